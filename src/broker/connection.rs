@@ -1,0 +1,222 @@
+//! Connections that come back: made when needed, made again after a loss, never used before the
+//! topology stands.
+
+use std::{
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use futures_util::StreamExt;
+use lapin::{
+    Connection, ConnectionProperties, ErrorKind, Event,
+    protocol::{AMQPErrorKind, AMQPHardError, AMQPSoftError},
+    uri::AMQPUri,
+};
+use tokio::time::Instant;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tracing::{info, warn};
+use url::Url;
+
+use super::{
+    error::{BrokerError, ROUND_TRIP_DEADLINE, within},
+    topology::Topology,
+};
+use crate::config::{BrokerSettings, SettingsError};
+
+/// How a connection is at this moment.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct LinkState {
+    /// Whether there is one.
+    pub connected: bool,
+    /// Why the broker takes no messages, in its words (memory or disk alarm).
+    pub blocked: Option<String>,
+}
+
+/// The topology, declared on every new connection, and since when it can be relied on.
+pub(super) struct Foundation {
+    topology: Arc<Topology>,
+    new_queue_wait: Duration,
+    trusted_from: tokio::sync::Mutex<Instant>,
+}
+
+impl Foundation {
+    pub(super) fn new(topology: Arc<Topology>, new_queue_wait: Duration) -> Self {
+        Self { topology, new_queue_wait, trusted_from: tokio::sync::Mutex::new(Instant::now()) }
+    }
+
+    /// Declares everything; returns once no queue is so new that a crash would empty it.
+    async fn lay(&self, connection: &Connection) -> Result<(), BrokerError> {
+        let mut trusted_from = self.trusted_from.lock().await;
+        let created = self.topology.declare(connection).await?;
+        if !created.is_empty() {
+            info!(queues = created.len(), first = created.first(), "topology.created");
+            *trusted_from = Instant::now() + self.new_queue_wait;
+        }
+        tokio::time::sleep_until(*trusted_from).await;
+        Ok(())
+    }
+}
+
+/// One connection for one purpose.
+pub(super) struct Link {
+    purpose: &'static str,
+    urls: Vec<Url>,
+    heartbeat: Duration,
+    connect_deadline: Duration,
+    foundation: Arc<Foundation>,
+    current: tokio::sync::Mutex<Option<Arc<Connection>>>,
+    state: Arc<Mutex<LinkState>>,
+    tasks: TaskTracker,
+    closing: CancellationToken,
+}
+
+impl Link {
+    pub(super) fn new(
+        purpose: &'static str,
+        settings: &BrokerSettings,
+        foundation: Arc<Foundation>,
+        (tasks, closing): (TaskTracker, CancellationToken),
+    ) -> Result<Self, SettingsError> {
+        Ok(Self {
+            purpose,
+            urls: settings.urls()?,
+            heartbeat: settings.heartbeat,
+            connect_deadline: settings.connect_deadline,
+            foundation,
+            current: tokio::sync::Mutex::default(),
+            state: Arc::default(),
+            tasks,
+            closing,
+        })
+    }
+
+    /// The present connection, or a new one. Callers that fail try again with their own back-off;
+    /// only one of them connects, the others wait for it.
+    ///
+    /// # Cancel safety
+    ///
+    /// Cancel safe: a half-made connection is closed.
+    pub(super) async fn open(&self) -> Result<Arc<Connection>, BrokerError> {
+        if self.closing.is_cancelled() {
+            return Err(BrokerError::Closed);
+        }
+        let mut current = self.current.lock().await;
+        if let Some(connection) = current.as_ref().filter(|current| current.status().connected()) {
+            return Ok(Arc::clone(connection));
+        }
+        if current.take().is_some() {
+            warn!(purpose = self.purpose, "broker.connection_lost");
+        }
+        let connection = Arc::new(self.open_bare().await?);
+        self.watch(&connection);
+        self.foundation.lay(&connection).await?;
+        *current = Some(Arc::clone(&connection));
+        Ok(connection)
+    }
+
+    /// Declares the topology on the present connection again.
+    pub(super) async fn restore(&self) -> Result<(), BrokerError> {
+        let connection = self.open().await?;
+        self.foundation.lay(&connection).await
+    }
+
+    pub(super) fn state(&self) -> LinkState {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    pub(super) async fn close(&self) {
+        let Some(connection) = self.current.lock().await.take() else { return };
+        let closed = connection.close(200, "OK".into());
+        if let Err(error) = within(ROUND_TRIP_DEADLINE, "closing the connection", closed).await {
+            info!(purpose = self.purpose, error = error.told(), "broker.close_failed");
+        }
+    }
+
+    /// A connection of its own with nothing declared on it.
+    ///
+    /// Tries the URLs in random order, so that workers spread over the nodes of a cluster.
+    pub(super) async fn open_bare(&self) -> Result<Connection, BrokerError> {
+        let mut urls: Vec<_> = self.urls.iter().collect();
+        fastrand::shuffle(&mut urls);
+        let mut last_error = BrokerError::Closed;
+        for url in urls {
+            match self.connect(url).await {
+                Ok(connection) => return Ok(connection),
+                Err(error) => last_error = error,
+            }
+        }
+        Err(last_error)
+    }
+
+    async fn connect(&self, url: &Url) -> Result<Connection, BrokerError> {
+        let address = address(url);
+        let refused = |source| refusal(&address, url.username(), source);
+        let mut uri: AMQPUri = url.as_str().parse().map_err(|text: String| {
+            refused(std::io::Error::new(std::io::ErrorKind::InvalidInput, text).into())
+        })?;
+        uri.query.heartbeat = Some(u16::try_from(self.heartbeat.as_secs()).unwrap_or(u16::MAX));
+        let name = format!("homing {} {}", env!("CARGO_PKG_VERSION"), self.purpose);
+        let properties = ConnectionProperties::default().with_connection_name(name.into());
+        let connecting = Connection::connect_uri(uri, properties);
+        match tokio::time::timeout(self.connect_deadline, connecting).await {
+            Ok(connected) => connected.map_err(refused),
+            Err(_elapsed) => Err(BrokerError::TimedOut {
+                step: format!("connecting to {address}"),
+                deadline: self.connect_deadline,
+            }),
+        }
+    }
+
+    /// Follows the connection's events until it ends; they tell when the broker blocks us.
+    fn watch(&self, connection: &Connection) {
+        let mut events = connection.events_listener();
+        let state = Arc::clone(&self.state);
+        let set = move |change: LinkState| {
+            *state.lock().unwrap_or_else(PoisonError::into_inner) = change;
+        };
+        set(LinkState { connected: true, blocked: None });
+        let purpose = self.purpose;
+        let closing = self.closing.clone();
+        self.tasks.spawn(async move {
+            while let Some(Some(event)) = closing.run_until_cancelled(events.next()).await {
+                match event {
+                    Event::ConnectionBlocked(reason) => {
+                        warn!(purpose, reason, "broker.blocked");
+                        set(LinkState { connected: true, blocked: Some(reason) });
+                    }
+                    Event::ConnectionUnblocked => {
+                        info!(purpose, "broker.unblocked");
+                        set(LinkState { connected: true, blocked: None });
+                    }
+                    Event::Error(_) => break,
+                    _ => {}
+                }
+            }
+            set(LinkState::default());
+        });
+    }
+}
+
+/// `host:port/vhost`: all of a URL that may be shown.
+fn address(url: &Url) -> String {
+    let port = url.port().unwrap_or(if url.scheme() == "amqps" { 5671 } else { 5672 });
+    format!("{}:{port}{}", url.host_str().unwrap_or_default(), url.path())
+}
+
+/// Tells wrong credentials from a broker that is not there.
+fn refusal(address: &str, user: &str, source: lapin::Error) -> BrokerError {
+    let address = address.to_owned();
+    let denied = match source.kind() {
+        ErrorKind::ProtocolError(error) => matches!(
+            error.kind(),
+            AMQPErrorKind::Soft(AMQPSoftError::ACCESSREFUSED)
+                | AMQPErrorKind::Hard(AMQPHardError::NOTALLOWED)
+        ),
+        _ => false,
+    };
+    if denied {
+        BrokerError::Refused { address, user: user.to_owned() }
+    } else {
+        BrokerError::Connect { address, source: Box::new(source) }
+    }
+}

@@ -1,0 +1,122 @@
+//! Consuming: messages with the receipt that answers for them.
+
+use bytes::Bytes;
+use futures_util::StreamExt;
+use lapin::{
+    Channel,
+    options::{BasicCancelOptions, BasicConsumeOptions, BasicQosOptions},
+    types::FieldTable,
+};
+use tokio::{sync::mpsc, task::JoinHandle, time::timeout};
+
+use super::{
+    Broker, Message, Receipt, Unreadable,
+    acks::send_answers,
+    error::{BrokerError, ROUND_TRIP_DEADLINE, within},
+    receipt::Answer,
+};
+use crate::{clock, domain::id::EventId};
+
+/// A message from a queue.
+#[derive(Debug)]
+pub struct Received {
+    /// What it says.
+    pub content: Result<Message, Box<Unreadable>>,
+    /// Whether the broker sent it before, to whomever.
+    pub redelivered: bool,
+    /// Answers for it.
+    pub receipt: Receipt,
+}
+
+/// Messages of one queue, on a channel of its own.
+pub struct Consumer {
+    channel: Channel,
+    messages: lapin::Consumer,
+    answers: mpsc::Sender<Answer>,
+    answering: JoinHandle<Result<(), BrokerError>>,
+}
+
+impl Broker {
+    /// Starts to consume `queue`; the broker sends at most `prefetch` messages ahead.
+    ///
+    /// # Errors
+    ///
+    /// [`BrokerError`].
+    pub async fn consume(&self, queue: &str, prefetch: u16) -> Result<Consumer, BrokerError> {
+        let connection = self.consuming.open().await?;
+        let opened = connection.create_channel();
+        let channel = within(ROUND_TRIP_DEADLINE, "opening a channel", opened).await?;
+        let limited = channel.basic_qos(prefetch, BasicQosOptions { global: false });
+        within(ROUND_TRIP_DEADLINE, "setting the prefetch", limited).await?;
+        let options = BasicConsumeOptions::default();
+        let consumed =
+            channel.basic_consume(queue.into(), "".into(), options, FieldTable::default());
+        let messages =
+            within(ROUND_TRIP_DEADLINE, format!("consuming `{queue}`"), consumed).await?;
+        // Room for an answer to every message that can be unanswered.
+        let (answers, given) = mpsc::channel(usize::from(prefetch.max(1)));
+        let answering = self.tasks.spawn(send_answers(channel.clone(), given));
+        Ok(Consumer { channel, messages, answers, answering })
+    }
+}
+
+impl Consumer {
+    /// The next message; `None` when the broker sends no more: connection or channel lost, or the
+    /// consumer cancelled.
+    ///
+    /// # Cancel safety
+    ///
+    /// Cancel safe.
+    pub async fn next(&mut self) -> Option<Received> {
+        tokio::select! {
+            biased;
+            // Without answers the broker soon sends nothing; better to start anew.
+            () = self.answers.closed() => None,
+            message = self.messages.next() => Some(self.received(message?.ok()?)),
+        }
+    }
+
+    fn received(&self, delivery: lapin::message::Delivery) -> Received {
+        let routing_key = delivery.routing_key.as_str();
+        let fresh_id = || EventId::from(clock::new_id());
+        let body = Bytes::from(delivery.data);
+        Received {
+            content: Message::read(&delivery.properties, routing_key, body, fresh_id),
+            redelivered: delivery.redelivered,
+            receipt: Receipt::new(delivery.delivery_tag, self.answers.clone()),
+        }
+    }
+
+    /// Tells the broker to send no more. What it has sent and was not taken goes back with the
+    /// end of the channel.
+    ///
+    /// # Errors
+    ///
+    /// [`BrokerError`]: the connection is gone, so it sends no more either.
+    pub async fn stop(&self) -> Result<(), BrokerError> {
+        let cancelled =
+            self.channel.basic_cancel(self.messages.tag(), BasicCancelOptions::default());
+        within(ROUND_TRIP_DEADLINE, "stopping a consumer", cancelled).await
+    }
+
+    /// Sends the answers that are still due and closes the channel. Every receipt must be gone, or
+    /// this waits for it until its deadline.
+    ///
+    /// # Errors
+    ///
+    /// [`BrokerError`]: some answers may not have arrived; those messages come again.
+    pub async fn finish(self) -> Result<(), BrokerError> {
+        let Self { channel, messages, answers, answering } = self;
+        drop((messages, answers));
+        match timeout(ROUND_TRIP_DEADLINE, answering).await {
+            Ok(Ok(answered)) => answered?,
+            Ok(Err(_panicked)) => return Err(BrokerError::Closed),
+            Err(_elapsed) => {
+                let step = "sending the last acks".to_owned();
+                return Err(BrokerError::TimedOut { step, deadline: ROUND_TRIP_DEADLINE });
+            }
+        }
+        let closed = channel.close(200, "OK".into());
+        within(ROUND_TRIP_DEADLINE, "closing a channel", closed).await
+    }
+}

@@ -1,0 +1,90 @@
+//! Telling all processes of an installation that something changed.
+
+use futures_util::{StreamExt, stream};
+use lapin::{
+    BasicProperties,
+    options::{BasicConsumeOptions, BasicPublishOptions, QueueBindOptions, QueueDeclareOptions},
+    types::{AMQPValue, FieldTable},
+};
+
+use super::{
+    Broker,
+    error::{BrokerError, ROUND_TRIP_DEADLINE, within},
+};
+
+/// What changed. Losing one is harmless: every process also looks by itself, less often.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Change {
+    /// A subscription was made, changed or removed.
+    Subscriptions,
+}
+
+impl Change {
+    fn word(self) -> &'static str {
+        match self {
+            Self::Subscriptions => "subscriptions",
+        }
+    }
+}
+
+impl Broker {
+    /// Tells every process of the installation, this one included.
+    ///
+    /// # Errors
+    ///
+    /// [`BrokerError`]: they learn of it later, when they look by themselves.
+    pub async fn announce(&self, change: Change) -> Result<(), BrokerError> {
+        let channel = self.channels.get().await?;
+        let exchange = self.topology().names().control();
+        let published = channel.basic_publish(
+            exchange.into(),
+            change.word().into(),
+            BasicPublishOptions::default(),
+            change.word().as_bytes(),
+            BasicProperties::default(),
+        );
+        let confirm = within(ROUND_TRIP_DEADLINE, "announcing a change", published).await?;
+        within(ROUND_TRIP_DEADLINE, "announcing a change", confirm).await.map(drop)
+    }
+
+    /// Changes announced from now on. The stream ends when the connection does.
+    ///
+    /// # Errors
+    ///
+    /// [`BrokerError`].
+    pub async fn changes(&self) -> Result<impl stream::Stream<Item = Change> + Unpin, BrokerError> {
+        /// More unseen changes than this mean nothing more than one does.
+        const UNSEEN_MAX: i32 = 100;
+        let connection = self.consuming.open().await?;
+        let opened = connection.create_channel();
+        let channel = within(ROUND_TRIP_DEADLINE, "opening a channel", opened).await?;
+        let options = QueueDeclareOptions { exclusive: true, ..QueueDeclareOptions::default() };
+        let mut arguments = FieldTable::default();
+        arguments.insert("x-max-length".into(), AMQPValue::LongInt(UNSEEN_MAX));
+        let declared = channel.queue_declare("".into(), options, arguments);
+        let queue = within(ROUND_TRIP_DEADLINE, "declaring a control queue", declared).await?;
+        let bound = channel.queue_bind(
+            queue.name().clone(),
+            self.topology().names().control().into(),
+            "".into(),
+            QueueBindOptions::default(),
+            FieldTable::default(),
+        );
+        within(ROUND_TRIP_DEADLINE, "binding a control queue", bound).await?;
+        let options = BasicConsumeOptions { no_ack: true, ..BasicConsumeOptions::default() };
+        let consumed = channel.basic_consume(
+            queue.name().clone(),
+            "".into(),
+            options,
+            FieldTable::default(),
+        );
+        let messages = within(ROUND_TRIP_DEADLINE, "consuming control", consumed).await?;
+        let changes = messages.filter_map(move |message| {
+            // The channel lives as long as the stream.
+            let _open = &channel;
+            let change = message.ok().map(|_any| Change::Subscriptions);
+            std::future::ready(change)
+        });
+        Ok(changes)
+    }
+}

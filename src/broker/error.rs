@@ -1,0 +1,115 @@
+//! Why the broker could not do what we wanted.
+
+use std::time::Duration;
+
+use crate::report::Chain;
+
+/// Variants name the step that failed, so that the reader of a log knows how far it got.
+#[derive(Debug, thiserror::Error)]
+pub enum BrokerError {
+    /// No connection. The address is shown without user and password.
+    #[error("cannot connect to the broker at {address}; check `broker.url` and that it runs")]
+    Connect {
+        /// `host:port/vhost`
+        address: String,
+        /// What the client says.
+        #[source]
+        source: Box<lapin::Error>,
+    },
+    /// The broker knows us not.
+    #[error(
+        "the broker at {address} refuses user `{user}`; check user and password in `broker.url`"
+    )]
+    Refused {
+        /// `host:port/vhost`
+        address: String,
+        /// From the URL.
+        user: String,
+    },
+    /// Something took too long; whether it happened is unknown.
+    #[error("the broker did not answer within {deadline:?}: {step}")]
+    TimedOut {
+        /// What we were doing.
+        step: String,
+        /// How long we waited.
+        deadline: Duration,
+    },
+    /// A queue or exchange exists with other arguments, which can never change.
+    #[error(
+        "`{name}` exists with other arguments than homing needs: {detail}; \
+         drain and delete it, or use another `broker.prefix`"
+    )]
+    Different {
+        /// The queue or exchange.
+        name: String,
+        /// The argument and both values, as the broker puts it.
+        detail: String,
+    },
+    /// A step on an open connection failed.
+    #[error("the broker connection failed: {step}")]
+    Step {
+        /// What we were doing.
+        step: String,
+        /// What the client says.
+        #[source]
+        source: Box<lapin::Error>,
+    },
+    /// The broker did not take a message.
+    #[error("the broker refused a message for `{routing_key}` of `{exchange}` (nack)")]
+    Nacked {
+        /// The exchange addressed.
+        exchange: String,
+        /// With this key.
+        routing_key: String,
+    },
+    /// No queue took a message, and the net under it has a hole.
+    #[error(
+        "`{exchange}` has no route for `{routing_key}` and no alternate exchange; \
+         run `homing topology check`"
+    )]
+    Unroutable {
+        /// The exchange addressed.
+        exchange: String,
+        /// The key that leads nowhere.
+        routing_key: String,
+    },
+    /// Homing is stopping.
+    #[error("the broker connection is closed")]
+    Closed,
+}
+
+impl BrokerError {
+    pub(super) fn step(step: impl Into<String>, source: lapin::Error) -> Self {
+        Self::Step { step: step.into(), source: Box::new(source) }
+    }
+
+    /// The error with all its causes, on one line.
+    #[must_use]
+    pub fn told(&self) -> String {
+        Chain(self).to_string()
+    }
+}
+
+/// Runs one step against the broker under a deadline; every await on the client goes through here.
+///
+/// # Errors
+///
+/// [`BrokerError::Step`] and [`BrokerError::TimedOut`].
+///
+/// # Cancel safety
+///
+/// As cancel safe as `future`.
+pub(super) async fn within<T>(
+    deadline: Duration,
+    step: impl Into<String>,
+    future: impl Future<Output = lapin::Result<T>>,
+) -> Result<T, BrokerError> {
+    match tokio::time::timeout(deadline, future).await {
+        Ok(Ok(value)) => Ok(value),
+        Ok(Err(source)) => Err(BrokerError::step(step, source)),
+        Err(_elapsed) => Err(BrokerError::TimedOut { step: step.into(), deadline }),
+    }
+}
+
+/// For one round trip that the broker answers at once.
+pub(super) const ROUND_TRIP_DEADLINE: Duration = Duration::from_secs(10);

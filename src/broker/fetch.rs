@@ -1,0 +1,138 @@
+//! Taking messages out of a queue one by one, for people: the parking queue and the net.
+
+use bytes::Bytes;
+use lapin::{
+    Channel,
+    options::{BasicAckOptions, BasicGetOptions},
+};
+
+use super::{
+    Broker, Message, Unreadable,
+    error::{BrokerError, ROUND_TRIP_DEADLINE, within},
+    message::Outgoing,
+    topology::{Depth, Finding, depth},
+};
+use crate::{clock, domain::id::EventId};
+
+/// A walk through a queue. Messages that were fetched and not removed stay where they were: they
+/// go back when the walk ends.
+pub struct Walk {
+    channel: Channel,
+    queue: String,
+    left: u32,
+}
+
+/// One message of a walk.
+#[derive(Debug)]
+pub struct Fetched {
+    /// What it says.
+    pub content: Result<Message, Box<Unreadable>>,
+    /// The exchange that it was published to.
+    pub exchange: String,
+    /// Its routing key there.
+    pub routing_key: String,
+    /// The walk's key for removing it.
+    tag: u64,
+}
+
+impl Broker {
+    /// A walk through the messages that are in `queue` now, from its head. Nobody else sees a
+    /// message between its fetching and the end of the walk.
+    ///
+    /// # Errors
+    ///
+    /// [`BrokerError`].
+    pub async fn walk(&self, queue: &str) -> Result<Walk, BrokerError> {
+        let left = self.depth(queue).await?.map_or(0, |depth| depth.messages);
+        let connection = self.consuming.open().await?;
+        let opened = connection.create_channel();
+        let channel = within(ROUND_TRIP_DEADLINE, "opening a channel", opened).await?;
+        Ok(Walk { channel, queue: queue.to_owned(), left })
+    }
+
+    /// How many messages and consumers `queue` has; `None` where there is no such queue.
+    ///
+    /// # Errors
+    ///
+    /// [`BrokerError`].
+    pub async fn depth(&self, queue: &str) -> Result<Option<Depth>, BrokerError> {
+        depth(self.consuming.open().await?.as_ref(), queue).await
+    }
+
+    /// Compares what is at the broker with what should be; see [`Finding`].
+    ///
+    /// # Errors
+    ///
+    /// [`BrokerError`].
+    pub async fn inspect(&self, declared_before: &[String]) -> Result<Vec<Finding>, BrokerError> {
+        let connection = self.consuming.open_bare().await?;
+        self.topology().inspect(&connection, declared_before).await
+    }
+}
+
+impl Walk {
+    /// How many messages are still ahead, at most.
+    #[must_use]
+    pub fn left(&self) -> u32 {
+        self.left
+    }
+
+    /// The next message; `None` at the end.
+    ///
+    /// # Errors
+    ///
+    /// [`BrokerError`]: the walk is over, and what was not removed is back in the queue.
+    pub async fn next(&mut self) -> Result<Option<Fetched>, BrokerError> {
+        if self.left == 0 {
+            return Ok(None);
+        }
+        self.left = self.left.saturating_sub(1);
+        let step = format!("taking a message from `{}`", self.queue);
+        let got = self.channel.basic_get(self.queue.as_str().into(), BasicGetOptions::default());
+        let Some(message) = within(ROUND_TRIP_DEADLINE, step, got).await? else {
+            self.left = 0;
+            return Ok(None);
+        };
+        let delivery = message.delivery;
+        let routing_key = delivery.routing_key.to_string();
+        let body = Bytes::from(delivery.data);
+        let fresh_id = || EventId::from(clock::new_id());
+        Ok(Some(Fetched {
+            content: Message::read(&delivery.properties, &routing_key, body, fresh_id),
+            exchange: delivery.exchange.to_string(),
+            routing_key,
+            tag: delivery.delivery_tag,
+        }))
+    }
+
+    /// Removes a message that was dealt with.
+    ///
+    /// # Errors
+    ///
+    /// [`BrokerError`]: it may be in the queue still.
+    pub async fn remove(&self, fetched: &Fetched) -> Result<(), BrokerError> {
+        let acked = self.channel.basic_ack(fetched.tag, BasicAckOptions { multiple: false });
+        within(ROUND_TRIP_DEADLINE, format!("removing from `{}`", self.queue), acked).await
+    }
+
+    /// Ends the walk; what was not removed is in the queue again.
+    ///
+    /// # Errors
+    ///
+    /// [`BrokerError`]: the channel is gone, which has the same effect.
+    pub async fn finish(self) -> Result<(), BrokerError> {
+        let closed = self.channel.close(200, "OK".into());
+        within(ROUND_TRIP_DEADLINE, "ending a walk", closed).await
+    }
+}
+
+impl Fetched {
+    /// The message as it is published again.
+    #[must_use]
+    pub fn outgoing(&self) -> Outgoing {
+        match &self.content {
+            Ok(message) => message.outgoing(),
+            Err(unreadable) => unreadable.replayed(),
+        }
+    }
+}

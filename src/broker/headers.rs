@@ -1,0 +1,155 @@
+//! Header tables: read leniently, because every client library writes its own types; copied
+//! without what would make the broker act.
+
+use lapin::types::{AMQPValue, FieldTable, ShortString};
+
+/// Headers of one message.
+pub(super) struct Headers<'a>(pub(super) Option<&'a FieldTable>);
+
+impl Headers<'_> {
+    fn get(&self, name: &str) -> Option<&AMQPValue> {
+        self.0.and_then(|table| table.inner().get(name))
+    }
+
+    pub(super) fn contains(&self, name: &str) -> bool {
+        self.get(name).is_some()
+    }
+
+    /// A text of either string type, or bytes that are UTF-8.
+    pub(super) fn text(&self, name: &str) -> Option<String> {
+        match self.get(name)? {
+            AMQPValue::LongString(text) => String::from_utf8(text.as_bytes().to_vec()).ok(),
+            AMQPValue::ShortString(text) => Some(text.as_str().to_owned()),
+            AMQPValue::ByteArray(bytes) => String::from_utf8(bytes.as_slice().to_vec()).ok(),
+            _ => None,
+        }
+    }
+
+    /// A whole number of any width, or its decimal digits.
+    pub(super) fn integer(&self, name: &str) -> Option<i64> {
+        match self.get(name)? {
+            AMQPValue::ShortShortInt(number) => Some(i64::from(*number)),
+            AMQPValue::ShortShortUInt(number) => Some(i64::from(*number)),
+            AMQPValue::ShortInt(number) => Some(i64::from(*number)),
+            AMQPValue::ShortUInt(number) => Some(i64::from(*number)),
+            AMQPValue::LongInt(number) => Some(i64::from(*number)),
+            AMQPValue::LongUInt(number) => Some(i64::from(*number)),
+            AMQPValue::LongLongInt(number) => Some(*number),
+            _ => self.text(name)?.parse().ok(),
+        }
+    }
+
+    pub(super) fn count(&self, name: &str) -> u32 {
+        self.integer(name).and_then(|number| u32::try_from(number).ok()).unwrap_or(0)
+    }
+}
+
+/// Headers beyond this size are not carried from copy to copy: all headers of a message must fit
+/// into one frame (128 KiB by default), ours included.
+const CARRIED_BYTES_MAX: usize = 32 * 1024;
+
+/// The headers of `table` that a copy of the message may have: all but
+/// - homing's own, which are written anew;
+/// - what the broker writes: a copied `x-death` would make it see a dead-letter cycle and drop the
+///   message;
+/// - `CC` and `BCC`, which would make it route the copy to further queues.
+///
+/// Source: RabbitMQ documentation, *Dead Letter Exchanges* and *Sender-selected Distribution*.
+pub(super) fn carried(table: &FieldTable) -> FieldTable {
+    const BROKERS_PREFIXES: [&str; 6] =
+        ["x-death", "x-first-death-", "x-last-death-", "x-delivery-count", "x-acquired-count", "x-homing-"];
+    let mut kept = FieldTable::default();
+    let mut bytes: usize = 0;
+    for (name, value) in table.inner() {
+        let own = BROKERS_PREFIXES.iter().any(|prefix| name.as_str().starts_with(prefix));
+        if own || matches!(name.as_str(), "CC" | "BCC") {
+            continue;
+        }
+        bytes = bytes.saturating_add(name.as_str().len()).saturating_add(size(value));
+        if bytes > CARRIED_BYTES_MAX {
+            return FieldTable::default();
+        }
+        kept.insert(name.clone(), value.clone());
+    }
+    kept
+}
+
+/// About how many bytes a value takes in a frame.
+fn size(value: &AMQPValue) -> usize {
+    const SCALAR: usize = 9;
+    let content = match value {
+        AMQPValue::ShortString(text) => text.as_str().len(),
+        AMQPValue::LongString(text) => text.len(),
+        AMQPValue::ByteArray(bytes) => bytes.len(),
+        AMQPValue::FieldArray(values) => values.as_slice().iter().map(size).sum(),
+        AMQPValue::FieldTable(table) => {
+            table.inner().iter().map(|(name, value)| name.as_str().len() + size(value)).sum()
+        }
+        _ => 0,
+    };
+    content.saturating_add(SCALAR)
+}
+
+pub(super) fn put_text(table: &mut FieldTable, name: &str, text: &str) {
+    table.insert(ShortString::from(name), AMQPValue::LongString(text.into()));
+}
+
+pub(super) fn put_integer(table: &mut FieldTable, name: &str, number: i64) {
+    table.insert(ShortString::from(name), AMQPValue::LongLongInt(number));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn table(entries: &[(&str, AMQPValue)]) -> FieldTable {
+        let mut table = FieldTable::default();
+        for (name, value) in entries {
+            table.insert((*name).into(), value.clone());
+        }
+        table
+    }
+
+    #[test]
+    fn numbers_and_texts_of_every_width_are_read() {
+        let table = table(&[
+            ("i8", AMQPValue::ShortShortInt(3)),
+            ("u32", AMQPValue::LongUInt(3)),
+            ("i64", AMQPValue::LongLongInt(3)),
+            ("long", AMQPValue::LongString("3".into())),
+            ("short", AMQPValue::ShortString("3".into())),
+            ("bytes", AMQPValue::ByteArray(b"3".to_vec().into())),
+            ("void", AMQPValue::Void),
+        ]);
+        let headers = Headers(Some(&table));
+        for name in ["i8", "u32", "i64", "long", "short", "bytes"] {
+            assert_eq!(headers.integer(name), Some(3), "{name}");
+        }
+        assert_eq!(headers.integer("void"), None);
+        assert_eq!(headers.text("short").as_deref(), Some("3"));
+        assert_eq!(headers.count("absent"), 0);
+    }
+
+    #[test]
+    fn a_copy_has_no_header_that_the_broker_acts_on() {
+        let text = |text: &str| AMQPValue::LongString(text.into());
+        let table = table(&[
+            ("traceparent", text("00-1")),
+            ("x-death", AMQPValue::Void),
+            ("x-first-death-queue", text("q")),
+            ("x-delivery-count", AMQPValue::LongLongInt(2)),
+            ("x-homing-attempts", AMQPValue::LongLongInt(2)),
+            ("CC", AMQPValue::Void),
+        ]);
+        let carried = carried(&table);
+        let names: Vec<_> = carried.inner().keys().map(ShortString::as_str).collect();
+        assert_eq!(names, ["traceparent"]);
+    }
+
+    #[test]
+    fn headers_too_large_for_a_frame_are_left_behind() {
+        let large = "x".repeat(CARRIED_BYTES_MAX);
+        let table = table(&[("large", AMQPValue::LongString(large.into()))]);
+        assert!(carried(&table).inner().is_empty());
+    }
+}

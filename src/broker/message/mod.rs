@@ -1,0 +1,128 @@
+//! How events and deliveries are written into messages, and read back.
+//!
+//! The body is the event's bytes. The topic is the `type` property, or else the routing key. A
+//! delivery is an event's message with the header `x-homing-subscription`. CloudEvents in AMQP
+//! binary mode are read as the same fields.
+//!
+//! Source: CloudEvents, *AMQP Protocol Binding*, binary content mode (`cloudEvents:` and
+//! `cloudEvents_` prefixes).
+
+use std::sync::Arc;
+
+use lapin::BasicProperties;
+
+use crate::domain::{
+    delivery::{Delivery, Progress},
+    event::Event,
+    id::SubscriptionId,
+    time::UnixMillis,
+    verdict::ParkReason,
+};
+
+mod read;
+mod write;
+
+pub use read::{Unreadable, Why};
+pub use write::Outgoing;
+
+/// Names of the headers that homing adds.
+pub mod header {
+    /// Subscription id: this message is a delivery.
+    pub const SUBSCRIPTION: &str = "x-homing-subscription";
+    /// HTTP requests made so far.
+    pub const ATTEMPTS: &str = "x-homing-attempts";
+    /// Position in the schedule.
+    pub const STEP: &str = "x-homing-step";
+    /// How often it was put back without an attempt.
+    pub const HOLDS: &str = "x-homing-holds";
+    /// How often a person replayed it.
+    pub const REPLAYS: &str = "x-homing-replays";
+    /// When homing took the event, Unix ms.
+    pub const RECEIVED: &str = "x-homing-received-ms";
+    /// When the first attempt failed, Unix ms.
+    pub const FIRST_FAILURE: &str = "x-homing-first-failure-ms";
+    /// No attempt before, Unix ms.
+    pub const NOT_BEFORE: &str = "x-homing-not-before-ms";
+    /// What the endpoint did last.
+    pub const LAST_OUTCOME: &str = "x-homing-last-outcome";
+    /// Why it is parked.
+    pub const PARKED_REASON: &str = "x-homing-parked-reason";
+    /// Since when it is parked, Unix ms.
+    pub const PARKED: &str = "x-homing-parked-ms";
+}
+
+/// An event on its way, or a delivery of it.
+#[derive(Clone, Debug)]
+pub struct Message {
+    /// What happened.
+    pub event: Arc<Event>,
+    /// To whom it is owed; `None`: to everybody who wants it.
+    pub subscription: Option<SubscriptionId>,
+    /// How far it has come.
+    pub progress: Progress,
+    /// Why and since when it is parked.
+    pub parked: Option<Parked>,
+    /// The publisher's other properties and headers, carried along.
+    carried: Arc<Carried>,
+}
+
+/// Why and since when a message is parked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Parked {
+    /// Why.
+    pub reason: ParkReason,
+    /// Since when; `None` where the broker parked it.
+    pub since: Option<UnixMillis>,
+}
+
+/// Properties that homing does not read, without those that the broker would act on.
+#[derive(Clone, Debug, Default)]
+struct Carried(BasicProperties);
+
+impl Message {
+    /// A message for a fresh event.
+    #[must_use]
+    pub fn of_event(event: Event) -> Self {
+        Self {
+            event: Arc::new(event),
+            subscription: None,
+            progress: Progress::default(),
+            parked: None,
+            carried: Arc::default(),
+        }
+    }
+
+    /// The message that carries this event to one subscription.
+    #[must_use]
+    pub fn owed_to(&self, subscription: SubscriptionId, progress: Progress) -> Self {
+        Self {
+            event: Arc::clone(&self.event),
+            subscription: Some(subscription),
+            progress,
+            parked: None,
+            carried: Arc::clone(&self.carried),
+        }
+    }
+
+    /// The same message on its way to the parking queue.
+    #[must_use]
+    pub fn parked(&self, reason: ParkReason, now: UnixMillis) -> Self {
+        Self { parked: Some(Parked { reason, since: Some(now) }), ..self.clone() }
+    }
+
+    /// The same message as a person sends it again: from attempt 1.
+    #[must_use]
+    pub fn replayed(&self) -> Self {
+        Self { parked: None, progress: self.progress.replayed(), ..self.clone() }
+    }
+
+    /// The delivery that this message is; `None` for an event.
+    #[must_use]
+    pub fn delivery(&self) -> Option<Delivery> {
+        self.subscription.map(|subscription| Delivery {
+            event: Arc::clone(&self.event),
+            subscription,
+            progress: self.progress.clone(),
+        })
+    }
+}

@@ -1,0 +1,108 @@
+//! Writing messages.
+
+use bytes::Bytes;
+use lapin::{BasicProperties, types::FieldTable};
+
+use super::{Carried, Message, Parked, Unreadable, header};
+use crate::{broker::headers, domain::{time::UnixMillis, verdict::ParkReason}};
+
+/// A message as it is published.
+#[derive(Clone, Debug)]
+pub struct Outgoing {
+    /// For logs.
+    pub(in crate::broker) id: String,
+    /// Routing key at the events exchange.
+    pub(in crate::broker) topic: String,
+    pub(in crate::broker) body: Bytes,
+    pub(in crate::broker) properties: BasicProperties,
+}
+
+const PERSISTENT: u8 = 2;
+
+impl Message {
+    /// The message as it is published.
+    #[must_use]
+    pub fn outgoing(&self) -> Outgoing {
+        let event = &self.event;
+        let Carried(carried) = self.carried.as_ref();
+        let mut table = carried.headers().clone().unwrap_or_default();
+        self.write_headers(&mut table);
+        let properties = carried
+            .clone()
+            .with_delivery_mode(PERSISTENT)
+            .with_message_id(event.id.as_str().into())
+            .with_type(event.topic.as_str().into())
+            .with_content_type(event.content_type.as_str().into())
+            .with_headers(table);
+        Outgoing {
+            id: event.id.to_string(),
+            topic: event.topic.to_string(),
+            body: event.body.clone(),
+            properties,
+        }
+    }
+
+    fn write_headers(&self, table: &mut FieldTable) {
+        let progress = &self.progress;
+        if let Some(subscription) = self.subscription {
+            headers::put_text(table, header::SUBSCRIPTION, &subscription.to_string());
+        }
+        let counts = [
+            (header::ATTEMPTS, progress.attempts),
+            (header::STEP, progress.step.get()),
+            (header::HOLDS, progress.holds),
+            (header::REPLAYS, progress.replays),
+        ];
+        for (name, count) in counts.into_iter().filter(|(_, count)| *count > 0) {
+            headers::put_integer(table, name, i64::from(count));
+        }
+        let instants = [
+            (header::RECEIVED, progress.received),
+            (header::FIRST_FAILURE, progress.first_failure),
+            (header::NOT_BEFORE, progress.not_before),
+        ];
+        for (name, instant) in instants {
+            if let Some(instant) = instant {
+                headers::put_integer(table, name, instant.get());
+            }
+        }
+        if let Some(outcome) = &progress.last_outcome {
+            headers::put_text(table, header::LAST_OUTCOME, outcome);
+        }
+        if let Some(parked) = self.parked {
+            write_parked(table, parked);
+        }
+    }
+}
+
+impl Unreadable {
+    /// The message as it goes to the parking queue.
+    #[must_use]
+    pub fn parked(&self, now: UnixMillis) -> Outgoing {
+        let parked = Parked { reason: ParkReason::Unreadable, since: Some(now) };
+        let mut outgoing = self.replayed();
+        let mut table = outgoing.properties.headers().clone().unwrap_or_default();
+        write_parked(&mut table, parked);
+        headers::put_text(&mut table, header::LAST_OUTCOME, &self.why.to_string());
+        outgoing.properties = outgoing.properties.with_headers(table);
+        outgoing
+    }
+
+    /// The message as a person sends it again.
+    #[must_use]
+    pub fn replayed(&self) -> Outgoing {
+        Outgoing {
+            id: self.id.clone().unwrap_or_default(),
+            topic: String::new(),
+            body: self.body.clone(),
+            properties: self.properties.clone().with_delivery_mode(PERSISTENT),
+        }
+    }
+}
+
+fn write_parked(table: &mut FieldTable, parked: Parked) {
+    headers::put_text(table, header::PARKED_REASON, parked.reason.as_str());
+    if let Some(since) = parked.since {
+        headers::put_integer(table, header::PARKED, since.get());
+    }
+}

@@ -1,0 +1,125 @@
+//! Everything that touches RabbitMQ: the only folder that names its client library.
+//!
+//! Promises to the layers above: a publish that returns is owned by the broker (persistent,
+//! routed, confirmed); a [`Receipt`] that is settled is acked, one that is dropped unsettled is
+//! given back; every call ends within a deadline; the topology stands before anything is published
+//! or consumed.
+//!
+//! The cast: a [`Broker`] keeps two connections, one to publish and one to consume, because a
+//! broker that blocks publishers must not hold up acks. [`topology`] says which queues and
+//! exchanges there are, [`message`] how events and deliveries are written into messages,
+//! [`publish`] and [`consume`] carry them, [`receipt`] and [`acks`] answer for them.
+
+mod acks;
+mod channels;
+mod connection;
+pub mod consume;
+pub mod control;
+pub mod error;
+pub mod fetch;
+mod headers;
+pub mod message;
+pub mod publish;
+pub mod receipt;
+pub mod topology;
+
+use std::{sync::Arc, time::Duration};
+
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+use crate::config::{BrokerSettings, SettingsError};
+
+use self::{
+    channels::Channels,
+    connection::{Foundation, Link},
+    error::BrokerError,
+    topology::Topology,
+};
+
+pub use self::{
+    connection::LinkState,
+    message::{Message, Outgoing, Unreadable},
+    publish::Route,
+    receipt::Receipt,
+};
+
+/// The broker as homing sees it; cheap to clone.
+#[derive(Clone)]
+pub struct Broker {
+    topology: Arc<Topology>,
+    consuming: Arc<Link>,
+    channels: Channels,
+    publishing: Arc<Link>,
+    confirm_deadline: Duration,
+    tasks: TaskTracker,
+    closing: CancellationToken,
+}
+
+impl Broker {
+    /// A broker that is connected to when it is first needed.
+    ///
+    /// # Errors
+    ///
+    /// [`SettingsError`]: `broker.url` is not an AMQP URL.
+    pub fn new(settings: &BrokerSettings, topology: Topology) -> Result<Self, SettingsError> {
+        let topology = Arc::new(topology);
+        let tasks = TaskTracker::new();
+        let closing = CancellationToken::new();
+        let foundation = Arc::new(Foundation::new(Arc::clone(&topology), settings.new_queue_wait));
+        let link = |purpose| {
+            let (tasks, closing) = (tasks.clone(), closing.clone());
+            Link::new(purpose, settings, Arc::clone(&foundation), (tasks, closing)).map(Arc::new)
+        };
+        let publishing = link("publish")?;
+        Ok(Self {
+            topology,
+            consuming: link("consume")?,
+            channels: Channels::new(Arc::clone(&publishing), settings.publish_channels),
+            publishing,
+            confirm_deadline: settings.confirm_deadline,
+            tasks,
+            closing,
+        })
+    }
+
+    /// The names and arguments of everything at the broker.
+    #[must_use]
+    pub fn topology(&self) -> &Topology {
+        &self.topology
+    }
+
+    /// Connects both connections now, so that a first use need not.
+    ///
+    /// # Errors
+    ///
+    /// [`BrokerError`]: not reachable, not let in, or a queue that differs.
+    pub async fn connect(&self) -> Result<(), BrokerError> {
+        self.publishing.open().await?;
+        self.consuming.open().await.map(drop)
+    }
+
+    /// Declares the whole topology again on the present connection.
+    ///
+    /// # Errors
+    ///
+    /// [`BrokerError`]: as [`connect`](Self::connect).
+    pub async fn restore_topology(&self) -> Result<(), BrokerError> {
+        self.consuming.restore().await
+    }
+
+    /// How the connections are, publishing first.
+    #[must_use]
+    pub fn states(&self) -> [LinkState; 2] {
+        [self.publishing.state(), self.consuming.state()]
+    }
+
+    /// Closes both connections; what is unsettled is given back.
+    pub async fn close(&self) {
+        self.closing.cancel();
+        self.channels.close();
+        self.consuming.close().await;
+        self.publishing.close().await;
+        self.tasks.close();
+        self.tasks.wait().await;
+    }
+}

@@ -1,0 +1,179 @@
+//! Publishing: done when the broker owns the message, and not before.
+
+use std::time::Duration;
+
+use backon::{BackoffBuilder, ExponentialBuilder};
+use deadpool::managed::Object;
+use lapin::{
+    Channel, Confirmation,
+    options::BasicPublishOptions,
+};
+use tracing::warn;
+
+use super::{Broker, error::BrokerError, message::Outgoing, topology::Names};
+
+/// Where a message goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Route {
+    /// To everybody who wants it, as a publisher would send it.
+    Events,
+    /// Due now.
+    Retry,
+    /// Due after this wait, which must be one of the topology's.
+    Wait(Duration),
+    /// Given up, for a person to look at.
+    Parked,
+}
+
+impl Route {
+    /// The exchange and the routing key.
+    fn address(self, names: &Names, topic: &str) -> Address {
+        let by_name = |queue| Address { exchange: names.route(), routing_key: queue };
+        match self {
+            Self::Events => Address { exchange: names.events(), routing_key: topic.to_owned() },
+            Self::Retry => by_name(names.retry()),
+            Self::Wait(wait) => by_name(names.wait(wait)),
+            Self::Parked => by_name(names.parked()),
+        }
+    }
+}
+
+/// Where a message is published to.
+struct Address {
+    exchange: String,
+    routing_key: String,
+}
+
+impl Broker {
+    /// Publishes one persistent message and waits for the broker to own it.
+    ///
+    /// # Errors
+    ///
+    /// [`BrokerError`]; after any of them the caller still holds the original and must not ack it.
+    /// The broker may have the message all the same.
+    ///
+    /// # Cancel safety
+    ///
+    /// Not cancel safe: dropped between send and confirm, the message may have been taken.
+    ///
+    /// Source: RabbitMQ documentation, *Consumer Acknowledgements and Publisher Confirms*.
+    pub async fn publish(&self, message: &Outgoing, route: Route) -> Result<(), BrokerError> {
+        let address = route.address(self.topology().names(), &message.topic);
+        self.publish_to(message, address).await
+    }
+
+    /// Publishes again what the net caught, to where it was meant to go. Returns how many.
+    ///
+    /// # Errors
+    ///
+    /// [`BrokerError`]: what was not published is in the net still.
+    pub async fn reroute(&self) -> Result<u32, BrokerError> {
+        let names = self.topology().names();
+        let mut walk = self.walk(&names.unrouted()).await?;
+        let mut rerouted: u32 = 0;
+        while let Some(fetched) = walk.next().await? {
+            let (exchange, routing_key) = (fetched.exchange.clone(), fetched.routing_key.clone());
+            let leads_somewhere = exchange == names.events()
+                || self.topology().queues().iter().any(|queue| queue.name == routing_key);
+            let address = if leads_somewhere {
+                Address { exchange, routing_key }
+            } else {
+                Route::Retry.address(names, "")
+            };
+            self.publish_to(&fetched.outgoing(), address).await?;
+            walk.remove(&fetched).await?;
+            rerouted = rerouted.saturating_add(1);
+        }
+        walk.finish().await?;
+        Ok(rerouted)
+    }
+
+    async fn publish_to(&self, message: &Outgoing, address: Address) -> Result<(), BrokerError> {
+        let publishing = self.publish_once(message, address);
+        tokio::time::timeout(self.confirm_deadline, publishing).await.unwrap_or_else(|_elapsed| {
+            let step = format!("publishing event `{}`", message.id);
+            Err(BrokerError::TimedOut { step, deadline: self.confirm_deadline })
+        })
+    }
+
+    /// Publishes until the broker owns the message, however long that takes. A copy that was taken
+    /// without our learning of it becomes a duplicate.
+    ///
+    /// # Cancel safety
+    ///
+    /// As [`publish`](Self::publish).
+    pub async fn publish_until_confirmed(&self, message: &Outgoing, route: Route) {
+        let mut pauses = ExponentialBuilder::default()
+            .with_min_delay(Duration::from_millis(100))
+            .with_max_delay(Duration::from_secs(5))
+            .without_max_times()
+            .with_jitter()
+            .build();
+        while let Err(error) = self.publish(message, route).await {
+            warn!(event.id = message.id, error = error.told(), "broker.publish_failed");
+            tokio::time::sleep(pauses.next().unwrap_or(Duration::from_secs(5))).await;
+        }
+    }
+
+    async fn publish_once(
+        &self,
+        message: &Outgoing,
+        Address { exchange, routing_key }: Address,
+    ) -> Result<(), BrokerError> {
+        let guard = DropUnlessConfirmed(Some(self.channels.get().await?));
+        let Some(channel) = guard.0.as_deref() else { return Err(BrokerError::Closed) };
+        let confirm = self.send(channel, message, (&exchange, &routing_key)).await?;
+        match confirm {
+            Confirmation::Ack(None) => {
+                guard.keep();
+                Ok(())
+            }
+            Confirmation::Ack(Some(_)) | Confirmation::Nack(Some(_)) => {
+                Err(BrokerError::Unroutable { exchange, routing_key })
+            }
+            Confirmation::Nack(None) | Confirmation::NotRequested => {
+                Err(BrokerError::Nacked { exchange, routing_key })
+            }
+        }
+    }
+
+    async fn send(
+        &self,
+        channel: &Channel,
+        message: &Outgoing,
+        (exchange, routing_key): (&str, &str),
+    ) -> Result<Confirmation, BrokerError> {
+        let step = |error| BrokerError::step(format!("publishing to `{exchange}`"), error);
+        channel
+            .basic_publish(
+                exchange.into(),
+                routing_key.into(),
+                // An alternate exchange catches what has no route; this tells if that is gone.
+                BasicPublishOptions { mandatory: true, immediate: false },
+                &message.body,
+                message.properties.clone(),
+            )
+            .await
+            .map_err(step)?
+            .await
+            .map_err(step)
+    }
+}
+
+/// A channel on which a publish was not confirmed is closed, not used again: after a nack some
+/// brokers nack everything on it, and after a time-out its confirms are out of step with us.
+struct DropUnlessConfirmed(Option<Object<super::channels::ConfirmChannels>>);
+
+impl DropUnlessConfirmed {
+    fn keep(mut self) {
+        drop(self.0.take());
+    }
+}
+
+impl Drop for DropUnlessConfirmed {
+    fn drop(&mut self) {
+        if let Some(channel) = self.0.take() {
+            drop(Object::take(channel));
+        }
+    }
+}

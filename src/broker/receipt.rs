@@ -1,0 +1,102 @@
+//! The obligation to answer the broker for one message.
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, AtomicUsize, Ordering},
+};
+
+use tokio::sync::mpsc;
+
+/// A share of the obligation to answer for one message.
+///
+/// The message is acked when every share is settled. A share that is dropped unsettled gives the
+/// message back: it comes again, to this process or to another. Consumed by settling: a second
+/// answer does not compile.
+#[derive(Debug)]
+#[must_use = "dropping a receipt unsettled gives the message back to the broker"]
+pub struct Receipt {
+    shared: Arc<Shared>,
+    settled: bool,
+}
+
+#[derive(Debug)]
+struct Shared {
+    tag: u64,
+    shares: AtomicUsize,
+    dropped: AtomicBool,
+    answers: mpsc::Sender<Answer>,
+}
+
+/// What the broker is told about the message with this delivery tag.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Answer {
+    /// It is dealt with.
+    Ack(u64),
+    /// It must come again.
+    GiveBack(u64),
+}
+
+impl Receipt {
+    /// `answers` has room for one answer for every message that the broker sends ahead.
+    pub(super) fn new(tag: u64, answers: mpsc::Sender<Answer>) -> Self {
+        let shared = Shared { tag, shares: AtomicUsize::new(1), dropped: false.into(), answers };
+        Self { shared: Arc::new(shared), settled: false }
+    }
+
+    /// A further share of the same obligation.
+    pub fn share(&self) -> Self {
+        self.shared.shares.fetch_add(1, Ordering::Relaxed);
+        Self { shared: Arc::clone(&self.shared), settled: false }
+    }
+
+    /// This share is dealt with; the broker may forget the message when all are.
+    pub fn settle(mut self) {
+        self.settled = true;
+    }
+}
+
+impl Drop for Receipt {
+    fn drop(&mut self) {
+        let shared = &self.shared;
+        if !self.settled {
+            shared.dropped.store(true, Ordering::Relaxed);
+        }
+        if shared.shares.fetch_sub(1, Ordering::AcqRel) > 1 {
+            return;
+        }
+        let answer = if shared.dropped.load(Ordering::Relaxed) {
+            Answer::GiveBack(shared.tag)
+        } else {
+            Answer::Ack(shared.tag)
+        };
+        // There is always room. An error means that the channel has ended: then the broker has
+        // the message back already.
+        let _unneeded = shared.answers.try_send(answer);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_message_is_acked_when_its_last_share_is_settled() {
+        let (answers, mut given) = mpsc::channel(1);
+        let first = Receipt::new(7, answers);
+        let second = first.share();
+        first.settle();
+        assert!(given.try_recv().is_err());
+        second.settle();
+        assert_eq!(given.try_recv(), Ok(Answer::Ack(7)));
+    }
+
+    #[test]
+    fn one_share_dropped_gives_the_message_back() {
+        let (answers, mut given) = mpsc::channel(1);
+        let first = Receipt::new(7, answers);
+        let second = first.share();
+        drop(first);
+        second.settle();
+        assert_eq!(given.try_recv(), Ok(Answer::GiveBack(7)));
+    }
+}

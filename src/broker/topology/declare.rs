@@ -1,0 +1,163 @@
+//! Declaring the topology: targets first, everything at once, never lazily.
+
+use std::time::Duration;
+
+use lapin::{
+    Channel, Connection, ErrorKind, ExchangeKind,
+    options::{ExchangeDeclareOptions, QueueBindOptions, QueueDeclareOptions},
+    protocol::{AMQPErrorKind, AMQPSoftError},
+    types::{AMQPValue, FieldTable},
+};
+
+use super::{Argument, QueueSpec, Topology};
+use crate::broker::error::{BrokerError, ROUND_TRIP_DEADLINE, within};
+
+/// A new quorum queue elects a leader first, which takes longer than other round trips.
+const DECLARE_DEADLINE: Duration = Duration::from_secs(30);
+
+/// What the broker knows about a queue.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Depth {
+    /// Messages ready to be consumed; those in flight are not counted.
+    pub messages: u32,
+    /// Consumers at this moment.
+    pub consumers: u32,
+}
+
+impl Topology {
+    /// Declares what is missing and checks what is there. Returns the queues that it created.
+    pub(in crate::broker) async fn declare(
+        &self,
+        connection: &Connection,
+    ) -> Result<Vec<String>, BrokerError> {
+        let names = self.names();
+        let channel = open(connection).await?;
+        let unrouted = names.unrouted();
+        declare_exchange(&channel, &unrouted, ExchangeKind::Fanout, None).await?;
+        declare_exchange(&channel, &names.control(), ExchangeKind::Fanout, None).await?;
+        let route = (&names.route(), ExchangeKind::Direct);
+        declare_exchange(&channel, route.0, route.1, Some(&unrouted)).await?;
+        declare_exchange(&channel, &names.events(), ExchangeKind::Topic, Some(&unrouted)).await?;
+
+        let mut created = Vec::new();
+        for queue in self.queues() {
+            if depth(connection, &queue.name).await?.is_none() {
+                created.push(queue.name.clone());
+            }
+            declare_queue(&channel, &queue).await?;
+            bind(&channel, &queue.name, names.route(), &queue.name).await?;
+        }
+        bind(&channel, &unrouted, unrouted.clone(), "").await?;
+        bind(&channel, &names.primary(), names.events(), "#").await?;
+        Ok(created)
+    }
+}
+
+pub(super) async fn open(connection: &Connection) -> Result<Channel, BrokerError> {
+    within(ROUND_TRIP_DEADLINE, "opening a channel", connection.create_channel()).await
+}
+
+/// The depth of `queue`, `None` where it does not exist. Exact, unlike management counts.
+///
+/// On a channel of its own: the broker closes a channel that asks for a queue that is not there.
+pub(in crate::broker) async fn depth(
+    connection: &Connection,
+    queue: &str,
+) -> Result<Option<Depth>, BrokerError> {
+    let channel = open(connection).await?;
+    let options = QueueDeclareOptions { passive: true, ..QueueDeclareOptions::durable() };
+    let declared = channel.queue_declare(queue.into(), options, FieldTable::default());
+    match within(ROUND_TRIP_DEADLINE, format!("looking at `{queue}`"), declared).await {
+        Ok(queue) => Ok(Some(Depth {
+            messages: queue.message_count(),
+            consumers: queue.consumer_count(),
+        })),
+        Err(BrokerError::Step { source, .. }) if is_not_found(&source) => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+pub(super) async fn declare_queue(channel: &Channel, queue: &QueueSpec) -> Result<(), BrokerError> {
+    let mut arguments = FieldTable::default();
+    for (name, value) in queue.arguments() {
+        let value = match value {
+            Argument::Text(text) => AMQPValue::LongString(text.into()),
+            Argument::Number(number) => AMQPValue::LongLongInt(i64::from(number)),
+        };
+        arguments.insert(name.into(), value);
+    }
+    let name = queue.name.as_str();
+    let declared = channel.queue_declare(name.into(), QueueDeclareOptions::durable(), arguments);
+    within(DECLARE_DEADLINE, format!("declaring queue `{name}`"), declared)
+        .await
+        .map_err(|error| different(name, error))
+        .map(drop)
+}
+
+pub(super) async fn declare_exchange(
+    channel: &Channel,
+    name: &str,
+    kind: ExchangeKind,
+    alternate: Option<&str>,
+) -> Result<(), BrokerError> {
+    let mut arguments = FieldTable::default();
+    if let Some(alternate) = alternate {
+        arguments.insert("alternate-exchange".into(), AMQPValue::LongString(alternate.into()));
+    }
+    let options = ExchangeDeclareOptions { durable: true, ..ExchangeDeclareOptions::default() };
+    let declared = channel.exchange_declare(name.into(), kind, options, arguments);
+    within(ROUND_TRIP_DEADLINE, format!("declaring exchange `{name}`"), declared)
+        .await
+        .map_err(|error| different(name, error))
+}
+
+async fn bind(
+    channel: &Channel,
+    queue: &str,
+    exchange: String,
+    routing_key: &str,
+) -> Result<(), BrokerError> {
+    let step = format!("binding `{queue}` to `{exchange}`");
+    let options = QueueBindOptions::default();
+    let bound = channel.queue_bind(
+        queue.into(),
+        exchange.into(),
+        routing_key.into(),
+        options,
+        FieldTable::default(),
+    );
+    within(ROUND_TRIP_DEADLINE, step, bound).await
+}
+
+/// Gives a refusal because of other arguments its own name.
+fn different(name: &str, error: BrokerError) -> BrokerError {
+    match &error {
+        BrokerError::Step { source, .. } if is(source, AMQPSoftError::PRECONDITIONFAILED) => {
+            BrokerError::Different { name: name.to_owned(), detail: reply_text(source) }
+        }
+        _ => error,
+    }
+}
+
+/// Whether the broker says that something is not there.
+pub(super) fn is_not_found(error: &lapin::Error) -> bool {
+    is(error, AMQPSoftError::NOTFOUND)
+}
+
+fn is(error: &lapin::Error, soft: AMQPSoftError) -> bool {
+    match error.kind() {
+        ErrorKind::ProtocolError(error) => *error.kind() == AMQPErrorKind::Soft(soft),
+        _ => false,
+    }
+}
+
+/// What the broker wrote, without the parts that we say ourselves.
+fn reply_text(error: &lapin::Error) -> String {
+    match error.kind() {
+        ErrorKind::ProtocolError(error) => {
+            let text = error.get_message().as_str();
+            text.strip_prefix("PRECONDITION_FAILED - ").unwrap_or(text).to_owned()
+        }
+        _ => error.to_string(),
+    }
+}

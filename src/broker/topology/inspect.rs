@@ -1,0 +1,115 @@
+//! Looking at the topology without changing it.
+
+use lapin::{
+    Connection, ExchangeKind,
+    options::ExchangeDeclareOptions,
+    types::FieldTable,
+};
+
+use super::{Depth, Topology, declare};
+use crate::broker::error::{BrokerError, ROUND_TRIP_DEADLINE, within};
+
+/// What was found under one name.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Finding {
+    /// The queue or exchange.
+    pub name: String,
+    /// How it is.
+    pub state: State,
+}
+
+/// How a queue or exchange is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum State {
+    /// As it should be; exchanges have no depth.
+    Present(Option<Depth>),
+    /// Not there.
+    Missing,
+    /// There with other arguments; what the broker says.
+    Different(String),
+    /// There, of an earlier schedule, and not needed any more.
+    LeftOver(Depth),
+}
+
+impl State {
+    /// Whether nothing has to be done about it.
+    #[must_use]
+    pub fn is_sound(&self) -> bool {
+        match self {
+            Self::Present(_) => true,
+            Self::Missing | Self::Different(_) | Self::LeftOver(_) => false,
+        }
+    }
+}
+
+impl Topology {
+    /// Compares what is at the broker with what should be, changing nothing. `declared_before` are
+    /// names of queues that homing ever declared; those not needed now are looked for too.
+    pub(in crate::broker) async fn inspect(
+        &self,
+        connection: &Connection,
+        declared_before: &[String],
+    ) -> Result<Vec<Finding>, BrokerError> {
+        let names = self.names();
+        let unrouted = names.unrouted();
+        let exchanges = [
+            (names.events(), ExchangeKind::Topic, Some(unrouted.as_str())),
+            (names.route(), ExchangeKind::Direct, Some(unrouted.as_str())),
+            (names.control(), ExchangeKind::Fanout, None),
+            (unrouted.clone(), ExchangeKind::Fanout, None),
+        ];
+        let mut findings = Vec::new();
+        for (name, kind, alternate) in exchanges {
+            let state = exchange_state(connection, &name, kind, alternate).await?;
+            findings.push(Finding { name: format!("{name} (exchange)"), state });
+        }
+        let queues = self.queues();
+        for queue in &queues {
+            let state = match declare::depth(connection, &queue.name).await? {
+                None => State::Missing,
+                Some(depth) => {
+                    let channel = declare::open(connection).await?;
+                    same(declare::declare_queue(&channel, queue).await, Some(depth))?
+                }
+            };
+            findings.push(Finding { name: queue.name.clone(), state });
+        }
+        for name in declared_before {
+            if queues.iter().any(|queue| queue.name == *name) {
+                continue;
+            }
+            if let Some(depth) = declare::depth(connection, name).await? {
+                findings.push(Finding { name: name.clone(), state: State::LeftOver(depth) });
+            }
+        }
+        Ok(findings)
+    }
+}
+
+/// Declaring again what is there changes nothing: it is how arguments are compared.
+fn same(declared: Result<(), BrokerError>, depth: Option<Depth>) -> Result<State, BrokerError> {
+    match declared {
+        Ok(()) => Ok(State::Present(depth)),
+        Err(BrokerError::Different { detail, .. }) => Ok(State::Different(detail)),
+        Err(error) => Err(error),
+    }
+}
+
+async fn exchange_state(
+    connection: &Connection,
+    name: &str,
+    kind: ExchangeKind,
+    alternate: Option<&str>,
+) -> Result<State, BrokerError> {
+    let channel = declare::open(connection).await?;
+    let passive = ExchangeDeclareOptions { passive: true, ..ExchangeDeclareOptions::default() };
+    let asked =
+        channel.exchange_declare(name.into(), kind.clone(), passive, FieldTable::default());
+    match within(ROUND_TRIP_DEADLINE, format!("looking at exchange `{name}`"), asked).await {
+        Ok(()) => same(declare::declare_exchange(&channel, name, kind, alternate).await, None),
+        Err(BrokerError::Step { source, .. }) if declare::is_not_found(&source) => {
+            Ok(State::Missing)
+        }
+        Err(error) => Err(error),
+    }
+}

@@ -1,0 +1,259 @@
+//! Which queues and exchanges there are, and why they are declared as they are.
+//!
+//! - All queues are durable quorum queues; the version in their names changes when an argument
+//!   must, because the arguments of a declared queue cannot.
+//! - At-least-once dead-lettering needs three things of its source: a quorum queue,
+//!   `x-dead-letter-strategy: at-least-once` and `x-overflow: reject-publish`. Without any of them
+//!   the broker silently falls back to at-most-once.
+//! - One wait queue per wait: messages expire at the head only, so a shared queue would block.
+//! - `x-delivery-limit` is a large positive number where nothing may ever be dropped: −1 drops on
+//!   RabbitMQ 3.10, and no number means 20 on 4.x.
+//! - Never `x-expires`: it deletes a queue with its messages.
+//!
+//! Source: RabbitMQ documentation, *Quorum Queues*, *Time-To-Live and Expiration*, *Dead Letter
+//! Exchanges*, *Alternate Exchanges*.
+
+mod declare;
+mod inspect;
+
+use std::{collections::BTreeSet, time::Duration};
+
+pub use declare::Depth;
+pub(in crate::broker) use declare::depth;
+pub use inspect::{Finding, State};
+
+/// Everything that homing declares, targets before what leads to them.
+#[derive(Clone, Debug)]
+pub struct Topology {
+    names: Names,
+    waits: BTreeSet<Duration>,
+}
+
+/// The names of all queues and exchanges of one installation.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Names {
+    prefix: String,
+}
+
+impl Names {
+    fn of(&self, object: &str) -> String {
+        format!("{}.v1.{object}", self.prefix)
+    }
+
+    /// Topic exchange to which publishers publish.
+    #[must_use]
+    pub fn events(&self) -> String {
+        self.of("events")
+    }
+
+    /// Direct exchange of homing's own publishes: every queue is bound by its own name.
+    #[must_use]
+    pub fn route(&self) -> String {
+        self.of("route")
+    }
+
+    /// Fanout exchange and queue: the net under both, for messages without a route.
+    #[must_use]
+    pub fn unrouted(&self) -> String {
+        self.of("unrouted")
+    }
+
+    /// Queue of fresh events.
+    #[must_use]
+    pub fn primary(&self) -> String {
+        self.of("primary")
+    }
+
+    /// Queue of due deliveries.
+    #[must_use]
+    pub fn retry(&self) -> String {
+        self.of("retry")
+    }
+
+    /// Queue of what was given up.
+    #[must_use]
+    pub fn parked(&self) -> String {
+        self.of("parked")
+    }
+
+    /// Fanout exchange over which processes tell each other of changes.
+    #[must_use]
+    pub fn control(&self) -> String {
+        self.of("control")
+    }
+
+    /// Queue without consumers in which deliveries wait for `wait`.
+    #[must_use]
+    pub fn wait(&self, wait: Duration) -> String {
+        self.of(&format!("wait.{}", wait.as_millis()))
+    }
+}
+
+/// Waits for deliveries that found no permit: 1, 4, 16, 64 s.
+pub const BUSY_WAITS: [Duration; 4] = [
+    Duration::from_secs(1),
+    Duration::from_secs(4),
+    Duration::from_secs(16),
+    Duration::from_secs(64),
+];
+
+/// Redeliveries after which the broker moves a message from a deliver queue to the parking queue.
+const DELIVERY_LIMIT: u32 = 50;
+/// Large enough to never be reached, small enough for every version to accept.
+const DELIVERY_LIMIT_NEVER: u32 = 1_000_000;
+
+/// One queue to be declared.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct QueueSpec {
+    /// Its name; also its routing key at the route exchange.
+    pub name: String,
+    /// What happens to messages that leave it other than by an ack.
+    pub kind: QueueKind,
+}
+
+/// The four kinds of queues, by what becomes of a message that is not acked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum QueueKind {
+    /// Primary and retry: a message redelivered too often goes to the parking queue.
+    Deliver {
+        /// The parking queue.
+        dead_letters_to: String,
+    },
+    /// No consumer, ever: after the wait the broker moves messages to the retry queue.
+    Wait {
+        /// The queue's TTL.
+        wait: Duration,
+        /// The retry queue.
+        dead_letters_to: String,
+    },
+    /// Parking and unrouted: kept until a person or homing takes them out.
+    Keep,
+}
+
+/// One argument of a queue.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Argument {
+    /// A text.
+    Text(String),
+    /// A number.
+    Number(u32),
+}
+
+impl QueueSpec {
+    /// The arguments with which it is declared, in the order of their names.
+    #[must_use]
+    pub fn arguments(&self) -> Vec<(&'static str, Argument)> {
+        let text = |text: &str| Argument::Text(text.to_owned());
+        let dead_lettering = |target: &str| {
+            vec![
+                ("x-dead-letter-exchange", text("")),
+                ("x-dead-letter-routing-key", text(target)),
+                ("x-dead-letter-strategy", text("at-least-once")),
+                ("x-overflow", text("reject-publish")),
+                ("x-queue-leader-locator", text("balanced")),
+            ]
+        };
+        let mut arguments = match &self.kind {
+            QueueKind::Deliver { dead_letters_to } => {
+                let mut arguments = dead_lettering(dead_letters_to);
+                arguments.push(("x-delivery-limit", Argument::Number(DELIVERY_LIMIT)));
+                arguments
+            }
+            QueueKind::Wait { wait, dead_letters_to } => {
+                let mut arguments = dead_lettering(dead_letters_to);
+                let wait_ms = u32::try_from(wait.as_millis()).unwrap_or(u32::MAX);
+                arguments.push(("x-message-ttl", Argument::Number(wait_ms)));
+                arguments
+            }
+            QueueKind::Keep => vec![("x-delivery-limit", Argument::Number(DELIVERY_LIMIT_NEVER))],
+        };
+        arguments.push(("x-queue-type", text("quorum")));
+        arguments.sort_by_key(|(name, _)| *name);
+        arguments
+    }
+}
+
+impl Topology {
+    /// The topology of the installation `prefix` whose schedules have these `waits`.
+    #[must_use]
+    pub fn new(prefix: &str, waits: impl IntoIterator<Item = Duration>) -> Self {
+        Self {
+            names: Names { prefix: prefix.to_owned() },
+            waits: waits.into_iter().chain(BUSY_WAITS).collect(),
+        }
+    }
+
+    /// The names of its queues and exchanges.
+    #[must_use]
+    pub fn names(&self) -> &Names {
+        &self.names
+    }
+
+    /// Every wait that has a queue, shortest first.
+    pub fn waits(&self) -> impl Iterator<Item = Duration> {
+        self.waits.iter().copied()
+    }
+
+    /// Its queues, targets before what leads to them.
+    #[must_use]
+    pub fn queues(&self) -> Vec<QueueSpec> {
+        let names = &self.names;
+        let keep = |name| QueueSpec { name, kind: QueueKind::Keep };
+        let deliver = |name| QueueSpec {
+            name,
+            kind: QueueKind::Deliver { dead_letters_to: names.parked() },
+        };
+        let mut queues = vec![
+            keep(names.unrouted()),
+            keep(names.parked()),
+            deliver(names.retry()),
+            deliver(names.primary()),
+        ];
+        queues.extend(self.waits.iter().map(|wait| QueueSpec {
+            name: names.wait(*wait),
+            kind: QueueKind::Wait { wait: *wait, dead_letters_to: names.retry() },
+        }));
+        queues
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_topology_is_what_the_documentation_says() {
+        let topology = Topology::new("homing", [Duration::from_millis(84_800)]);
+        let lines: Vec<_> = topology
+            .queues()
+            .into_iter()
+            .map(|queue| {
+                let arguments: Vec<_> = queue
+                    .arguments()
+                    .into_iter()
+                    .map(|(name, value)| match value {
+                        Argument::Text(text) => format!("{name}={text:?}"),
+                        Argument::Number(number) => format!("{name}={number}"),
+                    })
+                    .collect();
+                format!("{}\n    {}", queue.name, arguments.join("\n    "))
+            })
+            .take(5)
+            .collect();
+        insta::assert_snapshot!(lines.join("\n"), @"");
+    }
+
+    #[test]
+    fn targets_are_declared_before_what_leads_to_them() {
+        let queues = Topology::new("p", Some(Duration::from_secs(9))).queues();
+        for (index, queue) in queues.iter().enumerate() {
+            let target = match &queue.kind {
+                QueueKind::Deliver { dead_letters_to } | QueueKind::Wait { dead_letters_to, .. } => {
+                    dead_letters_to
+                }
+                QueueKind::Keep => continue,
+            };
+            assert!(queues[..index].iter().any(|earlier| earlier.name == *target), "{target}");
+        }
+    }
+}

@@ -1,0 +1,37 @@
+//! `[api]`
+
+use std::net::SocketAddr;
+
+use serde::{Deserialize, Serialize};
+
+use super::{SettingsError, list};
+
+/// Where the HTTP API listens, and to whom.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ApiSettings {
+    /// Address and port.
+    pub listen: SocketAddr,
+    /// Bearer tokens of which a request must show one.
+    #[serde(deserialize_with = "list::texts")]
+    pub tokens: Vec<String>,
+}
+
+impl ApiSettings {
+    const TOKEN_BYTES_MIN: usize = 16;
+
+    pub(super) fn check(&self) -> Result<(), SettingsError> {
+        if self.tokens.is_empty() && !self.listen.ip().is_loopback() {
+            let message = format!(
+                "{} can be reached from outside; set `api.tokens`, or listen on 127.0.0.1",
+                self.listen
+            );
+            return Err(SettingsError::value("api.listen", message));
+        }
+        if self.tokens.iter().any(|token| token.len() < Self::TOKEN_BYTES_MIN) {
+            let message = format!("a token has at least {} bytes", Self::TOKEN_BYTES_MIN);
+            return Err(SettingsError::value("api.tokens", message));
+        }
+        Ok(())
+    }
+}

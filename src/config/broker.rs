@@ -1,0 +1,74 @@
+//! `[broker]`
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use url::Url;
+
+use super::SettingsError;
+
+/// Where the broker is and how long it may take.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct BrokerSettings {
+    /// One or several AMQP URLs, separated by blanks.
+    pub url: String,
+    /// First word of the name of every queue and exchange.
+    pub prefix: String,
+    /// For TCP, TLS and the AMQP handshake together.
+    #[serde(with = "humantime_serde")]
+    pub connect_deadline: Duration,
+    /// Twice this much silence ends a connection.
+    #[serde(with = "humantime_serde")]
+    pub heartbeat: Duration,
+    /// For one publish, confirm included.
+    #[serde(with = "humantime_serde")]
+    pub confirm_deadline: Duration,
+    /// Publishes under way at once.
+    pub publish_channels: usize,
+    /// How long a queue that was just created is not relied on.
+    #[serde(with = "humantime_serde")]
+    pub new_queue_wait: Duration,
+}
+
+impl BrokerSettings {
+    /// The URLs, in the order in which they are written.
+    ///
+    /// # Errors
+    ///
+    /// [`SettingsError::Value`]: none, or one that is not an AMQP URL. The text does not repeat
+    /// the URL, which may hold a password.
+    pub fn urls(&self) -> Result<Vec<Url>, SettingsError> {
+        let urls = self
+            .url
+            .split_whitespace()
+            .map(|text| {
+                Url::parse(text)
+                    .ok()
+                    .filter(|url| matches!(url.scheme(), "amqp" | "amqps") && url.has_host())
+            })
+            .collect::<Option<Vec<_>>>()
+            .unwrap_or_default();
+        if urls.is_empty() {
+            let message = "not an AMQP URL; write it as amqp://user:password@host:5672/vhost";
+            return Err(SettingsError::value("broker.url", message));
+        }
+        Ok(urls)
+    }
+
+    pub(super) fn check(&self) -> Result<(), SettingsError> {
+        self.urls()?;
+        let is_word = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_' || c == '.';
+        if self.prefix.is_empty() || self.prefix.len() > 64 || !self.prefix.chars().all(is_word) {
+            let message = "a prefix has 1 to 64 letters, digits, `-`, `_` and `.`";
+            return Err(SettingsError::value("broker.prefix", message));
+        }
+        if !(1..=256).contains(&self.publish_channels) {
+            return Err(SettingsError::value("broker.publish_channels", "between 1 and 256"));
+        }
+        if !(1..=3_600).contains(&self.heartbeat.as_secs()) {
+            return Err(SettingsError::value("broker.heartbeat", "between 1s and 1h"));
+        }
+        Ok(())
+    }
+}

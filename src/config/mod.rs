@@ -1,0 +1,183 @@
+//! Settings: read once at start, unknown keys refused by name, checked by building what they
+//! describe.
+//!
+//! `default.toml` holds every key with its default and is the reference for operators. A file per
+//! section turns text into the domain's types.
+
+use std::path::Path;
+
+use config::{Config, Environment, File, FileFormat};
+use serde::{Deserialize, Serialize};
+
+mod api;
+mod broker;
+mod endpoint;
+mod list;
+mod log;
+mod schedule;
+mod show;
+mod store;
+mod worker;
+
+pub use api::ApiSettings;
+pub use broker::BrokerSettings;
+pub use endpoint::EndpointSettings;
+pub use log::{LogFormat, LogSettings};
+pub use schedule::{ScheduleSettings, Schedules};
+pub use store::StoreSettings;
+pub use worker::WorkerSettings;
+
+/// Every default, with its comment; the only place where defaults live.
+pub const DEFAULTS: &str = include_str!("default.toml");
+
+/// The file that is read when none is named and it is there.
+pub const FILE_DEFAULT: &str = "homing.toml";
+
+/// The settings as written by an operator.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Settings {
+    /// `[broker]`
+    pub broker: BrokerSettings,
+    /// `[worker]`
+    pub worker: WorkerSettings,
+    /// `[endpoint]`
+    pub endpoint: EndpointSettings,
+    /// `[schedule]`
+    pub schedule: ScheduleSettings,
+    /// `[store]`
+    pub store: StoreSettings,
+    /// `[api]`
+    pub api: ApiSettings,
+    /// `[log]`
+    pub log: LogSettings,
+}
+
+/// Why there are no settings.
+#[derive(Debug, thiserror::Error)]
+pub enum SettingsError {
+    /// A file, a variable or a flag cannot be read, or names a key that does not exist.
+    #[error("the settings cannot be read")]
+    Read(#[source] config::ConfigError),
+    /// A value that is well written and makes no sense.
+    #[error("`{key}`: {message}")]
+    Value {
+        /// `section.key`
+        key: &'static str,
+        /// What is wrong and what is allowed.
+        message: String,
+    },
+}
+
+impl SettingsError {
+    /// `message` about `key`.
+    pub fn value(key: &'static str, message: impl std::fmt::Display) -> Self {
+        Self::Value { key, message: message.to_string() }
+    }
+}
+
+impl Settings {
+    /// Reads the defaults, `file` (or `homing.toml` where it exists), the environment, and
+    /// `overrides` (dotted key, value), in this order.
+    ///
+    /// # Errors
+    ///
+    /// [`SettingsError`]: an unknown key, a value that does not fit, a file that is not there.
+    pub fn load(file: Option<&Path>, overrides: &[(&str, String)]) -> Result<Self, SettingsError> {
+        let named = file.unwrap_or(Path::new(FILE_DEFAULT));
+        let builder = Config::builder()
+            .add_source(File::from_str(DEFAULTS, FileFormat::Toml))
+            .add_source(File::from(named).format(FileFormat::Toml).required(file.is_some()))
+            .add_source(Environment::with_prefix("HOMING").prefix_separator("__").separator("__"));
+        Self::build(builder, overrides)
+    }
+
+    /// The defaults changed by `text` (TOML), whatever files and environment say.
+    ///
+    /// # Errors
+    ///
+    /// As [`load`](Self::load).
+    pub fn from_toml(text: &str) -> Result<Self, SettingsError> {
+        let builder = Config::builder()
+            .add_source(File::from_str(DEFAULTS, FileFormat::Toml))
+            .add_source(File::from_str(text, FileFormat::Toml));
+        Self::build(builder, &[])
+    }
+
+    fn build(
+        mut builder: config::ConfigBuilder<config::builder::DefaultState>,
+        overrides: &[(&str, String)],
+    ) -> Result<Self, SettingsError> {
+        for (key, value) in overrides {
+            builder =
+                builder.set_override(key, value.clone()).map_err(SettingsError::Read)?;
+        }
+        let settings: Self = builder
+            .build()
+            .and_then(Config::try_deserialize)
+            .map_err(SettingsError::Read)?;
+        settings.check()?;
+        Ok(settings)
+    }
+
+    /// Builds everything that can be built without I/O, so that a mistake shows at start.
+    fn check(&self) -> Result<(), SettingsError> {
+        self.broker.check()?;
+        self.worker.check()?;
+        self.endpoint.check()?;
+        self.schedule.schedules()?;
+        self.store.check()?;
+        self.api.check()
+    }
+
+    /// The settings in force as TOML lines `section.key = value`, secrets masked.
+    #[must_use]
+    pub fn shown(&self) -> String {
+        show::lines(self)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::report::Chain;
+
+    fn error(toml: &str) -> String {
+        Chain(&Settings::from_toml(toml).unwrap_err()).to_string()
+    }
+
+    #[test]
+    fn the_shipped_defaults_are_accepted() {
+        Settings::from_toml("").unwrap();
+    }
+
+    #[test]
+    fn misspelt_keys_are_refused_by_name() {
+        insta::assert_snapshot!(error("[worker]\ninflight_max = 3"), @"");
+        insta::assert_snapshot!(error("[workers]\nin_flight_max = 3"), @"");
+    }
+
+    #[test]
+    fn values_that_make_no_sense_name_their_key() {
+        insta::assert_snapshot!(error("[worker]\nin_flight_max = 1"), @"");
+        insta::assert_snapshot!(error("[worker]\ndrain_grace = \"soon\""), @"");
+        insta::assert_snapshot!(error("[broker]\nurl = \"localhost\""), @"");
+        insta::assert_snapshot!(error("[broker]\nprefix = \"a b\""), @"");
+        insta::assert_snapshot!(error("[endpoint]\nallow_networks = [\"10.0.0.0/33\"]"), @"");
+        insta::assert_snapshot!(error("[schedule]\ndefault = \"hourly\""), @"");
+        insta::assert_snapshot!(error("[schedule.custom]\nfast = [\"0s\"]"), @"");
+        insta::assert_snapshot!(error("[store]\nurl = \"mysql://x\""), @"");
+        insta::assert_snapshot!(error("[api]\nlisten = \"0.0.0.0:80\""), @"");
+    }
+
+    #[test]
+    fn what_is_shown_has_no_secrets() {
+        let shown = Settings::from_toml(
+            "[broker]\nurl = \"amqp://me:hidden@h1 amqp://h2/v\"\n[api]\ntokens = [\"hidden-token-0123456789\"]",
+        )
+        .unwrap()
+        .shown();
+        assert!(!shown.contains("hidden"), "{shown}");
+        assert!(shown.contains("broker.url = \"amqp://me:****@h1 amqp://h2/v\""), "{shown}");
+    }
+}

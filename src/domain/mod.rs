@@ -1,0 +1,24 @@
+//! The rules of homing, and nothing else.
+//!
+//! Every function here is a function of its arguments: no clock, no chance, no I/O, no `async`.
+//! The cast, in the order in which a message meets it:
+//!
+//! - an [`event`] has a [`topic`] and an id; a [`subscription`] wants events by topic and [`filter`];
+//! - event × subscription = a [`delivery`], which makes one [`attempt`] after another;
+//! - an attempt has an [`outcome`] (what the endpoint did), and the [`verdict`] is what we do about
+//!   it, by the [`schedule`];
+//! - a [`signature`] lets the receiver verify who sent it.
+
+pub mod attempt;
+pub mod delivery;
+pub mod event;
+pub mod filter;
+pub mod id;
+pub mod outcome;
+pub mod schedule;
+pub mod signature;
+pub mod subscription;
+pub mod time;
+pub mod topic;
+pub mod url;
+pub mod verdict;

@@ -1,0 +1,304 @@
+//! A subscription as a person writes it, and what is wrong with it.
+
+use std::{collections::BTreeMap, fmt};
+
+use serde::{Deserialize, Serialize};
+
+use super::{AuthToken, Terms};
+use crate::domain::{
+    filter::{Connector, FilterSet},
+    signature::SigningSecret,
+    topic::TopicPattern,
+};
+
+/// A subscription as written by a person; nothing in it is checked yet but its shape.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Draft {
+    /// Where to send: `https://host/path`.
+    pub url: String,
+    /// Topic patterns, `*` for one word, `#` for any number: `order.*`, `PROJ.UPDATE`, `#`.
+    pub topics: Vec<String>,
+    /// Filters in Workfront's form.
+    #[serde(default)]
+    pub filters: Vec<serde_json::Value>,
+    /// How the filters are joined.
+    #[serde(default)]
+    pub filter_connector: Connector,
+    /// Sent as `Authorization: Bearer`.
+    #[serde(default)]
+    pub auth_token: Option<String>,
+    /// Signing secrets, `whsec_…`. Absent: one is made. Empty: requests are not signed.
+    #[serde(default)]
+    pub secrets: Option<Vec<String>>,
+    /// Sent with every request.
+    #[serde(default)]
+    pub headers: BTreeMap<String, String>,
+    /// The name of a schedule in the settings.
+    #[serde(default)]
+    pub schedule: Option<String>,
+    /// For people.
+    #[serde(default)]
+    pub description: Option<String>,
+}
+
+/// What is wrong with one field of a draft.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error, Serialize)]
+#[error("`{field}`: {message}")]
+pub struct FieldError {
+    /// The path of the field, `filters[0].comparison`.
+    pub field: String,
+    /// What is wrong and what is allowed.
+    pub message: String,
+}
+
+impl FieldError {
+    /// `message` about `field`.
+    pub fn new(field: impl Into<String>, message: impl fmt::Display) -> Self {
+        Self { field: field.into(), message: message.to_string() }
+    }
+}
+
+/// Headers that homing or HTTP sets; a subscription cannot.
+const RESERVED_HEADERS: [&str; 10] = [
+    "connection",
+    "content-length",
+    "content-type",
+    "host",
+    "keep-alive",
+    "te",
+    "trailer",
+    "transfer-encoding",
+    "upgrade",
+    "user-agent",
+];
+const RESERVED_PREFIXES: [&str; 2] = ["webhook-", "x-homing-"];
+
+const TOPICS_MAX: usize = 100;
+const SECRETS_MAX: usize = 10;
+const HEADERS_MAX: usize = 20;
+const HEADER_BYTES_MAX: usize = 1_024;
+const DESCRIPTION_CHARS_MAX: usize = 1_000;
+
+impl Draft {
+    /// Checks by building. `schedules` are the names that the settings know.
+    ///
+    /// # Errors
+    ///
+    /// [`FieldError`] for the first field that is wrong.
+    pub fn build(&self, schedules: &[&str]) -> Result<Terms, FieldError> {
+        let url = self.url.parse().map_err(|error| FieldError::new("url", error))?;
+        let topics = self.topics()?;
+        let filters = FilterSet::from_json(&self.filters, self.filter_connector)
+            .map_err(|error| FieldError::new(error.field(), &error))?;
+        refuse_old_state_on_create(&topics, &filters)?;
+        Ok(Terms {
+            url,
+            topics,
+            filters,
+            auth_token: self.auth_token()?,
+            secrets: self.secrets()?,
+            headers: self.headers()?,
+            schedule: self.schedule(schedules)?,
+            description: self.description()?,
+        })
+    }
+
+    fn topics(&self) -> Result<Vec<TopicPattern>, FieldError> {
+        if self.topics.is_empty() || self.topics.len() > TOPICS_MAX {
+            let message = format!(
+                "{} patterns; a subscription has 1 to {TOPICS_MAX} (`#` wants everything)",
+                self.topics.len()
+            );
+            return Err(FieldError::new("topics", message));
+        }
+        self.topics
+            .iter()
+            .enumerate()
+            .map(|(index, text)| {
+                text.parse().map_err(|error| FieldError::new(format!("topics[{index}]"), error))
+            })
+            .collect()
+    }
+
+    fn auth_token(&self) -> Result<Option<AuthToken>, FieldError> {
+        self.auth_token
+            .clone()
+            .map(|text| {
+                AuthToken::try_from(text).map_err(|error| FieldError::new("auth_token", error))
+            })
+            .transpose()
+    }
+
+    fn secrets(&self) -> Result<Vec<SigningSecret>, FieldError> {
+        let secrets = self.secrets.as_deref().unwrap_or_default();
+        if secrets.len() > SECRETS_MAX {
+            let message = format!("{} secrets; at most {SECRETS_MAX} sign", secrets.len());
+            return Err(FieldError::new("secrets", message));
+        }
+        secrets
+            .iter()
+            .enumerate()
+            .map(|(index, text)| {
+                SigningSecret::try_from(text.clone())
+                    .map_err(|error| FieldError::new(format!("secrets[{index}]"), error))
+            })
+            .collect()
+    }
+
+    fn headers(&self) -> Result<BTreeMap<String, String>, FieldError> {
+        if self.headers.len() > HEADERS_MAX {
+            let message = format!("{} headers; at most {HEADERS_MAX}", self.headers.len());
+            return Err(FieldError::new("headers", message));
+        }
+        self.headers
+            .iter()
+            .map(|(name, value)| {
+                let name = name.to_ascii_lowercase();
+                check_header(&name, value, self.auth_token.is_some())
+                    .map_err(|message| FieldError::new(format!("headers.{name}"), message))?;
+                Ok((name, value.clone()))
+            })
+            .collect()
+    }
+
+    fn schedule(&self, schedules: &[&str]) -> Result<Option<String>, FieldError> {
+        match self.schedule.as_deref() {
+            Some(name) if !schedules.contains(&name) => {
+                let message = format!("no schedule `{name}`; one of {}", schedules.join(", "));
+                Err(FieldError::new("schedule", message))
+            }
+            Some(_) | None => Ok(self.schedule.clone()),
+        }
+    }
+
+    fn description(&self) -> Result<Option<String>, FieldError> {
+        match &self.description {
+            Some(text) if text.chars().count() > DESCRIPTION_CHARS_MAX => Err(FieldError::new(
+                "description",
+                format!("longer than {DESCRIPTION_CHARS_MAX} characters"),
+            )),
+            Some(_) | None => Ok(self.description.clone()),
+        }
+    }
+}
+
+/// The draft that builds `terms` again; the starting point of a change.
+impl From<&Terms> for Draft {
+    fn from(terms: &Terms) -> Self {
+        Self {
+            url: terms.url.as_str().to_owned(),
+            topics: terms.topics.iter().map(ToString::to_string).collect(),
+            filters: terms.filters.to_json(),
+            filter_connector: terms.filters.connector(),
+            auth_token: terms.auth_token.as_ref().map(|token| token.reveal().to_owned()),
+            secrets: Some(terms.secrets.iter().map(SigningSecret::reveal).collect()),
+            headers: terms.headers.clone(),
+            schedule: terms.schedule.clone(),
+            description: terms.description.clone(),
+        }
+    }
+}
+
+/// An event that creates something has no old state, so such a filter could never be true.
+/// Source: Adobe Workfront, event subscription filters, `state`.
+fn refuse_old_state_on_create(
+    topics: &[TopicPattern],
+    filters: &FilterSet,
+) -> Result<(), FieldError> {
+    let create = topics.iter().find(|pattern| pattern.last_word() == "CREATE");
+    match (create, filters.old_state_field()) {
+        (Some(pattern), Some(field)) => Err(FieldError::new(
+            field,
+            format!("`oldState` cannot be used with topic `{pattern}`: it has no old state"),
+        )),
+        (Some(_) | None, Some(_) | None) => Ok(()),
+    }
+}
+
+/// `name` is in lower case.
+fn check_header(name: &str, value: &str, has_auth_token: bool) -> Result<(), String> {
+    let is_token = |c: char| c.is_ascii_alphanumeric() || "!#$%&'*+-.^_`|~".contains(c);
+    if name.is_empty() || !name.chars().all(is_token) {
+        return Err("not a header name".to_owned());
+    }
+    if RESERVED_HEADERS.contains(&name)
+        || RESERVED_PREFIXES.iter().any(|prefix| name.starts_with(prefix))
+    {
+        return Err("this header is set by homing".to_owned());
+    }
+    if name == "authorization" && has_auth_token {
+        return Err("set either this header or `auth_token`".to_owned());
+    }
+    if name.len().saturating_add(value.len()) > HEADER_BYTES_MAX {
+        return Err(format!("name and value have more than {HEADER_BYTES_MAX} bytes"));
+    }
+    if value.chars().any(char::is_control) {
+        return Err("the value has control characters".to_owned());
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn draft() -> serde_json::Value {
+        json!({"url": "https://example.com/hook", "topics": ["PROJ.UPDATE"]})
+    }
+
+    fn build(changes: serde_json::Value) -> Result<Terms, FieldError> {
+        let mut draft = draft();
+        for (key, value) in changes.as_object().unwrap() {
+            draft[key] = value.clone();
+        }
+        serde_json::from_value::<Draft>(draft).unwrap().build(&["workfront", "fast"])
+    }
+
+    #[test]
+    fn what_is_built_can_be_changed_and_built_again() {
+        let terms = build(json!({
+            "topics": ["PROJ.UPDATE", "order.#"],
+            "filters": [{"fieldName": "name", "fieldValue": "x", "comparison": "eq"}],
+            "auth_token": "0123456789",
+            "headers": {"X-Team": "payroll"},
+            "schedule": "fast",
+        }))
+        .unwrap();
+        assert_eq!(Draft::from(&terms).build(&["fast"]), Ok(terms));
+    }
+
+    #[test]
+    fn errors_name_the_field() {
+        let field = |changes| build(changes).unwrap_err().field;
+        assert_eq!(field(json!({"url": "nowhere"})), "url");
+        assert_eq!(field(json!({"topics": []})), "topics");
+        assert_eq!(field(json!({"topics": ["a", "b*"]})), "topics[1]");
+        assert_eq!(field(json!({"auth_token": "x".repeat(255)})), "auth_token");
+        assert_eq!(field(json!({"secrets": ["whsec_AAAA"]})), "secrets[0]");
+        assert_eq!(field(json!({"headers": {"Host": "x"}})), "headers.host");
+        assert_eq!(field(json!({"headers": {"Webhook-Id": "x"}})), "headers.webhook-id");
+        assert_eq!(field(json!({"schedule": "slow"})), "schedule");
+        let bad = json!([{"fieldName": "name", "fieldValue": 1, "comparison": "equals"}]);
+        assert_eq!(field(json!({"filters": bad})), "filters[0].comparison");
+    }
+
+    #[test]
+    fn old_state_is_refused_where_there_is_none() {
+        let filters = json!([{
+            "fieldName": "name", "fieldValue": "x", "comparison": "eq", "state": "oldState",
+        }]);
+        let error = build(json!({"topics": ["PROJ.CREATE"], "filters": filters})).unwrap_err();
+        assert_eq!(error.field, "filters[0].state");
+        assert!(build(json!({"filters": filters})).is_ok());
+    }
+
+    #[test]
+    fn the_order_of_topics_makes_no_other_subscription() {
+        let one = build(json!({"topics": ["a", "b"]})).unwrap();
+        let other = build(json!({"topics": ["b", "a"], "description": "other"})).unwrap();
+        assert_eq!(one.fingerprint(), other.fingerprint());
+    }
+}

@@ -1,0 +1,154 @@
+//! A standing wish: these events, to that endpoint.
+//!
+//! A [`Draft`] is what a person writes (API, CLI); building it gives a [`Terms`], which is known to
+//! be sound, or a [`FieldError`] that names the field. A [`Subscription`] is terms with an
+//! identity.
+
+use std::{collections::BTreeMap, fmt};
+
+use serde::{Deserialize, Serialize};
+
+use super::{
+    event::Event,
+    filter::FilterSet,
+    id::SubscriptionId,
+    signature::SigningSecret,
+    time::UnixMillis,
+    topic::{Topic, TopicPattern},
+    url::EndpointUrl,
+};
+
+mod draft;
+
+pub use draft::{Draft, FieldError};
+
+/// A standing wish for events, with an identity.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Subscription {
+    /// Made by homing.
+    pub id: SubscriptionId,
+    /// What is wished for.
+    pub terms: Terms,
+    /// When it was made.
+    pub created: UnixMillis,
+    /// When it was last changed.
+    pub updated: UnixMillis,
+}
+
+/// What a subscription wants and where it wants it: sound by construction.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Terms {
+    /// Where to send.
+    pub url: EndpointUrl,
+    /// Any of these is wanted; never empty.
+    pub topics: Vec<TopicPattern>,
+    /// A condition on the body.
+    pub filters: FilterSet,
+    /// Sent as `Authorization: Bearer`.
+    pub auth_token: Option<AuthToken>,
+    /// All of them sign, so that a secret can be replaced without a gap.
+    pub secrets: Vec<SigningSecret>,
+    /// Sent with every request.
+    pub headers: BTreeMap<String, String>,
+    /// The name of a schedule in the settings; `None`: the default one.
+    pub schedule: Option<String>,
+    /// For people.
+    pub description: Option<String>,
+}
+
+impl Terms {
+    /// Whether `topic` is one of those wanted.
+    #[must_use]
+    pub fn wants_topic(&self, topic: &Topic) -> bool {
+        self.topics.iter().any(|pattern| pattern.matches(topic))
+    }
+
+    /// What must be unique among subscriptions: same events to the same URL.
+    ///
+    /// Patterns are sorted, so their order makes no difference.
+    #[must_use]
+    pub fn fingerprint(&self) -> String {
+        let mut topics: Vec<_> = self.topics.iter().map(ToString::to_string).collect();
+        topics.sort_unstable();
+        topics.dedup();
+        let filters = serde_json::Value::from(self.filters.to_json());
+        let connector = self.filters.connector();
+        format!("{}\n{}\n{connector}\n{filters}", self.url.as_str(), topics.join(","))
+    }
+}
+
+impl Subscription {
+    /// Whether this subscription wants `event`, the filters aside.
+    #[must_use]
+    pub fn wants_topic_of(&self, event: &Event) -> bool {
+        self.terms.wants_topic(&event.topic)
+    }
+}
+
+/// A bearer token that an endpoint expects; shown by `Debug` masked.
+///
+/// Fewer than 255 characters, none of them a control character. Source of the bound: Adobe
+/// Workfront, event subscription API, `authToken`.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct AuthToken(String);
+
+/// Why a text is not an auth token. Never repeats the text.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("an auth token has 1 to 254 characters and no control characters")]
+pub struct AuthTokenError;
+
+impl AuthToken {
+    /// The token itself: for the request, never for a log.
+    #[must_use]
+    pub fn reveal(&self) -> &str {
+        &self.0
+    }
+
+    /// At most the last four characters; none of a token of eight or fewer.
+    #[must_use]
+    pub fn masked(&self) -> String {
+        let length = self.0.chars().count();
+        if length <= 8 {
+            return "****".to_owned();
+        }
+        let tail: String = self.0.chars().skip(length.saturating_sub(4)).collect();
+        format!("****{tail}")
+    }
+}
+
+impl TryFrom<String> for AuthToken {
+    type Error = AuthTokenError;
+
+    fn try_from(text: String) -> Result<Self, Self::Error> {
+        if !(1..255).contains(&text.chars().count()) || text.chars().any(char::is_control) {
+            return Err(AuthTokenError);
+        }
+        Ok(Self(text))
+    }
+}
+
+impl From<AuthToken> for String {
+    fn from(token: AuthToken) -> Self {
+        token.0
+    }
+}
+
+impl fmt::Debug for AuthToken {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.masked())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn masks_show_at_most_four_characters() {
+        let masked = |text: &str| AuthToken::try_from(text.to_owned()).unwrap().masked();
+        assert_eq!(masked("12345678"), "****");
+        assert_eq!(masked("123456789"), "****6789");
+        assert_eq!(masked("geheimnisvoll-äöüß"), "****äöüß");
+    }
+}

@@ -1,0 +1,324 @@
+//! What an event is about, as a dotted name, and which names a subscription asks for.
+//!
+//! A [`Topic`] is one name, such as `TASK.UPDATE`; a [`TopicPattern`] stands for many, written and
+//! matched as in a binding of an AMQP topic exchange, so that operators learn one syntax. A word is
+//! what stands between dots and may be empty, as it is for the broker: `a..b` has three words.
+
+use std::{fmt, str::FromStr, str::Split, sync::Arc};
+
+use serde::{Deserialize, Serialize};
+
+/// Bytes of a topic or pattern at most: what an AMQP routing key can hold.
+///
+/// Source: AMQP 0-9-1, section 4.2.5.3, short strings.
+pub const TOPIC_BYTES_MAX: usize = 255;
+
+/// Exactly one word.
+const ONE: &str = "*";
+
+/// Any number of words, none included.
+const MANY: &str = "#";
+
+/// Why a text is neither a topic nor a pattern.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum TopicError {
+    /// Nothing was given.
+    #[error("a topic has 1 to {max} bytes, this one is empty", max = TOPIC_BYTES_MAX)]
+    Empty,
+    /// Longer than a routing key can be.
+    #[error("a topic has 1 to {max} bytes, this one has {bytes}", max = TOPIC_BYTES_MAX)]
+    TooLong {
+        /// The length found.
+        bytes: usize,
+    },
+    /// A control character would garble logs and headers.
+    #[error("a topic has no control characters, this one has {character:?} at byte {at}")]
+    Control {
+        /// The character found.
+        character: char,
+        /// Its offset in bytes, from 0.
+        at: usize,
+    },
+    /// `foo*` reads like a file glob, which would silently match nothing.
+    #[error(
+        "`{word}` mixes a wildcard with other characters; a wildcard is a whole word between dots: \
+         `*` is exactly one word, `#` is zero or more, as in `TASK.*` or `order.#`"
+    )]
+    MixedWildcard {
+        /// The word at fault.
+        word: String,
+    },
+}
+
+/// What an event is about, such as `TASK.UPDATE` or `order.paid`.
+///
+/// 1 to [`TOPIC_BYTES_MAX`] bytes without control characters. Cheap to clone.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+pub struct Topic(Arc<str>);
+
+impl Topic {
+    /// Checks `text` and keeps a copy.
+    ///
+    /// # Errors
+    ///
+    /// [`TopicError`], except [`TopicError::MixedWildcard`]: in a topic, `*` and `#` are ordinary.
+    pub fn new(text: &str) -> Result<Self, TopicError> {
+        check(text).map(|()| Self(text.into()))
+    }
+
+    /// The topic as published.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for Topic {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// Which topics are wanted: words between dots, `*` for exactly one, `#` for zero or more.
+///
+/// ```
+/// use homing::domain::topic::{Topic, TopicPattern};
+///
+/// let matches = |pattern: &str, topic| Ok::<_, homing::domain::topic::TopicError>(
+///     pattern.parse::<TopicPattern>()?.matches(&Topic::new(topic)?));
+/// assert!(matches("TASK.*", "TASK.UPDATE")?);
+/// assert!(!matches("TASK.*", "TASK")?); //        `*` is exactly one word
+/// assert!(matches("TASK.#", "TASK")?); //         `#` may be none
+/// assert!(matches("#.failed", "order.card.failed")?);
+/// # Ok::<(), homing::domain::topic::TopicError>(())
+/// ```
+///
+/// Source: RabbitMQ documentation, *Exchanges*, topic exchange.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String")]
+pub struct TopicPattern(Arc<str>);
+
+impl TopicPattern {
+    /// The pattern as written.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// Whether the pattern has no wildcard, so that at most one topic matches.
+    #[must_use]
+    pub fn is_exact(&self) -> bool {
+        self.words().all(|word| word != ONE && word != MANY)
+    }
+
+    /// What follows the last dot; the whole pattern if it has none. May be a wildcard.
+    #[must_use]
+    pub fn last_word(&self) -> &str {
+        self.0.rsplit('.').next().unwrap_or_default()
+    }
+
+    /// Whether `topic` is wanted.
+    ///
+    /// At a mismatch only the last `#` is made one word longer: whatever an earlier `#` could take
+    /// besides, the last one can take too. So the work is at most words × words and needs no memory.
+    #[must_use]
+    pub fn matches(&self, topic: &Topic) -> bool {
+        let mut wanted = self.words();
+        let mut words = topic.0.split('.');
+        let mut last_many: Option<Resume<'_>> = None;
+        loop {
+            let here = words.clone();
+            match (wanted.next(), words.next()) {
+                (Some(MANY), _) => {
+                    words = here.clone();
+                    last_many = Some(Resume { wanted: wanted.clone(), words: here });
+                }
+                (Some(pattern), Some(word)) if pattern == ONE || pattern == word => {}
+                (None, None) => return true,
+                // Words are missing, and a longer `#` would leave still fewer.
+                (Some(_), None) => return false,
+                (_, Some(_)) => {
+                    let Some(resume) = last_many.as_mut() else { return false };
+                    resume.words.next();
+                    wanted = resume.wanted.clone();
+                    words = resume.words.clone();
+                }
+            }
+        }
+    }
+
+    fn words(&self) -> Split<'_, char> {
+        self.0.split('.')
+    }
+}
+
+/// Where matching goes on once the last `#` has to take one word more.
+struct Resume<'a> {
+    /// The pattern behind that `#`.
+    wanted: Split<'a, char>,
+    /// The words that `#` has not taken.
+    words: Split<'a, char>,
+}
+
+impl FromStr for TopicPattern {
+    type Err = TopicError;
+
+    fn from_str(text: &str) -> Result<Self, TopicError> {
+        check(text)?;
+        let mixed = |word: &&str| word.len() > 1 && word.contains(['*', '#']);
+        text.split('.').find(mixed).map_or_else(
+            || Ok(Self(text.into())),
+            |word| Err(TopicError::MixedWildcard { word: word.to_owned() }),
+        )
+    }
+}
+
+impl TryFrom<String> for TopicPattern {
+    type Error = TopicError;
+
+    fn try_from(text: String) -> Result<Self, TopicError> {
+        text.parse()
+    }
+}
+
+impl fmt::Display for TopicPattern {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// What topics and patterns have in common.
+fn check(text: &str) -> Result<(), TopicError> {
+    if text.is_empty() {
+        return Err(TopicError::Empty);
+    }
+    if text.len() > TOPIC_BYTES_MAX {
+        return Err(TopicError::TooLong { bytes: text.len() });
+    }
+    text.char_indices()
+        .find(|(_, character)| character.is_control())
+        .map_or(Ok(()), |(at, character)| Err(TopicError::Control { character, at }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn matches(pattern: &str, topic: &str) -> bool {
+        let pattern: TopicPattern = pattern.parse().expect("a pattern");
+        pattern.matches(&Topic::new(topic).expect("a topic"))
+    }
+
+    /// The definition, word by word; exponential in the number of `#`.
+    fn reference(pattern: &[&str], words: &[&str]) -> bool {
+        match (pattern.split_first(), words.split_first()) {
+            (None, None) => true,
+            (None, Some(_)) => false,
+            (Some((&"#", rest)), None) => reference(rest, words),
+            (Some((&"#", rest)), Some((_, tail))) => {
+                reference(rest, words) || reference(pattern, tail)
+            }
+            (Some(_), None) => false,
+            (Some((first, rest)), Some((word, tail))) => {
+                (*first == "*" || first == word) && reference(rest, tail)
+            }
+        }
+    }
+
+    #[test]
+    fn wildcards_stand_for_whole_words() {
+        for (pattern, topic, expected) in [
+            ("TASK.UPDATE", "TASK.UPDATE", true),
+            ("TASK.UPDATE", "task.update", false),
+            ("TASK.UPDATE", "TASK.UPDATE.x", false),
+            ("*", "TASK", true),
+            ("*", "TASK.UPDATE", false),
+            ("*.UPDATE", "TASK.UPDATE", true),
+            ("TASK.*", "TASK", false),
+            ("#", "TASK", true),
+            ("#", "a.b.c", true),
+            ("TASK.#", "TASK", true),
+            ("TASK.#", "TASK.a.b", true),
+            ("TASK.#", "PROJ.a", false),
+            ("#.b", "a.b.b", true),
+            ("#.b.#.c", "a.b.x.y.c", true),
+            ("#.b.#.c", "a.c.b", false),
+            ("#.*", "a", true),
+            ("*.#.*", "a", false),
+            ("#.#.#", "a", true),
+            ("a.*.b", "a..b", true),
+            ("a.b", "a..b", false),
+            ("a.", "a", false),
+        ] {
+            assert_eq!(matches(pattern, topic), expected, "{pattern} against {topic}");
+        }
+    }
+
+    #[test]
+    fn many_wildcards_do_not_blow_up() {
+        let pattern = ["#"; 60].join(".a.") + ".b";
+        assert!(!matches(&pattern, &["a"; 128].join(".")));
+    }
+
+    #[test]
+    fn a_pattern_says_whether_it_is_exact_and_how_it_ends() {
+        for (text, exact, last) in [
+            ("TASK.CREATE", true, "CREATE"),
+            ("TASK", true, "TASK"),
+            ("TASK.*", false, "*"),
+            ("#.CREATE", false, "CREATE"),
+            ("a.", true, ""),
+        ] {
+            let pattern: TopicPattern = text.parse().expect("a pattern");
+            assert_eq!((pattern.is_exact(), pattern.last_word()), (exact, last), "{text}");
+        }
+    }
+
+    #[test]
+    fn the_limits_are_inclusive() {
+        let longest = "é".repeat(127) + "x";
+        assert_eq!(Topic::new(&longest).expect("255 bytes").as_str(), longest);
+        assert_eq!(Topic::new(&(longest + "x")), Err(TopicError::TooLong { bytes: 256 }));
+        assert!(Topic::new("order.paid#1*").is_ok(), "wildcards are ordinary in a topic");
+    }
+
+    #[test]
+    fn refusals_say_what_is_allowed() {
+        let refusal = |text: &str| text.parse::<TopicPattern>().expect_err("refused").to_string();
+        insta::assert_snapshot!(refusal(""), @"");
+        insta::assert_snapshot!(refusal(&"x".repeat(256)), @"");
+        insta::assert_snapshot!(refusal("TASK.\nUPDATE"), @"");
+        insta::assert_snapshot!(refusal("TASK.UP*"), @"");
+        assert_eq!(refusal("a.##"), refusal("a.##.b"));
+    }
+
+    #[test]
+    fn a_pattern_is_a_string_in_json() {
+        let pattern: TopicPattern = serde_json::from_str("\"TASK.*\"").expect("a pattern");
+        assert_eq!(serde_json::to_string(&pattern).expect("a string"), "\"TASK.*\"");
+        let error = serde_json::from_str::<TopicPattern>("\"TASK*\"").expect_err("a glob");
+        assert!(error.to_string().starts_with("`TASK*` mixes a wildcard"), "{error}");
+    }
+
+    proptest! {
+        #[test]
+        fn matching_agrees_with_the_definition(
+            pattern in prop::collection::vec(prop::sample::select(vec!["a", "b", "", "*", "#"]), 1..8),
+            words in prop::collection::vec(prop::sample::select(vec!["a", "b", ""]), 1..9),
+        ) {
+            let (wanted, topic) = (pattern.join("."), words.join("."));
+            prop_assume!(!wanted.is_empty() && !topic.is_empty());
+            prop_assert_eq!(matches(&wanted, &topic), reference(&pattern, &words));
+        }
+
+        #[test]
+        fn what_is_accepted_reads_back_the_same(text in "[ab*#.\u{0}-\u{1f}é]{0,12}") {
+            if let Ok(pattern) = text.parse::<TopicPattern>() {
+                prop_assert_eq!(pattern.to_string(), text.clone());
+                let topic = Topic::new(&text).expect("every pattern is a topic");
+                prop_assert!(pattern.matches(&topic), "and matches its own spelling");
+            }
+        }
+    }
+}

@@ -1,0 +1,103 @@
+//! Where to send.
+
+use std::{fmt, str::FromStr};
+
+use serde::Serialize;
+use url::Url;
+
+/// An endpoint's URL, normalised: scheme and host in lower case, no default port, no fragment.
+///
+/// Two subscriptions with the same normalised URL share an endpoint.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[serde(transparent)]
+pub struct EndpointUrl(Url);
+
+/// Why a text is not an endpoint's URL.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum EndpointUrlError {
+    /// Not a URL.
+    #[error("not a URL ({0}); write it as https://host/path")]
+    Malformed(url::ParseError),
+    /// Another scheme, or none.
+    #[error("`{0}` is not a scheme that homing calls; use https or http")]
+    Scheme(String),
+    /// User name or password.
+    #[error("a URL with user name or password is not taken; use `auth_token` or `headers`")]
+    Credentials,
+    /// Longer than what servers take.
+    #[error("{0} bytes; a URL has at most {max}", max = EndpointUrl::BYTES_MAX)]
+    TooLong(usize),
+}
+
+impl EndpointUrl {
+    /// A length that all common servers take.
+    pub const BYTES_MAX: usize = 2_048;
+
+    /// The normalised text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        self.0.as_str()
+    }
+
+    /// The parsed URL.
+    #[must_use]
+    pub fn url(&self) -> &Url {
+        &self.0
+    }
+}
+
+impl FromStr for EndpointUrl {
+    type Err = EndpointUrlError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        if text.len() > Self::BYTES_MAX {
+            return Err(EndpointUrlError::TooLong(text.len()));
+        }
+        let mut url = Url::parse(text).map_err(EndpointUrlError::Malformed)?;
+        if !matches!(url.scheme(), "http" | "https") {
+            return Err(EndpointUrlError::Scheme(url.scheme().to_owned()));
+        }
+        if !url.username().is_empty() || url.password().is_some() {
+            return Err(EndpointUrlError::Credentials);
+        }
+        url.set_fragment(None);
+        Ok(Self(url))
+    }
+}
+
+/// Without the query, which may hold secrets: the form for logs.
+impl fmt::Display for EndpointUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let shown = self.0.as_str().split('?').next().unwrap_or_default();
+        f.write_str(shown)?;
+        if self.0.query().is_some() { f.write_str("?…") } else { Ok(()) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn urls_that_mean_the_same_are_the_same() {
+        let url = |text: &str| text.parse::<EndpointUrl>().unwrap();
+        assert_eq!(url("HTTPS://Example.COM:443/A?b=C#d"), url("https://example.com/A?b=C"));
+        assert_ne!(url("https://example.com/a"), url("https://example.com/A"));
+        assert_eq!(url("http://example.com").as_str(), "http://example.com/");
+    }
+
+    #[test]
+    fn a_log_never_shows_the_query() {
+        let url: EndpointUrl = "https://example.com/a?token=secret".parse().unwrap();
+        assert_eq!(url.to_string(), "https://example.com/a?…");
+    }
+
+    #[test]
+    fn bad_urls_say_what_is_wrong() {
+        let error = |text: &str| text.parse::<EndpointUrl>().unwrap_err().to_string();
+        insta::assert_snapshot!(error("example.com/hook"), @"not a URL (relative URL without a base); write it as https://host/path");
+        insta::assert_snapshot!(error("ftp://example.com"), @"`ftp` is not a scheme that homing calls; use https or http");
+        insta::assert_snapshot!(error("https://u:p@example.com"), @"a URL with user name or password is not taken; use `auth_token` or `headers`");
+        insta::assert_snapshot!(error("https://"), @"not a URL (empty host); write it as https://host/path");
+    }
+}

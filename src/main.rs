@@ -1,0 +1,3 @@
+//! The `homing` program.
+
+fn main() {}
