@@ -1,4 +1,8 @@
 //! homing: durable webhook delivery on RabbitMQ.
+//!
+//! The map; a module uses only modules on the lines above its own, never its neighbours on the
+//! same line (`tests/tidy.rs` holds that).
+
 pub mod domain;
 
 pub mod clock;
@@ -6,4 +10,18 @@ pub mod report;
 
 pub mod config;
 
+pub mod telemetry;
+
 pub mod broker;
+pub mod endpoint;
+pub mod store;
+
+pub mod parking;
+pub mod registry;
+pub mod worker;
+
+pub mod api;
+
+pub mod service;
+
+pub mod cli;

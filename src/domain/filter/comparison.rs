@@ -159,7 +159,11 @@ mod tests {
     fn check(rows: impl IntoIterator<Item = (Value, Comparison, Value, bool)>) {
         for (found, comparison, wanted, expected) in rows {
             let name = comparison.as_str();
-            assert_eq!(comparison.holds(Some(&found), &wanted), expected, "{found} {name} {wanted}");
+            assert_eq!(
+                comparison.holds(Some(&found), &wanted),
+                expected,
+                "{found} {name} {wanted}"
+            );
         }
     }
 

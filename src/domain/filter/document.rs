@@ -137,7 +137,8 @@ fn read_filter(fields: &Fields) -> Result<Filter, FilterError> {
         .as_str()
         .filter(|name| !name.is_empty())
         .ok_or_else(|| FilterError::at("fieldName", Problem::NotAName))?;
-    let comparison = read_word(fields, "comparison", &Comparison::ALL.map(|one| (one, one.as_str())))?;
+    let comparison =
+        read_word(fields, "comparison", &Comparison::ALL.map(|one| (one, one.as_str())))?;
     let state = if fields.contains_key("state") {
         read_word(fields, "state", &[State::New, State::Old].map(|one| (one, one.as_str())))?
     } else {
@@ -226,5 +227,123 @@ fn problem(comparison: Comparison, value: &Value) -> Option<Problem> {
             (found > CONTAINS_ONLY_MAX).then_some(Problem::TooManyValues { found })
         }
         Comparison::Eq | Comparison::Ne | Comparison::Changed => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(filters: &Value) -> Result<FilterSet, FilterError> {
+        FilterSet::from_json(filters.as_array().expect("a list"), Connector::And)
+    }
+
+    /// `path: message` for filters that must be refused.
+    fn refusal(filters: &Value) -> String {
+        let error = read(filters).expect_err("refused");
+        format!("{}: {error}", error.field())
+    }
+
+    /// A good filter with `key` changed.
+    fn with(key: &str, value: Value) -> Value {
+        let mut filter = filter();
+        filter[key] = value;
+        filter
+    }
+
+    fn without(key: &str) -> Value {
+        let mut filter = filter();
+        filter.as_object_mut().expect("an object").remove(key);
+        filter
+    }
+
+    fn filter() -> Value {
+        json!({"fieldName": "a", "fieldValue": 1, "comparison": "eq", "state": "newState"})
+    }
+
+    fn group(filters: usize) -> Value {
+        json!({"type": "group", "connector": "OR", "filters": vec![filter(); filters]})
+    }
+
+    fn nested(levels: usize) -> Value {
+        (0..levels).fold(json!(1), |inner, _| json!([inner]))
+    }
+
+    #[test]
+    fn what_is_written_in_full_is_written_back_the_same() {
+        let filters = json!([
+            {"fieldName": "a", "comparison": "changed", "state": "newState"},
+            {"fieldName": "a", "fieldValue": null, "comparison": "changed", "state": "oldState"},
+            {"fieldName": "b", "fieldValue": {"c": [1]}, "comparison": "ne", "state": "oldState"},
+            group(2),
+        ]);
+        assert_eq!(Value::from(read(&filters).expect("filters").to_json()), filters);
+    }
+
+    #[test]
+    fn the_state_is_new_unless_named() {
+        assert_eq!(read(&json!([without("state")])), read(&json!([filter()])));
+    }
+
+    #[test]
+    fn limits_are_inclusive() {
+        for good in [
+            json!(vec![filter(); FILTERS_MAX]),
+            json!(vec![group(*GROUP_FILTERS.end()); GROUPS_MAX]),
+            json!([with("fieldValue", nested(DEPTH_MAX))]),
+            json!([with("fieldValue", json!({"a": {"b": "x"}, "c": {}}))]),
+        ] {
+            assert!(read(&good).is_ok(), "{good}");
+        }
+    }
+
+    #[test]
+    fn filters_that_are_wrong_are_refused_by_name() {
+        let word = |key, word: &str| refusal(&json!([with(key, json!(word))]));
+        insta::assert_snapshot!(word("comparison", "equals"), @"filters[0].comparison: unknown comparison `equals`; expected one of eq, ne, gt, gte, lt, lte, contains, notContains, containsOnly, changed");
+        insta::assert_snapshot!(word("state", "newstate"), @"filters[0].state: unknown state `newstate`; expected one of newState, oldState");
+        insta::assert_snapshot!(refusal(&json!([with("comparison", json!(5))])), @"filters[0].comparison: unknown comparison `5`; expected one of eq, ne, gt, gte, lt, lte, contains, notContains, containsOnly, changed");
+        insta::assert_snapshot!(refusal(&json!([filter(), with("fieldNam", json!("b"))])), @"filters[1].fieldNam: unknown key; expected one of fieldName, fieldValue, comparison, state");
+        insta::assert_snapshot!(refusal(&json!([without("fieldName")])), @"filters[0].fieldName: is missing");
+        insta::assert_snapshot!(refusal(&json!([with("fieldName", json!(""))])), @"filters[0].fieldName: must be a non-empty string");
+        insta::assert_snapshot!(refusal(&json!([without("fieldValue")])), @"filters[0].fieldValue: is missing");
+        insta::assert_snapshot!(refusal(&json!([without("comparison")])), @"filters[0].comparison: is missing");
+        insta::assert_snapshot!(refusal(&json!(["a eq 1"])), @"filters[0]: must be an object, a filter or a group of filters");
+        insta::assert_snapshot!(refusal(&json!(vec![filter(); FILTERS_MAX + 1])), @"filters: 101 filters and groups; at most 100 are allowed");
+    }
+
+    #[test]
+    fn groups_that_are_wrong_are_refused_by_name() {
+        let changed = |key: &str, value: Value| {
+            let mut group = group(3);
+            group[key] = value;
+            refusal(&json!([filter(), group]))
+        };
+        insta::assert_snapshot!(refusal(&json!([group(1)])), @"filters[0].filters: a group has 2 to 5 filters, this one has 1");
+        insta::assert_snapshot!(refusal(&json!([group(6)])), @"filters[0].filters: a group has 2 to 5 filters, this one has 6");
+        insta::assert_snapshot!(refusal(&json!(vec![group(2); GROUPS_MAX + 1])), @"filters[10]: one group too many; at most 10 are allowed");
+        insta::assert_snapshot!(changed("filters", json!([filter(), group(2)])), @"filters[1].filters[1]: a group cannot stand in a group");
+        insta::assert_snapshot!(changed("filters", json!([filter(), with("state", json!(null))])), @"filters[1].filters[1].state: unknown state `null`; expected one of newState, oldState");
+        insta::assert_snapshot!(changed("filters", json!({"0": filter()})), @"filters[1].filters: must be a list of filters");
+        insta::assert_snapshot!(changed("connector", json!("XOR")), @"filters[1].connector: unknown connector `XOR`; expected one of AND, OR");
+        insta::assert_snapshot!(changed("type", json!("set")), @"filters[1].type: unknown type `set`; expected one of group");
+        insta::assert_snapshot!(changed("fieldName", json!("a")), @"filters[1].fieldName: unknown key; expected one of type, connector, filters");
+        insta::assert_snapshot!(refusal(&json!([{"connector": "OR", "filters": []}])), @"filters[0].type: is missing");
+        insta::assert_snapshot!(refusal(&json!([{"type": "group", "filters": []}])), @"filters[0].connector: is missing");
+    }
+
+    #[test]
+    fn values_that_cannot_be_compared_are_refused() {
+        let value = |comparison: &str, value: Value| {
+            let mut filter = with("fieldValue", value);
+            filter["comparison"] = json!(comparison);
+            refusal(&json!([filter]))
+        };
+        insta::assert_snapshot!(value("gt", json!(true)), @"filters[0].fieldValue: `gt` needs a number, a date or another string");
+        insta::assert_snapshot!(value("lte", json!({"a": 1, "b": {"c": null}})), @"filters[0].fieldValue.b.c: `lte` needs a number, a date or another string");
+        insta::assert_snapshot!(value("contains", json!(["a"])), @"filters[0].fieldValue: `contains` looks for one string, number, boolean or null; join several filters");
+        insta::assert_snapshot!(value("containsOnly", json!(vec![0; CONTAINS_ONLY_MAX + 1])), @"filters[0].fieldValue: 101 values; `containsOnly` takes at most 100");
+        insta::assert_snapshot!(value("changed", nested(DEPTH_MAX + 1)), @"filters[0].fieldValue: nested too deep; at most 32 levels are allowed");
+        assert_eq!(value("eq", nested(500)), value("eq", nested(DEPTH_MAX + 1)));
     }
 }

@@ -52,7 +52,7 @@ pub enum FilterProblem {
     TooManyGroups,
     /// A group too small or too big.
     #[error(
-        "{found} filters in a group; {min} to {max} are allowed",
+        "a group has {min} to {max} filters, this one has {found}",
         min = GROUP_FILTERS.start(),
         max = GROUP_FILTERS.end()
     )]

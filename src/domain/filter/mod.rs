@@ -63,8 +63,8 @@ mod states;
 use comparison::Comparison;
 pub use document::{CONTAINS_ONLY_MAX, DEPTH_MAX, FILTERS_MAX, GROUP_FILTERS, GROUPS_MAX};
 pub use error::{FilterError, FilterProblem};
-use states::State;
 pub use states::EventStates;
+use states::State;
 
 /// All filters of a subscription, sound by construction. Without any, every event matches.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -292,15 +292,14 @@ mod tests {
 
     #[test]
     fn the_old_state_is_found_wherever_it_is_used() {
-        let old = |comparison: &str| {
-            json!({"fieldName": "a", "fieldValue": 1, "comparison": comparison, "state": "oldState"})
-        };
-        let group = json!({"type": "group", "connector": "OR", "filters": [constant(true), old("eq")]});
+        let mut old = constant(true);
+        old["state"] = json!("oldState");
+        let group = json!({"type": "group", "connector": "OR", "filters": [constant(true), old]});
         let found = |filters: Value| set(Connector::Or, &filters).old_state_field();
-        assert_eq!(found(json!([constant(true), old("eq")])).as_deref(), Some("filters[1].state"));
+        assert_eq!(found(json!([constant(true), old])).as_deref(), Some("filters[1].state"));
         assert_eq!(found(json!([group])).as_deref(), Some("filters[0].filters[1].state"));
         assert_eq!(found(json!([{"fieldName": "a", "comparison": "changed"}])), None);
-        assert!(one(&old("eq")).uses_old_state());
+        assert!(one(&old).uses_old_state());
         assert!(!one(&constant(true)).uses_old_state());
     }
 }

@@ -120,7 +120,10 @@ mod tests {
             }
         }
         assert_eq!(order(&json!(0), &json!(-0.0)), Some(Ordering::Equal));
-        assert_eq!(order(&json!(9_223_372_036_854_775_808_u64), &json!(2_f64.powi(63))), Some(Ordering::Equal));
+        assert_eq!(
+            order(&json!(9_223_372_036_854_775_808_u64), &json!(2_f64.powi(63))),
+            Some(Ordering::Equal)
+        );
     }
 
     #[test]
@@ -133,7 +136,11 @@ mod tests {
             "2022-12-12T00:00:00Z",
             "2022-12-12T01:00:00.000+01:00",
         ] {
-            assert_eq!(instant(text).map(|at| at.as_millisecond()), Some(1_670_803_200_000), "{text}");
+            assert_eq!(
+                instant(text).map(Timestamp::as_millisecond),
+                Some(1_670_803_200_000),
+                "{text}"
+            );
         }
         for text in ["", "20221211", "1670803200000", "2022-12-11", "2022-12-11T16:00:00", "now"] {
             assert_eq!(instant(text), None, "{text}");

@@ -23,7 +23,7 @@ impl EventStates {
     ///
     /// # Errors
     ///
-    /// The body is not JSON, or is nested deeper than serde_json reads (128 levels).
+    /// The body is not JSON, or is nested deeper than `serde_json` reads (128 levels).
     pub fn from_bytes(body: &[u8]) -> Result<Self, serde_json::Error> {
         serde_json::from_slice(body).map(Self)
     }

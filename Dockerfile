@@ -1,0 +1,37 @@
+# syntax=docker/dockerfile:1
+
+FROM rust:1.95-slim-trixie AS build
+WORKDIR /src
+
+# The dependencies first, behind an empty program: this layer is built again only when they change. (Cargo also wants
+# to see the benchmark that the manifest names.)
+COPY Cargo.toml Cargo.lock ./
+RUN mkdir src benches \
+ && echo 'fn main() {}' > src/main.rs \
+ && touch src/lib.rs benches/delivery.rs \
+ && cargo build --release --locked --bin homing \
+ && rm -r src
+
+COPY src ./src
+# Cargo goes by modification times, and copied files can be older than the empty program.
+RUN find src -name '*.rs' -exec touch {} + \
+ && cargo build --release --locked --bin homing
+
+
+FROM debian:trixie-slim
+
+# Endpoints are called over TLS, which needs the certificate authorities.
+RUN apt-get update \
+ && apt-get install -y --no-install-recommends ca-certificates \
+ && rm -rf /var/lib/apt/lists/* \
+ && useradd --system --uid 10001 --home-dir /var/lib/homing --create-home --shell /usr/sbin/nologin homing
+
+COPY --from=build /src/target/release/homing /usr/local/bin/homing
+
+USER homing
+# homing.toml is read from here, and the SQLite store is kept here.
+WORKDIR /var/lib/homing
+VOLUME /var/lib/homing
+EXPOSE 8080
+ENTRYPOINT ["homing"]
+CMD ["run"]

@@ -1,0 +1,63 @@
+# What a person types. `make` alone lists it.
+
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+MAKEFLAGS += --no-print-directory
+
+PREFIX ?= /usr/local
+ARGS ?=
+
+.PHONY: help run test demo lint up down clean-broker release install cargo
+
+help: ## this list
+	@echo "homing: durable webhook delivery on RabbitMQ"
+	@echo
+	@sed -nE 's/^([a-z-]+):[^#]*## (.*)/  make \1|\2/p' $(MAKEFILE_LIST) | awk -F'|' '{ printf "%-22s %s\n", $$1, $$2 }'
+	@echo
+	@echo 'ARGS reaches the program behind run, test and demo: make run ARGS="--role worker"'
+
+run: cargo ## find or start a broker, build homing, run it
+	@url=$$(rabbitmq/up); \
+	cargo build --locked --bin homing; \
+	export HOMING__BROKER__URL="$$url"; \
+	exec cargo run --locked --quiet --bin homing -- run $(ARGS)
+
+test: cargo ## all tests, against a broker of their own that is stopped afterwards
+	@bash tests/run $(ARGS)
+
+demo: ## see homing at work: a broker, an endpoint that fails, retries
+	@bash examples/demo $(ARGS)
+
+lint: cargo ## formatting, clippy, documentation, shell scripts
+	@cargo fmt --version >/dev/null 2>&1 || { echo "lint: cargo fmt is missing; install it with: rustup component add rustfmt" >&2; exit 1; }
+	@cargo clippy --version >/dev/null 2>&1 || { echo "lint: cargo clippy is missing; install it with: rustup component add clippy" >&2; exit 1; }
+	cargo fmt --check
+	cargo clippy --all-targets --locked -- -D warnings
+	RUSTDOCFLAGS="-D warnings" cargo doc --no-deps --document-private-items --locked
+	@if command -v shellcheck >/dev/null; then \
+		echo "shellcheck rabbitmq/up rabbitmq/down tests/run tests/setup .ci/run"; \
+		shellcheck -x rabbitmq/up rabbitmq/down tests/run tests/setup .ci/run; \
+	else \
+		echo "lint: shellcheck is not installed, so the shell scripts were not checked" >&2; \
+	fi
+
+up: ## find or start a broker and print its URL
+	@rabbitmq/up
+
+down: ## stop the broker that `make up` started
+	@rabbitmq/down
+
+clean-broker: ## stop the private brokers and delete what they hold
+	@rabbitmq/down --delete-data
+	@rabbitmq/down --instance test --delete-data
+
+release: cargo ## the optimised program: target/release/homing
+	cargo build --release --locked
+
+install: release ## put it into PREFIX/bin (PREFIX=/usr/local)
+	install -d "$(DESTDIR)$(PREFIX)/bin"
+	install -m 755 "$${CARGO_TARGET_DIR:-target}/release/homing" "$(DESTDIR)$(PREFIX)/bin/homing"
+
+cargo:
+	@command -v cargo >/dev/null || { echo "cargo is missing: install Rust (rust-version in Cargo.toml names the oldest that works), then try again" >&2; exit 1; }

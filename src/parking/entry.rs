@@ -1,0 +1,96 @@
+//! A parked message as people see it.
+
+use bytes::Bytes;
+use serde::Serialize;
+
+use crate::{
+    broker::{Message, Unreadable, fetch::Fetched},
+    domain::{
+        id::{DeliveryId, SubscriptionId},
+        time::UnixMillis,
+        verdict::ParkReason,
+    },
+};
+
+/// A parked event or delivery.
+#[derive(Clone, Debug, Serialize)]
+pub struct Entry {
+    /// The event's id; empty where the publisher gave none that can be read.
+    pub event_id: String,
+    /// The event's topic; `None` where there is none.
+    pub topic: Option<String>,
+    /// To whom it is owed; `None`: an event parked before it was fanned out.
+    pub subscription_id: Option<SubscriptionId>,
+    /// What was sent as `webhook-id`.
+    pub delivery_id: Option<DeliveryId>,
+    /// Why it was given up.
+    pub reason: ParkReason,
+    /// Since when; `None` where the broker parked it.
+    pub parked_ms: Option<UnixMillis>,
+    /// When homing took the event.
+    pub received_ms: Option<UnixMillis>,
+    /// When the first attempt failed.
+    pub first_failure_ms: Option<UnixMillis>,
+    /// HTTP requests made.
+    pub attempts: u32,
+    /// How often it was sent again already.
+    pub replays: u32,
+    /// What the endpoint did last, or what is wrong with the message.
+    pub last_outcome: Option<String>,
+    /// As published.
+    pub content_type: String,
+    /// Size of the body.
+    pub body_bytes: usize,
+    /// The body itself, for those who show or export it.
+    #[serde(skip)]
+    pub body: Bytes,
+}
+
+impl Entry {
+    pub(super) fn of(fetched: &Fetched) -> Self {
+        match &fetched.content {
+            Ok(message) => Self::of_message(message),
+            Err(unreadable) => Self::of_unreadable(unreadable),
+        }
+    }
+
+    fn of_message(message: &Message) -> Self {
+        let event = &message.event;
+        let progress = &message.progress;
+        Self {
+            event_id: event.id.to_string(),
+            topic: Some(event.topic.to_string()),
+            subscription_id: message.subscription,
+            delivery_id: message.subscription.map(|id| DeliveryId::of(&event.id, id)),
+            reason: message.parked.map_or(ParkReason::RejectedByBroker, |parked| parked.reason),
+            parked_ms: message.parked.and_then(|parked| parked.since),
+            received_ms: progress.received,
+            first_failure_ms: progress.first_failure,
+            attempts: progress.attempts,
+            replays: progress.replays,
+            last_outcome: progress.last_outcome.clone(),
+            content_type: event.content_type.clone(),
+            body_bytes: event.body.len(),
+            body: event.body.clone(),
+        }
+    }
+
+    fn of_unreadable(unreadable: &Unreadable) -> Self {
+        Self {
+            event_id: unreadable.id.clone().unwrap_or_default(),
+            topic: None,
+            subscription_id: None,
+            delivery_id: None,
+            reason: ParkReason::Unreadable,
+            parked_ms: unreadable.parked.and_then(|parked| parked.since),
+            received_ms: None,
+            first_failure_ms: None,
+            attempts: 0,
+            replays: 0,
+            last_outcome: Some(unreadable.why.to_string()),
+            content_type: String::new(),
+            body_bytes: unreadable.body.len(),
+            body: unreadable.body.clone(),
+        }
+    }
+}

@@ -1,0 +1,159 @@
+//! What was given up, and what a person can do about it: look, send again, drop.
+//!
+//! Every action is a walk through the parking queue from its head: what matches is acted on, the
+//! rest stays. Between its fetching and the end of the walk a message is seen by nobody else, so
+//! two people who look at the same time may each see a part.
+
+mod entry;
+mod selection;
+
+use serde::Serialize;
+use tracing::info;
+
+use crate::{
+    broker::{
+        Broker, Outgoing, Route,
+        error::BrokerError,
+        fetch::{Fetched, Walk},
+    },
+    report::Chain,
+};
+
+pub use self::{entry::Entry, selection::Selection};
+
+/// The parking queue.
+#[derive(Clone)]
+pub struct Parking {
+    broker: Broker,
+}
+
+/// What a look found.
+#[derive(Clone, Debug, Serialize)]
+pub struct Listing {
+    /// Those that match, oldest first, at most as many as were asked for.
+    pub entries: Vec<Entry>,
+    /// How many messages were looked at.
+    pub scanned: u32,
+    /// How many were in the queue.
+    pub total: u32,
+}
+
+/// How far a walk has come.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Tally {
+    /// Messages looked at.
+    pub scanned: u32,
+    /// Messages in the queue at the start.
+    pub total: u32,
+    /// Messages that matched and were acted on.
+    pub matched: u32,
+}
+
+/// What is done with a message that matches.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Action {
+    /// Send it again, from attempt 1.
+    Replay,
+    /// Remove it for ever.
+    Drop,
+    /// Nothing: only count.
+    Count,
+}
+
+impl Parking {
+    /// The parking queue of `broker`.
+    #[must_use]
+    pub fn new(broker: Broker) -> Self {
+        Self { broker }
+    }
+
+    /// At most `limit` parked messages that match, oldest first.
+    ///
+    /// # Errors
+    ///
+    /// [`BrokerError`]; nothing is changed by it.
+    pub async fn list(&self, selection: &Selection, limit: usize) -> Result<Listing, BrokerError> {
+        let mut walk = self.walk().await?;
+        let total = walk.left();
+        let mut entries = Vec::new();
+        while entries.len() < limit
+            && let Some(fetched) = walk.next().await?
+        {
+            let entry = Entry::of(&fetched);
+            if selection.matches(&entry) {
+                entries.push(entry);
+            }
+        }
+        let scanned = total.saturating_sub(walk.left());
+        end(walk).await;
+        Ok(Listing { entries, scanned, total })
+    }
+
+    /// Does `action` with everything that matches; `told` hears of every message looked at. At
+    /// most the messages that are parked now are looked at, so that what comes back while walking
+    /// is not taken twice.
+    ///
+    /// # Errors
+    ///
+    /// [`BrokerError`]: what was acted on until then stays done, the rest is parked still.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropped between publishing and removing, one message is both sent again and parked still.
+    pub async fn act(
+        &self,
+        action: Action,
+        selection: &Selection,
+        mut told: impl FnMut(Tally),
+    ) -> Result<Tally, BrokerError> {
+        let mut walk = self.walk().await?;
+        let mut tally = Tally { total: walk.left(), ..Tally::default() };
+        while let Some(fetched) = walk.next().await? {
+            tally.scanned = tally.scanned.saturating_add(1);
+            if selection.matches(&Entry::of(&fetched)) {
+                self.act_on(action, &walk, &fetched).await?;
+                tally.matched = tally.matched.saturating_add(1);
+            }
+            told(tally);
+        }
+        end(walk).await;
+        info!(?action, matched = tally.matched, scanned = tally.scanned, "parking.walked");
+        Ok(tally)
+    }
+
+    async fn act_on(
+        &self,
+        action: Action,
+        walk: &Walk,
+        fetched: &Fetched,
+    ) -> Result<(), BrokerError> {
+        match action {
+            Action::Count => Ok(()),
+            Action::Drop => walk.remove(fetched).await,
+            Action::Replay => {
+                self.broker.publish(&again(fetched), Route::Retry).await?;
+                walk.remove(fetched).await
+            }
+        }
+    }
+
+    async fn walk(&self) -> Result<Walk, BrokerError> {
+        self.broker.walk(&self.broker.topology().names().parked()).await
+    }
+}
+
+/// The message as it is sent again. Deliveries and events alike go through the retry queue: only
+/// that one keeps the count of replays.
+fn again(fetched: &Fetched) -> Outgoing {
+    match &fetched.content {
+        Ok(message) => message.replayed().outgoing(),
+        Err(unreadable) => unreadable.replayed(),
+    }
+}
+
+/// Without a polite end the channel ends with the connection; the effect is the same.
+async fn end(walk: Walk) {
+    if let Err(error) = walk.finish().await {
+        info!(error = %Chain(&error), "parking.walk_end_failed");
+    }
+}

@@ -1,0 +1,165 @@
+//! Wiring: the parts of a process, started in order and stopped in reverse.
+
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
+
+use backon::{BackoffBuilder, ExponentialBuilder};
+use tokio::net::TcpListener;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tracing::{error, info};
+
+use crate::{
+    api::{self, Api},
+    broker::{Broker, topology::Topology},
+    config::{Schedules, Settings, SettingsError},
+    endpoint::{EndpointSetupError, Endpoints},
+    parking::Parking,
+    registry::Registry,
+    report::Chain,
+    store::{self, Store, StoreError},
+    worker::{Pool, Webhooks},
+};
+
+/// What a process does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Role {
+    /// Answers the HTTP API.
+    Api,
+    /// Makes deliveries.
+    Worker,
+}
+
+/// Why a process does not start.
+#[derive(Debug, thiserror::Error)]
+pub enum ServiceError {
+    /// The settings make no sense.
+    #[error(transparent)]
+    Settings(SettingsError),
+    /// The store cannot be opened.
+    #[error("the store cannot be opened")]
+    Store(#[source] StoreError),
+    /// The HTTP client cannot be set up.
+    #[error("endpoints cannot be called")]
+    Endpoints(#[source] EndpointSetupError),
+    /// The address of the API is taken or not ours.
+    #[error("cannot listen on {address}; set `api.listen` to another address")]
+    Listen {
+        /// `api.listen`
+        address: std::net::SocketAddr,
+        /// What the operating system says.
+        #[source]
+        source: std::io::Error,
+    },
+}
+
+/// The parts that the program's commands and the service have in common.
+pub struct Parts {
+    /// The settings they were made from.
+    pub settings: Settings,
+    /// The schedules by name.
+    pub schedules: Schedules,
+    /// Subscriptions and what else must be remembered.
+    pub store: Arc<dyn Store>,
+    /// The broker; connected to when first needed.
+    pub broker: Broker,
+    /// Subscriptions for people.
+    pub registry: Registry,
+    /// Parked messages for people.
+    pub parking: Parking,
+}
+
+impl Parts {
+    /// Opens the store and prepares the rest; nothing is connected yet.
+    ///
+    /// # Errors
+    ///
+    /// [`ServiceError`].
+    pub async fn open(settings: Settings) -> Result<Self, ServiceError> {
+        let schedules = settings.schedule.schedules().map_err(ServiceError::Settings)?;
+        let topology = Topology::new(&settings.broker.prefix, schedules.waits());
+        let broker = Broker::new(&settings.broker, topology).map_err(ServiceError::Settings)?;
+        let store = store::open(&settings.store).await.map_err(ServiceError::Store)?;
+        let registry = Registry::new(Arc::clone(&store), broker.clone(), schedules.clone());
+        let parking = Parking::new(broker.clone());
+        Ok(Self { settings, schedules, store, broker, registry, parking })
+    }
+
+    /// Closes what was opened.
+    pub async fn close(&self) {
+        self.broker.close().await;
+        self.store.close().await;
+    }
+}
+
+/// Runs `roles` until `stop`, then drains and closes.
+///
+/// A broker that cannot be reached is no reason to end: it is tried for ever, and the API says so
+/// meanwhile.
+///
+/// # Errors
+///
+/// [`ServiceError`]: nothing was started.
+pub async fn run(
+    settings: Settings,
+    roles: &BTreeSet<Role>,
+    stop: CancellationToken,
+) -> Result<(), ServiceError> {
+    let parts = Parts::open(settings).await?;
+    let endpoints = Endpoints::new(&parts.settings.endpoint).map_err(ServiceError::Endpoints)?;
+    let worker = (parts.settings.worker.clone(), parts.schedules.clone());
+    let handler = Arc::new(Webhooks(endpoints));
+    let store = Arc::clone(&parts.store);
+    let pool = roles
+        .contains(&Role::Worker)
+        .then(|| Pool::new(parts.broker.clone(), store, worker, handler));
+
+    let api_stop = CancellationToken::new();
+    let api_tasks = TaskTracker::new();
+    if roles.contains(&Role::Api) {
+        let api = Api::new(&parts, pool.as_ref().map(Pool::subscriptions));
+        let address = parts.settings.api.listen;
+        let listener = TcpListener::bind(address)
+            .await
+            .map_err(|source| ServiceError::Listen { address, source })?;
+        info!(address = listener.local_addr().ok().map(tracing::field::display), "api.listening");
+        api_tasks.spawn(api::serve(listener, api, api_stop.clone()));
+    }
+    api_tasks.close();
+
+    if stop.run_until_cancelled(connect(&parts)).await.is_some() {
+        match pool {
+            Some(pool) => pool.run(stop.clone()).await,
+            None => stop.cancelled().await,
+        }
+    }
+    api_stop.cancel();
+    api_tasks.wait().await;
+    parts.close().await;
+    info!("service.stopped");
+    Ok(())
+}
+
+/// Connects to the broker, however long it takes; says once what is wrong, and again when that
+/// changes.
+async fn connect(parts: &Parts) {
+    let queues: Vec<_> = parts.broker.topology().queues();
+    let names: Vec<_> = queues.into_iter().map(|queue| queue.name).collect();
+    if let Err(error) = parts.store.remember_queues(&names).await {
+        error!(error = %Chain(&error), "topology.not_remembered");
+    }
+    let mut pauses = ExponentialBuilder::default()
+        .with_min_delay(Duration::from_millis(500))
+        .with_max_delay(Duration::from_secs(10))
+        .without_max_times()
+        .with_jitter()
+        .build();
+    let mut told = String::new();
+    while let Err(failure) = parts.broker.connect().await {
+        let text = failure.told();
+        if text != told {
+            error!(error = text, "broker.unavailable: trying again until it is there");
+            told = text;
+        }
+        tokio::time::sleep(pauses.next().unwrap_or(Duration::from_secs(10))).await;
+    }
+    info!("broker.connected");
+}

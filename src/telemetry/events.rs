@@ -1,0 +1,106 @@
+//! The catalogue of events about deliveries; the layers that make attempts emit no others.
+
+use std::{error::Error, fmt, time::Duration};
+
+use tracing::{Span, error, field, info, info_span, warn};
+
+use super::metrics;
+use crate::{
+    domain::{
+        delivery::Delivery,
+        event::Event,
+        id::SubscriptionId,
+        outcome::Outcome,
+        subscription::Subscription,
+        verdict::{ParkReason, Verdict},
+    },
+    report::Chain,
+};
+
+/// Everything known about one attempt.
+#[derive(Clone, Copy, Debug)]
+pub struct Attempted<'a> {
+    /// The delivery, as it was before.
+    pub delivery: &'a Delivery,
+    /// To whom it is owed.
+    pub subscription: &'a Subscription,
+    /// What the endpoint did.
+    pub outcome: &'a Outcome,
+    /// From the start to the end of the exchange.
+    pub duration: Duration,
+}
+
+/// The span around one attempt.
+#[must_use]
+pub fn attempt_span(delivery: &Delivery) -> Span {
+    info_span!(
+        "delivery.attempt",
+        delivery.id = %delivery.id(),
+        delivery.attempt = delivery.next_attempt().get(),
+        event.id = %delivery.event.id,
+        subscription.id = %delivery.subscription,
+    )
+}
+
+/// One attempt ended; the one event for it.
+pub fn attempted(attempted: &Attempted<'_>, verdict: &Verdict) {
+    let Attempted { delivery, subscription, outcome, duration } = *attempted;
+    metrics::attempted(outcome, duration);
+    let wait_ms = match verdict {
+        Verdict::Wait { wait, .. } => Some(u64::try_from(wait.as_millis()).unwrap_or(u64::MAX)),
+        Verdict::Done | Verdict::Park(_) => None,
+    };
+    info!(
+        topic = %delivery.event.topic,
+        url = %subscription.terms.url,
+        %outcome,
+        verdict = verdict_word(verdict),
+        wait_ms = wait_ms.map(field::display),
+        duration_ms = u64::try_from(duration.as_millis()).unwrap_or(u64::MAX),
+        "delivery.attempted"
+    );
+}
+
+fn verdict_word(verdict: &Verdict) -> &'static str {
+    match verdict {
+        Verdict::Done => "done",
+        Verdict::Wait { .. } => "wait",
+        Verdict::Park(_) => "park",
+    }
+}
+
+/// We could not make an attempt; a bug or a broken setting.
+pub fn not_attempted(cause: &(dyn Error + 'static)) {
+    metrics::held();
+    error!(error = %Chain(cause), "delivery.not_attempted: our own failure, nothing is charged");
+}
+
+/// A delivery was put back without an attempt.
+pub fn held(why: &str, cause: Option<&(dyn Error + 'static)>) {
+    metrics::held();
+    info!(why, error = cause.map(|cause| field::display(Chain(cause))), "delivery.held");
+}
+
+/// The broker sent again what this process had just done.
+pub fn repetition_skipped() {
+    info!("delivery.repetition_skipped");
+}
+
+/// An event or a delivery goes to the parking queue.
+pub fn parked(event: &Event, subscription: Option<SubscriptionId>, reason: ParkReason) {
+    metrics::parked(reason);
+    info!(
+        event.id = %event.id,
+        topic = %event.topic,
+        subscription.id = subscription.map(field::display),
+        body_bytes = event.body.len(),
+        %reason,
+        "delivery.parked"
+    );
+}
+
+/// A message that is not an event goes to the parking queue.
+pub fn parked_unreadable(id: Option<&str>, why: &dyn fmt::Display) {
+    metrics::parked(ParkReason::Unreadable);
+    warn!(message.id = id, %why, "event.unreadable");
+}

@@ -1,0 +1,47 @@
+//! The catalogue of metrics.
+
+use std::time::Duration;
+
+use metrics::{counter, gauge, histogram};
+
+use crate::domain::{outcome::Outcome, verdict::ParkReason};
+
+/// A message came from the primary or the retry queue.
+pub fn received(lane: &'static str) {
+    counter!("homing_messages_received_total", "lane" => lane).increment(1);
+}
+
+/// An event was wanted by so many subscriptions.
+pub fn matched(subscriptions: usize) {
+    let deliveries = u64::try_from(subscriptions).unwrap_or(u64::MAX);
+    counter!("homing_deliveries_made_total").increment(deliveries);
+    if subscriptions == 0 {
+        counter!("homing_events_unwanted_total").increment(1);
+    }
+}
+
+/// A filter met a body that is not JSON.
+pub fn event_not_json() {
+    counter!("homing_events_not_json_total").increment(1);
+}
+
+/// An attempt ended.
+pub fn attempted(outcome: &Outcome, duration: Duration) {
+    counter!("homing_attempts_total", "outcome" => outcome.class()).increment(1);
+    histogram!("homing_attempt_duration_seconds").record(duration.as_secs_f64());
+}
+
+/// A message went to the parking queue.
+pub fn parked(reason: ParkReason) {
+    counter!("homing_parked_total", "reason" => reason.as_str()).increment(1);
+}
+
+/// A delivery was put back without an attempt.
+pub fn held() {
+    counter!("homing_holds_total").increment(1);
+}
+
+/// So many subscriptions are in force.
+pub fn subscriptions(count: usize) {
+    gauge!("homing_subscriptions").set(f64::from(u32::try_from(count).unwrap_or(u32::MAX)));
+}

@@ -1,0 +1,111 @@
+//! From a message to the work it stands for.
+
+use std::sync::Arc;
+
+use super::{Context, attempt, lane::Lane, settle};
+use crate::{
+    broker::{Message, Outgoing, Receipt, Route, consume::Received},
+    clock,
+    domain::{delivery::Progress, id::SubscriptionId, verdict::ParkReason},
+    telemetry::{events, metrics},
+};
+
+/// One piece of work, with its share of the obligation to answer.
+pub(super) enum Work {
+    /// Make the next attempt of a delivery.
+    Attempt(Owed),
+    /// Put it aside.
+    Park(Box<Outgoing>, Receipt),
+    /// Publish one delivery for each of many subscriptions.
+    FanOut(Owed, Vec<SubscriptionId>),
+}
+
+/// A delivery, or the event that deliveries are made from.
+pub(super) struct Owed {
+    pub(super) message: Message,
+    pub(super) redelivered: bool,
+    pub(super) receipt: Receipt,
+}
+
+/// Reads a message and finds out what has to be done.
+pub(super) fn take(context: &Context, lane: Lane, received: Received) -> Vec<Work> {
+    let Received { content, redelivered, receipt } = received;
+    metrics::received(lane.name());
+    let now = clock::now();
+    let mut message = match content {
+        Ok(message) => message,
+        Err(unreadable) => {
+            events::parked_unreadable(unreadable.id.as_deref(), &unreadable.why);
+            return vec![Work::Park(Box::new(unreadable.parked(now)), receipt)];
+        }
+    };
+    if message.event.body.len() > context.settings.event_bytes_max {
+        let parked = message.parked(ParkReason::TooLarge, now);
+        events::parked(&parked.event, parked.subscription, ParkReason::TooLarge);
+        return vec![Work::Park(Box::new(parked.outgoing()), receipt)];
+    }
+    if lane == Lane::Primary {
+        // Only homing says how far a delivery has come, and it says so in the retry queue.
+        message.progress = Progress::default();
+    }
+    message.parked = None;
+    message.progress.received.get_or_insert(now);
+    match message.subscription {
+        Some(_) => vec![Work::Attempt(Owed { message, redelivered, receipt })],
+        None => fan_out(context, message, redelivered, receipt),
+    }
+}
+
+/// One delivery for each subscription that wants the event. Few are attempted here and now and
+/// share the receipt; many go through the retry queue, so that one event does not fill the lane.
+fn fan_out(
+    context: &Context,
+    message: Message,
+    redelivered: bool,
+    receipt: Receipt,
+) -> Vec<Work> {
+    let wanting = context.subscriptions.wanting(&message.event);
+    metrics::matched(wanting.len());
+    if wanting.len() > context.settings.fan_out_inline_max {
+        return vec![Work::FanOut(Owed { message, redelivered, receipt }, wanting)];
+    }
+    let works = wanting
+        .into_iter()
+        .map(|subscription| {
+            Work::Attempt(Owed {
+                message: message.owed_to(subscription, message.progress.clone()),
+                redelivered,
+                receipt: receipt.share(),
+            })
+        })
+        .collect();
+    receipt.settle();
+    works
+}
+
+impl Work {
+    /// Does it, answer included.
+    pub(super) async fn run(self, context: Arc<Context>) {
+        match self {
+            Self::Attempt(owed) => attempt::attempt(&context, owed).await,
+            Self::Park(outgoing, receipt) => {
+                let onward = vec![(*outgoing, Route::Parked)];
+                settle::settle(&context.broker, onward, receipt).await;
+            }
+            Self::FanOut(owed, wanting) => publish_each(&context, owed, wanting).await,
+        }
+    }
+}
+
+async fn publish_each(context: &Context, owed: Owed, wanting: Vec<SubscriptionId>) {
+    let Owed { message, redelivered, receipt } = owed;
+    let Some(running) = context.recent.begin(&message, redelivered).await else {
+        return receipt.settle();
+    };
+    let onward = wanting
+        .into_iter()
+        .map(|id| (message.owed_to(id, message.progress.clone()).outgoing(), Route::Retry))
+        .collect();
+    settle::settle(&context.broker, onward, receipt).await;
+    running.done();
+}

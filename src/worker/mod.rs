@@ -1,0 +1,95 @@
+//! The pool: takes events and due deliveries, makes attempts, and answers for every message.
+//!
+//! The way of a message through the files: a [`lane`] receives it, [`intake`] reads it and finds
+//! the subscriptions that want it, [`attempt`] makes one attempt for each, [`settle`] hands on what
+//! has to be handed on and answers the broker. [`subscriptions`] keeps the subscriptions in memory,
+//! [`recent`] remembers what this process has just done, [`tend`] repairs the topology.
+//!
+//! Promises: a message is answered only when all that it stands for is delivered or owned by the
+//! broker elsewhere; fresh events and retries have lanes of their own, so that neither holds up the
+//! other; what is in flight is bounded. Any job can run on the pool through [`Handler`]; the
+//! webhook sender is [`Webhooks`].
+
+mod attempt;
+mod handler;
+mod intake;
+mod lane;
+mod recent;
+mod settle;
+mod subscriptions;
+mod tend;
+
+use std::sync::Arc;
+
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+use crate::{
+    broker::Broker,
+    config::{Schedules, WorkerSettings},
+    store::Store,
+};
+
+pub use self::{
+    handler::{Handler, HandlerError, Webhooks},
+    subscriptions::Subscriptions,
+};
+
+use self::{lane::Lane, recent::Recent};
+
+/// What every part of the pool works with.
+struct Context {
+    broker: Broker,
+    store: Arc<dyn Store>,
+    subscriptions: Arc<Subscriptions>,
+    schedules: Schedules,
+    handler: Arc<dyn Handler>,
+    recent: Recent,
+    settings: WorkerSettings,
+}
+
+/// A pool of deliveries in flight; one per process.
+pub struct Pool {
+    context: Arc<Context>,
+}
+
+impl Pool {
+    /// A pool that runs `handler` for every delivery.
+    #[must_use]
+    pub fn new(
+        broker: Broker,
+        store: Arc<dyn Store>,
+        (settings, schedules): (WorkerSettings, Schedules),
+        handler: Arc<dyn Handler>,
+    ) -> Self {
+        let subscriptions = Arc::new(Subscriptions::new(Arc::clone(&store)));
+        let recent = Recent::default();
+        let context =
+            Context { broker, store, subscriptions, schedules, handler, recent, settings };
+        Self { context: Arc::new(context) }
+    }
+
+    /// The subscriptions as this pool knows them.
+    #[must_use]
+    pub fn subscriptions(&self) -> Arc<Subscriptions> {
+        Arc::clone(&self.context.subscriptions)
+    }
+
+    /// Delivers until `stop`; then takes no more, lets what is in flight end within
+    /// `worker.drain_grace`, and gives the rest back.
+    ///
+    /// Consuming begins when the subscriptions have been read once: without them, every event
+    /// would look as if nobody wanted it.
+    pub async fn run(self, stop: CancellationToken) {
+        let tasks = TaskTracker::new();
+        let context = self.context;
+        tasks.spawn(tend::subscriptions(Arc::clone(&context), stop.clone()));
+        if stop.run_until_cancelled(context.subscriptions.loaded()).await.is_some() {
+            for lane in [Lane::Primary, Lane::Retry] {
+                tasks.spawn(lane::run(Arc::clone(&context), lane, stop.clone()));
+            }
+            tasks.spawn(tend::topology(Arc::clone(&context), stop.clone()));
+        }
+        tasks.close();
+        tasks.wait().await;
+    }
+}

@@ -1,0 +1,31 @@
+//! Handing on and answering: the only place where a message is acked.
+
+use futures_util::{StreamExt, stream};
+
+use crate::broker::{Broker, Outgoing, Receipt, Route};
+
+/// Publishes under way at once for one message with many copies.
+const COPIES_AT_ONCE: usize = 16;
+
+/// First hand on and have it confirmed, then ack. Never the other way.
+///
+/// | crash after   | original      | copy      | effect                                     |
+/// |---------------|---------------|-----------|--------------------------------------------|
+/// | nothing       | comes again   | none      | the attempt is repeated                    |
+/// | confirm       | comes again   | in place  | repeated, and once more when the copy is due |
+/// | ack           | gone          | in place  | as intended                                |
+///
+/// Returns when the broker owns every copy, however long that takes: giving the original back
+/// instead would repeat the attempt at once, for as long as the broker takes no messages.
+///
+/// # Cancel safety
+///
+/// Dropped before the end, the original is given back; copies may have been taken.
+pub(super) async fn settle(broker: &Broker, onward: Vec<(Outgoing, Route)>, receipt: Receipt) {
+    stream::iter(onward)
+        .for_each_concurrent(COPIES_AT_ONCE, |(message, route)| async move {
+            broker.publish_until_confirmed(&message, route).await;
+        })
+        .await;
+    receipt.settle();
+}
