@@ -125,7 +125,8 @@ pub async fn run(
     }
     api_tasks.close();
 
-    if stop.run_until_cancelled(connect(&parts)).await.is_some() {
+    let connecting = connect(parts.broker.clone(), Arc::clone(&parts.store));
+    if stop.run_until_cancelled(connecting).await.is_some() {
         match pool {
             Some(pool) => pool.run(stop.clone()).await,
             None => stop.cancelled().await,
@@ -140,10 +141,10 @@ pub async fn run(
 
 /// Connects to the broker, however long it takes; says once what is wrong, and again when that
 /// changes.
-async fn connect(parts: &Parts) {
-    let queues: Vec<_> = parts.broker.topology().queues();
+async fn connect(broker: Broker, store: Arc<dyn Store>) {
+    let queues: Vec<_> = broker.topology().queues();
     let names: Vec<_> = queues.into_iter().map(|queue| queue.name).collect();
-    if let Err(error) = parts.store.remember_queues(&names).await {
+    if let Err(error) = store.remember_queues(&names).await {
         error!(error = %Chain(&error), "topology.not_remembered");
     }
     let mut pauses = ExponentialBuilder::default()
@@ -153,7 +154,7 @@ async fn connect(parts: &Parts) {
         .with_jitter()
         .build();
     let mut told = String::new();
-    while let Err(failure) = parts.broker.connect().await {
+    while let Err(failure) = broker.connect().await {
         let text = failure.told();
         if text != told {
             error!(error = text, "broker.unavailable: trying again until it is there");

@@ -1,5 +1,7 @@
 //! Consuming: messages with the receipt that answers for them.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use futures_util::StreamExt;
 use lapin::{
@@ -14,6 +16,7 @@ use super::{
     acks::send_answers,
     error::{BrokerError, ROUND_TRIP_DEADLINE, within},
     receipt::Answer,
+    topology::Topology,
 };
 use crate::{clock, domain::id::EventId};
 
@@ -30,6 +33,7 @@ pub struct Received {
 
 /// Messages of one queue, on a channel of its own.
 pub struct Consumer {
+    topology: Arc<Topology>,
     channel: Channel,
     messages: lapin::Consumer,
     answers: mpsc::Sender<Answer>,
@@ -56,7 +60,8 @@ impl Broker {
         // Room for an answer to every message that can be unanswered.
         let (answers, given) = mpsc::channel(usize::from(prefetch.max(1)));
         let answering = self.tasks.spawn(send_answers(channel.clone(), given));
-        Ok(Consumer { channel, messages, answers, answering })
+        let topology = Arc::clone(&self.topology);
+        Ok(Consumer { topology, channel, messages, answers, answering })
     }
 }
 
@@ -77,7 +82,8 @@ impl Consumer {
     }
 
     fn received(&self, delivery: lapin::message::Delivery) -> Received {
-        let routing_key = delivery.routing_key.as_str();
+        let (exchange, key) = (delivery.exchange.as_str(), delivery.routing_key.as_str());
+        let routing_key = self.topology.names().publishers_key(exchange, key);
         let fresh_id = || EventId::from(clock::new_id());
         let body = Bytes::from(delivery.data);
         Received {
@@ -106,7 +112,7 @@ impl Consumer {
     ///
     /// [`BrokerError`]: some answers may not have arrived; those messages come again.
     pub async fn finish(self) -> Result<(), BrokerError> {
-        let Self { channel, messages, answers, answering } = self;
+        let Self { channel, messages, answers, answering, .. } = self;
         drop((messages, answers));
         match timeout(ROUND_TRIP_DEADLINE, answering).await {
             Ok(Ok(answered)) => answered?,

@@ -72,12 +72,8 @@ impl Broker {
         );
         within(ROUND_TRIP_DEADLINE, "binding a control queue", bound).await?;
         let options = BasicConsumeOptions { no_ack: true, ..BasicConsumeOptions::default() };
-        let consumed = channel.basic_consume(
-            queue.name().clone(),
-            "".into(),
-            options,
-            FieldTable::default(),
-        );
+        let consumed =
+            channel.basic_consume(queue.name().clone(), "".into(), options, FieldTable::default());
         let messages = within(ROUND_TRIP_DEADLINE, "consuming control", consumed).await?;
         let changes = messages.filter_map(move |message| {
             // The channel lives as long as the stream.

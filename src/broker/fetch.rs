@@ -1,25 +1,37 @@
 //! Taking messages out of a queue one by one, for people: the parking queue and the net.
 
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering},
+    },
+    time::Duration,
+};
+
 use bytes::Bytes;
 use lapin::{
     Channel,
-    options::{BasicAckOptions, BasicGetOptions},
+    options::{BasicAckOptions, BasicGetOptions, BasicNackOptions},
 };
 
 use super::{
     Broker, Message, Unreadable,
     error::{BrokerError, ROUND_TRIP_DEADLINE, within},
     message::Outgoing,
-    topology::{Depth, Finding, depth},
+    topology::{Depth, Finding, Topology, depth, depth_on},
 };
 use crate::{clock, domain::id::EventId};
 
 /// A walk through a queue. Messages that were fetched and not removed stay where they were: they
 /// go back when the walk ends.
 pub struct Walk {
+    topology: Arc<Topology>,
     channel: Channel,
     queue: String,
+    /// Messages in the queue at the start.
+    total: u32,
     left: u32,
+    removed: AtomicU32,
 }
 
 /// One message of a walk.
@@ -43,11 +55,13 @@ impl Broker {
     ///
     /// [`BrokerError`].
     pub async fn walk(&self, queue: &str) -> Result<Walk, BrokerError> {
-        let left = self.depth(queue).await?.map_or(0, |depth| depth.messages);
+        let total = self.depth(queue).await?.map_or(0, |depth| depth.messages);
         let connection = self.consuming.open().await?;
         let opened = connection.create_channel();
         let channel = within(ROUND_TRIP_DEADLINE, "opening a channel", opened).await?;
-        Ok(Walk { channel, queue: queue.to_owned(), left })
+        let removed = AtomicU32::new(0);
+        let topology = Arc::clone(&self.topology);
+        Ok(Walk { topology, channel, queue: queue.to_owned(), total, left: total, removed })
     }
 
     /// How many messages and consumers `queue` has; `None` where there is no such queue.
@@ -94,12 +108,14 @@ impl Walk {
             return Ok(None);
         };
         let delivery = message.delivery;
+        let exchange = delivery.exchange.to_string();
         let routing_key = delivery.routing_key.to_string();
+        let publishers_key = self.topology.names().publishers_key(&exchange, &routing_key);
         let body = Bytes::from(delivery.data);
         let fresh_id = || EventId::from(clock::new_id());
         Ok(Some(Fetched {
-            content: Message::read(&delivery.properties, &routing_key, body, fresh_id),
-            exchange: delivery.exchange.to_string(),
+            content: Message::read(&delivery.properties, publishers_key, body, fresh_id),
+            exchange,
             routing_key,
             tag: delivery.delivery_tag,
         }))
@@ -112,15 +128,35 @@ impl Walk {
     /// [`BrokerError`]: it may be in the queue still.
     pub async fn remove(&self, fetched: &Fetched) -> Result<(), BrokerError> {
         let acked = self.channel.basic_ack(fetched.tag, BasicAckOptions { multiple: false });
-        within(ROUND_TRIP_DEADLINE, format!("removing from `{}`", self.queue), acked).await
+        within(ROUND_TRIP_DEADLINE, format!("removing from `{}`", self.queue), acked).await?;
+        self.removed.fetch_add(1, Ordering::Relaxed);
+        Ok(())
     }
 
     /// Ends the walk; what was not removed is in the queue again.
+    ///
+    /// The broker puts it back a moment later than it answers, so this looks until everything is
+    /// there: the next walk would not see it otherwise. Not for long, because others may have
+    /// taken messages meanwhile.
     ///
     /// # Errors
     ///
     /// [`BrokerError`]: the channel is gone, which has the same effect.
     pub async fn finish(self) -> Result<(), BrokerError> {
+        const EVERYTHING: u64 = 0;
+        const LOOKS: u32 = 50;
+        const BETWEEN_LOOKS: Duration = Duration::from_millis(20);
+        let put_back = BasicNackOptions { multiple: true, requeue: true };
+        let step = format!("putting back what was seen of `{}`", self.queue);
+        let returned = self.channel.basic_nack(EVERYTHING, put_back);
+        within(ROUND_TRIP_DEADLINE, step, returned).await?;
+        let expected = self.total.saturating_sub(self.removed.load(Ordering::Relaxed));
+        for _ in 0..LOOKS {
+            if depth_on(&self.channel, &self.queue).await?.messages >= expected {
+                break;
+            }
+            tokio::time::sleep(BETWEEN_LOOKS).await;
+        }
         let closed = self.channel.close(200, "OK".into());
         within(ROUND_TRIP_DEADLINE, "ending a walk", closed).await
     }

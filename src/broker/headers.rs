@@ -39,6 +39,18 @@ impl Headers<'_> {
         }
     }
 
+    /// The routing key with which a message was published that the broker has dead-lettered since.
+    /// Source: RabbitMQ documentation, *Dead Letter Exchanges*: `x-death` lists the latest first.
+    pub(super) fn first_routing_key(&self) -> Option<String> {
+        let AMQPValue::FieldArray(deaths) = self.get("x-death")? else { return None };
+        let AMQPValue::FieldTable(first) = deaths.as_slice().last()? else { return None };
+        let AMQPValue::FieldArray(keys) = first.inner().get("routing-keys")? else { return None };
+        match keys.as_slice().first()? {
+            AMQPValue::LongString(key) => String::from_utf8(key.as_bytes().to_vec()).ok(),
+            _ => None,
+        }
+    }
+
     pub(super) fn count(&self, name: &str) -> u32 {
         self.integer(name).and_then(|number| u32::try_from(number).ok()).unwrap_or(0)
     }
@@ -56,8 +68,14 @@ const CARRIED_BYTES_MAX: usize = 32 * 1024;
 ///
 /// Source: RabbitMQ documentation, *Dead Letter Exchanges* and *Sender-selected Distribution*.
 pub(super) fn carried(table: &FieldTable) -> FieldTable {
-    const BROKERS_PREFIXES: [&str; 6] =
-        ["x-death", "x-first-death-", "x-last-death-", "x-delivery-count", "x-acquired-count", "x-homing-"];
+    const BROKERS_PREFIXES: [&str; 6] = [
+        "x-death",
+        "x-first-death-",
+        "x-last-death-",
+        "x-delivery-count",
+        "x-acquired-count",
+        "x-homing-",
+    ];
     let mut kept = FieldTable::default();
     let mut bytes: usize = 0;
     for (name, value) in table.inner() {

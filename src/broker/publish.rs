@@ -4,10 +4,7 @@ use std::time::Duration;
 
 use backon::{BackoffBuilder, ExponentialBuilder};
 use deadpool::managed::Object;
-use lapin::{
-    Channel, Confirmation,
-    options::BasicPublishOptions,
-};
+use lapin::{Channel, Confirmation, options::BasicPublishOptions};
 use tracing::warn;
 
 use super::{Broker, error::BrokerError, message::Outgoing, topology::Names};

@@ -45,8 +45,10 @@ impl EndpointSettings {
     }
 
     pub(super) fn check(&self) -> Result<(), SettingsError> {
-        if self.deadline.is_zero() || self.connect_deadline.is_zero() {
-            return Err(SettingsError::value("endpoint.deadline", "a deadline is not zero"));
+        if self.connect_deadline.is_zero() || self.connect_deadline >= self.deadline {
+            let message =
+                "more than nothing and less than `endpoint.deadline`, of which it is part";
+            return Err(SettingsError::value("endpoint.connect_deadline", message));
         }
         self.networks().map(drop)
     }

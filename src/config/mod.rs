@@ -109,13 +109,10 @@ impl Settings {
         overrides: &[(&str, String)],
     ) -> Result<Self, SettingsError> {
         for (key, value) in overrides {
-            builder =
-                builder.set_override(key, value.clone()).map_err(SettingsError::Read)?;
+            builder = builder.set_override(key, value.clone()).map_err(SettingsError::Read)?;
         }
-        let settings: Self = builder
-            .build()
-            .and_then(Config::try_deserialize)
-            .map_err(SettingsError::Read)?;
+        let settings: Self =
+            builder.build().and_then(Config::try_deserialize).map_err(SettingsError::Read)?;
         settings.check()?;
         Ok(settings)
     }
@@ -153,21 +150,21 @@ mod tests {
 
     #[test]
     fn misspelt_keys_are_refused_by_name() {
-        insta::assert_snapshot!(error("[worker]\ninflight_max = 3"), @"");
-        insta::assert_snapshot!(error("[workers]\nin_flight_max = 3"), @"");
+        insta::assert_snapshot!(error("[worker]\ninflight_max = 3"), @"the settings cannot be read: unknown field `inflight_max`, expected one of `in_flight_max`, `fan_out_inline_max`, `event_bytes_max`, `drain_grace` for key `worker`");
+        insta::assert_snapshot!(error("[workers]\nin_flight_max = 3"), @"the settings cannot be read: unknown field `workers`, expected one of `broker`, `worker`, `endpoint`, `schedule`, `store`, `api`, `log`");
     }
 
     #[test]
     fn values_that_make_no_sense_name_their_key() {
-        insta::assert_snapshot!(error("[worker]\nin_flight_max = 1"), @"");
-        insta::assert_snapshot!(error("[worker]\ndrain_grace = \"soon\""), @"");
-        insta::assert_snapshot!(error("[broker]\nurl = \"localhost\""), @"");
-        insta::assert_snapshot!(error("[broker]\nprefix = \"a b\""), @"");
-        insta::assert_snapshot!(error("[endpoint]\nallow_networks = [\"10.0.0.0/33\"]"), @"");
-        insta::assert_snapshot!(error("[schedule]\ndefault = \"hourly\""), @"");
-        insta::assert_snapshot!(error("[schedule.custom]\nfast = [\"0s\"]"), @"");
-        insta::assert_snapshot!(error("[store]\nurl = \"mysql://x\""), @"");
-        insta::assert_snapshot!(error("[api]\nlisten = \"0.0.0.0:80\""), @"");
+        insta::assert_snapshot!(error("[worker]\nin_flight_max = 1"), @"`worker.in_flight_max`: between 2 and 100000");
+        insta::assert_snapshot!(error("[worker]\ndrain_grace = \"soon\""), @r#"the settings cannot be read: invalid value: string "soon", expected a duration for key `worker.drain_grace`"#);
+        insta::assert_snapshot!(error("[broker]\nurl = \"localhost\""), @"`broker.url`: not an AMQP URL; write it as amqp://user:password@host:5672/vhost");
+        insta::assert_snapshot!(error("[broker]\nprefix = \"a b\""), @"`broker.prefix`: a prefix has 1 to 64 letters, digits, `-`, `_` and `.`");
+        insta::assert_snapshot!(error("[endpoint]\nallow_networks = [\"10.0.0.0/33\"]"), @"`endpoint.allow_networks`: `10.0.0.0/33` is not a network such as 10.1.0.0/16");
+        insta::assert_snapshot!(error("[schedule]\ndefault = \"hourly\""), @"`schedule.default`: no schedule `hourly`; one of workfront, workfront-delay, standard-webhooks");
+        insta::assert_snapshot!(error("[schedule.custom]\nfast = [\"0s\"]"), @"`schedule.custom`: fast: wait 1 is 0ns; a wait lasts from 1 ms to 4294967.295s");
+        insta::assert_snapshot!(error("[store]\nurl = \"mysql://x\""), @"`store.url`: write it as sqlite:homing.db");
+        insta::assert_snapshot!(error("[api]\nlisten = \"0.0.0.0:80\""), @"`api.listen`: 0.0.0.0:80 can be reached from outside; set `api.tokens`, or listen on 127.0.0.1");
     }
 
     #[test]

@@ -96,11 +96,7 @@ impl Progress {
     /// A person sends it again: from attempt 1, as if nothing had failed yet.
     #[must_use]
     pub fn replayed(&self) -> Self {
-        Self {
-            replays: self.replays.saturating_add(1),
-            received: self.received,
-            ..Self::default()
-        }
+        Self { replays: self.replays.saturating_add(1), received: self.received, ..Self::default() }
     }
 }
 

@@ -53,9 +53,7 @@ impl fmt::Display for EventId {
 }
 
 /// A subscription's id; `UUIDv7`, so that ids sort by creation.
-#[derive(
-    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
-)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct SubscriptionId(Uuid);
 

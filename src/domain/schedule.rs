@@ -184,13 +184,13 @@ impl Schedule {
     pub fn after_at_least(&self, step: Step, asked: Duration) -> Next {
         let behind = usize::try_from(step.get()).unwrap_or(usize::MAX);
         let remaining = || self.waits.iter().enumerate().skip(behind);
-        remaining()
-            .find(|(_, wait)| **wait >= asked)
-            .or_else(|| remaining().next())
-            .map_or(Next::Exhausted, |(index, wait)| Next::Wait {
+        remaining().find(|(_, wait)| **wait >= asked).or_else(|| remaining().next()).map_or(
+            Next::Exhausted,
+            |(index, wait)| Next::Wait {
                 step: Step(u32::try_from(index).unwrap_or(u32::MAX).saturating_add(1)),
                 wait: *wait,
-            })
+            },
+        )
     }
 }
 

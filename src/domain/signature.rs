@@ -138,8 +138,7 @@ mod tests {
 
         for secret in &secrets {
             let receiver = standardwebhooks::Webhook::new(&secret.reveal()).unwrap();
-            let expected =
-                receiver.sign(&id().to_string(), sent.seconds(), body).unwrap();
+            let expected = receiver.sign(&id().to_string(), sent.seconds(), body).unwrap();
             assert!(header.split(' ').any(|signature| signature == expected));
         }
     }

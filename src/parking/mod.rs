@@ -30,7 +30,7 @@ pub struct Parking {
 /// What a look found.
 #[derive(Clone, Debug, Serialize)]
 pub struct Listing {
-    /// Those that match, oldest first, at most as many as were asked for.
+    /// Those that match, at most as many as were asked for, in the order in which they were parked.
     pub entries: Vec<Entry>,
     /// How many messages were looked at.
     pub scanned: u32,
@@ -67,7 +67,8 @@ impl Parking {
         Self { broker }
     }
 
-    /// At most `limit` parked messages that match, oldest first.
+    /// At most `limit` parked messages that match, in the order in which they were parked. The
+    /// queue keeps its order only roughly, so where there are more, these need not be the oldest.
     ///
     /// # Errors
     ///
@@ -86,6 +87,7 @@ impl Parking {
         }
         let scanned = total.saturating_sub(walk.left());
         end(walk).await;
+        entries.sort_by_key(|entry| entry.parked_ms);
         Ok(Listing { entries, scanned, total })
     }
 

@@ -51,9 +51,10 @@ impl Selection {
             && self.event.as_ref().is_none_or(|id| entry.event_id == *id)
             && self.parked_after_ms.is_none_or(|after| parked >= after)
             && self.parked_before_ms.is_none_or(|before| parked < before)
-            && self.topic.as_ref().is_none_or(|pattern| {
-                topic.as_ref().is_some_and(|topic| pattern.matches(topic))
-            })
+            && self
+                .topic
+                .as_ref()
+                .is_none_or(|pattern| topic.as_ref().is_some_and(|topic| pattern.matches(topic)))
     }
 }
 

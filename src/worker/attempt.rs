@@ -50,7 +50,9 @@ async fn next(context: &Context, message: &Message, delivery: &Delivery) -> Onwa
     // 2 find to whom it is owed
     let subscription = match context.subscriptions.find(delivery.subscription).await {
         Ok(Some(subscription)) => subscription,
-        Ok(None) => return park(message, delivery.progress.clone(), ParkReason::SubscriptionDeleted),
+        Ok(None) => {
+            return park(message, delivery.progress.clone(), ParkReason::SubscriptionDeleted);
+        }
         Err(error) => {
             events::held("store unavailable", Some(&error));
             return hold_briefly(message, delivery);

@@ -3,9 +3,7 @@
 use async_trait::async_trait;
 
 use crate::{
-    domain::{
-        delivery::Delivery, outcome::Outcome, subscription::Subscription, time::UnixMillis,
-    },
+    domain::{delivery::Delivery, outcome::Outcome, subscription::Subscription, time::UnixMillis},
     endpoint::Endpoints,
 };
 

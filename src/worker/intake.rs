@@ -58,12 +58,7 @@ pub(super) fn take(context: &Context, lane: Lane, received: Received) -> Vec<Wor
 
 /// One delivery for each subscription that wants the event. Few are attempted here and now and
 /// share the receipt; many go through the retry queue, so that one event does not fill the lane.
-fn fan_out(
-    context: &Context,
-    message: Message,
-    redelivered: bool,
-    receipt: Receipt,
-) -> Vec<Work> {
+fn fan_out(context: &Context, message: Message, redelivered: bool, receipt: Receipt) -> Vec<Work> {
     let wanting = context.subscriptions.wanting(&message.event);
     metrics::matched(wanting.len());
     if wanting.len() > context.settings.fan_out_inline_max {

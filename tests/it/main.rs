@@ -1,1 +1,20 @@
+//! The promises of README against a real RabbitMQ, a file for each.
+//!
+//! `make test` starts a broker for them and names it in `HOMING_TEST_AMQP_URL`. Every test has
+//! queues of its own by `broker.prefix` and deletes them at the end, also when it fails.
 
+mod support;
+
+mod addresses;
+mod bad_input;
+mod crashes;
+mod delivers;
+mod drains;
+mod endpoints;
+mod foreign_clients;
+mod parks;
+mod replays;
+mod retries;
+mod samples;
+mod store;
+mod topology;

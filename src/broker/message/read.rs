@@ -46,13 +46,15 @@ pub enum Why {
 
 impl Message {
     /// Reads a message; `fresh_id` is used where the publisher gave no id that can be used.
+    /// `routing_key` is the publisher's; `None` where homing or a wait queue sent the message, so
+    /// that its routing key is the name of a queue.
     ///
     /// # Errors
     ///
     /// [`Unreadable`]: the message as it came.
     pub(in crate::broker) fn read(
         properties: &BasicProperties,
-        routing_key: &str,
+        routing_key: Option<&str>,
         body: Bytes,
         fresh_id: impl FnOnce() -> EventId,
     ) -> Result<Self, Box<Unreadable>> {
@@ -80,7 +82,7 @@ impl Message {
                 id,
                 body,
                 parked: read_parked(&headers),
-                properties: as_it_came(properties, &headers),
+                properties: as_it_came(properties, &headers, routing_key),
             })),
         }
     }
@@ -101,15 +103,16 @@ fn cloud_event(headers: &Headers<'_>, attribute: &str) -> Option<String> {
 fn read_topic(
     properties: &BasicProperties,
     headers: &Headers<'_>,
-    routing_key: &str,
+    routing_key: Option<&str>,
 ) -> Result<Topic, TopicError> {
-    let named = text(properties.kind()).or_else(|| cloud_event(headers, "type"));
-    Topic::new(named.as_deref().unwrap_or(routing_key))
+    let named = text(properties.kind())
+        .or_else(|| cloud_event(headers, "type"))
+        .or_else(|| routing_key.map(str::to_owned))
+        .or_else(|| headers.first_routing_key());
+    Topic::new(&named.unwrap_or_default())
 }
 
-fn read_subscription(
-    headers: &Headers<'_>,
-) -> Result<Option<SubscriptionId>, SubscriptionIdError> {
+fn read_subscription(headers: &Headers<'_>) -> Result<Option<SubscriptionId>, SubscriptionIdError> {
     if !headers.contains(header::SUBSCRIPTION) {
         return Ok(None);
     }
@@ -139,8 +142,8 @@ fn read_parked(headers: &Headers<'_>) -> Option<Parked> {
 }
 
 /// The properties that a copy may have: all but those that homing writes anew, and those on which
-/// the broker acts: `expiration` would end a wait early, `user_id` must be our own user,
-/// `priority` has no meaning in a quorum queue.
+/// the broker acts: `expiration` would end a wait early, `user_id` must be our own user, `reply_to`
+/// can ask for a consumer that we are not, `priority` has no meaning in a quorum queue.
 fn without_effects(properties: &BasicProperties) -> BasicProperties {
     let mut copy = BasicProperties::default();
     if let Some(table) = properties.headers() {
@@ -152,9 +155,6 @@ fn without_effects(properties: &BasicProperties) -> BasicProperties {
     if let Some(correlation) = properties.correlation_id() {
         copy = copy.with_correlation_id(correlation.clone());
     }
-    if let Some(reply_to) = properties.reply_to() {
-        copy = copy.with_reply_to(reply_to.clone());
-    }
     if let Some(timestamp) = properties.timestamp() {
         copy = copy.with_timestamp(*timestamp);
     }
@@ -164,14 +164,20 @@ fn without_effects(properties: &BasicProperties) -> BasicProperties {
     copy
 }
 
-/// As [`without_effects`], with the fields that could not be read left as they are.
-fn as_it_came(properties: &BasicProperties, headers: &Headers<'_>) -> BasicProperties {
+/// As [`without_effects`], with the fields that could not be read left as they are. The routing key
+/// becomes the `type`, because the copy gets another one.
+fn as_it_came(
+    properties: &BasicProperties,
+    headers: &Headers<'_>,
+    routing_key: Option<&str>,
+) -> BasicProperties {
     let mut copy = without_effects(properties);
     if let Some(id) = properties.message_id() {
         copy = copy.with_message_id(id.clone());
     }
-    if let Some(kind) = properties.kind() {
-        copy = copy.with_type(kind.clone());
+    let topic = text(properties.kind()).or_else(|| routing_key.map(str::to_owned));
+    if let Some(topic) = topic.filter(|topic| !topic.is_empty()) {
+        copy = copy.with_type(topic.into());
     }
     if let Some(content_type) = properties.content_type() {
         copy = copy.with_content_type(content_type.clone());
@@ -194,7 +200,9 @@ mod tests {
     const SUBSCRIPTION: &str = "01931f5a-9c4e-7000-8000-000000000001";
 
     fn read(properties: BasicProperties, key: &str) -> Result<Message, Box<Unreadable>> {
-        Message::read(&properties, key, Bytes::from_static(b"{}"), || EventId::new("fresh").unwrap())
+        Message::read(&properties, Some(key), Bytes::from_static(b"{}"), || {
+            EventId::new("fresh").unwrap()
+        })
     }
 
     fn headers(entries: &[(&str, &str)]) -> BasicProperties {
@@ -275,19 +283,31 @@ mod tests {
     #[test]
     fn what_cannot_be_read_stays_as_it_came_and_says_why() {
         let unreadable = read(BasicProperties::default(), "").unwrap_err();
-        insta::assert_snapshot!(unreadable.why, @"");
+        insta::assert_snapshot!(unreadable.why, @"no topic (a topic has 1 to 255 bytes, this one is empty): set the routing key or the `type` property");
 
         let unreadable = read(headers(&[(header::SUBSCRIPTION, "nobody")]), "t").unwrap_err();
-        insta::assert_snapshot!(unreadable.why, @"");
-        let parked = unreadable.parked(UnixMillis::new(9));
-        let again = read(parked.properties, "homing.v1.parked").unwrap_err();
+        insta::assert_snapshot!(unreadable.why, @"header `x-homing-subscription`: `nobody` is not a subscription id (a UUID such as 01931f5a-9c4e-7000-8000-0123456789ab)");
+        let parked = unreadable.parked(UnixMillis::new(9)).properties;
+        let again =
+            Message::read(&parked, None, Bytes::new(), || EventId::new("e").unwrap()).unwrap_err();
         assert_eq!(again.why, unreadable.why);
         assert_eq!(again.parked.unwrap().reason, ParkReason::Unreadable);
     }
 
     #[test]
-    fn what_the_broker_gave_up_on_is_told_by_its_death() {
-        let message = read(headers(&[("x-death", "…")]), "t").unwrap();
+    fn what_the_broker_moved_keeps_the_topic_of_its_publisher() {
+        let keys = vec![AMQPValue::LongString("order.paid".into())];
+        let mut death = FieldTable::default();
+        death.insert("routing-keys".into(), AMQPValue::FieldArray(keys.into()));
+        let mut table = FieldTable::default();
+        let deaths = vec![AMQPValue::FieldTable(death)];
+        table.insert("x-death".into(), AMQPValue::FieldArray(deaths.into()));
+        let properties = BasicProperties::default().with_headers(table);
+
+        let message =
+            Message::read(&properties, None, Bytes::new(), || EventId::new("e").unwrap()).unwrap();
+
+        assert_eq!(message.event.topic.as_str(), "order.paid");
         assert_eq!(message.parked.unwrap().reason, ParkReason::RejectedByBroker);
     }
 }

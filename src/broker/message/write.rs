@@ -4,7 +4,10 @@ use bytes::Bytes;
 use lapin::{BasicProperties, types::FieldTable};
 
 use super::{Carried, Message, Parked, Unreadable, header};
-use crate::{broker::headers, domain::{time::UnixMillis, verdict::ParkReason}};
+use crate::{
+    broker::headers,
+    domain::{time::UnixMillis, verdict::ParkReason},
+};
 
 /// A message as it is published.
 #[derive(Clone, Debug)]

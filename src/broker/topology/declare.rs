@@ -65,16 +65,22 @@ pub(in crate::broker) async fn depth(
     queue: &str,
 ) -> Result<Option<Depth>, BrokerError> {
     let channel = open(connection).await?;
-    let options = QueueDeclareOptions { passive: true, ..QueueDeclareOptions::durable() };
-    let declared = channel.queue_declare(queue.into(), options, FieldTable::default());
-    match within(ROUND_TRIP_DEADLINE, format!("looking at `{queue}`"), declared).await {
-        Ok(queue) => Ok(Some(Depth {
-            messages: queue.message_count(),
-            consumers: queue.consumer_count(),
-        })),
+    match depth_on(&channel, queue).await {
+        Ok(depth) => Ok(Some(depth)),
         Err(BrokerError::Step { source, .. }) if is_not_found(&source) => Ok(None),
         Err(error) => Err(error),
     }
+}
+
+/// The depth of `queue`, which must exist.
+pub(in crate::broker) async fn depth_on(
+    channel: &Channel,
+    queue: &str,
+) -> Result<Depth, BrokerError> {
+    let options = QueueDeclareOptions { passive: true, ..QueueDeclareOptions::durable() };
+    let declared = channel.queue_declare(queue.into(), options, FieldTable::default());
+    let queue = within(ROUND_TRIP_DEADLINE, format!("looking at `{queue}`"), declared).await?;
+    Ok(Depth { messages: queue.message_count(), consumers: queue.consumer_count() })
 }
 
 pub(super) async fn declare_queue(channel: &Channel, queue: &QueueSpec) -> Result<(), BrokerError> {

@@ -19,7 +19,7 @@ mod inspect;
 use std::{collections::BTreeSet, time::Duration};
 
 pub use declare::Depth;
-pub(in crate::broker) use declare::depth;
+pub(in crate::broker) use declare::{depth, depth_on};
 pub use inspect::{Finding, State};
 
 /// Everything that homing declares, targets before what leads to them.
@@ -56,6 +56,16 @@ impl Names {
     #[must_use]
     pub fn unrouted(&self) -> String {
         self.of("unrouted")
+    }
+
+    /// The routing key where it is a publisher's: not where homing published through its route
+    /// exchange, or the broker moved a message through the default exchange.
+    pub(in crate::broker) fn publishers_key<'a>(
+        &self,
+        exchange: &str,
+        routing_key: &'a str,
+    ) -> Option<&'a str> {
+        (!exchange.is_empty() && exchange != self.route()).then_some(routing_key)
     }
 
     /// Queue of fresh events.
@@ -199,10 +209,8 @@ impl Topology {
     pub fn queues(&self) -> Vec<QueueSpec> {
         let names = &self.names;
         let keep = |name| QueueSpec { name, kind: QueueKind::Keep };
-        let deliver = |name| QueueSpec {
-            name,
-            kind: QueueKind::Deliver { dead_letters_to: names.parked() },
-        };
+        let deliver =
+            |name| QueueSpec { name, kind: QueueKind::Deliver { dead_letters_to: names.parked() } };
         let mut queues = vec![
             keep(names.unrouted()),
             keep(names.parked()),
@@ -240,7 +248,38 @@ mod tests {
             })
             .take(5)
             .collect();
-        insta::assert_snapshot!(lines.join("\n"), @"");
+        insta::assert_snapshot!(lines.join("\n"), @r#"
+        homing.v1.unrouted
+            x-delivery-limit=1000000
+            x-queue-type="quorum"
+        homing.v1.parked
+            x-delivery-limit=1000000
+            x-queue-type="quorum"
+        homing.v1.retry
+            x-dead-letter-exchange=""
+            x-dead-letter-routing-key="homing.v1.parked"
+            x-dead-letter-strategy="at-least-once"
+            x-delivery-limit=50
+            x-overflow="reject-publish"
+            x-queue-leader-locator="balanced"
+            x-queue-type="quorum"
+        homing.v1.primary
+            x-dead-letter-exchange=""
+            x-dead-letter-routing-key="homing.v1.parked"
+            x-dead-letter-strategy="at-least-once"
+            x-delivery-limit=50
+            x-overflow="reject-publish"
+            x-queue-leader-locator="balanced"
+            x-queue-type="quorum"
+        homing.v1.wait.1000
+            x-dead-letter-exchange=""
+            x-dead-letter-routing-key="homing.v1.retry"
+            x-dead-letter-strategy="at-least-once"
+            x-message-ttl=1000
+            x-overflow="reject-publish"
+            x-queue-leader-locator="balanced"
+            x-queue-type="quorum"
+        "#);
     }
 
     #[test]
@@ -248,9 +287,8 @@ mod tests {
         let queues = Topology::new("p", Some(Duration::from_secs(9))).queues();
         for (index, queue) in queues.iter().enumerate() {
             let target = match &queue.kind {
-                QueueKind::Deliver { dead_letters_to } | QueueKind::Wait { dead_letters_to, .. } => {
-                    dead_letters_to
-                }
+                QueueKind::Deliver { dead_letters_to }
+                | QueueKind::Wait { dead_letters_to, .. } => dead_letters_to,
                 QueueKind::Keep => continue,
             };
             assert!(queues[..index].iter().any(|earlier| earlier.name == *target), "{target}");

@@ -60,12 +60,15 @@ impl FieldError {
 }
 
 /// Headers that homing or HTTP sets; a subscription cannot.
-const RESERVED_HEADERS: [&str; 10] = [
+const RESERVED_HEADERS: [&str; 13] = [
     "connection",
     "content-length",
     "content-type",
+    "expect",
     "host",
     "keep-alive",
+    "proxy-authorization",
+    "proxy-connection",
     "te",
     "trailer",
     "transfer-encoding",

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     event::Event,
-    filter::FilterSet,
+    filter::{Connector, FilterSet},
     id::SubscriptionId,
     signature::SigningSecret,
     time::UnixMillis,
@@ -65,14 +65,17 @@ impl Terms {
 
     /// What must be unique among subscriptions: same events to the same URL.
     ///
-    /// Patterns are sorted, so their order makes no difference.
+    /// Neither the order of patterns makes a difference, nor a connector that joins nothing. The
+    /// store keeps a hash of this text, so its form can only change with a migration.
     #[must_use]
     pub fn fingerprint(&self) -> String {
         let mut topics: Vec<_> = self.topics.iter().map(ToString::to_string).collect();
         topics.sort_unstable();
         topics.dedup();
-        let filters = serde_json::Value::from(self.filters.to_json());
-        let connector = self.filters.connector();
+        let filters = self.filters.to_json();
+        let connector =
+            if filters.len() < 2 { Connector::default() } else { self.filters.connector() };
+        let filters = serde_json::Value::from(filters);
         format!("{}\n{}\n{connector}\n{filters}", self.url.as_str(), topics.join(","))
     }
 }

@@ -1,0 +1,195 @@
+//! From a delivery to an HTTP request.
+//!
+//! Source of the three `webhook-` headers: Standard Webhooks specification 1.0, *Webhook headers*.
+
+use reqwest::{
+    Body, Method, Request,
+    header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, USER_AGENT},
+};
+
+use super::RequestError;
+use crate::domain::{
+    delivery::Delivery,
+    signature::{SignedContent, signature_header},
+    subscription::Subscription,
+    time::UnixMillis,
+};
+
+const WEBHOOK_ID: HeaderName = HeaderName::from_static("webhook-id");
+const WEBHOOK_TIMESTAMP: HeaderName = HeaderName::from_static("webhook-timestamp");
+const WEBHOOK_SIGNATURE: HeaderName = HeaderName::from_static("webhook-signature");
+const HOMING_ATTEMPT: HeaderName = HeaderName::from_static("x-homing-attempt");
+const HOMING_TOPIC: HeaderName = HeaderName::from_static("x-homing-topic");
+
+const AGENT: HeaderValue = HeaderValue::from_static(concat!("homing/", env!("CARGO_PKG_VERSION")));
+
+/// What a body is called whose content type no header can carry: bytes. RFC 9110, 8.3.
+const BYTES: HeaderValue = HeaderValue::from_static("application/octet-stream");
+
+/// The next attempt of `delivery` as a request, sent at `now`. The body is not copied.
+///
+/// # Errors
+///
+/// [`RequestError::Header`] for a header that HTTP cannot carry.
+pub(super) fn build(
+    delivery: &Delivery,
+    subscription: &Subscription,
+    now: UnixMillis,
+) -> Result<Request, RequestError> {
+    let mut request = Request::new(Method::POST, subscription.terms.url.url().clone());
+    *request.headers_mut() = headers(delivery, subscription, now)?;
+    *request.body_mut() = Some(Body::from(delivery.event.body.clone()));
+    Ok(request)
+}
+
+/// The subscription's own headers come first, so that none of them replaces one of homing's.
+fn headers(
+    delivery: &Delivery,
+    subscription: &Subscription,
+    now: UnixMillis,
+) -> Result<HeaderMap, RequestError> {
+    let (event, terms) = (&delivery.event, &subscription.terms);
+    let mut headers = HeaderMap::new();
+    for (name, text) in &terms.headers {
+        let unfit = || RequestError::Header { name: name.clone() };
+        let key = HeaderName::from_bytes(name.as_bytes()).map_err(|_| unfit())?;
+        // Often a credential: kept out of `Debug` and of HTTP/2's header compression.
+        headers.insert(key, sensitive(text).ok_or_else(unfit)?);
+    }
+
+    let id = delivery.id();
+    headers.insert(CONTENT_TYPE, content_type(&event.content_type));
+    headers.insert(USER_AGENT, AGENT);
+    headers.insert(WEBHOOK_ID, value(&WEBHOOK_ID, &id.to_string())?);
+    headers.insert(WEBHOOK_TIMESTAMP, now.seconds().into());
+    let content = SignedContent { id, sent: now, body: &event.body };
+    if let Some(signatures) = signature_header(&terms.secrets, &content) {
+        headers.insert(WEBHOOK_SIGNATURE, value(&WEBHOOK_SIGNATURE, &signatures)?);
+    }
+    if let Some(token) = &terms.auth_token {
+        let bearer = sensitive(&format!("Bearer {}", token.reveal()))
+            .ok_or_else(|| RequestError::Header { name: AUTHORIZATION.to_string() })?;
+        headers.insert(AUTHORIZATION, bearer);
+    }
+    headers.insert(HOMING_ATTEMPT, delivery.next_attempt().get().into());
+    headers.insert(HOMING_TOPIC, value(&HOMING_TOPIC, event.topic.as_str())?);
+    Ok(headers)
+}
+
+/// Beyond ASCII the bytes of the text as they are, which HTTP calls opaque. RFC 9110, 5.5.
+fn value(name: &HeaderName, text: &str) -> Result<HeaderValue, RequestError> {
+    HeaderValue::from_bytes(text.as_bytes())
+        .map_err(|_| RequestError::Header { name: name.to_string() })
+}
+
+fn sensitive(text: &str) -> Option<HeaderValue> {
+    let mut value = HeaderValue::from_bytes(text.as_bytes()).ok()?;
+    value.set_sensitive(true);
+    Some(value)
+}
+
+fn content_type(text: &str) -> HeaderValue {
+    match HeaderValue::from_str(text) {
+        Ok(value) if !value.is_empty() && text.is_ascii() => value,
+        Ok(_) | Err(_) => BYTES,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::endpoint::tests::samples::{delivery, event, subscription};
+
+    fn built(event_type: (&str, &str), changes: &serde_json::Value) -> Request {
+        let subscription = subscription("https://example.com/hook?key=1", changes);
+        let mut event = event();
+        event.topic = crate::domain::topic::Topic::new(event_type.0).unwrap();
+        event.content_type = event_type.1.to_owned();
+        let now = UnixMillis::new(1_700_000_000_999);
+        build(&delivery(event, &subscription), &subscription, now).unwrap()
+    }
+
+    fn texts(request: &Request) -> Vec<String> {
+        let mut texts: Vec<_> = request
+            .headers()
+            .iter()
+            .map(|(name, value)| format!("{name}: {}", String::from_utf8_lossy(value.as_bytes())))
+            .collect();
+        texts.sort();
+        texts
+    }
+
+    #[test]
+    fn a_request_says_what_it_is_and_who_sends_it() {
+        let request = built(("order.paid", "application/json"), &serde_json::json!({}));
+        assert_eq!(request.method(), Method::POST);
+        assert_eq!(request.url().as_str(), "https://example.com/hook?key=1");
+        assert_eq!(request.body().unwrap().as_bytes(), Some(event().body.as_ref()));
+        let version = env!("CARGO_PKG_VERSION");
+        let told = texts(&request).join("\n").replace(version, "<version>");
+        insta::assert_snapshot!(told, @"
+        content-type: application/json
+        user-agent: homing/<version>
+        webhook-id: b1adf592-7868-5e29-8147-96f73712972a
+        webhook-timestamp: 1700000000
+        x-homing-attempt: 3
+        x-homing-topic: order.paid
+        ");
+    }
+
+    #[test]
+    fn what_the_subscription_adds_is_sent_and_kept_out_of_logs() {
+        let request = built(
+            ("größe.geändert", "application/cloudevents+json; charset=utf-8"),
+            &serde_json::json!({
+                "auth_token": "geheim-äöü",
+                "headers": {"X-Team": "payroll"},
+                "secrets": ["whsec_AAECAwQFBgcICQoLDA0ODxAREhMUFRYX", "whsec_AQECAwQFBgcICQoLDA0ODxAREhMUFRYX"],
+            }),
+        );
+        let told = texts(&request);
+        for expected in [
+            "authorization: Bearer geheim-äöü",
+            "content-type: application/cloudevents+json; charset=utf-8",
+            "x-homing-topic: größe.geändert",
+            "x-team: payroll",
+        ] {
+            assert!(told.contains(&expected.to_owned()), "{expected} in {told:#?}");
+        }
+        let signatures = request.headers()[WEBHOOK_SIGNATURE].to_str().unwrap();
+        assert_eq!(signatures.split(' ').filter(|text| text.starts_with("v1,")).count(), 2);
+        let debug = format!("{:?}", request.headers());
+        assert!(!debug.contains("geheim") && !debug.contains("payroll"), "{debug}");
+    }
+
+    #[test]
+    fn a_content_type_that_no_header_can_carry_is_bytes() {
+        for unfit in ["", "text/plain\r\nx-evil: 1", "text/größe", "\0"] {
+            let request = built(("a", unfit), &serde_json::json!({}));
+            assert_eq!(request.headers()[CONTENT_TYPE], BYTES, "{unfit:?}");
+        }
+    }
+
+    #[test]
+    fn a_subscription_cannot_replace_what_homing_sends() {
+        let mut subscription = subscription("https://example.com/", &serde_json::json!({}));
+        subscription.terms.headers.insert("webhook-id".into(), "forged".into());
+        subscription.terms.headers.insert("User-Agent".into(), "forged".into());
+        let delivery = delivery(event(), &subscription);
+
+        let request = build(&delivery, &subscription, UnixMillis::new(0)).unwrap();
+
+        assert!(!texts(&request).join("\n").contains("forged"));
+    }
+
+    #[test]
+    fn a_header_that_http_cannot_carry_is_named() {
+        let mut subscription = subscription("https://example.com/", &serde_json::json!({}));
+        subscription.terms.headers.insert("x-team".into(), "a\r\nb".into());
+        let delivery = delivery(event(), &subscription);
+
+        let error = build(&delivery, &subscription, UnixMillis::new(0)).unwrap_err();
+
+        insta::assert_snapshot!(error, @"header `x-team` cannot be sent: its name or value is not one");
+    }
+}

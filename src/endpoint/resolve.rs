@@ -1,0 +1,130 @@
+//! Names to addresses, for the client: only those that may be called.
+//!
+//! The client connects to what this gives it and asks nobody else, so a name cannot have one
+//! address when it is checked and another when it is called (DNS rebinding).
+//!
+//! The system's resolver blocks a thread for each lookup, much longer than an attempt lasts when a
+//! customer's name servers are silent. Lookups of one name are therefore shared: such a customer
+//! holds few threads, not one for every attempt.
+
+use std::{
+    collections::HashMap,
+    io,
+    net::{IpAddr, SocketAddr},
+    pin::Pin,
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use futures_util::{
+    FutureExt,
+    future::{Shared, WeakShared},
+};
+use ipnet::IpNet;
+use reqwest::dns::{Addrs, Name, Resolve, Resolving};
+
+use super::address::allowed;
+
+/// Why a name leads nowhere.
+#[derive(Clone, Debug, thiserror::Error)]
+pub(super) enum ResolveError {
+    /// The system's resolver found nothing, or could not ask.
+    #[error("the name has no address")]
+    Lookup(#[source] Arc<io::Error>),
+    /// There are addresses and none of them may be called.
+    #[error("{0} is not called (endpoint.allow_networks)")]
+    NotAllowed(IpAddr),
+}
+
+type Found = Result<Arc<[SocketAddr]>, Arc<io::Error>>;
+type Lookup = Pin<Box<dyn Future<Output = Found> + Send>>;
+
+/// Resolves names to addresses that may be called. Cheap to clone; clones share their lookups.
+#[derive(Clone)]
+pub(super) struct Resolver {
+    networks: Arc<[IpNet]>,
+    lookups: Arc<Mutex<HashMap<String, WeakShared<Lookup>>>>,
+}
+
+impl Resolver {
+    /// `networks` are called although they are special.
+    pub(super) fn new(networks: Arc<[IpNet]>) -> Self {
+        Self { networks, lookups: Arc::default() }
+    }
+
+    /// The lookup of `name` that is under way, or a new one. The map holds nothing alive: a lookup
+    /// ends with the last attempt that waits for it.
+    fn lookup(&self, name: &str) -> Shared<Lookup> {
+        let mut lookups = self.lookups.lock().unwrap_or_else(PoisonError::into_inner);
+        let under_way = lookups.get(name).and_then(WeakShared::upgrade);
+        under_way.filter(|lookup| lookup.peek().is_none()).unwrap_or_else(|| {
+            lookups.retain(|_, lookup| lookup.upgrade().is_some());
+            let started = look_up(name.to_owned()).boxed().shared();
+            if let Some(weak) = started.downgrade() {
+                lookups.insert(name.to_owned(), weak);
+            }
+            started
+        })
+    }
+
+    async fn addresses(self, name: String) -> Result<Vec<SocketAddr>, ResolveError> {
+        let found = self.lookup(&name).await.map_err(ResolveError::Lookup)?;
+        let may_be_called = |found: &&SocketAddr| allowed(found.ip(), &self.networks);
+        let callable: Vec<_> = found.iter().filter(may_be_called).copied().collect();
+        match found.first() {
+            Some(first) if callable.is_empty() => Err(ResolveError::NotAllowed(first.ip())),
+            Some(_) => Ok(callable),
+            None => Err(ResolveError::Lookup(Arc::new(io::ErrorKind::NotFound.into()))),
+        }
+    }
+}
+
+/// Port 0 is replaced by the client with that of the URL.
+async fn look_up(name: String) -> Found {
+    let found = tokio::net::lookup_host((name, 0)).await.map_err(Arc::new)?;
+    Ok(found.collect())
+}
+
+impl Resolve for Resolver {
+    fn resolve(&self, name: Name) -> Resolving {
+        let resolving = self.clone().addresses(name.as_str().to_owned());
+        Box::pin(async {
+            let callable: Addrs = Box::new(resolving.await?.into_iter());
+            Ok(callable)
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn resolver(networks: &[&str]) -> Resolver {
+        Resolver::new(networks.iter().map(|text| text.parse().unwrap()).collect())
+    }
+
+    #[tokio::test]
+    async fn only_addresses_that_may_be_called_are_given() {
+        let found = resolver(&["127.0.0.0/8"]).addresses("localhost".into()).await.unwrap();
+        assert!(found.iter().all(|found| found.ip().is_ipv4()) && !found.is_empty(), "{found:?}");
+
+        let error = resolver(&[]).addresses("localhost".into()).await.unwrap_err();
+        assert!(matches!(error, ResolveError::NotAllowed(_)), "{error}");
+    }
+
+    /// Goal: a thousand attempts do not block a thousand threads. Method: two lookups of a name
+    /// before either was polled are one; afterwards nothing is kept.
+    #[tokio::test]
+    async fn lookups_of_one_name_are_shared_and_not_remembered() {
+        let resolver = resolver(&[]);
+        let (one, other) = (resolver.lookup("localhost"), resolver.lookup("localhost"));
+        assert!(one.ptr_eq(&other));
+        assert!(!one.ptr_eq(&resolver.lookup("nothing.invalid")));
+
+        one.await.unwrap();
+        assert!(!other.ptr_eq(&resolver.lookup("localhost")), "an old answer was given");
+        drop(other);
+        let last = resolver.lookup("another.invalid");
+        assert_eq!(resolver.lookups.lock().unwrap().len(), 1);
+        drop(last);
+    }
+}

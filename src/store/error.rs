@@ -1,0 +1,150 @@
+//! Why the store could not do what we wanted.
+
+use std::{io, path::PathBuf, time::Duration};
+
+use sqlx::migrate::MigrateError;
+
+use super::DEADLINE;
+use crate::domain::id::SubscriptionId;
+use crate::report::Chain;
+
+/// Variants name the step that failed, so that the reader of a log knows how far it got.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// The setting names no store. Never repeats it: it may hold a password.
+    #[error("`store.url`: {0}")]
+    Url(&'static str),
+    /// The folder for the database file is not there.
+    #[error("the folder of {} in `store.url` cannot be used; create it first", file.display())]
+    Folder {
+        /// The database file.
+        file: PathBuf,
+        /// What the operating system says.
+        #[source]
+        source: io::Error,
+    },
+    /// The database file can be neither opened nor created, or only read.
+    #[error(
+        "cannot write {}; `store.url` must name a file in a folder that homing may write to",
+        file.display()
+    )]
+    NotWritable {
+        /// The database file.
+        file: PathBuf,
+        /// What the database says.
+        #[source]
+        source: sqlx::Error,
+    },
+    /// The file is something else.
+    #[error("{} is not a database; `store.url` must name a file of homing's own", file.display())]
+    NotADatabase {
+        /// The file named.
+        file: PathBuf,
+    },
+    /// A database with another application's mark or tables.
+    #[error(
+        "{} is the database of another program; `store.url` must name a file of homing's own",
+        file.display()
+    )]
+    Foreign {
+        /// The file named.
+        file: PathBuf,
+    },
+    /// A newer homing has changed the schema.
+    #[error(
+        "the store has schema version {found}, this homing knows {known} at most; \
+         use the newer homing that wrote it"
+    )]
+    Newer {
+        /// The store's version.
+        found: i64,
+        /// Ours.
+        known: i64,
+    },
+    /// The schema could not be brought up to date; it is as it was.
+    #[error("the store's schema cannot be brought up to date")]
+    Migrate(#[source] Box<MigrateError>),
+    /// A subscription with the same fingerprint exists.
+    #[error("subscription {existing} already wants the same events at the same URL")]
+    Duplicate {
+        /// The one that exists.
+        existing: SubscriptionId,
+    },
+    /// There is no such subscription.
+    #[error("there is no subscription {id}")]
+    NotFound {
+        /// As asked for.
+        id: SubscriptionId,
+    },
+    /// A subscription is there and cannot be read.
+    #[error(transparent)]
+    Corrupt(Corrupt),
+    /// Another process did not let go of the store.
+    #[error("another process kept the store locked: {step}")]
+    Busy {
+        /// What we were doing.
+        step: &'static str,
+    },
+    /// Something took too long; whether it happened is unknown.
+    #[error("the store did not answer within {deadline:?}: {step}")]
+    TimedOut {
+        /// What we were doing.
+        step: &'static str,
+        /// How long we waited.
+        deadline: Duration,
+    },
+    /// The database refused a step.
+    #[error("the store failed: {step}")]
+    Step {
+        /// What we were doing.
+        step: &'static str,
+        /// What the database says.
+        #[source]
+        source: sqlx::Error,
+    },
+    /// Homing is stopping.
+    #[error("the store is closed")]
+    Closed,
+}
+
+/// A stored subscription that cannot be read. Never repeats a token, a secret or a header.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("subscription {subscription} cannot be read, remove it and add it again: `{field}`: {why}")]
+pub struct Corrupt {
+    /// Which one.
+    pub subscription: SubscriptionId,
+    /// What of it.
+    pub field: String,
+    /// What is wrong with it.
+    pub why: String,
+}
+
+impl StoreError {
+    pub(super) fn step(step: &'static str, source: sqlx::Error) -> Self {
+        if matches!(source, sqlx::Error::PoolTimedOut) {
+            Self::TimedOut { step, deadline: DEADLINE }
+        } else if matches!(source, sqlx::Error::PoolClosed) {
+            Self::Closed
+        } else {
+            Self::Step { step, source }
+        }
+    }
+
+    /// The error with all its causes, on one line.
+    #[must_use]
+    pub fn told(&self) -> String {
+        Chain(self).to_string()
+    }
+}
+
+/// Runs one step against the database under [`DEADLINE`]; every await on it goes through here.
+pub(super) async fn within<T>(
+    step: &'static str,
+    work: impl Future<Output = sqlx::Result<T>>,
+) -> Result<T, StoreError> {
+    match tokio::time::timeout(DEADLINE, work).await {
+        Ok(Ok(value)) => Ok(value),
+        Ok(Err(source)) => Err(StoreError::step(step, source)),
+        Err(_elapsed) => Err(StoreError::TimedOut { step, deadline: DEADLINE }),
+    }
+}

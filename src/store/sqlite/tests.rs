@@ -1,0 +1,213 @@
+//! What only a SQLite store promises; what every store promises is in `tests/it/store.rs`.
+
+use std::os::unix::fs::PermissionsExt;
+
+use futures_util::future::join_all;
+use serde_json::json;
+use sqlx::{ConnectOptions, Connection, Row, sqlite::SqliteConnectOptions};
+use tempfile::TempDir;
+
+use super::*;
+use crate::clock;
+use crate::domain::subscription::Draft;
+
+/// A folder for one database file.
+struct Place(TempDir);
+
+impl Place {
+    fn new() -> Self {
+        Self(tempfile::tempdir().unwrap())
+    }
+
+    fn file(&self, name: &str) -> String {
+        self.0.path().join(name).to_str().unwrap().to_owned()
+    }
+
+    /// Why `name` in this folder cannot be opened; the folder is shown as `…`.
+    async fn refusal(&self, name: &str) -> String {
+        let error = SqliteStore::open(&self.file(name)).await.err().unwrap();
+        error.told().replace(self.0.path().to_str().unwrap(), "…")
+    }
+
+    /// What a person does with the sqlite3 shell.
+    async fn shell(&self, name: &str, sql: &'static str) {
+        let options = SqliteConnectOptions::new().filename(self.file(name));
+        let mut connection = options.create_if_missing(true).connect().await.unwrap();
+        sqlx::raw_sql(sql).execute(&mut connection).await.unwrap();
+        connection.close().await.unwrap();
+    }
+}
+
+fn subscription(path: &str) -> Subscription {
+    let draft = json!({
+        "url": format!("https://example.com/{path}"),
+        "topics": ["order.*"],
+        "auth_token": "token-that-nobody-may-see",
+        "secrets": ["whsec_AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"],
+        "headers": {"x-key": "header-that-nobody-may-see"},
+    });
+    let terms = serde_json::from_value::<Draft>(draft).unwrap().build(&[]).unwrap();
+    let now = clock::now();
+    Subscription { id: SubscriptionId::new(clock::new_id()), terms, created: now, updated: now }
+}
+
+#[tokio::test]
+async fn files_that_cannot_be_a_store_are_refused_by_name() {
+    let place = Place::new();
+    std::fs::write(place.file("notes.txt"), "not a database, whatever its name may say").unwrap();
+    std::fs::create_dir(place.file("folder")).unwrap();
+    place.shell("other.db", "CREATE TABLE theirs (x)").await;
+    place.shell("marked.db", "PRAGMA application_id = 7").await;
+
+    let mut refusals = Vec::new();
+    for name in
+        ["none/homing.db", "notes.txt/homing.db", "notes.txt", "folder", "other.db", "marked.db"]
+    {
+        refusals.push(place.refusal(name).await);
+    }
+    insta::assert_snapshot!(refusals.join("\n"), @r"
+    the folder of …/none/homing.db in `store.url` cannot be used; create it first: No such file or directory (os error 2)
+    the folder of …/notes.txt/homing.db in `store.url` cannot be used; create it first: not a directory
+    …/notes.txt is not a database; `store.url` must name a file of homing's own
+    cannot write …/folder; `store.url` must name a file in a folder that homing may write to: error returned from database: (code: 14) unable to open database file
+    …/other.db is the database of another program; `store.url` must name a file of homing's own
+    …/marked.db is the database of another program; `store.url` must name a file of homing's own
+    ");
+}
+
+/// Goal: a mistyped setting does no harm. Method: the other program's file keeps its bytes.
+#[tokio::test]
+async fn a_file_that_is_refused_is_left_as_it_was() {
+    let place = Place::new();
+    place.shell("other.db", "CREATE TABLE theirs (x); INSERT INTO theirs VALUES (1)").await;
+    let before = std::fs::read(place.file("other.db")).unwrap();
+
+    place.refusal("other.db").await;
+
+    assert_eq!(std::fs::read(place.file("other.db")).unwrap(), before);
+}
+
+#[tokio::test]
+async fn a_setting_that_names_no_file_is_refused() {
+    for file in ["", "//", ":memory:", "homing.db?mode=ro"] {
+        let error = SqliteStore::open(file).await.err().unwrap();
+        assert!(matches!(error, StoreError::Url(_)), "{file}: {error}");
+    }
+}
+
+#[tokio::test]
+async fn a_newer_schema_is_refused_with_both_versions() {
+    let place = Place::new();
+    SqliteStore::open(&place.file("homing.db")).await.unwrap().close().await;
+    let newer = "INSERT INTO _sqlx_migrations \
+                 (version, description, success, checksum, execution_time) \
+                 VALUES (9000, 'of the future', TRUE, x'00', 0)";
+    place.shell("homing.db", newer).await;
+
+    insta::assert_snapshot!(place.refusal("homing.db").await, @"the store has schema version 9000, this homing knows 1 at most; use the newer homing that wrote it");
+}
+
+/// Goal: a worker and a command started at once both come up. Method: twelve handles on a file
+/// that none of them finds.
+#[tokio::test(flavor = "multi_thread")]
+async fn many_may_create_one_store_at_the_same_time() {
+    for _round in 0..3 {
+        let place = Place::new();
+        let file = place.file("homing.db");
+        for opened in join_all((0..12).map(|_| SqliteStore::open(&file))).await {
+            opened.unwrap().check().await.unwrap();
+        }
+    }
+}
+
+#[tokio::test]
+async fn every_commit_reaches_the_disk() {
+    let place = Place::new();
+    let store = SqliteStore::open(&place.file("homing.db")).await.unwrap();
+    for pool in [&store.writer, &store.readers] {
+        let pragma = async |text: &'static str| sqlx::query(text).fetch_one(pool).await.unwrap();
+        assert_eq!(pragma("PRAGMA journal_mode").await.get::<String, _>(0), "wal");
+        assert_eq!(pragma("PRAGMA synchronous").await.get::<i64, _>(0), 2, "FULL");
+        assert_eq!(pragma("PRAGMA foreign_keys").await.get::<i64, _>(0), 1);
+    }
+}
+
+/// Goal: one bad row harms no other, is named, and can be removed. Method: every column is spoilt
+/// in turn, as by a person with the sqlite3 shell.
+#[tokio::test]
+async fn a_row_that_cannot_be_read_is_named_and_harms_no_other() {
+    let mut reasons = Vec::new();
+    for spoil in [
+        "UPDATE subscriptions SET url = 'nowhere' WHERE rowid = 2",
+        "UPDATE subscriptions SET topics = '[]' WHERE rowid = 2",
+        "UPDATE subscriptions SET topics = '[\"a\", \"b*\"]' WHERE rowid = 2",
+        "UPDATE subscriptions SET filters = '[{}]' WHERE rowid = 2",
+        "UPDATE subscriptions SET filters = '{\"a\": ' WHERE rowid = 2",
+        "UPDATE subscriptions SET filter_connector = 'XOR' WHERE rowid = 2",
+        "UPDATE subscriptions SET auth_token = '' WHERE rowid = 2",
+        "UPDATE subscriptions SET secrets = '\"whsec_that-nobody-may-see\"' WHERE rowid = 2",
+        "UPDATE subscriptions SET secrets = '[\"that-nobody-may-see\"]' WHERE rowid = 2",
+        "UPDATE subscriptions SET headers = '{\"x\": {\"that-nobody-may-see\": 1}}' WHERE rowid = 2",
+        "UPDATE subscriptions SET description = CAST(x'ff' AS TEXT) WHERE rowid = 2",
+    ] {
+        let place = Place::new();
+        let store = SqliteStore::open(&place.file("homing.db")).await.unwrap();
+        let all = ["a", "b", "c"].map(subscription);
+        for one in &all {
+            store.insert_subscription(one).await.unwrap();
+        }
+        place.shell("homing.db", spoil).await;
+
+        let [first, bad, last] = all;
+        let snapshot = store.all_subscriptions().await.unwrap();
+        assert_eq!(snapshot.version, 4, "workers notice what the shell did");
+        assert_eq!(snapshot.subscriptions, [first, last]);
+        let listing = store.subscriptions(Page { after: None, limit: 9 }).await.unwrap();
+        assert_eq!(listing.corrupt, snapshot.corrupt);
+        assert_eq!(snapshot.corrupt.len(), 1);
+        assert_eq!(snapshot.corrupt[0].subscription, bad.id);
+        let error = store.subscription(bad.id).await.unwrap_err();
+        reasons.push(error.told().replace(&bad.id.to_string(), "…"));
+        assert!(store.remove_subscription(bad.id).await.unwrap());
+        store.close().await;
+    }
+    let reasons = reasons.join("\n");
+    assert!(!reasons.contains("nobody-may-see"), "{reasons}");
+    insta::assert_snapshot!(reasons, @r"
+    subscription … cannot be read, remove it and add it again: `url`: not a URL (relative URL without a base); write it as https://host/path
+    subscription … cannot be read, remove it and add it again: `topics`: is empty
+    subscription … cannot be read, remove it and add it again: `topics[1]`: `b*` mixes a wildcard with other characters; a wildcard is a whole word between dots: `*` is exactly one word, `#` is zero or more, as in `TASK.*` or `order.#`
+    subscription … cannot be read, remove it and add it again: `filters[0].fieldName`: is missing
+    subscription … cannot be read, remove it and add it again: `filters`: is not a list
+    subscription … cannot be read, remove it and add it again: `filter_connector`: is neither AND nor OR
+    subscription … cannot be read, remove it and add it again: `auth_token`: an auth token has 1 to 254 characters and no control characters
+    subscription … cannot be read, remove it and add it again: `secrets`: is not a list of strings
+    subscription … cannot be read, remove it and add it again: `secrets[0]`: a signing secret begins with `whsec_`
+    subscription … cannot be read, remove it and add it again: `headers`: is not an object of strings
+    subscription … cannot be read, remove it and add it again: `description`: invalid utf-8 sequence of 1 bytes from index 0
+    ");
+}
+
+#[tokio::test]
+async fn nobody_else_can_read_the_files() {
+    let place = Place::new();
+    let store = SqliteStore::open(&place.file("homing.db")).await.unwrap();
+    store.insert_subscription(&subscription("a")).await.unwrap();
+    for name in ["homing.db", "homing.db-wal", "homing.db-shm"] {
+        let mode = std::fs::metadata(place.file(name)).unwrap().permissions().mode();
+        assert_eq!(mode & 0o077, 0, "{name}");
+    }
+}
+
+#[tokio::test]
+async fn the_schema_lets_only_ids_in() {
+    let place = Place::new();
+    let store = SqliteStore::open(&place.file("homing.db")).await.unwrap();
+    store.insert_subscription(&subscription("a")).await.unwrap();
+    for id in
+        ["", "01931F5A-9C4E-7000-8000-000000000001", "01931f5a9c4e-7000-8000-0000-00000000001"]
+    {
+        let update = sqlx::query("UPDATE subscriptions SET id = ?1").bind(id);
+        assert!(update.execute(&store.writer).await.is_err(), "{id}");
+    }
+}

@@ -1,0 +1,81 @@
+//! A worker that is told to stop ends what it began and gives the rest back.
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use crate::support::{
+    broker::Raw,
+    installation::Installation,
+    process::Site,
+    receiver::{Receiver, Reply},
+};
+
+/// Goal: a restart repeats nothing and loses nothing. Method: far more events than fit in flight,
+/// stopped in the middle, gone on with by another worker.
+#[tokio::test]
+async fn a_restart_delivers_everything_exactly_once() {
+    const EVENTS: usize = 600;
+    let settings = "worker.in_flight_max = 100";
+    let installation = Installation::with(&[1_000], settings).await;
+    let receiver =
+        Receiver::answering(|_| Reply::status(200).after(Duration::from_millis(100))).await;
+    installation.subscribe_all(&receiver.url("/")).await;
+    for number in 0..EVENTS {
+        installation.publisher.publish(Raw::new("t", &format!("e{number}"), "{}")).await;
+    }
+
+    let first = installation.start();
+    receiver.wait_for(120).await;
+    first.stop().await;
+    let by_first = receiver.requests().len();
+    let left = u32::try_from(EVENTS - by_first).expect("fewer than all");
+    installation.wait_for_depth(&installation.names().primary(), left).await;
+    assert!(left > 0, "the first worker was stopped in the middle");
+
+    let second = installation.start();
+    receiver.wait_for(EVENTS).await;
+    installation.assert_nothing_waits().await;
+    second.stop().await;
+    let mut ids: Vec<_> = receiver.requests().iter().map(|request| request.id()).collect();
+    ids.sort_unstable();
+    ids.dedup();
+    assert_eq!((ids.len(), receiver.requests().len()), (EVENTS, EVENTS));
+}
+
+/// Goal: the grace is a limit. What does not end within it comes again.
+#[tokio::test]
+async fn what_outlasts_the_grace_is_given_back() {
+    let settings = "worker.drain_grace = \"300ms\"";
+    let installation = Installation::with(&[1_000], settings).await;
+    let receiver = Receiver::answering(|_| Reply::status(200).after(Duration::from_secs(4))).await;
+    installation.subscribe_all(&receiver.url("/")).await;
+    let running = installation.start();
+    installation.publisher.publish(Raw::new("t", "event-1", "{}")).await;
+    receiver.wait_for(1).await;
+
+    let told = Instant::now();
+    running.stop().await;
+    assert!(told.elapsed() < Duration::from_secs(3), "stopped after {:?}", told.elapsed());
+    installation.wait_for_depth(&installation.names().primary(), 1).await;
+}
+
+#[tokio::test]
+async fn sigterm_and_sigint_end_the_process_with_code_0() {
+    let receiver =
+        Receiver::answering(|_| Reply::status(200).after(Duration::from_millis(500))).await;
+    let site = Site::new(&[1_000], "");
+    site.run(&["topology", "apply"]);
+    site.run(&["subscriptions", "add", "--url", &receiver.url("/"), "--topic", "#"]);
+    let publisher = site.publisher().await;
+    let mut process = site.start();
+    publisher.publish(Raw::new("t", "event-1", "{}")).await;
+    receiver.wait_for(1).await;
+
+    process.terminate();
+    let status = process.ended().await;
+
+    assert_eq!(status.code(), Some(0));
+    assert_eq!(publisher.depth(&site.corner.topology.names().primary()).await, 0);
+    assert_eq!(receiver.requests().len(), 1);
+}

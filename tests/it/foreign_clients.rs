@@ -1,0 +1,78 @@
+//! Programs publish with the clients they have: Python's pika and Node's amqplib.
+
+use std::{env, path::PathBuf, process::Stdio};
+
+use serde_json::json;
+use tokio::process::Command;
+
+use crate::support::{
+    PATIENCE, broker,
+    installation::Installation,
+    receiver::{Receiver, Reply},
+};
+
+/// Where `make test` put the clients.
+#[expect(clippy::disallowed_methods, reason = "this is how `make test` names the folder")]
+fn clients() -> PathBuf {
+    env::var("HOMING_TEST_CLIENTS")
+        .expect("HOMING_TEST_CLIENTS is not set: run `make test`, which fetches the clients")
+        .into()
+}
+
+async fn run(mut command: Command, installation: &Installation) {
+    let ended = command
+        .env("AMQP_URL", broker::url())
+        .env("EXCHANGE", installation.names().events())
+        .stdin(Stdio::null())
+        .kill_on_drop(true)
+        .output();
+    let output = tokio::time::timeout(PATIENCE, ended).await.expect("in time").expect("it runs");
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{errors}");
+}
+
+/// What both scripts publish: a message with nothing but a body, one with everything that the
+/// library offers, and a CloudEvent; each fails once, so that it goes through a wait queue.
+async fn publishes(command: Command) {
+    let installation = Installation::new(&[100]).await;
+    let receiver = Receiver::answering(|request| {
+        Reply::status(if request.attempt() == 1 { 500 } else { 200 })
+    })
+    .await;
+    let draft = json!({"url": receiver.url("/"), "topics": ["#"]});
+    installation.subscribe(draft).await;
+    let running = installation.start();
+
+    run(command, &installation).await;
+
+    let requests = receiver.wait_for(6).await;
+    installation.assert_nothing_waits().await;
+    running.stop().await;
+    for topic in ["client.plain", "client.full", "com.example.cloud"] {
+        let attempts: Vec<_> = requests
+            .iter()
+            .filter(|request| request.header("x-homing-topic") == Some(topic))
+            .collect();
+        let [first, second] = attempts.as_slice() else { panic!("{topic}: {attempts:?}") };
+        assert_eq!(first.id(), second.id(), "{topic}");
+        assert_eq!(first.body, second.body, "{topic}");
+        assert_eq!(first.body, format!("{{\"from\": \"{topic}\", \"ü\": 1.0}}"));
+    }
+    assert_eq!(receiver.requests().len(), 6);
+    assert!(installation.wait_for_parked(0).await.is_empty());
+}
+
+#[tokio::test]
+async fn pika_publishes() {
+    let mut command = Command::new(clients().join("venv/bin/python"));
+    command.arg(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/clients/publish.py"));
+    publishes(command).await;
+}
+
+#[tokio::test]
+async fn amqplib_publishes() {
+    let mut command = Command::new("node");
+    command.arg(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/clients/publish.js"));
+    command.env("NODE_PATH", clients().join("node_modules"));
+    publishes(command).await;
+}

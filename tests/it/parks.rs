@@ -1,0 +1,138 @@
+//! What cannot be delivered is parked with its reason, never lost and never in a loop.
+
+use homing::parking::{Action, Selection};
+use serde_json::json;
+
+use crate::support::{
+    broker::Raw,
+    installation::Installation,
+    receiver::{Receiver, Reply},
+};
+
+#[tokio::test]
+async fn gone_is_parked_after_one_request() {
+    let installation = Installation::new(&[50, 50]).await;
+    let receiver = Receiver::answering(|_| Reply::status(410)).await;
+    installation.subscribe_all(&receiver.url("/")).await;
+    let running = installation.start();
+
+    installation.publisher.publish(Raw::new("t", "event-1", "{}")).await;
+
+    let parked = installation.wait_for_parked(1).await.remove(0);
+    running.stop().await;
+    assert_eq!(parked.reason.as_str(), "gone");
+    assert_eq!(parked.attempts, 1);
+    assert_eq!(receiver.requests().len(), 1);
+}
+
+#[tokio::test]
+async fn a_delivery_whose_subscription_is_gone_is_parked() {
+    let installation = Installation::new(&[300]).await;
+    let receiver = Receiver::answering(|_| Reply::status(500)).await;
+    let id = installation.subscribe_all(&receiver.url("/")).await;
+    let running = installation.start();
+    installation.publisher.publish(Raw::new("t", "event-1", "{}")).await;
+    receiver.wait_for(1).await;
+
+    installation.parts.registry.remove(id).await.expect("it is there");
+
+    let parked = installation.wait_for_parked(1).await.remove(0);
+    running.stop().await;
+    assert_eq!(parked.reason.as_str(), "subscription_deleted");
+    assert_eq!(parked.subscription_id, Some(id));
+    assert_eq!(receiver.requests().len(), 1);
+}
+
+#[tokio::test]
+async fn a_parked_message_says_what_a_person_needs_to_know() {
+    let installation = Installation::new(&[30]).await;
+    let receiver = Receiver::answering(|_| Reply::status(404)).await;
+    let id = installation.subscribe_all(&receiver.url("/")).await;
+    let running = installation.start();
+
+    let raw = Raw::new("order.paid", "event-1", "the body").header("traceparent", "00-1");
+    installation.publisher.publish(raw).await;
+
+    let parked = installation.wait_for_parked(1).await.remove(0);
+    running.stop().await;
+    assert_eq!(parked.event_id, "event-1");
+    assert_eq!(parked.topic.as_deref(), Some("order.paid"));
+    assert_eq!(parked.subscription_id, Some(id));
+    assert_eq!(parked.reason.as_str(), "exhausted");
+    assert_eq!(parked.attempts, 2);
+    assert_eq!(parked.last_outcome.as_deref(), Some("refused 404"));
+    assert_eq!(parked.body, "the body");
+    let (received, failed, since) = (
+        parked.received_ms.expect("when it came"),
+        parked.first_failure_ms.expect("when it failed"),
+        parked.parked_ms.expect("since when"),
+    );
+    assert!(received <= failed && failed < since, "{received} {failed} {since}");
+}
+
+/// Goal: what the broker gives up on lands in the parking queue. Method: a consumer that returns
+/// the message more often than `x-delivery-limit` allows, as a worker that dies would.
+#[tokio::test]
+async fn what_the_broker_gives_up_on_is_parked_by_it() {
+    use lapin::options::{BasicGetOptions, BasicNackOptions};
+    let installation = Installation::new(&[50]).await;
+    installation.publisher.publish(Raw::new("order.paid", "event-1", "{}")).await;
+
+    let channel = installation.publisher.channel();
+    let primary = installation.names().primary();
+    let mut returned = 0;
+    while let Some(message) = channel
+        .basic_get(primary.as_str().into(), BasicGetOptions::default())
+        .await
+        .expect("the queue is there")
+    {
+        let options = BasicNackOptions { requeue: true, multiple: false };
+        message.delivery.acker.nack(options).await.expect("it can be returned");
+        returned += 1;
+        if returned > 60 {
+            break;
+        }
+    }
+
+    let parked = installation.wait_for_parked(1).await.remove(0);
+    assert_eq!(parked.reason.as_str(), "rejected_by_broker");
+    assert_eq!(parked.event_id, "event-1");
+    assert_eq!(parked.topic.as_deref(), Some("order.paid"));
+    assert_eq!(returned, 51);
+
+    // Replayed, it is an event as before.
+    let receiver = Receiver::accepting().await;
+    let draft = json!({"url": receiver.url("/"), "topics": ["order.paid"]});
+    installation.subscribe(draft).await;
+    let running = installation.start();
+    let parking = &installation.parts.parking;
+    parking.act(Action::Replay, &Selection::default(), |_| ()).await.expect("walk");
+    receiver.wait_for(1).await;
+    installation.assert_nothing_waits().await;
+    running.stop().await;
+}
+
+/// Goal: a message without a route is caught, and sent again once the topology is whole.
+#[tokio::test]
+async fn what_had_no_route_is_kept_and_delivered_later() {
+    use lapin::options::QueueDeleteOptions;
+    let installation = Installation::new(&[50]).await;
+    let receiver = Receiver::accepting().await;
+    installation.subscribe(json!({"url": receiver.url("/"), "topics": ["#"]})).await;
+    let primary = installation.names().primary();
+    let deleted = installation
+        .publisher
+        .channel()
+        .queue_delete(primary.as_str().into(), QueueDeleteOptions::default());
+    deleted.await.expect("an operator deletes a queue");
+
+    installation.publisher.publish(Raw::new("t", "event-1", "{}")).await;
+    installation.wait_for_depth(&installation.names().unrouted(), 1).await;
+
+    let running = installation.start();
+    let request = receiver.wait_for(1).await.remove(0);
+    installation.assert_nothing_waits().await;
+    running.stop().await;
+    assert_eq!(request.header("x-homing-topic"), Some("t"));
+    assert_eq!(receiver.requests().len(), 1);
+}

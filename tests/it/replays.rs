@@ -1,0 +1,128 @@
+//! What is parked can be sent again, exactly what is meant, as often as it takes.
+
+use std::{
+    collections::BTreeSet,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+};
+
+use homing::parking::{Action, Selection};
+use serde_json::json;
+
+use crate::support::{
+    broker::Raw,
+    installation::Installation,
+    receiver::{Receiver, Reply},
+};
+
+/// An endpoint that fails until it is repaired.
+async fn broken() -> (Receiver, Arc<AtomicBool>) {
+    let repaired = Arc::new(AtomicBool::new(false));
+    let flag = Arc::clone(&repaired);
+    let receiver = Receiver::answering(move |_| {
+        Reply::status(if flag.load(Ordering::SeqCst) { 200 } else { 500 })
+    })
+    .await;
+    (receiver, repaired)
+}
+
+fn select(json: serde_json::Value) -> Selection {
+    serde_json::from_value(json).expect("a selection")
+}
+
+#[tokio::test]
+async fn a_replay_begins_at_attempt_one_with_the_same_id() {
+    let installation = Installation::new(&[30]).await;
+    let (receiver, repaired) = broken().await;
+    installation.subscribe_all(&receiver.url("/")).await;
+    let running = installation.start();
+    installation.publisher.publish(Raw::new("t", "event-1", "{}")).await;
+    installation.wait_for_parked(1).await;
+
+    let parking = &installation.parts.parking;
+    // Replayed while it is broken still: the whole schedule once more, then parked again.
+    let tally = parking.act(Action::Replay, &Selection::default(), |_| ()).await.expect("walk");
+    assert_eq!((tally.matched, tally.total), (1, 1));
+    receiver.wait_for(4).await;
+    let parked = installation.wait_for_parked(1).await.remove(0);
+    assert_eq!((parked.attempts, parked.replays), (2, 1));
+
+    repaired.store(true, Ordering::SeqCst);
+    parking.act(Action::Replay, &Selection::default(), |_| ()).await.expect("walk");
+    let requests = receiver.wait_for(5).await;
+    installation.assert_nothing_waits().await;
+    running.stop().await;
+    let attempts: Vec<_> = requests.iter().map(|request| request.attempt()).collect();
+    assert_eq!(attempts, [1, 2, 1, 2, 1]);
+    assert!(requests.iter().all(|request| request.id() == requests[0].id()));
+    assert!(installation.wait_for_parked(0).await.is_empty());
+}
+
+#[tokio::test]
+async fn only_what_is_selected_is_replayed_or_dropped() {
+    let installation = Installation::new(&[]).await;
+    let (receiver, repaired) = broken().await;
+    let first = installation
+        .subscribe(json!({"url": receiver.url("/first"), "topics": ["order.#"]}))
+        .await
+        .subscription
+        .id;
+    installation.subscribe(json!({"url": receiver.url("/second"), "topics": ["#"]})).await;
+    let running = installation.start();
+    for number in 0..10 {
+        let topic = if number % 2 == 0 { "order.paid" } else { "invoice.sent" };
+        installation.publisher.publish(Raw::new(topic, &format!("e{number}"), "{}")).await;
+    }
+    installation.wait_for_parked(15).await;
+    repaired.store(true, Ordering::SeqCst);
+
+    let parking = &installation.parts.parking;
+    let by_subscription = select(json!({"subscription": first, "reason": "exhausted"}));
+    let tally = parking.act(Action::Count, &by_subscription, |_| ()).await.expect("walk");
+    assert_eq!((tally.matched, tally.scanned, tally.total), (5, 15, 15));
+    installation.wait_for_parked(15).await;
+
+    parking.act(Action::Replay, &by_subscription, |_| ()).await.expect("walk");
+    receiver.wait_for(20).await;
+    installation.wait_for_parked(10).await;
+
+    let by_topic = select(json!({"topic": "invoice.*"}));
+    let tally = parking.act(Action::Drop, &by_topic, |_| ()).await.expect("walk");
+    assert_eq!(tally.matched, 5);
+    let left = installation.wait_for_parked(5).await;
+    assert!(left.iter().all(|entry| entry.topic.as_deref() == Some("order.paid")));
+
+    let by_event = select(json!({"event": left[0].event_id}));
+    parking.act(Action::Replay, &by_event, |_| ()).await.expect("walk");
+    receiver.wait_for(21).await;
+    installation.wait_for_parked(4).await;
+    installation.assert_nothing_waits().await;
+    running.stop().await;
+    assert_eq!(receiver.requests_at("/first").len(), 10);
+}
+
+/// Goal: looking changes nothing. Method: list many times; everything is there still.
+#[tokio::test]
+async fn looking_leaves_everything_where_it_is() {
+    let installation = Installation::new(&[]).await;
+    let receiver = Receiver::answering(|_| Reply::status(500)).await;
+    installation.subscribe_all(&receiver.url("/")).await;
+    let running = installation.start();
+    for number in 0..20 {
+        installation.publisher.publish(Raw::new("t", &format!("e{number}"), "{}")).await;
+    }
+    let first = installation.wait_for_parked(20).await;
+    running.stop().await;
+    let ids = |entries: &[homing::parking::Entry]| -> BTreeSet<String> {
+        entries.iter().map(|entry| entry.event_id.clone()).collect()
+    };
+    for _ in 0..30 {
+        let listing = installation.parts.parking.list(&Selection::default(), 7).await;
+        let listing = listing.expect("it can be listed");
+        assert_eq!((listing.scanned, listing.total), (7, 20));
+    }
+    let last = installation.wait_for_parked(20).await;
+    assert_eq!(ids(&last), ids(&first));
+}

@@ -1,0 +1,175 @@
+//! What fails is tried again at the published times, through the broker's own dead-lettering.
+
+use std::time::Duration;
+
+use serde_json::json;
+
+use crate::support::{
+    broker::Raw,
+    installation::Installation,
+    receiver::{Receiver, Reply},
+};
+
+/// The default schedule a thousand times faster: 84 ms, 169 ms … 86 s would be too long still, so
+/// the last waits are cut.
+const FAST: [u64; 11] = [60, 120, 180, 240, 300, 360, 420, 480, 540, 600, 660];
+
+/// How late a retry may come on a busy machine.
+const TOLERANCE: Duration = Duration::from_millis(900);
+
+/// Goal: all eleven steps, none early, none left out. Method: the endpoint's own record.
+#[tokio::test]
+async fn all_eleven_retries_come_at_their_times_and_then_it_is_parked() {
+    let installation = Installation::new(&FAST).await;
+    let receiver = Receiver::answering(|_| Reply::status(503)).await;
+    installation.subscribe_all(&receiver.url("/")).await;
+    let running = installation.start();
+
+    installation.publisher.publish(Raw::new("t", "event-1", "body")).await;
+
+    let requests = receiver.wait_for(12).await;
+    let parked = installation.wait_for_parked(1).await.remove(0);
+    running.stop().await;
+    assert_eq!(receiver.requests().len(), 12, "one attempt and eleven retries");
+    for (index, pair) in requests.windows(2).enumerate() {
+        let [earlier, later] = pair else { panic!("windows of two") };
+        let wait = Duration::from_millis(FAST[index]);
+        let gap = later.at - earlier.at;
+        assert!(gap >= wait, "retry {} came after {gap:?}, before its {wait:?}", index + 1);
+        assert!(gap < wait + TOLERANCE, "retry {} came {gap:?} later", index + 1);
+        assert_eq!(later.id(), earlier.id(), "webhook-id is stable over attempts");
+        assert_eq!(later.attempt(), earlier.attempt() + 1);
+        assert_eq!(later.body, "body");
+    }
+    assert_eq!(parked.reason.as_str(), "exhausted");
+    assert_eq!(parked.attempts, 12);
+    assert_eq!(parked.last_outcome.as_deref(), Some("refused 503"));
+    assert_eq!(parked.delivery_id.map(|id| id.to_string()), Some(requests[0].id()));
+}
+
+#[tokio::test]
+async fn an_endpoint_that_recovers_gets_what_it_missed() {
+    let installation = Installation::new(&[50, 50, 50, 50]).await;
+    let receiver = Receiver::answering(|request| {
+        Reply::status(if request.attempt() <= 2 { 500 } else { 204 })
+    })
+    .await;
+    installation.subscribe_all(&receiver.url("/")).await;
+    let running = installation.start();
+
+    for number in 0..20 {
+        installation.publisher.publish(Raw::new("t", &format!("e{number}"), "{}")).await;
+    }
+
+    receiver.wait_for(60).await;
+    installation.assert_nothing_waits().await;
+    running.stop().await;
+    assert_eq!(receiver.requests().len(), 60);
+    assert!(installation.wait_for_parked(0).await.is_empty());
+}
+
+/// Goal: retries belong to the subscription that failed; the others are not repeated.
+#[tokio::test]
+async fn only_the_subscription_that_failed_is_tried_again() {
+    let installation = Installation::new(&[50]).await;
+    let receiver = Receiver::answering(|request| {
+        Reply::status(if request.path == "/bad" && request.attempt() == 1 { 500 } else { 200 })
+    })
+    .await;
+    for path in ["/good", "/bad", "/fine"] {
+        installation.subscribe_all(&receiver.url(path)).await;
+    }
+    let running = installation.start();
+
+    installation.publisher.publish(Raw::new("t", "event-1", "{}")).await;
+
+    receiver.wait_for(4).await;
+    installation.assert_nothing_waits().await;
+    running.stop().await;
+    let count = |path| receiver.requests_at(path).len();
+    assert_eq!((count("/good"), count("/bad"), count("/fine")), (1, 2, 1));
+}
+
+#[tokio::test]
+async fn retry_after_is_never_undercut() {
+    let installation = Installation::new(&[50, 100, 2_000]).await;
+    let receiver = Receiver::answering(|request| match request.attempt() {
+        1 => Reply::status(429).header("retry-after", "1"),
+        _ => Reply::status(200),
+    })
+    .await;
+    installation.subscribe_all(&receiver.url("/")).await;
+    let running = installation.start();
+
+    installation.publisher.publish(Raw::new("t", "event-1", "{}")).await;
+
+    let requests = receiver.wait_for(2).await;
+    running.stop().await;
+    let gap = requests[1].at - requests[0].at;
+    assert!(gap >= Duration::from_secs(2), "the first wait that is long enough, not {gap:?}");
+}
+
+/// Goal: an endpoint that asks for more than the longest wait is left alone for as long.
+#[tokio::test]
+async fn retry_after_beyond_the_schedule_is_waited_without_attempts() {
+    let installation = Installation::new(&[200, 300]).await;
+    let receiver = Receiver::answering(|request| match request.attempt() {
+        1 => Reply::status(503).header("retry-after", "2"),
+        _ => Reply::status(200),
+    })
+    .await;
+    installation.subscribe_all(&receiver.url("/")).await;
+    let running = installation.start();
+
+    installation.publisher.publish(Raw::new("t", "event-1", "{}")).await;
+
+    let requests = receiver.wait_for(2).await;
+    installation.assert_nothing_waits().await;
+    running.stop().await;
+    let gap = requests[1].at - requests[0].at;
+    assert!(gap >= Duration::from_secs(2), "came after {gap:?}");
+    assert_eq!(requests[1].attempt(), 2, "holding is no attempt");
+    assert_eq!(receiver.requests().len(), 2);
+}
+
+#[tokio::test]
+async fn a_subscription_can_have_a_schedule_of_its_own() {
+    let settings = "schedule.custom.once = [\"40ms\"]";
+    let installation = Installation::with(&[60_000], settings).await;
+    let receiver = Receiver::answering(|_| Reply::status(500)).await;
+    let draft = json!({"url": receiver.url("/"), "topics": ["#"], "schedule": "once"});
+    installation.subscribe(draft).await;
+    let running = installation.start();
+
+    installation.publisher.publish(Raw::new("t", "event-1", "{}")).await;
+
+    let parked = installation.wait_for_parked(1).await;
+    running.stop().await;
+    assert_eq!(parked[0].attempts, 2);
+}
+
+/// Goal: fresh events do not wait behind retries. Method: 300 deliveries fail, then one event for
+/// a healthy endpoint must arrive while they still come back.
+#[tokio::test]
+async fn fresh_events_do_not_wait_behind_retries() {
+    let installation = Installation::new(&[400, 400, 400]).await;
+    let failing = Receiver::answering(|_| Reply::status(500)).await;
+    let healthy = Receiver::accepting().await;
+    installation.subscribe(json!({"url": failing.url("/"), "topics": ["bad"]})).await;
+    installation.subscribe(json!({"url": healthy.url("/"), "topics": ["good"]})).await;
+    let running = installation.start();
+
+    for number in 0..300 {
+        installation.publisher.publish(Raw::new("bad", &format!("b{number}"), "{}")).await;
+    }
+    failing.wait_for(300).await;
+    let published = tokio::time::Instant::now();
+    installation.publisher.publish(Raw::new("good", "g", "{}")).await;
+    let arrived = healthy.wait_for(1).await[0].at;
+    assert!(arrived - published < TOLERANCE, "after {:?}", arrived - published);
+
+    failing.wait_for(1_200).await;
+    assert_eq!(installation.wait_for_parked(300).await.len(), 300);
+    running.stop().await;
+    assert_eq!(failing.requests().len(), 1_200);
+}

@@ -1,0 +1,72 @@
+//! What every store promises, whatever its backend: written once, run for each.
+
+use std::{error::Error, sync::Arc};
+
+use homing::{
+    config::StoreSettings,
+    store::{self, Store, StoreError},
+};
+use tempfile::TempDir;
+
+mod content;
+mod listing;
+mod processes;
+mod samples;
+
+type Kept = Result<(), Box<dyn Error>>;
+
+/// Every promise as a test for every backend; a backend is the name of a function that makes an
+/// empty [`Place`].
+macro_rules! conformance {
+    ($($backend:ident),+) => { $(promises! { $backend:
+        content: every_field_is_read_back_as_it_was_written,
+        content: duplicates_are_refused_and_name_the_one_that_exists,
+        content: an_update_replaces_the_terms_and_keeps_the_creation,
+        content: an_update_to_a_duplicate_is_refused,
+        content: what_is_not_there_is_said_not_to_be_there,
+        content: queues_are_remembered_once_and_forgotten,
+        listing: the_limit_of_a_page_is_bounded,
+        listing: pages_are_complete_and_in_order_while_others_write,
+        listing: everything_is_read_over_several_batches,
+        listing: the_version_rises_with_every_change,
+        listing: the_version_stays_when_nothing_changes,
+        listing: a_snapshot_agrees_with_its_version,
+        processes: one_of_many_concurrent_duplicates_is_taken,
+        processes: two_that_write_at_once_lose_nothing,
+        processes: a_store_that_many_open_at_once_is_one_store,
+        processes: everything_survives_reopening,
+        processes: a_closed_store_says_so,
+    })+ };
+}
+
+macro_rules! promises {
+    ($backend:ident: $($about:ident: $promise:ident),+ $(,)?) => {
+        mod $backend {
+            $(#[tokio::test(flavor = "multi_thread")]
+            async fn $promise() -> super::Kept {
+                super::$about::$promise(super::$backend()?).await
+            })+
+        }
+    };
+}
+
+conformance!(sqlite);
+
+/// Where a store can be opened, by as many handles as a test likes. Two handles share nothing but
+/// the place, as two processes do.
+struct Place {
+    settings: StoreSettings,
+    _folder: TempDir,
+}
+
+impl Place {
+    async fn open(&self) -> Result<Arc<dyn Store>, StoreError> {
+        store::open(&self.settings).await
+    }
+}
+
+fn sqlite() -> Result<Place, Box<dyn Error>> {
+    let folder = tempfile::tempdir()?;
+    let url = format!("sqlite:{}", folder.path().join("homing.db").display());
+    Ok(Place { settings: StoreSettings { url }, _folder: folder })
+}

@@ -1,0 +1,97 @@
+//! Several processes on one store, one after the other or at once.
+
+use futures_util::future::{join, join_all, try_join_all};
+use homing::store::StoreError;
+
+use super::{
+    Kept, Place,
+    samples::{all_pages, ids, insert_all, subscription},
+};
+
+/// Method: twenty at once, over two handles as two processes would have.
+pub(super) async fn one_of_many_concurrent_duplicates_is_taken(place: Place) -> Kept {
+    let handles = [place.open().await?, place.open().await?];
+    let rivals: Vec<_> = (0..20).map(|_| subscription("same")).collect();
+    let inserts = rivals
+        .iter()
+        .zip(handles.iter().cycle())
+        .map(|(one, store)| store.insert_subscription(one));
+    let answers = join_all(inserts).await;
+
+    let winners: Vec<_> =
+        rivals.iter().zip(&answers).filter(|(_, answer)| answer.is_ok()).collect();
+    let [(winner, _)] = winners.as_slice() else {
+        return Err(format!("{} were taken", winners.len()).into());
+    };
+    for answer in answers.iter().filter_map(|answer| answer.as_ref().err()) {
+        assert!(
+            matches!(answer, StoreError::Duplicate { existing } if *existing == winner.id),
+            "{answer}"
+        );
+    }
+    assert_eq!(all_pages(&*handles[0], 100).await?, [winner.id]);
+    Ok(())
+}
+
+/// Method: two handles add, change and remove a hundred subscriptions each.
+pub(super) async fn two_that_write_at_once_lose_nothing(place: Place) -> Kept {
+    let (one, other) = (place.open().await?, place.open().await?);
+    let [ours, theirs] =
+        [0..100, 100..200].map(|paths| paths.map(subscription).collect::<Vec<_>>());
+
+    let (first, second) = join(insert_all(&*one, &ours), insert_all(&*other, &theirs)).await;
+    first.and(second)?;
+    assert_eq!(one.count_subscriptions().await?, 200);
+
+    let changes = join_all(theirs.iter().map(async |theirs| {
+        let mut changed = theirs.clone();
+        changed.terms.description = Some("changed".to_owned());
+        one.update_subscription(&changed).await
+    }));
+    let removals = join_all(ours.iter().map(|ours| other.remove_subscription(ours.id)));
+    let (changes, removals) = join(changes, removals).await;
+    changes.into_iter().collect::<Result<(), _>>()?;
+    assert!(removals.into_iter().collect::<Result<Vec<_>, _>>()?.into_iter().all(|was| was));
+
+    let snapshot = one.all_subscriptions().await?;
+    assert_eq!(ids(&snapshot.subscriptions), ids(&theirs));
+    assert!(snapshot.subscriptions.iter().all(|one| one.terms.description.is_some()));
+    Ok(())
+}
+
+/// Goal: worker and command may be started together. Method: the store is made by twelve handles.
+pub(super) async fn a_store_that_many_open_at_once_is_one_store(place: Place) -> Kept {
+    let stores = try_join_all((0..12).map(|_| place.open())).await?;
+    let all: Vec<_> = (0..12).map(subscription).collect();
+    try_join_all(stores.iter().zip(&all).map(|(store, one)| store.insert_subscription(one)))
+        .await?;
+    for store in &stores {
+        assert_eq!(all_pages(&**store, 5).await?, ids(&all));
+    }
+    Ok(())
+}
+
+pub(super) async fn everything_survives_reopening(place: Place) -> Kept {
+    let store = place.open().await?;
+    let all: Vec<_> = (0..5).map(subscription).collect();
+    insert_all(&*store, &all).await?;
+    store.remember_queues(&["wait.a".to_owned()]).await?;
+    let before = store.all_subscriptions().await?;
+    store.close().await;
+
+    let store = place.open().await?;
+    assert_eq!(before.subscriptions, all);
+    assert_eq!(store.all_subscriptions().await?, before);
+    assert_eq!(store.known_queues().await?, ["wait.a"]);
+    Ok(())
+}
+
+pub(super) async fn a_closed_store_says_so(place: Place) -> Kept {
+    let store = place.open().await?;
+    store.close().await;
+    store.close().await;
+    assert!(matches!(store.check().await, Err(StoreError::Closed)));
+    let inserted = store.insert_subscription(&subscription("a")).await;
+    assert!(matches!(inserted, Err(StoreError::Closed)));
+    Ok(())
+}

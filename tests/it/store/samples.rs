@@ -1,0 +1,108 @@
+//! Subscriptions to store.
+
+use homing::{
+    clock,
+    domain::{
+        filter::{Connector, FilterSet},
+        id::SubscriptionId,
+        signature::SigningSecret,
+        subscription::{AuthToken, Draft, Subscription, Terms},
+    },
+    store::{Page, Store, StoreError},
+};
+use proptest::prelude::*;
+use serde_json::{Value, json};
+
+use super::Kept;
+
+/// A subscription that differs from those for other paths in nothing but its URL.
+pub(super) fn subscription(path: impl std::fmt::Display) -> Subscription {
+    let draft = json!({"url": format!("https://example.com/{path}"), "topics": ["order.*"]});
+    let terms = serde_json::from_value::<Draft>(draft)
+        .map_err(|error| error.to_string())
+        .and_then(|draft| draft.build(&[]).map_err(|error| error.to_string()))
+        .expect("a draft without a mistake");
+    let now = clock::now();
+    Subscription { id: SubscriptionId::new(clock::new_id()), terms, created: now, updated: now }
+}
+
+pub(super) fn ids(subscriptions: &[Subscription]) -> Vec<SubscriptionId> {
+    subscriptions.iter().map(|one| one.id).collect()
+}
+
+pub(super) async fn insert_all(store: &dyn Store, subscriptions: &[Subscription]) -> Kept {
+    for one in subscriptions {
+        store.insert_subscription(one).await?;
+    }
+    Ok(())
+}
+
+pub(super) async fn all_pages(
+    store: &dyn Store,
+    limit: u32,
+) -> Result<Vec<SubscriptionId>, StoreError> {
+    let mut found = Vec::new();
+    let mut page = Page { after: None, limit };
+    loop {
+        let listing = store.subscriptions(page).await?;
+        found.extend(ids(&listing.subscriptions));
+        match listing.next {
+            Some(next) => page.after = Some(next),
+            None => return Ok(found),
+        }
+    }
+}
+
+/// Any filters that homing takes, with values that JSON could spoil.
+fn filters() -> impl Strategy<Value = FilterSet> {
+    let value = prop_oneof![
+        any::<String>().prop_map(Value::from),
+        any::<i64>().prop_map(Value::from),
+        any::<u64>().prop_map(Value::from),
+        any::<f64>().prop_map(Value::from),
+        any::<bool>().prop_map(Value::from),
+        any::<String>().prop_map(|key| json!({key: [null, {"x": []}]})),
+    ];
+    let filter = (".{1,12}", value, "eq|ne|changed", "newState|oldState").prop_map(
+        |(name, value, comparison, state)| {
+            json!({"fieldName": name, "fieldValue": value, "comparison": comparison, "state": state})
+        },
+    );
+    let group = (prop::collection::vec(filter.clone(), 2..=5), "AND|OR").prop_map(
+        |(filters, connector)| json!({"type": "group", "connector": connector, "filters": filters}),
+    );
+    let items = prop::collection::vec(prop_oneof![filter, group], 0..6);
+    let connector = prop_oneof![Just(Connector::And), Just(Connector::Or)];
+    (items, connector).prop_filter_map("filters that homing takes", |(items, connector)| {
+        FilterSet::from_json(&items, connector).ok()
+    })
+}
+
+/// Any terms, from which no settings know the schedule.
+pub(super) fn terms() -> impl Strategy<Value = Terms> {
+    let secret = prop::collection::vec(any::<u8>(), 24..=64)
+        .prop_map(|key| SigningSecret::from_bytes(key).expect("24 to 64 bytes"));
+    let token = "\\PC{1,254}".prop_map(|text| AuthToken::try_from(text).expect("no control"));
+    (
+        "https://example\\.com/[a-z%?=&ä ]{0,40}",
+        prop::collection::vec("[a-zé]{1,5}(\\.([A-Z]{1,5}|\\*|#)){0,3}", 1..5),
+        filters(),
+        prop::option::of(token),
+        prop::collection::vec(secret, 0..3),
+        prop::collection::btree_map("[a-z]{1,8}", "\\PC{0,20}", 0..4),
+        prop::option::of("[a-z]{1,8}"),
+        prop::option::of(any::<String>()),
+    )
+        .prop_map(
+            |(url, topics, filters, auth_token, secrets, headers, schedule, description)| Terms {
+                url: url.parse().expect("a URL"),
+                topics: topics.iter().map(|text| text.parse().expect("a pattern")).collect(),
+                filters,
+                auth_token,
+                secrets,
+                headers,
+                schedule,
+                description,
+            },
+        )
+}

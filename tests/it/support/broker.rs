@@ -1,0 +1,159 @@
+//! The real broker, and a corner of it for each test.
+
+use std::{env, thread, time::Duration};
+
+use homing::broker::topology::Topology;
+use lapin::{
+    BasicProperties, Channel, Connection, ConnectionProperties,
+    options::{
+        BasicPublishOptions, ConfirmSelectOptions, ExchangeDeleteOptions, QueueDeclareOptions,
+        QueueDeleteOptions,
+    },
+    types::{AMQPValue, FieldTable},
+};
+
+/// The broker that `make test` started.
+#[expect(clippy::disallowed_methods, reason = "this is how `make test` names the broker")]
+pub(crate) fn url() -> String {
+    env::var("HOMING_TEST_AMQP_URL")
+        .expect("HOMING_TEST_AMQP_URL is not set: run `make test`, which starts a broker")
+}
+
+/// Queues and exchanges with a prefix of their own; deleted when dropped.
+pub(crate) struct Corner {
+    pub prefix: String,
+    pub topology: Topology,
+}
+
+impl Corner {
+    pub(crate) fn new(waits: &[Duration]) -> Self {
+        let prefix = format!("t-{}", &uuid::Uuid::new_v4().simple().to_string()[..12]);
+        let topology = Topology::new(&prefix, waits.iter().copied());
+        Self { prefix, topology }
+    }
+}
+
+/// On a thread of its own, because `drop` cannot wait for a future.
+impl Drop for Corner {
+    fn drop(&mut self) {
+        let topology = self.topology.clone();
+        let cleaning = thread::spawn(move || {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+            runtime.expect("a runtime can be built").block_on(delete(&topology));
+        });
+        if cleaning.join().is_err() {
+            eprintln!("queues of {} were left behind", self.prefix);
+        }
+    }
+}
+
+async fn delete(topology: &Topology) {
+    let Ok(connection) = Connection::connect(&url(), ConnectionProperties::default()).await else {
+        return;
+    };
+    let Ok(channel) = connection.create_channel().await else { return };
+    for queue in topology.queues() {
+        let deleted = channel.queue_delete(queue.name.into(), QueueDeleteOptions::default()).await;
+        deleted.expect("a queue of the test can be deleted");
+    }
+    let names = topology.names();
+    for exchange in [names.events(), names.route(), names.unrouted(), names.control()] {
+        let deleted =
+            channel.exchange_delete(exchange.into(), ExchangeDeleteOptions::default()).await;
+        deleted.expect("an exchange of the test can be deleted");
+    }
+    let _closed = connection.close(200, "OK".into()).await;
+}
+
+/// A publisher that is not homing: what programs do with a plain AMQP client.
+pub(crate) struct Publisher {
+    _connection: Connection,
+    channel: Channel,
+    exchange: String,
+}
+
+/// A message to publish; nothing is set but what the test sets.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Raw {
+    pub topic: String,
+    pub id: Option<String>,
+    pub headers: Vec<(String, AMQPValue)>,
+    pub content_type: Option<String>,
+    pub body: Vec<u8>,
+}
+
+impl Raw {
+    pub(crate) fn new(topic: &str, id: &str, body: impl Into<Vec<u8>>) -> Self {
+        Self {
+            topic: topic.to_owned(),
+            id: Some(id.to_owned()),
+            body: body.into(),
+            ..Self::default()
+        }
+    }
+
+    pub(crate) fn header(mut self, name: &str, value: &str) -> Self {
+        self.headers.push((name.to_owned(), AMQPValue::LongString(value.into())));
+        self
+    }
+}
+
+impl Publisher {
+    pub(crate) async fn new(corner: &Corner) -> Self {
+        let connection = Connection::connect(&url(), ConnectionProperties::default())
+            .await
+            .expect("the test broker answers");
+        let channel = connection.create_channel().await.expect("a channel opens");
+        channel.confirm_select(ConfirmSelectOptions::default()).await.expect("confirms");
+        let exchange = corner.topology.names().events();
+        Self { _connection: connection, channel, exchange }
+    }
+
+    /// Publishes to the events exchange and waits for the broker's confirm.
+    pub(crate) async fn publish(&self, raw: Raw) {
+        let exchange = self.exchange.clone();
+        self.publish_to(&exchange, raw).await;
+    }
+
+    pub(crate) async fn publish_to(&self, exchange: &str, raw: Raw) {
+        let mut properties = BasicProperties::default().with_delivery_mode(2);
+        if let Some(id) = raw.id {
+            properties = properties.with_message_id(id.into());
+        }
+        if let Some(content_type) = raw.content_type {
+            properties = properties.with_content_type(content_type.into());
+        }
+        if !raw.headers.is_empty() {
+            let mut table = FieldTable::default();
+            for (name, value) in raw.headers {
+                table.insert(name.into(), value);
+            }
+            properties = properties.with_headers(table);
+        }
+        let confirm = self
+            .channel
+            .basic_publish(
+                exchange.into(),
+                raw.topic.into(),
+                BasicPublishOptions::default(),
+                &raw.body,
+                properties,
+            )
+            .await
+            .expect("a message can be published")
+            .await
+            .expect("a message is confirmed");
+        assert!(confirm.is_ack(), "the broker refused a message: {confirm:?}");
+    }
+
+    /// How many messages are ready in `queue`; exact.
+    pub(crate) async fn depth(&self, queue: &str) -> u32 {
+        let options = QueueDeclareOptions { passive: true, ..QueueDeclareOptions::durable() };
+        let queue = self.channel.queue_declare(queue.into(), options, FieldTable::default());
+        queue.await.expect("the queue exists").message_count()
+    }
+
+    pub(crate) fn channel(&self) -> &Channel {
+        &self.channel
+    }
+}

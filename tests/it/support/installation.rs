@@ -1,0 +1,149 @@
+//! homing as a part of the test: the whole service in this process.
+
+use std::{collections::BTreeSet, time::Duration};
+
+use homing::{
+    broker::topology::Names,
+    config::Settings,
+    domain::{id::SubscriptionId, subscription::Draft},
+    parking::{Entry, Selection},
+    registry::Made,
+    service::{self, Parts, Role, ServiceError},
+};
+use serde_json::json;
+use tempfile::TempDir;
+use tokio::time::Instant;
+use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
+
+use super::{
+    PATIENCE,
+    broker::{self, Corner, Publisher},
+};
+
+/// An installation of homing: a corner of the broker, a store, and the settings for both.
+pub(crate) struct Installation {
+    pub corner: Corner,
+    pub settings: Settings,
+    pub publisher: Publisher,
+    pub parts: Parts,
+    _folder: TempDir,
+}
+
+/// The service while it runs; stopped politely by [`Running::stop`], at once when dropped.
+pub(crate) struct Running {
+    stop: CancellationToken,
+    service: AbortOnDropHandle<Result<(), ServiceError>>,
+}
+
+/// Waits in milliseconds, as a schedule called `fast`, which is the default of every test.
+pub(crate) fn millis(waits: &[u64]) -> Vec<Duration> {
+    waits.iter().copied().map(Duration::from_millis).collect()
+}
+
+impl Installation {
+    /// With the schedule `waits`, in milliseconds.
+    pub(crate) async fn new(waits: &[u64]) -> Self {
+        Self::with(waits, "").await
+    }
+
+    /// With further settings.
+    pub(crate) async fn with(waits: &[u64], settings: &str) -> Self {
+        let corner = Corner::new(&millis(waits));
+        let folder = tempfile::tempdir().expect("a folder can be made");
+        let settings = Settings::from_toml(&toml(&corner, &folder, waits, settings))
+            .expect("the settings of the test make sense");
+        let parts = Parts::open(settings.clone()).await.expect("the parts open");
+        parts.broker.connect().await.expect("the topology can be declared");
+        let publisher = Publisher::new(&corner).await;
+        Self { corner, settings, publisher, parts, _folder: folder }
+    }
+
+    pub(crate) fn names(&self) -> &Names {
+        self.corner.topology.names()
+    }
+
+    /// Starts a worker.
+    pub(crate) fn start(&self) -> Running {
+        let stop = CancellationToken::new();
+        let (settings, stopped) = (self.settings.clone(), stop.clone());
+        #[expect(clippy::disallowed_methods, reason = "aborted when dropped")]
+        let service = tokio::spawn(async move {
+            let roles = BTreeSet::from([Role::Worker]);
+            service::run(settings, &roles, stopped).await
+        });
+        Running { stop, service: AbortOnDropHandle::new(service) }
+    }
+
+    /// Makes a subscription with these fields.
+    pub(crate) async fn subscribe(&self, draft: serde_json::Value) -> Made {
+        let draft: Draft = serde_json::from_value(draft).expect("a draft");
+        self.parts.registry.make(draft).await.expect("the subscription is sound")
+    }
+
+    /// Makes a subscription for every topic.
+    pub(crate) async fn subscribe_all(&self, url: &str) -> SubscriptionId {
+        self.subscribe(json!({"url": url, "topics": ["#"]})).await.subscription.id
+    }
+
+    /// Waits until `count` messages are parked.
+    pub(crate) async fn wait_for_parked(&self, count: u32) -> Vec<Entry> {
+        self.wait_for_depth(&self.names().parked(), count).await;
+        let listing = self.parts.parking.list(&Selection::default(), 10_000).await;
+        listing.expect("the parking queue can be listed").entries
+    }
+
+    /// Waits until `queue` holds exactly `count` messages.
+    pub(crate) async fn wait_for_depth(&self, queue: &str, count: u32) {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let depth = self.publisher.depth(queue).await;
+            if depth == count {
+                return;
+            }
+            assert!(Instant::now() < deadline, "`{queue}` has {depth} messages, not {count}");
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+
+    /// Messages that are anywhere but in the parking queue.
+    pub(crate) async fn assert_nothing_waits(&self) {
+        for queue in self.corner.topology.queues() {
+            if queue.name != self.names().parked() {
+                self.wait_for_depth(&queue.name, 0).await;
+            }
+        }
+    }
+}
+
+impl Running {
+    /// Stops as SIGTERM does, and waits for the end.
+    pub(crate) async fn stop(self) {
+        self.stop.cancel();
+        tokio::time::timeout(PATIENCE, self.service)
+            .await
+            .expect("the service stops in time")
+            .expect("the service does not panic")
+            .expect("the service started");
+    }
+}
+
+/// The settings of an installation as text, also for a process of its own.
+pub(crate) fn toml(corner: &Corner, folder: &TempDir, waits: &[u64], further: &str) -> String {
+    let waits: Vec<_> = waits.iter().map(|wait| format!("\"{wait}ms\"")).collect();
+    let base = format!(
+        "broker.url = \"{url}\"\n\
+         broker.prefix = \"{prefix}\"\n\
+         broker.new_queue_wait = \"0s\"\n\
+         store.url = \"sqlite:{store}\"\n\
+         api.listen = \"127.0.0.1:0\"\n\
+         schedule.default = \"fast\"\n\
+         schedule.custom.fast = [{waits}]\n",
+        url = broker::url(),
+        prefix = corner.prefix,
+        store = folder.path().join("homing.db").display(),
+        waits = waits.join(", "),
+    );
+    let loopback = "endpoint.allow_networks = [\"127.0.0.0/8\"]\n";
+    let loopback = if further.contains("allow_networks") { "" } else { loopback };
+    format!("{base}{loopback}{further}")
+}

@@ -1,0 +1,103 @@
+//! homing as a process of its own, for what a process must survive.
+
+use std::{
+    fs,
+    path::PathBuf,
+    process::{Child, Command, ExitStatus, Stdio},
+    time::Duration,
+};
+
+use tempfile::TempDir;
+use tokio::time::Instant;
+
+use super::{
+    PATIENCE,
+    broker::{Corner, Publisher},
+    installation::{millis, toml},
+};
+
+/// The settings of an installation on disk; any number of processes can run from it.
+pub(crate) struct Site {
+    pub corner: Corner,
+    pub folder: TempDir,
+    config: PathBuf,
+}
+
+/// A process; killed when dropped.
+pub(crate) struct Process(Child);
+
+impl Site {
+    pub(crate) fn new(waits: &[u64], further: &str) -> Self {
+        let corner = Corner::new(&millis(waits));
+        let folder = tempfile::tempdir().expect("a folder can be made");
+        let config = folder.path().join("homing.toml");
+        let text = toml(&corner, &folder, waits, further);
+        fs::write(&config, text).expect("the settings can be written");
+        Self { corner, folder, config }
+    }
+
+    pub(crate) async fn publisher(&self) -> Publisher {
+        Publisher::new(&self.corner).await
+    }
+
+    /// A command of the program, ready to run.
+    pub(crate) fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_homing"));
+        command.arg("--config").arg(&self.config).args(arguments).current_dir(self.folder.path());
+        command.env_clear().stdin(Stdio::null());
+        command
+    }
+
+    /// Runs a command to its end; its standard output, if it succeeded.
+    pub(crate) fn run(&self, arguments: &[&str]) -> String {
+        let output = self.command(arguments).output().expect("the program can be run");
+        let errors = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "homing {arguments:?}: {errors}");
+        String::from_utf8(output.stdout).expect("output is text")
+    }
+
+    /// Starts a worker. Its log goes to a file in the folder.
+    pub(crate) fn start(&self) -> Process {
+        let log = fs::File::options()
+            .create(true)
+            .append(true)
+            .open(self.folder.path().join("log"))
+            .expect("a log can be written");
+        let mut command = self.command(&["run", "--role", "worker"]);
+        let child = command.stdout(Stdio::null()).stderr(log).spawn();
+        Process(child.expect("the program can be run"))
+    }
+}
+
+impl Process {
+    /// As the kernel does it to a process out of memory.
+    pub(crate) fn kill_9(mut self) {
+        self.0.kill().expect("it runs");
+        self.0.wait().expect("it ends");
+    }
+
+    /// SIGTERM.
+    pub(crate) fn terminate(&self) {
+        let killed = Command::new("kill").arg("-TERM").arg(self.0.id().to_string()).status();
+        assert!(killed.expect("kill can be run").success());
+    }
+
+    /// Waits for the end.
+    pub(crate) async fn ended(&mut self) -> ExitStatus {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            if let Some(status) = self.0.try_wait().expect("it can be waited for") {
+                return status;
+            }
+            assert!(Instant::now() < deadline, "the process does not end");
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        let _ended_already = self.0.kill();
+        let _reaped = self.0.wait();
+    }
+}

@@ -1,0 +1,193 @@
+//! Endpoints that record what they are sent and answer as the test says.
+
+use std::{
+    convert::Infallible,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use axum::{
+    Router,
+    body::{Body, Bytes},
+    extract::State,
+    http::{HeaderMap, Response, StatusCode, Uri},
+};
+use futures_util::stream::{self, StreamExt};
+use tokio::{net::TcpListener, sync::watch, time::Instant};
+use tokio_util::task::AbortOnDropHandle;
+
+use super::PATIENCE;
+
+/// One request as it arrived.
+#[derive(Clone, Debug)]
+pub(crate) struct Recorded {
+    pub at: Instant,
+    pub path: String,
+    pub headers: HeaderMap,
+    pub body: Bytes,
+}
+
+impl Recorded {
+    pub(crate) fn header(&self, name: &str) -> Option<&str> {
+        self.headers.get(name).and_then(|value| value.to_str().ok())
+    }
+
+    /// `webhook-id`
+    pub(crate) fn id(&self) -> String {
+        self.header("webhook-id").expect("every request has a webhook-id").to_owned()
+    }
+
+    /// `x-homing-attempt`
+    pub(crate) fn attempt(&self) -> u32 {
+        let attempt = self.header("x-homing-attempt").expect("every request has an attempt");
+        attempt.parse().expect("the attempt is a number")
+    }
+}
+
+/// What an endpoint answers.
+#[derive(Clone, Debug)]
+pub(crate) struct Reply {
+    status: u16,
+    headers: Vec<(&'static str, String)>,
+    after: Duration,
+    body: ReplyBody,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum ReplyBody {
+    Short,
+    Endless,
+    Stalled,
+}
+
+impl Reply {
+    pub(crate) fn status(status: u16) -> Self {
+        Self { status, headers: Vec::new(), after: Duration::ZERO, body: ReplyBody::Short }
+    }
+
+    pub(crate) fn header(mut self, name: &'static str, value: impl Into<String>) -> Self {
+        self.headers.push((name, value.into()));
+        self
+    }
+
+    /// Answers only after this time.
+    pub(crate) fn after(mut self, after: Duration) -> Self {
+        self.after = after;
+        self
+    }
+
+    /// A body that never ends.
+    pub(crate) fn endless(mut self) -> Self {
+        self.body = ReplyBody::Endless;
+        self
+    }
+
+    /// Headers, and then nothing.
+    pub(crate) fn stalled(mut self) -> Self {
+        self.body = ReplyBody::Stalled;
+        self
+    }
+
+    fn body(&self) -> Body {
+        match self.body {
+            ReplyBody::Short => Body::from("ok"),
+            ReplyBody::Endless => {
+                let chunk = Bytes::from(vec![b'x'; 64 * 1024]);
+                Body::from_stream(stream::repeat(Ok::<_, Infallible>(chunk)))
+            }
+            ReplyBody::Stalled => {
+                Body::from_stream(stream::pending::<Result<Bytes, Infallible>>().boxed())
+            }
+        }
+    }
+}
+
+type Script = dyn Fn(&Recorded) -> Reply + Send + Sync;
+
+/// An HTTP server on loopback; ends when dropped.
+pub(crate) struct Receiver {
+    base: String,
+    recorded: Arc<Recording>,
+    _serving: AbortOnDropHandle<()>,
+}
+
+struct Recording {
+    requests: Mutex<Vec<Recorded>>,
+    count: watch::Sender<usize>,
+    script: Box<Script>,
+}
+
+impl Receiver {
+    /// Answers 200 to everything.
+    pub(crate) async fn accepting() -> Self {
+        Self::answering(|_| Reply::status(200)).await
+    }
+
+    /// Answers as `script` says.
+    pub(crate) async fn answering(
+        script: impl Fn(&Recorded) -> Reply + Send + Sync + 'static,
+    ) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port is free");
+        let base = format!("http://{}", listener.local_addr().expect("it has an address"));
+        let recorded = Arc::new(Recording {
+            requests: Mutex::default(),
+            count: watch::Sender::new(0),
+            script: Box::new(script),
+        });
+        let router = Router::new().fallback(record).with_state(Arc::clone(&recorded));
+        let serving = async move {
+            axum::serve(listener, router).await.expect("the receiver serves");
+        };
+        #[expect(clippy::disallowed_methods, reason = "aborted when the receiver is dropped")]
+        let serving = AbortOnDropHandle::new(tokio::spawn(serving));
+        Self { base, recorded, _serving: serving }
+    }
+
+    /// The URL of `path` at this server.
+    pub(crate) fn url(&self, path: &str) -> String {
+        format!("{}{path}", self.base)
+    }
+
+    /// Everything that has arrived.
+    pub(crate) fn requests(&self) -> Vec<Recorded> {
+        self.recorded.requests.lock().expect("no test panics while recording").clone()
+    }
+
+    /// What has arrived at `path`.
+    pub(crate) fn requests_at(&self, path: &str) -> Vec<Recorded> {
+        let mut requests = self.requests();
+        requests.retain(|request| request.path == path);
+        requests
+    }
+
+    /// Waits until at least `count` requests have arrived.
+    pub(crate) async fn wait_for(&self, count: usize) -> Vec<Recorded> {
+        let mut arrived = self.recorded.count.subscribe();
+        let waiting = arrived.wait_for(|arrived| *arrived >= count);
+        if tokio::time::timeout(PATIENCE, waiting).await.is_err() {
+            let arrived = self.requests();
+            panic!("{} of {count} requests arrived: {arrived:#?}", arrived.len());
+        }
+        self.requests()
+    }
+}
+
+async fn record(
+    State(recording): State<Arc<Recording>>,
+    uri: Uri,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Response<Body> {
+    let request = Recorded { at: Instant::now(), path: uri.path().to_owned(), headers, body };
+    let reply = (recording.script)(&request);
+    recording.requests.lock().expect("no test panics while recording").push(request);
+    recording.count.send_modify(|count| *count += 1);
+    tokio::time::sleep(reply.after).await;
+    let status = StatusCode::from_u16(reply.status).expect("a status");
+    let mut response = Response::new(reply.body());
+    *response.status_mut() = status;
+    for (name, value) in &reply.headers {
+        response.headers_mut().insert(*name, value.parse().expect("a header value"));
+    }
+    response
+}
