@@ -17,7 +17,7 @@ use crate::{
         filter::Connector,
         id::SubscriptionId,
         signature::SigningSecret,
-        subscription::{Draft, FieldError, Subscription, Terms},
+        subscription::{AuthToken, Draft, FieldError, Subscription, Terms},
     },
     store::{Listing, Page, Store, StoreError},
 };
@@ -58,10 +58,12 @@ pub enum RegistryError {
 
 impl From<StoreError> for RegistryError {
     fn from(error: StoreError) -> Self {
-        match error {
-            StoreError::Duplicate { existing } => Self::Duplicate { existing },
-            StoreError::NotFound { id } => Self::NotFound { id },
-            error => Self::Store(error),
+        if let StoreError::Duplicate { existing } = error {
+            Self::Duplicate { existing }
+        } else if let StoreError::NotFound { id } = error {
+            Self::NotFound { id }
+        } else {
+            Self::Store(error)
         }
     }
 }
@@ -106,7 +108,7 @@ impl From<&Subscription> for View {
             topics: terms.topics.iter().map(ToString::to_string).collect(),
             filters: terms.filters.to_json(),
             filter_connector: terms.filters.connector(),
-            auth_token: terms.auth_token.as_ref().map(|token| token.masked()),
+            auth_token: terms.auth_token.as_ref().map(AuthToken::masked),
             secrets: terms.secrets.iter().map(|_| MASK).collect(),
             headers: terms.headers.keys().map(|name| (name.clone(), MASK)).collect(),
             schedule: terms.schedule.clone(),

@@ -179,17 +179,14 @@ impl Link {
         let closing = self.closing.clone();
         self.tasks.spawn(async move {
             while let Some(Some(event)) = closing.run_until_cancelled(events.next()).await {
-                match event {
-                    Event::ConnectionBlocked(reason) => {
-                        warn!(purpose, reason, "broker.blocked");
-                        set(LinkState { connected: true, blocked: Some(reason) });
-                    }
-                    Event::ConnectionUnblocked => {
-                        info!(purpose, "broker.unblocked");
-                        set(LinkState { connected: true, blocked: None });
-                    }
-                    Event::Error(_) => break,
-                    _ => {}
+                if let Event::ConnectionBlocked(reason) = event {
+                    warn!(purpose, reason, "broker.blocked");
+                    set(LinkState { connected: true, blocked: Some(reason) });
+                } else if matches!(event, Event::ConnectionUnblocked) {
+                    info!(purpose, "broker.unblocked");
+                    set(LinkState { connected: true, blocked: None });
+                } else if matches!(event, Event::Error(_)) {
+                    break;
                 }
             }
             set(LinkState::default());
@@ -203,18 +200,15 @@ fn address(url: &Url) -> String {
     format!("{}:{port}{}", url.host_str().unwrap_or_default(), url.path())
 }
 
+const DENIALS: [AMQPErrorKind; 2] = [
+    AMQPErrorKind::Soft(AMQPSoftError::ACCESSREFUSED),
+    AMQPErrorKind::Hard(AMQPHardError::NOTALLOWED),
+];
+
 /// Tells wrong credentials from a broker that is not there.
 fn refusal(address: &str, user: &str, source: lapin::Error) -> BrokerError {
     let address = address.to_owned();
-    let denied = match source.kind() {
-        ErrorKind::ProtocolError(error) => matches!(
-            error.kind(),
-            AMQPErrorKind::Soft(AMQPSoftError::ACCESSREFUSED)
-                | AMQPErrorKind::Hard(AMQPHardError::NOTALLOWED)
-        ),
-        _ => false,
-    };
-    if denied {
+    if matches!(source.kind(), ErrorKind::ProtocolError(error) if DENIALS.contains(error.kind())) {
         BrokerError::Refused { address, user: user.to_owned() }
     } else {
         BrokerError::Connect { address, source: Box::new(source) }

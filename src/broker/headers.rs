@@ -17,26 +17,12 @@ impl Headers<'_> {
 
     /// A text of either string type, or bytes that are UTF-8.
     pub(super) fn text(&self, name: &str) -> Option<String> {
-        match self.get(name)? {
-            AMQPValue::LongString(text) => String::from_utf8(text.as_bytes().to_vec()).ok(),
-            AMQPValue::ShortString(text) => Some(text.as_str().to_owned()),
-            AMQPValue::ByteArray(bytes) => String::from_utf8(bytes.as_slice().to_vec()).ok(),
-            _ => None,
-        }
+        text(self.get(name)?)
     }
 
     /// A whole number of any width, or its decimal digits.
     pub(super) fn integer(&self, name: &str) -> Option<i64> {
-        match self.get(name)? {
-            AMQPValue::ShortShortInt(number) => Some(i64::from(*number)),
-            AMQPValue::ShortShortUInt(number) => Some(i64::from(*number)),
-            AMQPValue::ShortInt(number) => Some(i64::from(*number)),
-            AMQPValue::ShortUInt(number) => Some(i64::from(*number)),
-            AMQPValue::LongInt(number) => Some(i64::from(*number)),
-            AMQPValue::LongUInt(number) => Some(i64::from(*number)),
-            AMQPValue::LongLongInt(number) => Some(*number),
-            _ => self.text(name)?.parse().ok(),
-        }
+        integer(self.get(name)?)
     }
 
     /// The routing key with which a message was published that the broker has dead-lettered since.
@@ -45,14 +31,39 @@ impl Headers<'_> {
         let AMQPValue::FieldArray(deaths) = self.get("x-death")? else { return None };
         let AMQPValue::FieldTable(first) = deaths.as_slice().last()? else { return None };
         let AMQPValue::FieldArray(keys) = first.inner().get("routing-keys")? else { return None };
-        match keys.as_slice().first()? {
-            AMQPValue::LongString(key) => String::from_utf8(key.as_bytes().to_vec()).ok(),
-            _ => None,
-        }
+        text(keys.as_slice().first()?)
     }
 
     pub(super) fn count(&self, name: &str) -> u32 {
         self.integer(name).and_then(|number| u32::try_from(number).ok()).unwrap_or(0)
+    }
+}
+
+#[expect(clippy::wildcard_enum_match_arm, reason = "the library's enum: anything else is no text")]
+fn text(value: &AMQPValue) -> Option<String> {
+    let bytes = match value {
+        AMQPValue::LongString(text) => text.as_bytes(),
+        AMQPValue::ShortString(text) => text.as_str().as_bytes(),
+        AMQPValue::ByteArray(bytes) => bytes.as_slice(),
+        _ => return None,
+    };
+    String::from_utf8(bytes.to_vec()).ok()
+}
+
+#[expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "the library's enum: anything else is no number"
+)]
+fn integer(value: &AMQPValue) -> Option<i64> {
+    match value {
+        AMQPValue::ShortShortInt(number) => Some(i64::from(*number)),
+        AMQPValue::ShortShortUInt(number) => Some(i64::from(*number)),
+        AMQPValue::ShortInt(number) => Some(i64::from(*number)),
+        AMQPValue::ShortUInt(number) => Some(i64::from(*number)),
+        AMQPValue::LongInt(number) => Some(i64::from(*number)),
+        AMQPValue::LongUInt(number) => Some(i64::from(*number)),
+        AMQPValue::LongLongInt(number) => Some(*number),
+        _ => text(value)?.parse().ok(),
     }
 }
 
@@ -93,6 +104,7 @@ pub(super) fn carried(table: &FieldTable) -> FieldTable {
 }
 
 /// About how many bytes a value takes in a frame.
+#[expect(clippy::wildcard_enum_match_arm, reason = "the library's enum: the rest are scalars")]
 fn size(value: &AMQPValue) -> usize {
     const SCALAR: usize = 9;
     let content = match value {

@@ -61,11 +61,8 @@ impl ScheduleSettings {
             by_name.insert(name.clone(), schedule);
         }
         let custom: Vec<_> = self.custom.keys().map(String::as_str).collect();
-        let default = match by_name.get(&self.default).cloned().or_else(|| built_in(&self.default))
-        {
-            Some(schedule) => schedule,
-            None => return Err(unknown("schedule.default", &self.default, &custom)),
-        };
+        let named = by_name.get(&self.default).cloned().or_else(|| built_in(&self.default));
+        let default = named.ok_or_else(|| unknown("schedule.default", &self.default, &custom))?;
         by_name.insert(self.default.clone(), default.clone());
         Ok(Schedules { default: (self.default.clone(), default), by_name })
     }

@@ -27,7 +27,7 @@ fn write_value(lines: &mut String, path: &str, value: &Value) {
             }
         }
         Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) | Value::Array(_) => {
-            lines.push_str(&format!("{path} = {value}\n"));
+            lines.extend([path, " = ", &value.to_string(), "\n"]);
         }
     }
 }

@@ -61,6 +61,7 @@ impl Selection {
 #[cfg(test)]
 mod tests {
     use bytes::Bytes;
+    use serde_json::json;
 
     use super::*;
 
@@ -85,10 +86,8 @@ mod tests {
 
     #[test]
     fn every_condition_excludes() {
-        let select = |json: serde_json::Value| -> bool {
-            serde_json::from_value::<Selection>(json).unwrap().matches(&entry())
-        };
-        use serde_json::json;
+        let select =
+            |json| -> bool { serde_json::from_value::<Selection>(json).unwrap().matches(&entry()) };
         assert!(select(json!({})));
         assert!(select(json!({"reason": "gone", "topic": "order.*", "event": "e1"})));
         assert!(select(json!({"parked_after_ms": 1_000, "parked_before_ms": 1_001})));

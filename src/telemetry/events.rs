@@ -1,4 +1,4 @@
-//! The catalogue of events about deliveries; the layers that make attempts emit no others.
+//! The catalogue of events about deliveries and lanes; the worker emits no others about them.
 
 use std::{error::Error, fmt, time::Duration};
 
@@ -103,4 +103,28 @@ pub fn parked(event: &Event, subscription: Option<SubscriptionId>, reason: ParkR
 pub fn parked_unreadable(id: Option<&str>, why: &dyn fmt::Display) {
     metrics::parked(ParkReason::Unreadable);
     warn!(message.id = id, %why, "event.unreadable");
+}
+
+/// A lane consumes.
+pub fn lane_started(queue: &str, prefetch: u16) {
+    info!(queue, prefetch, "lane.started");
+}
+
+/// A lane takes no more and lets what is in flight end.
+pub fn lane_draining(in_flight: usize) {
+    info!(in_flight, "lane.draining");
+}
+
+/// The grace of a drain is over: so many deliveries go back to the broker.
+pub fn lane_gave_back(deliveries: usize) {
+    warn!(deliveries, "lane.gave_back: they did not end within `worker.drain_grace`");
+}
+
+/// A lane ended; unless homing stops, it starts anew.
+pub fn lane_ended(lane: &'static str, stopping: bool, error: Option<String>) {
+    match error {
+        Some(error) => warn!(lane, error, "lane.failed"),
+        None if stopping => info!(lane, "lane.drained"),
+        None => warn!(lane, "lane.lost: the broker sends no more"),
+    }
 }

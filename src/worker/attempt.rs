@@ -18,8 +18,8 @@ use crate::{
     telemetry::events::{self, Attempted},
 };
 
-/// Where a delivery goes from here; `None`: it is done.
-type Onward = Option<(Message, Route)>;
+/// Where a delivery goes from here.
+struct Onward(Message, Route);
 
 /// Makes the next attempt of a delivery and settles its message.
 ///
@@ -37,7 +37,7 @@ pub(super) async fn attempt(context: &Context, owed: Owed) {
         // 2 … 8
         let onward = next(context, &message, &delivery).await;
         // 9 hand on, answer
-        let onward = onward.map(|(message, route)| (message.outgoing(), route));
+        let onward = onward.map(|Onward(message, route)| (message.outgoing(), route));
         settle(&context.broker, onward.into_iter().collect(), receipt).await;
         // 10 remember
         running.done();
@@ -46,23 +46,25 @@ pub(super) async fn attempt(context: &Context, owed: Owed) {
     .await;
 }
 
-async fn next(context: &Context, message: &Message, delivery: &Delivery) -> Onward {
+/// `None`: it is done.
+async fn next(context: &Context, message: &Message, delivery: &Delivery) -> Option<Onward> {
     // 2 find to whom it is owed
     let subscription = match context.subscriptions.find(delivery.subscription).await {
         Ok(Some(subscription)) => subscription,
         Ok(None) => {
-            return park(message, delivery.progress.clone(), ParkReason::SubscriptionDeleted);
+            let reason = ParkReason::SubscriptionDeleted;
+            return Some(park(message, delivery.progress.clone(), reason));
         }
         Err(error) => {
             events::held("store unavailable", Some(&error));
-            return hold_briefly(message, delivery);
+            return Some(hold_briefly(message, delivery));
         }
     };
     let schedule = context.schedules.get(subscription.terms.schedule.as_deref());
     // 3 not sooner than the endpoint asked
     let now = clock::now();
     if let Some(remaining) = remaining(&delivery.progress, now) {
-        return hold_for(message, delivery, schedule, remaining);
+        return Some(hold_for(message, delivery, schedule, remaining));
     }
     // 4 build, sign, call, classify
     let started = Instant::now();
@@ -72,7 +74,7 @@ async fn next(context: &Context, message: &Message, delivery: &Delivery) -> Onwa
         Ok(outcome) => outcome,
         Err(error) => {
             events::not_attempted(error.as_ref());
-            return hold_at_next_step(message, delivery, schedule);
+            return Some(hold_at_next_step(message, delivery, schedule));
         }
     };
     // 5 judge
@@ -88,9 +90,9 @@ async fn next(context: &Context, message: &Message, delivery: &Delivery) -> Onwa
         Verdict::Wait { step, wait, not_before } => {
             let mut progress = progress(step);
             progress.not_before = not_before.map(|asked| ended.plus(asked));
-            Some((message.owed_to(subscription.id, progress), Route::Wait(wait)))
+            Some(Onward(message.owed_to(subscription.id, progress), Route::Wait(wait)))
         }
-        Verdict::Park(reason) => park(message, progress(delivery.progress.step), reason),
+        Verdict::Park(reason) => Some(park(message, progress(delivery.progress.step), reason)),
     }
 }
 
@@ -98,7 +100,7 @@ fn park(message: &Message, progress: Progress, reason: ParkReason) -> Onward {
     let mut parked = message.parked(reason, clock::now());
     parked.progress = progress;
     events::parked(&parked.event, parked.subscription, reason);
-    Some((parked, Route::Parked))
+    Onward(parked, Route::Parked)
 }
 
 /// How long the endpoint still wants to be left alone.
@@ -116,7 +118,7 @@ fn hold_for(
     events::held("the endpoint asked for more time", None);
     let wait = verdict::hold(schedule, remaining).unwrap_or(BUSY_WAITS[0]);
     let held = message.owed_to(delivery.subscription, delivery.progress.held());
-    Some((held, Route::Wait(wait)))
+    Onward(held, Route::Wait(wait))
 }
 
 /// Waits for seconds, because of something on our side that passes.
@@ -129,7 +131,7 @@ fn hold_briefly(message: &Message, delivery: &Delivery) -> Onward {
         _ => longest,
     };
     let held = message.owed_to(delivery.subscription, delivery.progress.held());
-    Some((held, Route::Wait(wait)))
+    Onward(held, Route::Wait(wait))
 }
 
 /// Waits for the next step without an attempt; at the end of the schedule it is parked, so that
@@ -138,7 +140,7 @@ fn hold_at_next_step(message: &Message, delivery: &Delivery, schedule: &Schedule
     match schedule.after(delivery.progress.step) {
         Next::Wait { step, wait } => {
             let progress = Progress { step, ..delivery.progress.held() };
-            Some((message.owed_to(delivery.subscription, progress), Route::Wait(wait)))
+            Onward(message.owed_to(delivery.subscription, progress), Route::Wait(wait))
         }
         Next::Exhausted => park(message, delivery.progress.held(), ParkReason::Exhausted),
     }

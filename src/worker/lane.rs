@@ -5,10 +5,12 @@ use std::{sync::Arc, time::Duration};
 use backon::{BackoffBuilder, ExponentialBackoff, ExponentialBuilder};
 use tokio::{sync::Semaphore, time::Instant};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
-use tracing::{info, warn};
 
 use super::{Context, intake};
-use crate::broker::{consume::Consumer, error::BrokerError};
+use crate::{
+    broker::{consume::Consumer, error::BrokerError},
+    telemetry::events,
+};
 
 /// Which deliveries: first attempts, or later ones.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,11 +41,9 @@ pub(super) async fn run(context: Arc<Context>, lane: Lane, stop: CancellationTok
     let mut pauses = pauses();
     while !stop.is_cancelled() {
         let started = Instant::now();
-        match session(&context, lane, &permits, &stop).await {
-            Ok(()) if stop.is_cancelled() => info!(lane = lane.name(), "lane.drained"),
-            Ok(()) => warn!(lane = lane.name(), "lane.lost: the broker sends no more"),
-            Err(error) => warn!(lane = lane.name(), error = error.told(), "lane.failed"),
-        }
+        let ended = session(&context, lane, &permits, &stop).await;
+        let error = ended.err().map(|error| error.told());
+        events::lane_ended(lane.name(), stop.is_cancelled(), error);
         if started.elapsed() > GOOD_SESSION {
             pauses = self::pauses();
         }
@@ -79,7 +79,7 @@ async fn session(
     let consuming = context.broker.consume(&queue, prefetch);
     let Some(consumer) = stop.run_until_cancelled(consuming).await else { return Ok(()) };
     let mut consumer = consumer?;
-    info!(lane = lane.name(), queue, prefetch, "lane.started");
+    events::lane_started(&queue, prefetch);
 
     let tasks = TaskTracker::new();
     let abort = CancellationToken::new();
@@ -120,9 +120,9 @@ async fn drain(
         return Ok(());
     }
     consumer.stop().await?;
-    info!(in_flight = tasks.len(), "lane.draining");
+    events::lane_draining(tasks.len());
     if tokio::time::timeout(context.settings.drain_grace, tasks.wait()).await.is_err() {
-        warn!(given_back = tasks.len(), "lane.drain_grace_over");
+        events::lane_gave_back(tasks.len());
         abort.cancel();
         tasks.wait().await;
     }

@@ -39,7 +39,6 @@ use self::{lane::Lane, recent::Recent};
 /// What every part of the pool works with.
 struct Context {
     broker: Broker,
-    store: Arc<dyn Store>,
     subscriptions: Arc<Subscriptions>,
     schedules: Schedules,
     handler: Arc<dyn Handler>,
@@ -61,10 +60,9 @@ impl Pool {
         (settings, schedules): (WorkerSettings, Schedules),
         handler: Arc<dyn Handler>,
     ) -> Self {
-        let subscriptions = Arc::new(Subscriptions::new(Arc::clone(&store)));
+        let subscriptions = Arc::new(Subscriptions::new(store));
         let recent = Recent::default();
-        let context =
-            Context { broker, store, subscriptions, schedules, handler, recent, settings };
+        let context = Context { broker, subscriptions, schedules, handler, recent, settings };
         Self { context: Arc::new(context) }
     }
 

@@ -9,7 +9,10 @@ use tokio::sync::watch;
 use tracing::{error, info, warn};
 
 use crate::{
-    domain::{event::Event, filter::EventStates, id::SubscriptionId, subscription::Subscription},
+    domain::{
+        event::Event, filter::EventStates, id::SubscriptionId, subscription::Subscription,
+        topic::TopicPattern,
+    },
     store::{Snapshot, Store, StoreError},
     telemetry::metrics,
 };
@@ -41,7 +44,7 @@ impl Catalogue {
         for subscription in subscriptions {
             let subscription = Arc::new(subscription);
             let patterns = &subscription.terms.topics;
-            if patterns.iter().all(|pattern| pattern.is_exact()) {
+            if patterns.iter().all(TopicPattern::is_exact) {
                 for topic in patterns.iter().map(ToString::to_string).collect::<HashSet<_>>() {
                     catalogue.by_topic.entry(topic).or_default().push(Arc::clone(&subscription));
                 }

@@ -59,7 +59,7 @@ impl Message {
         fresh_id: impl FnOnce() -> EventId,
     ) -> Result<Self, Box<Unreadable>> {
         let headers = Headers(properties.headers().as_ref());
-        let id = text(properties.message_id()).or_else(|| cloud_event(&headers, "id"));
+        let id = text(properties.message_id().as_ref()).or_else(|| cloud_event(&headers, "id"));
         let read = read_topic(properties, &headers, routing_key)
             .map_err(Why::Topic)
             .and_then(|topic| Ok((topic, read_subscription(&headers).map_err(Why::Subscription)?)));
@@ -68,7 +68,7 @@ impl Message {
                 event: Arc::new(Event {
                     id: id.and_then(|id| EventId::new(&id).ok()).unwrap_or_else(fresh_id),
                     topic,
-                    content_type: text(properties.content_type())
+                    content_type: text(properties.content_type().as_ref())
                         .unwrap_or_else(|| CONTENT_TYPE_DEFAULT.to_owned()),
                     body,
                 }),
@@ -88,11 +88,11 @@ impl Message {
     }
 }
 
-fn text(property: &Option<ShortString>) -> Option<String> {
-    property.as_ref().map(|text| text.as_str().to_owned()).filter(|text| !text.is_empty())
+fn text(property: Option<&ShortString>) -> Option<String> {
+    property.map(|text| text.as_str().to_owned()).filter(|text| !text.is_empty())
 }
 
-/// An attribute of a CloudEvent in binary mode, in either spelling of its prefix.
+/// An attribute of `CloudEvents` in binary mode, in either spelling of its prefix.
 fn cloud_event(headers: &Headers<'_>, attribute: &str) -> Option<String> {
     ["cloudEvents:", "cloudEvents_"]
         .iter()
@@ -105,7 +105,7 @@ fn read_topic(
     headers: &Headers<'_>,
     routing_key: Option<&str>,
 ) -> Result<Topic, TopicError> {
-    let named = text(properties.kind())
+    let named = text(properties.kind().as_ref())
         .or_else(|| cloud_event(headers, "type"))
         .or_else(|| routing_key.map(str::to_owned))
         .or_else(|| headers.first_routing_key());
@@ -175,7 +175,7 @@ fn as_it_came(
     if let Some(id) = properties.message_id() {
         copy = copy.with_message_id(id.clone());
     }
-    let topic = text(properties.kind()).or_else(|| routing_key.map(str::to_owned));
+    let topic = text(properties.kind().as_ref()).or_else(|| routing_key.map(str::to_owned));
     if let Some(topic) = topic.filter(|topic| !topic.is_empty()) {
         copy = copy.with_type(topic.into());
     }
@@ -199,8 +199,8 @@ mod tests {
 
     const SUBSCRIPTION: &str = "01931f5a-9c4e-7000-8000-000000000001";
 
-    fn read(properties: BasicProperties, key: &str) -> Result<Message, Box<Unreadable>> {
-        Message::read(&properties, Some(key), Bytes::from_static(b"{}"), || {
+    fn read(properties: &BasicProperties, key: &str) -> Result<Message, Box<Unreadable>> {
+        Message::read(properties, Some(key), Bytes::from_static(b"{}"), || {
             EventId::new("fresh").unwrap()
         })
     }
@@ -215,7 +215,7 @@ mod tests {
 
     #[test]
     fn a_message_without_any_property_is_an_event() {
-        let message = read(BasicProperties::default(), "order.paid").unwrap();
+        let message = read(&BasicProperties::default(), "order.paid").unwrap();
         assert_eq!(message.event.topic.as_str(), "order.paid");
         assert_eq!(message.event.id.as_str(), "fresh");
         assert_eq!(message.event.content_type, "application/json");
@@ -225,14 +225,15 @@ mod tests {
     #[test]
     fn the_type_goes_before_the_routing_key() {
         let properties = BasicProperties::default().with_type("TASK.UPDATE".into());
-        assert_eq!(read(properties, "key").unwrap().event.topic.as_str(), "TASK.UPDATE");
+        assert_eq!(read(&properties, "key").unwrap().event.topic.as_str(), "TASK.UPDATE");
     }
 
     #[test]
     fn cloud_events_are_read_in_both_spellings() {
         for prefix in ["cloudEvents:", "cloudEvents_"] {
             let (id, kind) = (format!("{prefix}id"), format!("{prefix}type"));
-            let message = read(headers(&[(&id, "ce-1"), (&kind, "com.example.paid")]), "").unwrap();
+            let message =
+                read(&headers(&[(&id, "ce-1"), (&kind, "com.example.paid")]), "").unwrap();
             assert_eq!(message.event.id.as_str(), "ce-1");
             assert_eq!(message.event.topic.as_str(), "com.example.paid");
         }
@@ -240,7 +241,7 @@ mod tests {
 
     #[test]
     fn a_delivery_is_read_as_it_was_written() {
-        let event = read(headers(&[("traceparent", "00-1")]), "order.paid").unwrap();
+        let event = read(&headers(&[("traceparent", "00-1")]), "order.paid").unwrap();
         let progress = Progress {
             attempts: 3,
             step: Step::new(4),
@@ -256,7 +257,7 @@ mod tests {
             .parked(ParkReason::Exhausted, UnixMillis::new(8));
 
         let outgoing = message.outgoing();
-        let again = read(outgoing.properties.clone(), "ignored").unwrap();
+        let again = read(&outgoing.properties, "ignored").unwrap();
 
         assert_eq!(*outgoing.properties.delivery_mode(), Some(2));
         assert_eq!(again.event, message.event);
@@ -273,19 +274,19 @@ mod tests {
             .with_user_id("somebody".into())
             .with_priority(9)
             .with_app_id("shop".into());
-        let copy = read(properties, "t").unwrap().outgoing().properties;
+        let copy = read(&properties, "t").unwrap().outgoing().properties;
         assert_eq!(*copy.expiration(), None);
         assert_eq!(*copy.user_id(), None);
         assert_eq!(*copy.priority(), None);
-        assert_eq!(text(copy.app_id()).as_deref(), Some("shop"));
+        assert_eq!(text(copy.app_id().as_ref()).as_deref(), Some("shop"));
     }
 
     #[test]
     fn what_cannot_be_read_stays_as_it_came_and_says_why() {
-        let unreadable = read(BasicProperties::default(), "").unwrap_err();
+        let unreadable = read(&BasicProperties::default(), "").unwrap_err();
         insta::assert_snapshot!(unreadable.why, @"no topic (a topic has 1 to 255 bytes, this one is empty): set the routing key or the `type` property");
 
-        let unreadable = read(headers(&[(header::SUBSCRIPTION, "nobody")]), "t").unwrap_err();
+        let unreadable = read(&headers(&[(header::SUBSCRIPTION, "nobody")]), "t").unwrap_err();
         insta::assert_snapshot!(unreadable.why, @"header `x-homing-subscription`: `nobody` is not a subscription id (a UUID such as 01931f5a-9c4e-7000-8000-0123456789ab)");
         let parked = unreadable.parked(UnixMillis::new(9)).properties;
         let again =

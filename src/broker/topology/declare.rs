@@ -137,12 +137,12 @@ async fn bind(
 
 /// Gives a refusal because of other arguments its own name.
 fn different(name: &str, error: BrokerError) -> BrokerError {
-    match &error {
-        BrokerError::Step { source, .. } if is(source, AMQPSoftError::PRECONDITIONFAILED) => {
-            BrokerError::Different { name: name.to_owned(), detail: reply_text(source) }
-        }
-        _ => error,
+    if let BrokerError::Step { source, .. } = &error
+        && is(source, AMQPSoftError::PRECONDITIONFAILED)
+    {
+        return BrokerError::Different { name: name.to_owned(), detail: reply_text(source) };
     }
+    error
 }
 
 /// Whether the broker says that something is not there.
@@ -151,19 +151,13 @@ pub(super) fn is_not_found(error: &lapin::Error) -> bool {
 }
 
 fn is(error: &lapin::Error, soft: AMQPSoftError) -> bool {
-    match error.kind() {
-        ErrorKind::ProtocolError(error) => *error.kind() == AMQPErrorKind::Soft(soft),
-        _ => false,
-    }
+    let soft = AMQPErrorKind::Soft(soft);
+    matches!(error.kind(), ErrorKind::ProtocolError(error) if *error.kind() == soft)
 }
 
 /// What the broker wrote, without the parts that we say ourselves.
 fn reply_text(error: &lapin::Error) -> String {
-    match error.kind() {
-        ErrorKind::ProtocolError(error) => {
-            let text = error.get_message().as_str();
-            text.strip_prefix("PRECONDITION_FAILED - ").unwrap_or(text).to_owned()
-        }
-        _ => error.to_string(),
-    }
+    let ErrorKind::ProtocolError(error) = error.kind() else { return error.to_string() };
+    let text = error.get_message().as_str();
+    text.strip_prefix("PRECONDITION_FAILED - ").unwrap_or(text).to_owned()
 }

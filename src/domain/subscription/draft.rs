@@ -252,7 +252,7 @@ mod tests {
         json!({"url": "https://example.com/hook", "topics": ["PROJ.UPDATE"]})
     }
 
-    fn build(changes: serde_json::Value) -> Result<Terms, FieldError> {
+    fn build(changes: &serde_json::Value) -> Result<Terms, FieldError> {
         let mut draft = draft();
         for (key, value) in changes.as_object().unwrap() {
             draft[key] = value.clone();
@@ -262,7 +262,7 @@ mod tests {
 
     #[test]
     fn what_is_built_can_be_changed_and_built_again() {
-        let terms = build(json!({
+        let terms = build(&json!({
             "topics": ["PROJ.UPDATE", "order.#"],
             "filters": [{"fieldName": "name", "fieldValue": "x", "comparison": "eq"}],
             "auth_token": "0123456789",
@@ -275,7 +275,7 @@ mod tests {
 
     #[test]
     fn errors_name_the_field() {
-        let field = |changes| build(changes).unwrap_err().field;
+        let field = |changes| build(&changes).unwrap_err().field;
         assert_eq!(field(json!({"url": "nowhere"})), "url");
         assert_eq!(field(json!({"topics": []})), "topics");
         assert_eq!(field(json!({"topics": ["a", "b*"]})), "topics[1]");
@@ -293,15 +293,15 @@ mod tests {
         let filters = json!([{
             "fieldName": "name", "fieldValue": "x", "comparison": "eq", "state": "oldState",
         }]);
-        let error = build(json!({"topics": ["PROJ.CREATE"], "filters": filters})).unwrap_err();
+        let error = build(&json!({"topics": ["PROJ.CREATE"], "filters": filters})).unwrap_err();
         assert_eq!(error.field, "filters[0].state");
-        assert!(build(json!({"filters": filters})).is_ok());
+        assert!(build(&json!({"filters": filters})).is_ok());
     }
 
     #[test]
     fn the_order_of_topics_makes_no_other_subscription() {
-        let one = build(json!({"topics": ["a", "b"]})).unwrap();
-        let other = build(json!({"topics": ["b", "a"], "description": "other"})).unwrap();
+        let one = build(&json!({"topics": ["a", "b"]})).unwrap();
+        let other = build(&json!({"topics": ["b", "a"], "description": "other"})).unwrap();
         assert_eq!(one.fingerprint(), other.fingerprint());
     }
 }
