@@ -158,8 +158,7 @@ impl Registry {
         Ok(Made { subscription, secret })
     }
 
-    /// Changes the fields named in `changes`, as a JSON merge patch: `null` sets a field back.
-    /// Source: RFC 7396.
+    /// Changes the fields named in `changes`, each as a whole; `null` sets a field back.
     ///
     /// # Errors
     ///
@@ -234,12 +233,28 @@ fn changed(terms: &Terms, changes: Map<String, Value>) -> Result<Draft, FieldErr
         return Err(FieldError::new("subscription", "not an object"));
     };
     for (name, value) in changes {
-        if value.is_null() {
-            fields.remove(&name);
-        } else {
-            fields.insert(name, value);
+        if !fields.contains_key(&name) {
+            let names: Vec<_> = fields.keys().map(String::as_str).collect();
+            let message = format!("no such field; one of {}", names.join(", "));
+            return Err(FieldError::new(name, message));
         }
+        if value.is_null() && matches!(name.as_str(), "url" | "topics" | "secrets") {
+            let message = "cannot be set back; `secrets: []` sends requests unsigned";
+            return Err(FieldError::new(name, message));
+        }
+        let value = if value.is_null() { defaults(&name) } else { value };
+        fields.insert(name, value);
     }
     serde_path_to_error::deserialize(Value::Object(fields))
         .map_err(|error| FieldError::new(error.path().to_string(), error.inner()))
+}
+
+/// What a field is when nobody sets it.
+fn defaults(name: &str) -> Value {
+    match name {
+        "filters" => Value::Array(Vec::new()),
+        "headers" => Value::Object(Map::new()),
+        "filter_connector" => Value::from(Connector::default().as_str()),
+        _ => Value::Null,
+    }
 }

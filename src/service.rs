@@ -3,12 +3,13 @@
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use backon::{BackoffBuilder, ExponentialBuilder};
+use metrics_exporter_prometheus::PrometheusHandle;
 use tokio::net::TcpListener;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
-use tracing::{error, info};
+use tracing::{error, field, info};
 
 use crate::{
-    api::{self, Api},
+    api::{self, Api, ApiParts},
     broker::{Broker, topology::Topology},
     config::{Schedules, Settings, SettingsError},
     endpoint::{EndpointSetupError, Endpoints},
@@ -16,7 +17,7 @@ use crate::{
     registry::Registry,
     report::Chain,
     store::{self, Store, StoreError},
-    worker::{Pool, Webhooks},
+    worker::{Pool, Subscriptions, Webhooks},
 };
 
 /// What a process does.
@@ -90,7 +91,7 @@ impl Parts {
     }
 }
 
-/// Runs `roles` until `stop`, then drains and closes.
+/// Runs `roles` until `stop`, then drains and closes. `metrics` is what the API renders.
 ///
 /// A broker that cannot be reached is no reason to end: it is tried for ever, and the API says so
 /// meanwhile.
@@ -101,26 +102,17 @@ impl Parts {
 pub async fn run(
     settings: Settings,
     roles: &BTreeSet<Role>,
+    metrics: Option<PrometheusHandle>,
     stop: CancellationToken,
 ) -> Result<(), ServiceError> {
     let parts = Parts::open(settings).await?;
-    let endpoints = Endpoints::new(&parts.settings.endpoint).map_err(ServiceError::Endpoints)?;
-    let worker = (parts.settings.worker.clone(), parts.schedules.clone());
-    let handler = Arc::new(Webhooks(endpoints));
-    let store = Arc::clone(&parts.store);
-    let pool = roles
-        .contains(&Role::Worker)
-        .then(|| Pool::new(parts.broker.clone(), store, worker, handler));
-
+    let pool = roles.contains(&Role::Worker).then(|| pool(&parts)).transpose()?;
     let api_stop = CancellationToken::new();
     let api_tasks = TaskTracker::new();
     if roles.contains(&Role::Api) {
-        let api = Api::new(&parts, pool.as_ref().map(Pool::subscriptions));
-        let address = parts.settings.api.listen;
-        let listener = TcpListener::bind(address)
-            .await
-            .map_err(|source| ServiceError::Listen { address, source })?;
-        info!(address = listener.local_addr().ok().map(tracing::field::display), "api.listening");
+        let subscriptions = pool.as_ref().map(Pool::subscriptions);
+        let listener = listen(&parts).await?;
+        let api = api(&parts, subscriptions, metrics);
         api_tasks.spawn(api::serve(listener, api, api_stop.clone()));
     }
     api_tasks.close();
@@ -137,6 +129,39 @@ pub async fn run(
     parts.close().await;
     info!("service.stopped");
     Ok(())
+}
+
+fn pool(parts: &Parts) -> Result<Pool, ServiceError> {
+    let endpoints = Endpoints::new(&parts.settings.endpoint).map_err(ServiceError::Endpoints)?;
+    let worker = (parts.settings.worker.clone(), parts.schedules.clone());
+    let store = Arc::clone(&parts.store);
+    Ok(Pool::new(parts.broker.clone(), store, worker, Arc::new(Webhooks(endpoints))))
+}
+
+async fn listen(parts: &Parts) -> Result<TcpListener, ServiceError> {
+    let address = parts.settings.api.listen;
+    let listener = TcpListener::bind(address)
+        .await
+        .map_err(|source| ServiceError::Listen { address, source })?;
+    info!(address = listener.local_addr().ok().map(field::display), "api.listening");
+    Ok(listener)
+}
+
+fn api(
+    parts: &Parts,
+    subscriptions: Option<Arc<Subscriptions>>,
+    metrics: Option<PrometheusHandle>,
+) -> Api {
+    Api::new(ApiParts {
+        registry: parts.registry.clone(),
+        parking: parts.parking.clone(),
+        broker: parts.broker.clone(),
+        store: Arc::clone(&parts.store),
+        subscriptions,
+        metrics,
+        tokens: parts.settings.api.tokens.clone(),
+        event_bytes_max: parts.settings.worker.event_bytes_max,
+    })
 }
 
 /// Connects to the broker, however long it takes; says once what is wrong, and again when that

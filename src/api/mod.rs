@@ -1,16 +1,117 @@
-//! stub
+//! The HTTP API: subscriptions, events, parked messages and queues for programs, health for
+//! whoever watches homing.
+//!
+//! Promises: an event that is answered with 202 is owned by the broker; every error is a problem
+//! document (RFC 9457) that names the field, parameter or setting at fault and tells no secret;
+//! every request has a bound on its size and its time, and all of them together on their number.
+//!
+//! The way of a request through the files: [`connections`] takes the connection, [`problem`] turns
+//! a panic into an answer and puts the same headers on every one, [`auth`] decides who may ask,
+//! [`limits`] for how long, [`extract`] reads what was sent. Then a file per noun answers:
+//! [`subscriptions`], [`events`], [`parked`], [`queues`], [`metrics`], [`health`].
+//!
+//! Source: RFC 9110 (HTTP), RFC 9457 (problem documents), RFC 6750 (bearer tokens), RFC 7396
+//! (merge patch).
+
+mod auth;
+mod connections;
+mod events;
+mod extract;
+mod health;
+mod limits;
+mod metrics;
+mod parked;
+mod problem;
+mod queues;
+mod subscriptions;
+
+#[cfg(test)]
+mod tests;
+
 use std::sync::Arc;
-use tokio::net::TcpListener;
-use tokio_util::sync::CancellationToken;
-/// stub
-pub struct Api;
+
+use axum::{
+    Router,
+    middleware::{from_fn, from_fn_with_state},
+    routing::{get, post},
+};
+use metrics_exporter_prometheus::PrometheusHandle;
+
+use crate::{
+    broker::Broker, parking::Parking, registry::Registry, store::Store, worker::Subscriptions,
+};
+
+pub use self::connections::serve;
+
+use self::{auth::Tokens, limits::Turns};
+
+/// What the API answers with.
+pub struct ApiParts {
+    /// Subscriptions for people.
+    pub registry: Registry,
+    /// Parked messages for people.
+    pub parking: Parking,
+    /// Where events are published to.
+    pub broker: Broker,
+    /// Only asked whether it answers.
+    pub store: Arc<dyn Store>,
+    /// Those of the worker in this process; `None` where there is none.
+    pub subscriptions: Option<Arc<Subscriptions>>,
+    /// What renders the metrics; `None` where they are not recorded.
+    pub metrics: Option<PrometheusHandle>,
+    /// `api.tokens`
+    pub tokens: Vec<String>,
+    /// `worker.event_bytes_max`
+    pub event_bytes_max: usize,
+}
+
+/// The API of one process; cheap to clone.
+#[derive(Clone)]
+pub struct Api {
+    parts: Arc<ApiParts>,
+    tokens: Arc<Tokens>,
+    turns: Turns,
+}
+
 impl Api {
-    /// stub
-    pub fn new(_p: &crate::service::Parts, _s: Option<Arc<crate::worker::Subscriptions>>) -> Self {
-        Self
+    /// An API over `parts`. Without tokens it answers only requests from this machine.
+    #[must_use]
+    pub fn new(parts: ApiParts) -> Self {
+        let tokens = Arc::new(Tokens::new(&parts.tokens));
+        Self { parts: Arc::new(parts), tokens, turns: Turns::default() }
     }
 }
-/// stub
-pub async fn serve(_l: TcpListener, _a: Api, stop: CancellationToken) {
-    stop.cancelled().await
+
+/// All addresses of the API. Everything but the health addresses is guarded.
+pub fn router(api: Api) -> Router {
+    let deadline = |time| from_fn_with_state(time, limits::deadline);
+    let quick = Router::new()
+        .route("/v1/subscriptions", post(subscriptions::create).get(subscriptions::list))
+        .route(
+            "/v1/subscriptions/{id}",
+            get(subscriptions::show).patch(subscriptions::change).delete(subscriptions::remove),
+        )
+        .route("/v1/events", post(events::publish))
+        .route("/v1/queues", get(queues::list))
+        .route("/metrics", get(metrics::render))
+        .layer(from_fn_with_state(api.clone(), limits::turn))
+        .merge(Router::new().route("/v1/parked", get(parked::list)))
+        .layer(deadline(limits::DEADLINE));
+    let walks = Router::new()
+        .route("/v1/parked/replay", post(parked::replay))
+        .route("/v1/parked/drop", post(parked::remove))
+        .layer(deadline(limits::WALK_DEADLINE));
+    let guarded = quick
+        .merge(walks)
+        .fallback(problem::no_such_address)
+        .method_not_allowed_fallback(problem::no_such_method)
+        .layer(from_fn_with_state(api.clone(), auth::guard));
+    Router::new()
+        .route("/healthz", get(health::alive))
+        .route("/readyz", get(health::ready))
+        .method_not_allowed_fallback(problem::no_such_method)
+        .layer(deadline(limits::DEADLINE))
+        .merge(guarded)
+        .layer(from_fn(problem::answer))
+        .with_state(api)
 }

@@ -2,7 +2,7 @@
 //! topology stands.
 
 use std::{
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
@@ -65,7 +65,8 @@ pub(super) struct Link {
     connect_deadline: Duration,
     foundation: Arc<Foundation>,
     current: tokio::sync::Mutex<Option<Arc<Connection>>>,
-    state: Arc<Mutex<LinkState>>,
+    /// Of the latest connection; an older one writes only to its own.
+    state: Mutex<Arc<Mutex<LinkState>>>,
     tasks: TaskTracker,
     closing: CancellationToken,
 }
@@ -84,7 +85,7 @@ impl Link {
             connect_deadline: settings.connect_deadline,
             foundation,
             current: tokio::sync::Mutex::default(),
-            state: Arc::default(),
+            state: Mutex::default(),
             tasks,
             closing,
         })
@@ -121,7 +122,8 @@ impl Link {
     }
 
     pub(super) fn state(&self) -> LinkState {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        let state = Arc::clone(&lock(&self.state));
+        lock(&state).clone()
     }
 
     pub(super) async fn close(&self) {
@@ -170,28 +172,31 @@ impl Link {
     /// Follows the connection's events until it ends; they tell when the broker blocks us.
     fn watch(&self, connection: &Connection) {
         let mut events = connection.events_listener();
-        let state = Arc::clone(&self.state);
-        let set = move |change: LinkState| {
-            *state.lock().unwrap_or_else(PoisonError::into_inner) = change;
-        };
-        set(LinkState { connected: true, blocked: None });
+        let status = connection.status().clone();
+        let state = Arc::new(Mutex::new(LinkState { connected: true, blocked: None }));
+        *lock(&self.state) = Arc::clone(&state);
         let purpose = self.purpose;
         let closing = self.closing.clone();
         self.tasks.spawn(async move {
             while let Some(Some(event)) = closing.run_until_cancelled(events.next()).await {
                 if let Event::ConnectionBlocked(reason) = event {
                     warn!(purpose, reason, "broker.blocked");
-                    set(LinkState { connected: true, blocked: Some(reason) });
+                    lock(&state).blocked = Some(reason);
                 } else if matches!(event, Event::ConnectionUnblocked) {
                     info!(purpose, "broker.unblocked");
-                    set(LinkState { connected: true, blocked: None });
-                } else if matches!(event, Event::Error(_)) {
+                    lock(&state).blocked = None;
+                } else if matches!(event, Event::Error(_)) && !status.connected() {
+                    // Errors of single channels are told here too.
                     break;
                 }
             }
-            set(LinkState::default());
+            *lock(&state) = LinkState::default();
         });
     }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// `host:port/vhost`: all of a URL that may be shown.

@@ -69,7 +69,7 @@ impl Installation {
         #[expect(clippy::disallowed_methods, reason = "aborted when dropped")]
         let service = tokio::spawn(async move {
             let roles = BTreeSet::from([Role::Worker]);
-            service::run(settings, &roles, stopped).await
+            service::run(settings, &roles, None, stopped).await
         });
         Running { stop, service: AbortOnDropHandle::new(service) }
     }

@@ -1,0 +1,339 @@
+//! Reading what was sent, strictly: what is not known is refused by name.
+
+use std::{collections::BTreeMap, fmt::Display, ops::RangeInclusive, str::FromStr, time::Duration};
+
+use axum::{
+    body::Body,
+    extract::{FromRequest, FromRequestParts, Path, Request},
+    http::{
+        HeaderMap,
+        header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE},
+        request::Parts,
+    },
+};
+use bytes::{Bytes, BytesMut};
+use futures_util::StreamExt;
+use serde::de::{DeserializeOwned, IgnoredAny};
+use tokio::time::timeout;
+use url::form_urlencoded;
+
+use super::problem::{Kind, Problem};
+use crate::domain::{id::SubscriptionId, subscription::FieldError};
+
+/// Size of the largest JSON body that is read.
+const JSON_BYTES_MAX: usize = 256 * 1_024;
+/// For the body of a request to arrive.
+const BODY_DEADLINE: Duration = Duration::from_secs(20);
+/// What is read and thrown away of a body that is too large: a client that is still writing would
+/// not see the answer.
+const DISCARDED_BYTES_MAX: usize = 16 * 1_024 * 1_024;
+
+/// The parameters of a query, each known and given once.
+#[derive(Debug)]
+pub(super) struct Parameters(BTreeMap<String, String>);
+
+impl Parameters {
+    /// Reads `query`; `known` are the names that the address has.
+    pub(super) fn read(query: Option<&str>, known: &[&str]) -> Result<Self, Problem> {
+        let mut given = BTreeMap::new();
+        for (name, value) in form_urlencoded::parse(query.unwrap_or_default().as_bytes()) {
+            let wrong = |message: String| {
+                let name: String = name.chars().take(64).collect();
+                Err(Problem::field(FieldError::new(name, message)))
+            };
+            if !known.contains(&name.as_ref()) {
+                return wrong(match known {
+                    [] => "no such parameter, there are none here".to_owned(),
+                    known => format!("no such parameter; one of {}", known.join(", ")),
+                });
+            }
+            if value.contains(char::REPLACEMENT_CHARACTER) {
+                return wrong("not UTF-8".to_owned());
+            }
+            if given.insert(name.to_string(), value.into_owned()).is_some() {
+                return wrong("given more than once".to_owned());
+            }
+        }
+        Ok(Self(given))
+    }
+
+    /// The parameter `name`, if it was given.
+    pub(super) fn get<T: FromStr<Err: Display>>(&self, name: &str) -> Result<Option<T>, Problem> {
+        self.get_with(name, str::parse)
+    }
+
+    /// The parameter `name` as `build` makes it, if it was given.
+    pub(super) fn get_with<T, E: Display>(
+        &self,
+        name: &str,
+        build: impl FnOnce(&str) -> Result<T, E>,
+    ) -> Result<Option<T>, Problem> {
+        let Some(text) = self.0.get(name) else { return Ok(None) };
+        build(text).map(Some).map_err(|error| Problem::field(FieldError::new(name, error)))
+    }
+
+    /// The parameter `name`, a number in `range`, or its `default`.
+    pub(super) fn number(
+        &self,
+        name: &str,
+        default: u32,
+        range: RangeInclusive<u32>,
+    ) -> Result<u32, Problem> {
+        let number = self.get_with(name, |text| {
+            let number = text.parse().ok().filter(|number| range.contains(number));
+            number.ok_or_else(|| format!("a number from {} to {}", range.start(), range.end()))
+        });
+        number.map(|number| number.unwrap_or(default))
+    }
+}
+
+/// Refuses every parameter; for addresses that have none.
+pub(super) struct NoParameters;
+
+impl<S: Send + Sync> FromRequestParts<S> for NoParameters {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, _state: &S) -> Result<Self, Problem> {
+        Parameters::read(parts.uri.query(), &[]).map(|_none| Self)
+    }
+}
+
+/// The subscription id in the path. Whatever is not one names nothing that exists.
+pub(super) struct IdInPath(pub(super) SubscriptionId);
+
+impl<S: Send + Sync> FromRequestParts<S> for IdInPath {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+        let not_found = |error: String| Problem::new(Kind::NotFound, error);
+        let Path(text) = Path::<String>::from_request_parts(parts, state)
+            .await
+            .map_err(|error| not_found(error.body_text()))?;
+        text.parse()
+            .map(Self)
+            .map_err(|error: <SubscriptionId as FromStr>::Err| not_found(error.to_string()))
+    }
+}
+
+/// A JSON body.
+pub(super) struct JsonBody<T>(pub(super) T);
+
+impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for JsonBody<T> {
+    type Rejection = Problem;
+
+    async fn from_request(request: Request, _state: &S) -> Result<Self, Problem> {
+        let (parts, body) = request.into_parts();
+        check_is_json(&parts.headers)?;
+        let too_large = || {
+            let detail = format!("a JSON body has at most {JSON_BYTES_MAX} bytes");
+            Problem::new(Kind::TooLarge, detail)
+        };
+        let bytes = read_body(&parts.headers, body, JSON_BYTES_MAX).await?;
+        from_json(&bytes.ok_or_else(too_large)?).map(Self)
+    }
+}
+
+fn check_is_json(headers: &HeaderMap) -> Result<(), Problem> {
+    let given = headers.get(CONTENT_TYPE).map(|value| value.to_str().unwrap_or_default());
+    let essence = given.unwrap_or_default().split(';').next().unwrap_or_default().trim();
+    let essence = essence.to_ascii_lowercase();
+    if essence == "application/json"
+        || (essence.starts_with("application/") && essence.ends_with("+json"))
+    {
+        return Ok(());
+    }
+    let detail = "send JSON, with the header `content-type: application/json`";
+    Err(Problem::new(Kind::UnsupportedMedia, detail))
+}
+
+/// Reads a JSON object; an error names the field by its path, `filters[0].comparison`.
+fn from_json<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Problem> {
+    if bytes.trim_ascii_start().first() != Some(&b'{') {
+        let refuse = |_: IgnoredAny| Problem::field(FieldError::new("body", "not a JSON object"));
+        return Err(
+            serde_json::from_slice(bytes).map_or_else(|error| json_problem(".", &error), refuse)
+        );
+    }
+    let mut reader = serde_json::Deserializer::from_slice(bytes);
+    let value = serde_path_to_error::deserialize(&mut reader).map_err(|error| {
+        let path = error.path().to_string();
+        json_problem(&path, error.inner())
+    })?;
+    reader.end().map_err(|error| json_problem(".", &error))?;
+    Ok(value)
+}
+
+fn json_problem(path: &str, error: &serde_json::Error) -> Problem {
+    if !error.is_data() {
+        return Problem::new(Kind::Malformed, format!("the body is not JSON: {error}"))
+            .with("line", error.line())
+            .with("column", error.column());
+    }
+    let text = error.to_string();
+    let place = format!(" at line {} column {}", error.line(), error.column());
+    let message = text.strip_suffix(&place).unwrap_or(&text);
+    Problem::field(FieldError::new(full_path(path, message), message))
+}
+
+/// The path with the name of a field that is missing, unknown or there twice, which serde tells in
+/// its message only.
+pub(super) fn full_path(path: &str, message: &str) -> String {
+    let named = ["missing field `", "unknown field `", "duplicate field `"]
+        .iter()
+        .find_map(|start| message.strip_prefix(start)?.split('`').next());
+    match (path, named) {
+        ("." | "?" | "", Some(name)) => name.to_owned(),
+        ("." | "?" | "", None) => "body".to_owned(),
+        (path, Some(name)) if path.rsplit('.').next() != Some(name) => format!("{path}.{name}"),
+        (path, _) => path.to_owned(),
+    }
+}
+
+/// The bytes of a body; `None` where there are more than `bytes_max`.
+pub(super) async fn read_body(
+    headers: &HeaderMap,
+    body: Body,
+    bytes_max: usize,
+) -> Result<Option<Bytes>, Problem> {
+    let plain =
+        |value: &axum::http::HeaderValue| value.as_bytes().eq_ignore_ascii_case(b"identity");
+    if !headers.get_all(CONTENT_ENCODING).iter().all(plain) {
+        let detail = "a body is read as it comes; send it without `content-encoding`";
+        return Err(Problem::new(Kind::UnsupportedMedia, detail));
+    }
+    let announced =
+        headers.get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok());
+    if announced.is_some_and(|bytes: usize| bytes > bytes_max.max(DISCARDED_BYTES_MAX)) {
+        return Ok(None);
+    }
+    let read = timeout(BODY_DEADLINE, read_all(body, bytes_max)).await;
+    read.map_err(|_elapsed| {
+        let detail = format!("the body did not arrive within {} s", BODY_DEADLINE.as_secs());
+        Problem::new(Kind::BodyTimedOut, detail)
+    })?
+}
+
+async fn read_all(body: Body, bytes_max: usize) -> Result<Option<Bytes>, Problem> {
+    let mut chunks = body.into_data_stream();
+    let mut bytes = BytesMut::new();
+    let mut length: usize = 0;
+    while let Some(chunk) = chunks.next().await {
+        let chunk = chunk.map_err(|_error| {
+            Problem::field(FieldError::new("body", "did not arrive completely"))
+        })?;
+        length = length.saturating_add(chunk.len());
+        if length <= bytes_max {
+            bytes.extend_from_slice(&chunk);
+        } else if length > DISCARDED_BYTES_MAX {
+            break;
+        } else {
+            bytes = BytesMut::new();
+        }
+    }
+    Ok((length <= bytes_max).then(|| bytes.freeze()))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde::Deserialize;
+    use serde_json::{Value, json};
+
+    use super::*;
+    use crate::domain::subscription::Draft;
+
+    /// The field and the message of a problem.
+    fn field(problem: &Problem) -> String {
+        let [error] = problem.errors() else { panic!("{problem:?}") };
+        format!("{}: {}", error.field, error.message)
+    }
+
+    fn draft(text: &str) -> String {
+        field(&from_json::<Draft>(text.as_bytes()).unwrap_err())
+    }
+
+    #[test]
+    fn wrong_fields_of_a_body_are_named() {
+        insta::assert_snapshot!(draft("{}"), @"url: missing field `url`");
+        insta::assert_snapshot!(draft(r#"{"url": 1}"#), @"url: invalid type: integer `1`, expected a string");
+        insta::assert_snapshot!(draft(r#"{"url": "u", "topic": []}"#), @"topic: unknown field `topic`, expected one of `url`, `topics`, `filters`, `filter_connector`, `auth_token`, `secrets`, `headers`, `schedule`, `description`");
+        insta::assert_snapshot!(draft(r#"{"url": "u", "topics": ["a", 2]}"#), @"topics[1]: invalid type: integer `2`, expected a string");
+        insta::assert_snapshot!(draft(r#"{"url": "u", "url": "u"}"#), @"url: duplicate field `url`");
+        insta::assert_snapshot!(draft(r#"{"url": "u", "filter_connector": "XOR"}"#), @"filter_connector: unknown variant `XOR`, expected `AND` or `OR`");
+        insta::assert_snapshot!(draft(r#"{"url": "u", "headers": {"x": 1}}"#), @"headers.x: invalid type: integer `1`, expected a string");
+        insta::assert_snapshot!(draft("[]"), @"body: not a JSON object");
+    }
+
+    #[test]
+    fn unknown_fields_of_nested_objects_have_a_path() {
+        #[derive(Debug, Deserialize)]
+        #[serde(deny_unknown_fields)]
+        struct Inner {}
+        #[derive(Debug, Deserialize)]
+        struct Outer {
+            #[expect(dead_code, reason = "only read")]
+            inner: Inner,
+        }
+        let problem = from_json::<Outer>(br#"{"inner": {"a": 1}}"#).unwrap_err();
+        assert_eq!(problem.errors()[0].field, "inner.a");
+    }
+
+    #[test]
+    fn malformed_json_has_a_place() {
+        let place = |text: &str| from_json::<Value>(text.as_bytes()).unwrap_err().to_json();
+        let problem = place("{\"a\": 1,\n \"b\" 2}");
+        assert_eq!(problem["line"], 2);
+        assert_eq!(problem["column"], 6);
+        assert_eq!(problem["type"], "urn:homing:problem:malformed");
+        assert_eq!(place("")["line"], 1);
+        assert_eq!(place("{} {}")["column"], 4);
+        let deep = "[".repeat(100_000);
+        assert_eq!(place(&deep)["status"], 400);
+    }
+
+    #[test]
+    fn parameters_are_known_and_given_once() {
+        let read = |query| Parameters::read(Some(query), &["after", "limit"]);
+        insta::assert_snapshot!(field(&read("page=2").unwrap_err()), @"page: no such parameter; one of after, limit");
+        insta::assert_snapshot!(field(&read("limit=1&limit=2").unwrap_err()), @"limit: given more than once");
+        insta::assert_snapshot!(field(&read("after=%ff").unwrap_err()), @"after: not UTF-8");
+        let limit = |query| read(query).unwrap().number("limit", 100, 1..=1_000);
+        assert_eq!(limit("").unwrap(), 100);
+        assert_eq!(limit("limit=1000").unwrap(), 1_000);
+        for query in ["limit=0", "limit=1001", "limit=-1", "limit=x", "limit="] {
+            insta::allow_duplicates! {
+                insta::assert_snapshot!(field(&limit(query).unwrap_err()), @"limit: a number from 1 to 1000");
+            }
+        }
+        let after = read("after=x").unwrap().get::<SubscriptionId>("after").unwrap_err();
+        insta::assert_snapshot!(field(&after), @"after: `x` is not a subscription id (a UUID such as 01931f5a-9c4e-7000-8000-0123456789ab)");
+    }
+
+    #[test]
+    fn json_is_asked_for_by_name() {
+        let accepted = |value: &str| {
+            let headers = HeaderMap::from_iter([(CONTENT_TYPE, value.parse().unwrap())]);
+            check_is_json(&headers).is_ok()
+        };
+        assert!(accepted("application/json"));
+        assert!(accepted("Application/JSON; charset=utf-8"));
+        assert!(accepted("application/merge-patch+json"));
+        assert!(!accepted("text/plain"));
+        assert!(!accepted("application/x-www-form-urlencoded"));
+        assert!(check_is_json(&HeaderMap::new()).is_err());
+    }
+
+    #[tokio::test]
+    async fn bodies_are_read_up_to_their_bound() {
+        let read = async |bytes: usize| {
+            let body = Body::from(vec![b'x'; bytes]);
+            read_body(&HeaderMap::new(), body, 10).await.unwrap().map(|bytes| bytes.len())
+        };
+        assert_eq!(read(0).await, Some(0));
+        assert_eq!(read(10).await, Some(10));
+        assert_eq!(read(11).await, None);
+
+        let packed = HeaderMap::from_iter([(CONTENT_ENCODING, "gzip".parse().unwrap())]);
+        let problem = read_body(&packed, Body::empty(), 10).await.unwrap_err();
+        assert_eq!(problem.to_json()["status"], json!(415));
+    }
+}

@@ -1,0 +1,140 @@
+//! `/healthz` and `/readyz`: open to everybody, so they tell states, never addresses or causes.
+
+use std::time::Duration;
+
+use axum::{
+    Json,
+    extract::State,
+    response::{IntoResponse, Response},
+};
+use serde::Serialize;
+use serde_json::{Value, json};
+use tokio::time::timeout;
+
+use super::{
+    Api,
+    problem::{Kind, Problem, reason},
+};
+use crate::broker::LinkState;
+
+/// For each part to say how it is.
+const PART_DEADLINE: Duration = Duration::from_secs(2);
+
+/// The process is there; whether it can work is another question.
+pub(super) async fn alive() -> Json<Value> {
+    Json(json!({"status": "ok", "version": env!("CARGO_PKG_VERSION")}))
+}
+
+/// How one part is.
+#[derive(Debug, PartialEq, Eq, Serialize)]
+struct Part {
+    name: &'static str,
+    ready: bool,
+    /// Why it is not ready.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reason: Option<String>,
+}
+
+impl Part {
+    fn new(name: &'static str, trouble: Option<String>) -> Self {
+        Self { name, ready: trouble.is_none(), reason: trouble }
+    }
+
+    fn link(name: &'static str, state: LinkState, trouble: Option<&str>) -> Self {
+        let blocked = |why| format!("the broker takes no messages now ({why})");
+        Self::new(name, state.blocked.map(blocked).or_else(|| trouble.map(str::to_owned)))
+    }
+}
+
+/// Answers 200 only when every part works; else 503 with the state of each.
+pub(super) async fn ready(State(api): State<Api>) -> Response {
+    let mut parts = Vec::from(broker(&api).await);
+    parts.push(store(&api).await);
+    parts.extend(subscriptions(&api));
+    let warnings: Vec<_> = unrouted(&api, &parts).await.into_iter().collect();
+
+    let not_ready: Vec<_> = parts
+        .iter()
+        .filter_map(|part| Some(format!("{}: {}", part.name, part.reason.as_ref()?)))
+        .collect();
+    if not_ready.is_empty() {
+        let answer = json!({"status": "ready", "parts": parts, "warnings": warnings});
+        return Json(answer).into_response();
+    }
+    Problem::new(Kind::NotReady, not_ready.join("; "))
+        .with("parts", json!(parts))
+        .with("warnings", warnings)
+        .into_response()
+}
+
+/// Connects if need be: in a process that only answers the API, nobody else does so after a loss.
+/// Publishing is connected first, so where it is, the trouble is with the other one.
+async fn broker(api: &Api) -> [Part; 2] {
+    let broker = &api.parts.broker;
+    let trouble = match timeout(PART_DEADLINE, broker.connect()).await {
+        Ok(Ok(())) => None,
+        Ok(Err(failure)) => Some(reason(&failure)),
+        Err(_elapsed) => Some("connecting"),
+    };
+    let [publishing, consuming] = broker.states();
+    let of_publishing = trouble.filter(|_| !publishing.connected);
+    let of_consuming = trouble.filter(|_| publishing.connected || !consuming.connected);
+    [
+        Part::link("broker.publishing", publishing, of_publishing),
+        Part::link("broker.consuming", consuming, of_consuming),
+    ]
+}
+
+async fn store(api: &Api) -> Part {
+    let trouble = match timeout(PART_DEADLINE, api.parts.store.check()).await {
+        Ok(Ok(())) => None,
+        Ok(Err(failure)) => {
+            tracing::error!(error = failure.told(), "api.store_failed");
+            Some("the store does not do its part".to_owned())
+        }
+        Err(_elapsed) => Some("the store does not answer".to_owned()),
+    };
+    Part::new("store", trouble)
+}
+
+/// Without them a worker delivers nothing. `None`: there is no worker in this process.
+fn subscriptions(api: &Api) -> Option<Part> {
+    let subscriptions = api.parts.subscriptions.as_ref()?;
+    let trouble = (!subscriptions.are_loaded()).then(|| "not read yet".to_owned());
+    Some(Part::new("subscriptions", trouble))
+}
+
+/// What the net under the exchanges caught is not lost, and somebody should look at it.
+async fn unrouted(api: &Api, parts: &[Part]) -> Option<String> {
+    if !parts.iter().filter(|part| part.name.starts_with("broker")).all(|part| part.ready) {
+        return None;
+    }
+    let queue = api.parts.broker.topology().names().unrouted();
+    let looked = timeout(PART_DEADLINE, api.parts.broker.depth(&queue)).await;
+    match looked {
+        Ok(Ok(Some(depth))) if depth.messages == 0 => None,
+        Ok(Ok(Some(depth))) => Some(format!(
+            "{} messages without a route in `{queue}`; `homing topology check` tells more",
+            depth.messages
+        )),
+        Ok(Ok(None)) => Some(format!("`{queue}` is missing; `homing topology apply` makes it")),
+        Ok(Err(_)) | Err(_) => Some(format!("the depth of `{queue}` is not known")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_link_tells_why_it_is_not_ready() {
+        let link = |blocked: Option<&str>, trouble| {
+            let state = LinkState { connected: true, blocked: blocked.map(str::to_owned) };
+            Part::link("link", state, trouble).reason
+        };
+        assert_eq!(link(None, None), None);
+        assert_eq!(link(None, Some("connecting")).as_deref(), Some("connecting"));
+        let blocked = link(Some("low on disk"), None);
+        assert_eq!(blocked.as_deref(), Some("the broker takes no messages now (low on disk)"));
+    }
+}

@@ -1,0 +1,90 @@
+//! How long a request may take, and how many there may be at once.
+
+use std::{sync::Arc, time::Duration};
+
+use axum::{
+    extract::{Request, State},
+    middleware::Next,
+    response::Response,
+};
+use tokio::{
+    sync::{OwnedSemaphorePermit, Semaphore},
+    time::timeout,
+};
+
+use super::{
+    Api,
+    problem::{Kind, Problem},
+};
+
+/// For a request as a whole, its waiting for a turn and its body included.
+pub(super) const DEADLINE: Duration = Duration::from_secs(30);
+/// For sending again or dropping what is parked: about a million messages.
+pub(super) const WALK_DEADLINE: Duration = Duration::from_mins(10);
+/// Requests under way; it bounds the memory for their bodies.
+const REQUESTS_MAX: usize = 64;
+/// For a walk that is under way to end before another one is turned away.
+const WALK_TURN_DEADLINE: Duration = Duration::from_secs(10);
+
+/// Who may go on at this moment.
+#[derive(Clone)]
+pub(super) struct Turns {
+    requests: Arc<Semaphore>,
+    walks: Arc<Semaphore>,
+}
+
+impl Default for Turns {
+    fn default() -> Self {
+        Self {
+            requests: Arc::new(Semaphore::new(REQUESTS_MAX)),
+            walks: Arc::new(Semaphore::new(1)),
+        }
+    }
+}
+
+impl Turns {
+    /// The right to walk through the parked messages. One at a time: two walks hide messages from
+    /// each other, so that a look would make a replay miss some.
+    pub(super) async fn walk(&self) -> Result<OwnedSemaphorePermit, Problem> {
+        let busy = || {
+            let detail = "another request is going through the parked messages, one does at a time";
+            Problem::new(Kind::Busy, detail)
+        };
+        let turn = timeout(WALK_TURN_DEADLINE, Arc::clone(&self.walks).acquire_owned()).await;
+        turn.map_err(|_elapsed| busy())?.map_err(|_closed| busy())
+    }
+}
+
+/// Lets a bounded number of requests pass at a time; the others wait, their bodies unread.
+pub(super) async fn turn(State(api): State<Api>, request: Request, next: Next) -> Response {
+    // Nobody closes the semaphore; if somebody did, there would be no bound and no failure.
+    let _turn = api.turns.requests.acquire().await.ok();
+    next.run(request).await
+}
+
+/// Gives up a request after a time.
+pub(super) async fn deadline(
+    State(time): State<Duration>,
+    request: Request,
+    next: Next,
+) -> Result<Response, Problem> {
+    timeout(time, next.run(request)).await.map_err(|_elapsed| {
+        let seconds = time.as_secs();
+        let detail = format!("no answer within {seconds} s; what was asked may be done or not");
+        Problem::new(Kind::TimedOut, detail)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn two_walks_never_overlap_and_the_second_is_told_so() {
+        let turns = Turns::default();
+        let first = turns.walk().await.unwrap();
+        assert!(turns.walk().await.is_err());
+        drop(first);
+        assert!(turns.walk().await.is_ok());
+    }
+}

@@ -1,0 +1,27 @@
+//! `/metrics`, in the text format of Prometheus.
+
+use axum::{
+    extract::State,
+    http::{HeaderName, header::CONTENT_TYPE},
+};
+
+use super::{
+    Api,
+    extract::NoParameters,
+    problem::{Kind, Problem},
+};
+
+/// Source: Prometheus documentation, *Exposition formats*, text-based format.
+const TEXT_FORMAT: &str = "text/plain; version=0.0.4; charset=utf-8";
+
+pub(super) async fn render(
+    State(api): State<Api>,
+    _: NoParameters,
+) -> Result<([(HeaderName, &'static str); 1], String), Problem> {
+    let handle = api
+        .parts
+        .metrics
+        .as_ref()
+        .ok_or_else(|| Problem::new(Kind::NotFound, "this process does not record metrics"))?;
+    Ok(([(CONTENT_TYPE, TEXT_FORMAT)], handle.render()))
+}

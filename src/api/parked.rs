@@ -1,0 +1,200 @@
+//! `/v1/parked`: what was given up.
+
+use axum::{
+    Json,
+    extract::{RawQuery, State},
+};
+use serde::{Deserialize, Serialize};
+
+use super::{
+    Api,
+    extract::{JsonBody, NoParameters, Parameters},
+    problem::{Kind, Problem},
+};
+use crate::{
+    domain::{
+        id::SubscriptionId, subscription::FieldError, time::UnixMillis, topic::TopicPattern,
+        verdict::ParkReason,
+    },
+    parking::{Action, Entry, Selection, Tally},
+};
+use base64::{Engine, engine::general_purpose::STANDARD};
+
+const LIMIT_DEFAULT: u32 = 50;
+const LIMIT_MAX: u32 = 1_000;
+/// Bodies are up to a megabyte each, and all of them stand in one answer.
+const LIMIT_MAX_WITH_BODIES: u32 = 100;
+
+const PARAMETERS: [&str; 8] = [
+    "reason",
+    "subscription",
+    "topic",
+    "event",
+    "parked_after_ms",
+    "parked_before_ms",
+    "limit",
+    "body",
+];
+
+/// What a look found.
+#[derive(Serialize)]
+pub(super) struct Shown {
+    entries: Vec<ShownEntry>,
+    scanned: u32,
+    total: u32,
+}
+
+/// A parked message; at most one of the bodies is there.
+#[derive(Serialize)]
+struct ShownEntry {
+    #[serde(flatten)]
+    entry: Entry,
+    /// The body where it is text.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    body: Option<String>,
+    /// The body where it is not.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    body_base64: Option<String>,
+}
+
+impl ShownEntry {
+    fn new(entry: Entry, with_body: bool) -> Self {
+        if !with_body {
+            return Self { entry, body: None, body_base64: None };
+        }
+        let text = str::from_utf8(&entry.body).ok().map(str::to_owned);
+        let body_base64 = text.is_none().then(|| STANDARD.encode(&entry.body));
+        Self { entry, body: text, body_base64 }
+    }
+}
+
+pub(super) async fn list(
+    State(api): State<Api>,
+    RawQuery(query): RawQuery,
+) -> Result<Json<Shown>, Problem> {
+    let parameters = Parameters::read(query.as_deref(), &PARAMETERS)?;
+    let selection = Selection {
+        reason: parameters.get("reason")?,
+        subscription: parameters.get("subscription")?,
+        topic: parameters.get("topic")?,
+        event: parameters.get("event")?,
+        parked_after_ms: instant(&parameters, "parked_after_ms")?,
+        parked_before_ms: instant(&parameters, "parked_before_ms")?,
+    };
+    let with_body = parameters.get_with("body", yes_or_no)?.unwrap_or(false);
+    let limit_max = if with_body { LIMIT_MAX_WITH_BODIES } else { LIMIT_MAX };
+    let limit = parameters.number("limit", LIMIT_DEFAULT, 1..=limit_max)?;
+
+    let _turn = api.turns.walk().await?;
+    let listed = api.parts.parking.list(&selection, usize::try_from(limit).unwrap_or(0)).await;
+    let listing = listed
+        .map_err(|error| Problem::broker(Kind::Broker, &error, "everything parked stays so"))?;
+    let entries = listing.entries.into_iter().map(|entry| ShownEntry::new(entry, with_body));
+    let (scanned, total) = (listing.scanned, listing.total);
+    Ok(Json(Shown { entries: entries.collect(), scanned, total }))
+}
+
+fn instant(parameters: &Parameters, name: &str) -> Result<Option<UnixMillis>, Problem> {
+    parameters.get_with(name, |text| {
+        text.parse().map(UnixMillis::new).map_err(|_| "milliseconds since 1970, a whole number")
+    })
+}
+
+fn yes_or_no(text: &str) -> Result<bool, &'static str> {
+    text.parse().map_err(|_| "`true` or `false`")
+}
+
+/// Which parked messages something is done with.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Wanted {
+    reason: Option<ParkReason>,
+    subscription: Option<SubscriptionId>,
+    topic: Option<TopicPattern>,
+    event: Option<String>,
+    parked_after_ms: Option<UnixMillis>,
+    parked_before_ms: Option<UnixMillis>,
+    /// Instead of any condition.
+    #[serde(default)]
+    all: bool,
+    /// Only count.
+    #[serde(default)]
+    dry_run: bool,
+}
+
+impl Wanted {
+    /// The selection; everything only where that was said.
+    fn selection(self) -> Result<Selection, FieldError> {
+        let selection = Selection {
+            reason: self.reason,
+            subscription: self.subscription,
+            topic: self.topic,
+            event: self.event,
+            parked_after_ms: self.parked_after_ms,
+            parked_before_ms: self.parked_before_ms,
+        };
+        match (selection.is_everything(), self.all) {
+            (true, false) => Err(FieldError::new(
+                "all",
+                "no condition is set; to mean everything that is parked, set `all` to true",
+            )),
+            (false, true) => {
+                Err(FieldError::new("all", "set either `all` or conditions, not both"))
+            }
+            (true, true) | (false, false) => Ok(selection),
+        }
+    }
+}
+
+pub(super) async fn replay(
+    State(api): State<Api>,
+    _: NoParameters,
+    JsonBody(wanted): JsonBody<Wanted>,
+) -> Result<Json<Tally>, Problem> {
+    act(&api, Action::Replay, wanted).await
+}
+
+pub(super) async fn remove(
+    State(api): State<Api>,
+    _: NoParameters,
+    JsonBody(wanted): JsonBody<Wanted>,
+) -> Result<Json<Tally>, Problem> {
+    act(&api, Action::Drop, wanted).await
+}
+
+/// A client that goes away ends the walk; what was done until then stays done.
+async fn act(api: &Api, action: Action, wanted: Wanted) -> Result<Json<Tally>, Problem> {
+    let action = if wanted.dry_run { Action::Count } else { action };
+    let selection = wanted.selection()?;
+    let _turn = api.turns.walk().await?;
+    let mut so_far = Tally::default();
+    let acted = api.parts.parking.act(action, &selection, |tally| so_far = tally).await;
+    acted.map(Json).map_err(|error| {
+        let consequence = "what is told in `matched` is done, the rest is parked still";
+        Problem::broker(Kind::Broker, &error, consequence)
+            .with("matched", so_far.matched)
+            .with("scanned", so_far.scanned)
+            .with("total", so_far.total)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn everything_is_only_meant_where_that_is_said() {
+        let selected = |json| {
+            let wanted: Wanted = serde_json::from_value(json).unwrap();
+            wanted.selection().map(|selection| selection.is_everything())
+        };
+        assert_eq!(selected(json!({"all": true})), Ok(true));
+        assert_eq!(selected(json!({"reason": "gone"})), Ok(false));
+        assert_eq!(selected(json!({"reason": "gone", "all": false})), Ok(false));
+        assert!(selected(json!({})).is_err());
+        assert!(selected(json!({"dry_run": true})).is_err());
+        assert!(selected(json!({"reason": "gone", "all": true})).is_err());
+    }
+}

@@ -1,0 +1,299 @@
+//! Errors as programs and people read them: one form for all of them.
+//!
+//! Source: RFC 9457, *Problem Details for HTTP APIs*. A problem of type `about:blank` says no more
+//! than its status; the others have a name of their own, which is stable.
+
+use std::{any::Any, borrow::Cow, panic::AssertUnwindSafe};
+
+use axum::{
+    Json,
+    extract::Request,
+    http::{
+        HeaderValue, Method, StatusCode, Uri,
+        header::{
+            CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE, X_CONTENT_TYPE_OPTIONS,
+        },
+    },
+    middleware::Next,
+    response::{IntoResponse, Response},
+};
+use futures_util::FutureExt;
+use serde::Serialize;
+use serde_json::{Map, Value};
+use tracing::error;
+
+use super::extract::full_path;
+use crate::{
+    broker::error::BrokerError, domain::subscription::FieldError, registry::RegistryError,
+    report::Chain, store::StoreError,
+};
+
+/// What kind of problem it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kind {
+    /// A field, parameter or header is wrong.
+    Invalid,
+    /// The body is not JSON.
+    Malformed,
+    /// No token, or none that we know.
+    Unauthorized,
+    /// Not from here.
+    Forbidden,
+    /// Nothing is there.
+    NotFound,
+    /// Something is there that does not do this.
+    MethodNotAllowed,
+    /// The body did not arrive.
+    BodyTimedOut,
+    /// The same subscription is there already.
+    Duplicate,
+    /// The body is too large.
+    TooLarge,
+    /// The body is not in a form that is read here.
+    UnsupportedMedia,
+    /// Our own failure.
+    Internal,
+    /// The broker cannot do its part.
+    Broker,
+    /// The broker did not confirm an event.
+    NotConfirmed,
+    /// The store cannot do its part.
+    Store,
+    /// Somebody else's turn.
+    Busy,
+    /// No answer in time.
+    TimedOut,
+    /// Not all parts work.
+    NotReady,
+}
+
+impl Kind {
+    /// Status, `type`, and title; `None`: the status says it all.
+    fn facts(self) -> (StatusCode, Option<(&'static str, &'static str)>) {
+        let named = |urn, title| Some((urn, title));
+        match self {
+            Self::Invalid => (
+                StatusCode::BAD_REQUEST,
+                named("urn:homing:problem:invalid", "Something in the request is wrong"),
+            ),
+            Self::Malformed => (
+                StatusCode::BAD_REQUEST,
+                named("urn:homing:problem:malformed", "The body is not JSON"),
+            ),
+            Self::Unauthorized => (StatusCode::UNAUTHORIZED, None),
+            Self::Forbidden => (StatusCode::FORBIDDEN, None),
+            Self::NotFound => (StatusCode::NOT_FOUND, None),
+            Self::MethodNotAllowed => (StatusCode::METHOD_NOT_ALLOWED, None),
+            Self::BodyTimedOut => (StatusCode::REQUEST_TIMEOUT, None),
+            Self::Duplicate => (
+                StatusCode::CONFLICT,
+                named("urn:homing:problem:duplicate", "The same subscription exists"),
+            ),
+            Self::TooLarge => (StatusCode::PAYLOAD_TOO_LARGE, None),
+            Self::UnsupportedMedia => (StatusCode::UNSUPPORTED_MEDIA_TYPE, None),
+            Self::Internal => (StatusCode::INTERNAL_SERVER_ERROR, None),
+            Self::Broker => (
+                StatusCode::SERVICE_UNAVAILABLE,
+                named("urn:homing:problem:broker-unavailable", "The broker is not available"),
+            ),
+            Self::NotConfirmed => (
+                StatusCode::SERVICE_UNAVAILABLE,
+                named("urn:homing:problem:not-confirmed", "The event was not confirmed"),
+            ),
+            Self::Store => (
+                StatusCode::SERVICE_UNAVAILABLE,
+                named("urn:homing:problem:store-unavailable", "The store is not available"),
+            ),
+            Self::Busy => {
+                (StatusCode::SERVICE_UNAVAILABLE, named("urn:homing:problem:busy", "Try later"))
+            }
+            Self::TimedOut => (
+                StatusCode::SERVICE_UNAVAILABLE,
+                named("urn:homing:problem:timed-out", "No answer in time"),
+            ),
+            Self::NotReady => (
+                StatusCode::SERVICE_UNAVAILABLE,
+                named("urn:homing:problem:not-ready", "Not ready"),
+            ),
+        }
+    }
+}
+
+/// An error as it is answered.
+#[derive(Debug)]
+pub(super) struct Problem {
+    kind: Kind,
+    detail: String,
+    errors: Vec<FieldError>,
+    more: Map<String, Value>,
+}
+
+#[derive(Serialize)]
+struct Document<'a> {
+    r#type: &'static str,
+    title: &'a str,
+    status: u16,
+    detail: &'a str,
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    errors: &'a [FieldError],
+    #[serde(flatten)]
+    more: &'a Map<String, Value>,
+}
+
+/// Seconds after which it may be better.
+const RETRY_AFTER_S: HeaderValue = HeaderValue::from_static("5");
+
+impl Problem {
+    /// A problem of this kind; `detail` says what is wrong and what to do about it.
+    pub(super) fn new(kind: Kind, detail: impl Into<String>) -> Self {
+        Self { kind, detail: detail.into(), errors: Vec::new(), more: Map::new() }
+    }
+
+    /// A wrong field or parameter.
+    pub(super) fn field(error: FieldError) -> Self {
+        let mut problem = Self::new(Kind::Invalid, error.to_string());
+        problem.errors.push(error);
+        problem
+    }
+
+    /// The same problem with a further member.
+    pub(super) fn with(mut self, member: &str, value: impl Into<Value>) -> Self {
+        self.more.insert(member.to_owned(), value.into());
+        self
+    }
+
+    fn document(&self) -> Document<'_> {
+        let (status, named) = self.kind.facts();
+        let phrase = status.canonical_reason().unwrap_or_default();
+        let (r#type, title) = named.unwrap_or(("about:blank", phrase));
+        Document {
+            r#type,
+            title,
+            status: status.as_u16(),
+            detail: &self.detail,
+            errors: &self.errors,
+            more: &self.more,
+        }
+    }
+
+    /// What failed is told to operators, not to who asked.
+    pub(super) fn broker(kind: Kind, failure: &BrokerError, consequence: &str) -> Self {
+        error!(error = failure.told(), "api.broker_failed");
+        Self::new(kind, format!("{}; {consequence}", reason(failure)))
+    }
+}
+
+/// Why the broker failed, without addresses and users.
+pub(super) fn reason(failure: &BrokerError) -> &'static str {
+    match failure {
+        BrokerError::Connect { .. }
+        | BrokerError::Refused { .. }
+        | BrokerError::Step { .. }
+        | BrokerError::Closed => "the broker cannot be reached",
+        BrokerError::TimedOut { .. } => "the broker did not answer in time",
+        BrokerError::Different { .. } => {
+            "something at the broker has other arguments than homing needs \
+             (`homing topology check` tells what)"
+        }
+        BrokerError::Nacked { .. } => "the broker refused the message",
+        BrokerError::Unroutable { .. } => {
+            "no queue takes the message (`homing topology check` tells why)"
+        }
+    }
+}
+
+impl From<FieldError> for Problem {
+    fn from(error: FieldError) -> Self {
+        Self::field(error)
+    }
+}
+
+impl From<StoreError> for Problem {
+    fn from(failure: StoreError) -> Self {
+        error!(error = failure.told(), "api.store_failed");
+        if let StoreError::Corrupt(corrupt) = failure {
+            return Self::new(Kind::Internal, corrupt.to_string());
+        }
+        Self::new(Kind::Store, "the store does not do its part; a change may be made or not")
+    }
+}
+
+impl From<RegistryError> for Problem {
+    fn from(failure: RegistryError) -> Self {
+        match failure {
+            RegistryError::Field(FieldError { field, message }) => {
+                Self::field(FieldError::new(full_path(&field, &message), message))
+            }
+            RegistryError::Duplicate { existing } => {
+                Self::new(Kind::Duplicate, failure.to_string())
+                    .with("existing", existing.to_string())
+            }
+            RegistryError::NotFound { .. } => Self::new(Kind::NotFound, failure.to_string()),
+            RegistryError::Store(failure) => failure.into(),
+            RegistryError::Randomness(_) => {
+                error!(error = %Chain(&failure), "api.no_randomness");
+                Self::new(Kind::Internal, failure.to_string())
+            }
+        }
+    }
+}
+
+impl IntoResponse for Problem {
+    fn into_response(self) -> Response {
+        let (status, _named) = self.kind.facts();
+        let mut response = (status, Json(self.document())).into_response();
+        let headers = response.headers_mut();
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
+        if status == StatusCode::SERVICE_UNAVAILABLE {
+            headers.insert(RETRY_AFTER, RETRY_AFTER_S);
+        }
+        if status == StatusCode::UNAUTHORIZED {
+            headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+        }
+        response
+    }
+}
+
+/// Answers for addresses that do not exist.
+pub(super) async fn no_such_address(uri: Uri) -> Problem {
+    let path: String = uri.path().chars().take(200).collect();
+    Problem::new(Kind::NotFound, format!("there is nothing at `{path}`"))
+}
+
+/// Answers for methods that an address does not have; `allow` tells which it has.
+pub(super) async fn no_such_method(method: Method, uri: Uri) -> Problem {
+    let method: String = method.as_str().chars().take(20).collect();
+    let path: String = uri.path().chars().take(200).collect();
+    Problem::new(Kind::MethodNotAllowed, format!("`{path}` does not do {method}"))
+}
+
+/// Turns a panic into an answer, and puts on every answer the headers that keep browsers from
+/// guessing and storing.
+pub(super) async fn answer(request: Request, next: Next) -> Response {
+    let answered = AssertUnwindSafe(next.run(request)).catch_unwind().await;
+    let mut response = answered.unwrap_or_else(|panic| {
+        error!(panic = %panic_text(&*panic), "api.panicked");
+        Problem::new(Kind::Internal, "homing failed; its log tells why").into_response()
+    });
+    let headers = response.headers_mut();
+    headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response
+}
+
+fn panic_text(panic: &(dyn Any + Send)) -> Cow<'_, str> {
+    let text = panic.downcast_ref::<&str>().copied();
+    let text = text.or_else(|| panic.downcast_ref::<String>().map(String::as_str));
+    text.unwrap_or("no text").into()
+}
+
+#[cfg(test)]
+impl Problem {
+    pub(super) fn errors(&self) -> &[FieldError] {
+        &self.errors
+    }
+
+    pub(super) fn to_json(&self) -> Value {
+        serde_json::to_value(self.document()).unwrap_or_default()
+    }
+}

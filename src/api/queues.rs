@@ -1,0 +1,88 @@
+//! `/v1/queues`: how much is where.
+
+use axum::{Json, extract::State};
+use serde::Serialize;
+
+use super::{
+    Api,
+    extract::NoParameters,
+    problem::{Kind, Problem},
+};
+use crate::broker::{error::BrokerError, topology::Topology};
+
+/// What a queue is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+enum Purpose {
+    Primary,
+    Retry,
+    Wait,
+    Parked,
+    Unrouted,
+}
+
+/// A queue with its depth.
+#[derive(Debug, PartialEq, Eq, Serialize)]
+struct Queue {
+    name: String,
+    kind: Purpose,
+    /// How long messages stay; only in wait queues.
+    wait_ms: Option<u64>,
+    /// Ready, without those in flight; absent: there is no such queue.
+    messages: Option<u32>,
+    consumers: Option<u32>,
+}
+
+/// All queues, in the order in which a message comes through them.
+#[derive(Serialize)]
+pub(super) struct Queues {
+    queues: Vec<Queue>,
+}
+
+pub(super) async fn list(State(api): State<Api>, _: NoParameters) -> Result<Json<Queues>, Problem> {
+    let mut queues = queues(api.parts.broker.topology());
+    for queue in &mut queues {
+        let looked = api.parts.broker.depth(&queue.name).await;
+        let depth = looked.map_err(|error: BrokerError| {
+            Problem::broker(Kind::Broker, &error, "the depth of the queues is not known")
+        })?;
+        queue.messages = depth.map(|depth| depth.messages);
+        queue.consumers = depth.map(|depth| depth.consumers);
+    }
+    Ok(Json(Queues { queues }))
+}
+
+fn queues(topology: &Topology) -> Vec<Queue> {
+    let names = topology.names();
+    let queue = |name, kind| Queue { name, kind, wait_ms: None, messages: None, consumers: None };
+    let mut queues =
+        vec![queue(names.primary(), Purpose::Primary), queue(names.retry(), Purpose::Retry)];
+    queues.extend(topology.waits().map(|wait| Queue {
+        wait_ms: u64::try_from(wait.as_millis()).ok(),
+        ..queue(names.wait(wait), Purpose::Wait)
+    }));
+    queues.push(queue(names.parked(), Purpose::Parked));
+    queues.push(queue(names.unrouted(), Purpose::Unrouted));
+    queues
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{collections::BTreeSet, time::Duration};
+
+    use super::*;
+
+    #[test]
+    fn every_queue_of_the_topology_is_listed_once_waits_by_length() {
+        let waits = [Duration::from_millis(169_600), Duration::from_millis(84_800)];
+        let topology = Topology::new("p", waits);
+        let listed = queues(&topology);
+
+        let names: BTreeSet<_> = listed.iter().map(|queue| queue.name.clone()).collect();
+        let declared: BTreeSet<_> = topology.queues().into_iter().map(|queue| queue.name).collect();
+        assert_eq!(names, declared);
+        assert_eq!(listed.len(), declared.len());
+        let waits: Vec<_> = listed.iter().filter_map(|queue| queue.wait_ms).collect();
+        assert_eq!(waits, [1_000, 4_000, 16_000, 64_000, 84_800, 169_600]);
+    }
+}

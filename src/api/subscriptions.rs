@@ -1,0 +1,113 @@
+//! `/v1/subscriptions`
+
+use axum::{
+    Json,
+    extract::{RawQuery, State},
+    http::{HeaderName, StatusCode, header::LOCATION},
+};
+use serde::Serialize;
+use serde_json::{Map, Value};
+
+use super::{
+    Api,
+    extract::{IdInPath, JsonBody, NoParameters, Parameters},
+    problem::Problem,
+};
+use crate::{
+    domain::{id::SubscriptionId, subscription::Draft},
+    registry::View,
+    store::{Corrupt, Listing, PAGE_LIMIT_MAX, Page},
+};
+
+const PAGE_LIMIT_DEFAULT: u32 = 100;
+
+/// A subscription as the one who made it sees it.
+#[derive(Serialize)]
+pub(super) struct Made {
+    #[serde(flatten)]
+    view: View,
+    /// Shown here and never again; absent where the secrets were given.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    secret: Option<String>,
+}
+
+type Created = (StatusCode, [(HeaderName, String); 1], Json<Made>);
+
+pub(super) async fn create(
+    State(api): State<Api>,
+    _: NoParameters,
+    JsonBody(draft): JsonBody<Draft>,
+) -> Result<Created, Problem> {
+    let made = api.parts.registry.make(draft).await?;
+    let location = format!("/v1/subscriptions/{}", made.subscription.id);
+    let secret = made.secret.map(|secret| secret.reveal());
+    let made = Made { view: View::from(&made.subscription), secret };
+    Ok((StatusCode::CREATED, [(LOCATION, location)], Json(made)))
+}
+
+/// One page.
+#[derive(Serialize)]
+pub(super) struct Shown {
+    subscriptions: Vec<View>,
+    /// Goes into `after` for the next page.
+    next: Option<SubscriptionId>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    corrupt: Vec<Unread>,
+}
+
+/// One that is in the store and cannot be read.
+#[derive(Serialize)]
+struct Unread {
+    id: SubscriptionId,
+    field: String,
+    message: String,
+}
+
+impl From<Corrupt> for Unread {
+    fn from(Corrupt { subscription, field, why }: Corrupt) -> Self {
+        Self { id: subscription, field, message: why }
+    }
+}
+
+pub(super) async fn list(
+    State(api): State<Api>,
+    RawQuery(query): RawQuery,
+) -> Result<Json<Shown>, Problem> {
+    let parameters = Parameters::read(query.as_deref(), &["after", "limit"])?;
+    let page = Page {
+        after: parameters.get("after")?,
+        limit: parameters.number("limit", PAGE_LIMIT_DEFAULT, 1..=PAGE_LIMIT_MAX)?,
+    };
+    let Listing { subscriptions, corrupt, next } = api.parts.registry.page(page).await?;
+    Ok(Json(Shown {
+        subscriptions: subscriptions.iter().map(View::from).collect(),
+        next,
+        corrupt: corrupt.into_iter().map(Unread::from).collect(),
+    }))
+}
+
+pub(super) async fn show(
+    State(api): State<Api>,
+    _: NoParameters,
+    IdInPath(id): IdInPath,
+) -> Result<Json<View>, Problem> {
+    Ok(Json(View::from(&api.parts.registry.get(id).await?)))
+}
+
+pub(super) async fn change(
+    State(api): State<Api>,
+    _: NoParameters,
+    IdInPath(id): IdInPath,
+    JsonBody(changes): JsonBody<Map<String, Value>>,
+) -> Result<Json<View>, Problem> {
+    Ok(Json(View::from(&api.parts.registry.change(id, changes).await?)))
+}
+
+pub(super) async fn remove(
+    State(api): State<Api>,
+    _: NoParameters,
+    IdInPath(id): IdInPath,
+) -> Result<StatusCode, Problem> {
+    api.parts.registry.remove(id).await?;
+    Ok(StatusCode::NO_CONTENT)
+}

@@ -1,0 +1,275 @@
+//! What the API answers without a broker.
+
+use std::{sync::Arc, time::Duration};
+
+use axum::{
+    Router,
+    body::{Body, to_bytes},
+    http::{HeaderMap, Method, Request, StatusCode, header},
+    middleware::{from_fn, from_fn_with_state},
+    routing::get,
+};
+use serde_json::{Value, json};
+use tower::ServiceExt;
+
+use super::{Api, ApiParts, limits, problem, router};
+use crate::{
+    broker::{Broker, topology::Topology},
+    config::Settings,
+    parking::Parking,
+    registry::Registry,
+    store,
+};
+
+const TOKEN: &str = "token-0123456789";
+
+/// The API of a process whose broker is not there, with its store in a folder of its own.
+struct Unconnected {
+    router: Router,
+    _folder: tempfile::TempDir,
+}
+
+impl Unconnected {
+    async fn new(tokens: &[&str]) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("homing.db");
+        let toml = format!(
+            "broker.url = \"amqp://homing:hidden@127.0.0.1:9\"\nstore.url = \"sqlite:{}\"",
+            file.display()
+        );
+        let settings = Settings::from_toml(&toml).unwrap();
+        let schedules = settings.schedule.schedules().unwrap();
+        let topology = Topology::new(&settings.broker.prefix, schedules.waits());
+        let broker = Broker::new(&settings.broker, topology).unwrap();
+        let store = store::open(&settings.store).await.unwrap();
+        let router = router(Api::new(ApiParts {
+            registry: Registry::new(Arc::clone(&store), broker.clone(), schedules),
+            parking: Parking::new(broker.clone()),
+            broker,
+            store,
+            subscriptions: None,
+            metrics: None,
+            tokens: tokens.iter().map(ToString::to_string).collect(),
+            event_bytes_max: 100,
+        }));
+        Self { router, _folder: folder }
+    }
+
+    async fn ask(&self, request: Request<Body>) -> Answer {
+        answer(self.router.clone(), request).await
+    }
+
+    async fn get(&self, path: &str) -> Answer {
+        self.ask(request(Method::GET, path, Body::empty())).await
+    }
+
+    async fn post(&self, path: &str, body: &str) -> Answer {
+        self.ask(request(Method::POST, path, Body::from(body.to_owned()))).await
+    }
+}
+
+struct Answer {
+    status: StatusCode,
+    headers: HeaderMap,
+    body: Value,
+}
+
+impl Answer {
+    /// The fields named by a problem.
+    fn fields(&self) -> Vec<&str> {
+        let errors = self.body["errors"].as_array().unwrap();
+        errors.iter().map(|error| error["field"].as_str().unwrap()).collect()
+    }
+}
+
+fn request(method: Method, path: &str, body: Body) -> Request<Body> {
+    Request::builder()
+        .method(method)
+        .uri(path)
+        .header(header::HOST, "localhost")
+        .header(header::CONTENT_TYPE, "application/json")
+        .body(body)
+        .unwrap()
+}
+
+/// Asks, and checks what every answer must have.
+async fn answer(router: Router, request: Request<Body>) -> Answer {
+    let (head, body) = router.oneshot(request).await.unwrap().into_parts();
+    let bytes = to_bytes(body, usize::MAX).await.unwrap();
+    assert_eq!(head.headers["x-content-type-options"], "nosniff");
+    assert_eq!(head.headers["cache-control"], "no-store");
+    let text = String::from_utf8_lossy(&bytes);
+    assert!(!text.contains("hidden") && !text.contains("127.0.0.1:9"), "{text}");
+    let body = serde_json::from_str(&text).unwrap_or(Value::Null);
+    if !head.status.is_success() {
+        assert_is_problem(head.status, &head.headers, &body);
+    }
+    Answer { status: head.status, headers: head.headers, body }
+}
+
+fn assert_is_problem(status: StatusCode, headers: &HeaderMap, body: &Value) {
+    assert_eq!(headers["content-type"], "application/problem+json", "{body}");
+    assert_eq!(body["status"], status.as_u16(), "{body}");
+    for member in ["type", "title", "detail"] {
+        assert!(body[member].as_str().is_some_and(|text| !text.is_empty()), "{member}: {body}");
+    }
+    let retry_after = headers.contains_key(header::RETRY_AFTER);
+    assert_eq!(retry_after, status == StatusCode::SERVICE_UNAVAILABLE, "{body}");
+}
+
+#[tokio::test]
+async fn every_error_is_a_problem() {
+    let api = Unconnected::new(&[]).await;
+    let status = async |method, path, body: &'static str| {
+        let answer = api.ask(request(method, path, Body::from(body))).await;
+        answer.status.as_u16()
+    };
+    assert_eq!(status(Method::GET, "/", "").await, 404);
+    assert_eq!(status(Method::GET, "/v1/subscriptions/", "").await, 404);
+    assert_eq!(status(Method::GET, "/v1/subscriptions/none", "").await, 404);
+    assert_eq!(status(Method::GET, "/v1/subscriptions/%ff", "").await, 404);
+    assert_eq!(status(Method::PUT, "/v1/subscriptions", "").await, 405);
+    assert_eq!(status(Method::POST, "/healthz", "").await, 405);
+    assert_eq!(status(Method::POST, "/v1/subscriptions", "{").await, 400);
+    assert_eq!(status(Method::GET, "/metrics", "").await, 404);
+    assert_eq!(status(Method::GET, "/v1/queues", "").await, 503);
+    assert_eq!(status(Method::GET, "/v1/parked", "").await, 503);
+    assert_eq!(status(Method::POST, "/v1/parked/replay", r#"{"all": true}"#).await, 503);
+    assert_eq!(status(Method::POST, "/v1/events?topic=a", "{}").await, 503);
+}
+
+#[tokio::test]
+async fn methods_that_an_address_has_are_told() {
+    let api = Unconnected::new(&[]).await;
+    let answer = api.ask(request(Method::PUT, "/v1/subscriptions", Body::empty())).await;
+    let mut allowed: Vec<_> = answer.headers["allow"].to_str().unwrap().split(',').collect();
+    allowed.sort_unstable();
+    assert_eq!(allowed, ["GET", "HEAD", "POST"]);
+}
+
+#[tokio::test]
+async fn bodies_in_another_form_are_refused() {
+    let api = Unconnected::new(&[]).await;
+    let mut request = request(Method::POST, "/v1/subscriptions", Body::from("{}"));
+    request.headers_mut().insert("content-type", "text/plain".parse().unwrap());
+    assert_eq!(api.ask(request).await.status, 415);
+
+    let large = format!("{{\"url\": \"{}\"}}", "x".repeat(256 * 1_024));
+    assert_eq!(api.post("/v1/subscriptions", &large).await.status, 413);
+}
+
+#[tokio::test]
+async fn subscriptions_are_kept_while_the_broker_is_away() {
+    let api = Unconnected::new(&[]).await;
+    let draft = json!({"url": "https://example.com/hook", "topics": ["order.*"]}).to_string();
+    let made = api.post("/v1/subscriptions", &draft).await;
+    assert_eq!(made.status, 201, "{}", made.body);
+    let location = made.headers["location"].to_str().unwrap();
+    let shown = api.get(location).await;
+    assert_eq!(shown.body["url"], "https://example.com/hook");
+    assert_eq!(shown.body["secret"], Value::Null);
+
+    let again = api.post("/v1/subscriptions", &draft).await;
+    assert_eq!(again.status, 409);
+    assert_eq!(again.body["existing"], made.body["id"]);
+}
+
+#[tokio::test]
+async fn wrong_fields_and_parameters_are_named() {
+    let api = Unconnected::new(&[]).await;
+    let draft = r#"{"url": "https://example.com", "topics": ["a"], "colour": 1}"#;
+    assert_eq!(api.post("/v1/subscriptions", draft).await.fields(), ["colour"]);
+    for (path, field) in [
+        ("/v1/subscriptions?page=2", "page"),
+        ("/v1/subscriptions?limit=0", "limit"),
+        ("/v1/subscriptions?after=x", "after"),
+        ("/v1/parked?reason=dead", "reason"),
+        ("/v1/parked?topic=a*", "topic"),
+        ("/v1/parked?parked_after_ms=soon", "parked_after_ms"),
+        ("/v1/parked?limit=101&body=true", "limit"),
+        ("/v1/parked?body=yes", "body"),
+        ("/v1/queues?name=x", "name"),
+    ] {
+        assert_eq!(api.get(path).await.fields(), [field], "{path}");
+    }
+    for (path, body, field) in [
+        ("/v1/events", "{}", "topic"),
+        ("/v1/events?topic=", "{}", "topic"),
+        ("/v1/events?topic=a&id=", "{}", "id"),
+        ("/v1/events?topic=a&subscription=x", "{}", "subscription"),
+        ("/v1/parked/drop", "{}", "all"),
+        ("/v1/parked/drop", r#"{"all": true, "reason": "gone"}"#, "all"),
+        ("/v1/parked/drop", r#"{"reason": "dead"}"#, "reason"),
+        ("/v1/parked/drop", r#"{"everything": true}"#, "everything"),
+        ("/v1/parked/drop?reason=gone", r#"{"all": true}"#, "reason"),
+    ] {
+        assert_eq!(api.post(path, body).await.fields(), [field], "{path} {body}");
+    }
+}
+
+#[tokio::test]
+async fn events_that_are_not_confirmed_come_back_with_their_id() {
+    let api = Unconnected::new(&[]).await;
+    let answer = api.post("/v1/events?topic=a&id=e1", "{}").await;
+    assert_eq!(answer.body["type"], "urn:homing:problem:not-confirmed");
+    assert_eq!(answer.body["id"], "e1");
+
+    let large = api.post("/v1/events?topic=a", &"x".repeat(101)).await;
+    assert_eq!(large.status, 413);
+    assert!(large.body["detail"].as_str().unwrap().contains("worker.event_bytes_max"));
+}
+
+#[tokio::test]
+async fn readiness_names_the_part_that_does_not_work() {
+    let api = Unconnected::new(&[]).await;
+    assert_eq!(api.get("/healthz").await.body["status"], "ok");
+    let answer = api.get("/readyz").await;
+    assert_eq!(answer.status, 503);
+    let parts = json!([
+        {"name": "broker.publishing", "ready": false, "reason": "the broker cannot be reached"},
+        {"name": "broker.consuming", "ready": false, "reason": "the broker cannot be reached"},
+        {"name": "store", "ready": true},
+    ]);
+    assert_eq!(answer.body["parts"], parts);
+}
+
+#[tokio::test]
+async fn tokens_guard_everything_but_health() {
+    let api = Unconnected::new(&["other-0123456789", TOKEN]).await;
+    for path in ["/v1/subscriptions", "/metrics", "/", "/v1/subscriptions/x"] {
+        let answer = api.get(path).await;
+        assert_eq!(answer.status, 401, "{path}");
+        assert_eq!(answer.headers["www-authenticate"], "Bearer");
+    }
+    assert_eq!(api.get("/healthz").await.status, 200);
+    assert_eq!(api.get("/readyz").await.status, 503);
+
+    let mut request = request(Method::GET, "/v1/subscriptions", Body::empty());
+    let shown = format!("Bearer {TOKEN}").parse().unwrap();
+    request.headers_mut().insert(header::AUTHORIZATION, shown);
+    request.headers_mut().insert(header::HOST, "homing.example".parse().unwrap());
+    assert_eq!(api.ask(request).await.status, 200);
+}
+
+#[tokio::test]
+async fn without_tokens_other_hosts_are_told_to_configure_some() {
+    let api = Unconnected::new(&[]).await;
+    let mut request = request(Method::GET, "/v1/subscriptions", Body::empty());
+    request.headers_mut().insert(header::HOST, "rebound.example".parse().unwrap());
+    let answer = api.ask(request).await;
+    assert_eq!(answer.status, 403);
+    assert!(answer.body["detail"].as_str().unwrap().contains("api.tokens"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn panics_and_late_answers_are_problems() {
+    let late = from_fn_with_state(Duration::from_secs(30), limits::deadline);
+    let router = Router::new()
+        .route("/panic", get(async || -> () { panic!("hidden") }))
+        .route("/late", get(std::future::pending::<()>))
+        .layer(late)
+        .layer(from_fn(problem::answer));
+    let ask = async |path| answer(router.clone(), request(Method::GET, path, Body::empty())).await;
+    assert_eq!(ask("/panic").await.status, 500);
+    assert_eq!(ask("/late").await.body["type"], "urn:homing:problem:timed-out");
+}

@@ -1,0 +1,205 @@
+//! How much of a worker one endpoint may take: permits per URL, given out for a short wait only.
+//!
+//! A URL that hangs fills its own permits and nothing else: at most as many deliveries wait for a
+//! permit as may be in flight, none longer than `endpoint.busy_wait`; what finds no permit is
+//! turned away to a busy lane, which is no attempt. After a circuit closes, a URL begins with one
+//! permit; every success doubles them, so that a recovering endpoint is not stampeded.
+
+use std::{
+    collections::HashMap,
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+use crate::domain::url::EndpointUrl;
+
+/// The gates of all URLs that are in use.
+pub(super) struct Limits {
+    concurrency_max: usize,
+    busy_wait: Duration,
+    gates: Mutex<HashMap<EndpointUrl, Arc<Gate>>>,
+}
+
+/// One URL's permits.
+struct Gate {
+    permits: Arc<Semaphore>,
+    /// Permits that exist, given out or not.
+    opened: AtomicUsize,
+    waiting: AtomicUsize,
+}
+
+/// The right to have one request in flight; given back when dropped.
+pub(super) struct Permit {
+    gate: Arc<Gate>,
+    concurrency_max: usize,
+    _permit: OwnedSemaphorePermit,
+}
+
+impl Gate {
+    fn new(opened: usize) -> Self {
+        Self {
+            permits: Arc::new(Semaphore::new(opened)),
+            opened: opened.into(),
+            waiting: 0.into(),
+        }
+    }
+}
+
+impl Limits {
+    pub(super) fn new(concurrency_max: usize, busy_wait: Duration) -> Self {
+        Self { concurrency_max, busy_wait, gates: Mutex::default() }
+    }
+
+    /// A permit for `url`; `None`: turned away.
+    ///
+    /// # Cancel safety
+    ///
+    /// Cancel safe: a place in the queue is given up.
+    pub(super) async fn enter(&self, url: &EndpointUrl) -> Option<Permit> {
+        let gate = self.gate(url);
+        let permits = Arc::clone(&gate.permits);
+        let permit = match Arc::clone(&permits).try_acquire_owned() {
+            Ok(permit) => permit,
+            Err(_none_free) => {
+                let _place = Place::take(&gate, self.concurrency_max)?;
+                let waiting = permits.acquire_owned();
+                tokio::time::timeout(self.busy_wait, waiting).await.ok()?.ok()?
+            }
+        };
+        Some(Permit { gate, concurrency_max: self.concurrency_max, _permit: permit })
+    }
+
+    /// Begins again with one permit, because the circuit of `url` has just closed.
+    pub(super) fn start_slowly(&self, url: &EndpointUrl) {
+        self.lock().insert(url.clone(), Arc::new(Gate::new(1)));
+    }
+
+    /// Forgets URLs that nobody uses at this moment and that have all their permits.
+    pub(super) fn forget_idle(&self) {
+        self.lock().retain(|_, gate| {
+            let opened = gate.opened.load(Ordering::Relaxed);
+            let idle = gate.permits.available_permits() == opened && Arc::strong_count(gate) == 1;
+            !(idle && opened >= self.concurrency_max)
+        });
+    }
+
+    fn gate(&self, url: &EndpointUrl) -> Arc<Gate> {
+        let mut gates = self.lock();
+        if let Some(gate) = gates.get(url) {
+            return Arc::clone(gate);
+        }
+        let gate = Arc::new(Gate::new(self.concurrency_max));
+        gates.insert(url.clone(), Arc::clone(&gate));
+        gate
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<EndpointUrl, Arc<Gate>>> {
+        self.gates.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Permit {
+    /// The endpoint took an event: twice as many may be in flight, up to the limit.
+    pub(super) fn succeeded(&self) {
+        let limit = self.concurrency_max;
+        let doubled = |opened: usize| (opened < limit).then(|| opened.saturating_mul(2).min(limit));
+        let opened = &self.gate.opened;
+        if let Ok(before) = opened.fetch_update(Ordering::Relaxed, Ordering::Relaxed, doubled) {
+            let after = before.saturating_mul(2).min(limit);
+            self.gate.permits.add_permits(after.saturating_sub(before));
+        }
+    }
+}
+
+/// A place to wait for a permit; given up when dropped.
+struct Place<'a>(&'a Gate);
+
+impl<'a> Place<'a> {
+    fn take(gate: &'a Gate, places: usize) -> Option<Self> {
+        let free = |taken: usize| (taken < places).then(|| taken.saturating_add(1));
+        gate.waiting.fetch_update(Ordering::Relaxed, Ordering::Relaxed, free).ok()?;
+        Some(Self(gate))
+    }
+}
+
+impl Drop for Place<'_> {
+    fn drop(&mut self) {
+        self.0.waiting.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn url(text: &str) -> EndpointUrl {
+        text.parse().unwrap()
+    }
+
+    /// Goal: a URL that hangs holds its permits and places, and no more. Method: virtual time.
+    #[tokio::test(start_paused = true)]
+    async fn a_full_url_turns_away_and_hurts_no_other() {
+        let limits = Limits::new(2, Duration::from_millis(200));
+        let hung = url("https://hung.example/");
+        let _first = limits.enter(&hung).await.unwrap();
+        let second = limits.enter(&hung).await.unwrap();
+
+        let started = tokio::time::Instant::now();
+        assert!(limits.enter(&hung).await.is_none());
+        assert_eq!(started.elapsed(), Duration::from_millis(200));
+        assert!(limits.enter(&url("https://well.example/")).await.is_some());
+
+        drop(second);
+        assert!(limits.enter(&hung).await.is_some());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn as_many_wait_as_may_be_in_flight_and_the_next_is_turned_away_at_once() {
+        let limits = Limits::new(1, Duration::from_secs(1));
+        let hung = url("https://hung.example/");
+        let held = limits.enter(&hung).await.unwrap();
+        let waiting = limits.enter(&hung);
+        tokio::pin!(waiting);
+        assert!(futures_util::poll!(waiting.as_mut()).is_pending());
+
+        let started = tokio::time::Instant::now();
+        assert!(limits.enter(&hung).await.is_none());
+        assert_eq!(started.elapsed(), Duration::ZERO);
+
+        drop(held);
+        assert!(waiting.await.is_some());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_url_that_recovers_gets_twice_as_many_with_every_success() {
+        let limits = Limits::new(6, Duration::ZERO);
+        let url = url("https://example.com/");
+        limits.start_slowly(&url);
+        for expected in [1, 2, 4, 6, 6] {
+            let mut permits = Vec::new();
+            while let Some(permit) = limits.enter(&url).await {
+                permits.push(permit);
+            }
+            assert_eq!(permits.len(), expected);
+            permits[0].succeeded();
+        }
+    }
+
+    #[tokio::test]
+    async fn urls_that_are_not_in_use_are_forgotten() {
+        let limits = Limits::new(2, Duration::ZERO);
+        let permit = limits.enter(&url("https://a.example/")).await;
+        drop(limits.enter(&url("https://b.example/")).await);
+        limits.start_slowly(&url("https://c.example/"));
+        limits.forget_idle();
+        assert_eq!(limits.lock().len(), 2);
+        drop(permit);
+        limits.forget_idle();
+        assert_eq!(limits.lock().len(), 1);
+    }
+}

@@ -1,0 +1,106 @@
+//! Whether homing works, how much is where, and who may ask.
+
+use homing::broker::topology::BUSY_WAITS;
+use reqwest::Method;
+use serde_json::{Value, json};
+
+use super::{Answer, start, start_with};
+use crate::support::broker::Raw;
+
+#[tokio::test]
+async fn readiness_tells_of_every_part_and_of_what_was_caught() {
+    let running = start().await;
+    let answer = running.get("/readyz").await.expect(200).body;
+    let parts = json!([
+        {"name": "broker.publishing", "ready": true},
+        {"name": "broker.consuming", "ready": true},
+        {"name": "store", "ready": true},
+    ]);
+    assert_eq!(answer, json!({"status": "ready", "parts": parts, "warnings": []}));
+
+    let unrouted = running.installation.names().unrouted();
+    running.installation.publisher.publish_to(&unrouted, Raw::new("t", "e", "{}")).await;
+    running.installation.wait_for_depth(&unrouted, 1).await;
+    let answer = running.get("/readyz").await.expect(200).body;
+    let warning = answer["warnings"][0].as_str().expect("a warning");
+    assert!(warning.starts_with("1 messages") && warning.contains(&unrouted), "{warning}");
+
+    running.installation.parts.store.close().await;
+    let answer = running.get("/readyz").await.expect(503);
+    assert_eq!(answer.headers["retry-after"], "5");
+    assert_eq!(answer.body["parts"][2]["ready"], false);
+    assert_eq!(answer.body["parts"][0]["ready"], true);
+    running.get("/healthz").await.expect(200);
+    running.get("/v1/subscriptions").await.expect(503);
+}
+
+#[tokio::test]
+async fn a_broker_that_is_gone_makes_nothing_ready_and_confirms_nothing() {
+    let running = start().await;
+    running.installation.parts.broker.close().await;
+    running.get("/readyz").await.expect(503);
+    let answer = running.send(Method::POST, "/v1/events?topic=t&id=e1", "{}").await.expect(503);
+    assert_eq!(answer.headers["retry-after"], "5");
+    assert_eq!(answer.body["id"], "e1");
+    let detail = answer.body["detail"].as_str().expect("a detail");
+    assert!(detail.contains("not confirmed"), "{detail}");
+}
+
+#[tokio::test]
+async fn queues_are_listed_with_what_is_in_them() {
+    let running = start().await;
+    running.send(Method::POST, "/v1/events?topic=t", "{}").await.expect(202);
+    let primary = running.installation.names().primary();
+    running.installation.wait_for_depth(&primary, 1).await;
+
+    let answer = running.get("/v1/queues").await.expect(200).body;
+    let queues = answer["queues"].as_array().expect("a list");
+    let first = json!({
+        "name": primary, "kind": "primary", "wait_ms": null, "messages": 1, "consumers": 0,
+    });
+    assert_eq!(queues[0], first);
+    let kinds: Vec<_> = queues.iter().map(|queue| queue["kind"].as_str().expect("text")).collect();
+    let mut expected = vec!["primary", "retry"];
+    expected.extend(vec!["wait"; 1 + BUSY_WAITS.len()]);
+    expected.extend(["parked", "unrouted"]);
+    assert_eq!(kinds, expected);
+    assert_eq!(queues[2]["wait_ms"], 50);
+
+    let channel = running.installation.publisher.channel();
+    let options = lapin::options::QueueDeleteOptions::default();
+    let deleted = channel.queue_delete(primary.into(), options).await;
+    deleted.expect("an operator deletes a queue");
+    let answer = running.get("/v1/queues").await.expect(200).body;
+    assert_eq!(answer["queues"][0]["messages"], Value::Null);
+}
+
+#[tokio::test]
+async fn a_token_is_asked_for_where_one_is_configured() {
+    let running = start_with("api.tokens = [\"first-0123456789\", \"other-0123456789\"]\n").await;
+    let ask = async |shown: Option<&str>| {
+        let mut request = running.request(Method::GET, "/v1/queues");
+        if let Some(shown) = shown {
+            request = request.header("authorization", shown);
+        }
+        Answer::of(request.send().await.expect("an answer")).await
+    };
+    for shown in [None, Some("Bearer wrong"), Some("Basic first-0123456789"), Some("Bearer ")] {
+        let refused = ask(shown).await.expect(401);
+        assert_eq!(refused.headers["www-authenticate"], "Bearer");
+    }
+    ask(Some("Bearer first-0123456789")).await.expect(200);
+    ask(Some("bearer other-0123456789")).await.expect(200);
+    running.get("/healthz").await.expect(200);
+    running.get("/readyz").await.expect(200);
+}
+
+#[tokio::test]
+async fn without_tokens_other_hosts_and_pages_are_refused() {
+    let running = start().await;
+    for (name, value) in [("host", "rebound.example"), ("origin", "https://evil.example")] {
+        let request = running.request(Method::POST, "/v1/events?topic=t").header(name, value);
+        let refused = Answer::of(request.send().await.expect("an answer")).await.expect(403);
+        let detail = refused.body["detail"].as_str().expect("a detail");
+        assert!(detail.contains("api.tokens"), "{detail}");
+    }
+}

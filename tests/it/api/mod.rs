@@ -1,0 +1,154 @@
+//! The HTTP API as a program sees it, over a real connection and with a real broker.
+
+mod connections;
+mod events;
+mod health;
+mod parked;
+mod subscriptions;
+
+use std::time::Duration;
+
+use homing::api::{self, Api, ApiParts};
+use reqwest::{Client, ClientBuilder, Method, Response, header::HeaderMap};
+use serde_json::Value;
+use tokio::net::TcpListener;
+use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
+
+use crate::support::{PATIENCE, installation::Installation};
+
+/// An installation whose API answers at `base_url`.
+struct Running {
+    base_url: String,
+    installation: Installation,
+    stop: CancellationToken,
+    client: Client,
+    serving: AbortOnDropHandle<()>,
+}
+
+/// What the API answered.
+struct Answer {
+    status: u16,
+    headers: HeaderMap,
+    body: Value,
+}
+
+/// With the schedule 50 ms.
+async fn start() -> Running {
+    start_with("").await
+}
+
+/// With further settings.
+async fn start_with(settings: &str) -> Running {
+    let installation = Installation::with(&[50], settings).await;
+    let parts = &installation.parts;
+    let api = Api::new(ApiParts {
+        registry: parts.registry.clone(),
+        parking: parts.parking.clone(),
+        broker: parts.broker.clone(),
+        store: std::sync::Arc::clone(&parts.store),
+        subscriptions: None,
+        metrics: None,
+        tokens: installation.settings.api.tokens.clone(),
+        event_bytes_max: installation.settings.worker.event_bytes_max,
+    });
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port is free");
+    let base_url = format!("http://{}", listener.local_addr().expect("it has an address"));
+    let stop = CancellationToken::new();
+    #[expect(clippy::disallowed_methods, reason = "aborted when dropped")]
+    let serving = tokio::spawn(api::serve(listener, api, stop.clone()));
+    Running {
+        base_url,
+        installation,
+        stop,
+        client: client().build().expect("a client can be built"),
+        serving: AbortOnDropHandle::new(serving),
+    }
+}
+
+fn client() -> ClientBuilder {
+    // Another test may have been first.
+    let _installed = rustls::crypto::ring::default_provider().install_default();
+    Client::builder().timeout(PATIENCE)
+}
+
+impl Running {
+    fn request(&self, method: Method, path: &str) -> reqwest::RequestBuilder {
+        self.client.request(method, format!("{}{path}", self.base_url))
+    }
+
+    async fn get(&self, path: &str) -> Answer {
+        Answer::of(self.request(Method::GET, path).send().await.expect("an answer")).await
+    }
+
+    async fn delete(&self, path: &str) -> Answer {
+        Answer::of(self.request(Method::DELETE, path).send().await.expect("an answer")).await
+    }
+
+    async fn post(&self, path: &str, body: &Value) -> Answer {
+        self.send(Method::POST, path, body.to_string()).await
+    }
+
+    async fn patch(&self, path: &str, body: &Value) -> Answer {
+        self.send(Method::PATCH, path, body.to_string()).await
+    }
+
+    async fn send(&self, method: Method, path: &str, body: impl Into<reqwest::Body>) -> Answer {
+        let request = self.request(method, path).header("content-type", "application/json");
+        Answer::of(request.body(body).send().await.expect("an answer")).await
+    }
+
+    /// Stops as the service does; how long that took.
+    async fn stopped(self) -> Duration {
+        let begin = tokio::time::Instant::now();
+        self.stop.cancel();
+        tokio::time::timeout(PATIENCE, self.serving)
+            .await
+            .expect("it stops in time")
+            .expect("it does not panic");
+        begin.elapsed()
+    }
+}
+
+impl Answer {
+    async fn of(response: Response) -> Self {
+        let (status, headers) = (response.status().as_u16(), response.headers().clone());
+        let body = response.bytes().await.expect("a complete answer");
+        let answer =
+            Self { status, headers, body: serde_json::from_slice(&body).unwrap_or_default() };
+        assert_eq!(answer.header("x-content-type-options"), Some("nosniff"));
+        assert_eq!(answer.header("cache-control"), Some("no-store"));
+        if status >= 400 {
+            answer.assert_is_problem();
+        }
+        answer
+    }
+
+    fn assert_is_problem(&self) {
+        let Self { status, body, .. } = self;
+        assert_eq!(self.header("content-type"), Some("application/problem+json"), "{body}");
+        assert_eq!(body.get("status"), Some(&Value::from(*status)), "{body}");
+        for member in ["type", "title", "detail"] {
+            let text = body.get(member).and_then(Value::as_str);
+            assert!(text.is_some_and(|text| !text.is_empty()), "{body}");
+        }
+    }
+
+    fn header(&self, name: &str) -> Option<&str> {
+        self.headers.get(name).and_then(|value| value.to_str().ok())
+    }
+
+    /// Panics with the body unless this is the status.
+    fn expect(self, status: u16) -> Self {
+        assert_eq!(self.status, status, "{}", self.body);
+        self
+    }
+
+    /// The one field that a 400 names.
+    fn field(&self) -> &str {
+        assert_eq!(self.status, 400, "{}", self.body);
+        let text = |pointer| self.body.pointer(pointer).and_then(Value::as_str);
+        assert!(text("/errors/0/message").is_some_and(|message| !message.is_empty()));
+        assert_eq!(self.body.pointer("/errors/1"), None, "{}", self.body);
+        text("/errors/0/field").expect("a field")
+    }
+}

@@ -1,0 +1,143 @@
+//! Subscriptions can be made, found, changed and removed; what is wrong is named.
+
+use serde_json::{Value, json};
+
+use super::start;
+
+fn draft(number: u32) -> Value {
+    json!({"url": format!("https://example.com/{number}"), "topics": ["order.*"]})
+}
+
+#[tokio::test]
+async fn a_subscription_lives_from_post_to_delete() {
+    let running = start().await;
+    let draft = json!({
+        "url": "https://example.com/hook",
+        "topics": ["PROJ.UPDATE"],
+        "filters": [{"fieldName": "name", "fieldValue": "x", "comparison": "contains"}],
+        "auth_token": "0123456789",
+        "headers": {"X-Team": "payroll"},
+        "schedule": "fast",
+    });
+    let made = running.post("/v1/subscriptions", &draft).await.expect(201);
+    assert!(made.body["secret"].as_str().expect("a secret").starts_with("whsec_"));
+    assert_eq!(made.body["auth_token"], "****6789");
+    let path = made.headers["location"].to_str().expect("text");
+    assert_eq!(path, format!("/v1/subscriptions/{}", made.body["id"].as_str().expect("an id")));
+
+    let shown = running.get(path).await.expect(200).body;
+    assert_eq!(shown["url"], "https://example.com/hook");
+    assert_eq!(shown["headers"], json!({"x-team": "****"}));
+    assert_eq!(shown["secrets"], json!(["****"]));
+    assert_eq!(shown["secret"], Value::Null, "a secret is shown once");
+
+    let changes = json!({"topics": ["PROJ.#"], "schedule": null});
+    let after = running.patch(path, &changes).await.expect(200).body;
+    assert_eq!(after["topics"], json!(["PROJ.#"]));
+    assert_eq!(after["schedule"], Value::Null);
+    assert_eq!(after["auth_token"], "****6789");
+    assert_eq!(running.get(path).await.expect(200).body, after);
+
+    let removed = running.delete(path).await.expect(204);
+    assert_eq!(removed.body, Value::Null);
+    running.get(path).await.expect(404);
+    running.patch(path, &changes).await.expect(404);
+    running.delete(path).await.expect(404);
+}
+
+#[tokio::test]
+async fn secrets_that_were_given_are_not_shown() {
+    let running = start().await;
+    let mut draft = draft(1);
+    draft["secrets"] = json!(["whsec_MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIz"]);
+    let made = running.post("/v1/subscriptions", &draft).await.expect(201).body;
+    assert_eq!(made.get("secret"), None);
+    assert_eq!(made["secrets"], json!(["****"]));
+}
+
+#[tokio::test]
+async fn pages_hold_every_subscription_once() {
+    let running = start().await;
+    let mut made = Vec::new();
+    for number in 0..5 {
+        let answer = running.post("/v1/subscriptions", &draft(number)).await.expect(201);
+        made.push(answer.body["id"].clone());
+    }
+
+    let mut listed = Vec::new();
+    let mut sizes = Vec::new();
+    let mut path = "/v1/subscriptions?limit=2".to_owned();
+    loop {
+        let page = running.get(&path).await.expect(200).body;
+        assert_eq!(page.get("corrupt"), None);
+        let subscriptions = page["subscriptions"].as_array().expect("a list");
+        sizes.push(subscriptions.len());
+        listed.extend(subscriptions.iter().map(|subscription| subscription["id"].clone()));
+        let Some(next) = page["next"].as_str() else { break };
+        path = format!("/v1/subscriptions?limit=2&after={next}");
+    }
+    assert_eq!(listed, made);
+    assert_eq!(sizes, [2, 2, 1]);
+    let all = running.get("/v1/subscriptions").await.expect(200).body;
+    assert_eq!(all["subscriptions"].as_array().map(Vec::len), Some(5));
+    assert_eq!(all["next"], Value::Null);
+}
+
+#[tokio::test]
+async fn the_same_wish_twice_names_the_first_one() {
+    let running = start().await;
+    let first = running.post("/v1/subscriptions", &draft(1)).await.expect(201).body;
+    let other = running.post("/v1/subscriptions", &draft(2)).await.expect(201).body;
+
+    let mut again = draft(1);
+    again["description"] = json!("other");
+    let problem = running.post("/v1/subscriptions", &again).await.expect(409).body;
+    assert_eq!(problem["existing"], first["id"]);
+    let detail = problem["detail"].as_str().expect("a detail");
+    assert!(detail.contains(first["id"].as_str().expect("an id")), "{detail}");
+
+    let path = format!("/v1/subscriptions/{}", other["id"].as_str().expect("an id"));
+    let changes = json!({"url": "https://example.com/1"});
+    let problem = running.patch(&path, &changes).await.expect(409).body;
+    assert_eq!(problem["existing"], first["id"]);
+    assert_eq!(running.get(&path).await.body["url"], "https://example.com/2");
+}
+
+#[tokio::test]
+async fn wrong_fields_are_named() {
+    let running = start().await;
+    let made = running.post("/v1/subscriptions", &draft(1)).await.expect(201);
+    let path = made.headers["location"].to_str().expect("text");
+    let filter =
+        |comparison| json!([{"fieldName": "name", "fieldValue": "x", "comparison": comparison}]);
+    let old_state = json!([
+        {"fieldName": "n", "fieldValue": "x", "comparison": "eq", "state": "oldState"}
+    ]);
+    for (changes, field) in [
+        (json!({"url": "nowhere"}), "url"),
+        (json!({"url": 7}), "url"),
+        (json!({"topics": []}), "topics"),
+        (json!({"topics": ["a", "b*"]}), "topics[1]"),
+        (json!({"topics": ["a", 2]}), "topics[1]"),
+        (json!({"filters": filter("equals")}), "filters[0].comparison"),
+        (json!({"topics": ["PROJ.CREATE"], "filters": old_state}), "filters[0].state"),
+        (json!({"filter_connector": "XOR"}), "filter_connector"),
+        (json!({"secrets": ["whsec_AAAA"]}), "secrets[0]"),
+        (json!({"headers": {"Host": "x"}}), "headers.host"),
+        (json!({"headers": {"x-count": 1}}), "headers.x-count"),
+        (json!({"schedule": "slow"}), "schedule"),
+        (json!({"colour": "red"}), "colour"),
+    ] {
+        let mut whole = draft(2);
+        for (name, value) in changes.as_object().expect("an object") {
+            whole[name] = value.clone();
+        }
+        assert_eq!(running.post("/v1/subscriptions", &whole).await.field(), field, "{whole}");
+        assert_eq!(running.patch(path, &changes).await.field(), field, "{changes}");
+    }
+    assert_eq!(running.post("/v1/subscriptions", &json!({})).await.field(), "url");
+    assert_eq!(running.patch(path, &json!({"url": null})).await.field(), "url");
+    assert_eq!(running.patch(path, &json!([])).await.field(), "body");
+    let listed = running.get("/v1/subscriptions").await.body;
+    assert_eq!(listed["subscriptions"].as_array().map(Vec::len), Some(1));
+}
