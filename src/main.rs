@@ -1,3 +1,18 @@
-//! The `homing` program.
+//! The `homing` program: a runtime around [`homing::cli`].
 
-fn main() {}
+use std::process::ExitCode;
+
+use homing::cli::{self, Output};
+
+fn main() -> ExitCode {
+    let (mut stdout, mut stderr) = (std::io::stdout(), std::io::stderr());
+    let mut output = Output::of_process(&mut stdout, &mut stderr);
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => return cli::not_started(&error, &mut output),
+    };
+    let code = runtime.block_on(cli::main(std::env::args_os(), &mut output));
+    // Standard input cannot be given up while it is read; waiting for it would wait for a key.
+    runtime.shutdown_background();
+    code
+}

@@ -34,7 +34,11 @@ impl Broker {
     ///
     /// [`BrokerError`]: they learn of it later, when they look by themselves.
     pub async fn announce(&self, change: Change) -> Result<(), BrokerError> {
-        let channel = self.channels.get().await?;
+        let step = "waiting for a channel".to_owned();
+        let deadline = self.confirm_deadline;
+        let channel = tokio::time::timeout(deadline, self.channels.get())
+            .await
+            .map_err(|_elapsed| BrokerError::TimedOut { step, deadline })??;
         let exchange = self.topology().names().control();
         let published = channel.basic_publish(
             exchange.into(),

@@ -120,6 +120,7 @@ impl Broker {
         self.consuming.close().await;
         self.publishing.close().await;
         self.tasks.close();
-        self.tasks.wait().await;
+        // They end with the connections; not worth waiting for one that does not.
+        let _ended = tokio::time::timeout(error::ROUND_TRIP_DEADLINE, self.tasks.wait()).await;
     }
 }

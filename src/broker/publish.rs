@@ -96,10 +96,18 @@ impl Broker {
     /// Publishes until the broker owns the message, however long that takes. A copy that was taken
     /// without our learning of it becomes a duplicate.
     ///
+    /// # Errors
+    ///
+    /// [`BrokerError::Closed`]: homing is stopping; the original must not be acked.
+    ///
     /// # Cancel safety
     ///
     /// As [`publish`](Self::publish).
-    pub async fn publish_until_confirmed(&self, message: &Outgoing, route: Route) {
+    pub async fn publish_until_confirmed(
+        &self,
+        message: &Outgoing,
+        route: Route,
+    ) -> Result<(), BrokerError> {
         let mut pauses = ExponentialBuilder::default()
             .with_min_delay(Duration::from_millis(100))
             .with_max_delay(Duration::from_secs(5))
@@ -107,9 +115,13 @@ impl Broker {
             .with_jitter()
             .build();
         while let Err(error) = self.publish(message, route).await {
+            if self.closing.is_cancelled() {
+                return Err(BrokerError::Closed);
+            }
             warn!(event.id = message.id, error = error.told(), "broker.publish_failed");
             tokio::time::sleep(pauses.next().unwrap_or(Duration::from_secs(5))).await;
         }
+        Ok(())
     }
 
     async fn publish_once(

@@ -1,1 +1,159 @@
-//! stub
+//! The program's commands.
+//!
+//! A file per command; each reads its arguments, asks the layers below, and writes to the
+//! [`Output`] that it is given: the answer to standard output, as text for people or (`--json`) as
+//! one JSON document for programs; errors, each on one line that begins with `homing: `, and
+//! progress to standard error. What the exit code says is listed in `homing help`.
+//!
+//! No command waits for ever: `run` alone keeps trying a broker that cannot be reached.
+
+use std::{ffi::OsString, io, process::ExitCode};
+
+use clap::{CommandFactory, Parser, Subcommand, error::ErrorKind};
+
+mod completions;
+mod config;
+mod failure;
+mod globals;
+mod output;
+mod parked;
+mod progress;
+mod publish;
+mod run;
+mod schedule;
+mod status;
+mod subscriptions;
+mod table;
+mod topology;
+mod words;
+
+use self::{
+    failure::{Exit, Failure},
+    globals::Globals,
+};
+
+pub use self::output::Output;
+
+const EXAMPLES: &str = "\
+Examples:
+  homing run
+  echo '{\"topic\":\"order.paid\",\"data\":{\"id\":7}}' | homing publish
+  homing subscriptions add --url https://example.com/hook --topic 'order.*'
+  homing parked replay --reason exhausted --dry-run
+  homing status
+
+Exit codes: 0 done; 1 failed; 2 wrong usage or settings; 3 a check found something wrong.
+Settings: the defaults (`homing config`) < homing.toml < HOMING__SECTION__KEY < flags.";
+
+/// Durable webhook delivery on `RabbitMQ`.
+#[derive(Parser)]
+#[command(name = "homing", version, about = "Durable webhook delivery on RabbitMQ")]
+#[command(after_help = EXAMPLES, max_term_width = 100)]
+#[command(subcommand_required = true)]
+struct Cli {
+    #[command(flatten)]
+    globals: Globals,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Deliver events and answer the HTTP API until SIGTERM or Ctrl-C
+    Run(run::Arguments),
+    /// Publish events, each confirmed by the broker
+    Publish(publish::Arguments),
+    /// Say who wants which events
+    #[command(subcommand, visible_alias = "subs")]
+    Subscriptions(subscriptions::Command),
+    /// Look at what was given up, send it again, drop it
+    #[command(subcommand)]
+    Parked(parked::Command),
+    /// Print when a failed delivery is tried again
+    Schedule(schedule::Arguments),
+    /// Compare queues and exchanges with what they should be, and make them
+    #[command(subcommand)]
+    Topology(topology::Command),
+    /// Show broker, store and queues
+    Status(status::Arguments),
+    /// Print every setting with its default and what it means
+    Config(config::Arguments),
+    /// Print a script that completes commands in a shell
+    Completions(completions::Arguments),
+}
+
+/// Runs the program with these arguments, the first of which is its name.
+///
+/// # Cancel safety
+///
+/// As the command: `publish` and `parked replay` may leave a message both sent and kept.
+pub async fn main(
+    arguments: impl IntoIterator<Item = OsString>,
+    output: &mut Output<'_>,
+) -> ExitCode {
+    let arguments: Vec<_> = arguments.into_iter().collect();
+    let ended = match Cli::try_parse_from(&arguments) {
+        Ok(cli) if cli.globals.has_lost_some(&arguments) => {
+            let text = "give every --set in one place, before the command or behind it";
+            Err(Failure::Usage(text.to_owned()))
+        }
+        Ok(cli) => {
+            output.json = cli.globals.json;
+            Box::pin(dispatch(cli, output)).await
+        }
+        Err(error) => not_parsed(&error, output),
+    };
+    ended.unwrap_or_else(|failure| tell(&failure, output)).into()
+}
+
+/// The program could not even begin: says so.
+pub fn not_started(error: &io::Error, output: &mut Output<'_>) -> ExitCode {
+    output.tell(format_args!("cannot start: {error}"));
+    Exit::Failed.into()
+}
+
+async fn dispatch(cli: Cli, output: &mut Output<'_>) -> Result<Exit, Failure> {
+    let globals = cli.globals;
+    match cli.command {
+        Command::Run(arguments) => run::run(&globals, &arguments, output).await,
+        Command::Publish(arguments) => publish::run(&globals, arguments, output).await,
+        Command::Subscriptions(command) => subscriptions::run(&globals, command, output).await,
+        Command::Parked(command) => parked::run(&globals, command, output).await,
+        Command::Schedule(arguments) => schedule::run(&globals, &arguments, output),
+        Command::Topology(command) => topology::run(&globals, &command, output).await,
+        Command::Status(_) => status::run(&globals, output).await,
+        Command::Config(_) => config::run(output),
+        Command::Completions(arguments) => completions::run(&arguments, output),
+    }
+}
+
+fn tell(failure: &Failure, output: &mut Output<'_>) -> Exit {
+    let exit = failure.exit();
+    if exit != Exit::Done {
+        output.tell(failure.told());
+    }
+    exit
+}
+
+/// Help that was asked for is an answer; everything else is wrong usage.
+fn not_parsed(error: &clap::Error, output: &mut Output<'_>) -> Result<Exit, Failure> {
+    let text = error.render();
+    let kind = error.kind();
+    if matches!(kind, ErrorKind::DisplayHelp | ErrorKind::DisplayVersion) {
+        let shown = if output.colours() { text.ansi().to_string() } else { text.to_string() };
+        output.text(&shown)?;
+        Ok(Exit::Done)
+    } else if kind == ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand {
+        output.aside(text.to_string().trim_end());
+        Ok(Exit::Misused)
+    } else {
+        Err(Failure::Usage(failure::usage_text(error)))
+    }
+}
+
+fn command() -> clap::Command {
+    Cli::command()
+}
+
+#[cfg(test)]
+mod tests;

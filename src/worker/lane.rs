@@ -76,7 +76,11 @@ async fn session(
         Lane::Retry => names.retry(),
     };
     let prefetch = context.settings.lane_in_flight_max();
-    let consuming = context.broker.consume(&queue, prefetch);
+    let consuming = async {
+        // A queue that somebody deleted would fail every session.
+        context.broker.restore_topology().await?;
+        context.broker.consume(&queue, prefetch).await
+    };
     let Some(consumer) = stop.run_until_cancelled(consuming).await else { return Ok(()) };
     let mut consumer = consumer?;
     events::lane_started(&queue, prefetch);
@@ -85,7 +89,7 @@ async fn session(
     let abort = CancellationToken::new();
     let taking = take_all(context, lane, permits, (&mut consumer, &tasks, &abort));
     let stopped = stop.run_until_cancelled(taking).await.is_none();
-    drain(context, consumer, stopped, (tasks, abort)).await
+    drain(context, lane, consumer, stopped, (tasks, abort)).await
 }
 
 /// Starts the work of every message that comes. Cancelled, it gives back what it holds.
@@ -111,6 +115,7 @@ async fn take_all(
 /// is nobody to answer; what is in flight ends by itself and is remembered.
 async fn drain(
     context: &Context,
+    lane: Lane,
     consumer: Consumer,
     stopped: bool,
     (tasks, abort): (TaskTracker, CancellationToken),
@@ -119,7 +124,10 @@ async fn drain(
     if !stopped {
         return Ok(());
     }
-    consumer.stop().await?;
+    if let Err(error) = consumer.stop().await {
+        // Lost just now: nobody sends more, and what is in flight may end all the same.
+        events::lane_ended(lane.name(), true, Some(error.told()));
+    }
     events::lane_draining(tasks.len());
     if tokio::time::timeout(context.settings.drain_grace, tasks.wait()).await.is_err() {
         events::lane_gave_back(tasks.len());

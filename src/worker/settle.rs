@@ -1,6 +1,6 @@
 //! Handing on and answering: the only place where a message is acked.
 
-use futures_util::{StreamExt, stream};
+use futures_util::{StreamExt, TryStreamExt, stream};
 
 use crate::broker::{Broker, Outgoing, Receipt, Route};
 
@@ -16,16 +16,20 @@ const COPIES_AT_ONCE: usize = 16;
 /// | ack           | gone          | in place  | as intended                                |
 ///
 /// Returns when the broker owns every copy, however long that takes: giving the original back
-/// instead would repeat the attempt at once, for as long as the broker takes no messages.
+/// instead would repeat the attempt at once, for as long as the broker takes no messages. Only
+/// where homing stops meanwhile, the original goes back.
 ///
 /// # Cancel safety
 ///
 /// Dropped before the end, the original is given back; copies may have been taken.
 pub(super) async fn settle(broker: &Broker, onward: Vec<(Outgoing, Route)>, receipt: Receipt) {
-    stream::iter(onward)
-        .for_each_concurrent(COPIES_AT_ONCE, |(message, route)| async move {
-            broker.publish_until_confirmed(&message, route).await;
+    let handed_on = stream::iter(onward)
+        .map(Ok)
+        .try_for_each_concurrent(COPIES_AT_ONCE, |(message, route)| async move {
+            broker.publish_until_confirmed(&message, route).await
         })
         .await;
-    receipt.settle();
+    if handed_on.is_ok() {
+        receipt.settle();
+    }
 }

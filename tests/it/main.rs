@@ -8,6 +8,7 @@ mod support;
 mod addresses;
 mod api;
 mod bad_input;
+mod cli;
 mod crashes;
 mod delivers;
 mod drains;

@@ -1,0 +1,28 @@
+//! `homing completions`
+
+use clap_complete::Shell;
+
+use super::{
+    Output,
+    failure::{Exit, Failure},
+};
+
+const EXAMPLES: &str = "\
+Examples:
+  homing completions bash > /etc/bash_completion.d/homing
+  homing completions zsh > ~/.zfunc/_homing
+  homing completions fish > ~/.config/fish/completions/homing.fish";
+
+#[derive(clap::Args)]
+#[command(after_help = EXAMPLES)]
+pub(super) struct Arguments {
+    /// For which shell
+    shell: Shell,
+}
+
+pub(super) fn run(arguments: &Arguments, output: &mut Output<'_>) -> Result<Exit, Failure> {
+    let mut script = Vec::new();
+    clap_complete::generate(arguments.shell, &mut super::command(), "homing", &mut script);
+    output.bytes(&script)?;
+    Ok(Exit::Done)
+}

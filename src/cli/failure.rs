@@ -1,0 +1,230 @@
+//! Why a command fails, how that is told, and what it means to scripts.
+
+use std::{io, process::ExitCode};
+
+use crate::{
+    broker::error::BrokerError,
+    config::SettingsError,
+    domain::subscription::FieldError,
+    endpoint::{EndpointSetupError, RequestError},
+    registry::RegistryError,
+    report::Chain,
+    service::ServiceError,
+    store::StoreError,
+};
+
+/// How a command ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Exit {
+    /// 0: done.
+    Done,
+    /// 1: failed, wholly or in part; told on standard error.
+    Failed,
+    /// 2: wrong usage or settings; nothing was done.
+    Misused,
+    /// 3: looked, and found something wrong.
+    Unsound,
+}
+
+impl From<Exit> for ExitCode {
+    fn from(exit: Exit) -> Self {
+        Self::from(match exit {
+            Exit::Done => 0,
+            Exit::Failed => 1,
+            Exit::Misused => 2,
+            Exit::Unsound => 3,
+        })
+    }
+}
+
+/// Why a command did not do its part.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Failure {
+    /// The arguments contradict each other or cannot be read.
+    #[error("{0}")]
+    Usage(String),
+    /// The settings cannot be read or make no sense.
+    #[error(transparent)]
+    Settings(SettingsError),
+    /// A field of a subscription is wrong.
+    #[error(transparent)]
+    Field(FieldError),
+    /// The parts of the program cannot be set up.
+    #[error(transparent)]
+    Service(ServiceError),
+    /// The broker did not do its part.
+    #[error(transparent)]
+    Broker(BrokerError),
+    /// The store did not do its part.
+    #[error(transparent)]
+    Store(StoreError),
+    /// The subscription was not made, changed or found.
+    #[error(transparent)]
+    Registry(RegistryError),
+    /// No request can be made from this machine.
+    #[error("endpoints cannot be called")]
+    Endpoints(#[source] EndpointSetupError),
+    /// There was no attempt; the endpoint saw nothing.
+    #[error("no request was made")]
+    Request(#[source] RequestError),
+    /// Metrics cannot be kept.
+    #[error("metrics cannot be kept")]
+    Metrics(#[source] metrics_exporter_prometheus::BuildError),
+    /// A file, or standard input.
+    #[error("cannot read {what}")]
+    Read {
+        /// As the person named it.
+        what: String,
+        /// What the operating system says.
+        #[source]
+        source: io::Error,
+    },
+    /// A file that is written.
+    #[error("cannot write {what}")]
+    Write {
+        /// As the person named it.
+        what: String,
+        /// What the operating system says.
+        #[source]
+        source: io::Error,
+    },
+    /// Standard output.
+    #[error("cannot write to standard output")]
+    Output(#[source] io::Error),
+    /// Signals cannot be received.
+    #[error("cannot wait for signals")]
+    Signals(#[source] io::Error),
+    /// What was asked for is not there.
+    #[error("{0}")]
+    NotFound(String),
+    /// A second signal came before everything was finished.
+    #[error(
+        "stopped at once by a second signal; what was in flight is with the broker and comes again"
+    )]
+    Interrupted,
+}
+
+impl Failure {
+    /// What scripts are told. A reader of our output that has read enough is no failure.
+    pub(super) fn exit(&self) -> Exit {
+        match self {
+            Self::Usage(_)
+            | Self::Settings(_)
+            | Self::Field(_)
+            | Self::Service(ServiceError::Settings(_))
+            | Self::Registry(RegistryError::Field(_)) => Exit::Misused,
+            Self::Output(error) if error.kind() == io::ErrorKind::BrokenPipe => Exit::Done,
+            Self::Service(_)
+            | Self::Broker(_)
+            | Self::Store(_)
+            | Self::Registry(_)
+            | Self::Endpoints(_)
+            | Self::Request(_)
+            | Self::Metrics(_)
+            | Self::Read { .. }
+            | Self::Write { .. }
+            | Self::Output(_)
+            | Self::Signals(_)
+            | Self::NotFound(_)
+            | Self::Interrupted => Exit::Failed,
+        }
+    }
+
+    /// The error with all its causes and what to do about it, on one line.
+    pub(super) fn told(&self) -> String {
+        let mut text = one_line(&Chain(self).to_string());
+        if let Some(advice) = self.advice() {
+            text.push_str("; ");
+            text.push_str(advice);
+        }
+        text
+    }
+
+    /// What to do, where the error does not say so itself.
+    fn advice(&self) -> Option<&'static str> {
+        match self {
+            Self::Settings(SettingsError::Read(_))
+            | Self::Service(ServiceError::Settings(SettingsError::Read(_))) => {
+                Some("`homing config` lists every key")
+            }
+            Self::Registry(RegistryError::NotFound { .. }) => {
+                Some("`homing subscriptions list` shows those that there are")
+            }
+            Self::Registry(RegistryError::Duplicate { .. }) => {
+                Some("keep that one, or remove it first")
+            }
+            Self::Broker(BrokerError::TimedOut { .. } | BrokerError::Step { .. }) => {
+                Some("`homing status` shows how the broker is")
+            }
+            Self::Usage(_)
+            | Self::Settings(_)
+            | Self::Field(_)
+            | Self::Service(_)
+            | Self::Broker(_)
+            | Self::Store(_)
+            | Self::Registry(_)
+            | Self::Endpoints(_)
+            | Self::Request(_)
+            | Self::Metrics(_)
+            | Self::Read { .. }
+            | Self::Write { .. }
+            | Self::Output(_)
+            | Self::Signals(_)
+            | Self::NotFound(_)
+            | Self::Interrupted => None,
+        }
+    }
+}
+
+/// Some libraries draw their errors over several lines, with bars and arrows.
+pub(super) fn one_line(text: &str) -> String {
+    let drawing =
+        |line: &&str| line.is_empty() || line.chars().all(|c| matches!(c, '|' | '^' | ' '));
+    let mut joined = String::new();
+    for line in text.lines().map(|line| line.trim_start_matches(['|', ' ']).trim_end()) {
+        if drawing(&line) {
+            continue;
+        }
+        if !joined.is_empty() {
+            joined.push_str(if joined.ends_with(':') { " " } else { "; " });
+        }
+        joined.push_str(line);
+    }
+    joined
+}
+
+/// What clap has to say, on one line; where to read more follows.
+pub(super) fn usage_text(error: &clap::Error) -> String {
+    let rendered = error.render().to_string();
+    let before = |text: String, mark: &str| {
+        text.split_once(mark).map(|(head, _)| head.to_owned()).unwrap_or(text)
+    };
+    let text = before(before(rendered, "\nUsage:"), "\nFor more information");
+    let text = one_line(text.trim_start_matches("error: "));
+    format!("{text}; `homing help` and `homing help COMMAND` say more")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Settings;
+
+    #[test]
+    fn drawings_become_one_line() {
+        let error = Settings::from_toml("[broker]\nurl = \n").unwrap_err();
+        insta::assert_snapshot!(Failure::Settings(error).told(), @"the settings cannot be read: TOML parse error at line 2, column 7; 2 | url =; string values must be quoted, expected literal string; `homing config` lists every key");
+    }
+
+    #[test]
+    fn a_misspelt_key_is_told_by_name_and_is_wrong_usage() {
+        let error = Failure::Settings(Settings::from_toml("[broker]\nurll = \"x\"").unwrap_err());
+        insta::assert_snapshot!(error.told(), @"the settings cannot be read: unknown field `urll`, expected one of `url`, `prefix`, `connect_deadline`, `heartbeat`, `confirm_deadline`, `publish_channels`, `new_queue_wait` for key `broker`; `homing config` lists every key");
+        assert_eq!(error.exit(), Exit::Misused);
+    }
+
+    #[test]
+    fn a_reader_that_has_read_enough_is_no_failure() {
+        let error = Failure::Output(io::ErrorKind::BrokenPipe.into());
+        assert_eq!(error.exit(), Exit::Done);
+    }
+}

@@ -1,0 +1,117 @@
+//! What every command takes: which settings are in force, and how much is said.
+
+use std::{ffi::OsString, path::PathBuf};
+
+use clap::ArgAction;
+
+use super::failure::Failure;
+use crate::{
+    broker::{Broker, topology::Topology},
+    config::{LogSettings, Settings},
+    report::Chain,
+    service::Parts,
+    store::StoreError,
+    telemetry,
+};
+
+#[derive(clap::Args)]
+#[command(next_help_heading = "Options of every command")]
+pub(super) struct Globals {
+    /// Settings file; without it homing.toml, where it exists
+    #[arg(long, global = true, env = "HOMING_CONFIG", hide_env = true, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Change one setting; may be repeated
+    #[arg(long, global = true, value_name = "KEY=VALUE", value_parser = key_and_value)]
+    #[arg(help = "Change one setting, e.g. worker.in_flight_max=64; may be repeated")]
+    set: Vec<(String, String)>,
+    /// The broker, short for --set broker.url=URL
+    #[arg(long, global = true, value_name = "URL")]
+    broker: Option<String>,
+    /// The store, short for --set store.url=URL
+    #[arg(long, global = true, value_name = "URL")]
+    store: Option<String>,
+    /// Answer with one JSON document
+    #[arg(long, global = true)]
+    pub(super) json: bool,
+    /// Log more to standard error; twice: still more
+    #[arg(short, long, global = true, action = ArgAction::Count, conflicts_with = "quiet")]
+    verbose: u8,
+    /// Log nothing
+    #[arg(short, long, global = true)]
+    quiet: bool,
+}
+
+fn key_and_value(text: &str) -> Result<(String, String), String> {
+    text.split_once('=')
+        .filter(|(key, _)| key.contains('.'))
+        .map(|(key, value)| (key.trim().to_owned(), value.trim().to_owned()))
+        .ok_or_else(|| "write it as section.key=value".to_owned())
+}
+
+impl Globals {
+    /// Whether there were settings both before the command and behind it, of which clap keeps only
+    /// the latter.
+    pub(super) fn has_lost_some(&self, arguments: &[OsString]) -> bool {
+        let is_set = |text: &&OsString| {
+            text.as_encoded_bytes()
+                .strip_prefix(b"--set")
+                .is_some_and(|rest| rest.is_empty() || rest.starts_with(b"="))
+        };
+        let options = arguments.iter().take_while(|text| *text != "--");
+        options.filter(is_set).count() > self.set.len()
+    }
+
+    /// The settings in force.
+    pub(super) fn settings(&self) -> Result<Settings, Failure> {
+        let mut overrides: Vec<_> =
+            self.set.iter().map(|(key, value)| (key.as_str(), value.clone())).collect();
+        overrides.extend(self.broker.clone().map(|url| ("broker.url", url)));
+        overrides.extend(self.store.clone().map(|url| ("store.url", url)));
+        Settings::load(self.config.as_deref(), &overrides).map_err(Failure::Settings)
+    }
+
+    /// The settings in force, and warnings on standard error from now on.
+    pub(super) fn settings_of_command(&self) -> Result<Settings, Failure> {
+        let settings = self.settings()?;
+        self.log(&settings, "homing=warn")?;
+        Ok(settings)
+    }
+
+    /// Turns on logging; where nothing is said of it, at `level`.
+    pub(super) fn log(&self, settings: &Settings, level: &str) -> Result<(), Failure> {
+        let level = match (self.quiet, self.verbose) {
+            (true, _) => "off",
+            (false, 0) => level,
+            (false, 1) => &settings.log.level,
+            (false, _) => "debug",
+        };
+        let log = LogSettings { format: settings.log.format, level: level.to_owned() };
+        telemetry::init(&log).map_err(Failure::Settings)
+    }
+
+    /// All parts; nothing is connected yet.
+    pub(super) async fn parts(&self) -> Result<Parts, Failure> {
+        let settings = self.settings_of_command()?;
+        Parts::open(settings).await.map_err(Failure::Service)
+    }
+
+    /// The broker alone, connected: a command that needs no store opens none.
+    pub(super) async fn connected_broker(&self) -> Result<(Settings, Broker), Failure> {
+        let settings = self.settings_of_command()?;
+        let schedules = settings.schedule.schedules().map_err(Failure::Settings)?;
+        let topology = Topology::new(&settings.broker.prefix, schedules.waits());
+        let broker = Broker::new(&settings.broker, topology).map_err(Failure::Settings)?;
+        broker.connect().await.map_err(Failure::Broker)?;
+        Ok((settings, broker))
+    }
+}
+
+/// Remembers the queues that connecting may create, so that they are found when no schedule needs
+/// them any more.
+pub(super) async fn remember_queues(parts: &Parts) -> Result<(), StoreError> {
+    let queues = parts.broker.topology().queues();
+    let names: Vec<_> = queues.into_iter().map(|queue| queue.name).collect();
+    parts.store.remember_queues(&names).await.inspect_err(|error| {
+        tracing::warn!(error = %Chain(error), "topology.not_remembered");
+    })
+}

@@ -1,0 +1,160 @@
+//! `homing parked list` and `show`
+
+use serde_json::{Map, Value};
+
+use super::{export, filters::Filters};
+use crate::{
+    cli::{
+        Output,
+        failure::{Exit, Failure},
+        table::Rows,
+    },
+    domain::time::UnixMillis,
+    parking::{Entry, Listing, Parking, Selection},
+};
+
+#[derive(clap::Args)]
+pub(in crate::cli) struct ListArguments {
+    #[command(flatten)]
+    filters: Filters,
+    /// How many at most
+    #[arg(long, default_value_t = 100)]
+    limit: usize,
+}
+
+impl ListArguments {
+    pub(super) fn check(self) -> Result<List, Failure> {
+        Ok(List { selection: self.filters.selection()?, limit: self.limit })
+    }
+}
+
+/// `homing parked list`
+pub(super) struct List {
+    selection: Selection,
+    limit: usize,
+}
+
+impl List {
+    pub(super) async fn run(
+        self,
+        parking: &Parking,
+        output: &mut Output<'_>,
+    ) -> Result<Exit, Failure> {
+        let listing = parking.list(&self.selection, self.limit).await.map_err(Failure::Broker)?;
+        if output.json {
+            output.document(&listing)?;
+        } else {
+            write(&listing, output)?;
+        }
+        Ok(Exit::Done)
+    }
+}
+
+fn write(listing: &Listing, output: &mut Output<'_>) -> Result<(), Failure> {
+    let Listing { entries, scanned, total } = listing;
+    if !entries.is_empty() {
+        let header = ["PARKED", "REASON", "TOPIC", "EVENT", "SUBSCRIPTION", "ATTEMPTS", "LAST"];
+        let mut rows = Rows::new(output, &header);
+        for entry in entries {
+            rows.add(row(entry));
+        }
+        rows.write(output, &[5])?;
+    }
+    output.aside(format_args!("{} shown, {scanned} of {total} parked looked at", entries.len()));
+    Ok(())
+}
+
+fn row(entry: &Entry) -> [String; 7] {
+    [
+        entry.parked_ms.map(to_seconds).unwrap_or_default(),
+        entry.reason.to_string(),
+        entry.topic.clone().unwrap_or_default(),
+        entry.event_id.clone(),
+        entry.subscription_id.map(|id| id.to_string()).unwrap_or_default(),
+        entry.attempts.to_string(),
+        entry.last_outcome.clone().unwrap_or_default(),
+    ]
+}
+
+/// Fractions of a second are of no use in a list.
+fn to_seconds(instant: UnixMillis) -> String {
+    let text = instant.to_string();
+    text.split_once('.').map(|(seconds, _)| format!("{seconds}Z")).unwrap_or(text)
+}
+
+#[derive(clap::Args)]
+pub(in crate::cli) struct Arguments {
+    /// The event's id
+    event: String,
+    /// How many of its messages at most; there may be one for each subscription
+    #[arg(long, default_value_t = 100)]
+    limit: usize,
+}
+
+impl Arguments {
+    pub(super) async fn run(
+        self,
+        parking: &Parking,
+        output: &mut Output<'_>,
+    ) -> Result<Exit, Failure> {
+        let selection = Selection { event: Some(self.event.clone()), ..Selection::default() };
+        let listing = parking.list(&selection, self.limit).await.map_err(Failure::Broker)?;
+        if listing.entries.is_empty() {
+            return Err(Failure::NotFound(format!(
+                "nothing of event `{}` is parked; `homing parked list` shows what is",
+                self.event
+            )));
+        }
+        if output.json {
+            let documents: Vec<_> = listing.entries.iter().map(document).collect();
+            output.document(&documents)?;
+        } else {
+            for (index, entry) in listing.entries.iter().enumerate() {
+                if index > 0 {
+                    output.line("")?;
+                }
+                write_one(entry, output)?;
+            }
+        }
+        Ok(Exit::Done)
+    }
+}
+
+/// The entry with its body.
+fn document(entry: &Entry) -> Map<String, Value> {
+    let mut document = match serde_json::to_value(entry) {
+        Ok(Value::Object(fields)) => fields,
+        Ok(_) | Err(_) => Map::new(),
+    };
+    let (name, body) = export::body_value(&entry.body);
+    document.insert(name.to_owned(), body);
+    document
+}
+
+fn write_one(entry: &Entry, output: &mut Output<'_>) -> Result<(), Failure> {
+    let instant = |at: Option<UnixMillis>| at.map(|at| at.to_string()).unwrap_or_default();
+    let id = |id: Option<String>| id.unwrap_or_default();
+    let fields = [
+        ("event", entry.event_id.clone()),
+        ("topic", entry.topic.clone().unwrap_or_default()),
+        ("subscription", id(entry.subscription_id.map(|id| id.to_string()))),
+        ("delivery", id(entry.delivery_id.map(|id| id.to_string()))),
+        ("reason", entry.reason.to_string()),
+        ("parked", instant(entry.parked_ms)),
+        ("received", instant(entry.received_ms)),
+        ("first failure", instant(entry.first_failure_ms)),
+        ("attempts", entry.attempts.to_string()),
+        ("replays", entry.replays.to_string()),
+        ("last outcome", entry.last_outcome.clone().unwrap_or_default()),
+        ("content type", entry.content_type.clone()),
+        ("body", format!("{} bytes", entry.body_bytes)),
+    ];
+    for (name, value) in fields.iter().filter(|(_, value)| !value.is_empty()) {
+        output.line(format_args!("{name:<15}{value}"))?;
+    }
+    output.line("")?;
+    match std::str::from_utf8(&entry.body) {
+        Ok(text) => output.line(text),
+        Err(_) => output.line("(not text; `homing parked export` writes it as base64)"),
+    }
+}

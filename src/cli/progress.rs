@@ -1,0 +1,55 @@
+//! How far a long command has come; on standard error, where that is a terminal.
+
+use std::{fmt::Display, time::Duration};
+
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+
+use super::Output;
+
+/// A bar or a spinner, or nothing.
+pub(super) struct Progress(ProgressBar);
+
+impl Progress {
+    /// Counts what has no known end.
+    pub(super) fn counting(output: &Output<'_>, what: &str) -> Self {
+        let style = format!("{{spinner}} {{human_pos}} {what}, {{per_sec}}");
+        Self::new(output, &style)
+    }
+
+    /// Counts towards an end that is set later.
+    pub(super) fn walking(output: &Output<'_>, what: &str) -> Self {
+        let style = format!("{{bar:40}} {{human_pos}}/{{human_len}} {what}, {{per_sec}} {{msg}}");
+        Self::new(output, &style)
+    }
+
+    fn new(output: &Output<'_>, style: &str) -> Self {
+        if !output.shows_progress() || output.json {
+            return Self(ProgressBar::hidden());
+        }
+        let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr());
+        if let Ok(style) = ProgressStyle::with_template(style) {
+            bar.set_style(style);
+        }
+        bar.enable_steady_tick(Duration::from_millis(100));
+        Self(bar)
+    }
+
+    pub(super) fn one_more(&self) {
+        self.0.inc(1);
+    }
+
+    pub(super) fn at(&self, position: u32, of: u32, message: String) {
+        self.0.set_length(u64::from(of));
+        self.0.set_position(u64::from(position));
+        self.0.set_message(message);
+    }
+
+    /// One line above the bar.
+    pub(super) fn tell(&self, output: &mut Output<'_>, text: impl Display) {
+        self.0.suspend(|| output.tell(text));
+    }
+
+    pub(super) fn end(&self) {
+        self.0.finish_and_clear();
+    }
+}

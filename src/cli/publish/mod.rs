@@ -1,0 +1,101 @@
+//! `homing publish`
+//!
+//! Reads events, publishes many at once, and answers for each: confirmed by the broker, bad (and
+//! why), or not confirmed. A bad line costs no other line anything. When the broker stops
+//! confirming, reading stops too, and the summary says which lines have to be published again.
+//!
+//! `input` reads lines of bounded length, `line` turns one into a message, `pump` publishes,
+//! `summary` keeps count.
+
+mod input;
+mod line;
+mod pump;
+mod summary;
+
+use crate::broker::Route;
+
+use self::{
+    line::{Form, Reader},
+    summary::Summary,
+};
+use super::{
+    Output,
+    failure::{Exit, Failure},
+    globals::Globals,
+};
+use crate::domain::id::SubscriptionId;
+
+const EXAMPLES: &str = "\
+A line is one event, as JSON:
+  {\"topic\": \"order.paid\", \"id\": \"o-7\", \"data\": {\"total\": 12.50}}
+topic and data are needed; id (else a UUID is made), subscription (only that one gets the event)
+and content_type may be left out; body_base64 stands for data where the body is not JSON. The bytes
+of data are published exactly as they are written. Lines of `homing parked export` are taken too.
+
+Examples:
+  homing publish events.jsonl
+  producer | homing publish
+  homing publish --topic order.paid orders.jsonl          each line is a body
+  homing publish --topic TASK.UPDATE --single task.json   the file is one body
+
+Exit code 1: a line was bad or not confirmed; the summary names the lines to publish again.";
+
+#[derive(clap::Args)]
+#[command(after_help = EXAMPLES)]
+pub(super) struct Arguments {
+    /// Where the events are; `-` or nothing: standard input
+    #[arg(default_value = "-", hide_default_value = true)]
+    file: String,
+    /// Every line is the body of an event with this topic
+    #[arg(long)]
+    topic: Option<String>,
+    /// The file as a whole is the body of one event
+    #[arg(long, requires = "topic")]
+    single: bool,
+    /// Id of that one event
+    #[arg(long, requires = "single")]
+    id: Option<String>,
+    /// Only this subscription gets the events
+    #[arg(long, value_name = "ID", requires = "topic")]
+    subscription: Option<SubscriptionId>,
+    /// What the bodies are
+    #[arg(long, value_name = "TYPE", requires = "topic", default_value = "application/json")]
+    content_type: String,
+}
+
+pub(super) async fn run(
+    globals: &Globals,
+    arguments: Arguments,
+    output: &mut Output<'_>,
+) -> Result<Exit, Failure> {
+    let input = input::open(&arguments.file).await?;
+    if input.is_terminal {
+        output.tell("reading events, one JSON object a line; Ctrl-D ends");
+    }
+    let (settings, broker) = globals.connected_broker().await?;
+    let reader = Reader {
+        form: match arguments.topic {
+            Some(topic) => Form::Body {
+                topic,
+                id: arguments.id,
+                subscription: arguments.subscription,
+                content_type: arguments.content_type,
+            },
+            None => Form::Envelope,
+        },
+        body_bytes_max: settings.worker.event_bytes_max,
+    };
+    let summary = if arguments.single {
+        let body = input::whole(input, reader.body_bytes_max).await?;
+        let (id, message) = reader.read(&body).map_err(Failure::Usage)?;
+        broker.publish(&message, Route::Events).await.map_err(Failure::Broker)?;
+        Summary::of_one(id)
+    } else {
+        let lines = input::lines(input, reader.line_bytes_max());
+        let in_flight_max = settings.broker.publish_channels;
+        pump::pump(&broker, lines, (reader, in_flight_max), output).await?
+    };
+    broker.close().await;
+    summary.write(output)?;
+    Ok(if summary.is_complete() { Exit::Done } else { Exit::Failed })
+}

@@ -1,0 +1,142 @@
+//! Publishing many lines at once.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use backon::{ExponentialBuilder, Retryable};
+use futures_util::{StreamExt, stream::FuturesUnordered};
+use tokio::signal::unix::{SignalKind, signal};
+
+use super::{
+    input::{Line, Lines},
+    line::Reader,
+    summary::Summary,
+};
+use crate::{
+    broker::{Broker, Outgoing, Route, error::BrokerError},
+    cli::{Output, failure::Failure, progress::Progress},
+    domain::id::EventId,
+};
+
+/// Publishes every line; returns when each is confirmed or given up.
+///
+/// Ctrl-C ends the reading, what is in flight is waited for; a second one ends that too.
+pub(super) async fn pump(
+    broker: &Broker,
+    mut lines: Lines,
+    (reader, in_flight_max): (Reader, usize),
+    output: &mut Output<'_>,
+) -> Result<Summary, Failure> {
+    let mut interrupts = signal(SignalKind::interrupt()).map_err(Failure::Signals)?;
+    let progress = Progress::counting(output, "published");
+    let mut desk = Desk { reader, summary: Summary::default(), progress, output };
+    let mut sending = FuturesUnordered::new();
+    let mut waiting: BTreeMap<u64, EventId> = BTreeMap::new();
+    let mut is_reading = true;
+    while is_reading || !sending.is_empty() {
+        tokio::select! {
+            Some((number, sent)) = sending.next() => {
+                let Some(id) = waiting.remove(&number) else { continue };
+                is_reading &= desk.sent(number, id, sent);
+            }
+            line = lines.next(), if is_reading && sending.len() < in_flight_max => {
+                match line {
+                    Ok(Some(line)) => if let Some((number, id, message)) = desk.read(line) {
+                        waiting.insert(number, id);
+                        sending.push(send(broker, number, message));
+                    },
+                    Ok(None) => is_reading = false,
+                    Err(failure) => {
+                        desk.stopped(&failure.told());
+                        is_reading = false;
+                    }
+                }
+            }
+            _ = interrupts.recv() => {
+                if !is_reading { break }
+                desk.stopped("interrupted; waiting for what is in flight");
+                is_reading = false;
+            }
+        }
+    }
+    for (number, id) in waiting {
+        desk.unconfirmed(number, &id, "interrupted");
+    }
+    desk.progress.end();
+    Ok(desk.summary)
+}
+
+/// A broker that restarts is back within this many tries.
+fn pauses() -> ExponentialBuilder {
+    ExponentialBuilder::default()
+        .with_min_delay(Duration::from_millis(200))
+        .with_max_delay(Duration::from_secs(4))
+        .with_max_times(6)
+        .with_jitter()
+}
+
+async fn send(broker: &Broker, number: u64, message: Outgoing) -> (u64, Result<(), BrokerError>) {
+    let publish = || broker.publish(&message, Route::Events);
+    (number, publish.retry(pauses()).await)
+}
+
+/// Where lines come in and answers go out.
+struct Desk<'a, 'b> {
+    reader: Reader,
+    summary: Summary,
+    progress: Progress,
+    output: &'a mut Output<'b>,
+}
+
+impl Desk<'_, '_> {
+    /// The message to publish; `None` for a blank line and a bad one.
+    fn read(&mut self, line: Line) -> Option<(u64, EventId, Outgoing)> {
+        let number = line.number;
+        self.summary.lines_read = number;
+        let read = if let Some(bytes) = line.bytes {
+            let end = usize::from(bytes.ends_with(b"\r"));
+            let bytes = bytes.slice(..bytes.len().saturating_sub(end));
+            if bytes.iter().all(u8::is_ascii_whitespace) {
+                return None;
+            }
+            self.reader.read(&bytes)
+        } else {
+            let bytes_max = self.reader.line_bytes_max();
+            Err(format!("longer than {bytes_max} bytes (`worker.event_bytes_max` and a bit)"))
+        };
+        match read {
+            Ok((id, message)) => Some((number, id, message)),
+            Err(why) => {
+                self.progress.tell(self.output, format_args!("line {number}: {why}"));
+                self.summary.bad(number, why);
+                None
+            }
+        }
+    }
+
+    /// Whether to go on reading.
+    fn sent(&mut self, number: u64, id: EventId, sent: Result<(), BrokerError>) -> bool {
+        match sent {
+            Ok(()) => {
+                self.summary.confirmed(id);
+                self.progress.one_more();
+                true
+            }
+            Err(error) => {
+                self.unconfirmed(number, &id, &error.told());
+                false
+            }
+        }
+    }
+
+    fn unconfirmed(&mut self, number: u64, id: &EventId, why: &str) {
+        let text = format!("line {number} (id {id}) is not confirmed; publish it again: {why}");
+        self.progress.tell(self.output, text);
+        self.summary.unconfirmed(number);
+    }
+
+    fn stopped(&mut self, why: &str) {
+        let last = self.summary.lines_read;
+        self.progress.tell(self.output, format_args!("stopped after line {last}: {why}"));
+        self.summary.is_cut_short = true;
+    }
+}

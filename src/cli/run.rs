@@ -1,0 +1,167 @@
+//! `homing run`
+
+use std::{collections::BTreeSet, convert::Infallible, time::Duration};
+
+use clap::ValueEnum;
+use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder, PrometheusHandle};
+use serde_json::{Map, Value};
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+use tracing::info;
+
+use super::{
+    Output,
+    failure::{Exit, Failure},
+    globals::Globals,
+};
+use crate::{
+    config::Settings,
+    service::{self, Role},
+};
+
+const EXAMPLES: &str = "\
+Examples:
+  homing run                                      everything in one process
+  homing run --role worker                        deliveries only; start as many as needed
+  homing run --check                              the settings in force, secrets masked
+  HOMING__BROKER__URL=amqp://u:p@host homing run
+
+Stop it with Ctrl-C or SIGTERM: deliveries in flight are finished within `worker.drain_grace`, the
+rest is given back to the broker. A second signal stops at once; nothing is lost by that either.";
+
+#[derive(clap::Args)]
+#[command(after_help = EXAMPLES)]
+pub(super) struct Arguments {
+    /// What this process does; may be repeated; without it everything
+    #[arg(long, value_enum)]
+    role: Vec<RoleName>,
+    /// Check the settings, print those in force, and start nothing
+    #[arg(long)]
+    check: bool,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum RoleName {
+    /// Answer the HTTP API
+    Api,
+    /// Make deliveries
+    Worker,
+}
+
+impl From<RoleName> for Role {
+    fn from(name: RoleName) -> Self {
+        match name {
+            RoleName::Api => Self::Api,
+            RoleName::Worker => Self::Worker,
+        }
+    }
+}
+
+pub(super) async fn run(
+    globals: &Globals,
+    arguments: &Arguments,
+    output: &mut Output<'_>,
+) -> Result<Exit, Failure> {
+    let settings = globals.settings()?;
+    globals.log(&settings, &settings.log.level)?;
+    if arguments.check {
+        return check(&settings, output);
+    }
+    let all = [RoleName::Api, RoleName::Worker];
+    let roles = if arguments.role.is_empty() { &all[..] } else { &arguments.role };
+    let roles: BTreeSet<Role> = roles.iter().copied().map(Role::from).collect();
+
+    let metrics = install_metrics().map_err(Failure::Metrics)?;
+    let stop = CancellationToken::new();
+    let signals = Signals::listen()?;
+    tokio::select! {
+        ended = service::run(settings, &roles, Some(metrics.clone()), stop.clone()) => ended.map_err(Failure::Service)?,
+        () = signals.obey(&stop) => return Err(Failure::Interrupted),
+        never = upkeep(&metrics) => match never {},
+    }
+    Ok(Exit::Done)
+}
+
+/// The settings are sound, or we would not be here: shows them.
+fn check(settings: &Settings, output: &mut Output<'_>) -> Result<Exit, Failure> {
+    let shown = settings.shown();
+    if output.json {
+        let by_key: Map<String, Value> = shown
+            .lines()
+            .filter_map(|line| line.split_once(" = "))
+            .map(|(key, value)| (key.to_owned(), serde_json::from_str(value).unwrap_or_default()))
+            .collect();
+        output.document(&by_key)?;
+    } else {
+        output.text(&shown)?;
+    }
+    Ok(Exit::Done)
+}
+
+/// SIGTERM and SIGINT.
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Signals {
+    fn listen() -> Result<Self, Failure> {
+        Ok(Self {
+            terminate: signal(SignalKind::terminate()).map_err(Failure::Signals)?,
+            interrupt: signal(SignalKind::interrupt()).map_err(Failure::Signals)?,
+        })
+    }
+
+    async fn next(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => (),
+            _ = self.interrupt.recv() => (),
+        }
+    }
+
+    /// The first signal orders `stop`; returns at the second.
+    async fn obey(mut self, stop: &CancellationToken) {
+        self.next().await;
+        info!("service.stopping: finishing what is in flight; a second signal stops at once");
+        stop.cancel();
+        self.next().await;
+    }
+}
+
+/// Upper bounds of the buckets of an attempt's duration, in seconds; the default deadline of an
+/// attempt is 5 s.
+const ATTEMPT_BUCKETS_S: [f64; 12] =
+    [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0];
+
+fn install_metrics() -> Result<PrometheusHandle, BuildError> {
+    let duration = Matcher::Full("homing_attempt_duration_seconds".to_owned());
+    PrometheusBuilder::new()
+        .set_buckets_for_metric(duration, &ATTEMPT_BUCKETS_S)?
+        .install_recorder()
+}
+
+/// Histograms collect single values until they are put into their buckets, which nobody does where
+/// nobody asks for metrics.
+async fn upkeep(metrics: &PrometheusHandle) -> Infallible {
+    loop {
+        tokio::time::sleep(Duration::from_secs(5)).await;
+        metrics.run_upkeep();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_checked_is_shown_for_programs_too() {
+        let (mut stdout, mut stderr) = (Vec::new(), Vec::new());
+        let mut output = Output::new(&mut stdout, &mut stderr);
+        output.json = true;
+        check(&Settings::from_toml("").unwrap(), &mut output).unwrap();
+        let shown: Value = serde_json::from_slice(&stdout).unwrap();
+        assert_eq!(shown["broker.prefix"], "homing");
+        assert_eq!(shown["worker.in_flight_max"], 1_024);
+        assert_eq!(shown["broker.url"], "amqp://guest:****@127.0.0.1:5672");
+    }
+}

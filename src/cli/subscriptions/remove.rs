@@ -1,0 +1,48 @@
+//! `homing subscriptions remove`
+
+use serde_json::json;
+
+use crate::{
+    cli::{
+        Output,
+        failure::{Exit, Failure},
+        globals,
+    },
+    domain::id::SubscriptionId,
+    service::Parts,
+};
+
+#[derive(clap::Args)]
+pub(in crate::cli) struct Arguments {
+    /// Which ones
+    #[arg(required = true, value_name = "ID")]
+    ids: Vec<SubscriptionId>,
+}
+
+/// One that is not there keeps none of the others from being removed.
+pub(super) async fn run(
+    parts: &Parts,
+    arguments: &Arguments,
+    output: &mut Output<'_>,
+) -> Result<Exit, Failure> {
+    globals::remember_queues(parts).await.map_err(Failure::Store)?;
+    let mut removed = Vec::new();
+    let mut exit = Exit::Done;
+    for id in &arguments.ids {
+        match parts.registry.remove(*id).await.map_err(Failure::Registry) {
+            Ok(()) => removed.push(*id),
+            Err(failure) => {
+                output.tell(failure.told());
+                exit = Exit::Failed;
+            }
+        }
+    }
+    if output.json {
+        output.document(&json!({ "removed": removed }))?;
+    } else {
+        for id in removed {
+            output.line(format_args!("removed {id}"))?;
+        }
+    }
+    Ok(exit)
+}

@@ -1,0 +1,120 @@
+//! `homing subscriptions list` and `show`
+
+use serde_json::json;
+
+use crate::{
+    cli::{
+        Output,
+        failure::{Exit, Failure},
+        table::Rows,
+    },
+    domain::id::SubscriptionId,
+    registry::View,
+    service::Parts,
+    store::Page,
+};
+
+#[derive(clap::Args)]
+pub(in crate::cli) struct ListArguments {
+    /// How many at most
+    #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..=1000))]
+    limit: u32,
+    /// Begin behind this subscription
+    #[arg(long, value_name = "ID")]
+    after: Option<SubscriptionId>,
+}
+
+#[derive(clap::Args)]
+pub(in crate::cli) struct Arguments {
+    /// Which one
+    id: SubscriptionId,
+}
+
+pub(super) async fn list(
+    parts: &Parts,
+    arguments: &ListArguments,
+    output: &mut Output<'_>,
+) -> Result<Exit, Failure> {
+    let page = Page { after: arguments.after, limit: arguments.limit };
+    let listing = parts.registry.page(page).await.map_err(Failure::Registry)?;
+    let views: Vec<_> = listing.subscriptions.iter().map(View::from).collect();
+    let corrupt: Vec<_> = listing.corrupt.iter().map(ToString::to_string).collect();
+    if output.json {
+        let document = json!({ "subscriptions": views, "corrupt": corrupt, "next": listing.next });
+        output.document(&document)?;
+    } else {
+        write(&views, output)?;
+        if let Some(next) = listing.next {
+            output.aside(format_args!("There are more: --after {next}"));
+        }
+    }
+    for text in &corrupt {
+        output.tell(text);
+    }
+    Ok(if corrupt.is_empty() { Exit::Done } else { Exit::Failed })
+}
+
+fn write(views: &[View], output: &mut Output<'_>) -> Result<(), Failure> {
+    if views.is_empty() {
+        output.aside("There are no subscriptions; `homing subscriptions add` makes one.");
+        return Ok(());
+    }
+    let mut rows = Rows::new(output, &["ID", "TOPICS", "FILTERS", "URL", "DESCRIPTION"]);
+    for view in views {
+        rows.add([
+            view.id.to_string(),
+            view.topics.join(" "),
+            view.filters.len().to_string(),
+            view.url.clone(),
+            view.description.clone().unwrap_or_default(),
+        ]);
+    }
+    rows.write(output, &[2])
+}
+
+pub(super) async fn run(
+    parts: &Parts,
+    arguments: &Arguments,
+    output: &mut Output<'_>,
+) -> Result<Exit, Failure> {
+    let found = parts.registry.get(arguments.id).await.map_err(Failure::Registry)?;
+    let view = View::from(&found);
+    if output.json {
+        output.document(&view)?;
+        return Ok(Exit::Done);
+    }
+    let none = || "none".to_owned();
+    let fields = [
+        ("id", view.id.to_string()),
+        ("url", view.url),
+        ("topics", view.topics.join(" ")),
+        ("filters", filters(&found.terms.filters.to_json(), &view.filter_connector.to_string())),
+        (
+            "schedule",
+            view.schedule
+                .unwrap_or_else(|| format!("{} (the default)", parts.schedules.default_name())),
+        ),
+        (
+            "signed",
+            match view.secrets.len() {
+                0 => "no".to_owned(),
+                1 => "with one secret".to_owned(),
+                secrets => format!("with {secrets} secrets"),
+            },
+        ),
+        ("auth token", view.auth_token.unwrap_or_else(none)),
+        ("headers", view.headers.into_keys().collect::<Vec<_>>().join(", ")),
+        ("description", view.description.unwrap_or_default()),
+        ("created", view.created),
+        ("updated", view.updated),
+    ];
+    for (name, value) in fields.iter().filter(|(_, value)| !value.is_empty()) {
+        output.line(format_args!("{name:<13}{value}"))?;
+    }
+    Ok(Exit::Done)
+}
+
+fn filters(filters: &[serde_json::Value], connector: &str) -> String {
+    let texts: Vec<_> = filters.iter().map(ToString::to_string).collect();
+    if texts.is_empty() { "none".to_owned() } else { texts.join(&format!(" {connector} ")) }
+}

@@ -1,0 +1,95 @@
+//! What people meet first: help, and errors in how they type.
+
+use super::*;
+
+fn told(arguments: &[&str]) -> (String, String, ExitCode) {
+    let (mut stdout, mut stderr) = (Vec::new(), Vec::new());
+    let code = {
+        let mut output = Output::new(&mut stdout, &mut stderr);
+        let arguments = ["homing"].iter().chain(arguments).map(OsString::from);
+        match Cli::try_parse_from(arguments) {
+            Ok(_) => ExitCode::SUCCESS,
+            Err(error) => not_parsed(&error, &mut output)
+                .unwrap_or_else(|failure| tell(&failure, &mut output))
+                .into(),
+        }
+    };
+    (String::from_utf8(stdout).unwrap(), String::from_utf8(stderr).unwrap(), code)
+}
+
+#[test]
+fn the_commands_are_sound() {
+    command().debug_assert();
+}
+
+#[test]
+fn help_is_an_answer() {
+    let (stdout, stderr, code) = told(&["--help"]);
+    insta::assert_snapshot!(stdout, @r#"
+    Durable webhook delivery on RabbitMQ
+
+    Usage: homing [OPTIONS] <COMMAND>
+
+    Commands:
+      run            Deliver events and answer the HTTP API until SIGTERM or Ctrl-C
+      publish        Publish events, each confirmed by the broker
+      subscriptions  Say who wants which events [alias: subs]
+      parked         Look at what was given up, send it again, drop it
+      schedule       Print when a failed delivery is tried again
+      topology       Compare queues and exchanges with what they should be, and make them
+      status         Show broker, store and queues
+      config         Print every setting with its default and what it means
+      completions    Print a script that completes commands in a shell
+      help           Print this message or the help of the given subcommand(s)
+
+    Options:
+      -h, --help     Print help
+      -V, --version  Print version
+
+    Options of every command:
+          --config <FILE>    Settings file; without it homing.toml, where it exists
+          --set <KEY=VALUE>  Change one setting, e.g. worker.in_flight_max=64; may be repeated
+          --broker <URL>     The broker, short for --set broker.url=URL
+          --store <URL>      The store, short for --set store.url=URL
+          --json             Answer with one JSON document
+      -v, --verbose...       Log more to standard error; twice: still more
+      -q, --quiet            Log nothing
+
+    Examples:
+      homing run
+      echo '{"topic":"order.paid","data":{"id":7}}' | homing publish
+      homing subscriptions add --url https://example.com/hook --topic 'order.*'
+      homing parked replay --reason exhausted --dry-run
+      homing status
+
+    Exit codes: 0 done; 1 failed; 2 wrong usage or settings; 3 a check found something wrong.
+    Settings: the defaults (`homing config`) < homing.toml < HOMING__SECTION__KEY < flags.
+    "#);
+    assert_eq!(stderr, "");
+    assert_eq!(code, ExitCode::SUCCESS);
+}
+
+#[test]
+fn every_command_has_examples_or_explains_its_arguments() {
+    for command in command().get_subcommands() {
+        let has_examples = command.get_after_help().is_some();
+        assert!(has_examples, "{} has no examples", command.get_name());
+    }
+}
+
+#[test]
+fn wrong_usage_is_told_on_one_line() {
+    let error = |arguments: &[&str]| {
+        let (stdout, stderr, code) = told(arguments);
+        assert_eq!((stdout.as_str(), code), ("", ExitCode::from(2)));
+        stderr
+    };
+    insta::assert_snapshot!(error(&["runn"]), @"homing: unrecognized subcommand 'runn'; tip: a similar subcommand exists: 'run'; `homing help` and `homing help COMMAND` say more");
+    insta::assert_snapshot!(error(&["run", "--rolle", "api"]), @"homing: unexpected argument '--rolle' found; tip: a similar argument exists: '--role'; `homing help` and `homing help COMMAND` say more");
+    insta::assert_snapshot!(error(&["run", "--role", "cook"]), @"homing: invalid value 'cook' for '--role <ROLE>'; [possible values: api, worker]; `homing help` and `homing help COMMAND` say more");
+    insta::assert_snapshot!(error(&["--set", "prefix", "run"]), @"homing: invalid value 'prefix' for '--set <KEY=VALUE>': write it as section.key=value; `homing help` and `homing help COMMAND` say more");
+    insta::assert_snapshot!(error(&["subscriptions", "add", "--topic", "t"]), @"homing: the following required arguments were not provided: --url <URL>; `homing help` and `homing help COMMAND` say more");
+    insta::assert_snapshot!(error(&["subscriptions", "show", "7"]), @"homing: invalid value '7' for '<ID>': `7` is not a subscription id (a UUID such as 01931f5a-9c4e-7000-8000-0123456789ab); `homing help` and `homing help COMMAND` say more");
+    insta::assert_snapshot!(error(&["parked", "list", "--topic", "a*"]), @"homing: invalid value 'a*' for '--topic <PATTERN>': `a*` mixes a wildcard with other characters; a wildcard is a whole word between dots: `*` is exactly one word, `#` is zero or more, as in `TASK.*` or `order.#`; `homing help` and `homing help COMMAND` say more");
+    insta::assert_snapshot!(error(&["parked", "list", "--reason", "dead"]), @"homing: invalid value 'dead' for '--reason <REASON>'; [possible values: exhausted, circuit_open, frozen, gone, too_large, unreadable, subscription_deleted, rejected_by_broker]; `homing help` and `homing help COMMAND` say more");
+}

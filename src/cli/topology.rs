@@ -1,0 +1,221 @@
+//! `homing topology`
+
+use serde::Serialize;
+
+use super::{
+    Output,
+    failure::{Exit, Failure},
+    globals::{self, Globals},
+    table::{Rows, Tone},
+    words,
+};
+use crate::{
+    broker::topology::{Finding, State},
+    service::Parts,
+};
+
+const EXAMPLES: &str = "\
+Examples:
+  homing topology plan       what apply would create
+  homing topology apply      create what is missing; nothing is ever changed or deleted
+  homing topology check      exit code 3 if anything is missing, different, left over or unrouted";
+
+#[derive(clap::Subcommand)]
+#[command(after_help = EXAMPLES)]
+pub(super) enum Command {
+    /// Show what apply would create; changes nothing
+    #[command(after_help = EXAMPLES)]
+    Plan,
+    /// Create what is missing
+    #[command(after_help = EXAMPLES)]
+    Apply,
+    /// Show what is there and whether it is as it should be
+    #[command(after_help = EXAMPLES)]
+    Check,
+}
+
+/// One queue or exchange, as it is told.
+#[derive(Debug, PartialEq, Eq, Serialize)]
+struct Row {
+    name: String,
+    state: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    messages: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    consumers: Option<u32>,
+    /// What is wrong with it, or what would be done.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    detail: String,
+    #[serde(skip)]
+    tone: Tone,
+}
+
+pub(super) async fn run(
+    globals: &Globals,
+    command: &Command,
+    output: &mut Output<'_>,
+) -> Result<Exit, Failure> {
+    let parts = globals.parts().await?;
+    let ended = match command {
+        Command::Plan => plan(&parts, output).await,
+        Command::Apply => apply(&parts, output).await,
+        Command::Check => check(&parts, output).await,
+    };
+    parts.close().await;
+    ended
+}
+
+async fn plan(parts: &Parts, output: &mut Output<'_>) -> Result<Exit, Failure> {
+    let rows = look(parts).await?;
+    let wrong: Vec<_> = rows.into_iter().filter(|row| row.tone == Tone::Bad).collect();
+    if output.json {
+        output.document(&Report { sound: wrong.is_empty(), objects: &wrong })?;
+    } else if wrong.is_empty() {
+        output.line("Everything is as it should be; apply would change nothing.")?;
+    } else {
+        write(&wrong, output)?;
+    }
+    Ok(Exit::Done)
+}
+
+/// Connecting creates what is missing, and refuses what differs.
+async fn apply(parts: &Parts, output: &mut Output<'_>) -> Result<Exit, Failure> {
+    let before = look(parts).await?;
+    globals::remember_queues(parts).await.map_err(Failure::Store)?;
+    parts.broker.connect().await.map_err(Failure::Broker)?;
+    let is_new = |row: &&Row| row.state == MISSING;
+    let created: Vec<_> = before.iter().filter(is_new).map(|row| row.name.as_str()).collect();
+    if output.json {
+        output.document(&serde_json::json!({ "created": created }))?;
+    } else if created.is_empty() {
+        output.line("Everything was there already.")?;
+    } else {
+        for name in &created {
+            output.line(format_args!("created {name}"))?;
+        }
+    }
+    for row in before.iter().filter(|row| row.state == LEFT_OVER) {
+        output.tell(format_args!("{} was left alone: {}", row.name, row.detail));
+    }
+    Ok(Exit::Done)
+}
+
+async fn check(parts: &Parts, output: &mut Output<'_>) -> Result<Exit, Failure> {
+    let rows = look(parts).await?;
+    let wrong = rows.iter().filter(|row| row.tone == Tone::Bad).count();
+    if output.json {
+        output.document(&Report { sound: wrong == 0, objects: &rows })?;
+    } else {
+        write(&rows, output)?;
+        output.line("")?;
+        let wrong = u64::try_from(wrong).unwrap_or(u64::MAX);
+        match wrong {
+            0 => output.line("Everything is as it should be.")?,
+            _ => output
+                .line(format_args!("Not as it should be: {}.", words::count(wrong, "object")))?,
+        }
+    }
+    Ok(if wrong == 0 { Exit::Done } else { Exit::Unsound })
+}
+
+#[derive(Serialize)]
+struct Report<'a> {
+    sound: bool,
+    objects: &'a [Row],
+}
+
+/// Compares the broker with what should be there, left-overs of earlier schedules included.
+async fn look(parts: &Parts) -> Result<Vec<Row>, Failure> {
+    let known = parts.store.known_queues().await.map_err(Failure::Store)?;
+    let findings = parts.broker.inspect(&known).await.map_err(Failure::Broker)?;
+    let unrouted = parts.broker.topology().names().unrouted();
+    Ok(findings.into_iter().map(|finding| Row::of(finding, &unrouted)).collect())
+}
+
+const MISSING: &str = "missing";
+const LEFT_OVER: &str = "left over";
+
+impl Row {
+    fn of(finding: Finding, unrouted: &str) -> Self {
+        let is_net = finding.name == unrouted;
+        let tone = if finding.state.is_sound() { Tone::Good } else { Tone::Bad };
+        let (state, depth, detail) = match finding.state {
+            State::Present(depth) => ("present", depth, String::new()),
+            State::Missing => (MISSING, None, "`homing topology apply` creates it".to_owned()),
+            State::Different(told) => {
+                let advice = "drain and delete it, or use another `broker.prefix`";
+                ("different", None, format!("{told}; {advice}"))
+            }
+            State::LeftOver(depth) => {
+                let detail = match depth.messages {
+                    0 => "no schedule needs it; it is empty and can be deleted",
+                    _ => "no schedule needs it; delete it once its messages have come due",
+                };
+                (LEFT_OVER, Some(depth), detail.to_owned())
+            }
+        };
+        let messages = depth.map(|depth| depth.messages);
+        let consumers = depth.map(|depth| depth.consumers);
+        let row = Self { name: finding.name, state, messages, consumers, detail, tone };
+        if is_net && messages.is_some_and(|messages| messages > 0) { row.caught() } else { row }
+    }
+
+    /// The net under the exchanges holds messages.
+    fn caught(self) -> Self {
+        let detail = "these had no route when they were published".to_owned();
+        Self { state: "unrouted", detail, tone: Tone::Bad, ..self }
+    }
+}
+
+fn write(rows: &[Row], output: &mut Output<'_>) -> Result<(), Failure> {
+    let number = |number: Option<u32>| number.map(|number| number.to_string()).unwrap_or_default();
+    let mut table = Rows::new(output, &["NAME", "MESSAGES", "CONSUMERS", "STATE"]);
+    for row in rows {
+        let colon = if row.detail.is_empty() { "" } else { ": " };
+        let state = format!("{}{colon}{}", row.state, row.detail);
+        let cells = [row.name.clone(), number(row.messages), number(row.consumers), state];
+        table.add_toned(&cells, row.tone);
+    }
+    table.write(output, &[1, 2])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::broker::topology::Depth;
+
+    fn row(name: &str, state: State) -> Row {
+        Row::of(Finding { name: name.to_owned(), state }, "homing.v1.unrouted")
+    }
+
+    #[test]
+    fn every_state_says_what_to_do() {
+        let depth = |messages| Depth { messages, consumers: 0 };
+        let rows = [
+            row("homing.v1.events (exchange)", State::Present(None)),
+            row("homing.v1.unrouted", State::Present(Some(depth(2)))),
+            row("homing.v1.retry", State::Present(Some(depth(2)))),
+            row("homing.v1.primary", State::Missing),
+            row(
+                "homing.v1.wait.5",
+                State::Different("inequivalent arg 'x': received 1 but current is 2".to_owned()),
+            ),
+            row("homing.v1.wait.6", State::LeftOver(depth(7))),
+            row("homing.v1.wait.7", State::LeftOver(depth(0))),
+        ];
+        let (mut stdout, mut stderr) = (Vec::new(), Vec::new());
+        write(&rows, &mut Output::new(&mut stdout, &mut stderr)).unwrap();
+        insta::assert_snapshot!(String::from_utf8(stdout).unwrap(), @"
+        NAME                         MESSAGES  CONSUMERS  STATE
+        homing.v1.events (exchange)                       present
+        homing.v1.unrouted                  2          0  unrouted: these had no route when they were published
+        homing.v1.retry                     2          0  present
+        homing.v1.primary                                 missing: `homing topology apply` creates it
+        homing.v1.wait.5                                  different: inequivalent arg 'x': received 1 but current is 2; drain and delete it, or use another `broker.prefix`
+        homing.v1.wait.6                    7          0  left over: no schedule needs it; delete it once its messages have come due
+        homing.v1.wait.7                    0          0  left over: no schedule needs it; it is empty and can be deleted
+        ");
+        let bad = rows.iter().filter(|row| row.tone == Tone::Bad).count();
+        assert_eq!(bad, 5);
+    }
+}

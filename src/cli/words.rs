@@ -1,0 +1,116 @@
+//! Durations, instants and lists of numbers, as people read and write them.
+
+use std::time::Duration;
+
+use jiff::{Span, SpanRelativeTo, Timestamp};
+
+use crate::domain::time::UnixMillis;
+
+/// `250 ms`, `5 s`, `1 min 25 s`, `48 h 13 min`: rounded to what matters at that size.
+pub(super) fn duration(duration: Duration) -> String {
+    const MINUTE: u64 = 60;
+    const HOUR: u64 = 3_600;
+    let millis = u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
+    let seconds = millis.saturating_add(500) / 1_000;
+    let minutes = millis.saturating_add(30_000) / (MINUTE * 1_000);
+    if millis < 1_000 {
+        format!("{millis} ms")
+    } else if millis < 10_000 && millis % 1_000 >= 100 {
+        format!("{}.{} s", millis / 1_000, millis % 1_000 / 100)
+    } else if seconds < MINUTE {
+        format!("{seconds} s")
+    } else if seconds < HOUR {
+        parts((seconds / MINUTE, "min"), (seconds % MINUTE, "s"))
+    } else {
+        parts((minutes / MINUTE, "h"), (minutes % MINUTE, "min"))
+    }
+}
+
+fn parts((large, large_unit): (u64, &str), (small, small_unit): (u64, &str)) -> String {
+    if small == 0 {
+        format!("{large} {large_unit}")
+    } else {
+        format!("{large} {large_unit} {small} {small_unit}")
+    }
+}
+
+/// An instant as a person writes it: RFC 3339, or a duration, which means that long before `now`.
+pub(super) fn instant(text: &str, now: UnixMillis) -> Result<UnixMillis, String> {
+    if let Ok(timestamp) = text.parse::<Timestamp>() {
+        return Ok(UnixMillis::new(timestamp.as_millisecond()));
+    }
+    let ago = text
+        .parse::<Span>()
+        .and_then(|span| span.to_duration(SpanRelativeTo::days_are_24_hours()))
+        .map_err(|_| {
+            format!("`{text}` is no instant; write 2026-01-31T12:00:00Z, or 2h for two hours ago")
+        })?;
+    let ago_ms = i64::try_from(ago.as_millis()).unwrap_or(i64::MAX);
+    Ok(UnixMillis::new(now.get().saturating_sub(ago_ms)))
+}
+
+/// `1 event`, `2 events`.
+pub(super) fn count(number: u64, noun: &str) -> String {
+    format!("{number} {noun}{}", if number == 1 { "" } else { "s" })
+}
+
+/// `12, 500-502`: ascending numbers with runs drawn together, the first `most` runs of them.
+pub(super) fn numbers(numbers: &[u64], most: usize) -> String {
+    let mut runs: Vec<(u64, u64)> = Vec::new();
+    for number in numbers {
+        match runs.last_mut() {
+            Some((_, last)) if last.saturating_add(1) == *number => *last = *number,
+            Some(_) | None => runs.push((*number, *number)),
+        }
+    }
+    let mut parts: Vec<_> = runs
+        .iter()
+        .take(most)
+        .map(
+            |(first, last)| {
+                if first == last { first.to_string() } else { format!("{first}-{last}") }
+            },
+        )
+        .collect();
+    if runs.len() > most {
+        parts.push("…".to_owned());
+    }
+    parts.join(", ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations_are_rounded_to_what_matters() {
+        let told = |millis| duration(Duration::from_millis(millis));
+        assert_eq!(told(0), "0 ms");
+        assert_eq!(told(250), "250 ms");
+        assert_eq!(told(1_500), "1.5 s");
+        assert_eq!(told(5_000), "5 s");
+        assert_eq!(told(59_600), "1 min");
+        assert_eq!(told(84_800), "1 min 25 s");
+        assert_eq!(told(3_599_600), "1 h");
+        assert_eq!(told(5_342_400), "1 h 29 min");
+        assert_eq!(told(10_769_600), "2 h 59 min");
+        assert_eq!(told(173_585_600), "48 h 13 min");
+    }
+
+    #[test]
+    fn instants_are_absolute_or_a_while_ago() {
+        let now = UnixMillis::new(1_700_000_000_000);
+        let at = |text: &str| instant(text, now).map(UnixMillis::get);
+        assert_eq!(at("2023-11-14T22:13:20Z"), Ok(1_700_000_000_000));
+        assert_eq!(at("2h"), Ok(1_699_992_800_000));
+        assert_eq!(at("1d 30m"), Ok(1_699_911_800_000));
+        insta::assert_snapshot!(at("yesterday").unwrap_err(), @"`yesterday` is no instant; write 2026-01-31T12:00:00Z, or 2h for two hours ago");
+    }
+
+    #[test]
+    fn runs_are_drawn_together() {
+        assert_eq!(numbers(&[12, 500, 501, 502, 504], 9), "12, 500-502, 504");
+        assert_eq!(numbers(&[1, 3, 5], 2), "1, 3, …");
+        assert_eq!(numbers(&[], 2), "");
+    }
+}

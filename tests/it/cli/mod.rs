@@ -1,0 +1,215 @@
+//! The program as people and scripts use it: its answers, its errors, its exit codes.
+
+mod parked;
+mod publish;
+mod subscriptions;
+mod topology;
+
+use std::{
+    io::{BufRead, BufReader, Read, Write},
+    process::{Command, Output, Stdio},
+    time::Duration,
+};
+
+use homing::{broker::Broker, config::Settings};
+use serde_json::Value;
+use tempfile::TempDir;
+use tokio::time::Instant;
+
+use crate::support::broker::{Corner, url};
+
+const SCHEDULE: &str = "[schedule]\ndefault = \"short\"\n[schedule.custom]\nshort = [\"50ms\"]\n";
+
+/// An installation of its own: a folder with settings and store, and names at the broker.
+struct Home {
+    folder: TempDir,
+    corner: Corner,
+}
+
+/// What a command answered.
+struct Answer {
+    code: i32,
+    stdout: String,
+    stderr: String,
+}
+
+impl From<Output> for Answer {
+    fn from(output: Output) -> Self {
+        let text = |bytes| String::from_utf8(bytes).expect("the program writes UTF-8");
+        Self {
+            code: output.status.code().expect("the program ends by itself"),
+            stdout: text(output.stdout),
+            stderr: text(output.stderr),
+        }
+    }
+}
+
+impl Answer {
+    /// The answer of a command that succeeded.
+    #[track_caller]
+    fn done(self) -> String {
+        assert_eq!(self.code, 0, "{}{}", self.stdout, self.stderr);
+        self.stdout
+    }
+
+    #[track_caller]
+    fn json(self) -> Value {
+        let text = self.done();
+        serde_json::from_str(&text).unwrap_or_else(|error| unreachable!("{error}: {text}"))
+    }
+}
+
+impl Home {
+    fn new() -> Self {
+        let folder = TempDir::new().expect("a temporary folder can be made");
+        std::fs::write(folder.path().join("homing.toml"), SCHEDULE).expect("it can be written to");
+        Self { folder, corner: Corner::new(&[Duration::from_millis(50)]) }
+    }
+
+    fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_homing"));
+        command
+            .args(arguments)
+            .current_dir(self.folder.path())
+            .env("HOMING__BROKER__URL", url())
+            .env("HOMING__BROKER__PREFIX", &self.corner.prefix)
+            .env("HOMING__BROKER__NEW_QUEUE_WAIT", "0s")
+            .env("HOMING__API__LISTEN", "127.0.0.1:0")
+            .env("HOMING__ENDPOINT__ALLOW_NETWORKS", "127.0.0.0/8")
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
+        command
+    }
+
+    fn run(&self, arguments: &[&str]) -> Answer {
+        self.command(arguments).output().expect("the program starts").into()
+    }
+
+    fn run_with(&self, arguments: &[&str], input: &[u8]) -> Answer {
+        let mut child =
+            self.command(arguments).stdin(Stdio::piped()).spawn().expect("the program starts");
+        let mut stdin = child.stdin.take().expect("it is piped");
+        stdin.write_all(input).expect("the program reads");
+        drop(stdin);
+        child.wait_with_output().expect("the program ends").into()
+    }
+
+    fn write(&self, name: &str, content: &[u8]) {
+        std::fs::write(self.folder.path().join(name), content).expect("the folder is ours");
+    }
+
+    fn broker(&self) -> Broker {
+        let mut settings = Settings::from_toml(SCHEDULE).expect("the schedule is sound");
+        settings.broker.url = url();
+        settings.broker.new_queue_wait = Duration::ZERO;
+        Broker::new(&settings.broker, self.corner.topology.clone()).expect("the URL is one")
+    }
+
+    async fn depth(&self, object: &str) -> u32 {
+        let broker = self.broker();
+        let name = format!("{}.v1.{object}", self.corner.prefix);
+        let depth = broker.depth(&name).await.expect("the broker answers");
+        broker.close().await;
+        depth.expect("the queue is there").messages
+    }
+}
+
+#[test]
+fn schedule_prints_the_published_table() {
+    let home = Home::new();
+    let text = home.run(&["schedule", "workfront"]).done();
+    assert!(text.contains("1  1 min 25 s      84800  1 min 25 s"), "{text}");
+    assert!(text.contains("48 h 13 min"), "{text}");
+
+    let json = home.run(&["schedule", "--json"]).json();
+    assert_eq!(json["name"], "short");
+    assert_eq!(json["retries"][0]["wait_ms"], 50);
+    assert_eq!(home.run(&["schedule", "--all", "--json"]).json().as_array().unwrap().len(), 1);
+    assert_eq!(home.run(&["schedule", "hourly"]).code, 2);
+}
+
+#[test]
+fn wrong_settings_are_told_by_name() {
+    let home = Home::new();
+    home.write("homing.toml", b"[broker]\nurll = \"amqp://localhost\"\n");
+    let answer = home.run(&["run"]);
+    assert_eq!(answer.code, 2);
+    assert!(answer.stderr.contains("`urll`"), "{}", answer.stderr);
+    assert_eq!(answer.stderr.lines().count(), 1, "{}", answer.stderr);
+
+    home.write("homing.toml", b"");
+    let answer = home.run(&["--set", "worker.in_flight_max=many", "status"]);
+    assert_eq!(answer.code, 2);
+    assert!(answer.stderr.contains("worker.in_flight_max"), "{}", answer.stderr);
+    assert_eq!(home.run(&["--config", "nowhere.toml", "status"]).code, 2);
+
+    let twice = ["--set", "log.level=info", "run", "--check", "--set", "worker.in_flight_max=64"];
+    let answer = home.run(&twice);
+    assert_eq!(answer.code, 2);
+    assert!(answer.stderr.contains("every --set in one place"), "{}", answer.stderr);
+    let checked = home.run(&["run", "--check", "--set", "worker.in_flight_max=64"]).done();
+    assert!(checked.contains("worker.in_flight_max = 64"), "{checked}");
+}
+
+#[test]
+fn a_broker_that_is_not_there_or_refuses_is_told_in_time() {
+    let home = Home::new();
+    let started = Instant::now();
+    let answer = home
+        .run_with(&["publish", "--topic", "t", "--broker", "amqp://me:secret@127.0.0.1:1"], b"1");
+    assert_eq!(answer.code, 1);
+    let expected = "homing: cannot connect to the broker at 127.0.0.1:1; check `broker.url`";
+    assert!(answer.stderr.starts_with(expected), "{}", answer.stderr);
+    assert!(!answer.stderr.contains("secret"), "{}", answer.stderr);
+    assert_eq!(answer.stderr.lines().count(), 1, "{}", answer.stderr);
+
+    let wrong = url().replace("://guest:guest@", "://guest:wrong@");
+    let answer = home.run(&["parked", "list", "--broker", &wrong]);
+    assert_eq!(answer.code, 1);
+    assert!(answer.stderr.contains("refuses user `guest`"), "{}", answer.stderr);
+
+    let status = home.run(&["status", "--json", "--broker", "amqp://127.0.0.1:1"]);
+    assert_eq!(status.code, 3);
+    let status: Value = serde_json::from_str(&status.stdout).unwrap();
+    assert_eq!(status["broker"]["reachable"], false);
+    assert_eq!(status["store"]["reachable"], true);
+    assert!(started.elapsed() < Duration::from_secs(10));
+}
+
+#[test]
+fn status_shows_the_queues() {
+    let home = Home::new();
+    home.run(&["topology", "apply"]).done();
+    let text = home.run(&["status"]).done();
+    assert!(text.contains("broker  reachable\nstore   reachable, 0 subscriptions\n"), "{text}");
+    assert!(text.contains("waits 50 ms"), "{text}");
+}
+
+#[test]
+fn completions_and_defaults_are_printed() {
+    let home = Home::new();
+    for shell in ["bash", "zsh", "fish"] {
+        assert!(home.run(&["completions", shell]).done().contains("homing"));
+    }
+    assert!(home.run(&["config"]).done().contains("[broker]"));
+    assert_eq!(home.run(&["config", "--json"]).json()["broker"]["prefix"], "homing");
+}
+
+#[test]
+fn run_ends_politely_at_a_signal() {
+    let home = Home::new();
+    let mut child = home.command(&["run"]).spawn().unwrap();
+    let mut log = BufReader::new(child.stderr.take().unwrap());
+    let mut line = String::new();
+    while !line.contains("broker.connected") {
+        line.clear();
+        assert!(log.read_line(&mut line).unwrap() > 0, "it ended before it was connected");
+    }
+    let killed = Command::new("kill").args(["-TERM", &child.id().to_string()]).status().unwrap();
+    assert!(killed.success());
+    let mut rest = String::new();
+    log.read_to_string(&mut rest).unwrap();
+    assert!(child.wait().unwrap().success(), "{rest}");
+    assert!(rest.contains("service.stopped"), "{rest}");
+}

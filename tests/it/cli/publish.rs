@@ -1,0 +1,51 @@
+//! `homing publish`
+
+use serde_json::Value;
+
+use super::Home;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_bad_line_costs_no_other_line_anything() {
+    let home = Home::new();
+    let mut lines: Vec<_> =
+        (0..300).map(|n| format!("{{\"topic\":\"order.paid\",\"data\":{{\"n\":{n}}}}}")).collect();
+    lines[11] = "{\"topik\":\"order.paid\",\"data\":1}".to_owned();
+    lines[199] = "x".repeat(3_000_000);
+    home.write("events.jsonl", lines.join("\n").as_bytes());
+
+    let answer = home.run(&["publish", "events.jsonl"]);
+
+    assert_eq!(answer.stdout, "published 298, 2 bad lines (12, 200)\n", "{}", answer.stderr);
+    assert_eq!(answer.code, 1);
+    assert!(answer.stderr.contains("homing: line 12: unknown field `topik`"), "{}", answer.stderr);
+    assert!(answer.stderr.contains("homing: line 200: longer than"), "{}", answer.stderr);
+    assert_eq!(home.depth("primary").await, 298);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn publish_takes_bodies_from_lines_files_and_standard_input() {
+    let home = Home::new();
+    let answer = home.run_with(&["publish"], b"{\"topic\":\"t\",\"id\":\"o-7\",\"data\":1.50}\n");
+    assert_eq!(answer.done(), "published 1 (id o-7)\n");
+
+    let body = b"{\n  \"total\": 12.50\n}\n";
+    home.write("order.json", body);
+    let single = ["publish", "--topic", "order.paid", "--single", "--id", "o-8", "order.json"];
+    assert_eq!(home.run(&single).done(), "published 1 (id o-8)\n");
+
+    let answer = home.run_with(&["publish", "--topic", "t", "--json"], b"1\n\n2\r\n\"3\"").json();
+    assert_eq!(answer["published"], 3);
+    assert_eq!(answer["bad"], Value::Array(Vec::new()));
+
+    let broker = home.broker();
+    let mut walk = broker.walk(&broker.topology().names().primary()).await.unwrap();
+    let mut bodies = Vec::new();
+    while let Some(fetched) = walk.next().await.unwrap() {
+        bodies.push(fetched.content.unwrap().event.body.clone());
+    }
+    walk.finish().await.unwrap();
+    broker.close().await;
+    bodies.sort();
+    assert_eq!(bodies, [&b"\"3\""[..], b"1", b"1.50", b"2", body]);
+    assert_eq!(home.run(&["publish", "nowhere.jsonl"]).code, 1);
+}

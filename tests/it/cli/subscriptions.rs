@@ -1,0 +1,87 @@
+//! `homing subscriptions`
+
+use std::{
+    io::{Read, Write},
+    net::TcpListener,
+};
+
+use serde_json::Value;
+
+use super::Home;
+
+#[test]
+fn subscriptions_are_added_listed_shown_and_removed() {
+    let home = Home::new();
+    let add = ["subscriptions", "add", "--url", "https://example.com/hook", "--topic", "order.*"];
+    let filter = r#"{"fieldName":"a","fieldValue":"b","comparison":"eq"}"#;
+    let more = ["--filter", filter, "--header", "X-Team: pay", "--auth-token", "geheim-0123"];
+    let added = home.run(&[&add[..], &more[..]].concat()).done();
+    let id = added.lines().next().unwrap().strip_prefix("added   ").unwrap().to_owned();
+    assert!(added.lines().nth(1).unwrap().starts_with("secret  whsec_"), "{added}");
+
+    let again = home.run(&[&add[..], &more[..]].concat());
+    assert_eq!(again.code, 1);
+    assert!(again.stderr.contains(&id), "{}", again.stderr);
+
+    let listed = home.run(&["subscriptions", "list"]).done();
+    assert!(listed.contains(&id) && listed.contains("order.*"), "{listed}");
+    let json = home.run(&["subs", "list", "--json"]).json();
+    assert_eq!(json["subscriptions"][0]["headers"]["x-team"], "****");
+    assert_eq!(json["next"], Value::Null);
+
+    let shown = home.run(&["subscriptions", "show", &id]).done();
+    assert!(shown.contains("auth token   ****0123") && !shown.contains("geheim"), "{shown}");
+
+    let removed = home.run(&["subscriptions", "remove", &id]).done();
+    assert_eq!(removed, format!("removed {id}\n"));
+    let again = home.run(&["subscriptions", "remove", &id]);
+    assert_eq!(again.code, 1);
+    let expected = format!(
+        "homing: there is no subscription {id}; `homing subscriptions list` shows those that there \
+         are\n"
+    );
+    assert_eq!(again.stderr, expected);
+}
+
+#[test]
+fn a_subscription_can_come_from_a_file_and_errors_name_the_field() {
+    let home = Home::new();
+    home.write("bad.json", br#"{"url":"ftp://example.com","topics":["a"]}"#);
+    let answer = home.run(&["subscriptions", "add", "--from", "bad.json"]);
+    assert_eq!(answer.code, 2);
+    assert!(answer.stderr.starts_with("homing: `url`: `ftp` is not a scheme"), "{}", answer.stderr);
+
+    let draft = br#"{"url":"https://example.com","topics":["a"],"secrets":[]}"#;
+    let made = home.run_with(&["subscriptions", "add", "--from", "-", "--json"], draft).json();
+    assert_eq!(made["secret"], Value::Null);
+    assert_eq!(made["subscription"]["secrets"], Value::Array(Vec::new()));
+}
+
+#[test]
+fn a_subscription_is_tested_by_one_real_request() {
+    let home = Home::new();
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let hook = format!("http://{}/hook", listener.local_addr().unwrap());
+    let endpoint = std::thread::spawn(move || {
+        for answer in ["200 OK\r\ncontent-length: 6", "503 Busy\r\ncontent-length: 6"] {
+            let (mut stream, _) = listener.accept().unwrap();
+            let mut request = [0; 4_096];
+            let read = stream.read(&mut request).unwrap();
+            assert!(request[..read].starts_with(b"POST /hook"));
+            let answer = format!("HTTP/1.1 {answer}\r\nconnection: close\r\n\r\nthanks");
+            stream.write_all(answer.as_bytes()).unwrap();
+        }
+    });
+    let add = ["subscriptions", "add", "--url", &hook, "--topic", "order.*", "--json"];
+    let made = home.run(&add).json();
+    let id = made["subscription"]["id"].as_str().unwrap();
+
+    let tested = home.run(&["subscriptions", "test", id]).done();
+    assert!(tested.contains("outcome     accepted 200"), "{tested}");
+    assert!(tested.contains("response    thanks"), "{tested}");
+
+    let tested = home.run(&["subscriptions", "test", id, "--json"]);
+    assert_eq!(tested.code, 1);
+    assert!(tested.stdout.contains("\"outcome\": \"refused 503\""), "{}", tested.stdout);
+    endpoint.join().unwrap();
+}
