@@ -156,7 +156,7 @@ fn files_are_short_and_their_names_mean_something() {
         if lines > LINES_MAX {
             wrong.push(format!("{path}: {lines} lines; at most {LINES_MAX}"));
         }
-        for part in source.path.iter() {
+        for part in &source.path {
             let name = part.to_string_lossy();
             if NAMES_WITHOUT_MEANING.contains(&name.trim_end_matches(".rs")) {
                 wrong.push(format!("{path}: `{name}` says nothing"));
