@@ -18,6 +18,9 @@ pub mod store;
 
 pub mod parking;
 pub mod registry;
+
+pub mod switchboard;
+
 pub mod worker;
 
 pub mod api;

@@ -3,11 +3,10 @@
 //! Every change is in the store before anybody is told of it. Workers are told over the broker and
 //! follow within a second; when the broker cannot be reached they find out by themselves.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{collections::BTreeMap, num::NonZeroU32, sync::Arc};
 
 use serde::Serialize;
 use serde_json::{Map, Value};
-use tracing::warn;
 
 use crate::{
     broker::{Broker, control::Change},
@@ -20,6 +19,7 @@ use crate::{
         subscription::{AuthToken, Draft, FieldError, Subscription, Terms},
     },
     store::{Listing, Page, Store, StoreError},
+    telemetry::events,
 };
 
 /// Makes, changes and removes subscriptions; cheap to clone.
@@ -89,6 +89,8 @@ pub struct View {
     pub headers: BTreeMap<String, &'static str>,
     /// The name of its schedule.
     pub schedule: Option<String>,
+    /// Requests per second.
+    pub rate_limit: Option<u32>,
     /// For people.
     pub description: Option<String>,
     /// RFC 3339.
@@ -112,6 +114,7 @@ impl From<&Subscription> for View {
             secrets: terms.secrets.iter().map(|_| MASK).collect(),
             headers: terms.headers.keys().map(|name| (name.clone(), MASK)).collect(),
             schedule: terms.schedule.clone(),
+            rate_limit: terms.rate_limit.map(NonZeroU32::get),
             description: terms.description.clone(),
             created: subscription.created.to_string(),
             updated: subscription.updated.to_string(),
@@ -213,8 +216,8 @@ impl Registry {
     }
 
     async fn tell(&self) {
-        if let Err(error) = self.broker.announce(Change::Subscriptions).await {
-            warn!(error = error.told(), "control.not_announced: workers follow within seconds");
+        if let Err(error) = self.broker.announce(&Change::Subscriptions).await {
+            events::not_announced(&error.told());
         }
     }
 }

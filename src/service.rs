@@ -17,7 +17,8 @@ use crate::{
     registry::Registry,
     report::Chain,
     store::{self, Store, StoreError},
-    worker::{Pool, Subscriptions, Webhooks},
+    switchboard::Switchboard,
+    worker::{Pool, PoolParts, Subscriptions, Webhooks},
 };
 
 /// What a process does.
@@ -66,6 +67,8 @@ pub struct Parts {
     pub registry: Registry,
     /// Parked messages for people.
     pub parking: Parking,
+    /// Circuits for people.
+    pub switchboard: Switchboard,
 }
 
 impl Parts {
@@ -81,7 +84,8 @@ impl Parts {
         let store = store::open(&settings.store).await.map_err(ServiceError::Store)?;
         let registry = Registry::new(Arc::clone(&store), broker.clone(), schedules.clone());
         let parking = Parking::new(broker.clone());
-        Ok(Self { settings, schedules, store, broker, registry, parking })
+        let switchboard = Switchboard::new(Arc::clone(&store), broker.clone());
+        Ok(Self { settings, schedules, store, broker, registry, parking, switchboard })
     }
 
     /// Closes what was opened.
@@ -133,9 +137,19 @@ pub async fn run(
 
 fn pool(parts: &Parts) -> Result<Pool, ServiceError> {
     let endpoints = Endpoints::new(&parts.settings.endpoint).map_err(ServiceError::Endpoints)?;
-    let worker = (parts.settings.worker.clone(), parts.schedules.clone());
-    let store = Arc::clone(&parts.store);
-    Ok(Pool::new(parts.broker.clone(), store, worker, Arc::new(Webhooks(endpoints))))
+    let settings = &parts.settings;
+    let rules = settings.circuit.rules().map_err(ServiceError::Settings)?;
+    let pool = PoolParts {
+        broker: parts.broker.clone(),
+        store: Arc::clone(&parts.store),
+        switchboard: parts.switchboard.clone(),
+        schedules: parts.schedules.clone(),
+        rules,
+        worker: settings.worker.clone(),
+        concurrency_max: settings.endpoint.concurrency_max,
+        busy_wait: settings.endpoint.busy_wait,
+    };
+    Ok(Pool::new(pool, Arc::new(Webhooks(endpoints))))
 }
 
 async fn listen(parts: &Parts) -> Result<TcpListener, ServiceError> {

@@ -80,6 +80,7 @@ pub(super) async fn list(
         event: parameters.get("event")?,
         parked_after_ms: instant(&parameters, "parked_after_ms")?,
         parked_before_ms: instant(&parameters, "parked_before_ms")?,
+        spared_for: None,
     };
     let with_body = parameters.get_with("body", yes_or_no)?.unwrap_or(false);
     let limit_max = if with_body { LIMIT_MAX_WITH_BODIES } else { LIMIT_MAX };
@@ -132,6 +133,7 @@ impl Wanted {
             event: self.event,
             parked_after_ms: self.parked_after_ms,
             parked_before_ms: self.parked_before_ms,
+            spared_for: None,
         };
         match (selection.is_everything(), self.all) {
             (true, false) => Err(FieldError::new(

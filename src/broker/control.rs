@@ -11,18 +11,31 @@ use super::{
     Broker,
     error::{BrokerError, ROUND_TRIP_DEADLINE, within},
 };
+use crate::domain::url::EndpointUrl;
 
 /// What changed. Losing one is harmless: every process also looks by itself, less often.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Change {
     /// A subscription was made, changed or removed.
     Subscriptions,
+    /// The circuit of this URL changed its state.
+    Circuit(EndpointUrl),
 }
 
 impl Change {
-    fn word(self) -> &'static str {
+    fn text(&self) -> String {
         match self {
-            Self::Subscriptions => "subscriptions",
+            Self::Subscriptions => "subscriptions".to_owned(),
+            Self::Circuit(url) => format!("circuit {}", url.as_str()),
+        }
+    }
+
+    /// What another version of homing announces and this one does not know is `None`.
+    fn read(text: &[u8]) -> Option<Self> {
+        match std::str::from_utf8(text).ok()?.split_once(' ') {
+            Some(("circuit", url)) => url.parse().ok().map(Self::Circuit),
+            Some(_) => None,
+            None => (text == b"subscriptions").then_some(Self::Subscriptions),
         }
     }
 }
@@ -33,18 +46,19 @@ impl Broker {
     /// # Errors
     ///
     /// [`BrokerError`]: they learn of it later, when they look by themselves.
-    pub async fn announce(&self, change: Change) -> Result<(), BrokerError> {
+    pub async fn announce(&self, change: &Change) -> Result<(), BrokerError> {
         let step = "waiting for a channel".to_owned();
         let deadline = self.confirm_deadline;
         let channel = tokio::time::timeout(deadline, self.channels.get())
             .await
             .map_err(|_elapsed| BrokerError::TimedOut { step, deadline })??;
         let exchange = self.topology().names().control();
+        let text = change.text();
         let published = channel.basic_publish(
             exchange.into(),
-            change.word().into(),
+            "".into(),
             BasicPublishOptions::default(),
-            change.word().as_bytes(),
+            text.as_bytes(),
             BasicProperties::default(),
         );
         let confirm = within(ROUND_TRIP_DEADLINE, "announcing a change", published).await?;
@@ -82,9 +96,23 @@ impl Broker {
         let changes = messages.filter_map(move |message| {
             // The channel lives as long as the stream.
             let _open = &channel;
-            let change = message.ok().map(|_any| Change::Subscriptions);
+            let change = message.ok().and_then(|message| Change::read(&message.data));
             std::future::ready(change)
         });
         Ok(changes)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_announced_is_read_as_it_was_written() {
+        let url = "https://example.com/a b?c".parse().unwrap();
+        for change in [Change::Subscriptions, Change::Circuit(url)] {
+            assert_eq!(Change::read(change.text().as_bytes()), Some(change));
+        }
+        assert_eq!(Change::read(b"something new"), None);
     }
 }

@@ -19,11 +19,10 @@ pub struct Output<'a> {
     colours: bool,
 }
 
-/// Which of the three streams a person looks at.
+/// Where a person sits, besides the answer.
 #[derive(Clone, Copy, Debug, Default)]
 struct Terminals {
     stdin: bool,
-    stdout: bool,
     stderr: bool,
 }
 
@@ -37,23 +36,16 @@ impl<'a> Output<'a> {
     ///
     /// Colours are for terminals, and not where `NO_COLOR` is set. Source: no-color.org.
     pub fn of_process(stdout: &'a mut dyn Write, stderr: &'a mut dyn Write) -> Self {
-        let terminals = Terminals {
-            stdin: io::stdin().is_terminal(),
-            stdout: io::stdout().is_terminal(),
-            stderr: io::stderr().is_terminal(),
-        };
+        let terminals =
+            Terminals { stdin: io::stdin().is_terminal(), stderr: io::stderr().is_terminal() };
         let refused = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
-        Self { stdout, stderr, json: false, terminals, colours: terminals.stdout && !refused }
+        let colours = io::stdout().is_terminal() && !refused;
+        Self { stdout, stderr, json: false, terminals, colours }
     }
 
     /// Whether answers may be coloured.
     pub(super) fn colours(&self) -> bool {
         self.colours
-    }
-
-    /// Whether standard output is a terminal, which has a width.
-    pub(super) fn is_terminal(&self) -> bool {
-        self.terminals.stdout
     }
 
     /// Whether progress can be shown.

@@ -1,8 +1,11 @@
 //! How far a long command has come; on standard error, where that is a terminal.
 
-use std::{fmt::Display, time::Duration};
+use std::{
+    fmt::{Display, Write},
+    time::Duration,
+};
 
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle};
 
 use super::Output;
 
@@ -12,13 +15,13 @@ pub(super) struct Progress(ProgressBar);
 impl Progress {
     /// Counts what has no known end.
     pub(super) fn counting(output: &Output<'_>, what: &str) -> Self {
-        let style = format!("{{spinner}} {{human_pos}} {what}, {{per_sec}}");
+        let style = format!("{{spinner}} {{human_pos}} {what}, {{rate}}");
         Self::new(output, &style)
     }
 
     /// Counts towards an end that is set later.
     pub(super) fn walking(output: &Output<'_>, what: &str) -> Self {
-        let style = format!("{{bar:40}} {{human_pos}}/{{human_len}} {what}, {{per_sec}} {{msg}}");
+        let style = format!("{{bar:40}} {{human_pos}}/{{human_len}} {what}, {{rate}} {{msg}}");
         Self::new(output, &style)
     }
 
@@ -28,7 +31,7 @@ impl Progress {
         }
         let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr());
         if let Ok(style) = ProgressStyle::with_template(style) {
-            bar.set_style(style);
+            bar.set_style(style.with_key("rate", rate));
         }
         bar.enable_steady_tick(Duration::from_millis(100));
         Self(bar)
@@ -52,4 +55,10 @@ impl Progress {
     pub(super) fn end(&self) {
         self.0.finish_and_clear();
     }
+}
+
+/// Fractions of an event per second mean nothing.
+fn rate(state: &ProgressState, text: &mut dyn Write) {
+    // What cannot be shown is not shown.
+    write!(text, "{:.0}/s", state.per_sec()).unwrap_or_default();
 }

@@ -21,11 +21,8 @@ impl Rows {
     pub(super) fn new(output: &Output<'_>, header: &[&str]) -> Self {
         let mut table = Table::new();
         table.load_style(presets::NOTHING).set_header(header.iter().copied());
-        if output.is_terminal() {
-            table.set_content_arrangement(ContentArrangement::Dynamic);
-        } else {
-            table.force_no_tty();
-        }
+        // A row stays one line, however narrow the terminal: ids can be copied, `grep` finds them.
+        table.set_content_arrangement(ContentArrangement::Disabled).force_no_tty();
         if output.colours() {
             table.enforce_styling();
         }

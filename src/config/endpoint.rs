@@ -17,6 +17,11 @@ pub struct EndpointSettings {
     /// For finding the address, TCP and TLS.
     #[serde(with = "humantime_serde")]
     pub connect_deadline: Duration,
+    /// Requests in flight at one URL, per worker process.
+    pub concurrency_max: usize,
+    /// How long a delivery waits for its turn before it goes to a busy lane.
+    #[serde(with = "humantime_serde")]
+    pub busy_wait: Duration,
     /// How much of a response is read, in bytes.
     pub response_bytes_max: usize,
     /// Networks that are called although they are private or special.
@@ -49,6 +54,9 @@ impl EndpointSettings {
             let message =
                 "more than nothing and less than `endpoint.deadline`, of which it is part";
             return Err(SettingsError::value("endpoint.connect_deadline", message));
+        }
+        if !(1..=10_000).contains(&self.concurrency_max) {
+            return Err(SettingsError::value("endpoint.concurrency_max", "between 1 and 10000"));
         }
         self.networks().map(drop)
     }

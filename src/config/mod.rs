@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 
 mod api;
 mod broker;
+mod circuit;
 mod endpoint;
 mod list;
 mod log;
@@ -21,6 +22,7 @@ mod worker;
 
 pub use api::ApiSettings;
 pub use broker::BrokerSettings;
+pub use circuit::CircuitSettings;
 pub use endpoint::EndpointSettings;
 pub use log::{LogFormat, LogSettings};
 pub use schedule::{ScheduleSettings, Schedules};
@@ -43,6 +45,8 @@ pub struct Settings {
     pub worker: WorkerSettings,
     /// `[endpoint]`
     pub endpoint: EndpointSettings,
+    /// `[circuit]`
+    pub circuit: CircuitSettings,
     /// `[schedule]`
     pub schedule: ScheduleSettings,
     /// `[store]`
@@ -122,6 +126,7 @@ impl Settings {
         self.broker.check()?;
         self.worker.check()?;
         self.endpoint.check()?;
+        self.circuit.check()?;
         self.schedule.schedules()?;
         self.store.check()?;
         self.api.check()
@@ -151,7 +156,7 @@ mod tests {
     #[test]
     fn misspelt_keys_are_refused_by_name() {
         insta::assert_snapshot!(error("[worker]\ninflight_max = 3"), @"the settings cannot be read: unknown field `inflight_max`, expected one of `in_flight_max`, `fan_out_inline_max`, `event_bytes_max`, `drain_grace` for key `worker`");
-        insta::assert_snapshot!(error("[workers]\nin_flight_max = 3"), @"the settings cannot be read: unknown field `workers`, expected one of `broker`, `worker`, `endpoint`, `schedule`, `store`, `api`, `log`");
+        insta::assert_snapshot!(error("[workers]\nin_flight_max = 3"), @"the settings cannot be read: unknown field `workers`, expected one of `broker`, `worker`, `endpoint`, `circuit`, `schedule`, `store`, `api`, `log`");
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! One event owed to one subscription, and how far it has come.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use super::{
     attempt::AttemptNumber,
@@ -44,6 +44,8 @@ pub struct Progress {
     pub step: Step,
     /// How often it was put back without an attempt.
     pub holds: u32,
+    /// How often in a row it was turned away because its endpoint was busy.
+    pub turned_away: u32,
     /// How often a person replayed it.
     pub replays: u32,
     /// When homing first took the event from the broker.
@@ -74,6 +76,12 @@ impl Progress {
         Position { replays: self.replays, attempts: self.attempts, holds: self.holds }
     }
 
+    /// How long the endpoint still wants to be left alone at `now`.
+    #[must_use]
+    pub fn remaining(&self, now: UnixMillis) -> Option<Duration> {
+        self.not_before.map(|instant| instant.since(now)).filter(|remaining| !remaining.is_zero())
+    }
+
     /// After an attempt that ended at `now` and failed with `outcome`; it waits at `step` next.
     #[must_use]
     pub fn failed(&self, outcome: String, step: Step, now: UnixMillis) -> Self {
@@ -81,6 +89,7 @@ impl Progress {
             attempts: self.attempts.saturating_add(1),
             step,
             first_failure: self.first_failure.or(Some(now)),
+            turned_away: 0,
             not_before: None,
             last_outcome: Some(outcome),
             ..self.clone()
@@ -91,6 +100,12 @@ impl Progress {
     #[must_use]
     pub fn held(&self) -> Self {
         Self { holds: self.holds.saturating_add(1), ..self.clone() }
+    }
+
+    /// Put back without an attempt, because its endpoint is busy.
+    #[must_use]
+    pub fn turned_away(&self) -> Self {
+        Self { turned_away: self.turned_away.saturating_add(1), ..self.held() }
     }
 
     /// A person sends it again: from attempt 1, as if nothing had failed yet.

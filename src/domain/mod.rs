@@ -7,9 +7,12 @@
 //! - event × subscription = a [`delivery`], which makes one [`attempt`] after another;
 //! - an attempt has an [`outcome`] (what the endpoint did), and the [`verdict`] is what we do about
 //!   it, by the [`schedule`];
+//! - outcomes add up to a [`tally`], and the [`circuit`] of a URL spares an endpoint that keeps
+//!   failing;
 //! - a [`signature`] lets the receiver verify who sent it.
 
 pub mod attempt;
+pub mod circuit;
 pub mod delivery;
 pub mod event;
 pub mod filter;
@@ -18,6 +21,7 @@ pub mod outcome;
 pub mod schedule;
 pub mod signature;
 pub mod subscription;
+pub mod tally;
 pub mod time;
 pub mod topic;
 pub mod url;

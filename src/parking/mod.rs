@@ -7,7 +7,10 @@
 mod entry;
 mod selection;
 
+use std::time::Duration;
+
 use serde::Serialize;
+use tokio::time::interval;
 use tracing::info;
 
 use crate::{
@@ -25,6 +28,8 @@ pub use self::{entry::Entry, selection::Selection};
 #[derive(Clone)]
 pub struct Parking {
     broker: Broker,
+    /// Between two messages that are acted on.
+    pace: Option<Duration>,
 }
 
 /// What a look found.
@@ -64,7 +69,14 @@ impl Parking {
     /// The parking queue of `broker`.
     #[must_use]
     pub fn new(broker: Broker) -> Self {
-        Self { broker }
+        Self { broker, pace: None }
+    }
+
+    /// The same, acting on at most so many messages per second.
+    #[must_use]
+    pub fn paced(&self, per_second_max: u32) -> Self {
+        let pace = Some(Duration::from_secs(1) / per_second_max.max(1));
+        Self { broker: self.broker.clone(), pace }
     }
 
     /// At most `limit` parked messages that match, in the order in which they were parked. The
@@ -110,9 +122,13 @@ impl Parking {
     ) -> Result<Tally, BrokerError> {
         let mut walk = self.walk().await?;
         let mut tally = Tally { total: walk.left(), ..Tally::default() };
+        let mut pace = self.pace.map(interval);
         while let Some(fetched) = walk.next().await? {
             tally.scanned = tally.scanned.saturating_add(1);
             if selection.matches(&Entry::of(&fetched)) {
+                if let Some(pace) = &mut pace {
+                    pace.tick().await;
+                }
                 self.act_on(action, &walk, &fetched).await?;
                 tally.matched = tally.matched.saturating_add(1);
             }

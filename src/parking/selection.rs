@@ -1,5 +1,7 @@
 //! Which parked messages are meant.
 
+use std::collections::BTreeSet;
+
 use serde::{Deserialize, Serialize};
 
 use super::Entry;
@@ -26,19 +28,24 @@ pub struct Selection {
     pub parked_after_ms: Option<UnixMillis>,
     /// Parked before this instant, Unix ms.
     pub parked_before_ms: Option<UnixMillis>,
+    /// Parked because a circuit spared the endpoint of one of these subscriptions.
+    #[serde(skip)]
+    pub spared_for: Option<BTreeSet<SubscriptionId>>,
 }
 
 impl Selection {
     /// Whether no condition is set.
     #[must_use]
     pub fn is_everything(&self) -> bool {
-        let Self { reason, subscription, topic, event, parked_after_ms, parked_before_ms } = self;
+        let Self { reason, subscription, topic, event, .. } = self;
+        let Self { parked_after_ms, parked_before_ms, spared_for, .. } = self;
         reason.is_none()
             && subscription.is_none()
             && topic.is_none()
             && event.is_none()
             && parked_after_ms.is_none()
             && parked_before_ms.is_none()
+            && spared_for.is_none()
     }
 
     /// Whether `entry` is meant. An entry without an instant is older than every instant.
@@ -55,6 +62,10 @@ impl Selection {
                 .topic
                 .as_ref()
                 .is_none_or(|pattern| topic.as_ref().is_some_and(|topic| pattern.matches(topic)))
+            && self.spared_for.as_ref().is_none_or(|subscriptions| {
+                matches!(entry.reason, ParkReason::Frozen | ParkReason::CircuitOpen)
+                    && entry.subscription_id.is_some_and(|id| subscriptions.contains(&id))
+            })
     }
 }
 

@@ -79,6 +79,9 @@ pub enum StoreError {
     /// A subscription is there and cannot be read.
     #[error(transparent)]
     Corrupt(Corrupt),
+    /// A circuit is there and cannot be read.
+    #[error(transparent)]
+    CorruptCircuit(CorruptCircuit),
     /// Another process did not let go of the store.
     #[error("another process kept the store locked: {step}")]
     Busy {
@@ -113,6 +116,22 @@ pub enum StoreError {
 pub struct Corrupt {
     /// Which one.
     pub subscription: SubscriptionId,
+    /// What of it.
+    pub field: String,
+    /// What is wrong with it.
+    pub why: String,
+}
+
+/// A stored circuit that cannot be read; its URL counts as closed. What is shown leaves out the
+/// query, which may hold secrets.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "the circuit of {} cannot be read, enable or disable this URL to replace it: `{field}`: {why}",
+    url.split('?').next().unwrap_or_default()
+)]
+pub struct CorruptCircuit {
+    /// Whose, as written in the store.
+    pub url: String,
     /// What of it.
     pub field: String,
     /// What is wrong with it.

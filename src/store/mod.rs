@@ -1,8 +1,9 @@
-//! What homing must remember besides messages: the subscriptions, and which queues it declared.
+//! What homing must remember besides messages: the subscriptions, the circuits of their URLs, and
+//! which queues it declared.
 //!
 //! Promises to the layers above: what a call has answered survives the loss of power; two
 //! subscriptions that want the same events at the same URL never exist together, whichever
-//! processes write; several processes may use one store at a time; every step ends within
+//! processes write; counts of several workers add up, and one of them at a time wins a probe; several processes may use one store at a time; every step ends within
 //! [`DEADLINE`], a change of the schema excepted; a row that cannot be read costs nobody but
 //! itself. Not promised: an order of writes by different processes.
 //!
@@ -15,19 +16,33 @@ use std::{sync::Arc, time::Duration};
 use async_trait::async_trait;
 
 use crate::config::StoreSettings;
-use crate::domain::{id::SubscriptionId, subscription::Subscription};
+use crate::domain::{
+    circuit::{Circuit, CircuitRules, Turn},
+    id::SubscriptionId,
+    outcome::Outcome,
+    subscription::Subscription,
+    tally::Tally,
+    time::UnixMillis,
+    url::EndpointUrl,
+};
 
+mod circuit_row;
+mod circuits;
 mod error;
 mod row;
 mod sqlite;
 
-pub use error::{Corrupt, StoreError};
+pub use circuits::{
+    CircuitListing, CircuitPage, Intervention, MergedTallies, PRUNED_MAX, ProbeClaim,
+    UnsettledCircuits,
+};
+pub use error::{Corrupt, CorruptCircuit, StoreError};
 
 /// How long a step may take, waiting for its turn included. Every call but
-/// [`Store::all_subscriptions`] is one step.
+/// [`Store::all_subscriptions`] and [`Store::unsettled_circuits`] is one step.
 pub const DEADLINE: Duration = Duration::from_secs(10);
 
-/// Subscriptions on one page at most, whatever [`Page::limit`] says.
+/// Entries on one page at most, whatever its limit says.
 pub const PAGE_LIMIT_MAX: u32 = 1_000;
 
 /// Which part of the list to read. Ordered by id, which is the order of creation.
@@ -61,12 +76,13 @@ pub struct Snapshot {
     pub corrupt: Vec<Corrupt>,
 }
 
-/// Where subscriptions and queue names are kept.
+/// Where subscriptions, circuits and queue names are kept.
 ///
 /// # Cancel safety
 ///
 /// Questions are cancel safe. A write that is dropped, or that ends as [`StoreError::TimedOut`],
-/// is done completely or not at all; which of the two is unknown. All writes can be repeated.
+/// is done completely or not at all; which of the two is unknown. All writes can be repeated; what
+/// repeating costs is said where it costs anything.
 #[async_trait]
 pub trait Store: Send + Sync {
     /// Adds a subscription.
@@ -127,6 +143,112 @@ pub trait Store: Send + Sync {
     ///
     /// [`StoreError`]: a step that failed.
     async fn subscriptions_version(&self) -> Result<i64, StoreError>;
+
+    /// Adds each tally to the circuit of its URL, making those that are missing, and applies the
+    /// rule: all in one transaction. The caller divides what is more than some thousands.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`]: a step that failed; then nothing is counted, but after
+    /// [`StoreError::TimedOut`] everything may be. A circuit that cannot be read is no error.
+    ///
+    /// # Cancel safety
+    ///
+    /// What is repeated may be counted twice, what is dropped may not be counted: keep the tallies
+    /// until this has answered. A change of state that was not answered shows in
+    /// [`circuits_version`](Self::circuits_version).
+    async fn merge_tallies(
+        &self,
+        tallies: &[(EndpointUrl, Tally)],
+        rules: &CircuitRules,
+        now: UnixMillis,
+    ) -> Result<MergedTallies, StoreError>;
+
+    /// Claims the probe of `url` if one is due. Of all who ask, in whatever process, one wins; the
+    /// next probe is due an interval later, even if the winner is never heard of again.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::CorruptCircuit`]; [`StoreError`]: a step that failed. Then nobody may send.
+    ///
+    /// # Cancel safety
+    ///
+    /// A claim that was not answered may be won and unused: then nobody probes for an interval.
+    async fn claim_probe(
+        &self,
+        url: &EndpointUrl,
+        rules: &CircuitRules,
+        now: UnixMillis,
+    ) -> Result<ProbeClaim, StoreError>;
+
+    /// What came of a claimed probe, which ended at `now`. A probe is in no tally.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::CorruptCircuit`]; [`StoreError`]: a step that failed.
+    ///
+    /// # Cancel safety
+    ///
+    /// What is repeated may be counted twice; the state is the same.
+    async fn probe_ended(
+        &self,
+        url: &EndpointUrl,
+        outcome: &Outcome,
+        rules: &CircuitRules,
+        now: UnixMillis,
+    ) -> Result<Turn, StoreError>;
+
+    /// Changes the circuit of `url`, making it where it is missing and replacing it where it cannot
+    /// be read.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`]: a step that failed.
+    async fn set_circuit(
+        &self,
+        url: &EndpointUrl,
+        intervention: Intervention,
+        now: UnixMillis,
+    ) -> Result<Turn, StoreError>;
+
+    /// The circuit of `url`; `None`: nothing was ever attempted there, or not for long.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::CorruptCircuit`]: it is there and cannot be read.
+    async fn circuit(&self, url: &EndpointUrl) -> Result<Option<Circuit>, StoreError>;
+
+    /// One page of circuits. Those that exist, in the state asked for, while all pages are read
+    /// come exactly once.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`]: a step that failed.
+    async fn circuits(&self, page: &CircuitPage) -> Result<CircuitListing, StoreError>;
+
+    /// All circuits that are not closed at one instant; read in batches, each with a deadline of
+    /// its own.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`]: a step that failed.
+    async fn unsettled_circuits(&self) -> Result<UnsettledCircuits, StoreError>;
+
+    /// A number that rises with every change of state of a circuit, whoever makes it; not with
+    /// counts, nor when a probe is claimed. Compare for inequality.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`]: a step that failed.
+    async fn circuits_version(&self) -> Result<i64, StoreError>;
+
+    /// Forgets closed circuits that were last written before this instant, at most [`PRUNED_MAX`];
+    /// says how many. What is open or frozen stays.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`]: a step that failed.
+    async fn prune_circuits(&self, before: UnixMillis) -> Result<u64, StoreError>;
 
     /// Remembers names of wait queues, so that they are found when no schedule names them any
     /// more. To be called before they are declared.

@@ -3,7 +3,7 @@
 //! Reading builds the terms from their parts and not from a draft: what was accepted once is kept,
 //! also when its schedule has gone from the settings or a limit for new subscriptions has sunk.
 
-use std::{collections::BTreeMap, fmt::Display, str::FromStr};
+use std::{collections::BTreeMap, fmt::Display, num::NonZeroU32, str::FromStr};
 
 use base64::{Engine, engine::general_purpose::STANDARD};
 use serde::de::DeserializeOwned;
@@ -35,6 +35,7 @@ pub(super) struct SubscriptionRow {
     /// An object in JSON.
     pub(super) headers: String,
     pub(super) schedule: Option<String>,
+    pub(super) rate_limit: Option<u32>,
     pub(super) description: Option<String>,
     created_ms: i64,
     pub(super) updated_ms: i64,
@@ -60,6 +61,7 @@ impl From<&Subscription> for SubscriptionRow {
             secrets: json!(secrets).to_string(),
             headers: json!(terms.headers).to_string(),
             schedule: terms.schedule.clone(),
+            rate_limit: terms.rate_limit.map(NonZeroU32::get),
             description: terms.description.clone(),
             created_ms: created.get(),
             updated_ms: updated.get(),
@@ -90,18 +92,18 @@ pub(super) fn parse_id(text: &str) -> sqlx::Result<SubscriptionId> {
 }
 
 /// What is wrong with one column.
-struct Flaw {
-    field: String,
-    why: String,
+pub(super) struct Flaw {
+    pub(super) field: String,
+    pub(super) why: String,
 }
 
 impl Flaw {
-    fn new(field: impl Into<String>, why: impl Display) -> Self {
+    pub(super) fn new(field: impl Into<String>, why: impl Display) -> Self {
         Self { field: field.into(), why: why.to_string() }
     }
 }
 
-fn undecodable(error: sqlx::Error) -> Flaw {
+pub(super) fn undecodable(error: sqlx::Error) -> Flaw {
     if let sqlx::Error::ColumnDecode { index, source } = error {
         Flaw::new(index.trim_matches('"'), source)
     } else {
@@ -120,6 +122,7 @@ impl SubscriptionRow {
             secrets: read_secrets(&self.secrets)?,
             headers: json::<BTreeMap<_, _>>("headers", &self.headers, "an object of strings")?,
             schedule: self.schedule,
+            rate_limit: self.rate_limit.and_then(NonZeroU32::new),
             description: self.description,
         };
         let (created, updated) =
@@ -153,11 +156,15 @@ fn read_secrets(secrets: &str) -> Result<Vec<SigningSecret>, Flaw> {
 }
 
 /// Says what was expected, never what was found: it may be secret.
-fn json<T: DeserializeOwned>(field: &str, text: &str, expected: &str) -> Result<T, Flaw> {
+pub(super) fn json<T: DeserializeOwned>(
+    field: &str,
+    text: &str,
+    expected: &str,
+) -> Result<T, Flaw> {
     serde_json::from_str(text).map_err(|_| Flaw::new(field, format!("is not {expected}")))
 }
 
-fn parsed<T: FromStr<Err: Display>>(field: &str, text: &str) -> Result<T, Flaw> {
+pub(super) fn parsed<T: FromStr<Err: Display>>(field: &str, text: &str) -> Result<T, Flaw> {
     text.parse().map_err(|error| Flaw::new(field, error))
 }
 

@@ -2,16 +2,18 @@
 
 use std::{error::Error, fmt, time::Duration};
 
-use tracing::{Span, error, field, info, info_span, warn};
+use tracing::{Span, debug, error, field, info, info_span, warn};
 
 use super::metrics;
 use crate::{
     domain::{
+        circuit::{Change, CircuitState},
         delivery::Delivery,
         event::Event,
         id::SubscriptionId,
         outcome::Outcome,
         subscription::Subscription,
+        url::EndpointUrl,
         verdict::{ParkReason, Verdict},
     },
     report::Chain,
@@ -81,6 +83,12 @@ pub fn held(why: &str, cause: Option<&(dyn Error + 'static)>) {
     info!(why, error = cause.map(|cause| field::display(Chain(cause))), "delivery.held");
 }
 
+/// A delivery found its endpoint busy; not worth a line each.
+pub fn turned_away() {
+    metrics::turned_away();
+    debug!("delivery.turned_away");
+}
+
 /// The broker sent again what this process had just done.
 pub fn repetition_skipped() {
     info!("delivery.repetition_skipped");
@@ -127,4 +135,29 @@ pub fn lane_ended(lane: &'static str, stopping: bool, error: Option<String>) {
         None if stopping => info!(lane, "lane.drained"),
         None => warn!(lane, "lane.lost: the broker sends no more"),
     }
+}
+
+/// A circuit changed its state.
+pub fn circuit_changed(url: &EndpointUrl, change: &Change) {
+    metrics::circuit_changed(change.to.name());
+    match change.to {
+        CircuitState::Closed => info!(%url, %change, "circuit.changed"),
+        CircuitState::Open { .. } => warn!(%url, %change, "circuit.changed"),
+        CircuitState::Frozen => error!(%url, %change, "circuit.changed: enable it when it is well"),
+    }
+}
+
+/// A circuit cannot be read; the rule works without it.
+pub fn circuit_corrupt(why: &dyn fmt::Display) {
+    error!(%why, "circuit.corrupt");
+}
+
+/// The store could not do its part; the last known states rule.
+pub fn store_unavailable(step: &str, cause: &(dyn Error + 'static)) {
+    warn!(step, error = %Chain(cause), "store.unavailable");
+}
+
+/// A change could not be told; others find it by themselves.
+pub fn not_announced(error: &str) {
+    warn!(error, "control.not_announced: workers follow within seconds");
 }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use metrics::{counter, gauge, histogram};
 
-use crate::domain::{outcome::Outcome, verdict::ParkReason};
+use crate::domain::{circuit::StateName, outcome::Outcome, verdict::ParkReason};
 
 /// A message came from the primary or the retry queue.
 pub fn received(lane: &'static str) {
@@ -44,4 +44,14 @@ pub fn held() {
 /// So many subscriptions are in force.
 pub fn subscriptions(count: usize) {
     gauge!("homing_subscriptions").set(f64::from(u32::try_from(count).unwrap_or(u32::MAX)));
+}
+
+/// A circuit went over to this state.
+pub fn circuit_changed(to: StateName) {
+    counter!("homing_circuit_changes_total", "to" => to.as_str()).increment(1);
+}
+
+/// A delivery found its endpoint busy.
+pub fn turned_away() {
+    counter!("homing_turned_away_total").increment(1);
 }

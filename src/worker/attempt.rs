@@ -1,25 +1,29 @@
 //! One attempt, in the order in which it happens.
 
-use std::time::Duration;
-
 use tokio::time::Instant;
 use tracing::Instrument;
 
-use super::{Context, intake::Owed, settle::settle};
+use super::{
+    Context,
+    hold::{self, Onward},
+    intake::Owed,
+    limits::Permit,
+    settle::settle,
+};
 use crate::{
-    broker::{Message, Route, topology::BUSY_WAITS},
+    broker::{Message, Route},
     clock,
     domain::{
-        delivery::{Delivery, Progress},
-        schedule::{Next, Schedule},
+        circuit::Admission,
+        delivery::Delivery,
+        outcome::Outcome,
+        schedule::Schedule,
+        subscription::Subscription,
         time::UnixMillis,
         verdict::{self, ParkReason, Verdict},
     },
     telemetry::events::{self, Attempted},
 };
-
-/// Where a delivery goes from here.
-struct Onward(Message, Route);
 
 /// Makes the next attempt of a delivery and settles its message.
 ///
@@ -46,43 +50,117 @@ pub(super) async fn attempt(context: &Context, owed: Owed) {
     .await;
 }
 
-/// `None`: it is done.
+/// Where the delivery goes from here; `None`: it is done.
 async fn next(context: &Context, message: &Message, delivery: &Delivery) -> Option<Onward> {
     // 2 find to whom it is owed
     let subscription = match context.subscriptions.find(delivery.subscription).await {
         Ok(Some(subscription)) => subscription,
         Ok(None) => {
             let reason = ParkReason::SubscriptionDeleted;
-            return Some(park(message, delivery.progress.clone(), reason));
+            return Some(hold::park(message, delivery.progress.clone(), reason));
         }
         Err(error) => {
             events::held("store unavailable", Some(&error));
-            return Some(hold_briefly(message, delivery));
+            return Some(hold::briefly(message, delivery));
         }
     };
     let schedule = context.schedules.get(subscription.terms.schedule.as_deref());
-    // 3 not sooner than the endpoint asked
     let now = clock::now();
-    if let Some(remaining) = remaining(&delivery.progress, now) {
-        return Some(hold_for(message, delivery, schedule, remaining));
-    }
-    // 4 build, sign, call, classify
+    // 3 … 5
+    let passage = match admit(context, message, delivery, (&subscription, schedule), now).await {
+        Ok(passage) => passage,
+        Err(onward) => return Some(onward),
+    };
+    // 6 build, sign, call, classify
     let started = Instant::now();
-    let attempted = context.handler.attempt(delivery, &subscription, now).await;
-    let duration = started.elapsed();
-    let outcome = match attempted {
+    let outcome = match context.handler.attempt(delivery, &subscription, now).await {
         Ok(outcome) => outcome,
         Err(error) => {
             events::not_attempted(error.as_ref());
-            return Some(hold_at_next_step(message, delivery, schedule));
+            return Some(hold::to_next_step(message, delivery, schedule, ParkReason::Exhausted));
         }
     };
-    // 5 judge
+    let duration = started.elapsed();
+    // 7 judge, tell
     let verdict = verdict::verdict(&outcome, delivery.progress.step, schedule);
-    // 6 tell
     let told = Attempted { delivery, subscription: &subscription, outcome: &outcome, duration };
     events::attempted(&told, &verdict);
-    // 7 write down how far it has come, 8 choose where it goes
+    count(context, &subscription, &outcome, passage).await;
+    // 8 write down how far it has come, choose where it goes
+    onward(message, delivery, &outcome, verdict)
+}
+
+/// By which right an attempt is made.
+enum Passage {
+    /// The circuit is closed and a permit was free.
+    Ordinary(Permit),
+    /// The circuit is open, and this is the one that is let through.
+    Probe,
+}
+
+/// Whether the attempt may be made now; if not, where the delivery goes instead.
+async fn admit(
+    context: &Context,
+    message: &Message,
+    delivery: &Delivery,
+    (subscription, schedule): (&Subscription, &Schedule),
+    now: UnixMillis,
+) -> Result<Passage, Onward> {
+    // 3 not sooner than the endpoint asked
+    if let Some(remaining) = delivery.progress.remaining(now) {
+        return Err(hold::until_asked(message, delivery, schedule, remaining));
+    }
+    // 4 not while its circuit spares the endpoint
+    let url = &subscription.terms.url;
+    match context.circuits.admission(url, now).await {
+        Admission::Pass => {}
+        Admission::Probe => return Ok(Passage::Probe),
+        Admission::Refuse(Some(_)) => {
+            events::held("the circuit is open", None);
+            let reason = ParkReason::CircuitOpen;
+            return Err(hold::to_next_step(message, delivery, schedule, reason));
+        }
+        Admission::Refuse(None) => {
+            return Err(hold::park(message, delivery.progress.held(), ParkReason::Frozen));
+        }
+    }
+    // 5 not more at once than the endpoint may take of this worker
+    match context.limits.enter(url, subscription.terms.rate_limit).await {
+        Some(permit) => Ok(Passage::Ordinary(permit)),
+        None => Err(hold::turned_away(message, delivery)),
+    }
+}
+
+/// Counts what the endpoint did, and lets the next one in.
+async fn count(
+    context: &Context,
+    subscription: &Subscription,
+    outcome: &Outcome,
+    passage: Passage,
+) {
+    let url = &subscription.terms.url;
+    let ended = clock::now();
+    match passage {
+        Passage::Ordinary(permit) => {
+            if outcome.is_accepted() {
+                permit.succeeded();
+            }
+            drop(permit);
+            context.circuits.attempted(url, outcome, ended);
+        }
+        Passage::Probe => context.circuits.probed(url, outcome, ended).await,
+    }
+    if outcome.status() == Some(410) {
+        context.circuits.gone(url).await;
+    }
+}
+
+fn onward(
+    message: &Message,
+    delivery: &Delivery,
+    outcome: &Outcome,
+    verdict: Verdict,
+) -> Option<Onward> {
     let ended = clock::now();
     let progress = |step| delivery.progress.failed(outcome.to_string(), step, ended);
     match verdict {
@@ -90,58 +168,11 @@ async fn next(context: &Context, message: &Message, delivery: &Delivery) -> Opti
         Verdict::Wait { step, wait, not_before } => {
             let mut progress = progress(step);
             progress.not_before = not_before.map(|asked| ended.plus(asked));
-            Some(Onward(message.owed_to(subscription.id, progress), Route::Wait(wait)))
+            let message = message.owed_to(delivery.subscription, progress);
+            Some(Onward(message, Route::Wait(wait)))
         }
-        Verdict::Park(reason) => Some(park(message, progress(delivery.progress.step), reason)),
-    }
-}
-
-fn park(message: &Message, progress: Progress, reason: ParkReason) -> Onward {
-    let mut parked = message.parked(reason, clock::now());
-    parked.progress = progress;
-    events::parked(&parked.event, parked.subscription, reason);
-    Onward(parked, Route::Parked)
-}
-
-/// How long the endpoint still wants to be left alone.
-fn remaining(progress: &Progress, now: UnixMillis) -> Option<Duration> {
-    progress.not_before.map(|instant| instant.since(now)).filter(|remaining| !remaining.is_zero())
-}
-
-/// Waits again, because the endpoint asked for more than the longest wait. Nothing is charged.
-fn hold_for(
-    message: &Message,
-    delivery: &Delivery,
-    schedule: &Schedule,
-    remaining: Duration,
-) -> Onward {
-    events::held("the endpoint asked for more time", None);
-    let wait = verdict::hold(schedule, remaining).unwrap_or(BUSY_WAITS[0]);
-    let held = message.owed_to(delivery.subscription, delivery.progress.held());
-    Onward(held, Route::Wait(wait))
-}
-
-/// Waits for seconds, because of something on our side that passes.
-fn hold_briefly(message: &Message, delivery: &Delivery) -> Onward {
-    let [first, second, third, longest] = BUSY_WAITS;
-    let wait = match delivery.progress.holds {
-        0 => first,
-        1 => second,
-        2 => third,
-        _ => longest,
-    };
-    let held = message.owed_to(delivery.subscription, delivery.progress.held());
-    Onward(held, Route::Wait(wait))
-}
-
-/// Waits for the next step without an attempt; at the end of the schedule it is parked, so that
-/// our own failure does not keep it for ever.
-fn hold_at_next_step(message: &Message, delivery: &Delivery, schedule: &Schedule) -> Onward {
-    match schedule.after(delivery.progress.step) {
-        Next::Wait { step, wait } => {
-            let progress = Progress { step, ..delivery.progress.held() };
-            Onward(message.owed_to(delivery.subscription, progress), Route::Wait(wait))
+        Verdict::Park(reason) => {
+            Some(hold::park(message, progress(delivery.progress.step), reason))
         }
-        Next::Exhausted => park(message, delivery.progress.held(), ParkReason::Exhausted),
     }
 }

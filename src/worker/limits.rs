@@ -7,14 +7,20 @@
 
 use std::{
     collections::HashMap,
+    num::NonZeroU32,
     sync::{
         Arc, Mutex, PoisonError,
-        atomic::{AtomicUsize, Ordering},
+        atomic::{AtomicU32, AtomicUsize, Ordering},
     },
     time::Duration,
 };
 
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
+
+use tokio::{
+    sync::{OwnedSemaphorePermit, Semaphore},
+    time::Instant,
+};
 
 use crate::domain::url::EndpointUrl;
 
@@ -23,14 +29,34 @@ pub(super) struct Limits {
     concurrency_max: usize,
     busy_wait: Duration,
     gates: Mutex<HashMap<EndpointUrl, Arc<Gate>>>,
+    workers: AtomicU32,
 }
 
 /// One URL's permits.
 struct Gate {
+    /// How often a request may start, if that is limited.
+    rate: Mutex<Option<Rate>>,
     permits: Arc<Semaphore>,
     /// Permits that exist, given out or not.
     opened: AtomicUsize,
     waiting: AtomicUsize,
+}
+
+/// A limiter, and the limit and number of workers that it was made for.
+struct Rate {
+    made_for: (NonZeroU32, u32),
+    limiter: Arc<DefaultDirectRateLimiter>,
+}
+
+impl Rate {
+    /// One worker's share, evenly spaced: a burst is what such endpoints refuse.
+    fn new(made_for: (NonZeroU32, u32)) -> Self {
+        let (per_second_max, workers) = made_for;
+        let period = Duration::from_secs(1).saturating_mul(workers) / per_second_max.get();
+        let quota = Quota::with_period(period.max(Duration::from_nanos(1)))
+            .unwrap_or(Quota::per_second(per_second_max));
+        Self { made_for, limiter: Arc::new(RateLimiter::direct(quota)) }
+    }
 }
 
 /// The right to have one request in flight; given back when dropped.
@@ -43,6 +69,7 @@ pub(super) struct Permit {
 impl Gate {
     fn new(opened: usize) -> Self {
         Self {
+            rate: Mutex::default(),
             permits: Arc::new(Semaphore::new(opened)),
             opened: opened.into(),
             waiting: 0.into(),
@@ -50,27 +77,53 @@ impl Gate {
     }
 }
 
+impl Gate {
+    /// Made anew when the limit or the number of workers has changed.
+    fn limiter(&self, made_for: (NonZeroU32, u32)) -> Arc<DefaultDirectRateLimiter> {
+        let mut rate = self.rate.lock().unwrap_or_else(PoisonError::into_inner);
+        let current = rate.take().filter(|rate| rate.made_for == made_for);
+        let current = rate.insert(current.unwrap_or_else(|| Rate::new(made_for)));
+        Arc::clone(&current.limiter)
+    }
+}
+
 impl Limits {
     pub(super) fn new(concurrency_max: usize, busy_wait: Duration) -> Self {
-        Self { concurrency_max, busy_wait, gates: Mutex::default() }
+        let (gates, workers) = (Mutex::default(), AtomicU32::new(1));
+        Self { concurrency_max, busy_wait, gates, workers }
     }
 
-    /// A permit for `url`; `None`: turned away.
+    /// So many workers share the rate limits.
+    pub(super) fn share_with(&self, workers: u32) {
+        self.workers.store(workers.max(1), Ordering::Relaxed);
+    }
+
+    /// A permit for `url`, which takes at most `per_second_max` requests a second from the whole
+    /// pool; `None`: turned away.
     ///
     /// # Cancel safety
     ///
     /// Cancel safe: a place in the queue is given up.
-    pub(super) async fn enter(&self, url: &EndpointUrl) -> Option<Permit> {
+    pub(super) async fn enter(
+        &self,
+        url: &EndpointUrl,
+        per_second_max: Option<NonZeroU32>,
+    ) -> Option<Permit> {
         let gate = self.gate(url);
+        let deadline = Instant::now() + self.busy_wait;
         let permits = Arc::clone(&gate.permits);
         let permit = match Arc::clone(&permits).try_acquire_owned() {
             Ok(permit) => permit,
             Err(_none_free) => {
                 let _place = Place::take(&gate, self.concurrency_max)?;
                 let waiting = permits.acquire_owned();
-                tokio::time::timeout(self.busy_wait, waiting).await.ok()?.ok()?
+                tokio::time::timeout_at(deadline, waiting).await.ok()?.ok()?
             }
         };
+        if let Some(per_second_max) = per_second_max {
+            let limiter = gate.limiter((per_second_max, self.workers.load(Ordering::Relaxed)));
+            tokio::time::timeout_at(deadline, limiter.until_ready()).await.ok()?;
+        }
         Some(Permit { gate, concurrency_max: self.concurrency_max, _permit: permit })
     }
 
@@ -146,29 +199,29 @@ mod tests {
     async fn a_full_url_turns_away_and_hurts_no_other() {
         let limits = Limits::new(2, Duration::from_millis(200));
         let hung = url("https://hung.example/");
-        let _first = limits.enter(&hung).await.unwrap();
-        let second = limits.enter(&hung).await.unwrap();
+        let _first = limits.enter(&hung, None).await.unwrap();
+        let second = limits.enter(&hung, None).await.unwrap();
 
         let started = tokio::time::Instant::now();
-        assert!(limits.enter(&hung).await.is_none());
+        assert!(limits.enter(&hung, None).await.is_none());
         assert_eq!(started.elapsed(), Duration::from_millis(200));
-        assert!(limits.enter(&url("https://well.example/")).await.is_some());
+        assert!(limits.enter(&url("https://well.example/"), None).await.is_some());
 
         drop(second);
-        assert!(limits.enter(&hung).await.is_some());
+        assert!(limits.enter(&hung, None).await.is_some());
     }
 
     #[tokio::test(start_paused = true)]
     async fn as_many_wait_as_may_be_in_flight_and_the_next_is_turned_away_at_once() {
         let limits = Limits::new(1, Duration::from_secs(1));
         let hung = url("https://hung.example/");
-        let held = limits.enter(&hung).await.unwrap();
-        let waiting = limits.enter(&hung);
+        let held = limits.enter(&hung, None).await.unwrap();
+        let waiting = limits.enter(&hung, None);
         tokio::pin!(waiting);
         assert!(futures_util::poll!(waiting.as_mut()).is_pending());
 
         let started = tokio::time::Instant::now();
-        assert!(limits.enter(&hung).await.is_none());
+        assert!(limits.enter(&hung, None).await.is_none());
         assert_eq!(started.elapsed(), Duration::ZERO);
 
         drop(held);
@@ -182,7 +235,7 @@ mod tests {
         limits.start_slowly(&url);
         for expected in [1, 2, 4, 6, 6] {
             let mut permits = Vec::new();
-            while let Some(permit) = limits.enter(&url).await {
+            while let Some(permit) = limits.enter(&url, None).await {
                 permits.push(permit);
             }
             assert_eq!(permits.len(), expected);
@@ -190,11 +243,26 @@ mod tests {
         }
     }
 
+    /// Goal: the limit is the pool's. Method: real time, because the limiter has a clock of its
+    /// own; 20 per second shared by two workers is one every 100 ms.
+    #[tokio::test]
+    async fn a_rate_limit_is_shared_by_the_workers() {
+        let limits = Limits::new(10, Duration::from_millis(250));
+        limits.share_with(2);
+        let url = url("https://example.com/");
+        let per_second_max = NonZeroU32::new(20);
+        let started = Instant::now();
+        for _ in 0..4 {
+            assert!(limits.enter(&url, per_second_max).await.is_some());
+        }
+        assert!(started.elapsed() >= Duration::from_millis(299), "{:?}", started.elapsed());
+    }
+
     #[tokio::test]
     async fn urls_that_are_not_in_use_are_forgotten() {
         let limits = Limits::new(2, Duration::ZERO);
-        let permit = limits.enter(&url("https://a.example/")).await;
-        drop(limits.enter(&url("https://b.example/")).await);
+        let permit = limits.enter(&url("https://a.example/"), None).await;
+        drop(limits.enter(&url("https://b.example/"), None).await);
         limits.start_slowly(&url("https://c.example/"));
         limits.forget_idle();
         assert_eq!(limits.lock().len(), 2);

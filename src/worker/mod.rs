@@ -2,8 +2,11 @@
 //!
 //! The way of a message through the files: a [`lane`] receives it, [`intake`] reads it and finds
 //! the subscriptions that want it, [`attempt`] makes one attempt for each, [`settle`] hands on what
-//! has to be handed on and answers the broker. [`subscriptions`] keeps the subscriptions in memory,
-//! [`recent`] remembers what this process has just done, [`tend`] repairs the topology.
+//! has to be handed on and answers the broker. [`circuits`] spares endpoints that keep failing,
+//! [`limits`] keeps one endpoint from taking the places of others, [`hold`] says where a delivery
+//! goes that neither lets through. [`subscriptions`] keeps the subscriptions in memory, [`recent`]
+//! remembers what this process has just done, [`tend`] keeps all of that current and repairs the
+//! topology.
 //!
 //! Promises: a message is answered only when all that it stands for is delivered or owned by the
 //! broker elsewhere; fresh events and retries have lanes of their own, so that neither holds up the
@@ -11,22 +14,27 @@
 //! webhook sender is [`Webhooks`].
 
 mod attempt;
+mod circuits;
 mod handler;
+mod hold;
 mod intake;
 mod lane;
+mod limits;
 mod recent;
 mod settle;
 mod subscriptions;
 mod tend;
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
     broker::Broker,
     config::{Schedules, WorkerSettings},
+    domain::circuit::CircuitRules,
     store::Store,
+    switchboard::Switchboard,
 };
 
 pub use self::{
@@ -34,16 +42,38 @@ pub use self::{
     subscriptions::Subscriptions,
 };
 
-use self::{lane::Lane, recent::Recent};
+use self::{circuits::Circuits, lane::Lane, limits::Limits, recent::Recent};
 
 /// What every part of the pool works with.
 struct Context {
     broker: Broker,
     subscriptions: Arc<Subscriptions>,
     schedules: Schedules,
+    circuits: Circuits,
+    limits: Arc<Limits>,
     handler: Arc<dyn Handler>,
     recent: Recent,
     settings: WorkerSettings,
+}
+
+/// What a pool works with.
+pub struct PoolParts {
+    /// Where messages come from and go to.
+    pub broker: Broker,
+    /// Where subscriptions and circuits are.
+    pub store: Arc<dyn Store>,
+    /// Tells of circuits that change.
+    pub switchboard: Switchboard,
+    /// The schedules by name.
+    pub schedules: Schedules,
+    /// When a circuit opens and freezes.
+    pub rules: CircuitRules,
+    /// `[worker]`
+    pub worker: WorkerSettings,
+    /// `endpoint.concurrency_max`
+    pub concurrency_max: usize,
+    /// `endpoint.busy_wait`
+    pub busy_wait: Duration,
 }
 
 /// A pool of deliveries in flight; one per process.
@@ -54,15 +84,20 @@ pub struct Pool {
 impl Pool {
     /// A pool that runs `handler` for every delivery.
     #[must_use]
-    pub fn new(
-        broker: Broker,
-        store: Arc<dyn Store>,
-        (settings, schedules): (WorkerSettings, Schedules),
-        handler: Arc<dyn Handler>,
-    ) -> Self {
-        let subscriptions = Arc::new(Subscriptions::new(store));
-        let recent = Recent::default();
-        let context = Context { broker, subscriptions, schedules, handler, recent, settings };
+    pub fn new(parts: PoolParts, handler: Arc<dyn Handler>) -> Self {
+        let PoolParts { broker, store, switchboard, schedules, rules, worker, .. } = parts;
+        let limits = Arc::new(Limits::new(parts.concurrency_max, parts.busy_wait));
+        let circuits = Circuits::new(Arc::clone(&store), switchboard, rules, Arc::clone(&limits));
+        let context = Context {
+            broker,
+            subscriptions: Arc::new(Subscriptions::new(store)),
+            schedules,
+            circuits,
+            limits,
+            handler,
+            recent: Recent::default(),
+            settings: worker,
+        };
         Self { context: Arc::new(context) }
     }
 
@@ -80,12 +115,13 @@ impl Pool {
     pub async fn run(self, stop: CancellationToken) {
         let tasks = TaskTracker::new();
         let context = self.context;
-        tasks.spawn(tend::subscriptions(Arc::clone(&context), stop.clone()));
+        tasks.spawn(tend::shared_state(Arc::clone(&context), stop.clone()));
         if stop.run_until_cancelled(context.subscriptions.loaded()).await.is_some() {
             for lane in [Lane::Primary, Lane::Retry] {
                 tasks.spawn(lane::run(Arc::clone(&context), lane, stop.clone()));
             }
             tasks.spawn(tend::topology(Arc::clone(&context), stop.clone()));
+            tasks.spawn(tend::circuits(Arc::clone(&context), stop.clone()));
         }
         tasks.close();
         tasks.wait().await;

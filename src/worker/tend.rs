@@ -1,4 +1,4 @@
-//! What the pool looks after beside deliveries: its subscriptions and the topology.
+//! What the pool looks after beside deliveries: what it shares with others, and the topology.
 
 use std::{sync::Arc, time::Duration};
 
@@ -7,29 +7,30 @@ use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use super::Context;
-use crate::report::Chain;
+use crate::{broker::control::Change, telemetry::events};
 
-/// Changes are announced; this finds those whose announcement was lost.
-const SUBSCRIPTIONS_INTERVAL: Duration = Duration::from_secs(5);
+/// Changes are announced; this finds those whose announcement was lost, and how many workers live.
+const LOOK_INTERVAL: Duration = Duration::from_secs(5);
 /// After a failure of store or broker.
 const RETRY_INTERVAL: Duration = Duration::from_secs(1);
 /// How often a queue that somebody deleted is declared again and the net emptied.
 const TOPOLOGY_INTERVAL: Duration = Duration::from_secs(30);
 
-/// Keeps the subscriptions current until `stop`.
-pub(super) async fn subscriptions(context: Arc<Context>, stop: CancellationToken) {
+/// Keeps subscriptions and circuits current until `stop`.
+pub(super) async fn shared_state(context: Arc<Context>, stop: CancellationToken) {
     stop.run_until_cancelled(async {
-        refresh(&context).await;
+        refresh_all(&context).await;
         loop {
             match context.broker.changes().await {
                 Ok(mut changes) => {
-                    refresh(&context).await;
+                    // What was announced before we listened.
+                    refresh_all(&context).await;
                     while follow(&context, &mut changes).await {}
                 }
                 Err(error) => {
                     info!(error = error.told(), "control.unavailable");
                     tokio::time::sleep(RETRY_INTERVAL).await;
-                    refresh(&context).await;
+                    refresh_all(&context).await;
                 }
             }
         }
@@ -40,16 +41,32 @@ pub(super) async fn subscriptions(context: Arc<Context>, stop: CancellationToken
 /// Waits for a change, or for a while, and reads again. `false`: the stream has ended.
 async fn follow<S>(context: &Context, changes: &mut S) -> bool
 where
-    S: futures_util::Stream + Unpin,
+    S: futures_util::Stream<Item = Change> + Unpin,
 {
-    let next = tokio::time::timeout(SUBSCRIPTIONS_INTERVAL, changes.next()).await;
-    refresh(context).await;
-    !matches!(next, Ok(None))
+    match tokio::time::timeout(LOOK_INTERVAL, changes.next()).await {
+        Ok(Some(Change::Subscriptions)) => refresh_subscriptions(context).await,
+        Ok(Some(Change::Circuit(url))) => {
+            if let Err(error) = context.circuits.refresh(&url).await {
+                events::store_unavailable("reading a circuit", &error);
+            }
+        }
+        Ok(None) => return false,
+        Err(_elapsed) => refresh_all(context).await,
+    }
+    true
 }
 
-async fn refresh(context: &Context) {
+async fn refresh_all(context: &Context) {
+    refresh_subscriptions(context).await;
+    if let Err(error) = context.circuits.refresh_all().await {
+        events::store_unavailable("reading the circuits", &error);
+    }
+}
+
+/// Does not return before they have been read once.
+async fn refresh_subscriptions(context: &Context) {
     while let Err(error) = context.subscriptions.refresh().await {
-        warn!(error = %Chain(&error), "subscriptions.read_failed");
+        events::store_unavailable("reading the subscriptions", &error);
         if context.subscriptions.are_loaded() {
             return;
         }
@@ -57,13 +74,31 @@ async fn refresh(context: &Context) {
     }
 }
 
+/// Merges what was counted until `stop`.
+pub(super) async fn circuits(context: Arc<Context>, stop: CancellationToken) {
+    context.circuits.run(&stop).await;
+}
+
+/// Keeps the shares of the rate limits until dropped.
+async fn share_limits(context: &Context) {
+    let primary = context.broker.topology().names().primary();
+    loop {
+        if let Ok(Some(depth)) = context.broker.depth(&primary).await {
+            context.limits.share_with(depth.consumers);
+        }
+        tokio::time::sleep(LOOK_INTERVAL).await;
+    }
+}
+
 /// Keeps the topology whole until `stop`, and publishes again what the net caught meanwhile.
 pub(super) async fn topology(context: Arc<Context>, stop: CancellationToken) {
-    while stop.run_until_cancelled(tend(&context)).await.is_some() {
-        if stop.run_until_cancelled(tokio::time::sleep(TOPOLOGY_INTERVAL)).await.is_none() {
-            return;
+    let tending = async {
+        loop {
+            tend(&context).await;
+            tokio::time::sleep(TOPOLOGY_INTERVAL).await;
         }
-    }
+    };
+    stop.run_until_cancelled(async { tokio::join!(tending, share_limits(&context)) }).await;
 }
 
 async fn tend(context: &Context) {

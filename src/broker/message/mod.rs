@@ -35,6 +35,8 @@ pub mod header {
     pub const STEP: &str = "x-homing-step";
     /// How often it was put back without an attempt.
     pub const HOLDS: &str = "x-homing-holds";
+    /// How often in a row it was turned away because its endpoint was busy.
+    pub const TURNED_AWAY: &str = "x-homing-turned-away";
     /// How often a person replayed it.
     pub const REPLAYS: &str = "x-homing-replays";
     /// When homing took the event, Unix ms.

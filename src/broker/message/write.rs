@@ -54,6 +54,7 @@ impl Message {
             (header::ATTEMPTS, progress.attempts),
             (header::STEP, progress.step.get()),
             (header::HOLDS, progress.holds),
+            (header::TURNED_AWAY, progress.turned_away),
             (header::REPLAYS, progress.replays),
         ];
         for (name, count) in counts.into_iter().filter(|(_, count)| *count > 0) {

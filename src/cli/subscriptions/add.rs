@@ -62,6 +62,9 @@ pub(in crate::cli) struct Arguments {
     /// The schedule of its retries; `homing schedule --all` shows those that there are
     #[arg(long, value_name = "NAME")]
     schedule: Option<String>,
+    /// Requests per second that the endpoint takes, from all workers together
+    #[arg(long, value_name = "NUMBER")]
+    rate_limit: Option<u32>,
     /// For people
     #[arg(long, value_name = "TEXT")]
     description: Option<String>,
@@ -73,7 +76,7 @@ pub(in crate::cli) struct Arguments {
     secret_file: Option<String>,
     /// All of it as JSON, as the API takes it; `-`: standard input
     #[arg(long, value_name = "FILE", conflicts_with_all = [
-        "url", "topic", "filter", "auth_token", "auth_token_file", "header", "schedule",
+        "url", "topic", "filter", "auth_token", "auth_token_file", "header", "schedule", "rate_limit",
         "description", "unsigned", "secret_file",
     ])]
     from: Option<String>,
@@ -155,6 +158,7 @@ async fn draft(arguments: Arguments) -> Result<Draft, Failure> {
         secrets,
         headers: headers(&arguments.header)?,
         schedule: arguments.schedule,
+        rate_limit: arguments.rate_limit,
         description: arguments.description,
     })
 }
@@ -215,7 +219,7 @@ mod tests {
     fn a_bad_draft_names_the_field() {
         insta::assert_snapshot!(error("nothing"), @"`subscription`: this is not JSON: expected ident at line 1 column 2");
         insta::assert_snapshot!(error(r#"{"url":"x","topics":"t"}"#), @r#"`topics`: invalid type: string "t", expected a sequence at line 1 column 23"#);
-        insta::assert_snapshot!(error(r#"{"url":"x","topics":["t"],"filter":[]}"#), @"`filter`: unknown field `filter`, expected one of `url`, `topics`, `filters`, `filter_connector`, `auth_token`, `secrets`, `headers`, `schedule`, `description` at line 1 column 34");
+        insta::assert_snapshot!(error(r#"{"url":"x","topics":["t"],"filter":[]}"#), @"`filter`: unknown field `filter`, expected one of `url`, `topics`, `filters`, `filter_connector`, `auth_token`, `secrets`, `headers`, `schedule`, `rate_limit`, `description` at line 1 column 34");
         insta::assert_snapshot!(error(r#"{"url":"x","topics":["t"]} {}"#), @"`subscription`: trailing characters at line 1 column 28");
     }
 

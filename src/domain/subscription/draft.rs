@@ -1,6 +1,6 @@
 //! A subscription as a person writes it, and what is wrong with it.
 
-use std::{collections::BTreeMap, fmt};
+use std::{collections::BTreeMap, fmt, num::NonZeroU32};
 
 use serde::{Deserialize, Serialize};
 
@@ -37,6 +37,9 @@ pub struct Draft {
     /// The name of a schedule in the settings.
     #[serde(default)]
     pub schedule: Option<String>,
+    /// Requests per second that the endpoint takes, from all workers together; 1 to 1,000,000.
+    #[serde(default)]
+    pub rate_limit: Option<u32>,
     /// For people.
     #[serde(default)]
     pub description: Option<String>,
@@ -81,6 +84,7 @@ const TOPICS_MAX: usize = 100;
 const SECRETS_MAX: usize = 10;
 const HEADERS_MAX: usize = 20;
 const HEADER_BYTES_MAX: usize = 1_024;
+const RATE_LIMIT_MAX: u32 = 1_000_000;
 const DESCRIPTION_CHARS_MAX: usize = 1_000;
 
 impl Draft {
@@ -103,6 +107,7 @@ impl Draft {
             secrets: self.secrets()?,
             headers: self.headers()?,
             schedule: self.schedule(schedules)?,
+            rate_limit: self.rate_limit()?,
             description: self.description()?,
         })
     }
@@ -175,6 +180,14 @@ impl Draft {
         }
     }
 
+    fn rate_limit(&self) -> Result<Option<NonZeroU32>, FieldError> {
+        let Some(per_second) = self.rate_limit else { return Ok(None) };
+        NonZeroU32::new(per_second)
+            .filter(|per_second| per_second.get() <= RATE_LIMIT_MAX)
+            .map(Some)
+            .ok_or_else(|| FieldError::new("rate_limit", format!("between 1 and {RATE_LIMIT_MAX}")))
+    }
+
     fn description(&self) -> Result<Option<String>, FieldError> {
         match &self.description {
             Some(text) if text.chars().count() > DESCRIPTION_CHARS_MAX => Err(FieldError::new(
@@ -198,6 +211,7 @@ impl From<&Terms> for Draft {
             secrets: Some(terms.secrets.iter().map(SigningSecret::reveal).collect()),
             headers: terms.headers.clone(),
             schedule: terms.schedule.clone(),
+            rate_limit: terms.rate_limit.map(NonZeroU32::get),
             description: terms.description.clone(),
         }
     }
@@ -268,6 +282,7 @@ mod tests {
             "auth_token": "0123456789",
             "headers": {"X-Team": "payroll"},
             "schedule": "fast",
+            "rate_limit": 5,
         }))
         .unwrap();
         assert_eq!(Draft::from(&terms).build(&["fast"]), Ok(terms));
@@ -284,6 +299,7 @@ mod tests {
         assert_eq!(field(json!({"headers": {"Host": "x"}})), "headers.host");
         assert_eq!(field(json!({"headers": {"Webhook-Id": "x"}})), "headers.webhook-id");
         assert_eq!(field(json!({"schedule": "slow"})), "schedule");
+        assert_eq!(field(json!({"rate_limit": 0})), "rate_limit");
         let bad = json!([{"fieldName": "name", "fieldValue": 1, "comparison": "equals"}]);
         assert_eq!(field(json!({"filters": bad})), "filters[0].comparison");
     }

@@ -4,7 +4,7 @@
 //! be sound, or a [`FieldError`] that names the field. A [`Subscription`] is terms with an
 //! identity.
 
-use std::{collections::BTreeMap, fmt};
+use std::{collections::BTreeMap, fmt, num::NonZeroU32};
 
 use serde::{Deserialize, Serialize};
 
@@ -52,15 +52,22 @@ pub struct Terms {
     pub headers: BTreeMap<String, String>,
     /// The name of a schedule in the settings; `None`: the default one.
     pub schedule: Option<String>,
+    /// Requests per second that the endpoint takes, from all workers together.
+    pub rate_limit: Option<NonZeroU32>,
     /// For people.
     pub description: Option<String>,
 }
 
 impl Terms {
-    /// Whether `topic` is one of those wanted.
+    /// Whether `topic` is one of those wanted. Homing's own events (`homing.…`) are only for those
+    /// who name them: they tell of other people's endpoints.
     #[must_use]
     pub fn wants_topic(&self, topic: &Topic) -> bool {
-        self.topics.iter().any(|pattern| pattern.matches(topic))
+        const OWN: &str = "homing.";
+        let own = topic.as_str().starts_with(OWN);
+        self.topics
+            .iter()
+            .any(|pattern| pattern.matches(topic) && (!own || pattern.as_str().starts_with(OWN)))
     }
 
     /// What must be unique among subscriptions: same events to the same URL.
@@ -146,6 +153,18 @@ impl fmt::Debug for AuthToken {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn own_events_are_for_those_who_name_them() {
+        let wants = |pattern: &str| {
+            let draft = serde_json::json!({"url": "https://example.com", "topics": [pattern]});
+            let draft: Draft = serde_json::from_value(draft).unwrap();
+            let topic = Topic::new("homing.endpoint.opened").unwrap();
+            draft.build(&[]).unwrap().wants_topic(&topic)
+        };
+        assert!(wants("homing.endpoint.opened") && wants("homing.#"));
+        assert!(!wants("#") && !wants("*.endpoint.*"));
+    }
 
     #[test]
     fn masks_show_at_most_four_characters() {

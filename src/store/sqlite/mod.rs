@@ -9,13 +9,23 @@ use futures_util::TryFutureExt;
 use sqlx::{Sqlite, SqlitePool, Transaction, query::Query, sqlite::SqliteArguments};
 
 use super::{
-    Corrupt, Listing, PAGE_LIMIT_MAX, Page, Snapshot, Store, StoreError,
+    CircuitListing, CircuitPage, Corrupt, Intervention, Listing, MergedTallies, PAGE_LIMIT_MAX,
+    Page, ProbeClaim, Snapshot, Store, StoreError, UnsettledCircuits,
     error::within,
     row::{self, SubscriptionRow, parse_id},
 };
 use crate::clock;
-use crate::domain::{id::SubscriptionId, subscription::Subscription};
+use crate::domain::{
+    circuit::{Circuit, CircuitRules, Turn},
+    id::SubscriptionId,
+    outcome::Outcome,
+    subscription::Subscription,
+    tally::Tally,
+    time::UnixMillis,
+    url::EndpointUrl,
+};
 
+mod circuits;
 mod open;
 #[cfg(test)]
 mod tests;
@@ -26,15 +36,15 @@ const BUSY: i32 = 5;
 /// Binds as [`bind`] does, and `created_ms` at last.
 const INSERT: &str = "\
     INSERT INTO subscriptions (id, fingerprint, url, topics, filters, filter_connector, \
-    auth_token, secrets, headers, schedule, description, updated_ms, created_ms) \
-    VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13) \
+    auth_token, secrets, headers, schedule, rate_limit, description, updated_ms, created_ms) \
+    VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14) \
     ON CONFLICT (fingerprint) DO NOTHING";
 
 /// Binds as [`bind`] does.
 const UPDATE: &str = "\
     UPDATE subscriptions SET fingerprint = ?2, url = ?3, topics = ?4, filters = ?5, \
     filter_connector = ?6, auth_token = ?7, secrets = ?8, headers = ?9, schedule = ?10, \
-    description = ?11, updated_ms = ?12 WHERE id = ?1";
+    rate_limit = ?11, description = ?12, updated_ms = ?13 WHERE id = ?1";
 
 const BY_FINGERPRINT: &str = "SELECT id FROM subscriptions WHERE fingerprint = ?1";
 const EXISTS: &str = "SELECT EXISTS (SELECT 1 FROM subscriptions WHERE id = ?1)";
@@ -197,6 +207,66 @@ impl Store for SqliteStore {
         ask("reading the version of the subscriptions", version).await
     }
 
+    async fn merge_tallies(
+        &self,
+        tallies: &[(EndpointUrl, Tally)],
+        rules: &CircuitRules,
+        now: UnixMillis,
+    ) -> Result<MergedTallies, StoreError> {
+        ask("counting attempts", self.merge(tallies, rules, now)).await
+    }
+
+    async fn claim_probe(
+        &self,
+        url: &EndpointUrl,
+        rules: &CircuitRules,
+        now: UnixMillis,
+    ) -> Result<ProbeClaim, StoreError> {
+        let claim = ask("claiming a probe", self.claim(url, rules, now)).await?;
+        claim.map_err(StoreError::CorruptCircuit)
+    }
+
+    async fn probe_ended(
+        &self,
+        url: &EndpointUrl,
+        outcome: &Outcome,
+        rules: &CircuitRules,
+        now: UnixMillis,
+    ) -> Result<Turn, StoreError> {
+        let ended = ask("counting a probe", self.end_probe(url, outcome, rules, now)).await?;
+        ended.map_err(StoreError::CorruptCircuit)
+    }
+
+    async fn set_circuit(
+        &self,
+        url: &EndpointUrl,
+        intervention: Intervention,
+        now: UnixMillis,
+    ) -> Result<Turn, StoreError> {
+        ask("changing a circuit", self.intervene(url, intervention, now)).await
+    }
+
+    async fn circuit(&self, url: &EndpointUrl) -> Result<Option<Circuit>, StoreError> {
+        let found = ask("reading a circuit", self.find_circuit(url)).await?;
+        found.map_err(StoreError::CorruptCircuit)
+    }
+
+    async fn circuits(&self, page: &CircuitPage) -> Result<CircuitListing, StoreError> {
+        ask("listing circuits", self.list_circuits(page)).await
+    }
+
+    async fn unsettled_circuits(&self) -> Result<UnsettledCircuits, StoreError> {
+        self.read_unsettled().await
+    }
+
+    async fn circuits_version(&self) -> Result<i64, StoreError> {
+        ask("reading the version of the circuits", self.version_of_circuits()).await
+    }
+
+    async fn prune_circuits(&self, before: UnixMillis) -> Result<u64, StoreError> {
+        ask("forgetting closed circuits", self.prune(before)).await
+    }
+
     async fn remember_queues(&self, names: &[String]) -> Result<(), StoreError> {
         ask("remembering queues", self.remember(names)).await
     }
@@ -257,6 +327,7 @@ fn bind(
         .bind(row.secrets)
         .bind(row.headers)
         .bind(row.schedule)
+        .bind(row.rate_limit)
         .bind(row.description)
         .bind(row.updated_ms)
 }

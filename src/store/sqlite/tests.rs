@@ -104,7 +104,7 @@ async fn a_newer_schema_is_refused_with_both_versions() {
                  VALUES (9000, 'of the future', TRUE, x'00', 0)";
     place.shell("homing.db", newer).await;
 
-    insta::assert_snapshot!(place.refusal("homing.db").await, @"the store has schema version 9000, this homing knows 1 at most; use the newer homing that wrote it");
+    insta::assert_snapshot!(place.refusal("homing.db").await, @"the store has schema version 9000, this homing knows 2 at most; use the newer homing that wrote it");
 }
 
 /// Goal: a worker and a command started at once both come up. Method: twelve handles on a file
@@ -210,4 +210,87 @@ async fn the_schema_lets_only_ids_in() {
         let update = sqlx::query("UPDATE subscriptions SET id = ?1").bind(id);
         assert!(update.execute(&store.writer).await.is_err(), "{id}");
     }
+}
+
+/// Goal: one bad circuit harms no other, is named, and a person can replace it. Method: every
+/// column that the schema does not guard is spoilt in turn; for the others its checks are off.
+#[tokio::test]
+async fn a_circuit_that_cannot_be_read_is_named_and_harms_no_other() {
+    let mut reasons = Vec::new();
+    for spoil in [
+        "UPDATE circuits SET reason = '{\"reason\": \"boredom\"}' WHERE url LIKE '%b?%'",
+        "UPDATE circuits SET last_outcome = CAST(x'ff' AS TEXT) WHERE url LIKE '%b?%'",
+        "PRAGMA ignore_check_constraints = ON; \
+         UPDATE circuits SET state = 'ajar' WHERE url LIKE '%b?%'",
+        "PRAGMA ignore_check_constraints = ON; \
+         UPDATE circuits SET probe_at_ms = NULL WHERE url LIKE '%b?%'",
+        "PRAGMA ignore_check_constraints = ON; \
+         UPDATE circuits SET failures = -1 WHERE url LIKE '%b?%'",
+    ] {
+        let place = Place::new();
+        let store = SqliteStore::open(&place.file("homing.db")).await.unwrap();
+        let rules = CircuitRules::default();
+        let now = clock::now();
+        let failed = Outcome::Refused { status: 503, retry_after: None };
+        let dead = (0..101).fold(Tally::default(), |sum, _| sum.merge(Tally::of(&failed, now)));
+        let urls = ["a", "b?key=that-nobody-may-see", "c"]
+            .map(|path| format!("https://example.com/{path}").parse::<EndpointUrl>().unwrap());
+        let tallies = urls.clone().map(|url| (url, dead.clone()));
+        store.merge_tallies(&tallies, &rules, now).await.unwrap();
+        place.shell("homing.db", spoil).await;
+
+        let [_, bad, last] = &urls;
+        let merged = store.merge_tallies(&tallies, &rules, now).await.unwrap();
+        assert_eq!((merged.circuits.len(), merged.corrupt.len()), (2, 1));
+        assert_eq!(merged.circuits[1].0, *last);
+        let page = CircuitPage { state: None, after: None, limit: 2 };
+        let listing = store.circuits(&page).await.unwrap();
+        assert_eq!(
+            (listing.corrupt, listing.next.as_deref()),
+            (merged.corrupt, Some(bad.as_str()))
+        );
+        assert_eq!(store.unsettled_circuits().await.unwrap().circuits.len(), 2);
+        for error in [
+            store.claim_probe(bad, &rules, now).await.unwrap_err(),
+            store.probe_ended(bad, &failed, &rules, now).await.unwrap_err(),
+            store.circuit(bad).await.unwrap_err(),
+        ] {
+            assert!(
+                matches!(&error, StoreError::CorruptCircuit(corrupt) if corrupt.url == bad.as_str())
+            );
+            reasons.push(error.told());
+        }
+        store.set_circuit(bad, Intervention::Enable, now).await.unwrap();
+        assert_eq!(store.circuit(bad).await.unwrap(), Some(Circuit::new(now)));
+        store.close().await;
+    }
+    reasons.dedup();
+    insta::assert_snapshot!(reasons.join("\n"), @r"
+    the circuit of https://example.com/b cannot be read, enable or disable this URL to replace it: `reason`: is not a reason
+    the circuit of https://example.com/b cannot be read, enable or disable this URL to replace it: `last_outcome`: invalid utf-8 sequence of 1 bytes from index 0
+    the circuit of https://example.com/b cannot be read, enable or disable this URL to replace it: `state`: `ajar` is not a state; one of closed, open, frozen
+    the circuit of https://example.com/b cannot be read, enable or disable this URL to replace it: `probe_at_ms`: is missing
+    the circuit of https://example.com/b cannot be read, enable or disable this URL to replace it: `failures`: is negative
+    ");
+}
+
+#[tokio::test]
+async fn the_schema_lets_only_circuits_in_that_can_be_named() {
+    let place = Place::new();
+    let store = SqliteStore::open(&place.file("homing.db")).await.unwrap();
+    let url = "https://example.com/a".parse().unwrap();
+    store.set_circuit(&url, Intervention::Disable, clock::now()).await.unwrap();
+    for spoil in [
+        "UPDATE circuits SET url = ''",
+        "UPDATE circuits SET url = 'https://example.com/ä'",
+        "UPDATE circuits SET url = CAST(x'68747470733a2f2fff' AS TEXT)",
+        "UPDATE circuits SET state = 'open'",
+        "UPDATE circuits SET window_failures = 1",
+        "UPDATE circuits SET last_outcome = 'refused 503'",
+    ] {
+        assert!(sqlx::query(spoil).execute(&store.writer).await.is_err(), "{spoil}");
+    }
+    place.shell("homing.db", "UPDATE circuits SET url = 'https://example.com:443/a'").await;
+    let unsettled = store.unsettled_circuits().await.unwrap();
+    insta::assert_snapshot!(unsettled.corrupt[0], @"the circuit of https://example.com:443/a cannot be read, enable or disable this URL to replace it: `url`: is not normalised");
 }

@@ -8,6 +8,7 @@ use homing::{
 };
 use tempfile::TempDir;
 
+mod circuits;
 mod content;
 mod listing;
 mod processes;
@@ -36,6 +37,16 @@ macro_rules! conformance {
         processes: a_store_that_many_open_at_once_is_one_store,
         processes: everything_survives_reopening,
         processes: a_closed_store_says_so,
+        circuits: a_circuit_lives_by_the_rule_alone,
+        circuits: tallies_of_many_workers_add_up,
+        circuits: one_of_many_merges_opens_the_circuit,
+        circuits: of_twenty_that_claim_a_probe_one_wins,
+        circuits: a_person_freezes_and_frees_what_was_never_called,
+        circuits: circuits_are_listed_by_state_and_page,
+        circuits: many_open_circuits_are_read_over_several_batches,
+        circuits: only_a_change_of_state_raises_the_version,
+        circuits: closed_circuits_that_nobody_touched_are_forgotten,
+        circuits: circuits_survive_reopening,
     })+ };
 }
 

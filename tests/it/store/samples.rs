@@ -1,5 +1,7 @@
 //! Subscriptions to store.
 
+use std::num::NonZeroU32;
+
 use homing::{
     clock,
     domain::{
@@ -95,6 +97,7 @@ pub(super) fn terms() -> impl Strategy<Value = Terms> {
     )
         .prop_map(
             |(url, topics, filters, auth_token, secrets, headers, schedule, description)| Terms {
+                rate_limit: NonZeroU32::new(u32::from(headers.is_empty()) * 7),
                 url: url.parse().expect("a URL"),
                 topics: topics.iter().map(|text| text.parse().expect("a pattern")).collect(),
                 filters,

@@ -18,6 +18,8 @@ CREATE TABLE subscriptions (
     secrets TEXT NOT NULL,
     headers TEXT NOT NULL,
     schedule TEXT,
+    -- Requests per second.
+    rate_limit INTEGER CHECK (rate_limit > 0),
     description TEXT,
     created_ms INTEGER NOT NULL,
     updated_ms INTEGER NOT NULL

@@ -1,0 +1,156 @@
+//! Why a circuit changed its state, in words for people.
+
+use std::{fmt, time::Duration};
+
+use serde::{Deserialize, Serialize};
+
+use super::window::Window;
+
+/// Why a circuit changed its state. Its form in JSON is what stores keep; [`Display`](fmt::Display)
+/// is what people read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "reason", rename_all = "snake_case", deny_unknown_fields)]
+pub enum Reason {
+    /// Opened: too great a share of the attempts failed.
+    FailureRate {
+        /// What was counted.
+        window: Window,
+    },
+    /// Opened or frozen: too many failures in a row.
+    FailuresInARow {
+        /// How many.
+        failures: u64,
+    },
+    /// Frozen: many failures in a row, and no success for too long.
+    LastSuccessLongAgo {
+        /// How many failures in a row.
+        failures: u64,
+        /// How long ago the last success was.
+        #[serde(with = "millis")]
+        ago: Duration,
+    },
+    /// Frozen: many failures in a row, and no success since the first attempt, too long ago.
+    NeverSucceeded {
+        /// How many failures in a row.
+        failures: u64,
+        /// How long ago the first attempt was.
+        #[serde(with = "millis")]
+        ago: Duration,
+    },
+    /// Frozen: the endpoint says that it is not there any more.
+    Gone,
+    /// Frozen by a person.
+    Disabled,
+    /// Closed by a person.
+    Enabled,
+    /// Closed: the endpoint accepted a probe.
+    ProbeAccepted,
+}
+
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::FailureRate { window } => window.fmt(f),
+            Self::FailuresInARow { failures } => write!(f, "{failures} failures in a row"),
+            Self::LastSuccessLongAgo { failures, ago } => {
+                write!(f, "{failures} failures in a row, last success {} ago", Coarse(*ago))
+            }
+            Self::NeverSucceeded { failures, ago } => {
+                let ago = Coarse(*ago);
+                write!(
+                    f,
+                    "{failures} failures in a row, no success since the first attempt {ago} ago"
+                )
+            }
+            Self::Gone => f.write_str("the endpoint answered 410 Gone"),
+            Self::Disabled => f.write_str("a person disabled it"),
+            Self::Enabled => f.write_str("a person enabled it"),
+            Self::ProbeAccepted => f.write_str("a probe was accepted"),
+        }
+    }
+}
+
+/// A duration in the largest unit of which it has one, cut off.
+struct Coarse(Duration);
+
+impl fmt::Display for Coarse {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0.as_secs() {
+            seconds @ 0..60 => write!(f, "{seconds} s"),
+            seconds @ 60..3_600 => write!(f, "{} min", seconds / 60),
+            seconds => write!(f, "{} h", seconds / 3_600),
+        }
+    }
+}
+
+/// A duration as a whole number of milliseconds, as the store has all of them.
+mod millis {
+    use std::time::Duration;
+
+    use serde::{Deserialize, Deserializer, Serializer};
+
+    pub(super) fn serialize<S: Serializer>(
+        duration: &Duration,
+        serializer: S,
+    ) -> Result<S::Ok, S::Error> {
+        serializer.serialize_u64(u64::try_from(duration.as_millis()).unwrap_or(u64::MAX))
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(
+        deserializer: D,
+    ) -> Result<Duration, D::Error> {
+        u64::deserialize(deserializer).map(Duration::from_millis)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn people_read_why() {
+        const HOUR: Duration = Duration::from_hours(1);
+        let all = [
+            Reason::FailureRate { window: Window { attempts: 143, failures: 103 } },
+            Reason::FailureRate { window: Window { attempts: 143, failures: 101 } },
+            Reason::FailureRate { window: Window { attempts: 101, failures: 101 } },
+            Reason::FailuresInARow { failures: 2_000 },
+            Reason::LastSuccessLongAgo { failures: 2_001, ago: 73 * HOUR },
+            Reason::LastSuccessLongAgo { failures: 12, ago: Duration::from_millis(9_999) },
+            Reason::NeverSucceeded { failures: 12, ago: HOUR / 2 },
+            Reason::Gone,
+            Reason::Disabled,
+            Reason::Enabled,
+            Reason::ProbeAccepted,
+        ];
+        let texts = all.map(|reason| reason.to_string()).join("\n");
+        insta::assert_snapshot!(texts, @r"
+        72 % of 143 attempts failed
+        70.6 % of 143 attempts failed
+        100 % of 101 attempts failed
+        2000 failures in a row
+        2001 failures in a row, last success 73 h ago
+        12 failures in a row, last success 9 s ago
+        12 failures in a row, no success since the first attempt 30 min ago
+        the endpoint answered 410 Gone
+        a person disabled it
+        a person enabled it
+        a probe was accepted
+        ");
+        for reason in all {
+            let json = serde_json::to_string(&reason).unwrap();
+            assert_eq!(serde_json::from_str::<Reason>(&json).unwrap(), reason, "{json}");
+        }
+    }
+
+    /// Goal: a store written by this version is read by the next. Method: its bytes.
+    #[test]
+    fn the_kept_form_stays() {
+        let json = |reason: Reason| serde_json::to_string(&reason).unwrap();
+        let rate = Reason::FailureRate { window: Window { attempts: 143, failures: 103 } };
+        let silent = Reason::LastSuccessLongAgo { failures: 7, ago: Duration::from_secs(5) };
+        insta::assert_snapshot!(json(rate), @r#"{"reason":"failure_rate","window":{"attempts":143,"failures":103}}"#);
+        insta::assert_snapshot!(json(silent), @r#"{"reason":"last_success_long_ago","failures":7,"ago":5000}"#);
+        insta::assert_snapshot!(json(Reason::Gone), @r#"{"reason":"gone"}"#);
+    }
+}

@@ -1,0 +1,204 @@
+//! Circuits as people see and set them, and how a change is told to everybody.
+
+use std::{collections::BTreeSet, sync::Arc};
+
+use serde::Serialize;
+use serde_json::json;
+
+use crate::{
+    broker::{Broker, Message, Route, control, error::BrokerError},
+    clock,
+    domain::{
+        circuit::{Change, Circuit, CircuitState},
+        event::{CONTENT_TYPE_DEFAULT, Event},
+        id::{EventId, SubscriptionId},
+        time::UnixMillis,
+        topic::Topic,
+        url::EndpointUrl,
+    },
+    parking::{Action, Parking, Selection, Tally},
+    store::{CircuitListing, CircuitPage, Intervention, Page, Store, StoreError},
+    telemetry::events,
+};
+
+/// Shows and sets circuits; cheap to clone.
+#[derive(Clone)]
+pub struct Switchboard {
+    store: Arc<dyn Store>,
+    broker: Broker,
+}
+
+/// A circuit as it is shown.
+#[derive(Clone, Debug, Serialize)]
+pub struct View {
+    /// The normalised URL.
+    pub url: String,
+    /// `closed`, `open` or `frozen`.
+    pub state: &'static str,
+    /// Since when; RFC 3339.
+    pub since: String,
+    /// Why it is in this state.
+    pub reason: Option<String>,
+    /// Accepted attempts in all.
+    pub successes: u64,
+    /// Failed attempts in all.
+    pub failures: u64,
+    /// Failures since the last success.
+    pub failures_in_a_row: u64,
+    /// RFC 3339.
+    pub last_success: Option<String>,
+    /// What the endpoint did last, e.g. `refused 503`.
+    pub last_outcome: Option<String>,
+    /// When the next delivery is let through, while open; RFC 3339.
+    pub next_probe: Option<String>,
+}
+
+impl View {
+    /// How `circuit` of `url` is shown.
+    #[must_use]
+    pub fn of(url: &EndpointUrl, circuit: &Circuit) -> Self {
+        let next_probe = match circuit.state {
+            CircuitState::Open { probe_at } => Some(probe_at.to_string()),
+            CircuitState::Closed | CircuitState::Frozen => None,
+        };
+        Self {
+            url: url.as_str().to_owned(),
+            state: circuit.state.name().as_str(),
+            since: circuit.since.to_string(),
+            reason: circuit.reason.map(|reason| reason.to_string()),
+            successes: circuit.successes,
+            failures: circuit.failures,
+            failures_in_a_row: circuit.failures_in_a_row,
+            last_success: circuit.last_success.map(|instant| instant.to_string()),
+            last_outcome: circuit.last_outcome.as_ref().map(|last| last.outcome.clone()),
+            next_probe,
+        }
+    }
+}
+
+impl Switchboard {
+    /// A switchboard that writes to `store` and tells over `broker`.
+    #[must_use]
+    pub fn new(store: Arc<dyn Store>, broker: Broker) -> Self {
+        Self { store, broker }
+    }
+
+    /// A page of the circuits of all URLs that were ever attempted.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`].
+    pub async fn page(&self, page: &CircuitPage) -> Result<CircuitListing, StoreError> {
+        self.store.circuits(page).await
+    }
+
+    /// The circuit of `url`; one that was never attempted is closed.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`].
+    pub async fn get(&self, url: &EndpointUrl) -> Result<Circuit, StoreError> {
+        let circuit = self.store.circuit(url).await?;
+        Ok(circuit.unwrap_or_else(|| Circuit::new(clock::now())))
+    }
+
+    /// Sets the circuit of `url` by the will of a person and tells everybody.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`]: nothing is changed.
+    pub async fn set(
+        &self,
+        url: &EndpointUrl,
+        intervention: Intervention,
+    ) -> Result<Circuit, StoreError> {
+        let (circuit, change) = self.store.set_circuit(url, intervention, clock::now()).await?;
+        if let Some(change) = change {
+            self.tell(url, change).await;
+        }
+        Ok(circuit)
+    }
+
+    /// What was parked because of the circuit of `url`: everything that was owed to it while it
+    /// was frozen or open until the end of the schedule.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`].
+    pub async fn spared(&self, url: &EndpointUrl) -> Result<Selection, StoreError> {
+        let mut owed_to: BTreeSet<SubscriptionId> = BTreeSet::new();
+        let mut after = None;
+        loop {
+            let listing = self.store.subscriptions(Page { after, limit: 1_000 }).await?;
+            let at_url = listing.subscriptions.iter().filter(|found| found.terms.url == *url);
+            owed_to.extend(at_url.map(|subscription| subscription.id));
+            match listing.next {
+                Some(next) => after = Some(next),
+                None => break,
+            }
+        }
+        Ok(Selection { spared_for: Some(owed_to), ..Selection::default() })
+    }
+
+    /// Replays what was spared at `url`, at most [`REPLAYS_PER_SECOND`], so that an endpoint that
+    /// has just recovered is not stampeded.
+    ///
+    /// # Errors
+    ///
+    /// [`SpareError`]: what was replayed until then stays so.
+    pub async fn replay_spared(
+        &self,
+        parking: &Parking,
+        url: &EndpointUrl,
+        told: impl FnMut(Tally) + Send,
+    ) -> Result<Tally, SpareError> {
+        let spared = self.spared(url).await.map_err(SpareError::Store)?;
+        let parking = parking.paced(REPLAYS_PER_SECOND);
+        parking.act(Action::Replay, &spared, told).await.map_err(SpareError::Broker)
+    }
+
+    /// Tells of a change: a log event, an announcement to all workers, and an event that
+    /// subscriptions can ask for (`homing.endpoint.opened`, `.frozen`, `.closed`).
+    pub async fn tell(&self, url: &EndpointUrl, change: Change) {
+        events::circuit_changed(url, &change);
+        let announced = self.broker.announce(&control::Change::Circuit(url.clone())).await;
+        if let Err(error) = announced {
+            events::not_announced(&error.told());
+        }
+        let Ok(topic) = Topic::new(change.topic()) else { return };
+        let message = Message::of_event(event(url, &change, topic, clock::now()));
+        if let Err(error) = self.broker.publish(&message.outgoing(), Route::Events).await {
+            events::not_announced(&error.told());
+        }
+    }
+}
+
+fn event(url: &EndpointUrl, change: &Change, topic: Topic, now: UnixMillis) -> Event {
+    let body = json!({
+        "url": url.as_str(),
+        "from": change.from.name(),
+        "to": change.to.name(),
+        "reason": change.reason.to_string(),
+        "at": now.to_string(),
+    });
+    Event {
+        id: EventId::from(clock::new_id()),
+        topic,
+        content_type: CONTENT_TYPE_DEFAULT.to_owned(),
+        body: body.to_string().into(),
+    }
+}
+
+/// Far below what a worker can do and what most endpoints take.
+pub const REPLAYS_PER_SECOND: u32 = 100;
+
+/// Why not everything that was spared was replayed.
+#[derive(Debug, thiserror::Error)]
+pub enum SpareError {
+    /// The subscriptions of the URL are unknown.
+    #[error("the subscriptions of the URL cannot be read")]
+    Store(#[source] StoreError),
+    /// The parking queue cannot be walked.
+    #[error("the parked deliveries cannot be replayed")]
+    Broker(#[source] BrokerError),
+}

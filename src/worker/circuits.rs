@@ -1,0 +1,295 @@
+//! What this worker knows of the circuits, and what it tells the store about them.
+//!
+//! Outcomes are counted here and merged into the store several times a second; the store applies
+//! the rule and answers with the new states. A change of state is announced to all workers; one
+//! that misses it finds it by the store's version. While the store is away the last known states
+//! rule, and counting goes on.
+
+use std::{
+    collections::{HashMap, HashSet},
+    mem,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use tokio::{sync::Notify, time::Instant};
+use tokio_util::sync::CancellationToken;
+
+use super::limits::Limits;
+use crate::{
+    clock,
+    domain::{
+        circuit::{Admission, Change, Circuit, CircuitRules, CircuitState},
+        outcome::Outcome,
+        tally::Tally,
+        time::UnixMillis,
+        url::EndpointUrl,
+    },
+    store::{Intervention, ProbeClaim, Store, StoreError, UnsettledCircuits},
+    switchboard::Switchboard,
+    telemetry::events,
+};
+
+/// How often failures are merged into the store.
+const MERGE_INTERVAL: Duration = Duration::from_millis(250);
+/// How long the counts of a URL without failures may wait.
+const HEALTHY_MERGE_INTERVAL: Duration = Duration::from_secs(5);
+/// So many failures may change a state: they are merged at once.
+const FAILURES_AT_ONCE: u64 = 100;
+/// URLs in one transaction.
+const BATCH: usize = 1_000;
+/// How long a healthy URL that nobody uses is remembered.
+const IDLE: Duration = Duration::from_secs(600);
+/// How soon a probe is tried again whose claim the store did not answer.
+const CLAIM_RETRY: Duration = Duration::from_secs(1);
+
+/// The circuits as this worker knows them.
+pub(super) struct Circuits {
+    store: Arc<dyn Store>,
+    switchboard: Switchboard,
+    rules: CircuitRules,
+    limits: Arc<Limits>,
+    urls: Mutex<HashMap<EndpointUrl, Local>>,
+    version: Mutex<Option<i64>>,
+    due: Notify,
+}
+
+/// One URL: what the store said last, and what it has not been told yet.
+struct Local {
+    state: CircuitState,
+    /// Since when, by the store: news that is older is stale.
+    since: UnixMillis,
+    tally: Tally,
+    merged: Instant,
+    used: Instant,
+}
+
+impl Local {
+    fn new(state: CircuitState, since: UnixMillis) -> Self {
+        let now = Instant::now();
+        Self { state, since, tally: Tally::default(), merged: now, used: now }
+    }
+}
+
+impl Default for Local {
+    fn default() -> Self {
+        Self::new(CircuitState::Closed, UnixMillis::default())
+    }
+}
+
+impl Circuits {
+    pub(super) fn new(
+        store: Arc<dyn Store>,
+        switchboard: Switchboard,
+        rules: CircuitRules,
+        limits: Arc<Limits>,
+    ) -> Self {
+        let (urls, version, due) = (Mutex::default(), Mutex::default(), Notify::new());
+        Self { store, switchboard, rules, limits, urls, version, due }
+    }
+
+    /// Whether a delivery to `url` may go. [`Admission::Probe`] is answered to one delivery of the
+    /// whole pool.
+    pub(super) async fn admission(&self, url: &EndpointUrl, now: UnixMillis) -> Admission {
+        let state = self.lock().get(url).map_or(CircuitState::Closed, |local| local.state);
+        match state.admission(now) {
+            Admission::Probe => self.claim(url, now).await,
+            admission @ (Admission::Pass | Admission::Refuse(_)) => admission,
+        }
+    }
+
+    async fn claim(&self, url: &EndpointUrl, now: UnixMillis) -> Admission {
+        // One claim at a time from this process; the others are refused meanwhile.
+        let probe_at = now.plus(CLAIM_RETRY);
+        self.refuse_until(url, probe_at);
+        match self.store.claim_probe(url, &self.rules, now).await {
+            Ok(ProbeClaim::Won(circuit)) => {
+                self.learn(url, &circuit);
+                Admission::Probe
+            }
+            Ok(ProbeClaim::Lost(circuit)) => {
+                self.learn(url, &circuit);
+                match circuit.state.admission(now) {
+                    Admission::Probe => Admission::Refuse(Some(probe_at)),
+                    admission @ (Admission::Pass | Admission::Refuse(_)) => admission,
+                }
+            }
+            Err(error) => {
+                events::store_unavailable("claiming a probe", &error);
+                Admission::Refuse(Some(probe_at))
+            }
+        }
+    }
+
+    /// Counts an attempt that was no probe.
+    pub(super) fn attempted(&self, url: &EndpointUrl, outcome: &Outcome, ended: UnixMillis) {
+        let mut urls = self.lock();
+        let local = urls.entry(url.clone()).or_insert_with(Local::default);
+        local.tally = mem::take(&mut local.tally).merge(Tally::of(outcome, ended));
+        local.used = Instant::now();
+        if local.tally.failures == FAILURES_AT_ONCE {
+            self.due.notify_one();
+        }
+    }
+
+    /// Tells what came of a probe.
+    pub(super) async fn probed(&self, url: &EndpointUrl, outcome: &Outcome, ended: UnixMillis) {
+        let told = self.store.probe_ended(url, outcome, &self.rules, ended).await;
+        match told {
+            Ok((circuit, change)) => self.turned(url, &circuit, change).await,
+            Err(error) => events::store_unavailable("telling of a probe", &error),
+        }
+    }
+
+    /// The endpoint answered 410.
+    pub(super) async fn gone(&self, url: &EndpointUrl) {
+        match self.store.set_circuit(url, Intervention::Gone, clock::now()).await {
+            Ok((circuit, change)) => self.turned(url, &circuit, change).await,
+            Err(error) => events::store_unavailable("freezing a URL", &error),
+        }
+    }
+
+    /// Merges counts into the store until `stop`, and once more then.
+    pub(super) async fn run(&self, stop: &CancellationToken) {
+        while !stop.is_cancelled() {
+            let waiting = tokio::time::timeout(MERGE_INTERVAL, self.due.notified());
+            stop.run_until_cancelled(waiting).await;
+            self.merge(HEALTHY_MERGE_INTERVAL).await;
+            self.forget_idle();
+        }
+        self.merge(Duration::ZERO).await;
+    }
+
+    async fn merge(&self, healthy_interval: Duration) {
+        let due = self.take_due(healthy_interval);
+        for batch in due.chunks(BATCH) {
+            match self.store.merge_tallies(batch, &self.rules, clock::now()).await {
+                Ok(merged) => {
+                    for (url, circuit, change) in merged.circuits {
+                        self.turned(&url, &circuit, change).await;
+                    }
+                    for corrupt in merged.corrupt {
+                        events::circuit_corrupt(&corrupt);
+                    }
+                }
+                Err(error) => {
+                    events::store_unavailable("merging counts", &error);
+                    self.put_back(batch);
+                }
+            }
+        }
+    }
+
+    fn take_due(&self, healthy_interval: Duration) -> Vec<(EndpointUrl, Tally)> {
+        let now = Instant::now();
+        let mut urls = self.lock();
+        let due = urls.iter_mut().filter(|(_, local)| {
+            !local.tally.is_empty()
+                && (local.tally.failures > 0
+                    || now.duration_since(local.merged) >= healthy_interval)
+        });
+        due.map(|(url, local)| {
+            local.merged = now;
+            (url.clone(), mem::take(&mut local.tally))
+        })
+        .collect()
+    }
+
+    /// What the store did not take is merged the next time.
+    fn put_back(&self, batch: &[(EndpointUrl, Tally)]) {
+        let mut urls = self.lock();
+        for (url, tally) in batch {
+            let local = urls.entry(url.clone()).or_insert_with(Local::default);
+            local.tally = tally.clone().merge(mem::take(&mut local.tally));
+        }
+    }
+
+    fn forget_idle(&self) {
+        self.lock().retain(|_, local| {
+            local.state != CircuitState::Closed
+                || !local.tally.is_empty()
+                || local.used.elapsed() < IDLE
+        });
+        self.limits.forget_idle();
+    }
+
+    /// Reads the circuit of `url` again, because another process announced a change.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`]: the last known state stays in force.
+    pub(super) async fn refresh(&self, url: &EndpointUrl) -> Result<(), StoreError> {
+        let circuit = self.store.circuit(url).await?;
+        self.learn(url, &circuit.unwrap_or_else(|| Circuit::new(clock::now())));
+        Ok(())
+    }
+
+    /// Reads all circuits that are not closed, if any changed since the last reading.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`]: the last known states stay in force.
+    pub(super) async fn refresh_all(&self) -> Result<(), StoreError> {
+        let version = self.store.circuits_version().await?;
+        if *self.version.lock().unwrap_or_else(PoisonError::into_inner) == Some(version) {
+            return Ok(());
+        }
+        let UnsettledCircuits { version, circuits, corrupt } =
+            self.store.unsettled_circuits().await?;
+        for corrupt in corrupt {
+            events::circuit_corrupt(&corrupt);
+        }
+        let unsettled: HashSet<_> = circuits.iter().map(|(url, _)| url.clone()).collect();
+        let closed: Vec<_> = {
+            let urls = self.lock();
+            let known = urls.iter().filter(|(_, local)| local.state != CircuitState::Closed);
+            known.map(|(url, _)| url).filter(|url| !unsettled.contains(*url)).cloned().collect()
+        };
+        for url in closed {
+            self.refresh(&url).await?;
+        }
+        for (url, circuit) in circuits {
+            self.learn(&url, &circuit);
+        }
+        *self.version.lock().unwrap_or_else(PoisonError::into_inner) = Some(version);
+        Ok(())
+    }
+
+    async fn turned(&self, url: &EndpointUrl, circuit: &Circuit, change: Option<Change>) {
+        self.learn(url, circuit);
+        if let Some(change) = change {
+            self.switchboard.tell(url, change).await;
+        }
+    }
+
+    /// Takes over what the store said, unless something later is known. A URL whose circuit closes
+    /// begins slowly.
+    fn learn(&self, url: &EndpointUrl, circuit: &Circuit) {
+        let mut urls = self.lock();
+        let Some(local) = urls.get_mut(url) else {
+            if circuit.state != CircuitState::Closed {
+                urls.insert(url.clone(), Local::new(circuit.state, circuit.since));
+            }
+            return;
+        };
+        if circuit.since < local.since {
+            return;
+        }
+        let before = mem::replace(&mut local.state, circuit.state);
+        local.since = circuit.since;
+        if before != CircuitState::Closed && local.state == CircuitState::Closed {
+            self.limits.start_slowly(url);
+        }
+    }
+
+    /// No further probe from this process before `probe_at`.
+    fn refuse_until(&self, url: &EndpointUrl, probe_at: UnixMillis) {
+        if let Some(local) = self.lock().get_mut(url) {
+            local.state = CircuitState::Open { probe_at };
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<EndpointUrl, Local>> {
+        self.urls.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

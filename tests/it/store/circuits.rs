@@ -1,0 +1,369 @@
+//! Circuits: what the pure rule says, for all who share a store.
+
+use std::time::Duration;
+
+use futures_util::future::try_join_all;
+use homing::{
+    domain::{
+        circuit::{Circuit, CircuitRules, CircuitState, Reason, StateName, Turn},
+        outcome::{Outcome, Phase},
+        tally::Tally,
+        time::UnixMillis,
+        url::EndpointUrl,
+    },
+    store::{CircuitPage, Intervention, PRUNED_MAX, ProbeClaim, Store, StoreError},
+};
+use proptest::{prelude::*, strategy::ValueTree, test_runner::TestRunner};
+
+use super::{Kept, Place};
+
+const START: i64 = 1_700_000_000_000;
+
+fn url(path: impl std::fmt::Display) -> EndpointUrl {
+    format!("https://example.com/{path}").parse().expect("a URL")
+}
+
+fn at(seconds: u64) -> UnixMillis {
+    UnixMillis::new(START).plus(Duration::from_secs(seconds))
+}
+
+fn failed(times: u32, ended: UnixMillis) -> Tally {
+    let outcome = Outcome::TimedOut { phase: Phase::Headers };
+    (0..times).fold(Tally::default(), |sum, _| sum.merge(Tally::of(&outcome, ended)))
+}
+
+/// What opens a circuit with the published figures.
+fn dead(path: impl std::fmt::Display) -> (EndpointUrl, Tally) {
+    (url(path), failed(101, at(0)))
+}
+
+async fn pages(
+    store: &dyn Store,
+    state: Option<StateName>,
+    limit: u32,
+) -> Result<Vec<String>, StoreError> {
+    let mut found = Vec::new();
+    let mut page = CircuitPage { state, after: None, limit };
+    loop {
+        let listing = store.circuits(&page).await?;
+        assert_eq!(listing.corrupt, []);
+        found.extend(listing.circuits.iter().map(|(url, _)| url.as_str().to_owned()));
+        match listing.next {
+            Some(next) => page.after = Some(next),
+            None => return Ok(found),
+        }
+    }
+}
+
+#[derive(Clone, Debug)]
+enum Step {
+    Merge(Tally),
+    Claim,
+    ProbeEnds(Outcome),
+    Set(Intervention),
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    let outcome = prop_oneof![
+        Just(Outcome::Accepted { status: 200 }),
+        Just(Outcome::Refused { status: 503, retry_after: None }),
+    ];
+    let tally = prop::collection::vec(outcome.clone(), 1..60).prop_map(|outcomes| {
+        let tallies = outcomes.iter().map(|outcome| Tally::of(outcome, at(1)));
+        tallies.fold(Tally::default(), Tally::merge)
+    });
+    let intervention = prop_oneof![
+        Just(Intervention::Enable),
+        Just(Intervention::Disable),
+        Just(Intervention::Gone),
+    ];
+    prop_oneof![
+        12 => tally.prop_map(Step::Merge),
+        3 => Just(Step::Claim),
+        3 => outcome.prop_map(Step::ProbeEnds),
+        1 => intervention.prop_map(Step::Set),
+    ]
+}
+
+fn ruled(circuit: &Circuit, step: &Step, rules: &CircuitRules, now: UnixMillis) -> Turn {
+    match step {
+        Step::Merge(tally) => circuit.after(tally, rules, now),
+        Step::Claim => (circuit.claim_probe(now, rules).unwrap_or_else(|| circuit.clone()), None),
+        Step::ProbeEnds(outcome) => circuit.after_probe(outcome, now, rules),
+        Step::Set(Intervention::Enable) => circuit.enable(now),
+        Step::Set(Intervention::Disable) => circuit.disable(now),
+        Step::Set(Intervention::Gone) => circuit.gone(now),
+    }
+}
+
+async fn stored(
+    store: &dyn Store,
+    url: &EndpointUrl,
+    (step, rules): (&Step, &CircuitRules),
+    now: UnixMillis,
+) -> Result<Turn, StoreError> {
+    match step {
+        Step::Merge(tally) => {
+            let merged = store.merge_tallies(&[(url.clone(), tally.clone())], rules, now).await?;
+            let mut circuits = merged.circuits.into_iter();
+            let (_url, circuit, change) = circuits.next().expect("one for each tally");
+            Ok((circuit, change))
+        }
+        Step::Claim => match store.claim_probe(url, rules, now).await? {
+            ProbeClaim::Won(circuit) | ProbeClaim::Lost(circuit) => Ok((circuit, None)),
+        },
+        Step::ProbeEnds(outcome) => store.probe_ended(url, outcome, rules, now).await,
+        Step::Set(intervention) => store.set_circuit(url, *intervention, now).await,
+    }
+}
+
+/// Goal: a store adds nothing to the rule and forgets nothing of what it is given. Method: random
+/// lives; after each step the store answers as the rule does, and so does another handle.
+pub(super) async fn a_circuit_lives_by_the_rule_alone(place: Place) -> Kept {
+    let (store, other) = (place.open().await?, place.open().await?);
+    let rules = CircuitRules::default();
+    let mut runner = TestRunner::deterministic();
+    let lives = prop::collection::vec((step(), 0_u64..400), 1..30);
+    for life in 0..12 {
+        let url = url(life);
+        assert_eq!(store.circuit(&url).await?, None);
+        let steps = lives.new_tree(&mut runner).map_err(|reason| reason.to_string())?.current();
+        let (mut expected, mut seconds) = (None, 0);
+        for (step, wait) in steps {
+            seconds += wait;
+            let now = at(seconds);
+            let before = expected.unwrap_or_else(|| Circuit::new(now));
+            let turn = ruled(&before, &step, &rules, now);
+            let version = store.circuits_version().await?;
+
+            assert_eq!(stored(&*store, &url, (&step, &rules), now).await?, turn, "{step:?}");
+
+            let claimed_nothing = matches!(step, Step::Claim) && turn.0 == before;
+            if !claimed_nothing {
+                assert_eq!(other.circuit(&url).await?.as_ref(), Some(&turn.0));
+            }
+            assert_eq!(other.circuits_version().await? > version, turn.1.is_some());
+            expected = if other.circuit(&url).await?.is_some() { Some(turn.0) } else { None };
+        }
+    }
+    Ok(())
+}
+
+/// Method: twenty clients over two handles, ten batches each, every batch with two URLs.
+pub(super) async fn tallies_of_many_workers_add_up(place: Place) -> Kept {
+    let handles = [place.open().await?, place.open().await?];
+    let rules = CircuitRules::default();
+    let clients = handles.iter().cycle().take(20).map(async |store| {
+        for batch in 0..10 {
+            let accepted = Tally::of(&Outcome::Accepted { status: 200 }, at(batch));
+            let tallies =
+                [(url("a"), failed(2, at(batch)).merge(accepted)), (url("b"), failed(3, at(5)))];
+            store.merge_tallies(&tallies, &rules, at(batch)).await?;
+        }
+        Ok::<_, StoreError>(())
+    });
+
+    try_join_all(clients).await?;
+
+    let [store, _] = &handles;
+    let circuit = async |path| store.circuit(&url(path)).await;
+    let a = circuit("a").await?.ok_or("a is counted")?;
+    assert_eq!((a.successes, a.failures, a.failures_in_a_row), (200, 400, 0));
+    assert_eq!((a.first_attempt, a.last_success), (Some(at(0)), Some(at(9))));
+    let b = circuit("b").await?.ok_or("b is counted")?;
+    assert_eq!((b.successes, b.failures, b.failures_in_a_row), (0, 600, 600));
+    assert_eq!(b.state.name(), StateName::Open);
+    Ok(())
+}
+
+/// Goal: workers that count at once learn of one opening, once.
+pub(super) async fn one_of_many_merges_opens_the_circuit(place: Place) -> Kept {
+    let handles = [place.open().await?, place.open().await?];
+    let rules = CircuitRules::default();
+    let tallies = [(url("a"), failed(10, at(0)))];
+    let calls = handles.iter().cycle().take(20);
+    let calls = calls.map(|store| store.merge_tallies(&tallies, &rules, at(1)));
+
+    let merged = try_join_all(calls).await?;
+
+    let changes: Vec<_> = merged
+        .iter()
+        .flat_map(|merged| &merged.circuits)
+        .filter_map(|(_, _, change)| change.map(|change| change.to_string()))
+        .collect();
+    assert_eq!(changes, ["closed → open: 100 % of 110 attempts failed"]);
+    Ok(())
+}
+
+/// Goal: at most one probe per interval over all workers. Method: twenty ask at once, over two
+/// handles, when none is due, when one is, and after the winner vanished.
+pub(super) async fn of_twenty_that_claim_a_probe_one_wins(place: Place) -> Kept {
+    let handles = [place.open().await?, place.open().await?];
+    let [store, other] = &handles;
+    let rules = CircuitRules::default();
+    store.merge_tallies(&[dead("a")], &rules, at(0)).await?;
+    for (seconds, winners, next) in
+        [(599, 0, 600), (600, 1, 1_200), (1_199, 0, 1_200), (1_200, 1, 1_800)]
+    {
+        let a = url("a");
+        let claims = handles.iter().cycle().take(20);
+        let claims = claims.map(|store| store.claim_probe(&a, &rules, at(seconds)));
+        let mut won = 0;
+        for claim in try_join_all(claims).await? {
+            let circuit = match claim {
+                ProbeClaim::Won(circuit) => {
+                    won += 1;
+                    circuit
+                }
+                ProbeClaim::Lost(circuit) => circuit,
+            };
+            assert_eq!(circuit.state, CircuitState::Open { probe_at: at(next) });
+        }
+        assert_eq!(won, winners, "after {seconds} s");
+    }
+
+    let accepted = Outcome::Accepted { status: 200 };
+    let (circuit, change) = other.probe_ended(&url("a"), &accepted, &rules, at(1_201)).await?;
+    assert!(change.is_some());
+    assert_eq!(store.circuit(&url("a")).await?, Some(circuit));
+    let late = store.claim_probe(&url("a"), &rules, at(9_999)).await?;
+    assert!(matches!(late, ProbeClaim::Lost(circuit) if circuit.state == CircuitState::Closed));
+    assert!(matches!(
+        store.claim_probe(&url("unknown"), &rules, at(0)).await?,
+        ProbeClaim::Lost(circuit) if circuit.state == CircuitState::Closed
+    ));
+    assert_eq!(store.circuit(&url("unknown")).await?, None);
+    Ok(())
+}
+
+pub(super) async fn a_person_freezes_and_frees_what_was_never_called(place: Place) -> Kept {
+    let store = place.open().await?;
+    let set = async |intervention| store.set_circuit(&url("a"), intervention, at(7)).await;
+    let mut changes = Vec::new();
+    for intervention in [
+        Intervention::Enable,
+        Intervention::Disable,
+        Intervention::Disable,
+        Intervention::Gone,
+        Intervention::Enable,
+        Intervention::Gone,
+    ] {
+        changes.extend(set(intervention).await?.1.map(|change| change.to_string()));
+    }
+    assert_eq!(
+        changes,
+        [
+            "closed → frozen: a person disabled it",
+            "frozen → closed: a person enabled it",
+            "closed → frozen: the endpoint answered 410 Gone",
+        ]
+    );
+    let circuit = store.circuit(&url("a")).await?.ok_or("it was made")?;
+    assert_eq!((circuit.state, circuit.reason), (CircuitState::Frozen, Some(Reason::Gone)));
+    assert_eq!((circuit.created, circuit.since), (at(7), at(7)));
+    Ok(())
+}
+
+pub(super) async fn circuits_are_listed_by_state_and_page(place: Place) -> Kept {
+    let store = place.open().await?;
+    let rules = CircuitRules::default();
+    let alive = (0..20).map(|path| (url(path), failed(1, at(0))));
+    let tallies: Vec<_> = alive.chain((20..35).map(dead)).collect();
+    let merged = store.merge_tallies(&tallies, &rules, at(0)).await?;
+    assert_eq!(merged.circuits.len(), 35);
+    for path in 30..35 {
+        store.set_circuit(&url(path), Intervention::Disable, at(1)).await?;
+    }
+    let sorted = |paths: std::ops::Range<u32>| {
+        let mut urls: Vec<_> = paths.map(|path| url(path).as_str().to_owned()).collect();
+        urls.sort_unstable();
+        urls
+    };
+
+    for limit in [0, 1, 7, 10, u32::MAX] {
+        assert_eq!(pages(&*store, None, limit).await?, sorted(0..35));
+        assert_eq!(pages(&*store, Some(StateName::Closed), limit).await?, sorted(0..20));
+        assert_eq!(pages(&*store, Some(StateName::Open), limit).await?, sorted(20..30));
+        assert_eq!(pages(&*store, Some(StateName::Frozen), limit).await?, sorted(30..35));
+    }
+    let unsettled = store.unsettled_circuits().await?;
+    let urls: Vec<_> = unsettled.circuits.iter().map(|(url, _)| url.as_str()).collect();
+    assert_eq!(urls, sorted(20..35));
+    assert_eq!(unsettled.version, store.circuits_version().await?);
+    Ok(())
+}
+
+pub(super) async fn many_open_circuits_are_read_over_several_batches(place: Place) -> Kept {
+    let store = place.open().await?;
+    let tallies: Vec<_> = (0..2_500).map(dead).collect();
+    store.merge_tallies(&tallies, &CircuitRules::default(), at(0)).await?;
+
+    assert_eq!(store.unsettled_circuits().await?.circuits.len(), 2_500);
+    Ok(())
+}
+
+pub(super) async fn only_a_change_of_state_raises_the_version(place: Place) -> Kept {
+    let store = place.open().await?;
+    let rules = CircuitRules::default();
+    let subscriptions = store.subscriptions_version().await?;
+    let mut seen = vec![store.circuits_version().await?];
+    let mut versions = async |rises: bool| {
+        let version = store.circuits_version().await?;
+        assert_eq!(seen.last().is_none_or(|before| *before < version), rises, "{seen:?} {version}");
+        seen.push(version);
+        Ok::<_, StoreError>(())
+    };
+
+    store.merge_tallies(&[(url("a"), failed(100, at(0)))], &rules, at(0)).await?;
+    versions(false).await?;
+    store.merge_tallies(&[(url("a"), failed(1, at(0)))], &rules, at(0)).await?;
+    versions(true).await?;
+    store.claim_probe(&url("a"), &rules, at(600)).await?;
+    let timed_out = Outcome::TimedOut { phase: Phase::Body };
+    store.probe_ended(&url("a"), &timed_out, &rules, at(601)).await?;
+    store.set_circuit(&url("b"), Intervention::Enable, at(0)).await?;
+    versions(false).await?;
+    store.set_circuit(&url("a"), Intervention::Enable, at(602)).await?;
+    versions(true).await?;
+    assert_eq!(store.prune_circuits(at(9_999)).await?, 2);
+    versions(false).await?;
+    store.set_circuit(&url("c"), Intervention::Disable, at(0)).await?;
+    versions(true).await?;
+    assert_eq!(store.subscriptions_version().await?, subscriptions);
+    Ok(())
+}
+
+pub(super) async fn closed_circuits_that_nobody_touched_are_forgotten(place: Place) -> Kept {
+    let store = place.open().await?;
+    let rules = CircuitRules::default();
+    let once = |path: u32| (url(path), failed(1, at(0)));
+    let old: Vec<_> = (0..=PRUNED_MAX).map(once).collect();
+    store.merge_tallies(&old, &rules, at(0)).await?;
+    store.merge_tallies(&[dead("open"), once(7)], &rules, at(100)).await?;
+    store.merge_tallies(&[dead("old")], &rules, at(0)).await?;
+
+    assert_eq!(store.prune_circuits(at(0)).await?, 0);
+    assert_eq!(store.prune_circuits(at(100)).await?, u64::from(PRUNED_MAX));
+    assert_eq!(store.prune_circuits(at(100)).await?, 0);
+    let left = [url(7), url("old"), url("open")].map(|url| url.as_str().to_owned());
+    assert_eq!(pages(&*store, None, 9).await?, left);
+    Ok(())
+}
+
+pub(super) async fn circuits_survive_reopening(place: Place) -> Kept {
+    let store = place.open().await?;
+    let rules = CircuitRules::default();
+    let tallies = [(url("a"), failed(2_500, at(3))), dead("b"), (url("c"), failed(1, at(1)))];
+    store.merge_tallies(&tallies, &rules, at(4)).await?;
+    store.set_circuit(&url("b"), Intervention::Disable, at(5)).await?;
+    let page = CircuitPage { state: None, after: None, limit: 9 };
+    let before = (store.circuits(&page).await?, store.unsettled_circuits().await?);
+    assert_eq!((before.0.circuits.len(), before.1.circuits.len()), (3, 2));
+    store.close().await;
+    let merged = store.merge_tallies(&tallies, &rules, at(6)).await;
+    assert!(matches!(merged, Err(StoreError::Closed)));
+
+    let store = place.open().await?;
+    assert_eq!((store.circuits(&page).await?, store.unsettled_circuits().await?), before);
+    Ok(())
+}
