@@ -148,6 +148,8 @@ fn pool(parts: &Parts) -> Result<Pool, ServiceError> {
         worker: settings.worker.clone(),
         concurrency_max: settings.endpoint.concurrency_max,
         busy_wait: settings.endpoint.busy_wait,
+        // As long as an attempt may take its place in flight.
+        rate_wait: settings.endpoint.deadline,
     };
     Ok(Pool::new(pool, Arc::new(Webhooks(endpoints))))
 }

@@ -148,10 +148,10 @@ async fn count(
             drop(permit);
             context.circuits.attempted(url, outcome, ended);
         }
-        Passage::Probe => context.circuits.probed(url, outcome, ended).await,
+        Passage::Probe => Box::pin(context.circuits.probed(url, outcome, ended)).await,
     }
     if outcome.status() == Some(410) {
-        context.circuits.gone(url).await;
+        Box::pin(context.circuits.gone(url)).await;
     }
 }
 

@@ -34,8 +34,11 @@ use crate::{
 const MERGE_INTERVAL: Duration = Duration::from_millis(250);
 /// How long the counts of a URL without failures may wait.
 const HEALTHY_MERGE_INTERVAL: Duration = Duration::from_secs(5);
-/// So many failures may change a state: they are merged at once.
-const FAILURES_AT_ONCE: u64 = 100;
+/// Between two merges at least, however many failures there are.
+const MERGE_PAUSE: Duration = Duration::from_millis(20);
+/// This part of the attempts that can open a circuit is merged at once where all have failed:
+/// several workers may each see a part.
+const PART_AT_ONCE: u64 = 8;
 /// URLs in one transaction.
 const BATCH: usize = 1_000;
 /// How long a healthy URL that nobody uses is remembered.
@@ -52,6 +55,8 @@ pub(super) struct Circuits {
     urls: Mutex<HashMap<EndpointUrl, Local>>,
     version: Mutex<Option<i64>>,
     due: Notify,
+    /// So many failures may change a state.
+    failures_at_once: u64,
 }
 
 /// One URL: what the store said last, and what it has not been told yet.
@@ -85,7 +90,8 @@ impl Circuits {
         limits: Arc<Limits>,
     ) -> Self {
         let (urls, version, due) = (Mutex::default(), Mutex::default(), Notify::new());
-        Self { store, switchboard, rules, limits, urls, version, due }
+        let failures_at_once = (rules.figures().open_above_attempts / PART_AT_ONCE).max(1);
+        Self { store, switchboard, rules, limits, urls, version, due, failures_at_once }
     }
 
     /// Whether a delivery to `url` may go. [`Admission::Probe`] is answered to one delivery of the
@@ -93,7 +99,8 @@ impl Circuits {
     pub(super) async fn admission(&self, url: &EndpointUrl, now: UnixMillis) -> Admission {
         let state = self.lock().get(url).map_or(CircuitState::Closed, |local| local.state);
         match state.admission(now) {
-            Admission::Probe => self.claim(url, now).await,
+            // Boxed, as are the others below: rare, and large inside of every delivery in flight.
+            Admission::Probe => Box::pin(self.claim(url, now)).await,
             admission @ (Admission::Pass | Admission::Refuse(_)) => admission,
         }
     }
@@ -124,10 +131,10 @@ impl Circuits {
     /// Counts an attempt that was no probe.
     pub(super) fn attempted(&self, url: &EndpointUrl, outcome: &Outcome, ended: UnixMillis) {
         let mut urls = self.lock();
-        let local = urls.entry(url.clone()).or_insert_with(Local::default);
+        let local = urls.entry(url.clone()).or_default();
         local.tally = mem::take(&mut local.tally).merge(Tally::of(outcome, ended));
         local.used = Instant::now();
-        if local.tally.failures == FAILURES_AT_ONCE {
+        if local.tally.failures >= self.failures_at_once {
             self.due.notify_one();
         }
     }
@@ -156,6 +163,7 @@ impl Circuits {
             stop.run_until_cancelled(waiting).await;
             self.merge(HEALTHY_MERGE_INTERVAL).await;
             self.forget_idle();
+            tokio::time::sleep(MERGE_PAUSE).await;
         }
         self.merge(Duration::ZERO).await;
     }
@@ -199,7 +207,7 @@ impl Circuits {
     fn put_back(&self, batch: &[(EndpointUrl, Tally)]) {
         let mut urls = self.lock();
         for (url, tally) in batch {
-            let local = urls.entry(url.clone()).or_insert_with(Local::default);
+            let local = urls.entry(url.clone()).or_default();
             local.tally = tally.clone().merge(mem::take(&mut local.tally));
         }
     }

@@ -17,10 +17,7 @@ use std::{
 
 use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
 
-use tokio::{
-    sync::{OwnedSemaphorePermit, Semaphore},
-    time::Instant,
-};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::domain::url::EndpointUrl;
 
@@ -28,6 +25,9 @@ use crate::domain::url::EndpointUrl;
 pub(super) struct Limits {
     concurrency_max: usize,
     busy_wait: Duration,
+    /// Longer than `busy_wait`, so that there is always somebody waiting for the next free moment:
+    /// a URL with a rate limit would otherwise idle while its deliveries are in the busy lanes.
+    rate_wait: Duration,
     gates: Mutex<HashMap<EndpointUrl, Arc<Gate>>>,
     workers: AtomicU32,
 }
@@ -63,7 +63,7 @@ impl Rate {
 pub(super) struct Permit {
     gate: Arc<Gate>,
     concurrency_max: usize,
-    _permit: OwnedSemaphorePermit,
+    _held: OwnedSemaphorePermit,
 }
 
 impl Gate {
@@ -88,9 +88,9 @@ impl Gate {
 }
 
 impl Limits {
-    pub(super) fn new(concurrency_max: usize, busy_wait: Duration) -> Self {
+    pub(super) fn new(concurrency_max: usize, busy_wait: Duration, rate_wait: Duration) -> Self {
         let (gates, workers) = (Mutex::default(), AtomicU32::new(1));
-        Self { concurrency_max, busy_wait, gates, workers }
+        Self { concurrency_max, busy_wait, rate_wait, gates, workers }
     }
 
     /// So many workers share the rate limits.
@@ -110,21 +110,20 @@ impl Limits {
         per_second_max: Option<NonZeroU32>,
     ) -> Option<Permit> {
         let gate = self.gate(url);
-        let deadline = Instant::now() + self.busy_wait;
         let permits = Arc::clone(&gate.permits);
         let permit = match Arc::clone(&permits).try_acquire_owned() {
             Ok(permit) => permit,
             Err(_none_free) => {
                 let _place = Place::take(&gate, self.concurrency_max)?;
                 let waiting = permits.acquire_owned();
-                tokio::time::timeout_at(deadline, waiting).await.ok()?.ok()?
+                tokio::time::timeout(self.busy_wait, waiting).await.ok()?.ok()?
             }
         };
         if let Some(per_second_max) = per_second_max {
             let limiter = gate.limiter((per_second_max, self.workers.load(Ordering::Relaxed)));
-            tokio::time::timeout_at(deadline, limiter.until_ready()).await.ok()?;
+            tokio::time::timeout(self.rate_wait, limiter.until_ready()).await.ok()?;
         }
-        Some(Permit { gate, concurrency_max: self.concurrency_max, _permit: permit })
+        Some(Permit { gate, concurrency_max: self.concurrency_max, _held: permit })
     }
 
     /// Begins again with one permit, because the circuit of `url` has just closed.
@@ -190,6 +189,10 @@ impl Drop for Place<'_> {
 mod tests {
     use super::*;
 
+    fn limits(concurrency_max: usize, busy_wait: Duration) -> Limits {
+        Limits::new(concurrency_max, busy_wait, Duration::from_secs(5))
+    }
+
     fn url(text: &str) -> EndpointUrl {
         text.parse().unwrap()
     }
@@ -197,7 +200,7 @@ mod tests {
     /// Goal: a URL that hangs holds its permits and places, and no more. Method: virtual time.
     #[tokio::test(start_paused = true)]
     async fn a_full_url_turns_away_and_hurts_no_other() {
-        let limits = Limits::new(2, Duration::from_millis(200));
+        let limits = limits(2, Duration::from_millis(200));
         let hung = url("https://hung.example/");
         let _first = limits.enter(&hung, None).await.unwrap();
         let second = limits.enter(&hung, None).await.unwrap();
@@ -213,7 +216,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn as_many_wait_as_may_be_in_flight_and_the_next_is_turned_away_at_once() {
-        let limits = Limits::new(1, Duration::from_secs(1));
+        let limits = limits(1, Duration::from_secs(1));
         let hung = url("https://hung.example/");
         let held = limits.enter(&hung, None).await.unwrap();
         let waiting = limits.enter(&hung, None);
@@ -230,7 +233,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_url_that_recovers_gets_twice_as_many_with_every_success() {
-        let limits = Limits::new(6, Duration::ZERO);
+        let limits = limits(6, Duration::ZERO);
         let url = url("https://example.com/");
         limits.start_slowly(&url);
         for expected in [1, 2, 4, 6, 6] {
@@ -247,11 +250,11 @@ mod tests {
     /// own; 20 per second shared by two workers is one every 100 ms.
     #[tokio::test]
     async fn a_rate_limit_is_shared_by_the_workers() {
-        let limits = Limits::new(10, Duration::from_millis(250));
+        let limits = limits(10, Duration::ZERO);
         limits.share_with(2);
         let url = url("https://example.com/");
         let per_second_max = NonZeroU32::new(20);
-        let started = Instant::now();
+        let started = tokio::time::Instant::now();
         for _ in 0..4 {
             assert!(limits.enter(&url, per_second_max).await.is_some());
         }
@@ -260,7 +263,7 @@ mod tests {
 
     #[tokio::test]
     async fn urls_that_are_not_in_use_are_forgotten() {
-        let limits = Limits::new(2, Duration::ZERO);
+        let limits = limits(2, Duration::ZERO);
         let permit = limits.enter(&url("https://a.example/"), None).await;
         drop(limits.enter(&url("https://b.example/"), None).await);
         limits.start_slowly(&url("https://c.example/"));

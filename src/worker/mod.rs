@@ -74,6 +74,8 @@ pub struct PoolParts {
     pub concurrency_max: usize,
     /// `endpoint.busy_wait`
     pub busy_wait: Duration,
+    /// How long a delivery may wait for its turn by a rate limit.
+    pub rate_wait: Duration,
 }
 
 /// A pool of deliveries in flight; one per process.
@@ -86,7 +88,7 @@ impl Pool {
     #[must_use]
     pub fn new(parts: PoolParts, handler: Arc<dyn Handler>) -> Self {
         let PoolParts { broker, store, switchboard, schedules, rules, worker, .. } = parts;
-        let limits = Arc::new(Limits::new(parts.concurrency_max, parts.busy_wait));
+        let limits = Arc::new(Limits::new(parts.concurrency_max, parts.busy_wait, parts.rate_wait));
         let circuits = Circuits::new(Arc::clone(&store), switchboard, rules, Arc::clone(&limits));
         let context = Context {
             broker,

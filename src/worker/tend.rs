@@ -98,7 +98,9 @@ pub(super) async fn topology(context: Arc<Context>, stop: CancellationToken) {
             tokio::time::sleep(TOPOLOGY_INTERVAL).await;
         }
     };
-    stop.run_until_cancelled(async { tokio::join!(tending, share_limits(&context)) }).await;
+    let sharing = share_limits(&context);
+    let both = Box::pin(async { tokio::join!(tending, sharing) });
+    stop.run_until_cancelled(both).await;
 }
 
 async fn tend(context: &Context) {

@@ -7,7 +7,7 @@ use serde_json::json;
 use crate::support::{
     broker::Raw,
     installation::Installation,
-    receiver::{Receiver, Reply},
+    receiver::{Receiver, Recorded, Reply},
 };
 
 #[tokio::test]
@@ -75,7 +75,7 @@ async fn every_subscription_that_wants_an_event_gets_it_and_no_other() {
     let mut paths: Vec<_> = requests.iter().map(|request| request.path.as_str()).collect();
     paths.sort_unstable();
     assert_eq!(paths, ["/exact", "/hash", "/star", "/twice"]);
-    let ids: HashSet<_> = requests.iter().map(|request| request.id()).collect();
+    let ids: HashSet<_> = requests.iter().map(Recorded::id).collect();
     assert_eq!(ids.len(), 4, "webhook-id is distinct for every subscription");
     assert_eq!(receiver.requests().len(), 4);
 }
@@ -98,7 +98,7 @@ async fn a_wide_fan_out_reaches_everybody_once() {
     installation.assert_nothing_waits().await;
     running.stop().await;
     assert_eq!(receiver.requests().len(), 100);
-    let ids: HashSet<_> = requests.iter().map(|request| request.id()).collect();
+    let ids: HashSet<_> = requests.iter().map(Recorded::id).collect();
     assert_eq!(ids.len(), 100);
     assert!(requests.iter().all(|request| request.attempt() == 1));
 }

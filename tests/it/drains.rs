@@ -8,7 +8,7 @@ use crate::support::{
     broker::Raw,
     installation::Installation,
     process::Site,
-    receiver::{Receiver, Reply},
+    receiver::{Receiver, Recorded, Reply},
 };
 
 /// Goal: a restart repeats nothing and loses nothing. Method: far more events than fit in flight,
@@ -37,7 +37,7 @@ async fn a_restart_delivers_everything_exactly_once() {
     receiver.wait_for(EVENTS).await;
     installation.assert_nothing_waits().await;
     second.stop().await;
-    let mut ids: Vec<_> = receiver.requests().iter().map(|request| request.id()).collect();
+    let mut ids: Vec<_> = receiver.requests().iter().map(Recorded::id).collect();
     ids.sort_unstable();
     ids.dedup();
     assert_eq!((ids.len(), receiver.requests().len()), (EVENTS, EVENTS));

@@ -18,10 +18,10 @@ async fn outcome_of(reply: Reply) -> (String, Receiver) {
     installation.publisher.publish(Raw::new("t", "event-1", "{}")).await;
     let parked = installation.wait_for_parked(1).await.remove(0);
     running.stop().await;
-    let (Some(failed), Some(received)) = (parked.first_failure_ms, parked.received_ms) else {
+    let (Some(failed), Some(taken)) = (parked.first_failure_ms, parked.received_ms) else {
         panic!("{parked:?}");
     };
-    assert!(failed.since(received) < Duration::from_secs(3), "the deadline holds");
+    assert!(failed.since(taken) < Duration::from_secs(3), "the deadline holds");
     (parked.last_outcome.expect("an outcome"), receiver)
 }
 

@@ -32,7 +32,7 @@ async fn run(mut command: Command, installation: &Installation) {
 }
 
 /// What both scripts publish: a message with nothing but a body, one with everything that the
-/// library offers, and a CloudEvent; each fails once, so that it goes through a wait queue.
+/// library offers, and one of `CloudEvents`; each fails once, so that it goes through a wait queue.
 async fn publishes(command: Command) {
     let installation = Installation::new(&[100]).await;
     let receiver = Receiver::answering(|request| {

@@ -3,17 +3,26 @@
 //! `make test` starts a broker for them and names it in `HOMING_TEST_AMQP_URL`. Every test has
 //! queues of its own by `broker.prefix` and deletes them at the end, also when it fails.
 
+#![expect(
+    clippy::panic,
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "tests fail by panicking, and print the account of what they did"
+)]
+
 mod support;
 
 mod addresses;
 mod api;
 mod bad_input;
+mod circuits;
 mod cli;
 mod crashes;
 mod delivers;
 mod drains;
 mod endpoints;
 mod foreign_clients;
+mod isolation;
 mod parks;
 mod replays;
 mod retries;

@@ -62,12 +62,12 @@ async fn a_parked_message_says_what_a_person_needs_to_know() {
     assert_eq!(parked.attempts, 2);
     assert_eq!(parked.last_outcome.as_deref(), Some("refused 404"));
     assert_eq!(parked.body, "the body");
-    let (received, failed, since) = (
+    let (taken, failed, since) = (
         parked.received_ms.expect("when it came"),
         parked.first_failure_ms.expect("when it failed"),
         parked.parked_ms.expect("since when"),
     );
-    assert!(received <= failed && failed < since, "{received} {failed} {since}");
+    assert!(taken <= failed && failed < since, "{taken} {failed} {since}");
 }
 
 /// Goal: what the broker gives up on lands in the parking queue. Method: a consumer that returns

@@ -14,7 +14,7 @@ use serde_json::json;
 use crate::support::{
     broker::Raw,
     installation::Installation,
-    receiver::{Receiver, Reply},
+    receiver::{Receiver, Recorded, Reply},
 };
 
 /// An endpoint that fails until it is repaired.
@@ -54,7 +54,7 @@ async fn a_replay_begins_at_attempt_one_with_the_same_id() {
     let requests = receiver.wait_for(5).await;
     installation.assert_nothing_waits().await;
     running.stop().await;
-    let attempts: Vec<_> = requests.iter().map(|request| request.attempt()).collect();
+    let attempts: Vec<_> = requests.iter().map(Recorded::attempt).collect();
     assert_eq!(attempts, [1, 2, 1, 2, 1]);
     assert!(requests.iter().all(|request| request.id() == requests[0].id()));
     assert!(installation.wait_for_parked(0).await.is_empty());

@@ -76,7 +76,7 @@ async fn a_wait_queue_of_an_earlier_schedule_is_reported_while_it_exists() {
     let topology = Topology::new(&installation.corner.prefix, [Duration::from_secs(30)]);
     let changed = Broker::new(&installation.settings.broker, topology).expect("a broker");
 
-    let findings = changed.inspect(&[old.clone()]).await.expect("it can be inspected");
+    let findings = changed.inspect(std::slice::from_ref(&old)).await.expect("it can be inspected");
 
     let finding = findings.iter().find(|finding| finding.name == old).expect("it is listed");
     assert!(matches!(finding.state, State::LeftOver(_)), "{finding:?}");

@@ -27,7 +27,7 @@ pub(crate) struct Corner {
 
 impl Corner {
     pub(crate) fn new(waits: &[Duration]) -> Self {
-        let prefix = format!("t-{}", &uuid::Uuid::new_v4().simple().to_string()[..12]);
+        let prefix = format!("t-{:x}", uuid::Uuid::now_v7().as_u128());
         let topology = Topology::new(&prefix, waits.iter().copied());
         Self { prefix, topology }
     }

@@ -105,6 +105,18 @@ impl Installation {
         }
     }
 
+    /// Waits until `count` workers consume the primary queue.
+    pub(crate) async fn wait_for_consumers(&self, count: u32) {
+        let deadline = Instant::now() + PATIENCE;
+        let primary = self.names().primary();
+        while self.parts.broker.depth(&primary).await.ok().flatten().map(|depth| depth.consumers)
+            != Some(count)
+        {
+            assert!(Instant::now() < deadline, "not {count} consumers");
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+
     /// Messages that are anywhere but in the parking queue.
     pub(crate) async fn assert_nothing_waits(&self) {
         for queue in self.corner.topology.queues() {
@@ -143,7 +155,7 @@ pub(crate) fn toml(corner: &Corner, folder: &TempDir, waits: &[u64], further: &s
         store = folder.path().join("homing.db").display(),
         waits = waits.join(", "),
     );
-    // Endpoints of tests fail on purpose.
+    // Endpoints of tests fail on purpose: only tests of circuits have working ones.
     let circuit = "circuit.open_above_percent = 100\n\
                    circuit.open_at_failures_in_a_row = 50000\n";
     let circuit = if further.contains("circuit.") { "" } else { circuit };

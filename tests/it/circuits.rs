@@ -1,0 +1,248 @@
+//! An endpoint that keeps failing is spared, by the whole pool, and nothing owed to it is lost.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU16, Ordering},
+    },
+    time::Duration,
+};
+
+use homing::{
+    domain::circuit::{Circuit, CircuitState, StateName},
+    store::Intervention,
+};
+use serde_json::json;
+use tokio::time::Instant;
+
+use crate::support::{
+    PATIENCE,
+    broker::Raw,
+    installation::Installation,
+    receiver::{Receiver, Recorded, Reply},
+};
+
+/// The published rules with figures that a test can wait for.
+const CIRCUIT: &str = "circuit.open_above_percent = 70\n\
+    circuit.open_above_attempts = 20\n\
+    circuit.rate_window_attempts = 200\n\
+    circuit.open_at_failures_in_a_row = 1000\n\
+    circuit.freeze_at_failures_in_a_row = 1000\n\
+    circuit.probe_interval = \"1s\"\n\
+    worker.in_flight_max = 64\n";
+
+/// An endpoint whose answer the test can change.
+struct Patient {
+    receiver: Receiver,
+    status: Arc<AtomicU16>,
+}
+
+impl Patient {
+    async fn answering(status: u16) -> Self {
+        let status = Arc::new(AtomicU16::new(status));
+        let current = Arc::clone(&status);
+        let receiver =
+            Receiver::answering(move |_| Reply::status(current.load(Ordering::SeqCst))).await;
+        Self { receiver, status }
+    }
+
+    fn now_answers(&self, status: u16) {
+        self.status.store(status, Ordering::SeqCst);
+    }
+}
+
+async fn circuit(installation: &Installation, url: &str) -> Circuit {
+    let url = url.parse().expect("a URL");
+    installation.parts.switchboard.get(&url).await.expect("the store answers")
+}
+
+/// Waits until the circuit of `url` is in this state.
+async fn wait_for_state(installation: &Installation, url: &str, state: StateName) -> Circuit {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        let circuit = circuit(installation, url).await;
+        if circuit.state.name() == state {
+            return circuit;
+        }
+        assert!(Instant::now() < deadline, "{circuit:?}");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+async fn publish(installation: &Installation, from: usize, count: usize) {
+    for number in from..from + count {
+        installation.publisher.publish(Raw::new("t", &format!("e{number}"), "{}")).await;
+    }
+}
+
+/// Goal: three workers spare a dead URL together: once it is open, only probes arrive, one per
+/// interval over the whole pool; when it is well again, everything owed arrives. Method: the
+/// endpoint's own record.
+#[tokio::test]
+async fn a_dead_url_is_spared_by_the_pool_and_gets_everything_when_it_is_well() {
+    const EVENTS: usize = 400;
+    let installation = Installation::with(&[300; 40], CIRCUIT).await;
+    let patient = Patient::answering(503).await;
+    let url = patient.receiver.url("/");
+    installation.subscribe_all(&url).await;
+    let workers = [installation.start(), installation.start(), installation.start()];
+
+    publish(&installation, 0, EVENTS).await;
+    let opened = wait_for_state(&installation, &url, StateName::Open).await;
+    assert!(opened.reason.expect("a reason").to_string().contains("100 %"), "{opened:?}");
+    // What was in flight ends, and every worker learns of it within a second.
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    let before = patient.receiver.requests().len();
+    let watched = Instant::now();
+    tokio::time::sleep(Duration::from_secs(4)).await;
+    let probes = patient.receiver.requests().len() - before;
+    let intervals = watched.elapsed().as_secs_f64();
+    println!("{before} requests before it was spared, {probes} probes in {intervals:.1} intervals");
+    assert!(before < EVENTS, "{before} requests: it was spared too late");
+    assert!((1..=5).contains(&probes), "{probes} probes in {intervals:.1} intervals");
+
+    patient.now_answers(200);
+    wait_for_state(&installation, &url, StateName::Closed).await;
+    installation.assert_nothing_waits().await;
+    for worker in workers {
+        worker.stop().await;
+    }
+    // The account: every event was accepted once or is parked.
+    let parked = installation.wait_for_parked(0).await;
+    let mut ids: Vec<_> = patient.receiver.requests().iter().map(Recorded::id).collect();
+    ids.sort_unstable();
+    ids.dedup();
+    assert_eq!((ids.len(), parked.len()), (EVENTS, 0));
+}
+
+/// Goal: while the circuit is open no attempt is charged, and the end of the schedule parks.
+#[tokio::test]
+async fn held_deliveries_are_not_charged_and_parked_at_the_end_of_the_schedule() {
+    let settings = CIRCUIT.replace("\"1s\"", "\"1h\"");
+    let installation = Installation::with(&[100, 100, 100], &settings).await;
+    let patient = Patient::answering(500).await;
+    let url = patient.receiver.url("/");
+    installation.subscribe_all(&url).await;
+    let running = installation.start();
+    publish(&installation, 0, 30).await;
+    wait_for_state(&installation, &url, StateName::Open).await;
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    let before = patient.receiver.requests().len();
+
+    publish(&installation, 30, 50).await;
+
+    let parked = installation.wait_for_parked(80).await;
+    running.stop().await;
+    assert_eq!(patient.receiver.requests().len(), before, "nothing was attempted");
+    let held: Vec<_> =
+        parked.iter().filter(|entry| entry.reason.as_str() == "circuit_open").collect();
+    assert!(held.len() >= 50, "{} were held to the end", held.len());
+    assert!(held.iter().any(|entry| entry.attempts == 0), "holding is no attempt");
+}
+
+/// Goal: a frozen URL gets nothing until a person enables it; then exactly what was spared is
+/// replayed.
+#[tokio::test]
+async fn a_frozen_url_gets_nothing_until_a_person_enables_it() {
+    let installation = Installation::with(&[100], CIRCUIT).await;
+    let patient = Patient::answering(200).await;
+    let url = patient.receiver.url("/");
+    installation.subscribe_all(&url).await;
+    let other = Receiver::accepting().await;
+    installation.subscribe(json!({"url": other.url("/"), "topics": ["#"]})).await;
+    let address = url.parse().expect("a URL");
+    let switchboard = &installation.parts.switchboard;
+    switchboard.set(&address, Intervention::Disable).await.expect("the store answers");
+    let running = installation.start();
+
+    publish(&installation, 0, 20).await;
+
+    let parked = installation.wait_for_parked(20).await;
+    assert!(parked.iter().all(|entry| entry.reason.as_str() == "frozen" && entry.attempts == 0));
+    assert!(patient.receiver.requests().is_empty());
+    other.wait_for(20).await;
+
+    let enabled = switchboard.set(&address, Intervention::Enable).await.expect("it answers");
+    assert_eq!(enabled.state, CircuitState::Closed);
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    let parking = &installation.parts.parking;
+    let tally = switchboard.replay_spared(parking, &address, |_| ()).await.expect("a walk");
+    assert_eq!(tally.matched, 20);
+    patient.receiver.wait_for(20).await;
+    installation.assert_nothing_waits().await;
+    running.stop().await;
+    assert_eq!(other.requests().len(), 20);
+    assert!(installation.wait_for_parked(0).await.is_empty());
+}
+
+#[tokio::test]
+async fn gone_freezes_the_url() {
+    let installation = Installation::with(&[100], CIRCUIT).await;
+    let patient = Patient::answering(410).await;
+    let url = patient.receiver.url("/");
+    installation.subscribe_all(&url).await;
+    let running = installation.start();
+
+    publish(&installation, 0, 1).await;
+    let frozen = wait_for_state(&installation, &url, StateName::Frozen).await;
+    publish(&installation, 1, 5).await;
+
+    let parked = installation.wait_for_parked(6).await;
+    running.stop().await;
+    assert!(frozen.reason.expect("a reason").to_string().contains("410"), "{frozen:?}");
+    let gone = parked.iter().filter(|entry| entry.reason.as_str() == "gone").count();
+    assert_eq!((gone, patient.receiver.requests().len()), (1, 1));
+}
+
+/// Goal: states survive a restart of all workers, and a worker that missed the announcement knows.
+#[tokio::test]
+async fn states_survive_a_restart_of_all_workers() {
+    let settings = CIRCUIT.replace("\"1s\"", "\"1h\"");
+    let installation = Installation::with(&[60_000], &settings).await;
+    let patient = Patient::answering(500).await;
+    let url = patient.receiver.url("/");
+    installation.subscribe_all(&url).await;
+    let first = installation.start();
+    publish(&installation, 0, 40).await;
+    wait_for_state(&installation, &url, StateName::Open).await;
+    installation.wait_for_depth(&installation.names().primary(), 0).await;
+    first.stop().await;
+    let before = patient.receiver.requests().len();
+
+    let second = installation.start();
+    publish(&installation, 40, 40).await;
+    let held = installation.names().wait(Duration::from_secs(60));
+    installation.wait_for_depth(&held, 80).await;
+    second.stop().await;
+    assert_eq!(patient.receiver.requests().len(), before);
+}
+
+/// Goal: operators can subscribe to changes of state, and nobody else gets them.
+#[tokio::test]
+async fn a_change_of_state_is_an_event_for_those_who_name_it() {
+    let installation = Installation::with(&[400; 20], CIRCUIT).await;
+    let patient = Patient::answering(500).await;
+    let url = patient.receiver.url("/");
+    installation.subscribe(json!({"url": url, "topics": ["t"]})).await;
+    let operators = Receiver::accepting().await;
+    let everything = Receiver::accepting().await;
+    let named = json!({"url": operators.url("/"), "topics": ["homing.endpoint.*"]});
+    installation.subscribe(named).await;
+    installation.subscribe_all(&everything.url("/")).await;
+    let running = installation.start();
+
+    publish(&installation, 0, 40).await;
+    let opened = operators.wait_for(1).await.remove(0);
+    everything.wait_for(40).await;
+    patient.now_answers(200);
+    publish(&installation, 40, 10).await;
+    let closed = operators.wait_for(2).await.remove(1);
+    running.stop().await;
+
+    assert_eq!(opened.header("x-homing-topic"), Some("homing.endpoint.opened"));
+    assert_eq!(closed.header("x-homing-topic"), Some("homing.endpoint.closed"));
+    let body: serde_json::Value = serde_json::from_slice(&opened.body).expect("JSON");
+    assert_eq!((&body["url"], &body["to"]), (&json!(url), &json!("open")));
+    let told = everything.requests();
+    assert!(told.iter().all(|request| request.header("x-homing-topic") == Some("t")));
+}
