@@ -8,7 +8,7 @@ MAKEFLAGS += --no-print-directory
 PREFIX ?= /usr/local
 ARGS ?=
 
-.PHONY: help run test demo lint up down clean-broker release install cargo
+.PHONY: help run test bench demo lint up down clean-broker release install cargo
 
 help: ## this list
 	@echo "homing: durable webhook delivery on RabbitMQ"
@@ -27,6 +27,9 @@ run: cargo ## find or start a broker, build homing, run it
 
 test: cargo ## all tests, against a broker of their own that is stopped afterwards
 	@bash tests/run $(ARGS)
+
+bench: cargo ## figures: latency while an endpoint hangs
+	@bash tests/run --bench $(ARGS)
 
 demo: ## see homing at work: a broker, an endpoint that fails, retries
 	@bash examples/demo $(ARGS)

@@ -161,3 +161,8 @@ pub fn store_unavailable(step: &str, cause: &(dyn Error + 'static)) {
 pub fn not_announced(error: &str) {
     warn!(error, "control.not_announced: workers follow within seconds");
 }
+
+/// So many circuits of URLs that nobody uses were forgotten.
+pub fn circuits_pruned(count: u64) {
+    debug!(count, "circuits.pruned");
+}

@@ -55,3 +55,17 @@ pub fn circuit_changed(to: StateName) {
 pub fn turned_away() {
     counter!("homing_turned_away_total").increment(1);
 }
+
+/// How many circuits are in which state; those that are closed are not counted.
+pub fn unsettled_circuits(states: impl Iterator<Item = StateName>) {
+    let (mut open, mut frozen) = (0_u32, 0_u32);
+    for state in states {
+        match state {
+            StateName::Closed => {}
+            StateName::Open => open = open.saturating_add(1),
+            StateName::Frozen => frozen = frozen.saturating_add(1),
+        }
+    }
+    gauge!("homing_circuits", "state" => "open").set(f64::from(open));
+    gauge!("homing_circuits", "state" => "frozen").set(f64::from(frozen));
+}

@@ -27,7 +27,7 @@ use crate::{
     },
     store::{Intervention, ProbeClaim, Store, StoreError, UnsettledCircuits},
     switchboard::Switchboard,
-    telemetry::events,
+    telemetry::{events, metrics},
 };
 
 /// How often failures are merged into the store.
@@ -43,6 +43,8 @@ const PART_AT_ONCE: u64 = 8;
 const BATCH: usize = 1_000;
 /// How long a healthy URL that nobody uses is remembered.
 const IDLE: Duration = Duration::from_secs(600);
+/// How long the store remembers a healthy URL that nobody uses: 30 days.
+const FORGOTTEN_AFTER_MS: i64 = 30 * 24 * 60 * 60 * 1_000;
 /// How soon a probe is tried again whose claim the store did not answer.
 const CLAIM_RETRY: Duration = Duration::from_secs(1);
 
@@ -221,6 +223,15 @@ impl Circuits {
         self.limits.forget_idle();
     }
 
+    /// Forgets in the store what is closed and was not used for long.
+    pub(super) async fn prune(&self) {
+        let before = UnixMillis::new(clock::now().get().saturating_sub(FORGOTTEN_AFTER_MS));
+        match self.store.prune_circuits(before).await {
+            Ok(pruned) => events::circuits_pruned(pruned),
+            Err(error) => events::store_unavailable("forgetting circuits", &error),
+        }
+    }
+
     /// Reads the circuit of `url` again, because another process announced a change.
     ///
     /// # Errors
@@ -247,6 +258,8 @@ impl Circuits {
         for corrupt in corrupt {
             events::circuit_corrupt(&corrupt);
         }
+        let states = circuits.iter().map(|(_, circuit)| circuit.state.name());
+        metrics::unsettled_circuits(states);
         let unsettled: HashSet<_> = circuits.iter().map(|(url, _)| url.clone()).collect();
         let closed: Vec<_> = {
             let urls = self.lock();

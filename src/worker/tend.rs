@@ -13,6 +13,8 @@ use crate::{broker::control::Change, telemetry::events};
 const LOOK_INTERVAL: Duration = Duration::from_secs(5);
 /// After a failure of store or broker.
 const RETRY_INTERVAL: Duration = Duration::from_secs(1);
+/// How often circuits that nobody needs are looked for.
+const PRUNE_INTERVAL: Duration = Duration::from_secs(600);
 /// How often a queue that somebody deleted is declared again and the net emptied.
 const TOPOLOGY_INTERVAL: Duration = Duration::from_secs(30);
 
@@ -74,9 +76,15 @@ async fn refresh_subscriptions(context: &Context) {
     }
 }
 
-/// Merges what was counted until `stop`.
+/// Merges what was counted until `stop`, and forgets what is of no use any more.
 pub(super) async fn circuits(context: Arc<Context>, stop: CancellationToken) {
-    context.circuits.run(&stop).await;
+    let pruning = async {
+        loop {
+            context.circuits.prune().await;
+            tokio::time::sleep(PRUNE_INTERVAL).await;
+        }
+    };
+    tokio::join!(context.circuits.run(&stop), stop.run_until_cancelled(pruning));
 }
 
 /// Keeps the shares of the rate limits until dropped.

@@ -175,6 +175,77 @@ async fn a_frozen_url_gets_nothing_until_a_person_enables_it() {
     assert!(installation.wait_for_parked(0).await.is_empty());
 }
 
+/// Goal: a URL that stays dead freezes by itself, and is not even probed any more.
+#[tokio::test]
+async fn a_url_that_stays_dead_freezes() {
+    let settings = CIRCUIT
+        .replace("in_a_row = 1000", "in_a_row = 25")
+        .replace("freeze_at_failures_in_a_row = 25", "freeze_at_failures_in_a_row = 28")
+        .replace("\"1s\"", "\"200ms\"");
+    let installation = Installation::with(&[100; 60], &settings).await;
+    let patient = Patient::answering(500).await;
+    let url = patient.receiver.url("/");
+    installation.subscribe_all(&url).await;
+    let running = installation.start();
+
+    publish(&installation, 0, 24).await;
+    wait_for_state(&installation, &url, StateName::Open).await;
+    let frozen = wait_for_state(&installation, &url, StateName::Frozen).await;
+    let parked = installation.wait_for_parked(24).await;
+    let before = patient.receiver.requests().len();
+    publish(&installation, 24, 10).await;
+    installation.wait_for_parked(34).await;
+    running.stop().await;
+
+    assert!(frozen.failures_in_a_row >= 28, "{frozen:?}");
+    assert!(parked.iter().all(|entry| entry.reason.as_str() == "frozen"), "{parked:?}");
+    assert_eq!(patient.receiver.requests().len(), before);
+}
+
+/// Goal: without the store delivery goes on, the last known states hold, and what was counted
+/// arrives when the store is back. Method: somebody else locks the database against writing.
+#[tokio::test]
+async fn without_the_store_delivery_goes_on_and_counts_arrive_later() {
+    use sqlx::Connection;
+    let settings = CIRCUIT.replace("\"1s\"", "\"1h\"");
+    let installation = Installation::with(&[60_000], &settings).await;
+    let well = Receiver::accepting().await;
+    let dying = Patient::answering(200).await;
+    let dead = Patient::answering(500).await;
+    for (topic, receiver) in [("t", &well), ("dying", &dying.receiver), ("dead", &dead.receiver)] {
+        installation.subscribe(json!({"url": receiver.url("/"), "topics": [topic]})).await;
+    }
+    let (dying_url, dead_url) = (dying.receiver.url("/"), dead.receiver.url("/"));
+    let running = installation.start();
+    for number in 0..40 {
+        installation.publisher.publish(Raw::new("dead", &format!("dead{number}"), "{}")).await;
+    }
+    wait_for_state(&installation, &dead_url, StateName::Open).await;
+    installation.wait_for_depth(&installation.names().primary(), 0).await;
+    let held_before = dead.receiver.requests().len();
+
+    let file = installation.settings.store.url.trim_start_matches("sqlite:").to_owned();
+    let options = sqlx::sqlite::SqliteConnectOptions::new().filename(file);
+    let mut other = sqlx::SqliteConnection::connect_with(&options).await.expect("it opens");
+    let locked = sqlx::query("BEGIN IMMEDIATE").execute(&mut other);
+    locked.await.expect("the database can be locked");
+    dying.now_answers(500);
+    for number in 0..40 {
+        installation.publisher.publish(Raw::new("t", &format!("t{number}"), "{}")).await;
+        installation.publisher.publish(Raw::new("dying", &format!("dy{number}"), "{}")).await;
+        installation.publisher.publish(Raw::new("dead", &format!("de{number}"), "{}")).await;
+    }
+    well.wait_for(40).await;
+    dying.receiver.wait_for(40).await;
+    assert_eq!(dead.receiver.requests().len(), held_before, "what is open stays open");
+    assert_eq!(circuit(&installation, &dying_url).await.state, CircuitState::Closed);
+
+    sqlx::query("ROLLBACK").execute(&mut other).await.expect("it can be unlocked");
+    let opened = wait_for_state(&installation, &dying_url, StateName::Open).await;
+    running.stop().await;
+    assert_eq!(opened.failures, 40);
+}
+
 #[tokio::test]
 async fn gone_freezes_the_url() {
     let installation = Installation::with(&[100], CIRCUIT).await;
