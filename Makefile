@@ -22,7 +22,8 @@ run: cargo ## find or start a broker, build homing, run it
 	cargo build --locked --bin homing; \
 	export HOMING__BROKER__URL="$$url"; \
 	echo "homing: for commands in another terminal:" >&2; \
-	echo "  export HOMING__BROKER__URL=$$url PATH=\"$$PWD/$${CARGO_TARGET_DIR:-target}/debug:\$$PATH\"" >&2; \
+	echo "  export HOMING__BROKER__URL=$$url HOMING__STORE__URL=sqlite:$$PWD/homing.db" >&2; \
+	echo "  export PATH=\"$$PWD/$${CARGO_TARGET_DIR:-target}/debug:\$$PATH\"" >&2; \
 	exec cargo run --locked --quiet --bin homing -- run $(ARGS)
 
 test: cargo ## all tests, against a broker of their own that is stopped afterwards

@@ -38,8 +38,7 @@ struct Latencies {
 
 async fn round(hangs: bool) -> Latencies {
     let installation = Installation::new(&[3_600_000]).await;
-    let hung =
-        Receiver::answering(|_| Reply::status(200).after(Duration::from_secs(3_600))).await;
+    let hung = Receiver::answering(|_| Reply::status(200).after(Duration::from_secs(3_600))).await;
     let well = Receiver::accepting().await;
     let tenth = if hangs { &hung } else { &well };
     installation.subscribe_all(&tenth.url("/tenth")).await;
@@ -80,7 +79,10 @@ async fn round(hangs: bool) -> Latencies {
 #[tokio::main]
 async fn main() {
     println!("1,000 deliveries per second in all, ten endpoints; latency of nine of them in ms");
-    println!("{:<8} {:>18} {:>18} {:>10}", "round", "none hangs p50/p99", "one hangs p50/p99", "p99 ratio");
+    println!(
+        "{:<8} {:>18} {:>18} {:>10}",
+        "round", "none hangs p50/p99", "one hangs p50/p99", "p99 ratio"
+    );
     let mut ratios = Vec::new();
     for number in 1..=ROUNDS {
         let none = round(false).await;

@@ -183,8 +183,8 @@ fn api(
 /// Connects to the broker, however long it takes; says once what is wrong, and again when that
 /// changes.
 async fn connect(broker: Broker, store: Arc<dyn Store>) {
-    let queues: Vec<_> = broker.topology().queues();
-    let names: Vec<_> = queues.into_iter().map(|queue| queue.name).collect();
+    let topology = broker.topology();
+    let names: Vec<_> = topology.waits().map(|wait| topology.names().wait(wait)).collect();
     if let Err(error) = store.remember_queues(&names).await {
         error!(error = %Chain(&error), "topology.not_remembered");
     }
@@ -203,5 +203,4 @@ async fn connect(broker: Broker, store: Arc<dyn Store>) {
         }
         tokio::time::sleep(pauses.next().unwrap_or(Duration::from_secs(10))).await;
     }
-    info!("broker.connected");
 }

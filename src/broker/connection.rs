@@ -112,6 +112,7 @@ impl Link {
         self.watch(&connection);
         self.foundation.lay(&connection).await?;
         *current = Some(Arc::clone(&connection));
+        info!(purpose = self.purpose, "broker.connected");
         Ok(connection)
     }
 

@@ -18,7 +18,8 @@ pub enum BrokerError {
     },
     /// The broker knows us not.
     #[error(
-        "the broker at {address} refuses user `{user}`; check user and password in `broker.url`"
+        "the broker at {address} refuses user `{user}`; check user, password and virtual host in \
+         `broker.url`"
     )]
     Refused {
         /// `host:port/vhost`

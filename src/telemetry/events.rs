@@ -129,9 +129,9 @@ pub fn lane_gave_back(deliveries: usize) {
 }
 
 /// A lane ended; unless homing stops, it starts anew.
-pub fn lane_ended(lane: &'static str, stopping: bool, error: Option<String>) {
+pub fn lane_ended(lane: &'static str, stopping: bool, error: Option<&str>) {
     match error {
-        Some(error) => warn!(lane, error, "lane.failed"),
+        Some(error) => warn!(lane, error, "lane.failed: trying again until it works"),
         None if stopping => info!(lane, "lane.drained"),
         None => warn!(lane, "lane.lost: the broker sends no more"),
     }

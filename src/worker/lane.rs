@@ -39,11 +39,15 @@ pub(super) async fn run(context: Arc<Context>, lane: Lane, stop: CancellationTok
     // Shared by all sessions: deliveries of a lost one are still in flight.
     let permits = Arc::new(Semaphore::new(permits));
     let mut pauses = pauses();
+    let mut told = None;
     while !stop.is_cancelled() {
         let started = Instant::now();
         let ended = session(&context, lane, &permits, &stop).await;
         let error = ended.err().map(|error| error.told());
-        events::lane_ended(lane.name(), stop.is_cancelled(), error);
+        if error.is_none() || error != told {
+            events::lane_ended(lane.name(), stop.is_cancelled(), error.as_deref());
+        }
+        told = error;
         if started.elapsed() > GOOD_SESSION {
             pauses = self::pauses();
         }
@@ -52,7 +56,8 @@ pub(super) async fn run(context: Arc<Context>, lane: Lane, stop: CancellationTok
     }
 }
 
-const PAUSE_MAX: Duration = Duration::from_secs(10);
+/// Short, because it is what a broker that is back still waits for its consumers.
+const PAUSE_MAX: Duration = Duration::from_secs(2);
 
 fn pauses() -> ExponentialBackoff {
     ExponentialBuilder::default()
@@ -126,7 +131,7 @@ async fn drain(
     }
     if let Err(error) = consumer.stop().await {
         // Lost just now: nobody sends more, and what is in flight may end all the same.
-        events::lane_ended(lane.name(), true, Some(error.told()));
+        events::lane_ended(lane.name(), true, Some(&error.told()));
     }
     events::lane_draining(tasks.len());
     if tokio::time::timeout(context.settings.drain_grace, tasks.wait()).await.is_err() {

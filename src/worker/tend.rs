@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use futures_util::StreamExt;
 use tokio_util::sync::CancellationToken;
-use tracing::{info, warn};
+use tracing::{debug, warn};
 
 use super::Context;
 use crate::{broker::control::Change, telemetry::events};
@@ -30,7 +30,7 @@ pub(super) async fn shared_state(context: Arc<Context>, stop: CancellationToken)
                     while follow(&context, &mut changes).await {}
                 }
                 Err(error) => {
-                    info!(error = error.told(), "control.unavailable");
+                    debug!(error = error.told(), "control.unavailable");
                     tokio::time::sleep(RETRY_INTERVAL).await;
                     refresh_all(&context).await;
                 }
@@ -113,7 +113,8 @@ pub(super) async fn topology(context: Arc<Context>, stop: CancellationToken) {
 
 async fn tend(context: &Context) {
     if let Err(error) = context.broker.restore_topology().await {
-        warn!(error = error.told(), "topology.restore_failed");
+        // The lanes tell of a broker that is away.
+        debug!(error = error.told(), "topology.restore_failed");
         return;
     }
     match context.broker.reroute().await {

@@ -70,10 +70,12 @@ impl Topology {
             };
             findings.push(Finding { name: queue.name.clone(), state });
         }
-        for name in declared_before {
-            if queues.iter().any(|queue| queue.name == *name) {
-                continue;
-            }
+        let waits = names.wait_prefix();
+        let left = declared_before.iter().filter(|name| {
+            // The store may be shared with installations of other prefixes.
+            name.starts_with(&waits) && queues.iter().all(|queue| queue.name != **name)
+        });
+        for name in left {
             if let Some(depth) = declare::depth(connection, name).await? {
                 findings.push(Finding { name: name.clone(), state: State::LeftOver(depth) });
             }

@@ -92,6 +92,11 @@ impl Names {
         self.of("control")
     }
 
+    /// What the names of all wait queues begin with.
+    pub(in crate::broker) fn wait_prefix(&self) -> String {
+        self.of("wait.")
+    }
+
     /// Queue without consumers in which deliveries wait for `wait`.
     #[must_use]
     pub fn wait(&self, wait: Duration) -> String {
