@@ -195,6 +195,10 @@ pub(super) fn reason(failure: &BrokerError) -> &'static str {
             "something at the broker has other arguments than homing needs \
              (`homing topology check` tells what)"
         }
+        BrokerError::Unparsable(_) => {
+            "a message at the head of the queue cannot be read (a property that is not UTF-8); \
+             take it out with another AMQP client"
+        }
         BrokerError::Nacked { .. } => "the broker refused the message",
         BrokerError::Unroutable { .. } => {
             "no queue takes the message (`homing topology check` tells why)"

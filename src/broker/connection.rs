@@ -34,24 +34,28 @@ pub struct LinkState {
 
 /// The topology, declared on every new connection, and since when it can be relied on.
 pub(super) struct Foundation {
-    topology: Arc<Topology>,
+    /// `None`: nothing is declared.
+    topology: Option<Arc<Topology>>,
     new_queue_wait: Duration,
     trusted_from: tokio::sync::Mutex<Instant>,
 }
 
 impl Foundation {
-    pub(super) fn new(topology: Arc<Topology>, new_queue_wait: Duration) -> Self {
+    pub(super) fn new(topology: Option<Arc<Topology>>, new_queue_wait: Duration) -> Self {
         Self { topology, new_queue_wait, trusted_from: tokio::sync::Mutex::new(Instant::now()) }
     }
 
     /// Declares everything; returns once no queue is so new that a crash would empty it.
     async fn lay(&self, connection: &Connection) -> Result<(), BrokerError> {
+        let Some(topology) = &self.topology else { return Ok(()) };
         let mut trusted_from = self.trusted_from.lock().await;
-        let created = self.topology.declare(connection).await?;
+        let mut created = Vec::new();
+        let declared = topology.declare(connection, &mut created).await;
         if !created.is_empty() {
-            info!(queues = created.len(), first = created.first(), "topology.created");
+            info!(queues = created.len(), "topology.created");
             *trusted_from = Instant::now() + self.new_queue_wait;
         }
+        declared?;
         tokio::time::sleep_until(*trusted_from).await;
         Ok(())
     }
@@ -96,12 +100,19 @@ impl Link {
     ///
     /// # Cancel safety
     ///
-    /// Cancel safe: a half-made connection is closed.
-    pub(super) async fn open(&self) -> Result<Arc<Connection>, BrokerError> {
+    /// Cancel safe: a caller that gives up does not stop the connecting, so that callers with
+    /// short deadlines cannot keep each other from ever being connected.
+    pub(super) async fn open(self: &Arc<Self>) -> Result<Arc<Connection>, BrokerError> {
+        let link = Arc::clone(self);
+        let opening = self.tasks.spawn(async move { link.open_now().await });
+        opening.await.map_err(|_panicked| BrokerError::Closed)?
+    }
+
+    async fn open_now(&self) -> Result<Arc<Connection>, BrokerError> {
+        let mut current = self.current.lock().await;
         if self.closing.is_cancelled() {
             return Err(BrokerError::Closed);
         }
-        let mut current = self.current.lock().await;
         if let Some(connection) = current.as_ref().filter(|current| current.status().connected()) {
             return Ok(Arc::clone(connection));
         }
@@ -117,7 +128,7 @@ impl Link {
     }
 
     /// Declares the topology on the present connection again.
-    pub(super) async fn restore(&self) -> Result<(), BrokerError> {
+    pub(super) async fn restore(self: &Arc<Self>) -> Result<(), BrokerError> {
         let connection = self.open().await?;
         self.foundation.lay(&connection).await
     }

@@ -20,6 +20,26 @@ use super::{
 };
 use crate::{clock, domain::id::EventId};
 
+/// Which queue is consumed, over a connection of its own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Lane {
+    /// Fresh events.
+    Primary,
+    /// Due deliveries.
+    Retry,
+}
+
+impl Lane {
+    /// For logs and metrics.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Primary => "primary",
+            Self::Retry => "retry",
+        }
+    }
+}
+
 /// A message from a queue.
 #[derive(Debug)]
 pub struct Received {
@@ -41,20 +61,25 @@ pub struct Consumer {
 }
 
 impl Broker {
-    /// Starts to consume `queue`; the broker sends at most `prefetch` messages ahead.
+    /// Starts to consume the queue of `lane`; the broker sends at most `prefetch` messages ahead.
     ///
     /// # Errors
     ///
     /// [`BrokerError`].
-    pub async fn consume(&self, queue: &str, prefetch: u16) -> Result<Consumer, BrokerError> {
-        let connection = self.consuming.open().await?;
+    pub async fn consume(&self, lane: Lane, prefetch: u16) -> Result<Consumer, BrokerError> {
+        let names = self.topology.names();
+        let (link, queue) = match lane {
+            Lane::Primary => (&self.primary, names.primary()),
+            Lane::Retry => (&self.retry, names.retry()),
+        };
+        let connection = link.open().await?;
         let opened = connection.create_channel();
         let channel = within(ROUND_TRIP_DEADLINE, "opening a channel", opened).await?;
         let limited = channel.basic_qos(prefetch, BasicQosOptions { global: false });
         within(ROUND_TRIP_DEADLINE, "setting the prefetch", limited).await?;
         let options = BasicConsumeOptions::default();
         let consumed =
-            channel.basic_consume(queue.into(), "".into(), options, FieldTable::default());
+            channel.basic_consume(queue.as_str().into(), "".into(), options, FieldTable::default());
         let messages =
             within(ROUND_TRIP_DEADLINE, format!("consuming `{queue}`"), consumed).await?;
         // Room for an answer to every message that can be unanswered.
@@ -66,18 +91,27 @@ impl Broker {
 }
 
 impl Consumer {
-    /// The next message; `None` when the broker sends no more: connection or channel lost, or the
-    /// consumer cancelled.
+    /// The next message; `None` when the broker sends no more: channel closed, or the consumer
+    /// cancelled.
+    ///
+    /// # Errors
+    ///
+    /// [`BrokerError`]: the connection is lost; [`BrokerError::Unparsable`]: by a message that the
+    /// client library cannot read.
     ///
     /// # Cancel safety
     ///
     /// Cancel safe.
-    pub async fn next(&mut self) -> Option<Received> {
+    pub async fn next(&mut self) -> Result<Option<Received>, BrokerError> {
         tokio::select! {
             biased;
             // Without answers the broker soon sends nothing; better to start anew.
-            () = self.answers.closed() => None,
-            message = self.messages.next() => Some(self.received(message?.ok()?)),
+            () = self.answers.closed() => Ok(None),
+            message = self.messages.next() => match message {
+                Some(Ok(delivery)) => Ok(Some(self.received(delivery))),
+                Some(Err(error)) => Err(BrokerError::lost(error)),
+                None => Ok(None),
+            },
         }
     }
 

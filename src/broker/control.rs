@@ -10,6 +10,7 @@ use lapin::{
 use super::{
     Broker,
     error::{BrokerError, ROUND_TRIP_DEADLINE, within},
+    publish::DropUnlessConfirmed,
 };
 use crate::domain::url::EndpointUrl;
 
@@ -52,6 +53,8 @@ impl Broker {
         let channel = tokio::time::timeout(deadline, self.channels.get())
             .await
             .map_err(|_elapsed| BrokerError::TimedOut { step, deadline })??;
+        let guard = DropUnlessConfirmed(Some(channel));
+        let Some(channel) = guard.0.as_deref() else { return Err(BrokerError::Closed) };
         let exchange = self.topology().names().control();
         let text = change.text();
         let published = channel.basic_publish(
@@ -62,7 +65,9 @@ impl Broker {
             BasicProperties::default(),
         );
         let confirm = within(ROUND_TRIP_DEADLINE, "announcing a change", published).await?;
-        within(ROUND_TRIP_DEADLINE, "announcing a change", confirm).await.map(drop)
+        within(ROUND_TRIP_DEADLINE, "announcing a change", confirm).await?;
+        guard.keep();
+        Ok(())
     }
 
     /// Changes announced from now on. The stream ends when the connection does.
@@ -73,7 +78,7 @@ impl Broker {
     pub async fn changes(&self) -> Result<impl stream::Stream<Item = Change> + Unpin, BrokerError> {
         /// More unseen changes than this mean nothing more than one does.
         const UNSEEN_MAX: i32 = 100;
-        let connection = self.consuming.open().await?;
+        let connection = self.control.open().await?;
         let opened = connection.create_channel();
         let channel = within(ROUND_TRIP_DEADLINE, "opening a channel", opened).await?;
         let options = QueueDeclareOptions { exclusive: true, ..QueueDeclareOptions::default() };

@@ -74,6 +74,13 @@ pub enum BrokerError {
         /// The key that leads nowhere.
         routing_key: String,
     },
+    /// A message has properties or headers that the client library cannot read. It gives up the
+    /// whole connection for that.
+    #[error(
+        "a message in the queue cannot be read by the client library: a property or header that \
+         is not UTF-8"
+    )]
+    Unparsable(#[source] Box<lapin::Error>),
     /// Homing is stopping.
     #[error("the broker connection is closed")]
     Closed,
@@ -82,6 +89,15 @@ pub enum BrokerError {
 impl BrokerError {
     pub(super) fn step(step: impl Into<String>, source: lapin::Error) -> Self {
         Self::Step { step: step.into(), source: Box::new(source) }
+    }
+
+    /// Why a consumer ended.
+    pub(super) fn lost(error: lapin::Error) -> Self {
+        if matches!(error.kind(), lapin::ErrorKind::ParsingError(_)) {
+            Self::Unparsable(Box::new(error))
+        } else {
+            Self::step("consuming", error)
+        }
     }
 
     /// The error with all its causes, on one line.

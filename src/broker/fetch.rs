@@ -56,7 +56,7 @@ impl Broker {
     /// [`BrokerError`].
     pub async fn walk(&self, queue: &str) -> Result<Walk, BrokerError> {
         let total = self.depth(queue).await?.map_or(0, |depth| depth.messages);
-        let connection = self.consuming.open().await?;
+        let connection = self.control.open().await?;
         let opened = connection.create_channel();
         let channel = within(ROUND_TRIP_DEADLINE, "opening a channel", opened).await?;
         let removed = AtomicU32::new(0);
@@ -70,7 +70,7 @@ impl Broker {
     ///
     /// [`BrokerError`].
     pub async fn depth(&self, queue: &str) -> Result<Option<Depth>, BrokerError> {
-        depth(self.consuming.open().await?.as_ref(), queue).await
+        depth(self.control.open().await?.as_ref(), queue).await
     }
 
     /// Compares what is at the broker with what should be; see [`Finding`].
@@ -79,7 +79,7 @@ impl Broker {
     ///
     /// [`BrokerError`].
     pub async fn inspect(&self, declared_before: &[String]) -> Result<Vec<Finding>, BrokerError> {
-        let connection = self.consuming.open_bare().await?;
+        let connection = self.control.open_bare().await?;
         self.topology().inspect(&connection, declared_before).await
     }
 }

@@ -5,8 +5,9 @@
 //! given back; every call ends within a deadline; the topology stands before anything is published
 //! or consumed.
 //!
-//! The cast: a [`Broker`] keeps two connections, one to publish and one to consume, because a
-//! broker that blocks publishers must not hold up acks. [`topology`] says which queues and
+//! The cast: a [`Broker`] keeps a connection to publish, because a broker that blocks publishers must
+//! not hold up acks; one for each lane to consume, so that what ends one does not end the other; and
+//! one to look and to be told. [`topology`] says which queues and
 //! exchanges there are, [`message`] how events and deliveries are written into messages,
 //! [`publish`] and [`consume`] carry them, [`receipt`] and [`acks`] answer for them.
 
@@ -47,7 +48,9 @@ pub use self::{
 #[derive(Clone)]
 pub struct Broker {
     topology: Arc<Topology>,
-    consuming: Arc<Link>,
+    primary: Arc<Link>,
+    retry: Arc<Link>,
+    control: Arc<Link>,
     channels: Channels,
     publishing: Arc<Link>,
     confirm_deadline: Duration,
@@ -62,10 +65,29 @@ impl Broker {
     ///
     /// [`SettingsError`]: `broker.url` is not an AMQP URL.
     pub fn new(settings: &BrokerSettings, topology: Topology) -> Result<Self, SettingsError> {
+        Self::build(settings, topology, true)
+    }
+
+    /// A broker on which nothing is declared: for commands that look at what is there, also under
+    /// a misspelt prefix.
+    ///
+    /// # Errors
+    ///
+    /// As [`new`](Self::new).
+    pub fn looking(settings: &BrokerSettings, topology: Topology) -> Result<Self, SettingsError> {
+        Self::build(settings, topology, false)
+    }
+
+    fn build(
+        settings: &BrokerSettings,
+        topology: Topology,
+        declares: bool,
+    ) -> Result<Self, SettingsError> {
         let topology = Arc::new(topology);
         let tasks = TaskTracker::new();
         let closing = CancellationToken::new();
-        let foundation = Arc::new(Foundation::new(Arc::clone(&topology), settings.new_queue_wait));
+        let foundation = declares.then(|| Arc::clone(&topology));
+        let foundation = Arc::new(Foundation::new(foundation, settings.new_queue_wait));
         let link = |purpose| {
             let (tasks, closing) = (tasks.clone(), closing.clone());
             Link::new(purpose, settings, Arc::clone(&foundation), (tasks, closing)).map(Arc::new)
@@ -73,7 +95,9 @@ impl Broker {
         let publishing = link("publish")?;
         Ok(Self {
             topology,
-            consuming: link("consume")?,
+            primary: link("primary")?,
+            retry: link("retry")?,
+            control: link("control")?,
             channels: Channels::new(Arc::clone(&publishing), settings.publish_channels),
             publishing,
             confirm_deadline: settings.confirm_deadline,
@@ -88,14 +112,20 @@ impl Broker {
         &self.topology
     }
 
-    /// Connects both connections now, so that a first use need not.
+    /// Connects everything that a worker uses, so that a first use need not.
     ///
     /// # Errors
     ///
     /// [`BrokerError`]: not reachable, not let in, or a queue that differs.
     pub async fn connect(&self) -> Result<(), BrokerError> {
-        self.publishing.open().await?;
-        self.consuming.open().await.map(drop)
+        for link in self.links() {
+            link.open().await?;
+        }
+        Ok(())
+    }
+
+    fn links(&self) -> [&Arc<Link>; 4] {
+        [&self.publishing, &self.primary, &self.retry, &self.control]
     }
 
     /// Declares the whole topology again on the present connection.
@@ -104,21 +134,24 @@ impl Broker {
     ///
     /// [`BrokerError`]: as [`connect`](Self::connect).
     pub async fn restore_topology(&self) -> Result<(), BrokerError> {
-        self.consuming.restore().await
+        self.control.restore().await
     }
 
-    /// How the connections are, publishing first.
+    /// How publishing and consuming are, in this order. Consuming is as well as the worse lane.
     #[must_use]
     pub fn states(&self) -> [LinkState; 2] {
-        [self.publishing.state(), self.consuming.state()]
+        let [primary, retry] = [self.primary.state(), self.retry.state()];
+        let consuming = if primary.connected { retry } else { primary };
+        [self.publishing.state(), consuming]
     }
 
-    /// Closes both connections; what is unsettled is given back.
+    /// Closes all connections; what is unsettled is given back.
     pub async fn close(&self) {
         self.closing.cancel();
         self.channels.close();
-        self.consuming.close().await;
-        self.publishing.close().await;
+        for link in self.links() {
+            link.close().await;
+        }
         self.tasks.close();
         // They end with the connections; not worth waiting for one that does not.
         let _ended = tokio::time::timeout(error::ROUND_TRIP_DEADLINE, self.tasks.wait()).await;

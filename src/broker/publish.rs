@@ -7,7 +7,9 @@ use deadpool::managed::Object;
 use lapin::{Channel, Confirmation, options::BasicPublishOptions};
 use tracing::warn;
 
-use super::{Broker, error::BrokerError, message::Outgoing, topology::Names};
+use super::{
+    Broker, channels::PooledChannel, error::BrokerError, message::Outgoing, topology::Names,
+};
 
 /// Where a message goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -55,8 +57,11 @@ impl Broker {
     ///
     /// Source: RabbitMQ documentation, *Consumer Acknowledgements and Publisher Confirms*.
     pub async fn publish(&self, message: &Outgoing, route: Route) -> Result<(), BrokerError> {
-        let address = route.address(self.topology().names(), &message.topic);
-        self.publish_to(message, address).await
+        self.publish_to(message, self.address(message, route), false).await
+    }
+
+    fn address(&self, message: &Outgoing, route: Route) -> Address {
+        route.address(self.topology().names(), &message.topic)
     }
 
     /// Publishes again what the net caught, to where it was meant to go. Returns how many.
@@ -77,7 +82,7 @@ impl Broker {
             } else {
                 Route::Retry.address(names, "")
             };
-            self.publish_to(&fetched.outgoing(), address).await?;
+            self.publish_to(&fetched.outgoing(), address, false).await?;
             walk.remove(&fetched).await?;
             rerouted = rerouted.saturating_add(1);
         }
@@ -85,12 +90,35 @@ impl Broker {
         Ok(rerouted)
     }
 
-    async fn publish_to(&self, message: &Outgoing, address: Address) -> Result<(), BrokerError> {
-        let publishing = self.publish_once(message, address);
-        tokio::time::timeout(self.confirm_deadline, publishing).await.unwrap_or_else(|_elapsed| {
-            let step = format!("publishing event `{}`", message.id);
-            Err(BrokerError::TimedOut { step, deadline: self.confirm_deadline })
-        })
+    /// One deadline for a channel, which may have to connect first, and one for the confirm. Who is
+    /// `patient` goes on waiting for the confirm while the broker takes no messages: repeated, the
+    /// message would be there twice when it takes them again.
+    async fn publish_to(
+        &self,
+        message: &Outgoing,
+        address: Address,
+        patient: bool,
+    ) -> Result<(), BrokerError> {
+        let deadline = self.confirm_deadline;
+        let timed_out = |step| BrokerError::TimedOut { step, deadline };
+        let channel = tokio::time::timeout(deadline, self.channels.get())
+            .await
+            .map_err(|_elapsed| timed_out("waiting for a channel to publish on".to_owned()))??;
+        let publishing = self.publish_once(message, address, channel);
+        tokio::pin!(publishing);
+        loop {
+            match tokio::time::timeout(deadline, &mut publishing).await {
+                Ok(published) => return published,
+                Err(_elapsed) if patient && self.is_blocked() => {}
+                Err(_elapsed) => {
+                    return Err(timed_out(format!("publishing event `{}`", message.id)));
+                }
+            }
+        }
+    }
+
+    fn is_blocked(&self) -> bool {
+        self.publishing.state().blocked.is_some() && !self.closing.is_cancelled()
     }
 
     /// Publishes until the broker owns the message, however long that takes. A copy that was taken
@@ -114,22 +142,35 @@ impl Broker {
             .without_max_times()
             .with_jitter()
             .build();
-        while let Err(error) = self.publish(message, route).await {
+        loop {
+            self.unblocked().await;
+            let address = self.address(message, route);
+            let published = self.publish_to(message, address, true).await;
+            let Err(error) = published else { return Ok(()) };
             if self.closing.is_cancelled() {
                 return Err(BrokerError::Closed);
             }
             warn!(event.id = message.id, error = error.told(), "broker.publish_failed");
             tokio::time::sleep(pauses.next().unwrap_or(Duration::from_secs(5))).await;
         }
-        Ok(())
+    }
+
+    /// Waits while the broker takes no messages. A publish that it does not read would only time
+    /// out, and its channel could not even be closed.
+    async fn unblocked(&self) {
+        const LOOK: Duration = Duration::from_millis(100);
+        while self.is_blocked() {
+            tokio::time::sleep(LOOK).await;
+        }
     }
 
     async fn publish_once(
         &self,
         message: &Outgoing,
         Address { exchange, routing_key }: Address,
+        channel: PooledChannel,
     ) -> Result<(), BrokerError> {
-        let guard = DropUnlessConfirmed(Some(self.channels.get().await?));
+        let guard = DropUnlessConfirmed(Some(channel));
         let Some(channel) = guard.0.as_deref() else { return Err(BrokerError::Closed) };
         let confirm = self.send(channel, message, (&exchange, &routing_key)).await?;
         match confirm {
@@ -171,10 +212,10 @@ impl Broker {
 
 /// A channel on which a publish was not confirmed is closed, not used again: after a nack some
 /// brokers nack everything on it, and after a time-out its confirms are out of step with us.
-struct DropUnlessConfirmed(Option<Object<super::channels::ConfirmChannels>>);
+pub(super) struct DropUnlessConfirmed(pub(super) Option<PooledChannel>);
 
 impl DropUnlessConfirmed {
-    fn keep(mut self) {
+    pub(super) fn keep(mut self) {
         drop(self.0.take());
     }
 }

@@ -132,10 +132,8 @@ fn again(step: Step, schedule: &Schedule, asked: Duration) -> Verdict {
 /// schedule that covers it, else the longest. `None` for a schedule without waits.
 #[must_use]
 pub fn hold(schedule: &Schedule, remaining: Duration) -> Option<Duration> {
-    match schedule.after_at_least(Step::START, remaining) {
-        Next::Wait { wait, .. } => Some(wait),
-        Next::Exhausted => None,
-    }
+    let long_enough = schedule.waits().iter().filter(|wait| **wait >= remaining).min();
+    long_enough.or_else(|| schedule.waits().iter().max()).copied()
 }
 
 #[cfg(test)]
@@ -208,6 +206,15 @@ mod tests {
         };
         wait(60, Duration::from_secs(60));
         wait(u64::MAX, RETRY_AFTER_MAX);
+    }
+
+    #[test]
+    fn holding_takes_the_fewest_rounds() {
+        let wait = |asked| hold(&seconds(&[1, 8, 2, 4]), Duration::from_secs(asked));
+        assert_eq!(wait(2), Some(Duration::from_secs(2)));
+        assert_eq!(wait(3), Some(Duration::from_secs(4)));
+        assert_eq!(wait(60), Some(Duration::from_secs(8)));
+        assert_eq!(hold(&seconds(&[]), Duration::from_secs(1)), None);
     }
 
     #[test]

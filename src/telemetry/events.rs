@@ -114,13 +114,13 @@ pub fn parked_unreadable(id: Option<&str>, why: &dyn fmt::Display) {
 }
 
 /// A lane consumes.
-pub fn lane_started(queue: &str, prefetch: u16) {
-    info!(queue, prefetch, "lane.started");
+pub fn lane_started(lane: &'static str, prefetch: u16) {
+    info!(lane, prefetch, "lane.started");
 }
 
 /// A lane takes no more and lets what is in flight end.
-pub fn lane_draining(in_flight: usize) {
-    info!(in_flight, "lane.draining");
+pub fn lane_draining(lane: &'static str, in_flight: usize) {
+    info!(lane, in_flight, "lane.draining");
 }
 
 /// The grace of a drain is over: so many deliveries go back to the broker.

@@ -1,5 +1,8 @@
 //! One attempt, in the order in which it happens.
 
+use std::panic::AssertUnwindSafe;
+
+use futures_util::FutureExt;
 use tokio::time::Instant;
 use tracing::Instrument;
 
@@ -22,6 +25,7 @@ use crate::{
         time::UnixMillis,
         verdict::{self, ParkReason, Verdict},
     },
+    store::StoreError,
     telemetry::events::{self, Attempted},
 };
 
@@ -59,6 +63,11 @@ async fn next(context: &Context, message: &Message, delivery: &Delivery) -> Opti
             let reason = ParkReason::SubscriptionDeleted;
             return Some(hold::park(message, delivery.progress.clone(), reason));
         }
+        Err(error @ StoreError::Corrupt(_)) => {
+            events::not_attempted(&error);
+            let schedule = context.schedules.get(None);
+            return Some(hold::to_next_step(message, delivery, schedule, ParkReason::Exhausted));
+        }
         Err(error) => {
             events::held("store unavailable", Some(&error));
             return Some(hold::briefly(message, delivery));
@@ -73,7 +82,10 @@ async fn next(context: &Context, message: &Message, delivery: &Delivery) -> Opti
     };
     // 6 build, sign, call, classify
     let started = Instant::now();
-    let outcome = match context.handler.attempt(delivery, &subscription, now).await {
+    let attempted = context.handler.attempt(delivery, &subscription, now);
+    // A handler that panics is our own failure: given back, its message would come at once again.
+    let attempted = AssertUnwindSafe(attempted).catch_unwind().await;
+    let outcome = match attempted.unwrap_or_else(|_panic| Err("the handler panicked".into())) {
         Ok(outcome) => outcome,
         Err(error) => {
             events::not_attempted(error.as_ref());

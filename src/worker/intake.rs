@@ -2,9 +2,12 @@
 
 use std::sync::Arc;
 
-use super::{Context, attempt, lane::Lane, settle};
+use super::{Context, attempt, settle};
 use crate::{
-    broker::{Message, Outgoing, Receipt, Route, consume::Received},
+    broker::{
+        Message, Outgoing, Receipt, Route,
+        consume::{Lane, Received},
+    },
     clock,
     domain::{delivery::Progress, id::SubscriptionId, verdict::ParkReason},
     telemetry::{events, metrics},

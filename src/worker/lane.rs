@@ -8,51 +8,62 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::{Context, intake};
 use crate::{
-    broker::{consume::Consumer, error::BrokerError},
+    broker::{
+        consume::{Consumer, Lane},
+        error::BrokerError,
+    },
     telemetry::events,
 };
-
-/// Which deliveries: first attempts, or later ones.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Lane {
-    /// Fresh events.
-    Primary,
-    /// Due deliveries.
-    Retry,
-}
-
-impl Lane {
-    pub(super) fn name(self) -> &'static str {
-        match self {
-            Self::Primary => "primary",
-            Self::Retry => "retry",
-        }
-    }
-}
 
 /// A session that lasted this long was a good one: the next pause is short again.
 const GOOD_SESSION: Duration = Duration::from_secs(10);
 
+/// After a message that cannot be parsed: one message at a time for this long, so that only that
+/// one is counted as redelivered each time the connection is lost by it, until the broker parks it.
+const CAREFUL: Duration = Duration::from_secs(15);
+const CAREFUL_PREFETCH: u16 = 1;
+
 /// Runs the lane until `stop`: one session after another, with pauses between them.
 pub(super) async fn run(context: Arc<Context>, lane: Lane, stop: CancellationToken) {
-    let permits = usize::from(context.settings.lane_in_flight_max());
+    let in_flight_max = context.settings.lane_in_flight_max();
     // Shared by all sessions: deliveries of a lost one are still in flight.
-    let permits = Arc::new(Semaphore::new(permits));
+    let permits = Arc::new(Semaphore::new(usize::from(in_flight_max)));
     let mut pauses = pauses();
     let mut told = None;
+    let mut careful = false;
     while !stop.is_cancelled() {
         let started = Instant::now();
-        let ended = session(&context, lane, &permits, &stop).await;
+        let prefetch = if careful { CAREFUL_PREFETCH } else { in_flight_max };
+        let ended = if careful {
+            let over = stop.child_token();
+            let session = session(&context, (lane, prefetch), &permits, &over);
+            until_over(session, &over).await
+        } else {
+            session(&context, (lane, prefetch), &permits, &stop).await
+        };
+        careful = matches!(ended, Err(BrokerError::Unparsable(_)));
         let error = ended.err().map(|error| error.told());
-        if error.is_none() || error != told {
+        if error != told {
             events::lane_ended(lane.name(), stop.is_cancelled(), error.as_deref());
         }
         told = error;
-        if started.elapsed() > GOOD_SESSION {
+        if careful || started.elapsed() > GOOD_SESSION {
             pauses = self::pauses();
         }
         let pause = pauses.next().unwrap_or(PAUSE_MAX);
         stop.run_until_cancelled(tokio::time::sleep(pause)).await;
+    }
+}
+
+/// Ends a careful session politely when it went well for long enough.
+async fn until_over<T>(session: impl Future<Output = T>, over: &CancellationToken) -> T {
+    tokio::pin!(session);
+    tokio::select! {
+        ended = &mut session => ended,
+        () = tokio::time::sleep(CAREFUL) => {
+            over.cancel();
+            session.await
+        }
     }
 }
 
@@ -71,42 +82,50 @@ fn pauses() -> ExponentialBackoff {
 /// Consumes until the broker sends no more or `stop`, then lets what is in flight end.
 async fn session(
     context: &Arc<Context>,
-    lane: Lane,
+    (lane, prefetch): (Lane, u16),
     permits: &Arc<Semaphore>,
     stop: &CancellationToken,
 ) -> Result<(), BrokerError> {
-    let names = context.broker.topology().names();
-    let queue = match lane {
-        Lane::Primary => names.primary(),
-        Lane::Retry => names.retry(),
-    };
-    let prefetch = context.settings.lane_in_flight_max();
     let consuming = async {
         // A queue that somebody deleted would fail every session.
         context.broker.restore_topology().await?;
-        context.broker.consume(&queue, prefetch).await
+        context.broker.consume(lane, prefetch).await
     };
     let Some(consumer) = stop.run_until_cancelled(consuming).await else { return Ok(()) };
     let mut consumer = consumer?;
-    events::lane_started(&queue, prefetch);
+    events::lane_started(lane.name(), prefetch);
 
     let tasks = TaskTracker::new();
     let abort = CancellationToken::new();
-    let taking = take_all(context, lane, permits, (&mut consumer, &tasks, &abort));
-    let stopped = stop.run_until_cancelled(taking).await.is_none();
-    drain(context, lane, consumer, stopped, (tasks, abort)).await
+    let taking = (&mut consumer, &tasks, &abort);
+    let stopped = take_all(context, lane, permits, taking, stop).await;
+    drain(context, lane, consumer, stopped?, (tasks, abort)).await
 }
 
-/// Starts the work of every message that comes. Cancelled, it gives back what it holds.
+/// Starts the work of every message that comes, until the broker sends no more (`None`) or `stop`
+/// (then). All the work of a message is started, also after `stop`: were a part given back, what
+/// is delivered of it would be repeated.
 async fn take_all(
     context: &Arc<Context>,
     lane: Lane,
     permits: &Arc<Semaphore>,
     (consumer, tasks, abort): (&mut Consumer, &TaskTracker, &CancellationToken),
-) {
-    while let Some(received) = consumer.next().await {
+    stop: &CancellationToken,
+) -> Result<Option<Instant>, BrokerError> {
+    loop {
+        let next = match stop.run_until_cancelled(consumer.next()).await {
+            Some(next) => next?,
+            None => return Ok(Some(Instant::now())),
+        };
+        let Some(received) = next else { return Ok(None) };
         for work in intake::take(context, lane, received) {
-            let Ok(permit) = Arc::clone(permits).acquire_owned().await else { return };
+            let acquiring = Arc::clone(permits).acquire_owned();
+            let grace = grace_over(stop, context.settings.drain_grace);
+            let permit = tokio::select! {
+                permit = acquiring => permit,
+                () = grace => return Ok(Some(Instant::now() - context.settings.drain_grace)),
+            };
+            let Ok(permit) = permit else { return Ok(None) };
             let work = abort.clone().run_until_cancelled_owned(work.run(Arc::clone(context)));
             tasks.spawn(async move {
                 work.await;
@@ -116,25 +135,29 @@ async fn take_all(
     }
 }
 
+async fn grace_over(stop: &CancellationToken, grace: Duration) {
+    stop.cancelled().await;
+    tokio::time::sleep(grace).await;
+}
+
 /// After `stop`: lets deliveries in flight end, gives the rest back. After a lost connection there
 /// is nobody to answer; what is in flight ends by itself and is remembered.
 async fn drain(
     context: &Context,
     lane: Lane,
     consumer: Consumer,
-    stopped: bool,
+    stopped: Option<Instant>,
     (tasks, abort): (TaskTracker, CancellationToken),
 ) -> Result<(), BrokerError> {
     tasks.close();
-    if !stopped {
-        return Ok(());
-    }
+    let Some(stopped) = stopped else { return Ok(()) };
     if let Err(error) = consumer.stop().await {
         // Lost just now: nobody sends more, and what is in flight may end all the same.
         events::lane_ended(lane.name(), true, Some(&error.told()));
     }
-    events::lane_draining(tasks.len());
-    if tokio::time::timeout(context.settings.drain_grace, tasks.wait()).await.is_err() {
+    events::lane_draining(lane.name(), tasks.len());
+    let deadline = stopped + context.settings.drain_grace;
+    if tokio::time::timeout_at(deadline, tasks.wait()).await.is_err() {
         events::lane_gave_back(tasks.len());
         abort.cancel();
         tasks.wait().await;

@@ -30,7 +30,7 @@ use std::{sync::Arc, time::Duration};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
-    broker::Broker,
+    broker::{Broker, consume::Lane},
     config::{Schedules, WorkerSettings},
     domain::circuit::CircuitRules,
     store::Store,
@@ -42,7 +42,7 @@ pub use self::{
     subscriptions::Subscriptions,
 };
 
-use self::{circuits::Circuits, lane::Lane, limits::Limits, recent::Recent};
+use self::{circuits::Circuits, limits::Limits, recent::Recent};
 
 /// What every part of the pool works with.
 struct Context {

@@ -7,7 +7,7 @@ use std::{
     sync::{Mutex, PoisonError},
 };
 
-use moka::sync::Cache;
+use moka::{policy::EvictionPolicy, sync::Cache};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
@@ -56,7 +56,10 @@ pub(super) struct Recent {
 
 impl Default for Recent {
     fn default() -> Self {
-        Self { done: Cache::new(DONE_MAX), running: Mutex::default() }
+        // The latest are needed; the default policy would keep those that were asked for.
+        let policy = EvictionPolicy::lru();
+        let done = Cache::builder().max_capacity(DONE_MAX).eviction_policy(policy).build();
+        Self { done, running: Mutex::default() }
     }
 }
 
@@ -135,6 +138,25 @@ mod tests {
         let recent = Recent::default();
         recent.begin(&message("a"), false).await.unwrap().done();
         assert!(recent.begin(&message("a"), true).await.is_none());
+    }
+
+    /// Goal: a full memory still takes in what comes. Method: twice as many as it holds.
+    #[tokio::test]
+    async fn the_latest_are_remembered_however_many_there_were() {
+        let recent = Recent::default();
+        let numbered = |number: u64| {
+            let mut message = message("a");
+            message.progress.attempts = u32::try_from(number).unwrap();
+            message
+        };
+        for number in 0..DONE_MAX * 2 {
+            recent.begin(&numbered(number), false).await.unwrap().done();
+        }
+        recent.done.run_pending_tasks();
+        for number in DONE_MAX * 2 - 1_000..DONE_MAX * 2 {
+            assert!(recent.begin(&numbered(number), true).await.is_none(), "{number}");
+        }
+        assert!(recent.done.entry_count() <= DONE_MAX);
     }
 
     #[tokio::test]

@@ -34,11 +34,19 @@ async fn what_is_no_event_is_parked_as_it_came_with_the_reason() {
     installation.publisher.publish(Raw::new("", "no-topic", "a")).await;
     let raw = Raw::new("t", "no-uuid", "b").header("x-homing-subscription", "somebody");
     installation.publisher.publish(raw).await;
+    // Together with our own headers these would not fit into a frame.
+    let raw = Raw::new("t", "poison", "p")
+        .header("x-homing-subscription", &"x".repeat(100_000))
+        .header("large", &"y".repeat(30_000));
+    installation.publisher.publish(raw).await;
     installation.publisher.publish(Raw::new("t", "good", "c")).await;
 
     receiver.wait_for(1).await;
-    let parked = installation.wait_for_parked(2).await;
-    for (entry, what) in [("no-topic", "no topic"), ("no-uuid", "`x-homing-subscription`")] {
+    let parked = installation.wait_for_parked(3).await;
+    let subscription = "`x-homing-subscription`";
+    for (entry, what) in
+        [("no-topic", "no topic"), ("no-uuid", subscription), ("poison", subscription)]
+    {
         let entry = parked.iter().find(|parked| parked.event_id == entry).expect("it is parked");
         assert_eq!(entry.reason.as_str(), "unreadable");
         let why = entry.last_outcome.as_deref().expect("it says why");
@@ -49,7 +57,7 @@ async fn what_is_no_event_is_parked_as_it_came_with_the_reason() {
     let parking = &installation.parts.parking;
     parking.act(Action::Replay, &Selection::default(), |_| ()).await.expect("walk");
     installation.assert_nothing_waits().await;
-    installation.wait_for_parked(2).await;
+    installation.wait_for_parked(3).await;
     running.stop().await;
     assert_eq!(receiver.requests().len(), 1);
 }

@@ -43,6 +43,29 @@ async fn a_restart_delivers_everything_exactly_once() {
     assert_eq!((ids.len(), receiver.requests().len()), (EVENTS, EVENTS));
 }
 
+/// Goal: an event whose deliveries are partly made when the order to stop comes is finished, not
+/// given back: its finished deliveries would be repeated. Method: more deliveries than permits.
+#[tokio::test]
+async fn a_fan_out_that_has_begun_is_finished() {
+    const SUBSCRIPTIONS: usize = 20;
+    let installation = Installation::with(&[60_000], "worker.in_flight_max = 8").await;
+    let receiver =
+        Receiver::answering(|_| Reply::status(200).after(Duration::from_millis(200))).await;
+    for number in 0..SUBSCRIPTIONS {
+        installation.subscribe_all(&receiver.url(&format!("/{number}"))).await;
+    }
+    let first = installation.start();
+    installation.publisher.publish(Raw::new("t", "event-1", "{}")).await;
+    receiver.wait_for(4).await;
+    first.stop().await;
+
+    let second = installation.start();
+    installation.wait_for_consumers(1).await;
+    installation.assert_nothing_waits().await;
+    second.stop().await;
+    assert_eq!(receiver.requests().len(), SUBSCRIPTIONS);
+}
+
 /// Goal: the grace is a limit. What does not end within it comes again.
 #[tokio::test]
 async fn what_outlasts_the_grace_is_given_back() {

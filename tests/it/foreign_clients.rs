@@ -6,9 +6,10 @@ use serde_json::json;
 use tokio::process::Command;
 
 use crate::support::{
-    PATIENCE, broker,
+    PATIENCE,
+    broker::{self, Raw},
     installation::Installation,
-    receiver::{Receiver, Reply},
+    receiver::{Receiver, Recorded, Reply},
 };
 
 /// Where `make test` put the clients.
@@ -60,6 +61,35 @@ async fn publishes(command: Command) {
     }
     assert_eq!(receiver.requests().len(), 6);
     assert!(installation.wait_for_parked(0).await.is_empty());
+}
+
+/// Goal: a message that the client library cannot read at all ends parked by the broker, and takes
+/// no other with it. Method: one property that is not UTF-8 among good events.
+#[tokio::test]
+async fn a_message_that_cannot_be_parsed_hurts_no_other() {
+    const GOOD: usize = 20;
+    let installation = Installation::new(&[60_000]).await;
+    let receiver = Receiver::accepting().await;
+    installation.subscribe_all(&receiver.url("/")).await;
+    for number in 0..GOOD {
+        installation.publisher.publish(Raw::new("t", &format!("before{number}"), "{}")).await;
+    }
+    let mut command = Command::new(clients().join("venv/bin/python"));
+    command.arg(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/clients/publish_not_utf8.py"));
+    run(command, &installation).await;
+    for number in 0..GOOD {
+        installation.publisher.publish(Raw::new("t", &format!("after{number}"), "{}")).await;
+    }
+
+    let running = installation.start();
+    receiver.wait_for(2 * GOOD).await;
+    installation.wait_for_depth(&installation.names().parked(), 1).await;
+    installation.assert_nothing_waits().await;
+    running.stop().await;
+    let mut ids: Vec<_> = receiver.requests().iter().map(Recorded::id).collect();
+    ids.sort_unstable();
+    ids.dedup();
+    assert_eq!(ids.len(), 2 * GOOD);
 }
 
 #[tokio::test]

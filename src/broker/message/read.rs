@@ -165,6 +165,9 @@ fn without_effects(properties: &BasicProperties) -> BasicProperties {
     copy
 }
 
+/// How much of a header that cannot be read is kept.
+const SHOWN_CHARS_MAX: usize = 200;
+
 /// As [`without_effects`], with the fields that could not be read left as they are. The routing key
 /// becomes the `type`, because the copy gets another one.
 fn as_it_came(
@@ -186,7 +189,9 @@ fn as_it_came(
     if headers.contains(header::SUBSCRIPTION) {
         let mut table = copy.headers().clone().unwrap_or_default();
         let text = headers.text(header::SUBSCRIPTION).unwrap_or_default();
-        headers::put_text(&mut table, header::SUBSCRIPTION, &text);
+        // As much as shows what it was: all headers must fit into a frame.
+        let shown: String = text.chars().take(SHOWN_CHARS_MAX).collect();
+        headers::put_text(&mut table, header::SUBSCRIPTION, &shown);
         copy = copy.with_headers(table);
     }
     copy

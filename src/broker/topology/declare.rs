@@ -25,11 +25,13 @@ pub struct Depth {
 }
 
 impl Topology {
-    /// Declares what is missing and checks what is there. Returns the queues that it created.
+    /// Declares what is missing and checks what is there. Adds the queues that it creates to
+    /// `created`, also where it fails.
     pub(in crate::broker) async fn declare(
         &self,
         connection: &Connection,
-    ) -> Result<Vec<String>, BrokerError> {
+        created: &mut Vec<String>,
+    ) -> Result<(), BrokerError> {
         let names = self.names();
         let channel = open(connection).await?;
         let unrouted = names.unrouted();
@@ -39,7 +41,6 @@ impl Topology {
         declare_exchange(&channel, route.0, route.1, Some(&unrouted)).await?;
         declare_exchange(&channel, &names.events(), ExchangeKind::Topic, Some(&unrouted)).await?;
 
-        let mut created = Vec::new();
         for queue in self.queues() {
             if depth(connection, &queue.name).await?.is_none() {
                 created.push(queue.name.clone());
@@ -48,8 +49,7 @@ impl Topology {
             bind(&channel, &queue.name, names.route(), &queue.name).await?;
         }
         bind(&channel, &unrouted, unrouted.clone(), "").await?;
-        bind(&channel, &names.primary(), names.events(), "#").await?;
-        Ok(created)
+        bind(&channel, &names.primary(), names.events(), "#").await
     }
 }
 
