@@ -154,7 +154,7 @@ impl Switchboard {
     ) -> Result<Tally, SpareError> {
         let spared = self.spared(url).await.map_err(SpareError::Store)?;
         let parking = parking.paced(REPLAYS_PER_SECOND);
-        parking.act(Action::Replay, &spared, told).await.map_err(SpareError::Broker)
+        parking.act(Action::Replay, &spared, None, told).await.map_err(SpareError::Broker)
     }
 
     /// Tells of a change: a log event, an announcement to all workers, and an event that

@@ -1,5 +1,7 @@
 //! `/v1/parked`: what was given up.
 
+use std::num::NonZeroU32;
+
 use axum::{
     Json,
     extract::{RawQuery, State},
@@ -16,7 +18,7 @@ use crate::{
         id::SubscriptionId, subscription::FieldError, time::UnixMillis, topic::TopicPattern,
         verdict::ParkReason,
     },
-    parking::{Action, Entry, Selection, Tally},
+    parking::{Action, Bodies, Entry, Selection, Tally},
 };
 use base64::{Engine, engine::general_purpose::STANDARD};
 
@@ -58,12 +60,12 @@ struct ShownEntry {
 }
 
 impl ShownEntry {
-    fn new(entry: Entry, with_body: bool) -> Self {
-        if !with_body {
+    fn new(mut entry: Entry) -> Self {
+        let Some(body) = entry.body.take() else {
             return Self { entry, body: None, body_base64: None };
-        }
-        let text = str::from_utf8(&entry.body).ok().map(str::to_owned);
-        let body_base64 = text.is_none().then(|| STANDARD.encode(&entry.body));
+        };
+        let text = str::from_utf8(&body).ok().map(str::to_owned);
+        let body_base64 = text.is_none().then(|| STANDARD.encode(&body));
         Self { entry, body: text, body_base64 }
     }
 }
@@ -82,15 +84,17 @@ pub(super) async fn list(
         parked_before_ms: instant(&parameters, "parked_before_ms")?,
         spared_for: None,
     };
-    let with_body = parameters.get_with("body", yes_or_no)?.unwrap_or(false);
-    let limit_max = if with_body { LIMIT_MAX_WITH_BODIES } else { LIMIT_MAX };
+    let (bodies, limit_max) = match parameters.get_with("body", yes_or_no)? {
+        Some(true) => (Bodies::Kept, LIMIT_MAX_WITH_BODIES),
+        Some(false) | None => (Bodies::Left, LIMIT_MAX),
+    };
     let limit = parameters.number("limit", LIMIT_DEFAULT, 1..=limit_max)?;
 
     let _turn = api.turns.walk().await?;
-    let listed = api.parts.parking.list(&selection, usize::try_from(limit).unwrap_or(0)).await;
+    let listed = api.parts.parking.list(&selection, limit, bodies).await;
     let listing = listed
         .map_err(|error| Problem::broker(Kind::Broker, &error, "everything parked stays so"))?;
-    let entries = listing.entries.into_iter().map(|entry| ShownEntry::new(entry, with_body));
+    let entries = listing.entries.into_iter().map(ShownEntry::new);
     let (scanned, total) = (listing.scanned, listing.total);
     Ok(Json(Shown { entries: entries.collect(), scanned, total }))
 }
@@ -115,6 +119,8 @@ pub(super) struct Wanted {
     event: Option<String>,
     parked_after_ms: Option<UnixMillis>,
     parked_before_ms: Option<UnixMillis>,
+    /// So many of them at most.
+    limit: Option<NonZeroU32>,
     /// Instead of any condition.
     #[serde(default)]
     all: bool,
@@ -167,10 +173,11 @@ pub(super) async fn remove(
 /// A client that goes away ends the walk; what was done until then stays done.
 async fn act(api: &Api, action: Action, wanted: Wanted) -> Result<Json<Tally>, Problem> {
     let action = if wanted.dry_run { Action::Count } else { action };
+    let limit = wanted.limit.map(NonZeroU32::get);
     let selection = wanted.selection()?;
     let _turn = api.turns.walk().await?;
     let mut so_far = Tally::default();
-    let acted = api.parts.parking.act(action, &selection, |tally| so_far = tally).await;
+    let acted = api.parts.parking.act(action, &selection, limit, |tally| so_far = tally).await;
     acted.map(Json).map_err(|error| {
         let consequence = "what is told in `matched` is done, the rest is parked still";
         Problem::broker(Kind::Broker, &error, consequence)

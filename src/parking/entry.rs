@@ -41,9 +41,9 @@ pub struct Entry {
     pub content_type: String,
     /// Size of the body.
     pub body_bytes: usize,
-    /// The body itself, for those who show or export it.
+    /// The body itself; `None` where nobody asked for it.
     #[serde(skip)]
-    pub body: Bytes,
+    pub body: Option<Bytes>,
 }
 
 impl Entry {
@@ -71,7 +71,7 @@ impl Entry {
             last_outcome: progress.last_outcome.clone(),
             content_type: event.content_type.clone(),
             body_bytes: event.body.len(),
-            body: event.body.clone(),
+            body: Some(event.body.clone()),
         }
     }
 
@@ -90,7 +90,7 @@ impl Entry {
             last_outcome: Some(unreadable.why.to_string()),
             content_type: String::new(),
             body_bytes: unreadable.body.len(),
-            body: unreadable.body.clone(),
+            body: Some(unreadable.body.clone()),
         }
     }
 }

@@ -7,10 +7,10 @@
 mod entry;
 mod selection;
 
-use std::time::Duration;
+use std::{ops::ControlFlow, time::Duration};
 
 use serde::Serialize;
-use tokio::time::interval;
+use tokio::time::{Interval, MissedTickBehavior, interval};
 use tracing::info;
 
 use crate::{
@@ -43,6 +43,15 @@ pub struct Listing {
     pub total: u32,
 }
 
+/// Whether the entries of a [`Listing`] have their bodies, which are up to a megabyte each.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Bodies {
+    /// They have.
+    Kept,
+    /// They have not.
+    Left,
+}
+
 /// How far a walk has come.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Tally {
@@ -65,6 +74,12 @@ pub enum Action {
     Count,
 }
 
+impl Tally {
+    fn has_reached(self, limit: Option<u32>) -> bool {
+        limit.is_some_and(|limit| self.matched >= limit)
+    }
+}
+
 impl Parking {
     /// The parking queue of `broker`.
     #[must_use]
@@ -85,27 +100,59 @@ impl Parking {
     /// # Errors
     ///
     /// [`BrokerError`]; nothing is changed by it.
-    pub async fn list(&self, selection: &Selection, limit: usize) -> Result<Listing, BrokerError> {
-        let mut walk = self.walk().await?;
-        let total = walk.left();
+    pub async fn list(
+        &self,
+        selection: &Selection,
+        limit: u32,
+        bodies: Bodies,
+    ) -> Result<Listing, BrokerError> {
         let mut entries = Vec::new();
-        while entries.len() < limit
-            && let Some(fetched) = walk.next().await?
-        {
-            let entry = Entry::of(&fetched);
-            if selection.matches(&entry) {
-                entries.push(entry);
-            }
-        }
-        let scanned = total.saturating_sub(walk.left());
-        end(walk).await;
+        let visited = self.visit(selection, Some(limit), |entry| {
+            entries.push(match bodies {
+                Bodies::Kept => entry,
+                Bodies::Left => Entry { body: None, ..entry },
+            });
+            ControlFlow::Continue(())
+        });
+        let Tally { scanned, total, .. } = visited.await?;
         entries.sort_by_key(|entry| entry.parked_ms);
         Ok(Listing { entries, scanned, total })
     }
 
-    /// Does `action` with everything that matches; `told` hears of every message looked at. At
-    /// most the messages that are parked now are looked at, so that what comes back while walking
-    /// is not taken twice.
+    /// Shows `each` parked message that matches to its visitor, one at a time and with its body,
+    /// until there are no more, `limit` were shown, or the visitor has seen enough. Nothing is kept
+    /// here, so any number can be visited.
+    ///
+    /// # Errors
+    ///
+    /// [`BrokerError`]; nothing is changed by it, and what was shown was shown.
+    pub async fn visit(
+        &self,
+        selection: &Selection,
+        limit: Option<u32>,
+        mut each: impl FnMut(Entry) -> ControlFlow<()>,
+    ) -> Result<Tally, BrokerError> {
+        let mut walk = self.walk().await?;
+        let mut tally = Tally { total: walk.left(), ..Tally::default() };
+        while !tally.has_reached(limit)
+            && let Some(fetched) = walk.next().await?
+        {
+            tally.scanned = tally.scanned.saturating_add(1);
+            let entry = Entry::of(&fetched);
+            if selection.matches(&entry) {
+                tally.matched = tally.matched.saturating_add(1);
+                if each(entry).is_break() {
+                    break;
+                }
+            }
+        }
+        end(walk).await;
+        Ok(tally)
+    }
+
+    /// Does `action` with what matches, at most `limit` messages of it; `told` hears of every
+    /// message looked at. At most the messages that are parked now are looked at, so that what
+    /// comes back while walking is not taken twice.
     ///
     /// # Errors
     ///
@@ -118,12 +165,15 @@ impl Parking {
         &self,
         action: Action,
         selection: &Selection,
+        limit: Option<u32>,
         mut told: impl FnMut(Tally),
     ) -> Result<Tally, BrokerError> {
         let mut walk = self.walk().await?;
         let mut tally = Tally { total: walk.left(), ..Tally::default() };
-        let mut pace = self.pace.map(interval);
-        while let Some(fetched) = walk.next().await? {
+        let mut pace = self.pace.map(at_pace);
+        while !tally.has_reached(limit)
+            && let Some(fetched) = walk.next().await?
+        {
             tally.scanned = tally.scanned.saturating_add(1);
             if selection.matches(&Entry::of(&fetched)) {
                 if let Some(pace) = &mut pace {
@@ -167,6 +217,14 @@ fn again(fetched: &Fetched) -> Outgoing {
         Ok(message) => message.replayed().outgoing(),
         Err(unreadable) => unreadable.replayed(),
     }
+}
+
+/// Messages that are looked at and left cost time that is not made up for: no more than the pace,
+/// ever.
+fn at_pace(between: Duration) -> Interval {
+    let mut pace = interval(between);
+    pace.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    pace
 }
 
 /// Without a polite end the channel ends with the connection; the effect is the same.

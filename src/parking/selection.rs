@@ -71,7 +71,6 @@ impl Selection {
 
 #[cfg(test)]
 mod tests {
-    use bytes::Bytes;
     use serde_json::json;
 
     use super::*;
@@ -91,7 +90,7 @@ mod tests {
             last_outcome: None,
             content_type: String::new(),
             body_bytes: 0,
-            body: Bytes::new(),
+            body: None,
         }
     }
 

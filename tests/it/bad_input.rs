@@ -55,7 +55,7 @@ async fn what_is_no_event_is_parked_as_it_came_with_the_reason() {
 
     // Replaying cannot help, and does no harm.
     let parking = &installation.parts.parking;
-    parking.act(Action::Replay, &Selection::default(), |_| ()).await.expect("walk");
+    parking.act(Action::Replay, &Selection::default(), None, |_| ()).await.expect("walk");
     installation.assert_nothing_waits().await;
     installation.wait_for_parked(3).await;
     running.stop().await;

@@ -61,7 +61,7 @@ async fn a_parked_message_says_what_a_person_needs_to_know() {
     assert_eq!(parked.reason.as_str(), "exhausted");
     assert_eq!(parked.attempts, 2);
     assert_eq!(parked.last_outcome.as_deref(), Some("refused 404"));
-    assert_eq!(parked.body, "the body");
+    assert_eq!(parked.body.as_deref(), Some(&b"the body"[..]));
     let (taken, failed, since) = (
         parked.received_ms.expect("when it came"),
         parked.first_failure_ms.expect("when it failed"),
@@ -106,7 +106,7 @@ async fn what_the_broker_gives_up_on_is_parked_by_it() {
     installation.subscribe(draft).await;
     let running = installation.start();
     let parking = &installation.parts.parking;
-    parking.act(Action::Replay, &Selection::default(), |_| ()).await.expect("walk");
+    parking.act(Action::Replay, &Selection::default(), None, |_| ()).await.expect("walk");
     receiver.wait_for(1).await;
     installation.assert_nothing_waits().await;
     running.stop().await;

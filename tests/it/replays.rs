@@ -2,13 +2,14 @@
 
 use std::{
     collections::BTreeSet,
+    ops::ControlFlow,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
     },
 };
 
-use homing::parking::{Action, Selection};
+use homing::parking::{Action, Bodies, Selection};
 use serde_json::json;
 
 use crate::support::{
@@ -43,14 +44,15 @@ async fn a_replay_begins_at_attempt_one_with_the_same_id() {
 
     let parking = &installation.parts.parking;
     // Replayed while it is broken still: the whole schedule once more, then parked again.
-    let tally = parking.act(Action::Replay, &Selection::default(), |_| ()).await.expect("walk");
+    let tally =
+        parking.act(Action::Replay, &Selection::default(), None, |_| ()).await.expect("walk");
     assert_eq!((tally.matched, tally.total), (1, 1));
     receiver.wait_for(4).await;
     let parked = installation.wait_for_parked(1).await.remove(0);
     assert_eq!((parked.attempts, parked.replays), (2, 1));
 
     repaired.store(true, Ordering::SeqCst);
-    parking.act(Action::Replay, &Selection::default(), |_| ()).await.expect("walk");
+    parking.act(Action::Replay, &Selection::default(), None, |_| ()).await.expect("walk");
     let requests = receiver.wait_for(5).await;
     installation.assert_nothing_waits().await;
     running.stop().await;
@@ -80,22 +82,22 @@ async fn only_what_is_selected_is_replayed_or_dropped() {
 
     let parking = &installation.parts.parking;
     let by_subscription = select(json!({"subscription": first, "reason": "exhausted"}));
-    let tally = parking.act(Action::Count, &by_subscription, |_| ()).await.expect("walk");
+    let tally = parking.act(Action::Count, &by_subscription, None, |_| ()).await.expect("walk");
     assert_eq!((tally.matched, tally.scanned, tally.total), (5, 15, 15));
     installation.wait_for_parked(15).await;
 
-    parking.act(Action::Replay, &by_subscription, |_| ()).await.expect("walk");
+    parking.act(Action::Replay, &by_subscription, None, |_| ()).await.expect("walk");
     receiver.wait_for(20).await;
     installation.wait_for_parked(10).await;
 
     let by_topic = select(json!({"topic": "invoice.*"}));
-    let tally = parking.act(Action::Drop, &by_topic, |_| ()).await.expect("walk");
+    let tally = parking.act(Action::Drop, &by_topic, None, |_| ()).await.expect("walk");
     assert_eq!(tally.matched, 5);
     let left = installation.wait_for_parked(5).await;
     assert!(left.iter().all(|entry| entry.topic.as_deref() == Some("order.paid")));
 
     let by_event = select(json!({"event": left[0].event_id}));
-    parking.act(Action::Replay, &by_event, |_| ()).await.expect("walk");
+    parking.act(Action::Replay, &by_event, None, |_| ()).await.expect("walk");
     receiver.wait_for(21).await;
     installation.wait_for_parked(4).await;
     installation.assert_nothing_waits().await;
@@ -119,10 +121,20 @@ async fn looking_leaves_everything_where_it_is() {
         entries.iter().map(|entry| entry.event_id.clone()).collect()
     };
     for _ in 0..30 {
-        let listing = installation.parts.parking.list(&Selection::default(), 7).await;
+        let listing = installation.parts.parking.list(&Selection::default(), 7, Bodies::Left).await;
         let listing = listing.expect("it can be listed");
         assert_eq!((listing.scanned, listing.total), (7, 20));
+        assert!(listing.entries.iter().all(|entry| entry.body.is_none()));
     }
+    let mut seen = 0;
+    let everything = Selection::default();
+    let visited = installation.parts.parking.visit(&everything, None, |entry| {
+        assert_eq!(entry.body.as_deref(), Some(&b"{}"[..]));
+        seen += 1;
+        if seen < 5 { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+    });
+    let visited = visited.await.expect("it can be visited");
+    assert_eq!((seen, visited.scanned, visited.matched, visited.total), (5, 5, 5, 20));
     let last = installation.wait_for_parked(20).await;
     assert_eq!(ids(&last), ids(&first));
 }

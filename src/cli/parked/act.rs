@@ -17,6 +17,7 @@ Examples:
   homing parked replay --reason circuit_open --dry-run      how many
   homing parked replay --reason circuit_open
   homing parked replay --event o-7
+  homing parked replay --reason exhausted --limit 10        a few, to see whether they arrive now
   homing parked replay --all
 
 A message is removed from the parking queue once the broker has confirmed its copy.";
@@ -36,6 +37,9 @@ pub(super) struct Common {
     /// Everything that is parked
     #[arg(long)]
     all: bool,
+    /// How many of them at most
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    limit: Option<u32>,
     /// Only count
     #[arg(long)]
     dry_run: bool,
@@ -87,7 +91,7 @@ impl Common {
                 Err(Failure::Usage(text.to_owned()))
             }
             (true, true) | (false, false) => {
-                Ok(Act { action, selection, dry_run: self.dry_run, asks })
+                Ok(Act { action, selection, limit: self.limit, dry_run: self.dry_run, asks })
             }
         }
     }
@@ -97,6 +101,7 @@ impl Common {
 pub(super) struct Act {
     action: Action,
     selection: Selection,
+    limit: Option<u32>,
     dry_run: bool,
     asks: bool,
 }
@@ -128,7 +133,7 @@ impl Act {
         output: &Output<'_>,
     ) -> Result<Tally, Failure> {
         let progress = Progress::walking(output, "looked at");
-        let walked = parking.act(action, &self.selection, |tally| {
+        let walked = parking.act(action, &self.selection, self.limit, |tally| {
             let message = format!("{} match", tally.matched);
             progress.at(tally.scanned, tally.total, message);
         });

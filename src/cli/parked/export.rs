@@ -3,6 +3,7 @@
 use std::{
     fs::File,
     io::{BufWriter, Write},
+    ops::ControlFlow,
 };
 
 use base64::{Engine as _, prelude::BASE64_STANDARD};
@@ -16,7 +17,7 @@ use crate::{
         failure::{Exit, Failure},
     },
     domain::id::SubscriptionId,
-    parking::{Entry, Parking, Selection},
+    parking::{Entry, Parking, Selection, Tally},
 };
 
 const EXAMPLES: &str = "\
@@ -38,13 +39,13 @@ pub(in crate::cli) struct Arguments {
     filters: Filters,
     /// How many at most
     #[arg(long)]
-    limit: Option<usize>,
+    limit: Option<u32>,
 }
 
 impl Arguments {
     pub(super) fn check(self) -> Result<Export, Failure> {
         let selection = self.filters.selection()?;
-        Ok(Export { file: self.file, selection, limit: self.limit.unwrap_or(usize::MAX) })
+        Ok(Export { file: self.file, selection, limit: self.limit })
     }
 }
 
@@ -52,7 +53,7 @@ impl Arguments {
 pub(super) struct Export {
     file: String,
     selection: Selection,
-    limit: usize,
+    limit: Option<u32>,
 }
 
 /// A line, in the form that `homing publish` reads.
@@ -77,41 +78,51 @@ impl Export {
         output: &mut Output<'_>,
     ) -> Result<Exit, Failure> {
         if self.file == "-" {
-            let listing =
-                parking.list(&self.selection, self.limit).await.map_err(Failure::Broker)?;
-            for entry in &listing.entries {
-                output.bytes(&line(entry))?;
-            }
+            self.write(parking, |line| output.bytes(line)).await?;
             return Ok(Exit::Done);
         }
         let failed = |source| Failure::Write { what: format!("`{}`", self.file), source };
         let mut file = BufWriter::new(File::create_new(&self.file).map_err(failed)?);
-        let listing = parking.list(&self.selection, self.limit).await.map_err(Failure::Broker)?;
-        for entry in &listing.entries {
-            file.write_all(&line(entry)).map_err(failed)?;
-        }
+        let tally = self.write(parking, |line| file.write_all(line).map_err(failed)).await?;
         let file = file.into_inner().map_err(|error| failed(error.into_error()))?;
         file.sync_all().map_err(failed)?;
-        let exported = listing.entries.len();
+        let Tally { matched, total, .. } = tally;
         if output.json {
-            output.document(&json!({ "exported": exported, "file": self.file }))?;
+            output.document(&json!({ "exported": matched, "file": self.file }))?;
         } else {
-            let total = listing.total;
-            output.line(format_args!("exported {exported} of {total} parked to {}", self.file))?;
+            output.line(format_args!("exported {matched} of {total} parked to {}", self.file))?;
         }
         Ok(Exit::Done)
+    }
+
+    /// Gives line after line to `write` as it comes from the broker, so that there is never more
+    /// than one in memory; the first that cannot be written is the last.
+    async fn write(
+        &self,
+        parking: &Parking,
+        mut write: impl FnMut(&[u8]) -> Result<(), Failure>,
+    ) -> Result<Tally, Failure> {
+        let mut written = Ok(());
+        let visited = parking.visit(&self.selection, self.limit, |entry| {
+            written = write(&line(&entry));
+            if written.is_ok() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+        });
+        let visited = visited.await;
+        written?;
+        visited.map_err(Failure::Broker)
     }
 }
 
 fn line(entry: &Entry) -> Vec<u8> {
-    let data = json_line(&entry.body);
+    let body = entry.body.as_deref().unwrap_or_default();
+    let data = json_line(body);
     let line = Line {
         topic: entry.topic.as_deref(),
         id: &entry.event_id,
         subscription: entry.subscription_id,
         content_type: &entry.content_type,
         data,
-        body_base64: data.is_none().then(|| BASE64_STANDARD.encode(&entry.body)),
+        body_base64: data.is_none().then(|| BASE64_STANDARD.encode(body)),
         parked: entry,
     };
     // Texts, numbers and checked JSON: nothing that cannot be written.
@@ -157,7 +168,7 @@ mod tests {
             last_outcome: None,
             content_type: "application/json".to_owned(),
             body_bytes: body.len(),
-            body: Bytes::from_static(body.as_bytes()),
+            body: Some(Bytes::from_static(body.as_bytes())),
         };
         String::from_utf8(line(&entry)).unwrap()
     }

@@ -10,7 +10,7 @@ use crate::{
         table::Rows,
     },
     domain::time::UnixMillis,
-    parking::{Entry, Listing, Parking, Selection},
+    parking::{Bodies, Entry, Listing, Parking, Selection},
 };
 
 #[derive(clap::Args)]
@@ -19,7 +19,7 @@ pub(in crate::cli) struct ListArguments {
     filters: Filters,
     /// How many at most
     #[arg(long, default_value_t = 100)]
-    limit: usize,
+    limit: u32,
 }
 
 impl ListArguments {
@@ -31,7 +31,7 @@ impl ListArguments {
 /// `homing parked list`
 pub(super) struct List {
     selection: Selection,
-    limit: usize,
+    limit: u32,
 }
 
 impl List {
@@ -40,7 +40,10 @@ impl List {
         parking: &Parking,
         output: &mut Output<'_>,
     ) -> Result<Exit, Failure> {
-        let listing = parking.list(&self.selection, self.limit).await.map_err(Failure::Broker)?;
+        let listing = parking
+            .list(&self.selection, self.limit, Bodies::Left)
+            .await
+            .map_err(Failure::Broker)?;
         if output.json {
             output.document(&listing)?;
         } else {
@@ -88,7 +91,7 @@ pub(in crate::cli) struct Arguments {
     event: String,
     /// How many of its messages at most; there may be one for each subscription
     #[arg(long, default_value_t = 100)]
-    limit: usize,
+    limit: u32,
 }
 
 impl Arguments {
@@ -98,7 +101,8 @@ impl Arguments {
         output: &mut Output<'_>,
     ) -> Result<Exit, Failure> {
         let selection = Selection { event: Some(self.event.clone()), ..Selection::default() };
-        let listing = parking.list(&selection, self.limit).await.map_err(Failure::Broker)?;
+        let listing =
+            parking.list(&selection, self.limit, Bodies::Kept).await.map_err(Failure::Broker)?;
         if listing.entries.is_empty() {
             return Err(Failure::NotFound(format!(
                 "nothing of event `{}` is parked; `homing parked list` shows what is",
@@ -126,7 +130,7 @@ fn document(entry: &Entry) -> Map<String, Value> {
         Ok(Value::Object(fields)) => fields,
         Ok(_) | Err(_) => Map::new(),
     };
-    let (name, body) = export::body_value(&entry.body);
+    let (name, body) = export::body_value(entry.body.as_deref().unwrap_or_default());
     document.insert(name.to_owned(), body);
     document
 }
@@ -153,7 +157,7 @@ fn write_one(entry: &Entry, output: &mut Output<'_>) -> Result<(), Failure> {
         output.line(format_args!("{name:<15}{value}"))?;
     }
     output.line("")?;
-    match std::str::from_utf8(&entry.body) {
+    match std::str::from_utf8(entry.body.as_deref().unwrap_or_default()) {
         Ok(text) => output.line(text),
         Err(_) => output.line("(not text; `homing parked export` writes it as base64)"),
     }

@@ -123,6 +123,22 @@ async fn exactly_what_is_meant_is_sent_again_and_dropped() {
 }
 
 #[tokio::test]
+async fn no_more_is_done_than_the_limit_says() {
+    let running = start().await;
+    park_three(&running).await;
+    let few = json!({"reason": "exhausted", "limit": 1, "dry_run": true});
+    let tally = running.post("/v1/parked/replay", &few).await.expect(200).body;
+    assert_eq!(tally["matched"], 1);
+    let tally =
+        running.post("/v1/parked/drop", &json!({"all": true, "limit": 2})).await.expect(200);
+    assert_eq!(tally.body, json!({"matched": 2, "scanned": 2, "total": 3}));
+    assert_eq!(listed(&running, "").await.len(), 1);
+    let none = json!({"all": true, "limit": 0});
+    assert_eq!(running.post("/v1/parked/drop", &none).await.field(), "limit");
+    assert_eq!(listed(&running, "").await.len(), 1);
+}
+
+#[tokio::test]
 async fn two_walks_at_a_time_both_see_everything() {
     let running = start().await;
     park_three(&running).await;

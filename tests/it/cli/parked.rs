@@ -64,6 +64,9 @@ async fn parked_messages_are_listed_shown_exported_replayed_and_dropped() {
 
     let dry = home.run(&["parked", "replay", "--all", "--dry-run"]).done();
     assert_eq!(dry, "would replay 3 of 3 parked\n");
+    let dry = home.run(&["parked", "drop", "--all", "--limit", "2", "--dry-run"]).done();
+    assert_eq!(dry, "would drop 2 of 3 parked\n");
+    assert_eq!(home.run(&["parked", "replay", "--all", "--limit", "0"]).code, 2);
     assert_eq!(home.run(&["parked", "replay"]).code, 2);
     let refused = home.run(&["parked", "drop", "--reason", "gone"]);
     assert_eq!(refused.code, 2);
@@ -73,8 +76,13 @@ async fn parked_messages_are_listed_shown_exported_replayed_and_dropped() {
     let exported = home.run(&["parked", "export", "parked.jsonl"]).done();
     assert_eq!(exported, "exported 3 of 3 parked to parked.jsonl\n");
     assert_eq!(home.run(&["parked", "export", "parked.jsonl"]).code, 1);
+    let first = home.run(&["parked", "export", "--limit", "1"]).done();
+    let all = std::fs::read_to_string(home.folder.path().join("parked.jsonl")).unwrap();
+    assert_eq!((first.lines().count(), all.lines().count()), (1, 3));
+    assert!(all.starts_with(&first), "{first}{all}");
 
-    let replayed = home.run(&["parked", "replay", "--event", "e1"]).done();
+    let replay = ["parked", "replay", "--subscription", &subscription.to_string(), "--limit", "1"];
+    let replayed = home.run(&replay).done();
     assert_eq!(replayed, "replayed 1 of 3 parked\n");
     assert_eq!(home.depth("retry").await, 1);
     let dropped = home.run(&["parked", "drop", "--all", "--yes", "--json"]).json();

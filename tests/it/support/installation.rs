@@ -6,7 +6,7 @@ use homing::{
     broker::topology::Names,
     config::Settings,
     domain::{id::SubscriptionId, subscription::Draft},
-    parking::{Entry, Selection},
+    parking::{Bodies, Entry, Selection},
     registry::Made,
     service::{self, Parts, Role, ServiceError},
 };
@@ -88,7 +88,7 @@ impl Installation {
     /// Waits until `count` messages are parked.
     pub(crate) async fn wait_for_parked(&self, count: u32) -> Vec<Entry> {
         self.wait_for_depth(&self.names().parked(), count).await;
-        let listing = self.parts.parking.list(&Selection::default(), 10_000).await;
+        let listing = self.parts.parking.list(&Selection::default(), 10_000, Bodies::Kept).await;
         listing.expect("the parking queue can be listed").entries
     }
 
