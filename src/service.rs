@@ -171,6 +171,7 @@ fn api(
     Api::new(ApiParts {
         registry: parts.registry.clone(),
         parking: parts.parking.clone(),
+        switchboard: parts.switchboard.clone(),
         broker: parts.broker.clone(),
         store: Arc::clone(&parts.store),
         subscriptions,

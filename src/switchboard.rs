@@ -1,6 +1,6 @@
 //! Circuits as people see and set them, and how a change is told to everybody.
 
-use std::{collections::BTreeSet, sync::Arc};
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use serde::Serialize;
 use serde_json::json;
@@ -140,8 +140,27 @@ impl Switchboard {
         Ok(Selection { spared_for: Some(owed_to), ..Selection::default() })
     }
 
+    /// How many deliveries were [spared](Self::spared) at `url`; walks through the parking queue.
+    ///
+    /// # Errors
+    ///
+    /// [`SpareError`].
+    pub async fn count_spared(
+        &self,
+        parking: &Parking,
+        url: &EndpointUrl,
+    ) -> Result<u32, SpareError> {
+        let spared = self.spared(url).await.map_err(SpareError::Store)?;
+        if is_nobody(&spared) {
+            return Ok(0);
+        }
+        let counted = parking.act(Action::Count, &spared, None, |_| ()).await;
+        Ok(counted.map_err(SpareError::Broker)?.matched)
+    }
+
     /// Replays what was spared at `url`, at most [`REPLAYS_PER_SECOND`], so that an endpoint that
-    /// has just recovered is not stampeded.
+    /// has just recovered is not stampeded. Where its circuit has just changed, this waits until
+    /// the workers know of it: one that does not would spare the replayed deliveries once more.
     ///
     /// # Errors
     ///
@@ -153,6 +172,12 @@ impl Switchboard {
         told: impl FnMut(Tally) + Send,
     ) -> Result<Tally, SpareError> {
         let spared = self.spared(url).await.map_err(SpareError::Store)?;
+        if is_nobody(&spared) {
+            return Ok(Tally::default());
+        }
+        let changed = self.get(url).await.map_err(SpareError::Store)?.since;
+        let known = clock::now().since(changed);
+        tokio::time::sleep(KNOWN_TO_ALL.saturating_sub(known)).await;
         let parking = parking.paced(REPLAYS_PER_SECOND);
         parking.act(Action::Replay, &spared, None, told).await.map_err(SpareError::Broker)
     }
@@ -171,6 +196,11 @@ impl Switchboard {
             events::not_announced(&error.told());
         }
     }
+}
+
+/// Whether nothing can be owed: no subscription has the URL.
+fn is_nobody(spared: &Selection) -> bool {
+    spared.spared_for.as_ref().is_some_and(BTreeSet::is_empty)
 }
 
 fn event(url: &EndpointUrl, change: &Change, topic: Topic, now: UnixMillis) -> Event {
@@ -192,13 +222,16 @@ fn event(url: &EndpointUrl, change: &Change, topic: Topic, now: UnixMillis) -> E
 /// Far below what a worker can do and what most endpoints take.
 pub const REPLAYS_PER_SECOND: u32 = 100;
 
-/// Why not everything that was spared was replayed.
+/// How long a change of state takes at most to reach every worker that can be reached.
+const KNOWN_TO_ALL: Duration = Duration::from_secs(1);
+
+/// Why what was spared is not counted, or not all of it replayed.
 #[derive(Debug, thiserror::Error)]
 pub enum SpareError {
     /// The subscriptions of the URL are unknown.
     #[error("the subscriptions of the URL cannot be read")]
     Store(#[source] StoreError),
     /// The parking queue cannot be walked.
-    #[error("the parked deliveries cannot be replayed")]
+    #[error("the parked deliveries cannot be gone through")]
     Broker(#[source] BrokerError),
 }

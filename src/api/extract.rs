@@ -87,6 +87,11 @@ impl Parameters {
     }
 }
 
+/// A parameter that is there or not.
+pub(super) fn yes_or_no(text: &str) -> Result<bool, &'static str> {
+    text.parse().map_err(|_| "`true` or `false`")
+}
+
 /// Refuses every parameter; for addresses that have none.
 pub(super) struct NoParameters;
 

@@ -1,5 +1,5 @@
-//! The HTTP API: subscriptions, events, parked messages and queues for programs, health for
-//! whoever watches homing.
+//! The HTTP API: subscriptions, endpoints, events, parked messages and queues for programs, health
+//! for whoever watches homing.
 //!
 //! Promises: an event that is answered with 202 is owned by the broker; every error is a problem
 //! document (RFC 9457) that names the field, parameter or setting at fault and tells no secret;
@@ -8,13 +8,14 @@
 //! The way of a request through the files: [`connections`] takes the connection, [`problem`] turns
 //! a panic into an answer and puts the same headers on every one, [`auth`] decides who may ask,
 //! [`limits`] for how long, [`extract`] reads what was sent. Then a file per noun answers:
-//! [`subscriptions`], [`events`], [`parked`], [`queues`], [`metrics`], [`health`].
+//! [`subscriptions`], [`endpoints`], [`events`], [`parked`], [`queues`], [`metrics`], [`health`].
 //!
 //! Source: RFC 9110 (HTTP), RFC 9457 (problem documents), RFC 6750 (bearer tokens), RFC 7396
 //! (merge patch).
 
 mod auth;
 mod connections;
+mod endpoints;
 mod events;
 mod extract;
 mod health;
@@ -38,7 +39,8 @@ use axum::{
 use metrics_exporter_prometheus::PrometheusHandle;
 
 use crate::{
-    broker::Broker, parking::Parking, registry::Registry, store::Store, worker::Subscriptions,
+    broker::Broker, parking::Parking, registry::Registry, store::Store, switchboard::Switchboard,
+    worker::Subscriptions,
 };
 
 pub use self::connections::serve;
@@ -51,6 +53,8 @@ pub struct ApiParts {
     pub registry: Registry,
     /// Parked messages for people.
     pub parking: Parking,
+    /// Circuits for people.
+    pub switchboard: Switchboard,
     /// Where events are published to.
     pub broker: Broker,
     /// Only asked whether it answers.
@@ -91,6 +95,7 @@ pub fn router(api: Api) -> Router {
             "/v1/subscriptions/{id}",
             get(subscriptions::show).patch(subscriptions::change).delete(subscriptions::remove),
         )
+        .route("/v1/endpoints", get(endpoints::list))
         .route("/v1/events", post(events::publish))
         .route("/v1/queues", get(queues::list))
         .route("/metrics", get(metrics::render))
@@ -100,6 +105,9 @@ pub fn router(api: Api) -> Router {
     let walks = Router::new()
         .route("/v1/parked/replay", post(parked::replay))
         .route("/v1/parked/drop", post(parked::remove))
+        .route("/v1/endpoints/show", get(endpoints::show))
+        .route("/v1/endpoints/enable", post(endpoints::enable))
+        .route("/v1/endpoints/disable", post(endpoints::disable))
         .layer(deadline(limits::WALK_DEADLINE));
     let guarded = quick
         .merge(walks)

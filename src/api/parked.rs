@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     Api,
-    extract::{JsonBody, NoParameters, Parameters},
+    extract::{JsonBody, NoParameters, Parameters, yes_or_no},
     problem::{Kind, Problem},
 };
 use crate::{
@@ -103,10 +103,6 @@ fn instant(parameters: &Parameters, name: &str) -> Result<Option<UnixMillis>, Pr
     parameters.get_with(name, |text| {
         text.parse().map(UnixMillis::new).map_err(|_| "milliseconds since 1970, a whole number")
     })
-}
-
-fn yes_or_no(text: &str) -> Result<bool, &'static str> {
-    text.parse().map_err(|_| "`true` or `false`")
 }
 
 /// Which parked messages something is done with.

@@ -215,8 +215,8 @@ impl From<FieldError> for Problem {
 impl From<StoreError> for Problem {
     fn from(failure: StoreError) -> Self {
         error!(error = failure.told(), "api.store_failed");
-        if let StoreError::Corrupt(corrupt) = failure {
-            return Self::new(Kind::Internal, corrupt.to_string());
+        if matches!(failure, StoreError::Corrupt(_) | StoreError::CorruptCircuit(_)) {
+            return Self::new(Kind::Internal, failure.to_string());
         }
         Self::new(Kind::Store, "the store does not do its part; a change may be made or not")
     }

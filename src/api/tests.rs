@@ -19,6 +19,7 @@ use crate::{
     parking::Parking,
     registry::Registry,
     store,
+    switchboard::Switchboard,
 };
 
 const TOKEN: &str = "token-0123456789";
@@ -45,6 +46,7 @@ impl Unconnected {
         let router = router(Api::new(ApiParts {
             registry: Registry::new(Arc::clone(&store), broker.clone(), schedules),
             parking: Parking::new(broker.clone()),
+            switchboard: Switchboard::new(Arc::clone(&store), broker.clone()),
             broker,
             store,
             subscriptions: None,
@@ -175,6 +177,26 @@ async fn subscriptions_are_kept_while_the_broker_is_away() {
 }
 
 #[tokio::test]
+async fn an_endpoint_is_disabled_while_the_broker_is_away() {
+    let api = Unconnected::new(&[]).await;
+    let draft = json!({"url": "https://example.com/hook", "topics": ["order.*"]}).to_string();
+    assert_eq!(api.post("/v1/subscriptions", &draft).await.status, 201);
+    let url = json!({"url": "https://example.com/hook"}).to_string();
+    let answer = api.post("/v1/endpoints/disable", &url).await;
+    assert_eq!(answer.status, 200, "{}", answer.body);
+    assert_eq!(answer.body["state"], "frozen");
+    assert_eq!(answer.body["spared"], Value::Null, "nobody can count what is parked");
+    let shown = api.get("/v1/endpoints/show?url=https://example.com/hook").await;
+    assert_eq!(shown.body["state"], "frozen");
+
+    let replay = json!({"url": "https://example.com/hook", "replay": true}).to_string();
+    let answer = api.post("/v1/endpoints/enable", &replay).await;
+    assert_eq!((answer.status.as_u16(), &answer.body["replayed"]), (503, &json!(0)));
+    assert!(answer.body["detail"].as_str().unwrap().contains("the endpoint is enabled"));
+    assert_eq!(api.get("/v1/endpoints?state=frozen").await.body["endpoints"], json!([]));
+}
+
+#[tokio::test]
 async fn wrong_fields_and_parameters_are_named() {
     let api = Unconnected::new(&[]).await;
     let draft = r#"{"url": "https://example.com", "topics": ["a"], "colour": 1}"#;
@@ -189,6 +211,12 @@ async fn wrong_fields_and_parameters_are_named() {
         ("/v1/parked?limit=101&body=true", "limit"),
         ("/v1/parked?body=yes", "body"),
         ("/v1/queues?name=x", "name"),
+        ("/v1/endpoints?state=disabled", "state"),
+        ("/v1/endpoints?limit=0", "limit"),
+        ("/v1/endpoints?url=x", "url"),
+        ("/v1/endpoints/show", "url"),
+        ("/v1/endpoints/show?url=example.com", "url"),
+        ("/v1/endpoints/show?url=https://example.com&parked=1", "parked"),
     ] {
         assert_eq!(api.get(path).await.fields(), [field], "{path}");
     }
@@ -201,6 +229,12 @@ async fn wrong_fields_and_parameters_are_named() {
         ("/v1/parked/drop", r#"{"all": true, "reason": "gone"}"#, "all"),
         ("/v1/parked/drop", r#"{"reason": "dead"}"#, "reason"),
         ("/v1/parked/drop", r#"{"everything": true}"#, "everything"),
+        ("/v1/parked/drop", r#"{"all": true, "limit": 0}"#, "limit"),
+        ("/v1/endpoints/enable", "{}", "url"),
+        ("/v1/endpoints/enable", r#"{"url": "ftp://example.com"}"#, "url"),
+        ("/v1/endpoints/enable", r#"{"url": "https://example.com", "replay": 1}"#, "replay"),
+        ("/v1/endpoints/enable", r#"{"url": "https://example.com", "all": true}"#, "all"),
+        ("/v1/endpoints/disable", r#"{"url": "https://example.com", "replay": true}"#, "replay"),
         ("/v1/parked/drop?reason=gone", r#"{"all": true}"#, "reason"),
     ] {
         assert_eq!(api.post(path, body).await.fields(), [field], "{path} {body}");

@@ -1,6 +1,7 @@
 //! The HTTP API as a program sees it, over a real connection and with a real broker.
 
 mod connections;
+mod endpoints;
 mod events;
 mod health;
 mod parked;
@@ -44,6 +45,7 @@ async fn start_with(settings: &str) -> Running {
     let api = Api::new(ApiParts {
         registry: parts.registry.clone(),
         parking: parts.parking.clone(),
+        switchboard: parts.switchboard.clone(),
         broker: parts.broker.clone(),
         store: std::sync::Arc::clone(&parts.store),
         subscriptions: None,

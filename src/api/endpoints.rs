@@ -1,0 +1,191 @@
+//! `/v1/endpoints`: circuits, and what was parked because of them.
+
+use std::time::Duration;
+
+use axum::{
+    Json,
+    extract::{RawQuery, State},
+};
+use serde::{Deserialize, Serialize};
+use tokio::time::timeout;
+
+use super::{
+    Api,
+    extract::{JsonBody, NoParameters, Parameters, yes_or_no},
+    problem::{Kind, Problem},
+};
+use crate::{
+    domain::{subscription::FieldError, url::EndpointUrl},
+    parking::Tally,
+    store::{CircuitListing, CircuitPage, CorruptCircuit, Intervention, PAGE_LIMIT_MAX},
+    switchboard::{SpareError, View},
+};
+
+const PAGE_LIMIT_DEFAULT: u32 = 100;
+/// For counting what is parked, where the count is not what was asked for.
+const COUNT_DEADLINE: Duration = Duration::from_secs(10);
+
+/// One page.
+#[derive(Serialize)]
+pub(super) struct Shown {
+    endpoints: Vec<View>,
+    /// Goes into `after` for the next page.
+    next: Option<String>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    corrupt: Vec<Unread>,
+}
+
+/// One that is in the store and cannot be read.
+#[derive(Serialize)]
+struct Unread {
+    url: String,
+    field: String,
+    message: String,
+}
+
+impl From<CorruptCircuit> for Unread {
+    fn from(CorruptCircuit { url, field, why }: CorruptCircuit) -> Self {
+        Self { url, field, message: why }
+    }
+}
+
+/// Those that were ever attempted or set.
+pub(super) async fn list(
+    State(api): State<Api>,
+    RawQuery(query): RawQuery,
+) -> Result<Json<Shown>, Problem> {
+    let parameters = Parameters::read(query.as_deref(), &["state", "after", "limit"])?;
+    let page = CircuitPage {
+        state: parameters.get("state")?,
+        after: parameters.get("after")?,
+        limit: parameters.number("limit", PAGE_LIMIT_DEFAULT, 1..=PAGE_LIMIT_MAX)?,
+    };
+    let CircuitListing { circuits, corrupt, next } = api.parts.switchboard.page(&page).await?;
+    Ok(Json(Shown {
+        endpoints: circuits.iter().map(|(url, circuit)| View::of(url, circuit)).collect(),
+        next,
+        corrupt: corrupt.into_iter().map(Unread::from).collect(),
+    }))
+}
+
+/// One of them.
+#[derive(Serialize)]
+pub(super) struct One {
+    #[serde(flatten)]
+    view: View,
+    /// Deliveries that are parked because the circuit spared the endpoint; only where asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    parked: Option<u32>,
+}
+
+/// The circuit of any URL: what was never attempted is closed.
+pub(super) async fn show(
+    State(api): State<Api>,
+    RawQuery(query): RawQuery,
+) -> Result<Json<One>, Problem> {
+    let parameters = Parameters::read(query.as_deref(), &["url", "parked"])?;
+    let url: EndpointUrl = parameters.get("url")?.ok_or_else(|| {
+        FieldError::new("url", "missing; say which endpoint: `?url=https://example.com/hook`")
+    })?;
+    let counts = parameters.get_with("parked", yes_or_no)?.unwrap_or(false);
+    let view = View::of(&url, &api.parts.switchboard.get(&url).await?);
+    let parked = if counts { Some(count(&api, &url).await?) } else { None };
+    Ok(Json(One { view, parked }))
+}
+
+async fn count(api: &Api, url: &EndpointUrl) -> Result<u32, Problem> {
+    let _turn = api.turns.walk().await?;
+    let counted = api.parts.switchboard.count_spared(&api.parts.parking, url).await;
+    counted.map_err(|error| problem(error, "everything parked stays so"))
+}
+
+fn problem(error: SpareError, consequence: &str) -> Problem {
+    match error {
+        SpareError::Store(error) => error.into(),
+        SpareError::Broker(error) => Problem::broker(Kind::Broker, &error, consequence),
+    }
+}
+
+/// Which endpoint attempts are made at again.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Enabled {
+    url: String,
+    /// Also replay what was parked because of the circuit.
+    #[serde(default)]
+    replay: bool,
+}
+
+/// Which endpoint no attempts are made at any more.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Disabled {
+    url: String,
+}
+
+/// An endpoint as it is now.
+#[derive(Serialize)]
+pub(super) struct Set {
+    #[serde(flatten)]
+    view: View,
+    /// Deliveries that were parked because the circuit spared the endpoint; `None`: unknown.
+    spared: Option<u32>,
+    /// How many of them were sent again; only where asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    replayed: Option<u32>,
+}
+
+pub(super) async fn enable(
+    State(api): State<Api>,
+    _: NoParameters,
+    JsonBody(wanted): JsonBody<Enabled>,
+) -> Result<Json<Set>, Problem> {
+    let url = endpoint(&wanted.url)?;
+    if !wanted.replay {
+        return set(&api, &url, Intervention::Enable).await;
+    }
+    // Before anything is changed: nothing is done for whom it is not the turn.
+    let _turn = api.turns.walk().await?;
+    let circuit = api.parts.switchboard.set(&url, Intervention::Enable).await?;
+    let replayed = replay(&api, &url).await?;
+    let view = View::of(&url, &circuit);
+    Ok(Json(Set { view, spared: Some(replayed), replayed: Some(replayed) }))
+}
+
+/// A client that goes away ends the walk; what was replayed until then stays replayed.
+async fn replay(api: &Api, url: &EndpointUrl) -> Result<u32, Problem> {
+    let mut so_far = Tally::default();
+    let (switchboard, parking) = (&api.parts.switchboard, &api.parts.parking);
+    let replayed = switchboard.replay_spared(parking, url, |tally| so_far = tally).await;
+    let tally = replayed.map_err(|error| {
+        let consequence = "the endpoint is enabled, what is told in `replayed` is sent again, \
+                           the rest is parked still";
+        problem(error, consequence).with("replayed", so_far.matched)
+    })?;
+    Ok(tally.matched)
+}
+
+pub(super) async fn disable(
+    State(api): State<Api>,
+    _: NoParameters,
+    JsonBody(wanted): JsonBody<Disabled>,
+) -> Result<Json<Set>, Problem> {
+    set(&api, &endpoint(&wanted.url)?, Intervention::Disable).await
+}
+
+/// What was asked for is done when the circuit is set: that the count fails, has to wait for
+/// another walk, or takes long, is no failure of it.
+async fn set(
+    api: &Api,
+    url: &EndpointUrl,
+    intervention: Intervention,
+) -> Result<Json<Set>, Problem> {
+    let circuit = api.parts.switchboard.set(url, intervention).await?;
+    let counted = timeout(COUNT_DEADLINE, count(api, url)).await;
+    let spared = counted.ok().and_then(Result::ok);
+    Ok(Json(Set { view: View::of(url, &circuit), spared, replayed: None }))
+}
+
+fn endpoint(url: &str) -> Result<EndpointUrl, FieldError> {
+    url.parse().map_err(|error| FieldError::new("url", error))
+}

@@ -1,0 +1,177 @@
+//! Circuits can be seen, and set by a person; what was spared meanwhile is sent again, exactly that.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use homing::{
+    broker::{Message, Route},
+    clock,
+    domain::{
+        delivery::Progress,
+        event::Event,
+        id::{EventId, SubscriptionId},
+        topic::Topic,
+        verdict::ParkReason,
+    },
+    store::Intervention,
+};
+use serde_json::{Value, json};
+use tokio::time::Instant;
+
+use super::{Answer, Running, start};
+use crate::support::{broker::Raw, receiver::Receiver};
+
+const HOOK: &str = "https://example.com/hook";
+
+impl Running {
+    async fn set(&self, url: &str, intervention: Intervention) {
+        let switchboard = &self.installation.parts.switchboard;
+        let url = url.parse().expect("a URL");
+        switchboard.set(&url, intervention).await.expect("the store answers");
+    }
+
+    /// Parks one delivery of a new event for each of these.
+    async fn park(&self, parked: &[(SubscriptionId, ParkReason)]) {
+        let broker = &self.installation.parts.broker;
+        for (subscription, reason) in parked {
+            let event = Event {
+                id: EventId::from(clock::new_id()),
+                topic: Topic::new("order.paid").expect("a topic"),
+                content_type: "application/json".to_owned(),
+                body: Bytes::from_static(b"{}"),
+            };
+            let message = Message::of_event(event)
+                .owed_to(*subscription, Progress::default())
+                .parked(*reason, clock::now());
+            broker.publish(&message.outgoing(), Route::Parked).await.expect("it is parked");
+        }
+        let (names, count) = (self.installation.names(), parked.len());
+        let count = u32::try_from(count).expect("few");
+        self.installation.wait_for_depth(&names.parked(), count).await;
+    }
+
+    async fn show(&self, url: &str) -> Value {
+        let url: String = url::form_urlencoded::byte_serialize(url.as_bytes()).collect();
+        self.get(&format!("/v1/endpoints/show?parked=true&url={url}")).await.expect(200).body
+    }
+}
+
+/// The URLs listed, and what leads to the next page.
+fn urls(answer: Answer) -> (Vec<String>, Value) {
+    let answer = answer.expect(200);
+    assert_eq!(answer.body.get("corrupt"), None);
+    let endpoints = answer.body.get("endpoints").and_then(Value::as_array).expect("a list");
+    let url = |endpoint: &Value| endpoint.get("url").and_then(Value::as_str).map(str::to_owned);
+    let urls = endpoints.iter().map(|endpoint| url(endpoint).expect("a URL"));
+    (urls.collect(), answer.body.get("next").cloned().unwrap_or_default())
+}
+
+#[tokio::test]
+async fn endpoints_are_listed_by_state_and_page() {
+    let running = start().await;
+    assert_eq!(urls(running.get("/v1/endpoints").await), (Vec::new(), Value::Null));
+    for number in 0..3 {
+        running.set(&format!("{HOOK}/{number}"), Intervention::Disable).await;
+    }
+    running.set(&format!("{HOOK}/1"), Intervention::Enable).await;
+
+    let (all, next) = urls(running.get("/v1/endpoints").await);
+    assert_eq!(all, [0, 1, 2].map(|number| format!("{HOOK}/{number}")));
+    assert_eq!(next, Value::Null);
+    let (frozen, _) = urls(running.get("/v1/endpoints?state=frozen").await);
+    assert_eq!(frozen, [0, 2].map(|number| format!("{HOOK}/{number}")));
+    let (closed, _) = urls(running.get("/v1/endpoints?state=closed").await);
+    assert_eq!(closed, [format!("{HOOK}/1")]);
+
+    let (first, next) = urls(running.get("/v1/endpoints?limit=2").await);
+    let next = next.as_str().expect("there are more");
+    let (second, last) = urls(running.get(&format!("/v1/endpoints?limit=2&after={next}")).await);
+    assert_eq!(([first, second].concat(), last), (all, Value::Null));
+}
+
+#[tokio::test]
+async fn an_endpoint_is_shown_also_where_nothing_was_ever_attempted() {
+    let running = start().await;
+    let shown = running.show("HTTPS://Example.com:443/hook#part").await;
+    assert_eq!(shown["url"], HOOK);
+    assert_eq!((&shown["state"], &shown["reason"]), (&json!("closed"), &Value::Null));
+    assert_eq!(shown["parked"], 0);
+    for count in ["successes", "failures", "failures_in_a_row"] {
+        assert_eq!(shown[count], 0, "{count}");
+    }
+    for instant in ["last_success", "last_outcome", "next_probe"] {
+        assert_eq!(shown[instant], Value::Null, "{instant}");
+    }
+    let path = format!("/v1/endpoints/show?url={HOOK}");
+    assert_eq!(running.get(&path).await.expect(200).body.get("parked"), None, "nobody asked");
+
+    running.set(HOOK, Intervention::Gone).await;
+    let shown = running.show(HOOK).await;
+    assert_eq!(shown["state"], "frozen");
+    assert_eq!(shown["reason"], "the endpoint answered 410 Gone");
+    assert_eq!(running.get("/v1/endpoints/show").await.field(), "url");
+}
+
+/// Goal: exactly what a circuit spared is counted and replayed. Method: beside it, what was parked
+/// for other reasons, and for another URL.
+#[tokio::test]
+async fn enabling_tells_and_replays_what_was_spared_and_nothing_else() {
+    use ParkReason::{CircuitOpen, Exhausted, Frozen};
+    let running = start().await;
+    let installation = &running.installation;
+    let here = installation.subscribe_all(HOOK).await;
+    let elsewhere = installation.subscribe_all("https://example.com/elsewhere").await;
+    let body = json!({"url": HOOK});
+    let disabled = running.post("/v1/endpoints/disable", &body).await.expect(200).body;
+    assert_eq!((&disabled["state"], &disabled["spared"]), (&json!("frozen"), &json!(0)));
+    let parked = [(here, Frozen), (elsewhere, Frozen), (here, CircuitOpen), (here, Exhausted)];
+    running.park(&parked).await;
+    assert_eq!(running.show(HOOK).await["parked"], 2);
+
+    let enabled = running.post("/v1/endpoints/enable", &body).await.expect(200).body;
+    assert_eq!((&enabled["url"], &enabled["state"]), (&json!(HOOK), &json!("closed")));
+    assert_eq!((&enabled["spared"], enabled.get("replayed")), (&json!(2), None));
+    installation.wait_for_depth(&installation.names().parked(), 4).await;
+
+    let replay = json!({"url": HOOK, "replay": true});
+    let replayed = running.post("/v1/endpoints/enable", &replay).await.expect(200).body;
+    assert_eq!((&replayed["spared"], &replayed["replayed"]), (&json!(2), &json!(2)));
+    installation.wait_for_depth(&installation.names().retry(), 2).await;
+    let left = installation.wait_for_parked(2).await;
+    let left: Vec<_> = left.iter().map(|entry| (entry.subscription_id, entry.reason)).collect();
+    assert!(left.contains(&(Some(elsewhere), Frozen)) && left.contains(&(Some(here), Exhausted)));
+    assert_eq!(running.show(HOOK).await["parked"], 0);
+}
+
+/// Goal: what is replayed arrives, each once, though the workers have to learn first that they may;
+/// and no faster than it should. Method: a frozen URL under a worker, and all it owes replayed at
+/// once with its enabling.
+#[tokio::test]
+async fn what_was_spared_arrives_once_and_slowly() {
+    const SPARED: usize = 60;
+    let running = start().await;
+    let installation = &running.installation;
+    let receiver = Receiver::accepting().await;
+    let url = receiver.url("/");
+    installation.subscribe_all(&url).await;
+    running.set(&url, Intervention::Disable).await;
+    let worker = installation.start();
+    for number in 0..SPARED {
+        installation.publisher.publish(Raw::new("t", &format!("e{number}"), "{}")).await;
+    }
+    installation.wait_for_depth(&installation.names().parked(), 60).await;
+
+    let begin = Instant::now();
+    let replay = json!({"url": url, "replay": true});
+    let replayed = running.post("/v1/endpoints/enable", &replay).await.expect(200).body;
+    assert_eq!(replayed["replayed"], SPARED);
+    assert!(begin.elapsed() > Duration::from_millis(1_500), "{:?}", begin.elapsed());
+    let requests = receiver.wait_for(SPARED).await;
+    installation.wait_for_depth(&installation.names().parked(), 0).await;
+    installation.assert_nothing_waits().await;
+    worker.stop().await;
+    assert_eq!(requests.len(), SPARED);
+    let shown = running.show(&url).await;
+    assert_eq!((&shown["successes"], &shown["failures"]), (&json!(SPARED), &json!(0)));
+    assert_eq!(shown["last_outcome"], "accepted 200");
+}
