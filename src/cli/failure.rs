@@ -11,6 +11,7 @@ use crate::{
     report::Chain,
     service::ServiceError,
     store::StoreError,
+    switchboard::SpareError,
 };
 
 /// How a command ended.
@@ -61,6 +62,9 @@ pub(super) enum Failure {
     /// The subscription was not made, changed or found.
     #[error(transparent)]
     Registry(RegistryError),
+    /// What was parked to spare an endpoint is not counted, or not all of it replayed.
+    #[error(transparent)]
+    Spared(SpareError),
     /// No request can be made from this machine.
     #[error("endpoints cannot be called")]
     Endpoints(#[source] EndpointSetupError),
@@ -118,6 +122,7 @@ impl Failure {
             | Self::Broker(_)
             | Self::Store(_)
             | Self::Registry(_)
+            | Self::Spared(_)
             | Self::Endpoints(_)
             | Self::Request(_)
             | Self::Metrics(_)
@@ -153,7 +158,8 @@ impl Failure {
             Self::Registry(RegistryError::Duplicate { .. }) => {
                 Some("keep that one, or remove it first")
             }
-            Self::Broker(BrokerError::TimedOut { .. } | BrokerError::Step { .. }) => {
+            Self::Broker(BrokerError::TimedOut { .. } | BrokerError::Step { .. })
+            | Self::Spared(SpareError::Broker(_)) => {
                 Some("`homing status` shows how the broker is")
             }
             Self::Usage(_)
@@ -163,6 +169,7 @@ impl Failure {
             | Self::Broker(_)
             | Self::Store(_)
             | Self::Registry(_)
+            | Self::Spared(_)
             | Self::Endpoints(_)
             | Self::Request(_)
             | Self::Metrics(_)

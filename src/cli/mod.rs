@@ -13,6 +13,7 @@ use clap::{CommandFactory, Parser, Subcommand, error::ErrorKind};
 
 mod completions;
 mod config;
+mod endpoints;
 mod failure;
 mod globals;
 mod output;
@@ -66,6 +67,9 @@ enum Command {
     /// Say who wants which events
     #[command(subcommand, visible_alias = "subs")]
     Subscriptions(subscriptions::Command),
+    /// Look at the URLs that are sent to, stop and resume sending
+    #[command(subcommand, visible_alias = "eps")]
+    Endpoints(endpoints::Command),
     /// Look at what was given up, send it again, drop it
     #[command(subcommand)]
     Parked(parked::Command),
@@ -118,6 +122,7 @@ async fn dispatch(cli: Cli, output: &mut Output<'_>) -> Result<Exit, Failure> {
         Command::Run(arguments) => run::run(&globals, &arguments, output).await,
         Command::Publish(arguments) => publish::run(&globals, arguments, output).await,
         Command::Subscriptions(command) => subscriptions::run(&globals, command, output).await,
+        Command::Endpoints(command) => endpoints::run(&globals, command, output).await,
         Command::Parked(command) => parked::run(&globals, command, output).await,
         Command::Schedule(arguments) => schedule::run(&globals, &arguments, output),
         Command::Topology(command) => topology::run(&globals, &command, output).await,

@@ -6,6 +6,7 @@ use std::{
 };
 
 use serde::Serialize;
+use serde_json::{Map, Value};
 
 use super::failure::Failure;
 
@@ -101,5 +102,13 @@ impl<'a> Output<'a> {
             .read_line(&mut answer)
             .map_err(|source| Failure::Read { what: "the answer".to_owned(), source })?;
         Ok(matches!(answer.trim().to_lowercase().as_str(), "y" | "yes"))
+    }
+}
+
+/// What `value` is for programs, for what is answered beside it to be added.
+pub(super) fn fields_of(value: &impl Serialize) -> Map<String, Value> {
+    match serde_json::to_value(value) {
+        Ok(Value::Object(fields)) => fields,
+        Ok(_) | Err(_) => Map::new(),
     }
 }

@@ -34,6 +34,7 @@ fn help_is_an_answer() {
       run            Deliver events and answer the HTTP API until SIGTERM or Ctrl-C
       publish        Publish events, each confirmed by the broker
       subscriptions  Say who wants which events [alias: subs]
+      endpoints      Look at the URLs that are sent to, stop and resume sending [alias: eps]
       parked         Look at what was given up, send it again, drop it
       schedule       Print when a failed delivery is tried again
       topology       Compare queues and exchanges with what they should be, and make them
@@ -90,6 +91,8 @@ fn wrong_usage_is_told_on_one_line() {
     insta::assert_snapshot!(error(&["--set", "prefix", "run"]), @"homing: invalid value 'prefix' for '--set <KEY=VALUE>': write it as section.key=value; `homing help` and `homing help COMMAND` say more");
     insta::assert_snapshot!(error(&["subscriptions", "add", "--topic", "t"]), @"homing: the following required arguments were not provided: --url <URL>; `homing help` and `homing help COMMAND` say more");
     insta::assert_snapshot!(error(&["subscriptions", "show", "7"]), @"homing: invalid value '7' for '<ID>': `7` is not a subscription id (a UUID such as 01931f5a-9c4e-7000-8000-0123456789ab); `homing help` and `homing help COMMAND` say more");
+    insta::assert_snapshot!(error(&["endpoints", "list", "--state", "disabled"]), @"homing: invalid value 'disabled' for '--state <STATE>'; [possible values: closed, open, frozen]; `homing help` and `homing help COMMAND` say more");
+    insta::assert_snapshot!(error(&["endpoints", "enable", "example.com"]), @"homing: invalid value 'example.com' for '<URL>': not a URL (relative URL without a base); write it as https://host/path; `homing help` and `homing help COMMAND` say more");
     insta::assert_snapshot!(error(&["parked", "list", "--topic", "a*"]), @"homing: invalid value 'a*' for '--topic <PATTERN>': `a*` mixes a wildcard with other characters; a wildcard is a whole word between dots: `*` is exactly one word, `#` is zero or more, as in `TASK.*` or `order.#`; `homing help` and `homing help COMMAND` say more");
     insta::assert_snapshot!(error(&["parked", "list", "--reason", "dead"]), @"homing: invalid value 'dead' for '--reason <REASON>'; [possible values: exhausted, circuit_open, frozen, gone, too_large, unreadable, subscription_deleted, rejected_by_broker]; `homing help` and `homing help COMMAND` say more");
 }

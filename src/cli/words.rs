@@ -49,6 +49,25 @@ pub(super) fn instant(text: &str, now: UnixMillis) -> Result<UnixMillis, String>
     Ok(UnixMillis::new(now.get().saturating_sub(ago_ms)))
 }
 
+/// Fractions of a second are of no use in a list.
+pub(super) fn to_seconds(instant: &str) -> String {
+    instant.split_once('.').map_or_else(|| instant.to_owned(), |(seconds, _)| format!("{seconds}Z"))
+}
+
+/// A word as a shell reads it.
+pub(super) fn quoted(word: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '/' | ':' | '.' | '-' | '_');
+    if !word.is_empty() && word.chars().all(plain) {
+        return word.to_owned();
+    }
+    format!("'{}'", word.replace('\'', r"'\''"))
+}
+
+/// `1 delivery was`, `2 deliveries were`.
+pub(super) fn deliveries(number: u32) -> String {
+    if number == 1 { "1 delivery was".to_owned() } else { format!("{number} deliveries were") }
+}
+
 /// `1 event`, `2 events`.
 pub(super) fn count(number: u64, noun: &str) -> String {
     format!("{number} {noun}{}", if number == 1 { "" } else { "s" })
@@ -105,6 +124,14 @@ mod tests {
         assert_eq!(at("2h"), Ok(1_699_992_800_000));
         assert_eq!(at("1d 30m"), Ok(1_699_911_800_000));
         insta::assert_snapshot!(at("yesterday").unwrap_err(), @"`yesterday` is no instant; write 2026-01-31T12:00:00Z, or 2h for two hours ago");
+    }
+
+    #[test]
+    fn words_are_quoted_where_a_shell_would_read_more_into_them() {
+        assert_eq!(quoted("https://example.com:8443/a-b_c"), "https://example.com:8443/a-b_c");
+        assert_eq!(quoted("https://example.com/?a=1&b=2"), "'https://example.com/?a=1&b=2'");
+        assert_eq!(quoted("it's"), r"'it'\''s'");
+        assert_eq!(quoted(""), "''");
     }
 
     #[test]

@@ -7,7 +7,9 @@ use crate::{
     cli::{
         Output,
         failure::{Exit, Failure},
+        output::fields_of,
         table::Rows,
+        words,
     },
     domain::time::UnixMillis,
     parking::{Bodies, Entry, Listing, Parking, Selection},
@@ -69,7 +71,7 @@ fn write(listing: &Listing, output: &mut Output<'_>) -> Result<(), Failure> {
 
 fn row(entry: &Entry) -> [String; 7] {
     [
-        entry.parked_ms.map(to_seconds).unwrap_or_default(),
+        entry.parked_ms.map(|at| words::to_seconds(&at.to_string())).unwrap_or_default(),
         entry.reason.to_string(),
         entry.topic.clone().unwrap_or_default(),
         entry.event_id.clone(),
@@ -77,12 +79,6 @@ fn row(entry: &Entry) -> [String; 7] {
         entry.attempts.to_string(),
         entry.last_outcome.clone().unwrap_or_default(),
     ]
-}
-
-/// Fractions of a second are of no use in a list.
-fn to_seconds(instant: UnixMillis) -> String {
-    let text = instant.to_string();
-    text.split_once('.').map(|(seconds, _)| format!("{seconds}Z")).unwrap_or(text)
 }
 
 #[derive(clap::Args)]
@@ -126,10 +122,7 @@ impl Arguments {
 
 /// The entry with its body.
 fn document(entry: &Entry) -> Map<String, Value> {
-    let mut document = match serde_json::to_value(entry) {
-        Ok(Value::Object(fields)) => fields,
-        Ok(_) | Err(_) => Map::new(),
-    };
+    let mut document = fields_of(entry);
     let (name, body) = export::body_value(entry.body.as_deref().unwrap_or_default());
     document.insert(name.to_owned(), body);
     document

@@ -17,7 +17,10 @@ use serde_json::Value;
 use super::Home;
 
 impl Home {
-    async fn park(&self, parked: &[(&str, &'static str, Option<SubscriptionId>, ParkReason)]) {
+    pub(super) async fn park(
+        &self,
+        parked: &[(&str, &'static str, Option<SubscriptionId>, ParkReason)],
+    ) {
         let broker = self.broker();
         for (id, body, subscription, reason) in parked {
             let message = Message::of_event(Event {

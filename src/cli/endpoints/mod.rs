@@ -1,0 +1,50 @@
+//! `homing endpoints`
+
+mod set;
+mod show;
+
+use super::{
+    Output,
+    failure::{Exit, Failure},
+    globals::Globals,
+};
+
+const EXAMPLES: &str = "\
+Examples:
+  homing endpoints list --state open
+  homing endpoints show https://example.com/hook
+  homing endpoints disable https://example.com/hook         while it is being repaired
+  homing endpoints enable https://example.com/hook --replay
+
+closed: deliveries are attempted. open: it kept failing, and only a probe is sent now and then; what
+comes due waits. frozen: nothing is sent until it is enabled; what comes due is parked. Workers
+follow a change within a second.";
+
+#[derive(clap::Subcommand)]
+#[command(after_help = EXAMPLES)]
+pub(super) enum Command {
+    /// List the URLs that were ever attempted, with the state of their circuits
+    List(show::ListArguments),
+    /// Show everything about one URL
+    Show(show::Arguments),
+    /// Attempt deliveries again; tells what was parked meanwhile, and replays it
+    Enable(set::EnableArguments),
+    /// Attempt nothing until it is enabled; what comes due is parked
+    Disable(set::DisableArguments),
+}
+
+pub(super) async fn run(
+    globals: &Globals,
+    command: Command,
+    output: &mut Output<'_>,
+) -> Result<Exit, Failure> {
+    let parts = globals.parts().await?;
+    let ended = match command {
+        Command::List(arguments) => show::list(&parts, arguments, output).await,
+        Command::Show(arguments) => show::run(&parts, &arguments, output).await,
+        Command::Enable(arguments) => set::enable(&parts, &arguments, output).await,
+        Command::Disable(arguments) => set::disable(&parts, &arguments, output).await,
+    };
+    parts.close().await;
+    ended
+}

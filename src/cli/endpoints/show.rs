@@ -1,0 +1,154 @@
+//! `homing endpoints list` and `show`
+
+use clap::builder::{PossibleValuesParser, TypedValueParser};
+use serde_json::json;
+
+use crate::{
+    cli::{
+        Output,
+        failure::{Exit, Failure},
+        globals,
+        output::fields_of,
+        table::{Rows, Tone},
+        words,
+    },
+    domain::{circuit::StateName, url::EndpointUrl},
+    service::Parts,
+    store::CircuitPage,
+    switchboard::View,
+};
+
+#[derive(clap::Args)]
+pub(in crate::cli) struct ListArguments {
+    /// Only those in this state
+    #[arg(long, value_parser = PossibleValuesParser::new(StateName::ALL.map(StateName::as_str))
+        .try_map(|word| word.parse::<StateName>()))]
+    state: Option<StateName>,
+    /// How many at most
+    #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..=1000))]
+    limit: u32,
+    /// Begin behind this URL
+    #[arg(long, value_name = "URL")]
+    after: Option<String>,
+}
+
+#[derive(clap::Args)]
+pub(in crate::cli) struct Arguments {
+    /// Which one
+    url: EndpointUrl,
+    /// Also count the deliveries that are parked because the circuit spared it
+    #[arg(long)]
+    parked: bool,
+}
+
+pub(super) async fn list(
+    parts: &Parts,
+    arguments: ListArguments,
+    output: &mut Output<'_>,
+) -> Result<Exit, Failure> {
+    let ListArguments { state, limit, after } = arguments;
+    let page = CircuitPage { state, after, limit };
+    let listing = parts.switchboard.page(&page).await.map_err(Failure::Store)?;
+    let circuits = listing.circuits.iter();
+    let views: Vec<_> = circuits.map(|(url, circuit)| View::of(url, circuit)).collect();
+    let corrupt: Vec<_> = listing.corrupt.iter().map(ToString::to_string).collect();
+    if output.json {
+        let document = json!({ "endpoints": views, "corrupt": corrupt, "next": listing.next });
+        output.document(&document)?;
+    } else {
+        write(&views, state, output)?;
+        if let Some(next) = listing.next {
+            output.aside(format_args!("There are more: --after {}", words::quoted(&next)));
+        }
+    }
+    for text in &corrupt {
+        output.tell(text);
+    }
+    Ok(if corrupt.is_empty() { Exit::Done } else { Exit::Failed })
+}
+
+const HEADER: [&str; 10] = [
+    "URL",
+    "STATE",
+    "SINCE",
+    "SUCCESSES",
+    "FAILURES",
+    "IN A ROW",
+    "LAST SUCCESS",
+    "LAST OUTCOME",
+    "NEXT PROBE",
+    "REASON",
+];
+const NUMBERS: [usize; 3] = [3, 4, 5];
+
+fn write(views: &[View], state: Option<StateName>, output: &mut Output<'_>) -> Result<(), Failure> {
+    if views.is_empty() {
+        match state {
+            Some(state) => output.aside(format_args!("No endpoint is {state}.")),
+            None => output.aside("Nothing was attempted yet; an endpoint is listed from then on."),
+        }
+        return Ok(());
+    }
+    let mut rows = Rows::new(output, &HEADER);
+    for view in views {
+        let tone = if view.state == StateName::Closed.as_str() { Tone::Good } else { Tone::Bad };
+        rows.add_toned(&row(view), tone);
+    }
+    rows.write(output, &NUMBERS)
+}
+
+fn row(view: &View) -> [String; 10] {
+    let instant = |text: &Option<String>| text.as_deref().map(words::to_seconds);
+    [
+        view.url.clone(),
+        view.state.to_owned(),
+        words::to_seconds(&view.since),
+        view.successes.to_string(),
+        view.failures.to_string(),
+        view.failures_in_a_row.to_string(),
+        instant(&view.last_success).unwrap_or_default(),
+        view.last_outcome.clone().unwrap_or_default(),
+        instant(&view.next_probe).unwrap_or_default(),
+        view.reason.clone().unwrap_or_default(),
+    ]
+}
+
+pub(super) async fn run(
+    parts: &Parts,
+    arguments: &Arguments,
+    output: &mut Output<'_>,
+) -> Result<Exit, Failure> {
+    let circuit = parts.switchboard.get(&arguments.url).await.map_err(Failure::Store)?;
+    let view = View::of(&arguments.url, &circuit);
+    let mut parked = None;
+    if arguments.parked {
+        globals::remember_queues(parts).await.map_err(Failure::Store)?;
+        let counted = parts.switchboard.count_spared(&parts.parking, &arguments.url).await;
+        parked = Some(counted.map_err(Failure::Spared)?);
+    }
+    if output.json {
+        let mut document = fields_of(&view);
+        document.extend(parked.map(|parked| ("parked".to_owned(), parked.into())));
+        output.document(&document)?;
+        return Ok(Exit::Done);
+    }
+    let fields = [
+        ("url", Some(view.url)),
+        ("state", Some(view.state.to_owned())),
+        ("since", Some(view.since)),
+        ("reason", view.reason),
+        ("successes", Some(view.successes.to_string())),
+        ("failures", Some(view.failures.to_string())),
+        ("in a row", Some(view.failures_in_a_row.to_string())),
+        ("last success", view.last_success),
+        ("last outcome", view.last_outcome),
+        ("next probe", view.next_probe),
+        ("parked", parked.map(|parked| parked.to_string())),
+    ];
+    for (name, value) in fields {
+        if let Some(value) = value {
+            output.line(format_args!("{name:<14}{value}"))?;
+        }
+    }
+    Ok(Exit::Done)
+}
