@@ -101,11 +101,6 @@ pub(super) enum Failure {
     /// What was asked for is not there.
     #[error("{0}")]
     NotFound(String),
-    /// A second signal came before everything was finished.
-    #[error(
-        "stopped at once by a second signal; what was in flight is with the broker and comes again"
-    )]
-    Interrupted,
 }
 
 impl Failure {
@@ -130,8 +125,7 @@ impl Failure {
             | Self::Write { .. }
             | Self::Output(_)
             | Self::Signals(_)
-            | Self::NotFound(_)
-            | Self::Interrupted => Exit::Failed,
+            | Self::NotFound(_) => Exit::Failed,
         }
     }
 
@@ -177,8 +171,7 @@ impl Failure {
             | Self::Write { .. }
             | Self::Output(_)
             | Self::Signals(_)
-            | Self::NotFound(_)
-            | Self::Interrupted => None,
+            | Self::NotFound(_) => None,
         }
     }
 }

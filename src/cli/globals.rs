@@ -1,6 +1,6 @@
 //! What every command takes: which settings are in force, and how much is said.
 
-use std::{ffi::OsString, path::PathBuf};
+use std::{ffi::OsString, path::PathBuf, sync::OnceLock};
 
 use clap::ArgAction;
 
@@ -11,7 +11,7 @@ use crate::{
     report::Chain,
     service::Parts,
     store::StoreError,
-    telemetry,
+    telemetry::{self, Logging},
 };
 
 #[derive(clap::Args)]
@@ -39,6 +39,9 @@ pub(super) struct Globals {
     /// Log nothing
     #[arg(short, long, global = true)]
     quiet: bool,
+    /// Log lines are written as long as this is there: to the end of the command
+    #[arg(skip)]
+    logging: OnceLock<Logging>,
 }
 
 fn key_and_value(text: &str) -> Result<(String, String), String> {
@@ -86,7 +89,15 @@ impl Globals {
             (false, _) => "debug",
         };
         let log = LogSettings { format: settings.log.format, level: level.to_owned() };
-        telemetry::init(&log).map_err(Failure::Settings)
+        let logging = telemetry::init(&log).map_err(Failure::Settings)?;
+        // A second one cannot be: `init` would have failed.
+        self.logging.get_or_init(|| logging);
+        Ok(())
+    }
+
+    /// How many log lines were lost because nobody read them.
+    pub(super) fn log_lines_lost(&self) -> u64 {
+        self.logging.get().map_or(0, Logging::lost)
     }
 
     /// All parts; nothing is connected yet.

@@ -116,6 +116,7 @@ pub fn not_started(error: &io::Error, output: &mut Output<'_>) -> ExitCode {
     Exit::Failed.into()
 }
 
+/// What was logged is written when this returns: before the failure is told, if there is one.
 async fn dispatch(cli: Cli, output: &mut Output<'_>) -> Result<Exit, Failure> {
     let globals = cli.globals;
     match cli.command {

@@ -7,7 +7,7 @@ use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder, Promet
 use serde_json::{Map, Value};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
-use tracing::info;
+use tracing::{info, warn};
 
 use super::{
     Output,
@@ -17,6 +17,7 @@ use super::{
 use crate::{
     config::Settings,
     service::{self, Role},
+    telemetry,
 };
 
 const EXAMPLES: &str = "\
@@ -76,8 +77,8 @@ pub(super) async fn run(
     let signals = Signals::listen()?;
     tokio::select! {
         ended = service::run(settings, &roles, Some(metrics.clone()), stop.clone()) => ended.map_err(Failure::Service)?,
-        () = signals.obey(&stop) => return Err(Failure::Interrupted),
-        never = upkeep(&metrics) => match never {},
+        () = signals.obey(&stop) => return Ok(Exit::Failed),
+        never = upkeep(&metrics, globals) => match never {},
     }
     Ok(Exit::Done)
 }
@@ -119,12 +120,14 @@ impl Signals {
         }
     }
 
-    /// The first signal orders `stop`; returns at the second.
+    /// The first signal orders `stop`; returns at the second. Both are told by the log, which alone
+    /// waits for nobody.
     async fn obey(mut self, stop: &CancellationToken) {
         self.next().await;
         info!("service.stopping: finishing what is in flight; a second signal stops at once");
         stop.cancel();
         self.next().await;
+        warn!("service.stopped_at_once: what was in flight is with the broker and comes again");
     }
 }
 
@@ -141,11 +144,18 @@ fn install_metrics() -> Result<PrometheusHandle, BuildError> {
 }
 
 /// Histograms collect single values until they are put into their buckets, which nobody does where
-/// nobody asks for metrics.
-async fn upkeep(metrics: &PrometheusHandle) -> Infallible {
+/// nobody asks for metrics. Nor would anybody learn of log lines that were lost.
+async fn upkeep(metrics: &PrometheusHandle, globals: &Globals) -> Infallible {
+    let mut told = 0;
     loop {
         tokio::time::sleep(Duration::from_secs(5)).await;
         metrics.run_upkeep();
+        let lost = globals.log_lines_lost();
+        telemetry::metrics::log_lines_lost(lost);
+        if lost > told {
+            telemetry::events::log_lines_lost(lost);
+            told = lost;
+        }
     }
 }
 

@@ -166,3 +166,8 @@ pub fn not_announced(error: &str) {
 pub fn circuits_pruned(count: u64) {
     debug!(count, "circuits.pruned");
 }
+
+/// Log lines were lost because nobody read them; so many since the start.
+pub fn log_lines_lost(lost: u64) {
+    warn!(lost, "log.lines_lost: standard error is read too slowly");
+}

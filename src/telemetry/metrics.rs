@@ -69,3 +69,8 @@ pub fn unsettled_circuits(states: impl Iterator<Item = StateName>) {
     gauge!("homing_circuits", "state" => "open").set(f64::from(open));
     gauge!("homing_circuits", "state" => "frozen").set(f64::from(frozen));
 }
+
+/// So many log lines were lost since the start, because nobody read them.
+pub fn log_lines_lost(lines: u64) {
+    counter!("homing_log_lines_lost_total").absolute(lines);
+}

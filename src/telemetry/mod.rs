@@ -4,7 +4,10 @@
 //! an endpoint that fails is `info`. Never told: payloads, secrets, tokens, queries of URLs.
 
 pub mod events;
+mod lines;
 pub mod metrics;
+
+pub use self::lines::Logging;
 
 use std::io::{self, IsTerminal};
 
@@ -12,16 +15,18 @@ use tracing_subscriber::{EnvFilter, layer::SubscriberExt, util::SubscriberInitEx
 
 use crate::config::{LogFormat, LogSettings, SettingsError};
 
-/// Turns on logging to standard error; standard output belongs to answers.
+/// Turns on logging to standard error, until what this answers is dropped; standard output belongs
+/// to answers. Logging waits for nobody: what is not read in time is lost.
 ///
 /// # Errors
 ///
 /// [`SettingsError`]: `log.level` cannot be read.
-pub fn init(settings: &LogSettings) -> Result<(), SettingsError> {
+pub fn init(settings: &LogSettings) -> Result<Logging, SettingsError> {
     let filter = EnvFilter::try_new(&settings.level)
         .map_err(|error| SettingsError::value("log.level", error))?;
     let registry = tracing_subscriber::registry().with(filter);
-    let layer = tracing_subscriber::fmt::layer().with_writer(io::stderr);
+    let (lines, logging) = lines::lines(io::stderr());
+    let layer = tracing_subscriber::fmt::layer().with_writer(lines);
     let initialised = match settings.format {
         LogFormat::Human => {
             let colours = io::stderr().is_terminal();
@@ -29,5 +34,5 @@ pub fn init(settings: &LogSettings) -> Result<(), SettingsError> {
         }
         LogFormat::Json => registry.with(layer.json().flatten_event(true)).try_init(),
     };
-    initialised.map_err(|error| SettingsError::value("log", error))
+    initialised.map(|()| logging).map_err(|error| SettingsError::value("log", error))
 }

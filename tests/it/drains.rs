@@ -1,6 +1,9 @@
 //! A worker that is told to stop ends what it began and gives the rest back.
 
-use std::time::Duration;
+use std::{
+    io::{self, Read},
+    time::Duration,
+};
 
 use tokio::time::Instant;
 
@@ -101,4 +104,52 @@ async fn sigterm_and_sigint_end_the_process_with_code_0() {
     assert_eq!(status.code(), Some(0));
     assert_eq!(publisher.depth(&site.corner.topology.names().primary()).await, 0);
     assert_eq!(receiver.requests().len(), 1);
+}
+
+/// Goal: whoever reads the log, or does not, delivery goes on. Method: standard output and error on
+/// a pipe that nobody reads, and more told than fits into it and into what waits for it; then the
+/// signals, first one, and for a second process two while an endpoint hangs.
+#[tokio::test]
+async fn a_log_that_nobody_reads_stops_nothing() {
+    const EVENTS: usize = 500;
+    let receiver = Receiver::answering(|request| match request.path.as_str() {
+        "/hangs" => Reply::status(200).after(Duration::from_secs(4)),
+        _ => Reply::status(200),
+    })
+    .await;
+    let site = Site::new(&[1_000], "log.level = \"trace\"");
+    site.run(&["topology", "apply"]);
+    site.run(&["subscriptions", "add", "--url", &receiver.url("/"), "--topic", "t"]);
+    site.run(&["subscriptions", "add", "--url", &receiver.url("/hangs"), "--topic", "hang"]);
+    let publisher = site.publisher().await;
+    let start = || {
+        let (unread, log) = io::pipe().expect("a pipe can be made");
+        let stdout = log.try_clone().expect("it has another end");
+        (unread, site.start_writing_to(stdout.into(), log.into()))
+    };
+
+    let (mut unread, mut process) = start();
+    for number in 0..EVENTS {
+        publisher.publish(Raw::new("t", &format!("e{number}"), "{}")).await;
+    }
+    receiver.wait_for(EVENTS).await;
+    process.terminate();
+    assert_eq!(process.ended().await.code(), Some(0));
+    assert_eq!(publisher.depth(&site.corner.topology.names().primary()).await, 0);
+    let mut log = Vec::new();
+    unread.read_to_end(&mut log).expect("it can be read");
+    assert!(log.len() > 32 * 1_024, "the pipe was not full: {} bytes", log.len());
+
+    let (_unread, mut process) = start();
+    publisher.publish(Raw::new("hang", "last", "{}")).await;
+    for number in 0..EVENTS {
+        publisher.publish(Raw::new("t", &format!("f{number}"), "{}")).await;
+    }
+    receiver.wait_for(2 * EVENTS + 1).await;
+    let told = Instant::now();
+    process.terminate();
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    process.terminate();
+    assert_eq!(process.ended().await.code(), Some(1));
+    assert!(told.elapsed() < Duration::from_secs(3), "stopped after {:?}", told.elapsed());
 }

@@ -63,8 +63,13 @@ impl Site {
             .append(true)
             .open(self.folder.path().join("log"))
             .expect("a log can be written");
+        self.start_writing_to(Stdio::null(), log.into())
+    }
+
+    /// Starts a worker whose standard output and standard error are these.
+    pub(crate) fn start_writing_to(&self, stdout: Stdio, stderr: Stdio) -> Process {
         let mut command = self.command(&["run", "--role", "worker"]);
-        let child = command.stdout(Stdio::null()).stderr(log).spawn();
+        let child = command.stdout(stdout).stderr(stderr).spawn();
         Process(child.expect("the program can be run"))
     }
 }
