@@ -4,11 +4,11 @@ use super::{
     Output,
     failure::{Exit, Failure},
 };
-use crate::config::{DEFAULTS, Settings};
+use crate::config::{self, Settings};
 
 const EXAMPLES: &str = "\
 Examples:
-  homing config > homing.toml      a file to start from
+  homing config > homing.toml      a file to edit; as it is, it changes nothing
   homing run --check               the settings in force instead of the defaults";
 
 #[derive(clap::Args)]
@@ -19,7 +19,7 @@ pub(super) fn run(output: &mut Output<'_>) -> Result<Exit, Failure> {
     if output.json {
         output.document(&Settings::from_toml("").map_err(Failure::Settings)?)?;
     } else {
-        output.text(DEFAULTS)?;
+        output.text(&config::template())?;
     }
     Ok(Exit::Done)
 }

@@ -18,6 +18,7 @@ mod log;
 mod schedule;
 mod show;
 mod store;
+mod template;
 mod worker;
 
 pub use api::ApiSettings;
@@ -27,6 +28,7 @@ pub use endpoint::EndpointSettings;
 pub use log::{LogFormat, LogSettings};
 pub use schedule::{ScheduleSettings, Schedules};
 pub use store::StoreSettings;
+pub use template::template;
 pub use worker::WorkerSettings;
 
 /// Every default, with its comment; the only place where defaults live.
