@@ -218,7 +218,7 @@ mod tests {
     #[test]
     fn a_misspelt_key_is_told_by_name_and_is_wrong_usage() {
         let error = Failure::Settings(Settings::from_toml("[broker]\nurll = \"x\"").unwrap_err());
-        insta::assert_snapshot!(error.told(), @"the settings cannot be read: unknown field `urll`, expected one of `url`, `prefix`, `connect_deadline`, `heartbeat`, `confirm_deadline`, `publish_channels`, `new_queue_wait` for key `broker`; `homing config` lists every key");
+        insta::assert_snapshot!(error.told(), @"`broker.urll`: there is no such setting; did you mean `broker.url`? `homing config` lists all");
         assert_eq!(error.exit(), Exit::Misused);
     }
 

@@ -56,6 +56,17 @@ impl BrokerSettings {
         Ok(urls)
     }
 
+    /// Where the broker is, for people: the URLs without passwords and parameters.
+    #[must_use]
+    pub fn locations(&self) -> Vec<String> {
+        let told = |mut url: Url| {
+            url.set_query(None);
+            url.set_password(None).ok()?;
+            Some(url.to_string())
+        };
+        self.urls().unwrap_or_default().into_iter().filter_map(told).collect()
+    }
+
     pub(super) fn check(&self) -> Result<(), SettingsError> {
         self.urls()?;
         let is_word = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_' || c == '.';

@@ -86,8 +86,8 @@ mod tests {
         insta::assert_snapshot!(error("open_at_failures_in_a_row = 0"), @"`circuit.open_at_failures_in_a_row`: at least 1");
         insta::assert_snapshot!(error("rate_window_attempts = 100"), @"`circuit.rate_window_attempts`: more than `open_above_attempts`, or the failure rate is never looked at");
         insta::assert_snapshot!(error("probe_interval = \"0s\""), @"`circuit.probe_interval`: between 1ms and 30 days");
-        insta::assert_snapshot!(error("probe_interval = 600"), @r#"the settings cannot be read: invalid value: string "600", expected a duration for key `circuit.probe_interval`"#);
+        insta::assert_snapshot!(error("probe_interval = 600"), @r#"`circuit.probe_interval`: invalid value: string "600", expected a duration; for example "10m""#);
         insta::assert_snapshot!(error("freeze_at_failures_in_a_row = 10"), @"`circuit.freeze_at_failures_in_a_row`: at least `open_at_failures_in_a_row`: only an open circuit freezes");
-        insta::assert_snapshot!(error("freeze_above_failures_in_a_row = -1"), @"the settings cannot be read: invalid type: 64-bit integer `-1`, expected an unsigned 64 bit or less integer for key `circuit.freeze_above_failures_in_a_row`");
+        insta::assert_snapshot!(error("freeze_above_failures_in_a_row = -1"), @"`circuit.freeze_above_failures_in_a_row`: invalid type: 64-bit integer `-1`, expected an unsigned 64 bit or less integer; for example 2000");
     }
 }

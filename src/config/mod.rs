@@ -6,13 +6,13 @@
 
 use std::path::Path;
 
-use config::{Config, Environment, File, FileFormat};
 use serde::{Deserialize, Serialize};
 
 mod api;
 mod broker;
 mod circuit;
 mod endpoint;
+mod layers;
 mod list;
 mod log;
 mod schedule;
@@ -20,6 +20,8 @@ mod show;
 mod store;
 mod template;
 mod worker;
+
+use layers::{Layer, Layers};
 
 pub use api::ApiSettings;
 pub use broker::BrokerSettings;
@@ -62,14 +64,16 @@ pub struct Settings {
 /// Why there are no settings.
 #[derive(Debug, thiserror::Error)]
 pub enum SettingsError {
-    /// A file, a variable or a flag cannot be read, or names a key that does not exist.
+    /// A file, a variable or a flag cannot be read.
     #[error("the settings cannot be read")]
     Read(#[source] config::ConfigError),
-    /// A value that is well written and makes no sense.
-    #[error("`{key}`: {message}")]
+    /// A key that does not exist, or a value that does not fit or makes no sense.
+    #[error("`{key}`{}: {message}", .origin.as_ref().map(|origin| format!(" ({origin})")).unwrap_or_default())]
     Value {
         /// `section.key`
-        key: &'static str,
+        key: String,
+        /// The file or variable that sets it, where that is known.
+        origin: Option<String>,
         /// What is wrong and what is allowed.
         message: String,
     },
@@ -77,8 +81,8 @@ pub enum SettingsError {
 
 impl SettingsError {
     /// `message` about `key`.
-    pub fn value(key: &'static str, message: impl std::fmt::Display) -> Self {
-        Self::Value { key, message: message.to_string() }
+    pub fn value(key: &str, message: impl std::fmt::Display) -> Self {
+        Self::Value { key: key.to_owned(), origin: None, message: message.to_string() }
     }
 }
 
@@ -91,11 +95,12 @@ impl Settings {
     /// [`SettingsError`]: an unknown key, a value that does not fit, a file that is not there.
     pub fn load(file: Option<&Path>, overrides: &[(&str, String)]) -> Result<Self, SettingsError> {
         let named = file.unwrap_or(Path::new(FILE_DEFAULT));
-        let builder = Config::builder()
-            .add_source(File::from_str(DEFAULTS, FileFormat::Toml))
-            .add_source(File::from(named).format(FileFormat::Toml).required(file.is_some()))
-            .add_source(Environment::with_prefix("HOMING").prefix_separator("__").separator("__"));
-        Self::build(builder, overrides)
+        Self::of(vec![
+            Layer::text(DEFAULTS)?,
+            Layer::file(named, file.is_some())?,
+            Layer::environment()?,
+            Layer::flags(overrides)?,
+        ])
     }
 
     /// The defaults changed by `text` (TOML), whatever files and environment say.
@@ -104,22 +109,14 @@ impl Settings {
     ///
     /// As [`load`](Self::load).
     pub fn from_toml(text: &str) -> Result<Self, SettingsError> {
-        let builder = Config::builder()
-            .add_source(File::from_str(DEFAULTS, FileFormat::Toml))
-            .add_source(File::from_str(text, FileFormat::Toml));
-        Self::build(builder, &[])
+        Self::of(vec![Layer::text(DEFAULTS)?, Layer::text(text)?])
     }
 
-    fn build(
-        mut builder: config::ConfigBuilder<config::builder::DefaultState>,
-        overrides: &[(&str, String)],
-    ) -> Result<Self, SettingsError> {
-        for (key, value) in overrides {
-            builder = builder.set_override(key, value.clone()).map_err(SettingsError::Read)?;
-        }
+    fn of(layers: Vec<Layer>) -> Result<Self, SettingsError> {
+        let layers = Layers(layers);
         let settings: Self =
-            builder.build().and_then(Config::try_deserialize).map_err(SettingsError::Read)?;
-        settings.check()?;
+            layers.merge()?.try_deserialize().map_err(|error| layers.misfit(error))?;
+        settings.check().map_err(|error| layers.blame(error))?;
         Ok(settings)
     }
 
@@ -157,14 +154,14 @@ mod tests {
 
     #[test]
     fn misspelt_keys_are_refused_by_name() {
-        insta::assert_snapshot!(error("[worker]\ninflight_max = 3"), @"the settings cannot be read: unknown field `inflight_max`, expected one of `in_flight_max`, `fan_out_inline_max`, `event_bytes_max`, `drain_grace` for key `worker`");
-        insta::assert_snapshot!(error("[workers]\nin_flight_max = 3"), @"the settings cannot be read: unknown field `workers`, expected one of `broker`, `worker`, `endpoint`, `circuit`, `schedule`, `store`, `api`, `log`");
+        insta::assert_snapshot!(error("[worker]\ninflight_max = 3"), @"`worker.inflight_max`: there is no such setting; did you mean `worker.in_flight_max`? `homing config` lists all");
+        insta::assert_snapshot!(error("[workers]\nin_flight_max = 3"), @"`workers`: there is no such setting; did you mean `worker`? `homing config` lists all");
     }
 
     #[test]
     fn values_that_make_no_sense_name_their_key() {
         insta::assert_snapshot!(error("[worker]\nin_flight_max = 1"), @"`worker.in_flight_max`: between 2 and 100000");
-        insta::assert_snapshot!(error("[worker]\ndrain_grace = \"soon\""), @r#"the settings cannot be read: invalid value: string "soon", expected a duration for key `worker.drain_grace`"#);
+        insta::assert_snapshot!(error("[worker]\ndrain_grace = \"soon\""), @r#"`worker.drain_grace`: invalid value: string "soon", expected a duration; for example "10s""#);
         insta::assert_snapshot!(error("[broker]\nurl = \"localhost\""), @"`broker.url`: not an AMQP URL; write it as amqp://user:password@host:5672/vhost");
         insta::assert_snapshot!(error("[broker]\nprefix = \"a b\""), @"`broker.prefix`: a prefix has 1 to 64 letters, digits, `-`, `_` and `.`");
         insta::assert_snapshot!(error("[endpoint]\nallow_networks = [\"10.0.0.0/33\"]"), @"`endpoint.allow_networks`: `10.0.0.0/33` is not a network such as 10.1.0.0/16");
@@ -176,11 +173,12 @@ mod tests {
 
     #[test]
     fn what_is_shown_has_no_secrets() {
-        let shown = Settings::from_toml(
+        let settings = Settings::from_toml(
             "[broker]\nurl = \"amqp://me:hidden@h1 amqp://h2/v\"\n[api]\ntokens = [\"hidden-token-0123456789\"]",
         )
-        .unwrap()
-        .shown();
+        .unwrap();
+        assert_eq!(settings.broker.locations(), ["amqp://me@h1", "amqp://h2/v"]);
+        let shown = settings.shown();
         assert!(!shown.contains("hidden"), "{shown}");
         assert!(shown.contains("broker.url = \"amqp://me:****@h1 amqp://h2/v\""), "{shown}");
     }

@@ -136,13 +136,18 @@ fn wrong_settings_are_told_by_name() {
     home.write("homing.toml", b"[broker]\nurll = \"amqp://localhost\"\n");
     let answer = home.run(&["run"]);
     assert_eq!(answer.code, 2);
-    assert!(answer.stderr.contains("`urll`"), "{}", answer.stderr);
+    let expected = "homing: `broker.urll` (homing.toml): there is no such setting; did you mean";
+    assert!(answer.stderr.starts_with(expected), "{}", answer.stderr);
     assert_eq!(answer.stderr.lines().count(), 1, "{}", answer.stderr);
 
     home.write("homing.toml", b"");
     let answer = home.run(&["--set", "worker.in_flight_max=many", "status"]);
     assert_eq!(answer.code, 2);
-    assert!(answer.stderr.contains("worker.in_flight_max"), "{}", answer.stderr);
+    assert!(answer.stderr.contains("`worker.in_flight_max` (flag)"), "{}", answer.stderr);
+    let variable = "HOMING__API__LISTEN";
+    let answer: Answer = home.command(&["status"]).env(variable, "8080").output().unwrap().into();
+    let expected = format!("homing: `api.listen` ({variable}): invalid socket address syntax;");
+    assert!(answer.stderr.starts_with(&expected), "{}", answer.stderr);
     assert_eq!(home.run(&["--config", "nowhere.toml", "status"]).code, 2);
 
     let twice = ["--set", "log.level=info", "run", "--check", "--set", "worker.in_flight_max=64"];

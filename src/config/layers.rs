@@ -1,0 +1,199 @@
+//! Where settings come from: each source is read by itself, so that an error can name it.
+
+use config::{Config, ConfigError, Environment, File, FileFormat, Map, Source, Value, ValueKind};
+
+use super::SettingsError;
+
+/// More alike than this, and one name may be meant by the other. As clap has it.
+const ALIKE: f64 = 0.7;
+
+/// The settings of one source.
+#[derive(Clone)]
+pub(super) struct Layer {
+    origin: Origin,
+    values: Config,
+}
+
+#[derive(Clone)]
+enum Origin {
+    /// A text inside of the program.
+    Text,
+    /// The name of a file.
+    File(String),
+    Environment,
+    Flags,
+}
+
+impl Layer {
+    /// A TOML text of the program.
+    pub(super) fn text(text: &str) -> Result<Self, SettingsError> {
+        Self::read(Origin::Text, File::from_str(text, FileFormat::Toml))
+    }
+
+    /// A TOML file; one that is not `required` may be missing.
+    pub(super) fn file(name: &std::path::Path, required: bool) -> Result<Self, SettingsError> {
+        let file = File::from(name).format(FileFormat::Toml).required(required);
+        Self::read(Origin::File(name.display().to_string()), file)
+    }
+
+    /// Variables `HOMING__SECTION__KEY`.
+    pub(super) fn environment() -> Result<Self, SettingsError> {
+        let variables = Environment::with_prefix("HOMING").prefix_separator("__").separator("__");
+        Self::read(Origin::Environment, variables)
+    }
+
+    /// Dotted keys with values.
+    pub(super) fn flags(overrides: &[(&str, String)]) -> Result<Self, SettingsError> {
+        let mut builder = Config::builder();
+        for (key, value) in overrides {
+            builder = builder.set_override(key, value.clone()).map_err(SettingsError::Read)?;
+        }
+        let values = builder.build().map_err(SettingsError::Read)?;
+        Ok(Self { origin: Origin::Flags, values })
+    }
+
+    fn read(
+        origin: Origin,
+        source: impl Source + Send + Sync + 'static,
+    ) -> Result<Self, SettingsError> {
+        let values = Config::builder().add_source(source).build().map_err(SettingsError::Read)?;
+        Ok(Self { origin, values })
+    }
+
+    /// Refuses keys that the defaults do not have.
+    fn check_keys(&self, defaults: &Self) -> Result<(), SettingsError> {
+        let Some(key) = unknown(&defaults.values.cache, &self.values.cache, "") else {
+            return Ok(());
+        };
+        let (section, name) = key.rsplit_once('.').unwrap_or(("", key.as_str()));
+        let there = find(&defaults.values.cache, section).and_then(table);
+        let alike = there.into_iter().flat_map(Map::keys).map(|there| {
+            let dot = if section.is_empty() { "" } else { "." };
+            (strsim::jaro(name, there), format!("did you mean `{section}{dot}{there}`? "))
+        });
+        let nearest = alike.filter(|(alike, _)| *alike > ALIKE).max_by(|a, b| a.0.total_cmp(&b.0));
+        let meant = nearest.map(|(_, meant)| meant).unwrap_or_default();
+        let message = format!("there is no such setting; {meant}`homing config` lists all");
+        Err(SettingsError::Value { origin: self.told(&key), key, message })
+    }
+
+    /// Where `key` is set, in words for people; `None`: not here.
+    fn told(&self, key: &str) -> Option<String> {
+        find(&self.values.cache, key)?;
+        match &self.origin {
+            Origin::Text => None,
+            Origin::File(name) => Some(name.clone()),
+            Origin::Environment => {
+                Some(format!("HOMING__{}", key.replace('.', "__").to_uppercase()))
+            }
+            Origin::Flags => Some("flag".to_owned()),
+        }
+    }
+}
+
+/// The layers of a process, the lowest first: the defaults, then what overrides them.
+pub(super) struct Layers(pub(super) Vec<Layer>);
+
+impl Layers {
+    /// All layers as one; a key in any of them that the lowest does not have is refused.
+    pub(super) fn merge(&self) -> Result<Config, SettingsError> {
+        let mut builder = Config::builder();
+        for layer in &self.0 {
+            if let Some(defaults) = self.0.first() {
+                layer.check_keys(defaults)?;
+            }
+            builder = builder.add_source(layer.values.clone());
+        }
+        builder.build().map_err(SettingsError::Read)
+    }
+
+    /// Names the source of a value that makes no sense.
+    pub(super) fn blame(&self, error: SettingsError) -> SettingsError {
+        let SettingsError::Value { key, origin: None, message } = error else { return error };
+        let set = self.0.iter().rev().find(|layer| find(&layer.values.cache, &key).is_some());
+        SettingsError::Value { origin: set.and_then(|layer| layer.told(&key)), key, message }
+    }
+
+    /// A value of another kind than its setting: names the key, and the default as an example.
+    pub(super) fn misfit(&self, error: ConfigError) -> SettingsError {
+        let (key, message) = if let ConfigError::At { error, key: Some(key), .. } = &error {
+            (key, error.to_string())
+        } else if let ConfigError::Type { unexpected, expected, key: Some(key), .. } = &error {
+            (key, format!("invalid type: {unexpected}, expected {expected}"))
+        } else {
+            return SettingsError::Read(error);
+        };
+        let default = self.0.first().and_then(|layer| find(&layer.values.cache, key));
+        if default.and_then(table).is_some() {
+            let message = format!("this is a section; write [{key}] and its settings below");
+            return self.blame(SettingsError::Value { key: key.clone(), origin: None, message });
+        }
+        let example = match default.map(|value| &value.kind) {
+            Some(ValueKind::String(text)) => format!("; for example \"{text}\""),
+            Some(ValueKind::I64(number)) => format!("; for example {number}"),
+            _ if key.starts_with("schedule.custom.") => "; for example [\"5s\", \"1m\"]".to_owned(),
+            _ => String::new(),
+        };
+        let message = format!("{message}{example}");
+        self.blame(SettingsError::Value { key: key.clone(), origin: None, message })
+    }
+}
+
+fn table(value: &Value) -> Option<&Map<String, Value>> {
+    if let ValueKind::Table(fields) = &value.kind { Some(fields) } else { None }
+}
+
+/// The value of a dotted key; an index into a list (`api.tokens[0]`) counts as the list.
+fn find<'a>(root: &'a Value, key: &str) -> Option<&'a Value> {
+    let key = key.split('[').next().unwrap_or_default();
+    let mut names = key.split('.').filter(|name| !name.is_empty());
+    names.try_fold(root, |value, name| table(value)?.get(name))
+}
+
+/// The first key of `found` that `known` does not have. A section without keys takes any.
+fn unknown(known: &Value, found: &Value, path: &str) -> Option<String> {
+    let (known, found) = (table(known)?, table(found)?);
+    if known.is_empty() {
+        return None;
+    }
+    let dot = if path.is_empty() { "" } else { "." };
+    let unknown = found.iter().filter_map(|(name, value)| {
+        let path = format!("{path}{dot}{name}");
+        match known.get(name) {
+            Some(known) => unknown(known, value, &path),
+            None => Some(path),
+        }
+    });
+    unknown.min()
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::{config::Settings, report::Chain};
+
+    /// What is said about `text` in a file, with the name of its folder taken out.
+    fn error(text: &str, overrides: &[(&str, String)]) -> String {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("homing.toml");
+        std::fs::write(&file, text).unwrap();
+        let error = Settings::load(Some(&file), overrides).unwrap_err();
+        Chain(&error).to_string().replace(&format!("{}/", folder.path().display()), "")
+    }
+
+    #[test]
+    fn errors_name_the_file() {
+        insta::assert_snapshot!(error("[broker]\nurll = \"x\"", &[]), @"`broker.urll` (homing.toml): there is no such setting; did you mean `broker.url`? `homing config` lists all");
+        insta::assert_snapshot!(error("[api]\nlisten = \"8080\"", &[]), @r#"`api.listen` (homing.toml): invalid socket address syntax; for example "127.0.0.1:8080""#);
+        insta::assert_snapshot!(error("[worker]\nin_flight_max = 1", &[]), @"`worker.in_flight_max` (homing.toml): between 2 and 100000");
+        insta::assert_snapshot!(error("[schedule.custom]\nfast = [\"soon\"]", &[]), @r#"`schedule.custom.fast[0]` (homing.toml): invalid value: string "soon", expected a duration; for example ["5s", "1m"]"#);
+        insta::assert_snapshot!(error("worker = 3", &[]), @"`worker` (homing.toml): this is a section; write [worker] and its settings below");
+    }
+
+    #[test]
+    fn errors_name_the_highest_source_that_has_the_key() {
+        let flags = [("worker.in_flight_max", "many".to_owned())];
+        insta::assert_snapshot!(error("[worker]\nin_flight_max = 1", &flags), @r#"`worker.in_flight_max` (flag): invalid type: string "many", expected an integer; for example 1024"#);
+        let flags = [("colour", "x".to_owned())];
+        insta::assert_snapshot!(error("", &flags), @"`colour` (flag): there is no such setting; `homing config` lists all");
+    }
+}
