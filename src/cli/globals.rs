@@ -3,6 +3,7 @@
 use std::{ffi::OsString, path::PathBuf, sync::OnceLock};
 
 use clap::ArgAction;
+use tracing::debug;
 
 use super::failure::Failure;
 use crate::{
@@ -33,7 +34,7 @@ pub(super) struct Globals {
     /// Answer with one JSON document
     #[arg(long, global = true)]
     pub(super) json: bool,
-    /// Log more to standard error; twice: still more
+    /// Log what homing does to standard error; twice: every detail
     #[arg(short, long, global = true, action = ArgAction::Count, conflicts_with = "quiet")]
     verbose: u8,
     /// Log nothing
@@ -82,22 +83,29 @@ impl Globals {
 
     /// Turns on logging; where nothing is said of it, at `level`.
     pub(super) fn log(&self, settings: &Settings, level: &str) -> Result<(), Failure> {
-        let level = match (self.quiet, self.verbose) {
-            (true, _) => "off",
-            (false, 0) => level,
-            (false, 1) => &settings.log.level,
-            (false, _) => "debug",
-        };
-        let log = LogSettings { format: settings.log.format, level: level.to_owned() };
+        let level = self.level(&settings.log.level, level);
+        let log = LogSettings { format: settings.log.format, level };
         let logging = telemetry::init(&log).map_err(Failure::Settings)?;
         // A second one cannot be: `init` would have failed.
         self.logging.get_or_init(|| logging);
+        let broker = settings.broker.locations().join(" ");
+        debug!(broker, store = settings.store.url, "settings.in_force");
         Ok(())
     }
 
     /// How many log lines were lost because nobody read them.
     pub(super) fn log_lines_lost(&self) -> u64 {
         self.logging.get().map_or(0, Logging::lost)
+    }
+
+    /// More of homing's own events; the libraries stay as `log.level` (`configured`) has them.
+    fn level(&self, configured: &str, unasked: &str) -> String {
+        match (self.quiet, self.verbose) {
+            (true, _) => "off".to_owned(),
+            (false, 0) => unasked.to_owned(),
+            (false, 1) => format!("{configured},homing=debug"),
+            (false, _) => format!("{configured},homing=trace"),
+        }
     }
 
     /// All parts; nothing is connected yet.
@@ -125,4 +133,32 @@ pub(super) async fn remember_queues(parts: &Parts) -> Result<(), StoreError> {
     parts.store.remember_queues(&names).await.inspect_err(|error| {
         tracing::warn!(error = %Chain(error), "topology.not_remembered");
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+    use tracing_subscriber::EnvFilter;
+
+    use super::*;
+
+    #[derive(Parser)]
+    struct Alone {
+        #[command(flatten)]
+        globals: Globals,
+    }
+
+    fn level(arguments: &[&str]) -> String {
+        let arguments = ["homing"].iter().chain(arguments);
+        let level = Alone::parse_from(arguments).globals.level("info,lapin=off", "homing=warn");
+        EnvFilter::try_new(&level).unwrap().to_string()
+    }
+
+    #[test]
+    fn more_is_said_by_homing_and_not_by_libraries() {
+        assert_eq!(level(&[]), "homing=warn");
+        assert_eq!(level(&["-q"]), "off");
+        assert_eq!(level(&["-v"]), "homing=debug,lapin=off,info");
+        assert_eq!(level(&["-vv"]), "homing=trace,lapin=off,info");
+    }
 }

@@ -53,7 +53,7 @@ fn help_is_an_answer() {
           --broker <URL>     The broker, short for --set broker.url=URL
           --store <URL>      The store, short for --set store.url=URL
           --json             Answer with one JSON document
-      -v, --verbose...       Log more to standard error; twice: still more
+      -v, --verbose...       Log what homing does to standard error; twice: every detail
       -q, --quiet            Log nothing
 
     Examples:
