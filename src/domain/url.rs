@@ -1,9 +1,9 @@
 //! Where to send.
 
-use std::{fmt, str::FromStr};
+use std::{cell::Cell, fmt, str::FromStr};
 
 use serde::Serialize;
-use url::Url;
+use url::{SyntaxViolation, Url};
 
 /// An endpoint's URL, normalised: scheme and host in lower case, no default port, no fragment.
 ///
@@ -21,6 +21,9 @@ pub enum EndpointUrlError {
     /// Another scheme, or none.
     #[error("`{0}` is not a scheme that homing calls; use https or http")]
     Scheme(String),
+    /// `https:///path`, of which a lenient parser makes `https://path/`.
+    #[error("no host right behind `//`; write it as https://host/path")]
+    Slashes,
     /// User name or password.
     #[error("a URL with user name or password is not taken; use `auth_token` or `headers`")]
     Credentials,
@@ -53,9 +56,19 @@ impl FromStr for EndpointUrl {
         if text.len() > Self::BYTES_MAX {
             return Err(EndpointUrlError::TooLong(text.len()));
         }
-        let mut url = Url::parse(text).map_err(EndpointUrlError::Malformed)?;
+        let has_two_slashes = Cell::new(true);
+        let see = |violation| {
+            if violation == SyntaxViolation::ExpectedDoubleSlash {
+                has_two_slashes.set(false);
+            }
+        };
+        let parsed = Url::options().syntax_violation_callback(Some(&see)).parse(text);
+        let mut url = parsed.map_err(EndpointUrlError::Malformed)?;
         if !matches!(url.scheme(), "http" | "https") {
             return Err(EndpointUrlError::Scheme(url.scheme().to_owned()));
+        }
+        if !has_two_slashes.get() {
+            return Err(EndpointUrlError::Slashes);
         }
         if !url.username().is_empty() || url.password().is_some() {
             return Err(EndpointUrlError::Credentials);
@@ -98,6 +111,10 @@ mod tests {
         insta::assert_snapshot!(error("example.com/hook"), @"not a URL (relative URL without a base); write it as https://host/path");
         insta::assert_snapshot!(error("ftp://example.com"), @"`ftp` is not a scheme that homing calls; use https or http");
         insta::assert_snapshot!(error("https://u:p@example.com"), @"a URL with user name or password is not taken; use `auth_token` or `headers`");
+        for text in ["https:///x", "https:x", "https:/x", "https:\\\\x", "https:////x"] {
+            assert_eq!(text.parse::<EndpointUrl>(), Err(EndpointUrlError::Slashes), "{text}");
+        }
+        insta::assert_snapshot!(error("https:///x"), @"no host right behind `//`; write it as https://host/path");
         insta::assert_snapshot!(error("https://"), @"not a URL (empty host); write it as https://host/path");
     }
 }

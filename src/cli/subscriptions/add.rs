@@ -182,10 +182,15 @@ fn parse<T: DeserializeOwned>(text: &str, field: &str) -> Result<T, Failure> {
     let read = serde_path_to_error::deserialize(&mut reader);
     let read = read.map_err(|error| {
         let path = error.path().to_string();
-        let path = if path == "." { field.to_owned() } else { path };
         let error = error.inner();
-        let not_json = if error.is_data() { "" } else { "this is not JSON: " };
-        Failure::Field(FieldError::new(path, format_args!("{not_json}{error}")))
+        if !error.is_data() {
+            return Failure::Field(FieldError::new(
+                field,
+                format_args!("this is not JSON: {error}"),
+            ));
+        }
+        let path = if path == "." { field.to_owned() } else { path };
+        Failure::Field(FieldError::new(path, error))
     })?;
     reader.end().map_err(|error| Failure::Field(FieldError::new(field, error)))?;
     Ok(read)
@@ -218,9 +223,16 @@ mod tests {
     #[test]
     fn a_bad_draft_names_the_field() {
         insta::assert_snapshot!(error("nothing"), @"`subscription`: this is not JSON: expected ident at line 1 column 2");
+        insta::assert_snapshot!(error(r#"{"url":"x","topics":["#), @"`subscription`: this is not JSON: EOF while parsing a list at line 1 column 21");
         insta::assert_snapshot!(error(r#"{"url":"x","topics":"t"}"#), @r#"`topics`: invalid type: string "t", expected a sequence at line 1 column 23"#);
         insta::assert_snapshot!(error(r#"{"url":"x","topics":["t"],"filter":[]}"#), @"`filter`: unknown field `filter`, expected one of `url`, `topics`, `filters`, `filter_connector`, `auth_token`, `secrets`, `headers`, `schedule`, `rate_limit`, `description` at line 1 column 34");
         insta::assert_snapshot!(error(r#"{"url":"x","topics":["t"]} {}"#), @"`subscription`: trailing characters at line 1 column 28");
+    }
+
+    #[test]
+    fn a_filter_that_is_not_json_is_named_by_its_place() {
+        let error = parse::<Value>(r#"{"fieldName": status}"#, "filters[0]").unwrap_err();
+        insta::assert_snapshot!(error.told(), @"`filters[0]`: this is not JSON: expected value at line 1 column 15");
     }
 
     #[test]

@@ -173,7 +173,11 @@ impl Draft {
     fn schedule(&self, schedules: &[&str]) -> Result<Option<String>, FieldError> {
         match self.schedule.as_deref() {
             Some(name) if !schedules.contains(&name) => {
-                let message = format!("no schedule `{name}`; one of {}", schedules.join(", "));
+                let message = format!(
+                    "no schedule `{name}`; one of {} (built-in ones are added by \
+                     `schedule.offered`, see `homing schedule --all`)",
+                    schedules.join(", ")
+                );
                 Err(FieldError::new("schedule", message))
             }
             Some(_) | None => Ok(self.schedule.clone()),
