@@ -104,8 +104,10 @@ impl Reader {
 }
 
 fn read_envelope(line: &Bytes) -> Result<Parts, String> {
-    let envelope: Envelope<'_> =
-        serde_json::from_slice(line).map_err(|error| json_error(&error))?;
+    let envelope: Envelope<'_> = serde_json::from_slice(line).map_err(|error| {
+        let not_json = if error.is_data() { "" } else { "not JSON: " };
+        format!("{not_json}{}", json_error(&error))
+    })?;
     let body = match (envelope.data, envelope.body_base64) {
         (Some(data), None) => line.slice_ref(data.get().as_bytes()),
         (None, Some(text)) => BASE64_STANDARD
@@ -200,8 +202,8 @@ mod tests {
 
     #[test]
     fn a_bad_line_says_what_is_wrong() {
-        insta::assert_snapshot!(error("hello"), @"expected value at column 1");
-        insta::assert_snapshot!(error(r#"{"topic":"t""#), @"EOF while parsing an object at column 12");
+        insta::assert_snapshot!(error("hello"), @"not JSON: expected value at column 1");
+        insta::assert_snapshot!(error(r#"{"topic":"t""#), @"not JSON: EOF while parsing an object at column 12");
         insta::assert_snapshot!(error(r#"{"topik":"t","data":1}"#), @"unknown field `topik`, expected one of `topic`, `id`, `subscription`, `content_type`, `data`, `body_base64`, `parked` at column 8");
         insta::assert_snapshot!(error(r#"{"data":1}"#), @"missing field `topic` at column 10");
         insta::assert_snapshot!(error(r#"{"topic":"t"}"#), @"missing field `data`");

@@ -72,6 +72,11 @@ pub(super) async fn run(
     if input.is_terminal {
         output.tell("reading events, one JSON object a line; Ctrl-D ends");
     }
+    if let Some(topic) = arguments.topic.as_deref().filter(|topic| looks_like_pattern(topic)) {
+        output.tell(format_args!(
+            "`{topic}` is published as it is written: `*` and `#` mean something in subscriptions only"
+        ));
+    }
     let (settings, broker) = globals.connected_broker().await?;
     let reader = Reader {
         form: match arguments.topic {
@@ -98,4 +103,9 @@ pub(super) async fn run(
     broker.close().await;
     summary.write(output)?;
     Ok(if summary.is_complete() { Exit::Done } else { Exit::Failed })
+}
+
+/// Topics may have such words, and hardly ever do.
+fn looks_like_pattern(topic: &str) -> bool {
+    topic.split('.').any(|word| matches!(word, "*" | "#"))
 }

@@ -10,16 +10,19 @@ async fn a_bad_line_costs_no_other_line_anything() {
     let mut lines: Vec<_> =
         (0..300).map(|n| format!("{{\"topic\":\"order.paid\",\"data\":{{\"n\":{n}}}}}")).collect();
     lines[11] = "{\"topik\":\"order.paid\",\"data\":1}".to_owned();
+    lines[249] = "order.paid 7".to_owned();
     lines[199] = "x".repeat(3_000_000);
     home.write("events.jsonl", lines.join("\n").as_bytes());
 
     let answer = home.run(&["publish", "events.jsonl"]);
 
-    assert_eq!(answer.stdout, "published 298, 2 bad lines (12, 200)\n", "{}", answer.stderr);
+    assert_eq!(answer.stdout, "published 297, 3 bad lines (12, 200, 250)\n", "{}", answer.stderr);
     assert_eq!(answer.code, 1);
     assert!(answer.stderr.contains("homing: line 12: unknown field `topik`"), "{}", answer.stderr);
     assert!(answer.stderr.contains("homing: line 200: longer than"), "{}", answer.stderr);
-    assert_eq!(home.depth("primary").await, 298);
+    let expected = "homing: line 250: not JSON: expected value at column 1";
+    assert!(answer.stderr.contains(expected), "{}", answer.stderr);
+    assert_eq!(home.depth("primary").await, 297);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -37,6 +40,10 @@ async fn publish_takes_bodies_from_lines_files_and_standard_input() {
     assert_eq!(answer["published"], 3);
     assert_eq!(answer["bad"], Value::Array(Vec::new()));
 
+    let answer = home.run_with(&["publish", "--topic", "order.*"], b"4");
+    assert!(answer.stderr.contains("in subscriptions only"), "{}", answer.stderr);
+    assert!(answer.done().starts_with("published 1"));
+
     let broker = home.broker();
     let mut walk = broker.walk(&broker.topology().names().primary()).await.unwrap();
     let mut bodies = Vec::new();
@@ -46,6 +53,6 @@ async fn publish_takes_bodies_from_lines_files_and_standard_input() {
     walk.finish().await.unwrap();
     broker.close().await;
     bodies.sort();
-    assert_eq!(bodies, [&b"\"3\""[..], b"1", b"1.50", b"2", body]);
+    assert_eq!(bodies, [&b"\"3\""[..], b"1", b"1.50", b"2", b"4", body]);
     assert_eq!(home.run(&["publish", "nowhere.jsonl"]).code, 1);
 }
