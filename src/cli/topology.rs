@@ -10,7 +10,7 @@ use super::{
     words,
 };
 use crate::{
-    broker::topology::{Finding, State},
+    broker::topology::{Depth, Finding, State},
     service::Parts,
 };
 
@@ -71,9 +71,11 @@ async fn plan(parts: &Parts, output: &mut Output<'_>) -> Result<Exit, Failure> {
     if output.json {
         output.document(&Report { sound: wrong.is_empty(), objects: &wrong })?;
     } else if wrong.is_empty() {
-        output.line("Everything is as it should be; apply would change nothing.")?;
+        output.line(format_args!("Everything is as it should be; {}.", announced(&wrong)))?;
     } else {
         write(&wrong, output)?;
+        output.line("")?;
+        output.line(format_args!("{}.", announced(&wrong)))?;
     }
     Ok(Exit::Done)
 }
@@ -146,13 +148,7 @@ impl Row {
                 let advice = "drain and delete it, or use another `broker.prefix`";
                 ("different", None, format!("{told}; {advice}"))
             }
-            State::LeftOver(depth) => {
-                let detail = match depth.messages {
-                    0 => "no schedule needs it; it is empty and can be deleted",
-                    _ => "no schedule needs it; delete it once its messages have come due",
-                };
-                (LEFT_OVER, Some(depth), detail.to_owned())
-            }
+            State::LeftOver(depth) => (LEFT_OVER, Some(depth), left_over(&finding.name, depth)),
         };
         let messages = depth.map(|depth| depth.messages);
         let consumers = depth.map(|depth| depth.consumers);
@@ -164,6 +160,27 @@ impl Row {
     fn caught(self) -> Self {
         let detail = "these had no route when they were published".to_owned();
         Self { state: "unrouted", detail, tone: Tone::Bad, ..self }
+    }
+}
+
+/// What to do about a queue that no schedule of these settings needs.
+fn left_over(name: &str, depth: Depth) -> String {
+    let advice = match depth {
+        Depth { consumers: 1.., .. } => "somebody consumes it, so leave it".to_owned(),
+        Depth { messages: 0, .. } => {
+            format!("it is empty: `rabbitmqctl delete_queue {name}` deletes it")
+        }
+        Depth { .. } => "delete it once its messages have come due".to_owned(),
+    };
+    format!("no schedule needs it; {advice}")
+}
+
+/// What apply would create of `rows`.
+fn announced(rows: &[Row]) -> String {
+    let missing = rows.iter().filter(|row| row.state == MISSING).count();
+    match u64::try_from(missing).unwrap_or(u64::MAX) {
+        0 => "apply would create nothing".to_owned(),
+        missing => format!("apply would create {}", words::count(missing, "object")),
     }
 }
 
@@ -182,7 +199,6 @@ fn write(rows: &[Row], output: &mut Output<'_>) -> Result<(), Failure> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::broker::topology::Depth;
 
     fn row(name: &str, state: State) -> Row {
         Row::of(Finding { name: name.to_owned(), state }, "homing.v1.unrouted")
@@ -202,6 +218,7 @@ mod tests {
             ),
             row("homing.v1.wait.6", State::LeftOver(depth(7))),
             row("homing.v1.wait.7", State::LeftOver(depth(0))),
+            row("homing.v1.wait.8", State::LeftOver(Depth { messages: 0, consumers: 1 })),
         ];
         let (mut stdout, mut stderr) = (Vec::new(), Vec::new());
         write(&rows, &mut Output::new(&mut stdout, &mut stderr)).unwrap();
@@ -213,9 +230,12 @@ mod tests {
         homing.v1.primary                                 missing: `homing topology apply` creates it
         homing.v1.wait.5                                  different: inequivalent arg 'x': received 1 but current is 2; drain and delete it, or use another `broker.prefix`
         homing.v1.wait.6                    7          0  left over: no schedule needs it; delete it once its messages have come due
-        homing.v1.wait.7                    0          0  left over: no schedule needs it; it is empty and can be deleted
+        homing.v1.wait.7                    0          0  left over: no schedule needs it; it is empty: `rabbitmqctl delete_queue homing.v1.wait.7` deletes it
+        homing.v1.wait.8                    0          1  left over: no schedule needs it; somebody consumes it, so leave it
         ");
         let bad = rows.iter().filter(|row| row.tone == Tone::Bad).count();
-        assert_eq!(bad, 5);
+        assert_eq!(bad, 6);
+        assert_eq!(announced(&rows), "apply would create 1 object");
+        assert_eq!(announced(&[]), "apply would create nothing");
     }
 }

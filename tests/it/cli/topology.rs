@@ -20,6 +20,7 @@ fn a_topology_is_planned_applied_and_checked() {
     let home = Home::new();
     let planned = home.run(&["topology", "plan"]).done();
     assert_eq!(planned.matches("missing").count(), 13, "{planned}");
+    assert!(planned.ends_with("\n\napply would create 13 objects.\n"), "{planned}");
     assert_eq!(home.run(&["topology", "check"]).code, 3);
 
     let applied = home.run(&["topology", "apply"]).done();
@@ -31,6 +32,8 @@ fn a_topology_is_planned_applied_and_checked() {
     let checked = home.run(&["topology", "check"]);
     assert_eq!(checked.code, 3);
     assert!(checked.stdout.contains("left over: no schedule needs it"), "{}", checked.stdout);
+    let command = format!("`rabbitmqctl delete_queue {}.v1.wait.50`", home.corner.prefix);
+    assert!(checked.stdout.contains(&command), "{}", checked.stdout);
     assert!(checked.stdout.ends_with("Not as it should be: 2 objects.\n"), "{}", checked.stdout);
 }
 
