@@ -146,6 +146,11 @@ impl Failure {
             | Self::Service(ServiceError::Settings(SettingsError::Read(_))) => {
                 Some("`homing config` lists every key")
             }
+            Self::Service(ServiceError::Listen { source, .. })
+                if source.kind() == io::ErrorKind::AddrInUse =>
+            {
+                Some("is another homing running? further workers: --role worker")
+            }
             Self::Registry(RegistryError::NotFound { .. }) => {
                 Some("`homing subscriptions list` shows those that there are")
             }
@@ -220,6 +225,14 @@ mod tests {
         let error = Failure::Settings(Settings::from_toml("[broker]\nurll = \"x\"").unwrap_err());
         insta::assert_snapshot!(error.told(), @"`broker.urll`: there is no such setting; did you mean `broker.url`? `homing config` lists all");
         assert_eq!(error.exit(), Exit::Misused);
+    }
+
+    #[test]
+    fn a_port_that_is_taken_may_be_another_homing() {
+        let address = std::net::SocketAddr::from(([127, 0, 0, 1], 8_080));
+        let source = io::ErrorKind::AddrInUse.into();
+        let error = Failure::Service(ServiceError::Listen { address, source });
+        insta::assert_snapshot!(error.told(), @"cannot listen on 127.0.0.1:8080; set `api.listen` to another address: address in use; is another homing running? further workers: --role worker");
     }
 
     #[test]

@@ -34,7 +34,7 @@ rest is given back to the broker. A second signal stops at once; nothing is lost
 #[command(after_help = EXAMPLES)]
 pub(super) struct Arguments {
     /// What this process does; may be repeated; without it everything
-    #[arg(long, value_enum)]
+    #[arg(long, value_enum, value_name = "api|worker", hide_possible_values = true)]
     role: Vec<RoleName>,
     /// Check the settings, print those in force, and start nothing
     #[arg(long)]

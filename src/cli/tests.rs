@@ -87,7 +87,7 @@ fn wrong_usage_is_told_on_one_line() {
     };
     insta::assert_snapshot!(error(&["runn"]), @"homing: unrecognized subcommand 'runn'; tip: a similar subcommand exists: 'run'; `homing help` and `homing help COMMAND` say more");
     insta::assert_snapshot!(error(&["run", "--rolle", "api"]), @"homing: unexpected argument '--rolle' found; tip: a similar argument exists: '--role'; `homing help` and `homing help COMMAND` say more");
-    insta::assert_snapshot!(error(&["run", "--role", "cook"]), @"homing: invalid value 'cook' for '--role <ROLE>'; [possible values: api, worker]; `homing help` and `homing help COMMAND` say more");
+    insta::assert_snapshot!(error(&["run", "--role", "cook"]), @"homing: invalid value 'cook' for '--role <api|worker>'; [possible values: api, worker]; `homing help` and `homing help COMMAND` say more");
     insta::assert_snapshot!(error(&["--set", "prefix", "run"]), @"homing: invalid value 'prefix' for '--set <KEY=VALUE>': write it as section.key=value; `homing help` and `homing help COMMAND` say more");
     insta::assert_snapshot!(error(&["subscriptions", "add", "--topic", "t"]), @"homing: the following required arguments were not provided: --url <URL>; `homing help` and `homing help COMMAND` say more");
     insta::assert_snapshot!(error(&["subscriptions", "show", "7"]), @"homing: invalid value '7' for '<ID>': `7` is not a subscription id (a UUID such as 01931f5a-9c4e-7000-8000-0123456789ab); `homing help` and `homing help COMMAND` say more");
