@@ -43,6 +43,8 @@ struct Report {
 /// Whether something answers.
 #[derive(Serialize)]
 struct Reached {
+    /// Without passwords.
+    location: String,
     reachable: bool,
     /// Why not.
     error: Option<String>,
@@ -59,9 +61,9 @@ struct Queue {
 }
 
 impl Reached {
-    fn of<T>(asked: &Result<T, Failure>) -> Self {
+    fn of<T>(location: String, asked: &Result<T, Failure>) -> Self {
         let error = asked.as_ref().err().map(Failure::told);
-        Self { reachable: error.is_none(), error }
+        Self { location, reachable: error.is_none(), error }
     }
 }
 
@@ -69,8 +71,8 @@ pub(super) async fn run(globals: &Globals, output: &mut Output<'_>) -> Result<Ex
     let settings = globals.settings_of_command()?;
     let (queues, subscriptions) = tokio::join!(queues(&settings), subscriptions(&settings));
     let report = Report {
-        broker: Reached::of(&queues),
-        store: Reached::of(&subscriptions),
+        broker: Reached::of(settings.broker.locations().join(" "), &queues),
+        store: Reached::of(store::location(&settings.store), &subscriptions),
         subscriptions: subscriptions.ok(),
         queues: queues.unwrap_or_default(),
     };
@@ -145,8 +147,8 @@ impl Queue {
 
 fn write(report: &Report, output: &mut Output<'_>) -> Result<(), Failure> {
     let told = |reached: &Reached| match &reached.error {
-        Some(error) => format!("unreachable: {error}"),
-        None => "reachable".to_owned(),
+        Some(error) => format!("unreachable at {}: {error}", reached.location),
+        None => format!("reachable at {}", reached.location),
     };
     output.line(format_args!("broker  {}", told(&report.broker)))?;
     let subscriptions = report.subscriptions.map(|count| words::count(count, "subscription"));

@@ -105,7 +105,8 @@ fn carried(address: Ipv6Addr) -> Option<Ipv4Addr> {
 /// Such a host is never resolved, so it has to be checked before the request. Every spelling that
 /// means an address (`127.1`, `0x7f000001`, `2130706433`) is one after parsing.
 /// Source: WHATWG *URL Standard*, *host parsing*.
-pub(super) fn literal(url: &Url) -> Option<IpAddr> {
+#[must_use]
+pub fn literal(url: &Url) -> Option<IpAddr> {
     match url.host()? {
         Host::Ipv4(address) => Some(address.into()),
         Host::Ipv6(address) => Some(address.into()),

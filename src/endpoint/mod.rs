@@ -40,7 +40,7 @@ mod resolve;
 #[cfg(test)]
 mod tests;
 
-pub use address::allowed;
+pub use address::{allowed, literal};
 pub use classify::retry_after;
 pub use client::EndpointSetupError;
 

@@ -298,3 +298,11 @@ pub async fn open(settings: &StoreSettings) -> Result<Arc<dyn Store>, StoreError
         Some(_) | None => Err(StoreError::Url("write it as sqlite:homing.db")),
     }
 }
+
+/// Where the store of `settings` is, for people: the whole path of its file.
+#[must_use]
+pub fn location(settings: &StoreSettings) -> String {
+    let file = settings.url.strip_prefix("sqlite:");
+    let path = file.and_then(|file| sqlite::SqliteStore::absolute(file).ok());
+    path.map_or_else(|| settings.url.clone(), |path| path.display().to_string())
+}

@@ -44,7 +44,7 @@ const READONLY: i32 = 8;
 impl SqliteStore {
     /// Opens `file`, what follows `sqlite:` in the settings, creating it where it is missing.
     pub(in crate::store) async fn open(file: &str) -> Result<Self, StoreError> {
-        let file = absolute(file)?;
+        let file = Self::absolute(file)?;
         check_folder(&file).await?;
         create_private(&file).await?;
         let options = SqliteConnectOptions::new()
@@ -61,6 +61,21 @@ impl SqliteStore {
         let readers = options.clone().pragma("query_only", "ON");
         Ok(Self { writer: pool(1, options), readers: pool(READERS_MAX, readers) })
     }
+
+    /// Accepts `homing.db`, `/var/lib/homing.db` and both after `//`.
+    pub(in crate::store) fn absolute(file: &str) -> Result<PathBuf, StoreError> {
+        let file = file.strip_prefix("//").unwrap_or(file);
+        if file.is_empty() || file.starts_with(':') {
+            return Err(StoreError::Url(
+                "needs a file, sqlite:homing.db: memory forgets at the end",
+            ));
+        }
+        if file.contains(['?', '\0']) {
+            return Err(StoreError::Url("takes a file name only, without `?` and parameters"));
+        }
+        std::path::absolute(file)
+            .map_err(|source| StoreError::Folder { file: PathBuf::from(file), source })
+    }
 }
 
 /// Connections are opened when needed, and never again create the file.
@@ -72,19 +87,6 @@ fn pool(connections_max: u32, options: SqliteConnectOptions) -> SqlitePool {
         .idle_timeout(None)
         .max_lifetime(None)
         .connect_lazy_with(options)
-}
-
-/// Accepts `homing.db`, `/var/lib/homing.db` and both after `//`.
-fn absolute(file: &str) -> Result<PathBuf, StoreError> {
-    let file = file.strip_prefix("//").unwrap_or(file);
-    if file.is_empty() || file.starts_with(':') {
-        return Err(StoreError::Url("needs a file, sqlite:homing.db: memory forgets at the end"));
-    }
-    if file.contains(['?', '\0']) {
-        return Err(StoreError::Url("takes a file name only, without `?` and parameters"));
-    }
-    std::path::absolute(file)
-        .map_err(|source| StoreError::Folder { file: PathBuf::from(file), source })
 }
 
 async fn check_folder(file: &Path) -> Result<(), StoreError> {

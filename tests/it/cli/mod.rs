@@ -175,10 +175,11 @@ fn a_broker_that_is_not_there_or_refuses_is_told_in_time() {
     assert_eq!(answer.code, 1);
     assert!(answer.stderr.contains("refuses user `guest`"), "{}", answer.stderr);
 
-    let status = home.run(&["status", "--json", "--broker", "amqp://127.0.0.1:1"]);
+    let status = home.run(&["status", "--json", "--broker", "amqp://:secret@127.0.0.1:1"]);
     assert_eq!(status.code, 3);
     let status: Value = serde_json::from_str(&status.stdout).unwrap();
     assert_eq!(status["broker"]["reachable"], false);
+    assert_eq!(status["broker"]["location"], "amqp://127.0.0.1:1");
     assert_eq!(status["store"]["reachable"], true);
     assert!(started.elapsed() < Duration::from_secs(10));
 }
@@ -188,7 +189,9 @@ fn status_shows_the_queues() {
     let home = Home::new();
     home.run(&["topology", "apply"]).done();
     let text = home.run(&["status"]).done();
-    assert!(text.contains("broker  reachable\nstore   reachable, 0 subscriptions\n"), "{text}");
+    let file = home.folder.path().canonicalize().unwrap().join("homing.db");
+    let store = format!("\nstore   reachable at {}, 0 subscriptions\n", file.display());
+    assert!(text.starts_with("broker  reachable at amqp://") && text.contains(&store), "{text}");
     assert!(text.contains("waits 50 ms"), "{text}");
 }
 
