@@ -8,7 +8,7 @@ use tracing::debug;
 use super::failure::Failure;
 use crate::{
     broker::{Broker, topology::Topology},
-    config::{LogSettings, Settings},
+    config::{BrokerSettings, LogSettings, Settings, SettingsError},
     report::Chain,
     service::Parts,
     store::StoreError,
@@ -114,12 +114,25 @@ impl Globals {
         Parts::open(settings).await.map_err(Failure::Service)
     }
 
-    /// The broker alone, connected: a command that needs no store opens none.
+    /// The broker alone, connected, with its topology declared: a command that needs no store opens
+    /// none.
     pub(super) async fn connected_broker(&self) -> Result<(Settings, Broker), Failure> {
+        self.connect(Broker::new).await
+    }
+
+    /// The broker alone, connected, as it is: looking declares nothing, whatever the prefix.
+    pub(super) async fn looking_broker(&self) -> Result<Broker, Failure> {
+        Ok(self.connect(Broker::looking).await?.1)
+    }
+
+    async fn connect(
+        &self,
+        build: fn(&BrokerSettings, Topology) -> Result<Broker, SettingsError>,
+    ) -> Result<(Settings, Broker), Failure> {
         let settings = self.settings_of_command()?;
         let schedules = settings.schedule.schedules().map_err(Failure::Settings)?;
         let topology = Topology::new(&settings.broker.prefix, schedules.waits());
-        let broker = Broker::new(&settings.broker, topology).map_err(Failure::Settings)?;
+        let broker = build(&settings.broker, topology).map_err(Failure::Settings)?;
         broker.connect().await.map_err(Failure::Broker)?;
         Ok((settings, broker))
     }
@@ -128,8 +141,8 @@ impl Globals {
 /// Remembers the queues that connecting may create, so that they are found when no schedule needs
 /// them any more.
 pub(super) async fn remember_queues(parts: &Parts) -> Result<(), StoreError> {
-    let queues = parts.broker.topology().queues();
-    let names: Vec<_> = queues.into_iter().map(|queue| queue.name).collect();
+    let topology = parts.broker.topology();
+    let names: Vec<_> = topology.waits().map(|wait| topology.names().wait(wait)).collect();
     parts.store.remember_queues(&names).await.inspect_err(|error| {
         tracing::warn!(error = %Chain(error), "topology.not_remembered");
     })

@@ -95,7 +95,7 @@ async fn subscriptions(settings: &Settings) -> Result<u64, Failure> {
 async fn queues(settings: &Settings) -> Result<Vec<Queue>, Failure> {
     let schedules = settings.schedule.schedules().map_err(Failure::Settings)?;
     let topology = Topology::new(&settings.broker.prefix, schedules.waits());
-    let broker = Broker::new(&settings.broker, topology).map_err(Failure::Settings)?;
+    let broker = Broker::looking(&settings.broker, topology).map_err(Failure::Settings)?;
     let findings = broker.inspect(&[]).await.map_err(Failure::Broker)?;
     broker.close().await;
 

@@ -44,7 +44,7 @@ pub(super) async fn run(
 ) -> Result<Exit, Failure> {
     // What is wrong with the arguments is said before anything is connected.
     let command = command.check(output)?;
-    let (_, broker) = globals.connected_broker().await?;
+    let broker = globals.looking_broker().await?;
     let parking = Parking::new(broker.clone());
     let ended = match command {
         Checked::List(list) => list.run(&parking, output).await,
