@@ -222,7 +222,12 @@ impl Registry {
     }
 }
 
-fn new_secret() -> Result<SigningSecret, RegistryError> {
+/// A signing secret that nobody has.
+///
+/// # Errors
+///
+/// [`RegistryError::Randomness`].
+pub fn new_secret() -> Result<SigningSecret, RegistryError> {
     let key = clock::random_key().map_err(RegistryError::Randomness)?;
     SigningSecret::from_bytes(key.to_vec())
         .map_err(|error| RegistryError::Field(FieldError::new("secrets", error)))

@@ -72,10 +72,39 @@ fn help_is_an_answer() {
 
 #[test]
 fn every_command_has_examples_or_explains_its_arguments() {
-    for command in command().get_subcommands() {
+    let command = command();
+    let subscriptions = command.find_subcommand("subscriptions").unwrap();
+    for command in command.get_subcommands().chain(subscriptions.get_subcommands()) {
         let has_examples = command.get_after_help().is_some();
         assert!(has_examples, "{} has no examples", command.get_name());
     }
+}
+
+#[test]
+fn short_help_is_a_line_per_flag() {
+    let (stdout, _, _) = told(&["subscriptions", "add", "-h"]);
+    let options: Vec<_> = stdout.lines().skip_while(|line| *line != "Options:").collect();
+    let end = options.iter().position(|line| line.is_empty()).unwrap();
+    insta::assert_snapshot!(options[..end].join("\n"), @"
+    Options:
+          --url <URL>                  Where to send: https://host/path
+          --topic <PATTERN>            Which events; may be repeated
+          --filter <JSON>              Only events that pass this filter; may be repeated
+          --filter-connector <and|or>  All filters must hold (and), or one of them
+          --auth-token <TOKEN>         Sent as bearer token; others here can see it, prefer the file
+          --auth-token-file <FILE>     A file with that token
+          --header <NAME: VALUE>       Sent with every request; may be repeated
+          --schedule <NAME>            The schedule of its retries; see `homing schedule --all`
+          --rate-limit <NUMBER>        Requests per second that the endpoint takes from all workers
+          --description <TEXT>         For people
+          --unsigned                   Do not sign requests
+          --secret-file <FILE>         A file with signing secrets (whsec_…), one a line; all sign
+          --from <FILE>                All of it as JSON, as the API takes it; `-`: standard input
+      -h, --help                       Print help
+    ");
+    let (stdout, _, _) = told(&["run", "-h"]);
+    let role = "\n      --role <api|worker>  What this process does; may be repeated";
+    assert!(stdout.contains(role), "{stdout}");
 }
 
 #[test]

@@ -1,6 +1,8 @@
 //! `homing subscriptions`
 
 mod add;
+mod change;
+mod fields;
 mod remove;
 mod show;
 mod test;
@@ -15,6 +17,7 @@ const EXAMPLES: &str = "\
 Examples:
   homing subscriptions add --url https://example.com/hook --topic 'order.*'
   homing subscriptions list
+  homing subscriptions change 01931f5a-9c4e-7000-8000-0123456789ab --topic 'order.#'
   homing subscriptions test 01931f5a-9c4e-7000-8000-0123456789ab
   homing subscriptions remove 01931f5a-9c4e-7000-8000-0123456789ab
 
@@ -29,6 +32,8 @@ pub(super) enum Command {
     List(show::ListArguments),
     /// Show one subscription; secrets are masked
     Show(show::Arguments),
+    /// Change what is named, or make a new signing secret
+    Change(change::Arguments),
     /// Remove subscriptions; what is owed to them is parked when it comes due
     Remove(remove::Arguments),
     /// Send one sample event right now and show what the endpoint does
@@ -45,6 +50,7 @@ pub(super) async fn run(
         Command::Add(arguments) => add::run(&parts, arguments, output).await,
         Command::List(arguments) => show::list(&parts, &arguments, output).await,
         Command::Show(arguments) => show::run(&parts, &arguments, output).await,
+        Command::Change(arguments) => change::run(&parts, arguments, output).await,
         Command::Remove(arguments) => remove::run(&parts, &arguments, output).await,
         Command::Test(arguments) => test::run(&parts, &arguments, output).await,
     };

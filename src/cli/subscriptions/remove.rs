@@ -12,7 +12,15 @@ use crate::{
     service::Parts,
 };
 
+const EXAMPLES: &str = "\
+Examples:
+  homing subscriptions remove 01931f5a-9c4e-7000-8000-0123456789ab
+  homing subscriptions remove $(homing subscriptions list --json | jq -r '.subscriptions[].id')
+
+What is owed to a subscription that is gone is parked (subscription_deleted) when it comes due.";
+
 #[derive(clap::Args)]
+#[command(after_help = EXAMPLES)]
 pub(in crate::cli) struct Arguments {
     /// Which ones
     #[arg(required = true, value_name = "ID")]

@@ -14,7 +14,19 @@ use crate::{
     store::Page,
 };
 
+const LIST_EXAMPLES: &str = "\
+Examples:
+  homing subscriptions list
+  homing subscriptions list --limit 20 --after 01931f5a-9c4e-7000-8000-0123456789ab
+  homing subscriptions list --json | jq -r '.subscriptions[] | [.id, .url] | @tsv'";
+
+const EXAMPLES: &str = "\
+Examples:
+  homing subscriptions show 01931f5a-9c4e-7000-8000-0123456789ab
+  homing subscriptions show 01931f5a-9c4e-7000-8000-0123456789ab --json";
+
 #[derive(clap::Args)]
+#[command(after_help = LIST_EXAMPLES)]
 pub(in crate::cli) struct ListArguments {
     /// How many at most
     #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..=1000))]
@@ -25,6 +37,7 @@ pub(in crate::cli) struct ListArguments {
 }
 
 #[derive(clap::Args)]
+#[command(after_help = EXAMPLES)]
 pub(in crate::cli) struct Arguments {
     /// Which one
     id: SubscriptionId,

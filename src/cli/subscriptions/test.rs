@@ -6,7 +6,7 @@ use bytes::Bytes;
 use serde_json::json;
 use tokio::time::Instant;
 
-use super::add;
+use super::fields;
 use crate::{
     cli::{
         Output,
@@ -57,7 +57,7 @@ pub(super) async fn run(
     let topic = arguments.topic.clone().unwrap_or_else(|| topic_for(&subscription));
     let now = clock::now();
     let body = match &arguments.data {
-        Some(file) => Bytes::from(add::read(file).await?),
+        Some(file) => Bytes::from(fields::read(file).await?),
         None => {
             json!({"test": "homing", "topic": topic, "sent": now.to_string()}).to_string().into()
         }

@@ -44,6 +44,47 @@ fn subscriptions_are_added_listed_shown_and_removed() {
 }
 
 #[test]
+fn what_is_named_is_changed_and_a_secret_is_rotated_without_a_gap() {
+    let home = Home::new();
+    let add = ["subscriptions", "add", "--url", "https://example.com/hook", "--topic", "order.*"];
+    let made = home.run(&[&add[..], &["--rate-limit", "5", "--json"][..]].concat()).json();
+    let id = made["subscription"]["id"].as_str().unwrap();
+    let change = |flags: &[&str]| home.run(&[&["subscriptions", "change", id][..], flags].concat());
+
+    let answer = change(&["--topic", "refund.#", "--description", "new", "--clear", "rate_limit"]);
+    assert_eq!(answer.done(), format!("changed {id}\n"));
+    let shown = home.run(&["subscriptions", "show", id, "--json"]).json();
+    assert_eq!(shown["topics"], serde_json::json!(["refund.#"]));
+    assert_eq!(shown["url"], "https://example.com/hook");
+    assert_eq!((&shown["description"], &shown["rate_limit"]), (&"new".into(), &Value::Null));
+
+    let rotated = change(&["--rotate-secret"]).done();
+    assert!(rotated.lines().nth(1).unwrap().starts_with("secret  whsec_"), "{rotated}");
+    let again = change(&["--rotate-secret", "--json"]).json();
+    assert_ne!(again["secret"], made["secret"]);
+    assert_eq!(again["subscription"]["secrets"].as_array().unwrap().len(), 2);
+    for flags in [&["--drop-old-secrets"][..], &["--rotate-secret", "--drop-old-secrets"]] {
+        let alone = change(&[flags, &["--json"]].concat()).json();
+        assert_eq!(alone["subscription"]["secrets"].as_array().unwrap().len(), 1);
+        assert_eq!(alone["secret"].is_string(), flags.len() == 2);
+    }
+
+    assert_eq!(change(&[]).code, 2);
+    assert_eq!(change(&["--url", "https:///hook"]).code, 2);
+}
+
+#[test]
+fn an_address_that_is_not_called_is_told_when_it_is_added() {
+    let home = Home::new();
+    let add = |url| home.run(&["subscriptions", "add", "--url", url, "--topic", "t"]);
+    let answer = add("http://10.1.2.3/hook");
+    assert!(answer.stderr.contains("homing: note: 10.1.2.3 is not public"), "{}", answer.stderr);
+    answer.done();
+    let allowed = add("http://127.0.0.1/hook");
+    assert!(!allowed.stderr.contains("note"), "{}", allowed.stderr);
+}
+
+#[test]
 fn a_subscription_can_come_from_a_file_and_errors_name_the_field() {
     let home = Home::new();
     home.write("bad.json", br#"{"url":"ftp://example.com","topics":["a"]}"#);
