@@ -41,9 +41,11 @@ pub(super) async fn run(context: Arc<Context>, lane: Lane, stop: CancellationTok
         } else {
             session(&context, (lane, prefetch), &permits, &stop).await
         };
+        let went_well = careful && ended.is_ok();
         careful = matches!(ended, Err(BrokerError::Unparsable(_)));
         let error = ended.err().map(|error| error.told());
-        if error != told {
+        // The same error is told once, and the end of a careful session is nothing to tell.
+        if stop.is_cancelled() || (error != told || error.is_none()) && !went_well {
             events::lane_ended(lane.name(), stop.is_cancelled(), error.as_deref());
         }
         told = error;
