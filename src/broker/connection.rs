@@ -14,7 +14,7 @@ use lapin::{
 };
 use tokio::time::Instant;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
-use tracing::{info, warn};
+use tracing::{debug, info, warn};
 use url::Url;
 
 use super::{
@@ -116,9 +116,7 @@ impl Link {
         if let Some(connection) = current.as_ref().filter(|current| current.status().connected()) {
             return Ok(Arc::clone(connection));
         }
-        if current.take().is_some() {
-            warn!(purpose = self.purpose, "broker.connection_lost");
-        }
+        drop(current.take());
         let connection = Arc::new(self.open_bare().await?);
         self.watch(&connection);
         self.foundation.lay(&connection).await?;
@@ -142,7 +140,7 @@ impl Link {
         let Some(connection) = self.current.lock().await.take() else { return };
         let closed = connection.close(200, "OK".into());
         if let Err(error) = within(ROUND_TRIP_DEADLINE, "closing the connection", closed).await {
-            info!(purpose = self.purpose, error = error.told(), "broker.close_failed");
+            debug!(purpose = self.purpose, error = error.told(), "broker.close_failed");
         }
     }
 
@@ -199,6 +197,7 @@ impl Link {
                     lock(&state).blocked = None;
                 } else if matches!(event, Event::Error(_)) && !status.connected() {
                     // Errors of single channels are told here too.
+                    warn!(purpose, "broker.connection_lost");
                     break;
                 }
             }

@@ -1,6 +1,7 @@
 //! An endpoint that keeps failing is spared, by the whole pool, and nothing owed to it is lost.
 
 use std::{
+    collections::BTreeSet,
     sync::{
         Arc,
         atomic::{AtomicU16, Ordering},
@@ -19,6 +20,7 @@ use crate::support::{
     PATIENCE,
     broker::Raw,
     installation::Installation,
+    process::Site,
     receiver::{Receiver, Recorded, Reply},
 };
 
@@ -75,21 +77,26 @@ async fn publish(installation: &Installation, from: usize, count: usize) {
     }
 }
 
-/// Goal: three workers spare a dead URL together: once it is open, only probes arrive, one per
-/// interval over the whole pool; when it is well again, everything owed arrives. Method: the
-/// endpoint's own record.
+/// Goal: three worker processes spare a dead URL together: once it is open, only probes arrive, one
+/// per interval over the whole pool; when it is well again, everything owed arrives. Method: the
+/// endpoint's own record, and 500 events per second.
 #[tokio::test]
 async fn a_dead_url_is_spared_by_the_pool_and_gets_everything_when_it_is_well() {
-    const EVENTS: usize = 400;
-    let installation = Installation::with(&[300; 40], CIRCUIT).await;
+    const EVENTS: usize = 500;
+    let site = Site::new(&[300; 60], CIRCUIT);
     let patient = Patient::answering(503).await;
     let url = patient.receiver.url("/");
-    installation.subscribe_all(&url).await;
-    let workers = [installation.start(), installation.start(), installation.start()];
+    site.run(&["topology", "apply"]);
+    site.run(&["subscriptions", "add", "--url", &url, "--topic", "#"]);
+    let publisher = site.publisher().await;
+    let mut workers = [site.start(), site.start(), site.start()];
 
-    publish(&installation, 0, EVENTS).await;
-    let opened = wait_for_state(&installation, &url, StateName::Open).await;
-    assert!(opened.reason.expect("a reason").to_string().contains("100 %"), "{opened:?}");
+    let mut clock = tokio::time::interval(Duration::from_millis(2));
+    for number in 0..EVENTS {
+        clock.tick().await;
+        publisher.publish(Raw::new("t", &format!("e{number}"), "{}")).await;
+    }
+    site.wait_for_endpoints("open", 1).await;
     // What was in flight ends, and every worker learns of it within a second.
     tokio::time::sleep(Duration::from_secs(1)).await;
     let before = patient.receiver.requests().len();
@@ -98,21 +105,32 @@ async fn a_dead_url_is_spared_by_the_pool_and_gets_everything_when_it_is_well() 
     let probes = patient.receiver.requests().len() - before;
     let intervals = watched.elapsed().as_secs_f64();
     println!("{before} requests before it was spared, {probes} probes in {intervals:.1} intervals");
-    assert!(before < EVENTS, "{before} requests: it was spared too late");
+    // The threshold of 20 attempts, and what three workers of 2 × 32 places can have had in flight.
+    assert!(before <= 20 + 3 * 64, "{before} requests: it was spared too late");
     assert!((1..=5).contains(&probes), "{probes} probes in {intervals:.1} intervals");
 
     patient.now_answers(200);
-    wait_for_state(&installation, &url, StateName::Closed).await;
-    installation.assert_nothing_waits().await;
-    for worker in workers {
-        worker.stop().await;
+    site.wait_for_endpoints("closed", 1).await;
+    let accepted = |requests: &[Recorded]| {
+        let ids: BTreeSet<_> = requests.iter().map(Recorded::id).collect();
+        ids.len()
+    };
+    let deadline = Instant::now() + PATIENCE;
+    while accepted(&patient.receiver.requests()) < EVENTS {
+        assert!(Instant::now() < deadline, "not everything owed arrived");
+        tokio::time::sleep(Duration::from_millis(50)).await;
     }
-    // The account: every event was accepted once or is parked.
-    let parked = installation.wait_for_parked(0).await;
-    let mut ids: Vec<_> = patient.receiver.requests().iter().map(Recorded::id).collect();
-    ids.sort_unstable();
-    ids.dedup();
-    assert_eq!((ids.len(), parked.len()), (EVENTS, 0));
+    for worker in &mut workers {
+        worker.terminate();
+        worker.ended().await;
+    }
+    // The account: every event was accepted, none is parked, none is left.
+    let mut left = 0;
+    for queue in site.corner.topology.queues() {
+        left += publisher.depth(&queue.name).await;
+    }
+    println!("{EVENTS} published = {EVENTS} delivered + {left} parked or waiting");
+    assert_eq!(left, 0);
 }
 
 /// Goal: while the circuit is open no attempt is charged, and the end of the schedule parks.

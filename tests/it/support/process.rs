@@ -56,6 +56,21 @@ impl Site {
         String::from_utf8(output.stdout).expect("output is text")
     }
 
+    /// Waits until exactly `count` endpoints are in `state`.
+    pub(crate) async fn wait_for_endpoints(&self, state: &str, count: usize) {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let listed = self.run(&["--json", "endpoints", "list", "--state", state]);
+            let listed: serde_json::Value = serde_json::from_str(&listed).expect("JSON");
+            let found = listed.get("endpoints").and_then(|found| found.as_array());
+            if found.map(Vec::len) == Some(count) {
+                return;
+            }
+            assert!(Instant::now() < deadline, "not {count} endpoints are {state}: {listed}");
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    }
+
     /// Starts a worker. Its log goes to a file in the folder.
     pub(crate) fn start(&self) -> Process {
         let log = fs::File::options()
