@@ -73,8 +73,9 @@ fn help_is_an_answer() {
 #[test]
 fn every_command_has_examples_or_explains_its_arguments() {
     let command = command();
-    let subscriptions = command.find_subcommand("subscriptions").unwrap();
-    for command in command.get_subcommands().chain(subscriptions.get_subcommands()) {
+    let groups = ["subscriptions", "parked", "endpoints", "topology"];
+    let inner = groups.map(|group| command.find_subcommand(group).unwrap().get_subcommands());
+    for command in command.get_subcommands().chain(inner.into_iter().flatten()) {
         let has_examples = command.get_after_help().is_some();
         assert!(has_examples, "{} has no examples", command.get_name());
     }

@@ -18,7 +18,18 @@ use crate::{
     switchboard::View,
 };
 
+const LIST_EXAMPLES: &str = "\
+Examples:
+  homing endpoints list
+  homing endpoints list --state frozen --json";
+
+const EXAMPLES: &str = "\
+Examples:
+  homing endpoints show https://example.com/hook
+  homing endpoints show https://example.com/hook --parked";
+
 #[derive(clap::Args)]
+#[command(after_help = LIST_EXAMPLES)]
 pub(in crate::cli) struct ListArguments {
     /// Only those in this state
     #[arg(long, value_parser = PossibleValuesParser::new(StateName::ALL.map(StateName::as_str))
@@ -33,6 +44,7 @@ pub(in crate::cli) struct ListArguments {
 }
 
 #[derive(clap::Args)]
+#[command(after_help = EXAMPLES)]
 pub(in crate::cli) struct Arguments {
     /// Which one
     url: EndpointUrl,

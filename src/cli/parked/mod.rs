@@ -17,7 +17,7 @@ Examples:
   homing parked list --reason exhausted --parked-after 2h
   homing parked show o-7
   homing parked replay --subscription 01931f5a-9c4e-7000-8000-0123456789ab --dry-run
-  homing parked export backup.jsonl && homing parked drop --all
+  homing parked export backup.jsonl
 
 Two that look at the same time may each see a part: a message that one looks at is hidden from the
 other until it has finished.";

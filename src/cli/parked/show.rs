@@ -15,7 +15,19 @@ use crate::{
     parking::{Bodies, Entry, Listing, Parking, Selection},
 };
 
+const LIST_EXAMPLES: &str = "\
+Examples:
+  homing parked list
+  homing parked list --reason exhausted --parked-after 2h
+  homing parked list --topic 'order.*' --json";
+
+const EXAMPLES: &str = "\
+Examples:
+  homing parked show 01a1fe0d-13ed-73d1-821d-0c229fa06364
+  homing parked show o-7 --json";
+
 #[derive(clap::Args)]
+#[command(after_help = LIST_EXAMPLES)]
 pub(in crate::cli) struct ListArguments {
     #[command(flatten)]
     filters: Filters,
@@ -82,6 +94,7 @@ fn row(entry: &Entry) -> [String; 7] {
 }
 
 #[derive(clap::Args)]
+#[command(after_help = EXAMPLES)]
 pub(in crate::cli) struct Arguments {
     /// The event's id
     event: String,
