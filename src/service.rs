@@ -184,9 +184,7 @@ fn api(
 /// Connects to the broker, however long it takes; says once what is wrong, and again when that
 /// changes.
 async fn connect(broker: Broker, store: Arc<dyn Store>) {
-    let topology = broker.topology();
-    let names: Vec<_> = topology.waits().map(|wait| topology.names().wait(wait)).collect();
-    if let Err(error) = store.remember_queues(&names).await {
+    if let Err(error) = store.remember_queues(&broker.topology().wait_queues()).await {
         error!(error = %Chain(&error), "topology.not_remembered");
     }
     let mut pauses = ExponentialBuilder::default()

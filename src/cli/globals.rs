@@ -141,8 +141,7 @@ impl Globals {
 /// Remembers the queues that connecting may create, so that they are found when no schedule needs
 /// them any more.
 pub(super) async fn remember_queues(parts: &Parts) -> Result<(), StoreError> {
-    let topology = parts.broker.topology();
-    let names: Vec<_> = topology.waits().map(|wait| topology.names().wait(wait)).collect();
+    let names = parts.broker.topology().wait_queues();
     parts.store.remember_queues(&names).await.inspect_err(|error| {
         tracing::warn!(error = %Chain(error), "topology.not_remembered");
     })

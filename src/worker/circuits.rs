@@ -164,7 +164,6 @@ impl Circuits {
             let waiting = tokio::time::timeout(MERGE_INTERVAL, self.due.notified());
             stop.run_until_cancelled(waiting).await;
             self.merge(HEALTHY_MERGE_INTERVAL).await;
-            self.forget_idle();
             tokio::time::sleep(MERGE_PAUSE).await;
         }
         self.merge(Duration::ZERO).await;
@@ -223,8 +222,10 @@ impl Circuits {
         self.limits.forget_idle();
     }
 
-    /// Forgets in the store what is closed and was not used for long.
+    /// Forgets what is closed and was not used for long, here and in the store. Looks at every URL,
+    /// so it is not for every merge.
     pub(super) async fn prune(&self) {
+        self.forget_idle();
         let before = UnixMillis::new(clock::now().get().saturating_sub(FORGOTTEN_AFTER_MS));
         match self.store.prune_circuits(before).await {
             Ok(pruned) => events::circuits_pruned(pruned),

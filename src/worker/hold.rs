@@ -42,9 +42,7 @@ pub(super) fn until_asked(
 /// its hands full.
 pub(super) fn turned_away(message: &Message, delivery: &Delivery) -> Onward {
     events::turned_away();
-    let wait = busy_wait(delivery.progress.turned_away);
-    let held = message.owed_to(delivery.subscription, delivery.progress.turned_away());
-    Onward(held, Route::Wait(wait))
+    briefly(message, delivery)
 }
 
 /// Waits for seconds, because of something on our side that passes.

@@ -60,7 +60,7 @@ impl Catalogue {
     fn by_topic_of(&self, event: &Event) -> impl Iterator<Item = &Arc<Subscription>> {
         let exact = self.by_topic.get(event.topic.as_str()).into_iter().flatten();
         let patterns = self.by_pattern.iter();
-        exact.chain(patterns.filter(|subscription| subscription.wants_topic_of(event)))
+        exact.chain(patterns.filter(|subscription| subscription.terms.wants_topic(&event.topic)))
     }
 }
 

@@ -209,6 +209,12 @@ impl Topology {
         self.waits.iter().copied()
     }
 
+    /// The names of its wait queues, shortest wait first.
+    #[must_use]
+    pub fn wait_queues(&self) -> Vec<String> {
+        self.waits().map(|wait| self.names.wait(wait)).collect()
+    }
+
     /// Its queues, targets before what leads to them.
     #[must_use]
     pub fn queues(&self) -> Vec<QueueSpec> {

@@ -9,7 +9,6 @@ use std::{collections::BTreeMap, fmt, num::NonZeroU32};
 use serde::{Deserialize, Serialize};
 
 use super::{
-    event::Event,
     filter::{Connector, FilterSet},
     id::SubscriptionId,
     signature::SigningSecret,
@@ -84,14 +83,6 @@ impl Terms {
             if filters.len() < 2 { Connector::default() } else { self.filters.connector() };
         let filters = serde_json::Value::from(filters);
         format!("{}\n{}\n{connector}\n{filters}", self.url.as_str(), topics.join(","))
-    }
-}
-
-impl Subscription {
-    /// Whether this subscription wants `event`, the filters aside.
-    #[must_use]
-    pub fn wants_topic_of(&self, event: &Event) -> bool {
-        self.terms.wants_topic(&event.topic)
     }
 }
 
