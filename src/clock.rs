@@ -15,13 +15,13 @@ pub fn new_id() -> uuid::Uuid {
     uuid::Uuid::now_v7()
 }
 
-/// 32 random bytes, for secrets.
+/// Random bytes, for secrets: 32 make a key.
 ///
 /// # Errors
 ///
 /// The operating system has no randomness to give.
-pub fn random_key() -> Result<[u8; 32], getrandom::Error> {
-    let mut key = [0; 32];
-    getrandom::fill(&mut key)?;
-    Ok(key)
+pub fn random<const BYTES: usize>() -> Result<[u8; BYTES], getrandom::Error> {
+    let mut bytes = [0; BYTES];
+    getrandom::fill(&mut bytes)?;
+    Ok(bytes)
 }

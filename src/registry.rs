@@ -3,7 +3,7 @@
 //! Every change is in the store before anybody is told of it. Workers are told over the broker and
 //! follow within a second; when the broker cannot be reached they find out by themselves.
 
-use std::{collections::BTreeMap, num::NonZeroU32, sync::Arc};
+use std::{collections::BTreeMap, num::NonZeroU32, sync::Arc, time::Duration};
 
 use serde::Serialize;
 use serde_json::{Map, Value};
@@ -16,7 +16,8 @@ use crate::{
         filter::Connector,
         id::SubscriptionId,
         signature::SigningSecret,
-        subscription::{AuthToken, Draft, FieldError, Subscription, Terms},
+        subscription::{AuthToken, Draft, FieldError, SECRETS_MAX, Subscription, Terms},
+        time::UnixMillis,
     },
     store::{Listing, Page, Store, StoreError},
     telemetry::events,
@@ -83,8 +84,8 @@ pub struct View {
     pub filter_connector: Connector,
     /// At most the last four characters.
     pub auth_token: Option<String>,
-    /// One mask for each signing secret.
-    pub secrets: Vec<&'static str>,
+    /// Newest first.
+    pub secrets: Vec<SecretView>,
     /// Names with masked values.
     pub headers: BTreeMap<String, &'static str>,
     /// The name of its schedule.
@@ -99,6 +100,16 @@ pub struct View {
     pub updated: String,
 }
 
+/// A signing secret as it is shown.
+#[derive(Clone, Debug, Serialize)]
+pub struct SecretView {
+    /// A mask.
+    pub secret: &'static str,
+    /// RFC 3339; from then on it no longer signs.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub expires: Option<String>,
+}
+
 const MASK: &str = "****";
 
 impl From<&Subscription> for View {
@@ -111,7 +122,7 @@ impl From<&Subscription> for View {
             filters: terms.filters.to_json(),
             filter_connector: terms.filters.connector(),
             auth_token: terms.auth_token.as_ref().map(AuthToken::masked),
-            secrets: terms.secrets.iter().map(|_| MASK).collect(),
+            secrets: terms.secrets.iter().map(SecretView::from).collect(),
             headers: terms.headers.keys().map(|name| (name.clone(), MASK)).collect(),
             schedule: terms.schedule.clone(),
             rate_limit: terms.rate_limit.map(NonZeroU32::get),
@@ -122,7 +133,20 @@ impl From<&Subscription> for View {
     }
 }
 
-/// A subscription that was just made.
+impl From<&SigningSecret> for SecretView {
+    fn from(secret: &SigningSecret) -> Self {
+        Self { secret: MASK, expires: secret.expires().map(|expires| expires.to_string()) }
+    }
+}
+
+/// How long an old secret signs beside the new one when nobody says: Standard Webhooks leaves it
+/// open, a day lets a receiver be deployed.
+pub const OVERLAP_DEFAULT: Duration = Duration::from_hours(24);
+
+/// The longest time that an old secret may go on to sign.
+pub const OVERLAP_MAX: Duration = Duration::from_hours(24 * 30);
+
+/// A subscription that was just made, or has a new secret.
 #[derive(Debug)]
 pub struct Made {
     /// The subscription.
@@ -173,7 +197,37 @@ impl Registry {
     ) -> Result<Subscription, RegistryError> {
         let mut subscription = self.get(id).await?;
         let draft = changed(&subscription.terms, changes).map_err(RegistryError::Field)?;
-        subscription.terms = self.build(&draft)?;
+        let mut terms = self.build(&draft)?;
+        keep_expiries(&subscription.terms.secrets, &mut terms.secrets);
+        subscription.terms = terms;
+        self.replace(subscription).await
+    }
+
+    /// Makes a new signing secret. The present ones go on to sign for `overlap`, so that the
+    /// receiver can be given the new one meanwhile.
+    ///
+    /// # Errors
+    ///
+    /// [`RegistryError`]; nothing is changed by it.
+    pub async fn rotate_secret(
+        &self,
+        id: SubscriptionId,
+        overlap: Duration,
+    ) -> Result<Made, RegistryError> {
+        if overlap > OVERLAP_MAX {
+            let message = format!("at most {} days", OVERLAP_MAX.as_secs() / 86_400);
+            return Err(RegistryError::Field(FieldError::new("overlap", message)));
+        }
+        let mut subscription = self.get(id).await?;
+        let now = clock::now();
+        let secret = new_secret()?;
+        subscription.terms.secrets =
+            rotated(subscription.terms.secrets, &secret, now.plus(overlap), now);
+        let subscription = self.replace(subscription).await?;
+        Ok(Made { subscription, secret: Some(secret) })
+    }
+
+    async fn replace(&self, mut subscription: Subscription) -> Result<Subscription, RegistryError> {
         subscription.updated = clock::now();
         self.store.update_subscription(&subscription).await?;
         self.tell().await;
@@ -223,14 +277,34 @@ impl Registry {
 }
 
 /// A signing secret that nobody has.
-///
-/// # Errors
-///
-/// [`RegistryError::Randomness`].
-pub fn new_secret() -> Result<SigningSecret, RegistryError> {
-    let key = clock::random_key().map_err(RegistryError::Randomness)?;
+fn new_secret() -> Result<SigningSecret, RegistryError> {
+    let key = clock::random::<32>().map_err(RegistryError::Randomness)?;
     SigningSecret::from_bytes(key.to_vec())
         .map_err(|error| RegistryError::Field(FieldError::new("secrets", error)))
+}
+
+/// The new secret, then those that still sign, which do so until `end` at most.
+fn rotated(
+    present: Vec<SigningSecret>,
+    newest: &SigningSecret,
+    end: UnixMillis,
+    now: UnixMillis,
+) -> Vec<SigningSecret> {
+    let limited = present.into_iter().map(|secret| {
+        let expires = secret.expires().map_or(end, |expires| expires.min(end));
+        secret.with_expiry(Some(expires))
+    });
+    let still = limited.filter(|secret| secret.signs_at(now));
+    std::iter::once(newest.clone()).chain(still).take(SECRETS_MAX).collect()
+}
+
+/// A secret that stays keeps its end: a draft does not show it.
+fn keep_expiries(present: &[SigningSecret], secrets: &mut [SigningSecret]) {
+    for secret in secrets {
+        if let Some(same) = present.iter().find(|present| present.is_same(secret)) {
+            *secret = same.clone();
+        }
+    }
 }
 
 /// The draft of `terms` with `changes`; only shape and field names are checked here.

@@ -12,6 +12,7 @@ use crate::{
     api::{self, Api, ApiParts},
     broker::{Broker, topology::Topology},
     config::{Schedules, Settings, SettingsError},
+    domain::api_token::ApiToken,
     endpoint::{EndpointSetupError, Endpoints},
     parking::Parking,
     registry::Registry,
@@ -42,6 +43,15 @@ pub enum ServiceError {
     /// The HTTP client cannot be set up.
     #[error("endpoints cannot be called")]
     Endpoints(#[source] EndpointSetupError),
+    /// Anybody could ask the API.
+    #[error(
+        "`api.listen`: {address} can be reached from outside, and there is no API token; make one \
+         with `homing tokens add NAME`, set `api.tokens`, or listen on 127.0.0.1"
+    )]
+    NoToken {
+        /// `api.listen`
+        address: std::net::SocketAddr,
+    },
     /// The address of the API is taken or not ours.
     #[error("cannot listen on {address}; set `api.listen` to another address")]
     Listen {
@@ -115,8 +125,9 @@ pub async fn run(
     let api_tasks = TaskTracker::new();
     if roles.contains(&Role::Api) {
         let subscriptions = pool.as_ref().map(Pool::subscriptions);
-        let listener = listen(&parts).await?;
-        let api = api(&parts, subscriptions, metrics);
+        let stored_tokens = parts.store.tokens().await.map_err(ServiceError::Store)?;
+        let listener = listen(&parts, &stored_tokens).await?;
+        let api = api(&parts, stored_tokens, subscriptions, metrics);
         api_tasks.spawn(api::serve(listener, api, api_stop.clone()));
     }
     api_tasks.close();
@@ -154,8 +165,12 @@ fn pool(parts: &Parts) -> Result<Pool, ServiceError> {
     Ok(Pool::new(pool, Arc::new(Webhooks(endpoints))))
 }
 
-async fn listen(parts: &Parts) -> Result<TcpListener, ServiceError> {
+async fn listen(parts: &Parts, stored_tokens: &[ApiToken]) -> Result<TcpListener, ServiceError> {
     let address = parts.settings.api.listen;
+    let has_tokens = !stored_tokens.is_empty() || !parts.settings.api.tokens.is_empty();
+    if !has_tokens && !address.ip().is_loopback() {
+        return Err(ServiceError::NoToken { address });
+    }
     let listener = TcpListener::bind(address)
         .await
         .map_err(|source| ServiceError::Listen { address, source })?;
@@ -165,6 +180,7 @@ async fn listen(parts: &Parts) -> Result<TcpListener, ServiceError> {
 
 fn api(
     parts: &Parts,
+    stored_tokens: Vec<ApiToken>,
     subscriptions: Option<Arc<Subscriptions>>,
     metrics: Option<PrometheusHandle>,
 ) -> Api {
@@ -177,6 +193,8 @@ fn api(
         subscriptions,
         metrics,
         tokens: parts.settings.api.tokens.clone(),
+        stored_tokens,
+        on_loopback: parts.settings.api.listen.ip().is_loopback(),
         event_bytes_max: parts.settings.worker.event_bytes_max,
     })
 }

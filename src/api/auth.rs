@@ -1,42 +1,115 @@
-//! Who may ask: whoever shows a token, or, without tokens, whoever sits at this machine.
+//! Who may ask: whoever shows a token whose scope allows it, or, while there is no token at all,
+//! whoever sits at this machine.
 //!
 //! Without tokens the API listens on loopback only, where the browser of a person on this machine
 //! can still be made to ask on behalf of a web page. A name that an attacker rebinds to 127.0.0.1
 //! is told by the `Host` header, a form sent by a foreign page by its `Origin`.
 
-use std::net::IpAddr;
+use std::{net::IpAddr, sync::Arc, time::Duration};
 
 use axum::{
     extract::{Request, State},
     http::{
+        Method,
         header::{AUTHORIZATION, HOST, ORIGIN},
         uri::Authority,
     },
     middleware::Next,
     response::Response,
 };
-use sha2::{Digest, Sha256};
-use subtle::{Choice, ConstantTimeEq};
+use subtle::ConstantTimeEq;
+use tokio::{
+    sync::Mutex,
+    time::{Instant, timeout},
+};
 
 use super::{
     Api,
     problem::{Kind, Problem},
 };
+use crate::{
+    domain::api_token::{ApiToken, Scope, TokenDigest, TokenName},
+    store::Store,
+};
 
-/// The configured tokens, as digests: all of the same length, so that comparing tells nothing.
-pub(super) struct Tokens(Vec<[u8; 32]>);
+/// How long a token that was removed is still accepted, and one that was added is not yet.
+const KNOWN_FOR: Duration = Duration::from_secs(1);
+/// For the store to answer; until it does, those that were known are.
+const STORE_DEADLINE: Duration = Duration::from_secs(1);
+
+/// The tokens of the settings and of the store.
+pub(super) struct Tokens {
+    /// `api.tokens`, all of which may write.
+    configured: Vec<TokenDigest>,
+    stored: Mutex<Stored>,
+    store: Arc<dyn Store>,
+    /// Whether only this machine can reach the API.
+    on_loopback: bool,
+}
+
+struct Stored {
+    tokens: Vec<ApiToken>,
+    read: Instant,
+}
+
+/// Who asks.
+#[derive(Debug, PartialEq, Eq)]
+enum Bearer {
+    /// There are no tokens.
+    Anyone,
+    /// Shows a token that allows this; its name, if it is one of the store's.
+    Known(Scope, Option<TokenName>),
+    Unknown,
+}
 
 impl Tokens {
-    pub(super) fn new(tokens: &[String]) -> Self {
-        Self(tokens.iter().map(|token| Sha256::digest(token).into()).collect())
+    /// `stored` are those in `store` just now.
+    pub(super) fn new(
+        configured: &[String],
+        stored: Vec<ApiToken>,
+        store: Arc<dyn Store>,
+        on_loopback: bool,
+    ) -> Self {
+        let configured = configured.iter().map(|token| TokenDigest::of(token.as_bytes())).collect();
+        let stored = Mutex::new(Stored { tokens: stored, read: Instant::now() });
+        Self { configured, stored, store, on_loopback }
     }
 
-    /// Compares with all of them, whichever fits first.
-    fn accept(&self, shown: &[u8]) -> bool {
-        let digest: [u8; 32] = Sha256::digest(shown).into();
-        let fits = |any: Choice, token: &[u8; 32]| any | token.ct_eq(&digest);
-        self.0.iter().fold(Choice::from(0), fits).into()
+    async fn bearer(&self, shown: Option<&[u8]>) -> Bearer {
+        let mut stored = self.stored.lock().await;
+        if stored.read.elapsed() > KNOWN_FOR {
+            // A store that is away is told of by those whose work stops without it.
+            if let Ok(Ok(tokens)) = timeout(STORE_DEADLINE, self.store.tokens()).await {
+                stored.tokens = tokens;
+            }
+            stored.read = Instant::now();
+        }
+        match shown {
+            Some(shown) => recognise(&self.configured, &stored.tokens, shown),
+            None if self.configured.is_empty() && stored.tokens.is_empty() && self.on_loopback => {
+                Bearer::Anyone
+            }
+            None => Bearer::Unknown,
+        }
     }
+}
+
+/// Compares digests, all of them whichever fits first: how long it takes tells nothing.
+fn recognise(configured: &[TokenDigest], stored: &[ApiToken], shown: &[u8]) -> Bearer {
+    let digest = TokenDigest::of(shown);
+    let fits = |token: &TokenDigest| bool::from(token.as_bytes().ct_eq(digest.as_bytes()));
+    let mut bearer = Bearer::Unknown;
+    for token in stored {
+        if fits(&token.digest) {
+            bearer = Bearer::Known(token.scope, Some(token.name.clone()));
+        }
+    }
+    for token in configured {
+        if fits(token) {
+            bearer = Bearer::Known(Scope::Write, None);
+        }
+    }
+    bearer
 }
 
 /// Lets a request pass that may ask.
@@ -45,13 +118,26 @@ pub(super) async fn guard(
     request: Request,
     next: Next,
 ) -> Result<Response, Problem> {
-    if api.tokens.0.is_empty() {
-        check_is_local(&request)?;
-    } else if !token(&request).is_some_and(|shown| api.tokens.accept(shown)) {
-        let detail = "show one of `api.tokens` as `Authorization: Bearer <token>`";
-        return Err(Problem::new(Kind::Unauthorized, detail));
+    match api.tokens.bearer(token(&request)).await {
+        Bearer::Anyone => check_is_local(&request)?,
+        Bearer::Known(scope, name) => check_scope(request.method(), scope, name.as_ref())?,
+        Bearer::Unknown => {
+            let detail = "show an API token as `Authorization: Bearer <token>`; `homing tokens add` \
+                          makes one";
+            return Err(Problem::new(Kind::Unauthorized, detail));
+        }
     }
     Ok(next.run(request).await)
+}
+
+fn check_scope(method: &Method, scope: Scope, name: Option<&TokenName>) -> Result<(), Problem> {
+    let needed = if method.is_safe() { Scope::Read } else { Scope::Write };
+    if scope.covers(needed) {
+        return Ok(());
+    }
+    let name = name.map(|name| format!(" `{name}`")).unwrap_or_default();
+    let detail = format!("the token{name} has scope `{scope}`; this needs scope `{needed}`");
+    Err(Problem::new(Kind::Forbidden, detail))
 }
 
 fn token(request: &Request) -> Option<&[u8]> {
@@ -62,7 +148,9 @@ fn token(request: &Request) -> Option<&[u8]> {
 
 fn check_is_local(request: &Request) -> Result<(), Problem> {
     let refused = |what: String| {
-        let detail = format!("{what}; configure `api.tokens` to be asked from elsewhere");
+        let detail = format!(
+            "{what}; with an API token (`homing tokens add`) homing can be asked from elsewhere"
+        );
         Err(Problem::new(Kind::Forbidden, detail))
     };
     let named = request.headers().get_all(HOST).iter().filter_map(|host| host.to_str().ok());
@@ -96,6 +184,7 @@ mod tests {
     use axum::body::Body;
 
     use super::*;
+    use crate::domain::time::UnixMillis;
 
     fn asked(headers: &[(&str, &str)]) -> Request {
         let mut request = Request::get("/v1/queues");
@@ -106,13 +195,33 @@ mod tests {
     }
 
     #[test]
-    fn any_configured_token_is_accepted_and_no_other() {
-        let tokens = Tokens::new(&["first-token-0123".to_owned(), "other-token-0123".to_owned()]);
-        assert!(tokens.accept(b"first-token-0123"));
-        assert!(tokens.accept(b"other-token-0123"));
-        assert!(!tokens.accept(b"first-token-012"));
-        assert!(!tokens.accept(b""));
-        assert!(!Tokens::new(&[]).accept(b""));
+    fn any_token_is_recognised_and_no_other() {
+        let digest = |text: &str| TokenDigest::of(text.as_bytes());
+        let configured = [digest("first-token-0123"), digest("other-token-0123")];
+        let reader = ApiToken {
+            name: "grafana".parse().unwrap(),
+            digest: digest("homing_x"),
+            scope: Scope::Read,
+            created: UnixMillis::new(0),
+        };
+        let stored = [reader.clone()];
+        let who = |shown: &[u8]| recognise(&configured, &stored, shown);
+        assert_eq!(who(b"first-token-0123"), Bearer::Known(Scope::Write, None));
+        assert_eq!(who(b"other-token-0123"), Bearer::Known(Scope::Write, None));
+        assert_eq!(who(b"homing_x"), Bearer::Known(Scope::Read, Some(reader.name)));
+        for shown in [&b"first-token-012"[..], b"", b"homing_"] {
+            assert_eq!(who(shown), Bearer::Unknown);
+        }
+    }
+
+    #[test]
+    fn who_may_only_read_changes_nothing() {
+        let allowed = |method, scope| check_scope(&method, scope, None).is_ok();
+        assert!(allowed(Method::GET, Scope::Read) && allowed(Method::HEAD, Scope::Read));
+        for method in [Method::POST, Method::PATCH, Method::DELETE, Method::PUT] {
+            assert!(!allowed(method.clone(), Scope::Read), "{method}");
+            assert!(allowed(method, Scope::Write));
+        }
     }
 
     #[test]

@@ -39,8 +39,8 @@ use axum::{
 use metrics_exporter_prometheus::PrometheusHandle;
 
 use crate::{
-    broker::Broker, parking::Parking, registry::Registry, store::Store, switchboard::Switchboard,
-    worker::Subscriptions,
+    broker::Broker, domain::api_token::ApiToken, parking::Parking, registry::Registry,
+    store::Store, switchboard::Switchboard, worker::Subscriptions,
 };
 
 pub use self::connections::serve;
@@ -57,7 +57,7 @@ pub struct ApiParts {
     pub switchboard: Switchboard,
     /// Where events are published to.
     pub broker: Broker,
-    /// Only asked whether it answers.
+    /// Asked whether it answers, and for API tokens.
     pub store: Arc<dyn Store>,
     /// Those of the worker in this process; `None` where there is none.
     pub subscriptions: Option<Arc<Subscriptions>>,
@@ -65,6 +65,10 @@ pub struct ApiParts {
     pub metrics: Option<PrometheusHandle>,
     /// `api.tokens`
     pub tokens: Vec<String>,
+    /// Those in the store just now.
+    pub stored_tokens: Vec<ApiToken>,
+    /// Whether only this machine can reach the API.
+    pub on_loopback: bool,
     /// `worker.event_bytes_max`
     pub event_bytes_max: usize,
 }
@@ -78,10 +82,12 @@ pub struct Api {
 }
 
 impl Api {
-    /// An API over `parts`. Without tokens it answers only requests from this machine.
+    /// An API over `parts`. While there is no token it answers only requests from this machine.
     #[must_use]
-    pub fn new(parts: ApiParts) -> Self {
-        let tokens = Arc::new(Tokens::new(&parts.tokens));
+    pub fn new(mut parts: ApiParts) -> Self {
+        let stored = std::mem::take(&mut parts.stored_tokens);
+        let store = Arc::clone(&parts.store);
+        let tokens = Arc::new(Tokens::new(&parts.tokens, stored, store, parts.on_loopback));
         Self { parts: Arc::new(parts), tokens, turns: Turns::default() }
     }
 }
@@ -95,6 +101,7 @@ pub fn router(api: Api) -> Router {
             "/v1/subscriptions/{id}",
             get(subscriptions::show).patch(subscriptions::change).delete(subscriptions::remove),
         )
+        .route("/v1/subscriptions/{id}/rotate-secret", post(subscriptions::rotate_secret))
         .route("/v1/endpoints", get(endpoints::list))
         .route("/v1/events", post(events::publish))
         .route("/v1/queues", get(queues::list))

@@ -5,6 +5,7 @@ use axum::{
     extract::{RawQuery, State},
     http::{HeaderName, StatusCode, header::LOCATION},
 };
+use humantime_serde::re::humantime::parse_duration;
 use serde::Serialize;
 use serde_json::{Map, Value};
 
@@ -15,7 +16,7 @@ use super::{
 };
 use crate::{
     domain::{id::SubscriptionId, subscription::Draft},
-    registry::View,
+    registry::{self, OVERLAP_DEFAULT, View},
     store::{Corrupt, Listing, PAGE_LIMIT_MAX, Page},
 };
 
@@ -31,6 +32,13 @@ pub(super) struct Made {
     secret: Option<String>,
 }
 
+impl From<registry::Made> for Made {
+    fn from(made: registry::Made) -> Self {
+        let secret = made.secret.map(|secret| secret.reveal());
+        Self { view: View::from(&made.subscription), secret }
+    }
+}
+
 type Created = (StatusCode, [(HeaderName, String); 1], Json<Made>);
 
 pub(super) async fn create(
@@ -40,9 +48,7 @@ pub(super) async fn create(
 ) -> Result<Created, Problem> {
     let made = api.parts.registry.make(draft).await?;
     let location = format!("/v1/subscriptions/{}", made.subscription.id);
-    let secret = made.secret.map(|secret| secret.reveal());
-    let made = Made { view: View::from(&made.subscription), secret };
-    Ok((StatusCode::CREATED, [(LOCATION, location)], Json(made)))
+    Ok((StatusCode::CREATED, [(LOCATION, location)], Json(Made::from(made))))
 }
 
 /// One page.
@@ -101,6 +107,16 @@ pub(super) async fn change(
     JsonBody(changes): JsonBody<Map<String, Value>>,
 ) -> Result<Json<View>, Problem> {
     Ok(Json(View::from(&api.parts.registry.change(id, changes).await?)))
+}
+
+pub(super) async fn rotate_secret(
+    State(api): State<Api>,
+    RawQuery(query): RawQuery,
+    IdInPath(id): IdInPath,
+) -> Result<Json<Made>, Problem> {
+    let parameters = Parameters::read(query.as_deref(), &["overlap"])?;
+    let overlap = parameters.get_with("overlap", parse_duration)?.unwrap_or(OVERLAP_DEFAULT);
+    Ok(Json(Made::from(api.parts.registry.rotate_secret(id, overlap).await?)))
 }
 
 pub(super) async fn remove(

@@ -51,6 +51,8 @@ impl Unconnected {
             store,
             subscriptions: None,
             metrics: None,
+            stored_tokens: Vec::new(),
+            on_loopback: true,
             tokens: tokens.iter().map(ToString::to_string).collect(),
             event_bytes_max: 100,
         }));
@@ -292,7 +294,7 @@ async fn without_tokens_other_hosts_are_told_to_configure_some() {
     request.headers_mut().insert(header::HOST, "rebound.example".parse().unwrap());
     let answer = api.ask(request).await;
     assert_eq!(answer.status, 403);
-    assert!(answer.body["detail"].as_str().unwrap().contains("api.tokens"));
+    assert!(answer.body["detail"].as_str().unwrap().contains("homing tokens add"));
 }
 
 #[tokio::test(start_paused = true)]

@@ -101,6 +101,12 @@ pub(super) enum Failure {
     /// What was asked for is not there.
     #[error("{0}")]
     NotFound(String),
+    /// A name that something else has.
+    #[error("{0}")]
+    Taken(String),
+    /// The operating system has no randomness to give.
+    #[error("no secret can be made")]
+    Randomness(#[source] getrandom::Error),
 }
 
 impl Failure {
@@ -110,7 +116,7 @@ impl Failure {
             Self::Usage(_)
             | Self::Settings(_)
             | Self::Field(_)
-            | Self::Service(ServiceError::Settings(_))
+            | Self::Service(ServiceError::Settings(_) | ServiceError::NoToken { .. })
             | Self::Registry(RegistryError::Field(_)) => Exit::Misused,
             Self::Output(error) if error.kind() == io::ErrorKind::BrokenPipe => Exit::Done,
             Self::Service(_)
@@ -125,7 +131,9 @@ impl Failure {
             | Self::Write { .. }
             | Self::Output(_)
             | Self::Signals(_)
-            | Self::NotFound(_) => Exit::Failed,
+            | Self::NotFound(_)
+            | Self::Taken(_)
+            | Self::Randomness(_) => Exit::Failed,
         }
     }
 
@@ -176,7 +184,9 @@ impl Failure {
             | Self::Write { .. }
             | Self::Output(_)
             | Self::Signals(_)
-            | Self::NotFound(_) => None,
+            | Self::NotFound(_)
+            | Self::Taken(_)
+            | Self::Randomness(_) => None,
         }
     }
 }

@@ -16,6 +16,7 @@ mod config;
 mod endpoints;
 mod failure;
 mod globals;
+mod keys;
 mod output;
 mod parked;
 mod progress;
@@ -25,6 +26,7 @@ mod schedule;
 mod status;
 mod subscriptions;
 mod table;
+mod tokens;
 mod topology;
 mod words;
 
@@ -78,6 +80,12 @@ enum Command {
     /// Compare queues and exchanges with what they should be, and make them
     #[command(subcommand)]
     Topology(topology::Command),
+    /// Make and remove the tokens with which the HTTP API is asked
+    #[command(subcommand)]
+    Tokens(tokens::Command),
+    /// Make and replace the keys that encrypt secrets in the store
+    #[command(subcommand)]
+    Keys(keys::Command),
     /// Show broker, store and queues
     Status(status::Arguments),
     /// Print every setting with its default and what it means
@@ -127,6 +135,8 @@ async fn dispatch(cli: Cli, output: &mut Output<'_>) -> Result<Exit, Failure> {
         Command::Parked(command) => parked::run(&globals, command, output).await,
         Command::Schedule(arguments) => schedule::run(&globals, &arguments, output),
         Command::Topology(command) => topology::run(&globals, &command, output).await,
+        Command::Tokens(command) => tokens::run(&globals, command, output).await,
+        Command::Keys(command) => keys::run(&globals, &command, output).await,
         Command::Status(_) => status::run(&globals, output).await,
         Command::Config(_) => config::run(output),
         Command::Completions(arguments) => completions::run(&arguments, output),

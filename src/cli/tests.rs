@@ -38,6 +38,8 @@ fn help_is_an_answer() {
       parked         Look at what was given up, send it again, drop it
       schedule       Print when a failed delivery is tried again
       topology       Compare queues and exchanges with what they should be, and make them
+      tokens         Make and remove the tokens with which the HTTP API is asked
+      keys           Make and replace the keys that encrypt secrets in the store
       status         Show broker, store and queues
       config         Print every setting with its default and what it means
       completions    Print a script that completes commands in a shell

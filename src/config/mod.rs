@@ -168,7 +168,9 @@ mod tests {
         insta::assert_snapshot!(error("[schedule]\ndefault = \"hourly\""), @"`schedule.default`: no schedule `hourly`; one of workfront, workfront-delay, standard-webhooks");
         insta::assert_snapshot!(error("[schedule.custom]\nfast = [\"0s\"]"), @"`schedule.custom`: fast: wait 1 is 0ns; a wait lasts from 1 ms to 4294967.295s");
         insta::assert_snapshot!(error("[store]\nurl = \"mysql://x\""), @"`store.url`: write it as sqlite:homing.db");
-        insta::assert_snapshot!(error("[api]\nlisten = \"0.0.0.0:80\""), @"`api.listen`: 0.0.0.0:80 can be reached from outside; set `api.tokens`, or listen on 127.0.0.1");
+        insta::assert_snapshot!(error("[api]\ntokens = [\"short\"]"), @"`api.tokens`: a token has at least 16 bytes");
+        insta::assert_snapshot!(error("[store]\nencryption_keys = [\"short\"]"), @"`store.encryption_keys`: an encryption key is 32 random bytes in base64 (44 characters); `homing keys generate` makes one");
+        insta::assert_snapshot!(error(&format!("[store]\nencryption_keys = [\"{}=\"]\nencryption_key_file = \"k\"", "A".repeat(43))), @"`store.encryption_key_file`: set either `store.encryption_keys` or this, not both");
     }
 
     #[test]

@@ -8,9 +8,8 @@ use super::Settings;
 pub(super) fn lines(settings: &Settings) -> String {
     let mut masked = settings.clone();
     masked.broker.url = masked_urls(&masked.broker.url);
-    for token in &mut masked.api.tokens {
-        "****".clone_into(token);
-    }
+    let secrets = masked.api.tokens.iter_mut().chain(&mut masked.store.encryption_keys);
+    secrets.for_each(|secret| "****".clone_into(secret));
     let mut lines = String::new();
     // Settings are plain data; a failure here would be one of serde.
     let value = serde_json::to_value(masked).unwrap_or_default();

@@ -9,11 +9,13 @@
 //!   it, by the [`schedule`];
 //! - outcomes add up to a [`tally`], and the [`circuit`] of a URL spares an endpoint that keeps
 //!   failing;
-//! - a [`signature`] lets the receiver verify who sent it.
+//! - a [`signature`] lets the receiver verify who sent it; an [`encryption_key`] keeps its secret.
 
+pub mod api_token;
 pub mod attempt;
 pub mod circuit;
 pub mod delivery;
+pub mod encryption_key;
 pub mod event;
 pub mod filter;
 pub mod id;

@@ -8,7 +8,6 @@ use std::fmt;
 
 use base64::{Engine, engine::general_purpose::STANDARD};
 use hmac::{Hmac, KeyInit, Mac};
-use serde::{Deserialize, Serialize};
 use sha2::Sha256;
 
 use super::{id::DeliveryId, time::UnixMillis};
@@ -16,10 +15,10 @@ use super::{id::DeliveryId, time::UnixMillis};
 /// A secret shared with a receiver; `whsec_` and the base64 of 24 to 64 bytes.
 ///
 /// Shown by `Debug` as its prefix only.
-#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
+#[derive(Clone, PartialEq, Eq)]
 pub struct SigningSecret {
     key: Vec<u8>,
+    expires: Option<UnixMillis>,
 }
 
 /// Why a text is not a signing secret. Never repeats the text.
@@ -51,13 +50,37 @@ impl SigningSecret {
         if !(24..=64).contains(&key.len()) {
             return Err(SigningSecretError::Length { bytes: key.len() });
         }
-        Ok(Self { key })
+        Ok(Self { key, expires: None })
     }
 
     /// The text form, `whsec_…`. A secret: for the person who made it, once.
     #[must_use]
     pub fn reveal(&self) -> String {
         format!("{}{}", Self::PREFIX, STANDARD.encode(&self.key))
+    }
+
+    /// The same secret, which no longer signs from `expires` on; `None`: it signs for ever.
+    #[must_use]
+    pub fn with_expiry(self, expires: Option<UnixMillis>) -> Self {
+        Self { expires, ..self }
+    }
+
+    /// When it stops to sign.
+    #[must_use]
+    pub fn expires(&self) -> Option<UnixMillis> {
+        self.expires
+    }
+
+    /// Whether it signs at `now`.
+    #[must_use]
+    pub fn signs_at(&self, now: UnixMillis) -> bool {
+        self.expires.is_none_or(|expires| now < expires)
+    }
+
+    /// Whether both are the same secret, whenever they expire.
+    #[must_use]
+    pub fn is_same(&self, other: &Self) -> bool {
+        self.key == other.key
     }
 
     /// `v1,` and the base64 of the HMAC-SHA256 of the signed content.
@@ -84,10 +107,12 @@ pub struct SignedContent<'a> {
     pub body: &'a [u8],
 }
 
-/// The value of `webhook-signature`: one signature for each secret. `None` without secrets.
+/// The value of `webhook-signature`: one signature for each secret that has not expired when the
+/// request is sent. `None` without any.
 #[must_use]
 pub fn signature_header(secrets: &[SigningSecret], content: &SignedContent<'_>) -> Option<String> {
-    let signatures: Vec<_> = secrets.iter().filter_map(|secret| secret.sign(content)).collect();
+    let active = secrets.iter().filter(|secret| secret.signs_at(content.sent));
+    let signatures: Vec<_> = active.filter_map(|secret| secret.sign(content)).collect();
     (!signatures.is_empty()).then(|| signatures.join(" "))
 }
 
@@ -98,12 +123,6 @@ impl TryFrom<String> for SigningSecret {
         let encoded = text.strip_prefix(Self::PREFIX).ok_or(SigningSecretError::Prefix)?;
         let key = STANDARD.decode(encoded).map_err(|_| SigningSecretError::Base64)?;
         Self::from_bytes(key)
-    }
-}
-
-impl From<SigningSecret> for String {
-    fn from(secret: SigningSecret) -> Self {
-        secret.reveal()
     }
 }
 
@@ -148,6 +167,22 @@ mod tests {
         let secret = SigningSecret::from_bytes(vec![1; 24]).unwrap();
         assert_eq!(SigningSecret::try_from(secret.reveal()), Ok(secret.clone()));
         assert_eq!(format!("{secret:?}"), "whsec_****");
+    }
+
+    #[test]
+    fn an_expired_secret_does_not_sign() {
+        let sent = UnixMillis::new(1_000);
+        let secret = |byte, expires: Option<i64>| {
+            let secret = SigningSecret::from_bytes(vec![byte; 24]).unwrap();
+            secret.with_expiry(expires.map(UnixMillis::new))
+        };
+        let content = SignedContent { id: id(), sent, body: b"{}" };
+        let header = |secrets: &[SigningSecret]| signature_header(secrets, &content);
+        let newest = secret(1, None);
+        let alone = header(std::slice::from_ref(&newest));
+        assert_eq!(header(&[newest.clone(), secret(2, Some(1_000))]), alone);
+        assert_ne!(header(&[newest, secret(2, Some(1_001))]), alone);
+        assert_eq!(header(&[secret(2, Some(1_000))]), None);
     }
 
     #[test]

@@ -5,7 +5,10 @@ use std::{io, path::PathBuf, time::Duration};
 use sqlx::migrate::MigrateError;
 
 use super::DEADLINE;
-use crate::domain::id::SubscriptionId;
+use crate::domain::{
+    encryption_key::{EncryptionKeyError, KeyId},
+    id::SubscriptionId,
+};
 use crate::report::Chain;
 
 /// Variants name the step that failed, so that the reader of a log knows how far it got.
@@ -61,6 +64,48 @@ pub enum StoreError {
         /// Ours.
         known: i64,
     },
+    /// A key in the settings is none.
+    #[error("`store.encryption_keys`: {0}")]
+    Key(EncryptionKeyError),
+    /// Secrets would be kept in clear.
+    #[error(
+        "no key to encrypt secrets with; set `store.encryption_keys` or \
+         `store.encryption_key_file` (`homing keys generate` makes a key)"
+    )]
+    NoKey,
+    /// A key that secrets are encrypted with is not given.
+    #[error(
+        "secrets in the store are encrypted with key {missing}, which is not in {given}; \
+         add that key, behind the one that is to encrypt from now on"
+    )]
+    KeyMissing {
+        /// The key asked for.
+        missing: KeyId,
+        /// Where the keys came from, and their ids.
+        given: String,
+    },
+    /// The key file cannot be read or made.
+    #[error("the key file {} cannot be used; see `store.encryption_key_file`", file.display())]
+    KeyFile {
+        /// The file.
+        file: PathBuf,
+        /// What the operating system says.
+        #[source]
+        source: io::Error,
+    },
+    /// A line of the key file is no key.
+    #[error("line {line} of the key file {}: {source}", file.display())]
+    KeyFileLine {
+        /// The file.
+        file: PathBuf,
+        /// Counted from 1.
+        line: usize,
+        /// What a key looks like.
+        source: EncryptionKeyError,
+    },
+    /// The operating system has no randomness to give.
+    #[error("no key can be made")]
+    Randomness(#[source] getrandom::Error),
     /// The schema could not be brought up to date; it is as it was.
     #[error("the store's schema cannot be brought up to date")]
     Migrate(#[source] Box<MigrateError>),

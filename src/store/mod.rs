@@ -17,7 +17,9 @@ use async_trait::async_trait;
 
 use crate::config::StoreSettings;
 use crate::domain::{
+    api_token::ApiToken,
     circuit::{Circuit, CircuitRules, Turn},
+    encryption_key::KeyId,
     id::SubscriptionId,
     outcome::Outcome,
     subscription::Subscription,
@@ -29,8 +31,13 @@ use crate::domain::{
 mod circuit_row;
 mod circuits;
 mod error;
+mod key_source;
+mod keyring;
 mod row;
 mod sqlite;
+mod token_row;
+
+use key_source::GivenKeys;
 
 pub use circuits::{
     CircuitListing, CircuitPage, Intervention, MergedTallies, PRUNED_MAX, ProbeClaim,
@@ -76,7 +83,25 @@ pub struct Snapshot {
     pub corrupt: Vec<Corrupt>,
 }
 
-/// Where subscriptions, circuits and queue names are kept.
+/// The keys that encrypt secrets in a store.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Keys {
+    /// Encrypts what is written from now on.
+    pub primary: KeyId,
+    /// Those that may have encrypted what is there, in the order of their first use.
+    pub used: Vec<KeyId>,
+}
+
+/// What came of encrypting everything anew.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Reencrypted {
+    /// Subscriptions that were not encrypted by the primary key before.
+    pub changed: u64,
+    /// Subscriptions that could not be read; they stay as they are.
+    pub corrupt: Vec<Corrupt>,
+}
+
+/// Where subscriptions, circuits, tokens and queue names are kept.
 ///
 /// # Cancel safety
 ///
@@ -143,6 +168,42 @@ pub trait Store: Send + Sync {
     ///
     /// [`StoreError`]: a step that failed.
     async fn subscriptions_version(&self) -> Result<i64, StoreError>;
+
+    /// The keys that encrypt secrets here.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`]: a step that failed.
+    async fn keys(&self) -> Result<Keys, StoreError>;
+
+    /// Encrypts all secrets with the primary key, in batches, each with a deadline of its own.
+    /// The other keys are forgotten if nothing needs them any more.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`]: a step that failed; what was encrypted anew before stays so.
+    async fn reencrypt(&self) -> Result<Reencrypted, StoreError>;
+
+    /// Adds an API token; says whether its name was free.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`]: a step that failed.
+    async fn insert_token(&self, token: &ApiToken) -> Result<bool, StoreError>;
+
+    /// Removes the API token with this name; says whether it was there.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`]: a step that failed.
+    async fn remove_token(&self, name: &str) -> Result<bool, StoreError>;
+
+    /// All API tokens, ordered by name.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`]: a step that failed.
+    async fn tokens(&self) -> Result<Vec<ApiToken>, StoreError>;
 
     /// Adds each tally to the circuit of its URL, making those that are missing, and applies the
     /// rule: all in one transaction. The caller divides what is more than some thousands.
@@ -294,7 +355,10 @@ pub trait Store: Send + Sync {
 /// Cancel safe: the schema is changed completely or not at all.
 pub async fn open(settings: &StoreSettings) -> Result<Arc<dyn Store>, StoreError> {
     match settings.url.split_once(':') {
-        Some(("sqlite", file)) => Ok(Arc::new(sqlite::SqliteStore::open(file).await?)),
+        Some(("sqlite", file)) => {
+            let keys = GivenKeys::configured(settings)?;
+            Ok(Arc::new(sqlite::SqliteStore::open(file, keys).await?))
+        }
         Some(_) | None => Err(StoreError::Url("write it as sqlite:homing.db")),
     }
 }

@@ -2,16 +2,21 @@
 //!
 //! Reading builds the terms from their parts and not from a draft: what was accepted once is kept,
 //! also when its schedule has gone from the settings or a limit for new subscriptions has sunk.
+//! What is secret is encrypted on its way into the row: see [`Confidential`].
 
 use std::{collections::BTreeMap, fmt::Display, num::NonZeroU32, str::FromStr};
 
 use base64::{Engine, engine::general_purpose::STANDARD};
-use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use sqlx::{ColumnIndex, Decode, FromRow, Row, Type};
 
-use super::error::Corrupt;
+use super::{
+    StoreError,
+    error::Corrupt,
+    keyring::{Keyring, KeyringError, Place},
+};
 use crate::domain::{
     filter::{Connector, FilterSet},
     id::SubscriptionId,
@@ -21,19 +26,17 @@ use crate::domain::{
     topic::TopicPattern,
 };
 
-/// The columns of one subscription but its fingerprint. No `Debug`: it holds secrets.
+/// The columns of one subscription but its fingerprint.
 #[derive(FromRow)]
 pub(super) struct SubscriptionRow {
     pub(super) id: String,
     pub(super) url: String,
-    /// A list in JSON, as are `filters` and `secrets`.
+    /// A list in JSON, as are `filters`.
     pub(super) topics: String,
     pub(super) filters: String,
     pub(super) filter_connector: String,
-    pub(super) auth_token: Option<String>,
-    pub(super) secrets: String,
-    /// An object in JSON.
-    pub(super) headers: String,
+    #[sqlx(flatten)]
+    pub(super) confidential: Confidential,
     pub(super) schedule: Option<String>,
     pub(super) rate_limit: Option<u32>,
     pub(super) description: Option<String>,
@@ -41,36 +44,133 @@ pub(super) struct SubscriptionRow {
     pub(super) updated_ms: i64,
 }
 
+/// The columns that hold secrets, each encrypted as a whole. No `Debug`: they are clear on the way.
+#[derive(FromRow)]
+pub(super) struct Confidential {
+    pub(super) auth_token: Option<String>,
+    /// A list of [`KeptSecret`] in JSON.
+    pub(super) secrets: String,
+    /// An object of texts in JSON.
+    pub(super) headers: String,
+}
+
+/// A signing secret inside of its encrypted column.
+#[derive(Serialize, Deserialize)]
+#[serde(untagged)]
+enum KeptSecret {
+    Lasting(String),
+    Expiring { secret: String, expires_ms: i64 },
+}
+
+impl From<&SigningSecret> for KeptSecret {
+    fn from(secret: &SigningSecret) -> Self {
+        match secret.expires() {
+            None => Self::Lasting(secret.reveal()),
+            Some(expires) => Self::Expiring { secret: secret.reveal(), expires_ms: expires.get() },
+        }
+    }
+}
+
+impl Confidential {
+    fn encrypted(terms: &Terms, id: &str, keyring: &Keyring) -> Result<Self, KeyringError> {
+        let secrets: Vec<_> = terms.secrets.iter().map(KeptSecret::from).collect();
+        let clear = Self {
+            auth_token: terms.auth_token.as_ref().map(|token| token.reveal().to_owned()),
+            secrets: json!(secrets).to_string(),
+            headers: json!(terms.headers).to_string(),
+        };
+        let encrypt = |column, clear: &str| keyring.encrypt(clear, Place { column, row: id });
+        clear.map(encrypt)
+    }
+
+    fn decrypted(&self, id: &str, keyring: &Keyring) -> Result<Self, Flaw> {
+        self.map(|column, kept| {
+            let clear = keyring.decrypt(kept, Place { column, row: id });
+            clear.map_err(|error| Flaw::new(column, error))
+        })
+    }
+
+    /// The same with every column encrypted by the primary key; `None`: it is so already. A column
+    /// that was never encrypted is taken as it is.
+    pub(super) fn renewed(&self, id: &str, keyring: &Keyring) -> Result<Option<Self>, Flaw> {
+        let mut kept = [Some(&self.secrets), Some(&self.headers), self.auth_token.as_ref()];
+        if kept.iter_mut().flatten().all(|kept| keyring.is_current(kept)) {
+            return Ok(None);
+        }
+        let renew = |column, kept: &str| {
+            let place = Place { column, row: id };
+            let clear = match keyring.decrypt(kept, place) {
+                Err(KeyringError::Clear) => Ok(kept.to_owned()),
+                decrypted => decrypted,
+            };
+            clear
+                .and_then(|clear| keyring.encrypt(&clear, place))
+                .map_err(|error| Flaw::new(column, error))
+        };
+        self.map(renew).map(Some)
+    }
+
+    fn map<E>(
+        &self,
+        mut change: impl FnMut(&'static str, &str) -> Result<String, E>,
+    ) -> Result<Self, E> {
+        let token = self.auth_token.as_deref();
+        Ok(Self {
+            auth_token: token.map(|token| change("auth_token", token)).transpose()?,
+            secrets: change("secrets", &self.secrets)?,
+            headers: change("headers", &self.headers)?,
+        })
+    }
+}
+
+/// What became of a write.
+pub(super) enum Written {
+    Done,
+    Missing,
+    Duplicate(SubscriptionId),
+}
+
+impl Written {
+    pub(super) fn into_answer(self, id: SubscriptionId) -> Result<(), StoreError> {
+        match self {
+            Self::Done => Ok(()),
+            Self::Missing => Err(StoreError::NotFound { id }),
+            Self::Duplicate(existing) => Err(StoreError::Duplicate { existing }),
+        }
+    }
+}
+
 /// The SHA-256 of the fingerprint in base64; the fingerprint itself is too long for an index.
 pub(super) fn fingerprint(terms: &Terms) -> String {
     STANDARD.encode(Sha256::digest(terms.fingerprint()))
 }
 
-impl From<&Subscription> for SubscriptionRow {
-    fn from(subscription: &Subscription) -> Self {
+impl SubscriptionRow {
+    pub(super) fn of(subscription: &Subscription, keyring: &Keyring) -> sqlx::Result<Self> {
         let Subscription { id, terms, created, updated } = subscription;
         let topics: Vec<_> = terms.topics.iter().map(TopicPattern::as_str).collect();
-        let secrets: Vec<_> = terms.secrets.iter().map(SigningSecret::reveal).collect();
-        Self {
-            id: id.to_string(),
+        let id = id.to_string();
+        Ok(Self {
+            confidential: Confidential::encrypted(terms, &id, keyring)?,
+            id,
             url: terms.url.as_str().to_owned(),
             topics: json!(topics).to_string(),
             filters: Value::from(terms.filters.to_json()).to_string(),
             filter_connector: terms.filters.connector().to_string(),
-            auth_token: terms.auth_token.as_ref().map(|token| token.reveal().to_owned()),
-            secrets: json!(secrets).to_string(),
-            headers: json!(terms.headers).to_string(),
             schedule: terms.schedule.clone(),
             rate_limit: terms.rate_limit.map(NonZeroU32::get),
             description: terms.description.clone(),
             created_ms: created.get(),
             updated_ms: updated.get(),
-        }
+        })
     }
 }
 
 /// Reads `row`, which is either a subscription or names the one that is corrupt.
-pub(super) fn read<'r, R>(row: &'r R) -> sqlx::Result<Result<Subscription, Corrupt>>
+pub(super) fn read<'r, R>(
+    row: &'r R,
+    keyring: &Keyring,
+) -> sqlx::Result<Result<Subscription, Corrupt>>
 where
     R: Row,
     SubscriptionRow: FromRow<'r, R>,
@@ -79,11 +179,9 @@ where
 {
     let id = parse_id(&row.try_get::<String, _>("id")?)?;
     let columns = SubscriptionRow::from_row(row).map_err(undecodable);
-    Ok(columns.and_then(|columns| columns.build(id)).map_err(|Flaw { field, why }| Corrupt {
-        subscription: id,
-        field,
-        why,
-    }))
+    Ok(columns
+        .and_then(|columns| columns.build(id, keyring))
+        .map_err(|Flaw { field, why }| Corrupt { subscription: id, field, why }))
 }
 
 /// The schema lets nothing but UUIDs in, so that every row can be named.
@@ -112,15 +210,17 @@ pub(super) fn undecodable(error: sqlx::Error) -> Flaw {
 }
 
 impl SubscriptionRow {
-    fn build(self, id: SubscriptionId) -> Result<Subscription, Flaw> {
+    fn build(self, id: SubscriptionId, keyring: &Keyring) -> Result<Subscription, Flaw> {
         let topics = self.read_topics()?;
+        let Confidential { auth_token, secrets, headers } =
+            self.confidential.decrypted(&self.id, keyring)?;
         let terms = Terms {
             url: parsed("url", &self.url)?,
             topics,
             filters: read_filters(&self.filters, &self.filter_connector)?,
-            auth_token: self.auth_token.map(|text| checked("auth_token", text)).transpose()?,
-            secrets: read_secrets(&self.secrets)?,
-            headers: json::<BTreeMap<_, _>>("headers", &self.headers, "an object of strings")?,
+            auth_token: auth_token.map(|text| checked("auth_token", text)).transpose()?,
+            secrets: read_secrets(&secrets)?,
+            headers: json::<BTreeMap<_, _>>("headers", &headers, "an object of strings")?,
             schedule: self.schedule,
             rate_limit: self.rate_limit.and_then(NonZeroU32::new),
             description: self.description,
@@ -150,8 +250,17 @@ fn read_filters(filters: &str, connector: &str) -> Result<FilterSet, Flaw> {
 }
 
 fn read_secrets(secrets: &str) -> Result<Vec<SigningSecret>, Flaw> {
-    let secrets: Vec<String> = json("secrets", secrets, "a list of strings")?;
-    let secret = |(index, text)| checked(&format!("secrets[{index}]"), text);
+    let secrets: Vec<KeptSecret> = json("secrets", secrets, "a list of secrets")?;
+    let secret = |(index, kept)| {
+        let (text, expires) = match kept {
+            KeptSecret::Lasting(text) => (text, None),
+            KeptSecret::Expiring { secret, expires_ms } => {
+                (secret, Some(UnixMillis::new(expires_ms)))
+            }
+        };
+        let secret: SigningSecret = checked(&format!("secrets[{index}]"), text)?;
+        Ok(secret.with_expiry(expires))
+    };
     secrets.into_iter().enumerate().map(secret).collect()
 }
 

@@ -27,5 +27,6 @@ mod parks;
 mod replays;
 mod retries;
 mod samples;
+mod secrets;
 mod store;
 mod topology;

@@ -4,6 +4,7 @@ mod add;
 mod change;
 mod fields;
 mod remove;
+mod rotate;
 mod show;
 mod test;
 
@@ -18,6 +19,7 @@ Examples:
   homing subscriptions add --url https://example.com/hook --topic 'order.*'
   homing subscriptions list
   homing subscriptions change 01931f5a-9c4e-7000-8000-0123456789ab --topic 'order.#'
+  homing subscriptions rotate-secret 01931f5a-9c4e-7000-8000-0123456789ab
   homing subscriptions test 01931f5a-9c4e-7000-8000-0123456789ab
   homing subscriptions remove 01931f5a-9c4e-7000-8000-0123456789ab
 
@@ -32,8 +34,10 @@ pub(super) enum Command {
     List(show::ListArguments),
     /// Show one subscription; secrets are masked
     Show(show::Arguments),
-    /// Change what is named, or make a new signing secret
+    /// Change what is named
     Change(change::Arguments),
+    /// Make a new signing secret; the present one signs too for a while
+    RotateSecret(rotate::Arguments),
     /// Remove subscriptions; what is owed to them is parked when it comes due
     Remove(remove::Arguments),
     /// Send one sample event right now and show what the endpoint does
@@ -51,6 +55,7 @@ pub(super) async fn run(
         Command::List(arguments) => show::list(&parts, &arguments, output).await,
         Command::Show(arguments) => show::run(&parts, &arguments, output).await,
         Command::Change(arguments) => change::run(&parts, arguments, output).await,
+        Command::RotateSecret(arguments) => rotate::run(&parts, &arguments, output).await,
         Command::Remove(arguments) => remove::run(&parts, &arguments, output).await,
         Command::Test(arguments) => test::run(&parts, &arguments, output).await,
     };

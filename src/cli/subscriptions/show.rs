@@ -9,7 +9,7 @@ use crate::{
         table::Rows,
     },
     domain::id::SubscriptionId,
-    registry::View,
+    registry::{SecretView, View},
     service::Parts,
     store::Page,
 };
@@ -107,14 +107,7 @@ pub(super) async fn run(
             view.schedule
                 .unwrap_or_else(|| format!("{} (the default)", parts.schedules.default_name())),
         ),
-        (
-            "signed",
-            match view.secrets.len() {
-                0 => "no".to_owned(),
-                1 => "with one secret".to_owned(),
-                secrets => format!("with {secrets} secrets"),
-            },
-        ),
+        ("signed", signed(&view.secrets)),
         ("auth token", view.auth_token.unwrap_or_else(none)),
         ("headers", view.headers.into_keys().collect::<Vec<_>>().join(", ")),
         ("description", view.description.unwrap_or_default()),
@@ -125,6 +118,15 @@ pub(super) async fn run(
         output.line(format_args!("{name:<13}{value}"))?;
     }
     Ok(Exit::Done)
+}
+
+fn signed(secrets: &[SecretView]) -> String {
+    let until = |secret: &SecretView| match &secret.expires {
+        Some(expires) => format!("one secret until {expires}"),
+        None => "one secret".to_owned(),
+    };
+    let texts: Vec<_> = secrets.iter().map(until).collect();
+    if texts.is_empty() { "no".to_owned() } else { format!("with {}", texts.join(" and ")) }
 }
 
 fn filters(filters: &[serde_json::Value], connector: &str) -> String {

@@ -81,7 +81,8 @@ const RESERVED_HEADERS: [&str; 13] = [
 const RESERVED_PREFIXES: [&str; 2] = ["webhook-", "x-homing-"];
 
 const TOPICS_MAX: usize = 100;
-const SECRETS_MAX: usize = 10;
+/// Signing secrets of one subscription.
+pub const SECRETS_MAX: usize = 10;
 const HEADERS_MAX: usize = 20;
 const HEADER_BYTES_MAX: usize = 1_024;
 const RATE_LIMIT_MAX: u32 = 1_000_000;

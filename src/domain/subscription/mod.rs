@@ -19,7 +19,7 @@ use super::{
 
 mod draft;
 
-pub use draft::{Draft, FieldError};
+pub use draft::{Draft, FieldError, SECRETS_MAX};
 
 /// A standing wish for events, with an identity.
 #[derive(Clone, Debug, PartialEq)]

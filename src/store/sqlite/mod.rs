@@ -6,29 +6,37 @@
 
 use async_trait::async_trait;
 use futures_util::TryFutureExt;
-use sqlx::{Sqlite, SqlitePool, Transaction, query::Query, sqlite::SqliteArguments};
+use sqlx::{
+    Sqlite, SqlitePool, Transaction,
+    query::Query,
+    sqlite::{SqliteArguments, SqliteRow},
+};
 
 use super::{
-    CircuitListing, CircuitPage, Corrupt, Intervention, Listing, MergedTallies, PAGE_LIMIT_MAX,
-    Page, ProbeClaim, Snapshot, Store, StoreError, UnsettledCircuits,
+    CircuitListing, CircuitPage, Corrupt, Intervention, Keys, Listing, MergedTallies,
+    PAGE_LIMIT_MAX, Page, ProbeClaim, Reencrypted, Snapshot, Store, StoreError, UnsettledCircuits,
     error::within,
-    row::{self, SubscriptionRow, parse_id},
+    keyring::Keyring,
+    row::{self, SubscriptionRow, Written, parse_id},
 };
 use crate::clock;
 use crate::domain::{
+    api_token::ApiToken,
     circuit::{Circuit, CircuitRules, Turn},
     id::SubscriptionId,
     outcome::Outcome,
-    subscription::Subscription,
+    subscription::{Subscription, Terms},
     tally::Tally,
     time::UnixMillis,
     url::EndpointUrl,
 };
 
 mod circuits;
+mod encryption;
 mod open;
 #[cfg(test)]
 mod tests;
+mod tokens;
 
 const BEGIN_WRITE: &str = "BEGIN IMMEDIATE";
 const BUSY: i32 = 5;
@@ -55,25 +63,9 @@ const VERSION: &str = "SELECT version FROM versions WHERE name = 'subscriptions'
 
 /// A SQLite file that is known to be ours and up to date.
 pub(super) struct SqliteStore {
+    keyring: Keyring,
     writer: SqlitePool,
     readers: SqlitePool,
-}
-
-/// What became of a write.
-enum Written {
-    Done,
-    Missing,
-    Duplicate(SubscriptionId),
-}
-
-impl Written {
-    fn into_answer(self, id: SubscriptionId) -> Result<(), StoreError> {
-        match self {
-            Self::Done => Ok(()),
-            Self::Missing => Err(StoreError::NotFound { id }),
-            Self::Duplicate(existing) => Err(StoreError::Duplicate { existing }),
-        }
-    }
 }
 
 impl SqliteStore {
@@ -82,8 +74,10 @@ impl SqliteStore {
     }
 
     async fn insert(&self, subscription: &Subscription) -> sqlx::Result<Written> {
+        let row = SubscriptionRow::of(subscription, &self.keyring)?;
         let mut transaction = self.write().await?;
-        let insert = bind(INSERT, subscription).bind(subscription.created.get());
+        self.note_key(&mut transaction).await?;
+        let insert = bind(INSERT, row, &subscription.terms).bind(subscription.created.get());
         let inserted = insert.execute(&mut *transaction).await?;
         if inserted.rows_affected() > 0 {
             transaction.commit().await?;
@@ -95,6 +89,7 @@ impl SqliteStore {
     }
 
     async fn update(&self, subscription: &Subscription) -> sqlx::Result<Written> {
+        let row = SubscriptionRow::of(subscription, &self.keyring)?;
         let mut transaction = self.write().await?;
         let exists = sqlx::query_scalar(EXISTS).bind(subscription.id.to_string());
         if !exists.fetch_one(&mut *transaction).await? {
@@ -107,11 +102,43 @@ impl SqliteStore {
                 Ok(Written::Duplicate(other))
             }
             Some(_) | None => {
-                bind(UPDATE, subscription).execute(&mut *transaction).await?;
+                self.note_key(&mut transaction).await?;
+                bind(UPDATE, row, &subscription.terms).execute(&mut *transaction).await?;
                 transaction.commit().await?;
                 Ok(Written::Done)
             }
         }
+    }
+
+    /// Adds what comes behind `after` to the lists; returns the last id if there is more behind it.
+    async fn read_batch(
+        &self,
+        connection: &mut sqlx::SqliteConnection,
+        after: &str,
+        limit: u32,
+        (subscriptions, corrupt): (&mut Vec<Subscription>, &mut Vec<Corrupt>),
+    ) -> sqlx::Result<Option<SubscriptionId>> {
+        let one_more = limit.saturating_add(1);
+        let mut rows =
+            sqlx::query(BEHIND).bind(after.to_owned()).bind(one_more).fetch_all(connection).await?;
+        let more = rows.len() > usize::try_from(limit).unwrap_or(usize::MAX);
+        if more {
+            rows.pop();
+        }
+        let mut last = None;
+        for row in &rows {
+            match row::read(row, &self.keyring)? {
+                Ok(subscription) => {
+                    last = Some(subscription.id);
+                    subscriptions.push(subscription);
+                }
+                Err(flawed) => {
+                    last = Some(flawed.subscription);
+                    corrupt.push(flawed);
+                }
+            }
+        }
+        Ok(last.filter(|_| more))
     }
 
     async fn remember(&self, names: &[String]) -> sqlx::Result<()> {
@@ -155,7 +182,8 @@ impl Store for SqliteStore {
 
     async fn subscription(&self, id: SubscriptionId) -> Result<Option<Subscription>, StoreError> {
         let row = sqlx::query(BY_ID).bind(id.to_string()).fetch_optional(&self.readers);
-        let read = row.and_then(async |row| row.as_ref().map(row::read).transpose());
+        let read = |row: &SqliteRow| row::read(row, &self.keyring);
+        let read = row.and_then(async |row| row.as_ref().map(read).transpose());
         let read = ask("reading a subscription", read).await?;
         read.transpose().map_err(StoreError::Corrupt)
     }
@@ -167,7 +195,7 @@ impl Store for SqliteStore {
         let batch = async {
             let mut connection = self.readers.acquire().await?;
             let into = (&mut listing.subscriptions, &mut listing.corrupt);
-            read_batch(&mut connection, &after, limit, into).await
+            self.read_batch(&mut connection, &after, limit, into).await
         };
         let last = ask("listing subscriptions", batch).await?;
         listing.next = last;
@@ -186,7 +214,7 @@ impl Store for SqliteStore {
         let mut after = String::new();
         loop {
             let into = (&mut snapshot.subscriptions, &mut snapshot.corrupt);
-            let batch = read_batch(&mut transaction, &after, PAGE_LIMIT_MAX, into);
+            let batch = self.read_batch(&mut transaction, &after, PAGE_LIMIT_MAX, into);
             match ask("reading all subscriptions", batch).await? {
                 Some(last) => after = last.to_string(),
                 None => break,
@@ -205,6 +233,28 @@ impl Store for SqliteStore {
     async fn subscriptions_version(&self) -> Result<i64, StoreError> {
         let version = sqlx::query_scalar(VERSION).fetch_one(&self.readers);
         ask("reading the version of the subscriptions", version).await
+    }
+
+    async fn keys(&self) -> Result<Keys, StoreError> {
+        let used = encryption::used_keys(&self.readers).await?;
+        Ok(Keys { primary: self.keyring.primary().clone(), used })
+    }
+
+    async fn reencrypt(&self) -> Result<Reencrypted, StoreError> {
+        self.renew_all().await
+    }
+
+    async fn insert_token(&self, token: &ApiToken) -> Result<bool, StoreError> {
+        ask("adding a token", self.add_token(token)).await
+    }
+
+    async fn remove_token(&self, name: &str) -> Result<bool, StoreError> {
+        let delete = self.delete("DELETE FROM api_tokens WHERE name = ?1", name);
+        ask("removing a token", delete).await
+    }
+
+    async fn tokens(&self) -> Result<Vec<ApiToken>, StoreError> {
+        ask("reading the tokens", self.list_tokens()).await
     }
 
     async fn merge_tallies(
@@ -313,19 +363,19 @@ fn primary_code(error: &sqlx::Error) -> Option<i32> {
 
 fn bind(
     statement: &'static str,
-    subscription: &Subscription,
+    row: SubscriptionRow,
+    terms: &Terms,
 ) -> Query<'static, Sqlite, SqliteArguments> {
-    let row = SubscriptionRow::from(subscription);
     sqlx::query(statement)
         .bind(row.id)
-        .bind(row::fingerprint(&subscription.terms))
+        .bind(row::fingerprint(terms))
         .bind(row.url)
         .bind(row.topics)
         .bind(row.filters)
         .bind(row.filter_connector)
-        .bind(row.auth_token)
-        .bind(row.secrets)
-        .bind(row.headers)
+        .bind(row.confidential.auth_token)
+        .bind(row.confidential.secrets)
+        .bind(row.confidential.headers)
         .bind(row.schedule)
         .bind(row.rate_limit)
         .bind(row.description)
@@ -342,34 +392,4 @@ async fn with_fingerprint_of(
         .fetch_optional(&mut **transaction)
         .await?;
     id.as_deref().map(parse_id).transpose()
-}
-
-/// Adds what comes behind `after` to the lists; returns the last id if there is more behind it.
-async fn read_batch(
-    connection: &mut sqlx::SqliteConnection,
-    after: &str,
-    limit: u32,
-    (subscriptions, corrupt): (&mut Vec<Subscription>, &mut Vec<Corrupt>),
-) -> sqlx::Result<Option<SubscriptionId>> {
-    let one_more = limit.saturating_add(1);
-    let mut rows =
-        sqlx::query(BEHIND).bind(after.to_owned()).bind(one_more).fetch_all(connection).await?;
-    let more = rows.len() > usize::try_from(limit).unwrap_or(usize::MAX);
-    if more {
-        rows.pop();
-    }
-    let mut last = None;
-    for row in &rows {
-        match row::read(row)? {
-            Ok(subscription) => {
-                last = Some(subscription.id);
-                subscriptions.push(subscription);
-            }
-            Err(flawed) => {
-                last = Some(flawed.subscription);
-                corrupt.push(flawed);
-            }
-        }
-    }
-    Ok(last.filter(|_| more))
 }

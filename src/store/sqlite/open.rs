@@ -17,8 +17,8 @@ use sqlx::{
     sqlite::{SqliteConnectOptions, SqliteSynchronous},
 };
 
-use super::{BEGIN_WRITE, SqliteStore, ask, primary_code};
-use crate::store::{DEADLINE, StoreError};
+use super::{BEGIN_WRITE, SqliteStore, ask, encryption, primary_code};
+use crate::store::{DEADLINE, StoreError, key_source::GivenKeys};
 
 /// The schema, a file per version.
 static MIGRATIONS: Migrator = sqlx::migrate!("src/store/migrations/sqlite");
@@ -43,7 +43,11 @@ const READONLY: i32 = 8;
 
 impl SqliteStore {
     /// Opens `file`, what follows `sqlite:` in the settings, creating it where it is missing.
-    pub(in crate::store) async fn open(file: &str) -> Result<Self, StoreError> {
+    /// Without `keys` those in the file beside it encrypt.
+    pub(in crate::store) async fn open(
+        file: &str,
+        keys: Option<GivenKeys>,
+    ) -> Result<Self, StoreError> {
         let file = Self::absolute(file)?;
         check_folder(&file).await?;
         create_private(&file).await?;
@@ -59,7 +63,12 @@ impl SqliteStore {
         // One writer: writes of this process queue here, in order, instead of competing for
         // SQLite's lock. Readers never wait for it.
         let readers = options.clone().pragma("query_only", "ON");
-        Ok(Self { writer: pool(1, options), readers: pool(READERS_MAX, readers) })
+        let (writer, readers) = (pool(1, options), pool(READERS_MAX, readers));
+        let used = encryption::used_keys(&readers).await?;
+        let keys = keys.map_or_else(|| GivenKeys::beside(&file, used.is_empty()), Ok)?;
+        let store = Self { keyring: keys.keyring(&used)?, writer, readers };
+        store.adopt_key(&used, &keys).await?;
+        Ok(store)
     }
 
     /// Accepts `homing.db`, `/var/lib/homing.db` and both after `//`.

@@ -25,7 +25,7 @@ impl Place {
 
     /// Why `name` in this folder cannot be opened; the folder is shown as `…`.
     async fn refusal(&self, name: &str) -> String {
-        let error = SqliteStore::open(&self.file(name)).await.err().unwrap();
+        let error = SqliteStore::open(&self.file(name), None).await.err().unwrap();
         error.told().replace(self.0.path().to_str().unwrap(), "…")
     }
 
@@ -90,7 +90,7 @@ async fn a_file_that_is_refused_is_left_as_it_was() {
 #[tokio::test]
 async fn a_setting_that_names_no_file_is_refused() {
     for file in ["", "//", ":memory:", "homing.db?mode=ro"] {
-        let error = SqliteStore::open(file).await.err().unwrap();
+        let error = SqliteStore::open(file, None).await.err().unwrap();
         assert!(matches!(error, StoreError::Url(_)), "{file}: {error}");
     }
 }
@@ -98,13 +98,13 @@ async fn a_setting_that_names_no_file_is_refused() {
 #[tokio::test]
 async fn a_newer_schema_is_refused_with_both_versions() {
     let place = Place::new();
-    SqliteStore::open(&place.file("homing.db")).await.unwrap().close().await;
+    SqliteStore::open(&place.file("homing.db"), None).await.unwrap().close().await;
     let newer = "INSERT INTO _sqlx_migrations \
                  (version, description, success, checksum, execution_time) \
                  VALUES (9000, 'of the future', TRUE, x'00', 0)";
     place.shell("homing.db", newer).await;
 
-    insta::assert_snapshot!(place.refusal("homing.db").await, @"the store has schema version 9000, this homing knows 2 at most; use the newer homing that wrote it");
+    insta::assert_snapshot!(place.refusal("homing.db").await, @"the store has schema version 9000, this homing knows 3 at most; use the newer homing that wrote it");
 }
 
 /// Goal: a worker and a command started at once both come up. Method: twelve handles on a file
@@ -114,7 +114,7 @@ async fn many_may_create_one_store_at_the_same_time() {
     for _round in 0..3 {
         let place = Place::new();
         let file = place.file("homing.db");
-        for opened in join_all((0..12).map(|_| SqliteStore::open(&file))).await {
+        for opened in join_all((0..12).map(|_| SqliteStore::open(&file, None))).await {
             opened.unwrap().check().await.unwrap();
         }
     }
@@ -123,7 +123,7 @@ async fn many_may_create_one_store_at_the_same_time() {
 #[tokio::test]
 async fn every_commit_reaches_the_disk() {
     let place = Place::new();
-    let store = SqliteStore::open(&place.file("homing.db")).await.unwrap();
+    let store = SqliteStore::open(&place.file("homing.db"), None).await.unwrap();
     for pool in [&store.writer, &store.readers] {
         let pragma = async |text: &'static str| sqlx::query(text).fetch_one(pool).await.unwrap();
         assert_eq!(pragma("PRAGMA journal_mode").await.get::<String, _>(0), "wal");
@@ -144,14 +144,14 @@ async fn a_row_that_cannot_be_read_is_named_and_harms_no_other() {
         "UPDATE subscriptions SET filters = '[{}]' WHERE rowid = 2",
         "UPDATE subscriptions SET filters = '{\"a\": ' WHERE rowid = 2",
         "UPDATE subscriptions SET filter_connector = 'XOR' WHERE rowid = 2",
-        "UPDATE subscriptions SET auth_token = '' WHERE rowid = 2",
-        "UPDATE subscriptions SET secrets = '\"whsec_that-nobody-may-see\"' WHERE rowid = 2",
-        "UPDATE subscriptions SET secrets = '[\"that-nobody-may-see\"]' WHERE rowid = 2",
-        "UPDATE subscriptions SET headers = '{\"x\": {\"that-nobody-may-see\": 1}}' WHERE rowid = 2",
+        "UPDATE subscriptions SET auth_token = 'token-that-nobody-may-see' WHERE rowid = 2",
+        "UPDATE subscriptions SET secrets = substr(secrets, 1, 40) WHERE rowid = 2",
+        "UPDATE subscriptions SET headers = secrets WHERE rowid = 2",
+        "UPDATE subscriptions SET headers = 'v1.0123456789abcdef.AAAA' WHERE rowid = 2",
         "UPDATE subscriptions SET description = CAST(x'ff' AS TEXT) WHERE rowid = 2",
     ] {
         let place = Place::new();
-        let store = SqliteStore::open(&place.file("homing.db")).await.unwrap();
+        let store = SqliteStore::open(&place.file("homing.db"), None).await.unwrap();
         let all = ["a", "b", "c"].map(subscription);
         for one in &all {
             store.insert_subscription(one).await.unwrap();
@@ -173,17 +173,17 @@ async fn a_row_that_cannot_be_read_is_named_and_harms_no_other() {
     }
     let reasons = reasons.join("\n");
     assert!(!reasons.contains("nobody-may-see"), "{reasons}");
-    insta::assert_snapshot!(reasons, @r"
+    insta::assert_snapshot!(reasons, @"
     subscription … cannot be read, remove it and add it again: `url`: not a URL (relative URL without a base); write it as https://host/path
     subscription … cannot be read, remove it and add it again: `topics`: is empty
     subscription … cannot be read, remove it and add it again: `topics[1]`: `b*` mixes a wildcard with other characters; a wildcard is a whole word between dots: `*` is exactly one word, `#` is zero or more, as in `TASK.*` or `order.#`
     subscription … cannot be read, remove it and add it again: `filters[0].fieldName`: is missing
     subscription … cannot be read, remove it and add it again: `filters`: is not a list
     subscription … cannot be read, remove it and add it again: `filter_connector`: is neither AND nor OR
-    subscription … cannot be read, remove it and add it again: `auth_token`: an auth token has 1 to 254 characters and no control characters
-    subscription … cannot be read, remove it and add it again: `secrets`: is not a list of strings
-    subscription … cannot be read, remove it and add it again: `secrets[0]`: a signing secret begins with `whsec_`
-    subscription … cannot be read, remove it and add it again: `headers`: is not an object of strings
+    subscription … cannot be read, remove it and add it again: `auth_token`: is not encrypted
+    subscription … cannot be read, remove it and add it again: `secrets`: cannot be decrypted: it was changed, or belongs to another row
+    subscription … cannot be read, remove it and add it again: `headers`: cannot be decrypted: it was changed, or belongs to another row
+    subscription … cannot be read, remove it and add it again: `headers`: is encrypted with key 0123456789abcdef, which is not among `store.encryption_keys`
     subscription … cannot be read, remove it and add it again: `description`: invalid utf-8 sequence of 1 bytes from index 0
     ");
 }
@@ -191,7 +191,7 @@ async fn a_row_that_cannot_be_read_is_named_and_harms_no_other() {
 #[tokio::test]
 async fn nobody_else_can_read_the_files() {
     let place = Place::new();
-    let store = SqliteStore::open(&place.file("homing.db")).await.unwrap();
+    let store = SqliteStore::open(&place.file("homing.db"), None).await.unwrap();
     store.insert_subscription(&subscription("a")).await.unwrap();
     for name in ["homing.db", "homing.db-wal", "homing.db-shm"] {
         let mode = std::fs::metadata(place.file(name)).unwrap().permissions().mode();
@@ -202,7 +202,7 @@ async fn nobody_else_can_read_the_files() {
 #[tokio::test]
 async fn the_schema_lets_only_ids_in() {
     let place = Place::new();
-    let store = SqliteStore::open(&place.file("homing.db")).await.unwrap();
+    let store = SqliteStore::open(&place.file("homing.db"), None).await.unwrap();
     store.insert_subscription(&subscription("a")).await.unwrap();
     for id in
         ["", "01931F5A-9C4E-7000-8000-000000000001", "01931f5a9c4e-7000-8000-0000-00000000001"]
@@ -228,7 +228,7 @@ async fn a_circuit_that_cannot_be_read_is_named_and_harms_no_other() {
          UPDATE circuits SET failures = -1 WHERE url LIKE '%b?%'",
     ] {
         let place = Place::new();
-        let store = SqliteStore::open(&place.file("homing.db")).await.unwrap();
+        let store = SqliteStore::open(&place.file("homing.db"), None).await.unwrap();
         let rules = CircuitRules::default();
         let now = clock::now();
         let failed = Outcome::Refused { status: 503, retry_after: None };
@@ -277,7 +277,7 @@ async fn a_circuit_that_cannot_be_read_is_named_and_harms_no_other() {
 #[tokio::test]
 async fn the_schema_lets_only_circuits_in_that_can_be_named() {
     let place = Place::new();
-    let store = SqliteStore::open(&place.file("homing.db")).await.unwrap();
+    let store = SqliteStore::open(&place.file("homing.db"), None).await.unwrap();
     let url = "https://example.com/a".parse().unwrap();
     store.set_circuit(&url, Intervention::Disable, clock::now()).await.unwrap();
     for spoil in [
@@ -293,4 +293,26 @@ async fn the_schema_lets_only_circuits_in_that_can_be_named() {
     place.shell("homing.db", "UPDATE circuits SET url = 'https://example.com:443/a'").await;
     let unsettled = store.unsettled_circuits().await.unwrap();
     insta::assert_snapshot!(unsettled.corrupt[0], @"the circuit of https://example.com:443/a cannot be read, enable or disable this URL to replace it: `url`: is not normalised");
+}
+
+/// Goal: an upgrade leaves no secret in clear. Method: the file is made what a homing without
+/// encryption left behind.
+#[tokio::test]
+async fn what_was_kept_in_clear_is_encrypted_when_the_file_is_opened() {
+    let place = Place::new();
+    let one = subscription("a");
+    let store = SqliteStore::open(&place.file("homing.db"), None).await.unwrap();
+    store.insert_subscription(&one).await.unwrap();
+    store.close().await;
+    let clear = "UPDATE subscriptions SET auth_token = 'token-that-nobody-may-see', \
+                 secrets = '[\"whsec_AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA\"]', \
+                 headers = '{\"x-key\": \"header-that-nobody-may-see\"}'; \
+                 DELETE FROM encryption_keys";
+    place.shell("homing.db", clear).await;
+
+    let store = SqliteStore::open(&place.file("homing.db"), None).await.unwrap();
+    assert_eq!(store.subscription(one.id).await.unwrap(), Some(one));
+    let kept = "SELECT auth_token || secrets || headers FROM subscriptions";
+    let kept: String = sqlx::query_scalar(kept).fetch_one(&store.readers).await.unwrap();
+    assert!(kept.starts_with("v1.") && !kept.contains("whsec") && !kept.contains("see"), "{kept}");
 }

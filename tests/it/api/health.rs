@@ -1,11 +1,18 @@
 //! Whether homing works, how much is where, and who may ask.
 
-use homing::broker::topology::BUSY_WAITS;
+use std::time::Duration;
+
+use homing::{
+    broker::topology::BUSY_WAITS,
+    clock,
+    domain::api_token::{ApiToken, Scope, TokenDigest},
+};
 use reqwest::Method;
 use serde_json::{Value, json};
+use tokio::time::Instant;
 
 use super::{Answer, start, start_with};
-use crate::support::broker::Raw;
+use crate::support::{PATIENCE, broker::Raw};
 
 #[tokio::test]
 async fn readiness_tells_of_every_part_and_of_what_was_caught() {
@@ -90,6 +97,33 @@ async fn a_token_is_asked_for_where_one_is_configured() {
     }
     ask(Some("Bearer first-0123456789")).await.expect(200);
     ask(Some("bearer other-0123456789")).await.expect(200);
+
+    let token = |name: &str, scope| ApiToken {
+        name: name.parse().expect("a name"),
+        digest: TokenDigest::of(name.as_bytes()),
+        scope,
+        created: clock::now(),
+    };
+    let store = &running.installation.parts.store;
+    let added = store.insert_token(&token("homing_reader", Scope::Read)).await;
+    assert!(added.expect("the store works"));
+    let deadline = Instant::now() + PATIENCE;
+    while ask(Some("Bearer homing_reader")).await.status != 200 {
+        assert!(Instant::now() < deadline, "a new token is not accepted");
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    let publish = running.request(Method::POST, "/v1/events?topic=t");
+    let publish = publish.header("authorization", "Bearer homing_reader").send().await;
+    let refused = Answer::of(publish.expect("an answer")).await.expect(403).body;
+    let expected = "the token `homing_reader` has scope `read`; this needs scope `write`";
+    assert_eq!(refused["detail"], expected);
+
+    assert!(store.remove_token("homing_reader").await.expect("the store works"));
+    let deadline = Instant::now() + PATIENCE;
+    while ask(Some("Bearer homing_reader")).await.status != 401 {
+        assert!(Instant::now() < deadline, "a removed token is accepted");
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
     running.get("/healthz").await.expect(200);
     running.get("/readyz").await.expect(200);
 }
@@ -101,6 +135,6 @@ async fn without_tokens_other_hosts_and_pages_are_refused() {
         let request = running.request(Method::POST, "/v1/events?topic=t").header(name, value);
         let refused = Answer::of(request.send().await.expect("an answer")).await.expect(403);
         let detail = refused.body["detail"].as_str().expect("a detail");
-        assert!(detail.contains("api.tokens"), "{detail}");
+        assert!(detail.contains("homing tokens add"), "{detail}");
     }
 }

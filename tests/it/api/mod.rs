@@ -50,6 +50,8 @@ async fn start_with(settings: &str) -> Running {
         store: std::sync::Arc::clone(&parts.store),
         subscriptions: None,
         metrics: None,
+        stored_tokens: Vec::new(),
+        on_loopback: true,
         tokens: installation.settings.api.tokens.clone(),
         event_bytes_max: installation.settings.worker.event_bytes_max,
     });

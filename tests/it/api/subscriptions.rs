@@ -28,7 +28,7 @@ async fn a_subscription_lives_from_post_to_delete() {
     let shown = running.get(path).await.expect(200).body;
     assert_eq!(shown["url"], "https://example.com/hook");
     assert_eq!(shown["headers"], json!({"x-team": "****"}));
-    assert_eq!(shown["secrets"], json!(["****"]));
+    assert_eq!(shown["secrets"], json!([{"secret": "****"}]));
     assert_eq!(shown["secret"], Value::Null, "a secret is shown once");
 
     let changes = json!({"topics": ["PROJ.#"], "schedule": null});
@@ -52,7 +52,25 @@ async fn secrets_that_were_given_are_not_shown() {
     draft["secrets"] = json!(["whsec_MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIz"]);
     let made = running.post("/v1/subscriptions", &draft).await.expect(201).body;
     assert_eq!(made.get("secret"), None);
-    assert_eq!(made["secrets"], json!(["****"]));
+    assert_eq!(made["secrets"], json!([{"secret": "****"}]));
+}
+
+#[tokio::test]
+async fn a_secret_is_rotated_with_an_overlap() {
+    let running = start().await;
+    let made = running.post("/v1/subscriptions", &draft(1)).await.expect(201).body;
+    let path = format!("/v1/subscriptions/{}/rotate-secret", made["id"].as_str().expect("an id"));
+    let rotated = running.post(&format!("{path}?overlap=2h"), &json!({})).await.expect(200).body;
+    let secret = rotated["secret"].as_str().expect("the new secret, once");
+    assert!(secret.starts_with("whsec_") && rotated["secret"] != made["secret"]);
+    let secrets = rotated["secrets"].as_array().expect("a list");
+    assert_eq!((secrets.len(), &secrets[0]), (2, &json!({"secret": "****"})));
+    assert!(secrets[1]["expires"].is_string(), "{secrets:?}");
+    for overlap in ["31d", "soon"] {
+        let refused = running.post(&format!("{path}?overlap={overlap}"), &json!({})).await;
+        let refused = refused.expect(400).body;
+        assert_eq!(refused["errors"][0]["field"], "overlap", "{refused}");
+    }
 }
 
 #[tokio::test]

@@ -58,16 +58,23 @@ fn what_is_named_is_changed_and_a_secret_is_rotated_without_a_gap() {
     assert_eq!(shown["url"], "https://example.com/hook");
     assert_eq!((&shown["description"], &shown["rate_limit"]), (&"new".into(), &Value::Null));
 
-    let rotated = change(&["--rotate-secret"]).done();
+    let rotate =
+        |flags: &[&str]| home.run(&[&["subscriptions", "rotate-secret", id][..], flags].concat());
+    let rotated = rotate(&[]).done();
     assert!(rotated.lines().nth(1).unwrap().starts_with("secret  whsec_"), "{rotated}");
-    let again = change(&["--rotate-secret", "--json"]).json();
+    let again = rotate(&["--overlap", "7d", "--json"]).json();
     assert_ne!(again["secret"], made["secret"]);
-    assert_eq!(again["subscription"]["secrets"].as_array().unwrap().len(), 2);
-    for flags in [&["--drop-old-secrets"][..], &["--rotate-secret", "--drop-old-secrets"]] {
-        let alone = change(&[flags, &["--json"]].concat()).json();
-        assert_eq!(alone["subscription"]["secrets"].as_array().unwrap().len(), 1);
-        assert_eq!(alone["secret"].is_string(), flags.len() == 2);
-    }
+    let secrets = again["subscription"]["secrets"].as_array().unwrap();
+    let expire: Vec<_> = secrets.iter().map(|secret| secret["expires"].is_string()).collect();
+    assert_eq!(expire, [false, true, true], "the newest signs for ever");
+    let shown = home.run(&["subscriptions", "show", id]).done();
+    assert!(shown.contains("signed       with one secret and one secret until 2"), "{shown}");
+    let changed = change(&["--description", "newer", "--json"]).json();
+    assert_eq!(changed["subscription"]["secrets"], again["subscription"]["secrets"]);
+    let alone = rotate(&["--overlap", "0s", "--json"]).json();
+    assert_eq!(alone["subscription"]["secrets"], serde_json::json!([{"secret": "****"}]));
+    assert_eq!(rotate(&["--overlap", "31d"]).code, 2);
+    assert_eq!(rotate(&["--overlap", "soon"]).code, 2);
 
     assert_eq!(change(&[]).code, 2);
     assert_eq!(change(&["--url", "https:///hook"]).code, 2);

@@ -3,13 +3,14 @@
 use std::{error::Error, sync::Arc};
 
 use homing::{
-    config::StoreSettings,
+    config::{Settings, SettingsError, StoreSettings},
     store::{self, Store, StoreError},
 };
 use tempfile::TempDir;
 
 mod circuits;
 mod content;
+mod encryption;
 mod listing;
 mod processes;
 mod samples;
@@ -26,6 +27,11 @@ macro_rules! conformance {
         content: an_update_to_a_duplicate_is_refused,
         content: what_is_not_there_is_said_not_to_be_there,
         content: queues_are_remembered_once_and_forgotten,
+        encryption: a_store_is_not_opened_without_its_keys,
+        encryption: after_a_rotation_only_the_new_key_is_needed,
+        encryption: who_still_writes_with_an_old_key_is_not_locked_out,
+        encryption: secrets_keep_their_end,
+        encryption: api_tokens_are_added_once_listed_and_removed,
         listing: the_limit_of_a_page_is_bounded,
         listing: pages_are_complete_and_in_order_while_others_write,
         listing: everything_is_read_over_several_batches,
@@ -79,5 +85,10 @@ impl Place {
 fn sqlite() -> Result<Place, Box<dyn Error>> {
     let folder = tempfile::tempdir()?;
     let url = format!("sqlite:{}", folder.path().join("homing.db").display());
-    Ok(Place { settings: StoreSettings { url }, _folder: folder })
+    Ok(Place { settings: settings(&url)?, _folder: folder })
+}
+
+fn settings(url: &str) -> Result<StoreSettings, SettingsError> {
+    let settings = Settings::from_toml(&format!("store.url = \"{url}\""))?;
+    Ok(settings.store)
 }

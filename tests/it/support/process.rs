@@ -83,8 +83,12 @@ impl Site {
 
     /// Starts a worker whose standard output and standard error are these.
     pub(crate) fn start_writing_to(&self, stdout: Stdio, stderr: Stdio) -> Process {
-        let mut command = self.command(&["run", "--role", "worker"]);
-        let child = command.stdout(stdout).stderr(stderr).spawn();
+        self.start_as(&["run", "--role", "worker"], stdout, stderr)
+    }
+
+    /// Starts a process with these arguments.
+    pub(crate) fn start_as(&self, arguments: &[&str], stdout: Stdio, stderr: Stdio) -> Process {
+        let child = self.command(arguments).stdout(stdout).stderr(stderr).spawn();
         Process(child.expect("the program can be run"))
     }
 }

@@ -1,0 +1,112 @@
+//! `homing keys`
+
+use serde_json::json;
+
+use super::{
+    Output,
+    failure::{Exit, Failure},
+    globals::Globals,
+    table::Rows,
+};
+use crate::{clock, domain::encryption_key::EncryptionKey, service::Parts};
+
+const EXAMPLES: &str = "\
+Examples:
+  homing keys generate
+  homing keys list
+  homing keys rotate
+
+To replace the key of a pool that runs: add the new key behind the old one in
+`store.encryption_keys` (or the key file) of every process and restart them; put it in front and
+restart them again; run `homing keys rotate`; remove the old key.";
+
+const GENERATE_EXAMPLES: &str = "\
+Examples:
+  homing keys generate
+  homing keys generate > /etc/homing/key";
+
+const LIST_EXAMPLES: &str = "\
+Examples:
+  homing keys list
+  homing keys list --json";
+
+const ROTATE_EXAMPLES: &str = "\
+Examples:
+  homing keys rotate";
+
+#[derive(clap::Subcommand)]
+#[command(after_help = EXAMPLES)]
+pub(super) enum Command {
+    /// Print a new key
+    #[command(after_help = GENERATE_EXAMPLES)]
+    Generate,
+    /// List the keys that secrets in the store are encrypted with, by id
+    #[command(after_help = LIST_EXAMPLES)]
+    List,
+    /// Encrypt all secrets in the store with the first key
+    #[command(after_help = ROTATE_EXAMPLES)]
+    Rotate,
+}
+
+pub(super) async fn run(
+    globals: &Globals,
+    command: &Command,
+    output: &mut Output<'_>,
+) -> Result<Exit, Failure> {
+    if let Command::Generate = command {
+        return generate(output);
+    }
+    let parts = globals.parts().await?;
+    let ended = match command {
+        Command::Generate => generate(output),
+        Command::List => list(&parts, output).await,
+        Command::Rotate => rotate(&parts, output).await,
+    };
+    parts.close().await;
+    ended
+}
+
+fn generate(output: &mut Output<'_>) -> Result<Exit, Failure> {
+    let key = EncryptionKey::from_bytes(clock::random().map_err(Failure::Randomness)?);
+    if output.json {
+        output.document(&json!({ "id": key.id(), "key": key.reveal() }))?;
+    } else {
+        output.line(format_args!("{}", key.reveal()))?;
+    }
+    Ok(Exit::Done)
+}
+
+async fn list(parts: &Parts, output: &mut Output<'_>) -> Result<Exit, Failure> {
+    let keys = parts.store.keys().await.map_err(Failure::Store)?;
+    if output.json {
+        output.document(&json!({ "primary": keys.primary, "used": keys.used }))?;
+        return Ok(Exit::Done);
+    }
+    let mut rows = Rows::new(output, &["KEY", "USE"]);
+    for id in &keys.used {
+        let primary = *id == keys.primary;
+        let usage = if primary { "encrypts" } else { "decrypts what was encrypted before" };
+        rows.add([id.to_string(), usage.to_owned()]);
+    }
+    rows.write(output, &[])?;
+    if keys.used.len() > 1 {
+        output.aside("`homing keys rotate` encrypts everything with the first key.");
+    }
+    Ok(Exit::Done)
+}
+
+async fn rotate(parts: &Parts, output: &mut Output<'_>) -> Result<Exit, Failure> {
+    let done = parts.store.reencrypt().await.map_err(Failure::Store)?;
+    let used = parts.store.keys().await.map_err(Failure::Store)?.used;
+    if output.json {
+        let corrupt: Vec<_> = done.corrupt.iter().map(ToString::to_string).collect();
+        let document = json!({ "encrypted": done.changed, "corrupt": corrupt, "used": used });
+        output.document(&document)?;
+    } else {
+        output.line(format_args!("encrypted {} subscriptions anew", done.changed))?;
+    }
+    for corrupt in &done.corrupt {
+        output.tell(corrupt);
+    }
+    Ok(if done.corrupt.is_empty() { Exit::Done } else { Exit::Failed })
+}

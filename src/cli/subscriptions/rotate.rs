@@ -1,0 +1,48 @@
+//! `homing subscriptions rotate-secret`
+
+use std::time::Duration;
+
+use super::add;
+use crate::{
+    cli::{
+        Output,
+        failure::{Exit, Failure},
+        globals,
+    },
+    domain::id::SubscriptionId,
+    registry::OVERLAP_DEFAULT,
+    service::Parts,
+};
+
+const EXAMPLES: &str = "\
+Examples:
+  homing subscriptions rotate-secret 01931f5a-9c4e-7000-8000-0123456789ab
+  homing subscriptions rotate-secret 01931f5a-9c4e-7000-8000-0123456789ab --overlap 7d
+  homing subscriptions rotate-secret 01931f5a-9c4e-7000-8000-0123456789ab --overlap 0s
+
+Prints the new secret this once. Until the overlap ends requests carry a signature by the new secret
+and one by each present secret; receivers accept either. --overlap 0s, after a leak, ends the present
+ones at once.";
+
+#[derive(clap::Args)]
+#[command(after_help = EXAMPLES)]
+pub(in crate::cli) struct Arguments {
+    /// Which one
+    id: SubscriptionId,
+    /// How long the present secrets go on to sign, 30d at most [default: 24h]
+    #[arg(long, value_name = "TIME", value_parser = humantime_serde::re::humantime::parse_duration)]
+    overlap: Option<Duration>,
+}
+
+pub(super) async fn run(
+    parts: &Parts,
+    arguments: &Arguments,
+    output: &mut Output<'_>,
+) -> Result<Exit, Failure> {
+    // Telling the workers connects, which may create queues.
+    globals::remember_queues(parts).await.map_err(Failure::Store)?;
+    let overlap = arguments.overlap.unwrap_or(OVERLAP_DEFAULT);
+    let rotated = parts.registry.rotate_secret(arguments.id, overlap).await;
+    add::write("changed", &rotated.map_err(Failure::Registry)?, output)?;
+    Ok(Exit::Done)
+}

@@ -1,0 +1,151 @@
+//! What is secret is told to its endpoint and to nobody else.
+
+use std::{fs, path::Path, process::Stdio, time::Duration};
+
+use reqwest::Client;
+use serde_json::Value;
+use tokio::time::Instant;
+
+use crate::support::{
+    PATIENCE,
+    broker::Raw,
+    process::Site,
+    receiver::{Receiver, Reply},
+};
+
+const BEARER: &str = "bearer-that-nobody-may-see";
+const HEADER: &str = "header-that-nobody-may-see";
+
+/// Goal: no secret is found where people and programs look. Method: deliveries succeed, fail and are
+/// parked with logs at their most talkative; then every file that homing wrote and every answer it
+/// gave is searched for each secret, and the endpoint shows that they were really used.
+#[tokio::test]
+async fn secrets_are_in_no_file_log_answer_or_metric() {
+    let receiver = Receiver::answering(|request| match request.path.as_str() {
+        "/well" => Reply::status(200),
+        _ => Reply::status(503),
+    })
+    .await;
+    let site = Site::new(&[50], "log.level = \"debug\"");
+    let token = json(&site.run(&["tokens", "add", "all", "--json"]))["token"].clone();
+    let token = token.as_str().expect("a token").to_owned();
+    let mut secrets = vec![BEARER.to_owned(), HEADER.to_owned(), token.clone()];
+    for path in ["/well", "/failing"] {
+        let url = receiver.url(path);
+        let header = format!("x-key: {HEADER}");
+        let add = ["subscriptions", "add", "--json", "--url", &url, "--topic", "#"];
+        let more = ["--auth-token", BEARER, "--header", &header];
+        let made = json(&site.run(&[&add[..], &more[..]].concat()));
+        let id = made["subscription"]["id"].as_str().expect("an id").to_owned();
+        let rotated = json(&site.run(&["subscriptions", "rotate-secret", &id, "--json"]));
+        for made in [&made, &rotated] {
+            secrets.push(made["secret"].as_str().expect("a secret").to_owned());
+        }
+    }
+
+    let log = fs::File::create(site.folder.path().join("log")).expect("a log can be written");
+    let mut process = site.start_as(&["run"], Stdio::null(), log.into());
+    let publisher = site.publisher().await;
+    publisher.publish(Raw::new("order.paid", "e1", "{}")).await;
+    let requests = receiver.wait_for(3).await;
+    for request in &requests {
+        assert_eq!(request.header("authorization"), Some(&*format!("Bearer {BEARER}")));
+        assert_eq!(request.header("x-key"), Some(HEADER));
+        let signatures = request.header("webhook-signature").expect("it is signed");
+        assert_eq!(signatures.split(' ').count(), 2, "both sign until the overlap ends");
+    }
+    let base = address(site.folder.path()).await;
+    wait_for_parked(&base, &token).await;
+
+    let mut shown = site.run(&["subscriptions", "list", "--json"]);
+    shown += &site.run(&["parked", "list", "--json"]);
+    shown += &site.run(&["tokens", "list"]);
+    shown += &site.run(&["keys", "list"]);
+    shown += &site.run(&["run", "--check"]);
+    for path in ["/v1/subscriptions", "/v1/parked", "/v1/endpoints", "/metrics", "/readyz"] {
+        shown += &get(&base, path, &token).await;
+    }
+    process.terminate();
+    process.ended().await;
+
+    for secret in &secrets {
+        let sought = secret.trim_start_matches("whsec_");
+        assert!(!shown.contains(sought), "an answer shows {secret}");
+        for file in fs::read_dir(site.folder.path()).expect("the folder can be read") {
+            let path = file.expect("the entry can be read").path();
+            let bytes = fs::read(&path).expect("the file can be read");
+            let found = bytes.windows(sought.len()).any(|window| window == sought.as_bytes());
+            assert!(!found, "{} shows {secret}", path.display());
+        }
+    }
+}
+
+/// Goal: nobody listens to the world by mistake.
+#[tokio::test]
+async fn without_a_token_only_this_machine_is_listened_to() {
+    let site = Site::new(&[50], "");
+    let run = ["run", "--role", "api", "--set", "api.listen=0.0.0.0:0"];
+    let refused = site.command(&run).output().expect("the program can be run");
+    assert_eq!(refused.status.code(), Some(2));
+    let errors = String::from_utf8_lossy(&refused.stderr);
+    assert!(errors.contains("`api.listen`") && errors.contains("homing tokens add"), "{errors}");
+
+    site.run(&["tokens", "add", "ci"]);
+    let log = fs::File::create(site.folder.path().join("log")).expect("a log can be written");
+    let mut process = site.start_as(&run, Stdio::null(), log.into());
+    let base = address(site.folder.path()).await.replace("0.0.0.0", "127.0.0.1");
+    let ask = async || {
+        let request = client().get(format!("{base}/v1/queues"));
+        request.send().await.expect("an answer").status()
+    };
+    assert_eq!(ask().await, 401);
+
+    site.run(&["tokens", "remove", "ci"]);
+    tokio::time::sleep(Duration::from_millis(1_100)).await;
+    assert_eq!(ask().await, 401, "the last token opens no door");
+    process.terminate();
+    process.ended().await;
+}
+
+fn json(text: &str) -> Value {
+    serde_json::from_str(text).expect("JSON")
+}
+
+/// Where the API listens, as the log tells.
+async fn address(folder: &Path) -> String {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        let log = fs::read_to_string(folder.join("log")).expect("there is a log");
+        let line = log.lines().find(|line| line.contains("api.listening"));
+        let told = line.and_then(|line| line.split("address=").nth(1)?.split_whitespace().next());
+        if let Some(address) = told {
+            return format!("http://{address}");
+        }
+        assert!(Instant::now() < deadline, "the API does not listen: {log}");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}
+
+fn client() -> Client {
+    // Another test may have been first.
+    let _installed = rustls::crypto::ring::default_provider().install_default();
+    Client::builder().timeout(PATIENCE).build().expect("a client can be built")
+}
+
+async fn get(base: &str, path: &str, token: &str) -> String {
+    let request = client().get(format!("{base}{path}")).bearer_auth(token);
+    let answer = request.send().await.expect("an answer");
+    answer.text().await.expect("a body")
+}
+
+async fn wait_for_parked(base: &str, token: &str) {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        let parked = get(base, "/v1/parked", token).await;
+        if parked.contains("exhausted") {
+            return;
+        }
+        assert!(Instant::now() < deadline, "nothing is parked: {parked}");
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+}

@@ -1,0 +1,140 @@
+//! Secrets are encrypted, by keys that can be replaced; tokens are kept as digests.
+
+use std::{sync::Arc, time::Duration};
+
+use homing::{
+    clock,
+    config::StoreSettings,
+    domain::{
+        api_token::{ApiToken, Scope, TokenDigest},
+        encryption_key::{EncryptionKey, KeyId},
+        signature::SigningSecret,
+        subscription::Subscription,
+        time::UnixMillis,
+    },
+    store::{self, Store, StoreError},
+};
+
+use super::{Kept, Place, samples::subscription};
+
+impl Place {
+    /// As a process that has these keys, the first of which encrypts.
+    async fn open_with(&self, keys: &[u8]) -> Result<Arc<dyn Store>, StoreError> {
+        let encryption_keys = keys.iter().map(|byte| key(*byte).reveal()).collect();
+        store::open(&StoreSettings { encryption_keys, ..self.settings.clone() }).await
+    }
+}
+
+fn key(byte: u8) -> EncryptionKey {
+    EncryptionKey::from_bytes([byte; 32])
+}
+
+fn ids(bytes: &[u8]) -> Vec<KeyId> {
+    bytes.iter().map(|byte| key(*byte).id()).collect()
+}
+
+fn secretive(path: &str) -> Subscription {
+    let mut one = subscription(path);
+    one.terms.secrets = vec![SigningSecret::from_bytes(vec![7; 32]).expect("a secret")];
+    one.terms.headers.insert("x-key".to_owned(), "k".to_owned());
+    one
+}
+
+pub(super) async fn a_store_is_not_opened_without_its_keys(place: Place) -> Kept {
+    let one = secretive("a");
+    place.open_with(&[1]).await?.insert_subscription(&one).await?;
+
+    for keys in [&[2][..], &[2, 3]] {
+        let refused = place.open_with(keys).await.err().ok_or("opened with a wrong key")?;
+        let StoreError::KeyMissing { missing, given } = &refused else {
+            return Err(refused.told().into());
+        };
+        assert_eq!(*missing, key(1).id());
+        assert!(given.contains(key(2).id().as_str()), "{given}");
+        assert!(!refused.told().contains(&key(2).reveal()), "{}", refused.told());
+    }
+    let store = place.open_with(&[1]).await?;
+    assert_eq!(store.subscription(one.id).await?, Some(one));
+    Ok(())
+}
+
+/// Method: more subscriptions than are encrypted anew in one transaction.
+pub(super) async fn after_a_rotation_only_the_new_key_is_needed(place: Place) -> Kept {
+    const COUNT: usize = 450;
+    let old = place.open_with(&[1]).await?;
+    let mut written = Vec::new();
+    for number in 0..COUNT {
+        let one = secretive(&number.to_string());
+        old.insert_subscription(&one).await?;
+        written.push(one);
+    }
+    old.close().await;
+
+    let both = place.open_with(&[2, 1]).await?;
+    assert_eq!(both.all_subscriptions().await?.subscriptions, written);
+    assert_eq!((both.keys().await?.primary, both.keys().await?.used), (key(2).id(), ids(&[1, 2])));
+    let done = both.reencrypt().await?;
+    assert_eq!((done.changed, done.corrupt.len()), (u64::try_from(COUNT)?, 0));
+    assert_eq!(both.reencrypt().await?.changed, 0);
+    assert_eq!(both.keys().await?.used, ids(&[2]));
+    both.close().await;
+
+    let new = place.open_with(&[2]).await?;
+    assert_eq!(new.all_subscriptions().await?.subscriptions, written);
+    assert!(place.open_with(&[1]).await.is_err());
+    Ok(())
+}
+
+/// Goal: a process that was not restarted during a rotation costs nobody a secret. Method: it
+/// writes after the old key was forgotten.
+pub(super) async fn who_still_writes_with_an_old_key_is_not_locked_out(place: Place) -> Kept {
+    let old = place.open_with(&[1, 2]).await?;
+    let new = place.open_with(&[2, 1]).await?;
+    new.reencrypt().await?;
+    assert_eq!(new.keys().await?.used, ids(&[2]));
+
+    let late = secretive("late");
+    old.insert_subscription(&late).await?;
+    assert_eq!(new.subscription(late.id).await?, Some(late));
+    let mut used = new.keys().await?.used;
+    used.sort();
+    let mut both = ids(&[1, 2]);
+    both.sort();
+    assert_eq!(used, both);
+    assert!(place.open_with(&[2]).await.is_err(), "a secret would be lost");
+    new.reencrypt().await?;
+    place.open_with(&[2]).await?;
+    Ok(())
+}
+
+pub(super) async fn secrets_keep_their_end(place: Place) -> Kept {
+    let store = place.open().await?;
+    let mut one = secretive("a");
+    let end = clock::now().plus(Duration::from_hours(1));
+    let ending = SigningSecret::from_bytes(vec![8; 24])?.with_expiry(Some(end));
+    one.terms.secrets.push(ending);
+    store.insert_subscription(&one).await?;
+    assert_eq!(store.subscription(one.id).await?, Some(one));
+    Ok(())
+}
+
+pub(super) async fn api_tokens_are_added_once_listed_and_removed(place: Place) -> Kept {
+    let store = place.open().await?;
+    assert_eq!(store.tokens().await?, []);
+    let token = |name: &str, scope| -> Result<ApiToken, Box<dyn std::error::Error>> {
+        let digest = TokenDigest::of(name.as_bytes());
+        let created = UnixMillis::new(1_700_000_000_000);
+        Ok(ApiToken { name: name.parse()?, digest, scope, created })
+    };
+    let (ci, graphs) = (token("ci", Scope::Write)?, token("b.graphs", Scope::Read)?);
+    assert!(store.insert_token(&ci).await?);
+    assert!(store.insert_token(&graphs).await?);
+    let other = ApiToken { digest: TokenDigest::of(b"other"), ..ci.clone() };
+    assert!(!store.insert_token(&other).await?, "the name is taken");
+    assert_eq!(store.tokens().await?, [graphs.clone(), ci]);
+
+    assert!(store.remove_token("ci").await?);
+    assert!(!store.remove_token("ci").await?);
+    assert_eq!(place.open().await?.tokens().await?, [graphs]);
+    Ok(())
+}
