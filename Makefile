@@ -26,7 +26,7 @@ run: cargo ## find or start a broker, build homing, run it
 	echo "  export PATH=\"$$PWD/$${CARGO_TARGET_DIR:-target}/debug:\$$PATH\"" >&2; \
 	exec cargo run --locked --quiet --bin homing -- run $(ARGS)
 
-test: cargo ## all tests, against a broker of their own that is stopped afterwards
+test: cargo ## all tests, against a broker and a database of their own that are stopped afterwards
 	@bash tests/run $(ARGS)
 
 bench: cargo ## figures: latency while an endpoint hangs
@@ -42,8 +42,8 @@ lint: cargo ## formatting, clippy, documentation, shell scripts
 	cargo clippy --all-targets --locked -- -D warnings
 	RUSTDOCFLAGS="-D warnings" cargo doc --no-deps --document-private-items --locked
 	@if command -v shellcheck >/dev/null; then \
-		echo "shellcheck rabbitmq/up rabbitmq/down tests/run tests/setup .ci/run"; \
-		shellcheck -x rabbitmq/up rabbitmq/down tests/run tests/setup .ci/run; \
+		echo "shellcheck rabbitmq/up rabbitmq/down postgres/up postgres/down tests/run tests/setup .ci/run"; \
+		shellcheck -x rabbitmq/up rabbitmq/down postgres/up postgres/down tests/run tests/setup .ci/run; \
 	else \
 		echo "lint: shellcheck is not installed, so the shell scripts were not checked" >&2; \
 	fi
@@ -54,9 +54,11 @@ up: ## find or start a broker and print its URL
 down: ## stop the broker that `make up` started
 	@rabbitmq/down
 
-clean-broker: ## stop the private brokers and delete what they hold
+clean-broker: ## stop the private brokers and databases, and delete what they hold
 	@rabbitmq/down --delete-data
 	@rabbitmq/down --instance test --delete-data
+	@postgres/down --delete-data
+	@postgres/down --instance test --delete-data
 
 release: cargo ## the optimised program: target/release/homing
 	cargo build --release --locked

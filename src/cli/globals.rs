@@ -11,7 +11,7 @@ use crate::{
     config::{BrokerSettings, LogSettings, Settings, SettingsError},
     report::Chain,
     service::Parts,
-    store::StoreError,
+    store::{self, StoreError},
     telemetry::{self, Logging},
 };
 
@@ -89,7 +89,7 @@ impl Globals {
         // A second one cannot be: `init` would have failed.
         self.logging.get_or_init(|| logging);
         let broker = settings.broker.locations().join(" ");
-        debug!(broker, store = settings.store.url, "settings.in_force");
+        debug!(broker, store = store::location(&settings.store), "settings.in_force");
         Ok(())
     }
 

@@ -29,7 +29,7 @@ pub use circuit::CircuitSettings;
 pub use endpoint::EndpointSettings;
 pub use log::{LogFormat, LogSettings};
 pub use schedule::{ScheduleSettings, Schedules};
-pub use store::StoreSettings;
+pub use store::{StoreSettings, StoreUrl};
 pub use template::template;
 pub use worker::WorkerSettings;
 
@@ -167,7 +167,7 @@ mod tests {
         insta::assert_snapshot!(error("[endpoint]\nallow_networks = [\"10.0.0.0/33\"]"), @"`endpoint.allow_networks`: `10.0.0.0/33` is not a network such as 10.1.0.0/16");
         insta::assert_snapshot!(error("[schedule]\ndefault = \"hourly\""), @"`schedule.default`: no schedule `hourly`; one of workfront, workfront-delay, standard-webhooks");
         insta::assert_snapshot!(error("[schedule.custom]\nfast = [\"0s\"]"), @"`schedule.custom`: fast: wait 1 is 0ns; a wait lasts from 1 ms to 4294967.295s");
-        insta::assert_snapshot!(error("[store]\nurl = \"mysql://x\""), @"`store.url`: write it as sqlite:homing.db");
+        insta::assert_snapshot!(error("[store]\nurl = \"mysql://x\""), @"`store.url`: write it as sqlite:homing.db or postgres://user:password@host:5432/database");
         insta::assert_snapshot!(error("[api]\ntokens = [\"short\"]"), @"`api.tokens`: a token has at least 16 bytes");
         insta::assert_snapshot!(error("[store]\nencryption_keys = [\"short\"]"), @"`store.encryption_keys`: an encryption key is 32 random bytes in base64 (44 characters); `homing keys generate` makes one");
         insta::assert_snapshot!(error(&format!("[store]\nencryption_keys = [\"{}=\"]\nencryption_key_file = \"k\"", "A".repeat(43))), @"`store.encryption_key_file`: set either `store.encryption_keys` or this, not both");
@@ -176,12 +176,15 @@ mod tests {
     #[test]
     fn what_is_shown_has_no_secrets() {
         let settings = Settings::from_toml(
-            "[broker]\nurl = \"amqp://me:hidden@h1 amqp://h2/v\"\n[api]\ntokens = [\"hidden-token-0123456789\"]",
+            "[broker]\nurl = \"amqp://me:hidden@h1 amqp://h2/v\"\n[api]\ntokens = [\"hidden-token-0123456789\"]
+             [store]\nurl = \"postgres://homing:hid%2Fden@db/homing?sslmode=require\"",
         )
         .unwrap();
         assert_eq!(settings.broker.locations(), ["amqp://me@h1", "amqp://h2/v"]);
         let shown = settings.shown();
         assert!(!shown.contains("hidden"), "{shown}");
+        let store = "store.url = \"postgres://homing:****@db/homing?sslmode=require\"";
+        assert!(!shown.contains("hid%2Fden") && shown.contains(store), "{shown}");
         assert!(shown.contains("broker.url = \"amqp://me:****@h1 amqp://h2/v\""), "{shown}");
     }
 }

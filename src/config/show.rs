@@ -8,6 +8,7 @@ use super::Settings;
 pub(super) fn lines(settings: &Settings) -> String {
     let mut masked = settings.clone();
     masked.broker.url = masked_urls(&masked.broker.url);
+    masked.store.url = masked_url(&masked.store.url);
     let secrets = masked.api.tokens.iter_mut().chain(&mut masked.store.encryption_keys);
     secrets.for_each(|secret| "****".clone_into(secret));
     let mut lines = String::new();

@@ -3,6 +3,7 @@
 use sqlx::{ColumnIndex, Decode, FromRow, Row, Type};
 
 use super::{
+    circuits::CircuitListing,
     error::CorruptCircuit,
     row::{Flaw, json, parsed, undecodable},
 };
@@ -76,6 +77,34 @@ where
         Ok((endpoint, columns.build()?))
     });
     Ok(built.map_err(|Flaw { field, why }| CorruptCircuit { url, field, why }))
+}
+
+/// The circuits of a page of `limit` from its rows, of which one more was asked for: it says
+/// whether there is a next page.
+pub(super) fn page<'r, R>(rows: &'r [R], limit: u32) -> sqlx::Result<CircuitListing>
+where
+    R: Row,
+    CircuitRow: FromRow<'r, R>,
+    String: Decode<'r, R::Database> + Type<R::Database>,
+    &'static str: ColumnIndex<R>,
+{
+    let on_page = usize::try_from(limit).unwrap_or(usize::MAX);
+    let mut listing = CircuitListing::default();
+    let mut last = None;
+    for row in rows.iter().take(on_page) {
+        match read(row)? {
+            Ok((url, circuit)) => {
+                last = Some(url.as_str().to_owned());
+                listing.circuits.push((url, circuit));
+            }
+            Err(corrupt) => {
+                last = Some(corrupt.url.clone());
+                listing.corrupt.push(corrupt);
+            }
+        }
+    }
+    listing.next = last.filter(|_| rows.len() > on_page);
+    Ok(listing)
 }
 
 /// Any other form of the URL would never be found by it.

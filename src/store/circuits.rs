@@ -1,8 +1,9 @@
 //! What is asked about circuits, and what a store answers.
 
-use super::error::CorruptCircuit;
+use super::{PAGE_LIMIT_MAX, error::CorruptCircuit};
 use crate::domain::{
-    circuit::{Change, Circuit, StateName},
+    circuit::{Change, Circuit, StateName, Turn},
+    time::UnixMillis,
     url::EndpointUrl,
 };
 
@@ -72,4 +73,59 @@ pub enum Intervention {
     Disable,
     /// By the endpoint's answer 410.
     Gone,
+}
+
+impl Intervention {
+    /// What it makes of a circuit, or of a new one where there is none.
+    pub(super) fn turn(self, known: Option<Circuit>, now: UnixMillis) -> Turn {
+        let circuit = known.unwrap_or_else(|| Circuit::new(now));
+        match self {
+            Self::Enable => circuit.enable(now),
+            Self::Disable => circuit.disable(now),
+            Self::Gone => circuit.gone(now),
+        }
+    }
+}
+
+/// Reads all circuits that are not closed, page by page: the backend asks for the [`page`], and
+/// [`add`]s what it finds, until there is none.
+///
+/// [`page`]: Self::page
+/// [`add`]: Self::add
+pub(super) struct UnsettledReading {
+    found: UnsettledCircuits,
+    page: Option<CircuitPage>,
+}
+
+impl UnsettledReading {
+    pub(super) fn new(version: i64) -> Self {
+        let found = UnsettledCircuits { version, ..UnsettledCircuits::default() };
+        Self { found, page: Some(first_page(StateName::Open)) }
+    }
+
+    pub(super) fn page(&self) -> Option<&CircuitPage> {
+        self.page.as_ref()
+    }
+
+    pub(super) fn add(&mut self, listing: CircuitListing) {
+        self.found.circuits.extend(listing.circuits);
+        self.found.corrupt.extend(listing.corrupt);
+        let page = self.page.take();
+        self.page = match (listing.next, page) {
+            (Some(next), Some(page)) => Some(CircuitPage { after: Some(next), ..page }),
+            (None, Some(page)) if page.state == Some(StateName::Open) => {
+                Some(first_page(StateName::Frozen))
+            }
+            (Some(_) | None, Some(_) | None) => None,
+        };
+    }
+
+    pub(super) fn end(mut self) -> UnsettledCircuits {
+        self.found.circuits.sort_unstable_by(|(one, _), (other, _)| one.cmp(other));
+        self.found
+    }
+}
+
+fn first_page(state: StateName) -> CircuitPage {
+    CircuitPage { state: Some(state), after: None, limit: PAGE_LIMIT_MAX }
 }

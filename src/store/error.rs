@@ -5,6 +5,7 @@ use std::{io, path::PathBuf, time::Duration};
 use sqlx::migrate::MigrateError;
 
 use super::DEADLINE;
+use crate::config::SettingsError;
 use crate::domain::{
     encryption_key::{EncryptionKeyError, KeyId},
     id::SubscriptionId,
@@ -14,9 +15,38 @@ use crate::report::Chain;
 /// Variants name the step that failed, so that the reader of a log knows how far it got.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
-    /// The setting names no store. Never repeats it: it may hold a password.
-    #[error("`store.url`: {0}")]
-    Url(&'static str),
+    /// The setting names no store.
+    #[error(transparent)]
+    Settings(SettingsError),
+    /// The server cannot be reached or does not let us in.
+    #[error("cannot connect to the store at {location}")]
+    Connect {
+        /// Its URL without password and parameters.
+        location: String,
+        /// What the network or the server says.
+        #[source]
+        source: sqlx::Error,
+    },
+    /// The database cannot hold every text.
+    #[error(
+        "the database {location} has the encoding {encoding}, homing needs UTF8; \
+         make it with: CREATE DATABASE … ENCODING 'UTF8' TEMPLATE template0"
+    )]
+    Encoding {
+        /// Its URL without password and parameters.
+        location: String,
+        /// As the server names it.
+        encoding: String,
+    },
+    /// The schema that homing would use holds something else.
+    #[error(
+        "the schema `homing` of {location} holds tables of another program; \
+         `store.url` must name a database in which this schema is homing's own"
+    )]
+    ForeignSchema {
+        /// Its URL without password and parameters.
+        location: String,
+    },
     /// The folder for the database file is not there.
     #[error("the folder of {} in `store.url` cannot be used; create it first", file.display())]
     Folder {
@@ -183,6 +213,9 @@ pub struct CorruptCircuit {
     pub why: String,
 }
 
+/// A circuit that is there may be one that cannot be read.
+pub(super) type Readable<T> = Result<T, CorruptCircuit>;
+
 impl StoreError {
     pub(super) fn step(step: &'static str, source: sqlx::Error) -> Self {
         if matches!(source, sqlx::Error::PoolTimedOut) {
@@ -206,9 +239,18 @@ pub(super) async fn within<T>(
     step: &'static str,
     work: impl Future<Output = sqlx::Result<T>>,
 ) -> Result<T, StoreError> {
-    match tokio::time::timeout(DEADLINE, work).await {
+    within_deadline(DEADLINE, step, work).await
+}
+
+/// [`within`] another deadline.
+pub(super) async fn within_deadline<T>(
+    deadline: Duration,
+    step: &'static str,
+    work: impl Future<Output = sqlx::Result<T>>,
+) -> Result<T, StoreError> {
+    match tokio::time::timeout(deadline, work).await {
         Ok(Ok(value)) => Ok(value),
         Ok(Err(source)) => Err(StoreError::step(step, source)),
-        Err(_elapsed) => Err(StoreError::TimedOut { step, deadline: DEADLINE }),
+        Err(_elapsed) => Err(StoreError::TimedOut { step, deadline }),
     }
 }

@@ -15,7 +15,7 @@ use std::{sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 
-use crate::config::StoreSettings;
+use crate::config::{StoreSettings, StoreUrl};
 use crate::domain::{
     api_token::ApiToken,
     circuit::{Circuit, CircuitRules, Turn},
@@ -31,10 +31,13 @@ use crate::domain::{
 mod circuit_row;
 mod circuits;
 mod error;
+mod encryption;
 mod key_source;
 mod keyring;
+mod postgres;
 mod row;
 mod sqlite;
+mod statements;
 mod token_row;
 
 use key_source::GivenKeys;
@@ -354,19 +357,26 @@ pub trait Store: Send + Sync {
 ///
 /// Cancel safe: the schema is changed completely or not at all.
 pub async fn open(settings: &StoreSettings) -> Result<Arc<dyn Store>, StoreError> {
-    match settings.url.split_once(':') {
-        Some(("sqlite", file)) => {
-            let keys = GivenKeys::configured(settings)?;
-            Ok(Arc::new(sqlite::SqliteStore::open(file, keys).await?))
+    let place = settings.place().map_err(StoreError::Settings)?;
+    let keys = GivenKeys::configured(settings)?;
+    Ok(match place {
+        StoreUrl::Sqlite(file) => Arc::new(sqlite::SqliteStore::open(file, keys).await?),
+        StoreUrl::Postgres(url) => {
+            let keys = keys.ok_or(StoreError::NoKey)?;
+            let connections_max = settings.connections_max;
+            Arc::new(postgres::PostgresStore::open(&url, connections_max, keys).await?)
         }
-        Some(_) | None => Err(StoreError::Url("write it as sqlite:homing.db")),
-    }
+    })
 }
 
-/// Where the store of `settings` is, for people: the whole path of its file.
+/// Where the store of `settings` is, for people: the whole path of its file, or the URL of its
+/// database without password and parameters.
 #[must_use]
 pub fn location(settings: &StoreSettings) -> String {
-    let file = settings.url.strip_prefix("sqlite:");
-    let path = file.and_then(|file| sqlite::SqliteStore::absolute(file).ok());
-    path.map_or_else(|| settings.url.clone(), |path| path.display().to_string())
+    match settings.place() {
+        Ok(StoreUrl::Sqlite(file)) => sqlite::SqliteStore::absolute(file)
+            .map_or_else(|_| settings.url.clone(), |path| path.display().to_string()),
+        Ok(StoreUrl::Postgres(url)) => postgres::location(&url),
+        Err(_) => String::new(),
+    }
 }

@@ -10,10 +10,12 @@ use base64::{Engine, engine::general_purpose::STANDARD};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
-use sqlx::{ColumnIndex, Decode, FromRow, Row, Type};
+use sqlx::{
+    ColumnIndex, Database, Decode, Encode, FromRow, IntoArguments, Row, Type, query::Query,
+};
 
 use super::{
-    StoreError,
+    Listing, StoreError,
     error::Corrupt,
     keyring::{Keyring, KeyringError, Place},
 };
@@ -29,19 +31,36 @@ use crate::domain::{
 /// The columns of one subscription but its fingerprint.
 #[derive(FromRow)]
 pub(super) struct SubscriptionRow {
-    pub(super) id: String,
-    pub(super) url: String,
+    id: String,
+    url: String,
     /// A list in JSON, as are `filters`.
-    pub(super) topics: String,
-    pub(super) filters: String,
-    pub(super) filter_connector: String,
+    topics: String,
+    filters: String,
+    filter_connector: String,
     #[sqlx(flatten)]
-    pub(super) confidential: Confidential,
-    pub(super) schedule: Option<String>,
-    pub(super) rate_limit: Option<u32>,
-    pub(super) description: Option<String>,
+    confidential: Confidential,
+    schedule: Option<String>,
+    rate_limit: Option<i64>,
+    description: Option<String>,
     created_ms: i64,
-    pub(super) updated_ms: i64,
+    updated_ms: i64,
+}
+
+/// What became of a write.
+pub(super) enum Written {
+    Done,
+    Missing,
+    Duplicate(SubscriptionId),
+}
+
+impl Written {
+    pub(super) fn into_answer(self, id: SubscriptionId) -> Result<(), StoreError> {
+        match self {
+            Self::Done => Ok(()),
+            Self::Missing => Err(StoreError::NotFound { id }),
+            Self::Duplicate(existing) => Err(StoreError::Duplicate { existing }),
+        }
+    }
 }
 
 /// The columns that hold secrets, each encrypted as a whole. No `Debug`: they are clear on the way.
@@ -123,23 +142,6 @@ impl Confidential {
     }
 }
 
-/// What became of a write.
-pub(super) enum Written {
-    Done,
-    Missing,
-    Duplicate(SubscriptionId),
-}
-
-impl Written {
-    pub(super) fn into_answer(self, id: SubscriptionId) -> Result<(), StoreError> {
-        match self {
-            Self::Done => Ok(()),
-            Self::Missing => Err(StoreError::NotFound { id }),
-            Self::Duplicate(existing) => Err(StoreError::Duplicate { existing }),
-        }
-    }
-}
-
 /// The SHA-256 of the fingerprint in base64; the fingerprint itself is too long for an index.
 pub(super) fn fingerprint(terms: &Terms) -> String {
     STANDARD.encode(Sha256::digest(terms.fingerprint()))
@@ -158,7 +160,7 @@ impl SubscriptionRow {
             filters: Value::from(terms.filters.to_json()).to_string(),
             filter_connector: terms.filters.connector().to_string(),
             schedule: terms.schedule.clone(),
-            rate_limit: terms.rate_limit.map(NonZeroU32::get),
+            rate_limit: terms.rate_limit.map(|limit| limit.get().into()),
             description: terms.description.clone(),
             created_ms: created.get(),
             updated_ms: updated.get(),
@@ -182,6 +184,66 @@ where
     Ok(columns
         .and_then(|columns| columns.build(id, keyring))
         .map_err(|Flaw { field, why }| Corrupt { subscription: id, field, why }))
+}
+
+/// The subscriptions of a page of `limit` from its rows, of which one more was asked for: it says
+/// whether there is a next page.
+pub(super) fn page<'r, R>(rows: &'r [R], limit: u32, keyring: &Keyring) -> sqlx::Result<Listing>
+where
+    R: Row,
+    SubscriptionRow: FromRow<'r, R>,
+    String: Decode<'r, R::Database> + Type<R::Database>,
+    &'static str: ColumnIndex<R>,
+{
+    let on_page = usize::try_from(limit).unwrap_or(usize::MAX);
+    let mut listing = Listing::default();
+    let mut last = None;
+    for row in rows.iter().take(on_page) {
+        match read(row, keyring)? {
+            Ok(subscription) => {
+                last = Some(subscription.id);
+                listing.subscriptions.push(subscription);
+            }
+            Err(corrupt) => {
+                last = Some(corrupt.subscription);
+                listing.corrupt.push(corrupt);
+            }
+        }
+    }
+    listing.next = last.filter(|_| rows.len() > on_page);
+    Ok(listing)
+}
+
+/// `statement` with the columns of `subscription` but `created_ms`, in the order in which
+/// [`INSERT`](super::statements::INSERT) and [`UPDATE`](super::statements::UPDATE) name them.
+pub(super) fn bind<DB: Database>(
+    statement: &'static str,
+    subscription: &Subscription,
+    keyring: &Keyring,
+) -> sqlx::Result<Query<'static, DB, DB::Arguments>>
+where
+    DB::Arguments: IntoArguments<DB>,
+    String: Encode<'static, DB> + Type<DB>,
+    Option<String>: Encode<'static, DB> + Type<DB>,
+    i64: Encode<'static, DB> + Type<DB>,
+    Option<i64>: Encode<'static, DB> + Type<DB>,
+{
+    let row = SubscriptionRow::of(subscription, keyring)?;
+    let query = sqlx::query(statement)
+        .bind(row.id)
+        .bind(fingerprint(&subscription.terms))
+        .bind(row.url)
+        .bind(row.topics)
+        .bind(row.filters)
+        .bind(row.filter_connector)
+        .bind(row.confidential.auth_token)
+        .bind(row.confidential.secrets)
+        .bind(row.confidential.headers)
+        .bind(row.schedule)
+        .bind(row.rate_limit)
+        .bind(row.description)
+        .bind(row.updated_ms);
+    Ok(query)
 }
 
 /// The schema lets nothing but UUIDs in, so that every row can be named.
@@ -222,7 +284,7 @@ impl SubscriptionRow {
             secrets: read_secrets(&secrets)?,
             headers: json::<BTreeMap<_, _>>("headers", &headers, "an object of strings")?,
             schedule: self.schedule,
-            rate_limit: self.rate_limit.and_then(NonZeroU32::new),
+            rate_limit: self.rate_limit.map(read_rate_limit).transpose()?,
             description: self.description,
         };
         let (created, updated) =
@@ -247,6 +309,11 @@ fn read_filters(filters: &str, connector: &str) -> Result<FilterSet, Flaw> {
         .ok_or_else(|| Flaw::new("filter_connector", "is neither AND nor OR"))?;
     let filters: Vec<Value> = json("filters", filters, "a list")?;
     FilterSet::from_json(&filters, connector).map_err(|error| Flaw::new(error.field(), &error))
+}
+
+fn read_rate_limit(limit: i64) -> Result<NonZeroU32, Flaw> {
+    let limit = u32::try_from(limit).ok().and_then(NonZeroU32::new);
+    limit.ok_or_else(|| Flaw::new("rate_limit", "is no number of requests per second"))
 }
 
 fn read_secrets(secrets: &str) -> Result<Vec<SigningSecret>, Flaw> {

@@ -1,7 +1,8 @@
-//! The promises of README against a real RabbitMQ, a file for each.
+//! The promises of README against a real RabbitMQ and a real PostgreSQL, a file for each.
 //!
-//! `make test` starts a broker for them and names it in `HOMING_TEST_AMQP_URL`. Every test has
-//! queues of its own by `broker.prefix` and deletes them at the end, also when it fails.
+//! `make test` starts both for them and names them in `HOMING_TEST_AMQP_URL` and
+//! `HOMING_TEST_POSTGRES_URL`. Every test has queues of its own by `broker.prefix`, and a database
+//! of its own, and deletes them at the end, also when it fails.
 
 #![expect(
     clippy::panic,

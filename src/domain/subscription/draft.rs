@@ -199,6 +199,10 @@ impl Draft {
                 "description",
                 format!("longer than {DESCRIPTION_CHARS_MAX} characters"),
             )),
+            // The one character that PostgreSQL cannot keep in a text.
+            Some(text) if text.contains('\0') => {
+                Err(FieldError::new("description", "has the character NUL"))
+            }
             Some(_) | None => Ok(self.description.clone()),
         }
     }
@@ -305,6 +309,7 @@ mod tests {
         assert_eq!(field(json!({"headers": {"Webhook-Id": "x"}})), "headers.webhook-id");
         assert_eq!(field(json!({"schedule": "slow"})), "schedule");
         assert_eq!(field(json!({"rate_limit": 0})), "rate_limit");
+        assert_eq!(field(json!({"description": "a\u{0}b"})), "description");
         let bad = json!([{"fieldName": "name", "fieldValue": 1, "comparison": "equals"}]);
         assert_eq!(field(json!({"filters": bad})), "filters[0].comparison");
     }

@@ -5,7 +5,7 @@ use sqlx::{Sqlite, SqliteConnection, Transaction, sqlite::SqliteRow};
 
 use super::{PAGE_LIMIT_MAX, SqliteStore, StoreError, ask};
 use crate::domain::{
-    circuit::{Circuit, CircuitRules, StateName, Turn},
+    circuit::{Circuit, CircuitRules, Turn},
     outcome::Outcome,
     tally::Tally,
     time::UnixMillis,
@@ -15,17 +15,11 @@ use crate::store::{
     circuit_row::{self, CircuitRow},
     circuits::{
         CircuitListing, CircuitPage, Intervention, MergedTallies, PRUNED_MAX, ProbeClaim,
-        UnsettledCircuits,
+        UnsettledCircuits, UnsettledReading,
     },
-    error::CorruptCircuit,
+    error::Readable,
+    statements::{CIRCUIT, CIRCUITS_BEHIND, CIRCUITS_BEHIND_IN_STATE, CIRCUITS_VERSION},
 };
-
-const BY_URL: &str = "SELECT * FROM circuits WHERE url = ?1";
-/// The empty text sorts before every URL.
-const BEHIND: &str = "SELECT * FROM circuits WHERE url > ?1 ORDER BY url LIMIT ?2";
-const BEHIND_IN_STATE: &str = "\
-    SELECT * FROM circuits WHERE url > ?1 AND state = ?3 ORDER BY url LIMIT ?2";
-const VERSION: &str = "SELECT version FROM versions WHERE name = 'circuits'";
 
 const WRITE: &str = "\
     INSERT INTO circuits (url, state, probe_at_ms, since_ms, reason, window_attempts, \
@@ -44,9 +38,6 @@ const WRITE: &str = "\
 const PRUNE: &str = "\
     DELETE FROM circuits WHERE url IN \
     (SELECT url FROM circuits WHERE state = 'closed' AND touched_ms < ?1 LIMIT ?2)";
-
-/// A circuit that is there may be one that cannot be read.
-type Readable<T> = Result<T, CorruptCircuit>;
 
 impl SqliteStore {
     pub(super) async fn merge(
@@ -111,12 +102,7 @@ impl SqliteStore {
         let mut transaction = self.write().await?;
         // One that cannot be read is replaced: this is how a person gets rid of it.
         let known = known(&mut transaction, url).await?.unwrap_or_default();
-        let circuit = known.unwrap_or_else(|| Circuit::new(now));
-        let turned = match intervention {
-            Intervention::Enable => circuit.enable(now),
-            Intervention::Disable => circuit.disable(now),
-            Intervention::Gone => circuit.gone(now),
-        };
+        let turned = intervention.turn(known, now);
         keep(&mut transaction, url, &turned.0, now).await?;
         transaction.commit().await?;
         Ok(turned)
@@ -139,33 +125,22 @@ impl SqliteStore {
     pub(super) async fn read_unsettled(&self) -> Result<UnsettledCircuits, StoreError> {
         let begun = async {
             let mut transaction = self.readers.begin().await?;
-            let version = sqlx::query_scalar(VERSION).fetch_one(&mut *transaction).await?;
+            let version = sqlx::query_scalar(CIRCUITS_VERSION).fetch_one(&mut *transaction).await?;
             Ok((transaction, version))
         };
         let (mut transaction, version) =
             ask("beginning to read the circuits that are not closed", begun).await?;
-        let mut unsettled = UnsettledCircuits { version, ..UnsettledCircuits::default() };
-        for state in [StateName::Open, StateName::Frozen] {
-            let limit = PAGE_LIMIT_MAX;
-            let mut page = CircuitPage { state: Some(state), after: None, limit };
-            loop {
-                let batch = listing(&mut transaction, &page);
-                let batch = ask("reading the circuits that are not closed", batch).await?;
-                unsettled.circuits.extend(batch.circuits);
-                unsettled.corrupt.extend(batch.corrupt);
-                page.after = batch.next;
-                if page.after.is_none() {
-                    break;
-                }
-            }
+        let mut reading = UnsettledReading::new(version);
+        while let Some(page) = reading.page() {
+            let page = listing(&mut transaction, page);
+            reading.add(ask("reading the circuits that are not closed", page).await?);
         }
         ask("ending to read the circuits that are not closed", transaction.rollback()).await?;
-        unsettled.circuits.sort_unstable_by(|(one, _), (other, _)| one.cmp(other));
-        Ok(unsettled)
+        Ok(reading.end())
     }
 
     pub(super) async fn version_of_circuits(&self) -> sqlx::Result<i64> {
-        sqlx::query_scalar(VERSION).fetch_one(&self.readers).await
+        sqlx::query_scalar(CIRCUITS_VERSION).fetch_one(&self.readers).await
     }
 
     pub(super) async fn prune(&self, before: UnixMillis) -> sqlx::Result<u64> {
@@ -198,7 +173,7 @@ async fn known(
     connection: &mut SqliteConnection,
     url: &EndpointUrl,
 ) -> sqlx::Result<Readable<Option<Circuit>>> {
-    let row = sqlx::query(BY_URL).bind(url.as_str().to_owned()).fetch_optional(connection).await?;
+    let row = sqlx::query(CIRCUIT).bind(url.as_str().to_owned()).fetch_optional(connection).await?;
     let read = row.as_ref().map(circuit_row::read).transpose()?;
     Ok(read.transpose().map(|found| found.map(|(_url, circuit)| circuit)))
 }
@@ -238,28 +213,12 @@ async fn listing(
 ) -> sqlx::Result<CircuitListing> {
     let limit = page.limit.clamp(1, PAGE_LIMIT_MAX);
     let after = page.after.clone().unwrap_or_default();
-    let statement = if page.state.is_some() { BEHIND_IN_STATE } else { BEHIND };
+    let statement = if page.state.is_some() { CIRCUITS_BEHIND_IN_STATE } else { CIRCUITS_BEHIND };
     let query = sqlx::query(statement).bind(after).bind(limit.saturating_add(1));
     let query = match page.state {
         Some(state) => query.bind(state.as_str()),
         None => query,
     };
     let rows: Vec<SqliteRow> = query.fetch_all(connection).await?;
-    let on_page = usize::try_from(limit).unwrap_or(usize::MAX);
-    let mut listing = CircuitListing::default();
-    let mut last = None;
-    for row in rows.iter().take(on_page) {
-        match circuit_row::read(row)? {
-            Ok((url, circuit)) => {
-                last = Some(url.as_str().to_owned());
-                listing.circuits.push((url, circuit));
-            }
-            Err(corrupt) => {
-                last = Some(corrupt.url.clone());
-                listing.corrupt.push(corrupt);
-            }
-        }
-    }
-    listing.next = last.filter(|_| rows.len() > on_page);
-    Ok(listing)
+    circuit_row::page(&rows, limit)
 }

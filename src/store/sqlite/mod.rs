@@ -6,18 +6,19 @@
 
 use async_trait::async_trait;
 use futures_util::TryFutureExt;
-use sqlx::{
-    Sqlite, SqlitePool, Transaction,
-    query::Query,
-    sqlite::{SqliteArguments, SqliteRow},
-};
+use sqlx::{Sqlite, SqliteConnection, SqlitePool, Transaction, sqlite::SqliteRow};
 
 use super::{
-    CircuitListing, CircuitPage, Corrupt, Intervention, Keys, Listing, MergedTallies,
-    PAGE_LIMIT_MAX, Page, ProbeClaim, Reencrypted, Snapshot, Store, StoreError, UnsettledCircuits,
+    CircuitListing, CircuitPage, Intervention, Keys, Listing, MergedTallies, PAGE_LIMIT_MAX, Page,
+    ProbeClaim, Reencrypted, Snapshot, Store, StoreError, UnsettledCircuits,
+    encryption::renew_all,
     error::within,
     keyring::Keyring,
-    row::{self, SubscriptionRow, Written, parse_id},
+    row::{self, Written, parse_id},
+    statements::{
+        BEHIND, BY_FINGERPRINT, BY_ID, COUNT, EXISTS, FORGET_QUEUE, INSERT, QUEUES, REMOVE,
+        REMOVE_TOKEN, UPDATE, VERSION,
+    },
 };
 use crate::clock;
 use crate::domain::{
@@ -25,7 +26,7 @@ use crate::domain::{
     circuit::{Circuit, CircuitRules, Turn},
     id::SubscriptionId,
     outcome::Outcome,
-    subscription::{Subscription, Terms},
+    subscription::Subscription,
     tally::Tally,
     time::UnixMillis,
     url::EndpointUrl,
@@ -36,30 +37,11 @@ mod encryption;
 mod open;
 #[cfg(test)]
 mod tests;
-mod tokens;
+
+use encryption::used_keys;
 
 const BEGIN_WRITE: &str = "BEGIN IMMEDIATE";
 const BUSY: i32 = 5;
-
-/// Binds as [`bind`] does, and `created_ms` at last.
-const INSERT: &str = "\
-    INSERT INTO subscriptions (id, fingerprint, url, topics, filters, filter_connector, \
-    auth_token, secrets, headers, schedule, rate_limit, description, updated_ms, created_ms) \
-    VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14) \
-    ON CONFLICT (fingerprint) DO NOTHING";
-
-/// Binds as [`bind`] does.
-const UPDATE: &str = "\
-    UPDATE subscriptions SET fingerprint = ?2, url = ?3, topics = ?4, filters = ?5, \
-    filter_connector = ?6, auth_token = ?7, secrets = ?8, headers = ?9, schedule = ?10, \
-    rate_limit = ?11, description = ?12, updated_ms = ?13 WHERE id = ?1";
-
-const BY_FINGERPRINT: &str = "SELECT id FROM subscriptions WHERE fingerprint = ?1";
-const EXISTS: &str = "SELECT EXISTS (SELECT 1 FROM subscriptions WHERE id = ?1)";
-const BY_ID: &str = "SELECT * FROM subscriptions WHERE id = ?1";
-/// The empty text sorts before every id.
-const BEHIND: &str = "SELECT * FROM subscriptions WHERE id > ?1 ORDER BY id LIMIT ?2";
-const VERSION: &str = "SELECT version FROM versions WHERE name = 'subscriptions'";
 
 /// A SQLite file that is known to be ours and up to date.
 pub(super) struct SqliteStore {
@@ -74,10 +56,10 @@ impl SqliteStore {
     }
 
     async fn insert(&self, subscription: &Subscription) -> sqlx::Result<Written> {
-        let row = SubscriptionRow::of(subscription, &self.keyring)?;
         let mut transaction = self.write().await?;
         self.note_key(&mut transaction).await?;
-        let insert = bind(INSERT, row, &subscription.terms).bind(subscription.created.get());
+        let insert = row::bind(INSERT, subscription, &self.keyring)?;
+        let insert = insert.bind(subscription.created.get());
         let inserted = insert.execute(&mut *transaction).await?;
         if inserted.rows_affected() > 0 {
             transaction.commit().await?;
@@ -89,7 +71,6 @@ impl SqliteStore {
     }
 
     async fn update(&self, subscription: &Subscription) -> sqlx::Result<Written> {
-        let row = SubscriptionRow::of(subscription, &self.keyring)?;
         let mut transaction = self.write().await?;
         let exists = sqlx::query_scalar(EXISTS).bind(subscription.id.to_string());
         if !exists.fetch_one(&mut *transaction).await? {
@@ -103,42 +84,12 @@ impl SqliteStore {
             }
             Some(_) | None => {
                 self.note_key(&mut transaction).await?;
-                bind(UPDATE, row, &subscription.terms).execute(&mut *transaction).await?;
+                let update = row::bind(UPDATE, subscription, &self.keyring)?;
+                update.execute(&mut *transaction).await?;
                 transaction.commit().await?;
                 Ok(Written::Done)
             }
         }
-    }
-
-    /// Adds what comes behind `after` to the lists; returns the last id if there is more behind it.
-    async fn read_batch(
-        &self,
-        connection: &mut sqlx::SqliteConnection,
-        after: &str,
-        limit: u32,
-        (subscriptions, corrupt): (&mut Vec<Subscription>, &mut Vec<Corrupt>),
-    ) -> sqlx::Result<Option<SubscriptionId>> {
-        let one_more = limit.saturating_add(1);
-        let mut rows =
-            sqlx::query(BEHIND).bind(after.to_owned()).bind(one_more).fetch_all(connection).await?;
-        let more = rows.len() > usize::try_from(limit).unwrap_or(usize::MAX);
-        if more {
-            rows.pop();
-        }
-        let mut last = None;
-        for row in &rows {
-            match row::read(row, &self.keyring)? {
-                Ok(subscription) => {
-                    last = Some(subscription.id);
-                    subscriptions.push(subscription);
-                }
-                Err(flawed) => {
-                    last = Some(flawed.subscription);
-                    corrupt.push(flawed);
-                }
-            }
-        }
-        Ok(last.filter(|_| more))
     }
 
     async fn remember(&self, names: &[String]) -> sqlx::Result<()> {
@@ -176,7 +127,7 @@ impl Store for SqliteStore {
 
     async fn remove_subscription(&self, id: SubscriptionId) -> Result<bool, StoreError> {
         let id = id.to_string();
-        let delete = self.delete("DELETE FROM subscriptions WHERE id = ?1", &id);
+        let delete = self.delete(REMOVE, &id);
         ask("removing a subscription", delete).await
     }
 
@@ -189,17 +140,12 @@ impl Store for SqliteStore {
     }
 
     async fn subscriptions(&self, page: Page) -> Result<Listing, StoreError> {
-        let mut listing = Listing::default();
-        let after = page.after.map(|id| id.to_string()).unwrap_or_default();
         let limit = page.limit.clamp(1, PAGE_LIMIT_MAX);
-        let batch = async {
+        let read = async {
             let mut connection = self.readers.acquire().await?;
-            let into = (&mut listing.subscriptions, &mut listing.corrupt);
-            self.read_batch(&mut connection, &after, limit, into).await
+            read_page(&mut connection, page.after, limit, &self.keyring).await
         };
-        let last = ask("listing subscriptions", batch).await?;
-        listing.next = last;
-        Ok(listing)
+        ask("listing subscriptions", read).await
     }
 
     async fn all_subscriptions(&self) -> Result<Snapshot, StoreError> {
@@ -211,13 +157,15 @@ impl Store for SqliteStore {
             Ok(transaction)
         };
         let mut transaction = ask("beginning to read all subscriptions", begun).await?;
-        let mut after = String::new();
+        let mut after = None;
         loop {
-            let into = (&mut snapshot.subscriptions, &mut snapshot.corrupt);
-            let batch = self.read_batch(&mut transaction, &after, PAGE_LIMIT_MAX, into);
-            match ask("reading all subscriptions", batch).await? {
-                Some(last) => after = last.to_string(),
-                None => break,
+            let page = read_page(&mut transaction, after, PAGE_LIMIT_MAX, &self.keyring);
+            let page = ask("reading all subscriptions", page).await?;
+            snapshot.subscriptions.extend(page.subscriptions);
+            snapshot.corrupt.extend(page.corrupt);
+            after = page.next;
+            if after.is_none() {
+                break;
             }
         }
         ask("ending to read all subscriptions", transaction.rollback()).await?;
@@ -225,7 +173,7 @@ impl Store for SqliteStore {
     }
 
     async fn count_subscriptions(&self) -> Result<u64, StoreError> {
-        let count = sqlx::query_scalar("SELECT count(*) FROM subscriptions");
+        let count = sqlx::query_scalar(COUNT);
         let count: i64 = ask("counting subscriptions", count.fetch_one(&self.readers)).await?;
         Ok(count.unsigned_abs())
     }
@@ -236,12 +184,12 @@ impl Store for SqliteStore {
     }
 
     async fn keys(&self) -> Result<Keys, StoreError> {
-        let used = encryption::used_keys(&self.readers).await?;
+        let used = used_keys(&self.readers).await?;
         Ok(Keys { primary: self.keyring.primary().clone(), used })
     }
 
     async fn reencrypt(&self) -> Result<Reencrypted, StoreError> {
-        self.renew_all().await
+        renew_all(self).await
     }
 
     async fn insert_token(&self, token: &ApiToken) -> Result<bool, StoreError> {
@@ -249,7 +197,7 @@ impl Store for SqliteStore {
     }
 
     async fn remove_token(&self, name: &str) -> Result<bool, StoreError> {
-        let delete = self.delete("DELETE FROM api_tokens WHERE name = ?1", name);
+        let delete = self.delete(REMOVE_TOKEN, name);
         ask("removing a token", delete).await
     }
 
@@ -322,12 +270,12 @@ impl Store for SqliteStore {
     }
 
     async fn known_queues(&self) -> Result<Vec<String>, StoreError> {
-        let names = sqlx::query_scalar("SELECT name FROM queues ORDER BY name");
+        let names = sqlx::query_scalar(QUEUES);
         ask("reading the known queues", names.fetch_all(&self.readers)).await
     }
 
     async fn forget_queue(&self, name: &str) -> Result<bool, StoreError> {
-        let delete = self.delete("DELETE FROM queues WHERE name = ?1", name);
+        let delete = self.delete(FORGET_QUEUE, name);
         ask("forgetting a queue", delete).await
     }
 
@@ -361,27 +309,6 @@ fn primary_code(error: &sqlx::Error) -> Option<i32> {
     Some(code & 0xff)
 }
 
-fn bind(
-    statement: &'static str,
-    row: SubscriptionRow,
-    terms: &Terms,
-) -> Query<'static, Sqlite, SqliteArguments> {
-    sqlx::query(statement)
-        .bind(row.id)
-        .bind(row::fingerprint(terms))
-        .bind(row.url)
-        .bind(row.topics)
-        .bind(row.filters)
-        .bind(row.filter_connector)
-        .bind(row.confidential.auth_token)
-        .bind(row.confidential.secrets)
-        .bind(row.confidential.headers)
-        .bind(row.schedule)
-        .bind(row.rate_limit)
-        .bind(row.description)
-        .bind(row.updated_ms)
-}
-
 async fn with_fingerprint_of(
     subscription: &Subscription,
     transaction: &mut Transaction<'static, Sqlite>,
@@ -392,4 +319,16 @@ async fn with_fingerprint_of(
         .fetch_optional(&mut **transaction)
         .await?;
     id.as_deref().map(parse_id).transpose()
+}
+
+/// One page of what comes behind `after`.
+async fn read_page(
+    connection: &mut SqliteConnection,
+    after: Option<SubscriptionId>,
+    limit: u32,
+    keyring: &Keyring,
+) -> sqlx::Result<Listing> {
+    let after = after.map(|id| id.to_string()).unwrap_or_default();
+    let behind = sqlx::query(BEHIND).bind(after).bind(limit.saturating_add(1));
+    row::page(&behind.fetch_all(connection).await?, limit, keyring)
 }

@@ -17,8 +17,11 @@ use sqlx::{
     sqlite::{SqliteConnectOptions, SqliteSynchronous},
 };
 
-use super::{BEGIN_WRITE, SqliteStore, ask, encryption, primary_code};
-use crate::store::{DEADLINE, StoreError, key_source::GivenKeys};
+use super::{BEGIN_WRITE, SqliteStore, ask, primary_code};
+use crate::config::SettingsError;
+use crate::store::{
+    DEADLINE, StoreError, encryption, key_source::GivenKeys, statements::SCHEMA_VERSION,
+};
 
 /// The schema, a file per version.
 static MIGRATIONS: Migrator = sqlx::migrate!("src/store/migrations/sqlite");
@@ -64,23 +67,22 @@ impl SqliteStore {
         // SQLite's lock. Readers never wait for it.
         let readers = options.clone().pragma("query_only", "ON");
         let (writer, readers) = (pool(1, options), pool(READERS_MAX, readers));
-        let used = encryption::used_keys(&readers).await?;
+        let used = super::used_keys(&readers).await?;
         let keys = keys.map_or_else(|| GivenKeys::beside(&file, used.is_empty()), Ok)?;
         let store = Self { keyring: keys.keyring(&used)?, writer, readers };
-        store.adopt_key(&used, &keys).await?;
+        encryption::adopt(&store, &used, &keys).await?;
         Ok(store)
     }
 
     /// Accepts `homing.db`, `/var/lib/homing.db` and both after `//`.
     pub(in crate::store) fn absolute(file: &str) -> Result<PathBuf, StoreError> {
+        let wrong = |message| StoreError::Settings(SettingsError::value("store.url", message));
         let file = file.strip_prefix("//").unwrap_or(file);
         if file.is_empty() || file.starts_with(':') {
-            return Err(StoreError::Url(
-                "needs a file, sqlite:homing.db: memory forgets at the end",
-            ));
+            return Err(wrong("needs a file, sqlite:homing.db: memory forgets at the end"));
         }
         if file.contains(['?', '\0']) {
-            return Err(StoreError::Url("takes a file name only, without `?` and parameters"));
+            return Err(wrong("takes a file name only, without `?` and parameters"));
         }
         std::path::absolute(file)
             .map_err(|source| StoreError::Folder { file: PathBuf::from(file), source })
@@ -155,8 +157,7 @@ async fn refuse_newer(connection: &mut SqliteConnection) -> Result<(), StoreErro
         if !sqlx::query_scalar(table).fetch_one(&mut *connection).await? {
             return Ok(None);
         }
-        let newest = "SELECT max(version) FROM _sqlx_migrations";
-        sqlx::query_scalar::<_, Option<i64>>(newest).fetch_one(&mut *connection).await
+        sqlx::query_scalar::<_, Option<i64>>(SCHEMA_VERSION).fetch_one(&mut *connection).await
     };
     match ask("reading the schema version", version).await? {
         Some(found) if found > known => Err(StoreError::Newer { found, known }),

@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use futures_util::future::try_join_all;
 use homing::{
     domain::{
         circuit::{Circuit, CircuitRules, CircuitState, Reason, StateName, Turn},
@@ -19,21 +18,21 @@ use super::{Kept, Place};
 
 const START: i64 = 1_700_000_000_000;
 
-fn url(path: impl std::fmt::Display) -> EndpointUrl {
+pub(super) fn url(path: impl std::fmt::Display) -> EndpointUrl {
     format!("https://example.com/{path}").parse().expect("a URL")
 }
 
-fn at(seconds: u64) -> UnixMillis {
+pub(super) fn at(seconds: u64) -> UnixMillis {
     UnixMillis::new(START).plus(Duration::from_secs(seconds))
 }
 
-fn failed(times: u32, ended: UnixMillis) -> Tally {
+pub(super) fn failed(times: u32, ended: UnixMillis) -> Tally {
     let outcome = Outcome::TimedOut { phase: Phase::Headers };
     (0..times).fold(Tally::default(), |sum, _| sum.merge(Tally::of(&outcome, ended)))
 }
 
 /// What opens a circuit with the published figures.
-fn dead(path: impl std::fmt::Display) -> (EndpointUrl, Tally) {
+pub(super) fn dead(path: impl std::fmt::Display) -> (EndpointUrl, Tally) {
     (url(path), failed(101, at(0)))
 }
 
@@ -149,90 +148,15 @@ pub(super) async fn a_circuit_lives_by_the_rule_alone(place: Place) -> Kept {
     Ok(())
 }
 
-/// Method: twenty clients over two handles, ten batches each, every batch with two URLs.
-pub(super) async fn tallies_of_many_workers_add_up(place: Place) -> Kept {
-    let handles = [place.open().await?, place.open().await?];
-    let rules = CircuitRules::default();
-    let clients = handles.iter().cycle().take(20).map(async |store| {
-        for batch in 0..10 {
-            let accepted = Tally::of(&Outcome::Accepted { status: 200 }, at(batch));
-            let tallies =
-                [(url("a"), failed(2, at(batch)).merge(accepted)), (url("b"), failed(3, at(5)))];
-            store.merge_tallies(&tallies, &rules, at(batch)).await?;
-        }
-        Ok::<_, StoreError>(())
-    });
+pub(super) async fn a_url_that_comes_twice_is_counted_twice(place: Place) -> Kept {
+    let store = place.open().await?;
+    let tallies = [(url("a"), failed(60, at(0))), dead("b"), (url("a"), failed(60, at(1)))];
 
-    try_join_all(clients).await?;
+    let merged = store.merge_tallies(&tallies, &CircuitRules::default(), at(1)).await?;
 
-    let [store, _] = &handles;
-    let circuit = async |path| store.circuit(&url(path)).await;
-    let a = circuit("a").await?.ok_or("a is counted")?;
-    assert_eq!((a.successes, a.failures, a.failures_in_a_row), (200, 400, 0));
-    assert_eq!((a.first_attempt, a.last_success), (Some(at(0)), Some(at(9))));
-    let b = circuit("b").await?.ok_or("b is counted")?;
-    assert_eq!((b.successes, b.failures, b.failures_in_a_row), (0, 600, 600));
-    assert_eq!(b.state.name(), StateName::Open);
-    Ok(())
-}
-
-/// Goal: workers that count at once learn of one opening, once.
-pub(super) async fn one_of_many_merges_opens_the_circuit(place: Place) -> Kept {
-    let handles = [place.open().await?, place.open().await?];
-    let rules = CircuitRules::default();
-    let tallies = [(url("a"), failed(10, at(0)))];
-    let calls = handles.iter().cycle().take(20);
-    let calls = calls.map(|store| store.merge_tallies(&tallies, &rules, at(1)));
-
-    let merged = try_join_all(calls).await?;
-
-    let changes: Vec<_> = merged
-        .iter()
-        .flat_map(|merged| &merged.circuits)
-        .filter_map(|(_, _, change)| change.map(|change| change.to_string()))
-        .collect();
-    assert_eq!(changes, ["closed → open: 100 % of 110 attempts failed"]);
-    Ok(())
-}
-
-/// Goal: at most one probe per interval over all workers. Method: twenty ask at once, over two
-/// handles, when none is due, when one is, and after the winner vanished.
-pub(super) async fn of_twenty_that_claim_a_probe_one_wins(place: Place) -> Kept {
-    let handles = [place.open().await?, place.open().await?];
-    let [store, other] = &handles;
-    let rules = CircuitRules::default();
-    store.merge_tallies(&[dead("a")], &rules, at(0)).await?;
-    for (seconds, winners, next) in
-        [(599, 0, 600), (600, 1, 1_200), (1_199, 0, 1_200), (1_200, 1, 1_800)]
-    {
-        let a = url("a");
-        let claims = handles.iter().cycle().take(20);
-        let claims = claims.map(|store| store.claim_probe(&a, &rules, at(seconds)));
-        let mut won = 0;
-        for claim in try_join_all(claims).await? {
-            let circuit = match claim {
-                ProbeClaim::Won(circuit) => {
-                    won += 1;
-                    circuit
-                }
-                ProbeClaim::Lost(circuit) => circuit,
-            };
-            assert_eq!(circuit.state, CircuitState::Open { probe_at: at(next) });
-        }
-        assert_eq!(won, winners, "after {seconds} s");
-    }
-
-    let accepted = Outcome::Accepted { status: 200 };
-    let (circuit, change) = other.probe_ended(&url("a"), &accepted, &rules, at(1_201)).await?;
-    assert!(change.is_some());
-    assert_eq!(store.circuit(&url("a")).await?, Some(circuit));
-    let late = store.claim_probe(&url("a"), &rules, at(9_999)).await?;
-    assert!(matches!(late, ProbeClaim::Lost(circuit) if circuit.state == CircuitState::Closed));
-    assert!(matches!(
-        store.claim_probe(&url("unknown"), &rules, at(0)).await?,
-        ProbeClaim::Lost(circuit) if circuit.state == CircuitState::Closed
-    ));
-    assert_eq!(store.circuit(&url("unknown")).await?, None);
+    let opened: Vec<_> = merged.circuits.iter().map(|(.., change)| change.is_some()).collect();
+    assert_eq!(opened, [false, true, true]);
+    assert_eq!(store.circuit(&url("a")).await?.ok_or("a is counted")?.failures, 120);
     Ok(())
 }
 

@@ -3,17 +3,24 @@
 use std::{error::Error, sync::Arc};
 
 use homing::{
-    config::{Settings, SettingsError, StoreSettings},
+    config::StoreSettings,
+    domain::encryption_key::EncryptionKey,
     store::{self, Store, StoreError},
 };
+use sqlx::{ConnectOptions, Connection, sqlite::SqliteConnectOptions};
 use tempfile::TempDir;
+
+use crate::support::database::Database;
 
 mod circuits;
 mod content;
 mod encryption;
 mod listing;
+mod many_writers;
 mod processes;
 mod samples;
+mod schema;
+mod shared_databases;
 
 type Kept = Result<(), Box<dyn Error>>;
 
@@ -43,10 +50,17 @@ macro_rules! conformance {
         processes: a_store_that_many_open_at_once_is_one_store,
         processes: everything_survives_reopening,
         processes: a_closed_store_says_so,
+        schema: a_newer_schema_is_refused_with_both_versions,
+        schema: a_row_that_cannot_be_read_is_named_and_harms_no_other,
+        schema: a_circuit_that_cannot_be_read_is_named_and_can_be_replaced,
+        schema: only_rows_that_can_be_named_get_in,
+        schema: what_a_person_changes_raises_the_version,
         circuits: a_circuit_lives_by_the_rule_alone,
-        circuits: tallies_of_many_workers_add_up,
-        circuits: one_of_many_merges_opens_the_circuit,
-        circuits: of_twenty_that_claim_a_probe_one_wins,
+        many_writers: tallies_of_many_workers_add_up,
+        many_writers: writers_do_not_block_each_other,
+        circuits: a_url_that_comes_twice_is_counted_twice,
+        many_writers: one_of_many_merges_opens_the_circuit,
+        many_writers: of_twenty_that_claim_a_probe_one_wins,
         circuits: a_person_freezes_and_frees_what_was_never_called,
         circuits: circuits_are_listed_by_state_and_page,
         circuits: many_open_circuits_are_read_over_several_batches,
@@ -61,34 +75,68 @@ macro_rules! promises {
         mod $backend {
             $(#[tokio::test(flavor = "multi_thread")]
             async fn $promise() -> super::Kept {
-                super::$about::$promise(super::$backend()?).await
+                super::$about::$promise(super::$backend().await?).await
             })+
         }
     };
 }
 
-conformance!(sqlite);
+conformance!(sqlite, postgres);
 
 /// Where a store can be opened, by as many handles as a test likes. Two handles share nothing but
-/// the place, as two processes do.
+/// the place, as two processes do. What it holds is deleted when it is dropped.
 struct Place {
     settings: StoreSettings,
-    _folder: TempDir,
+    held_by: HeldBy,
+}
+
+enum HeldBy {
+    Folder(TempDir),
+    Database(Database),
 }
 
 impl Place {
+    fn new(url: String, held_by: HeldBy) -> Self {
+        Self { settings: settings(url), held_by }
+    }
+
     async fn open(&self) -> Result<Arc<dyn Store>, StoreError> {
         store::open(&self.settings).await
     }
+
+    /// What a person does with the shell of the database.
+    async fn shell(&self, sql: &'static str) -> Kept {
+        match &self.held_by {
+            HeldBy::Folder(folder) => {
+                let file = SqliteConnectOptions::new().filename(folder.path().join("homing.db"));
+                let mut connection = file.connect().await?;
+                sqlx::raw_sql(sql).execute(&mut connection).await?;
+                connection.close().await?;
+            }
+            HeldBy::Database(database) => database.shell(sql).await?,
+        }
+        Ok(())
+    }
 }
 
-fn sqlite() -> Result<Place, Box<dyn Error>> {
+/// Of a store that has its keys from the settings.
+fn settings(url: impl Into<String>) -> StoreSettings {
+    let encryption_keys = vec![EncryptionKey::from_bytes([7; 32]).reveal()];
+    StoreSettings {
+        url: url.into(),
+        connections_max: 8,
+        encryption_keys,
+        encryption_key_file: String::new(),
+    }
+}
+
+async fn sqlite() -> Result<Place, Box<dyn Error>> {
     let folder = tempfile::tempdir()?;
     let url = format!("sqlite:{}", folder.path().join("homing.db").display());
-    Ok(Place { settings: settings(&url)?, _folder: folder })
+    Ok(Place::new(url, HeldBy::Folder(folder)))
 }
 
-fn settings(url: &str) -> Result<StoreSettings, SettingsError> {
-    let settings = Settings::from_toml(&format!("store.url = \"{url}\""))?;
-    Ok(settings.store)
+async fn postgres() -> Result<Place, Box<dyn Error>> {
+    let database = Database::new().await;
+    Ok(Place::new(database.url(), HeldBy::Database(database)))
 }

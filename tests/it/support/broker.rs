@@ -1,6 +1,6 @@
 //! The real broker, and a corner of it for each test.
 
-use std::{env, thread, time::Duration};
+use std::{env, time::Duration};
 
 use homing::broker::topology::Topology;
 use lapin::{
@@ -11,6 +11,8 @@ use lapin::{
     },
     types::{AMQPValue, FieldTable},
 };
+
+use super::wait_for;
 
 /// The broker that `make test` started.
 #[expect(clippy::disallowed_methods, reason = "this is how `make test` names the broker")]
@@ -33,15 +35,10 @@ impl Corner {
     }
 }
 
-/// On a thread of its own, because `drop` cannot wait for a future.
 impl Drop for Corner {
     fn drop(&mut self) {
         let topology = self.topology.clone();
-        let cleaning = thread::spawn(move || {
-            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-            runtime.expect("a runtime can be built").block_on(delete(&topology));
-        });
-        if cleaning.join().is_err() {
+        if wait_for(async move { delete(&topology).await }).is_none() {
             eprintln!("queues of {} were left behind", self.prefix);
         }
     }

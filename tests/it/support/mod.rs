@@ -1,13 +1,25 @@
-//! What the tests stand on: a broker, endpoints that record what they are sent, and homing itself
+//! What the tests stand on: a broker, a database server, endpoints that record what they are sent, and homing itself
 //! as a part of the test or as a process of its own.
 
 pub(crate) mod broker;
+pub(crate) mod database;
 pub(crate) mod installation;
 pub(crate) mod process;
 pub(crate) mod receiver;
 
-use std::time::Duration;
+use std::{thread, time::Duration};
 
 /// How long a test waits for what must happen. Generous: the machine may be busy; nothing waits
 /// this long when all is well.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Waits in a `drop`, where nothing can be awaited: on a thread of its own. `None`: it panicked.
+pub(crate) fn wait_for<T: Send + 'static>(
+    work: impl Future<Output = T> + Send + 'static,
+) -> Option<T> {
+    let waiting = thread::spawn(|| {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+        runtime.expect("a runtime can be built").block_on(work)
+    });
+    waiting.join().ok()
+}

@@ -1,0 +1,371 @@
+//! The store of a pool on several machines: a PostgreSQL database, version 15 or later.
+//!
+//! # Locks
+//!
+//! No two transactions of homing can wait for each other:
+//!
+//! - Whoever writes a subscription locks the row `subscriptions` of `versions` before anything
+//!   else, so that these writes, which are rare, go one after the other.
+//! - Whoever writes circuits locks all of them first, in the order of their URLs, and the row
+//!   `circuits` of `versions` last, in a trigger, and only where a state has changed. Behind that
+//!   row it waits for nothing. Pruning waits for nothing at all.
+//! - Nobody writes both, and the names of queues are written in their order, in one statement.
+//!
+//! A person who works with psql keeps no such order; what PostgreSQL then ends as a deadlock is
+//! [`StoreError::Busy`] and can be repeated.
+
+use async_trait::async_trait;
+use futures_util::{TryFutureExt, future::BoxFuture};
+use sqlx::{
+    Connection, PgConnection, PgPool, Postgres, Transaction,
+    error::DatabaseError,
+    postgres::{PgConnectOptions, PgRow},
+};
+
+use super::{
+    CircuitListing, CircuitPage, DEADLINE, Intervention, Keys, Listing, MergedTallies,
+    PAGE_LIMIT_MAX, Page, ProbeClaim, Reencrypted, Snapshot, Store, StoreError, UnsettledCircuits,
+    encryption::renew_all,
+    error::within,
+    keyring::Keyring,
+    row::{self, Written, parse_id},
+    statements::{
+        BEHIND, BY_FINGERPRINT, BY_ID, COUNT, EXISTS, FORGET_QUEUE, INSERT, QUEUES, REMOVE,
+        REMOVE_TOKEN, UPDATE, VERSION,
+    },
+};
+use crate::clock;
+use crate::domain::{
+    api_token::ApiToken,
+    circuit::{Circuit, CircuitRules, Turn},
+    id::SubscriptionId,
+    outcome::Outcome,
+    subscription::Subscription,
+    tally::Tally,
+    time::UnixMillis,
+    url::EndpointUrl,
+};
+
+mod circuits;
+mod encryption;
+mod open;
+#[cfg(test)]
+mod tests;
+
+use encryption::used_keys;
+
+pub(super) use open::location;
+
+/// One instant, however many statements follow.
+const BEGIN_SNAPSHOT: &str = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY";
+
+/// Taken before a subscription is written.
+const LOCK: &str = "SELECT version FROM versions WHERE name = 'subscriptions' FOR UPDATE";
+
+const REMEMBER_QUEUES: &str = "\
+    INSERT INTO queues (name, first_declared_ms) \
+    SELECT name, $2 FROM unnest($1::text[]) AS new (name) GROUP BY name ORDER BY name \
+    ON CONFLICT (name) DO NOTHING";
+
+/// Another transaction kept a lock for too long, or waits for one of ours.
+/// Source: PostgreSQL, *Error Codes*, as are the others.
+const LOCK_NOT_AVAILABLE: &str = "55P03";
+const DEADLOCK_DETECTED: &str = "40P01";
+/// `statement_timeout` has passed.
+const QUERY_CANCELED: &str = "57014";
+
+/// A PostgreSQL database whose schema is up to date.
+pub(super) struct PostgresStore {
+    keyring: Keyring,
+    pool: PgPool,
+    options: PgConnectOptions,
+    location: String,
+}
+
+impl PostgresStore {
+    /// A transaction that no other writer of subscriptions runs beside.
+    async fn write(&self) -> sqlx::Result<Transaction<'static, Postgres>> {
+        let mut transaction = self.pool.begin().await?;
+        sqlx::query(LOCK).execute(&mut *transaction).await?;
+        Ok(transaction)
+    }
+
+    async fn insert(&self, subscription: &Subscription) -> sqlx::Result<Written> {
+        let mut transaction = self.write().await?;
+        if let Some(existing) = with_fingerprint_of(subscription, &mut transaction).await? {
+            transaction.rollback().await?;
+            return Ok(Written::Duplicate(existing));
+        }
+        self.note_key(&mut transaction).await?;
+        let insert = row::bind(INSERT, subscription, &self.keyring)?;
+        let insert = insert.bind(subscription.created.get());
+        insert.execute(&mut *transaction).await?;
+        transaction.commit().await?;
+        Ok(Written::Done)
+    }
+
+    async fn update(&self, subscription: &Subscription) -> sqlx::Result<Written> {
+        let mut transaction = self.write().await?;
+        let exists = sqlx::query_scalar(EXISTS).bind(subscription.id.to_string());
+        if !exists.fetch_one(&mut *transaction).await? {
+            transaction.rollback().await?;
+            return Ok(Written::Missing);
+        }
+        match with_fingerprint_of(subscription, &mut transaction).await? {
+            Some(other) if other != subscription.id => {
+                transaction.rollback().await?;
+                Ok(Written::Duplicate(other))
+            }
+            Some(_) | None => {
+                self.note_key(&mut transaction).await?;
+                let update = row::bind(UPDATE, subscription, &self.keyring)?;
+                update.execute(&mut *transaction).await?;
+                transaction.commit().await?;
+                Ok(Written::Done)
+            }
+        }
+    }
+
+    async fn remove(&self, id: SubscriptionId) -> sqlx::Result<bool> {
+        let mut transaction = self.write().await?;
+        let removed = sqlx::query(REMOVE).bind(id.to_string()).execute(&mut *transaction).await?;
+        transaction.commit().await?;
+        Ok(removed.rows_affected() > 0)
+    }
+
+    /// [`ask`], and says why where no connection could be had. Boxed: connecting is large, and calls
+    /// of the store are part of every delivery.
+    fn ask<'a, T: Send + 'a>(
+        &'a self,
+        step: &'static str,
+        work: impl Future<Output = sqlx::Result<T>> + Send + 'a,
+    ) -> BoxFuture<'a, Result<T, StoreError>> {
+        Box::pin(async move {
+            // The pool does not say why it could not connect in time, so that is tried once more.
+            let mut no_connection = false;
+            let noting = work.inspect_err(|error| {
+                no_connection = matches!(error, sqlx::Error::PoolTimedOut);
+            });
+            let answer = ask(step, noting).await;
+            if no_connection {
+                let connection = open::connect(&self.options, &self.location).await?;
+                // It can be had: all others are busy.
+                within("closing a connection", connection.close()).await?;
+            }
+            answer
+        })
+    }
+}
+
+#[async_trait]
+impl Store for PostgresStore {
+    async fn insert_subscription(&self, subscription: &Subscription) -> Result<(), StoreError> {
+        let written = self.ask("adding a subscription", self.insert(subscription)).await?;
+        written.into_answer(subscription.id)
+    }
+
+    async fn update_subscription(&self, subscription: &Subscription) -> Result<(), StoreError> {
+        let written = self.ask("changing a subscription", self.update(subscription)).await?;
+        written.into_answer(subscription.id)
+    }
+
+    async fn remove_subscription(&self, id: SubscriptionId) -> Result<bool, StoreError> {
+        self.ask("removing a subscription", self.remove(id)).await
+    }
+
+    async fn subscription(&self, id: SubscriptionId) -> Result<Option<Subscription>, StoreError> {
+        let row = sqlx::query(BY_ID).bind(id.to_string()).fetch_optional(&self.pool);
+        let read = |row: &PgRow| row::read(row, &self.keyring);
+        let read = row.and_then(async |row| row.as_ref().map(read).transpose());
+        let read = self.ask("reading a subscription", read).await?;
+        read.transpose().map_err(StoreError::Corrupt)
+    }
+
+    async fn subscriptions(&self, page: Page) -> Result<Listing, StoreError> {
+        let limit = page.limit.clamp(1, PAGE_LIMIT_MAX);
+        let read = async {
+            let mut connection = self.pool.acquire().await?;
+            read_page(&mut connection, page.after, limit, &self.keyring).await
+        };
+        self.ask("listing subscriptions", read).await
+    }
+
+    async fn all_subscriptions(&self) -> Result<Snapshot, StoreError> {
+        let mut snapshot = Snapshot::default();
+        let begun = async {
+            let mut transaction = self.pool.begin_with(BEGIN_SNAPSHOT).await?;
+            snapshot.version = sqlx::query_scalar(VERSION).fetch_one(&mut *transaction).await?;
+            Ok(transaction)
+        };
+        let mut transaction = self.ask("beginning to read all subscriptions", begun).await?;
+        let mut after = None;
+        loop {
+            let page = read_page(&mut transaction, after, PAGE_LIMIT_MAX, &self.keyring);
+            let page = ask("reading all subscriptions", page).await?;
+            snapshot.subscriptions.extend(page.subscriptions);
+            snapshot.corrupt.extend(page.corrupt);
+            after = page.next;
+            if after.is_none() {
+                break;
+            }
+        }
+        ask("ending to read all subscriptions", transaction.rollback()).await?;
+        Ok(snapshot)
+    }
+
+    async fn count_subscriptions(&self) -> Result<u64, StoreError> {
+        let count = sqlx::query_scalar(COUNT).fetch_one(&self.pool);
+        let count: i64 = self.ask("counting subscriptions", count).await?;
+        Ok(count.unsigned_abs())
+    }
+
+    async fn subscriptions_version(&self) -> Result<i64, StoreError> {
+        let version = sqlx::query_scalar(VERSION).fetch_one(&self.pool);
+        self.ask("reading the version of the subscriptions", version).await
+    }
+
+    async fn keys(&self) -> Result<Keys, StoreError> {
+        let used = used_keys(&self.pool).await?;
+        Ok(Keys { primary: self.keyring.primary().clone(), used })
+    }
+
+    async fn reencrypt(&self) -> Result<Reencrypted, StoreError> {
+        renew_all(self).await
+    }
+
+    async fn insert_token(&self, token: &ApiToken) -> Result<bool, StoreError> {
+        self.ask("adding a token", self.add_token(token)).await
+    }
+
+    async fn remove_token(&self, name: &str) -> Result<bool, StoreError> {
+        let delete = sqlx::query(REMOVE_TOKEN).bind(name.to_owned()).execute(&self.pool);
+        Ok(self.ask("removing a token", delete).await?.rows_affected() > 0)
+    }
+
+    async fn tokens(&self) -> Result<Vec<ApiToken>, StoreError> {
+        self.ask("reading the tokens", self.list_tokens()).await
+    }
+
+    async fn merge_tallies(
+        &self,
+        tallies: &[(EndpointUrl, Tally)],
+        rules: &CircuitRules,
+        now: UnixMillis,
+    ) -> Result<MergedTallies, StoreError> {
+        self.ask("counting attempts", self.merge(tallies, rules, now)).await
+    }
+
+    async fn claim_probe(
+        &self,
+        url: &EndpointUrl,
+        rules: &CircuitRules,
+        now: UnixMillis,
+    ) -> Result<ProbeClaim, StoreError> {
+        let claim = self.ask("claiming a probe", self.claim(url, rules, now)).await?;
+        claim.map_err(StoreError::CorruptCircuit)
+    }
+
+    async fn probe_ended(
+        &self,
+        url: &EndpointUrl,
+        outcome: &Outcome,
+        rules: &CircuitRules,
+        now: UnixMillis,
+    ) -> Result<Turn, StoreError> {
+        let ended = self.ask("counting a probe", self.end_probe(url, outcome, rules, now)).await?;
+        ended.map_err(StoreError::CorruptCircuit)
+    }
+
+    async fn set_circuit(
+        &self,
+        url: &EndpointUrl,
+        intervention: Intervention,
+        now: UnixMillis,
+    ) -> Result<Turn, StoreError> {
+        self.ask("changing a circuit", self.intervene(url, intervention, now)).await
+    }
+
+    async fn circuit(&self, url: &EndpointUrl) -> Result<Option<Circuit>, StoreError> {
+        let found = self.ask("reading a circuit", self.find_circuit(url)).await?;
+        found.map_err(StoreError::CorruptCircuit)
+    }
+
+    async fn circuits(&self, page: &CircuitPage) -> Result<CircuitListing, StoreError> {
+        self.ask("listing circuits", self.list_circuits(page)).await
+    }
+
+    async fn unsettled_circuits(&self) -> Result<UnsettledCircuits, StoreError> {
+        self.read_unsettled().await
+    }
+
+    async fn circuits_version(&self) -> Result<i64, StoreError> {
+        self.ask("reading the version of the circuits", self.version_of_circuits()).await
+    }
+
+    async fn prune_circuits(&self, before: UnixMillis) -> Result<u64, StoreError> {
+        self.ask("forgetting closed circuits", self.prune(before)).await
+    }
+
+    async fn remember_queues(&self, names: &[String]) -> Result<(), StoreError> {
+        let remember = sqlx::query(REMEMBER_QUEUES).bind(names.to_vec()).bind(clock::now().get());
+        self.ask("remembering queues", remember.execute(&self.pool)).await.map(drop)
+    }
+
+    async fn known_queues(&self) -> Result<Vec<String>, StoreError> {
+        let names = sqlx::query_scalar(QUEUES).fetch_all(&self.pool);
+        self.ask("reading the known queues", names).await
+    }
+
+    async fn forget_queue(&self, name: &str) -> Result<bool, StoreError> {
+        let forget = sqlx::query(FORGET_QUEUE).bind(name.to_owned()).execute(&self.pool);
+        Ok(self.ask("forgetting a queue", forget).await?.rows_affected() > 0)
+    }
+
+    async fn check(&self) -> Result<(), StoreError> {
+        self.subscriptions_version().await.map(drop)
+    }
+
+    async fn close(&self) {
+        self.pool.close().await;
+    }
+}
+
+/// [`within`] the deadline, with PostgreSQL's words for what took too long translated.
+async fn ask<T>(
+    step: &'static str,
+    work: impl Future<Output = sqlx::Result<T>>,
+) -> Result<T, StoreError> {
+    within(step, work).await.map_err(|error| {
+        let StoreError::Step { source, .. } = &error else { return error };
+        match source.as_database_error().and_then(DatabaseError::code).as_deref() {
+            Some(LOCK_NOT_AVAILABLE | DEADLOCK_DETECTED) => StoreError::Busy { step },
+            Some(QUERY_CANCELED) => StoreError::TimedOut { step, deadline: DEADLINE },
+            Some(_) | None => error,
+        }
+    })
+}
+
+async fn with_fingerprint_of(
+    subscription: &Subscription,
+    transaction: &mut Transaction<'static, Postgres>,
+) -> sqlx::Result<Option<SubscriptionId>> {
+    let fingerprint = row::fingerprint(&subscription.terms);
+    let id: Option<String> = sqlx::query_scalar(BY_FINGERPRINT)
+        .bind(fingerprint)
+        .fetch_optional(&mut **transaction)
+        .await?;
+    id.as_deref().map(parse_id).transpose()
+}
+
+/// One page of what comes behind `after`.
+async fn read_page(
+    connection: &mut PgConnection,
+    after: Option<SubscriptionId>,
+    limit: u32,
+    keyring: &Keyring,
+) -> sqlx::Result<Listing> {
+    let after = after.map(|id| id.to_string()).unwrap_or_default();
+    let one_more = i64::from(limit).saturating_add(1);
+    let behind = sqlx::query(BEHIND).bind(after).bind(one_more);
+    row::page(&behind.fetch_all(connection).await?, limit, keyring)
+}

@@ -1,0 +1,53 @@
+//! Statements that every backend understands.
+
+/// Binds as [`bind`](super::row::bind) does, and `created_ms` at last.
+pub(super) const INSERT: &str = "\
+    INSERT INTO subscriptions (id, fingerprint, url, topics, filters, filter_connector, \
+    auth_token, secrets, headers, schedule, rate_limit, description, updated_ms, created_ms) \
+    VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14) \
+    ON CONFLICT (fingerprint) DO NOTHING";
+
+/// Binds as [`bind`](super::row::bind) does.
+pub(super) const UPDATE: &str = "\
+    UPDATE subscriptions SET fingerprint = $2, url = $3, topics = $4, filters = $5, \
+    filter_connector = $6, auth_token = $7, secrets = $8, headers = $9, schedule = $10, \
+    rate_limit = $11, description = $12, updated_ms = $13 WHERE id = $1";
+
+pub(super) const REMOVE: &str = "DELETE FROM subscriptions WHERE id = $1";
+pub(super) const BY_FINGERPRINT: &str = "SELECT id FROM subscriptions WHERE fingerprint = $1";
+pub(super) const EXISTS: &str = "SELECT EXISTS (SELECT 1 FROM subscriptions WHERE id = $1)";
+pub(super) const BY_ID: &str = "SELECT * FROM subscriptions WHERE id = $1";
+/// The empty text sorts before every id.
+pub(super) const BEHIND: &str = "SELECT * FROM subscriptions WHERE id > $1 ORDER BY id LIMIT $2";
+pub(super) const COUNT: &str = "SELECT count(*) FROM subscriptions";
+pub(super) const VERSION: &str = "SELECT version FROM versions WHERE name = 'subscriptions'";
+
+pub(super) const CIRCUIT: &str = "SELECT * FROM circuits WHERE url = $1";
+/// The empty text sorts before every URL.
+pub(super) const CIRCUITS_BEHIND: &str = "\
+    SELECT * FROM circuits WHERE url > $1 ORDER BY url LIMIT $2";
+pub(super) const CIRCUITS_BEHIND_IN_STATE: &str = "\
+    SELECT * FROM circuits WHERE url > $1 AND state = $3 ORDER BY url LIMIT $2";
+pub(super) const CIRCUITS_VERSION: &str = "SELECT version FROM versions WHERE name = 'circuits'";
+
+pub(super) const USED_KEYS: &str = "SELECT id FROM encryption_keys ORDER BY first_used_ms, id";
+pub(super) const NOTE_KEY: &str = "\
+    INSERT INTO encryption_keys (id, first_used_ms) VALUES ($1, $2) ON CONFLICT (id) DO NOTHING";
+pub(super) const FORGET_OTHER_KEYS: &str = "DELETE FROM encryption_keys WHERE id <> $1";
+pub(super) const ENCRYPTED_BEHIND: &str = "\
+    SELECT id, auth_token, secrets, headers FROM subscriptions WHERE id > $1 ORDER BY id LIMIT $2";
+pub(super) const RENEW: &str =
+    "UPDATE subscriptions SET auth_token = $2, secrets = $3, headers = $4 WHERE id = $1";
+
+pub(super) const INSERT_TOKEN: &str = "\
+    INSERT INTO api_tokens (name, digest, scope, created_ms) VALUES ($1, $2, $3, $4) \
+    ON CONFLICT (name) DO NOTHING";
+pub(super) const REMOVE_TOKEN: &str = "DELETE FROM api_tokens WHERE name = $1";
+pub(super) const TOKENS: &str = "\
+    SELECT name, digest, scope, created_ms FROM api_tokens ORDER BY name";
+
+pub(super) const QUEUES: &str = "SELECT name FROM queues ORDER BY name";
+pub(super) const FORGET_QUEUE: &str = "DELETE FROM queues WHERE name = $1";
+
+/// The schema version of what is in the store.
+pub(super) const SCHEMA_VERSION: &str = "SELECT max(version) FROM _sqlx_migrations";

@@ -1,0 +1,108 @@
+//! What another homing, or a person with the shell of the database, may have written.
+
+use homing::{
+    domain::circuit::Circuit,
+    store::{CircuitPage, Intervention, Page, StoreError},
+};
+
+use super::{
+    Kept, Place,
+    circuits::{at, url},
+    samples::{insert_all, subscription},
+};
+
+pub(super) async fn a_newer_schema_is_refused_with_both_versions(place: Place) -> Kept {
+    place.open().await?.close().await;
+    place
+        .shell(
+            "INSERT INTO _sqlx_migrations \
+             (version, description, success, checksum, execution_time) \
+             VALUES (9000, 'of the future', TRUE, '', 0)",
+        )
+        .await?;
+
+    let error = place.open().await.err().ok_or("it was opened")?;
+
+    let StoreError::Newer { found: 9000, known } = &error else { return Err(error.into()) };
+    let told = format!(
+        "the store has schema version 9000, this homing knows {known} at most; \
+         use the newer homing that wrote it"
+    );
+    assert_eq!(error.told(), told);
+    Ok(())
+}
+
+pub(super) async fn a_row_that_cannot_be_read_is_named_and_harms_no_other(place: Place) -> Kept {
+    let store = place.open().await?;
+    let all = ["a", "b", "c"].map(subscription);
+    insert_all(&*store, &all).await?;
+    place.shell("UPDATE subscriptions SET topics = '[]' WHERE url LIKE '%/b'").await?;
+
+    let [first, bad, last] = all;
+    let snapshot = store.all_subscriptions().await?;
+    assert_eq!(snapshot.subscriptions, [first, last]);
+    let [corrupt] = snapshot.corrupt.as_slice() else { return Err("not one is corrupt".into()) };
+    assert_eq!((corrupt.subscription, corrupt.field.as_str()), (bad.id, "topics"));
+    let listing = store.subscriptions(Page { after: None, limit: 9 }).await?;
+    assert_eq!(listing.corrupt, snapshot.corrupt);
+    assert!(matches!(store.subscription(bad.id).await, Err(StoreError::Corrupt(_))));
+    assert!(store.remove_subscription(bad.id).await?);
+    Ok(())
+}
+
+pub(super) async fn a_circuit_that_cannot_be_read_is_named_and_can_be_replaced(
+    place: Place,
+) -> Kept {
+    let store = place.open().await?;
+    for path in ["a", "b", "c"] {
+        store.set_circuit(&url(path), Intervention::Disable, at(0)).await?;
+    }
+    place.shell("UPDATE circuits SET reason = 'boredom' WHERE url LIKE '%/b'").await?;
+
+    let page = CircuitPage { state: None, after: None, limit: 2 };
+    let listing = store.circuits(&page).await?;
+    assert_eq!((listing.circuits.len(), listing.corrupt.len()), (1, 1));
+    assert_eq!(listing.next.as_deref(), Some(url("b").as_str()));
+    assert_eq!(store.unsettled_circuits().await?.circuits.len(), 2);
+    assert!(matches!(store.circuit(&url("b")).await, Err(StoreError::CorruptCircuit(_))));
+    store.set_circuit(&url("b"), Intervention::Enable, at(1)).await?;
+    assert_eq!(store.circuit(&url("b")).await?, Some(Circuit::new(at(1))));
+    Ok(())
+}
+
+pub(super) async fn only_rows_that_can_be_named_get_in(place: Place) -> Kept {
+    let store = place.open().await?;
+    store.insert_subscription(&subscription("a")).await?;
+    store.set_circuit(&url("a"), Intervention::Disable, at(0)).await?;
+    for spoil in [
+        "UPDATE subscriptions SET id = ''",
+        "UPDATE subscriptions SET id = '01931F5A-9C4E-7000-8000-000000000001'",
+        "UPDATE subscriptions SET id = '01931f5a9c4e-7000-8000-0000-00000000001'",
+        "UPDATE circuits SET url = ''",
+        "UPDATE circuits SET url = 'https://example.com/ä'",
+        "UPDATE circuits SET state = 'open'",
+        "UPDATE circuits SET window_failures = 1",
+        "UPDATE circuits SET last_outcome = 'refused 503'",
+    ] {
+        assert!(place.shell(spoil).await.is_err(), "{spoil}");
+    }
+    Ok(())
+}
+
+pub(super) async fn what_a_person_changes_raises_the_version(place: Place) -> Kept {
+    let store = place.open().await?;
+    store.insert_subscription(&subscription("a")).await?;
+    store.set_circuit(&url("a"), Intervention::Disable, at(0)).await?;
+    let mut before = (store.subscriptions_version().await?, store.circuits_version().await?);
+    for change in [
+        "UPDATE subscriptions SET description = 'by hand'; \
+         UPDATE circuits SET state = 'closed'",
+        "UPDATE circuits SET state = 'frozen'; DELETE FROM subscriptions",
+    ] {
+        place.shell(change).await?;
+        let after = (store.subscriptions_version().await?, store.circuits_version().await?);
+        assert!(before.0 < after.0 && before.1 < after.1, "{before:?} {after:?} {change}");
+        before = after;
+    }
+    Ok(())
+}
