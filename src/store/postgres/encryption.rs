@@ -34,7 +34,7 @@ impl EncryptedRows for PostgresStore {
             self.note_key(&mut transaction).await?;
             transaction.commit().await
         };
-        ask("noting which key encrypts", noted).await?;
+        self.ask("noting which key encrypts", noted).await?;
         used_keys(&self.pool).await
     }
 
@@ -52,7 +52,7 @@ impl EncryptedRows for PostgresStore {
             transaction.commit().await?;
             Ok(batch)
         };
-        ask("encrypting anew", renewed).await
+        self.ask("encrypting anew", renewed).await
     }
 
     async fn forget_other_keys(&self) -> Result<(), StoreError> {
@@ -63,7 +63,7 @@ impl EncryptedRows for PostgresStore {
             forget.execute(&mut *transaction).await?;
             transaction.commit().await
         };
-        ask("forgetting old keys", forgotten).await
+        self.ask("forgetting old keys", forgotten).await
     }
 }
 
