@@ -19,7 +19,7 @@ pub struct CircuitPage {
     /// Begin behind this URL, which need not exist; `None`: at the beginning. A text, because a row
     /// that cannot be read may end a page.
     pub after: Option<String>,
-    /// How many at most; taken as 1 to [`PAGE_LIMIT_MAX`](super::PAGE_LIMIT_MAX).
+    /// How many at most; taken as 1 to [`PAGE_LIMIT_MAX`].
     pub limit: u32,
 }
 

@@ -16,6 +16,7 @@ mod circuits;
 mod content;
 mod encryption;
 mod listing;
+mod lost_server;
 mod many_writers;
 mod processes;
 mod samples;

@@ -1,6 +1,9 @@
 //! The real PostgreSQL, and a database of it for each test.
 
-use std::env;
+use std::{
+    env, fs,
+    process::{Command, Stdio},
+};
 
 use sqlx::{AssertSqlSafe, Connection, PgConnection};
 use url::Url;
@@ -64,4 +67,68 @@ async fn execute(url: &Url, sql: String) -> sqlx::Result<()> {
     let mut connection = PgConnection::connect(url.as_str()).await?;
     sqlx::raw_sql(AssertSqlSafe(sql)).execute(&mut connection).await?;
     connection.close().await
+}
+
+/// A server of its own, for tests that lose it; stopped and deleted when dropped.
+pub(crate) struct Server {
+    instance: String,
+    url: String,
+}
+
+impl Server {
+    pub(crate) fn new() -> Self {
+        let number = uuid::Uuid::now_v7().as_u128();
+        let instance = format!("t-{:012x}", number & 0xffff_ffff_ffff);
+        let url = script("up", &["--instance", &instance]).expect("a server can be started");
+        Self { instance, url }
+    }
+
+    /// For `store.url`: an empty database.
+    pub(crate) fn url(&self) -> &str {
+        &self.url
+    }
+
+    /// Ends the server at once, as a crash does: what was committed is found at the next start.
+    pub(crate) fn lose(&self) {
+        let file = script("up", &["--instance", &self.instance, "--print-pidfile"]);
+        let file = fs::read_to_string(file.expect("the server has a file"));
+        let pid = file.expect("the server runs").lines().next().map(str::to_owned);
+        let pid = pid.expect("the first line is the process id");
+        let killed = Command::new("kill").args(["-QUIT", &pid]).status();
+        assert!(killed.expect("kill can be run").success());
+        self.stop();
+    }
+
+    /// Starts it again.
+    pub(crate) fn find(&self) {
+        let url = script("up", &["--instance", &self.instance]);
+        assert_eq!(url.as_ref(), Some(&self.url), "the server comes back where it was");
+    }
+
+    /// Waits for the end.
+    fn stop(&self) {
+        script("down", &["--instance", &self.instance]).expect("the server can be stopped");
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        if script("down", &["--instance", &self.instance, "--delete-data"]).is_none() {
+            eprintln!("the database server {} was left behind", self.instance);
+            return;
+        }
+        // Other instances have another turn to take; this one never.
+        let lock =
+            format!("{}/.homing/postgres-{}.lock", env!("CARGO_MANIFEST_DIR"), self.instance);
+        fs::remove_file(lock).expect("the lock of the server can be removed");
+    }
+}
+
+/// What `postgres/up` or `postgres/down` prints; `None`: it failed, and said why.
+fn script(name: &str, arguments: &[&str]) -> Option<String> {
+    let path = format!("{}/postgres/{name}", env!("CARGO_MANIFEST_DIR"));
+    let output = Command::new(path).args(arguments).stdin(Stdio::null()).output().ok()?;
+    eprint!("{}", String::from_utf8_lossy(&output.stderr));
+    let printed = String::from_utf8(output.stdout).ok()?;
+    output.status.success().then(|| printed.trim().to_owned())
 }

@@ -1,0 +1,45 @@
+//! A database server that goes away and comes back.
+
+use homing::{
+    config::StoreSettings,
+    domain::circuit::CircuitRules,
+    store::{self, StoreError},
+};
+
+use super::{
+    Kept,
+    circuits::{at, dead},
+    samples::subscription,
+};
+use crate::support::database::Server;
+
+/// Goal: who holds a store need not open it again. Method: the server is ended while connections
+/// to it wait in the pool, asked in vain, and started again.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_comes_back_is_used_again() -> Kept {
+    let server = Server::new();
+    let store = StoreSettings { url: server.url().to_owned(), connections_max: 2 };
+    let store = store::open(&store).await?;
+    store.insert_subscription(&subscription("a")).await?;
+    let dead = [dead("a")];
+    let rules = CircuitRules::default();
+
+    server.lose();
+    for told in [
+        store.insert_subscription(&subscription("b")).await.err(),
+        store.merge_tallies(&dead, &rules, at(0)).await.err(),
+    ] {
+        let told = told.ok_or("a server that is not there answered")?;
+        assert!(matches!(told, StoreError::Connect { .. }), "{told}");
+        let told = told.told();
+        assert!(told.starts_with("cannot connect to the store at postgres://homing@"), "{told}");
+        assert!(told.contains("Connection refused"), "{told}");
+    }
+
+    server.find();
+    store.insert_subscription(&subscription("b")).await?;
+    store.merge_tallies(&dead, &rules, at(0)).await?;
+    assert_eq!(store.count_subscriptions().await?, 2);
+    assert_eq!(store.unsettled_circuits().await?.circuits.len(), 1);
+    Ok(())
+}
