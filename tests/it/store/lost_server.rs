@@ -18,7 +18,7 @@ use crate::support::database::Server;
 #[tokio::test(flavor = "multi_thread")]
 async fn a_server_that_comes_back_is_used_again() -> Kept {
     let server = Server::new();
-    let store = StoreSettings { url: server.url().to_owned(), connections_max: 2 };
+    let store = StoreSettings { connections_max: 2, ..super::settings(server.url()) };
     let store = store::open(&store).await?;
     store.insert_subscription(&subscription("a")).await?;
     let dead = [dead("a")];
