@@ -1,7 +1,7 @@
 //! Encrypted rows and API tokens in the database.
 
 use async_trait::async_trait;
-use sqlx::{PgConnection, PgPool};
+use sqlx::{PgConnection, PgExecutor};
 
 use super::{PostgresStore, ask};
 use crate::clock;
@@ -16,8 +16,8 @@ use crate::store::{
     token_row::TokenRow,
 };
 
-pub(super) async fn used_keys(pool: &PgPool) -> Result<Vec<KeyId>, StoreError> {
-    let ids = sqlx::query_scalar(USED_KEYS).fetch_all(pool);
+pub(super) async fn used_keys(executor: impl PgExecutor<'_>) -> Result<Vec<KeyId>, StoreError> {
+    let ids = sqlx::query_scalar(USED_KEYS).fetch_all(executor);
     let ids: Vec<String> = ask("reading which keys encrypt", ids).await?;
     Ok(ids.into_iter().map(KeyId::new).collect())
 }

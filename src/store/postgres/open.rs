@@ -68,8 +68,13 @@ impl PostgresStore {
         let application = options.get_application_name().unwrap_or("homing").to_owned();
         let options = options.application_name(&application);
         let mut connection = connect(&options, &location).await?;
-        let prepared = prepare(&mut connection, &location).await;
-        within("closing after opening", connection.close()).await.and(prepared)?;
+        let prepared = async {
+            prepare(&mut connection, &location).await?;
+            used_keys(&mut connection).await
+        };
+        let prepared = prepared.await;
+        let closed = within("closing after opening", connection.close()).await;
+        let used = closed.and(prepared)?;
         let pool = PoolOptions::new()
             .max_connections(connections_max)
             .acquire_timeout(CONNECT_DEADLINE)
@@ -78,7 +83,6 @@ impl PostgresStore {
             // A server that was started again is found by the next call, not by its failure.
             .test_before_acquire(true)
             .connect_lazy_with(options.clone());
-        let used = used_keys(&pool).await?;
         let store = Self { keyring: keys.keyring(&used)?, pool, options, location };
         encryption::adopt(&store, &used, &keys).await?;
         Ok(store)
