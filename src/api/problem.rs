@@ -189,6 +189,7 @@ pub(super) fn reason(failure: &BrokerError) -> &'static str {
         BrokerError::Connect { .. }
         | BrokerError::Refused { .. }
         | BrokerError::Step { .. }
+        | BrokerError::Lost { .. }
         | BrokerError::Closed => "the broker cannot be reached",
         BrokerError::TimedOut { .. } => "the broker did not answer in time",
         BrokerError::Different { .. } => {

@@ -143,12 +143,12 @@ pub(super) async fn send_answers(
 
 async fn send(channel: &Channel, ack: Ack) -> Result<(), BrokerError> {
     let sent = channel.basic_ack(ack.tag, BasicAckOptions { multiple: ack.multiple });
-    within(ROUND_TRIP_DEADLINE, format!("acking up to tag {}", ack.tag), sent).await
+    within(channel, ROUND_TRIP_DEADLINE, format!("acking up to tag {}", ack.tag), sent).await
 }
 
 async fn give_back(channel: &Channel, tag: u64) -> Result<(), BrokerError> {
     let sent = channel.basic_nack(tag, BasicNackOptions { multiple: false, requeue: true });
-    within(ROUND_TRIP_DEADLINE, format!("giving back tag {tag}"), sent).await
+    within(channel, ROUND_TRIP_DEADLINE, format!("giving back tag {tag}"), sent).await
 }
 
 #[cfg(test)]

@@ -27,9 +27,10 @@ impl Manager for ConfirmChannels {
     async fn create(&self) -> Result<Channel, BrokerError> {
         let connection = self.link.open().await?;
         let opened = connection.create_channel();
-        let channel = within(ROUND_TRIP_DEADLINE, "opening a channel", opened).await?;
+        let channel =
+            within(connection.as_ref(), ROUND_TRIP_DEADLINE, "opening a channel", opened).await?;
         let selected = channel.confirm_select(ConfirmSelectOptions::default());
-        within(ROUND_TRIP_DEADLINE, "turning on confirms", selected).await?;
+        within(&channel, ROUND_TRIP_DEADLINE, "turning on confirms", selected).await?;
         Ok(channel)
     }
 

@@ -139,7 +139,9 @@ impl Link {
     pub(super) async fn close(&self) {
         let Some(connection) = self.current.lock().await.take() else { return };
         let closed = connection.close(200, "OK".into());
-        if let Err(error) = within(ROUND_TRIP_DEADLINE, "closing the connection", closed).await {
+        if let Err(error) =
+            within(connection.as_ref(), ROUND_TRIP_DEADLINE, "closing the connection", closed).await
+        {
             debug!(purpose = self.purpose, error = error.told(), "broker.close_failed");
         }
     }

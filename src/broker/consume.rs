@@ -14,9 +14,9 @@ use tokio::{sync::mpsc, task::JoinHandle, time::timeout};
 use super::{
     Broker, Message, Receipt, Unreadable,
     acks::send_answers,
-    error::{BrokerError, ROUND_TRIP_DEADLINE, within},
+    error::{BrokerError, ROUND_TRIP_DEADLINE, lost, within},
     receipt::Answer,
-    topology::Topology,
+    topology::{Names, Topology},
 };
 use crate::{clock, domain::id::EventId};
 
@@ -36,6 +36,13 @@ impl Lane {
         match self {
             Self::Primary => "primary",
             Self::Retry => "retry",
+        }
+    }
+
+    fn queue(self, names: &Names) -> String {
+        match self {
+            Self::Primary => names.primary(),
+            Self::Retry => names.retry(),
         }
     }
 }
@@ -67,26 +74,37 @@ impl Broker {
     ///
     /// [`BrokerError`].
     pub async fn consume(&self, lane: Lane, prefetch: u16) -> Result<Consumer, BrokerError> {
-        let names = self.topology.names();
-        let (link, queue) = match lane {
-            Lane::Primary => (&self.primary, names.primary()),
-            Lane::Retry => (&self.retry, names.retry()),
+        let link = match lane {
+            Lane::Primary => &self.primary,
+            Lane::Retry => &self.retry,
         };
+        let queue = lane.queue(self.topology.names());
         let connection = link.open().await?;
         let opened = connection.create_channel();
-        let channel = within(ROUND_TRIP_DEADLINE, "opening a channel", opened).await?;
+        let channel =
+            within(connection.as_ref(), ROUND_TRIP_DEADLINE, "opening a channel", opened).await?;
         let limited = channel.basic_qos(prefetch, BasicQosOptions { global: false });
-        within(ROUND_TRIP_DEADLINE, "setting the prefetch", limited).await?;
+        within(&channel, ROUND_TRIP_DEADLINE, "setting the prefetch", limited).await?;
         let options = BasicConsumeOptions::default();
         let consumed =
             channel.basic_consume(queue.as_str().into(), "".into(), options, FieldTable::default());
         let messages =
-            within(ROUND_TRIP_DEADLINE, format!("consuming `{queue}`"), consumed).await?;
+            within(&channel, ROUND_TRIP_DEADLINE, format!("consuming `{queue}`"), consumed).await?;
         // Room for an answer to every message that can be unanswered.
         let (answers, given) = mpsc::channel(usize::from(prefetch.max(1)));
         let answering = self.tasks.spawn(send_answers(channel.clone(), given));
         let topology = Arc::clone(&self.topology);
         Ok(Consumer { topology, channel, messages, answers, answering })
+    }
+
+    /// How many consumers the queue of `lane` has, in all processes; none where it does not exist.
+    ///
+    /// # Errors
+    ///
+    /// [`BrokerError`].
+    pub async fn consumers(&self, lane: Lane) -> Result<u32, BrokerError> {
+        let depth = self.depth(&lane.queue(self.topology.names())).await?;
+        Ok(depth.map_or(0, |depth| depth.consumers))
     }
 }
 
@@ -112,6 +130,7 @@ impl Consumer {
                 Some(Err(error)) => Err(BrokerError::lost(error)),
                 None => Ok(None),
             },
+            () = lost(&self.channel) => Ok(None),
         }
     }
 
@@ -136,7 +155,7 @@ impl Consumer {
     pub async fn stop(&self) -> Result<(), BrokerError> {
         let cancelled =
             self.channel.basic_cancel(self.messages.tag(), BasicCancelOptions::default());
-        within(ROUND_TRIP_DEADLINE, "stopping a consumer", cancelled).await
+        within(&self.channel, ROUND_TRIP_DEADLINE, "stopping a consumer", cancelled).await
     }
 
     /// Sends the answers that are still due and closes the channel. Every receipt must be gone, or
@@ -157,6 +176,6 @@ impl Consumer {
             }
         }
         let closed = channel.close(200, "OK".into());
-        within(ROUND_TRIP_DEADLINE, "closing a channel", closed).await
+        within(&channel, ROUND_TRIP_DEADLINE, "closing a channel", closed).await
     }
 }

@@ -64,8 +64,9 @@ impl Broker {
             text.as_bytes(),
             BasicProperties::default(),
         );
-        let confirm = within(ROUND_TRIP_DEADLINE, "announcing a change", published).await?;
-        within(ROUND_TRIP_DEADLINE, "announcing a change", confirm).await?;
+        let confirm =
+            within(channel, ROUND_TRIP_DEADLINE, "announcing a change", published).await?;
+        within(channel, ROUND_TRIP_DEADLINE, "announcing a change", confirm).await?;
         guard.keep();
         Ok(())
     }
@@ -80,12 +81,14 @@ impl Broker {
         const UNSEEN_MAX: i32 = 100;
         let connection = self.control.open().await?;
         let opened = connection.create_channel();
-        let channel = within(ROUND_TRIP_DEADLINE, "opening a channel", opened).await?;
+        let channel =
+            within(connection.as_ref(), ROUND_TRIP_DEADLINE, "opening a channel", opened).await?;
         let options = QueueDeclareOptions { exclusive: true, ..QueueDeclareOptions::default() };
         let mut arguments = FieldTable::default();
         arguments.insert("x-max-length".into(), AMQPValue::LongInt(UNSEEN_MAX));
         let declared = channel.queue_declare("".into(), options, arguments);
-        let queue = within(ROUND_TRIP_DEADLINE, "declaring a control queue", declared).await?;
+        let queue =
+            within(&channel, ROUND_TRIP_DEADLINE, "declaring a control queue", declared).await?;
         let bound = channel.queue_bind(
             queue.name().clone(),
             self.topology().names().control().into(),
@@ -93,11 +96,11 @@ impl Broker {
             QueueBindOptions::default(),
             FieldTable::default(),
         );
-        within(ROUND_TRIP_DEADLINE, "binding a control queue", bound).await?;
+        within(&channel, ROUND_TRIP_DEADLINE, "binding a control queue", bound).await?;
         let options = BasicConsumeOptions { no_ack: true, ..BasicConsumeOptions::default() };
         let consumed =
             channel.basic_consume(queue.name().clone(), "".into(), options, FieldTable::default());
-        let messages = within(ROUND_TRIP_DEADLINE, "consuming control", consumed).await?;
+        let messages = within(&channel, ROUND_TRIP_DEADLINE, "consuming control", consumed).await?;
         let changes = messages.filter_map(move |message| {
             // The channel lives as long as the stream.
             let _open = &channel;

@@ -2,6 +2,11 @@
 
 use std::time::Duration;
 
+use lapin::{
+    Channel, Connection, ErrorKind,
+    protocol::{AMQPErrorKind, AMQPSoftError},
+};
+
 use crate::report::Chain;
 
 /// Variants name the step that failed, so that the reader of a log knows how far it got.
@@ -34,6 +39,12 @@ pub enum BrokerError {
         step: String,
         /// How long we waited.
         deadline: Duration,
+    },
+    /// The connection ended meanwhile; whether it happened is unknown.
+    #[error("the broker connection was lost: {step}")]
+    Lost {
+        /// What we were doing.
+        step: String,
     },
     /// A queue or exchange exists with other arguments, which can never change.
     #[error(
@@ -100,6 +111,13 @@ impl BrokerError {
         }
     }
 
+    /// Whether this is what the broker says.
+    pub(super) fn says(&self, soft: AMQPSoftError) -> bool {
+        let Self::Step { source, .. } = self else { return false };
+        let soft = AMQPErrorKind::Soft(soft);
+        matches!(source.kind(), ErrorKind::ProtocolError(error) if *error.kind() == soft)
+    }
+
     /// The error with all its causes, on one line.
     #[must_use]
     pub fn told(&self) -> String {
@@ -107,24 +125,64 @@ impl BrokerError {
     }
 }
 
-/// Runs one step against the broker under a deadline; every await on the client goes through here.
+/// What a call to the broker depends on.
+pub(super) trait Wire {
+    /// Whether an answer can still come.
+    fn is_up(&self) -> bool;
+}
+
+impl Wire for Connection {
+    fn is_up(&self) -> bool {
+        self.status().connected() || self.status().closing()
+    }
+}
+
+impl Wire for Channel {
+    fn is_up(&self) -> bool {
+        self.status().connected() || self.status().closing()
+    }
+}
+
+/// Ends when no answer can come any more. A call that the client takes just when its connection ends
+/// is answered never.
+///
+/// A moment late, so that an answer that says more is seen first.
+///
+/// # Cancel safety
+///
+/// Cancel safe.
+pub(super) async fn lost(wire: &impl Wire) {
+    const LOOK: Duration = Duration::from_millis(50);
+    tokio::time::sleep(LOOK).await;
+    while wire.is_up() {
+        tokio::time::sleep(LOOK).await;
+    }
+    tokio::time::sleep(LOOK).await;
+}
+
+/// Runs one step against the broker under a deadline, or until `wire` is lost; every await on the
+/// client goes through here.
 ///
 /// # Errors
 ///
-/// [`BrokerError::Step`] and [`BrokerError::TimedOut`].
+/// [`BrokerError::Step`], [`BrokerError::Lost`] and [`BrokerError::TimedOut`].
 ///
 /// # Cancel safety
 ///
 /// As cancel safe as `future`.
 pub(super) async fn within<T>(
+    wire: &impl Wire,
     deadline: Duration,
     step: impl Into<String>,
     future: impl Future<Output = lapin::Result<T>>,
 ) -> Result<T, BrokerError> {
-    match tokio::time::timeout(deadline, future).await {
-        Ok(Ok(value)) => Ok(value),
-        Ok(Err(source)) => Err(BrokerError::step(step, source)),
-        Err(_elapsed) => Err(BrokerError::TimedOut { step: step.into(), deadline }),
+    tokio::select! {
+        biased;
+        ended = future => ended.map_err(|source| BrokerError::step(step, source)),
+        () = lost(wire) => Err(BrokerError::Lost { step: step.into() }),
+        () = tokio::time::sleep(deadline) => {
+            Err(BrokerError::TimedOut { step: step.into(), deadline })
+        }
     }
 }
 

@@ -58,7 +58,8 @@ impl Broker {
         let total = self.depth(queue).await?.map_or(0, |depth| depth.messages);
         let connection = self.control.open().await?;
         let opened = connection.create_channel();
-        let channel = within(ROUND_TRIP_DEADLINE, "opening a channel", opened).await?;
+        let channel =
+            within(connection.as_ref(), ROUND_TRIP_DEADLINE, "opening a channel", opened).await?;
         let removed = AtomicU32::new(0);
         let topology = Arc::clone(&self.topology);
         Ok(Walk { topology, channel, queue: queue.to_owned(), total, left: total, removed })
@@ -103,7 +104,7 @@ impl Walk {
         self.left = self.left.saturating_sub(1);
         let step = format!("taking a message from `{}`", self.queue);
         let got = self.channel.basic_get(self.queue.as_str().into(), BasicGetOptions::default());
-        let Some(message) = within(ROUND_TRIP_DEADLINE, step, got).await? else {
+        let Some(message) = within(&self.channel, ROUND_TRIP_DEADLINE, step, got).await? else {
             self.left = 0;
             return Ok(None);
         };
@@ -128,7 +129,13 @@ impl Walk {
     /// [`BrokerError`]: it may be in the queue still.
     pub async fn remove(&self, fetched: &Fetched) -> Result<(), BrokerError> {
         let acked = self.channel.basic_ack(fetched.tag, BasicAckOptions { multiple: false });
-        within(ROUND_TRIP_DEADLINE, format!("removing from `{}`", self.queue), acked).await?;
+        within(
+            &self.channel,
+            ROUND_TRIP_DEADLINE,
+            format!("removing from `{}`", self.queue),
+            acked,
+        )
+        .await?;
         self.removed.fetch_add(1, Ordering::Relaxed);
         Ok(())
     }
@@ -149,7 +156,7 @@ impl Walk {
         let put_back = BasicNackOptions { multiple: true, requeue: true };
         let step = format!("putting back what was seen of `{}`", self.queue);
         let returned = self.channel.basic_nack(EVERYTHING, put_back);
-        within(ROUND_TRIP_DEADLINE, step, returned).await?;
+        within(&self.channel, ROUND_TRIP_DEADLINE, step, returned).await?;
         let expected = self.total.saturating_sub(self.removed.load(Ordering::Relaxed));
         for _ in 0..LOOKS {
             if depth_on(&self.channel, &self.queue).await?.messages >= expected {
@@ -158,7 +165,7 @@ impl Walk {
             tokio::time::sleep(BETWEEN_LOOKS).await;
         }
         let closed = self.channel.close(200, "OK".into());
-        within(ROUND_TRIP_DEADLINE, "ending a walk", closed).await
+        within(&self.channel, ROUND_TRIP_DEADLINE, "ending a walk", closed).await
     }
 }
 

@@ -54,6 +54,8 @@ pub struct Broker {
     channels: Channels,
     publishing: Arc<Link>,
     confirm_deadline: Duration,
+    /// Held by whoever declares again what publishes found missing.
+    restoring: Arc<tokio::sync::Mutex<()>>,
     tasks: TaskTracker,
     closing: CancellationToken,
 }
@@ -101,6 +103,7 @@ impl Broker {
             channels: Channels::new(Arc::clone(&publishing), settings.publish_channels),
             publishing,
             confirm_deadline: settings.confirm_deadline,
+            restoring: Arc::default(),
             tasks,
             closing,
         })

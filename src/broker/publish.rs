@@ -4,11 +4,15 @@ use std::time::Duration;
 
 use backon::{BackoffBuilder, ExponentialBuilder};
 use deadpool::managed::Object;
-use lapin::{Channel, Confirmation, options::BasicPublishOptions};
-use tracing::warn;
+use lapin::{Channel, Confirmation, options::BasicPublishOptions, protocol::AMQPSoftError};
+use tracing::{info, warn};
 
 use super::{
-    Broker, channels::PooledChannel, error::BrokerError, message::Outgoing, topology::Names,
+    Broker,
+    channels::PooledChannel,
+    error::{BrokerError, lost},
+    message::Outgoing,
+    topology::Names,
 };
 
 /// Where a message goes.
@@ -151,7 +155,20 @@ impl Broker {
                 return Err(BrokerError::Closed);
             }
             warn!(event.id = message.id, error = error.told(), "broker.publish_failed");
+            if error.says(AMQPSoftError::NOTFOUND) {
+                self.restore_exchange().await;
+            }
             tokio::time::sleep(pauses.next().unwrap_or(Duration::from_secs(5))).await;
+        }
+    }
+
+    /// The exchange is gone: nothing gets on until it is there again.
+    /// One of those who find that out sees to it; the others try again meanwhile.
+    async fn restore_exchange(&self) {
+        let Ok(_restoring) = self.restoring.try_lock() else { return };
+        match self.restore_topology().await {
+            Ok(()) => info!("topology.restored: an exchange was missing"),
+            Err(error) => warn!(error = error.told(), "topology.restore_failed"),
         }
     }
 
@@ -172,7 +189,13 @@ impl Broker {
     ) -> Result<(), BrokerError> {
         let guard = DropUnlessConfirmed(Some(channel));
         let Some(channel) = guard.0.as_deref() else { return Err(BrokerError::Closed) };
-        let confirm = self.send(channel, message, (&exchange, &routing_key)).await?;
+        let confirm = tokio::select! {
+            biased;
+            sent = self.send(channel, message, (&exchange, &routing_key)) => sent?,
+            () = lost(channel) => {
+                return Err(BrokerError::Lost { step: format!("publishing to `{exchange}`") });
+            }
+        };
         match confirm {
             Confirmation::Ack(None) => {
                 guard.keep();

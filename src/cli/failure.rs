@@ -165,7 +165,9 @@ impl Failure {
             Self::Registry(RegistryError::Duplicate { .. }) => {
                 Some("keep that one, or remove it first")
             }
-            Self::Broker(BrokerError::TimedOut { .. } | BrokerError::Step { .. })
+            Self::Broker(
+                BrokerError::TimedOut { .. } | BrokerError::Step { .. } | BrokerError::Lost { .. },
+            )
             | Self::Spared(SpareError::Broker(_)) => {
                 Some("`homing status` shows how the broker is")
             }

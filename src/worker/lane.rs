@@ -34,12 +34,12 @@ pub(super) async fn run(context: Arc<Context>, lane: Lane, stop: CancellationTok
     while !stop.is_cancelled() {
         let started = Instant::now();
         let prefetch = if careful { CAREFUL_PREFETCH } else { in_flight_max };
+        let over = stop.child_token();
+        let session = session(&context, (lane, prefetch), &permits, &over);
         let ended = if careful {
-            let over = stop.child_token();
-            let session = session(&context, (lane, prefetch), &permits, &over);
-            until_over(session, &over).await
+            until_over(session, tokio::time::sleep(CAREFUL), &over).await
         } else {
-            session(&context, (lane, prefetch), &permits, &stop).await
+            until_over(session, forgotten(&context, lane), &over).await
         };
         let went_well = careful && ended.is_ok();
         careful = matches!(ended, Err(BrokerError::Unparsable(_)));
@@ -57,15 +57,36 @@ pub(super) async fn run(context: Arc<Context>, lane: Lane, stop: CancellationTok
     }
 }
 
-/// Ends a careful session politely when it went well for long enough.
-async fn until_over<T>(session: impl Future<Output = T>, over: &CancellationToken) -> T {
+/// Ends a session politely when `end` comes: a careful one has gone well for long enough, or the
+/// broker has forgotten the consumer.
+async fn until_over<T>(
+    session: impl Future<Output = T>,
+    end: impl Future<Output = ()>,
+    over: &CancellationToken,
+) -> T {
     tokio::pin!(session);
     tokio::select! {
         ended = &mut session => ended,
-        () = tokio::time::sleep(CAREFUL) => {
+        () = end => {
             over.cancel();
             session.await
         }
+    }
+}
+
+/// Ends when the broker says several times in a row that nobody consumes the lane's queue: a
+/// consumer can be cancelled without its client learning of it, where queues are deleted and
+/// declared in quick succession.
+async fn forgotten(context: &Context, lane: Lane) {
+    const LOOK_INTERVAL: Duration = Duration::from_secs(5);
+    const LOOKS: u32 = 3;
+    let mut looks = 0;
+    while looks < LOOKS {
+        tokio::time::sleep(LOOK_INTERVAL).await;
+        looks = match context.broker.consumers(lane).await {
+            Ok(0) => looks.saturating_add(1),
+            Ok(_) | Err(_) => 0,
+        };
     }
 }
 

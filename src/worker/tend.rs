@@ -7,7 +7,10 @@ use tokio_util::sync::CancellationToken;
 use tracing::{debug, warn};
 
 use super::Context;
-use crate::{broker::control::Change, telemetry::events};
+use crate::{
+    broker::{consume::Lane, control::Change},
+    telemetry::events,
+};
 
 /// Changes are announced; this finds those whose announcement was lost, and how many workers live.
 const LOOK_INTERVAL: Duration = Duration::from_secs(5);
@@ -89,10 +92,9 @@ pub(super) async fn circuits(context: Arc<Context>, stop: CancellationToken) {
 
 /// Keeps the shares of the rate limits until dropped.
 async fn share_limits(context: &Context) {
-    let primary = context.broker.topology().names().primary();
     loop {
-        if let Ok(Some(depth)) = context.broker.depth(&primary).await {
-            context.limits.share_with(depth.consumers);
+        if let Ok(consumers) = context.broker.consumers(Lane::Primary).await {
+            context.limits.share_with(consumers);
         }
         tokio::time::sleep(LOOK_INTERVAL).await;
     }

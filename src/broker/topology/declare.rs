@@ -5,7 +5,7 @@ use std::time::Duration;
 use lapin::{
     Channel, Connection, ErrorKind, ExchangeKind,
     options::{ExchangeDeclareOptions, QueueBindOptions, QueueDeclareOptions},
-    protocol::{AMQPErrorKind, AMQPSoftError},
+    protocol::AMQPSoftError,
     types::{AMQPValue, FieldTable},
 };
 
@@ -54,7 +54,7 @@ impl Topology {
 }
 
 pub(super) async fn open(connection: &Connection) -> Result<Channel, BrokerError> {
-    within(ROUND_TRIP_DEADLINE, "opening a channel", connection.create_channel()).await
+    within(connection, ROUND_TRIP_DEADLINE, "opening a channel", connection.create_channel()).await
 }
 
 /// The depth of `queue`, `None` where it does not exist. Exact, unlike management counts.
@@ -67,7 +67,7 @@ pub(in crate::broker) async fn depth(
     let channel = open(connection).await?;
     match depth_on(&channel, queue).await {
         Ok(depth) => Ok(Some(depth)),
-        Err(BrokerError::Step { source, .. }) if is_not_found(&source) => Ok(None),
+        Err(error) if error.says(AMQPSoftError::NOTFOUND) => Ok(None),
         Err(error) => Err(error),
     }
 }
@@ -79,7 +79,8 @@ pub(in crate::broker) async fn depth_on(
 ) -> Result<Depth, BrokerError> {
     let options = QueueDeclareOptions { passive: true, ..QueueDeclareOptions::durable() };
     let declared = channel.queue_declare(queue.into(), options, FieldTable::default());
-    let queue = within(ROUND_TRIP_DEADLINE, format!("looking at `{queue}`"), declared).await?;
+    let queue =
+        within(channel, ROUND_TRIP_DEADLINE, format!("looking at `{queue}`"), declared).await?;
     Ok(Depth { messages: queue.message_count(), consumers: queue.consumer_count() })
 }
 
@@ -94,7 +95,7 @@ pub(super) async fn declare_queue(channel: &Channel, queue: &QueueSpec) -> Resul
     }
     let name = queue.name.as_str();
     let declared = channel.queue_declare(name.into(), QueueDeclareOptions::durable(), arguments);
-    within(DECLARE_DEADLINE, format!("declaring queue `{name}`"), declared)
+    within(channel, DECLARE_DEADLINE, format!("declaring queue `{name}`"), declared)
         .await
         .map_err(|error| different(name, error))
         .map(drop)
@@ -112,7 +113,7 @@ pub(super) async fn declare_exchange(
     }
     let options = ExchangeDeclareOptions { durable: true, ..ExchangeDeclareOptions::default() };
     let declared = channel.exchange_declare(name.into(), kind, options, arguments);
-    within(ROUND_TRIP_DEADLINE, format!("declaring exchange `{name}`"), declared)
+    within(channel, ROUND_TRIP_DEADLINE, format!("declaring exchange `{name}`"), declared)
         .await
         .map_err(|error| different(name, error))
 }
@@ -132,27 +133,17 @@ async fn bind(
         options,
         FieldTable::default(),
     );
-    within(ROUND_TRIP_DEADLINE, step, bound).await
+    within(channel, ROUND_TRIP_DEADLINE, step, bound).await
 }
 
 /// Gives a refusal because of other arguments its own name.
 fn different(name: &str, error: BrokerError) -> BrokerError {
-    if let BrokerError::Step { source, .. } = &error
-        && is(source, AMQPSoftError::PRECONDITIONFAILED)
+    if error.says(AMQPSoftError::PRECONDITIONFAILED)
+        && let BrokerError::Step { source, .. } = &error
     {
         return BrokerError::Different { name: name.to_owned(), detail: reply_text(source) };
     }
     error
-}
-
-/// Whether the broker says that something is not there.
-pub(super) fn is_not_found(error: &lapin::Error) -> bool {
-    is(error, AMQPSoftError::NOTFOUND)
-}
-
-fn is(error: &lapin::Error, soft: AMQPSoftError) -> bool {
-    let soft = AMQPErrorKind::Soft(soft);
-    matches!(error.kind(), ErrorKind::ProtocolError(error) if *error.kind() == soft)
 }
 
 /// What the broker wrote, without the parts that we say ourselves.

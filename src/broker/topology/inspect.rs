@@ -1,6 +1,9 @@
 //! Looking at the topology without changing it.
 
-use lapin::{Connection, ExchangeKind, options::ExchangeDeclareOptions, types::FieldTable};
+use lapin::{
+    Connection, ExchangeKind, options::ExchangeDeclareOptions, protocol::AMQPSoftError,
+    types::FieldTable,
+};
 
 use super::{Depth, Topology, declare};
 use crate::broker::error::{BrokerError, ROUND_TRIP_DEADLINE, within};
@@ -102,11 +105,11 @@ async fn exchange_state(
     let channel = declare::open(connection).await?;
     let passive = ExchangeDeclareOptions { passive: true, ..ExchangeDeclareOptions::default() };
     let asked = channel.exchange_declare(name.into(), kind.clone(), passive, FieldTable::default());
-    match within(ROUND_TRIP_DEADLINE, format!("looking at exchange `{name}`"), asked).await {
+    match within(&channel, ROUND_TRIP_DEADLINE, format!("looking at exchange `{name}`"), asked)
+        .await
+    {
         Ok(()) => same(declare::declare_exchange(&channel, name, kind, alternate).await, None),
-        Err(BrokerError::Step { source, .. }) if declare::is_not_found(&source) => {
-            Ok(State::Missing)
-        }
+        Err(error) if error.says(AMQPSoftError::NOTFOUND) => Ok(State::Missing),
         Err(error) => Err(error),
     }
 }

@@ -23,20 +23,30 @@ pub(crate) fn url() -> String {
 
 /// Queues and exchanges with a prefix of their own; deleted when dropped.
 pub(crate) struct Corner {
+    pub url: String,
     pub prefix: String,
     pub topology: Topology,
 }
 
 impl Corner {
     pub(crate) fn new(waits: &[Duration]) -> Self {
+        Self::at(url(), waits)
+    }
+
+    /// At a broker of the test's own.
+    pub(crate) fn at(url: String, waits: &[Duration]) -> Self {
         let prefix = format!("t-{:x}", uuid::Uuid::now_v7().as_u128());
         let topology = Topology::new(&prefix, waits.iter().copied());
-        Self { prefix, topology }
+        Self { url, prefix, topology }
     }
 }
 
 impl Drop for Corner {
     fn drop(&mut self) {
+        if self.url != url() {
+            // A broker of the test's own ends with the test.
+            return;
+        }
         let topology = self.topology.clone();
         if wait_for(async move { delete(&topology).await }).is_none() {
             eprintln!("queues of {} were left behind", self.prefix);
@@ -97,7 +107,7 @@ impl Raw {
 
 impl Publisher {
     pub(crate) async fn new(corner: &Corner) -> Self {
-        let connection = Connection::connect(&url(), ConnectionProperties::default())
+        let connection = Connection::connect(&corner.url, ConnectionProperties::default())
             .await
             .expect("the test broker answers");
         let channel = connection.create_channel().await.expect("a channel opens");

@@ -17,7 +17,7 @@ use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
 
 use super::{
     PATIENCE,
-    broker::{self, Corner, Publisher},
+    broker::{Corner, Publisher},
 };
 
 /// An installation of homing: a corner of the broker, a store, and the settings for both.
@@ -150,7 +150,7 @@ pub(crate) fn toml(corner: &Corner, folder: &TempDir, waits: &[u64], further: &s
          api.listen = \"127.0.0.1:0\"\n\
          schedule.default = \"fast\"\n\
          schedule.custom.fast = [{waits}]\n",
-        url = broker::url(),
+        url = corner.url,
         prefix = corner.prefix,
         store = folder.path().join("homing.db").display(),
         waits = waits.join(", "),

@@ -1,11 +1,16 @@
 //! What the tests stand on: a broker, a database server, endpoints that record what they are sent, and homing itself
 //! as a part of the test or as a process of its own.
 
+pub(crate) mod account;
 pub(crate) mod broker;
 pub(crate) mod database;
 pub(crate) mod installation;
+pub(crate) mod load;
+pub(crate) mod node;
 pub(crate) mod process;
+pub(crate) mod proxy;
 pub(crate) mod receiver;
+pub(crate) mod stage;
 
 use std::{thread, time::Duration};
 

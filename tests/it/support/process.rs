@@ -28,7 +28,11 @@ pub(crate) struct Process(Child);
 
 impl Site {
     pub(crate) fn new(waits: &[u64], further: &str) -> Self {
-        let corner = Corner::new(&millis(waits));
+        Self::at(Corner::new(&millis(waits)), waits, further)
+    }
+
+    /// In a corner that the caller made.
+    pub(crate) fn at(corner: Corner, waits: &[u64], further: &str) -> Self {
         let folder = tempfile::tempdir().expect("a folder can be made");
         let config = folder.path().join("homing.toml");
         let text = toml(&corner, &folder, waits, further);
@@ -73,12 +77,27 @@ impl Site {
 
     /// Starts a worker. Its log goes to a file in the folder.
     pub(crate) fn start(&self) -> Process {
-        let log = fs::File::options()
-            .create(true)
-            .append(true)
-            .open(self.folder.path().join("log"))
-            .expect("a log can be written");
-        self.start_writing_to(Stdio::null(), log.into())
+        self.start_with(&[])
+    }
+
+    /// With these variables in its environment.
+    pub(crate) fn start_with(&self, variables: &[(&str, &str)]) -> Process {
+        let mut command = self.command(&["run", "--role", "worker"]);
+        command.envs(variables.iter().copied());
+        self.spawn(command)
+    }
+
+    /// Starts `command` as a worker.
+    pub(crate) fn spawn(&self, mut command: Command) -> Process {
+        let log = fs::File::options().create(true).append(true).open(self.log());
+        let log = log.expect("a log can be written");
+        let child = command.stdout(Stdio::null()).stderr(log).spawn();
+        Process(child.expect("the program can be run"))
+    }
+
+    /// Where workers log to.
+    pub(crate) fn log(&self) -> PathBuf {
+        self.folder.path().join("log")
     }
 
     /// Starts a worker whose standard output and standard error are these.

@@ -70,6 +70,10 @@ impl Reply {
         self
     }
 
+    pub(crate) fn is_success(&self) -> bool {
+        (200..300).contains(&self.status)
+    }
+
     /// Answers only after this time.
     pub(crate) fn after(mut self, after: Duration) -> Self {
         self.after = after;
@@ -158,6 +162,17 @@ impl Receiver {
         let mut requests = self.requests();
         requests.retain(|request| request.path == path);
         requests
+    }
+
+    /// How many requests have arrived.
+    pub(crate) fn count(&self) -> usize {
+        *self.recorded.count.borrow()
+    }
+
+    /// How many have arrived at `path`.
+    pub(crate) fn count_at(&self, path: &str) -> usize {
+        let requests = self.recorded.requests.lock().expect("no test panics while recording");
+        requests.iter().filter(|request| request.path == path).count()
     }
 
     /// Waits until at least `count` requests have arrived.

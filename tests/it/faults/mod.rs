@@ -1,0 +1,9 @@
+//! Nothing is lost, whatever dies: a fault for each file, under load, and the account at the end.
+//!
+//! Each test prints its account; docs/RELIABILITY.md has a table of them from one run.
+
+mod broker_alarm;
+mod broker_killed;
+mod connection;
+mod operator;
+mod worker_killed;

@@ -1,0 +1,236 @@
+//! The account: published and confirmed = delivered + parked + waiting, for every subscription.
+//!
+//! What was delivered is what the endpoint recorded and accepted; what is parked and what waits is
+//! read from the broker, message by message. Nothing is taken from homing's own word.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+    time::Duration,
+};
+
+use lapin::{Connection, ConnectionProperties, options::BasicGetOptions, types::AMQPValue};
+
+use super::{
+    broker::Corner,
+    load::{Published, number_of},
+};
+
+/// What was to be delivered to one subscription.
+#[derive(Clone, Debug)]
+pub(crate) struct Owed {
+    /// Its path at the endpoint, which names it here.
+    pub path: &'static str,
+    /// Its id.
+    pub subscription: String,
+    /// Whether it wants the event of this number.
+    pub wants: fn(u32) -> bool,
+}
+
+/// A request that the endpoint recorded.
+#[derive(Clone, Debug)]
+pub(crate) struct Request {
+    pub path: String,
+    pub number: u32,
+    pub attempt: u32,
+    pub accepted: bool,
+}
+
+/// A message that lies at the broker: in the parking queue or in another.
+#[derive(Clone, Debug)]
+struct Kept {
+    number: u32,
+    subscription: Option<String>,
+    parked: bool,
+}
+
+/// The line of one subscription.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Line {
+    pub path: &'static str,
+    pub owed: usize,
+    pub delivered: usize,
+    pub parked: usize,
+    pub waiting: usize,
+    /// Events that are nowhere.
+    pub lost: Vec<u32>,
+    /// Copies beyond the first: accepted again, or accepted and parked, and so on.
+    pub duplicates: usize,
+    /// Requests with the same event and attempt number as an earlier one.
+    pub repeated: usize,
+}
+
+/// All lines, and how much was published.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Account {
+    pub confirmed: usize,
+    pub uncertain: usize,
+    pub per_second: u64,
+    pub lines: Vec<Line>,
+}
+
+impl Account {
+    /// Nothing was lost, and no subscription saw more duplicates than `duplicates_max`. Prints the
+    /// account of `fault`, after which deliveries resumed `within` this time.
+    pub(crate) fn assert_whole(&self, fault: &str, within: Duration, duplicates_max: usize) {
+        let repeated: usize = self.lines.iter().map(|line| line.repeated).sum();
+        println!(
+            "fault: {fault} | {} events | {} duplicates, {repeated} requests repeated | resumed \
+             within {:.1} s\n{self}",
+            self.confirmed,
+            self.duplicates(),
+            within.as_secs_f64()
+        );
+        for line in &self.lines {
+            let Line { path, lost, duplicates, .. } = line;
+            let some: Vec<_> = lost.iter().take(20).collect();
+            assert!(lost.is_empty(), "{path}: {} events are nowhere: {some:?}\n{self}", lost.len());
+            assert!(
+                *duplicates <= duplicates_max,
+                "{path}: {duplicates} duplicates; at most {duplicates_max}\n{self}"
+            );
+            assert_eq!(line.owed, line.delivered + line.parked + line.waiting, "{path}\n{self}");
+        }
+    }
+
+    fn duplicates(&self) -> usize {
+        self.lines.iter().map(|line| line.duplicates).sum()
+    }
+}
+
+impl fmt::Display for Account {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { confirmed, uncertain, per_second, lines } = self;
+        write!(f, "account: {confirmed} events confirmed, {per_second} per second")?;
+        if *uncertain > 0 {
+            write!(f, "; {uncertain} more without an answer")?;
+        }
+        for line in lines {
+            let Line { path, owed, delivered, parked, waiting, .. } = line;
+            write!(f, "\n  {path:<8} {owed:>6} = {delivered:>6} delivered + {parked:>5} parked")?;
+            write!(f, " + {waiting:>5} waiting; {} duplicates", line.duplicates)?;
+            write!(f, ", {} requests repeated, {} lost", line.repeated, line.lost.len())?;
+        }
+        Ok(())
+    }
+}
+
+/// Takes the account. Nothing may be on its way meanwhile.
+pub(crate) async fn account(
+    corner: &Corner,
+    published: &Published,
+    owed: &[Owed],
+    requests: &[Request],
+) -> Account {
+    let kept = kept(corner).await;
+    let seconds = published.took.as_secs().max(1);
+    let lines = owed.iter().map(|owed| line(published, owed, requests, &kept)).collect();
+    Account {
+        confirmed: published.confirmed.len(),
+        uncertain: published.uncertain.len(),
+        per_second: published.confirmed.len() as u64 / seconds,
+        lines,
+    }
+}
+
+fn line(published: &Published, owed: &Owed, requests: &[Request], kept: &[Kept]) -> Line {
+    let mut line = Line { path: owed.path, ..Line::default() };
+    let mut accepted: BTreeMap<u32, usize> = BTreeMap::new();
+    let mut seen = BTreeSet::new();
+    for request in requests.iter().filter(|request| request.path == owed.path) {
+        assert!((owed.wants)(request.number), "{}: nobody wanted {request:?}", owed.path);
+        if !seen.insert((request.number, request.attempt)) {
+            line.repeated += 1;
+        }
+        if request.accepted {
+            *accepted.entry(request.number).or_default() += 1;
+        }
+    }
+    let mut at_broker: BTreeMap<u32, [usize; 2]> = BTreeMap::new();
+    for kept in kept {
+        let its = kept.subscription.as_ref().is_none_or(|id| *id == owed.subscription);
+        if its && (owed.wants)(kept.number) {
+            at_broker.entry(kept.number).or_default()[usize::from(kept.parked)] += 1;
+        }
+    }
+    let all = published.confirmed.union(&published.uncertain);
+    for number in all.copied().filter(|number| (owed.wants)(*number)) {
+        let delivered = accepted.get(&number).copied().unwrap_or(0);
+        let [waiting, parked] = at_broker.get(&number).copied().unwrap_or_default();
+        line.duplicates += (delivered + waiting + parked).saturating_sub(1);
+        if !published.confirmed.contains(&number) {
+            continue;
+        }
+        line.owed += 1;
+        match (delivered, parked, waiting) {
+            (1.., _, _) => line.delivered += 1,
+            (0, 1.., _) => line.parked += 1,
+            (0, 0, 1..) => line.waiting += 1,
+            (0, 0, 0) => line.lost.push(number),
+        }
+    }
+    line
+}
+
+/// Everything that lies in any queue of the corner; all of it stays there.
+async fn kept(corner: &Corner) -> Vec<Kept> {
+    let properties = ConnectionProperties::default();
+    let connection = Connection::connect(&corner.url, properties).await.expect("the broker runs");
+    let channel = connection.create_channel().await.expect("a channel opens");
+    let mut kept = Vec::new();
+    for queue in corner.topology.queues() {
+        let parked = queue.name == corner.topology.names().parked();
+        while let Some(message) = channel
+            .basic_get(queue.name.as_str().into(), BasicGetOptions::default())
+            .await
+            .expect("the queue is there")
+        {
+            let properties = &message.delivery.properties;
+            let id = properties.message_id().as_ref().expect("the publisher set it");
+            let number = number_of(id.as_str()).expect("it is the load's");
+            let headers = properties.headers().as_ref();
+            let header = headers.and_then(|headers| headers.inner().get("x-homing-subscription"));
+            let subscription = match header {
+                Some(AMQPValue::LongString(id)) => Some(id.to_string()),
+                _ => None,
+            };
+            kept.push(Kept { number, subscription, parked });
+        }
+    }
+    connection.close(200, "OK".into()).await.expect("everything goes back");
+    kept
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn request(number: u32, attempt: u32, accepted: bool) -> Request {
+        Request { path: "/".to_owned(), number, attempt, accepted }
+    }
+
+    /// Goal: the account itself can fail. Method: one event of every fate, and one of none.
+    #[test]
+    fn the_account_finds_what_is_lost_and_what_is_there_twice() {
+        let published = Published { confirmed: (0..6).collect(), ..Published::default() };
+        let owed = Owed { path: "/", subscription: "s".to_owned(), wants: |_| true };
+        let requests =
+            [request(0, 1, true), request(0, 1, true), request(1, 1, false), request(5, 1, true)];
+        let kept = |number, subscription: Option<&str>, parked| Kept {
+            number,
+            subscription: subscription.map(str::to_owned),
+            parked,
+        };
+        let kept = [
+            kept(1, Some("s"), true),
+            kept(2, Some("s"), false),
+            kept(3, None, false),
+            kept(4, Some("another"), true),
+            kept(5, Some("s"), true),
+        ];
+        let line = line(&published, &owed, &requests, &kept);
+        let Line { owed, delivered, parked, waiting, lost, duplicates, repeated, .. } = line;
+        assert_eq!((owed, delivered, parked, waiting), (6, 2, 1, 2));
+        assert_eq!((lost, duplicates, repeated), (vec![4], 2, 1));
+    }
+}

@@ -1,0 +1,195 @@
+//! A steady load of numbered events, from a publisher that knows which of them are confirmed.
+
+use std::{collections::BTreeSet, time::Duration};
+
+use futures_util::{StreamExt, stream::FuturesUnordered};
+use lapin::{
+    BasicProperties, Channel, Connection, ConnectionProperties,
+    options::{BasicPublishOptions, ConfirmSelectOptions},
+};
+use tokio::time::Instant;
+use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
+
+use super::broker::Corner;
+
+/// Topics are `load.0` to `load.9`, by the last digit of the event's number.
+pub(crate) const TOPICS: u32 = 10;
+
+/// After so many events it publishes no more: a slow machine has enough to deliver by then.
+const EVENTS_MAX: u32 = 6_000;
+/// How many confirms may be due at one time.
+const UNCONFIRMED_MAX: usize = 2_000;
+/// Longer than any alarm that a test raises.
+const ANSWER_DEADLINE: Duration = Duration::from_secs(60);
+
+/// What a load has published so far.
+#[derive(Debug, Default)]
+pub(crate) struct Published {
+    /// Events that the broker has confirmed: homing owes every one of them.
+    pub confirmed: BTreeSet<u32>,
+    /// Events whose fate the publisher does not know: each may have been taken or not.
+    pub uncertain: BTreeSet<u32>,
+    pub began: Option<Instant>,
+    /// From the beginning to the last confirm.
+    pub took: Duration,
+}
+
+impl Published {
+    /// The first number that was not used.
+    pub(crate) fn next(&self) -> u32 {
+        let last = |numbers: &BTreeSet<u32>| numbers.last().map_or(0, |last| last + 1);
+        last(&self.confirmed).max(last(&self.uncertain))
+    }
+
+    /// Together with what a later load published.
+    pub(crate) fn merge(&mut self, later: Self) {
+        self.confirmed.extend(later.confirmed);
+        self.uncertain.extend(later.uncertain);
+        self.took += later.took;
+    }
+}
+
+/// A publisher at work; ends when dropped.
+pub(crate) struct Load {
+    stop: CancellationToken,
+    publishing: AbortOnDropHandle<Published>,
+}
+
+impl Load {
+    /// Publishes `rate` events per second to the events exchange of `corner`, beginning with the
+    /// number `first`.
+    pub(crate) fn start(corner: &Corner, rate: u32, first: u32) -> Self {
+        let stop = CancellationToken::new();
+        let exchange = corner.topology.names().events();
+        let source = Source { url: corner.url.clone(), exchange, rate, first, stop: stop.clone() };
+        #[expect(clippy::disallowed_methods, reason = "aborted when dropped")]
+        let publishing = AbortOnDropHandle::new(tokio::spawn(source.run()));
+        Self { stop, publishing }
+    }
+
+    /// Ends it, and waits for the last confirms.
+    pub(crate) async fn finish(self) -> Published {
+        self.stop.cancel();
+        self.publishing.await.expect("the publisher does not panic")
+    }
+}
+
+struct Source {
+    url: String,
+    exchange: String,
+    rate: u32,
+    first: u32,
+    stop: CancellationToken,
+}
+
+impl Source {
+    /// One connection after the other, without ever publishing a number twice: a repetition would
+    /// be the publisher's, and could not be told from one of homing's.
+    async fn run(self) -> Published {
+        let mut published = Published { began: Some(Instant::now()), ..Published::default() };
+        let mut next = self.first;
+        while !self.stop.is_cancelled() {
+            let connecting = tokio::time::timeout(Duration::from_secs(5), self.connect());
+            if let Some(Ok(Ok((connection, channel)))) =
+                self.stop.run_until_cancelled(connecting).await
+            {
+                self.publish(&channel, &mut next, &mut published).await;
+                let _closed = tokio::time::timeout(
+                    Duration::from_secs(2),
+                    connection.close(200, "OK".into()),
+                )
+                .await;
+            }
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+        published
+    }
+
+    async fn connect(&self) -> lapin::Result<(Connection, Channel)> {
+        let connection = Connection::connect(&self.url, ConnectionProperties::default()).await?;
+        let channel = connection.create_channel().await?;
+        channel.confirm_select(ConfirmSelectOptions::default()).await?;
+        Ok((connection, channel))
+    }
+
+    /// Publishes until the connection fails or the end. The rate is that of the whole time since
+    /// this began, so what a pause held up is made good.
+    async fn publish(&self, channel: &Channel, next: &mut u32, published: &mut Published) {
+        let mut unconfirmed = FuturesUnordered::new();
+        let (first, started) = (*next, Instant::now());
+        let mut usable = true;
+        while usable && !self.stop.is_cancelled() {
+            let due = started.elapsed().as_secs_f64() * f64::from(self.rate);
+            let more = *next < self.first + EVENTS_MAX && unconfirmed.len() < UNCONFIRMED_MAX;
+            if more && f64::from(*next - first) < due {
+                let number = *next;
+                *next += 1;
+                let sending = tokio::time::timeout(ANSWER_DEADLINE, self.send(channel, number));
+                match sending.await {
+                    Ok(Ok(confirm)) => unconfirmed.push(async move {
+                        let confirm = tokio::time::timeout(ANSWER_DEADLINE, confirm).await;
+                        (number, matches!(confirm, Ok(Ok(confirm)) if confirm.is_ack()))
+                    }),
+                    Ok(Err(_)) | Err(_) => {
+                        published.uncertain.insert(number);
+                        usable = false;
+                    }
+                }
+                continue;
+            }
+            tokio::select! {
+                Some((number, confirmed)) = unconfirmed.next() => {
+                    usable = tell(published, number, confirmed);
+                }
+                () = tokio::time::sleep(Duration::from_millis(5)) => {}
+            }
+        }
+        while let Some((number, confirmed)) = unconfirmed.next().await {
+            tell(published, number, confirmed);
+        }
+    }
+
+    async fn send(
+        &self,
+        channel: &Channel,
+        number: u32,
+    ) -> lapin::Result<impl Future<Output = lapin::Result<lapin::Confirmation>> + use<>> {
+        let properties = BasicProperties::default()
+            .with_delivery_mode(2)
+            .with_message_id(event_id(number).into());
+        let confirm = channel
+            .basic_publish(
+                self.exchange.as_str().into(),
+                format!("load.{}", number % TOPICS).into(),
+                BasicPublishOptions::default(),
+                format!("{{\"n\": {number}, \"filler\": \"{:<1000}\"}}", "").as_bytes(),
+                properties,
+            )
+            .await?;
+        Ok(confirm)
+    }
+}
+
+fn tell(published: &mut Published, number: u32, confirmed: bool) -> bool {
+    if confirmed {
+        published.confirmed.insert(number);
+        published.took = published.began.map_or(Duration::ZERO, |began| began.elapsed());
+    } else {
+        published.uncertain.insert(number);
+    }
+    confirmed
+}
+
+fn event_id(number: u32) -> String {
+    format!("e{number}")
+}
+
+/// The number of the event with this id.
+pub(crate) fn number_of(event_id: &str) -> Option<u32> {
+    event_id.strip_prefix('e')?.parse().ok()
+}
+
+/// The number of the event with this body.
+pub(crate) fn number_in(body: &[u8]) -> Option<u32> {
+    serde_json::from_slice::<serde_json::Value>(body).ok()?.get("n")?.as_u64()?.try_into().ok()
+}

@@ -1,0 +1,130 @@
+//! A TCP proxy between a worker and its broker, in the test's own process: it cuts, stalls and
+//! loses one end, which no broker does on request.
+
+use std::{net::SocketAddr, sync::Arc};
+
+use tokio::{
+    io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
+    net::{TcpListener, TcpStream},
+    sync::watch,
+};
+use tokio_util::task::AbortOnDropHandle;
+
+/// What becomes of bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Line {
+    /// They pass.
+    Open,
+    /// They stop, and nobody is told: new connections are taken, and silent too.
+    Stalled,
+}
+
+/// What becomes of connections that there are at a moment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum End {
+    /// Both ends are closed.
+    Cut,
+    /// The broker's end is closed; the worker's stays open and silent.
+    HalfOpen,
+}
+
+/// Listens on loopback until dropped.
+pub(crate) struct Proxy {
+    address: SocketAddr,
+    line: Arc<watch::Sender<Line>>,
+    /// Counts how often connections were ended, and how the last time.
+    end: Arc<watch::Sender<(u64, End)>>,
+    _serving: AbortOnDropHandle<()>,
+}
+
+impl Proxy {
+    /// In front of the broker with this URL.
+    pub(crate) async fn to(url: &str) -> Self {
+        let broker: url::Url = url.parse().expect("a URL");
+        let port = broker.port().expect("test brokers have a port of their own");
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port is free");
+        let address = listener.local_addr().expect("it has an address");
+        let line = Arc::new(watch::Sender::new(Line::Open));
+        let end = Arc::new(watch::Sender::new((0, End::Cut)));
+        let (lines, ends) = (line.subscribe(), end.subscribe());
+        let serving = async move {
+            let mut connections = tokio::task::JoinSet::new();
+            while let Ok((client, _)) = listener.accept().await {
+                let (lines, mut ends) = (lines.clone(), ends.clone());
+                ends.mark_unchanged();
+                connections.spawn(relay(client, port, lines, ends));
+            }
+        };
+        #[expect(clippy::disallowed_methods, reason = "aborted when dropped")]
+        let serving = AbortOnDropHandle::new(tokio::spawn(serving));
+        Self { address, line, end, _serving: serving }
+    }
+
+    /// The broker's URL through this proxy.
+    pub(crate) fn url(&self) -> String {
+        format!("amqp://guest:guest@{}", self.address)
+    }
+
+    /// Ends all connections; new ones are served.
+    pub(crate) fn cut(&self) {
+        self.end.send_modify(|(count, end)| (*count, *end) = (*count + 1, End::Cut));
+    }
+
+    /// The broker loses all connections and the worker is not told; new ones are served.
+    pub(crate) fn half_open(&self) {
+        self.end.send_modify(|(count, end)| (*count, *end) = (*count + 1, End::HalfOpen));
+    }
+
+    /// Bytes stop in both directions, also of new connections, and no connection ends.
+    pub(crate) fn stall(&self) {
+        self.line.send_replace(Line::Stalled);
+    }
+
+    /// Bytes pass again, those that were held up first.
+    pub(crate) fn flow(&self) {
+        self.line.send_replace(Line::Open);
+    }
+}
+
+async fn relay(
+    mut client: TcpStream,
+    port: u16,
+    mut lines: watch::Receiver<Line>,
+    mut ends: watch::Receiver<(u64, End)>,
+) {
+    if lines.wait_for(|line| *line == Line::Open).await.is_err() {
+        return;
+    }
+    let Ok(mut broker) = TcpStream::connect(("127.0.0.1", port)).await else { return };
+    let ended = {
+        let (from_client, to_client) = client.split();
+        let (from_broker, to_broker) = broker.split();
+        tokio::select! {
+            () = pump(from_client, to_broker, lines.clone()) => None,
+            () = pump(from_broker, to_client, lines) => None,
+            changed = ends.changed() => changed.ok(),
+        }
+    };
+    drop(broker);
+    if ended.is_some() && ends.borrow().1 == End::HalfOpen {
+        // The worker's end stays open with this task.
+        std::future::pending::<()>().await;
+    }
+}
+
+async fn pump(
+    mut from: impl AsyncRead + Unpin,
+    mut to: impl AsyncWrite + Unpin,
+    mut lines: watch::Receiver<Line>,
+) {
+    let mut buffer = vec![0; 64 * 1_024];
+    while let Ok(read @ 1..) = from.read(&mut buffer).await {
+        if lines.wait_for(|line| *line == Line::Open).await.is_err() {
+            return;
+        }
+        let Some(bytes) = buffer.get(..read) else { return };
+        if to.write_all(bytes).await.is_err() {
+            return;
+        }
+    }
+}

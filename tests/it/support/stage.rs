@@ -1,0 +1,217 @@
+//! The stage on which faults happen: a worker process, a steady load, and endpoints of every kind,
+//! so that at any moment there are messages in every queue.
+
+use std::{fs, time::Duration};
+
+use lapin::{Connection, ConnectionProperties, options::QueueDeclareOptions, types::FieldTable};
+use tokio::time::Instant;
+
+use super::{
+    account::{Account, Owed, Request, account},
+    broker::{Corner, Publisher},
+    installation::millis,
+    load::{Load, Published, TOPICS, number_in},
+    process::{Process, Site},
+    receiver::{Receiver, Recorded, Reply},
+};
+
+/// Events per second.
+pub(crate) const RATE: u32 = 1_000;
+/// Deliveries in flight in one worker, half of them for each lane: the bound on what can be
+/// repeated by one crash, for each subscription.
+pub(crate) const IN_FLIGHT_MAX: usize = 128;
+/// The schedule of all subscriptions but `/later`, in milliseconds.
+const WAITS: [u64; 4] = [200, 400, 800, 1_600];
+/// The only wait of `/later`: its deliveries wait until the end.
+const LATER: Duration = Duration::from_secs(3_600);
+/// How long what is on its way may take at the end of a test.
+const SETTLE: Duration = Duration::from_secs(120);
+
+/// A worker's surroundings.
+pub(crate) struct Stage {
+    pub site: Site,
+    pub receiver: Receiver,
+    pub started: Instant,
+    owed: Vec<Owed>,
+}
+
+fn wants_all(_: u32) -> bool {
+    true
+}
+
+/// Accepts everything; fails the first attempt of everything; is down every other second and a half;
+/// is dead; fails and comes back in an hour.
+const SUBSCRIPTIONS: [(&str, &str, fn(u32) -> bool); 5] = [
+    ("/well", "load.#", wants_all),
+    ("/flaky", "load.1", |number| number % TOPICS == 1),
+    ("/phases", "load.2", |number| number % TOPICS == 2),
+    ("/dead", "load.3", |number| number % TOPICS == 3),
+    ("/later", "load.4", |number| number % TOPICS == 4),
+];
+
+fn reply(request: &Recorded, started: Instant) -> Reply {
+    let down = (request.at - started).as_millis() / 1_500 % 2 == 1;
+    let accepts = match request.path.as_str() {
+        "/well" => true,
+        "/flaky" => request.attempt() > 1,
+        "/phases" => !down,
+        _ => false,
+    };
+    Reply::status(if accepts { 200 } else { 503 })
+}
+
+impl Stage {
+    /// At the broker with this URL.
+    pub(crate) async fn at(url: String) -> Self {
+        Self::with(url, "").await
+    }
+
+    /// With further settings.
+    pub(crate) async fn with(url: String, further: &str) -> Self {
+        let started = Instant::now();
+        let receiver = Receiver::answering(move |request| reply(request, started)).await;
+        let waits: Vec<_> = millis(&WAITS).into_iter().chain([LATER]).collect();
+        let further = format!(
+            "worker.in_flight_max = {IN_FLIGHT_MAX}\n\
+             schedule.custom.later = [\"{}s\"]\n\
+             log.level = \"info,homing::telemetry::events=warn,lapin=off,sqlx=warn\"\n{further}",
+            LATER.as_secs()
+        );
+        let site = Site::at(Corner::at(url, &waits), &WAITS, &further);
+        site.run(&["topology", "apply"]);
+        let owed = SUBSCRIPTIONS.into_iter().map(|(path, topic, wants)| {
+            let url = receiver.url(path);
+            let mut arguments = vec!["--json", "subscriptions", "add", "--url", &url];
+            arguments.extend(["--topic", topic]);
+            if path == "/later" {
+                arguments.extend(["--schedule", "later"]);
+            }
+            let added: serde_json::Value =
+                serde_json::from_str(&site.run(&arguments)).expect("JSON");
+            let id = added["subscription"]["id"].as_str().expect("an id");
+            Owed { path, subscription: id.to_owned(), wants }
+        });
+        let owed = owed.collect();
+        Self { site, receiver, started, owed }
+    }
+
+    pub(crate) fn load(&self) -> Load {
+        Load::start(&self.site.corner, RATE, 0)
+    }
+
+    /// A load that goes on where another one ended.
+    pub(crate) fn load_after(&self, published: &Published) -> Load {
+        Load::start(&self.site.corner, RATE, published.next())
+    }
+
+    /// Waits until `/well` has accepted `count` requests more than now.
+    pub(crate) async fn wait_for_more(&self, count: usize) {
+        let before = self.receiver.count_at("/well");
+        let deadline = Instant::now() + SETTLE;
+        while self.receiver.count_at("/well") < before + count {
+            let log = || fs::read_to_string(self.site.log());
+            assert!(Instant::now() < deadline, "deliveries stopped:\n{}", tail(log()));
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+
+    /// The longest time without a request at `/well` from `since` on.
+    pub(crate) fn longest_silence(&self, since: Instant) -> Duration {
+        let requests = self.receiver.requests_at("/well");
+        let mut times: Vec<_> = requests.iter().map(|request| request.at).collect();
+        times.sort_unstable();
+        let after = times.partition_point(|at| *at < since).saturating_sub(1);
+        let times = times.get(after..).unwrap_or_default();
+        let silences = times.windows(2).map(|pair| pair[1] - pair[0].max(since));
+        silences.max().unwrap_or_else(|| since.elapsed())
+    }
+
+    /// Waits until nothing moves, stops the worker, and takes the account.
+    pub(crate) async fn account(&self, load: Load, worker: Process) -> Account {
+        self.account_of(&load.finish().await, worker).await
+    }
+
+    /// The same for loads that have ended.
+    pub(crate) async fn account_of(&self, published: &Published, mut worker: Process) -> Account {
+        self.wait_until_quiet().await;
+        worker.terminate();
+        assert_eq!(worker.ended().await.code(), Some(0), "the worker stops politely");
+        self.account_now(published).await
+    }
+
+    /// The account while no worker runs.
+    pub(crate) async fn account_now(&self, published: &Published) -> Account {
+        let requests: Vec<_> = self.receiver.requests().iter().map(|it| self.judged(it)).collect();
+        account(&self.site.corner, published, &self.owed, &requests).await
+    }
+
+    /// Waits until all queues are there, and both lanes consume.
+    pub(crate) async fn wait_for_queues(&self, within: Duration) {
+        let names = self.site.corner.topology.names();
+        let deadline = Instant::now() + within;
+        for queue in [names.primary(), names.retry(), names.unrouted()] {
+            let consumed = queue != names.unrouted();
+            loop {
+                let depth = consumers(&self.site.corner.url, &queue).await;
+                if depth.is_some_and(|consumers| !consumed || consumers == 1) {
+                    break;
+                }
+                assert!(Instant::now() < deadline, "`{queue}`: {depth:?} consumers");
+                tokio::time::sleep(Duration::from_millis(100)).await;
+            }
+        }
+    }
+
+    fn judged(&self, request: &Recorded) -> Request {
+        Request {
+            path: request.path.clone(),
+            number: number_in(&request.body).expect("it is the load's"),
+            attempt: request.attempt(),
+            accepted: reply(request, self.started).is_success(),
+        }
+    }
+
+    /// Waits until no queue but those in which messages are meant to stay holds anything.
+    pub(crate) async fn wait_until_quiet(&self) {
+        const LOOKS: u32 = 10;
+        let corner = &self.site.corner;
+        let stays = [corner.topology.names().parked(), corner.topology.names().wait(LATER)];
+        let publisher = Publisher::new(corner).await;
+        let deadline = Instant::now() + SETTLE;
+        let (mut quiet, mut seen) = (0, 0);
+        while quiet < LOOKS {
+            let mut moving = Vec::new();
+            for queue in corner.topology.queues() {
+                let depth = publisher.depth(&queue.name).await;
+                // The busy waits above a second are for endpoints that take too few.
+                if depth > 0 && !stays.contains(&queue.name) {
+                    moving.push((queue.name, depth));
+                }
+            }
+            let requests = self.receiver.count();
+            let still = moving.is_empty() && requests == seen;
+            (quiet, seen) = (if still { quiet + 1 } else { 0 }, requests);
+            let log = || fs::read_to_string(self.site.log());
+            assert!(Instant::now() < deadline, "{moving:?} do not settle\n{}", tail(log()));
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    }
+}
+
+/// How many consumers `queue` has; `None`: it is not there.
+async fn consumers(url: &str, queue: &str) -> Option<u32> {
+    let connection = Connection::connect(url, ConnectionProperties::default()).await.ok()?;
+    let channel = connection.create_channel().await.ok()?;
+    let options = QueueDeclareOptions { passive: true, ..QueueDeclareOptions::durable() };
+    let queue = channel.queue_declare(queue.into(), options, FieldTable::default()).await.ok();
+    let consumers = queue.map(|queue| queue.consumer_count());
+    connection.close(200, "OK".into()).await.ok()?;
+    consumers
+}
+
+/// The end of a worker's log.
+fn tail(log: std::io::Result<String>) -> String {
+    let log = log.unwrap_or_default();
+    let lines: Vec<_> = log.lines().collect();
+    lines[lines.len().saturating_sub(30)..].join("\n")
+}
