@@ -15,10 +15,15 @@ use super::{
     Broker, Message, Receipt, Unreadable,
     acks::send_answers,
     error::{BrokerError, ROUND_TRIP_DEADLINE, lost, within},
+    headers::Headers,
     receipt::Answer,
     topology::{Names, Topology},
 };
 use crate::{clock, domain::id::EventId};
+
+/// Where quorum queues count deliveries before the present one.
+/// Source: RabbitMQ documentation, *Quorum Queues*, poison message handling.
+const DELIVERY_COUNT: &str = "x-delivery-count";
 
 /// Which queue is consumed, over a connection of its own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -54,6 +59,8 @@ pub struct Received {
     pub content: Result<Message, Box<Unreadable>>,
     /// Whether the broker sent it before, to whomever.
     pub redelivered: bool,
+    /// How often it came back to the queue before, because a worker died or gave it back.
+    pub returned: u32,
     /// Answers for it.
     pub receipt: Receipt,
 }
@@ -142,6 +149,7 @@ impl Consumer {
         Received {
             content: Message::read(&delivery.properties, routing_key, body, fresh_id),
             redelivered: delivery.redelivered,
+            returned: Headers(delivery.properties.headers().as_ref()).count(DELIVERY_COUNT),
             receipt: Receipt::new(delivery.delivery_tag, self.answers.clone()),
         }
     }

@@ -1,6 +1,6 @@
 //! One attempt, in the order in which it happens.
 
-use std::panic::AssertUnwindSafe;
+use std::{panic::AssertUnwindSafe, time::Duration};
 
 use futures_util::FutureExt;
 use tokio::time::Instant;
@@ -33,7 +33,7 @@ use crate::{
 ///
 /// Emits one `delivery.attempted` event with everything known; the layers below emit none.
 pub(super) async fn attempt(context: &Context, owed: Owed) {
-    let Owed { message, redelivered, receipt } = owed;
+    let Owed { message, redelivered, returned, receipt } = owed;
     let Some(delivery) = message.delivery() else { return };
     let span = events::attempt_span(&delivery);
     async {
@@ -42,6 +42,7 @@ pub(super) async fn attempt(context: &Context, owed: Owed) {
             events::repetition_skipped();
             return receipt.settle();
         };
+        scatter(returned).await;
         // 2 … 8
         let onward = next(context, &message, &delivery).await;
         // 9 hand on, answer
@@ -52,6 +53,18 @@ pub(super) async fn attempt(context: &Context, owed: Owed) {
     }
     .instrument(span)
     .await;
+}
+
+/// Waits by chance where the delivery came back again and again: one of those that do may kill the
+/// workers that attempt it. Those that are in its company only are done before it half of the time,
+/// so that they do not reach the limit of redeliveries with it.
+async fn scatter(returned: u32) {
+    /// As often it happens to any delivery, in a bad hour of workers and connections.
+    const UNSUSPICIOUS: u32 = 5;
+    const WITHIN_MS: u64 = 1_000;
+    if returned > UNSUSPICIOUS {
+        tokio::time::sleep(Duration::from_millis(fastrand::u64(..WITHIN_MS))).await;
+    }
 }
 
 /// Where the delivery goes from here; `None`: it is done.

@@ -27,12 +27,13 @@ pub(super) enum Work {
 pub(super) struct Owed {
     pub(super) message: Message,
     pub(super) redelivered: bool,
+    pub(super) returned: u32,
     pub(super) receipt: Receipt,
 }
 
 /// Reads a message and finds out what has to be done.
 pub(super) fn take(context: &Context, lane: Lane, received: Received) -> Vec<Work> {
-    let Received { content, redelivered, receipt } = received;
+    let Received { content, redelivered, returned, receipt } = received;
     metrics::received(lane.name());
     let now = clock::now();
     let mut message = match content {
@@ -54,25 +55,27 @@ pub(super) fn take(context: &Context, lane: Lane, received: Received) -> Vec<Wor
     message.parked = None;
     message.progress.received.get_or_insert(now);
     match message.subscription {
-        Some(_) => vec![Work::Attempt(Owed { message, redelivered, receipt })],
-        None => fan_out(context, message, redelivered, receipt),
+        Some(_) => vec![Work::Attempt(Owed { message, redelivered, returned, receipt })],
+        None => fan_out(context, Owed { message, redelivered, returned, receipt }),
     }
 }
 
 /// One delivery for each subscription that wants the event. Few are attempted here and now and
 /// share the receipt; many go through the retry queue, so that one event does not fill the lane.
-fn fan_out(context: &Context, message: Message, redelivered: bool, receipt: Receipt) -> Vec<Work> {
-    let wanting = context.subscriptions.wanting(&message.event);
+fn fan_out(context: &Context, owed: Owed) -> Vec<Work> {
+    let wanting = context.subscriptions.wanting(&owed.message.event);
     metrics::matched(wanting.len());
     if wanting.len() > context.settings.fan_out_inline_max {
-        return vec![Work::FanOut(Owed { message, redelivered, receipt }, wanting)];
+        return vec![Work::FanOut(owed, wanting)];
     }
+    let Owed { message, redelivered, returned, receipt } = owed;
     let works = wanting
         .into_iter()
         .map(|subscription| {
             Work::Attempt(Owed {
                 message: message.owed_to(subscription, message.progress.clone()),
                 redelivered,
+                returned,
                 receipt: receipt.share(),
             })
         })
@@ -96,7 +99,7 @@ impl Work {
 }
 
 async fn publish_each(context: &Context, owed: Owed, wanting: Vec<SubscriptionId>) {
-    let Owed { message, redelivered, receipt } = owed;
+    let Owed { message, redelivered, receipt, .. } = owed;
     let Some(running) = context.recent.begin(&message, redelivered).await else {
         return receipt.settle();
     };

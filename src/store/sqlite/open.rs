@@ -90,11 +90,21 @@ impl SqliteStore {
 }
 
 /// Connections are opened when needed, and never again create the file.
+///
+/// One that is in a transaction still is closed: where SQLite itself ends a transaction (the disk is
+/// full), the client library goes on counting it and refuses the next, and all after it.
 fn pool(connections_max: u32, options: SqliteConnectOptions) -> SqlitePool {
     PoolOptions::new()
         .max_connections(connections_max)
         .acquire_timeout(DEADLINE)
         .test_before_acquire(false)
+        .before_acquire(|connection: &mut SqliteConnection, _| {
+            Box::pin(async move {
+                // What was sent to it before, a rollback for one, is done when it answers.
+                connection.ping().await?;
+                Ok(!connection.is_in_transaction())
+            })
+        })
         .idle_timeout(None)
         .max_lifetime(None)
         .connect_lazy_with(options)

@@ -200,6 +200,21 @@ async fn the_schema_lets_only_ids_in() {
     }
 }
 
+/// Goal: a write that SQLite itself rolls back, as it does on a full disk, spoils none that follows.
+#[tokio::test]
+async fn a_transaction_that_sqlite_ends_spoils_no_other() {
+    let place = Place::new();
+    let store = SqliteStore::open(&place.file("homing.db")).await.unwrap();
+    let full = "CREATE TRIGGER full BEFORE INSERT ON subscriptions \
+                BEGIN SELECT RAISE(ROLLBACK, 'no room'); END";
+    place.shell("homing.db", full).await;
+    for _ in 0..3 {
+        store.insert_subscription(&subscription("a")).await.unwrap_err();
+    }
+    place.shell("homing.db", "DROP TRIGGER full").await;
+    store.insert_subscription(&subscription("a")).await.unwrap();
+}
+
 /// Goal: one bad circuit harms no other, is named, and a person can replace it. Method: every
 /// column that the schema does not guard is spoilt in turn; for the others its checks are off.
 #[tokio::test]

@@ -4,6 +4,11 @@
 
 mod broker_alarm;
 mod broker_killed;
+mod clock;
 mod connection;
+mod endpoint;
+mod names;
 mod operator;
+mod poison;
+mod store;
 mod worker_killed;

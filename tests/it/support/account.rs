@@ -146,17 +146,19 @@ fn line(published: &Published, owed: &Owed, requests: &[Request], kept: &[Kept])
             *accepted.entry(request.number).or_default() += 1;
         }
     }
-    let mut at_broker: BTreeMap<u32, [usize; 2]> = BTreeMap::new();
+    // How often each waits and is parked.
+    let mut at_broker: BTreeMap<u32, (usize, usize)> = BTreeMap::new();
     for kept in kept {
         let its = kept.subscription.as_ref().is_none_or(|id| *id == owed.subscription);
         if its && (owed.wants)(kept.number) {
-            at_broker.entry(kept.number).or_default()[usize::from(kept.parked)] += 1;
+            let (waiting, parked) = at_broker.entry(kept.number).or_default();
+            *(if kept.parked { parked } else { waiting }) += 1;
         }
     }
     let all = published.confirmed.union(&published.uncertain);
     for number in all.copied().filter(|number| (owed.wants)(*number)) {
         let delivered = accepted.get(&number).copied().unwrap_or(0);
-        let [waiting, parked] = at_broker.get(&number).copied().unwrap_or_default();
+        let (waiting, parked) = at_broker.get(&number).copied().unwrap_or_default();
         line.duplicates += (delivered + waiting + parked).saturating_sub(1);
         if !published.confirmed.contains(&number) {
             continue;

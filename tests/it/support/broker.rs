@@ -155,9 +155,18 @@ impl Publisher {
 
     /// How many messages are ready in `queue`; exact.
     pub(crate) async fn depth(&self, queue: &str) -> u32 {
+        self.look(queue).await.message_count()
+    }
+
+    /// How many consumers `queue` has.
+    pub(crate) async fn consumers(&self, queue: &str) -> u32 {
+        self.look(queue).await.consumer_count()
+    }
+
+    async fn look(&self, queue: &str) -> lapin::Queue {
         let options = QueueDeclareOptions { passive: true, ..QueueDeclareOptions::durable() };
         let queue = self.channel.queue_declare(queue.into(), options, FieldTable::default());
-        queue.await.expect("the queue exists").message_count()
+        queue.await.expect("the queue exists")
     }
 
     pub(crate) fn channel(&self) -> &Channel {

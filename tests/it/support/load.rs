@@ -125,15 +125,14 @@ impl Source {
                 let number = *next;
                 *next += 1;
                 let sending = tokio::time::timeout(ANSWER_DEADLINE, self.send(channel, number));
-                match sending.await {
-                    Ok(Ok(confirm)) => unconfirmed.push(async move {
+                if let Ok(Ok(confirm)) = sending.await {
+                    unconfirmed.push(async move {
                         let confirm = tokio::time::timeout(ANSWER_DEADLINE, confirm).await;
                         (number, matches!(confirm, Ok(Ok(confirm)) if confirm.is_ack()))
-                    }),
-                    Ok(Err(_)) | Err(_) => {
-                        published.uncertain.insert(number);
-                        usable = false;
-                    }
+                    });
+                } else {
+                    published.uncertain.insert(number);
+                    usable = false;
                 }
                 continue;
             }

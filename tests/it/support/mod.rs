@@ -10,6 +10,7 @@ pub(crate) mod node;
 pub(crate) mod process;
 pub(crate) mod proxy;
 pub(crate) mod receiver;
+pub(crate) mod rogue;
 pub(crate) mod stage;
 
 use std::{thread, time::Duration};

@@ -60,6 +60,15 @@ impl Site {
         String::from_utf8(output.stdout).expect("output is text")
     }
 
+    /// Makes a subscription of `topic` for `url`; its id.
+    pub(crate) fn subscribe(&self, url: &str, topic: &str, further: &[&str]) -> String {
+        let add = ["--json", "subscriptions", "add", "--url", url, "--topic", topic];
+        let added = self.run(&[&add, further].concat());
+        let added: serde_json::Value = serde_json::from_str(&added).expect("JSON");
+        let id = added.pointer("/subscription/id").and_then(|id| id.as_str());
+        id.expect("an id").to_owned()
+    }
+
     /// Waits until exactly `count` endpoints are in `state`.
     pub(crate) async fn wait_for_endpoints(&self, state: &str, count: usize) {
         let deadline = Instant::now() + PATIENCE;
@@ -85,6 +94,19 @@ impl Site {
         let mut command = self.command(&["run", "--role", "worker"]);
         command.envs(variables.iter().copied());
         self.spawn(command)
+    }
+
+    /// A worker, ready to run behind `prepare`: shell commands in a mount namespace of its own, in
+    /// which it can have files and disks that nobody else sees.
+    pub(crate) fn isolated(&self, prepare: &str) -> Command {
+        let worker = self.command(&["run", "--role", "worker"]);
+        let mut command = Command::new("unshare");
+        command.args(["--user", "--map-root-user", "--mount", "--", "sh", "-c"]);
+        command.arg(format!("{prepare} && exec \"$@\"")).arg("sh");
+        command.arg(worker.get_program()).args(worker.get_args());
+        command.env_clear().env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin").stdin(Stdio::null());
+        command.current_dir(self.folder.path());
+        command
     }
 
     /// Starts `command` as a worker.
@@ -113,6 +135,11 @@ impl Site {
 }
 
 impl Process {
+    /// Its id.
+    pub(crate) fn id(&self) -> u32 {
+        self.0.id()
+    }
+
     /// As the kernel does it to a process out of memory.
     pub(crate) fn kill_9(mut self) {
         self.0.kill().expect("it runs");

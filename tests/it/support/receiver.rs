@@ -181,7 +181,8 @@ impl Receiver {
         let waiting = arrived.wait_for(|arrived| *arrived >= count);
         if tokio::time::timeout(PATIENCE, waiting).await.is_err() {
             let arrived = self.requests();
-            panic!("{} of {count} requests arrived: {arrived:#?}", arrived.len());
+            let last = arrived.iter().skip(arrived.len().saturating_sub(3)).collect::<Vec<_>>();
+            panic!("{} of {count} requests arrived, the last {last:#?}", arrived.len());
         }
         self.requests()
     }

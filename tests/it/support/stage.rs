@@ -35,13 +35,15 @@ pub(crate) struct Stage {
     owed: Vec<Owed>,
 }
 
+type Wants = fn(u32) -> bool;
+
 fn wants_all(_: u32) -> bool {
     true
 }
 
 /// Accepts everything; fails the first attempt of everything; is down every other second and a half;
 /// is dead; fails and comes back in an hour.
-const SUBSCRIPTIONS: [(&str, &str, fn(u32) -> bool); 5] = [
+const SUBSCRIPTIONS: [(&str, &str, Wants); 5] = [
     ("/well", "load.#", wants_all),
     ("/flaky", "load.1", |number| number % TOPICS == 1),
     ("/phases", "load.2", |number| number % TOPICS == 2),
@@ -80,16 +82,9 @@ impl Stage {
         let site = Site::at(Corner::at(url, &waits), &WAITS, &further);
         site.run(&["topology", "apply"]);
         let owed = SUBSCRIPTIONS.into_iter().map(|(path, topic, wants)| {
-            let url = receiver.url(path);
-            let mut arguments = vec!["--json", "subscriptions", "add", "--url", &url];
-            arguments.extend(["--topic", topic]);
-            if path == "/later" {
-                arguments.extend(["--schedule", "later"]);
-            }
-            let added: serde_json::Value =
-                serde_json::from_str(&site.run(&arguments)).expect("JSON");
-            let id = added["subscription"]["id"].as_str().expect("an id");
-            Owed { path, subscription: id.to_owned(), wants }
+            let later: &[_] = if path == "/later" { &["--schedule", "later"] } else { &[] };
+            let subscription = site.subscribe(&receiver.url(path), topic, later);
+            Owed { path, subscription, wants }
         });
         let owed = owed.collect();
         Self { site, receiver, started, owed }
@@ -122,8 +117,15 @@ impl Stage {
         times.sort_unstable();
         let after = times.partition_point(|at| *at < since).saturating_sub(1);
         let times = times.get(after..).unwrap_or_default();
-        let silences = times.windows(2).map(|pair| pair[1] - pair[0].max(since));
+        let pairs = times.iter().zip(times.iter().skip(1));
+        let silences = pairs.map(|(earlier, later)| *later - (*earlier).max(since));
         silences.max().unwrap_or_else(|| since.elapsed())
+    }
+
+    /// The same once there were some more requests, so that a silence that goes on is seen.
+    pub(crate) async fn silence_after_more(&self, since: Instant) -> Duration {
+        self.wait_for_more(50).await;
+        self.longest_silence(since)
     }
 
     /// Waits until nothing moves, stops the worker, and takes the account.
@@ -143,6 +145,11 @@ impl Stage {
     pub(crate) async fn account_now(&self, published: &Published) -> Account {
         let requests: Vec<_> = self.receiver.requests().iter().map(|it| self.judged(it)).collect();
         account(&self.site.corner, published, &self.owed, &requests).await
+    }
+
+    /// How often the workers' log has `text`.
+    pub(crate) fn logged(&self, text: &str) -> usize {
+        fs::read_to_string(self.site.log()).map_or(0, |log| log.matches(text).count())
     }
 
     /// Waits until all queues are there, and both lanes consume.
@@ -213,5 +220,5 @@ async fn consumers(url: &str, queue: &str) -> Option<u32> {
 fn tail(log: std::io::Result<String>) -> String {
     let log = log.unwrap_or_default();
     let lines: Vec<_> = log.lines().collect();
-    lines[lines.len().saturating_sub(30)..].join("\n")
+    lines.get(lines.len().saturating_sub(30)..).unwrap_or_default().join("\n")
 }

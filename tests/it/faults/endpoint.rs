@@ -1,0 +1,64 @@
+//! Endpoints that break the protocol in every way are tried again, and lose nothing.
+
+use std::time::Duration;
+
+use crate::support::{
+    account::{Owed, Request, account},
+    broker::{self, Corner},
+    installation::millis,
+    load::{Load, number_in},
+    process::Site,
+    rogue::{Manner, Rogue, Seen},
+};
+
+const WAITS: [u64; 3] = [200, 400, 800];
+
+/// The first two attempts of every event meet a bad manner each, the third is accepted.
+fn manner(seen: &Seen) -> Manner {
+    let number = usize::try_from(number_in(&seen.body).expect("it is the load's")).expect("small");
+    match seen.attempt {
+        1 => Manner::BAD[number % Manner::BAD.len()],
+        2 => Manner::BAD[(number / Manner::BAD.len()) % Manner::BAD.len()],
+        _ => Manner::Accepts,
+    }
+}
+
+/// Goal: none of the manners counts as a success, and none stops anything. Method: every pair of
+/// bad manners, under load; stalls are bounded by a short deadline.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_endpoint_that_breaks_the_protocol_in_every_way_loses_nothing() {
+    let rogue = Rogue::behaving(manner).await;
+    let settings = "endpoint.deadline = \"1s\"\nendpoint.connect_deadline = \"900ms\"\n\
+                    endpoint.concurrency_max = 256";
+    let site = Site::at(Corner::at(broker::url(), &millis(&WAITS)), &WAITS, settings);
+    site.run(&["topology", "apply"]);
+    let subscription = site.subscribe(&rogue.url(), "#", &[]);
+    let owed = Owed { path: "/", subscription, wants: |_| true };
+    let mut worker = site.start();
+    let load = Load::start(&site.corner, 200, 0);
+    tokio::time::sleep(Duration::from_secs(5)).await;
+    let published = load.finish().await;
+
+    let accepted = || rogue.seen().iter().filter(|seen| seen.attempt > 2).count();
+    let deadline = tokio::time::Instant::now() + Duration::from_secs(60);
+    while accepted() < published.confirmed.len() {
+        let now = tokio::time::Instant::now();
+        assert!(now < deadline, "{} of {} accepted", accepted(), published.confirmed.len());
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    worker.terminate();
+    assert_eq!(worker.ended().await.code(), Some(0));
+    let requests: Vec<_> = rogue
+        .seen()
+        .iter()
+        .map(|seen| Request {
+            path: "/".to_owned(),
+            number: number_in(&seen.body).expect("it is the load's"),
+            attempt: seen.attempt,
+            accepted: manner(seen) == Manner::Accepts,
+        })
+        .collect();
+    let account = account(&site.corner, &published, &[owed], &requests).await;
+    let fault = "endpoint resets, stalls, sends garbage, never ends";
+    account.assert_whole(fault, Duration::ZERO, 0);
+}

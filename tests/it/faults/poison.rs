@@ -1,0 +1,96 @@
+//! A message that kills its worker ends in the parking queue, not in a loop and not nowhere.
+
+use std::{
+    process::Command,
+    sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering},
+    },
+    time::Duration,
+};
+
+use serde_json::json;
+use tokio::time::Instant;
+
+use crate::support::{
+    PATIENCE,
+    broker::{Publisher, Raw},
+    process::Site,
+    receiver::{Receiver, Recorded, Reply},
+};
+
+/// More than the broker's limit of redeliveries.
+const LIVES_MAX: u32 = 80;
+
+/// Goal: the message that kills every worker which attempts it is parked as `rejected_by_broker`;
+/// all others are delivered by the workers that follow. Method: the endpoint, asked for the poison,
+/// kills the process that asks.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_message_that_kills_its_worker_is_parked() {
+    const OTHERS: usize = 20;
+    let victim = Arc::new(AtomicU32::new(0));
+    let killed = Arc::clone(&victim);
+    let receiver = Receiver::answering(move |request| {
+        let pid = killed.load(Ordering::SeqCst);
+        if &request.body[..] == b"poison" && pid != 0 {
+            let mut kill = Command::new("kill");
+            let _dead_already = kill.args(["-KILL", &pid.to_string()]).status();
+        }
+        Reply::status(200)
+    })
+    .await;
+    let site = Site::new(&[60_000], "");
+    site.run(&["topology", "apply"]);
+    site.subscribe(&receiver.url("/"), "#", &[]);
+    let publisher = site.publisher().await;
+    publisher.publish(Raw::new("t", "poison", "poison")).await;
+    for number in 0..OTHERS {
+        publisher.publish(Raw::new("t", &format!("e{number}"), "{}")).await;
+    }
+
+    let names = site.corner.topology.names();
+    let parked = names.parked();
+    let mut lives = 0;
+    let some = |depth| depth > 0;
+    while publisher.depth(&parked).await == 0 {
+        lives += 1;
+        assert!(lives <= LIVES_MAX, "the poison killed {lives} workers and is not parked");
+        let mut worker = site.start();
+        victim.store(worker.id(), Ordering::SeqCst);
+        tokio::select! {
+            status = worker.ended() => assert!(!status.success(), "it was killed"),
+            () = wait_for_depth(&publisher, &parked, some) => {}
+        }
+    }
+    victim.store(0, Ordering::SeqCst);
+    let mut worker = site.start();
+    while publisher.consumers(&names.primary()).await == 0 {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    receiver.wait_for(OTHERS).await;
+    wait_for_depth(&publisher, &names.primary(), |depth| depth == 0).await;
+    worker.terminate();
+    assert_eq!(worker.ended().await.code(), Some(0));
+
+    let parked = site.run(&["--json", "parked", "list"]);
+    let parked: serde_json::Value = serde_json::from_str(&parked).expect("JSON");
+    let entries = parked["entries"].as_array().expect("a list");
+    let told: Vec<_> = entries.iter().map(|it| (&it["event_id"], &it["reason"])).collect();
+    assert_eq!(told, [(&json!("poison"), &json!("rejected_by_broker"))]);
+    let mut delivered: Vec<_> = receiver.requests().iter().map(Recorded::id).collect();
+    delivered.sort_unstable();
+    delivered.dedup();
+    assert_eq!(delivered.len(), OTHERS + 1, "all others, and the poison itself");
+    println!(
+        "fault: message that kills its worker | {OTHERS} other events | all delivered | parked \
+         after {lives} workers"
+    );
+}
+
+async fn wait_for_depth(publisher: &Publisher, queue: &str, enough: impl Fn(u32) -> bool) {
+    let deadline = Instant::now() + PATIENCE;
+    while !enough(publisher.depth(queue).await) {
+        assert!(Instant::now() < deadline, "`{queue}` stays as it is");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}

@@ -1,0 +1,96 @@
+//! A store that does not answer, or cannot write, stops no delivery.
+
+use std::{fs, io::Write, path::PathBuf, time::Duration};
+
+use sqlx::{Connection, Executor, SqliteConnection};
+use tokio::time::Instant;
+
+use crate::support::{
+    broker,
+    stage::{IN_FLIGHT_MAX, Stage},
+};
+
+/// Longer than the store waits for a lock, and than any question to it may take.
+const LOCKED: Duration = Duration::from_secs(12);
+/// Deliveries hardly notice.
+const SILENT_AT_MOST: Duration = Duration::from_secs(4);
+
+/// Goal: while nobody can write to the store, events are delivered by what is known. Method: another
+/// program holds the database's lock.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_locked_store_stops_no_delivery() {
+    let stage = Stage::at(broker::url()).await;
+    let worker = stage.site.start();
+    let load = stage.load();
+    stage.wait_for_more(500).await;
+
+    let locked = Instant::now();
+    let file = stage.site.folder.path().join("homing.db");
+    let url = format!("sqlite:{}", file.display());
+    let mut other = SqliteConnection::connect(&url).await.expect("another program opens it");
+    other.execute("BEGIN EXCLUSIVE").await.expect("it takes the lock");
+    tokio::time::sleep(LOCKED).await;
+    other.execute("ROLLBACK").await.expect("it gives the lock back");
+    let silence = stage.silence_after_more(locked).await;
+
+    assert!(stage.logged("store.unavailable") > 0, "the store was needed meanwhile");
+    let account = stage.account(load, worker).await;
+    account.assert_whole("store locked for 12 s", silence, IN_FLIGHT_MAX);
+    assert!(silence < SILENT_AT_MOST, "nothing was delivered for {silence:?}");
+}
+
+/// Goal: a disk that is full stops nothing, and is found again when there is room. Method: the
+/// database on a disk of one megabyte that only the worker sees, filled to the last byte.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_full_disk_stops_no_delivery() {
+    let stage = Stage::at(broker::url()).await;
+    let disk = stage.site.folder.path().join("disk");
+    fs::create_dir(&disk).expect("a folder can be made");
+    let prepare = format!(
+        "mount -t tmpfs -o size=1m tmpfs {disk} && cp homing.db* {disk}",
+        disk = disk.display()
+    );
+    let mut command = stage.site.isolated(&prepare);
+    command.env("HOMING__STORE__URL", format!("sqlite:{}/homing.db", disk.display()));
+    let worker = stage.site.spawn(command);
+    let load = stage.load();
+    stage.wait_for_more(500).await;
+
+    let full = Instant::now();
+    let inside = PathBuf::from(format!("/proc/{}/root{}", worker.id(), disk.display()));
+    let filler = inside.join("filler");
+    let mut file = fs::File::create(&filler).expect("the worker's disk can be reached");
+    while file.write_all(&[0; 512]).is_ok() {}
+    wait_for(|| stage.logged("store.unavailable") > 2, "the disk is full").await;
+    fs::remove_file(&filler).expect("there is room again");
+    drop(file);
+    let silence = stage.silence_after_more(full).await;
+
+    let mut failures = stage.logged("store.unavailable");
+    wait_for_quiet_log(&stage, &mut failures).await;
+    let account = stage.account(load, worker).await;
+    account.assert_whole("disk of the store full", silence, IN_FLIGHT_MAX);
+    assert!(silence < SILENT_AT_MOST, "nothing was delivered for {silence:?}");
+}
+
+async fn wait_for(condition: impl Fn() -> bool, what: &str) {
+    let deadline = Instant::now() + crate::support::PATIENCE;
+    while !condition() {
+        assert!(Instant::now() < deadline, "never: {what}");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}
+
+/// Waits until the worker has not complained of its store for a while.
+async fn wait_for_quiet_log(stage: &Stage, failures: &mut usize) {
+    const QUIET: Duration = Duration::from_secs(3);
+    let deadline = Instant::now() + crate::support::PATIENCE;
+    loop {
+        tokio::time::sleep(QUIET).await;
+        let now = stage.logged("store.unavailable");
+        if std::mem::replace(failures, now) == now {
+            return;
+        }
+        assert!(Instant::now() < deadline, "the store is never well again");
+    }
+}
