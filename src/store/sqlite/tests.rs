@@ -204,7 +204,7 @@ async fn the_schema_lets_only_ids_in() {
 #[tokio::test]
 async fn a_transaction_that_sqlite_ends_spoils_no_other() {
     let place = Place::new();
-    let store = SqliteStore::open(&place.file("homing.db")).await.unwrap();
+    let store = SqliteStore::open(&place.file("homing.db"), None).await.unwrap();
     let full = "CREATE TRIGGER full BEFORE INSERT ON subscriptions \
                 BEGIN SELECT RAISE(ROLLBACK, 'no room'); END";
     place.shell("homing.db", full).await;
