@@ -1,6 +1,6 @@
 //! What the rules may not do themselves: read the clock and draw at random.
 
-use crate::domain::time::UnixMillis;
+use crate::domain::{record::RecordId, time::UnixMillis};
 
 /// The present instant.
 #[must_use]
@@ -13,6 +13,13 @@ pub fn now() -> UnixMillis {
 #[must_use]
 pub fn new_id() -> uuid::Uuid {
     uuid::Uuid::now_v7()
+}
+
+/// A new id for a record of what began at `started`.
+#[must_use]
+pub fn new_record_id(started: UnixMillis) -> RecordId {
+    let [_, _, _, _, _, _, random @ ..] = fastrand::u128(..).to_be_bytes();
+    RecordId::new(started, random)
 }
 
 /// Random bytes, for secrets: 32 make a key.

@@ -21,6 +21,7 @@ pub mod registry;
 
 pub mod switchboard;
 
+pub mod history;
 pub mod worker;
 
 pub mod api;

@@ -1,4 +1,4 @@
-//! How errors are told: once, on one line, with all their causes.
+//! How errors are told: once, on one line, with all their causes; and commands that are advised.
 
 use std::{error::Error, fmt};
 
@@ -25,6 +25,16 @@ impl fmt::Display for Chain<'_> {
     }
 }
 
+/// A word as a shell reads it.
+#[must_use]
+pub fn quoted(word: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '/' | ':' | '.' | '-' | '_');
+    if !word.is_empty() && word.chars().all(plain) {
+        return word.to_owned();
+    }
+    format!("'{}'", word.replace('\'', r"'\''"))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -44,5 +54,13 @@ mod tests {
     #[test]
     fn every_cause_is_told_once() {
         assert_eq!(Chain(&Outer(Repeating(Root))).to_string(), "outer: middle: root");
+    }
+
+    #[test]
+    fn words_are_quoted_where_a_shell_would_read_more_into_them() {
+        assert_eq!(quoted("https://example.com:8443/a-b_c"), "https://example.com:8443/a-b_c");
+        assert_eq!(quoted("https://example.com/?a=1&b=2"), "'https://example.com/?a=1&b=2'");
+        assert_eq!(quoted("it's"), r"'it'\''s'");
+        assert_eq!(quoted(""), "''");
     }
 }

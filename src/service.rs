@@ -157,6 +157,7 @@ fn pool(parts: &Parts) -> Result<Pool, ServiceError> {
         schedules: parts.schedules.clone(),
         rules,
         worker: settings.worker.clone(),
+        attempts: settings.attempts.clone(),
         concurrency_max: settings.endpoint.concurrency_max,
         busy_wait: settings.endpoint.busy_wait,
         // As long as an attempt may take its place in flight.

@@ -15,7 +15,7 @@ const LAYERS: &[&[&str]] = &[
     &["broker", "store", "endpoint"],
     &["parking", "registry"],
     &["switchboard"],
-    &["worker"],
+    &["worker", "history"],
     &["api"],
     &["service"],
     &["cli"],

@@ -1,5 +1,5 @@
-//! The HTTP API: subscriptions, endpoints, events, parked messages and queues for programs, health
-//! for whoever watches homing.
+//! The HTTP API: subscriptions, endpoints, events, what happened to them, parked messages and queues
+//! for programs, health for whoever watches homing.
 //!
 //! Promises: an event that is answered with 202 is owned by the broker; every error is a problem
 //! document (RFC 9457) that names the field, parameter or setting at fault and tells no secret;
@@ -8,11 +8,13 @@
 //! The way of a request through the files: [`connections`] takes the connection, [`problem`] turns
 //! a panic into an answer and puts the same headers on every one, [`auth`] decides who may ask,
 //! [`limits`] for how long, [`extract`] reads what was sent. Then a file per noun answers:
-//! [`subscriptions`], [`endpoints`], [`events`], [`parked`], [`queues`], [`metrics`], [`health`].
+//! [`subscriptions`], [`endpoints`], [`events`], [`attempts`], [`parked`], [`queues`], [`metrics`],
+//! [`health`].
 //!
 //! Source: RFC 9110 (HTTP), RFC 9457 (problem documents), RFC 6750 (bearer tokens), RFC 7396
 //! (merge patch).
 
+mod attempts;
 mod auth;
 mod connections;
 mod endpoints;
@@ -39,8 +41,8 @@ use axum::{
 use metrics_exporter_prometheus::PrometheusHandle;
 
 use crate::{
-    broker::Broker, domain::api_token::ApiToken, parking::Parking, registry::Registry,
-    store::Store, switchboard::Switchboard, worker::Subscriptions,
+    broker::Broker, domain::api_token::ApiToken, history::History, parking::Parking,
+    registry::Registry, store::Store, switchboard::Switchboard, worker::Subscriptions,
 };
 
 pub use self::connections::serve;
@@ -57,7 +59,7 @@ pub struct ApiParts {
     pub switchboard: Switchboard,
     /// Where events are published to.
     pub broker: Broker,
-    /// Asked whether it answers, and for API tokens.
+    /// Where API tokens and the attempt log are; asked whether it answers.
     pub store: Arc<dyn Store>,
     /// Those of the worker in this process; `None` where there is none.
     pub subscriptions: Option<Arc<Subscriptions>>,
@@ -79,6 +81,7 @@ pub struct Api {
     parts: Arc<ApiParts>,
     tokens: Arc<Tokens>,
     turns: Turns,
+    history: History,
 }
 
 impl Api {
@@ -88,7 +91,8 @@ impl Api {
         let stored = std::mem::take(&mut parts.stored_tokens);
         let store = Arc::clone(&parts.store);
         let tokens = Arc::new(Tokens::new(&parts.tokens, stored, store, parts.on_loopback));
-        Self { parts: Arc::new(parts), tokens, turns: Turns::default() }
+        let history = History::new(Arc::clone(&parts.store), parts.broker.clone());
+        Self { parts: Arc::new(parts), tokens, turns: Turns::default(), history }
     }
 }
 
@@ -104,10 +108,12 @@ pub fn router(api: Api) -> Router {
         .route("/v1/subscriptions/{id}/rotate-secret", post(subscriptions::rotate_secret))
         .route("/v1/endpoints", get(endpoints::list))
         .route("/v1/events", post(events::publish))
+        .route("/v1/attempts", get(attempts::list))
         .route("/v1/queues", get(queues::list))
         .route("/metrics", get(metrics::render))
         .layer(from_fn_with_state(api.clone(), limits::turn))
         .merge(Router::new().route("/v1/parked", get(parked::list)))
+        .merge(Router::new().route("/v1/events/{id}", get(attempts::explain)))
         .layer(deadline(limits::DEADLINE));
     let walks = Router::new()
         .route("/v1/parked/replay", post(parked::replay))

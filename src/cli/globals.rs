@@ -1,6 +1,10 @@
 //! What every command takes: which settings are in force, and how much is said.
 
-use std::{ffi::OsString, path::PathBuf, sync::OnceLock};
+use std::{
+    ffi::OsString,
+    path::PathBuf,
+    sync::{Arc, OnceLock},
+};
 
 use clap::ArgAction;
 use tracing::debug;
@@ -9,9 +13,10 @@ use super::failure::Failure;
 use crate::{
     broker::{Broker, topology::Topology},
     config::{BrokerSettings, LogSettings, Settings, SettingsError},
+    history::History,
     report::Chain,
     service::Parts,
-    store::{self, StoreError},
+    store::{self, Store, StoreError},
     telemetry::{self, Logging},
 };
 
@@ -125,6 +130,18 @@ impl Globals {
         Ok(self.connect(Broker::looking).await?.1)
     }
 
+    /// What happened, with the store open and the broker not connected yet; to it, looking declares
+    /// nothing.
+    pub(super) async fn past(&self) -> Result<Past, Failure> {
+        let settings = self.settings_of_command()?;
+        let schedules = settings.schedule.schedules().map_err(Failure::Settings)?;
+        let topology = Topology::new(&settings.broker.prefix, schedules.waits());
+        let broker = Broker::looking(&settings.broker, topology).map_err(Failure::Settings)?;
+        let store = store::open(&settings.store).await.map_err(Failure::Store)?;
+        let history = History::new(Arc::clone(&store), broker.clone());
+        Ok(Past { history, store, broker })
+    }
+
     async fn connect(
         &self,
         build: fn(&BrokerSettings, Topology) -> Result<Broker, SettingsError>,
@@ -135,6 +152,20 @@ impl Globals {
         let broker = build(&settings.broker, topology).map_err(Failure::Settings)?;
         broker.connect().await.map_err(Failure::Broker)?;
         Ok((settings, broker))
+    }
+}
+
+/// What commands about the past work with.
+pub(super) struct Past {
+    pub(super) history: History,
+    store: Arc<dyn Store>,
+    broker: Broker,
+}
+
+impl Past {
+    pub(super) async fn close(&self) {
+        self.broker.close().await;
+        self.store.close().await;
     }
 }
 

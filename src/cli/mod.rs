@@ -11,9 +11,11 @@ use std::{ffi::OsString, io, process::ExitCode};
 
 use clap::{CommandFactory, Parser, Subcommand, error::ErrorKind};
 
+mod attempts;
 mod completions;
 mod config;
 mod endpoints;
+mod explain;
 mod failure;
 mod globals;
 mod keys;
@@ -42,6 +44,7 @@ Examples:
   homing run
   echo '{\"topic\":\"order.paid\",\"data\":{\"id\":7}}' | homing publish
   homing subscriptions add --url https://example.com/hook --topic 'order.*'
+  homing explain o-7
   homing parked replay --reason exhausted --dry-run
   homing status
 
@@ -75,6 +78,10 @@ enum Command {
     /// Look at what was given up, send it again, drop it
     #[command(subcommand)]
     Parked(parked::Command),
+    /// List what was attempted, newest first
+    Attempts(attempts::Arguments),
+    /// Tell what happened to an event: attempts, why, and what is next
+    Explain(explain::Arguments),
     /// Print when a failed delivery is tried again
     Schedule(schedule::Arguments),
     /// Compare queues and exchanges with what they should be, and make them
@@ -133,6 +140,8 @@ async fn dispatch(cli: Cli, output: &mut Output<'_>) -> Result<Exit, Failure> {
         Command::Subscriptions(command) => subscriptions::run(&globals, command, output).await,
         Command::Endpoints(command) => endpoints::run(&globals, command, output).await,
         Command::Parked(command) => parked::run(&globals, command, output).await,
+        Command::Attempts(arguments) => attempts::run(&globals, &arguments, output).await,
+        Command::Explain(arguments) => explain::run(&globals, &arguments, output).await,
         Command::Schedule(arguments) => schedule::run(&globals, &arguments, output),
         Command::Topology(command) => topology::run(&globals, &command, output).await,
         Command::Tokens(command) => tokens::run(&globals, command, output).await,

@@ -36,6 +36,8 @@ fn help_is_an_answer() {
       subscriptions  Say who wants which events [alias: subs]
       endpoints      Look at the URLs that are sent to, stop and resume sending [alias: eps]
       parked         Look at what was given up, send it again, drop it
+      attempts       List what was attempted, newest first
+      explain        Tell what happened to an event: attempts, why, and what is next
       schedule       Print when a failed delivery is tried again
       topology       Compare queues and exchanges with what they should be, and make them
       tokens         Make and remove the tokens with which the HTTP API is asked
@@ -62,6 +64,7 @@ fn help_is_an_answer() {
       homing run
       echo '{"topic":"order.paid","data":{"id":7}}' | homing publish
       homing subscriptions add --url https://example.com/hook --topic 'order.*'
+      homing explain o-7
       homing parked replay --reason exhausted --dry-run
       homing status
 

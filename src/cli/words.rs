@@ -6,6 +6,8 @@ use jiff::{Span, SpanRelativeTo, Timestamp};
 
 use crate::domain::time::UnixMillis;
 
+pub(super) use crate::report::quoted;
+
 /// `250 ms`, `5 s`, `1 min 25 s`, `48 h 13 min`: rounded to what matters at that size.
 pub(super) fn duration(duration: Duration) -> String {
     const MINUTE: u64 = 60;
@@ -54,13 +56,9 @@ pub(super) fn to_seconds(instant: &str) -> String {
     instant.split_once('.').map_or_else(|| instant.to_owned(), |(seconds, _)| format!("{seconds}Z"))
 }
 
-/// A word as a shell reads it.
-pub(super) fn quoted(word: &str) -> String {
-    let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '/' | ':' | '.' | '-' | '_');
-    if !word.is_empty() && word.chars().all(plain) {
-        return word.to_owned();
-    }
-    format!("'{}'", word.replace('\'', r"'\''"))
+/// What others wrote, on one line, without what a terminal would obey.
+pub(super) fn plain(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
 }
 
 /// `1 delivery was`, `2 deliveries were`.
@@ -127,11 +125,8 @@ mod tests {
     }
 
     #[test]
-    fn words_are_quoted_where_a_shell_would_read_more_into_them() {
-        assert_eq!(quoted("https://example.com:8443/a-b_c"), "https://example.com:8443/a-b_c");
-        assert_eq!(quoted("https://example.com/?a=1&b=2"), "'https://example.com/?a=1&b=2'");
-        assert_eq!(quoted("it's"), r"'it'\''s'");
-        assert_eq!(quoted(""), "''");
+    fn nothing_that_others_wrote_is_obeyed() {
+        assert_eq!(plain("no\r\n\u{1b}[31mred"), "no   [31mred");
     }
 
     #[test]

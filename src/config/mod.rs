@@ -9,6 +9,7 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 
 mod api;
+mod attempts;
 mod broker;
 mod circuit;
 mod endpoint;
@@ -24,6 +25,7 @@ mod worker;
 use layers::{Layer, Layers};
 
 pub use api::ApiSettings;
+pub use attempts::AttemptsSettings;
 pub use broker::BrokerSettings;
 pub use circuit::CircuitSettings;
 pub use endpoint::EndpointSettings;
@@ -55,6 +57,8 @@ pub struct Settings {
     pub schedule: ScheduleSettings,
     /// `[store]`
     pub store: StoreSettings,
+    /// `[attempts]`
+    pub attempts: AttemptsSettings,
     /// `[api]`
     pub api: ApiSettings,
     /// `[log]`
@@ -128,6 +132,7 @@ impl Settings {
         self.circuit.check()?;
         self.schedule.schedules()?;
         self.store.check()?;
+        self.attempts.check()?;
         self.api.check()
     }
 
@@ -171,6 +176,9 @@ mod tests {
         insta::assert_snapshot!(error("[api]\ntokens = [\"short\"]"), @"`api.tokens`: a token has at least 16 bytes");
         insta::assert_snapshot!(error("[store]\nencryption_keys = [\"short\"]"), @"`store.encryption_keys`: an encryption key is 32 random bytes in base64 (44 characters); `homing keys generate` makes one");
         insta::assert_snapshot!(error(&format!("[store]\nencryption_keys = [\"{}=\"]\nencryption_key_file = \"k\"", "A".repeat(43))), @"`store.encryption_key_file`: set either `store.encryption_keys` or this, not both");
+        insta::assert_snapshot!(error("[attempts]\nkeep = \"1s\""), @"`attempts.keep`: between 1m and 10 years");
+        insta::assert_snapshot!(error("[attempts]\nrows_max = 0"), @"`attempts.rows_max`: between 1000 and 100000000; to log nothing, set `attempts.enabled`");
+        insta::assert_snapshot!(error("[attempts]\nresponse_bytes = 5000"), @"`attempts.response_bytes`: at most 4096");
     }
 
     #[test]

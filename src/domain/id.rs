@@ -63,6 +63,12 @@ impl SubscriptionId {
     pub fn new(id: Uuid) -> Self {
         Self(id)
     }
+
+    /// The UUID itself.
+    #[must_use]
+    pub fn uuid(self) -> Uuid {
+        self.0
+    }
 }
 
 /// Why a text is not a subscription id.
@@ -99,6 +105,33 @@ impl DeliveryId {
     #[must_use]
     pub fn of(event: &EventId, subscription: SubscriptionId) -> Self {
         Self(Uuid::new_v5(&subscription.0, event.as_str().as_bytes()))
+    }
+
+    /// A delivery id that was kept as a UUID.
+    #[must_use]
+    pub fn new(id: Uuid) -> Self {
+        Self(id)
+    }
+
+    /// The UUID itself.
+    #[must_use]
+    pub fn uuid(self) -> Uuid {
+        self.0
+    }
+}
+
+/// Why a text is not a delivery id.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("`{0}` is not a delivery id (the UUID that is sent as `webhook-id`)")]
+pub struct DeliveryIdError(String);
+
+impl FromStr for DeliveryId {
+    type Err = DeliveryIdError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        Uuid::parse_str(text)
+            .map(Self)
+            .map_err(|_| DeliveryIdError(text.chars().take(64).collect()))
     }
 }
 

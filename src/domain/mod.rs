@@ -7,6 +7,7 @@
 //! - event × subscription = a [`delivery`], which makes one [`attempt`] after another;
 //! - an attempt has an [`outcome`] (what the endpoint did), and the [`verdict`] is what we do about
 //!   it, by the [`schedule`];
+//! - a [`record`] is what is kept of it for people;
 //! - outcomes add up to a [`tally`], and the [`circuit`] of a URL spares an endpoint that keeps
 //!   failing;
 //! - a [`signature`] lets the receiver verify who sent it; an [`encryption_key`] keeps its secret.
@@ -20,6 +21,7 @@ pub mod event;
 pub mod filter;
 pub mod id;
 pub mod outcome;
+pub mod record;
 pub mod schedule;
 pub mod signature;
 pub mod subscription;

@@ -119,6 +119,32 @@ impl Parking {
         Ok(Listing { entries, scanned, total })
     }
 
+    /// Those of the first `scanned_max` parked messages that match, without their bodies: where
+    /// what is looked for is only a help, and the queue may be long.
+    ///
+    /// # Errors
+    ///
+    /// [`BrokerError`]; nothing is changed by it.
+    pub async fn glance(
+        &self,
+        selection: &Selection,
+        scanned_max: u32,
+    ) -> Result<Listing, BrokerError> {
+        let mut walk = self.walk().await?;
+        let mut listing = Listing { entries: Vec::new(), scanned: 0, total: walk.left() };
+        while listing.scanned < scanned_max
+            && let Some(fetched) = walk.next().await?
+        {
+            listing.scanned = listing.scanned.saturating_add(1);
+            let entry = Entry::of(&fetched);
+            if selection.matches(&entry) {
+                listing.entries.push(Entry { body: None, ..entry });
+            }
+        }
+        end(walk).await;
+        Ok(listing)
+    }
+
     /// Shows `each` parked message that matches to its visitor, one at a time and with its body,
     /// until there are no more, `limit` were shown, or the visitor has seen enough. Nothing is kept
     /// here, so any number can be visited.

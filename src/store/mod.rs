@@ -1,5 +1,5 @@
-//! What homing must remember besides messages: the subscriptions, the circuits of their URLs, and
-//! which queues it declared.
+//! What homing must remember besides messages: the subscriptions, the circuits of their URLs, which
+//! queues it declared; and a log of attempts for people.
 //!
 //! Promises to the layers above: what a call has answered survives the loss of power; two
 //! subscriptions that want the same events at the same URL never exist together, whichever
@@ -28,6 +28,9 @@ use crate::domain::{
     url::EndpointUrl,
 };
 
+mod attempt_row;
+mod attempt_statements;
+mod attempts;
 mod circuit_row;
 mod circuits;
 mod error;
@@ -42,6 +45,10 @@ mod token_row;
 
 use key_source::GivenKeys;
 
+pub use attempts::{
+    AttemptLog, GAPS_MAX, LogExtent, Pruned, RECORDS_AT_ONCE, RecordFilter, RecordListing,
+    RecordPage,
+};
 pub use circuits::{
     CircuitListing, CircuitPage, Intervention, MergedTallies, PRUNED_MAX, ProbeClaim,
     UnsettledCircuits,
@@ -104,7 +111,7 @@ pub struct Reencrypted {
     pub corrupt: Vec<Corrupt>,
 }
 
-/// Where subscriptions, circuits, tokens and queue names are kept.
+/// Where subscriptions, circuits, tokens, queue names and the attempt log are kept.
 ///
 /// # Cancel safety
 ///
@@ -112,7 +119,7 @@ pub struct Reencrypted {
 /// is done completely or not at all; which of the two is unknown. All writes can be repeated; what
 /// repeating costs is said where it costs anything.
 #[async_trait]
-pub trait Store: Send + Sync {
+pub trait Store: AttemptLog + Send + Sync {
     /// Adds a subscription.
     ///
     /// # Errors

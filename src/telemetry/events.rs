@@ -152,6 +152,21 @@ pub fn circuit_corrupt(why: &dyn fmt::Display) {
     error!(%why, "circuit.corrupt");
 }
 
+/// Records of attempts were not kept: so many since the start.
+pub fn records_missed(missed: u64) {
+    warn!(missed, "attempts.not_recorded: the store is too slow; deliveries go on without it");
+}
+
+/// The process ends and leaves so many records of attempts behind that the store did not take.
+pub fn records_left(left: u64) {
+    warn!(left, "attempts.left: the store did not take them before the end");
+}
+
+/// So many records of attempts were forgotten, because they are old or too many.
+pub fn records_pruned(count: u64) {
+    debug!(count, "attempts.pruned");
+}
+
 /// The store could not do its part; the last known states rule.
 pub fn store_unavailable(step: &str, cause: &(dyn Error + 'static)) {
     warn!(step, error = %Chain(cause), "store.unavailable");

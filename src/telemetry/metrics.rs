@@ -51,6 +51,17 @@ pub fn circuit_changed(to: StateName) {
     counter!("homing_circuit_changes_total", "to" => to.as_str()).increment(1);
 }
 
+/// So many records of attempts were written to the store.
+pub fn records_written(records: usize) {
+    counter!("homing_attempt_records_written_total")
+        .increment(u64::try_from(records).unwrap_or(u64::MAX));
+}
+
+/// So many records of attempts were given up, because the store did not take them in time.
+pub fn records_missed(records: u64) {
+    counter!("homing_attempt_records_missed_total").increment(records);
+}
+
 /// A delivery found its endpoint busy.
 pub fn turned_away() {
     counter!("homing_turned_away_total").increment(1);

@@ -25,6 +25,7 @@ use crate::{
         time::UnixMillis,
         verdict::{self, ParkReason, Verdict},
     },
+    report::Chain,
     store::StoreError,
     telemetry::events::{self, Attempted},
 };
@@ -45,8 +46,9 @@ pub(super) async fn attempt(context: &Context, owed: Owed) {
         scatter(returned).await;
         // 2 … 8
         let onward = next(context, &message, &delivery).await;
+        context.recorder.held(&delivery, onward.as_ref());
         // 9 hand on, answer
-        let onward = onward.map(|Onward(message, route)| (message.outgoing(), route));
+        let onward = onward.map(|onward| (onward.message.outgoing(), onward.route));
         settle(&context.broker, onward.into_iter().collect(), receipt).await;
         // 10 remember
         running.done();
@@ -74,12 +76,14 @@ async fn next(context: &Context, message: &Message, delivery: &Delivery) -> Opti
         Ok(Some(subscription)) => subscription,
         Ok(None) => {
             let reason = ParkReason::SubscriptionDeleted;
-            return Some(hold::park(message, delivery.progress.clone(), reason));
+            let parked = hold::park(message, delivery.progress.clone(), reason);
+            return Some(parked.unattempted("the subscription was removed", None));
         }
         Err(error @ StoreError::Corrupt(_)) => {
             events::not_attempted(&error);
             let schedule = context.schedules.get(None);
-            return Some(hold::to_next_step(message, delivery, schedule, ParkReason::Exhausted));
+            let held = hold::to_next_step(message, delivery, schedule, ParkReason::Exhausted);
+            return Some(held.unattempted(error.told(), None));
         }
         Err(error) => {
             events::held("store unavailable", Some(&error));
@@ -94,25 +98,29 @@ async fn next(context: &Context, message: &Message, delivery: &Delivery) -> Opti
         Err(onward) => return Some(onward),
     };
     // 6 build, sign, call, classify
-    let started = Instant::now();
+    let (began, started) = (clock::now(), Instant::now());
     let attempted = context.handler.attempt(delivery, &subscription, now);
     // A handler that panics is our own failure: given back, its message would come at once again.
     let attempted = AssertUnwindSafe(attempted).catch_unwind().await;
-    let outcome = match attempted.unwrap_or_else(|_panic| Err("the handler panicked".into())) {
-        Ok(outcome) => outcome,
+    let account = match attempted.unwrap_or_else(|_panic| Err("the handler panicked".into())) {
+        Ok(account) => account,
         Err(error) => {
             events::not_attempted(error.as_ref());
-            return Some(hold::to_next_step(message, delivery, schedule, ParkReason::Exhausted));
+            let why = Chain(error.as_ref()).to_string();
+            let held = hold::to_next_step(message, delivery, schedule, ParkReason::Exhausted);
+            return Some(held.unattempted(why, Some(&subscription)));
         }
     };
     let duration = started.elapsed();
-    // 7 judge, tell
-    let verdict = verdict::verdict(&outcome, delivery.progress.step, schedule);
-    let told = Attempted { delivery, subscription: &subscription, outcome: &outcome, duration };
+    // 7 judge, tell, log
+    let outcome = &account.outcome;
+    let verdict = verdict::verdict(outcome, delivery.progress.step, schedule);
+    let told = Attempted { delivery, subscription: &subscription, outcome, duration };
     events::attempted(&told, &verdict);
-    count(context, &subscription, &outcome, passage).await;
+    context.recorder.attempted(&told, began, &account, &verdict);
+    count(context, &subscription, outcome, passage).await;
     // 8 write down how far it has come, choose where it goes
-    onward(message, delivery, &outcome, verdict)
+    onward(message, delivery, outcome, verdict)
 }
 
 /// By which right an attempt is made.
@@ -133,7 +141,8 @@ async fn admit(
 ) -> Result<Passage, Onward> {
     // 3 not sooner than the endpoint asked
     if let Some(remaining) = delivery.progress.remaining(now) {
-        return Err(hold::until_asked(message, delivery, schedule, remaining));
+        let held = hold::until_asked(message, delivery, schedule, remaining);
+        return Err(held.unattempted("the endpoint asked for more time", Some(subscription)));
     }
     // 4 not while its circuit spares the endpoint
     let url = &subscription.terms.url;
@@ -143,10 +152,12 @@ async fn admit(
         Admission::Refuse(Some(_)) => {
             events::held("the circuit is open", None);
             let reason = ParkReason::CircuitOpen;
-            return Err(hold::to_next_step(message, delivery, schedule, reason));
+            let held = hold::to_next_step(message, delivery, schedule, reason);
+            return Err(held.unattempted("the circuit of its URL is open", Some(subscription)));
         }
         Admission::Refuse(None) => {
-            return Err(hold::park(message, delivery.progress.held(), ParkReason::Frozen));
+            let parked = hold::park(message, delivery.progress.held(), ParkReason::Frozen);
+            return Err(parked.unattempted("the circuit of its URL is frozen", Some(subscription)));
         }
     }
     // 5 not more at once than the endpoint may take of this worker
@@ -194,7 +205,7 @@ fn onward(
             let mut progress = progress(step);
             progress.not_before = not_before.map(|asked| ended.plus(asked));
             let message = message.owed_to(delivery.subscription, progress);
-            Some(Onward(message, Route::Wait(wait)))
+            Some(Onward::new(message, Route::Wait(wait)))
         }
         Verdict::Park(reason) => {
             Some(hold::park(message, progress(delivery.progress.step), reason))

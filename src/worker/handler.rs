@@ -1,14 +1,32 @@
 //! What an attempt does.
 
 use async_trait::async_trait;
+use bytes::Bytes;
 
 use crate::{
     domain::{delivery::Delivery, outcome::Outcome, subscription::Subscription, time::UnixMillis},
-    endpoint::Endpoints,
+    endpoint::{self, Endpoints},
 };
 
 /// Our own failure to make an attempt: a bug or a broken setting, never the endpoint's doing.
 pub type HandlerError = Box<dyn std::error::Error + Send + Sync>;
+
+/// What came of one attempt. An outcome alone is enough: `Ok(outcome.into())`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Account {
+    /// What the endpoint did; all that decides about the delivery.
+    pub outcome: Outcome,
+    /// The response's body, or its beginning, for the attempt log. Nothing secret belongs here.
+    pub response: Bytes,
+    /// Where there was no complete answer: why, in words for people, for the attempt log.
+    pub cause: Option<String>,
+}
+
+impl From<Outcome> for Account {
+    fn from(outcome: Outcome) -> Self {
+        Self { outcome, response: Bytes::new(), cause: None }
+    }
+}
 
 /// The job that the pool runs for every delivery.
 #[async_trait]
@@ -28,7 +46,7 @@ pub trait Handler: Send + Sync {
         delivery: &Delivery,
         subscription: &Subscription,
         now: UnixMillis,
-    ) -> Result<Outcome, HandlerError>;
+    ) -> Result<Account, HandlerError>;
 }
 
 /// The built-in handler: one POST for each attempt.
@@ -41,7 +59,9 @@ impl Handler for Webhooks {
         delivery: &Delivery,
         subscription: &Subscription,
         now: UnixMillis,
-    ) -> Result<Outcome, HandlerError> {
-        Ok(self.0.attempt(delivery, subscription, now).await?.outcome)
+    ) -> Result<Account, HandlerError> {
+        let endpoint::Attempted { outcome, response, cause } =
+            self.0.attempt(delivery, subscription, now).await?;
+        Ok(Account { outcome, response, cause })
     }
 }

@@ -8,20 +8,50 @@ use crate::{
     domain::{
         delivery::{Delivery, Progress},
         schedule::{Next, Schedule},
+        subscription::Subscription,
+        url::EndpointUrl,
         verdict::{self, ParkReason},
     },
     telemetry::events,
 };
 
 /// Where a delivery goes from here.
-pub(super) struct Onward(pub(super) Message, pub(super) Route);
+pub(super) struct Onward {
+    pub(super) message: Message,
+    pub(super) route: Route,
+    /// Why nothing was attempted, where people are told.
+    pub(super) unattempted: Option<Unattempted>,
+}
+
+/// Why nothing was attempted.
+pub(super) struct Unattempted {
+    pub(super) why: String,
+    /// Where it would have gone, if that is known.
+    pub(super) url: Option<EndpointUrl>,
+}
+
+impl Onward {
+    pub(super) fn new(message: Message, route: Route) -> Self {
+        Self { message, route, unattempted: None }
+    }
+
+    /// The same, without an attempt, for a reason that people are told.
+    pub(super) fn unattempted(
+        self,
+        why: impl Into<String>,
+        subscription: Option<&Subscription>,
+    ) -> Self {
+        let url = subscription.map(|subscription| subscription.terms.url.clone());
+        Self { unattempted: Some(Unattempted { why: why.into(), url }), ..self }
+    }
+}
 
 /// Given up, for a person to look at.
 pub(super) fn park(message: &Message, progress: Progress, reason: ParkReason) -> Onward {
     let mut parked = message.parked(reason, clock::now());
     parked.progress = progress;
     events::parked(&parked.event, parked.subscription, reason);
-    Onward(parked, Route::Parked)
+    Onward::new(parked, Route::Parked)
 }
 
 /// Waits again, because the endpoint asked for more than the longest wait.
@@ -35,7 +65,7 @@ pub(super) fn until_asked(
     events::held("the endpoint asked for more time", None);
     let wait = verdict::hold(schedule, remaining).unwrap_or(shortest);
     let held = message.owed_to(delivery.subscription, delivery.progress.held());
-    Onward(held, Route::Wait(wait))
+    Onward::new(held, Route::Wait(wait))
 }
 
 /// Waits in a busy lane, the longer the more often it was turned away, because its endpoint has
@@ -49,7 +79,7 @@ pub(super) fn turned_away(message: &Message, delivery: &Delivery) -> Onward {
 pub(super) fn briefly(message: &Message, delivery: &Delivery) -> Onward {
     let wait = busy_wait(delivery.progress.turned_away);
     let held = message.owed_to(delivery.subscription, delivery.progress.turned_away());
-    Onward(held, Route::Wait(wait))
+    Onward::new(held, Route::Wait(wait))
 }
 
 fn busy_wait(turned_away: u32) -> Duration {
@@ -73,7 +103,7 @@ pub(super) fn to_next_step(
     match schedule.after(delivery.progress.step) {
         Next::Wait { step, wait } => {
             let progress = Progress { step, ..delivery.progress.held() };
-            Onward(message.owed_to(delivery.subscription, progress), Route::Wait(wait))
+            Onward::new(message.owed_to(delivery.subscription, progress), Route::Wait(wait))
         }
         Next::Exhausted => park(message, delivery.progress.held(), reason),
     }

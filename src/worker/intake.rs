@@ -46,6 +46,7 @@ pub(super) fn take(context: &Context, lane: Lane, received: Received) -> Vec<Wor
     if message.event.body.len() > context.settings.event_bytes_max {
         let parked = message.parked(ParkReason::TooLarge, now);
         events::parked(&parked.event, parked.subscription, ParkReason::TooLarge);
+        context.recorder.too_large(&parked);
         return vec![Work::Park(Box::new(parked.outgoing()), receipt)];
     }
     if lane == Lane::Primary {

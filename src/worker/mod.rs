@@ -6,7 +6,8 @@
 //! [`limits`] keeps one endpoint from taking the places of others, [`hold`] says where a delivery
 //! goes that neither lets through. [`subscriptions`] keeps the subscriptions in memory, [`recent`]
 //! remembers what this process has just done, [`tend`] keeps all of that current and repairs the
-//! topology.
+//! topology. What happened is told to the [`recorder`], and [`logbook`] writes it to the store, for
+//! people: nothing here reads it, and no delivery waits for it.
 //!
 //! Promises: a message is answered only when all that it stands for is delivered or owned by the
 //! broker elsewhere; fresh events and retries have lanes of their own, so that neither holds up the
@@ -20,7 +21,9 @@ mod hold;
 mod intake;
 mod lane;
 mod limits;
+mod logbook;
 mod recent;
+mod recorder;
 mod settle;
 mod subscriptions;
 mod tend;
@@ -31,18 +34,20 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
     broker::{Broker, consume::Lane},
-    config::{Schedules, WorkerSettings},
+    config::{AttemptsSettings, Schedules, WorkerSettings},
     domain::circuit::CircuitRules,
     store::Store,
     switchboard::Switchboard,
 };
 
 pub use self::{
-    handler::{Handler, HandlerError, Webhooks},
+    handler::{Account, Handler, HandlerError, Webhooks},
     subscriptions::Subscriptions,
 };
 
-use self::{circuits::Circuits, limits::Limits, recent::Recent};
+use self::{
+    circuits::Circuits, limits::Limits, logbook::Logbook, recent::Recent, recorder::Recorder,
+};
 
 /// What every part of the pool works with.
 struct Context {
@@ -53,6 +58,7 @@ struct Context {
     limits: Arc<Limits>,
     handler: Arc<dyn Handler>,
     recent: Recent,
+    recorder: Recorder,
     settings: WorkerSettings,
 }
 
@@ -70,6 +76,8 @@ pub struct PoolParts {
     pub rules: CircuitRules,
     /// `[worker]`
     pub worker: WorkerSettings,
+    /// `[attempts]`
+    pub attempts: AttemptsSettings,
     /// `endpoint.concurrency_max`
     pub concurrency_max: usize,
     /// `endpoint.busy_wait`
@@ -81,6 +89,7 @@ pub struct PoolParts {
 /// A pool of deliveries in flight; one per process.
 pub struct Pool {
     context: Arc<Context>,
+    logbook: Option<Logbook>,
 }
 
 impl Pool {
@@ -90,6 +99,7 @@ impl Pool {
         let PoolParts { broker, store, switchboard, schedules, rules, worker, .. } = parts;
         let limits = Arc::new(Limits::new(parts.concurrency_max, parts.busy_wait, parts.rate_wait));
         let circuits = Circuits::new(Arc::clone(&store), switchboard, rules, Arc::clone(&limits));
+        let (recorder, logbook) = logbook::open(&parts.attempts, Arc::clone(&store));
         let context = Context {
             broker,
             subscriptions: Arc::new(Subscriptions::new(store)),
@@ -98,9 +108,10 @@ impl Pool {
             limits,
             handler,
             recent: Recent::default(),
+            recorder,
             settings: worker,
         };
-        Self { context: Arc::new(context) }
+        Self { context: Arc::new(context), logbook }
     }
 
     /// The subscriptions as this pool knows them.
@@ -115,8 +126,12 @@ impl Pool {
     /// Consuming begins when the subscriptions have been read once: without them, every event
     /// would look as if nobody wanted it.
     pub async fn run(self, stop: CancellationToken) {
-        let tasks = TaskTracker::new();
+        let (tasks, writing) = (TaskTracker::new(), TaskTracker::new());
         let context = self.context;
+        let over = CancellationToken::new();
+        if let Some(logbook) = self.logbook {
+            writing.spawn(logbook.write(over.clone()));
+        }
         tasks.spawn(tend::shared_state(Arc::clone(&context), stop.clone()));
         if stop.run_until_cancelled(context.subscriptions.loaded()).await.is_some() {
             for lane in [Lane::Primary, Lane::Retry] {
@@ -127,5 +142,9 @@ impl Pool {
         }
         tasks.close();
         tasks.wait().await;
+        // Nothing happens any more that would have to be written.
+        over.cancel();
+        writing.close();
+        writing.wait().await;
     }
 }

@@ -15,12 +15,14 @@ mod support;
 
 mod addresses;
 mod api;
+mod attempts;
 mod bad_input;
 mod circuits;
 mod cli;
 mod delivers;
 mod drains;
 mod endpoints;
+mod explains;
 mod faults;
 mod foreign_clients;
 mod isolation;

@@ -9,6 +9,8 @@
 //! - Whoever writes circuits locks all of them first, in the order of their URLs, and the row
 //!   `circuits` of `versions` last, in a trigger, and only where a state has changed. Behind that
 //!   row it waits for nothing. Pruning waits for nothing at all.
+//! - Whoever writes to the attempt log locks the row of `attempt_rows` behind its rows; whoever
+//!   prunes it locks that row first, and deletes what nobody writes any more.
 //! - Nobody writes both, and the names of queues are written in their order, in one statement.
 //!
 //! A person who works with psql keeps no such order; what PostgreSQL then ends as a deadlock is
@@ -46,6 +48,7 @@ use crate::domain::{
     url::EndpointUrl,
 };
 
+mod attempts;
 mod circuits;
 mod encryption;
 mod open;

@@ -32,6 +32,7 @@ use crate::domain::{
     url::EndpointUrl,
 };
 
+mod attempts;
 mod circuits;
 mod encryption;
 mod open;

@@ -1,5 +1,6 @@
 //! The HTTP API as a program sees it, over a real connection and with a real broker.
 
+mod attempts;
 mod connections;
 mod endpoints;
 mod events;

@@ -1,5 +1,6 @@
 //! The program as people and scripts use it: its answers, its errors, its exit codes.
 
+mod attempts;
 mod endpoints;
 mod parked;
 mod publish;

@@ -12,6 +12,7 @@ use tempfile::TempDir;
 
 use crate::support::database::Database;
 
+mod attempts;
 mod circuits;
 mod content;
 mod encryption;
@@ -68,6 +69,14 @@ macro_rules! conformance {
         circuits: only_a_change_of_state_raises_the_version,
         circuits: closed_circuits_that_nobody_touched_are_forgotten,
         circuits: circuits_survive_reopening,
+        attempts: every_field_of_a_record_is_read_back,
+        attempts: a_batch_that_is_written_again_is_there_once,
+        attempts: every_filter_finds_what_it_means_newest_first,
+        attempts: gaps_are_told_where_they_touch_the_time_asked_for,
+        attempts: what_is_too_old_is_forgotten_in_steps,
+        attempts: what_is_too_much_is_forgotten_oldest_first_by_whoever,
+        attempts: gaps_are_bounded_the_newest_stay,
+        attempts: records_of_many_writers_add_up,
     })+ };
 }
 

@@ -1,0 +1,146 @@
+//! Figures, not tests: what a full attempt log costs, a million records in a store of its own.
+
+#![expect(
+    clippy::print_stdout,
+    unused_crate_dependencies,
+    reason = "a program that prints figures"
+)]
+
+use std::time::Duration;
+
+use homing::{
+    clock,
+    config::Settings,
+    domain::{
+        id::{DeliveryId, EventId, SubscriptionId},
+        record::{Attempted, Class, Record, Sequel, Trial},
+        time::UnixMillis,
+    },
+    store::{self, RecordFilter, RecordPage, Store},
+};
+use tokio::time::Instant;
+
+const RECORDS: u32 = 1_000_000;
+const BATCH: u32 = 1_000;
+const SUBSCRIPTIONS: u32 = 200;
+/// One of so many attempts fails.
+const FAILS: u32 = 20;
+const PAGES: u32 = 20;
+
+fn subscription(number: u32) -> SubscriptionId {
+    SubscriptionId::new(uuid::Uuid::from_u128(u128::from(number % SUBSCRIPTIONS)))
+}
+
+fn url(number: u32) -> String {
+    format!("https://hooks.example.com/receivers/{}/events", number % SUBSCRIPTIONS)
+}
+
+fn record(number: u32, now: UnixMillis) -> Record {
+    // As many a second as would fill the log in a day; event ids as publishers make them.
+    let started = now.plus(Duration::from_millis(u64::from(number) * 86));
+    let event = EventId::from(uuid::Uuid::from_u128(fastrand::u128(..)));
+    let owed = subscription(number);
+    let fails = number.is_multiple_of(FAILS);
+    let status = if fails { 503 } else { 200 };
+    let class = if fails { Class::Refused } else { Class::Accepted };
+    Record {
+        id: clock::new_record_id(started),
+        topic: "order.paid".to_owned(),
+        owed: Some((owed, DeliveryId::of(&event, owed))),
+        event: event.to_string(),
+        url: Some(url(number)),
+        step: 0,
+        replays: 0,
+        trial: Trial::Attempted(Attempted {
+            attempt: 1,
+            duration: Duration::from_millis(12),
+            class,
+            outcome: format!("{} {status}", class.as_str()),
+            status: Some(status),
+            response: vec![b'x'; if fails { 1_024 } else { 2 }],
+            cut: fails,
+            cause: None,
+        }),
+        sequel: if fails { Sequel::Waits(started) } else { Sequel::Done },
+    }
+}
+
+/// Milliseconds of a page: the median and the longest.
+async fn pages(store: &dyn Store, filter: &RecordFilter) -> (f64, f64) {
+    let mut took = Vec::new();
+    let mut page = RecordPage { filter: filter.clone(), after: None, limit: 100 };
+    for _ in 0..PAGES {
+        let begun = Instant::now();
+        let listing = store.attempts(&page).await.expect("a page");
+        took.push(begun.elapsed().as_secs_f64() * 1_000.0);
+        page.after = listing.next;
+    }
+    took.sort_by(f64::total_cmp);
+    let at = |index: usize| took.get(index).copied().unwrap_or_default();
+    (at(took.len() / 2), at(took.len() - 1))
+}
+
+#[tokio::main]
+async fn main() {
+    let folder = tempfile::tempdir().expect("a folder can be made");
+    let file = folder.path().join("homing.db");
+    let settings = format!("store.url = \"sqlite:{}\"", file.display());
+    let settings = Settings::from_toml(&settings).expect("settings");
+    let store = store::open(&settings.store).await.expect("a store");
+    let now = clock::now();
+    let begun = Instant::now();
+    let mut some = None;
+    let mut last = Duration::ZERO;
+    for batch in 0..RECORDS / BATCH {
+        let records: Vec<_> =
+            (0..BATCH).map(|number| record(batch * BATCH + number, now)).collect();
+        let written = Instant::now();
+        store.record_attempts(&records, None).await.expect("they can be written");
+        last = written.elapsed();
+        some = records.into_iter().nth(500).or(some);
+    }
+    let seconds = begun.elapsed().as_secs_f64();
+    println!(
+        "{RECORDS} records in {seconds:.0} s: {:.0}/s; the last thousand took {last:.0?}",
+        f64::from(RECORDS) / seconds
+    );
+    let bytes = std::fs::metadata(&file).map(|file| file.len()).unwrap_or_default();
+    println!("the file has {} MB", bytes / 1_000_000);
+
+    let some = some.expect("there is one");
+    let none = RecordFilter::default;
+    let of = |word: &str| word.parse().ok();
+    let half = now.plus(Duration::from_millis(u64::from(RECORDS) * 43));
+    let filters = [
+        ("none", none()),
+        ("event", RecordFilter { event: Some(some.event.clone()), ..none() }),
+        ("delivery", RecordFilter { delivery: some.owed.map(|(_, id)| id), ..none() }),
+        ("subscription", RecordFilter { subscription: Some(subscription(7)), ..none() }),
+        ("url", RecordFilter { url: Some(url(7)), ..none() }),
+        ("failed", RecordFilter { classes: of("failed"), ..none() }),
+        ("accepted", RecordFilter { classes: of("accepted"), ..none() }),
+        ("timed_out (there are none)", RecordFilter { classes: of("timed_out"), ..none() }),
+        ("status 503", RecordFilter { status: Some(503), ..none() }),
+        ("status 418 (there are none)", RecordFilter { status: Some(418), ..none() }),
+        ("status 204 (there are none)", RecordFilter { status: Some(204), ..none() }),
+        ("until the middle", RecordFilter { until: Some(half), ..none() }),
+        (
+            "subscription, failed",
+            RecordFilter {
+                subscription: Some(subscription(FAILS)),
+                classes: of("failed"),
+                ..none()
+            },
+        ),
+    ];
+    println!("{:<28} {:>10} {:>10}", "a page of 100, by", "median ms", "longest ms");
+    for (name, filter) in filters {
+        let (median, longest) = pages(&*store, &filter).await;
+        println!("{name:<28} {median:>10.1} {longest:>10.1}");
+    }
+
+    let begun = Instant::now();
+    store.prune_attempts(UnixMillis::new(0), u64::from(RECORDS - 1_000)).await.expect("pruned");
+    println!("pruning a thousand took {:.0?}", begun.elapsed());
+    store.close().await;
+}

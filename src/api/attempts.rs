@@ -1,0 +1,80 @@
+//! `/v1/attempts`: the attempt log; `/v1/events/{id}`: what happened to one event.
+
+use axum::{
+    Json,
+    extract::{Path, RawQuery, State},
+};
+
+use super::{
+    Api,
+    extract::Parameters,
+    problem::{Kind, Problem},
+};
+use crate::{
+    domain::{id::EventId, time::UnixMillis, topic::Topic, url::EndpointUrl},
+    history::{Explanation, PageView},
+    store::{PAGE_LIMIT_MAX, RecordFilter, RecordPage},
+};
+
+const PAGE_LIMIT_DEFAULT: u32 = 100;
+
+const PARAMETERS: [&str; 10] = [
+    "event",
+    "delivery",
+    "subscription",
+    "url",
+    "outcome",
+    "status",
+    "since_ms",
+    "until_ms",
+    "after",
+    "limit",
+];
+
+/// The newest first.
+pub(super) async fn list(
+    State(api): State<Api>,
+    RawQuery(query): RawQuery,
+) -> Result<Json<PageView>, Problem> {
+    let parameters = Parameters::read(query.as_deref(), &PARAMETERS)?;
+    let url: Option<EndpointUrl> = parameters.get("url")?;
+    let filter = RecordFilter {
+        event: parameters.get("event")?,
+        delivery: parameters.get("delivery")?,
+        subscription: parameters.get("subscription")?,
+        url: url.map(|url| url.as_str().to_owned()),
+        classes: parameters.get("outcome")?,
+        status: parameters.get_with("status", status)?,
+        since: instant(&parameters, "since_ms")?,
+        until: instant(&parameters, "until_ms")?,
+    };
+    let limit = parameters.number("limit", PAGE_LIMIT_DEFAULT, 1..=PAGE_LIMIT_MAX)?;
+    let page = RecordPage { filter, after: parameters.get("after")?, limit };
+    Ok(Json(api.history.page(&page).await?))
+}
+
+fn status(text: &str) -> Result<u16, &'static str> {
+    text.parse().ok().filter(|status| (100..=999).contains(status)).ok_or("a status, 100 to 999")
+}
+
+fn instant(parameters: &Parameters, name: &str) -> Result<Option<UnixMillis>, Problem> {
+    parameters.get_with(name, |text| {
+        text.parse().map(UnixMillis::new).map_err(|_| "milliseconds since 1970, a whole number")
+    })
+}
+
+/// An event of which nothing is known is no error: the answer says why that may be. While another
+/// request goes through the parked messages, they are left out, and the answer says so.
+pub(super) async fn explain(
+    State(api): State<Api>,
+    id: Result<Path<String>, axum::extract::rejection::PathRejection>,
+    RawQuery(query): RawQuery,
+) -> Result<Json<Explanation>, Problem> {
+    let Path(id) = id.map_err(|error| Problem::new(Kind::NotFound, error.body_text()))?;
+    let id = EventId::new(&id).map_err(|error| Problem::new(Kind::NotFound, error.to_string()))?;
+    let parameters = Parameters::read(query.as_deref(), &["topic"])?;
+    let topic = parameters.get_with("topic", Topic::new)?;
+    let turn = api.turns.walk().await.ok();
+    let explained = api.history.explain(id.as_str(), topic, turn.is_some()).await?;
+    Ok(Json(explained))
+}

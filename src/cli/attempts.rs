@@ -1,0 +1,169 @@
+//! `homing attempts`
+
+use clap::builder::{PossibleValuesParser, TypedValueParser};
+
+use super::{
+    Output,
+    failure::{Exit, Failure},
+    globals::Globals,
+    table::Rows,
+    words,
+};
+use crate::{
+    clock,
+    domain::{
+        id::{DeliveryId, SubscriptionId},
+        record::{Classes, RecordId},
+        time::UnixMillis,
+        url::EndpointUrl,
+    },
+    history::{PageView, RecordView},
+    store::{RecordFilter, RecordPage},
+};
+
+const EXAMPLES: &str = "\
+Examples:
+  homing attempts --outcome failed --since 1h
+  homing attempts --url https://example.com/hook --status 503
+  homing attempts --event o-7 --json | jq -r '.attempts[].response'
+  homing attempts --subscription 01931f5a-9c4e-7000-8000-0123456789ab --limit 1000
+
+Newest first. What is older than `attempts.keep`, or more than `attempts.rows_max`, is forgotten. A
+delivery that was held or parked without an attempt is listed as not_attempted, with the reason.
+`homing explain EVENT` tells the whole story of one event.";
+
+#[derive(clap::Args)]
+#[command(after_help = EXAMPLES)]
+pub(super) struct Arguments {
+    /// Of the event with this id
+    #[arg(long, value_name = "ID")]
+    event: Option<String>,
+    /// Of the delivery with this id: what the receiver got as webhook-id
+    #[arg(long, value_name = "ID")]
+    delivery: Option<DeliveryId>,
+    /// Owed to this subscription
+    #[arg(long, value_name = "ID")]
+    subscription: Option<SubscriptionId>,
+    /// Sent to this URL
+    #[arg(long, value_name = "URL")]
+    url: Option<EndpointUrl>,
+    /// With this outcome; failed: refused, timed out or unreachable
+    #[arg(long, value_parser = PossibleValuesParser::new(Classes::words())
+        .try_map(|word| word.parse::<Classes>()))]
+    outcome: Option<Classes>,
+    /// Answered with this HTTP status
+    #[arg(long, value_name = "NUMBER", value_parser = clap::value_parser!(u16).range(100..=999))]
+    status: Option<u16>,
+    /// Begun at or after: 2026-01-31T12:00:00Z, or 2h for two hours ago
+    #[arg(long, value_name = "WHEN")]
+    since: Option<String>,
+    /// Begun before
+    #[arg(long, value_name = "WHEN")]
+    until: Option<String>,
+    /// How many at most
+    #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..=1000))]
+    limit: u32,
+    /// Begin behind this one, which the page before named
+    #[arg(long, value_name = "ID")]
+    after: Option<RecordId>,
+}
+
+impl Arguments {
+    fn page(&self) -> Result<RecordPage, Failure> {
+        let now = clock::now();
+        let filter = RecordFilter {
+            event: self.event.clone(),
+            delivery: self.delivery,
+            subscription: self.subscription,
+            url: self.url.as_ref().map(|url| url.as_str().to_owned()),
+            classes: self.outcome.clone(),
+            status: self.status,
+            since: instant("--since", self.since.as_deref(), now)?,
+            until: instant("--until", self.until.as_deref(), now)?,
+        };
+        Ok(RecordPage { filter, after: self.after, limit: self.limit })
+    }
+}
+
+fn instant(flag: &str, text: Option<&str>, now: UnixMillis) -> Result<Option<UnixMillis>, Failure> {
+    text.map(|text| words::instant(text, now))
+        .transpose()
+        .map_err(|error| Failure::Usage(format!("{flag}: {error}")))
+}
+
+pub(super) async fn run(
+    globals: &Globals,
+    arguments: &Arguments,
+    output: &mut Output<'_>,
+) -> Result<Exit, Failure> {
+    let page = arguments.page()?;
+    let past = globals.past().await?;
+    let read = past.history.page(&page).await.map_err(Failure::Store);
+    past.close().await;
+    let view = read?;
+    if output.json {
+        output.document(&view)?;
+    } else {
+        write(&view, page.filter == RecordFilter::default(), output)?;
+    }
+    Ok(Exit::Done)
+}
+
+const HEADER: [&str; 9] =
+    ["STARTED", "TOPIC", "EVENT", "ATTEMPT", "TOOK", "OUTCOME", "VERDICT", "DUE", "URL"];
+
+fn write(view: &PageView, everything: bool, output: &mut Output<'_>) -> Result<(), Failure> {
+    if view.attempts.is_empty() {
+        output.aside(if everything {
+            "The log has no attempt."
+        } else {
+            "The log has no such attempt."
+        });
+    } else {
+        let mut rows = Rows::new(output, &HEADER);
+        for attempt in &view.attempts {
+            rows.add(row(attempt));
+        }
+        rows.write(output, &[3, 4])?;
+    }
+    for gap in &view.gaps {
+        output.aside(format_args!("Missing: {gap}."));
+    }
+    if let Some(next) = view.next {
+        output.aside(format_args!("There are more: --after {next}"));
+    }
+    Ok(())
+}
+
+fn row(attempt: &RecordView) -> [String; 9] {
+    let due = attempt.due.as_deref().map(words::to_seconds);
+    [
+        words::to_seconds(&attempt.started),
+        attempt.topic.clone(),
+        attempt.event.clone(),
+        attempt.attempt.map(|number| number.to_string()).unwrap_or_default(),
+        took(attempt),
+        what(attempt),
+        verdict(attempt),
+        due.unwrap_or_default(),
+        attempt.url.clone().unwrap_or_default(),
+    ]
+}
+
+/// How long the exchange took.
+pub(super) fn took(attempt: &RecordView) -> String {
+    let took = attempt.duration_ms.map(std::time::Duration::from_millis);
+    took.map(words::duration).unwrap_or_default()
+}
+
+fn what(attempt: &RecordView) -> String {
+    attempt.outcome.clone().unwrap_or_else(|| words::plain(&attempt.told()))
+}
+
+/// What followed, with the reason where it was parked.
+pub(super) fn verdict(attempt: &RecordView) -> String {
+    match attempt.reason {
+        Some(reason) => format!("{}: {reason}", attempt.verdict),
+        None => attempt.verdict.to_owned(),
+    }
+}

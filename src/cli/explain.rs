@@ -1,0 +1,122 @@
+//! `homing explain`
+
+use super::{
+    Output, attempts,
+    failure::{Exit, Failure},
+    globals::Globals,
+    table::Rows,
+    words,
+};
+use crate::{
+    domain::{id::EventId, topic::Topic},
+    history::{Explanation, RecordView, Story},
+};
+
+const EXAMPLES: &str = "\
+Examples:
+  homing explain o-7
+  homing explain 01a1fe0d-13ed-73d1-821d-0c229fa06364 --json
+  homing explain o-8 --topic order.paid      nothing is known: who would have wanted it?
+
+Told from the attempt log, the circuits, and, where the event was not delivered to everybody, the
+first 2,000 parked messages. Nothing is changed by it. Exit code 1: nothing is known of the event.";
+
+#[derive(clap::Args)]
+#[command(after_help = EXAMPLES)]
+pub(super) struct Arguments {
+    /// The event's id
+    #[arg(value_parser = |text: &str| EventId::new(text))]
+    event: EventId,
+    /// Its topic, where nothing tells it
+    #[arg(long, value_parser = |text: &str| Topic::new(text))]
+    topic: Option<Topic>,
+}
+
+pub(super) async fn run(
+    globals: &Globals,
+    arguments: &Arguments,
+    output: &mut Output<'_>,
+) -> Result<Exit, Failure> {
+    let past = globals.past().await?;
+    let topic = arguments.topic.clone();
+    let explained = past.history.explain(arguments.event.as_str(), topic, true).await;
+    past.close().await;
+    let explanation = explained.map_err(Failure::Store)?;
+    if output.json {
+        output.document(&explanation)?;
+    } else {
+        write(&explanation, output)?;
+    }
+    Ok(if explanation.deliveries.is_empty() { Exit::Failed } else { Exit::Done })
+}
+
+fn write(explanation: &Explanation, output: &mut Output<'_>) -> Result<(), Failure> {
+    let topic = explanation.topic.as_deref().map(|topic| format!(" ({topic})"));
+    output.line(format_args!("event {}{}", explanation.event, topic.unwrap_or_default()))?;
+    if explanation.deliveries.is_empty() {
+        output.line("Nothing is known of what happened to it.")?;
+    }
+    for story in &explanation.deliveries {
+        write_story(story, output)?;
+    }
+    if !explanation.unsent.is_empty() {
+        output.line("\nSubscriptions that want this topic, and nothing is known of a delivery:")?;
+        for unsent in &explanation.unsent {
+            let (id, url, why) = (unsent.subscription, &unsent.url, unsent.why);
+            output.line(format_args!("  {id}  {url}: {why}"))?;
+        }
+    }
+    let gaps: Vec<_> = explanation.gaps.iter().map(ToString::to_string).collect();
+    if !(gaps.is_empty() && explanation.notes.is_empty()) {
+        output.line("")?;
+    }
+    for text in gaps.iter().chain(&explanation.notes) {
+        output.line(format_args!("- {}", words::plain(text)))?;
+    }
+    Ok(())
+}
+
+fn write_story(story: &Story, output: &mut Output<'_>) -> Result<(), Failure> {
+    output.line(format_args!("\n{}", story.url.as_deref().unwrap_or("(its URL is not known)")))?;
+    match (story.subscription, story.delivery) {
+        (Some(subscription), Some(delivery)) => {
+            output.line(format_args!("  subscription {subscription}, delivery {delivery}"))?;
+        }
+        (Some(_) | None, Some(_) | None) => output.line("  before it was owed to anybody")?,
+    }
+    output.line(format_args!("  {}.", words::plain(&story.summary)))?;
+    if let Some(next) = &story.next {
+        output.line(format_args!("  {}.", words::plain(next)))?;
+    }
+    if let Some(command) = &story.command {
+        output.line(format_args!("  To send it again: {command}"))?;
+    }
+    if story.attempts.is_empty() {
+        return Ok(());
+    }
+    let mut rows = Rows::new(output, &["  STARTED", "ATTEMPT", "TOOK", "VERDICT", "WHAT HAPPENED"]);
+    for attempt in &story.attempts {
+        rows.add([
+            format!("  {}", words::to_seconds(&attempt.started)),
+            attempt.attempt.map(|number| number.to_string()).unwrap_or_default(),
+            attempts::took(attempt),
+            attempts::verdict(attempt),
+            words::plain(&happened(attempt)),
+        ]);
+    }
+    rows.write(output, &[1, 2])
+}
+
+/// Characters of a response that stand on a line.
+const RESPONSE_CHARS: usize = 100;
+
+fn happened(attempt: &RecordView) -> String {
+    let due = attempt.due.as_deref().map(words::to_seconds);
+    let due = due.map(|due| format!("; due again {due}")).unwrap_or_default();
+    let said = attempt.response.as_deref().map(|response| {
+        let shown: String = response.chars().take(RESPONSE_CHARS).collect();
+        let more = if attempt.response_cut || shown.len() < response.len() { " …" } else { "" };
+        format!("; it said: {shown}{more}")
+    });
+    format!("{}{due}{}", attempt.told(), said.unwrap_or_default())
+}

@@ -1,0 +1,194 @@
+//! What happened to deliveries, for people: the attempt log in pages, and the story of one event.
+//!
+//! Promises: nothing is changed by looking, at the broker least of all; what is not known is said,
+//! and why. The log is no queue: an event without records may still be delivered.
+
+mod explain;
+mod story;
+mod words;
+
+use std::sync::Arc;
+
+use serde::Serialize;
+
+pub use self::explain::{Explanation, Looked, Parked, Story, Unsent};
+
+use crate::{
+    broker::Broker,
+    domain::{
+        id::{DeliveryId, SubscriptionId},
+        record::{Class, Gap, Record, RecordId, Trial},
+        time::UnixMillis,
+        verdict::ParkReason,
+    },
+    parking::Parking,
+    store::{RecordPage, Store, StoreError},
+};
+
+/// Reads what happened; cheap to clone.
+#[derive(Clone)]
+pub struct History {
+    store: Arc<dyn Store>,
+    broker: Broker,
+    parking: Parking,
+}
+
+/// A record as it is shown. Instants are RFC 3339.
+#[derive(Clone, Debug, Serialize)]
+pub struct RecordView {
+    /// Its id; ids sort by time.
+    pub id: RecordId,
+    /// When it began.
+    pub started: String,
+    /// The event's id.
+    pub event: String,
+    /// The event's topic.
+    pub topic: String,
+    /// To whom it is owed.
+    pub subscription: Option<SubscriptionId>,
+    /// What was sent as `webhook-id`.
+    pub delivery: Option<DeliveryId>,
+    /// Where it was sent to.
+    pub url: Option<String>,
+    /// Counted from one; absent where no attempt was made.
+    pub attempt: Option<u32>,
+    /// Position in the schedule before it.
+    pub step: u32,
+    /// How often the delivery had been replayed before it.
+    pub replays: u32,
+    /// From the start to the end of the exchange.
+    pub duration_ms: Option<u64>,
+    /// What kind it is, as in filters.
+    pub class: Class,
+    /// What the endpoint did, e.g. `refused 503`.
+    pub outcome: Option<String>,
+    /// The HTTP status.
+    pub status: Option<u16>,
+    /// The beginning of the response's body; what of it is not UTF-8 is replaced.
+    pub response: Option<String>,
+    /// Whether the response had more than that.
+    pub response_cut: bool,
+    /// Why there was no attempt, or no complete answer.
+    pub cause: Option<String>,
+    /// What followed: `delivered`, `waits` or `parked`.
+    pub verdict: &'static str,
+    /// When it is due again.
+    pub due: Option<String>,
+    /// Why it was parked.
+    pub reason: Option<ParkReason>,
+}
+
+impl From<&Record> for RecordView {
+    fn from(record: &Record) -> Self {
+        let (attempted, why) = match &record.trial {
+            Trial::Attempted(attempted) => (Some(attempted), attempted.cause.clone()),
+            Trial::NotAttempted(why) => (None, Some(why.clone())),
+        };
+        let response = attempted.map(|attempted| &attempted.response);
+        let response = response.filter(|response| !response.is_empty());
+        Self {
+            id: record.id,
+            started: record.started().to_string(),
+            event: record.event.clone(),
+            topic: record.topic.clone(),
+            subscription: record.owed.map(|(subscription, _)| subscription),
+            delivery: record.owed.map(|(_, delivery)| delivery),
+            url: record.url.clone(),
+            attempt: attempted.map(|attempted| attempted.attempt),
+            step: record.step,
+            replays: record.replays,
+            duration_ms: attempted
+                .map(|attempted| u64::try_from(attempted.duration.as_millis()).unwrap_or(u64::MAX)),
+            class: record.class(),
+            outcome: attempted.map(|attempted| attempted.outcome.clone()),
+            status: attempted.and_then(|attempted| attempted.status),
+            response: response.map(|response| String::from_utf8_lossy(response).into_owned()),
+            response_cut: attempted.is_some_and(|attempted| attempted.cut),
+            cause: why,
+            verdict: record.sequel.as_str(),
+            due: record.sequel.due().map(|due| due.to_string()),
+            reason: record.sequel.reason(),
+        }
+    }
+}
+
+impl RecordView {
+    /// What happened, in words: `503 from the endpoint`, `not attempted: …`.
+    #[must_use]
+    pub fn told(&self) -> String {
+        let cause = self.cause.as_deref();
+        match &self.outcome {
+            Some(outcome) => words::outcome(outcome, cause),
+            None => format!("not attempted: {}", cause.unwrap_or("no reason is known")),
+        }
+    }
+}
+
+/// Records that are missing from the log. Instants are RFC 3339.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct GapView {
+    /// When the first of them began.
+    pub from: String,
+    /// When the last of them began.
+    pub until: String,
+    /// How many.
+    pub missed: u64,
+}
+
+impl From<&Gap> for GapView {
+    fn from(gap: &Gap) -> Self {
+        Self { from: gap.from.to_string(), until: gap.until.to_string(), missed: gap.missed }
+    }
+}
+
+/// `12 attempts between … and … were not recorded`
+impl std::fmt::Display for GapView {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { from, until, missed } = self;
+        let attempts = if *missed == 1 { "attempt" } else { "attempts" };
+        let were = if *missed == 1 { "was" } else { "were" };
+        write!(f, "{missed} {attempts} between {from} and {until} {were} not recorded")
+    }
+}
+
+/// A page of the log as it is shown.
+#[derive(Clone, Debug, Serialize)]
+pub struct PageView {
+    /// The newest first.
+    pub attempts: Vec<RecordView>,
+    /// Where the next page begins.
+    pub next: Option<RecordId>,
+    /// What is missing from the time of this page, whatever the filters.
+    pub gaps: Vec<GapView>,
+}
+
+const BEGINNING: UnixMillis = UnixMillis::new(0);
+const END: UnixMillis = UnixMillis::new(i64::MAX);
+
+impl History {
+    /// What happened by `store`, and by what is parked at `broker`.
+    #[must_use]
+    pub fn new(store: Arc<dyn Store>, broker: Broker) -> Self {
+        let parking = Parking::new(broker.clone());
+        Self { store, broker, parking }
+    }
+
+    /// A page of the attempt log, the newest first.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`].
+    pub async fn page(&self, page: &RecordPage) -> Result<PageView, StoreError> {
+        let listing = self.store.attempts(page).await?;
+        let oldest = listing.next.map(RecordId::started);
+        let since = oldest.or(page.filter.since).unwrap_or(BEGINNING);
+        let after = page.after.map(RecordId::started);
+        let until = after.or(page.filter.until).unwrap_or(END);
+        let gaps = self.store.attempt_gaps(since, until).await?;
+        Ok(PageView {
+            attempts: listing.records.iter().map(RecordView::from).collect(),
+            next: listing.next,
+            gaps: gaps.iter().map(GapView::from).collect(),
+        })
+    }
+}

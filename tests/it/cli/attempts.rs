@@ -1,0 +1,107 @@
+//! `homing attempts` and `homing explain`
+
+use std::time::Duration;
+
+use homing::{
+    clock,
+    config::Settings,
+    domain::{
+        id::{DeliveryId, EventId, SubscriptionId},
+        record::{Attempted, Class, Gap, Record, Sequel, Trial},
+        time::UnixMillis,
+    },
+    store,
+};
+use serde_json::json;
+
+use super::Home;
+
+const HOOK: &str = "https://example.com/hook";
+
+/// An attempt that an endpoint refused, with a body that a terminal would obey.
+fn refused(event: &str, started: UnixMillis) -> Record {
+    let event = EventId::new(event).expect("an id");
+    let subscription = SubscriptionId::new(uuid::Uuid::from_u128(7));
+    Record {
+        id: clock::new_record_id(started),
+        topic: "order.paid".to_owned(),
+        owed: Some((subscription, DeliveryId::of(&event, subscription))),
+        event: event.to_string(),
+        url: Some(HOOK.to_owned()),
+        step: 0,
+        replays: 0,
+        trial: Trial::Attempted(Attempted {
+            attempt: 1,
+            duration: Duration::from_millis(12),
+            class: Class::Refused,
+            outcome: "refused 503".to_owned(),
+            status: Some(503),
+            response: b"busy\n\x1b[31mred \xff".to_vec(),
+            cut: true,
+            cause: None,
+        }),
+        sequel: Sequel::Waits(started.plus(Duration::from_hours(1))),
+    }
+}
+
+impl Home {
+    async fn record(&self, records: &[Record], gap: Option<Gap>) {
+        let url = format!("sqlite:{}", self.folder.path().join("homing.db").display());
+        let settings = Settings::from_toml(&format!("store.url = \"{url}\"")).expect("settings");
+        let store = store::open(&settings.store).await.expect("it opens");
+        store.record_attempts(records, gap.as_ref()).await.expect("it is written");
+        store.close().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn attempts_are_listed_and_what_is_missing_is_told() {
+    let home = Home::new();
+    let none = home.run(&["attempts"]);
+    assert_eq!(none.stderr, "The log has no attempt.\n");
+    assert_eq!(none.done(), "");
+    let started = UnixMillis::new(1_700_000_000_000);
+    let later = started.plus(Duration::from_secs(1));
+    let gap = Gap { id: clock::new_id(), from: started, until: later, missed: 3 };
+    home.record(&[refused("o-7", started), refused("o-8", later)], Some(gap)).await;
+
+    let listed = home.run(&["attempts", "--limit", "1"]);
+    assert!(listed.stderr.contains("There are more: --after "), "{}", listed.stderr);
+    let missing = "Missing: 3 attempts between 2023-11-14T22:13:20.000Z and \
+                   2023-11-14T22:13:21.000Z were not recorded.\n";
+    assert!(listed.stderr.contains(missing), "{}", listed.stderr);
+    let listed = listed.done();
+    let expected = "2023-11-14T22:13:21Z  order.paid  o-8          1  12 ms  refused 503  waits    \
+                    2023-11-14T23:13:21Z  https://example.com/hook";
+    assert_eq!(listed.lines().nth(1), Some(expected), "{listed}");
+
+    let found = home.run(&["attempts", "--status", "503", "--event", "o-7", "--json"]).json();
+    assert_eq!(found["attempts"].as_array().map(Vec::len), Some(1));
+    assert_eq!(found["attempts"][0]["response"], json!("busy\n\u{1b}[31mred \u{fffd}"));
+    assert_eq!(found["attempts"][0]["response_cut"], true);
+    let none = home.run(&["attempts", "--outcome", "accepted"]);
+    assert!(none.stderr.starts_with("The log has no such attempt.\n"), "{}", none.stderr);
+    let wrong = home.run(&["attempts", "--since", "yesterday"]);
+    assert_eq!(wrong.code, 2);
+    assert!(wrong.stderr.starts_with("homing: --since: `yesterday` is no instant"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_event_is_explained_also_where_the_broker_is_away() {
+    let home = Home::new();
+    home.record(&[refused("o-7", clock::now())], None).await;
+    let away = ["--broker", "amqp://127.0.0.1:1", "--quiet"];
+    let explained = home.run(&[&["explain", "o-7"], &away[..]].concat()).done();
+    assert!(explained.starts_with(&format!("event o-7 (order.paid)\n\n{HOOK}\n")), "{explained}");
+    assert!(explained.contains("  waits; attempt 1: 503 from the endpoint.\n"), "{explained}");
+    assert!(explained.contains("  due at "), "{explained}");
+    assert!(explained.contains("; it said: busy  [31mred \u{fffd} …\n"), "{explained}");
+    assert!(explained.contains("- the parking queue could not be looked through"), "{explained}");
+    assert!(!explained.contains('\u{1b}'), "nothing that an endpoint wrote is obeyed");
+
+    let unknown = home.run(&["explain", "o-9"]);
+    assert_eq!(unknown.code, 1);
+    assert!(unknown.stdout.contains("Nothing is known of what happened to it."));
+    let wrong = home.run(&["explain", "o-9", "--topic", ""]);
+    assert_eq!(wrong.code, 2, "{}", wrong.stderr);
+}

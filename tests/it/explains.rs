@@ -1,0 +1,204 @@
+//! What happened to an event, why, and what is next: told in words, and what is not known as well.
+
+use std::{sync::Arc, time::Duration};
+
+use homing::{
+    domain::topic::Topic,
+    history::{Explanation, History, Story},
+    parking::{Action, Selection},
+    store::Intervention,
+};
+use serde_json::json;
+
+use crate::{
+    attempts::wait_for_records,
+    support::{
+        broker::Raw,
+        installation::Installation,
+        receiver::{Receiver, Reply},
+    },
+};
+
+async fn explain(installation: &Installation, event: &str, topic: Option<&str>) -> Explanation {
+    let parts = &installation.parts;
+    let history = History::new(Arc::clone(&parts.store), parts.broker.clone());
+    let topic = topic.map(|topic| Topic::new(topic).expect("a topic"));
+    history.explain(event, topic, true).await.expect("the store answers")
+}
+
+fn only(explanation: &Explanation) -> &Story {
+    let [story] = explanation.deliveries.as_slice() else { panic!("{explanation:#?}") };
+    story
+}
+
+fn contains(text: &str, part: &str) {
+    assert!(text.contains(part), "{part}: {text}");
+}
+
+#[tokio::test]
+async fn what_was_delivered_and_what_waits_is_told_for_each_subscription() {
+    let installation = Installation::new(&[60, 60_000]).await;
+    let receiver = Receiver::answering(|request| {
+        let recovers = request.path == "/recovers" && request.attempt() > 1;
+        Reply::status(if recovers { 200 } else { 503 })
+    })
+    .await;
+    for path in ["/recovers", "/busy"] {
+        let draft = json!({"url": receiver.url(path), "topics": ["order.*"]});
+        installation.subscribe(draft).await;
+    }
+    let filtered = json!({"url": receiver.url("/picky"), "topics": ["order.#"],
+        "filters": [{"fieldName": "a", "fieldValue": "b", "comparison": "eq"}]});
+    let filtered = installation.subscribe(filtered).await.subscription.id;
+    let running = installation.start();
+    installation.publisher.publish(Raw::new("order.paid", "event-1", "{}")).await;
+    wait_for_records(&*installation.parts.store, 4).await;
+    let later = json!({"url": receiver.url("/later"), "topics": ["order.paid"]});
+    let later = installation.subscribe(later).await.subscription.id;
+    running.stop().await;
+
+    let explanation = explain(&installation, "event-1", None).await;
+    assert_eq!(explanation.topic.as_deref(), Some("order.paid"));
+    let of = |path: &str| {
+        let url = Some(receiver.url(path));
+        explanation.deliveries.iter().find(|story| story.url == url).expect("a story")
+    };
+    let done = of("/recovers");
+    assert_eq!((done.state, done.attempts.len()), ("delivered", 2));
+    contains(&done.summary, "at attempt 2");
+    assert_eq!(done.attempts[0].told(), "503 from the endpoint");
+    assert_eq!((&done.next, &done.due, &done.command), (&None, &None, &None));
+    let waits = of("/busy");
+    assert_eq!(waits.state, "waits");
+    assert_eq!(waits.summary, "waits; attempt 2: 503 from the endpoint");
+    contains(waits.next.as_deref().expect("what is next"), "due at ");
+    assert_eq!(waits.due, waits.attempts[1].due);
+    let unsent: Vec<_> =
+        explanation.unsent.iter().map(|unsent| (unsent.subscription, unsent.why)).collect();
+    assert_eq!(
+        unsent,
+        [
+            (filtered, "it has filters, which the event may not pass"),
+            (later, "it was made after the event was taken"),
+        ]
+    );
+}
+
+#[tokio::test]
+async fn what_is_parked_says_why_and_how_to_send_it_again() {
+    let installation = Installation::new(&[50]).await;
+    let receiver = Receiver::answering(|_| Reply::status(500)).await;
+    let id = installation.subscribe_all(&receiver.url("/")).await;
+    let running = installation.start();
+    installation.publisher.publish(Raw::new("t", "event 1", "{}")).await;
+    installation.wait_for_parked(1).await;
+    running.stop().await;
+
+    let explanation = explain(&installation, "event 1", None).await;
+    let story = only(&explanation);
+    assert_eq!(story.state, "parked");
+    contains(&story.summary, "(`exhausted`: no wait of its schedule is left); attempt 2: 500 from");
+    let expected = format!("homing parked replay --event 'event 1' --subscription {id}");
+    assert_eq!(story.command.as_deref(), Some(expected.as_str()));
+    assert_eq!(
+        story.parked.as_ref().map(|parked| (parked.reason, parked.attempts)),
+        Some(("exhausted", 2))
+    );
+    assert!(explanation.parking.as_ref().is_some_and(|looked| looked.complete), "{explanation:#?}");
+    // Looking changed nothing.
+    installation.wait_for_parked(1).await;
+
+    let dropped =
+        installation.parts.parking.act(Action::Drop, &Selection::default(), None, |_| ()).await;
+    assert_eq!(dropped.expect("it can be dropped").matched, 1);
+    let explanation = explain(&installation, "event 1", None).await;
+    contains(&only(&explanation).summary, "It is not in the parking queue any more");
+    assert_eq!(only(&explanation).command, None);
+}
+
+/// What is parked is known also where the log knows nothing of it.
+#[tokio::test]
+async fn what_the_log_does_not_know_is_found_in_the_parking_queue() {
+    let installation = Installation::with(&[50], "attempts.enabled = false").await;
+    let receiver = Receiver::answering(|_| Reply::status(410)).await;
+    installation.subscribe_all(&receiver.url("/")).await;
+    let running = installation.start();
+    installation.publisher.publish(Raw::new("t", "event-1", "{}")).await;
+    installation.wait_for_parked(1).await;
+    running.stop().await;
+
+    let explanation = explain(&installation, "event-1", None).await;
+    let story = only(&explanation);
+    contains(&story.summary, "(`gone`: the endpoint answered 410 Gone); attempt 1: 410 from the");
+    assert_eq!(story.url, Some(receiver.url("/")));
+    assert_eq!(story.attempts.len(), 0);
+    assert_eq!(explanation.topic.as_deref(), Some("t"));
+}
+
+#[tokio::test]
+async fn what_is_held_names_its_circuit_and_the_next_probe() {
+    let settings = "circuit.open_above_percent = 100\n\
+                    circuit.open_at_failures_in_a_row = 1";
+    let installation = Installation::with(&[100, 100, 60_000], settings).await;
+    let receiver = Receiver::answering(|_| Reply::status(503)).await;
+    installation.subscribe_all(&receiver.url("/")).await;
+    let running = installation.start();
+    installation.publisher.publish(Raw::new("t", "event-1", "{}")).await;
+    let records = wait_for_records(&*installation.parts.store, 3).await;
+    running.stop().await;
+
+    let explanation = explain(&installation, "event-1", None).await;
+    let story = only(&explanation);
+    assert_eq!((story.state, records.len()), ("waits", 3));
+    contains(&story.summary, "held without an attempt: the circuit of its URL is open");
+    let next = story.next.as_deref().expect("what is next");
+    contains(next, "its circuit is open since ");
+    contains(next, ", next probe at ");
+    let circuit = story.circuit.as_ref().expect("its circuit");
+    contains(next, circuit.next_probe.as_deref().expect("a probe"));
+    assert_eq!(story.attempts.last().and_then(|last| last.attempt), None);
+
+    let url = receiver.url("/").parse().expect("a URL");
+    let now = homing::clock::now();
+    let set = installation.parts.store.set_circuit(&url, Intervention::Disable, now).await;
+    set.expect("it can be set");
+    let explanation = explain(&installation, "event-1", None).await;
+    contains(only(&explanation).next.as_deref().expect("what is next"), "homing endpoints enable");
+}
+
+#[tokio::test]
+async fn of_an_unknown_event_it_is_told_what_may_have_become_of_it() {
+    let installation = Installation::new(&[50]).await;
+    let id = installation.subscribe_all("https://example.com/hook").await;
+    installation.publisher.publish(Raw::new("t", "event-1", "{}")).await;
+
+    let explanation = explain(&installation, "event-1", None).await;
+    assert_eq!((explanation.deliveries.len(), explanation.unsent.len()), (0, 0));
+    let notes = explanation.notes.join("\n");
+    contains(&notes, "the attempt log is empty");
+    contains(&notes, "holds 1 events, and 0 workers consume it");
+    contains(&notes, "its topic is not known");
+    contains(&notes, "never published");
+
+    let explanation = explain(&installation, "event-1", Some("t")).await;
+    let [unsent] = explanation.unsent.as_slice() else { panic!("{explanation:#?}") };
+    assert_eq!(unsent.subscription, id);
+}
+
+/// Goal: an explanation costs a bounded time, whatever is parked, and says where it stopped.
+#[tokio::test]
+async fn a_long_parking_queue_is_looked_at_in_part_and_that_is_said() {
+    let installation = Installation::new(&[50]).await;
+    let parked = installation.names().parked();
+    for number in 0..2_005 {
+        installation.publisher.publish_to("", Raw::new(&parked, &format!("e{number}"), "{}")).await;
+    }
+    installation.wait_for_depth(&parked, 2_005).await;
+    let begun = tokio::time::Instant::now();
+    let explanation = explain(&installation, "e2004", None).await;
+    assert!(begun.elapsed() < Duration::from_secs(20), "{:?}", begun.elapsed());
+    let looked = explanation.parking.as_ref().expect("it was looked at");
+    assert_eq!((looked.scanned, looked.total, looked.complete), (2_000, 2_005, false));
+    contains(&explanation.notes.join("\n"), "only 2000 of 2005 parked messages were looked at");
+    installation.wait_for_depth(&parked, 2_005).await;
+}

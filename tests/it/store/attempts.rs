@@ -1,0 +1,287 @@
+//! The attempt log: what is written is there once, found by every filter, and forgotten in time.
+
+use std::time::Duration;
+
+use futures_util::future::try_join_all;
+use homing::{
+    clock,
+    domain::{
+        id::{DeliveryId, EventId, SubscriptionId},
+        record::{Attempted, Class, Gap, Record, RecordId, Sequel, Trial},
+        time::UnixMillis,
+        verdict::ParkReason,
+    },
+    store::{GAPS_MAX, LogExtent, Pruned, RECORDS_AT_ONCE, RecordFilter, RecordPage, Store},
+};
+use proptest::{prelude::*, strategy::ValueTree, test_runner::TestRunner};
+
+use super::{Kept, Place};
+
+const START: i64 = 1_700_000_000_000;
+
+fn at(seconds: u64) -> UnixMillis {
+    UnixMillis::new(START).plus(Duration::from_secs(seconds))
+}
+
+/// One of three, so that filters find several records.
+fn subscription(number: u8) -> SubscriptionId {
+    SubscriptionId::new(uuid::Uuid::from_u128(u128::from(number % 3)))
+}
+
+fn trial() -> impl Strategy<Value = Trial> {
+    let class = prop::sample::select(vec![
+        (Class::Accepted, Some(200)),
+        (Class::Accepted, Some(204)),
+        (Class::Refused, Some(503)),
+        (Class::Refused, Some(418)),
+        (Class::TimedOut, None),
+        (Class::Unreachable, None),
+    ]);
+    let response = prop::collection::vec(any::<u8>(), 0..80);
+    let cause = prop::option::of("\\PC{0,40}");
+    let made = (class, 1_u32..13, 0_u64..10_000, response, any::<bool>(), cause).prop_map(
+        |((class, status), attempt, millis, response, cut, cause)| {
+            Trial::Attempted(Attempted {
+                attempt,
+                duration: Duration::from_millis(millis),
+                class,
+                outcome: format!("{} {}", class.as_str(), status.unwrap_or_default()),
+                status,
+                response,
+                cut,
+                cause,
+            })
+        },
+    );
+    prop_oneof![4 => made, 1 => "\\PC{1,40}".prop_map(Trial::NotAttempted)]
+}
+
+/// A record that began in one of the first hundred seconds.
+fn record() -> impl Strategy<Value = Record> {
+    let sequel = prop_oneof![
+        Just(Sequel::Done),
+        any::<i64>().prop_map(|due| Sequel::Waits(UnixMillis::new(due))),
+        prop::sample::select(ParkReason::ALL.to_vec()).prop_map(Sequel::Parked),
+    ];
+    let url = prop::option::weighted(0.9, "https://[ab]\\.example/");
+    (0_u64..100, 0_u8..20, prop::option::weighted(0.9, 0_u8..3), url, 0_u32..9, trial(), sequel)
+        .prop_map(|(second, event, owed, url, step, trial, sequel)| {
+            let event = EventId::new(&format!("e{event}")).expect("an id");
+            let owed = owed.map(subscription).map(|id| (id, DeliveryId::of(&event, id)));
+            Record {
+                id: clock::new_record_id(at(second)),
+                event: event.to_string(),
+                topic: "order.paid".to_owned(),
+                owed,
+                url,
+                step,
+                replays: step / 3,
+                trial,
+                sequel,
+            }
+        })
+}
+
+fn records(count: usize) -> Vec<Record> {
+    let strategy = prop::collection::vec(record(), count);
+    let tree = strategy.new_tree(&mut TestRunner::deterministic());
+    tree.expect("records can be made").current()
+}
+
+fn gap(from: u64, until: u64, missed: u64) -> Gap {
+    Gap { id: clock::new_id(), from: at(from), until: at(until), missed }
+}
+
+/// All pages with this filter.
+async fn pages(
+    store: &dyn Store,
+    filter: &RecordFilter,
+    limit: u32,
+) -> Result<Vec<Record>, Box<dyn std::error::Error>> {
+    let mut found = Vec::new();
+    let mut page = RecordPage { filter: filter.clone(), after: None, limit };
+    loop {
+        let listing = store.attempts(&page).await?;
+        assert!(listing.records.len() <= usize::try_from(limit)?);
+        found.extend(listing.records);
+        match listing.next {
+            Some(next) => page.after = Some(next),
+            None => return Ok(found),
+        }
+    }
+}
+
+fn ids(records: &[Record]) -> Vec<RecordId> {
+    records.iter().map(|record| record.id).collect()
+}
+
+pub(super) async fn every_field_of_a_record_is_read_back(place: Place) -> Kept {
+    let store = place.open().await?;
+    let mut written = records(400);
+    assert_eq!(store.record_attempts(&written, None).await?, 400);
+    written.sort_by_key(|record| std::cmp::Reverse(record.id));
+    assert_eq!(pages(&*store, &RecordFilter::default(), 150).await?, written);
+    let oldest = written.last().map(Record::started);
+    assert_eq!(store.attempt_log().await?, LogExtent { rows: 400, oldest });
+    Ok(())
+}
+
+/// Goal: whoever does not know whether a batch was written writes it again without harm.
+pub(super) async fn a_batch_that_is_written_again_is_there_once(place: Place) -> Kept {
+    let store = place.open().await?;
+    let (first, more) = (records(150), records(150));
+    let gap = gap(1, 2, 7);
+    store.record_attempts(&first, Some(&gap)).await?;
+    let again: Vec<_> = first.iter().chain(&more).cloned().collect();
+    assert_eq!(store.record_attempts(&again, Some(&gap)).await?, 300);
+    assert_eq!(store.record_attempts(&again, Some(&gap)).await?, 300);
+    assert_eq!(pages(&*store, &RecordFilter::default(), 1_000).await?.len(), 300);
+    assert_eq!(store.attempt_gaps(at(0), at(100)).await?, [gap]);
+    Ok(())
+}
+
+/// Goal: what a filter finds is what is meant by it. Method: every filter, alone and together with
+/// others, in pages of several sizes, against a plain search of the same records.
+pub(super) async fn every_filter_finds_what_it_means_newest_first(place: Place) -> Kept {
+    let store = place.open().await?;
+    let mut all = records(500);
+    store.record_attempts(&all, None).await?;
+    all.sort_by_key(|record| std::cmp::Reverse(record.id));
+    let none = RecordFilter::default;
+    let event = EventId::new("e7")?;
+    let delivery = DeliveryId::of(&event, subscription(1));
+    let of = |words: &str| words.parse().ok();
+    let singles = [
+        none(),
+        RecordFilter { event: Some("e7".to_owned()), ..none() },
+        RecordFilter { delivery: Some(delivery), ..none() },
+        RecordFilter { subscription: Some(subscription(2)), ..none() },
+        RecordFilter { url: Some("https://b.example/".to_owned()), ..none() },
+        RecordFilter { classes: of("accepted"), ..none() },
+        RecordFilter { classes: of("timed_out"), ..none() },
+        RecordFilter { classes: of("not_attempted"), ..none() },
+        RecordFilter { classes: of("failed"), ..none() },
+        RecordFilter { status: Some(418), ..none() },
+        RecordFilter { status: Some(204), ..none() },
+    ];
+    for filter in &singles {
+        for (since, until) in [(None, None), (Some(at(30)), None), (Some(at(10)), Some(at(60)))] {
+            let filter = RecordFilter { since, until, ..filter.clone() };
+            let subscribed = RecordFilter { subscription: Some(subscription(0)), ..filter.clone() };
+            for filter in [filter, subscribed] {
+                let expected: Vec<_> = all.iter().filter(|one| matches(&filter, one)).collect();
+                for limit in [3, 1_000] {
+                    let found = pages(&*store, &filter, limit).await?;
+                    assert_eq!(found.iter().collect::<Vec<_>>(), expected, "{filter:?}");
+                }
+            }
+        }
+    }
+    Ok(())
+}
+
+fn matches(filter: &RecordFilter, record: &Record) -> bool {
+    let status = match &record.trial {
+        Trial::Attempted(attempted) => attempted.status,
+        Trial::NotAttempted(_) => None,
+    };
+    let RecordFilter { event, delivery, subscription, url, classes, .. } = filter;
+    event.as_ref().is_none_or(|event| record.event == *event)
+        && delivery.is_none_or(|id| record.owed.is_some_and(|(_, owed)| owed == id))
+        && subscription.is_none_or(|id| record.owed.is_some_and(|(owed, _)| owed == id))
+        && url.as_ref().is_none_or(|url| record.url.as_ref() == Some(url))
+        && classes.as_ref().is_none_or(|meant| meant.as_slice().contains(&record.class()))
+        && filter.status.is_none_or(|meant| status == Some(meant))
+        && filter.since.is_none_or(|since| record.started() >= since)
+        && filter.until.is_none_or(|until| record.started() < until)
+}
+
+pub(super) async fn gaps_are_told_where_they_touch_the_time_asked_for(place: Place) -> Kept {
+    let store = place.open().await?;
+    let gaps = [gap(10, 20, 1), gap(30, 40, 22), gap(50, 50, 333)];
+    for gap in &gaps {
+        store.record_attempts(&[], Some(gap)).await?;
+    }
+    let [first, second, third] = gaps;
+    assert_eq!(store.attempt_gaps(at(0), at(100)).await?, [first, second, third]);
+    assert_eq!(store.attempt_gaps(at(20), at(30)).await?, [first]);
+    assert_eq!(store.attempt_gaps(at(35), at(51)).await?, [second, third]);
+    assert_eq!(store.attempt_gaps(at(41), at(50)).await?, []);
+    let everything = store.attempt_gaps(UnixMillis::new(0), UnixMillis::new(i64::MAX)).await?;
+    assert_eq!(everything.len(), 3);
+    Ok(())
+}
+
+/// Method: three steps' worth of records, of which half are too old.
+pub(super) async fn what_is_too_old_is_forgotten_in_steps(place: Place) -> Kept {
+    let store = place.open().await?;
+    let all = records(3_000);
+    for batch in all.chunks(1_000) {
+        store.record_attempts(batch, Some(&gap(1, 49, 5))).await?;
+    }
+    store.record_attempts(&[], Some(&gap(1, 51, 6))).await?;
+    let old = all.iter().filter(|record| record.started() < at(50)).count();
+    let mut forgotten = 0;
+    loop {
+        let Pruned { records, more } = store.prune_attempts(at(50), 1_000_000).await?;
+        assert!(records <= RECORDS_AT_ONCE.into());
+        forgotten += usize::try_from(records)?;
+        if !more {
+            break;
+        }
+    }
+    assert_eq!(forgotten, old);
+    let left = pages(&*store, &RecordFilter::default(), 1_000).await?;
+    assert_eq!(left.len(), all.len() - old);
+    assert!(left.iter().all(|record| record.started() >= at(50)));
+    assert_eq!(store.attempt_log().await?.rows, u64::try_from(left.len())?);
+    let gaps = store.attempt_gaps(at(0), at(100)).await?;
+    assert_eq!(gaps.iter().map(|gap| gap.missed).collect::<Vec<_>>(), [6]);
+    Ok(())
+}
+
+/// Goal: processes that prune at once forget no more than one would. Method: four at a time, until
+/// none finds more to forget; the newest stay.
+pub(super) async fn what_is_too_much_is_forgotten_oldest_first_by_whoever(place: Place) -> Kept {
+    let stores = [place.open().await?, place.open().await?];
+    let mut all = records(2_500);
+    for batch in all.chunks(1_000) {
+        stores[0].record_attempts(batch, None).await?;
+    }
+    let prune = async |store: &dyn Store| {
+        while store.prune_attempts(UnixMillis::new(0), 700).await?.more {}
+        Ok::<_, homing::store::StoreError>(())
+    };
+    try_join_all(stores.iter().cycle().take(4).map(|store| prune(&**store))).await?;
+
+    all.sort_by_key(|record| std::cmp::Reverse(record.id));
+    let left = pages(&*stores[1], &RecordFilter::default(), 1_000).await?;
+    all.truncate(700);
+    assert_eq!(ids(&left), ids(&all));
+    assert_eq!(stores[1].attempt_log().await?.rows, 700);
+    Ok(())
+}
+
+pub(super) async fn gaps_are_bounded_the_newest_stay(place: Place) -> Kept {
+    let store = place.open().await?;
+    let max = u64::from(GAPS_MAX);
+    for number in 0..max + 5 {
+        store.record_attempts(&[], Some(&gap(number, number, number + 1))).await?;
+    }
+    store.prune_attempts(UnixMillis::new(0), 1_000).await?;
+    let gaps = store.attempt_gaps(at(0), at(10_000)).await?;
+    let missed: Vec<_> = gaps.iter().map(|gap| gap.missed).collect();
+    assert_eq!(missed, (6..=max + 5).collect::<Vec<_>>());
+    Ok(())
+}
+
+/// Method: two handles write the same and other records at once.
+pub(super) async fn records_of_many_writers_add_up(place: Place) -> Kept {
+    let stores = [place.open().await?, place.open().await?];
+    let batches: Vec<_> = (0..10).map(|_| records(50)).collect();
+    let twice = batches.iter().chain(&batches).zip(stores.iter().cycle());
+    try_join_all(twice.map(|(batch, store)| store.record_attempts(batch, None))).await?;
+    assert_eq!(stores[0].attempt_log().await?.rows, 500);
+    assert_eq!(pages(&*stores[1], &RecordFilter::default(), 1_000).await?.len(), 500);
+    Ok(())
+}
