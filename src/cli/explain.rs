@@ -19,7 +19,7 @@ Examples:
   homing explain o-8 --topic order.paid      nothing is known: who would have wanted it?
 
 Told from the attempt log, the circuits, and, where the event was not delivered to everybody, the
-first 2,000 parked messages. Nothing is changed by it. Exit code 1: nothing is known of the event.";
+first 1,000 parked messages. Nothing is changed by it. Exit code 1: nothing is known of the event.";
 
 #[derive(clap::Args)]
 #[command(after_help = EXAMPLES)]

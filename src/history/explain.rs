@@ -23,8 +23,8 @@ use crate::{
 
 /// Records of one event that are read at most, the newest.
 const RECORDS_MAX: u32 = PAGE_LIMIT_MAX;
-/// Parked messages that are looked at: about a second.
-const PARKED_MAX: u32 = 2_000;
+/// Parked messages that are looked at: about a second, if the broker is not busy.
+const PARKED_MAX: u32 = 1_000;
 /// Subscriptions that are looked through for those that want the topic.
 const SUBSCRIPTIONS_MAX: usize = 20_000;
 /// Subscriptions that are named because they want the topic and were sent nothing.

@@ -199,7 +199,9 @@ async fn a_store_that_is_locked_under_load_leaves_a_gap_that_is_counted() {
     const SUBSCRIPTIONS: usize = 50;
     const EVENTS: usize = 130;
     const DELIVERIES: usize = SUBSCRIPTIONS * EVENTS;
-    let installation = Installation::new(&[60_000]).await;
+    // Every delivery is one attempt, however busy the machine is.
+    let settings = "endpoint.deadline = \"60s\"\nendpoint.connect_deadline = \"30s\"";
+    let installation = Installation::with(&[60_000], settings).await;
     let receiver = Receiver::accepting().await;
     for number in 0..SUBSCRIPTIONS {
         installation.subscribe_all(&receiver.url(&format!("/{number}"))).await;
