@@ -1,7 +1,7 @@
 //! What this worker knows of the circuits, and what it tells the store about them.
 //!
-//! Outcomes are counted here and merged into the store several times a second; the store applies
-//! the rule and answers with the new states. A change of state is announced to all workers; one
+//! Outcomes are counted here and merged into the store, soon where they point to an opening and
+//! every few seconds where they do not; the store applies the rule and answers with the new states. A change of state is announced to all workers; one
 //! that misses it finds it by the store's version. While the store is away the last known states
 //! rule, and counting goes on.
 
@@ -30,15 +30,12 @@ use crate::{
     telemetry::{events, metrics},
 };
 
-/// How often failures are merged into the store.
+/// How often counts that point to a change of state are merged into the store.
 const MERGE_INTERVAL: Duration = Duration::from_millis(250);
-/// How long the counts of a URL without failures may wait.
+/// How long other counts may wait.
 const HEALTHY_MERGE_INTERVAL: Duration = Duration::from_secs(5);
 /// Between two merges at least, however many failures there are.
 const MERGE_PAUSE: Duration = Duration::from_millis(20);
-/// This part of the attempts that can open a circuit is merged at once where all have failed:
-/// several workers may each see a part.
-const PART_AT_ONCE: u64 = 8;
 /// URLs in one transaction.
 const BATCH: usize = 1_000;
 /// How long a healthy URL that nobody uses is remembered.
@@ -57,8 +54,6 @@ pub(super) struct Circuits {
     urls: Mutex<HashMap<EndpointUrl, Local>>,
     version: Mutex<Option<i64>>,
     due: Notify,
-    /// So many failures may change a state.
-    failures_at_once: u64,
 }
 
 /// One URL: what the store said last, and what it has not been told yet.
@@ -92,8 +87,7 @@ impl Circuits {
         limits: Arc<Limits>,
     ) -> Self {
         let (urls, version, due) = (Mutex::default(), Mutex::default(), Notify::new());
-        let failures_at_once = (rules.figures().open_above_attempts / PART_AT_ONCE).max(1);
-        Self { store, switchboard, rules, limits, urls, version, due, failures_at_once }
+        Self { store, switchboard, rules, limits, urls, version, due }
     }
 
     /// Whether a delivery to `url` may go. [`Admission::Probe`] is answered to one delivery of the
@@ -136,7 +130,8 @@ impl Circuits {
         let local = urls.entry(url.clone()).or_default();
         local.tally = mem::take(&mut local.tally).merge(Tally::of(outcome, ended));
         local.used = Instant::now();
-        if local.tally.failures >= self.failures_at_once {
+        let tally = &local.tally;
+        if tally.failures >= self.rules.failures_at_once() && self.rules.points_to_opening(tally) {
             self.due.notify_one();
         }
     }
@@ -194,7 +189,7 @@ impl Circuits {
         let mut urls = self.lock();
         let due = urls.iter_mut().filter(|(_, local)| {
             !local.tally.is_empty()
-                && (local.tally.failures > 0
+                && (self.rules.points_to_opening(&local.tally)
                     || now.duration_since(local.merged) >= healthy_interval)
         });
         due.map(|(url, local)| {

@@ -27,6 +27,7 @@ mod faults;
 mod foreign_clients;
 mod isolation;
 mod parks;
+mod pools;
 mod replays;
 mod retries;
 mod samples;

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use super::{Circuit, reason::Reason};
-use crate::domain::time::UnixMillis;
+use super::{Circuit, Window, reason::Reason};
+use crate::domain::{tally::Tally, time::UnixMillis};
 
 /// The figures of the rules. "Above" is *more than*, "at" is *at least*.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -102,6 +102,24 @@ impl CircuitRules {
         &self.0
     }
 
+    /// Failures in a row that are worth telling the other workers at once: each of eight may see a
+    /// part of what opens a circuit.
+    #[must_use]
+    pub fn failures_at_once(&self) -> u64 {
+        const PARTS: u64 = 8;
+        (self.0.open_above_attempts.min(self.0.open_at_failures_in_a_row) / PARTS).max(1)
+    }
+
+    /// Whether what `tally` counts points towards an open circuit: too great a share failed, or all
+    /// of the last. What does neither can be merged later: of tallies in whose sum too great a share
+    /// failed, one at least has too great a share by itself.
+    #[must_use]
+    pub fn points_to_opening(&self, tally: &Tally) -> bool {
+        let window = Window { attempts: tally.attempts, failures: tally.failures };
+        window.fails_above(self.0.open_above_percent)
+            || tally.trailing_failures >= self.failures_at_once()
+    }
+
     /// When the probe after one at `now` is due.
     #[must_use]
     pub(super) fn next_probe(&self, now: UnixMillis) -> UnixMillis {
@@ -150,6 +168,26 @@ mod tests {
     #[test]
     fn the_published_figures_make_sense() {
         assert_eq!(CircuitRules::new(Figures::published()), Ok(CircuitRules::default()));
+    }
+
+    #[test]
+    fn some_failures_among_successes_can_wait_and_many_or_the_last_cannot() {
+        use crate::domain::outcome::Outcome;
+        let rules = CircuitRules::default();
+        let of = |outcomes: &[(u32, u16)]| {
+            let attempts = outcomes.iter().flat_map(|(times, status)| {
+                let outcome = match status {
+                    200 => Outcome::Accepted { status: 200 },
+                    _ => Outcome::Refused { status: *status, retry_after: None },
+                };
+                (0..*times).map(move |_| Tally::of(&outcome, UnixMillis::default()))
+            });
+            rules.points_to_opening(&attempts.fold(Tally::default(), Tally::merge))
+        };
+        assert_eq!(rules.failures_at_once(), 12);
+        assert!(!of(&[]) && !of(&[(9, 200)]) && !of(&[(70, 500), (30, 200)]));
+        assert!(of(&[(1, 500)]) && of(&[(71, 500), (29, 200)]));
+        assert!(!of(&[(1_000, 200), (11, 500)]) && of(&[(1_000, 200), (12, 500)]));
     }
 
     #[test]

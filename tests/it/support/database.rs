@@ -41,6 +41,19 @@ impl Database {
         self.at().into()
     }
 
+    /// Transactions so far, committed or rolled back. Those of a connection are counted at the
+    /// latest when it ends.
+    pub(crate) async fn transactions(&self) -> i64 {
+        let mut connection =
+            PgConnection::connect(server().as_str()).await.expect("the server answers");
+        let counted = sqlx::query_scalar(
+            "SELECT xact_commit + xact_rollback FROM pg_stat_database WHERE datname = $1",
+        );
+        let counted = counted.bind(&self.name).fetch_one(&mut connection).await;
+        connection.close().await.expect("the connection ends");
+        counted.expect("the database is known")
+    }
+
     fn at(&self) -> Url {
         let mut url = server();
         url.set_path(&self.name);

@@ -146,20 +146,21 @@ pub(crate) fn toml(corner: &Corner, folder: &TempDir, waits: &[u64], further: &s
         "broker.url = \"{url}\"\n\
          broker.prefix = \"{prefix}\"\n\
          broker.new_queue_wait = \"0s\"\n\
-         store.url = \"sqlite:{store}\"\n\
          api.listen = \"127.0.0.1:0\"\n\
          schedule.default = \"fast\"\n\
          schedule.custom.fast = [{waits}]\n",
         url = corner.url,
         prefix = corner.prefix,
-        store = folder.path().join("homing.db").display(),
         waits = waits.join(", "),
     );
+    let file = folder.path().join("homing.db");
+    let store = format!("store.url = \"sqlite:{}\"\n", file.display());
+    let store = if further.contains("store.url") { "" } else { &store };
     // Endpoints of tests fail on purpose: only tests of circuits have working ones.
     let circuit = "circuit.open_above_percent = 100\n\
                    circuit.open_at_failures_in_a_row = 50000\n";
     let circuit = if further.contains("circuit.") { "" } else { circuit };
     let loopback = "endpoint.allow_networks = [\"127.0.0.0/8\"]\n";
     let loopback = if further.contains("allow_networks") { "" } else { loopback };
-    format!("{base}{circuit}{loopback}{further}")
+    format!("{base}{store}{circuit}{loopback}{further}")
 }

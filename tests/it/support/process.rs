@@ -69,6 +69,34 @@ impl Site {
         id.expect("an id").to_owned()
     }
 
+    /// Waits until `count` processes consume the primary queue.
+    pub(crate) async fn wait_for_consumers(&self, count: u32) {
+        let (publisher, primary) = (self.publisher().await, self.corner.topology.names().primary());
+        let deadline = Instant::now() + PATIENCE;
+        while publisher.consumers(&primary).await != count {
+            assert!(Instant::now() < deadline, "not {count} consumers");
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+
+    /// Waits until no queue but the parking queue holds anything, in flight or ready.
+    pub(crate) async fn wait_until_settled(&self) {
+        let (publisher, names) = (self.publisher().await, self.corner.topology.names());
+        let deadline = Instant::now() + PATIENCE;
+        let mut quiet = 0;
+        while quiet < 10 {
+            let mut waiting = 0;
+            for queue in self.corner.topology.queues() {
+                if queue.name != names.parked() {
+                    waiting += publisher.depth(&queue.name).await;
+                }
+            }
+            quiet = if waiting == 0 { quiet + 1 } else { 0 };
+            assert!(Instant::now() < deadline, "{waiting} messages still wait");
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    }
+
     /// Waits until exactly `count` endpoints are in `state`.
     pub(crate) async fn wait_for_endpoints(&self, state: &str, count: usize) {
         let deadline = Instant::now() + PATIENCE;

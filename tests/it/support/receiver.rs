@@ -157,6 +157,12 @@ impl Receiver {
         self.recorded.requests.lock().expect("no test panics while recording").clone()
     }
 
+    /// The body of everything that has arrived.
+    pub(crate) fn bodies(&self) -> Vec<Bytes> {
+        let requests = self.recorded.requests.lock().expect("no test panics while recording");
+        requests.iter().map(|request| request.body.clone()).collect()
+    }
+
     /// What has arrived at `path`.
     pub(crate) fn requests_at(&self, path: &str) -> Vec<Recorded> {
         let mut requests = self.requests();
