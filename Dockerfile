@@ -33,5 +33,7 @@ USER homing
 WORKDIR /var/lib/homing
 VOLUME /var/lib/homing
 EXPOSE 8080
+# Whatever its role, homing needs the broker and the store.
+HEALTHCHECK --interval=30s --timeout=25s --start-period=30s --retries=3 CMD ["homing", "status"]
 ENTRYPOINT ["homing"]
 CMD ["run"]

@@ -13,7 +13,7 @@ ARGS ?=
 help: ## this list
 	@echo "homing: durable webhook delivery on RabbitMQ"
 	@echo
-	@sed -nE 's/^([a-z-]+):[^#]*## (.*)/  make \1|\2/p' $(MAKEFILE_LIST) | awk -F'|' '{ printf "%-22s %s\n", $$1, $$2 }'
+	@sed -nE 's/^([a-z.-]+):[^#]*## (.*)/  make \1|\2/p' $(MAKEFILE_LIST) | awk -F'|' '{ printf "%-22s %s\n", $$1, $$2 }'
 	@echo
 	@echo 'ARGS reaches the program behind run, test and demo: make run ARGS="--role worker"'
 
@@ -59,6 +59,11 @@ clean-broker: ## stop the private brokers and databases, and delete what they ho
 	@rabbitmq/down --instance test --delete-data
 	@postgres/down --delete-data
 	@postgres/down --instance test --delete-data
+
+.env: ## passwords, a token and a key for docker-compose.yml, made once
+	@umask 077; { for name in BROKER_PASSWORD STORE_PASSWORD ERLANG_COOKIE API_TOKEN; do \
+		echo "HOMING_$$name=$$(od -An -N24 -tx1 /dev/urandom | tr -d ' \n')"; \
+	done; echo "HOMING_ENCRYPTION_KEY=$$(head -c 32 /dev/urandom | base64)"; } > $@.new; mv $@.new $@; echo "made .env; the API's token is HOMING_API_TOKEN in it" >&2
 
 release: cargo ## the optimised program: target/release/homing
 	cargo build --release --locked

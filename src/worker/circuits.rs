@@ -1,9 +1,9 @@
 //! What this worker knows of the circuits, and what it tells the store about them.
 //!
 //! Outcomes are counted here and merged into the store, soon where they point to an opening and
-//! every few seconds where they do not; the store applies the rule and answers with the new states. A change of state is announced to all workers; one
-//! that misses it finds it by the store's version. While the store is away the last known states
-//! rule, and counting goes on.
+//! every few seconds where they do not; the store applies the rule and answers with the new states.
+//! A change of state is announced to all workers; one that misses it finds it by the store's
+//! version. While the store is away the last known states rule, and counting goes on.
 
 use std::{
     collections::{HashMap, HashSet},

@@ -1,0 +1,210 @@
+//! `docker-compose.yml` and `Dockerfile` agree with homing and with each other, as far as that shows
+//! without an engine: every setting exists and every value loads, because homing itself reads them.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs,
+    path::Path,
+    process::Command,
+};
+
+use serde::Deserialize;
+use tempfile::TempDir;
+
+const REPOSITORY: &str = env!("CARGO_MANIFEST_DIR");
+
+#[derive(Deserialize)]
+struct Compose {
+    services: BTreeMap<String, Service>,
+    volumes: BTreeMap<String, Option<String>>,
+}
+
+#[derive(Deserialize)]
+struct Service {
+    image: String,
+    build: Option<String>,
+    #[serde(default)]
+    command: Vec<String>,
+    #[serde(default)]
+    environment: BTreeMap<String, String>,
+    #[serde(default)]
+    depends_on: BTreeMap<String, Dependency>,
+    #[serde(default)]
+    volumes: Vec<String>,
+    #[serde(default)]
+    ports: Vec<String>,
+    healthcheck: Option<serde_json::Value>,
+    restart: String,
+    deploy: Option<Deploy>,
+}
+
+#[derive(Deserialize)]
+struct Dependency {
+    condition: String,
+}
+
+#[derive(Deserialize)]
+struct Deploy {
+    replicas: u8,
+}
+
+fn read(name: &str) -> String {
+    fs::read_to_string(Path::new(REPOSITORY).join(name)).expect("the file can be read")
+}
+
+fn compose(name: &str) -> Compose {
+    serde_saphyr::from_str(&read(name)).expect("the file is YAML of the expected shape")
+}
+
+/// What `make .env` makes.
+fn secrets() -> BTreeMap<String, String> {
+    let folder = TempDir::new().expect("a folder can be made");
+    let made = Command::new("make")
+        .arg("-C")
+        .arg(folder.path())
+        .args(["-f", &format!("{REPOSITORY}/Makefile"), ".env"])
+        .output()
+        .expect("make can be run");
+    assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+    let text = fs::read_to_string(folder.path().join(".env")).expect("it is made");
+    let pairs = text.lines().map(|line| line.split_once('=').expect("name=value"));
+    pairs.map(|(name, value)| (name.to_owned(), value.to_owned())).collect()
+}
+
+/// `text` with every `${NAME:?…}` replaced, as Docker Compose does it; other forms have defaults.
+fn interpolated(text: &str, secrets: &BTreeMap<String, String>) -> String {
+    let mut result = String::new();
+    let mut rest = text;
+    while let Some((before, after)) = rest.split_once("${") {
+        let (inside, behind) = after.split_once('}').expect("every ${ is closed");
+        let (name, _hint) = inside.split_once(":?").expect("nothing secret has a default");
+        result.push_str(before);
+        result.push_str(secrets.get(name).expect("`make .env` makes every variable"));
+        rest = behind;
+    }
+    result + rest
+}
+
+fn of_homing(compose: &Compose) -> impl Iterator<Item = (&String, &Service)> {
+    compose.services.iter().filter(|(_, service)| service.build.is_some())
+}
+
+/// Goal: what Docker Compose would start, starts. Method: the command of each service, in its
+/// environment, with `--check`.
+#[test]
+fn homing_accepts_the_settings_of_every_service() {
+    let (compose, secrets) = (compose("docker-compose.yml"), secrets());
+    let folder = TempDir::new().expect("a folder can be made");
+    let mut checked = BTreeSet::new();
+    for (name, service) in of_homing(&compose) {
+        let environment: BTreeMap<_, _> = service
+            .environment
+            .iter()
+            .map(|(key, value)| (key, interpolated(value, &secrets)))
+            .collect();
+        assert!(environment.keys().all(|key| key.starts_with("HOMING__")), "{name}");
+        let check = |environment: &BTreeMap<&String, String>| {
+            let mut command = Command::new(env!("CARGO_BIN_EXE_homing"));
+            command.args(&service.command).arg("--check").current_dir(folder.path());
+            command.env_clear().envs(environment).output().expect("the program can be run")
+        };
+
+        let output = check(&environment);
+        let errors = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{name}: {errors}");
+        let shown = String::from_utf8_lossy(&output.stdout);
+        assert!(
+            shown.contains("store.url = \"postgres://homing:****@postgres/homing\""),
+            "{shown}"
+        );
+        assert_eq!(shown.matches("amqp://homing:****@rabbitmq-").count(), 3, "{shown}");
+        assert!(secrets.values().all(|secret| !shown.contains(secret)), "{shown}");
+
+        let misspelt = "HOMING__STORE__URRL".to_owned();
+        let mut environment = environment;
+        environment.insert(&misspelt, String::new());
+        assert!(
+            !check(&environment).status.success(),
+            "a key that homing does not know is refused"
+        );
+        checked.insert(name.as_str());
+    }
+    assert_eq!(checked, BTreeSet::from(["api", "worker"]));
+}
+
+#[test]
+fn every_service_waits_for_what_it_needs_and_comes_back() {
+    let compose = compose("docker-compose.yml");
+    for (name, service) in &compose.services {
+        assert_eq!(service.restart, "unless-stopped", "{name}");
+        // That of homing is in its image.
+        assert!(service.healthcheck.is_some() || service.build.is_some(), "{name}");
+        for volume in &service.volumes {
+            let (source, _) = volume.split_once(':').expect("source:target");
+            let there = match source.strip_prefix("./") {
+                Some(file) => Path::new(REPOSITORY).join(file).is_file(),
+                None => compose.volumes.contains_key(source),
+            };
+            assert!(there, "{name}: {volume}");
+        }
+        assert!(service.ports.iter().all(|port| port.starts_with("127.0.0.1:")), "{name}");
+    }
+    for (name, service) in of_homing(&compose) {
+        let awaited: Vec<_> = service.depends_on.keys().map(String::as_str).collect();
+        assert_eq!(awaited, ["postgres", "rabbitmq-1", "rabbitmq-2", "rabbitmq-3"], "{name}");
+        let healthy = |dependency: &Dependency| dependency.condition == "service_healthy";
+        assert!(service.depends_on.values().all(healthy), "{name}");
+    }
+    let workers = compose.services.get("worker").and_then(|worker| worker.deploy.as_ref());
+    assert_eq!(workers.map(|deploy| deploy.replicas), Some(2));
+}
+
+/// Goal: the servers know homing by the passwords that it says.
+#[test]
+fn no_password_has_a_default_and_both_sides_have_the_same() {
+    let (compose, secrets) = (compose("docker-compose.yml"), secrets());
+    let text = read("docker-compose.yml");
+    assert!(!text.contains("guest"));
+    assert!(secrets.values().all(|secret| secret.len() >= 40));
+    let value = |service: &str, key: &str| {
+        let service = compose.services.get(service).expect("the service is there");
+        interpolated(service.environment.get(key).expect("the variable is there"), &secrets)
+    };
+    let store = value("worker", "HOMING__STORE__URL");
+    assert!(store.contains(&value("postgres", "POSTGRES_PASSWORD")));
+    for node in ["rabbitmq-1", "rabbitmq-2", "rabbitmq-3"] {
+        let url = format!("amqp://homing:{}@{node}", value(node, "RABBITMQ_DEFAULT_PASS"));
+        assert!(value("worker", "HOMING__BROKER__URL").contains(&url));
+        assert!(read("rabbitmq/cluster.conf").contains(&format!("rabbit@{node}")));
+        let image = &compose.services.get(node).expect("the node is there").image;
+        assert_eq!(image, "rabbitmq:4");
+    }
+}
+
+#[test]
+fn the_broker_for_development_is_read_too() {
+    let compose = serde_saphyr::from_str::<serde_json::Value>(&read("rabbitmq/docker-compose.yml"));
+    let compose = compose.expect("the file is YAML");
+    assert!(compose["services"]["rabbitmq"]["healthcheck"].is_object(), "{compose}");
+}
+
+#[test]
+fn the_image_builds_what_is_there_and_runs_as_nobody_special() {
+    let dockerfile = read("Dockerfile");
+    let ignored = read(".dockerignore");
+    for line in dockerfile.lines().filter_map(|line| line.strip_prefix("COPY ")) {
+        let mut words: Vec<_> = line.split_whitespace().collect();
+        words.pop();
+        if words.first().is_some_and(|word| word.starts_with("--from=")) {
+            continue;
+        }
+        for source in words {
+            assert!(Path::new(REPOSITORY).join(source).exists(), "{source}");
+            assert!(ignored.lines().any(|line| line == format!("!{source}")), "{source}");
+        }
+    }
+    let version = env!("CARGO_PKG_RUST_VERSION");
+    assert!(dockerfile.contains(&format!("FROM rust:{version}-slim")), "{version}");
+    assert!(dockerfile.lines().any(|line| line == "USER homing"));
+    assert!(dockerfile.lines().any(|line| line.starts_with("HEALTHCHECK ")));
+}
