@@ -23,8 +23,8 @@ impl Publishing {
     /// Events `0..count` with this topic, whose bodies are their numbers.
     fn start(site: &Site, topic: &str, count: usize) -> Self {
         let file = site.folder.path().join(format!("{topic}.jsonl"));
-        let lines: String = (0..count).map(|number| format!("{number}\n")).collect();
-        fs::write(&file, lines).expect("the events can be written");
+        let lines: Vec<_> = (0..count).map(|number| number.to_string()).collect();
+        fs::write(&file, lines.join("\n")).expect("the events can be written");
         let file = file.to_str().expect("a path of ASCII");
         let mut publish = site.command(&["publish", "--topic", topic, file]);
         let child = publish.stdout(Stdio::null()).stderr(Stdio::inherit()).spawn();
