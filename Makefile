@@ -7,13 +7,15 @@ MAKEFLAGS += --no-print-directory
 
 PREFIX ?= /usr/local
 ARGS ?=
+FOR ?= 60
+SEED ?=
 
-.PHONY: help run test bench demo lint up down clean-broker release install cargo
+.PHONY: help run test test-cluster test-rabbitmq4 chaos bench demo lint up down clean-broker release install cargo
 
 help: ## this list
 	@echo "homing: durable webhook delivery on RabbitMQ"
 	@echo
-	@sed -nE 's/^([a-z.-]+):[^#]*## (.*)/  make \1|\2/p' $(MAKEFILE_LIST) | awk -F'|' '{ printf "%-22s %s\n", $$1, $$2 }'
+	@sed -nE 's/^([a-z0-9.-]+):[^#]*## (.*)/  make \1|\2/p' $(MAKEFILE_LIST) | awk -F'|' '{ printf "%-22s %s\n", $$1, $$2 }'
 	@echo
 	@echo 'ARGS reaches the program behind run, test and demo: make run ARGS="--role worker"'
 
@@ -29,6 +31,16 @@ run: cargo ## find or start a broker, build homing, run it
 test: cargo ## all tests, against a broker and a database of their own that are stopped afterwards
 	@bash tests/run $(ARGS)
 
+test-cluster: cargo ## faults of a cluster: nodes killed, restarted, paused, cut off
+	@bash tests/run --test it -- faults::cluster --test-threads 1 --nocapture $(ARGS)
+
+test-rabbitmq4: cargo ## the same tests on RabbitMQ 4, fetched into a folder
+	@HOMING_RABBITMQ_BIN=$$(rabbitmq/four); export HOMING_RABBITMQ_BIN; \
+	HOMING_TEST_INSTANCE=test4 bash tests/run $(ARGS)
+
+chaos: cargo ## random faults for FOR=60 seconds (SEED=… repeats a run), then the account
+	@HOMING_CHAOS_SECONDS=$(FOR) HOMING_CHAOS_SEED=$(SEED) bash tests/run --test it -- faults::chaos --nocapture
+
 bench: cargo ## figures: latency while an endpoint hangs
 	@bash tests/run --bench $(ARGS)
 
@@ -42,8 +54,8 @@ lint: cargo ## formatting, clippy, documentation, shell scripts
 	cargo clippy --all-targets --locked -- -D warnings
 	RUSTDOCFLAGS="-D warnings" cargo doc --no-deps --document-private-items --locked
 	@if command -v shellcheck >/dev/null; then \
-		echo "shellcheck rabbitmq/up rabbitmq/down postgres/up postgres/down tests/run tests/setup .ci/run"; \
-		shellcheck -x rabbitmq/up rabbitmq/down postgres/up postgres/down tests/run tests/setup .ci/run; \
+		echo "shellcheck rabbitmq/{up,down,ctl,cluster,four} postgres/{up,down} tests/run tests/setup .ci/run"; \
+		shellcheck -x rabbitmq/{up,down,ctl,cluster,four} postgres/{up,down} tests/run tests/setup .ci/run; \
 	else \
 		echo "lint: shellcheck is not installed, so the shell scripts were not checked" >&2; \
 	fi

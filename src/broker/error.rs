@@ -188,3 +188,26 @@ pub(super) async fn within<T>(
 
 /// For one round trip that the broker answers at once.
 pub(super) const ROUND_TRIP_DEADLINE: Duration = Duration::from_secs(10);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    struct Ended;
+
+    impl Wire for Ended {
+        fn is_up(&self) -> bool {
+            false
+        }
+    }
+
+    /// Goal: a call that is never answered, because its connection ended when it was made, does not
+    /// take its whole deadline.
+    #[tokio::test(start_paused = true)]
+    async fn a_call_on_a_connection_that_has_ended_is_given_up_at_once() {
+        let started = tokio::time::Instant::now();
+        let called = within::<()>(&Ended, ROUND_TRIP_DEADLINE, "asking", std::future::pending());
+        assert!(matches!(called.await, Err(BrokerError::Lost { .. })));
+        assert!(started.elapsed() < Duration::from_millis(200));
+    }
+}

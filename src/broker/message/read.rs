@@ -52,7 +52,7 @@ impl Message {
     /// # Errors
     ///
     /// [`Unreadable`]: the message as it came.
-    pub(in crate::broker) fn read(
+    pub fn read(
         properties: &BasicProperties,
         routing_key: Option<&str>,
         body: Bytes,

@@ -13,7 +13,7 @@ use crate::support::{
 /// A silent connection is given up after twice this.
 const HEARTBEAT: Duration = Duration::from_secs(2);
 /// Detection, reconnecting, and a slow machine.
-const RESUMED_WITHIN: Duration = Duration::from_secs(15);
+const RESUMED_WITHIN: Duration = Duration::from_secs(30);
 
 /// Runs a worker behind a proxy, does `fault` to it, and takes the account.
 async fn behind_a_proxy(fault: &str, breaks: usize, harm: impl AsyncFn(&Proxy, &Stage)) {

@@ -6,7 +6,7 @@ use crate::support::{
     account::{Owed, Request, account},
     broker::{self, Corner},
     installation::millis,
-    load::{Load, number_in},
+    load::{Load, Pace, number_in},
     process::Site,
     rogue::{Manner, Rogue, Seen},
 };
@@ -35,7 +35,7 @@ async fn an_endpoint_that_breaks_the_protocol_in_every_way_loses_nothing() {
     let subscription = site.subscribe(&rogue.url(), "#", &[]);
     let owed = Owed { path: "/", subscription, wants: |_| true };
     let mut worker = site.start();
-    let load = Load::start(&site.corner, 200, 0);
+    let load = Load::start(&site.corner, Pace::steady(200), 0);
     tokio::time::sleep(Duration::from_secs(5)).await;
     let published = load.finish().await;
 

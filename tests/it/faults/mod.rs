@@ -4,7 +4,9 @@
 
 mod broker_alarm;
 mod broker_killed;
+mod chaos;
 mod clock;
+mod cluster;
 mod connection;
 mod endpoint;
 mod names;

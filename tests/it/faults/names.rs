@@ -6,7 +6,7 @@ use crate::support::{
     account::{Owed, Request, account},
     broker::{self, Corner},
     installation::millis,
-    load::{Load, number_in},
+    load::{Load, Pace, number_in},
     process::Site,
     rogue::{Manner, Rogue},
 };
@@ -32,7 +32,7 @@ async fn a_name_that_fails_and_recovers_loses_nothing() {
     fs::write(&hosts, known).expect("written");
     let prepare = "mount --bind hosts /etc/hosts && mount --bind resolv.conf /etc/resolv.conf";
     let worker = site.spawn(site.isolated(prepare));
-    let load = Load::start(&site.corner, 300, 0);
+    let load = Load::start(&site.corner, Pace::steady(300), 0);
     wait_for(&receiver, 200).await;
 
     let failed = tokio::time::Instant::now();

@@ -9,10 +9,10 @@ use std::{
     time::Duration,
 };
 
-use lapin::{Connection, ConnectionProperties, options::BasicGetOptions, types::AMQPValue};
+use lapin::{options::BasicGetOptions, types::AMQPValue};
 
 use super::{
-    broker::Corner,
+    broker::{self, Corner},
     load::{Published, number_of},
 };
 
@@ -176,8 +176,7 @@ fn line(published: &Published, owed: &Owed, requests: &[Request], kept: &[Kept])
 
 /// Everything that lies in any queue of the corner; all of it stays there.
 async fn kept(corner: &Corner) -> Vec<Kept> {
-    let properties = ConnectionProperties::default();
-    let connection = Connection::connect(&corner.url, properties).await.expect("the broker runs");
+    let connection = broker::connect(&corner.url).await.expect("the broker runs");
     let channel = connection.create_channel().await.expect("a channel opens");
     let mut kept = Vec::new();
     for queue in corner.topology.queues() {

@@ -21,6 +21,25 @@ pub(crate) fn url() -> String {
         .expect("HOMING_TEST_AMQP_URL is not set: run `make test`, which starts a broker")
 }
 
+/// Connects to one of `urls`, which are separated by blanks. A node that answers no more is left
+/// after a few seconds, before and after the handshake.
+pub(crate) async fn connect(urls: &str) -> lapin::Result<Connection> {
+    const HANDSHAKE: Duration = Duration::from_secs(3);
+    let mut urls: Vec<_> =
+        urls.split_whitespace().map(|url| format!("{url}?heartbeat=5")).collect();
+    fastrand::shuffle(&mut urls);
+    let mut refused = Err(lapin::ErrorKind::MissingHeartbeatError.into());
+    for url in urls {
+        let connecting = Connection::connect(&url, ConnectionProperties::default());
+        match tokio::time::timeout(HANDSHAKE, connecting).await {
+            Ok(Ok(connection)) => return Ok(connection),
+            Ok(error) => refused = error,
+            Err(_elapsed) => {}
+        }
+    }
+    refused
+}
+
 /// Queues and exchanges with a prefix of their own; deleted when dropped.
 pub(crate) struct Corner {
     pub url: String,
@@ -107,9 +126,7 @@ impl Raw {
 
 impl Publisher {
     pub(crate) async fn new(corner: &Corner) -> Self {
-        let connection = Connection::connect(&corner.url, ConnectionProperties::default())
-            .await
-            .expect("the test broker answers");
+        let connection = connect(&corner.url).await.expect("the test broker answers");
         let channel = connection.create_channel().await.expect("a channel opens");
         channel.confirm_select(ConfirmSelectOptions::default()).await.expect("confirms");
         let exchange = corner.topology.names().events();

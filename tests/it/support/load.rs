@@ -4,19 +4,34 @@ use std::{collections::BTreeSet, time::Duration};
 
 use futures_util::{StreamExt, stream::FuturesUnordered};
 use lapin::{
-    BasicProperties, Channel, Connection, ConnectionProperties,
+    BasicProperties, Channel, Connection,
     options::{BasicPublishOptions, ConfirmSelectOptions},
 };
 use tokio::time::Instant;
 use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
 
-use super::broker::Corner;
+use super::broker::{self, Corner};
 
 /// Topics are `load.0` to `load.9`, by the last digit of the event's number.
 pub(crate) const TOPICS: u32 = 10;
 
-/// After so many events it publishes no more: a slow machine has enough to deliver by then.
-const EVENTS_MAX: u32 = 6_000;
+/// How fast events are published, and how many in all.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Pace {
+    pub per_second: u32,
+    pub events_max: u32,
+}
+
+impl Pace {
+    /// A thousand a second for some seconds: then a slow machine has enough to deliver.
+    pub(crate) const BURST: Self = Self { per_second: 1_000, events_max: 6_000 };
+
+    /// For as long as it takes.
+    pub(crate) fn steady(per_second: u32) -> Self {
+        Self { per_second, events_max: u32::MAX }
+    }
+}
+
 /// How many confirms may be due at one time.
 const UNCONFIRMED_MAX: usize = 2_000;
 /// Longer than any alarm that a test raises.
@@ -56,12 +71,11 @@ pub(crate) struct Load {
 }
 
 impl Load {
-    /// Publishes `rate` events per second to the events exchange of `corner`, beginning with the
-    /// number `first`.
-    pub(crate) fn start(corner: &Corner, rate: u32, first: u32) -> Self {
+    /// Publishes to the events exchange of `corner`, beginning with the number `first`.
+    pub(crate) fn start(corner: &Corner, pace: Pace, first: u32) -> Self {
         let stop = CancellationToken::new();
         let exchange = corner.topology.names().events();
-        let source = Source { url: corner.url.clone(), exchange, rate, first, stop: stop.clone() };
+        let source = Source { url: corner.url.clone(), exchange, pace, first, stop: stop.clone() };
         #[expect(clippy::disallowed_methods, reason = "aborted when dropped")]
         let publishing = AbortOnDropHandle::new(tokio::spawn(source.run()));
         Self { stop, publishing }
@@ -77,7 +91,7 @@ impl Load {
 struct Source {
     url: String,
     exchange: String,
-    rate: u32,
+    pace: Pace,
     first: u32,
     stop: CancellationToken,
 }
@@ -89,7 +103,7 @@ impl Source {
         let mut published = Published { began: Some(Instant::now()), ..Published::default() };
         let mut next = self.first;
         while !self.stop.is_cancelled() {
-            let connecting = tokio::time::timeout(Duration::from_secs(5), self.connect());
+            let connecting = tokio::time::timeout(Duration::from_secs(15), self.connect());
             if let Some(Ok(Ok((connection, channel)))) =
                 self.stop.run_until_cancelled(connecting).await
             {
@@ -106,7 +120,7 @@ impl Source {
     }
 
     async fn connect(&self) -> lapin::Result<(Connection, Channel)> {
-        let connection = Connection::connect(&self.url, ConnectionProperties::default()).await?;
+        let connection = broker::connect(&self.url).await?;
         let channel = connection.create_channel().await?;
         channel.confirm_select(ConfirmSelectOptions::default()).await?;
         Ok((connection, channel))
@@ -119,8 +133,9 @@ impl Source {
         let (first, started) = (*next, Instant::now());
         let mut usable = true;
         while usable && !self.stop.is_cancelled() {
-            let due = started.elapsed().as_secs_f64() * f64::from(self.rate);
-            let more = *next < self.first + EVENTS_MAX && unconfirmed.len() < UNCONFIRMED_MAX;
+            let due = started.elapsed().as_secs_f64() * f64::from(self.pace.per_second);
+            let more =
+                *next - self.first < self.pace.events_max && unconfirmed.len() < UNCONFIRMED_MAX;
             if more && f64::from(*next - first) < due {
                 let number = *next;
                 *next += 1;

@@ -3,6 +3,7 @@
 
 pub(crate) mod account;
 pub(crate) mod broker;
+pub(crate) mod cluster;
 pub(crate) mod database;
 pub(crate) mod installation;
 pub(crate) mod load;

@@ -3,20 +3,18 @@
 
 use std::{fs, time::Duration};
 
-use lapin::{Connection, ConnectionProperties, options::QueueDeclareOptions, types::FieldTable};
+use lapin::{options::QueueDeclareOptions, types::FieldTable};
 use tokio::time::Instant;
 
 use super::{
     account::{Account, Owed, Request, account},
-    broker::{Corner, Publisher},
+    broker::{self, Corner, Publisher},
     installation::millis,
-    load::{Load, Published, TOPICS, number_in},
+    load::{Load, Pace, Published, TOPICS, number_in},
     process::{Process, Site},
     receiver::{Receiver, Recorded, Reply},
 };
 
-/// Events per second.
-pub(crate) const RATE: u32 = 1_000;
 /// Deliveries in flight in one worker, half of them for each lane: the bound on what can be
 /// repeated by one crash, for each subscription.
 pub(crate) const IN_FLIGHT_MAX: usize = 128;
@@ -91,12 +89,16 @@ impl Stage {
     }
 
     pub(crate) fn load(&self) -> Load {
-        Load::start(&self.site.corner, RATE, 0)
+        self.load_at(Pace::BURST)
+    }
+
+    pub(crate) fn load_at(&self, pace: Pace) -> Load {
+        Load::start(&self.site.corner, pace, 0)
     }
 
     /// A load that goes on where another one ended.
     pub(crate) fn load_after(&self, published: &Published) -> Load {
-        Load::start(&self.site.corner, RATE, published.next())
+        Load::start(&self.site.corner, Pace::BURST, published.next())
     }
 
     /// Waits until `/well` has accepted `count` requests more than now.
@@ -207,7 +209,7 @@ impl Stage {
 
 /// How many consumers `queue` has; `None`: it is not there.
 async fn consumers(url: &str, queue: &str) -> Option<u32> {
-    let connection = Connection::connect(url, ConnectionProperties::default()).await.ok()?;
+    let connection = broker::connect(url).await.ok()?;
     let channel = connection.create_channel().await.ok()?;
     let options = QueueDeclareOptions { passive: true, ..QueueDeclareOptions::durable() };
     let queue = channel.queue_declare(queue.into(), options, FieldTable::default()).await.ok();

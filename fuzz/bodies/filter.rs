@@ -1,0 +1,19 @@
+//! Any filters are read or refused, and those that are read judge any body.
+//!
+//! Data: filters as JSON, a line break, a body.
+
+use homing::domain::filter::{Connector, EventStates, FilterSet};
+
+/// Reads filters, writes them and reads them again: both judge alike.
+pub fn run(data: &[u8]) {
+    let mut parts = data.splitn(2, |byte| *byte == b'\n');
+    let (Some(filters), Some(body)) = (parts.next(), parts.next()) else { return };
+    let Ok(serde_json::Value::Array(filters)) = serde_json::from_slice(filters) else { return };
+    for connector in [Connector::And, Connector::Or] {
+        let Ok(filters) = FilterSet::from_json(&filters, connector) else { continue };
+        let Ok(event) = EventStates::from_bytes(body) else { continue };
+        let written = filters.to_json();
+        let again = FilterSet::from_json(&written, connector).expect("what was written is read");
+        assert_eq!(filters.matches(&event), again.matches(&event));
+    }
+}

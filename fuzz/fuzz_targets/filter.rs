@@ -1,0 +1,8 @@
+//! See `bodies/filter.rs`. In the folder of the program: `cargo +nightly fuzz run filter`.
+
+#![no_main]
+
+#[path = "../bodies/filter.rs"]
+mod body;
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| body::run(data));

@@ -1,0 +1,120 @@
+//! A cluster whose nodes die, restart, pause and lose each other loses nothing.
+//!
+//! `make test-cluster` runs these; they take too long for every `make test`.
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use crate::support::{
+    cluster::Cluster,
+    load::Pace,
+    node::QUEUES_SETTLE,
+    stage::{IN_FLIGHT_MAX, Stage},
+};
+
+/// Fewer than on one broker: three nodes share this machine's cores.
+const PACE: u32 = 300;
+/// From a node's death to the next delivery.
+const RESUMED_WITHIN: Duration = Duration::from_secs(10);
+/// The same where a node falls silent, which others have to find out.
+const RESUMED_WITHIN_OF_SILENCE: Duration = Duration::from_secs(15);
+/// How long a node is away.
+const AWAY: Duration = Duration::from_secs(18);
+
+/// A stage in a cluster, whose faults follow each other under one load.
+struct Theatre {
+    cluster: Cluster,
+    stage: Stage,
+    faults: usize,
+}
+
+impl Theatre {
+    async fn open(name: &'static str) -> Self {
+        let cluster = Cluster::start(name).await;
+        let stage = Stage::with(cluster.urls.clone(), "broker.heartbeat = \"5s\"").await;
+        tokio::time::sleep(QUEUES_SETTLE).await;
+        Self { cluster, stage, faults: 0 }
+    }
+
+    /// The longest silence from `since` to some time after it, which is at most `bound`.
+    async fn silence(&mut self, fault: &str, since: Instant, bound: Duration) {
+        self.faults += 1;
+        self.stage.wait_for_more(300).await;
+        let silence = self.stage.longest_silence(since);
+        println!("fault: {fault} | resumed within {:.1} s", silence.as_secs_f64());
+        assert!(silence < bound, "{fault}: nothing was delivered for {silence:?}");
+    }
+
+    async fn leader_of(&self, queue: &str) -> u8 {
+        let prefix = &self.stage.site.corner.prefix;
+        self.cluster.leader_of(&format!("{prefix}.v1.{queue}")).await
+    }
+}
+
+/// Goal: no loss, and deliveries go on within seconds, whichever queue's leader dies. Method: kill -9
+/// of the leader of each kind of queue in turn, each started again before the next; then all three
+/// restarted one after the other, as for an upgrade.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn leaders_that_die_one_after_the_other_lose_nothing() {
+    let mut theatre = Theatre::open("fault-leaders").await;
+    let load = theatre.stage.load_at(Pace::steady(PACE));
+    let worker = theatre.stage.site.start();
+    theatre.stage.wait_for_more(300).await;
+    let started = Instant::now();
+
+    for queue in ["primary", "retry", "wait.200", "parked", "unrouted"] {
+        let leader = theatre.leader_of(queue).await;
+        let killed = Instant::now();
+        theatre.cluster.to("kill", leader).await;
+        let fault = format!("cluster: leader of {queue} killed");
+        theatre.silence(&fault, killed, RESUMED_WITHIN).await;
+        theatre.cluster.to("start", leader).await;
+    }
+    for number in 1..=3 {
+        let stopped = Instant::now();
+        theatre.cluster.to("stop", number).await;
+        theatre.cluster.to("start", number).await;
+        let fault = format!("cluster: node {number} restarted politely");
+        theatre.silence(&fault, stopped, RESUMED_WITHIN).await;
+    }
+
+    let silence = theatre.stage.longest_silence(started);
+    let account = theatre.stage.account(load, worker).await;
+    let bound = theatre.faults * IN_FLIGHT_MAX;
+    account.assert_whole("cluster: 5 leaders killed, 3 nodes restarted", silence, bound);
+}
+
+/// Goal: the same for a node that falls silent instead of dying. Method: the leader of the primary
+/// queue paused (SIGSTOP), then cut off from the other two but not from its clients.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nodes_that_fall_silent_lose_nothing() {
+    let mut theatre = Theatre::open("fault-silent").await;
+    let load = theatre.stage.load_at(Pace::steady(PACE));
+    let worker = theatre.stage.site.start();
+    theatre.stage.wait_for_more(300).await;
+    let started = Instant::now();
+
+    let leader = theatre.leader_of("primary").await;
+    let paused = Instant::now();
+    theatre.cluster.to("pause", leader).await;
+    tokio::time::sleep(AWAY).await;
+    let fault = "cluster: leader of primary paused for 18 s";
+    theatre.silence(fault, paused, RESUMED_WITHIN_OF_SILENCE).await;
+    theatre.cluster.to("resume", leader).await;
+    tokio::time::sleep(AWAY).await;
+
+    let leader = theatre.leader_of("primary").await;
+    let cut = Instant::now();
+    theatre.cluster.to("partition", leader).await;
+    tokio::time::sleep(AWAY).await;
+    let fault = "cluster: leader of primary cut off for 18 s";
+    theatre.silence(fault, cut, RESUMED_WITHIN_OF_SILENCE).await;
+    theatre.cluster.heal().await;
+    tokio::time::sleep(AWAY).await;
+
+    let silence = theatre.stage.longest_silence(started);
+    let account = theatre.stage.account(load, worker).await;
+    let bound = theatre.faults * IN_FLIGHT_MAX;
+    account.assert_whole("cluster: a node paused, a node cut off", silence, bound);
+}

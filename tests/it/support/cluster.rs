@@ -1,0 +1,67 @@
+//! Three brokers of the test's own, one cluster, by the script that people use
+//! (`rabbitmq/cluster`). Deleted when dropped, also when the test fails.
+
+use std::{collections::HashMap, path::Path, process::Stdio};
+
+use tokio::process::Command;
+
+use super::node;
+
+/// Its nodes are numbered 1 to 3.
+pub(crate) struct Cluster {
+    name: &'static str,
+    /// Of all nodes, separated by blanks.
+    pub urls: String,
+}
+
+fn script() -> std::path::PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("rabbitmq/cluster")
+}
+
+impl Cluster {
+    pub(crate) async fn start(name: &'static str) -> Self {
+        let mut cluster = Self { name, urls: String::new() };
+        // Something of a run that was killed may be there.
+        cluster.run(&["down"]).await;
+        cluster.urls = cluster.run(&["up"]).await;
+        cluster
+    }
+
+    /// Does `what` to node `number`.
+    pub(crate) async fn to(&self, what: &str, number: u8) {
+        self.run(&[what, &number.to_string()]).await;
+    }
+
+    /// Ends all partitions.
+    pub(crate) async fn heal(&self) {
+        self.run(&["heal"]).await;
+    }
+
+    /// The number of the node that leads `queue`.
+    pub(crate) async fn leader_of(&self, queue: &str) -> u8 {
+        let leaders = self.run(&["leaders"]).await;
+        let leaders: HashMap<_, _> =
+            leaders.lines().filter_map(|line| line.split_once(' ')).collect();
+        let number = leaders.get(queue).and_then(|number| number.parse().ok());
+        number.unwrap_or_else(|| panic!("`{queue}` has no leader: {leaders:?}"))
+    }
+
+    async fn run(&self, arguments: &[&str]) -> String {
+        let mut command = Command::new(script());
+        command.args(["--instance", self.name]).args(arguments);
+        node::run(command).await
+    }
+}
+
+impl Drop for Cluster {
+    fn drop(&mut self) {
+        let down = std::process::Command::new(script())
+            .args(["--instance", self.name, "down"])
+            .stdin(Stdio::null())
+            .stderr(Stdio::null())
+            .status();
+        if !down.is_ok_and(|status| status.success()) {
+            eprintln!("the cluster `{}` was left behind", self.name);
+        }
+    }
+}
