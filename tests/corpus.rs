@@ -2,6 +2,13 @@
 //!
 //! Deterministic, and on every toolchain; `cargo +nightly fuzz run NAME` goes on from here.
 
+#![expect(
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::print_stdout,
+    reason = "a test fails by panicking, and prints what it did"
+)]
+
 use std::{fs, path::Path};
 
 #[path = "../fuzz/bodies/mod.rs"]

@@ -3,7 +3,7 @@
 use homing::config::Settings;
 
 /// Reads settings.
-pub fn run(data: &[u8]) {
+pub(crate) fn run(data: &[u8]) {
     let Ok(text) = std::str::from_utf8(data) else { return };
     match Settings::from_toml(text) {
         Ok(settings) => assert!(!settings.shown().is_empty()),

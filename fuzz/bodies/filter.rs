@@ -5,7 +5,7 @@
 use homing::domain::filter::{Connector, EventStates, FilterSet};
 
 /// Reads filters, writes them and reads them again: both judge alike.
-pub fn run(data: &[u8]) {
+pub(crate) fn run(data: &[u8]) {
     let mut parts = data.splitn(2, |byte| *byte == b'\n');
     let (Some(filters), Some(body)) = (parts.next(), parts.next()) else { return };
     let Ok(serde_json::Value::Array(filters)) = serde_json::from_slice(filters) else { return };

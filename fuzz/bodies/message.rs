@@ -10,7 +10,7 @@ use homing::{
 use lapin::protocol::basic::parse_properties;
 
 /// Reads one message, and what homing makes of it.
-pub fn run(data: &[u8]) {
+pub(crate) fn run(data: &[u8]) {
     let Some((length, rest)) = data.split_first_chunk::<2>() else { return };
     let length = usize::from(u16::from_be_bytes(*length)).min(rest.len());
     let (properties, body) = rest.split_at(length);

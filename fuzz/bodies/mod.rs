@@ -1,15 +1,18 @@
 //! What the fuzz targets do with their data, as plain functions: `tests/corpus.rs` runs them over the
 //! corpus on every toolchain.
 
-pub mod config;
-pub mod filter;
-pub mod message;
-pub mod retry_after;
-pub mod signature;
-pub mod topic;
+pub(crate) mod config;
+pub(crate) mod filter;
+pub(crate) mod message;
+pub(crate) mod retry_after;
+pub(crate) mod signature;
+pub(crate) mod topic;
 
-/// A target by the name of its corpus.
-pub const TARGETS: &[(&str, fn(&[u8]))] = &[
+/// What is done with the data of one run.
+pub(crate) type Body = fn(&[u8]);
+
+/// The targets by the names of their corpora.
+pub(crate) const TARGETS: &[(&str, Body)] = &[
     ("config", config::run),
     ("filter", filter::run),
     ("message", message::run),

@@ -5,7 +5,7 @@
 use homing::{domain::time::UnixMillis, endpoint::retry_after};
 
 /// Reads a value. Whole seconds are exactly as many.
-pub fn run(data: &[u8]) {
+pub(crate) fn run(data: &[u8]) {
     let Some((now, value)) = data.split_first_chunk::<8>() else { return };
     let wait = retry_after(value, UnixMillis::new(i64::from_be_bytes(*now)));
     let digits = std::str::from_utf8(value).ok().filter(|text| {

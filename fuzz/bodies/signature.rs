@@ -9,7 +9,7 @@ use homing::domain::{
 };
 
 /// Signs a body with one secret, and with two.
-pub fn run(data: &[u8]) {
+pub(crate) fn run(data: &[u8]) {
     let mut parts = data.splitn(2, |byte| *byte == b'\n');
     let (Some(secret), Some(body)) = (parts.next(), parts.next()) else { return };
     let Ok(secret) = std::str::from_utf8(secret) else { return };
@@ -19,7 +19,7 @@ pub fn run(data: &[u8]) {
     let event = EventId::from(uuid::Uuid::nil());
     let id = DeliveryId::of(&event, SubscriptionId::new(uuid::Uuid::nil()));
     let content = SignedContent { id, sent: UnixMillis::new(0), body };
-    let one = signature_header(&[secret.clone()], &content).expect("a signature");
+    let one = signature_header(std::slice::from_ref(&secret), &content).expect("a signature");
     let two = signature_header(&[secret, again], &content).expect("two signatures");
     assert!(one.starts_with("v1,"));
     assert_eq!(two, format!("{one} {one}"));

@@ -5,7 +5,7 @@
 use homing::domain::topic::{Topic, TopicPattern};
 
 /// Compares the matching with a plain one, word for word.
-pub fn run(data: &[u8]) {
+pub(crate) fn run(data: &[u8]) {
     let Ok(text) = std::str::from_utf8(data) else { return };
     let Some((pattern, topic)) = text.split_once('\n') else { return };
     let (Ok(pattern), Ok(topic)) = (pattern.parse::<TopicPattern>(), Topic::new(topic)) else {
@@ -25,7 +25,7 @@ fn plain(pattern: &[String], topic: &[String]) -> bool {
     match pattern.split_first() {
         None => topic.is_empty(),
         Some((first, rest)) if first == "#" => {
-            (0..=topic.len()).any(|skipped| plain(rest, &topic[skipped..]))
+            (0..=topic.len()).any(|skipped| plain(rest, topic.get(skipped..).unwrap_or_default()))
         }
         Some((first, rest)) => topic
             .split_first()

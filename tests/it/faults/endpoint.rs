@@ -17,10 +17,14 @@ const WAITS: [u64; 3] = [200, 400, 800];
 fn manner(seen: &Seen) -> Manner {
     let number = usize::try_from(number_in(&seen.body).expect("it is the load's")).expect("small");
     match seen.attempt {
-        1 => Manner::BAD[number % Manner::BAD.len()],
-        2 => Manner::BAD[(number / Manner::BAD.len()) % Manner::BAD.len()],
+        1 => bad(number),
+        2 => bad(number / Manner::BAD.len()),
         _ => Manner::Accepts,
     }
+}
+
+fn bad(number: usize) -> Manner {
+    *Manner::BAD.iter().cycle().nth(number % Manner::BAD.len()).expect("it goes round")
 }
 
 /// Goal: none of the manners counts as a success, and none stops anything. Method: every pair of

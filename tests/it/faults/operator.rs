@@ -24,25 +24,25 @@ async fn queues_deleted_by_an_operator_come_back() {
     let names = stage.site.corner.topology.names();
     let first = stage.load();
     stage.wait_for_more(500).await;
-    let mut published = first.finish().await;
+    let mut events = first.finish().await;
     stage.wait_until_quiet().await;
 
     for _ in 0..3 {
         for queue in [names.retry(), names.primary(), names.unrouted()] {
-            let deleted = publisher
+            let deleting = publisher
                 .channel()
                 .queue_delete(queue.as_str().into(), QueueDeleteOptions::default());
-            deleted.await.expect("an operator deletes a queue");
+            deleting.await.expect("an operator deletes a queue");
         }
     }
     let deleted = Instant::now();
     stage.wait_for_queues(RESUMED_WITHIN).await;
     let within = deleted.elapsed();
 
-    let second = stage.load_after(&published);
+    let second = stage.load_after(&events);
     stage.wait_for_more(500).await;
-    published.merge(second.finish().await);
-    let account = stage.account_of(&published, worker).await;
+    events.merge(second.finish().await);
+    let account = stage.account_of(&events, worker).await;
     account.assert_whole(
         "primary, retry and unrouted queues deleted, empty",
         within,

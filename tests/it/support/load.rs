@@ -141,10 +141,7 @@ impl Source {
                 *next += 1;
                 let sending = tokio::time::timeout(ANSWER_DEADLINE, self.send(channel, number));
                 if let Ok(Ok(confirm)) = sending.await {
-                    unconfirmed.push(async move {
-                        let confirm = tokio::time::timeout(ANSWER_DEADLINE, confirm).await;
-                        (number, matches!(confirm, Ok(Ok(confirm)) if confirm.is_ack()))
-                    });
+                    unconfirmed.push(answered(number, confirm));
                 } else {
                     published.uncertain.insert(number);
                     usable = false;
@@ -182,6 +179,15 @@ impl Source {
             .await?;
         Ok(confirm)
     }
+}
+
+/// Whether the event was confirmed, with its number.
+async fn answered(
+    number: u32,
+    confirm: impl Future<Output = lapin::Result<lapin::Confirmation>>,
+) -> (u32, bool) {
+    let confirm = tokio::time::timeout(ANSWER_DEADLINE, confirm).await;
+    (number, matches!(confirm, Ok(Ok(confirm)) if confirm.is_ack()))
 }
 
 fn tell(published: &mut Published, number: u32, confirmed: bool) -> bool {

@@ -201,7 +201,13 @@ impl Stage {
             let still = moving.is_empty() && requests == seen;
             (quiet, seen) = (if still { quiet + 1 } else { 0 }, requests);
             let log = || fs::read_to_string(self.site.log());
-            assert!(Instant::now() < deadline, "{moving:?} do not settle\n{}", tail(log()));
+            let silent = || self.receiver.requests().last().map(|last| last.at.elapsed());
+            assert!(
+                Instant::now() < deadline,
+                "{moving:?} do not settle; the last request came {:?} ago\n{}",
+                silent(),
+                tail(log())
+            );
             tokio::time::sleep(Duration::from_millis(100)).await;
         }
     }
