@@ -14,7 +14,7 @@ use crate::support::{
 };
 
 /// Fewer than on one broker: three nodes share this machine's cores.
-const PACE: u32 = 300;
+const PACE: u32 = 150;
 /// From a node's death to the next delivery.
 const RESUMED_WITHIN: Duration = Duration::from_secs(10);
 /// The same where a node falls silent, which others have to find out.

@@ -23,7 +23,7 @@ const WAITS: [u64; 4] = [200, 400, 800, 1_600];
 /// The only wait of `/later`: its deliveries wait until the end.
 const LATER: Duration = Duration::from_secs(3_600);
 /// How long what is on its way may take at the end of a test.
-const SETTLE: Duration = Duration::from_secs(120);
+const SETTLE: Duration = Duration::from_secs(300);
 
 /// A worker's surroundings.
 pub(crate) struct Stage {
