@@ -7,6 +7,7 @@ use std::{
     time::Duration,
 };
 
+use homing::domain::encryption_key::EncryptionKey;
 use tokio::time::Instant;
 
 use crate::support::{
@@ -15,6 +16,12 @@ use crate::support::{
     process::Site,
     receiver::{Receiver, Reply},
 };
+
+/// `[store]` of all processes of a pool.
+fn store_settings(url: &str) -> String {
+    let key = EncryptionKey::from_bytes([7; 32]).reveal();
+    format!("store.url = \"{url}\"\nstore.encryption_keys = [\"{key}\"]\n")
+}
 
 /// `homing publish`, while it publishes; killed when dropped.
 struct Publishing(Child);
@@ -41,10 +48,6 @@ impl Drop for Publishing {
         let _ended_already = self.0.kill();
         let _reaped = self.0.wait();
     }
-}
-
-fn subscribe(site: &Site, url: &str, topic: &str) {
-    site.run(&["subscriptions", "add", "--url", url, "--topic", topic]);
 }
 
 /// How often each event arrived, by its body.
@@ -92,10 +95,10 @@ async fn four_processes_deliver_everything_when_one_of_them_is_killed() {
     let receiver =
         Receiver::answering(|_| Reply::status(200).after(Duration::from_millis(5))).await;
     let settings =
-        format!("store.url = \"{}\"\nworker.in_flight_max = {IN_FLIGHT_MAX}\n", database.url());
+        format!("{}worker.in_flight_max = {IN_FLIGHT_MAX}\n", store_settings(&database.url()));
     let site = Site::new(&[100, 200, 300], &settings);
     site.run(&["topology", "apply"]);
-    subscribe(&site, &receiver.url("/"), "t");
+    site.subscribe(&receiver.url("/"), "t", &[]);
     let (before, began) = (database.transactions().await, Instant::now());
     let mut pool: Vec<_> = (0..4).map(|_| site.start()).collect();
     site.wait_for_consumers(4).await;
@@ -141,14 +144,14 @@ async fn delivery_goes_on_while_the_database_server_is_away() {
     let dying = Receiver::answering(|_| Reply::status(500)).await;
     // The settings of a test leave circuits closed unless they speak of them.
     let settings = format!(
-        "store.url = \"{}\"\nworker.in_flight_max = 32\ncircuit.open_above_attempts = 20\n\
+        "{}worker.in_flight_max = 32\ncircuit.open_above_attempts = 20\n\
          circuit.probe_interval = \"1h\"\n",
-        server.url()
+        store_settings(server.url())
     );
     let site = Site::new(&[60_000], &settings);
     site.run(&["topology", "apply"]);
-    subscribe(&site, &well.url("/"), "t");
-    subscribe(&site, &dying.url("/"), "dying");
+    site.subscribe(&well.url("/"), "t", &[]);
+    site.subscribe(&dying.url("/"), "dying", &[]);
     let pool = [site.start(), site.start()];
     site.wait_for_consumers(2).await;
 
