@@ -30,6 +30,7 @@ Examples:
 
 Newest first. What is older than `attempts.keep`, or more than `attempts.rows_max`, is forgotten. A
 delivery that was held or parked without an attempt is listed as not_attempted, with the reason.
+By --delivery the whole log is looked through, which takes a second or two when it is full.
 `homing explain EVENT` tells the whole story of one event.";
 
 #[derive(clap::Args)]

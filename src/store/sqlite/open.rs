@@ -66,7 +66,10 @@ impl SqliteStore {
         // One writer: writes of this process queue here, in order, instead of competing for
         // SQLite's lock. Readers never wait for it.
         let readers = options.clone().pragma("query_only", "ON");
-        let (writer, readers) = (pool(1, options), pool(READERS_MAX, readers));
+        // A batch of the attempt log touches more pages than the cache has. Each is written once, at
+        // the end, and not whenever another one needs its place: some megabytes for a moment.
+        let writer = options.pragma("cache_spill", "OFF");
+        let (writer, readers) = (pool(1, writer), pool(READERS_MAX, readers));
         let used = super::used_keys(&readers).await?;
         let keys = keys.map_or_else(|| GivenKeys::beside(&file, used.is_empty()), Ok)?;
         let store = Self { keyring: keys.keyring(&used)?, writer, readers };
