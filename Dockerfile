@@ -4,11 +4,11 @@ FROM rust:1.95-slim-trixie AS build
 WORKDIR /src
 
 # The dependencies first, behind an empty program: this layer is built again only when they change. (Cargo also wants
-# to see the benchmark that the manifest names.)
+# to see the benchmarks that the manifest names.)
 COPY Cargo.toml Cargo.lock ./
 RUN mkdir src benches \
  && echo 'fn main() {}' > src/main.rs \
- && touch src/lib.rs benches/delivery.rs \
+ && touch src/lib.rs $(sed -n '/^\[\[bench\]\]/,/^$/ s|^name = "\(.*\)"|benches/\1.rs|p' Cargo.toml) \
  && cargo build --release --locked --bin homing \
  && rm -r src
 
