@@ -42,7 +42,7 @@ chaos: cargo ## random faults for FOR=60 seconds (SEED=… repeats a run), then 
 	@HOMING_CHAOS_SECONDS=$(FOR) HOMING_CHAOS_SEED=$(SEED) bash tests/run --test it -- faults::chaos --nocapture
 
 bench: cargo ## figures: latency while an endpoint hangs
-	@bash tests/run --bench $(ARGS)
+	@bash tests/run --bench --bench delivery $(ARGS)
 
 demo: ## see homing at work: a broker, an endpoint that fails, retries
 	@bash examples/demo $(ARGS)

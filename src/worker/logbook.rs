@@ -27,7 +27,7 @@ const WAITING_MAX: usize = 4_096;
 /// Records in one transaction.
 const BATCH: usize = 1_000;
 /// How long a record waits at most before it is written, when the store takes it.
-const WRITE_INTERVAL: Duration = Duration::from_millis(500);
+const WRITE_INTERVAL: Duration = Duration::from_secs(1);
 /// How often a batch is tried that the store does not take, and the pause between.
 const TRIES: u32 = 3;
 const RETRY_PAUSE: Duration = Duration::from_secs(1);
