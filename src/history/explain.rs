@@ -152,8 +152,13 @@ impl History {
         let listing = self.store.attempts(&page).await?;
         let mut found = Found { records: listing.records, entries: Vec::new(), looked: None };
         found.records.reverse();
-        if looks && !found.are_all_delivered() {
-            self.look(event, &mut found).await;
+        if !found.are_all_delivered() {
+            if looks {
+                self.look(event, &mut found).await;
+            } else {
+                let error = "others are at it; ask again in a moment".to_owned();
+                found.looked = Some(Looked { error: Some(error), ..Looked::default() });
+            }
         }
         let topic = found.topic().or(topic);
         let deliveries = self.stories(&found).await?;
