@@ -41,8 +41,8 @@ test-rabbitmq4: cargo ## the same tests on RabbitMQ 4, fetched into a folder
 chaos: cargo ## random faults for FOR=60 seconds (SEED=… repeats a run), then the account
 	@HOMING_CHAOS_SECONDS=$(FOR) HOMING_CHAOS_SEED=$(SEED) bash tests/run --test it -- faults::chaos --nocapture
 
-bench: cargo ## figures: latency while an endpoint hangs
-	@bash tests/run --bench --bench delivery $(ARGS)
+bench: cargo ## figures: latency while an endpoint hangs, records per second of a source
+	@bash tests/run --bench --bench delivery --bench livestream $(ARGS)
 
 demo: ## see homing at work: a broker, an endpoint that fails, retries
 	@bash examples/demo $(ARGS)

@@ -18,10 +18,12 @@ pub mod store;
 
 pub mod parking;
 pub mod registry;
+pub mod simulator;
 
 pub mod switchboard;
 
 pub mod history;
+pub mod source;
 pub mod worker;
 
 pub mod api;

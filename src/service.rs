@@ -3,6 +3,7 @@
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use backon::{BackoffBuilder, ExponentialBuilder};
+use futures_util::future::OptionFuture;
 use metrics_exporter_prometheus::PrometheusHandle;
 use tokio::net::TcpListener;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
@@ -17,6 +18,7 @@ use crate::{
     parking::Parking,
     registry::Registry,
     report::Chain,
+    source::{Desk, SourceParts, Sources},
     store::{self, Store, StoreError},
     switchboard::Switchboard,
     worker::{Pool, PoolParts, Subscriptions, Webhooks},
@@ -29,6 +31,8 @@ pub enum Role {
     Api,
     /// Makes deliveries.
     Worker,
+    /// Reads sources.
+    Source,
 }
 
 /// Why a process does not start.
@@ -79,6 +83,8 @@ pub struct Parts {
     pub parking: Parking,
     /// Circuits for people.
     pub switchboard: Switchboard,
+    /// Sources for people.
+    pub desk: Desk,
 }
 
 impl Parts {
@@ -89,13 +95,15 @@ impl Parts {
     /// [`ServiceError`].
     pub async fn open(settings: Settings) -> Result<Self, ServiceError> {
         let schedules = settings.schedule.schedules().map_err(ServiceError::Settings)?;
-        let topology = Topology::new(&settings.broker.prefix, schedules.waits());
+        let topology = Topology::new(&settings.broker.prefix, schedules.waits())
+            .with_slots(settings.source.slots());
         let broker = Broker::new(&settings.broker, topology).map_err(ServiceError::Settings)?;
         let store = store::open(&settings.store).await.map_err(ServiceError::Store)?;
         let registry = Registry::new(Arc::clone(&store), broker.clone(), schedules.clone());
         let parking = Parking::new(broker.clone());
         let switchboard = Switchboard::new(Arc::clone(&store), broker.clone());
-        Ok(Self { settings, schedules, store, broker, registry, parking, switchboard })
+        let desk = Desk::new(settings.source.clone(), Arc::clone(&store), broker.clone());
+        Ok(Self { settings, schedules, store, broker, registry, parking, switchboard, desk })
     }
 
     /// Closes what was opened.
@@ -121,6 +129,7 @@ pub async fn run(
 ) -> Result<(), ServiceError> {
     let parts = Parts::open(settings).await?;
     let pool = roles.contains(&Role::Worker).then(|| pool(&parts)).transpose()?;
+    let sources = roles.contains(&Role::Source).then(|| sources(&parts)).transpose()?;
     let api_stop = CancellationToken::new();
     let api_tasks = TaskTracker::new();
     if roles.contains(&Role::Api) {
@@ -132,12 +141,13 @@ pub async fn run(
     }
     api_tasks.close();
 
-    let connecting = connect(parts.broker.clone(), Arc::clone(&parts.store));
+    let delivers = roles.iter().any(|role| *role != Role::Source);
+    let connecting = connect(parts.broker.clone(), Arc::clone(&parts.store), delivers);
     if stop.run_until_cancelled(connecting).await.is_some() {
-        match pool {
-            Some(pool) => pool.run(stop.clone()).await,
-            None => stop.cancelled().await,
-        }
+        let pool = pool.map(|pool| pool.run(stop.clone()));
+        let sources = sources.map(|sources| sources.run(stop.clone()));
+        let (pool, sources) = (OptionFuture::from(pool), OptionFuture::from(sources));
+        tokio::join!(stop.cancelled(), pool, sources);
     }
     api_stop.cancel();
     api_tasks.wait().await;
@@ -166,6 +176,17 @@ fn pool(parts: &Parts) -> Result<Pool, ServiceError> {
     Ok(Pool::new(pool, Arc::new(Webhooks(endpoints))))
 }
 
+fn sources(parts: &Parts) -> Result<Sources, ServiceError> {
+    let sources = SourceParts {
+        broker: parts.broker.clone(),
+        store: Arc::clone(&parts.store),
+        settings: parts.settings.source.clone(),
+        endpoint: parts.settings.endpoint.clone(),
+        drain_grace: parts.settings.worker.drain_grace,
+    };
+    Sources::new(&sources).map_err(ServiceError::Endpoints)
+}
+
 async fn listen(parts: &Parts, stored_tokens: &[ApiToken]) -> Result<TcpListener, ServiceError> {
     let address = parts.settings.api.listen;
     let has_tokens = !stored_tokens.is_empty() || !parts.settings.api.tokens.is_empty();
@@ -189,6 +210,7 @@ fn api(
         registry: parts.registry.clone(),
         parking: parts.parking.clone(),
         switchboard: parts.switchboard.clone(),
+        desk: parts.desk.clone(),
         broker: parts.broker.clone(),
         store: Arc::clone(&parts.store),
         subscriptions,
@@ -202,7 +224,7 @@ fn api(
 
 /// Connects to the broker, however long it takes; says once what is wrong, and again when that
 /// changes.
-async fn connect(broker: Broker, store: Arc<dyn Store>) {
+async fn connect(broker: Broker, store: Arc<dyn Store>, delivers: bool) {
     if let Err(error) = store.remember_queues(&broker.topology().wait_queues()).await {
         error!(error = %Chain(&error), "topology.not_remembered");
     }
@@ -213,7 +235,11 @@ async fn connect(broker: Broker, store: Arc<dyn Store>) {
         .with_jitter()
         .build();
     let mut told = String::new();
-    while let Err(failure) = broker.connect().await {
+    let connecting = async || {
+        // Every connection takes some megabytes, also where it is not used.
+        if delivers { broker.connect().await } else { broker.connect_to_publish().await }
+    };
+    while let Err(failure) = connecting().await {
         let text = failure.told();
         if text != told {
             error!(error = text, "broker.unavailable: trying again until it is there");

@@ -6,6 +6,7 @@ pub(crate) mod filter;
 pub(crate) mod message;
 pub(crate) mod retry_after;
 pub(crate) mod signature;
+pub(crate) mod split;
 pub(crate) mod topic;
 
 /// What is done with the data of one run.
@@ -18,5 +19,6 @@ pub(crate) const TARGETS: &[(&str, Body)] = &[
     ("message", message::run),
     ("retry_after", retry_after::run),
     ("signature", signature::run),
+    ("split", split::run),
     ("topic", topic::run),
 ];

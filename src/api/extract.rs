@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, fmt::Display, ops::RangeInclusive, str::FromStr
 
 use axum::{
     body::Body,
-    extract::{FromRequest, FromRequestParts, Path, Request},
+    extract::{FromRequest, FromRequestParts, Path, Request, rejection::PathRejection},
     http::{
         HeaderMap,
         header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE},
@@ -117,6 +117,19 @@ impl<S: Send + Sync> FromRequestParts<S> for IdInPath {
         text.parse()
             .map(Self)
             .map_err(|error: <SubscriptionId as FromStr>::Err| not_found(error.to_string()))
+    }
+}
+
+/// A name in the path.
+pub(super) struct NameInPath(pub(super) String);
+
+impl<S: Send + Sync> FromRequestParts<S> for NameInPath {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+        let name = Path::<String>::from_request_parts(parts, state).await;
+        let not_found = |error: PathRejection| Problem::new(Kind::NotFound, error.body_text());
+        name.map(|Path(name)| Self(name)).map_err(not_found)
     }
 }
 

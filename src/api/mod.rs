@@ -8,8 +8,8 @@
 //! The way of a request through the files: [`connections`] takes the connection, [`problem`] turns
 //! a panic into an answer and puts the same headers on every one, [`auth`] decides who may ask,
 //! [`limits`] for how long, [`extract`] reads what was sent. Then a file per noun answers:
-//! [`subscriptions`], [`endpoints`], [`events`], [`attempts`], [`parked`], [`queues`], [`metrics`],
-//! [`health`].
+//! [`subscriptions`], [`endpoints`], [`events`], [`attempts`], [`parked`], [`queues`], [`sources`],
+//! [`metrics`], [`health`].
 //!
 //! Source: RFC 9110 (HTTP), RFC 9457 (problem documents), RFC 6750 (bearer tokens), RFC 7396
 //! (merge patch).
@@ -26,6 +26,7 @@ mod metrics;
 mod parked;
 mod problem;
 mod queues;
+mod sources;
 mod subscriptions;
 
 #[cfg(test)]
@@ -42,7 +43,8 @@ use metrics_exporter_prometheus::PrometheusHandle;
 
 use crate::{
     broker::Broker, domain::api_token::ApiToken, history::History, parking::Parking,
-    registry::Registry, store::Store, switchboard::Switchboard, worker::Subscriptions,
+    registry::Registry, source::Desk, store::Store, switchboard::Switchboard,
+    worker::Subscriptions,
 };
 
 pub use self::connections::serve;
@@ -57,6 +59,8 @@ pub struct ApiParts {
     pub parking: Parking,
     /// Circuits for people.
     pub switchboard: Switchboard,
+    /// Sources for people.
+    pub desk: Desk,
     /// Where events are published to.
     pub broker: Broker,
     /// Where API tokens and the attempt log are; asked whether it answers.
@@ -110,6 +114,11 @@ pub fn router(api: Api) -> Router {
         .route("/v1/events", post(events::publish))
         .route("/v1/attempts", get(attempts::list))
         .route("/v1/queues", get(queues::list))
+        .route("/v1/sources", get(sources::list))
+        .route("/v1/sources/{name}", get(sources::show))
+        .route("/v1/sources/{name}/pause", post(sources::pause))
+        .route("/v1/sources/{name}/resume", post(sources::resume))
+        .route("/v1/sources/{name}/reset", post(sources::reset))
         .route("/metrics", get(metrics::render))
         .layer(from_fn_with_state(api.clone(), limits::turn))
         .merge(Router::new().route("/v1/parked", get(parked::list)))

@@ -18,6 +18,7 @@ use crate::{
     config::Settings,
     parking::Parking,
     registry::Registry,
+    source::Desk,
     store,
     switchboard::Switchboard,
 };
@@ -47,6 +48,7 @@ impl Unconnected {
             registry: Registry::new(Arc::clone(&store), broker.clone(), schedules),
             parking: Parking::new(broker.clone()),
             switchboard: Switchboard::new(Arc::clone(&store), broker.clone()),
+            desk: Desk::new(settings.source.clone(), Arc::clone(&store), broker.clone()),
             broker,
             store,
             subscriptions: None,

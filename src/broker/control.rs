@@ -21,6 +21,8 @@ pub enum Change {
     Subscriptions,
     /// The circuit of this URL changed its state.
     Circuit(EndpointUrl),
+    /// The source of this name was paused, resumed or stopped.
+    Source(String),
 }
 
 impl Change {
@@ -28,6 +30,7 @@ impl Change {
         match self {
             Self::Subscriptions => "subscriptions".to_owned(),
             Self::Circuit(url) => format!("circuit {}", url.as_str()),
+            Self::Source(name) => format!("source {name}"),
         }
     }
 
@@ -35,6 +38,7 @@ impl Change {
     fn read(text: &[u8]) -> Option<Self> {
         match std::str::from_utf8(text).ok()?.split_once(' ') {
             Some(("circuit", url)) => url.parse().ok().map(Self::Circuit),
+            Some(("source", name)) => Some(Self::Source(name.to_owned())),
             Some(_) => None,
             None => (text == b"subscriptions").then_some(Self::Subscriptions),
         }
@@ -118,7 +122,9 @@ mod tests {
     #[test]
     fn what_is_announced_is_read_as_it_was_written() {
         let url = "https://example.com/a b?c".parse().unwrap();
-        for change in [Change::Subscriptions, Change::Circuit(url)] {
+        for change in
+            [Change::Subscriptions, Change::Circuit(url), Change::Source("main".to_owned())]
+        {
             assert_eq!(Change::read(change.text().as_bytes()), Some(change));
         }
         assert_eq!(Change::read(b"something new"), None);

@@ -7,9 +7,9 @@
 //!
 //! The cast: a [`Broker`] keeps a connection to publish, because a broker that blocks publishers must
 //! not hold up acks; one for each lane to consume, so that what ends one does not end the other; and
-//! one to look and to be told. [`topology`] says which queues and
+//! one to look and to be told; where sources are read, one that holds their locks. [`topology`] says which queues and
 //! exchanges there are, [`message`] how events and deliveries are written into messages,
-//! [`publish`] and [`consume`] carry them, [`receipt`] and [`acks`] answer for them.
+//! [`publish`], [`pipeline`] and [`consume`] carry them, [`receipt`] and [`acks`] answer for them.
 
 mod acks;
 mod channels;
@@ -19,7 +19,9 @@ pub mod control;
 pub mod error;
 pub mod fetch;
 mod headers;
+pub mod lock;
 pub mod message;
+pub mod pipeline;
 pub mod publish;
 pub mod receipt;
 pub mod topology;
@@ -51,9 +53,11 @@ pub struct Broker {
     primary: Arc<Link>,
     retry: Arc<Link>,
     control: Arc<Link>,
+    locks: Arc<Link>,
     channels: Channels,
     publishing: Arc<Link>,
     confirm_deadline: Duration,
+    heartbeat: Duration,
     /// Held by whoever declares again what publishes found missing.
     restoring: Arc<tokio::sync::Mutex<()>>,
     tasks: TaskTracker,
@@ -100,9 +104,11 @@ impl Broker {
             primary: link("primary")?,
             retry: link("retry")?,
             control: link("control")?,
+            locks: link("locks")?,
             channels: Channels::new(Arc::clone(&publishing), settings.publish_channels),
             publishing,
             confirm_deadline: settings.confirm_deadline,
+            heartbeat: settings.heartbeat,
             restoring: Arc::default(),
             tasks,
             closing,
@@ -125,6 +131,16 @@ impl Broker {
             link.open().await?;
         }
         Ok(())
+    }
+
+    /// Connects what a process needs that delivers nothing: to publish, to look and to be told.
+    ///
+    /// # Errors
+    ///
+    /// As [`connect`](Self::connect).
+    pub async fn connect_to_publish(&self) -> Result<(), BrokerError> {
+        self.publishing.open().await?;
+        self.control.open().await.map(drop)
     }
 
     fn links(&self) -> [&Arc<Link>; 4] {
@@ -152,7 +168,7 @@ impl Broker {
     pub async fn close(&self) {
         self.closing.cancel();
         self.channels.close();
-        for link in self.links() {
+        for link in self.links().into_iter().chain([&self.locks]) {
             link.close().await;
         }
         self.tasks.close();

@@ -121,7 +121,7 @@ impl Broker {
         }
     }
 
-    fn is_blocked(&self) -> bool {
+    pub(super) fn is_blocked(&self) -> bool {
         self.publishing.state().blocked.is_some() && !self.closing.is_cancelled()
     }
 

@@ -10,6 +10,7 @@ use crate::{
     registry::RegistryError,
     report::Chain,
     service::ServiceError,
+    source::DeskError,
     store::StoreError,
     switchboard::SpareError,
 };
@@ -95,6 +96,18 @@ pub(super) enum Failure {
     /// Standard output.
     #[error("cannot write to standard output")]
     Output(#[source] io::Error),
+    /// The source was not found or set.
+    #[error(transparent)]
+    Source(DeskError),
+    /// The address is taken or not ours.
+    #[error("cannot listen on {address}; choose another address with --listen")]
+    Listen {
+        /// As the person named it.
+        address: std::net::SocketAddr,
+        /// What the operating system says.
+        #[source]
+        source: io::Error,
+    },
     /// Signals cannot be received.
     #[error("cannot wait for signals")]
     Signals(#[source] io::Error),
@@ -130,6 +143,8 @@ impl Failure {
             | Self::Read { .. }
             | Self::Write { .. }
             | Self::Output(_)
+            | Self::Source(_)
+            | Self::Listen { .. }
             | Self::Signals(_)
             | Self::NotFound(_)
             | Self::Taken(_)
@@ -185,6 +200,8 @@ impl Failure {
             | Self::Read { .. }
             | Self::Write { .. }
             | Self::Output(_)
+            | Self::Source(_)
+            | Self::Listen { .. }
             | Self::Signals(_)
             | Self::NotFound(_)
             | Self::Taken(_)

@@ -148,7 +148,8 @@ impl Globals {
     ) -> Result<(Settings, Broker), Failure> {
         let settings = self.settings_of_command()?;
         let schedules = settings.schedule.schedules().map_err(Failure::Settings)?;
-        let topology = Topology::new(&settings.broker.prefix, schedules.waits());
+        let topology = Topology::new(&settings.broker.prefix, schedules.waits())
+            .with_slots(settings.source.slots());
         let broker = build(&settings.broker, topology).map_err(Failure::Settings)?;
         broker.connect().await.map_err(Failure::Broker)?;
         Ok((settings, broker))

@@ -25,6 +25,8 @@ mod progress;
 mod publish;
 mod run;
 mod schedule;
+mod simulate;
+mod source;
 mod status;
 mod subscriptions;
 mod table;
@@ -82,6 +84,12 @@ enum Command {
     Attempts(attempts::Arguments),
     /// Tell what happened to an event: attempts, why, and what is next
     Explain(explain::Arguments),
+    /// Look at the streams that are read, stop and resume reading
+    #[command(subcommand)]
+    Source(source::Command),
+    /// Stand in for a service that sources read from
+    #[command(subcommand)]
+    Simulate(simulate::Command),
     /// Print when a failed delivery is tried again
     Schedule(schedule::Arguments),
     /// Compare queues and exchanges with what they should be, and make them
@@ -142,6 +150,8 @@ async fn dispatch(cli: Cli, output: &mut Output<'_>) -> Result<Exit, Failure> {
         Command::Parked(command) => parked::run(&globals, command, output).await,
         Command::Attempts(arguments) => attempts::run(&globals, &arguments, output).await,
         Command::Explain(arguments) => explain::run(&globals, &arguments, output).await,
+        Command::Source(command) => source::run(&globals, command, output).await,
+        Command::Simulate(command) => simulate::run(command, output).await,
         Command::Schedule(arguments) => schedule::run(&globals, &arguments, output),
         Command::Topology(command) => topology::run(&globals, &command, output).await,
         Command::Tokens(command) => tokens::run(&globals, command, output).await,

@@ -15,7 +15,7 @@ use super::{
     globals::Globals,
 };
 use crate::{
-    config::Settings,
+    config::{Settings, SettingsError},
     service::{self, Role},
     telemetry,
 };
@@ -24,6 +24,7 @@ const EXAMPLES: &str = "\
 Examples:
   homing run                                      everything in one process
   homing run --role worker                        deliveries only; start as many as needed
+  homing run --role source                        reading streams only; two, and one takes over
   homing run --check                              the settings in force, secrets masked
   HOMING__BROKER__URL=amqp://u:p@host homing run
 
@@ -34,7 +35,7 @@ rest is given back to the broker. A second signal stops at once; nothing is lost
 #[command(after_help = EXAMPLES)]
 pub(super) struct Arguments {
     /// What this process does; may be repeated; without it everything
-    #[arg(long, value_enum, value_name = "api|worker", hide_possible_values = true)]
+    #[arg(long, value_enum, value_name = "api|worker|source", hide_possible_values = true)]
     role: Vec<RoleName>,
     /// Check the settings, print those in force, and start nothing
     #[arg(long)]
@@ -47,6 +48,8 @@ enum RoleName {
     Api,
     /// Make deliveries
     Worker,
+    /// Read sources
+    Source,
 }
 
 impl From<RoleName> for Role {
@@ -54,6 +57,7 @@ impl From<RoleName> for Role {
         match name {
             RoleName::Api => Self::Api,
             RoleName::Worker => Self::Worker,
+            RoleName::Source => Self::Source,
         }
     }
 }
@@ -68,9 +72,15 @@ pub(super) async fn run(
     if arguments.check {
         return check(&settings, output);
     }
-    let all = [RoleName::Api, RoleName::Worker];
+    let all = [RoleName::Api, RoleName::Worker, RoleName::Source];
     let roles = if arguments.role.is_empty() { &all[..] } else { &arguments.role };
     let roles: BTreeSet<Role> = roles.iter().copied().map(Role::from).collect();
+
+    if roles == BTreeSet::from([Role::Source]) && settings.source.livestream.is_empty() {
+        let message = "nothing to read; give it a section [source.livestream.NAME]";
+        let error = SettingsError::value("source.livestream", message);
+        return Err(Failure::Settings(error));
+    }
 
     let metrics = install_metrics().map_err(Failure::Metrics)?;
     let stop = CancellationToken::new();
@@ -136,10 +146,17 @@ impl Signals {
 const ATTEMPT_BUCKETS_S: [f64; 12] =
     [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0];
 
+/// The same for how old records are when they are published. The service has them 20 s to 5 min
+/// late.
+const LAG_BUCKETS_S: [f64; 12] =
+    [1.0, 2.5, 5.0, 10.0, 20.0, 30.0, 60.0, 120.0, 300.0, 600.0, 1_800.0, 3_600.0];
+
 fn install_metrics() -> Result<PrometheusHandle, BuildError> {
     let duration = Matcher::Full("homing_attempt_duration_seconds".to_owned());
+    let lag = Matcher::Full("homing_source_lag_seconds".to_owned());
     PrometheusBuilder::new()
         .set_buckets_for_metric(duration, &ATTEMPT_BUCKETS_S)?
+        .set_buckets_for_metric(lag, &LAG_BUCKETS_S)?
         .install_recorder()
 }
 

@@ -17,6 +17,7 @@ use crate::{
         topology::{Depth, QueueKind, QueueSpec, State, Topology},
     },
     config::Settings,
+    source::{self, View},
     store,
 };
 
@@ -37,6 +38,7 @@ struct Report {
     broker: Reached,
     store: Reached,
     subscriptions: Option<u64>,
+    sources: Vec<View>,
     queues: Vec<Queue>,
 }
 
@@ -69,11 +71,15 @@ impl Reached {
 
 pub(super) async fn run(globals: &Globals, output: &mut Output<'_>) -> Result<Exit, Failure> {
     let settings = globals.settings_of_command()?;
-    let (queues, subscriptions) = tokio::join!(queues(&settings), subscriptions(&settings));
+    let (queues, stored) = tokio::join!(queues(&settings), stored(&settings));
+    let (broker, store) = (settings.broker.locations().join(" "), store::location(&settings.store));
+    let (broker, store) = (Reached::of(broker, &queues), Reached::of(store, &stored));
+    let (subscriptions, sources) = stored.ok().unzip();
     let report = Report {
-        broker: Reached::of(settings.broker.locations().join(" "), &queues),
-        store: Reached::of(store::location(&settings.store), &subscriptions),
-        subscriptions: subscriptions.ok(),
+        broker,
+        store,
+        subscriptions,
+        sources: sources.unwrap_or_default(),
         queues: queues.unwrap_or_default(),
     };
     if output.json {
@@ -85,16 +91,22 @@ pub(super) async fn run(globals: &Globals, output: &mut Output<'_>) -> Result<Ex
     Ok(if is_sound { Exit::Done } else { Exit::Unsound })
 }
 
-async fn subscriptions(settings: &Settings) -> Result<u64, Failure> {
+/// How many subscriptions there are, and how the sources are.
+async fn stored(settings: &Settings) -> Result<(u64, Vec<View>), Failure> {
     let store = store::open(&settings.store).await.map_err(Failure::Store)?;
-    let count = store.count_subscriptions().await.map_err(Failure::Store);
+    let asked = async {
+        let count = store.count_subscriptions().await?;
+        Ok((count, source::views(&settings.source, store.as_ref()).await?))
+    };
+    let stored = asked.await.map_err(Failure::Store);
     store.close().await;
-    count
+    stored
 }
 
 async fn queues(settings: &Settings) -> Result<Vec<Queue>, Failure> {
     let schedules = settings.schedule.schedules().map_err(Failure::Settings)?;
-    let topology = Topology::new(&settings.broker.prefix, schedules.waits());
+    let topology = Topology::new(&settings.broker.prefix, schedules.waits())
+        .with_slots(settings.source.slots());
     let broker = Broker::looking(&settings.broker, topology).map_err(Failure::Settings)?;
     let findings = broker.inspect(&[]).await.map_err(Failure::Broker)?;
     broker.close().await;
@@ -119,6 +131,7 @@ fn order(queue: &QueueSpec, primary: &str, unrouted: &str) -> (u8, u128) {
         QueueKind::Deliver { .. } => (u8::from(queue.name != primary), 0),
         QueueKind::Wait { wait, .. } => (2, wait.as_millis()),
         QueueKind::Keep => (if queue.name == unrouted { 4 } else { 3 }, 0),
+        QueueKind::Lock => (5, 0),
     }
 }
 
@@ -132,6 +145,7 @@ impl Queue {
             }
             QueueKind::Keep if queue.name == unrouted => ("had no route".to_owned(), None),
             QueueKind::Keep => ("given up".to_owned(), None),
+            QueueKind::Lock => ("lock of a source".to_owned(), None),
         };
         let (state, depth): (_, Option<Depth>) = match state {
             State::Present(depth) => ("present", *depth),
@@ -154,6 +168,12 @@ fn write(report: &Report, output: &mut Output<'_>) -> Result<(), Failure> {
     let subscriptions = report.subscriptions.map(|count| words::count(count, "subscription"));
     let subscriptions = subscriptions.map(|text| format!(", {text}")).unwrap_or_default();
     output.line(format_args!("store   {}{subscriptions}", told(&report.store)))?;
+    for View { name, state, connected, max_connections, reason, .. } in &report.sources {
+        let reason = reason.as_ref().map(|reason| format!(" ({reason})")).unwrap_or_default();
+        output.line(format_args!(
+            "source  {name} {state}{reason}, {connected} of {max_connections} connected"
+        ))?;
+    }
     if report.queues.is_empty() {
         return Ok(());
     }

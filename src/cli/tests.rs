@@ -38,6 +38,8 @@ fn help_is_an_answer() {
       parked         Look at what was given up, send it again, drop it
       attempts       List what was attempted, newest first
       explain        Tell what happened to an event: attempts, why, and what is next
+      source         Look at the streams that are read, stop and resume reading
+      simulate       Stand in for a service that sources read from
       schedule       Print when a failed delivery is tried again
       topology       Compare queues and exchanges with what they should be, and make them
       tokens         Make and remove the tokens with which the HTTP API is asked
@@ -78,7 +80,7 @@ fn help_is_an_answer() {
 #[test]
 fn every_command_has_examples_or_explains_its_arguments() {
     let command = command();
-    let groups = ["subscriptions", "parked", "endpoints", "topology"];
+    let groups = ["subscriptions", "parked", "endpoints", "topology", "source", "simulate"];
     let inner = groups.map(|group| command.find_subcommand(group).unwrap().get_subcommands());
     for command in command.get_subcommands().chain(inner.into_iter().flatten()) {
         let has_examples = command.get_after_help().is_some();
@@ -109,7 +111,7 @@ fn short_help_is_a_line_per_flag() {
       -h, --help                       Print help
     ");
     let (stdout, _, _) = told(&["run", "-h"]);
-    let role = "\n      --role <api|worker>  What this process does; may be repeated";
+    let role = "\n      --role <api|worker|source>  What this process does; may be repeated";
     assert!(stdout.contains(role), "{stdout}");
 }
 
@@ -122,7 +124,7 @@ fn wrong_usage_is_told_on_one_line() {
     };
     insta::assert_snapshot!(error(&["runn"]), @"homing: unrecognized subcommand 'runn'; tip: a similar subcommand exists: 'run'; `homing help` and `homing help COMMAND` say more");
     insta::assert_snapshot!(error(&["run", "--rolle", "api"]), @"homing: unexpected argument '--rolle' found; tip: a similar argument exists: '--role'; `homing help` and `homing help COMMAND` say more");
-    insta::assert_snapshot!(error(&["run", "--role", "cook"]), @"homing: invalid value 'cook' for '--role <api|worker>'; [possible values: api, worker]; `homing help` and `homing help COMMAND` say more");
+    insta::assert_snapshot!(error(&["run", "--role", "cook"]), @"homing: invalid value 'cook' for '--role <api|worker|source>'; [possible values: api, worker, source]; `homing help` and `homing help COMMAND` say more");
     insta::assert_snapshot!(error(&["--set", "prefix", "run"]), @"homing: invalid value 'prefix' for '--set <KEY=VALUE>': write it as section.key=value; `homing help` and `homing help COMMAND` say more");
     insta::assert_snapshot!(error(&["subscriptions", "add", "--topic", "t"]), @"homing: the following required arguments were not provided: --url <URL>; `homing help` and `homing help COMMAND` say more");
     insta::assert_snapshot!(error(&["subscriptions", "show", "7"]), @"homing: invalid value '7' for '<ID>': `7` is not a subscription id (a UUID such as 01931f5a-9c4e-7000-8000-0123456789ab); `homing help` and `homing help COMMAND` say more");

@@ -56,7 +56,9 @@ impl Layer {
         origin: Origin,
         source: impl Source + Send + Sync + 'static,
     ) -> Result<Self, SettingsError> {
-        let values = Config::builder().add_source(source).build().map_err(SettingsError::Read)?;
+        let mut values =
+            Config::builder().add_source(source).build().map_err(SettingsError::Read)?;
+        by_name(&mut values.cache, &["source", "livestream"])?;
         Ok(Self { origin, values })
     }
 
@@ -143,11 +145,36 @@ fn table(value: &Value) -> Option<&Map<String, Value>> {
     if let ValueKind::Table(fields) = &value.kind { Some(fields) } else { None }
 }
 
+fn fields(value: &mut Value) -> Option<&mut Map<String, Value>> {
+    if let ValueKind::Table(fields) = &mut value.kind { Some(fields) } else { None }
+}
+
 /// The value of a dotted key; an index into a list (`api.tokens[0]`) counts as the list.
 fn find<'a>(root: &'a Value, key: &str) -> Option<&'a Value> {
     let key = key.split('[').next().unwrap_or_default();
     let mut names = key.split('.').filter(|name| !name.is_empty());
     names.try_fold(root, |value, name| table(value)?.get(name))
+}
+
+/// Turns a list of tables at `path` into a table by their `name`s: then layers add up, and every
+/// entry can be named in errors, variables and flags.
+fn by_name(root: &mut Value, path: &[&str]) -> Result<(), SettingsError> {
+    let place = path.iter().try_fold(root, |value, name| fields(value)?.get_mut(*name));
+    let Some(Value { kind, .. }) = place else { return Ok(()) };
+    let ValueKind::Array(entries) = kind else { return Ok(()) };
+    let key = path.join(".");
+    let mut named = Map::new();
+    for mut entry in std::mem::take(entries) {
+        let name = fields(&mut entry).and_then(|fields| fields.remove("name"));
+        let name = name.and_then(|name| name.into_string().ok()).ok_or_else(|| {
+            SettingsError::value(&key, format!("every [[{key}]] has a `name`, a text"))
+        })?;
+        if named.insert(name.clone(), entry).is_some() {
+            return Err(SettingsError::value(&key, format!("`{name}` is there twice")));
+        }
+    }
+    *kind = ValueKind::Table(named);
+    Ok(())
 }
 
 /// The first key of `found` that `known` does not have. A section without keys takes any.

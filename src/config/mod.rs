@@ -18,6 +18,7 @@ mod list;
 mod log;
 mod schedule;
 mod show;
+mod source;
 mod store;
 mod template;
 mod worker;
@@ -31,6 +32,7 @@ pub use circuit::CircuitSettings;
 pub use endpoint::EndpointSettings;
 pub use log::{LogFormat, LogSettings};
 pub use schedule::{ScheduleSettings, Schedules};
+pub use source::{LivestreamSettings, SourceSettings};
 pub use store::{StoreSettings, StoreUrl};
 pub use template::template;
 pub use worker::WorkerSettings;
@@ -55,6 +57,8 @@ pub struct Settings {
     pub circuit: CircuitSettings,
     /// `[schedule]`
     pub schedule: ScheduleSettings,
+    /// `[source]`
+    pub source: SourceSettings,
     /// `[store]`
     pub store: StoreSettings,
     /// `[attempts]`
@@ -131,6 +135,7 @@ impl Settings {
         self.endpoint.check()?;
         self.circuit.check()?;
         self.schedule.schedules()?;
+        self.source.check()?;
         self.store.check()?;
         self.attempts.check()?;
         self.api.check()

@@ -9,8 +9,10 @@ pub(super) fn lines(settings: &Settings) -> String {
     let mut masked = settings.clone();
     masked.broker.url = masked_urls(&masked.broker.url);
     masked.store.url = masked_url(&masked.store.url);
+    let streams = masked.source.livestream.values_mut().map(|stream| &mut stream.client_secret);
+    let streams = streams.filter(|secret| !secret.is_empty());
     let secrets = masked.api.tokens.iter_mut().chain(&mut masked.store.encryption_keys);
-    secrets.for_each(|secret| "****".clone_into(secret));
+    secrets.chain(streams).for_each(|secret| "****".clone_into(secret));
     let mut lines = String::new();
     // Settings are plain data; a failure here would be one of serde.
     let value = serde_json::to_value(masked).unwrap_or_default();

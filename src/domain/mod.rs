@@ -11,6 +11,8 @@
 //! - outcomes add up to a [`tally`], and the [`circuit`] of a URL spares an endpoint that keeps
 //!   failing;
 //! - a [`signature`] lets the receiver verify who sent it; an [`encryption_key`] keeps its secret.
+//!
+//! What is remembered of where events are read from is a [`source`].
 
 pub mod api_token;
 pub mod attempt;
@@ -24,6 +26,7 @@ pub mod outcome;
 pub mod record;
 pub mod schedule;
 pub mod signature;
+pub mod source;
 pub mod subscription;
 pub mod tally;
 pub mod time;

@@ -94,20 +94,30 @@ pub(super) fn build(
         .http2_initial_stream_window_size(STREAM_WINDOW_BYTES)
         .http2_initial_connection_window_size(CONNECTION_WINDOW_BYTES)
         .http2_max_header_list_size(HEADER_BYTES_MAX)
-        .tls_backend_preconfigured(tls(settings)?)
+        .tls_backend_preconfigured(tls(settings, &[b"h2", b"http/1.1"])?)
         .build()
         .map_err(EndpointSetupError::Client)
 }
 
+/// TLS as every HTTP client of homing speaks it: trusting Mozilla's authorities and those of
+/// `endpoint.ca_file`, and offering `protocols` (ALPN).
+///
 /// Names ring itself: rustls would otherwise take the process's default, which whoever comes first
-/// sets (lapin does). The client leaves the ALPN protocols of such a configuration to us.
-fn tls(settings: &EndpointSettings) -> Result<ClientConfig, EndpointSetupError> {
+/// sets (lapin does). The clients leave the ALPN protocols of such a configuration to us.
+///
+/// # Errors
+///
+/// [`EndpointSetupError`].
+pub fn tls(
+    settings: &EndpointSettings,
+    protocols: &[&[u8]],
+) -> Result<ClientConfig, EndpointSetupError> {
     let mut config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
         .with_safe_default_protocol_versions()
         .map_err(EndpointSetupError::Tls)?
         .with_root_certificates(roots(settings)?)
         .with_no_client_auth();
-    config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+    config.alpn_protocols = protocols.iter().map(|protocol| protocol.to_vec()).collect();
     Ok(config)
 }
 

@@ -42,7 +42,7 @@ mod tests;
 
 pub use address::{allowed, literal};
 pub use classify::retry_after;
-pub use client::EndpointSetupError;
+pub use client::{EndpointSetupError, tls};
 
 /// Calls endpoints. Cheap to clone; clones share their connections.
 #[derive(Clone)]

@@ -1,5 +1,5 @@
-//! What homing must remember besides messages: the subscriptions, the circuits of their URLs, which
-//! queues it declared; and a log of attempts for people.
+//! What homing must remember besides messages: the subscriptions, the circuits of their URLs, the
+//! state of sources, which queues it declared; and a log of attempts for people.
 //!
 //! Promises to the layers above: what a call has answered survives the loss of power; two
 //! subscriptions that want the same events at the same URL never exist together, whichever
@@ -39,6 +39,7 @@ mod key_source;
 mod keyring;
 mod postgres;
 mod row;
+mod sources;
 mod sqlite;
 mod statements;
 mod token_row;
@@ -54,6 +55,7 @@ pub use circuits::{
     UnsettledCircuits,
 };
 pub use error::{Corrupt, CorruptCircuit, StoreError};
+pub use sources::SourceStore;
 
 /// How long a step may take, waiting for its turn included. Every call but
 /// [`Store::all_subscriptions`] and [`Store::unsettled_circuits`] is one step.
@@ -111,7 +113,7 @@ pub struct Reencrypted {
     pub corrupt: Vec<Corrupt>,
 }
 
-/// Where subscriptions, circuits, tokens, queue names and the attempt log are kept.
+/// Where subscriptions, circuits, sources, tokens, queue names and the attempt log are kept.
 ///
 /// # Cancel safety
 ///
@@ -119,7 +121,7 @@ pub struct Reencrypted {
 /// is done completely or not at all; which of the two is unknown. All writes can be repeated; what
 /// repeating costs is said where it costs anything.
 #[async_trait]
-pub trait Store: AttemptLog + Send + Sync {
+pub trait Store: AttemptLog + SourceStore + Send + Sync {
     /// Adds a subscription.
     ///
     /// # Errors

@@ -46,6 +46,25 @@ pub(super) const REMOVE_TOKEN: &str = "DELETE FROM api_tokens WHERE name = $1";
 pub(super) const TOKENS: &str = "\
     SELECT name, digest, scope, created_ms FROM api_tokens ORDER BY name";
 
+pub(super) const SOURCE: &str = "SELECT * FROM sources WHERE name = $1";
+pub(super) const SET_SOURCE: &str = "\
+    INSERT INTO sources (name, standing, since_ms, reason, fingerprint) \
+    VALUES ($1, $2, $3, $4, $5) \
+    ON CONFLICT (name) DO UPDATE SET standing = excluded.standing, since_ms = excluded.since_ms, \
+    reason = excluded.reason, fingerprint = excluded.fingerprint";
+pub(super) const SET_RESET: &str = "\
+    INSERT INTO sources (name, standing, since_ms, reset) VALUES ($1, 'running', $2, $3) \
+    ON CONFLICT (name) DO UPDATE SET reset = excluded.reset";
+pub(super) const RESET: &str = "SELECT reset FROM sources WHERE name = $1";
+pub(super) const FORGET_RESET: &str = "UPDATE sources SET reset = NULL WHERE name = $1";
+pub(super) const REPORT_SLOT: &str = "\
+    INSERT INTO source_slots (source, slot, holder, phase, since_ms, not_before_ms, detail, \
+    records, seen_ms) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9) \
+    ON CONFLICT (source, slot) DO UPDATE SET holder = excluded.holder, phase = excluded.phase, \
+    since_ms = excluded.since_ms, not_before_ms = excluded.not_before_ms, \
+    detail = excluded.detail, records = excluded.records, seen_ms = excluded.seen_ms";
+pub(super) const SLOTS: &str = "SELECT * FROM source_slots WHERE source = $1 ORDER BY slot";
+
 pub(super) const QUEUES: &str = "SELECT name FROM queues ORDER BY name";
 pub(super) const FORGET_QUEUE: &str = "DELETE FROM queues WHERE name = $1";
 

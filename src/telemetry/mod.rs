@@ -6,6 +6,7 @@
 pub mod events;
 mod lines;
 pub mod metrics;
+pub mod sources;
 
 pub use self::lines::Logging;
 

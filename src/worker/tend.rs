@@ -55,6 +55,7 @@ where
                 events::store_unavailable("reading a circuit", &error);
             }
         }
+        Ok(Some(Change::Source(_))) => {}
         Ok(None) => return false,
         Err(_elapsed) => refresh_all(context).await,
     }

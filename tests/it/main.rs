@@ -26,6 +26,7 @@ mod explains;
 mod faults;
 mod foreign_clients;
 mod isolation;
+mod livestream;
 mod parks;
 mod pools;
 mod replays;

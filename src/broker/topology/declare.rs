@@ -9,7 +9,7 @@ use lapin::{
     types::{AMQPValue, FieldTable},
 };
 
-use super::{Argument, QueueSpec, Topology};
+use super::{Argument, QueueKind, QueueSpec, Topology};
 use crate::broker::error::{BrokerError, ROUND_TRIP_DEADLINE, within};
 
 /// A new quorum queue elects a leader first, which takes longer than other round trips.
@@ -46,7 +46,9 @@ impl Topology {
                 created.push(queue.name.clone());
             }
             declare_queue(&channel, &queue).await?;
-            bind(&channel, &queue.name, names.route(), &queue.name).await?;
+            if queue.kind != QueueKind::Lock {
+                bind(&channel, &queue.name, names.route(), &queue.name).await?;
+            }
         }
         bind(&channel, &unrouted, unrouted.clone(), "").await?;
         bind(&channel, &names.primary(), names.events(), "#").await
@@ -90,6 +92,7 @@ pub(super) async fn declare_queue(channel: &Channel, queue: &QueueSpec) -> Resul
         let value = match value {
             Argument::Text(text) => AMQPValue::LongString(text.into()),
             Argument::Number(number) => AMQPValue::LongLongInt(i64::from(number)),
+            Argument::Flag(flag) => AMQPValue::Boolean(flag),
         };
         arguments.insert(name.into(), value);
     }

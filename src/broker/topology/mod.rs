@@ -27,6 +27,8 @@ pub use inspect::{Finding, State};
 pub struct Topology {
     names: Names,
     waits: BTreeSet<Duration>,
+    /// Slots of sources: name and number.
+    slots: BTreeSet<(String, u8)>,
 }
 
 /// The names of all queues and exchanges of one installation.
@@ -97,6 +99,12 @@ impl Names {
         self.of("wait.")
     }
 
+    /// Queue that is the lock of a slot of a source.
+    #[must_use]
+    pub fn lock(&self, source: &str, slot: u8) -> String {
+        self.of(&format!("source.{source}.{slot}"))
+    }
+
     /// Queue without consumers in which deliveries wait for `wait`.
     #[must_use]
     pub fn wait(&self, wait: Duration) -> String {
@@ -117,6 +125,9 @@ const DELIVERY_LIMIT: u32 = 50;
 /// Large enough to never be reached, small enough for every version to accept.
 const DELIVERY_LIMIT_NEVER: u32 = 1_000_000;
 
+/// One is enough; a second one is there while it takes the place of the first.
+const LOCK_MESSAGES_MAX: u32 = 2;
+
 /// One queue to be declared.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct QueueSpec {
@@ -126,7 +137,7 @@ pub struct QueueSpec {
     pub kind: QueueKind,
 }
 
-/// The four kinds of queues, by what becomes of a message that is not acked.
+/// The kinds of queues, by what becomes of a message that is not acked.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum QueueKind {
     /// Primary and retry: a message redelivered too often goes to the parking queue.
@@ -143,6 +154,9 @@ pub enum QueueKind {
     },
     /// Parking and unrouted: kept until a person or homing takes them out.
     Keep,
+    /// One consumer at a time gets its one message: whoever has that, has the lock. Nothing is
+    /// routed to it. (Quorum queues take `exclusive` consumers and do not keep others out.)
+    Lock,
 }
 
 /// One argument of a queue.
@@ -152,6 +166,8 @@ pub enum Argument {
     Text(String),
     /// A number.
     Number(u32),
+    /// Yes or no.
+    Flag(bool),
 }
 
 impl QueueSpec {
@@ -181,6 +197,11 @@ impl QueueSpec {
                 arguments
             }
             QueueKind::Keep => vec![("x-delivery-limit", Argument::Number(DELIVERY_LIMIT_NEVER))],
+            QueueKind::Lock => vec![
+                ("x-delivery-limit", Argument::Number(DELIVERY_LIMIT_NEVER)),
+                ("x-max-length", Argument::Number(LOCK_MESSAGES_MAX)),
+                ("x-single-active-consumer", Argument::Flag(true)),
+            ],
         };
         arguments.push(("x-queue-type", text("quorum")));
         arguments.sort_by_key(|(name, _)| *name);
@@ -195,7 +216,15 @@ impl Topology {
         Self {
             names: Names { prefix: prefix.to_owned() },
             waits: waits.into_iter().chain(BUSY_WAITS).collect(),
+            slots: BTreeSet::new(),
         }
+    }
+
+    /// The same with a lock for each of these slots of sources.
+    #[must_use]
+    pub fn with_slots<'a>(mut self, slots: impl IntoIterator<Item = (&'a str, u8)>) -> Self {
+        self.slots.extend(slots.into_iter().map(|(source, slot)| (source.to_owned(), slot)));
+        self
     }
 
     /// The names of its queues and exchanges.
@@ -232,6 +261,10 @@ impl Topology {
             name: names.wait(*wait),
             kind: QueueKind::Wait { wait: *wait, dead_letters_to: names.retry() },
         }));
+        queues.extend(self.slots.iter().map(|(source, slot)| QueueSpec {
+            name: names.lock(source, *slot),
+            kind: QueueKind::Lock,
+        }));
         queues
     }
 }
@@ -253,6 +286,7 @@ mod tests {
                     .map(|(name, value)| match value {
                         Argument::Text(text) => format!("{name}={text:?}"),
                         Argument::Number(number) => format!("{name}={number}"),
+                        Argument::Flag(flag) => format!("{name}={flag}"),
                     })
                     .collect();
                 format!("{}\n    {}", queue.name, arguments.join("\n    "))
@@ -294,13 +328,23 @@ mod tests {
     }
 
     #[test]
+    fn a_slot_has_a_lock_that_is_no_route_for_events() {
+        let topology = Topology::new("p", []).with_slots([("main", 1), ("main", 2)]);
+        let locks: Vec<_> =
+            topology.queues().into_iter().filter(|queue| queue.kind == QueueKind::Lock).collect();
+        let names: Vec<_> = locks.iter().map(|lock| lock.name.as_str()).collect();
+        assert_eq!(names, ["p.v1.source.main.1", "p.v1.source.main.2"]);
+        assert!(locks[0].arguments().contains(&("x-single-active-consumer", Argument::Flag(true))));
+    }
+
+    #[test]
     fn targets_are_declared_before_what_leads_to_them() {
         let queues = Topology::new("p", Some(Duration::from_secs(9))).queues();
         for (index, queue) in queues.iter().enumerate() {
             let target = match &queue.kind {
                 QueueKind::Deliver { dead_letters_to }
                 | QueueKind::Wait { dead_letters_to, .. } => dead_letters_to,
-                QueueKind::Keep => continue,
+                QueueKind::Keep | QueueKind::Lock => continue,
             };
             assert!(queues[..index].iter().any(|earlier| earlier.name == *target), "{target}");
         }

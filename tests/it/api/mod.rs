@@ -47,6 +47,7 @@ async fn start_with(settings: &str) -> Running {
         registry: parts.registry.clone(),
         parking: parts.parking.clone(),
         switchboard: parts.switchboard.clone(),
+        desk: parts.desk.clone(),
         broker: parts.broker.clone(),
         store: std::sync::Arc::clone(&parts.store),
         subscriptions: None,

@@ -49,6 +49,7 @@ async fn a_queue_with_other_arguments_is_told_with_both_values() {
         let value = match value {
             Argument::Text(text) => AMQPValue::LongString(text.into()),
             Argument::Number(_) => AMQPValue::LongLongInt(1_234),
+            Argument::Flag(flag) => AMQPValue::Boolean(flag),
         };
         arguments.insert(name.into(), value);
     }

@@ -23,6 +23,7 @@ mod processes;
 mod samples;
 mod schema;
 mod shared_databases;
+mod sources;
 
 type Kept = Result<(), Box<dyn Error>>;
 
@@ -77,6 +78,10 @@ macro_rules! conformance {
         attempts: what_is_too_much_is_forgotten_oldest_first_by_whoever,
         attempts: gaps_are_bounded_the_newest_stay,
         attempts: records_of_many_writers_add_up,
+        sources: a_source_that_nobody_touched_is_read,
+        sources: the_standing_of_a_source_survives_reopening,
+        sources: of_twenty_that_take_a_reset_one_gets_it,
+        sources: slots_are_kept_as_they_were_last_told,
     })+ };
 }
 

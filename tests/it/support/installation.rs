@@ -3,7 +3,7 @@
 use std::{collections::BTreeSet, time::Duration};
 
 use homing::{
-    broker::topology::Names,
+    broker::topology::{Names, QueueKind},
     config::Settings,
     domain::{id::SubscriptionId, subscription::Draft},
     parking::{Bodies, Entry, Selection},
@@ -48,10 +48,11 @@ impl Installation {
 
     /// With further settings.
     pub(crate) async fn with(waits: &[u64], settings: &str) -> Self {
-        let corner = Corner::new(&millis(waits));
+        let mut corner = Corner::new(&millis(waits));
         let folder = tempfile::tempdir().expect("a folder can be made");
         let settings = Settings::from_toml(&toml(&corner, &folder, waits, settings))
             .expect("the settings of the test make sense");
+        corner.topology = corner.topology.clone().with_slots(settings.source.slots());
         let parts = Parts::open(settings.clone()).await.expect("the parts open");
         parts.broker.connect().await.expect("the topology can be declared");
         let publisher = Publisher::new(&corner).await;
@@ -64,13 +65,17 @@ impl Installation {
 
     /// Starts a worker.
     pub(crate) fn start(&self) -> Running {
+        self.start_as(&[Role::Worker])
+    }
+
+    /// Starts a process with these roles.
+    pub(crate) fn start_as(&self, roles: &[Role]) -> Running {
+        let roles: BTreeSet<_> = roles.iter().copied().collect();
         let stop = CancellationToken::new();
         let (settings, stopped) = (self.settings.clone(), stop.clone());
         #[expect(clippy::disallowed_methods, reason = "aborted when dropped")]
-        let service = tokio::spawn(async move {
-            let roles = BTreeSet::from([Role::Worker]);
-            service::run(settings, &roles, None, stopped).await
-        });
+        let service =
+            tokio::spawn(async move { service::run(settings, &roles, None, stopped).await });
         Running { stop, service: AbortOnDropHandle::new(service) }
     }
 
@@ -120,7 +125,7 @@ impl Installation {
     /// Messages that are anywhere but in the parking queue.
     pub(crate) async fn assert_nothing_waits(&self) {
         for queue in self.corner.topology.queues() {
-            if queue.name != self.names().parked() {
+            if queue.kind != QueueKind::Lock && queue.name != self.names().parked() {
                 self.wait_for_depth(&queue.name, 0).await;
             }
         }

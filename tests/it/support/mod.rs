@@ -6,6 +6,7 @@ pub(crate) mod broker;
 pub(crate) mod cluster;
 pub(crate) mod database;
 pub(crate) mod installation;
+pub(crate) mod livestream;
 pub(crate) mod load;
 pub(crate) mod node;
 pub(crate) mod process;

@@ -7,6 +7,7 @@ use std::{
     time::Duration,
 };
 
+use homing::config::Settings;
 use tempfile::TempDir;
 use tokio::time::Instant;
 
@@ -32,10 +33,12 @@ impl Site {
     }
 
     /// In a corner that the caller made.
-    pub(crate) fn at(corner: Corner, waits: &[u64], further: &str) -> Self {
+    pub(crate) fn at(mut corner: Corner, waits: &[u64], further: &str) -> Self {
         let folder = tempfile::tempdir().expect("a folder can be made");
         let config = folder.path().join("homing.toml");
         let text = toml(&corner, &folder, waits, further);
+        let settings = Settings::from_toml(&text).expect("the settings of the test make sense");
+        corner.topology = corner.topology.clone().with_slots(settings.source.slots());
         fs::write(&config, text).expect("the settings can be written");
         Self { corner, folder, config }
     }

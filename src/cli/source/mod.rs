@@ -1,0 +1,133 @@
+//! `homing source`
+
+mod show;
+
+use clap::builder::{PossibleValuesParser, TypedValueParser};
+
+use super::{
+    Output,
+    failure::{Exit, Failure},
+    globals::{self, Globals},
+};
+use crate::{
+    domain::source::Reset,
+    service::Parts,
+    source::{DeskError, View},
+};
+
+const EXAMPLES: &str = "\
+Examples:
+  homing source list
+  homing source show main
+  homing source pause main             its connections end; nobody reads it until it is resumed
+  homing source resume main            also where the service had refused it for good
+  homing source reset main --to largest
+
+Sources are sections [source.livestream.NAME] of the settings. Processes follow a change within a
+second; who connects again waits `source.reconnect_wait`, because the service asks for that.";
+
+const RESET_EXAMPLES: &str = "\
+Examples:
+  homing source reset main --to largest     skip what has gathered, go on with the newest
+  homing source reset main --to smallest    begin with the oldest data that the service has
+
+It is asked for once, with the next connect, and throws away where the stream was. A connection that
+is there goes on as it is; to have the reset now, `homing source pause NAME`, and resume it.";
+
+#[derive(clap::Subcommand)]
+#[command(after_help = EXAMPLES)]
+pub(super) enum Command {
+    /// List the sources and how they are
+    #[command(after_help = "Examples:\n  homing source list\n  homing source list --json")]
+    List,
+    /// Show everything about one of them, and each of its connections
+    #[command(after_help = "Example:\n  homing source show main")]
+    Show(Named),
+    /// End its connections; nobody reads it until it is resumed
+    #[command(after_help = "Example:\n  homing source pause main")]
+    Pause(Named),
+    /// Read it again
+    #[command(after_help = "Example:\n  homing source resume main")]
+    Resume(Named),
+    /// Have the next connect begin with the oldest or the newest data
+    Reset(ResetArguments),
+}
+
+/// One of them.
+#[derive(clap::Args)]
+pub(super) struct Named {
+    /// Its name in the settings
+    name: String,
+}
+
+#[derive(clap::Args)]
+#[command(after_help = RESET_EXAMPLES)]
+pub(super) struct ResetArguments {
+    /// Its name in the settings
+    name: String,
+    /// Where to begin
+    #[arg(long, value_parser = PossibleValuesParser::new(Reset::ALL.map(Reset::as_str))
+        .try_map(|word| word.parse::<Reset>()))]
+    to: Reset,
+}
+
+pub(super) async fn run(
+    globals: &Globals,
+    command: Command,
+    output: &mut Output<'_>,
+) -> Result<Exit, Failure> {
+    let parts = globals.parts().await?;
+    let ended = act(&parts, command, output).await;
+    parts.close().await;
+    ended
+}
+
+async fn act(parts: &Parts, command: Command, output: &mut Output<'_>) -> Result<Exit, Failure> {
+    let desk = &parts.desk;
+    match command {
+        Command::List => show::list(&desk.list().await.map_err(Failure::Store)?, output),
+        Command::Show(Named { name }) => {
+            show::one(&desk.get(&name).await.map_err(Failure::Source)?, output)
+        }
+        Command::Pause(Named { name }) => {
+            announced(parts).await?;
+            told(desk.pause(&name).await, "paused", output)
+        }
+        Command::Resume(Named { name }) => {
+            announced(parts).await?;
+            told(desk.resume(&name).await, "resumed", output)
+        }
+        Command::Reset(ResetArguments { name, to }) => {
+            let view = desk.reset(&name, to).await.map_err(Failure::Source)?;
+            if output.json {
+                output.document(&view)?;
+                return Ok(Exit::Done);
+            }
+            output.line(format_args!("the next connect of {name} asks for reset={to}"))?;
+            if view.connected > 0 {
+                let advice = "It is connected now; to have the reset now, pause and resume it.";
+                output.aside(advice);
+            }
+            Ok(Exit::Done)
+        }
+    }
+}
+
+/// Connecting to announce the change may make queues.
+async fn announced(parts: &Parts) -> Result<(), Failure> {
+    globals::remember_queues(parts).await.map_err(Failure::Store)
+}
+
+fn told(
+    set: Result<View, DeskError>,
+    done: &str,
+    output: &mut Output<'_>,
+) -> Result<Exit, Failure> {
+    let view = set.map_err(Failure::Source)?;
+    if output.json {
+        output.document(&view)?;
+    } else {
+        output.line(format_args!("{done} {}", view.name))?;
+    }
+    Ok(Exit::Done)
+}

@@ -1,0 +1,100 @@
+//! Sources in PostgreSQL.
+
+use async_trait::async_trait;
+
+use super::{PostgresStore, StoreError, ask};
+use crate::domain::{
+    source::{Reset, SlotReport, SourceState, Standing},
+    time::UnixMillis,
+};
+use crate::store::{
+    sources::{SlotRow, SourceRow, SourceStore, columns, read_reset},
+    statements::{FORGET_RESET, REPORT_SLOT, SET_RESET, SET_SOURCE, SLOTS, SOURCE},
+};
+
+/// Whoever comes second waits, and finds nothing.
+const LOCK_RESET: &str = "SELECT reset FROM sources WHERE name = $1 FOR UPDATE";
+
+impl PostgresStore {
+    async fn find_source(&self, name: &str) -> sqlx::Result<SourceState> {
+        let row = sqlx::query_as(SOURCE).bind(name).fetch_optional(&self.pool).await?;
+        row.map(SourceRow::build).transpose().map(Option::unwrap_or_default)
+    }
+
+    async fn write_source(
+        &self,
+        name: &str,
+        standing: &Standing,
+        now: UnixMillis,
+    ) -> sqlx::Result<()> {
+        let (standing, reason, fingerprint) = columns(standing);
+        let set = sqlx::query(SET_SOURCE).bind(name).bind(standing).bind(now.get());
+        set.bind(reason).bind(fingerprint).execute(&self.pool).await.map(drop)
+    }
+
+    async fn write_reset(&self, name: &str, reset: Reset, now: UnixMillis) -> sqlx::Result<()> {
+        let set = sqlx::query(SET_RESET).bind(name).bind(now.get()).bind(reset.as_str());
+        set.execute(&self.pool).await.map(drop)
+    }
+
+    async fn remove_reset(&self, name: &str) -> sqlx::Result<Option<Reset>> {
+        let mut transaction = self.pool.begin().await?;
+        let reset: Option<Option<String>> =
+            sqlx::query_scalar(LOCK_RESET).bind(name).fetch_optional(&mut *transaction).await?;
+        sqlx::query(FORGET_RESET).bind(name).execute(&mut *transaction).await?;
+        transaction.commit().await?;
+        reset.flatten().as_deref().map(read_reset).transpose()
+    }
+
+    async fn write_slot(&self, source: &str, report: &SlotReport) -> sqlx::Result<()> {
+        let report = sqlx::query(REPORT_SLOT)
+            .bind(source)
+            .bind(i64::from(report.slot))
+            .bind(&report.holder)
+            .bind(report.phase.as_str())
+            .bind(report.since.get())
+            .bind(report.not_before.map(UnixMillis::get))
+            .bind(&report.detail)
+            .bind(i64::try_from(report.records).unwrap_or(i64::MAX))
+            .bind(report.seen.get());
+        report.execute(&self.pool).await.map(drop)
+    }
+
+    async fn find_slots(&self, source: &str) -> sqlx::Result<Vec<SlotReport>> {
+        let rows: Vec<SlotRow> = sqlx::query_as(SLOTS).bind(source).fetch_all(&self.pool).await?;
+        Ok(rows.into_iter().map(SlotReport::from).collect())
+    }
+}
+
+#[async_trait]
+impl SourceStore for PostgresStore {
+    async fn source(&self, name: &str) -> Result<SourceState, StoreError> {
+        ask("reading a source", self.find_source(name)).await
+    }
+
+    async fn set_source(
+        &self,
+        name: &str,
+        standing: &Standing,
+        now: UnixMillis,
+    ) -> Result<(), StoreError> {
+        ask("changing a source", self.write_source(name, standing, now)).await
+    }
+
+    async fn set_reset(&self, name: &str, reset: Reset, now: UnixMillis) -> Result<(), StoreError> {
+        ask("asking for a reset", self.write_reset(name, reset, now)).await
+    }
+
+    async fn take_reset(&self, name: &str) -> Result<Option<Reset>, StoreError> {
+        // Boxed, because a transaction is large.
+        ask("taking a reset", Box::pin(self.remove_reset(name))).await
+    }
+
+    async fn report_slot(&self, source: &str, report: &SlotReport) -> Result<(), StoreError> {
+        ask("telling of a slot", self.write_slot(source, report)).await
+    }
+
+    async fn slots(&self, source: &str) -> Result<Vec<SlotReport>, StoreError> {
+        ask("reading the slots of a source", self.find_slots(source)).await
+    }
+}

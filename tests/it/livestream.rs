@@ -1,0 +1,179 @@
+//! Sources: every record of a stream becomes an event, over as few connects as possible.
+
+use std::time::Duration;
+
+use homing::{
+    domain::{
+        delivery::Delivery,
+        event::Event,
+        id::EventId,
+        source::{Reset, Standing},
+        topic::Topic,
+    },
+    service::Role,
+    simulator::Refusal,
+};
+use serde_json::json;
+use tokio::time::Instant;
+
+use crate::support::{
+    PATIENCE,
+    installation::Installation,
+    livestream::{RECONNECT_WAIT, Service, Tap, id, record},
+    process::Site,
+    receiver::Receiver,
+};
+
+const HIT: &[u8] = include_bytes!("../samples/livestream-hit.json");
+const BOTH: [Role; 2] = [Role::Source, Role::Worker];
+
+#[tokio::test]
+async fn a_hit_arrives_byte_for_byte_with_its_exact_id() {
+    let service = Service::new().await;
+    let installation = Installation::with(&[1_000], &service.settings(1)).await;
+    let receiver = Receiver::accepting().await;
+    let wish = json!({"url": receiver.url("/"), "topics": ["livestream.*"]});
+    let subscription = installation.subscribe(wish).await.subscription.id;
+    let running = installation.start_as(&BOTH);
+    service.simulator.send(HIT);
+
+    let arrived = receiver.wait_for(1).await.remove(0);
+    assert_eq!(arrived.body, HIT);
+    assert_eq!(arrived.header("x-homing-topic"), Some("livestream.examplecomprod"));
+    let id = EventId::new("2948027281753079808-4948646782672799561").expect("an id");
+    let topic = Topic::new("livestream.examplecomprod").expect("a topic");
+    let content_type = "application/json".to_owned();
+    let event = Event { id, topic, content_type, body: HIT.into() };
+    let progress = homing::domain::delivery::Progress::default();
+    let delivery = Delivery { event: event.into(), subscription, progress };
+    assert_eq!(arrived.id(), delivery.id().to_string(), "it is made of the event's id");
+    running.stop().await;
+    assert_eq!(service.statuses(), [200]);
+    installation.assert_nothing_waits().await;
+}
+
+#[tokio::test]
+async fn what_comes_again_around_a_reconnect_is_published_once() {
+    let service = Service::new().await;
+    let installation = Installation::with(&[1_000], &service.settings(1)).await;
+    let mut tap = Tap::new(&installation.corner).await;
+    let running = installation.start_as(&[Role::Source]);
+    service.wait_for_connections(1).await;
+    (0..500).for_each(|number| service.simulator.send(record(number)));
+    tap.wait_for(0..500).await;
+    let dropped = Instant::now();
+    service.simulator.drop_connections();
+    (500..600).for_each(|number| service.simulator.send(record(number)));
+    tap.wait_for(500..600).await;
+
+    assert!(dropped.elapsed() >= RECONNECT_WAIT);
+    running.stop().await;
+    assert_eq!(service.statuses(), [200, 200]);
+    assert_eq!((tap.ids.len(), tap.repeated()), (600, vec![]));
+    assert_eq!(service.simulator.sent(), 620, "twenty came again");
+}
+
+#[tokio::test]
+async fn a_process_that_is_killed_is_followed_by_another_after_the_wait() {
+    let service = Service::new().await;
+    let site = Site::new(&[1_000], &service.settings(1));
+    site.run(&["topology", "apply"]);
+    let mut tap = Tap::new(&site.corner).await;
+    let first = site.spawn(site.command(&["run", "--role", "source"]));
+    service.wait_for_connections(1).await;
+    let _second = site.spawn(site.command(&["run", "--role", "source"]));
+    (0..1_000).for_each(|number| service.simulator.send(record(number)));
+    tap.wait_for(0..1_000).await;
+    assert_eq!(service.statuses(), [200], "the second one has to wait");
+
+    first.kill_9();
+    let killed = Instant::now();
+    service.wait_for_connections(0).await;
+    (1_000..2_000).for_each(|number| service.simulator.send(record(number)));
+    service.wait_for_connections(1).await;
+    assert!(killed.elapsed() >= RECONNECT_WAIT, "{:?}", killed.elapsed());
+    tap.wait_for(0..2_000).await;
+
+    assert_eq!(service.statuses(), [200, 200]);
+    assert_eq!(tap.ids.len(), 2_000, "nothing but what the service sent");
+    // The service repeats the last twenty of a lost connection, which only the first process knew.
+    let around: Vec<_> = (980..1_000).map(id).collect();
+    let repeated = tap.repeated();
+    assert!(repeated.iter().all(|id| around.iter().any(|known| known == id)), "{repeated:?}");
+    println!("{} records, {} came twice around the switch", tap.ids.len(), repeated.len());
+}
+
+#[tokio::test]
+async fn connections_spread_over_processes_and_never_exceed_what_is_allowed() {
+    let service = Service::new().await;
+    let installation = Installation::with(&[1_000], &service.settings(4)).await;
+    let one = installation.start_as(&[Role::Source]);
+    let other = installation.start_as(&[Role::Source]);
+    service.wait_for_connections(4).await;
+    assert_eq!(service.statuses(), [200; 4]);
+    let queries = service.simulator.connects();
+    assert!(queries.iter().all(|connect| connect.query == "maxConnections=4"));
+
+    // Who goes leaves its connections to the other, who has some of its own.
+    one.stop().await;
+    let left = service.simulator.connected();
+    assert!((1..=3).contains(&left), "{left} of 4 were the other's");
+    service.wait_for_connections(4).await;
+    other.stop().await;
+    assert!(service.statuses().iter().all(|status| *status == 200), "{:?}", service.statuses());
+}
+
+#[tokio::test]
+async fn a_source_is_paused_resumed_and_reset_by_a_person() {
+    let service = Service::new().await;
+    let installation = Installation::with(&[1_000], &service.settings(1)).await;
+    let desk = &installation.parts.desk;
+    let running = installation.start_as(&[Role::Source]);
+    service.wait_for_connections(1).await;
+
+    assert_eq!(desk.pause("main").await.expect("it is there").state, "paused");
+    service.wait_for_connections(0).await;
+    let paused = Instant::now();
+    let view = desk.reset("main", Reset::Largest).await.expect("it is there");
+    assert_eq!((view.reset, view.connected), (Some(Reset::Largest), 0));
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    assert_eq!(service.statuses(), [200]);
+    assert_eq!(desk.resume("main").await.expect("it is there").state, "running");
+    service.wait_for_connections(1).await;
+    assert!(paused.elapsed() + Duration::from_millis(100) >= RECONNECT_WAIT);
+    service.simulator.drop_connections();
+    service.wait_for_connects(3).await;
+    running.stop().await;
+    let queries: Vec<_> =
+        service.simulator.connects().into_iter().map(|connect| connect.query).collect();
+    assert_eq!(queries, ["", "reset=largest", ""]);
+}
+
+#[tokio::test]
+async fn what_the_service_refuses_for_good_is_not_tried_again_unless_a_person_asks() {
+    let service = Service::new().await;
+    let installation = Installation::with(&[1_000], &service.settings(1)).await;
+    let body = r#"{"error_description":"no contract"}"#.to_owned();
+    service.simulator.refuse(&Refusal { status: 403, body }, 1);
+    let running = installation.start_as(&[Role::Source]);
+    let store = &installation.parts.store;
+    let deadline = Instant::now() + PATIENCE;
+    while store.source("main").await.expect("the store answers").standing == Standing::Running {
+        assert!(Instant::now() < deadline, "it goes on");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    running.stop().await;
+
+    let again = installation.start_as(&[Role::Source]);
+    tokio::time::sleep(RECONNECT_WAIT * 2).await;
+    let view = installation.parts.desk.get("main").await.expect("it is there");
+    assert_eq!(
+        (view.state, view.reason.as_deref()),
+        ("stopped", Some("answered 403: no contract"))
+    );
+    assert_eq!(service.statuses(), [403]);
+    installation.parts.desk.resume("main").await.expect("it is there");
+    service.wait_for_connections(1).await;
+    again.stop().await;
+    assert_eq!(service.statuses(), [403, 200]);
+}
