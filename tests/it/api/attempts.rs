@@ -35,7 +35,7 @@ async fn past() -> (Running, Receiver) {
 
 #[tokio::test]
 async fn attempts_are_listed_by_filter_and_page_newest_first() {
-    let (api, receiver) = past().await;
+    let (api, receiver) = Box::pin(past()).await;
     let failed = api.get("/v1/attempts?outcome=failed&status=503").await.expect(200).body;
     let attempts = failed["attempts"].as_array().expect("a list");
     assert_eq!(attempts.len(), 2);
@@ -85,7 +85,7 @@ async fn a_gap_stands_on_the_pages_of_its_time() {
 
 #[tokio::test]
 async fn an_event_is_explained() {
-    let (api, receiver) = past().await;
+    let (api, receiver) = Box::pin(past()).await;
     let explained = api.get("/v1/events/e2%2Fx").await.expect(200).body;
     assert_eq!((&explained["event"], &explained["topic"]), (&json!("e2/x"), &json!("a")));
     let deliveries = explained["deliveries"].as_array().expect("a list");

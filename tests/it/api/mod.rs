@@ -6,6 +6,7 @@ mod endpoints;
 mod events;
 mod health;
 mod parked;
+mod sources;
 mod subscriptions;
 
 use std::time::Duration;

@@ -4,6 +4,7 @@ mod attempts;
 mod endpoints;
 mod parked;
 mod publish;
+mod source;
 mod subscriptions;
 mod topology;
 
