@@ -28,7 +28,7 @@ It prints settings for a source that reads from it. With --speed, its minute of 
 connection is shorter, too: set `source.reconnect_wait` accordingly.";
 
 #[derive(clap::Subcommand)]
-#[command(after_help = "Example:\n  homing simulate livestream --rate 5")]
+#[command(after_help = "Examples:\n  homing simulate livestream --rate 5")]
 pub(super) enum Command {
     /// Behave like Adobe's Live Stream API, for trying sources out
     Livestream(Arguments),
