@@ -142,16 +142,17 @@ fn summary(stand: &Stand, told: &Told<'_>) -> String {
         Stand::Delivered(at) => format!("delivered at {at}, {attempts}"),
         Stand::Waits(_) => format!("waits{failed}{}", held(told)),
         Stand::Parked { reason, since, is_there } => {
-            let since = since.map(|since| format!(" at {since}")).unwrap_or_default();
+            let at = since.map(|since| format!(" at {since}")).unwrap_or_default();
+            let since = since.map(|since| format!(" since {since}")).unwrap_or_default();
             let because = because(*reason);
             match is_there {
                 IsThere::Yes => format!("is parked{since} (`{reason}`: {because}){failed}"),
                 IsThere::No => format!(
-                    "was parked{since} (`{reason}`: {because}){failed}. It is not in the parking \
+                    "was parked{at} (`{reason}`: {because}){failed}. It is not in the parking \
                      queue any more: it was replayed, and is on its way, or dropped"
                 ),
                 IsThere::Unknown => format!(
-                    "was parked{since} (`{reason}`: {because}){failed}. Whether it still is was \
+                    "was parked{at} (`{reason}`: {because}){failed}. Whether it still is was \
                      not found out"
                 ),
             }

@@ -141,10 +141,11 @@ async fn a_log_that_nobody_reads_stops_nothing() {
     assert!(log.len() > 32 * 1_024, "the pipe was not full: {} bytes", log.len());
 
     let (_unread, mut process) = start();
-    publisher.publish(Raw::new("hang", "last", "{}")).await;
     for number in 0..EVENTS {
         publisher.publish(Raw::new("t", &format!("f{number}"), "{}")).await;
     }
+    receiver.wait_for(2 * EVENTS).await;
+    publisher.publish(Raw::new("hang", "last", "{}")).await;
     receiver.wait_for(2 * EVENTS + 1).await;
     let told = Instant::now();
     process.terminate();

@@ -19,7 +19,7 @@ use std::{thread, time::Duration};
 
 /// How long a test waits for what must happen. Generous: the machine may be busy; nothing waits
 /// this long when all is well.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(90);
 
 /// Waits in a `drop`, where nothing can be awaited: on a thread of its own. `None`: it panicked.
 pub(crate) fn wait_for<T: Send + 'static>(
