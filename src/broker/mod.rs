@@ -96,15 +96,15 @@ impl Broker {
         let foundation = Arc::new(Foundation::new(foundation, settings.new_queue_wait));
         let link = |purpose| {
             let (tasks, closing) = (tasks.clone(), closing.clone());
-            Link::new(purpose, settings, Arc::clone(&foundation), (tasks, closing)).map(Arc::new)
+            Link::new(purpose, settings, Arc::clone(&foundation), (tasks, closing))
         };
-        let publishing = link("publish")?;
+        let publishing = Arc::new(link("publish")?);
         Ok(Self {
             topology,
-            primary: link("primary")?,
-            retry: link("retry")?,
-            control: link("control")?,
-            locks: link("locks")?,
+            primary: Arc::new(link("primary")?),
+            retry: Arc::new(link("retry")?),
+            control: Arc::new(link("control")?),
+            locks: Arc::new(link("locks")?.of_small_frames()),
             channels: Channels::new(Arc::clone(&publishing), settings.publish_channels),
             publishing,
             confirm_deadline: settings.confirm_deadline,
