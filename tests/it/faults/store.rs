@@ -40,14 +40,15 @@ async fn a_locked_store_stops_no_delivery() {
 }
 
 /// Goal: a disk that is full stops nothing, and is found again when there is room. Method: the
-/// database on a disk of one megabyte that only the worker sees, filled to the last byte.
+/// database on a small disk that only the worker sees, with room for the log of this test's
+/// attempts, filled to the last byte.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_full_disk_stops_no_delivery() {
     let stage = Stage::at(broker::url()).await;
     let disk = stage.site.folder.path().join("disk");
     fs::create_dir(&disk).expect("a folder can be made");
     let prepare = format!(
-        "mount -t tmpfs -o size=1m tmpfs {disk} && cp homing.db* {disk}",
+        "mount -t tmpfs -o size=64m tmpfs {disk} && cp homing.db* {disk}",
         disk = disk.display()
     );
     let mut command = stage.site.isolated(&prepare);
@@ -60,7 +61,9 @@ async fn a_full_disk_stops_no_delivery() {
     let inside = PathBuf::from(format!("/proc/{}/root{}", worker.id(), disk.display()));
     let filler = inside.join("filler");
     let mut file = fs::File::create(&filler).expect("the worker's disk can be reached");
-    while file.write_all(&[0; 512]).is_ok() {}
+    for size in [1 << 16, 1 << 9] {
+        while file.write_all(&vec![0; size]).is_ok() {}
+    }
     wait_for(|| stage.logged("store.unavailable") > 2, "the disk is full").await;
     fs::remove_file(&filler).expect("there is room again");
     drop(file);
