@@ -32,7 +32,7 @@ test: cargo ## all tests, against a broker and a database of their own that are 
 	@bash tests/run $(ARGS)
 
 test-cluster: cargo ## faults of a cluster: nodes killed, restarted, paused, cut off
-	@bash tests/run --test it -- faults::cluster --test-threads 1 --nocapture $(ARGS)
+	@bash tests/run --test it -- $(or $(ARGS),faults::cluster) --test-threads 1 --nocapture
 
 test-rabbitmq4: cargo ## the same tests on RabbitMQ 4, fetched into a folder
 	@HOMING_RABBITMQ_BIN=$$(rabbitmq/four); export HOMING_RABBITMQ_BIN; \
