@@ -2,7 +2,7 @@
 
 use async_trait::async_trait;
 
-use super::{PostgresStore, StoreError, ask};
+use super::{PostgresStore, StoreError};
 use crate::domain::{
     source::{Reset, SlotReport, SourceState, Standing},
     time::UnixMillis,
@@ -69,7 +69,7 @@ impl PostgresStore {
 #[async_trait]
 impl SourceStore for PostgresStore {
     async fn source(&self, name: &str) -> Result<SourceState, StoreError> {
-        ask("reading a source", self.find_source(name)).await
+        self.ask("reading a source", self.find_source(name)).await
     }
 
     async fn set_source(
@@ -78,23 +78,22 @@ impl SourceStore for PostgresStore {
         standing: &Standing,
         now: UnixMillis,
     ) -> Result<(), StoreError> {
-        ask("changing a source", self.write_source(name, standing, now)).await
+        self.ask("changing a source", self.write_source(name, standing, now)).await
     }
 
     async fn set_reset(&self, name: &str, reset: Reset, now: UnixMillis) -> Result<(), StoreError> {
-        ask("asking for a reset", self.write_reset(name, reset, now)).await
+        self.ask("asking for a reset", self.write_reset(name, reset, now)).await
     }
 
     async fn take_reset(&self, name: &str) -> Result<Option<Reset>, StoreError> {
-        // Boxed, because a transaction is large.
-        ask("taking a reset", Box::pin(self.remove_reset(name))).await
+        self.ask("taking a reset", self.remove_reset(name)).await
     }
 
     async fn report_slot(&self, source: &str, report: &SlotReport) -> Result<(), StoreError> {
-        ask("telling of a slot", self.write_slot(source, report)).await
+        self.ask("telling of a slot", self.write_slot(source, report)).await
     }
 
     async fn slots(&self, source: &str) -> Result<Vec<SlotReport>, StoreError> {
-        ask("reading the slots of a source", self.find_slots(source)).await
+        self.ask("reading the slots of a source", self.find_slots(source)).await
     }
 }
