@@ -59,7 +59,7 @@ pub(super) struct Circuits {
 /// One URL: what the store said last, and what it has not been told yet.
 struct Local {
     state: CircuitState,
-    /// Since when, by the store: news that is older is stale.
+    /// Since when, by the store: news with a lower one is stale.
     since: UnixMillis,
     tally: Tally,
     merged: Instant,
@@ -234,8 +234,14 @@ impl Circuits {
     ///
     /// [`StoreError`]: the last known state stays in force.
     pub(super) async fn refresh(&self, url: &EndpointUrl) -> Result<(), StoreError> {
-        let circuit = self.store.circuit(url).await?;
-        self.learn(url, &circuit.unwrap_or_else(|| Circuit::new(clock::now())));
+        match self.store.circuit(url).await? {
+            Some(circuit) => self.learn(url, &circuit),
+            // Any circuit that is made later is news.
+            None => {
+                let never = UnixMillis::default();
+                self.take_over(&mut self.lock(), url, CircuitState::Closed, never);
+            }
+        }
         Ok(())
     }
 
@@ -279,22 +285,31 @@ impl Circuits {
         }
     }
 
-    /// Takes over what the store said, unless something later is known. A URL whose circuit closes
-    /// begins slowly.
+    /// Takes over what the store said, unless something later is known.
     fn learn(&self, url: &EndpointUrl, circuit: &Circuit) {
         let mut urls = self.lock();
+        if urls.get(url).is_none_or(|local| local.since <= circuit.since) {
+            self.take_over(&mut urls, url, circuit.state, circuit.since);
+        }
+    }
+
+    /// A URL whose circuit closes begins slowly.
+    fn take_over(
+        &self,
+        urls: &mut HashMap<EndpointUrl, Local>,
+        url: &EndpointUrl,
+        state: CircuitState,
+        since: UnixMillis,
+    ) {
         let Some(local) = urls.get_mut(url) else {
-            if circuit.state != CircuitState::Closed {
-                urls.insert(url.clone(), Local::new(circuit.state, circuit.since));
+            if state != CircuitState::Closed {
+                urls.insert(url.clone(), Local::new(state, since));
             }
             return;
         };
-        if circuit.since < local.since {
-            return;
-        }
-        let before = mem::replace(&mut local.state, circuit.state);
-        local.since = circuit.since;
-        if before != CircuitState::Closed && local.state == CircuitState::Closed {
+        let before = mem::replace(&mut local.state, state);
+        local.since = since;
+        if before != CircuitState::Closed && state == CircuitState::Closed {
             self.limits.start_slowly(url);
         }
     }

@@ -10,7 +10,12 @@ use std::{
 };
 
 use homing::{
-    domain::circuit::{Circuit, CircuitState, StateName},
+    clock,
+    domain::{
+        circuit::{Circuit, CircuitRules, CircuitState, StateName},
+        outcome::Outcome,
+        tally::Tally,
+    },
     store::Intervention,
 };
 use serde_json::json;
@@ -270,6 +275,34 @@ async fn without_the_store_delivery_goes_on_and_counts_arrive_later() {
     // Stopping merges what is still counted.
     running.stop().await;
     assert_eq!(circuit(&installation, &dying_url).await.failures, 40);
+}
+
+/// Goal: a circuit that a worker opens is known to be open to all, itself included, although
+/// another one's clock made it an hour ahead.
+#[tokio::test]
+async fn an_opening_is_news_whatever_the_clocks_say() {
+    let settings = CIRCUIT.replace("\"1s\"", "\"1h\"");
+    let installation = Installation::with(&[60_000], &settings).await;
+    let patient = Patient::answering(500).await;
+    let url = patient.receiver.url("/");
+    installation.subscribe_all(&url).await;
+    let ahead = clock::now().plus(Duration::from_hours(1));
+    let tally = Tally::of(&Outcome::Accepted { status: 200 }, clock::now());
+    let counted = [(url.parse().expect("a URL"), tally)];
+    let store = &installation.parts.store;
+    let merged = store.merge_tallies(&counted, &CircuitRules::default(), ahead).await;
+    assert_eq!(merged.expect("the store answers").circuits.len(), 1);
+
+    let running = installation.start();
+    publish(&installation, 0, 40).await;
+    wait_for_state(&installation, &url, StateName::Open).await;
+    installation.wait_for_depth(&installation.names().primary(), 0).await;
+    let before = patient.receiver.requests().len();
+    publish(&installation, 40, 40).await;
+    let held = installation.names().wait(Duration::from_secs(60));
+    installation.wait_for_depth(&held, 80).await;
+    running.stop().await;
+    assert_eq!(patient.receiver.requests().len(), before);
 }
 
 #[tokio::test]

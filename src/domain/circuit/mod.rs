@@ -17,6 +17,8 @@
 //!
 //! Nothing here knows of deliveries: what becomes of those that are refused is the worker's part.
 
+use std::time::Duration;
+
 use serde::Serialize;
 
 use super::{
@@ -44,7 +46,8 @@ pub use window::Window;
 pub struct Circuit {
     /// Whether attempts may be made.
     pub state: CircuitState,
-    /// Since when it has been in this state.
+    /// Since when it has been in this state. Rises with every change of state, whatever the clocks of
+    /// those who make them say: of two readings of a circuit the one with the higher is the later.
     pub since: UnixMillis,
     /// Why it is in this state; `None`: it was in no other yet.
     pub reason: Option<Reason>,
@@ -74,6 +77,9 @@ pub struct LastOutcome {
     /// The outcome in words, e.g. `refused 503`.
     pub outcome: String,
 }
+
+/// Between two changes of state at least, also where a clock stands behind another.
+const SINCE_STEP: Duration = Duration::from_millis(1);
 
 /// What became of a circuit, and the change of state if there was one.
 pub type Turn = (Circuit, Option<Change>);
@@ -244,7 +250,7 @@ impl Circuit {
             return (self, None);
         }
         self.state = to;
-        self.since = now;
+        self.since = now.max(self.since.plus(SINCE_STEP));
         self.reason = Some(reason);
         (self, Some(Change { from, to, reason }))
     }
