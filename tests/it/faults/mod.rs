@@ -4,6 +4,7 @@
 
 mod broker_alarm;
 mod broker_killed;
+mod channel;
 mod chaos;
 mod clock;
 mod cluster;

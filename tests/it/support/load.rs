@@ -1,6 +1,13 @@
 //! A steady load of numbered events, from a publisher that knows which of them are confirmed.
 
-use std::{collections::BTreeSet, time::Duration};
+use std::{
+    collections::BTreeSet,
+    sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering},
+    },
+    time::Duration,
+};
 
 use futures_util::{StreamExt, stream::FuturesUnordered};
 use lapin::{
@@ -15,23 +22,35 @@ use super::broker::{self, Corner};
 /// Topics are `load.0` to `load.9`, by the last digit of the event's number.
 pub(crate) const TOPICS: u32 = 10;
 
-/// How fast events are published, and how many in all.
-#[derive(Clone, Copy, Debug)]
+/// How fast events are published, and how far ahead of their delivery.
+#[derive(Clone, Debug)]
 pub(crate) struct Pace {
-    pub per_second: u32,
-    pub events_max: u32,
+    per_second: u32,
+    /// How many were delivered; `None`: it does not matter.
+    delivered: Option<Arc<AtomicU32>>,
 }
 
 impl Pace {
-    /// A thousand a second for some seconds: then a slow machine has enough to deliver.
-    pub(crate) const BURST: Self = Self { per_second: 1_000, events_max: 6_000 };
-
     /// For as long as it takes.
     pub(crate) fn steady(per_second: u32) -> Self {
-        Self { per_second, events_max: u32::MAX }
+        Self { per_second, delivered: None }
+    }
+
+    /// A thousand a second; where the machine delivers fewer, no more than it will deliver in some
+    /// seconds at the end.
+    pub(crate) fn not_far_ahead_of(delivered: Arc<AtomicU32>) -> Self {
+        Self { per_second: 1_000, delivered: Some(delivered) }
+    }
+
+    /// Whether there may be one more than this many.
+    fn allows(&self, owed: u32) -> bool {
+        let delivered = self.delivered.as_ref().map(|delivered| delivered.load(Ordering::Relaxed));
+        delivered.is_none_or(|delivered| owed < delivered + UNDELIVERED_MAX)
     }
 }
 
+/// How many events may be on their way before there are more.
+const UNDELIVERED_MAX: u32 = 3_000;
 /// How many confirms may be due at one time.
 const UNCONFIRMED_MAX: usize = 2_000;
 /// Longer than any alarm that a test raises.
@@ -134,8 +153,9 @@ impl Source {
         let mut usable = true;
         while usable && !self.stop.is_cancelled() {
             let due = started.elapsed().as_secs_f64() * f64::from(self.pace.per_second);
-            let more =
-                *next - self.first < self.pace.events_max && unconfirmed.len() < UNCONFIRMED_MAX;
+            let uncertain = u32::try_from(published.uncertain.len()).unwrap_or(u32::MAX);
+            let owed = next.saturating_sub(uncertain);
+            let more = self.pace.allows(owed) && unconfirmed.len() < UNCONFIRMED_MAX;
             if more && f64::from(*next - first) < due {
                 let number = *next;
                 *next += 1;

@@ -1,7 +1,14 @@
 //! The stage on which faults happen: a worker process, a steady load, and endpoints of every kind,
 //! so that at any moment there are messages in every queue.
 
-use std::{fs, time::Duration};
+use std::{
+    fs,
+    sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering},
+    },
+    time::Duration,
+};
 
 use lapin::{options::QueueDeclareOptions, types::FieldTable};
 use tokio::time::Instant;
@@ -30,6 +37,8 @@ pub(crate) struct Stage {
     pub site: Site,
     pub receiver: Receiver,
     pub started: Instant,
+    /// Requests at `/well`.
+    delivered: Arc<AtomicU32>,
     owed: Vec<Owed>,
 }
 
@@ -69,7 +78,13 @@ impl Stage {
     /// With further settings.
     pub(crate) async fn with(url: String, further: &str) -> Self {
         let started = Instant::now();
-        let receiver = Receiver::answering(move |request| reply(request, started)).await;
+        let delivered = Arc::new(AtomicU32::new(0));
+        let counted = Arc::clone(&delivered);
+        let receiver = Receiver::answering(move |request| {
+            counted.fetch_add(u32::from(request.path == "/well"), Ordering::Relaxed);
+            reply(request, started)
+        });
+        let receiver = receiver.await;
         let waits: Vec<_> = millis(&WAITS).into_iter().chain([LATER]).collect();
         let further = format!(
             "worker.in_flight_max = {IN_FLIGHT_MAX}\n\
@@ -85,11 +100,11 @@ impl Stage {
             Owed { path, subscription, wants }
         });
         let owed = owed.collect();
-        Self { site, receiver, started, owed }
+        Self { site, receiver, started, delivered, owed }
     }
 
     pub(crate) fn load(&self) -> Load {
-        self.load_at(Pace::BURST)
+        self.load_at(self.pace())
     }
 
     pub(crate) fn load_at(&self, pace: Pace) -> Load {
@@ -98,7 +113,11 @@ impl Stage {
 
     /// A load that goes on where another one ended.
     pub(crate) fn load_after(&self, published: &Published) -> Load {
-        Load::start(&self.site.corner, Pace::BURST, published.next())
+        Load::start(&self.site.corner, self.pace(), published.next())
+    }
+
+    fn pace(&self) -> Pace {
+        Pace::not_far_ahead_of(Arc::clone(&self.delivered))
     }
 
     /// Waits until `/well` has accepted `count` requests more than now.

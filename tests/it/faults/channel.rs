@@ -1,0 +1,81 @@
+//! A channel that the broker closes with an error is opened anew, and its messages are not
+//! delivered twice.
+
+use std::{fs, time::Duration};
+
+use tokio::time::Instant;
+
+use crate::support::{
+    PATIENCE,
+    account::{Owed, Request, account},
+    broker::Corner,
+    installation::millis,
+    load::{Load, Pace, number_in},
+    node::{Node, QUEUES_SETTLE},
+    process::Site,
+    receiver::{Receiver, Recorded, Reply},
+};
+
+const WAITS: [u64; 3] = [200, 400, 800];
+/// The broker's patience for an ack; half an hour if nobody sets it.
+const ACK_TIMEOUT_MS: u64 = 2_000;
+/// Longer than that, shorter than homing's own deadline for an attempt.
+const SLOW: Duration = Duration::from_secs(4);
+
+/// One event in two hundred is answered late.
+fn reply(request: &Recorded) -> Reply {
+    let number = number_in(&request.body).expect("it is the load's");
+    let late = if number.is_multiple_of(200) { SLOW } else { Duration::ZERO };
+    Reply::status(200).after(late)
+}
+
+/// Goal: whatever error ends a channel, its lane goes on with the next one; an attempt under way is
+/// waited for, not made again. Method: a broker that waits for acks no longer than two seconds, and an
+/// endpoint that sometimes takes four.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn channels_that_the_broker_closes_lose_nothing() {
+    const CLOSED: usize = 3;
+    let node = Node::start("fault-channel").await;
+    // How often it looks is a second setting.
+    let patience = format!(
+        "application:set_env(rabbit, consumer_timeout, {ACK_TIMEOUT_MS}), \
+         application:set_env(rabbit, channel_tick_interval, 500)."
+    );
+    node.ctl(&["eval", &patience]).await;
+    let receiver = Receiver::answering(reply).await;
+    let site = Site::at(Corner::at(node.url.clone(), &millis(&WAITS)), &WAITS, "");
+    site.run(&["topology", "apply"]);
+    let subscription = site.subscribe(&receiver.url("/"), "#", &[]);
+    let owed = Owed { path: "/", subscription, wants: |_| true };
+    tokio::time::sleep(QUEUES_SETTLE).await;
+    let mut worker = site.start();
+    let load = Load::start(&site.corner, Pace::steady(300), 0);
+
+    let log = || fs::read_to_string(site.log()).unwrap_or_default();
+    let deadline = Instant::now() + PATIENCE;
+    while log().matches("PRECONDITION_FAILED").count() < CLOSED {
+        assert!(Instant::now() < deadline, "the broker closed too few channels:\n{}", log());
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    let published = load.finish().await;
+    while receiver.count() < published.confirmed.len() {
+        assert!(Instant::now() < deadline, "{} arrived of {published:?}", receiver.count());
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    tokio::time::sleep(SLOW).await;
+    worker.terminate();
+    assert_eq!(worker.ended().await.code(), Some(0), "the worker stops politely");
+    let requests = receiver.requests();
+    let requests: Vec<_> = requests.iter().map(judged).collect();
+    let account = account(&site.corner, &published, &[owed], &requests).await;
+    account.assert_whole("channels closed by the broker", Duration::ZERO, 0);
+}
+
+fn judged(request: &Recorded) -> Request {
+    Request {
+        path: request.path.clone(),
+        number: number_in(&request.body).expect("it is the load's"),
+        attempt: request.attempt(),
+        accepted: true,
+    }
+}
