@@ -15,13 +15,13 @@ use lapin::{
 use tokio::time::Instant;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::{debug, info, warn};
-use url::Url;
 
 use super::{
+    addresses::{Address, Addresses},
     error::{BrokerError, ROUND_TRIP_DEADLINE, within},
     topology::Topology,
 };
-use crate::config::{BrokerSettings, SettingsError};
+use crate::config::BrokerSettings;
 
 /// How a connection is at this moment.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -32,39 +32,66 @@ pub struct LinkState {
     pub blocked: Option<String>,
 }
 
-/// The topology, declared on every new connection, and since when it can be relied on.
+/// The topology, made sure of on every new connection, and since when it can be relied on.
 pub(super) struct Foundation {
     /// `None`: nothing is declared.
     topology: Option<Arc<Topology>>,
     new_queue_wait: Duration,
-    trusted_from: tokio::sync::Mutex<Instant>,
+    /// `None`: this process has not declared it yet.
+    trusted_from: Mutex<Option<Instant>>,
+    laying: tokio::sync::Mutex<()>,
 }
 
 impl Foundation {
     pub(super) fn new(topology: Option<Arc<Topology>>, new_queue_wait: Duration) -> Self {
-        Self { topology, new_queue_wait, trusted_from: tokio::sync::Mutex::new(Instant::now()) }
+        let (trusted_from, laying) = (Mutex::default(), tokio::sync::Mutex::default());
+        Self { topology, new_queue_wait, trusted_from, laying }
     }
 
-    /// Declares everything; returns once no queue is so new that a crash would empty it.
+    /// Declares everything, unless this process has done so before and all of it is there; returns
+    /// once no queue is so new that a crash would empty it.
+    ///
+    /// Looking comes first because a cluster that misses a node changes nothing until it has given
+    /// that node up: to bind a queue again would wait for it, to look does not.
+    async fn stand(&self, connection: &Connection) -> Result<(), BrokerError> {
+        let Some(topology) = &self.topology else { return Ok(()) };
+        if let Some(trusted_from) = self.trusted_from()
+            && topology.stands(connection).await?
+        {
+            tokio::time::sleep_until(trusted_from).await;
+            return Ok(());
+        }
+        self.lay(connection).await
+    }
+
+    /// Declares everything; returns as [`stand`](Self::stand) does.
     async fn lay(&self, connection: &Connection) -> Result<(), BrokerError> {
         let Some(topology) = &self.topology else { return Ok(()) };
-        let mut trusted_from = self.trusted_from.lock().await;
+        let laying = self.laying.lock().await;
         let mut created = Vec::new();
         let declared = topology.declare(connection, &mut created).await;
+        let mut trusted_from = self.trusted_from().unwrap_or_else(Instant::now);
         if !created.is_empty() {
             info!(queues = created.len(), "topology.created");
-            *trusted_from = Instant::now() + self.new_queue_wait;
+            trusted_from = Instant::now() + self.new_queue_wait;
+            lock(&self.trusted_from).replace(trusted_from);
         }
         declared?;
-        tokio::time::sleep_until(*trusted_from).await;
+        lock(&self.trusted_from).replace(trusted_from);
+        drop(laying);
+        tokio::time::sleep_until(trusted_from).await;
         Ok(())
+    }
+
+    fn trusted_from(&self) -> Option<Instant> {
+        *lock(&self.trusted_from)
     }
 }
 
 /// One connection for one purpose.
 pub(super) struct Link {
     purpose: &'static str,
-    urls: Vec<Url>,
+    addresses: Arc<Addresses>,
     heartbeat: Duration,
     connect_deadline: Duration,
     /// `None`: as the broker has it.
@@ -81,12 +108,12 @@ impl Link {
     pub(super) fn new(
         purpose: &'static str,
         settings: &BrokerSettings,
-        foundation: Arc<Foundation>,
+        (addresses, foundation): (Arc<Addresses>, Arc<Foundation>),
         (tasks, closing): (TaskTracker, CancellationToken),
-    ) -> Result<Self, SettingsError> {
-        Ok(Self {
+    ) -> Self {
+        Self {
             purpose,
-            urls: settings.urls()?,
+            addresses,
             heartbeat: settings.heartbeat,
             connect_deadline: settings.connect_deadline,
             frame_bytes_max: None,
@@ -95,7 +122,7 @@ impl Link {
             state: Mutex::default(),
             tasks,
             closing,
-        })
+        }
     }
 
     /// The same for nothing but short messages. The client keeps room for 64 frames, which is
@@ -128,12 +155,19 @@ impl Link {
             return Ok(Arc::clone(connection));
         }
         drop(current.take());
-        let connection = Arc::new(self.open_bare().await?);
-        self.watch(&connection);
-        self.foundation.lay(&connection).await?;
+        let (connection, address) = self.connect_to_any().await?;
+        let connection = Arc::new(connection);
+        self.watch(&connection, address);
+        self.foundation.stand(&connection).await?;
         *current = Some(Arc::clone(&connection));
         info!(purpose = self.purpose, "broker.connected");
         Ok(connection)
+    }
+
+    /// Sees to it that the topology stands.
+    pub(super) async fn stand(self: &Arc<Self>) -> Result<(), BrokerError> {
+        let connection = self.open().await?;
+        self.foundation.stand(&connection).await
     }
 
     /// Declares the topology on the present connection again.
@@ -158,25 +192,27 @@ impl Link {
     }
 
     /// A connection of its own with nothing declared on it.
-    ///
-    /// Tries the URLs in random order, so that workers spread over the nodes of a cluster.
     pub(super) async fn open_bare(&self) -> Result<Connection, BrokerError> {
-        let mut urls: Vec<_> = self.urls.iter().collect();
-        fastrand::shuffle(&mut urls);
+        self.connect_to_any().await.map(|(connection, _address)| connection)
+    }
+
+    async fn connect_to_any(&self) -> Result<(Connection, Arc<Address>), BrokerError> {
         let mut last_error = BrokerError::Closed;
-        for url in urls {
-            match self.connect(url).await {
-                Ok(connection) => return Ok(connection),
-                Err(error) => last_error = error,
+        for address in self.addresses.in_order() {
+            match self.connect(&address).await {
+                Ok(connection) => return Ok((connection, address)),
+                Err(error) => {
+                    address.failed();
+                    last_error = error;
+                }
             }
         }
         Err(last_error)
     }
 
-    async fn connect(&self, url: &Url) -> Result<Connection, BrokerError> {
-        let address = address(url);
-        let refused = |source| refusal(&address, url.username(), source);
-        let mut uri: AMQPUri = url.as_str().parse().map_err(|text: String| {
+    async fn connect(&self, address: &Address) -> Result<Connection, BrokerError> {
+        let refused = |source| refusal(address, source);
+        let mut uri: AMQPUri = address.url.as_str().parse().map_err(|text: String| {
             refused(std::io::Error::new(std::io::ErrorKind::InvalidInput, text).into())
         })?;
         uri.query.heartbeat = Some(u16::try_from(self.heartbeat.as_secs()).unwrap_or(u16::MAX));
@@ -187,14 +223,14 @@ impl Link {
         match tokio::time::timeout(self.connect_deadline, connecting).await {
             Ok(connected) => connected.map_err(refused),
             Err(_elapsed) => Err(BrokerError::TimedOut {
-                step: format!("connecting to {address}"),
+                step: format!("connecting to {}", address.shown()),
                 deadline: self.connect_deadline,
             }),
         }
     }
 
     /// Follows the connection's events until it ends; they tell when the broker blocks us.
-    fn watch(&self, connection: &Connection) {
+    fn watch(&self, connection: &Connection, address: Arc<Address>) {
         let mut events = connection.events_listener();
         let status = connection.status().clone();
         let state = Arc::new(Mutex::new(LinkState { connected: true, blocked: None }));
@@ -211,7 +247,8 @@ impl Link {
                     lock(&state).blocked = None;
                 } else if matches!(event, Event::Error(_)) && !status.connected() {
                     // Errors of single channels are told here too.
-                    warn!(purpose, "broker.connection_lost");
+                    warn!(purpose, broker = address.shown(), "broker.connection_lost");
+                    address.failed();
                     break;
                 }
             }
@@ -224,23 +261,17 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// `host:port/vhost`: all of a URL that may be shown.
-fn address(url: &Url) -> String {
-    let port = url.port().unwrap_or(if url.scheme() == "amqps" { 5671 } else { 5672 });
-    format!("{}:{port}{}", url.host_str().unwrap_or_default(), url.path())
-}
-
 const DENIALS: [AMQPErrorKind; 2] = [
     AMQPErrorKind::Soft(AMQPSoftError::ACCESSREFUSED),
     AMQPErrorKind::Hard(AMQPHardError::NOTALLOWED),
 ];
 
 /// Tells wrong credentials from a broker that is not there.
-fn refusal(address: &str, user: &str, source: lapin::Error) -> BrokerError {
-    let address = address.to_owned();
+fn refusal(address: &Address, source: lapin::Error) -> BrokerError {
+    let shown = address.shown();
     if matches!(source.kind(), ErrorKind::ProtocolError(error) if DENIALS.contains(error.kind())) {
-        BrokerError::Refused { address, user: user.to_owned() }
+        BrokerError::Refused { address: shown, user: address.url.username().to_owned() }
     } else {
-        BrokerError::Connect { address, source: Box::new(source) }
+        BrokerError::Connect { address: shown, source: Box::new(source) }
     }
 }

@@ -12,6 +12,7 @@
 //! [`publish`], [`pipeline`] and [`consume`] carry them, [`receipt`] and [`acks`] answer for them.
 
 mod acks;
+mod addresses;
 mod channels;
 mod connection;
 pub mod consume;
@@ -33,6 +34,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use crate::config::{BrokerSettings, SettingsError};
 
 use self::{
+    addresses::Addresses,
     channels::Channels,
     connection::{Foundation, Link},
     error::BrokerError,
@@ -94,17 +96,18 @@ impl Broker {
         let closing = CancellationToken::new();
         let foundation = declares.then(|| Arc::clone(&topology));
         let foundation = Arc::new(Foundation::new(foundation, settings.new_queue_wait));
+        let addresses = Arc::new(Addresses::new(settings.urls()?));
         let link = |purpose| {
-            let (tasks, closing) = (tasks.clone(), closing.clone());
-            Link::new(purpose, settings, Arc::clone(&foundation), (tasks, closing))
+            let shared = (Arc::clone(&addresses), Arc::clone(&foundation));
+            Link::new(purpose, settings, shared, (tasks.clone(), closing.clone()))
         };
-        let publishing = Arc::new(link("publish")?);
+        let publishing = Arc::new(link("publish"));
         Ok(Self {
             topology,
-            primary: Arc::new(link("primary")?),
-            retry: Arc::new(link("retry")?),
-            control: Arc::new(link("control")?),
-            locks: Arc::new(link("locks")?.of_small_frames()),
+            primary: Arc::new(link("primary")),
+            retry: Arc::new(link("retry")),
+            control: Arc::new(link("control")),
+            locks: Arc::new(link("locks").of_small_frames()),
             channels: Channels::new(Arc::clone(&publishing), settings.publish_channels),
             publishing,
             confirm_deadline: settings.confirm_deadline,
@@ -145,6 +148,15 @@ impl Broker {
 
     fn links(&self) -> [&Arc<Link>; 4] {
         [&self.publishing, &self.primary, &self.retry, &self.control]
+    }
+
+    /// Declares the whole topology again where a part of it is missing; bindings are not looked at.
+    ///
+    /// # Errors
+    ///
+    /// [`BrokerError`]: as [`connect`](Self::connect).
+    pub async fn ensure_topology(&self) -> Result<(), BrokerError> {
+        self.control.stand().await
     }
 
     /// Declares the whole topology again on the present connection.

@@ -234,13 +234,12 @@ impl Circuits {
     ///
     /// [`StoreError`]: the last known state stays in force.
     pub(super) async fn refresh(&self, url: &EndpointUrl) -> Result<(), StoreError> {
-        match self.store.circuit(url).await? {
-            Some(circuit) => self.learn(url, &circuit),
+        if let Some(circuit) = self.store.circuit(url).await? {
+            self.learn(url, &circuit);
+        } else {
             // Any circuit that is made later is news.
-            None => {
-                let never = UnixMillis::default();
-                self.take_over(&mut self.lock(), url, CircuitState::Closed, never);
-            }
+            let never = UnixMillis::default();
+            self.take_over(&mut self.lock(), url, CircuitState::Closed, never);
         }
         Ok(())
     }

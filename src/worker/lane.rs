@@ -111,7 +111,7 @@ async fn session(
 ) -> Result<(), BrokerError> {
     let consuming = async {
         // A queue that somebody deleted would fail every session.
-        context.broker.restore_topology().await?;
+        context.broker.ensure_topology().await?;
         context.broker.consume(lane, prefetch).await
     };
     let Some(consumer) = stop.run_until_cancelled(consuming).await else { return Ok(()) };

@@ -55,6 +55,52 @@ impl Topology {
     }
 }
 
+impl Topology {
+    /// Whether every queue and exchange is there. Asks only the node that the connection leads to,
+    /// in few round trips; bindings cannot be asked for.
+    pub(in crate::broker) async fn stands(
+        &self,
+        connection: &Connection,
+    ) -> Result<bool, BrokerError> {
+        let channel = open(connection).await?;
+        match self.look_at_all(&channel).await {
+            Ok(()) => {
+                let closed = channel.close(200, "OK".into());
+                within(&channel, ROUND_TRIP_DEADLINE, "closing a channel", closed).await?;
+                Ok(true)
+            }
+            // The broker closes a channel that asks for what is not there.
+            Err(_missing) if connection.status().connected() && !channel.status().connected() => {
+                Ok(false)
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    async fn look_at_all(&self, channel: &Channel) -> Result<(), BrokerError> {
+        let nowait = true;
+        let passive = QueueDeclareOptions { passive: true, nowait, ..QueueDeclareOptions::durable() };
+        for QueueSpec { name, .. } in self.queues() {
+            let asked = channel.queue_declare(name.as_str().into(), passive, FieldTable::default());
+            within(channel, ROUND_TRIP_DEADLINE, format!("looking at `{name}`"), asked).await?;
+        }
+        // Not until these are answered is it known that none of the queues was missing.
+        let names = self.names();
+        for name in [names.events(), names.route(), names.control(), names.unrouted()] {
+            look_at_exchange(channel, &name).await?;
+        }
+        Ok(())
+    }
+}
+
+/// An error where it is not there, whatever its kind.
+pub(super) async fn look_at_exchange(channel: &Channel, name: &str) -> Result<(), BrokerError> {
+    let passive = ExchangeDeclareOptions { passive: true, ..ExchangeDeclareOptions::default() };
+    let kind = ExchangeKind::default();
+    let asked = channel.exchange_declare(name.into(), kind, passive, FieldTable::default());
+    within(channel, ROUND_TRIP_DEADLINE, format!("looking at exchange `{name}`"), asked).await
+}
+
 pub(super) async fn open(connection: &Connection) -> Result<Channel, BrokerError> {
     within(connection, ROUND_TRIP_DEADLINE, "opening a channel", connection.create_channel()).await
 }

@@ -1,12 +1,9 @@
 //! Looking at the topology without changing it.
 
-use lapin::{
-    Connection, ExchangeKind, options::ExchangeDeclareOptions, protocol::AMQPSoftError,
-    types::FieldTable,
-};
+use lapin::{Connection, ExchangeKind, protocol::AMQPSoftError};
 
 use super::{Depth, Topology, declare};
-use crate::broker::error::{BrokerError, ROUND_TRIP_DEADLINE, within};
+use crate::broker::error::BrokerError;
 
 /// What was found under one name.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -103,11 +100,7 @@ async fn exchange_state(
     alternate: Option<&str>,
 ) -> Result<State, BrokerError> {
     let channel = declare::open(connection).await?;
-    let passive = ExchangeDeclareOptions { passive: true, ..ExchangeDeclareOptions::default() };
-    let asked = channel.exchange_declare(name.into(), kind.clone(), passive, FieldTable::default());
-    match within(&channel, ROUND_TRIP_DEADLINE, format!("looking at exchange `{name}`"), asked)
-        .await
-    {
+    match declare::look_at_exchange(&channel, name).await {
         Ok(()) => same(declare::declare_exchange(&channel, name, kind, alternate).await, None),
         Err(error) if error.says(AMQPSoftError::NOTFOUND) => Ok(State::Missing),
         Err(error) => Err(error),

@@ -63,12 +63,12 @@ async fn channels_that_the_broker_closes_lose_nothing() {
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
     // What the last closed channel gave back is taken again and recognised.
-    let publisher = site.publisher().await;
+    let observer = site.publisher().await;
     let primary = site.corner.topology.names().primary();
     let mut empty_since = Instant::now();
     while empty_since.elapsed() < SLOW {
         assert!(Instant::now() < deadline, "`{primary}` does not run empty");
-        if publisher.depth(&primary).await > 0 {
+        if observer.depth(&primary).await > 0 {
             empty_since = Instant::now();
         }
         tokio::time::sleep(Duration::from_millis(100)).await;

@@ -43,7 +43,8 @@ impl Theatre {
         self.stage.wait_for_more(300).await;
         let silence = self.stage.longest_silence(since);
         println!("fault: {fault} | resumed within {:.1} s", silence.as_secs_f64());
-        assert!(silence < bound, "{fault}: nothing was delivered for {silence:?}");
+        let log = self.stage.end_of_log();
+        assert!(silence < bound, "{fault}: nothing was delivered for {silence:?}\n{log}");
     }
 
     async fn leader_of(&self, queue: &str) -> u8 {

@@ -125,8 +125,7 @@ impl Stage {
         let before = self.receiver.count_at("/well");
         let deadline = Instant::now() + SETTLE;
         while self.receiver.count_at("/well") < before + count {
-            let log = || fs::read_to_string(self.site.log());
-            assert!(Instant::now() < deadline, "deliveries stopped:\n{}", tail(log()));
+            assert!(Instant::now() < deadline, "deliveries stopped:\n{}", self.end_of_log());
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
     }
@@ -171,6 +170,13 @@ impl Stage {
     /// How often the workers' log has `text`.
     pub(crate) fn logged(&self, text: &str) -> usize {
         fs::read_to_string(self.site.log()).map_or(0, |log| log.matches(text).count())
+    }
+
+    /// The end of the workers' log.
+    pub(crate) fn end_of_log(&self) -> String {
+        let log = fs::read_to_string(self.site.log()).unwrap_or_default();
+        let lines: Vec<_> = log.lines().collect();
+        lines.get(lines.len().saturating_sub(40)..).unwrap_or_default().join("\n")
     }
 
     /// Waits until all queues are there, and both lanes consume.
@@ -219,13 +225,12 @@ impl Stage {
             let requests = self.receiver.count();
             let still = moving.is_empty() && requests == seen;
             (quiet, seen) = (if still { quiet + 1 } else { 0 }, requests);
-            let log = || fs::read_to_string(self.site.log());
             let silent = || self.receiver.requests().last().map(|last| last.at.elapsed());
             assert!(
                 Instant::now() < deadline,
                 "{moving:?} do not settle; the last request came {:?} ago\n{}",
                 silent(),
-                tail(log())
+                self.end_of_log()
             );
             tokio::time::sleep(Duration::from_millis(100)).await;
         }
@@ -241,11 +246,4 @@ async fn consumers(url: &str, queue: &str) -> Option<u32> {
     let consumers = queue.map(|queue| queue.consumer_count());
     connection.close(200, "OK".into()).await.ok()?;
     consumers
-}
-
-/// The end of a worker's log.
-fn tail(log: std::io::Result<String>) -> String {
-    let log = log.unwrap_or_default();
-    let lines: Vec<_> = log.lines().collect();
-    lines.get(lines.len().saturating_sub(30)..).unwrap_or_default().join("\n")
 }
