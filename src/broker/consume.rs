@@ -17,7 +17,7 @@ use super::{
     error::{BrokerError, ROUND_TRIP_DEADLINE, lost, within},
     headers::Headers,
     receipt::Answer,
-    topology::{Names, Topology},
+    topology::{Depth, Names, Topology},
 };
 use crate::{clock, domain::id::EventId};
 
@@ -104,14 +104,15 @@ impl Broker {
         Ok(Consumer { topology, channel, messages, answers, answering })
     }
 
-    /// How many consumers the queue of `lane` has, in all processes; none where it does not exist.
+    /// What waits in the queue of `lane`, and how many consumers it has in all processes; nothing and
+    /// none where it does not exist.
     ///
     /// # Errors
     ///
     /// [`BrokerError`].
-    pub async fn consumers(&self, lane: Lane) -> Result<u32, BrokerError> {
+    pub async fn look(&self, lane: Lane) -> Result<Depth, BrokerError> {
         let depth = self.depth(&lane.queue(self.topology.names())).await?;
-        Ok(depth.map_or(0, |depth| depth.consumers))
+        Ok(depth.unwrap_or(Depth { messages: 0, consumers: 0 }))
     }
 }
 

@@ -1,6 +1,12 @@
 //! A lane: one queue, its consumer, and the deliveries in flight from it.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
 
 use backon::{BackoffBuilder, ExponentialBackoff, ExponentialBuilder};
 use tokio::{sync::Semaphore, time::Instant};
@@ -26,8 +32,7 @@ const CAREFUL_PREFETCH: u16 = 1;
 /// Runs the lane until `stop`: one session after another, with pauses between them.
 pub(super) async fn run(context: Arc<Context>, lane: Lane, stop: CancellationToken) {
     let in_flight_max = context.settings.lane_in_flight_max();
-    // Shared by all sessions: deliveries of a lost one are still in flight.
-    let permits = Arc::new(Semaphore::new(usize::from(in_flight_max)));
+    let work = Work::new(usize::from(in_flight_max));
     let mut pauses = pauses();
     let mut told = None;
     let mut careful = false;
@@ -35,11 +40,11 @@ pub(super) async fn run(context: Arc<Context>, lane: Lane, stop: CancellationTok
         let started = Instant::now();
         let prefetch = if careful { CAREFUL_PREFETCH } else { in_flight_max };
         let over = stop.child_token();
-        let session = session(&context, (lane, prefetch), &permits, &over);
+        let session = session(&context, (lane, prefetch), &work, &over);
         let ended = if careful {
             until_over(session, tokio::time::sleep(CAREFUL), &over).await
         } else {
-            until_over(session, forgotten(&context, lane), &over).await
+            until_over(session, forgotten(&context, lane, &work), &over).await
         };
         let went_well = careful && ended.is_ok();
         careful = matches!(ended, Err(BrokerError::Unparsable(_)));
@@ -74,19 +79,42 @@ async fn until_over<T>(
     }
 }
 
-/// Ends when the broker says several times in a row that nobody consumes the lane's queue: a
-/// consumer can be cancelled without its client learning of it, where queues are deleted and
-/// declared in quick succession.
-async fn forgotten(context: &Context, lane: Lane) {
-    const LOOK_INTERVAL: Duration = Duration::from_secs(5);
+/// Ends when the broker says several times in a row that nobody consumes the lane's queue, or that
+/// messages wait there of which an idle lane is sent none. A consumer can be cancelled without its
+/// client learning of it, where queues are deleted and declared in quick succession; and be forgotten,
+/// where the node that it came through is cut off from the queue's leader.
+async fn forgotten(context: &Context, lane: Lane, work: &Work) {
+    const LOOK_INTERVAL: Duration = Duration::from_secs(3);
     const LOOKS: u32 = 3;
     let mut looks = 0;
     while looks < LOOKS {
+        let taken = work.taken.load(Ordering::Relaxed);
         tokio::time::sleep(LOOK_INTERVAL).await;
-        looks = match context.broker.consumers(lane).await {
-            Ok(0) => looks.saturating_add(1),
+        let idle = work.is_idle() && work.taken.load(Ordering::Relaxed) == taken;
+        looks = match context.broker.look(lane).await {
+            Ok(depth) if depth.consumers == 0 => looks.saturating_add(1),
+            Ok(depth) if depth.messages > 0 && idle => looks.saturating_add(1),
             Ok(_) | Err(_) => 0,
         };
+    }
+}
+
+/// What a lane is at, over all its sessions: deliveries of a lost one are still in flight.
+struct Work {
+    permits: Arc<Semaphore>,
+    in_flight_max: usize,
+    /// Messages so far.
+    taken: AtomicU64,
+}
+
+impl Work {
+    fn new(in_flight_max: usize) -> Self {
+        let permits = Arc::new(Semaphore::new(in_flight_max));
+        Self { permits, in_flight_max, taken: AtomicU64::default() }
+    }
+
+    fn is_idle(&self) -> bool {
+        self.permits.available_permits() == self.in_flight_max
     }
 }
 
@@ -106,7 +134,7 @@ fn pauses() -> ExponentialBackoff {
 async fn session(
     context: &Arc<Context>,
     (lane, prefetch): (Lane, u16),
-    permits: &Arc<Semaphore>,
+    work: &Work,
     stop: &CancellationToken,
 ) -> Result<(), BrokerError> {
     let consuming = async {
@@ -121,7 +149,7 @@ async fn session(
     let tasks = TaskTracker::new();
     let abort = CancellationToken::new();
     let taking = (&mut consumer, &tasks, &abort);
-    let stopped = take_all(context, lane, permits, taking, stop).await;
+    let stopped = take_all(context, lane, work, taking, stop).await;
     drain(context, lane, consumer, stopped?, (tasks, abort)).await
 }
 
@@ -131,7 +159,7 @@ async fn session(
 async fn take_all(
     context: &Arc<Context>,
     lane: Lane,
-    permits: &Arc<Semaphore>,
+    work: &Work,
     (consumer, tasks, abort): (&mut Consumer, &TaskTracker, &CancellationToken),
     stop: &CancellationToken,
 ) -> Result<Option<Instant>, BrokerError> {
@@ -141,17 +169,18 @@ async fn take_all(
             None => return Ok(Some(Instant::now())),
         };
         let Some(received) = next else { return Ok(None) };
-        for work in intake::take(context, lane, received) {
-            let acquiring = Arc::clone(permits).acquire_owned();
+        work.taken.fetch_add(1, Ordering::Relaxed);
+        for task in intake::take(context, lane, received) {
+            let acquiring = Arc::clone(&work.permits).acquire_owned();
             let grace = grace_over(stop, context.settings.drain_grace);
             let permit = tokio::select! {
                 permit = acquiring => permit,
                 () = grace => return Ok(Some(Instant::now() - context.settings.drain_grace)),
             };
             let Ok(permit) = permit else { return Ok(None) };
-            let work = abort.clone().run_until_cancelled_owned(work.run(Arc::clone(context)));
+            let task = abort.clone().run_until_cancelled_owned(task.run(Arc::clone(context)));
             tasks.spawn(async move {
-                work.await;
+                task.await;
                 drop(permit);
             });
         }

@@ -94,8 +94,8 @@ pub(super) async fn circuits(context: Arc<Context>, stop: CancellationToken) {
 /// Keeps the shares of the rate limits until dropped.
 async fn share_limits(context: &Context) {
     loop {
-        if let Ok(consumers) = context.broker.consumers(Lane::Primary).await {
-            context.limits.share_with(consumers);
+        if let Ok(depth) = context.broker.look(Lane::Primary).await {
+            context.limits.share_with(depth.consumers);
         }
         tokio::time::sleep(LOOK_INTERVAL).await;
     }

@@ -19,6 +19,9 @@ const PACE: u32 = 150;
 const RESUMED_WITHIN: Duration = Duration::from_secs(10);
 /// The same where a node falls silent, which others have to find out.
 const RESUMED_WITHIN_OF_SILENCE: Duration = Duration::from_secs(15);
+/// The same where its clients still reach it: they learn of it when the nodes have given each other up,
+/// after `net_ticktime` (10 s here) and a quarter, and then elect.
+const RESUMED_WITHIN_OF_A_CUT: Duration = Duration::from_secs(30);
 /// How long a node is away.
 const AWAY: Duration = Duration::from_secs(18);
 
@@ -103,16 +106,19 @@ async fn nodes_that_fall_silent_lose_nothing() {
     let fault = "cluster: leader of primary paused for 18 s";
     theatre.silence(fault, paused, RESUMED_WITHIN_OF_SILENCE).await;
     theatre.cluster.to("resume", leader).await;
+    // It finds out by and by that the others gave it up, and restarts.
     tokio::time::sleep(AWAY).await;
+    theatre.cluster.whole().await;
 
     let leader = theatre.leader_of("primary").await;
     let cut = Instant::now();
     theatre.cluster.to("partition", leader).await;
     tokio::time::sleep(AWAY).await;
     let fault = "cluster: leader of primary cut off for 18 s";
-    theatre.silence(fault, cut, RESUMED_WITHIN_OF_SILENCE).await;
+    theatre.silence(fault, cut, RESUMED_WITHIN_OF_A_CUT).await;
     theatre.cluster.heal().await;
     tokio::time::sleep(AWAY).await;
+    theatre.cluster.whole().await;
 
     let silence = theatre.stage.longest_silence(started);
     let account = theatre.stage.account(load, worker).await;

@@ -37,6 +37,11 @@ impl Cluster {
         self.run(&["heal"]).await;
     }
 
+    /// Waits until all nodes serve again.
+    pub(crate) async fn whole(&self) {
+        self.run(&["await"]).await;
+    }
+
     /// The number of the node that leads `queue`.
     pub(crate) async fn leader_of(&self, queue: &str) -> u8 {
         let leaders = self.run(&["leaders"]).await;
