@@ -16,7 +16,9 @@ use crate::{
         filter::Connector,
         id::SubscriptionId,
         signature::SigningSecret,
-        subscription::{AuthToken, Draft, FieldError, SECRETS_MAX, Subscription, Terms},
+        subscription::{
+            AuthToken, Draft, FieldError, SECRETS_MAX, Subscription, Terms, Version, WorkfrontForm,
+        },
         time::UnixMillis,
     },
     store::{Listing, Page, Store, StoreError},
@@ -94,6 +96,9 @@ pub struct View {
     pub rate_limit: Option<u32>,
     /// For people.
     pub description: Option<String>,
+    /// Workfront's form, if events are sent in it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub workfront: Option<WorkfrontForm>,
     /// RFC 3339.
     pub created: String,
     /// RFC 3339.
@@ -127,6 +132,7 @@ impl From<&Subscription> for View {
             schedule: terms.schedule.clone(),
             rate_limit: terms.rate_limit.map(NonZeroU32::get),
             description: terms.description.clone(),
+            workfront: terms.workfront.clone(),
             created: subscription.created.to_string(),
             updated: subscription.updated.to_string(),
         }
@@ -263,6 +269,53 @@ impl Registry {
     /// [`RegistryError`].
     pub async fn page(&self, page: Page) -> Result<Listing, RegistryError> {
         Ok(self.store.subscriptions(page).await?)
+    }
+
+    /// At most `limit` subscriptions in Workfront's form behind the first `offset`, and how many
+    /// there are.
+    ///
+    /// # Errors
+    ///
+    /// [`RegistryError`].
+    pub async fn in_workfronts_form(
+        &self,
+        offset: u32,
+        limit: u32,
+    ) -> Result<(Listing, u64), RegistryError> {
+        Ok(self.store.in_workfronts_form(offset, limit).await?)
+    }
+
+    /// The subscription with this id, if it is in Workfront's form.
+    ///
+    /// # Errors
+    ///
+    /// [`RegistryError`].
+    pub async fn get_workfront(&self, id: SubscriptionId) -> Result<Subscription, RegistryError> {
+        let subscription = self.get(id).await?;
+        let has_form = subscription.terms.workfront.is_some();
+        has_form.then_some(subscription).ok_or(RegistryError::NotFound { id })
+    }
+
+    /// Sets the version of subscriptions in Workfront's form.
+    ///
+    /// # Errors
+    ///
+    /// [`RegistryError`]; some of them may be changed by then. Repeat it.
+    pub async fn set_versions(
+        &self,
+        subscriptions: Vec<Subscription>,
+        version: Version,
+    ) -> Result<(), RegistryError> {
+        for mut subscription in subscriptions {
+            let Some(form) = subscription.terms.workfront.as_mut() else { continue };
+            if form.version != version {
+                form.version = version;
+                subscription.updated = clock::now();
+                self.store.update_subscription(&subscription).await?;
+            }
+        }
+        self.tell().await;
+        Ok(())
     }
 
     fn build(&self, draft: &Draft) -> Result<Terms, RegistryError> {

@@ -219,6 +219,7 @@ fn api(
         stored_tokens,
         on_loopback: parts.settings.api.listen.ip().is_loopback(),
         event_bytes_max: parts.settings.worker.event_bytes_max,
+        customer_id: parts.settings.api.customer_id.clone(),
     })
 }
 

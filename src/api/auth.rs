@@ -10,7 +10,7 @@ use std::{net::IpAddr, sync::Arc, time::Duration};
 use axum::{
     extract::{Request, State},
     http::{
-        Method,
+        HeaderName, Method,
         header::{AUTHORIZATION, HOST, ORIGIN},
         uri::Authority,
     },
@@ -26,6 +26,7 @@ use tokio::{
 use super::{
     Api,
     problem::{Kind, Problem},
+    workfront,
 };
 use crate::{
     domain::api_token::{ApiToken, Scope, TokenDigest, TokenName},
@@ -85,10 +86,10 @@ impl Tokens {
             stored.read = Instant::now();
         }
         match shown {
-            Some(shown) => recognise(&self.configured, &stored.tokens, shown),
-            None if self.configured.is_empty() && stored.tokens.is_empty() && self.on_loopback => {
+            _ if self.configured.is_empty() && stored.tokens.is_empty() && self.on_loopback => {
                 Bearer::Anyone
             }
+            Some(shown) => recognise(&self.configured, &stored.tokens, shown),
             None => Bearer::Unknown,
         }
     }
@@ -140,7 +141,14 @@ fn check_scope(method: &Method, scope: Scope, name: Option<&TokenName>) -> Resul
     Err(Problem::new(Kind::Forbidden, detail))
 }
 
+/// Where clients of Workfront's API show their session, which here is an API token.
+const SESSION_ID: HeaderName = HeaderName::from_static("sessionid");
+
 fn token(request: &Request) -> Option<&[u8]> {
+    let is_workfronts = request.uri().path().starts_with(workfront::SUBSCRIPTIONS);
+    if let Some(session) = request.headers().get(SESSION_ID).filter(|_| is_workfronts) {
+        return Some(session.as_bytes().trim_ascii());
+    }
     let value = request.headers().get(AUTHORIZATION)?.as_bytes();
     let (scheme, token) = value.split_at_checked("Bearer ".len())?;
     scheme.eq_ignore_ascii_case(b"Bearer ").then(|| token.trim_ascii())
@@ -231,6 +239,17 @@ mod tests {
         assert_eq!(token(&asked(&[("authorization", "Basic abc")])), None);
         assert_eq!(token(&asked(&[("authorization", "é")])), None);
         assert_eq!(token(&asked(&[])), None);
+    }
+
+    #[test]
+    fn a_session_is_a_token_where_workfronts_api_is_spoken() {
+        let shown = |path: &str| {
+            let request =
+                Request::get(path).header("sessionID", " abc ").header("authorization", "Bearer x");
+            token(&request.body(Body::empty()).unwrap()).unwrap().to_vec()
+        };
+        assert_eq!(shown("/attask/eventsubscription/api/v1/subscriptions?page=1"), b"abc");
+        assert_eq!(shown("/v1/queues"), b"x");
     }
 
     #[test]

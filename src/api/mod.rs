@@ -9,7 +9,7 @@
 //! a panic into an answer and puts the same headers on every one, [`auth`] decides who may ask,
 //! [`limits`] for how long, [`extract`] reads what was sent. Then a file per noun answers:
 //! [`subscriptions`], [`endpoints`], [`events`], [`attempts`], [`parked`], [`queues`], [`sources`],
-//! [`metrics`], [`health`].
+//! [`metrics`], [`health`]; [`workfront`] is subscriptions once more, as Workfront's API has them.
 //!
 //! Source: RFC 9110 (HTTP), RFC 9457 (problem documents), RFC 6750 (bearer tokens), RFC 7396
 //! (merge patch).
@@ -28,6 +28,7 @@ mod problem;
 mod queues;
 mod sources;
 mod subscriptions;
+mod workfront;
 
 #[cfg(test)]
 mod tests;
@@ -37,7 +38,7 @@ use std::sync::Arc;
 use axum::{
     Router,
     middleware::{from_fn, from_fn_with_state},
-    routing::{get, post},
+    routing::{get, post, put},
 };
 use metrics_exporter_prometheus::PrometheusHandle;
 
@@ -77,6 +78,8 @@ pub struct ApiParts {
     pub on_loopback: bool,
     /// `worker.event_bytes_max`
     pub event_bytes_max: usize,
+    /// `api.customer_id`
+    pub customer_id: String,
 }
 
 /// The API of one process; cheap to clone.
@@ -120,6 +123,7 @@ pub fn router(api: Api) -> Router {
         .route("/v1/sources/{name}/resume", post(sources::resume))
         .route("/v1/sources/{name}/reset", post(sources::reset))
         .route("/metrics", get(metrics::render))
+        .merge(workfront_routes())
         .layer(from_fn_with_state(api.clone(), limits::turn))
         .merge(Router::new().route("/v1/parked", get(parked::list)))
         .merge(Router::new().route("/v1/events/{id}", get(attempts::explain)))
@@ -130,6 +134,7 @@ pub fn router(api: Api) -> Router {
         .route("/v1/endpoints/show", get(endpoints::show))
         .route("/v1/endpoints/enable", post(endpoints::enable))
         .route("/v1/endpoints/disable", post(endpoints::disable))
+        .route(&format!("{}/version", workfront::SUBSCRIPTIONS), put(workfront::set_versions))
         .layer(deadline(limits::WALK_DEADLINE));
     let guarded = quick
         .merge(walks)
@@ -144,4 +149,12 @@ pub fn router(api: Api) -> Router {
         .merge(guarded)
         .layer(from_fn(problem::answer))
         .with_state(api)
+}
+
+fn workfront_routes() -> Router<Api> {
+    let path = |rest| format!("{}{rest}", workfront::SUBSCRIPTIONS);
+    Router::new()
+        .route(&path(""), post(workfront::create).get(workfront::list))
+        .route(&path("/{id}"), get(workfront::show).delete(workfront::remove))
+        .route(&path("/{id}/version"), put(workfront::set_version))
 }

@@ -15,6 +15,8 @@ pub struct ApiSettings {
     /// Bearer tokens that are accepted beside those in the store; they may write.
     #[serde(deserialize_with = "list::texts")]
     pub tokens: Vec<String>,
+    /// Told as `customerId` where the API speaks as Workfront does.
+    pub customer_id: String,
 }
 
 impl ApiSettings {

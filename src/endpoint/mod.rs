@@ -26,7 +26,7 @@ use crate::config::EndpointSettings;
 use crate::domain::{
     delivery::Delivery,
     outcome::{Obstacle, Outcome, Phase},
-    subscription::Subscription,
+    subscription::{Subscription, UnfitEvent},
     time::UnixMillis,
 };
 use crate::report::Chain;
@@ -73,6 +73,9 @@ pub enum RequestError {
         /// The header's name.
         name: String,
     },
+    /// An event that the subscription's form cannot hold. It will not get better by itself.
+    #[error("the event cannot be sent in Workfront's form")]
+    Unfit(#[source] UnfitEvent),
     /// The client does not take this request. It will not get better by itself.
     #[error("the request cannot be sent")]
     Unsendable(#[source] reqwest::Error),

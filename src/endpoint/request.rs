@@ -26,19 +26,29 @@ const AGENT: HeaderValue = HeaderValue::from_static(concat!("homing/", env!("CAR
 /// What a body is called whose content type no header can carry: bytes. RFC 9110, 8.3.
 const BYTES: HeaderValue = HeaderValue::from_static("application/octet-stream");
 
-/// The next attempt of `delivery` as a request, sent at `now`. The body is not copied.
+const JSON: HeaderValue = HeaderValue::from_static("application/json");
+
+/// The next attempt of `delivery` as a request, sent at `now`. The body is not copied, unless it
+/// is sent in Workfront's form.
 ///
 /// # Errors
 ///
-/// [`RequestError::Header`] for a header that HTTP cannot carry.
+/// [`RequestError::Header`] for a header that HTTP cannot carry, [`RequestError::Unfit`] for an
+/// event that Workfront's form cannot hold.
 pub(super) fn build(
     delivery: &Delivery,
     subscription: &Subscription,
     now: UnixMillis,
 ) -> Result<Request, RequestError> {
     let mut request = Request::new(Method::POST, subscription.terms.url.url().clone());
-    *request.headers_mut() = headers(delivery, subscription, now)?;
-    *request.body_mut() = Some(Body::from(delivery.event.body.clone()));
+    let (content_type, body) = match &subscription.terms.workfront {
+        None => (content_type(&delivery.event.content_type), delivery.event.body.clone()),
+        Some(form) => (JSON, form.message(delivery, now).map_err(RequestError::Unfit)?),
+    };
+    let mut headers = headers(delivery, subscription, &body, now)?;
+    headers.insert(CONTENT_TYPE, content_type);
+    *request.headers_mut() = headers;
+    *request.body_mut() = Some(Body::from(body));
     Ok(request)
 }
 
@@ -46,6 +56,7 @@ pub(super) fn build(
 fn headers(
     delivery: &Delivery,
     subscription: &Subscription,
+    body: &[u8],
     now: UnixMillis,
 ) -> Result<HeaderMap, RequestError> {
     let (event, terms) = (&delivery.event, &subscription.terms);
@@ -58,11 +69,10 @@ fn headers(
     }
 
     let id = delivery.id();
-    headers.insert(CONTENT_TYPE, content_type(&event.content_type));
     headers.insert(USER_AGENT, AGENT);
     headers.insert(WEBHOOK_ID, value(&WEBHOOK_ID, &id.to_string())?);
     headers.insert(WEBHOOK_TIMESTAMP, now.seconds().into());
-    let content = SignedContent { id, sent: now, body: &event.body };
+    let content = SignedContent { id, sent: now, body };
     if let Some(signatures) = signature_header(&terms.secrets, &content) {
         headers.insert(WEBHOOK_SIGNATURE, value(&WEBHOOK_SIGNATURE, &signatures)?);
     }
@@ -160,6 +170,24 @@ mod tests {
         assert_eq!(signatures.split(' ').filter(|text| text.starts_with("v1,")).count(), 2);
         let debug = format!("{:?}", request.headers());
         assert!(!debug.contains("geheim") && !debug.contains("payroll"), "{debug}");
+    }
+
+    #[test]
+    fn in_workfronts_form_what_is_sent_is_signed() {
+        let changes = serde_json::json!({
+            "topics": ["TASK.UPDATE"],
+            "workfront": {},
+            "secrets": ["whsec_AAECAwQFBgcICQoLDA0ODxAREhMUFRYX"],
+        });
+        let request = built(("TASK.UPDATE", "text/plain"), &changes);
+        let body = request.body().unwrap().as_bytes().unwrap().to_vec();
+        assert!(body.starts_with(br#"{"eventType":"UPDATE","subscriptionId":"01931f5a"#));
+        assert_eq!(request.headers()[CONTENT_TYPE], "application/json");
+        let webhook = standardwebhooks::Webhook::new("whsec_AAECAwQFBgcICQoLDA0ODxAREhMUFRYX");
+        let headers = request.headers();
+        let signed =
+            webhook.unwrap().sign(headers[WEBHOOK_ID].to_str().unwrap(), 1_700_000_000, &body);
+        assert_eq!(headers[WEBHOOK_SIGNATURE], signed.unwrap());
     }
 
     #[test]

@@ -355,7 +355,7 @@ fn owner(record: &Record) -> Option<SubscriptionId> {
 fn why_unsent(subscription: &Subscription, taken: Option<UnixMillis>) -> &'static str {
     if taken.is_some_and(|taken| subscription.created > taken) {
         "it was made after the event was taken"
-    } else if subscription.terms.filters.is_empty() {
+    } else if subscription.terms.wants_any_body() {
         "it wants the topic now; perhaps not when the event was taken"
     } else {
         "it has filters, which the event may not pass"

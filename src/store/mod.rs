@@ -43,6 +43,7 @@ mod sources;
 mod sqlite;
 mod statements;
 mod token_row;
+mod workfront;
 
 use key_source::GivenKeys;
 
@@ -56,6 +57,7 @@ pub use circuits::{
 };
 pub use error::{Corrupt, CorruptCircuit, StoreError};
 pub use sources::SourceStore;
+pub use workfront::WorkfrontStore;
 
 /// How long a step may take, waiting for its turn included. Every call but
 /// [`Store::all_subscriptions`] and [`Store::unsettled_circuits`] is one step.
@@ -121,7 +123,7 @@ pub struct Reencrypted {
 /// is done completely or not at all; which of the two is unknown. All writes can be repeated; what
 /// repeating costs is said where it costs anything.
 #[async_trait]
-pub trait Store: AttemptLog + SourceStore + Send + Sync {
+pub trait Store: AttemptLog + SourceStore + WorkfrontStore + Send + Sync {
     /// Adds a subscription.
     ///
     /// # Errors

@@ -42,6 +42,8 @@ pub(super) struct SubscriptionRow {
     schedule: Option<String>,
     rate_limit: Option<i64>,
     description: Option<String>,
+    /// An object in JSON.
+    workfront: Option<String>,
     created_ms: i64,
     updated_ms: i64,
 }
@@ -162,6 +164,7 @@ impl SubscriptionRow {
             schedule: terms.schedule.clone(),
             rate_limit: terms.rate_limit.map(|limit| limit.get().into()),
             description: terms.description.clone(),
+            workfront: terms.workfront.as_ref().map(|form| json!(form).to_string()),
             created_ms: created.get(),
             updated_ms: updated.get(),
         })
@@ -242,6 +245,7 @@ where
         .bind(row.schedule)
         .bind(row.rate_limit)
         .bind(row.description)
+        .bind(row.workfront)
         .bind(row.updated_ms);
     Ok(query)
 }
@@ -286,6 +290,10 @@ impl SubscriptionRow {
             schedule: self.schedule,
             rate_limit: self.rate_limit.map(read_rate_limit).transpose()?,
             description: self.description,
+            workfront: match self.workfront.as_deref() {
+                Some(form) => Some(json("workfront", form, "a form of Workfront's")?),
+                None => None,
+            },
         };
         let (created, updated) =
             (UnixMillis::new(self.created_ms), UnixMillis::new(self.updated_ms));

@@ -3,15 +3,15 @@
 /// Binds as [`bind`](super::row::bind) does, and `created_ms` at last.
 pub(super) const INSERT: &str = "\
     INSERT INTO subscriptions (id, fingerprint, url, topics, filters, filter_connector, \
-    auth_token, secrets, headers, schedule, rate_limit, description, updated_ms, created_ms) \
-    VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14) \
+    auth_token, secrets, headers, schedule, rate_limit, description, workfront, updated_ms, \
+    created_ms) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15) \
     ON CONFLICT (fingerprint) DO NOTHING";
 
 /// Binds as [`bind`](super::row::bind) does.
 pub(super) const UPDATE: &str = "\
     UPDATE subscriptions SET fingerprint = $2, url = $3, topics = $4, filters = $5, \
     filter_connector = $6, auth_token = $7, secrets = $8, headers = $9, schedule = $10, \
-    rate_limit = $11, description = $12, updated_ms = $13 WHERE id = $1";
+    rate_limit = $11, description = $12, workfront = $13, updated_ms = $14 WHERE id = $1";
 
 pub(super) const REMOVE: &str = "DELETE FROM subscriptions WHERE id = $1";
 pub(super) const BY_FINGERPRINT: &str = "SELECT id FROM subscriptions WHERE fingerprint = $1";
@@ -20,6 +20,10 @@ pub(super) const BY_ID: &str = "SELECT * FROM subscriptions WHERE id = $1";
 /// The empty text sorts before every id.
 pub(super) const BEHIND: &str = "SELECT * FROM subscriptions WHERE id > $1 ORDER BY id LIMIT $2";
 pub(super) const COUNT: &str = "SELECT count(*) FROM subscriptions";
+pub(super) const IN_WORKFRONTS_FORM: &str = "\
+    SELECT * FROM subscriptions WHERE workfront IS NOT NULL ORDER BY id LIMIT $1 OFFSET $2";
+pub(super) const COUNT_IN_WORKFRONTS_FORM: &str =
+    "SELECT count(*) FROM subscriptions WHERE workfront IS NOT NULL";
 pub(super) const VERSION: &str = "SELECT version FROM versions WHERE name = 'subscriptions'";
 
 pub(super) const CIRCUIT: &str = "SELECT * FROM circuits WHERE url = $1";

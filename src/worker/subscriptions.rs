@@ -126,12 +126,12 @@ impl Subscriptions {
         catalogue
             .by_topic_of(event)
             .filter(|subscription| {
-                let filters = &subscription.terms.filters;
-                filters.is_empty()
+                let terms = &subscription.terms;
+                terms.wants_any_body()
                     || states
                         .get_or_insert_with(|| self.states(event))
                         .as_ref()
-                        .is_some_and(|states| filters.matches(states))
+                        .is_some_and(|states| terms.wants_body(states))
             })
             .map(|subscription| subscription.id)
             .collect()

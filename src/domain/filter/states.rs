@@ -28,6 +28,14 @@ impl EventStates {
         serde_json::from_slice(body).map(Self)
     }
 
+    /// The ids of the object that the event is about, as Workfront has them: `ID`, in newer
+    /// objects `id`, in one of the states or in both.
+    pub fn object_ids(&self) -> impl Iterator<Item = &str> {
+        let states = [State::New, State::Old];
+        let ids = states.into_iter().flat_map(|state| ["ID", "id"].map(|name| (state, name)));
+        ids.filter_map(|(state, name)| self.field(state, name)?.as_str())
+    }
+
     /// The field `name` of `state`; `None` if either is missing.
     pub(super) fn field(&self, state: State, name: &str) -> Option<&Value> {
         self.state(state)?.get(name)

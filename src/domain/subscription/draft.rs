@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, fmt, num::NonZeroU32};
 
 use serde::{Deserialize, Serialize};
 
-use super::{AuthToken, Terms};
+use super::{AuthToken, Terms, WorkfrontForm};
 use crate::domain::{
     filter::{Connector, FilterSet},
     signature::SigningSecret,
@@ -43,6 +43,9 @@ pub struct Draft {
     /// For people.
     #[serde(default)]
     pub description: Option<String>,
+    /// Events are sent in Workfront's form; `topics` is then one such as `TASK.UPDATE`.
+    #[serde(default)]
+    pub workfront: Option<WorkfrontForm>,
 }
 
 /// What is wrong with one field of a draft.
@@ -100,6 +103,7 @@ impl Draft {
         let filters = FilterSet::from_json(&self.filters, self.filter_connector)
             .map_err(|error| FieldError::new(error.field(), &error))?;
         refuse_old_state_on_create(&topics, &filters)?;
+        self.workfront.iter().try_for_each(|form| form.check(&topics))?;
         Ok(Terms {
             url,
             topics,
@@ -110,6 +114,7 @@ impl Draft {
             schedule: self.schedule(schedules)?,
             rate_limit: self.rate_limit()?,
             description: self.description()?,
+            workfront: self.workfront.clone(),
         })
     }
 
@@ -222,6 +227,7 @@ impl From<&Terms> for Draft {
             schedule: terms.schedule.clone(),
             rate_limit: terms.rate_limit.map(NonZeroU32::get),
             description: terms.description.clone(),
+            workfront: terms.workfront.clone(),
         }
     }
 }
@@ -267,7 +273,7 @@ fn check_header(name: &str, value: &str, has_auth_token: bool) -> Result<(), Str
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
+    use serde_json::{Value, json};
 
     use super::*;
 
@@ -310,6 +316,8 @@ mod tests {
         assert_eq!(field(json!({"schedule": "slow"})), "schedule");
         assert_eq!(field(json!({"rate_limit": 0})), "rate_limit");
         assert_eq!(field(json!({"description": "a\u{0}b"})), "description");
+        assert_eq!(field(json!({"workfront": {}, "topics": ["TASK.*"]})), "topics");
+        assert_eq!(field(json!({"workfront": {"obj_id": ""}})), "workfront.obj_id");
         let bad = json!([{"fieldName": "name", "fieldValue": 1, "comparison": "equals"}]);
         assert_eq!(field(json!({"filters": bad})), "filters[0].comparison");
     }
@@ -322,6 +330,16 @@ mod tests {
         let error = build(&json!({"topics": ["PROJ.CREATE"], "filters": filters})).unwrap_err();
         assert_eq!(error.field, "filters[0].state");
         assert!(build(&json!({"filters": filters})).is_ok());
+    }
+
+    #[test]
+    fn the_same_events_of_another_object_make_another_subscription() {
+        let fingerprint = |form| build(&json!({"workfront": form})).unwrap().fingerprint();
+        let one = fingerprint(json!({"obj_id": "a"}));
+        assert_ne!(one, fingerprint(json!({"obj_id": "b"})));
+        assert_ne!(one, fingerprint(json!({})));
+        assert_ne!(one, fingerprint(Value::Null));
+        assert_eq!(one, fingerprint(json!({"obj_id": "a", "version": "v1"})));
     }
 
     #[test]

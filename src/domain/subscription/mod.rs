@@ -9,7 +9,7 @@ use std::{collections::BTreeMap, fmt, num::NonZeroU32};
 use serde::{Deserialize, Serialize};
 
 use super::{
-    filter::{Connector, FilterSet},
+    filter::{Connector, EventStates, FilterSet},
     id::SubscriptionId,
     signature::SigningSecret,
     time::UnixMillis,
@@ -18,8 +18,10 @@ use super::{
 };
 
 mod draft;
+mod workfront;
 
 pub use draft::{Draft, FieldError, SECRETS_MAX};
+pub use workfront::{EVENT_TYPES, OBJ_CODES, UnfitEvent, Version, WorkfrontForm, split_topic};
 
 /// A standing wish for events, with an identity.
 #[derive(Clone, Debug, PartialEq)]
@@ -55,6 +57,8 @@ pub struct Terms {
     pub rate_limit: Option<NonZeroU32>,
     /// For people.
     pub description: Option<String>,
+    /// Sends events in Workfront's form; `None`: as published.
+    pub workfront: Option<WorkfrontForm>,
 }
 
 impl Terms {
@@ -67,6 +71,23 @@ impl Terms {
         self.topics
             .iter()
             .any(|pattern| pattern.matches(topic) && (!own || pattern.as_str().starts_with(OWN)))
+    }
+
+    /// Whether every event with a topic that is wanted is wanted, so that its body need not be read.
+    #[must_use]
+    pub fn wants_any_body(&self) -> bool {
+        self.filters.is_empty() && self.obj_id().is_none()
+    }
+
+    /// Whether an event with this body is wanted, if its topic is.
+    #[must_use]
+    pub fn wants_body(&self, states: &EventStates) -> bool {
+        let is_about = self.workfront.as_ref().is_none_or(|form| form.is_about(states));
+        is_about && self.filters.matches(states)
+    }
+
+    fn obj_id(&self) -> Option<&str> {
+        self.workfront.as_ref()?.obj_id.as_deref()
     }
 
     /// What must be unique among subscriptions: same events to the same URL.
@@ -82,7 +103,11 @@ impl Terms {
         let connector =
             if filters.len() < 2 { Connector::default() } else { self.filters.connector() };
         let filters = serde_json::Value::from(filters);
-        format!("{}\n{}\n{connector}\n{filters}", self.url.as_str(), topics.join(","))
+        let form = match &self.workfront {
+            Some(_) => format!("\nworkfront {}", self.obj_id().unwrap_or_default()),
+            None => String::new(),
+        };
+        format!("{}\n{}\n{connector}\n{filters}{form}", self.url.as_str(), topics.join(","))
     }
 }
 

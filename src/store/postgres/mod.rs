@@ -53,6 +53,7 @@ mod circuits;
 mod encryption;
 mod open;
 mod sources;
+mod workfront;
 #[cfg(test)]
 mod tests;
 

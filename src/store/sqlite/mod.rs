@@ -37,6 +37,7 @@ mod circuits;
 mod encryption;
 mod open;
 mod sources;
+mod workfront;
 #[cfg(test)]
 mod tests;
 

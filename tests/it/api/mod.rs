@@ -8,6 +8,7 @@ mod health;
 mod parked;
 mod sources;
 mod subscriptions;
+mod workfront;
 
 use std::time::Duration;
 
@@ -57,6 +58,7 @@ async fn start_with(settings: &str) -> Running {
         on_loopback: true,
         tokens: installation.settings.api.tokens.clone(),
         event_bytes_max: installation.settings.worker.event_bytes_max,
+        customer_id: installation.settings.api.customer_id.clone(),
     });
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port is free");
     let base_url = format!("http://{}", listener.local_addr().expect("it has an address"));

@@ -8,7 +8,7 @@ use homing::{
         filter::{Connector, FilterSet},
         id::SubscriptionId,
         signature::SigningSecret,
-        subscription::{AuthToken, Draft, Subscription, Terms},
+        subscription::{AuthToken, Draft, Subscription, Terms, Version, WorkfrontForm},
     },
     store::{Page, Store, StoreError},
 };
@@ -80,6 +80,13 @@ fn filters() -> impl Strategy<Value = FilterSet> {
     })
 }
 
+fn form() -> impl Strategy<Value = WorkfrontForm> {
+    let version = prop_oneof![Just(Version::V1), Just(Version::V2)];
+    (prop::option::of("\\PC{1,40}"), version, any::<bool>()).prop_map(
+        |(obj_id, version, base64_encoding)| WorkfrontForm { obj_id, version, base64_encoding },
+    )
+}
+
 /// Any terms, from which no settings know the schedule.
 pub(super) fn terms() -> impl Strategy<Value = Terms> {
     let secret = prop::collection::vec(any::<u8>(), 24..=64)
@@ -93,10 +100,10 @@ pub(super) fn terms() -> impl Strategy<Value = Terms> {
         prop::collection::vec(secret, 0..3),
         prop::collection::btree_map("[a-z]{1,8}", "\\PC{0,20}", 0..4),
         prop::option::of("[a-z]{1,8}"),
-        prop::option::of(any::<String>()),
+        (prop::option::of(any::<String>()), prop::option::of(form())),
     )
-        .prop_map(
-            |(url, topics, filters, auth_token, secrets, headers, schedule, description)| Terms {
+        .prop_map(|(url, topics, filters, auth_token, secrets, headers, schedule, rest)| {
+            Terms {
                 rate_limit: NonZeroU32::new(u32::from(headers.is_empty()) * 7),
                 url: url.parse().expect("a URL"),
                 topics: topics.iter().map(|text| text.parse().expect("a pattern")).collect(),
@@ -105,7 +112,8 @@ pub(super) fn terms() -> impl Strategy<Value = Terms> {
                 secrets,
                 headers,
                 schedule,
-                description,
-            },
-        )
+                description: rest.0,
+                workfront: rest.1,
+            }
+        })
 }

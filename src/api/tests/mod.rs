@@ -1,5 +1,7 @@
 //! What the API answers without a broker.
 
+mod workfront;
+
 use std::{sync::Arc, time::Duration};
 
 use axum::{
@@ -28,6 +30,7 @@ const TOKEN: &str = "token-0123456789";
 /// The API of a process whose broker is not there, with its store in a folder of its own.
 struct Unconnected {
     router: Router,
+    store: Arc<dyn store::Store>,
     _folder: tempfile::TempDir,
 }
 
@@ -50,15 +53,16 @@ impl Unconnected {
             switchboard: Switchboard::new(Arc::clone(&store), broker.clone()),
             desk: Desk::new(settings.source.clone(), Arc::clone(&store), broker.clone()),
             broker,
-            store,
+            store: Arc::clone(&store),
             subscriptions: None,
             metrics: None,
             stored_tokens: Vec::new(),
             on_loopback: true,
             tokens: tokens.iter().map(ToString::to_string).collect(),
             event_bytes_max: 100,
+            customer_id: "504f9640000013401be513579fbebffa".to_owned(),
         }));
-        Self { router, _folder: folder }
+        Self { router, store, _folder: folder }
     }
 
     async fn ask(&self, request: Request<Body>) -> Answer {

@@ -1,0 +1,370 @@
+//! `/attask/eventsubscription/api/v1/subscriptions`: subscriptions as Adobe Workfront's API has
+//! them, so that a client of that API can be pointed at homing.
+//!
+//! What is made here is in Workfront's form, and only such subscriptions are seen here. Errors are
+//! problem documents, as everywhere in this API.
+//!
+//! Source: Adobe Workfront, *Event subscription API*; what is not documented there is decided at
+//! the item that decides it.
+
+use std::collections::BTreeMap;
+
+use axum::{
+    Json,
+    extract::{RawQuery, State},
+    http::{HeaderName, StatusCode, header::LOCATION},
+};
+use serde::{Deserialize, Deserializer, Serialize, de::Error};
+use serde_json::{Map, Value, json};
+
+use super::{
+    Api,
+    extract::{IdInPath, JsonBody, NoParameters, Parameters},
+    problem::Problem,
+};
+use crate::{
+    domain::{
+        circuit::{Circuit, StateName},
+        filter::Connector,
+        id::SubscriptionId,
+        subscription::{
+            AuthToken, Draft, EVENT_TYPES, FieldError, OBJ_CODES, Subscription, Version,
+            WorkfrontForm, split_topic,
+        },
+        url::EndpointUrl,
+    },
+    registry::RegistryError,
+    store::{Listing, PAGE_LIMIT_MAX},
+};
+
+pub(super) const SUBSCRIPTIONS: &str = "/attask/eventsubscription/api/v1/subscriptions";
+
+const PAGE_LIMIT_DEFAULT: u32 = 100;
+/// Far behind any page that there is.
+const PAGE_MAX: u32 = 1_000_000;
+
+/// A subscription as it is asked for.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub(super) struct Wanted {
+    obj_code: String,
+    event_type: String,
+    url: String,
+    auth_token: String,
+    obj_id: Option<String>,
+    #[serde(default)]
+    filters: Vec<Map<String, Value>>,
+    #[serde(default)]
+    filter_connector: Connector,
+    #[serde(default, rename = "base64Encoding", deserialize_with = "yes_no_or_blank")]
+    base64_encoding: bool,
+}
+
+/// A boolean, or its spelling; blank is `false`, as Workfront documents it.
+fn yes_no_or_blank<'de, D: Deserializer<'de>>(deserializer: D) -> Result<bool, D::Error> {
+    let spelt = match Value::deserialize(deserializer)? {
+        Value::Bool(value) => return Ok(value),
+        Value::String(text) => text,
+        Value::Null => String::new(),
+        Value::Number(_) | Value::Array(_) | Value::Object(_) => "neither".to_owned(),
+    };
+    match spelt.trim() {
+        "true" => Ok(true),
+        "false" | "" => Ok(false),
+        _ => Err(D::Error::custom("`true`, `false` or blank")),
+    }
+}
+
+impl Wanted {
+    fn draft(self) -> Result<Draft, FieldError> {
+        one_of("objCode", &self.obj_code, &OBJ_CODES)?;
+        one_of("eventType", &self.event_type, &EVENT_TYPES)?;
+        let form = WorkfrontForm {
+            obj_id: self.obj_id.filter(|id| !id.is_empty()),
+            version: Version::default(),
+            base64_encoding: self.base64_encoding,
+        };
+        Ok(Draft {
+            url: self.url,
+            topics: vec![format!("{}.{}", self.obj_code, self.event_type)],
+            filters: self.filters.into_iter().map(with_comparison).collect(),
+            filter_connector: self.filter_connector,
+            auth_token: Some(self.auth_token),
+            // Nobody could be told a secret here; `rotate-secret` makes one.
+            secrets: Some(Vec::new()),
+            headers: BTreeMap::new(),
+            schedule: None,
+            rate_limit: None,
+            description: None,
+            workfront: Some(form),
+        })
+    }
+}
+
+/// A filter without a comparison asks for equality, as in Workfront's examples.
+fn with_comparison(mut filter: Map<String, Value>) -> Value {
+    if filter.contains_key("fieldName") && filter.contains_key("fieldValue") {
+        filter.entry("comparison").or_insert_with(|| json!("eq"));
+    }
+    Value::Object(filter)
+}
+
+fn one_of(field: &str, given: &str, known: &[&str]) -> Result<(), FieldError> {
+    let message = || format!("one of {}, in this case", known.join(", "));
+    known.contains(&given).then_some(()).ok_or_else(|| FieldError::new(field, message()))
+}
+
+/// The problem with its fields in the words of this API.
+fn renamed(error: RegistryError) -> Problem {
+    let RegistryError::Field(FieldError { field, message }) = error else { return error.into() };
+    let field = match field.as_str() {
+        "auth_token" => "authToken".to_owned(),
+        "workfront.obj_id" => "objId".to_owned(),
+        "filter_connector" => "filterConnector".to_owned(),
+        _ => field,
+    };
+    RegistryError::Field(FieldError { field, message }).into()
+}
+
+/// A subscription and its version.
+#[derive(Serialize)]
+pub(super) struct Versioned {
+    id: SubscriptionId,
+    version: Version,
+}
+
+type Created = (StatusCode, [(HeaderName, String); 1], Json<Versioned>);
+
+pub(super) async fn create(
+    State(api): State<Api>,
+    _: NoParameters,
+    JsonBody(wanted): JsonBody<Wanted>,
+) -> Result<Created, Problem> {
+    let made = api.parts.registry.make(wanted.draft()?).await.map_err(renamed)?;
+    let id = made.subscription.id;
+    let location = format!("{SUBSCRIPTIONS}/{id}");
+    let versioned = Versioned { id, version: Version::default() };
+    Ok((StatusCode::CREATED, [(LOCATION, location)], Json(versioned)))
+}
+
+/// A subscription as it is shown.
+#[derive(Serialize)]
+pub(super) struct Shown {
+    id: SubscriptionId,
+    date_created: String,
+    date_modified: String,
+    version: Version,
+    #[serde(rename = "customerId")]
+    customer_id: String,
+    #[serde(rename = "objId")]
+    obj_id: Option<String>,
+    #[serde(rename = "objCode")]
+    obj_code: String,
+    url: String,
+    #[serde(rename = "eventType")]
+    event_type: String,
+    /// At most the last four characters.
+    #[serde(rename = "authToken")]
+    auth_token: Option<String>,
+    filters: Vec<Value>,
+    #[serde(rename = "filterConnector")]
+    filter_connector: Connector,
+    #[serde(rename = "base64Encoding")]
+    base64_encoding: bool,
+    subscription_url: ShownUrl,
+}
+
+/// The circuit of a URL. A frozen one is told as frozen only: since when it had been disabled
+/// before is not known.
+#[derive(Clone, Serialize)]
+struct ShownUrl {
+    url: String,
+    date_created: String,
+    successes: u64,
+    failures: u64,
+    disabled_at: Option<String>,
+    frozen_at: Option<String>,
+}
+
+impl ShownUrl {
+    fn of(url: &EndpointUrl, circuit: &Circuit) -> Self {
+        let since = |state| (circuit.state.name() == state).then(|| circuit.since.to_string());
+        Self {
+            url: url.as_str().to_owned(),
+            date_created: circuit.created.to_string(),
+            successes: circuit.successes,
+            failures: circuit.failures,
+            disabled_at: since(StateName::Open),
+            frozen_at: since(StateName::Frozen),
+        }
+    }
+}
+
+impl Shown {
+    fn new(subscription: &Subscription, customer_id: &str, subscription_url: ShownUrl) -> Self {
+        let terms = &subscription.terms;
+        let form = terms.workfront.clone().unwrap_or_default();
+        let topic = terms.topics.first().map(ToString::to_string).unwrap_or_default();
+        let (obj_code, event_type) = split_topic(&topic).unwrap_or_default();
+        Self {
+            id: subscription.id,
+            date_created: subscription.created.to_string(),
+            date_modified: subscription.updated.to_string(),
+            version: form.version,
+            customer_id: customer_id.to_owned(),
+            obj_id: form.obj_id,
+            obj_code: obj_code.to_owned(),
+            url: terms.url.as_str().to_owned(),
+            event_type: event_type.to_owned(),
+            auth_token: terms.auth_token.as_ref().map(AuthToken::masked),
+            filters: terms.filters.to_json(),
+            filter_connector: terms.filters.connector(),
+            base64_encoding: form.base64_encoding,
+            subscription_url,
+        }
+    }
+}
+
+/// The circuit of `url`; that of a URL that was never attempted is as old as `subscription`.
+async fn circuit(api: &Api, subscription: &Subscription) -> Result<ShownUrl, Problem> {
+    let url = &subscription.terms.url;
+    let circuit = api.parts.store.circuit(url).await?;
+    let circuit = circuit.unwrap_or_else(|| Circuit::new(subscription.created));
+    Ok(ShownUrl::of(url, &circuit))
+}
+
+/// One page.
+#[derive(Serialize)]
+pub(super) struct Page {
+    subscriptions: Vec<Shown>,
+    meta: Meta,
+}
+
+#[derive(Serialize)]
+struct Meta {
+    page: u32,
+    page_count: u64,
+    limit: u32,
+    total_count: u64,
+}
+
+/// Those that cannot be read are counted and not listed; `/v1/subscriptions` names them.
+pub(super) async fn list(
+    State(api): State<Api>,
+    RawQuery(query): RawQuery,
+) -> Result<Json<Page>, Problem> {
+    let parameters = Parameters::read(query.as_deref(), &["page", "limit"])?;
+    let page = parameters.number("page", 1, 1..=PAGE_MAX)?;
+    let limit = parameters.number("limit", PAGE_LIMIT_DEFAULT, 1..=PAGE_LIMIT_MAX)?;
+    let offset = page.saturating_sub(1).saturating_mul(limit);
+    let (Listing { subscriptions, .. }, total_count) =
+        api.parts.registry.in_workfronts_form(offset, limit).await?;
+    let mut circuits: BTreeMap<String, ShownUrl> = BTreeMap::new();
+    let mut shown = Vec::with_capacity(subscriptions.len());
+    for subscription in &subscriptions {
+        let url = subscription.terms.url.as_str();
+        let known = match circuits.get(url) {
+            Some(known) => known.clone(),
+            None => circuit(&api, subscription).await?,
+        };
+        circuits.entry(url.to_owned()).or_insert_with(|| known.clone());
+        shown.push(Shown::new(subscription, &api.parts.customer_id, known));
+    }
+    let meta = Meta { page, page_count: total_count.div_ceil(limit.into()), limit, total_count };
+    Ok(Json(Page { subscriptions: shown, meta }))
+}
+
+pub(super) async fn show(
+    State(api): State<Api>,
+    _: NoParameters,
+    IdInPath(id): IdInPath,
+) -> Result<Json<Shown>, Problem> {
+    let subscription = api.parts.registry.get_workfront(id).await?;
+    let circuit = circuit(&api, &subscription).await?;
+    Ok(Json(Shown::new(&subscription, &api.parts.customer_id, circuit)))
+}
+
+/// Answers 200 without a body, as Workfront does.
+pub(super) async fn remove(
+    State(api): State<Api>,
+    _: NoParameters,
+    IdInPath(id): IdInPath,
+) -> Result<StatusCode, Problem> {
+    api.parts.registry.get_workfront(id).await?;
+    api.parts.registry.remove(id).await?;
+    Ok(StatusCode::OK)
+}
+
+/// The version that a subscription gets.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct WantedVersion {
+    version: Version,
+}
+
+pub(super) async fn set_version(
+    State(api): State<Api>,
+    _: NoParameters,
+    IdInPath(id): IdInPath,
+    JsonBody(WantedVersion { version }): JsonBody<WantedVersion>,
+) -> Result<Json<Versioned>, Problem> {
+    let subscription = api.parts.registry.get_workfront(id).await?;
+    api.parts.registry.set_versions(vec![subscription], version).await?;
+    Ok(Json(Versioned { id, version }))
+}
+
+/// The version that several subscriptions get.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub(super) struct WantedVersions {
+    #[serde(default)]
+    subscription_ids: Vec<SubscriptionId>,
+    #[serde(default)]
+    all_customer_subscriptions: bool,
+    version: Version,
+}
+
+/// The subscriptions and their version.
+#[derive(Serialize)]
+pub(super) struct AllVersioned {
+    subscription_ids: Vec<SubscriptionId>,
+    version: Version,
+}
+
+/// Of ids given, all must exist; before that is known, nothing is changed.
+pub(super) async fn set_versions(
+    State(api): State<Api>,
+    _: NoParameters,
+    JsonBody(wanted): JsonBody<WantedVersions>,
+) -> Result<Json<AllVersioned>, Problem> {
+    let WantedVersions { subscription_ids, all_customer_subscriptions: all, version } = wanted;
+    if all != subscription_ids.is_empty() {
+        let message =
+            "set either this, with at least one id, or `allCustomerSubscriptions` to true";
+        return Err(FieldError::new("subscriptionIds", message).into());
+    }
+    if all {
+        return set_all_versions(&api, version).await.map(Json);
+    }
+    let mut subscriptions = Vec::with_capacity(subscription_ids.len());
+    for id in &subscription_ids {
+        subscriptions.push(api.parts.registry.get_workfront(*id).await?);
+    }
+    api.parts.registry.set_versions(subscriptions, version).await?;
+    Ok(Json(AllVersioned { subscription_ids, version }))
+}
+
+async fn set_all_versions(api: &Api, version: Version) -> Result<AllVersioned, Problem> {
+    let registry = &api.parts.registry;
+    let mut subscription_ids = Vec::new();
+    let mut offset: u32 = 0;
+    loop {
+        let (listing, total) = registry.in_workfronts_form(offset, PAGE_LIMIT_MAX).await?;
+        subscription_ids.extend(listing.subscriptions.iter().map(|one| one.id));
+        registry.set_versions(listing.subscriptions, version).await?;
+        offset = offset.saturating_add(PAGE_LIMIT_MAX);
+        if u64::from(offset) >= total {
+            return Ok(AllVersioned { subscription_ids, version });
+        }
+    }
+}

@@ -1,0 +1,156 @@
+//! A client of Workfront's API that is pointed at homing gets its events in Workfront's form.
+
+use base64::{Engine, engine::general_purpose::STANDARD};
+use reqwest::Method;
+use serde_json::{Value, json};
+
+use super::{Answer, Running, start, start_with};
+use crate::support::{
+    broker::Raw,
+    receiver::{Receiver, Recorded, Reply},
+};
+
+const SUBSCRIPTIONS: &str = "/attask/eventsubscription/api/v1/subscriptions";
+const UPDATE: &str = include_str!("../../samples/workfront-update.json");
+const CREATE: &str = include_str!("../../samples/workfront-create.json");
+
+/// Makes a subscription as a client of Workfront's does; its id.
+async fn make(running: &Running, wanted: Value) -> String {
+    let request = running.request(Method::POST, SUBSCRIPTIONS);
+    let request = request.header("sessionID", "any").header("content-type", "application/json");
+    let response = request.body(wanted.to_string()).send().await.expect("an answer");
+    let made = Answer::of(response).await.expect(201);
+    made.body.get("id").and_then(Value::as_str).expect("an id").to_owned()
+}
+
+fn json_of(request: &Recorded) -> Value {
+    assert_eq!(request.header("content-type"), Some("application/json"));
+    serde_json::from_slice(&request.body).expect("JSON")
+}
+
+#[tokio::test]
+async fn an_event_arrives_as_workfront_sends_it() {
+    let running = start().await;
+    let receiver = Receiver::accepting().await;
+    let wanted = |path: &str, more: Value| {
+        let mut wanted = json!({
+            "objCode": "PROJ", "eventType": "UPDATE", "url": receiver.url(path),
+            "authToken": "EauthTokenWorkfrontRocks1234_",
+        });
+        for (key, value) in more.as_object().expect("an object") {
+            wanted[key] = value.clone();
+        }
+        wanted
+    };
+    let plain = make(&running, wanted("/plain", json!({}))).await;
+    let encoded = make(&running, wanted("/encoded", json!({"base64Encoding": true}))).await;
+    let object = json!({"objId": "59d7ddf7000002322d791eb08bafddfb"});
+    make(&running, wanted("/object", object)).await;
+    make(&running, wanted("/other-object", json!({"objId": "59d7"}))).await;
+    make(&running, wanted("/created", json!({"eventType": "CREATE"}))).await;
+    let version = format!("{SUBSCRIPTIONS}/{encoded}/version");
+    running.send(Method::PUT, &version, r#"{"version": "v1"}"#).await.expect(200);
+    let working = running.installation.start();
+
+    let publisher = &running.installation.publisher;
+    publisher.publish(Raw::new("PROJ.UPDATE", "update", UPDATE)).await;
+    publisher.publish(Raw::new("PROJ.CREATE", "create", CREATE)).await;
+    let requests = receiver.wait_for(4).await;
+    running.installation.assert_nothing_waits().await;
+    working.stop().await;
+    assert_eq!(receiver.count_at("/other-object"), 0);
+    assert_eq!((receiver.count_at("/object"), receiver.count_at("/created")), (1, 1));
+    let at = |path: &str| requests.iter().find(|request| request.path == path).expect(path);
+
+    let mut expected: Value = serde_json::from_str(UPDATE).expect("a sample");
+    expected["subscriptionId"] = json!(plain);
+    assert_eq!(json_of(at("/plain")), expected);
+    let bearer = Some("Bearer EauthTokenWorkfrontRocks1234_");
+    assert_eq!(at("/plain").header("authorization"), bearer);
+
+    let sent = json_of(at("/encoded"));
+    assert_eq!(sent["subscriptionVersion"], "v1");
+    assert_eq!(sent["eventTime"], expected["eventTime"]);
+    for state in ["newState", "oldState"] {
+        let bytes = STANDARD.decode(sent[state].as_str().expect("a text")).expect("base64");
+        let state_sent: Value = serde_json::from_slice(&bytes).expect("JSON");
+        assert_eq!(state_sent, expected[state]);
+    }
+    assert_eq!(json_of(at("/created"))["oldState"], json!({}));
+
+    let shown = running.get(&format!("{SUBSCRIPTIONS}/{plain}")).await.expect(200);
+    assert_eq!(shown.body["authToken"], "****234_");
+}
+
+#[tokio::test]
+async fn a_retry_says_the_same_and_the_circuit_tells_of_both() {
+    let running = start().await;
+    let receiver = Receiver::answering(|request| {
+        Reply::status(if request.attempt() == 1 { 500 } else { 200 })
+    })
+    .await;
+    let wanted = json!({
+        "objCode": "TASK", "eventType": "UPDATE", "url": receiver.url("/hook"), "authToken": "t",
+    });
+    let id = make(&running, wanted).await;
+    let working = running.installation.start();
+    // Without a time of its own, so that homing tells when it came.
+    let raw = Raw::new("TASK.UPDATE", "event-1", r#"{"newState": {"ID": "a"}}"#);
+    running.installation.publisher.publish(raw).await;
+    let requests = receiver.wait_for(2).await;
+    running.installation.assert_nothing_waits().await;
+    working.stop().await;
+    let [first, second] = requests.as_slice() else { panic!("{requests:?}") };
+    assert_eq!(first.body, second.body);
+    assert!(json_of(first)["eventTime"]["epochSecond"].as_i64() > Some(1_700_000_000));
+
+    let shown = running.get(&format!("{SUBSCRIPTIONS}/{id}")).await.expect(200);
+    let url = &shown.body["subscription_url"];
+    assert_eq!((&url["successes"], &url["failures"]), (&json!(1), &json!(1)));
+    assert_eq!((&url["disabled_at"], &url["frozen_at"]), (&Value::Null, &Value::Null));
+}
+
+#[tokio::test]
+async fn a_circuit_that_opened_tells_since_when() {
+    let running = start_with("circuit.open_at_failures_in_a_row = 2\n").await;
+    let receiver = Receiver::answering(|_| Reply::status(500)).await;
+    let wanted = json!({
+        "objCode": "TASK", "eventType": "UPDATE", "url": receiver.url("/hook"), "authToken": "t",
+    });
+    let id = make(&running, wanted).await;
+    let working = running.installation.start();
+    for number in 0..4 {
+        let raw = Raw::new("TASK.UPDATE", &format!("event-{number}"), "{}");
+        running.installation.publisher.publish(raw).await;
+    }
+    let path = format!("{SUBSCRIPTIONS}/{id}");
+    let deadline = tokio::time::Instant::now() + crate::support::PATIENCE;
+    loop {
+        let shown = running.get(&path).await.expect(200);
+        let url = &shown.body["subscription_url"];
+        if url["disabled_at"].is_string() {
+            assert!(url["failures"].as_u64() >= Some(2) && url["frozen_at"].is_null());
+            break;
+        }
+        assert!(tokio::time::Instant::now() < deadline, "{url}");
+        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+    }
+    working.stop().await;
+}
+
+/// What does not fit into Workfront's form is not sent as something else, and not lost.
+#[tokio::test]
+async fn an_event_that_is_no_object_is_parked() {
+    let running = start().await;
+    let receiver = Receiver::accepting().await;
+    let wanted = json!({
+        "objCode": "TASK", "eventType": "UPDATE", "url": receiver.url("/hook"), "authToken": "t",
+    });
+    make(&running, wanted).await;
+    let working = running.installation.start();
+    running.installation.publisher.publish(Raw::new("TASK.UPDATE", "event-1", "[1]")).await;
+    let parked = running.installation.wait_for_parked(1).await;
+    working.stop().await;
+    assert_eq!(parked.first().map(|entry| entry.event_id.as_str()), Some("event-1"));
+    assert_eq!(receiver.count(), 0);
+}
