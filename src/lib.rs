@@ -18,6 +18,7 @@ pub mod store;
 
 pub mod parking;
 pub mod registry;
+pub mod sample;
 pub mod simulator;
 
 pub mod switchboard;

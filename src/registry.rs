@@ -72,7 +72,8 @@ impl From<StoreError> for RegistryError {
 }
 
 /// A subscription as it is shown: secrets masked, instants in RFC 3339.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, utoipa::ToSchema)]
+#[schema(as = Subscription)]
 pub struct View {
     /// Its id.
     pub id: SubscriptionId,
@@ -106,7 +107,8 @@ pub struct View {
 }
 
 /// A signing secret as it is shown.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, utoipa::ToSchema)]
+#[schema(as = SigningSecret)]
 pub struct SecretView {
     /// A mask.
     pub secret: &'static str,

@@ -136,7 +136,7 @@ pub async fn run(
         let subscriptions = pool.as_ref().map(Pool::subscriptions);
         let stored_tokens = parts.store.tokens().await.map_err(ServiceError::Store)?;
         let listener = listen(&parts, &stored_tokens).await?;
-        let api = api(&parts, stored_tokens, subscriptions, metrics);
+        let api = api(&parts, stored_tokens, subscriptions, metrics)?;
         api_tasks.spawn(api::serve(listener, api, api_stop.clone()));
     }
     api_tasks.close();
@@ -205,8 +205,10 @@ fn api(
     stored_tokens: Vec<ApiToken>,
     subscriptions: Option<Arc<Subscriptions>>,
     metrics: Option<PrometheusHandle>,
-) -> Api {
-    Api::new(ApiParts {
+) -> Result<Api, ServiceError> {
+    let endpoints = Endpoints::new(&parts.settings.endpoint).map_err(ServiceError::Endpoints)?;
+    Ok(Api::new(ApiParts {
+        endpoints,
         registry: parts.registry.clone(),
         parking: parts.parking.clone(),
         switchboard: parts.switchboard.clone(),
@@ -220,7 +222,7 @@ fn api(
         on_loopback: parts.settings.api.listen.ip().is_loopback(),
         event_bytes_max: parts.settings.worker.event_bytes_max,
         customer_id: parts.settings.api.customer_id.clone(),
-    })
+    }))
 }
 
 /// Connects to the broker, however long it takes; says once what is wrong, and again when that

@@ -29,7 +29,8 @@ pub struct Switchboard {
 }
 
 /// A circuit as it is shown.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, utoipa::ToSchema)]
+#[schema(as = Endpoint)]
 pub struct View {
     /// The normalised URL.
     pub url: String,

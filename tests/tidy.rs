@@ -13,7 +13,7 @@ const LAYERS: &[&[&str]] = &[
     &["config"],
     &["telemetry"],
     &["broker", "store", "endpoint"],
-    &["parking", "registry", "simulator"],
+    &["parking", "registry", "sample", "simulator"],
     &["switchboard"],
     &["worker", "history", "source"],
     &["api"],
@@ -28,6 +28,9 @@ const OWNERS: &[(&str, &str)] = &[
     ("sqlx", "store"),
     ("reqwest", "endpoint"),
     ("axum", "api"),
+    ("utoipa_axum", "api"),
+    ("utoipa::openapi", "api"),
+    ("utoipa::path", "api"),
     ("clap", "cli"),
 ];
 
@@ -125,7 +128,8 @@ fn each_library_is_named_in_one_module() {
         let own = source.module();
         for (number, line) in source.code() {
             for (library, owner) in OWNERS {
-                let named = line.contains(&format!("{library}::"));
+                let named =
+                    line.contains(&format!("{library}::")) || line.contains(&format!("{library}("));
                 if named && own != *owner && !(own == "main" && *owner == "cli") {
                     let place = format!("{}:{number}", source.path.display());
                     wrong.push(format!("{place}: only `{owner}` names `{library}`"));

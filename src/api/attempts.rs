@@ -11,7 +11,13 @@ use super::{
     problem::{Kind, Problem},
 };
 use crate::{
-    domain::{id::EventId, time::UnixMillis, topic::Topic, url::EndpointUrl},
+    domain::{
+        id::{DeliveryId, EventId, SubscriptionId},
+        record::RecordId,
+        time::UnixMillis,
+        topic::Topic,
+        url::EndpointUrl,
+    },
     history::{Explanation, PageView},
     store::{PAGE_LIMIT_MAX, RecordFilter, RecordPage},
 };
@@ -32,6 +38,24 @@ const PARAMETERS: [&str; 10] = [
 ];
 
 /// The newest first.
+/// A page of the attempt log.
+///
+#[utoipa::path(
+    get, path = "/v1/attempts", tag = "attempts", operation_id = "list_attempts",
+    params(
+        ("event" = Option<String>, Query, description = "Only of this event"),
+        ("delivery" = Option<DeliveryId>, Query, description = "Only of this delivery (`webhook-id`)"),
+        ("subscription" = Option<SubscriptionId>, Query, description = "Only of this subscription"),
+        ("url" = Option<String>, Query, description = "Only at this URL"),
+        ("outcome" = Option<String>, Query, description = "Only of these classes, joined by commas: `accepted`, `refused`, `timed_out`, `unreachable`, `not_attempted`"),
+        ("status" = Option<u16>, Query, minimum = 100, maximum = 999, description = "Only with this HTTP status"),
+        ("since_ms" = Option<i64>, Query, description = "Only from this instant on, milliseconds since 1970"),
+        ("until_ms" = Option<i64>, Query, description = "Only before this instant, milliseconds since 1970"),
+        ("after" = Option<RecordId>, Query, description = "Begin behind this one: `next` of the page before"),
+        ("limit" = Option<u32>, Query, minimum = 1, maximum = 1000, description = "How many at most; 100 if not said"),
+    ),
+    responses((status = 200, description = "One page", body = PageView)),
+)]
 pub(super) async fn list(
     State(api): State<Api>,
     RawQuery(query): RawQuery,
@@ -65,6 +89,14 @@ fn instant(parameters: &Parameters, name: &str) -> Result<Option<UnixMillis>, Pr
 
 /// An event of which nothing is known is no error: the answer says why that may be. While another
 /// request goes through the parked messages, they are left out, and the answer says so.
+#[utoipa::path(
+    get, path = "/v1/events/{id}", tag = "events", operation_id = "explain_event",
+    params(
+        ("id" = String, Path, description = "The event", min_length = 1, max_length = 255),
+        ("topic" = Option<String>, Query, description = "Its topic, where nothing else tells it", min_length = 1, max_length = 255),
+    ),
+    responses((status = 200, description = "Its story", body = Explanation)),
+)]
 pub(super) async fn explain(
     State(api): State<Api>,
     id: Result<Path<String>, axum::extract::rejection::PathRejection>,

@@ -26,7 +26,8 @@ const PAGE_LIMIT_DEFAULT: u32 = 100;
 const COUNT_DEADLINE: Duration = Duration::from_secs(10);
 
 /// One page.
-#[derive(Serialize)]
+#[derive(Serialize, utoipa::ToSchema)]
+#[schema(as = EndpointsPage)]
 pub(super) struct Shown {
     endpoints: Vec<View>,
     /// Goes into `after` for the next page.
@@ -36,7 +37,8 @@ pub(super) struct Shown {
 }
 
 /// One that is in the store and cannot be read.
-#[derive(Serialize)]
+#[derive(Serialize, utoipa::ToSchema)]
+#[schema(as = UnreadableEndpoint)]
 struct Unread {
     url: String,
     field: String,
@@ -50,6 +52,15 @@ impl From<CorruptCircuit> for Unread {
 }
 
 /// Those that were ever attempted or set.
+#[utoipa::path(
+    get, path = "/v1/endpoints", tag = "endpoints", operation_id = "list_endpoints",
+    params(
+        ("state" = Option<String>, Query, description = "Only those in this state: `closed`, `open` or `frozen`"),
+        ("after" = Option<String>, Query, description = "Begin behind this URL: `next` of the page before"),
+        ("limit" = Option<u32>, Query, minimum = 1, maximum = 1000, description = "How many at most; 100 if not said"),
+    ),
+    responses((status = 200, description = "One page", body = Shown)),
+)]
 pub(super) async fn list(
     State(api): State<Api>,
     RawQuery(query): RawQuery,
@@ -69,7 +80,8 @@ pub(super) async fn list(
 }
 
 /// One of them.
-#[derive(Serialize)]
+#[derive(Serialize, utoipa::ToSchema)]
+#[schema(as = EndpointShown)]
 pub(super) struct One {
     #[serde(flatten)]
     view: View,
@@ -79,6 +91,14 @@ pub(super) struct One {
 }
 
 /// The circuit of any URL: what was never attempted is closed.
+#[utoipa::path(
+    get, path = "/v1/endpoints/show", tag = "endpoints", operation_id = "show_endpoint",
+    params(
+        ("url" = String, Query, description = "Which endpoint"),
+        ("parked" = Option<bool>, Query, description = "Also count what was parked because of its circuit"),
+    ),
+    responses((status = 200, description = "The endpoint", body = One)),
+)]
 pub(super) async fn show(
     State(api): State<Api>,
     RawQuery(query): RawQuery,
@@ -107,8 +127,9 @@ fn problem(error: SpareError, consequence: &str) -> Problem {
 }
 
 /// Which endpoint attempts are made at again.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
+#[schema(as = EndpointToEnable, example = json!({"url": "https://example.com/hook"}))]
 pub(super) struct Enabled {
     url: String,
     /// Also replay what was parked because of the circuit.
@@ -117,14 +138,16 @@ pub(super) struct Enabled {
 }
 
 /// Which endpoint no attempts are made at any more.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
+#[schema(as = EndpointToDisable, example = json!({"url": "https://example.com/hook"}))]
 pub(super) struct Disabled {
     url: String,
 }
 
 /// An endpoint as it is now.
-#[derive(Serialize)]
+#[derive(Serialize, utoipa::ToSchema)]
+#[schema(as = EndpointSet)]
 pub(super) struct Set {
     #[serde(flatten)]
     view: View,
@@ -135,6 +158,12 @@ pub(super) struct Set {
     replayed: Option<u32>,
 }
 
+/// Closes the circuit of an endpoint: attempts are made at it again.
+#[utoipa::path(
+    post, path = "/v1/endpoints/enable", tag = "endpoints", operation_id = "enable_endpoint",
+    request_body = Enabled,
+    responses((status = 200, description = "The endpoint as it is now", body = Set)),
+)]
 pub(super) async fn enable(
     State(api): State<Api>,
     _: NoParameters,
@@ -165,6 +194,12 @@ async fn replay(api: &Api, url: &EndpointUrl) -> Result<u32, Problem> {
     Ok(tally.matched)
 }
 
+/// Freezes the circuit of an endpoint: nothing is attempted until it is enabled.
+#[utoipa::path(
+    post, path = "/v1/endpoints/disable", tag = "endpoints", operation_id = "disable_endpoint",
+    request_body = Disabled,
+    responses((status = 200, description = "The endpoint as it is now", body = Set)),
+)]
 pub(super) async fn disable(
     State(api): State<Api>,
     _: NoParameters,

@@ -3,13 +3,14 @@
 use axum::{
     Json,
     extract::{RawQuery, Request, State},
-    http::{HeaderMap, StatusCode, header::CONTENT_TYPE},
+    http::{HeaderMap, HeaderName, StatusCode, header::CONTENT_TYPE},
 };
 use serde::Serialize;
 
 use super::{
     Api,
     extract::{Parameters, read_body},
+    idempotency::{Fingerprint, Key, REPLAYED, Repeatable},
     problem::{Kind, Problem},
 };
 use crate::{
@@ -29,18 +30,44 @@ use crate::{
 const CONTENT_TYPE_BYTES_MAX: usize = 255;
 
 /// What was published.
-#[derive(Serialize)]
+#[derive(Serialize, utoipa::ToSchema)]
 pub(super) struct Published {
     id: EventId,
     topic: Topic,
 }
 
-/// Answers when the broker owns the event, and not before. The body is the event's, byte for byte.
+/// An answer to a request to publish; a header tells whether it was given before.
+pub(super) type Accepted<T> = (StatusCode, Option<[(HeaderName, &'static str); 1]>, Json<T>);
+
+pub(super) fn accepted<T>(is_repeated: bool, told: T) -> Accepted<T> {
+    (StatusCode::ACCEPTED, is_repeated.then_some([(REPLAYED, "true")]), Json(told))
+}
+
+/// Publishes an event. Answers when the broker owns it, and not before. The body is the event's,
+/// byte for byte, of any content type.
+///
+/// With an `Idempotency-Key` the event's id derives from the key, and a repetition within a day is
+/// answered the same (with `idempotency-replayed: true`) without publishing again.
+#[utoipa::path(
+    post, path = "/v1/events", tag = "events", operation_id = "publish_event",
+    params(
+        ("topic" = String, Query, description = "What the event is about", min_length = 1, max_length = 255),
+        ("id" = Option<String>, Query, description = "Its id; one is made if it is not said", min_length = 1, max_length = 255),
+        ("subscription" = Option<SubscriptionId>, Query, description = "Only this subscription gets it"),
+        ("Idempotency-Key" = Option<String>, Header, description = "Made by the client for this request; instead of `id`", min_length = 1, max_length = 255),
+    ),
+    request_body(content = serde_json::Value, content_type = "application/json", description = "The event's body; any other content type is taken as well"),
+    responses(
+        (status = 202, description = "The broker owns the event", body = Published),
+        (status = 409, description = "A request with this key is under way"),
+        (status = 422, description = "The key belongs to another request"),
+    )
+)]
 pub(super) async fn publish(
     State(api): State<Api>,
     RawQuery(query): RawQuery,
     request: Request,
-) -> Result<(StatusCode, Json<Published>), Problem> {
+) -> Result<Accepted<Published>, Problem> {
     let parameters = Parameters::read(query.as_deref(), &["topic", "id", "subscription"])?;
     let topic = parameters.get_with("topic", Topic::new)?.ok_or_else(|| {
         FieldError::new("topic", "missing; say what the event is about: `?topic=order.paid`")
@@ -49,6 +76,11 @@ pub(super) async fn publish(
     let subscription = parameters.get::<SubscriptionId>("subscription")?;
 
     let (head, body) = request.into_parts();
+    let key = Key::of(&head.headers)?;
+    if id.is_some() && key.is_some() {
+        let message = "set either this or `Idempotency-Key`, from which the id derives";
+        return Err(FieldError::new("id", message).into());
+    }
     let content_type = content_type(&head.headers)?;
     let bytes_max = api.parts.event_bytes_max;
     let body = read_body(&head.headers, body, bytes_max).await?.ok_or_else(|| {
@@ -59,31 +91,81 @@ pub(super) async fn publish(
         check_exists(&api, subscription).await?;
     }
 
+    let id = id.or_else(|| key.as_ref().map(Key::event));
     let id = id.unwrap_or_else(|| EventId::from(clock::new_id()));
-    let event = Event { id: id.clone(), topic: topic.clone(), content_type, body };
-    let mut message = Message::of_event(event);
-    if let Some(subscription) = subscription {
-        message = message.owed_to(subscription, Progress::default());
+    let published = Published { id: id.clone(), topic: topic.clone() };
+    let event = Event { id, topic, content_type, body };
+    let repeatable =
+        repeatable(&api, key.as_ref(), || part(Fingerprint::default(), &event, subscription))?;
+    if let Some(repeatable) = &repeatable
+        && repeatable.was_answered().await?
+    {
+        return Ok(accepted(true, published));
     }
-    confirmed(&api, &message).await.map_err(|problem| problem.with("id", id.as_str()))?;
-    Ok((StatusCode::ACCEPTED, Json(Published { id, topic })))
+    let message = message(event, subscription);
+    let outcome = confirmed(&api, &message).await;
+    outcome.map_err(|problem| problem.with("id", published.id.as_str()))?;
+    if let Some(repeatable) = repeatable {
+        repeatable.published().await;
+    }
+    Ok(accepted(false, published))
+}
+
+/// The request as one that can be repeated, if it has a key.
+pub(super) fn repeatable(
+    api: &Api,
+    key: Option<&Key>,
+    fingerprint: impl FnOnce() -> Fingerprint,
+) -> Result<Option<Repeatable>, Problem> {
+    let begin = |key| api.keys.begin(key, fingerprint(), std::sync::Arc::clone(&api.parts.store));
+    key.map(begin).transpose()
+}
+
+/// `fingerprint` with an event as it was asked for.
+pub(super) fn part(
+    fingerprint: Fingerprint,
+    event: &Event,
+    subscription: Option<SubscriptionId>,
+) -> Fingerprint {
+    let subscription = subscription.map(|id| id.to_string()).unwrap_or_default();
+    fingerprint
+        .with(event.topic.as_str().as_bytes())
+        .with(event.content_type.as_bytes())
+        .with(subscription.as_bytes())
+        .with(&event.body)
+}
+
+/// The event as a message, to everybody who wants it or to one.
+pub(super) fn message(event: Event, subscription: Option<SubscriptionId>) -> Message {
+    let message = Message::of_event(event);
+    match subscription {
+        Some(subscription) => message.owed_to(subscription, Progress::default()),
+        None => message,
+    }
 }
 
 fn content_type(headers: &HeaderMap) -> Result<String, FieldError> {
-    let wrong = |message: String| FieldError::new("content-type", message);
     let Some(value) = headers.get(CONTENT_TYPE) else {
         return Ok(CONTENT_TYPE_DEFAULT.to_owned());
     };
-    let text = value.to_str().map_err(|_error| wrong("not ASCII".to_owned()))?;
+    let text = value.to_str().map_err(|_error| FieldError::new("content-type", "not ASCII"))?;
+    checked_content_type(text).map_err(|message| FieldError::new("content-type", message))
+}
+
+/// A content type that a message can carry.
+pub(super) fn checked_content_type(text: &str) -> Result<String, String> {
     match text.len() {
         0 => Ok(CONTENT_TYPE_DEFAULT.to_owned()),
         1..=CONTENT_TYPE_BYTES_MAX => Ok(text.to_owned()),
-        _ => Err(wrong(format!("longer than {CONTENT_TYPE_BYTES_MAX} bytes"))),
+        _ => Err(format!("longer than {CONTENT_TYPE_BYTES_MAX} bytes")),
     }
 }
 
 /// An event for nobody would only be parked. A store that does not answer is no reason to refuse.
-async fn check_exists(api: &Api, subscription: SubscriptionId) -> Result<(), FieldError> {
+pub(super) async fn check_exists(
+    api: &Api,
+    subscription: SubscriptionId,
+) -> Result<(), FieldError> {
     match api.parts.registry.get(subscription).await {
         Err(error @ RegistryError::NotFound { .. }) => Err(FieldError::new("subscription", error)),
         Ok(_) | Err(_) => Ok(()),
@@ -93,12 +175,15 @@ async fn check_exists(api: &Api, subscription: SubscriptionId) -> Result<(), Fie
 const NOT_CONFIRMED: &str = "the event was not confirmed; publish it again, with the same id";
 
 /// A broker that blocks publishers would only let the time run out.
-async fn confirmed(api: &Api, message: &Message) -> Result<(), Problem> {
+pub(super) fn check_takes_messages(api: &Api) -> Result<(), Problem> {
     let [publishing, _consuming] = api.parts.broker.states();
-    if let Some(why) = publishing.blocked {
-        let detail = format!("the broker takes no messages now ({why}); {NOT_CONFIRMED}");
-        return Err(Problem::new(Kind::NotConfirmed, detail));
-    }
+    let Some(why) = publishing.blocked else { return Ok(()) };
+    let detail = format!("the broker takes no messages now ({why}); {NOT_CONFIRMED}");
+    Err(Problem::new(Kind::NotConfirmed, detail))
+}
+
+async fn confirmed(api: &Api, message: &Message) -> Result<(), Problem> {
+    check_takes_messages(api)?;
     let unconfirmed =
         |error: BrokerError| Problem::broker(Kind::NotConfirmed, &error, NOT_CONFIRMED);
     api.parts.broker.publish(&message.outgoing(), Route::Events).await.map_err(unconfirmed)

@@ -140,15 +140,23 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for JsonBody<T> {
     type Rejection = Problem;
 
     async fn from_request(request: Request, _state: &S) -> Result<Self, Problem> {
-        let (parts, body) = request.into_parts();
-        check_is_json(&parts.headers)?;
-        let too_large = || {
-            let detail = format!("a JSON body has at most {JSON_BYTES_MAX} bytes");
-            Problem::new(Kind::TooLarge, detail)
-        };
-        let bytes = read_body(&parts.headers, body, JSON_BYTES_MAX).await?;
-        from_json(&bytes.ok_or_else(too_large)?).map(Self)
+        read_json(request, JSON_BYTES_MAX).await.map(Self)
     }
+}
+
+/// The JSON body of `request`, of at most `bytes_max` bytes.
+pub(super) async fn read_json<T: DeserializeOwned>(
+    request: Request,
+    bytes_max: usize,
+) -> Result<T, Problem> {
+    let (parts, body) = request.into_parts();
+    check_is_json(&parts.headers)?;
+    let too_large = || {
+        let detail = format!("this body has at most {bytes_max} bytes");
+        Problem::new(Kind::TooLarge, detail)
+    };
+    let bytes = read_body(&parts.headers, body, bytes_max).await?;
+    from_json(&bytes.ok_or_else(too_large)?)
 }
 
 fn check_is_json(headers: &HeaderMap) -> Result<(), Problem> {

@@ -8,7 +8,7 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use serde::Serialize;
-use serde_json::{Value, json};
+use serde_json::json;
 use tokio::time::timeout;
 
 use super::{
@@ -20,13 +20,37 @@ use crate::broker::LinkState;
 /// For each part to say how it is.
 const PART_DEADLINE: Duration = Duration::from_secs(2);
 
+/// That the process is there.
+#[derive(Serialize, utoipa::ToSchema)]
+pub(super) struct Alive {
+    /// `ok`
+    status: &'static str,
+    /// homing's version.
+    version: &'static str,
+}
+
 /// The process is there; whether it can work is another question.
-pub(super) async fn alive() -> Json<Value> {
-    Json(json!({"status": "ok", "version": env!("CARGO_PKG_VERSION")}))
+#[utoipa::path(
+    get, path = "/healthz", tag = "health", operation_id = "healthz",
+    responses((status = 200, description = "The process is there", body = Alive)),
+)]
+pub(super) async fn alive() -> Json<Alive> {
+    Json(Alive { status: "ok", version: env!("CARGO_PKG_VERSION") })
+}
+
+/// That every part works.
+#[derive(Serialize, utoipa::ToSchema)]
+struct Ready {
+    /// `ready`
+    status: &'static str,
+    parts: Vec<Part>,
+    /// What somebody should look at.
+    warnings: Vec<String>,
 }
 
 /// How one part is.
-#[derive(Debug, PartialEq, Eq, Serialize)]
+#[derive(Debug, PartialEq, Eq, Serialize, utoipa::ToSchema)]
+#[schema(as = HealthPart)]
 struct Part {
     name: &'static str,
     ready: bool,
@@ -47,6 +71,10 @@ impl Part {
 }
 
 /// Answers 200 only when every part works; else 503 with the state of each.
+#[utoipa::path(
+    get, path = "/readyz", tag = "health", operation_id = "readyz",
+    responses((status = 200, description = "Every part works", body = Ready)),
+)]
 pub(super) async fn ready(State(api): State<Api>) -> Response {
     let mut parts = Vec::from(broker(&api).await);
     parts.push(store(&api).await);
@@ -58,8 +86,7 @@ pub(super) async fn ready(State(api): State<Api>) -> Response {
         .filter_map(|part| Some(format!("{}: {}", part.name, part.reason.as_ref()?)))
         .collect();
     if not_ready.is_empty() {
-        let answer = json!({"status": "ready", "parts": parts, "warnings": warnings});
-        return Json(answer).into_response();
+        return Json(Ready { status: "ready", parts, warnings }).into_response();
     }
     Problem::new(Kind::NotReady, not_ready.join("; "))
         .with("parts", json!(parts))

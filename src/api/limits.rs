@@ -24,6 +24,8 @@ pub(super) const DEADLINE: Duration = Duration::from_secs(30);
 pub(super) const WALK_DEADLINE: Duration = Duration::from_mins(10);
 /// Requests under way; it bounds the memory for their bodies.
 const REQUESTS_MAX: usize = 64;
+/// Batches of events in memory.
+const BATCHES_MAX: usize = 4;
 /// For a walk that is under way to end before another one is turned away.
 const WALK_TURN_DEADLINE: Duration = Duration::from_secs(10);
 
@@ -32,6 +34,7 @@ const WALK_TURN_DEADLINE: Duration = Duration::from_secs(10);
 pub(super) struct Turns {
     requests: Arc<Semaphore>,
     walks: Arc<Semaphore>,
+    batches: Arc<Semaphore>,
 }
 
 impl Default for Turns {
@@ -39,6 +42,7 @@ impl Default for Turns {
         Self {
             requests: Arc::new(Semaphore::new(REQUESTS_MAX)),
             walks: Arc::new(Semaphore::new(1)),
+            batches: Arc::new(Semaphore::new(BATCHES_MAX)),
         }
     }
 }
@@ -53,6 +57,12 @@ impl Turns {
         };
         let turn = timeout(WALK_TURN_DEADLINE, Arc::clone(&self.walks).acquire_owned()).await;
         turn.map_err(|_elapsed| busy())?.map_err(|_closed| busy())
+    }
+
+    /// The right to read a batch of events.
+    pub(super) async fn batch(&self) -> Option<OwnedSemaphorePermit> {
+        // Nobody closes the semaphore.
+        Arc::clone(&self.batches).acquire_owned().await.ok()
     }
 }
 

@@ -14,6 +14,14 @@ use super::{
 /// Source: Prometheus documentation, *Exposition formats*, text-based format.
 const TEXT_FORMAT: &str = "text/plain; version=0.0.4; charset=utf-8";
 
+/// The metrics of this process.
+#[utoipa::path(
+    get, path = "/metrics", tag = "health", operation_id = "metrics",
+    responses(
+        (status = 200, description = "In the text format of Prometheus", body = String, content_type = "text/plain"),
+        (status = 404, description = "This process records none"),
+    )
+)]
 pub(super) async fn render(
     State(api): State<Api>,
     _: NoParameters,

@@ -8,24 +8,32 @@
 //! The way of a request through the files: [`connections`] takes the connection, [`problem`] turns
 //! a panic into an answer and puts the same headers on every one, [`auth`] decides who may ask,
 //! [`limits`] for how long, [`extract`] reads what was sent. Then a file per noun answers:
-//! [`subscriptions`], [`endpoints`], [`events`], [`attempts`], [`parked`], [`queues`], [`sources`],
-//! [`metrics`], [`health`]; [`workfront`] is subscriptions once more, as Workfront's API has them.
+//! [`subscriptions`] and [`samples`], [`endpoints`], [`events`] and [`batches`] (with [`idempotency`]),
+//! [`attempts`], [`parked`], [`queues`], [`sources`], [`metrics`], [`health`]; [`workfront`] is subscriptions once more, as Workfront's API has them.
+//!
+//! [`openapi`] describes all of that to programs, [`docs`] to people; a route is made together with
+//! its description, so that none is without.
 //!
 //! Source: RFC 9110 (HTTP), RFC 9457 (problem documents), RFC 6750 (bearer tokens), RFC 7396
 //! (merge patch).
 
 mod attempts;
 mod auth;
+mod batches;
 mod connections;
+mod docs;
 mod endpoints;
 mod events;
 mod extract;
 mod health;
+mod idempotency;
 mod limits;
 mod metrics;
+mod openapi;
 mod parked;
 mod problem;
 mod queues;
+mod samples;
 mod sources;
 mod subscriptions;
 mod workfront;
@@ -38,19 +46,19 @@ use std::sync::Arc;
 use axum::{
     Router,
     middleware::{from_fn, from_fn_with_state},
-    routing::{get, post, put},
 };
 use metrics_exporter_prometheus::PrometheusHandle;
+use utoipa_axum::{router::OpenApiRouter, routes};
 
 use crate::{
-    broker::Broker, domain::api_token::ApiToken, history::History, parking::Parking,
-    registry::Registry, source::Desk, store::Store, switchboard::Switchboard,
+    broker::Broker, domain::api_token::ApiToken, endpoint::Endpoints, history::History,
+    parking::Parking, registry::Registry, source::Desk, store::Store, switchboard::Switchboard,
     worker::Subscriptions,
 };
 
 pub use self::connections::serve;
 
-use self::{auth::Tokens, limits::Turns};
+use self::{auth::Tokens, idempotency::Keys, limits::Turns};
 
 /// What the API answers with.
 pub struct ApiParts {
@@ -62,6 +70,8 @@ pub struct ApiParts {
     pub switchboard: Switchboard,
     /// Sources for people.
     pub desk: Desk,
+    /// Calls endpoints, for samples.
+    pub endpoints: Endpoints,
     /// Where events are published to.
     pub broker: Broker,
     /// Where API tokens and the attempt log are; asked whether it answers.
@@ -88,6 +98,7 @@ pub struct Api {
     parts: Arc<ApiParts>,
     tokens: Arc<Tokens>,
     turns: Turns,
+    keys: Keys,
     history: History,
 }
 
@@ -99,51 +110,25 @@ impl Api {
         let store = Arc::clone(&parts.store);
         let tokens = Arc::new(Tokens::new(&parts.tokens, stored, store, parts.on_loopback));
         let history = History::new(Arc::clone(&parts.store), parts.broker.clone());
-        Self { parts: Arc::new(parts), tokens, turns: Turns::default(), history }
+        let (turns, keys) = (Turns::default(), Keys::default());
+        Self { parts: Arc::new(parts), tokens, turns, keys, history }
     }
 }
 
-/// All addresses of the API. Everything but the health addresses is guarded.
+/// All addresses of the API. Everything but health and the description is guarded.
 pub fn router(api: Api) -> Router {
     let deadline = |time| from_fn_with_state(time, limits::deadline);
-    let quick = Router::new()
-        .route("/v1/subscriptions", post(subscriptions::create).get(subscriptions::list))
-        .route(
-            "/v1/subscriptions/{id}",
-            get(subscriptions::show).patch(subscriptions::change).delete(subscriptions::remove),
-        )
-        .route("/v1/subscriptions/{id}/rotate-secret", post(subscriptions::rotate_secret))
-        .route("/v1/endpoints", get(endpoints::list))
-        .route("/v1/events", post(events::publish))
-        .route("/v1/attempts", get(attempts::list))
-        .route("/v1/queues", get(queues::list))
-        .route("/v1/sources", get(sources::list))
-        .route("/v1/sources/{name}", get(sources::show))
-        .route("/v1/sources/{name}/pause", post(sources::pause))
-        .route("/v1/sources/{name}/resume", post(sources::resume))
-        .route("/v1/sources/{name}/reset", post(sources::reset))
-        .route("/metrics", get(metrics::render))
-        .merge(workfront_routes())
+    let quick = Router::from(taking_turns())
         .layer(from_fn_with_state(api.clone(), limits::turn))
-        .merge(Router::new().route("/v1/parked", get(parked::list)))
-        .merge(Router::new().route("/v1/events/{id}", get(attempts::explain)))
+        .merge(looking())
         .layer(deadline(limits::DEADLINE));
-    let walks = Router::new()
-        .route("/v1/parked/replay", post(parked::replay))
-        .route("/v1/parked/drop", post(parked::remove))
-        .route("/v1/endpoints/show", get(endpoints::show))
-        .route("/v1/endpoints/enable", post(endpoints::enable))
-        .route("/v1/endpoints/disable", post(endpoints::disable))
-        .route(&format!("{}/version", workfront::SUBSCRIPTIONS), put(workfront::set_versions))
-        .layer(deadline(limits::WALK_DEADLINE));
+    let walks = Router::from(walking()).layer(deadline(limits::WALK_DEADLINE));
     let guarded = quick
         .merge(walks)
         .fallback(problem::no_such_address)
         .method_not_allowed_fallback(problem::no_such_method)
         .layer(from_fn_with_state(api.clone(), auth::guard));
-    Router::new()
-        .route("/healthz", get(health::alive))
-        .route("/readyz", get(health::ready))
+    Router::from(open())
         .method_not_allowed_fallback(problem::no_such_method)
         .layer(deadline(limits::DEADLINE))
         .merge(guarded)
@@ -151,10 +136,50 @@ pub fn router(api: Api) -> Router {
         .with_state(api)
 }
 
-fn workfront_routes() -> Router<Api> {
-    let path = |rest| format!("{}{rest}", workfront::SUBSCRIPTIONS);
-    Router::new()
-        .route(&path(""), post(workfront::create).get(workfront::list))
-        .route(&path("/{id}"), get(workfront::show).delete(workfront::remove))
-        .route(&path("/{id}/version"), put(workfront::set_version))
+/// For everybody.
+fn open() -> OpenApiRouter<Api> {
+    OpenApiRouter::new()
+        .routes(routes!(health::alive))
+        .routes(routes!(health::ready))
+        .routes(routes!(openapi::document))
+        .routes(routes!(docs::page))
+}
+
+/// Soon answered; a bounded number at a time.
+fn taking_turns() -> OpenApiRouter<Api> {
+    OpenApiRouter::new()
+        .routes(routes!(subscriptions::create, subscriptions::list))
+        .routes(routes!(subscriptions::show, subscriptions::change, subscriptions::remove))
+        .routes(routes!(subscriptions::rotate_secret))
+        .routes(routes!(samples::send))
+        .routes(routes!(endpoints::list))
+        .routes(routes!(events::publish))
+        .routes(routes!(batches::publish))
+        .routes(routes!(attempts::list))
+        .routes(routes!(queues::list))
+        .routes(routes!(sources::list))
+        .routes(routes!(sources::show))
+        .routes(routes!(sources::pause))
+        .routes(routes!(sources::resume))
+        .routes(routes!(sources::reset))
+        .routes(routes!(metrics::render))
+        .routes(routes!(workfront::create, workfront::list))
+        .routes(routes!(workfront::show, workfront::remove))
+        .routes(routes!(workfront::set_version))
+}
+
+/// Look at a part of what is parked, one after the other.
+fn looking() -> OpenApiRouter<Api> {
+    OpenApiRouter::new().routes(routes!(parked::list)).routes(routes!(attempts::explain))
+}
+
+/// Go through everything.
+fn walking() -> OpenApiRouter<Api> {
+    OpenApiRouter::new()
+        .routes(routes!(parked::replay))
+        .routes(routes!(parked::remove))
+        .routes(routes!(endpoints::show))
+        .routes(routes!(endpoints::enable))
+        .routes(routes!(endpoints::disable))
+        .routes(routes!(workfront::set_versions))
 }

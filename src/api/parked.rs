@@ -39,7 +39,8 @@ const PARAMETERS: [&str; 8] = [
 ];
 
 /// What a look found.
-#[derive(Serialize)]
+#[derive(Serialize, utoipa::ToSchema)]
+#[schema(as = ParkedPage)]
 pub(super) struct Shown {
     entries: Vec<ShownEntry>,
     scanned: u32,
@@ -47,7 +48,8 @@ pub(super) struct Shown {
 }
 
 /// A parked message; at most one of the bodies is there.
-#[derive(Serialize)]
+#[derive(Serialize, utoipa::ToSchema)]
+#[schema(as = ParkedMessageShown)]
 struct ShownEntry {
     #[serde(flatten)]
     entry: Entry,
@@ -70,6 +72,21 @@ impl ShownEntry {
     }
 }
 
+/// What is parked; nothing is taken out.
+#[utoipa::path(
+    get, path = "/v1/parked", tag = "parked", operation_id = "list_parked",
+    params(
+        ("reason" = Option<ParkReason>, Query, description = "Only for this reason"),
+        ("subscription" = Option<SubscriptionId>, Query, description = "Only of this subscription"),
+        ("topic" = Option<String>, Query, description = "Only with a topic that fits this pattern"),
+        ("event" = Option<String>, Query, description = "Only this event"),
+        ("parked_after_ms" = Option<i64>, Query, description = "Only after this instant; for the next page, `parked_ms` of the last one"),
+        ("parked_before_ms" = Option<i64>, Query, description = "Only before this instant"),
+        ("limit" = Option<u32>, Query, minimum = 1, maximum = 1000, description = "How many at most, with bodies 100; 50 if not said"),
+        ("body" = Option<bool>, Query, description = "With their bodies"),
+    ),
+    responses((status = 200, description = "Those that match, the first parked first", body = Shown)),
+)]
 pub(super) async fn list(
     State(api): State<Api>,
     RawQuery(query): RawQuery,
@@ -106,8 +123,9 @@ fn instant(parameters: &Parameters, name: &str) -> Result<Option<UnixMillis>, Pr
 }
 
 /// Which parked messages something is done with.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
+#[schema(as = ParkedSelection, example = json!({"reason": "gone", "dry_run": true}))]
 pub(super) struct Wanted {
     reason: Option<ParkReason>,
     subscription: Option<SubscriptionId>,
@@ -116,6 +134,7 @@ pub(super) struct Wanted {
     parked_after_ms: Option<UnixMillis>,
     parked_before_ms: Option<UnixMillis>,
     /// So many of them at most.
+    #[schema(value_type = Option<u64>, minimum = 1, maximum = 4_294_967_295_u64)]
     limit: Option<NonZeroU32>,
     /// Instead of any condition.
     #[serde(default)]
@@ -150,6 +169,12 @@ impl Wanted {
     }
 }
 
+/// Sends parked messages again, from attempt 1.
+#[utoipa::path(
+    post, path = "/v1/parked/replay", tag = "parked", operation_id = "replay_parked",
+    request_body = Wanted,
+    responses((status = 200, description = "How many were sent again; with `dry_run`, how many would be", body = Tally)),
+)]
 pub(super) async fn replay(
     State(api): State<Api>,
     _: NoParameters,
@@ -158,6 +183,12 @@ pub(super) async fn replay(
     act(&api, Action::Replay, wanted).await
 }
 
+/// Drops parked messages for ever.
+#[utoipa::path(
+    post, path = "/v1/parked/drop", tag = "parked", operation_id = "drop_parked",
+    request_body = Wanted,
+    responses((status = 200, description = "How many were dropped; with `dry_run`, how many would be", body = Tally)),
+)]
 pub(super) async fn remove(
     State(api): State<Api>,
     _: NoParameters,

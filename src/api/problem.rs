@@ -47,6 +47,10 @@ pub(super) enum Kind {
     BodyTimedOut,
     /// The same subscription is there already.
     Duplicate,
+    /// Another request was made with the same idempotency key.
+    KeyReused,
+    /// A request with the same idempotency key is under way.
+    KeyInUse,
     /// The body is too large.
     TooLarge,
     /// The body is not in a form that is read here.
@@ -89,6 +93,14 @@ impl Kind {
                 StatusCode::CONFLICT,
                 named("urn:homing:problem:duplicate", "The same subscription exists"),
             ),
+            Self::KeyReused => (
+                StatusCode::UNPROCESSABLE_ENTITY,
+                named("urn:homing:problem:key-reused", "The key belongs to another request"),
+            ),
+            Self::KeyInUse => (
+                StatusCode::CONFLICT,
+                named("urn:homing:problem:key-in-use", "A request with this key is under way"),
+            ),
             Self::TooLarge => (StatusCode::PAYLOAD_TOO_LARGE, None),
             Self::UnsupportedMedia => (StatusCode::UNSUPPORTED_MEDIA_TYPE, None),
             Self::Internal => (StatusCode::INTERNAL_SERVER_ERROR, None),
@@ -128,15 +140,26 @@ pub(super) struct Problem {
     more: Map<String, Value>,
 }
 
-#[derive(Serialize)]
-struct Document<'a> {
+/// The media type of a problem.
+pub(super) const PROBLEM: &str = "application/problem+json";
+
+/// What is wrong and what to do about it (RFC 9457). Some problems have further members.
+#[derive(Serialize, utoipa::ToSchema)]
+#[schema(as = Problem)]
+pub(super) struct Document<'a> {
+    /// What kind of problem it is: a stable name, or `about:blank` where the status says it all.
     r#type: &'static str,
+    /// The kind of problem in words.
     title: &'a str,
+    /// The HTTP status.
     status: u16,
+    /// What is wrong and what to do about it.
     detail: &'a str,
+    /// The fields and parameters that are wrong.
     #[serde(skip_serializing_if = "<[_]>::is_empty")]
     errors: &'a [FieldError],
     #[serde(flatten)]
+    #[schema(ignore)]
     more: &'a Map<String, Value>,
 }
 
@@ -248,7 +271,7 @@ impl IntoResponse for Problem {
         let (status, _named) = self.kind.facts();
         let mut response = (status, Json(self.document())).into_response();
         let headers = response.headers_mut();
-        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static(PROBLEM));
         if status == StatusCode::SERVICE_UNAVAILABLE {
             headers.insert(RETRY_AFTER, RETRY_AFTER_S);
         }

@@ -11,8 +11,9 @@ use super::{
 use crate::broker::{error::BrokerError, topology::Topology};
 
 /// What a queue is for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, utoipa::ToSchema)]
 #[serde(rename_all = "snake_case")]
+#[schema(as = QueuePurpose)]
 enum Purpose {
     Primary,
     Retry,
@@ -22,7 +23,7 @@ enum Purpose {
 }
 
 /// A queue with its depth.
-#[derive(Debug, PartialEq, Eq, Serialize)]
+#[derive(Debug, PartialEq, Eq, Serialize, utoipa::ToSchema)]
 struct Queue {
     name: String,
     kind: Purpose,
@@ -34,11 +35,16 @@ struct Queue {
 }
 
 /// All queues, in the order in which a message comes through them.
-#[derive(Serialize)]
+#[derive(Serialize, utoipa::ToSchema)]
 pub(super) struct Queues {
     queues: Vec<Queue>,
 }
 
+/// All queues, in the order in which a message comes through them.
+#[utoipa::path(
+    get, path = "/v1/queues", tag = "queues", operation_id = "list_queues",
+    responses((status = 200, description = "The queues with their depth", body = Queues)),
+)]
 pub(super) async fn list(State(api): State<Api>, _: NoParameters) -> Result<Json<Queues>, Problem> {
     let mut queues = queues(api.parts.broker.topology());
     for queue in &mut queues {

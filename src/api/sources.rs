@@ -14,14 +14,16 @@ use crate::{
 };
 
 /// All of them.
-#[derive(Serialize)]
+#[derive(Serialize, utoipa::ToSchema)]
+#[schema(as = Sources)]
 pub(super) struct Shown {
     sources: Vec<View>,
 }
 
 /// Where the next connect begins.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
+#[schema(as = SourceReset)]
 pub(super) struct Wanted {
     to: String,
 }
@@ -35,10 +37,21 @@ impl From<DeskError> for Problem {
     }
 }
 
+/// All sources.
+#[utoipa::path(
+    get, path = "/v1/sources", tag = "sources", operation_id = "list_sources",
+    responses((status = 200, description = "All of them", body = Shown)),
+)]
 pub(super) async fn list(State(api): State<Api>, _: NoParameters) -> Result<Json<Shown>, Problem> {
     Ok(Json(Shown { sources: api.parts.desk.list().await? }))
 }
 
+/// One source.
+#[utoipa::path(
+    get, path = "/v1/sources/{name}", tag = "sources", operation_id = "show_source",
+    params(("name" = String, Path, description = "The source's name in the settings")),
+    responses((status = 200, description = "The source", body = View)),
+)]
 pub(super) async fn show(
     State(api): State<Api>,
     NameInPath(name): NameInPath,
@@ -47,6 +60,12 @@ pub(super) async fn show(
     Ok(Json(api.parts.desk.get(&name).await?))
 }
 
+/// Stops reading until somebody resumes it.
+#[utoipa::path(
+    post, path = "/v1/sources/{name}/pause", tag = "sources", operation_id = "pause_source",
+    params(("name" = String, Path, description = "The source's name in the settings")),
+    responses((status = 200, description = "The source as it is now", body = View)),
+)]
 pub(super) async fn pause(
     State(api): State<Api>,
     NameInPath(name): NameInPath,
@@ -55,6 +74,12 @@ pub(super) async fn pause(
     Ok(Json(api.parts.desk.pause(&name).await?))
 }
 
+/// Reads again.
+#[utoipa::path(
+    post, path = "/v1/sources/{name}/resume", tag = "sources", operation_id = "resume_source",
+    params(("name" = String, Path, description = "The source's name in the settings")),
+    responses((status = 200, description = "The source as it is now", body = View)),
+)]
 pub(super) async fn resume(
     State(api): State<Api>,
     NameInPath(name): NameInPath,
@@ -63,6 +88,13 @@ pub(super) async fn resume(
     Ok(Json(api.parts.desk.resume(&name).await?))
 }
 
+/// Begins the stream anew at the next connect.
+#[utoipa::path(
+    post, path = "/v1/sources/{name}/reset", tag = "sources", operation_id = "reset_source",
+    params(("name" = String, Path, description = "The source's name in the settings")),
+    request_body = Wanted,
+    responses((status = 200, description = "The source as it is now", body = View)),
+)]
 pub(super) async fn reset(
     State(api): State<Api>,
     NameInPath(name): NameInPath,

@@ -23,7 +23,8 @@ use crate::{
 const PAGE_LIMIT_DEFAULT: u32 = 100;
 
 /// A subscription as the one who made it sees it.
-#[derive(Serialize)]
+#[derive(Serialize, utoipa::ToSchema)]
+#[schema(as = MadeSubscription)]
 pub(super) struct Made {
     #[serde(flatten)]
     view: View,
@@ -41,6 +42,15 @@ impl From<registry::Made> for Made {
 
 type Created = (StatusCode, [(HeaderName, String); 1], Json<Made>);
 
+/// Makes a subscription.
+#[utoipa::path(
+    post, path = "/v1/subscriptions", tag = "subscriptions", operation_id = "make_subscription",
+    request_body = Draft,
+    responses(
+        (status = 201, description = "It is made; its signing secret is told here and never again", body = Made),
+        (status = 409, description = "The same subscription exists"),
+    )
+)]
 pub(super) async fn create(
     State(api): State<Api>,
     _: NoParameters,
@@ -52,7 +62,8 @@ pub(super) async fn create(
 }
 
 /// One page.
-#[derive(Serialize)]
+#[derive(Serialize, utoipa::ToSchema)]
+#[schema(as = SubscriptionsPage)]
 pub(super) struct Shown {
     subscriptions: Vec<View>,
     /// Goes into `after` for the next page.
@@ -62,7 +73,8 @@ pub(super) struct Shown {
 }
 
 /// One that is in the store and cannot be read.
-#[derive(Serialize)]
+#[derive(Serialize, utoipa::ToSchema)]
+#[schema(as = UnreadableSubscription)]
 struct Unread {
     id: SubscriptionId,
     field: String,
@@ -75,6 +87,15 @@ impl From<Corrupt> for Unread {
     }
 }
 
+/// A page of all subscriptions, in the order in which they were made.
+#[utoipa::path(
+    get, path = "/v1/subscriptions", tag = "subscriptions", operation_id = "list_subscriptions",
+    params(
+        ("after" = Option<SubscriptionId>, Query, description = "Begin behind this one: `next` of the page before"),
+        ("limit" = Option<u32>, Query, minimum = 1, maximum = 1000, description = "How many at most; 100 if not said"),
+    ),
+    responses((status = 200, description = "One page", body = Shown)),
+)]
 pub(super) async fn list(
     State(api): State<Api>,
     RawQuery(query): RawQuery,
@@ -92,6 +113,12 @@ pub(super) async fn list(
     }))
 }
 
+/// One subscription.
+#[utoipa::path(
+    get, path = "/v1/subscriptions/{id}", tag = "subscriptions", operation_id = "show_subscription",
+    params(("id" = SubscriptionId, Path, description = "The subscription")),
+    responses((status = 200, description = "The subscription, secrets masked", body = View)),
+)]
 pub(super) async fn show(
     State(api): State<Api>,
     _: NoParameters,
@@ -100,6 +127,16 @@ pub(super) async fn show(
     Ok(Json(View::from(&api.parts.registry.get(id).await?)))
 }
 
+/// Changes the fields that are named, and keeps the rest.
+#[utoipa::path(
+    patch, path = "/v1/subscriptions/{id}", tag = "subscriptions", operation_id = "change_subscription",
+    params(("id" = SubscriptionId, Path, description = "The subscription")),
+    request_body(content = HashMap<String, Value>, description = "Fields of a subscription, each replaced as a whole; null sets one back"),
+    responses(
+        (status = 200, description = "The subscription as it is now", body = View),
+        (status = 409, description = "Another one is the same"),
+    )
+)]
 pub(super) async fn change(
     State(api): State<Api>,
     _: NoParameters,
@@ -109,6 +146,15 @@ pub(super) async fn change(
     Ok(Json(View::from(&api.parts.registry.change(id, changes).await?)))
 }
 
+/// Makes a new signing secret, beside which the present ones sign for a while.
+#[utoipa::path(
+    post, path = "/v1/subscriptions/{id}/rotate-secret", tag = "subscriptions", operation_id = "rotate_secret",
+    params(
+        ("id" = SubscriptionId, Path, description = "The subscription"),
+        ("overlap" = Option<String>, Query, description = "How long the present secrets go on to sign: `24h`, at most 30 days"),
+    ),
+    responses((status = 200, description = "The subscription with its new secret, told once", body = Made)),
+)]
 pub(super) async fn rotate_secret(
     State(api): State<Api>,
     RawQuery(query): RawQuery,
@@ -119,6 +165,12 @@ pub(super) async fn rotate_secret(
     Ok(Json(Made::from(api.parts.registry.rotate_secret(id, overlap).await?)))
 }
 
+/// Removes a subscription. What is owed to it is parked when it comes up.
+#[utoipa::path(
+    delete, path = "/v1/subscriptions/{id}", tag = "subscriptions", operation_id = "remove_subscription",
+    params(("id" = SubscriptionId, Path, description = "The subscription")),
+    responses((status = 204, description = "It is removed")),
+)]
 pub(super) async fn remove(
     State(api): State<Api>,
     _: NoParameters,

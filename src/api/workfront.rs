@@ -44,13 +44,20 @@ const PAGE_LIMIT_DEFAULT: u32 = 100;
 const PAGE_MAX: u32 = 1_000_000;
 
 /// A subscription as it is asked for.
-#[derive(Deserialize)]
+#[derive(Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
+#[schema(as = WorkfrontWanted, example = json!({"objCode": "PROJ", "eventType": "UPDATE", "url": "https://example.com/hook", "authToken": "EauthTokenWorkfrontRocks1234_"}))]
 pub(super) struct Wanted {
+    /// What the events are about: `TASK`, `PROJ`, …
     obj_code: String,
+    /// `CREATE`, `UPDATE` or `DELETE`.
     event_type: String,
+    /// Where to send.
     url: String,
+    /// Sent as `Authorization: Bearer`.
+    #[schema(min_length = 1, max_length = 254)]
     auth_token: String,
+    /// Only events about the object with this id.
     obj_id: Option<String>,
     #[serde(default)]
     filters: Vec<Map<String, Value>>,
@@ -127,7 +134,8 @@ fn renamed(error: RegistryError) -> Problem {
 }
 
 /// A subscription and its version.
-#[derive(Serialize)]
+#[derive(Serialize, utoipa::ToSchema)]
+#[schema(as = WorkfrontVersioned)]
 pub(super) struct Versioned {
     id: SubscriptionId,
     version: Version,
@@ -135,6 +143,15 @@ pub(super) struct Versioned {
 
 type Created = (StatusCode, [(HeaderName, String); 1], Json<Versioned>);
 
+/// Makes a subscription in Workfront's form.
+#[utoipa::path(
+    post, path = "/attask/eventsubscription/api/v1/subscriptions", tag = "workfront", operation_id = "workfront_make",
+    request_body = Wanted,
+    responses(
+        (status = 201, description = "It is made, at `Location`", body = Versioned),
+        (status = 409, description = "The same subscription exists"),
+    )
+)]
 pub(super) async fn create(
     State(api): State<Api>,
     _: NoParameters,
@@ -148,7 +165,8 @@ pub(super) async fn create(
 }
 
 /// A subscription as it is shown.
-#[derive(Serialize)]
+#[derive(Serialize, utoipa::ToSchema)]
+#[schema(as = WorkfrontSubscription)]
 pub(super) struct Shown {
     id: SubscriptionId,
     date_created: String,
@@ -176,7 +194,8 @@ pub(super) struct Shown {
 
 /// The circuit of a URL. A frozen one is told as frozen only: since when it had been disabled
 /// before is not known.
-#[derive(Clone, Serialize)]
+#[derive(Clone, Serialize, utoipa::ToSchema)]
+#[schema(as = WorkfrontUrl)]
 struct ShownUrl {
     url: String,
     date_created: String,
@@ -234,13 +253,15 @@ async fn circuit(api: &Api, subscription: &Subscription) -> Result<ShownUrl, Pro
 }
 
 /// One page.
-#[derive(Serialize)]
+#[derive(Serialize, utoipa::ToSchema)]
+#[schema(as = WorkfrontPage)]
 pub(super) struct Page {
     subscriptions: Vec<Shown>,
     meta: Meta,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, utoipa::ToSchema)]
+#[schema(as = WorkfrontMeta)]
 struct Meta {
     page: u32,
     page_count: u64,
@@ -249,6 +270,16 @@ struct Meta {
 }
 
 /// Those that cannot be read are counted and not listed; `/v1/subscriptions` names them.
+/// A page of the subscriptions in Workfront's form.
+///
+#[utoipa::path(
+    get, path = "/attask/eventsubscription/api/v1/subscriptions", tag = "workfront", operation_id = "workfront_list",
+    params(
+        ("page" = Option<u32>, Query, minimum = 1, maximum = 1_000_000, description = "Which page; 1 if not said"),
+        ("limit" = Option<u32>, Query, minimum = 1, maximum = 1000, description = "How many on a page; 100 if not said"),
+    ),
+    responses((status = 200, description = "One page", body = Page)),
+)]
 pub(super) async fn list(
     State(api): State<Api>,
     RawQuery(query): RawQuery,
@@ -274,6 +305,12 @@ pub(super) async fn list(
     Ok(Json(Page { subscriptions: shown, meta }))
 }
 
+/// One subscription, with the circuit of its URL.
+#[utoipa::path(
+    get, path = "/attask/eventsubscription/api/v1/subscriptions/{id}", tag = "workfront", operation_id = "workfront_show",
+    params(("id" = SubscriptionId, Path, description = "The subscription")),
+    responses((status = 200, description = "The subscription, its token masked", body = Shown)),
+)]
 pub(super) async fn show(
     State(api): State<Api>,
     _: NoParameters,
@@ -285,6 +322,13 @@ pub(super) async fn show(
 }
 
 /// Answers 200 without a body, as Workfront does.
+/// Removes a subscription.
+///
+#[utoipa::path(
+    delete, path = "/attask/eventsubscription/api/v1/subscriptions/{id}", tag = "workfront", operation_id = "workfront_remove",
+    params(("id" = SubscriptionId, Path, description = "The subscription")),
+    responses((status = 200, description = "It is removed")),
+)]
 pub(super) async fn remove(
     State(api): State<Api>,
     _: NoParameters,
@@ -296,12 +340,20 @@ pub(super) async fn remove(
 }
 
 /// The version that a subscription gets.
-#[derive(Deserialize)]
+#[derive(Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
+#[schema(as = WorkfrontWantedVersion)]
 pub(super) struct WantedVersion {
     version: Version,
 }
 
+/// Sets the version of a subscription.
+#[utoipa::path(
+    put, path = "/attask/eventsubscription/api/v1/subscriptions/{id}/version", tag = "workfront", operation_id = "workfront_set_version",
+    params(("id" = SubscriptionId, Path, description = "The subscription")),
+    request_body = WantedVersion,
+    responses((status = 200, description = "It has this version", body = Versioned)),
+)]
 pub(super) async fn set_version(
     State(api): State<Api>,
     _: NoParameters,
@@ -314,8 +366,9 @@ pub(super) async fn set_version(
 }
 
 /// The version that several subscriptions get.
-#[derive(Deserialize)]
+#[derive(Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
+#[schema(as = WorkfrontWantedVersions)]
 pub(super) struct WantedVersions {
     #[serde(default)]
     subscription_ids: Vec<SubscriptionId>,
@@ -325,13 +378,24 @@ pub(super) struct WantedVersions {
 }
 
 /// The subscriptions and their version.
-#[derive(Serialize)]
+#[derive(Serialize, utoipa::ToSchema)]
+#[schema(as = WorkfrontAllVersioned)]
 pub(super) struct AllVersioned {
     subscription_ids: Vec<SubscriptionId>,
     version: Version,
 }
 
 /// Of ids given, all must exist; before that is known, nothing is changed.
+/// Sets the version of several subscriptions, or of all.
+///
+#[utoipa::path(
+    put, path = "/attask/eventsubscription/api/v1/subscriptions/version", tag = "workfront", operation_id = "workfront_set_versions",
+    request_body = WantedVersions,
+    responses(
+        (status = 200, description = "They have this version", body = AllVersioned),
+        (status = 404, description = "One of them is not there"),
+    )
+)]
 pub(super) async fn set_versions(
     State(api): State<Api>,
     _: NoParameters,

@@ -8,8 +8,9 @@ use uuid::Uuid;
 /// An event's id: the publisher's `message_id`, or one that homing made.
 ///
 /// 1 to 255 bytes without control characters: it travels in an AMQP short string.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, utoipa::ToSchema)]
 #[serde(transparent)]
+#[schema(value_type = String)]
 pub struct EventId(Arc<str>);
 
 /// Why a text is not an event id.
@@ -33,6 +34,14 @@ impl EventId {
         Ok(Self(id.into()))
     }
 
+    /// The id that `text` stands for, the same for ever.
+    #[must_use]
+    pub fn derived(text: &str) -> Self {
+        /// Chosen once for ever.
+        const NAMESPACE: Uuid = Uuid::from_u128(0x6f1d_2c0e_5b7a_4f7e_9d55_1e0a_7c3b_42d8);
+        Self::from(Uuid::new_v5(&NAMESPACE, text.as_bytes()))
+    }
+
     /// The text itself.
     #[must_use]
     pub fn as_str(&self) -> &str {
@@ -53,7 +62,19 @@ impl fmt::Display for EventId {
 }
 
 /// A subscription's id; `UUIDv7`, so that ids sort by creation.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(
+    Clone,
+    Copy,
+    Debug,
+    PartialEq,
+    Eq,
+    PartialOrd,
+    Ord,
+    Hash,
+    Serialize,
+    Deserialize,
+    utoipa::ToSchema,
+)]
 #[serde(transparent)]
 pub struct SubscriptionId(Uuid);
 
@@ -96,7 +117,7 @@ impl fmt::Display for SubscriptionId {
 /// for every subscription.
 ///
 /// Derived from event and subscription (`UUIDv5`), so that no crash can change it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, utoipa::ToSchema)]
 #[serde(transparent)]
 pub struct DeliveryId(Uuid);
 

@@ -13,7 +13,7 @@ use super::{
 
 /// The id of a record: a `UUIDv7` of the instant at which it began, so that ids sort by time, and
 /// writing a record twice keeps it once.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, utoipa::ToSchema)]
 #[serde(transparent)]
 pub struct RecordId(Uuid);
 
@@ -181,8 +181,21 @@ impl Sequel {
 }
 
 /// What kind of record it is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(
+    Clone,
+    Copy,
+    Debug,
+    PartialEq,
+    Eq,
+    PartialOrd,
+    Ord,
+    Hash,
+    Serialize,
+    Deserialize,
+    utoipa::ToSchema,
+)]
 #[serde(rename_all = "snake_case")]
+#[schema(as = AttemptClass)]
 pub enum Class {
     /// The endpoint took the event.
     Accepted,

@@ -59,7 +59,7 @@ impl SourceState {
 }
 
 /// Where a stream begins anew. It throws away what the service keeps for the next connect.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, utoipa::ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Reset {
     /// With the oldest data there is.

@@ -53,7 +53,8 @@ pub enum TopicError {
 /// What an event is about, such as `TASK.UPDATE` or `order.paid`.
 ///
 /// 1 to [`TOPIC_BYTES_MAX`] bytes without control characters. Cheap to clone.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, utoipa::ToSchema)]
+#[schema(value_type = String)]
 pub struct Topic(Arc<str>);
 
 impl Topic {
@@ -94,8 +95,11 @@ impl fmt::Display for Topic {
 /// ```
 ///
 /// Source: RabbitMQ documentation, *Exchanges*, topic exchange.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(
+    Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, utoipa::ToSchema,
+)]
 #[serde(try_from = "String")]
+#[schema(value_type = String)]
 pub struct TopicPattern(Arc<str>);
 
 impl TopicPattern {

@@ -28,7 +28,7 @@ pub enum Verdict {
 }
 
 /// Why a message is in the parking queue.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum ParkReason {
     /// No wait is left.

@@ -33,7 +33,7 @@ const UNSENT_MAX: usize = 20;
 const GAPS_NAMED: usize = 10;
 
 /// What is known of an event.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, utoipa::ToSchema)]
 pub struct Explanation {
     /// Its id.
     pub event: String,
@@ -52,7 +52,7 @@ pub struct Explanation {
 }
 
 /// What happened to the delivery of the event to one subscription.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, utoipa::ToSchema)]
 pub struct Story {
     /// To whom it is owed; absent: the event was parked before it was fanned out.
     pub subscription: Option<SubscriptionId>,
@@ -79,7 +79,8 @@ pub struct Story {
 }
 
 /// How something is parked.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, utoipa::ToSchema)]
+#[schema(as = ParkedState)]
 pub struct Parked {
     /// Why.
     pub reason: &'static str,
@@ -103,7 +104,7 @@ impl From<&Entry> for Parked {
 }
 
 /// A subscription that wants the topic and of which nothing is known.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, utoipa::ToSchema)]
 pub struct Unsent {
     /// Which one.
     pub subscription: SubscriptionId,
@@ -114,7 +115,7 @@ pub struct Unsent {
 }
 
 /// How far the parking queue was looked through.
-#[derive(Clone, Debug, Default, Serialize)]
+#[derive(Clone, Debug, Default, Serialize, utoipa::ToSchema)]
 pub struct Looked {
     /// Messages looked at.
     pub scanned: u32,

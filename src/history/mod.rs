@@ -34,7 +34,8 @@ pub struct History {
 }
 
 /// A record as it is shown. Instants are RFC 3339.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, utoipa::ToSchema)]
+#[schema(as = Attempt)]
 pub struct RecordView {
     /// Its id; ids sort by time.
     pub id: RecordId,
@@ -125,7 +126,8 @@ impl RecordView {
 }
 
 /// Records that are missing from the log. Instants are RFC 3339.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, utoipa::ToSchema)]
+#[schema(as = Gap)]
 pub struct GapView {
     /// When the first of them began.
     pub from: String,
@@ -152,7 +154,8 @@ impl std::fmt::Display for GapView {
 }
 
 /// A page of the log as it is shown.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, utoipa::ToSchema)]
+#[schema(as = AttemptsPage)]
 pub struct PageView {
     /// The newest first.
     pub attempts: Vec<RecordView>,

@@ -13,7 +13,8 @@ use crate::{
 };
 
 /// A parked event or delivery.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, utoipa::ToSchema)]
+#[schema(as = ParkedMessage)]
 pub struct Entry {
     /// The event's id; empty where the publisher gave none that can be read.
     pub event_id: String,

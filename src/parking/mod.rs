@@ -53,7 +53,8 @@ pub enum Bodies {
 }
 
 /// How far a walk has come.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, utoipa::ToSchema)]
+#[schema(as = Walk)]
 pub struct Tally {
     /// Messages looked at.
     pub scanned: u32,

@@ -29,7 +29,8 @@ pub struct Desk {
 }
 
 /// A source as it is shown.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, utoipa::ToSchema)]
+#[schema(as = Source)]
 pub struct View {
     /// Its name in the settings.
     pub name: String,
@@ -54,7 +55,8 @@ pub struct View {
 }
 
 /// A connection as it is shown.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, utoipa::ToSchema)]
+#[schema(as = SourceSlot)]
 pub struct SlotView {
     /// From 1.
     pub slot: u8,

@@ -38,6 +38,7 @@ mod encryption;
 mod key_source;
 mod keyring;
 mod postgres;
+mod publications;
 mod row;
 mod sources;
 mod sqlite;
@@ -56,6 +57,7 @@ pub use circuits::{
     UnsettledCircuits,
 };
 pub use error::{Corrupt, CorruptCircuit, StoreError};
+pub use publications::{PUBLICATIONS_KEPT, PUBLICATIONS_MAX, PublicationStore};
 pub use sources::SourceStore;
 pub use workfront::WorkfrontStore;
 
@@ -123,7 +125,9 @@ pub struct Reencrypted {
 /// is done completely or not at all; which of the two is unknown. All writes can be repeated; what
 /// repeating costs is said where it costs anything.
 #[async_trait]
-pub trait Store: AttemptLog + SourceStore + WorkfrontStore + Send + Sync {
+pub trait Store:
+    AttemptLog + PublicationStore + SourceStore + WorkfrontStore + Send + Sync
+{
     /// Adds a subscription.
     ///
     /// # Errors

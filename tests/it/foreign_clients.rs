@@ -1,6 +1,6 @@
 //! Programs publish with the clients they have: Python's pika and Node's amqplib.
 
-use std::{env, path::PathBuf, process::Stdio};
+use std::process::Stdio;
 
 use serde_json::json;
 use tokio::process::Command;
@@ -8,17 +8,10 @@ use tokio::process::Command;
 use crate::support::{
     PATIENCE,
     broker::{self, Raw},
+    clients,
     installation::Installation,
     receiver::{Receiver, Recorded, Reply},
 };
-
-/// Where `make test` put the clients.
-#[expect(clippy::disallowed_methods, reason = "this is how `make test` names the folder")]
-fn clients() -> PathBuf {
-    env::var("HOMING_TEST_CLIENTS")
-        .expect("HOMING_TEST_CLIENTS is not set: run `make test`, which fetches the clients")
-        .into()
-}
 
 async fn run(mut command: Command, installation: &Installation) {
     let ended = command

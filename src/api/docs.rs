@@ -1,0 +1,231 @@
+//! `/docs`: what the API is, for people: one page without script and without anything fetched from
+//! elsewhere.
+
+use std::{fmt::Write, sync::LazyLock};
+
+use axum::{
+    http::{
+        HeaderName,
+        header::{CONTENT_SECURITY_POLICY, CONTENT_TYPE},
+    },
+    response::IntoResponse,
+};
+use base64::{Engine, engine::general_purpose::STANDARD};
+use serde_json::{Map, Value};
+use sha2::{Digest, Sha256};
+
+use super::openapi::described_once;
+
+const STYLE: &str = include_str!("docs.css");
+
+struct Page {
+    html: String,
+    policy: String,
+}
+
+static PAGE: LazyLock<Page> = LazyLock::new(|| {
+    let document = serde_json::to_value(described_once()).unwrap_or_default();
+    let style = STANDARD.encode(Sha256::digest(STYLE));
+    let policy = format!(
+        "default-src 'none'; style-src 'sha256-{style}'; base-uri 'none'; form-action 'none'; \
+         frame-ancestors 'none'"
+    );
+    Page { html: html(&document), policy }
+});
+
+/// A page about this API, for people.
+#[utoipa::path(
+    get, path = "/docs", tag = "health", operation_id = "docs",
+    responses((status = 200, description = "HTML", body = String, content_type = "text/html")),
+)]
+pub(super) async fn page() -> impl IntoResponse {
+    let Page { html, policy } = &*PAGE;
+    let headers: [(HeaderName, &str); 2] =
+        [(CONTENT_TYPE, "text/html; charset=utf-8"), (CONTENT_SECURITY_POLICY, policy)];
+    (headers, html.as_str())
+}
+
+/// Text that stands for itself in HTML.
+struct Escaped<'a>(&'a str);
+
+impl std::fmt::Display for Escaped<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.0.chars().try_for_each(|c| match c {
+            '&' => f.write_str("&amp;"),
+            '<' => f.write_str("&lt;"),
+            '>' => f.write_str("&gt;"),
+            '"' => f.write_str("&quot;"),
+            '\'' => f.write_str("&#39;"),
+            c => f.write_char(c),
+        })
+    }
+}
+
+/// What stands between backticks is code.
+struct Prose<'a>(&'a str);
+
+impl std::fmt::Display for Prose<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.0.split('`').enumerate().try_for_each(|(number, part)| match number % 2 {
+            0 => write!(f, "{}", Escaped(part)),
+            _ => write!(f, "<code>{}</code>", Escaped(part)),
+        })
+    }
+}
+
+fn text<'a>(value: &'a Value, name: &str) -> &'a str {
+    value.get(name).and_then(Value::as_str).unwrap_or_default()
+}
+
+fn members<'a>(value: &'a Value, pointer: &str) -> impl Iterator<Item = (&'a String, &'a Value)> {
+    value.pointer(pointer).and_then(Value::as_object).into_iter().flat_map(Map::iter)
+}
+
+fn items<'a>(value: &'a Value, name: &str) -> impl Iterator<Item = &'a Value> {
+    value.get(name).and_then(Value::as_array).into_iter().flatten()
+}
+
+fn html(document: &Value) -> String {
+    // Writing to a string cannot fail.
+    let mut out = String::new();
+    let _written = write_page(&mut out, document);
+    out
+}
+
+fn write_page(out: &mut String, document: &Value) -> std::fmt::Result {
+    let info = document.get("info").unwrap_or(&Value::Null);
+    write!(
+        out,
+        "<!doctype html><html lang=en><head><meta charset=utf-8>\
+         <meta name=viewport content=\"width=device-width,initial-scale=1\">\
+         <meta name=color-scheme content=\"light dark\"><title>homing: the API</title>\
+         <style>{STYLE}</style></head><body><header><h1>homing <small>{}</small></h1><p>{}</p>\
+         <p>For programs: <a href=\"/openapi.json\">/openapi.json</a>.</p></header><nav><ul>",
+        Escaped(text(info, "version")),
+        Prose(text(info, "description")),
+    )?;
+    for tag in items(document, "tags") {
+        let name = Escaped(text(tag, "name"));
+        write!(out, "<li><a href=\"#{name}\">{name}</a></li>")?;
+    }
+    out.push_str("<li><a href=\"#objects\">objects</a></li></ul></nav><main>");
+    for tag in items(document, "tags") {
+        let name = text(tag, "name");
+        let about = Prose(text(tag, "description"));
+        write!(out, "<section id=\"{0}\"><h2>{0}</h2><p>{about}.</p>", Escaped(name))?;
+        write_operations(out, document, name)?;
+        out.push_str("</section>");
+    }
+    out.push_str("<section id=objects><h2>objects</h2>");
+    for (name, schema) in members(document, "/components/schemas") {
+        write_schema(out, name, schema)?;
+    }
+    out.push_str("</section></main></body></html>");
+    Ok(())
+}
+
+fn write_operations(out: &mut String, document: &Value, tag: &str) -> std::fmt::Result {
+    for (path, methods) in members(document, "/paths") {
+        for (method, operation) in members(methods, "") {
+            if items(operation, "tags").any(|one| one.as_str() == Some(tag)) {
+                write_operation(out, (path, method), operation)?;
+            }
+        }
+    }
+    Ok(())
+}
+
+fn write_operation(
+    out: &mut String,
+    (path, method): (&str, &str),
+    operation: &Value,
+) -> std::fmt::Result {
+    let id = Escaped(text(operation, "operationId"));
+    let method = method.to_uppercase();
+    write!(
+        out,
+        "<article id=\"{id}\"><h3><b>{}</b> <code>{}</code></h3><p>{}</p>",
+        Escaped(&method),
+        Escaped(path),
+        Prose(text(operation, "summary")),
+    )?;
+    for paragraph in text(operation, "description").split("\n\n").filter(|text| !text.is_empty()) {
+        write!(out, "<p>{}</p>", Prose(paragraph))?;
+    }
+    out.push_str("<dl>");
+    for parameter in items(operation, "parameters") {
+        let needed =
+            if parameter.get("required") == Some(&true.into()) { ", required" } else { "" };
+        write!(
+            out,
+            "<dt><code>{}</code> <i>{}{needed}</i></dt><dd>{}</dd>",
+            Escaped(text(parameter, "name")),
+            Escaped(text(parameter, "in")),
+            Prose(text(parameter, "description")),
+        )?;
+    }
+    for (_, content) in members(operation, "/requestBody/content") {
+        out.push_str("<dt>body</dt><dd>");
+        write_type(out, content.get("schema").unwrap_or(&Value::Null))?;
+        let about = operation.pointer("/requestBody/description").and_then(Value::as_str);
+        write!(out, " {}</dd>", Prose(about.unwrap_or_default()))?;
+    }
+    for (status, response) in members(operation, "/responses") {
+        let about = Prose(text(response, "description"));
+        write!(out, "<dt><code>{}</code></dt><dd>{about}. ", Escaped(status))?;
+        for (_, content) in members(response, "/content") {
+            write_type(out, content.get("schema").unwrap_or(&Value::Null))?;
+        }
+        out.push_str("</dd>");
+    }
+    out.push_str("</dl></article>");
+    Ok(())
+}
+
+fn write_schema(out: &mut String, name: &str, schema: &Value) -> std::fmt::Result {
+    let about = Prose(text(schema, "description"));
+    write!(out, "<article id=\"object-{0}\"><h3>{0}</h3><p>{about}</p><dl>", Escaped(name))?;
+    write_fields(out, schema)?;
+    let words: Vec<_> = items(schema, "enum").filter_map(Value::as_str).collect();
+    if !words.is_empty() {
+        write!(out, "<dt>one of</dt><dd><code>{}</code></dd>", Escaped(&words.join(", ")))?;
+    }
+    out.push_str("</dl></article>");
+    Ok(())
+}
+
+fn write_fields(out: &mut String, schema: &Value) -> std::fmt::Result {
+    for part in items(schema, "allOf") {
+        if part.get("$ref").is_some() {
+            out.push_str("<dt>all of</dt><dd>");
+            write_type(out, part)?;
+            out.push_str("</dd>");
+        }
+        write_fields(out, part)?;
+    }
+    for (name, field) in members(schema, "/properties") {
+        write!(out, "<dt><code>{}</code> <i>", Escaped(name))?;
+        write_type(out, field)?;
+        write!(out, "</i></dt><dd>{}</dd>", Prose(text(field, "description")))?;
+    }
+    Ok(())
+}
+
+/// What kind of value it is, with a link to the object that it is.
+fn write_type(out: &mut String, schema: &Value) -> std::fmt::Result {
+    if let Some(name) = text(schema, "$ref").strip_prefix("#/components/schemas/") {
+        return write!(out, "<a href=\"#object-{0}\">{0}</a>", Escaped(name));
+    }
+    for alternative in items(schema, "oneOf").filter(|one| text(one, "type") != "null") {
+        write_type(out, alternative)?;
+    }
+    let one = schema.get("type").and_then(Value::as_str).into_iter();
+    let several = items(schema, "type").filter_map(Value::as_str);
+    let names: Vec<_> = one.chain(several).filter(|name| *name != "null").collect();
+    write!(out, "{}", Escaped(&names.join(" or ")))?;
+    if let Some(of) = schema.get("items") {
+        out.push_str(" of ");
+        write_type(out, of)?;
+    }
+    Ok(())
+}

@@ -1,0 +1,197 @@
+//! `Idempotency-Key`: a request that is sent again is recognised.
+//!
+//! Ids of events derive from the key, so receivers recognise a repetition in any case: its
+//! deliveries have the same `webhook-id`. Beyond that, the store knows the keys of the last day, up to
+//! [`PUBLICATIONS_MAX`](crate::store::PUBLICATIONS_MAX): what was published with one of them is
+//! answered again, and not published again. A store that is away keeps nobody from publishing.
+//!
+//! Source: IETF draft *The Idempotency-Key HTTP Header Field*, version 07, for the header, 409 and
+//! 422.
+
+use std::{
+    collections::HashSet,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use axum::http::{HeaderMap, HeaderName};
+use base64::{Engine, engine::general_purpose::STANDARD};
+use sha2::{Digest, Sha256};
+use tokio::time::timeout;
+
+use super::problem::{Kind, Problem};
+use crate::{
+    clock,
+    domain::{id::EventId, subscription::FieldError},
+    store::Store,
+    telemetry::events,
+};
+
+const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
+/// On an answer that was given before.
+pub(super) const REPLAYED: HeaderName = HeaderName::from_static("idempotency-replayed");
+
+const KEY_BYTES_MAX: usize = 255;
+/// For the store; then the event is published without it.
+const STORE_DEADLINE: Duration = Duration::from_secs(2);
+
+/// A key as a client made it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Key(String);
+
+impl Key {
+    /// The key of a request, if it has one; in quotes or without.
+    pub(super) fn of(headers: &HeaderMap) -> Result<Option<Self>, FieldError> {
+        let wrong = |message: &str| FieldError::new(IDEMPOTENCY_KEY.as_str(), message);
+        let mut given = headers.get_all(IDEMPOTENCY_KEY).iter();
+        let Some(value) = given.next() else { return Ok(None) };
+        if given.next().is_some() {
+            return Err(wrong("given more than once"));
+        }
+        let text = value.to_str().map_err(|_error| wrong("not ASCII"))?.trim();
+        let bare = text.strip_prefix('"').and_then(|text| text.strip_suffix('"')).unwrap_or(text);
+        if bare.is_empty() || bare.len() > KEY_BYTES_MAX {
+            return Err(wrong("a key has 1 to 255 characters; a UUID is a good one"));
+        }
+        Ok(Some(Self(bare.to_owned())))
+    }
+
+    /// The id of the one event that is published with this key.
+    pub(super) fn event(&self) -> EventId {
+        EventId::derived(&self.0)
+    }
+
+    /// The id of the event with this number in a batch. No key has a line break.
+    pub(super) fn event_of_batch(&self, number: usize) -> EventId {
+        EventId::derived(&format!("{}\n{number}", self.0))
+    }
+
+    fn digest(&self) -> String {
+        STANDARD.encode(Sha256::digest(&self.0))
+    }
+}
+
+/// What a request asks for, in short.
+#[derive(Default)]
+pub(super) struct Fingerprint(Sha256);
+
+impl Fingerprint {
+    /// The same with a further part.
+    pub(super) fn with(mut self, part: &[u8]) -> Self {
+        self.0.update(part.len().to_be_bytes());
+        self.0.update(part);
+        self
+    }
+
+    fn finish(self) -> String {
+        STANDARD.encode(self.0.finalize())
+    }
+}
+
+/// The keys of requests that are being answered.
+#[derive(Clone, Default)]
+pub(super) struct Keys(Arc<Mutex<HashSet<String>>>);
+
+/// A request with a key while it is answered.
+pub(super) struct Repeatable {
+    keys: Keys,
+    store: Arc<dyn Store>,
+    digest: String,
+    fingerprint: String,
+}
+
+impl Keys {
+    /// Begins to answer a request that has `key`.
+    pub(super) fn begin(
+        &self,
+        key: &Key,
+        fingerprint: Fingerprint,
+        store: Arc<dyn Store>,
+    ) -> Result<Repeatable, Problem> {
+        let digest = key.digest();
+        let fingerprint = fingerprint.finish();
+        if !self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(digest.clone()) {
+            let detail = "a request with this `Idempotency-Key` is being answered; ask again later";
+            return Err(Problem::new(Kind::KeyInUse, detail));
+        }
+        Ok(Repeatable { keys: self.clone(), store, digest, fingerprint })
+    }
+}
+
+impl Repeatable {
+    /// Whether this very request was answered before.
+    pub(super) async fn was_answered(&self) -> Result<bool, Problem> {
+        let step = "looking for an idempotency key";
+        match timeout(STORE_DEADLINE, self.store.publication(&self.digest)).await {
+            Ok(Ok(Some(known))) if known != self.fingerprint => {
+                let detail = "another request was made with this `Idempotency-Key`; every request \
+                              needs a key of its own";
+                Err(Problem::new(Kind::KeyReused, detail))
+            }
+            Ok(Ok(known)) => Ok(known.is_some()),
+            Ok(Err(error)) => {
+                events::store_unavailable(step, &error);
+                Ok(false)
+            }
+            Err(elapsed) => {
+                events::store_unavailable(step, &elapsed);
+                Ok(false)
+            }
+        }
+    }
+
+    /// Remembers that everything was published.
+    pub(super) async fn published(&self) {
+        let step = "remembering an idempotency key";
+        let (digest, fingerprint) = (&self.digest, &self.fingerprint);
+        let remembered = self.store.remember_publication(digest, fingerprint, clock::now());
+        match timeout(STORE_DEADLINE, remembered).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => events::store_unavailable(step, &error),
+            Err(elapsed) => events::store_unavailable(step, &elapsed),
+        }
+    }
+}
+
+impl Drop for Repeatable {
+    fn drop(&mut self) {
+        self.keys.0.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.digest);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn key(value: &str) -> Result<Option<Key>, FieldError> {
+        Key::of(&HeaderMap::from_iter([(IDEMPOTENCY_KEY, value.parse().unwrap())]))
+    }
+
+    #[test]
+    fn a_key_is_the_same_with_and_without_quotes() {
+        assert_eq!(key("\"k-1\""), key(" k-1 "));
+        assert_eq!(Key::of(&HeaderMap::new()), Ok(None));
+        for wrong in ["", "\"\"", &"x".repeat(256)] {
+            assert_eq!(key(wrong).unwrap_err().field, "idempotency-key");
+        }
+    }
+
+    #[test]
+    fn ids_derive_from_the_key_and_the_place_in_the_batch() {
+        let (one, other) = (key("a").unwrap().unwrap(), key("b").unwrap().unwrap());
+        assert_eq!(one.event(), one.event());
+        assert_ne!(one.event(), other.event());
+        assert_ne!(one.event(), one.event_of_batch(0));
+        assert_ne!(one.event_of_batch(0), one.event_of_batch(1));
+    }
+
+    #[test]
+    fn parts_of_a_fingerprint_do_not_run_together() {
+        let of = |parts: &[&str]| {
+            let with = |so_far: Fingerprint, part: &&str| so_far.with(part.as_bytes());
+            parts.iter().fold(Fingerprint::default(), with).finish()
+        };
+        assert_eq!(of(&["a", "b"]), of(&["a", "b"]));
+        assert_ne!(of(&["a", "b"]), of(&["ab", ""]));
+    }
+}

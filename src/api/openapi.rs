@@ -1,0 +1,202 @@
+//! `/openapi.json`: what the API is, for programs. It is made of the descriptions beside the code
+//! that answers; what all addresses have in common is added here.
+//!
+//! Source: OpenAPI Specification 3.1.
+
+use std::sync::LazyLock;
+
+use axum::Json;
+use utoipa::{
+    PartialSchema, ToSchema,
+    openapi::{
+        Components, ContentBuilder, InfoBuilder, OpenApi, OpenApiBuilder, Ref, RefOr,
+        ResponseBuilder,
+        path::{Operation, Parameter, ParameterIn, PathItem},
+        security::{
+            ApiKey, ApiKeyValue, HttpAuthScheme, HttpBuilder, SecurityRequirement, SecurityScheme,
+        },
+        tag::TagBuilder,
+    },
+};
+
+use super::{
+    looking, open,
+    problem::{Document, PROBLEM},
+    taking_turns, walking, workfront,
+};
+
+/// The groups of addresses, in the order in which they are shown.
+const TAGS: [(&str, &str); 9] = [
+    ("events", "Publishing events, and what became of them"),
+    ("subscriptions", "Who gets which events"),
+    ("endpoints", "The circuits of URLs"),
+    ("attempts", "The attempt log"),
+    ("parked", "What was given up"),
+    ("queues", "How much is where"),
+    ("sources", "Streams that are read"),
+    ("workfront", "Subscriptions as Adobe Workfront's API has them"),
+    ("health", "For whoever watches homing"),
+];
+
+const ABOUT: &str = "Durable webhook delivery on RabbitMQ. Errors are problem documents (RFC 9457) \
+                     whose `errors` name the fields and parameters at fault. Lists come in pages: \
+                     `next` of one goes into `after` for the one behind it.";
+
+static DOCUMENT: LazyLock<OpenApi> = LazyLock::new(described);
+
+/// The description of all addresses.
+pub(super) fn described_once() -> &'static OpenApi {
+    &DOCUMENT
+}
+
+/// This document.
+#[utoipa::path(
+    get, path = "/openapi.json", tag = "health", operation_id = "openapi",
+    responses((status = 200, description = "An OpenAPI 3.1 document", body = HashMap<String, serde_json::Value>)),
+)]
+pub(super) async fn document() -> Json<&'static OpenApi> {
+    Json(described_once())
+}
+
+fn described() -> OpenApi {
+    let guarded = taking_turns().merge(looking()).merge(walking());
+    let mut document = guarded.into_openapi();
+    for (path, item) in &mut document.paths.paths {
+        each(item, |operation| guard(path, operation));
+    }
+    document.merge(open().into_openapi());
+    for item in document.paths.paths.values_mut() {
+        each(item, add_problems);
+    }
+    let info = InfoBuilder::new()
+        .title("homing")
+        .version(env!("CARGO_PKG_VERSION"))
+        .description(Some(ABOUT));
+    let tags = TAGS.map(|(name, about)| TagBuilder::new().name(name).description(Some(about)));
+    let mut components = document.components.unwrap_or_default();
+    add_security(&mut components);
+    let mut schemas = vec![(Document::name().into_owned(), Document::schema())];
+    Document::schemas(&mut schemas);
+    components.schemas.extend(schemas);
+    OpenApiBuilder::new()
+        .info(info.build())
+        .paths(document.paths)
+        .components(Some(components))
+        .tags(Some(tags.map(TagBuilder::build)))
+        .build()
+}
+
+fn each(item: &mut PathItem, mut change: impl FnMut(&mut Operation)) {
+    let PathItem { get, put, post, delete, patch, .. } = item;
+    [get, put, post, delete, patch].into_iter().flatten().for_each(&mut change);
+}
+
+fn add_security(components: &mut Components) {
+    let bearer = HttpBuilder::new()
+        .scheme(HttpAuthScheme::Bearer)
+        .description(Some("An API token; `homing tokens add` makes one"));
+    components.add_security_scheme("token", SecurityScheme::Http(bearer.build()));
+    let session = ApiKey::Header(ApiKeyValue::new("sessionID"));
+    components.add_security_scheme("session", SecurityScheme::ApiKey(session));
+}
+
+fn guard(path: &str, operation: &mut Operation) {
+    let none: [&str; 0] = [];
+    let mut ways = vec![SecurityRequirement::new("token", none)];
+    if path.starts_with(workfront::SUBSCRIPTIONS) {
+        ways.push(SecurityRequirement::new("session", none));
+    }
+    operation.security = Some(ways);
+}
+
+/// The problems that every address of its kind may answer with.
+fn add_problems(operation: &mut Operation) {
+    let mut problems = vec![
+        (400, "A field, parameter or header is wrong"),
+        (500, "homing failed; its log tells why"),
+        (503, "The broker or the store does not do its part, or there was no answer in time"),
+    ];
+    if operation.security.is_some() {
+        problems.extend([
+            (401, "There is no API token, or none that homing knows"),
+            (403, "The token, or the place from where it is asked, does not allow this"),
+        ]);
+    }
+    let parameters = operation.parameters.iter().flatten();
+    let in_path = |one: &RefOr<Parameter>| matches!(one, RefOr::T(one) if one.parameter_in == ParameterIn::Path);
+    if parameters.into_iter().any(in_path) {
+        problems.push((404, "There is no such thing"));
+    }
+    if operation.request_body.is_some() {
+        problems.extend([
+            (408, "The body did not arrive in time"),
+            (413, "The body is too large"),
+            (415, "The body is in no form that is read here"),
+        ]);
+    }
+    let responses = &mut operation.responses.responses;
+    for (status, description) in problems {
+        let response = ResponseBuilder::new().description(description);
+        responses.entry(status.to_string()).or_insert_with(|| response.build().into());
+    }
+    for (_, response) in responses.iter_mut().filter(|(status, _)| *status >= &"400".to_owned()) {
+        let RefOr::T(response) = response else { continue };
+        let content = ContentBuilder::new().schema(Some(Ref::from_schema_name("Problem")));
+        response.content.insert(PROBLEM.to_owned(), content.build().into());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::Value;
+
+    use super::*;
+
+    /// Every route is made by `routes!`, which makes its description too; this holds that it stays so.
+    #[test]
+    fn no_route_is_made_without_its_description() {
+        let code = include_str!("mod.rs");
+        assert_eq!(code.matches(".route(").count(), 0);
+        let (described, handlers) = (described(), code.matches("routes!(").count());
+        assert_eq!(described.paths.paths.len(), handlers, "one address in each");
+    }
+
+    #[test]
+    fn every_operation_is_named_grouped_and_answered() {
+        let document = serde_json::to_value(described()).unwrap();
+        let mut names = std::collections::BTreeSet::new();
+        for (path, methods) in document["paths"].as_object().unwrap() {
+            for (method, operation) in methods.as_object().unwrap() {
+                let place = format!("{method} {path}");
+                assert!(names.insert(operation["operationId"].as_str().unwrap()), "{place}");
+                assert!(!operation["summary"].as_str().unwrap_or_default().is_empty(), "{place}");
+                let tag = operation["tags"][0].as_str().unwrap();
+                assert!(TAGS.iter().any(|(name, _)| *name == tag), "{place}: {tag}");
+                let answers = operation["responses"].as_object().unwrap();
+                assert!(answers.keys().any(|status| status.starts_with('2')), "{place}");
+                let open =
+                    matches!(path.as_str(), "/healthz" | "/readyz" | "/openapi.json" | "/docs");
+                assert_eq!(operation["security"].is_array(), !open, "{place}");
+            }
+        }
+    }
+
+    #[test]
+    fn every_reference_leads_somewhere() {
+        let document = serde_json::to_value(described()).unwrap();
+        let mut waiting = vec![&document];
+        while let Some(value) = waiting.pop() {
+            match value {
+                Value::Object(members) => {
+                    if let Some(to) = members.get("$ref").and_then(Value::as_str) {
+                        assert!(document.pointer(to.trim_start_matches('#')).is_some(), "{to}");
+                    }
+                    waiting.extend(members.values());
+                }
+                Value::Array(items) => waiting.extend(items),
+                Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
+            }
+        }
+        assert_eq!(document["openapi"], "3.1.0");
+    }
+}

@@ -1,0 +1,63 @@
+//! `/v1/subscriptions/{id}/test`: a sample, sent at once.
+
+use axum::{Json, extract::State};
+use bytes::Bytes;
+use serde::Deserialize;
+use serde_json::value::RawValue;
+
+use super::{
+    Api,
+    extract::{IdInPath, JsonBody, NoParameters},
+    problem::{Kind, Problem},
+};
+use crate::{
+    domain::{id::SubscriptionId, subscription::FieldError},
+    endpoint::RequestError,
+    report::Chain,
+    sample::{self, Sample, SampleAnswer, SampleError},
+};
+
+/// A sample to send.
+#[derive(Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
+#[schema(as = SampleWanted)]
+pub(super) struct Wanted {
+    /// Its topic; without it one that the subscription wants.
+    #[serde(default)]
+    topic: Option<String>,
+    /// Any JSON; its text as it stands here is the body.
+    #[serde(default)]
+    #[schema(value_type = Option<serde_json::Value>)]
+    body: Option<Box<RawValue>>,
+}
+
+/// Sends a sample to the endpoint of a subscription: one request, signed like any other. Nothing
+/// is queued, retried or counted; what the endpoint did is the answer.
+#[utoipa::path(
+    post, path = "/v1/subscriptions/{id}/test", tag = "subscriptions", operation_id = "test_subscription",
+    params(("id" = SubscriptionId, Path, description = "The subscription")),
+    request_body = Wanted,
+    responses((status = 200, description = "What the endpoint did", body = SampleAnswer)),
+)]
+pub(super) async fn send(
+    State(api): State<Api>,
+    _: NoParameters,
+    IdInPath(id): IdInPath,
+    JsonBody(wanted): JsonBody<Wanted>,
+) -> Result<Json<SampleAnswer>, Problem> {
+    let subscription = api.parts.registry.get(id).await?;
+    let body = wanted.body.map(|body| Bytes::from(body.get().to_owned()));
+    let sample = Sample { topic: wanted.topic, body };
+    let sent = sample::send(&api.parts.endpoints, &subscription, sample).await;
+    sent.map(Json).map_err(|error| match error {
+        SampleError::Topic(error) => FieldError::new("topic", error).into(),
+        SampleError::Request(error @ RequestError::Unfit(_)) => {
+            FieldError::new("body", Chain(&error)).into()
+        }
+        SampleError::Request(error) => {
+            let told = Chain(&error).to_string();
+            tracing::error!(error = told, "api.sample_failed");
+            Problem::new(Kind::Internal, told)
+        }
+    })
+}

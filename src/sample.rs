@@ -1,0 +1,124 @@
+//! A sample sent to an endpoint, so that people see whether it works: one request, signed like any
+//! other, made here and now. Nothing is queued, retried, filtered, counted or logged.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use serde::Serialize;
+use serde_json::json;
+use tokio::time::Instant;
+
+use crate::{
+    clock,
+    domain::{
+        delivery::{Delivery, Progress},
+        event::{CONTENT_TYPE_DEFAULT, Event},
+        id::{DeliveryId, EventId},
+        subscription::Subscription,
+        topic::{Topic, TopicError},
+    },
+    endpoint::{Attempted, Endpoints, RequestError},
+};
+
+/// How much of a response is shown.
+const RESPONSE_CHARS_MAX: usize = 500;
+
+/// What a sample is made of.
+#[derive(Clone, Debug, Default)]
+pub struct Sample {
+    /// Its topic; `None`: one that the subscription wants.
+    pub topic: Option<String>,
+    /// Its body; `None`: a short JSON object that says that it is a test.
+    pub body: Option<Bytes>,
+}
+
+/// What came of a sample.
+#[derive(Clone, Debug, Serialize, utoipa::ToSchema)]
+pub struct SampleAnswer {
+    /// Where it was sent to.
+    pub url: String,
+    /// Its topic.
+    pub topic: Topic,
+    /// What was sent as `webhook-id`.
+    pub webhook_id: DeliveryId,
+    /// What the endpoint did, e.g. `refused 503`.
+    pub outcome: String,
+    /// Whether that is a success.
+    pub accepted: bool,
+    /// The HTTP status.
+    pub status: Option<u16>,
+    /// From the start to the end of the exchange.
+    pub duration_ms: u64,
+    /// Why there was no complete answer.
+    pub cause: Option<String>,
+    /// The beginning of the response's body.
+    pub response: String,
+}
+
+/// Why no sample was sent.
+#[derive(Debug, thiserror::Error)]
+pub enum SampleError {
+    /// The topic is none.
+    #[error(transparent)]
+    Topic(TopicError),
+    /// The request cannot be made.
+    #[error(transparent)]
+    Request(RequestError),
+}
+
+/// Sends `sample` to the endpoint of `subscription`.
+///
+/// # Errors
+///
+/// [`SampleError`]: nothing was sent.
+///
+/// # Cancel safety
+///
+/// Dropped, the request is given up; the endpoint may have got it.
+pub async fn send(
+    endpoints: &Endpoints,
+    subscription: &Subscription,
+    sample: Sample,
+) -> Result<SampleAnswer, SampleError> {
+    let now = clock::now();
+    let topic = sample.topic.unwrap_or_else(|| topic_for(subscription));
+    let topic = Topic::new(&topic).map_err(SampleError::Topic)?;
+    let body = sample.body.unwrap_or_else(|| {
+        json!({"test": "homing", "topic": topic, "sent": now.to_string()}).to_string().into()
+    });
+    let event = Arc::new(Event {
+        id: EventId::from(clock::new_id()),
+        topic,
+        content_type: CONTENT_TYPE_DEFAULT.to_owned(),
+        body,
+    });
+    let progress = Progress { received: Some(now), ..Progress::default() };
+    let delivery = Delivery { event, subscription: subscription.id, progress };
+    let started = Instant::now();
+    let attempted = endpoints.attempt(&delivery, subscription, now).await;
+    let Attempted { outcome, response, cause } = attempted.map_err(SampleError::Request)?;
+    let response = String::from_utf8_lossy(&response);
+    Ok(SampleAnswer {
+        url: subscription.terms.url.as_str().to_owned(),
+        topic: delivery.event.topic.clone(),
+        webhook_id: delivery.id(),
+        outcome: outcome.to_string(),
+        accepted: outcome.is_accepted(),
+        status: outcome.status(),
+        duration_ms: u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX),
+        cause,
+        response: response.chars().take(RESPONSE_CHARS_MAX).collect(),
+    })
+}
+
+/// A topic that the subscription wants: its first pattern, with words for the wildcards.
+fn topic_for(subscription: &Subscription) -> String {
+    let patterns = &subscription.terms.topics;
+    let pattern = patterns.iter().find(|pattern| pattern.is_exact()).or_else(|| patterns.first());
+    let words = pattern.map(ToString::to_string).unwrap_or_default();
+    let words: Vec<_> = words
+        .split('.')
+        .map(|word| if matches!(word, "*" | "#") { "test" } else { word })
+        .collect();
+    words.join(".")
+}
