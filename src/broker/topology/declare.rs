@@ -79,7 +79,8 @@ impl Topology {
 
     async fn look_at_all(&self, channel: &Channel) -> Result<(), BrokerError> {
         let nowait = true;
-        let passive = QueueDeclareOptions { passive: true, nowait, ..QueueDeclareOptions::durable() };
+        let passive =
+            QueueDeclareOptions { passive: true, nowait, ..QueueDeclareOptions::durable() };
         for QueueSpec { name, .. } in self.queues() {
             let asked = channel.queue_declare(name.as_str().into(), passive, FieldTable::default());
             within(channel, ROUND_TRIP_DEADLINE, format!("looking at `{name}`"), asked).await?;

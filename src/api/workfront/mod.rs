@@ -7,6 +7,8 @@
 //! Source: Adobe Workfront, *Event subscription API*; what is not documented there is decided at
 //! the item that decides it.
 
+mod versions;
+
 use std::collections::BTreeMap;
 
 use axum::{
@@ -36,6 +38,8 @@ use crate::{
     registry::RegistryError,
     store::{Listing, PAGE_LIMIT_MAX},
 };
+
+pub(super) use versions::*;
 
 pub(super) const SUBSCRIPTIONS: &str = "/attask/eventsubscription/api/v1/subscriptions";
 
@@ -269,9 +273,9 @@ struct Meta {
     total_count: u64,
 }
 
-/// Those that cannot be read are counted and not listed; `/v1/subscriptions` names them.
 /// A page of the subscriptions in Workfront's form.
 ///
+/// Those that cannot be read are counted and not listed; `/v1/subscriptions` names them.
 #[utoipa::path(
     get, path = "/attask/eventsubscription/api/v1/subscriptions", tag = "workfront", operation_id = "workfront_list",
     params(
@@ -321,9 +325,9 @@ pub(super) async fn show(
     Ok(Json(Shown::new(&subscription, &api.parts.customer_id, circuit)))
 }
 
-/// Answers 200 without a body, as Workfront does.
 /// Removes a subscription.
 ///
+/// Answers 200 without a body, as Workfront does.
 #[utoipa::path(
     delete, path = "/attask/eventsubscription/api/v1/subscriptions/{id}", tag = "workfront", operation_id = "workfront_remove",
     params(("id" = SubscriptionId, Path, description = "The subscription")),
@@ -337,98 +341,4 @@ pub(super) async fn remove(
     api.parts.registry.get_workfront(id).await?;
     api.parts.registry.remove(id).await?;
     Ok(StatusCode::OK)
-}
-
-/// The version that a subscription gets.
-#[derive(Deserialize, utoipa::ToSchema)]
-#[serde(deny_unknown_fields)]
-#[schema(as = WorkfrontWantedVersion)]
-pub(super) struct WantedVersion {
-    version: Version,
-}
-
-/// Sets the version of a subscription.
-#[utoipa::path(
-    put, path = "/attask/eventsubscription/api/v1/subscriptions/{id}/version", tag = "workfront", operation_id = "workfront_set_version",
-    params(("id" = SubscriptionId, Path, description = "The subscription")),
-    request_body = WantedVersion,
-    responses((status = 200, description = "It has this version", body = Versioned)),
-)]
-pub(super) async fn set_version(
-    State(api): State<Api>,
-    _: NoParameters,
-    IdInPath(id): IdInPath,
-    JsonBody(WantedVersion { version }): JsonBody<WantedVersion>,
-) -> Result<Json<Versioned>, Problem> {
-    let subscription = api.parts.registry.get_workfront(id).await?;
-    api.parts.registry.set_versions(vec![subscription], version).await?;
-    Ok(Json(Versioned { id, version }))
-}
-
-/// The version that several subscriptions get.
-#[derive(Deserialize, utoipa::ToSchema)]
-#[serde(deny_unknown_fields, rename_all = "camelCase")]
-#[schema(as = WorkfrontWantedVersions)]
-pub(super) struct WantedVersions {
-    #[serde(default)]
-    subscription_ids: Vec<SubscriptionId>,
-    #[serde(default)]
-    all_customer_subscriptions: bool,
-    version: Version,
-}
-
-/// The subscriptions and their version.
-#[derive(Serialize, utoipa::ToSchema)]
-#[schema(as = WorkfrontAllVersioned)]
-pub(super) struct AllVersioned {
-    subscription_ids: Vec<SubscriptionId>,
-    version: Version,
-}
-
-/// Of ids given, all must exist; before that is known, nothing is changed.
-/// Sets the version of several subscriptions, or of all.
-///
-#[utoipa::path(
-    put, path = "/attask/eventsubscription/api/v1/subscriptions/version", tag = "workfront", operation_id = "workfront_set_versions",
-    request_body = WantedVersions,
-    responses(
-        (status = 200, description = "They have this version", body = AllVersioned),
-        (status = 404, description = "One of them is not there"),
-    )
-)]
-pub(super) async fn set_versions(
-    State(api): State<Api>,
-    _: NoParameters,
-    JsonBody(wanted): JsonBody<WantedVersions>,
-) -> Result<Json<AllVersioned>, Problem> {
-    let WantedVersions { subscription_ids, all_customer_subscriptions: all, version } = wanted;
-    if all != subscription_ids.is_empty() {
-        let message =
-            "set either this, with at least one id, or `allCustomerSubscriptions` to true";
-        return Err(FieldError::new("subscriptionIds", message).into());
-    }
-    if all {
-        return set_all_versions(&api, version).await.map(Json);
-    }
-    let mut subscriptions = Vec::with_capacity(subscription_ids.len());
-    for id in &subscription_ids {
-        subscriptions.push(api.parts.registry.get_workfront(*id).await?);
-    }
-    api.parts.registry.set_versions(subscriptions, version).await?;
-    Ok(Json(AllVersioned { subscription_ids, version }))
-}
-
-async fn set_all_versions(api: &Api, version: Version) -> Result<AllVersioned, Problem> {
-    let registry = &api.parts.registry;
-    let mut subscription_ids = Vec::new();
-    let mut offset: u32 = 0;
-    loop {
-        let (listing, total) = registry.in_workfronts_form(offset, PAGE_LIMIT_MAX).await?;
-        subscription_ids.extend(listing.subscriptions.iter().map(|one| one.id));
-        registry.set_versions(listing.subscriptions, version).await?;
-        offset = offset.saturating_add(PAGE_LIMIT_MAX);
-        if u64::from(offset) >= total {
-            return Ok(AllVersioned { subscription_ids, version });
-        }
-    }
 }

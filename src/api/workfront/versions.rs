@@ -1,0 +1,112 @@
+//! Versions of subscriptions: of one, of several, of all.
+
+use axum::{Json, extract::State};
+use serde::{Deserialize, Serialize};
+
+use super::Versioned;
+use crate::{
+    api::{
+        Api,
+        extract::{IdInPath, JsonBody, NoParameters},
+        problem::Problem,
+    },
+    domain::{
+        id::SubscriptionId,
+        subscription::{FieldError, Version},
+    },
+    store::PAGE_LIMIT_MAX,
+};
+
+/// The version that a subscription gets.
+#[derive(Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
+#[schema(as = WorkfrontWantedVersion)]
+pub(in crate::api) struct WantedVersion {
+    version: Version,
+}
+
+/// Sets the version of a subscription.
+#[utoipa::path(
+    put, path = "/attask/eventsubscription/api/v1/subscriptions/{id}/version", tag = "workfront", operation_id = "workfront_set_version",
+    params(("id" = SubscriptionId, Path, description = "The subscription")),
+    request_body = WantedVersion,
+    responses((status = 200, description = "It has this version", body = Versioned)),
+)]
+pub(in crate::api) async fn set_version(
+    State(api): State<Api>,
+    _: NoParameters,
+    IdInPath(id): IdInPath,
+    JsonBody(WantedVersion { version }): JsonBody<WantedVersion>,
+) -> Result<Json<Versioned>, Problem> {
+    let subscription = api.parts.registry.get_workfront(id).await?;
+    api.parts.registry.set_versions(vec![subscription], version).await?;
+    Ok(Json(Versioned { id, version }))
+}
+
+/// The version that several subscriptions get.
+#[derive(Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+#[schema(as = WorkfrontWantedVersions)]
+pub(in crate::api) struct WantedVersions {
+    #[serde(default)]
+    subscription_ids: Vec<SubscriptionId>,
+    #[serde(default)]
+    all_customer_subscriptions: bool,
+    version: Version,
+}
+
+/// The subscriptions and their version.
+#[derive(Serialize, utoipa::ToSchema)]
+#[schema(as = WorkfrontAllVersioned)]
+pub(in crate::api) struct AllVersioned {
+    subscription_ids: Vec<SubscriptionId>,
+    version: Version,
+}
+
+/// Sets the version of several subscriptions, or of all.
+///
+/// Of ids given, all must exist; before that is known, nothing is changed.
+#[utoipa::path(
+    put, path = "/attask/eventsubscription/api/v1/subscriptions/version", tag = "workfront", operation_id = "workfront_set_versions",
+    request_body = WantedVersions,
+    responses(
+        (status = 200, description = "They have this version", body = AllVersioned),
+        (status = 404, description = "One of them is not there"),
+    )
+)]
+pub(in crate::api) async fn set_versions(
+    State(api): State<Api>,
+    _: NoParameters,
+    JsonBody(wanted): JsonBody<WantedVersions>,
+) -> Result<Json<AllVersioned>, Problem> {
+    let WantedVersions { subscription_ids, all_customer_subscriptions: all, version } = wanted;
+    if all != subscription_ids.is_empty() {
+        let message =
+            "set either this, with at least one id, or `allCustomerSubscriptions` to true";
+        return Err(FieldError::new("subscriptionIds", message).into());
+    }
+    if all {
+        return set_all_versions(&api, version).await.map(Json);
+    }
+    let mut subscriptions = Vec::with_capacity(subscription_ids.len());
+    for id in &subscription_ids {
+        subscriptions.push(api.parts.registry.get_workfront(*id).await?);
+    }
+    api.parts.registry.set_versions(subscriptions, version).await?;
+    Ok(Json(AllVersioned { subscription_ids, version }))
+}
+
+async fn set_all_versions(api: &Api, version: Version) -> Result<AllVersioned, Problem> {
+    let registry = &api.parts.registry;
+    let mut subscription_ids = Vec::new();
+    let mut offset: u32 = 0;
+    loop {
+        let (listing, total) = registry.in_workfronts_form(offset, PAGE_LIMIT_MAX).await?;
+        subscription_ids.extend(listing.subscriptions.iter().map(|one| one.id));
+        registry.set_versions(listing.subscriptions, version).await?;
+        offset = offset.saturating_add(PAGE_LIMIT_MAX);
+        if u64::from(offset) >= total {
+            return Ok(AllVersioned { subscription_ids, version });
+        }
+    }
+}
