@@ -1,15 +1,17 @@
 //! How much of a worker one endpoint may take: permits per URL, given out for a short wait only.
 //!
-//! A URL that hangs fills its own permits and nothing else: at most as many deliveries wait for a
-//! permit as may be in flight, none longer than `endpoint.busy_wait`; what finds no permit is
-//! turned away to a busy lane, which is no attempt. After a circuit closes, a URL begins with one
-//! permit; every success doubles them, so that a recovering endpoint is not stampeded.
+//! A delivery waits for a permit no longer than `endpoint.busy_wait`; what finds none is turned away
+//! to a busy lane, which is no attempt but costs a publish. All that is in flight may wait for a URL
+//! that keeps up. Once a delivery has waited in vain, the URL is slow for a while, and only as many
+//! may wait as it has lately finished in that time: a URL that hangs fills its own permits, as many
+//! places to wait, and nothing else. After a circuit closes, a URL begins with one permit; every
+//! success doubles them, so that a recovering endpoint is not stampeded.
 
 use std::{
     collections::HashMap,
     num::NonZeroU32,
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicU32, AtomicUsize, Ordering},
     },
     time::Duration,
@@ -17,9 +19,16 @@ use std::{
 
 use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
 
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::{
+    sync::{OwnedSemaphorePermit, Semaphore},
+    time::Instant,
+};
 
 use crate::domain::url::EndpointUrl;
+
+/// How long a URL counts as slow for which a delivery has waited in vain. While it does not, it may
+/// hold up others once, for `endpoint.busy_wait`: rare enough to stay out of their 99th percentile.
+const SLOW: Duration = Duration::from_secs(60);
 
 /// The gates of all URLs that are in use.
 pub(super) struct Limits {
@@ -40,6 +49,39 @@ struct Gate {
     /// Permits that exist, given out or not.
     opened: AtomicUsize,
     waiting: AtomicUsize,
+    pace: Mutex<Pace>,
+}
+
+/// How fast a URL has been lately.
+struct Pace {
+    slow_until: Option<Instant>,
+    /// When the present window began; it lasts as long as a delivery may wait.
+    since: Instant,
+    /// Attempts that ended in the window before it, and in it.
+    ended: [usize; 2],
+}
+
+impl Pace {
+    fn new() -> Self {
+        Self { slow_until: None, since: Instant::now(), ended: [0; 2] }
+    }
+
+    fn move_on(&mut self, now: Instant, window: Duration) {
+        let [_, present] = self.ended;
+        let age = now.duration_since(self.since);
+        if age >= window.saturating_mul(2) {
+            (self.since, self.ended) = (now, [0; 2]);
+        } else if age >= window {
+            (self.since, self.ended) = (self.since + window, [present, 0]);
+        }
+    }
+
+    /// How many may wait for a permit; `None`: all.
+    fn places(&mut self, now: Instant, window: Duration, at_least: usize) -> Option<usize> {
+        self.slow_until.filter(|until| *until > now)?;
+        self.move_on(now, window);
+        self.ended.into_iter().max().map(|ended| ended.max(at_least))
+    }
 }
 
 /// A limiter, and the limit and number of workers that it was made for.
@@ -63,6 +105,7 @@ impl Rate {
 pub(super) struct Permit {
     gate: Arc<Gate>,
     concurrency_max: usize,
+    busy_wait: Duration,
     _held: OwnedSemaphorePermit,
 }
 
@@ -73,7 +116,12 @@ impl Gate {
             permits: Arc::new(Semaphore::new(opened)),
             opened: opened.into(),
             waiting: 0.into(),
+            pace: Mutex::new(Pace::new()),
         }
+    }
+
+    fn pace(&self) -> MutexGuard<'_, Pace> {
+        self.pace.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -114,16 +162,26 @@ impl Limits {
         let permit = match Arc::clone(&permits).try_acquire_owned() {
             Ok(permit) => permit,
             Err(_none_free) => {
-                let _place = Place::take(&gate, self.concurrency_max)?;
+                let _place = Place::take(&gate, self.places(&gate))?;
                 let waiting = permits.acquire_owned();
-                tokio::time::timeout(self.busy_wait, waiting).await.ok()?.ok()?
+                let Ok(waited) = tokio::time::timeout(self.busy_wait, waiting).await else {
+                    gate.pace().slow_until = Some(Instant::now() + SLOW);
+                    return None;
+                };
+                waited.ok()?
             }
         };
         if let Some(per_second_max) = per_second_max {
             let limiter = gate.limiter((per_second_max, self.workers.load(Ordering::Relaxed)));
             tokio::time::timeout(self.rate_wait, limiter.until_ready()).await.ok()?;
         }
-        Some(Permit { gate, concurrency_max: self.concurrency_max, _held: permit })
+        let Self { concurrency_max, busy_wait, .. } = *self;
+        Some(Permit { gate, concurrency_max, busy_wait, _held: permit })
+    }
+
+    fn places(&self, gate: &Gate) -> usize {
+        let places = gate.pace().places(Instant::now(), self.busy_wait, self.concurrency_max);
+        places.unwrap_or(usize::MAX)
     }
 
     /// Begins again with one permit, because the circuit of `url` has just closed.
@@ -165,6 +223,15 @@ impl Permit {
             let after = before.saturating_mul(2).min(limit);
             self.gate.permits.add_permits(after.saturating_sub(before));
         }
+    }
+}
+
+impl Drop for Permit {
+    fn drop(&mut self) {
+        let mut pace = self.gate.pace();
+        pace.move_on(Instant::now(), self.busy_wait);
+        let [_, present] = &mut pace.ended;
+        *present = present.saturating_add(1);
     }
 }
 
@@ -214,21 +281,47 @@ mod tests {
         assert!(limits.enter(&hung, None).await.is_some());
     }
 
+    /// Goal: a URL that hangs is waited for by few, once that is known. Method: virtual time.
     #[tokio::test(start_paused = true)]
-    async fn as_many_wait_as_may_be_in_flight_and_the_next_is_turned_away_at_once() {
+    async fn where_one_waited_in_vain_as_many_wait_as_may_be_in_flight() {
         let limits = limits(1, Duration::from_secs(1));
         let hung = url("https://hung.example/");
         let held = limits.enter(&hung, None).await.unwrap();
+        assert!(limits.enter(&hung, None).await.is_none());
         let waiting = limits.enter(&hung, None);
         tokio::pin!(waiting);
         assert!(futures_util::poll!(waiting.as_mut()).is_pending());
 
-        let started = tokio::time::Instant::now();
+        let started = Instant::now();
         assert!(limits.enter(&hung, None).await.is_none());
         assert_eq!(started.elapsed(), Duration::ZERO);
 
         drop(held);
         assert!(waiting.await.is_some());
+    }
+
+    /// Goal: nothing is turned away that would have had its turn in time. Method: virtual time; a
+    /// URL that takes 20 ms for each of 100 deliveries at once, waited for by all of them, and one
+    /// that is slow and takes 10 in the time that a delivery may wait.
+    #[tokio::test(start_paused = true)]
+    async fn as_many_wait_as_will_have_their_turn() {
+        let attempt = async |limits: &Limits, url: &EndpointUrl| {
+            let permit = limits.enter(url, None).await;
+            tokio::time::sleep(Duration::from_millis(20)).await;
+            permit.is_some()
+        };
+        let limits = limits(10, Duration::from_millis(200));
+        let fast = url("https://fast.example/");
+        let all = futures_util::future::join_all((0..100).map(|_| attempt(&limits, &fast))).await;
+        assert_eq!(all.iter().filter(|entered| **entered).count(), 100);
+
+        // Twice as many as that are too many; from then on the rest is turned away at once.
+        let all = futures_util::future::join_all((0..200).map(|_| attempt(&limits, &fast))).await;
+        assert!((100..=120).contains(&all.iter().filter(|entered| **entered).count()));
+        let started = Instant::now();
+        let all = futures_util::future::join_all((0..200).map(|_| attempt(&limits, &fast))).await;
+        assert!((90..=120).contains(&all.iter().filter(|entered| **entered).count()));
+        assert!(started.elapsed() <= Duration::from_millis(240), "{:?}", started.elapsed());
     }
 
     #[tokio::test(start_paused = true)]
