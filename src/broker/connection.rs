@@ -23,6 +23,11 @@ use super::{
 };
 use crate::config::BrokerSettings;
 
+/// The largest frame that is asked for, which is RabbitMQ's own default: the headers of a message
+/// must fit into one. Asked for, because the client makes room for 64 frames: where it learns their
+/// size from the broker, it writes zeros to all of that, which is 8 MiB for each connection.
+const FRAME_BYTES_MAX: u32 = 131_072;
+
 /// How a connection is at this moment.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct LinkState {
@@ -94,7 +99,7 @@ pub(super) struct Link {
     addresses: Arc<Addresses>,
     heartbeat: Duration,
     connect_deadline: Duration,
-    /// `None`: as the broker has it.
+    /// `None`: as the URL has it, or [`FRAME_BYTES_MAX`].
     frame_bytes_max: Option<u32>,
     foundation: Arc<Foundation>,
     current: tokio::sync::Mutex<Option<Arc<Connection>>>,
@@ -216,7 +221,8 @@ impl Link {
             refused(std::io::Error::new(std::io::ErrorKind::InvalidInput, text).into())
         })?;
         uri.query.heartbeat = Some(u16::try_from(self.heartbeat.as_secs()).unwrap_or(u16::MAX));
-        uri.query.frame_max = self.frame_bytes_max.or(uri.query.frame_max);
+        let asked = self.frame_bytes_max.or(uri.query.frame_max);
+        uri.query.frame_max = asked.or(Some(FRAME_BYTES_MAX));
         let name = format!("homing {} {}", env!("CARGO_PKG_VERSION"), self.purpose);
         let properties = ConnectionProperties::default().with_connection_name(name.into());
         let connecting = Connection::connect_uri(uri, properties);
