@@ -31,5 +31,6 @@ pub mod subscription;
 pub mod tally;
 pub mod time;
 pub mod topic;
+pub mod topic_tree;
 pub mod url;
 pub mod verdict;

@@ -14,10 +14,13 @@ use serde::{Deserialize, Serialize};
 pub const TOPIC_BYTES_MAX: usize = 255;
 
 /// Exactly one word.
-const ONE: &str = "*";
+pub(super) const ONE: &str = "*";
 
 /// Any number of words, none included.
-const MANY: &str = "#";
+pub(super) const MANY: &str = "#";
+
+/// What the topics of homing's own events begin with.
+const OWN: &str = "homing.";
 
 /// Why a text is neither a topic nor a pattern.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -72,6 +75,12 @@ impl Topic {
     pub fn as_str(&self) -> &str {
         &self.0
     }
+
+    /// Whether it is one of homing's own events.
+    #[must_use]
+    pub fn is_own(&self) -> bool {
+        self.0.starts_with(OWN)
+    }
 }
 
 impl fmt::Display for Topic {
@@ -107,6 +116,12 @@ impl TopicPattern {
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
+    }
+
+    /// Whether the pattern names homing's own events, which wildcards at its beginning do not.
+    #[must_use]
+    pub fn names_own(&self) -> bool {
+        self.0.starts_with(OWN)
     }
 
     /// Whether the pattern has no wildcard, so that at most one topic matches.

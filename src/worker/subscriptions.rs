@@ -11,7 +11,7 @@ use tracing::{error, info, warn};
 use crate::{
     domain::{
         event::Event, filter::EventStates, id::SubscriptionId, subscription::Subscription,
-        topic::TopicPattern,
+        topic::Topic, topic_tree::TopicTree,
     },
     store::{Snapshot, Store, StoreError},
     telemetry::metrics,
@@ -27,40 +27,36 @@ pub struct Subscriptions {
     told: Mutex<HashSet<String>>,
 }
 
-/// All subscriptions, found by topic.
+/// All subscriptions, found by id and by topic.
 #[derive(Debug, Default)]
 struct Catalogue {
     version: i64,
+    all: Vec<Arc<Subscription>>,
     by_id: HashMap<SubscriptionId, Arc<Subscription>>,
-    /// Those whose pattern is one exact topic.
-    by_topic: HashMap<String, Vec<Arc<Subscription>>>,
-    /// Those with a wildcard.
-    by_pattern: Vec<Arc<Subscription>>,
+    /// Leads to places in `all`.
+    by_topic: TopicTree,
 }
 
 impl Catalogue {
     fn new(version: i64, subscriptions: Vec<Subscription>) -> Self {
         let mut catalogue = Self { version, ..Self::default() };
-        for subscription in subscriptions {
+        for (place, subscription) in subscriptions.into_iter().enumerate() {
             let subscription = Arc::new(subscription);
-            let patterns = &subscription.terms.topics;
-            if patterns.iter().all(TopicPattern::is_exact) {
-                for topic in patterns.iter().map(ToString::to_string).collect::<HashSet<_>>() {
-                    catalogue.by_topic.entry(topic).or_default().push(Arc::clone(&subscription));
-                }
-            } else {
-                catalogue.by_pattern.push(Arc::clone(&subscription));
+            for pattern in &subscription.terms.topics {
+                catalogue.by_topic.insert(pattern, place);
             }
-            catalogue.by_id.insert(subscription.id, subscription);
+            catalogue.by_id.insert(subscription.id, Arc::clone(&subscription));
+            catalogue.all.push(subscription);
         }
         catalogue
     }
 
-    /// Those that want the topic of `event`.
-    fn by_topic_of(&self, event: &Event) -> impl Iterator<Item = &Arc<Subscription>> {
-        let exact = self.by_topic.get(event.topic.as_str()).into_iter().flatten();
-        let patterns = self.by_pattern.iter();
-        exact.chain(patterns.filter(|subscription| subscription.terms.wants_topic(&event.topic)))
+    /// Those that want `topic`.
+    fn wanting(&self, topic: &Topic) -> impl Iterator<Item = &Arc<Subscription>> {
+        let matching = self.by_topic.matching(topic).into_iter();
+        let found = matching.filter_map(|place| self.all.get(place));
+        // Homing's own events are for those who name them, whatever matches.
+        found.filter(|subscription| !topic.is_own() || subscription.terms.wants_topic(topic))
     }
 }
 
@@ -87,7 +83,7 @@ impl Subscriptions {
     /// # Errors
     ///
     /// [`StoreError`]: the last reading stays in force.
-    pub(super) async fn refresh(&self) -> Result<(), StoreError> {
+    pub async fn refresh(&self) -> Result<(), StoreError> {
         let version = self.store.subscriptions_version().await?;
         if self.catalogue().is_some_and(|catalogue| catalogue.version == version) {
             return Ok(());
@@ -124,7 +120,7 @@ impl Subscriptions {
         let Some(catalogue) = self.catalogue() else { return Vec::new() };
         let mut states = None;
         catalogue
-            .by_topic_of(event)
+            .wanting(&event.topic)
             .filter(|subscription| {
                 let terms = &subscription.terms;
                 terms.wants_any_body()
@@ -160,5 +156,53 @@ impl Subscriptions {
 
     fn catalogue(&self) -> Option<Arc<Catalogue>> {
         self.current.borrow().clone()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use serde_json::json;
+    use uuid::Uuid;
+
+    use super::*;
+    use crate::domain::{subscription::Draft, time::UnixMillis};
+
+    fn subscription(number: u128, patterns: &[&str]) -> Subscription {
+        let draft = json!({"url": "https://example.com/", "topics": patterns});
+        let draft: Draft = serde_json::from_value(draft).expect("a draft");
+        let (created, updated) = (UnixMillis::new(0), UnixMillis::new(0));
+        let id = SubscriptionId::new(Uuid::from_u128(number));
+        Subscription { id, terms: draft.build(&[]).expect("sound"), created, updated }
+    }
+
+    const PATTERNS: [&str; 8] =
+        ["#", "*", "homing.#", "homing.*.x", "*.endpoint.x", "order.*", "order.paid", "#.x"];
+    const TOPICS: [&str; 6] =
+        ["order.paid", "order", "homing.endpoint.x", "homing", "homing.x", "a.endpoint.x"];
+
+    proptest! {
+        /// Goal: the index answers what asking every subscription answers, also about homing's own
+        /// events.
+        #[test]
+        fn the_index_finds_those_that_say_they_want_it(
+            patterns in prop::collection::vec(
+                prop::collection::vec(prop::sample::select(&PATTERNS[..]), 1..4), 0..12,
+            ),
+            topic in prop::sample::select(&TOPICS[..]),
+        ) {
+            let all: Vec<_> =
+                (0..).zip(&patterns).map(|(number, some)| subscription(number, some)).collect();
+            let topic = Topic::new(topic).expect("a topic");
+            let expected: Vec<_> = all
+                .iter()
+                .filter(|subscription| subscription.terms.wants_topic(&topic))
+                .map(|subscription| subscription.id)
+                .collect();
+            let catalogue = Catalogue::new(1, all);
+            let found: Vec<_> =
+                catalogue.wanting(&topic).map(|subscription| subscription.id).collect();
+            prop_assert_eq!(found, expected);
+        }
     }
 }

@@ -66,11 +66,8 @@ impl Terms {
     /// who name them: they tell of other people's endpoints.
     #[must_use]
     pub fn wants_topic(&self, topic: &Topic) -> bool {
-        const OWN: &str = "homing.";
-        let own = topic.as_str().starts_with(OWN);
-        self.topics
-            .iter()
-            .any(|pattern| pattern.matches(topic) && (!own || pattern.as_str().starts_with(OWN)))
+        let own = topic.is_own();
+        self.topics.iter().any(|pattern| pattern.matches(topic) && (!own || pattern.names_own()))
     }
 
     /// Whether every event with a topic that is wanted is wanted, so that its body need not be read.

@@ -1,0 +1,147 @@
+//! Many topic patterns at once: which of them match a topic, without asking each.
+//!
+//! The patterns are a tree of their words. A topic walks down all branches that fit at the same
+//! time, so what it costs depends on its words and on how many branches fit them, not on how many
+//! patterns there are.
+
+use std::collections::HashMap;
+
+use super::topic::{MANY, ONE, Topic, TopicPattern};
+
+/// Patterns with a number each; a number may have several patterns.
+#[derive(Clone, Debug)]
+pub struct TopicTree {
+    /// The first one is the root; the others are known by their place.
+    nodes: Vec<Node>,
+}
+
+/// What is left of the patterns behind some words.
+#[derive(Clone, Debug, Default)]
+struct Node {
+    /// The numbers of the patterns that end here.
+    ends: Vec<usize>,
+    /// Behind a word.
+    words: HashMap<Box<str>, usize>,
+    /// Behind `*`.
+    one: Option<usize>,
+    /// Behind `#`.
+    many: Option<usize>,
+    /// Whether the word before is `#`, which takes any number of words.
+    repeats: bool,
+}
+
+impl Default for TopicTree {
+    fn default() -> Self {
+        Self { nodes: vec![Node::default()] }
+    }
+}
+
+impl TopicTree {
+    /// Adds `pattern` with its number.
+    pub fn insert(&mut self, pattern: &TopicPattern, number: usize) {
+        let mut place = 0;
+        for word in pattern.as_str().split('.') {
+            let new = self.nodes.len();
+            let Some(node) = self.nodes.get_mut(place) else { return };
+            place = match word {
+                ONE => *node.one.get_or_insert(new),
+                MANY => *node.many.get_or_insert(new),
+                word => *node.words.entry(word.into()).or_insert(new),
+            };
+            if place == new {
+                self.nodes.push(Node { repeats: word == MANY, ..Node::default() });
+            }
+        }
+        if let Some(node) = self.nodes.get_mut(place) {
+            node.ends.push(number);
+        }
+    }
+
+    /// The numbers of the patterns that match `topic`: each once, ascending.
+    ///
+    /// At most words × patterns steps, however many `#` there are.
+    #[must_use]
+    pub fn matching(&self, topic: &Topic) -> Vec<usize> {
+        let (mut here, mut next) = (Vec::new(), Vec::new());
+        self.reach(&mut here, Some(0));
+        for word in topic.as_str().split('.') {
+            for (place, node) in here.iter().filter_map(|place| Some((*place, self.node(*place)?)))
+            {
+                self.reach(&mut next, node.words.get(word).copied());
+                self.reach(&mut next, node.one);
+                self.reach(&mut next, node.repeats.then_some(place));
+            }
+            next.sort_unstable();
+            next.dedup();
+            std::mem::swap(&mut here, &mut next);
+            next.clear();
+        }
+        let ends =
+            here.into_iter().filter_map(|place| self.node(place)).flat_map(|node| &node.ends);
+        let mut numbers: Vec<_> = ends.copied().collect();
+        numbers.sort_unstable();
+        numbers.dedup();
+        numbers
+    }
+
+    /// Adds `place`, and what lies behind a `#` there that takes no word.
+    fn reach(&self, places: &mut Vec<usize>, mut place: Option<usize>) {
+        while let Some(reached) = place {
+            places.push(reached);
+            place = self.node(reached).and_then(|node| node.many);
+        }
+    }
+
+    fn node(&self, place: usize) -> Option<&Node> {
+        self.nodes.get(place)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn words(of: &[&'static str]) -> impl Strategy<Value = String> {
+        let words = prop::collection::vec(prop::sample::select(of.to_vec()), 1..7);
+        let text = words.prop_map(|words| words.join("."));
+        text.prop_filter("the empty text is no topic", |text| !text.is_empty())
+    }
+
+    proptest! {
+        /// Goal: the tree answers what every pattern answers for itself.
+        #[test]
+        fn what_matches_is_what_matches_one_by_one(
+            patterns in prop::collection::vec(words(&["a", "b", "", "*", "#"]), 0..30),
+            topics in prop::collection::vec(words(&["a", "b", "c", "", "*", "#"]), 1..10),
+        ) {
+            let patterns: Vec<TopicPattern> =
+                patterns.iter().map(|text| text.parse().expect("a pattern")).collect();
+            let mut tree = TopicTree::default();
+            for (index, pattern) in patterns.iter().enumerate() {
+                // Two patterns each share a number.
+                tree.insert(pattern, index / 2);
+            }
+            for topic in &topics {
+                let topic = Topic::new(topic).expect("a topic");
+                let mut expected: Vec<_> = patterns
+                    .iter()
+                    .enumerate()
+                    .filter_map(|(index, pattern)| pattern.matches(&topic).then_some(index / 2))
+                    .collect();
+                expected.dedup();
+                prop_assert_eq!(tree.matching(&topic), expected, "{}", topic);
+            }
+        }
+    }
+
+    #[test]
+    fn many_wildcards_do_not_blow_up() {
+        let mut tree = TopicTree::default();
+        tree.insert(&(["#"; 60].join(".a.") + ".b").parse().expect("a pattern"), 7);
+        let topic = ["a"; 120].join(".");
+        assert!(tree.matching(&Topic::new(&topic).expect("a topic")).is_empty());
+        assert_eq!(tree.matching(&Topic::new(&(topic + ".b")).expect("a topic")), [7]);
+    }
+}
