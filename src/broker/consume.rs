@@ -9,13 +9,18 @@ use lapin::{
     options::{BasicCancelOptions, BasicConsumeOptions, BasicQosOptions},
     types::FieldTable,
 };
-use tokio::{sync::mpsc, task::JoinHandle, time::timeout};
+use tokio::{
+    sync::mpsc,
+    task::JoinHandle,
+    time::{Instant, timeout},
+};
 
 use super::{
     Broker, Message, Receipt, Unreadable,
     acks::send_answers,
     error::{BrokerError, ROUND_TRIP_DEADLINE, lost, within},
     headers::Headers,
+    prefetch::{Bounds, Prefetch},
     receipt::Answer,
     topology::{Depth, Names, Topology},
 };
@@ -69,18 +74,22 @@ pub struct Received {
 pub struct Consumer {
     topology: Arc<Topology>,
     channel: Channel,
+    queue: String,
+    prefetch: Prefetch,
     messages: lapin::Consumer,
+    /// One that was replaced; what it was sent comes before what the present one is sent.
+    replaced: Option<lapin::Consumer>,
     answers: mpsc::Sender<Answer>,
     answering: JoinHandle<Result<(), BrokerError>>,
 }
 
 impl Broker {
-    /// Starts to consume the queue of `lane`; the broker sends at most `prefetch` messages ahead.
+    /// Starts to consume the queue of `lane`; what the broker sends ahead stays within `bounds`.
     ///
     /// # Errors
     ///
     /// [`BrokerError`].
-    pub async fn consume(&self, lane: Lane, prefetch: u16) -> Result<Consumer, BrokerError> {
+    pub async fn consume(&self, lane: Lane, bounds: Bounds) -> Result<Consumer, BrokerError> {
         let link = match lane {
             Lane::Primary => &self.primary,
             Lane::Retry => &self.retry,
@@ -90,18 +99,15 @@ impl Broker {
         let opened = connection.create_channel();
         let channel =
             within(connection.as_ref(), ROUND_TRIP_DEADLINE, "opening a channel", opened).await?;
-        let limited = channel.basic_qos(prefetch, BasicQosOptions { global: false });
-        within(&channel, ROUND_TRIP_DEADLINE, "setting the prefetch", limited).await?;
-        let options = BasicConsumeOptions::default();
-        let consumed =
-            channel.basic_consume(queue.as_str().into(), "".into(), options, FieldTable::default());
-        let messages =
-            within(&channel, ROUND_TRIP_DEADLINE, format!("consuming `{queue}`"), consumed).await?;
-        // Room for an answer to every message that can be unanswered.
-        let (answers, given) = mpsc::channel(usize::from(prefetch.max(1)));
+        let prefetch = Prefetch::new(bounds, Instant::now());
+        let messages = start(&channel, &queue, prefetch.in_force()).await?;
+        // Room for an answer to every message that can be unanswered: those at work, and those that
+        // two consumers were sent ahead, while one replaces the other.
+        let (answers, given) = mpsc::channel(3 * usize::from(bounds.messages_max.max(1)));
         let answering = self.tasks.spawn(send_answers(channel.clone(), given));
         let topology = Arc::clone(&self.topology);
-        Ok(Consumer { topology, channel, messages, answers, answering })
+        let replaced = None;
+        Ok(Consumer { topology, channel, queue, prefetch, messages, replaced, answers, answering })
     }
 
     /// What waits in the queue of `lane`, and how many consumers it has in all processes; nothing and
@@ -116,7 +122,45 @@ impl Broker {
     }
 }
 
+/// Consumes `queue` on `channel`; the broker sends at most `prefetch` messages ahead.
+async fn start(
+    channel: &Channel,
+    queue: &str,
+    prefetch: u16,
+) -> Result<lapin::Consumer, BrokerError> {
+    let limited = channel.basic_qos(prefetch, BasicQosOptions { global: false });
+    within(channel, ROUND_TRIP_DEADLINE, "setting the prefetch", limited).await?;
+    let options = BasicConsumeOptions::default();
+    let consumed = channel.basic_consume(queue.into(), "".into(), options, FieldTable::default());
+    within(channel, ROUND_TRIP_DEADLINE, format!("consuming `{queue}`"), consumed).await
+}
+
 impl Consumer {
+    /// Has the broker send more or fewer messages ahead, where that fits their sizes better. To be
+    /// called before [`next`](Self::next).
+    ///
+    /// A prefetch is a consumer's for its life, so another one takes its place. Quorum queues know
+    /// no prefetch of a channel. Source: RabbitMQ documentation, *Consumer Prefetch*.
+    ///
+    /// # Errors
+    ///
+    /// [`BrokerError`]: the consumer is of no use any more.
+    ///
+    /// # Cancel safety
+    ///
+    /// Not cancel safe: dropped, messages may come that nobody takes before the channel ends.
+    pub async fn adapt(&mut self) -> Result<(), BrokerError> {
+        if self.replaced.is_some() {
+            return Ok(());
+        }
+        let Some(prefetch) = self.prefetch.change(Instant::now()) else { return Ok(()) };
+        // First the new one: others count consumers to know how many workers there are.
+        let new = start(&self.channel, &self.queue, prefetch).await?;
+        self.stop().await?;
+        self.replaced = Some(std::mem::replace(&mut self.messages, new));
+        Ok(())
+    }
+
     /// The next message; `None` when the broker sends no more: channel closed, or the consumer
     /// cancelled.
     ///
@@ -129,24 +173,33 @@ impl Consumer {
     ///
     /// Cancel safe.
     pub async fn next(&mut self) -> Result<Option<Received>, BrokerError> {
-        tokio::select! {
-            biased;
-            // Without answers the broker soon sends nothing; better to start anew.
-            () = self.answers.closed() => Ok(None),
-            message = self.messages.next() => match message {
-                Some(Ok(delivery)) => Ok(Some(self.received(delivery))),
-                Some(Err(error)) => Err(BrokerError::lost(error)),
-                None => Ok(None),
-            },
-            () = lost(&self.channel) => Ok(None),
+        loop {
+            let replaced = self.replaced.is_some();
+            let messages = self.replaced.as_mut().unwrap_or(&mut self.messages);
+            return tokio::select! {
+                biased;
+                // Without answers the broker soon sends nothing; better to start anew.
+                () = self.answers.closed() => Ok(None),
+                message = messages.next() => match message {
+                    Some(Ok(delivery)) => Ok(Some(self.received(delivery))),
+                    Some(Err(error)) => Err(BrokerError::lost(error)),
+                    None if replaced => {
+                        self.replaced = None;
+                        continue;
+                    }
+                    None => Ok(None),
+                },
+                () = lost(&self.channel) => Ok(None),
+            };
         }
     }
 
-    fn received(&self, delivery: lapin::message::Delivery) -> Received {
+    fn received(&mut self, delivery: lapin::message::Delivery) -> Received {
         let (exchange, key) = (delivery.exchange.as_str(), delivery.routing_key.as_str());
         let routing_key = self.topology.names().publishers_key(exchange, key);
         let fresh_id = || EventId::from(clock::new_id());
         let body = Bytes::from(delivery.data);
+        self.prefetch.saw(body.len());
         Received {
             content: Message::read(&delivery.properties, routing_key, body, fresh_id),
             redelivered: delivery.redelivered,
@@ -174,8 +227,8 @@ impl Consumer {
     ///
     /// [`BrokerError`]: some answers may not have arrived; those messages come again.
     pub async fn finish(self) -> Result<(), BrokerError> {
-        let Self { channel, messages, answers, answering, .. } = self;
-        drop((messages, answers));
+        let Self { channel, messages, replaced, answers, answering, .. } = self;
+        drop((messages, replaced, answers));
         match timeout(ROUND_TRIP_DEADLINE, answering).await {
             Ok(Ok(answered)) => answered?,
             Ok(Err(_panicked)) => return Err(BrokerError::Closed),

@@ -23,6 +23,7 @@ mod headers;
 pub mod lock;
 pub mod message;
 pub mod pipeline;
+pub mod prefetch;
 pub mod publish;
 pub mod receipt;
 pub mod topology;

@@ -12,6 +12,8 @@ use super::SettingsError;
 pub struct WorkerSettings {
     /// Deliveries in flight over both lanes.
     pub in_flight_max: usize,
+    /// Bodies of the messages that the broker sends ahead over both lanes, in bytes; about.
+    pub in_flight_bytes_max: usize,
     /// Deliveries of one event that are attempted in the worker that took it.
     pub fan_out_inline_max: usize,
     /// Size of the largest event, in bytes.
@@ -26,6 +28,12 @@ impl WorkerSettings {
     #[must_use]
     pub fn lane_in_flight_max(&self) -> u16 {
         u16::try_from(self.in_flight_max / 2).unwrap_or(u16::MAX)
+    }
+
+    /// Bytes that the broker sends ahead to one lane.
+    #[must_use]
+    pub fn lane_in_flight_bytes_max(&self) -> usize {
+        self.in_flight_bytes_max / 2
     }
 
     pub(super) fn check(&self) -> Result<(), SettingsError> {

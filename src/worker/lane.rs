@@ -17,6 +17,7 @@ use crate::{
     broker::{
         consume::{Consumer, Lane},
         error::BrokerError,
+        prefetch::Bounds,
     },
     telemetry::events,
 };
@@ -38,9 +39,13 @@ pub(super) async fn run(context: Arc<Context>, lane: Lane, stop: CancellationTok
     let mut careful = false;
     while !stop.is_cancelled() {
         let started = Instant::now();
-        let prefetch = if careful { CAREFUL_PREFETCH } else { in_flight_max };
+        let bounds = Bounds {
+            messages_max: if careful { CAREFUL_PREFETCH } else { in_flight_max },
+            bytes_max: context.settings.lane_in_flight_bytes_max(),
+            largest: context.settings.event_bytes_max,
+        };
         let over = stop.child_token();
-        let session = session(&context, (lane, prefetch), &work, &over);
+        let session = session(&context, (lane, bounds), &work, &over);
         let ended = if careful {
             until_over(session, tokio::time::sleep(CAREFUL), &over).await
         } else {
@@ -133,18 +138,18 @@ fn pauses() -> ExponentialBackoff {
 /// Consumes until the broker sends no more or `stop`, then lets what is in flight end.
 async fn session(
     context: &Arc<Context>,
-    (lane, prefetch): (Lane, u16),
+    (lane, bounds): (Lane, Bounds),
     work: &Work,
     stop: &CancellationToken,
 ) -> Result<(), BrokerError> {
     let consuming = async {
         // A queue that somebody deleted would fail every session.
         context.broker.ensure_topology().await?;
-        context.broker.consume(lane, prefetch).await
+        context.broker.consume(lane, bounds).await
     };
     let Some(consumer) = stop.run_until_cancelled(consuming).await else { return Ok(()) };
     let mut consumer = consumer?;
-    events::lane_started(lane.name(), prefetch);
+    events::lane_started(lane.name(), bounds.messages_max);
 
     let tasks = TaskTracker::new();
     let abort = CancellationToken::new();
@@ -164,6 +169,7 @@ async fn take_all(
     stop: &CancellationToken,
 ) -> Result<Option<Instant>, BrokerError> {
     loop {
+        consumer.adapt().await?;
         let next = match stop.run_until_cancelled(consumer.next()).await {
             Some(next) => next?,
             None => return Ok(Some(Instant::now())),
