@@ -3,12 +3,16 @@
 FROM rust:1.95-slim-trixie AS build
 WORKDIR /src
 
+# The allocator is built by make.
+RUN apt-get update && apt-get install -y --no-install-recommends make && rm -rf /var/lib/apt/lists/*
+
 # The dependencies first, behind an empty program: this layer is built again only when they change. (Cargo also wants
 # to see the benchmarks that the manifest names.)
 COPY Cargo.toml Cargo.lock ./
-RUN mkdir src benches \
+RUN mkdir src \
  && echo 'fn main() {}' > src/main.rs \
- && touch src/lib.rs $(sed -n '/^\[\[bench\]\]/,/^$/ s|^name = "\(.*\)"|benches/\1.rs|p' Cargo.toml) \
+ && touch src/lib.rs \
+ && sed -n '/^\[\[bench\]\]/,/^$/ s|^path = "\(.*\)"|\1|p' Cargo.toml | xargs -n 1 install -D /dev/null \
  && cargo build --release --locked --bin homing \
  && rm -r src
 

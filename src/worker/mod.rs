@@ -33,7 +33,10 @@ use std::{sync::Arc, time::Duration};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
-    broker::{Broker, consume::Lane},
+    broker::{
+        Broker,
+        consume::{Lane, Received},
+    },
     config::{AttemptsSettings, Schedules, WorkerSettings},
     domain::circuit::CircuitRules,
     store::Store,
@@ -118,6 +121,15 @@ impl Pool {
     #[must_use]
     pub fn subscriptions(&self) -> Arc<Subscriptions> {
         Arc::clone(&self.context.subscriptions)
+    }
+
+    /// Does all that one message of the primary queue stands for, its answer included, without
+    /// anything that runs beside: to measure what a message costs. Subscriptions are those of the
+    /// last [`refresh`](Subscriptions::refresh); records of attempts are not written.
+    pub async fn take(&self, received: Received) {
+        for work in intake::take(&self.context, Lane::Primary, received) {
+            work.run(Arc::clone(&self.context)).await;
+        }
     }
 
     /// Delivers until `stop`; then takes no more, lets what is in flight end within

@@ -2,64 +2,67 @@
 //! after a lost connection is not attempted again.
 
 use std::{
-    collections::HashMap,
-    hash::{DefaultHasher, Hash, Hasher},
-    sync::{Mutex, PoisonError},
+    collections::{HashMap, HashSet, VecDeque},
+    hash::{BuildHasher, Hash, Hasher},
+    sync::{Mutex, MutexGuard, PoisonError},
 };
 
-use moka::{policy::EvictionPolicy, sync::Cache};
+use foldhash::quality::FixedState;
 use tokio_util::sync::CancellationToken;
 
-use crate::{
-    broker::Message,
-    domain::{
-        delivery::Position,
-        id::{EventId, SubscriptionId},
-    },
-};
+use crate::broker::Message;
 
 /// Well above what can be unanswered at one time; more need not be remembered.
-const DONE_MAX: u64 = 65_536;
+const DONE_MAX: usize = 65_536;
 
-/// One hop of one message.
+/// One hop of one message: a hash of 128 bits, so that no two are taken for each other.
 ///
-/// With a hash of the content, because the id is the publisher's: a program that uses one id for
+/// Of the content, too, because the id is the publisher's: a program that uses one id for
 /// everything must not lose events by it.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-struct Key {
-    event: EventId,
-    subscription: Option<SubscriptionId>,
-    position: Position,
-    content: u64,
-}
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+struct Key([u64; 2]);
 
 impl Key {
     fn of(message: &Message) -> Self {
-        let mut content = DefaultHasher::new();
-        message.event.topic.as_str().hash(&mut content);
-        message.event.body.hash(&mut content);
-        Self {
-            event: message.event.id.clone(),
-            subscription: message.subscription,
-            position: message.progress.position(),
-            content: content.finish(),
-        }
+        Self([1, 2].map(|seed| {
+            let mut hasher = FixedState::with_seed(seed).build_hasher();
+            message.event.id.hash(&mut hasher);
+            message.subscription.hash(&mut hasher);
+            message.progress.position().hash(&mut hasher);
+            message.event.topic.hash(&mut hasher);
+            message.event.body.hash(&mut hasher);
+            hasher.finish()
+        }))
     }
 }
 
 /// The hops that this process is making and has made.
+#[derive(Default)]
 pub(super) struct Recent {
-    done: Cache<Key, ()>,
-    /// The token is cancelled when the hop ends, one way or the other.
-    running: Mutex<HashMap<Key, CancellationToken>>,
+    done: Mutex<Done>,
+    /// Where somebody waits for the end of the hop, the token is cancelled then.
+    running: Mutex<HashMap<Key, Option<CancellationToken>>>,
 }
 
-impl Default for Recent {
-    fn default() -> Self {
-        // The latest are needed; the default policy would keep those that were asked for.
-        let policy = EvictionPolicy::lru();
-        let done = Cache::builder().max_capacity(DONE_MAX).eviction_policy(policy).build();
-        Self { done, running: Mutex::default() }
+/// The latest hops that were made.
+#[derive(Default)]
+struct Done {
+    keys: HashSet<Key>,
+    /// The oldest first.
+    order: VecDeque<Key>,
+}
+
+impl Done {
+    fn insert(&mut self, key: Key) {
+        if !self.keys.insert(key) {
+            return;
+        }
+        self.order.push_back(key);
+        if self.order.len() > DONE_MAX
+            && let Some(oldest) = self.order.pop_front()
+        {
+            self.keys.remove(&oldest);
+        }
     }
 }
 
@@ -75,44 +78,60 @@ impl Recent {
     pub(super) async fn begin(&self, message: &Message, redelivered: bool) -> Option<Running<'_>> {
         let key = Key::of(message);
         loop {
-            if redelivered && self.done.contains_key(&key) {
+            if redelivered && lock(&self.done).keys.contains(&key) {
                 return None;
             }
-            match self.register(&key) {
-                // Another message with the same key: a publisher's repetition unless redelivered.
-                Err(running) if redelivered => running.cancelled().await,
-                registered => {
-                    return Some(Running { recent: self, registered: registered.is_ok(), key });
+            // Another message with the same key: a publisher's repetition unless redelivered.
+            match self.register(key, redelivered) {
+                Registered::Busy(running) => running.cancelled().await,
+                Registered::Begun => return Some(Running { recent: self, key, registered: true }),
+                Registered::Beside => {
+                    return Some(Running { recent: self, key, registered: false });
                 }
             }
         }
     }
 
-    fn register(&self, key: &Key) -> Result<(), CancellationToken> {
-        let mut running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(token) = running.get(key) {
-            return Err(token.clone());
+    fn register(&self, key: Key, waits: bool) -> Registered {
+        let mut running = lock(&self.running);
+        match running.get_mut(&key) {
+            Some(token) if waits => Registered::Busy(token.get_or_insert_default().clone()),
+            Some(_) => Registered::Beside,
+            None => {
+                running.insert(key, None);
+                Registered::Begun
+            }
         }
-        running.insert(key.clone(), CancellationToken::new());
-        Ok(())
     }
+}
+
+/// What came of beginning a hop.
+enum Registered {
+    /// It is being made.
+    Begun,
+    /// So it is, beside another one with the same key.
+    Beside,
+    /// Another one with the same key has to end first.
+    Busy(CancellationToken),
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Running<'_> {
     /// The hop is made and its message answered.
     pub(super) fn done(self) {
-        self.recent.done.insert(self.key.clone(), ());
+        lock(&self.recent.done).insert(self.key);
     }
 }
 
 impl Drop for Running<'_> {
     fn drop(&mut self) {
-        if !self.registered {
-            return;
-        }
-        let mut running = self.recent.running.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(token) = running.remove(&self.key) {
-            token.cancel();
+        if self.registered
+            && let Some(Some(waited_for)) = lock(&self.recent.running).remove(&self.key)
+        {
+            waited_for.cancel();
         }
     }
 }
@@ -122,7 +141,7 @@ mod tests {
     use bytes::Bytes;
 
     use super::*;
-    use crate::domain::{event::Event, topic::Topic};
+    use crate::domain::{event::Event, id::EventId, topic::Topic};
 
     fn message(body: &'static str) -> Message {
         Message::of_event(Event {
@@ -144,7 +163,7 @@ mod tests {
     #[tokio::test]
     async fn the_latest_are_remembered_however_many_there_were() {
         let recent = Recent::default();
-        let numbered = |number: u64| {
+        let numbered = |number: usize| {
             let mut message = message("a");
             message.progress.attempts = u32::try_from(number).unwrap();
             message
@@ -152,11 +171,10 @@ mod tests {
         for number in 0..DONE_MAX * 2 {
             recent.begin(&numbered(number), false).await.unwrap().done();
         }
-        recent.done.run_pending_tasks();
         for number in DONE_MAX * 2 - 1_000..DONE_MAX * 2 {
             assert!(recent.begin(&numbered(number), true).await.is_none(), "{number}");
         }
-        assert!(recent.done.entry_count() <= DONE_MAX);
+        assert_eq!(lock(&recent.done).keys.len(), DONE_MAX);
     }
 
     #[tokio::test]

@@ -1,0 +1,238 @@
+//! Scenarios in which events wait and are delivered as fast as it goes: homing and the bare loop
+//! in turns, on the same queue.
+
+use std::time::Duration;
+
+use crate::{
+    Bench,
+    machine::{cpu_seconds, peak_mib},
+    report::{Figures, Row},
+    sink::Report,
+    stage::{Stage, broker_cpu},
+    support::{database::Database, process::Process},
+};
+
+/// One such scenario.
+#[derive(Clone, Debug)]
+pub(crate) struct Case {
+    pub(crate) scenario: &'static str,
+    pub(crate) name: String,
+    pub(crate) events: u32,
+    pub(crate) bytes: usize,
+    /// What every event is posted to.
+    pub(crate) urls: Vec<String>,
+    /// The first word of their paths.
+    pub(crate) group: &'static str,
+    /// Settings of homing.
+    pub(crate) settings: String,
+    pub(crate) workers: usize,
+    /// Further arguments of the bare loop.
+    pub(crate) bare: Vec<String>,
+    /// Whether what the endpoints refuse is published again by the bare loop, too.
+    pub(crate) republishes: bool,
+}
+
+impl Case {
+    pub(crate) fn new(bench: &Bench, scenario: &'static str, name: impl Into<String>) -> Self {
+        Self {
+            scenario,
+            name: name.into(),
+            events: bench.events(20_000),
+            bytes: 1_000,
+            urls: vec![bench.endpoints.url("/ok/1")],
+            group: "ok",
+            settings: String::new(),
+            workers: 1,
+            bare: Vec::new(),
+            republishes: false,
+        }
+    }
+
+    fn deliveries(&self) -> u64 {
+        u64::from(self.events) * u64::try_from(self.urls.len()).unwrap_or_default()
+    }
+
+    /// A stage for it, with everybody subscribed.
+    async fn stage(&self) -> Stage {
+        let stage = Stage::new(None, &self.settings).await;
+        for url in &self.urls {
+            stage.subscribe(url).await;
+        }
+        stage
+    }
+
+    async fn homing(&self, bench: &Bench, stage: &Stage) -> Figures {
+        bench.endpoints.reset().await;
+        let before = broker_cpu();
+        let workers: Vec<_> = (0..self.workers).map(|_| stage.site.start()).collect();
+        let report = bench.endpoints.after(self.group, self.deliveries()).await;
+        let ids: Vec<_> = workers.iter().map(Process::id).collect();
+        let figures = self.figures(&report, &ids, before);
+        for worker in workers {
+            Stage::stop(worker).await;
+        }
+        figures
+    }
+
+    async fn bare(&self, bench: &Bench, stage: &Stage) -> Figures {
+        bench.endpoints.reset().await;
+        let mut further = self.bare.clone();
+        if self.republishes {
+            further.extend(["--republish".to_owned(), stage.wait_queue()]);
+        }
+        let before = broker_cpu();
+        let bare = stage.bare(&self.urls, &further);
+        let report = bench.endpoints.after(self.group, self.deliveries()).await;
+        let figures = self.figures(&report, &[bare.id()], before);
+        // Its last acks.
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        figures
+    }
+
+    fn figures(&self, report: &Report, processes: &[u32], broker_before: f64) -> Figures {
+        let group = report.groups.get(self.group).cloned().unwrap_or_default();
+        assert!(
+            group.requests >= self.deliveries(),
+            "{} {}: {} of {} deliveries came in time",
+            self.scenario,
+            self.name,
+            group.requests,
+            self.deliveries()
+        );
+        let count = |count: u64| f64::from(u32::try_from(count).unwrap_or(u32::MAX));
+        let seconds = count(group.last - group.first) / 1e6;
+        let thousands = count(group.requests) / 1_000.0;
+        let cpu: f64 = processes.iter().map(|process| cpu_seconds(*process)).sum();
+        let peak = processes.iter().map(|process| peak_mib(*process)).fold(0.0, f64::max);
+        Figures::default()
+            .with("per_second", (count(group.requests) - 1.0) / seconds)
+            .with("cpu_ms", cpu * 1_000.0 / thousands)
+            .with("broker_cpu_ms", (broker_cpu() - broker_before) * 1_000.0 / thousands)
+            .with("peak_mib", peak)
+    }
+
+    /// homing and the bare loop in turns.
+    pub(crate) async fn rows(&self, bench: &Bench, rounds: usize) -> Vec<Row> {
+        let stage = self.stage().await;
+        let (mut homing, mut bare) = (Vec::new(), Vec::new());
+        for _ in 0..rounds {
+            stage.fill(self.events, self.bytes).await;
+            homing.push(self.homing(bench, &stage).await);
+            stage.clear().await;
+            stage.fill(self.events, self.bytes).await;
+            bare.push(self.bare(bench, &stage).await);
+            stage.clear().await;
+        }
+        let row = |by, figures: &[Figures]| Row::new(self.scenario, &self.name, by, figures);
+        vec![row("homing", &homing).compared("per_second", &homing, &bare), row("bare", &bare)]
+    }
+}
+
+/// 100,000 events wait for one subscription.
+pub(crate) async fn drain(bench: &Bench) -> Vec<Row> {
+    let case = Case::new(bench, "drain", "1 kB, 1 subscription");
+    let case = Case { events: bench.events(100_000), ..case };
+    let mut rows = case.rows(bench, bench.rounds).await;
+    if let Some(row) = rows.first_mut() {
+        let ratio = row.ratio.map_or(f64::NAN, |[ratio, ..]| ratio);
+        let peak = row.figures.get("peak_mib");
+        *row = row.clone().must("ratio >= 0.8, <= 80 MiB", ratio >= 0.8 && peak <= 80.0);
+    }
+    rows
+}
+
+/// Every event goes to 10 and to 1,000 subscriptions; the bare loop posts as often.
+pub(crate) async fn fan_out(bench: &Bench) -> Vec<Row> {
+    let mut rows = Vec::new();
+    for (subscriptions, events) in [(10, bench.events(3_000)), (1_000, bench.events(30))] {
+        let case = Case::new(bench, "fan-out", format!("1 to {subscriptions}"));
+        let urls = (0..subscriptions)
+            .map(|number| bench.endpoints.url(&format!("/ok/{number}")))
+            .collect();
+        rows.extend(Case { events, urls, ..case }.rows(bench, bench.rounds.min(3)).await);
+    }
+    rows
+}
+
+/// Everything fails, and one of ten first attempts: what failed is published and confirmed.
+pub(crate) async fn failing(bench: &Bench) -> Vec<Row> {
+    let mut rows = Vec::new();
+    for (name, group) in [("all fail", "fail"), ("10 % fail", "tenth")] {
+        let case = Case::new(bench, "failing", name);
+        let urls = vec![bench.endpoints.url(&format!("/{group}/1"))];
+        let case = Case { urls, group, republishes: true, ..case };
+        rows.extend(case.rows(bench, bench.rounds.min(3)).await);
+    }
+    rows
+}
+
+/// Over TLS.
+pub(crate) async fn tls(bench: &Bench) -> Vec<Row> {
+    let case = Case::new(bench, "tls", "HTTPS endpoint");
+    let ca = bench.endpoints.ca_file().display().to_string();
+    let case = Case {
+        urls: vec![bench.endpoints.https_url("/ok/1")],
+        settings: format!("endpoint.ca_file = \"{ca}\"\n"),
+        bare: vec!["--ca".to_owned(), ca],
+        ..case
+    };
+    case.rows(bench, bench.rounds.min(3)).await
+}
+
+/// Both stores, with and without the attempt log; compared with the bare loop.
+pub(crate) async fn store(bench: &Bench) -> Vec<Row> {
+    let mut rows = Vec::new();
+    let postgres = Database::new().await;
+    for (store, url) in [("SQLite", None), ("PostgreSQL", Some(postgres.url()))] {
+        for enabled in [true, false] {
+            let log = if enabled { "log" } else { "no log" };
+            let case = Case::new(bench, "store", format!("{store}, {log}"));
+            let url = url.as_ref().map(|url| format!("store.url = \"{url}\"\n"));
+            let settings = url.unwrap_or_default() + &format!("attempts.enabled = {enabled}\n");
+            let settings = settings + ENCRYPTION;
+            rows.extend(Case { settings, ..case }.rows(bench, bench.rounds.min(3)).await);
+        }
+    }
+    rows
+}
+
+/// PostgreSQL keeps no key of its own.
+const ENCRYPTION: &str =
+    "store.encryption_keys = [\"AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=\"]\n";
+
+/// Several processes share the work.
+pub(crate) async fn workers(bench: &Bench) -> Vec<Row> {
+    let mut rows = Vec::new();
+    for workers in [1, 2, 4] {
+        let case = Case::new(bench, "workers", format!("{workers} processes"));
+        rows.extend(Case { workers, ..case }.rows(bench, bench.rounds.min(3)).await);
+    }
+    rows
+}
+
+/// From a kilobyte to a mebibyte.
+pub(crate) async fn size(bench: &Bench) -> Vec<Row> {
+    let mut rows = Vec::new();
+    for (name, bytes, events) in [
+        ("1 kB", 1_000, 20_000),
+        ("10 kB", 10_000, 10_000),
+        ("100 kB", 100_000, 3_000),
+        ("1 MiB", 1_024 * 1_024, 600),
+    ] {
+        let case = Case::new(bench, "size", name);
+        let case = Case { bytes, events: bench.events(events), ..case };
+        rows.extend(case.rows(bench, bench.rounds.min(3)).await);
+    }
+    rows
+}
+
+/// The memory of a worker with a million events waiting.
+pub(crate) async fn memory(bench: &Bench) -> Vec<Row> {
+    let case = Case::new(bench, "memory", "of 1,000,000 waiting");
+    let stage = case.stage().await;
+    stage.fill(bench.events(1_000_000), case.bytes).await;
+    let figures = case.homing(bench, &stage).await;
+    stage.clear().await;
+    let reached = figures.get("peak_mib") <= 80.0;
+    vec![Row::new("memory", case.name, "homing", &[figures]).must("<= 80 MiB", reached)]
+}

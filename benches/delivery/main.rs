@@ -1,0 +1,190 @@
+//! Figures, not tests: what deliveries cost and how long they take, beside a bare loop of the same
+//! libraries on the same machine in the same minutes.
+//!
+//! `make bench` starts a broker and a database for it; `make bench ARGS="drain hung"` measures some
+//! scenarios only, `ARGS=--help` lists them. `sink` holds the endpoints and `bare` the loop, each
+//! in processes of their own; `stage` is what a scenario needs, `drain` and `steady` are the
+//! scenarios; `report` and `picture` show what came out.
+
+#![expect(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    clippy::panic,
+    clippy::disallowed_methods,
+    unused_crate_dependencies,
+    dead_code,
+    reason = "a program that prints figures, with the parts of the tests"
+)]
+
+mod bare;
+mod count;
+mod drain;
+mod machine;
+mod matching;
+mod picture;
+mod report;
+mod sink;
+mod stage;
+mod steady;
+#[path = "../../tests/it/support/mod.rs"]
+mod support;
+
+use std::path::PathBuf;
+
+use clap::{Parser, Subcommand, ValueEnum};
+
+use self::{
+    machine::Machine,
+    report::{Row, Run},
+    stage::Endpoints,
+};
+
+/// Measures deliveries.
+#[derive(Parser)]
+#[command(args_conflicts_with_subcommands = true)]
+struct Arguments {
+    #[command(subcommand)]
+    part: Option<Part>,
+    /// What to measure; all of it, if nothing is named
+    scenarios: Vec<Scenario>,
+    /// Repetitions, of which the median counts; long scenarios have fewer
+    #[arg(long, default_value_t = 5)]
+    rounds: usize,
+    /// So many per cent of the usual number of events
+    #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..=100))]
+    percent: u32,
+    /// Write the figures there, as JSON
+    #[arg(long)]
+    json: Option<PathBuf>,
+    /// Draw them there, as SVG
+    #[arg(long)]
+    svg: Option<PathBuf>,
+    /// What `cargo bench` says to every benchmark
+    #[arg(long, hide = true)]
+    bench: bool,
+}
+
+/// Processes of the benchmark's own.
+#[derive(Subcommand)]
+#[command(hide = true)]
+enum Part {
+    /// Answers requests; the certificate is in this folder
+    Sink { folder: PathBuf },
+    /// Delivers without homing
+    Bare(bare::Arguments),
+    /// Delivers so many messages without a broker, for `benches/instructions`
+    Count { messages: u32 },
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum Scenario {
+    /// 100,000 waiting events
+    Drain,
+    /// Events for 10 and for 1,000 subscriptions
+    FanOut,
+    /// All fail; one of ten fails
+    Failing,
+    /// From publish to endpoint at 1,000 and 5,000 a second
+    Latency,
+    /// One of ten endpoints hangs
+    Hung,
+    /// How late retries come
+    Lateness,
+    /// From the start to the first delivery
+    Start,
+    /// HTTPS endpoints
+    Tls,
+    /// `SQLite` and `PostgreSQL`, with and without the attempt log
+    Store,
+    /// 1, 2 and 4 processes
+    Workers,
+    /// Bodies from 1 kB to 1 MiB
+    Size,
+    /// From 1 to 100,000 subscriptions
+    Matching,
+    /// A million waiting events
+    Memory,
+}
+
+/// What all scenarios share.
+pub(crate) struct Bench {
+    endpoints: Endpoints,
+    rounds: usize,
+    percent: u32,
+}
+
+impl Bench {
+    /// So many events, or the part of them that was asked for.
+    fn events(&self, usual: u32) -> u32 {
+        (usual / 100 * self.percent).max(usual.min(100))
+    }
+
+    /// What came to `group`, which must be `count` requests.
+    async fn came(&self, group: &str, count: u32) -> sink::Group {
+        let mut report = self.endpoints.after(group, count.into()).await;
+        let came = report.groups.remove(group).unwrap_or_default();
+        assert!(came.requests >= count.into(), "{} of {count} requests came", came.requests);
+        came
+    }
+
+    async fn measure(&self, scenario: Scenario) -> Vec<Row> {
+        match scenario {
+            Scenario::Drain => Box::pin(drain::drain(self)).await,
+            Scenario::FanOut => Box::pin(drain::fan_out(self)).await,
+            Scenario::Failing => Box::pin(drain::failing(self)).await,
+            Scenario::Latency => Box::pin(steady::latency(self)).await,
+            Scenario::Hung => Box::pin(steady::hung(self)).await,
+            Scenario::Lateness => Box::pin(steady::lateness(self)).await,
+            Scenario::Start => Box::pin(steady::start(self)).await,
+            Scenario::Tls => Box::pin(drain::tls(self)).await,
+            Scenario::Store => Box::pin(drain::store(self)).await,
+            Scenario::Workers => Box::pin(drain::workers(self)).await,
+            Scenario::Size => Box::pin(drain::size(self)).await,
+            Scenario::Matching => matching::matching(self.rounds),
+            Scenario::Memory => Box::pin(drain::memory(self)).await,
+        }
+    }
+}
+
+fn main() -> Result<(), Box<dyn std::error::Error>> {
+    let arguments = Arguments::parse();
+    // The clients take the process's own.
+    drop(rustls::crypto::ring::default_provider().install_default());
+    let mut runtime = tokio::runtime::Builder::new_multi_thread();
+    if matches!(arguments.part, Some(Part::Sink { .. } | Part::Count { .. })) {
+        // The endpoints must not take more of the machine than they need, and what is counted
+        // must not depend on threads.
+        runtime = tokio::runtime::Builder::new_current_thread();
+    }
+    let runtime = runtime.enable_all().build()?;
+    match arguments.part {
+        Some(Part::Sink { folder }) => Ok(runtime.block_on(sink::run(&folder))?),
+        Some(Part::Bare(arguments)) => runtime.block_on(bare::run(arguments)),
+        Some(Part::Count { messages }) => {
+            runtime.block_on(count::run(messages));
+            Ok(())
+        }
+        None => runtime.block_on(measure(arguments)),
+    }
+}
+
+async fn measure(arguments: Arguments) -> Result<(), Box<dyn std::error::Error>> {
+    let Arguments { rounds, percent, .. } = arguments;
+    let bench = Bench { endpoints: Endpoints::start(), rounds: rounds.max(1), percent };
+    let version = env!("CARGO_PKG_VERSION");
+    let mut run = Run { homing: version, machine: Machine::here(), rows: Vec::new() };
+    run.print_head();
+    let named = arguments.scenarios;
+    let scenarios = if named.is_empty() { Scenario::value_variants() } else { &named };
+    for scenario in scenarios {
+        run.add(Box::pin(bench.measure(*scenario)).await);
+        // Written each time: a run that is ended early leaves what it has.
+        if let Some(file) = &arguments.json {
+            run.write_json(file)?;
+        }
+        if let Some(file) = &arguments.svg {
+            std::fs::write(file, picture::draw(&run))?;
+        }
+    }
+    Ok(())
+}

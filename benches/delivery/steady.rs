@@ -1,0 +1,145 @@
+//! Scenarios with events that come at a steady rate, in which times are measured.
+
+use std::time::Duration;
+
+use crate::{
+    Bench,
+    machine::{cpu_seconds, micros, peak_mib},
+    report::{Figures, Row},
+    sink::Percentiles,
+    stage::{Stage, broker_cpu},
+};
+
+const SECONDS: u32 = 10;
+/// Until everybody is connected.
+const WARM_UP: Duration = Duration::from_secs(2);
+
+fn times(percentiles: Percentiles) -> Figures {
+    let ms = |micros: u64| f64::from(u32::try_from(micros).unwrap_or(u32::MAX)) / 1_000.0;
+    Figures::default()
+        .with("p50_ms", ms(percentiles.p50))
+        .with("p99_ms", ms(percentiles.p99))
+        .with("max_ms", ms(percentiles.max))
+}
+
+/// With what `process` and the broker have used for so many deliveries.
+fn costs(figures: Figures, process: u32, broker_before: f64, deliveries: u32) -> Figures {
+    let thousands = f64::from(deliveries) / 1_000.0;
+    figures
+        .with("cpu_ms", cpu_seconds(process) * 1_000.0 / thousands)
+        .with("broker_cpu_ms", (broker_cpu() - broker_before) * 1_000.0 / thousands)
+        .with("peak_mib", peak_mib(process))
+}
+
+/// From the publish to the endpoint, at 1,000 and 5,000 events a second.
+pub(crate) async fn latency(bench: &Bench) -> Vec<Row> {
+    let mut rows = Vec::new();
+    for per_second in [1_000, 5_000] {
+        let stage = Stage::new(None, "").await;
+        let url = bench.endpoints.url("/ok/1");
+        stage.subscribe(&url).await;
+        let events = per_second * SECONDS;
+        let (mut homing, mut bare) = (Vec::new(), Vec::new());
+        for _ in 0..bench.rounds {
+            bench.endpoints.reset().await;
+            let worker = stage.site.start();
+            stage.site.wait_for_consumers(1).await;
+            tokio::time::sleep(WARM_UP).await;
+            let before = broker_cpu();
+            stage.steady(events, per_second).await;
+            let came = bench.came("ok", events).await;
+            homing.push(costs(times(came.latency), worker.id(), before, events));
+            Stage::stop(worker).await;
+
+            bench.endpoints.reset().await;
+            let loops = stage.bare(std::slice::from_ref(&url), &[]);
+            tokio::time::sleep(WARM_UP).await;
+            let before = broker_cpu();
+            stage.steady(events, per_second).await;
+            let came = bench.came("ok", events).await;
+            bare.push(costs(times(came.latency), loops.id(), before, events));
+        }
+        let case = format!("{per_second}/s");
+        let mut row = Row::new("latency", &case, "homing", &homing);
+        if per_second == 1_000 {
+            let figures = &row.figures;
+            let reached = figures.get("p50_ms") <= 5.0 && figures.get("p99_ms") <= 25.0;
+            row = row.must("p50 <= 5, p99 <= 25 ms", reached);
+        }
+        rows.push(row);
+        rows.push(Row::new("latency", case, "bare", &bare));
+    }
+    rows
+}
+
+/// One of ten endpoints hangs: the times of the nine, with and without that.
+pub(crate) async fn hung(bench: &Bench) -> Vec<Row> {
+    const ENDPOINTS: u32 = 10;
+    const EVENTS_PER_SECOND: u32 = 100;
+    let (mut well, mut hung) = (Vec::new(), Vec::new());
+    for _ in 0..bench.rounds {
+        for (tenth, rounds) in [("/well/10", &mut well), ("/hang/10", &mut hung)] {
+            let stage = Stage::new(None, "").await;
+            stage.subscribe(&bench.endpoints.url(tenth)).await;
+            for number in 1..ENDPOINTS {
+                stage.subscribe(&bench.endpoints.url(&format!("/ok/{number}"))).await;
+            }
+            bench.endpoints.reset().await;
+            let worker = stage.site.start();
+            stage.site.wait_for_consumers(1).await;
+            tokio::time::sleep(WARM_UP).await;
+            let events = EVENTS_PER_SECOND * SECONDS;
+            stage.steady(events, EVENTS_PER_SECOND).await;
+            let came = bench.came("ok", events * (ENDPOINTS - 1)).await;
+            rounds.push(times(came.latency));
+            // What hangs is not waited for.
+            worker.kill_9();
+        }
+    }
+    let row = Row::new("hung", "one of ten hangs", "homing", &hung);
+    let row = row.compared("p99_ms", &hung, &well);
+    let reached = row.ratio.is_some_and(|[ratio, ..]| ratio <= 2.0);
+    vec![row.must("p99 ratio <= 2", reached), Row::new("hung", "none hangs", "homing", &well)]
+}
+
+/// How late second attempts come, 1,000 of them due every second.
+pub(crate) async fn lateness(bench: &Bench) -> Vec<Row> {
+    const WAIT_MS: u64 = 5_000;
+    const PER_SECOND: u32 = 1_000;
+    let mut rounds = Vec::new();
+    for _ in 0..bench.rounds.min(3) {
+        let stage = Stage::new(Some(WAIT_MS), "").await;
+        stage.subscribe(&bench.endpoints.url(&format!("/once/{WAIT_MS}/1"))).await;
+        bench.endpoints.reset().await;
+        let worker = stage.site.start();
+        stage.site.wait_for_consumers(1).await;
+        tokio::time::sleep(WARM_UP).await;
+        stage.steady(PER_SECOND * SECONDS, PER_SECOND).await;
+        let came = bench.came("once", 2 * PER_SECOND * SECONDS).await;
+        rounds.push(times(came.lateness));
+        Stage::stop(worker).await;
+    }
+    let row = Row::new("lateness", "1,000 due a second", "homing", &rounds);
+    let reached = row.figures.get("p99_ms") <= 250.0;
+    vec![row.must("p99 <= 250 ms", reached)]
+}
+
+/// From the start of the process to the first delivery, with the topology present.
+pub(crate) async fn start(bench: &Bench) -> Vec<Row> {
+    let stage = Stage::new(None, "").await;
+    stage.subscribe(&bench.endpoints.url("/ok/1")).await;
+    let mut rounds = Vec::new();
+    for _ in 0..bench.rounds {
+        stage.fill(1, 1_000).await;
+        bench.endpoints.reset().await;
+        let begun = micros();
+        let worker = stage.site.start();
+        let came = bench.came("ok", 1).await;
+        let took = came.first.saturating_sub(begun);
+        rounds.push(times(Percentiles { p50: took, p99: took, max: took }));
+        Stage::stop(worker).await;
+    }
+    let row = Row::new("start", "to the first delivery", "homing", &rounds);
+    let reached = row.figures.get("p50_ms") <= 1_000.0;
+    vec![row.must("<= 1 s", reached)]
+}
