@@ -20,6 +20,7 @@ pub mod parking;
 pub mod registry;
 pub mod sample;
 pub mod simulator;
+pub mod traces;
 
 pub mod switchboard;
 

@@ -93,7 +93,7 @@ pub async fn send(
         body,
     });
     let progress = Progress { received: Some(now), ..Progress::default() };
-    let delivery = Delivery { event, subscription: subscription.id, progress };
+    let delivery = Delivery { event, subscription: subscription.id, progress, trace: None };
     let started = Instant::now();
     let attempted = endpoints.attempt(&delivery, subscription, now).await;
     let Attempted { outcome, response, cause } = attempted.map_err(SampleError::Request)?;

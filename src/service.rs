@@ -14,13 +14,14 @@ use crate::{
     broker::{Broker, topology::Topology},
     config::{Schedules, Settings, SettingsError},
     domain::api_token::ApiToken,
-    endpoint::{EndpointSetupError, Endpoints},
+    endpoint::{Collector, EndpointSetupError, Endpoints},
     parking::Parking,
     registry::Registry,
     report::Chain,
     source::{Desk, SourceParts, Sources},
     store::{self, Store, StoreError},
     switchboard::Switchboard,
+    traces::{self, Sender, Tracer},
     worker::{Pool, PoolParts, Subscriptions, Webhooks},
 };
 
@@ -128,10 +129,14 @@ pub async fn run(
     stop: CancellationToken,
 ) -> Result<(), ServiceError> {
     let parts = Parts::open(settings).await?;
-    let pool = roles.contains(&Role::Worker).then(|| pool(&parts)).transpose()?;
+    let (tracer, sender) = traces(&parts.settings)?.unzip();
+    let pool = roles.contains(&Role::Worker).then(|| pool(&parts, tracer)).transpose()?;
     let sources = roles.contains(&Role::Source).then(|| sources(&parts)).transpose()?;
     let api_stop = CancellationToken::new();
     let api_tasks = TaskTracker::new();
+    if let Some(sender) = sender {
+        api_tasks.spawn(sender.send(api_stop.clone()));
+    }
     if roles.contains(&Role::Api) {
         let subscriptions = pool.as_ref().map(Pool::subscriptions);
         let stored_tokens = parts.store.tokens().await.map_err(ServiceError::Store)?;
@@ -156,7 +161,15 @@ pub async fn run(
     Ok(())
 }
 
-fn pool(parts: &Parts) -> Result<Pool, ServiceError> {
+/// What makes spans and what sends them, if there is a collector.
+fn traces(settings: &Settings) -> Result<Option<(Tracer, Sender)>, ServiceError> {
+    let target = settings.traces.target().map_err(ServiceError::Settings)?;
+    let collector = target.map(|target| Collector::new(target, &settings.endpoint)).transpose();
+    let collector = collector.map_err(ServiceError::Endpoints)?;
+    Ok(collector.map(|collector| traces::open(collector, settings.traces.sample_percent)))
+}
+
+fn pool(parts: &Parts, tracer: Option<Tracer>) -> Result<Pool, ServiceError> {
     let endpoints = Endpoints::new(&parts.settings.endpoint).map_err(ServiceError::Endpoints)?;
     let settings = &parts.settings;
     let rules = settings.circuit.rules().map_err(ServiceError::Settings)?;
@@ -172,6 +185,7 @@ fn pool(parts: &Parts) -> Result<Pool, ServiceError> {
         busy_wait: settings.endpoint.busy_wait,
         // As long as an attempt may take its place in flight.
         rate_wait: settings.endpoint.deadline,
+        tracer,
     };
     Ok(Pool::new(pool, Arc::new(Webhooks(endpoints))))
 }

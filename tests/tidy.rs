@@ -13,7 +13,7 @@ const LAYERS: &[&[&str]] = &[
     &["config"],
     &["telemetry"],
     &["broker", "store", "endpoint"],
-    &["parking", "registry", "sample", "simulator"],
+    &["parking", "registry", "sample", "simulator", "traces"],
     &["switchboard"],
     &["worker", "history", "source"],
     &["api"],

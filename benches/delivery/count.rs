@@ -82,6 +82,7 @@ fn pool(parts: &Parts) -> Pool {
         concurrency_max: settings.endpoint.concurrency_max,
         busy_wait: settings.endpoint.busy_wait,
         rate_wait: settings.endpoint.deadline,
+        tracer: None,
     };
     Pool::new(parts, Arc::new(Webhooks(endpoints)))
 }

@@ -24,6 +24,7 @@ use crate::{
         id::{EventId, SubscriptionId},
         subscription::FieldError,
         topic::Topic,
+        trace::TraceContext,
     },
 };
 
@@ -142,6 +143,7 @@ pub(super) async fn publish(
     request: Request,
 ) -> Result<Accepted<Batched>, Problem> {
     let key = Key::of(request.headers())?;
+    let trace = events::trace(request.headers());
     let _turn = api.turns.batch().await;
     let batch: Batch = read_json(request, BYTES_MAX).await?;
     let owed = checked(batch, key.as_ref(), api.parts.event_bytes_max)?;
@@ -159,7 +161,7 @@ pub(super) async fn publish(
         let events = owed.iter().map(|(event, _)| told(event, Ok(()))).collect();
         return Ok(accepted(true, Batched { events }));
     }
-    let batched = publish_all(&api, owed).await?;
+    let batched = publish_all(&api, owed, trace).await?;
     if let Some(repeatable) = repeatable {
         repeatable.published().await;
     }
@@ -203,10 +205,15 @@ fn told(event: &Event, outcome: Result<(), &BrokerError>) -> BatchedEvent {
 }
 
 /// One behind the other, without waiting for the confirm of the one before.
-async fn publish_all(api: &Api, owed: Vec<Owed>) -> Result<Batched, Problem> {
+async fn publish_all(
+    api: &Api,
+    owed: Vec<Owed>,
+    trace: Option<TraceContext>,
+) -> Result<Batched, Problem> {
     check_takes_messages(api)?;
     let publish = async |(event, only): Owed| {
-        let message: Message = events::message(event, only);
+        let mut message: Message = events::message(event, only);
+        message.trace.clone_from(&trace);
         let outcome = api.parts.broker.publish(&message.outgoing(), Route::Events).await;
         (told(&message.event, outcome.as_ref().copied()), outcome.err())
     };

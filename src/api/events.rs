@@ -22,6 +22,7 @@ use crate::{
         id::{EventId, SubscriptionId},
         subscription::FieldError,
         topic::Topic,
+        trace::TraceContext,
     },
     registry::RegistryError,
 };
@@ -102,13 +103,21 @@ pub(super) async fn publish(
     {
         return Ok(accepted(true, published));
     }
-    let message = message(event, subscription);
+    let mut message = message(event, subscription);
+    message.trace = trace(&head.headers);
     let outcome = confirmed(&api, &message).await;
     outcome.map_err(|problem| problem.with("id", published.id.as_str()))?;
     if let Some(repeatable) = repeatable {
         repeatable.published().await;
     }
     Ok(accepted(false, published))
+}
+
+/// The trace that a client named, passed on to endpoints.
+pub(super) fn trace(headers: &HeaderMap) -> Option<TraceContext> {
+    let text = |name| headers.get(name).and_then(|value| value.to_str().ok());
+    let context: TraceContext = text("traceparent")?.parse().ok()?;
+    Some(context.with_state(text("tracestate").map(str::to_owned)))
 }
 
 /// The request as one that can be repeated, if it has a key.

@@ -1,15 +1,24 @@
 //! `/metrics`, in the text format of Prometheus.
 
+use std::time::Duration;
+
 use axum::{
     extract::State,
     http::{HeaderName, header::CONTENT_TYPE},
 };
 
+use tokio::time::{Instant, timeout, timeout_at};
+
 use super::{
     Api,
     extract::NoParameters,
     problem::{Kind, Problem},
+    queues,
 };
+use crate::telemetry::metrics;
+
+/// For broker and store to say how they are; Prometheus waits 10 s if nobody says otherwise.
+const LOOK_DEADLINE: Duration = Duration::from_secs(3);
 
 /// Source: Prometheus documentation, *Exposition formats*, text-based format.
 const TEXT_FORMAT: &str = "text/plain; version=0.0.4; charset=utf-8";
@@ -31,5 +40,26 @@ pub(super) async fn render(
         .metrics
         .as_ref()
         .ok_or_else(|| Problem::new(Kind::NotFound, "this process does not record metrics"))?;
+    tokio::join!(look_at_broker(&api), look_at_store(&api));
     Ok(([(CONTENT_TYPE, TEXT_FORMAT)], handle.render()))
+}
+
+/// What only the broker knows, as it is now.
+async fn look_at_broker(api: &Api) {
+    let broker = &api.parts.broker;
+    let [publishing, consuming] = broker.states();
+    metrics::broker_connected("publishing", publishing.connected);
+    metrics::broker_connected("consuming", consuming.connected);
+    metrics::broker_blocked(publishing.blocked.is_some());
+    let deadline = Instant::now() + LOOK_DEADLINE;
+    for queue in queues::names(broker.topology()) {
+        let looked = timeout_at(deadline, broker.depth(&queue)).await;
+        let depth = looked.ok().and_then(Result::ok).flatten();
+        metrics::queue(&queue, depth.map(|depth| (depth.messages, depth.consumers)));
+    }
+}
+
+async fn look_at_store(api: &Api) {
+    let checked = timeout(LOOK_DEADLINE, api.parts.store.check()).await;
+    metrics::store_up(matches!(checked, Ok(Ok(()))));
 }

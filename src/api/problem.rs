@@ -25,7 +25,7 @@ use tracing::error;
 use super::extract::full_path;
 use crate::{
     broker::error::BrokerError, domain::subscription::FieldError, registry::RegistryError,
-    report::Chain, store::StoreError,
+    report::Chain, store::StoreError, telemetry::metrics,
 };
 
 /// What kind of problem it is.
@@ -303,6 +303,7 @@ pub(super) async fn answer(request: Request, next: Next) -> Response {
         error!(panic = %panic_text(&*panic), "api.panicked");
         Problem::new(Kind::Internal, "homing failed; its log tells why").into_response()
     });
+    metrics::api_request(response.status().as_u16());
     let headers = response.headers_mut();
     headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));

@@ -58,6 +58,11 @@ pub(super) async fn list(State(api): State<Api>, _: NoParameters) -> Result<Json
     Ok(Json(Queues { queues }))
 }
 
+/// The names of all queues.
+pub(super) fn names(topology: &Topology) -> impl Iterator<Item = String> {
+    queues(topology).into_iter().map(|queue| queue.name)
+}
+
 fn queues(topology: &Topology) -> Vec<Queue> {
     let names = topology.names();
     let queue = |name, kind| Queue { name, kind, wait_ms: None, messages: None, consumers: None };

@@ -154,10 +154,12 @@ const LAG_BUCKETS_S: [f64; 12] =
 fn install_metrics() -> Result<PrometheusHandle, BuildError> {
     let duration = Matcher::Full("homing_attempt_duration_seconds".to_owned());
     let lag = Matcher::Full("homing_source_lag_seconds".to_owned());
-    PrometheusBuilder::new()
+    let handle = PrometheusBuilder::new()
         .set_buckets_for_metric(duration, &ATTEMPT_BUCKETS_S)?
         .set_buckets_for_metric(lag, &LAG_BUCKETS_S)?
-        .install_recorder()
+        .install_recorder()?;
+    telemetry::catalogue::describe();
+    Ok(handle)
 }
 
 /// Histograms collect single values until they are put into their buckets, which nobody does where

@@ -21,6 +21,7 @@ mod show;
 mod source;
 mod store;
 mod template;
+mod traces;
 mod worker;
 
 use layers::{Layer, Layers};
@@ -35,6 +36,7 @@ pub use schedule::{ScheduleSettings, Schedules};
 pub use source::{LivestreamSettings, SourceSettings};
 pub use store::{StoreSettings, StoreUrl};
 pub use template::template;
+pub use traces::TracesSettings;
 pub use worker::WorkerSettings;
 
 /// Every default, with its comment; the only place where defaults live.
@@ -65,6 +67,8 @@ pub struct Settings {
     pub attempts: AttemptsSettings,
     /// `[api]`
     pub api: ApiSettings,
+    /// `[traces]`
+    pub traces: TracesSettings,
     /// `[log]`
     pub log: LogSettings,
 }
@@ -138,6 +142,7 @@ impl Settings {
         self.source.check()?;
         self.store.check()?;
         self.attempts.check()?;
+        self.traces.check()?;
         self.api.check()
     }
 
@@ -183,6 +188,8 @@ mod tests {
         insta::assert_snapshot!(error(&format!("[store]\nencryption_keys = [\"{}=\"]\nencryption_key_file = \"k\"", "A".repeat(43))), @"`store.encryption_key_file`: set either `store.encryption_keys` or this, not both");
         insta::assert_snapshot!(error("[attempts]\nkeep = \"1s\""), @"`attempts.keep`: between 1m and 10 years");
         insta::assert_snapshot!(error("[attempts]\nrows_max = 0"), @"`attempts.rows_max`: between 1000 and 100000000; to log nothing, set `attempts.enabled`");
+        insta::assert_snapshot!(error("[traces]\ncollector = \"nowhere\""), @"`traces.collector`: write it as http://127.0.0.1:4318, or https://…; empty: no traces");
+        insta::assert_snapshot!(error("[traces]\nsample_percent = 101"), @"`traces.sample_percent`: from 0 to 100");
         insta::assert_snapshot!(error("[attempts]\nresponse_bytes = 5000"), @"`attempts.response_bytes`: at most 4096");
     }
 

@@ -8,6 +8,7 @@ use super::{
     id::{DeliveryId, SubscriptionId},
     schedule::Step,
     time::UnixMillis,
+    trace::TraceContext,
 };
 
 /// One event owed to one subscription; lives from fan-out until it is done or parked.
@@ -19,6 +20,8 @@ pub struct Delivery {
     pub subscription: SubscriptionId,
     /// How far it has come.
     pub progress: Progress,
+    /// The trace that its endpoint is told of.
+    pub trace: Option<TraceContext>,
 }
 
 impl Delivery {

@@ -32,5 +32,6 @@ pub mod tally;
 pub mod time;
 pub mod topic;
 pub mod topic_tree;
+pub mod trace;
 pub mod url;
 pub mod verdict;

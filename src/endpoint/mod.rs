@@ -34,6 +34,7 @@ use crate::report::Chain;
 mod address;
 mod classify;
 mod client;
+mod collector;
 mod request;
 mod resolve;
 
@@ -43,6 +44,7 @@ mod tests;
 pub use address::{allowed, literal};
 pub use classify::retry_after;
 pub use client::{EndpointSetupError, tls};
+pub use collector::{Collector, CollectorError};
 
 /// Calls endpoints. Cheap to clone; clones share their connections.
 #[derive(Clone)]

@@ -18,6 +18,8 @@ use crate::domain::{
 const WEBHOOK_ID: HeaderName = HeaderName::from_static("webhook-id");
 const WEBHOOK_TIMESTAMP: HeaderName = HeaderName::from_static("webhook-timestamp");
 const WEBHOOK_SIGNATURE: HeaderName = HeaderName::from_static("webhook-signature");
+const TRACE_PARENT: HeaderName = HeaderName::from_static("traceparent");
+const TRACE_STATE: HeaderName = HeaderName::from_static("tracestate");
 const HOMING_ATTEMPT: HeaderName = HeaderName::from_static("x-homing-attempt");
 const HOMING_TOPIC: HeaderName = HeaderName::from_static("x-homing-topic");
 
@@ -80,6 +82,12 @@ fn headers(
         let bearer = sensitive(&format!("Bearer {}", token.reveal()))
             .ok_or_else(|| RequestError::Header { name: AUTHORIZATION.to_string() })?;
         headers.insert(AUTHORIZATION, bearer);
+    }
+    if let Some(trace) = &delivery.trace {
+        headers.insert(TRACE_PARENT, value(&TRACE_PARENT, &trace.to_string())?);
+        if let Some(state) = trace.state() {
+            headers.insert(TRACE_STATE, value(&TRACE_STATE, state)?);
+        }
     }
     headers.insert(HOMING_ATTEMPT, delivery.next_attempt().get().into());
     headers.insert(HOMING_TOPIC, value(&HOMING_TOPIC, event.topic.as_str())?);

@@ -48,6 +48,9 @@ pub fn attempt_span(delivery: &Delivery) -> Span {
 pub fn attempted(attempted: &Attempted<'_>, verdict: &Verdict) {
     let Attempted { delivery, subscription, outcome, duration } = *attempted;
     metrics::attempted(outcome, duration);
+    if matches!(verdict, Verdict::Done) {
+        metrics::delivered();
+    }
     let wait_ms = match verdict {
         Verdict::Wait { wait, .. } => Some(u64::try_from(wait.as_millis()).unwrap_or(u64::MAX)),
         Verdict::Done | Verdict::Park(_) => None,
@@ -96,7 +99,7 @@ pub fn repetition_skipped() {
 
 /// An event or a delivery goes to the parking queue.
 pub fn parked(event: &Event, subscription: Option<SubscriptionId>, reason: ParkReason) {
-    metrics::parked(reason);
+    metrics::parked(reason, subscription.is_some());
     info!(
         event.id = %event.id,
         topic = %event.topic,
@@ -109,7 +112,7 @@ pub fn parked(event: &Event, subscription: Option<SubscriptionId>, reason: ParkR
 
 /// A message that is not an event goes to the parking queue.
 pub fn parked_unreadable(id: Option<&str>, why: &dyn fmt::Display) {
-    metrics::parked(ParkReason::Unreadable);
+    metrics::parked(ParkReason::Unreadable, false);
     warn!(message.id = id, %why, "event.unreadable");
 }
 

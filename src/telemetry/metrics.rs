@@ -31,9 +31,55 @@ pub fn attempted(outcome: &Outcome, duration: Duration) {
     histogram!("homing_attempt_duration_seconds").record(duration.as_secs_f64());
 }
 
-/// A message went to the parking queue.
-pub fn parked(reason: ParkReason) {
+/// A delivery ended as it should.
+pub fn delivered() {
+    counter!("homing_deliveries_total", "outcome" => "delivered").increment(1);
+}
+
+/// A message went to the parking queue; for a delivery that is the end.
+pub fn parked(reason: ParkReason, is_delivery: bool) {
     counter!("homing_parked_total", "reason" => reason.as_str()).increment(1);
+    if is_delivery {
+        counter!("homing_deliveries_total", "outcome" => "parked").increment(1);
+    }
+}
+
+/// The oldest delivery that waits is so old.
+pub fn oldest_undelivered(age: Duration) {
+    gauge!("homing_oldest_undelivered_seconds").set(age.as_secs_f64());
+}
+
+/// What is in a queue and who consumes it; `None`: not known.
+pub fn queue(name: &str, depth: Option<(u32, u32)>) {
+    let (messages, consumers) = depth.unzip();
+    let known = |count: Option<u32>| count.map_or(f64::NAN, f64::from);
+    gauge!("homing_queue_messages", "queue" => name.to_owned()).set(known(messages));
+    gauge!("homing_queue_consumers", "queue" => name.to_owned()).set(known(consumers));
+}
+
+/// Whether a connection to the broker is there.
+pub fn broker_connected(link: &'static str, is_connected: bool) {
+    gauge!("homing_broker_connected", "link" => link).set(f64::from(u8::from(is_connected)));
+}
+
+/// Whether the broker takes no messages.
+pub fn broker_blocked(is_blocked: bool) {
+    gauge!("homing_broker_blocked").set(f64::from(u8::from(is_blocked)));
+}
+
+/// Whether the store answers.
+pub fn store_up(is_up: bool) {
+    gauge!("homing_store_up").set(f64::from(u8::from(is_up)));
+}
+
+/// The API answered a request.
+pub fn api_request(status: u16) {
+    counter!("homing_api_requests_total", "status" => status.to_string()).increment(1);
+}
+
+/// So many spans were given up.
+pub fn traces_lost(spans: usize) {
+    counter!("homing_traces_lost_total").increment(u64::try_from(spans).unwrap_or(u64::MAX));
 }
 
 /// A delivery was put back without an attempt.

@@ -3,6 +3,7 @@
 //! Names are dotted, entity first; units stand in the name. `error` means that a person must act;
 //! an endpoint that fails is `info`. Never told: payloads, secrets, tokens, queries of URLs.
 
+pub mod catalogue;
 pub mod events;
 mod lines;
 pub mod metrics;

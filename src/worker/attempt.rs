@@ -8,6 +8,7 @@ use tracing::Instrument;
 
 use super::{
     Context,
+    handler::{Account, HandlerError},
     hold::{self, Onward},
     intake::Owed,
     limits::Permit,
@@ -47,6 +48,7 @@ pub(super) async fn attempt(context: &Context, owed: Owed) {
         // 2 … 8
         let onward = next(context, &message, &delivery).await;
         context.recorder.held(&delivery, onward.as_ref());
+        note_wait(context, onward.as_ref());
         // 9 hand on, answer
         let onward = onward.map(|onward| (onward.message.outgoing(), onward.route));
         settle(&context.broker, onward.into_iter().collect(), receipt).await;
@@ -55,6 +57,13 @@ pub(super) async fn attempt(context: &Context, owed: Owed) {
     }
     .instrument(span)
     .await;
+}
+
+/// Notes how old is what waits.
+fn note_wait(context: &Context, onward: Option<&Onward>) {
+    let Some(Onward { message, route: Route::Wait(wait), .. }) = onward else { return };
+    let now = clock::now();
+    context.oldest.waits(message.progress.received.unwrap_or(now), now.plus(*wait));
 }
 
 /// Waits by chance where the delivery came back again and again: one of those that do may kill the
@@ -99,7 +108,7 @@ async fn next(context: &Context, message: &Message, delivery: &Delivery) -> Opti
     };
     // 6 build, sign, call, classify
     let (began, started) = (clock::now(), Instant::now());
-    let attempted = context.handler.attempt(delivery, &subscription, now);
+    let attempted = traced(context, delivery, &subscription, now);
     // A handler that panics is our own failure: given back, its message would come at once again.
     let attempted = AssertUnwindSafe(attempted).catch_unwind().await;
     let account = match attempted.unwrap_or_else(|_panic| Err("the handler panicked".into())) {
@@ -121,6 +130,23 @@ async fn next(context: &Context, message: &Message, delivery: &Delivery) -> Opti
     count(context, &subscription, outcome, passage).await;
     // 8 write down how far it has come, choose where it goes
     onward(message, delivery, outcome, verdict)
+}
+
+/// The attempt, and a span for it where somebody collects them.
+async fn traced(
+    context: &Context,
+    delivery: &Delivery,
+    subscription: &Subscription,
+    now: UnixMillis,
+) -> Result<Account, HandlerError> {
+    let Some(tracer) = &context.tracer else {
+        return context.handler.attempt(delivery, subscription, now).await;
+    };
+    let (delivery, span) = tracer.begin(delivery, now);
+    let attempted = context.handler.attempt(&delivery, subscription, now).await;
+    let outcome = attempted.as_ref().ok().map(|account| &account.outcome);
+    tracer.end(&span, (&delivery, subscription), outcome, clock::now());
+    attempted
 }
 
 /// By which right an attempt is made.

@@ -5,7 +5,7 @@
 //! has to be handed on and answers the broker. [`circuits`] spares endpoints that keep failing,
 //! [`limits`] keeps one endpoint from taking the places of others, [`hold`] says where a delivery
 //! goes that neither lets through. [`subscriptions`] keeps the subscriptions in memory, [`recent`]
-//! remembers what this process has just done, [`tend`] keeps all of that current and repairs the
+//! remembers what this process has just done, [`oldest`] how old is what waits, [`tend`] keeps all of that current and repairs the
 //! topology. What happened is told to the [`recorder`], and [`logbook`] writes it to the store, for
 //! people: nothing here reads it, and no delivery waits for it.
 //!
@@ -22,6 +22,7 @@ mod intake;
 mod lane;
 mod limits;
 mod logbook;
+mod oldest;
 mod recent;
 mod recorder;
 mod settle;
@@ -41,6 +42,7 @@ use crate::{
     domain::circuit::CircuitRules,
     store::Store,
     switchboard::Switchboard,
+    traces::Tracer,
 };
 
 pub use self::{
@@ -49,7 +51,8 @@ pub use self::{
 };
 
 use self::{
-    circuits::Circuits, limits::Limits, logbook::Logbook, recent::Recent, recorder::Recorder,
+    circuits::Circuits, limits::Limits, logbook::Logbook, oldest::Oldest, recent::Recent,
+    recorder::Recorder,
 };
 
 /// What every part of the pool works with.
@@ -62,6 +65,8 @@ struct Context {
     handler: Arc<dyn Handler>,
     recent: Recent,
     recorder: Recorder,
+    oldest: Oldest,
+    tracer: Option<Tracer>,
     settings: WorkerSettings,
 }
 
@@ -87,6 +92,8 @@ pub struct PoolParts {
     pub busy_wait: Duration,
     /// How long a delivery may wait for its turn by a rate limit.
     pub rate_wait: Duration,
+    /// Makes a span of every attempt.
+    pub tracer: Option<Tracer>,
 }
 
 /// A pool of deliveries in flight; one per process.
@@ -99,7 +106,7 @@ impl Pool {
     /// A pool that runs `handler` for every delivery.
     #[must_use]
     pub fn new(parts: PoolParts, handler: Arc<dyn Handler>) -> Self {
-        let PoolParts { broker, store, switchboard, schedules, rules, worker, .. } = parts;
+        let PoolParts { broker, store, switchboard, schedules, rules, worker, tracer, .. } = parts;
         let limits = Arc::new(Limits::new(parts.concurrency_max, parts.busy_wait, parts.rate_wait));
         let circuits = Circuits::new(Arc::clone(&store), switchboard, rules, Arc::clone(&limits));
         let (recorder, logbook) = logbook::open(&parts.attempts, Arc::clone(&store));
@@ -112,6 +119,8 @@ impl Pool {
             handler,
             recent: Recent::default(),
             recorder,
+            oldest: Oldest::default(),
+            tracer,
             settings: worker,
         };
         Self { context: Arc::new(context), logbook }

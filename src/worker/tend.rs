@@ -9,7 +9,8 @@ use tracing::{debug, warn};
 use super::Context;
 use crate::{
     broker::{consume::Lane, control::Change},
-    telemetry::events,
+    clock,
+    telemetry::{events, metrics},
 };
 
 /// Changes are announced; this finds those whose announcement was lost, and how many workers live.
@@ -91,12 +92,13 @@ pub(super) async fn circuits(context: Arc<Context>, stop: CancellationToken) {
     tokio::join!(context.circuits.run(&stop), stop.run_until_cancelled(pruning));
 }
 
-/// Keeps the shares of the rate limits until dropped.
+/// Keeps the shares of the rate limits, and what is told of the oldest delivery, until dropped.
 async fn share_limits(context: &Context) {
     loop {
         if let Ok(depth) = context.broker.look(Lane::Primary).await {
             context.limits.share_with(depth.consumers);
         }
+        metrics::oldest_undelivered(context.oldest.age(clock::now()));
         tokio::time::sleep(LOOK_INTERVAL).await;
     }
 }

@@ -45,7 +45,7 @@ async fn a_hit_arrives_byte_for_byte_with_its_exact_id() {
     let content_type = "application/json".to_owned();
     let event = Event { id, topic, content_type, body: HIT.into() };
     let progress = homing::domain::delivery::Progress::default();
-    let delivery = Delivery { event: event.into(), subscription, progress };
+    let delivery = Delivery { event: event.into(), subscription, progress, trace: None };
     assert_eq!(arrived.id(), delivery.id().to_string(), "it is made of the event's id");
     running.stop().await;
     assert_eq!(service.statuses(), [200]);

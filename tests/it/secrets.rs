@@ -112,7 +112,8 @@ fn json(text: &str) -> Value {
 }
 
 /// Where the API listens, as the log tells.
-async fn address(folder: &Path) -> String {
+/// Where the process listens whose log is in `folder`.
+pub(crate) async fn address(folder: &Path) -> String {
     let deadline = Instant::now() + PATIENCE;
     loop {
         let log = fs::read_to_string(folder.join("log")).expect("there is a log");
@@ -132,7 +133,8 @@ fn client() -> Client {
     Client::builder().timeout(PATIENCE).build().expect("a client can be built")
 }
 
-async fn get(base: &str, path: &str, token: &str) -> String {
+/// What the API answers at `path` to whoever shows `token`.
+pub(crate) async fn get(base: &str, path: &str, token: &str) -> String {
     let request = client().get(format!("{base}{path}")).bearer_auth(token);
     let answer = request.send().await.expect("an answer");
     answer.text().await.expect("a body")

@@ -16,6 +16,7 @@ use crate::domain::{
     event::Event,
     id::SubscriptionId,
     time::UnixMillis,
+    trace::TraceContext,
     verdict::ParkReason,
 };
 
@@ -47,6 +48,10 @@ pub mod header {
     pub const NOT_BEFORE: &str = "x-homing-not-before-ms";
     /// What the endpoint did last.
     pub const LAST_OUTCOME: &str = "x-homing-last-outcome";
+    /// The trace that the event belongs to, as W3C's Trace Context has it; the publisher's.
+    pub const TRACE_PARENT: &str = "traceparent";
+    /// What belongs to that.
+    pub const TRACE_STATE: &str = "tracestate";
     /// Why it is parked.
     pub const PARKED_REASON: &str = "x-homing-parked-reason";
     /// Since when it is parked, Unix ms.
@@ -64,6 +69,8 @@ pub struct Message {
     pub progress: Progress,
     /// Why and since when it is parked.
     pub parked: Option<Parked>,
+    /// The trace that the publisher named.
+    pub trace: Option<TraceContext>,
     /// The publisher's other properties and headers, carried along.
     carried: Arc<Carried>,
 }
@@ -90,6 +97,7 @@ impl Message {
             subscription: None,
             progress: Progress::default(),
             parked: None,
+            trace: None,
             carried: Arc::default(),
         }
     }
@@ -102,6 +110,7 @@ impl Message {
             subscription: Some(subscription),
             progress,
             parked: None,
+            trace: self.trace.clone(),
             carried: Arc::clone(&self.carried),
         }
     }
@@ -125,6 +134,7 @@ impl Message {
             event: Arc::clone(&self.event),
             subscription,
             progress: self.progress.clone(),
+            trace: self.trace.clone(),
         })
     }
 }

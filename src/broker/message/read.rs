@@ -15,6 +15,7 @@ use crate::{
         schedule::Step,
         time::UnixMillis,
         topic::{Topic, TopicError},
+        trace::TraceContext,
         verdict::ParkReason,
     },
 };
@@ -75,6 +76,7 @@ impl Message {
                 subscription,
                 progress: read_progress(&headers),
                 parked: read_parked(&headers),
+                trace: read_trace(&headers),
                 carried: Arc::new(Carried(without_effects(properties))),
             }),
             Err(why) => Err(Box::new(Unreadable {
@@ -132,6 +134,13 @@ fn read_progress(headers: &Headers<'_>) -> Progress {
         not_before: instant(header::NOT_BEFORE),
         last_outcome: headers.text(header::LAST_OUTCOME),
     }
+}
+
+/// One that cannot be read is nobody's fault but its own.
+fn read_trace(headers: &Headers<'_>) -> Option<TraceContext> {
+    let named = |name| headers.text(name).or_else(|| cloud_event(headers, name));
+    let context: TraceContext = named(header::TRACE_PARENT)?.parse().ok()?;
+    Some(context.with_state(named(header::TRACE_STATE)))
 }
 
 /// What homing parked has a reason; what the broker moved has only its own `x-death`.

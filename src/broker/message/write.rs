@@ -50,6 +50,12 @@ impl Message {
         if let Some(subscription) = self.subscription {
             headers::put_text(table, header::SUBSCRIPTION, &subscription.to_string());
         }
+        if let Some(trace) = &self.trace {
+            headers::put_text(table, header::TRACE_PARENT, &trace.to_string());
+            if let Some(state) = trace.state() {
+                headers::put_text(table, header::TRACE_STATE, state);
+            }
+        }
         let counts = [
             (header::ATTEMPTS, progress.attempts),
             (header::STEP, progress.step.get()),

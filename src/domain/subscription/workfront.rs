@@ -262,6 +262,7 @@ mod tests {
             event: Arc::new(event),
             subscription: "01931f5a-9c4e-7000-8000-000000000001".parse().unwrap(),
             progress: Progress { received: Some(RECEIVED), ..Progress::default() },
+            trace: None,
         }
     }
 

@@ -1,0 +1,132 @@
+//! What homing tells Prometheus is what its documentation, dashboard and alerts are about.
+
+use std::{
+    collections::BTreeSet,
+    fs,
+    io::Write,
+    path::{Path, PathBuf},
+    process::{Command, Stdio},
+};
+
+use homing::telemetry::catalogue::{METRICS, MetricKind};
+
+use crate::{
+    secrets::{address, get},
+    support::{
+        PATIENCE,
+        broker::Raw,
+        clients,
+        process::Site,
+        receiver::{Receiver, Reply},
+    },
+};
+
+fn promtool(arguments: &[&str]) -> Command {
+    let mut command = Command::new(clients().join("promtool"));
+    command.args(arguments).current_dir(alerts());
+    command
+}
+
+fn docs() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("docs")
+}
+
+fn alerts() -> PathBuf {
+    docs().join("alerts")
+}
+
+/// Panics with what the command says unless it succeeds.
+fn succeeds(mut command: Command) {
+    let output = command.output().expect("promtool can be run");
+    let told = [output.stdout, output.stderr].concat();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&told));
+}
+
+/// The metrics that a text names.
+fn named(text: &str) -> BTreeSet<String> {
+    let is_part = |c: char| c.is_ascii_alphanumeric() || c == '_';
+    let words = text.split(|c: char| !is_part(c)).filter(|word| word.starts_with("homing_"));
+    words.map(str::to_owned).collect()
+}
+
+/// Whether there is such a metric; a histogram is asked for by its parts.
+fn is_known(name: &str) -> bool {
+    METRICS.iter().any(|metric| match metric.kind {
+        MetricKind::Histogram => ["_bucket", "_sum", "_count"]
+            .iter()
+            .any(|part| name.strip_suffix(part) == Some(metric.name)),
+        MetricKind::Counter | MetricKind::Gauge => name == metric.name,
+    })
+}
+
+#[test]
+fn the_dashboard_and_the_alerts_ask_for_metrics_that_there_are() {
+    for file in ["grafana/homing.json", "alerts/homing.yml", "alerts/homing.test.yml"] {
+        let text = fs::read_to_string(docs().join(file)).expect("it is there");
+        let names = named(&text);
+        assert!(names.len() > 5, "{file} asks for {names:?}");
+        let unknown: Vec<_> = names.iter().filter(|name| !is_known(name)).collect();
+        assert!(unknown.is_empty(), "{file}: {unknown:?}");
+    }
+}
+
+#[test]
+fn the_alerts_fire_when_they_should() {
+    succeeds(promtool(&["check", "rules", "homing.yml"]));
+    succeeds(promtool(&["test", "rules", "homing.test.yml"]));
+}
+
+#[tokio::test]
+async fn what_is_told_is_well_formed_and_in_the_catalogue() {
+    let site = Site::new(&[60_000], "");
+    let receiver = Receiver::answering(|request| {
+        Reply::status(if request.path == "/works" { 200 } else { 500 })
+    })
+    .await;
+    site.subscribe(&receiver.url("/works"), "a.*", &[]);
+    site.subscribe(&receiver.url("/fails"), "a.*", &[]);
+    let log = fs::File::create(site.log()).expect("a log can be written");
+    let worker = site.start_as(&["run"], Stdio::null(), log.into());
+    site.publisher().await.publish(Raw::new("a.b", "event-1", "{}")).await;
+    receiver.wait_for(2).await;
+
+    let base = address(site.folder.path()).await;
+    let deadline = tokio::time::Instant::now() + PATIENCE;
+    let told = loop {
+        let told = get(&base, "/metrics", "").await;
+        let waits = told.lines().any(|line| {
+            let age = line.strip_prefix("homing_oldest_undelivered_seconds ");
+            age.and_then(|age| age.parse::<f64>().ok()).is_some_and(|age| age > 0.0)
+        });
+        if waits {
+            break told;
+        }
+        assert!(tokio::time::Instant::now() < deadline, "{told}");
+        tokio::time::sleep(std::time::Duration::from_millis(200)).await;
+    };
+    drop(worker);
+
+    let mut check = promtool(&["check", "metrics"]).stdin(Stdio::piped()).spawn().expect("it runs");
+    check.stdin.take().expect("piped").write_all(told.as_bytes()).expect("it reads");
+    assert!(check.wait().expect("it ends").success(), "{told}");
+
+    let prefix = &site.corner.prefix;
+    for line in [
+        "homing_deliveries_made_total 2".to_owned(),
+        r#"homing_deliveries_total{outcome="delivered"} 1"#.to_owned(),
+        r#"homing_attempts_total{outcome="accepted"} 1"#.to_owned(),
+        r#"homing_attempts_total{outcome="refused"} 1"#.to_owned(),
+        "homing_attempt_duration_seconds_count 2".to_owned(),
+        format!("homing_queue_messages{{queue=\"{prefix}.v1.wait.60000\"}} 1"),
+        format!("homing_queue_consumers{{queue=\"{prefix}.v1.primary\"}} 1"),
+        "homing_store_up 1".to_owned(),
+        r#"homing_broker_connected{link="publishing"} 1"#.to_owned(),
+    ] {
+        assert!(told.lines().any(|told| told == line), "{line} in\n{told}");
+    }
+    assert!(!told.contains(&receiver.url("")), "no URL is a label");
+    for name in told.lines().filter_map(|line| line.strip_prefix("# TYPE ")?.split(' ').next()) {
+        assert!(METRICS.iter().any(|metric| metric.name == name), "{name}");
+        assert!(told.contains(&format!("# HELP {name} ")), "{name}");
+    }
+}
