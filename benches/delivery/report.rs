@@ -12,7 +12,7 @@ use crate::machine::Machine;
 pub(crate) struct Figures(BTreeMap<&'static str, f64>);
 
 /// Names of figures, their headings, and the decimals they are shown with.
-const COLUMNS: [(&str, &str, usize); 7] = [
+const COLUMNS: [(&str, &str, usize); 8] = [
     ("per_second", "deliveries/s", 0),
     ("cpu_ms", "CPU ms/1000", 1),
     ("broker_cpu_ms", "broker ms/1000", 1),
@@ -20,6 +20,7 @@ const COLUMNS: [(&str, &str, usize); 7] = [
     ("p50_ms", "p50 ms", 1),
     ("p99_ms", "p99 ms", 1),
     ("max_ms", "max ms", 1),
+    ("micros", "us each", 2),
 ];
 
 impl Figures {
