@@ -28,7 +28,11 @@ pub mod history;
 pub mod source;
 pub mod worker;
 
+pub mod overview;
+
 pub mod api;
+
+pub mod dashboard;
 
 pub mod service;
 

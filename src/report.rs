@@ -1,6 +1,7 @@
-//! How errors are told: once, on one line, with all their causes; and commands that are advised.
+//! How things are told to people: errors once, on one line, with all their causes; durations; commands
+//! that are advised.
 
-use std::{error::Error, fmt};
+use std::{error::Error, fmt, time::Duration};
 
 /// Displays `outer: cause: root` on one line.
 ///
@@ -23,6 +24,43 @@ impl fmt::Display for Chain<'_> {
         }
         Ok(())
     }
+}
+
+/// `250 ms`, `5 s`, `1 min 25 s`, `48 h 13 min`: rounded to what matters at that size.
+#[must_use]
+pub fn duration(duration: Duration) -> String {
+    const MINUTE: u64 = 60;
+    const HOUR: u64 = 3_600;
+    let millis = u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
+    let seconds = millis.saturating_add(500) / 1_000;
+    let minutes = millis.saturating_add(30_000) / (MINUTE * 1_000);
+    if millis < 1_000 {
+        format!("{millis} ms")
+    } else if millis < 10_000 && millis % 1_000 >= 100 {
+        format!("{}.{} s", millis / 1_000, millis % 1_000 / 100)
+    } else if seconds < MINUTE {
+        format!("{seconds} s")
+    } else if seconds < HOUR {
+        parts((seconds / MINUTE, "min"), (seconds % MINUTE, "s"))
+    } else {
+        parts((minutes / MINUTE, "h"), (minutes % MINUTE, "min"))
+    }
+}
+
+fn parts((large, large_unit): (u64, &str), (small, small_unit): (u64, &str)) -> String {
+    if small == 0 {
+        format!("{large} {large_unit}")
+    } else {
+        format!("{large} {large_unit} {small} {small_unit}")
+    }
+}
+
+/// The name of this machine; for people.
+#[must_use]
+pub fn host_name() -> String {
+    let name = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    let name = name.trim();
+    if name.is_empty() { "this machine".to_owned() } else { name.to_owned() }
 }
 
 /// A word as a shell reads it.

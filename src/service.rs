@@ -13,8 +13,10 @@ use crate::{
     api::{self, Api, ApiParts},
     broker::{Broker, topology::Topology},
     config::{Schedules, Settings, SettingsError},
+    dashboard::{self, DashboardParts},
     domain::api_token::ApiToken,
     endpoint::{Collector, EndpointSetupError, Endpoints},
+    overview::Lookout,
     parking::Parking,
     registry::Registry,
     report::Chain,
@@ -107,6 +109,13 @@ impl Parts {
         Ok(Self { settings, schedules, store, broker, registry, parking, switchboard, desk })
     }
 
+    /// Looks at the whole pool.
+    #[must_use]
+    pub fn lookout(&self) -> Lookout {
+        let store = Arc::clone(&self.store);
+        Lookout::new(self.broker.clone(), store, self.settings.source.clone())
+    }
+
     /// Closes what was opened.
     pub async fn close(&self) {
         self.broker.close().await;
@@ -142,7 +151,14 @@ pub async fn run(
         let stored_tokens = parts.store.tokens().await.map_err(ServiceError::Store)?;
         let listener = listen(&parts, &stored_tokens).await?;
         let api = api(&parts, stored_tokens, subscriptions, metrics)?;
-        api_tasks.spawn(api::serve(listener, api, api_stop.clone()));
+        let dashboard = DashboardParts {
+            api: api.clone(),
+            schedules: parts.schedules.names().iter().map(ToString::to_string).collect(),
+            stop: api_stop.clone(),
+        };
+        let pages = dashboard::router(dashboard, api_tasks.clone());
+        let router = api::finished(api::router(api).merge(pages));
+        api_tasks.spawn(api::serve(listener, router, api_stop.clone()));
     }
     api_tasks.close();
 
@@ -227,6 +243,7 @@ fn api(
         parking: parts.parking.clone(),
         switchboard: parts.switchboard.clone(),
         desk: parts.desk.clone(),
+        lookout: parts.lookout(),
         broker: parts.broker.clone(),
         store: Arc::clone(&parts.store),
         subscriptions,

@@ -1,6 +1,6 @@
 //! Circuits as people see and set them, and how a change is told to everybody.
 
-use std::{collections::BTreeSet, sync::Arc, time::Duration};
+use std::{collections::BTreeSet, ops::ControlFlow, sync::Arc, time::Duration};
 
 use serde::Serialize;
 use serde_json::json;
@@ -130,9 +130,8 @@ impl Switchboard {
         let mut owed_to: BTreeSet<SubscriptionId> = BTreeSet::new();
         let mut after = None;
         loop {
-            let listing = self.store.subscriptions(Page { after, limit: 1_000 }).await?;
-            let at_url = listing.subscriptions.iter().filter(|found| found.terms.url == *url);
-            owed_to.extend(at_url.map(|subscription| subscription.id));
+            let listing = self.store.subscriptions_at(url, Page { after, limit: 1_000 }).await?;
+            owed_to.extend(listing.subscriptions.iter().map(|subscription| subscription.id));
             match listing.next {
                 Some(next) => after = Some(next),
                 None => break,
@@ -170,7 +169,25 @@ impl Switchboard {
         &self,
         parking: &Parking,
         url: &EndpointUrl,
-        told: impl FnMut(Tally) + Send,
+        mut told: impl FnMut(Tally) + Send,
+    ) -> Result<Tally, SpareError> {
+        let goes_on = |tally| {
+            told(tally);
+            ControlFlow::Continue(())
+        };
+        self.replay_spared_while(parking, url, goes_on).await
+    }
+
+    /// The same until `told` breaks it off.
+    ///
+    /// # Errors
+    ///
+    /// As [`replay_spared`](Self::replay_spared).
+    pub async fn replay_spared_while(
+        &self,
+        parking: &Parking,
+        url: &EndpointUrl,
+        told: impl FnMut(Tally) -> ControlFlow<()> + Send,
     ) -> Result<Tally, SpareError> {
         let spared = self.spared(url).await.map_err(SpareError::Store)?;
         if is_nobody(&spared) {
@@ -180,7 +197,8 @@ impl Switchboard {
         let known = clock::now().since(changed);
         tokio::time::sleep(KNOWN_TO_ALL.saturating_sub(known)).await;
         let parking = parking.paced(REPLAYS_PER_SECOND);
-        parking.act(Action::Replay, &spared, None, told).await.map_err(SpareError::Broker)
+        let replayed = parking.act_while(Action::Replay, &spared, None, told).await;
+        replayed.map_err(SpareError::Broker)
     }
 
     /// Tells of a change: a log event, an announcement to all workers, and an event that

@@ -55,11 +55,12 @@ struct Stored {
 
 /// Who asks.
 #[derive(Debug, PartialEq, Eq)]
-enum Bearer {
+pub enum Bearer {
     /// There are no tokens.
     Anyone,
     /// Shows a token that allows this; its name, if it is one of the store's.
     Known(Scope, Option<TokenName>),
+    /// Shows none, or none that we know.
     Unknown,
 }
 
@@ -76,7 +77,7 @@ impl Tokens {
         Self { configured, stored, store, on_loopback }
     }
 
-    async fn bearer(&self, shown: Option<&[u8]>) -> Bearer {
+    pub(super) async fn bearer(&self, shown: Option<&[u8]>) -> Bearer {
         let mut stored = self.stored.lock().await;
         if stored.read.elapsed() > KNOWN_FOR {
             // A store that is away is told of by those whose work stops without it.
@@ -144,7 +145,9 @@ fn check_scope(method: &Method, scope: Scope, name: Option<&TokenName>) -> Resul
 /// Where clients of Workfront's API show their session, which here is an API token.
 const SESSION_ID: HeaderName = HeaderName::from_static("sessionid");
 
-fn token(request: &Request) -> Option<&[u8]> {
+/// The token that a request shows.
+#[must_use]
+pub fn token(request: &Request) -> Option<&[u8]> {
     let is_workfronts = request.uri().path().starts_with(workfront::SUBSCRIPTIONS);
     if let Some(session) = request.headers().get(SESSION_ID).filter(|_| is_workfronts) {
         return Some(session.as_bytes().trim_ascii());
@@ -155,30 +158,42 @@ fn token(request: &Request) -> Option<&[u8]> {
 }
 
 fn check_is_local(request: &Request) -> Result<(), Problem> {
-    let refused = |what: String| {
+    foreign(request).map_or(Ok(()), |what| {
         let detail = format!(
             "{what}; with an API token (`homing tokens add`) homing can be asked from elsewhere"
         );
         Err(Problem::new(Kind::Forbidden, detail))
-    };
+    })
+}
+
+/// What shows that a request does not come from a person at this machine; `None`: nothing does.
+#[must_use]
+pub fn foreign(request: &Request) -> Option<String> {
+    let hosts = hosts(request);
+    if hosts.is_empty() {
+        return Some("the request names no host".to_owned());
+    }
+    if let Some(foreign) = hosts.iter().find(|host| !is_loopback(host.host())) {
+        return Some(format!("`{}` is not a name of this machine", foreign.host()));
+    }
+    comes_from_another_page(request).then(|| "the request comes from another page".to_owned())
+}
+
+/// The names by which homing was called.
+fn hosts(request: &Request) -> Vec<Authority> {
     let named = request.headers().get_all(HOST).iter().filter_map(|host| host.to_str().ok());
     let named = named.filter_map(|host| host.parse::<Authority>().ok());
-    let hosts: Vec<_> = request.uri().authority().cloned().into_iter().chain(named).collect();
-    let Some(host) = hosts.first() else {
-        return refused("the request names no host".to_owned());
-    };
-    if let Some(foreign) = hosts.iter().find(|host| !is_loopback(host.host())) {
-        return refused(format!("`{}` is not a name of this machine", foreign.host()));
-    }
-    let origin = request.headers().get(ORIGIN).map(|origin| origin.to_str().unwrap_or_default());
-    let own = |origin: &str| {
-        let authority = origin.split_once("://").map(|(_scheme, authority)| authority);
-        authority.is_some_and(|authority| authority.eq_ignore_ascii_case(host.as_str()))
-    };
-    match origin {
-        Some(origin) if !own(origin) => refused("the request comes from another page".to_owned()),
-        Some(_) | None => Ok(()),
-    }
+    request.uri().authority().cloned().into_iter().chain(named).collect()
+}
+
+/// Whether the page that made a browser ask is not one of ours.
+#[must_use]
+pub fn comes_from_another_page(request: &Request) -> bool {
+    let Some(origin) = request.headers().get(ORIGIN) else { return false };
+    let authority = origin.to_str().unwrap_or_default().split_once("://");
+    let own = hosts(request).into_iter().next();
+    !matches!((authority, own), (Some((_scheme, authority)), Some(own))
+        if authority.eq_ignore_ascii_case(own.as_str()))
 }
 
 fn is_loopback(host: &str) -> bool {

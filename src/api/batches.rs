@@ -14,7 +14,7 @@ use super::{
     events::{self, Accepted, accepted, check_exists, check_takes_messages, checked_content_type},
     extract::{NoParameters, read_json},
     idempotency::{Fingerprint, Key},
-    problem::{Kind, Problem, reason},
+    problem::{Kind, Problem},
 };
 use crate::{
     broker::{Message, Route, error::BrokerError},
@@ -200,7 +200,7 @@ fn told(event: &Event, outcome: Result<(), &BrokerError>) -> BatchedEvent {
         id: event.id.clone(),
         topic: event.topic.clone(),
         published: outcome.is_ok(),
-        error: outcome.err().map(reason),
+        error: outcome.err().map(BrokerError::in_short),
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
+use axum::Router;
 use hyper_util::{
     rt::{TokioExecutor, TokioIo, TokioTimer},
     server::{conn::auto, graceful::GracefulShutdown},
@@ -14,8 +15,6 @@ use tokio::{
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::{debug, error, info};
-
-use super::{Api, router};
 
 /// Connections at one time; further ones wait in the listener's queue.
 const CONNECTIONS_MAX: usize = 512;
@@ -33,16 +32,16 @@ const STOP_GRACE: Duration = Duration::from_secs(5);
 /// After a failed accept, which is mostly for want of file descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_secs(1);
 
-/// Answers on `listener` until `stop`; then takes no more connections, ends idle ones at once and
+/// Answers on `listener` as `router` says until `stop`; then takes no more connections, ends idle ones at once and
 /// those with a request under way after its answer, or after five seconds.
 ///
 /// # Cancel safety
 ///
 /// Dropped, it takes no more connections; those that are there go on until the runtime ends.
-pub async fn serve(listener: TcpListener, api: Api, stop: CancellationToken) {
+pub async fn serve(listener: TcpListener, router: Router, stop: CancellationToken) {
     let server = Server {
         builder: builder(),
-        service: TowerToHyperService::new(router(api)),
+        service: TowerToHyperService::new(router),
         graceful: GracefulShutdown::new(),
         tasks: TaskTracker::new(),
         cut: CancellationToken::new(),
@@ -87,7 +86,7 @@ fn builder() -> auto::Builder<TokioExecutor> {
 
 struct Server {
     builder: auto::Builder<TokioExecutor>,
-    service: TowerToHyperService<axum::Router>,
+    service: TowerToHyperService<Router>,
     graceful: GracefulShutdown,
     tasks: TaskTracker,
     cut: CancellationToken,

@@ -13,7 +13,7 @@ use tokio::time::timeout;
 
 use super::{
     Api,
-    problem::{Kind, Problem, reason},
+    problem::{Kind, Problem},
 };
 use crate::broker::LinkState;
 
@@ -100,7 +100,7 @@ async fn broker(api: &Api) -> [Part; 2] {
     let broker = &api.parts.broker;
     let trouble = match timeout(PART_DEADLINE, broker.connect()).await {
         Ok(Ok(())) => None,
-        Ok(Err(failure)) => Some(reason(&failure)),
+        Ok(Err(failure)) => Some(failure.in_short()),
         Err(_elapsed) => Some("connecting"),
     };
     let [publishing, consuming] = broker.states();

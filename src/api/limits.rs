@@ -8,7 +8,7 @@ use axum::{
     response::Response,
 };
 use tokio::{
-    sync::{OwnedSemaphorePermit, Semaphore},
+    sync::{OwnedSemaphorePermit, Semaphore, SemaphorePermit},
     time::timeout,
 };
 
@@ -48,6 +48,12 @@ impl Default for Turns {
 }
 
 impl Turns {
+    /// The right to be worked for. Nobody closes the semaphore; if somebody did, there would be no
+    /// bound and no failure.
+    pub(super) async fn request(&self) -> Option<SemaphorePermit<'_>> {
+        self.requests.acquire().await.ok()
+    }
+
     /// The right to walk through the parked messages. One at a time: two walks hide messages from
     /// each other, so that a look would make a replay miss some.
     pub(super) async fn walk(&self) -> Result<OwnedSemaphorePermit, Problem> {
@@ -68,8 +74,7 @@ impl Turns {
 
 /// Lets a bounded number of requests pass at a time; the others wait, their bodies unread.
 pub(super) async fn turn(State(api): State<Api>, request: Request, next: Next) -> Response {
-    // Nobody closes the semaphore; if somebody did, there would be no bound and no failure.
-    let _turn = api.turns.requests.acquire().await.ok();
+    let _turn = api.turns.request().await;
     next.run(request).await
 }
 

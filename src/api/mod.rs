@@ -9,7 +9,7 @@
 //! a panic into an answer and puts the same headers on every one, [`auth`] decides who may ask,
 //! [`limits`] for how long, [`extract`] reads what was sent. Then a file per noun answers:
 //! [`subscriptions`] and [`samples`], [`endpoints`], [`events`] and [`batches`] (with [`idempotency`]),
-//! [`attempts`], [`parked`], [`queues`], [`sources`], [`metrics`], [`health`]; [`workfront`] is subscriptions once more, as Workfront's API has them.
+//! [`attempts`], [`parked`], [`queues`], [`sources`], [`status`], [`metrics`], [`health`]; [`workfront`] is subscriptions once more, as Workfront's API has them.
 //!
 //! [`openapi`] describes all of that to programs, [`docs`] to people; a route is made together with
 //! its description, so that none is without.
@@ -35,6 +35,7 @@ mod problem;
 mod queues;
 mod samples;
 mod sources;
+mod status;
 mod subscriptions;
 mod workfront;
 
@@ -48,15 +49,19 @@ use axum::{
     middleware::{from_fn, from_fn_with_state},
 };
 use metrics_exporter_prometheus::PrometheusHandle;
+use tokio::sync::{OwnedSemaphorePermit, SemaphorePermit};
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 use crate::{
     broker::Broker, domain::api_token::ApiToken, endpoint::Endpoints, history::History,
-    parking::Parking, registry::Registry, source::Desk, store::Store, switchboard::Switchboard,
-    worker::Subscriptions,
+    overview::Lookout, parking::Parking, registry::Registry, source::Desk, store::Store,
+    switchboard::Switchboard, worker::Subscriptions,
 };
 
-pub use self::connections::serve;
+pub use self::{
+    auth::{Bearer, comes_from_another_page, foreign, token},
+    connections::serve,
+};
 
 use self::{auth::Tokens, idempotency::Keys, limits::Turns};
 
@@ -70,6 +75,8 @@ pub struct ApiParts {
     pub switchboard: Switchboard,
     /// Sources for people.
     pub desk: Desk,
+    /// Looks at the whole pool.
+    pub lookout: Lookout,
     /// Calls endpoints, for samples.
     pub endpoints: Endpoints,
     /// Where events are published to.
@@ -113,6 +120,34 @@ impl Api {
         let (turns, keys) = (Turns::default(), Keys::default());
         Self { parts: Arc::new(parts), tokens, turns, keys, history }
     }
+
+    /// What it answers with.
+    #[must_use]
+    pub fn parts(&self) -> &ApiParts {
+        &self.parts
+    }
+
+    /// What happened to deliveries.
+    #[must_use]
+    pub fn history(&self) -> &History {
+        &self.history
+    }
+
+    /// Who shows this token, or none.
+    pub async fn bearer(&self, shown: Option<&[u8]>) -> Bearer {
+        self.tokens.bearer(shown).await
+    }
+
+    /// The right to go through the parked messages, which one does at a time; `None`: somebody else
+    /// does, and went on for ten seconds.
+    pub async fn walk(&self) -> Option<OwnedSemaphorePermit> {
+        self.turns.walk().await.ok()
+    }
+
+    /// The right to be worked for; waits while too many are.
+    pub async fn turn(&self) -> Option<SemaphorePermit<'_>> {
+        self.turns.request().await
+    }
 }
 
 /// All addresses of the API. Everything but health and the description is guarded.
@@ -132,8 +167,13 @@ pub fn router(api: Api) -> Router {
         .method_not_allowed_fallback(problem::no_such_method)
         .layer(deadline(limits::DEADLINE))
         .merge(guarded)
-        .layer(from_fn(problem::answer))
         .with_state(api)
+}
+
+/// The same addresses, and what all answers have in common: a panic becomes one, and headers keep
+/// browsers from guessing and, where nothing else is said, from storing.
+pub fn finished(router: Router) -> Router {
+    router.layer(from_fn(problem::answer))
 }
 
 /// For everybody.
@@ -157,6 +197,7 @@ fn taking_turns() -> OpenApiRouter<Api> {
         .routes(routes!(batches::publish))
         .routes(routes!(attempts::list))
         .routes(routes!(queues::list))
+        .routes(routes!(status::show))
         .routes(routes!(sources::list))
         .routes(routes!(sources::show))
         .routes(routes!(sources::pause))

@@ -26,13 +26,14 @@ use super::{
 };
 
 /// The groups of addresses, in the order in which they are shown.
-const TAGS: [(&str, &str); 9] = [
+const TAGS: [(&str, &str); 10] = [
     ("events", "Publishing events, and what became of them"),
     ("subscriptions", "Who gets which events"),
     ("endpoints", "The circuits of URLs"),
     ("attempts", "The attempt log"),
     ("parked", "What was given up"),
     ("queues", "How much is where"),
+    ("status", "What the pool does"),
     ("sources", "Streams that are read"),
     ("workfront", "Subscriptions as Adobe Workfront's API has them"),
     ("health", "For whoever watches homing"),

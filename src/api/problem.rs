@@ -202,31 +202,7 @@ impl Problem {
     /// What failed is told to operators, not to who asked.
     pub(super) fn broker(kind: Kind, failure: &BrokerError, consequence: &str) -> Self {
         error!(error = failure.told(), "api.broker_failed");
-        Self::new(kind, format!("{}; {consequence}", reason(failure)))
-    }
-}
-
-/// Why the broker failed, without addresses and users.
-pub(super) fn reason(failure: &BrokerError) -> &'static str {
-    match failure {
-        BrokerError::Connect { .. }
-        | BrokerError::Refused { .. }
-        | BrokerError::Step { .. }
-        | BrokerError::Lost { .. }
-        | BrokerError::Closed => "the broker cannot be reached",
-        BrokerError::TimedOut { .. } => "the broker did not answer in time",
-        BrokerError::Different { .. } => {
-            "something at the broker has other arguments than homing needs \
-             (`homing topology check` tells what)"
-        }
-        BrokerError::Unparsable(_) => {
-            "a message at the head of the queue cannot be read (a property that is not UTF-8); \
-             take it out with another AMQP client"
-        }
-        BrokerError::Nacked { .. } => "the broker refused the message",
-        BrokerError::Unroutable { .. } => {
-            "no queue takes the message (`homing topology check` tells why)"
-        }
+        Self::new(kind, format!("{}; {consequence}", failure.in_short()))
     }
 }
 
@@ -306,7 +282,7 @@ pub(super) async fn answer(request: Request, next: Next) -> Response {
     metrics::api_request(response.status().as_u16());
     let headers = response.headers_mut();
     headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
-    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    headers.entry(CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
     response
 }
 

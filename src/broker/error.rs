@@ -118,6 +118,31 @@ impl BrokerError {
         matches!(source.kind(), ErrorKind::ProtocolError(error) if *error.kind() == soft)
     }
 
+    /// Why the broker failed, without addresses and users: for whoever asks.
+    #[must_use]
+    pub fn in_short(&self) -> &'static str {
+        match self {
+            Self::Connect { .. }
+            | Self::Refused { .. }
+            | Self::Step { .. }
+            | Self::Lost { .. }
+            | Self::Closed => "the broker cannot be reached",
+            Self::TimedOut { .. } => "the broker did not answer in time",
+            Self::Different { .. } => {
+                "something at the broker has other arguments than homing needs \
+                 (`homing topology check` tells what)"
+            }
+            Self::Unparsable(_) => {
+                "a message at the head of the queue cannot be read (a property that is not UTF-8); \
+                 take it out with another AMQP client"
+            }
+            Self::Nacked { .. } => "the broker refused the message",
+            Self::Unroutable { .. } => {
+                "no queue takes the message (`homing topology check` tells why)"
+            }
+        }
+    }
+
     /// The error with all its causes, on one line.
     #[must_use]
     pub fn told(&self) -> String {

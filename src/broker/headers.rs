@@ -67,6 +67,17 @@ fn integer(value: &AMQPValue) -> Option<i64> {
     }
 }
 
+/// Names and values of `table` for people; a value that is neither text nor number is not shown.
+pub(super) fn shown(table: Option<&FieldTable>) -> Vec<(String, String)> {
+    let fields = table.into_iter().flat_map(FieldTable::inner);
+    let shown = fields.map(|(name, value)| {
+        let number = || integer(value).map(|number| number.to_string());
+        let told = text(value).or_else(number).unwrap_or_else(|| "(a list or a flag)".to_owned());
+        (name.to_string(), told)
+    });
+    shown.collect()
+}
+
 /// Headers beyond this size are not carried from copy to copy: all headers of a message must fit
 /// into one frame (128 KiB by default), ours included.
 const CARRIED_BYTES_MAX: usize = 32 * 1024;

@@ -101,7 +101,7 @@ enum Command {
     /// Make and replace the keys that encrypt secrets in the store
     #[command(subcommand)]
     Keys(keys::Command),
-    /// Show broker, store and queues
+    /// Show what the pool does now and did in the last hour
     Status(status::Arguments),
     /// Print every setting with its default and what it means
     Config(config::Arguments),
@@ -156,7 +156,7 @@ async fn dispatch(cli: Cli, output: &mut Output<'_>) -> Result<Exit, Failure> {
         Command::Topology(command) => topology::run(&globals, &command, output).await,
         Command::Tokens(command) => tokens::run(&globals, command, output).await,
         Command::Keys(command) => keys::run(&globals, &command, output).await,
-        Command::Status(_) => status::run(&globals, output).await,
+        Command::Status(arguments) => status::run(&globals, &arguments, output).await,
         Command::Config(_) => config::run(output),
         Command::Completions(arguments) => completions::run(&arguments, output),
     }

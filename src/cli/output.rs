@@ -24,6 +24,7 @@ pub struct Output<'a> {
 #[derive(Clone, Copy, Debug, Default)]
 struct Terminals {
     stdin: bool,
+    stdout: bool,
     stderr: bool,
 }
 
@@ -37,10 +38,13 @@ impl<'a> Output<'a> {
     ///
     /// Colours are for terminals, and not where `NO_COLOR` is set. Source: no-color.org.
     pub fn of_process(stdout: &'a mut dyn Write, stderr: &'a mut dyn Write) -> Self {
-        let terminals =
-            Terminals { stdin: io::stdin().is_terminal(), stderr: io::stderr().is_terminal() };
+        let terminals = Terminals {
+            stdin: io::stdin().is_terminal(),
+            stdout: io::stdout().is_terminal(),
+            stderr: io::stderr().is_terminal(),
+        };
         let refused = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
-        let colours = io::stdout().is_terminal() && !refused;
+        let colours = terminals.stdout && !refused;
         Self { stdout, stderr, json: false, terminals, colours }
     }
 
@@ -79,6 +83,36 @@ impl<'a> Output<'a> {
         let text = serde_json::to_string_pretty(value)
             .map_err(|error| Failure::Output(io::Error::other(error)))?;
         self.line(text)
+    }
+
+    /// One of many answers, on one line, for programs.
+    pub(super) fn line_of_json(&mut self, value: &impl Serialize) -> Result<(), Failure> {
+        let text = serde_json::to_string(value)
+            .map_err(|error| Failure::Output(io::Error::other(error)))?;
+        self.text(&format!("{text}\n"))
+    }
+
+    /// Collects into `page` what would be written here.
+    pub(super) fn page<'b>(&'b mut self, page: &'b mut dyn Write) -> Output<'b> {
+        Output {
+            stdout: page,
+            stderr: &mut *self.stderr,
+            json: self.json,
+            terminals: self.terminals,
+            colours: self.colours,
+        }
+    }
+
+    /// Shows `page` in place of the one before, without flickering; where nobody sits, behind it.
+    ///
+    /// Source: ECMA-48, 8.3.39 and 8.3.41: `CSI H` is the first place of the screen, `CSI K` and
+    /// `CSI J` erase to the end of the line and of the screen.
+    pub(super) fn replace_page(&mut self, page: &str) -> Result<(), Failure> {
+        if !self.terminals.stdout {
+            return self.text(&format!("{page}\n"));
+        }
+        let lines = page.replace('\n', "\x1b[K\n");
+        self.text(&format!("\x1b[H{lines}\x1b[J"))
     }
 
     /// One line to the person at the terminal: an error, or what is not part of the answer.

@@ -44,7 +44,7 @@ fn help_is_an_answer() {
       topology       Compare queues and exchanges with what they should be, and make them
       tokens         Make and remove the tokens with which the HTTP API is asked
       keys           Make and replace the keys that encrypt secrets in the store
-      status         Show broker, store and queues
+      status         Show what the pool does now and did in the last hour
       config         Print every setting with its default and what it means
       completions    Print a script that completes commands in a shell
       help           Print this message or the help of the given subcommand(s)

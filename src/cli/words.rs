@@ -1,40 +1,10 @@
 //! Durations, instants and lists of numbers, as people read and write them.
 
-use std::time::Duration;
-
 use jiff::{Span, SpanRelativeTo, Timestamp};
 
 use crate::domain::time::UnixMillis;
 
-pub(super) use crate::report::quoted;
-
-/// `250 ms`, `5 s`, `1 min 25 s`, `48 h 13 min`: rounded to what matters at that size.
-pub(super) fn duration(duration: Duration) -> String {
-    const MINUTE: u64 = 60;
-    const HOUR: u64 = 3_600;
-    let millis = u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
-    let seconds = millis.saturating_add(500) / 1_000;
-    let minutes = millis.saturating_add(30_000) / (MINUTE * 1_000);
-    if millis < 1_000 {
-        format!("{millis} ms")
-    } else if millis < 10_000 && millis % 1_000 >= 100 {
-        format!("{}.{} s", millis / 1_000, millis % 1_000 / 100)
-    } else if seconds < MINUTE {
-        format!("{seconds} s")
-    } else if seconds < HOUR {
-        parts((seconds / MINUTE, "min"), (seconds % MINUTE, "s"))
-    } else {
-        parts((minutes / MINUTE, "h"), (minutes % MINUTE, "min"))
-    }
-}
-
-fn parts((large, large_unit): (u64, &str), (small, small_unit): (u64, &str)) -> String {
-    if small == 0 {
-        format!("{large} {large_unit}")
-    } else {
-        format!("{large} {large_unit} {small} {small_unit}")
-    }
-}
+pub(super) use crate::report::{duration, quoted};
 
 /// An instant as a person writes it: RFC 3339, or a duration, which means that long before `now`.
 pub(super) fn instant(text: &str, now: UnixMillis) -> Result<UnixMillis, String> {
@@ -97,6 +67,8 @@ pub(super) fn numbers(numbers: &[u64], most: usize) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
 
     #[test]

@@ -12,8 +12,10 @@
 //!   failing;
 //! - a [`signature`] lets the receiver verify who sent it; an [`encryption_key`] keeps its secret.
 //!
-//! What is remembered of where events are read from is a [`source`].
+//! What is remembered of where events are read from is a [`source`]; what the pool does, in figures, is
+//! its [`activity`].
 
+pub mod activity;
 pub mod api_token;
 pub mod attempt;
 pub mod circuit;

@@ -42,6 +42,9 @@ pub struct Entry {
     pub content_type: String,
     /// Size of the body.
     pub body_bytes: usize,
+    /// The publisher's other headers.
+    #[serde(skip)]
+    pub headers: Vec<(String, String)>,
     /// The body itself; `None` where nobody asked for it.
     #[serde(skip)]
     pub body: Option<Bytes>,
@@ -72,6 +75,7 @@ impl Entry {
             last_outcome: progress.last_outcome.clone(),
             content_type: event.content_type.clone(),
             body_bytes: event.body.len(),
+            headers: message.headers(),
             body: Some(event.body.clone()),
         }
     }
@@ -91,6 +95,7 @@ impl Entry {
             last_outcome: Some(unreadable.why.to_string()),
             content_type: String::new(),
             body_bytes: unreadable.body.len(),
+            headers: Vec::new(),
             body: Some(unreadable.body.clone()),
         }
     }

@@ -5,12 +5,13 @@
 //! two people who look at the same time may each see a part.
 
 mod entry;
+mod line;
 mod selection;
 
 use std::{ops::ControlFlow, time::Duration};
 
 use serde::Serialize;
-use tokio::time::{Interval, MissedTickBehavior, interval};
+use tokio::time::{Instant, Interval, MissedTickBehavior, interval};
 use tracing::info;
 
 use crate::{
@@ -22,7 +23,7 @@ use crate::{
     report::Chain,
 };
 
-pub use self::{entry::Entry, selection::Selection};
+pub use self::{entry::Entry, line::export_line, selection::Selection};
 
 /// The parking queue.
 #[derive(Clone)]
@@ -120,6 +121,42 @@ impl Parking {
         Ok(Listing { entries, scanned, total })
     }
 
+    /// A page of those that match, with their bodies left out: `skip` of them are passed over, and
+    /// no message is looked at after `within`. The queue has no keys to begin behind, so every
+    /// page is a walk from its head.
+    ///
+    /// # Errors
+    ///
+    /// [`BrokerError`]; nothing is changed by it.
+    pub async fn page(
+        &self,
+        selection: &Selection,
+        (skip, limit): (u32, u32),
+        within: Duration,
+    ) -> Result<Listing, BrokerError> {
+        let mut walk = self.walk().await?;
+        let mut listing = Listing { entries: Vec::new(), scanned: 0, total: walk.left() };
+        let (mut skipped, limit) = (0, usize::try_from(limit).unwrap_or(usize::MAX));
+        let began = Instant::now();
+        while began.elapsed() < within
+            && listing.entries.len() < limit
+            && let Some(fetched) = walk.next().await?
+        {
+            listing.scanned = listing.scanned.saturating_add(1);
+            let entry = Entry::of(&fetched);
+            if !selection.matches(&entry) {
+                continue;
+            }
+            if skipped < skip {
+                skipped = skipped.saturating_add(1);
+            } else {
+                listing.entries.push(Entry { body: None, ..entry });
+            }
+        }
+        end(walk).await;
+        Ok(listing)
+    }
+
     /// Those of the first `scanned_max` parked messages that match, without their bodies: where
     /// what is looked for is only a help, and the queue may be long.
     ///
@@ -193,7 +230,30 @@ impl Parking {
         action: Action,
         selection: &Selection,
         limit: Option<u32>,
-        mut told: impl FnMut(Tally),
+        mut told: impl FnMut(Tally) + Send,
+    ) -> Result<Tally, BrokerError> {
+        let goes_on = |tally| {
+            told(tally);
+            ControlFlow::Continue(())
+        };
+        self.act_while(action, selection, limit, goes_on).await
+    }
+
+    /// The same until `told` breaks it off; then nothing is left half done.
+    ///
+    /// # Errors
+    ///
+    /// As [`act`](Self::act).
+    ///
+    /// # Cancel safety
+    ///
+    /// As [`act`](Self::act).
+    pub async fn act_while(
+        &self,
+        action: Action,
+        selection: &Selection,
+        limit: Option<u32>,
+        mut told: impl FnMut(Tally) -> ControlFlow<()> + Send,
     ) -> Result<Tally, BrokerError> {
         let mut walk = self.walk().await?;
         let mut tally = Tally { total: walk.left(), ..Tally::default() };
@@ -209,7 +269,9 @@ impl Parking {
                 self.act_on(action, &walk, &fetched).await?;
                 tally.matched = tally.matched.saturating_add(1);
             }
-            told(tally);
+            if told(tally).is_break() {
+                break;
+            }
         }
         end(walk).await;
         info!(?action, matched = tally.matched, scanned = tally.scanned, "parking.walked");

@@ -90,6 +90,7 @@ mod tests {
             last_outcome: None,
             content_type: String::new(),
             body_bytes: 0,
+            headers: Vec::new(),
             body: None,
         }
     }

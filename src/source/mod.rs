@@ -52,6 +52,7 @@ use crate::{
         topic::Topic,
     },
     endpoint::{self, EndpointSetupError},
+    report::host_name,
     store::Store,
     telemetry::{events, sources as telemetry},
 };
@@ -136,13 +137,6 @@ impl Sources {
         tasks.close();
         tasks.wait().await;
     }
-}
-
-/// Of this machine; for people.
-fn host_name() -> String {
-    let name = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
-    let name = name.trim();
-    if name.is_empty() { "this machine".to_owned() } else { name.to_owned() }
 }
 
 /// Changes with whatever could make the service answer otherwise. Tells no secret.

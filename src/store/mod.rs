@@ -1,11 +1,10 @@
 //! What homing must remember besides messages: the subscriptions, the circuits of their URLs, the
-//! state of sources, which queues it declared; and a log of attempts for people.
+//! state of sources, which queues it declared, what the pool does in figures; and a log of attempts for people.
 //!
-//! Promises to the layers above: what a call has answered survives the loss of power; two
-//! subscriptions that want the same events at the same URL never exist together, whichever
-//! processes write; counts of several workers add up, and one of them at a time wins a probe; several processes may use one store at a time; every step ends within
-//! [`DEADLINE`], a change of the schema excepted; a row that cannot be read costs nobody but
-//! itself. Not promised: an order of writes by different processes.
+//! Promises to the layers above: what a call has answered survives the loss of power; two subscriptions that want the
+//! same events at the same URL never exist together, whichever processes write; counts of several workers add up, and one
+//! of them at a time wins a probe; several processes may use one store at a time; every step ends within [`DEADLINE`], a
+//! change of the schema excepted; a row that cannot be read costs nobody but itself. Not promised: an order of writes.
 //!
 //! The cast: [`Store`] says what a store can do in words that no backend owns, [`open`] picks the
 //! backend by `store.url`, [`StoreError`] names the step that failed. Workers and the CLI hold an
@@ -28,6 +27,7 @@ use crate::domain::{
     url::EndpointUrl,
 };
 
+mod activity;
 mod attempt_row;
 mod attempt_statements;
 mod attempts;
@@ -48,6 +48,7 @@ mod workfront;
 
 use key_source::GivenKeys;
 
+pub use activity::{ActivityStore, UnsettledCounts};
 pub use attempts::{
     AttemptLog, GAPS_MAX, LogExtent, Pruned, RECORDS_AT_ONCE, RecordFilter, RecordListing,
     RecordPage,
@@ -117,7 +118,7 @@ pub struct Reencrypted {
     pub corrupt: Vec<Corrupt>,
 }
 
-/// Where subscriptions, circuits, sources, tokens, queue names and the attempt log are kept.
+/// Where subscriptions, circuits, sources, tokens, queue names, figures and the attempt log are kept.
 ///
 /// # Cancel safety
 ///
@@ -126,7 +127,7 @@ pub struct Reencrypted {
 /// repeating costs is said where it costs anything.
 #[async_trait]
 pub trait Store:
-    AttemptLog + PublicationStore + SourceStore + WorkfrontStore + Send + Sync
+    ActivityStore + AttemptLog + PublicationStore + SourceStore + WorkfrontStore + Send + Sync
 {
     /// Adds a subscription.
     ///
@@ -163,6 +164,13 @@ pub trait Store:
     ///
     /// [`StoreError`]: a step that failed.
     async fn subscriptions(&self, page: Page) -> Result<Listing, StoreError>;
+
+    /// The same of those that go to `url` only.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`]: a step that failed.
+    async fn subscriptions_at(&self, url: &EndpointUrl, page: Page) -> Result<Listing, StoreError>;
 
     /// All subscriptions at one instant; read in batches, each with a deadline of its own.
     ///

@@ -69,6 +69,37 @@ pub(super) const REPORT_SLOT: &str = "\
     detail = excluded.detail, records = excluded.records, seen_ms = excluded.seen_ms";
 pub(super) const SLOTS: &str = "SELECT * FROM source_slots WHERE source = $1 ORDER BY slot";
 
+pub(super) const REPORT_WORKER: &str = "\
+    INSERT INTO workers (id, host, pid, version, started_ms, seen_ms, in_flight) \
+    VALUES ($1, $2, $3, $4, $5, $6, $7) \
+    ON CONFLICT (id) DO UPDATE SET seen_ms = excluded.seen_ms, in_flight = excluded.in_flight";
+pub(super) const REMOVE_WORKER: &str = "DELETE FROM workers WHERE id = $1";
+pub(super) const WORKERS: &str = "SELECT * FROM workers ORDER BY started_ms, id";
+pub(super) const REPORT_MINUTE: &str = "\
+    INSERT INTO worker_minutes (start_ms, worker, events, accepted, refused, timed_out, \
+    unreachable, held, parked) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9) \
+    ON CONFLICT (start_ms, worker) DO UPDATE SET events = excluded.events, \
+    accepted = excluded.accepted, refused = excluded.refused, timed_out = excluded.timed_out, \
+    unreachable = excluded.unreachable, held = excluded.held, parked = excluded.parked";
+pub(super) const MINUTES: &str = "\
+    SELECT start_ms, CAST(sum(events) AS bigint) AS events, \
+    CAST(sum(accepted) AS bigint) AS accepted, CAST(sum(refused) AS bigint) AS refused, \
+    CAST(sum(timed_out) AS bigint) AS timed_out, \
+    CAST(sum(unreachable) AS bigint) AS unreachable, CAST(sum(held) AS bigint) AS held, \
+    CAST(sum(parked) AS bigint) AS parked \
+    FROM worker_minutes WHERE start_ms >= $1 GROUP BY start_ms ORDER BY start_ms";
+pub(super) const ADD_DUE: &str = "\
+    INSERT INTO dues (wait_ms, slice, due_ms) VALUES ($1, $2, $3) \
+    ON CONFLICT (wait_ms, slice) DO NOTHING";
+pub(super) const DUES: &str = "\
+    SELECT wait_ms, min(due_ms) AS due_ms FROM dues WHERE due_ms >= $1 \
+    GROUP BY wait_ms ORDER BY wait_ms";
+pub(super) const UNSETTLED_COUNTS: &str = "\
+    SELECT state, count(*) AS urls FROM circuits WHERE state IN ('open', 'frozen') GROUP BY state";
+/// The empty text sorts before every id.
+pub(super) const AT_URL: &str = "\
+    SELECT * FROM subscriptions WHERE url = $3 AND id > $1 ORDER BY id LIMIT $2";
+
 pub(super) const QUEUES: &str = "SELECT name FROM queues ORDER BY name";
 pub(super) const FORGET_QUEUE: &str = "DELETE FROM queues WHERE name = $1";
 

@@ -38,6 +38,7 @@ pub(super) async fn attempt(context: &Context, owed: Owed) {
     let Owed { message, redelivered, returned, receipt } = owed;
     let Some(delivery) = message.delivery() else { return };
     let span = events::attempt_span(&delivery);
+    let _in_flight = context.meter.in_flight();
     async {
         // 1 skip what this process has done already
         let Some(running) = context.recent.begin(&message, redelivered).await else {
@@ -49,6 +50,7 @@ pub(super) async fn attempt(context: &Context, owed: Owed) {
         let onward = next(context, &message, &delivery).await;
         context.recorder.held(&delivery, onward.as_ref());
         note_wait(context, onward.as_ref());
+        context.meter.goes(onward.as_ref());
         // 9 hand on, answer
         let onward = onward.map(|onward| (onward.message.outgoing(), onward.route));
         settle(&context.broker, onward.into_iter().collect(), receipt).await;
@@ -127,9 +129,10 @@ async fn next(context: &Context, message: &Message, delivery: &Delivery) -> Opti
     let told = Attempted { delivery, subscription: &subscription, outcome, duration };
     events::attempted(&told, &verdict);
     context.recorder.attempted(&told, began, &account, &verdict);
+    context.meter.attempted(outcome);
     count(context, &subscription, outcome, passage).await;
     // 8 write down how far it has come, choose where it goes
-    onward(message, delivery, outcome, verdict)
+    onward(message, delivery, outcome, verdict).map(Onward::after_attempt)
 }
 
 /// The attempt, and a span for it where somebody collects them.

@@ -21,6 +21,8 @@ pub(super) struct Onward {
     pub(super) route: Route,
     /// Why nothing was attempted, where people are told.
     pub(super) unattempted: Option<Unattempted>,
+    /// Whether it comes of an attempt.
+    pub(super) attempted: bool,
 }
 
 /// Why nothing was attempted.
@@ -32,7 +34,12 @@ pub(super) struct Unattempted {
 
 impl Onward {
     pub(super) fn new(message: Message, route: Route) -> Self {
-        Self { message, route, unattempted: None }
+        Self { message, route, unattempted: None, attempted: false }
+    }
+
+    /// The same, after an attempt.
+    pub(super) fn after_attempt(self) -> Self {
+        Self { attempted: true, ..self }
     }
 
     /// The same, without an attempt, for a reason that people are told.

@@ -35,6 +35,9 @@ pub(super) struct Owed {
 pub(super) fn take(context: &Context, lane: Lane, received: Received) -> Vec<Work> {
     let Received { content, redelivered, returned, receipt } = received;
     metrics::received(lane.name());
+    if lane == Lane::Primary {
+        context.meter.took_event();
+    }
     let now = clock::now();
     let mut message = match content {
         Ok(message) => message,
@@ -91,6 +94,7 @@ impl Work {
         match self {
             Self::Attempt(owed) => attempt::attempt(&context, owed).await,
             Self::Park(outgoing, receipt) => {
+                context.meter.parks();
                 let onward = vec![(*outgoing, Route::Parked)];
                 settle::settle(&context.broker, onward, receipt).await;
             }

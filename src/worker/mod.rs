@@ -5,8 +5,9 @@
 //! has to be handed on and answers the broker. [`circuits`] spares endpoints that keep failing,
 //! [`limits`] keeps one endpoint from taking the places of others, [`hold`] says where a delivery
 //! goes that neither lets through. [`subscriptions`] keeps the subscriptions in memory, [`recent`]
-//! remembers what this process has just done, [`oldest`] how old is what waits, [`tend`] keeps all of that current and repairs the
-//! topology. What happened is told to the [`recorder`], and [`logbook`] writes it to the store, for
+//! remembers what this process has just done, [`oldest`] how old is what waits, [`tend`] keeps all
+//! of that current and repairs the topology. [`meter`] counts, and [`reports`] tells the store what
+//! it counted. What happened is told to the [`recorder`], and [`logbook`] writes it to the store, for
 //! people: nothing here reads it, and no delivery waits for it.
 //!
 //! Promises: a message is answered only when all that it stands for is delivered or owned by the
@@ -22,9 +23,11 @@ mod intake;
 mod lane;
 mod limits;
 mod logbook;
+mod meter;
 mod oldest;
 mod recent;
 mod recorder;
+mod reports;
 mod settle;
 mod subscriptions;
 mod tend;
@@ -51,8 +54,8 @@ pub use self::{
 };
 
 use self::{
-    circuits::Circuits, limits::Limits, logbook::Logbook, oldest::Oldest, recent::Recent,
-    recorder::Recorder,
+    circuits::Circuits, limits::Limits, logbook::Logbook, meter::Meter, oldest::Oldest,
+    recent::Recent, recorder::Recorder, reports::Reports,
 };
 
 /// What every part of the pool works with.
@@ -67,6 +70,7 @@ struct Context {
     recorder: Recorder,
     oldest: Oldest,
     tracer: Option<Tracer>,
+    meter: Meter,
     settings: WorkerSettings,
 }
 
@@ -100,6 +104,7 @@ pub struct PoolParts {
 pub struct Pool {
     context: Arc<Context>,
     logbook: Option<Logbook>,
+    reports: Reports,
 }
 
 impl Pool {
@@ -110,6 +115,7 @@ impl Pool {
         let limits = Arc::new(Limits::new(parts.concurrency_max, parts.busy_wait, parts.rate_wait));
         let circuits = Circuits::new(Arc::clone(&store), switchboard, rules, Arc::clone(&limits));
         let (recorder, logbook) = logbook::open(&parts.attempts, Arc::clone(&store));
+        let reports = Reports::new(Arc::clone(&store));
         let context = Context {
             broker,
             subscriptions: Arc::new(Subscriptions::new(store)),
@@ -121,9 +127,10 @@ impl Pool {
             recorder,
             oldest: Oldest::default(),
             tracer,
+            meter: Meter::new(),
             settings: worker,
         };
-        Self { context: Arc::new(context), logbook }
+        Self { context: Arc::new(context), logbook, reports }
     }
 
     /// The subscriptions as this pool knows them.
@@ -153,6 +160,7 @@ impl Pool {
         if let Some(logbook) = self.logbook {
             writing.spawn(logbook.write(over.clone()));
         }
+        writing.spawn(self.reports.tell(Arc::clone(&context), over.clone()));
         tasks.spawn(tend::shared_state(Arc::clone(&context), stop.clone()));
         if stop.run_until_cancelled(context.subscriptions.loaded()).await.is_some() {
             for lane in [Lane::Primary, Lane::Retry] {

@@ -14,11 +14,12 @@ use axum::{
 use serde_json::{Value, json};
 use tower::ServiceExt;
 
-use super::{Api, ApiParts, limits, problem, router};
+use super::{Api, ApiParts, finished, limits, problem, router};
 use crate::{
     broker::{Broker, topology::Topology},
     config::Settings,
     endpoint::Endpoints,
+    overview::Lookout,
     parking::Parking,
     registry::Registry,
     source::Desk,
@@ -48,11 +49,12 @@ impl Unconnected {
         let topology = Topology::new(&settings.broker.prefix, schedules.waits());
         let broker = Broker::new(&settings.broker, topology).unwrap();
         let store = store::open(&settings.store).await.unwrap();
-        let router = router(Api::new(ApiParts {
+        let router = finished(router(Api::new(ApiParts {
             registry: Registry::new(Arc::clone(&store), broker.clone(), schedules),
             parking: Parking::new(broker.clone()),
             switchboard: Switchboard::new(Arc::clone(&store), broker.clone()),
             desk: Desk::new(settings.source.clone(), Arc::clone(&store), broker.clone()),
+            lookout: Lookout::new(broker.clone(), Arc::clone(&store), settings.source.clone()),
             endpoints: Endpoints::new(&settings.endpoint).unwrap(),
             broker,
             store: Arc::clone(&store),
@@ -63,7 +65,7 @@ impl Unconnected {
             tokens: tokens.iter().map(ToString::to_string).collect(),
             event_bytes_max: 100,
             customer_id: "504f9640000013401be513579fbebffa".to_owned(),
-        }));
+        })));
         Self { router, store, _folder: folder }
     }
 

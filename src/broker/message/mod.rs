@@ -11,6 +11,7 @@ use std::sync::Arc;
 
 use lapin::BasicProperties;
 
+use crate::broker::headers;
 use crate::domain::{
     delivery::{Delivery, Progress},
     event::Event,
@@ -125,6 +126,13 @@ impl Message {
     #[must_use]
     pub fn replayed(&self) -> Self {
         Self { parked: None, progress: self.progress.replayed(), ..self.clone() }
+    }
+
+    /// The publisher's other headers, for people.
+    #[must_use]
+    pub fn headers(&self) -> Vec<(String, String)> {
+        let Carried(properties) = self.carried.as_ref();
+        headers::shown(properties.headers().as_ref())
     }
 
     /// The delivery that this message is; `None` for an event.

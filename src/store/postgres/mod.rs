@@ -11,7 +11,9 @@
 //!   row it waits for nothing. Pruning waits for nothing at all.
 //! - Whoever writes to the attempt log locks the row of `attempt_rows` behind its rows; whoever
 //!   prunes it locks that row first, and deletes what nobody writes any more.
-//! - Nobody writes both, and the names of queues are written in their order, in one statement.
+//! - Whoever tells figures writes rows of its own, then dues in their order; pruning those skips what
+//!   is locked.
+//! - Nobody writes two of these, and the names of queues are written in their order, in one statement.
 //!
 //! A person who works with psql keeps no such order; what PostgreSQL then ends as a deadlock is
 //! [`StoreError::Busy`] and can be repeated.
@@ -32,7 +34,7 @@ use super::{
     keyring::Keyring,
     row::{self, Written, parse_id},
     statements::{
-        BEHIND, BY_FINGERPRINT, BY_ID, COUNT, EXISTS, FORGET_QUEUE, INSERT, QUEUES, REMOVE,
+        AT_URL, BEHIND, BY_FINGERPRINT, BY_ID, COUNT, EXISTS, FORGET_QUEUE, INSERT, QUEUES, REMOVE,
         REMOVE_TOKEN, UPDATE, VERSION,
     },
 };
@@ -48,6 +50,7 @@ use crate::domain::{
     url::EndpointUrl,
 };
 
+mod activity;
 mod attempts;
 mod circuits;
 mod encryption;
@@ -194,6 +197,16 @@ impl Store for PostgresStore {
             read_page(&mut connection, page.after, limit, &self.keyring).await
         };
         self.ask("listing subscriptions", read).await
+    }
+
+    async fn subscriptions_at(&self, url: &EndpointUrl, page: Page) -> Result<Listing, StoreError> {
+        let limit = page.limit.clamp(1, PAGE_LIMIT_MAX);
+        let after = page.after.map(|id| id.to_string()).unwrap_or_default();
+        let one_more = i64::from(limit).saturating_add(1);
+        let rows = sqlx::query(AT_URL).bind(after).bind(one_more).bind(url.as_str());
+        let rows = rows.fetch_all(&self.pool);
+        let read = rows.and_then(async |rows| row::page(&rows, limit, &self.keyring));
+        self.ask("listing the subscriptions of a URL", read).await
     }
 
     async fn all_subscriptions(&self) -> Result<Snapshot, StoreError> {

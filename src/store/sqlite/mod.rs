@@ -16,7 +16,7 @@ use super::{
     keyring::Keyring,
     row::{self, Written, parse_id},
     statements::{
-        BEHIND, BY_FINGERPRINT, BY_ID, COUNT, EXISTS, FORGET_QUEUE, INSERT, QUEUES, REMOVE,
+        AT_URL, BEHIND, BY_FINGERPRINT, BY_ID, COUNT, EXISTS, FORGET_QUEUE, INSERT, QUEUES, REMOVE,
         REMOVE_TOKEN, UPDATE, VERSION,
     },
 };
@@ -32,6 +32,7 @@ use crate::domain::{
     url::EndpointUrl,
 };
 
+mod activity;
 mod attempts;
 mod circuits;
 mod encryption;
@@ -150,6 +151,15 @@ impl Store for SqliteStore {
             read_page(&mut connection, page.after, limit, &self.keyring).await
         };
         ask("listing subscriptions", read).await
+    }
+
+    async fn subscriptions_at(&self, url: &EndpointUrl, page: Page) -> Result<Listing, StoreError> {
+        let limit = page.limit.clamp(1, PAGE_LIMIT_MAX);
+        let after = page.after.map(|id| id.to_string()).unwrap_or_default();
+        let rows = sqlx::query(AT_URL).bind(after).bind(limit.saturating_add(1)).bind(url.as_str());
+        let rows = rows.fetch_all(&self.readers);
+        let read = rows.and_then(async |rows| row::page(&rows, limit, &self.keyring));
+        ask("listing the subscriptions of a URL", read).await
     }
 
     async fn all_subscriptions(&self) -> Result<Snapshot, StoreError> {

@@ -14,23 +14,28 @@ mod workfront;
 
 use std::time::Duration;
 
+use axum::Router;
 use homing::{
     api::{self, Api, ApiParts},
+    dashboard::{self, DashboardParts},
     endpoint::Endpoints,
 };
 use reqwest::{Client, ClientBuilder, Method, RequestBuilder, Response, header::HeaderMap};
 use serde_json::Value;
 use tokio::net::TcpListener;
-use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
+use tokio_util::{
+    sync::CancellationToken,
+    task::{AbortOnDropHandle, TaskTracker},
+};
 
 use crate::support::{PATIENCE, contract, installation::Installation};
 
 /// An installation whose API answers at `base_url`.
-struct Running {
-    base_url: String,
-    installation: Installation,
+pub(crate) struct Running {
+    pub(crate) base_url: String,
+    pub(crate) installation: Installation,
     stop: CancellationToken,
-    client: Client,
+    pub(crate) client: Client,
     serving: AbortOnDropHandle<()>,
 }
 
@@ -47,7 +52,7 @@ async fn start() -> Running {
 }
 
 /// With further settings.
-async fn start_with(settings: &str) -> Running {
+pub(crate) async fn start_with(settings: &str) -> Running {
     let installation = Installation::with(&[50], settings).await;
     let parts = &installation.parts;
     let api = Api::new(ApiParts {
@@ -55,6 +60,7 @@ async fn start_with(settings: &str) -> Running {
         parking: parts.parking.clone(),
         switchboard: parts.switchboard.clone(),
         desk: parts.desk.clone(),
+        lookout: parts.lookout(),
         endpoints: Endpoints::new(&installation.settings.endpoint).expect("they can be called"),
         broker: parts.broker.clone(),
         store: std::sync::Arc::clone(&parts.store),
@@ -69,8 +75,9 @@ async fn start_with(settings: &str) -> Running {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port is free");
     let base_url = format!("http://{}", listener.local_addr().expect("it has an address"));
     let stop = CancellationToken::new();
+    let router = faces(api, &installation, stop.clone());
     #[expect(clippy::disallowed_methods, reason = "aborted when dropped")]
-    let serving = tokio::spawn(api::serve(listener, api, stop.clone()));
+    let serving = tokio::spawn(api::serve(listener, router, stop.clone()));
     Running {
         base_url,
         installation,
@@ -78,6 +85,18 @@ async fn start_with(settings: &str) -> Running {
         client: client().build().expect("a client can be built"),
         serving: AbortOnDropHandle::new(serving),
     }
+}
+
+/// The API and the dashboard, as the service puts them together.
+fn faces(api: Api, installation: &Installation, stop: CancellationToken) -> Router {
+    let schedules = installation.parts.schedules.names();
+    let parts = DashboardParts {
+        api: api.clone(),
+        schedules: schedules.iter().map(ToString::to_string).collect(),
+        stop,
+    };
+    let pages = dashboard::router(parts, TaskTracker::new());
+    api::finished(api::router(api).merge(pages))
 }
 
 fn client() -> ClientBuilder {

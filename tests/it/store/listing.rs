@@ -109,3 +109,23 @@ pub(super) async fn a_snapshot_agrees_with_its_version(place: Place) -> Kept {
 
     written.and(read)
 }
+
+pub(super) async fn subscriptions_are_found_by_their_url(place: Place) -> Kept {
+    let store = place.open().await?;
+    let elsewhere: Vec<_> = (0..3).map(subscription).collect();
+    let mut here: Vec<_> = (3..7).map(subscription).collect();
+    let url = "https://example.com/here".parse()?;
+    for (number, subscription) in here.iter_mut().enumerate() {
+        subscription.terms.url = Clone::clone(&url);
+        subscription.terms.topics = vec![format!("topic.{number}").parse()?];
+    }
+    insert_all(&*store, &elsewhere).await?;
+    insert_all(&*store, &here).await?;
+    let expected = ids(&here);
+    let (before, behind) = expected.split_at(3);
+    let first = store.subscriptions_at(&url, Page { after: None, limit: 3 }).await?;
+    assert_eq!((ids(&first.subscriptions), first.next), (before.to_vec(), before.last().copied()));
+    let second = store.subscriptions_at(&url, Page { after: first.next, limit: 3 }).await?;
+    assert_eq!((ids(&second.subscriptions), second.next), (behind.to_vec(), None));
+    Ok(())
+}

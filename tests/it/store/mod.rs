@@ -12,6 +12,7 @@ use tempfile::TempDir;
 
 use crate::support::database::Database;
 
+mod activity;
 mod attempts;
 mod circuits;
 mod content;
@@ -82,6 +83,12 @@ macro_rules! conformance {
         sources: the_standing_of_a_source_survives_reopening,
         sources: of_twenty_that_take_a_reset_one_gets_it,
         sources: slots_are_kept_as_they_were_last_told,
+        activity: a_report_that_is_told_again_counts_once,
+        activity: figures_of_many_workers_add_up_by_the_minute,
+        activity: the_next_due_of_each_wait_is_known,
+        activity: old_figures_are_forgotten_by_whoever,
+        activity: circuits_are_counted_by_state,
+        listing: subscriptions_are_found_by_their_url,
     })+ };
 }
 

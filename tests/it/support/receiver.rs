@@ -56,6 +56,7 @@ pub(crate) struct Reply {
 #[derive(Clone, Copy, Debug)]
 enum ReplyBody {
     Short,
+    Text(&'static str),
     Endless,
     Stalled,
 }
@@ -80,6 +81,12 @@ impl Reply {
         self
     }
 
+    /// With this body.
+    pub(crate) fn saying(mut self, text: &'static str) -> Self {
+        self.body = ReplyBody::Text(text);
+        self
+    }
+
     /// A body that never ends.
     pub(crate) fn endless(mut self) -> Self {
         self.body = ReplyBody::Endless;
@@ -95,6 +102,7 @@ impl Reply {
     fn body(&self) -> Body {
         match self.body {
             ReplyBody::Short => Body::from("ok"),
+            ReplyBody::Text(text) => Body::from(text),
             ReplyBody::Endless => {
                 let chunk = Bytes::from(vec![b'x'; 64 * 1024]);
                 Body::from_stream(stream::repeat(Ok::<_, Infallible>(chunk)))

@@ -1,0 +1,17 @@
+//! `/v1/status`: what the pool does now and did in the last hour.
+
+use std::sync::Arc;
+
+use axum::{Json, extract::State};
+
+use super::{Api, extract::NoParameters};
+use crate::overview::Overview;
+
+/// What the pool does now and did in the last hour. What broker and store do not say is left out.
+#[utoipa::path(
+    get, path = "/v1/status", tag = "status", operation_id = "status",
+    responses((status = 200, description = "The overview", body = Overview)),
+)]
+pub(super) async fn show(State(api): State<Api>, _: NoParameters) -> Json<Arc<Overview>> {
+    Json(api.parts.lookout.overview().await)
+}

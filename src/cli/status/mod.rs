@@ -1,0 +1,143 @@
+//! `homing status`
+
+mod show;
+
+use std::{sync::Arc, time::Duration};
+
+use tokio::{
+    signal::unix::{SignalKind, signal},
+    time::sleep,
+};
+
+use super::{
+    Output,
+    failure::{Exit, Failure},
+    globals::Globals,
+};
+use crate::{
+    broker::{Broker, topology::Topology},
+    clock,
+    config::Settings,
+    overview::{Health, Overview, Queue, Stored, queues},
+    store::{self, Store},
+};
+
+const EXAMPLES: &str = "\
+Examples:
+  homing status
+  homing status --watch
+  homing status --json
+  homing status >/dev/null || echo 'broker or store unreachable'
+
+Declares nothing at the broker. What workers did is as they told the store, up to five seconds ago.
+Exit code 3: broker or store cannot be reached.";
+
+#[derive(clap::Args)]
+#[command(after_help = EXAMPLES)]
+pub(super) struct Arguments {
+    /// Look again every so many seconds (2 if none are given), until interrupted; with --json a
+    /// line each time
+    #[arg(
+        long, value_name = "SECONDS", num_args = 0..=1, require_equals = true,
+        default_missing_value = "2", value_parser = clap::value_parser!(u64).range(1..=3_600)
+    )]
+    watch: Option<u64>,
+}
+
+pub(super) async fn run(
+    globals: &Globals,
+    arguments: &Arguments,
+    output: &mut Output<'_>,
+) -> Result<Exit, Failure> {
+    let mut looking = Looking::new(globals.settings_of_command()?)?;
+    let ended = match arguments.watch {
+        None => show_once(&mut looking, output).await,
+        Some(seconds) => watch(&mut looking, Duration::from_secs(seconds), output).await,
+    };
+    looking.end().await;
+    ended
+}
+
+async fn show_once(looking: &mut Looking, output: &mut Output<'_>) -> Result<Exit, Failure> {
+    let overview = looking.look().await;
+    if output.json {
+        output.document(&overview)?;
+    } else {
+        show::write(&overview, output)?;
+    }
+    Ok(if overview.is_sound() { Exit::Done } else { Exit::Unsound })
+}
+
+/// What is away at one look may be back at the next one, so nothing but a signal ends this.
+async fn watch(
+    looking: &mut Looking,
+    pause: Duration,
+    output: &mut Output<'_>,
+) -> Result<Exit, Failure> {
+    let mut interrupted = signal(SignalKind::interrupt()).map_err(Failure::Signals)?;
+    let mut terminated = signal(SignalKind::terminate()).map_err(Failure::Signals)?;
+    let watching = async {
+        loop {
+            let overview = looking.look().await;
+            if output.json {
+                output.line_of_json(&overview)?;
+            } else {
+                let mut page = Vec::new();
+                show::write(&overview, &mut output.page(&mut page))?;
+                output.replace_page(&String::from_utf8_lossy(&page))?;
+            }
+            sleep(pause).await;
+        }
+    };
+    tokio::select! {
+        ended = watching => ended,
+        _ = interrupted.recv() => Ok(Exit::Done),
+        _ = terminated.recv() => Ok(Exit::Done),
+    }
+}
+
+/// Broker and store, each opened when it can be, and kept.
+struct Looking {
+    settings: Settings,
+    broker: Broker,
+    store: Option<Arc<dyn Store>>,
+}
+
+impl Looking {
+    fn new(settings: Settings) -> Result<Self, Failure> {
+        let schedules = settings.schedule.schedules().map_err(Failure::Settings)?;
+        let topology = Topology::new(&settings.broker.prefix, schedules.waits())
+            .with_slots(settings.source.slots());
+        let broker = Broker::looking(&settings.broker, topology).map_err(Failure::Settings)?;
+        Ok(Self { settings, broker, store: None })
+    }
+
+    async fn look(&mut self) -> Overview {
+        let broker = self.broker.clone();
+        let (queues, stored) = tokio::join!(queues(&broker), self.stored());
+        let queues: Result<Vec<Queue>, _> = queues.map_err(Failure::Broker);
+        let mut broker = Health::of(&queues, Failure::told);
+        broker.location = Some(self.settings.broker.locations().join(" "));
+        let mut store = Health::of(&stored, Failure::told);
+        store.location = Some(store::location(&self.settings.store));
+        Overview::new((broker, queues.ok()), (store, stored.ok()), clock::now())
+    }
+
+    async fn stored(&mut self) -> Result<Stored, Failure> {
+        let store = if let Some(store) = &self.store {
+            Arc::clone(store)
+        } else {
+            let opened = store::open(&self.settings.store).await.map_err(Failure::Store)?;
+            Arc::clone(self.store.insert(opened))
+        };
+        let read = Stored::read(store.as_ref(), &self.settings.source, clock::now()).await;
+        read.map_err(Failure::Store)
+    }
+
+    async fn end(self) {
+        self.broker.close().await;
+        if let Some(store) = self.store {
+            store.close().await;
+        }
+    }
+}

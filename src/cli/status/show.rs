@@ -1,0 +1,121 @@
+//! The overview as a person reads it in a terminal.
+
+use crate::{
+    cli::{Output, failure::Failure, table::Rows, words},
+    clock,
+    domain::{activity::Figures, time::UnixMillis},
+    overview::{Health, Kind, Overview, Queue, Rates},
+    source,
+};
+
+/// Workers that are named; of more there is the number.
+const WORKERS_NAMED: usize = 20;
+
+pub(super) fn write(overview: &Overview, output: &mut Output<'_>) -> Result<(), Failure> {
+    let subscriptions = overview.subscriptions.map(|count| words::count(count, "subscription"));
+    let subscriptions = subscriptions.map(|text| format!(", {text}")).unwrap_or_default();
+    output.line(format_args!("broker  {}", told(&overview.broker)))?;
+    output.line(format_args!("store   {}{subscriptions}", told(&overview.store)))?;
+    sources(&overview.sources, output)?;
+    if let Some(counts) = overview.circuits
+        && counts.open.saturating_add(counts.frozen) > 0
+    {
+        let (open, frozen) = (counts.open, counts.frozen);
+        let spared = format!("{open} open, {frozen} frozen (`homing endpoints list`)");
+        output.line(format_args!("spared  {spared}"))?;
+    }
+    if overview.store.reachable {
+        workers(overview, output)?;
+        figures(&overview.rates, &overview.last_hour, output)?;
+    }
+    ladder(&overview.queues, output)
+}
+
+fn told(health: &Health) -> String {
+    let location = health.location.as_deref().unwrap_or_default();
+    match &health.error {
+        Some(error) if !health.reachable => format!("unreachable at {location}: {error}"),
+        Some(error) => format!("reachable at {location}; {error}"),
+        None => format!("reachable at {location}"),
+    }
+}
+
+fn sources(sources: &[source::View], output: &mut Output<'_>) -> Result<(), Failure> {
+    for source::View { name, state, connected, max_connections, reason, .. } in sources {
+        let reason = reason.as_ref().map(|reason| format!(" ({reason})")).unwrap_or_default();
+        output.line(format_args!(
+            "source  {name} {state}{reason}, {connected} of {max_connections} connected"
+        ))?;
+    }
+    Ok(())
+}
+
+fn workers(overview: &Overview, output: &mut Output<'_>) -> Result<(), Failure> {
+    let now = clock::now();
+    if overview.workers.is_empty() {
+        return output.line("worker  none is running: `homing run`");
+    }
+    for worker in overview.workers.iter().take(WORKERS_NAMED) {
+        let report = &worker.report;
+        let up = words::duration(now.since(report.started_ms));
+        let state = if worker.alive {
+            format!("{} in flight, up {up}, version {}", report.in_flight, report.version)
+        } else {
+            let silent = words::duration(now.since(report.seen_ms));
+            format!("silent for {silent}: probably gone")
+        };
+        output.line(format_args!("worker  {} process {}: {state}", report.host, report.pid))?;
+    }
+    let more = overview.workers.len().saturating_sub(WORKERS_NAMED);
+    if more > 0 { output.line(format_args!("worker  and {more} more")) } else { Ok(()) }
+}
+
+fn figures(rates: &Rates, hour: &Figures, output: &mut Output<'_>) -> Result<(), Failure> {
+    output.line("")?;
+    let mut rows = Rows::new(output, &["NOW AND LATELY", "PER SECOND", "LAST HOUR"]);
+    for (name, rate, count) in [
+        ("events in", rates.events, hour.events),
+        ("delivered", rates.accepted, hour.accepted),
+        ("failed attempts", rates.failed, hour.failed()),
+        ("held", rates.held, hour.held),
+        ("parked", rates.parked, hour.parked),
+    ] {
+        rows.add([name.to_owned(), format!("{rate:.2}"), count.to_string()]);
+    }
+    rows.write(output, &[1, 2])
+}
+
+fn ladder(queues: &[Queue], output: &mut Output<'_>) -> Result<(), Failure> {
+    if queues.is_empty() {
+        return Ok(());
+    }
+    output.line("")?;
+    let now = clock::now();
+    let mut rows = Rows::new(output, &["QUEUE", "HOLDS", "MESSAGES", "CONSUMERS", "NEXT DUE"]);
+    for queue in queues {
+        let messages = queue.messages.map(|number| number.to_string());
+        let messages = messages.unwrap_or_else(|| queue.state.to_owned());
+        let consumers = queue.consumers.map(|number| number.to_string()).unwrap_or_default();
+        let due = next_due(queue, now);
+        rows.add([queue.name.clone(), queue.holds.clone(), messages, consumers, due]);
+    }
+    rows.write(output, &[2, 3])?;
+    if queues.iter().any(|queue| queue.messages.is_none()) {
+        output.line("")?;
+        output.line("Not all queues are as they should be: `homing topology check` says more.")?;
+    }
+    Ok(())
+}
+
+/// Where nobody told, the wait itself is a bound.
+fn next_due(queue: &Queue, now: UnixMillis) -> String {
+    let holds_some = queue.messages.is_some_and(|messages| messages > 0);
+    match (queue.next_due_ms, queue.wait_ms) {
+        (Some(due), _) => format!("in {}", words::duration(due.since(now))),
+        (None, Some(wait)) if holds_some && queue.kind == Kind::Wait => {
+            let wait = std::time::Duration::from_millis(wait);
+            format!("within {}", words::duration(wait))
+        }
+        (None, Some(_) | None) => String::new(),
+    }
+}

@@ -1,0 +1,151 @@
+//! Deliveries: the attempt log with filters, and the whole story of one event.
+
+use askama::Template;
+use axum::{Extension, extract::State, response::Response};
+
+use super::{
+    Dashboard,
+    door::Visitor,
+    fields::{Fields, Wrong, link},
+    frame::{Frame, Here, Trouble, page},
+    words,
+};
+use crate::{
+    domain::{id::EventId, record::Classes, time::UnixMillis, url::EndpointUrl},
+    history::{Explanation, GapView, RecordView},
+    store::{RecordFilter, RecordPage},
+};
+
+const PAGE: u32 = 50;
+/// What a person can look for.
+const FILTERS: [&str; 8] =
+    ["event", "subscription", "delivery", "url", "outcome", "status", "since", "until"];
+
+#[derive(Template)]
+#[template(path = "deliveries.html")]
+struct ListPage {
+    frame: Frame,
+    fields: Fields,
+    wrong: Wrong,
+    outcomes: Vec<&'static str>,
+    attempts: Vec<RecordView>,
+    gaps: Vec<GapView>,
+    next: Option<String>,
+    is_filtered: bool,
+    is_first: bool,
+}
+
+/// The newest first.
+pub(super) async fn list(
+    State(dashboard): State<Dashboard>,
+    Extension(visitor): Extension<Visitor>,
+    fields: Fields,
+) -> Result<Response, Trouble> {
+    let mut wrong = Wrong::default();
+    let filter = filter(&fields, &mut wrong);
+    let after = fields.get("after", &mut wrong);
+    let wanted = RecordPage { filter, after, limit: PAGE };
+    // Nothing is shown instead of something else than was looked for.
+    let found = if wrong.is_empty() {
+        Some(dashboard.parts.api.history().page(&wanted).await?)
+    } else {
+        None
+    };
+    let query = fields.query(&FILTERS);
+    let next = found.as_ref().and_then(|found| found.next);
+    let next = next.map(|next| format!("/deliveries?{query}&after={next}"));
+    let (attempts, gaps) = found.map(|found| (found.attempts, found.gaps)).unwrap_or_default();
+    Ok(page(&ListPage {
+        frame: Frame::new("Deliveries", Here::Deliveries, visitor),
+        is_filtered: !query.is_empty(),
+        is_first: fields.given("after").is_none(),
+        fields,
+        wrong,
+        outcomes: Classes::words(),
+        attempts,
+        gaps,
+        next,
+    }))
+}
+
+fn filter(fields: &Fields, wrong: &mut Wrong) -> RecordFilter {
+    let url: Option<EndpointUrl> = fields.get("url", wrong);
+    RecordFilter {
+        event: fields.given("event").map(str::to_owned),
+        delivery: fields.get("delivery", wrong),
+        subscription: fields.get("subscription", wrong),
+        url: url.map(|url| url.as_str().to_owned()),
+        classes: fields.get("outcome", wrong),
+        status: fields.get("status", wrong),
+        since: instant(fields, "since", wrong),
+        until: instant(fields, "until", wrong),
+    }
+}
+
+/// An instant as a browser's field for it sends it, in UTC: `2026-11-21T14:35`, with seconds or not.
+/// Source: HTML Living Standard, 2.3.5.5 (valid local date and time string).
+pub(super) fn instant(fields: &Fields, name: &str, wrong: &mut Wrong) -> Option<UnixMillis> {
+    let text = fields.given(name)?;
+    let local = text.trim_end_matches('Z');
+    let seconds = if local.matches(':').count() < 2 { ":00Z" } else { "Z" };
+    let found = words::instant(&format!("{local}{seconds}"));
+    if found.is_none() {
+        wrong.add(name, "write it as 2026-11-21T14:35, in UTC".to_owned());
+    }
+    found
+}
+
+#[derive(Template)]
+#[template(path = "event.html")]
+struct StoryPage {
+    frame: Frame,
+    told: Explanation,
+}
+
+/// What happened to one event. While somebody else goes through the parked messages, they are left
+/// out, and the page says so.
+pub(super) async fn story(
+    State(dashboard): State<Dashboard>,
+    Extension(visitor): Extension<Visitor>,
+    fields: Fields,
+) -> Result<Response, Trouble> {
+    let id = EventId::new(fields.text("id"))
+        .map_err(|error| Trouble::bad_request(format!("The event: {error}.")))?;
+    let turn = dashboard.parts.api.walk().await;
+    let told = dashboard.parts.api.history().explain(id.as_str(), None, turn.is_some()).await?;
+    let frame = Frame::new(format!("Event {}", told.event), Here::Deliveries, visitor);
+    Ok(page(&StoryPage { frame, told }))
+}
+
+/// The page of one event.
+pub(super) fn to(event: &str) -> String {
+    link("/event", [("id", event)])
+}
+
+/// Those at one URL.
+pub(super) fn at(url: &str) -> String {
+    link("/deliveries", [("url", url)])
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::{body::Body, extract::FromRequest, http::Request};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn instants_are_taken_as_browsers_send_them_and_as_people_write_them() {
+        let read = async |text: &str| {
+            let uri = link("/deliveries", [("since", text)]);
+            let request = Request::get(uri).body(Body::empty()).unwrap();
+            let fields = Fields::from_request(request, &()).await.unwrap();
+            let mut wrong = Wrong::default();
+            let read = instant(&fields, "since", &mut wrong);
+            assert_eq!(read.is_some(), wrong.is_empty());
+            read.map(|instant| instant.to_string())
+        };
+        assert_eq!(read("2026-11-21T14:35").await.as_deref(), Some("2026-11-21T14:35:00.000Z"));
+        assert_eq!(read("2026-11-21T14:35:07Z").await.as_deref(), Some("2026-11-21T14:35:07.000Z"));
+        assert_eq!(read("yesterday").await, None);
+    }
+}

@@ -1,0 +1,265 @@
+//! Who may come in, and what a browser is told about every page.
+//!
+//! As with the API: whoever shows a token whose scope allows it, here mostly through a session that
+//! a cookie stands for; or, while there is no token at all, whoever sits at this machine. A form is
+//! taken only from a page of ours, which `Sec-Fetch-Site` or `Origin` tells; the cookie goes along
+//! with requests of this site only, besides.
+//!
+//! Source: Fetch Metadata Request Headers (W3C) 2.4; RFC 6265bis 5.6.7 (`SameSite`); Content
+//! Security Policy Level 3 (W3C).
+
+use askama::Template;
+use axum::{
+    extract::{Request, State},
+    http::{
+        HeaderMap, HeaderName, HeaderValue, Method, StatusCode,
+        header::{CACHE_CONTROL, CONTENT_SECURITY_POLICY, COOKIE, REFERRER_POLICY, SET_COOKIE},
+    },
+    middleware::Next,
+    response::{IntoResponse, Redirect, Response},
+};
+
+use super::{
+    Dashboard,
+    fields::{Fields, link},
+    frame::{Frame, Here, Trouble, page},
+    sessions::LASTS,
+};
+use crate::{
+    api::{Bearer, comes_from_another_page, foreign, token},
+    domain::api_token::Scope,
+};
+
+const COOKIE_NAME: &str = "homing_session";
+/// Nothing but our own files, and nothing inline; forms come back to us; nobody frames us.
+const POLICY: &str = "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self'; \
+                      connect-src 'self'; form-action 'self'; base-uri 'none'; \
+                      frame-ancestors 'none'";
+const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
+
+/// Who has come in.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Visitor {
+    /// Whether buttons do something.
+    pub(super) may_write: bool,
+    /// Whether there is a session to end.
+    pub(super) logged_in: bool,
+}
+
+/// Lets a request pass that may see, and one that may change what it wants changed.
+pub(super) async fn guard(
+    State(dashboard): State<Dashboard>,
+    mut request: Request,
+    next: Next,
+) -> Result<Response, Response> {
+    let session = session(&dashboard, request.headers());
+    let shown = token(&request).map(<[u8]>::to_vec);
+    let shown = shown.or_else(|| session.as_ref().map(|(_, token)| token.clone()));
+    let (scope, logged_in) = match dashboard.parts.api.bearer(shown.as_deref()).await {
+        Bearer::Anyone => {
+            if let Some(what) = foreign(&request) {
+                let why = format!(
+                    "{what}. With an API token (`homing tokens add`) homing can be used from elsewhere."
+                );
+                return Err(Trouble::forbidden(why).into_response());
+            }
+            (Scope::Write, false)
+        }
+        Bearer::Known(scope, _name) => (scope, session.is_some()),
+        Bearer::Unknown => return Err(to_login(&request)),
+    };
+    let visitor = Visitor { may_write: scope.covers(Scope::Write), logged_in };
+    if !request.method().is_safe() {
+        check_is_ours(&request).map_err(IntoResponse::into_response)?;
+        let leaves = request.uri().path() == "/logout";
+        if !visitor.may_write && !leaves {
+            let why = "Your token has scope `read`: it may look and change nothing.";
+            return Err(Trouble::forbidden(why).into_response());
+        }
+    }
+    request.extensions_mut().insert(visitor);
+    Ok(next.run(request).await)
+}
+
+/// Whether a form was sent by a page of ours. Every browser says so in one of the two headers; what
+/// says it in neither is no browser, and has the API.
+fn check_is_ours(request: &Request) -> Result<(), Trouble> {
+    let site = request.headers().get(SEC_FETCH_SITE);
+    let has_origin = request.headers().contains_key(axum::http::header::ORIGIN);
+    let is_ours = match site {
+        Some(site) => site == "same-origin" && !comes_from_another_page(request),
+        None => has_origin && !comes_from_another_page(request),
+    };
+    if is_ours {
+        return Ok(());
+    }
+    Err(Trouble::forbidden(
+        "This form was not sent by a page of homing. Open the page again and press the button there; \
+         programs use the API.",
+    ))
+}
+
+/// A page that was asked for is shown after the login; everything else just fails.
+fn to_login(request: &Request) -> Response {
+    if request.method() == Method::GET && !request.uri().path().starts_with("/live/") {
+        let wanted = request.uri().path_and_query().map_or("/", |wanted| wanted.as_str());
+        return Redirect::to(&link("/login", [("next", wanted)])).into_response();
+    }
+    Trouble::new(StatusCode::UNAUTHORIZED, "Log in again; what you wanted was not done.")
+        .into_response()
+}
+
+/// The session of a request and the token that was shown in it.
+fn session(dashboard: &Dashboard, headers: &HeaderMap) -> Option<(String, Vec<u8>)> {
+    let id = cookie(headers)?;
+    let token = dashboard.sessions.token(&id)?;
+    Some((id, token))
+}
+
+fn cookie(headers: &HeaderMap) -> Option<String> {
+    let cookies = headers.get_all(COOKIE).iter().filter_map(|cookies| cookies.to_str().ok());
+    let mut pairs = cookies.flat_map(|cookies| cookies.split(';'));
+    pairs.find_map(|pair| {
+        let (name, value) = pair.trim().split_once('=')?;
+        (name == COOKIE_NAME).then(|| value.to_owned())
+    })
+}
+
+#[derive(Template)]
+#[template(path = "login.html")]
+struct LoginPage<'a> {
+    frame: Frame,
+    next: &'a str,
+    wrong: bool,
+}
+
+/// Asks for a token; where none is needed, there is nothing to ask.
+pub(super) async fn login_page(
+    State(dashboard): State<Dashboard>,
+    headers: HeaderMap,
+    fields: Fields,
+) -> Response {
+    let next = destination(fields.text("next"));
+    let shown = session(&dashboard, &headers).map(|(_, token)| token);
+    match dashboard.parts.api.bearer(shown.as_deref()).await {
+        Bearer::Anyone | Bearer::Known(..) => Redirect::to(next).into_response(),
+        Bearer::Unknown => page(&LoginPage { frame: Frame::closed("Log in"), next, wrong: false }),
+    }
+}
+
+/// Begins a session for who shows a token that is known.
+pub(super) async fn login(
+    State(dashboard): State<Dashboard>,
+    request: Request,
+) -> Result<Response, Trouble> {
+    check_is_ours(&request)?;
+    let fields = <Fields as axum::extract::FromRequest<_>>::from_request(request, &()).await?;
+    let next = destination(fields.text("next"));
+    let token = fields.text("token").as_bytes();
+    match dashboard.parts.api.bearer(Some(token)).await {
+        Bearer::Known(..) => {}
+        Bearer::Anyone | Bearer::Unknown => {
+            let wrong = LoginPage { frame: Frame::closed("Log in"), next, wrong: true };
+            return Ok((StatusCode::UNAUTHORIZED, page(&wrong)).into_response());
+        }
+    }
+    let id = dashboard
+        .sessions
+        .begin(token)
+        .map_err(|error| Trouble::new(StatusCode::INTERNAL_SERVER_ERROR, error.to_string()))?;
+    let lasts = LASTS.as_secs();
+    let cookie = format!("{COOKIE_NAME}={id}; Path=/; HttpOnly; SameSite=Strict; Max-Age={lasts}");
+    Ok(([(SET_COOKIE, cookie)], Redirect::to(next)).into_response())
+}
+
+/// Ends the session.
+pub(super) async fn logout(State(dashboard): State<Dashboard>, headers: HeaderMap) -> Response {
+    if let Some(id) = cookie(&headers) {
+        dashboard.sessions.end(&id);
+    }
+    let cookie = format!("{COOKIE_NAME}=; Path=/; HttpOnly; SameSite=Strict; Max-Age=0");
+    ([(SET_COOKIE, cookie)], Redirect::to("/login")).into_response()
+}
+
+/// Where to go after the login: only to a page of ours.
+fn destination(next: &str) -> &str {
+    let is_path = next.starts_with('/') && !next.starts_with("//") && !next.contains('\\');
+    if is_path && next.chars().all(|c| c.is_ascii_graphic()) { next } else { "/" }
+}
+
+/// Lets a bounded number of pages be made at a time.
+pub(super) async fn bounded(
+    State(dashboard): State<Dashboard>,
+    request: Request,
+    next: Next,
+) -> Response {
+    let _turn = dashboard.parts.api.turn().await;
+    next.run(request).await
+}
+
+/// Puts on every answer what the browser must not do with it.
+pub(super) async fn policy(request: Request, next: Next) -> Response {
+    let mut response = next.run(request).await;
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_SECURITY_POLICY, HeaderValue::from_static(POLICY));
+    headers.insert(REFERRER_POLICY, HeaderValue::from_static("same-origin"));
+    headers.insert(HeaderName::from_static("x-frame-options"), HeaderValue::from_static("DENY"));
+    headers.insert(
+        HeaderName::from_static("cross-origin-opener-policy"),
+        HeaderValue::from_static("same-origin"),
+    );
+    headers.entry(CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
+    response
+}
+
+/// Pages of which nobody needs to have shown anything.
+impl Frame {
+    fn closed(title: &str) -> Self {
+        let nobody = Visitor { may_write: false, logged_in: false };
+        Self { is_closed: true, ..Self::new(title, Here::Nowhere, nobody) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::body::Body;
+
+    use super::*;
+
+    fn ours(headers: &[(&str, &str)]) -> bool {
+        let mut request = Request::post("/parked/walks").header("host", "localhost:8080");
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        check_is_ours(&request.body(Body::empty()).unwrap()).is_ok()
+    }
+
+    #[test]
+    fn a_form_is_taken_only_from_a_page_of_ours() {
+        assert!(ours(&[("sec-fetch-site", "same-origin")]));
+        assert!(ours(&[("sec-fetch-site", "same-origin"), ("origin", "http://localhost:8080")]));
+        assert!(ours(&[("origin", "http://localhost:8080")]));
+        for site in ["cross-site", "same-site", "none"] {
+            assert!(!ours(&[("sec-fetch-site", site), ("origin", "http://localhost:8080")]));
+        }
+        assert!(!ours(&[("origin", "http://localhost:8081")]));
+        assert!(!ours(&[("origin", "null")]));
+        assert!(!ours(&[]));
+    }
+
+    #[test]
+    fn after_the_login_nobody_is_sent_elsewhere() {
+        assert_eq!(destination("/parked?reason=gone"), "/parked?reason=gone");
+        for foreign in ["", "//evil.example", "https://evil.example", "/\\evil.example", "/a\nb"] {
+            assert_eq!(destination(foreign), "/", "{foreign}");
+        }
+    }
+
+    #[test]
+    fn the_session_is_found_among_other_cookies() {
+        let mut headers = HeaderMap::new();
+        headers.insert(COOKIE, HeaderValue::from_static("a=b; homing_session=xyz; c=d"));
+        assert_eq!(cookie(&headers).as_deref(), Some("xyz"));
+        assert_eq!(cookie(&HeaderMap::new()), None);
+    }
+}

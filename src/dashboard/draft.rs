@@ -1,0 +1,188 @@
+//! A subscription as a form: its fields as texts, and the texts as a draft or as changes.
+
+use serde_json::{Map, Value, json};
+
+use super::fields::{Fields, Wrong};
+use crate::{domain::subscription::FieldError, registry::View};
+
+/// What stands in the fields of the form.
+#[derive(Default)]
+pub(super) struct Texts {
+    pub(super) url: String,
+    /// One a line.
+    pub(super) topics: String,
+    /// A list in JSON.
+    pub(super) filters: String,
+    pub(super) filter_connector: String,
+    pub(super) schedule: String,
+    pub(super) rate_limit: String,
+    pub(super) description: String,
+    /// `name: value`, one a line; never filled in by us, because values are secret.
+    pub(super) headers: String,
+}
+
+impl Texts {
+    /// Of a subscription that is there.
+    pub(super) fn of(view: &View) -> Self {
+        let filters = if view.filters.is_empty() {
+            String::new()
+        } else {
+            serde_json::to_string_pretty(&view.filters).unwrap_or_default()
+        };
+        Self {
+            url: view.url.clone(),
+            topics: view.topics.join("\n"),
+            filters,
+            filter_connector: view.filter_connector.as_str().to_owned(),
+            schedule: view.schedule.clone().unwrap_or_default(),
+            rate_limit: view.rate_limit.map(|limit| limit.to_string()).unwrap_or_default(),
+            description: view.description.clone().unwrap_or_default(),
+            headers: String::new(),
+        }
+    }
+
+    /// As they were sent, to be shown again.
+    pub(super) fn sent(fields: &Fields) -> Self {
+        let text = |name| fields.text(name).to_owned();
+        Self {
+            url: text("url"),
+            topics: text("topics"),
+            filters: text("filters"),
+            filter_connector: text("filter_connector"),
+            schedule: text("schedule"),
+            rate_limit: text("rate_limit"),
+            description: text("description"),
+            headers: text("headers"),
+        }
+    }
+}
+
+/// The draft that the fields make; or, for a subscription that is there, the changes: fields with
+/// secrets that are left empty change nothing.
+pub(super) fn draft(fields: &Fields, is_new: bool, wrong: &mut Wrong) -> Map<String, Value> {
+    let mut draft = Map::new();
+    let mut put = |name: &str, value: Value| drop(draft.insert(name.to_owned(), value));
+    put("url", json!(fields.text("url")));
+    put("topics", json!(lines(fields.text("topics")).collect::<Vec<_>>()));
+    put("filters", filters(fields, wrong));
+    put("filter_connector", json!(fields.given("filter_connector").unwrap_or("AND")));
+    put("schedule", json!(fields.given("schedule")));
+    put("description", json!(fields.given("description")));
+    put("rate_limit", json!(fields.get::<u32>("rate_limit", wrong)));
+    if is_new || fields.given("auth_token").is_some() {
+        put("auth_token", json!(fields.given("auth_token")));
+    } else if fields.is_set("no_auth_token") {
+        put("auth_token", Value::Null);
+    }
+    if is_new || fields.given("headers").is_some() {
+        put("headers", headers(fields, wrong));
+    } else if fields.is_set("no_headers") {
+        put("headers", json!({}));
+    }
+    if is_new && fields.is_set("unsigned") {
+        put("secrets", json!([]));
+    }
+    draft
+}
+
+/// Which field of the form an error is about: `filters[0].comparison` is about `filters`.
+pub(super) fn put_error(error: &FieldError, wrong: &mut Wrong) {
+    let field: String =
+        error.field.chars().take_while(|c| c.is_ascii_alphanumeric() || *c == '_').collect();
+    let message = if field == error.field {
+        error.message.clone()
+    } else {
+        format!("{}: {}", error.field, error.message)
+    };
+    wrong.add(&field, message);
+}
+
+fn lines(text: &str) -> impl Iterator<Item = &str> {
+    text.lines().map(str::trim).filter(|line| !line.is_empty())
+}
+
+fn filters(fields: &Fields, wrong: &mut Wrong) -> Value {
+    let Some(text) = fields.given("filters") else { return json!([]) };
+    match serde_json::from_str(text) {
+        Ok(filters @ Value::Array(_)) => filters,
+        Ok(filter @ Value::Object(_)) => json!([filter]),
+        Ok(_) => {
+            wrong.add("filters", "a list of filters in JSON: [{…}]".to_owned());
+            json!([])
+        }
+        Err(error) => {
+            wrong.add("filters", format!("not JSON: {error}"));
+            json!([])
+        }
+    }
+}
+
+fn headers(fields: &Fields, wrong: &mut Wrong) -> Value {
+    let mut headers = Map::new();
+    for line in lines(fields.text("headers")) {
+        match line.split_once(':') {
+            Some((name, value)) => {
+                headers.insert(name.trim().to_owned(), json!(value.trim()));
+            }
+            None => wrong.add("headers", "write each as `name: value`".to_owned()),
+        }
+    }
+    Value::Object(headers)
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::{body::Body, extract::FromRequest, http::Request};
+
+    use super::*;
+    use crate::dashboard::fields::query;
+
+    async fn read(pairs: &[(&str, &str)]) -> Fields {
+        let request = Request::post("/").body(Body::from(query(pairs.iter().copied()))).unwrap();
+        Fields::from_request(request, &()).await.unwrap()
+    }
+
+    #[tokio::test]
+    async fn a_form_makes_the_draft_that_a_program_would_send() {
+        let fields = read(&[
+            ("url", "https://example.com"),
+            ("topics", "order.*\r\n\r\n t.# "),
+            ("filters", r#"{"fieldName": "a", "comparison": "changed"}"#),
+            ("headers", "x-a: b: c"),
+            ("rate_limit", "5"),
+            ("schedule", ""),
+        ])
+        .await;
+        let mut wrong = Wrong::default();
+        let draft = Value::Object(draft(&fields, true, &mut wrong));
+        assert!(wrong.is_empty());
+        assert_eq!(draft["topics"], json!(["order.*", "t.#"]));
+        assert_eq!(draft["filters"][0]["comparison"], "changed");
+        assert_eq!(draft["headers"], json!({"x-a": "b: c"}));
+        assert_eq!((&draft["rate_limit"], &draft["schedule"]), (&json!(5), &Value::Null));
+        assert!(draft.get("secrets").is_none());
+    }
+
+    #[tokio::test]
+    async fn what_is_secret_and_left_empty_stays() {
+        let mut wrong = Wrong::default();
+        let fields = read(&[("url", "u"), ("auth_token", ""), ("headers", "")]).await;
+        let changes = draft(&fields, false, &mut wrong);
+        assert!(!changes.contains_key("auth_token") && !changes.contains_key("headers"));
+        let fields = read(&[("no_auth_token", "on"), ("no_headers", "on")]).await;
+        let changes = draft(&fields, false, &mut wrong);
+        assert_eq!((&changes["auth_token"], &changes["headers"]), (&Value::Null, &json!({})));
+    }
+
+    #[tokio::test]
+    async fn what_is_wrong_is_told_at_its_field() {
+        let fields = read(&[("filters", "{"), ("headers", "x"), ("rate_limit", "many")]).await;
+        let mut wrong = Wrong::default();
+        draft(&fields, true, &mut wrong);
+        put_error(&FieldError::new("topics[1]", "bad"), &mut wrong);
+        for field in ["filters", "headers", "rate_limit", "topics"] {
+            assert!(wrong.with(field).is_some(), "{field}");
+        }
+        assert_eq!(wrong.with("topics"), Some("topics[1]: bad"));
+    }
+}

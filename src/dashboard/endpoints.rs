@@ -1,0 +1,158 @@
+//! Endpoints: how each is, why, what comes next; one of them closer; enabling and disabling.
+
+use askama::Template;
+use axum::{
+    Extension,
+    extract::State,
+    response::{IntoResponse, Redirect, Response},
+};
+
+use super::{
+    Dashboard,
+    chart::Latency,
+    door::Visitor,
+    fields::{Fields, Wrong, link},
+    frame::{Frame, Here, Trouble, page},
+    walks::{Deed, Walk},
+};
+use crate::{
+    domain::{
+        circuit::StateName,
+        record::{Class, Record, Trial},
+        url::EndpointUrl,
+    },
+    history::RecordView,
+    registry,
+    store::{CircuitPage, Intervention, Page as Part, RecordFilter, RecordPage},
+    switchboard::View,
+};
+
+const PAGE: u32 = 50;
+/// Attempts that the histogram is drawn from, and those of them that are listed.
+const ATTEMPTS: u32 = 500;
+const LISTED: usize = 20;
+const SUBSCRIPTIONS: u32 = 20;
+
+#[derive(Template)]
+#[template(path = "endpoints.html")]
+struct ListPage {
+    frame: Frame,
+    state: String,
+    states: [&'static str; 3],
+    endpoints: Vec<View>,
+    corrupt: Vec<String>,
+    /// The address of the next page.
+    next: Option<String>,
+    is_first: bool,
+    wrong: Wrong,
+}
+
+/// Those that were ever attempted or set.
+pub(super) async fn list(
+    State(dashboard): State<Dashboard>,
+    Extension(visitor): Extension<Visitor>,
+    fields: Fields,
+) -> Result<Response, Trouble> {
+    let mut wrong = Wrong::default();
+    let state: Option<StateName> = fields.get("state", &mut wrong);
+    let after = fields.given("after").map(str::to_owned);
+    let is_first = after.is_none();
+    let wanted = CircuitPage { state, after, limit: PAGE };
+    let listing = dashboard.api().switchboard.page(&wanted).await?;
+    let next = listing.next.map(|next| {
+        link("/endpoints", [("state", fields.text("state")), ("after", next.as_str())])
+    });
+    Ok(page(&ListPage {
+        frame: Frame::new("Endpoints", Here::Endpoints, visitor),
+        state: state.map(|state| state.as_str().to_owned()).unwrap_or_default(),
+        states: StateName::ALL.map(StateName::as_str),
+        endpoints: listing.circuits.iter().map(|(url, circuit)| View::of(url, circuit)).collect(),
+        corrupt: listing.corrupt.iter().map(|corrupt| corrupt.url.clone()).collect(),
+        next,
+        is_first,
+        wrong,
+    }))
+}
+
+#[derive(Template)]
+#[template(path = "endpoint.html")]
+struct OnePage {
+    frame: Frame,
+    view: View,
+    latency: Latency,
+    attempts: Vec<RecordView>,
+    has_more: bool,
+    subscriptions: Vec<registry::View>,
+    more_subscriptions: bool,
+}
+
+/// One of them; one that was never attempted is closed.
+pub(super) async fn show(
+    State(dashboard): State<Dashboard>,
+    Extension(visitor): Extension<Visitor>,
+    fields: Fields,
+) -> Result<Response, Trouble> {
+    let url = endpoint(&fields)?;
+    let api = dashboard.api();
+    let view = View::of(&url, &api.switchboard.get(&url).await?);
+    let filter = RecordFilter { url: Some(url.as_str().to_owned()), ..RecordFilter::default() };
+    let wanted = RecordPage { filter, after: None, limit: ATTEMPTS };
+    let records = api.store.attempts(&wanted).await?.records;
+    let wanted = Part { after: None, limit: SUBSCRIPTIONS };
+    let listing = api.store.subscriptions_at(&url, wanted).await?;
+    Ok(page(&OnePage {
+        frame: Frame::new(url.as_str(), Here::Endpoints, visitor),
+        view,
+        latency: Latency::of(records.iter().filter_map(took)),
+        attempts: records.iter().take(LISTED).map(RecordView::from).collect(),
+        has_more: records.len() > LISTED,
+        subscriptions: listing.subscriptions.iter().map(registry::View::from).collect(),
+        more_subscriptions: listing.next.is_some(),
+    }))
+}
+
+fn took(record: &Record) -> Option<(std::time::Duration, bool)> {
+    match &record.trial {
+        Trial::Attempted(attempted) => {
+            Some((attempted.duration, attempted.class == Class::Accepted))
+        }
+        Trial::NotAttempted(_) => None,
+    }
+}
+
+/// Attempts are made there again; where that was wanted, what was parked to spare it is sent again.
+pub(super) async fn enable(
+    State(dashboard): State<Dashboard>,
+    fields: Fields,
+) -> Result<Response, Trouble> {
+    let url = endpoint(&fields)?;
+    dashboard.api().switchboard.set(&url, Intervention::Enable).await?;
+    if fields.is_set("replay") {
+        let id = dashboard.walks.begin(Walk::new(Deed::ReplaySpared(url)))?;
+        return Ok(Redirect::to(&format!("/parked/walks/{id}")).into_response());
+    }
+    Ok(back(&url))
+}
+
+/// No attempts are made there any more.
+pub(super) async fn disable(
+    State(dashboard): State<Dashboard>,
+    fields: Fields,
+) -> Result<Response, Trouble> {
+    let url = endpoint(&fields)?;
+    dashboard.api().switchboard.set(&url, Intervention::Disable).await?;
+    Ok(back(&url))
+}
+
+fn back(url: &EndpointUrl) -> Response {
+    Redirect::to(&link("/endpoint", [("url", url.as_str())])).into_response()
+}
+
+fn endpoint(fields: &Fields) -> Result<EndpointUrl, Trouble> {
+    fields.text("url").parse().map_err(|error| Trouble::bad_request(format!("The URL: {error}.")))
+}
+
+/// The page of one endpoint.
+pub(super) fn to(url: &str) -> String {
+    link("/endpoint", [("url", url)])
+}

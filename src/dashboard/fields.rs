@@ -1,0 +1,118 @@
+//! What a person filled in: the parameters of a query, or the fields of a form.
+
+use std::{collections::BTreeMap, fmt::Display, str::FromStr};
+
+use axum::{
+    body::to_bytes,
+    extract::{FromRequest, Request},
+};
+use url::form_urlencoded;
+
+use super::frame::Trouble;
+
+/// Size of the largest form that is read; filters and headers of a subscription are the most.
+const FORM_BYTES_MAX: usize = 256 * 1_024;
+
+/// Names and values, white space around them cut off. Of a name that comes twice the last counts.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Fields(BTreeMap<String, String>);
+
+impl Fields {
+    fn read(text: &[u8]) -> Self {
+        let pairs = form_urlencoded::parse(text);
+        Self(pairs.map(|(name, value)| (name.into_owned(), value.trim().to_owned())).collect())
+    }
+
+    /// The value of `name`; the empty text where there is none.
+    pub(super) fn text(&self, name: &str) -> &str {
+        self.0.get(name).map_or("", String::as_str)
+    }
+
+    /// The value of `name`, if it was filled in.
+    pub(super) fn given(&self, name: &str) -> Option<&str> {
+        Some(self.text(name)).filter(|text| !text.is_empty())
+    }
+
+    /// The value of `name`, if it was filled in; what is wrong with it is put into `wrong`.
+    pub(super) fn get<T: FromStr<Err: Display>>(
+        &self,
+        name: &'static str,
+        wrong: &mut Wrong,
+    ) -> Option<T> {
+        let parsed = self.given(name)?.parse();
+        parsed.map_err(|error: T::Err| wrong.add(name, error.to_string())).ok()
+    }
+
+    /// Whether a box is ticked.
+    pub(super) fn is_set(&self, name: &str) -> bool {
+        self.given(name).is_some()
+    }
+
+    /// These fields as a query, of those named.
+    pub(super) fn query(&self, names: &[&str]) -> String {
+        let given = names.iter().filter_map(|name| Some((*name, self.given(name)?)));
+        query(given)
+    }
+}
+
+/// What is wrong with which field.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Wrong(Vec<(String, String)>);
+
+impl Wrong {
+    pub(super) fn add(&mut self, name: &str, message: String) {
+        self.0.push((name.to_owned(), message));
+    }
+
+    /// What is wrong with `name`.
+    pub(super) fn with(&self, name: &str) -> Option<&str> {
+        self.0.iter().find(|(wrong, _)| wrong == name).map(|(_, message)| message.as_str())
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
+/// `a=1&b=2`, encoded.
+pub(super) fn query<'a>(pairs: impl IntoIterator<Item = (&'a str, &'a str)>) -> String {
+    form_urlencoded::Serializer::new(String::new()).extend_pairs(pairs).finish()
+}
+
+/// `path?a=1&b=2`, encoded.
+pub(super) fn link<'a>(path: &str, pairs: impl IntoIterator<Item = (&'a str, &'a str)>) -> String {
+    format!("{path}?{}", query(pairs))
+}
+
+impl<S: Send + Sync> FromRequest<S> for Fields {
+    type Rejection = Trouble;
+
+    async fn from_request(request: Request, _state: &S) -> Result<Self, Trouble> {
+        if request.method().is_safe() {
+            return Ok(Self::read(request.uri().query().unwrap_or_default().as_bytes()));
+        }
+        let body = to_bytes(request.into_body(), FORM_BYTES_MAX).await;
+        body.map(|body| Self::read(&body)).map_err(|_| {
+            Trouble::bad_request(format!(
+                "the form did not arrive, or has over {FORM_BYTES_MAX} bytes"
+            ))
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn fields_are_read_and_what_is_wrong_is_kept_with_its_name() {
+        let fields = Fields::read(b"a=1&b=+x%3C+&c=&status=abc&a=2");
+        assert_eq!((fields.text("a"), fields.text("b"), fields.given("c")), ("2", "x<", None));
+        let mut wrong = Wrong::default();
+        assert_eq!(fields.get::<u16>("status", &mut wrong), None);
+        assert_eq!(fields.get::<u16>("a", &mut wrong), Some(2));
+        assert!(wrong.with("status").is_some() && wrong.with("a").is_none());
+        assert_eq!(fields.query(&["c", "b", "a"]), "b=x%3C&a=2");
+        assert_eq!(link("/event", [("id", "a b&c")]), "/event?id=a+b%26c");
+    }
+}

@@ -1,0 +1,172 @@
+//! What is around every page, and how a page becomes an answer.
+
+use askama::Template;
+use axum::{
+    http::StatusCode,
+    response::{Html, IntoResponse, Response},
+};
+use tracing::error;
+
+use super::{
+    assets::{self, Paths},
+    door::Visitor,
+};
+use crate::{
+    broker::error::BrokerError, registry::RegistryError, report::Chain, source::DeskError,
+    store::StoreError, switchboard::SpareError,
+};
+
+/// Where in the navigation a page is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Here {
+    Overview,
+    Endpoints,
+    Deliveries,
+    Parked,
+    Subscriptions,
+    Sources,
+    Nowhere,
+}
+
+impl Here {
+    /// The navigation: where a link leads and what it says.
+    const ALL: [(Self, &'static str, &'static str); 6] = [
+        (Self::Overview, "/", "Overview"),
+        (Self::Endpoints, "/endpoints", "Endpoints"),
+        (Self::Deliveries, "/deliveries", "Deliveries"),
+        (Self::Parked, "/parked", "Parked"),
+        (Self::Subscriptions, "/subscriptions", "Subscriptions"),
+        (Self::Sources, "/sources", "Sources"),
+    ];
+}
+
+/// What is around a page.
+pub(super) struct Frame {
+    pub(super) title: String,
+    pub(super) here: Here,
+    pub(super) visitor: Visitor,
+    pub(super) assets: &'static Paths,
+    /// The navigation.
+    pub(super) places: [(Here, &'static str, &'static str); 6],
+    pub(super) version: &'static str,
+    /// Nobody has come in: there is nowhere to go.
+    pub(super) is_closed: bool,
+}
+
+impl Frame {
+    pub(super) fn new(title: impl Into<String>, here: Here, visitor: Visitor) -> Self {
+        let (title, assets) = (title.into(), assets::paths());
+        let (places, version) = (Here::ALL, env!("CARGO_PKG_VERSION"));
+        Self { title, here, visitor, assets, places, version, is_closed: false }
+    }
+}
+
+/// A page as an answer.
+pub(super) fn page(page: &impl Template) -> Response {
+    match page.render() {
+        Ok(html) => Html(html).into_response(),
+        Err(failure) => {
+            error!(error = %failure, "dashboard.not_rendered");
+            StatusCode::INTERNAL_SERVER_ERROR.into_response()
+        }
+    }
+}
+
+/// What a page says instead of what was asked for.
+#[derive(Debug)]
+pub(super) struct Trouble {
+    status: StatusCode,
+    why: String,
+}
+
+#[derive(Template)]
+#[template(path = "trouble.html")]
+struct TroublePage<'a> {
+    frame: Frame,
+    why: &'a str,
+}
+
+impl Trouble {
+    pub(super) fn new(status: StatusCode, why: impl Into<String>) -> Self {
+        Self { status, why: why.into() }
+    }
+
+    pub(super) fn bad_request(why: impl Into<String>) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, why)
+    }
+
+    pub(super) fn forbidden(why: impl Into<String>) -> Self {
+        Self::new(StatusCode::FORBIDDEN, why)
+    }
+
+    pub(super) fn not_found(why: impl Into<String>) -> Self {
+        Self::new(StatusCode::NOT_FOUND, why)
+    }
+}
+
+impl IntoResponse for Trouble {
+    fn into_response(self) -> Response {
+        let title = match self.status {
+            StatusCode::NOT_FOUND => "There is nothing here",
+            StatusCode::FORBIDDEN => "Not allowed",
+            StatusCode::SERVICE_UNAVAILABLE => "Not possible just now",
+            _ => "That did not work",
+        };
+        // Whoever is told this may be anybody.
+        let visitor = Visitor { may_write: false, logged_in: false };
+        let frame = Frame::new(title, Here::Nowhere, visitor);
+        (self.status, page(&TroublePage { frame, why: &self.why })).into_response()
+    }
+}
+
+impl From<StoreError> for Trouble {
+    fn from(failure: StoreError) -> Self {
+        error!(error = failure.told(), "dashboard.store_failed");
+        let why =
+            "The store does not do its part. Deliveries go on meanwhile; try again in a moment.";
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, why)
+    }
+}
+
+impl From<BrokerError> for Trouble {
+    fn from(failure: BrokerError) -> Self {
+        error!(error = failure.told(), "dashboard.broker_failed");
+        let why =
+            format!("At the broker: {}. Nothing is lost by that; try again.", failure.in_short());
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, why)
+    }
+}
+
+impl From<SpareError> for Trouble {
+    fn from(failure: SpareError) -> Self {
+        match failure {
+            SpareError::Store(failure) => failure.into(),
+            SpareError::Broker(failure) => failure.into(),
+        }
+    }
+}
+
+impl From<RegistryError> for Trouble {
+    fn from(failure: RegistryError) -> Self {
+        match failure {
+            RegistryError::NotFound { .. } => Self::not_found(failure.to_string()),
+            RegistryError::Field(_) | RegistryError::Duplicate { .. } => {
+                Self::bad_request(failure.to_string())
+            }
+            RegistryError::Store(failure) => failure.into(),
+            RegistryError::Randomness(_) => {
+                let why = Chain(&failure).to_string();
+                Self::new(StatusCode::INTERNAL_SERVER_ERROR, why)
+            }
+        }
+    }
+}
+
+impl From<DeskError> for Trouble {
+    fn from(failure: DeskError) -> Self {
+        match failure {
+            DeskError::Unknown { .. } => Self::not_found(failure.to_string()),
+            DeskError::Store(failure) => failure.into(),
+        }
+    }
+}

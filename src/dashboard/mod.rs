@@ -1,0 +1,121 @@
+//! The dashboard: pages for whoever is called at night. What is stuck, why, since when, what will
+//! happen next, and the button that helps.
+//!
+//! Promises: every page is made on the server and works without JavaScript; what comes from outside
+//! is escaped, and the policy of every answer lets nothing run but the one file of ours; nothing is
+//! changed by a link, nor by another page's form; no page lists everything, however much there is.
+//!
+//! The way of a request through the files: [`door`] decides who may come in ([`sessions`] remembers
+//! who did), [`fields`] reads what was filled in, and a file per noun makes the page: [`overview`],
+//! [`endpoints`], [`deliveries`], [`parked`] with its [`walks`], [`subscriptions`] with their
+//! [`draft`], [`sources`]. [`frame`] is around all of them, [`live`] keeps parts of them current,
+//! [`words`] and [`chart`] are how they tell and draw, [`assets`] what else they need.
+//!
+//! Not here: anything that programs want. They ask the API, and the dashboard asks the same parts.
+
+mod assets;
+mod chart;
+mod deliveries;
+mod door;
+mod draft;
+mod endpoints;
+mod fields;
+mod frame;
+mod live;
+mod overview;
+mod parked;
+mod sessions;
+mod sources;
+mod subscriptions;
+mod walks;
+mod words;
+
+use std::sync::Arc;
+
+use axum::{
+    Router,
+    middleware::{from_fn, from_fn_with_state},
+    routing::{get, post},
+};
+use tokio::sync::Semaphore;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+use crate::api::{Api, ApiParts};
+
+use self::{sessions::Sessions, walks::Walks};
+
+/// Pages that are kept current at one time; further ones are loaded by hand.
+const STREAMS_MAX: usize = 64;
+
+/// What the dashboard works with.
+pub struct DashboardParts {
+    /// What it shows and sets, and who may.
+    pub api: Api,
+    /// The names that a subscription's `schedule` may have.
+    pub schedules: Vec<String>,
+    /// Ends what it keeps doing.
+    pub stop: CancellationToken,
+}
+
+/// The dashboard of one process; cheap to clone.
+#[derive(Clone)]
+struct Dashboard {
+    parts: Arc<DashboardParts>,
+    sessions: Arc<Sessions>,
+    walks: Arc<Walks>,
+    streams: Arc<Semaphore>,
+}
+
+impl Dashboard {
+    fn api(&self) -> &ApiParts {
+        self.parts.api.parts()
+    }
+}
+
+/// All pages. What goes on beside them, such as replaying many messages, runs on `tasks`.
+pub fn router(parts: DashboardParts, tasks: TaskTracker) -> Router {
+    let walks = Walks::new(parts.api.clone(), tasks, parts.stop.clone());
+    let dashboard = Dashboard {
+        parts: Arc::new(parts),
+        sessions: Arc::default(),
+        walks: Arc::new(walks),
+        streams: Arc::new(Semaphore::new(STREAMS_MAX)),
+    };
+    let pages = Router::new()
+        .route("/", get(overview::page))
+        .route("/endpoints", get(endpoints::list))
+        .route("/endpoint", get(endpoints::show))
+        .route("/endpoint/enable", post(endpoints::enable))
+        .route("/endpoint/disable", post(endpoints::disable))
+        .route("/deliveries", get(deliveries::list))
+        .route("/event", get(deliveries::story))
+        .route("/parked", get(parked::list))
+        .route("/parked/message", get(parked::show))
+        .route("/parked/export", get(parked::export))
+        .route("/parked/walks", post(parked::begin))
+        .route("/parked/walks/{id}", get(parked::walk))
+        .route("/parked/walks/{id}/go", post(parked::go))
+        .route("/parked/walks/{id}/stop", post(parked::stop))
+        .route("/subscriptions", get(subscriptions::list).post(subscriptions::create))
+        .route("/subscriptions/new", get(subscriptions::new))
+        .route("/subscriptions/{id}", get(subscriptions::show).post(subscriptions::change))
+        .route("/subscriptions/{id}/edit", get(subscriptions::edit))
+        .route("/subscriptions/{id}/test", post(subscriptions::test))
+        .route("/subscriptions/{id}/rotate", post(subscriptions::rotate))
+        .route("/subscriptions/{id}/remove", post(subscriptions::remove))
+        .route("/sources", get(sources::list))
+        .route("/sources/{name}/pause", post(sources::pause))
+        .route("/sources/{name}/resume", post(sources::resume))
+        .route("/sources/{name}/reset", post(sources::reset))
+        .route("/logout", post(door::logout))
+        .layer(from_fn_with_state(dashboard.clone(), door::bounded))
+        .route("/live/overview", get(live::overview))
+        .route("/live/walks/{id}", get(live::walk))
+        .layer(from_fn_with_state(dashboard.clone(), door::guard));
+    Router::new()
+        .route("/login", get(door::login_page).post(door::login))
+        .route("/assets/{file}", get(assets::serve))
+        .merge(pages)
+        .layer(from_fn(door::policy))
+        .with_state(dashboard)
+}

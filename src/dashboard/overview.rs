@@ -1,0 +1,251 @@
+//! The first page: what the pool does, what is stuck, and what helps.
+
+use std::sync::Arc;
+
+use askama::Template;
+use axum::{Extension, extract::State, response::Response};
+
+use super::{
+    Dashboard,
+    chart::{self, Shapes},
+    door::Visitor,
+    frame::{Frame, Here, page as answer},
+    words::{self, When},
+};
+use crate::{
+    domain::activity::Figures,
+    overview::{Kind, Overview, Queue},
+    report::duration,
+};
+
+/// Units of the small charts.
+const CHART: (u32, u32) = (300, 40);
+
+#[derive(Template)]
+#[template(path = "overview.html")]
+struct Page {
+    frame: Frame,
+    shown: Shown,
+}
+
+#[derive(Template)]
+#[template(path = "overview_part.html")]
+struct Part {
+    shown: Shown,
+}
+
+/// The overview with what is drawn and said about it.
+struct Shown {
+    overview: Arc<Overview>,
+    attention: Vec<Attention>,
+    tiles: Vec<Tile>,
+    rungs: Vec<Rung>,
+}
+
+/// Something that a person should know, and where it can be helped.
+struct Attention {
+    tone: &'static str,
+    what: String,
+    why: String,
+    /// Where to, and what the link says.
+    help: Option<(&'static str, &'static str)>,
+}
+
+/// One figure with its last hour.
+struct Tile {
+    label: &'static str,
+    rate: String,
+    hour: String,
+    chart: Shapes,
+    /// The chart in words.
+    told: String,
+}
+
+/// One queue of the ladder.
+struct Rung {
+    queue: Queue,
+    bar: Shapes,
+    next: Option<When>,
+    /// Where nobody told when something goes on, the wait itself is a bound.
+    within: Option<String>,
+}
+
+pub(super) async fn page(
+    State(dashboard): State<Dashboard>,
+    Extension(visitor): Extension<Visitor>,
+) -> Response {
+    let frame = Frame::new("Overview", Here::Overview, visitor);
+    answer(&Page { frame, shown: Shown::of(dashboard.api().lookout.overview().await) })
+}
+
+/// The part of the page that changes.
+pub(super) async fn part(dashboard: &Dashboard) -> Option<String> {
+    let shown = Shown::of(dashboard.api().lookout.overview().await);
+    Part { shown }.render().ok()
+}
+
+impl Shown {
+    fn of(overview: Arc<Overview>) -> Self {
+        let most = overview.queues.iter().filter_map(|queue| queue.messages).max().unwrap_or(0);
+        let shown = overview.queues.iter().filter(|queue| queue.kind != Kind::Lock);
+        Self {
+            attention: attention(&overview),
+            tiles: tiles(&overview),
+            rungs: shown.map(|queue| Rung::of(queue, most)).collect(),
+            overview,
+        }
+    }
+}
+
+impl Rung {
+    fn of(queue: &Queue, most: u32) -> Self {
+        let messages = queue.messages.unwrap_or(0);
+        let class = match queue.kind {
+            Kind::Primary | Kind::Retry => "fill-accent",
+            Kind::Wait => "fill-wait",
+            Kind::Parked | Kind::Unrouted => "fill-bad",
+            Kind::Lock => "fill-idle",
+        };
+        let waits = queue.kind == Kind::Wait && messages > 0;
+        let wait = queue.wait_ms.map(std::time::Duration::from_millis);
+        let within = wait.filter(|_| waits && queue.next_due_ms.is_none()).map(duration);
+        Self {
+            bar: chart::bar(messages.into(), most.into(), class),
+            next: queue.next_due_ms.map(When::at),
+            within,
+            queue: queue.clone(),
+        }
+    }
+
+    fn is_empty(&self) -> bool {
+        self.queue.messages == Some(0)
+    }
+}
+
+fn tiles(overview: &Overview) -> Vec<Tile> {
+    let (rates, hour) = (&overview.rates, &overview.last_hour);
+    let tile = |label, rate: f64, total: u64, class: &'static str, of: fn(&Figures) -> u64| {
+        let columns: Vec<_> =
+            overview.minutes.iter().map(|minute| vec![of(&minute.figures)]).collect();
+        let most = columns.iter().flatten().max().copied().unwrap_or(0);
+        Tile {
+            label,
+            rate: words::rate(rate),
+            hour: words::grouped(total),
+            chart: chart::stacked(&columns, &[class], CHART),
+            told: format!("{label} by the minute in the last hour, {most} at most"),
+        }
+    };
+    vec![
+        tile("Events in", rates.events, hour.events, "fill-accent", |it| it.events),
+        tile("Delivered", rates.accepted, hour.accepted, "fill-good", |it| it.accepted),
+        tile("Failed attempts", rates.failed, hour.failed(), "fill-bad", Figures::failed),
+        tile("Held", rates.held, hour.held, "fill-wait", |it| it.held),
+        tile("Parked", rates.parked, hour.parked, "fill-bad", |it| it.parked),
+    ]
+}
+
+/// What a person should know, the worst first.
+fn attention(overview: &Overview) -> Vec<Attention> {
+    let mut found = Vec::new();
+    for (name, health) in [("broker", &overview.broker), ("store", &overview.store)] {
+        let why = health.error.clone().unwrap_or_default();
+        if !health.reachable {
+            found.push(Attention::bad(format!("The {name} does not answer"), why));
+        } else if health.error.is_some() {
+            found.push(Attention::bad(format!("The {name} does not do all of its part"), why));
+        }
+    }
+    if overview.store.reachable {
+        workers(overview, &mut found);
+        circuits(overview, &mut found);
+    }
+    queues(overview, &mut found);
+    for source in overview.sources.iter().filter(|source| source.state == "stopped") {
+        let why = source.reason.clone().unwrap_or_default();
+        let stopped = Attention::bad(format!("Source {} is stopped", source.name), why);
+        found.push(stopped.helped("/sources", "Sources"));
+    }
+    found.sort_by_key(|one| one.tone != "bad");
+    found
+}
+
+impl Attention {
+    fn bad(what: String, why: String) -> Self {
+        Self { tone: "bad", what, why, help: None }
+    }
+
+    fn wait(what: String, why: String) -> Self {
+        Self { tone: "wait", ..Self::bad(what, why) }
+    }
+
+    fn helped(self, to: &'static str, says: &'static str) -> Self {
+        Self { help: Some((to, says)), ..self }
+    }
+}
+
+fn workers(overview: &Overview, found: &mut Vec<Attention>) {
+    let alive = overview.workers.iter().filter(|worker| worker.alive).count();
+    let silent = overview.workers.len().saturating_sub(alive);
+    if alive == 0 {
+        let why = "Nothing is delivered until one is started with `homing run`. Events wait at the broker.";
+        found.push(Attention::bad("No worker is running".to_owned(), why.to_owned()));
+    } else if silent > 0 {
+        let what = words::count(as_u64(silent), "worker is silent", "workers are silent");
+        let why = "Probably killed. What it had in hand was taken over by the others.".to_owned();
+        found.push(Attention::wait(what, why));
+    }
+}
+
+fn circuits(overview: &Overview, found: &mut Vec<Attention>) {
+    let Some(counts) = overview.circuits else { return };
+    if counts.frozen > 0 {
+        let what = words::count(counts.frozen, "endpoint is frozen", "endpoints are frozen");
+        let why = "Nothing is sent there until somebody enables it; what is owed to it is parked.";
+        let frozen = Attention::bad(what, why.to_owned());
+        found.push(frozen.helped("/endpoints?state=frozen", "Show frozen"));
+    }
+    if counts.open > 0 {
+        let what = words::count(counts.open, "endpoint is spared", "endpoints are spared");
+        let why = "It kept failing. One delivery in ten minutes is tried; a success ends that.";
+        let open = Attention::wait(what, why.to_owned());
+        found.push(open.helped("/endpoints?state=open", "Show open"));
+    }
+}
+
+fn queues(overview: &Overview, found: &mut Vec<Attention>) {
+    for queue in &overview.queues {
+        let messages = queue.messages.unwrap_or(0);
+        match queue.kind {
+            _ if queue.messages.is_none() => {
+                let why = "`homing topology check` tells more, `homing topology apply` makes it.";
+                let what = format!("{} is {}", queue.name, queue.state);
+                found.push(Attention::bad(what, why.to_owned()));
+            }
+            Kind::Parked if messages > 0 => {
+                let what = words::count(messages, "message is parked", "messages are parked");
+                let why = "Given up until a person sends it again or drops it.".to_owned();
+                found.push(Attention::wait(what, why).helped("/parked", "Look at parked"));
+            }
+            Kind::Unrouted if messages > 0 => {
+                let what = words::count(messages, "message had no route", "messages had no route");
+                let why = "Kept. Sent again when the topology is whole: `homing topology check`.";
+                found.push(Attention::bad(what, why.to_owned()));
+            }
+            Kind::Primary if messages > 0 && queue.consumers == Some(0) => {
+                let what = words::count(messages, "event waits", "events wait");
+                found.push(Attention::bad(what, "No worker takes fresh events.".to_owned()));
+            }
+            Kind::Primary
+            | Kind::Retry
+            | Kind::Wait
+            | Kind::Parked
+            | Kind::Unrouted
+            | Kind::Lock => {}
+        }
+    }
+}
+
+fn as_u64(number: usize) -> u64 {
+    u64::try_from(number).unwrap_or(u64::MAX)
+}

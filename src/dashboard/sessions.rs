@@ -1,0 +1,116 @@
+//! Who has logged in: an opaque cookie stands for the token that was shown.
+//!
+//! The token is looked up with every request, so one that is removed opens nothing any more.
+//! Sessions are in memory: a process that starts anew asks everybody to log in again.
+
+use std::{
+    collections::HashMap,
+    sync::{Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
+use tokio::time::Instant;
+
+use crate::clock;
+
+/// How long a session lasts, and how long one that is not used does.
+pub(super) const LASTS: Duration = Duration::from_secs(12 * 60 * 60);
+const IDLE: Duration = Duration::from_secs(2 * 60 * 60);
+/// Sessions at one time; the one that was used longest ago makes room.
+const SESSIONS_MAX: usize = 1_000;
+
+/// All sessions of this process.
+#[derive(Default)]
+pub(super) struct Sessions(Mutex<HashMap<String, Session>>);
+
+struct Session {
+    token: Vec<u8>,
+    began: Instant,
+    used: Instant,
+}
+
+impl Session {
+    fn is_over(&self) -> bool {
+        self.began.elapsed() >= LASTS || self.used.elapsed() >= IDLE
+    }
+}
+
+impl Sessions {
+    /// A session for who has shown `token`; the value of its cookie, of 256 random bits.
+    ///
+    /// # Errors
+    ///
+    /// The operating system has no randomness to give.
+    pub(super) fn begin(&self, token: &[u8]) -> Result<String, getrandom::Error> {
+        let id = URL_SAFE_NO_PAD.encode(clock::random::<32>()?);
+        let mut sessions = self.lock();
+        sessions.retain(|_, session| !session.is_over());
+        if sessions.len() >= SESSIONS_MAX {
+            let idlest = sessions.iter().min_by_key(|(_, session)| session.used);
+            if let Some(id) = idlest.map(|(id, _)| id.clone()) {
+                sessions.remove(&id);
+            }
+        }
+        let now = Instant::now();
+        sessions.insert(id.clone(), Session { token: token.to_vec(), began: now, used: now });
+        Ok(id)
+    }
+
+    /// The token that was shown in the session `id`.
+    pub(super) fn token(&self, id: &str) -> Option<Vec<u8>> {
+        let mut sessions = self.lock();
+        let session = sessions.get_mut(id).filter(|session| !session.is_over())?;
+        session.used = Instant::now();
+        Some(session.token.clone())
+    }
+
+    /// Ends the session `id`.
+    pub(super) fn end(&self, id: &str) {
+        self.lock().remove(id);
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<String, Session>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::time::advance;
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_session_ends_when_it_is_not_used_or_old_or_told_to() {
+        let sessions = Sessions::default();
+        let idle = sessions.begin(b"token").unwrap();
+        let used = sessions.begin(b"token").unwrap();
+        assert_ne!(idle, used);
+        assert_eq!(sessions.token("made up"), None);
+        for _ in 0..11 {
+            advance(Duration::from_secs(60 * 60)).await;
+            assert_eq!(sessions.token(&used).as_deref(), Some(&b"token"[..]));
+        }
+        assert_eq!(sessions.token(&idle), None);
+        advance(Duration::from_secs(60 * 60)).await;
+        assert_eq!(sessions.token(&used), None, "twelve hours have passed");
+        let ended = sessions.begin(b"token").unwrap();
+        sessions.end(&ended);
+        assert_eq!(sessions.token(&ended), None);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn sessions_are_bounded_the_idlest_goes() {
+        let sessions = Sessions::default();
+        let first = sessions.begin(b"t").unwrap();
+        let second = sessions.begin(b"t").unwrap();
+        advance(Duration::from_secs(1)).await;
+        sessions.token(&first);
+        for _ in 2..=SESSIONS_MAX {
+            sessions.begin(b"t").unwrap();
+        }
+        assert_eq!(sessions.lock().len(), SESSIONS_MAX);
+        assert!(sessions.token(&first).is_some() && sessions.token(&second).is_none());
+    }
+}

@@ -1,0 +1,273 @@
+//! Subscriptions: listed, made, changed, tried out, given a new secret, removed.
+
+use askama::Template;
+use axum::{
+    Extension,
+    extract::{Path, State},
+    http::StatusCode,
+    response::{IntoResponse, Redirect, Response},
+};
+use serde_json::Value;
+
+use super::{
+    Dashboard,
+    door::Visitor,
+    draft::{self, Texts},
+    fields::{Fields, Wrong, link},
+    frame::{Frame, Here, Trouble, page},
+};
+use crate::{
+    domain::{
+        id::SubscriptionId,
+        subscription::{Draft, FieldError},
+        url::EndpointUrl,
+    },
+    registry::{Made, OVERLAP_DEFAULT, RegistryError, View},
+    report::Chain,
+    sample::{self, Sample, SampleAnswer},
+    store::{Listing, Page as Part},
+};
+
+const PAGE: u32 = 50;
+
+#[derive(Template)]
+#[template(path = "subscriptions.html")]
+struct ListPage {
+    frame: Frame,
+    fields: Fields,
+    wrong: Wrong,
+    subscriptions: Vec<View>,
+    corrupt: Vec<String>,
+    total: u64,
+    next: Option<String>,
+    is_first: bool,
+}
+
+/// A page of them; or those at one URL; or straight to one whose id is known.
+pub(super) async fn list(
+    State(dashboard): State<Dashboard>,
+    Extension(visitor): Extension<Visitor>,
+    fields: Fields,
+) -> Result<Response, Trouble> {
+    let mut wrong = Wrong::default();
+    let sought = fields.text("q");
+    if let Ok(id) = sought.parse::<SubscriptionId>() {
+        return Ok(Redirect::to(&format!("/subscriptions/{id}")).into_response());
+    }
+    let api = dashboard.api();
+    let wanted = Part { after: fields.get("after", &mut wrong), limit: PAGE };
+    let url: Option<EndpointUrl> = fields.get("q", &mut wrong);
+    let listing = match &url {
+        Some(url) => api.store.subscriptions_at(url, wanted).await?,
+        None if wrong.is_empty() => api.registry.page(wanted).await?,
+        None => Listing::default(),
+    };
+    let query = fields.query(&["q"]);
+    Ok(page(&ListPage {
+        frame: Frame::new("Subscriptions", Here::Subscriptions, visitor),
+        is_first: fields.given("after").is_none(),
+        fields,
+        wrong,
+        subscriptions: listing.subscriptions.iter().map(View::from).collect(),
+        corrupt: listing.corrupt.iter().map(ToString::to_string).collect(),
+        total: api.store.count_subscriptions().await?,
+        next: listing.next.map(|next| format!("/subscriptions?{query}&after={next}")),
+    }))
+}
+
+#[derive(Template)]
+#[template(path = "subscription_form.html")]
+struct FormPage {
+    frame: Frame,
+    /// The one that is changed; absent: a new one is made.
+    id: Option<SubscriptionId>,
+    texts: Texts,
+    wrong: Wrong,
+    schedules: Vec<String>,
+    /// Names of headers that are there.
+    header_names: Vec<String>,
+    has_auth_token: bool,
+}
+
+impl FormPage {
+    fn new(dashboard: &Dashboard, visitor: Visitor, view: Option<&View>, texts: Texts) -> Self {
+        let title = if view.is_some() { "Edit subscription" } else { "New subscription" };
+        Self {
+            frame: Frame::new(title, Here::Subscriptions, visitor),
+            id: view.map(|view| view.id),
+            texts,
+            wrong: Wrong::default(),
+            schedules: dashboard.parts.schedules.clone(),
+            header_names: view
+                .map(|view| view.headers.keys().cloned().collect())
+                .unwrap_or_default(),
+            has_auth_token: view.is_some_and(|view| view.auth_token.is_some()),
+        }
+    }
+
+    fn refused(mut self, wrong: Wrong) -> Response {
+        self.wrong = wrong;
+        (StatusCode::BAD_REQUEST, page(&self)).into_response()
+    }
+}
+
+/// An empty form.
+pub(super) async fn new(
+    State(dashboard): State<Dashboard>,
+    Extension(visitor): Extension<Visitor>,
+    fields: Fields,
+) -> Response {
+    page(&FormPage::new(&dashboard, visitor, None, Texts::sent(&fields)))
+}
+
+/// A form with what is there.
+pub(super) async fn edit(
+    State(dashboard): State<Dashboard>,
+    Extension(visitor): Extension<Visitor>,
+    Path(id): Path<String>,
+) -> Result<Response, Trouble> {
+    let view = View::from(&dashboard.api().registry.get(self::id(&id)?).await?);
+    Ok(page(&FormPage::new(&dashboard, visitor, Some(&view), Texts::of(&view))))
+}
+
+/// Makes one; shows its secret, once.
+pub(super) async fn create(
+    State(dashboard): State<Dashboard>,
+    Extension(visitor): Extension<Visitor>,
+    fields: Fields,
+) -> Result<Response, Trouble> {
+    let mut wrong = Wrong::default();
+    let draft = draft::draft(&fields, true, &mut wrong);
+    let form = FormPage::new(&dashboard, visitor, None, Texts::sent(&fields));
+    if !wrong.is_empty() {
+        return Ok(form.refused(wrong));
+    }
+    let made = match serde_json::from_value::<Draft>(Value::Object(draft)) {
+        Ok(draft) => dashboard.api().registry.make(draft).await,
+        Err(error) => Err(RegistryError::Field(FieldError::new("url", error))),
+    };
+    match made {
+        Ok(made) => Ok(OnePage::made(visitor, made, "Made.")),
+        Err(error) => refuse(form, error),
+    }
+}
+
+/// Changes one.
+pub(super) async fn change(
+    State(dashboard): State<Dashboard>,
+    Extension(visitor): Extension<Visitor>,
+    Path(id): Path<String>,
+    fields: Fields,
+) -> Result<Response, Trouble> {
+    let id = self::id(&id)?;
+    let registry = &dashboard.api().registry;
+    let view = View::from(&registry.get(id).await?);
+    let mut wrong = Wrong::default();
+    let changes = draft::draft(&fields, false, &mut wrong);
+    let form = FormPage::new(&dashboard, visitor, Some(&view), Texts::sent(&fields));
+    if !wrong.is_empty() {
+        return Ok(form.refused(wrong));
+    }
+    match registry.change(id, changes).await {
+        Ok(_) => Ok(Redirect::to(&format!("/subscriptions/{id}?changed=1")).into_response()),
+        Err(error) => refuse(form, error),
+    }
+}
+
+fn refuse(form: FormPage, error: RegistryError) -> Result<Response, Trouble> {
+    let mut wrong = Wrong::default();
+    match error {
+        RegistryError::Field(error) => draft::put_error(&error, &mut wrong),
+        RegistryError::Duplicate { .. } => wrong.add("url", error.to_string()),
+        RegistryError::NotFound { .. } | RegistryError::Store(_) | RegistryError::Randomness(_) => {
+            return Err(error.into());
+        }
+    }
+    Ok(form.refused(wrong))
+}
+
+#[derive(Template)]
+#[template(path = "subscription.html")]
+struct OnePage {
+    frame: Frame,
+    view: View,
+    filters: String,
+    /// Shown here and never again.
+    secret: Option<String>,
+    said: Option<&'static str>,
+    tested: Option<SampleAnswer>,
+}
+
+impl OnePage {
+    fn new(visitor: Visitor, view: View) -> Self {
+        let filters = serde_json::to_string_pretty(&view.filters).unwrap_or_default();
+        let frame = Frame::new("Subscription", Here::Subscriptions, visitor);
+        Self { frame, view, filters, secret: None, said: None, tested: None }
+    }
+
+    fn made(visitor: Visitor, made: Made, said: &'static str) -> Response {
+        let secret = made.secret.map(|secret| secret.reveal());
+        let new = Self::new(visitor, View::from(&made.subscription));
+        page(&Self { secret, said: Some(said), ..new })
+    }
+}
+
+/// One of them.
+pub(super) async fn show(
+    State(dashboard): State<Dashboard>,
+    Extension(visitor): Extension<Visitor>,
+    Path(id): Path<String>,
+    fields: Fields,
+) -> Result<Response, Trouble> {
+    let view = View::from(&dashboard.api().registry.get(self::id(&id)?).await?);
+    let said = fields.is_set("changed").then_some("Changed. Workers follow within a second.");
+    Ok(page(&OnePage { said, ..OnePage::new(visitor, view) }))
+}
+
+/// Makes a new signing secret, beside which the old one signs for a day; shows it, once.
+pub(super) async fn rotate(
+    State(dashboard): State<Dashboard>,
+    Extension(visitor): Extension<Visitor>,
+    Path(id): Path<String>,
+) -> Result<Response, Trouble> {
+    let made = dashboard.api().registry.rotate_secret(self::id(&id)?, OVERLAP_DEFAULT).await?;
+    let said = "There is a new secret. For a day requests are signed with the old one too.";
+    Ok(OnePage::made(visitor, made, said))
+}
+
+/// Sends one sample from this process: nothing is queued, retried or counted.
+pub(super) async fn test(
+    State(dashboard): State<Dashboard>,
+    Extension(visitor): Extension<Visitor>,
+    Path(id): Path<String>,
+) -> Result<Response, Trouble> {
+    let subscription = dashboard.api().registry.get(self::id(&id)?).await?;
+    let sent = sample::send(&dashboard.api().endpoints, &subscription, Sample::default()).await;
+    let tested = sent.map_err(|error| Trouble::bad_request(Chain(&error).to_string()))?;
+    let new = OnePage::new(visitor, View::from(&subscription));
+    Ok(page(&OnePage { tested: Some(tested), ..new }))
+}
+
+/// Removes one; only where a box was ticked.
+pub(super) async fn remove(
+    State(dashboard): State<Dashboard>,
+    Path(id): Path<String>,
+    fields: Fields,
+) -> Result<Response, Trouble> {
+    if !fields.is_set("sure") {
+        return Err(Trouble::bad_request(
+            "Tick the box first: a subscription that is removed is gone.",
+        ));
+    }
+    dashboard.api().registry.remove(self::id(&id)?).await?;
+    Ok(Redirect::to("/subscriptions").into_response())
+}
+
+/// Those at one URL.
+pub(super) fn at(url: &str) -> String {
+    link("/subscriptions", [("q", url)])
+}
+
+fn id(text: &str) -> Result<SubscriptionId, Trouble> {
+    text.parse().map_err(|_| Trouble::not_found("There is no such subscription."))
+}

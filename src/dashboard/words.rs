@@ -1,0 +1,258 @@
+//! How things are told: instants, numbers, states. Each is HTML that is known to be safe, because it
+//! is made of fixed words and checked numbers only.
+
+use std::{borrow::Borrow, fmt, time::Duration};
+
+use askama::filters::HtmlSafe;
+use jiff::Timestamp;
+
+use crate::{clock, domain::time::UnixMillis, report::duration};
+
+/// An instant: how long ago or ahead it is, and exactly when where one looks closer.
+pub(super) struct When(Option<UnixMillis>);
+
+impl When {
+    /// Of an instant.
+    pub(super) fn at(instant: impl Borrow<UnixMillis>) -> Self {
+        Self(Some(*instant.borrow()))
+    }
+
+    /// Of one that may be missing.
+    pub(super) fn maybe(instant: impl Borrow<Option<UnixMillis>>) -> Self {
+        Self(*instant.borrow())
+    }
+}
+
+/// Of RFC 3339 text; what is not that is shown as a dash.
+pub(super) fn when(text: &str) -> When {
+    When(instant(text))
+}
+
+/// Of RFC 3339 text that may be missing.
+pub(super) fn when_maybe(text: impl Borrow<Option<String>>) -> When {
+    When(text.borrow().as_deref().and_then(instant))
+}
+
+/// The instant that an RFC 3339 text tells.
+pub(super) fn instant(text: &str) -> Option<UnixMillis> {
+    text.parse::<Timestamp>().ok().map(|timestamp| UnixMillis::new(timestamp.as_millisecond()))
+}
+
+impl HtmlSafe for When {}
+
+impl fmt::Display for When {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Some(instant) = self.0 else { return f.write_str("–") };
+        let relative = relative(instant, clock::now());
+        let exact = exact(instant);
+        write!(f, "<time datetime=\"{instant}\" title=\"{exact}\">{relative}</time>")
+    }
+}
+
+/// `now`, `12 s ago`, `in 4 min 30 s`
+pub(super) fn relative(instant: UnixMillis, now: UnixMillis) -> String {
+    const JUST_NOW: Duration = Duration::from_secs(1);
+    let (ago, ahead) = (now.since(instant), instant.since(now));
+    if ago < JUST_NOW && ahead < JUST_NOW {
+        "now".to_owned()
+    } else if ahead > ago {
+        format!("in {}", coarse(ahead))
+    } else {
+        format!("{} ago", coarse(ago))
+    }
+}
+
+/// A duration as far as it matters in a list.
+pub(super) fn coarse(time: Duration) -> String {
+    let seconds = time.as_secs();
+    match seconds {
+        0 => duration(time),
+        1..120 => format!("{seconds} s"),
+        120..3_600 => format!("{} min", seconds / 60),
+        3_600..172_800 => {
+            let (hours, minutes) = (seconds / 3_600, seconds % 3_600 / 60);
+            if minutes == 0 { format!("{hours} h") } else { format!("{hours} h {minutes} min") }
+        }
+        _ => format!("{} days", seconds / 86_400),
+    }
+}
+
+/// `2026-11-21 14:35:16.087 UTC`
+pub(super) fn exact(instant: UnixMillis) -> String {
+    let text = instant.to_string();
+    format!("{} UTC", text.trim_end_matches('Z').replace('T', " "))
+}
+
+/// The same of RFC 3339 text.
+pub(super) fn exactly(text: &str) -> String {
+    instant(text).map_or_else(|| text.to_owned(), exact)
+}
+
+/// A count of whatever width; templates pass references.
+pub(super) trait Number {
+    fn number(&self) -> u64;
+}
+
+macro_rules! numbers {
+    ($($width:ty),+) => { $(impl Number for $width {
+        fn number(&self) -> u64 {
+            u64::try_from(*self).unwrap_or(u64::MAX)
+        }
+    })+ };
+}
+
+numbers!(u64, u32, u8, usize);
+
+impl<T: Number> Number for &T {
+    fn number(&self) -> u64 {
+        T::number(self)
+    }
+}
+
+/// `1,234,567`
+pub(super) fn grouped(number: impl Number) -> String {
+    let digits = number.number().to_string();
+    let mut text = String::with_capacity(digits.len().saturating_mul(2));
+    for (index, digit) in digits.chars().enumerate() {
+        if index > 0 && digits.len().saturating_sub(index).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}
+
+/// `12.3`, `0.42`, `1,234`: per second.
+pub(super) fn rate(rate: f64) -> String {
+    if rate >= 100.0 {
+        let whole = format!("{rate:.0}");
+        grouped(whole.parse::<u64>().unwrap_or(0))
+    } else if rate >= 10.0 {
+        format!("{rate:.1}")
+    } else if rate > 0.0 {
+        format!("{rate:.2}")
+    } else {
+        "0".to_owned()
+    }
+}
+
+/// `843 B`, `12.4 kB`
+pub(super) fn bytes(bytes: impl Number) -> String {
+    let bytes = bytes.number();
+    let tenths =
+        |unit: u64| (bytes.saturating_mul(10) / unit / 10, bytes.saturating_mul(10) / unit % 10);
+    match bytes {
+        0..1_000 => format!("{bytes} B"),
+        1_000..1_000_000 => {
+            let (whole, tenth) = tenths(1_000);
+            format!("{whole}.{tenth} kB")
+        }
+        _ => {
+            let (whole, tenth) = tenths(1_000_000);
+            format!("{whole}.{tenth} MB")
+        }
+    }
+}
+
+/// `99.4 %`, of all; a dash where there was nothing.
+pub(super) fn percent(part: impl Number, rest: impl Number) -> String {
+    let (part, rest) = (part.number(), rest.number());
+    let all = part.saturating_add(rest);
+    if all == 0 {
+        return "–".to_owned();
+    }
+    let per_mille = u128::from(part).saturating_mul(1_000) / u128::from(all);
+    match (per_mille, rest) {
+        // Not everything is not all.
+        (1_000, _) if rest > 0 => "99.9 %".to_owned(),
+        (per_mille, _) if per_mille % 10 == 0 => format!("{} %", per_mille / 10),
+        (per_mille, _) => format!("{}.{} %", per_mille / 10, per_mille % 10),
+    }
+}
+
+/// `1 message`, `2,000 messages`
+pub(super) fn count(number: impl Number, one: &str, many: &str) -> String {
+    let number = number.number();
+    if number == 1 { format!("1 {one}") } else { format!("{} {many}", grouped(number)) }
+}
+
+/// The colour of a word.
+pub(super) fn tone(word: &str) -> &'static str {
+    match word {
+        "closed" | "accepted" | "delivered" | "running" | "connected" | "alive" => "good",
+        "open" | "waits" | "not_attempted" | "paused" | "waiting" | "connecting"
+        | "circuit_open" => "wait",
+        "frozen" | "refused" | "timed_out" | "unreachable" | "parked" | "stopped" | "missing"
+        | "different" | "silent" | "exhausted" | "gone" => "bad",
+        _ => "",
+    }
+}
+
+/// A word of ours as people read it: `timed out`.
+pub(super) fn spaced(word: &str) -> String {
+    word.replace('_', " ")
+}
+
+/// A word of ours with its colour. Never of text from outside.
+pub(super) fn state(word: impl Borrow<&'static str>) -> State {
+    State(word.borrow())
+}
+
+/// Whether two texts are the same.
+pub(super) fn same(one: &str, other: &str) -> bool {
+    one == other
+}
+
+/// How long something took, of milliseconds.
+pub(super) fn took(millis: impl Number) -> String {
+    duration(Duration::from_millis(millis.number()))
+}
+
+/// See [`state`].
+pub(super) struct State(&'static str);
+
+impl HtmlSafe for State {}
+
+impl fmt::Display for State {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "<span class=\"state {}\">{}</span>", tone(self.0), spaced(self.0))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_are_told_as_people_read_them() {
+        assert_eq!([0_u64, 999, 1_000, 1_234_567].map(grouped), ["0", "999", "1,000", "1,234,567"]);
+        assert_eq!([0.0, 0.42, 12.34, 1_234.5].map(rate), ["0", "0.42", "12.3", "1,234"]);
+        assert_eq!([12_usize, 1_550, 3_000_000].map(bytes), ["12 B", "1.5 kB", "3.0 MB"]);
+        assert_eq!(count(1_u64, "message", "messages"), "1 message");
+        assert_eq!(count(2_000_u64, "message", "messages"), "2,000 messages");
+    }
+
+    #[test]
+    fn a_share_is_only_whole_where_nothing_is_missing() {
+        assert_eq!(percent(0_u64, 0_u64), "–");
+        assert_eq!(percent(3_u64, 0_u64), "100 %");
+        assert_eq!(percent(99_999_u64, 1_u64), "99.9 %");
+        assert_eq!(percent(1_u64, 3_u64), "25 %");
+        assert_eq!(percent(1_u64, 7_u64), "12.5 %");
+        assert_eq!(percent(0_u64, 7_u64), "0 %");
+    }
+
+    #[test]
+    fn instants_are_told_from_now() {
+        let now = UnixMillis::new(1_000_000_000);
+        let told = |offset: i64| relative(UnixMillis::new(1_000_000_000 + offset), now);
+        assert_eq!(told(0), "now");
+        assert_eq!(told(-90_000), "90 s ago");
+        assert_eq!(told(270_000), "in 4 min");
+        assert_eq!(told(-3_660_000), "1 h 1 min ago");
+        assert_eq!(told(-400_000_000), "4 days ago");
+        assert_eq!(when("<script>").to_string(), "–");
+        let told = When::at(now).to_string();
+        assert!(told.contains("title=\"1970-01-12 13:46:40.000 UTC\""), "{told}");
+    }
+}

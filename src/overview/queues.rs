@@ -1,0 +1,168 @@
+//! The ladder of queues: how much is where, and when it goes on.
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+
+use crate::{
+    broker::{
+        Broker,
+        error::BrokerError,
+        topology::{Depth, QueueKind, QueueSpec, State},
+    },
+    domain::{activity::Due, time::UnixMillis},
+    report::duration,
+};
+
+/// What a queue is for, in the order of a message's life.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, utoipa::ToSchema)]
+#[schema(as = StatusQueueKind)]
+#[serde(rename_all = "snake_case")]
+pub enum Kind {
+    /// Fresh events.
+    Primary,
+    /// Deliveries that are due.
+    Retry,
+    /// Deliveries that wait.
+    Wait,
+    /// What was given up.
+    Parked,
+    /// What had no route.
+    Unrouted,
+    /// The lock of a source.
+    Lock,
+}
+
+/// A queue as it is shown.
+#[derive(Clone, Debug, Serialize, utoipa::ToSchema)]
+#[schema(as = StatusQueue)]
+pub struct Queue {
+    /// Its name at the broker.
+    pub name: String,
+    /// What it is for.
+    pub kind: Kind,
+    /// The same in words.
+    pub holds: String,
+    /// How long messages stay; only in wait queues.
+    pub wait_ms: Option<u64>,
+    /// `present`, `missing`, `different` (other arguments) or `left over`.
+    pub state: &'static str,
+    /// Ready, without those in flight.
+    pub messages: Option<u32>,
+    /// Who takes messages out of it.
+    pub consumers: Option<u32>,
+    /// When the next message goes on, as far as workers told; only in wait queues that hold some.
+    pub next_due_ms: Option<UnixMillis>,
+}
+
+/// All queues at `broker`, in the order of a message's life.
+///
+/// # Errors
+///
+/// [`BrokerError`]; nothing is changed by looking.
+pub async fn queues(broker: &Broker) -> Result<Vec<Queue>, BrokerError> {
+    let findings = broker.inspect(&[]).await?;
+    let mut states: BTreeMap<_, _> =
+        findings.into_iter().map(|finding| (finding.name, finding.state)).collect();
+    let names = broker.topology().names();
+    let (primary, unrouted) = (names.primary(), names.unrouted());
+    let mut queues: Vec<_> = broker
+        .topology()
+        .queues()
+        .iter()
+        .map(|spec| {
+            let state = states.remove(&spec.name).unwrap_or(State::Missing);
+            Queue::new(spec, kind(spec, &primary, &unrouted), &state)
+        })
+        .collect();
+    queues.sort_by_key(|queue| (queue.kind, queue.wait_ms));
+    Ok(queues)
+}
+
+fn kind(spec: &QueueSpec, primary: &str, unrouted: &str) -> Kind {
+    match &spec.kind {
+        QueueKind::Deliver { .. } if spec.name == primary => Kind::Primary,
+        QueueKind::Deliver { .. } => Kind::Retry,
+        QueueKind::Wait { .. } => Kind::Wait,
+        QueueKind::Keep if spec.name == unrouted => Kind::Unrouted,
+        QueueKind::Keep => Kind::Parked,
+        QueueKind::Lock => Kind::Lock,
+    }
+}
+
+impl Queue {
+    fn new(spec: &QueueSpec, kind: Kind, state: &State) -> Self {
+        let wait = match &spec.kind {
+            QueueKind::Wait { wait, .. } => Some(*wait),
+            QueueKind::Deliver { .. } | QueueKind::Keep | QueueKind::Lock => None,
+        };
+        let (state, depth): (_, Option<Depth>) = match state {
+            State::Present(depth) => ("present", *depth),
+            State::Missing => ("missing", None),
+            State::Different(_) => ("different", None),
+            State::LeftOver(depth) => ("left over", Some(*depth)),
+        };
+        let holds = match kind {
+            Kind::Primary => "fresh events",
+            Kind::Retry => "due deliveries",
+            Kind::Wait => "waits",
+            Kind::Parked => "given up",
+            Kind::Unrouted => "had no route",
+            Kind::Lock => "lock of a source",
+        };
+        Self {
+            name: spec.name.clone(),
+            kind,
+            holds: wait
+                .map_or_else(|| holds.to_owned(), |wait| format!("{holds} {}", duration(wait))),
+            wait_ms: wait.map(|wait| u64::try_from(wait.as_millis()).unwrap_or(u64::MAX)),
+            state,
+            messages: depth.map(|depth| depth.messages),
+            consumers: depth.map(|depth| depth.consumers),
+            next_due_ms: None,
+        }
+    }
+
+    /// Takes over when something goes on.
+    pub(super) fn learn(&mut self, dues: &[Due]) {
+        if self.messages.is_none_or(|messages| messages == 0) {
+            return;
+        }
+        let of_this = |due: &&Due| self.wait_ms.map(u128::from) == Some(due.wait.as_millis());
+        self.next_due_ms = dues.iter().find(of_this).map(|due| due.at);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    fn queue(wait_ms: Option<u64>, messages: u32) -> Queue {
+        Queue {
+            name: "q".to_owned(),
+            kind: Kind::Wait,
+            holds: "waits".to_owned(),
+            wait_ms,
+            state: "present",
+            messages: Some(messages),
+            consumers: Some(0),
+            next_due_ms: None,
+        }
+    }
+
+    #[test]
+    fn what_is_due_next_is_told_of_the_queue_of_its_wait_where_something_waits() {
+        let at = UnixMillis::new(7);
+        let dues = [Due { wait: Duration::from_millis(50), at }];
+        let learnt = |mut queue: Queue| {
+            queue.learn(&dues);
+            queue.next_due_ms
+        };
+        assert_eq!(learnt(queue(Some(50), 1)), Some(at));
+        assert_eq!(learnt(queue(Some(50), 0)), None);
+        assert_eq!(learnt(queue(Some(60), 1)), None);
+        assert_eq!(learnt(queue(None, 1)), None);
+    }
+}
