@@ -1,0 +1,286 @@
+//! A real browser, headless, driven over `WebDriver`: what a person sees and presses.
+//!
+//! Source: `WebDriver` (W3C); `ChromeDriver`'s `goog/cdp/execute` and `se/log` for what the standard has
+//! no command for: colour scheme, phone width, the console.
+
+use std::{
+    fs,
+    io::{BufRead, BufReader},
+    os::unix::process::CommandExt,
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
+    time::Duration,
+};
+
+use base64::{Engine, prelude::BASE64_STANDARD};
+use reqwest::{Client, Method};
+use serde_json::{Value, json};
+use tempfile::TempDir;
+use tokio::{sync::SemaphorePermit, time::Instant};
+
+use crate::support::{PATIENCE, wait_for};
+
+/// Browsers at one time: each takes some hundred megabytes.
+static PLACES: tokio::sync::Semaphore = tokio::sync::Semaphore::const_new(2);
+
+/// The key of an element's id in answers. Source: `WebDriver`, 12.
+const ELEMENT: &str = "element-6066-11e4-a52e-4f735466cecf";
+
+/// A window of a browser of the test's own; closed when dropped, also when the test fails.
+pub(crate) struct Browser {
+    base_url: String,
+    session: String,
+    driver: Child,
+    client: Client,
+    profile: TempDir,
+    _place: SemaphorePermit<'static>,
+}
+
+/// How a page is looked at.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Look {
+    pub width: u32,
+    pub scheme: &'static str,
+}
+
+impl Browser {
+    /// Opens one that will look at pages of `base_url`.
+    pub(crate) async fn open(base_url: &str) -> Self {
+        let place = PLACES.acquire().await.expect("it is never closed");
+        let profile = tempfile::tempdir().expect("a folder can be made");
+        let mut driver = Command::new("chromedriver");
+        // A group of its own, so that all that it starts can be ended.
+        driver.arg("--port=0").process_group(0).stdin(Stdio::null()).stderr(Stdio::null());
+        let mut driver = driver.stdout(Stdio::piped()).spawn().expect(
+            "chromedriver is not there: run `make test`, which installs chromium and its driver",
+        );
+        let port = port(&mut driver);
+        let _installed = rustls::crypto::ring::default_provider().install_default();
+        let client = Client::builder().timeout(PATIENCE).no_proxy().build().expect("a client");
+        let mut browser = Self {
+            base_url: base_url.to_owned(),
+            session: format!("http://127.0.0.1:{port}/session"),
+            driver,
+            client,
+            profile,
+            _place: place,
+        };
+        let opened = browser.call(Method::POST, "", capabilities(browser.profile.path())).await;
+        let id = text(&opened, "sessionId");
+        browser.session = format!("{}/{id}", browser.session);
+        browser
+    }
+
+    async fn try_call(&self, method: Method, path: &str, body: Value) -> Result<Value, Value> {
+        let request = self.client.request(method.clone(), format!("{}{path}", self.session));
+        let request = if method == Method::POST { request.body(body.to_string()) } else { request };
+        let answer = request.header("content-type", "application/json").send().await;
+        let answer = answer.expect("the driver answers").bytes().await.expect("a whole answer");
+        let mut answer: Value = serde_json::from_slice(&answer).expect("JSON");
+        let value = answer.get_mut("value").map(Value::take).unwrap_or_default();
+        if value.get("error").is_some() { Err(value) } else { Ok(value) }
+    }
+
+    async fn call(&self, method: Method, path: &str, body: Value) -> Value {
+        let called = self.try_call(method, path, body).await;
+        called.unwrap_or_else(|error| panic!("{path}: {error}"))
+    }
+
+    /// A command of the Chrome `DevTools` Protocol.
+    async fn devtools(&self, command: &str, parameters: Value) -> Value {
+        let body = json!({"cmd": command, "params": parameters});
+        self.call(Method::POST, "/goog/cdp/execute", body).await
+    }
+
+    /// Looks at everything from now on like this.
+    pub(crate) async fn look(&self, Look { width, scheme }: Look) {
+        let metrics = json!({
+            "width": width, "height": 900, "deviceScaleFactor": 1, "mobile": width < 600
+        });
+        self.devtools("Emulation.setDeviceMetricsOverride", metrics).await;
+        let scheme = json!({"name": "prefers-color-scheme", "value": scheme});
+        self.devtools("Emulation.setEmulatedMedia", json!({"features": [scheme]})).await;
+    }
+
+    /// Goes to a page.
+    pub(crate) async fn go(&self, path: &str) {
+        let url = format!("{}{path}", self.base_url);
+        self.call(Method::POST, "/url", json!({"url": url})).await;
+    }
+
+    /// Goes to a page, again and again until a selector finds an element there.
+    pub(crate) async fn go_until(&self, path: &str, selector: &str) {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            self.go(path).await;
+            if self.count(selector).await > 0 {
+                return;
+            }
+            assert!(Instant::now() < deadline, "{path} never has `{selector}`");
+            tokio::time::sleep(Duration::from_millis(300)).await;
+        }
+    }
+
+    /// The path and query of the page that is shown.
+    pub(crate) async fn path(&self) -> String {
+        let url = self.call(Method::GET, "/url", Value::Null).await;
+        url.as_str().expect("a URL").trim_start_matches(&self.base_url).to_owned()
+    }
+
+    /// What a script on the page returns.
+    pub(crate) async fn script(&self, script: &str) -> Value {
+        self.call(Method::POST, "/execute/sync", json!({"script": script, "args": []})).await
+    }
+
+    /// How many elements a selector finds.
+    pub(crate) async fn count(&self, selector: &str) -> usize {
+        let found = json!({"using": "css selector", "value": selector});
+        let found = self.call(Method::POST, "/elements", found).await;
+        found.as_array().map_or(0, Vec::len)
+    }
+
+    /// Waits until a selector finds an element.
+    pub(crate) async fn element(&self, selector: &str) -> String {
+        let wanted = json!({"using": "css selector", "value": selector});
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            match self.try_call(Method::POST, "/element", wanted.clone()).await {
+                Ok(found) => return text(&found, ELEMENT),
+                Err(error) => {
+                    let page = self.text_of("body").await;
+                    assert!(Instant::now() < deadline, "no `{selector}`: {error}\n{page}");
+                }
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    }
+
+    async fn text_of(&self, selector: &str) -> String {
+        let script = format!(
+            "const found = document.querySelector({}); return found ? found.innerText : '';",
+            json!(selector)
+        );
+        self.script(&script).await.as_str().unwrap_or_default().to_owned()
+    }
+
+    /// The text that a person sees in an element.
+    pub(crate) async fn text(&self, selector: &str) -> String {
+        self.element(selector).await;
+        self.text_of(selector).await
+    }
+
+    /// Waits until an element shows a text.
+    pub(crate) async fn see(&self, selector: &str, text: &str) {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let seen = self.text_of(selector).await;
+            if seen.contains(text) {
+                return;
+            }
+            assert!(Instant::now() < deadline, "`{selector}` shows `{seen}`, not `{text}`");
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    }
+
+    /// Clicks on an element.
+    pub(crate) async fn click(&self, selector: &str) {
+        let element = self.element(selector).await;
+        self.call(Method::POST, &format!("/element/{element}/click"), json!({})).await;
+    }
+
+    /// Types into a field, in place of what is there.
+    pub(crate) async fn fill(&self, selector: &str, text: &str) {
+        let element = self.element(selector).await;
+        self.call(Method::POST, &format!("/element/{element}/clear"), json!({})).await;
+        let keys = json!({"text": text});
+        self.call(Method::POST, &format!("/element/{element}/value"), keys).await;
+    }
+
+    /// Presses keys where the focus is.
+    pub(crate) async fn press(&self, key: char) {
+        let active = self.call(Method::GET, "/element/active", Value::Null).await;
+        let active = text(&active, ELEMENT);
+        let keys = json!({"text": key.to_string()});
+        self.call(Method::POST, &format!("/element/{active}/value"), keys).await;
+    }
+
+    /// What the page complained of since the last time: scripts, and what the policy forbade.
+    pub(crate) async fn complaints(&self) -> Vec<String> {
+        let log = self.call(Method::POST, "/se/log", json!({"type": "browser"})).await;
+        let lines = log.as_array().into_iter().flatten();
+        lines.filter_map(|line| Some(line["message"].as_str()?.to_owned())).collect()
+    }
+
+    /// Whether a page asks something in a box of its own.
+    pub(crate) async fn alerts(&self) -> bool {
+        self.try_call(Method::GET, "/alert/text", Value::Null).await.is_ok()
+    }
+
+    /// Keeps a picture of the whole page under `target/screenshots`.
+    pub(crate) async fn keep(&self, name: &str) {
+        let size = self.script("return document.documentElement.scrollHeight").await;
+        let width = self.script("return window.innerWidth").await;
+        let clip = json!({"x": 0, "y": 0, "width": width, "height": size, "scale": 1});
+        let shot = json!({"captureBeyondViewport": true, "clip": clip});
+        let shot = self.devtools("Page.captureScreenshot", shot).await;
+        let png = BASE64_STANDARD.decode(text(&shot, "data")).expect("base64");
+        let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).with_file_name("screenshots");
+        fs::create_dir_all(&folder).expect("the folder can be made");
+        fs::write(folder.join(format!("{name}.png")), png).expect("the picture can be written");
+    }
+}
+
+/// A text of an answer.
+fn text(answer: &Value, name: &str) -> String {
+    let text = answer.get(name).and_then(Value::as_str);
+    text.unwrap_or_else(|| panic!("no `{name}` in {answer}")).to_owned()
+}
+
+/// The port that the driver says it listens on.
+fn port(driver: &mut Child) -> u16 {
+    let lines = BufReader::new(driver.stdout.take().expect("it is piped")).lines();
+    let told = lines.map_while(Result::ok).find_map(|line| {
+        let (_, port) = line.split_once("started successfully on port ")?;
+        port.trim_end_matches('.').parse().ok()
+    });
+    told.expect("the driver starts")
+}
+
+fn capabilities(profile: &Path) -> Value {
+    let options = json!({"binary": "/usr/bin/chromium", "args": [
+        "--headless=new", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
+        "--disable-background-networking", "--disable-component-update", "--disable-sync",
+        "--force-device-scale-factor=1", format!("--user-data-dir={}", profile.display()),
+    ]});
+    json!({"capabilities": {"alwaysMatch": {
+        "browserName": "chrome",
+        "unhandledPromptBehavior": "ignore",
+        "goog:loggingPrefs": {"browser": "ALL"},
+        "goog:chromeOptions": options,
+    }}})
+}
+
+impl Drop for Browser {
+    fn drop(&mut self) {
+        let close = self.client.delete(&self.session).timeout(Duration::from_secs(10)).send();
+        let _closed = wait_for(async move { close.await.map(drop) });
+        // What the driver left behind has our profile in its arguments, and nothing else has.
+        for process in with_profile(self.profile.path()) {
+            let _ended = Command::new("kill").args(["-KILL", &process]).status();
+        }
+        let _ended = self.driver.kill();
+        let _reaped = self.driver.wait();
+    }
+}
+
+/// Processes that were started with this profile.
+fn with_profile(profile: &Path) -> Vec<String> {
+    let marks = profile.display().to_string();
+    let processes = fs::read_dir("/proc").into_iter().flatten().flatten();
+    let named = processes.filter(|process| {
+        let arguments: PathBuf = process.path().join("cmdline");
+        fs::read(arguments).is_ok_and(|text| String::from_utf8_lossy(&text).contains(&marks))
+    });
+    let ids = named.map(|process| process.file_name().to_string_lossy().into_owned());
+    ids.filter(|id| id.parse::<u32>().is_ok()).collect()
+}

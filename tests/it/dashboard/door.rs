@@ -1,0 +1,129 @@
+//! Who may come in, and what another page cannot make a browser do.
+
+use homing::domain::api_token::{ApiToken, Scope, TokenDigest};
+use reqwest::{Method, redirect::Policy};
+
+use super::{Scene, browser::Browser};
+use crate::api::{Running, start_with};
+
+const TOKEN: &str = "a-token-for-writing-0123456789";
+const READER: &str = "a-token-for-reading-0123456789";
+
+async fn with_tokens() -> Running {
+    let settings = format!("api.tokens = [\"{TOKEN}\"]\n");
+    let running = Box::pin(start_with(&settings)).await;
+    let reader = ApiToken {
+        name: "reader".parse().expect("a name"),
+        digest: TokenDigest::of(READER.as_bytes()),
+        scope: Scope::Read,
+        created: homing::clock::now(),
+    };
+    running.installation.parts.store.insert_token(&reader).await.expect("it is new");
+    // Tokens of the store are known after a second.
+    tokio::time::sleep(std::time::Duration::from_millis(1_100)).await;
+    running
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_has_a_token_logs_in_and_out() {
+    let running = with_tokens().await;
+    let browser = Browser::open(&running.base_url).await;
+    browser.go("/subscriptions?q=https://example.com").await;
+    assert!(browser.path().await.starts_with("/login?next="), "{}", browser.path().await);
+    browser.keep("login").await;
+    browser.fill("#token", "made up").await;
+    browser.click("button#login").await;
+    browser.see("main", "No such token is known").await;
+    browser.fill("#token", TOKEN).await;
+    browser.click("button#login").await;
+    browser.element("#new").await;
+    assert_eq!(browser.path().await, "/subscriptions?q=https://example.com");
+    assert_eq!(browser.script("return document.cookie").await, "", "no script sees the session");
+    browser.go("/").await;
+    browser.see("main", "Queues").await;
+    browser.click("#logout").await;
+    browser.element("#token").await;
+    browser.go("/parked").await;
+    browser.element("#token").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_may_only_look_finds_no_buttons_and_changes_nothing() {
+    let running = with_tokens().await;
+    let made = running.installation.subscribe_all("http://127.0.0.1:9/").await;
+    let browser = Browser::open(&running.base_url).await;
+    browser.go(&format!("/subscriptions/{made}")).await;
+    browser.fill("#token", READER).await;
+    browser.click("button#login").await;
+    browser.see("main", "How it is sent").await;
+    assert_eq!(browser.count("main button").await, 0);
+    let post = format!(
+        "return fetch('/subscriptions/{made}/remove', {{method: 'POST', body: new \
+         URLSearchParams({{sure: 'on'}})}}).then(answer => answer.status)"
+    );
+    assert_eq!(browser.script(&post).await, 403);
+    let registry = &running.installation.parts.registry;
+    assert!(registry.get(made).await.is_ok(), "it is there still");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_token_that_is_removed_opens_nothing_any_more() {
+    let running = with_tokens().await;
+    let browser = Browser::open(&running.base_url).await;
+    browser.go("/sources").await;
+    browser.fill("#token", READER).await;
+    browser.click("button#login").await;
+    browser.see("main", "Sources").await;
+    running.installation.parts.store.remove_token("reader").await.expect("it is there");
+    tokio::time::sleep(std::time::Duration::from_millis(1_100)).await;
+    browser.go("/sources").await;
+    browser.element("#token").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn other_pages_and_other_names_are_refused() {
+    let scene = Scene::set().await;
+    let client = &scene.running.client;
+    let post = |headers: &[(&'static str, &'static str)]| {
+        let url = format!("{}/sources/main/pause", scene.url());
+        let request = client.request(Method::POST, url);
+        let headers = headers.iter().copied();
+        headers.fold(request, |request, (name, value)| request.header(name, value)).send()
+    };
+    for headers in [
+        &[][..],
+        &[("origin", "https://evil.example")],
+        &[("origin", "null")],
+        &[("sec-fetch-site", "cross-site")],
+        &[("sec-fetch-site", "same-site")],
+    ] {
+        assert_eq!(post(headers).await.expect("an answer").status(), 403, "{headers:?}");
+    }
+    let source = scene.running.installation.parts.desk.get("main").await.expect("it is there");
+    assert_eq!(source.state, "running");
+    let rebound = client.get(scene.url()).header("host", "evil.example").send().await;
+    assert_eq!(rebound.expect("an answer").status(), 403);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn answers_forbid_what_browsers_need_not_do_and_keep_what_never_changes() {
+    let scene = Scene::set().await;
+    let page = scene.running.client.get(scene.url()).send().await.expect("an answer");
+    let header = |name: &str| page.headers()[name].to_str().expect("text").to_owned();
+    let policy = header("content-security-policy");
+    assert!(policy.contains("default-src 'none'") && !policy.contains("unsafe"), "{policy}");
+    assert_eq!(header("x-frame-options"), "DENY");
+    assert_eq!(header("x-content-type-options"), "nosniff");
+    assert_eq!(header("cache-control"), "no-store");
+    let html = page.text().await.expect("text");
+    let (_, rest) = html.split_once("href=\"/assets/style-").expect("a style sheet");
+    let (name, _) = rest.split_once('"').expect("its end");
+    let style = format!("{}/assets/style-{name}", scene.url());
+    let style = scene.running.client.get(style).send().await.expect("an answer");
+    assert_eq!(style.headers()["cache-control"], "public, max-age=31536000, immutable");
+    assert_eq!(style.headers()["content-type"], "text/css; charset=utf-8");
+    let none = Policy::none();
+    let client = reqwest::Client::builder().redirect(none).build().expect("a client");
+    let gone = client.get(format!("{}/assets/style-old.css", scene.url())).send().await;
+    assert_eq!(gone.expect("an answer").status(), 404);
+}

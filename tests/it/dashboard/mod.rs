@@ -1,0 +1,85 @@
+//! The dashboard as a person sees it, in a real browser; and what a program may not do with it.
+
+mod browser;
+mod buttons;
+mod door;
+mod pages;
+
+use serde_json::json;
+
+use crate::{
+    api::{Running, start_with},
+    support::{
+        PATIENCE,
+        broker::Raw,
+        installation,
+        receiver::{Receiver, Reply},
+    },
+};
+
+/// An installation with a dashboard and a worker, and something to look at: endpoints that are well,
+/// fail and are gone, and what was parked because of them. Everything that a publisher, a receiver
+/// or a person can write has a script in it.
+struct Scene {
+    running: Running,
+    receiver: Receiver,
+    _worker: installation::Running,
+}
+
+const SCRIPT: &str =
+    "<script>window.ran=1;alert('ran')</script><img src=x onerror=\"window.ran=1\">";
+
+const SETTINGS: &str = "source.livestream.main.url = \"https://stream.example.com/s\"\n\
+                        source.livestream.main.client_id = \"id\"\n\
+                        source.livestream.main.client_secret = \"hidden\"\n";
+
+impl Scene {
+    async fn set() -> Self {
+        let running = Box::pin(start_with(SETTINGS)).await;
+        let receiver = Receiver::answering(|request| match request.path.as_str() {
+            "/gone" => Reply::status(410),
+            "/failing" => Reply::status(503).saying(SCRIPT),
+            _ => Reply::status(200).saying(SCRIPT),
+        })
+        .await;
+        let installation = &running.installation;
+        let long = format!("/well/{}?{}", "%3Cscript%3Ealert(1)%3C/script%3E", "long=".repeat(60));
+        for (path, topic) in [
+            ("/well", "order.*"),
+            ("/failing", "order.paid"),
+            ("/gone", "old.#"),
+            (&long, "order.*"),
+        ] {
+            let url = receiver.url(path);
+            let draft = json!({"url": url, "topics": [topic], "description": SCRIPT});
+            installation.subscribe(draft).await;
+        }
+        let worker = installation.start();
+        let body = json!({"name": SCRIPT, "amount": 12.5}).to_string();
+        for (id, topic) in [
+            ("order-1", "order.paid"),
+            ("order-2", "order.paid"),
+            ("order-<script>alert(2)</script>", "order.paid"),
+            ("old-1", "old.one"),
+        ] {
+            let raw = Raw::new(topic, id, body.clone()).header("x-tenant", SCRIPT);
+            installation.publisher.publish(raw).await;
+        }
+        installation.wait_for_parked(4).await;
+        Self { running, receiver, _worker: worker }
+    }
+
+    fn url(&self) -> &str {
+        &self.running.base_url
+    }
+
+    /// Waits until the attempt log has as many records.
+    async fn wait_for_records(&self, count: u64) {
+        let deadline = tokio::time::Instant::now() + PATIENCE;
+        let store = &self.running.installation.parts.store;
+        while store.attempt_log().await.expect("the store answers").rows < count {
+            assert!(tokio::time::Instant::now() < deadline, "not {count} records");
+            tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+        }
+    }
+}
