@@ -21,6 +21,7 @@ mod listing;
 mod lost_server;
 mod many_writers;
 mod processes;
+mod publications;
 mod samples;
 mod schema;
 mod shared_databases;
@@ -79,6 +80,9 @@ macro_rules! conformance {
         attempts: what_is_too_much_is_forgotten_oldest_first_by_whoever,
         attempts: gaps_are_bounded_the_newest_stay,
         attempts: records_of_many_writers_add_up,
+        publications: a_publication_is_known_by_its_key_and_stays_as_it_was,
+        publications: publications_are_forgotten_after_a_day,
+        publications: subscriptions_in_workfronts_form_are_counted_and_paged,
         sources: a_source_that_nobody_touched_is_read,
         sources: the_standing_of_a_source_survives_reopening,
         sources: of_twenty_that_take_a_reset_one_gets_it,
