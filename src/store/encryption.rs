@@ -5,7 +5,7 @@ use async_trait::async_trait;
 use sqlx::FromRow;
 
 use super::{
-    Corrupt, Reencrypted, StoreError,
+    Corrupt, StoreError,
     key_source::GivenKeys,
     keyring::Keyring,
     row::{Confidential, parse_id},
@@ -14,6 +14,24 @@ use crate::domain::encryption_key::KeyId;
 
 /// Subscriptions encrypted anew in one transaction; others may write between two.
 pub(super) const BATCH: u32 = 200;
+
+/// The keys that encrypt secrets in a store.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Keys {
+    /// Encrypts what is written from now on.
+    pub primary: KeyId,
+    /// Those that may have encrypted what is there, in the order of their first use.
+    pub used: Vec<KeyId>,
+}
+
+/// What came of encrypting everything anew.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Reencrypted {
+    /// Subscriptions that were not encrypted by the primary key before.
+    pub changed: u64,
+    /// Subscriptions that could not be read; they stay as they are.
+    pub corrupt: Vec<Corrupt>,
+}
 
 /// What a backend does for encryption; each call is one step.
 #[async_trait]

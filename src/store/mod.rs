@@ -18,7 +18,6 @@ use crate::config::{StoreSettings, StoreUrl};
 use crate::domain::{
     api_token::ApiToken,
     circuit::{Circuit, CircuitRules, Turn},
-    encryption_key::KeyId,
     id::SubscriptionId,
     outcome::Outcome,
     subscription::Subscription,
@@ -57,6 +56,7 @@ pub use circuits::{
     CircuitListing, CircuitPage, Intervention, MergedTallies, PRUNED_MAX, ProbeClaim,
     UnsettledCircuits,
 };
+pub use encryption::{Keys, Reencrypted};
 pub use error::{Corrupt, CorruptCircuit, StoreError};
 pub use publications::{PUBLICATIONS_KEPT, PUBLICATIONS_MAX, PublicationStore};
 pub use sources::SourceStore;
@@ -97,24 +97,6 @@ pub struct Snapshot {
     /// Ordered by id.
     pub subscriptions: Vec<Subscription>,
     /// Those that cannot be read.
-    pub corrupt: Vec<Corrupt>,
-}
-
-/// The keys that encrypt secrets in a store.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Keys {
-    /// Encrypts what is written from now on.
-    pub primary: KeyId,
-    /// Those that may have encrypted what is there, in the order of their first use.
-    pub used: Vec<KeyId>,
-}
-
-/// What came of encrypting everything anew.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Reencrypted {
-    /// Subscriptions that were not encrypted by the primary key before.
-    pub changed: u64,
-    /// Subscriptions that could not be read; they stay as they are.
     pub corrupt: Vec<Corrupt>,
 }
 
