@@ -9,6 +9,7 @@ mod health;
 mod parked;
 mod schemathesis;
 mod sources;
+mod status;
 mod subscriptions;
 mod workfront;
 
