@@ -88,8 +88,9 @@ fn endpoint(site: &Site, url: &str) -> serde_json::Value {
 async fn four_processes_deliver_everything_when_one_of_them_is_killed() {
     const EVENTS: usize = 10_000;
     const IN_FLIGHT_MAX: usize = 128;
-    /// Of all four: to look for changes and to merge counts, and to start and to end.
-    const TRANSACTIONS_PER_SECOND_MAX: u64 = 8;
+    /// Of all four: to look for changes, to merge counts, to tell figures and to write the log, and to
+    /// start and to end.
+    const TRANSACTIONS_PER_SECOND_MAX: u64 = 10;
     const TRANSACTIONS_AROUND_MAX: u64 = 100;
     let database = Database::new().await;
     let receiver =
