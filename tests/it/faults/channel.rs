@@ -19,8 +19,9 @@ use crate::support::{
 const WAITS: [u64; 3] = [200, 400, 800];
 /// The broker's patience for an ack; half an hour if nobody sets it.
 const ACK_TIMEOUT_MS: u64 = 2_000;
-/// Longer than that, shorter than homing's own deadline for an attempt.
+/// Longer than that, and far shorter than the deadline for an attempt.
 const SLOW: Duration = Duration::from_secs(4);
+const SETTINGS: &str = "endpoint.deadline = \"30s\"";
 
 /// One event in two hundred is answered late.
 fn reply(request: &Recorded) -> Reply {
@@ -43,7 +44,7 @@ async fn channels_that_the_broker_closes_lose_nothing() {
     );
     node.ctl(&["eval", &patience]).await;
     let receiver = Receiver::answering(reply).await;
-    let site = Site::at(Corner::at(node.url.clone(), &millis(&WAITS)), &WAITS, "");
+    let site = Site::at(Corner::at(node.url.clone(), &millis(&WAITS)), &WAITS, SETTINGS);
     site.run(&["topology", "apply"]);
     let subscription = site.subscribe(&receiver.url("/"), "#", &[]);
     let owed = Owed { path: "/", subscription, wants: |_| true };
