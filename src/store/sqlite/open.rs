@@ -31,14 +31,14 @@ const APPLICATION_ID: i64 = 0x686d_6e67;
 
 /// How long SQLite waits for another process to finish writing; well below [`DEADLINE`], so that
 /// the error can say so.
-const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
+const BUSY_TIMEOUT: Duration = Duration::from_secs(8);
 
 /// Questions of one process at a time; more would only wait for the same disk.
 const READERS_MAX: u32 = 4;
 
 /// As long as [`BUSY_TIMEOUT`] in all, for the one step in which SQLite does not wait itself.
 const WAL_RETRY_WAIT: Duration = Duration::from_millis(20);
-const WAL_RETRIES_MAX: usize = 250;
+const WAL_RETRIES_MAX: usize = 400;
 
 const CANTOPEN: i32 = 14;
 const NOTADB: i32 = 26;

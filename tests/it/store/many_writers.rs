@@ -63,7 +63,7 @@ pub(super) async fn writers_do_not_block_each_other(place: Place) -> Kept {
     let handles = twenty(&place).await?;
     let rules = CircuitRules::default();
     let clients = handles.iter().enumerate().map(async |(client, store)| {
-        for round in 0..5 {
+        for round in 0..4 {
             let mut tallies: Vec<_> = (0..15).map(|path| dead(path + round * 3)).collect();
             fastrand::shuffle(&mut tallies);
             match client % 4 {
