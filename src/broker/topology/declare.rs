@@ -24,6 +24,14 @@ pub struct Depth {
     pub consumers: u32,
 }
 
+/// An exchange as it should be.
+pub(super) struct ExchangeSpec {
+    pub(super) name: String,
+    kind: ExchangeKind,
+    /// Takes what it cannot route.
+    alternate: Option<String>,
+}
+
 impl Topology {
     /// Declares what is missing and checks what is there. Adds the queues that it creates to
     /// `created`, also where it fails.
@@ -34,13 +42,9 @@ impl Topology {
     ) -> Result<(), BrokerError> {
         let names = self.names();
         let channel = open(connection).await?;
-        let unrouted = names.unrouted();
-        declare_exchange(&channel, &unrouted, ExchangeKind::Fanout, None).await?;
-        declare_exchange(&channel, &names.control(), ExchangeKind::Fanout, None).await?;
-        let route = (&names.route(), ExchangeKind::Direct);
-        declare_exchange(&channel, route.0, route.1, Some(&unrouted)).await?;
-        declare_exchange(&channel, &names.events(), ExchangeKind::Topic, Some(&unrouted)).await?;
-
+        for exchange in self.exchanges() {
+            declare_exchange(&channel, &exchange).await?;
+        }
         for queue in self.queues() {
             if depth(connection, &queue.name).await?.is_none() {
                 created.push(queue.name.clone());
@@ -50,12 +54,22 @@ impl Topology {
                 bind(&channel, &queue.name, names.route(), &queue.name).await?;
             }
         }
-        bind(&channel, &unrouted, unrouted.clone(), "").await?;
+        bind(&channel, &names.unrouted(), names.unrouted(), "").await?;
         bind(&channel, &names.primary(), names.events(), "#").await
     }
-}
 
-impl Topology {
+    /// Every exchange, those first that others lead to.
+    pub(super) fn exchanges(&self) -> [ExchangeSpec; 4] {
+        let names = self.names();
+        let spec = |name, kind, alternate| ExchangeSpec { name, kind, alternate };
+        [
+            spec(names.unrouted(), ExchangeKind::Fanout, None),
+            spec(names.control(), ExchangeKind::Fanout, None),
+            spec(names.route(), ExchangeKind::Direct, Some(names.unrouted())),
+            spec(names.events(), ExchangeKind::Topic, Some(names.unrouted())),
+        ]
+    }
+
     /// Whether every queue and exchange is there. Asks only the node that the connection leads to,
     /// in few round trips; bindings cannot be asked for.
     pub(in crate::broker) async fn stands(
@@ -86,19 +100,21 @@ impl Topology {
             within(channel, ROUND_TRIP_DEADLINE, format!("looking at `{name}`"), asked).await?;
         }
         // Not until these are answered is it known that none of the queues was missing.
-        let names = self.names();
-        for name in [names.events(), names.route(), names.control(), names.unrouted()] {
-            look_at_exchange(channel, &name).await?;
+        for exchange in self.exchanges() {
+            look_at_exchange(channel, &exchange).await?;
         }
         Ok(())
     }
 }
 
-/// An error where it is not there, whatever its kind.
-pub(super) async fn look_at_exchange(channel: &Channel, name: &str) -> Result<(), BrokerError> {
+/// An error where it is not there; how it is does not matter.
+pub(super) async fn look_at_exchange(
+    channel: &Channel,
+    ExchangeSpec { name, kind, .. }: &ExchangeSpec,
+) -> Result<(), BrokerError> {
     let passive = ExchangeDeclareOptions { passive: true, ..ExchangeDeclareOptions::default() };
-    let kind = ExchangeKind::default();
-    let asked = channel.exchange_declare(name.into(), kind, passive, FieldTable::default());
+    let name = name.as_str();
+    let asked = channel.exchange_declare(name.into(), kind.clone(), passive, FieldTable::default());
     within(channel, ROUND_TRIP_DEADLINE, format!("looking at exchange `{name}`"), asked).await
 }
 
@@ -153,16 +169,15 @@ pub(super) async fn declare_queue(channel: &Channel, queue: &QueueSpec) -> Resul
 
 pub(super) async fn declare_exchange(
     channel: &Channel,
-    name: &str,
-    kind: ExchangeKind,
-    alternate: Option<&str>,
+    ExchangeSpec { name, kind, alternate }: &ExchangeSpec,
 ) -> Result<(), BrokerError> {
     let mut arguments = FieldTable::default();
     if let Some(alternate) = alternate {
-        arguments.insert("alternate-exchange".into(), AMQPValue::LongString(alternate.into()));
+        let alternate = AMQPValue::LongString(alternate.as_str().into());
+        arguments.insert("alternate-exchange".into(), alternate);
     }
     let options = ExchangeDeclareOptions { durable: true, ..ExchangeDeclareOptions::default() };
-    let declared = channel.exchange_declare(name.into(), kind, options, arguments);
+    let declared = channel.exchange_declare(name.as_str().into(), kind.clone(), options, arguments);
     within(channel, ROUND_TRIP_DEADLINE, format!("declaring exchange `{name}`"), declared)
         .await
         .map_err(|error| different(name, error))

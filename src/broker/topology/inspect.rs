@@ -1,8 +1,11 @@
 //! Looking at the topology without changing it.
 
-use lapin::{Connection, ExchangeKind, protocol::AMQPSoftError};
+use lapin::{Connection, protocol::AMQPSoftError};
 
-use super::{Depth, Topology, declare};
+use super::{
+    Depth, Topology,
+    declare::{self, ExchangeSpec},
+};
 use crate::broker::error::BrokerError;
 
 /// What was found under one name.
@@ -46,18 +49,10 @@ impl Topology {
         connection: &Connection,
         declared_before: &[String],
     ) -> Result<Vec<Finding>, BrokerError> {
-        let names = self.names();
-        let unrouted = names.unrouted();
-        let exchanges = [
-            (names.events(), ExchangeKind::Topic, Some(unrouted.as_str())),
-            (names.route(), ExchangeKind::Direct, Some(unrouted.as_str())),
-            (names.control(), ExchangeKind::Fanout, None),
-            (unrouted.clone(), ExchangeKind::Fanout, None),
-        ];
         let mut findings = Vec::new();
-        for (name, kind, alternate) in exchanges {
-            let state = exchange_state(connection, &name, kind, alternate).await?;
-            findings.push(Finding { name: format!("{name} (exchange)"), state });
+        for exchange in self.exchanges().iter().rev() {
+            let state = exchange_state(connection, exchange).await?;
+            findings.push(Finding { name: format!("{} (exchange)", exchange.name), state });
         }
         let queues = self.queues();
         for queue in &queues {
@@ -70,7 +65,7 @@ impl Topology {
             };
             findings.push(Finding { name: queue.name.clone(), state });
         }
-        let waits = names.wait_prefix();
+        let waits = self.names().wait_prefix();
         let left = declared_before.iter().filter(|name| {
             // The store may be shared with installations of other prefixes.
             name.starts_with(&waits) && queues.iter().all(|queue| queue.name != **name)
@@ -95,13 +90,11 @@ fn same(declared: Result<(), BrokerError>, depth: Option<Depth>) -> Result<State
 
 async fn exchange_state(
     connection: &Connection,
-    name: &str,
-    kind: ExchangeKind,
-    alternate: Option<&str>,
+    exchange: &ExchangeSpec,
 ) -> Result<State, BrokerError> {
     let channel = declare::open(connection).await?;
-    match declare::look_at_exchange(&channel, name).await {
-        Ok(()) => same(declare::declare_exchange(&channel, name, kind, alternate).await, None),
+    match declare::look_at_exchange(&channel, exchange).await {
+        Ok(()) => same(declare::declare_exchange(&channel, exchange).await, None),
         Err(error) if error.says(AMQPSoftError::NOTFOUND) => Ok(State::Missing),
         Err(error) => Err(error),
     }
