@@ -88,10 +88,11 @@ fn endpoint(site: &Site, url: &str) -> serde_json::Value {
 async fn four_processes_deliver_everything_when_one_of_them_is_killed() {
     const EVENTS: usize = 10_000;
     const IN_FLIGHT_MAX: usize = 128;
-    /// Of all four: to look for changes, to merge counts, to tell figures and to write the log, and to
-    /// start and to end.
-    const TRANSACTIONS_PER_SECOND_MAX: u64 = 10;
-    const TRANSACTIONS_AROUND_MAX: u64 = 100;
+    /// Of all four: to look for changes and to write the log each second, to merge counts and to tell
+    /// figures every five (10 a second in all), and to start and to end (100); twice that, because a
+    /// busy machine ends and begins more slowly than it counts.
+    const TRANSACTIONS_PER_SECOND_MAX: u64 = 20;
+    const TRANSACTIONS_AROUND_MAX: u64 = 200;
     let database = Database::new().await;
     let receiver =
         Receiver::answering(|_| Reply::status(200).after(Duration::from_millis(5))).await;

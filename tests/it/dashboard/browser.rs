@@ -182,18 +182,46 @@ impl Browser {
         }
     }
 
-    /// Clicks on an element.
+    /// Clicks on an element of a page that stays.
     pub(crate) async fn click(&self, selector: &str) {
-        let element = self.element(selector).await;
-        self.call(Method::POST, &format!("/element/{element}/click"), json!({})).await;
+        self.on(selector, "click", json!({})).await;
+    }
+
+    /// Clicks on an element that leads to another page, or to the same one anew, and waits until it
+    /// is there.
+    pub(crate) async fn follow(&self, selector: &str) {
+        let before = format!("/element/{}/name", self.element("html").await);
+        self.click(selector).await;
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let left = self.try_call(Method::GET, &before, Value::Null).await.is_err();
+            if left && self.script("return document.readyState").await == "complete" {
+                return;
+            }
+            assert!(Instant::now() < deadline, "`{selector}` leads nowhere");
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
     }
 
     /// Types into a field, in place of what is there.
     pub(crate) async fn fill(&self, selector: &str, text: &str) {
-        let element = self.element(selector).await;
-        self.call(Method::POST, &format!("/element/{element}/clear"), json!({})).await;
-        let keys = json!({"text": text});
-        self.call(Method::POST, &format!("/element/{element}/value"), keys).await;
+        self.on(selector, "clear", json!({})).await;
+        self.on(selector, "value", json!({"text": text})).await;
+    }
+
+    /// Does something to an element, which a page that lives may have replaced since it was found.
+    async fn on(&self, selector: &str, command: &str, body: Value) {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let path = format!("/element/{}/{command}", self.element(selector).await);
+            match self.try_call(Method::POST, &path, body.clone()).await {
+                Ok(_) => return,
+                Err(error) => assert!(
+                    error["error"] == "stale element reference" && Instant::now() < deadline,
+                    "{command} on `{selector}`: {error}"
+                ),
+            }
+        }
     }
 
     /// Presses keys where the focus is.

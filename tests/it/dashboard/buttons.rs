@@ -9,47 +9,47 @@ async fn a_subscription_is_made_changed_tried_out_and_removed() {
     let scene = Scene::set().await;
     let browser = Browser::open(scene.url()).await;
     browser.go("/subscriptions").await;
-    browser.click("#new").await;
+    browser.follow("#new").await;
     browser.fill("#url", "ftp://example.com").await;
     browser.fill("#topics", "shop.*\ncart.#").await;
     browser.fill("#filters", "{").await;
-    browser.click("#save").await;
+    browser.follow("#save").await;
     browser.see("#filters-error", "not JSON").await;
     let filter = r#"{"fieldName": "status", "fieldValue": "CUR", "comparison": "eq"}"#;
     browser.fill("#filters", filter).await;
-    browser.click("#save").await;
+    browser.follow("#save").await;
     browser.see("#url-error", "`ftp` is not a scheme").await;
     browser.fill("#url", &scene.receiver.url("/shop")).await;
-    browser.click("#save").await;
+    browser.follow("#save").await;
     assert!(browser.text("#secret").await.starts_with("whsec_"));
     browser.see("main", "fieldName").await;
 
-    browser.click("#edit").await;
+    browser.follow("#edit").await;
     browser.fill("#description", "The shop").await;
     browser.fill("#auth_token", "a-token-that-is-long").await;
-    browser.click("#save").await;
+    browser.follow("#save").await;
     browser.see(".said", "Changed").await;
     browser.see("main", "****long").await;
-    browser.click("#edit").await;
+    browser.follow("#edit").await;
     browser.fill("#rate_limit", "5").await;
-    browser.click("#save").await;
+    browser.follow("#save").await;
     browser.see("main", "5 per second").await;
     browser.see("main", "****long").await;
 
-    browser.click("#test").await;
+    browser.follow("#test").await;
     browser.see("#tested", "accepted 200").await;
     assert_eq!(scene.receiver.count_at("/shop"), 1);
-    browser.click("#rotate").await;
+    browser.follow("#rotate").await;
     assert!(browser.text("#secret").await.starts_with("whsec_"));
     browser.see("main", "until in 23 h").await;
 
     browser.go("/subscriptions").await;
     browser.fill("#q", &scene.receiver.url("/shop")).await;
-    browser.click("#find").await;
+    browser.follow("#find").await;
     assert_eq!(browser.count("tbody tr").await, 1);
-    browser.click("tbody a").await;
+    browser.follow("tbody a").await;
     browser.click("#sure").await;
-    browser.click("#remove").await;
+    browser.follow("#remove").await;
     browser.see("main", "4 subscriptions").await;
 }
 
@@ -61,23 +61,23 @@ async fn an_endpoint_is_disabled_enabled_and_sent_what_was_parked() {
     let disable = format!("[aria-label=\"Disable {well}\"]");
     // Workers tell the store of what is well every five seconds.
     browser.go_until("/endpoints", &disable).await;
-    browser.click(&disable).await;
+    browser.follow(&disable).await;
     browser.see("main", "frozen").await;
-    browser.click("#enable").await;
+    browser.follow("#enable").await;
     browser.element("#disable").await;
-    browser.click("#disable").await;
+    browser.follow("#disable").await;
     browser.element("#enable").await;
 
     let gone = scene.receiver.url("/gone");
     browser.go("/endpoints?state=frozen").await;
-    browser.click(&format!("a[title=\"{gone}\"]")).await;
+    browser.follow(&format!("a[title=\"{gone}\"]")).await;
     browser.see("main", "410 Gone").await;
     // What answered 410 was parked as `gone`, not to spare it; the walk finds that out.
     browser.click("#replay").await;
-    browser.click("#enable").await;
+    browser.follow("#enable").await;
     browser.see("main", "Done.").await;
     browser.see("main", "4 of 4").await;
-    browser.click("#back").await;
+    browser.follow("#back").await;
     browser.see("main", "closed").await;
 }
 
@@ -89,12 +89,12 @@ async fn what_is_parked_is_looked_at_sent_again_dropped_and_exported() {
     let browser = Browser::open(scene.url()).await;
     browser.go("/parked").await;
     browser.fill("#event", "order-1").await;
-    browser.click("#search").await;
+    browser.follow("#search").await;
     assert_eq!(browser.count("tbody tr").await, 1);
-    browser.click("tbody a").await;
+    browser.follow("tbody a").await;
     browser.see("#body", "12.5").await;
     browser.see("main", "x-tenant").await;
-    browser.click("#replay").await;
+    browser.follow("#replay").await;
     browser.see("#matched", "1").await;
     browser.see("main", "Done.").await;
     // It fails again, twice.
@@ -107,9 +107,9 @@ async fn what_is_parked_is_looked_at_sent_again_dropped_and_exported() {
     let file = scene.running.client.get(format!("{}/parked/export?topic=order.*", scene.url()));
     let file = file.send().await.expect("an answer").text().await.expect("text");
     assert_eq!(file.lines().filter(|line| line.contains("\"order.paid\"")).count(), 3, "{file}");
-    browser.click("#replay-matching").await;
+    browser.follow("#replay-matching").await;
     browser.see("#go", "Replay 3 messages").await;
-    browser.click("#go").await;
+    browser.follow("#go").await;
     browser.see("main", "Done.").await;
     browser.see("#matched", "3").await;
     while scene.receiver.count_at("/failing") < before + 8 {
@@ -118,7 +118,7 @@ async fn what_is_parked_is_looked_at_sent_again_dropped_and_exported() {
     installation.wait_for_parked(4).await;
 
     browser.go("/parked?reason=exhausted").await;
-    browser.click("#drop-matching").await;
+    browser.follow("#drop-matching").await;
     browser.see("#go", "Drop 3 messages").await;
     browser.click("#go").await;
     assert_eq!(
@@ -127,10 +127,10 @@ async fn what_is_parked_is_looked_at_sent_again_dropped_and_exported() {
         "nothing is dropped before the box is ticked"
     );
     browser.click("#sure").await;
-    browser.click("#go").await;
+    browser.follow("#go").await;
     browser.see("main", "Done.").await;
     installation.wait_for_parked(1).await;
-    browser.click("#back").await;
+    browser.follow("#back").await;
     browser.see("main", "None fits").await;
 }
 
@@ -140,12 +140,12 @@ async fn a_source_is_paused_reset_and_resumed() {
     let store = &scene.running.installation.parts.store;
     let browser = Browser::open(scene.url()).await;
     browser.go("/sources").await;
-    browser.click("form[action$=\"/pause\"] button").await;
+    browser.follow("form[action$=\"/pause\"] button").await;
     browser.see("main", "paused").await;
     assert_eq!(store.source("main").await.expect("it is there").standing, Standing::Paused);
-    browser.click("form[action$=\"/reset\"] button").await;
+    browser.follow("form[action$=\"/reset\"] button").await;
     browser.see("main", "begins with the largest").await;
-    browser.click("form[action$=\"/resume\"] button").await;
+    browser.follow("form[action$=\"/resume\"] button").await;
     browser.see("main", "running").await;
     assert_eq!(store.source("main").await.expect("it is there").standing, Standing::Running);
 }

@@ -32,16 +32,16 @@ async fn who_has_a_token_logs_in_and_out() {
     assert!(browser.path().await.starts_with("/login?next="), "{}", browser.path().await);
     browser.keep("login").await;
     browser.fill("#token", "made up").await;
-    browser.click("button#login").await;
+    browser.follow("button#login").await;
     browser.see("main", "No such token is known").await;
     browser.fill("#token", TOKEN).await;
-    browser.click("button#login").await;
+    browser.follow("button#login").await;
     browser.element("#new").await;
     assert_eq!(browser.path().await, "/subscriptions?q=https://example.com");
     assert_eq!(browser.script("return document.cookie").await, "", "no script sees the session");
     browser.go("/").await;
     browser.see("main", "Queues").await;
-    browser.click("#logout").await;
+    browser.follow("#logout").await;
     browser.element("#token").await;
     browser.go("/parked").await;
     browser.element("#token").await;
@@ -54,7 +54,7 @@ async fn who_may_only_look_finds_no_buttons_and_changes_nothing() {
     let browser = Browser::open(&running.base_url).await;
     browser.go(&format!("/subscriptions/{made}")).await;
     browser.fill("#token", READER).await;
-    browser.click("button#login").await;
+    browser.follow("button#login").await;
     browser.see("main", "How it is sent").await;
     assert_eq!(browser.count("main button").await, 0);
     let post = format!(
@@ -72,7 +72,7 @@ async fn a_token_that_is_removed_opens_nothing_any_more() {
     let browser = Browser::open(&running.base_url).await;
     browser.go("/sources").await;
     browser.fill("#token", READER).await;
-    browser.click("button#login").await;
+    browser.follow("button#login").await;
     browser.see("main", "Sources").await;
     running.installation.parts.store.remove_token("reader").await.expect("it is there");
     tokio::time::sleep(std::time::Duration::from_millis(1_100)).await;

@@ -34,11 +34,11 @@ async fn every_page_shows_what_it_should_and_runs_nothing_from_outside() {
     let browser = Browser::open(scene.url()).await;
     browser.look(LOOKS[0]).await;
     browser.go("/parked?event=order-%3Cscript%3Ealert(2)%3C/script%3E").await;
-    browser.click("tbody a").await;
+    browser.follow("tbody a").await;
     browser.element("#body").await;
     let message = browser.path().await;
     browser.go("/subscriptions").await;
-    browser.click("tbody a").await;
+    browser.follow("tbody a").await;
     browser.element("#edit").await;
     let subscription = browser.path().await;
     let pages = [
