@@ -11,12 +11,14 @@ use std::{
     time::{Duration, UNIX_EPOCH},
 };
 
-use reqwest::{
+use hyper::{
     StatusCode,
     header::{HeaderMap, RETRY_AFTER},
 };
+use hyper_util::client::legacy;
+use tokio::time::error::Elapsed;
 
-use super::{RequestError, resolve::ResolveError};
+use super::{RequestError, client::BoxError, resolve::ResolveError};
 use crate::domain::{
     outcome::{Obstacle, Outcome, Phase},
     time::UnixMillis,
@@ -58,10 +60,10 @@ pub fn retry_after(value: &[u8], now: UnixMillis) -> Option<Duration> {
 /// # Errors
 ///
 /// [`RequestError`], if it is ours.
-pub(super) fn theirs(error: reqwest::Error) -> Result<reqwest::Error, RequestError> {
-    if error.is_builder() || causes(&error).any(is_misuse) {
+pub(super) fn theirs(error: BoxError) -> Result<BoxError, RequestError> {
+    if causes(error.as_ref()).any(is_misuse) {
         Err(RequestError::Unsendable(error))
-    } else if causes(&error).any(is_exhaustion) {
+    } else if causes(error.as_ref()).any(is_exhaustion) {
         Err(RequestError::Resources(error))
     } else {
         Ok(error)
@@ -69,8 +71,8 @@ pub(super) fn theirs(error: reqwest::Error) -> Result<reqwest::Error, RequestErr
 }
 
 /// What a request that ended in `error` says about the endpoint.
-pub(super) fn failure(error: &reqwest::Error) -> Outcome {
-    if error.is_connect() && error.is_timeout() {
+pub(super) fn failure(error: &(dyn Error + 'static)) -> Outcome {
+    if error.downcast_ref().is_some_and(legacy::Error::is_connect) && causes(error).any(is_late) {
         return Outcome::TimedOut { phase: Phase::Connect };
     }
     let kind = causes(error)
@@ -138,6 +140,12 @@ fn unreadable(cause: &(dyn Error + 'static)) -> Option<Obstacle> {
         .then_some(Obstacle::NotHttp)
 }
 
+/// The time for connecting was over: for one address, or for all of it.
+fn is_late(cause: &(dyn Error + 'static)) -> bool {
+    let timed_out = |error: &io::Error| error.kind() == io::ErrorKind::TimedOut;
+    cause.is::<Elapsed>() || cause.downcast_ref().is_some_and(timed_out)
+}
+
 /// We used the client in a way that it does not work.
 fn is_misuse(cause: &(dyn Error + 'static)) -> bool {
     cause.downcast_ref::<hyper::Error>().is_some_and(hyper::Error::is_user)
@@ -155,6 +163,7 @@ fn is_exhaustion(cause: &(dyn Error + 'static)) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use hyper::header::HeaderValue;
     use proptest::prelude::*;
 
     use super::*;
@@ -207,7 +216,7 @@ mod tests {
     fn outcome(status: u16, retry_after: Option<&'static str>) -> Outcome {
         let mut headers = HeaderMap::new();
         if let Some(value) = retry_after {
-            headers.insert(RETRY_AFTER, reqwest::header::HeaderValue::from_static(value));
+            headers.insert(RETRY_AFTER, HeaderValue::from_static(value));
         }
         answer(StatusCode::from_u16(status).unwrap(), &headers, UnixMillis::new(0))
     }

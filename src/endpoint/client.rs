@@ -3,9 +3,26 @@
 //! It does what it is told and nothing else: it follows no redirects, knows no proxies, keeps no
 //! cookies, unpacks nothing and repeats nothing. Retrying is the schedule's business.
 
-use std::{path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    error::Error,
+    path::PathBuf,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
+    time::Duration,
+};
 
-use reqwest::{Client, redirect};
+use bytes::Bytes;
+use http_body_util::Full;
+use hyper::{Uri, rt};
+use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
+use hyper_util::{
+    client::legacy::{
+        self,
+        connect::{Connection, HttpConnector},
+    },
+    rt::{TokioExecutor, TokioTimer},
+};
 use rustls::{
     ClientConfig, RootCertStore,
     crypto::ring,
@@ -15,14 +32,23 @@ use rustls::{
     },
 };
 
+use tower_service::Service;
+
 use super::resolve::Resolver;
 use crate::config::{EndpointSettings, SettingsError};
+
+/// Any error; which one, [`super::classify`] finds out.
+pub(super) type BoxError = Box<dyn Error + Send + Sync>;
 
 /// Idle connections kept for one host: as many as may be in flight to one endpoint.
 const IDLE_CONNECTIONS_MAX: usize = 64;
 
 /// How long an idle connection is kept. Longer would meet more servers that have given it up.
 const IDLE_TIME_MAX: Duration = Duration::from_secs(30);
+
+/// A connection whose other end is gone without a word is found out by the system within this.
+const KEEP_ALIVE: Duration = Duration::from_secs(15);
+const UNACKNOWLEDGED_MAX: Duration = Duration::from_secs(30);
 
 /// An HTTP/2 connection carries many attempts and would fail each of them at its deadline; one
 /// that does not answer pings is given up instead.
@@ -70,23 +96,36 @@ pub enum EndpointSetupError {
     /// TLS cannot be set up.
     #[error("cannot set up TLS")]
     Tls(#[source] rustls::Error),
-    /// The client cannot be built.
-    #[error("cannot build the HTTP client")]
-    Client(#[source] reqwest::Error),
 }
+
+/// Sends requests, over connections that it keeps.
+pub(super) type Client =
+    legacy::Client<Within<HttpsConnector<HttpConnector<Resolver>>>, Full<Bytes>>;
 
 /// Builds the client; it connects only to what `resolver` gives it and to literal addresses.
 pub(super) fn build(
     settings: &EndpointSettings,
     resolver: Resolver,
 ) -> Result<Client, EndpointSetupError> {
-    Client::builder()
-        .redirect(redirect::Policy::none())
-        .no_proxy()
-        .referer(false)
-        .dns_resolver(resolver)
-        .connect_timeout(settings.connect_deadline)
-        .tcp_nodelay(true)
+    let mut tcp = HttpConnector::new_with_resolver(resolver);
+    tcp.enforce_http(false);
+    tcp.set_nodelay(true);
+    tcp.set_keepalive(Some(KEEP_ALIVE));
+    tcp.set_keepalive_interval(Some(KEEP_ALIVE));
+    #[cfg(target_os = "linux")]
+    tcp.set_tcp_user_timeout(Some(UNACKNOWLEDGED_MAX));
+    // Shared by the addresses of a name, so that one that is silent leaves time for the others.
+    tcp.set_connect_timeout(Some(settings.connect_deadline));
+    let connector = HttpsConnectorBuilder::new()
+        // It offers HTTP/2 and HTTP/1 by itself.
+        .with_tls_config(tls(settings, &[])?)
+        .https_or_http()
+        .enable_all_versions()
+        .wrap_connector(tcp);
+    let connector = Within { connector, deadline: settings.connect_deadline };
+    Ok(legacy::Client::builder(TokioExecutor::new())
+        .timer(TokioTimer::new())
+        .pool_timer(TokioTimer::new())
         .pool_max_idle_per_host(IDLE_CONNECTIONS_MAX)
         .pool_idle_timeout(IDLE_TIME_MAX)
         .http2_keep_alive_interval(PING_INTERVAL)
@@ -94,16 +133,41 @@ pub(super) fn build(
         .http2_initial_stream_window_size(STREAM_WINDOW_BYTES)
         .http2_initial_connection_window_size(CONNECTION_WINDOW_BYTES)
         .http2_max_header_list_size(HEADER_BYTES_MAX)
-        .tls_backend_preconfigured(tls(settings, &[b"h2", b"http/1.1"])?)
-        .build()
-        .map_err(EndpointSetupError::Client)
+        .build(connector))
+}
+
+/// Connects within a deadline, names and TLS included.
+#[derive(Clone)]
+pub(super) struct Within<C> {
+    connector: C,
+    deadline: Duration,
+}
+
+impl<C> Service<Uri> for Within<C>
+where
+    C: Service<Uri, Error = BoxError>,
+    C::Future: Send + 'static,
+    C::Response: Connection + rt::Read + rt::Write + Send + Unpin + 'static,
+{
+    type Response = C::Response;
+    type Error = BoxError;
+    type Future = Pin<Box<dyn Future<Output = Result<C::Response, BoxError>> + Send>>;
+
+    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
+        self.connector.poll_ready(context)
+    }
+
+    fn call(&mut self, target: Uri) -> Self::Future {
+        let connected = tokio::time::timeout(self.deadline, self.connector.call(target));
+        Box::pin(async move { connected.await? })
+    }
 }
 
 /// TLS as every HTTP client of homing speaks it: trusting Mozilla's authorities and those of
 /// `endpoint.ca_file`, and offering `protocols` (ALPN).
 ///
 /// Names ring itself: rustls would otherwise take the process's default, which whoever comes first
-/// sets (lapin does). The clients leave the ALPN protocols of such a configuration to us.
+/// sets (lapin does).
 ///
 /// # Errors
 ///

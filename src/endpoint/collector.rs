@@ -2,13 +2,21 @@
 
 use std::time::Duration;
 
-use reqwest::{Client, header::CONTENT_TYPE, redirect};
+use hyper::{
+    Request,
+    header::{CONTENT_TYPE, HeaderValue},
+};
+use tokio::time::{error::Elapsed, timeout};
 use url::Url;
 
-use super::{EndpointSetupError, client::tls};
+use super::{
+    EndpointSetupError,
+    client::{self, BoxError, Client},
+    resolve::Resolver,
+};
 use crate::config::EndpointSettings;
 
-/// For one batch, from the connect to the end of the answer.
+/// For one batch, from the connect to the head of the answer.
 const DEADLINE: Duration = Duration::from_secs(10);
 
 /// A collector that takes JSON. The operator named it, so its address is not checked.
@@ -23,7 +31,10 @@ pub struct Collector {
 pub enum CollectorError {
     /// It did not answer.
     #[error("the collector does not answer")]
-    Unanswered(#[source] reqwest::Error),
+    Unanswered(#[source] BoxError),
+    /// It did not answer in time.
+    #[error("the collector does not answer in time")]
+    Late(#[source] Elapsed),
     /// It answered something else than a success.
     #[error("the collector answered {0}")]
     Refused(u16),
@@ -36,14 +47,7 @@ impl Collector {
     ///
     /// [`EndpointSetupError`].
     pub fn new(target: Url, settings: &EndpointSettings) -> Result<Self, EndpointSetupError> {
-        let client = Client::builder()
-            .redirect(redirect::Policy::none())
-            .no_proxy()
-            .timeout(DEADLINE)
-            .pool_max_idle_per_host(1)
-            .tls_backend_preconfigured(tls(settings, &[b"http/1.1"])?)
-            .build()
-            .map_err(EndpointSetupError::Client)?;
+        let client = client::build(settings, Resolver::anywhere())?;
         Ok(Self { client, target })
     }
 
@@ -57,10 +61,13 @@ impl Collector {
     ///
     /// Dropped, the request is given up.
     pub async fn post(&self, document: Vec<u8>) -> Result<(), CollectorError> {
-        let request = self.client.post(self.target.clone());
-        let request = request.header(CONTENT_TYPE, "application/json").body(document);
-        let answer = request.send().await;
-        let answer = answer.map_err(|error| CollectorError::Unanswered(error.without_url()))?;
+        let mut request = Request::post(self.target.as_str())
+            .body(document.into())
+            .map_err(|error| CollectorError::Unanswered(error.into()))?;
+        request.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        let answer = timeout(DEADLINE, self.client.request(request)).await;
+        let answer = answer.map_err(CollectorError::Late)?;
+        let answer = answer.map_err(|error| CollectorError::Unanswered(error.into()))?;
         let status = answer.status();
         status.is_success().then_some(()).ok_or(CollectorError::Refused(status.as_u16()))
     }

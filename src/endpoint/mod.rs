@@ -18,8 +18,9 @@
 use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
+use http_body_util::{BodyExt, Full};
+use hyper::{Request, body::Incoming, http::uri::InvalidUri};
 use ipnet::IpNet;
-use reqwest::{Client, Request, Response};
 use tokio::time::{Instant, timeout_at};
 
 use crate::config::EndpointSettings;
@@ -40,6 +41,8 @@ mod resolve;
 
 #[cfg(test)]
 mod tests;
+
+use client::{BoxError, Client};
 
 pub use address::{allowed, literal};
 pub use classify::retry_after;
@@ -78,12 +81,15 @@ pub enum RequestError {
     /// An event that the subscription's form cannot hold. It will not get better by itself.
     #[error("the event cannot be sent in Workfront's form")]
     Unfit(#[source] UnfitEvent),
+    /// A URL that HTTP cannot carry. It will not get better by itself.
+    #[error("the subscription's URL cannot be called: give it another one")]
+    Url(#[source] InvalidUri),
     /// The client does not take this request. It will not get better by itself.
     #[error("the request cannot be sent")]
-    Unsendable(#[source] reqwest::Error),
+    Unsendable(#[source] BoxError),
     /// No file descriptors or memory left for a connection. It may get better.
     #[error("this process has no resources left for a connection")]
-    Resources(#[source] reqwest::Error),
+    Resources(#[source] BoxError),
 }
 
 impl Endpoints {
@@ -135,11 +141,15 @@ impl Endpoints {
 
     /// One deadline for the exchange as a whole: an endpoint that sends a byte a second holds its
     /// place no longer than one that sends none.
-    async fn exchange(&self, request: Request, now: UnixMillis) -> Result<Attempted, RequestError> {
+    async fn exchange(
+        &self,
+        request: Request<Full<Bytes>>,
+        now: UnixMillis,
+    ) -> Result<Attempted, RequestError> {
         let deadline = Instant::now() + self.deadline;
-        let mut response = match timeout_at(deadline, self.client.execute(request)).await {
+        let response = match timeout_at(deadline, self.client.request(request)).await {
             Ok(Ok(response)) => response,
-            Ok(Err(error)) => return Attempted::failed(error),
+            Ok(Err(error)) => return Attempted::failed(error.into()),
             Err(elapsed) => {
                 let phase = Phase::Headers;
                 return Ok(Attempted::silent(Outcome::TimedOut { phase }, &elapsed));
@@ -148,14 +158,14 @@ impl Endpoints {
         let outcome = classify::answer(response.status(), response.headers(), now);
 
         let mut read = Vec::new();
-        let ended = timeout_at(deadline, self.read(&mut response, &mut read)).await;
+        let ended = timeout_at(deadline, self.read(response.into_body(), &mut read)).await;
         let attempted = match (ended, outcome.is_accepted()) {
             // A refusal is complete with its head: nothing that follows can turn it into another
             // answer, and what it asks for (`Retry-After`, 410) is heard.
             (Ok(Ok(())), _) | (_, false) => {
                 Attempted { outcome, response: Bytes::new(), cause: None }
             }
-            (Ok(Err(error)), true) => Attempted::failed(error)?,
+            (Ok(Err(error)), true) => Attempted::failed(error.into())?,
             (Err(elapsed), true) => {
                 Attempted::silent(Outcome::TimedOut { phase: Phase::Body }, &elapsed)
             }
@@ -164,10 +174,12 @@ impl Endpoints {
     }
 
     /// Reads the body up to the bound, copying, so that no buffer of the connection is kept.
-    async fn read(&self, response: &mut Response, read: &mut Vec<u8>) -> reqwest::Result<()> {
+    async fn read(&self, mut body: Incoming, read: &mut Vec<u8>) -> hyper::Result<()> {
         while let room @ 1.. = self.response_bytes_max.saturating_sub(read.len()) {
-            let Some(chunk) = response.chunk().await? else { break };
-            read.extend_from_slice(&chunk.slice(..room.min(chunk.len())));
+            let Some(frame) = body.frame().await.transpose()? else { break };
+            if let Some(chunk) = frame.data_ref() {
+                read.extend_from_slice(&chunk.slice(..room.min(chunk.len())));
+            }
         }
         Ok(())
     }
@@ -183,9 +195,8 @@ impl Attempted {
     }
 
     /// There was no complete answer; `error` tells whether that was the endpoint's doing.
-    fn failed(error: reqwest::Error) -> Result<Self, RequestError> {
-        // A URL may hold secrets in its query.
-        let error = classify::theirs(error.without_url())?;
-        Ok(Self::silent(classify::failure(&error), &error))
+    fn failed(error: BoxError) -> Result<Self, RequestError> {
+        let error = classify::theirs(error)?;
+        Ok(Self::silent(classify::failure(error.as_ref()), error.as_ref()))
     }
 }

@@ -2,9 +2,11 @@
 //!
 //! Source of the three `webhook-` headers: Standard Webhooks specification 1.0, *Webhook headers*.
 
-use reqwest::{
-    Body, Method, Request,
-    header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, USER_AGENT},
+use bytes::Bytes;
+use http_body_util::Full;
+use hyper::{
+    Method, Request, Uri,
+    header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, USER_AGENT},
 };
 
 use super::RequestError;
@@ -28,6 +30,7 @@ const AGENT: HeaderValue = HeaderValue::from_static(concat!("homing/", env!("CAR
 /// What a body is called whose content type no header can carry: bytes. RFC 9110, 8.3.
 const BYTES: HeaderValue = HeaderValue::from_static("application/octet-stream");
 
+const ANYTHING: HeaderValue = HeaderValue::from_static("*/*");
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
 
 /// The next attempt of `delivery` as a request, sent at `now`. The body is not copied, unless it
@@ -35,22 +38,24 @@ const JSON: HeaderValue = HeaderValue::from_static("application/json");
 ///
 /// # Errors
 ///
-/// [`RequestError::Header`] for a header that HTTP cannot carry, [`RequestError::Unfit`] for an
-/// event that Workfront's form cannot hold.
+/// [`RequestError::Header`] for a header that HTTP cannot carry, [`RequestError::Url`] for a URL
+/// that it cannot, [`RequestError::Unfit`] for an event that Workfront's form cannot hold.
 pub(super) fn build(
     delivery: &Delivery,
     subscription: &Subscription,
     now: UnixMillis,
-) -> Result<Request, RequestError> {
-    let mut request = Request::new(Method::POST, subscription.terms.url.url().clone());
+) -> Result<Request<Full<Bytes>>, RequestError> {
+    let uri = Uri::try_from(subscription.terms.url.url().as_str()).map_err(RequestError::Url)?;
     let (content_type, body) = match &subscription.terms.workfront {
         None => (content_type(&delivery.event.content_type), delivery.event.body.clone()),
         Some(form) => (JSON, form.message(delivery, now).map_err(RequestError::Unfit)?),
     };
     let mut headers = headers(delivery, subscription, &body, now)?;
     headers.insert(CONTENT_TYPE, content_type);
+    let mut request = Request::new(Full::new(body));
+    *request.method_mut() = Method::POST;
+    *request.uri_mut() = uri;
     *request.headers_mut() = headers;
-    *request.body_mut() = Some(Body::from(body));
     Ok(request)
 }
 
@@ -72,6 +77,7 @@ fn headers(
 
     let id = delivery.id();
     headers.insert(USER_AGENT, AGENT);
+    headers.insert(ACCEPT, ANYTHING);
     headers.insert(WEBHOOK_ID, value(&WEBHOOK_ID, &id.to_string())?);
     headers.insert(WEBHOOK_TIMESTAMP, now.seconds().into());
     let content = SignedContent { id, sent: now, body };
@@ -115,10 +121,13 @@ fn content_type(text: &str) -> HeaderValue {
 
 #[cfg(test)]
 mod tests {
+    use futures_util::FutureExt;
+    use http_body_util::BodyExt;
+
     use super::*;
     use crate::endpoint::tests::samples::{delivery, event, subscription};
 
-    fn built(event_type: (&str, &str), changes: &serde_json::Value) -> Request {
+    fn built(event_type: (&str, &str), changes: &serde_json::Value) -> Request<Full<Bytes>> {
         let subscription = subscription("https://example.com/hook?key=1", changes);
         let mut event = event();
         event.topic = crate::domain::topic::Topic::new(event_type.0).unwrap();
@@ -127,7 +136,12 @@ mod tests {
         build(&delivery(event, &subscription), &subscription, now).unwrap()
     }
 
-    fn texts(request: &Request) -> Vec<String> {
+    fn body(request: &Request<Full<Bytes>>) -> Bytes {
+        let whole = request.body().clone().collect();
+        whole.now_or_never().unwrap().unwrap().to_bytes()
+    }
+
+    fn texts(request: &Request<Full<Bytes>>) -> Vec<String> {
         let mut texts: Vec<_> = request
             .headers()
             .iter()
@@ -141,11 +155,12 @@ mod tests {
     fn a_request_says_what_it_is_and_who_sends_it() {
         let request = built(("order.paid", "application/json"), &serde_json::json!({}));
         assert_eq!(request.method(), Method::POST);
-        assert_eq!(request.url().as_str(), "https://example.com/hook?key=1");
-        assert_eq!(request.body().unwrap().as_bytes(), Some(event().body.as_ref()));
+        assert_eq!(request.uri(), "https://example.com/hook?key=1");
+        assert_eq!(body(&request), event().body);
         let version = env!("CARGO_PKG_VERSION");
         let told = texts(&request).join("\n").replace(version, "<version>");
         insta::assert_snapshot!(told, @"
+        accept: */*
         content-type: application/json
         user-agent: homing/<version>
         webhook-id: b1adf592-7868-5e29-8147-96f73712972a
@@ -188,7 +203,7 @@ mod tests {
             "secrets": ["whsec_AAECAwQFBgcICQoLDA0ODxAREhMUFRYX"],
         });
         let request = built(("TASK.UPDATE", "text/plain"), &changes);
-        let body = request.body().unwrap().as_bytes().unwrap().to_vec();
+        let body = body(&request);
         assert!(body.starts_with(br#"{"eventType":"UPDATE","subscriptionId":"01931f5a"#));
         assert_eq!(request.headers()[CONTENT_TYPE], "application/json");
         let webhook = standardwebhooks::Webhook::new("whsec_AAECAwQFBgcICQoLDA0ODxAREhMUFRYX");

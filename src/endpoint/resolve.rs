@@ -13,14 +13,17 @@ use std::{
     net::{IpAddr, SocketAddr},
     pin::Pin,
     sync::{Arc, Mutex, PoisonError},
+    task::{Context, Poll},
+    vec,
 };
 
 use futures_util::{
     FutureExt,
     future::{Shared, WeakShared},
 };
-use ipnet::IpNet;
-use reqwest::dns::{Addrs, Name, Resolve, Resolving};
+use hyper_util::client::legacy::connect::dns::Name;
+use ipnet::{IpNet, Ipv4Net, Ipv6Net};
+use tower_service::Service;
 
 use super::address::allowed;
 
@@ -49,6 +52,12 @@ impl Resolver {
     /// `networks` are called although they are special.
     pub(super) fn new(networks: Arc<[IpNet]>) -> Self {
         Self { networks, lookups: Arc::default() }
+    }
+
+    /// Every address may be called: the operator named whom to call.
+    pub(super) fn anywhere() -> Self {
+        let everything = [IpNet::V4(Ipv4Net::default()), IpNet::V6(Ipv6Net::default())];
+        Self::new(everything.into())
     }
 
     /// The lookup of `name` that is under way, or a new one. The map holds nothing alive: a lookup
@@ -84,13 +93,18 @@ async fn look_up(name: String) -> Found {
     Ok(found.collect())
 }
 
-impl Resolve for Resolver {
-    fn resolve(&self, name: Name) -> Resolving {
+impl Service<Name> for Resolver {
+    type Response = vec::IntoIter<SocketAddr>;
+    type Error = ResolveError;
+    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, ResolveError>> + Send>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), ResolveError>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, name: Name) -> Self::Future {
         let resolving = self.clone().addresses(name.as_str().to_owned());
-        Box::pin(async {
-            let callable: Addrs = Box::new(resolving.await?.into_iter());
-            Ok(callable)
-        })
+        Box::pin(async { Ok(resolving.await?.into_iter()) })
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::{error::Error, fmt, time::Duration};
 
-use tracing::{Span, debug, error, field, info, info_span, warn};
+use tracing::{debug, error, field, info, warn};
 
 use super::metrics;
 use crate::{
@@ -32,19 +32,9 @@ pub struct Attempted<'a> {
     pub duration: Duration,
 }
 
-/// The span around one attempt.
-#[must_use]
-pub fn attempt_span(delivery: &Delivery) -> Span {
-    info_span!(
-        "delivery.attempt",
-        delivery.id = %delivery.id(),
-        delivery.attempt = delivery.next_attempt().get(),
-        event.id = %delivery.event.id,
-        subscription.id = %delivery.subscription,
-    )
-}
-
-/// One attempt ended; the one event for it.
+/// One attempt ended; the one event for it. What was delivered is told at `debug` only: a line for
+/// each of ten thousand a second costs more than all else that is done beside the request, and the
+/// attempt log has them.
 pub fn attempted(attempted: &Attempted<'_>, verdict: &Verdict) {
     let Attempted { delivery, subscription, outcome, duration } = *attempted;
     metrics::attempted(outcome, duration);
@@ -55,15 +45,27 @@ pub fn attempted(attempted: &Attempted<'_>, verdict: &Verdict) {
         Verdict::Wait { wait, .. } => Some(u64::try_from(wait.as_millis()).unwrap_or(u64::MAX)),
         Verdict::Done | Verdict::Park(_) => None,
     };
-    info!(
-        topic = %delivery.event.topic,
-        url = %subscription.terms.url,
-        %outcome,
-        verdict = verdict_word(verdict),
-        wait_ms = wait_ms.map(field::display),
-        duration_ms = u64::try_from(duration.as_millis()).unwrap_or(u64::MAX),
-        "delivery.attempted"
-    );
+    macro_rules! tell {
+        ($tell:ident) => {
+            $tell!(
+                delivery.id = %delivery.id(),
+                delivery.attempt = delivery.next_attempt().get(),
+                event.id = %delivery.event.id,
+                subscription.id = %delivery.subscription,
+                topic = %delivery.event.topic,
+                url = %subscription.terms.url,
+                %outcome,
+                verdict = verdict_word(verdict),
+                wait_ms = wait_ms.map(field::display),
+                duration_ms = u64::try_from(duration.as_millis()).unwrap_or(u64::MAX),
+                "delivery.attempted"
+            )
+        };
+    }
+    match verdict {
+        Verdict::Done => tell!(debug),
+        Verdict::Wait { .. } | Verdict::Park(_) => tell!(info),
+    }
 }
 
 fn verdict_word(verdict: &Verdict) -> &'static str {
@@ -75,15 +77,28 @@ fn verdict_word(verdict: &Verdict) -> &'static str {
 }
 
 /// We could not make an attempt; a bug or a broken setting.
-pub fn not_attempted(cause: &(dyn Error + 'static)) {
+pub fn not_attempted(delivery: &Delivery, cause: &(dyn Error + 'static)) {
     metrics::held();
-    error!(error = %Chain(cause), "delivery.not_attempted: our own failure, nothing is charged");
+    error!(
+        delivery.id = %delivery.id(),
+        event.id = %delivery.event.id,
+        subscription.id = %delivery.subscription,
+        error = %Chain(cause),
+        "delivery.not_attempted: our own failure, nothing is charged"
+    );
 }
 
 /// A delivery was put back without an attempt.
-pub fn held(why: &str, cause: Option<&(dyn Error + 'static)>) {
+pub fn held(delivery: &Delivery, why: &str, cause: Option<&(dyn Error + 'static)>) {
     metrics::held();
-    info!(why, error = cause.map(|cause| field::display(Chain(cause))), "delivery.held");
+    info!(
+        delivery.id = %delivery.id(),
+        event.id = %delivery.event.id,
+        subscription.id = %delivery.subscription,
+        why,
+        error = cause.map(|cause| field::display(Chain(cause))),
+        "delivery.held"
+    );
 }
 
 /// A delivery found its endpoint busy; not worth a line each.
@@ -93,8 +108,8 @@ pub fn turned_away() {
 }
 
 /// The broker sent again what this process had just done.
-pub fn repetition_skipped() {
-    info!("delivery.repetition_skipped");
+pub fn repetition_skipped(delivery: &Delivery) {
+    info!(delivery.id = %delivery.id(), event.id = %delivery.event.id, "delivery.repetition_skipped");
 }
 
 /// An event or a delivery goes to the parking queue.

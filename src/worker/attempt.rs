@@ -4,7 +4,6 @@ use std::{panic::AssertUnwindSafe, time::Duration};
 
 use futures_util::FutureExt;
 use tokio::time::Instant;
-use tracing::Instrument;
 
 use super::{
     Context,
@@ -37,28 +36,23 @@ use crate::{
 pub(super) async fn attempt(context: &Context, owed: Owed) {
     let Owed { message, redelivered, returned, receipt } = owed;
     let Some(delivery) = message.delivery() else { return };
-    let span = events::attempt_span(&delivery);
     let _in_flight = context.meter.in_flight();
-    async {
-        // 1 skip what this process has done already
-        let Some(running) = context.recent.begin(&message, redelivered).await else {
-            events::repetition_skipped();
-            return receipt.settle();
-        };
-        scatter(returned).await;
-        // 2 … 8
-        let onward = next(context, &message, &delivery).await;
-        context.recorder.held(&delivery, onward.as_ref());
-        note_wait(context, onward.as_ref());
-        context.meter.goes(onward.as_ref());
-        // 9 hand on, answer
-        let onward = onward.map(|onward| (onward.message.outgoing(), onward.route));
-        settle(&context.broker, onward.into_iter().collect(), receipt).await;
-        // 10 remember
-        running.done();
-    }
-    .instrument(span)
-    .await;
+    // 1 skip what this process has done already
+    let Some(running) = context.recent.begin(&message, redelivered).await else {
+        events::repetition_skipped(&delivery);
+        return receipt.settle();
+    };
+    scatter(returned).await;
+    // 2 … 8
+    let onward = next(context, &message, &delivery).await;
+    context.recorder.held(&delivery, onward.as_ref());
+    note_wait(context, onward.as_ref());
+    context.meter.goes(onward.as_ref());
+    // 9 hand on, answer
+    let onward = onward.map(|onward| (onward.message.outgoing(), onward.route));
+    settle(&context.broker, onward.into_iter().collect(), receipt).await;
+    // 10 remember
+    running.done();
 }
 
 /// Notes how old is what waits.
@@ -91,13 +85,13 @@ async fn next(context: &Context, message: &Message, delivery: &Delivery) -> Opti
             return Some(parked.unattempted("the subscription was removed", None));
         }
         Err(error @ StoreError::Corrupt(_)) => {
-            events::not_attempted(&error);
+            events::not_attempted(delivery, &error);
             let schedule = context.schedules.get(None);
             let held = hold::to_next_step(message, delivery, schedule, ParkReason::Exhausted);
             return Some(held.unattempted(error.told(), None));
         }
         Err(error) => {
-            events::held("store unavailable", Some(&error));
+            events::held(delivery, "store unavailable", Some(&error));
             return Some(hold::briefly(message, delivery));
         }
     };
@@ -116,7 +110,7 @@ async fn next(context: &Context, message: &Message, delivery: &Delivery) -> Opti
     let account = match attempted.unwrap_or_else(|_panic| Err("the handler panicked".into())) {
         Ok(account) => account,
         Err(error) => {
-            events::not_attempted(error.as_ref());
+            events::not_attempted(delivery, error.as_ref());
             let why = Chain(error.as_ref()).to_string();
             let held = hold::to_next_step(message, delivery, schedule, ParkReason::Exhausted);
             return Some(held.unattempted(why, Some(&subscription)));
@@ -179,7 +173,7 @@ async fn admit(
         Admission::Pass => {}
         Admission::Probe => return Ok(Passage::Probe),
         Admission::Refuse(Some(_)) => {
-            events::held("the circuit is open", None);
+            events::held(delivery, "the circuit is open", None);
             let reason = ParkReason::CircuitOpen;
             let held = hold::to_next_step(message, delivery, schedule, reason);
             return Err(held.unattempted("the circuit of its URL is open", Some(subscription)));

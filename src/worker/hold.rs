@@ -69,7 +69,7 @@ pub(super) fn until_asked(
     remaining: Duration,
 ) -> Onward {
     let [shortest, ..] = BUSY_WAITS;
-    events::held("the endpoint asked for more time", None);
+    events::held(delivery, "the endpoint asked for more time", None);
     let wait = verdict::hold(schedule, remaining).unwrap_or(shortest);
     let held = message.owed_to(delivery.subscription, delivery.progress.held());
     Onward::new(held, Route::Wait(wait))

@@ -245,7 +245,7 @@ async fn the_official_library_accepts_what_arrives() {
     endpoints().attempt(&delivery, &subscription, clock::now()).await.unwrap();
 
     let (head, body) = requests.recv().await.unwrap();
-    let mut headers = reqwest::header::HeaderMap::new();
+    let mut headers = hyper::header::HeaderMap::new();
     for name in ["webhook-id", "webhook-timestamp", "webhook-signature"] {
         headers.insert(name, header(&head, name).unwrap().parse().unwrap());
     }

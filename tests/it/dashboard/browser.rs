@@ -217,7 +217,7 @@ impl Browser {
             match self.try_call(Method::POST, &path, body.clone()).await {
                 Ok(_) => return,
                 Err(error) => assert!(
-                    error["error"] == "stale element reference" && Instant::now() < deadline,
+                    text(&error, "error") == "stale element reference" && Instant::now() < deadline,
                     "{command} on `{selector}`: {error}"
                 ),
             }
