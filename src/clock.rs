@@ -9,6 +9,13 @@ pub fn now() -> UnixMillis {
     UnixMillis::new(jiff::Timestamp::now().as_millisecond())
 }
 
+/// Microseconds since 1970, the same in all processes of a machine.
+#[must_use]
+#[expect(clippy::disallowed_methods, reason = "this is the one place that reads the clock")]
+pub fn micros() -> i64 {
+    jiff::Timestamp::now().as_microsecond()
+}
+
 /// A new `UUIDv7`: ids that sort by the time at which they were made.
 #[must_use]
 pub fn new_id() -> uuid::Uuid {

@@ -7,6 +7,7 @@ pub mod domain;
 
 pub mod clock;
 pub mod report;
+pub mod usage;
 
 pub mod config;
 

@@ -24,7 +24,7 @@ use crate::{
     store::{self, Store, StoreError},
     switchboard::Switchboard,
     traces::{self, Sender, Tracer},
-    worker::{Pool, PoolParts, Subscriptions, Webhooks},
+    worker::{Handler, Pool, PoolParts, Subscriptions, Webhooks},
 };
 
 /// What a process does.
@@ -139,7 +139,7 @@ pub async fn run(
 ) -> Result<(), ServiceError> {
     let parts = Parts::open(settings).await?;
     let (tracer, sender) = traces(&parts.settings)?.unzip();
-    let pool = roles.contains(&Role::Worker).then(|| pool(&parts, tracer)).transpose()?;
+    let pool = roles.contains(&Role::Worker).then(|| webhooks(&parts, tracer)).transpose()?;
     let sources = roles.contains(&Role::Source).then(|| sources(&parts)).transpose()?;
     let api_stop = CancellationToken::new();
     let api_tasks = TaskTracker::new();
@@ -185,8 +185,21 @@ fn traces(settings: &Settings) -> Result<Option<(Tracer, Sender)>, ServiceError>
     Ok(collector.map(|collector| traces::open(collector, settings.traces.sample_percent)))
 }
 
-fn pool(parts: &Parts, tracer: Option<Tracer>) -> Result<Pool, ServiceError> {
+fn webhooks(parts: &Parts, tracer: Option<Tracer>) -> Result<Pool, ServiceError> {
     let endpoints = Endpoints::new(&parts.settings.endpoint).map_err(ServiceError::Endpoints)?;
+    pool(parts, tracer, Arc::new(Webhooks(endpoints)))
+}
+
+/// A pool that runs `handler` for every delivery, as the settings have it.
+///
+/// # Errors
+///
+/// [`ServiceError::Settings`].
+pub fn pool(
+    parts: &Parts,
+    tracer: Option<Tracer>,
+    handler: Arc<dyn Handler>,
+) -> Result<Pool, ServiceError> {
     let settings = &parts.settings;
     let rules = settings.circuit.rules().map_err(ServiceError::Settings)?;
     let pool = PoolParts {
@@ -203,7 +216,7 @@ fn pool(parts: &Parts, tracer: Option<Tracer>) -> Result<Pool, ServiceError> {
         rate_wait: settings.endpoint.deadline,
         tracer,
     };
-    Ok(Pool::new(pool, Arc::new(Webhooks(endpoints))))
+    Ok(Pool::new(pool, handler))
 }
 
 fn sources(parts: &Parts) -> Result<Sources, ServiceError> {

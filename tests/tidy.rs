@@ -9,7 +9,7 @@ use std::{
 /// other modules of its layer.
 const LAYERS: &[&[&str]] = &[
     &["domain"],
-    &["report", "clock"],
+    &["report", "clock", "usage"],
     &["config"],
     &["telemetry"],
     &["broker", "store", "endpoint"],

@@ -1,13 +1,13 @@
 //! What the kernel says: the machine, the time, and what processes use of both.
 
-use std::{fs, time::SystemTime};
+use std::fs;
 
+use homing::{clock, usage};
 use serde::Serialize;
 
 /// Microseconds since 1970, the same in all processes.
 pub(crate) fn micros() -> u64 {
-    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-    u64::try_from(since.as_micros()).unwrap_or_default()
+    u64::try_from(clock::micros()).unwrap_or_default()
 }
 
 /// The machine, and how busy it was with other things when the run began.
@@ -42,20 +42,12 @@ impl Machine {
     }
 }
 
-/// Seconds of CPU that a process has used, its threads and the children that it waited for
-/// included. Source: proc(5), `/proc/pid/stat`, fields 14 to 17, in hundredths of a second.
+/// Seconds of CPU that a process has used, its threads included.
 pub(crate) fn cpu_seconds(process: u32) -> f64 {
-    let stat = fs::read_to_string(format!("/proc/{process}/stat")).unwrap_or_default();
-    // The name, in parentheses, may hold blanks.
-    let fields = stat.rsplit_once(") ").map_or("", |(_, fields)| fields).split(' ');
-    let ticks: u32 = fields.skip(11).take(2).filter_map(|ticks| ticks.parse::<u32>().ok()).sum();
-    f64::from(ticks) / 100.0
+    usage::cpu(process).unwrap_or_default().as_secs_f64()
 }
 
 /// The most memory that a process ever had resident, in MiB.
 pub(crate) fn peak_mib(process: u32) -> f64 {
-    let status = fs::read_to_string(format!("/proc/{process}/status")).unwrap_or_default();
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
-    let kib = line.and_then(|line| line.split_whitespace().next()?.parse::<f64>().ok());
-    kib.unwrap_or_default() / 1_024.0
+    f64::from(usage::peak_kib(process).unwrap_or_default()) / 1_024.0
 }

@@ -118,6 +118,12 @@ impl BrokerError {
         matches!(source.kind(), ErrorKind::ProtocolError(error) if *error.kind() == soft)
     }
 
+    /// Whether the account may not do that.
+    #[must_use]
+    pub fn is_denied(&self) -> bool {
+        self.says(AMQPSoftError::ACCESSREFUSED)
+    }
+
     /// Why the broker failed, without addresses and users: for whoever asks.
     #[must_use]
     pub fn in_short(&self) -> &'static str {

@@ -14,6 +14,7 @@
 mod acks;
 mod addresses;
 mod channels;
+pub mod claim;
 mod connection;
 pub mod consume;
 pub mod control;

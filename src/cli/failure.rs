@@ -117,6 +117,9 @@ pub(super) enum Failure {
     /// A name that something else has.
     #[error("{0}")]
     Taken(String),
+    /// The benchmark did not come to its end; what to do about it.
+    #[error("{0}")]
+    Bench(String),
     /// The operating system has no randomness to give.
     #[error("no secret can be made")]
     Randomness(#[source] getrandom::Error),
@@ -148,6 +151,7 @@ impl Failure {
             | Self::Signals(_)
             | Self::NotFound(_)
             | Self::Taken(_)
+            | Self::Bench(_)
             | Self::Randomness(_) => Exit::Failed,
         }
     }
@@ -205,6 +209,7 @@ impl Failure {
             | Self::Signals(_)
             | Self::NotFound(_)
             | Self::Taken(_)
+            | Self::Bench(_)
             | Self::Randomness(_) => None,
         }
     }

@@ -12,6 +12,7 @@ use std::{ffi::OsString, io, process::ExitCode};
 use clap::{CommandFactory, Parser, Subcommand, error::ErrorKind};
 
 mod attempts;
+mod bench;
 mod completions;
 mod config;
 mod endpoints;
@@ -103,6 +104,8 @@ enum Command {
     Keys(keys::Command),
     /// Show what the pool does now and did in the last hour
     Status(status::Arguments),
+    /// Measure what the broker and this machine can deliver, without touching what is there
+    Bench(bench::Arguments),
     /// Print every setting with its default and what it means
     Config(config::Arguments),
     /// Print a script that completes commands in a shell
@@ -157,6 +160,7 @@ async fn dispatch(cli: Cli, output: &mut Output<'_>) -> Result<Exit, Failure> {
         Command::Tokens(command) => tokens::run(&globals, command, output).await,
         Command::Keys(command) => keys::run(&globals, &command, output).await,
         Command::Status(arguments) => status::run(&globals, &arguments, output).await,
+        Command::Bench(arguments) => bench::run(&globals, &arguments, output).await,
         Command::Config(_) => config::run(output),
         Command::Completions(arguments) => completions::run(&arguments, output),
     }

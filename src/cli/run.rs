@@ -110,20 +110,21 @@ fn check(settings: &Settings, output: &mut Output<'_>) -> Result<Exit, Failure> 
 }
 
 /// SIGTERM and SIGINT.
-struct Signals {
+pub(super) struct Signals {
     terminate: Signal,
     interrupt: Signal,
 }
 
 impl Signals {
-    fn listen() -> Result<Self, Failure> {
+    pub(super) fn listen() -> Result<Self, Failure> {
         Ok(Self {
             terminate: signal(SignalKind::terminate()).map_err(Failure::Signals)?,
             interrupt: signal(SignalKind::interrupt()).map_err(Failure::Signals)?,
         })
     }
 
-    async fn next(&mut self) {
+    /// The next of them.
+    pub(super) async fn next(&mut self) {
         tokio::select! {
             _ = self.terminate.recv() => (),
             _ = self.interrupt.recv() => (),

@@ -69,7 +69,7 @@ fn rate(text: &str) -> Result<Rate, String> {
     }
 }
 
-fn duration(text: &str) -> Result<Duration, String> {
+pub(super) fn duration(text: &str) -> Result<Duration, String> {
     let span = text.parse::<jiff::SignedDuration>().ok();
     let duration = span.and_then(|span| Duration::try_from(span).ok());
     duration.filter(|duration| !duration.is_zero()).ok_or_else(|| "such as 90s, 15m, 1h".to_owned())

@@ -37,6 +37,14 @@ pub struct Schedules {
 }
 
 impl ScheduleSettings {
+    /// One schedule and no other.
+    #[must_use]
+    pub fn only(name: &str, waits: &[Duration]) -> Self {
+        let waits = waits.iter().copied().map(WrittenWait).collect();
+        let custom = BTreeMap::from([(name.to_owned(), waits)]);
+        Self { default: name.to_owned(), offered: Vec::new(), custom }
+    }
+
     /// Checks by building.
     ///
     /// # Errors

@@ -70,6 +70,11 @@ impl Topology {
         ]
     }
 
+    /// The names of all exchanges, those first that others lead to.
+    pub(in crate::broker) fn exchanges_by_name(&self) -> [String; 4] {
+        self.exchanges().map(|exchange| exchange.name)
+    }
+
     /// Whether every queue and exchange is there. Asks only the node that the connection leads to,
     /// in few round trips; bindings cannot be asked for.
     pub(in crate::broker) async fn stands(

@@ -105,6 +105,11 @@ impl Names {
         self.of(&format!("source.{source}.{slot}"))
     }
 
+    /// Queue that keeps a second process out of an installation that is there for one run.
+    pub(in crate::broker) fn claim(&self) -> String {
+        self.of("claim")
+    }
+
     /// Queue without consumers in which deliveries wait for `wait`.
     #[must_use]
     pub fn wait(&self, wait: Duration) -> String {

@@ -1,6 +1,7 @@
 //! The program as people and scripts use it: its answers, its errors, its exit codes.
 
 mod attempts;
+mod bench;
 mod endpoints;
 mod parked;
 mod publish;
@@ -19,7 +20,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 use tokio::time::Instant;
 
-use crate::support::broker::{Corner, url};
+use crate::support::broker::Corner;
 
 const SCHEDULE: &str = "[schedule]\ndefault = \"short\"\n[schedule.custom]\nshort = [\"50ms\"]\n";
 
@@ -74,7 +75,7 @@ impl Home {
         command
             .args(arguments)
             .current_dir(self.folder.path())
-            .env("HOMING__BROKER__URL", url())
+            .env("HOMING__BROKER__URL", &self.corner.url)
             .env("HOMING__BROKER__PREFIX", &self.corner.prefix)
             .env("HOMING__BROKER__NEW_QUEUE_WAIT", "0s")
             .env("HOMING__API__LISTEN", "127.0.0.1:0")
@@ -104,7 +105,7 @@ impl Home {
 
     fn broker(&self) -> Broker {
         let mut settings = Settings::from_toml(SCHEDULE).expect("the schedule is sound");
-        settings.broker.url = url();
+        settings.broker.url.clone_from(&self.corner.url);
         settings.broker.new_queue_wait = Duration::ZERO;
         Broker::new(&settings.broker, self.corner.topology.clone()).expect("the URL is one")
     }
@@ -172,7 +173,7 @@ fn a_broker_that_is_not_there_or_refuses_is_told_in_time() {
     assert!(!answer.stderr.contains("secret"), "{}", answer.stderr);
     assert_eq!(answer.stderr.lines().count(), 1, "{}", answer.stderr);
 
-    let wrong = url().replace("://guest:guest@", "://guest:wrong@");
+    let wrong = home.corner.url.replace("://guest:guest@", "://guest:wrong@");
     let answer = home.run(&["parked", "list", "--broker", &wrong]);
     assert_eq!(answer.code, 1);
     assert!(answer.stderr.contains("refuses user `guest`"), "{}", answer.stderr);

@@ -1,0 +1,111 @@
+//! An installation that is there for one run of one process, and nothing of it afterwards.
+//!
+//! Its names are always the same ones, so that the next run finds what one that was killed has left.
+//! An exclusive queue keeps a second run out: the broker deletes it with the connection that declared
+//! it, and lets no other connection near it meanwhile.
+//!
+//! Source: RabbitMQ documentation, *Queues*, exclusive queues.
+
+use lapin::{
+    Channel, Connection,
+    options::{ExchangeDeleteOptions, QueueDeclareOptions, QueueDeleteOptions},
+    protocol::AMQPSoftError,
+    types::FieldTable,
+};
+
+use super::{
+    Broker,
+    error::{BrokerError, ROUND_TRIP_DEADLINE, within},
+    topology::depth,
+};
+
+/// The right to make and delete the whole topology. Ends with its connection.
+pub struct Claim {
+    broker: Broker,
+    connection: Connection,
+    queue: String,
+}
+
+impl Broker {
+    /// Claims the installation for this process; `None`: another one has it.
+    ///
+    /// # Errors
+    ///
+    /// [`BrokerError`].
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropped, the claim ends with the connection.
+    pub async fn claim(&self) -> Result<Option<Claim>, BrokerError> {
+        let queue = self.topology().names().claim();
+        let connection = self.control.open_bare().await?;
+        let channel = open(&connection).await?;
+        let options = QueueDeclareOptions { exclusive: true, ..QueueDeclareOptions::default() };
+        let declared = channel.queue_declare(queue.as_str().into(), options, FieldTable::default());
+        let step = format!("declaring queue `{queue}`");
+        match within(&channel, ROUND_TRIP_DEADLINE, step, declared).await {
+            Ok(_queue) => Ok(Some(Claim { broker: self.clone(), connection, queue })),
+            Err(error) if error.says(AMQPSoftError::RESOURCELOCKED) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+}
+
+impl Claim {
+    /// Deletes every queue and exchange of the topology, with all messages; returns how many queues
+    /// there were. Looks again until none is left: a process that was killed may have asked for one
+    /// just before.
+    ///
+    /// # Errors
+    ///
+    /// [`BrokerError`]: some are there still.
+    pub async fn clear(&self) -> Result<usize, BrokerError> {
+        let channel = open(&self.connection).await?;
+        let mut found = 0;
+        while let more @ 1.. = self.clear_once(&channel).await? {
+            found += more;
+        }
+        Ok(found)
+    }
+
+    async fn clear_once(&self, channel: &Channel) -> Result<usize, BrokerError> {
+        let topology = self.broker.topology();
+        let mut found = 0;
+        // What leads to others first: nothing is to be moved into what is gone already.
+        for queue in topology.queues().into_iter().rev() {
+            if depth(&self.connection, &queue.name).await?.is_some() {
+                found += 1;
+                delete_queue(channel, &queue.name).await?;
+            }
+        }
+        for name in topology.exchanges_by_name().into_iter().rev() {
+            let options = ExchangeDeleteOptions::default();
+            let deleted = channel.exchange_delete(name.as_str().into(), options);
+            let step = format!("deleting exchange `{name}`");
+            within(channel, ROUND_TRIP_DEADLINE, step, deleted).await?;
+        }
+        Ok(found)
+    }
+
+    /// Gives the claim up.
+    ///
+    /// # Errors
+    ///
+    /// [`BrokerError`]: it ends with the process.
+    pub async fn release(self) -> Result<(), BrokerError> {
+        let channel = open(&self.connection).await?;
+        delete_queue(&channel, &self.queue).await?;
+        let closed = self.connection.close(200, "OK".into());
+        within(&self.connection, ROUND_TRIP_DEADLINE, "closing the connection", closed).await
+    }
+}
+
+async fn open(connection: &Connection) -> Result<Channel, BrokerError> {
+    within(connection, ROUND_TRIP_DEADLINE, "opening a channel", connection.create_channel()).await
+}
+
+async fn delete_queue(channel: &Channel, name: &str) -> Result<(), BrokerError> {
+    let deleted = channel.queue_delete(name.into(), QueueDeleteOptions::default());
+    let step = format!("deleting queue `{name}`");
+    within(channel, ROUND_TRIP_DEADLINE, step, deleted).await.map(drop)
+}

@@ -1,0 +1,151 @@
+//! Where the load goes: queues at the configured broker and a store that are nobody else's.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use tempfile::TempDir;
+
+use crate::{
+    broker::{Broker, claim::Claim, error::BrokerError, topology::Topology},
+    cli::failure::Failure,
+    config::{ScheduleSettings, Settings, StoreUrl},
+};
+
+/// What comes behind the prefix of the installation. Long, so that nobody has it by chance: what is
+/// below it is deleted.
+const SUFFIX: &str = "homing-bench";
+/// What is answered with 500 waits for this long, so it does not come again.
+const WAIT: Duration = Duration::from_secs(3_600);
+/// Publishes of the bench under way at once: more than a broker needs to be kept busy.
+pub(super) const PUBLISHES_AT_ONCE: usize = 128;
+
+/// Queues and a folder for one run.
+pub(super) struct Ground {
+    settings: Settings,
+    claim: Claim,
+    broker: Broker,
+    /// Queues that a run that was killed had left.
+    found: usize,
+    /// Whether the installation's store is of the kind that takes part here.
+    has_the_store: bool,
+    _folder: TempDir,
+}
+
+impl Ground {
+    /// Takes possession, and deletes what a run that was killed has left.
+    ///
+    /// # Errors
+    ///
+    /// No broker, no permission, another run, or no room for temporary files.
+    pub(super) async fn claim(settings: Settings) -> Result<Self, Failure> {
+        let folder = tempfile::Builder::new().prefix("homing-bench-").tempdir();
+        let folder = folder.map_err(|source| Failure::Write {
+            what: format!("a folder in {}; set TMPDIR to another", std::env::temp_dir().display()),
+            source,
+        })?;
+        let file = folder.path().join("homing.db");
+        let has_the_store = matches!(settings.store.place(), Ok(StoreUrl::Sqlite(_)));
+        let settings = throw_away(settings, &file.display().to_string());
+        let topology = Topology::new(&settings.broker.prefix, [WAIT]);
+        let broker = Broker::looking(&settings.broker, topology).map_err(Failure::Settings)?;
+        let prefix = &settings.broker.prefix;
+        let claimed = broker.claim().await.map_err(|error| refused(prefix, error))?;
+        let claim = claimed.ok_or_else(|| {
+            Failure::Taken(format!(
+                "another `homing bench` runs on {prefix}; two would spoil each other's figures, so \
+                 wait for it, or measure with another `broker.prefix`"
+            ))
+        })?;
+        let found = claim.clear().await.map_err(|error| refused(prefix, error))?;
+        Ok(Self { settings, claim, broker, found, has_the_store, _folder: folder })
+    }
+
+    /// The settings of everybody who takes part.
+    pub(super) fn settings(&self) -> &Settings {
+        &self.settings
+    }
+
+    /// Whether the installation's store is of the kind that takes part here.
+    pub(super) fn has_the_store(&self) -> bool {
+        self.has_the_store
+    }
+
+    /// Queues that a run that was killed had left.
+    pub(super) fn found(&self) -> u64 {
+        u64::try_from(self.found).unwrap_or(u64::MAX)
+    }
+
+    /// Deletes everything.
+    pub(super) async fn clear(self) -> Result<(), Failure> {
+        let cleared = self.claim.clear().await.map(drop);
+        let released = self.claim.release().await;
+        self.broker.close().await;
+        cleared.and(released).map_err(|error| {
+            Failure::Bench(format!(
+                "the queues are not all deleted; `homing bench --clean` does that: {}",
+                error.told()
+            ))
+        })
+    }
+}
+
+/// The settings of an installation like this one that nobody needs afterwards.
+fn throw_away(mut settings: Settings, store: &str) -> Settings {
+    settings.broker.prefix = format!("{}.{SUFFIX}", settings.broker.prefix);
+    settings.broker.publish_channels = PUBLISHES_AT_ONCE;
+    // A crash of the broker may take it all.
+    settings.broker.new_queue_wait = Duration::ZERO;
+    settings.schedule = ScheduleSettings::only("bench", &[WAIT]);
+    settings.source.livestream = BTreeMap::new();
+    settings.endpoint.allow_networks = vec!["127.0.0.0/8".to_owned()];
+    settings.traces.collector = String::new();
+    settings.circuit.open_above_percent = 100;
+    settings.circuit.open_at_failures_in_a_row = u64::from(u32::MAX);
+    settings.circuit.freeze_at_failures_in_a_row = u64::from(u32::MAX);
+    settings.store.url = format!("sqlite:{store}");
+    settings.store.encryption_keys = Vec::new();
+    settings.store.encryption_key_file = String::new();
+    settings
+}
+
+/// What is most often missing is the permission to have queues of other names.
+pub(super) fn refused(prefix: &str, error: BrokerError) -> Failure {
+    if !error.is_denied() {
+        return Failure::Broker(error);
+    }
+    Failure::Bench(format!(
+        "the account in `broker.url` may not have queues and exchanges called {prefix}.…; allow it to \
+         configure, write and read them (`rabbitmqctl set_permissions`), or set another \
+         `broker.prefix`: {}",
+        error.told()
+    ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Goal: nothing of the installation is used but its broker and how it works.
+    #[test]
+    fn nothing_leads_to_what_is_the_installations_own() {
+        let text = "[broker]\nprefix = \"shop\"\n[store]\nurl = \"postgres://db/homing\"\n\
+                    [traces]\ncollector = \"http://127.0.0.1:4318\"\n\
+                    [worker]\nin_flight_max = 64\n";
+        let before = Settings::from_toml(text).unwrap();
+        let settings = throw_away(before, "/tmp/x/homing.db");
+        assert_eq!(settings.broker.prefix, "shop.homing-bench");
+        assert_eq!(settings.store.url, "sqlite:/tmp/x/homing.db");
+        assert_eq!(settings.traces.collector, "");
+        assert_eq!(settings.worker.in_flight_max, 64);
+        let schedules = settings.schedule.schedules().unwrap();
+        assert_eq!(schedules.waits().into_iter().collect::<Vec<_>>(), [WAIT]);
+        settings.circuit.rules().unwrap();
+    }
+
+    #[test]
+    fn settings_reach_other_processes_as_they_are() {
+        let settings = throw_away(Settings::from_toml("").unwrap(), "homing.db");
+        let text = serde_json::to_string(&settings).unwrap();
+        let read: Settings = serde_json::from_str(&text).unwrap();
+        assert_eq!(read.shown(), settings.shown());
+    }
+}

@@ -1,0 +1,261 @@
+//! `homing bench`
+//!
+//! Load against the configured broker, for people who have to decide how many workers they need. It
+//! goes to queues of its own ([`ground`]), through workers as `homing run` has them ([`worker`]), to
+//! a sink on this machine ([`sink`]); both are processes of this same program ([`process`]), so that
+//! the work of each is told apart. [`stage`] puts them up, [`load`] publishes, [`figures`] puts together what they
+//! counted, [`advice`] says what follows from it, [`show`] writes it for people.
+//!
+//! Promises: the installation that the settings name is not touched; everything that was made is
+//! deleted at the end, also when it is interrupted or fails; the load ends at `--duration`.
+
+mod advice;
+mod figures;
+mod ground;
+mod load;
+mod process;
+mod show;
+mod sink;
+mod stage;
+mod worker;
+
+use std::time::Duration;
+
+use serde::Serialize;
+use serde_json::json;
+use tokio_util::sync::CancellationToken;
+
+use self::{figures::Figures, ground::Ground, stage::Stage};
+use super::{
+    Output,
+    failure::{Exit, Failure},
+    globals::Globals,
+    run::Signals,
+    simulate::duration,
+    words,
+};
+use crate::config::{Settings, SettingsError};
+
+const EXAMPLES: &str = "\
+Examples:
+  homing bench                                 as fast as it goes
+  homing bench --rate 1000                     is it calm at 1,000 events a second, and how late?
+  homing bench --latency 200 --endpoints 5     endpoints that take 200 ms to answer
+  homing bench --workers 2 --size 20000
+  homing bench --fail 10 --json
+  homing bench --set worker.in_flight_max=4096
+
+The broker and the account, [worker] and [endpoint] are those of the settings. Events, queues,
+subscriptions and the store of the installation are not touched: the bench uses queues with the
+prefix PREFIX.homing-bench (the account needs permission for them), an SQLite store in a temporary
+folder and endpoints on 127.0.0.1; it sends no traces and lets no circuit open. All of that is
+deleted at the end, after Ctrl-C, too. What a run that was killed left is deleted by the next one.
+
+The bench, its sink and the workers run on this machine: start it where workers will run.";
+
+#[derive(clap::Args)]
+#[command(after_help = EXAMPLES, args_conflicts_with_subcommands = true)]
+pub(super) struct Arguments {
+    #[command(subcommand)]
+    part: Option<Part>,
+    #[command(flatten)]
+    wanted: Wanted,
+    /// Only delete what a run that was killed has left at the broker
+    #[arg(long)]
+    clean: bool,
+}
+
+/// Processes of the bench's own; what they are to do comes through standard input.
+#[derive(clap::Subcommand)]
+#[command(hide = true)]
+enum Part {
+    /// Answers requests
+    #[command(hide = true)]
+    Sink,
+    /// Delivers
+    #[command(hide = true)]
+    Worker,
+}
+
+/// The load that is wanted.
+#[derive(clap::Args, Clone, Debug)]
+struct Wanted {
+    /// Events to deliver [default: 100000; with --rate, those of 15 seconds]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=10_000_000))]
+    events: Option<u32>,
+    /// Size of each event
+    #[arg(long, default_value_t = 1_000, value_name = "BYTES")]
+    #[arg(value_parser = clap::value_parser!(u32).range(64..=128 * 1_024 * 1_024))]
+    size: u32,
+    /// Events per second [default: as fast as they are delivered]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    rate: Option<u32>,
+    /// URLs of the sink, each with a subscription of its own; every event goes to one of them
+    #[arg(long, default_value_t = 10, value_name = "N")]
+    #[arg(value_parser = clap::value_parser!(u32).range(1..=1_000))]
+    endpoints: u32,
+    /// How long the sink takes to answer, in milliseconds
+    #[arg(long, default_value_t = 0, value_name = "MS")]
+    latency: u32,
+    /// How many of a hundred deliveries the sink answers with 500; they end in a wait queue
+    #[arg(long, default_value_t = 0, value_name = "PERCENT")]
+    #[arg(value_parser = clap::value_parser!(u32).range(0..=100))]
+    fail: u32,
+    /// Worker processes
+    #[arg(long, default_value_t = 1, value_name = "N")]
+    #[arg(value_parser = clap::value_parser!(u32).range(1..=64))]
+    workers: u32,
+    /// End the load after this time, with what was reached by then
+    #[arg(long, default_value = "60s", value_parser = duration)]
+    duration: Duration,
+}
+
+/// How the load ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+enum Ended {
+    /// Everything was delivered.
+    Complete,
+    /// `--duration` was over.
+    Duration,
+    /// Ctrl-C or SIGTERM.
+    Interrupted,
+}
+
+impl Wanted {
+    const EVENTS: u32 = 100_000;
+    const SECONDS: u32 = 15;
+
+    fn events(&self) -> u32 {
+        let of_rate = self.rate.map_or(Self::EVENTS, |rate| rate.saturating_mul(Self::SECONDS));
+        self.events.unwrap_or(of_rate)
+    }
+
+    fn latency(&self) -> Duration {
+        Duration::from_millis(self.latency.into())
+    }
+
+    fn check(&self, settings: &Settings) -> Result<(), Failure> {
+        let wrong =
+            |key, message: String| Err(Failure::Settings(SettingsError::value(key, message)));
+        let bytes_max = settings.worker.event_bytes_max;
+        if usize::try_from(self.size).unwrap_or(usize::MAX) > bytes_max {
+            let message = format!("workers take no events of {} bytes; raise it", self.size);
+            return wrong("worker.event_bytes_max", message);
+        }
+        let deadline = settings.endpoint.deadline;
+        if self.latency() >= deadline {
+            let deadline = words::duration(deadline);
+            let message = format!(
+                "an attempt ends after {deadline}, before the sink would answer; lower --latency"
+            );
+            return wrong("endpoint.deadline", message);
+        }
+        Ok(())
+    }
+}
+
+pub(super) async fn run(
+    globals: &Globals,
+    arguments: &Arguments,
+    output: &mut Output<'_>,
+) -> Result<Exit, Failure> {
+    match arguments.part {
+        Some(Part::Sink) => return Box::pin(sink::run(output)).await,
+        Some(Part::Worker) => return Box::pin(worker::run(globals, output)).await,
+        None => {}
+    }
+    let settings = globals.settings_of_command()?;
+    arguments.wanted.check(&settings)?;
+    let mut signals = Signals::listen()?;
+    let ground = tokio::select! {
+        ground = Ground::claim(settings) => ground?,
+        () = signals.next() => return Ok(Exit::Failed),
+    };
+    if arguments.clean {
+        return clean(ground, output).await;
+    }
+    let stop = CancellationToken::new();
+    let measured = {
+        let measuring = Box::pin(measure(&ground, &arguments.wanted, &stop, output));
+        interruptible(measuring, &mut signals, &stop).await
+    };
+    // Also where measuring failed; the first failure is the one to be told.
+    let cleared = tokio::select! {
+        cleared = ground.clear() => cleared,
+        () = signals.next() => Err(left_behind()),
+    };
+    let Some(figures) = measured? else {
+        cleared?;
+        output.tell("interrupted before anything was measured; all that was made is deleted");
+        return Ok(Exit::Failed);
+    };
+    let shown = if output.json { output.document(&figures) } else { show::write(&figures, output) };
+    shown?;
+    cleared?;
+    Ok(if figures.ended == Ended::Interrupted { Exit::Failed } else { Exit::Done })
+}
+
+fn left_behind() -> Failure {
+    Failure::Bench("stopped at once; `homing bench --clean` deletes its queues".to_owned())
+}
+
+async fn clean(ground: Ground, output: &mut Output<'_>) -> Result<Exit, Failure> {
+    let found = ground.found();
+    ground.clear().await?;
+    if output.json {
+        output.document(&json!({ "deleted_queues": found }))?;
+    } else if found == 0 {
+        output.line("No run has left anything.")?;
+    } else {
+        output.line(format_args!(
+            "Deleted {} of a run that was killed.",
+            words::count(found, "queue")
+        ))?;
+    }
+    Ok(Exit::Done)
+}
+
+/// The first signal ends the load politely, the second one at once.
+async fn interruptible(
+    measuring: impl Future<Output = Result<Option<Figures>, Failure>> + Unpin,
+    signals: &mut Signals,
+    stop: &CancellationToken,
+) -> Result<Option<Figures>, Failure> {
+    let mut measuring = measuring;
+    tokio::select! {
+        measured = &mut measuring => return measured,
+        () = signals.next() => stop.cancel(),
+    }
+    tokio::select! {
+        measured = measuring => measured,
+        () = signals.next() => Ok(None),
+    }
+}
+
+/// `None`: it was interrupted before anything was measured.
+async fn measure(
+    ground: &Ground,
+    wanted: &Wanted,
+    stop: &CancellationToken,
+    output: &mut Output<'_>,
+) -> Result<Option<Figures>, Failure> {
+    let deadline = tokio::time::Instant::now() + wanted.duration;
+    let starting = tokio::time::timeout_at(deadline, Stage::start(ground, wanted));
+    let Some(started) = stop.run_until_cancelled(Box::pin(starting)).await else {
+        return Ok(None);
+    };
+    let mut stage = started.map_err(|_elapsed| {
+        let duration = words::duration(wanted.duration);
+        Failure::Bench(format!("nothing was delivered within {duration}; give it more --duration"))
+    })??;
+    let loaded = load::run(&mut stage, wanted, (deadline, stop), output).await;
+    let counted = match loaded {
+        Ok(loaded) => stage.end(loaded).await,
+        Err(failure) => {
+            stage.abandon().await;
+            Err(failure)
+        }
+    };
+    counted.map(|counted| Some(Figures::of(wanted, ground, &counted)))
+}

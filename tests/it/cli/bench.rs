@@ -1,0 +1,158 @@
+//! `homing bench`: figures that make sense, and nothing left behind.
+
+use std::{process::Child, time::Duration};
+
+use serde_json::Value;
+use tokio::time::Instant;
+
+use super::{Answer, Home};
+use crate::support::{PATIENCE, broker::Corner, node::Node};
+
+impl Home {
+    fn at(node: &Node) -> Self {
+        let corner = Corner::at(node.url.clone(), &[Duration::from_millis(50)]);
+        Self { corner, ..Self::new() }
+    }
+
+    /// Starts a run that does not end by itself for a minute.
+    fn long_bench(&self) -> Child {
+        let arguments = ["bench", "--json", "--rate", "200", "--events", "12000"];
+        self.command(&arguments).spawn().expect("the program starts")
+    }
+}
+
+/// Queues and exchanges of the whole broker.
+async fn objects(node: &Node) -> [String; 2] {
+    let mut listed = Vec::new();
+    for list in ["list_queues", "list_exchanges"] {
+        let names = node.ctl(&["--quiet", list, "name"]).await;
+        let mut names: Vec<_> = names.lines().collect();
+        names.sort_unstable();
+        listed.push(names.join("\n"));
+    }
+    listed.try_into().expect("two lists")
+}
+
+/// Waits until a run is in the middle of its load.
+async fn wait_for_load(node: &Node) {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        let queues = node.ctl(&["--quiet", "list_queues", "name", "consumers"]).await;
+        let is_consumed = |line: &str| line.ends_with("homing-bench.v1.primary\t1");
+        if queues.lines().any(is_consumed) {
+            // From the first consumer to the first event there is the warm-up.
+            tokio::time::sleep(Duration::from_secs(2)).await;
+            return;
+        }
+        assert!(Instant::now() < deadline, "no worker consumes: {queues}");
+    }
+}
+
+fn signal(process: &Child, name: &str) {
+    let mut kill = std::process::Command::new("kill");
+    let sent = kill.arg(name).arg(process.id().to_string()).status();
+    assert!(sent.expect("kill can be run").success());
+}
+
+#[track_caller]
+fn number(figures: &Value, pointer: &str) -> f64 {
+    let number = figures.pointer(pointer).and_then(Value::as_f64);
+    number.unwrap_or_else(|| unreachable!("no number {pointer} in {figures:#}"))
+}
+
+/// Goal: the figures add up. Method: a rate far below what any machine does.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_small_run_tells_figures_that_make_sense() {
+    let home = Home::new();
+    let arguments = ["bench", "--json", "--events", "300", "--rate", "100", "--workers", "2"];
+    let further = ["--latency", "20", "--size", "2000", "--endpoints", "3"];
+    let figures = home.run(&[&arguments[..], &further].concat()).json();
+    let of = |pointer: &str| number(&figures, pointer);
+    assert_eq!(figures["ended"], "complete");
+    assert_eq!(figures["load"]["event_bytes"], 2_000);
+    assert_eq!((of("/published"), of("/deliveries")), (300.0, 300.0), "{figures:#}");
+    assert_eq!((of("/answered_500"), of("/in_wait_queues"), of("/unanswered")), (0.0, 0.0, 0.0));
+    let rate = of("/deliveries_per_second");
+    assert!((1.0..=130.0).contains(&rate), "{figures:#}");
+    for times in ["latency_ms", "confirm_ms"] {
+        let of = |name: &str| of(&format!("/{times}/{name}"));
+        assert!(0.0 < of("p50") && of("p50") <= of("p90"), "{figures:#}");
+        assert!(of("p90") <= of("p99") && of("p99") <= of("max"), "{figures:#}");
+    }
+    let way: f64 = ["broker", "worker", "request"]
+        .iter()
+        .map(|part| of(&format!("/way_mean_ms/{part}")))
+        .sum();
+    assert!((way - of("/latency_ms/mean")).abs() < 1.0, "{figures:#}");
+    assert!(of("/way_mean_ms/answer") >= 20.0, "{figures:#}");
+    assert!(of("/cpu/workers_ms_per_1000") > 0.0 && of("/worker_peak_mib") > 5.0, "{figures:#}");
+    assert_eq!(figures["advice"]["workers_needed"][0]["deliveries_per_second"], 100);
+    assert!(of("/advice/workers_needed/0/workers") >= 1.0, "{figures:#}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn afterwards_the_broker_has_what_it_had_before() {
+    let node = Node::start("bench-leaving").await;
+    let home = Home::at(&node);
+    home.run(&["topology", "apply"]).done();
+    home.run_with(&["publish", "--topic", "t"], b"1\n2\n3").done();
+    let before = objects(&node).await;
+
+    let told = home.run(&["bench", "--events", "400", "--fail", "50"]).done();
+    let failed = "200 of them were answered with 500; the broker has 200 in wait queues";
+    assert!(told.contains(failed) && told.contains("deliveries per second"), "{told}");
+    assert_eq!(objects(&node).await, before, "after a run of which half failed");
+
+    let bench = home.long_bench();
+    wait_for_load(&node).await;
+    let second = home.run(&["bench", "--events", "10"]);
+    assert_eq!(second.code, 1, "{}", second.stdout);
+    assert!(second.stderr.contains("another `homing bench` runs"), "{}", second.stderr);
+    signal(&bench, "-INT");
+    let answer = Answer::from(bench.wait_with_output().expect("it ends"));
+    assert_eq!(answer.code, 1, "{}", answer.stderr);
+    let figures: Value = serde_json::from_str(&answer.stdout).expect("figures");
+    assert_eq!(figures["ended"], "interrupted");
+    assert!(number(&figures, "/deliveries") > 0.0, "{figures:#}");
+    assert_eq!(objects(&node).await, before, "after Ctrl-C");
+
+    let mut bench = home.long_bench();
+    wait_for_load(&node).await;
+    signal(&bench, "-KILL");
+    bench.wait().expect("it ends");
+    assert_ne!(objects(&node).await, before, "a killed run cleans nothing");
+    let cleaned = home.run(&["bench", "--clean"]).done();
+    assert_eq!(cleaned, "Deleted 9 queues of a run that was killed.\n");
+    assert_eq!(objects(&node).await, before, "after --clean");
+    assert_eq!(home.run(&["bench", "--clean"]).done(), "No run has left anything.\n");
+
+    assert_eq!(home.depth("primary").await, 3, "what was published before");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_in_the_way_is_told_with_what_to_do() {
+    let node = Node::start("bench-refusing").await;
+    let home = Home::at(&node);
+    let before = objects(&node).await;
+    let refused = |arguments: &[&str], parts: &[&str]| {
+        let answer = home.run(&[&["bench", "--events", "100"], arguments].concat());
+        assert_ne!(answer.code, 0, "{}", answer.stdout);
+        for part in parts {
+            assert!(answer.stderr.contains(part), "`{part}` is missing: {}", answer.stderr);
+        }
+    };
+    refused(&["--broker", "amqp://guest:guest@127.0.0.1:1"], &["check `broker.url`"]);
+    refused(&["--size", "2000000"], &["`worker.event_bytes_max`"]);
+    refused(&["--latency", "5000"], &["`endpoint.deadline`", "--latency"]);
+
+    node.ctl(&["add_user", "narrow", "secret"]).await;
+    node.ctl(&["set_permissions", "narrow", "^homing.v1", ".*", ".*"]).await;
+    let narrow = node.url.replace("guest:guest", "narrow:secret");
+    assert_ne!(narrow, node.url);
+    refused(&["--broker", &narrow], &["set_permissions", "homing-bench"]);
+
+    node.ctl(&["set_disk_free_limit", "900GB"]).await;
+    refused(&[], &["short of memory or disk", "rabbitmqctl status"]);
+    node.ctl(&["set_disk_free_limit", "50MB"]).await;
+    assert_eq!(objects(&node).await, before);
+}
