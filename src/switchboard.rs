@@ -9,6 +9,7 @@ use crate::{
     broker::{Broker, Message, Route, control, error::BrokerError},
     clock,
     domain::{
+        activity::{Requests, SILENT_AFTER},
         circuit::{Change, Circuit, CircuitState},
         event::{CONTENT_TYPE_DEFAULT, Event},
         id::{EventId, SubscriptionId},
@@ -52,6 +53,12 @@ pub struct View {
     pub last_outcome: Option<String>,
     /// When the next delivery is let through, while open; RFC 3339.
     pub next_probe: Option<String>,
+    /// Requests in flight there, those included that wait for their turn by a rate limit, without
+    /// probes; as workers told at most five seconds ago. Absent: not known, because it was not asked
+    /// for, or because a worker is busy with more than 100 URLs and this one is not among those with
+    /// the most requests.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub in_flight: Option<u32>,
 }
 
 impl View {
@@ -73,7 +80,15 @@ impl View {
             last_success: circuit.last_success.map(|instant| instant.to_string()),
             last_outcome: circuit.last_outcome.as_ref().map(|last| last.outcome.clone()),
             next_probe,
+            in_flight: None,
         }
+    }
+
+    /// The same with its requests in flight.
+    #[must_use]
+    pub fn with(self, requests: &Requests) -> Self {
+        let in_flight = requests.at(&self.url);
+        Self { in_flight, ..self }
     }
 }
 
@@ -101,6 +116,15 @@ impl Switchboard {
     pub async fn get(&self, url: &EndpointUrl) -> Result<Circuit, StoreError> {
         let circuit = self.store.circuit(url).await?;
         Ok(circuit.unwrap_or_else(|| Circuit::new(clock::now())))
+    }
+
+    /// Requests in flight by URL, of all workers that were heard of lately.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`].
+    pub async fn requests(&self) -> Result<Requests, StoreError> {
+        self.store.requests(clock::now().minus(SILENT_AFTER)).await
     }
 
     /// Sets the circuit of `url` by the will of a person and tells everybody.

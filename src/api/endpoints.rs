@@ -72,8 +72,10 @@ pub(super) async fn list(
         limit: parameters.number("limit", PAGE_LIMIT_DEFAULT, 1..=PAGE_LIMIT_MAX)?,
     };
     let CircuitListing { circuits, corrupt, next } = api.parts.switchboard.page(&page).await?;
+    let requests = api.parts.switchboard.requests().await?;
+    let views = circuits.iter().map(|(url, circuit)| View::of(url, circuit).with(&requests));
     Ok(Json(Shown {
-        endpoints: circuits.iter().map(|(url, circuit)| View::of(url, circuit)).collect(),
+        endpoints: views.collect(),
         next,
         corrupt: corrupt.into_iter().map(Unread::from).collect(),
     }))
@@ -108,7 +110,8 @@ pub(super) async fn show(
         FieldError::new("url", "missing; say which endpoint: `?url=https://example.com/hook`")
     })?;
     let counts = parameters.get_with("parked", yes_or_no)?.unwrap_or(false);
-    let view = View::of(&url, &api.parts.switchboard.get(&url).await?);
+    let requests = api.parts.switchboard.requests().await?;
+    let view = View::of(&url, &api.parts.switchboard.get(&url).await?).with(&requests);
     let parked = if counts { Some(count(&api, &url).await?) } else { None };
     Ok(Json(One { view, parked }))
 }

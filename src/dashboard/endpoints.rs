@@ -59,6 +59,8 @@ pub(super) async fn list(
     let is_first = after.is_none();
     let wanted = CircuitPage { state, after, limit: PAGE };
     let listing = dashboard.api().switchboard.page(&wanted).await?;
+    let requests = dashboard.api().switchboard.requests().await?;
+    let views = listing.circuits.iter().map(|(url, circuit)| View::of(url, circuit));
     let next = listing.next.map(|next| {
         link("/endpoints", [("state", fields.text("state")), ("after", next.as_str())])
     });
@@ -66,7 +68,7 @@ pub(super) async fn list(
         frame: Frame::new("Endpoints", Here::Endpoints, visitor),
         state: state.map(|state| state.as_str().to_owned()).unwrap_or_default(),
         states: StateName::ALL.map(StateName::as_str),
-        endpoints: listing.circuits.iter().map(|(url, circuit)| View::of(url, circuit)).collect(),
+        endpoints: views.map(|view| view.with(&requests)).collect(),
         corrupt: listing.corrupt.iter().map(|corrupt| corrupt.url.clone()).collect(),
         next,
         is_first,
@@ -94,7 +96,8 @@ pub(super) async fn show(
 ) -> Result<Response, Trouble> {
     let url = endpoint(&fields)?;
     let api = dashboard.api();
-    let view = View::of(&url, &api.switchboard.get(&url).await?);
+    let requests = api.switchboard.requests().await?;
+    let view = View::of(&url, &api.switchboard.get(&url).await?).with(&requests);
     let filter = RecordFilter { url: Some(url.as_str().to_owned()), ..RecordFilter::default() };
     let wanted = RecordPage { filter, after: None, limit: ATTEMPTS };
     let records = api.store.attempts(&wanted).await?.records;

@@ -170,6 +170,11 @@ pub(super) fn percent(part: impl Number, rest: impl Number) -> String {
     }
 }
 
+/// A number of requests; a dash where it is not known.
+pub(super) fn in_flight(requests: impl Borrow<Option<u32>>) -> String {
+    requests.borrow().map_or_else(|| "–".to_owned(), grouped)
+}
+
 /// `1 message`, `2,000 messages`
 pub(super) fn count(number: impl Number, one: &str, many: &str) -> String {
     let number = number.number();
@@ -228,6 +233,7 @@ mod tests {
         assert_eq!([0_u64, 999, 1_000, 1_234_567].map(grouped), ["0", "999", "1,000", "1,234,567"]);
         assert_eq!([0.0, 0.42, 12.34, 1_234.5].map(rate), ["0", "0.42", "12.3", "1,234"]);
         assert_eq!([12_usize, 1_550, 3_000_000].map(bytes), ["12 B", "1.5 kB", "3.0 MB"]);
+        assert_eq!([None, Some(0), Some(1_024)].map(in_flight), ["–", "0", "1,024"]);
         assert_eq!(count(1_u64, "message", "messages"), "1 message");
         assert_eq!(count(2_000_u64, "message", "messages"), "2,000 messages");
     }

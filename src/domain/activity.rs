@@ -1,8 +1,8 @@
 //! What the pool does and did lately, in figures: kept as it goes, never counted afterwards.
 
-use std::{ops::AddAssign, time::Duration};
+use std::{cmp::Reverse, collections::BTreeMap, ops::AddAssign, time::Duration};
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use super::time::UnixMillis;
@@ -15,6 +15,9 @@ pub const TOLD_EVERY: Duration = Duration::from_secs(5);
 
 /// A worker that has told nothing for this long is probably gone.
 pub const SILENT_AFTER: Duration = Duration::from_secs(20);
+
+/// A worker tells of so many URLs with requests in flight at most: of those with the most.
+pub const REQUEST_URLS_MAX: usize = 100;
 
 const MINUTE_MS: i64 = 60_000;
 
@@ -115,6 +118,48 @@ impl WorkerReport {
     }
 }
 
+/// Requests that are in flight, by URL.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Requests {
+    by_url: BTreeMap<String, u32>,
+    /// Whether a URL that is not among them has none.
+    whole: bool,
+}
+
+impl Default for Requests {
+    /// None.
+    fn default() -> Self {
+        Self { by_url: BTreeMap::new(), whole: true }
+    }
+}
+
+impl Requests {
+    /// Those of one worker: all URLs, or the [`REQUEST_URLS_MAX`] with the most.
+    #[must_use]
+    pub fn most_of(mut by_url: Vec<(String, u32)>) -> Self {
+        by_url.sort_unstable_by_key(|(_, requests)| Reverse(*requests));
+        let whole = by_url.len() <= REQUEST_URLS_MAX;
+        Self { by_url: by_url.into_iter().take(REQUEST_URLS_MAX).collect(), whole }
+    }
+
+    /// How many are in flight at a normalised URL; `None`: a worker is busy with so many URLs that it
+    /// did not tell of all.
+    #[must_use]
+    pub fn at(&self, url: &str) -> Option<u32> {
+        self.by_url.get(url).copied().or(self.whole.then_some(0))
+    }
+}
+
+impl AddAssign for Requests {
+    fn add_assign(&mut self, more: Self) {
+        self.whole = self.whole && more.whole;
+        for (url, requests) in more.by_url {
+            let sum = self.by_url.entry(url).or_default();
+            *sum = sum.saturating_add(requests);
+        }
+    }
+}
+
 /// A delivery that waits for so long is due at this instant.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Due {
@@ -154,6 +199,24 @@ mod tests {
         sum += later.since(&earlier);
         assert_eq!(sum, later);
         assert_eq!(later.failed(), 15);
+    }
+
+    #[test]
+    fn requests_of_workers_add_up_and_what_was_left_out_is_not_none() {
+        let worker = |urls: u32| {
+            let url = |number| (format!("https://example.com/{number:03}"), 200 - number);
+            Requests::most_of((0..urls).map(url).collect())
+        };
+        let mut sum = Requests::default();
+        assert_eq!(sum.at("https://example.com/000"), Some(0));
+        sum += worker(100);
+        sum += worker(1);
+        assert_eq!(sum.at("https://example.com/000"), Some(400));
+        assert_eq!(sum.at("https://example.com/099"), Some(101));
+        assert_eq!(sum.at("https://example.com/100"), Some(0));
+        sum += worker(101);
+        assert_eq!(sum.at("https://example.com/099"), Some(202));
+        assert_eq!(sum.at("https://example.com/100"), None);
     }
 
     #[test]

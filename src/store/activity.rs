@@ -8,7 +8,7 @@ use uuid::Uuid;
 
 use super::StoreError;
 use crate::domain::{
-    activity::{Due, Figures, Minute, WorkerReport},
+    activity::{Due, Figures, Minute, Requests, WorkerReport},
     time::UnixMillis,
 };
 
@@ -24,8 +24,9 @@ pub struct UnsettledCounts {
 /// Where figures are kept. Part of [`Store`](super::Store), with its promises.
 #[async_trait]
 pub trait ActivityStore: Send + Sync {
-    /// Takes over what a worker tells of itself: its row, its minutes as wholes, and when what it
-    /// has put into wait queues comes due. All in one transaction; what is repeated counts once.
+    /// Takes over what a worker tells of itself: its row with its requests in flight, its minutes as
+    /// wholes, and when what it has put into wait queues comes due. All in one transaction; what is
+    /// repeated counts once.
     ///
     /// # Errors
     ///
@@ -33,6 +34,7 @@ pub trait ActivityStore: Send + Sync {
     async fn report_activity(
         &self,
         report: &WorkerReport,
+        requests: &Requests,
         minutes: &[Minute],
         dues: &[Due],
     ) -> Result<(), StoreError>;
@@ -50,6 +52,13 @@ pub trait ActivityStore: Send + Sync {
     ///
     /// [`StoreError`]: a step that failed.
     async fn workers(&self) -> Result<Vec<WorkerReport>, StoreError>;
+
+    /// The requests in flight of all workers that told of themselves at or after `since`, together.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`]: a step that failed.
+    async fn requests(&self, since: UnixMillis) -> Result<Requests, StoreError>;
 
     /// What all workers did, by the minute, of those that begin at or after `since`; a minute in
     /// which nothing was told is left out.
@@ -108,6 +117,21 @@ impl WorkerRow {
             in_flight: u32::try_from(self.in_flight).unwrap_or(u32::MAX),
         })
     }
+}
+
+/// What is written of the requests of a worker.
+pub(super) fn requests_column(requests: &Requests) -> sqlx::Result<String> {
+    serde_json::to_string(requests).map_err(|error| sqlx::Error::Encode(error.into()))
+}
+
+/// The requests of all workers from their columns.
+pub(super) fn read_requests(rows: &[String]) -> sqlx::Result<Requests> {
+    let mut sum = Requests::default();
+    for row in rows {
+        let requests = serde_json::from_str::<Requests>(row);
+        sum += requests.map_err(|error| sqlx::Error::Decode(error.into()))?;
+    }
+    Ok(sum)
 }
 
 /// The columns of a minute.

@@ -123,6 +123,13 @@ impl Gate {
     fn pace(&self) -> MutexGuard<'_, Pace> {
         self.pace.lock().unwrap_or_else(PoisonError::into_inner)
     }
+
+    /// Permits that are given out.
+    fn taken(&self) -> u32 {
+        let opened = self.opened.load(Ordering::Relaxed);
+        let taken = opened.saturating_sub(self.permits.available_permits());
+        u32::try_from(taken).unwrap_or(u32::MAX)
+    }
 }
 
 impl Gate {
@@ -187,6 +194,13 @@ impl Limits {
     /// Begins again with one permit, because the circuit of `url` has just closed.
     pub(super) fn start_slowly(&self, url: &EndpointUrl) {
         self.lock().insert(url.clone(), Arc::new(Gate::new(1)));
+    }
+
+    /// URLs with permits that are given out, and how many.
+    pub(super) fn in_flight(&self) -> Vec<(String, u32)> {
+        let gates = self.lock();
+        let taken = gates.iter().map(|(url, gate)| (url, gate.taken())).filter(|(_, n)| *n > 0);
+        taken.map(|(url, taken)| (url.as_str().to_owned(), taken)).collect()
     }
 
     /// Forgets URLs that nobody uses at this moment and that have all their permits.
@@ -335,8 +349,11 @@ mod tests {
                 permits.push(permit);
             }
             assert_eq!(permits.len(), expected);
+            let taken = u32::try_from(expected).unwrap();
+            assert_eq!(limits.in_flight(), [(url.as_str().to_owned(), taken)]);
             permits[0].succeeded();
         }
+        assert_eq!(limits.in_flight(), []);
     }
 
     /// Goal: the limit is the pool's. Method: real time, because the limiter has a clock of its

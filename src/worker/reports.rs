@@ -10,7 +10,7 @@ use super::Context;
 use crate::{
     clock,
     domain::{
-        activity::{Figures, KEPT, Minute, TOLD_EVERY, WorkerReport, minute_of},
+        activity::{Figures, KEPT, Minute, Requests, TOLD_EVERY, WorkerReport, minute_of},
         time::UnixMillis,
     },
     report::host_name,
@@ -78,8 +78,9 @@ impl Reports {
             .iter()
             .map(|(start_ms, figures)| Minute { start_ms: *start_ms, figures: *figures })
             .collect();
+        let requests = Requests::most_of(context.limits.in_flight());
         let dues = context.meter.take_dues();
-        match self.store.report_activity(&self.report, &minutes, &dues).await {
+        match self.store.report_activity(&self.report, &requests, &minutes, &dues).await {
             Ok(()) => self.forget_told(),
             Err(error) => {
                 context.meter.put_back(dues);
@@ -113,9 +114,7 @@ impl Reports {
             return;
         }
         let now = clock::now();
-        let kept = i64::try_from(KEPT.as_millis()).unwrap_or(i64::MAX);
-        let before = UnixMillis::new(now.get().saturating_sub(kept));
-        match self.store.prune_activity(before, now).await {
+        match self.store.prune_activity(now.minus(KEPT), now).await {
             Ok(()) => self.pruned = Some(Instant::now()),
             Err(error) => events::store_unavailable("forgetting old figures", &error),
         }

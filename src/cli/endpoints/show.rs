@@ -62,7 +62,9 @@ pub(super) async fn list(
     let page = CircuitPage { state, after, limit };
     let listing = parts.switchboard.page(&page).await.map_err(Failure::Store)?;
     let circuits = listing.circuits.iter();
-    let views: Vec<_> = circuits.map(|(url, circuit)| View::of(url, circuit)).collect();
+    let requests = parts.switchboard.requests().await.map_err(Failure::Store)?;
+    let views = circuits.map(|(url, circuit)| View::of(url, circuit).with(&requests));
+    let views: Vec<_> = views.collect();
     let corrupt: Vec<_> = listing.corrupt.iter().map(ToString::to_string).collect();
     if output.json {
         let document = json!({ "endpoints": views, "corrupt": corrupt, "next": listing.next });
@@ -131,7 +133,8 @@ pub(super) async fn run(
     output: &mut Output<'_>,
 ) -> Result<Exit, Failure> {
     let circuit = parts.switchboard.get(&arguments.url).await.map_err(Failure::Store)?;
-    let view = View::of(&arguments.url, &circuit);
+    let requests = parts.switchboard.requests().await.map_err(Failure::Store)?;
+    let view = View::of(&arguments.url, &circuit).with(&requests);
     let mut parked = None;
     if arguments.parked {
         globals::remember_queues(parts).await.map_err(Failure::Store)?;
@@ -155,6 +158,7 @@ pub(super) async fn run(
         ("last success", view.last_success),
         ("last outcome", view.last_outcome),
         ("next probe", view.next_probe),
+        ("in flight", view.in_flight.map(|requests| requests.to_string())),
         ("parked", parked.map(|parked| parked.to_string())),
     ];
     for (name, value) in fields {

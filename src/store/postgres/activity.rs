@@ -5,17 +5,17 @@ use uuid::Uuid;
 
 use super::{PostgresStore, StoreError};
 use crate::domain::{
-    activity::{Due, Minute, WorkerReport},
+    activity::{Due, Minute, Requests, WorkerReport},
     time::UnixMillis,
 };
 use crate::store::{
     activity::{
         ActivityStore, MinuteRow, UnsettledCounts, WorkerRow, columns, due_columns, read_counts,
-        read_due,
+        read_due, read_requests, requests_column,
     },
     statements::{
-        ADD_DUE, DUES, MINUTES, REMOVE_WORKER, REPORT_MINUTE, REPORT_WORKER, UNSETTLED_COUNTS,
-        WORKERS,
+        ADD_DUE, DUES, MINUTES, REMOVE_WORKER, REPORT_MINUTE, REPORT_WORKER, REQUESTS,
+        UNSETTLED_COUNTS, WORKERS,
     },
 };
 
@@ -35,15 +35,17 @@ impl PostgresStore {
     async fn write_activity(
         &self,
         report: &WorkerReport,
+        requests: &Requests,
         minutes: &[Minute],
         dues: &[Due],
     ) -> sqlx::Result<()> {
-        let id = report.id.to_string();
+        let (id, requests) = (report.id.to_string(), requests_column(requests)?);
         let mut transaction = self.pool.begin().await?;
         let worker = sqlx::query(REPORT_WORKER).bind(&id).bind(&report.host);
         let worker = worker.bind(i64::from(report.pid)).bind(&report.version);
         let worker = worker.bind(report.started_ms.get()).bind(report.seen_ms.get());
-        worker.bind(i64::from(report.in_flight)).execute(&mut *transaction).await?;
+        let worker = worker.bind(i64::from(report.in_flight)).bind(requests);
+        worker.execute(&mut *transaction).await?;
         for minute in minutes {
             let mut row = sqlx::query(REPORT_MINUTE).bind(minute.start_ms.get()).bind(&id);
             for column in columns(&minute.figures) {
@@ -69,6 +71,11 @@ impl PostgresStore {
     async fn list_workers(&self) -> sqlx::Result<Vec<WorkerReport>> {
         let rows: Vec<WorkerRow> = sqlx::query_as(WORKERS).fetch_all(&self.pool).await?;
         rows.into_iter().map(WorkerRow::build).collect()
+    }
+
+    async fn sum_requests(&self, since: UnixMillis) -> sqlx::Result<Requests> {
+        let rows = sqlx::query_scalar(REQUESTS).bind(since.get());
+        read_requests(&rows.fetch_all(&self.pool).await?)
     }
 
     async fn list_minutes(&self, since: UnixMillis) -> sqlx::Result<Vec<Minute>> {
@@ -103,10 +110,12 @@ impl ActivityStore for PostgresStore {
     async fn report_activity(
         &self,
         report: &WorkerReport,
+        requests: &Requests,
         minutes: &[Minute],
         dues: &[Due],
     ) -> Result<(), StoreError> {
-        self.ask("telling what a worker does", self.write_activity(report, minutes, dues)).await
+        self.ask("telling what a worker does", self.write_activity(report, requests, minutes, dues))
+            .await
     }
 
     async fn remove_worker(&self, id: Uuid) -> Result<(), StoreError> {
@@ -115,6 +124,10 @@ impl ActivityStore for PostgresStore {
 
     async fn workers(&self) -> Result<Vec<WorkerReport>, StoreError> {
         self.ask("listing the workers", self.list_workers()).await
+    }
+
+    async fn requests(&self, since: UnixMillis) -> Result<Requests, StoreError> {
+        self.ask("adding up requests in flight", self.sum_requests(since)).await
     }
 
     async fn minutes(&self, since: UnixMillis) -> Result<Vec<Minute>, StoreError> {

@@ -18,8 +18,12 @@ use homing::{
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
-use super::{Answer, Running, start};
-use crate::support::{broker::Raw, receiver::Receiver};
+use super::{Answer, Running, start, start_with};
+use crate::support::{
+    PATIENCE,
+    broker::Raw,
+    receiver::{Receiver, Reply},
+};
 
 const HOOK: &str = "https://example.com/hook";
 
@@ -110,6 +114,33 @@ async fn an_endpoint_is_shown_also_where_nothing_was_ever_attempted() {
     assert_eq!(shown["state"], "frozen");
     assert_eq!(shown["reason"], "the endpoint answered 410 Gone");
     assert_eq!(running.get("/v1/endpoints/show").await.field(), "url");
+}
+
+/// Goal: it is seen where requests are in flight, and how many. Method: an endpoint that does
+/// not end its answer.
+#[tokio::test(flavor = "multi_thread")]
+async fn requests_in_flight_are_seen_at_their_endpoint() {
+    let running = Box::pin(start_with("endpoint.deadline = \"60s\"\n")).await;
+    let receiver = Receiver::answering(|_| Reply::status(200).stalled()).await;
+    let url = receiver.url("/slow");
+    running.installation.subscribe_all(&url).await;
+    running.set(&url, Intervention::Enable).await;
+    let worker = running.installation.start();
+    for id in ["e1", "e2", "e3"] {
+        running.installation.publisher.publish(Raw::new("t", id, "{}")).await;
+    }
+    let deadline = Instant::now() + PATIENCE;
+    while running.show(&url).await["in_flight"] != 3 {
+        assert!(Instant::now() < deadline, "{}", running.show(&url).await);
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    let listed = running.get("/v1/endpoints").await.expect(200).body;
+    assert_eq!(
+        (&listed["endpoints"][0]["url"], &listed["endpoints"][0]["in_flight"]),
+        (&json!(url), &json!(3))
+    );
+    assert_eq!(running.show(HOOK).await["in_flight"], 0);
+    drop(worker);
 }
 
 /// Goal: exactly what a circuit spared is counted and replayed. Method: beside it, what was parked

@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use homing::{
     domain::{
-        activity::{Due, Figures, Minute, WorkerReport},
+        activity::{Due, Figures, Minute, Requests, WorkerReport},
         time::UnixMillis,
         url::EndpointUrl,
     },
@@ -47,7 +47,14 @@ pub(crate) async fn a_report_that_is_told_again_counts_once(place: Place) -> Kep
     let store = place.open().await?;
     assert_eq!((store.workers().await?, store.minutes(at(0)).await?), (vec![], vec![]));
     for (seen, accepted) in [(100, 1), (200, 5), (200, 5)] {
-        store.report_activity(&worker(1, seen), &[minute(60_000, accepted)], &[]).await?;
+        store
+            .report_activity(
+                &worker(1, seen),
+                &Requests::default(),
+                &[minute(60_000, accepted)],
+                &[],
+            )
+            .await?;
     }
     store.close().await;
     let store = place.open().await?;
@@ -60,6 +67,21 @@ pub(crate) async fn a_report_that_is_told_again_counts_once(place: Place) -> Kep
     Ok(())
 }
 
+pub(crate) async fn requests_of_workers_that_are_alive_add_up(place: Place) -> Kept {
+    const HOOK: &str = "https://example.com/hook";
+    let store = place.open().await?;
+    let requests = |count| Requests::most_of(vec![(HOOK.to_owned(), count)]);
+    for (number, seen, count) in [(1, 100, 1), (2, 200, 20), (3, 300, 7), (3, 300, 300)] {
+        store.report_activity(&worker(number, seen), &requests(count), &[], &[]).await?;
+    }
+    assert_eq!(store.requests(at(0)).await?.at(HOOK), Some(321));
+    assert_eq!(store.requests(at(200)).await?.at(HOOK), Some(320));
+    store.remove_worker(worker(3, 0).id).await?;
+    assert_eq!(store.requests(at(200)).await?, requests(20));
+    assert_eq!(store.requests(at(201)).await?, Requests::default());
+    Ok(())
+}
+
 pub(crate) async fn figures_of_many_workers_add_up_by_the_minute(place: Place) -> Kept {
     let stores = [place.open().await?, place.open().await?];
     let mut telling = tokio::task::JoinSet::new();
@@ -69,7 +91,7 @@ pub(crate) async fn figures_of_many_workers_add_up_by_the_minute(place: Place) -
             let due = |second: i64| Due { wait: Duration::from_secs(9), at: at(second * 1_000) };
             let dues: Vec<_> = (0..50).rev().map(due).collect();
             let minutes = [minute(120_000, 1), minute(60_000, 10)];
-            store.report_activity(&worker(number, 1), &minutes, &dues).await
+            store.report_activity(&worker(number, 1), &Requests::default(), &minutes, &dues).await
         });
     }
     for told in telling.join_all().await {
@@ -90,7 +112,7 @@ pub(crate) async fn the_next_due_of_each_wait_is_known(place: Place) -> Kept {
     let due = |seconds, at_ms| Due { wait: Duration::from_secs(seconds), at: at(at_ms) };
     // Of one slice of time, the first that was told is kept.
     let dues = [due(80, 90_000), due(80, 90_500), due(9, 70_000), due(80, 60_000)];
-    store.report_activity(&worker(1, 1), &[], &dues).await?;
+    store.report_activity(&worker(1, 1), &Requests::default(), &[], &dues).await?;
     assert_eq!(store.next_dues(at(60_000)).await?, [due(9, 70_000), due(80, 60_000)]);
     assert_eq!(store.next_dues(at(60_001)).await?, [due(9, 70_000), due(80, 90_000)]);
     assert_eq!(store.next_dues(at(90_001)).await?, []);
@@ -102,8 +124,15 @@ pub(crate) async fn old_figures_are_forgotten_by_whoever(place: Place) -> Kept {
     let [store, _] = &stores;
     let due = |at_ms| Due { wait: Duration::from_secs(9), at: at(at_ms) };
     let minutes = [minute(60_000, 1), minute(120_000, 1)];
-    store.report_activity(&worker(1, 60_000), &minutes, &[due(5_000), due(500_000)]).await?;
-    store.report_activity(&worker(2, 120_000), &[], &[]).await?;
+    store
+        .report_activity(
+            &worker(1, 60_000),
+            &Requests::default(),
+            &minutes,
+            &[due(5_000), due(500_000)],
+        )
+        .await?;
+    store.report_activity(&worker(2, 120_000), &Requests::default(), &[], &[]).await?;
     let mut pruning = tokio::task::JoinSet::new();
     for store in stores.iter().cycle().take(10) {
         let store = Arc::clone(store);

@@ -88,6 +88,7 @@ macro_rules! conformance {
         sources: of_twenty_that_take_a_reset_one_gets_it,
         sources: slots_are_kept_as_they_were_last_told,
         activity: a_report_that_is_told_again_counts_once,
+        activity: requests_of_workers_that_are_alive_add_up,
         activity: figures_of_many_workers_add_up_by_the_minute,
         activity: the_next_due_of_each_wait_is_known,
         activity: old_figures_are_forgotten_by_whoever,

@@ -1,0 +1,3 @@
+-- Requests that a worker has in flight, by URL, as JSON: those URLs with the most, and whether these are all. What a worker does that tells
+-- nothing of it is not known.
+ALTER TABLE homing.workers ADD COLUMN requests text NOT NULL DEFAULT '{"by_url":{},"whole":false}';
