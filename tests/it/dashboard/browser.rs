@@ -102,6 +102,11 @@ impl Browser {
         self.devtools("Emulation.setEmulatedMedia", json!({"features": [scheme]})).await;
     }
 
+    /// Runs no script of any page from now on, as where a person has switched JavaScript off.
+    pub(crate) async fn without_scripts(&self) {
+        self.devtools("Emulation.setScriptExecutionDisabled", json!({"value": true})).await;
+    }
+
     /// Goes to a page.
     pub(crate) async fn go(&self, path: &str) {
         let url = format!("{}{path}", self.base_url);

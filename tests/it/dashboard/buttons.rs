@@ -1,8 +1,10 @@
 //! Every button does what it says.
 
 use homing::domain::source::Standing;
+use serde_json::json;
 
 use super::{Scene, browser::Browser};
+use crate::support::broker::Raw;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_subscription_is_made_changed_tried_out_and_removed() {
@@ -132,6 +134,60 @@ async fn what_is_parked_is_looked_at_sent_again_dropped_and_exported() {
     installation.wait_for_parked(1).await;
     browser.follow("#back").await;
     browser.see("main", "None fits").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_parked_is_sent_again_from_the_story_of_its_event() {
+    let scene = Scene::set().await;
+    let before = scene.receiver.count_at("/failing");
+    let browser = Browser::open(scene.url()).await;
+    browser.go("/event?id=order-2").await;
+    browser.follow("form[action=\"/parked/walks\"] button").await;
+    browser.see("#matched", "1").await;
+    browser.see("main", "Done.").await;
+    while scene.receiver.count_at("/failing") < before + 2 {
+        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+    }
+    scene.running.installation.wait_for_parked(4).await;
+}
+
+/// Goal: a walk that is under way ends when a person says so, with nothing half done. Method: what a
+/// frozen endpoint was spared is sent again slowly, so that there is time to press the button.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_walk_that_is_under_way_is_stopped() {
+    const SPARED: u32 = 400;
+    let scene = Scene::set().await;
+    let installation = &scene.running.installation;
+    let (slow, topics) = (scene.receiver.url("/slow"), ["slow.one"]);
+    installation.subscribe(json!({"url": slow, "topics": topics})).await;
+    let browser = Browser::open(scene.url()).await;
+    browser.go(&format!("/endpoint?url={slow}")).await;
+    browser.follow("#disable").await;
+    browser.element("#enable").await;
+    for number in 0..SPARED {
+        installation.publisher.publish(Raw::new("slow.one", &format!("s{number}"), "{}")).await;
+    }
+    let parked = installation.names().parked();
+    installation.wait_for_depth(&parked, SPARED + 4).await;
+    let before = scene.receiver.count_at("/slow");
+
+    browser.click("#replay").await;
+    browser.follow("#enable").await;
+    browser.see("main", "Under way").await;
+    browser.follow("#stop").await;
+    browser.see("main", "Broken off.").await;
+    let sent = browser.text("#matched").await;
+    let sent: u32 = sent.parse().expect("a number");
+    assert!(sent < SPARED, "it was broken off");
+    installation.wait_for_depth(&parked, SPARED + 4 - sent).await;
+    let arrive = before + usize::try_from(sent).expect("few");
+    while scene.receiver.count_at("/slow") < arrive {
+        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+    }
+    installation.assert_nothing_waits().await;
+    assert_eq!(scene.receiver.count_at("/slow"), arrive);
+    browser.follow("#back").await;
+    browser.see("main", "closed").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -4,6 +4,7 @@ mod browser;
 mod buttons;
 mod door;
 mod pages;
+mod plain;
 
 use serde_json::json;
 

@@ -58,6 +58,7 @@ async fn every_page_shows_what_it_should_and_runs_nothing_from_outside() {
         ("subscription-new", "/subscriptions/new".to_owned(), "One a line"),
         ("subscription-edit", format!("{subscription}/edit"), "Edit subscription"),
         ("sources", "/sources".to_owned(), "livestream"),
+        ("docs", "/docs".to_owned(), "Idempotency-Key"),
         ("trouble", "/subscriptions/none".to_owned(), "no such subscription"),
     ];
     for (name, path, text) in &pages {
