@@ -41,6 +41,10 @@ pub(super) struct Queues {
 }
 
 /// All queues, in the order in which a message comes through them.
+///
+/// Asked of the broker at this moment, one by one; an error where it does not answer. For a view that
+/// is loaded again and again use `/v1/status`: it has the same queues with when each goes on, beside
+/// all else, a second old at most, and says of a broker that is away that it is.
 #[utoipa::path(
     get, path = "/v1/queues", tag = "queues", operation_id = "list_queues",
     responses((status = 200, description = "The queues with their depth", body = Queues)),

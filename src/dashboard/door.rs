@@ -5,15 +5,17 @@
 //! taken only from a page of ours, which `Sec-Fetch-Site` or `Origin` tells; the cookie goes along
 //! with requests of this site only, besides.
 //!
-//! Source: Fetch Metadata Request Headers (W3C) 2.4; RFC 6265bis 5.6.7 (`SameSite`); Content
-//! Security Policy Level 3 (W3C).
+//! Source: Fetch Metadata Request Headers (W3C) 2.4; RFC 6265bis 5.6.5 (`Secure`), 5.6.7
+//! (`SameSite`); Content Security Policy Level 3 (W3C).
 
 use askama::Template;
 use axum::{
     extract::{Request, State},
     http::{
         HeaderMap, HeaderName, HeaderValue, Method, StatusCode,
-        header::{CACHE_CONTROL, CONTENT_SECURITY_POLICY, COOKIE, REFERRER_POLICY, SET_COOKIE},
+        header::{
+            CACHE_CONTROL, CONTENT_SECURITY_POLICY, COOKIE, ORIGIN, REFERRER_POLICY, SET_COOKIE,
+        },
     },
     middleware::Next,
     response::{IntoResponse, Redirect, Response},
@@ -35,6 +37,7 @@ const COOKIE_NAME: &str = "homing_session";
 const POLICY: &str = "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self'; \
                       connect-src 'self'; form-action 'self'; base-uri 'none'; \
                       frame-ancestors 'none'";
+const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 
 /// Who has come in.
@@ -85,7 +88,7 @@ pub(super) async fn guard(
 /// says it in neither is no browser, and has the API.
 fn check_is_ours(request: &Request) -> Result<(), Trouble> {
     let site = request.headers().get(SEC_FETCH_SITE);
-    let has_origin = request.headers().contains_key(axum::http::header::ORIGIN);
+    let has_origin = request.headers().contains_key(ORIGIN);
     let is_ours = match site {
         Some(site) => site == "same-origin" && !comes_from_another_page(request),
         None => has_origin && !comes_from_another_page(request),
@@ -153,6 +156,7 @@ pub(super) async fn login(
     request: Request,
 ) -> Result<Response, Trouble> {
     check_is_ours(&request)?;
+    let attributes = attributes(request.headers());
     let fields = <Fields as axum::extract::FromRequest<_>>::from_request(request, &()).await?;
     let next = destination(fields.text("next"));
     let token = fields.text("token").as_bytes();
@@ -168,7 +172,7 @@ pub(super) async fn login(
         .begin(token)
         .map_err(|error| Trouble::new(StatusCode::INTERNAL_SERVER_ERROR, error.to_string()))?;
     let lasts = LASTS.as_secs();
-    let cookie = format!("{COOKIE_NAME}={id}; Path=/; HttpOnly; SameSite=Strict; Max-Age={lasts}");
+    let cookie = format!("{COOKIE_NAME}={id}; {attributes}; Max-Age={lasts}");
     Ok(([(SET_COOKIE, cookie)], Redirect::to(next)).into_response())
 }
 
@@ -177,8 +181,23 @@ pub(super) async fn logout(State(dashboard): State<Dashboard>, headers: HeaderMa
     if let Some(id) = cookie(&headers) {
         dashboard.sessions.end(&id);
     }
-    let cookie = format!("{COOKIE_NAME}=; Path=/; HttpOnly; SameSite=Strict; Max-Age=0");
+    let cookie = format!("{COOKIE_NAME}=; {}; Max-Age=0", attributes(&headers));
     ([(SET_COOKIE, cookie)], Redirect::to("/login")).into_response()
+}
+
+/// What the cookie is kept for. A page that the browser has over HTTPS gets one that goes along with
+/// HTTPS only: the form's `Origin` says so, and so may the proxy that ends TLS before us. Who lies
+/// about it gets a cookie that is kept better, or none.
+fn attributes(headers: &HeaderMap) -> &'static str {
+    let begins = |name: HeaderName, with: &str| {
+        let value = headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default();
+        value.get(..with.len()).is_some_and(|start| start.eq_ignore_ascii_case(with))
+    };
+    if begins(ORIGIN, "https://") || begins(X_FORWARDED_PROTO, "https") {
+        "Path=/; HttpOnly; SameSite=Strict; Secure"
+    } else {
+        "Path=/; HttpOnly; SameSite=Strict"
+    }
 }
 
 /// Where to go after the login: only to a page of ours.
@@ -245,6 +264,21 @@ mod tests {
         assert!(!ours(&[("origin", "http://localhost:8081")]));
         assert!(!ours(&[("origin", "null")]));
         assert!(!ours(&[]));
+    }
+
+    #[test]
+    fn a_session_that_began_over_https_stays_there() {
+        let is_secure = |name: &'static str, value: &'static str| {
+            let headers = [(HeaderName::from_static(name), HeaderValue::from_static(value))];
+            attributes(&HeaderMap::from_iter(headers)).ends_with("; Secure")
+        };
+        assert!(is_secure("origin", "https://homing.example"));
+        assert!(is_secure("x-forwarded-proto", "https"));
+        assert!(is_secure("x-forwarded-proto", "HTTPS, http"));
+        assert!(!is_secure("x-forwarded-proto", "http"));
+        assert!(!is_secure("origin", "http://localhost:8080"));
+        assert!(!is_secure("origin", "ä"));
+        assert!(!is_secure("host", "https"));
     }
 
     #[test]

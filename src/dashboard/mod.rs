@@ -72,7 +72,8 @@ impl Dashboard {
     }
 }
 
-/// All pages. What goes on beside them, such as replaying many messages, runs on `tasks`.
+/// All pages. They are no part of the API and its description: what they show and which fields their
+/// forms have may change with every version. What goes on beside them, such as replaying many messages, runs on `tasks`.
 pub fn router(parts: DashboardParts, tasks: TaskTracker) -> Router {
     let walks = Walks::new(parts.api.clone(), tasks, parts.stop.clone());
     let dashboard = Dashboard {

@@ -105,6 +105,48 @@ async fn other_pages_and_other_names_are_refused() {
     assert_eq!(rebound.expect("an answer").status(), 403);
 }
 
+/// Goal: the pages are for people and no part of the API: none is described there or has an address
+/// of it, each is HTML that a link asks for or a form of one of our pages. Method: the routes as the
+/// source names them.
+#[tokio::test(flavor = "multi_thread")]
+async fn pages_are_no_part_of_the_api() {
+    const SOURCE: &str = include_str!("../../../src/dashboard/mod.rs");
+    /// What a page loads, and a file to keep.
+    const NO_PAGES: [&str; 4] =
+        ["/assets/{file}", "/live/overview", "/live/walks/{id}", "/parked/export"];
+    let running = Box::pin(start_with("")).await;
+    let described = running.client.get(format!("{}/openapi.json", running.base_url)).send().await;
+    let described = described.expect("an answer").bytes().await.expect("all of it");
+    let described: serde_json::Value = serde_json::from_slice(&described).expect("JSON");
+    let described = described["paths"].as_object().expect("addresses");
+    let routes = SOURCE.lines().filter_map(|line| {
+        let (path, methods) = line.trim().strip_prefix(".route(\"")?.split_once('"')?;
+        Some((path, methods.contains("get("), methods.contains("post(")))
+    });
+    let routes: Vec<_> = routes.collect();
+    assert!(routes.len() > 25, "{routes:?}");
+    for (path, reads, writes) in routes {
+        assert!(!described.contains_key(path), "{path}");
+        assert!(!path.starts_with("/v1") && !path.starts_with("/attask"), "{path}");
+        let ask = |method: Method| {
+            let path = path.replace("{id}", "none").replace("{name}", "none");
+            running.client.request(method, format!("{}{path}", running.base_url)).send()
+        };
+        let is_html = |answer: &reqwest::Response| {
+            answer.headers()["content-type"].to_str().is_ok_and(|kind| kind.contains("text/html"))
+        };
+        if reads && !NO_PAGES.contains(&path) {
+            let answer = ask(Method::GET).await.expect("an answer");
+            assert!(is_html(&answer), "{path}: {answer:?}");
+        }
+        if writes {
+            let answer = ask(Method::POST).await.expect("an answer");
+            assert_eq!(answer.status(), 403, "{path}");
+            assert!(is_html(&answer), "{path}: {answer:?}");
+        }
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn answers_forbid_what_browsers_need_not_do_and_keep_what_never_changes() {
     let scene = Scene::set().await;

@@ -82,6 +82,7 @@ macro_rules! conformance {
         attempts: records_of_many_writers_add_up,
         publications: a_publication_is_known_by_its_key_and_stays_as_it_was,
         publications: publications_are_forgotten_after_a_day,
+        publications: of_too_many_publications_the_oldest_are_forgotten,
         publications: subscriptions_in_workfronts_form_are_counted_and_paged,
         sources: a_source_that_nobody_touched_is_read,
         sources: the_standing_of_a_source_survives_reopening,

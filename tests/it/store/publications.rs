@@ -2,7 +2,7 @@
 
 use homing::{
     domain::time::UnixMillis,
-    store::{PUBLICATIONS_KEPT, Page},
+    store::{PUBLICATIONS_KEPT, PUBLICATIONS_MAX, Page},
 };
 
 use super::{
@@ -39,6 +39,32 @@ pub(crate) async fn publications_are_forgotten_after_a_day(place: Place) -> Kept
         }
     }
     Err("the old one is still known".into())
+}
+
+/// Goal: however many keys come in a day, as many are kept as was said, the newest. Method: a full
+/// table, written with the shell; one more than fits for every one that is remembered.
+pub(crate) async fn of_too_many_publications_the_oldest_are_forgotten(place: Place) -> Kept {
+    const TRIES: u32 = 10_000;
+    let (store, now) = (place.open().await?, UnixMillis::new(1_700_000_000_000));
+    store.remember_publication("oldest", "x", now).await?;
+    let fill = "WITH RECURSIVE numbers (n) AS \
+                (SELECT 1 UNION ALL SELECT n + 1 FROM numbers WHERE n < 99999) \
+                INSERT INTO publications SELECT 'key ' || n, 'x', 1700000000000 + n FROM numbers";
+    place.shell(fill).await?;
+    assert_eq!(PUBLICATIONS_MAX, 100_000, "that is how many there are now");
+    let later = now.plus(std::time::Duration::from_secs(200));
+    for number in 0..TRIES {
+        store.remember_publication(&format!("later {number}"), "x", later).await?;
+        if store.publication("oldest").await?.is_none() {
+            // With each that came, one more went; the newest 100,000 are there.
+            let (last_gone, first_kept) = (format!("key {number}"), format!("key {}", number + 1));
+            assert_eq!(store.publication(&last_gone).await?, None);
+            assert!(store.publication(&first_kept).await?.is_some(), "{first_kept}");
+            assert!(store.publication("later 0").await?.is_some());
+            return Ok(());
+        }
+    }
+    Err("nothing was forgotten".into())
 }
 
 pub(crate) async fn subscriptions_in_workfronts_form_are_counted_and_paged(place: Place) -> Kept {
