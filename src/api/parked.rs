@@ -1,6 +1,6 @@
 //! `/v1/parked`: what was given up.
 
-use std::num::NonZeroU32;
+use std::{num::NonZeroU32, time::Duration};
 
 use axum::{
     Json,
@@ -22,6 +22,8 @@ use crate::{
 };
 use base64::{Engine, engine::general_purpose::STANDARD};
 
+/// How long a list looks; of a long queue, what comes later is not found by it.
+const LOOK: Duration = Duration::from_secs(4);
 const LIMIT_DEFAULT: u32 = 50;
 const LIMIT_MAX: u32 = 1_000;
 /// Bodies are up to a megabyte each, and all of them stand in one answer.
@@ -43,7 +45,9 @@ const PARAMETERS: [&str; 8] = [
 #[schema(as = ParkedPage)]
 pub(super) struct Shown {
     entries: Vec<ShownEntry>,
+    /// Messages looked at.
     scanned: u32,
+    /// Messages parked.
     total: u32,
 }
 
@@ -73,6 +77,10 @@ impl ShownEntry {
 }
 
 /// What is parked; nothing is taken out.
+///
+/// The queue is looked through from its head, for four seconds at most: where `scanned` is less than
+/// `total` and fewer were found than asked for, what matches may be among the rest, which `homing
+/// parked list` and `export` look through however long it takes. Replaying and dropping go through all.
 #[utoipa::path(
     get, path = "/v1/parked", tag = "parked", operation_id = "list_parked",
     params(
@@ -108,7 +116,7 @@ pub(super) async fn list(
     let limit = parameters.number("limit", LIMIT_DEFAULT, 1..=limit_max)?;
 
     let _turn = api.turns.walk().await?;
-    let listed = api.parts.parking.list(&selection, limit, bodies).await;
+    let listed = api.parts.parking.page(&selection, (0, limit), bodies, LOOK).await;
     let listing = listed
         .map_err(|error| Problem::broker(Kind::Broker, &error, "everything parked stays so"))?;
     let entries = listing.entries.into_iter().map(ShownEntry::new);

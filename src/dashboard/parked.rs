@@ -23,13 +23,16 @@ use super::{
 };
 use crate::{
     domain::{time::UnixMillis, verdict::ParkReason},
-    parking::{Action, Entry, Selection, Tally, export_line},
+    parking::{Action, Bodies, Entry, Listing, Selection, Tally, export_line},
 };
 
 const PAGE: u32 = 50;
 /// How long one page looks; of a long queue, what comes later is not found by it.
 const LOOK: Duration = Duration::from_secs(4);
+/// For one that a list has just found.
+const LOOK_FOR_ONE: Duration = Duration::from_secs(10);
 /// An export through the browser ends here; `homing parked export` does not.
+const EXPORT_LOOK: Duration = Duration::from_secs(25);
 const EXPORTED_MAX: u32 = 10_000;
 const EXPORTED_BYTES_MAX: usize = 32 * 1_024 * 1_024;
 /// Of a body that is looked at.
@@ -90,7 +93,10 @@ pub(super) async fn list(
     let skip: u32 = fields.get("skip", &mut wrong).unwrap_or(0);
     let turn = if wrong.is_empty() { dashboard.parts.api.walk().await } else { None };
     let listing = match &turn {
-        Some(_) => Some(dashboard.api().parking.page(&selection, (skip, PAGE), LOOK).await?),
+        Some(_) => {
+            let parking = &dashboard.api().parking;
+            Some(parking.page(&selection, (skip, PAGE), Bodies::Left, LOOK).await?)
+        }
         None => None,
     };
     let is_busy = wrong.is_empty() && turn.is_none();
@@ -162,21 +168,25 @@ pub(super) async fn show(
 ) -> Result<Response, Trouble> {
     let selection = one(&fields)?;
     let _turn = dashboard.parts.api.walk().await.ok_or_else(busy)?;
-    let mut found = None;
-    let first = |entry| {
-        found = Some(entry);
-        ControlFlow::Break(())
-    };
-    dashboard.api().parking.visit(&selection, Some(1), first).await?;
-    let gone = || {
-        let why = "This message is not parked any more: it was sent again or dropped.";
-        Trouble::not_found(why)
-    };
-    let mut entry = found.ok_or_else(gone)?;
+    let parking = &dashboard.api().parking;
+    let mut found = parking.page(&selection, (0, 1), Bodies::Kept, LOOK_FOR_ONE).await?;
+    let Some(mut entry) = found.entries.pop() else { return Err(not_found(&found)) };
     let bytes = entry.body.take().unwrap_or_default();
     let (body, about_body) = readable(&bytes);
     let frame = Frame::new(format!("Parked {}", entry.event_id), Here::Parked, visitor);
     Ok(page(&MessagePage { frame, entry, body, about_body }))
+}
+
+fn not_found(looked: &Listing) -> Trouble {
+    if looked.scanned >= looked.total {
+        let why = "This message is not parked any more: it was sent again or dropped.";
+        return Trouble::not_found(why);
+    }
+    let (scanned, total) = (words::grouped(looked.scanned), words::grouped(looked.total));
+    Trouble::not_found(format!(
+        "This message is not among the first {scanned} of {total} that are parked, which is how far \
+         a page looks. `homing parked list --event` looks at all of them."
+    ))
 }
 
 fn busy() -> Trouble {
@@ -208,7 +218,8 @@ fn readable(bytes: &[u8]) -> (String, Option<String>) {
     (shown, about)
 }
 
-/// The selection as JSON lines, in the form that `homing publish` reads.
+/// The selection as JSON lines, in the form that `homing publish` reads. The name of the file says
+/// where these are not all.
 pub(super) async fn export(
     State(dashboard): State<Dashboard>,
     fields: Fields,
@@ -228,11 +239,14 @@ pub(super) async fn export(
             ControlFlow::Break(())
         }
     };
-    dashboard.api().parking.visit(&selection, Some(EXPORTED_MAX), collect).await?;
-    let headers = [
-        (CONTENT_TYPE, "application/jsonl"),
-        (CONTENT_DISPOSITION, "attachment; filename=\"parked.jsonl\""),
-    ];
+    let parking = &dashboard.api().parking;
+    let tally = parking.visit(&selection, Some(EXPORTED_MAX), Some(EXPORT_LOOK), collect).await?;
+    let disposition = if tally.scanned < tally.total {
+        "attachment; filename=\"parked-not-all.jsonl\""
+    } else {
+        "attachment; filename=\"parked.jsonl\""
+    };
+    let headers = [(CONTENT_TYPE, "application/jsonl"), (CONTENT_DISPOSITION, disposition)];
     Ok((headers, lines).into_response())
 }
 

@@ -53,6 +53,15 @@ pub enum Bodies {
     Left,
 }
 
+impl Bodies {
+    fn of(self, entry: Entry) -> Entry {
+        match self {
+            Self::Kept => entry,
+            Self::Left => Entry { body: None, ..entry },
+        }
+    }
+}
+
 /// How far a walk has come.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, utoipa::ToSchema)]
 #[schema(as = Walk)]
@@ -109,11 +118,8 @@ impl Parking {
         bodies: Bodies,
     ) -> Result<Listing, BrokerError> {
         let mut entries = Vec::new();
-        let visited = self.visit(selection, Some(limit), |entry| {
-            entries.push(match bodies {
-                Bodies::Kept => entry,
-                Bodies::Left => Entry { body: None, ..entry },
-            });
+        let visited = self.visit(selection, Some(limit), None, |entry| {
+            entries.push(bodies.of(entry));
             ControlFlow::Continue(())
         });
         let Tally { scanned, total, .. } = visited.await?;
@@ -121,9 +127,9 @@ impl Parking {
         Ok(Listing { entries, scanned, total })
     }
 
-    /// A page of those that match, with their bodies left out: `skip` of them are passed over, and
-    /// no message is looked at after `within`. The queue has no keys to begin behind, so every
-    /// page is a walk from its head.
+    /// A page of those that match, in the order in which they were parked: `skip` of them are passed
+    /// over, and no message is looked at after `within`, so that `scanned` may be less than `total`.
+    /// The queue has no keys to begin behind, so every page is a walk from its head.
     ///
     /// # Errors
     ///
@@ -132,6 +138,7 @@ impl Parking {
         &self,
         selection: &Selection,
         (skip, limit): (u32, u32),
+        bodies: Bodies,
         within: Duration,
     ) -> Result<Listing, BrokerError> {
         let mut walk = self.walk().await?;
@@ -150,10 +157,11 @@ impl Parking {
             if skipped < skip {
                 skipped = skipped.saturating_add(1);
             } else {
-                listing.entries.push(Entry { body: None, ..entry });
+                listing.entries.push(bodies.of(entry));
             }
         }
         end(walk).await;
+        listing.entries.sort_by_key(|entry| entry.parked_ms);
         Ok(listing)
     }
 
@@ -184,8 +192,8 @@ impl Parking {
     }
 
     /// Shows `each` parked message that matches to its visitor, one at a time and with its body,
-    /// until there are no more, `limit` were shown, or the visitor has seen enough. Nothing is kept
-    /// here, so any number can be visited.
+    /// until there are no more, `limit` were shown, the time `within` which messages are looked at is
+    /// over, or the visitor has seen enough. Nothing is kept here, so any number can be visited.
     ///
     /// # Errors
     ///
@@ -194,11 +202,14 @@ impl Parking {
         &self,
         selection: &Selection,
         limit: Option<u32>,
+        within: Option<Duration>,
         mut each: impl FnMut(Entry) -> ControlFlow<()>,
     ) -> Result<Tally, BrokerError> {
         let mut walk = self.walk().await?;
         let mut tally = Tally { total: walk.left(), ..Tally::default() };
-        while !tally.has_reached(limit)
+        let began = Instant::now();
+        while within.is_none_or(|within| began.elapsed() < within)
+            && !tally.has_reached(limit)
             && let Some(fetched) = walk.next().await?
         {
             tally.scanned = tally.scanned.saturating_add(1);

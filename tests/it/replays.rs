@@ -128,7 +128,7 @@ async fn looking_leaves_everything_where_it_is() {
     }
     let mut seen = 0;
     let everything = Selection::default();
-    let visited = installation.parts.parking.visit(&everything, None, |entry| {
+    let visited = installation.parts.parking.visit(&everything, None, None, |entry| {
         assert_eq!(entry.body.as_deref(), Some(&b"{}"[..]));
         seen += 1;
         if seen < 5 { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }

@@ -86,7 +86,7 @@ impl Export {
         mut write: impl FnMut(&[u8]) -> Result<(), Failure>,
     ) -> Result<Tally, Failure> {
         let mut written = Ok(());
-        let visited = parking.visit(&self.selection, self.limit, |entry| {
+        let visited = parking.visit(&self.selection, self.limit, None, |entry| {
             written = write(&export_line(&entry));
             if written.is_ok() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
         });
