@@ -19,8 +19,8 @@ use super::{
 
 /// For a request as a whole, its waiting for a turn and its body included.
 pub(super) const DEADLINE: Duration = Duration::from_secs(30);
-/// For going through what is parked, all of it: about a million messages, or sixty thousand that
-/// are replayed at the pace that spares an endpoint.
+/// For going through what is parked, all of it: a million messages are counted in two to three
+/// minutes (docs/PERFORMANCE.md), or sixty thousand are replayed at the pace that spares an endpoint.
 pub(super) const WALK_DEADLINE: Duration = Duration::from_mins(10);
 /// Requests under way; it bounds the memory for their bodies.
 const REQUESTS_MAX: usize = 64;

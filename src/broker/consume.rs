@@ -123,7 +123,7 @@ impl Broker {
 }
 
 /// Consumes `queue` on `channel`; the broker sends at most `prefetch` messages ahead.
-async fn start(
+pub(super) async fn start(
     channel: &Channel,
     queue: &str,
     prefetch: u16,

@@ -1,4 +1,4 @@
-//! Taking messages out of a queue one by one, for people: the parking queue and the net.
+//! Taking messages out of a queue, for people: the parking queue and the net.
 
 use std::{
     sync::{
@@ -11,11 +11,12 @@ use std::{
 use bytes::Bytes;
 use lapin::{
     Channel,
-    options::{BasicAckOptions, BasicGetOptions, BasicNackOptions},
+    options::{BasicAckOptions, BasicNackOptions},
 };
 
 use super::{
     Broker, Message, Unreadable,
+    batch::Batches,
     error::{BrokerError, ROUND_TRIP_DEADLINE, within},
     message::Outgoing,
     topology::{Depth, Finding, Topology, depth, depth_on},
@@ -27,6 +28,7 @@ use crate::{clock, domain::id::EventId};
 pub struct Walk {
     topology: Arc<Topology>,
     channel: Channel,
+    batches: Batches,
     queue: String,
     /// Messages in the queue at the start.
     total: u32,
@@ -62,7 +64,8 @@ impl Broker {
             within(connection.as_ref(), ROUND_TRIP_DEADLINE, "opening a channel", opened).await?;
         let removed = AtomicU32::new(0);
         let topology = Arc::clone(&self.topology);
-        Ok(Walk { topology, channel, queue: queue.to_owned(), total, left: total, removed })
+        let (batches, queue) = (Batches::new(queue.to_owned()), queue.to_owned());
+        Ok(Walk { topology, channel, batches, queue, total, left: total, removed })
     }
 
     /// How many messages and consumers `queue` has; `None` where there is no such queue.
@@ -101,14 +104,11 @@ impl Walk {
         if self.left == 0 {
             return Ok(None);
         }
-        self.left = self.left.saturating_sub(1);
-        let step = format!("taking a message from `{}`", self.queue);
-        let got = self.channel.basic_get(self.queue.as_str().into(), BasicGetOptions::default());
-        let Some(message) = within(&self.channel, ROUND_TRIP_DEADLINE, step, got).await? else {
+        let Some(delivery) = self.batches.next(&self.channel, self.left).await? else {
             self.left = 0;
             return Ok(None);
         };
-        let delivery = message.delivery;
+        self.left = self.left.saturating_sub(1);
         let exchange = delivery.exchange.to_string();
         let routing_key = delivery.routing_key.to_string();
         let publishers_key = self.topology.names().publishers_key(&exchange, &routing_key);

@@ -13,6 +13,7 @@
 
 mod acks;
 mod addresses;
+mod batch;
 mod channels;
 pub mod claim;
 mod connection;
