@@ -8,8 +8,10 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// Between two changes upwards: each costs three round trips, and sizes vary.
+/// From a change to the next one upwards: each costs three round trips, and sizes vary.
 const RAISE_INTERVAL: Duration = Duration::from_secs(1);
+/// From the start to the first one: whoever has much to do begins with small messages, mostly.
+const FIRST_RAISE: Duration = Duration::from_millis(20);
 /// With every message, the size that is expected comes down by this part.
 const DECAY: usize = 16;
 
@@ -31,12 +33,14 @@ pub(super) struct Prefetch {
     in_force: u16,
     /// Nothing much larger comes, as far as is known.
     expected: usize,
-    changed: Instant,
+    /// Not raised before.
+    raised_from: Instant,
 }
 
 impl Prefetch {
     pub(super) fn new(bounds: Bounds, now: Instant) -> Self {
-        let mut prefetch = Self { bounds, in_force: 1, expected: bounds.largest, changed: now };
+        let raised_from = now + FIRST_RAISE;
+        let mut prefetch = Self { bounds, in_force: 1, expected: bounds.largest, raised_from };
         prefetch.in_force = prefetch.fitting();
         prefetch
     }
@@ -55,11 +59,11 @@ impl Prefetch {
     pub(super) fn change(&mut self, now: Instant) -> Option<u16> {
         let fitting = self.fitting();
         let lower = fitting <= self.in_force / 2;
-        let higher = self.in_force <= fitting / 2 && now - self.changed >= RAISE_INTERVAL;
+        let higher = self.in_force <= fitting / 2 && now >= self.raised_from;
         if !lower && !higher {
             return None;
         }
-        (self.in_force, self.changed) = (fitting, now);
+        (self.in_force, self.raised_from) = (fitting, now + RAISE_INTERVAL);
         Some(fitting)
     }
 
@@ -85,8 +89,8 @@ mod tests {
         assert_eq!(prefetch.in_force(), 64);
         (0..64).for_each(|_| prefetch.saw(1_000));
         assert_eq!(prefetch.change(start), None, "not at once");
-        assert_eq!(prefetch.change(start + RAISE_INTERVAL), Some(512));
-        assert_eq!(prefetch.change(start + 2 * RAISE_INTERVAL), None, "not twice");
+        assert_eq!(prefetch.change(start + FIRST_RAISE), Some(512));
+        assert_eq!(prefetch.change(start + FIRST_RAISE + RAISE_INTERVAL), None, "not twice");
     }
 
     #[test]
@@ -94,9 +98,12 @@ mod tests {
         let start = Instant::now();
         let mut prefetch = Prefetch::new(BOUNDS, start);
         (0..64).for_each(|_| prefetch.saw(1_000));
-        assert_eq!(prefetch.change(start + RAISE_INTERVAL), Some(512));
+        assert_eq!(prefetch.change(start + FIRST_RAISE), Some(512));
         prefetch.saw(4 * MIB);
-        assert_eq!(prefetch.change(start + RAISE_INTERVAL), Some(16));
+        assert_eq!(prefetch.change(start + FIRST_RAISE), Some(16));
+        (0..64).for_each(|_| prefetch.saw(1_000));
+        assert_eq!(prefetch.change(start + 2 * FIRST_RAISE), None, "sizes vary");
+        assert_eq!(prefetch.change(start + FIRST_RAISE + RAISE_INTERVAL), Some(512));
     }
 
     proptest! {

@@ -40,9 +40,6 @@ use crate::config::{EndpointSettings, SettingsError};
 /// Any error; which one, [`super::classify`] finds out.
 pub(super) type BoxError = Box<dyn Error + Send + Sync>;
 
-/// Idle connections kept for one host: as many as may be in flight to one endpoint.
-const IDLE_CONNECTIONS_MAX: usize = 64;
-
 /// How long an idle connection is kept. Longer would meet more servers that have given it up.
 const IDLE_TIME_MAX: Duration = Duration::from_secs(30);
 
@@ -126,7 +123,8 @@ pub(super) fn build(
     Ok(legacy::Client::builder(TokioExecutor::new())
         .timer(TokioTimer::new())
         .pool_timer(TokioTimer::new())
-        .pool_max_idle_per_host(IDLE_CONNECTIONS_MAX)
+        // Each that may be in flight finds its connection again.
+        .pool_max_idle_per_host(settings.concurrency_max)
         .pool_idle_timeout(IDLE_TIME_MAX)
         .http2_keep_alive_interval(PING_INTERVAL)
         .http2_keep_alive_timeout(PING_DEADLINE)
