@@ -182,12 +182,14 @@ pub(crate) async fn tls(bench: &Bench) -> Vec<Row> {
 /// Both stores, with and without the attempt log; compared with the bare loop.
 pub(crate) async fn store(bench: &Bench) -> Vec<Row> {
     let mut rows = Vec::new();
-    let postgres = Database::new().await;
-    for (store, url) in [("SQLite", None), ("PostgreSQL", Some(postgres.url()))] {
+    for postgres in [false, true] {
         for enabled in [true, false] {
+            // One for each case: subscriptions stay in it.
+            let database = if postgres { Some(Database::new().await) } else { None };
+            let store = if postgres { "PostgreSQL" } else { "SQLite" };
             let log = if enabled { "log" } else { "no log" };
             let case = Case::new(bench, "store", format!("{store}, {log}"));
-            let url = url.as_ref().map(|url| format!("store.url = \"{url}\"\n"));
+            let url = database.as_ref().map(|at| format!("store.url = \"{}\"\n", at.url()));
             let settings = url.unwrap_or_default() + &format!("attempts.enabled = {enabled}\n");
             let settings = settings + ENCRYPTION;
             rows.extend(Case { settings, ..case }.rows(bench, bench.rounds.min(3)).await);
