@@ -268,8 +268,9 @@ mod tests {
 
     #[test]
     fn a_session_that_began_over_https_stays_there() {
-        let is_secure = |name: &'static str, value: &'static str| {
-            let headers = [(HeaderName::from_static(name), HeaderValue::from_static(value))];
+        let is_secure = |name: &'static str, value: &str| {
+            let value = HeaderValue::from_bytes(value.as_bytes()).unwrap();
+            let headers = [(HeaderName::from_static(name), value)];
             attributes(&HeaderMap::from_iter(headers)).ends_with("; Secure")
         };
         assert!(is_secure("origin", "https://homing.example"));
