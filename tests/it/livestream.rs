@@ -131,16 +131,17 @@ async fn a_source_is_paused_resumed_and_reset_by_a_person() {
     let running = installation.start_as(&[Role::Source]);
     service.wait_for_connections(1).await;
 
+    // Its connection ends after this, however late that is noticed here.
+    let paused = Instant::now();
     assert_eq!(desk.pause("main").await.expect("it is there").state, "paused");
     service.wait_for_connections(0).await;
-    let paused = Instant::now();
     let view = desk.reset("main", Reset::Largest).await.expect("it is there");
     assert_eq!((view.reset, view.connected), (Some(Reset::Largest), 0));
     tokio::time::sleep(Duration::from_millis(300)).await;
     assert_eq!(service.statuses(), [200]);
     assert_eq!(desk.resume("main").await.expect("it is there").state, "running");
     service.wait_for_connections(1).await;
-    assert!(paused.elapsed() + Duration::from_millis(100) >= RECONNECT_WAIT);
+    assert!(paused.elapsed() >= RECONNECT_WAIT);
     service.simulator.drop_connections();
     service.wait_for_connects(3).await;
     running.stop().await;
