@@ -51,6 +51,5 @@ pub trait PublicationStore {
 
 /// Before which instant publications are forgotten.
 pub(super) fn horizon(now: UnixMillis) -> i64 {
-    let kept = i64::try_from(PUBLICATIONS_KEPT.as_millis()).unwrap_or(i64::MAX);
-    now.get().saturating_sub(kept)
+    now.minus(PUBLICATIONS_KEPT).get()
 }

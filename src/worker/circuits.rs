@@ -41,7 +41,7 @@ const BATCH: usize = 1_000;
 /// How long a healthy URL that nobody uses is remembered.
 const IDLE: Duration = Duration::from_secs(600);
 /// How long the store remembers a healthy URL that nobody uses: 30 days.
-const FORGOTTEN_AFTER_MS: i64 = 30 * 24 * 60 * 60 * 1_000;
+const FORGOTTEN_AFTER: Duration = Duration::from_secs(30 * 24 * 60 * 60);
 /// How soon a probe is tried again whose claim the store did not answer.
 const CLAIM_RETRY: Duration = Duration::from_secs(1);
 
@@ -221,7 +221,7 @@ impl Circuits {
     /// so it is not for every merge.
     pub(super) async fn prune(&self) {
         self.forget_idle();
-        let before = UnixMillis::new(clock::now().get().saturating_sub(FORGOTTEN_AFTER_MS));
+        let before = clock::now().minus(FORGOTTEN_AFTER);
         match self.store.prune_circuits(before).await {
             Ok(pruned) => events::circuits_pruned(pruned),
             Err(error) => events::store_unavailable("forgetting circuits", &error),

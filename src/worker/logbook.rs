@@ -17,7 +17,7 @@ use super::recorder::{Backlog, Recorder};
 use crate::{
     clock,
     config::AttemptsSettings,
-    domain::{record::Record, time::UnixMillis},
+    domain::record::Record,
     store::{RECORDS_AT_ONCE, Store, StoreError},
     telemetry::{events, metrics},
 };
@@ -180,8 +180,7 @@ impl Logbook {
 
     /// Whether there may be more to prune.
     async fn prune_step(&mut self) -> bool {
-        let keep = i64::try_from(self.settings.keep.as_millis()).unwrap_or(i64::MAX);
-        let before = UnixMillis::new(clock::now().get().saturating_sub(keep));
+        let before = clock::now().minus(self.settings.keep);
         match self.store.prune_attempts(before, self.settings.rows_max).await {
             Ok(pruned) => {
                 self.rows = self.rows.saturating_sub(pruned.records);
