@@ -144,7 +144,7 @@ pub(crate) async fn drain(bench: &Bench) -> Vec<Row> {
 /// Every event goes to 10 and to 1,000 subscriptions; the bare loop posts as often.
 pub(crate) async fn fan_out(bench: &Bench) -> Vec<Row> {
     let mut rows = Vec::new();
-    for (subscriptions, events) in [(10, bench.events(3_000)), (1_000, bench.events(30))] {
+    for (subscriptions, events) in [(10, bench.events(10_000)), (1_000, bench.events(100))] {
         let case = Case::new(bench, "fan-out", format!("1 to {subscriptions}"));
         let urls = (0..subscriptions)
             .map(|number| bench.endpoints.url(&format!("/ok/{number}")))

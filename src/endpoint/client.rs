@@ -123,8 +123,9 @@ pub(super) fn build(
     Ok(legacy::Client::builder(TokioExecutor::new())
         .timer(TokioTimer::new())
         .pool_timer(TokioTimer::new())
-        // Each that may be in flight finds its connection again.
-        .pool_max_idle_per_host(settings.concurrency_max)
+        // As many for each host as were in flight to it, all its URLs together: each request finds a
+        // connection again.
+        .pool_max_idle_per_host(usize::MAX)
         .pool_idle_timeout(IDLE_TIME_MAX)
         .http2_keep_alive_interval(PING_INTERVAL)
         .http2_keep_alive_timeout(PING_DEADLINE)

@@ -50,7 +50,7 @@ pub(super) async fn attempt(context: &Context, owed: Owed) {
     context.meter.goes(onward.as_ref());
     // 9 hand on, answer
     let onward = onward.map(|onward| (onward.message.outgoing(), onward.route));
-    settle(&context.broker, onward.into_iter().collect(), receipt).await;
+    settle(&context.broker, onward, receipt).await;
     // 10 remember
     running.done();
 }

@@ -110,8 +110,7 @@ async fn publish_each(context: &Context, owed: Owed, wanting: Vec<SubscriptionId
     };
     let onward = wanting
         .into_iter()
-        .map(|id| (message.owed_to(id, message.progress.clone()).outgoing(), Route::Retry))
-        .collect();
+        .map(|id| (message.owed_to(id, message.progress.clone()).outgoing(), Route::Retry));
     settle::settle(&context.broker, onward, receipt).await;
     running.done();
 }

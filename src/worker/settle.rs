@@ -15,6 +15,8 @@ const COPIES_AT_ONCE: usize = 16;
 /// | confirm       | comes again   | in place  | repeated, and once more when the copy is due |
 /// | ack           | gone          | in place  | as intended                                |
 ///
+/// Copies are taken from `onward` when it is their turn: an event may have thousands.
+///
 /// Returns when the broker owns every copy, however long that takes: giving the original back
 /// instead would repeat the attempt at once, for as long as the broker takes no messages. Only
 /// where homing stops meanwhile, the original goes back.
@@ -22,7 +24,11 @@ const COPIES_AT_ONCE: usize = 16;
 /// # Cancel safety
 ///
 /// Dropped before the end, the original is given back; copies may have been taken.
-pub(super) async fn settle(broker: &Broker, onward: Vec<(Outgoing, Route)>, receipt: Receipt) {
+pub(super) async fn settle(
+    broker: &Broker,
+    onward: impl IntoIterator<Item = (Outgoing, Route)>,
+    receipt: Receipt,
+) {
     let handed_on = stream::iter(onward)
         .map(Ok)
         .try_for_each_concurrent(COPIES_AT_ONCE, |(message, route)| async move {

@@ -1,6 +1,6 @@
 //! Endpoints that misbehave cost their deadline, and nothing else.
 
-use std::time::Duration;
+use std::{collections::BTreeSet, time::Duration};
 
 use crate::support::{
     broker::Raw,
@@ -76,4 +76,27 @@ async fn a_dead_port_is_told_as_such() {
     let parked = installation.wait_for_parked(1).await.remove(0);
     running.stop().await;
     assert_eq!(parked.last_outcome.as_deref(), Some("unreachable connection_refused"));
+}
+
+/// Goal: URLs of one host share its connections, and all of them are kept. Method: more requests in
+/// flight at once than one URL may have, and as many again when they have been answered.
+#[tokio::test]
+async fn each_request_finds_a_connection_of_those_before() {
+    const URLS: usize = 10;
+    const ANSWERED_AFTER: Duration = Duration::from_millis(200);
+    let installation = Installation::with(&[50], "endpoint.concurrency_max = 2").await;
+    let receiver = Receiver::answering(|_| Reply::status(200).after(ANSWERED_AFTER)).await;
+    for number in 0..URLS {
+        installation.subscribe_all(&receiver.url(&format!("/{number}"))).await;
+    }
+    let running = installation.start();
+    for round in 1..=3 {
+        installation.publisher.publish(Raw::new("t", &format!("event-{round}"), "{}")).await;
+        receiver.wait_for(round * URLS).await;
+        tokio::time::sleep(2 * ANSWERED_AFTER).await;
+    }
+    running.stop().await;
+    let connections: BTreeSet<_> =
+        receiver.requests().into_iter().map(|request| request.peer).collect();
+    assert_eq!(connections.len(), URLS);
 }

@@ -2,6 +2,7 @@
 
 use std::{
     convert::Infallible,
+    net::SocketAddr,
     sync::{Arc, Mutex},
     time::Duration,
 };
@@ -9,7 +10,7 @@ use std::{
 use axum::{
     Router,
     body::{Body, Bytes},
-    extract::State,
+    extract::{ConnectInfo, State},
     http::{HeaderMap, Response, StatusCode, Uri},
 };
 use futures_util::stream::{self, StreamExt};
@@ -22,6 +23,8 @@ use super::PATIENCE;
 #[derive(Clone, Debug)]
 pub(crate) struct Recorded {
     pub at: Instant,
+    /// The other end of the connection that it came by.
+    pub peer: SocketAddr,
     pub path: String,
     pub headers: HeaderMap,
     pub body: Bytes,
@@ -147,6 +150,7 @@ impl Receiver {
             script: Box::new(script),
         });
         let router = Router::new().fallback(record).with_state(Arc::clone(&recorded));
+        let router = router.into_make_service_with_connect_info::<SocketAddr>();
         let serving = async move {
             axum::serve(listener, router).await.expect("the receiver serves");
         };
@@ -204,11 +208,13 @@ impl Receiver {
 
 async fn record(
     State(recording): State<Arc<Recording>>,
+    ConnectInfo(peer): ConnectInfo<SocketAddr>,
     uri: Uri,
     headers: HeaderMap,
     body: Bytes,
 ) -> Response<Body> {
-    let request = Recorded { at: Instant::now(), path: uri.path().to_owned(), headers, body };
+    let path = uri.path().to_owned();
+    let request = Recorded { at: Instant::now(), peer, path, headers, body };
     let reply = (recording.script)(&request);
     recording.requests.lock().expect("no test panics while recording").push(request);
     recording.count.send_modify(|count| *count += 1);
