@@ -2,10 +2,13 @@
 
 use std::{collections::BTreeSet, time::Duration};
 
-use crate::support::{
-    broker::Raw,
-    installation::Installation,
-    receiver::{Receiver, Reply},
+use crate::{
+    attempts::wait_for_records,
+    support::{
+        broker::Raw,
+        installation::Installation,
+        receiver::{Receiver, Reply},
+    },
 };
 
 /// With a deadline of half a second and no retries: the outcome of one attempt is parked.
@@ -92,8 +95,8 @@ async fn each_request_finds_a_connection_of_those_before() {
     let running = installation.start();
     for round in 1..=3 {
         installation.publisher.publish(Raw::new("t", &format!("event-{round}"), "{}")).await;
-        receiver.wait_for(round * URLS).await;
-        tokio::time::sleep(2 * ANSWERED_AFTER).await;
+        // An attempt is recorded when its answer has been read.
+        wait_for_records(&*installation.parts.store, round * URLS).await;
     }
     running.stop().await;
     let connections: BTreeSet<_> =
