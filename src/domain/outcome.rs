@@ -17,7 +17,7 @@ pub enum Outcome {
     Refused {
         /// The HTTP status.
         status: u16,
-        /// What `Retry-After` asked for, on 429 and 503.
+        /// What `Retry-After` asked for, on the statuses with which it is heard.
         retry_after: Option<Duration>,
     },
     /// No complete answer within the deadline.

@@ -172,25 +172,20 @@ impl Schedule {
         &self.waits
     }
 
+    /// All waits together: how long a delivery is retried, its requests apart.
+    #[must_use]
+    pub fn length(&self) -> Duration {
+        self.waits.iter().fold(Duration::ZERO, |sum, wait| sum.saturating_add(*wait))
+    }
+
     /// What follows a failure of a delivery that stands at `step`. Asking changes nothing.
     #[must_use]
     pub fn after(&self, step: Step) -> Next {
-        self.after_at_least(step, Duration::ZERO)
-    }
-
-    /// As [`after`](Self::after), but the wait is the first remaining one that is not shorter than
-    /// `asked`; the next one if all are shorter.
-    #[must_use]
-    pub fn after_at_least(&self, step: Step, asked: Duration) -> Next {
         let behind = usize::try_from(step.get()).unwrap_or(usize::MAX);
-        let remaining = || self.waits.iter().enumerate().skip(behind);
-        remaining().find(|(_, wait)| **wait >= asked).or_else(|| remaining().next()).map_or(
-            Next::Exhausted,
-            |(index, wait)| Next::Wait {
-                step: Step(u32::try_from(index).unwrap_or(u32::MAX).saturating_add(1)),
-                wait: *wait,
-            },
-        )
+        self.waits.get(behind).map_or(Next::Exhausted, |wait| Next::Wait {
+            step: Step(step.get().saturating_add(1)),
+            wait: *wait,
+        })
     }
 }
 
@@ -223,24 +218,6 @@ mod tests {
                 step = next;
             }
             prop_assert_eq!(schedule.after(step), Next::Exhausted);
-        }
-
-        /// Whatever is asked, the step advances, and the wait is long enough if any wait is.
-        #[test]
-        fn what_is_asked_for_is_granted_where_it_can_be(
-            waits in waits(), step in 0_u32..25, asked_ms in 0_u64..2_000_000,
-        ) {
-            let schedule = Schedule::new(&waits).unwrap();
-            let asked = Duration::from_millis(asked_ms);
-            let remaining = waits.get(step as usize..).unwrap_or_default();
-            match schedule.after_at_least(Step::new(step), asked) {
-                Next::Exhausted => prop_assert!(remaining.is_empty()),
-                Next::Wait { step: next, wait } => {
-                    prop_assert!(next > Step::new(step));
-                    prop_assert_eq!(wait, waits[next.get() as usize - 1]);
-                    prop_assert_eq!(wait >= asked, remaining.iter().any(|wait| *wait >= asked));
-                }
-            }
         }
     }
 

@@ -18,9 +18,9 @@ pub enum Verdict {
     Wait {
         /// The step of the schedule that the delivery stands at from now on.
         step: Step,
-        /// Which wait queue.
+        /// The schedule's wait at that step.
         wait: Duration,
-        /// What the endpoint asked for where that is longer than every wait of the schedule.
+        /// What the endpoint asked for, where that is longer.
         not_before: Option<Duration>,
     },
     /// Given up, kept for a person.
@@ -100,18 +100,29 @@ impl FromStr for ParkReason {
     }
 }
 
-/// The longest `Retry-After` that is honoured: the whole of the default schedule. A longer one
-/// would keep a delivery neither delivered nor parked for as long as an endpoint likes.
-pub const RETRY_AFTER_MAX: Duration = Duration::from_millis(173_585_600);
+impl Verdict {
+    /// How long it is until the next attempt; `None`: there is none.
+    #[must_use]
+    pub fn wait(&self) -> Option<Duration> {
+        match self {
+            Self::Wait { wait, not_before, .. } => Some(not_before.unwrap_or_default().max(*wait)),
+            Self::Done | Self::Park(_) => None,
+        }
+    }
+}
 
 /// Decides what follows `outcome` for a delivery that stands at `step`.
+///
+/// `Retry-After` moves the next attempt and costs no step beside the one that every failure costs.
+/// It moves it by the [length](Schedule::length) of the schedule at most: a longer one would keep a
+/// delivery neither delivered nor parked for as long as an endpoint likes.
 #[must_use]
 pub fn verdict(outcome: &Outcome, step: Step, schedule: &Schedule) -> Verdict {
     match outcome {
         Outcome::Accepted { .. } => Verdict::Done,
         Outcome::Refused { status: 410, .. } => Verdict::Park(ParkReason::Gone),
         Outcome::Refused { retry_after, .. } => {
-            again(step, schedule, retry_after.unwrap_or_default().min(RETRY_AFTER_MAX))
+            again(step, schedule, retry_after.unwrap_or_default().min(schedule.length()))
         }
         Outcome::TimedOut { .. } | Outcome::Unreachable { .. } => {
             again(step, schedule, Duration::ZERO)
@@ -120,7 +131,7 @@ pub fn verdict(outcome: &Outcome, step: Step, schedule: &Schedule) -> Verdict {
 }
 
 fn again(step: Step, schedule: &Schedule, asked: Duration) -> Verdict {
-    match schedule.after_at_least(step, asked) {
+    match schedule.after(step) {
         Next::Wait { step, wait } => {
             Verdict::Wait { step, wait, not_before: (asked > wait).then_some(asked) }
         }
@@ -128,16 +139,20 @@ fn again(step: Step, schedule: &Schedule, asked: Duration) -> Verdict {
     }
 }
 
-/// The wait queue for a delivery that must be held for `remaining` more: the shortest wait of its
-/// schedule that covers it, else the longest. `None` for a schedule without waits.
-#[must_use]
-pub fn hold(schedule: &Schedule, remaining: Duration) -> Option<Duration> {
-    let long_enough = schedule.waits().iter().filter(|wait| **wait >= remaining).min();
-    long_enough.or_else(|| schedule.waits().iter().max()).copied()
+/// The wait, of these, of a delivery that must be held for `remaining` more: the longest one that
+/// is not too long, and where all are, the shortest. Repeated, it ends never early, and late by less
+/// than the shortest wait. `None` where there are no waits.
+pub fn hold(
+    waits: impl Iterator<Item = Duration> + Clone,
+    remaining: Duration,
+) -> Option<Duration> {
+    waits.clone().filter(|wait| *wait <= remaining).max().or_else(|| waits.min())
 }
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
     use crate::domain::outcome::{Obstacle, Phase};
 
@@ -183,38 +198,84 @@ mod tests {
     }
 
     #[test]
-    fn retry_after_picks_the_first_wait_that_is_long_enough() {
-        let verdict = verdict(&refused(429, Some(3)), Step::START, &seconds(&[1, 2, 4, 8]));
-        assert_eq!(
-            verdict,
-            Verdict::Wait { step: Step::new(3), wait: Duration::from_secs(4), not_before: None }
-        );
-    }
-
-    #[test]
-    fn retry_after_beyond_every_wait_is_remembered_and_bounded() {
-        let schedule = seconds(&[1, 2]);
-        let wait = |asked, not_before| {
-            assert_eq!(
-                verdict(&refused(503, Some(asked)), Step::START, &schedule),
-                Verdict::Wait {
-                    step: Step::new(1),
-                    wait: Duration::from_secs(1),
-                    not_before: Some(not_before)
-                }
-            );
+    fn retry_after_moves_the_instant_by_the_length_of_the_schedule_at_most() {
+        let schedule = seconds(&[2, 2, 2, 2, 20]);
+        let waits = |asked| {
+            let verdict = verdict(&refused(503, Some(asked)), Step::START, &schedule);
+            let wait = Duration::from_secs(2);
+            let Verdict::Wait { step, .. } = verdict else { panic!("{verdict:?}") };
+            assert_eq!(step, Step::new(1), "one step, whatever is asked for");
+            assert!(verdict.wait() >= Some(wait), "no sooner than the schedule says");
+            verdict.wait().unwrap().as_secs()
         };
-        wait(60, Duration::from_secs(60));
-        wait(u64::MAX, RETRY_AFTER_MAX);
+        assert_eq!([0, 1, 2, 5, 28, 29, u64::MAX].map(waits), [2, 2, 2, 5, 28, 28, 28]);
+    }
+
+    /// 44,000 s are longer than all waits of the default schedule but the last.
+    #[test]
+    fn whatever_is_asked_for_every_step_of_the_default_schedule_is_left() {
+        let (mut step, mut requests) = (Step::START, 1);
+        while let Verdict::Wait { step: next, .. } =
+            verdict(&refused(429, Some(44_000)), step, &Schedule::workfront())
+        {
+            (step, requests) = (next, requests + 1);
+        }
+        assert_eq!(requests, 12);
+    }
+
+    proptest! {
+        /// As many requests as there are waits, and one; no wait shorter than the schedule's or, up
+        /// to its length, than what was asked for.
+        #[test]
+        fn no_answer_costs_more_than_one_step(
+            waits in proptest::collection::vec(1_u64..100_000, 0..20),
+            asked in proptest::collection::vec(any::<Option<u32>>(), 21),
+        ) {
+            let schedule = seconds(&waits);
+            let mut step = Step::START;
+            for (index, asked) in asked.into_iter().map(|asked| asked.map(u64::from)).enumerate() {
+                let verdict = verdict(&refused(503, asked), step, &schedule);
+                let Some(wait) = waits.get(index) else {
+                    prop_assert_eq!(verdict, Verdict::Park(ParkReason::Exhausted));
+                    break;
+                };
+                let Verdict::Wait { step: next, .. } = verdict else {
+                    return Err(TestCaseError::fail(format!("{verdict:?} at {index}")));
+                };
+                prop_assert_eq!(next, Step::new(step.get() + 1));
+                let asked = asked.unwrap_or_default().min(waits.iter().sum());
+                prop_assert_eq!(verdict.wait().unwrap().as_secs(), asked.max(*wait));
+                step = next;
+            }
+        }
+
+        /// Held again and again: never early, late by less than the shortest wait, and no wait that
+        /// goes on for longer than what remains but the last.
+        #[test]
+        fn holding_ends_when_it_was_asked_to(
+            waits in proptest::collection::vec(1_000_u64..100_000, 1..20), asked_ms in 1_u64..1_000_000,
+        ) {
+            let waits = || waits.iter().copied().map(Duration::from_millis);
+            let asked = Duration::from_millis(asked_ms);
+            let mut held = Duration::ZERO;
+            while held < asked {
+                let remaining = asked.saturating_sub(held);
+                let wait = hold(waits(), remaining).unwrap();
+                prop_assert!(wait <= remaining || Some(wait) == waits().min());
+                held += wait;
+            }
+            prop_assert!(held < asked + waits().min().unwrap());
+        }
     }
 
     #[test]
-    fn holding_takes_the_fewest_rounds() {
-        let wait = |asked| hold(&seconds(&[1, 8, 2, 4]), Duration::from_secs(asked));
-        assert_eq!(wait(2), Some(Duration::from_secs(2)));
-        assert_eq!(wait(3), Some(Duration::from_secs(4)));
-        assert_eq!(wait(60), Some(Duration::from_secs(8)));
-        assert_eq!(hold(&seconds(&[]), Duration::from_secs(1)), None);
+    fn holding_takes_the_longest_wait_that_is_not_too_long() {
+        let wait = |seconds| {
+            let waits = [1, 8, 2, 4].into_iter().map(Duration::from_secs);
+            hold(waits, Duration::from_secs(seconds)).map(|wait| wait.as_secs())
+        };
+        assert_eq!([0, 1, 3, 4, 60].map(wait), [1, 1, 2, 4, 8].map(Some));
+        assert_eq!(hold(std::iter::empty(), Duration::from_secs(1)), None);
     }
 
     #[test]

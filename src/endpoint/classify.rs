@@ -30,15 +30,26 @@ pub(super) fn answer(status: StatusCode, headers: &HeaderMap, now: UnixMillis) -
     if status.is_success() {
         return Outcome::Accepted { status: status.as_u16() };
     }
-    // Source: RFC 9110, 10.2.3 (503); RFC 6585, 4 (429). With other statuses it asks for nothing
-    // that concerns a retry.
-    let asks = matches!(status, StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE);
+    let asks = ASKING.contains(&status);
     let asked = asks.then(|| headers.get(RETRY_AFTER)).flatten();
     Outcome::Refused {
         status: status.as_u16(),
         retry_after: asked.and_then(|value| retry_after(value.as_bytes(), now)),
     }
 }
+
+/// With these, `Retry-After` is heard. It says so with 413, 429 and 503 (source: RFC 9110, 15.5.14;
+/// RFC 6585, 4; RFC 9110, 10.2.3), limits of rate answer 403 with it (source: GitHub, *Best practices
+/// for using the REST API*), and a gateway that says when its server is back answers 502 or 504. With
+/// a redirect it is about the address that is named there.
+const ASKING: [StatusCode; 6] = [
+    StatusCode::FORBIDDEN,
+    StatusCode::PAYLOAD_TOO_LARGE,
+    StatusCode::TOO_MANY_REQUESTS,
+    StatusCode::BAD_GATEWAY,
+    StatusCode::SERVICE_UNAVAILABLE,
+    StatusCode::GATEWAY_TIMEOUT,
+];
 
 /// How long `value` of `Retry-After` asks to wait from `now` on; `None` for what is neither a
 /// number of seconds nor a date. A date in the past asks for nothing: zero.
@@ -230,14 +241,14 @@ mod tests {
     }
 
     #[test]
-    fn retry_after_is_heard_with_429_and_503_alone() {
+    fn retry_after_is_heard_where_it_is_about_a_retry() {
         let heard: Vec<_> = (300..600)
             .filter(|status| {
                 let retry_after = Some(Duration::from_secs(7));
                 outcome(*status, Some("7")) == Outcome::Refused { status: *status, retry_after }
             })
             .collect();
-        assert_eq!(heard, [429, 503]);
+        assert_eq!(heard, [403, 413, 429, 502, 503, 504]);
     }
 
     #[test]

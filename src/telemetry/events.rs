@@ -41,10 +41,7 @@ pub fn attempted(attempted: &Attempted<'_>, verdict: &Verdict) {
     if matches!(verdict, Verdict::Done) {
         metrics::delivered();
     }
-    let wait_ms = match verdict {
-        Verdict::Wait { wait, .. } => Some(u64::try_from(wait.as_millis()).unwrap_or(u64::MAX)),
-        Verdict::Done | Verdict::Park(_) => None,
-    };
+    let wait_ms = verdict.wait().map(millis);
     macro_rules! tell {
         ($tell:ident) => {
             $tell!(
@@ -56,8 +53,8 @@ pub fn attempted(attempted: &Attempted<'_>, verdict: &Verdict) {
                 url = %subscription.terms.url,
                 %outcome,
                 verdict = verdict_word(verdict),
-                wait_ms = wait_ms.map(field::display),
-                duration_ms = u64::try_from(duration.as_millis()).unwrap_or(u64::MAX),
+                wait_ms,
+                duration_ms = millis(duration),
                 "delivery.attempted"
             )
         };
@@ -66,6 +63,11 @@ pub fn attempted(attempted: &Attempted<'_>, verdict: &Verdict) {
         Verdict::Done => tell!(debug),
         Verdict::Wait { .. } | Verdict::Park(_) => tell!(info),
     }
+}
+
+/// A whole number in every format of the log.
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
 fn verdict_word(verdict: &Verdict) -> &'static str {
@@ -99,6 +101,12 @@ pub fn held(delivery: &Delivery, why: &str, cause: Option<&(dyn Error + 'static)
         error = cause.map(|cause| field::display(Chain(cause))),
         "delivery.held"
     );
+}
+
+/// A delivery whose endpoint asked for time waits for what is left of it; not worth a line each.
+pub fn waits_on(delivery: &Delivery, remaining: Duration) {
+    metrics::held();
+    debug!(delivery.id = %delivery.id(), remaining_ms = millis(remaining), "delivery.waits_on");
 }
 
 /// A delivery found its endpoint busy; not worth a line each.

@@ -126,7 +126,7 @@ async fn next(context: &Context, message: &Message, delivery: &Delivery) -> Opti
     context.meter.attempted(outcome);
     count(context, &subscription, outcome, passage).await;
     // 8 write down how far it has come, choose where it goes
-    onward(message, delivery, outcome, verdict).map(Onward::after_attempt)
+    onward(message, delivery, (outcome, verdict), schedule).map(Onward::after_attempt)
 }
 
 /// The attempt, and a span for it where somebody collects them.
@@ -164,8 +164,7 @@ async fn admit(
 ) -> Result<Passage, Onward> {
     // 3 not sooner than the endpoint asked
     if let Some(remaining) = delivery.progress.remaining(now) {
-        let held = hold::until_asked(message, delivery, schedule, remaining);
-        return Err(held.unattempted("the endpoint asked for more time", Some(subscription)));
+        return Err(hold::until_asked(message, delivery, schedule, remaining));
     }
     // 4 not while its circuit spares the endpoint
     let url = &subscription.terms.url;
@@ -217,8 +216,8 @@ async fn count(
 fn onward(
     message: &Message,
     delivery: &Delivery,
-    outcome: &Outcome,
-    verdict: Verdict,
+    (outcome, verdict): (&Outcome, Verdict),
+    schedule: &Schedule,
 ) -> Option<Onward> {
     let ended = clock::now();
     let progress = |step| delivery.progress.failed(outcome.to_string(), step, ended);
@@ -228,6 +227,7 @@ fn onward(
             let mut progress = progress(step);
             progress.not_before = not_before.map(|asked| ended.plus(asked));
             let message = message.owed_to(delivery.subscription, progress);
+            let wait = not_before.map_or(wait, |asked| hold::towards(schedule, asked));
             Some(Onward::new(message, Route::Wait(wait)))
         }
         Verdict::Park(reason) => {

@@ -61,18 +61,26 @@ pub(super) fn park(message: &Message, progress: Progress, reason: ParkReason) ->
     Onward::new(parked, Route::Parked)
 }
 
-/// Waits again, because the endpoint asked for more than the longest wait.
+/// The wait queue of a delivery whose endpoint asked to be left alone for `remaining`: a part of it,
+/// to be held again for the rest. Those for busy endpoints are among them, so it comes back less
+/// than a second late.
+pub(super) fn towards(schedule: &Schedule, remaining: Duration) -> Duration {
+    let [shortest, ..] = BUSY_WAITS;
+    let waits = schedule.waits().iter().copied().chain(BUSY_WAITS);
+    verdict::hold(waits, remaining).unwrap_or(shortest)
+}
+
+/// Waits on, because the endpoint asked for more than one wait. The attempt at which it did so tells
+/// until when; its parts are not worth a line each.
 pub(super) fn until_asked(
     message: &Message,
     delivery: &Delivery,
     schedule: &Schedule,
     remaining: Duration,
 ) -> Onward {
-    let [shortest, ..] = BUSY_WAITS;
-    events::held(delivery, "the endpoint asked for more time", None);
-    let wait = verdict::hold(schedule, remaining).unwrap_or(shortest);
+    events::waits_on(delivery, remaining);
     let held = message.owed_to(delivery.subscription, delivery.progress.held());
-    Onward::new(held, Route::Wait(wait))
+    Onward::new(held, Route::Wait(towards(schedule, remaining)))
 }
 
 /// Waits in a busy lane, the longer the more often it was turned away, because its endpoint has

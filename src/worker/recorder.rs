@@ -198,9 +198,7 @@ fn of_delivery(
 fn after(verdict: &Verdict, now: UnixMillis) -> Sequel {
     match verdict {
         Verdict::Done => Sequel::Done,
-        Verdict::Wait { wait, not_before, .. } => {
-            Sequel::Waits(now.plus((*wait).max(not_before.unwrap_or_default())))
-        }
+        Verdict::Wait { .. } => Sequel::Waits(now.plus(verdict.wait().unwrap_or_default())),
         Verdict::Park(reason) => Sequel::Parked(*reason),
     }
 }

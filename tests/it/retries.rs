@@ -90,11 +90,37 @@ async fn only_the_subscription_that_failed_is_tried_again() {
     assert_eq!((count("/good"), count("/bad"), count("/fine")), (1, 2, 1));
 }
 
+/// Goal: an endpoint that asks for time is left alone for as long, and gets every request of the
+/// schedule. Method: it asks after every request for more than all waits but the last.
+#[tokio::test]
+async fn retry_after_moves_requests_and_takes_none_away() {
+    const WAITS: [u64; 5] = [300, 300, 300, 300, 1_500];
+    let installation = Installation::new(&WAITS).await;
+    let receiver = Receiver::answering(|_| Reply::status(503).header("retry-after", "1")).await;
+    installation.subscribe_all(&receiver.url("/")).await;
+    let running = installation.start();
+
+    installation.publisher.publish(Raw::new("t", "event-1", "{}")).await;
+
+    let requests = receiver.wait_for(6).await;
+    let parked = installation.wait_for_parked(1).await.remove(0);
+    running.stop().await;
+    for (index, pair) in requests.windows(2).enumerate() {
+        let gap = pair[1].at - pair[0].at;
+        let asked = Duration::from_millis(WAITS[index].max(1_000));
+        assert!(gap >= asked, "request {} came after {gap:?}", index + 2);
+        assert!(gap < asked + TOLERANCE, "request {} came {gap:?} later", index + 2);
+    }
+    assert_eq!((receiver.requests().len(), parked.attempts), (6, 6));
+    assert_eq!(parked.reason.as_str(), "exhausted");
+}
+
+/// Goal: no earlier than asked for, and not as late as the next longer wait of the schedule.
 #[tokio::test]
 async fn retry_after_is_never_undercut() {
-    let installation = Installation::new(&[50, 100, 2_000]).await;
+    let installation = Installation::new(&[50, 100, 60_000]).await;
     let receiver = Receiver::answering(|request| match request.attempt() {
-        1 => Reply::status(429).header("retry-after", "1"),
+        1 => Reply::status(429).header("retry-after", "2"),
         _ => Reply::status(200),
     })
     .await;
@@ -106,15 +132,17 @@ async fn retry_after_is_never_undercut() {
     let requests = receiver.wait_for(2).await;
     running.stop().await;
     let gap = requests[1].at - requests[0].at;
-    assert!(gap >= Duration::from_secs(2), "the first wait that is long enough, not {gap:?}");
+    assert!(gap >= Duration::from_secs(2), "it asked for two seconds, not {gap:?}");
+    assert!(gap < Duration::from_secs(2) + TOLERANCE, "it asked for two seconds, not {gap:?}");
 }
 
-/// Goal: an endpoint that asks for more than the longest wait is left alone for as long.
+/// Goal: an endpoint that asks for more than the longest wait is left alone for as long, up to the
+/// length of the schedule.
 #[tokio::test]
-async fn retry_after_beyond_the_schedule_is_waited_without_attempts() {
-    let installation = Installation::new(&[200, 300]).await;
+async fn retry_after_is_waited_without_attempts_up_to_the_length_of_the_schedule() {
+    let installation = Installation::new(&[1_200, 800]).await;
     let receiver = Receiver::answering(|request| match request.attempt() {
-        1 => Reply::status(503).header("retry-after", "2"),
+        1 => Reply::status(503).header("retry-after", "86400"),
         _ => Reply::status(200),
     })
     .await;
