@@ -10,7 +10,7 @@ ARGS ?=
 FOR ?= 60
 SEED ?=
 
-.PHONY: help run test test-cluster test-rabbitmq4 chaos bench bench-livestream demo lint up down clean-broker release install cargo
+.PHONY: help run test test-cluster test-rabbitmq4 chaos bench bench-livestream demo lint dependencies up down clean-broker release install cargo
 
 help: ## this list
 	@echo "homing: durable webhook delivery on RabbitMQ"
@@ -57,11 +57,14 @@ lint: cargo ## formatting, clippy, documentation, shell scripts
 	cargo clippy --all-targets --locked -- -D warnings
 	RUSTDOCFLAGS="-D warnings" cargo doc --no-deps --document-private-items --locked
 	@if command -v shellcheck >/dev/null; then \
-		echo "shellcheck rabbitmq/{up,down,ctl,cluster,four} postgres/{up,down} tests/run tests/setup benches/instructions .ci/run"; \
-		shellcheck -x rabbitmq/{up,down,ctl,cluster,four} postgres/{up,down} tests/run tests/setup benches/instructions .ci/run; \
+		echo "shellcheck rabbitmq/{up,down,ctl,cluster,four} postgres/{up,down} tests/run tests/setup benches/instructions .ci/run .ci/dependencies"; \
+		shellcheck -x rabbitmq/{up,down,ctl,cluster,four} postgres/{up,down} tests/run tests/setup benches/instructions .ci/run .ci/dependencies; \
 	else \
 		echo "lint: shellcheck is not installed, so the shell scripts were not checked" >&2; \
 	fi
+
+dependencies: cargo ## what homing is built from: licences, bans, sources, advisories, unused packages
+	@.ci/dependencies
 
 up: ## find or start a broker and print its URL
 	@rabbitmq/up
