@@ -90,6 +90,7 @@ pub async fn send(
         id: EventId::from(clock::new_id()),
         topic,
         content_type: CONTENT_TYPE_DEFAULT.to_owned(),
+        content_encoding: None,
         body,
     });
     let progress = Progress { received: Some(now), ..Progress::default() };

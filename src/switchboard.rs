@@ -258,6 +258,7 @@ fn event(url: &EndpointUrl, change: &Change, topic: Topic, now: UnixMillis) -> E
         id: EventId::from(clock::new_id()),
         topic,
         content_type: CONTENT_TYPE_DEFAULT.to_owned(),
+        content_encoding: None,
         body: body.to_string().into(),
     }
 }

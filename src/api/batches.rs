@@ -11,7 +11,10 @@ use serde_json::{json, value::RawValue};
 
 use super::{
     Api,
-    events::{self, Accepted, accepted, check_exists, check_takes_messages, checked_content_type},
+    events::{
+        self, Accepted, accepted, check_exists, check_takes_messages, checked_content_encoding,
+        checked_content_type,
+    },
     extract::{NoParameters, read_json},
     idempotency::{Fingerprint, Key},
     problem::{Kind, Problem},
@@ -60,6 +63,9 @@ struct BatchEvent {
     /// `application/json` if not said.
     #[serde(default)]
     content_type: Option<String>,
+    /// How the body is packed, in base64 then: `gzip`, `br`, `zstd` and so on.
+    #[serde(default)]
+    content_encoding: Option<String>,
     /// Any JSON; its text as it stands here is the event's body.
     #[serde(default)]
     #[schema(value_type = Option<serde_json::Value>)]
@@ -98,6 +104,10 @@ impl BatchEvent {
         };
         let content_type =
             content_type.map_err(|message| FieldError::new("content_type", message))?;
+        let content_encoding = self.content_encoding.map(|text| checked_content_encoding(&text));
+        let content_encoding = content_encoding
+            .transpose()
+            .map_err(|message| FieldError::new("content_encoding", message))?;
         let body = match (self.body, self.body_base64) {
             (Some(_), Some(_)) => {
                 let message = "set either `body` or `body_base64`, not both";
@@ -115,7 +125,7 @@ impl BatchEvent {
                 format!("an event has at most {bytes_max} bytes (`worker.event_bytes_max`)");
             return Err(FieldError::new("body", message));
         }
-        Ok(Event { id, topic, content_type, body })
+        Ok(Event { id, topic, content_type, content_encoding, body })
     }
 }
 

@@ -3,7 +3,10 @@
 use axum::{
     Json,
     extract::{RawQuery, Request, State},
-    http::{HeaderMap, HeaderName, StatusCode, header::CONTENT_TYPE},
+    http::{
+        HeaderMap, HeaderName, StatusCode,
+        header::{CONTENT_ENCODING, CONTENT_TYPE},
+    },
 };
 use serde::Serialize;
 
@@ -18,7 +21,7 @@ use crate::{
     clock,
     domain::{
         delivery::Progress,
-        event::{CONTENT_TYPE_DEFAULT, Event},
+        event::{CONTENT_TYPE_DEFAULT, ContentEncoding, Event, NO_CODING},
         id::{EventId, SubscriptionId},
         subscription::FieldError,
         topic::Topic,
@@ -55,6 +58,7 @@ pub(super) fn accepted<T>(is_repeated: bool, told: T) -> Accepted<T> {
         ("topic" = String, Query, description = "What the event is about", min_length = 1, max_length = 255),
         ("id" = Option<String>, Query, description = "Its id; one is made if it is not said", min_length = 1, max_length = 255),
         ("subscription" = Option<SubscriptionId>, Query, description = "Only this subscription gets it"),
+        ("Content-Encoding" = Option<String>, Header, description = "How the body is packed: `gzip`, `br`, `zstd` and so on. It is published packed, and endpoints get the same header"),
         ("Idempotency-Key" = Option<String>, Header, description = "Made by the client for this request; instead of `id`", min_length = 1, max_length = 255),
     ),
     request_body(content = serde_json::Value, content_type = "application/json", description = "The event's body; any other content type is taken as well"),
@@ -83,6 +87,7 @@ pub(super) async fn publish(
         return Err(FieldError::new("id", message).into());
     }
     let content_type = content_type(&head.headers)?;
+    let content_encoding = content_encoding(&head.headers)?;
     let bytes_max = api.parts.event_bytes_max;
     let body = read_body(&head.headers, body, bytes_max).await?.ok_or_else(|| {
         let detail = format!("an event has at most {bytes_max} bytes (`worker.event_bytes_max`)");
@@ -95,7 +100,7 @@ pub(super) async fn publish(
     let id = id.or_else(|| key.as_ref().map(Key::event));
     let id = id.unwrap_or_else(|| EventId::from(clock::new_id()));
     let published = Published { id: id.clone(), topic: topic.clone() };
-    let event = Event { id, topic, content_type, body };
+    let event = Event { id, topic, content_type, content_encoding, body };
     let repeatable =
         repeatable(&api, key.as_ref(), || part(Fingerprint::default(), &event, subscription))?;
     if let Some(repeatable) = &repeatable
@@ -137,11 +142,15 @@ pub(super) fn part(
     subscription: Option<SubscriptionId>,
 ) -> Fingerprint {
     let subscription = subscription.map(|id| id.to_string()).unwrap_or_default();
-    fingerprint
+    let fingerprint = fingerprint
         .with(event.topic.as_str().as_bytes())
         .with(event.content_type.as_bytes())
         .with(subscription.as_bytes())
-        .with(&event.body)
+        .with(&event.body);
+    match &event.content_encoding {
+        Some(encoding) => fingerprint.with(encoding.as_str().as_bytes()),
+        None => fingerprint,
+    }
 }
 
 /// The event as a message, to everybody who wants it or to one.
@@ -159,6 +168,23 @@ fn content_type(headers: &HeaderMap) -> Result<String, FieldError> {
     };
     let text = value.to_str().map_err(|_error| FieldError::new("content-type", "not ASCII"))?;
     checked_content_type(text).map_err(|message| FieldError::new("content-type", message))
+}
+
+/// How the body is packed; it is published as it comes.
+fn content_encoding(headers: &HeaderMap) -> Result<Option<ContentEncoding>, FieldError> {
+    let mut values = headers.get_all(CONTENT_ENCODING).iter().map(|value| value.to_str());
+    let Some(first) = values.next() else { return Ok(None) };
+    let listed = values.try_fold(first.unwrap_or_default().to_owned(), |listed, next| {
+        next.map(|next| format!("{listed}, {next}"))
+    });
+    checked_content_encoding(&listed.unwrap_or_default())
+        .map(Some)
+        .map_err(|message| FieldError::new("content-encoding", message))
+}
+
+/// Content codings that endpoints know.
+pub(super) fn checked_content_encoding(text: &str) -> Result<ContentEncoding, &'static str> {
+    ContentEncoding::new(text).ok_or(NO_CODING)
 }
 
 /// A content type that a message can carry.

@@ -40,6 +40,9 @@ pub struct Entry {
     pub last_outcome: Option<String>,
     /// As published.
     pub content_type: String,
+    /// How the body is packed, where the publisher said so.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub content_encoding: Option<String>,
     /// Size of the body.
     pub body_bytes: usize,
     /// The publisher's other headers.
@@ -74,6 +77,10 @@ impl Entry {
             replays: progress.replays,
             last_outcome: progress.last_outcome.clone(),
             content_type: event.content_type.clone(),
+            content_encoding: event
+                .content_encoding
+                .as_ref()
+                .map(|encoding| encoding.as_str().to_owned()),
             body_bytes: event.body.len(),
             headers: message.headers(),
             body: Some(event.body.clone()),
@@ -94,6 +101,7 @@ impl Entry {
             replays: 0,
             last_outcome: Some(unreadable.why.to_string()),
             content_type: String::new(),
+            content_encoding: None,
             body_bytes: unreadable.body.len(),
             headers: Vec::new(),
             body: Some(unreadable.body.clone()),

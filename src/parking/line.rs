@@ -16,6 +16,8 @@ struct Line<'a> {
     subscription: Option<SubscriptionId>,
     content_type: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
+    content_encoding: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     data: Option<&'a RawValue>,
     #[serde(skip_serializing_if = "Option::is_none")]
     body_base64: Option<String>,
@@ -32,6 +34,7 @@ pub fn export_line(entry: &Entry) -> Vec<u8> {
         id: &entry.event_id,
         subscription: entry.subscription_id,
         content_type: &entry.content_type,
+        content_encoding: entry.content_encoding.as_deref(),
         data,
         body_base64: data.is_none().then(|| BASE64_STANDARD.encode(body)),
         parked: entry,
@@ -71,6 +74,7 @@ mod tests {
             replays: 0,
             last_outcome: None,
             content_type: "application/json".to_owned(),
+            content_encoding: None,
             body_bytes: body.len(),
             headers: Vec::new(),
             body: Some(Bytes::from_static(body.as_bytes())),

@@ -89,6 +89,7 @@ mod tests {
             replays: 0,
             last_outcome: None,
             content_type: String::new(),
+            content_encoding: None,
             body_bytes: 0,
             headers: Vec::new(),
             body: None,

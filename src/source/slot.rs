@@ -201,7 +201,8 @@ impl Held {
         // Both parts are bounded and clean; the prefix alone is a topic, too.
         let topic = topic.or_else(|_| Topic::new(prefix)).unwrap_or_else(|_| self.source.topic());
         let content_type = CONTENT_TYPE_DEFAULT.to_owned();
-        Message::of_event(Event { id, topic, content_type, body: record })
+        let (content_encoding, body) = (None, record);
+        Message::of_event(Event { id, topic, content_type, content_encoding, body })
     }
 }
 

@@ -152,6 +152,7 @@ mod tests {
             id: EventId::new("e").unwrap(),
             topic: Topic::new("t").unwrap(),
             content_type: CONTENT_TYPE_DEFAULT.to_owned(),
+            content_encoding: None,
             body: "{}".into(),
         };
         Onward::new(Message::of_event(event), route)

@@ -148,6 +148,7 @@ mod tests {
             id: EventId::new("e1").unwrap(),
             topic: Topic::new("t").unwrap(),
             content_type: String::new(),
+            content_encoding: None,
             body: Bytes::from_static(body.as_bytes()),
         })
     }

@@ -226,6 +226,7 @@ mod tests {
             id: EventId::new(id).unwrap(),
             topic: Topic::new("t").unwrap(),
             content_type: CONTENT_TYPE_DEFAULT.to_owned(),
+            content_encoding: None,
             body: "{}".into(),
         };
         Message::of_event(event)

@@ -43,7 +43,8 @@ async fn a_hit_arrives_byte_for_byte_with_its_exact_id() {
     let id = EventId::new("2948027281753079808-4948646782672799561").expect("an id");
     let topic = Topic::new("livestream.examplecomprod").expect("a topic");
     let content_type = "application/json".to_owned();
-    let event = Event { id, topic, content_type, body: HIT.into() };
+    let (content_encoding, body) = (None, HIT.into());
+    let event = Event { id, topic, content_type, content_encoding, body };
     let progress = homing::domain::delivery::Progress::default();
     let delivery = Delivery { event: event.into(), subscription, progress, trace: None };
     assert_eq!(arrived.id(), delivery.id().to_string(), "it is made of the event's id");

@@ -33,6 +33,33 @@ fn select(json: serde_json::Value) -> Selection {
     serde_json::from_value(json).expect("a selection")
 }
 
+/// Goal: what is packed can be unpacked by whoever gets it. Method: two messages, one with a coding
+/// and one with what Celery writes there, through a retry, the parking queue and a replay.
+#[tokio::test]
+async fn a_body_keeps_its_coding_through_retries_parking_and_replay() {
+    let installation = Installation::new(&[30]).await;
+    let (receiver, repaired) = broken().await;
+    installation.subscribe_all(&receiver.url("/")).await;
+    let running = installation.start();
+    for (body, coding) in [("\u{1f}packed", "gzip"), ("plain", "utf-8")] {
+        let content_encoding = Some(coding.to_owned());
+        installation
+            .publisher
+            .publish(Raw { content_encoding, ..Raw::new("t", coding, body) })
+            .await;
+    }
+    installation.wait_for_parked(2).await;
+    repaired.store(true, Ordering::SeqCst);
+    let parking = &installation.parts.parking;
+    parking.act(Action::Replay, &Selection::default(), None, |_| ()).await.expect("walk");
+    let requests = receiver.wait_for(6).await;
+    running.stop().await;
+    for request in requests {
+        let expected = (request.body == "\u{1f}packed").then_some("gzip");
+        assert_eq!(request.header("content-encoding"), expected, "attempt {}", request.attempt());
+    }
+}
+
 #[tokio::test]
 async fn a_replay_begins_at_attempt_one_with_the_same_id() {
     let installation = Installation::new(&[30]).await;

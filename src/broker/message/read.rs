@@ -10,7 +10,7 @@ use crate::{
     broker::headers::{self, Headers},
     domain::{
         delivery::Progress,
-        event::{CONTENT_TYPE_DEFAULT, Event},
+        event::{CONTENT_TYPE_DEFAULT, ContentEncoding, Event},
         id::{EventId, SubscriptionId, SubscriptionIdError},
         schedule::Step,
         time::UnixMillis,
@@ -71,6 +71,8 @@ impl Message {
                     topic,
                     content_type: text(properties.content_type().as_ref())
                         .unwrap_or_else(|| CONTENT_TYPE_DEFAULT.to_owned()),
+                    content_encoding: text(properties.content_encoding().as_ref())
+                        .and_then(|text| ContentEncoding::new(&text)),
                     body,
                 }),
                 subscription,

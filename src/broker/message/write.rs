@@ -30,13 +30,16 @@ impl Message {
         let Carried(carried) = self.carried.as_ref();
         let mut table = carried.headers().clone().unwrap_or_default();
         self.write_headers(&mut table);
-        let properties = carried
+        let mut properties = carried
             .clone()
             .with_delivery_mode(PERSISTENT)
             .with_message_id(event.id.as_str().into())
             .with_type(event.topic.as_str().into())
             .with_content_type(event.content_type.as_str().into())
             .with_headers(table);
+        if let Some(encoding) = &event.content_encoding {
+            properties = properties.with_content_encoding(encoding.as_str().into());
+        }
         Outgoing {
             id: event.id.to_string(),
             topic: event.topic.to_string(),

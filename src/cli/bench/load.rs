@@ -61,6 +61,7 @@ pub(super) fn event(number: u32, endpoint: u32, body: Bytes) -> Result<Outgoing,
         id: EventId::new(&format!("bench-{number}")).map_err(|error| unfit(&error))?,
         topic: Topic::new(&topic(endpoint)).map_err(|error| unfit(&error))?,
         content_type: CONTENT_TYPE_DEFAULT.to_owned(),
+        content_encoding: None,
         body,
     };
     Ok(Message::of_event(event).outgoing())

@@ -24,8 +24,8 @@ Examples:
   homing parked export --reason exhausted | jq -r .id
   homing parked export | homing publish --broker amqp://elsewhere
 
-One JSON object a line: topic, id, subscription, content_type, data (body_base64 where the body is
-not JSON on one line), and what is known of its way under `parked`.";
+One JSON object a line: topic, id, subscription, content_type, content_encoding, data (body_base64
+where the body is not JSON on one line), and what is known of its way under `parked`.";
 
 #[derive(clap::Args)]
 #[command(after_help = EXAMPLES)]

@@ -157,6 +157,7 @@ fn write_one(entry: &Entry, output: &mut Output<'_>) -> Result<(), Failure> {
         ("replays", entry.replays.to_string()),
         ("last outcome", entry.last_outcome.clone().unwrap_or_default()),
         ("content type", entry.content_type.clone()),
+        ("packed", entry.content_encoding.clone().unwrap_or_default()),
         ("body", format!("{} bytes", entry.body_bytes)),
     ];
     for (name, value) in fields.iter().filter(|(_, value)| !value.is_empty()) {

@@ -10,7 +10,7 @@ use crate::{
     clock,
     domain::{
         delivery::Progress,
-        event::{CONTENT_TYPE_DEFAULT, Event},
+        event::{CONTENT_TYPE_DEFAULT, ContentEncoding, Event, NO_CODING},
         id::{EventId, SubscriptionId},
         topic::Topic,
     },
@@ -47,6 +47,8 @@ struct Envelope<'a> {
     subscription: Option<String>,
     #[serde(default)]
     content_type: Option<String>,
+    #[serde(default)]
+    content_encoding: Option<String>,
     #[serde(default, borrow, deserialize_with = "as_written")]
     data: Option<&'a RawValue>,
     #[serde(default)]
@@ -67,6 +69,7 @@ struct Parts {
     id: Option<String>,
     subscription: Option<SubscriptionId>,
     content_type: String,
+    content_encoding: Option<String>,
     body: Bytes,
 }
 
@@ -89,6 +92,7 @@ impl Reader {
                 id: id.clone(),
                 subscription: *subscription,
                 content_type: content_type.clone(),
+                content_encoding: None,
                 body: line.clone(),
             },
         };
@@ -126,16 +130,21 @@ fn read_envelope(line: &Bytes) -> Result<Parts, String> {
         id: envelope.id,
         subscription,
         content_type: envelope.content_type.unwrap_or_else(|| CONTENT_TYPE_DEFAULT.to_owned()),
+        content_encoding: envelope.content_encoding,
         body,
     })
 }
 
 fn build(parts: Parts) -> Result<(EventId, Outgoing), String> {
-    let Parts { topic, id, subscription, content_type, body } = parts;
+    let Parts { topic, id, subscription, content_type, content_encoding, body } = parts;
     if !(1..=255).contains(&content_type.len()) || content_type.chars().any(char::is_control) {
         return Err("`content_type` has 1 to 255 bytes and no control characters".to_owned());
     }
-    if content_type == CONTENT_TYPE_DEFAULT {
+    let content_encoding = content_encoding.map(|text| {
+        ContentEncoding::new(&text).ok_or_else(|| format!("`content_encoding`: {NO_CODING}"))
+    });
+    let content_encoding = content_encoding.transpose()?;
+    if content_type == CONTENT_TYPE_DEFAULT && content_encoding.is_none() {
         serde_json::from_slice::<IgnoredAny>(&body).map_err(|error| {
             format!(
                 "the body is not JSON ({}); what else it is, its content type says",
@@ -148,7 +157,8 @@ fn build(parts: Parts) -> Result<(EventId, Outgoing), String> {
         None => EventId::from(clock::new_id()),
     };
     let topic = Topic::new(&topic).map_err(|error| format!("`topic`: {error}"))?;
-    let message = Message::of_event(Event { id: id.clone(), topic, content_type, body });
+    let message =
+        Message::of_event(Event { id: id.clone(), topic, content_type, content_encoding, body });
     let message = match subscription {
         Some(subscription) => message.owed_to(subscription, Progress::default()),
         None => message,
@@ -204,7 +214,7 @@ mod tests {
     fn a_bad_line_says_what_is_wrong() {
         insta::assert_snapshot!(error("hello"), @"not JSON: expected value at column 1");
         insta::assert_snapshot!(error(r#"{"topic":"t""#), @"not JSON: EOF while parsing an object at column 12");
-        insta::assert_snapshot!(error(r#"{"topik":"t","data":1}"#), @"unknown field `topik`, expected one of `topic`, `id`, `subscription`, `content_type`, `data`, `body_base64`, `parked` at column 8");
+        insta::assert_snapshot!(error(r#"{"topik":"t","data":1}"#), @"unknown field `topik`, expected one of `topic`, `id`, `subscription`, `content_type`, `content_encoding`, `data`, `body_base64`, `parked` at column 8");
         insta::assert_snapshot!(error(r#"{"data":1}"#), @"missing field `topic` at column 10");
         insta::assert_snapshot!(error(r#"{"topic":"t"}"#), @"missing field `data`");
         insta::assert_snapshot!(error(r#"{"topic":"","data":1}"#), @"`topic`: a topic has 1 to 255 bytes, this one is empty");

@@ -28,9 +28,10 @@ use crate::domain::id::SubscriptionId;
 const EXAMPLES: &str = "\
 A line is one event, as JSON:
   {\"topic\": \"order.paid\", \"id\": \"o-7\", \"data\": {\"total\": 12.50}}
-topic and data are needed; id (else a UUID is made), subscription (only that one gets the event)
-and content_type may be left out; body_base64 stands for data where the body is not JSON. The bytes
-of data are published exactly as they are written. Lines of `homing parked export` are taken too.
+topic and data are needed; id (else a UUID is made), subscription (only that one gets the event),
+content_type and content_encoding (gzip, br, …) may be left out; body_base64 stands for data where
+the body is not JSON. The bytes of data are published exactly as they are written. Lines of
+`homing parked export` are taken too.
 
 Examples:
   homing publish events.jsonl

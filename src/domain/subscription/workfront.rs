@@ -256,6 +256,7 @@ mod tests {
             id: EventId::new("e1").unwrap(),
             topic: Topic::new(topic).unwrap(),
             content_type: "application/json".to_owned(),
+            content_encoding: None,
             body: body.into(),
         };
         Delivery {

@@ -42,6 +42,7 @@ pub(crate) fn event() -> Event {
         id: EventId::new("e1").unwrap(),
         topic: Topic::new("order.paid").unwrap(),
         content_type: CONTENT_TYPE_DEFAULT.to_owned(),
+        content_encoding: None,
         body: Bytes::from_static(br#"{"amount": 3}"#),
     }
 }

@@ -42,6 +42,7 @@ impl Running {
                 id: EventId::from(clock::new_id()),
                 topic: Topic::new("order.paid").expect("a topic"),
                 content_type: "application/json".to_owned(),
+                content_encoding: None,
                 body: Bytes::from_static(b"{}"),
             };
             let message = Message::of_event(event)

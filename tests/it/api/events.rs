@@ -63,6 +63,33 @@ async fn any_bytes_can_be_an_event() {
 }
 
 #[tokio::test]
+async fn a_packed_body_is_published_packed_and_says_so() {
+    let running = start().await;
+    let coding = |message: &BasicGetMessage| {
+        let coding = message.delivery.properties.content_encoding().clone();
+        coding.map(|coding| coding.as_str().to_owned())
+    };
+    let packed = running.request(Method::POST, "/v1/events?topic=t").body(&b"\x1f\x8b"[..]);
+    let answer = packed.header("content-encoding", "GZIP").send().await.expect("an answer");
+    Answer::of(answer).await.expect(202);
+    let message = next(&running).await;
+    assert_eq!(message.delivery.data, b"\x1f\x8b");
+    assert_eq!(coding(&message).as_deref(), Some("gzip"));
+
+    let batch = json!({"events": [
+        {"topic": "t", "body_base64": "H4s=", "content_encoding": "gzip"},
+        {"topic": "t", "body": 1},
+    ]});
+    running.send(Method::POST, "/v1/batches", batch.to_string()).await.expect(202);
+    assert_eq!(coding(&next(&running).await).as_deref(), Some("gzip"));
+    assert_eq!(coding(&next(&running).await), None);
+
+    let unknown = running.request(Method::POST, "/v1/events?topic=t").body("{}");
+    let answer = unknown.header("content-encoding", "utf-8").send().await.expect("an answer");
+    Answer::of(answer).await.expect(400);
+}
+
+#[tokio::test]
 async fn an_event_can_be_for_one_subscription() {
     let running = start().await;
     let id = running.installation.subscribe_all("https://example.com/").await;

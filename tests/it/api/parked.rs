@@ -26,6 +26,7 @@ async fn park(running: &Running, id: &str, topic: &str, (reason, at): (ParkReaso
         id: EventId::new(id).expect("an id"),
         topic: Topic::new(topic).expect("a topic"),
         content_type: "application/json".to_owned(),
+        content_encoding: None,
         body: Bytes::from_static(body),
     };
     let message = Message::of_event(event)

@@ -27,6 +27,7 @@ impl Home {
                 id: EventId::new(id).expect("it is short"),
                 topic: Topic::new("order.paid").expect("it is one"),
                 content_type: "application/json".to_owned(),
+                content_encoding: None,
                 body: Bytes::from_static(body.as_bytes()),
             });
             let message = match subscription {

@@ -105,6 +105,7 @@ pub(crate) struct Raw {
     pub id: Option<String>,
     pub headers: Vec<(String, AMQPValue)>,
     pub content_type: Option<String>,
+    pub content_encoding: Option<String>,
     pub body: Vec<u8>,
 }
 
@@ -146,6 +147,9 @@ impl Publisher {
         }
         if let Some(content_type) = raw.content_type {
             properties = properties.with_content_type(content_type.into());
+        }
+        if let Some(content_encoding) = raw.content_encoding {
+            properties = properties.with_content_encoding(content_encoding.into());
         }
         if !raw.headers.is_empty() {
             let mut table = FieldTable::default();
