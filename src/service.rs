@@ -100,7 +100,9 @@ impl Parts {
         let schedules = settings.schedule.schedules().map_err(ServiceError::Settings)?;
         let topology = Topology::new(&settings.broker.prefix, schedules.waits())
             .with_slots(settings.source.slots());
-        let broker = Broker::new(&settings.broker, topology).map_err(ServiceError::Settings)?;
+        let broker = Broker::new(&settings.broker, topology)
+            .map_err(ServiceError::Settings)?
+            .hearing(settings.events);
         let store = store::open(&settings.store).await.map_err(ServiceError::Store)?;
         let registry = Registry::new(Arc::clone(&store), broker.clone(), schedules.clone());
         let parking = Parking::new(broker.clone());

@@ -10,9 +10,9 @@
 use std::sync::Arc;
 
 use homing::{
-    broker::{Message, Receipt, consume::Received},
+    broker::{Message, Origin, Receipt, consume::Received},
     clock,
-    config::Settings,
+    config::{EventsSettings, Settings},
     domain::{
         id::{EventId, SubscriptionId},
         subscription::{Draft, Subscription},
@@ -96,8 +96,9 @@ fn received(number: u32) -> Received {
         .with_headers(FieldTable::default());
     let fresh_id = || EventId::from(clock::new_id());
     let body = vec![b' '; BODY_BYTES].into();
+    let origin = Origin::publisher("bench.event", EventsSettings::default());
     Received {
-        content: Message::read(&properties, Some("bench.event"), body, fresh_id),
+        content: Message::read(&properties, &origin, body, fresh_id),
         redelivered: false,
         returned: 0,
         receipt: Receipt::to_nobody(),

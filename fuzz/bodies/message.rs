@@ -4,7 +4,8 @@
 
 use bytes::Bytes;
 use homing::{
-    broker::Message,
+    broker::{Message, Origin, Unreadable},
+    config::{EventsSettings, SubscriptionHeader, TopicFrom},
     domain::{id::EventId, time::UnixMillis, verdict::ParkReason},
 };
 use lapin::protocol::basic::parse_properties;
@@ -17,9 +18,24 @@ pub(crate) fn run(data: &[u8]) {
     let Ok((_, properties)) = parse_properties(properties) else { return };
     let fresh_id = || EventId::from(uuid::Uuid::nil());
     let body = Bytes::copy_from_slice(body);
-    match Message::read(&properties, Some("a.topic"), body.clone(), fresh_id) {
+    let trusting = EventsSettings {
+        topic_from: TopicFrom::Type,
+        subscription_header: SubscriptionHeader::Accept,
+    };
+    for origin in [
+        Origin::homing(),
+        Origin::publisher("a.topic", EventsSettings::default()),
+        Origin::publisher("a.topic", trusting),
+    ] {
+        judge(Message::read(&properties, &origin, body.clone(), fresh_id), &origin, &body);
+    }
+}
+
+fn judge(read: Result<Message, Box<Unreadable>>, origin: &Origin<'_>, body: &Bytes) {
+    match read {
         Ok(message) => {
-            assert_eq!(message.event.body, body);
+            assert_eq!(message.event.body, *body);
+            assert!(!message.event.topic.is_own() || *origin == Origin::homing());
             let now = UnixMillis::new(0);
             for copy in [message.outgoing(), message.replayed().outgoing()] {
                 drop(copy);

@@ -52,7 +52,7 @@ pub(super) struct Batch {
 #[serde(deny_unknown_fields)]
 struct BatchEvent {
     /// What it is about.
-    #[schema(min_length = 1, max_length = 255)]
+    #[schema(min_length = 1, max_length = 255, pattern = r"^[^\s.]+(\.[^\s.]+)*$")]
     topic: String,
     /// Its id; one is made if it is not said.
     #[serde(default)]
@@ -97,7 +97,8 @@ struct BatchedEvent {
 impl BatchEvent {
     /// The event, checked as if it were published alone.
     fn event(self, id: EventId, bytes_max: usize) -> Result<Event, FieldError> {
-        let topic = Topic::new(&self.topic).map_err(|error| FieldError::new("topic", error))?;
+        let topic =
+            Topic::for_publishing(&self.topic).map_err(|error| FieldError::new("topic", error))?;
         let content_type = match self.content_type {
             Some(text) => checked_content_type(&text),
             None => Ok(CONTENT_TYPE_DEFAULT.to_owned()),

@@ -55,7 +55,7 @@ pub(super) fn accepted<T>(is_repeated: bool, told: T) -> Accepted<T> {
 #[utoipa::path(
     post, path = "/v1/events", tag = "events", operation_id = "publish_event",
     params(
-        ("topic" = String, Query, description = "What the event is about", min_length = 1, max_length = 255),
+        ("topic" = String, Query, description = "What the event is about: words with dots between them; `homing.` is reserved", min_length = 1, max_length = 255, pattern = r"^[^\s.]+(\.[^\s.]+)*$"),
         ("id" = Option<String>, Query, description = "Its id; one is made if it is not said", min_length = 1, max_length = 255),
         ("subscription" = Option<SubscriptionId>, Query, description = "Only this subscription gets it"),
         ("Content-Encoding" = Option<String>, Header, description = "How the body is packed: `gzip`, `br`, `zstd` and so on. It is published packed, and endpoints get the same header"),
@@ -74,7 +74,7 @@ pub(super) async fn publish(
     request: Request,
 ) -> Result<Accepted<Published>, Problem> {
     let parameters = Parameters::read(query.as_deref(), &["topic", "id", "subscription"])?;
-    let topic = parameters.get_with("topic", Topic::new)?.ok_or_else(|| {
+    let topic = parameters.get_with("topic", Topic::for_publishing)?.ok_or_else(|| {
         FieldError::new("topic", "missing; say what the event is about: `?topic=order.paid`")
     })?;
     let id = parameters.get_with("id", EventId::new)?;

@@ -16,7 +16,7 @@ use tokio::{
 };
 
 use super::{
-    Broker, Message, Receipt, Unreadable,
+    Broker, Message, Origin, Receipt, Unreadable,
     acks::send_answers,
     error::{BrokerError, ROUND_TRIP_DEADLINE, lost, within},
     headers::Headers,
@@ -24,7 +24,7 @@ use super::{
     receipt::Answer,
     topology::{Depth, Names, Topology},
 };
-use crate::{clock, domain::id::EventId};
+use crate::{clock, config::EventsSettings, domain::id::EventId};
 
 /// Where quorum queues count deliveries before the present one.
 /// Source: RabbitMQ documentation, *Quorum Queues*, poison message handling.
@@ -73,6 +73,7 @@ pub struct Received {
 /// Messages of one queue, on a channel of its own.
 pub struct Consumer {
     topology: Arc<Topology>,
+    rules: EventsSettings,
     channel: Channel,
     queue: String,
     prefetch: Prefetch,
@@ -105,9 +106,17 @@ impl Broker {
         // two consumers were sent ahead, while one replaces the other.
         let (answers, given) = mpsc::channel(3 * usize::from(bounds.messages_max.max(1)));
         let answering = self.tasks.spawn(send_answers(channel.clone(), given));
-        let topology = Arc::clone(&self.topology);
-        let replaced = None;
-        Ok(Consumer { topology, channel, queue, prefetch, messages, replaced, answers, answering })
+        Ok(Consumer {
+            topology: Arc::clone(&self.topology),
+            rules: self.rules,
+            channel,
+            queue,
+            prefetch,
+            messages,
+            replaced: None,
+            answers,
+            answering,
+        })
     }
 
     /// What waits in the queue of `lane`, and how many consumers it has in all processes; nothing and
@@ -195,13 +204,13 @@ impl Consumer {
     }
 
     fn received(&mut self, delivery: lapin::message::Delivery) -> Received {
-        let (exchange, key) = (delivery.exchange.as_str(), delivery.routing_key.as_str());
-        let routing_key = self.topology.names().publishers_key(exchange, key);
+        let way = (delivery.exchange.as_str(), delivery.routing_key.as_str());
+        let origin = Origin::of(self.topology.names(), self.rules, way, &delivery.properties);
         let fresh_id = || EventId::from(clock::new_id());
         let body = Bytes::from(delivery.data);
         self.prefetch.saw(body.len());
         Received {
-            content: Message::read(&delivery.properties, routing_key, body, fresh_id),
+            content: Message::read(&delivery.properties, &origin, body, fresh_id),
             redelivered: delivery.redelivered,
             returned: Headers(delivery.properties.headers().as_ref()).count(DELIVERY_COUNT),
             receipt: Receipt::new(delivery.delivery_tag, self.answers.clone()),

@@ -15,18 +15,19 @@ use lapin::{
 };
 
 use super::{
-    Broker, Message, Unreadable,
+    Broker, Message, Origin, Unreadable,
     batch::Batches,
     error::{BrokerError, ROUND_TRIP_DEADLINE, within},
     message::Outgoing,
     topology::{Depth, Finding, Topology, depth, depth_on},
 };
-use crate::{clock, domain::id::EventId};
+use crate::{clock, config::EventsSettings, domain::id::EventId};
 
 /// A walk through a queue. Messages that were fetched and not removed stay where they were: they
 /// go back when the walk ends.
 pub struct Walk {
     topology: Arc<Topology>,
+    rules: EventsSettings,
     channel: Channel,
     batches: Batches,
     queue: String,
@@ -65,7 +66,8 @@ impl Broker {
         let removed = AtomicU32::new(0);
         let topology = Arc::clone(&self.topology);
         let (batches, queue) = (Batches::new(queue.to_owned()), queue.to_owned());
-        Ok(Walk { topology, channel, batches, queue, total, left: total, removed })
+        let rules = self.rules;
+        Ok(Walk { topology, rules, channel, batches, queue, total, left: total, removed })
     }
 
     /// How many messages and consumers `queue` has; `None` where there is no such queue.
@@ -111,11 +113,13 @@ impl Walk {
         self.left = self.left.saturating_sub(1);
         let exchange = delivery.exchange.to_string();
         let routing_key = delivery.routing_key.to_string();
-        let publishers_key = self.topology.names().publishers_key(&exchange, &routing_key);
+        let way = (exchange.as_str(), routing_key.as_str());
+        let origin = Origin::of(self.topology.names(), self.rules, way, &delivery.properties);
+        let properties = &delivery.properties;
         let body = Bytes::from(delivery.data);
         let fresh_id = || EventId::from(clock::new_id());
         Ok(Some(Fetched {
-            content: Message::read(&delivery.properties, publishers_key, body, fresh_id),
+            content: Message::read(properties, &origin, body, fresh_id),
             exchange,
             routing_key,
             tag: delivery.delivery_tag,

@@ -3,6 +3,12 @@
 
 use lapin::types::{AMQPValue, FieldTable, ShortString};
 
+/// How a message was published that the broker dead-lettered.
+pub(super) struct Death {
+    pub(super) exchange: String,
+    pub(super) routing_key: String,
+}
+
 /// Headers of one message.
 pub(super) struct Headers<'a>(pub(super) Option<&'a FieldTable>);
 
@@ -25,13 +31,24 @@ impl Headers<'_> {
         integer(self.get(name)?)
     }
 
-    /// The routing key with which a message was published that the broker has dead-lettered since.
-    /// Source: RabbitMQ documentation, *Dead Letter Exchanges*: `x-death` lists the latest first.
-    pub(super) fn first_routing_key(&self) -> Option<String> {
-        let AMQPValue::FieldArray(deaths) = self.get("x-death")? else { return None };
-        let AMQPValue::FieldTable(first) = deaths.as_slice().last()? else { return None };
-        let AMQPValue::FieldArray(keys) = first.inner().get("routing-keys")? else { return None };
-        text(keys.as_slice().first()?)
+    /// How the message was published each time before the broker dead-lettered it, the latest first.
+    /// Source: RabbitMQ documentation, *Dead Letter Exchanges*, `x-death`.
+    pub(super) fn deaths(&self) -> impl Iterator<Item = Death> {
+        let deaths = match self.get("x-death") {
+            Some(AMQPValue::FieldArray(deaths)) => deaths.as_slice(),
+            Some(_) | None => &[],
+        };
+        deaths.iter().filter_map(|death| {
+            let AMQPValue::FieldTable(death) = death else { return None };
+            let routing_key = match death.inner().get("routing-keys") {
+                Some(AMQPValue::FieldArray(keys)) => keys.as_slice().first().and_then(text),
+                Some(_) | None => None,
+            };
+            Some(Death {
+                exchange: death.inner().get("exchange").and_then(text).unwrap_or_default(),
+                routing_key: routing_key.unwrap_or_default(),
+            })
+        })
     }
 
     pub(super) fn count(&self, name: &str) -> u32 {

@@ -34,7 +34,7 @@ use std::{sync::Arc, time::Duration};
 
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use crate::config::{BrokerSettings, SettingsError};
+use crate::config::{BrokerSettings, EventsSettings, SettingsError};
 
 use self::{
     addresses::Addresses,
@@ -46,7 +46,7 @@ use self::{
 
 pub use self::{
     connection::LinkState,
-    message::{Message, Outgoing, Unreadable},
+    message::{Message, Origin, Outgoing, Unreadable},
     publish::Route,
     receipt::Receipt,
 };
@@ -55,6 +55,8 @@ pub use self::{
 #[derive(Clone)]
 pub struct Broker {
     topology: Arc<Topology>,
+    /// What is heard of publishers.
+    rules: EventsSettings,
     primary: Arc<Link>,
     retry: Arc<Link>,
     control: Arc<Link>,
@@ -107,6 +109,7 @@ impl Broker {
         let publishing = Arc::new(link("publish"));
         Ok(Self {
             topology,
+            rules: EventsSettings::default(),
             primary: Arc::new(link("primary")),
             retry: Arc::new(link("retry")),
             control: Arc::new(link("control")),
@@ -119,6 +122,12 @@ impl Broker {
             tasks,
             closing,
         })
+    }
+
+    /// The same, with publishers heard as `rules` say.
+    #[must_use]
+    pub fn hearing(self, rules: EventsSettings) -> Self {
+        Self { rules, ..self }
     }
 
     /// The names and arguments of everything at the broker.

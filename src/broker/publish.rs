@@ -18,7 +18,8 @@ use super::{
 /// Where a message goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Route {
-    /// To everybody who wants it, as a publisher would send it.
+    /// Fresh: to everybody who wants it, as a publisher would send it. What is for one subscription, or
+    /// about homing itself, goes through the route exchange, because nobody believes it otherwise.
     Events,
     /// Due now.
     Retry,
@@ -30,10 +31,13 @@ pub enum Route {
 
 impl Route {
     /// The exchange and the routing key.
-    fn address(self, names: &Names, topic: &str) -> Address {
+    fn address(self, names: &Names, message: &Outgoing) -> Address {
         let by_name = |queue| Address { exchange: names.route(), routing_key: queue };
         match self {
-            Self::Events => Address { exchange: names.events(), routing_key: topic.to_owned() },
+            Self::Events if message.is_privileged => by_name(names.primary()),
+            Self::Events => {
+                Address { exchange: names.events(), routing_key: message.topic.clone() }
+            }
             Self::Retry => by_name(names.retry()),
             Self::Wait(wait) => by_name(names.wait(wait)),
             Self::Parked => by_name(names.parked()),
@@ -65,7 +69,7 @@ impl Broker {
     }
 
     fn address(&self, message: &Outgoing, route: Route) -> Address {
-        route.address(self.topology().names(), &message.topic)
+        route.address(self.topology().names(), message)
     }
 
     /// Publishes again what the net caught, to where it was meant to go. Returns how many.
@@ -81,12 +85,13 @@ impl Broker {
             let (exchange, routing_key) = (fetched.exchange.clone(), fetched.routing_key.clone());
             let leads_somewhere = exchange == names.events()
                 || self.topology().queues().iter().any(|queue| queue.name == routing_key);
+            let outgoing = fetched.outgoing();
             let address = if leads_somewhere {
                 Address { exchange, routing_key }
             } else {
-                Route::Retry.address(names, "")
+                Route::Retry.address(names, &outgoing)
             };
-            self.publish_to(&fetched.outgoing(), address, false).await?;
+            self.publish_to(&outgoing, address, false).await?;
             walk.remove(&fetched).await?;
             rerouted = rerouted.saturating_add(1);
         }

@@ -136,7 +136,9 @@ impl Globals {
         let settings = self.settings_of_command()?;
         let schedules = settings.schedule.schedules().map_err(Failure::Settings)?;
         let topology = Topology::new(&settings.broker.prefix, schedules.waits());
-        let broker = Broker::looking(&settings.broker, topology).map_err(Failure::Settings)?;
+        let broker = Broker::looking(&settings.broker, topology)
+            .map_err(Failure::Settings)?
+            .hearing(settings.events);
         let store = store::open(&settings.store).await.map_err(Failure::Store)?;
         let history = History::new(Arc::clone(&store), broker.clone());
         Ok(Past { history, store, broker })
@@ -150,7 +152,8 @@ impl Globals {
         let schedules = settings.schedule.schedules().map_err(Failure::Settings)?;
         let topology = Topology::new(&settings.broker.prefix, schedules.waits())
             .with_slots(settings.source.slots());
-        let broker = build(&settings.broker, topology).map_err(Failure::Settings)?;
+        let broker =
+            build(&settings.broker, topology).map_err(Failure::Settings)?.hearing(settings.events);
         broker.connect().await.map_err(Failure::Broker)?;
         Ok((settings, broker))
     }

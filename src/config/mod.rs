@@ -13,6 +13,7 @@ mod attempts;
 mod broker;
 mod circuit;
 mod endpoint;
+mod events;
 mod layers;
 mod list;
 mod log;
@@ -31,6 +32,7 @@ pub use attempts::AttemptsSettings;
 pub use broker::BrokerSettings;
 pub use circuit::CircuitSettings;
 pub use endpoint::EndpointSettings;
+pub use events::{EventsSettings, SubscriptionHeader, TopicFrom};
 pub use log::{LogFormat, LogSettings};
 pub use schedule::{ScheduleSettings, Schedules};
 pub use source::{LivestreamSettings, SourceSettings};
@@ -51,6 +53,8 @@ pub const FILE_DEFAULT: &str = "homing.toml";
 pub struct Settings {
     /// `[broker]`
     pub broker: BrokerSettings,
+    /// `[events]`
+    pub events: EventsSettings,
     /// `[worker]`
     pub worker: WorkerSettings,
     /// `[endpoint]`

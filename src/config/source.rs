@@ -163,6 +163,9 @@ impl LivestreamSettings {
         {
             return wrong("topic", "words of letters, digits, `-` and `_`, with dots between them");
         }
+        if self.topic.split('.').next() == Some("homing") {
+            return wrong("topic", "topics that begin with `homing.` are homing's own");
+        }
         let second = Duration::from_secs(1);
         if !self.smoothing.is_zero() && !(second..=SMOOTHING_MAX).contains(&self.smoothing) {
             return wrong("smoothing", "between 1s and 2h, or 0s for none");
@@ -206,6 +209,7 @@ mod tests {
         insta::assert_snapshot!(error("", "client_secret_file = \"/run/secret\""), @"`source.livestream.main.client_secret_file`: there is a `client_secret` too; one of both");
         insta::assert_snapshot!(error("", "max_connections = 9"), @"`source.livestream.main.max_connections`: between 1 and 8");
         insta::assert_snapshot!(error("", "max_connections = \"many\""), @r#"`source.livestream.main.max_connections`: invalid type: string "many", expected an integer"#);
+        insta::assert_snapshot!(error("", "topic = \"homing\""), @"`source.livestream.main.topic`: topics that begin with `homing.` are homing's own");
         insta::assert_snapshot!(error("", "topic = \"a..b\""), @"`source.livestream.main.topic`: words of letters, digits, `-` and `_`, with dots between them");
         insta::assert_snapshot!(error("", "url = \"ftp://x\""), @"`source.livestream.main.url`: an address such as https://livestream.adobe.net/api/1/stream/NAME");
         insta::assert_snapshot!(error("", "url = \"x\""), @r#"`source.livestream.main.url`: relative URL without a base: "x""#);

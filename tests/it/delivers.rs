@@ -104,8 +104,9 @@ async fn a_wide_fan_out_reaches_everybody_once() {
 }
 
 #[tokio::test]
-async fn a_publisher_can_address_one_subscription() {
-    let installation = Installation::new(&[1_000]).await;
+async fn a_publisher_can_address_one_subscription_where_that_is_accepted() {
+    let accepting = "events.subscription_header = \"accept\"";
+    let installation = Installation::with(&[1_000], accepting).await;
     let receiver = Receiver::accepting().await;
     let meant = installation.subscribe_all(&receiver.url("/meant")).await;
     installation.subscribe_all(&receiver.url("/other")).await;
@@ -128,8 +129,7 @@ async fn a_change_of_subscriptions_is_followed_within_a_second() {
     let running = installation.start();
     // The worker runs when it has delivered something.
     let first = installation.subscribe_all(&receiver.url("/first")).await;
-    let raw = Raw::new("t", "e0", "{}").header("x-homing-subscription", &first.to_string());
-    installation.publisher.publish(raw).await;
+    installation.publisher.publish(Raw::new("t", "e0", "{}")).await;
     receiver.wait_for(1).await;
 
     installation.subscribe_all(&receiver.url("/second")).await;

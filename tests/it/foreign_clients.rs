@@ -28,7 +28,7 @@ async fn run(mut command: Command, installation: &Installation) {
 /// What both scripts publish: a message with nothing but a body, one with everything that the
 /// library offers, and one of `CloudEvents`; each fails once, so that it goes through a wait queue.
 async fn publishes(command: Command) {
-    let installation = Installation::new(&[100]).await;
+    let installation = Installation::with(&[100], "events.topic_from = \"type\"").await;
     let receiver = Receiver::answering(|request| {
         Reply::status(if request.attempt() == 1 { 500 } else { 200 })
     })

@@ -32,6 +32,7 @@ mod metrics;
 mod overview;
 mod parks;
 mod pools;
+mod publishers;
 mod replays;
 mod retries;
 mod samples;

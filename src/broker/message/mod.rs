@@ -1,8 +1,9 @@
 //! How events and deliveries are written into messages, and read back.
 //!
-//! The body is the event's bytes. The topic is the `type` property, or else the routing key. A
-//! delivery is an event's message with the header `x-homing-subscription`. CloudEvents in AMQP
-//! binary mode are read as the same fields.
+//! The body is the event's bytes. In a publisher's message the topic is the routing key (or the `type`
+//! property, as `events.topic_from` says); in homing's own, the `type` property. A delivery is an
+//! event's message with the header `x-homing-subscription`. [`Origin`] says whose a message is.
+//! CloudEvents in AMQP binary mode are read as the same fields.
 //!
 //! Source: CloudEvents, *AMQP Protocol Binding*, binary content mode (`cloudEvents:` and
 //! `cloudEvents_` prefixes).
@@ -21,9 +22,13 @@ use crate::domain::{
     verdict::ParkReason,
 };
 
+mod origin;
 mod read;
+#[cfg(test)]
+mod tests;
 mod write;
 
+pub use origin::Origin;
 pub use read::{Unreadable, Why};
 pub use write::Outgoing;
 
@@ -31,6 +36,9 @@ pub use write::Outgoing;
 pub mod header {
     /// Subscription id: this message is a delivery.
     pub const SUBSCRIPTION: &str = "x-homing-subscription";
+    /// The publisher's routing key, on the copy of a message that could not be read: the copy is read
+    /// as its publisher's, too.
+    pub const ROUTING_KEY: &str = "x-homing-routing-key";
     /// HTTP requests made so far.
     pub const ATTEMPTS: &str = "x-homing-attempts";
     /// Position in the schedule.

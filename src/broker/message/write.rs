@@ -16,6 +16,8 @@ pub struct Outgoing {
     pub(in crate::broker) id: String,
     /// Routing key at the events exchange.
     pub(in crate::broker) topic: String,
+    /// Whether it says what is believed of homing only: it is for one subscription, or about homing.
+    pub(in crate::broker) is_privileged: bool,
     pub(in crate::broker) body: Bytes,
     pub(in crate::broker) properties: BasicProperties,
 }
@@ -43,6 +45,7 @@ impl Message {
         Outgoing {
             id: event.id.to_string(),
             topic: event.topic.to_string(),
+            is_privileged: self.subscription.is_some() || event.topic.is_own(),
             body: event.body.clone(),
             properties,
         }
@@ -107,6 +110,7 @@ impl Unreadable {
         Outgoing {
             id: self.id.clone().unwrap_or_default(),
             topic: String::new(),
+            is_privileged: false,
             body: self.body.clone(),
             properties: self.properties.clone().with_delivery_mode(PERSISTENT),
         }

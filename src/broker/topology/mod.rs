@@ -60,16 +60,6 @@ impl Names {
         self.of("unrouted")
     }
 
-    /// The routing key where it is a publisher's: not where homing published through its route
-    /// exchange, or the broker moved a message through the default exchange.
-    pub(in crate::broker) fn publishers_key<'a>(
-        &self,
-        exchange: &str,
-        routing_key: &'a str,
-    ) -> Option<&'a str> {
-        (!exchange.is_empty() && exchange != self.route()).then_some(routing_key)
-    }
-
     /// Queue of fresh events.
     #[must_use]
     pub fn primary(&self) -> String {

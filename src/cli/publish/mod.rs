@@ -39,6 +39,8 @@ Examples:
   homing publish --topic order.paid orders.jsonl          each line is a body
   homing publish --topic TASK.UPDATE --single task.json   the file is one body
 
+Topics have no blanks and no empty words, and do not begin with `homing.`, which is reserved.
+
 Exit code 1: a line was bad or not confirmed; the summary names the lines to publish again.";
 
 #[derive(clap::Args)]

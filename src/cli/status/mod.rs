@@ -108,7 +108,9 @@ impl Looking {
         let schedules = settings.schedule.schedules().map_err(Failure::Settings)?;
         let topology = Topology::new(&settings.broker.prefix, schedules.waits())
             .with_slots(settings.source.slots());
-        let broker = Broker::looking(&settings.broker, topology).map_err(Failure::Settings)?;
+        let broker = Broker::looking(&settings.broker, topology)
+            .map_err(Failure::Settings)?
+            .hearing(settings.events);
         Ok(Self { settings, broker, store: None })
     }
 

@@ -134,7 +134,8 @@ impl Draft {
             .iter()
             .enumerate()
             .map(|(index, text)| {
-                text.parse().map_err(|error| FieldError::new(format!("topics[{index}]"), error))
+                TopicPattern::for_subscribing(text)
+                    .map_err(|error| FieldError::new(format!("topics[{index}]"), error))
             })
             .collect()
     }

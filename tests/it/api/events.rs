@@ -105,6 +105,25 @@ async fn an_event_can_be_for_one_subscription() {
 }
 
 #[tokio::test]
+async fn topics_that_are_reserved_or_match_nothing_are_refused() {
+    let running = start().await;
+    for (topic, why) in [
+        ("homing.endpoint.frozen", "homing's own"),
+        ("order..paid", "word 2"),
+        ("order.paid%20", "blanks"),
+        (".order", "word 1"),
+    ] {
+        let answer = running.send(Method::POST, &format!("/v1/events?topic={topic}"), "{}").await;
+        let answer = answer.expect(400);
+        assert_eq!(answer.field(), "topic", "{topic}");
+        assert!(answer.body.to_string().contains(why), "{topic}: {}", answer.body);
+    }
+    let batch = json!({"events": [{"topic": "a"}, {"topic": "homing.endpoint.frozen"}]});
+    let answer = running.send(Method::POST, "/v1/batches", batch.to_string()).await.expect(400);
+    assert_eq!(answer.field(), "events[1].topic");
+}
+
+#[tokio::test]
 async fn larger_events_are_refused_by_the_name_of_the_setting() {
     let running = start_with("worker.event_bytes_max = 100000\n").await;
     let path = "/v1/events?topic=t";

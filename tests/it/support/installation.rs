@@ -48,7 +48,11 @@ impl Installation {
 
     /// With further settings.
     pub(crate) async fn with(waits: &[u64], settings: &str) -> Self {
-        let mut corner = Corner::new(&millis(waits));
+        Self::at(Corner::new(&millis(waits)), waits, settings).await
+    }
+
+    /// In this corner, at a broker of the test's own.
+    pub(crate) async fn at(mut corner: Corner, waits: &[u64], settings: &str) -> Self {
         let folder = tempfile::tempdir().expect("a folder can be made");
         let settings = Settings::from_toml(&toml(&corner, &folder, waits, settings))
             .expect("the settings of the test make sense");

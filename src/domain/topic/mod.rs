@@ -2,11 +2,17 @@
 //!
 //! A [`Topic`] is one name, such as `TASK.UPDATE`; a [`TopicPattern`] stands for many, written and
 //! matched as in a binding of an AMQP topic exchange, so that operators learn one syntax. A word is
-//! what stands between dots and may be empty, as it is for the broker: `a..b` has three words.
+//! what stands between dots and may be empty, as it is for the broker: `a..b` has three words. What comes
+//! over AMQP is taken so; what people write is held to more, because such a word is a slip:
+//! [`Topic::for_publishing`], [`TopicPattern::for_subscribing`].
 
 use std::{fmt, str::FromStr, str::Split, sync::Arc};
 
 use serde::{Deserialize, Serialize};
+
+mod error;
+
+pub use error::TopicError;
 
 /// Bytes of a topic or pattern at most: what an AMQP routing key can hold.
 ///
@@ -21,37 +27,6 @@ pub(super) const MANY: &str = "#";
 
 /// What the topics of homing's own events begin with.
 const OWN: &str = "homing.";
-
-/// Why a text is neither a topic nor a pattern.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum TopicError {
-    /// Nothing was given.
-    #[error("a topic has 1 to {max} bytes, this one is empty", max = TOPIC_BYTES_MAX)]
-    Empty,
-    /// Longer than a routing key can be.
-    #[error("a topic has 1 to {max} bytes, this one has {bytes}", max = TOPIC_BYTES_MAX)]
-    TooLong {
-        /// The length found.
-        bytes: usize,
-    },
-    /// A control character would garble logs and headers.
-    #[error("a topic has no control characters, this one has {character:?} at byte {at}")]
-    Control {
-        /// The character found.
-        character: char,
-        /// Its offset in bytes, from 0.
-        at: usize,
-    },
-    /// `foo*` reads like a file glob, which would silently match nothing.
-    #[error(
-        "`{word}` mixes a wildcard with other characters; a wildcard is a whole word between dots: \
-         `*` is exactly one word, `#` is zero or more, as in `TASK.*` or `order.#`"
-    )]
-    MixedWildcard {
-        /// The word at fault.
-        word: String,
-    },
-}
 
 /// What an event is about, such as `TASK.UPDATE` or `order.paid`.
 ///
@@ -68,6 +43,21 @@ impl Topic {
     /// [`TopicError`], except [`TopicError::MixedWildcard`]: in a topic, `*` and `#` are ordinary.
     pub fn new(text: &str) -> Result<Self, TopicError> {
         check(text).map(|()| Self(text.into()))
+    }
+
+    /// A topic for an event that is published through homing.
+    ///
+    /// # Errors
+    ///
+    /// As [`new`](Self::new); also where it has an empty word or a blank, which no subscription can
+    /// name, and where it is reserved for homing's own events.
+    pub fn for_publishing(text: &str) -> Result<Self, TopicError> {
+        let topic = Self::new(text)?;
+        check_words(text)?;
+        if topic.is_own() {
+            return Err(TopicError::Reserved);
+        }
+        Ok(topic)
     }
 
     /// The topic as published.
@@ -112,6 +102,17 @@ impl fmt::Display for Topic {
 pub struct TopicPattern(Arc<str>);
 
 impl TopicPattern {
+    /// A pattern for a new subscription.
+    ///
+    /// # Errors
+    ///
+    /// As [`from_str`](Self::from_str); also where it has an empty word or a blank: no event that is
+    /// published through homing has such a topic.
+    pub fn for_subscribing(text: &str) -> Result<Self, TopicError> {
+        let pattern = text.parse()?;
+        check_words(text).map(|()| pattern)
+    }
+
     /// The pattern as written.
     #[must_use]
     pub fn as_str(&self) -> &str {
@@ -219,6 +220,16 @@ fn check(text: &str) -> Result<(), TopicError> {
         .map_or(Ok(()), |(at, character)| Err(TopicError::Control { character, at }))
 }
 
+/// What people hardly ever mean.
+fn check_words(text: &str) -> Result<(), TopicError> {
+    if let Some(index) = text.split('.').position(str::is_empty) {
+        return Err(TopicError::EmptyWord { number: index.saturating_add(1) });
+    }
+    text.char_indices()
+        .find(|(_, character)| character.is_whitespace())
+        .map_or(Ok(()), |(at, character)| Err(TopicError::Blank { character, at }))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -309,6 +320,25 @@ mod tests {
         insta::assert_snapshot!(refusal("TASK.\nUPDATE"), @r#"a topic has no control characters, this one has '\n' at byte 5"#);
         insta::assert_snapshot!(refusal("TASK.UP*"), @"`UP*` mixes a wildcard with other characters; a wildcard is a whole word between dots: `*` is exactly one word, `#` is zero or more, as in `TASK.*` or `order.#`");
         assert_eq!(refusal("a.##"), refusal("a.##.b"));
+    }
+
+    #[test]
+    fn what_people_write_and_hardly_mean_is_refused() {
+        let refusal = |text: &str| {
+            let published = Topic::for_publishing(text).expect_err("refused");
+            assert_eq!(TopicPattern::for_subscribing(text), Err(published.clone()), "{text}");
+            assert!(Topic::new(text).is_ok() && text.parse::<TopicPattern>().is_ok(), "{text}");
+            published.to_string()
+        };
+        insta::assert_snapshot!(refusal("order..paid"), @"a topic has words with single dots between them, as in `order.paid`; word 2 of this one is empty");
+        insta::assert_snapshot!(refusal("order. paid"), @"a topic has no blanks, this one has ' ' at byte 6");
+        for text in [".order", "order.", ".", " ", "order.paid ", "order\u{a0}.paid"] {
+            refusal(text);
+        }
+        let reserved = Topic::for_publishing("homing.endpoint.frozen");
+        assert_eq!(reserved, Err(TopicError::Reserved));
+        assert!(TopicPattern::for_subscribing("homing.endpoint.frozen").is_ok());
+        assert!(Topic::for_publishing("homing").is_ok());
     }
 
     #[test]

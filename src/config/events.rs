@@ -1,0 +1,36 @@
+//! `[events]`
+
+use serde::{Deserialize, Serialize};
+
+/// Which parts of a publisher's message are heard. The broker's permissions apply to the exchange and
+/// to the routing key; properties and headers are whatever the publisher writes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct EventsSettings {
+    /// Where the topic of an event is taken from.
+    pub topic_from: TopicFrom,
+    /// What becomes of an event whose publisher names a subscription.
+    pub subscription_header: SubscriptionHeader,
+}
+
+/// Where the topic of an event is taken from.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum TopicFrom {
+    /// The routing key, to which the broker's topic permissions apply.
+    #[default]
+    RoutingKey,
+    /// The property `type`, else the header `cloudEvents:type`, else the routing key.
+    Type,
+}
+
+/// What becomes of an event whose publisher names a subscription in `x-homing-subscription`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum SubscriptionHeader {
+    /// It is parked as unreadable.
+    #[default]
+    Refuse,
+    /// That subscription gets it, whatever its topics and filters say.
+    Accept,
+}
