@@ -1,7 +1,12 @@
 //! How things are told to people: errors once, on one line, with all their causes; durations; commands
-//! that are advised.
+//! that are advised; and what others wrote, so that no terminal obeys it.
 
-use std::{error::Error, fmt, time::Duration};
+use std::{
+    borrow::Cow,
+    error::Error,
+    fmt::{self, Write},
+    time::Duration,
+};
 
 /// Displays `outer: cause: root` on one line.
 ///
@@ -55,6 +60,67 @@ fn parts((large, large_unit): (u64, &str), (small, small_unit): (u64, &str)) -> 
     }
 }
 
+/// `text` on one line, without what a terminal obeys and without what nobody sees: control characters,
+/// ends of lines among them, marks that turn the direction of text, and invisible ones are escaped as
+/// in `\n` and `\u{1b}`.
+#[must_use]
+pub fn visible(text: &str) -> Cow<'_, str> {
+    escaped(text, is_hidden, |c, text| text.extend(c.escape_default()))
+}
+
+/// The same over several lines: their ends and tabs stay.
+#[must_use]
+pub fn visible_lines(text: &str) -> Cow<'_, str> {
+    let is_hidden = |c: char| is_hidden(c) && !matches!(c, '\n' | '\t');
+    escaped(text, is_hidden, |c, text| text.extend(c.escape_default()))
+}
+
+/// The same of a JSON document: it says what it said. There they can only stand in strings, where
+/// they may be written as `\u009b` as well. Source: RFC 8259, section 7.
+#[must_use]
+pub fn visible_json(document: &str) -> Cow<'_, str> {
+    let is_hidden = |c: char| is_hidden(c) && !matches!(c, '\n' | '\r' | '\t');
+    escaped(document, is_hidden, |c, text| {
+        for unit in c.encode_utf16(&mut [0; 2]) {
+            // Writing to a `String` does not fail.
+            write!(text, "\\u{unit:04x}").unwrap_or_default();
+        }
+    })
+}
+
+fn escaped(
+    text: &str,
+    is_hidden: impl Fn(char) -> bool,
+    escape: impl Fn(char, &mut String),
+) -> Cow<'_, str> {
+    if !text.chars().any(&is_hidden) {
+        return Cow::Borrowed(text);
+    }
+    let mut shown = String::with_capacity(text.len().saturating_mul(2));
+    for c in text.chars() {
+        if is_hidden(c) {
+            escape(c, &mut shown);
+        } else {
+            shown.push(c);
+        }
+    }
+    Cow::Owned(shown)
+}
+
+/// Whether a terminal may obey `c`, or show nothing for it.
+///
+/// Source: Unicode 17, `PropList.txt` (`Bidi_Control`) and `DerivedCoreProperties.txt`
+/// (`Default_Ignorable_Code_Point`); and the general categories Cc, Zl and Zp.
+fn is_hidden(c: char) -> bool {
+    c.is_control()
+        || matches!(c,
+            '\u{ad}' | '\u{34f}' | '\u{61c}' | '\u{115f}'..='\u{1160}' | '\u{17b4}'..='\u{17b5}'
+            | '\u{180b}'..='\u{180f}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}'
+            | '\u{2060}'..='\u{206f}' | '\u{3164}' | '\u{fe00}'..='\u{fe0f}' | '\u{feff}'
+            | '\u{ffa0}' | '\u{fff0}'..='\u{fffb}' | '\u{1bca0}'..='\u{1bca3}'
+            | '\u{1d173}'..='\u{1d17a}' | '\u{e0000}'..='\u{e0fff}')
+}
+
 /// The name of this machine; for people.
 #[must_use]
 pub fn host_name() -> String {
@@ -92,6 +158,40 @@ mod tests {
     #[test]
     fn every_cause_is_told_once() {
         assert_eq!(Chain(&Outer(Repeating(Root))).to_string(), "outer: middle: root");
+    }
+
+    /// All of them, between letters that stay.
+    fn hostile() -> String {
+        let hidden =
+            (0..=u32::from(char::MAX)).filter_map(char::from_u32).filter(|c| is_hidden(*c));
+        format!("a{}é – …", hidden.collect::<String>())
+    }
+
+    #[test]
+    fn nothing_that_a_terminal_obeys_is_left() {
+        let all = hostile();
+        let controls = (0..0x20).chain(0x7f..0xa0).filter_map(char::from_u32);
+        let marks = ['\u{202e}', '\u{2066}', '\u{200b}', '\u{feff}', '\u{2028}', '\u{e0041}'];
+        for c in controls.chain(marks) {
+            assert!(all.contains(c), "{c:?} is one of them");
+        }
+        assert!(!visible(&all).chars().any(is_hidden));
+        assert!(!visible_lines(&all).chars().any(|c| is_hidden(c) && !matches!(c, '\n' | '\t')));
+        let text = "it's \"fine\": ä, 中文, é – … 🎉\u{a0}\\";
+        assert_eq!(visible(text), text);
+        let told = visible("a\u{1b}]0;x\u{7}\r\nb\tc\u{9b}\u{202e}");
+        assert_eq!(told, r"a\u{1b}]0;x\u{7}\r\nb\tc\u{9b}\u{202e}");
+        assert_eq!(visible_lines("a\n\tb\rc"), "a\n\tb\\rc");
+    }
+
+    #[test]
+    fn a_document_says_what_it_said() {
+        let document = serde_json::json!({ hostile(): [hostile()] });
+        for text in [document.to_string(), serde_json::to_string_pretty(&document).unwrap()] {
+            let shown = visible_json(&text);
+            assert!(!shown.chars().any(|c| is_hidden(c) && c != '\n'));
+            assert_eq!(serde_json::from_str::<serde_json::Value>(&shown).unwrap(), document);
+        }
     }
 
     #[test]

@@ -158,7 +158,7 @@ pub(super) fn took(attempt: &RecordView) -> String {
 }
 
 fn what(attempt: &RecordView) -> String {
-    attempt.outcome.clone().unwrap_or_else(|| words::plain(&attempt.told()))
+    attempt.outcome.clone().unwrap_or_else(|| attempt.told())
 }
 
 /// What followed, with the reason where it was parked.

@@ -60,7 +60,8 @@ fn write(explanation: &Explanation, output: &mut Output<'_>) -> Result<(), Failu
         write_story(story, output)?;
     }
     if !explanation.unsent.is_empty() {
-        output.line("\nSubscriptions that want this topic, and nothing is known of a delivery:")?;
+        output.line("")?;
+        output.line("Subscriptions that want this topic, and nothing is known of a delivery:")?;
         for unsent in &explanation.unsent {
             let (id, url, why) = (unsent.subscription, &unsent.url, unsent.why);
             output.line(format_args!("  {id}  {url}: {why}"))?;
@@ -71,22 +72,23 @@ fn write(explanation: &Explanation, output: &mut Output<'_>) -> Result<(), Failu
         output.line("")?;
     }
     for text in gaps.iter().chain(&explanation.notes) {
-        output.line(format_args!("- {}", words::plain(text)))?;
+        output.line(format_args!("- {text}"))?;
     }
     Ok(())
 }
 
 fn write_story(story: &Story, output: &mut Output<'_>) -> Result<(), Failure> {
-    output.line(format_args!("\n{}", story.url.as_deref().unwrap_or("(its URL is not known)")))?;
+    output.line("")?;
+    output.line(story.url.as_deref().unwrap_or("(its URL is not known)"))?;
     match (story.subscription, story.delivery) {
         (Some(subscription), Some(delivery)) => {
             output.line(format_args!("  subscription {subscription}, delivery {delivery}"))?;
         }
         (Some(_) | None, Some(_) | None) => output.line("  before it was owed to anybody")?,
     }
-    output.line(format_args!("  {}.", words::plain(&story.summary)))?;
+    output.line(format_args!("  {}.", story.summary))?;
     if let Some(next) = &story.next {
-        output.line(format_args!("  {}.", words::plain(next)))?;
+        output.line(format_args!("  {next}."))?;
     }
     if let Some(command) = &story.command {
         output.line(format_args!("  To send it again: {command}"))?;
@@ -101,7 +103,7 @@ fn write_story(story: &Story, output: &mut Output<'_>) -> Result<(), Failure> {
             attempt.attempt.map(|number| number.to_string()).unwrap_or_default(),
             attempts::took(attempt),
             attempts::verdict(attempt),
-            words::plain(&happened(attempt)),
+            happened(attempt),
         ]);
     }
     rows.write(output, &[1, 2])
@@ -114,6 +116,7 @@ fn happened(attempt: &RecordView) -> String {
     let due = attempt.due.as_deref().map(words::to_seconds);
     let due = due.map(|due| format!("; due again {due}")).unwrap_or_default();
     let said = attempt.response.as_deref().map(|response| {
+        let response = response.trim_end();
         let shown: String = response.chars().take(RESPONSE_CHARS).collect();
         let more = if attempt.response_cut || shown.len() < response.len() { " …" } else { "" };
         format!("; it said: {shown}{more}")

@@ -104,7 +104,7 @@ enum Command {
     Keys(keys::Command),
     /// Show what the pool does now and did in the last hour
     Status(status::Arguments),
-    /// Measure what the broker and this machine can deliver, without touching what is there
+    /// Measure what the broker and this machine can deliver
     Bench(bench::Arguments),
     /// Print every setting with its default and what it means
     Config(config::Arguments),
@@ -180,10 +180,11 @@ fn not_parsed(error: &clap::Error, output: &mut Output<'_>) -> Result<Exit, Fail
     let kind = error.kind();
     if matches!(kind, ErrorKind::DisplayHelp | ErrorKind::DisplayVersion) {
         let shown = if output.colours() { text.ansi().to_string() } else { text.to_string() };
-        output.text(&shown)?;
+        // Ours alone, colours included.
+        output.bytes(shown.as_bytes())?;
         Ok(Exit::Done)
     } else if kind == ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand {
-        output.aside(text.to_string().trim_end());
+        text.to_string().trim_end().lines().for_each(|line| output.aside(line));
         Ok(Exit::Misused)
     } else {
         Err(Failure::Usage(failure::usage_text(error)))

@@ -1,4 +1,8 @@
 //! Where a command writes: answers to standard output, everything else to standard error.
+//!
+//! What others wrote (bodies, ids, descriptions, answers of endpoints, names) is everywhere in what
+//! commands say, so all of it is made [`visible`] here, on its way out: no terminal obeys it, and none
+//! of it passes for a line of ours. [`Output::bytes`] alone writes what it is given.
 
 use std::{
     fmt::Display,
@@ -9,6 +13,7 @@ use serde::Serialize;
 use serde_json::{Map, Value};
 
 use super::failure::Failure;
+use crate::report::{visible, visible_json, visible_lines};
 
 /// What a command may write to. Commands know no other way, so tests see all they say.
 pub struct Output<'a> {
@@ -65,15 +70,24 @@ impl<'a> Output<'a> {
 
     /// One line of the answer.
     pub(super) fn line(&mut self, text: impl Display) -> Result<(), Failure> {
-        writeln!(self.stdout, "{text}").map_err(Failure::Output)
+        writeln!(self.stdout, "{}", visible(&text.to_string())).map_err(Failure::Output)
     }
 
-    /// A part of the answer, as it is.
+    /// Several lines of the answer, in a text of ours.
     pub(super) fn text(&mut self, text: &str) -> Result<(), Failure> {
-        self.bytes(text.as_bytes())
+        self.bytes(visible_lines(text).as_bytes())
     }
 
-    /// A part of the answer, as it is.
+    /// What others wrote, over as many lines as it has: behind blanks, so that none of them passes
+    /// for one of ours.
+    pub(super) fn quote(&mut self, text: &str) -> Result<(), Failure> {
+        for line in text.strip_suffix('\n').unwrap_or(text).split('\n') {
+            self.text(&format!("  {line}\n"))?;
+        }
+        Ok(())
+    }
+
+    /// A part of the answer, as it is: what was asked for like that, and what is visible already.
     pub(super) fn bytes(&mut self, bytes: &[u8]) -> Result<(), Failure> {
         self.stdout.write_all(bytes).and_then(|()| self.stdout.flush()).map_err(Failure::Output)
     }
@@ -82,14 +96,14 @@ impl<'a> Output<'a> {
     pub(super) fn document(&mut self, value: &impl Serialize) -> Result<(), Failure> {
         let text = serde_json::to_string_pretty(value)
             .map_err(|error| Failure::Output(io::Error::other(error)))?;
-        self.line(text)
+        writeln!(self.stdout, "{}", visible_json(&text)).map_err(Failure::Output)
     }
 
     /// One of many answers, on one line, for programs.
     pub(super) fn line_of_json(&mut self, value: &impl Serialize) -> Result<(), Failure> {
         let text = serde_json::to_string(value)
             .map_err(|error| Failure::Output(io::Error::other(error)))?;
-        self.text(&format!("{text}\n"))
+        self.bytes(format!("{}\n", visible_json(&text)).as_bytes())
     }
 
     /// Collects into `page` what would be written here.
@@ -109,26 +123,26 @@ impl<'a> Output<'a> {
     /// `CSI J` erase to the end of the line and of the screen.
     pub(super) fn replace_page(&mut self, page: &str) -> Result<(), Failure> {
         if !self.terminals.stdout {
-            return self.text(&format!("{page}\n"));
+            return self.bytes(format!("{page}\n").as_bytes());
         }
         let lines = page.replace('\n', "\x1b[K\n");
-        self.text(&format!("\x1b[H{lines}\x1b[J"))
+        self.bytes(format!("\x1b[H{lines}\x1b[J").as_bytes())
     }
 
     /// One line to the person at the terminal: an error, or what is not part of the answer.
     pub(super) fn tell(&mut self, text: impl Display) {
         // Nobody is left to be told where this cannot be written.
-        drop(writeln!(self.stderr, "homing: {text}"));
+        drop(writeln!(self.stderr, "homing: {}", visible(&text.to_string())));
     }
 
-    /// Several lines to the person at the terminal, as they are.
+    /// One line to the person at the terminal, without the name of the program.
     pub(super) fn aside(&mut self, text: impl Display) {
-        drop(writeln!(self.stderr, "{text}"));
+        drop(writeln!(self.stderr, "{}", visible(&text.to_string())));
     }
 
     /// Asks a question that is answered with yes or, by anything else, with no.
     pub(super) fn ask(&mut self, question: impl Display) -> Result<bool, Failure> {
-        write!(self.stderr, "{question} [y/N] ")
+        write!(self.stderr, "{} [y/N] ", visible(&question.to_string()))
             .and_then(|()| self.stderr.flush())
             .map_err(Failure::Output)?;
         let mut answer = String::new();
@@ -144,5 +158,40 @@ pub(super) fn fields_of(value: &impl Serialize) -> Map<String, Value> {
     match serde_json::to_value(value) {
         Ok(Value::Object(fields)) => fields,
         Ok(_) | Err(_) => Map::new(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cli::table::{Rows, Tone};
+
+    /// Goal: what others wrote is obeyed by no terminal and forges no line, whichever way a command
+    /// writes it. Method: every control character, and marks that hide or turn text, each way.
+    #[test]
+    fn whatever_is_written_is_visible() {
+        let controls = (0..0x20).chain(0x7f..0xa0).filter_map(char::from_u32);
+        let marks = ['\u{202e}', '\u{2067}', '\u{200f}', '\u{200b}', '\u{feff}', '\u{2028}'];
+        for c in controls.chain(marks) {
+            let text = format!("a{c}b");
+            let (mut stdout, mut stderr) = (Vec::new(), Vec::new());
+            let mut output = Output::new(&mut stdout, &mut stderr);
+            output.line(&text).unwrap();
+            output.quote(&text).unwrap();
+            output.document(&[&text]).unwrap();
+            output.line_of_json(&[&text]).unwrap();
+            let mut rows = Rows::new(&output, &["HEADER"]);
+            rows.add([&text]);
+            rows.add_toned(std::slice::from_ref(&text), Tone::Bad);
+            rows.write(&mut output, &[]).unwrap();
+            output.tell(&text);
+            output.aside(&text);
+            let shown = String::from_utf8([stdout, stderr].concat()).unwrap();
+            let quoted = if c == '\n' { 2 } else { 1 };
+            assert_eq!(shown.lines().count(), 10 + quoted, "{c:?}: {shown}");
+            let obeyed = |c: char| crate::report::visible_lines(&c.to_string()) != c.to_string();
+            assert!(!shown.contains(obeyed), "{c:?}: {shown:?}");
+            assert!(!shown.contains("\nb"), "{c:?}: {shown:?}");
+        }
     }
 }

@@ -8,6 +8,7 @@ use std::{
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle};
 
 use super::Output;
+use crate::report::visible;
 
 /// A bar or a spinner, or nothing.
 pub(super) struct Progress(ProgressBar);
@@ -41,10 +42,10 @@ impl Progress {
         self.0.inc(1);
     }
 
-    pub(super) fn at(&self, position: u32, of: u32, message: String) {
+    pub(super) fn at(&self, position: u32, of: u32, message: &str) {
         self.0.set_length(u64::from(of));
         self.0.set_position(u64::from(position));
-        self.0.set_message(message);
+        self.0.set_message(visible(message).into_owned());
     }
 
     /// One line above the bar.

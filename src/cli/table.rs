@@ -3,6 +3,7 @@
 use comfy_table::{Cell, CellAlignment, Color, ContentArrangement, Table, presets};
 
 use super::{Output, failure::Failure};
+use crate::report::visible;
 
 /// Whether something is as it should be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,14 +31,14 @@ impl Rows {
     }
 
     pub(super) fn add<T: ToString>(&mut self, cells: impl IntoIterator<Item = T>) {
-        self.table.add_row(cells.into_iter().map(Cell::new));
+        self.table.add_row(cells.into_iter().map(|cell| Cell::new(visible(&cell.to_string()))));
     }
 
     /// A row whose last cell has a tone.
     pub(super) fn add_toned(&mut self, cells: &[String], tone: Tone) {
         let last = cells.len().saturating_sub(1);
         let cells = cells.iter().enumerate().map(|(index, text)| {
-            let cell = Cell::new(text);
+            let cell = Cell::new(visible(text));
             match tone {
                 Tone::Good if self.colours && index == last => cell.fg(Color::Green),
                 Tone::Bad if self.colours && index == last => cell.fg(Color::Red),
@@ -58,6 +59,7 @@ impl Rows {
                 column.set_cell_alignment(CellAlignment::Right);
             }
         }
-        output.line(self.table.trim_fmt())
+        // Its cells are visible, and its colours are ours.
+        output.bytes(format!("{}\n", self.table.trim_fmt()).as_bytes())
     }
 }

@@ -45,6 +45,7 @@ fn help_is_an_answer() {
       tokens         Make and remove the tokens with which the HTTP API is asked
       keys           Make and replace the keys that encrypt secrets in the store
       status         Show what the pool does now and did in the last hour
+      bench          Measure what the broker and this machine can deliver
       config         Print every setting with its default and what it means
       completions    Print a script that completes commands in a shell
       help           Print this message or the help of the given subcommand(s)
@@ -88,6 +89,14 @@ fn every_command_has_examples_or_explains_its_arguments() {
     }
 }
 
+/// Nothing is hidden but the processes of the bench's own.
+#[test]
+fn every_command_is_in_the_help() {
+    let command = command();
+    let hidden: Vec<_> = command.get_subcommands().filter(|one| one.is_hide_set()).collect();
+    assert!(hidden.is_empty(), "{hidden:?}");
+}
+
 #[test]
 fn short_help_is_a_line_per_flag() {
     let (stdout, _, _) = told(&["subscriptions", "add", "-h"]);
@@ -129,7 +138,7 @@ fn wrong_usage_is_told_on_one_line() {
     insta::assert_snapshot!(error(&["subscriptions", "add", "--topic", "t"]), @"homing: the following required arguments were not provided: --url <URL>; `homing help` and `homing help COMMAND` say more");
     insta::assert_snapshot!(error(&["subscriptions", "show", "7"]), @"homing: invalid value '7' for '<ID>': `7` is not a subscription id (a UUID such as 01931f5a-9c4e-7000-8000-0123456789ab); `homing help` and `homing help COMMAND` say more");
     insta::assert_snapshot!(error(&["endpoints", "list", "--state", "disabled"]), @"homing: invalid value 'disabled' for '--state <STATE>'; [possible values: closed, open, frozen]; `homing help` and `homing help COMMAND` say more");
-    insta::assert_snapshot!(error(&["endpoints", "enable", "example.com"]), @"homing: invalid value 'example.com' for '<URL>': not a URL (relative URL without a base); write it as https://host/path; `homing help` and `homing help COMMAND` say more");
+    insta::assert_snapshot!(error(&["endpoints", "enable", "example.com"]), @"homing: invalid value 'example.com' for '<URL>': not a URL: it has no `https://` in front; write it as https://host/path; `homing help` and `homing help COMMAND` say more");
     insta::assert_snapshot!(error(&["parked", "list", "--topic", "a*"]), @"homing: invalid value 'a*' for '--topic <PATTERN>': `a*` mixes a wildcard with other characters; a wildcard is a whole word between dots: `*` is exactly one word, `#` is zero or more, as in `TASK.*` or `order.#`; `homing help` and `homing help COMMAND` say more");
     insta::assert_snapshot!(error(&["parked", "list", "--reason", "dead"]), @"homing: invalid value 'dead' for '--reason <REASON>'; [possible values: exhausted, circuit_open, frozen, gone, too_large, unreadable, subscription_deleted, rejected_by_broker]; `homing help` and `homing help COMMAND` say more");
 }

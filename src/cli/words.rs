@@ -26,9 +26,10 @@ pub(super) fn to_seconds(instant: &str) -> String {
     instant.split_once('.').map_or_else(|| instant.to_owned(), |(seconds, _)| format!("{seconds}Z"))
 }
 
-/// What others wrote, on one line, without what a terminal would obey.
-pub(super) fn plain(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
+/// When something that is still to come is due, by RFC 3339 text: the instant, or `due now`.
+pub(super) fn due(instant: &str, now: UnixMillis) -> String {
+    let is_ahead = instant.parse().is_ok_and(|at: Timestamp| at.as_millisecond() > now.get());
+    if is_ahead { instant.to_owned() } else { "due now".to_owned() }
 }
 
 /// `1 delivery was`, `2 deliveries were`.
@@ -97,8 +98,11 @@ mod tests {
     }
 
     #[test]
-    fn nothing_that_others_wrote_is_obeyed() {
-        assert_eq!(plain("no\r\n\u{1b}[31mred"), "no   [31mred");
+    fn what_is_to_come_is_never_past() {
+        let now = UnixMillis::new(1_700_000_000_000);
+        assert_eq!(due("2023-11-14T22:13:20.001Z", now), "2023-11-14T22:13:20.001Z");
+        assert_eq!(due("2023-11-14T22:13:20Z", now), "due now");
+        assert_eq!(due("2023-11-14T22:09:20.123Z", now), "due now");
     }
 
     #[test]

@@ -4,7 +4,10 @@ use serde::{Deserialize, Serialize};
 use url::Url;
 
 use super::{SettingsError, list};
-use crate::domain::encryption_key::{EncryptionKey, EncryptionKeyError};
+use crate::domain::{
+    encryption_key::{EncryptionKey, EncryptionKeyError},
+    url::in_words,
+};
 
 const FORMS: &str = "write it as sqlite:homing.db or postgres://user:password@host:5432/database";
 
@@ -59,9 +62,9 @@ impl StoreSettings {
         match self.url.split_once(':') {
             Some(("sqlite", file)) if !file.is_empty() => Ok(StoreUrl::Sqlite(file)),
             Some(("postgres" | "postgresql", rest)) if rest.starts_with("//") => {
-                let url = Url::parse(&self.url).map_err(|error| {
+                let url = Url::parse(&self.url).map_err(in_words).map_err(|error| {
                     wrong(&format!(
-                        "not a PostgreSQL URL ({error}); write it as \
+                        "not a PostgreSQL URL: {error}; write it as \
                          postgres://user:password@host:5432/database, with %40 for @, %2F for / \
                          and so on in the password"
                     ))
@@ -168,8 +171,8 @@ mod tests {
         `store.url`: write it as sqlite:homing.db or postgres://user:password@host:5432/database
         `store.url`: write it as sqlite:homing.db or postgres://user:password@host:5432/database
         `store.url`: write it as sqlite:homing.db or postgres://user:password@host:5432/database
-        `store.url`: not a PostgreSQL URL (invalid port number); write it as postgres://user:password@host:5432/database, with %40 for @, %2F for / and so on in the password
-        `store.url`: not a PostgreSQL URL (invalid port number); write it as postgres://user:password@host:5432/database, with %40 for @, %2F for / and so on in the password
+        `store.url`: not a PostgreSQL URL: its port is no number from 0 to 65535; write it as postgres://user:password@host:5432/database, with %40 for @, %2F for / and so on in the password
+        `store.url`: not a PostgreSQL URL: its port is no number from 0 to 65535; write it as postgres://user:password@host:5432/database, with %40 for @, %2F for / and so on in the password
         `store.url`: the password stands before the @, not behind the ?
         `store.url`: there is no parameter `sslmodus` behind the ?; known are application_name, dbname, host, options, port, sslcert, sslkey, sslmode, sslrootcert
         `store.url`: `sslmode` is one of disable, allow, prefer, require, verify-ca, verify-full

@@ -14,6 +14,7 @@
 //! Not here: anything that programs want. They ask the API, and the dashboard asks the same parts.
 
 mod assets;
+mod body;
 mod chart;
 mod deliveries;
 mod door;

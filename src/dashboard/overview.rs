@@ -10,7 +10,7 @@ use super::{
     chart::{self, Shapes},
     door::Visitor,
     frame::{Frame, Here, page as answer},
-    words::{self, When},
+    words::{self, Due},
 };
 use crate::{
     domain::activity::Figures,
@@ -65,7 +65,7 @@ struct Tile {
 struct Rung {
     queue: Queue,
     bar: Shapes,
-    next: Option<When>,
+    next: Option<Due>,
     /// Where nobody told when something goes on, the wait itself is a bound.
     within: Option<String>,
 }
@@ -111,7 +111,7 @@ impl Rung {
         let within = wait.filter(|_| waits && queue.next_due_ms.is_none()).map(duration);
         Self {
             bar: chart::bar(messages.into(), most.into(), class),
-            next: queue.next_due_ms.map(When::at),
+            next: queue.next_due_ms.map(Due::at),
             within,
             queue: queue.clone(),
         }

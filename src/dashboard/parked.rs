@@ -14,7 +14,9 @@ use axum::{
 };
 
 use super::{
-    Dashboard, deliveries,
+    Dashboard,
+    body::Body,
+    deliveries,
     door::Visitor,
     fields::{Fields, Wrong, link},
     frame::{Frame, Here, Trouble, page},
@@ -35,8 +37,6 @@ const LOOK_FOR_ONE: Duration = Duration::from_secs(10);
 const EXPORT_LOOK: Duration = Duration::from_secs(25);
 const EXPORTED_MAX: u32 = 10_000;
 const EXPORTED_BYTES_MAX: usize = 32 * 1_024 * 1_024;
-/// Of a body that is looked at.
-const BODY_CHARS_MAX: usize = 64 * 1_024;
 const FILTERS: [&str; 6] = ["reason", "subscription", "topic", "event", "since", "until"];
 
 #[derive(Template)]
@@ -155,9 +155,7 @@ fn one(fields: &Fields) -> Result<Selection, Trouble> {
 struct MessagePage {
     frame: Frame,
     entry: Entry,
-    body: String,
-    /// What of the body is not shown, or how it is.
-    about_body: Option<String>,
+    body: Body,
 }
 
 /// One message with its body and headers; looking changes nothing.
@@ -171,10 +169,9 @@ pub(super) async fn show(
     let parking = &dashboard.api().parking;
     let mut found = parking.page(&selection, (0, 1), Bodies::Kept, LOOK_FOR_ONE).await?;
     let Some(mut entry) = found.entries.pop() else { return Err(not_found(&found)) };
-    let bytes = entry.body.take().unwrap_or_default();
-    let (body, about_body) = readable(&bytes);
+    let body = Body::of(&entry.body.take().unwrap_or_default());
     let frame = Frame::new(format!("Parked {}", entry.event_id), Here::Parked, visitor);
-    Ok(page(&MessagePage { frame, entry, body, about_body }))
+    Ok(page(&MessagePage { frame, entry, body }))
 }
 
 fn not_found(looked: &Listing) -> Trouble {
@@ -192,30 +189,6 @@ fn not_found(looked: &Listing) -> Trouble {
 fn busy() -> Trouble {
     let why = "Somebody is going through the parked messages, and one does at a time. Try again in a moment.";
     Trouble::new(StatusCode::SERVICE_UNAVAILABLE, why)
-}
-
-/// A body for people: JSON indented, text as it is, bytes in hexadecimal.
-fn readable(bytes: &[u8]) -> (String, Option<String>) {
-    let json = serde_json::from_slice::<serde_json::Value>(bytes).ok();
-    let text = json.and_then(|json| serde_json::to_string_pretty(&json).ok());
-    let (text, mut about) = match (text, str::from_utf8(bytes)) {
-        (Some(pretty), _) => (pretty, None),
-        (None, Ok(text)) => (text.to_owned(), None),
-        (None, Err(_)) => {
-            let hex = bytes.iter().take(BODY_CHARS_MAX / 3).map(|byte| format!("{byte:02x}"));
-            let hex: Vec<_> = hex.collect();
-            (hex.join(" "), Some("not text; in hexadecimal".to_owned()))
-        }
-    };
-    let shown: String = text.chars().take(BODY_CHARS_MAX).collect();
-    if shown.len() < text.len() {
-        about = Some(format!(
-            "the first {} of {}",
-            words::bytes(shown.len()),
-            words::bytes(text.len())
-        ));
-    }
-    (shown, about)
 }
 
 /// The selection as JSON lines, in the form that `homing publish` reads. The name of the file says
@@ -365,21 +338,4 @@ pub(super) fn walk_part(dashboard: &Dashboard, id: &str) -> Option<String> {
     let walk = dashboard.walks.find(id).filter(|walk| !walk.is_over())?;
     let (stand, tally) = walk.state();
     WalkPart { walk, stand, tally }.render().ok()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn bodies_are_shown_as_people_can_read_them() {
-        assert_eq!(readable(b"{\"a\":1}"), ("{\n  \"a\": 1\n}".to_owned(), None));
-        assert_eq!(readable(b"plain").0, "plain");
-        let (hex, about) = readable(&[0xff, 0x00]);
-        assert_eq!((hex.as_str(), about.is_some()), ("ff 00", true));
-        let long = "ä".repeat(BODY_CHARS_MAX + 1);
-        let (shown, about) = readable(long.as_bytes());
-        assert_eq!(shown.chars().count(), BODY_CHARS_MAX);
-        assert!(about.is_some());
-    }
 }

@@ -49,6 +49,57 @@ impl fmt::Display for When {
     }
 }
 
+/// Something that is still to come, which no instant before now is: `in 4 min`, or `due now`.
+pub(super) struct Due(Option<UnixMillis>);
+
+impl Due {
+    /// Of an instant.
+    pub(super) fn at(instant: UnixMillis) -> Self {
+        Self(Some(instant))
+    }
+}
+
+/// Of RFC 3339 text that may be missing.
+pub(super) fn due_maybe(text: impl Borrow<Option<String>>) -> Due {
+    Due(text.borrow().as_deref().and_then(instant))
+}
+
+impl HtmlSafe for Due {}
+
+impl fmt::Display for Due {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Some(instant) = self.0 else { return f.write_str("–") };
+        let (now, exact) = (clock::now(), exact(instant));
+        let told = if instant > now { relative(instant, now) } else { "due now".to_owned() };
+        write!(f, "<time datetime=\"{instant}\" title=\"{exact}\">{told}</time>")
+    }
+}
+
+/// What came next by a record, told now: `due in 4 min`, `was due 8 min ago`.
+pub(super) struct DueThen(Option<UnixMillis>);
+
+/// Of RFC 3339 text that may be missing.
+pub(super) fn due_then(text: impl Borrow<Option<String>>) -> DueThen {
+    DueThen(text.borrow().as_deref().and_then(instant))
+}
+
+impl HtmlSafe for DueThen {}
+
+impl fmt::Display for DueThen {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Some(instant) = self.0 else { return Ok(()) };
+        let verb = if instant > clock::now() { "due" } else { "was due" };
+        write!(f, "{verb} {}", When::at(instant))
+    }
+}
+
+/// The verdict of a record, told now: what had to wait until an instant before now waits no more.
+pub(super) fn then(verdict: impl Borrow<&'static str>, due: impl Borrow<Option<String>>) -> State {
+    let due = due.borrow().as_deref().and_then(instant);
+    let is_over = due.is_some_and(|due| due <= clock::now());
+    State(if is_over && *verdict.borrow() == "waits" { "waited" } else { verdict.borrow() })
+}
+
 /// `now`, `12 s ago`, `in 4 min 30 s`
 pub(super) fn relative(instant: UnixMillis, now: UnixMillis) -> String {
     const JUST_NOW: Duration = Duration::from_secs(1);
@@ -260,5 +311,24 @@ mod tests {
         assert_eq!(when("<script>").to_string(), "–");
         let told = When::at(now).to_string();
         assert!(told.contains("title=\"1970-01-12 13:46:40.000 UTC\""), "{told}");
+    }
+
+    /// Goal: what is still to come is never told of as past, and what is past never as to come.
+    #[test]
+    fn what_is_due_is_due_now_or_later() {
+        let now = clock::now();
+        let text = |instant: UnixMillis| Some(instant.to_string());
+        let (past, ahead) = (now.minus(Duration::from_mins(4)), now.plus(Duration::from_mins(4)));
+        let told = |instant| due_maybe(text(instant)).to_string();
+        assert!(told(past).ends_with(">due now</time>"), "{}", told(past));
+        assert!(told(ahead).contains(">in 3 min<") || told(ahead).contains(">in 4 min<"));
+        assert_eq!(due_maybe(None).to_string(), "–");
+        let told = |instant| due_then(text(instant)).to_string();
+        assert!(told(past).starts_with("was due <time"), "{}", told(past));
+        assert!(told(past).ends_with(">4 min ago</time>"), "{}", told(past));
+        assert!(told(ahead).starts_with("due <time"), "{}", told(ahead));
+        assert!(then("waits", text(past)).to_string().ends_with(">waited</span>"));
+        assert!(then("waits", text(ahead)).to_string().ends_with(">waits</span>"));
+        assert!(then("delivered", None).to_string().ends_with(">delivered</span>"));
     }
 }

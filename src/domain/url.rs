@@ -16,7 +16,7 @@ pub struct EndpointUrl(Url);
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum EndpointUrlError {
     /// Not a URL.
-    #[error("not a URL ({0}); write it as https://host/path")]
+    #[error("not a URL: {}; write it as https://host/path", in_words(*.0))]
     Malformed(url::ParseError),
     /// Another scheme, or none.
     #[error("`{0}` is not a scheme that homing calls; use https or http")]
@@ -78,6 +78,27 @@ impl FromStr for EndpointUrl {
     }
 }
 
+/// What is wrong with a text that is no URL. The library's words are for people who have read the
+/// standard.
+#[must_use]
+pub fn in_words(error: url::ParseError) -> &'static str {
+    use url::ParseError as Error;
+    match error {
+        Error::RelativeUrlWithoutBase => "it has no `https://` in front",
+        Error::EmptyHost => "it names no host",
+        Error::IdnaError | Error::InvalidDomainCharacter => {
+            "its host is no name that a host can have"
+        }
+        Error::InvalidPort => "its port is no number from 0 to 65535",
+        Error::InvalidIpv4Address => "its host ends in a number, and is no IPv4 address",
+        Error::InvalidIpv6Address => "its host is in brackets, and is no IPv6 address",
+        Error::Overflow => "it is too long",
+        Error::RelativeUrlWithCannotBeABaseBase | Error::SetHostOnCannotBeABaseUrl | _ => {
+            "it cannot be read"
+        }
+    }
+}
+
 /// Without the query, which may hold secrets: the form for logs.
 impl fmt::Display for EndpointUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -108,13 +129,25 @@ mod tests {
     #[test]
     fn bad_urls_say_what_is_wrong() {
         let error = |text: &str| text.parse::<EndpointUrl>().unwrap_err().to_string();
-        insta::assert_snapshot!(error("example.com/hook"), @"not a URL (relative URL without a base); write it as https://host/path");
+        insta::assert_snapshot!(error("example.com/hook"), @"not a URL: it has no `https://` in front; write it as https://host/path");
         insta::assert_snapshot!(error("ftp://example.com"), @"`ftp` is not a scheme that homing calls; use https or http");
         insta::assert_snapshot!(error("https://u:p@example.com"), @"a URL with user name or password is not taken; use `auth_token` or `headers`");
         for text in ["https:///x", "https:x", "https:/x", "https:\\\\x", "https:////x"] {
             assert_eq!(text.parse::<EndpointUrl>(), Err(EndpointUrlError::Slashes), "{text}");
         }
         insta::assert_snapshot!(error("https:///x"), @"no host right behind `//`; write it as https://host/path");
-        insta::assert_snapshot!(error("https://"), @"not a URL (empty host); write it as https://host/path");
+        insta::assert_snapshot!(error("https://"), @"not a URL: it names no host; write it as https://host/path");
+        for (text, why) in [
+            ("https://a b", "its host is no name that a host can have"),
+            ("https://h:99999", "its port is no number from 0 to 65535"),
+            ("https://h:port/", "its port is no number from 0 to 65535"),
+            ("https://1.2.3.999", "its host ends in a number, and is no IPv4 address"),
+            ("https://[::1", "its host is in brackets, and is no IPv6 address"),
+            ("https://xn--a/", "its host is no name that a host can have"),
+            ("//host/path", "it has no `https://` in front"),
+        ] {
+            let told = format!("not a URL: {why}; write it as https://host/path");
+            assert_eq!(error(text), told, "{text}");
+        }
     }
 }

@@ -108,7 +108,7 @@ pub(super) fn tell(
     let (state, next, due) = match &stand {
         Stand::Delivered(_) => ("delivered", None, None),
         Stand::Waits(due) => ("waits", waiting(*due, circuit.as_ref(), now), *due),
-        Stand::Parked { .. } => ("parked", blocking(circuit.as_ref()), None),
+        Stand::Parked { .. } => ("parked", blocking(circuit.as_ref(), now), None),
     };
     let is_gone = matches!(&stand, Stand::Parked { is_there: IsThere::No, .. });
     let command = (state == "parked" && !is_gone).then(|| {
@@ -204,7 +204,7 @@ fn waiting(
     circuit: Option<&switchboard::View>,
     now: UnixMillis,
 ) -> Option<String> {
-    let Some(due) = due else { return blocking(circuit) };
+    let Some(due) = due else { return blocking(circuit, now) };
     let due = if due > now {
         format!("due at {due}")
     } else {
@@ -213,22 +213,27 @@ fn waiting(
              no worker takes due deliveries (`homing status` shows the retry queue)"
         )
     };
-    Some(match blocking(circuit) {
+    Some(match blocking(circuit, now) {
         Some(blocking) => format!("{due}; {blocking}"),
         None => due,
     })
 }
 
 /// What the circuit of the URL stands in the way of.
-fn blocking(circuit: Option<&switchboard::View>) -> Option<String> {
+fn blocking(circuit: Option<&switchboard::View>, now: UnixMillis) -> Option<String> {
     let circuit = circuit?;
     let why = circuit.reason.as_deref().map(|why| format!(" ({why})")).unwrap_or_default();
     let (state, since) = (circuit.state, &circuit.since);
     if state == StateName::Open.as_str() {
-        let probe = circuit.next_probe.as_deref().unwrap_or("no known time");
+        // Both are RFC 3339 in UTC, to the millisecond: texts sort as instants do.
+        let now = now.to_string();
+        let probe = match circuit.next_probe.as_deref().filter(|probe| **probe > *now) {
+            Some(probe) => format!("next probe at {probe}"),
+            None => "a probe is due now".to_owned(),
+        };
         Some(format!(
-            "its circuit is open since {since}{why}, next probe at {probe}; what is no probe is \
-             held at the next step of its schedule"
+            "its circuit is open since {since}{why}, {probe}; what is no probe is held at the next \
+             step of its schedule"
         ))
     } else if state == StateName::Frozen.as_str() {
         Some(format!(

@@ -7,7 +7,7 @@ use tracing::{debug, error, field, info, warn};
 use super::metrics;
 use crate::{
     domain::{
-        circuit::{Change, CircuitState},
+        circuit::{Change, CircuitState, Reason},
         delivery::Delivery,
         event::Event,
         id::SubscriptionId,
@@ -166,10 +166,15 @@ pub fn lane_ended(lane: &'static str, stopping: bool, error: Option<&str>) {
 /// A circuit changed its state.
 pub fn circuit_changed(url: &EndpointUrl, change: &Change) {
     metrics::circuit_changed(change.to.name());
-    match change.to {
-        CircuitState::Closed => info!(%url, %change, "circuit.changed"),
-        CircuitState::Open { .. } => warn!(%url, %change, "circuit.changed"),
-        CircuitState::Frozen => error!(%url, %change, "circuit.changed: enable it when it is well"),
+    match (change.to, change.reason) {
+        // What a person has just decided asks for no other one.
+        (_, Reason::Disabled | Reason::Enabled) | (CircuitState::Closed, _) => {
+            info!(%url, %change, "circuit.changed");
+        }
+        (CircuitState::Open { .. }, _) => warn!(%url, %change, "circuit.changed"),
+        (CircuitState::Frozen, _) => {
+            error!(%url, %change, "circuit.changed: enable it when it is well");
+        }
     }
 }
 

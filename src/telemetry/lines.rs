@@ -1,9 +1,11 @@
-//! Log lines on their way to standard error: who logs never waits for who reads.
+//! Log lines on their way to standard error: who logs never waits for who reads, and what others
+//! wrote is visible in them: obeyed by no terminal, and no line of its own.
 //!
 //! A thread of its own writes them. What it cannot write fast enough waits, up to a bound; what is
 //! more is lost, and counted.
 
 use std::{
+    fmt,
     io::{self, Write},
     sync::{
         Arc,
@@ -11,8 +13,17 @@ use std::{
     },
 };
 
+use tracing::field::Field;
 use tracing_appender::non_blocking::{NonBlocking, NonBlockingBuilder, WorkerGuard};
-use tracing_subscriber::fmt::MakeWriter;
+use tracing_subscriber::{
+    field::MakeExt,
+    fmt::{
+        FormatFields, MakeWriter,
+        format::{Writer, debug_fn},
+    },
+};
+
+use crate::report::{visible, visible_json};
 
 /// Some megabytes at most, and more than a burst that a slow terminal has to keep up with.
 const WAITING_MAX: usize = 8_192;
@@ -57,6 +68,25 @@ impl Backlog {
     }
 }
 
+/// The fields of a line for people, as the library writes them, but for what others wrote in them.
+pub(super) fn fields() -> impl for<'writer> FormatFields<'writer> + Send + Sync + 'static {
+    debug_fn(|writer: &mut Writer<'_>, field: &Field, value: &dyn fmt::Debug| {
+        let value = format!("{value:?}");
+        let value = visible(&value);
+        // Source: ECMA-48, 8.3.117: `CSI 3 m` is italic, `CSI 2 m` faint, `CSI 0 m` neither.
+        match field.name() {
+            "message" => write!(writer, "{value}"),
+            // What the library has taken from a record of another one, and writes elsewhere.
+            name if name.starts_with("log.") => Ok(()),
+            name if writer.has_ansi_escapes() => {
+                write!(writer, "\x1b[3m{name}\x1b[0m\x1b[2m=\x1b[0m{value}")
+            }
+            name => write!(writer, "{name}={value}"),
+        }
+    })
+    .delimited(" ")
+}
+
 /// Where lines are logged to; the other end writes them to `output`.
 pub(super) fn lines(output: impl Write + Send + 'static) -> (Lines, Logging) {
     let backlog = Arc::new(Backlog::default());
@@ -68,7 +98,7 @@ pub(super) fn lines(output: impl Write + Send + 'static) -> (Lines, Logging) {
         .buffered_lines_limit(WAITING_MAX.saturating_add(1))
         .thread_name("log")
         .finish(output);
-    let lines = Lines { queue, backlog: Arc::clone(&backlog) };
+    let lines = Lines { queue, backlog: Arc::clone(&backlog), are_json: false };
     (lines, Logging { backlog, _writing: writing })
 }
 
@@ -77,11 +107,25 @@ pub(super) fn lines(output: impl Write + Send + 'static) -> (Lines, Logging) {
 pub(super) struct Lines {
     queue: NonBlocking,
     backlog: Arc<Backlog>,
+    are_json: bool,
+}
+
+impl Lines {
+    /// The same, each of them a JSON document.
+    pub(super) fn of_json(self) -> Self {
+        Self { are_json: true, ..self }
+    }
 }
 
 impl Write for Lines {
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
-        if self.backlog.takes_one() { self.queue.write(line) } else { Ok(line.len()) }
+        if self.backlog.takes_one() {
+            match str::from_utf8(line) {
+                Ok(text) if self.are_json => self.queue.write_all(visible_json(text).as_bytes())?,
+                Ok(_) | Err(_) => self.queue.write_all(line)?,
+            }
+        }
+        Ok(line.len())
     }
 
     fn flush(&mut self) -> io::Result<()> {
@@ -123,7 +167,10 @@ impl<W: Write> Write for Written<W> {
 mod tests {
     use std::sync::mpsc;
 
+    use tracing_subscriber::layer::SubscriberExt;
+
     use super::*;
+    use crate::{config::LogFormat, telemetry::layer};
 
     /// Writes as long as somebody reads the other end.
     struct Pipe(mpsc::SyncSender<Vec<u8>>);
@@ -155,6 +202,44 @@ mod tests {
         let read: Vec<_> = (0..WAITING_MAX).map(|_| unread.recv().unwrap()).collect();
         assert_eq!(read.first().unwrap(), b"0\n");
         assert_eq!(read.last().unwrap(), format!("{}\n", WAITING_MAX - 1).as_bytes());
+    }
+
+    /// What is logged where others wrote `text`.
+    fn logged(text: &str, format: LogFormat) -> String {
+        let (to, read) = mpsc::sync_channel(WAITING_MAX);
+        let (lines, logging) = lines(Pipe(to));
+        let registry = tracing_subscriber::registry().with(layer(format, lines, false));
+        tracing::subscriber::with_default(registry, || {
+            tracing::info!(id = %text, error = text, debug = ?text, wait_ms = 5_u64, "said: {text}");
+        });
+        drop(logging);
+        String::from_utf8(read.try_iter().flatten().collect()).unwrap()
+    }
+
+    /// Goal: what others wrote is obeyed by no terminal that shows a log, and forges no line of it.
+    /// Method: every control character, and marks that hide or turn text, in each kind of field.
+    #[test]
+    fn nothing_that_is_logged_is_obeyed_or_a_line_of_its_own() {
+        let controls = (0..0x20).chain(0x7f..0xa0).filter_map(char::from_u32);
+        let marks = ['\u{202e}', '\u{2067}', '\u{200f}', '\u{200b}', '\u{feff}', '\u{2028}'];
+        for c in controls.chain(marks) {
+            let text = format!("a{c}b");
+            for format in [LogFormat::Human, LogFormat::Json] {
+                let line = logged(&text, format);
+                let line = line.strip_suffix('\n').unwrap();
+                assert_eq!(visible(line), line, "{c:?}");
+            }
+            let line = logged(&text, LogFormat::Json);
+            let line: serde_json::Value = serde_json::from_str(&line).unwrap();
+            assert_eq!((&line["id"], &line["error"]), (&text.clone().into(), &text.into()));
+        }
+    }
+
+    #[test]
+    fn a_line_for_people_is_as_before() {
+        let line = logged("x y", LogFormat::Human);
+        let (_, line) = line.split_once("INFO ").unwrap();
+        assert_eq!(line, "said: x y id=x y error=\"x y\" debug=\"x y\" wait_ms=5\n");
     }
 
     #[test]

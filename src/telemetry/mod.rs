@@ -13,8 +13,12 @@ pub use self::lines::Logging;
 
 use std::io::{self, IsTerminal};
 
-use tracing_subscriber::{EnvFilter, layer::SubscriberExt, util::SubscriberInitExt};
+use tracing::Subscriber;
+use tracing_subscriber::{
+    EnvFilter, Layer, layer::SubscriberExt, registry::LookupSpan, util::SubscriberInitExt,
+};
 
+use self::lines::Lines;
 use crate::config::{LogFormat, LogSettings, SettingsError};
 
 /// Turns on logging to standard error, until what this answers is dropped; standard output belongs
@@ -26,15 +30,23 @@ use crate::config::{LogFormat, LogSettings, SettingsError};
 pub fn init(settings: &LogSettings) -> Result<Logging, SettingsError> {
     let filter = EnvFilter::try_new(&settings.level)
         .map_err(|error| SettingsError::value("log.level", error))?;
-    let registry = tracing_subscriber::registry().with(filter);
     let (lines, logging) = lines::lines(io::stderr());
-    let layer = tracing_subscriber::fmt::layer().with_writer(lines);
-    let initialised = match settings.format {
-        LogFormat::Human => {
-            let colours = io::stderr().is_terminal();
-            registry.with(layer.with_ansi(colours).with_target(false)).try_init()
-        }
-        LogFormat::Json => registry.with(layer.json().flatten_event(true)).try_init(),
-    };
+    let layer = layer(settings.format, lines, io::stderr().is_terminal());
+    let initialised = tracing_subscriber::registry().with(filter).with(layer).try_init();
     initialised.map(|()| logging).map_err(|error| SettingsError::value("log", error))
+}
+
+/// Writes events to `lines`.
+fn layer<S>(format: LogFormat, lines: Lines, colours: bool) -> Box<dyn Layer<S> + Send + Sync>
+where
+    S: Subscriber + for<'a> LookupSpan<'a>,
+{
+    let layer = tracing_subscriber::fmt::layer();
+    match format {
+        LogFormat::Human => {
+            let layer = layer.with_writer(lines).with_ansi(colours).with_target(false);
+            layer.fmt_fields(lines::fields()).boxed()
+        }
+        LogFormat::Json => layer.with_writer(lines.of_json()).json().flatten_event(true).boxed(),
+    }
 }

@@ -145,8 +145,13 @@ impl Circuits {
         }
     }
 
-    /// The endpoint answered 410.
+    /// The endpoint answered 410. What it did until then is counted first: once it is frozen, its
+    /// row of failures goes on no more.
     pub(super) async fn gone(&self, url: &EndpointUrl) {
+        let tally = self.lock().get_mut(url).map(|local| mem::take(&mut local.tally));
+        if let Some(tally) = tally.filter(|tally| !tally.is_empty()) {
+            self.merge_batch(&[(url.clone(), tally)]).await;
+        }
         match self.store.set_circuit(url, Intervention::Gone, clock::now()).await {
             Ok((circuit, change)) => self.turned(url, &circuit, change).await,
             Err(error) => events::store_unavailable("freezing a URL", &error),
@@ -167,19 +172,23 @@ impl Circuits {
     async fn merge(&self, healthy_interval: Duration) {
         let due = self.take_due(healthy_interval);
         for batch in due.chunks(BATCH) {
-            match self.store.merge_tallies(batch, &self.rules, clock::now()).await {
-                Ok(merged) => {
-                    for (url, circuit, change) in merged.circuits {
-                        self.turned(&url, &circuit, change).await;
-                    }
-                    for corrupt in merged.corrupt {
-                        events::circuit_corrupt(&corrupt);
-                    }
+            self.merge_batch(batch).await;
+        }
+    }
+
+    async fn merge_batch(&self, batch: &[(EndpointUrl, Tally)]) {
+        match self.store.merge_tallies(batch, &self.rules, clock::now()).await {
+            Ok(merged) => {
+                for (url, circuit, change) in merged.circuits {
+                    self.turned(&url, &circuit, change).await;
                 }
-                Err(error) => {
-                    events::store_unavailable("merging counts", &error);
-                    self.put_back(batch);
+                for corrupt in merged.corrupt {
+                    events::circuit_corrupt(&corrupt);
                 }
+            }
+            Err(error) => {
+                events::store_unavailable("merging counts", &error);
+                self.put_back(batch);
             }
         }
     }

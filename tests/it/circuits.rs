@@ -320,6 +320,7 @@ async fn gone_freezes_the_url() {
     let parked = installation.wait_for_parked(6).await;
     running.stop().await;
     assert!(frozen.reason.expect("a reason").to_string().contains("410"), "{frozen:?}");
+    assert_eq!((frozen.failures, frozen.failures_in_a_row), (1, 1), "what froze it is a failure");
     let gone = parked.iter().filter(|entry| entry.reason.as_str() == "gone").count();
     assert_eq!((gone, patient.receiver.requests().len()), (1, 1));
 }

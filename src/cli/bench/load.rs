@@ -195,7 +195,7 @@ impl Load<'_> {
             news = self.stage.news() => {
                 news?;
                 let arrived = u32::try_from(self.stage.arrived()).unwrap_or(u32::MAX);
-                self.progress.at(arrived, self.wanted.events(), String::new());
+                self.progress.at(arrived, self.wanted.events(), "");
             }
         }
         Ok(())

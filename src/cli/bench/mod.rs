@@ -67,7 +67,6 @@ pub(super) struct Arguments {
 
 /// Processes of the bench's own; what they are to do comes through standard input.
 #[derive(clap::Subcommand)]
-#[command(hide = true)]
 enum Part {
     /// Answers requests
     #[command(hide = true)]

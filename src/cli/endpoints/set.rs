@@ -94,7 +94,7 @@ async fn set(
 async fn replay(parts: &Parts, url: &EndpointUrl, output: &Output<'_>) -> Result<u32, Failure> {
     let progress = Progress::walking(output, "looked at");
     let replayed = parts.switchboard.replay_spared(&parts.parking, url, |tally| {
-        progress.at(tally.scanned, tally.total, format!("{} replayed", tally.matched));
+        progress.at(tally.scanned, tally.total, &format!("{} replayed", tally.matched));
     });
     let replayed = replayed.await;
     progress.end();

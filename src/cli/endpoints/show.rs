@@ -12,6 +12,7 @@ use crate::{
         table::{Rows, Tone},
         words,
     },
+    clock,
     domain::{circuit::StateName, url::EndpointUrl},
     service::Parts,
     store::CircuitPage,
@@ -122,9 +123,13 @@ fn row(view: &View) -> [String; 10] {
         view.failures_in_a_row.to_string(),
         instant(&view.last_success).unwrap_or_default(),
         view.last_outcome.clone().unwrap_or_default(),
-        instant(&view.next_probe).unwrap_or_default(),
+        next_probe(view).map(|at| words::to_seconds(&at)).unwrap_or_default(),
         view.reason.clone().unwrap_or_default(),
     ]
+}
+
+fn next_probe(view: &View) -> Option<String> {
+    view.next_probe.as_deref().map(|at| words::due(at, clock::now()))
 }
 
 pub(super) async fn run(
@@ -147,6 +152,7 @@ pub(super) async fn run(
         output.document(&document)?;
         return Ok(Exit::Done);
     }
+    let next_probe = next_probe(&view);
     let fields = [
         ("url", Some(view.url)),
         ("state", Some(view.state.to_owned())),
@@ -157,7 +163,7 @@ pub(super) async fn run(
         ("in a row", Some(view.failures_in_a_row.to_string())),
         ("last success", view.last_success),
         ("last outcome", view.last_outcome),
-        ("next probe", view.next_probe),
+        ("next probe", next_probe),
         ("in flight", view.in_flight.map(|requests| requests.to_string())),
         ("parked", parked.map(|parked| parked.to_string())),
     ];

@@ -135,7 +135,7 @@ impl Act {
         let progress = Progress::walking(output, "looked at");
         let walked = parking.act(action, &self.selection, self.limit, |tally| {
             let message = format!("{} match", tally.matched);
-            progress.at(tally.scanned, tally.total, message);
+            progress.at(tally.scanned, tally.total, &message);
         });
         let tally = walked.await;
         progress.end();

@@ -6,8 +6,7 @@ use std::{
     ops::ControlFlow,
 };
 
-use base64::{Engine as _, prelude::BASE64_STANDARD};
-use serde_json::{Value, json};
+use serde_json::json;
 
 use super::filters::Filters;
 use crate::{
@@ -93,13 +92,5 @@ impl Export {
         let visited = visited.await;
         written?;
         visited.map_err(Failure::Broker)
-    }
-}
-
-/// The body as a field: its JSON, or its bytes.
-pub(super) fn body_value(body: &[u8]) -> (&'static str, Value) {
-    match serde_json::from_slice(body) {
-        Ok(value) => ("data", value),
-        Err(_) => ("body_base64", Value::String(BASE64_STANDARD.encode(body))),
     }
 }

@@ -1,13 +1,14 @@
 //! `homing parked list` and `show`
 
-use serde_json::{Map, Value};
+use base64::{Engine as _, prelude::BASE64_STANDARD};
+use serde::Serialize;
+use serde_json::value::RawValue;
 
-use super::{export, filters::Filters};
+use super::filters::Filters;
 use crate::{
     cli::{
         Output,
         failure::{Exit, Failure},
-        output::fields_of,
         table::Rows,
         words,
     },
@@ -24,7 +25,11 @@ Examples:
 const EXAMPLES: &str = "\
 Examples:
   homing parked show 01a1fe0d-13ed-73d1-821d-0c229fa06364
-  homing parked show o-7 --json";
+  homing parked show o-7 --json
+  homing parked show o-7 --raw >body.json
+
+What a terminal would obey, or not show, is escaped, and the lines of the body stand behind blanks.
+With --raw the bytes of the body are written as they are, and nothing else.";
 
 #[derive(clap::Args)]
 #[command(after_help = LIST_EXAMPLES)]
@@ -101,6 +106,9 @@ pub(in crate::cli) struct Arguments {
     /// How many of its messages at most; there may be one for each subscription
     #[arg(long, default_value_t = 100)]
     limit: u32,
+    /// Only the body, byte for byte
+    #[arg(long, conflicts_with = "json")]
+    raw: bool,
 }
 
 impl Arguments {
@@ -118,8 +126,10 @@ impl Arguments {
                 self.event
             )));
         }
-        if output.json {
-            let documents: Vec<_> = listing.entries.iter().map(document).collect();
+        if self.raw {
+            output.bytes(the_body(&listing.entries)?)?;
+        } else if output.json {
+            let documents: Vec<_> = listing.entries.iter().map(Document::of).collect();
             output.document(&documents)?;
         } else {
             for (index, entry) in listing.entries.iter().enumerate() {
@@ -133,12 +143,39 @@ impl Arguments {
     }
 }
 
-/// The entry with its body.
-fn document(entry: &Entry) -> Map<String, Value> {
-    let mut document = fields_of(entry);
-    let (name, body) = export::body_value(entry.body.as_deref().unwrap_or_default());
-    document.insert(name.to_owned(), body);
-    document
+/// The body that all of them have, as they were made from one event.
+fn the_body(entries: &[Entry]) -> Result<&[u8], Failure> {
+    let mut bodies = entries.iter().map(|entry| entry.body.as_deref().unwrap_or_default());
+    let first = bodies.next().unwrap_or_default();
+    if bodies.all(|body| body == first) {
+        return Ok(first);
+    }
+    let text = "several events with this id are parked, with other bodies; `homing parked export \
+                --event ID` writes all of them";
+    Err(Failure::Usage(text.to_owned()))
+}
+
+/// The entry with its body: its bytes, and beside them what they say where they are JSON.
+#[derive(Serialize)]
+struct Document<'a> {
+    #[serde(flatten)]
+    entry: &'a Entry,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    body: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    body_base64: Option<String>,
+    /// Written as it was: numbers keep their digits, names their order.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    data: Option<&'a RawValue>,
+}
+
+impl<'a> Document<'a> {
+    fn of(entry: &'a Entry) -> Self {
+        let bytes = entry.body.as_deref().unwrap_or_default();
+        let body = std::str::from_utf8(bytes).ok();
+        let body_base64 = body.is_none().then(|| BASE64_STANDARD.encode(bytes));
+        Self { entry, body, body_base64, data: serde_json::from_slice(bytes).ok() }
+    }
 }
 
 fn write_one(entry: &Entry, output: &mut Output<'_>) -> Result<(), Failure> {
@@ -165,7 +202,9 @@ fn write_one(entry: &Entry, output: &mut Output<'_>) -> Result<(), Failure> {
     }
     output.line("")?;
     match std::str::from_utf8(entry.body.as_deref().unwrap_or_default()) {
-        Ok(text) => output.line(text),
-        Err(_) => output.line("(not text; `homing parked export` writes it as base64)"),
+        Ok(text) => output.quote(text),
+        Err(_) => {
+            output.line("(not text; --raw writes it as it is, `homing parked export` as base64)")
+        }
     }
 }

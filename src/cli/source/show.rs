@@ -9,6 +9,7 @@ use crate::{
         table::{Rows, Tone},
         words,
     },
+    clock,
     source::{SlotView, View},
 };
 
@@ -72,12 +73,13 @@ pub(super) fn one(view: &View, output: &mut Output<'_>) -> Result<Exit, Failure>
 
 fn row(slot: &SlotView) -> [String; 7] {
     let instant = |text: &Option<String>| text.as_deref().map(words::to_seconds);
+    let next_connect = slot.next_connect.as_deref().map(|at| words::due(at, clock::now()));
     [
         slot.slot.to_string(),
         slot.phase.to_owned(),
         instant(&slot.since).unwrap_or_default(),
         slot.records.to_string(),
-        instant(&slot.next_connect).unwrap_or_default(),
+        next_connect.map(|at| words::to_seconds(&at)).unwrap_or_default(),
         slot.holder.clone().unwrap_or_default(),
         slot.detail.clone().unwrap_or_default(),
     ]

@@ -111,7 +111,8 @@ fn ladder(queues: &[Queue], output: &mut Output<'_>) -> Result<(), Failure> {
 fn next_due(queue: &Queue, now: UnixMillis) -> String {
     let holds_some = queue.messages.is_some_and(|messages| messages > 0);
     match (queue.next_due_ms, queue.wait_ms) {
-        (Some(due), _) => format!("in {}", words::duration(due.since(now))),
+        (Some(due), _) if due > now => format!("in {}", words::duration(due.since(now))),
+        (Some(_), _) => "due now".to_owned(),
         (None, Some(wait)) if holds_some && queue.kind == Kind::Wait => {
             let wait = std::time::Duration::from_millis(wait);
             format!("within {}", words::duration(wait))

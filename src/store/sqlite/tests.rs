@@ -162,7 +162,7 @@ async fn a_row_that_cannot_be_read_is_named_and_harms_no_other() {
     let reasons = reasons.join("\n");
     assert!(!reasons.contains("nobody-may-see"), "{reasons}");
     insta::assert_snapshot!(reasons, @"
-    subscription … cannot be read, remove it and add it again: `url`: not a URL (relative URL without a base); write it as https://host/path
+    subscription … cannot be read, remove it and add it again: `url`: not a URL: it has no `https://` in front; write it as https://host/path
     subscription … cannot be read, remove it and add it again: `topics`: is empty
     subscription … cannot be read, remove it and add it again: `topics[1]`: `b*` mixes a wildcard with other characters; a wildcard is a whole word between dots: `*` is exactly one word, `#` is zero or more, as in `TASK.*` or `order.#`
     subscription … cannot be read, remove it and add it again: `filters[0].fieldName`: is missing

@@ -95,7 +95,7 @@ async fn an_event_is_explained_also_where_the_broker_is_away() {
     assert!(explained.starts_with(&format!("event o-7 (order.paid)\n\n{HOOK}\n")), "{explained}");
     assert!(explained.contains("  waits; attempt 1: 503 from the endpoint.\n"), "{explained}");
     assert!(explained.contains("  due at "), "{explained}");
-    assert!(explained.contains("; it said: busy  [31mred \u{fffd} …\n"), "{explained}");
+    assert!(explained.contains("; it said: busy\\n\\u{1b}[31mred \u{fffd} …\n"), "{explained}");
     assert!(explained.contains("- the parking queue could not be looked through"), "{explained}");
     assert!(!explained.contains('\u{1b}'), "nothing that an endpoint wrote is obeyed");
 

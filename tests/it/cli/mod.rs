@@ -3,6 +3,7 @@
 mod attempts;
 mod bench;
 mod endpoints;
+mod hostile;
 mod parked;
 mod publish;
 mod source;

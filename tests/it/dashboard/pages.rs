@@ -6,7 +6,10 @@ use super::{
     SCRIPT, Scene,
     browser::{Browser, Look},
 };
-use crate::support::{PATIENCE, broker::Raw};
+use crate::{
+    api::start_with,
+    support::{PATIENCE, broker::Raw, proxy::Proxy},
+};
 
 const LOOKS: [Look; 4] = [
     Look { width: 1_280, scheme: "light" },
@@ -129,4 +132,27 @@ async fn the_keyboard_is_enough() {
     browser.press(ENTER).await;
     browser.see("tbody", "/gone").await;
     assert_eq!(browser.path().await, "/endpoints?state=frozen");
+}
+
+/// Goal: a page that is not kept current any more does not look as if it were. Method: a server that
+/// hangs, behind a connection that stands; then it goes on.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_page_that_hears_nothing_says_so_within_seconds() {
+    let running = Box::pin(start_with("")).await;
+    let proxy = Proxy::to(&running.base_url).await;
+    let browser = Browser::open(&proxy.url().replace("amqp://guest:guest@", "http://")).await;
+    browser.go("/").await;
+    browser.see("main", "kept current").await;
+    let is_silent = || browser.script("return !document.getElementById('silence').hidden");
+    browser.element("[data-live=\"on\"]").await;
+    assert_eq!(is_silent().await, false);
+
+    proxy.stall();
+    browser.see("#silence", "No news from homing since").await;
+    browser.element("body[data-live=\"off\"]").await;
+    assert_eq!(browser.complaints().await, Vec::<String>::new());
+
+    proxy.flow();
+    browser.element("body[data-live=\"on\"]").await;
+    assert_eq!(is_silent().await, false);
 }

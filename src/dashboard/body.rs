@@ -1,0 +1,125 @@
+//! The body of a message as it is shown: its bytes; and beside them, where they are JSON, the same
+//! with blanks between its tokens. It is never read and written anew, which would change numbers,
+//! the order of names, and names that are there twice.
+
+use serde_json::value::RawValue;
+
+use super::words;
+
+/// Of a body that is looked at.
+const CHARS_MAX: usize = 64 * 1_024;
+/// Deeper than this, JSON is shown as it is only: every line begins with as many blanks.
+const DEPTH_MAX: usize = 64;
+
+/// A body for people.
+pub(super) struct Body {
+    /// Text as it is, bytes in hexadecimal.
+    pub(super) text: String,
+    /// What of it is not shown, or how it is.
+    pub(super) about: Option<String>,
+    /// The same indented, where it is JSON and all of it is shown.
+    pub(super) indented: Option<String>,
+}
+
+impl Body {
+    pub(super) fn of(bytes: &[u8]) -> Self {
+        let Ok(text) = str::from_utf8(bytes) else {
+            let hex = bytes.iter().take(CHARS_MAX / 3).map(|byte| format!("{byte:02x}"));
+            let text = hex.collect::<Vec<_>>().join(" ");
+            let about = Some("not text; in hexadecimal".to_owned());
+            return Self { text, about, indented: None };
+        };
+        let shown: String = text.chars().take(CHARS_MAX).collect();
+        if shown.len() < text.len() {
+            let (part, whole) = (words::bytes(shown.len()), words::bytes(text.len()));
+            let about = Some(format!("the first {part} of {whole}"));
+            return Self { text: shown, about, indented: None };
+        }
+        let indented = indented(text).filter(|indented| *indented != shown);
+        Self { text: shown, about: None, indented }
+    }
+}
+
+/// JSON with each value on a line of its own, token for token; `None`: it is none.
+fn indented(text: &str) -> Option<String> {
+    let tokens = serde_json::from_str::<&RawValue>(text).ok()?.get();
+    let (mut shown, mut depth) = (String::with_capacity(text.len()), 0_usize);
+    let (mut in_string, mut is_escaped, mut is_new) = (false, false, false);
+    let begin_line = |shown: &mut String, depth: usize| {
+        shown.push('\n');
+        shown.extend(std::iter::repeat_n("  ", depth));
+    };
+    for c in tokens.chars() {
+        if in_string {
+            in_string = is_escaped || c != '"';
+            is_escaped = !is_escaped && c == '\\';
+            shown.push(c);
+            continue;
+        }
+        if c.is_ascii_whitespace() {
+            continue;
+        }
+        if matches!(c, '}' | ']') {
+            depth = depth.saturating_sub(1);
+            if !is_new {
+                begin_line(&mut shown, depth);
+            }
+        } else if is_new {
+            begin_line(&mut shown, depth);
+        }
+        is_new = matches!(c, '{' | '[');
+        in_string = c == '"';
+        shown.push(c);
+        match c {
+            '{' | '[' if depth >= DEPTH_MAX => return None,
+            '{' | '[' => depth = depth.saturating_add(1),
+            ',' => begin_line(&mut shown, depth),
+            ':' => shown.push(' '),
+            _ => {}
+        }
+    }
+    Some(shown)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bodies_are_shown_as_they_are() {
+        for text in ["{\"a\":1}", "plain", "", "{\"b\":1.50,\"a\":1e400,\"a\":2}", "{\r\n}"] {
+            assert_eq!(Body::of(text.as_bytes()).text, text);
+        }
+        assert!(Body::of(b"plain").indented.is_none());
+        let body = Body::of(&[0xff, 0x00]);
+        assert_eq!((body.text.as_str(), body.about.is_some()), ("ff 00", true));
+        let long = "ä".repeat(CHARS_MAX + 1);
+        let body = Body::of(long.as_bytes());
+        assert_eq!(body.text.chars().count(), CHARS_MAX);
+        assert!(body.about.is_some());
+    }
+
+    #[test]
+    fn json_is_indented_token_for_token() {
+        let json = r#" {"b":1.50, "a":1e400,"a":[],"c":{},"d":[1,{"\"{,":"\\"}],"e":"\ud83d"}"#;
+        insta::assert_snapshot!(indented(json).unwrap(), @r#"
+        {
+          "b": 1.50,
+          "a": 1e400,
+          "a": [],
+          "c": {},
+          "d": [
+            1,
+            {
+              "\"{,": "\\"
+            }
+          ],
+          "e": "\ud83d"
+        }
+        "#);
+        assert_eq!(indented("{\"a\":}"), None);
+        assert_eq!(indented(&"[".repeat(100_000)), None);
+        let deep = format!("{}{}", "[".repeat(100), "]".repeat(100));
+        assert_eq!(indented(&deep), None);
+    }
+}
