@@ -113,11 +113,11 @@ impl Case {
 
     /// homing and the bare loop in turns.
     pub(crate) async fn rows(&self, bench: &Bench, rounds: usize) -> Vec<Row> {
-        let stage = self.stage().await;
+        let stage = Box::pin(self.stage()).await;
         let (mut homing, mut bare) = (Vec::new(), Vec::new());
         for _ in 0..rounds {
             stage.fill(self.events, self.bytes).await;
-            homing.push(self.homing(bench, &stage).await);
+            homing.push(Box::pin(self.homing(bench, &stage)).await);
             stage.clear().await;
             stage.fill(self.events, self.bytes).await;
             bare.push(self.bare(bench, &stage).await);

@@ -17,7 +17,7 @@ use super::{
     },
     extract::{NoParameters, read_json},
     idempotency::{Fingerprint, Key},
-    problem::{Kind, Problem},
+    problem::Problem,
 };
 use crate::{
     broker::{Message, Route, error::BrokerError},
@@ -231,9 +231,11 @@ async fn publish_all(
     let outcomes: Vec<_> =
         stream::iter(owed).map(publish).buffered(UNCONFIRMED_MAX).collect().await;
     let (events, failures): (Vec<_>, Vec<_>) = outcomes.into_iter().unzip();
-    let Some(failure) = failures.into_iter().flatten().next() else {
+    // One that may pass goes before those that never will: the batch is worth another try.
+    let worst = failures.into_iter().flatten().min_by_key(BrokerError::is_final);
+    let Some(failure) = worst else {
         return Ok(Batched { events });
     };
     let consequence = "not all events were confirmed; publish the batch again, with the same ids";
-    Err(Problem::broker(Kind::NotConfirmed, &failure, consequence).with("events", json!(events)))
+    Err(events::not_published(&failure, consequence).with("events", json!(events)))
 }

@@ -219,7 +219,27 @@ pub(super) fn check_takes_messages(api: &Api) -> Result<(), Problem> {
 
 async fn confirmed(api: &Api, message: &Message) -> Result<(), Problem> {
     check_takes_messages(api)?;
-    let unconfirmed =
-        |error: BrokerError| Problem::broker(Kind::NotConfirmed, &error, NOT_CONFIRMED);
-    api.parts.broker.publish(&message.outgoing(), Route::Events).await.map_err(unconfirmed)
+    let published = api.parts.broker.publish(&message.outgoing(), Route::Events).await;
+    published.map_err(|error| not_published(&error, NOT_CONFIRMED))
+}
+
+/// What the broker will never take is the client's to change; anything else may pass.
+pub(super) fn not_published(error: &BrokerError, consequence: &str) -> Problem {
+    if error.is_final() {
+        return Problem::broker(Kind::TooLarge, error, "it is not published");
+    }
+    Problem::broker(Kind::NotConfirmed, error, consequence)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_the_broker_will_never_take_is_answered_413_and_the_rest_503() {
+        let status = |error| not_published(&error, NOT_CONFIRMED).to_json()["status"].clone();
+        let reply = "PRECONDITION_FAILED - message size 2 is larger than configured max size 1";
+        assert_eq!(status(BrokerError::TooLarge { reply: reply.to_owned() }), 413);
+        assert_eq!(status(BrokerError::Closed), 503);
+    }
 }

@@ -104,7 +104,9 @@ async fn broker(api: &Api) -> [Part; 2] {
         Err(_elapsed) => Some("connecting"),
     };
     let [publishing, consuming] = broker.states();
-    let of_publishing = trouble.filter(|_| !publishing.connected);
+    let refusing = broker.refusing();
+    let refusing = (!refusing.is_empty()).then(|| refusing.join("; "));
+    let of_publishing = trouble.filter(|_| !publishing.connected).or(refusing.as_deref());
     let of_consuming = trouble.filter(|_| publishing.connected || !consuming.connected);
     [
         Part::link("broker.publishing", publishing, of_publishing),

@@ -35,7 +35,7 @@ struct Ledger {
 enum Above {
     /// Settled, not acked yet.
     Settled(Instant),
-    /// Acked alone, or given back.
+    /// Acked alone, given back, or rejected.
     Answered,
 }
 
@@ -126,7 +126,11 @@ pub(super) async fn send_answers(
             match answer {
                 Answer::Ack(tag) => ledger.settled(tag, now),
                 Answer::GiveBack(tag) => {
-                    give_back(&channel, tag).await?;
+                    give_back(&channel, tag, true).await?;
+                    ledger.given_back(tag);
+                }
+                Answer::Reject(tag) => {
+                    give_back(&channel, tag, false).await?;
                     ledger.given_back(tag);
                 }
             }
@@ -146,8 +150,8 @@ async fn send(channel: &Channel, ack: Ack) -> Result<(), BrokerError> {
     within(channel, ROUND_TRIP_DEADLINE, format!("acking up to tag {}", ack.tag), sent).await
 }
 
-async fn give_back(channel: &Channel, tag: u64) -> Result<(), BrokerError> {
-    let sent = channel.basic_nack(tag, BasicNackOptions { multiple: false, requeue: true });
+async fn give_back(channel: &Channel, tag: u64, requeue: bool) -> Result<(), BrokerError> {
+    let sent = channel.basic_nack(tag, BasicNackOptions { multiple: false, requeue });
     within(channel, ROUND_TRIP_DEADLINE, format!("giving back tag {tag}"), sent).await
 }
 

@@ -78,6 +78,12 @@ impl Claim {
                 delete_queue(channel, &queue.name).await?;
             }
         }
+        for (name, _by) in topology.superseded() {
+            if depth(&self.connection, &name).await?.is_some() {
+                found += 1;
+                delete_queue(channel, &name).await?;
+            }
+        }
         for name in topology.exchanges_by_name().into_iter().rev() {
             let options = ExchangeDeleteOptions::default();
             let deleted = channel.exchange_delete(name.as_str().into(), options);

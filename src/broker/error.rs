@@ -74,6 +74,14 @@ pub enum BrokerError {
         /// With this key.
         routing_key: String,
     },
+    /// The broker takes no message of this size, now and later.
+    #[error(
+        "the broker takes no message of this size: {reply}; `max_message_size` of the broker bounds it"
+    )]
+    TooLarge {
+        /// What it says.
+        reply: String,
+    },
     /// No queue took a message, and the net under it has a hole.
     #[error(
         "`{exchange}` has no route for `{routing_key}` and no alternate exchange; \
@@ -100,6 +108,30 @@ pub enum BrokerError {
 impl BrokerError {
     pub(super) fn step(step: impl Into<String>, source: lapin::Error) -> Self {
         Self::Step { step: step.into(), source: Box::new(source) }
+    }
+
+    /// Why a publish failed: some replies are about the message, and final.
+    ///
+    /// Source: RabbitMQ's `rabbit_channel`, `check_msg_size`, which answers 406 with this text; AMQP
+    /// 0-9-1, *content-too-large* (311).
+    pub(super) fn of_publish(step: impl Into<String>, source: lapin::Error) -> Self {
+        const CONTENT_TOO_LARGE: u16 = 311;
+        const PRECONDITION_FAILED: u16 = 406;
+        if let ErrorKind::ProtocolError(error) = source.kind() {
+            let (code, reply) = (error.get_id(), error.get_message().as_str());
+            let is_size = code == CONTENT_TOO_LARGE
+                || code == PRECONDITION_FAILED && reply.contains("message size");
+            if is_size {
+                return Self::TooLarge { reply: reply.to_owned() };
+            }
+        }
+        Self::step(step, source)
+    }
+
+    /// Whether the same message will be refused again, whenever it is published.
+    #[must_use]
+    pub fn is_final(&self) -> bool {
+        matches!(self, Self::TooLarge { .. })
     }
 
     /// Why a consumer ended.
@@ -143,6 +175,9 @@ impl BrokerError {
                  take it out with another AMQP client"
             }
             Self::Nacked { .. } => "the broker refused the message",
+            Self::TooLarge { .. } => {
+                "the message is larger than the broker takes (its `max_message_size`)"
+            }
             Self::Unroutable { .. } => {
                 "no queue takes the message (`homing topology check` tells why)"
             }
@@ -222,7 +257,32 @@ pub(super) const ROUND_TRIP_DEADLINE: Duration = Duration::from_secs(10);
 
 #[cfg(test)]
 mod tests {
+    use lapin::protocol::AMQPError;
+
     use super::*;
+
+    /// Goal: only what is wrong with the message itself is final; all else may pass.
+    #[test]
+    fn a_publish_is_final_only_where_the_reply_is_about_the_message() {
+        let size =
+            "PRECONDITION_FAILED - message size 150000 is larger than configured max size 100000";
+        let replies = [
+            (AMQPSoftError::PRECONDITIONFAILED, size, true),
+            (AMQPSoftError::CONTENTTOOLARGE, "CONTENT_TOO_LARGE", true),
+            (AMQPSoftError::PRECONDITIONFAILED, "PRECONDITION_FAILED - invalid user_id", false),
+            (AMQPSoftError::NOTFOUND, "NOT_FOUND - no exchange", false),
+            (AMQPSoftError::ACCESSREFUSED, "ACCESS_REFUSED - write access", false),
+            (AMQPSoftError::RESOURCELOCKED, "RESOURCE_LOCKED", false),
+        ];
+        for (kind, text, is_final) in replies {
+            let error = AMQPError::new(kind.into(), text.into());
+            let error =
+                BrokerError::of_publish("publishing", ErrorKind::ProtocolError(error).into());
+            assert_eq!(error.is_final(), is_final, "{text}");
+        }
+        let lost = BrokerError::Lost { step: "publishing".to_owned() };
+        assert!(!lost.is_final());
+    }
 
     struct Ended;
 

@@ -11,6 +11,7 @@ use std::{
 use bytes::Bytes;
 use lapin::{
     Channel,
+    message::Delivery,
     options::{BasicAckOptions, BasicNackOptions},
 };
 
@@ -19,9 +20,13 @@ use super::{
     batch::Batches,
     error::{BrokerError, ROUND_TRIP_DEADLINE, within},
     message::Outgoing,
-    topology::{Depth, Finding, Topology, depth, depth_on},
+    topology::{Depth, Finding, Names, Topology, depth, depth_on},
 };
-use crate::{clock, config::EventsSettings, domain::id::EventId};
+use crate::{
+    clock,
+    config::EventsSettings,
+    domain::{id::EventId, verdict::ParkReason},
+};
 
 /// A walk through a queue. Messages that were fetched and not removed stay where they were: they
 /// go back when the walk ends.
@@ -88,6 +93,17 @@ impl Broker {
         let connection = self.control.open_bare().await?;
         self.topology().inspect(&connection, declared_before).await
     }
+
+    /// The queues of earlier versions that are at the broker still. To be called after
+    /// [`inspect`](Self::inspect), which finds out whether the installation is one of those.
+    ///
+    /// # Errors
+    ///
+    /// [`BrokerError`].
+    pub async fn inspect_superseded(&self) -> Result<Vec<Finding>, BrokerError> {
+        let connection = self.control.open_bare().await?;
+        self.topology().inspect_superseded(&connection).await
+    }
 }
 
 impl Walk {
@@ -111,19 +127,7 @@ impl Walk {
             return Ok(None);
         };
         self.left = self.left.saturating_sub(1);
-        let exchange = delivery.exchange.to_string();
-        let routing_key = delivery.routing_key.to_string();
-        let way = (exchange.as_str(), routing_key.as_str());
-        let origin = Origin::of(self.topology.names(), self.rules, way, &delivery.properties);
-        let properties = &delivery.properties;
-        let body = Bytes::from(delivery.data);
-        let fresh_id = || EventId::from(clock::new_id());
-        Ok(Some(Fetched {
-            content: Message::read(properties, &origin, body, fresh_id),
-            exchange,
-            routing_key,
-            tag: delivery.delivery_tag,
-        }))
+        Ok(Some(Fetched::new(self.topology.names(), self.rules, delivery)))
     }
 
     /// Removes a message that was dealt with.
@@ -174,6 +178,37 @@ impl Walk {
 }
 
 impl Fetched {
+    pub(super) fn new(names: &Names, rules: EventsSettings, delivery: Delivery) -> Self {
+        let exchange = delivery.exchange.to_string();
+        let routing_key = delivery.routing_key.to_string();
+        let way = (exchange.as_str(), routing_key.as_str());
+        let origin = Origin::of(names, rules, way, &delivery.properties);
+        let body = Bytes::from(delivery.data);
+        let fresh_id = || EventId::from(clock::new_id());
+        Self {
+            content: Message::read(&delivery.properties, &origin, body, fresh_id),
+            exchange,
+            routing_key,
+            tag: delivery.delivery_tag,
+        }
+    }
+
+    /// The message as it is parked again, for the same reason and since the same instant.
+    pub(super) fn parked(&self) -> Outgoing {
+        let now = clock::now();
+        match &self.content {
+            Ok(message) => {
+                let parked = message.parked;
+                let reason = parked.map_or(ParkReason::RejectedByBroker, |parked| parked.reason);
+                let since = parked.and_then(|parked| parked.since).unwrap_or(now);
+                message.parked(reason, since).outgoing()
+            }
+            Err(unreadable) => {
+                unreadable.parked(unreadable.parked.and_then(|parked| parked.since).unwrap_or(now))
+            }
+        }
+    }
+
     /// The message as it is published again.
     #[must_use]
     pub fn outgoing(&self) -> Outgoing {

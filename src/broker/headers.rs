@@ -51,6 +51,14 @@ impl Headers<'_> {
         })
     }
 
+    /// Why the broker dead-lettered the message last: `rejected`, `expired`, `maxlen`,
+    /// `delivery_limit`.
+    pub(super) fn last_death_reason(&self) -> Option<String> {
+        let AMQPValue::FieldArray(deaths) = self.get("x-death")? else { return None };
+        let AMQPValue::FieldTable(last) = deaths.as_slice().first()? else { return None };
+        text(last.inner().get("reason")?)
+    }
+
     pub(super) fn count(&self, name: &str) -> u32 {
         self.integer(name).and_then(|number| u32::try_from(number).ok()).unwrap_or(0)
     }

@@ -1,15 +1,21 @@
 //! Locks: at most one process of the installation holds one.
 //!
 //! A lock is a quorum queue with a single active consumer and one message, the baton: the broker
-//! gives it to one consumer only, and to another one when that is gone. The holder puts it back and
-//! gets it again, time after time, which the queue does only with the consent of a majority of its
-//! members: a holder that is cut off notices that it cannot. It must then let go within
-//! [`Broker::lock_fence`], whatever the other side believes.
+//! gives it to one consumer only, and to another one when that is gone. The holder rejects it and gets
+//! it again, because the queue dead-letters to itself, time after time; the queue does that only with
+//! the consent of a majority of its members: a holder that is cut off notices that it cannot. It must
+//! then let go within [`Broker::lock_fence`], whatever the other side believes.
 //!
-//! Nothing is published while a lock is held, but to renew the baton: a broker that takes no
-//! messages (memory or disk alarm) takes no lock away.
+//! Nothing is put back, because each return counts, and a policy may set a `delivery-limit` that
+//! deletes the baton; what is rejected comes as a new message. Where a policy deletes the baton of a lock
+//! that is free, the next holder publishes another one. Nothing is published while a lock is held: a
+//! broker that takes no messages (memory or disk alarm) takes no lock away.
 //!
-//! Source: RabbitMQ documentation, *Consumers*, single active consumer; *Quorum Queues*.
+//! Processes of the first version look at a queue of their own. Where it exists, whoever holds the lock
+//! consumes that queue too, which keeps them out, and leaves its baton alone.
+//!
+//! Source: RabbitMQ documentation, *Consumers*, single active consumer; *Quorum Queues*; *Dead Letter
+//! Exchanges*: what a consumer rejects may go round a cycle.
 
 use std::time::Duration;
 
@@ -17,11 +23,7 @@ use futures_util::StreamExt;
 use lapin::{
     BasicProperties, Channel, Consumer,
     message::Delivery,
-    options::{
-        BasicAckOptions, BasicConsumeOptions, BasicNackOptions, BasicPublishOptions,
-        BasicQosOptions,
-    },
-    types::FieldTable,
+    options::{BasicNackOptions, BasicPublishOptions},
 };
 use tokio::{
     task::JoinHandle,
@@ -31,16 +33,14 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     Broker,
+    consume::start,
     error::{BrokerError, ROUND_TRIP_DEADLINE, within},
     publish::DropUnlessConfirmed,
-    topology::depth_on,
+    topology::{depth, depth_on},
 };
 
 /// How long a baton that is there takes to arrive, at most.
 const ARRIVAL: Duration = Duration::from_secs(2);
-/// How often a baton is put back before a fresh one takes its place, so that no queue has to keep
-/// what it did with the old one.
-const PUT_BACK_MAX: u32 = 1_000;
 
 /// A lock that is held. Dropped, it is free.
 pub struct Lock {
@@ -60,36 +60,54 @@ impl Broker {
     ///
     /// Dropped, the lock is not held.
     pub async fn try_lock(&self, source: &str, slot: u8) -> Result<Option<Lock>, BrokerError> {
-        let queue = self.topology.names().lock(source, slot);
+        let names = self.topology.names();
+        let (queue, former) = (names.lock(source, slot), names.former_lock(source, slot));
         let connection = self.locks.open().await?;
+        if depth(&connection, &queue).await?.is_none() {
+            self.restore_topology().await?;
+        }
+        // Only there can be processes of the first version.
+        let has_former =
+            self.topology.is_of_first_version() && depth(&connection, &former).await?.is_some();
         let opened = connection.create_channel();
         let channel =
             within(connection.as_ref(), ROUND_TRIP_DEADLINE, "opening a channel", opened).await?;
-        let limited = channel.basic_qos(1, BasicQosOptions { global: false });
-        within(&channel, ROUND_TRIP_DEADLINE, "setting the prefetch", limited).await?;
-        let depth = depth_on(&channel, &queue).await?;
+        let mut held = Vec::new();
+        for queue in has_former.then_some(former).into_iter().chain([queue]) {
+            let Some(one) = self.take_baton(&channel, &queue).await? else {
+                // The end of the channel takes every consumer away that is on it.
+                let closed = channel.close(200, "OK".into());
+                within(&channel, ROUND_TRIP_DEADLINE, "closing a channel", closed).await?;
+                return Ok(None);
+            };
+            held.push(one);
+        }
+        let Some((batons, baton)) = held.pop() else { return Ok(None) };
+        let (lost, let_go) = (CancellationToken::new(), CancellationToken::new());
+        let proofs = Proofs { broker: self.clone(), channel, batons, _former: held };
+        let holding = self.tasks.spawn(hold(proofs, baton, lost.clone(), let_go.clone()));
+        Ok(Some(Lock { lost, let_go, holding }))
+    }
+
+    /// Consumes the queue of a lock and gets its baton; `None`: somebody else has it.
+    async fn take_baton(
+        &self,
+        channel: &Channel,
+        queue: &str,
+    ) -> Result<Option<(Consumer, Delivery)>, BrokerError> {
+        let depth = depth_on(channel, queue).await?;
         if depth.consumers > 0 {
             return Ok(None);
         }
         if depth.messages == 0 {
-            self.publish_baton(&queue).await?;
+            self.publish_baton(queue).await?;
         }
-        let options = BasicConsumeOptions::default();
-        let consumed =
-            channel.basic_consume(queue.as_str().into(), "".into(), options, FieldTable::default());
-        let step = format!("consuming `{queue}`");
-        let mut batons = within(&channel, ROUND_TRIP_DEADLINE, step, consumed).await?;
+        let mut batons = start(channel, queue, 1).await?;
         let Ok(Some(baton)) = timeout(ARRIVAL, batons.next()).await else {
-            // Not the active consumer: the end of the channel takes this one away.
-            let closed = channel.close(200, "OK".into());
-            within(&channel, ROUND_TRIP_DEADLINE, "closing a channel", closed).await?;
+            // Not the active consumer.
             return Ok(None);
         };
-        let baton = baton.map_err(BrokerError::lost)?;
-        let (lost, let_go) = (CancellationToken::new(), CancellationToken::new());
-        let proofs = Proofs { broker: self.clone(), queue, channel, batons };
-        let holding = self.tasks.spawn(hold(proofs, baton, lost.clone(), let_go.clone()));
-        Ok(Some(Lock { lost, let_go, holding }))
+        Ok(Some((batons, baton.map_err(BrokerError::lost)?)))
     }
 
     /// A holder that has lost its lock knows it after this time at most.
@@ -149,9 +167,10 @@ impl Drop for Lock {
 /// What proves a lock, time after time.
 struct Proofs {
     broker: Broker,
-    queue: String,
     channel: Channel,
     batons: Consumer,
+    /// Keeps processes of the first version out.
+    _former: Vec<(Consumer, Delivery)>,
 }
 
 /// Holds until told to let go, or until the last proof is too old.
@@ -162,7 +181,6 @@ async fn hold(
     let_go: CancellationToken,
 ) {
     let fence = proofs.broker.lock_fence();
-    let mut put_back = 0;
     loop {
         // From before the proof: what it proves was true then.
         let proved = Instant::now();
@@ -170,9 +188,7 @@ async fn hold(
         if let_go.run_until_cancelled(tokio::time::sleep(pause)).await.is_none() {
             break;
         }
-        let renewed = put_back >= PUT_BACK_MAX && proofs.renew().await;
-        put_back = if renewed { 0_u32 } else { put_back.saturating_add(1) };
-        match timeout_at(proved + fence, proofs.next(&baton, renewed)).await {
+        match timeout_at(proved + fence, proofs.next(&baton)).await {
             Ok(Some(again)) => baton = again,
             Ok(None) | Err(_) => break,
         }
@@ -184,21 +200,10 @@ async fn hold(
 }
 
 impl Proofs {
-    /// Puts the baton back, unless it is used up, and waits for the next one. `None`: the channel
-    /// has ended.
-    async fn next(&mut self, baton: &Delivery, used_up: bool) -> Option<Delivery> {
-        let tag = baton.delivery_tag;
-        if used_up {
-            self.channel.basic_ack(tag, BasicAckOptions { multiple: false }).await.ok()?;
-        } else {
-            let back = BasicNackOptions { multiple: false, requeue: true };
-            self.channel.basic_nack(tag, back).await.ok()?;
-        }
+    /// Rejects the baton and waits for it to come again. `None`: the channel has ended.
+    async fn next(&mut self, baton: &Delivery) -> Option<Delivery> {
+        let again = BasicNackOptions { multiple: false, requeue: false };
+        self.channel.basic_nack(baton.delivery_tag, again).await.ok()?;
         self.batons.next().await?.ok()
-    }
-
-    /// Whether there is a fresh baton to take the place of the present one.
-    async fn renew(&self) -> bool {
-        !self.broker.is_blocked() && self.broker.publish_baton(&self.queue).await.is_ok()
     }
 }

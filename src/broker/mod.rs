@@ -9,7 +9,7 @@
 //! not hold up acks; one for each lane to consume, so that what ends one does not end the other; and
 //! one to look and to be told; where sources are read, one that holds their locks. [`topology`] says which queues and
 //! exchanges there are, [`message`] how events and deliveries are written into messages,
-//! [`publish`], [`pipeline`] and [`consume`] carry them, [`receipt`] and [`acks`] answer for them.
+//! [`publish`], [`pipeline`] and [`consume`] carry them, [`empty`] sends on what is where it should not stay, [`receipt`] and [`acks`] answer for them.
 
 mod acks;
 mod addresses;
@@ -19,6 +19,7 @@ pub mod claim;
 mod connection;
 pub mod consume;
 pub mod control;
+pub mod empty;
 pub mod error;
 pub mod fetch;
 mod headers;
@@ -41,6 +42,7 @@ use self::{
     channels::Channels,
     connection::{Foundation, Link},
     error::BrokerError,
+    publish::Refusals,
     topology::Topology,
 };
 
@@ -67,6 +69,7 @@ pub struct Broker {
     heartbeat: Duration,
     /// Held by whoever declares again what publishes found missing.
     restoring: Arc<tokio::sync::Mutex<()>>,
+    refusals: Arc<Refusals>,
     tasks: TaskTracker,
     closing: CancellationToken,
 }
@@ -119,6 +122,7 @@ impl Broker {
             confirm_deadline: settings.confirm_deadline,
             heartbeat: settings.heartbeat,
             restoring: Arc::default(),
+            refusals: Arc::default(),
             tasks,
             closing,
         })

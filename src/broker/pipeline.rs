@@ -14,9 +14,14 @@ use tokio::{
     task::JoinHandle,
     time::{Instant, error::Elapsed, timeout, timeout_at},
 };
-use tracing::warn;
+use tracing::{error, warn};
 
-use super::{Broker, error::BrokerError, message::Outgoing, publish::DropUnlessConfirmed};
+use super::{
+    Broker,
+    error::BrokerError,
+    message::Outgoing,
+    publish::{Address, DropUnlessConfirmed},
+};
 
 /// Takes messages; confirmed are all of them when [`finish`](Self::finish) returns.
 pub struct Pipeline {
@@ -99,6 +104,10 @@ async fn publish_all(broker: Broker, mut given: mpsc::Receiver<Given>) {
             }
             return;
         }
+        if error.is_final() {
+            one_by_one(&broker, &mut unconfirmed).await;
+            continue;
+        }
         if unconfirmed.len() < before {
             (pauses, told) = (self::pauses(), None);
         }
@@ -108,6 +117,28 @@ async fn publish_all(broker: Broker, mut given: mpsc::Receiver<Given>) {
             told = error;
         }
         tokio::time::sleep(pauses.next().unwrap_or(PAUSE_MAX)).await;
+    }
+}
+
+/// Publishes what is `unconfirmed` one after the other: which of them the broker will never take is
+/// not said where many are under way. What it does not take is dropped, and told. Ends at the first
+/// other failure.
+async fn one_by_one(broker: &Broker, unconfirmed: &mut VecDeque<Given>) {
+    let exchange = broker.topology().names().events();
+    while let Some(Given { message, .. }) = unconfirmed.front() {
+        let (exchange, routing_key) = (exchange.clone(), message.topic.clone());
+        match broker.publish_to(message, Address { exchange, routing_key }, true).await {
+            Err(refused) if refused.is_final() => {
+                error!(
+                    event.id = message.id,
+                    error = refused.told(),
+                    "broker.never_takes: dropped"
+                );
+            }
+            Err(_again) => return,
+            Ok(()) => {}
+        }
+        unconfirmed.pop_front();
     }
 }
 
@@ -185,7 +216,7 @@ async fn first(
         None => std::future::pending().await,
         Some(confirm) => {
             let confirmed = timeout_at(until, confirm).await?;
-            Ok(confirmed.map_err(|error| BrokerError::step("confirming an event", error)))
+            Ok(confirmed.map_err(|error| BrokerError::of_publish("confirming an event", error)))
         }
     }
 }
@@ -222,7 +253,9 @@ async fn send(
     ));
     loop {
         match timeout(deadline, &mut sending).await {
-            Ok(sent) => return sent.map_err(|error| BrokerError::step("publishing events", error)),
+            Ok(sent) => {
+                return sent.map_err(|error| BrokerError::of_publish("publishing events", error));
+            }
             Err(_elapsed) if broker.is_blocked() => {}
             Err(_elapsed) => {
                 let step = format!("publishing event `{}`", message.id);

@@ -1,6 +1,13 @@
 //! Publishing: done when the broker owns the message, and not before.
 
-use std::time::Duration;
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 
 use backon::{BackoffBuilder, ExponentialBuilder};
 use deadpool::managed::Object;
@@ -31,7 +38,7 @@ pub enum Route {
 
 impl Route {
     /// The exchange and the routing key.
-    fn address(self, names: &Names, message: &Outgoing) -> Address {
+    pub(super) fn address(self, names: &Names, message: &Outgoing) -> Address {
         let by_name = |queue| Address { exchange: names.route(), routing_key: queue };
         match self {
             Self::Events if message.is_privileged => by_name(names.primary()),
@@ -46,9 +53,10 @@ impl Route {
 }
 
 /// Where a message is published to.
-struct Address {
-    exchange: String,
-    routing_key: String,
+#[derive(Clone, Debug)]
+pub(super) struct Address {
+    pub(super) exchange: String,
+    pub(super) routing_key: String,
 }
 
 impl Broker {
@@ -72,37 +80,22 @@ impl Broker {
         route.address(self.topology().names(), message)
     }
 
-    /// Publishes again what the net caught, to where it was meant to go. Returns how many.
-    ///
-    /// # Errors
-    ///
-    /// [`BrokerError`]: what was not published is in the net still.
-    pub async fn reroute(&self) -> Result<u32, BrokerError> {
-        let names = self.topology().names();
-        let mut walk = self.walk(&names.unrouted()).await?;
-        let mut rerouted: u32 = 0;
-        while let Some(fetched) = walk.next().await? {
-            let (exchange, routing_key) = (fetched.exchange.clone(), fetched.routing_key.clone());
-            let leads_somewhere = exchange == names.events()
-                || self.topology().queues().iter().any(|queue| queue.name == routing_key);
-            let outgoing = fetched.outgoing();
-            let address = if leads_somewhere {
-                Address { exchange, routing_key }
-            } else {
-                Route::Retry.address(names, &outgoing)
-            };
-            self.publish_to(&outgoing, address, false).await?;
-            walk.remove(&fetched).await?;
-            rerouted = rerouted.saturating_add(1);
-        }
-        walk.finish().await?;
-        Ok(rerouted)
-    }
-
     /// One deadline for a channel, which may have to connect first, and one for the confirm. Who is
     /// `patient` goes on waiting for the confirm while the broker takes no messages: repeated, the
     /// message would be there twice when it takes them again.
-    async fn publish_to(
+    pub(super) async fn publish_to(
+        &self,
+        message: &Outgoing,
+        address: Address,
+        patient: bool,
+    ) -> Result<(), BrokerError> {
+        let key = address.routing_key.clone();
+        let published = self.publish_in_time(message, address, patient).await;
+        self.refusals.note(key, published.as_ref().err());
+        published
+    }
+
+    async fn publish_in_time(
         &self,
         message: &Outgoing,
         address: Address,
@@ -126,6 +119,12 @@ impl Broker {
         }
     }
 
+    /// Which queues refuse messages of this process, and why; empty where none does.
+    #[must_use]
+    pub fn refusing(&self) -> Vec<String> {
+        self.refusals.lock().values().cloned().collect()
+    }
+
     pub(super) fn is_blocked(&self) -> bool {
         self.publishing.state().blocked.is_some() && !self.closing.is_cancelled()
     }
@@ -133,9 +132,20 @@ impl Broker {
     /// Publishes until the broker owns the message, however long that takes. A copy that was taken
     /// without our learning of it becomes a duplicate.
     ///
+    /// What the broker says to a publish decides what follows:
+    ///
+    /// | reply | meaning | what follows |
+    /// |---|---|---|
+    /// | 406 about the message's size, 311 | it takes no message of this size | final |
+    /// | nack | a queue is full, or its leader is away | again; readiness names the queue |
+    /// | 404 | the exchange is missing | again, once the topology is declared |
+    /// | 403, other 4xx | a permission is missing, something is locked | again; readiness shows it |
+    /// | 5xx, no reply | the connection is lost | again, on another one |
+    ///
     /// # Errors
     ///
-    /// [`BrokerError::Closed`]: homing is stopping; the original must not be acked.
+    /// [`BrokerError::TooLarge`]: the broker will never take it; the original is to be refused.
+    /// [`BrokerError::Closed`]: homing is stopping. The original must not be acked.
     ///
     /// # Cancel safety
     ///
@@ -145,6 +155,15 @@ impl Broker {
         message: &Outgoing,
         route: Route,
     ) -> Result<(), BrokerError> {
+        self.publish_at_until_confirmed(message, self.address(message, route)).await
+    }
+
+    /// The same to any address.
+    pub(super) async fn publish_at_until_confirmed(
+        &self,
+        message: &Outgoing,
+        address: Address,
+    ) -> Result<(), BrokerError> {
         let mut pauses = ExponentialBuilder::default()
             .with_min_delay(Duration::from_millis(100))
             .with_max_delay(Duration::from_secs(5))
@@ -153,9 +172,11 @@ impl Broker {
             .build();
         loop {
             self.unblocked().await;
-            let address = self.address(message, route);
-            let published = self.publish_to(message, address, true).await;
+            let published = self.publish_to(message, address.clone(), true).await;
             let Err(error) = published else { return Ok(()) };
+            if error.is_final() {
+                return Err(error);
+            }
             if self.closing.is_cancelled() {
                 return Err(BrokerError::Closed);
             }
@@ -221,7 +242,7 @@ impl Broker {
         message: &Outgoing,
         (exchange, routing_key): (&str, &str),
     ) -> Result<Confirmation, BrokerError> {
-        let step = |error| BrokerError::step(format!("publishing to `{exchange}`"), error);
+        let step = |error| BrokerError::of_publish(format!("publishing to `{exchange}`"), error);
         channel
             .basic_publish(
                 exchange.into(),
@@ -235,6 +256,41 @@ impl Broker {
             .map_err(step)?
             .await
             .map_err(step)
+    }
+}
+
+/// Queues that refuse what is published to them, until they take something again.
+#[derive(Default)]
+pub(super) struct Refusals {
+    queues: Mutex<BTreeMap<String, String>>,
+    /// Whether there are any: to look costs every publish nothing.
+    any: AtomicBool,
+}
+
+impl Refusals {
+    /// Notes how a publish with this routing key has ended.
+    fn note(&self, key: String, error: Option<&BrokerError>) {
+        match error {
+            None if !self.any.load(Ordering::Relaxed) => {}
+            None => {
+                let mut queues = self.lock();
+                queues.remove(&key);
+                self.any.store(!queues.is_empty(), Ordering::Relaxed);
+            }
+            Some(BrokerError::Nacked { .. }) => {
+                let why = format!(
+                    "`{key}` takes no messages: it is full (a `max-length`, of a policy?), or its \
+                     leader is away"
+                );
+                self.lock().insert(key, why);
+                self.any.store(true, Ordering::Relaxed);
+            }
+            Some(_) => {}
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<String, String>> {
+        self.queues.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -253,5 +309,29 @@ impl Drop for DropUnlessConfirmed {
         if let Some(channel) = self.0.take() {
             drop(Object::take(channel));
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_queue_that_refuses_is_named_until_it_takes_something() {
+        let refusals = Refusals::default();
+        let named = || refusals.lock().keys().cloned().collect::<Vec<_>>();
+        let nack = |key: &str| BrokerError::Nacked {
+            exchange: "e".to_owned(),
+            routing_key: key.to_owned(),
+        };
+        refusals.note("parked".to_owned(), Some(&nack("parked")));
+        refusals.note("retry".to_owned(), Some(&nack("retry")));
+        refusals.note("wait".to_owned(), Some(&BrokerError::Closed));
+        assert_eq!(named(), ["parked", "retry"]);
+        refusals.note("retry".to_owned(), None);
+        refusals.note("other".to_owned(), None);
+        assert_eq!(named(), ["parked"]);
+        refusals.note("parked".to_owned(), None);
+        assert_eq!(named(), [""; 0]);
     }
 }

@@ -24,6 +24,7 @@ struct Shared {
     tag: u64,
     shares: AtomicUsize,
     dropped: AtomicBool,
+    refused: AtomicBool,
     answers: mpsc::Sender<Answer>,
 }
 
@@ -34,12 +35,20 @@ pub(super) enum Answer {
     Ack(u64),
     /// It must come again.
     GiveBack(u64),
+    /// Nothing can be done with it: the broker moves it to the parking queue.
+    Reject(u64),
 }
 
 impl Receipt {
     /// `answers` has room for one answer for every message that the broker sends ahead.
     pub(super) fn new(tag: u64, answers: mpsc::Sender<Answer>) -> Self {
-        let shared = Shared { tag, shares: AtomicUsize::new(1), dropped: false.into(), answers };
+        let shared = Shared {
+            tag,
+            shares: AtomicUsize::new(1),
+            dropped: AtomicBool::default(),
+            refused: AtomicBool::default(),
+            answers,
+        };
         Self { shared: Arc::new(shared), settled: false }
     }
 
@@ -61,6 +70,16 @@ impl Receipt {
     }
 }
 
+impl Receipt {
+    /// Nothing can be done with the message as long as it is what it is, so it is rejected: the broker
+    /// moves it to the parking queue when all shares are settled. Where another share is dropped, it
+    /// comes again first.
+    pub fn refuse(mut self) {
+        self.settled = true;
+        self.shared.refused.store(true, Ordering::Relaxed);
+    }
+}
+
 impl Drop for Receipt {
     fn drop(&mut self) {
         let shared = &self.shared;
@@ -72,6 +91,8 @@ impl Drop for Receipt {
         }
         let answer = if shared.dropped.load(Ordering::Relaxed) {
             Answer::GiveBack(shared.tag)
+        } else if shared.refused.load(Ordering::Relaxed) {
+            Answer::Reject(shared.tag)
         } else {
             Answer::Ack(shared.tag)
         };
@@ -94,6 +115,16 @@ mod tests {
         assert!(given.try_recv().is_err());
         second.settle();
         assert_eq!(given.try_recv(), Ok(Answer::Ack(7)));
+    }
+
+    #[test]
+    fn one_share_refused_has_the_broker_park_the_message() {
+        let (answers, mut given) = mpsc::channel(1);
+        let first = Receipt::new(7, answers);
+        let second = first.share();
+        first.refuse();
+        second.settle();
+        assert_eq!(given.try_recv(), Ok(Answer::Reject(7)));
     }
 
     #[test]

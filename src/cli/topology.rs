@@ -10,7 +10,9 @@ use super::{
     words,
 };
 use crate::{
-    broker::topology::{Depth, Finding, State},
+    broker::topology::{Danger, Depth, Finding, State},
+    endpoint::{Management, Policed},
+    report::Chain,
     service::Parts,
 };
 
@@ -69,7 +71,7 @@ async fn plan(parts: &Parts, output: &mut Output<'_>) -> Result<Exit, Failure> {
     let rows = look(parts).await?;
     let wrong: Vec<_> = rows.into_iter().filter(|row| row.tone == Tone::Bad).collect();
     if output.json {
-        output.document(&Report { sound: wrong.is_empty(), objects: &wrong })?;
+        output.document(&Report { sound: wrong.is_empty(), policies: None, objects: &wrong })?;
     } else if wrong.is_empty() {
         output.line(format_args!("Everything is as it should be; {}.", announced(&wrong)))?;
     } else {
@@ -96,20 +98,25 @@ async fn apply(parts: &Parts, output: &mut Output<'_>) -> Result<Exit, Failure> 
             output.line(format_args!("created {name}"))?;
         }
     }
-    for row in before.iter().filter(|row| row.state == LEFT_OVER) {
+    for row in before.iter().filter(|row| [LEFT_OVER, SUPERSEDED].contains(&row.state)) {
         output.tell(format_args!("{} was left alone: {}", row.name, row.detail));
     }
     Ok(Exit::Done)
 }
 
 async fn check(parts: &Parts, output: &mut Output<'_>) -> Result<Exit, Failure> {
-    let rows = look(parts).await?;
+    let mut rows = look(parts).await?;
+    let looked = look_at_policies(parts, &mut rows).await;
     let wrong = rows.iter().filter(|row| row.tone == Tone::Bad).count();
     if output.json {
-        output.document(&Report { sound: wrong == 0, objects: &rows })?;
+        let policies = looked.as_ref().err().map(String::as_str);
+        output.document(&Report { sound: wrong == 0, policies, objects: &rows })?;
     } else {
         write(&rows, output)?;
         output.line("")?;
+        if let Err(why) = &looked {
+            output.tell(format_args!("Policies were not looked at: {why}"));
+        }
         let wrong = u64::try_from(wrong).unwrap_or(u64::MAX);
         match wrong {
             0 => output.line("Everything is as it should be.")?,
@@ -123,19 +130,54 @@ async fn check(parts: &Parts, output: &mut Output<'_>) -> Result<Exit, Failure> 
 #[derive(Serialize)]
 struct Report<'a> {
     sound: bool,
+    /// Why policies were not looked at.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    policies: Option<&'a str>,
     objects: &'a [Row],
 }
 
 /// Compares the broker with what should be there, left-overs of earlier schedules included.
 async fn look(parts: &Parts) -> Result<Vec<Row>, Failure> {
     let known = parts.store.known_queues().await.map_err(Failure::Store)?;
-    let findings = parts.broker.inspect(&known).await.map_err(Failure::Broker)?;
+    let mut findings = parts.broker.inspect(&known).await.map_err(Failure::Broker)?;
+    findings.extend(parts.broker.inspect_superseded().await.map_err(Failure::Broker)?);
     let unrouted = parts.broker.topology().names().unrouted();
     Ok(findings.into_iter().map(|finding| Row::of(finding, &unrouted)).collect())
 }
 
+/// Adds to `rows` what policies do to the queues.
+///
+/// # Errors
+///
+/// Why that is not known.
+async fn look_at_policies(parts: &Parts, rows: &mut [Row]) -> Result<(), String> {
+    let settings = &parts.settings;
+    let url = settings.broker.management().map_err(|error| error.to_string())?;
+    let url = url.ok_or("AMQP does not tell; set `broker.management_url`")?;
+    let management = Management::new(url, &settings.endpoint).map_err(told)?;
+    let policies = management.policies(&settings.broker.prefix).await.map_err(told)?;
+    if policies.is_empty() && rows.iter().any(|row| row.messages.is_some()) {
+        return Err("the management API knows none of these queues; the path of \
+                    `broker.management_url` must name their virtual host"
+            .to_owned());
+    }
+    for policed in policies {
+        let dangers = parts.broker.topology().dangers(&policed.name, &policed.definition());
+        let row = rows.iter_mut().find(|row| row.name == policed.name);
+        if let Some(row) = row.filter(|_| !dangers.is_empty()) {
+            row.endanger(&policed, &dangers);
+        }
+    }
+    Ok(())
+}
+
+fn told(error: impl std::error::Error + 'static) -> String {
+    Chain(&error).to_string()
+}
+
 const MISSING: &str = "missing";
 const LEFT_OVER: &str = "left over";
+const SUPERSEDED: &str = "of an earlier version";
 
 impl Row {
     fn of(finding: Finding, unrouted: &str) -> Self {
@@ -148,12 +190,31 @@ impl Row {
                 let advice = "drain and delete it, or use another `broker.prefix`";
                 ("different", None, format!("{told}; {advice}"))
             }
+            State::Former(depth) => {
+                let detail = "as the first version declared it, which is good enough".to_owned();
+                ("present", Some(depth), detail)
+            }
+            State::Superseded { depth, by, needed } => {
+                (SUPERSEDED, Some(depth), superseded(&finding.name, depth, &by, needed))
+            }
             State::LeftOver(depth) => (LEFT_OVER, Some(depth), left_over(&finding.name, depth)),
         };
         let messages = depth.map(|depth| depth.messages);
         let consumers = depth.map(|depth| depth.consumers);
         let row = Self { name: finding.name, state, messages, consumers, detail, tone };
         if is_net && messages.is_some_and(|messages| messages > 0) { row.caught() } else { row }
+    }
+
+    /// A policy breaks what is promised of the queue.
+    fn endanger(&mut self, policed: &Policed, dangers: &[Danger]) {
+        let names = [&policed.policy, &policed.operator_policy];
+        let names: Vec<_> = names.into_iter().flatten().map(|name| format!("`{name}`")).collect();
+        let dangers = dangers.iter().map(|Danger { key, what }| format!("`{key}` {what}"));
+        let dangers: Vec<_> = dangers.collect();
+        let policy = format!("policy {}: {}", names.join(" and "), dangers.join("; "));
+        let separator = if self.detail.is_empty() { "" } else { "; " };
+        self.detail = format!("{}{separator}{policy}", self.detail);
+        self.tone = Tone::Bad;
     }
 
     /// The net under the exchanges holds messages.
@@ -173,6 +234,23 @@ fn left_over(name: &str, depth: Depth) -> String {
         Depth { .. } => "delete it once its messages have come due".to_owned(),
     };
     format!("no schedule needs it; {advice}")
+}
+
+/// What to do about a queue whose place another one has taken.
+fn superseded(name: &str, depth: Depth, by: &str, needed: bool) -> String {
+    let returns = if needed {
+        "; it comes back at once with today's arguments, because primary and retry queue dead-letter \
+         to it"
+    } else {
+        ""
+    };
+    let advice = match depth {
+        Depth { messages: 0, .. } => format!(
+            "once no process of the earlier version runs, `rabbitmqctl delete_queue {name}` deletes it{returns}"
+        ),
+        Depth { .. } => "a running worker empties it".to_owned(),
+    };
+    format!("`{by}` has taken its place; {advice}")
 }
 
 /// What apply would create of `rows`.
@@ -201,7 +279,19 @@ mod tests {
     use super::*;
 
     fn row(name: &str, state: State) -> Row {
-        Row::of(Finding { name: name.to_owned(), state }, "homing.v1.unrouted")
+        Row::of(Finding { name: name.to_owned(), state }, "homing.v2.unrouted")
+    }
+
+    #[test]
+    fn a_policy_is_named_with_what_it_does() {
+        let depth = Some(Depth { messages: 0, consumers: 0 });
+        let mut row = row("homing.v2.parked", State::Present(depth));
+        let policed =
+            serde_json::json!({"name": row.name, "policy": "blanket", "operator_policy": "o"});
+        let policed: Policed = serde_json::from_value(policed).unwrap();
+        row.endanger(&policed, &[Danger { key: "expires", what: "deletes the queue" }]);
+        assert_eq!(row.detail, "policy `blanket` and `o`: `expires` deletes the queue");
+        assert_eq!(row.tone, Tone::Bad);
     }
 
     #[test]
@@ -209,7 +299,7 @@ mod tests {
         let depth = |messages| Depth { messages, consumers: 0 };
         let rows = [
             row("homing.v1.events (exchange)", State::Present(None)),
-            row("homing.v1.unrouted", State::Present(Some(depth(2)))),
+            row("homing.v2.unrouted", State::Present(Some(depth(2)))),
             row("homing.v1.retry", State::Present(Some(depth(2)))),
             row("homing.v1.primary", State::Missing),
             row(
@@ -225,7 +315,7 @@ mod tests {
         insta::assert_snapshot!(String::from_utf8(stdout).unwrap(), @"
         NAME                         MESSAGES  CONSUMERS  STATE
         homing.v1.events (exchange)                       present
-        homing.v1.unrouted                  2          0  unrouted: these had no route when they were published
+        homing.v2.unrouted                  2          0  unrouted: these had no route when they were published
         homing.v1.retry                     2          0  present
         homing.v1.primary                                 missing: `homing topology apply` creates it
         homing.v1.wait.5                                  different: inequivalent arg 'x': received 1 but current is 2; drain and delete it, or use another `broker.prefix`

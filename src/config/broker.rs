@@ -29,6 +29,8 @@ pub struct BrokerSettings {
     /// How long a queue that was just created is not relied on.
     #[serde(with = "humantime_serde")]
     pub new_queue_wait: Duration,
+    /// The management API of the broker, with user, password and virtual host; empty: none.
+    pub management_url: String,
 }
 
 impl BrokerSettings {
@@ -67,8 +69,27 @@ impl BrokerSettings {
         self.urls().unwrap_or_default().into_iter().filter_map(told).collect()
     }
 
+    /// The management API; `None`: there is none.
+    ///
+    /// # Errors
+    ///
+    /// [`SettingsError::Value`]: not a URL. The text does not repeat it, for it may hold a password.
+    pub fn management(&self) -> Result<Option<Url>, SettingsError> {
+        if self.management_url.is_empty() {
+            return Ok(None);
+        }
+        let url = Url::parse(&self.management_url).ok();
+        let url = url.filter(|url| matches!(url.scheme(), "http" | "https") && url.has_host());
+        url.map(Some).ok_or_else(|| {
+            let message =
+                "write it as http://user:password@host:15672/vhost, or https://…; empty: none";
+            SettingsError::value("broker.management_url", message)
+        })
+    }
+
     pub(super) fn check(&self) -> Result<(), SettingsError> {
         self.urls()?;
+        self.management()?;
         let is_word = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_' || c == '.';
         if self.prefix.is_empty() || self.prefix.len() > 64 || !self.prefix.chars().all(is_word) {
             let message = "a prefix has 1 to 64 letters, digits, `-`, `_` and `.`";

@@ -8,6 +8,7 @@ use super::Settings;
 pub(super) fn lines(settings: &Settings) -> String {
     let mut masked = settings.clone();
     masked.broker.url = masked_urls(&masked.broker.url);
+    masked.broker.management_url = masked_url(&masked.broker.management_url);
     masked.store.url = masked_url(&masked.store.url);
     let streams = masked.source.livestream.values_mut().map(|stream| &mut stream.client_secret);
     let streams = streams.filter(|secret| !secret.is_empty());

@@ -36,6 +36,7 @@ mod address;
 mod classify;
 mod client;
 mod collector;
+mod management;
 mod request;
 mod resolve;
 
@@ -48,6 +49,7 @@ pub use address::{allowed, literal};
 pub use classify::retry_after;
 pub use client::{EndpointSetupError, tls};
 pub use collector::{Collector, CollectorError};
+pub use management::{Management, ManagementError, Policed};
 
 /// Calls endpoints. Cheap to clone; clones share their connections.
 #[derive(Clone)]

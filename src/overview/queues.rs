@@ -84,8 +84,8 @@ fn kind(spec: &QueueSpec, primary: &str, unrouted: &str) -> Kind {
         QueueKind::Deliver { .. } if spec.name == primary => Kind::Primary,
         QueueKind::Deliver { .. } => Kind::Retry,
         QueueKind::Wait { .. } => Kind::Wait,
-        QueueKind::Keep if spec.name == unrouted => Kind::Unrouted,
-        QueueKind::Keep => Kind::Parked,
+        QueueKind::Keep { .. } if spec.name == unrouted => Kind::Unrouted,
+        QueueKind::Keep { .. } => Kind::Parked,
         QueueKind::Lock => Kind::Lock,
     }
 }
@@ -94,13 +94,14 @@ impl Queue {
     fn new(spec: &QueueSpec, kind: Kind, state: &State) -> Self {
         let wait = match &spec.kind {
             QueueKind::Wait { wait, .. } => Some(*wait),
-            QueueKind::Deliver { .. } | QueueKind::Keep | QueueKind::Lock => None,
+            QueueKind::Deliver { .. } | QueueKind::Keep { .. } | QueueKind::Lock => None,
         };
         let (state, depth): (_, Option<Depth>) = match state {
             State::Present(depth) => ("present", *depth),
+            State::Former(depth) => ("present", Some(*depth)),
             State::Missing => ("missing", None),
             State::Different(_) => ("different", None),
-            State::LeftOver(depth) => ("left over", Some(*depth)),
+            State::LeftOver(depth) | State::Superseded { depth, .. } => ("left over", Some(*depth)),
         };
         let holds = match kind {
             Kind::Primary => "fresh events",

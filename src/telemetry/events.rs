@@ -133,6 +133,12 @@ pub fn parked(event: &Event, subscription: Option<SubscriptionId>, reason: ParkR
     );
 }
 
+/// The broker will never take a copy of this message: it is rejected, and so parked by the broker.
+pub fn refused_by_broker(id: &str, why: &(dyn Error + 'static)) {
+    metrics::parked(ParkReason::TooLarge, true);
+    error!(event.id = id, reason = %ParkReason::TooLarge, error = %Chain(why), "delivery.refused_by_broker");
+}
+
 /// A message that is not an event goes to the parking queue.
 pub fn parked_unreadable(id: Option<&str>, why: &dyn fmt::Display) {
     metrics::parked(ParkReason::Unreadable, false);

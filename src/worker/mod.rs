@@ -167,6 +167,7 @@ impl Pool {
                 tasks.spawn(lane::run(Arc::clone(&context), lane, stop.clone()));
             }
             tasks.spawn(tend::topology(Arc::clone(&context), stop.clone()));
+            tasks.spawn(tend::net(Arc::clone(&context), stop.clone()));
             tasks.spawn(tend::circuits(Arc::clone(&context), stop.clone()));
         }
         tasks.close();

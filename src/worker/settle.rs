@@ -2,7 +2,10 @@
 
 use futures_util::{StreamExt, TryStreamExt, stream};
 
-use crate::broker::{Broker, Outgoing, Receipt, Route};
+use crate::{
+    broker::{Broker, Outgoing, Receipt, Route},
+    telemetry::events,
+};
 
 /// Publishes under way at once for one message with many copies.
 const COPIES_AT_ONCE: usize = 16;
@@ -19,7 +22,8 @@ const COPIES_AT_ONCE: usize = 16;
 ///
 /// Returns when the broker owns every copy, however long that takes: giving the original back
 /// instead would repeat the attempt at once, for as long as the broker takes no messages. Only
-/// where homing stops meanwhile, the original goes back.
+/// where homing stops meanwhile, the original goes back. Where the broker will never take a copy, the
+/// original is rejected: the broker itself moves it to the parking queue, where it is `too_large`.
 ///
 /// # Cancel safety
 ///
@@ -32,10 +36,18 @@ pub(super) async fn settle(
     let handed_on = stream::iter(onward)
         .map(Ok)
         .try_for_each_concurrent(COPIES_AT_ONCE, |(message, route)| async move {
-            broker.publish_until_confirmed(&message, route).await
+            let published = broker.publish_until_confirmed(&message, route).await;
+            published.inspect_err(|error| {
+                if error.is_final() {
+                    events::refused_by_broker(message.id(), error);
+                }
+            })
         })
         .await;
-    if handed_on.is_ok() {
-        receipt.settle();
+    match handed_on {
+        Ok(()) => receipt.settle(),
+        Err(error) if error.is_final() => receipt.refuse(),
+        // Dropped, the receipt gives the original back.
+        Err(_stopping) => {}
     }
 }

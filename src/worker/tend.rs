@@ -4,11 +4,11 @@ use std::{sync::Arc, time::Duration};
 
 use futures_util::StreamExt;
 use tokio_util::sync::CancellationToken;
-use tracing::{debug, warn};
+use tracing::debug;
 
 use super::Context;
 use crate::{
-    broker::{consume::Lane, control::Change},
+    broker::{consume::Lane, control::Change, empty::Emptied},
     clock,
     telemetry::{events, metrics},
 };
@@ -17,9 +17,10 @@ use crate::{
 const LOOK_INTERVAL: Duration = Duration::from_secs(5);
 /// After a failure of store or broker.
 const RETRY_INTERVAL: Duration = Duration::from_secs(1);
-/// How often circuits that nobody needs are looked for.
+/// How often circuits that nobody needs are looked for, and queues of earlier versions where none is
+/// expected.
 const PRUNE_INTERVAL: Duration = Duration::from_secs(600);
-/// How often a queue that somebody deleted is declared again and the net emptied.
+/// How often a queue that somebody deleted is declared again.
 const TOPOLOGY_INTERVAL: Duration = Duration::from_secs(30);
 
 /// Keeps subscriptions and circuits current until `stop`.
@@ -103,7 +104,7 @@ async fn share_limits(context: &Context) {
     }
 }
 
-/// Keeps the topology whole until `stop`, and publishes again what the net caught meanwhile.
+/// Keeps the topology whole until `stop`.
 pub(super) async fn topology(context: Arc<Context>, stop: CancellationToken) {
     let tending = async {
         loop {
@@ -120,11 +121,27 @@ async fn tend(context: &Context) {
     if let Err(error) = context.broker.restore_topology().await {
         // The lanes tell of a broker that is away.
         debug!(error = error.told(), "topology.restore_failed");
-        return;
     }
-    match context.broker.reroute().await {
-        Ok(0) => {}
-        Ok(rerouted) => warn!(rerouted, "topology.rerouted: messages without a route sent again"),
-        Err(error) => warn!(error = error.told(), "topology.reroute_failed"),
+}
+
+/// Keeps the net empty until `stop`, and the queues of earlier versions, where there are any.
+pub(super) async fn net(context: Arc<Context>, stop: CancellationToken) {
+    let [unrouted, former_unrouted, former_parked] =
+        Emptied::ALL.map(|what| keep_empty(&context, what, &stop));
+    tokio::join!(unrouted, former_unrouted, former_parked);
+}
+
+async fn keep_empty(context: &Context, what: Emptied, stop: &CancellationToken) {
+    while !stop.is_cancelled() {
+        let pause = match context.broker.empty(what, stop).await {
+            Ok(true) => LOOK_INTERVAL,
+            Ok(false) => PRUNE_INTERVAL,
+            // The lanes tell of a broker that is away.
+            Err(error) => {
+                debug!(?what, error = error.told(), "topology.not_emptied");
+                LOOK_INTERVAL
+            }
+        };
+        stop.run_until_cancelled(tokio::time::sleep(pause)).await;
     }
 }

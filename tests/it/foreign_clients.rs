@@ -89,7 +89,7 @@ async fn a_message_that_cannot_be_parsed_hurts_no_other() {
 async fn pika_publishes() {
     let mut command = Command::new(clients().join("venv/bin/python"));
     command.arg(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/clients/publish.py"));
-    publishes(command).await;
+    Box::pin(publishes(command)).await;
 }
 
 #[tokio::test]
@@ -97,5 +97,5 @@ async fn amqplib_publishes() {
     let mut command = Command::new("node");
     command.arg(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/clients/publish.js"));
     command.env("NODE_PATH", clients().join("node_modules"));
-    publishes(command).await;
+    Box::pin(publishes(command)).await;
 }

@@ -184,11 +184,17 @@ fn read_trace(headers: &Headers<'_>) -> Option<TraceContext> {
     Some(context.with_state(named(header::TRACE_STATE)))
 }
 
-/// What homing parked has a reason; what the broker moved has only its own `x-death`.
+/// What homing parked has a reason; what the broker moved has only its own `x-death`. Homing rejects
+/// nothing but messages of which the broker takes no copy, because they are too large for it.
 fn read_parked(headers: &Headers<'_>) -> Option<Parked> {
     let reason = headers.text(header::PARKED_REASON).and_then(|word| word.parse().ok());
     let since = headers.integer(header::PARKED).map(UnixMillis::new);
-    let by_broker = || headers.contains("x-death").then_some(ParkReason::RejectedByBroker);
+    let by_broker = || {
+        let death = headers.last_death_reason();
+        let rejected = death.as_deref() == Some("rejected");
+        let reason = if rejected { ParkReason::TooLarge } else { ParkReason::RejectedByBroker };
+        headers.contains("x-death").then_some(reason)
+    };
     reason.or_else(by_broker).map(|reason| Parked { reason, since })
 }
 

@@ -22,6 +22,14 @@ pub struct Outgoing {
     pub(in crate::broker) properties: BasicProperties,
 }
 
+impl Outgoing {
+    /// The event's id, for logs; empty where there is none.
+    #[must_use]
+    pub fn id(&self) -> &str {
+        &self.id
+    }
+}
+
 const PERSISTENT: u8 = 2;
 
 impl Message {

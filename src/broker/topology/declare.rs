@@ -1,6 +1,6 @@
 //! Declaring the topology: targets first, everything at once, never lazily.
 
-use std::time::Duration;
+use std::{sync::atomic::Ordering, time::Duration};
 
 use lapin::{
     Channel, Connection, ErrorKind, ExchangeKind,
@@ -9,7 +9,7 @@ use lapin::{
     types::{AMQPValue, FieldTable},
 };
 
-use super::{Argument, QueueKind, QueueSpec, Topology};
+use super::{Argument, Names, QueueKind, QueueSpec, Topology};
 use crate::broker::error::{BrokerError, ROUND_TRIP_DEADLINE, within};
 
 /// A new quorum queue elects a leader first, which takes longer than other round trips.
@@ -22,6 +22,15 @@ pub struct Depth {
     pub messages: u32,
     /// Consumers at this moment.
     pub consumers: u32,
+}
+
+/// By which version a queue was declared.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Form {
+    /// By this one.
+    Current,
+    /// By an earlier one, and good enough.
+    Former,
 }
 
 /// An exchange as it should be.
@@ -49,13 +58,73 @@ impl Topology {
             if depth(connection, &queue.name).await?.is_none() {
                 created.push(queue.name.clone());
             }
-            declare_queue(&channel, &queue).await?;
+            self.declare_either(connection, &queue).await?;
             if queue.kind != QueueKind::Lock {
                 bind(&channel, &queue.name, names.route(), &queue.name).await?;
             }
         }
-        bind(&channel, &names.unrouted(), names.unrouted(), "").await?;
-        bind(&channel, &names.primary(), names.events(), "#").await
+        bind(&channel, &names.unrouted(), names.net(), "").await?;
+        bind(&channel, &names.primary(), names.events(), "#").await?;
+        self.declare_after_first_version(connection, &channel).await
+    }
+
+    /// Declares `queue`, or accepts it as an earlier version declared it.
+    ///
+    /// The way in which it was found last is tried first: the broker logs one that does not fit.
+    pub(super) async fn declare_either(
+        &self,
+        connection: &Connection,
+        queue: &QueueSpec,
+    ) -> Result<Form, BrokerError> {
+        let channel = open(connection).await?;
+        let declared = async |form: Form, spec: &QueueSpec| {
+            // The broker closes a channel that declares what differs.
+            let channel = open(connection).await?;
+            declare_queue(&channel, spec).await?;
+            self.has_former.store(form == Form::Former, Ordering::Relaxed);
+            close(&channel).await.map(|()| form)
+        };
+        let Some(former) = queue.former() else {
+            declare_queue(&channel, queue).await?;
+            return close(&channel).await.map(|()| Form::Current);
+        };
+        close(&channel).await?;
+        let mut ways = [(Form::Current, queue), (Form::Former, &former)];
+        if self.is_of_first_version() {
+            ways.reverse();
+        }
+        let [(form, spec), (other_form, other)] = ways;
+        match declared(form, spec).await {
+            Err(different @ BrokerError::Different { .. }) => {
+                match declared(other_form, other).await {
+                    // What is told is the difference from today's arguments.
+                    Err(BrokerError::Different { .. }) if form == Form::Current => Err(different),
+                    ended => ended,
+                }
+            }
+            ended => ended,
+        }
+    }
+
+    /// Looks after what queues of the first version need, where it declared them.
+    async fn declare_after_first_version(
+        &self,
+        connection: &Connection,
+        channel: &Channel,
+    ) -> Result<(), BrokerError> {
+        if !self.is_of_first_version() {
+            return Ok(());
+        }
+        let names = self.names();
+        let parked = self.former_parked();
+        if depth(connection, &parked.name).await?.is_none() {
+            declare_queue(channel, &parked).await?;
+            bind(channel, &parked.name, names.route(), &parked.name).await?;
+        }
+        if depth(connection, &names.former_unrouted()).await?.is_some() {
+            leave_net(channel, names).await?;
+        }
+        Ok(())
     }
 
     /// Every exchange, those first that others lead to.
@@ -63,10 +132,10 @@ impl Topology {
         let names = self.names();
         let spec = |name, kind, alternate| ExchangeSpec { name, kind, alternate };
         [
-            spec(names.unrouted(), ExchangeKind::Fanout, None),
+            spec(names.net(), ExchangeKind::Fanout, None),
             spec(names.control(), ExchangeKind::Fanout, None),
-            spec(names.route(), ExchangeKind::Direct, Some(names.unrouted())),
-            spec(names.events(), ExchangeKind::Topic, Some(names.unrouted())),
+            spec(names.route(), ExchangeKind::Direct, Some(names.net())),
+            spec(names.events(), ExchangeKind::Topic, Some(names.net())),
         ]
     }
 
@@ -125,6 +194,11 @@ pub(super) async fn look_at_exchange(
 
 pub(super) async fn open(connection: &Connection) -> Result<Channel, BrokerError> {
     within(connection, ROUND_TRIP_DEADLINE, "opening a channel", connection.create_channel()).await
+}
+
+async fn close(channel: &Channel) -> Result<(), BrokerError> {
+    let closed = channel.close(200, "OK".into());
+    within(channel, ROUND_TRIP_DEADLINE, "closing a channel", closed).await
 }
 
 /// The depth of `queue`, `None` where it does not exist. Exact, unlike management counts.
@@ -186,6 +260,39 @@ pub(super) async fn declare_exchange(
     within(channel, ROUND_TRIP_DEADLINE, format!("declaring exchange `{name}`"), declared)
         .await
         .map_err(|error| different(name, error))
+}
+
+/// Whether what is rejected in `queue`, a queue that keeps, is moved on; the first version's deletes
+/// it.
+pub(in crate::broker) async fn keeps_what_is_rejected(
+    connection: &Connection,
+    topology: &Topology,
+    queue: &str,
+) -> Result<bool, BrokerError> {
+    if queue == topology.names().unrouted() {
+        return Ok(true);
+    }
+    let former_parked = topology.former_parked();
+    if queue != former_parked.name {
+        return Ok(false);
+    }
+    let channel = open(connection).await?;
+    match declare_queue(&channel, &former_parked).await {
+        Ok(()) => close(&channel).await.map(|()| true),
+        Err(BrokerError::Different { .. }) => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
+/// Takes the queue of the first version away from the net: two would each get a copy.
+pub(in crate::broker) async fn leave_net(
+    channel: &Channel,
+    names: &Names,
+) -> Result<(), BrokerError> {
+    let (queue, net) = (names.former_unrouted(), names.net());
+    let step = format!("unbinding `{queue}` from `{net}`");
+    let unbound = channel.queue_unbind(queue.into(), net.into(), "".into(), FieldTable::default());
+    within(channel, ROUND_TRIP_DEADLINE, step, unbound).await
 }
 
 async fn bind(

@@ -4,7 +4,7 @@ use lapin::{Connection, protocol::AMQPSoftError};
 
 use super::{
     Depth, Topology,
-    declare::{self, ExchangeSpec},
+    declare::{self, ExchangeSpec, Form},
 };
 use crate::broker::error::BrokerError;
 
@@ -26,8 +26,19 @@ pub enum State {
     Missing,
     /// There with other arguments; what the broker says.
     Different(String),
+    /// There as an earlier version declared it, which is good enough.
+    Former(Depth),
     /// There, of an earlier schedule, and not needed any more.
     LeftOver(Depth),
+    /// There, of an earlier version, and another queue has taken its place.
+    Superseded {
+        /// What is in it.
+        depth: Depth,
+        /// The queue of today.
+        by: String,
+        /// Whether primary and retry queue dead-letter to it.
+        needed: bool,
+    },
 }
 
 impl State {
@@ -35,8 +46,10 @@ impl State {
     #[must_use]
     pub fn is_sound(&self) -> bool {
         match self {
-            Self::Present(_) => true,
-            Self::Missing | Self::Different(_) | Self::LeftOver(_) => false,
+            Self::Present(_) | Self::Former(_) => true,
+            Self::Missing | Self::Different(_) | Self::LeftOver(_) | Self::Superseded { .. } => {
+                false
+            }
         }
     }
 }
@@ -58,10 +71,10 @@ impl Topology {
         for queue in &queues {
             let state = match declare::depth(connection, &queue.name).await? {
                 None => State::Missing,
-                Some(depth) => {
-                    let channel = declare::open(connection).await?;
-                    same(declare::declare_queue(&channel, queue).await, Some(depth))?
-                }
+                Some(depth) => match self.declare_either(connection, queue).await {
+                    Ok(Form::Former) => State::Former(depth),
+                    declared => same(declared.map(drop), Some(depth))?,
+                },
             };
             findings.push(Finding { name: queue.name.clone(), state });
         }
@@ -74,6 +87,30 @@ impl Topology {
             if let Some(depth) = declare::depth(connection, name).await? {
                 findings.push(Finding { name: name.clone(), state: State::LeftOver(depth) });
             }
+        }
+        Ok(findings)
+    }
+}
+
+impl Topology {
+    /// The queues of earlier versions that are there still. To look for what is not there has the
+    /// broker log an error, so this is for operators who ask.
+    pub(in crate::broker) async fn inspect_superseded(
+        &self,
+        connection: &Connection,
+    ) -> Result<Vec<Finding>, BrokerError> {
+        let mut findings = Vec::new();
+        for (name, by) in self.superseded() {
+            let Some(depth) = declare::depth(connection, &name).await? else { continue };
+            let needed = self.is_of_first_version() && name == self.names().former_parked();
+            let is_renewed =
+                needed && declare::keeps_what_is_rejected(connection, self, &name).await?;
+            let state = if is_renewed {
+                State::Present(Some(depth))
+            } else {
+                State::Superseded { depth, by, needed }
+            };
+            findings.push(Finding { name, state });
         }
         Ok(findings)
     }

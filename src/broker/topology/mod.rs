@@ -1,7 +1,9 @@
 //! Which queues and exchanges there are, and why they are declared as they are.
 //!
 //! - All queues are durable quorum queues; the version in their names changes when an argument
-//!   must, because the arguments of a declared queue cannot.
+//!   must, because the arguments of a declared queue cannot. What an earlier version declared is
+//!   emptied into its successor ([`Broker::empty`](super::Broker::empty)), or accepted as it is
+//!   (`former`).
 //! - At-least-once dead-lettering needs three things of its source: a quorum queue,
 //!   `x-dead-letter-strategy: at-least-once` and `x-overflow: reject-publish`. Without any of them
 //!   the broker silently falls back to at-most-once.
@@ -9,18 +11,37 @@
 //! - `x-delivery-limit` is a large positive number where nothing may ever be dropped: −1 drops on
 //!   RabbitMQ 3.10, and no number means 20 on 4.x.
 //! - Never `x-expires`: it deletes a queue with its messages.
+//! - A policy may set what an argument sets; of limits the smaller one counts. So a queue that keeps
+//!   messages refuses what a `max-length` has no room for (`x-overflow`), and what a `delivery-limit`
+//!   or a `message-ttl` takes out of it is moved, at least once: from the parking queue to the net,
+//!   from the net to the parking queue. Workers consume the net and send each message on as a new one:
+//!   the broker moves nothing round a cycle by itself. Where no worker runs, it keeps such a message
+//!   in the net, out of reach.
+//! - A lock dead-letters to itself: its holder rejects the baton and gets it again as a new message,
+//!   which no limit on redeliveries counts.
 //!
 //! Source: RabbitMQ documentation, *Quorum Queues*, *Time-To-Live and Expiration*, *Dead Letter
-//! Exchanges*, *Alternate Exchanges*.
+//! Exchanges*, *Alternate Exchanges*, *Policies*.
 
 mod declare;
 mod inspect;
+mod policy;
+#[cfg(test)]
+mod tests;
 
-use std::{collections::BTreeSet, time::Duration};
+use std::{
+    collections::BTreeSet,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 
 pub use declare::Depth;
-pub(in crate::broker) use declare::{depth, depth_on};
+pub(in crate::broker) use declare::{depth, depth_on, keeps_what_is_rejected, leave_net};
 pub use inspect::{Finding, State};
+pub use policy::Danger;
 
 /// Everything that homing declares, targets before what leads to them.
 #[derive(Clone, Debug)]
@@ -29,6 +50,8 @@ pub struct Topology {
     waits: BTreeSet<Duration>,
     /// Slots of sources: name and number.
     slots: BTreeSet<(String, u8)>,
+    /// Whether primary and retry queue were found as the first version declared them.
+    has_former: Arc<AtomicBool>,
 }
 
 /// The names of all queues and exchanges of one installation.
@@ -40,6 +63,10 @@ pub struct Names {
 impl Names {
     fn of(&self, object: &str) -> String {
         format!("{}.v1.{object}", self.prefix)
+    }
+
+    fn of_second(&self, object: &str) -> String {
+        format!("{}.v2.{object}", self.prefix)
     }
 
     /// Topic exchange to which publishers publish.
@@ -54,9 +81,21 @@ impl Names {
         self.of("route")
     }
 
-    /// Fanout exchange and queue: the net under both, for messages without a route.
+    /// Fanout exchange: the net under both, for messages without a route.
+    #[must_use]
+    pub fn net(&self) -> String {
+        self.of("unrouted")
+    }
+
+    /// Queue of what the net caught, and of what policies take out of the parking queue.
     #[must_use]
     pub fn unrouted(&self) -> String {
+        self.of_second("unrouted")
+    }
+
+    /// The same of the first version.
+    #[must_use]
+    pub fn former_unrouted(&self) -> String {
         self.of("unrouted")
     }
 
@@ -75,6 +114,12 @@ impl Names {
     /// Queue of what was given up.
     #[must_use]
     pub fn parked(&self) -> String {
+        self.of_second("parked")
+    }
+
+    /// The same of the first version, whose primary and retry queues dead-letter to it for ever.
+    #[must_use]
+    pub fn former_parked(&self) -> String {
         self.of("parked")
     }
 
@@ -92,6 +137,12 @@ impl Names {
     /// Queue that is the lock of a slot of a source.
     #[must_use]
     pub fn lock(&self, source: &str, slot: u8) -> String {
+        self.of_second(&format!("source.{source}.{slot}"))
+    }
+
+    /// The same of the first version.
+    #[must_use]
+    pub fn former_lock(&self, source: &str, slot: u8) -> String {
         self.of(&format!("source.{source}.{slot}"))
     }
 
@@ -120,9 +171,6 @@ const DELIVERY_LIMIT: u32 = 50;
 /// Large enough to never be reached, small enough for every version to accept.
 const DELIVERY_LIMIT_NEVER: u32 = 1_000_000;
 
-/// One is enough; a second one is there while it takes the place of the first.
-const LOCK_MESSAGES_MAX: u32 = 2;
-
 /// One queue to be declared.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct QueueSpec {
@@ -135,10 +183,13 @@ pub struct QueueSpec {
 /// The kinds of queues, by what becomes of a message that is not acked.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum QueueKind {
-    /// Primary and retry: a message redelivered too often goes to the parking queue.
+    /// Primary and retry: a message that is redelivered too often, or rejected because no copy of it
+    /// can be published, goes to the parking queue.
     Deliver {
         /// The parking queue.
         dead_letters_to: String,
+        /// That of the first version, to which queues lead that it declared.
+        formerly_to: String,
     },
     /// No consumer, ever: after the wait the broker moves messages to the retry queue.
     Wait {
@@ -147,8 +198,11 @@ pub enum QueueKind {
         /// The retry queue.
         dead_letters_to: String,
     },
-    /// Parking and unrouted: kept until a person or homing takes them out.
-    Keep,
+    /// Parking and unrouted: kept until an operator or homing takes them out.
+    Keep {
+        /// Where what a policy takes out of it goes.
+        dead_letters_to: String,
+    },
     /// One consumer at a time gets its one message: whoever has that, has the lock. Nothing is
     /// routed to it. (Quorum queues take `exclusive` consumers and do not keep others out.)
     Lock,
@@ -170,17 +224,18 @@ impl QueueSpec {
     #[must_use]
     pub fn arguments(&self) -> Vec<(&'static str, Argument)> {
         let text = |text: &str| Argument::Text(text.to_owned());
+        let dead_letters_to = |target: &str| {
+            vec![("x-dead-letter-exchange", text("")), ("x-dead-letter-routing-key", text(target))]
+        };
         let dead_lettering = |target: &str| {
-            vec![
-                ("x-dead-letter-exchange", text("")),
-                ("x-dead-letter-routing-key", text(target)),
-                ("x-dead-letter-strategy", text("at-least-once")),
-                ("x-overflow", text("reject-publish")),
-                ("x-queue-leader-locator", text("balanced")),
-            ]
+            let mut arguments = dead_letters_to(target);
+            arguments.push(("x-dead-letter-strategy", text("at-least-once")));
+            arguments.push(("x-overflow", text("reject-publish")));
+            arguments.push(("x-queue-leader-locator", text("balanced")));
+            arguments
         };
         let mut arguments = match &self.kind {
-            QueueKind::Deliver { dead_letters_to } => {
+            QueueKind::Deliver { dead_letters_to, formerly_to: _ } => {
                 let mut arguments = dead_lettering(dead_letters_to);
                 arguments.push(("x-delivery-limit", Argument::Number(DELIVERY_LIMIT)));
                 arguments
@@ -191,16 +246,38 @@ impl QueueSpec {
                 arguments.push(("x-message-ttl", Argument::Number(wait_ms)));
                 arguments
             }
-            QueueKind::Keep => vec![("x-delivery-limit", Argument::Number(DELIVERY_LIMIT_NEVER))],
-            QueueKind::Lock => vec![
-                ("x-delivery-limit", Argument::Number(DELIVERY_LIMIT_NEVER)),
-                ("x-max-length", Argument::Number(LOCK_MESSAGES_MAX)),
-                ("x-single-active-consumer", Argument::Flag(true)),
-            ],
+            QueueKind::Keep { dead_letters_to } => {
+                let mut arguments = dead_lettering(dead_letters_to);
+                arguments.push(("x-delivery-limit", Argument::Number(DELIVERY_LIMIT_NEVER)));
+                arguments
+            }
+            // At most once: a baton that gets lost is published anew, one that waited in the
+            // broker's hands would be a second one.
+            QueueKind::Lock => {
+                let mut arguments = dead_letters_to(&self.name);
+                arguments.push(("x-delivery-limit", Argument::Number(DELIVERY_LIMIT_NEVER)));
+                arguments.push(("x-single-active-consumer", Argument::Flag(true)));
+                arguments
+            }
         };
         arguments.push(("x-queue-type", text("quorum")));
         arguments.sort_by_key(|(name, _)| *name);
         arguments
+    }
+}
+
+impl QueueSpec {
+    /// The same as an earlier version declared it, where that is as good under the same name.
+    pub(super) fn former(&self) -> Option<Self> {
+        match &self.kind {
+            QueueKind::Deliver { formerly_to, .. } => {
+                let formerly_to = formerly_to.clone();
+                let dead_letters_to = formerly_to.clone();
+                let kind = QueueKind::Deliver { dead_letters_to, formerly_to };
+                Some(Self { name: self.name.clone(), kind })
+            }
+            QueueKind::Wait { .. } | QueueKind::Keep { .. } | QueueKind::Lock => None,
+        }
     }
 }
 
@@ -212,6 +289,7 @@ impl Topology {
             names: Names { prefix: prefix.to_owned() },
             waits: waits.into_iter().chain(BUSY_WAITS).collect(),
             slots: BTreeSet::new(),
+            has_former: Arc::default(),
         }
     }
 
@@ -243,12 +321,15 @@ impl Topology {
     #[must_use]
     pub fn queues(&self) -> Vec<QueueSpec> {
         let names = &self.names;
-        let keep = |name| QueueSpec { name, kind: QueueKind::Keep };
-        let deliver =
-            |name| QueueSpec { name, kind: QueueKind::Deliver { dead_letters_to: names.parked() } };
+        let keep =
+            |name, dead_letters_to| QueueSpec { name, kind: QueueKind::Keep { dead_letters_to } };
+        let deliver = |name| {
+            let (dead_letters_to, formerly_to) = (names.parked(), names.former_parked());
+            QueueSpec { name, kind: QueueKind::Deliver { dead_letters_to, formerly_to } }
+        };
         let mut queues = vec![
-            keep(names.unrouted()),
-            keep(names.parked()),
+            keep(names.unrouted(), names.parked()),
+            keep(names.parked(), names.unrouted()),
             deliver(names.retry()),
             deliver(names.primary()),
         ];
@@ -262,86 +343,29 @@ impl Topology {
         }));
         queues
     }
-}
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_topology_is_what_the_documentation_says() {
-        let topology = Topology::new("homing", [Duration::from_millis(84_800)]);
-        let lines: Vec<_> = topology
-            .queues()
-            .into_iter()
-            .map(|queue| {
-                let arguments: Vec<_> = queue
-                    .arguments()
-                    .into_iter()
-                    .map(|(name, value)| match value {
-                        Argument::Text(text) => format!("{name}={text:?}"),
-                        Argument::Number(number) => format!("{name}={number}"),
-                        Argument::Flag(flag) => format!("{name}={flag}"),
-                    })
-                    .collect();
-                format!("{}\n    {}", queue.name, arguments.join("\n    "))
-            })
-            .take(5)
-            .collect();
-        insta::assert_snapshot!(lines.join("\n"), @r#"
-        homing.v1.unrouted
-            x-delivery-limit=1000000
-            x-queue-type="quorum"
-        homing.v1.parked
-            x-delivery-limit=1000000
-            x-queue-type="quorum"
-        homing.v1.retry
-            x-dead-letter-exchange=""
-            x-dead-letter-routing-key="homing.v1.parked"
-            x-dead-letter-strategy="at-least-once"
-            x-delivery-limit=50
-            x-overflow="reject-publish"
-            x-queue-leader-locator="balanced"
-            x-queue-type="quorum"
-        homing.v1.primary
-            x-dead-letter-exchange=""
-            x-dead-letter-routing-key="homing.v1.parked"
-            x-dead-letter-strategy="at-least-once"
-            x-delivery-limit=50
-            x-overflow="reject-publish"
-            x-queue-leader-locator="balanced"
-            x-queue-type="quorum"
-        homing.v1.wait.1000
-            x-dead-letter-exchange=""
-            x-dead-letter-routing-key="homing.v1.retry"
-            x-dead-letter-strategy="at-least-once"
-            x-message-ttl=1000
-            x-overflow="reject-publish"
-            x-queue-leader-locator="balanced"
-            x-queue-type="quorum"
-        "#);
+    /// Whether the first version declared what is there, and processes of it may run: they refuse what
+    /// this one declares. Known once the topology was declared or inspected.
+    pub(in crate::broker) fn is_of_first_version(&self) -> bool {
+        self.has_former.load(Ordering::Relaxed)
     }
 
-    #[test]
-    fn a_slot_has_a_lock_that_is_no_route_for_events() {
-        let topology = Topology::new("p", []).with_slots([("main", 1), ("main", 2)]);
-        let locks: Vec<_> =
-            topology.queues().into_iter().filter(|queue| queue.kind == QueueKind::Lock).collect();
-        let names: Vec<_> = locks.iter().map(|lock| lock.name.as_str()).collect();
-        assert_eq!(names, ["p.v1.source.main.1", "p.v1.source.main.2"]);
-        assert!(locks[0].arguments().contains(&("x-single-active-consumer", Argument::Flag(true))));
+    /// Where primary and retry queues of the first version dead-letter to. Missing, it is declared
+    /// with today's arguments.
+    pub(super) fn former_parked(&self) -> QueueSpec {
+        let kind = QueueKind::Keep { dead_letters_to: self.names.parked() };
+        QueueSpec { name: self.names.former_parked(), kind }
     }
 
-    #[test]
-    fn targets_are_declared_before_what_leads_to_them() {
-        let queues = Topology::new("p", Some(Duration::from_secs(9))).queues();
-        for (index, queue) in queues.iter().enumerate() {
-            let target = match &queue.kind {
-                QueueKind::Deliver { dead_letters_to }
-                | QueueKind::Wait { dead_letters_to, .. } => dead_letters_to,
-                QueueKind::Keep | QueueKind::Lock => continue,
-            };
-            assert!(queues[..index].iter().any(|earlier| earlier.name == *target), "{target}");
-        }
+    /// The names of queues of earlier versions, and of those that have taken their place.
+    pub(in crate::broker) fn superseded(&self) -> Vec<(String, String)> {
+        let names = &self.names;
+        let locks = self
+            .slots
+            .iter()
+            .map(|(source, slot)| (names.former_lock(source, *slot), names.lock(source, *slot)));
+        let kept =
+            [(names.former_parked(), names.parked()), (names.former_unrouted(), names.unrouted())];
+        kept.into_iter().chain(locks).collect()
     }
 }

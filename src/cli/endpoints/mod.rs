@@ -18,7 +18,7 @@ Examples:
 
 closed: deliveries are attempted. open: it kept failing, and only a probe is sent now and then; what
 comes due waits. frozen: nothing is sent until it is enabled; what comes due is parked. Workers
-follow a change within a second.";
+follow a change within a second; within five seconds where the broker loses its announcement.";
 
 #[derive(clap::Subcommand)]
 #[command(after_help = EXAMPLES)]

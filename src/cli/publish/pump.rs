@@ -76,7 +76,7 @@ fn pauses() -> ExponentialBuilder {
 
 async fn send(broker: &Broker, number: u64, message: Outgoing) -> (u64, Result<(), BrokerError>) {
     let publish = || broker.publish(&message, Route::Events);
-    (number, publish.retry(pauses()).await)
+    (number, publish.retry(pauses()).when(|error| !error.is_final()).await)
 }
 
 /// Where lines come in and answers go out.
@@ -119,6 +119,11 @@ impl Desk<'_, '_> {
             Ok(()) => {
                 self.summary.confirmed(id);
                 self.progress.one_more();
+                true
+            }
+            Err(error) if error.is_final() => {
+                self.progress.tell(self.output, format_args!("line {number}: {}", error.told()));
+                self.summary.bad(number, error.told());
                 true
             }
             Err(error) => {

@@ -23,7 +23,7 @@ Examples:
   homing subscriptions test 01931f5a-9c4e-7000-8000-0123456789ab
   homing subscriptions remove 01931f5a-9c4e-7000-8000-0123456789ab
 
-Workers follow a change within a second.";
+Workers follow a change within a second; within five seconds where the broker loses its announcement.";
 
 #[derive(clap::Subcommand)]
 #[command(after_help = EXAMPLES)]

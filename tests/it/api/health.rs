@@ -25,8 +25,9 @@ async fn readiness_tells_of_every_part_and_of_what_was_caught() {
     ]);
     assert_eq!(answer, json!({"status": "ready", "parts": parts, "warnings": []}));
 
-    let unrouted = running.installation.names().unrouted();
-    running.installation.publisher.publish_to(&unrouted, Raw::new("t", "e", "{}")).await;
+    let names = running.installation.names();
+    let (unrouted, net) = (names.unrouted(), names.net());
+    running.installation.publisher.publish_to(&net, Raw::new("t", "e", "{}")).await;
     running.installation.wait_for_depth(&unrouted, 1).await;
     let answer = running.get("/readyz").await.expect(200).body;
     let warning = answer["warnings"][0].as_str().expect("a warning");

@@ -113,8 +113,9 @@ impl Home {
 
     async fn depth(&self, object: &str) -> u32 {
         let broker = self.broker();
-        let name = format!("{}.v1.{object}", self.corner.prefix);
-        let depth = broker.depth(&name).await.expect("the broker answers");
+        let (queues, end) = (self.corner.topology.queues(), format!(".{object}"));
+        let queue = queues.into_iter().find(|queue| queue.name.ends_with(&end)).expect("its name");
+        let depth = broker.depth(&queue.name).await.expect("the broker answers");
         broker.close().await;
         depth.expect("the queue is there").messages
     }

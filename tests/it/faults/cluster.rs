@@ -51,8 +51,9 @@ impl Theatre {
     }
 
     async fn leader_of(&self, queue: &str) -> u8 {
-        let prefix = &self.stage.site.corner.prefix;
-        self.cluster.leader_of(&format!("{prefix}.v1.{queue}")).await
+        let (queues, end) = (self.stage.site.corner.topology.queues(), format!(".{queue}"));
+        let queue = queues.into_iter().find(|queue| queue.name.ends_with(&end)).expect("its name");
+        self.cluster.leader_of(&queue.name).await
     }
 }
 

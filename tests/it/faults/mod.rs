@@ -13,5 +13,7 @@ mod endpoint;
 mod names;
 mod operator;
 mod poison;
+mod policies;
+mod size;
 mod store;
 mod worker_killed;

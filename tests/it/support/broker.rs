@@ -83,7 +83,11 @@ async fn delete(topology: &Topology) {
         deleted.expect("a queue of the test can be deleted");
     }
     let names = topology.names();
-    for exchange in [names.events(), names.route(), names.unrouted(), names.control()] {
+    for queue in [names.former_parked(), names.former_unrouted()] {
+        let deleted = channel.queue_delete(queue.into(), QueueDeleteOptions::default()).await;
+        deleted.expect("a queue of an earlier version can be deleted");
+    }
+    for exchange in [names.events(), names.route(), names.net(), names.control()] {
         let deleted =
             channel.exchange_delete(exchange.into(), ExchangeDeleteOptions::default()).await;
         deleted.expect("an exchange of the test can be deleted");
@@ -105,6 +109,7 @@ pub(crate) struct Raw {
     pub id: Option<String>,
     pub headers: Vec<(String, AMQPValue)>,
     pub content_type: Option<String>,
+    pub kind: Option<String>,
     pub content_encoding: Option<String>,
     pub body: Vec<u8>,
 }
@@ -117,6 +122,10 @@ impl Raw {
             body: body.into(),
             ..Self::default()
         }
+    }
+
+    pub(crate) fn kind(self, kind: &str) -> Self {
+        Self { kind: Some(kind.to_owned()), ..self }
     }
 
     pub(crate) fn header(mut self, name: &str, value: &str) -> Self {
@@ -144,6 +153,9 @@ impl Publisher {
         let mut properties = BasicProperties::default().with_delivery_mode(2);
         if let Some(id) = raw.id {
             properties = properties.with_message_id(id.into());
+        }
+        if let Some(kind) = raw.kind {
+            properties = properties.with_type(kind.into());
         }
         if let Some(content_type) = raw.content_type {
             properties = properties.with_content_type(content_type.into());

@@ -67,11 +67,20 @@ impl Node {
         run(command).await;
     }
 
+    /// Adds settings, which count from the next start on.
+    pub(crate) fn configure(&self, settings: &str) {
+        let file = self.folder().join("conf.d/50-test.conf");
+        fs::write(file, settings).expect("the settings can be written");
+    }
+
+    fn folder(&self) -> PathBuf {
+        Path::new(env!("CARGO_MANIFEST_DIR")).join(format!(".homing/rabbitmq-{}", self.name))
+    }
+
     /// As a crash does.
     pub(crate) async fn kill_9(&self) {
-        let file = Path::new(env!("CARGO_MANIFEST_DIR"));
-        let file = file.join(format!(".homing/rabbitmq-{}/pid", self.name));
-        let pid = fs::read_to_string(file).expect("the broker wrote its process id");
+        let pid =
+            fs::read_to_string(self.folder().join("pid")).expect("the broker wrote its process id");
         let mut command = Command::new("kill");
         command.args(["-KILL", pid.trim()]);
         run(command).await;

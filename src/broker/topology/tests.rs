@@ -1,0 +1,91 @@
+//! The topology as it is declared.
+
+use super::*;
+
+#[test]
+fn the_topology_is_what_the_documentation_says() {
+    let topology = Topology::new("homing", [Duration::from_millis(84_800)]);
+    let lines: Vec<_> = topology
+        .queues()
+        .into_iter()
+        .map(|queue| {
+            let arguments: Vec<_> = queue
+                .arguments()
+                .into_iter()
+                .map(|(name, value)| match value {
+                    Argument::Text(text) => format!("{name}={text:?}"),
+                    Argument::Number(number) => format!("{name}={number}"),
+                    Argument::Flag(flag) => format!("{name}={flag}"),
+                })
+                .collect();
+            format!("{}\n    {}", queue.name, arguments.join("\n    "))
+        })
+        .take(5)
+        .collect();
+    insta::assert_snapshot!(lines.join("\n"), @r#"
+    homing.v2.unrouted
+        x-dead-letter-exchange=""
+        x-dead-letter-routing-key="homing.v2.parked"
+        x-dead-letter-strategy="at-least-once"
+        x-delivery-limit=1000000
+        x-overflow="reject-publish"
+        x-queue-leader-locator="balanced"
+        x-queue-type="quorum"
+    homing.v2.parked
+        x-dead-letter-exchange=""
+        x-dead-letter-routing-key="homing.v2.unrouted"
+        x-dead-letter-strategy="at-least-once"
+        x-delivery-limit=1000000
+        x-overflow="reject-publish"
+        x-queue-leader-locator="balanced"
+        x-queue-type="quorum"
+    homing.v1.retry
+        x-dead-letter-exchange=""
+        x-dead-letter-routing-key="homing.v2.parked"
+        x-dead-letter-strategy="at-least-once"
+        x-delivery-limit=50
+        x-overflow="reject-publish"
+        x-queue-leader-locator="balanced"
+        x-queue-type="quorum"
+    homing.v1.primary
+        x-dead-letter-exchange=""
+        x-dead-letter-routing-key="homing.v2.parked"
+        x-dead-letter-strategy="at-least-once"
+        x-delivery-limit=50
+        x-overflow="reject-publish"
+        x-queue-leader-locator="balanced"
+        x-queue-type="quorum"
+    homing.v1.wait.1000
+        x-dead-letter-exchange=""
+        x-dead-letter-routing-key="homing.v1.retry"
+        x-dead-letter-strategy="at-least-once"
+        x-message-ttl=1000
+        x-overflow="reject-publish"
+        x-queue-leader-locator="balanced"
+        x-queue-type="quorum"
+    "#);
+}
+
+#[test]
+fn a_slot_has_a_lock_that_is_no_route_for_events() {
+    let topology = Topology::new("p", []).with_slots([("main", 1), ("main", 2)]);
+    let locks: Vec<_> =
+        topology.queues().into_iter().filter(|queue| queue.kind == QueueKind::Lock).collect();
+    let names: Vec<_> = locks.iter().map(|lock| lock.name.as_str()).collect();
+    assert_eq!(names, ["p.v2.source.main.1", "p.v2.source.main.2"]);
+    assert!(locks[0].arguments().contains(&("x-single-active-consumer", Argument::Flag(true))));
+}
+
+#[test]
+fn targets_are_declared_before_what_leads_to_them() {
+    let queues = Topology::new("p", Some(Duration::from_secs(9))).queues();
+    for (index, queue) in queues.iter().enumerate() {
+        let target = match &queue.kind {
+            QueueKind::Deliver { dead_letters_to, .. }
+            | QueueKind::Wait { dead_letters_to, .. } => dead_letters_to,
+            // They lead to each other and to themselves, and hold nothing when declared.
+            QueueKind::Keep { .. } | QueueKind::Lock => continue,
+        };
+        assert!(queues[..index].iter().any(|earlier| earlier.name == *target), "{target}");
+    }
+}
