@@ -20,6 +20,7 @@ use super::{
     addresses::{Address, Addresses},
     error::{BrokerError, ROUND_TRIP_DEADLINE, within},
     topology::Topology,
+    transport,
 };
 use crate::config::BrokerSettings;
 
@@ -225,7 +226,7 @@ impl Link {
         uri.query.frame_max = asked.or(Some(FRAME_BYTES_MAX));
         let name = format!("homing {} {}", env!("CARGO_PKG_VERSION"), self.purpose);
         let properties = ConnectionProperties::default().with_connection_name(name.into());
-        let connecting = Connection::connect_uri(uri, properties);
+        let connecting = transport::connect(uri, properties);
         match tokio::time::timeout(self.connect_deadline, connecting).await {
             Ok(connected) => connected.map_err(refused),
             Err(_elapsed) => Err(BrokerError::TimedOut {

@@ -175,8 +175,7 @@ impl Consumer {
     ///
     /// # Errors
     ///
-    /// [`BrokerError`]: the connection is lost; [`BrokerError::Unparsable`]: by a message that the
-    /// client library cannot read.
+    /// [`BrokerError`]: the connection is lost.
     ///
     /// # Cancel safety
     ///

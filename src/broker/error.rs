@@ -93,13 +93,6 @@ pub enum BrokerError {
         /// The key that leads nowhere.
         routing_key: String,
     },
-    /// A message has properties or headers that the client library cannot read. It gives up the
-    /// whole connection for that.
-    #[error(
-        "a message in the queue cannot be read by the client library: a property or header that \
-         is not UTF-8"
-    )]
-    Unparsable(#[source] Box<lapin::Error>),
     /// Homing is stopping.
     #[error("the broker connection is closed")]
     Closed,
@@ -136,11 +129,7 @@ impl BrokerError {
 
     /// Why a consumer ended.
     pub(super) fn lost(error: lapin::Error) -> Self {
-        if matches!(error.kind(), lapin::ErrorKind::ParsingError(_)) {
-            Self::Unparsable(Box::new(error))
-        } else {
-            Self::step("consuming", error)
-        }
+        Self::step("consuming", error)
     }
 
     /// Whether this is what the broker says.
@@ -169,10 +158,6 @@ impl BrokerError {
             Self::Different { .. } => {
                 "something at the broker has other arguments than homing needs \
                  (`homing topology check` tells what)"
-            }
-            Self::Unparsable(_) => {
-                "a message at the head of the queue cannot be read (a property that is not UTF-8); \
-                 take it out with another AMQP client"
             }
             Self::Nacked { .. } => "the broker refused the message",
             Self::TooLarge { .. } => {

@@ -97,7 +97,9 @@ pub(super) fn shown(table: Option<&FieldTable>) -> Vec<(String, String)> {
     let fields = table.into_iter().flat_map(FieldTable::inner);
     let shown = fields.map(|(name, value)| {
         let number = || integer(value).map(|number| number.to_string());
-        let told = text(value).or_else(number).unwrap_or_else(|| "(a list or a flag)".to_owned());
+        let other =
+            if *value == AMQPValue::Void { "(empty, or left out)" } else { "(a list or a flag)" };
+        let told = text(value).or_else(number).unwrap_or_else(|| other.to_owned());
         (name.to_string(), told)
     });
     shown.collect()

@@ -30,6 +30,7 @@ pub mod prefetch;
 pub mod publish;
 pub mod receipt;
 pub mod topology;
+mod transport;
 
 use std::{sync::Arc, time::Duration};
 

@@ -25,41 +25,29 @@ use crate::{
 /// A session that lasted this long was a good one: the next pause is short again.
 const GOOD_SESSION: Duration = Duration::from_secs(10);
 
-/// After a message that cannot be parsed: one message at a time for this long, so that only that
-/// one is counted as redelivered each time the connection is lost by it, until the broker parks it.
-const CAREFUL: Duration = Duration::from_secs(15);
-const CAREFUL_PREFETCH: u16 = 1;
-
 /// Runs the lane until `stop`: one session after another, with pauses between them.
 pub(super) async fn run(context: Arc<Context>, lane: Lane, stop: CancellationToken) {
     let in_flight_max = context.settings.lane_in_flight_max();
     let work = Work::new(usize::from(in_flight_max));
+    let bounds = Bounds {
+        messages_max: in_flight_max,
+        bytes_max: context.settings.lane_in_flight_bytes_max(),
+        largest: context.settings.event_bytes_max,
+    };
     let mut pauses = pauses();
     let mut told = None;
-    let mut careful = false;
     while !stop.is_cancelled() {
         let started = Instant::now();
-        let bounds = Bounds {
-            messages_max: if careful { CAREFUL_PREFETCH } else { in_flight_max },
-            bytes_max: context.settings.lane_in_flight_bytes_max(),
-            largest: context.settings.event_bytes_max,
-        };
         let over = stop.child_token();
         let session = session(&context, (lane, bounds), &work, &over);
-        let ended = if careful {
-            until_over(session, tokio::time::sleep(CAREFUL), &over).await
-        } else {
-            until_over(session, forgotten(&context, lane, &work), &over).await
-        };
-        let went_well = careful && ended.is_ok();
-        careful = matches!(ended, Err(BrokerError::Unparsable(_)));
+        let ended = until_over(session, forgotten(&context, lane, &work), &over).await;
         let error = ended.err().map(|error| error.told());
-        // The same error is told once, and the end of a careful session is nothing to tell.
-        if stop.is_cancelled() || (error != told || error.is_none()) && !went_well {
+        // The same error is told once.
+        if stop.is_cancelled() || error != told || error.is_none() {
             events::lane_ended(lane.name(), stop.is_cancelled(), error.as_deref());
         }
         told = error;
-        if careful || started.elapsed() > GOOD_SESSION {
+        if started.elapsed() > GOOD_SESSION {
             pauses = self::pauses();
         }
         let pause = pauses.next().unwrap_or(PAUSE_MAX);
@@ -67,8 +55,7 @@ pub(super) async fn run(context: Arc<Context>, lane: Lane, stop: CancellationTok
     }
 }
 
-/// Ends a session politely when `end` comes: a careful one has gone well for long enough, or the
-/// broker has forgotten the consumer.
+/// Ends a session politely when `end` comes: the broker has forgotten the consumer.
 async fn until_over<T>(
     session: impl Future<Output = T>,
     end: impl Future<Output = ()>,

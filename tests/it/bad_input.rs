@@ -1,9 +1,16 @@
 //! Bad input gets a clear answer, and nothing is lost by it.
 
+use futures_util::StreamExt;
 use homing::parking::{Action, Selection};
+use lapin::{options::BasicConsumeOptions, types::FieldTable};
 use serde_json::json;
 
-use crate::support::{broker::Raw, installation::Installation, receiver::Receiver};
+use crate::support::{
+    PATIENCE,
+    broker::{self, Raw},
+    installation::Installation,
+    receiver::{Receiver, Recorded},
+};
 
 #[tokio::test]
 async fn an_event_that_is_too_large_is_parked_whole() {
@@ -130,4 +137,80 @@ async fn properties_that_the_broker_would_act_on_lose_nothing() {
     running.stop().await;
     assert_eq!(receiver.requests().len(), 2);
     assert!(installation.wait_for_parked(0).await.is_empty());
+}
+
+/// Bytes of a header with which a message just fits into a frame of 128 KiB when it is published, and
+/// no more when the broker has added one of its own.
+const NEARLY_A_FRAME: usize = 131_020;
+
+/// Goal: RabbitMQ sends headers in whatever size they have, and one message with more than fits into
+/// a frame ends no connection. Method: one that is nearly as large as a frame, given back once, so
+/// that the broker counts that in a further header; among good events.
+#[tokio::test]
+async fn headers_larger_than_a_frame_hurt_no_other() {
+    const GOOD: usize = 40;
+    let installation = Installation::new(&[60_000]).await;
+    let receiver = Receiver::accepting().await;
+    installation.subscribe_all(&receiver.url("/")).await;
+    let raw = Raw::new("t", "large", "{}").header("large", &"x".repeat(NEARLY_A_FRAME));
+    installation.publisher.publish(raw).await;
+    give_back_one_of(&installation, &installation.names().primary()).await;
+    for number in 0..GOOD {
+        installation.publisher.publish(Raw::new("t", &format!("good{number}"), "{}")).await;
+    }
+
+    let running = installation.start();
+    receiver.wait_for(GOOD + 1).await;
+    installation.assert_nothing_waits().await;
+    running.stop().await;
+    let mut ids: Vec<_> = receiver.requests().iter().map(Recorded::id).collect();
+    ids.sort_unstable();
+    ids.dedup();
+    assert_eq!((ids.len(), receiver.requests().len()), (GOOD + 1, GOOD + 1));
+    assert!(installation.wait_for_parked(0).await.is_empty());
+}
+
+/// Goal: such a message does not hide what lies behind it in the parking queue. Method: it is
+/// published there, given back, and followed by another; both are found, and sent again.
+#[tokio::test]
+async fn headers_larger_than_a_frame_hide_nothing_that_is_parked() {
+    let installation = Installation::new(&[60_000]).await;
+    let receiver = Receiver::accepting().await;
+    installation.subscribe_all(&receiver.url("/")).await;
+    let (route, parked) = (installation.names().route(), installation.names().parked());
+    for id in ["large", "behind"] {
+        let mut raw = Raw::new(&parked, id, "{}").header("x-homing-routing-key", "t");
+        if id == "large" {
+            raw = raw.header("large", &"x".repeat(NEARLY_A_FRAME - 30));
+        }
+        installation.publisher.publish_to(&route, raw).await;
+    }
+    give_back_one_of(&installation, &parked).await;
+
+    let entries = installation.wait_for_parked(2).await;
+    assert_eq!(
+        entries.iter().map(|entry| &entry.event_id[..]).collect::<Vec<_>>(),
+        ["large", "behind"]
+    );
+    let running = installation.start();
+    let parking = &installation.parts.parking;
+    parking.act(Action::Replay, &Selection::default(), None, |_| ()).await.expect("walk");
+    receiver.wait_for(2).await;
+    installation.wait_for_parked(0).await;
+    running.stop().await;
+}
+
+/// Takes the first message of `queue` and leaves it unanswered, as a process that dies does.
+async fn give_back_one_of(installation: &Installation, queue: &str) {
+    let depth = installation.publisher.depth(queue).await;
+    let connection = broker::connect(&installation.corner.url).await.expect("the broker answers");
+    let channel = connection.create_channel().await.expect("a channel opens");
+    // Not `basic.get`, for which the broker counts in a header at once.
+    let options = BasicConsumeOptions::default();
+    let consumed = channel.basic_consume(queue.into(), "".into(), options, FieldTable::default());
+    let mut messages = consumed.await.expect("it can be consumed");
+    let taken = tokio::time::timeout(PATIENCE, messages.next()).await.expect("in time");
+    taken.expect("a message").expect("one that can be read");
+    connection.close(200, "OK".into()).await.expect("it closes");
+    installation.wait_for_depth(queue, depth).await;
 }

@@ -2,6 +2,7 @@
 
 use std::process::Stdio;
 
+use homing::parking::{Action, Entry, Selection};
 use serde_json::json;
 use tokio::process::Command;
 
@@ -13,7 +14,8 @@ use crate::support::{
     receiver::{Receiver, Recorded, Reply},
 };
 
-async fn run(mut command: Command, installation: &Installation) {
+/// Runs a script to its end; what it printed.
+async fn run(mut command: Command, installation: &Installation) -> String {
     let ended = command
         .env("AMQP_URL", broker::url())
         .env("EXCHANGE", installation.names().events())
@@ -23,6 +25,7 @@ async fn run(mut command: Command, installation: &Installation) {
     let output = tokio::time::timeout(PATIENCE, ended).await.expect("in time").expect("it runs");
     let errors = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{errors}");
+    String::from_utf8(output.stdout).expect("text")
 }
 
 /// What both scripts publish: a message with nothing but a body, one with everything that the
@@ -56,11 +59,15 @@ async fn publishes(command: Command) {
     assert!(installation.wait_for_parked(0).await.is_empty());
 }
 
-/// Goal: a message that the client library cannot read at all ends parked by the broker, and takes
-/// no other with it. Method: one property that is not UTF-8 among good events.
+/// Goal: what is not text where AMQP says text is parked at first sight with its bytes shown, and takes
+/// no other with it. Method: everything in which a client can write such bytes, and headers that are
+/// events all the same, among good events.
 #[tokio::test]
-async fn a_message_that_cannot_be_parsed_hurts_no_other() {
+async fn what_is_not_utf8_is_parked_at_first_sight_and_hurts_no_other() {
     const GOOD: usize = 20;
+    /// As the script prints them.
+    const WAYS: usize = 12;
+    const EVENTS: usize = 2;
     let installation = Installation::new(&[60_000]).await;
     let receiver = Receiver::accepting().await;
     installation.subscribe_all(&receiver.url("/")).await;
@@ -69,20 +76,47 @@ async fn a_message_that_cannot_be_parsed_hurts_no_other() {
     }
     let mut command = Command::new(clients().join("venv/bin/python"));
     command.arg(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/clients/publish_not_utf8.py"));
-    run(command, &installation).await;
+    let printed = run(command, &installation).await;
+    assert_eq!(printed.trim(), format!("{WAYS} {EVENTS}"));
     for number in 0..GOOD {
         installation.publisher.publish(Raw::new("t", &format!("after{number}"), "{}")).await;
     }
 
     let running = installation.start();
-    receiver.wait_for(2 * GOOD).await;
-    installation.wait_for_depth(&installation.names().parked(), 1).await;
+    receiver.wait_for(2 * GOOD + EVENTS).await;
+    let parked = installation.wait_for_parked(u32::try_from(WAYS).expect("few")).await;
     installation.assert_nothing_waits().await;
+
+    let told = |entry: &Entry| entry.last_outcome.clone().unwrap_or_default();
+    for entry in &parked {
+        // By homing: the broker has not counted one of them as returned.
+        assert_eq!(entry.reason.as_str(), "unreadable", "{}", told(entry));
+        assert!(told(entry).contains("is not UTF-8: "), "{}", told(entry));
+    }
+    for (what, bytes) in [
+        ("`message_id`", r"Gr\xfc\xdfe"),
+        ("`message_id`", r"\xff\xfe1"),
+        ("the routing key", r"Gr\xfc\xdfe"),
+        ("the name of a header", r"Gr\xfc\xdfe"),
+        ("a name in header `deep`", r"Gr\xfc\xdfe"),
+        ("`app_id`", r"Gr\xfc\xdfe"),
+    ] {
+        let sentence = format!("{what} is not UTF-8: {bytes}");
+        assert!(parked.iter().any(|entry| told(entry) == sentence), "{sentence}");
+    }
+    assert!(parked.iter().any(|entry| entry.event_id == r"Gr\xfc\xdfe"));
+
+    // Replaying cannot help, and does no harm.
+    let parking = &installation.parts.parking;
+    parking.act(Action::Replay, &Selection::default(), None, |_| ()).await.expect("walk");
+    installation.assert_nothing_waits().await;
+    installation.wait_for_parked(u32::try_from(WAYS).expect("few")).await;
     running.stop().await;
     let mut ids: Vec<_> = receiver.requests().iter().map(Recorded::id).collect();
     ids.sort_unstable();
     ids.dedup();
-    assert_eq!(ids.len(), 2 * GOOD);
+    assert_eq!(ids.len(), 2 * GOOD + EVENTS);
+    assert_eq!(receiver.requests().len(), 2 * GOOD + EVENTS);
 }
 
 #[tokio::test]

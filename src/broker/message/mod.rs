@@ -65,6 +65,8 @@ pub mod header {
     pub const PARKED_REASON: &str = "x-homing-parked-reason";
     /// Since when it is parked, Unix ms.
     pub const PARKED: &str = "x-homing-parked-ms";
+    /// What of the message could not be read as it was sent: it is not an event then.
+    pub const UNPARSED: &str = "x-homing-unparsed";
 }
 
 /// An event on its way, or a delivery of it.

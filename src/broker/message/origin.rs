@@ -73,10 +73,11 @@ impl<'a> Origin<'a> {
         } else if exchange != route {
             return Self::publisher(routing_key, rules);
         }
-        match headers.text(header::ROUTING_KEY) {
-            Some(key) => Self::publisher(key, rules),
-            None => Self::homing(),
+        if headers.contains(header::ROUTING_KEY) {
+            let key = headers.text(header::ROUTING_KEY).unwrap_or_default();
+            return Self::publisher(key, rules);
         }
+        Self::homing()
     }
 
     pub(super) fn sender(&self) -> &Sender<'a> {

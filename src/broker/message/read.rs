@@ -61,6 +61,9 @@ pub enum Why {
          `?subscription=`, or set `events.subscription_header` to \"accept\""
     )]
     SubscriptionUnheard,
+    /// A part of it is not what AMQP says, or there is too much of it.
+    #[error("{0}")]
+    Unparsed(String),
 }
 
 impl Message {
@@ -79,7 +82,9 @@ impl Message {
         let headers = Headers(properties.headers().as_ref());
         let id = text(properties.message_id().as_ref()).or_else(|| cloud_event(&headers, "id"));
         let sender = origin.sender();
-        let read = read_topic(properties, &headers, sender)
+        let read = read_unparsed(&headers)
+            .map_or(Ok(()), |what| Err(Why::Unparsed(what)))
+            .and_then(|()| read_topic(properties, &headers, sender))
             .and_then(|topic| Ok((topic, read_subscription(&headers, sender)?)));
         match read {
             Ok((topic, subscription)) => Ok(Self {
@@ -119,6 +124,15 @@ fn cloud_event(headers: &Headers<'_>, attribute: &str) -> Option<String> {
         .iter()
         .find_map(|prefix| headers.text(&format!("{prefix}{attribute}")))
         .filter(|text| !text.is_empty())
+}
+
+/// What of it the transport had to change, cut to what is shown of one.
+fn read_unparsed(headers: &Headers<'_>) -> Option<String> {
+    if !headers.contains(header::UNPARSED) {
+        return None;
+    }
+    let text = headers.text(header::UNPARSED).unwrap_or_default();
+    Some(text.chars().take(TOLD_CHARS_MAX).collect())
 }
 
 fn read_topic(
@@ -223,6 +237,9 @@ fn without_effects(properties: &BasicProperties) -> BasicProperties {
 
 /// How much of a header that cannot be read is kept.
 const SHOWN_CHARS_MAX: usize = 200;
+/// How much is kept of what could not be read in it: the bytes of every short string, and their
+/// names.
+const TOLD_CHARS_MAX: usize = 12_288;
 
 /// As [`without_effects`], with the fields that could not be read left as they are. A publisher's
 /// routing key becomes a header, because the copy gets another one, and by that header the copy is
@@ -245,6 +262,9 @@ fn as_it_came(
     let mut table = copy.headers().clone().unwrap_or_default();
     if let Sender::Publisher { routing_key, .. } = sender {
         headers::put_text(&mut table, header::ROUTING_KEY, routing_key);
+    }
+    if let Some(what) = read_unparsed(headers) {
+        headers::put_text(&mut table, header::UNPARSED, &what);
     }
     if headers.contains(header::SUBSCRIPTION) {
         let text = headers.text(header::SUBSCRIPTION).unwrap_or_default();

@@ -1,0 +1,220 @@
+//! Between the socket and the client library: every message that the broker sends is read.
+//!
+//! lapin gives up a whole connection for one message that it cannot parse (a short string that is not
+//! UTF-8) or whose headers are larger than a frame; RabbitMQ passes on both. Everything that was sent
+//! over that connection then counts as returned once, and after [`x-delivery-limit`] of these the
+//! broker parks it. So [`Frames`] looks at what comes and replaces what lapin would not take; what it
+//! had to change, [`Message::read`](super::Message::read) finds in a header.
+//!
+//! [`x-delivery-limit`]: super::topology
+//!
+//! Source: lapin 4.12, `io_loop.rs` (`parse`), amq-protocol 10.6, `types/parsing.rs`.
+
+mod content;
+mod frames;
+mod method;
+mod notes;
+mod wire;
+#[cfg(test)]
+mod tests;
+
+use std::{
+    io,
+    marker::PhantomData,
+    net::SocketAddr,
+    pin::Pin,
+    task::{Context, Poll, ready},
+    time::Duration,
+};
+
+use async_rs::{Runtime, Tokio, traits::Reactor, util::RuntimeParts};
+use futures_io::{AsyncRead, AsyncWrite};
+use futures_util::Stream;
+use lapin::{
+    AsyncTcpStream, Connection, ConnectionProperties,
+    tcp::{AMQPUriTcpExt, TLSConfig},
+    uri::AMQPUri,
+};
+
+use frames::Frames;
+
+/// Connects to where `uri` says.
+pub(super) async fn connect(
+    uri: AMQPUri,
+    properties: ConnectionProperties,
+) -> lapin::Result<Connection> {
+    over(uri, properties, async |uri: &AMQPUri| {
+        let runtime = Runtime::tokio_current();
+        uri.connect_with_config_async(TLSConfig::default(), &runtime).await
+    })
+    .await
+}
+
+/// Speaks AMQP over the stream that `dial` opens, TLS included.
+pub(super) async fn over<S: Wire>(
+    uri: AMQPUri,
+    properties: ConnectionProperties,
+    dial: impl AsyncFn(&AMQPUri) -> io::Result<S> + Send + Sync + 'static,
+) -> lapin::Result<Connection> {
+    let asked = uri.query.frame_max.unwrap_or_default();
+    let tokio = Tokio::current();
+    let streams = Streams { tokio: tokio.clone(), of: PhantomData::<fn() -> S> };
+    let kit = RuntimeParts::new(tokio, streams);
+    let opened = async move |uri: AMQPUri, _runtime: Runtime<Kit<S>>| {
+        let stream = dial(&uri).await?;
+        Ok(AsyncTcpStream::Plain(Transport { stream, frames: Frames::new(asked) }))
+    };
+    Connection::connector(uri, Runtime::new(kit), opened, properties).await
+}
+
+/// What AMQP can be spoken over.
+pub(super) trait Wire: AsyncRead + AsyncWrite + Send + Unpin + 'static {}
+
+impl<S: AsyncRead + AsyncWrite + Send + Unpin + 'static> Wire for S {}
+
+/// A stream from which the client reads nothing that it would not take.
+pub(super) struct Transport<S> {
+    stream: S,
+    frames: Frames,
+}
+
+/// The beginning of a frame that is moved rather than completed with a read of its own.
+const MOVED_BYTES_MAX: usize = 4 * 1_024;
+/// Read at once of a frame that is completed.
+const COMPLETED_BYTES_MAX: usize = 64 * 1_024;
+
+impl<S: Wire> AsyncRead for Transport<S> {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        into: &mut [u8],
+    ) -> Poll<io::Result<usize>> {
+        let Self { stream, frames } = self.get_mut();
+        if into.is_empty() {
+            return Poll::Ready(Ok(0));
+        }
+        loop {
+            let given = frames.give(into);
+            if given > 0 {
+                return Poll::Ready(Ok(given));
+            }
+            let (read, passed) = ready!(read_on(stream, frames, context, into))?;
+            if passed > 0 || read == 0 {
+                return Poll::Ready(Ok(passed));
+            }
+        }
+    }
+}
+
+/// Reads once. Returns how many bytes came, and how many of `into` the client may have.
+fn read_on<S: Wire>(
+    stream: &mut S,
+    frames: &mut Frames,
+    context: &mut Context<'_>,
+    into: &mut [u8],
+) -> Poll<io::Result<(usize, usize)>> {
+    let held = frames.held().len();
+    let room = into.split_at_mut_checked(held).filter(|(_front, behind)| !behind.is_empty());
+    let Some((front, behind)) = room.filter(|_| held <= MOVED_BYTES_MAX) else {
+        let read = ready!(complete(stream, frames, context))?;
+        return Poll::Ready(Ok((read, 0)));
+    };
+    let read = ready!(Pin::new(stream).poll_read(context, behind))?;
+    if read == 0 {
+        return Poll::Ready(Ok((0, 0)));
+    }
+    front.copy_from_slice(frames.held());
+    frames.unhold();
+    let came = into.get(..held.saturating_add(read)).unwrap_or_default();
+    Poll::Ready(Ok((read, frames.pass(came))))
+}
+
+/// Reads more of the frame that is held, and nothing behind it.
+fn complete<S: Wire>(
+    stream: &mut S,
+    frames: &mut Frames,
+    context: &mut Context<'_>,
+) -> Poll<io::Result<usize>> {
+    let mut more = vec![0; frames.missing().min(COMPLETED_BYTES_MAX)];
+    let read = ready!(Pin::new(stream).poll_read(context, &mut more))?;
+    frames.hold(more.get(..read).unwrap_or_default());
+    Poll::Ready(Ok(read))
+}
+
+impl<S: Wire> AsyncWrite for Transport<S> {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write(context, bytes)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        slices: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write_vectored(context, slices)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(context)
+    }
+
+    fn poll_close(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_close(context)
+    }
+}
+
+/// tokio, as far as the client needs it, and streams of ours instead of its own.
+type Kit<S> = RuntimeParts<Tokio, Streams<S>>;
+
+/// Names the type of the streams that are opened; it opens none itself.
+struct Streams<S> {
+    tokio: Tokio,
+    of: PhantomData<fn() -> S>,
+}
+
+impl<S> Clone for Streams<S> {
+    fn clone(&self) -> Self {
+        Self { tokio: self.tokio.clone(), of: PhantomData }
+    }
+}
+
+impl<S> std::fmt::Debug for Streams<S> {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.write_str("Streams")
+    }
+}
+
+impl<S: Wire> Reactor for Streams<S> {
+    type TcpStream = Transport<S>;
+    type Sleep = <Tokio as Reactor>::Sleep;
+
+    fn register<H: io::Read + io::Write + Send + 'static>(
+        &self,
+        _socket: H,
+    ) -> io::Result<impl AsyncRead + AsyncWrite + Send + Unpin + 'static> {
+        Err::<Transport<S>, _>(io::ErrorKind::Unsupported.into())
+    }
+
+    fn sleep(&self, duration: Duration) -> Self::Sleep {
+        self.tokio.sleep(duration)
+    }
+
+    #[expect(clippy::disallowed_types, reason = "the trait's")]
+    fn interval(
+        &self,
+        duration: Duration,
+    ) -> impl Stream<Item = std::time::Instant> + Send + 'static {
+        self.tokio.interval(duration)
+    }
+
+    fn tcp_connect_addr(
+        &self,
+        _address: SocketAddr,
+    ) -> impl Future<Output = io::Result<Self::TcpStream>> + Send + 'static {
+        std::future::ready(Err(io::ErrorKind::Unsupported.into()))
+    }
+}
