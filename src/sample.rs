@@ -1,11 +1,16 @@
 //! A sample sent to an endpoint, so that people see whether it works: one request, signed like any
 //! other, made here and now. Nothing is queued, retried, filtered, counted or logged.
+//!
+//! Whoever may test a subscription need not be able to make its receiver believe in an event that
+//! never happened. So the signed body itself says that it is a test: it is always
+//! `{"test":"homing","sent":…,"sample":{"topic":…,"body":…}}`, and what the caller gives stands below
+//! `sample`, where no receiver looks for an event. A header would not do: signatures do not cover
+//! headers.
 
 use std::sync::Arc;
 
-use bytes::Bytes;
 use serde::Serialize;
-use serde_json::json;
+use serde_json::value::RawValue;
 use tokio::time::Instant;
 
 use crate::{
@@ -28,8 +33,24 @@ const RESPONSE_CHARS_MAX: usize = 500;
 pub struct Sample {
     /// Its topic; `None`: one that the subscription wants.
     pub topic: Option<String>,
-    /// Its body; `None`: a short JSON object that says that it is a test.
-    pub body: Option<Bytes>,
+    /// Goes along below `sample.body`, as it is written here.
+    pub body: Option<Box<RawValue>>,
+}
+
+/// The body that is sent and signed. The first two members are homing's own.
+#[derive(Serialize)]
+struct Body<'a> {
+    test: &'static str,
+    sent: String,
+    sample: Given<'a>,
+}
+
+/// What the caller chose.
+#[derive(Serialize)]
+struct Given<'a> {
+    topic: &'a Topic,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    body: Option<&'a RawValue>,
 }
 
 /// What came of a sample.
@@ -61,6 +82,9 @@ pub enum SampleError {
     /// The topic is none.
     #[error(transparent)]
     Topic(TopicError),
+    /// The body cannot be written as JSON.
+    #[error("the sample cannot be written")]
+    Body(#[source] serde_json::Error),
     /// The request cannot be made.
     #[error(transparent)]
     Request(RequestError),
@@ -83,15 +107,15 @@ pub async fn send(
     let now = clock::now();
     let topic = sample.topic.unwrap_or_else(|| topic_for(subscription));
     let topic = Topic::new(&topic).map_err(SampleError::Topic)?;
-    let body = sample.body.unwrap_or_else(|| {
-        json!({"test": "homing", "topic": topic, "sent": now.to_string()}).to_string().into()
-    });
+    let given = Given { topic: &topic, body: sample.body.as_deref() };
+    let body = Body { test: "homing", sent: now.to_string(), sample: given };
+    let body = serde_json::to_vec(&body).map_err(SampleError::Body)?;
     let event = Arc::new(Event {
         id: EventId::from(clock::new_id()),
         topic,
         content_type: CONTENT_TYPE_DEFAULT.to_owned(),
         content_encoding: None,
-        body,
+        body: body.into(),
     });
     let progress = Progress { received: Some(now), ..Progress::default() };
     let delivery = Delivery { event, subscription: subscription.id, progress, trace: None };

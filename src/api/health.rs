@@ -79,7 +79,8 @@ pub(super) async fn ready(State(api): State<Api>) -> Response {
     let mut parts = Vec::from(broker(&api).await);
     parts.push(store(&api).await);
     parts.extend(subscriptions(&api));
-    let warnings: Vec<_> = unrouted(&api, &parts).await.into_iter().collect();
+    let mut warnings: Vec<_> = unrouted(&api, &parts).await.into_iter().collect();
+    warnings.extend(unreadable(&api).await);
 
     let not_ready: Vec<_> = parts
         .iter()
@@ -131,6 +132,18 @@ fn subscriptions(api: &Api) -> Option<Part> {
     let subscriptions = api.parts.subscriptions.as_ref()?;
     let trouble = (!subscriptions.are_loaded()).then(|| "not read yet".to_owned());
     Some(Part::new("subscriptions", trouble))
+}
+
+/// The events of such a subscription wait, and those of all others do not: a warning, as a restart
+/// of this process, or taking it out of service, would mend nothing.
+async fn unreadable(api: &Api) -> Option<String> {
+    let looked = timeout(PART_DEADLINE, api.parts.lookout.unreadable_subscriptions()).await;
+    // Of a store that does not answer its own part tells.
+    let unreadable = looked.ok()?.ok().filter(|unreadable| !unreadable.is_empty())?;
+    Some(format!(
+        "{} of the subscriptions cannot be read, and their events wait; `homing status` names them",
+        unreadable.len()
+    ))
 }
 
 /// What the net under the exchanges caught is not lost, and somebody should look at it.

@@ -24,8 +24,12 @@ use tracing::error;
 
 use super::extract::full_path;
 use crate::{
-    broker::error::BrokerError, domain::subscription::FieldError, registry::RegistryError,
-    report::Chain, store::StoreError, telemetry::metrics,
+    broker::error::BrokerError,
+    domain::subscription::FieldError,
+    registry::RegistryError,
+    report::Chain,
+    store::{QuotaError, StoreError},
+    telemetry::metrics,
 };
 
 /// What kind of problem it is.
@@ -57,6 +61,10 @@ pub(super) enum Kind {
     UnsupportedMedia,
     /// Our own failure.
     Internal,
+    /// A subscription is there and cannot be read.
+    UnreadableSubscription,
+    /// There is no room for more.
+    Quota,
     /// The broker cannot do its part.
     Broker,
     /// The broker did not confirm an event.
@@ -104,6 +112,16 @@ impl Kind {
             Self::TooLarge => (StatusCode::PAYLOAD_TOO_LARGE, None),
             Self::UnsupportedMedia => (StatusCode::UNSUPPORTED_MEDIA_TYPE, None),
             Self::Internal => (StatusCode::INTERNAL_SERVER_ERROR, None),
+            Self::UnreadableSubscription => (
+                StatusCode::INTERNAL_SERVER_ERROR,
+                named(
+                    "urn:homing:problem:subscription-unreadable",
+                    "The subscription cannot be read",
+                ),
+            ),
+            Self::Quota => {
+                (StatusCode::CONFLICT, named("urn:homing:problem:quota", "There is no room for it"))
+            }
             Self::Broker => (
                 StatusCode::SERVICE_UNAVAILABLE,
                 named("urn:homing:problem:broker-unavailable", "The broker is not available"),
@@ -215,7 +233,13 @@ impl From<FieldError> for Problem {
 impl From<StoreError> for Problem {
     fn from(failure: StoreError) -> Self {
         error!(error = failure.told(), "api.store_failed");
-        if matches!(failure, StoreError::Corrupt(_) | StoreError::CorruptCircuit(_)) {
+        if let StoreError::Corrupt(corrupt) = &failure {
+            return Self::new(Kind::UnreadableSubscription, failure.to_string())
+                .with("subscription", corrupt.subscription.to_string())
+                .with("field", corrupt.field.as_str())
+                .with("message", corrupt.why.as_str());
+        }
+        if matches!(failure, StoreError::CorruptCircuit(_)) {
             return Self::new(Kind::Internal, failure.to_string());
         }
         Self::new(Kind::Store, "the store does not do its part; a change may be made or not")
@@ -233,6 +257,11 @@ impl From<RegistryError> for Problem {
                     .with("existing", existing.to_string())
             }
             RegistryError::NotFound { .. } => Self::new(Kind::NotFound, failure.to_string()),
+            RegistryError::OriginChanged { .. } => Self::field(FieldError::new("url", failure)),
+            RegistryError::Quota(QuotaError::Filter { .. }) => {
+                Self::field(FieldError::new("filters", failure))
+            }
+            RegistryError::Quota(_) => Self::new(Kind::Quota, failure.to_string()),
             RegistryError::Store(failure) => failure.into(),
             RegistryError::Randomness(_) => {
                 error!(error = %Chain(&failure), "api.no_randomness");

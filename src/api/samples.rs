@@ -1,7 +1,6 @@
 //! `/v1/subscriptions/{id}/test`: a sample, sent at once.
 
 use axum::{Json, extract::State};
-use bytes::Bytes;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
@@ -25,7 +24,8 @@ pub(super) struct Wanted {
     /// Its topic; without it one that the subscription wants.
     #[serde(default)]
     topic: Option<String>,
-    /// Any JSON; its text as it stands here is the body.
+    /// Any JSON; sent as it is written here, in the member `sample.body` of a body that says that it
+    /// is a test.
     #[serde(default)]
     #[schema(value_type = Option<serde_json::Value>)]
     body: Option<Box<RawValue>>,
@@ -33,6 +33,9 @@ pub(super) struct Wanted {
 
 /// Sends a sample to the endpoint of a subscription: one request, signed like any other. Nothing
 /// is queued, retried or counted; what the endpoint did is the answer.
+///
+/// The body that is signed is always a test's:
+/// `{"test":"homing","sent":"…","sample":{"topic":"…","body":…}}`.
 #[utoipa::path(
     post, path = "/v1/subscriptions/{id}/test", tag = "subscriptions", operation_id = "test_subscription",
     params(("id" = SubscriptionId, Path, description = "The subscription")),
@@ -46,14 +49,14 @@ pub(super) async fn send(
     JsonBody(wanted): JsonBody<Wanted>,
 ) -> Result<Json<SampleAnswer>, Problem> {
     let subscription = api.parts.registry.get(id).await?;
-    let body = wanted.body.map(|body| Bytes::from(body.get().to_owned()));
-    let sample = Sample { topic: wanted.topic, body };
+    let sample = Sample { topic: wanted.topic, body: wanted.body };
     let sent = sample::send(&api.parts.endpoints, &subscription, sample).await;
     sent.map(Json).map_err(|error| match error {
         SampleError::Topic(error) => FieldError::new("topic", error).into(),
         SampleError::Request(error @ RequestError::Unfit(_)) => {
             FieldError::new("body", Chain(&error)).into()
         }
+        SampleError::Body(error) => FieldError::new("body", error).into(),
         SampleError::Request(error) => {
             let told = Chain(&error).to_string();
             tracing::error!(error = told, "api.sample_failed");

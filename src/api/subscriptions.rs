@@ -16,8 +16,9 @@ use super::{
 };
 use crate::{
     domain::{id::SubscriptionId, subscription::Draft},
+    overview::UnreadableSubscription,
     registry::{self, OVERLAP_DEFAULT, View},
-    store::{Corrupt, Listing, PAGE_LIMIT_MAX, Page},
+    store::{Listing, PAGE_LIMIT_MAX, Page},
 };
 
 const PAGE_LIMIT_DEFAULT: u32 = 100;
@@ -69,22 +70,7 @@ pub(super) struct Shown {
     /// Goes into `after` for the next page.
     next: Option<SubscriptionId>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    corrupt: Vec<Unread>,
-}
-
-/// One that is in the store and cannot be read.
-#[derive(Serialize, utoipa::ToSchema)]
-#[schema(as = UnreadableSubscription)]
-struct Unread {
-    id: SubscriptionId,
-    field: String,
-    message: String,
-}
-
-impl From<Corrupt> for Unread {
-    fn from(Corrupt { subscription, field, why }: Corrupt) -> Self {
-        Self { id: subscription, field, message: why }
-    }
+    corrupt: Vec<UnreadableSubscription>,
 }
 
 /// A page of all subscriptions, in the order in which they were made.
@@ -109,7 +95,7 @@ pub(super) async fn list(
     Ok(Json(Shown {
         subscriptions: subscriptions.iter().map(View::from).collect(),
         next,
-        corrupt: corrupt.into_iter().map(Unread::from).collect(),
+        corrupt: corrupt.into_iter().map(UnreadableSubscription::from).collect(),
     }))
 }
 
@@ -131,7 +117,7 @@ pub(super) async fn show(
 #[utoipa::path(
     patch, path = "/v1/subscriptions/{id}", tag = "subscriptions", operation_id = "change_subscription",
     params(("id" = SubscriptionId, Path, description = "The subscription")),
-    request_body(content = HashMap<String, Value>, description = "Fields of a subscription, each replaced as a whole; null sets one back"),
+    request_body(content = HashMap<String, Value>, description = "Fields of a subscription, each replaced as a whole; null sets one back. A `url` with another origin is refused while a token, headers or signing secrets are stored, unless they are given anew or `keep_secrets` is true"),
     responses(
         (status = 200, description = "The subscription as it is now", body = View),
         (status = 409, description = "Another one is the same"),

@@ -133,7 +133,9 @@ impl Failure {
             | Self::Settings(_)
             | Self::Field(_)
             | Self::Service(ServiceError::Settings(_) | ServiceError::NoToken { .. })
-            | Self::Registry(RegistryError::Field(_)) => Exit::Misused,
+            | Self::Registry(RegistryError::Field(_) | RegistryError::OriginChanged { .. }) => {
+                Exit::Misused
+            }
             Self::Output(error) if error.kind() == io::ErrorKind::BrokenPipe => Exit::Done,
             Self::Service(_)
             | Self::Broker(_)
@@ -183,6 +185,9 @@ impl Failure {
             }
             Self::Registry(RegistryError::Duplicate { .. }) => {
                 Some("keep that one, or remove it first")
+            }
+            Self::Registry(RegistryError::OriginChanged { .. }) => {
+                Some("here: --auth-token-file, --header, --secret-file, --clear; or --keep-secrets")
             }
             Self::Broker(
                 BrokerError::TimedOut { .. } | BrokerError::Step { .. } | BrokerError::Lost { .. },

@@ -39,6 +39,12 @@ pub struct StoreSettings {
     pub encryption_keys: Vec<String>,
     /// A file with such keys, one a line; empty: none.
     pub encryption_key_file: String,
+    /// Subscriptions at most.
+    pub max_subscriptions: u64,
+    /// Filters of one subscription at most, in bytes of JSON.
+    pub max_filter_bytes: u64,
+    /// Filters of all subscriptions at most, in bytes of JSON.
+    pub max_filter_bytes_total: u64,
 }
 
 /// What `store.url` names.
@@ -130,6 +136,9 @@ mod tests {
             connections_max: 8,
             encryption_keys: Vec::new(),
             encryption_key_file: String::new(),
+            max_subscriptions: 1,
+            max_filter_bytes: 1,
+            max_filter_bytes_total: 1,
         };
         settings.place().map(|place| format!("{place:?}")).map_err(|error| error.to_string())
     }

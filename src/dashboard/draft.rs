@@ -79,6 +79,9 @@ pub(super) fn draft(fields: &Fields, is_new: bool, wrong: &mut Wrong) -> Map<Str
     } else if fields.is_set("no_headers") {
         put("headers", json!({}));
     }
+    if !is_new && fields.is_set("keep_secrets") {
+        put("keep_secrets", json!(true));
+    }
     if is_new && fields.is_set("unsigned") {
         put("secrets", json!([]));
     }
@@ -122,7 +125,10 @@ fn headers(fields: &Fields, wrong: &mut Wrong) -> Value {
     for line in lines(fields.text("headers")) {
         match line.split_once(':') {
             Some((name, value)) => {
-                headers.insert(name.trim().to_owned(), json!(value.trim()));
+                let name = name.trim();
+                if headers.insert(name.to_owned(), json!(value.trim())).is_some() {
+                    wrong.add("headers", format!("`{name}` is given twice"));
+                }
             }
             None => wrong.add("headers", "write each as `name: value`".to_owned()),
         }

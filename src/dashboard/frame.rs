@@ -150,9 +150,10 @@ impl From<RegistryError> for Trouble {
     fn from(failure: RegistryError) -> Self {
         match failure {
             RegistryError::NotFound { .. } => Self::not_found(failure.to_string()),
-            RegistryError::Field(_) | RegistryError::Duplicate { .. } => {
-                Self::bad_request(failure.to_string())
-            }
+            RegistryError::Field(_)
+            | RegistryError::Duplicate { .. }
+            | RegistryError::OriginChanged { .. }
+            | RegistryError::Quota(_) => Self::bad_request(failure.to_string()),
             RegistryError::Store(failure) => failure.into(),
             RegistryError::Randomness(_) => {
                 let why = Chain(&failure).to_string();

@@ -157,6 +157,7 @@ fn attention(overview: &Overview) -> Vec<Attention> {
         }
     }
     if overview.store.reachable {
+        unreadable(overview, &mut found);
         workers(overview, &mut found);
         circuits(overview, &mut found);
     }
@@ -182,6 +183,15 @@ impl Attention {
     fn helped(self, to: &'static str, says: &'static str) -> Self {
         Self { help: Some((to, says)), ..self }
     }
+}
+
+fn unreadable(overview: &Overview, found: &mut Vec<Attention>) {
+    let all = &overview.unreadable_subscriptions;
+    let Some(first) = all.first() else { return };
+    let (one, several) = ("subscription cannot be read", "subscriptions cannot be read");
+    let what = words::count(as_u64(all.len()), one, several);
+    let why = format!("{}, `{}`: {}; {}.", first.id, first.field, first.message, first.advice());
+    found.push(Attention::bad(what, why).helped("/subscriptions", "Subscriptions"));
 }
 
 fn workers(overview: &Overview, found: &mut Vec<Attention>) {

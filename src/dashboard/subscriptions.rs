@@ -22,10 +22,11 @@ use crate::{
         subscription::{Draft, FieldError},
         url::EndpointUrl,
     },
+    overview::UnreadableSubscription,
     registry::{Made, OVERLAP_DEFAULT, RegistryError, View},
     report::Chain,
     sample::{self, Sample, SampleAnswer},
-    store::{Listing, Page as Part},
+    store::{Listing, Page as Part, QuotaError},
 };
 
 const PAGE: u32 = 50;
@@ -37,7 +38,7 @@ struct ListPage {
     fields: Fields,
     wrong: Wrong,
     subscriptions: Vec<View>,
-    corrupt: Vec<String>,
+    corrupt: Vec<UnreadableSubscription>,
     total: u64,
     next: Option<String>,
     is_first: bool,
@@ -69,7 +70,7 @@ pub(super) async fn list(
         fields,
         wrong,
         subscriptions: listing.subscriptions.iter().map(View::from).collect(),
-        corrupt: listing.corrupt.iter().map(ToString::to_string).collect(),
+        corrupt: listing.corrupt.into_iter().map(UnreadableSubscription::from).collect(),
         total: api.store.count_subscriptions().await?,
         next: listing.next.map(|next| format!("/subscriptions?{query}&after={next}")),
     }))
@@ -87,6 +88,8 @@ struct FormPage {
     /// Names of headers that are there.
     header_names: Vec<String>,
     has_auth_token: bool,
+    /// Whether another address is refused unless somebody says that secrets go along.
+    has_secrets: bool,
 }
 
 impl FormPage {
@@ -102,6 +105,9 @@ impl FormPage {
                 .map(|view| view.headers.keys().cloned().collect())
                 .unwrap_or_default(),
             has_auth_token: view.is_some_and(|view| view.auth_token.is_some()),
+            has_secrets: view.is_some_and(|view| {
+                view.auth_token.is_some() || !view.headers.is_empty() || !view.secrets.is_empty()
+            }),
         }
     }
 
@@ -126,8 +132,13 @@ pub(super) async fn edit(
     Extension(visitor): Extension<Visitor>,
     Path(id): Path<String>,
 ) -> Result<Response, Trouble> {
-    let view = View::from(&dashboard.api().registry.get(self::id(&id)?).await?);
-    Ok(page(&FormPage::new(&dashboard, visitor, Some(&view), Texts::of(&view))))
+    let (view, flaws) = dashboard.api().registry.as_far_as_readable(self::id(&id)?).await?;
+    let mut form = FormPage::new(&dashboard, visitor, Some(&view), Texts::of(&view));
+    for FieldError { field, message } in flaws {
+        let message = format!("cannot be read ({message}); give it anew");
+        draft::put_error(&FieldError { field, message }, &mut form.wrong);
+    }
+    Ok(page(&form))
 }
 
 /// Makes one; shows its secret, once.
@@ -161,7 +172,7 @@ pub(super) async fn change(
 ) -> Result<Response, Trouble> {
     let id = self::id(&id)?;
     let registry = &dashboard.api().registry;
-    let view = View::from(&registry.get(id).await?);
+    let (view, _) = registry.as_far_as_readable(id).await?;
     let mut wrong = Wrong::default();
     let changes = draft::draft(&fields, false, &mut wrong);
     let form = FormPage::new(&dashboard, visitor, Some(&view), Texts::sent(&fields));
@@ -178,7 +189,18 @@ fn refuse(form: FormPage, error: RegistryError) -> Result<Response, Trouble> {
     let mut wrong = Wrong::default();
     match error {
         RegistryError::Field(error) => draft::put_error(&error, &mut wrong),
-        RegistryError::Duplicate { .. } => wrong.add("url", error.to_string()),
+        RegistryError::Quota(QuotaError::Filter { .. }) => wrong.add("filters", error.to_string()),
+        RegistryError::Duplicate { .. } | RegistryError::Quota(_) => {
+            wrong.add("url", error.to_string());
+        }
+        RegistryError::OriginChanged { from, to, .. } => wrong.add(
+            "url",
+            format!(
+                "{to} is another address than {from}, for which the bearer token, headers or signing \
+                 secret were given. Give token and headers anew, or tick the box below the form's \
+                 fields to send what is stored to the new address."
+            ),
+        ),
         RegistryError::NotFound { .. } | RegistryError::Store(_) | RegistryError::Randomness(_) => {
             return Err(error.into());
         }

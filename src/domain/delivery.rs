@@ -59,6 +59,8 @@ pub struct Progress {
     pub not_before: Option<UnixMillis>,
     /// What the endpoint did last, in words.
     pub last_outcome: Option<String>,
+    /// Not known yet: whether the subscription, which could not be read, wants the event.
+    pub unmatched: bool,
 }
 
 /// Where a delivery stands, as a value that no two of its messages share.
@@ -95,6 +97,7 @@ impl Progress {
             turned_away: 0,
             not_before: None,
             last_outcome: Some(outcome),
+            unmatched: false,
             ..self.clone()
         }
     }
@@ -114,7 +117,12 @@ impl Progress {
     /// A person sends it again: from attempt 1, as if nothing had failed yet.
     #[must_use]
     pub fn replayed(&self) -> Self {
-        Self { replays: self.replays.saturating_add(1), received: self.received, ..Self::default() }
+        Self {
+            replays: self.replays.saturating_add(1),
+            received: self.received,
+            unmatched: self.unmatched,
+            ..Self::default()
+        }
     }
 }
 

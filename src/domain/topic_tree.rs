@@ -13,6 +13,8 @@ use super::topic::{MANY, ONE, Topic, TopicPattern};
 pub struct TopicTree {
     /// The first one is the root; the others are known by their place.
     nodes: Vec<Node>,
+    /// Places that are not in use.
+    free: Vec<usize>,
 }
 
 /// What is left of the patterns behind some words.
@@ -30,9 +32,31 @@ struct Node {
     repeats: bool,
 }
 
+impl Node {
+    fn behind(&self, word: &str) -> Option<usize> {
+        match word {
+            ONE => self.one,
+            MANY => self.many,
+            word => self.words.get(word).copied(),
+        }
+    }
+
+    fn forget(&mut self, word: &str) {
+        match word {
+            ONE => self.one = None,
+            MANY => self.many = None,
+            word => drop(self.words.remove(word)),
+        }
+    }
+
+    fn is_bare(&self) -> bool {
+        self.ends.is_empty() && self.words.is_empty() && self.one.is_none() && self.many.is_none()
+    }
+}
+
 impl Default for TopicTree {
     fn default() -> Self {
-        Self { nodes: vec![Node::default()] }
+        Self { nodes: vec![Node::default()], free: Vec::new() }
     }
 }
 
@@ -41,7 +65,7 @@ impl TopicTree {
     pub fn insert(&mut self, pattern: &TopicPattern, number: usize) {
         let mut place = 0;
         for word in pattern.as_str().split('.') {
-            let new = self.nodes.len();
+            let new = self.free.last().copied().unwrap_or(self.nodes.len());
             let Some(node) = self.nodes.get_mut(place) else { return };
             place = match word {
                 ONE => *node.one.get_or_insert(new),
@@ -49,11 +73,40 @@ impl TopicTree {
                 word => *node.words.entry(word.into()).or_insert(new),
             };
             if place == new {
-                self.nodes.push(Node { repeats: word == MANY, ..Node::default() });
+                let node = Node { repeats: word == MANY, ..Node::default() };
+                match self.free.pop().and_then(|free| self.nodes.get_mut(free)) {
+                    Some(free) => *free = node,
+                    None => self.nodes.push(node),
+                }
             }
         }
         if let Some(node) = self.nodes.get_mut(place) {
             node.ends.push(number);
+        }
+    }
+
+    /// Takes `pattern` away from its number, once; what else has it keeps it. Branches that lead to
+    /// nothing go with it.
+    pub fn remove(&mut self, pattern: &TopicPattern, number: usize) {
+        let mut path = Vec::new();
+        let mut place = 0;
+        for word in pattern.as_str().split('.') {
+            let Some(next) = self.node(place).and_then(|node| node.behind(word)) else { return };
+            path.push((place, word));
+            place = next;
+        }
+        let Some(node) = self.nodes.get_mut(place) else { return };
+        let Some(end) = node.ends.iter().position(|end| *end == number) else { return };
+        node.ends.swap_remove(end);
+        for (before, word) in path.into_iter().rev() {
+            if !self.node(place).is_some_and(Node::is_bare) {
+                return;
+            }
+            if let Some(node) = self.nodes.get_mut(before) {
+                node.forget(word);
+            }
+            self.free.push(place);
+            place = before;
         }
     }
 
@@ -133,6 +186,42 @@ mod tests {
                 expected.dedup();
                 prop_assert_eq!(tree.matching(&topic), expected, "{}", topic);
             }
+        }
+    }
+
+    proptest! {
+        /// Goal: patterns that were taken away match no more, all others do, and nothing is left of
+        /// them. Method: a tree with some of them taken away answers what one without them answers,
+        /// also after they are put in again.
+        #[test]
+        fn what_is_taken_away_leaves_nothing_behind(
+            patterns in prop::collection::vec((words(&["a", "b", "*", "#"]), any::<bool>()), 0..30),
+            topic in words(&["a", "b", "c"]),
+        ) {
+            let topic = Topic::new(&topic).expect("a topic");
+            let patterns: Vec<(TopicPattern, bool)> = patterns
+                .iter()
+                .map(|(text, stays)| (text.parse().expect("a pattern"), *stays))
+                .collect();
+            let (mut tree, mut expected) = (TopicTree::default(), TopicTree::default());
+            for (number, (pattern, stays)) in patterns.iter().enumerate() {
+                tree.insert(pattern, number);
+                if *stays {
+                    expected.insert(pattern, number);
+                }
+            }
+            let whole = tree.matching(&topic);
+            for (number, (pattern, _)) in patterns.iter().enumerate().filter(|(_, (_, stays))| !stays) {
+                tree.remove(pattern, number);
+            }
+            prop_assert_eq!(tree.matching(&topic), expected.matching(&topic));
+            prop_assert_eq!(tree.nodes.len() - tree.free.len(), expected.nodes.len());
+            let size = tree.nodes.len();
+            for (number, (pattern, _)) in patterns.iter().enumerate().filter(|(_, (_, stays))| !stays) {
+                tree.insert(pattern, number);
+            }
+            prop_assert_eq!(tree.matching(&topic), whole);
+            prop_assert_eq!(tree.nodes.len(), size);
         }
     }
 

@@ -27,14 +27,58 @@ pub enum EndpointUrlError {
     /// User name or password.
     #[error("a URL with user name or password is not taken; use `auth_token` or `headers`")]
     Credentials,
-    /// Longer than what servers take.
-    #[error("{0} bytes; a URL has at most {max}", max = EndpointUrl::BYTES_MAX)]
-    TooLong(usize),
+    /// Longer than what servers take, encoded as it is stored and sent.
+    #[error(
+        "{stored} bytes as stored and sent, encoded ({typed} as typed); a URL has at most {max} as \
+         stored",
+        max = EndpointUrl::BYTES_MAX
+    )]
+    TooLong {
+        /// Bytes of the text.
+        typed: usize,
+        /// Bytes of the normalised URL.
+        stored: usize,
+    },
+    /// What stands behind `#` is for browsers.
+    #[error("what stands behind `#` is never sent; leave it out, or write %23 where `#` is meant")]
+    Fragment,
+    /// `https://{tenant}.example.com`
+    #[error(
+        "`{{` and `}}` are replaced by nothing: a subscription has one URL; write %7B and %7D where \
+         they are meant"
+    )]
+    Braces,
+    /// A parser leaves these out.
+    #[error("a tab or line break within a URL would be left out; write it without")]
+    Breaks,
+    /// A parser makes `/` of it.
+    #[error("`\\` would be read as `/`; write `/`, or %5C where it is meant")]
+    Backslash,
 }
 
 impl EndpointUrl {
     /// A length that all common servers take.
     pub const BYTES_MAX: usize = 2_048;
+
+    /// As [`from_str`](Self::from_str), for a URL that was just written: what it says must
+    /// be what is called, so what a parser would leave out or replace is refused.
+    ///
+    /// # Errors
+    ///
+    /// [`EndpointUrlError`].
+    pub fn typed(text: &str) -> Result<Self, EndpointUrlError> {
+        if text.contains(['{', '}']) {
+            return Err(EndpointUrlError::Braces);
+        }
+        if text.trim().contains(['\t', '\n', '\r']) {
+            return Err(EndpointUrlError::Breaks);
+        }
+        if text.contains('\\') {
+            return Err(EndpointUrlError::Backslash);
+        }
+        let url = text.parse()?;
+        if text.contains('#') { Err(EndpointUrlError::Fragment) } else { Ok(url) }
+    }
 
     /// The normalised text.
     #[must_use]
@@ -53,9 +97,6 @@ impl FromStr for EndpointUrl {
     type Err = EndpointUrlError;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        if text.len() > Self::BYTES_MAX {
-            return Err(EndpointUrlError::TooLong(text.len()));
-        }
         let has_two_slashes = Cell::new(true);
         let see = |violation| {
             if violation == SyntaxViolation::ExpectedDoubleSlash {
@@ -74,6 +115,10 @@ impl FromStr for EndpointUrl {
             return Err(EndpointUrlError::Credentials);
         }
         url.set_fragment(None);
+        let stored = url.as_str().len();
+        if stored > Self::BYTES_MAX {
+            return Err(EndpointUrlError::TooLong { typed: text.len(), stored });
+        }
         Ok(Self(url))
     }
 }
@@ -110,7 +155,53 @@ impl fmt::Display for EndpointUrl {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
+
+    proptest! {
+        /// Goal: what was accepted can be read again, and is the same.
+        #[test]
+        fn a_url_that_is_taken_is_read_back(
+            text in "https?://[a-zA-Z0-9äß.%\\[\\]:@_-]{1,20}[/?#\\\\]?[ -~\t\näß日{}]{0,40}",
+            tail in 0_usize..700,
+        ) {
+            for text in [text.clone(), format!("{text}{}", "日".repeat(tail))] {
+                let Ok(url) = text.parse::<EndpointUrl>() else { continue };
+                prop_assert!(url.as_str().len() <= EndpointUrl::BYTES_MAX);
+                prop_assert_eq!(url.as_str().parse::<EndpointUrl>(), Ok(url));
+            }
+        }
+    }
+
+    /// Reported: "added", then unreadable, because its length was measured before it was encoded.
+    #[test]
+    fn the_length_that_counts_is_that_of_the_encoded_url() {
+        let text = format!("https://example.com/hook?name={}", "日本".repeat(200));
+        let error = text.parse::<EndpointUrl>().unwrap_err();
+        assert_eq!(error, EndpointUrlError::TooLong { typed: 1_230, stored: 3_630 });
+        insta::assert_snapshot!(error, @"3630 bytes as stored and sent, encoded (1230 as typed); a URL has at most 2048 as stored");
+        let dots = format!("https://example.com/{}", "a/../".repeat(1_000));
+        assert_eq!(dots.parse::<EndpointUrl>().unwrap().as_str(), "https://example.com/");
+    }
+
+    #[test]
+    fn what_is_typed_is_what_is_called_or_refused() {
+        let refusal = |text: &str| EndpointUrl::typed(text).unwrap_err();
+        for text in ["http://{tenant}.example.com", "https://a.b/{x}/c", "https://a.b/?t={x}"] {
+            assert_eq!(refusal(text), EndpointUrlError::Braces, "{text}");
+        }
+        for text in ["https://a.b/c#d", "https://a.b/#", "https://a.b#/c"] {
+            assert_eq!(refusal(text), EndpointUrlError::Fragment, "{text}");
+        }
+        assert_eq!(refusal("https://a.b/c\nd"), EndpointUrlError::Breaks);
+        assert_eq!(refusal("https://a.b\\c"), EndpointUrlError::Backslash);
+        for text in [" https://a.b/c ", "https://a.b/c d", "https://a.b/%23", "https://Ä.b/ü?ü"]
+        {
+            assert_eq!(EndpointUrl::typed(text), text.parse(), "{text}");
+        }
+        insta::assert_snapshot!(refusal("http://{tenant}.example.com"), @"`{` and `}` are replaced by nothing: a subscription has one URL; write %7B and %7D where they are meant");
+    }
 
     #[test]
     fn urls_that_mean_the_same_are_the_same() {

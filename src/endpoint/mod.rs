@@ -12,7 +12,8 @@
 //! It does not retry, limit rates, count or log: whoever calls it (the worker, and the command
 //! that tests a subscription) knows more and does that.
 //!
-//! `address` says which addresses are called, `resolve` holds the client to it, `request` builds,
+//! `address` says which addresses are called, `resolve` holds the client to it, `request` builds (and
+//! `rehearse` does so before there is an event),
 //! `client` sends, `classify` reads the answer.
 
 use std::{sync::Arc, time::Duration};
@@ -37,6 +38,7 @@ mod classify;
 mod client;
 mod collector;
 mod management;
+mod rehearse;
 mod request;
 mod resolve;
 
@@ -50,6 +52,7 @@ pub use classify::retry_after;
 pub use client::{EndpointSetupError, tls};
 pub use collector::{Collector, CollectorError};
 pub use management::{Management, ManagementError, Policed};
+pub use rehearse::rehearse;
 
 /// Calls endpoints. Cheap to clone; clones share their connections.
 #[derive(Clone)]

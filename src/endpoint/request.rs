@@ -92,7 +92,7 @@ fn headers(
 
     let id = delivery.id();
     headers.insert(USER_AGENT, AGENT);
-    headers.insert(ACCEPT, ANYTHING);
+    headers.entry(ACCEPT).or_insert(ANYTHING);
     headers.insert(WEBHOOK_ID, value(&WEBHOOK_ID, &id.to_string())?);
     headers.insert(WEBHOOK_TIMESTAMP, now.seconds().into());
     let content = SignedContent { id, sent: now, body };
@@ -293,6 +293,14 @@ mod tests {
         let request = build(&delivery, &subscription, UnixMillis::new(0)).unwrap();
 
         assert!(!texts(&request).join("\n").contains("forged"));
+    }
+
+    #[test]
+    fn an_own_accept_header_is_sent() {
+        let changes = serde_json::json!({"headers": {"accept": "application/json"}});
+        let request = built(("a", "text/plain"), &changes);
+        let sent: Vec<_> = request.headers().get_all(ACCEPT).iter().collect();
+        assert_eq!(sent, ["application/json"]);
     }
 
     #[test]

@@ -6,6 +6,7 @@
 //! broker are asked once a second at most ([`Lookout`]).
 
 mod queues;
+mod unreadable;
 
 use std::{sync::Arc, time::Duration};
 
@@ -27,7 +28,10 @@ use crate::{
     store::{Store, StoreError, UnsettledCounts},
 };
 
-pub use self::queues::{Kind, Queue, queues};
+pub use self::{
+    queues::{Kind, Queue, queues},
+    unreadable::{UnreadableSubscription, UnreadableSubscriptions},
+};
 
 /// For each part to say how it is.
 const PART_DEADLINE: Duration = Duration::from_secs(5);
@@ -49,6 +53,8 @@ pub struct Overview {
     pub store: Health,
     /// How many subscriptions there are; absent: the store does not say.
     pub subscriptions: Option<u64>,
+    /// Those of them that cannot be read: their events wait.
+    pub unreadable_subscriptions: Vec<UnreadableSubscription>,
     /// Circuits that are not closed; absent: the store does not say.
     pub circuits: Option<UnsettledCounts>,
     /// What the pool does per second, over the last minute or two.
@@ -109,6 +115,7 @@ pub struct Worker {
 #[derive(Clone, Debug)]
 pub struct Stored {
     subscriptions: u64,
+    unreadable: Vec<UnreadableSubscription>,
     circuits: UnsettledCounts,
     minutes: Vec<Minute>,
     dues: Vec<Due>,
@@ -125,10 +132,12 @@ impl Stored {
     pub async fn read(
         store: &dyn Store,
         sources: &SourceSettings,
+        unreadable: &UnreadableSubscriptions,
         now: UnixMillis,
     ) -> Result<Self, StoreError> {
         Ok(Self {
             subscriptions: store.count_subscriptions().await?,
+            unreadable: unreadable.look(store).await?,
             circuits: store.count_unsettled().await?,
             minutes: store.minutes(first_minute(now)).await?,
             dues: store.next_dues(now).await?,
@@ -164,8 +173,10 @@ impl Overview {
         let is_known = stored.is_some();
         let counted = stored.as_ref().map(|stored| (stored.subscriptions, stored.circuits));
         let (subscriptions, circuits) = counted.unzip();
-        let (told, dues, workers, sources) = match stored {
-            Some(stored) => (stored.minutes, stored.dues, stored.workers, stored.sources),
+        let (told, dues, workers, (sources, unreadable_subscriptions)) = match stored {
+            Some(Stored { minutes, dues, workers, sources, unreadable, .. }) => {
+                (minutes, dues, workers, (sources, unreadable))
+            }
             None => Default::default(),
         };
         for queue in &mut queues {
@@ -182,6 +193,7 @@ impl Overview {
             broker,
             store,
             subscriptions,
+            unreadable_subscriptions,
             circuits,
             rates: rates(&minutes, now),
             last_hour,
@@ -240,6 +252,7 @@ pub struct Lookout {
     broker: Broker,
     store: Arc<dyn Store>,
     sources: Arc<SourceSettings>,
+    unreadable: Arc<UnreadableSubscriptions>,
     last: Arc<Mutex<Option<Seen>>>,
 }
 
@@ -247,7 +260,23 @@ impl Lookout {
     /// A lookout over one installation.
     #[must_use]
     pub fn new(broker: Broker, store: Arc<dyn Store>, sources: SourceSettings) -> Self {
-        Self { broker, store, sources: Arc::new(sources), last: Arc::default() }
+        let sources = Arc::new(sources);
+        Self { broker, store, sources, unreadable: Arc::default(), last: Arc::default() }
+    }
+
+    /// The subscriptions that cannot be read.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`].
+    ///
+    /// # Cancel safety
+    ///
+    /// Cancel safe.
+    pub async fn unreadable_subscriptions(
+        &self,
+    ) -> Result<Vec<UnreadableSubscription>, StoreError> {
+        self.unreadable.look(self.store.as_ref()).await
     }
 
     /// How things are, as they were a second ago at most. Errors are told without addresses.
@@ -269,7 +298,7 @@ impl Lookout {
 
     async fn look(&self) -> Overview {
         let now = clock::now();
-        let stored = Stored::read(self.store.as_ref(), &self.sources, now);
+        let stored = Stored::read(self.store.as_ref(), &self.sources, &self.unreadable, now);
         let (queues, stored) = tokio::join!(
             timeout(PART_DEADLINE, queues(&self.broker)),
             timeout(PART_DEADLINE, stored)
@@ -305,6 +334,7 @@ mod tests {
     fn stored(minutes: Vec<Minute>) -> Stored {
         Stored {
             subscriptions: 3,
+            unreadable: Vec::new(),
             circuits: UnsettledCounts { open: 1, frozen: 0 },
             minutes,
             dues: Vec::new(),

@@ -5,10 +5,8 @@ use async_trait::async_trait;
 use sqlx::FromRow;
 
 use super::{
-    Corrupt, StoreError,
-    key_source::GivenKeys,
-    keyring::Keyring,
-    row::{Confidential, parse_id},
+    Corrupt, StoreError, confidential::Confidential, key_source::GivenKeys, keyring::Keyring,
+    row::parse_id,
 };
 use crate::domain::encryption_key::KeyId;
 
@@ -80,6 +78,7 @@ pub(super) fn renew(rows: Vec<Encrypted>, keyring: &Keyring) -> sqlx::Result<Ren
                 subscription: parse_id(&id)?,
                 field: flaw.field,
                 why: flaw.why,
+                topics: None,
             }),
         }
     }

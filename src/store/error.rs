@@ -4,11 +4,12 @@ use std::{io, path::PathBuf, time::Duration};
 
 use sqlx::migrate::MigrateError;
 
-use super::DEADLINE;
+use super::{DEADLINE, QuotaError};
 use crate::config::SettingsError;
 use crate::domain::{
     encryption_key::{EncryptionKeyError, KeyId},
     id::SubscriptionId,
+    topic::TopicPattern,
 };
 use crate::report::Chain;
 
@@ -153,7 +154,13 @@ pub enum StoreError {
     },
     /// A subscription is there and cannot be read.
     #[error(transparent)]
-    Corrupt(Corrupt),
+    Corrupt(Box<Corrupt>),
+    /// A subscription was not written, because it could not be read afterwards.
+    #[error("this subscription could not be read again: `{}`: {}", .0.field, .0.why)]
+    Unreadable(Box<Corrupt>),
+    /// There is no room for a subscription.
+    #[error(transparent)]
+    Quota(QuotaError),
     /// A circuit is there and cannot be read.
     #[error(transparent)]
     CorruptCircuit(CorruptCircuit),
@@ -185,9 +192,13 @@ pub enum StoreError {
     Closed,
 }
 
-/// A stored subscription that cannot be read. Never repeats a token, a secret or a header.
+/// A stored subscription that cannot be read; its events wait until it can. Never repeats a token,
+/// a secret or a header.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("subscription {subscription} cannot be read, remove it and add it again: `{field}`: {why}")]
+#[error(
+    "subscription {subscription} cannot be read, and its events wait: `{field}`: {why}; set this \
+     field anew (`homing subscriptions change`), or remove the subscription"
+)]
 pub struct Corrupt {
     /// Which one.
     pub subscription: SubscriptionId,
@@ -195,6 +206,8 @@ pub struct Corrupt {
     pub field: String,
     /// What is wrong with it.
     pub why: String,
+    /// Its topics; `None`: not even they can be read.
+    pub topics: Option<Vec<TopicPattern>>,
 }
 
 /// A stored circuit that cannot be read; its URL counts as closed. What is shown leaves out the

@@ -18,9 +18,7 @@ use crate::config::{StoreSettings, StoreUrl};
 use crate::domain::{
     api_token::ApiToken,
     circuit::{Circuit, CircuitRules, Turn},
-    id::SubscriptionId,
     outcome::Outcome,
-    subscription::Subscription,
     tally::Tally,
     time::UnixMillis,
     url::EndpointUrl,
@@ -32,6 +30,7 @@ mod attempt_statements;
 mod attempts;
 mod circuit_row;
 mod circuits;
+mod confidential;
 mod error;
 mod encryption;
 mod key_source;
@@ -42,10 +41,12 @@ mod row;
 mod sources;
 mod sqlite;
 mod statements;
+mod subscriptions;
 mod token_row;
 mod workfront;
 
 use key_source::GivenKeys;
+use subscriptions::Quotas;
 
 pub use activity::{ActivityStore, UnsettledCounts};
 pub use attempts::{
@@ -60,45 +61,15 @@ pub use encryption::{Keys, Reencrypted};
 pub use error::{Corrupt, CorruptCircuit, StoreError};
 pub use publications::{PUBLICATIONS_KEPT, PUBLICATIONS_MAX, PublicationStore};
 pub use sources::SourceStore;
+pub use subscriptions::{
+    CHANGES_MAX, Changes, Damaged, Listing, PAGE_LIMIT_MAX, Page, QuotaError, Snapshot,
+    SubscriptionStore,
+};
 pub use workfront::WorkfrontStore;
 
 /// How long a step may take, waiting for its turn included. Every call but
-/// [`Store::all_subscriptions`] and [`Store::unsettled_circuits`] is one step.
+/// [`SubscriptionStore::all_subscriptions`] and [`Store::unsettled_circuits`] is one step.
 pub const DEADLINE: Duration = Duration::from_secs(10);
-
-/// Entries on one page at most, whatever its limit says.
-pub const PAGE_LIMIT_MAX: u32 = 1_000;
-
-/// Which part of the list to read. Ordered by id, which is the order of creation.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Page {
-    /// Begin behind this id, which need not exist; `None`: at the beginning.
-    pub after: Option<SubscriptionId>,
-    /// How many at most; taken as 1 to [`PAGE_LIMIT_MAX`].
-    pub limit: u32,
-}
-
-/// One page of the list.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct Listing {
-    /// Ordered by id.
-    pub subscriptions: Vec<Subscription>,
-    /// Those on this page that cannot be read.
-    pub corrupt: Vec<Corrupt>,
-    /// Goes into [`Page::after`] for the next page; `None`: this is the last one.
-    pub next: Option<SubscriptionId>,
-}
-
-/// All subscriptions at one instant.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct Snapshot {
-    /// What [`Store::subscriptions_version`] said at this instant.
-    pub version: i64,
-    /// Ordered by id.
-    pub subscriptions: Vec<Subscription>,
-    /// Those that cannot be read.
-    pub corrupt: Vec<Corrupt>,
-}
 
 /// Where subscriptions, circuits, sources, tokens, queue names, figures and the attempt log are kept.
 ///
@@ -109,74 +80,15 @@ pub struct Snapshot {
 /// repeating costs is said where it costs anything.
 #[async_trait]
 pub trait Store:
-    ActivityStore + AttemptLog + PublicationStore + SourceStore + WorkfrontStore + Send + Sync
+    ActivityStore
+    + AttemptLog
+    + PublicationStore
+    + SourceStore
+    + SubscriptionStore
+    + WorkfrontStore
+    + Send
+    + Sync
 {
-    /// Adds a subscription.
-    ///
-    /// # Errors
-    ///
-    /// [`StoreError::Duplicate`]: one with the same fingerprint exists, perhaps this very one from
-    /// an insert that was not answered.
-    async fn insert_subscription(&self, subscription: &Subscription) -> Result<(), StoreError>;
-
-    /// Replaces terms and `updated` of the subscription with this id; `created` stays.
-    ///
-    /// # Errors
-    ///
-    /// [`StoreError::NotFound`]; [`StoreError::Duplicate`]: another one has the same fingerprint.
-    async fn update_subscription(&self, subscription: &Subscription) -> Result<(), StoreError>;
-
-    /// Removes a subscription, also one that cannot be read; says whether it was there.
-    ///
-    /// # Errors
-    ///
-    /// [`StoreError`]: a step that failed.
-    async fn remove_subscription(&self, id: SubscriptionId) -> Result<bool, StoreError>;
-
-    /// The subscription with this id.
-    ///
-    /// # Errors
-    ///
-    /// [`StoreError::Corrupt`]: it is there and cannot be read.
-    async fn subscription(&self, id: SubscriptionId) -> Result<Option<Subscription>, StoreError>;
-
-    /// One page of subscriptions. Those that exist while all pages are read come exactly once.
-    ///
-    /// # Errors
-    ///
-    /// [`StoreError`]: a step that failed.
-    async fn subscriptions(&self, page: Page) -> Result<Listing, StoreError>;
-
-    /// The same of those that go to `url` only.
-    ///
-    /// # Errors
-    ///
-    /// [`StoreError`]: a step that failed.
-    async fn subscriptions_at(&self, url: &EndpointUrl, page: Page) -> Result<Listing, StoreError>;
-
-    /// All subscriptions at one instant; read in batches, each with a deadline of its own.
-    ///
-    /// # Errors
-    ///
-    /// [`StoreError`]: a step that failed.
-    async fn all_subscriptions(&self) -> Result<Snapshot, StoreError>;
-
-    /// How many subscriptions there are, those that cannot be read included.
-    ///
-    /// # Errors
-    ///
-    /// [`StoreError`]: a step that failed.
-    async fn count_subscriptions(&self) -> Result<u64, StoreError>;
-
-    /// A number that rises with every change of the subscriptions, whoever makes it.
-    ///
-    /// Compare for inequality: a store restored from a backup has an older one.
-    ///
-    /// # Errors
-    ///
-    /// [`StoreError`]: a step that failed.
-    async fn subscriptions_version(&self) -> Result<i64, StoreError>;
-
     /// The keys that encrypt secrets here.
     ///
     /// # Errors
@@ -364,12 +276,13 @@ pub trait Store:
 pub async fn open(settings: &StoreSettings) -> Result<Arc<dyn Store>, StoreError> {
     let place = settings.place().map_err(StoreError::Settings)?;
     let keys = GivenKeys::configured(settings)?;
+    let quotas = Quotas::from(settings);
     Ok(match place {
-        StoreUrl::Sqlite(file) => Arc::new(sqlite::SqliteStore::open(file, keys).await?),
+        StoreUrl::Sqlite(file) => Arc::new(sqlite::SqliteStore::open(file, keys, quotas).await?),
         StoreUrl::Postgres(url) => {
             let keys = keys.ok_or(StoreError::NoKey)?;
             let connections_max = settings.connections_max;
-            Arc::new(postgres::PostgresStore::open(&url, connections_max, keys).await?)
+            Arc::new(postgres::PostgresStore::open(&url, connections_max, (keys, quotas)).await?)
         }
     })
 }

@@ -7,7 +7,7 @@
 use std::{collections::BTreeMap, fmt::Display, num::NonZeroU32, str::FromStr};
 
 use base64::{Engine, engine::general_purpose::STANDARD};
-use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use sqlx::{
@@ -15,17 +15,19 @@ use sqlx::{
 };
 
 use super::{
-    Listing, StoreError,
+    Damaged, Listing, QuotaError,
+    confidential::{Confidential, read_secrets},
     error::Corrupt,
-    keyring::{Keyring, KeyringError, Place},
+    keyring::Keyring,
 };
 use crate::domain::{
     filter::{Connector, FilterSet},
     id::SubscriptionId,
     signature::SigningSecret,
-    subscription::{Subscription, Terms},
+    subscription::{AuthToken, Draft, FieldError, Subscription, Terms, WorkfrontForm},
     time::UnixMillis,
     topic::TopicPattern,
+    url::EndpointUrl,
 };
 
 /// The columns of one subscription but its fingerprint.
@@ -53,95 +55,15 @@ pub(super) enum Written {
     Done,
     Missing,
     Duplicate(SubscriptionId),
+    /// Undone: it could not be read.
+    Unreadable(Corrupt),
+    /// Undone: there is no room for it.
+    OverQuota(QuotaError),
 }
 
-impl Written {
-    pub(super) fn into_answer(self, id: SubscriptionId) -> Result<(), StoreError> {
-        match self {
-            Self::Done => Ok(()),
-            Self::Missing => Err(StoreError::NotFound { id }),
-            Self::Duplicate(existing) => Err(StoreError::Duplicate { existing }),
-        }
-    }
-}
-
-/// The columns that hold secrets, each encrypted as a whole. No `Debug`: they are clear on the way.
-#[derive(FromRow)]
-pub(super) struct Confidential {
-    pub(super) auth_token: Option<String>,
-    /// A list of [`KeptSecret`] in JSON.
-    pub(super) secrets: String,
-    /// An object of texts in JSON.
-    pub(super) headers: String,
-}
-
-/// A signing secret inside of its encrypted column.
-#[derive(Serialize, Deserialize)]
-#[serde(untagged)]
-enum KeptSecret {
-    Lasting(String),
-    Expiring { secret: String, expires_ms: i64 },
-}
-
-impl From<&SigningSecret> for KeptSecret {
-    fn from(secret: &SigningSecret) -> Self {
-        match secret.expires() {
-            None => Self::Lasting(secret.reveal()),
-            Some(expires) => Self::Expiring { secret: secret.reveal(), expires_ms: expires.get() },
-        }
-    }
-}
-
-impl Confidential {
-    fn encrypted(terms: &Terms, id: &str, keyring: &Keyring) -> Result<Self, KeyringError> {
-        let secrets: Vec<_> = terms.secrets.iter().map(KeptSecret::from).collect();
-        let clear = Self {
-            auth_token: terms.auth_token.as_ref().map(|token| token.reveal().to_owned()),
-            secrets: json!(secrets).to_string(),
-            headers: json!(terms.headers).to_string(),
-        };
-        let encrypt = |column, clear: &str| keyring.encrypt(clear, Place { column, row: id });
-        clear.map(encrypt)
-    }
-
-    fn decrypted(&self, id: &str, keyring: &Keyring) -> Result<Self, Flaw> {
-        self.map(|column, kept| {
-            let clear = keyring.decrypt(kept, Place { column, row: id });
-            clear.map_err(|error| Flaw::new(column, error))
-        })
-    }
-
-    /// The same with every column encrypted by the primary key; `None`: it is so already. A column
-    /// that was never encrypted is taken as it is.
-    pub(super) fn renewed(&self, id: &str, keyring: &Keyring) -> Result<Option<Self>, Flaw> {
-        let mut kept = [Some(&self.secrets), Some(&self.headers), self.auth_token.as_ref()];
-        if kept.iter_mut().flatten().all(|kept| keyring.is_current(kept)) {
-            return Ok(None);
-        }
-        let renew = |column, kept: &str| {
-            let place = Place { column, row: id };
-            let clear = match keyring.decrypt(kept, place) {
-                Err(KeyringError::Clear) => Ok(kept.to_owned()),
-                decrypted => decrypted,
-            };
-            clear
-                .and_then(|clear| keyring.encrypt(&clear, place))
-                .map_err(|error| Flaw::new(column, error))
-        };
-        self.map(renew).map(Some)
-    }
-
-    fn map<E>(
-        &self,
-        mut change: impl FnMut(&'static str, &str) -> Result<String, E>,
-    ) -> Result<Self, E> {
-        let token = self.auth_token.as_deref();
-        Ok(Self {
-            auth_token: token.map(|token| change("auth_token", token)).transpose()?,
-            secrets: change("secrets", &self.secrets)?,
-            headers: change("headers", &self.headers)?,
-        })
-    }
+/// The filters as they are stored.
+pub(super) fn filters(terms: &Terms) -> String {
+    Value::from(terms.filters.to_json()).to_string()
 }
 
 /// The SHA-256 of the fingerprint in base64; the fingerprint itself is too long for an index.
@@ -159,7 +81,7 @@ impl SubscriptionRow {
             id,
             url: terms.url.as_str().to_owned(),
             topics: json!(topics).to_string(),
-            filters: Value::from(terms.filters.to_json()).to_string(),
+            filters: filters(terms),
             filter_connector: terms.filters.connector().to_string(),
             schedule: terms.schedule.clone(),
             rate_limit: terms.rate_limit.map(|limit| limit.get().into()),
@@ -184,9 +106,21 @@ where
 {
     let id = parse_id(&row.try_get::<String, _>("id")?)?;
     let columns = SubscriptionRow::from_row(row).map_err(undecodable);
-    Ok(columns
-        .and_then(|columns| columns.build(id, keyring))
-        .map_err(|Flaw { field, why }| Corrupt { subscription: id, field, why }))
+    let built = columns.and_then(|columns| columns.build(id, keyring));
+    Ok(built.map_err(|Flaw { field, why }| {
+        let topics = row.try_get::<String, _>("topics").ok();
+        let topics = topics.and_then(|topics| read_topics(&topics).ok());
+        Corrupt { subscription: id, field, why, topics }
+    }))
+}
+
+/// What can be read of `row`; `None`: not even its columns.
+pub(super) fn damaged<'r, R>(row: &'r R, keyring: &Keyring) -> Option<Damaged>
+where
+    R: Row,
+    SubscriptionRow: FromRow<'r, R>,
+{
+    Some(SubscriptionRow::from_row(row).ok()?.salvage(keyring))
 }
 
 /// The subscriptions of a page of `limit` from its rows, of which one more was asked for: it says
@@ -277,7 +211,7 @@ pub(super) fn undecodable(error: sqlx::Error) -> Flaw {
 
 impl SubscriptionRow {
     fn build(self, id: SubscriptionId, keyring: &Keyring) -> Result<Subscription, Flaw> {
-        let topics = self.read_topics()?;
+        let topics = read_topics(&self.topics)?;
         let Confidential { auth_token, secrets, headers } =
             self.confidential.decrypted(&self.id, keyring)?;
         let terms = Terms {
@@ -286,28 +220,79 @@ impl SubscriptionRow {
             filters: read_filters(&self.filters, &self.filter_connector)?,
             auth_token: auth_token.map(|text| checked("auth_token", text)).transpose()?,
             secrets: read_secrets(&secrets)?,
-            headers: json::<BTreeMap<_, _>>("headers", &headers, "an object of strings")?,
+            headers: read_headers(&headers)?,
             schedule: self.schedule,
             rate_limit: self.rate_limit.map(read_rate_limit).transpose()?,
             description: self.description,
-            workfront: match self.workfront.as_deref() {
-                Some(form) => Some(json("workfront", form, "a form of Workfront's")?),
-                None => None,
-            },
+            workfront: read_form(self.workfront.as_deref())?,
         };
         let (created, updated) =
             (UnixMillis::new(self.created_ms), UnixMillis::new(self.updated_ms));
         Ok(Subscription { id, terms, created, updated })
     }
 
-    fn read_topics(&self) -> Result<Vec<TopicPattern>, Flaw> {
-        let topics: Vec<String> = json("topics", &self.topics, "a list of strings")?;
-        if topics.is_empty() {
-            return Err(Flaw::new("topics", "is empty"));
-        }
-        let pattern = |(index, text): (usize, &String)| parsed(&format!("topics[{index}]"), text);
-        topics.iter().enumerate().map(pattern).collect()
+    /// Reads each field by itself.
+    fn salvage(self, keyring: &Keyring) -> Damaged {
+        let mut flaws = Flaws::default();
+        let url: Option<EndpointUrl> = flaws.sort_out(parsed("url", &self.url).map(Some));
+        let topics = flaws.sort_out(read_topics(&self.topics));
+        let filters = flaws.sort_out(read_filters(&self.filters, &self.filter_connector));
+        let confidential = self.confidential.each_decrypted(&self.id, keyring);
+        let auth_token = confidential.auth_token.transpose();
+        let auth_token = auth_token.and_then(|token| {
+            token.map(|text| checked::<AuthToken>("auth_token", text)).transpose()
+        });
+        let auth_token = flaws.sort_out(auth_token);
+        let secrets = flaws.sort_out(confidential.secrets.and_then(|text| read_secrets(&text)));
+        let headers = flaws.sort_out(confidential.headers.and_then(|text| read_headers(&text)));
+        let draft = Draft {
+            url: url.map_or(self.url, |url| url.as_str().to_owned()),
+            topics: topics.iter().map(ToString::to_string).collect(),
+            filters: filters.to_json(),
+            filter_connector: filters.connector(),
+            auth_token: auth_token.map(String::from),
+            secrets: Some(secrets.iter().map(SigningSecret::reveal).collect()),
+            headers,
+            schedule: self.schedule,
+            rate_limit: flaws
+                .sort_out(self.rate_limit.map(read_rate_limit).transpose())
+                .map(NonZeroU32::get),
+            description: self.description,
+            workfront: flaws.sort_out(read_form(self.workfront.as_deref())),
+        };
+        Damaged { draft, secrets, flaws: flaws.0, created: UnixMillis::new(self.created_ms) }
     }
+}
+
+/// What is wrong with several columns.
+#[derive(Default)]
+struct Flaws(Vec<FieldError>);
+
+impl Flaws {
+    /// The value that was read, or an empty one, and its flaw noted.
+    fn sort_out<T: Default>(&mut self, read: Result<T, Flaw>) -> T {
+        read.unwrap_or_else(|Flaw { field, why }| {
+            self.0.push(FieldError::new(field, why));
+            T::default()
+        })
+    }
+}
+
+fn read_topics(topics: &str) -> Result<Vec<TopicPattern>, Flaw> {
+    let topics: Vec<String> = json("topics", topics, "a list of strings")?;
+    if topics.is_empty() {
+        return Err(Flaw::new("topics", "is empty"));
+    }
+    let pattern = |(index, text): (usize, &String)| parsed(&format!("topics[{index}]"), text);
+    topics.iter().enumerate().map(pattern).collect()
+}
+
+fn read_headers(headers: &str) -> Result<BTreeMap<String, String>, Flaw> {
+    json("headers", headers, "an object of strings")
+}
+
+fn read_form(form: Option<&str>) -> Result<Option<WorkfrontForm>, Flaw> {
+    form.map(|form| json("workfront", form, "a form of Workfront's")).transpose()
 }
 
 fn read_filters(filters: &str, connector: &str) -> Result<FilterSet, Flaw> {
@@ -324,21 +309,6 @@ fn read_rate_limit(limit: i64) -> Result<NonZeroU32, Flaw> {
     limit.ok_or_else(|| Flaw::new("rate_limit", "is no number of requests per second"))
 }
 
-fn read_secrets(secrets: &str) -> Result<Vec<SigningSecret>, Flaw> {
-    let secrets: Vec<KeptSecret> = json("secrets", secrets, "a list of secrets")?;
-    let secret = |(index, kept)| {
-        let (text, expires) = match kept {
-            KeptSecret::Lasting(text) => (text, None),
-            KeptSecret::Expiring { secret, expires_ms } => {
-                (secret, Some(UnixMillis::new(expires_ms)))
-            }
-        };
-        let secret: SigningSecret = checked(&format!("secrets[{index}]"), text)?;
-        Ok(secret.with_expiry(expires))
-    };
-    secrets.into_iter().enumerate().map(secret).collect()
-}
-
 /// Says what was expected, never what was found: it may be secret.
 pub(super) fn json<T: DeserializeOwned>(
     field: &str,
@@ -352,6 +322,9 @@ pub(super) fn parsed<T: FromStr<Err: Display>>(field: &str, text: &str) -> Resul
     text.parse().map_err(|error| Flaw::new(field, error))
 }
 
-fn checked<T: TryFrom<String, Error: Display>>(field: &str, text: String) -> Result<T, Flaw> {
+pub(super) fn checked<T: TryFrom<String, Error: Display>>(
+    field: &str,
+    text: String,
+) -> Result<T, Flaw> {
     T::try_from(text).map_err(|error| Flaw::new(field, error))
 }

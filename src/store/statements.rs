@@ -19,7 +19,12 @@ pub(super) const EXISTS: &str = "SELECT EXISTS (SELECT 1 FROM subscriptions WHER
 pub(super) const BY_ID: &str = "SELECT * FROM subscriptions WHERE id = $1";
 /// The empty text sorts before every id.
 pub(super) const BEHIND: &str = "SELECT * FROM subscriptions WHERE id > $1 ORDER BY id LIMIT $2";
-pub(super) const COUNT: &str = "SELECT count(*) FROM subscriptions";
+pub(super) const TOTALS: &str = "SELECT number, filter_bytes FROM subscription_totals";
+pub(super) const CHANGED: &str = "\
+    SELECT subscriptions.* FROM subscription_changes AS change \
+    JOIN subscriptions ON subscriptions.id = change.id WHERE change.version > $1";
+pub(super) const REMOVED: &str =
+    "SELECT id FROM subscription_changes WHERE version > $1 AND removed = TRUE";
 pub(super) const IN_WORKFRONTS_FORM: &str = "\
     SELECT * FROM subscriptions WHERE workfront IS NOT NULL ORDER BY id LIMIT $1 OFFSET $2";
 pub(super) const COUNT_IN_WORKFRONTS_FORM: &str =

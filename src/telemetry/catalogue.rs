@@ -41,7 +41,7 @@ const fn histogram(name: &'static str, labels: Labels, help: &'static str) -> Me
 }
 
 /// All of them.
-pub const METRICS: [Metric; 34] = [
+pub const METRICS: [Metric; 35] = [
     counter(
         "homing_messages_received_total",
         &["lane"],
@@ -73,7 +73,12 @@ pub const METRICS: [Metric; 34] = [
         &[],
         "Age of the oldest delivery that this process has put into a wait queue and that is not due again yet; the highest of all workers is that of the pool.",
     ),
-    gauge("homing_subscriptions", &[], "Subscriptions in force."),
+    gauge("homing_subscriptions", &[], "Subscriptions, those that cannot be read included."),
+    gauge(
+        "homing_subscriptions_unreadable",
+        &[],
+        "Subscriptions that cannot be read; their events wait.",
+    ),
     gauge("homing_circuits", &["state"], "Circuits that are open or frozen."),
     counter("homing_circuit_changes_total", &["to"], "Circuits that went over to another state."),
     counter(

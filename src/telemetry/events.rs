@@ -109,6 +109,16 @@ pub fn waits_on(delivery: &Delivery, remaining: Duration) {
     debug!(delivery.id = %delivery.id(), remaining_ms = millis(remaining), "delivery.waits_on");
 }
 
+/// A delivery waited until its subscription could be read, and the subscription does not want it.
+pub fn not_wanted(delivery: &Delivery) {
+    info!(
+        delivery.id = %delivery.id(),
+        event.id = %delivery.event.id,
+        subscription.id = %delivery.subscription,
+        "delivery.not_wanted"
+    );
+}
+
 /// A delivery found its endpoint busy; not worth a line each.
 pub fn turned_away() {
     metrics::turned_away();

@@ -87,9 +87,11 @@ pub fn held() {
     counter!("homing_holds_total").increment(1);
 }
 
-/// So many subscriptions are in force.
-pub fn subscriptions(count: usize) {
-    gauge!("homing_subscriptions").set(f64::from(u32::try_from(count).unwrap_or(u32::MAX)));
+/// There are so many subscriptions, so many of which cannot be read.
+pub fn subscriptions(count: usize, unreadable: usize) {
+    let number = |count: usize| f64::from(u32::try_from(count).unwrap_or(u32::MAX));
+    gauge!("homing_subscriptions").set(number(count));
+    gauge!("homing_subscriptions_unreadable").set(number(unreadable));
 }
 
 /// A circuit went over to this state.

@@ -35,7 +35,7 @@ use crate::{
 /// Emits one `delivery.attempted` event with everything known; the layers below emit none.
 pub(super) async fn attempt(context: &Context, owed: Owed) {
     let Owed { message, redelivered, returned, receipt } = owed;
-    let Some(delivery) = message.delivery() else { return };
+    let Some(mut delivery) = message.delivery() else { return };
     let _in_flight = context.meter.in_flight();
     // 1 skip what this process has done already
     let Some(running) = context.recent.begin(&message, redelivered).await else {
@@ -44,7 +44,7 @@ pub(super) async fn attempt(context: &Context, owed: Owed) {
     };
     scatter(returned).await;
     // 2 … 8
-    let onward = next(context, &message, &delivery).await;
+    let onward = next(context, &message, &mut delivery).await;
     context.recorder.held(&delivery, onward.as_ref());
     note_wait(context, onward.as_ref());
     context.meter.goes(onward.as_ref());
@@ -75,7 +75,7 @@ async fn scatter(returned: u32) {
 }
 
 /// Where the delivery goes from here; `None`: it is done.
-async fn next(context: &Context, message: &Message, delivery: &Delivery) -> Option<Onward> {
+async fn next(context: &Context, message: &Message, delivery: &mut Delivery) -> Option<Onward> {
     // 2 find to whom it is owed
     let subscription = match context.subscriptions.find(delivery.subscription).await {
         Ok(Some(subscription)) => subscription,
@@ -85,16 +85,17 @@ async fn next(context: &Context, message: &Message, delivery: &Delivery) -> Opti
             return Some(parked.unattempted("the subscription was removed", None));
         }
         Err(error @ StoreError::Corrupt(_)) => {
-            events::not_attempted(delivery, &error);
-            let schedule = context.schedules.get(None);
-            let held = hold::to_next_step(message, delivery, schedule, ParkReason::Exhausted);
-            return Some(held.unattempted(error.told(), None));
+            return Some(hold::until_readable(message, delivery, &error));
         }
         Err(error) => {
             events::held(delivery, "store unavailable", Some(&error));
             return Some(hold::briefly(message, delivery));
         }
     };
+    if !is_wanted(context, delivery, &subscription) {
+        return None;
+    }
+    let delivery = &*delivery;
     let schedule = context.schedules.get(subscription.terms.schedule.as_deref());
     let now = clock::now();
     // 3 … 5
@@ -127,6 +128,19 @@ async fn next(context: &Context, message: &Message, delivery: &Delivery) -> Opti
     count(context, &subscription, outcome, passage).await;
     // 8 write down how far it has come, choose where it goes
     onward(message, delivery, (outcome, verdict), schedule).map(Onward::after_attempt)
+}
+
+/// Whether the subscription wants the event: asked only for what waited until that could be known.
+fn is_wanted(context: &Context, delivery: &mut Delivery, subscription: &Subscription) -> bool {
+    if !delivery.progress.unmatched {
+        return true;
+    }
+    delivery.progress.unmatched = false;
+    let wants = context.subscriptions.wants(subscription, &delivery.event);
+    if !wants {
+        events::not_wanted(delivery);
+    }
+    wants
 }
 
 /// The attempt, and a span for it where somebody collects them.

@@ -12,7 +12,8 @@ use crate::{
         url::EndpointUrl,
         verdict::{self, ParkReason},
     },
-    telemetry::events,
+    store::StoreError,
+    telemetry::{events, metrics},
 };
 
 /// Where a delivery goes from here.
@@ -95,6 +96,19 @@ pub(super) fn briefly(message: &Message, delivery: &Delivery) -> Onward {
     let wait = busy_wait(delivery.progress.turned_away);
     let held = message.owed_to(delivery.subscription, delivery.progress.turned_away());
     Onward::new(held, Route::Wait(wait))
+}
+
+/// Waits in a busy lane until its subscription can be read: neither parked nor charged, however long
+/// that takes. It is logged while
+/// the waits grow, not for ever.
+pub(super) fn until_readable(message: &Message, delivery: &Delivery, error: &StoreError) -> Onward {
+    let onward = briefly(message, delivery);
+    if usize::try_from(delivery.progress.turned_away).is_ok_and(|times| times < BUSY_WAITS.len()) {
+        events::held(delivery, "its subscription cannot be read", Some(error));
+        return onward.unattempted(error.told(), None);
+    }
+    metrics::held();
+    onward
 }
 
 fn busy_wait(turned_away: u32) -> Duration {

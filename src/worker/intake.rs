@@ -2,14 +2,14 @@
 
 use std::sync::Arc;
 
-use super::{Context, attempt, settle};
+use super::{Context, attempt, settle, subscriptions::Match};
 use crate::{
     broker::{
         Message, Outgoing, Receipt, Route,
         consume::{Lane, Received},
     },
     clock,
-    domain::{delivery::Progress, id::SubscriptionId, verdict::ParkReason},
+    domain::{delivery::Progress, verdict::ParkReason},
     telemetry::{events, metrics},
 };
 
@@ -20,7 +20,7 @@ pub(super) enum Work {
     /// Put it aside.
     Park(Box<Outgoing>, Receipt),
     /// Publish one delivery for each of many subscriptions.
-    FanOut(Owed, Vec<SubscriptionId>),
+    FanOut(Owed, Vec<Match>),
 }
 
 /// A delivery, or the event that deliveries are made from.
@@ -75,9 +75,9 @@ fn fan_out(context: &Context, owed: Owed) -> Vec<Work> {
     let Owed { message, redelivered, returned, receipt } = owed;
     let works = wanting
         .into_iter()
-        .map(|subscription| {
+        .map(|matched| {
             Work::Attempt(Owed {
-                message: message.owed_to(subscription, message.progress.clone()),
+                message: owed_to(&message, matched),
                 redelivered,
                 returned,
                 receipt: receipt.share(),
@@ -86,6 +86,14 @@ fn fan_out(context: &Context, owed: Owed) -> Vec<Work> {
         .collect();
     receipt.settle();
     works
+}
+
+fn owed_to(message: &Message, matched: Match) -> Message {
+    let (subscription, unmatched) = match matched {
+        Match::Wanted(id) => (id, false),
+        Match::Unknown(id) => (id, true),
+    };
+    message.owed_to(subscription, Progress { unmatched, ..message.progress.clone() })
 }
 
 impl Work {
@@ -103,14 +111,13 @@ impl Work {
     }
 }
 
-async fn publish_each(context: &Context, owed: Owed, wanting: Vec<SubscriptionId>) {
+async fn publish_each(context: &Context, owed: Owed, wanting: Vec<Match>) {
     let Owed { message, redelivered, receipt, .. } = owed;
     let Some(running) = context.recent.begin(&message, redelivered).await else {
         return receipt.settle();
     };
-    let onward = wanting
-        .into_iter()
-        .map(|id| (message.owed_to(id, message.progress.clone()).outgoing(), Route::Retry));
+    let onward =
+        wanting.into_iter().map(|matched| (owed_to(&message, matched).outgoing(), Route::Retry));
     settle::settle(&context.broker, onward, receipt).await;
     running.done();
 }

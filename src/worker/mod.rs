@@ -4,7 +4,8 @@
 //! the subscriptions that want it, [`attempt`] makes one attempt for each, [`settle`] hands on what
 //! has to be handed on and answers the broker. [`circuits`] spares endpoints that keep failing,
 //! [`limits`] keeps one endpoint from taking the places of others, [`hold`] says where a delivery
-//! goes that neither lets through. [`subscriptions`] keeps the subscriptions in memory, [`recent`]
+//! goes that neither lets through. [`subscriptions`] keeps the subscriptions in
+//! memory, found by [`index`], [`recent`]
 //! remembers what this process has just done, [`oldest`] how old is what waits, [`tend`] keeps all
 //! of that current and repairs the topology. [`meter`] counts, and [`reports`] tells the store what
 //! it counted. What happened is told to the [`recorder`], and [`logbook`] writes it to the store, for
@@ -19,6 +20,7 @@ mod attempt;
 mod circuits;
 mod handler;
 mod hold;
+mod index;
 mod intake;
 mod lane;
 mod limits;

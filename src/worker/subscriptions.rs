@@ -1,63 +1,37 @@
 //! The subscriptions in memory, as every event needs them.
 
 use std::{
-    collections::{HashMap, HashSet},
+    collections::HashSet,
     sync::{Arc, Mutex, PoisonError},
 };
 
 use tokio::sync::watch;
 use tracing::{error, info, warn};
 
+use super::index::{Entry, SubscriptionIndex};
 use crate::{
-    domain::{
-        event::Event, filter::EventStates, id::SubscriptionId, subscription::Subscription,
-        topic::Topic, topic_tree::TopicTree,
-    },
-    store::{Snapshot, Store, StoreError},
+    domain::{event::Event, filter::EventStates, id::SubscriptionId, subscription::Subscription},
+    store::{Corrupt, Store, StoreError},
     telemetry::metrics,
 };
 
 /// Topics that were told to have bodies without JSON; enough for a person to see the pattern.
 const TOLD_TOPICS_MAX: usize = 1_000;
 
-/// The subscriptions as of the last reading; replaced as a whole.
+/// The subscriptions as of the last reading; what has changed since is read alone.
 pub struct Subscriptions {
     store: Arc<dyn Store>,
-    current: watch::Sender<Option<Arc<Catalogue>>>,
+    current: watch::Sender<Option<Arc<SubscriptionIndex>>>,
     told: Mutex<HashSet<String>>,
 }
 
-/// All subscriptions, found by id and by topic.
-#[derive(Debug, Default)]
-struct Catalogue {
-    version: i64,
-    all: Vec<Arc<Subscription>>,
-    by_id: HashMap<SubscriptionId, Arc<Subscription>>,
-    /// Leads to places in `all`.
-    by_topic: TopicTree,
-}
-
-impl Catalogue {
-    fn new(version: i64, subscriptions: Vec<Subscription>) -> Self {
-        let mut catalogue = Self { version, ..Self::default() };
-        for (place, subscription) in subscriptions.into_iter().enumerate() {
-            let subscription = Arc::new(subscription);
-            for pattern in &subscription.terms.topics {
-                catalogue.by_topic.insert(pattern, place);
-            }
-            catalogue.by_id.insert(subscription.id, Arc::clone(&subscription));
-            catalogue.all.push(subscription);
-        }
-        catalogue
-    }
-
-    /// Those that want `topic`.
-    fn wanting(&self, topic: &Topic) -> impl Iterator<Item = &Arc<Subscription>> {
-        let matching = self.by_topic.matching(topic).into_iter();
-        let found = matching.filter_map(|place| self.all.get(place));
-        // Homing's own events are for those who name them, whatever matches.
-        found.filter(|subscription| !topic.is_own() || subscription.terms.wants_topic(topic))
-    }
+/// What a subscription says of an event.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Match {
+    /// It wants it.
+    Wanted(SubscriptionId),
+    /// It cannot be read: the delivery waits until it can, and is matched then.
+    Unknown(SubscriptionId),
 }
 
 impl Subscriptions {
@@ -78,24 +52,62 @@ impl Subscriptions {
         self.current.borrow().is_some()
     }
 
-    /// Reads them from the store if they changed since the last reading.
+    /// Follows what has changed in the store since the last reading.
     ///
     /// # Errors
     ///
     /// [`StoreError`]: the last reading stays in force.
     pub async fn refresh(&self) -> Result<(), StoreError> {
         let version = self.store.subscriptions_version().await?;
-        if self.catalogue().is_some_and(|catalogue| catalogue.version == version) {
+        let Some(since) = self.index().map(|index| index.version()) else {
+            return Box::pin(self.read_all()).await;
+        };
+        if since == version {
             return Ok(());
         }
-        let Snapshot { version, subscriptions, corrupt } = self.store.all_subscriptions().await?;
-        for corrupt in corrupt {
-            error!(error = %corrupt, "subscription.corrupt: it gets no events");
+        let Some(changes) = self.store.changed_subscriptions(since).await? else {
+            return Box::pin(self.read_all()).await;
+        };
+        for corrupt in &changes.corrupt {
+            error!(error = %corrupt, "subscription.corrupt");
         }
-        info!(subscriptions = subscriptions.len(), version, "subscriptions.read");
-        metrics::subscriptions(subscriptions.len());
-        self.current.send_replace(Some(Arc::new(Catalogue::new(version, subscriptions))));
+        let (read, removed) = (changes.subscriptions.len(), changes.removed.len());
+        let mut agrees = false;
+        self.current.send_modify(|current| {
+            let Some(index) = current else { return };
+            // Another reading may have come first. Whoever looks into the index at this moment
+            // keeps it as it was; the copy shares its subscriptions.
+            agrees = index.version() == since && Arc::make_mut(index).follow(changes);
+        });
+        if !agrees {
+            return Box::pin(self.read_all()).await;
+        }
+        info!(read, removed, version, "subscriptions.changed");
+        self.count();
         Ok(())
+    }
+
+    async fn read_all(&self) -> Result<(), StoreError> {
+        let snapshot = self.store.all_subscriptions().await?;
+        for corrupt in &snapshot.corrupt {
+            error!(error = %corrupt, "subscription.corrupt");
+        }
+        let (subscriptions, version) = (snapshot.subscriptions.len(), snapshot.version);
+        info!(subscriptions, version, "subscriptions.read");
+        self.current.send_replace(Some(Arc::new(SubscriptionIndex::new(snapshot))));
+        self.count();
+        Ok(())
+    }
+
+    fn count(&self) {
+        let Some(index) = self.index() else { return };
+        metrics::subscriptions(index.len(), index.corrupt().count());
+    }
+
+    /// Those that cannot be read; their events wait.
+    #[must_use]
+    pub fn corrupt(&self) -> Vec<Arc<Corrupt>> {
+        self.index().map(|index| index.corrupt().cloned().collect()).unwrap_or_default()
     }
 
     /// The subscription with this id. One that is not in memory is looked for in the store: it may
@@ -103,34 +115,51 @@ impl Subscriptions {
     ///
     /// # Errors
     ///
-    /// [`StoreError`]: unknown whether it exists.
+    /// [`StoreError`]: unknown whether it exists; or [`StoreError::Corrupt`].
     pub(super) async fn find(
         &self,
         id: SubscriptionId,
     ) -> Result<Option<Arc<Subscription>>, StoreError> {
-        let known = self.catalogue().and_then(|catalogue| catalogue.by_id.get(&id).cloned());
-        match known {
-            Some(subscription) => Ok(Some(subscription)),
+        match self.index().and_then(|index| index.get(id).cloned()) {
+            Some(Entry::Sound(subscription)) => Ok(Some(subscription)),
+            Some(Entry::Unreadable(corrupt)) => {
+                Err(StoreError::Corrupt(Box::new((*corrupt).clone())))
+            }
             None => Ok(self.store.subscription(id).await?.map(Arc::new)),
         }
     }
 
-    /// The ids of those that want `event`.
-    pub(super) fn wanting(&self, event: &Event) -> Vec<SubscriptionId> {
-        let Some(catalogue) = self.catalogue() else { return Vec::new() };
+    /// Those that want `event`, or may want it.
+    pub(super) fn wanting(&self, event: &Event) -> Vec<Match> {
+        let Some(index) = self.index() else { return Vec::new() };
         let mut states = None;
-        catalogue
+        let mut wants_body = |subscription: &Subscription| {
+            let terms = &subscription.terms;
+            terms.wants_any_body()
+                || states
+                    .get_or_insert_with(|| self.states(event))
+                    .as_ref()
+                    .is_some_and(|states| terms.wants_body(states))
+        };
+        index
             .wanting(&event.topic)
-            .filter(|subscription| {
-                let terms = &subscription.terms;
-                terms.wants_any_body()
-                    || states
-                        .get_or_insert_with(|| self.states(event))
-                        .as_ref()
-                        .is_some_and(|states| terms.wants_body(states))
+            .filter_map(|entry| match entry {
+                Entry::Sound(subscription) => {
+                    wants_body(subscription).then_some(Match::Wanted(subscription.id))
+                }
+                Entry::Unreadable(corrupt) => Some(Match::Unknown(corrupt.subscription)),
             })
-            .map(|subscription| subscription.id)
             .collect()
+    }
+
+    /// Whether `subscription` wants `event`: for what waited until that could be known.
+    pub(super) fn wants(&self, subscription: &Subscription, event: &Event) -> bool {
+        let terms = &subscription.terms;
+        let wants_body = || {
+            terms.wants_any_body()
+                || self.states(event).is_some_and(|states| terms.wants_body(&states))
+        };
+        terms.wants_topic(&event.topic) && wants_body()
     }
 
     /// The body for the filters; read once per event, and only if somebody filters.
@@ -154,55 +183,7 @@ impl Subscriptions {
         }
     }
 
-    fn catalogue(&self) -> Option<Arc<Catalogue>> {
+    fn index(&self) -> Option<Arc<SubscriptionIndex>> {
         self.current.borrow().clone()
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use proptest::prelude::*;
-    use serde_json::json;
-    use uuid::Uuid;
-
-    use super::*;
-    use crate::domain::{subscription::Draft, time::UnixMillis};
-
-    fn subscription(number: u128, patterns: &[&str]) -> Subscription {
-        let draft = json!({"url": "https://example.com/", "topics": patterns});
-        let draft: Draft = serde_json::from_value(draft).expect("a draft");
-        let (created, updated) = (UnixMillis::new(0), UnixMillis::new(0));
-        let id = SubscriptionId::new(Uuid::from_u128(number));
-        Subscription { id, terms: draft.build(&[]).expect("sound"), created, updated }
-    }
-
-    const PATTERNS: [&str; 8] =
-        ["#", "*", "homing.#", "homing.*.x", "*.endpoint.x", "order.*", "order.paid", "#.x"];
-    const TOPICS: [&str; 6] =
-        ["order.paid", "order", "homing.endpoint.x", "homing", "homing.x", "a.endpoint.x"];
-
-    proptest! {
-        /// Goal: the index answers what asking every subscription answers, also about homing's own
-        /// events.
-        #[test]
-        fn the_index_finds_those_that_say_they_want_it(
-            patterns in prop::collection::vec(
-                prop::collection::vec(prop::sample::select(&PATTERNS[..]), 1..4), 0..12,
-            ),
-            topic in prop::sample::select(&TOPICS[..]),
-        ) {
-            let all: Vec<_> =
-                (0..).zip(&patterns).map(|(number, some)| subscription(number, some)).collect();
-            let topic = Topic::new(topic).expect("a topic");
-            let expected: Vec<_> = all
-                .iter()
-                .filter(|subscription| subscription.terms.wants_topic(&topic))
-                .map(|subscription| subscription.id)
-                .collect();
-            let catalogue = Catalogue::new(1, all);
-            let found: Vec<_> =
-                catalogue.wanting(&topic).map(|subscription| subscription.id).collect();
-            prop_assert_eq!(found, expected);
-        }
     }
 }

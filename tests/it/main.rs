@@ -41,4 +41,5 @@ mod secrets;
 mod store;
 mod topology;
 mod traces;
+mod unreadable;
 mod upgrades;

@@ -57,6 +57,9 @@ pub mod header {
     pub const NOT_BEFORE: &str = "x-homing-not-before-ms";
     /// What the endpoint did last.
     pub const LAST_OUTCOME: &str = "x-homing-last-outcome";
+    /// 1: the subscription could not be read, so it is not known yet whether it wants
+    /// the event.
+    pub const UNMATCHED: &str = "x-homing-unmatched";
     /// The trace that the event belongs to, as W3C's Trace Context has it; the publisher's.
     pub const TRACE_PARENT: &str = "traceparent";
     /// What belongs to that.

@@ -119,6 +119,7 @@ fn a_delivery_is_read_as_it_was_written() {
         first_failure: Some(UnixMillis::new(6)),
         not_before: Some(UnixMillis::new(7)),
         last_outcome: Some("refused 503".to_owned()),
+        unmatched: true,
     };
     let message = event
         .owed_to(SUBSCRIPTION.parse().unwrap(), progress)

@@ -76,6 +76,7 @@ impl Message {
             (header::HOLDS, progress.holds),
             (header::TURNED_AWAY, progress.turned_away),
             (header::REPLAYS, progress.replays),
+            (header::UNMATCHED, u32::from(progress.unmatched)),
         ];
         for (name, count) in counts.into_iter().filter(|(_, count)| *count > 0) {
             headers::put_integer(table, name, i64::from(count));

@@ -18,7 +18,7 @@ use crate::{
     broker::{Broker, topology::Topology},
     clock,
     config::Settings,
-    overview::{Health, Overview, Queue, Stored, queues},
+    overview::{Health, Overview, Queue, Stored, UnreadableSubscriptions, queues},
     store::{self, Store},
 };
 
@@ -101,6 +101,7 @@ struct Looking {
     settings: Settings,
     broker: Broker,
     store: Option<Arc<dyn Store>>,
+    unreadable: UnreadableSubscriptions,
 }
 
 impl Looking {
@@ -111,7 +112,7 @@ impl Looking {
         let broker = Broker::looking(&settings.broker, topology)
             .map_err(Failure::Settings)?
             .hearing(settings.events);
-        Ok(Self { settings, broker, store: None })
+        Ok(Self { settings, broker, store: None, unreadable: UnreadableSubscriptions::default() })
     }
 
     async fn look(&mut self) -> Overview {
@@ -132,8 +133,9 @@ impl Looking {
             let opened = store::open(&self.settings.store).await.map_err(Failure::Store)?;
             Arc::clone(self.store.insert(opened))
         };
-        let read = Stored::read(store.as_ref(), &self.settings.source, clock::now()).await;
-        read.map_err(Failure::Store)
+        let sources = &self.settings.source;
+        let read = Stored::read(store.as_ref(), sources, &self.unreadable, clock::now());
+        read.await.map_err(Failure::Store)
     }
 
     async fn end(self) {

@@ -4,10 +4,12 @@ use crate::{
     cli::{Output, failure::Failure, table::Rows, words},
     clock,
     domain::{activity::Figures, time::UnixMillis},
-    overview::{Health, Kind, Overview, Queue, Rates},
+    overview::{Health, Kind, Overview, Queue, Rates, UnreadableSubscription},
     source,
 };
 
+/// Subscriptions that cannot be read and are named; of more there is the number.
+const UNREADABLE_NAMED: usize = 20;
 /// Workers that are named; of more there is the number.
 const WORKERS_NAMED: usize = 20;
 
@@ -16,6 +18,7 @@ pub(super) fn write(overview: &Overview, output: &mut Output<'_>) -> Result<(), 
     let subscriptions = subscriptions.map(|text| format!(", {text}")).unwrap_or_default();
     output.line(format_args!("broker  {}", told(&overview.broker)))?;
     output.line(format_args!("store   {}{subscriptions}", told(&overview.store)))?;
+    unreadable(&overview.unreadable_subscriptions, output)?;
     sources(&overview.sources, output)?;
     if let Some(counts) = overview.circuits
         && counts.open.saturating_add(counts.frozen) > 0
@@ -38,6 +41,24 @@ fn told(health: &Health) -> String {
         Some(error) => format!("reachable at {location}; {error}"),
         None => format!("reachable at {location}"),
     }
+}
+
+fn unreadable(
+    subscriptions: &[UnreadableSubscription],
+    output: &mut Output<'_>,
+) -> Result<(), Failure> {
+    for one in subscriptions.iter().take(UNREADABLE_NAMED) {
+        let UnreadableSubscription { id, field, message } = one;
+        let advice = one.advice();
+        output.line(format_args!(
+            "trouble subscription {id} cannot be read: `{field}`: {message}; {advice}"
+        ))?;
+    }
+    let more = subscriptions.len().saturating_sub(UNREADABLE_NAMED);
+    if more == 0 {
+        return Ok(());
+    }
+    output.line(format_args!("trouble and {more} more subscriptions that cannot be read"))
 }
 
 fn sources(sources: &[source::View], output: &mut Output<'_>) -> Result<(), Failure> {

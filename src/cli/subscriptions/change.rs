@@ -21,6 +21,8 @@ Examples:
   homing subscriptions change 01931f5a-9c4e-7000-8000-0123456789ab --clear rate_limit
 
 What is given replaces that field as a whole (all topics, all filters, all headers); the rest stays.
+A URL with another scheme, host or port is refused while a bearer token, headers or signing secrets
+are stored that were given for the present one: give them anew, or say --keep-secrets.
 To replace the signing secret: `homing subscriptions rotate-secret`.";
 
 #[derive(clap::Args)]
@@ -33,6 +35,9 @@ pub(in crate::cli) struct Arguments {
     /// Set a field back; may be repeated
     #[arg(long, value_name = "FIELD", value_parser = CLEARABLE)]
     clear: Vec<String>,
+    /// Send the stored token, headers and signatures to the new URL too
+    #[arg(long)]
+    keep_secrets: bool,
 }
 
 const CLEARABLE: [&str; 6] =
@@ -48,6 +53,9 @@ pub(super) async fn run(
     changes.extend(arguments.clear.into_iter().map(|field| (field, Value::Null)));
     if changes.is_empty() {
         return Err(Failure::Usage("name what to change, such as --url or --topic".to_owned()));
+    }
+    if arguments.keep_secrets {
+        changes.insert("keep_secrets".to_owned(), Value::Bool(true));
     }
     let has_url = changes.contains_key("url");
     // Telling the workers connects, which may create queues.

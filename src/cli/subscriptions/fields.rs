@@ -110,12 +110,17 @@ fn lines(text: &str) -> Vec<String> {
 }
 
 fn headers(written: &[String]) -> Result<Map<String, Value>, Failure> {
-    let split = |text: &String| {
-        text.split_once(':')
-            .map(|(name, value)| (name.trim().to_owned(), value.trim().into()))
-            .ok_or_else(|| Failure::Usage("--header: write it as 'Name: value'".to_owned()))
-    };
-    written.iter().map(split).collect()
+    let mut headers = Map::new();
+    for text in written {
+        let Some((name, value)) = text.split_once(':') else {
+            return Err(Failure::Usage("--header: write it as 'Name: value'".to_owned()));
+        };
+        let name = name.trim();
+        if headers.insert(name.to_owned(), value.trim().into()).is_some() {
+            return Err(Failure::Usage(format!("--header: `{name}` is given twice")));
+        }
+    }
+    Ok(headers)
 }
 
 /// Names the field at fault by its path below `field`.
@@ -183,5 +188,6 @@ mod tests {
         let split = headers(&["X-At: 12:30".to_owned()]).ok().unwrap();
         assert_eq!(split["X-At"], "12:30");
         assert!(headers(&["X-At".to_owned()]).is_err());
+        assert!(headers(&["X-At: 1".to_owned(), "X-At: 2".to_owned()]).is_err());
     }
 }

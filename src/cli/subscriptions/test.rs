@@ -1,7 +1,6 @@
 //! `homing subscriptions test`
 
-use bytes::Bytes;
-use serde_json::json;
+use serde_json::{json, value::RawValue};
 
 use super::fields;
 use crate::{
@@ -21,7 +20,9 @@ Examples:
   homing subscriptions test 01931f5a-9c4e-7000-8000-0123456789ab --data task.json
 
 One request, signed like any other, made by this program itself: nothing is queued, retried or
-filtered. Exit code 1: the endpoint did not accept it.";
+filtered. Its body is {\"test\":\"homing\",\"sent\":…,\"sample\":{\"topic\":…,\"body\":…}}: what --data gives stands
+below sample.body, so that no test can be taken for an event. Exit code 1: the endpoint did not
+accept it.";
 
 #[derive(clap::Args)]
 #[command(after_help = EXAMPLES)]
@@ -31,7 +32,7 @@ pub(in crate::cli) struct Arguments {
     /// Topic of the sample event; without it one that the subscription wants
     #[arg(long)]
     topic: Option<String>,
-    /// Body of the sample event; `-`: standard input
+    /// JSON for the sample's body, other text becomes a string; `-`: standard input
     #[arg(long, value_name = "FILE")]
     data: Option<String>,
 }
@@ -43,7 +44,7 @@ pub(super) async fn run(
 ) -> Result<Exit, Failure> {
     let subscription = parts.registry.get(arguments.id).await.map_err(Failure::Registry)?;
     let body = match &arguments.data {
-        Some(file) => Some(Bytes::from(fields::read(file).await?)),
+        Some(file) => Some(json_of(&fields::read(file).await?)?),
         None => None,
     };
     let endpoints = Endpoints::new(&parts.settings.endpoint).map_err(Failure::Endpoints)?;
@@ -51,10 +52,17 @@ pub(super) async fn run(
     let sent = sample::send(&endpoints, &subscription, sample).await;
     let answer = sent.map_err(|error| match error {
         SampleError::Topic(error) => Failure::Usage(format!("--topic: {error}")),
+        SampleError::Body(error) => Failure::Usage(format!("--data: {error}")),
         SampleError::Request(error) => Failure::Request(error),
     })?;
     write(&answer, output)?;
     Ok(if answer.accepted { Exit::Done } else { Exit::Failed })
+}
+
+fn json_of(text: &str) -> Result<Box<RawValue>, Failure> {
+    let json = serde_json::from_str::<&RawValue>(text).map(ToOwned::to_owned);
+    json.or_else(|_| serde_json::value::to_raw_value(text))
+        .map_err(|error| Failure::Usage(format!("--data: {error}")))
 }
 
 fn write(answer: &SampleAnswer, output: &mut Output<'_>) -> Result<(), Failure> {

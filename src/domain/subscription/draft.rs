@@ -70,16 +70,20 @@ impl FieldError {
 }
 
 /// Headers that homing or HTTP sets; a subscription cannot.
-const RESERVED_HEADERS: [&str; 13] = [
+const RESERVED_HEADERS: [&str; 17] = [
     "connection",
+    "content-encoding",
     "content-length",
     "content-type",
     "expect",
     "host",
+    "http2-settings",
     "keep-alive",
     "proxy-authorization",
     "proxy-connection",
     "te",
+    "traceparent",
+    "tracestate",
     "trailer",
     "transfer-encoding",
     "upgrade",
@@ -144,7 +148,8 @@ impl Draft {
         self.auth_token
             .clone()
             .map(|text| {
-                AuthToken::try_from(text).map_err(|error| FieldError::new("auth_token", error))
+                AuthToken::try_from(trimmed(&text))
+                    .map_err(|error| FieldError::new("auth_token", error))
             })
             .transpose()
     }
@@ -170,15 +175,17 @@ impl Draft {
             let message = format!("{} headers; at most {HEADERS_MAX}", self.headers.len());
             return Err(FieldError::new("headers", message));
         }
-        self.headers
-            .iter()
-            .map(|(name, value)| {
-                let name = name.to_ascii_lowercase();
-                check_header(&name, value, self.auth_token.is_some())
-                    .map_err(|message| FieldError::new(format!("headers.{name}"), message))?;
-                Ok((name, value.clone()))
-            })
-            .collect()
+        let mut headers = BTreeMap::new();
+        for (name, value) in &self.headers {
+            let (name, value) = (name.to_ascii_lowercase(), trimmed(value));
+            let wrong = |message| FieldError::new(format!("headers.{name}"), message);
+            check_header(&name, &value, self.auth_token.is_some()).map_err(wrong)?;
+            if headers.contains_key(&name) {
+                return Err(wrong("is given twice: case makes no difference".to_owned()));
+            }
+            headers.insert(name, value);
+        }
+        Ok(headers)
     }
 
     fn schedule(&self, schedules: &[&str]) -> Result<Option<String>, FieldError> {
@@ -235,6 +242,11 @@ impl From<&Terms> for Draft {
             workfront: terms.workfront.clone(),
         }
     }
+}
+
+/// Without the blanks around it, which are no part of a header's value. Source: RFC 9110, 5.5.
+fn trimmed(value: &str) -> String {
+    value.trim_matches([' ', '\t']).to_owned()
 }
 
 /// An event that creates something has no old state, so such a filter could never be true.
@@ -325,6 +337,24 @@ mod tests {
         assert_eq!(field(json!({"workfront": {"obj_id": ""}})), "workfront.obj_id");
         let bad = json!([{"fieldName": "name", "fieldValue": 1, "comparison": "equals"}]);
         assert_eq!(field(json!({"filters": bad})), "filters[0].comparison");
+    }
+
+    #[test]
+    fn headers_that_would_not_be_sent_as_given_are_refused() {
+        let refused = |headers| build(&json!({"headers": headers})).unwrap_err().to_string();
+        let twice = "`headers.x-team`: is given twice: case makes no difference";
+        assert_eq!(refused(json!({"X-Team": "a", "x-team": "b"})), twice);
+        for name in ["Content-Length", "TRACEPARENT", "Host", "transfer-encoding"] {
+            assert!(refused(json!({name: "1"})).contains("homing"), "{name}");
+        }
+    }
+
+    #[test]
+    fn blanks_around_values_are_no_part_of_them() {
+        let terms = build(&json!({"auth_token": " t0ken\t", "headers": {"x-a": " a b "}})).unwrap();
+        assert_eq!(terms.auth_token.unwrap().reveal(), "t0ken");
+        assert_eq!(terms.headers["x-a"], "a b");
+        assert_eq!(build(&json!({"auth_token": "  "})).unwrap_err().field, "auth_token");
     }
 
     #[test]

@@ -5,12 +5,13 @@
 use async_trait::async_trait;
 use sqlx::{Postgres, QueryBuilder, Row};
 
-use super::{PAGE_LIMIT_MAX, PostgresStore, StoreError};
+use super::{PostgresStore, StoreError};
 use crate::domain::{
     record::{Gap, Record, RecordId},
     time::UnixMillis,
 };
 use crate::store::{
+    PAGE_LIMIT_MAX,
     attempt_row::{self, bytes},
     attempt_statements::{
         ADD_GAP, GAPS, LAST, OLDEST, PRUNE, PRUNE_GAPS, ROWS, ROWS_AT_ONCE, index, insert, select,

@@ -9,7 +9,7 @@ use sqlx::{
     query::Query,
 };
 
-use super::{BEGIN_SNAPSHOT, PAGE_LIMIT_MAX, PostgresStore, StoreError, ask};
+use super::{BEGIN_SNAPSHOT, PostgresStore, StoreError, ask};
 use crate::domain::{
     circuit::{Circuit, CircuitRules, Turn},
     outcome::Outcome,
@@ -18,6 +18,7 @@ use crate::domain::{
     url::EndpointUrl,
 };
 use crate::store::{
+    PAGE_LIMIT_MAX,
     circuit_row::{self, CircuitRow},
     circuits::{
         CircuitListing, CircuitPage, Intervention, MergedTallies, PRUNED_MAX, ProbeClaim,

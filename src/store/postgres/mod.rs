@@ -20,31 +20,22 @@
 
 use async_trait::async_trait;
 use futures_util::{TryFutureExt, future::BoxFuture};
-use sqlx::{
-    Connection, PgConnection, PgPool, Postgres, Transaction,
-    error::DatabaseError,
-    postgres::{PgConnectOptions, PgRow},
-};
+use sqlx::{Connection, PgPool, error::DatabaseError, postgres::PgConnectOptions};
 
 use super::{
-    CircuitListing, CircuitPage, DEADLINE, Intervention, Keys, Listing, MergedTallies,
-    PAGE_LIMIT_MAX, Page, ProbeClaim, Reencrypted, Snapshot, Store, StoreError, UnsettledCircuits,
+    CircuitListing, CircuitPage, DEADLINE, Intervention, Keys, MergedTallies, ProbeClaim,
+    Reencrypted, Store, StoreError, SubscriptionStore, UnsettledCircuits,
     encryption::renew_all,
     error::within,
     keyring::Keyring,
-    row::{self, Written, parse_id},
-    statements::{
-        AT_URL, BEHIND, BY_FINGERPRINT, BY_ID, COUNT, EXISTS, FORGET_QUEUE, INSERT, QUEUES, REMOVE,
-        REMOVE_TOKEN, UPDATE, VERSION,
-    },
+    statements::{FORGET_QUEUE, QUEUES, REMOVE_TOKEN},
+    subscriptions::Quotas,
 };
 use crate::clock;
 use crate::domain::{
     api_token::ApiToken,
     circuit::{Circuit, CircuitRules, Turn},
-    id::SubscriptionId,
     outcome::Outcome,
-    subscription::Subscription,
     tally::Tally,
     time::UnixMillis,
     url::EndpointUrl,
@@ -57,6 +48,7 @@ mod encryption;
 mod open;
 mod publications;
 mod sources;
+mod subscriptions;
 mod workfront;
 #[cfg(test)]
 mod tests;
@@ -86,62 +78,13 @@ const QUERY_CANCELED: &str = "57014";
 /// A PostgreSQL database whose schema is up to date.
 pub(super) struct PostgresStore {
     keyring: Keyring,
+    quotas: Quotas,
     pool: PgPool,
     options: PgConnectOptions,
     location: String,
 }
 
 impl PostgresStore {
-    /// A transaction that no other writer of subscriptions runs beside.
-    async fn write(&self) -> sqlx::Result<Transaction<'static, Postgres>> {
-        let mut transaction = self.pool.begin().await?;
-        sqlx::query(LOCK).execute(&mut *transaction).await?;
-        Ok(transaction)
-    }
-
-    async fn insert(&self, subscription: &Subscription) -> sqlx::Result<Written> {
-        let mut transaction = self.write().await?;
-        if let Some(existing) = with_fingerprint_of(subscription, &mut transaction).await? {
-            transaction.rollback().await?;
-            return Ok(Written::Duplicate(existing));
-        }
-        self.note_key(&mut transaction).await?;
-        let insert = row::bind(INSERT, subscription, &self.keyring)?;
-        let insert = insert.bind(subscription.created.get());
-        insert.execute(&mut *transaction).await?;
-        transaction.commit().await?;
-        Ok(Written::Done)
-    }
-
-    async fn update(&self, subscription: &Subscription) -> sqlx::Result<Written> {
-        let mut transaction = self.write().await?;
-        let exists = sqlx::query_scalar(EXISTS).bind(subscription.id.to_string());
-        if !exists.fetch_one(&mut *transaction).await? {
-            transaction.rollback().await?;
-            return Ok(Written::Missing);
-        }
-        match with_fingerprint_of(subscription, &mut transaction).await? {
-            Some(other) if other != subscription.id => {
-                transaction.rollback().await?;
-                Ok(Written::Duplicate(other))
-            }
-            Some(_) | None => {
-                self.note_key(&mut transaction).await?;
-                let update = row::bind(UPDATE, subscription, &self.keyring)?;
-                update.execute(&mut *transaction).await?;
-                transaction.commit().await?;
-                Ok(Written::Done)
-            }
-        }
-    }
-
-    async fn remove(&self, id: SubscriptionId) -> sqlx::Result<bool> {
-        let mut transaction = self.write().await?;
-        let removed = sqlx::query(REMOVE).bind(id.to_string()).execute(&mut *transaction).await?;
-        transaction.commit().await?;
-        Ok(removed.rows_affected() > 0)
-    }
-
     /// [`ask`], and says why where no connection could be had. Boxed: connecting is large, and calls
     /// of the store are part of every delivery.
     fn ask<'a, T: Send + 'a>(
@@ -168,81 +111,6 @@ impl PostgresStore {
 
 #[async_trait]
 impl Store for PostgresStore {
-    async fn insert_subscription(&self, subscription: &Subscription) -> Result<(), StoreError> {
-        let written = self.ask("adding a subscription", self.insert(subscription)).await?;
-        written.into_answer(subscription.id)
-    }
-
-    async fn update_subscription(&self, subscription: &Subscription) -> Result<(), StoreError> {
-        let written = self.ask("changing a subscription", self.update(subscription)).await?;
-        written.into_answer(subscription.id)
-    }
-
-    async fn remove_subscription(&self, id: SubscriptionId) -> Result<bool, StoreError> {
-        self.ask("removing a subscription", self.remove(id)).await
-    }
-
-    async fn subscription(&self, id: SubscriptionId) -> Result<Option<Subscription>, StoreError> {
-        let row = sqlx::query(BY_ID).bind(id.to_string()).fetch_optional(&self.pool);
-        let read = |row: &PgRow| row::read(row, &self.keyring);
-        let read = row.and_then(async |row| row.as_ref().map(read).transpose());
-        let read = self.ask("reading a subscription", read).await?;
-        read.transpose().map_err(StoreError::Corrupt)
-    }
-
-    async fn subscriptions(&self, page: Page) -> Result<Listing, StoreError> {
-        let limit = page.limit.clamp(1, PAGE_LIMIT_MAX);
-        let read = async {
-            let mut connection = self.pool.acquire().await?;
-            read_page(&mut connection, page.after, limit, &self.keyring).await
-        };
-        self.ask("listing subscriptions", read).await
-    }
-
-    async fn subscriptions_at(&self, url: &EndpointUrl, page: Page) -> Result<Listing, StoreError> {
-        let limit = page.limit.clamp(1, PAGE_LIMIT_MAX);
-        let after = page.after.map(|id| id.to_string()).unwrap_or_default();
-        let one_more = i64::from(limit).saturating_add(1);
-        let rows = sqlx::query(AT_URL).bind(after).bind(one_more).bind(url.as_str());
-        let rows = rows.fetch_all(&self.pool);
-        let read = rows.and_then(async |rows| row::page(&rows, limit, &self.keyring));
-        self.ask("listing the subscriptions of a URL", read).await
-    }
-
-    async fn all_subscriptions(&self) -> Result<Snapshot, StoreError> {
-        let mut snapshot = Snapshot::default();
-        let begun = async {
-            let mut transaction = self.pool.begin_with(BEGIN_SNAPSHOT).await?;
-            snapshot.version = sqlx::query_scalar(VERSION).fetch_one(&mut *transaction).await?;
-            Ok(transaction)
-        };
-        let mut transaction = self.ask("beginning to read all subscriptions", begun).await?;
-        let mut after = None;
-        loop {
-            let page = read_page(&mut transaction, after, PAGE_LIMIT_MAX, &self.keyring);
-            let page = ask("reading all subscriptions", page).await?;
-            snapshot.subscriptions.extend(page.subscriptions);
-            snapshot.corrupt.extend(page.corrupt);
-            after = page.next;
-            if after.is_none() {
-                break;
-            }
-        }
-        ask("ending to read all subscriptions", transaction.rollback()).await?;
-        Ok(snapshot)
-    }
-
-    async fn count_subscriptions(&self) -> Result<u64, StoreError> {
-        let count = sqlx::query_scalar(COUNT).fetch_one(&self.pool);
-        let count: i64 = self.ask("counting subscriptions", count).await?;
-        Ok(count.unsigned_abs())
-    }
-
-    async fn subscriptions_version(&self) -> Result<i64, StoreError> {
-        let version = sqlx::query_scalar(VERSION).fetch_one(&self.pool);
-        self.ask("reading the version of the subscriptions", version).await
-    }
-
     async fn keys(&self) -> Result<Keys, StoreError> {
         let used = used_keys(&self.pool).await?;
         Ok(Keys { primary: self.keyring.primary().clone(), used })
@@ -362,29 +230,4 @@ async fn ask<T>(
             Some(_) | None => error,
         }
     })
-}
-
-async fn with_fingerprint_of(
-    subscription: &Subscription,
-    transaction: &mut Transaction<'static, Postgres>,
-) -> sqlx::Result<Option<SubscriptionId>> {
-    let fingerprint = row::fingerprint(&subscription.terms);
-    let id: Option<String> = sqlx::query_scalar(BY_FINGERPRINT)
-        .bind(fingerprint)
-        .fetch_optional(&mut **transaction)
-        .await?;
-    id.as_deref().map(parse_id).transpose()
-}
-
-/// One page of what comes behind `after`.
-async fn read_page(
-    connection: &mut PgConnection,
-    after: Option<SubscriptionId>,
-    limit: u32,
-    keyring: &Keyring,
-) -> sqlx::Result<Listing> {
-    let after = after.map(|id| id.to_string()).unwrap_or_default();
-    let one_more = i64::from(limit).saturating_add(1);
-    let behind = sqlx::query(BEHIND).bind(after).bind(one_more);
-    row::page(&behind.fetch_all(connection).await?, limit, keyring)
 }

@@ -18,6 +18,7 @@ use crate::store::{
     error::{within, within_deadline},
     key_source::GivenKeys,
     statements::SCHEMA_VERSION,
+    subscriptions::Quotas,
 };
 
 /// The schema, a file per version.
@@ -58,7 +59,7 @@ impl PostgresStore {
     pub(in crate::store) async fn open(
         url: &Url,
         connections_max: u32,
-        keys: GivenKeys,
+        (keys, quotas): (GivenKeys, Quotas),
     ) -> Result<Self, StoreError> {
         let location = location(url);
         let options = PgConnectOptions::from_str(url.as_str())
@@ -83,7 +84,7 @@ impl PostgresStore {
             // A server that was started again is found by the next call, not by its failure.
             .test_before_acquire(true)
             .connect_lazy_with(options.clone());
-        let store = Self { keyring: keys.keyring(&used)?, pool, options, location };
+        let store = Self { keyring: keys.keyring(&used)?, quotas, pool, options, location };
         encryption::adopt(&store, &used, &keys).await?;
         Ok(store)
     }

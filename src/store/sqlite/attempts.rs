@@ -6,12 +6,13 @@
 use async_trait::async_trait;
 use sqlx::{QueryBuilder, Row, Sqlite};
 
-use super::{PAGE_LIMIT_MAX, SqliteStore, StoreError, ask};
+use super::{SqliteStore, StoreError, ask};
 use crate::domain::{
     record::{Gap, Record, RecordId},
     time::UnixMillis,
 };
 use crate::store::{
+    PAGE_LIMIT_MAX,
     attempt_row::{self, bytes},
     attempt_statements::{
         ADD_GAP, GAPS, LAST, OLDEST, PRUNE, PRUNE_GAPS, ROWS, ROWS_AT_ONCE, index, insert, select,

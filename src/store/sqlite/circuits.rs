@@ -3,7 +3,7 @@
 
 use sqlx::{Sqlite, SqliteConnection, Transaction, sqlite::SqliteRow};
 
-use super::{PAGE_LIMIT_MAX, SqliteStore, StoreError, ask};
+use super::{SqliteStore, StoreError, ask};
 use crate::domain::{
     circuit::{Circuit, CircuitRules, Turn},
     outcome::Outcome,
@@ -12,6 +12,7 @@ use crate::domain::{
     url::EndpointUrl,
 };
 use crate::store::{
+    PAGE_LIMIT_MAX,
     circuit_row::{self, CircuitRow},
     circuits::{
         CircuitListing, CircuitPage, Intervention, MergedTallies, PRUNED_MAX, ProbeClaim,

@@ -5,28 +5,22 @@
 //! between.
 
 use async_trait::async_trait;
-use futures_util::TryFutureExt;
-use sqlx::{Sqlite, SqliteConnection, SqlitePool, Transaction, sqlite::SqliteRow};
+use sqlx::{Sqlite, SqlitePool, Transaction};
 
 use super::{
-    CircuitListing, CircuitPage, Intervention, Keys, Listing, MergedTallies, PAGE_LIMIT_MAX, Page,
-    ProbeClaim, Reencrypted, Snapshot, Store, StoreError, UnsettledCircuits,
+    CircuitListing, CircuitPage, Intervention, Keys, MergedTallies, ProbeClaim, Reencrypted, Store,
+    StoreError, SubscriptionStore, UnsettledCircuits,
     encryption::renew_all,
     error::within,
     keyring::Keyring,
-    row::{self, Written, parse_id},
-    statements::{
-        AT_URL, BEHIND, BY_FINGERPRINT, BY_ID, COUNT, EXISTS, FORGET_QUEUE, INSERT, QUEUES, REMOVE,
-        REMOVE_TOKEN, UPDATE, VERSION,
-    },
+    statements::{FORGET_QUEUE, QUEUES, REMOVE_TOKEN},
+    subscriptions::Quotas,
 };
 use crate::clock;
 use crate::domain::{
     api_token::ApiToken,
     circuit::{Circuit, CircuitRules, Turn},
-    id::SubscriptionId,
     outcome::Outcome,
-    subscription::Subscription,
     tally::Tally,
     time::UnixMillis,
     url::EndpointUrl,
@@ -39,6 +33,7 @@ mod encryption;
 mod open;
 mod publications;
 mod sources;
+mod subscriptions;
 mod workfront;
 #[cfg(test)]
 mod tests;
@@ -51,6 +46,7 @@ const BUSY: i32 = 5;
 /// A SQLite file that is known to be ours and up to date.
 pub(super) struct SqliteStore {
     keyring: Keyring,
+    quotas: Quotas,
     writer: SqlitePool,
     readers: SqlitePool,
 }
@@ -58,43 +54,6 @@ pub(super) struct SqliteStore {
 impl SqliteStore {
     async fn write(&self) -> sqlx::Result<Transaction<'static, Sqlite>> {
         self.writer.begin_with(BEGIN_WRITE).await
-    }
-
-    async fn insert(&self, subscription: &Subscription) -> sqlx::Result<Written> {
-        let mut transaction = self.write().await?;
-        self.note_key(&mut transaction).await?;
-        let insert = row::bind(INSERT, subscription, &self.keyring)?;
-        let insert = insert.bind(subscription.created.get());
-        let inserted = insert.execute(&mut *transaction).await?;
-        if inserted.rows_affected() > 0 {
-            transaction.commit().await?;
-            return Ok(Written::Done);
-        }
-        let existing = with_fingerprint_of(subscription, &mut transaction).await?;
-        transaction.rollback().await?;
-        existing.map(Written::Duplicate).ok_or(sqlx::Error::RowNotFound)
-    }
-
-    async fn update(&self, subscription: &Subscription) -> sqlx::Result<Written> {
-        let mut transaction = self.write().await?;
-        let exists = sqlx::query_scalar(EXISTS).bind(subscription.id.to_string());
-        if !exists.fetch_one(&mut *transaction).await? {
-            transaction.rollback().await?;
-            return Ok(Written::Missing);
-        }
-        match with_fingerprint_of(subscription, &mut transaction).await? {
-            Some(other) if other != subscription.id => {
-                transaction.rollback().await?;
-                Ok(Written::Duplicate(other))
-            }
-            Some(_) | None => {
-                self.note_key(&mut transaction).await?;
-                let update = row::bind(UPDATE, subscription, &self.keyring)?;
-                update.execute(&mut *transaction).await?;
-                transaction.commit().await?;
-                Ok(Written::Done)
-            }
-        }
     }
 
     async fn remember(&self, names: &[String]) -> sqlx::Result<()> {
@@ -120,83 +79,6 @@ impl SqliteStore {
 
 #[async_trait]
 impl Store for SqliteStore {
-    async fn insert_subscription(&self, subscription: &Subscription) -> Result<(), StoreError> {
-        let written = ask("adding a subscription", self.insert(subscription)).await?;
-        written.into_answer(subscription.id)
-    }
-
-    async fn update_subscription(&self, subscription: &Subscription) -> Result<(), StoreError> {
-        let written = ask("changing a subscription", self.update(subscription)).await?;
-        written.into_answer(subscription.id)
-    }
-
-    async fn remove_subscription(&self, id: SubscriptionId) -> Result<bool, StoreError> {
-        let id = id.to_string();
-        let delete = self.delete(REMOVE, &id);
-        ask("removing a subscription", delete).await
-    }
-
-    async fn subscription(&self, id: SubscriptionId) -> Result<Option<Subscription>, StoreError> {
-        let row = sqlx::query(BY_ID).bind(id.to_string()).fetch_optional(&self.readers);
-        let read = |row: &SqliteRow| row::read(row, &self.keyring);
-        let read = row.and_then(async |row| row.as_ref().map(read).transpose());
-        let read = ask("reading a subscription", read).await?;
-        read.transpose().map_err(StoreError::Corrupt)
-    }
-
-    async fn subscriptions(&self, page: Page) -> Result<Listing, StoreError> {
-        let limit = page.limit.clamp(1, PAGE_LIMIT_MAX);
-        let read = async {
-            let mut connection = self.readers.acquire().await?;
-            read_page(&mut connection, page.after, limit, &self.keyring).await
-        };
-        ask("listing subscriptions", read).await
-    }
-
-    async fn subscriptions_at(&self, url: &EndpointUrl, page: Page) -> Result<Listing, StoreError> {
-        let limit = page.limit.clamp(1, PAGE_LIMIT_MAX);
-        let after = page.after.map(|id| id.to_string()).unwrap_or_default();
-        let rows = sqlx::query(AT_URL).bind(after).bind(limit.saturating_add(1)).bind(url.as_str());
-        let rows = rows.fetch_all(&self.readers);
-        let read = rows.and_then(async |rows| row::page(&rows, limit, &self.keyring));
-        ask("listing the subscriptions of a URL", read).await
-    }
-
-    async fn all_subscriptions(&self) -> Result<Snapshot, StoreError> {
-        let mut snapshot = Snapshot::default();
-        let begun = async {
-            // One transaction sees one instant, however long the batches take.
-            let mut transaction = self.readers.begin().await?;
-            snapshot.version = sqlx::query_scalar(VERSION).fetch_one(&mut *transaction).await?;
-            Ok(transaction)
-        };
-        let mut transaction = ask("beginning to read all subscriptions", begun).await?;
-        let mut after = None;
-        loop {
-            let page = read_page(&mut transaction, after, PAGE_LIMIT_MAX, &self.keyring);
-            let page = ask("reading all subscriptions", page).await?;
-            snapshot.subscriptions.extend(page.subscriptions);
-            snapshot.corrupt.extend(page.corrupt);
-            after = page.next;
-            if after.is_none() {
-                break;
-            }
-        }
-        ask("ending to read all subscriptions", transaction.rollback()).await?;
-        Ok(snapshot)
-    }
-
-    async fn count_subscriptions(&self) -> Result<u64, StoreError> {
-        let count = sqlx::query_scalar(COUNT);
-        let count: i64 = ask("counting subscriptions", count.fetch_one(&self.readers)).await?;
-        Ok(count.unsigned_abs())
-    }
-
-    async fn subscriptions_version(&self) -> Result<i64, StoreError> {
-        let version = sqlx::query_scalar(VERSION).fetch_one(&self.readers);
-        ask("reading the version of the subscriptions", version).await
-    }
-
     async fn keys(&self) -> Result<Keys, StoreError> {
         let used = used_keys(&self.readers).await?;
         Ok(Keys { primary: self.keyring.primary().clone(), used })
@@ -321,28 +203,4 @@ async fn ask<T>(
 fn primary_code(error: &sqlx::Error) -> Option<i32> {
     let code: i32 = error.as_database_error()?.code()?.parse().ok()?;
     Some(code & 0xff)
-}
-
-async fn with_fingerprint_of(
-    subscription: &Subscription,
-    transaction: &mut Transaction<'static, Sqlite>,
-) -> sqlx::Result<Option<SubscriptionId>> {
-    let fingerprint = row::fingerprint(&subscription.terms);
-    let id: Option<String> = sqlx::query_scalar(BY_FINGERPRINT)
-        .bind(fingerprint)
-        .fetch_optional(&mut **transaction)
-        .await?;
-    id.as_deref().map(parse_id).transpose()
-}
-
-/// One page of what comes behind `after`.
-async fn read_page(
-    connection: &mut SqliteConnection,
-    after: Option<SubscriptionId>,
-    limit: u32,
-    keyring: &Keyring,
-) -> sqlx::Result<Listing> {
-    let after = after.map(|id| id.to_string()).unwrap_or_default();
-    let behind = sqlx::query(BEHIND).bind(after).bind(limit.saturating_add(1));
-    row::page(&behind.fetch_all(connection).await?, limit, keyring)
 }

@@ -21,6 +21,7 @@ use super::{BEGIN_WRITE, SqliteStore, ask, primary_code};
 use crate::config::SettingsError;
 use crate::store::{
     DEADLINE, StoreError, encryption, key_source::GivenKeys, statements::SCHEMA_VERSION,
+    subscriptions::Quotas,
 };
 
 /// The schema, a file per version.
@@ -50,6 +51,7 @@ impl SqliteStore {
     pub(in crate::store) async fn open(
         file: &str,
         keys: Option<GivenKeys>,
+        quotas: Quotas,
     ) -> Result<Self, StoreError> {
         let file = Self::absolute(file)?;
         check_folder(&file).await?;
@@ -72,7 +74,7 @@ impl SqliteStore {
         let (writer, readers) = (pool(1, writer), pool(READERS_MAX, readers));
         let used = super::used_keys(&readers).await?;
         let keys = keys.map_or_else(|| GivenKeys::beside(&file, used.is_empty()), Ok)?;
-        let store = Self { keyring: keys.keyring(&used)?, writer, readers };
+        let store = Self { keyring: keys.keyring(&used)?, quotas, writer, readers };
         encryption::adopt(&store, &used, &keys).await?;
         Ok(store)
     }

@@ -9,7 +9,11 @@ use tempfile::TempDir;
 
 use super::*;
 use crate::clock;
-use crate::domain::subscription::Draft;
+use crate::domain::{
+    id::SubscriptionId,
+    subscription::{Draft, Subscription},
+};
+use crate::store::Page;
 
 /// A folder for one database file.
 struct Place(TempDir);
@@ -25,7 +29,7 @@ impl Place {
 
     /// Why `name` in this folder cannot be opened; the folder is shown as `…`.
     async fn refusal(&self, name: &str) -> String {
-        let error = SqliteStore::open(&self.file(name), None).await.err().unwrap();
+        let error = SqliteStore::open(&self.file(name), None, Quotas::NONE).await.err().unwrap();
         error.told().replace(self.0.path().to_str().unwrap(), "…")
     }
 
@@ -90,7 +94,7 @@ async fn a_file_that_is_refused_is_left_as_it_was() {
 #[tokio::test]
 async fn a_setting_that_names_no_file_is_refused() {
     for file in ["", "//", ":memory:", "homing.db?mode=ro"] {
-        let error = SqliteStore::open(file, None).await.err().unwrap();
+        let error = SqliteStore::open(file, None, Quotas::NONE).await.err().unwrap();
         assert!(matches!(error, StoreError::Settings(_)), "{file}: {error}");
     }
 }
@@ -102,7 +106,8 @@ async fn many_may_create_one_store_at_the_same_time() {
     for _round in 0..3 {
         let place = Place::new();
         let file = place.file("homing.db");
-        for opened in join_all((0..12).map(|_| SqliteStore::open(&file, None))).await {
+        for opened in join_all((0..12).map(|_| SqliteStore::open(&file, None, Quotas::NONE))).await
+        {
             opened.unwrap().check().await.unwrap();
         }
     }
@@ -111,7 +116,7 @@ async fn many_may_create_one_store_at_the_same_time() {
 #[tokio::test]
 async fn every_commit_reaches_the_disk() {
     let place = Place::new();
-    let store = SqliteStore::open(&place.file("homing.db"), None).await.unwrap();
+    let store = SqliteStore::open(&place.file("homing.db"), None, Quotas::NONE).await.unwrap();
     for pool in [&store.writer, &store.readers] {
         let pragma = async |text: &'static str| sqlx::query(text).fetch_one(pool).await.unwrap();
         assert_eq!(pragma("PRAGMA journal_mode").await.get::<String, _>(0), "wal");
@@ -139,7 +144,7 @@ async fn a_row_that_cannot_be_read_is_named_and_harms_no_other() {
         "UPDATE subscriptions SET description = CAST(x'ff' AS TEXT) WHERE rowid = 2",
     ] {
         let place = Place::new();
-        let store = SqliteStore::open(&place.file("homing.db"), None).await.unwrap();
+        let store = SqliteStore::open(&place.file("homing.db"), None, Quotas::NONE).await.unwrap();
         let all = ["a", "b", "c"].map(subscription);
         for one in &all {
             store.insert_subscription(one).await.unwrap();
@@ -162,24 +167,24 @@ async fn a_row_that_cannot_be_read_is_named_and_harms_no_other() {
     let reasons = reasons.join("\n");
     assert!(!reasons.contains("nobody-may-see"), "{reasons}");
     insta::assert_snapshot!(reasons, @"
-    subscription … cannot be read, remove it and add it again: `url`: not a URL: it has no `https://` in front; write it as https://host/path
-    subscription … cannot be read, remove it and add it again: `topics`: is empty
-    subscription … cannot be read, remove it and add it again: `topics[1]`: `b*` mixes a wildcard with other characters; a wildcard is a whole word between dots: `*` is exactly one word, `#` is zero or more, as in `TASK.*` or `order.#`
-    subscription … cannot be read, remove it and add it again: `filters[0].fieldName`: is missing
-    subscription … cannot be read, remove it and add it again: `filters`: is not a list
-    subscription … cannot be read, remove it and add it again: `filter_connector`: is neither AND nor OR
-    subscription … cannot be read, remove it and add it again: `auth_token`: is not encrypted
-    subscription … cannot be read, remove it and add it again: `secrets`: cannot be decrypted: it was changed, or belongs to another row
-    subscription … cannot be read, remove it and add it again: `headers`: cannot be decrypted: it was changed, or belongs to another row
-    subscription … cannot be read, remove it and add it again: `headers`: is encrypted with key 0123456789abcdef, which is not among `store.encryption_keys`
-    subscription … cannot be read, remove it and add it again: `description`: invalid utf-8 sequence of 1 bytes from index 0
+    subscription … cannot be read, and its events wait: `url`: not a URL: it has no `https://` in front; write it as https://host/path; set this field anew (`homing subscriptions change`), or remove the subscription
+    subscription … cannot be read, and its events wait: `topics`: is empty; set this field anew (`homing subscriptions change`), or remove the subscription
+    subscription … cannot be read, and its events wait: `topics[1]`: `b*` mixes a wildcard with other characters; a wildcard is a whole word between dots: `*` is exactly one word, `#` is zero or more, as in `TASK.*` or `order.#`; set this field anew (`homing subscriptions change`), or remove the subscription
+    subscription … cannot be read, and its events wait: `filters[0].fieldName`: is missing; set this field anew (`homing subscriptions change`), or remove the subscription
+    subscription … cannot be read, and its events wait: `filters`: is not a list; set this field anew (`homing subscriptions change`), or remove the subscription
+    subscription … cannot be read, and its events wait: `filter_connector`: is neither AND nor OR; set this field anew (`homing subscriptions change`), or remove the subscription
+    subscription … cannot be read, and its events wait: `auth_token`: is not encrypted; set this field anew (`homing subscriptions change`), or remove the subscription
+    subscription … cannot be read, and its events wait: `secrets`: cannot be decrypted: it was changed, or belongs to another row; set this field anew (`homing subscriptions change`), or remove the subscription
+    subscription … cannot be read, and its events wait: `headers`: cannot be decrypted: it was changed, or belongs to another row; set this field anew (`homing subscriptions change`), or remove the subscription
+    subscription … cannot be read, and its events wait: `headers`: is encrypted with key 0123456789abcdef, which is not among `store.encryption_keys`; set this field anew (`homing subscriptions change`), or remove the subscription
+    subscription … cannot be read, and its events wait: `description`: invalid utf-8 sequence of 1 bytes from index 0; set this field anew (`homing subscriptions change`), or remove the subscription
     ");
 }
 
 #[tokio::test]
 async fn nobody_else_can_read_the_files() {
     let place = Place::new();
-    let store = SqliteStore::open(&place.file("homing.db"), None).await.unwrap();
+    let store = SqliteStore::open(&place.file("homing.db"), None, Quotas::NONE).await.unwrap();
     store.insert_subscription(&subscription("a")).await.unwrap();
     for name in ["homing.db", "homing.db-wal", "homing.db-shm"] {
         let mode = std::fs::metadata(place.file(name)).unwrap().permissions().mode();
@@ -190,7 +195,7 @@ async fn nobody_else_can_read_the_files() {
 #[tokio::test]
 async fn the_schema_lets_only_ids_in() {
     let place = Place::new();
-    let store = SqliteStore::open(&place.file("homing.db"), None).await.unwrap();
+    let store = SqliteStore::open(&place.file("homing.db"), None, Quotas::NONE).await.unwrap();
     store.insert_subscription(&subscription("a")).await.unwrap();
     for id in
         ["", "01931F5A-9C4E-7000-8000-000000000001", "01931f5a9c4e-7000-8000-0000-00000000001"]
@@ -204,7 +209,7 @@ async fn the_schema_lets_only_ids_in() {
 #[tokio::test]
 async fn a_transaction_that_sqlite_ends_spoils_no_other() {
     let place = Place::new();
-    let store = SqliteStore::open(&place.file("homing.db"), None).await.unwrap();
+    let store = SqliteStore::open(&place.file("homing.db"), None, Quotas::NONE).await.unwrap();
     let full = "CREATE TRIGGER full BEFORE INSERT ON subscriptions \
                 BEGIN SELECT RAISE(ROLLBACK, 'no room'); END";
     place.shell("homing.db", full).await;
@@ -231,7 +236,7 @@ async fn a_circuit_that_cannot_be_read_is_named_and_harms_no_other() {
          UPDATE circuits SET failures = -1 WHERE url LIKE '%b?%'",
     ] {
         let place = Place::new();
-        let store = SqliteStore::open(&place.file("homing.db"), None).await.unwrap();
+        let store = SqliteStore::open(&place.file("homing.db"), None, Quotas::NONE).await.unwrap();
         let rules = CircuitRules::default();
         let now = clock::now();
         let failed = Outcome::Refused { status: 503, retry_after: None };
@@ -280,7 +285,7 @@ async fn a_circuit_that_cannot_be_read_is_named_and_harms_no_other() {
 #[tokio::test]
 async fn the_schema_lets_only_circuits_in_that_can_be_named() {
     let place = Place::new();
-    let store = SqliteStore::open(&place.file("homing.db"), None).await.unwrap();
+    let store = SqliteStore::open(&place.file("homing.db"), None, Quotas::NONE).await.unwrap();
     let url = "https://example.com/a".parse().unwrap();
     store.set_circuit(&url, Intervention::Disable, clock::now()).await.unwrap();
     for spoil in [
@@ -304,7 +309,7 @@ async fn the_schema_lets_only_circuits_in_that_can_be_named() {
 async fn what_was_kept_in_clear_is_encrypted_when_the_file_is_opened() {
     let place = Place::new();
     let one = subscription("a");
-    let store = SqliteStore::open(&place.file("homing.db"), None).await.unwrap();
+    let store = SqliteStore::open(&place.file("homing.db"), None, Quotas::NONE).await.unwrap();
     store.insert_subscription(&one).await.unwrap();
     store.close().await;
     let clear = "UPDATE subscriptions SET auth_token = 'token-that-nobody-may-see', \
@@ -313,7 +318,7 @@ async fn what_was_kept_in_clear_is_encrypted_when_the_file_is_opened() {
                  DELETE FROM encryption_keys";
     place.shell("homing.db", clear).await;
 
-    let store = SqliteStore::open(&place.file("homing.db"), None).await.unwrap();
+    let store = SqliteStore::open(&place.file("homing.db"), None, Quotas::NONE).await.unwrap();
     assert_eq!(store.subscription(one.id).await.unwrap(), Some(one));
     let kept = "SELECT auth_token || secrets || headers FROM subscriptions";
     let kept: String = sqlx::query_scalar(kept).fetch_one(&store.readers).await.unwrap();

@@ -3,7 +3,7 @@
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use super::start;
+use super::{start, start_with};
 use crate::support::receiver::{Receiver, Reply};
 
 fn draft(number: u32) -> Value {
@@ -182,11 +182,16 @@ async fn a_sample_is_sent_at_once_and_told_of() {
     let sample = r#"{"topic": "order.paid", "body": { "a":1.0 }}"#;
     running.send(Method::POST, &works, sample).await.expect(200);
     let request = receiver.wait_for(2).await.remove(1);
-    assert_eq!(
-        (&request.body[..], request.header("x-homing-topic")),
-        (&br#"{ "a":1.0 }"#[..], Some("order.paid"))
-    );
+    assert_eq!(request.header("x-homing-topic"), Some("order.paid"));
     assert!(request.header("webhook-signature").is_some());
+    // Whatever is tested, what is signed is a test: nothing of the caller's stands where a receiver
+    // looks for an event.
+    let body: Value = serde_json::from_slice(&request.body).expect("JSON");
+    let members: Vec<_> = body.as_object().expect("an object").keys().map(String::as_str).collect();
+    assert_eq!((&members[..], &body["test"]), (&["sample", "sent", "test"][..], &json!("homing")));
+    assert_eq!(body["sample"], json!({"topic": "order.paid", "body": {"a": 1.0}}));
+    let text = String::from_utf8_lossy(&request.body);
+    assert!(text.contains(r#""body":{ "a":1.0 }"#), "as it was written: {text}");
 
     let fails = make("/fails").await;
     let answer = running.post(&fails, &json!({})).await.expect(200);
@@ -194,4 +199,166 @@ async fn a_sample_is_sent_at_once_and_told_of() {
     assert_eq!(running.post(&fails, &json!({"topic": ""})).await.field(), "topic");
     let nobody = "/v1/subscriptions/01931f5a-9c4e-7000-8000-0123456789ab/test";
     assert_eq!(running.post(nobody, &json!({})).await.status, 404);
+}
+
+/// Reported: "added" and then unreadable, and a PATCH that broke a live subscription.
+#[tokio::test]
+async fn a_url_that_is_too_long_when_it_is_encoded_is_refused_with_both_lengths() {
+    let running = start().await;
+    let made = running.post("/v1/subscriptions", &draft(1)).await.expect(201);
+    let path = made.headers["location"].to_str().expect("text");
+    let url = format!("https://example.com/hook?name={}", "\u{65e5}".repeat(300));
+    let long = json!({"url": url, "topics": ["order.*"]});
+    for answer in [
+        running.post("/v1/subscriptions", &long).await,
+        running.patch(path, &json!({"url": url})).await,
+    ] {
+        assert_eq!(answer.field(), "url");
+        let detail = answer.body["detail"].as_str().expect("a detail");
+        assert!(
+            detail.contains("2730 bytes as stored") && detail.contains("930 as typed"),
+            "{detail}"
+        );
+    }
+    let kept = running.get(path).await.expect(200).body;
+    assert_eq!(kept["url"], "https://example.com/1");
+}
+
+#[tokio::test]
+async fn a_subscription_that_cannot_be_read_is_named_and_can_be_mended() {
+    let running = start().await;
+    let made = running.post("/v1/subscriptions", &draft(1)).await.expect(201);
+    let path = made.headers["location"].to_str().expect("text");
+    running.installation.shell("UPDATE subscriptions SET url = 'nowhere', headers = 'x'").await;
+
+    let problem = running.get(path).await.expect(500).body;
+    assert_eq!(problem["type"], "urn:homing:problem:subscription-unreadable");
+    assert_eq!(problem["subscription"], made.body["id"]);
+    let detail = problem["detail"].as_str().expect("a detail");
+    assert!(
+        detail.contains("its events wait") && detail.contains("set this field anew"),
+        "{detail}"
+    );
+    let ready = running.get("/readyz").await.expect(200).body;
+    let warning = ready["warnings"][0].as_str().expect("a warning");
+    assert!(warning.starts_with("1 of the subscriptions cannot be read"), "{warning}");
+    let status = running.get("/v1/status").await.expect(200).body;
+    let told = &status["unreadable_subscriptions"][0];
+    assert_eq!((&told["id"], &told["field"]), (&made.body["id"], &json!("headers")));
+    let listed = running.get("/v1/subscriptions").await.expect(200).body;
+    assert_eq!(listed["corrupt"][0]["id"], made.body["id"]);
+
+    // All that cannot be read is given anew, then it is as before.
+    let url = json!({"url": "https://example.com/2", "keep_secrets": true});
+    assert_eq!(running.patch(path, &url).await.field(), "headers");
+    let mut both = url.clone();
+    both["headers"] = json!({});
+    running.patch(path, &both).await.expect(200);
+    let shown = running.get(path).await.expect(200).body;
+    assert_eq!((&shown["url"], &shown["secrets"]), (&url["url"], &made.body["secrets"]));
+    assert_eq!(running.get("/readyz").await.expect(200).body["warnings"], json!([]));
+}
+
+/// Reported: a changed URL had the stored bearer token sent to it.
+#[tokio::test]
+async fn another_origin_gets_no_secret_that_was_given_for_the_first() {
+    let running = start().await;
+    let secrets = json!(["whsec_MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIz"]);
+    let draft = json!({
+        "url": "https://example.com/1", "topics": ["order.*"], "auth_token": "0123456789",
+        "headers": {"x-key": "k"}, "secrets": secrets,
+    });
+    let made = running.post("/v1/subscriptions", &draft).await.expect(201);
+    let path = made.headers["location"].to_str().expect("text");
+    let anew = json!({"auth_token": "9876543210", "headers": {}, "secrets": []});
+    let with = |url: &str, fields: &[&str]| {
+        let mut changes = json!({"url": url});
+        for field in fields {
+            changes[*field] = anew[*field].clone();
+        }
+        changes
+    };
+    for url in ["http://example.com/1", "https://example.org/1", "https://example.com:8443/1"] {
+        for fields in [&[][..], &["auth_token", "headers"], &["headers", "secrets"]] {
+            let refused = running.patch(path, &with(url, fields)).await;
+            assert_eq!(refused.field(), "url");
+            let detail = refused.body["detail"].as_str().expect("a detail");
+            assert!(detail.contains("keep_secrets"), "{detail}");
+            let missing = ["auth_token", "headers", "secrets"].into_iter();
+            for field in missing.filter(|field| !fields.contains(field)) {
+                assert!(detail.contains(field), "{detail}");
+            }
+        }
+    }
+    assert_eq!(running.get(path).await.expect(200).body["url"], "https://example.com/1");
+    let same = json!({"url": "https://EXAMPLE.com:443/2"});
+    assert_eq!(running.patch(path, &same).await.expect(200).body["auth_token"], "****6789");
+    let all = with("https://example.org/1", &["auth_token", "headers", "secrets"]);
+    let changed = running.patch(path, &all).await.expect(200).body;
+    assert_eq!((&changed["auth_token"], &changed["secrets"]), (&json!("****3210"), &json!([])));
+    let keep = json!({"url": "https://example.net/1", "keep_secrets": true});
+    assert_eq!(running.patch(path, &keep).await.expect(200).body["auth_token"], "****3210");
+    let wrong = json!({"url": "https://example.com/1", "keep_secrets": "yes"});
+    assert_eq!(running.patch(path, &wrong).await.field(), "keep_secrets");
+}
+
+#[tokio::test]
+async fn what_would_not_be_sent_as_given_is_refused_when_it_is_given() {
+    let running = start().await;
+    let made = running.post("/v1/subscriptions", &draft(1)).await.expect(201);
+    let path = made.headers["location"].to_str().expect("text");
+    for (changes, field) in [
+        (json!({"url": "http://{tenant}.example.com/"}), "url"),
+        (json!({"url": "https://example.com/{tenant}/hook"}), "url"),
+        (json!({"url": "https://example.com/hook#part"}), "url"),
+        (json!({"url": "https://user:password@example.com/"}), "url"),
+        (json!({"url": "https://a..example.com/"}), "url"),
+        (json!({"headers": {"X-Team": "a", "x-team": "b"}}), "headers.x-team"),
+        (json!({"headers": {"Content-Length": "5"}}), "headers.content-length"),
+        (json!({"headers": {"traceparent": "00-1"}}), "headers.traceparent"),
+        (json!({"auth_token": " \t "}), "auth_token"),
+    ] {
+        let mut whole = draft(2);
+        for (name, value) in changes.as_object().expect("an object") {
+            whole[name] = value.clone();
+        }
+        assert_eq!(running.post("/v1/subscriptions", &whole).await.field(), field, "{whole}");
+        assert_eq!(running.patch(path, &changes).await.field(), field, "{changes}");
+    }
+}
+
+/// Reported: an own `Accept` was taken and not sent; blanks around a value ended the connection.
+#[tokio::test]
+async fn what_is_taken_is_sent() {
+    let running = start().await;
+    let receiver = Receiver::accepting().await;
+    let headers = json!({"Accept": "application/json", "x-team": " payroll\t"});
+    let draft = json!({
+        "url": receiver.url("/"), "topics": ["t"], "auth_token": " t0ken ", "headers": headers,
+    });
+    let made = running.post("/v1/subscriptions", &draft).await.expect(201);
+    let path = format!("{}/test", made.headers["location"].to_str().expect("text"));
+    running.post(&path, &json!({})).await.expect(200);
+    let request = receiver.wait_for(1).await.remove(0);
+    for (name, value) in
+        [("accept", "application/json"), ("x-team", "payroll"), ("authorization", "Bearer t0ken")]
+    {
+        assert_eq!(request.header(name), Some(value), "{name}");
+    }
+}
+
+#[tokio::test]
+async fn quotas_are_refused_by_the_name_of_their_setting() {
+    let running = start_with("store.max_subscriptions = 2\nstore.max_filter_bytes = 200").await;
+    running.post("/v1/subscriptions", &draft(1)).await.expect(201);
+    let mut filtered = draft(2);
+    let filter = json!({"fieldName": "a", "comparison": "eq", "fieldValue": "x".repeat(200)});
+    filtered["filters"] = json!([filter]);
+    let refused = running.post("/v1/subscriptions", &filtered).await;
+    assert_eq!(refused.field(), "filters");
+    assert!(refused.body["detail"].to_string().contains("`store.max_filter_bytes`"));
+    running.post("/v1/subscriptions", &draft(2)).await.expect(201);
+    let refused = running.post("/v1/subscriptions", &draft(3)).await.expect(409).body;
+    assert_eq!(refused["type"], "urn:homing:problem:quota");
+    assert!(refused["detail"].to_string().contains("`store.max_subscriptions`"), "{refused}");
 }

@@ -81,6 +81,25 @@ fn what_is_named_is_changed_and_a_secret_is_rotated_without_a_gap() {
 }
 
 #[test]
+fn another_origin_asks_for_the_secrets_anew() {
+    let home = Home::new();
+    let add = ["subscriptions", "add", "--url", "https://example.com/hook", "--topic", "order.*"];
+    let made =
+        home.run(&[&add[..], &["--auth-token", "geheim-0123", "--json"][..]].concat()).json();
+    let id = made["subscription"]["id"].as_str().unwrap();
+    let change = |flags: &[&str]| {
+        let to = ["subscriptions", "change", id, "--url", "https://example.org/hook"];
+        home.run(&[&to[..], flags].concat())
+    };
+    let refused = change(&[]);
+    assert_eq!(refused.code, 2);
+    assert!(refused.stderr.contains("`auth_token` and `secrets`"), "{}", refused.stderr);
+    assert!(refused.stderr.contains("--keep-secrets"), "{}", refused.stderr);
+    assert_eq!(change(&["--clear", "auth_token"]).code, 2);
+    change(&["--keep-secrets"]).done();
+}
+
+#[test]
 fn an_address_that_is_not_called_is_told_when_it_is_added() {
     let home = Home::new();
     let add = |url| home.run(&["subscriptions", "add", "--url", url, "--topic", "t"]);

@@ -56,6 +56,22 @@ async fn a_subscription_is_made_changed_tried_out_and_removed() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn another_address_gets_no_secrets_until_the_box_is_ticked() {
+    let scene = Scene::set().await;
+    let browser = Browser::open(scene.url()).await;
+    browser.go("/subscriptions").await;
+    browser.follow("tbody a").await;
+    browser.follow("#edit").await;
+    browser.fill("#url", "https://example.com/elsewhere").await;
+    browser.follow("#save").await;
+    browser.see("#url-error", "https://example.com is another address than").await;
+    browser.click("#keep_secrets").await;
+    browser.follow("#save").await;
+    browser.see(".said", "Changed").await;
+    browser.see("h1", "https://example.com/elsewhere").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn an_endpoint_is_disabled_enabled_and_sent_what_was_parked() {
     let scene = Scene::set().await;
     let browser = Browser::open(scene.url()).await;

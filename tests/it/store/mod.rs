@@ -14,6 +14,7 @@ use crate::support::database::Database;
 
 mod activity;
 mod attempts;
+mod changes;
 mod circuits;
 mod content;
 mod encryption;
@@ -39,6 +40,12 @@ macro_rules! conformance {
         content: an_update_to_a_duplicate_is_refused,
         content: what_is_not_there_is_said_not_to_be_there,
         content: queues_are_remembered_once_and_forgotten,
+        changes: what_has_changed_is_told_and_nothing_else,
+        changes: what_is_too_far_away_has_to_be_read_as_a_whole,
+        changes: what_a_person_changes_is_told,
+        changes: what_cannot_be_read_back_is_not_written,
+        changes: one_that_cannot_be_read_can_be_mended,
+        changes: quotas_are_kept_and_named,
         encryption: a_store_is_not_opened_without_its_keys,
         encryption: after_a_rotation_only_the_new_key_is_needed,
         encryption: who_still_writes_with_an_old_key_is_not_locked_out,
@@ -155,6 +162,9 @@ fn settings(url: impl Into<String>) -> StoreSettings {
         connections_max: 8,
         encryption_keys,
         encryption_key_file: String::new(),
+        max_subscriptions: 10_000,
+        max_filter_bytes: 65_536,
+        max_filter_bytes_total: 16_777_216,
     }
 }
 

@@ -11,6 +11,7 @@ use homing::{
     service::{self, Parts, Role, ServiceError},
 };
 use serde_json::json;
+use sqlx::{ConnectOptions, Connection, sqlite::SqliteConnectOptions};
 use tempfile::TempDir;
 use tokio::time::Instant;
 use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
@@ -57,7 +58,7 @@ impl Installation {
         let settings = Settings::from_toml(&toml(&corner, &folder, waits, settings))
             .expect("the settings of the test make sense");
         corner.topology = corner.topology.clone().with_slots(settings.source.slots());
-        let parts = Parts::open(settings.clone()).await.expect("the parts open");
+        let parts = Box::pin(Parts::open(settings.clone())).await.expect("the parts open");
         parts.broker.connect().await.expect("the topology can be declared");
         let publisher = Publisher::new(&corner).await;
         Self { corner, settings, publisher, parts, _folder: folder }
@@ -92,6 +93,18 @@ impl Installation {
     /// Makes a subscription for every topic.
     pub(crate) async fn subscribe_all(&self, url: &str) -> SubscriptionId {
         self.subscribe(json!({"url": url, "topics": ["#"]})).await.subscription.id
+    }
+
+    /// What a person does with the sqlite3 shell.
+    pub(crate) async fn shell(&self, sql: &'static str) {
+        let file = self.settings.store.url.trim_start_matches("sqlite:");
+        let mut connection = SqliteConnectOptions::new()
+            .filename(file)
+            .connect()
+            .await
+            .expect("the database can be opened");
+        sqlx::raw_sql(sql).execute(&mut connection).await.expect("the statement is sound");
+        connection.close().await.expect("it can be closed");
     }
 
     /// Waits until `count` messages are parked.

@@ -3,25 +3,30 @@
 //! Every change is in the store before anybody is told of it. Workers are told over the broker and
 //! follow within a second; when the broker cannot be reached they find out by themselves.
 
-use std::{collections::BTreeMap, num::NonZeroU32, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
-use serde::Serialize;
 use serde_json::{Map, Value};
+
+mod change;
+mod view;
+
+pub use view::{SecretView, View};
+
+use change::KEEP_SECRETS;
 
 use crate::{
     broker::{Broker, control::Change},
     clock,
     config::Schedules,
     domain::{
-        filter::Connector,
         id::SubscriptionId,
         signature::SigningSecret,
-        subscription::{
-            AuthToken, Draft, FieldError, SECRETS_MAX, Subscription, Terms, Version, WorkfrontForm,
-        },
+        subscription::{Draft, FieldError, SECRETS_MAX, Subscription, Version},
         time::UnixMillis,
+        url::EndpointUrl,
     },
-    store::{Listing, Page, Store, StoreError},
+    endpoint,
+    store::{Damaged, Listing, Page, QuotaError, Store, StoreError},
     telemetry::events,
 };
 
@@ -51,6 +56,23 @@ pub enum RegistryError {
         /// The id asked for.
         id: SubscriptionId,
     },
+    /// What is secret was given for another address than the one to which it would go from now on.
+    #[error(
+        "the URL goes from {from} to {to}, and {} stored for {from}: give {} anew in this request \
+         (empty to send none), or set `{KEEP_SECRETS}` to true to send what is stored to {to}",
+        listed(.kept, " and "), listed(.kept, ", ")
+    )]
+    OriginChanged {
+        /// Scheme, host and port of the present URL.
+        from: String,
+        /// Those of the new one.
+        to: String,
+        /// The fields with secrets that the change does not give anew.
+        kept: Vec<&'static str>,
+    },
+    /// There is no room for it.
+    #[error(transparent)]
+    Quota(QuotaError),
     /// The store could not do its part.
     #[error("the subscriptions cannot be reached")]
     Store(#[source] StoreError),
@@ -59,91 +81,25 @@ pub enum RegistryError {
     Randomness(#[source] getrandom::Error),
 }
 
+/// `a` and `b`.
+fn listed(fields: &[&str], joint: &str) -> String {
+    let names: Vec<_> = fields.iter().map(|name| format!("`{name}`")).collect();
+    names.join(joint)
+}
+
 impl From<StoreError> for RegistryError {
     fn from(error: StoreError) -> Self {
         if let StoreError::Duplicate { existing } = error {
             Self::Duplicate { existing }
         } else if let StoreError::NotFound { id } = error {
             Self::NotFound { id }
+        } else if let StoreError::Unreadable(corrupt) = error {
+            Self::Field(FieldError::new(corrupt.field, corrupt.why))
+        } else if let StoreError::Quota(error) = error {
+            Self::Quota(error)
         } else {
             Self::Store(error)
         }
-    }
-}
-
-/// A subscription as it is shown: secrets masked, instants in RFC 3339.
-#[derive(Clone, Debug, Serialize, utoipa::ToSchema)]
-#[schema(as = Subscription)]
-pub struct View {
-    /// Its id.
-    pub id: SubscriptionId,
-    /// Where to send.
-    pub url: String,
-    /// Topic patterns.
-    pub topics: Vec<String>,
-    /// Filters in Workfront's form.
-    pub filters: Vec<Value>,
-    /// How the filters are joined.
-    pub filter_connector: Connector,
-    /// At most the last four characters.
-    pub auth_token: Option<String>,
-    /// Newest first.
-    pub secrets: Vec<SecretView>,
-    /// Names with masked values.
-    pub headers: BTreeMap<String, &'static str>,
-    /// The name of its schedule.
-    pub schedule: Option<String>,
-    /// Requests per second.
-    pub rate_limit: Option<u32>,
-    /// For people.
-    pub description: Option<String>,
-    /// Workfront's form, if events are sent in it.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub workfront: Option<WorkfrontForm>,
-    /// RFC 3339.
-    pub created: String,
-    /// RFC 3339.
-    pub updated: String,
-}
-
-/// A signing secret as it is shown.
-#[derive(Clone, Debug, Serialize, utoipa::ToSchema)]
-#[schema(as = SigningSecret)]
-pub struct SecretView {
-    /// A mask.
-    pub secret: &'static str,
-    /// RFC 3339; from then on it no longer signs.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub expires: Option<String>,
-}
-
-const MASK: &str = "****";
-
-impl From<&Subscription> for View {
-    fn from(subscription: &Subscription) -> Self {
-        let terms = &subscription.terms;
-        Self {
-            id: subscription.id,
-            url: terms.url.as_str().to_owned(),
-            topics: terms.topics.iter().map(ToString::to_string).collect(),
-            filters: terms.filters.to_json(),
-            filter_connector: terms.filters.connector(),
-            auth_token: terms.auth_token.as_ref().map(AuthToken::masked),
-            secrets: terms.secrets.iter().map(SecretView::from).collect(),
-            headers: terms.headers.keys().map(|name| (name.clone(), MASK)).collect(),
-            schedule: terms.schedule.clone(),
-            rate_limit: terms.rate_limit.map(NonZeroU32::get),
-            description: terms.description.clone(),
-            workfront: terms.workfront.clone(),
-            created: subscription.created.to_string(),
-            updated: subscription.updated.to_string(),
-        }
-    }
-}
-
-impl From<&SigningSecret> for SecretView {
-    fn from(secret: &SigningSecret) -> Self {
-        Self { secret: MASK, expires: secret.expires().map(|expires| expires.to_string()) }
     }
 }
 
@@ -181,19 +137,20 @@ impl Registry {
             None => Some(new_secret()?),
         };
         draft.secrets = draft.secrets.or_else(|| Some(vec![secret.as_ref()?.reveal()]));
-        let now = clock::now();
-        let subscription = Subscription {
-            id: SubscriptionId::new(clock::new_id()),
-            terms: self.build(&draft)?,
-            created: now,
-            updated: now,
-        };
+        EndpointUrl::typed(&draft.url)
+            .map_err(|error| RegistryError::Field(FieldError::new("url", error)))?;
+        let id = SubscriptionId::new(clock::new_id());
+        let subscription = self.build(id, &draft, clock::now())?;
         self.store.insert_subscription(&subscription).await?;
         self.tell().await;
         Ok(Made { subscription, secret })
     }
 
-    /// Changes the fields named in `changes`, each as a whole; `null` sets a field back.
+    /// Changes the fields named in `changes`, each as a whole; `null` sets a field back. One that
+    /// cannot be read is mended by giving anew what cannot be read of it.
+    ///
+    /// A URL with another origin is refused while a secret is stored that was given for the present
+    /// one, unless it is given anew or `keep_secrets` is true.
     ///
     /// # Errors
     ///
@@ -203,12 +160,41 @@ impl Registry {
         id: SubscriptionId,
         changes: Map<String, Value>,
     ) -> Result<Subscription, RegistryError> {
-        let mut subscription = self.get(id).await?;
-        let draft = changed(&subscription.terms, changes).map_err(RegistryError::Field)?;
-        let mut terms = self.build(&draft)?;
-        keep_expiries(&subscription.terms.secrets, &mut terms.secrets);
-        subscription.terms = terms;
+        let present = self.present(id).await?;
+        let draft = change::changed(&present, changes)?;
+        let mut subscription = self.build(id, &draft, present.created)?;
+        change::keep_expiries(&present.secrets, &mut subscription.terms.secrets);
         self.replace(subscription).await
+    }
+
+    /// The subscription with this id, or what can be read of it.
+    async fn present(&self, id: SubscriptionId) -> Result<Damaged, RegistryError> {
+        match self.get(id).await {
+            Ok(subscription) => Ok(subscription.into()),
+            Err(RegistryError::Store(corrupt @ StoreError::Corrupt(_))) => {
+                self.store.damaged_subscription(id).await?.ok_or(RegistryError::Store(corrupt))
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// The subscription with this id, or what can be read of it and what cannot.
+    ///
+    /// # Errors
+    ///
+    /// [`RegistryError`].
+    pub async fn as_far_as_readable(
+        &self,
+        id: SubscriptionId,
+    ) -> Result<(View, Vec<FieldError>), RegistryError> {
+        match self.get(id).await {
+            Ok(subscription) => Ok((View::from(&subscription), Vec::new())),
+            Err(RegistryError::Store(StoreError::Corrupt(_))) => {
+                let damaged = self.present(id).await?;
+                Ok((View::of_damaged(id, &damaged), damaged.flaws))
+            }
+            Err(error) => Err(error),
+        }
     }
 
     /// Makes a new signing secret. The present ones go on to sign for `overlap`, so that the
@@ -320,8 +306,17 @@ impl Registry {
         Ok(())
     }
 
-    fn build(&self, draft: &Draft) -> Result<Terms, RegistryError> {
-        draft.build(&self.schedules.names()).map_err(RegistryError::Field)
+    /// Checks by building, the request included.
+    fn build(
+        &self,
+        id: SubscriptionId,
+        draft: &Draft,
+        created: UnixMillis,
+    ) -> Result<Subscription, RegistryError> {
+        let terms = draft.build(&self.schedules.names()).map_err(RegistryError::Field)?;
+        let subscription = Subscription { id, terms, created, updated: created };
+        endpoint::rehearse(&subscription).map_err(RegistryError::Field)?;
+        Ok(subscription)
     }
 
     async fn tell(&self) {
@@ -351,47 +346,4 @@ fn rotated(
     });
     let still = limited.filter(|secret| secret.signs_at(now));
     std::iter::once(newest.clone()).chain(still).take(SECRETS_MAX).collect()
-}
-
-/// A secret that stays keeps its end: a draft does not show it.
-fn keep_expiries(present: &[SigningSecret], secrets: &mut [SigningSecret]) {
-    for secret in secrets {
-        if let Some(same) = present.iter().find(|present| present.is_same(secret)) {
-            *secret = same.clone();
-        }
-    }
-}
-
-/// The draft of `terms` with `changes`; only shape and field names are checked here.
-fn changed(terms: &Terms, changes: Map<String, Value>) -> Result<Draft, FieldError> {
-    let draft = serde_json::to_value(Draft::from(terms))
-        .map_err(|error| FieldError::new("subscription", error))?;
-    let Value::Object(mut fields) = draft else {
-        return Err(FieldError::new("subscription", "not an object"));
-    };
-    for (name, value) in changes {
-        if !fields.contains_key(&name) {
-            let names: Vec<_> = fields.keys().map(String::as_str).collect();
-            let message = format!("no such field; one of {}", names.join(", "));
-            return Err(FieldError::new(name, message));
-        }
-        if value.is_null() && matches!(name.as_str(), "url" | "topics" | "secrets") {
-            let message = "cannot be set back; `secrets: []` sends requests unsigned";
-            return Err(FieldError::new(name, message));
-        }
-        let value = if value.is_null() { defaults(&name) } else { value };
-        fields.insert(name, value);
-    }
-    serde_path_to_error::deserialize(Value::Object(fields))
-        .map_err(|error| FieldError::new(error.path().to_string(), error.inner()))
-}
-
-/// What a field is when nobody sets it.
-fn defaults(name: &str) -> Value {
-    match name {
-        "filters" => Value::Array(Vec::new()),
-        "headers" => Value::Object(Map::new()),
-        "filter_connector" => Value::from(Connector::default().as_str()),
-        _ => Value::Null,
-    }
 }

@@ -1,0 +1,113 @@
+//! Subscriptions that are in the store and cannot be read.
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+use tokio::sync::Mutex;
+
+use crate::{
+    domain::id::SubscriptionId,
+    store::{Corrupt, Listing, PAGE_LIMIT_MAX, Page, Store, StoreError},
+};
+
+/// One that cannot be read. Its events wait until it can.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, utoipa::ToSchema)]
+pub struct UnreadableSubscription {
+    /// Which one.
+    pub id: SubscriptionId,
+    /// The field at fault.
+    pub field: String,
+    /// What is wrong with it.
+    pub message: String,
+}
+
+impl From<Corrupt> for UnreadableSubscription {
+    fn from(Corrupt { subscription, field, why, .. }: Corrupt) -> Self {
+        Self { id: subscription, field, message: why }
+    }
+}
+
+impl UnreadableSubscription {
+    /// What to do about it.
+    #[must_use]
+    pub fn advice(&self) -> String {
+        format!(
+            "its events wait until `homing subscriptions change {}` sets this field anew, or it is \
+             removed",
+            self.id
+        )
+    }
+}
+
+/// Knows which subscriptions cannot be read: reads all of them once, and then what has changed.
+#[derive(Default)]
+pub struct UnreadableSubscriptions(Mutex<Option<Known>>);
+
+struct Known {
+    version: i64,
+    unreadable: BTreeMap<SubscriptionId, UnreadableSubscription>,
+}
+
+impl UnreadableSubscriptions {
+    /// Those that cannot be read now, in the order in which they were made.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`].
+    ///
+    /// # Cancel safety
+    ///
+    /// Cancel safe.
+    pub async fn look(&self, store: &dyn Store) -> Result<Vec<UnreadableSubscription>, StoreError> {
+        let mut known = self.0.lock().await;
+        let current = match known.as_mut() {
+            Some(known) => known.follow(store).await?,
+            None => false,
+        };
+        if !current {
+            *known = Some(Known::read(store).await?);
+        }
+        let all = known.as_ref().map(|known| known.unreadable.values().cloned().collect());
+        Ok(all.unwrap_or_default())
+    }
+}
+
+impl Known {
+    /// A page at a time: those that can be read are not kept. What is changed meanwhile is followed
+    /// at the next look.
+    async fn read(store: &dyn Store) -> Result<Self, StoreError> {
+        let version = store.subscriptions_version().await?;
+        let mut known = Self { version, unreadable: BTreeMap::new() };
+        let mut page = Page { after: None, limit: PAGE_LIMIT_MAX };
+        loop {
+            let Listing { corrupt, next, .. } = store.subscriptions(page).await?;
+            known.note(corrupt);
+            match next {
+                Some(next) => page.after = Some(next),
+                None => return Ok(known),
+            }
+        }
+    }
+
+    /// `false`: too much has changed.
+    async fn follow(&mut self, store: &dyn Store) -> Result<bool, StoreError> {
+        if store.subscriptions_version().await? == self.version {
+            return Ok(true);
+        }
+        let Some(changes) = store.changed_subscriptions(self.version).await? else {
+            return Ok(false);
+        };
+        let sound = changes.subscriptions.iter().map(|subscription| subscription.id);
+        for id in sound.chain(changes.removed) {
+            self.unreadable.remove(&id);
+        }
+        self.note(changes.corrupt);
+        self.version = changes.version;
+        Ok(changes.number > 0 || self.unreadable.is_empty())
+    }
+
+    fn note(&mut self, corrupt: Vec<Corrupt>) {
+        let entries = corrupt.into_iter().map(|corrupt| (corrupt.subscription, corrupt.into()));
+        self.unreadable.extend(entries);
+    }
+}

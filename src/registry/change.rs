@@ -1,0 +1,136 @@
+//! What a change makes of a subscription, and which changes are refused.
+
+use serde_json::{Map, Value};
+use url::{Origin, Url};
+
+use super::RegistryError;
+use crate::{
+    domain::{
+        filter::Connector,
+        signature::SigningSecret,
+        subscription::{Draft, FieldError, Subscription},
+        url::EndpointUrl,
+    },
+    store::Damaged,
+};
+
+/// Named beside the fields of a change: what is secret goes along to another origin.
+pub(super) const KEEP_SECRETS: &str = "keep_secrets";
+
+/// A subscription that is sound, as one that is damaged nowhere.
+impl From<Subscription> for Damaged {
+    fn from(subscription: Subscription) -> Self {
+        Self {
+            draft: Draft::from(&subscription.terms),
+            secrets: subscription.terms.secrets,
+            flaws: Vec::new(),
+            created: subscription.created,
+        }
+    }
+}
+
+/// The draft of `present` with `changes`; only shape, field names and the way to another URL are
+/// checked here.
+pub(super) fn changed(
+    present: &Damaged,
+    mut changes: Map<String, Value>,
+) -> Result<Draft, RegistryError> {
+    let keep_secrets = match changes.remove(KEEP_SECRETS) {
+        None | Some(Value::Null) => false,
+        Some(Value::Bool(keep)) => keep,
+        Some(_) => return Err(field(FieldError::new(KEEP_SECRETS, "true or false"))),
+    };
+    refuse_what_cannot_be_read(present, &changes)?;
+    let kept = secrets_kept(&present.draft, &changes);
+    let draft = with(&present.draft, changes).map_err(field)?;
+    if draft.url != present.draft.url {
+        let typed = EndpointUrl::typed(&draft.url);
+        let typed = typed.map_err(|error| field(FieldError::new("url", error)))?;
+        let (from, to) = (origin(&present.draft.url), typed.url().origin());
+        if from.as_ref() != Some(&to) && !keep_secrets && !kept.is_empty() {
+            let from =
+                from.map_or_else(|| present.draft.url.clone(), |from| from.ascii_serialization());
+            return Err(RegistryError::OriginChanged { from, to: to.ascii_serialization(), kept });
+        }
+    }
+    Ok(draft)
+}
+
+fn field(error: FieldError) -> RegistryError {
+    RegistryError::Field(error)
+}
+
+/// Scheme, host and port: who gets what is sent.
+fn origin(url: &str) -> Option<Origin> {
+    Url::parse(url).ok().map(|url| url.origin())
+}
+
+/// The fields with something secret in them that stay as they are.
+fn secrets_kept(present: &Draft, changes: &Map<String, Value>) -> Vec<&'static str> {
+    let has_secrets = present.secrets.as_ref().is_some_and(|secrets| !secrets.is_empty());
+    let fields = [
+        ("auth_token", present.auth_token.is_some()),
+        ("headers", !present.headers.is_empty()),
+        ("secrets", has_secrets),
+    ];
+    let kept = fields.into_iter().filter(|(name, is_set)| *is_set && !changes.contains_key(*name));
+    kept.map(|(name, _)| name).collect()
+}
+
+/// What cannot be read has to be given anew.
+fn refuse_what_cannot_be_read(
+    present: &Damaged,
+    changes: &Map<String, Value>,
+) -> Result<(), RegistryError> {
+    let name =
+        |flaw: &FieldError| flaw.field.split(['[', '.']).next().unwrap_or_default().to_owned();
+    match present.flaws.iter().find(|flaw| !changes.contains_key(&name(flaw))) {
+        None => Ok(()),
+        Some(FieldError { field: name, message }) => {
+            let message = format!("cannot be read ({message}); give it anew in this change");
+            Err(field(FieldError::new(name.as_str(), message)))
+        }
+    }
+}
+
+/// A secret that stays keeps its end: a draft does not show it.
+pub(super) fn keep_expiries(present: &[SigningSecret], secrets: &mut [SigningSecret]) {
+    for secret in secrets {
+        if let Some(same) = present.iter().find(|present| present.is_same(secret)) {
+            *secret = same.clone();
+        }
+    }
+}
+
+fn with(draft: &Draft, changes: Map<String, Value>) -> Result<Draft, FieldError> {
+    let draft =
+        serde_json::to_value(draft).map_err(|error| FieldError::new("subscription", error))?;
+    let Value::Object(mut fields) = draft else {
+        return Err(FieldError::new("subscription", "not an object"));
+    };
+    for (name, value) in changes {
+        if !fields.contains_key(&name) {
+            let names: Vec<_> = fields.keys().map(String::as_str).collect();
+            let message = format!("no such field; one of {}", names.join(", "));
+            return Err(FieldError::new(name, message));
+        }
+        if value.is_null() && matches!(name.as_str(), "url" | "topics" | "secrets") {
+            let message = "cannot be set back; `secrets: []` sends requests unsigned";
+            return Err(FieldError::new(name, message));
+        }
+        let value = if value.is_null() { defaults(&name) } else { value };
+        fields.insert(name, value);
+    }
+    serde_path_to_error::deserialize(Value::Object(fields))
+        .map_err(|error| FieldError::new(error.path().to_string(), error.inner()))
+}
+
+/// What a field is when nobody sets it.
+fn defaults(name: &str) -> Value {
+    match name {
+        "filters" => Value::Array(Vec::new()),
+        "headers" => Value::Object(Map::new()),
+        "filter_connector" => Value::from(Connector::default().as_str()),
+        _ => Value::Null,
+    }
+}

@@ -1,0 +1,116 @@
+//! Subscriptions as they are shown.
+
+use std::{collections::BTreeMap, num::NonZeroU32};
+
+use serde::Serialize;
+use serde_json::Value;
+
+use crate::{
+    domain::{
+        filter::Connector,
+        id::SubscriptionId,
+        signature::SigningSecret,
+        subscription::{AuthToken, Subscription, WorkfrontForm},
+    },
+    store::Damaged,
+};
+
+/// A subscription as it is shown: secrets masked, instants in RFC 3339.
+#[derive(Clone, Debug, Serialize, utoipa::ToSchema)]
+#[schema(as = Subscription)]
+pub struct View {
+    /// Its id.
+    pub id: SubscriptionId,
+    /// Where to send.
+    pub url: String,
+    /// Topic patterns.
+    pub topics: Vec<String>,
+    /// Filters in Workfront's form.
+    pub filters: Vec<Value>,
+    /// How the filters are joined.
+    pub filter_connector: Connector,
+    /// At most the last four characters.
+    pub auth_token: Option<String>,
+    /// Newest first.
+    pub secrets: Vec<SecretView>,
+    /// Names with masked values.
+    pub headers: BTreeMap<String, &'static str>,
+    /// The name of its schedule.
+    pub schedule: Option<String>,
+    /// Requests per second.
+    pub rate_limit: Option<u32>,
+    /// For people.
+    pub description: Option<String>,
+    /// Workfront's form, if events are sent in it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub workfront: Option<WorkfrontForm>,
+    /// RFC 3339.
+    pub created: String,
+    /// RFC 3339.
+    pub updated: String,
+}
+
+/// A signing secret as it is shown.
+#[derive(Clone, Debug, Serialize, utoipa::ToSchema)]
+#[schema(as = SigningSecret)]
+pub struct SecretView {
+    /// A mask.
+    pub secret: &'static str,
+    /// RFC 3339; from then on it no longer signs.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub expires: Option<String>,
+}
+
+const MASK: &str = "****";
+
+impl From<&Subscription> for View {
+    fn from(subscription: &Subscription) -> Self {
+        let terms = &subscription.terms;
+        Self {
+            id: subscription.id,
+            url: terms.url.as_str().to_owned(),
+            topics: terms.topics.iter().map(ToString::to_string).collect(),
+            filters: terms.filters.to_json(),
+            filter_connector: terms.filters.connector(),
+            auth_token: terms.auth_token.as_ref().map(AuthToken::masked),
+            secrets: terms.secrets.iter().map(SecretView::from).collect(),
+            headers: terms.headers.keys().map(|name| (name.clone(), MASK)).collect(),
+            schedule: terms.schedule.clone(),
+            rate_limit: terms.rate_limit.map(NonZeroU32::get),
+            description: terms.description.clone(),
+            workfront: terms.workfront.clone(),
+            created: subscription.created.to_string(),
+            updated: subscription.updated.to_string(),
+        }
+    }
+}
+
+impl From<&SigningSecret> for SecretView {
+    fn from(secret: &SigningSecret) -> Self {
+        Self { secret: MASK, expires: secret.expires().map(|expires| expires.to_string()) }
+    }
+}
+
+impl View {
+    /// What can be read of one that is damaged.
+    pub(super) fn of_damaged(id: SubscriptionId, damaged: &Damaged) -> Self {
+        let draft = &damaged.draft;
+        let token = draft.auth_token.clone().map(AuthToken::try_from);
+        Self {
+            id,
+            url: draft.url.clone(),
+            topics: draft.topics.clone(),
+            filters: draft.filters.clone(),
+            filter_connector: draft.filter_connector,
+            auth_token: token.and_then(Result::ok).as_ref().map(AuthToken::masked),
+            secrets: damaged.secrets.iter().map(SecretView::from).collect(),
+            headers: draft.headers.keys().map(|name| (name.clone(), MASK)).collect(),
+            schedule: draft.schedule.clone(),
+            rate_limit: draft.rate_limit,
+            description: draft.description.clone(),
+            workfront: draft.workfront.clone(),
+            created: damaged.created.to_string(),
+            updated: damaged.created.to_string(),
+        }
+    }
+}

@@ -1,0 +1,161 @@
+//! What has changed, what cannot be read, and how much there may be.
+
+use homing::store::{Changes, QuotaError, StoreError};
+
+use super::{
+    Kept, Place,
+    samples::{ids, insert_all, subscription},
+};
+
+pub(super) async fn what_has_changed_is_told_and_nothing_else(place: Place) -> Kept {
+    let store = place.open().await?;
+    let [mut first, second, third] = ["a", "b", "c"].map(subscription);
+    insert_all(&*store, &[first.clone(), second.clone()]).await?;
+    let since = store.subscriptions_version().await?;
+    let nothing = Changes { version: since, number: 2, ..Changes::default() };
+    assert_eq!(store.changed_subscriptions(since).await?, Some(nothing));
+
+    first.terms.description = Some("changed".to_owned());
+    store.update_subscription(&first).await?;
+    store.insert_subscription(&third).await?;
+    store.remove_subscription(second.id).await?;
+
+    let mut changes = store.changed_subscriptions(since).await?.ok_or("too much")?;
+    changes.subscriptions.sort_by_key(|one| one.id);
+    let expected = Changes {
+        version: store.subscriptions_version().await?,
+        subscriptions: vec![first, third],
+        corrupt: Vec::new(),
+        removed: vec![second.id],
+        number: 2,
+    };
+    assert_eq!(changes, expected);
+    Ok(())
+}
+
+/// Of a store that was restored from a backup, and of changes that are as many as all there is.
+pub(super) async fn what_is_too_far_away_has_to_be_read_as_a_whole(place: Place) -> Kept {
+    let store = place.open().await?;
+    store.insert_subscription(&subscription("a")).await?;
+    let since = store.subscriptions_version().await?;
+    assert_eq!(store.changed_subscriptions(since.saturating_add(1)).await?, None);
+    place
+        .shell("UPDATE versions SET version = version + 1001 WHERE name = 'subscriptions'")
+        .await?;
+    assert_eq!(store.changed_subscriptions(since).await?, None);
+    Ok(())
+}
+
+/// What a person changes with the shell is told like all else, also where it cannot be read.
+pub(super) async fn what_a_person_changes_is_told(place: Place) -> Kept {
+    let store = place.open().await?;
+    let all = ["a", "b", "c"].map(subscription);
+    insert_all(&*store, &all).await?;
+    let since = store.subscriptions_version().await?;
+
+    place.shell("UPDATE subscriptions SET filters = 'x' WHERE url LIKE '%/a'").await?;
+    place.shell("UPDATE subscriptions SET topics = '[]' WHERE url LIKE '%/b'").await?;
+    place.shell("DELETE FROM subscriptions WHERE url LIKE '%/c'").await?;
+
+    let [a, b, c] = ids(&all)[..] else { return Err("not three".into()) };
+    let changes = store.changed_subscriptions(since).await?.ok_or("too much")?;
+    assert_eq!((changes.removed, changes.number), (vec![c], 2));
+    let told = |id| changes.corrupt.iter().find(|corrupt| corrupt.subscription == id);
+    let (a, b) = (told(a).ok_or("a is not told")?, told(b).ok_or("b is not told")?);
+    assert_eq!((a.field.as_str(), b.field.as_str()), ("filters", "topics"));
+    // Its events wait, so it has to be known which they are.
+    assert_eq!(a.topics, Some(vec!["order.*".parse()?]));
+    assert_eq!(b.topics, None);
+    Ok(())
+}
+
+/// Goal: nothing is stored that nobody can read. Method: terms without topics, which no draft makes.
+pub(super) async fn what_cannot_be_read_back_is_not_written(place: Place) -> Kept {
+    let store = place.open().await?;
+    let (kept, mut bad) = (subscription("a"), subscription("b"));
+    store.insert_subscription(&kept).await?;
+    let before = store.subscriptions_version().await?;
+
+    bad.terms.topics.clear();
+    match store.insert_subscription(&bad).await {
+        Err(StoreError::Unreadable(corrupt)) => assert_eq!(corrupt.field, "topics"),
+        other => return Err(format!("{other:?}").into()),
+    }
+    let spoilt = homing::domain::subscription::Subscription { id: kept.id, ..bad };
+    match store.update_subscription(&spoilt).await {
+        Err(StoreError::Unreadable(corrupt)) => assert_eq!(corrupt.field, "topics"),
+        other => return Err(format!("{other:?}").into()),
+    }
+    assert_eq!(store.subscription(kept.id).await?, Some(kept));
+    assert_eq!(store.subscriptions_version().await?, before);
+    assert_eq!(store.count_subscriptions().await?, 1);
+    Ok(())
+}
+
+/// What is left of one that cannot be read is enough to mend it.
+pub(super) async fn one_that_cannot_be_read_can_be_mended(place: Place) -> Kept {
+    let store = place.open().await?;
+    let mut one = subscription("a");
+    one.terms.headers.insert("x-team".to_owned(), "payroll".to_owned());
+    store.insert_subscription(&one).await?;
+    place.shell("UPDATE subscriptions SET url = 'nowhere', secrets = 'x'").await?;
+
+    let damaged = store.damaged_subscription(one.id).await?.ok_or("it is there")?;
+    let fields: Vec<_> = damaged.flaws.iter().map(|flaw| flaw.field.as_str()).collect();
+    assert_eq!(fields, ["url", "secrets"]);
+    assert_eq!(damaged.draft.url, "nowhere");
+    assert_eq!(damaged.draft.topics, ["order.*"]);
+    assert_eq!(damaged.draft.headers, one.terms.headers);
+    assert_eq!(damaged.created, one.created);
+
+    store.update_subscription(&one).await?;
+    assert_eq!(store.subscription(one.id).await?.as_ref(), Some(&one));
+    let sound = store.damaged_subscription(one.id).await?.ok_or("it is there")?;
+    assert_eq!(sound.flaws, []);
+    Ok(())
+}
+
+pub(super) async fn quotas_are_kept_and_named(mut place: Place) -> Kept {
+    let mut large = subscription("large");
+    let filter = serde_json::json!({"fieldName": "a", "comparison": "eq", "fieldValue": "x"});
+    large.terms.filters = homing::domain::filter::FilterSet::from_json(
+        &vec![filter; 3],
+        homing::domain::filter::Connector::And,
+    )?;
+    let bytes = u64::try_from(serde_json::to_string(&large.terms.filters.to_json())?.len())?;
+    place.settings.max_subscriptions = 3;
+    place.settings.max_filter_bytes = bytes;
+    place.settings.max_filter_bytes_total = bytes.saturating_mul(2);
+    let store = place.open().await?;
+    insert_all(&*store, &["a", "b"].map(subscription)).await?;
+    store.insert_subscription(&large).await?;
+    match store.insert_subscription(&subscription("c")).await {
+        Err(StoreError::Quota(QuotaError::Subscriptions { max: 3 })) => {}
+        other => return Err(format!("{other:?}").into()),
+    }
+    assert_eq!(store.count_subscriptions().await?, 3);
+
+    // Lowered, they leave what is there, and let it be changed, but not grow.
+    place.settings.max_subscriptions = 1;
+    place.settings.max_filter_bytes = bytes.saturating_sub(1);
+    let store = place.open().await?;
+    large.terms.description = Some("changed".to_owned());
+    store.update_subscription(&large).await?;
+    let mut grown = subscription("grown");
+    grown.id = large.id;
+    store.update_subscription(&grown).await?;
+    match store.update_subscription(&large).await {
+        Err(StoreError::Quota(QuotaError::Filter { .. })) => {}
+        other => return Err(format!("{other:?}").into()),
+    }
+    place.settings.max_filter_bytes = bytes;
+    place.settings.max_filter_bytes_total = bytes.saturating_sub(1);
+    match place.open().await?.update_subscription(&large).await {
+        Err(StoreError::Quota(error @ QuotaError::Filters { .. })) => {
+            assert!(error.to_string().contains("`store.max_filter_bytes_total`"), "{error}");
+        }
+        other => return Err(format!("{other:?}").into()),
+    }
+    assert_eq!(store.subscription(large.id).await?.map(|one| one.terms), Some(grown.terms));
+    Ok(())
+}
