@@ -70,7 +70,7 @@ pub struct SampleAnswer {
     pub status: Option<u16>,
     /// From the start to the end of the exchange.
     pub duration_ms: u64,
-    /// Why there was no complete answer.
+    /// Why there was no complete answer, or where a redirect leads.
     pub cause: Option<String>,
     /// The beginning of the response's body.
     pub response: String,
@@ -121,7 +121,7 @@ pub async fn send(
     let delivery = Delivery { event, subscription: subscription.id, progress, trace: None };
     let started = Instant::now();
     let attempted = endpoints.attempt(&delivery, subscription, now).await;
-    let Attempted { outcome, response, cause } = attempted.map_err(SampleError::Request)?;
+    let Attempted { outcome, status, response, cause } = attempted.map_err(SampleError::Request)?;
     let response = String::from_utf8_lossy(&response);
     Ok(SampleAnswer {
         url: subscription.terms.url.as_str().to_owned(),
@@ -129,7 +129,7 @@ pub async fn send(
         webhook_id: delivery.id(),
         outcome: outcome.to_string(),
         accepted: outcome.is_accepted(),
-        status: outcome.status(),
+        status,
         duration_ms: u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX),
         cause,
         response: response.chars().take(RESPONSE_CHARS_MAX).collect(),

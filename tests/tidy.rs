@@ -30,6 +30,7 @@ const OWNERS: &[(&str, &[&str])] = &[
     ("sqlx", &["store"]),
     ("hyper_util::client", &["endpoint"]),
     ("hyper_rustls", &["endpoint"]),
+    ("hickory_resolver", &["endpoint"]),
     ("axum", &["api", "dashboard"]),
     ("askama", &["dashboard"]),
     ("utoipa_axum", &["api"]),

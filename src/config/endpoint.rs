@@ -1,6 +1,9 @@
 //! `[endpoint]`
 
-use std::time::Duration;
+use std::{
+    net::{IpAddr, SocketAddr},
+    time::Duration,
+};
 
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
@@ -27,6 +30,12 @@ pub struct EndpointSettings {
     /// Networks that are called although they are private or special.
     #[serde(deserialize_with = "list::texts")]
     pub allow_networks: Vec<String>,
+    /// No request is sent over a connection that is older.
+    #[serde(with = "humantime_serde")]
+    pub max_connection_age: Duration,
+    /// Name servers that are asked in place of the system's, with or without a port.
+    #[serde(deserialize_with = "list::texts")]
+    pub dns_servers: Vec<String>,
     /// A PEM file with further certificate authorities; empty: none.
     pub ca_file: String,
 }
@@ -49,6 +58,23 @@ impl EndpointSettings {
             .collect()
     }
 
+    /// The name servers of `dns_servers`; none: the system's.
+    ///
+    /// # Errors
+    ///
+    /// [`SettingsError::Value`] for a text that is not an address.
+    pub fn name_servers(&self) -> Result<Vec<SocketAddr>, SettingsError> {
+        const PORT: u16 = 53;
+        let read = |text: &String| {
+            let alone = text.parse::<IpAddr>().map(|address| SocketAddr::new(address, PORT));
+            alone.or_else(|_| text.parse()).map_err(|_| {
+                let message = format!("`{text}` is not an address such as 10.0.0.2 or 10.0.0.2:53");
+                SettingsError::value("endpoint.dns_servers", message)
+            })
+        };
+        self.dns_servers.iter().map(read).collect()
+    }
+
     pub(super) fn check(&self) -> Result<(), SettingsError> {
         if self.connect_deadline.is_zero() || self.connect_deadline >= self.deadline {
             let message =
@@ -58,6 +84,10 @@ impl EndpointSettings {
         if !(1..=10_000).contains(&self.concurrency_max) {
             return Err(SettingsError::value("endpoint.concurrency_max", "between 1 and 10000"));
         }
+        if self.max_connection_age.is_zero() {
+            return Err(SettingsError::value("endpoint.max_connection_age", "more than nothing"));
+        }
+        self.name_servers()?;
         self.networks().map(drop)
     }
 }

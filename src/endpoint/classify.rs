@@ -15,10 +15,13 @@ use hyper::{
     StatusCode,
     header::{HeaderMap, RETRY_AFTER},
 };
-use hyper_util::client::legacy;
 use tokio::time::error::Elapsed;
 
-use super::{RequestError, client::BoxError, resolve::ResolveError};
+use super::{
+    RequestError,
+    client::{BoxError, ConnectError},
+    resolve::ResolveError,
+};
 use crate::domain::{
     outcome::{Obstacle, Outcome, Phase},
     time::UnixMillis,
@@ -76,6 +79,8 @@ pub(super) fn theirs(error: BoxError) -> Result<BoxError, RequestError> {
         Err(RequestError::Unsendable(error))
     } else if causes(error.as_ref()).any(is_exhaustion) {
         Err(RequestError::Resources(error))
+    } else if causes(error.as_ref()).any(was_not_looked_up) {
+        Err(RequestError::Lookup(error))
     } else {
         Ok(error)
     }
@@ -83,7 +88,7 @@ pub(super) fn theirs(error: BoxError) -> Result<BoxError, RequestError> {
 
 /// What a request that ended in `error` says about the endpoint.
 pub(super) fn failure(error: &(dyn Error + 'static)) -> Outcome {
-    if error.downcast_ref().is_some_and(legacy::Error::is_connect) && causes(error).any(is_late) {
+    if error.is::<ConnectError>() && causes(error).any(is_late) {
         return Outcome::TimedOut { phase: Phase::Connect };
     }
     let kind = causes(error)
@@ -95,7 +100,9 @@ pub(super) fn failure(error: &(dyn Error + 'static)) -> Outcome {
 
 /// `error` and what caused it, outermost first. `io::Error::source` skips the error that it
 /// wraps, and h2 does not tell about the I/O error that it holds.
-fn causes<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'a (dyn Error + 'static)> {
+pub(super) fn causes<'a>(
+    error: &'a (dyn Error + 'static),
+) -> impl Iterator<Item = &'a (dyn Error + 'static)> {
     fn cause<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a (dyn Error + 'static)> {
         if let Some(wrapping) = error.downcast_ref::<io::Error>() {
             wrapping.get_ref().map(|inner| inner as &(dyn Error + 'static))
@@ -122,8 +129,12 @@ const NO_ROUTE: [io::ErrorKind; 5] = [
 fn obstacle(cause: &(dyn Error + 'static)) -> Option<Obstacle> {
     if let Some(error) = cause.downcast_ref::<ResolveError>() {
         return Some(match error {
-            ResolveError::Lookup(_) => Obstacle::Dns,
             ResolveError::NotAllowed(_) => Obstacle::AddressNotAllowed,
+            ResolveError::Nothing
+            | ResolveError::Silent
+            | ResolveError::Refused(_)
+            | ResolveError::Busy
+            | ResolveError::Unasked(_) => Obstacle::Dns,
         });
     }
     if cause.is::<rustls::Error>() {
@@ -160,6 +171,11 @@ fn is_late(cause: &(dyn Error + 'static)) -> bool {
 /// We used the client in a way that it does not work.
 fn is_misuse(cause: &(dyn Error + 'static)) -> bool {
     cause.downcast_ref::<hyper::Error>().is_some_and(hyper::Error::is_user)
+}
+
+/// The name servers were not asked, because of us.
+fn was_not_looked_up(cause: &(dyn Error + 'static)) -> bool {
+    cause.downcast_ref::<ResolveError>().is_some_and(ResolveError::is_ours)
 }
 
 /// This process has no descriptors or memory left for another connection.

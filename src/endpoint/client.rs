@@ -1,47 +1,43 @@
 //! The HTTP client that all attempts share.
 //!
 //! It does what it is told and nothing else: it follows no redirects, knows no proxies, keeps no
-//! cookies, unpacks nothing and repeats nothing. Retrying is the schedule's business.
+//! cookies and unpacks nothing. It repeats what provably was not processed, and what a connection
+//! that was used before lost, see [`again`](super::again). Retrying is the schedule's business.
 
-use std::{
-    error::Error,
-    path::PathBuf,
-    pin::Pin,
-    sync::Arc,
-    task::{Context, Poll},
-    time::Duration,
-};
+use std::{error::Error, fmt, io, sync::Arc, time::Duration};
 
 use bytes::Bytes;
+use futures_util::future::BoxFuture;
 use http_body_util::Full;
-use hyper::{Uri, rt};
-use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
+use hyper::{
+    Request, StatusCode,
+    client::conn::{http1, http2},
+    rt::Executor,
+};
+use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder, MaybeHttpsStream};
 use hyper_util::{
-    client::legacy::{
-        self,
-        connect::{Connection, HttpConnector},
-    },
-    rt::{TokioExecutor, TokioTimer},
+    client::legacy::connect::{Connection as _, HttpConnector},
+    rt::{TokioExecutor, TokioIo, TokioTimer},
 };
-use rustls::{
-    ClientConfig, RootCertStore,
-    crypto::ring,
-    pki_types::{
-        CertificateDer,
-        pem::{self, PemObject},
-    },
+use tokio::{
+    net::TcpStream,
+    time::{Instant, error::Elapsed, timeout, timeout_at},
 };
-
 use tower_service::Service;
 
-use super::resolve::Resolver;
-use crate::config::{EndpointSettings, SettingsError};
+use super::{
+    again::{Again, Over},
+    connection::{Answer, Connection, Failed, Http1, Http2},
+    heard::Listening,
+    pool::{self, Found, Host, Opening, Pool},
+    resolve::Resolver,
+    tls::{EndpointSetupError, tls},
+    words::words,
+};
+use crate::config::EndpointSettings;
 
 /// Any error; which one, [`super::classify`] finds out.
 pub(super) type BoxError = Box<dyn Error + Send + Sync>;
-
-/// How long an idle connection is kept. Longer would meet more servers that have given it up.
-const IDLE_TIME_MAX: Duration = Duration::from_secs(30);
 
 /// A connection whose other end is gone without a word is found out by the system within this.
 const KEEP_ALIVE: Duration = Duration::from_secs(15);
@@ -57,181 +53,278 @@ const PING_DEADLINE: Duration = Duration::from_secs(5);
 const STREAM_WINDOW_BYTES: u32 = 64 * 1_024;
 const CONNECTION_WINDOW_BYTES: u32 = 1_024 * 1_024;
 
-/// The headers of an HTTP/2 response. Those of HTTP/1 are bounded by hyper: 100 headers.
-const HEADER_BYTES_MAX: u32 = 16 * 1_024;
+/// The headers of a response, in bytes over HTTP/2 and in number over HTTP/1.1. Of an HTTP/1.1
+/// response with more, the status counts.
+const HTTP2_HEADER_BYTES_MAX: u32 = 64 * 1_024;
+const HTTP1_HEADERS_MAX: usize = 256;
 
-/// Why endpoints cannot be called at all.
-#[derive(Debug, thiserror::Error)]
-pub enum EndpointSetupError {
-    /// A setting makes no sense.
-    #[error("the settings of [endpoint] do not fit")]
-    Settings(#[source] SettingsError),
-    /// The file of certificate authorities cannot be read.
-    #[error("`endpoint.ca_file`: cannot read certificates from {}", path.display())]
-    CaFile {
-        /// The file named.
-        path: PathBuf,
-        /// What stood in the way.
-        #[source]
-        source: pem::Error,
-    },
-    /// The file of certificate authorities holds none.
-    #[error("`endpoint.ca_file`: no certificate in {}; it takes PEM", path.display())]
-    NoCertificate {
-        /// The file named.
-        path: PathBuf,
-    },
-    /// A certificate in the file is not one of an authority.
-    #[error("`endpoint.ca_file`: a certificate in {} is not usable", path.display())]
-    Certificate {
-        /// The file named.
-        path: PathBuf,
-        /// What is wrong with it.
-        #[source]
-        source: rustls::Error,
-    },
-    /// TLS cannot be set up.
-    #[error("cannot set up TLS")]
-    Tls(#[source] rustls::Error),
-}
+/// Connections that a request opens at most, where each is ended before it can be used.
+const OPENED_MAX: u8 = 3;
 
-/// Sends requests, over connections that it keeps.
-pub(super) type Client =
-    legacy::Client<Within<HttpsConnector<HttpConnector<Resolver>>>, Full<Bytes>>;
-
-/// Builds the client; it connects only to what `resolver` gives it and to literal addresses.
-pub(super) fn build(
-    settings: &EndpointSettings,
-    resolver: Resolver,
-) -> Result<Client, EndpointSetupError> {
-    let mut tcp = HttpConnector::new_with_resolver(resolver);
-    tcp.enforce_http(false);
-    tcp.set_nodelay(true);
-    tcp.set_keepalive(Some(KEEP_ALIVE));
-    tcp.set_keepalive_interval(Some(KEEP_ALIVE));
-    #[cfg(target_os = "linux")]
-    tcp.set_tcp_user_timeout(Some(UNACKNOWLEDGED_MAX));
-    // Shared by the addresses of a name, so that one that is silent leaves time for the others.
-    tcp.set_connect_timeout(Some(settings.connect_deadline));
-    let connector = HttpsConnectorBuilder::new()
-        // It offers HTTP/2 and HTTP/1 by itself.
-        .with_tls_config(tls(settings, &[])?)
-        .https_or_http()
-        .enable_all_versions()
-        .wrap_connector(tcp);
-    let connector = Within { connector, deadline: settings.connect_deadline };
-    Ok(legacy::Client::builder(TokioExecutor::new())
-        .timer(TokioTimer::new())
-        .pool_timer(TokioTimer::new())
-        // As many for each host as were in flight to it, all its URLs together: each request finds a
-        // connection again.
-        .pool_max_idle_per_host(usize::MAX)
-        .pool_idle_timeout(IDLE_TIME_MAX)
-        .http2_keep_alive_interval(PING_INTERVAL)
-        .http2_keep_alive_timeout(PING_DEADLINE)
-        .http2_initial_stream_window_size(STREAM_WINDOW_BYTES)
-        .http2_initial_connection_window_size(CONNECTION_WINDOW_BYTES)
-        .http2_max_header_list_size(HEADER_BYTES_MAX)
-        .build(connector))
-}
-
-/// Connects within a deadline, names and TLS included.
+/// Sends requests, over connections that it keeps. Cheap to clone.
 #[derive(Clone)]
-pub(super) struct Within<C> {
-    connector: C,
-    deadline: Duration,
+pub(super) struct Client(Arc<Parts>);
+
+struct Parts {
+    connector: HttpsConnector<HttpConnector<Resolver>>,
+    connect_deadline: Duration,
+    http1: http1::Builder,
+    http2: http2::Builder<TokioExecutor>,
+    pool: Arc<Pool>,
 }
 
-impl<C> Service<Uri> for Within<C>
-where
-    C: Service<Uri, Error = BoxError>,
-    C::Future: Send + 'static,
-    C::Response: Connection + rt::Read + rt::Write + Send + Unpin + 'static,
-{
-    type Response = C::Response;
-    type Error = BoxError;
-    type Future = Pin<Box<dyn Future<Output = Result<C::Response, BoxError>> + Send>>;
+/// There is no connection. Shared by all who waited for it.
+#[derive(Clone)]
+pub(super) struct ConnectError(Arc<dyn Error + Send + Sync>);
 
-    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
-        self.connector.poll_ready(context)
-    }
+/// Why there is no answer.
+pub(super) enum SendError {
+    /// There is no connection.
+    Connect(ConnectError),
+    /// The deadline came while there was none.
+    ConnectLate(Elapsed),
+    /// The request failed.
+    Failed(Box<Failed>),
+    /// The deadline came while the answer was waited for.
+    Late(Elapsed),
+}
 
-    fn call(&mut self, target: Uri) -> Self::Future {
-        let connected = tokio::time::timeout(self.deadline, self.connector.call(target));
-        Box::pin(async move { connected.await? })
+impl From<SendError> for BoxError {
+    fn from(error: SendError) -> Self {
+        match error {
+            SendError::Connect(error) => error.into(),
+            SendError::Failed(failed) => failed.error.into(),
+            SendError::ConnectLate(elapsed) | SendError::Late(elapsed) => elapsed.into(),
+        }
     }
 }
 
-/// TLS as every HTTP client of homing speaks it: trusting Mozilla's authorities and those of
-/// `endpoint.ca_file`, and offering `protocols` (ALPN).
-///
-/// Names ring itself: rustls would otherwise take the process's default, which whoever comes first
-/// sets (lapin does).
-///
-/// # Errors
-///
-/// [`EndpointSetupError`].
-pub fn tls(
-    settings: &EndpointSettings,
-    protocols: &[&[u8]],
-) -> Result<ClientConfig, EndpointSetupError> {
-    let mut config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
-        .with_safe_default_protocol_versions()
-        .map_err(EndpointSetupError::Tls)?
-        .with_root_certificates(roots(settings)?)
-        .with_no_client_auth();
-    config.alpn_protocols = protocols.iter().map(|protocol| protocol.to_vec()).collect();
-    Ok(config)
+impl ConnectError {
+    fn no_host() -> Self {
+        Self(Arc::new(io::Error::new(io::ErrorKind::InvalidInput, "the URL names no host")))
+    }
 }
 
-/// Mozilla's authorities and those of `endpoint.ca_file`.
-fn roots(settings: &EndpointSettings) -> Result<RootCertStore, EndpointSetupError> {
-    let mut roots = RootCertStore::empty();
-    roots.add_parsable_certificates(webpki_root_certs::TLS_SERVER_ROOT_CERTS.iter().cloned());
-    if settings.ca_file.is_empty() {
-        return Ok(roots);
+impl fmt::Debug for ConnectError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(&self.0, f)
     }
-    let path = || PathBuf::from(&settings.ca_file);
-    let unread = |source| EndpointSetupError::CaFile { path: path(), source };
-    let certificates: Vec<_> = CertificateDer::pem_file_iter(&settings.ca_file)
-        .and_then(Iterator::collect)
-        .map_err(unread)?;
-    if certificates.is_empty() {
-        return Err(EndpointSetupError::NoCertificate { path: path() });
-    }
-    for certificate in certificates {
-        roots
-            .add(certificate)
-            .map_err(|source| EndpointSetupError::Certificate { path: path(), source })?;
-    }
-    Ok(roots)
 }
 
-#[cfg(test)]
-mod tests {
-    use std::io::Write;
+impl fmt::Display for ConnectError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("no connection")
+    }
+}
 
-    use super::*;
-    use crate::{endpoint::tests::samples::settings, report::Chain};
+/// The error that is shared is the cause, not its `Arc`.
+impl Error for ConnectError {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        Some(&*self.0)
+    }
+}
 
-    fn refusal(ca_file: &str) -> String {
-        let mut settings = settings();
-        settings.ca_file = ca_file.to_owned();
-        let error = roots(&settings).unwrap_err();
-        Chain(&error).to_string().replace(ca_file, "<file>")
+impl Client {
+    /// A client that connects only to what `resolver` gives it and to literal addresses.
+    pub(super) fn new(
+        settings: &EndpointSettings,
+        resolver: Resolver,
+    ) -> Result<Self, EndpointSetupError> {
+        let mut tcp = HttpConnector::new_with_resolver(resolver);
+        tcp.enforce_http(false);
+        tcp.set_nodelay(true);
+        tcp.set_keepalive(Some(KEEP_ALIVE));
+        tcp.set_keepalive_interval(Some(KEEP_ALIVE));
+        #[cfg(target_os = "linux")]
+        tcp.set_tcp_user_timeout(Some(UNACKNOWLEDGED_MAX));
+        // Shared by the addresses of a name, so that one that is silent leaves time for the others.
+        tcp.set_connect_timeout(Some(settings.connect_deadline));
+        let connector = HttpsConnectorBuilder::new()
+            // It offers HTTP/2 and HTTP/1 by itself.
+            .with_tls_config(tls(settings, &[])?)
+            .https_or_http()
+            .enable_all_versions()
+            .wrap_connector(tcp);
+        Ok(Self(Arc::new(Parts {
+            connector,
+            connect_deadline: settings.connect_deadline,
+            http1: http1(),
+            http2: http2(),
+            pool: Pool::new(settings.max_connection_age),
+        })))
     }
 
-    #[test]
-    fn the_public_authorities_are_trusted() {
-        assert!(roots(&settings()).unwrap().len() > 50);
+    /// Sends the request that `build` makes until `deadline`, again where nothing was done with it.
+    /// The answer is that of the last one sent.
+    ///
+    /// # Errors
+    ///
+    /// What `build` says, or [`SendError`].
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropped, the request is given up: its connection is closed, in HTTP/2 its stream.
+    pub(super) async fn send<E>(
+        &self,
+        build: impl Fn() -> Result<Request<Full<Bytes>>, E>,
+        deadline: Instant,
+    ) -> Result<Result<(Answer, Host), SendError>, E> {
+        let (mut again, mut over) = (Again::new(), Over::Any);
+        loop {
+            let request = build()?;
+            let Some(host) = Host::of(request.uri()) else {
+                return Ok(Err(SendError::Connect(ConnectError::no_host())));
+            };
+            let connection = match timeout_at(deadline, self.connection(&host, over)).await {
+                Ok(Ok(connection)) => connection,
+                Ok(Err(error)) => return Ok(Err(SendError::Connect(error))),
+                Err(elapsed) => return Ok(Err(SendError::ConnectLate(elapsed))),
+            };
+            let failed = match timeout_at(deadline, connection.send(request)).await {
+                Ok(Ok(answer)) => return Ok(Ok((answer, host))),
+                Ok(Err(failed)) => failed,
+                Err(elapsed) => return Ok(Err(SendError::Late(elapsed))),
+            };
+            if let Some(connection) = &failed.over {
+                self.0.pool.forget(&host, connection);
+            }
+            match again.over(failed.fate) {
+                Some(next) => over = next,
+                None => return Ok(Err(SendError::Failed(failed))),
+            }
+        }
     }
 
-    #[test]
-    fn a_bad_file_of_authorities_is_named() {
-        insta::assert_snapshot!(refusal("/nowhere/ca.pem"), @"`endpoint.ca_file`: cannot read certificates from <file>: I/O error: No such file or directory (os error 2)");
-        let mut file = tempfile::NamedTempFile::new().unwrap();
-        insta::assert_snapshot!(refusal(file.path().to_str().unwrap()), @"`endpoint.ca_file`: no certificate in <file>; it takes PEM");
-        file.write_all(b"-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n").unwrap();
-        insta::assert_snapshot!(refusal(file.path().to_str().unwrap()), @"`endpoint.ca_file`: a certificate in <file> is not usable: invalid peer certificate: BadEncoding");
+    /// Sends a request of homing's own, and reads the answer whole: `within` this time and `bytes_max`.
+    ///
+    /// # Errors
+    ///
+    /// In words for people.
+    pub(super) async fn ask(
+        &self,
+        build: impl Fn() -> Result<Request<Full<Bytes>>, BoxError>,
+        within: Duration,
+        bytes_max: usize,
+    ) -> Result<(StatusCode, Bytes), BoxError> {
+        let answered = self.read_whole(build, Instant::now() + within, bytes_max).await;
+        answered.map_err(|error| words(error.as_ref()).into())
     }
+
+    async fn read_whole(
+        &self,
+        build: impl Fn() -> Result<Request<Full<Bytes>>, BoxError>,
+        deadline: Instant,
+        bytes_max: usize,
+    ) -> Result<(StatusCode, Bytes), BoxError> {
+        let (mut answer, host) = self.send(build, deadline).await??;
+        let status = answer.head.status;
+        let mut read = Vec::new();
+        while let Some(frame) = timeout_at(deadline, answer.frame()).await?.transpose()? {
+            let data = frame.data_ref().map_or(&[][..], |data| data.as_ref());
+            if data.len() > bytes_max.saturating_sub(read.len()) {
+                return Err("the answer is too long".into());
+            }
+            read.extend_from_slice(data);
+        }
+        self.give_back(&host, answer).await;
+        Ok((status, read.into()))
+    }
+
+    /// Keeps the connection that `answer` came over for the next request, if that is safe.
+    pub(super) async fn give_back(&self, host: &Host, answer: Answer) {
+        if let Some(connection) = answer.into_connection().await {
+            self.0.pool.keep(host, Connection::Http1(connection));
+        }
+    }
+
+    async fn connection(&self, host: &Host, over: Over) -> Result<Connection, ConnectError> {
+        if over == Over::Fresh {
+            return self.0.open(host).await;
+        }
+        let mut opened: u8 = 0;
+        loop {
+            match self.0.pool.find(host, || self.opening(host)) {
+                Found::Kept(Connection::Http1(mut connection)) => {
+                    if connection.is_open().await {
+                        return Ok(Connection::Http1(connection));
+                    }
+                }
+                Found::Kept(connection) => return Ok(connection),
+                Found::Opening(opening) if opened < OPENED_MAX => {
+                    opened = opened.saturating_add(1);
+                    // It is in the pool then, for whoever comes first, or for all.
+                    opening.await?;
+                }
+                Found::Opening(_) | Found::Nothing => return self.0.open(host).await,
+            }
+        }
+    }
+
+    /// A connection that goes into the pool when it is there.
+    fn opening(&self, host: &Host) -> Opening {
+        let (parts, host) = (Arc::clone(&self.0), host.clone());
+        pool::opening(async move {
+            let connection = parts.open(&host).await?;
+            parts.pool.keep(&host, connection);
+            Ok(())
+        })
+    }
+}
+
+impl Parts {
+    /// Connects within a deadline: names, TCP and TLS.
+    async fn open(&self, host: &Host) -> Result<Connection, ConnectError> {
+        let opening = timeout(self.connect_deadline, self.handshake(host));
+        let opened: Result<_, BoxError> = match Box::pin(opening).await {
+            Ok(opened) => opened,
+            Err(elapsed) => Err(elapsed.into()),
+        };
+        opened.map_err(|error| ConnectError(error.into()))
+    }
+
+    fn handshake<'a>(&'a self, host: &'a Host) -> BoxFuture<'a, Result<Connection, BoxError>> {
+        Box::pin(async move {
+            let stream = self.connector.clone().call(host.uri()).await?;
+            let is_http2 = stream.connected().is_negotiated_h2();
+            let (stream, heard) = listening(stream);
+            if !is_http2 {
+                let parts = self.http1.handshake(stream).await?;
+                return Ok(Connection::Http1(Http1::new(parts, heard)));
+            }
+            let (sender, connection) = self.http2.handshake(stream).await?;
+            // It ends with the last request on it, once the pool has forgotten it.
+            TokioExecutor::new().execute(async { drop(connection.await) });
+            Ok(Connection::Http2(Http2::new(sender)))
+        })
+    }
+}
+
+type Listened = (super::connection::Io, Arc<super::heard::Heard>);
+
+fn listening(stream: MaybeHttpsStream<TokioIo<TcpStream>>) -> Listened {
+    let (stream, heard) = Listening::new(TokioIo::new(stream));
+    (TokioIo::new(stream), heard)
+}
+
+/// Answers are read leniently: their status counts, whatever their other lines look like.
+fn http1() -> http1::Builder {
+    let mut builder = http1::Builder::new();
+    builder
+        .max_headers(HTTP1_HEADERS_MAX)
+        .allow_obsolete_multiline_headers_in_responses(true)
+        .allow_spaces_after_header_name_in_responses(true)
+        .ignore_invalid_headers_in_responses(true);
+    builder
+}
+
+fn http2() -> http2::Builder<TokioExecutor> {
+    let mut builder = http2::Builder::new(TokioExecutor::new());
+    builder
+        .timer(TokioTimer::new())
+        .keep_alive_interval(PING_INTERVAL)
+        .keep_alive_timeout(PING_DEADLINE)
+        .initial_stream_window_size(STREAM_WINDOW_BYTES)
+        .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
+        .max_header_list_size(HTTP2_HEADER_BYTES_MAX);
+    builder
 }

@@ -2,22 +2,24 @@
 
 use std::time::Duration;
 
+use bytes::Bytes;
 use hyper::{
     Request,
     header::{CONTENT_TYPE, HeaderValue},
 };
-use tokio::time::{error::Elapsed, timeout};
 use url::Url;
 
 use super::{
     EndpointSetupError,
-    client::{self, BoxError, Client},
+    client::{BoxError, Client},
+    names,
     resolve::Resolver,
 };
 use crate::config::EndpointSettings;
 
-/// For one batch, from the connect to the head of the answer.
+/// For one batch, from the connect to the end of the answer.
 const DEADLINE: Duration = Duration::from_secs(10);
+const ANSWER_BYTES_MAX: usize = 64 * 1_024;
 
 /// A collector that takes JSON. The operator named it, so its address is not checked.
 #[derive(Clone)]
@@ -29,12 +31,9 @@ pub struct Collector {
 /// Why a collector did not take something.
 #[derive(Debug, thiserror::Error)]
 pub enum CollectorError {
-    /// It did not answer.
+    /// It did not answer, or not in time.
     #[error("the collector does not answer")]
     Unanswered(#[source] BoxError),
-    /// It did not answer in time.
-    #[error("the collector does not answer in time")]
-    Late(#[source] Elapsed),
     /// It answered something else than a success.
     #[error("the collector answered {0}")]
     Refused(u16),
@@ -47,7 +46,7 @@ impl Collector {
     ///
     /// [`EndpointSetupError`].
     pub fn new(target: Url, settings: &EndpointSettings) -> Result<Self, EndpointSetupError> {
-        let client = client::build(settings, Resolver::anywhere())?;
+        let client = Client::new(settings, Resolver::anywhere(names(settings)?))?;
         Ok(Self { client, target })
     }
 
@@ -61,14 +60,15 @@ impl Collector {
     ///
     /// Dropped, the request is given up.
     pub async fn post(&self, document: Vec<u8>) -> Result<(), CollectorError> {
-        let mut request = Request::post(self.target.as_str())
-            .body(document.into())
-            .map_err(|error| CollectorError::Unanswered(error.into()))?;
-        request.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-        let answer = timeout(DEADLINE, self.client.request(request)).await;
-        let answer = answer.map_err(CollectorError::Late)?;
-        let answer = answer.map_err(|error| CollectorError::Unanswered(error.into()))?;
-        let status = answer.status();
+        let document = Bytes::from(document);
+        let build = || {
+            let mut request = Request::post(self.target.as_str()).body(document.clone().into())?;
+            let json = HeaderValue::from_static("application/json");
+            request.headers_mut().insert(CONTENT_TYPE, json);
+            Ok(request)
+        };
+        let asked = self.client.ask(build, DEADLINE, ANSWER_BYTES_MAX).await;
+        let (status, _) = asked.map_err(CollectorError::Unanswered)?;
         status.is_success().then_some(()).ok_or(CollectorError::Refused(status.as_u16()))
     }
 }

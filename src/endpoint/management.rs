@@ -6,16 +6,16 @@ use std::time::Duration;
 
 use base64::{Engine as _, prelude::BASE64_STANDARD};
 use bytes::Bytes;
-use http_body_util::{BodyExt, Full, Limited};
+use http_body_util::Full;
 use hyper::{Request, header::AUTHORIZATION};
 use serde::Deserialize;
 use serde_json::{Map, Value};
-use tokio::time::timeout;
 use url::{Url, form_urlencoded};
 
 use super::{
     EndpointSetupError,
-    client::{self, BoxError, Client},
+    client::{BoxError, Client},
+    names,
     resolve::Resolver,
 };
 use crate::config::EndpointSettings;
@@ -86,7 +86,8 @@ impl Management {
     ///
     /// [`EndpointSetupError`].
     pub fn new(url: Url, settings: &EndpointSettings) -> Result<Self, EndpointSetupError> {
-        Ok(Self { client: client::build(settings, Resolver::anywhere())?, url })
+        let resolver = Resolver::anywhere(names(settings)?);
+        Ok(Self { client: Client::new(settings, resolver)?, url })
     }
 
     /// What policies are in force for all queues whose names begin with `prefix`.
@@ -107,20 +108,13 @@ impl Management {
     }
 
     async fn page(&self, prefix: &str, number: u32) -> Result<Page, ManagementError> {
-        let request = self.request(prefix, number).map_err(ManagementError::Unanswered)?;
-        let asked = async {
-            let answer = self.client.request(request).await;
-            let answer = answer.map_err(|error| ManagementError::Unanswered(error.into()))?;
-            let status = answer.status();
-            if !status.is_success() {
-                return Err(ManagementError::Refused(status.as_u16()));
-            }
-            let body = Limited::new(answer.into_body(), PAGE_BYTES_MAX).collect().await;
-            let body = body.map_err(ManagementError::Unanswered)?.to_bytes();
-            serde_json::from_slice(&body).map_err(|error| ManagementError::Unreadable(error.into()))
-        };
-        let answered = timeout(DEADLINE, asked).await;
-        answered.map_err(|elapsed| ManagementError::Unanswered(elapsed.into()))?
+        let build = || self.request(prefix, number);
+        let asked = self.client.ask(build, DEADLINE, PAGE_BYTES_MAX).await;
+        let (status, body) = asked.map_err(ManagementError::Unanswered)?;
+        if !status.is_success() {
+            return Err(ManagementError::Refused(status.as_u16()));
+        }
+        serde_json::from_slice(&body).map_err(|error| ManagementError::Unreadable(error.into()))
     }
 
     fn request(&self, prefix: &str, number: u32) -> Result<Request<Full<Bytes>>, BoxError> {

@@ -5,22 +5,24 @@
 //!
 //! - an end at `endpoint.deadline`, whatever the endpoint does;
 //! - at most `endpoint.response_bytes_max` bytes of its response in memory;
-//! - one request, never repeated or redirected;
+//! - one request, never redirected, and sent again at once only where the endpoint provably did not
+//!   begin with it, or where a connection that was used before ended before its answer began;
 //! - no connection to an address that may not be called, however it is spelled or resolved;
-//! - no outcome without the endpoint's doing: what *we* cannot do is a [`RequestError`].
+//! - no outcome without the endpoint's doing: what *we* cannot do is a [`RequestError`];
+//! - an answer whose status can be read counts by it, whatever its other lines look like.
 //!
 //! It does not retry, limit rates, count or log: whoever calls it (the worker, and the command
 //! that tests a subscription) knows more and does that.
 //!
-//! `address` says which addresses are called, `resolve` holds the client to it, `request` builds (and
-//! `rehearse` does so before there is an event),
-//! `client` sends, `classify` reads the answer.
+//! `address` says which addresses are called, `resolve` holds the client to it and `dns` asks, within
+//! `places`. `request` builds (and `rehearse` does so before there is an event), `client` sends: over
+//! a `connection` that `pool` keeps, `again` where that is right. `classify` reads the answer, `words`
+//! says what went wrong.
 
 use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
-use http_body_util::{BodyExt, Full};
-use hyper::{Request, body::Incoming, http::uri::InvalidUri};
+use hyper::{HeaderMap, StatusCode, header::LOCATION, http::uri::InvalidUri};
 use ipnet::IpNet;
 use tokio::time::{Instant, timeout_at};
 
@@ -31,28 +33,39 @@ use crate::domain::{
     subscription::{Subscription, UnfitEvent},
     time::UnixMillis,
 };
-use crate::report::Chain;
 
 mod address;
+mod again;
 mod classify;
 mod client;
 mod collector;
+mod connection;
+mod dns;
+mod heard;
 mod management;
+mod places;
+mod pool;
 mod rehearse;
 mod request;
 mod resolve;
+mod tls;
+mod words;
 
 #[cfg(test)]
 mod tests;
 
-use client::{BoxError, Client};
+use client::{BoxError, Client, SendError};
+use connection::{Answer, Failed};
+use dns::Dns;
+use pool::Host;
+use words::words;
 
 pub use address::{allowed, literal};
 pub use classify::retry_after;
-pub use client::{EndpointSetupError, tls};
 pub use collector::{Collector, CollectorError};
 pub use management::{Management, ManagementError, Policed};
 pub use rehearse::rehearse;
+pub use tls::{EndpointSetupError, tls};
 
 /// Calls endpoints. Cheap to clone; clones share their connections.
 #[derive(Clone)]
@@ -68,9 +81,12 @@ pub struct Endpoints {
 pub struct Attempted {
     /// What the endpoint did.
     pub outcome: Outcome,
+    /// The HTTP status, where there was one, also of an answer that was not complete in time.
+    pub status: Option<u16>,
     /// What was read of the response's body, at most `endpoint.response_bytes_max` bytes.
     pub response: Bytes,
-    /// Where there was no complete answer: why, in words for people. Bounded, without the URL.
+    /// Why there was no complete answer, or where a redirect leads, in words for people. Bounded,
+    /// without the URL.
     pub cause: Option<String>,
 }
 
@@ -95,6 +111,21 @@ pub enum RequestError {
     /// No file descriptors or memory left for a connection. It may get better.
     #[error("this process has no resources left for a connection")]
     Resources(#[source] BoxError),
+    /// The name was not looked up: no name server can be asked, or too many names are being looked
+    /// up. It may get better.
+    #[error("the name was not looked up ({})", words(&**.0))]
+    Lookup(BoxError),
+}
+
+impl RequestError {
+    /// Whether it may get better by itself, soon.
+    #[must_use]
+    pub fn may_pass(&self) -> bool {
+        match self {
+            Self::Resources(_) | Self::Lookup(_) => true,
+            Self::Header { .. } | Self::Unfit(_) | Self::Url(_) | Self::Unsendable(_) => false,
+        }
+    }
 }
 
 impl Endpoints {
@@ -106,9 +137,9 @@ impl Endpoints {
     pub fn new(settings: &EndpointSettings) -> Result<Self, EndpointSetupError> {
         let networks: Arc<[IpNet]> =
             settings.networks().map_err(EndpointSetupError::Settings)?.into();
-        let resolver = resolve::Resolver::new(Arc::clone(&networks));
+        let resolver = resolve::Resolver::new(Arc::clone(&networks), names(settings)?);
         Ok(Self {
-            client: client::build(settings, resolver)?,
+            client: Client::new(settings, resolver)?,
             networks,
             deadline: settings.deadline,
             response_bytes_max: settings.response_bytes_max,
@@ -140,48 +171,60 @@ impl Endpoints {
             let kind = Obstacle::AddressNotAllowed;
             return Ok(Attempted::silent(Outcome::Unreachable { kind }, &refused));
         }
-        let request = request::build(delivery, subscription, now)?;
-        self.exchange(request, now).await
+        // One deadline for the exchange as a whole: an endpoint that sends a byte a second holds its
+        // place no longer than one that sends none.
+        let deadline = Instant::now() + self.deadline;
+        let build = || request::build(delivery, subscription, now);
+        match self.client.send(build, deadline).await? {
+            Ok((answer, host)) => Ok(self.hear(answer, &host, deadline, now).await),
+            Err(SendError::Connect(error)) => Attempted::failed(error.into()),
+            Err(SendError::ConnectLate(elapsed)) => {
+                Ok(Attempted::silent(Outcome::TimedOut { phase: Phase::Connect }, &elapsed))
+            }
+            Err(SendError::Late(elapsed)) => {
+                Ok(Attempted::silent(Outcome::TimedOut { phase: Phase::Headers }, &elapsed))
+            }
+            Err(SendError::Failed(failed)) => Attempted::unread(*failed, now),
+        }
     }
 
-    /// One deadline for the exchange as a whole: an endpoint that sends a byte a second holds its
-    /// place no longer than one that sends none.
-    async fn exchange(
+    async fn hear(
         &self,
-        request: Request<Full<Bytes>>,
+        mut answer: Answer,
+        host: &Host,
+        deadline: Instant,
         now: UnixMillis,
-    ) -> Result<Attempted, RequestError> {
-        let deadline = Instant::now() + self.deadline;
-        let response = match timeout_at(deadline, self.client.request(request)).await {
-            Ok(Ok(response)) => response,
-            Ok(Err(error)) => return Attempted::failed(error.into()),
-            Err(elapsed) => {
-                let phase = Phase::Headers;
-                return Ok(Attempted::silent(Outcome::TimedOut { phase }, &elapsed));
-            }
-        };
-        let outcome = classify::answer(response.status(), response.headers(), now);
-
+    ) -> Attempted {
+        let (status, headers) = (answer.head.status, &answer.head.headers);
+        let outcome = classify::answer(status, headers, now);
+        let moved = moved(status, headers);
         let mut read = Vec::new();
-        let ended = timeout_at(deadline, self.read(response.into_body(), &mut read)).await;
-        let attempted = match (ended, outcome.is_accepted()) {
-            // A refusal is complete with its head: nothing that follows can turn it into another
+        let ended = timeout_at(deadline, self.read(&mut answer, &mut read)).await;
+        let (outcome, cause) = match ended {
+            Ok(Ok(())) => {
+                self.client.give_back(host, answer).await;
+                (outcome, moved)
+            }
+            // The endpoint has said what became of the event: what follows can turn it into no other
             // answer, and what it asks for (`Retry-After`, 410) is heard.
-            (Ok(Ok(())), _) | (_, false) => {
-                Attempted { outcome, response: Bytes::new(), cause: None }
+            Ok(Err(error)) => {
+                let cause = format!("the answer broke off: {}", words(&error));
+                (outcome, moved.or(Some(cause)))
             }
-            (Ok(Err(error)), true) => Attempted::failed(error.into())?,
-            (Err(elapsed), true) => {
-                Attempted::silent(Outcome::TimedOut { phase: Phase::Body }, &elapsed)
+            Err(_elapsed) if outcome.is_accepted() => {
+                let cause = format!("the status {status} came, the end of its body did not");
+                (Outcome::TimedOut { phase: Phase::Body }, Some(cause))
             }
+            Err(_elapsed) => (outcome, moved),
         };
-        Ok(Attempted { response: read.into(), ..attempted })
+        let cause = cause.map(bounded);
+        Attempted { outcome, status: Some(status.as_u16()), response: read.into(), cause }
     }
 
     /// Reads the body up to the bound, copying, so that no buffer of the connection is kept.
-    async fn read(&self, mut body: Incoming, read: &mut Vec<u8>) -> hyper::Result<()> {
+    async fn read(&self, answer: &mut Answer, read: &mut Vec<u8>) -> hyper::Result<()> {
         while let room @ 1.. = self.response_bytes_max.saturating_sub(read.len()) {
-            let Some(frame) = body.frame().await.transpose()? else { break };
+            let Some(frame) = answer.frame().await.transpose()? else { break };
             if let Some(chunk) = frame.data_ref() {
                 read.extend_from_slice(&chunk.slice(..room.min(chunk.len())));
             }
@@ -190,18 +233,62 @@ impl Endpoints {
     }
 }
 
-impl Attempted {
-    const CAUSE_CHARS_MAX: usize = 300;
+/// How names are looked up.
+fn names(settings: &EndpointSettings) -> Result<Dns, EndpointSetupError> {
+    let servers = settings.name_servers().map_err(EndpointSetupError::Settings)?;
+    Ok(Dns::new(servers, settings.connect_deadline))
+}
 
+/// Where a redirect leads, which is not followed. What may be secret in the address is left out.
+fn moved(status: StatusCode, headers: &HeaderMap) -> Option<String> {
+    if !status.is_redirection() {
+        return None;
+    }
+    let location = String::from_utf8_lossy(headers.get(LOCATION)?.as_bytes()).into_owned();
+    let (address, query) = match location.split_once(['?', '#']) {
+        Some((address, _secret)) => (address, "?…"),
+        None => (location.as_str(), ""),
+    };
+    let address = match address.split_once("//") {
+        Some((scheme, rest)) => {
+            let (host, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
+            let host = host.rsplit_once('@').map_or(host, |(_user, host)| host);
+            format!("{scheme}//{host}{path}")
+        }
+        None => address.to_owned(),
+    };
+    let address: String = address.chars().filter(|c| !c.is_control()).take(200).collect();
+    Some(format!(
+        "it redirects to {address}{query}, which is not followed; change the subscription's URL to \
+         the one that it ends at"
+    ))
+}
+
+fn bounded(text: String) -> String {
+    const CHARS_MAX: usize = 300;
+    match text.char_indices().nth(CHARS_MAX) {
+        Some((end, _)) => text.get(..end).unwrap_or_default().to_owned(),
+        None => text,
+    }
+}
+
+impl Attempted {
     /// There was no complete answer, because of `cause`.
     fn silent(outcome: Outcome, cause: &(dyn std::error::Error + 'static)) -> Self {
-        let cause = Chain(cause).to_string().chars().take(Self::CAUSE_CHARS_MAX).collect();
-        Self { outcome, response: Bytes::new(), cause: Some(cause) }
+        let cause = Some(bounded(words(cause)));
+        Self { status: outcome.status(), outcome, response: Bytes::new(), cause }
     }
 
     /// There was no complete answer; `error` tells whether that was the endpoint's doing.
     fn failed(error: BoxError) -> Result<Self, RequestError> {
         let error = classify::theirs(error)?;
         Ok(Self::silent(classify::failure(error.as_ref()), error.as_ref()))
+    }
+
+    /// There was no answer that can be read, but its status may have been.
+    fn unread(failed: Failed, now: UnixMillis) -> Result<Self, RequestError> {
+        let Some(status) = failed.status else { return Self::failed(failed.error.into()) };
+        let outcome = classify::answer(status, &HeaderMap::new(), now);
+        Ok(Self::silent(outcome, &failed.error))
     }
 }

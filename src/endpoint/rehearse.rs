@@ -56,9 +56,10 @@ fn refused(error: &RequestError, subscription: &Subscription) -> FieldError {
             FieldError::new(if of_token { "auth_token" } else { "headers.authorization" }, error)
         }
         RequestError::Header { name } => FieldError::new(format!("headers.{name}"), error),
-        RequestError::Unfit(_) | RequestError::Unsendable(_) | RequestError::Resources(_) => {
-            FieldError::new("subscription", error)
-        }
+        RequestError::Unfit(_)
+        | RequestError::Unsendable(_)
+        | RequestError::Resources(_)
+        | RequestError::Lookup(_) => FieldError::new("subscription", error),
     }
 }
 

@@ -3,13 +3,10 @@
 //! The client connects to what this gives it and asks nobody else, so a name cannot have one
 //! address when it is checked and another when it is called (DNS rebinding).
 //!
-//! The system's resolver blocks a thread for each lookup, much longer than an attempt lasts when a
-//! customer's name servers are silent. Lookups of one name are therefore shared: such a customer
-//! holds few threads, not one for every attempt.
+//! Lookups of one name are shared: however many attempts wait for it, it is asked for once.
 
 use std::{
     collections::HashMap,
-    io,
     net::{IpAddr, SocketAddr},
     pin::Pin,
     sync::{Arc, Mutex, PoisonError},
@@ -25,39 +22,62 @@ use hyper_util::client::legacy::connect::dns::Name;
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use tower_service::Service;
 
-use super::address::allowed;
+use super::{address::allowed, dns::Dns};
 
 /// Why a name leads nowhere.
 #[derive(Clone, Debug, thiserror::Error)]
 pub(super) enum ResolveError {
-    /// The system's resolver found nothing, or could not ask.
+    /// It has no address.
     #[error("the name has no address")]
-    Lookup(#[source] Arc<io::Error>),
+    Nothing,
+    /// Nobody says.
+    #[error("the name servers do not answer")]
+    Silent,
+    /// They say that they cannot.
+    #[error("the name servers cannot tell the address ({0})")]
+    Refused(String),
     /// There are addresses and none of them may be called.
     #[error("{0} is not called (endpoint.allow_networks)")]
     NotAllowed(IpAddr),
+    /// It was not asked for, because too many others are.
+    #[error("too many names are being looked up")]
+    Busy,
+    /// No name server could be asked.
+    #[error("no name server can be asked ({0})")]
+    Unasked(String),
 }
 
-type Found = Result<Arc<[SocketAddr]>, Arc<io::Error>>;
+impl ResolveError {
+    /// Whether it says nothing about the name: the lookup never ran.
+    pub(super) fn is_ours(&self) -> bool {
+        match self {
+            Self::Busy | Self::Unasked(_) => true,
+            Self::Nothing | Self::Silent | Self::Refused(_) | Self::NotAllowed(_) => false,
+        }
+    }
+}
+
+type Found = Result<Arc<[IpAddr]>, ResolveError>;
 type Lookup = Pin<Box<dyn Future<Output = Found> + Send>>;
 
 /// Resolves names to addresses that may be called. Cheap to clone; clones share their lookups.
 #[derive(Clone)]
 pub(super) struct Resolver {
     networks: Arc<[IpNet]>,
+    dns: Arc<Dns>,
     lookups: Arc<Mutex<HashMap<String, WeakShared<Lookup>>>>,
 }
 
 impl Resolver {
     /// `networks` are called although they are special.
-    pub(super) fn new(networks: Arc<[IpNet]>) -> Self {
-        Self { networks, lookups: Arc::default() }
+    pub(super) fn new(networks: Arc<[IpNet]>, dns: Dns) -> Self {
+        Self { networks, dns: Arc::new(dns), lookups: Arc::default() }
     }
 
     /// Every address may be called: the operator named whom to call.
-    pub(super) fn anywhere() -> Self {
+    pub(super) fn anywhere(dns: Dns) -> Self {
         let everything = [IpNet::V4(Ipv4Net::default()), IpNet::V6(Ipv6Net::default())];
-        Self::new(everything.into())
+        Self::new(everything.into(), dns)
     }
 
     /// The lookup of `name` that is under way, or a new one. The map holds nothing alive: a lookup
@@ -67,7 +87,8 @@ impl Resolver {
         let under_way = lookups.get(name).and_then(WeakShared::upgrade);
         under_way.filter(|lookup| lookup.peek().is_none()).unwrap_or_else(|| {
             lookups.retain(|_, lookup| lookup.upgrade().is_some());
-            let started = look_up(name.to_owned()).boxed().shared();
+            let (dns, asked) = (Arc::clone(&self.dns), name.to_owned());
+            let started = async move { dns.look_up(&asked).await.map(Arc::from) }.boxed().shared();
             if let Some(weak) = started.downgrade() {
                 lookups.insert(name.to_owned(), weak);
             }
@@ -76,21 +97,19 @@ impl Resolver {
     }
 
     async fn addresses(self, name: String) -> Result<Vec<SocketAddr>, ResolveError> {
-        let found = self.lookup(&name).await.map_err(ResolveError::Lookup)?;
-        let may_be_called = |found: &&SocketAddr| allowed(found.ip(), &self.networks);
-        let callable: Vec<_> = found.iter().filter(may_be_called).copied().collect();
+        let found = self.lookup(&name).await?;
+        // Port 0 is replaced by the client with that of the URL.
+        let callable: Vec<_> = found
+            .iter()
+            .filter(|address| allowed(**address, &self.networks))
+            .map(|address| SocketAddr::new(*address, 0))
+            .collect();
         match found.first() {
-            Some(first) if callable.is_empty() => Err(ResolveError::NotAllowed(first.ip())),
+            Some(first) if callable.is_empty() => Err(ResolveError::NotAllowed(*first)),
             Some(_) => Ok(callable),
-            None => Err(ResolveError::Lookup(Arc::new(io::ErrorKind::NotFound.into()))),
+            None => Err(ResolveError::Nothing),
         }
     }
-}
-
-/// Port 0 is replaced by the client with that of the URL.
-async fn look_up(name: String) -> Found {
-    let found = tokio::net::lookup_host((name, 0)).await.map_err(Arc::new)?;
-    Ok(found.collect())
 }
 
 impl Service<Name> for Resolver {
@@ -110,10 +129,13 @@ impl Service<Name> for Resolver {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
 
     fn resolver(networks: &[&str]) -> Resolver {
-        Resolver::new(networks.iter().map(|text| text.parse().unwrap()).collect())
+        let dns = Dns::new(vec!["127.0.0.1:9".parse().unwrap()], Duration::from_millis(400));
+        Resolver::new(networks.iter().map(|text| text.parse().unwrap()).collect(), dns)
     }
 
     #[tokio::test]

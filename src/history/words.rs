@@ -4,7 +4,10 @@
 pub(super) fn outcome(outcome: &str, cause: Option<&str>) -> String {
     let (class, detail) = outcome.split_once(' ').unwrap_or((outcome, ""));
     let told = match (class, detail) {
-        ("accepted" | "refused", status) => return format!("{status} from the endpoint"),
+        ("accepted" | "refused", status) => {
+            let told = format!("{status} from the endpoint");
+            return cause.map_or(told.clone(), |cause| format!("{told} ({cause})"));
+        }
         ("timed_out", "connect") => "timed out while connecting",
         ("timed_out", "headers") => "timed out while waiting for an answer",
         ("timed_out", "body") => "timed out while reading the answer",
@@ -17,8 +20,8 @@ pub(super) fn outcome(outcome: &str, cause: Option<&str>) -> String {
         ("unreachable", "not_http") => "the answer was not HTTP",
         (_, _) => outcome,
     };
-    // A deadline has no cause beside itself.
-    match cause.filter(|_| class == "unreachable") {
+    // A deadline has no cause beside itself, but what came before it is one.
+    match cause.filter(|_| class == "unreachable" || detail == "body") {
         Some(cause) => format!("{told} ({cause})"),
         None => told.to_owned(),
     }
@@ -47,10 +50,10 @@ mod tests {
             .chain(obstacles.map(|kind| Outcome::Unreachable { kind }));
         let told: Vec<_> = outcomes.map(|one| outcome(&one.to_string(), Some("why"))).collect();
         insta::assert_snapshot!(told.join("\n"), @r"
-        503 from the endpoint
+        503 from the endpoint (why)
         timed out while connecting
         timed out while waiting for an answer
-        timed out while reading the answer
+        timed out while reading the answer (why)
         the host name has no address (why)
         the address may not be called (why)
         nothing listens at that address (why)

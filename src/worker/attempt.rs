@@ -25,6 +25,7 @@ use crate::{
         time::UnixMillis,
         verdict::{self, ParkReason, Verdict},
     },
+    endpoint::RequestError,
     report::Chain,
     store::StoreError,
     telemetry::events::{self, Attempted},
@@ -111,8 +112,15 @@ async fn next(context: &Context, message: &Message, delivery: &mut Delivery) -> 
     let account = match attempted.unwrap_or_else(|_panic| Err("the handler panicked".into())) {
         Ok(account) => account,
         Err(error) => {
-            events::not_attempted(delivery, error.as_ref());
             let why = Chain(error.as_ref()).to_string();
+            if may_pass(&error) {
+                // Ours, and soon over: no step of the schedule is taken for it.
+                events::held(delivery, "no attempt can be made now", Some(error.as_ref()));
+                return Some(
+                    hold::briefly(message, delivery).unattempted(why, Some(&subscription)),
+                );
+            }
+            events::not_attempted(delivery, error.as_ref());
             let held = hold::to_next_step(message, delivery, schedule, ParkReason::Exhausted);
             return Some(held.unattempted(why, Some(&subscription)));
         }
@@ -141,6 +149,11 @@ fn is_wanted(context: &Context, delivery: &mut Delivery, subscription: &Subscrip
         events::not_wanted(delivery);
     }
     wants
+}
+
+/// Whether what kept us from an attempt may be over in seconds.
+fn may_pass(error: &HandlerError) -> bool {
+    error.downcast_ref().is_some_and(RequestError::may_pass)
 }
 
 /// The attempt, and a span for it where somebody collects them.

@@ -16,15 +16,17 @@ pub type HandlerError = Box<dyn std::error::Error + Send + Sync>;
 pub struct Account {
     /// What the endpoint did; all that decides about the delivery.
     pub outcome: Outcome,
+    /// The HTTP status, where there was one, also of an answer that was not complete in time.
+    pub status: Option<u16>,
     /// The response's body, or its beginning, for the attempt log. Nothing secret belongs here.
     pub response: Bytes,
-    /// Where there was no complete answer: why, in words for people, for the attempt log.
+    /// Why there was no complete answer, or what else people should know of it, for the attempt log.
     pub cause: Option<String>,
 }
 
 impl From<Outcome> for Account {
     fn from(outcome: Outcome) -> Self {
-        Self { outcome, response: Bytes::new(), cause: None }
+        Self { status: outcome.status(), outcome, response: Bytes::new(), cause: None }
     }
 }
 
@@ -36,7 +38,8 @@ pub trait Handler: Send + Sync {
     /// # Errors
     ///
     /// [`HandlerError`]: no attempt was made. The delivery waits for the next step of its
-    /// schedule; nothing is charged to it or to the endpoint.
+    /// schedule, or for seconds where the error is a [`RequestError`](crate::endpoint::RequestError)
+    /// that may pass; nothing is charged to it or to the endpoint.
     ///
     /// # Cancel safety
     ///
@@ -60,8 +63,8 @@ impl Handler for Webhooks {
         subscription: &Subscription,
         now: UnixMillis,
     ) -> Result<Account, HandlerError> {
-        let endpoint::Attempted { outcome, response, cause } =
+        let endpoint::Attempted { outcome, status, response, cause } =
             self.0.attempt(delivery, subscription, now).await?;
-        Ok(Account { outcome, response, cause })
+        Ok(Account { outcome, status, response, cause })
     }
 }

@@ -124,7 +124,7 @@ impl Recorder {
             duration,
             class: Class::from(outcome),
             outcome: outcome.to_string(),
-            status: outcome.status(),
+            status: account.status,
             response: response.to_vec(),
             cut: response.len() < account.response.len(),
             cause: account.cause.clone(),

@@ -38,6 +38,7 @@ mod replays;
 mod retries;
 mod samples;
 mod secrets;
+mod servers;
 mod store;
 mod topology;
 mod traces;

@@ -9,6 +9,9 @@ use super::*;
 use crate::clock;
 
 pub(crate) mod samples;
+mod kept;
+mod lenient;
+mod names;
 mod server;
 mod tls;
 
@@ -49,6 +52,7 @@ async fn a_2xx_answer_accepts_and_its_body_is_kept() {
         attempted,
         Attempted {
             outcome: Outcome::Accepted { status: 202 },
+            status: Some(202),
             response: Bytes::from_static(b"thanks"),
             cause: None,
         }
@@ -74,6 +78,13 @@ async fn a_redirect_is_refused_and_not_followed() {
     );
     assert_eq!(outcome_of(&redirect).await, "refused 308");
     assert_eq!(elsewhere.connections(), 0);
+
+    let location = "https://user:secret@new.example/hook?key=secret";
+    let redirect =
+        format!("HTTP/1.1 301 Moved\r\nlocation: {location}\r\ncontent-length: 0\r\n\r\n");
+    let server = Server::answering(redirect).await;
+    let cause = attempt(&endpoints(), &server.url()).await.cause.unwrap();
+    insta::assert_snapshot!(cause, @"it redirects to https://new.example/hook?…, which is not followed; change the subscription's URL to the one that it ends at");
 }
 
 #[tokio::test]
@@ -133,7 +144,8 @@ async fn a_body_that_drips_gains_no_time() {
     })
     .await;
     let start = Instant::now();
-    assert_eq!(attempt(&hasty(), &server.url()).await.outcome, timed_out(Phase::Body));
+    let attempted = attempt(&hasty(), &server.url()).await;
+    assert_eq!((attempted.outcome, attempted.status), (timed_out(Phase::Body), Some(200)));
     assert!(start.elapsed() < DEADLINE * 5, "{:?}", start.elapsed());
 }
 
@@ -175,20 +187,11 @@ async fn an_endless_body_is_read_to_the_bound_and_dropped() {
 async fn what_is_not_http_is_said_so() {
     assert_eq!(outcome_of("SSH-2.0-OpenSSH_9.9\r\n").await, "unreachable not_http");
     assert_eq!(outcome_of("HTTP/1.1 2x0 OK\r\n\r\n").await, "unreachable not_http");
-    let chunk = "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\nzz\r\n";
-    assert_eq!(outcome_of(chunk).await, "unreachable not_http");
-    let headers = "x: y\r\n".repeat(200);
-    assert_eq!(
-        outcome_of(&format!("HTTP/1.1 200 OK\r\n{headers}\r\n")).await,
-        "unreachable not_http"
-    );
 }
 
 #[tokio::test]
 async fn a_connection_that_ends_early_is_lost() {
-    for answer in
-        ["", "HTTP/1.1 200 OK\r\nconte", "HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\nhalf"]
-    {
+    for answer in ["", "HTTP/1.1 20", "HTTP/1.1 200 OK\r\nconte"] {
         let server = Server::start(move |mut stream| async move {
             read_request(&mut stream).await;
             stream.write_all(answer.as_bytes()).await.unwrap();

@@ -3,6 +3,7 @@
 use std::{io::Write, sync::Arc, time::Duration};
 
 use bytes::Bytes;
+use rcgen::{BasicConstraints, CertificateParams, IsCa, KeyPair};
 use rustls::{ServerConfig, crypto::ring, pki_types::PrivateKeyDer};
 use tokio::{io::AsyncWriteExt, net::TcpStream};
 use tokio_rustls::{TlsAcceptor, server::TlsStream};
@@ -16,28 +17,40 @@ use super::{
 use crate::domain::outcome::{Obstacle, Outcome, Phase};
 
 /// A certificate for `localhost` that signs itself, as the server holds it and as PEM.
-fn certificate(alpn: &[u8]) -> (TlsAcceptor, String) {
-    let made = rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]).unwrap();
-    let key = PrivateKeyDer::Pkcs8(made.signing_key.serialize_der().into());
+fn certificate(alpn: &[u8], is_ca: IsCa) -> (TlsAcceptor, String) {
+    let signing_key = KeyPair::generate().unwrap();
+    let mut parameters = CertificateParams::new(vec!["localhost".to_owned()]).unwrap();
+    parameters.is_ca = is_ca;
+    let made = parameters.self_signed(&signing_key).unwrap();
+    let key = PrivateKeyDer::Pkcs8(signing_key.serialize_der().into());
     let mut config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
         .with_safe_default_protocol_versions()
         .unwrap()
         .with_no_client_auth()
-        .with_single_cert(vec![made.cert.der().clone()], key)
+        .with_single_cert(vec![made.der().clone()], key)
         .unwrap();
     config.alpn_protocols = vec![alpn.to_vec()];
-    (Arc::new(config).into(), made.cert.pem())
+    (Arc::new(config).into(), made.pem())
 }
 
 /// A server that trusts nobody and does `behave` after the handshake, and endpoints that trust it.
-async fn secured<F>(
+pub(super) async fn secured<F>(
     alpn: &[u8],
     behave: impl Fn(TlsStream<TcpStream>) -> F + Clone + Send + Sync + 'static,
 ) -> (Server, Endpoints)
 where
     F: Future<Output = ()> + Send + 'static,
 {
-    let (acceptor, pem) = certificate(alpn);
+    secured_by(certificate(alpn, IsCa::NoCa), behave).await
+}
+
+async fn secured_by<F>(
+    (acceptor, pem): (TlsAcceptor, String),
+    behave: impl Fn(TlsStream<TcpStream>) -> F + Clone + Send + Sync + 'static,
+) -> (Server, Endpoints)
+where
+    F: Future<Output = ()> + Send + 'static,
+{
     let server = Server::start(move |stream| {
         let (acceptor, behave) = (acceptor.clone(), behave.clone());
         async move {
@@ -54,7 +67,7 @@ where
     (server, Endpoints::new(&settings).unwrap())
 }
 
-async fn attempt_by_name(endpoints: &Endpoints, server: &Server) -> Attempted {
+pub(super) async fn attempt_by_name(endpoints: &Endpoints, server: &Server) -> Attempted {
     attempt(endpoints, &format!("https://localhost:{}/hook", server.address.port())).await
 }
 
@@ -94,6 +107,27 @@ async fn an_authority_of_the_settings_is_trusted() {
     let attempted = attempt_by_name(&trusting, &server).await;
     assert_eq!(attempted.outcome, Outcome::Accepted { status: 200 });
     assert_eq!(attempted.response, "ok");
+}
+
+/// What `openssl req -x509` makes: an authority's certificate that signs itself.
+#[tokio::test]
+async fn a_certificate_of_the_settings_is_trusted_as_a_servers_own() {
+    let made = certificate(b"http/1.1", IsCa::Ca(BasicConstraints::Unconstrained));
+    let (server, trusting) = secured_by(made, answer_http1).await;
+    let attempted = attempt_by_name(&trusting, &server).await;
+    assert_eq!(attempted.outcome, Outcome::Accepted { status: 200 }, "{:?}", attempted.cause);
+
+    // For its name alone, and by those who were told to trust it.
+    let url = format!("https://{}/", server.address);
+    let attempted = attempt(&trusting, &url).await;
+    assert_eq!(attempted.outcome, unreachable(Obstacle::Tls));
+    assert_eq!(attempted.cause.as_deref(), Some("its certificate is for another name (localhost)"));
+    let attempted = attempt_by_name(&endpoints(), &server).await;
+    assert_eq!(attempted.outcome, unreachable(Obstacle::Tls));
+    assert_eq!(
+        attempted.cause.as_deref(),
+        Some("its certificate is not accepted: ca used as end entity")
+    );
 }
 
 #[tokio::test]
