@@ -72,9 +72,10 @@ pub(super) struct Again {
 
 impl Again {
     /// `unprocessed`: a server that gives up each connection after a hundred requests, as nginx can
-    /// be told to, may do so several times while one of many requests finds its way.
+    /// be told to, may do so again and again while one of many requests finds its way. Eight times
+    /// were too few for 1 % of 10,000, 256 at once.
     pub(super) fn new() -> Self {
-        Self { unprocessed: 8, refused: 1, unknown: 1 }
+        Self { unprocessed: 50, refused: 1, unknown: 1 }
     }
 
     /// Over which connection the request is sent again; `None`: what happened is an outcome.
@@ -106,9 +107,9 @@ mod tests {
     }
 
     #[test]
-    fn what_was_not_processed_is_sent_again_a_few_times() {
+    fn what_was_not_processed_is_sent_again_for_as_long_as_is_sensible() {
         let mut again = Again::new();
         let times = std::iter::from_fn(|| again.over(Fate::Unprocessed)).count();
-        assert_eq!(times, 8);
+        assert_eq!(times, 50);
     }
 }
