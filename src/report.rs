@@ -129,14 +129,41 @@ pub fn host_name() -> String {
     if name.is_empty() { "this machine".to_owned() } else { name.to_owned() }
 }
 
-/// A word as a shell reads it.
+/// A word as a shell reads it, on one line.
+///
+/// Source: bash(1), *QUOTING*; zsh reads the same.
 #[must_use]
 pub fn quoted(word: &str) -> String {
-    let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '/' | ':' | '.' | '-' | '_');
-    if !word.is_empty() && word.chars().all(plain) {
+    let plain =
+        |c: char| c.is_ascii_alphanumeric() || matches!(c, '/' | ':' | '.' | '-' | '_' | '=');
+    if !word.is_empty() && !word.starts_with('=') && word.chars().all(plain) {
         return word.to_owned();
     }
-    format!("'{}'", word.replace('\'', r"'\''"))
+    if !word.contains(char::is_control) {
+        return format!("'{}'", word.replace('\'', r"'\''"));
+    }
+    let escaped = word.chars().map(|c| match c {
+        '\'' | '\\' => format!("\\{c}"),
+        c if c.is_control() => format!("\\u{:04x}", u32::from(c)),
+        c => c.to_string(),
+    });
+    format!("$'{}'", escaped.collect::<String>())
+}
+
+/// `command` with an option, ready to be run, whatever its value begins with.
+#[must_use]
+pub fn with_option(command: &str, name: &str, value: &str) -> String {
+    if value.starts_with('-') {
+        return format!("{command} {}", quoted(&format!("{name}={value}")));
+    }
+    format!("{command} {name} {}", quoted(value))
+}
+
+/// `command` with an operand, ready to be run, whatever it begins with. Options stand before it.
+#[must_use]
+pub fn with_operand(command: &str, operand: &str) -> String {
+    let ends_options = if operand.starts_with('-') { "-- " } else { "" };
+    format!("{command} {ends_options}{}", quoted(operand))
 }
 
 #[cfg(test)]
@@ -200,5 +227,45 @@ mod tests {
         assert_eq!(quoted("https://example.com/?a=1&b=2"), "'https://example.com/?a=1&b=2'");
         assert_eq!(quoted("it's"), r"'it'\''s'");
         assert_eq!(quoted(""), "''");
+    }
+
+    #[test]
+    fn advised_commands_survive_whatever_an_id_is_made_of() {
+        let ids = [
+            "-x",
+            "--all",
+            "a b",
+            "it's",
+            "\"$(reboot)`",
+            "a\nb\u{1b}[31m",
+            "\u{9b}2J",
+            "日本",
+            "=x",
+            "\\'\n",
+            "!!",
+            "#",
+            "~",
+        ];
+        for id in ids {
+            for command in [with_option("p", "--event", id), with_operand("p", id)] {
+                assert!(!command.contains(char::is_control), "{command:?}");
+                let script = format!("p() {{ printf '%s\\0' \"$@\"; }}; {command}");
+                let mut bash = std::process::Command::new("bash");
+                bash.args(["--norc", "-c", &script]).env("LC_ALL", "C.UTF-8");
+                let read = String::from_utf8(bash.output().unwrap().stdout).unwrap();
+                let words: Vec<_> = read.trim_end_matches('\0').split('\0').collect();
+                let option = format!("--event={id}");
+                let is_right = match *words {
+                    [word] => word == option || (word == id && !id.starts_with('-')),
+                    [first, word] => {
+                        let ends =
+                            if first == "--event" { !id.starts_with('-') } else { first == "--" };
+                        ends && word == id
+                    }
+                    _ => false,
+                };
+                assert!(is_right, "{command}: {words:?}");
+            }
+        }
     }
 }

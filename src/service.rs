@@ -160,7 +160,8 @@ pub async fn run(
         };
         let pages = dashboard::router(dashboard, api_tasks.clone());
         let router = api::finished(api::router(api).merge(pages));
-        api_tasks.spawn(api::serve(listener, router, api_stop.clone()));
+        let max_per_address = parts.settings.api.max_connections_per_address;
+        api_tasks.spawn(api::serve(listener, router, max_per_address, api_stop.clone()));
     }
     api_tasks.close();
 

@@ -10,13 +10,14 @@ use std::{net::IpAddr, sync::Arc, time::Duration};
 use axum::{
     extract::{Request, State},
     http::{
-        HeaderName, Method,
+        Extensions, HeaderName, Method, Version,
         header::{AUTHORIZATION, HOST, ORIGIN},
         uri::Authority,
     },
     middleware::Next,
     response::Response,
 };
+use base64::{Engine, engine::general_purpose::STANDARD};
 use subtle::ConstantTimeEq;
 use tokio::{
     sync::Mutex,
@@ -25,6 +26,8 @@ use tokio::{
 
 use super::{
     Api,
+    connections::Peer,
+    guesses::Guesses,
     problem::{Kind, Problem},
     workfront,
 };
@@ -46,6 +49,7 @@ pub(super) struct Tokens {
     store: Arc<dyn Store>,
     /// Whether only this machine can reach the API.
     on_loopback: bool,
+    guesses: Guesses,
 }
 
 struct Stored {
@@ -58,10 +62,53 @@ struct Stored {
 pub enum Bearer {
     /// There are no tokens.
     Anyone,
-    /// Shows a token that allows this; its name, if it is one of the store's.
-    Known(Scope, Option<TokenName>),
+    /// Shows a token that is known.
+    Known(Holder),
     /// Shows none, or none that we know.
     Unknown,
+    /// Shows one, and has shown so many wrong ones that this one is not looked at for so long.
+    Slowed(Duration),
+}
+
+/// A client with a token.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Holder {
+    /// What the token allows.
+    pub scope: Scope,
+    /// The token's name, if it is one of the store's.
+    pub name: Option<TokenName>,
+    digest: TokenDigest,
+}
+
+/// Who asks, as far as others have to be told apart from it: the text is the same for requests with the
+/// same token, and differs from that of every other token. Empty: there are no tokens.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Caller(String);
+
+impl Caller {
+    /// Who makes a request with these extensions.
+    pub(super) fn of(extensions: &Extensions) -> Self {
+        extensions.get().cloned().unwrap_or_default()
+    }
+
+    pub(super) fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    #[cfg(test)]
+    pub(super) fn named(name: &str) -> Self {
+        Self(name.to_owned())
+    }
+}
+
+impl Holder {
+    /// A name has no `=`.
+    fn caller(&self) -> Caller {
+        Caller(match &self.name {
+            Some(name) => name.to_string(),
+            None => format!("={}", STANDARD.encode(self.digest.as_bytes())),
+        })
+    }
 }
 
 impl Tokens {
@@ -74,10 +121,11 @@ impl Tokens {
     ) -> Self {
         let configured = configured.iter().map(|token| TokenDigest::of(token.as_bytes())).collect();
         let stored = Mutex::new(Stored { tokens: stored, read: Instant::now() });
-        Self { configured, stored, store, on_loopback }
+        Self { configured, stored, store, on_loopback, guesses: Guesses::default() }
     }
 
-    pub(super) async fn bearer(&self, shown: Option<&[u8]>) -> Bearer {
+    /// Who shows `shown`. Wrong tokens count where it is known from where they came.
+    pub(super) async fn bearer(&self, shown: Option<&[u8]>, from: Option<IpAddr>) -> Bearer {
         let mut stored = self.stored.lock().await;
         if stored.read.elapsed() > KNOWN_FOR {
             // A store that is away is told of by those whose work stops without it.
@@ -90,25 +138,40 @@ impl Tokens {
             _ if self.configured.is_empty() && stored.tokens.is_empty() && self.on_loopback => {
                 Bearer::Anyone
             }
-            Some(shown) => recognise(&self.configured, &stored.tokens, shown),
+            Some(shown) => self.guess(&stored.tokens, shown, from),
             None => Bearer::Unknown,
         }
+    }
+
+    fn guess(&self, stored: &[ApiToken], shown: &[u8], from: Option<IpAddr>) -> Bearer {
+        let digest = TokenDigest::of(shown);
+        let Some(from) = from else { return recognise(&self.configured, stored, digest) };
+        if let Err(wait) = self.guesses.check(from, digest) {
+            self.guesses.wrong(from, false);
+            return Bearer::Slowed(wait);
+        }
+        let bearer = recognise(&self.configured, stored, digest);
+        match bearer {
+            Bearer::Known(_) => self.guesses.right(from, digest),
+            Bearer::Anyone | Bearer::Unknown | Bearer::Slowed(_) => self.guesses.wrong(from, true),
+        }
+        bearer
     }
 }
 
 /// Compares digests, all of them whichever fits first: how long it takes tells nothing.
-fn recognise(configured: &[TokenDigest], stored: &[ApiToken], shown: &[u8]) -> Bearer {
-    let digest = TokenDigest::of(shown);
+fn recognise(configured: &[TokenDigest], stored: &[ApiToken], digest: TokenDigest) -> Bearer {
+    let known = |scope, name| Bearer::Known(Holder { scope, name, digest });
     let fits = |token: &TokenDigest| bool::from(token.as_bytes().ct_eq(digest.as_bytes()));
     let mut bearer = Bearer::Unknown;
     for token in stored {
         if fits(&token.digest) {
-            bearer = Bearer::Known(token.scope, Some(token.name.clone()));
+            bearer = known(token.scope, Some(token.name.clone()));
         }
     }
     for token in configured {
         if fits(token) {
-            bearer = Bearer::Known(Scope::Write, None);
+            bearer = known(Scope::Write, None);
         }
     }
     bearer
@@ -117,12 +180,23 @@ fn recognise(configured: &[TokenDigest], stored: &[ApiToken], shown: &[u8]) -> B
 /// Lets a request pass that may ask.
 pub(super) async fn guard(
     State(api): State<Api>,
-    request: Request,
+    mut request: Request,
     next: Next,
 ) -> Result<Response, Problem> {
-    match api.tokens.bearer(token(&request)).await {
+    match api.tokens.bearer(token(&request), peer(&request)).await {
         Bearer::Anyone => check_is_local(&request)?,
-        Bearer::Known(scope, name) => check_scope(request.method(), scope, name.as_ref())?,
+        Bearer::Known(holder) => {
+            check_scope(request.method(), &holder)?;
+            request.extensions_mut().insert(holder.caller());
+        }
+        Bearer::Slowed(wait) => {
+            let seconds = wait.as_secs().saturating_add(1);
+            let detail = format!(
+                "too many wrong tokens came from your address; this one was not looked at, show it \
+                 again in {seconds} s"
+            );
+            return Err(Problem::new(Kind::Slowed, detail));
+        }
         Bearer::Unknown => {
             let detail = "show an API token as `Authorization: Bearer <token>`; `homing tokens add` \
                           makes one";
@@ -132,12 +206,19 @@ pub(super) async fn guard(
     Ok(next.run(request).await)
 }
 
-fn check_scope(method: &Method, scope: Scope, name: Option<&TokenName>) -> Result<(), Problem> {
+/// From where a request came.
+#[must_use]
+pub fn peer(request: &Request) -> Option<IpAddr> {
+    request.extensions().get::<Peer>().map(|Peer(address)| *address)
+}
+
+fn check_scope(method: &Method, holder: &Holder) -> Result<(), Problem> {
+    let Holder { scope, name, .. } = holder;
     let needed = if method.is_safe() { Scope::Read } else { Scope::Write };
     if scope.covers(needed) {
         return Ok(());
     }
-    let name = name.map(|name| format!(" `{name}`")).unwrap_or_default();
+    let name = name.as_ref().map(|name| format!(" `{name}`")).unwrap_or_default();
     let detail = format!("the token{name} has scope `{scope}`; this needs scope `{needed}`");
     Err(Problem::new(Kind::Forbidden, detail))
 }
@@ -176,7 +257,37 @@ pub fn foreign(request: &Request) -> Option<String> {
     if let Some(foreign) = hosts.iter().find(|host| !is_loopback(host.host())) {
         return Some(format!("`{}` is not a name of this machine", foreign.host()));
     }
+    if let Some(why) = came_through_a_proxy(request) {
+        return Some(why);
+    }
     comes_from_another_page(request).then(|| "the request comes from another page".to_owned())
+}
+
+/// Headers, beside `X-Forwarded-…`, that proxies add to what they pass on. Source: RFC 7239
+/// (`Forwarded`), RFC 9110 7.6.3 (`Via`); the others are customs of common proxies.
+const OF_PROXIES: [&str; 10] = [
+    "forwarded",
+    "via",
+    "x-real-ip",
+    "x-client-ip",
+    "x-cluster-client-ip",
+    "x-original-forwarded-for",
+    "x-envoy-external-address",
+    "true-client-ip",
+    "cf-connecting-ip",
+    "fastly-client-ip",
+];
+
+/// What shows that a request was passed on by a proxy, which lets in others than people at this
+/// machine. One that adds no header, as nginx by default, still speaks HTTP/1.0 unless told otherwise.
+fn came_through_a_proxy(request: &Request) -> Option<String> {
+    let is_of_proxy = |name: &&str| name.starts_with("x-forwarded-") || OF_PROXIES.contains(name);
+    let name = request.headers().keys().map(HeaderName::as_str).find(is_of_proxy);
+    if let Some(name) = name {
+        return Some(format!("the header `{name}` says that the request came through a proxy"));
+    }
+    (request.version() <= Version::HTTP_10)
+        .then(|| "requests over HTTP/1.0 come from proxies".to_owned())
 }
 
 /// The names by which homing was called.
@@ -228,10 +339,12 @@ mod tests {
             created: UnixMillis::new(0),
         };
         let stored = [reader.clone()];
-        let who = |shown: &[u8]| recognise(&configured, &stored, shown);
-        assert_eq!(who(b"first-token-0123"), Bearer::Known(Scope::Write, None));
-        assert_eq!(who(b"other-token-0123"), Bearer::Known(Scope::Write, None));
-        assert_eq!(who(b"homing_x"), Bearer::Known(Scope::Read, Some(reader.name)));
+        let who = |shown: &[u8]| recognise(&configured, &stored, TokenDigest::of(shown));
+        let known =
+            |scope, name, shown| Bearer::Known(Holder { scope, name, digest: digest(shown) });
+        assert_eq!(who(b"first-token-0123"), known(Scope::Write, None, "first-token-0123"));
+        assert_eq!(who(b"other-token-0123"), known(Scope::Write, None, "other-token-0123"));
+        assert_eq!(who(b"homing_x"), known(Scope::Read, Some(reader.name), "homing_x"));
         for shown in [&b"first-token-012"[..], b"", b"homing_"] {
             assert_eq!(who(shown), Bearer::Unknown);
         }
@@ -239,7 +352,10 @@ mod tests {
 
     #[test]
     fn who_may_only_read_changes_nothing() {
-        let allowed = |method, scope| check_scope(&method, scope, None).is_ok();
+        let allowed = |method, scope| {
+            let holder = Holder { scope, name: None, digest: TokenDigest::of(b"x") };
+            check_scope(&method, &holder).is_ok()
+        };
         assert!(allowed(Method::GET, Scope::Read) && allowed(Method::HEAD, Scope::Read));
         for method in [Method::POST, Method::PATCH, Method::DELETE, Method::PUT] {
             assert!(!allowed(method.clone(), Scope::Read), "{method}");
@@ -280,6 +396,20 @@ mod tests {
         assert!(
             check_is_local(&asked(&[("host", "localhost"), ("host", "evil.example")])).is_err()
         );
+    }
+
+    #[test]
+    fn without_tokens_what_came_through_a_proxy_is_not_answered() {
+        let host = ("host", "127.0.0.1:8080");
+        for name in ["x-forwarded-for", "X-Forwarded-Proto", "Forwarded", "Via", "X-Real-IP"] {
+            let problem = check_is_local(&asked(&[host, (name, "10.1.2.3")])).unwrap_err();
+            let detail = problem.to_json()["detail"].to_string();
+            assert!(detail.contains("proxy") && detail.contains("homing tokens add"), "{detail}");
+        }
+        let mut request = asked(&[host]);
+        assert!(check_is_local(&request).is_ok());
+        *request.version_mut() = Version::HTTP_10;
+        assert!(check_is_local(&request).is_err());
     }
 
     #[test]

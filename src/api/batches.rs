@@ -11,6 +11,7 @@ use serde_json::{json, value::RawValue};
 
 use super::{
     Api,
+    auth::Caller,
     events::{
         self, Accepted, accepted, check_exists, check_takes_messages, checked_content_encoding,
         checked_content_type,
@@ -33,8 +34,6 @@ use crate::{
 
 /// Events of one batch at most.
 const EVENTS_MAX: usize = 1_000;
-/// Size of a batch; few are answered at a time, because each is in memory as a whole.
-const BYTES_MAX: usize = 8 * 1_024 * 1_024;
 /// Publishes that wait for their confirm at the same time.
 const UNCONFIRMED_MAX: usize = 32;
 
@@ -153,10 +152,10 @@ pub(super) async fn publish(
     _: NoParameters,
     request: Request,
 ) -> Result<Accepted<Batched>, Problem> {
-    let key = Key::of(request.headers())?;
+    let key = Key::of(request.headers(), &Caller::of(request.extensions()))?;
     let trace = events::trace(request.headers());
     let _turn = api.turns.batch().await;
-    let batch: Batch = read_json(request, BYTES_MAX).await?;
+    let batch: Batch = read_json(request).await?;
     let owed = checked(batch, key.as_ref(), api.parts.event_bytes_max)?;
     let subscriptions: BTreeSet<_> = owed.iter().filter_map(|(_, only)| *only).collect();
     for subscription in subscriptions {

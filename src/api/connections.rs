@@ -1,84 +1,117 @@
-//! Connections: taken, bounded in number and patience, and ended.
+//! Connections: taken, bounded in number, memory and patience, and ended.
+//!
+//! No client is waited for without an end, whatever it speaks: from the accept to the end of the first
+//! head, between two requests, for the rest of a body, and for an answer to be taken. [`places`](super::places)
+//! keeps these times, and says who gives way where connections run short.
 
-use std::{sync::Arc, time::Duration};
+use std::{convert::Infallible, net::IpAddr, pin::Pin, sync::Arc, time::Duration};
 
-use axum::Router;
+use axum::{Router, body::Body, extract::Request, middleware::Next, response::Response};
+use hyper::body::{Body as _, Incoming};
 use hyper_util::{
     rt::{TokioExecutor, TokioIo, TokioTimer},
-    server::{conn::auto, graceful::GracefulShutdown},
-    service::TowerToHyperService,
+    server::conn::auto,
 };
+use socket2::{SockRef, TcpKeepalive};
 use tokio::{
     net::{TcpListener, TcpStream},
-    sync::{OwnedSemaphorePermit, Semaphore},
+    pin, select,
     time::timeout,
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tower_service::Service;
 use tracing::{debug, error, info};
 
-/// Connections at one time; further ones wait in the listener's queue.
-const CONNECTIONS_MAX: usize = 512;
+use super::{
+    exchange::{AnswerBody, RequestBody},
+    places::{Exchange, Place, Places},
+    problem::{Kind, Problem},
+};
+
 /// Requests at one time on one HTTP/2 connection.
 const STREAMS_MAX: u32 = 64;
-/// For the head of a request, the time between two requests included.
+/// Bytes that one HTTP/2 connection may send before somebody reads them.
+const WINDOW_BYTES: u32 = 256 * 1_024;
+/// Bytes of a head, HTTP/2 counting 32 more for each header. Source: RFC 9113, 6.5.2.
+const HEADERS_BYTES_MAX: u32 = 16 * 1_024;
+/// Streams that an HTTP/2 client may open and reset faster than they are noticed; then the connection
+/// ends. Source: CVE-2023-44487.
+const RESETS_MAX: usize = 20;
+/// Bytes that are read ahead or written behind, on each connection.
+const BUFFER_BYTES_MAX: usize = 64 * 1_024;
+/// For a head over HTTP/1 once the connection waits for one.
 const HEAD_DEADLINE: Duration = Duration::from_mins(1);
-/// For the first byte of a new connection.
-const FIRST_BYTE_DEADLINE: Duration = Duration::from_secs(10);
 /// How often a silent HTTP/2 peer is asked whether it is still there, and for how long.
 const PING_INTERVAL: Duration = Duration::from_secs(30);
 const PING_DEADLINE: Duration = Duration::from_secs(10);
+/// After so much silence the operating system asks, and then so often.
+const KEEPALIVE_AFTER: Duration = Duration::from_mins(1);
+const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(10);
+/// For requests under way on a connection that ends, idle ones included: an HTTP/2 peer has to agree.
+const END_GRACE: Duration = Duration::from_secs(10);
 /// For requests under way after the order to stop; then their connections are cut.
 const STOP_GRACE: Duration = Duration::from_secs(5);
 /// After a failed accept, which is mostly for want of file descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_secs(1);
+/// How often it is looked for clients that have had their time.
+const SWEEP_INTERVAL: Duration = Duration::from_millis(500);
+
+/// What is answered whatever else goes on.
+const FOR_WATCHERS: [&str; 3] = ["/healthz", "/readyz", "/metrics"];
 
 /// Answers on `listener` as `router` says until `stop`; then takes no more connections, ends idle ones at once and
-/// those with a request under way after its answer, or after five seconds.
+/// those with a request under way after its answer, or after five seconds. One IPv4 address, or one
+/// IPv6 network of 64 bits, has at most `max_per_address` connections.
 ///
 /// # Cancel safety
 ///
 /// Dropped, it takes no more connections; those that are there go on until the runtime ends.
-pub async fn serve(listener: TcpListener, router: Router, stop: CancellationToken) {
+pub async fn serve(
+    listener: TcpListener,
+    router: Router,
+    max_per_address: usize,
+    stop: CancellationToken,
+) {
     let server = Server {
         builder: builder(),
-        service: TowerToHyperService::new(router),
-        graceful: GracefulShutdown::new(),
+        router,
+        places: Places::new(max_per_address),
         tasks: TaskTracker::new(),
+        stop: stop.clone(),
         cut: CancellationToken::new(),
     };
-    let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
-    while let Some(Some((stream, place))) = stop.run_until_cancelled(next(&listener, &places)).await
-    {
-        server.take(stream, place);
+    let sweeping = sweep(Arc::clone(&server.places));
+    server.tasks.spawn(stop.clone().run_until_cancelled_owned(sweeping));
+    while let Some((stream, peer)) = stop.run_until_cancelled(server.accept(&listener)).await {
+        server.take(stream, peer);
     }
     drop(listener);
     server.end().await;
 }
 
-/// The next connection and its place; `None` cannot happen, for nobody closes the semaphore.
-async fn next(
-    listener: &TcpListener,
-    places: &Arc<Semaphore>,
-) -> Option<(TcpStream, OwnedSemaphorePermit)> {
-    let place = Arc::clone(places).acquire_owned().await.ok()?;
+async fn sweep(places: Arc<Places>) -> Infallible {
     loop {
-        match listener.accept().await {
-            Ok((stream, _peer)) => return Some((stream, place)),
-            Err(error) => {
-                error!(%error, "api.accept_failed");
-                tokio::time::sleep(ACCEPT_PAUSE).await;
-            }
-        }
+        tokio::time::sleep(SWEEP_INTERVAL).await;
+        places.sweep();
     }
 }
 
 fn builder() -> auto::Builder<TokioExecutor> {
     let mut builder = auto::Builder::new(TokioExecutor::new());
-    builder.http1().timer(TokioTimer::new()).header_read_timeout(HEAD_DEADLINE);
+    builder
+        .http1()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEAD_DEADLINE)
+        .max_buf_size(BUFFER_BYTES_MAX);
     builder
         .http2()
         .timer(TokioTimer::new())
         .max_concurrent_streams(STREAMS_MAX)
+        .initial_connection_window_size(WINDOW_BYTES)
+        .initial_stream_window_size(WINDOW_BYTES)
+        .max_header_list_size(HEADERS_BYTES_MAX)
+        .max_send_buf_size(BUFFER_BYTES_MAX)
+        .max_pending_accept_reset_streams(RESETS_MAX)
         .keep_alive_interval(PING_INTERVAL)
         .keep_alive_timeout(PING_DEADLINE);
     builder
@@ -86,41 +119,147 @@ fn builder() -> auto::Builder<TokioExecutor> {
 
 struct Server {
     builder: auto::Builder<TokioExecutor>,
-    service: TowerToHyperService<Router>,
-    graceful: GracefulShutdown,
+    router: Router,
+    places: Arc<Places>,
     tasks: TaskTracker,
+    stop: CancellationToken,
     cut: CancellationToken,
 }
 
 impl Server {
-    fn take(&self, stream: TcpStream, place: OwnedSemaphorePermit) {
-        let builder = self.builder.clone();
-        let service = self.service.clone();
-        let watcher = self.graceful.watcher();
-        let cut = self.cut.clone();
-        self.tasks.spawn(async move {
-            let _place = place;
-            // Answers are small and written at once; waiting for more helps nobody.
-            if stream.set_nodelay(true).is_err() {
-                return;
+    async fn accept(&self, listener: &TcpListener) -> (TcpStream, IpAddr) {
+        loop {
+            match listener.accept().await {
+                Ok((stream, peer)) => return (stream, peer.ip()),
+                Err(error) => {
+                    error!(%error, "api.accept_failed");
+                    self.places.make_way();
+                    tokio::time::sleep(ACCEPT_PAUSE).await;
+                }
             }
-            if !matches!(timeout(FIRST_BYTE_DEADLINE, stream.readable()).await, Ok(Ok(()))) {
-                return;
-            }
-            let connection = builder.serve_connection(TokioIo::new(stream), service).into_owned();
-            let served = cut.run_until_cancelled(watcher.watch(connection)).await;
-            if let Some(Err(error)) = served {
+        }
+    }
+
+    fn take(&self, stream: TcpStream, peer: IpAddr) {
+        let Some(place) = self.places.admit(peer) else {
+            debug!(%peer, "api.connection_refused: even the reserve is in use");
+            return;
+        };
+        let (builder, router) = (self.builder.clone(), self.router.clone());
+        let (stop, cut, place_cut) = (self.stop.clone(), self.cut.clone(), place.cut.clone());
+        let serving = async move {
+            if let Err(error) = prepare(&stream) {
                 debug!(%error, "api.connection_failed");
+                return;
+            }
+            let ends = place.ends.clone();
+            let service = Answering { router, place: Arc::new(place), peer };
+            let connection = builder.serve_connection(TokioIo::new(stream), service);
+            converse(connection, &ends, &stop).await;
+        };
+        self.tasks.spawn(async move {
+            select! {
+                () = serving => (),
+                () = place_cut.cancelled() => debug!(%peer, "api.connection_cut"),
+                () = cut.cancelled() => (),
             }
         });
     }
 
     async fn end(self) {
         self.tasks.close();
-        if timeout(STOP_GRACE, self.graceful.shutdown()).await.is_err() {
+        if timeout(STOP_GRACE, self.tasks.wait()).await.is_err() {
             info!(connections = self.tasks.len(), "api.connections_cut");
         }
         self.cut.cancel();
         self.tasks.wait().await;
     }
+}
+
+/// Answers are small and written at once; waiting for more helps nobody. A peer that vanished without a
+/// word is noticed.
+fn prepare(stream: &TcpStream) -> std::io::Result<()> {
+    stream.set_nodelay(true)?;
+    let keepalive =
+        TcpKeepalive::new().with_time(KEEPALIVE_AFTER).with_interval(KEEPALIVE_INTERVAL);
+    SockRef::from(stream).set_tcp_keepalive(&keepalive)
+}
+
+type Conversation<'a> = auto::Connection<'a, TokioIo<TcpStream>, Answering, TokioExecutor>;
+
+/// Serves until the client ends, or until `ends` or `stop` and the requests under way are answered.
+async fn converse(
+    connection: Conversation<'_>,
+    ends: &CancellationToken,
+    stop: &CancellationToken,
+) {
+    pin!(connection);
+    let grace = select! {
+        served = connection.as_mut() => return ended(served),
+        () = ends.cancelled() => END_GRACE,
+        // The server as a whole has a deadline for it.
+        () = stop.cancelled() => Duration::MAX,
+    };
+    connection.as_mut().graceful_shutdown();
+    if let Ok(served) = timeout(grace, connection).await {
+        ended(served);
+    }
+}
+
+fn ended(served: Result<(), Box<dyn std::error::Error + Send + Sync>>) {
+    if let Err(error) = served {
+        debug!(%error, "api.connection_failed");
+    }
+}
+
+/// From where a request came.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Peer(pub(super) IpAddr);
+
+/// On a request that came when all places were taken.
+#[derive(Clone, Copy)]
+struct ForWatchersOnly;
+
+/// Answers the requests of one connection.
+struct Answering {
+    router: Router,
+    place: Arc<Place>,
+    peer: IpAddr,
+}
+
+impl hyper::service::Service<hyper::Request<Incoming>> for Answering {
+    type Response = hyper::Response<AnswerBody>;
+    type Error = Infallible;
+    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Infallible>> + Send>>;
+
+    fn call(&self, request: hyper::Request<Incoming>) -> Self::Future {
+        let exchange = Arc::new(self.place.begin(!request.body().is_end_stream()));
+        let is_restricted = self.place.is_reserve || exchange.is_beyond;
+        let mut request = request.map(|body| Body::new(RequestBody::new(body, exchange.clone())));
+        request.extensions_mut().insert(Peer(self.peer));
+        if is_restricted {
+            request.extensions_mut().insert(ForWatchersOnly);
+        }
+        // A router is always ready.
+        let answering = self.router.clone().call(request);
+        Box::pin(async move { Ok(answered(answering.await, exchange)) })
+    }
+}
+
+fn answered(
+    answer: Result<Response, Infallible>,
+    exchange: Arc<Exchange>,
+) -> hyper::Response<AnswerBody> {
+    let Ok(answer) = answer;
+    answer.map(|body| AnswerBody::new(body, exchange))
+}
+
+/// Where all places are taken, answers nothing but health and metrics.
+pub(super) async fn restrict(request: Request, next: Next) -> Result<Response, Problem> {
+    let is_restricted = request.extensions().get::<ForWatchersOnly>().is_some();
+    if is_restricted && !FOR_WATCHERS.contains(&request.uri().path()) {
+        let detail = "all connections are in use; ask again later";
+        return Err(Problem::new(Kind::Busy, detail));
+    }
+    Ok(next.run(request).await)
 }

@@ -12,7 +12,8 @@ use serde::Serialize;
 
 use super::{
     Api,
-    extract::{Parameters, read_body},
+    auth::Caller,
+    extract::{Parameters, whole},
     idempotency::{Fingerprint, Key, REPLAYED, Repeatable},
     problem::{Kind, Problem},
 };
@@ -81,18 +82,14 @@ pub(super) async fn publish(
     let subscription = parameters.get::<SubscriptionId>("subscription")?;
 
     let (head, body) = request.into_parts();
-    let key = Key::of(&head.headers)?;
+    let key = Key::of(&head.headers, &Caller::of(&head.extensions))?;
     if id.is_some() && key.is_some() {
         let message = "set either this or `Idempotency-Key`, from which the id derives";
         return Err(FieldError::new("id", message).into());
     }
     let content_type = content_type(&head.headers)?;
     let content_encoding = content_encoding(&head.headers)?;
-    let bytes_max = api.parts.event_bytes_max;
-    let body = read_body(&head.headers, body, bytes_max).await?.ok_or_else(|| {
-        let detail = format!("an event has at most {bytes_max} bytes (`worker.event_bytes_max`)");
-        Problem::new(Kind::TooLarge, detail)
-    })?;
+    let body = whole(body).await?;
     if let Some(subscription) = subscription {
         check_exists(&api, subscription).await?;
     }

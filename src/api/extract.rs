@@ -1,32 +1,25 @@
 //! Reading what was sent, strictly: what is not known is refused by name.
 
-use std::{collections::BTreeMap, fmt::Display, ops::RangeInclusive, str::FromStr, time::Duration};
+use std::{collections::BTreeMap, fmt::Display, ops::RangeInclusive, str::FromStr};
 
 use axum::{
-    body::Body,
+    body::{Body, to_bytes},
     extract::{FromRequest, FromRequestParts, Path, Request, rejection::PathRejection},
     http::{
         HeaderMap,
-        header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE},
+        header::{CONTENT_ENCODING, CONTENT_TYPE},
         request::Parts,
     },
 };
-use bytes::{Bytes, BytesMut};
-use futures_util::StreamExt;
+use bytes::Bytes;
 use serde::de::{DeserializeOwned, IgnoredAny};
-use tokio::time::timeout;
 use url::form_urlencoded;
 
-use super::problem::{Kind, Problem};
+use super::{
+    problem::{Kind, Problem},
+    uploads::UploadError,
+};
 use crate::domain::{id::SubscriptionId, subscription::FieldError};
-
-/// Size of the largest JSON body that is read.
-const JSON_BYTES_MAX: usize = 256 * 1_024;
-/// For the body of a request to arrive.
-const BODY_DEADLINE: Duration = Duration::from_secs(20);
-/// What is read and thrown away of a body that is too large: a client that is still writing would
-/// not see the answer.
-const DISCARDED_BYTES_MAX: usize = 16 * 1_024 * 1_024;
 
 /// The parameters of a query, each known and given once.
 #[derive(Debug)]
@@ -140,24 +133,16 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for JsonBody<T> {
     type Rejection = Problem;
 
     async fn from_request(request: Request, _state: &S) -> Result<Self, Problem> {
-        read_json(request, JSON_BYTES_MAX).await.map(Self)
+        read_json(request).await.map(Self)
     }
 }
 
-/// The JSON body of `request`, of at most `bytes_max` bytes.
-pub(super) async fn read_json<T: DeserializeOwned>(
-    request: Request,
-    bytes_max: usize,
-) -> Result<T, Problem> {
+/// The JSON body of `request`.
+pub(super) async fn read_json<T: DeserializeOwned>(request: Request) -> Result<T, Problem> {
     let (parts, body) = request.into_parts();
     check_is_json(&parts.headers)?;
-    let too_large = || {
-        let detail = format!("this body has at most {bytes_max} bytes");
-        Problem::new(Kind::TooLarge, detail)
-    };
     check_is_plain(&parts.headers)?;
-    let bytes = read_body(&parts.headers, body, bytes_max).await?;
-    from_json(&bytes.ok_or_else(too_large)?)
+    from_json(&whole(body).await?)
 }
 
 fn check_is_json(headers: &HeaderMap) -> Result<(), Problem> {
@@ -227,48 +212,15 @@ pub(super) fn full_path(path: &str, message: &str) -> String {
     }
 }
 
-/// The bytes of a body; `None` where there are more than `bytes_max`.
-pub(super) async fn read_body(
-    headers: &HeaderMap,
-    body: Body,
-    bytes_max: usize,
-) -> Result<Option<Bytes>, Problem> {
-    let announced =
-        headers.get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok());
-    if announced.is_some_and(|bytes: usize| bytes > bytes_max.max(DISCARDED_BYTES_MAX)) {
-        return Ok(None);
-    }
-    let read = timeout(BODY_DEADLINE, read_all(body, bytes_max)).await;
-    read.map_err(|_elapsed| {
-        let detail = format!("the body did not arrive within {} s", BODY_DEADLINE.as_secs());
-        Problem::new(Kind::BodyTimedOut, detail)
-    })?
-}
-
-async fn read_all(body: Body, bytes_max: usize) -> Result<Option<Bytes>, Problem> {
-    let mut chunks = body.into_data_stream();
-    let mut bytes = BytesMut::new();
-    let mut length: usize = 0;
-    while let Some(chunk) = chunks.next().await {
-        let chunk = chunk.map_err(|_error| {
-            Problem::field(FieldError::new("body", "did not arrive completely"))
-        })?;
-        length = length.saturating_add(chunk.len());
-        if length <= bytes_max {
-            bytes.extend_from_slice(&chunk);
-        } else if length > DISCARDED_BYTES_MAX {
-            break;
-        } else {
-            bytes = BytesMut::new();
-        }
-    }
-    Ok((length <= bytes_max).then(|| bytes.freeze()))
+/// The bytes of a body that was read before its request got here.
+pub(super) async fn whole(body: Body) -> Result<Bytes, Problem> {
+    to_bytes(body, usize::MAX).await.map_err(|_error| UploadError::Broken.into())
 }
 
 #[cfg(test)]
 mod tests {
     use serde::Deserialize;
-    use serde_json::{Value, json};
+    use serde_json::Value;
 
     use super::*;
     use crate::domain::subscription::Draft;
@@ -354,18 +306,10 @@ mod tests {
         assert!(check_is_json(&HeaderMap::new()).is_err());
     }
 
-    #[tokio::test]
-    async fn bodies_are_read_up_to_their_bound() {
-        let read = async |bytes: usize| {
-            let body = Body::from(vec![b'x'; bytes]);
-            read_body(&HeaderMap::new(), body, 10).await.unwrap().map(|bytes| bytes.len())
-        };
-        assert_eq!(read(0).await, Some(0));
-        assert_eq!(read(10).await, Some(10));
-        assert_eq!(read(11).await, None);
-
+    #[test]
+    fn a_packed_body_is_no_json() {
         let packed = HeaderMap::from_iter([(CONTENT_ENCODING, "gzip".parse().unwrap())]);
         let problem = check_is_plain(&packed).unwrap_err();
-        assert_eq!(problem.to_json()["status"], json!(415));
+        assert_eq!(problem.to_json()["status"], 415);
     }
 }

@@ -19,7 +19,10 @@ use base64::{Engine, engine::general_purpose::STANDARD};
 use sha2::{Digest, Sha256};
 use tokio::time::timeout;
 
-use super::problem::{Kind, Problem};
+use super::{
+    auth::Caller,
+    problem::{Kind, Problem},
+};
 use crate::{
     clock,
     domain::{id::EventId, subscription::FieldError},
@@ -35,13 +38,13 @@ const KEY_BYTES_MAX: usize = 255;
 /// For the store; then the event is published without it.
 const STORE_DEADLINE: Duration = Duration::from_secs(2);
 
-/// A key as a client made it.
+/// A key as a client made it, and whose it is: every API token has keys of its own.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Key(String);
 
 impl Key {
-    /// The key of a request, if it has one; in quotes or without.
-    pub(super) fn of(headers: &HeaderMap) -> Result<Option<Self>, FieldError> {
+    /// The key of a request of `caller`, if it has one; in quotes or without.
+    pub(super) fn of(headers: &HeaderMap, caller: &Caller) -> Result<Option<Self>, FieldError> {
         let wrong = |message: &str| FieldError::new(IDEMPOTENCY_KEY.as_str(), message);
         let mut given = headers.get_all(IDEMPOTENCY_KEY).iter();
         let Some(value) = given.next() else { return Ok(None) };
@@ -53,7 +56,11 @@ impl Key {
         if bare.is_empty() || bare.len() > KEY_BYTES_MAX {
             return Err(wrong("a key has 1 to 255 characters; a UUID is a good one"));
         }
-        Ok(Some(Self(bare.to_owned())))
+        // No key and no caller has a control character.
+        Ok(Some(Self(match caller.as_str() {
+            "" => bare.to_owned(),
+            caller => format!("{caller}\0{bare}"),
+        })))
     }
 
     /// The id of the one event that is published with this key.
@@ -164,13 +171,14 @@ mod tests {
     use super::*;
 
     fn key(value: &str) -> Result<Option<Key>, FieldError> {
-        Key::of(&HeaderMap::from_iter([(IDEMPOTENCY_KEY, value.parse().unwrap())]))
+        let headers = HeaderMap::from_iter([(IDEMPOTENCY_KEY, value.parse().unwrap())]);
+        Key::of(&headers, &Caller::default())
     }
 
     #[test]
     fn a_key_is_the_same_with_and_without_quotes() {
         assert_eq!(key("\"k-1\""), key(" k-1 "));
-        assert_eq!(Key::of(&HeaderMap::new()), Ok(None));
+        assert_eq!(Key::of(&HeaderMap::new(), &Caller::default()), Ok(None));
         for wrong in ["", "\"\"", &"x".repeat(256)] {
             assert_eq!(key(wrong).unwrap_err().field, "idempotency-key");
         }
@@ -183,6 +191,21 @@ mod tests {
         assert_ne!(one.event(), other.event());
         assert_ne!(one.event(), one.event_of_batch(0));
         assert_ne!(one.event_of_batch(0), one.event_of_batch(1));
+    }
+
+    #[test]
+    fn every_token_has_keys_of_its_own() {
+        let headers = HeaderMap::from_iter([(IDEMPOTENCY_KEY, "k".parse().unwrap())]);
+        let of = |caller: &Caller| Key::of(&headers, caller).unwrap().unwrap();
+        let callers = [Caller::default(), Caller::named("a"), Caller::named("b")];
+        let keys = callers.each_ref().map(of);
+        for (number, key) in keys.iter().enumerate() {
+            for other in &keys[number + 1..] {
+                assert!(key.event() != other.event() && key.digest() != other.digest());
+                assert_ne!(key.event_of_batch(0), other.event_of_batch(0));
+            }
+        }
+        assert_eq!(keys[1], of(&Caller::named("a")));
     }
 
     #[test]

@@ -17,15 +17,19 @@ use super::{
     problem::{Kind, Problem},
 };
 
-/// For a request as a whole, its waiting for a turn and its body included.
+/// For a request as a whole, its body and its waiting for a turn included.
 pub(super) const DEADLINE: Duration = Duration::from_secs(30);
 /// For going through what is parked, all of it: a million messages are counted in two to three
 /// minutes (docs/PERFORMANCE.md), or sixty thousand are replayed at the pace that spares an endpoint.
 pub(super) const WALK_DEADLINE: Duration = Duration::from_mins(10);
-/// Requests under way; it bounds the memory for their bodies.
+/// Requests that are worked on.
 const REQUESTS_MAX: usize = 64;
-/// Batches of events in memory.
+/// Batches that are worked on, each of which is in memory in several forms.
 const BATCHES_MAX: usize = 4;
+/// Size of the largest JSON body, except for batches.
+pub(super) const JSON_BYTES_MAX: usize = 256 * 1_024;
+/// Size of a batch of events.
+pub(super) const BATCH_BYTES_MAX: usize = 8 * 1_024 * 1_024;
 /// For a walk that is under way to end before another one is turned away.
 const WALK_TURN_DEADLINE: Duration = Duration::from_secs(10);
 
@@ -65,14 +69,14 @@ impl Turns {
         turn.map_err(|_elapsed| busy())?.map_err(|_closed| busy())
     }
 
-    /// The right to read a batch of events.
+    /// The right to work on a batch of events.
     pub(super) async fn batch(&self) -> Option<OwnedSemaphorePermit> {
         // Nobody closes the semaphore.
         Arc::clone(&self.batches).acquire_owned().await.ok()
     }
 }
 
-/// Lets a bounded number of requests pass at a time; the others wait, their bodies unread.
+/// Lets a bounded number of requests pass at a time; the others wait.
 pub(super) async fn turn(State(api): State<Api>, request: Request, next: Next) -> Response {
     let _turn = api.turns.request().await;
     next.run(request).await

@@ -5,9 +5,10 @@
 //! document (RFC 9457) that names the field, parameter or setting at fault and tells no secret;
 //! every request has a bound on its size and its time, and all of them together on their number.
 //!
-//! The way of a request through the files: [`connections`] takes the connection, [`problem`] turns
-//! a panic into an answer and puts the same headers on every one, [`auth`] decides who may ask,
-//! [`limits`] for how long, [`extract`] reads what was sent. Then a file per noun answers:
+//! The way of a request through the files: [`connections`] takes the connection, for which [`places`]
+//! has room, and [`exchange`] notes whose turn it is; [`problem`] turns a panic into an answer and puts
+//! the same headers on every one, [`auth`] decides who may ask ([`guesses`] counts wrong tokens),
+//! [`uploads`] takes the body in, [`limits`] says for how long, [`extract`] reads what was sent. Then a file per noun answers:
 //! [`subscriptions`] and [`samples`], [`endpoints`], [`events`] and [`batches`] (with [`idempotency`]),
 //! [`attempts`], [`parked`], [`queues`], [`sources`], [`status`], [`metrics`], [`health`]; [`workfront`] is subscriptions once more, as Workfront's API has them.
 //!
@@ -24,25 +25,29 @@ mod connections;
 mod docs;
 mod endpoints;
 mod events;
+mod exchange;
 mod extract;
+mod guesses;
 mod health;
 mod idempotency;
 mod limits;
 mod metrics;
 mod openapi;
 mod parked;
+mod places;
 mod problem;
 mod queues;
 mod samples;
 mod sources;
 mod status;
 mod subscriptions;
+mod uploads;
 mod workfront;
 
 #[cfg(test)]
 mod tests;
 
-use std::sync::Arc;
+use std::{net::IpAddr, sync::Arc};
 
 use axum::{
     Router,
@@ -59,11 +64,17 @@ use crate::{
 };
 
 pub use self::{
-    auth::{Bearer, comes_from_another_page, foreign, token},
+    auth::{Bearer, Holder, comes_from_another_page, foreign, peer, token},
     connections::serve,
+    uploads::{Upload, UploadError},
 };
 
-use self::{auth::Tokens, idempotency::Keys, limits::Turns};
+use self::{
+    auth::Tokens,
+    idempotency::Keys,
+    limits::Turns,
+    uploads::{Limit, Uploads},
+};
 
 /// What the API answers with.
 pub struct ApiParts {
@@ -105,6 +116,7 @@ pub struct Api {
     parts: Arc<ApiParts>,
     tokens: Arc<Tokens>,
     turns: Turns,
+    uploads: Uploads,
     keys: Keys,
     history: History,
 }
@@ -117,8 +129,8 @@ impl Api {
         let store = Arc::clone(&parts.store);
         let tokens = Arc::new(Tokens::new(&parts.tokens, stored, store, parts.on_loopback));
         let history = History::new(Arc::clone(&parts.store), parts.broker.clone());
-        let (turns, keys) = (Turns::default(), Keys::default());
-        Self { parts: Arc::new(parts), tokens, turns, keys, history }
+        let (turns, uploads, keys) = (Turns::default(), Uploads::default(), Keys::default());
+        Self { parts: Arc::new(parts), tokens, turns, uploads, keys, history }
     }
 
     /// What it answers with.
@@ -133,9 +145,14 @@ impl Api {
         &self.history
     }
 
-    /// Who shows this token, or none.
-    pub async fn bearer(&self, shown: Option<&[u8]>) -> Bearer {
-        self.tokens.bearer(shown).await
+    /// Who shows this token, or none. A wrong one counts as a guess of the address `from`, where that
+    /// is given.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropped, nothing was counted.
+    pub async fn bearer(&self, shown: Option<&[u8]>, from: Option<IpAddr>) -> Bearer {
+        self.tokens.bearer(shown, from).await
     }
 
     /// The right to go through the parked messages, which one does at a time; `None`: somebody else
@@ -153,11 +170,21 @@ impl Api {
 /// All addresses of the API. Everything but health and the description is guarded.
 pub fn router(api: Api) -> Router {
     let deadline = |time| from_fn_with_state(time, limits::deadline);
+    let turn = from_fn_with_state(api.clone(), limits::turn);
+    // A body is read before its request takes anybody's turn.
+    let read =
+        |bytes, setting| from_fn_with_state((api.clone(), Limit { bytes, setting }), uploads::read);
+    let json = read(limits::JSON_BYTES_MAX, None);
+    let event = read(api.parts.event_bytes_max, Some("worker.event_bytes_max"));
+    let batch = read(limits::BATCH_BYTES_MAX, None);
     let quick = Router::from(taking_turns())
-        .layer(from_fn_with_state(api.clone(), limits::turn))
+        .layer(turn.clone())
+        .layer(json.clone())
+        .merge(Router::from(publishing()).layer(turn.clone()).layer(event))
+        .merge(Router::from(batching()).layer(turn).layer(batch))
         .merge(looking())
         .layer(deadline(limits::DEADLINE));
-    let walks = Router::from(walking()).layer(deadline(limits::WALK_DEADLINE));
+    let walks = Router::from(walking()).layer(json).layer(deadline(limits::WALK_DEADLINE));
     let guarded = quick
         .merge(walks)
         .fallback(problem::no_such_address)
@@ -173,7 +200,7 @@ pub fn router(api: Api) -> Router {
 /// The same addresses, and what all answers have in common: a panic becomes one, and headers keep
 /// browsers from guessing and, where nothing else is said, from storing.
 pub fn finished(router: Router) -> Router {
-    router.layer(from_fn(problem::answer))
+    router.layer(from_fn(connections::restrict)).layer(from_fn(problem::answer))
 }
 
 /// For everybody.
@@ -193,8 +220,6 @@ fn taking_turns() -> OpenApiRouter<Api> {
         .routes(routes!(subscriptions::rotate_secret))
         .routes(routes!(samples::send))
         .routes(routes!(endpoints::list))
-        .routes(routes!(events::publish))
-        .routes(routes!(batches::publish))
         .routes(routes!(attempts::list))
         .routes(routes!(queues::list))
         .routes(routes!(status::show))
@@ -203,15 +228,27 @@ fn taking_turns() -> OpenApiRouter<Api> {
         .routes(routes!(sources::pause))
         .routes(routes!(sources::resume))
         .routes(routes!(sources::reset))
-        .routes(routes!(metrics::render))
         .routes(routes!(workfront::create, workfront::list))
         .routes(routes!(workfront::show, workfront::remove))
         .routes(routes!(workfront::set_version))
 }
 
-/// Look at a part of what is parked, one after the other.
+/// The same, with an event as its body.
+fn publishing() -> OpenApiRouter<Api> {
+    OpenApiRouter::new().routes(routes!(events::publish))
+}
+
+/// The same, with many events as its body.
+fn batching() -> OpenApiRouter<Api> {
+    OpenApiRouter::new().routes(routes!(batches::publish))
+}
+
+/// Look at a part of what is parked, one after the other; and the metrics, which wait for nobody.
 fn looking() -> OpenApiRouter<Api> {
-    OpenApiRouter::new().routes(routes!(parked::list)).routes(routes!(attempts::explain))
+    OpenApiRouter::new()
+        .routes(routes!(parked::list))
+        .routes(routes!(attempts::explain))
+        .routes(routes!(metrics::render))
 }
 
 /// Go through everything.

@@ -20,9 +20,9 @@ use utoipa::{
 };
 
 use super::{
-    looking, open,
+    batching, looking, open,
     problem::{Document, PROBLEM},
-    taking_turns, walking, workfront,
+    publishing, taking_turns, walking, workfront,
 };
 
 /// The groups of addresses, in the order in which they are shown.
@@ -60,7 +60,8 @@ pub(super) async fn document() -> Json<&'static OpenApi> {
 }
 
 fn described() -> OpenApi {
-    let guarded = taking_turns().merge(looking()).merge(walking());
+    let guarded = taking_turns().merge(publishing()).merge(batching());
+    let guarded = guarded.merge(looking()).merge(walking());
     let mut document = guarded.into_openapi();
     for (path, item) in &mut document.paths.paths {
         each(item, |operation| guard(path, operation));
@@ -121,6 +122,7 @@ fn add_problems(operation: &mut Operation) {
         problems.extend([
             (401, "There is no API token, or none that homing knows"),
             (403, "The token, or the place from where it is asked, does not allow this"),
+            (429, "Too many wrong tokens came from the same address"),
         ]);
     }
     let parameters = operation.parameters.iter().flatten();

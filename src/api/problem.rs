@@ -43,6 +43,8 @@ pub(super) enum Kind {
     Unauthorized,
     /// Not from here.
     Forbidden,
+    /// Too many wrong tokens before.
+    Slowed,
     /// Nothing is there.
     NotFound,
     /// Something is there that does not do this.
@@ -94,6 +96,7 @@ impl Kind {
             ),
             Self::Unauthorized => (StatusCode::UNAUTHORIZED, None),
             Self::Forbidden => (StatusCode::FORBIDDEN, None),
+            Self::Slowed => (StatusCode::TOO_MANY_REQUESTS, None),
             Self::NotFound => (StatusCode::NOT_FOUND, None),
             Self::MethodNotAllowed => (StatusCode::METHOD_NOT_ALLOWED, None),
             Self::BodyTimedOut => (StatusCode::REQUEST_TIMEOUT, None),
@@ -277,7 +280,7 @@ impl IntoResponse for Problem {
         let mut response = (status, Json(self.document())).into_response();
         let headers = response.headers_mut();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static(PROBLEM));
-        if status == StatusCode::SERVICE_UNAVAILABLE {
+        if matches!(status, StatusCode::SERVICE_UNAVAILABLE | StatusCode::TOO_MANY_REQUESTS) {
             headers.insert(RETRY_AFTER, RETRY_AFTER_S);
         }
         if status == StatusCode::UNAUTHORIZED {

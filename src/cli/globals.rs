@@ -7,12 +7,12 @@ use std::{
 };
 
 use clap::ArgAction;
-use tracing::debug;
+use tracing::{debug, warn};
 
 use super::failure::Failure;
 use crate::{
     broker::{Broker, topology::Topology},
-    config::{BrokerSettings, LogSettings, Settings, SettingsError},
+    config::{BrokerSettings, LogSettings, LooseFile, Settings, SettingsError},
     history::History,
     report::Chain,
     service::Parts,
@@ -96,6 +96,18 @@ impl Globals {
         let broker = settings.broker.locations().join(" ");
         debug!(broker, store = store::location(&settings.store), "settings.in_force");
         Ok(())
+    }
+
+    /// Warns of files with secrets that others on this machine can read.
+    pub(super) fn warn_of_loose_files(&self, settings: &Settings) {
+        for LooseFile { file, mode } in settings.loose_files(self.config.as_deref()) {
+            let (file, mode) = (file.display(), format!("{mode:03o}"));
+            warn!(
+                %file,
+                mode,
+                "settings.file_is_loose: it holds secrets, and others can read or change it; `chmod 600` it"
+            );
+        }
     }
 
     /// How many log lines were lost because nobody read them.

@@ -72,6 +72,7 @@ pub(super) async fn run(
     if arguments.check {
         return check(&settings, output);
     }
+    globals.warn_of_loose_files(&settings);
     let all = [RoleName::Api, RoleName::Worker, RoleName::Source];
     let roles = if arguments.role.is_empty() { &all[..] } else { &arguments.role };
     let roles: BTreeSet<Role> = roles.iter().copied().map(Role::from).collect();

@@ -7,6 +7,7 @@ use super::{
     failure::{Exit, Failure},
     globals::Globals,
     table::Rows,
+    words,
 };
 use crate::{
     clock,
@@ -94,8 +95,8 @@ async fn add(
     let token = ApiToken { name, digest, scope, created: clock::now() };
     if !parts.store.insert_token(&token).await.map_err(Failure::Store)? {
         let name = &token.name;
-        let text =
-            format!("there is a token `{name}` already; `homing tokens remove {name}` first");
+        let remove = words::with_operand("homing tokens remove", &name.to_string());
+        let text = format!("there is a token `{name}` already; `{remove}` first");
         return Err(Failure::Taken(text));
     }
     if output.json {

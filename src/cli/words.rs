@@ -4,7 +4,7 @@ use jiff::{Span, SpanRelativeTo, Timestamp};
 
 use crate::domain::time::UnixMillis;
 
-pub(super) use crate::report::{duration, quoted};
+pub(super) use crate::report::{duration, quoted, with_operand};
 
 /// An instant as a person writes it: RFC 3339, or a duration, which means that long before `now`.
 pub(super) fn instant(text: &str, now: UnixMillis) -> Result<UnixMillis, String> {

@@ -15,17 +15,25 @@ pub struct ApiSettings {
     /// Bearer tokens that are accepted beside those in the store; they may write.
     #[serde(deserialize_with = "list::texts")]
     pub tokens: Vec<String>,
+    /// Connections that one IPv4 address, or one IPv6 network of 64 bits, has at most.
+    pub max_connections_per_address: usize,
     /// Told as `customerId` where the API speaks as Workfront does.
     pub customer_id: String,
 }
 
 impl ApiSettings {
     const TOKEN_BYTES_MIN: usize = 16;
+    /// As many as there are for all addresses together.
+    const CONNECTIONS_MAX: usize = 512;
 
     pub(super) fn check(&self) -> Result<(), SettingsError> {
         if self.tokens.iter().any(|token| token.len() < Self::TOKEN_BYTES_MIN) {
             let message = format!("a token has at least {} bytes", Self::TOKEN_BYTES_MIN);
             return Err(SettingsError::value("api.tokens", message));
+        }
+        if !(1..=Self::CONNECTIONS_MAX).contains(&self.max_connections_per_address) {
+            let message = format!("between 1 and {}", Self::CONNECTIONS_MAX);
+            return Err(SettingsError::value("api.max_connections_per_address", message));
         }
         Ok(())
     }

@@ -17,6 +17,7 @@ mod events;
 mod layers;
 mod list;
 mod log;
+mod modes;
 mod schedule;
 mod show;
 mod source;
@@ -34,6 +35,7 @@ pub use circuit::CircuitSettings;
 pub use endpoint::EndpointSettings;
 pub use events::{EventsSettings, SubscriptionHeader, TopicFrom};
 pub use log::{LogFormat, LogSettings};
+pub use modes::LooseFile;
 pub use schedule::{ScheduleSettings, Schedules};
 pub use source::{LivestreamSettings, SourceSettings};
 pub use store::{StoreSettings, StoreUrl};
@@ -195,6 +197,25 @@ mod tests {
         insta::assert_snapshot!(error("[traces]\ncollector = \"nowhere\""), @"`traces.collector`: write it as http://127.0.0.1:4318, or https://…; empty: no traces");
         insta::assert_snapshot!(error("[traces]\nsample_percent = 101"), @"`traces.sample_percent`: from 0 to 100");
         insta::assert_snapshot!(error("[attempts]\nresponse_bytes = 5000"), @"`attempts.response_bytes`: at most 4096");
+    }
+
+    #[test]
+    fn addresses_are_shown_without_the_keys_in_them() {
+        let shown = |toml: &str| Settings::from_toml(toml).unwrap().shown();
+        let stream = "[source.livestream.main]\nclient_id = \"id\"\nclient_secret = \"hidden\"\n";
+        for toml in [
+            "[traces]\ncollector = \"https://hidden:hidden@otlp.example.com\"",
+            "[traces]\ncollector = \"https://hidden@otlp.example.com/a?api-key=hidden\"",
+            &format!("{stream}url = \"https://stream.example.com/s?key=hidden\""),
+            &format!(
+                "{stream}url = \"https://x.example.com/s\"\ntoken_url = \"https://x/?hidden\""
+            ),
+        ] {
+            let shown = shown(toml);
+            assert!(!shown.contains("hidden"), "{shown}");
+        }
+        let shown = shown("[traces]\ncollector = \"http://127.0.0.1:4318\"");
+        assert!(shown.contains("traces.collector = \"http://127.0.0.1:4318\"\n"), "{shown}");
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! The settings in force, for people, with secrets masked.
 
 use serde_json::Value;
+use url::Url;
 
 use super::Settings;
 
@@ -10,6 +11,14 @@ pub(super) fn lines(settings: &Settings) -> String {
     masked.broker.url = masked_urls(&masked.broker.url);
     masked.broker.management_url = masked_url(&masked.broker.management_url);
     masked.store.url = masked_url(&masked.store.url);
+    masked.traces.collector = without_secrets(&masked.traces.collector);
+    for stream in masked.source.livestream.values_mut() {
+        for url in [&mut stream.url, &mut stream.token_url] {
+            if let Ok(masked) = without_secrets(url.as_str()).parse() {
+                *url = masked;
+            }
+        }
+    }
     let streams = masked.source.livestream.values_mut().map(|stream| &mut stream.client_secret);
     let streams = streams.filter(|secret| !secret.is_empty());
     let secrets = masked.api.tokens.iter_mut().chain(&mut masked.store.encryption_keys);
@@ -33,6 +42,32 @@ fn write_value(lines: &mut String, path: &str, value: &Value) {
             lines.extend([path, " = ", &value.to_string(), "\n"]);
         }
     }
+}
+
+/// The lines of [`lines`] that hold a secret, the secret included.
+pub(super) fn secrets(settings: &Settings) -> Vec<String> {
+    let mut plain = String::new();
+    write_value(&mut plain, "", &serde_json::to_value(settings).unwrap_or_default());
+    let masked = lines(settings);
+    let both = plain.lines().zip(masked.lines());
+    both.filter(|(plain, masked)| plain != masked).map(|(plain, _)| plain.to_owned()).collect()
+}
+
+/// The address of a service that may be asked with a key as user, password or in the query.
+fn without_secrets(url: &str) -> String {
+    let Ok(mut parsed) = url.parse::<Url>() else { return url.to_owned() };
+    let hidden = "****";
+    let mut is_masked = false;
+    if !parsed.username().is_empty() || parsed.password().is_some() {
+        let has_password = parsed.password().is_some().then_some(hidden);
+        is_masked =
+            parsed.set_username(hidden).is_ok() && parsed.set_password(has_password).is_ok();
+    }
+    if parsed.query().is_some() {
+        parsed.set_query(Some(hidden));
+        is_masked = true;
+    }
+    if is_masked { parsed.into() } else { url.to_owned() }
 }
 
 fn masked_urls(urls: &str) -> String {

@@ -28,11 +28,15 @@ use super::{
     sessions::LASTS,
 };
 use crate::{
-    api::{Bearer, comes_from_another_page, foreign, token},
+    api::{Bearer, UploadError, comes_from_another_page, foreign, peer, token},
     domain::api_token::Scope,
 };
 
 const COOKIE_NAME: &str = "homing_session";
+/// Size of the largest form with a token.
+const LOGIN_BYTES_MAX: usize = 4 * 1_024;
+/// Size of the largest form; filters and headers of a subscription are the most.
+const FORM_BYTES_MAX: usize = 256 * 1_024;
 /// Nothing but our own files, and nothing inline; forms come back to us; nobody frames us.
 const POLICY: &str = "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self'; \
                       connect-src 'self'; form-action 'self'; base-uri 'none'; \
@@ -49,6 +53,20 @@ pub(super) struct Visitor {
     pub(super) logged_in: bool,
 }
 
+/// The token that a visitor shows, if there is one.
+#[derive(Clone)]
+pub(super) struct Shown(Option<Vec<u8>>);
+
+impl Shown {
+    /// Whether its bearer may still see what it saw; a token that was removed is not known any more.
+    pub(super) async fn is_known(&self, dashboard: &Dashboard) -> bool {
+        match dashboard.parts.api.bearer(self.0.as_deref(), None).await {
+            Bearer::Anyone | Bearer::Known(_) => true,
+            Bearer::Unknown | Bearer::Slowed(_) => false,
+        }
+    }
+}
+
 /// Lets a request pass that may see, and one that may change what it wants changed.
 pub(super) async fn guard(
     State(dashboard): State<Dashboard>,
@@ -56,9 +74,11 @@ pub(super) async fn guard(
     next: Next,
 ) -> Result<Response, Response> {
     let session = session(&dashboard, request.headers());
-    let shown = token(&request).map(<[u8]>::to_vec);
-    let shown = shown.or_else(|| session.as_ref().map(|(_, token)| token.clone()));
-    let (scope, logged_in) = match dashboard.parts.api.bearer(shown.as_deref()).await {
+    let in_header = token(&request).map(<[u8]>::to_vec);
+    // Who has a session has guessed nothing.
+    let from = in_header.as_ref().and_then(|_| peer(&request));
+    let shown = in_header.or_else(|| session.as_ref().map(|(_, token)| token.clone()));
+    let (scope, logged_in) = match dashboard.parts.api.bearer(shown.as_deref(), from).await {
         Bearer::Anyone => {
             if let Some(what) = foreign(&request) {
                 let why = format!(
@@ -68,8 +88,14 @@ pub(super) async fn guard(
             }
             (Scope::Write, false)
         }
-        Bearer::Known(scope, _name) => (scope, session.is_some()),
-        Bearer::Unknown => return Err(to_login(&request)),
+        Bearer::Known(holder) => (holder.scope, session.is_some()),
+        Bearer::Slowed(_) => return Err(slowed().into_response()),
+        Bearer::Unknown => {
+            if let Some((id, _)) = session.filter(|_| from.is_none()) {
+                dashboard.sessions.end(&id);
+            }
+            return Err(to_login(&request));
+        }
     };
     let visitor = Visitor { may_write: scope.covers(Scope::Write), logged_in };
     if !request.method().is_safe() {
@@ -81,6 +107,7 @@ pub(super) async fn guard(
         }
     }
     request.extensions_mut().insert(visitor);
+    request.extensions_mut().insert(Shown(shown));
     Ok(next.run(request).await)
 }
 
@@ -144,9 +171,11 @@ pub(super) async fn login_page(
 ) -> Response {
     let next = destination(fields.text("next"));
     let shown = session(&dashboard, &headers).map(|(_, token)| token);
-    match dashboard.parts.api.bearer(shown.as_deref()).await {
-        Bearer::Anyone | Bearer::Known(..) => Redirect::to(next).into_response(),
-        Bearer::Unknown => page(&LoginPage { frame: Frame::closed("Log in"), next, wrong: false }),
+    match dashboard.parts.api.bearer(shown.as_deref(), None).await {
+        Bearer::Anyone | Bearer::Known(_) => Redirect::to(next).into_response(),
+        Bearer::Unknown | Bearer::Slowed(_) => {
+            page(&LoginPage { frame: Frame::closed("Log in"), next, wrong: false })
+        }
     }
 }
 
@@ -156,12 +185,14 @@ pub(super) async fn login(
     request: Request,
 ) -> Result<Response, Trouble> {
     check_is_ours(&request)?;
-    let attributes = attributes(request.headers());
+    let (request, _upload) = dashboard.parts.api.received(request, LOGIN_BYTES_MAX).await?;
+    let (attributes, from) = (attributes(request.headers()), peer(&request));
     let fields = <Fields as axum::extract::FromRequest<_>>::from_request(request, &()).await?;
     let next = destination(fields.text("next"));
     let token = fields.text("token").as_bytes();
-    match dashboard.parts.api.bearer(Some(token)).await {
-        Bearer::Known(..) => {}
+    match dashboard.parts.api.bearer(Some(token), from).await {
+        Bearer::Known(_) => {}
+        Bearer::Slowed(_) => return Err(slowed()),
         Bearer::Anyone | Bearer::Unknown => {
             let wrong = LoginPage { frame: Frame::closed("Log in"), next, wrong: true };
             return Ok((StatusCode::UNAUTHORIZED, page(&wrong)).into_response());
@@ -206,14 +237,32 @@ fn destination(next: &str) -> &str {
     if is_path && next.chars().all(|c| c.is_ascii_graphic()) { next } else { "/" }
 }
 
-/// Lets a bounded number of pages be made at a time.
+fn slowed() -> Trouble {
+    let why = "Too many wrong tokens came from your address; try again in a minute.";
+    Trouble::new(StatusCode::TOO_MANY_REQUESTS, why)
+}
+
+/// Lets a bounded number of pages be made at a time, once the form is there.
 pub(super) async fn bounded(
     State(dashboard): State<Dashboard>,
     request: Request,
     next: Next,
-) -> Response {
+) -> Result<Response, Trouble> {
+    let (request, _upload) = dashboard.parts.api.received(request, FORM_BYTES_MAX).await?;
     let _turn = dashboard.parts.api.turn().await;
-    next.run(request).await
+    Ok(next.run(request).await)
+}
+
+impl From<UploadError> for Trouble {
+    fn from(error: UploadError) -> Self {
+        let status = match error {
+            UploadError::TooLarge(_) => StatusCode::PAYLOAD_TOO_LARGE,
+            UploadError::Late => StatusCode::REQUEST_TIMEOUT,
+            UploadError::Broken => StatusCode::BAD_REQUEST,
+            UploadError::NoRoom => StatusCode::SERVICE_UNAVAILABLE,
+        };
+        Self::new(status, format!("The form was not read: {error}."))
+    }
 }
 
 /// Puts on every answer what the browser must not do with it.

@@ -9,9 +9,7 @@ use axum::{
 use url::form_urlencoded;
 
 use super::frame::Trouble;
-
-/// Size of the largest form that is read; filters and headers of a subscription are the most.
-const FORM_BYTES_MAX: usize = 256 * 1_024;
+use crate::api::UploadError;
 
 /// Names and values, white space around them cut off. Of a name that comes twice the last counts.
 #[derive(Clone, Debug, Default)]
@@ -91,12 +89,9 @@ impl<S: Send + Sync> FromRequest<S> for Fields {
         if request.method().is_safe() {
             return Ok(Self::read(request.uri().query().unwrap_or_default().as_bytes()));
         }
-        let body = to_bytes(request.into_body(), FORM_BYTES_MAX).await;
-        body.map(|body| Self::read(&body)).map_err(|_| {
-            Trouble::bad_request(format!(
-                "the form did not arrive, or has over {FORM_BYTES_MAX} bytes"
-            ))
-        })
+        // It was read before the request got here.
+        let body = to_bytes(request.into_body(), usize::MAX).await;
+        body.map(|body| Self::read(&body)).map_err(|_error| UploadError::Broken.into())
     }
 }
 

@@ -5,6 +5,7 @@
 use std::{convert::Infallible, sync::Arc, time::Duration};
 
 use axum::{
+    Extension,
     extract::{Path, State},
     http::StatusCode,
     response::{
@@ -15,15 +16,17 @@ use axum::{
 use futures_util::stream;
 use tokio::{
     sync::OwnedSemaphorePermit,
-    time::{Instant, sleep},
+    time::{Instant, sleep_until},
 };
 
-use super::{Dashboard, overview, parked};
+use super::{Dashboard, door::Shown, overview, parked};
 
 /// Between two looks at the pool, and at a walk.
 const LOOK: Duration = Duration::from_secs(2);
 const WALK_LOOK: Duration = Duration::from_millis(500);
-/// Then the browser asks again, and whether it still may is looked at.
+/// How often it is looked whether the browser still may.
+const CHECK: Duration = Duration::from_secs(1);
+/// Then the browser asks again.
 const LASTS: Duration = Duration::from_secs(120);
 
 /// What a stream says next.
@@ -37,30 +40,53 @@ enum Told {
 /// One browser that looks.
 struct Watching {
     dashboard: Dashboard,
+    shown: Shown,
     _place: OwnedSemaphorePermit,
     until: Instant,
     began: bool,
     ended: bool,
 }
 
+impl Watching {
+    /// Waits for the next look; `None`: its token was removed, or homing stops.
+    async fn pause(&self, pause: Duration) -> Option<()> {
+        let until = Instant::now() + pause;
+        loop {
+            let next = until.min(Instant::now() + CHECK);
+            self.dashboard.parts.stop.run_until_cancelled(sleep_until(next)).await?;
+            self.shown.is_known(&self.dashboard).await.then_some(())?;
+            if next == until {
+                return Some(());
+            }
+        }
+    }
+}
+
 /// The overview.
-pub(super) async fn overview(State(dashboard): State<Dashboard>) -> Response {
-    watch(dashboard, LOOK, |dashboard| async move {
+pub(super) async fn overview(
+    State(dashboard): State<Dashboard>,
+    Extension(shown): Extension<Shown>,
+) -> Response {
+    watch((dashboard, shown), LOOK, |dashboard| async move {
         overview::part(&dashboard).await.map_or(Told::Reload, Told::Part)
     })
 }
 
 /// A walk through the parked messages, until it ends.
-pub(super) async fn walk(State(dashboard): State<Dashboard>, Path(id): Path<String>) -> Response {
-    watch(dashboard, WALK_LOOK, move |dashboard| {
+pub(super) async fn walk(
+    State(dashboard): State<Dashboard>,
+    Extension(shown): Extension<Shown>,
+    Path(id): Path<String>,
+) -> Response {
+    watch((dashboard, shown), WALK_LOOK, move |dashboard| {
         let part = parked::walk_part(&dashboard, &id);
         async move { part.map_or(Told::Reload, Told::Part) }
     })
 }
 
-/// Says what `look` finds, until the browser goes, the time is over or homing stops. Where too many
-/// look already, the page stays as it is.
-fn watch<F, L>(dashboard: Dashboard, pause: Duration, look: F) -> Response
+/// Says what `look` finds, until the browser goes, its token is removed, the time is over or homing
+/// stops. Where too many look already, the page stays as it is.
+fn watch<F, L>((dashboard, shown): (Dashboard, Shown), pause: Duration, look: F) -> Response
 where
     F: Fn(Dashboard) -> L + Send + Sync + 'static,
     L: Future<Output = Told> + Send,
@@ -70,7 +96,8 @@ where
         return StatusCode::NO_CONTENT.into_response();
     };
     let until = Instant::now() + LASTS;
-    let watching = Watching { dashboard, _place: place, until, began: false, ended: false };
+    let (began, ended) = (false, false);
+    let watching = Watching { dashboard, shown, _place: place, until, began, ended };
     let look = Arc::new(look);
     let told = stream::unfold(watching, move |mut watching| {
         let look = Arc::clone(&look);
@@ -79,7 +106,7 @@ where
                 return None;
             }
             if watching.began {
-                watching.dashboard.parts.stop.run_until_cancelled(sleep(pause)).await?;
+                watching.pause(pause).await?;
             }
             watching.began = true;
             let looking = look(watching.dashboard.clone());

@@ -13,7 +13,7 @@ use crate::{
         verdict::ParkReason,
     },
     parking::Entry,
-    report::quoted,
+    report::{with_operand, with_option},
     switchboard,
 };
 
@@ -113,7 +113,7 @@ pub(super) fn tell(
     let is_gone = matches!(&stand, Stand::Parked { is_there: IsThere::No, .. });
     let command = (state == "parked" && !is_gone).then(|| {
         let of = subscription.map(|id| format!(" --subscription {id}")).unwrap_or_default();
-        format!("homing parked replay --event {}{of}", quoted(event))
+        with_option(&format!("homing parked replay{of}"), "--event", event)
     });
     Story {
         subscription,
@@ -238,8 +238,8 @@ fn blocking(circuit: Option<&switchboard::View>, now: UnixMillis) -> Option<Stri
     } else if state == StateName::Frozen.as_str() {
         Some(format!(
             "its circuit is frozen since {since}{why}: nothing is sent until \
-             `homing endpoints enable {}`",
-            quoted(&circuit.url)
+             `{}`",
+            with_operand("homing endpoints enable", &circuit.url)
         ))
     } else {
         None

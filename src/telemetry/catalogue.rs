@@ -114,6 +114,11 @@ pub const METRICS: [Metric; 35] = [
     ),
     gauge("homing_store_up", &[], "Whether the store answers."),
     counter("homing_api_requests_total", &["status"], "Requests that the HTTP API answered."),
+    counter(
+        "homing_api_wrong_tokens_total",
+        &[],
+        "Wrong API tokens that were shown, those of addresses that had shown too many included.",
+    ),
     gauge("homing_build_info", &["version"], "Always 1; the version of this process."),
     counter("homing_source_records_total", &["source"], "Records that came."),
     counter("homing_source_bytes_total", &["source"], "Bytes that came, packed."),

@@ -129,6 +129,11 @@ pub fn unsettled_circuits(states: impl Iterator<Item = StateName>) {
     gauge!("homing_circuits", "state" => "frozen").set(f64::from(frozen));
 }
 
+/// A token was wrong, or came from an address that had shown too many wrong ones.
+pub fn wrong_token() {
+    counter!("homing_api_wrong_tokens_total").increment(1);
+}
+
 /// So many log lines were lost since the start, because nobody read them.
 pub fn log_lines_lost(lines: u64) {
     counter!("homing_log_lines_lost_total").absolute(lines);

@@ -128,7 +128,8 @@ fn assert_is_problem(status: StatusCode, headers: &HeaderMap, body: &Value) {
         assert!(body[member].as_str().is_some_and(|text| !text.is_empty()), "{member}: {body}");
     }
     let retry_after = headers.contains_key(header::RETRY_AFTER);
-    assert_eq!(retry_after, status == StatusCode::SERVICE_UNAVAILABLE, "{body}");
+    let is_later = [StatusCode::SERVICE_UNAVAILABLE, StatusCode::TOO_MANY_REQUESTS];
+    assert_eq!(retry_after, is_later.contains(&status), "{body}");
 }
 
 #[tokio::test]

@@ -119,9 +119,9 @@ fn write(url: &EndpointUrl, spared: Spared, output: &mut Output<'_>) -> Result<(
         Spared::Counted(0) | Spared::Replayed(0) => output.line("nothing was parked to spare it"),
         Spared::Counted(count) => {
             let parked = words::deliveries(count);
-            let again = words::quoted(url.as_str());
+            let again = words::with_operand("homing endpoints enable --replay", url.as_str());
             output.line(format_args!("{parked} parked to spare it; to replay exactly those:"))?;
-            output.line(format_args!("  homing endpoints enable {again} --replay"))
+            output.line(format_args!("  {again}"))
         }
         Spared::Replayed(count) => {
             output.line(format_args!("{} replayed", words::deliveries(count)))
@@ -140,7 +140,7 @@ pub(super) async fn disable(
         return Ok(Exit::Done);
     }
     output.line(format_args!("disabled {}", view.url))?;
-    let enable = format!("homing endpoints enable {} --replay", words::quoted(&view.url));
+    let enable = words::with_operand("homing endpoints enable --replay", &view.url);
     output.aside(format_args!("What comes due for it is parked; `{enable}` sends it again."));
     Ok(Exit::Done)
 }

@@ -159,3 +159,22 @@ async fn wrong_parameters_of_an_event_are_named() {
     let primary = running.installation.names().primary();
     running.installation.wait_for_depth(&primary, 0).await;
 }
+
+#[tokio::test]
+async fn idempotency_keys_are_of_one_token() {
+    let tokens = ["a-token-of-one-client-0123", "a-token-of-another-0123456"];
+    let running = start_with(&format!("api.tokens = {tokens:?}\n")).await;
+    let publish = async |token: &str| {
+        let with = |request: reqwest::RequestBuilder| {
+            request.bearer_auth(token).header("idempotency-key", "k-1").body("{}")
+        };
+        let answer = running.answer(Method::POST, "/v1/events?topic=a.b", with).await.expect(202);
+        let is_repeated = answer.header("idempotency-replayed").is_some();
+        (answer.body["id"].clone(), is_repeated)
+    };
+    let first = publish(tokens[0]).await;
+    let other = publish(tokens[1]).await;
+    assert!(first.0 != other.0 && !other.1, "{first:?} {other:?}");
+    assert_eq!(publish(tokens[0]).await, (first.0, true));
+    assert_eq!(publish(tokens[1]).await, (other.0, true));
+}

@@ -8,6 +8,7 @@ mod events;
 mod health;
 mod parked;
 mod schemathesis;
+mod slow_clients;
 mod sources;
 mod status;
 mod subscriptions;
@@ -77,8 +78,9 @@ pub(crate) async fn start_with(settings: &str) -> Running {
     let base_url = format!("http://{}", listener.local_addr().expect("it has an address"));
     let stop = CancellationToken::new();
     let router = faces(api, &installation, stop.clone());
+    let max_per_address = installation.settings.api.max_connections_per_address;
     #[expect(clippy::disallowed_methods, reason = "aborted when dropped")]
-    let serving = tokio::spawn(api::serve(listener, router, stop.clone()));
+    let serving = tokio::spawn(api::serve(listener, router, max_per_address, stop.clone()));
     Running {
         base_url,
         installation,

@@ -26,7 +26,7 @@ fn endpoints_are_listed_shown_disabled_and_enabled() {
     assert!(unknown.contains("successes     0\n") && !unknown.contains("reason"), "{unknown}");
 
     let disabled = home.run(&["endpoints", "disable", HOOK]);
-    let advice = format!("`homing endpoints enable '{HOOK}' --replay` sends it again");
+    let advice = format!("`homing endpoints enable --replay '{HOOK}'` sends it again");
     assert!(disabled.stderr.contains(&advice), "{}", disabled.stderr);
     assert_eq!(disabled.done(), format!("disabled {HOOK}\n"));
     home.run(&["endpoints", "disable", "https://example.com/other"]).done();
@@ -77,7 +77,7 @@ async fn what_was_spared_is_told_and_replayed() {
     let expected = format!(
         "enabled {HOOK}\n\
          2 deliveries were parked to spare it; to replay exactly those:\n\
-         \x20 homing endpoints enable '{HOOK}' --replay\n"
+         \x20 homing endpoints enable --replay '{HOOK}'\n"
     );
     assert_eq!(enabled, expected);
     assert_eq!(home.depth("parked").await, 4);

@@ -67,6 +67,24 @@ async fn who_may_only_look_finds_no_buttons_and_changes_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_token_that_is_removed_sees_nothing_more_of_what_it_watches() {
+    let running = with_tokens().await;
+    let watching = async || {
+        let request = running.client.get(format!("{}/live/overview", running.base_url));
+        let mut answer = request.bearer_auth(READER).send().await.expect("an answer");
+        assert_eq!(answer.status(), 200);
+        answer.chunk().await.expect("it goes on").expect("the first part");
+        answer
+    };
+    let mut watched = watching().await;
+    watched.chunk().await.expect("it goes on").expect("another part");
+    running.installation.parts.store.remove_token("reader").await.expect("it is there");
+    let removed = tokio::time::Instant::now();
+    while watched.chunk().await.expect("it ends in order").is_some() {}
+    assert!(removed.elapsed() < std::time::Duration::from_secs(4), "{:?}", removed.elapsed());
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_token_that_is_removed_opens_nothing_any_more() {
     let running = with_tokens().await;
     let browser = Browser::open(&running.base_url).await;

@@ -1,0 +1,202 @@
+//! Wrong tokens: counted, logged, and slowed down.
+//!
+//! An address may show some wrong tokens at once and then one a second. Beyond that, what it shows is
+//! refused without a look, so that guessing gets no faster by asking more often; except for the tokens
+//! that were right before from there, so that a client beside an attacker, as behind a proxy, goes on.
+
+use std::{
+    collections::HashMap,
+    net::IpAddr,
+    sync::{Mutex, PoisonError},
+    time::Duration,
+};
+
+use tokio::time::Instant;
+use tracing::warn;
+
+use super::places::network;
+use crate::{domain::api_token::TokenDigest, telemetry::metrics};
+
+/// Wrong tokens that an address may show at once, and then one in so much time.
+const AT_ONCE: u32 = 20;
+const INTERVAL: Duration = Duration::from_secs(1);
+/// Between two lines of the log about one address.
+const LINE_INTERVAL: Duration = Duration::from_mins(1);
+/// Lines of the log in that time about all addresses together.
+const LINES_MAX: u32 = 10;
+/// Addresses that are remembered; the one that was seen longest ago makes room.
+const ADDRESSES_MAX: usize = 1_024;
+/// Right tokens that are remembered of one address.
+const RIGHT_MAX: usize = 16;
+
+/// What addresses showed.
+#[derive(Default)]
+pub(super) struct Guesses(Mutex<Table>);
+
+#[derive(Default)]
+struct Table {
+    addresses: HashMap<IpAddr, Address>,
+    /// When the minute began in which so many lines were written.
+    lines: Option<(Instant, u32)>,
+    /// Wrong tokens of which no line tells.
+    unlogged: u64,
+}
+
+struct Address {
+    seen: Instant,
+    /// When all its wrong tokens are forgotten.
+    forgotten: Instant,
+    right: Vec<TokenDigest>,
+    logged: Option<Instant>,
+    /// Wrong tokens since the last line about it.
+    wrong: u64,
+}
+
+impl Guesses {
+    /// Whether `token` is looked at; else, after how long it will be.
+    pub(super) fn check(&self, from: IpAddr, token: TokenDigest) -> Result<(), Duration> {
+        let now = Instant::now();
+        self.with(from, now, |address, _| {
+            let slack = INTERVAL.saturating_mul(AT_ONCE.saturating_sub(1));
+            let from = address.forgotten.checked_sub(slack).unwrap_or(now);
+            if from <= now || address.right.contains(&token) { Ok(()) } else { Err(from - now) }
+        })
+    }
+
+    /// `token` is right.
+    pub(super) fn right(&self, from: IpAddr, token: TokenDigest) {
+        self.with(from, Instant::now(), |address, _| {
+            if !address.right.contains(&token) {
+                address.right.truncate(RIGHT_MAX.saturating_sub(1));
+                address.right.insert(0, token);
+            }
+        });
+    }
+
+    /// A token was wrong, or refused without a look.
+    pub(super) fn wrong(&self, from: IpAddr, was_looked_at: bool) {
+        metrics::wrong_token();
+        let now = Instant::now();
+        let line = self.with(from, now, |address, lines| {
+            if was_looked_at {
+                address.forgotten = address.forgotten.max(now) + INTERVAL;
+            }
+            address.wrong = address.wrong.saturating_add(1);
+            let is_due = address.logged.is_none_or(|at| now >= at + LINE_INTERVAL);
+            let others = is_due.then(|| lines.take(now)).flatten()?;
+            address.logged = Some(now);
+            Some((std::mem::take(&mut address.wrong), others))
+        });
+        if let Some((wrong, of_others)) = line {
+            warn!(address = %from, wrong, of_others, "api.wrong_token: refused");
+        }
+    }
+
+    fn with<T>(
+        &self,
+        from: IpAddr,
+        now: Instant,
+        what: impl FnOnce(&mut Address, &mut Lines<'_>) -> T,
+    ) -> T {
+        let mut table = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let Table { addresses, lines, unlogged } = &mut *table;
+        let network = network(from);
+        if addresses.len() >= ADDRESSES_MAX && !addresses.contains_key(&network) {
+            let longest_ago = addresses.iter().min_by_key(|(_, address)| address.seen);
+            if let Some(oldest) = longest_ago.map(|(network, _)| *network) {
+                let forgotten = addresses.remove(&oldest).map_or(0, |address| address.wrong);
+                *unlogged = unlogged.saturating_add(forgotten);
+            }
+        }
+        let address = addresses.entry(network).or_insert_with(|| Address::new(now));
+        address.seen = now;
+        what(address, &mut Lines { lines, unlogged })
+    }
+}
+
+impl Address {
+    fn new(now: Instant) -> Self {
+        Self { seen: now, forgotten: now, right: Vec::new(), logged: None, wrong: 0 }
+    }
+}
+
+struct Lines<'a> {
+    lines: &'a mut Option<(Instant, u32)>,
+    unlogged: &'a mut u64,
+}
+
+impl Lines<'_> {
+    /// The right to write a line, with the number of wrong tokens of forgotten addresses.
+    fn take(&mut self, now: Instant) -> Option<u64> {
+        let (began, written) =
+            self.lines.filter(|(at, _)| now < *at + LINE_INTERVAL).unwrap_or((now, 0));
+        if written >= LINES_MAX {
+            return None;
+        }
+        *self.lines = Some((began, written.saturating_add(1)));
+        Some(std::mem::take(self.unlogged))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::time::advance;
+
+    use super::*;
+
+    fn digest(text: &str) -> TokenDigest {
+        TokenDigest::of(text.as_bytes())
+    }
+
+    fn address(number: usize) -> IpAddr {
+        let [.., high, low] = number.to_be_bytes();
+        IpAddr::from([10, 0, high, low])
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn wrong_tokens_are_slowed_down_and_right_ones_that_are_known_are_not() {
+        let guesses = Guesses::default();
+        let (attacker, other) = (address(1), address(2));
+        guesses.right(attacker, digest("right"));
+        for _ in 0..AT_ONCE {
+            assert_eq!(guesses.check(attacker, digest("wrong")), Ok(()));
+            guesses.wrong(attacker, true);
+        }
+        assert_eq!(guesses.check(attacker, digest("wrong")), Err(INTERVAL));
+        assert_eq!(guesses.check(attacker, digest("right")), Ok(()));
+        assert_eq!(guesses.check(other, digest("wrong")), Ok(()));
+        let mut looked_at = 0;
+        for _ in 0..600 {
+            advance(Duration::from_millis(100)).await;
+            let looks = guesses.check(attacker, digest("wrong")).is_ok();
+            guesses.wrong(attacker, looks);
+            looked_at += u32::from(looks);
+        }
+        assert_eq!(looked_at, 60, "one a second");
+        advance(INTERVAL * AT_ONCE).await;
+        for _ in 0..AT_ONCE {
+            assert_eq!(guesses.check(attacker, digest("wrong")), Ok(()));
+            guesses.wrong(attacker, true);
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_address_is_logged_once_a_minute_and_all_together_a_bounded_number() {
+        let guesses = Guesses::default();
+        let lines = || guesses.0.lock().unwrap().lines.map_or(0, |(_, written)| written);
+        for _ in 0..100 {
+            guesses.wrong(address(1), true);
+        }
+        assert_eq!(lines(), 1);
+        assert_eq!(guesses.0.lock().unwrap().addresses[&address(1)].wrong, 99);
+        for number in 0..5_000 {
+            guesses.wrong(address(number), true);
+        }
+        assert_eq!(lines(), LINES_MAX);
+        assert_eq!(guesses.0.lock().unwrap().addresses.len(), ADDRESSES_MAX);
+        assert!(guesses.0.lock().unwrap().unlogged > 0);
+        advance(LINE_INTERVAL).await;
+        guesses.wrong(address(4_999), true);
+        assert_eq!((lines(), guesses.0.lock().unwrap().unlogged), (1, 0));
+    }
+}

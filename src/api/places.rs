@@ -1,0 +1,482 @@
+//! Places for connections: who has one, whose turn it is on each, and which one gives way.
+//!
+//! On every connection it is either homing's turn (a request is worked on) or the client's: to send the
+//! head of a request, the rest of a body, or to take an answer. Where places run short, the connection
+//! that has waited longest for its client gives way to a new one, so that clients who keep a place and
+//! send nothing take it from nobody. Connections on which a request is worked on never give way. Beyond
+//! them there is a reserve, from which only health and metrics are answered.
+
+use std::{
+    collections::HashMap,
+    net::{IpAddr, Ipv6Addr},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+/// Connections at one time.
+pub(super) const CONNECTIONS_MAX: usize = 512;
+/// Connections beside them, from which only health and metrics are answered.
+const RESERVE_MAX: usize = 32;
+/// Requests at one time on all connections; the head of each takes up to 16 KiB.
+const EXCHANGES_MAX: usize = 2_048;
+/// Bytes of answers that clients have not taken yet.
+const UNSENT_BYTES_MAX: usize = 64 * 1_024 * 1_024;
+/// From the accept to the end of the first head, whatever the protocol.
+const HEAD_DEADLINE: Duration = Duration::from_secs(10);
+/// The same for a connection of the reserve.
+const RESERVE_HEAD_DEADLINE: Duration = Duration::from_secs(2);
+/// Between two requests, the head of the second included.
+const IDLE_DEADLINE: Duration = Duration::from_mins(1);
+/// For a body to arrive; those who read it have shorter deadlines.
+const BODY_DEADLINE: Duration = Duration::from_mins(1);
+/// For a client to begin to take an answer.
+const ANSWER_DEADLINE: Duration = Duration::from_secs(30);
+/// Then it has to take so many bytes each second.
+const ANSWER_BYTES_PER_SECOND: usize = 16 * 1_024;
+
+/// The places of one listener.
+pub(super) struct Places {
+    /// Connections of one network at one time.
+    max_per_network: usize,
+    table: Mutex<Table>,
+}
+
+#[derive(Default)]
+struct Table {
+    next: u64,
+    connections: HashMap<u64, Connection>,
+    exchanges: usize,
+    unsent: usize,
+}
+
+struct Connection {
+    network: IpAddr,
+    is_reserve: bool,
+    /// Whether a request came on it.
+    has_asked: bool,
+    /// Since when it is the client's turn, where it is.
+    since: Instant,
+    exchanges: HashMap<u64, Exchanging>,
+    ends: CancellationToken,
+    cut: CancellationToken,
+}
+
+struct Exchanging {
+    turn: Turn,
+    /// Bytes of the answer that the client has not taken yet.
+    unsent: usize,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Turn {
+    /// The client has to send the rest of the body.
+    Sends { until: Instant },
+    /// homing has to answer, or to say more.
+    Homing,
+    /// The client has to take what homing said.
+    Takes { until: Instant },
+}
+
+/// The place of one connection, until it is dropped.
+pub(super) struct Place {
+    places: Arc<Places>,
+    id: u64,
+    /// Whether only health and metrics are answered.
+    pub(super) is_reserve: bool,
+    /// Cancelled when the connection shall end after the requests that are under way.
+    pub(super) ends: CancellationToken,
+    /// Cancelled when it shall end at once.
+    pub(super) cut: CancellationToken,
+}
+
+/// A request and its answer, until it is dropped.
+pub(super) struct Exchange {
+    places: Arc<Places>,
+    connection: u64,
+    id: u64,
+    /// Whether there are too many already, so that only health and metrics are answered.
+    pub(super) is_beyond: bool,
+}
+
+/// Whoever has an IPv6 address has a network of them.
+pub(super) fn network(address: IpAddr) -> IpAddr {
+    match address.to_canonical() {
+        IpAddr::V6(address) => {
+            let [a, b, c, d, ..] = address.segments();
+            Ipv6Addr::new(a, b, c, d, 0, 0, 0, 0).into()
+        }
+        address @ IpAddr::V4(_) => address,
+    }
+}
+
+impl Places {
+    /// Places of which one IPv4 address, or one IPv6 network of 64 bits, has at most
+    /// `max_per_network`.
+    pub(super) fn new(max_per_network: usize) -> Arc<Self> {
+        Arc::new(Self { max_per_network, table: Mutex::default() })
+    }
+
+    /// A place for a connection from `peer`; `None`: even the reserve is in use.
+    pub(super) fn admit(self: &Arc<Self>, peer: IpAddr) -> Option<Place> {
+        let network = network(peer);
+        let mut table = self.lock();
+        let of_network = table.count(|one| !one.is_reserve && one.network == network);
+        let of_all = table.count(|one| !one.is_reserve);
+        let has_place = if of_network >= self.max_per_network {
+            table.make_way(|_, one| !one.is_reserve && one.network == network)
+        } else {
+            of_all < CONNECTIONS_MAX || table.make_way(|_, one| !one.is_reserve)
+        };
+        let is_reserve = !has_place;
+        if is_reserve && table.count(|one| one.is_reserve) >= RESERVE_MAX {
+            table.make_way(|_, one| one.is_reserve).then_some(())?;
+        }
+        let (ends, cut) = (CancellationToken::new(), CancellationToken::new());
+        let id = table.take_id();
+        let connection = Connection {
+            network,
+            is_reserve,
+            has_asked: false,
+            since: Instant::now(),
+            exchanges: HashMap::new(),
+            ends: ends.clone(),
+            cut: cut.clone(),
+        };
+        table.connections.insert(id, connection);
+        drop(table);
+        Some(Place { places: Arc::clone(self), id, is_reserve, ends, cut })
+    }
+
+    /// Cuts the connection that has waited longest for its client, whoever it is.
+    pub(super) fn make_way(&self) {
+        self.lock().make_way(|_, _| true);
+    }
+
+    /// Ends the connections whose clients have had their time.
+    pub(super) fn sweep(&self) {
+        let now = Instant::now();
+        let mut table = self.lock();
+        for connection in table.connections.values().filter(|one| one.is_idle_for_too_long(now)) {
+            connection.ends.cancel();
+        }
+        let late = |(id, one): (&u64, &Connection)| one.is_late(now).then_some(*id);
+        let late: Vec<_> = table.connections.iter().filter_map(late).collect();
+        for id in late {
+            table.cut(id);
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Table> {
+        self.table.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Table {
+    fn take_id(&mut self) -> u64 {
+        self.next = self.next.wrapping_add(1);
+        self.next
+    }
+
+    fn count(&self, which: impl Fn(&Connection) -> bool) -> usize {
+        self.connections.values().filter(|one| which(one)).count()
+    }
+
+    /// Cuts the one of `which` that has waited longest for its client; whether there was one.
+    fn make_way(&mut self, which: impl Fn(u64, &Connection) -> bool) -> bool {
+        let waiting = self.connections.iter().filter(|(id, one)| which(**id, one));
+        let waiting = waiting.filter_map(|(id, one)| Some((one.waits_since()?, *id)));
+        let longest = waiting.min();
+        longest.inspect(|(_, id)| self.cut(*id)).is_some()
+    }
+
+    fn cut(&mut self, id: u64) {
+        if let Some(connection) = self.forget(id) {
+            connection.cut.cancel();
+        }
+    }
+
+    fn forget(&mut self, id: u64) -> Option<Connection> {
+        let connection = self.connections.remove(&id)?;
+        self.exchanges = self.exchanges.saturating_sub(connection.exchanges.len());
+        self.unsent = self.unsent.saturating_sub(connection.unsent());
+        Some(connection)
+    }
+
+    fn exchanging(&mut self, connection: u64, id: u64) -> Option<&mut Exchanging> {
+        self.connections.get_mut(&connection)?.exchanges.get_mut(&id)
+    }
+}
+
+impl Connection {
+    /// `None`: on one of its requests it is homing's turn.
+    fn waits_since(&self) -> Option<Instant> {
+        let is_homings = self.exchanges.values().any(|one| one.turn == Turn::Homing);
+        (!is_homings).then_some(self.since)
+    }
+
+    fn is_idle_for_too_long(&self, now: Instant) -> bool {
+        self.has_asked && self.exchanges.is_empty() && now >= self.since + IDLE_DEADLINE
+    }
+
+    fn is_late(&self, now: Instant) -> bool {
+        let patience = if self.is_reserve { RESERVE_HEAD_DEADLINE } else { HEAD_DEADLINE };
+        let is_late = |exchanging: &Exchanging| match exchanging.turn {
+            Turn::Sends { until } | Turn::Takes { until } => now >= until,
+            Turn::Homing => false,
+        };
+        (!self.has_asked && now >= self.since + patience) || self.exchanges.values().any(is_late)
+    }
+
+    fn unsent(&self) -> usize {
+        self.exchanges.values().map(|one| one.unsent).sum()
+    }
+
+    /// From now on it is the client's turn, unless homing still works on another request.
+    fn wait_from_now(&mut self) {
+        if self.waits_since().is_some() {
+            self.since = Instant::now();
+        }
+    }
+}
+
+impl Place {
+    /// A request has come, whose body has yet to arrive if there `is_more`.
+    pub(super) fn begin(&self, is_more: bool) -> Exchange {
+        let mut table = self.places.lock();
+        if table.exchanges >= EXCHANGES_MAX {
+            table.make_way(|id, one| id != self.id && one.exchanges.len() > 1);
+        }
+        let is_beyond = table.exchanges >= EXCHANGES_MAX;
+        let id = table.take_id();
+        if let Some(connection) = table.connections.get_mut(&self.id) {
+            let until = Instant::now() + BODY_DEADLINE;
+            let turn = if is_more { Turn::Sends { until } } else { Turn::Homing };
+            connection.exchanges.insert(id, Exchanging { turn, unsent: 0 });
+            connection.has_asked = true;
+            connection.wait_from_now();
+            table.exchanges = table.exchanges.saturating_add(1);
+        }
+        drop(table);
+        if self.is_reserve {
+            self.ends.cancel();
+        }
+        Exchange { places: Arc::clone(&self.places), connection: self.id, id, is_beyond }
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.places.lock().forget(self.id);
+    }
+}
+
+impl Exchange {
+    /// The body is there, or nobody waits for it any more.
+    pub(super) fn body_ended(&self) {
+        let mut table = self.places.lock();
+        let exchanging = table.exchanging(self.connection, self.id);
+        if let Some(one) = exchanging.filter(|one| matches!(one.turn, Turn::Sends { .. })) {
+            one.turn = Turn::Homing;
+        }
+    }
+
+    /// homing has said so many bytes, or nothing but a head; the client takes them.
+    pub(super) fn says(&self, bytes: usize) {
+        let mut table = self.places.lock();
+        let Some(one) = table.exchanging(self.connection, self.id) else { return };
+        let begun = match one.turn {
+            Turn::Takes { until } => until,
+            Turn::Sends { .. } | Turn::Homing => Instant::now() + ANSWER_DEADLINE,
+        };
+        let was_homings = !matches!(one.turn, Turn::Takes { .. });
+        let seconds = u32::try_from(bytes / ANSWER_BYTES_PER_SECOND).unwrap_or(u32::MAX);
+        one.turn = Turn::Takes { until: begun + Duration::from_secs(seconds.into()) };
+        let taken = one.unsent.min(bytes);
+        one.unsent = one.unsent.saturating_sub(taken);
+        table.unsent = table.unsent.saturating_sub(taken);
+        if was_homings && let Some(connection) = table.connections.get_mut(&self.connection) {
+            connection.wait_from_now();
+        }
+    }
+
+    /// homing has more to say, and does not know it yet.
+    pub(super) fn thinks(&self) {
+        if let Some(one) = self.places.lock().exchanging(self.connection, self.id) {
+            one.turn = Turn::Homing;
+        }
+    }
+
+    /// An answer of so many bytes is in memory. Where there are too many, the clients that have waited
+    /// longest with theirs are cut.
+    pub(super) fn holds(&self, bytes: usize) {
+        let mut table = self.places.lock();
+        let Some(one) = table.exchanging(self.connection, self.id) else { return };
+        one.unsent = bytes;
+        table.unsent = table.unsent.saturating_add(bytes);
+        while table.unsent > UNSENT_BYTES_MAX
+            && table.make_way(|id, one| id != self.connection && one.unsent() > 0)
+        {}
+    }
+}
+
+impl Drop for Exchange {
+    fn drop(&mut self) {
+        let mut table = self.places.lock();
+        let Some(connection) = table.connections.get_mut(&self.connection) else { return };
+        let Some(ended) = connection.exchanges.remove(&self.id) else { return };
+        connection.wait_from_now();
+        table.exchanges = table.exchanges.saturating_sub(1);
+        table.unsent = table.unsent.saturating_sub(ended.unsent);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::time::advance;
+
+    use super::*;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    fn address(number: usize) -> IpAddr {
+        let [.., high, low] = number.to_be_bytes();
+        IpAddr::from([10, 0, high, low])
+    }
+
+    fn is_cut(place: &Place) -> bool {
+        place.cut.is_cancelled()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_connection_that_has_waited_longest_for_its_client_gives_way() {
+        let places = Places::new(CONNECTIONS_MAX);
+        let mut held = Vec::new();
+        for number in 0..CONNECTIONS_MAX {
+            held.push(places.admit(address(number)).unwrap());
+            advance(Duration::from_millis(1)).await;
+        }
+        let worked_on = held[0].begin(false);
+        let new = places.admit(address(9_999)).unwrap();
+        assert!(!new.is_reserve && !is_cut(&held[0]) && is_cut(&held[1]) && !is_cut(&held[2]));
+        drop(worked_on);
+        advance(SECOND).await;
+        assert!(!places.admit(address(9_998)).unwrap().is_reserve);
+        assert!(is_cut(&held[2]) && !is_cut(&held[0]), "it has just been answered");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_address_gives_way_to_itself_and_has_no_more_than_its_share() {
+        let places = Places::new(2);
+        let [first, second] = [(); 2].map(|()| places.admit(address(1)).unwrap());
+        let other = places.admit(address(2)).unwrap();
+        advance(SECOND).await;
+        let third = places.admit(address(1)).unwrap();
+        assert_eq!([is_cut(&first), is_cut(&second), is_cut(&other)], [true, false, false]);
+        let _worked_on = [second.begin(false), third.begin(false)];
+        assert!(places.admit(address(1)).unwrap().is_reserve);
+        assert!(!places.admit(address(2)).unwrap().is_reserve);
+    }
+
+    #[test]
+    fn addresses_of_one_ipv6_network_are_one() {
+        let of = |text: &str| network(text.parse().unwrap());
+        assert_eq!(of("2001:db8:1:2::1"), of("2001:db8:1:2:ffff::9"));
+        assert_ne!(of("2001:db8:1:2::1"), of("2001:db8:1:3::1"));
+        assert_eq!(of("::ffff:192.0.2.1"), of("192.0.2.1"));
+        assert_ne!(of("192.0.2.1"), of("192.0.2.2"));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn while_every_place_is_worked_on_there_is_a_reserve_and_it_is_bounded() {
+        let places = Places::new(1);
+        let place = places.admit(address(1)).unwrap();
+        let _worked_on = place.begin(false);
+        let reserve: Vec<_> = (0..RESERVE_MAX).map(|_| places.admit(address(1)).unwrap()).collect();
+        assert!(reserve.iter().all(|one| one.is_reserve));
+        let one_more = places.admit(address(1)).unwrap();
+        assert_eq!(reserve.iter().filter(|one| is_cut(one)).count(), 1);
+        let asked = one_more.begin(false);
+        assert!(one_more.ends.is_cancelled(), "one request on each");
+        drop(asked);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn every_wait_for_a_client_has_an_end() {
+        let places = Places::new(CONNECTIONS_MAX);
+        let swept = async |place: &Place, after: Duration| {
+            advance(after - SECOND).await;
+            places.sweep();
+            assert!(!is_cut(place) && !place.ends.is_cancelled());
+            advance(SECOND).await;
+            places.sweep();
+            (is_cut(place), place.ends.is_cancelled())
+        };
+        let silent = places.admit(address(1)).unwrap();
+        assert_eq!(swept(&silent, HEAD_DEADLINE).await, (true, false), "no head");
+        let idle = places.admit(address(1)).unwrap();
+        drop(idle.begin(false));
+        assert_eq!(swept(&idle, IDLE_DEADLINE).await, (false, true), "no second request");
+        let sending = places.admit(address(1)).unwrap();
+        let _body = sending.begin(true);
+        assert_eq!(swept(&sending, BODY_DEADLINE).await, (true, false), "half a body");
+        let taking = places.admit(address(1)).unwrap();
+        let answer = taking.begin(false);
+        advance(Duration::from_mins(5)).await;
+        places.sweep();
+        assert!(!is_cut(&taking), "it is homing's turn");
+        answer.says(0);
+        assert_eq!(swept(&taking, ANSWER_DEADLINE).await, (true, false), "nothing is taken");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn answers_are_taken_at_a_least_rate() {
+        let places = Places::new(CONNECTIONS_MAX);
+        let place = places.admit(address(1)).unwrap();
+        let answer = place.begin(false);
+        answer.says(0);
+        for _ in 0..40 {
+            answer.says(ANSWER_BYTES_PER_SECOND);
+            advance(SECOND).await;
+            places.sweep();
+        }
+        assert!(!is_cut(&place), "as fast as it must be");
+        for _ in 0..40 {
+            answer.says(1);
+            advance(SECOND).await;
+            places.sweep();
+        }
+        assert!(is_cut(&place), "a byte a second is not enough");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn answers_that_nobody_takes_are_bounded_in_memory() {
+        let places = Places::new(CONNECTIONS_MAX);
+        let held: Vec<_> = (0..3).map(|number| places.admit(address(number)).unwrap()).collect();
+        let answers: Vec<_> = held.iter().map(|place| place.begin(false)).collect();
+        for answer in &answers {
+            answer.says(0);
+            answer.holds(UNSENT_BYTES_MAX / 2);
+            advance(SECOND).await;
+        }
+        assert_eq!(held.iter().map(is_cut).collect::<Vec<_>>(), [true, false, false]);
+        drop(answers);
+        assert_eq!(places.lock().unsent, 0);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn requests_are_bounded_beside_connections() {
+        let places = Places::new(CONNECTIONS_MAX);
+        let held: Vec<_> = (0..2).map(|number| places.admit(address(number)).unwrap()).collect();
+        let unfinished: Vec<_> = (0..EXCHANGES_MAX).map(|_| held[0].begin(true)).collect();
+        assert!(!held[1].begin(false).is_beyond && is_cut(&held[0]));
+        drop(unfinished);
+        let worked_on: Vec<_> = (0..EXCHANGES_MAX).map(|_| held[1].begin(false)).collect();
+        let third = places.admit(address(3)).unwrap();
+        assert!(third.begin(false).is_beyond && !is_cut(&held[1]));
+        drop(worked_on);
+        assert!(!third.begin(false).is_beyond);
+    }
+}
