@@ -5,7 +5,8 @@
 
 use std::sync::LazyLock;
 
-use axum::Json;
+use axum::http::{HeaderName, header::CONTENT_TYPE};
+use bytes::Bytes;
 use utoipa::{
     PartialSchema, ToSchema,
     openapi::{
@@ -44,6 +45,9 @@ const ABOUT: &str = "Durable webhook delivery on RabbitMQ. Errors are problem do
                      `next` of one goes into `after` for the one behind it.";
 
 static DOCUMENT: LazyLock<OpenApi> = LazyLock::new(described);
+/// Written once: anybody may ask for it, as often as they like.
+static TEXT: LazyLock<Bytes> =
+    LazyLock::new(|| serde_json::to_vec(described_once()).unwrap_or_default().into());
 
 /// The description of all addresses.
 pub(super) fn described_once() -> &'static OpenApi {
@@ -55,8 +59,8 @@ pub(super) fn described_once() -> &'static OpenApi {
     get, path = "/openapi.json", tag = "health", operation_id = "openapi",
     responses((status = 200, description = "An OpenAPI 3.1 document", body = HashMap<String, serde_json::Value>)),
 )]
-pub(super) async fn document() -> Json<&'static OpenApi> {
-    Json(described_once())
+pub(super) async fn document() -> ([(HeaderName, &'static str); 1], Bytes) {
+    ([(CONTENT_TYPE, "application/json")], TEXT.clone())
 }
 
 fn described() -> OpenApi {

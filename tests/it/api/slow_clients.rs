@@ -4,16 +4,19 @@
 use std::{
     fs,
     io::{Read, Write},
-    net::{TcpListener, TcpStream},
+    net::TcpStream,
     process::Stdio,
     time::Duration,
 };
 
 use tokio::time::Instant;
 
-use crate::support::{
-    PATIENCE,
-    process::{Process, Site},
+use crate::{
+    secrets::address,
+    support::{
+        PATIENCE,
+        process::{Process, Site},
+    },
 };
 
 const TOKEN: &str = "a-token-for-writing-0123456789";
@@ -36,12 +39,10 @@ struct Attacked {
 
 impl Attacked {
     async fn start() -> Self {
-        let port = TcpListener::bind("127.0.0.1:0").expect("a port is free").local_addr();
-        let address = port.expect("it has an address").to_string();
-        let settings = format!("api.listen = \"{address}\"\napi.tokens = [\"{TOKEN}\"]\n");
-        let site = Site::new(&[50], &settings);
+        let site = Site::new(&[50], &format!("api.tokens = [\"{TOKEN}\"]\n"));
         let log = fs::File::create(site.log()).expect("a log can be written");
         let process = site.start_as(&["run", "--role", "api"], Stdio::null(), log.into());
+        let address = address(site.folder.path()).await.replace("http://", "");
         let attacked = Self { site, process, address };
         let begun = Instant::now();
         while attacked.ask("GET", "/readyz", b"") != Some(200) {
