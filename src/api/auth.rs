@@ -1,19 +1,11 @@
 //! Who may ask: whoever shows a token whose scope allows it, or, while there is no token at all,
 //! whoever sits at this machine.
-//!
-//! Without tokens the API listens on loopback only, where the browser of a person on this machine
-//! can still be made to ask on behalf of a web page. A name that an attacker rebinds to 127.0.0.1
-//! is told by the `Host` header, a form sent by a foreign page by its `Origin`.
 
 use std::{net::IpAddr, sync::Arc, time::Duration};
 
 use axum::{
     extract::{Request, State},
-    http::{
-        Extensions, HeaderName, Method, Version,
-        header::{AUTHORIZATION, HOST, ORIGIN},
-        uri::Authority,
-    },
+    http::{Extensions, HeaderName, Method, header::AUTHORIZATION},
     middleware::Next,
     response::Response,
 };
@@ -28,6 +20,7 @@ use super::{
     Api,
     connections::Peer,
     guesses::Guesses,
+    local::check_is_local,
     problem::{Kind, Problem},
     workfront,
 };
@@ -238,81 +231,6 @@ pub fn token(request: &Request) -> Option<&[u8]> {
     scheme.eq_ignore_ascii_case(b"Bearer ").then(|| token.trim_ascii())
 }
 
-fn check_is_local(request: &Request) -> Result<(), Problem> {
-    foreign(request).map_or(Ok(()), |what| {
-        let detail = format!(
-            "{what}; with an API token (`homing tokens add`) homing can be asked from elsewhere"
-        );
-        Err(Problem::new(Kind::Forbidden, detail))
-    })
-}
-
-/// What shows that a request does not come from a person at this machine; `None`: nothing does.
-#[must_use]
-pub fn foreign(request: &Request) -> Option<String> {
-    let hosts = hosts(request);
-    if hosts.is_empty() {
-        return Some("the request names no host".to_owned());
-    }
-    if let Some(foreign) = hosts.iter().find(|host| !is_loopback(host.host())) {
-        return Some(format!("`{}` is not a name of this machine", foreign.host()));
-    }
-    if let Some(why) = came_through_a_proxy(request) {
-        return Some(why);
-    }
-    comes_from_another_page(request).then(|| "the request comes from another page".to_owned())
-}
-
-/// Headers, beside `X-Forwarded-…`, that proxies add to what they pass on. Source: RFC 7239
-/// (`Forwarded`), RFC 9110 7.6.3 (`Via`); the others are customs of common proxies.
-const OF_PROXIES: [&str; 10] = [
-    "forwarded",
-    "via",
-    "x-real-ip",
-    "x-client-ip",
-    "x-cluster-client-ip",
-    "x-original-forwarded-for",
-    "x-envoy-external-address",
-    "true-client-ip",
-    "cf-connecting-ip",
-    "fastly-client-ip",
-];
-
-/// What shows that a request was passed on by a proxy, which lets in others than people at this
-/// machine. One that adds no header, as nginx by default, still speaks HTTP/1.0 unless told otherwise.
-fn came_through_a_proxy(request: &Request) -> Option<String> {
-    let is_of_proxy = |name: &&str| name.starts_with("x-forwarded-") || OF_PROXIES.contains(name);
-    let name = request.headers().keys().map(HeaderName::as_str).find(is_of_proxy);
-    if let Some(name) = name {
-        return Some(format!("the header `{name}` says that the request came through a proxy"));
-    }
-    (request.version() <= Version::HTTP_10)
-        .then(|| "requests over HTTP/1.0 come from proxies".to_owned())
-}
-
-/// The names by which homing was called.
-fn hosts(request: &Request) -> Vec<Authority> {
-    let named = request.headers().get_all(HOST).iter().filter_map(|host| host.to_str().ok());
-    let named = named.filter_map(|host| host.parse::<Authority>().ok());
-    request.uri().authority().cloned().into_iter().chain(named).collect()
-}
-
-/// Whether the page that made a browser ask is not one of ours.
-#[must_use]
-pub fn comes_from_another_page(request: &Request) -> bool {
-    let Some(origin) = request.headers().get(ORIGIN) else { return false };
-    let authority = origin.to_str().unwrap_or_default().split_once("://");
-    let own = hosts(request).into_iter().next();
-    !matches!((authority, own), (Some((_scheme, authority)), Some(own))
-        if authority.eq_ignore_ascii_case(own.as_str()))
-}
-
-fn is_loopback(host: &str) -> bool {
-    let bare = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
-    host.eq_ignore_ascii_case("localhost")
-        || bare.parse::<IpAddr>().is_ok_and(|address| address.to_canonical().is_loopback())
-}
-
 #[cfg(test)]
 mod tests {
     use axum::body::Body;
@@ -381,44 +299,5 @@ mod tests {
         };
         assert_eq!(shown("/attask/eventsubscription/api/v1/subscriptions?page=1"), b"abc");
         assert_eq!(shown("/v1/queues"), b"x");
-    }
-
-    #[test]
-    fn without_tokens_only_names_of_this_machine_are_answered() {
-        let answered = |host| check_is_local(&asked(&[("host", host)])).is_ok();
-        for host in ["localhost", "LOCALHOST:8080", "127.0.0.1:8080", "127.9.9.9", "[::1]:80"] {
-            assert!(answered(host), "{host}");
-        }
-        for host in ["evil.example", "127.0.0.1.evil.example", "localhost.evil", "10.0.0.1", ""] {
-            assert!(!answered(host), "{host}");
-        }
-        assert!(check_is_local(&asked(&[])).is_err());
-        assert!(
-            check_is_local(&asked(&[("host", "localhost"), ("host", "evil.example")])).is_err()
-        );
-    }
-
-    #[test]
-    fn without_tokens_what_came_through_a_proxy_is_not_answered() {
-        let host = ("host", "127.0.0.1:8080");
-        for name in ["x-forwarded-for", "X-Forwarded-Proto", "Forwarded", "Via", "X-Real-IP"] {
-            let problem = check_is_local(&asked(&[host, (name, "10.1.2.3")])).unwrap_err();
-            let detail = problem.to_json()["detail"].to_string();
-            assert!(detail.contains("proxy") && detail.contains("homing tokens add"), "{detail}");
-        }
-        let mut request = asked(&[host]);
-        assert!(check_is_local(&request).is_ok());
-        *request.version_mut() = Version::HTTP_10;
-        assert!(check_is_local(&request).is_err());
-    }
-
-    #[test]
-    fn without_tokens_foreign_pages_are_not_answered() {
-        let host = ("host", "127.0.0.1:8080");
-        let answered = |origin| check_is_local(&asked(&[host, ("origin", origin)])).is_ok();
-        assert!(answered("http://127.0.0.1:8080"));
-        for origin in ["null", "http://127.0.0.1:3000", "https://evil.example", "é", ""] {
-            assert!(!answered(origin), "{origin}");
-        }
     }
 }

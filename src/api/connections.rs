@@ -235,7 +235,8 @@ impl hyper::service::Service<hyper::Request<Incoming>> for Answering {
     fn call(&self, request: hyper::Request<Incoming>) -> Self::Future {
         let exchange = Arc::new(self.place.begin(!request.body().is_end_stream()));
         let is_restricted = self.place.is_reserve || exchange.is_beyond;
-        let mut request = request.map(|body| Body::new(RequestBody::new(body, exchange.clone())));
+        let noting = Arc::clone(&exchange);
+        let mut request = request.map(|body| Body::new(RequestBody::new(body, noting)));
         request.extensions_mut().insert(Peer(self.peer));
         if is_restricted {
             request.extensions_mut().insert(ForWatchersOnly);

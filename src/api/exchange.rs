@@ -108,7 +108,8 @@ impl HttpBody for AnswerBody {
                 self.exchange.thinks();
                 Poll::Pending
             }
-            polled => polled,
+            Poll::Ready(end @ (None | Some(Err(_)))) => Poll::Ready(end),
+            Poll::Pending => Poll::Pending,
         }
     }
 

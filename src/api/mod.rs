@@ -7,7 +7,7 @@
 //!
 //! The way of a request through the files: [`connections`] takes the connection, for which [`places`]
 //! has room, and [`exchange`] notes whose turn it is; [`problem`] turns a panic into an answer and puts
-//! the same headers on every one, [`auth`] decides who may ask ([`guesses`] counts wrong tokens),
+//! the same headers on every one, [`auth`] decides who may ask ([`guesses`] counts wrong tokens, [`local`] knows this machine),
 //! [`uploads`] takes the body in, [`limits`] says for how long, [`extract`] reads what was sent. Then a file per noun answers:
 //! [`subscriptions`] and [`samples`], [`endpoints`], [`events`] and [`batches`] (with [`idempotency`]),
 //! [`attempts`], [`parked`], [`queues`], [`sources`], [`status`], [`metrics`], [`health`]; [`workfront`] is subscriptions once more, as Workfront's API has them.
@@ -31,6 +31,7 @@ mod guesses;
 mod health;
 mod idempotency;
 mod limits;
+mod local;
 mod metrics;
 mod openapi;
 mod parked;
@@ -64,8 +65,9 @@ use crate::{
 };
 
 pub use self::{
-    auth::{Bearer, Holder, comes_from_another_page, foreign, peer, token},
+    auth::{Bearer, Holder, peer, token},
     connections::serve,
+    local::{comes_from_another_page, foreign},
     uploads::{Upload, UploadError},
 };
 
