@@ -113,7 +113,7 @@ pub(super) fn tell(
     let is_gone = matches!(&stand, Stand::Parked { is_there: IsThere::No, .. });
     let command = (state == "parked" && !is_gone).then(|| {
         let of = subscription.map(|id| format!(" --subscription {id}")).unwrap_or_default();
-        with_option(&format!("homing parked replay{of}"), "--event", event)
+        with_option("homing parked replay", "--event", event) + &of
     });
     Story {
         subscription,
