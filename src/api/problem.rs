@@ -265,6 +265,7 @@ impl From<RegistryError> for Problem {
                 Self::field(FieldError::new("filters", failure))
             }
             RegistryError::Quota(_) => Self::new(Kind::Quota, failure.to_string()),
+            RegistryError::Unreadable(corrupt) => StoreError::Corrupt(corrupt).into(),
             RegistryError::Store(failure) => failure.into(),
             RegistryError::Randomness(_) => {
                 error!(error = %Chain(&failure), "api.no_randomness");

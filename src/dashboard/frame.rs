@@ -154,6 +154,9 @@ impl From<RegistryError> for Trouble {
             | RegistryError::Duplicate { .. }
             | RegistryError::OriginChanged { .. }
             | RegistryError::Quota(_) => Self::bad_request(failure.to_string()),
+            RegistryError::Unreadable(_) => {
+                Self::new(StatusCode::INTERNAL_SERVER_ERROR, failure.to_string())
+            }
             RegistryError::Store(failure) => failure.into(),
             RegistryError::Randomness(_) => {
                 let why = Chain(&failure).to_string();

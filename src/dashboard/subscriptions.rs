@@ -201,9 +201,10 @@ fn refuse(form: FormPage, error: RegistryError) -> Result<Response, Trouble> {
                  fields to send what is stored to the new address."
             ),
         ),
-        RegistryError::NotFound { .. } | RegistryError::Store(_) | RegistryError::Randomness(_) => {
-            return Err(error.into());
-        }
+        RegistryError::NotFound { .. }
+        | RegistryError::Unreadable(_)
+        | RegistryError::Store(_)
+        | RegistryError::Randomness(_) => return Err(error.into()),
     }
     Ok(form.refused(wrong))
 }

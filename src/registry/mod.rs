@@ -26,7 +26,7 @@ use crate::{
         url::EndpointUrl,
     },
     endpoint,
-    store::{Damaged, Listing, Page, QuotaError, Store, StoreError},
+    store::{Corrupt, Damaged, Listing, Page, QuotaError, Store, StoreError},
     telemetry::events,
 };
 
@@ -73,6 +73,9 @@ pub enum RegistryError {
     /// There is no room for it.
     #[error(transparent)]
     Quota(QuotaError),
+    /// It is there and cannot be read.
+    #[error(transparent)]
+    Unreadable(Box<Corrupt>),
     /// The store could not do its part.
     #[error("the subscriptions cannot be reached")]
     Store(#[source] StoreError),
@@ -93,6 +96,8 @@ impl From<StoreError> for RegistryError {
             Self::Duplicate { existing }
         } else if let StoreError::NotFound { id } = error {
             Self::NotFound { id }
+        } else if let StoreError::Corrupt(corrupt) = error {
+            Self::Unreadable(corrupt)
         } else if let StoreError::Unreadable(corrupt) = error {
             Self::Field(FieldError::new(corrupt.field, corrupt.why))
         } else if let StoreError::Quota(error) = error {
@@ -171,8 +176,8 @@ impl Registry {
     async fn present(&self, id: SubscriptionId) -> Result<Damaged, RegistryError> {
         match self.get(id).await {
             Ok(subscription) => Ok(subscription.into()),
-            Err(RegistryError::Store(corrupt @ StoreError::Corrupt(_))) => {
-                self.store.damaged_subscription(id).await?.ok_or(RegistryError::Store(corrupt))
+            Err(RegistryError::Unreadable(corrupt)) => {
+                self.store.damaged_subscription(id).await?.ok_or(RegistryError::Unreadable(corrupt))
             }
             Err(error) => Err(error),
         }
@@ -189,7 +194,7 @@ impl Registry {
     ) -> Result<(View, Vec<FieldError>), RegistryError> {
         match self.get(id).await {
             Ok(subscription) => Ok((View::from(&subscription), Vec::new())),
-            Err(RegistryError::Store(StoreError::Corrupt(_))) => {
+            Err(RegistryError::Unreadable(_)) => {
                 let damaged = self.present(id).await?;
                 Ok((View::of_damaged(id, &damaged), damaged.flaws))
             }
