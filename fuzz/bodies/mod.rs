@@ -3,6 +3,7 @@
 
 pub(crate) mod config;
 pub(crate) mod filter;
+pub(crate) mod json;
 pub(crate) mod message;
 pub(crate) mod retry_after;
 pub(crate) mod signature;
@@ -16,6 +17,7 @@ pub(crate) type Body = fn(&[u8]);
 pub(crate) const TARGETS: &[(&str, Body)] = &[
     ("config", config::run),
     ("filter", filter::run),
+    ("json", json::run),
     ("message", message::run),
     ("retry_after", retry_after::run),
     ("signature", signature::run),

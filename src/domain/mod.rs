@@ -3,7 +3,8 @@
 //! Every function here is a function of its arguments: no clock, no chance, no I/O, no `async`.
 //! The cast, in the order in which a message meets it:
 //!
-//! - an [`event`] has a [`topic`] and an id; a [`subscription`] wants events by topic and [`filter`];
+//! - an [`event`] has a [`topic`] and an id; a [`subscription`] wants events by topic and [`filter`]
+//!   (a condition on its body, which is read as [`json`]);
 //! - event × subscription = a [`delivery`], which makes one [`attempt`] after another;
 //! - an attempt has an [`outcome`] (what the endpoint did), and the [`verdict`] is what we do about
 //!   it, by the [`schedule`];
@@ -24,6 +25,7 @@ pub mod encryption_key;
 pub mod event;
 pub mod filter;
 pub mod id;
+pub mod json;
 pub mod outcome;
 pub mod record;
 pub mod schedule;

@@ -41,7 +41,8 @@ pub enum ParkReason {
     Gone,
     /// Larger than `worker.event_bytes_max`.
     TooLarge,
-    /// Not an event: no topic, or properties that cannot be read.
+    /// Not an event (no topic, properties that cannot be read), or one that the filters or the form of the
+    /// subscription cannot be applied to.
     Unreadable,
     /// Nobody is left to whom it is owed.
     SubscriptionDeleted,

@@ -192,7 +192,7 @@ fn because(reason: ParkReason) -> &'static str {
         ParkReason::Frozen => "its URL is frozen",
         ParkReason::Gone => "the endpoint answered 410 Gone",
         ParkReason::TooLarge => "it is larger than `worker.event_bytes_max`",
-        ParkReason::Unreadable => "it is not an event",
+        ParkReason::Unreadable => "it cannot be read",
         ParkReason::SubscriptionDeleted => "the subscription was removed",
         ParkReason::RejectedByBroker => "the broker gave up redelivering it",
     }

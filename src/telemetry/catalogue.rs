@@ -56,7 +56,12 @@ pub const METRICS: [Metric; 36] = [
     counter(
         "homing_events_not_json_total",
         &[],
-        "Events whose body a filter could not read as JSON.",
+        "Events whose body a filter could not read as JSON; parked for subscriptions with filters.",
+    ),
+    counter(
+        "homing_filters_over_budget_total",
+        &[],
+        "Deliveries that were parked because their filters cost too much; the log names the subscription.",
     ),
     counter("homing_deliveries_total", &["outcome"], "Deliveries that ended: delivered or parked."),
     counter("homing_attempts_total", &["outcome"], "Attempts, by what the endpoint did."),

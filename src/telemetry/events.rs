@@ -149,6 +149,32 @@ pub fn refused_by_broker(id: &str, why: &(dyn Error + 'static)) {
     error!(event.id = id, reason = %ParkReason::TooLarge, error = %Chain(why), "delivery.refused_by_broker");
 }
 
+/// The body of an event says nothing to filters; the first of its topic is logged.
+pub fn unreadable_by_filters(event: &Event, error: &dyn fmt::Display, is_first: bool) {
+    metrics::event_not_json();
+    if is_first {
+        warn!(
+            event.id = %event.id,
+            topic = %event.topic,
+            %error,
+            "event.not_json: parked for subscriptions with filters; logged once per topic"
+        );
+    }
+}
+
+/// The filters of a subscription cost too much; the first time is logged.
+pub fn filter_over_budget(event: &Event, subscription: SubscriptionId, is_first: bool) {
+    metrics::filter_over_budget();
+    if is_first {
+        warn!(
+            event.id = %event.id,
+            topic = %event.topic,
+            subscription.id = %subscription,
+            "filter.over_budget: the event is parked for this subscription; logged once per subscription"
+        );
+    }
+}
+
 /// A message that is not an event goes to the parking queue.
 pub fn parked_unreadable(id: Option<&str>, why: &dyn fmt::Display) {
     metrics::parked(ParkReason::Unreadable, false);

@@ -25,6 +25,11 @@ pub fn event_not_json() {
     counter!("homing_events_not_json_total").increment(1);
 }
 
+/// The filters of a subscription cost more on an event than they may.
+pub fn filter_over_budget() {
+    counter!("homing_filters_over_budget_total").increment(1);
+}
+
 /// An attempt ended.
 pub fn attempted(outcome: &Outcome, duration: Duration) {
     counter!("homing_attempts_total", "outcome" => outcome.class()).increment(1);

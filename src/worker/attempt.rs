@@ -1,6 +1,6 @@
 //! One attempt, in the order in which it happens.
 
-use std::{panic::AssertUnwindSafe, time::Duration};
+use std::{panic::AssertUnwindSafe, sync::Arc, time::Duration};
 
 use futures_util::FutureExt;
 use tokio::time::Instant;
@@ -11,6 +11,7 @@ use super::{
     hold::{self, Onward},
     intake::Owed,
     limits::Permit,
+    matching::Match,
     settle::settle,
 };
 use crate::{
@@ -93,8 +94,8 @@ async fn next(context: &Context, message: &Message, delivery: &mut Delivery) -> 
             return Some(hold::briefly(message, delivery));
         }
     };
-    if !is_wanted(context, delivery, &subscription) {
-        return None;
+    if let Err(onward) = matched(context, message, delivery, &subscription).await {
+        return onward;
     }
     let delivery = &*delivery;
     let schedule = context.schedules.get(subscription.terms.schedule.as_deref());
@@ -112,17 +113,7 @@ async fn next(context: &Context, message: &Message, delivery: &mut Delivery) -> 
     let account = match attempted.unwrap_or_else(|_panic| Err("the handler panicked".into())) {
         Ok(account) => account,
         Err(error) => {
-            let why = Chain(error.as_ref()).to_string();
-            if may_pass(&error) {
-                // Ours, and soon over: no step of the schedule is taken for it.
-                events::held(delivery, "no attempt can be made now", Some(error.as_ref()));
-                return Some(
-                    hold::briefly(message, delivery).unattempted(why, Some(&subscription)),
-                );
-            }
-            events::not_attempted(delivery, error.as_ref());
-            let held = hold::to_next_step(message, delivery, schedule, ParkReason::Exhausted);
-            return Some(held.unattempted(why, Some(&subscription)));
+            return Some(hindered(message, delivery, (&subscription, schedule), &error));
         }
     };
     let duration = started.elapsed();
@@ -138,22 +129,53 @@ async fn next(context: &Context, message: &Message, delivery: &mut Delivery) -> 
     onward(message, delivery, (outcome, verdict), schedule).map(Onward::after_attempt)
 }
 
-/// Whether the subscription wants the event: asked only for what waited until that could be known.
-fn is_wanted(context: &Context, delivery: &mut Delivery, subscription: &Subscription) -> bool {
+/// Nothing, once it is known that the subscription wants the event; else where the delivery goes. Asked
+/// only for what waited until that could be known.
+async fn matched(
+    context: &Context,
+    message: &Message,
+    delivery: &mut Delivery,
+    subscription: &Arc<Subscription>,
+) -> Result<(), Option<Onward>> {
     if !delivery.progress.unmatched {
-        return true;
+        return Ok(());
     }
     delivery.progress.unmatched = false;
-    let wants = context.subscriptions.wants(subscription, &delivery.event);
-    if !wants {
-        events::not_wanted(delivery);
+    match Box::pin(context.matching.one(&delivery.event, subscription)).await {
+        Some(Match::Undecided(_, why)) => {
+            let parked = hold::park_unreadable(message, &delivery.progress, &why);
+            Err(Some(parked.unattempted(why, Some(subscription))))
+        }
+        Some(Match::Wanted(_) | Match::Unknown(_)) => Ok(()),
+        None => {
+            events::not_wanted(delivery);
+            Err(None)
+        }
     }
-    wants
 }
 
-/// Whether what kept us from an attempt may be over in seconds.
-fn may_pass(error: &HandlerError) -> bool {
-    error.downcast_ref().is_some_and(RequestError::may_pass)
+/// Where a delivery goes of which no attempt could be made, because of `error`.
+fn hindered(
+    message: &Message,
+    delivery: &Delivery,
+    (subscription, schedule): (&Subscription, &Schedule),
+    error: &HandlerError,
+) -> Onward {
+    let why = Chain(error.as_ref()).to_string();
+    let request = error.downcast_ref();
+    let onward = if request.is_some_and(RequestError::may_pass) {
+        // Ours, and soon over: no step of the schedule is taken for it.
+        events::held(delivery, "no attempt can be made now", Some(error.as_ref()));
+        hold::briefly(message, delivery)
+    } else {
+        events::not_attempted(delivery, error.as_ref());
+        if matches!(request, Some(RequestError::Unfit(_))) {
+            hold::park_unreadable(message, &delivery.progress, &why)
+        } else {
+            hold::to_next_step(message, delivery, schedule, ParkReason::Exhausted)
+        }
+    };
+    onward.unattempted(why, Some(subscription))
 }
 
 /// The attempt, and a span for it where somebody collects them.

@@ -39,7 +39,8 @@ pub trait Handler: Send + Sync {
     ///
     /// [`HandlerError`]: no attempt was made. The delivery waits for the next step of its
     /// schedule, or for seconds where the error is a [`RequestError`](crate::endpoint::RequestError)
-    /// that may pass; nothing is charged to it or to the endpoint.
+    /// that may pass; nothing is charged to it or to the endpoint. With [`RequestError::Unfit`](crate::endpoint::RequestError::Unfit) it is parked
+    /// at once: that will not get better.
     ///
     /// # Cancel safety
     ///

@@ -62,6 +62,12 @@ pub(super) fn park(message: &Message, progress: Progress, reason: ParkReason) ->
     Onward::new(parked, Route::Parked)
 }
 
+/// Given up at once, because nobody can tell what is in the event; what would follow would be the same.
+pub(super) fn park_unreadable(message: &Message, progress: &Progress, why: &str) -> Onward {
+    let progress = Progress { last_outcome: Some(why.to_owned()), ..progress.held() };
+    park(message, progress, ParkReason::Unreadable)
+}
+
 /// The wait queue of a delivery whose endpoint asked to be left alone for `remaining`: a part of it,
 /// to be held again for the rest. Those for busy endpoints are among them, so it comes back less
 /// than a second late.

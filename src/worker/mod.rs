@@ -1,7 +1,7 @@
 //! The pool: takes events and due deliveries, makes attempts, and answers for every message.
 //!
 //! The way of a message through the files: a [`lane`] receives it, [`intake`] reads it and finds
-//! the subscriptions that want it, [`attempt`] makes one attempt for each, [`settle`] hands on what
+//! the subscriptions that want it, which [`matching`] asks, [`attempt`] makes one attempt for each, [`settle`] hands on what
 //! has to be handed on and answers the broker. [`circuits`] spares endpoints that keep failing,
 //! [`limits`] keeps one endpoint from taking the places of others, [`hold`] says where a delivery
 //! goes that neither lets through. [`subscriptions`] keeps the subscriptions in
@@ -25,6 +25,7 @@ mod intake;
 mod lane;
 mod limits;
 mod logbook;
+mod matching;
 mod meter;
 mod oldest;
 mod recent;
@@ -56,8 +57,8 @@ pub use self::{
 };
 
 use self::{
-    circuits::Circuits, limits::Limits, logbook::Logbook, meter::Meter, oldest::Oldest,
-    recent::Recent, recorder::Recorder, reports::Reports,
+    circuits::Circuits, limits::Limits, logbook::Logbook, matching::Matching, meter::Meter,
+    oldest::Oldest, recent::Recent, recorder::Recorder, reports::Reports,
 };
 
 /// What every part of the pool works with.
@@ -67,6 +68,7 @@ struct Context {
     schedules: Schedules,
     circuits: Circuits,
     limits: Arc<Limits>,
+    matching: Matching,
     handler: Arc<dyn Handler>,
     recent: Recent,
     recorder: Recorder,
@@ -124,6 +126,7 @@ impl Pool {
             schedules,
             circuits,
             limits,
+            matching: Matching::new(),
             handler,
             recent: Recent::default(),
             recorder,

@@ -144,8 +144,8 @@ impl Recorder {
         log.put(of_delivery(delivery, now, url, (trial, sequel)));
     }
 
-    /// An event or a delivery that is parked because it is too large.
-    pub(super) fn too_large(&self, parked: &Message) {
+    /// An event or a delivery that is parked as it came, because of `why`.
+    pub(super) fn parked(&self, parked: &Message, why: &str) {
         let Some(log) = &self.0 else { return };
         let now = clock::now();
         let Some(sequel) = sequel(parked, Route::Parked, now) else { return };
@@ -157,7 +157,7 @@ impl Recorder {
             url: None,
             step: parked.progress.step.get(),
             replays: parked.progress.replays,
-            trial: Trial::NotAttempted("it is larger than `worker.event_bytes_max`".to_owned()),
+            trial: Trial::NotAttempted(why.to_owned()),
             sequel,
         });
     }
@@ -240,7 +240,7 @@ mod tests {
         let recorder = Recorder::new(sender, 2, 1_024, Arc::clone(&backlog));
         let before = clock::now();
         for id in ["a", "b", "c", "d", "e"] {
-            recorder.too_large(&large(id));
+            recorder.parked(&large(id), "it is larger than `worker.event_bytes_max`");
         }
         let after = clock::now();
         let kept: Vec<_> =

@@ -1,42 +1,29 @@
 //! The subscriptions in memory, as every event needs them.
 
-use std::{
-    collections::HashSet,
-    sync::{Arc, Mutex, PoisonError},
-};
+use std::sync::Arc;
 
 use tokio::sync::watch;
-use tracing::{error, info, warn};
+use tracing::{error, info};
 
-use super::index::{Entry, SubscriptionIndex};
+use super::{
+    index::{Entry, SubscriptionIndex},
+    matching::{Candidates, Match},
+};
 use crate::{
-    domain::{event::Event, filter::EventStates, id::SubscriptionId, subscription::Subscription},
+    domain::{id::SubscriptionId, subscription::Subscription, topic::Topic},
     store::{Corrupt, Store, StoreError},
     telemetry::metrics,
 };
-
-/// Topics that were told to have bodies without JSON; enough for a person to see the pattern.
-const TOLD_TOPICS_MAX: usize = 1_000;
 
 /// The subscriptions as of the last reading; what has changed since is read alone.
 pub struct Subscriptions {
     store: Arc<dyn Store>,
     current: watch::Sender<Option<Arc<SubscriptionIndex>>>,
-    told: Mutex<HashSet<String>>,
-}
-
-/// What a subscription says of an event.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Match {
-    /// It wants it.
-    Wanted(SubscriptionId),
-    /// It cannot be read: the delivery waits until it can, and is matched then.
-    Unknown(SubscriptionId),
 }
 
 impl Subscriptions {
     pub(super) fn new(store: Arc<dyn Store>) -> Self {
-        Self { store, current: watch::Sender::new(None), told: Mutex::default() }
+        Self { store, current: watch::Sender::new(None) }
     }
 
     /// Waits until they have been read once.
@@ -129,58 +116,19 @@ impl Subscriptions {
         }
     }
 
-    /// Those that want `event`, or may want it.
-    pub(super) fn wanting(&self, event: &Event) -> Vec<Match> {
-        let Some(index) = self.index() else { return Vec::new() };
-        let mut states = None;
-        let mut wants_body = |subscription: &Subscription| {
-            let terms = &subscription.terms;
-            terms.wants_any_body()
-                || states
-                    .get_or_insert_with(|| self.states(event))
-                    .as_ref()
-                    .is_some_and(|states| terms.wants_body(states))
-        };
-        index
-            .wanting(&event.topic)
-            .filter_map(|entry| match entry {
-                Entry::Sound(subscription) => {
-                    wants_body(subscription).then_some(Match::Wanted(subscription.id))
+    /// Those that want `topic`, or may want it.
+    pub(super) fn candidates(&self, topic: &Topic) -> Candidates {
+        let mut candidates = Candidates::default();
+        let Some(index) = self.index() else { return candidates };
+        for entry in index.wanting(topic) {
+            match entry {
+                Entry::Sound(subscription) => candidates.push(subscription),
+                Entry::Unreadable(corrupt) => {
+                    candidates.decided.push(Match::Unknown(corrupt.subscription));
                 }
-                Entry::Unreadable(corrupt) => Some(Match::Unknown(corrupt.subscription)),
-            })
-            .collect()
-    }
-
-    /// Whether `subscription` wants `event`: for what waited until that could be known.
-    pub(super) fn wants(&self, subscription: &Subscription, event: &Event) -> bool {
-        let terms = &subscription.terms;
-        let wants_body = || {
-            terms.wants_any_body()
-                || self.states(event).is_some_and(|states| terms.wants_body(&states))
-        };
-        terms.wants_topic(&event.topic) && wants_body()
-    }
-
-    /// The body for the filters; read once per event, and only if somebody filters.
-    fn states(&self, event: &Event) -> Option<EventStates> {
-        match EventStates::from_bytes(&event.body) {
-            Ok(states) => Some(states),
-            Err(error) => {
-                metrics::event_not_json();
-                let topic = event.topic.as_str();
-                let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
-                if told.len() < TOLD_TOPICS_MAX && told.insert(topic.to_owned()) {
-                    warn!(
-                        topic,
-                        event.id = %event.id,
-                        %error,
-                        "event.not_json: subscriptions with filters do not get it; told once per topic"
-                    );
-                }
-                None
             }
         }
+        candidates
     }
 
     fn index(&self) -> Option<Arc<SubscriptionIndex>> {

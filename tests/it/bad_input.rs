@@ -3,7 +3,6 @@
 use futures_util::StreamExt;
 use homing::parking::{Action, Selection};
 use lapin::{options::BasicConsumeOptions, types::FieldTable};
-use serde_json::json;
 
 use crate::support::{
     PATIENCE,
@@ -67,27 +66,6 @@ async fn what_is_no_event_is_parked_as_it_came_with_the_reason() {
     installation.wait_for_parked(3).await;
     running.stop().await;
     assert_eq!(receiver.requests().len(), 1);
-}
-
-#[tokio::test]
-async fn a_body_that_is_not_json_matches_no_filter_and_hurts_nobody_else() {
-    let installation = Installation::new(&[50]).await;
-    let receiver = Receiver::accepting().await;
-    installation.subscribe_all(&receiver.url("/all")).await;
-    let filters = json!([{"fieldName": "name", "fieldValue": "x", "comparison": "ne"}]);
-    let draft = json!({"url": receiver.url("/some"), "topics": ["#"], "filters": filters});
-    installation.subscribe(draft).await;
-    let running = installation.start();
-
-    installation.publisher.publish(Raw::new("t", "text", "not json")).await;
-    installation.publisher.publish(Raw::new("t", "binary", vec![0xff, 0x00, 0xfe])).await;
-    installation.publisher.publish(Raw::new("t", "json", "{\"name\":\"y\"}")).await;
-
-    receiver.wait_for(4).await;
-    installation.assert_nothing_waits().await;
-    running.stop().await;
-    assert_eq!(receiver.requests_at("/all").len(), 3);
-    assert_eq!(receiver.requests_at("/some").len(), 1);
 }
 
 /// Goal: properties on which the broker acts do no harm on the way through the wait queues.

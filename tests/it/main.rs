@@ -26,6 +26,7 @@ mod drains;
 mod endpoints;
 mod explains;
 mod faults;
+mod filters;
 mod foreign_clients;
 mod isolation;
 mod livestream;

@@ -2,9 +2,15 @@
 
 use std::{borrow::Cow, cmp::Ordering, slice};
 
-use serde_json::{Number, Value};
+use serde_json::Value;
 
-use super::order::{order, order_numbers};
+use super::{
+    budget::{Budget, OverBudget},
+    order::{order, order_number},
+    states::{part, parts},
+    wanted_set::WantedSet,
+};
+use crate::domain::json::{Json, Kind};
 
 /// How a field is compared.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,32 +47,57 @@ impl Comparison {
     /// An object as `wanted` reaches into the field: each of its keys addresses a part, to any
     /// depth, and the comparison must be true of every value it ends in. So a nested filter is the
     /// AND of one filter per value, for `ne` too. An empty object is a value: `eq {}` means empty.
-    pub(super) fn holds(self, found: Option<&Value>, wanted: &Value) -> bool {
+    ///
+    /// # Errors
+    ///
+    /// [`OverBudget`].
+    pub(super) fn holds(
+        self,
+        found: Option<Json<'_>>,
+        wanted: &Value,
+        budget: &mut Budget,
+    ) -> Result<bool, OverBudget> {
         match wanted.as_object() {
-            Some(parts) if !parts.is_empty() => parts
-                .iter()
-                .all(|(name, part)| self.holds(found.and_then(|found| found.get(name)), part)),
-            Some(_) | None => self.holds_of_value(found, wanted),
+            Some(wanted) if !wanted.is_empty() => {
+                for (name, wanted) in wanted {
+                    let found = match found {
+                        Some(found) => part(found, name, budget)?,
+                        None => None,
+                    };
+                    if !self.holds(found, wanted, budget)? {
+                        return Ok(false);
+                    }
+                }
+                Ok(true)
+            }
+            Some(_) | None => self.holds_of_value(found, wanted, budget),
         }
     }
 
-    fn holds_of_value(self, found: Option<&Value>, wanted: &Value) -> bool {
-        let is = |test: fn(&Value, &Value) -> bool| found.is_some_and(|found| test(found, wanted));
-        let ordered = |test: fn(Ordering) -> bool| {
-            found.and_then(|found| order(found, wanted)).is_some_and(test)
+    fn holds_of_value(
+        self,
+        found: Option<Json<'_>>,
+        wanted: &Value,
+        budget: &mut Budget,
+    ) -> Result<bool, OverBudget> {
+        let is_negative = matches!(self, Self::Ne | Self::NotContains);
+        let Some(found) = found else { return Ok(is_negative) };
+        let ordered = |test: fn(Ordering) -> bool, budget: &mut Budget| {
+            budget.read(found.raw().len())?;
+            Ok(order(found, wanted).is_some_and(test))
         };
         match self {
-            Self::Eq => is(equal),
-            Self::Ne => !is(equal),
-            Self::Gt => ordered(Ordering::is_gt),
-            Self::Gte => ordered(Ordering::is_ge),
-            Self::Lt => ordered(Ordering::is_lt),
-            Self::Lte => ordered(Ordering::is_le),
-            Self::Contains => is(contains),
-            Self::NotContains => !is(contains),
-            Self::ContainsOnly => is(contains_only),
+            Self::Eq => equal(found, wanted, budget),
+            Self::Ne => Ok(!equal(found, wanted, budget)?),
+            Self::Gt => ordered(Ordering::is_gt, budget),
+            Self::Gte => ordered(Ordering::is_ge, budget),
+            Self::Lt => ordered(Ordering::is_lt, budget),
+            Self::Lte => ordered(Ordering::is_le, budget),
+            Self::Contains => contains(found, wanted, budget),
+            Self::NotContains => Ok(!contains(found, wanted, budget)?),
+            Self::ContainsOnly => contains_only(found, wanted, budget),
             // True of two states, not of a state and a value: `EventStates::changed`.
-            Self::Changed => false,
+            Self::Changed => Ok(false),
         }
     }
 
@@ -89,60 +120,101 @@ impl Comparison {
 
 /// Equal, case counts. A number, boolean or null equals its spelling as a string (`0` and `"0"`),
 /// because filters made for Workfront write strings where the state holds something else.
-fn equal(left: &Value, right: &Value) -> bool {
-    match (left, right) {
-        (Value::Number(left), Value::Number(right)) => same_number(left, right),
-        (Value::String(text), other) | (other, Value::String(text)) => spells(text, other),
-        (Value::Array(left), Value::Array(right)) => {
-            left.len() == right.len()
-                && left.iter().zip(right).all(|(left, right)| equal(left, right))
+///
+/// Recurses as deep as `wanted` is, which is bounded.
+pub(super) fn equal(
+    found: Json<'_>,
+    wanted: &Value,
+    budget: &mut Budget,
+) -> Result<bool, OverBudget> {
+    match (found.kind(), wanted) {
+        (Kind::List, Value::Array(wanted)) => {
+            let mut elements = found.elements();
+            for wanted in wanted {
+                let Some(found) = elements.next() else { return Ok(false) };
+                if !equal(found, wanted, budget)? {
+                    return Ok(false);
+                }
+            }
+            Ok(elements.next().is_none())
         }
-        (Value::Object(left), Value::Object(right)) => {
-            left.len() == right.len()
-                && left
-                    .iter()
-                    .all(|(key, value)| right.get(key).is_some_and(|other| equal(value, other)))
+        (Kind::Object, Value::Object(wanted)) => {
+            let found = parts(found, budget)?;
+            if found.len() != wanted.len() {
+                return Ok(false);
+            }
+            for (name, wanted) in wanted {
+                let Some(found) = found.get(name.as_str()) else { return Ok(false) };
+                if !equal(*found, wanted, budget)? {
+                    return Ok(false);
+                }
+            }
+            Ok(true)
         }
-        (left, right) => left == right,
+        (Kind::List | Kind::Object, _) => budget.spend(1).map(|()| false),
+        (Kind::Null | Kind::Bool | Kind::Number | Kind::Text, _) => {
+            budget.spend(SINGLE_STEPS)?;
+            budget.read(found.raw().len())?;
+            Ok(equal_single(found, wanted))
+        }
     }
 }
 
-fn spells(text: &str, value: &Value) -> bool {
-    match value {
-        Value::String(other) => text == other,
-        Value::Number(number) => text.parse().is_ok_and(|read: Number| same_number(&read, number)),
+/// To read a number and compare it.
+const SINGLE_STEPS: usize = 3;
+
+fn equal_single(found: Json<'_>, wanted: &Value) -> bool {
+    match (found.kind(), wanted) {
+        (_, Value::Array(_) | Value::Object(_)) => false,
+        (Kind::Text, Value::String(wanted)) => found.says(wanted),
+        (Kind::Text, wanted) => found.text().is_some_and(|text| spells(&text, wanted)),
+        (Kind::Number, wanted) => order_number(found.raw(), wanted) == Some(Ordering::Equal),
+        (_, Value::String(wanted)) => wanted == found.raw(),
+        (_, wanted) => spells(found.raw(), wanted),
+    }
+}
+
+fn spells(text: &str, wanted: &Value) -> bool {
+    match wanted {
+        Value::Number(_) => order_number(text, wanted) == Some(Ordering::Equal),
         Value::Bool(true) => text == "true",
         Value::Bool(false) => text == "false",
         Value::Null => text == "null",
-        Value::Array(_) | Value::Object(_) => false,
+        Value::String(_) | Value::Array(_) | Value::Object(_) => false,
     }
-}
-
-fn same_number(left: &Number, right: &Number) -> bool {
-    order_numbers(left, right) == Some(Ordering::Equal)
 }
 
 /// A string contains the spelling of a single value, an array contains it as an element.
-fn contains(found: &Value, wanted: &Value) -> bool {
-    match found {
-        Value::String(text) => {
-            let part = wanted.as_str().map_or_else(|| Cow::from(wanted.to_string()), Cow::from);
-            text.contains(&*part)
-        }
-        Value::Array(elements) => elements.iter().any(|element| equal(element, wanted)),
-        Value::Null | Value::Bool(_) | Value::Number(_) | Value::Object(_) => false,
+fn contains(found: Json<'_>, wanted: &Value, budget: &mut Budget) -> Result<bool, OverBudget> {
+    if let Some(text) = found.text() {
+        // Looking for a part takes longer than comparing.
+        budget.spend(found.raw().len().saturating_add(SINGLE_STEPS))?;
+        let part = wanted.as_str().map_or_else(|| Cow::from(wanted.to_string()), Cow::from);
+        return Ok(text.contains(&*part));
     }
+    for element in found.elements() {
+        if equal(element, wanted, budget)? {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
 /// The same values and no other: order and repetition do not count.
 ///
 /// A single value is a list of one, on both sides. Source: Adobe Workfront, *Event subscription
 /// versioning*: version 1 sends a multi-select field with one value as a string.
-fn contains_only(found: &Value, wanted: &Value) -> bool {
-    let (found, wanted) = (elements(found), elements(wanted));
-    let within = |element: &Value, list: &[Value]| list.iter().any(|other| equal(element, other));
-    found.iter().all(|element| within(element, wanted))
-        && wanted.iter().all(|element| within(element, found))
+fn contains_only(found: Json<'_>, wanted: &Value, budget: &mut Budget) -> Result<bool, OverBudget> {
+    let mut wanted = WantedSet::new(elements(wanted), budget)?;
+    if found.kind() != Kind::List {
+        return Ok(wanted.saw(found, budget)? && wanted.saw_all());
+    }
+    for element in found.elements() {
+        if !wanted.saw(element, budget)? {
+            return Ok(false);
+        }
+    }
+    Ok(wanted.saw_all())
 }
 
 fn elements(value: &Value) -> &[Value] {
@@ -155,12 +227,20 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::domain::json::Document;
+
+    fn holds(comparison: Comparison, found: Option<&Value>, wanted: &Value) -> bool {
+        let mut budget = Budget::new(1_000_000);
+        let document = found.map(|found| Document::new(found.to_string().into()).expect("JSON"));
+        let found = document.as_ref().and_then(Document::root);
+        comparison.holds(found, wanted, &mut budget).expect("within the budget")
+    }
 
     fn check(rows: impl IntoIterator<Item = (Value, Comparison, Value, bool)>) {
         for (found, comparison, wanted, expected) in rows {
             let name = comparison.as_str();
             assert_eq!(
-                comparison.holds(Some(&found), &wanted),
+                holds(comparison, Some(&found), &wanted),
                 expected,
                 "{found} {name} {wanted}"
             );
@@ -273,9 +353,9 @@ mod tests {
     fn a_missing_field_equals_and_contains_nothing() {
         for wanted in [json!("x"), json!(null), json!([]), json!({})] {
             for comparison in [Eq, Gt, Gte, Lt, Lte, Contains, ContainsOnly] {
-                assert!(!comparison.holds(None, &wanted), "{} {wanted}", comparison.as_str());
+                assert!(!holds(comparison, None, &wanted), "{} {wanted}", comparison.as_str());
             }
-            assert!(Ne.holds(None, &wanted) && NotContains.holds(None, &wanted), "{wanted}");
+            assert!(holds(Ne, None, &wanted) && holds(NotContains, None, &wanted), "{wanted}");
         }
     }
 }

@@ -31,6 +31,14 @@ pub enum FilterProblem {
     /// A field's name must name something.
     #[error("must be a non-empty string")]
     NotAName,
+    /// A name that no field can be found by.
+    #[error("`{name:.60}` never matches: {hint}")]
+    NeverMatches {
+        /// The name.
+        name: String,
+        /// How to write what is probably meant.
+        hint: &'static str,
+    },
     /// A word outside its closed set.
     #[error("unknown {what} `{found:.60}`; expected one of {}", .expected.join(", "))]
     UnknownWord {

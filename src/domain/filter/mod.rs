@@ -8,15 +8,18 @@
 //! | file | holds |
 //! |---|---|
 //! | `states.rs` | what a filter sees of an event |
+//! | `budget.rs` | what matching may cost |
 //! | `comparison.rs` | when a comparison is true of two values |
+//! | `wanted_set.rs` | the values of a `containsOnly`, found at once |
 //! | `order.rs` | which of two numbers, dates or texts comes first |
 //! | `document.rs` | the JSON form, read and written |
+//! | `names.rs` | names of fields that never match |
 //! | `error.rs` | what can be wrong with it |
 //!
 //! The comparisons, as a test:
 //!
 //! ```
-//! use homing::domain::filter::{Connector, EventStates, FilterError, FilterSet};
+//! use homing::domain::filter::{Budget, Connector, EventStates, FilterError, FilterSet};
 //! use serde_json::{Value, json};
 //!
 //! let event = EventStates::from(json!({
@@ -26,7 +29,8 @@
 //! }));
 //! let holds = |field: &str, comparison: &str, value: Value| {
 //!     let filter = json!({"fieldName": field, "comparison": comparison, "fieldValue": value});
-//!     Ok::<_, FilterError>(FilterSet::from_json(&[filter], Connector::And)?.matches(&event))
+//!     let filters = FilterSet::from_json(&[filter], Connector::And)?;
+//!     Ok::<_, FilterError>(filters.matches(&event, &mut Budget::new(1_000)) == Ok(true))
 //! };
 //! assert!( holds("name", "eq",          json!("Big Plan"))?);
 //! assert!(!holds("name", "eq",          json!("big plan"))?); //             case counts
@@ -41,6 +45,7 @@
 //! assert!(!holds("tags", "containsOnly", json!("a"))?);       //   `b` is there as well
 //! assert!( holds("name", "changed",     json!(null))?);       //       the value is ignored
 //! assert!( holds("data", "eq",          json!({"x": {"y": 1}}))?); //      inside the field
+//! assert!( holds("data.x.y", "eq",      json!(1))?);          //       the same, as a path
 //! # Ok::<(), FilterError>(())
 //! ```
 //!
@@ -52,14 +57,18 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+mod budget;
 mod comparison;
 mod document;
 mod error;
+mod names;
 mod order;
 #[cfg(test)]
 mod properties;
 mod states;
+mod wanted_set;
 
+pub use budget::{Budget, OverBudget};
 use comparison::Comparison;
 pub use document::{CONTAINS_ONLY_MAX, DEPTH_MAX, FILTERS_MAX, GROUP_FILTERS, GROUPS_MAX};
 pub use error::{FilterError, FilterProblem};
@@ -112,9 +121,19 @@ struct Filter {
 
 impl FilterSet {
     /// Whether `event` is wanted.
-    #[must_use]
-    pub fn matches(&self, event: &EventStates) -> bool {
-        self.items.is_empty() || self.connector.join(&self.items, |item| item.matches(event))
+    ///
+    /// # Errors
+    ///
+    /// [`OverBudget`]: nobody knows.
+    pub fn matches(
+        &self,
+        event: &EventStates<'_>,
+        budget: &mut Budget,
+    ) -> Result<bool, OverBudget> {
+        if self.items.is_empty() {
+            return Ok(true);
+        }
+        self.connector.join(&self.items, |item| item.matches(event, budget))
     }
 
     /// How the top level is joined.
@@ -153,11 +172,18 @@ impl FilterSet {
 
 impl Connector {
     /// Whether `holds` is true of all or of one, as the connector wants.
-    fn join<T>(self, items: &[T], holds: impl FnMut(&T) -> bool) -> bool {
-        match self {
-            Self::And => items.iter().all(holds),
-            Self::Or => items.iter().any(holds),
+    fn join<T>(
+        self,
+        items: &[T],
+        mut holds: impl FnMut(&T) -> Result<bool, OverBudget>,
+    ) -> Result<bool, OverBudget> {
+        let decides = self == Self::Or;
+        for item in items {
+            if holds(item)? == decides {
+                return Ok(decides);
+            }
         }
+        Ok(!decides)
     }
 
     /// As in the JSON form.
@@ -177,23 +203,24 @@ impl fmt::Display for Connector {
 }
 
 impl Item {
-    fn matches(&self, event: &EventStates) -> bool {
+    fn matches(&self, event: &EventStates<'_>, budget: &mut Budget) -> Result<bool, OverBudget> {
         match self {
-            Self::Filter(filter) => filter.matches(event),
+            Self::Filter(filter) => filter.matches(event, budget),
             Self::Group(group) => {
-                group.connector.join(&group.filters, |filter| filter.matches(event))
+                group.connector.join(&group.filters, |filter| filter.matches(event, budget))
             }
         }
     }
 }
 
 impl Filter {
-    fn matches(&self, event: &EventStates) -> bool {
+    fn matches(&self, event: &EventStates<'_>, budget: &mut Budget) -> Result<bool, OverBudget> {
         match &self.field_value {
             Some(wanted) if self.comparison != Comparison::Changed => {
-                self.comparison.holds(event.field(self.state, &self.field_name), wanted)
+                let found = event.field(self.state, &self.field_name, budget)?;
+                self.comparison.holds(found, wanted, budget)
             }
-            Some(_) | None => event.changed(&self.field_name),
+            Some(_) | None => event.changed(&self.field_name, budget),
         }
     }
 
@@ -220,8 +247,12 @@ mod tests {
         set(Connector::And, &json!([filter]))
     }
 
-    fn sample(body: &[u8]) -> EventStates {
-        EventStates::from_bytes(body).expect("samples are JSON")
+    fn sample(body: &[u8]) -> EventStates<'_> {
+        EventStates::read(body, None).expect("samples are JSON")
+    }
+
+    fn matches(filters: &FilterSet, event: &EventStates<'_>) -> bool {
+        filters.matches(event, &mut Budget::new(100_000)).expect("within the budget")
     }
 
     /// A filter that is true of `{}` if and only if `truth`.
@@ -232,7 +263,7 @@ mod tests {
     #[test]
     fn without_filters_every_event_matches() {
         for connector in [Connector::And, Connector::Or] {
-            assert!(set(connector, &json!([])).matches(&EventStates::from(Value::Null)));
+            assert!(matches(&set(connector, &json!([])), &EventStates::from(Value::Null)));
         }
     }
 
@@ -253,7 +284,8 @@ mod tests {
             (Connector::And, json!([yes, any]), true),
             (Connector::Or, json!([all, no, any]), true),
         ] {
-            assert_eq!(set(connector, &filters).matches(&event), expected, "{connector} {filters}");
+            let filters = set(connector, &filters);
+            assert_eq!(matches(&filters, &event), expected, "{connector} {filters:?}");
         }
     }
 
@@ -288,7 +320,7 @@ mod tests {
             let filter = json!({
                 "fieldName": name, "fieldValue": value, "comparison": comparison, "state": state,
             });
-            assert_eq!(one(&filter).matches(&sample(body)), expected, "{filter}");
+            assert_eq!(matches(&one(&filter), &sample(body)), expected, "{filter}");
         }
     }
 

@@ -3,51 +3,68 @@
 use std::cmp::Ordering;
 
 use jiff::Timestamp;
-use serde_json::{Number, Value};
+use serde_json::Value;
 
-/// How `left` compares with `right`; `None` if they have no order.
+use crate::domain::json::{Decimal, Json, Kind};
+
+/// How `found` compares with `wanted`; `None` if they have no order.
 ///
 /// Numbers count as numbers also when written as strings (`"100"`, in JSON's syntax). Two strings
 /// that are both dates are ordered as instants, any other two by their characters. A number and a
 /// text have no order, nor has anything else.
-pub(super) fn order(left: &Value, right: &Value) -> Option<Ordering> {
-    if let (Some(left), Some(right)) = (number(left), number(right)) {
-        return order_numbers(&left, &right);
-    }
-    let (left, right) = (left.as_str()?, right.as_str()?);
-    match (instant(left), instant(right)) {
-        (Some(left), Some(right)) => Some(left.cmp(&right)),
-        (Some(_) | None, Some(_) | None) => Some(left.cmp(right)),
+pub(super) fn order(found: Json<'_>, wanted: &Value) -> Option<Ordering> {
+    match found.kind() {
+        Kind::Number => order_number(found.raw(), wanted),
+        Kind::Text => {
+            let text = found.text()?;
+            order_number(&text, wanted).or_else(|| order_texts(&text, wanted))
+        }
+        Kind::Null | Kind::Bool | Kind::List | Kind::Object => None,
     }
 }
 
-/// Compares exactly: integers never pass through `f64`, which garbles ids above 2⁵³.
+/// How the number that `found` spells compares with the number that `wanted` is or spells; `None`
+/// where one of them is none.
 ///
-/// `None` only for what JSON cannot hold, such as NaN.
-pub(super) fn order_numbers(left: &Number, right: &Number) -> Option<Ordering> {
-    match (left.as_i128(), right.as_i128()) {
-        (Some(left), Some(right)) => Some(left.cmp(&right)),
-        (Some(left), None) => order_mixed(left, right.as_f64()?),
-        (None, Some(right)) => order_mixed(right, left.as_f64()?).map(Ordering::reverse),
-        (None, None) => left.as_f64()?.partial_cmp(&right.as_f64()?),
+/// Digits are compared, so that neither ids above 2⁵³ nor numbers of a hundred digits are garbled. A
+/// number in a filter that is no integer of 64 bits is what a `f64` made of it: then a fraction is
+/// compared as one, too, and `0.1` equals `0.1`.
+pub(super) fn order_number(found: &str, wanted: &Value) -> Option<Ordering> {
+    let number = Decimal::parse(found)?;
+    match wanted {
+        Value::Number(wanted) => match wanted.as_i128() {
+            Some(wanted) => Some(number.cmp(&Decimal::parse(&wanted.to_string())?)),
+            None => order_float(found, wanted.as_f64()?),
+        },
+        Value::String(text) => Decimal::parse(text).map(|wanted| number.cmp(&wanted)),
+        Value::Null | Value::Bool(_) | Value::Array(_) | Value::Object(_) => None,
+    }
+}
+
+/// Integers of 64 bits never pass through `f64`.
+fn order_float(found: &str, wanted: f64) -> Option<Ordering> {
+    let integer = found.parse::<u64>().map(i128::from);
+    match integer.or_else(|_| found.parse::<i64>().map(i128::from)) {
+        Ok(integer) => order_mixed(integer, wanted),
+        Err(_) => found.parse::<f64>().ok()?.partial_cmp(&wanted),
     }
 }
 
 fn order_mixed(integer: i128, float: f64) -> Option<Ordering> {
     #[expect(
         clippy::cast_possible_truncation,
-        reason = "`as` saturates, and every integer of JSON lies far within an i128"
+        reason = "`as` saturates, and every integer of 64 bits lies far within an i128"
     )]
     let whole = float.trunc() as i128;
     let rest = 0.0_f64.partial_cmp(&float.fract())?;
     Some(integer.cmp(&whole).then(rest))
 }
 
-fn number(value: &Value) -> Option<Number> {
-    match value {
-        Value::Number(number) => Some(number.clone()),
-        Value::String(text) => text.parse().ok(),
-        Value::Null | Value::Bool(_) | Value::Array(_) | Value::Object(_) => None,
+fn order_texts(found: &str, wanted: &Value) -> Option<Ordering> {
+    let wanted = wanted.as_str()?;
+    match (instant(found), instant(wanted)) {
+        (Some(found), Some(wanted)) => Some(found.cmp(&wanted)),
+        (Some(_) | None, Some(_) | None) => Some(found.cmp(wanted)),
     }
 }
 
@@ -68,6 +85,12 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::domain::json::Document;
+
+    fn order(found: &Value, wanted: &Value) -> Option<Ordering> {
+        let document = Document::new(found.to_string().into()).expect("JSON");
+        super::order(document.root().expect("a value"), wanted)
+    }
 
     #[test]
     fn values_are_ordered_by_what_they_are() {

@@ -5,7 +5,18 @@ use std::cmp::Ordering;
 use proptest::{collection::vec, option, prelude::*, sample::select};
 use serde_json::{Value, json};
 
-use super::{Comparison, Connector, EventStates, FilterSet, order::order};
+use super::{Budget, Comparison, Connector, EventStates, FilterSet};
+use crate::domain::json::Document;
+
+/// More than any of these cost.
+fn plenty() -> Budget {
+    Budget::new(10_000_000)
+}
+
+fn order(found: &Value, wanted: &Value) -> Option<Ordering> {
+    let document = Document::new(found.to_string().into()).expect("JSON");
+    super::order::order(document.root().expect("a value"), wanted)
+}
 
 /// Few names, so that filters and events speak of the same fields.
 fn name() -> impl Strategy<Value = String> + Clone {
@@ -60,7 +71,7 @@ fn json() -> impl Strategy<Value = Value> + Clone {
 }
 
 /// Mostly events with states, else any JSON.
-fn event() -> impl Strategy<Value = EventStates> {
+fn event() -> impl Strategy<Value = EventStates<'static>> {
     let state =
         || vec((name(), json()), 0..4).prop_map(|fields| fields.into_iter().collect::<Value>());
     let with_states = (state(), option::of(state())).prop_map(|(new, old)| match old {
@@ -102,8 +113,12 @@ fn set(connector: Connector, filters: &[Value]) -> FilterSet {
     FilterSet::from_json(filters, connector).expect("good filters")
 }
 
-fn matches(filter: &Value, event: &EventStates) -> bool {
-    set(Connector::And, std::slice::from_ref(filter)).matches(event)
+fn matches(filter: &Value, event: &EventStates<'_>) -> bool {
+    matches_all(&set(Connector::And, std::slice::from_ref(filter)), event)
+}
+
+fn matches_all(filters: &FilterSet, event: &EventStates<'_>) -> bool {
+    filters.matches(event, &mut plenty()).expect("within the budget")
 }
 
 /// The filter that is true exactly when `filter` is not, where there is one.
@@ -143,7 +158,7 @@ proptest! {
     ) {
         let filters = set(connector, &filters);
         let again = set(connector, &filters.to_json());
-        prop_assert_eq!(filters.matches(&event), again.matches(&event));
+        prop_assert_eq!(matches_all(&filters, &event), matches_all(&again, &event));
     }
 
     #[test]
@@ -163,8 +178,8 @@ proptest! {
     #[test]
     fn connectors_are_dual(filters in vec(negatable(), 1..6), event in event()) {
         let opposites: Vec<_> = filters.iter().filter_map(negated).collect();
-        let all = set(Connector::And, &filters).matches(&event);
-        let one_not = set(Connector::Or, &opposites).matches(&event);
+        let all = matches_all(&set(Connector::And, &filters), &event);
+        let one_not = matches_all(&set(Connector::Or, &opposites), &event);
         prop_assert_ne!(all, one_not);
     }
 
@@ -173,15 +188,17 @@ proptest! {
         connector in connector(), filters in vec(filter(), 2..=5), event in event(),
     ) {
         let group = json!({"type": "group", "connector": connector, "filters": filters});
-        prop_assert_eq!(matches(&group, &event), set(connector, &filters).matches(&event));
+        prop_assert_eq!(matches(&group, &event), matches_all(&set(connector, &filters), &event));
     }
 
     #[test]
     fn a_number_is_greater_or_not(left in number(), right in number()) {
-        let holds = |comparison: Comparison| comparison.holds(Some(&left), &right);
+        let document = Document::new(left.to_string().into()).expect("JSON");
+        let holds = |comparison: Comparison| comparison.holds(document.root(), &right, &mut plenty());
         prop_assert_ne!(holds(Comparison::Gt), holds(Comparison::Lte));
         prop_assert_ne!(holds(Comparison::Lt), holds(Comparison::Gte));
-        prop_assert_eq!(holds(Comparison::Eq), holds(Comparison::Gte) && holds(Comparison::Lte));
+        let both = holds(Comparison::Gte) == Ok(true) && holds(Comparison::Lte) == Ok(true);
+        prop_assert_eq!(holds(Comparison::Eq), Ok(both));
     }
 
     #[test]
@@ -206,6 +223,36 @@ proptest! {
             for right in numbers.iter().skip(at) {
                 prop_assert_ne!(order(left, right), Some(Ordering::Greater));
             }
+        }
+    }
+
+    /// Goal: finding values at once says what comparing each with each says.
+    #[test]
+    fn contains_only_is_each_in_the_other(
+        found in vec(scalar(), 0..5), wanted in vec(json(), 0..5), shared in vec(scalar(), 0..3),
+    ) {
+        let found: Vec<_> = found.into_iter().chain(shared.clone()).collect();
+        let wanted: Vec<_> = wanted.into_iter().chain(shared).collect();
+        let document = Document::new(json!(found).to_string().into()).expect("JSON");
+        let elements: Vec<_> = document.root().expect("a list").elements().collect();
+        let equal = |found, wanted: &Value| {
+            super::comparison::equal(found, wanted, &mut plenty()).expect("within the budget")
+        };
+        let expected = elements.iter().all(|it| wanted.iter().any(|other| equal(*it, other)))
+            && wanted.iter().all(|it| elements.iter().any(|other| equal(*other, it)));
+        let holds =
+            Comparison::ContainsOnly.holds(document.root(), &json!(wanted), &mut plenty());
+        prop_assert_eq!(holds, Ok(expected), "{:?} {:?}", found, wanted);
+    }
+
+    /// Goal: whatever there is left, matching ends, and never says anything else than with plenty.
+    #[test]
+    fn a_small_budget_changes_no_answer(
+        connector in connector(), filters in vec(item(), 0..=10), event in event(), steps in 0_u64..60,
+    ) {
+        let filters = set(connector, &filters);
+        if let Ok(answer) = filters.matches(&event, &mut Budget::new(steps)) {
+            prop_assert_eq!(answer, matches_all(&filters, &event));
         }
     }
 }

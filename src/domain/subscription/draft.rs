@@ -108,7 +108,7 @@ impl Draft {
     pub fn build(&self, schedules: &[&str]) -> Result<Terms, FieldError> {
         let url = self.url.parse().map_err(|error| FieldError::new("url", error))?;
         let topics = self.topics()?;
-        let filters = FilterSet::from_json(&self.filters, self.filter_connector)
+        let filters = FilterSet::for_subscribing(&self.filters, self.filter_connector)
             .map_err(|error| FieldError::new(error.field(), &error))?;
         refuse_old_state_on_create(&topics, &filters)?;
         self.workfront.iter().try_for_each(|form| form.check(&topics))?;

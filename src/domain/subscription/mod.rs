@@ -9,7 +9,7 @@ use std::{collections::BTreeMap, fmt, num::NonZeroU32};
 use serde::{Deserialize, Serialize};
 
 use super::{
-    filter::{Connector, EventStates, FilterSet},
+    filter::{Budget, Connector, EventStates, FilterSet, OverBudget},
     id::SubscriptionId,
     signature::SigningSecret,
     time::UnixMillis,
@@ -77,10 +77,19 @@ impl Terms {
     }
 
     /// Whether an event with this body is wanted, if its topic is.
-    #[must_use]
-    pub fn wants_body(&self, states: &EventStates) -> bool {
-        let is_about = self.workfront.as_ref().is_none_or(|form| form.is_about(states));
-        is_about && self.filters.matches(states)
+    ///
+    /// # Errors
+    ///
+    /// [`OverBudget`]: nobody knows.
+    pub fn wants_body(
+        &self,
+        states: &EventStates<'_>,
+        budget: &mut Budget,
+    ) -> Result<bool, OverBudget> {
+        match self.obj_id() {
+            Some(id) if !states.is_about(id, budget)? => Ok(false),
+            Some(_) | None => self.filters.matches(states, budget),
+        }
     }
 
     fn obj_id(&self) -> Option<&str> {

@@ -10,7 +10,11 @@ use serde_json::value::RawValue;
 
 use super::FieldError;
 use crate::domain::{
-    delivery::Delivery, filter::EventStates, id::SubscriptionId, time::UnixMillis,
+    delivery::Delivery,
+    event::ContentEncoding,
+    id::SubscriptionId,
+    json::{BodyError, Document, Json, Kind},
+    time::UnixMillis,
     topic::TopicPattern,
 };
 
@@ -90,8 +94,11 @@ pub enum UnfitEvent {
     #[error("the body is not a JSON object, which Workfront's form needs")]
     NotAnObject,
     /// The body cannot be read.
-    #[error("the body cannot be read as Workfront's form needs it")]
-    Unreadable(#[source] serde_json::Error),
+    #[error("the body cannot be read as Workfront's form needs it: {0}")]
+    Unreadable(BodyError),
+    /// The message cannot be written.
+    #[error("the event cannot be written in Workfront's form: {0}")]
+    Unwritable(serde_json::Error),
 }
 
 /// `objCode` and `eventType` of a topic that names both.
@@ -121,11 +128,6 @@ impl WorkfrontForm {
         }
     }
 
-    /// Whether the event is about the object that is asked for.
-    pub(super) fn is_about(&self, states: &EventStates) -> bool {
-        self.obj_id.as_deref().is_none_or(|wanted| states.object_ids().any(|id| id == wanted))
-    }
-
     /// The message for `subscription`. The states are the bytes as published; without a
     /// `newState` the body as a whole is the new state, as it is for filters. `now` is told where
     /// neither the event says when it happened nor homing when it came.
@@ -134,14 +136,14 @@ impl WorkfrontForm {
     ///
     /// [`UnfitEvent`].
     pub fn message(&self, delivery: &Delivery, now: UnixMillis) -> Result<Bytes, UnfitEvent> {
-        let body = delivery.event.body.as_ref();
-        let whole: &RawValue = serde_json::from_slice(body).map_err(UnfitEvent::Unreadable)?;
-        if !is_object(whole) {
-            return Err(UnfitEvent::NotAnObject);
-        }
-        let published: Published<'_> =
-            serde_json::from_str(whole.get()).map_err(UnfitEvent::Unreadable)?;
-        let nothing: &RawValue = serde_json::from_str("{}").map_err(UnfitEvent::Unreadable)?;
+        let event = &delivery.event;
+        let encoding = event.content_encoding.as_ref().map(ContentEncoding::as_str);
+        let document = Document::of_body(&event.body, encoding).map_err(UnfitEvent::Unreadable)?;
+        let whole = document.root().filter(|whole| whole.kind() == Kind::Object);
+        let whole = whole.ok_or(UnfitEvent::NotAnObject)?;
+        let published = Published::of(whole).map_err(UnfitEvent::Unwritable)?;
+        let nothing: &RawValue = serde_json::from_str("{}").map_err(UnfitEvent::Unwritable)?;
+        let whole = raw(whole).map_err(UnfitEvent::Unwritable)?;
         let event_time = object(published.event_time).map_or_else(
             || EventTime::from(delivery.progress.received.unwrap_or(now)),
             EventTime::Published,
@@ -157,7 +159,7 @@ impl WorkfrontForm {
             new_state: self.state(object(published.new_state).unwrap_or(whole)),
             old_state: self.state(object(published.old_state).unwrap_or(nothing)),
         };
-        let written = serde_json::to_vec(&message).map_err(UnfitEvent::Unreadable)?;
+        let written = serde_json::to_vec(&message).map_err(UnfitEvent::Unwritable)?;
         Ok(written.into())
     }
 
@@ -178,22 +180,40 @@ fn object(value: Option<&RawValue>) -> Option<&RawValue> {
     value.filter(|value| is_object(value))
 }
 
-/// What is taken over from the body of an event, as it stands there.
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
+/// The text of a value, to be written as it is.
+fn raw(value: Json<'_>) -> serde_json::Result<&RawValue> {
+    serde_json::from_str(value.raw())
+}
+
+/// What is taken over from the body of an event, as it stands there; the last of each name.
+#[derive(Default)]
 struct Published<'a> {
-    #[serde(borrow, default)]
     event_time: Option<&'a RawValue>,
-    #[serde(borrow, default)]
     event_version: Option<&'a RawValue>,
-    #[serde(borrow, default)]
     customer_id: Option<&'a RawValue>,
-    #[serde(borrow, default)]
     user_id: Option<&'a RawValue>,
-    #[serde(borrow, default)]
     new_state: Option<&'a RawValue>,
-    #[serde(borrow, default)]
     old_state: Option<&'a RawValue>,
+}
+
+impl<'a> Published<'a> {
+    fn of(whole: Json<'a>) -> serde_json::Result<Self> {
+        let mut published = Self::default();
+        for (name, value) in whole.fields() {
+            let name = name.text().unwrap_or_default();
+            let place = match &*name {
+                "eventTime" => &mut published.event_time,
+                "eventVersion" => &mut published.event_version,
+                "customerId" => &mut published.customer_id,
+                "userId" => &mut published.user_id,
+                "newState" => &mut published.new_state,
+                "oldState" => &mut published.old_state,
+                _ => continue,
+            };
+            *place = if value.kind() == Kind::Null { None } else { Some(raw(value)?) };
+        }
+        Ok(published)
+    }
 }
 
 #[derive(Serialize)]
@@ -322,10 +342,23 @@ mod tests {
 
     #[test]
     fn bodies_that_are_no_object_do_not_fit() {
-        for body in ["[]", "1", "", "nothing", "{"] {
+        for body in ["[]", "1", "", "nothing", "{", "{\"newState\": {}"] {
             let unfit = WorkfrontForm::default().message(&delivery("TASK.CREATE", body), RECEIVED);
             assert!(unfit.is_err(), "{body}");
         }
+    }
+
+    #[test]
+    fn what_other_readers_refuse_is_sent_as_it_is() {
+        let states = r#"{"max":1e400,"name":"cut \ud83d","id":12345678901234567890123}"#;
+        let body = format!(
+            "\u{feff}{{\"newState\":{states},\"\\ud83d\":{}1{}}}",
+            "[".repeat(500),
+            "]".repeat(500)
+        );
+        let sent = WorkfrontForm::default().message(&delivery("TASK.UPDATE", body), RECEIVED);
+        let sent = String::from_utf8(sent.unwrap().to_vec()).unwrap();
+        assert!(sent.contains(&format!(r#""newState":{states},"oldState":{{}}"#)), "{sent}");
     }
 
     #[test]

@@ -1,0 +1,45 @@
+//! What matching may cost.
+//!
+//! Counted in steps instead of time, so that the same filter and the same event always end the same: a
+//! step is what about ten nanoseconds do on a machine of 2020.
+
+/// Steps that matching may still take.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Budget {
+    left: u64,
+}
+
+/// No steps are left, and it is not known whether the event is wanted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("its filters would cost more on this event than an event may cost")]
+pub struct OverBudget;
+
+/// Bytes that are compared or copied in one step.
+const BYTES_OF_A_STEP: usize = 4;
+
+impl Budget {
+    /// A budget of so many steps.
+    #[must_use]
+    pub fn new(steps: u64) -> Self {
+        Self { left: steps }
+    }
+
+    /// Steps that are left.
+    #[must_use]
+    pub fn left(self) -> u64 {
+        self.left
+    }
+
+    /// Takes `steps`.
+    pub(super) fn spend(&mut self, steps: usize) -> Result<(), OverBudget> {
+        let steps = u64::try_from(steps).unwrap_or(u64::MAX);
+        let left = self.left.checked_sub(steps);
+        self.left = left.unwrap_or(0);
+        left.map(drop).ok_or(OverBudget)
+    }
+
+    /// Takes what it costs to look at so many bytes.
+    pub(super) fn read(&mut self, bytes: usize) -> Result<(), OverBudget> {
+        self.spend((bytes / BYTES_OF_A_STEP).saturating_add(1))
+    }
+}
