@@ -19,6 +19,7 @@ use super::{
     Broker, Message, Origin, Unreadable,
     batch::Batches,
     error::{BrokerError, ROUND_TRIP_DEADLINE, within},
+    headers::{Headers, Moved},
     message::Outgoing,
     topology::{Depth, Finding, Names, Topology, depth, depth_on},
 };
@@ -51,6 +52,8 @@ pub struct Fetched {
     pub exchange: String,
     /// Its routing key there.
     pub routing_key: String,
+    /// What the broker did with it, where that and nobody else put it into the queue.
+    pub moved: Option<Moved>,
     /// The walk's key for removing it.
     tag: u64,
 }
@@ -185,17 +188,21 @@ impl Fetched {
         let origin = Origin::of(names, rules, way, &delivery.properties);
         let body = Bytes::from(delivery.data);
         let fresh_id = || EventId::from(clock::new_id());
+        let moved = Headers(delivery.properties.headers().as_ref()).moved();
+        let moved = moved.filter(|_| exchange.is_empty());
         Self {
             content: Message::read(&delivery.properties, &origin, body, fresh_id),
             exchange,
             routing_key,
+            moved,
             tag: delivery.delivery_tag,
         }
     }
 
     /// The message as it is parked again, for the same reason and since the same instant.
     pub(super) fn parked(&self) -> Outgoing {
-        let now = clock::now();
+        let moved = self.moved.as_ref().and_then(|moved| moved.at);
+        let now = moved.unwrap_or_else(clock::now);
         match &self.content {
             Ok(message) => {
                 let parked = message.parked;

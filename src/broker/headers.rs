@@ -3,10 +3,23 @@
 
 use lapin::types::{AMQPValue, FieldTable, ShortString};
 
+use crate::domain::time::UnixMillis;
+
 /// How a message was published that the broker dead-lettered.
 pub(super) struct Death {
     pub(super) exchange: String,
     pub(super) routing_key: String,
+}
+
+/// What the broker did with a message that it moved itself, and when.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Moved {
+    /// Its word for it: `expired`, `delivery_limit`, `rejected`, `maxlen`.
+    pub why: String,
+    /// The queue that it was in.
+    pub queue: String,
+    /// By the broker's clock, in whole seconds.
+    pub at: Option<UnixMillis>,
 }
 
 /// Headers of one message.
@@ -57,6 +70,19 @@ impl Headers<'_> {
         let AMQPValue::FieldArray(deaths) = self.get("x-death")? else { return None };
         let AMQPValue::FieldTable(last) = deaths.as_slice().first()? else { return None };
         text(last.inner().get("reason")?)
+    }
+
+    /// What the broker did with it last, where it moved it.
+    pub(super) fn moved(&self) -> Option<Moved> {
+        let Some(AMQPValue::FieldArray(deaths)) = self.get("x-death") else { return None };
+        let Some(AMQPValue::FieldTable(death)) = deaths.as_slice().first() else { return None };
+        let told = |name: &str| death.inner().get(name).and_then(text).unwrap_or_default();
+        let at = match death.inner().get("time") {
+            Some(AMQPValue::Timestamp(seconds)) => i64::try_from(*seconds).ok(),
+            Some(_) | None => None,
+        };
+        let at = at.and_then(|seconds| seconds.checked_mul(1_000)).map(UnixMillis::new);
+        Some(Moved { why: told("reason"), queue: told("queue"), at })
     }
 
     pub(super) fn count(&self, name: &str) -> u32 {

@@ -49,6 +49,7 @@ use self::{
 
 pub use self::{
     connection::LinkState,
+    headers::Moved,
     message::{Message, Origin, Outgoing, Unreadable},
     publish::Route,
     receipt::Receipt,

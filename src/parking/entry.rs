@@ -4,7 +4,7 @@ use bytes::Bytes;
 use serde::Serialize;
 
 use crate::{
-    broker::{Message, Unreadable, fetch::Fetched},
+    broker::{Message, Moved, Unreadable, fetch::Fetched},
     domain::{
         id::{DeliveryId, SubscriptionId},
         time::UnixMillis,
@@ -26,7 +26,7 @@ pub struct Entry {
     pub delivery_id: Option<DeliveryId>,
     /// Why it was given up.
     pub reason: ParkReason,
-    /// Since when; `None` where the broker parked it.
+    /// Since when.
     pub parked_ms: Option<UnixMillis>,
     /// When homing took the event.
     pub received_ms: Option<UnixMillis>,
@@ -36,7 +36,8 @@ pub struct Entry {
     pub attempts: u32,
     /// How often it was sent again already.
     pub replays: u32,
-    /// What the endpoint did last, or what is wrong with the message.
+    /// What the endpoint did last, or what is wrong with the message; where the broker parked it, its
+    /// reason and the queue.
     pub last_outcome: Option<String>,
     /// As published.
     pub content_type: String,
@@ -55,10 +56,24 @@ pub struct Entry {
 
 impl Entry {
     pub(super) fn of(fetched: &Fetched) -> Self {
-        match &fetched.content {
+        let entry = match &fetched.content {
             Ok(message) => Self::of_message(message),
             Err(unreadable) => Self::of_unreadable(unreadable),
+        };
+        match &fetched.moved {
+            Some(moved) => entry.moved(moved),
+            None => entry,
         }
+    }
+
+    /// Tells what the broker did with it as well: nobody else knows why it is here.
+    fn moved(mut self, Moved { why, queue, at }: &Moved) -> Self {
+        let moved = format!("the broker took it out of `{queue}`: {why}");
+        let told =
+            self.last_outcome.map_or_else(|| moved.clone(), |last| format!("{last}; {moved}"));
+        self.last_outcome = Some(told);
+        self.parked_ms = self.parked_ms.or(*at);
+        self
     }
 
     fn of_message(message: &Message) -> Self {

@@ -70,6 +70,33 @@ async fn a_parked_message_says_what_a_person_needs_to_know() {
     assert!(taken <= failed && failed < since, "{taken} {failed} {since}");
 }
 
+/// Goal: an event that its publisher lets expire is found, with the broker's reason, its queue and the
+/// time. Method: `expiration`, while no worker runs.
+#[tokio::test]
+async fn what_expired_says_so_where_and_when() {
+    use lapin::{BasicProperties, options::BasicPublishOptions};
+    let installation = Installation::new(&[50]).await;
+    let began = homing::clock::now();
+    let properties = BasicProperties::default()
+        .with_delivery_mode(2)
+        .with_message_id("event-1".into())
+        .with_expiration("1".into());
+    let (exchange, options) = (installation.names().events(), BasicPublishOptions::default());
+    let channel = installation.publisher.channel();
+    let published = channel.basic_publish(exchange.into(), "t".into(), options, b"{}", properties);
+    assert!(published.await.expect("published").await.expect("confirmed").is_ack());
+
+    let parked = installation.wait_for_parked(1).await.remove(0);
+    let told = parked.last_outcome.expect("it says why");
+    assert_eq!(
+        told,
+        format!("the broker took it out of `{}`: expired", installation.names().primary())
+    );
+    assert_eq!(parked.event_id, "event-1");
+    let seconds = parked.parked_ms.expect("since when").get() / 1_000;
+    assert!((began.get() / 1_000 - 1..=began.get() / 1_000 + 60).contains(&seconds), "{seconds}");
+}
+
 /// Goal: what the broker gives up on lands in the parking queue. Method: a consumer that returns
 /// the message more often than `x-delivery-limit` allows, as a worker that dies would.
 #[tokio::test]
@@ -99,6 +126,9 @@ async fn what_the_broker_gives_up_on_is_parked_by_it() {
     assert_eq!(parked.event_id, "event-1");
     assert_eq!(parked.topic.as_deref(), Some("order.paid"));
     assert_eq!(returned, 51);
+    let told = parked.last_outcome.expect("it says why");
+    assert!(told.contains("delivery_limit") && told.contains(&primary), "{told}");
+    assert!(parked.parked_ms.is_some());
 
     // Replayed, it is an event as before.
     let receiver = Receiver::accepting().await;

@@ -22,6 +22,7 @@ use crate::domain::{
     verdict::ParkReason,
 };
 
+mod amqp10;
 mod origin;
 mod read;
 #[cfg(test)]

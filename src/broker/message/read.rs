@@ -6,7 +6,7 @@ use bytes::Bytes;
 use lapin::{BasicProperties, types::ShortString};
 
 use super::{
-    Carried, Message, Parked, header,
+    Carried, Message, Parked, amqp10, header,
     origin::{Origin, Sender},
 };
 use crate::{
@@ -64,6 +64,11 @@ pub enum Why {
     /// A part of it is not what AMQP says, or there is too much of it.
     #[error("{0}")]
     Unparsed(String),
+    /// Its body is encoded as AMQP 1.0 has it, and is no bytes.
+    #[error(
+        "its body is {0}, encoded as AMQP 1.0 has it; send a data section, or one text or binary value"
+    )]
+    Amqp10(&'static str),
 }
 
 impl Message {
@@ -82,12 +87,19 @@ impl Message {
         let headers = Headers(properties.headers().as_ref());
         let id = text(properties.message_id().as_ref()).or_else(|| cloud_event(&headers, "id"));
         let sender = origin.sender();
+        let is_encoded = *sender != Sender::Homing && amqp10::is_encoded(properties, &body);
+        // The broker's word for it is no type of an event.
+        let kind = properties.kind().as_ref().filter(|_| !is_encoded);
         let read = read_unparsed(&headers)
             .map_or(Ok(()), |what| Err(Why::Unparsed(what)))
-            .and_then(|()| read_topic(properties, &headers, sender))
-            .and_then(|topic| Ok((topic, read_subscription(&headers, sender)?)));
+            .and_then(|()| read_topic(kind, &headers, sender))
+            .and_then(|topic| {
+                let subscription = read_subscription(&headers, sender)?;
+                let value = is_encoded.then(|| amqp10::unwrapped(body.clone())).transpose();
+                Ok((topic, subscription, value.map_err(Why::Amqp10)?))
+            });
         match read {
-            Ok((topic, subscription)) => Ok(Self {
+            Ok((topic, subscription, value)) => Ok(Self {
                 event: Arc::new(Event {
                     id: id.and_then(|id| EventId::new(&id).ok()).unwrap_or_else(fresh_id),
                     topic,
@@ -95,7 +107,7 @@ impl Message {
                         .unwrap_or_else(|| CONTENT_TYPE_DEFAULT.to_owned()),
                     content_encoding: text(properties.content_encoding().as_ref())
                         .and_then(|text| ContentEncoding::new(&text)),
-                    body,
+                    body: value.unwrap_or(body),
                 }),
                 subscription,
                 progress: read_progress(&headers),
@@ -136,19 +148,21 @@ fn read_unparsed(headers: &Headers<'_>) -> Option<String> {
 }
 
 fn read_topic(
-    properties: &BasicProperties,
+    kind: Option<&ShortString>,
     headers: &Headers<'_>,
     sender: &Sender<'_>,
 ) -> Result<Topic, Why> {
-    let kind = || properties.kind().as_ref().map(ShortString::as_str).unwrap_or_default();
     let (topic, advice) = match sender {
-        Sender::Homing => (Topic::new(kind()), "homing writes it into the `type` property"),
+        Sender::Homing => (
+            Topic::new(&text(kind).unwrap_or_default()),
+            "homing writes it into the `type` property",
+        ),
         Sender::Publisher { routing_key, rules } if rules.topic_from == TopicFrom::RoutingKey => {
             let advice = "set the routing key; `type` is heard only with `events.topic_from`";
             (Topic::new(routing_key), advice)
         }
         Sender::Publisher { routing_key, .. } => {
-            let named = text(properties.kind().as_ref()).or_else(|| cloud_event(headers, "type"));
+            let named = text(kind).or_else(|| cloud_event(headers, "type"));
             let topic = Topic::new(named.as_deref().unwrap_or(routing_key));
             (topic, "set the routing key or the `type` property")
         }

@@ -199,3 +199,27 @@ fn what_the_broker_moved_keeps_the_topic_of_its_publisher() {
     assert_eq!(message.event.topic.as_str(), "order.paid");
     assert_eq!(message.parked.unwrap().reason, ParkReason::RejectedByBroker);
 }
+
+/// RabbitMQ hands the values of AMQP 1.0 on encoded, and says so in `type`.
+#[test]
+fn one_value_of_amqp_1_0_is_unwrapped_and_any_other_is_told() {
+    let encoded = BasicProperties::default().with_type("amqp-1.0".into());
+    let read = |body: &'static [u8], rules| {
+        let origin = Origin::publisher("order.paid", rules);
+        Message::read(&encoded, &origin, Bytes::from_static(body), || EventId::new("e").unwrap())
+    };
+    for rules in [EventsSettings::default(), TRUSTING] {
+        let message = read(b"\0\x53\x77\xa1\x08{\"id\":7}", rules).unwrap();
+        assert_eq!(message.event.topic.as_str(), "order.paid");
+        assert_eq!(&message.event.body[..], br#"{"id":7}"#);
+
+        let unreadable = read(b"\0\x53\x76\xc0\x03\x01\x54\x07", rules).unwrap_err();
+        insta::allow_duplicates! {
+            insta::assert_snapshot!(unreadable.why, @"its body is a sequence, encoded as AMQP 1.0 has it; send a data section, or one text or binary value");
+        }
+        assert_eq!(&unreadable.body[..], b"\0\x53\x76\xc0\x03\x01\x54\x07");
+    }
+    // A type that a publisher chose, with a body that is none of these.
+    assert_eq!(&read(b"{}", TRUSTING).unwrap().event.body[..], b"{}");
+    assert_eq!(read(b"{}", TRUSTING).unwrap().event.topic.as_str(), "amqp-1.0");
+}
