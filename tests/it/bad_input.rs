@@ -167,7 +167,7 @@ async fn headers_larger_than_a_frame_hide_nothing_that_is_parked() {
 
     let entries = installation.wait_for_parked(2).await;
     assert_eq!(
-        entries.iter().map(|entry| &entry.event_id[..]).collect::<Vec<_>>(),
+        entries.iter().map(|entry| entry.event_id.as_str()).collect::<Vec<_>>(),
         ["large", "behind"]
     );
     let running = installation.start();

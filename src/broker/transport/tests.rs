@@ -230,7 +230,7 @@ fn method(random: &mut Rng) -> Vec<u8> {
 
 fn frames(random: &mut Rng) -> Vec<Frame> {
     let count = random.usize(1..6);
-    let mut frame = |_| {
+    let frame = |_| {
         let channel = random.u16(1..3);
         let (kind, payload) = match random.u8(..8) {
             0 => (8, Vec::new()),
@@ -240,7 +240,7 @@ fn frames(random: &mut Rng) -> Vec<Frame> {
         };
         Frame { kind, channel, payload }
     };
-    (0..count).map(|number| frame(number)).collect()
+    (0..count).map(frame).collect()
 }
 
 /// Goal: no frame that a broker may send ends a connection. Method: frames made by chance (texts that
