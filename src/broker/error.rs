@@ -75,9 +75,7 @@ pub enum BrokerError {
         routing_key: String,
     },
     /// The broker takes no message of this size, now and later.
-    #[error(
-        "the broker takes no message of this size: {reply}; `max_message_size` of the broker bounds it"
-    )]
+    #[error("the broker will never take this message: {reply}")]
     TooLarge {
         /// What it says.
         reply: String,
@@ -115,7 +113,7 @@ impl BrokerError {
             let is_size = code == CONTENT_TOO_LARGE
                 || code == PRECONDITION_FAILED && reply.contains("message size");
             if is_size {
-                return Self::TooLarge { reply: reply.to_owned() };
+                return Self::TooLarge { reply: format!("{reply} (its `max_message_size`)") };
             }
         }
         Self::step(step, source)

@@ -8,7 +8,10 @@ use lapin::{
 };
 
 use super::{Home, SCHEDULE};
-use crate::support::broker::url;
+use crate::support::{
+    broker::url,
+    receiver::{Receiver, Reply},
+};
 
 async fn connect() -> Connection {
     let properties = ConnectionProperties::default();
@@ -35,6 +38,37 @@ fn a_topology_is_planned_applied_and_checked() {
     let command = format!("`rabbitmqctl delete_queue {}.v1.wait.50`", home.corner.prefix);
     assert!(checked.stdout.contains(&command), "{}", checked.stdout);
     assert!(checked.stdout.ends_with("Not as it should be: 2 objects.\n"), "{}", checked.stdout);
+}
+
+/// Goal: `check` says what a policy does to a queue, where the management API lets it look, and why it
+/// does not know where it does not.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_policy_that_breaks_a_promise_is_named() {
+    let home = Home::new();
+    home.run(&["topology", "apply"]).done();
+    let blind = home.run(&["topology", "check"]);
+    assert_eq!(blind.code, 0);
+    assert!(blind.stderr.contains("set `broker.management_url`"), "{}", blind.stderr);
+
+    let parked = home.corner.topology.names().parked();
+    let queue = serde_json::json!({
+        "name": parked, "policy": "blanket", "operator_policy": null,
+        "effective_policy_definition": {"expires": 60_000},
+    });
+    let page = serde_json::json!({"page": 1, "page_count": 1, "items": [queue]}).to_string();
+    let page: &'static str = page.leak();
+    let management = Receiver::answering(move |_| Reply::status(200).saying(page)).await;
+    let url = management.url("/").replace("http://", "http://guest:secret@");
+    let settings = format!("[broker]\nmanagement_url = \"{url}\"\n{SCHEDULE}");
+    home.write("homing.toml", settings.as_bytes());
+
+    let checked = home.run(&["topology", "check"]);
+    assert_eq!(checked.code, 3, "{}", checked.stderr);
+    let line = checked.stdout.lines().find(|line| line.starts_with(&parked)).expect("its line");
+    assert!(line.contains("policy `blanket`: `expires` deletes the queue"), "{line}");
+    let asked = management.requests().remove(0);
+    assert_eq!(asked.path, "/api/queues/%2F");
+    assert!(asked.header("authorization").is_some_and(|it| it.starts_with("Basic ")), "{asked:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

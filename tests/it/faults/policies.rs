@@ -98,7 +98,7 @@ async fn nothing_is_lost_under(node: &Node, (set_command, clear): (&str, &str), 
 async fn nothing_that_is_kept_is_deleted_by_a_policy() {
     let node = Node::start("fault-policies").await;
     for policy in POLICIES {
-        nothing_is_lost_under(&node, ("set_policy", "clear_policy"), policy).await;
+        Box::pin(nothing_is_lost_under(&node, ("set_policy", "clear_policy"), policy)).await;
     }
 }
 
@@ -107,7 +107,7 @@ async fn nothing_that_is_kept_is_deleted_by_an_operator_policy() {
     let node = Node::start("fault-operator-policies").await;
     let commands = ("set_operator_policy", "clear_operator_policy");
     for policy in POLICIES {
-        nothing_is_lost_under(&node, commands, policy).await;
+        Box::pin(nothing_is_lost_under(&node, commands, policy)).await;
     }
 }
 
