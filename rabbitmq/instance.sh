@@ -68,6 +68,10 @@ set_server_environment() {
     # Two schedulers: a private broker shares the machine with builds and tests.
     RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS="+S 2:2 -kernel inet_dist_use_interface {127,0,0,1}"
   )
+  # A new node enables only these: as a cluster that was upgraded has them.
+  if [[ -n ${HOMING_BROKER_FEATURE_FLAGS:-} ]]; then
+    server_environment+=(RABBITMQ_FEATURE_FLAGS="$HOMING_BROKER_FEATURE_FLAGS")
+  fi
 }
 
 # The port mapper is looked for by its mark: the broker replaces one that has died, and nobody writes that one's number down.

@@ -22,6 +22,8 @@ pub(crate) const QUEUES_SETTLE: Duration = Duration::from_secs(5);
 pub(crate) struct Node {
     name: String,
     pub url: String,
+    /// What `rabbitmq/up` finds in its environment.
+    variables: Vec<(&'static str, String)>,
     _place: tokio::sync::SemaphorePermit<'static>,
 }
 
@@ -41,8 +43,14 @@ pub(crate) async fn run(mut command: Command) -> String {
 
 impl Node {
     pub(crate) async fn start(name: &str) -> Self {
+        Self::start_with(name, Vec::new()).await
+    }
+
+    /// With these variables for `rabbitmq/up`.
+    pub(crate) async fn start_with(name: &str, variables: Vec<(&'static str, String)>) -> Self {
         let place = PLACES.acquire().await.expect("it is never closed");
-        let mut node = Self { name: name.to_owned(), url: String::new(), _place: place };
+        let (name, url) = (name.to_owned(), String::new());
+        let mut node = Self { name, url, variables, _place: place };
         // Something of a run that was killed may be there.
         node.down(&["--delete-data"]).await;
         node.up().await;
@@ -53,6 +61,7 @@ impl Node {
     pub(crate) async fn up(&mut self) {
         let mut command = Command::new(scripts().join("up"));
         command.args(["--instance", &self.name]);
+        command.envs(self.variables.iter().map(|(name, value)| (name, value)));
         self.url = run(command).await;
     }
 
