@@ -15,10 +15,13 @@ use super::{
     Api,
     problem::{Kind, Problem},
 };
-use crate::broker::LinkState;
+use crate::broker::{Broker, Condition, LinkState};
 
 /// For each part to say how it is.
 const PART_DEADLINE: Duration = Duration::from_secs(2);
+
+/// What does not work for so long is not ready: a broker that is started again is back sooner.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// That the process is there.
 #[derive(Serialize, utoipa::ToSchema)]
@@ -77,6 +80,8 @@ impl Part {
 )]
 pub(super) async fn ready(State(api): State<Api>) -> Response {
     let mut parts = Vec::from(broker(&api).await);
+    parts.extend(lanes(&api));
+    parts.extend(control(&api));
     parts.push(store(&api).await);
     parts.extend(subscriptions(&api));
     let mut warnings: Vec<_> = unrouted(&api, &parts).await.into_iter().collect();
@@ -107,12 +112,41 @@ async fn broker(api: &Api) -> [Part; 2] {
     let [publishing, consuming] = broker.states();
     let refusing = broker.refusing();
     let refusing = (!refusing.is_empty()).then(|| refusing.join("; "));
-    let of_publishing = trouble.filter(|_| !publishing.connected).or(refusing.as_deref());
+    let of_publishing = trouble
+        .filter(|_| !publishing.connected)
+        .or(refusing.as_deref())
+        .or(self::publishing(broker));
     let of_consuming = trouble.filter(|_| publishing.connected || !consuming.connected);
     [
         Part::link("broker.publishing", publishing, of_publishing),
         Part::link("broker.consuming", consuming, of_consuming),
     ]
+}
+
+/// Why publishing does not work, where all that was lately published for a while has failed.
+fn publishing(broker: &Broker) -> Option<&'static str> {
+    const LATELY: Duration = Duration::from_secs(30);
+    broker.conditions().publishing.failing_still(PATIENCE, LATELY)
+}
+
+/// Whether the lanes of the worker consume. None of them where there is no worker in this process.
+fn lanes(api: &Api) -> Vec<Part> {
+    if api.parts.subscriptions.is_none() {
+        return Vec::new();
+    }
+    let conditions = api.parts.broker.conditions();
+    let lanes = [("lane.primary", &conditions.primary), ("lane.retry", &conditions.retry)];
+    let part = |(name, condition): (_, &Condition)| {
+        let trouble = condition.failing_for(PATIENCE).map(|why| format!("not consuming: {why}"));
+        Part::new(name, trouble)
+    };
+    lanes.into_iter().map(part).collect()
+}
+
+/// Whether this process hears of changes. Only told where it does not.
+fn control(api: &Api) -> Option<Part> {
+    let why = api.parts.broker.conditions().control.failing_for(PATIENCE)?;
+    Some(Part::new("broker.control", Some(format!("changes are not announced to it: {why}"))))
 }
 
 async fn store(api: &Api) -> Part {

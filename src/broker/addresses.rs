@@ -1,73 +1,147 @@
 //! The nodes of the broker, and which of them to try first.
 
 use std::{
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
 use tokio::time::Instant;
-use url::Url;
+use tracing::warn;
+
+use crate::config::{BrokerSettings, BrokerUrl, SettingsError};
 
 /// How long a node that failed is tried after the others: a silent one costs every attempt its whole
 /// deadline, and the broker may take a minute to do without it.
 const SHUNNED: Duration = Duration::from_secs(60);
 
-/// Every URL of `broker.url`; shared by all connections of the process, which learn from each other.
-pub(super) struct Addresses(Vec<Arc<Address>>);
+/// Every URL of the broker; shared by all connections of the process, which learn from each other.
+pub(super) struct Addresses {
+    settings: BrokerSettings,
+    current: Mutex<Vec<Arc<Address>>>,
+}
 
 /// One of them.
 pub(super) struct Address {
-    pub(super) url: Url,
+    pub(super) url: BrokerUrl,
     failed: Mutex<Option<Instant>>,
 }
 
 impl Addresses {
-    pub(super) fn new(urls: Vec<Url>) -> Self {
-        let address = |url| Arc::new(Address { url, failed: Mutex::default() });
-        Self(urls.into_iter().map(address).collect())
+    /// # Errors
+    ///
+    /// [`SettingsError`]: as [`BrokerSettings::urls`].
+    pub(super) fn new(settings: &BrokerSettings) -> Result<Self, SettingsError> {
+        let addresses = settings.urls()?.into_iter().map(Address::new).map(Arc::new).collect();
+        Ok(Self { settings: settings.clone(), current: Mutex::new(addresses) })
     }
 
     /// In random order, so that workers spread over the nodes; those that failed lately come last.
-    pub(super) fn in_order(&self) -> Vec<Arc<Address>> {
-        let mut addresses = self.0.clone();
+    /// A file that holds the URLs is read again.
+    pub(super) async fn in_order(&self) -> Vec<Arc<Address>> {
+        if !self.settings.url_file.is_empty() {
+            self.read_again().await;
+        }
+        let mut addresses = lock(&self.current).clone();
         fastrand::shuffle(&mut addresses);
         addresses.sort_by_key(|address| address.is_shunned());
         addresses
     }
+
+    /// Keeps what was read last where the file cannot be read now: it may be in the middle of being
+    /// replaced.
+    async fn read_again(&self) {
+        let settings = self.settings.clone();
+        let urls = match tokio::task::spawn_blocking(move || settings.urls()).await {
+            Ok(Ok(urls)) => urls,
+            Ok(Err(error)) => return warn!(%error, "broker.url_not_read: using what was read last"),
+            Err(_panicked) => return,
+        };
+        let mut current = lock(&self.current);
+        let known = |url: BrokerUrl| {
+            let known = current.iter().find(|address| address.url == url);
+            known.map_or_else(|| Arc::new(Address::new(url)), Arc::clone)
+        };
+        *current = urls.into_iter().map(known).collect();
+    }
+
+    /// All of them, in the order in which they are written.
+    pub(super) fn all(&self) -> Vec<Arc<Address>> {
+        lock(&self.current).clone()
+    }
 }
 
 impl Address {
+    fn new(url: BrokerUrl) -> Self {
+        Self { url, failed: Mutex::default() }
+    }
+
     /// It could not be connected to, or a connection to it was lost.
     pub(super) fn failed(&self) {
-        *self.failed.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
+        *lock(&self.failed) = Some(Instant::now());
     }
 
     fn is_shunned(&self) -> bool {
-        let failed = *self.failed.lock().unwrap_or_else(PoisonError::into_inner);
-        failed.is_some_and(|failed| failed.elapsed() < SHUNNED)
+        lock(&self.failed).is_some_and(|failed| failed.elapsed() < SHUNNED)
     }
 
     /// `host:port/vhost`: all of the URL that may be shown.
     pub(super) fn shown(&self) -> String {
-        let port =
-            self.url.port().unwrap_or(if self.url.scheme() == "amqps" { 5671 } else { 5672 });
-        format!("{}:{port}{}", self.url.host_str().unwrap_or_default(), self.url.path())
+        self.url.shown()
     }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::{Login, Settings};
+
+    fn addresses(toml: &str) -> Addresses {
+        let settings = Settings::from_toml(&format!("[broker]\n{toml}")).unwrap();
+        Addresses::new(&settings.broker).unwrap()
+    }
 
     #[tokio::test(start_paused = true)]
     async fn an_address_that_failed_comes_last_for_a_minute() {
-        let urls = ["amqp://a", "amqp://b", "amqp://c"].map(|url| url.parse().unwrap());
-        let addresses = Addresses::new(urls.to_vec());
-        let last = || addresses.in_order().last().unwrap().url.host_str().unwrap().to_owned();
-        addresses.in_order().iter().find(|address| address.shown() == "b:5672").unwrap().failed();
+        let addresses = addresses("url = \"amqp://a amqp://b amqp://c\"");
+        let b = addresses.all().into_iter().find(|address| address.shown() == "b:5672").unwrap();
+        b.failed();
 
-        assert!((0..50).all(|_| last() == "b"));
+        let mut last = Vec::new();
+        for _ in 0..50 {
+            last.push(addresses.in_order().await.last().unwrap().shown());
+        }
+        assert!(last.iter().all(|last| last == "b:5672"));
         tokio::time::advance(SHUNNED).await;
-        assert!((0..500).any(|_| last() != "b"));
+        for _ in 0..500 {
+            last.push(addresses.in_order().await.last().unwrap().shown());
+        }
+        assert!(last.iter().any(|last| last != "b:5672"));
+    }
+
+    #[tokio::test]
+    async fn a_file_of_urls_is_read_for_every_connection_and_what_it_last_said_is_kept() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let write = |text: &str| std::fs::write(file.path(), text).unwrap();
+        write("amqp://u:old@a\namqp://u:old@b\n");
+        let addresses = addresses(&format!("url_file = \"{}\"", file.path().display()));
+        let passwords = || async {
+            let addresses = addresses.in_order().await;
+            let password = |address: &Arc<Address>| match &address.url.login {
+                Login::Password { password, .. } => format!("{}:{password}", address.url.host),
+                Login::Certificate => unreachable!(),
+            };
+            let mut passwords: Vec<_> = addresses.iter().map(password).collect();
+            passwords.sort();
+            passwords
+        };
+        assert_eq!(passwords().await, ["a:old", "b:old"]);
+        write("amqp://u:new@a");
+        assert_eq!(passwords().await, ["a:new"]);
+        write("");
+        assert_eq!(passwords().await, ["a:new"]);
     }
 }

@@ -1,23 +1,95 @@
-//! A pool of channels in confirm mode.
+//! Channels: opened as far as the connection allows, and a pool of those that publish.
 
-use std::sync::Arc;
+use std::{
+    ops::Deref,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
 
 use deadpool::managed::{Manager, Metrics, Object, Pool, PoolError, RecycleError, RecycleResult};
-use lapin::{Channel, options::ConfirmSelectOptions};
+use lapin::{Channel, Connection, ErrorKind, options::ConfirmSelectOptions};
+use tokio::{
+    sync::{OwnedSemaphorePermit, Semaphore},
+    time::Instant,
+};
 
 use super::{
     connection::Link,
     error::{BrokerError, ROUND_TRIP_DEADLINE, within},
 };
 
+/// How often a connection that has as many channels as were agreed upon is tried again.
+const LOOK: Duration = Duration::from_millis(20);
+
+/// Opens a channel. Waits where the connection has as many as were agreed upon, for another to end.
+///
+/// # Errors
+///
+/// [`BrokerError`]; that of the limit after [`ROUND_TRIP_DEADLINE`].
+pub(super) async fn open(connection: &Connection) -> Result<Channel, BrokerError> {
+    let deadline = Instant::now() + ROUND_TRIP_DEADLINE;
+    loop {
+        let opened = connection.create_channel();
+        match within(connection, ROUND_TRIP_DEADLINE, "opening a channel", opened).await {
+            Err(error) if is_limit(&error) && Instant::now() < deadline => {
+                tokio::time::sleep(LOOK).await;
+            }
+            opened => return opened,
+        }
+    }
+}
+
+/// Whether the connection has as many channels as were agreed upon.
+fn is_limit(error: &BrokerError) -> bool {
+    let BrokerError::Step { source, .. } = error else { return false };
+    matches!(source.kind(), ErrorKind::ChannelsLimitReached)
+}
+
 /// Channels that publish; one publish at a time on each.
 #[derive(Clone)]
-pub(super) struct Channels(Pool<ConfirmChannels>);
+pub(super) struct Channels {
+    pool: Pool<ConfirmChannels>,
+    places: Arc<Places>,
+}
 
-pub(super) type PooledChannel = Object<ConfirmChannels>;
+/// How many channels may be in use: as many as are configured, and as the connection allows.
+struct Places {
+    free: Arc<Semaphore>,
+    count: Mutex<Count>,
+    channels_max: usize,
+}
 
-pub(super) struct ConfirmChannels {
+struct Count {
+    /// Free and taken ones.
+    granted: usize,
+    /// As many as the present connection allows.
+    allowed: usize,
+}
+
+/// A channel that nobody else uses; dropping it gives it back to the pool.
+pub(super) struct PooledChannel {
+    channel: Object<ConfirmChannels>,
+    _place: OwnedSemaphorePermit,
+}
+
+impl Deref for PooledChannel {
+    type Target = Channel;
+
+    fn deref(&self) -> &Channel {
+        &self.channel
+    }
+}
+
+impl PooledChannel {
+    /// Closes the channel instead of giving it back.
+    pub(super) fn close(self) {
+        drop(Object::take(self.channel));
+    }
+}
+
+struct ConfirmChannels {
     link: Arc<Link>,
+    places: Arc<Places>,
 }
 
 impl Manager for ConfirmChannels {
@@ -28,7 +100,9 @@ impl Manager for ConfirmChannels {
         let connection = self.link.open().await?;
         let opened = connection.create_channel();
         let channel =
-            within(connection.as_ref(), ROUND_TRIP_DEADLINE, "opening a channel", opened).await?;
+            within(connection.as_ref(), ROUND_TRIP_DEADLINE, "opening a channel", opened).await;
+        self.places.fit(&connection);
+        let channel = channel?;
         let selected = channel.confirm_select(ConfirmSelectOptions::default());
         within(&channel, ROUND_TRIP_DEADLINE, "turning on confirms", selected).await?;
         Ok(channel)
@@ -43,25 +117,71 @@ impl Manager for ConfirmChannels {
     }
 }
 
-impl Channels {
-    pub(super) fn new(link: Arc<Link>, channels_max: usize) -> Self {
-        let pool = Pool::builder(ConfirmChannels { link }).max_size(channels_max).build();
-        // Building fails only for time-outs without a runtime; we set none.
-        Self(pool.unwrap_or_else(|_| unreachable!("a pool without time-outs can be built")))
+impl Places {
+    /// Learns what was agreed upon with the broker. One channel is left for declaring the topology.
+    fn fit(&self, connection: &Connection) {
+        let agreed = usize::from(connection.configuration().channel_max());
+        let mut count = self.count.lock().unwrap_or_else(PoisonError::into_inner);
+        count.allowed = agreed.saturating_sub(1).clamp(1, self.channels_max);
+        if let Some(more @ 1..) = count.allowed.checked_sub(count.granted) {
+            self.free.add_permits(more);
+            count.granted = count.allowed;
+        }
     }
 
-    /// A channel that nobody else uses; dropping it gives it back to the pool.
+    /// Takes `place` away, where more were granted than the connection allows.
+    fn leave(&self, place: OwnedSemaphorePermit) {
+        let mut count = self.count.lock().unwrap_or_else(PoisonError::into_inner);
+        if count.granted > count.allowed {
+            place.forget();
+            count.granted -= 1;
+        }
+    }
+}
+
+impl Channels {
+    pub(super) fn new(link: Arc<Link>, channels_max: usize) -> Self {
+        let free = Arc::new(Semaphore::new(channels_max));
+        let count = Mutex::new(Count { granted: channels_max, allowed: channels_max });
+        let places = Arc::new(Places { free, count, channels_max });
+        let manager = ConfirmChannels { link, places: Arc::clone(&places) };
+        let pool = Pool::builder(manager).max_size(channels_max).build();
+        // Building fails only for time-outs without a runtime; we set none.
+        let pool = pool.unwrap_or_else(|_| unreachable!("a pool without time-outs can be built"));
+        Self { pool, places }
+    }
+
+    /// A channel that nobody else uses. Waits for one, however long that takes; the caller has a
+    /// deadline.
+    ///
+    /// # Errors
+    ///
+    /// [`BrokerError`]: no connection, or no channel on it.
     pub(super) async fn get(&self) -> Result<PooledChannel, BrokerError> {
-        self.0.get().await.map_err(|error| match error {
-            PoolError::Backend(error) => error,
-            PoolError::Timeout(_)
-            | PoolError::Closed
-            | PoolError::NoRuntimeSpecified
-            | PoolError::PostCreateHook(_) => BrokerError::Closed,
-        })
+        loop {
+            let place = Arc::clone(&self.places.free).acquire_owned().await;
+            let place = place.map_err(|_closed| BrokerError::Closed)?;
+            let error = match self.pool.get().await {
+                Ok(channel) => return Ok(PooledChannel { channel, _place: place }),
+                Err(PoolError::Backend(error)) => error,
+                Err(
+                    PoolError::Timeout(_)
+                    | PoolError::Closed
+                    | PoolError::NoRuntimeSpecified
+                    | PoolError::PostCreateHook(_),
+                ) => return Err(BrokerError::Closed),
+            };
+            if !is_limit(&error) {
+                return Err(error);
+            }
+            // Whoever finds no room for a channel leaves its place; those that are left suffice.
+            self.places.leave(place);
+            tokio::time::sleep(LOOK).await;
+        }
     }
 
     pub(super) fn close(&self) {
-        self.0.close();
+        self.places.free.close();
+        self.pool.close();
     }
 }

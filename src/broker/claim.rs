@@ -15,6 +15,7 @@ use lapin::{
 
 use super::{
     Broker,
+    channels::open,
     error::{BrokerError, ROUND_TRIP_DEADLINE, within},
     topology::depth,
 };
@@ -45,7 +46,7 @@ impl Broker {
         let step = format!("declaring queue `{queue}`");
         match within(&channel, ROUND_TRIP_DEADLINE, step, declared).await {
             Ok(_queue) => Ok(Some(Claim { broker: self.clone(), connection, queue })),
-            Err(error) if error.says(AMQPSoftError::RESOURCELOCKED) => Ok(None),
+            Err(error) if error.says(&AMQPSoftError::RESOURCELOCKED) => Ok(None),
             Err(error) => Err(error),
         }
     }
@@ -104,10 +105,6 @@ impl Claim {
         let closed = self.connection.close(200, "OK".into());
         within(&self.connection, ROUND_TRIP_DEADLINE, "closing the connection", closed).await
     }
-}
-
-async fn open(connection: &Connection) -> Result<Channel, BrokerError> {
-    within(connection, ROUND_TRIP_DEADLINE, "opening a channel", connection.create_channel()).await
 }
 
 async fn delete_queue(channel: &Channel, name: &str) -> Result<(), BrokerError> {

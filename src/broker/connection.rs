@@ -7,20 +7,16 @@ use std::{
 };
 
 use futures_util::StreamExt;
-use lapin::{
-    Connection, ConnectionProperties, ErrorKind, Event,
-    protocol::{AMQPErrorKind, AMQPHardError, AMQPSoftError},
-    uri::AMQPUri,
-};
-use tokio::time::Instant;
+use lapin::{Connection, Event};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::{debug, info, warn};
 
 use super::{
     addresses::{Address, Addresses},
     error::{BrokerError, ROUND_TRIP_DEADLINE, within},
-    topology::Topology,
-    transport,
+    foundation::Foundation,
+    handshake::{self, Wanted},
+    tls::Files,
 };
 use crate::config::BrokerSettings;
 
@@ -38,66 +34,11 @@ pub struct LinkState {
     pub blocked: Option<String>,
 }
 
-/// The topology, made sure of on every new connection, and since when it can be relied on.
-pub(super) struct Foundation {
-    /// `None`: nothing is declared.
-    topology: Option<Arc<Topology>>,
-    new_queue_wait: Duration,
-    /// `None`: this process has not declared it yet.
-    trusted_from: Mutex<Option<Instant>>,
-    laying: tokio::sync::Mutex<()>,
-}
-
-impl Foundation {
-    pub(super) fn new(topology: Option<Arc<Topology>>, new_queue_wait: Duration) -> Self {
-        let (trusted_from, laying) = (Mutex::default(), tokio::sync::Mutex::default());
-        Self { topology, new_queue_wait, trusted_from, laying }
-    }
-
-    /// Declares everything, unless this process has done so before and all of it is there; returns
-    /// once no queue is so new that a crash would empty it.
-    ///
-    /// Looking comes first because a cluster that misses a node changes nothing until it has given
-    /// that node up: to bind a queue again would wait for it, to look does not.
-    async fn stand(&self, connection: &Connection) -> Result<(), BrokerError> {
-        let Some(topology) = &self.topology else { return Ok(()) };
-        if let Some(trusted_from) = self.trusted_from()
-            && topology.stands(connection).await?
-        {
-            tokio::time::sleep_until(trusted_from).await;
-            return Ok(());
-        }
-        self.lay(connection).await
-    }
-
-    /// Declares everything; returns as [`stand`](Self::stand) does.
-    async fn lay(&self, connection: &Connection) -> Result<(), BrokerError> {
-        let Some(topology) = &self.topology else { return Ok(()) };
-        let laying = self.laying.lock().await;
-        let mut created = Vec::new();
-        let declared = topology.declare(connection, &mut created).await;
-        let mut trusted_from = self.trusted_from().unwrap_or_else(Instant::now);
-        if !created.is_empty() {
-            info!(queues = created.len(), "topology.created");
-            trusted_from = Instant::now() + self.new_queue_wait;
-            lock(&self.trusted_from).replace(trusted_from);
-        }
-        declared?;
-        lock(&self.trusted_from).replace(trusted_from);
-        drop(laying);
-        tokio::time::sleep_until(trusted_from).await;
-        Ok(())
-    }
-
-    fn trusted_from(&self) -> Option<Instant> {
-        *lock(&self.trusted_from)
-    }
-}
-
 /// One connection for one purpose.
 pub(super) struct Link {
     purpose: &'static str,
     addresses: Arc<Addresses>,
+    files: Files,
     heartbeat: Duration,
     connect_deadline: Duration,
     /// `None`: as the URL has it, or [`FRAME_BYTES_MAX`].
@@ -120,6 +61,7 @@ impl Link {
         Self {
             purpose,
             addresses,
+            files: Files::new(settings),
             heartbeat: settings.heartbeat,
             connect_deadline: settings.connect_deadline,
             frame_bytes_max: None,
@@ -204,7 +146,7 @@ impl Link {
 
     async fn connect_to_any(&self) -> Result<(Connection, Arc<Address>), BrokerError> {
         let mut last_error = BrokerError::Closed;
-        for address in self.addresses.in_order() {
+        for address in self.addresses.in_order().await {
             match self.connect(&address).await {
                 Ok(connection) => return Ok((connection, address)),
                 Err(error) => {
@@ -217,23 +159,14 @@ impl Link {
     }
 
     async fn connect(&self, address: &Address) -> Result<Connection, BrokerError> {
-        let refused = |source| refusal(address, source);
-        let mut uri: AMQPUri = address.url.as_str().parse().map_err(|text: String| {
-            refused(std::io::Error::new(std::io::ErrorKind::InvalidInput, text).into())
-        })?;
-        uri.query.heartbeat = Some(u16::try_from(self.heartbeat.as_secs()).unwrap_or(u16::MAX));
-        let asked = self.frame_bytes_max.or(uri.query.frame_max);
-        uri.query.frame_max = asked.or(Some(FRAME_BYTES_MAX));
-        let name = format!("homing {} {}", env!("CARGO_PKG_VERSION"), self.purpose);
-        let properties = ConnectionProperties::default().with_connection_name(name.into());
-        let connecting = transport::connect(uri, properties);
-        match tokio::time::timeout(self.connect_deadline, connecting).await {
-            Ok(connected) => connected.map_err(refused),
-            Err(_elapsed) => Err(BrokerError::TimedOut {
-                step: format!("connecting to {}", address.shown()),
-                deadline: self.connect_deadline,
-            }),
-        }
+        let asked = self.frame_bytes_max.or(address.url.parameters.frame_bytes_max);
+        let wanted = Wanted {
+            name: format!("homing {} {}", env!("CARGO_PKG_VERSION"), self.purpose),
+            heartbeat: self.heartbeat,
+            connect_deadline: self.connect_deadline,
+            frame_bytes_max: asked.unwrap_or(FRAME_BYTES_MAX),
+        };
+        handshake::connect(address, &self.files, wanted).await
     }
 
     /// Follows the connection's events until it ends; they tell when the broker blocks us.
@@ -266,19 +199,4 @@ impl Link {
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-const DENIALS: [AMQPErrorKind; 2] = [
-    AMQPErrorKind::Soft(AMQPSoftError::ACCESSREFUSED),
-    AMQPErrorKind::Hard(AMQPHardError::NOTALLOWED),
-];
-
-/// Tells wrong credentials from a broker that is not there.
-fn refusal(address: &Address, source: lapin::Error) -> BrokerError {
-    let shown = address.shown();
-    if matches!(source.kind(), ErrorKind::ProtocolError(error) if DENIALS.contains(error.kind())) {
-        BrokerError::Refused { address: shown, user: address.url.username().to_owned() }
-    } else {
-        BrokerError::Connect { address: shown, source: Box::new(source) }
-    }
 }

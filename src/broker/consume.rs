@@ -18,6 +18,7 @@ use tokio::{
 use super::{
     Broker, Message, Origin, Receipt, Unreadable,
     acks::send_answers,
+    channels,
     error::{BrokerError, ROUND_TRIP_DEADLINE, lost, within},
     headers::Headers,
     prefetch::{Bounds, Prefetch},
@@ -97,9 +98,7 @@ impl Broker {
         };
         let queue = lane.queue(self.topology.names());
         let connection = link.open().await?;
-        let opened = connection.create_channel();
-        let channel =
-            within(connection.as_ref(), ROUND_TRIP_DEADLINE, "opening a channel", opened).await?;
+        let channel = channels::open(&connection).await?;
         let prefetch = Prefetch::new(bounds, Instant::now());
         let messages = start(&channel, &queue, prefetch.in_force()).await?;
         // Room for an answer to every message that can be unanswered: those at work, and those that

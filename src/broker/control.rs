@@ -1,14 +1,17 @@
 //! Telling all processes of an installation that something changed.
 
+use std::time::Duration;
+
 use futures_util::{StreamExt, stream};
 use lapin::{
     BasicProperties,
     options::{BasicConsumeOptions, BasicPublishOptions, QueueBindOptions, QueueDeclareOptions},
     types::{AMQPValue, FieldTable},
 };
+use tracing::warn;
 
 use super::{
-    Broker,
+    Broker, channels,
     error::{BrokerError, ROUND_TRIP_DEADLINE, within},
     publish::DropUnlessConfirmed,
 };
@@ -42,6 +45,44 @@ impl Change {
             Some(_) => None,
             None => (text == b"subscriptions").then_some(Self::Subscriptions),
         }
+    }
+}
+
+/// Keeps trying to hear of changes: warns once for each cause, and tries less and less often.
+#[derive(Debug, Default)]
+pub struct Listening {
+    /// The cause that was warned of last.
+    cause: Option<&'static str>,
+    failures: u32,
+}
+
+impl Listening {
+    const PAUSE_MAX: Duration = Duration::from_secs(60);
+
+    /// It failed; how long to look without being told, before the next try.
+    pub fn failed(&mut self, broker: &Broker, error: &BrokerError) -> Duration {
+        let cause = error.in_short();
+        if self.cause.replace(cause) != Some(cause) {
+            warn!(
+                error = error.told(),
+                "control.unavailable: changes are found by looking, every few seconds"
+            );
+        }
+        if error.is_denied() {
+            // An account without that right is one way to run homing, and stays so.
+            broker.conditions().control.well();
+            return Self::PAUSE_MAX;
+        }
+        broker.conditions().control.failed(cause);
+        let pause = Duration::from_secs(1 << self.failures.min(6));
+        self.failures = self.failures.saturating_add(1);
+        pause.min(Self::PAUSE_MAX)
+    }
+
+    /// It works.
+    pub fn works(&mut self, broker: &Broker) {
+        broker.conditions().control.well();
+        *self = Self::default();
     }
 }
 
@@ -84,9 +125,7 @@ impl Broker {
         /// More unseen changes than this mean nothing more than one does.
         const UNSEEN_MAX: i32 = 100;
         let connection = self.control.open().await?;
-        let opened = connection.create_channel();
-        let channel =
-            within(connection.as_ref(), ROUND_TRIP_DEADLINE, "opening a channel", opened).await?;
+        let channel = channels::open(&connection).await?;
         let options = QueueDeclareOptions { exclusive: true, ..QueueDeclareOptions::default() };
         let mut arguments = FieldTable::default();
         arguments.insert("x-max-length".into(), AMQPValue::LongInt(UNSEEN_MAX));

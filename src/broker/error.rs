@@ -2,12 +2,13 @@
 
 use std::time::Duration;
 
-use lapin::{
-    Channel, Connection, ErrorKind,
-    protocol::{AMQPErrorKind, AMQPSoftError},
-};
+use lapin::{Channel, Connection, protocol::AMQPSoftError};
 
-use crate::report::Chain;
+use super::refusal::{Refusal, Reply};
+use crate::{
+    config::{BrokerUrl, SettingsError},
+    report::Chain,
+};
 
 /// Variants name the step that failed, so that the reader of a log knows how far it got.
 #[derive(Debug, thiserror::Error)]
@@ -17,20 +18,41 @@ pub enum BrokerError {
     Connect {
         /// `host:port/vhost`
         address: String,
-        /// What the client says.
+        /// What stood in the way.
         #[source]
-        source: Box<lapin::Error>,
+        source: Box<dyn std::error::Error + Send + Sync>,
     },
-    /// The broker knows us not.
-    #[error(
-        "the broker at {address} refuses user `{user}`; check user, password and virtual host in \
-         `broker.url`"
-    )]
+    /// No TLS with what answers at the address.
+    #[error("no TLS with the broker at {address}: {advice}")]
+    Tls {
+        /// `host:port/vhost`
+        address: String,
+        /// What to do about it.
+        advice: &'static str,
+        /// What the library or the other side says.
+        #[source]
+        source: Box<std::io::Error>,
+    },
+    /// A file with certificates or a key is of no use.
+    #[error(transparent)]
+    Files(SettingsError),
+    /// The broker is there, and takes no connection of ours.
+    #[error("the broker at {address} {refusal}: {reply}")]
     Refused {
         /// `host:port/vhost`
         address: String,
-        /// From the URL.
-        user: String,
+        /// Why.
+        refusal: Refusal,
+        /// What it says.
+        reply: Reply,
+    },
+    /// The broker refused one step on an open connection.
+    #[error("{step}: the broker says {reply}{}", reply.advice())]
+    Answered {
+        /// What we were doing.
+        step: String,
+        /// What it says.
+        reply: Reply,
     },
     /// Something took too long; whether it happened is unknown.
     #[error("the broker did not answer within {deadline:?}: {step}")]
@@ -56,6 +78,24 @@ pub enum BrokerError {
         name: String,
         /// The argument and both values, as the broker puts it.
         detail: String,
+    },
+    /// The account may not declare, and not all is there.
+    #[error(
+        "queues or exchanges are missing, and the account may not declare them; let an administrator \
+         run `homing topology apply`, or see rabbitmq/README.md for the permissions: {reply}"
+    )]
+    NotDeclared {
+        /// What the broker says.
+        reply: Reply,
+    },
+    /// Dead-lettering is not safe on this broker.
+    #[error(
+        "the broker's feature flag `stream_queue` is disabled, and without it retries can be lost \
+         when they come due; enable it with `rabbitmqctl enable_feature_flag stream_queue`: {reply}"
+    )]
+    FeatureDisabled {
+        /// What the broker says.
+        reply: Reply,
     },
     /// A step on an open connection failed.
     #[error("the broker connection failed: {step}")]
@@ -98,7 +138,23 @@ pub enum BrokerError {
 
 impl BrokerError {
     pub(super) fn step(step: impl Into<String>, source: lapin::Error) -> Self {
-        Self::Step { step: step.into(), source: Box::new(source) }
+        let step = step.into();
+        match Reply::of(&source) {
+            Some(reply) => Self::Answered { step, reply },
+            None => Self::Step { step, source: Box::new(source) },
+        }
+    }
+
+    /// Why there is no connection to `url`, over a stream that was there.
+    pub(super) fn refused(url: &BrokerUrl, source: lapin::Error) -> Self {
+        let address = url.shown();
+        if let Some(reply) = Reply::of(&source) {
+            return Self::Refused { address, refusal: Refusal::new(url, &reply), reply };
+        }
+        match tls_advice(&source) {
+            Some((advice, source)) => Self::Tls { address, advice, source: Box::new(source) },
+            None => Self::Connect { address, source: Box::new(source) },
+        }
     }
 
     /// Why a publish failed: some replies are about the message, and final.
@@ -130,28 +186,56 @@ impl BrokerError {
         Self::step("consuming", error)
     }
 
-    /// Whether this is what the broker says.
-    pub(super) fn says(&self, soft: AMQPSoftError) -> bool {
-        let Self::Step { source, .. } = self else { return false };
-        let soft = AMQPErrorKind::Soft(soft);
-        matches!(source.kind(), ErrorKind::ProtocolError(error) if *error.kind() == soft)
+    /// What the broker says, if it answered.
+    #[must_use]
+    pub fn reply(&self) -> Option<&Reply> {
+        match self {
+            Self::Answered { reply, .. }
+            | Self::Refused { reply, .. }
+            | Self::NotDeclared { reply }
+            | Self::FeatureDisabled { reply } => Some(reply),
+            Self::Connect { .. }
+            | Self::Tls { .. }
+            | Self::Files(_)
+            | Self::TimedOut { .. }
+            | Self::Lost { .. }
+            | Self::Different { .. }
+            | Self::Step { .. }
+            | Self::Nacked { .. }
+            | Self::Unroutable { .. }
+            | Self::Closed => None,
+        }
+    }
+
+    /// Whether this is what the broker says of a step.
+    pub(super) fn says(&self, soft: &AMQPSoftError) -> bool {
+        matches!(self, Self::Answered { reply, .. } if reply.is(soft))
     }
 
     /// Whether the account may not do that.
     #[must_use]
     pub fn is_denied(&self) -> bool {
-        self.says(AMQPSoftError::ACCESSREFUSED)
+        self.says(&AMQPSoftError::ACCESSREFUSED) || matches!(self, Self::NotDeclared { .. })
     }
 
     /// Why the broker failed, without addresses and users: for whoever asks.
     #[must_use]
     pub fn in_short(&self) -> &'static str {
         match self {
-            Self::Connect { .. }
-            | Self::Refused { .. }
-            | Self::Step { .. }
-            | Self::Lost { .. }
-            | Self::Closed => "the broker cannot be reached",
+            Self::Connect { .. } | Self::Step { .. } | Self::Lost { .. } | Self::Closed => {
+                "the broker cannot be reached"
+            }
+            Self::Tls { .. } => "no TLS with the broker",
+            Self::Files(_) => "certificates for the broker cannot be used",
+            Self::Refused { refusal, .. } => refusal.summary(),
+            Self::NotDeclared { .. } => {
+                "queues or exchanges are missing, and the broker account may not declare them"
+            }
+            Self::FeatureDisabled { .. } => {
+                "the broker's feature flag `stream_queue` is disabled (`rabbitmqctl \
+                 enable_feature_flag stream_queue`)"
+            }
+            Self::Answered { reply, .. } => reply.summary(),
             Self::TimedOut { .. } => "the broker did not answer in time",
             Self::Different { .. } => {
                 "something at the broker has other arguments than homing needs \
@@ -172,6 +256,14 @@ impl BrokerError {
     pub fn told(&self) -> String {
         Chain(self).to_string()
     }
+}
+
+/// A failure of TLS that shows only when the first bytes are read: in TLS 1.3 the broker looks at our
+/// certificate after the handshake.
+fn tls_advice(error: &lapin::Error) -> Option<(&'static str, std::io::Error)> {
+    let lapin::ErrorKind::IOError(error) = error.kind() else { return None };
+    let advice = super::tls::advice(error)?;
+    Some((advice, std::io::Error::other(error.to_string())))
 }
 
 /// What a call to the broker depends on.

@@ -18,6 +18,7 @@ use lapin::{
 use super::{
     Broker, Message, Origin, Unreadable,
     batch::Batches,
+    channels,
     error::{BrokerError, ROUND_TRIP_DEADLINE, within},
     headers::{Headers, Moved},
     message::Outgoing,
@@ -68,9 +69,7 @@ impl Broker {
     pub async fn walk(&self, queue: &str) -> Result<Walk, BrokerError> {
         let total = self.depth(queue).await?.map_or(0, |depth| depth.messages);
         let connection = self.control.open().await?;
-        let opened = connection.create_channel();
-        let channel =
-            within(connection.as_ref(), ROUND_TRIP_DEADLINE, "opening a channel", opened).await?;
+        let channel = channels::open(&connection).await?;
         let removed = AtomicU32::new(0);
         let topology = Arc::clone(&self.topology);
         let (batches, queue) = (Batches::new(queue.to_owned()), queue.to_owned());

@@ -32,7 +32,7 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    Broker,
+    Broker, channels,
     consume::start,
     error::{BrokerError, ROUND_TRIP_DEADLINE, within},
     publish::DropUnlessConfirmed,
@@ -69,9 +69,7 @@ impl Broker {
         // Only there can be processes of the first version.
         let has_former =
             self.topology.is_of_first_version() && depth(&connection, &former).await?.is_some();
-        let opened = connection.create_channel();
-        let channel =
-            within(connection.as_ref(), ROUND_TRIP_DEADLINE, "opening a channel", opened).await?;
+        let channel = channels::open(&connection).await?;
         let mut held = Vec::new();
         for queue in has_former.then_some(former).into_iter().chain([queue]) {
             let Some(one) = self.take_baton(&channel, &queue).await? else {

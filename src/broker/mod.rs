@@ -16,12 +16,16 @@ mod addresses;
 mod batch;
 mod channels;
 pub mod claim;
+mod condition;
 mod connection;
 pub mod consume;
 pub mod control;
+mod dial;
 pub mod empty;
 pub mod error;
 pub mod fetch;
+mod foundation;
+mod handshake;
 mod headers;
 pub mod lock;
 pub mod message;
@@ -29,6 +33,8 @@ pub mod pipeline;
 pub mod prefetch;
 pub mod publish;
 pub mod receipt;
+mod refusal;
+mod tls;
 pub mod topology;
 mod transport;
 
@@ -39,20 +45,18 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use crate::config::{BrokerSettings, EventsSettings, SettingsError};
 
 use self::{
-    addresses::Addresses,
-    channels::Channels,
-    connection::{Foundation, Link},
-    error::BrokerError,
-    publish::Refusals,
-    topology::Topology,
+    addresses::Addresses, channels::Channels, connection::Link, error::BrokerError,
+    foundation::Foundation, publish::Refusals, tls::Files, topology::Topology,
 };
 
 pub use self::{
+    condition::{Condition, Conditions},
     connection::LinkState,
     headers::Moved,
     message::{Message, Origin, Outgoing, Unreadable},
     publish::Route,
     receipt::Receipt,
+    refusal::{Refusal, Reply},
 };
 
 /// The broker as homing sees it; cheap to clone.
@@ -72,6 +76,7 @@ pub struct Broker {
     /// Held by whoever declares again what publishes found missing.
     restoring: Arc<tokio::sync::Mutex<()>>,
     refusals: Arc<Refusals>,
+    conditions: Arc<Conditions>,
     tasks: TaskTracker,
     closing: CancellationToken,
 }
@@ -106,7 +111,14 @@ impl Broker {
         let closing = CancellationToken::new();
         let foundation = declares.then(|| Arc::clone(&topology));
         let foundation = Arc::new(Foundation::new(foundation, settings.new_queue_wait));
-        let addresses = Arc::new(Addresses::new(settings.urls()?));
+        let addresses = Arc::new(Addresses::new(settings)?);
+        let files = Files::new(settings);
+        for address in addresses.all().iter().filter(|address| address.url.tls) {
+            // A file that is missing shows at start, not while connecting.
+            files.configuration(&address.url)?;
+        }
+        let heartbeats = addresses.all().into_iter().filter_map(|one| one.url.parameters.heartbeat);
+        let heartbeat = heartbeats.max().unwrap_or(settings.heartbeat);
         let link = |purpose| {
             let shared = (Arc::clone(&addresses), Arc::clone(&foundation));
             Link::new(purpose, settings, shared, (tasks.clone(), closing.clone()))
@@ -122,9 +134,10 @@ impl Broker {
             channels: Channels::new(Arc::clone(&publishing), settings.publish_channels),
             publishing,
             confirm_deadline: settings.confirm_deadline,
-            heartbeat: settings.heartbeat,
+            heartbeat,
             restoring: Arc::default(),
             refusals: Arc::default(),
+            conditions: Arc::default(),
             tasks,
             closing,
         })
@@ -192,6 +205,12 @@ impl Broker {
         let [primary, retry] = [self.primary.state(), self.retry.state()];
         let consuming = if primary.connected { retry } else { primary };
         [self.publishing.state(), consuming]
+    }
+
+    /// How it goes what this process does with the broker.
+    #[must_use]
+    pub fn conditions(&self) -> &Conditions {
+        &self.conditions
     }
 
     /// Closes all connections; what is unsettled is given back.

@@ -10,7 +10,6 @@ use std::{
 };
 
 use backon::{BackoffBuilder, ExponentialBuilder};
-use deadpool::managed::Object;
 use lapin::{Channel, Confirmation, options::BasicPublishOptions, protocol::AMQPSoftError};
 use tracing::{info, warn};
 
@@ -92,6 +91,10 @@ impl Broker {
         let key = address.routing_key.clone();
         let published = self.publish_in_time(message, address, patient).await;
         self.refusals.note(key, published.as_ref().err());
+        match &published {
+            Ok(()) => self.conditions.publishing.well(),
+            Err(error) => self.conditions.publishing.failed(error.in_short()),
+        }
         published
     }
 
@@ -181,7 +184,7 @@ impl Broker {
                 return Err(BrokerError::Closed);
             }
             warn!(event.id = message.id, error = error.told(), "broker.publish_failed");
-            if error.says(AMQPSoftError::NOTFOUND) {
+            if error.says(&AMQPSoftError::NOTFOUND) {
                 self.restore_exchange().await;
             }
             tokio::time::sleep(pauses.next().unwrap_or(Duration::from_secs(5))).await;
@@ -307,7 +310,7 @@ impl DropUnlessConfirmed {
 impl Drop for DropUnlessConfirmed {
     fn drop(&mut self) {
         if let Some(channel) = self.0.take() {
-            drop(Object::take(channel));
+            channel.close();
         }
     }
 }

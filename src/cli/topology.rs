@@ -185,6 +185,9 @@ impl Row {
         let tone = if finding.state.is_sound() { Tone::Good } else { Tone::Bad };
         let (state, depth, detail) = match finding.state {
             State::Present(depth) => ("present", depth, String::new()),
+            State::Unchecked(depth) => {
+                ("present", depth, "the account may not compare its arguments".to_owned())
+            }
             State::Missing => (MISSING, None, "`homing topology apply` creates it".to_owned()),
             State::Different(told) => {
                 let advice = "drain and delete it, or use another `broker.prefix`";

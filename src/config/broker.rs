@@ -3,9 +3,8 @@
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
-use url::Url;
 
-use super::SettingsError;
+use super::{BrokerUrl, Login, SettingsError};
 
 /// Where the broker is and how long it may take.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -13,6 +12,8 @@ use super::SettingsError;
 pub struct BrokerSettings {
     /// One or several AMQP URLs, separated by blanks.
     pub url: String,
+    /// A file that holds them instead; empty: none.
+    pub url_file: String,
     /// First word of the name of every queue and exchange.
     pub prefix: String,
     /// For TCP, TLS and the AMQP handshake together.
@@ -31,42 +32,62 @@ pub struct BrokerSettings {
     pub new_queue_wait: Duration,
     /// The management API of the broker, with user, password and virtual host; empty: none.
     pub management_url: String,
+    /// A PEM file with the certificate authorities that are trusted; empty: the system's.
+    pub ca_file: String,
+    /// A PEM file with our certificate, and those of its issuers; empty: none.
+    pub client_certificate_file: String,
+    /// A PEM file with its private key.
+    pub client_key_file: String,
 }
 
 impl BrokerSettings {
-    /// The URLs, in the order in which they are written.
+    /// The URLs, in the order in which they are written; from `broker.url_file` where that is set,
+    /// which is read anew each time.
     ///
     /// # Errors
     ///
-    /// [`SettingsError::Value`]: none, or one that is not an AMQP URL. The text does not repeat
-    /// the URL, which may hold a password.
-    pub fn urls(&self) -> Result<Vec<Url>, SettingsError> {
-        let urls = self
-            .url
-            .split_whitespace()
-            .map(|text| {
-                Url::parse(text)
-                    .ok()
-                    .filter(|url| matches!(url.scheme(), "amqp" | "amqps") && url.has_host())
-            })
-            .collect::<Option<Vec<_>>>()
-            .unwrap_or_default();
-        if urls.is_empty() {
-            let message = "not an AMQP URL; write it as amqp://user:password@host:5672/vhost";
-            return Err(SettingsError::value("broker.url", message));
+    /// [`SettingsError::Value`]: none, one that homing cannot act on, or a file that cannot be read.
+    /// The text does not repeat the URL, which may hold a password.
+    pub fn urls(&self) -> Result<Vec<BrokerUrl>, SettingsError> {
+        if self.url_file.is_empty() {
+            return self.parse("broker.url", &self.url);
         }
-        Ok(urls)
+        let key = "broker.url_file";
+        let text = std::fs::read_to_string(&self.url_file).map_err(|error| {
+            SettingsError::value(key, format!("cannot read {}: {error}", self.url_file))
+        })?;
+        self.parse(key, &text)
     }
 
     /// Where the broker is, for people: the URLs without passwords and parameters.
     #[must_use]
     pub fn locations(&self) -> Vec<String> {
-        let told = |mut url: Url| {
-            url.set_query(None);
-            url.set_password(None).ok()?;
-            Some(url.to_string())
+        self.urls().unwrap_or_default().iter().map(BrokerUrl::location).collect()
+    }
+
+    /// The URLs in `text`, which is the value of `key`.
+    fn parse(&self, key: &str, text: &str) -> Result<Vec<BrokerUrl>, SettingsError> {
+        let texts: Vec<_> = text.split_whitespace().collect();
+        if texts.is_empty() {
+            return Err(SettingsError::value(key, "there is no URL"));
+        }
+        let parse = |(index, url): (usize, &&str)| {
+            let which =
+                if texts.len() > 1 { format!("URL {}: ", index + 1) } else { String::new() };
+            let wrong = |message: String| SettingsError::value(key, format!("{which}{message}"));
+            let url = BrokerUrl::parse(url).map_err(&wrong)?;
+            let has_certificate = url.parameters.certificate_file.is_some()
+                || !self.client_certificate_file.is_empty();
+            if url.login == Login::Certificate && !has_certificate {
+                return Err(wrong(
+                    "`auth_mechanism=external` needs a client certificate: `certfile` and `keyfile` \
+                     in the URL, or `broker.client_certificate_file` and `broker.client_key_file`"
+                        .to_owned(),
+                ));
+            }
+            Ok(url)
         };
-        self.urls().unwrap_or_default().into_iter().filter_map(told).collect()
+        texts.iter().enumerate().map(parse).collect()
     }
 
     /// The management API; `None`: there is none.
@@ -88,8 +109,15 @@ impl BrokerSettings {
     }
 
     pub(super) fn check(&self) -> Result<(), SettingsError> {
-        self.urls()?;
         self.management()?;
+        if self.url_file.is_empty() {
+            self.urls()?;
+        }
+        if self.client_certificate_file.is_empty() != self.client_key_file.is_empty() {
+            let message = "a client certificate is `broker.client_certificate_file` and \
+                           `broker.client_key_file` together";
+            return Err(SettingsError::value("broker.client_certificate_file", message));
+        }
         let is_word = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_' || c == '.';
         if self.prefix.is_empty() || self.prefix.len() > 64 || !self.prefix.chars().all(is_word) {
             let message = "a prefix has 1 to 64 letters, digits, `-`, `_` and `.`";
@@ -102,5 +130,27 @@ impl BrokerSettings {
             return Err(SettingsError::value("broker.heartbeat", "between 1s and 1h"));
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::config::Settings;
+
+    fn error(toml: &str) -> String {
+        Settings::from_toml(&format!("[broker]\n{toml}")).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn a_url_that_is_wrong_is_named_by_its_place() {
+        let error = error("url = \"amqp://u:p@a amqp://u@b\"");
+        insta::assert_snapshot!(error, @"`broker.url`: URL 2: there is a user and no password; write it as amqp://user:password@host:5672/vhost");
+    }
+
+    #[test]
+    fn a_login_by_certificate_needs_one() {
+        let url = "url = \"amqps://a?auth_mechanism=external\"";
+        insta::assert_snapshot!(error(url), @"`broker.url`: `auth_mechanism=external` needs a client certificate: `certfile` and `keyfile` in the URL, or `broker.client_certificate_file` and `broker.client_key_file`");
+        insta::assert_snapshot!(error("client_key_file = \"k\""), @"`broker.client_certificate_file`: a client certificate is `broker.client_certificate_file` and `broker.client_key_file` together");
     }
 }

@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 mod api;
 mod attempts;
 mod broker;
+mod broker_url;
 mod circuit;
 mod endpoint;
 mod events;
@@ -31,6 +32,7 @@ use layers::{Layer, Layers};
 pub use api::ApiSettings;
 pub use attempts::AttemptsSettings;
 pub use broker::BrokerSettings;
+pub use broker_url::{BrokerUrl, Login};
 pub use circuit::CircuitSettings;
 pub use endpoint::EndpointSettings;
 pub use events::{EventsSettings, SubscriptionHeader, TopicFrom};
@@ -225,7 +227,7 @@ mod tests {
              [store]\nurl = \"postgres://homing:hid%2Fden@db/homing?sslmode=require\"",
         )
         .unwrap();
-        assert_eq!(settings.broker.locations(), ["amqp://me@h1", "amqp://h2/v"]);
+        assert_eq!(settings.broker.locations(), ["amqp://me@h1:5672", "amqp://guest@h2:5672/v"]);
         let shown = settings.shown();
         assert!(!shown.contains("hidden"), "{shown}");
         let store = "store.url = \"postgres://homing:****@db/homing?sslmode=require\"";

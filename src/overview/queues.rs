@@ -97,7 +97,7 @@ impl Queue {
             QueueKind::Deliver { .. } | QueueKind::Keep { .. } | QueueKind::Lock => None,
         };
         let (state, depth): (_, Option<Depth>) = match state {
-            State::Present(depth) => ("present", *depth),
+            State::Present(depth) | State::Unchecked(depth) => ("present", *depth),
             State::Former(depth) => ("present", Some(*depth)),
             State::Missing => ("missing", None),
             State::Different(_) => ("different", None),

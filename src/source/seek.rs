@@ -12,11 +12,13 @@ use std::{
 use futures_util::StreamExt;
 use tokio::time::{Instant, timeout};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
-use tracing::debug;
 
 use super::{Source, slot};
 use crate::{
-    broker::{Broker, control::Change},
+    broker::{
+        Broker,
+        control::{Change, Listening},
+    },
     telemetry::{events, sources as telemetry},
 };
 
@@ -103,17 +105,22 @@ pub(super) async fn follow(broker: Broker, sources: Vec<Arc<Source>>, stop: Canc
         }
     };
     let following = async {
+        let mut listening = Listening::default();
         loop {
             refresh(&sources).await;
             match broker.changes().await {
                 Ok(mut changes) => {
+                    listening.works(&broker);
                     // What was announced before we listened.
                     refresh(&sources).await;
                     while follow_one(&sources, &mut changes).await {}
                 }
                 Err(error) => {
-                    debug!(error = error.told(), "control.unavailable");
-                    tokio::time::sleep(LOOK_INTERVAL).await;
+                    let until = Instant::now() + listening.failed(&broker, &error);
+                    while Instant::now() < until {
+                        tokio::time::sleep_until(until.min(Instant::now() + LOOK_INTERVAL)).await;
+                        refresh(&sources).await;
+                    }
                 }
             }
         }

@@ -36,11 +36,17 @@ pub(super) async fn run(context: Arc<Context>, lane: Lane, stop: CancellationTok
     };
     let mut pauses = pauses();
     let mut told = None;
+    let mut refusals = 0;
+    context.broker.conditions().of(lane).failed("it has not begun to consume yet");
     while !stop.is_cancelled() {
         let started = Instant::now();
         let over = stop.child_token();
         let session = session(&context, (lane, bounds), &work, &over);
         let ended = until_over(session, forgotten(&context, lane, &work), &over).await;
+        let why = ended.as_ref().err().map_or("the broker sends no more", BrokerError::in_short);
+        context.broker.conditions().of(lane).failed(why);
+        let is_refused = ended.as_ref().is_err_and(|error| error.reply().is_some());
+        refusals = if is_refused { REFUSED_PAUSE_MAX.as_secs().min(refusals + 1) } else { 0 };
         let error = ended.err().map(|error| error.told());
         // The same error is told once.
         if stop.is_cancelled() || error != told || error.is_none() {
@@ -50,7 +56,9 @@ pub(super) async fn run(context: Arc<Context>, lane: Lane, stop: CancellationTok
         if started.elapsed() > GOOD_SESSION {
             pauses = self::pauses();
         }
-        let pause = pauses.next().unwrap_or(PAUSE_MAX);
+        // What the broker refuses now, it refuses a second later too.
+        let refused = Duration::from_secs(refusals.saturating_sub(1));
+        let pause = pauses.next().unwrap_or(PAUSE_MAX).max(refused);
         stop.run_until_cancelled(tokio::time::sleep(pause)).await;
     }
 }
@@ -113,6 +121,9 @@ impl Work {
 /// Short, because it is what a broker that is back still waits for its consumers.
 const PAUSE_MAX: Duration = Duration::from_secs(2);
 
+/// Where the broker answers, and refuses.
+const REFUSED_PAUSE_MAX: Duration = Duration::from_secs(15);
+
 fn pauses() -> ExponentialBackoff {
     ExponentialBuilder::default()
         .with_min_delay(Duration::from_millis(100))
@@ -136,6 +147,7 @@ async fn session(
     };
     let Some(consumer) = stop.run_until_cancelled(consuming).await else { return Ok(()) };
     let mut consumer = consumer?;
+    context.broker.conditions().of(lane).well();
     events::lane_started(lane.name(), bounds.messages_max);
 
     let tasks = TaskTracker::new();

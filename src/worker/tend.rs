@@ -3,12 +3,17 @@
 use std::{sync::Arc, time::Duration};
 
 use futures_util::StreamExt;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::debug;
 
 use super::Context;
 use crate::{
-    broker::{consume::Lane, control::Change, empty::Emptied},
+    broker::{
+        consume::Lane,
+        control::{Change, Listening},
+        empty::Emptied,
+    },
     clock,
     telemetry::{events, metrics},
 };
@@ -27,17 +32,18 @@ const TOPOLOGY_INTERVAL: Duration = Duration::from_secs(30);
 pub(super) async fn shared_state(context: Arc<Context>, stop: CancellationToken) {
     stop.run_until_cancelled(async {
         refresh_all(&context).await;
+        let mut listening = Listening::default();
         loop {
             match context.broker.changes().await {
                 Ok(mut changes) => {
+                    listening.works(&context.broker);
                     // What was announced before we listened.
                     refresh_all(&context).await;
                     while follow(&context, &mut changes).await {}
                 }
                 Err(error) => {
-                    debug!(error = error.told(), "control.unavailable");
-                    tokio::time::sleep(RETRY_INTERVAL).await;
-                    refresh_all(&context).await;
+                    let pause = listening.failed(&context.broker, &error);
+                    refresh_for(&context, pause).await;
                 }
             }
         }
@@ -62,6 +68,15 @@ where
         Err(_elapsed) => refresh_all(context).await,
     }
     true
+}
+
+/// Reads again every few seconds for `pause`, because nothing is announced to this process.
+async fn refresh_for(context: &Context, pause: Duration) {
+    let until = Instant::now() + pause;
+    while Instant::now() < until {
+        tokio::time::sleep_until(until.min(Instant::now() + LOOK_INTERVAL)).await;
+        refresh_all(context).await;
+    }
 }
 
 async fn refresh_all(context: &Context) {

@@ -3,14 +3,17 @@
 use std::{sync::atomic::Ordering, time::Duration};
 
 use lapin::{
-    Channel, Connection, ErrorKind, ExchangeKind,
+    Channel, Connection, ExchangeKind,
     options::{ExchangeDeclareOptions, QueueBindOptions, QueueDeclareOptions},
     protocol::AMQPSoftError,
     types::{AMQPValue, FieldTable},
 };
 
 use super::{Argument, Names, QueueKind, QueueSpec, Topology};
-use crate::broker::error::{BrokerError, ROUND_TRIP_DEADLINE, within};
+use crate::broker::{
+    channels::open,
+    error::{BrokerError, ROUND_TRIP_DEADLINE, within},
+};
 
 /// A new quorum queue elects a leader first, which takes longer than other round trips.
 const DECLARE_DEADLINE: Duration = Duration::from_secs(30);
@@ -33,6 +36,16 @@ pub(super) enum Form {
     Former,
 }
 
+/// What declaring the topology did, and found.
+#[derive(Debug, Default)]
+pub(in crate::broker) struct Declared {
+    /// The queues that were not there.
+    pub(in crate::broker) created: Vec<String>,
+    /// What the broker says of the exchange of publishers, where somebody declared it without the
+    /// net under it.
+    pub(in crate::broker) without_net: Option<String>,
+}
+
 /// An exchange as it should be.
 pub(super) struct ExchangeSpec {
     pub(super) name: String,
@@ -42,21 +55,35 @@ pub(super) struct ExchangeSpec {
 }
 
 impl Topology {
-    /// Declares what is missing and checks what is there. Adds the queues that it creates to
-    /// `created`, also where it fails.
+    /// Declares what is missing and checks what is there. Says in `declared` what it did, also where
+    /// it fails.
     pub(in crate::broker) async fn declare(
         &self,
         connection: &Connection,
-        created: &mut Vec<String>,
+        declared: &mut Declared,
     ) -> Result<(), BrokerError> {
         let names = self.names();
-        let channel = open(connection).await?;
+        let mut channel = open(connection).await?;
         for exchange in self.exchanges() {
-            declare_exchange(&channel, &exchange).await?;
+            match declare_exchange(&channel, &exchange).await {
+                // A publisher was first. Every event finds its way all the same, by the binding.
+                Err(BrokerError::Different { name, detail })
+                    if name == names.events() && detail.contains("'alternate-exchange'") =>
+                {
+                    declared.without_net = Some(detail);
+                    channel = open(connection).await?;
+                }
+                ended => ended?,
+            }
         }
+        // Asking for what is not there costs the channel; the next look has another one.
+        let mut looking = open(connection).await?;
         for queue in self.queues() {
-            if depth(connection, &queue.name).await?.is_none() {
-                created.push(queue.name.clone());
+            if !looking.status().connected() {
+                looking = open(connection).await?;
+            }
+            if depth_if_any(&looking, &queue.name).await?.is_none() {
+                declared.created.push(queue.name.clone());
             }
             self.declare_either(connection, &queue).await?;
             if queue.kind != QueueKind::Lock {
@@ -127,6 +154,38 @@ impl Topology {
         Ok(())
     }
 
+    /// Asks the broker whether at-least-once dead-lettering is one there. It needs the feature flag
+    /// `stream_queue`, which clusters that were upgraded to 3.10 may not have enabled; without it
+    /// the broker silently loses retries that come due while their queue is away.
+    ///
+    /// Nothing is left behind: a stream that is neither durable nor shared is refused by every
+    /// version, only with different words.
+    ///
+    /// Source: RabbitMQ documentation, *Quorum Queues*, at-least-once dead lettering.
+    pub(in crate::broker) async fn probe(
+        &self,
+        connection: &Connection,
+    ) -> Result<(), BrokerError> {
+        let channel = open(connection).await?;
+        let options = QueueDeclareOptions { exclusive: true, ..QueueDeclareOptions::default() };
+        let mut arguments = FieldTable::default();
+        arguments.insert("x-queue-type".into(), AMQPValue::LongString("stream".into()));
+        let name = self.names().probe();
+        let declared = channel.queue_declare(name.into(), options, arguments);
+        let step = "asking for the feature flag `stream_queue`";
+        match within(&channel, ROUND_TRIP_DEADLINE, step, declared).await {
+            Ok(_queue) => Ok(()),
+            Err(error) => match error.reply() {
+                Some(reply) if reply.is_disabled_feature() => {
+                    Err(BrokerError::FeatureDisabled { reply: reply.clone() })
+                }
+                // It knows streams; or the account may not ask, and relies on who declared all of it.
+                Some(_) => Ok(()),
+                None => Err(error),
+            },
+        }
+    }
+
     /// Every exchange, those first that others lead to.
     pub(super) fn exchanges(&self) -> [ExchangeSpec; 4] {
         let names = self.names();
@@ -192,10 +251,6 @@ pub(super) async fn look_at_exchange(
     within(channel, ROUND_TRIP_DEADLINE, format!("looking at exchange `{name}`"), asked).await
 }
 
-pub(super) async fn open(connection: &Connection) -> Result<Channel, BrokerError> {
-    within(connection, ROUND_TRIP_DEADLINE, "opening a channel", connection.create_channel()).await
-}
-
 async fn close(channel: &Channel) -> Result<(), BrokerError> {
     let closed = channel.close(200, "OK".into());
     within(channel, ROUND_TRIP_DEADLINE, "closing a channel", closed).await
@@ -208,10 +263,14 @@ pub(in crate::broker) async fn depth(
     connection: &Connection,
     queue: &str,
 ) -> Result<Option<Depth>, BrokerError> {
-    let channel = open(connection).await?;
-    match depth_on(&channel, queue).await {
+    depth_if_any(&open(connection).await?, queue).await
+}
+
+/// The same on `channel`, which is of no use any more where the queue does not exist.
+async fn depth_if_any(channel: &Channel, queue: &str) -> Result<Option<Depth>, BrokerError> {
+    match depth_on(channel, queue).await {
         Ok(depth) => Ok(Some(depth)),
-        Err(error) if error.says(AMQPSoftError::NOTFOUND) => Ok(None),
+        Err(error) if error.says(&AMQPSoftError::NOTFOUND) => Ok(None),
         Err(error) => Err(error),
     }
 }
@@ -315,17 +374,12 @@ async fn bind(
 
 /// Gives a refusal because of other arguments its own name.
 fn different(name: &str, error: BrokerError) -> BrokerError {
-    if error.says(AMQPSoftError::PRECONDITIONFAILED)
-        && let BrokerError::Step { source, .. } = &error
-    {
-        return BrokerError::Different { name: name.to_owned(), detail: reply_text(source) };
+    match error.reply() {
+        Some(reply) if reply.is_other_arguments() => {
+            let text = &reply.text;
+            let detail = text.strip_prefix("PRECONDITION_FAILED - ").unwrap_or(text).to_owned();
+            BrokerError::Different { name: name.to_owned(), detail }
+        }
+        Some(_) | None => error,
     }
-    error
-}
-
-/// What the broker wrote, without the parts that we say ourselves.
-fn reply_text(error: &lapin::Error) -> String {
-    let ErrorKind::ProtocolError(error) = error.kind() else { return error.to_string() };
-    let text = error.get_message().as_str();
-    text.strip_prefix("PRECONDITION_FAILED - ").unwrap_or(text).to_owned()
 }

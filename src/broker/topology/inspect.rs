@@ -6,7 +6,7 @@ use super::{
     Depth, Topology,
     declare::{self, ExchangeSpec, Form},
 };
-use crate::broker::error::BrokerError;
+use crate::broker::{channels::open, error::BrokerError};
 
 /// What was found under one name.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -22,6 +22,8 @@ pub struct Finding {
 pub enum State {
     /// As it should be; exchanges have no depth.
     Present(Option<Depth>),
+    /// There; the account may not declare, and so not compare arguments.
+    Unchecked(Option<Depth>),
     /// Not there.
     Missing,
     /// There with other arguments; what the broker says.
@@ -46,7 +48,7 @@ impl State {
     #[must_use]
     pub fn is_sound(&self) -> bool {
         match self {
-            Self::Present(_) | Self::Former(_) => true,
+            Self::Present(_) | Self::Former(_) | Self::Unchecked(_) => true,
             Self::Missing | Self::Different(_) | Self::LeftOver(_) | Self::Superseded { .. } => {
                 false
             }
@@ -121,6 +123,7 @@ fn same(declared: Result<(), BrokerError>, depth: Option<Depth>) -> Result<State
     match declared {
         Ok(()) => Ok(State::Present(depth)),
         Err(BrokerError::Different { detail, .. }) => Ok(State::Different(detail)),
+        Err(error) if error.is_denied() => Ok(State::Unchecked(depth)),
         Err(error) => Err(error),
     }
 }
@@ -129,10 +132,10 @@ async fn exchange_state(
     connection: &Connection,
     exchange: &ExchangeSpec,
 ) -> Result<State, BrokerError> {
-    let channel = declare::open(connection).await?;
+    let channel = open(connection).await?;
     match declare::look_at_exchange(&channel, exchange).await {
         Ok(()) => same(declare::declare_exchange(&channel, exchange).await, None),
-        Err(error) if error.says(AMQPSoftError::NOTFOUND) => Ok(State::Missing),
+        Err(error) if error.says(&AMQPSoftError::NOTFOUND) => Ok(State::Missing),
         Err(error) => Err(error),
     }
 }

@@ -39,7 +39,7 @@ use std::{
 };
 
 pub use declare::Depth;
-pub(in crate::broker) use declare::{depth, depth_on, keeps_what_is_rejected, leave_net};
+pub(in crate::broker) use declare::{Declared, depth, depth_on, keeps_what_is_rejected, leave_net};
 pub use inspect::{Finding, State};
 pub use policy::Danger;
 
@@ -149,6 +149,11 @@ impl Names {
     /// Queue that keeps a second process out of an installation that is there for one run.
     pub(in crate::broker) fn claim(&self) -> String {
         self.of("claim")
+    }
+
+    /// Queue that is asked for and never made, to learn what the broker can do.
+    fn probe(&self) -> String {
+        self.of("probe")
     }
 
     /// Queue without consumers in which deliveries wait for `wait`.

@@ -30,25 +30,9 @@ use std::{
 use async_rs::{Runtime, Tokio, traits::Reactor, util::RuntimeParts};
 use futures_io::{AsyncRead, AsyncWrite};
 use futures_util::Stream;
-use lapin::{
-    AsyncTcpStream, Connection, ConnectionProperties,
-    tcp::{AMQPUriTcpExt, TLSConfig},
-    uri::AMQPUri,
-};
+use lapin::{AsyncTcpStream, Connection, ConnectionProperties, uri::AMQPUri};
 
 use frames::Frames;
-
-/// Connects to where `uri` says.
-pub(super) async fn connect(
-    uri: AMQPUri,
-    properties: ConnectionProperties,
-) -> lapin::Result<Connection> {
-    over(uri, properties, async |uri: &AMQPUri| {
-        let runtime = Runtime::tokio_current();
-        uri.connect_with_config_async(TLSConfig::default(), &runtime).await
-    })
-    .await
-}
 
 /// Speaks AMQP over the stream that `dial` opens, TLS included.
 pub(super) async fn over<S: Wire>(

@@ -233,17 +233,12 @@ pub(super) async fn blocked(broker: &Broker) -> Failure {
 
 /// The process of a broker on this machine.
 fn broker_process(settings: &Settings) -> Option<u32> {
-    /// Source: RabbitMQ documentation, *Networking*, ports.
-    const PORTS: [(&str, u16); 2] = [("amqp", 5_672), ("amqps", 5_671)];
     let urls = settings.broker.urls().ok()?;
     let [url] = urls.as_slice() else { return None };
-    let is_here = match url.host()? {
-        Host::Domain(name) => {
-            name == "localhost" || name.parse::<std::net::IpAddr>().is_ok_and(|ip| ip.is_loopback())
-        }
+    let is_here = match &url.host {
+        Host::Domain(name) => name == "localhost",
         Host::Ipv4(ip) => ip.is_loopback(),
         Host::Ipv6(ip) => ip.is_loopback(),
     };
-    let usual = PORTS.iter().find(|(scheme, _)| *scheme == url.scheme()).map(|(_, port)| *port);
-    usage::listener(url.port().or(usual)?, "beam.smp").filter(|_| is_here)
+    usage::listener(url.port, "beam.smp").filter(|_| is_here)
 }

@@ -1,0 +1,109 @@
+//! Since when something fails, and why: what readiness asks.
+
+use std::{
+    sync::{
+        Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+use tokio::time::Instant;
+
+use super::consume::Lane;
+
+/// What a process does with the broker besides being connected to it.
+#[derive(Debug, Default)]
+pub struct Conditions {
+    /// Publishing, by whichever part.
+    pub publishing: Condition,
+    /// Consuming the primary queue.
+    pub primary: Condition,
+    /// Consuming the retry queue.
+    pub retry: Condition,
+    /// Hearing of changes.
+    pub control: Condition,
+}
+
+impl Conditions {
+    /// That of a lane.
+    #[must_use]
+    pub fn of(&self, lane: Lane) -> &Condition {
+        match lane {
+            Lane::Primary => &self.primary,
+            Lane::Retry => &self.retry,
+        }
+    }
+}
+
+/// Whether something works; told by what does the work.
+#[derive(Debug, Default)]
+pub struct Condition {
+    /// Spares the lock while all is well.
+    is_failing: AtomicBool,
+    failing: Mutex<Option<Failing>>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Failing {
+    since: Instant,
+    lately: Instant,
+    reason: &'static str,
+}
+
+impl Condition {
+    /// It does not work now, for this reason.
+    pub fn failed(&self, reason: &'static str) {
+        let now = Instant::now();
+        let mut failing = self.failing.lock().unwrap_or_else(PoisonError::into_inner);
+        let since = failing.map_or(now, |failing| failing.since);
+        *failing = Some(Failing { since, lately: now, reason });
+        self.is_failing.store(true, Ordering::Relaxed);
+    }
+
+    /// It works.
+    pub fn well(&self) {
+        if self.is_failing.swap(false, Ordering::Relaxed) {
+            *self.failing.lock().unwrap_or_else(PoisonError::into_inner) = None;
+        }
+    }
+
+    /// The last reason, where it has not worked for `time`.
+    #[must_use]
+    pub fn failing_for(&self, time: Duration) -> Option<&'static str> {
+        let failing = *self.failing.lock().unwrap_or_else(PoisonError::into_inner);
+        failing.filter(|failing| failing.since.elapsed() >= time).map(|failing| failing.reason)
+    }
+
+    /// The last reason, where it has not worked for `time` and was tried within `lately`: something
+    /// that is done now and then may be well again without anybody having tried.
+    #[must_use]
+    pub fn failing_still(&self, time: Duration, lately: Duration) -> Option<&'static str> {
+        let failing = *self.failing.lock().unwrap_or_else(PoisonError::into_inner);
+        let tried = failing.is_some_and(|failing| failing.lately.elapsed() <= lately);
+        self.failing_for(time).filter(|_| tried)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    #[tokio::test(start_paused = true)]
+    async fn what_fails_for_a_while_has_a_reason_until_it_works() {
+        let condition = Condition::default();
+        assert_eq!(condition.failing_for(Duration::ZERO), None);
+        condition.failed("first");
+        tokio::time::advance(5 * SECOND).await;
+        condition.failed("then");
+        assert_eq!(condition.failing_for(6 * SECOND), None);
+        assert_eq!(condition.failing_for(5 * SECOND), Some("then"));
+        tokio::time::advance(3 * SECOND).await;
+        assert_eq!(condition.failing_still(5 * SECOND, 3 * SECOND), Some("then"));
+        assert_eq!(condition.failing_still(5 * SECOND, 2 * SECOND), None);
+        condition.well();
+        assert_eq!(condition.failing_for(Duration::ZERO), None);
+    }
+}

@@ -1,0 +1,137 @@
+//! What the broker refuses is reported with the broker's own reason, and readiness knows of it.
+
+use std::time::Duration;
+
+use homing::{
+    broker::{Broker, Refusal, error::BrokerError},
+    config::Settings,
+};
+
+use crate::support::{broker::Corner, node::Node};
+
+const VHOST: &str = "plan";
+
+/// The URL of `user` and `vhost` at the node.
+fn url(node: &Node, user: &str, vhost: &str) -> String {
+    let address = node.url.rsplit('@').next().expect("a URL has a host");
+    format!("amqp://{user}@{address}/{vhost}")
+}
+
+fn broker(corner: &Corner) -> Broker {
+    let text = format!("[broker]\nurl = \"{}\"\nnew_queue_wait = \"0s\"", corner.url);
+    let settings = Settings::from_toml(&text).expect("the settings make sense");
+    Broker::new(&settings.broker, corner.topology.clone()).expect("the settings make sense")
+}
+
+/// Why a process of homing does not start as `user` in `vhost`.
+async fn refusal(node: &Node, user: &str, vhost: &str) -> BrokerError {
+    let corner = Corner::at(url(node, user, vhost), &[]);
+    let broker = broker(&corner);
+    let refused = broker.connect().await.expect_err("the broker refuses");
+    broker.close().await;
+    refused
+}
+
+fn reason(error: &BrokerError) -> Option<&Refusal> {
+    if let BrokerError::Refused { refusal, .. } = error { Some(refusal) } else { None }
+}
+
+async fn limit(node: &Node, limits: &str) {
+    node.ctl(&["set_vhost_limits", "-p", VHOST, limits]).await;
+}
+
+/// Goal: wrong password, unknown virtual host, no access and reached limits are four things, each told
+/// with the broker's words, and none of them as a broker that is away. Method: a broker of its own, made
+/// to refuse in every way.
+#[tokio::test]
+async fn a_refusal_is_reported_with_the_brokers_reason() {
+    let node = Node::start("refusals").await;
+    node.ctl(&["add_vhost", VHOST]).await;
+    node.ctl(&["add_user", "u", "p"]).await;
+    let expect = async |user: &str, vhost: &str, texts: &[&str]| {
+        let error = refusal(&node, user, vhost).await;
+        let told = error.told();
+        assert!(texts.iter().all(|text| told.contains(text)), "{told}");
+        assert_ne!(error.in_short(), "the broker cannot be reached", "{told}");
+        assert!(!told.contains("u:"), "{told}");
+        error
+    };
+
+    let error = expect("u:wrong", VHOST, &["refuses user `u`", "Login was refused", "403"]).await;
+    assert_eq!(reason(&error), Some(&Refusal::Login { user: "u".to_owned() }));
+    let error = expect("u:p", "nowhere", &["no virtual host `nowhere`", "add_vhost", "530"]).await;
+    assert_eq!(reason(&error), Some(&Refusal::UnknownVhost { vhost: "nowhere".to_owned() }));
+    let error = expect("u:p", VHOST, &["does not let user `u` into", "set_permissions"]).await;
+    assert!(matches!(reason(&error), Some(Refusal::NoAccess { .. })), "{error:?}");
+
+    node.ctl(&["set_permissions", "-p", VHOST, "u", ".*", ".*", ".*"]).await;
+    limit(&node, "{\"max-connections\": 0}").await;
+    let error = expect("u:p", VHOST, &["takes no more connections", "limit (0)"]).await;
+    assert_eq!(reason(&error), Some(&Refusal::Limit));
+    limit(&node, "{\"max-connections\": -1, \"max-queues\": 3}").await;
+    let error = expect("u:p", VHOST, &["queue limit in vhost", "raise that limit"]).await;
+    assert!(!matches!(error, BrokerError::Different { .. }), "{error:?}");
+    assert!(error.in_short().contains("limit"), "{}", error.in_short());
+    limit(&node, "{\"max-queues\": -1}").await;
+
+    node.ctl(&["set_permissions", "-p", VHOST, "u", "^$", ".*", ".*"]).await;
+    let error = expect("u:p", VHOST, &["may not declare", "topology apply", "403"]).await;
+    assert!(error.is_denied(), "{error:?}");
+}
+
+/// Goal: an installation that others can see to be connected and that delivers nothing is not ready, and
+/// says why. Method: its user may declare and publish, and not read.
+#[tokio::test]
+async fn a_lane_that_may_not_consume_is_not_ready() {
+    let node = Node::start("lanes").await;
+    node.ctl(&["add_vhost", VHOST]).await;
+    node.ctl(&["add_user", "u", "p"]).await;
+    node.ctl(&["set_permissions", "-p", VHOST, "u", ".*", ".*", ".*"]).await;
+    let corner = Corner::at(url(&node, "u:p", VHOST), &[]);
+    let site = crate::support::process::Site::at(corner, &[], "");
+    let port = free_port();
+    let listen = format!("127.0.0.1:{port}");
+    let mut command = site.command(&["run", "--set", &format!("api.listen={listen}")]);
+    command.env("NO_COLOR", "1");
+    let worker = site.spawn(command);
+    site.wait_for_consumers(1).await;
+    assert_eq!(ready(port).await.0, 200);
+
+    node.ctl(&["set_permissions", "-p", VHOST, "u", ".*", ".*", "^$"]).await;
+    node.ctl(&["close_all_connections", "--vhost", VHOST, "taken away"]).await;
+    let not_ready = wait_for(port, 503).await;
+    let detail = not_ready["detail"].as_str().expect("a text");
+    assert!(detail.contains("lane.primary: not consuming"), "{not_ready}");
+    assert!(detail.contains("permission (403)"), "{not_ready}");
+    assert!(!detail.contains("cannot be reached"), "{not_ready}");
+    let log = std::fs::read_to_string(site.log()).expect("a log");
+    assert!(log.matches("lane.failed").count() <= 8, "{log}");
+
+    node.ctl(&["set_permissions", "-p", VHOST, "u", ".*", ".*", ".*"]).await;
+    wait_for(port, 200).await;
+    drop(worker);
+}
+
+fn free_port() -> u16 {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port is free");
+    listener.local_addr().expect("it has an address").port()
+}
+
+async fn ready(port: u16) -> (u16, serde_json::Value) {
+    let answer = reqwest::get(format!("http://127.0.0.1:{port}/readyz")).await;
+    let Ok(answer) = answer else { return (0, serde_json::Value::Null) };
+    let status = answer.status().as_u16();
+    (status, answer.json().await.unwrap_or_default())
+}
+
+async fn wait_for(port: u16, status: u16) -> serde_json::Value {
+    let deadline = tokio::time::Instant::now() + crate::support::PATIENCE;
+    loop {
+        let (found, body) = ready(port).await;
+        if found == status {
+            return body;
+        }
+        assert!(tokio::time::Instant::now() < deadline, "{found}: {body}");
+        tokio::time::sleep(Duration::from_millis(500)).await;
+    }
+}

@@ -1,0 +1,190 @@
+//! TLS to the broker, as brokers are really set up: their own authority, certificates of clients, and
+//! logins that change while homing runs.
+
+use std::{fs, net::TcpListener, os::unix::fs::PermissionsExt, path::PathBuf};
+
+use homing::{
+    broker::{Broker, error::BrokerError},
+    config::Settings,
+};
+use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
+use tempfile::TempDir;
+
+use crate::support::{broker::Corner, node::Node};
+
+/// A broker with TLS, and the files for both sides.
+struct Secured {
+    node: Node,
+    port: u16,
+    folder: TempDir,
+}
+
+/// A certificate authority.
+struct Authority {
+    issuer: Issuer<'static, KeyPair>,
+    pem: String,
+}
+
+impl Authority {
+    fn new(name: &str) -> Self {
+        let mut params = CertificateParams::new(Vec::new()).expect("no names");
+        params.distinguished_name.push(DnType::CommonName, name);
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        let key = KeyPair::generate().expect("a key");
+        let pem = params.self_signed(&key).expect("a certificate").pem();
+        Self { issuer: Issuer::new(params, key), pem }
+    }
+
+    /// Certificate and key of `name`, as PEM.
+    fn issue(&self, name: &str) -> (String, String) {
+        let mut params = CertificateParams::new(vec![name.to_owned()]).expect("a name");
+        params.distinguished_name.push(DnType::CommonName, name);
+        let key = KeyPair::generate().expect("a key");
+        let certificate = params.signed_by(&key, &self.issuer).expect("a certificate");
+        (certificate.pem(), key.serialize_pem())
+    }
+}
+
+impl Secured {
+    /// Refuses whoever has no certificate of its authority; takes the name in it for a user.
+    async fn start() -> Self {
+        let folder = tempfile::tempdir().expect("a folder");
+        fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755)).expect("ours");
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a port is free");
+        let port = listener.local_addr().expect("it has an address").port();
+        drop(listener);
+        let (ours, others) = (Authority::new("ours"), Authority::new("others"));
+        let write = |name: &str, text: &str| {
+            fs::write(folder.path().join(name), text).expect("it can be written");
+        };
+        write("ca.pem", &ours.pem);
+        write("other-ca.pem", &others.pem);
+        let issuers = [("server", &ours, "broker.test"), ("client", &ours, "homing-worker")];
+        let issuers = issuers.into_iter().chain([("stranger", &others, "homing-worker")]);
+        for (file, authority, name) in issuers {
+            let (certificate, key) = authority.issue(name);
+            write(&format!("{file}.pem"), &certificate);
+            write(&format!("{file}.key"), &key);
+        }
+        let shown = folder.path().display();
+        let config = format!(
+            "listeners.ssl.1 = 127.0.0.1:{port}\n\
+             ssl_options.cacertfile = {shown}/ca.pem\n\
+             ssl_options.certfile = {shown}/server.pem\n\
+             ssl_options.keyfile = {shown}/server.key\n\
+             ssl_options.verify = verify_peer\n\
+             ssl_options.fail_if_no_peer_cert = true\n\
+             auth_mechanisms.1 = PLAIN\n\
+             auth_mechanisms.2 = EXTERNAL\n\
+             ssl_cert_login_from = common_name\n"
+        );
+        write("further.conf", &config);
+        let further = folder.path().join("further.conf").display().to_string();
+        let plugins = "rabbitmq_auth_mechanism_ssl".to_owned();
+        let variables = vec![("HOMING_BROKER_CONFIG", further), ("HOMING_BROKER_PLUGINS", plugins)];
+        let node = Node::start_with("tls", variables).await;
+        node.ctl(&["add_user", "homing-worker", "p"]).await;
+        node.ctl(&["set_permissions", "homing-worker", ".*", ".*", ".*"]).await;
+        Self { node, port, folder }
+    }
+
+    fn file(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    /// The settings `ca_file` and of the client certificate called so.
+    fn files(&self, ca: &str, client: Option<&str>) -> String {
+        let ca = format!("ca_file = \"{}\"\n", self.file(ca).display());
+        let client = client.map(|client| {
+            let path = self.file(client).display().to_string();
+            format!("client_certificate_file = \"{path}.pem\"\nclient_key_file = \"{path}.key\"\n")
+        });
+        ca + &client.unwrap_or_default()
+    }
+
+    fn url(&self, login: &str, parameters: &str) -> String {
+        let port = self.port;
+        let name = "server_name_indication=broker.test";
+        format!("url = \"amqps://{login}127.0.0.1:{port}/?{name}{parameters}\"\n")
+    }
+}
+
+/// Connects as `toml` says; closes again.
+async fn connect(toml: &str) -> Result<Broker, BrokerError> {
+    let settings = Settings::from_toml(&format!("[broker]\nnew_queue_wait = \"0s\"\n{toml}"));
+    let settings = settings.expect("the settings make sense");
+    let corner = Corner::at("amqp://of-the-test/".to_owned(), &[]);
+    let broker = Broker::looking(&settings.broker, corner.topology.clone()).expect("files");
+    broker.connect_to_publish().await.map(|()| broker)
+}
+
+async fn refusal(toml: &str) -> String {
+    connect(toml).await.map(|_connected| ()).expect_err(toml).told()
+}
+
+/// Goal: what is wrong with TLS is said in words, with what to do. What is right connects: an authority of
+/// one's own, a client certificate, and a login by that certificate.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_broker_with_an_authority_of_its_own_and_certificates_of_clients_is_connected_to() {
+    let secured = Secured::start().await;
+    let guest = secured.url("guest:guest@", "");
+
+    for (client, ca, advice) in [
+        (Some("client"), "other-ca.pem", "name that authority in `broker.ca_file`"),
+        (None, "ca.pem", "set `broker.client_certificate_file`"),
+        (Some("stranger"), "ca.pem", "does not accept the certificate"),
+    ] {
+        let error = refusal(&(guest.clone() + &secured.files(ca, client))).await;
+        assert!(error.contains(advice) && error.starts_with("no TLS with the broker"), "{error}");
+    }
+    let by_address = guest.replace("server_name_indication=broker.test", "");
+    let right = secured.files("ca.pem", Some("client"));
+    let error = refusal(&(by_address + &right)).await;
+    assert!(error.contains("its certificate is for another name"), "{error}");
+    let plain =
+        guest.replace(&secured.port.to_string(), secured.node.url.rsplit(':').next().unwrap());
+    let error = refusal(&(plain + &right)).await;
+    assert!(error.contains("no TLS is spoken at this port"), "{error}");
+
+    connect(&(guest + &right)).await.expect("all is right").close().await;
+    let files = format!(
+        "&cacertfile={}&certfile={}&keyfile={}",
+        secured.file("ca.pem").display(),
+        secured.file("client.pem").display(),
+        secured.file("client.key").display()
+    );
+    connect(&secured.url("guest:guest@", &files)).await.expect("named in the URL").close().await;
+    let external = secured.url("", "&auth_mechanism=external");
+    let broker = connect(&(external + &right)).await.expect("the certificate names a user");
+    let users = secured.node.ctl(&["-q", "list_connections", "user", "--no-table-headers"]).await;
+    assert!(users.contains("homing-worker"), "{users}");
+    broker.close().await;
+}
+
+/// Goal: a password or token that is replaced in `broker.url_file` is used for the next connection.
+#[tokio::test]
+async fn a_login_that_changes_on_disk_is_used_for_the_next_connection() {
+    let node = Node::start("rotated").await;
+    node.ctl(&["add_user", "u", "first"]).await;
+    node.ctl(&["set_permissions", "u", ".*", ".*", ".*"]).await;
+    let file = tempfile::NamedTempFile::new().expect("a file");
+    let address = node.url.rsplit('@').next().expect("a URL has a host");
+    let write = |password: &str| {
+        fs::write(file.path(), format!("amqp://u:{password}@{address}/\n")).expect("ours");
+    };
+    write("first");
+    let toml = format!("url_file = \"{}\"", file.path().display());
+    let broker = connect(&toml).await.expect("the login is right");
+
+    node.ctl(&["change_password", "u", "second"]).await;
+    node.ctl(&["close_all_connections", "rotated"]).await;
+    let deadline = tokio::time::Instant::now() + crate::support::PATIENCE;
+    while broker.connect_to_publish().await.is_ok() {
+        // The end of the connection is noticed a moment later.
+        assert!(tokio::time::Instant::now() < deadline, "the old password is refused");
+        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+    }
+    write("second");
+    broker.connect_to_publish().await.expect("the new password is used");
+    broker.close().await;
+}
