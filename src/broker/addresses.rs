@@ -8,7 +8,7 @@ use std::{
 use tokio::time::Instant;
 use tracing::warn;
 
-use crate::config::{BrokerSettings, BrokerUrl, SettingsError};
+use crate::config::{BrokerSettings, BrokerUrl, Login, SettingsError};
 
 /// How long a node that failed is tried after the others: a silent one costs every attempt its whole
 /// deadline, and the broker may take a minute to do without it.
@@ -38,7 +38,7 @@ impl Addresses {
     /// In random order, so that workers spread over the nodes; those that failed lately come last.
     /// A file that holds the URLs is read again.
     pub(super) async fn in_order(&self) -> Vec<Arc<Address>> {
-        if !self.settings.url_file.is_empty() {
+        if self.are_in_a_file() {
             self.read_again().await;
         }
         let mut addresses = lock(&self.current).clone();
@@ -62,6 +62,22 @@ impl Addresses {
             known.map_or_else(|| Arc::new(Address::new(url)), Arc::clone)
         };
         *current = urls.into_iter().map(known).collect();
+    }
+
+    /// Whether the URLs are in a file, and may change.
+    pub(super) fn are_in_a_file(&self) -> bool {
+        !self.settings.url_file.is_empty()
+    }
+
+    /// How to log in as the same user at `address` now; `None` where it is not named any more.
+    pub(super) async fn login_now(&self, address: &Address) -> Option<Login> {
+        self.read_again().await;
+        let place = |url: &BrokerUrl| {
+            (url.host.clone(), url.port, url.vhost.clone(), url.user().to_owned())
+        };
+        let sought = place(&address.url);
+        let mut now = self.all().into_iter().filter(|now| place(&now.url) == sought);
+        now.next().map(|now| now.url.login.clone())
     }
 
     /// All of them, in the order in which they are written.
@@ -97,7 +113,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::{Login, Settings};
+    use crate::config::Settings;
 
     fn addresses(toml: &str) -> Addresses {
         let settings = Settings::from_toml(&format!("[broker]\n{toml}")).unwrap();

@@ -16,6 +16,7 @@ use super::{
     error::{BrokerError, ROUND_TRIP_DEADLINE, within},
     foundation::Foundation,
     handshake::{self, Wanted},
+    renewal::renew,
     tls::Files,
 };
 use crate::config::BrokerSettings;
@@ -105,7 +106,10 @@ impl Link {
         drop(current.take());
         let (connection, address) = self.connect_to_any().await?;
         let connection = Arc::new(connection);
-        self.watch(&connection, address);
+        self.watch(&connection, Arc::clone(&address));
+        let renewing = renew(Arc::clone(&self.addresses), address, Arc::downgrade(&connection));
+        let closing = self.closing.clone();
+        self.tasks.spawn(async move { closing.run_until_cancelled(renewing).await });
         self.foundation.stand(&connection).await?;
         *current = Some(Arc::clone(&connection));
         info!(purpose = self.purpose, "broker.connected");

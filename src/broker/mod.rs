@@ -34,6 +34,7 @@ pub mod prefetch;
 pub mod publish;
 pub mod receipt;
 mod refusal;
+mod renewal;
 mod tls;
 pub mod topology;
 mod transport;

@@ -111,6 +111,7 @@ async fn publish_all(broker: Broker, mut given: mpsc::Receiver<Given>) {
         if unconfirmed.len() < before {
             (pauses, told) = (self::pauses(), None);
         }
+        broker.conditions.publishing.failed(error.in_short());
         let error = Some(error.told());
         if error != told {
             warn!(error, unconfirmed = unconfirmed.len(), "broker.publish_failed: again");
@@ -180,6 +181,7 @@ async fn session(
             confirmed = first(&mut confirms, progress + deadline) => match confirmed {
                 Ok(confirmed) => {
                     check(confirmed?)?;
+                    broker.conditions.publishing.well();
                     confirms.pop_front();
                     unconfirmed.pop_front();
                     progress = Instant::now();

@@ -109,6 +109,33 @@ async fn a_lane_that_may_not_consume_is_not_ready() {
 
     node.ctl(&["set_permissions", "-p", VHOST, "u", ".*", ".*", ".*"]).await;
     wait_for(port, 200).await;
+
+    // And one that may not publish.
+    node.ctl(&["set_permissions", "-p", VHOST, "u", ".*", "^$", ".*"]).await;
+    node.ctl(&["close_all_connections", "--vhost", VHOST, "taken away"]).await;
+    let client = client();
+    let publish = async || {
+        let url = format!("http://127.0.0.1:{port}/v1/events?topic=t");
+        client.post(url).body("{}").send().await.expect("an answer").status().as_u16()
+    };
+    let deadline = tokio::time::Instant::now() + crate::support::PATIENCE;
+    loop {
+        let published = publish().await;
+        let (status, body) = ready(port).await;
+        let detail = body["detail"].as_str().unwrap_or_default();
+        if status == 503 && detail.contains("broker.publishing: the broker account lacks") {
+            assert_eq!(published, 503);
+            break;
+        }
+        assert!(tokio::time::Instant::now() < deadline, "{status}: {body}");
+        tokio::time::sleep(Duration::from_millis(500)).await;
+    }
+    node.ctl(&["set_permissions", "-p", VHOST, "u", ".*", ".*", ".*"]).await;
+    while publish().await != 202 {
+        assert!(tokio::time::Instant::now() < deadline, "publishing works again");
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    }
+    wait_for(port, 200).await;
     drop(worker);
 }
 
@@ -117,11 +144,18 @@ fn free_port() -> u16 {
     listener.local_addr().expect("it has an address").port()
 }
 
+fn client() -> reqwest::Client {
+    // Another test may have been first.
+    let _installed = rustls::crypto::ring::default_provider().install_default();
+    reqwest::Client::new()
+}
+
 async fn ready(port: u16) -> (u16, serde_json::Value) {
-    let answer = reqwest::get(format!("http://127.0.0.1:{port}/readyz")).await;
+    let answer = client().get(format!("http://127.0.0.1:{port}/readyz")).send().await;
     let Ok(answer) = answer else { return (0, serde_json::Value::Null) };
     let status = answer.status().as_u16();
-    (status, answer.json().await.unwrap_or_default())
+    let body = answer.text().await.unwrap_or_default();
+    (status, serde_json::from_str(&body).unwrap_or_default())
 }
 
 async fn wait_for(port: u16, status: u16) -> serde_json::Value {

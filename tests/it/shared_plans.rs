@@ -29,6 +29,7 @@ async fn publishes_wait_for_the_few_channels_that_there_are() {
             id: EventId::from(uuid::Uuid::now_v7()),
             topic: Topic::new("t").expect("a topic"),
             content_type: CONTENT_TYPE_DEFAULT.to_owned(),
+            content_encoding: None,
             body: number.to_string().into(),
         };
         let (broker, outgoing) = (broker.clone(), Message::of_event(event).outgoing());

@@ -177,7 +177,7 @@ async fn a_login_that_changes_on_disk_is_used_for_the_next_connection() {
     let broker = connect(&toml).await.expect("the login is right");
 
     node.ctl(&["change_password", "u", "second"]).await;
-    node.ctl(&["close_all_connections", "rotated"]).await;
+    node.ctl(&["close_all_connections", "--global", "rotated"]).await;
     let deadline = tokio::time::Instant::now() + crate::support::PATIENCE;
     while broker.connect_to_publish().await.is_ok() {
         // The end of the connection is noticed a moment later.
@@ -187,4 +187,34 @@ async fn a_login_that_changes_on_disk_is_used_for_the_next_connection() {
     write("second");
     broker.connect_to_publish().await.expect("the new password is used");
     broker.close().await;
+}
+
+/// Goal: a token that is replaced before it expires reaches the broker over the connections that there
+/// are. Method: a broker that keeps users itself takes any; the log says that it was given.
+#[tokio::test]
+async fn a_token_that_is_replaced_is_given_to_the_broker_over_the_same_connections() {
+    let site = crate::support::process::Site::new(&[], "");
+    let file = site.folder.path().join("broker-url");
+    let write = |password: &str| {
+        let url = site.corner.url.replace(":guest@", &format!(":{password}@"));
+        fs::write(&file, url).expect("ours");
+    };
+    write("guest");
+    let setting = format!("broker.url_file={}", file.display());
+    let _worker = site.spawn(site.command(&["run", "--role", "worker", "--set", &setting]));
+    site.wait_for_consumers(1).await;
+
+    write("the-next-token");
+
+    let deadline = tokio::time::Instant::now() + crate::support::PATIENCE;
+    loop {
+        let log = fs::read_to_string(site.log()).expect("a log");
+        assert!(!log.contains("connection_lost"), "{log}");
+        // Publishing, two lanes, and what looks and listens.
+        if log.matches("broker.login_renewed").count() == 4 {
+            break;
+        }
+        assert!(tokio::time::Instant::now() < deadline, "{log}");
+        tokio::time::sleep(std::time::Duration::from_millis(200)).await;
+    }
 }
