@@ -103,7 +103,9 @@ impl Parts {
         let broker = Broker::new(&settings.broker, topology)
             .map_err(ServiceError::Settings)?
             .hearing(settings.events);
-        let store = store::open(&settings.store).await.map_err(ServiceError::Store)?;
+        // Boxed, or every future that opens the parts is as large as this one.
+        let opening = Box::pin(store::open(&settings.store));
+        let store = opening.await.map_err(ServiceError::Store)?;
         let registry = Registry::new(Arc::clone(&store), broker.clone(), schedules.clone());
         let parking = Parking::new(broker.clone());
         let switchboard = Switchboard::new(Arc::clone(&store), broker.clone());

@@ -31,7 +31,7 @@ pub(super) async fn open(connection: &Connection) -> Result<Channel, BrokerError
     loop {
         let opened = connection.create_channel();
         match within(connection, ROUND_TRIP_DEADLINE, "opening a channel", opened).await {
-            Err(error) if is_limit(&error) && Instant::now() < deadline => {
+            Err(error) if is_passing(&error) && Instant::now() < deadline => {
                 tokio::time::sleep(LOOK).await;
             }
             opened => return opened,
@@ -43,6 +43,13 @@ pub(super) async fn open(connection: &Connection) -> Result<Channel, BrokerError
 fn is_limit(error: &BrokerError) -> bool {
     let BrokerError::Step { source, .. } = error else { return false };
     matches!(source.kind(), ErrorKind::ChannelsLimitReached)
+}
+
+/// Whether the next try may be better: the connection has as many channels as were agreed upon, or the
+/// client took the end of an earlier channel of the same number for that of the new one. (No broker
+/// answers the opening of a channel with an error of a channel.)
+fn is_passing(error: &BrokerError) -> bool {
+    is_limit(error) || error.is_of_a_channel()
 }
 
 /// Channels that publish; one publish at a time on each.
@@ -171,11 +178,13 @@ impl Channels {
                     | PoolError::PostCreateHook(_),
                 ) => return Err(BrokerError::Closed),
             };
-            if !is_limit(&error) {
+            if !is_passing(&error) {
                 return Err(error);
             }
-            // Whoever finds no room for a channel leaves its place; those that are left suffice.
-            self.places.leave(place);
+            if is_limit(&error) {
+                // Whoever finds no room for a channel leaves its place; those that are left suffice.
+                self.places.leave(place);
+            }
             tokio::time::sleep(LOOK).await;
         }
     }

@@ -33,6 +33,17 @@ pub enum BrokerError {
         #[source]
         source: Box<std::io::Error>,
     },
+    /// What answers at the address ended the connection before it was one.
+    #[error("what answers at {address} closed the connection at once; {advice}")]
+    HungUp {
+        /// `host:port/vhost`
+        address: String,
+        /// What to do about it.
+        advice: &'static str,
+        /// What the client says.
+        #[source]
+        source: Box<lapin::Error>,
+    },
     /// A file with certificates or a key is of no use.
     #[error(transparent)]
     Files(SettingsError),
@@ -151,10 +162,22 @@ impl BrokerError {
         if let Some(reply) = Reply::of(&source) {
             return Self::Refused { address, refusal: Refusal::new(url, &reply), reply };
         }
-        match tls_advice(&source) {
-            Some((advice, source)) => Self::Tls { address, advice, source: Box::new(source) },
-            None => Self::Connect { address, source: Box::new(source) },
+        if let Some((advice, source)) = tls_advice(&source) {
+            return Self::Tls { address, advice, source: Box::new(source) };
         }
+        let lapin::ErrorKind::IOError(error) = source.kind() else {
+            return Self::Connect { address, source: Box::new(source) };
+        };
+        if !HUNG_UP.contains(&error.kind()) {
+            return Self::Connect { address, source: Box::new(source) };
+        }
+        // Whoever wants a certificate may be gone before its alert is read.
+        let advice = if url.tls {
+            "it may ask for another client certificate (`broker.client_certificate_file`)"
+        } else {
+            "it may expect TLS (amqps://), or speak something else than AMQP"
+        };
+        Self::HungUp { address, advice, source: Box::new(source) }
     }
 
     /// Why a publish failed: some replies are about the message, and final.
@@ -196,6 +219,7 @@ impl BrokerError {
             | Self::FeatureDisabled { reply } => Some(reply),
             Self::Connect { .. }
             | Self::Tls { .. }
+            | Self::HungUp { .. }
             | Self::Files(_)
             | Self::TimedOut { .. }
             | Self::Lost { .. }
@@ -205,6 +229,11 @@ impl BrokerError {
             | Self::Unroutable { .. }
             | Self::Closed => None,
         }
+    }
+
+    /// Whether the broker answered with the end of one channel, not of the connection.
+    pub(super) fn is_of_a_channel(&self) -> bool {
+        matches!(self, Self::Answered { reply, .. } if (400..500).contains(&reply.code))
     }
 
     /// Whether this is what the broker says of a step.
@@ -226,6 +255,7 @@ impl BrokerError {
                 "the broker cannot be reached"
             }
             Self::Tls { .. } => "no TLS with the broker",
+            Self::HungUp { .. } => "the broker closed the connection at once",
             Self::Files(_) => "certificates for the broker cannot be used",
             Self::Refused { refusal, .. } => refusal.summary(),
             Self::NotDeclared { .. } => {
@@ -257,6 +287,14 @@ impl BrokerError {
         Chain(self).to_string()
     }
 }
+
+/// How the other side is gone.
+const HUNG_UP: [std::io::ErrorKind; 4] = [
+    std::io::ErrorKind::ConnectionReset,
+    std::io::ErrorKind::ConnectionAborted,
+    std::io::ErrorKind::UnexpectedEof,
+    std::io::ErrorKind::BrokenPipe,
+];
 
 /// A failure of TLS that shows only when the first bytes are read: in TLS 1.3 the broker looks at our
 /// certificate after the handshake.

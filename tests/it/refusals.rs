@@ -93,6 +93,7 @@ async fn a_lane_that_may_not_consume_is_not_ready() {
     let listen = format!("127.0.0.1:{port}");
     let mut command = site.command(&["run", "--set", &format!("api.listen={listen}")]);
     command.env("NO_COLOR", "1");
+    site.run(&["topology", "apply"]);
     let worker = site.spawn(command);
     site.wait_for_consumers(1).await;
     assert_eq!(ready(port).await.0, 200);
@@ -147,7 +148,8 @@ fn free_port() -> u16 {
 fn client() -> reqwest::Client {
     // Another test may have been first.
     let _installed = rustls::crypto::ring::default_provider().install_default();
-    reqwest::Client::new()
+    let client = reqwest::Client::builder().timeout(crate::support::PATIENCE);
+    client.build().expect("a client can be built")
 }
 
 async fn ready(port: u16) -> (u16, serde_json::Value) {
