@@ -5,10 +5,7 @@ use std::time::Duration;
 use lapin::{Channel, Connection, protocol::AMQPSoftError};
 
 use super::refusal::{Refusal, Reply};
-use crate::{
-    config::{BrokerUrl, SettingsError},
-    report::Chain,
-};
+use crate::{config::SettingsError, report::Chain};
 
 /// Variants name the step that failed, so that the reader of a log knows how far it got.
 #[derive(Debug, thiserror::Error)]
@@ -156,30 +153,6 @@ impl BrokerError {
         }
     }
 
-    /// Why there is no connection to `url`, over a stream that was there.
-    pub(super) fn refused(url: &BrokerUrl, source: lapin::Error) -> Self {
-        let address = url.shown();
-        if let Some(reply) = Reply::of(&source) {
-            return Self::Refused { address, refusal: Refusal::new(url, &reply), reply };
-        }
-        if let Some((advice, source)) = tls_advice(&source) {
-            return Self::Tls { address, advice, source: Box::new(source) };
-        }
-        let lapin::ErrorKind::IOError(error) = source.kind() else {
-            return Self::Connect { address, source: Box::new(source) };
-        };
-        if !HUNG_UP.contains(&error.kind()) {
-            return Self::Connect { address, source: Box::new(source) };
-        }
-        // Whoever wants a certificate may be gone before its alert is read.
-        let advice = if url.tls {
-            "it may ask for another client certificate (`broker.client_certificate_file`)"
-        } else {
-            "it may expect TLS (amqps://), or speak something else than AMQP"
-        };
-        Self::HungUp { address, advice, source: Box::new(source) }
-    }
-
     /// Why a publish failed: some replies are about the message, and final.
     ///
     /// Source: RabbitMQ's `rabbit_channel`, `check_msg_size`, which answers 406 with this text; AMQP
@@ -187,12 +160,11 @@ impl BrokerError {
     pub(super) fn of_publish(step: impl Into<String>, source: lapin::Error) -> Self {
         const CONTENT_TOO_LARGE: u16 = 311;
         const PRECONDITION_FAILED: u16 = 406;
-        if let ErrorKind::ProtocolError(error) = source.kind() {
-            let (code, reply) = (error.get_id(), error.get_message().as_str());
+        if let Some(Reply { code, text }) = Reply::of(&source) {
             let is_size = code == CONTENT_TOO_LARGE
-                || code == PRECONDITION_FAILED && reply.contains("message size");
+                || code == PRECONDITION_FAILED && text.contains("message size");
             if is_size {
-                return Self::TooLarge { reply: format!("{reply} (its `max_message_size`)") };
+                return Self::TooLarge { reply: format!("{text} (its `max_message_size`)") };
             }
         }
         Self::step(step, source)
@@ -226,6 +198,7 @@ impl BrokerError {
             | Self::Different { .. }
             | Self::Step { .. }
             | Self::Nacked { .. }
+            | Self::TooLarge { .. }
             | Self::Unroutable { .. }
             | Self::Closed => None,
         }
@@ -286,22 +259,6 @@ impl BrokerError {
     pub fn told(&self) -> String {
         Chain(self).to_string()
     }
-}
-
-/// How the other side is gone.
-const HUNG_UP: [std::io::ErrorKind; 4] = [
-    std::io::ErrorKind::ConnectionReset,
-    std::io::ErrorKind::ConnectionAborted,
-    std::io::ErrorKind::UnexpectedEof,
-    std::io::ErrorKind::BrokenPipe,
-];
-
-/// A failure of TLS that shows only when the first bytes are read: in TLS 1.3 the broker looks at our
-/// certificate after the handshake.
-fn tls_advice(error: &lapin::Error) -> Option<(&'static str, std::io::Error)> {
-    let lapin::ErrorKind::IOError(error) = error.kind() else { return None };
-    let advice = super::tls::advice(error)?;
-    Some((advice, std::io::Error::other(error.to_string())))
 }
 
 /// What a call to the broker depends on.
@@ -370,7 +327,7 @@ pub(super) const ROUND_TRIP_DEADLINE: Duration = Duration::from_secs(10);
 
 #[cfg(test)]
 mod tests {
-    use lapin::protocol::AMQPError;
+    use lapin::{ErrorKind, protocol::AMQPError};
 
     use super::*;
 

@@ -16,6 +16,7 @@ use super::{
     addresses::Address,
     dial::{DialError, dial},
     error::BrokerError,
+    refusal::{Refusal, Reply},
     tls::{self, Files},
     transport,
 };
@@ -63,7 +64,7 @@ pub(super) async fn connect(
         stream.ok_or_else(|| std::io::ErrorKind::ConnectionAborted.into())
     });
     match timeout_at(deadline, connecting).await {
-        Ok(connected) => connected.map_err(|source| BrokerError::refused(url, source)),
+        Ok(connected) => connected.map_err(|source| refused(url, source)),
         Err(_elapsed) => Err(timed_out()),
     }
 }
@@ -93,4 +94,44 @@ fn said(url: &BrokerUrl, wanted: &Wanted) -> AMQPUri {
             auth_mechanism: Some(mechanism),
         },
     }
+}
+
+/// Why there is no connection to `url`, over a stream that was there.
+fn refused(url: &BrokerUrl, source: lapin::Error) -> BrokerError {
+    let address = url.shown();
+    if let Some(reply) = Reply::of(&source) {
+        return BrokerError::Refused { address, refusal: Refusal::new(url, &reply), reply };
+    }
+    if let Some((advice, source)) = tls_advice(&source) {
+        return BrokerError::Tls { address, advice, source: Box::new(source) };
+    }
+    let lapin::ErrorKind::IOError(error) = source.kind() else {
+        return BrokerError::Connect { address, source: Box::new(source) };
+    };
+    if !HUNG_UP.contains(&error.kind()) {
+        return BrokerError::Connect { address, source: Box::new(source) };
+    }
+    // Whoever wants a certificate may be gone before its alert is read.
+    let advice = if url.tls {
+        "it may ask for another client certificate (`broker.client_certificate_file`)"
+    } else {
+        "it may expect TLS (amqps://), or speak something else than AMQP"
+    };
+    BrokerError::HungUp { address, advice, source: Box::new(source) }
+}
+
+/// How the other side is gone.
+const HUNG_UP: [std::io::ErrorKind; 4] = [
+    std::io::ErrorKind::ConnectionReset,
+    std::io::ErrorKind::ConnectionAborted,
+    std::io::ErrorKind::UnexpectedEof,
+    std::io::ErrorKind::BrokenPipe,
+];
+
+/// A failure of TLS that shows only when the first bytes are read: in TLS 1.3 the broker looks at our
+/// certificate after the handshake.
+fn tls_advice(error: &lapin::Error) -> Option<(&'static str, std::io::Error)> {
+    let lapin::ErrorKind::IOError(error) = error.kind() else { return None };
+    let advice = tls::advice(error)?;
+    Some((advice, std::io::Error::other(error.to_string())))
 }

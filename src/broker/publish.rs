@@ -93,6 +93,8 @@ impl Broker {
         self.refusals.note(key, published.as_ref().err());
         match &published {
             Ok(()) => self.conditions.publishing.well(),
+            // That is about one message.
+            Err(error) if error.is_final() => {}
             Err(error) => self.conditions.publishing.failed(error.in_short()),
         }
         published
