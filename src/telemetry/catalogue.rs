@@ -41,7 +41,7 @@ const fn histogram(name: &'static str, labels: Labels, help: &'static str) -> Me
 }
 
 /// All of them.
-pub const METRICS: [Metric; 36] = [
+pub const METRICS: [Metric; 37] = [
     counter(
         "homing_messages_received_total",
         &["lane"],
