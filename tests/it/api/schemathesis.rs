@@ -4,18 +4,40 @@
 
 use std::{path::PathBuf, process::Stdio};
 
+use reqwest::Method;
 use tokio::{process::Command, time::timeout};
 
-use super::start_with;
+use super::{Answer, start_with};
 use crate::support::{PATIENCE, clients};
 
 const TOKEN: &str = "a-token-for-schemathesis";
 
 /// Not checked: whether all that the schemas allow is accepted and all that they do not is refused
-/// (what a URL, a filter or a schedule has to be is told by no schema), and what is only guessed.
+/// (what a URL, a filter or a schedule has to be is told by no schema), and what is only guessed; nor
+/// how wrong tokens are answered, of which so many are slowed down.
 const CHECKS: &str = "not_a_server_error,status_code_conformance,content_type_conformance,\
                       response_headers_conformance,response_schema_conformance,\
-                      unsupported_method,allow_header_conformance,use_after_free,ignored_auth";
+                      unsupported_method,allow_header_conformance,use_after_free";
+
+#[tokio::test]
+async fn what_the_description_guards_is_answered_to_nobody_without_a_token() {
+    let running = start_with(&format!("api.tokens = [\"{TOKEN}\"]\n")).await;
+    let request = running.client.get(format!("{}/openapi.json", running.base_url));
+    let document = Answer::of(request.send().await.expect("an answer")).await.body;
+    let paths = document["paths"].as_object().expect("paths");
+    let mut guarded = 0;
+    for (path, operations) in paths {
+        for (method, operation) in operations.as_object().expect("operations") {
+            let method = Method::from_bytes(method.to_uppercase().as_bytes()).expect("a method");
+            let request = running.request(method.clone(), path).send().await;
+            let status = request.expect("an answer").status().as_u16();
+            let is_guarded = operation["security"].is_array();
+            assert_eq!(status == 401, is_guarded, "{method} {path}: {status}");
+            guarded += usize::from(is_guarded);
+        }
+    }
+    assert!(guarded > 20, "{guarded}");
+}
 
 #[tokio::test]
 async fn a_generated_client_gets_no_5xx_and_no_answer_that_is_not_described() {
