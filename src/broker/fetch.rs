@@ -14,6 +14,7 @@ use lapin::{
     message::Delivery,
     options::{BasicAckOptions, BasicNackOptions},
 };
+use tokio_util::task::TaskTracker;
 
 use super::{
     Broker, Message, Origin, Unreadable,
@@ -42,6 +43,21 @@ pub struct Walk {
     total: u32,
     left: u32,
     removed: AtomicU32,
+    tasks: TaskTracker,
+}
+
+impl Drop for Walk {
+    /// Ends a walk that was given up at any point: the client keeps a channel open on which it waits for
+    /// the answer to the start of a consumer, and what that is sent would stay with it.
+    fn drop(&mut self) {
+        if self.channel.status().connected() {
+            let channel = self.channel.clone();
+            self.tasks.spawn(async move {
+                let closed = channel.close(200, "OK".into());
+                within(&channel, ROUND_TRIP_DEADLINE, "ending a walk", closed).await
+            });
+        }
+    }
 }
 
 /// One message of a walk.
@@ -74,7 +90,8 @@ impl Broker {
         let topology = Arc::clone(&self.topology);
         let (batches, queue) = (Batches::new(queue.to_owned()), queue.to_owned());
         let rules = self.rules;
-        Ok(Walk { topology, rules, channel, batches, queue, total, left: total, removed })
+        let tasks = self.tasks.clone();
+        Ok(Walk { topology, rules, channel, batches, queue, total, left: total, removed, tasks })
     }
 
     /// How many messages and consumers `queue` has; `None` where there is no such queue.

@@ -79,11 +79,13 @@ async fn refresh_for(context: &Context, pause: Duration) {
     }
 }
 
+/// Circuits come first: consuming begins once the subscriptions are there, and an endpoint whose circuit
+/// is open gets no requests after a restart either.
 async fn refresh_all(context: &Context) {
-    refresh_subscriptions(context).await;
     if let Err(error) = context.circuits.refresh_all().await {
         events::store_unavailable("reading the circuits", &error);
     }
+    refresh_subscriptions(context).await;
 }
 
 /// Does not return before they have been read once.
