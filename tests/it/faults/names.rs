@@ -1,6 +1,9 @@
 //! Name resolution that fails for a while delays deliveries and loses none.
 
-use std::{collections::BTreeSet, fs, time::Duration};
+use std::{collections::BTreeSet, fs, net::SocketAddr, time::Duration};
+
+use tokio::net::UdpSocket;
+use tokio_util::task::AbortOnDropHandle;
 
 use crate::support::{
     account::{Owed, Request, account},
@@ -19,19 +22,18 @@ const WAITS: [u64; 6] = [200, 400, 800, 1_600, 3_200, 6_400];
 async fn a_name_that_fails_and_recovers_loses_nothing() {
     // It closes every connection, so that the name is asked for every time.
     let receiver = Rogue::behaving(|_| Manner::Accepts).await;
-    let site = Site::at(Corner::at(broker::url(), &millis(&WAITS)), &WAITS, "");
+    let (server, _answering) = knows_no_name().await;
+    let settings = format!("endpoint.dns_servers = [\"{server}\"]");
+    let site = Site::at(Corner::at(broker::url(), &millis(&WAITS)), &WAITS, &settings);
     site.run(&["topology", "apply"]);
     let url = receiver.url().replace("127.0.0.1", "endpoint.test");
     let subscription = site.subscribe(&url, "#", &[]);
     let owed = Owed { path: "/", subscription, wants: |_| true };
 
     let hosts = site.folder.path().join("hosts");
-    // Without a server to ask, a name that is not in the file fails at once.
-    fs::write(site.folder.path().join("resolv.conf"), "nameserver 127.0.0.1\n").expect("written");
     let (known, unknown) = ("127.0.0.1 localhost endpoint.test\n", "127.0.0.1 localhost\n");
     fs::write(&hosts, known).expect("written");
-    let prepare = "mount --bind hosts /etc/hosts && mount --bind resolv.conf /etc/resolv.conf";
-    let worker = site.spawn(site.isolated(prepare));
+    let worker = site.spawn(site.isolated("mount --bind hosts /etc/hosts"));
     let load = Load::start(&site.corner, Pace::steady(300), 0);
     wait_for(&receiver, 200).await;
 
@@ -59,6 +61,28 @@ async fn a_name_that_fails_and_recovers_loses_nothing() {
         .collect();
     let account = account(&site.corner, &published, &[owed], &requests).await;
     account.assert_whole("endpoint's name without an address for 4 s", within, 0);
+}
+
+/// A name server that answers every question with: there is no such name. Until dropped.
+async fn knows_no_name() -> (SocketAddr, AbortOnDropHandle<()>) {
+    /// A response, recursion available, NXDOMAIN. Source: RFC 1035, 4.1.1.
+    const NO_SUCH_NAME: [u8; 2] = [0x81, 0x83];
+    let socket = UdpSocket::bind("127.0.0.1:0").await.expect("a port is free");
+    let address = socket.local_addr().expect("it has an address");
+    let answering = async move {
+        let mut question = [0; 512];
+        while let Ok((length, asker)) = socket.recv_from(&mut question).await {
+            question[2..4].copy_from_slice(&NO_SUCH_NAME);
+            // Additional records of the question are not repeated, nor is their number right then.
+            question[10..12].fill(0);
+            let end =
+                12 + question[12..length].iter().position(|byte| *byte == 0).map_or(0, |at| at + 5);
+            let _sent = socket.send_to(&question[..end.min(length)], asker).await;
+        }
+    };
+    #[expect(clippy::disallowed_methods, reason = "aborted when dropped")]
+    let answering = AbortOnDropHandle::new(tokio::spawn(answering));
+    (address, answering)
 }
 
 /// Waits until so many different events have arrived.

@@ -23,13 +23,13 @@ pub(crate) enum Manner {
     Resets,
     /// FIN, before a byte of an answer.
     Closes,
-    /// RST, in the middle of the headers.
+    /// RST, in the middle of the headers of a refusal.
     ResetsInHeaders,
     /// Headers of a success, and then nothing.
     StallsAfterHeaders,
     /// Bytes that are no HTTP.
     Garbage,
-    /// A header that never ends.
+    /// A refusal with a header that never ends.
     EndlessHeader,
     /// A refusal whose body never ends.
     EndlessBody,
@@ -111,7 +111,7 @@ async fn behave(mut connection: TcpStream, manner: Manner) -> std::io::Result<()
         Manner::Closes => Ok(()),
         Manner::Resets => connection.set_zero_linger(),
         Manner::ResetsInHeaders => {
-            connection.write_all(b"HTTP/1.1 200 OK\r\nconte").await?;
+            connection.write_all(b"HTTP/1.1 503 Down\r\nconte").await?;
             connection.set_zero_linger()
         }
         Manner::StallsAfterHeaders => {
@@ -121,7 +121,7 @@ async fn behave(mut connection: TcpStream, manner: Manner) -> std::io::Result<()
         }
         Manner::Garbage => connection.write_all(&[0xff, 0x00, b'\r', b'\n', 0x7f, b'\n']).await,
         Manner::EndlessHeader => {
-            connection.write_all(b"HTTP/1.1 200 OK\r\nx-endless: ").await?;
+            connection.write_all(b"HTTP/1.1 503 Down\r\nx-endless: ").await?;
             endless(connection).await
         }
         Manner::EndlessBody => {
