@@ -77,8 +77,8 @@ impl Foundation {
         let mut declared = Declared::default();
         let ended = topology.declare(connection, &mut declared).await;
         let mut trusted_from = self.trusted_from().unwrap_or_else(Instant::now);
-        if !declared.created.is_empty() {
-            info!(queues = declared.created.len(), "topology.created");
+        if declared.was_incomplete {
+            info!("topology.declared: something was missing");
             trusted_from = Instant::now() + self.new_queue_wait;
             lock(&self.trusted_from).replace(trusted_from);
         }

@@ -39,8 +39,8 @@ pub(super) enum Form {
 /// What declaring the topology did, and found.
 #[derive(Debug, Default)]
 pub(in crate::broker) struct Declared {
-    /// The queues that were not there.
-    pub(in crate::broker) created: Vec<String>,
+    /// Whether something was missing before, so that some queues are new.
+    pub(in crate::broker) was_incomplete: bool,
     /// What the broker says of the exchange of publishers, where somebody declared it without the
     /// net under it.
     pub(in crate::broker) without_net: Option<String>,
@@ -63,6 +63,10 @@ impl Topology {
         declared: &mut Declared,
     ) -> Result<(), BrokerError> {
         let names = self.names();
+        // One look at all: a channel that the broker closes, because it asks for what is not there, costs
+        // its number for as long as the connection lives (lapin 4.12, `Frames::poison_channel`), and a
+        // shared plan has few.
+        declared.was_incomplete = !self.stands(connection).await?;
         let mut channel = open(connection).await?;
         for exchange in self.exchanges() {
             match declare_exchange(&channel, &exchange).await {
@@ -76,15 +80,7 @@ impl Topology {
                 ended => ended?,
             }
         }
-        // Asking for what is not there costs the channel; the next look has another one.
-        let mut looking = open(connection).await?;
         for queue in self.queues() {
-            if !looking.status().connected() {
-                looking = open(connection).await?;
-            }
-            if depth_if_any(&looking, &queue.name).await?.is_none() {
-                declared.created.push(queue.name.clone());
-            }
             self.declare_either(connection, &queue).await?;
             if queue.kind != QueueKind::Lock {
                 bind(&channel, &queue.name, names.route(), &queue.name).await?;
@@ -263,12 +259,8 @@ pub(in crate::broker) async fn depth(
     connection: &Connection,
     queue: &str,
 ) -> Result<Option<Depth>, BrokerError> {
-    depth_if_any(&open(connection).await?, queue).await
-}
-
-/// The same on `channel`, which is of no use any more where the queue does not exist.
-async fn depth_if_any(channel: &Channel, queue: &str) -> Result<Option<Depth>, BrokerError> {
-    match depth_on(channel, queue).await {
+    let channel = open(connection).await?;
+    match depth_on(&channel, queue).await {
         Ok(depth) => Ok(Some(depth)),
         Err(error) if error.says(&AMQPSoftError::NOTFOUND) => Ok(None),
         Err(error) => Err(error),

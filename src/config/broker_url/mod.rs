@@ -240,7 +240,7 @@ impl Parameters {
                 let millis = number(name, &value, &(1..=3_600_000))?;
                 self.connect_deadline = Some(Duration::from_millis(millis));
             }
-            "channel_max" => self.channels_max = Some(number(name, &value, &(4..=u16::MAX))?),
+            "channel_max" => self.channels_max = Some(number(name, &value, &(8..=u16::MAX))?),
             "frame_max" => self.frame_bytes_max = Some(number(name, &value, &(4_096..=1_048_576))?),
             "cacertfile" => self.ca_file = Some(file(value)?),
             "certfile" => self.certificate_file = Some(file(value)?),
