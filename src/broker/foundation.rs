@@ -75,7 +75,8 @@ impl Foundation {
             self.probed.store(true, Ordering::Relaxed);
         }
         let mut declared = Declared::default();
-        let ended = topology.declare(connection, &mut declared).await;
+        // Boxed: it is rare, and every future that may connect would be as large.
+        let ended = Box::pin(topology.declare(connection, &mut declared)).await;
         let mut trusted_from = self.trusted_from().unwrap_or_else(Instant::now);
         if declared.was_incomplete {
             info!("topology.declared: something was missing");
