@@ -15,10 +15,10 @@ use super::{
     problem::{Kind, Problem},
 };
 use crate::{
-    domain::{subscription::FieldError, url::EndpointUrl},
+    domain::{circuit::Circuit, subscription::FieldError, url::EndpointUrl},
     parking::Tally,
     store::{CircuitListing, CircuitPage, CorruptCircuit, Intervention, PAGE_LIMIT_MAX},
-    switchboard::{SpareError, View},
+    switchboard::{SetError, SpareError, View},
 };
 
 const PAGE_LIMIT_DEFAULT: u32 = 100;
@@ -138,6 +138,9 @@ pub(super) struct Enabled {
     /// Also replay what was parked because of the circuit.
     #[serde(default)]
     replay: bool,
+    /// Also where no subscription sends there.
+    #[serde(default)]
+    force: bool,
 }
 
 /// Which endpoint no attempts are made at any more.
@@ -146,6 +149,9 @@ pub(super) struct Enabled {
 #[schema(as = EndpointToDisable, example = json!({"url": "https://example.com/hook"}))]
 pub(super) struct Disabled {
     url: String,
+    /// Also where no subscription sends there.
+    #[serde(default)]
+    force: bool,
 }
 
 /// An endpoint as it is now.
@@ -165,7 +171,10 @@ pub(super) struct Set {
 #[utoipa::path(
     post, path = "/v1/endpoints/enable", tag = "endpoints", operation_id = "enable_endpoint",
     request_body = Enabled,
-    responses((status = 200, description = "The endpoint as it is now", body = Set)),
+    responses(
+        (status = 200, description = "The endpoint as it is now", body = Set),
+        (status = 404, description = "No subscription sends there; `near` has URLs that are like it"),
+    ),
 )]
 pub(super) async fn enable(
     State(api): State<Api>,
@@ -174,11 +183,11 @@ pub(super) async fn enable(
 ) -> Result<Json<Set>, Problem> {
     let url = endpoint(&wanted.url)?;
     if !wanted.replay {
-        return set(&api, &url, Intervention::Enable).await;
+        return set(&api, &url, Intervention::Enable, wanted.force).await;
     }
     // Before anything is changed: nothing is done for whom it is not the turn.
     let _turn = api.turns.walk().await?;
-    let circuit = api.parts.switchboard.set(&url, Intervention::Enable).await?;
+    let circuit = turned(&api, &url, Intervention::Enable, wanted.force).await?;
     let replayed = replay(&api, &url).await?;
     let view = View::of(&url, &circuit);
     Ok(Json(Set { view, spared: Some(replayed), replayed: Some(replayed) }))
@@ -201,14 +210,17 @@ async fn replay(api: &Api, url: &EndpointUrl) -> Result<u32, Problem> {
 #[utoipa::path(
     post, path = "/v1/endpoints/disable", tag = "endpoints", operation_id = "disable_endpoint",
     request_body = Disabled,
-    responses((status = 200, description = "The endpoint as it is now", body = Set)),
+    responses(
+        (status = 200, description = "The endpoint as it is now", body = Set),
+        (status = 404, description = "No subscription sends there; `near` has URLs that are like it"),
+    ),
 )]
 pub(super) async fn disable(
     State(api): State<Api>,
     _: NoParameters,
     JsonBody(wanted): JsonBody<Disabled>,
 ) -> Result<Json<Set>, Problem> {
-    set(&api, &endpoint(&wanted.url)?, Intervention::Disable).await
+    set(&api, &endpoint(&wanted.url)?, Intervention::Disable, wanted.force).await
 }
 
 /// What was asked for is done when the circuit is set: that the count fails, has to wait for
@@ -217,11 +229,31 @@ async fn set(
     api: &Api,
     url: &EndpointUrl,
     intervention: Intervention,
+    is_forced: bool,
 ) -> Result<Json<Set>, Problem> {
-    let circuit = api.parts.switchboard.set(url, intervention).await?;
+    let circuit = turned(api, url, intervention, is_forced).await?;
     let counted = timeout(COUNT_DEADLINE, count(api, url)).await;
     let spared = counted.ok().and_then(Result::ok);
     Ok(Json(Set { view: View::of(url, &circuit), spared, replayed: None }))
+}
+
+async fn turned(
+    api: &Api,
+    url: &EndpointUrl,
+    intervention: Intervention,
+    is_forced: bool,
+) -> Result<Circuit, Problem> {
+    if is_forced {
+        return Ok(api.parts.switchboard.set(url, intervention).await?);
+    }
+    let set = api.parts.switchboard.set_known(url, intervention).await;
+    set.map_err(|error| match error {
+        SetError::Store(error) => error.into(),
+        SetError::Unknown { ref near, .. } => {
+            let detail = format!("{error}; with `force` it is set all the same");
+            Problem::new(Kind::NotFound, detail).with("near", near.as_slice())
+        }
+    })
 }
 
 fn endpoint(url: &str) -> Result<EndpointUrl, FieldError> {

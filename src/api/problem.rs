@@ -222,8 +222,12 @@ impl Problem {
 
     /// What failed is told to operators, not to who asked.
     pub(super) fn broker(kind: Kind, failure: &BrokerError, consequence: &str) -> Self {
+        let detail = format!("{}; {consequence}", failure.in_short());
+        if matches!(failure, BrokerError::Busy) {
+            return Self::new(Kind::Busy, detail);
+        }
         error!(error = failure.told(), "api.broker_failed");
-        Self::new(kind, format!("{}; {consequence}", failure.in_short()))
+        Self::new(kind, detail)
     }
 }
 
@@ -252,8 +256,12 @@ impl From<StoreError> for Problem {
 impl From<RegistryError> for Problem {
     fn from(failure: RegistryError) -> Self {
         match failure {
-            RegistryError::Field(FieldError { field, message }) => {
-                Self::field(FieldError::new(full_path(&field, &message), message))
+            RegistryError::Field(error) => Self::field(in_full(error)),
+            RegistryError::Fields(errors) => {
+                let errors = errors.map(in_full);
+                let mut problem = Self::new(Kind::Invalid, errors.to_string());
+                problem.errors.extend(errors);
+                problem
             }
             RegistryError::Duplicate { existing } => {
                 Self::new(Kind::Duplicate, failure.to_string())
@@ -273,6 +281,11 @@ impl From<RegistryError> for Problem {
             }
         }
     }
+}
+
+/// The error with the whole path of its field.
+fn in_full(FieldError { field, message }: FieldError) -> FieldError {
+    FieldError::new(full_path(&field, &message), message)
 }
 
 impl IntoResponse for Problem {

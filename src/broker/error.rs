@@ -139,6 +139,11 @@ pub enum BrokerError {
         /// The key that leads nowhere.
         routing_key: String,
     },
+    /// Another process goes through what is parked.
+    #[error(
+        "somebody else goes through what is parked, and one does at a time; nothing was looked at"
+    )]
+    Busy,
     /// Homing is stopping.
     #[error("the broker connection is closed")]
     Closed,
@@ -200,6 +205,7 @@ impl BrokerError {
             | Self::Nacked { .. }
             | Self::TooLarge { .. }
             | Self::Unroutable { .. }
+            | Self::Busy
             | Self::Closed => None,
         }
     }
@@ -244,6 +250,7 @@ impl BrokerError {
                 "something at the broker has other arguments than homing needs \
                  (`homing topology check` tells what)"
             }
+            Self::Busy => "somebody else goes through what is parked, and one does at a time",
             Self::Nacked { .. } => "the broker refused the message",
             Self::TooLarge { .. } => {
                 "the message is larger than the broker takes (its `max_message_size`)"

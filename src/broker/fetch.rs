@@ -24,6 +24,7 @@ use super::{
     headers::{Headers, Moved},
     message::Outgoing,
     topology::{Depth, Finding, Names, Topology, depth, depth_on},
+    turn::Turn,
 };
 use crate::{
     clock,
@@ -44,17 +45,22 @@ pub struct Walk {
     left: u32,
     removed: AtomicU32,
     tasks: TaskTracker,
+    /// Ends when what was seen is back.
+    turn: Option<Turn>,
 }
 
 impl Drop for Walk {
     /// Ends a walk that was given up at any point: the client keeps a channel open on which it waits for
     /// the answer to the start of a consumer, and what that is sent would stay with it.
     fn drop(&mut self) {
+        let turn = self.turn.take();
         if self.channel.status().connected() {
             let channel = self.channel.clone();
             self.tasks.spawn(async move {
                 let closed = channel.close(200, "OK".into());
-                within(&channel, ROUND_TRIP_DEADLINE, "ending a walk", closed).await
+                let closed = within(&channel, ROUND_TRIP_DEADLINE, "ending a walk", closed).await;
+                drop(turn);
+                closed
             });
         }
     }
@@ -91,7 +97,18 @@ impl Broker {
         let (batches, queue) = (Batches::new(queue.to_owned()), queue.to_owned());
         let rules = self.rules;
         let tasks = self.tasks.clone();
-        Ok(Walk { topology, rules, channel, batches, queue, total, left: total, removed, tasks })
+        Ok(Walk {
+            topology,
+            rules,
+            channel,
+            batches,
+            queue,
+            total,
+            left: total,
+            removed,
+            tasks,
+            turn: None,
+        })
     }
 
     /// How many messages and consumers `queue` has; `None` where there is no such queue.
@@ -126,6 +143,13 @@ impl Broker {
 }
 
 impl Walk {
+    /// The same, for as long as it takes with nobody else beside it.
+    #[must_use]
+    pub fn during(mut self, turn: Turn) -> Self {
+        self.turn = Some(turn);
+        self
+    }
+
     /// How many messages are still ahead, at most.
     #[must_use]
     pub fn left(&self) -> u32 {

@@ -38,6 +38,7 @@ mod renewal;
 mod tls;
 pub mod topology;
 mod transport;
+pub mod turn;
 
 use std::{sync::Arc, time::Duration};
 

@@ -133,9 +133,11 @@ impl Failure {
             | Self::Settings(_)
             | Self::Field(_)
             | Self::Service(ServiceError::Settings(_) | ServiceError::NoToken { .. })
-            | Self::Registry(RegistryError::Field(_) | RegistryError::OriginChanged { .. }) => {
-                Exit::Misused
-            }
+            | Self::Registry(
+                RegistryError::Field(_)
+                | RegistryError::Fields(_)
+                | RegistryError::OriginChanged { .. },
+            ) => Exit::Misused,
             Self::Output(error) if error.kind() == io::ErrorKind::BrokenPipe => Exit::Done,
             Self::Service(_)
             | Self::Broker(_)

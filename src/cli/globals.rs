@@ -2,21 +2,22 @@
 
 use std::{
     ffi::OsString,
-    path::PathBuf,
+    path::{Path, PathBuf},
     sync::{Arc, OnceLock},
 };
 
 use clap::ArgAction;
 use tracing::{debug, warn};
 
-use super::failure::Failure;
+use super::{Output, failure::Failure};
 use crate::{
     broker::{Broker, topology::Topology},
-    config::{BrokerSettings, LogSettings, LooseFile, Settings, SettingsError},
+    config::{BrokerSettings, LogSettings, LooseFile, Settings, SettingsError, StoreUrl},
     history::History,
     report::Chain,
     service::Parts,
     store::{self, Store, StoreError},
+    switchboard::{Stopped, Switchboard},
     telemetry::{self, Logging},
 };
 
@@ -154,6 +155,33 @@ impl Globals {
         let store = store::open(&settings.store).await.map_err(Failure::Store)?;
         let history = History::new(Arc::clone(&store), broker.clone());
         Ok(Past { history, store, broker })
+    }
+
+    /// The endpoints to which nothing is sent now, as far as that can be found out: what needs no
+    /// store makes none, and does not fail without it.
+    pub(super) async fn stopped(&self, broker: &Broker, output: &mut Output<'_>) -> Vec<Stopped> {
+        let found = async {
+            let settings = self.settings()?;
+            let file = store::location(&settings.store);
+            if matches!(settings.store.place(), Ok(StoreUrl::Sqlite(_)))
+                && !Path::new(&file).exists()
+            {
+                return Ok(Vec::new());
+            }
+            let store = store::open(&settings.store).await.map_err(Failure::Store)?;
+            let switchboard = Switchboard::new(Arc::clone(&store), broker.clone());
+            let stopped = switchboard.stopped().await;
+            store.close().await;
+            stopped.map_err(Failure::Store)
+        };
+        let found: Result<_, Failure> = found.await;
+        found.unwrap_or_else(|failure| {
+            output.tell(format_args!(
+                "whether endpoints are frozen is not known: {}",
+                failure.told()
+            ));
+            Vec::new()
+        })
     }
 
     async fn connect(

@@ -132,6 +132,23 @@ impl Signals {
         }
     }
 
+    /// Runs `work`. The first signal asks it by `stop` to end soon; the second one gives it up: `None`.
+    pub(super) async fn bound<T>(
+        &mut self,
+        stop: &CancellationToken,
+        work: impl Future<Output = T>,
+    ) -> Option<T> {
+        let mut work = std::pin::pin!(work);
+        tokio::select! {
+            done = &mut work => return Some(done),
+            () = self.next() => stop.cancel(),
+        }
+        tokio::select! {
+            done = work => Some(done),
+            () = self.next() => None,
+        }
+    }
+
     /// The first signal orders `stop`; returns at the second. Both are told by the log, which alone
     /// waits for nobody.
     async fn obey(mut self, stop: &CancellationToken) {

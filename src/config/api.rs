@@ -4,13 +4,14 @@ use std::net::SocketAddr;
 
 use serde::{Deserialize, Serialize};
 
-use super::{SettingsError, list};
+use super::{SettingsError, address, list};
 
 /// Where the HTTP API listens, and to whom.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ApiSettings {
     /// Address and port.
+    #[serde(deserialize_with = "address::socket")]
     pub listen: SocketAddr,
     /// Bearer tokens that are accepted beside those in the store; they may write.
     #[serde(deserialize_with = "list::texts")]

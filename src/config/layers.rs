@@ -210,7 +210,7 @@ mod tests {
     #[test]
     fn errors_name_the_file() {
         insta::assert_snapshot!(error("[broker]\nurll = \"x\"", &[]), @"`broker.urll` (homing.toml): there is no such setting; did you mean `broker.url`? `homing config` lists all");
-        insta::assert_snapshot!(error("[api]\nlisten = \"8080\"", &[]), @r#"`api.listen` (homing.toml): invalid socket address syntax; for example "127.0.0.1:8080""#);
+        insta::assert_snapshot!(error("[api]\nlisten = \"8080\"", &[]), @r#"`api.listen` (homing.toml): `8080` is no address with a port; for example "127.0.0.1:8080""#);
         insta::assert_snapshot!(error("[worker]\nin_flight_max = 1", &[]), @"`worker.in_flight_max` (homing.toml): between 2 and 100000");
         insta::assert_snapshot!(error("[schedule.custom]\nfast = [\"soon\"]", &[]), @r#"`schedule.custom.fast[0]` (homing.toml): invalid value: string "soon", expected a duration; for example ["5s", "1m"]"#);
         insta::assert_snapshot!(error("worker = 3", &[]), @"`worker` (homing.toml): this is a section; write [worker] and its settings below");

@@ -8,6 +8,7 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
+mod address;
 mod api;
 mod attempts;
 mod broker;

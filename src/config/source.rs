@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, path::PathBuf, time::Duration};
 use serde::{Deserialize, Serialize};
 use url::Url;
 
-use super::SettingsError;
+use super::{SettingsError, address};
 
 /// Where events are read from, and how.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -39,6 +39,7 @@ pub struct SourceSettings {
 #[serde(deny_unknown_fields)]
 pub struct LivestreamSettings {
     /// The stream's address.
+    #[serde(deserialize_with = "address::url")]
     pub url: Url,
     /// The client id, which is also the `x-api-key`.
     pub client_id: String,
@@ -52,7 +53,7 @@ pub struct LivestreamSettings {
     #[serde(default)]
     pub scope: String,
     /// Where tokens are given out.
-    #[serde(default = "token_url")]
+    #[serde(default = "token_url", deserialize_with = "address::url")]
     pub token_url: Url,
     /// First word of the topics.
     #[serde(default = "topic")]
@@ -212,7 +213,7 @@ mod tests {
         insta::assert_snapshot!(error("", "topic = \"homing\""), @"`source.livestream.main.topic`: topics that begin with `homing.` are homing's own");
         insta::assert_snapshot!(error("", "topic = \"a..b\""), @"`source.livestream.main.topic`: words of letters, digits, `-` and `_`, with dots between them");
         insta::assert_snapshot!(error("", "url = \"ftp://x\""), @"`source.livestream.main.url`: an address such as https://livestream.adobe.net/api/1/stream/NAME");
-        insta::assert_snapshot!(error("", "url = \"x\""), @r#"`source.livestream.main.url`: relative URL without a base: "x""#);
+        insta::assert_snapshot!(error("", "url = \"x\""), @"`source.livestream.main.url`: not a URL: it has no `https://` in front");
         insta::assert_snapshot!(error("", "smoothing = \"3h\""), @"`source.livestream.main.smoothing`: between 1s and 2h, or 0s for none");
         insta::assert_snapshot!(error("[source]\nreconnect_wait = \"5s\"", ""), @"`source.reconnect_wait`: at least 60s: who connects sooner is refused");
         insta::assert_snapshot!(error("[source]\nbackoff_max = \"5s\"", ""), @"`source.backoff_max`: at least `source.reconnect_wait`");

@@ -59,7 +59,10 @@ pub(super) struct Wrong(Vec<(String, String)>);
 
 impl Wrong {
     pub(super) fn add(&mut self, name: &str, message: String) {
-        self.0.push((name.to_owned(), message));
+        match self.0.iter_mut().find(|(wrong, _)| wrong == name) {
+            Some((_, known)) => known.extend(["; ", &message]),
+            None => self.0.push((name.to_owned(), message)),
+        }
     }
 
     /// What is wrong with `name`.

@@ -130,6 +130,10 @@ impl From<StoreError> for Trouble {
 
 impl From<BrokerError> for Trouble {
     fn from(failure: BrokerError) -> Self {
+        if matches!(failure, BrokerError::Busy) {
+            let why = "Another process is going through the parked messages, and one does at a time. Try again in a moment.";
+            return Self::new(StatusCode::SERVICE_UNAVAILABLE, why);
+        }
         error!(error = failure.told(), "dashboard.broker_failed");
         let why =
             format!("At the broker: {}. Nothing is lost by that; try again.", failure.in_short());
@@ -151,6 +155,7 @@ impl From<RegistryError> for Trouble {
         match failure {
             RegistryError::NotFound { .. } => Self::not_found(failure.to_string()),
             RegistryError::Field(_)
+            | RegistryError::Fields(_)
             | RegistryError::Duplicate { .. }
             | RegistryError::OriginChanged { .. }
             | RegistryError::Quota(_) => Self::bad_request(failure.to_string()),

@@ -24,8 +24,9 @@ use super::{
     words,
 };
 use crate::{
-    domain::{time::UnixMillis, verdict::ParkReason},
+    domain::{id::SubscriptionId, time::UnixMillis, verdict::ParkReason},
     parking::{Action, Bodies, Entry, Listing, Selection, Tally, export_line},
+    switchboard::Stopped,
 };
 
 const PAGE: u32 = 50;
@@ -37,6 +38,8 @@ const LOOK_FOR_ONE: Duration = Duration::from_secs(10);
 const EXPORT_LOOK: Duration = Duration::from_secs(25);
 const EXPORTED_MAX: u32 = 10_000;
 const EXPORTED_BYTES_MAX: usize = 32 * 1_024 * 1_024;
+/// Endpoints that are named because nothing is sent there now.
+const STOPPED_MAX: usize = 10;
 const FILTERS: [&str; 6] = ["reason", "subscription", "topic", "event", "since", "until"];
 
 #[derive(Template)]
@@ -156,6 +159,8 @@ struct MessagePage {
     frame: Frame,
     entry: Entry,
     body: Body,
+    /// Where it goes, if nothing is sent there now.
+    stopped: Option<Stopped>,
 }
 
 /// One message with its body and headers; looking changes nothing.
@@ -170,8 +175,24 @@ pub(super) async fn show(
     let mut found = parking.page(&selection, (0, 1), Bodies::Kept, LOOK_FOR_ONE).await?;
     let Some(mut entry) = found.entries.pop() else { return Err(not_found(&found)) };
     let body = Body::of(&entry.body.take().unwrap_or_default());
+    let stopped = match entry.subscription_id {
+        Some(id) => stopped(&dashboard, Some(id)).await.pop(),
+        None => None,
+    };
     let frame = Frame::new(format!("Parked {}", entry.event_id), Here::Parked, visitor);
-    Ok(page(&MessagePage { frame, entry, body }))
+    Ok(page(&MessagePage { frame, entry, body, stopped }))
+}
+
+/// The endpoints to which nothing is sent now: all of them, or that of one subscription. Where the
+/// store does not say, nothing is said of it.
+async fn stopped(dashboard: &Dashboard, of: Option<SubscriptionId>) -> Vec<Stopped> {
+    let mut stopped = dashboard.api().switchboard.stopped().await.unwrap_or_default();
+    stopped.retain(|one| match of {
+        Some(id) => one.subscriptions.contains(&id),
+        None => !one.subscriptions.is_empty(),
+    });
+    stopped.truncate(STOPPED_MAX);
+    stopped
 }
 
 fn not_found(looked: &Listing) -> Trouble {
@@ -303,6 +324,8 @@ fn forgotten() -> Trouble {
 struct WalkPage {
     frame: Frame,
     walk: Arc<Walk>,
+    /// Where what is sent again would not arrive.
+    stopped: Vec<Stopped>,
     stand: Stand,
     tally: Tally,
 }
@@ -330,7 +353,13 @@ pub(super) async fn walk(
         Deed::Act(..) | Deed::ReplaySpared(_) => "Replaying",
     };
     let frame = Frame::new(title, Here::Parked, visitor);
-    Ok(page(&WalkPage { frame, walk, stand, tally }))
+    let stopped = match &walk.deed {
+        Deed::Preview(choice, Action::Replay) => {
+            stopped(&dashboard, choice.selection.subscription).await
+        }
+        Deed::Preview(..) | Deed::Act(..) | Deed::ReplaySpared(_) => Vec::new(),
+    };
+    Ok(page(&WalkPage { frame, walk, stopped, stand, tally }))
 }
 
 /// The part of it that changes; `None`: it changes no more.

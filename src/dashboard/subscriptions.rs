@@ -189,6 +189,9 @@ fn refuse(form: FormPage, error: RegistryError) -> Result<Response, Trouble> {
     let mut wrong = Wrong::default();
     match error {
         RegistryError::Field(error) => draft::put_error(&error, &mut wrong),
+        RegistryError::Fields(errors) => {
+            errors.iter().for_each(|error| draft::put_error(error, &mut wrong));
+        }
         RegistryError::Quota(QuotaError::Filter { .. }) => wrong.add("filters", error.to_string()),
         RegistryError::Duplicate { .. } | RegistryError::Quota(_) => {
             wrong.add("url", error.to_string());

@@ -1,8 +1,8 @@
 //! What was given up, and what a person can do about it: look, send again, drop.
 //!
 //! Every action is a walk through the parking queue from its head: what matches is acted on, the
-//! rest stays. Between its fetching and the end of the walk a message is seen by nobody else, so
-//! two people who look at the same time may each see a part.
+//! rest stays. Between its fetching and the end of the walk a message is seen by nobody else, so one
+//! goes at a time, in all processes: another one waits for ten seconds, and is then told so.
 
 mod entry;
 mod line;
@@ -11,7 +11,7 @@ mod selection;
 use std::{ops::ControlFlow, time::Duration};
 
 use serde::Serialize;
-use tokio::time::{Instant, Interval, MissedTickBehavior, interval};
+use tokio::time::{Instant, Interval, MissedTickBehavior, interval, sleep};
 use tracing::info;
 
 use crate::{
@@ -24,6 +24,10 @@ use crate::{
 };
 
 pub use self::{entry::Entry, line::export_line, selection::Selection};
+
+/// For another one to come to its end.
+const TURN_WAIT: Duration = Duration::from_secs(10);
+const TURN_LOOK: Duration = Duration::from_millis(200);
 
 /// The parking queue.
 #[derive(Clone)]
@@ -305,8 +309,18 @@ impl Parking {
         }
     }
 
+    /// A walk when it is our turn, which another one may keep us from for a while.
     async fn walk(&self) -> Result<Walk, BrokerError> {
-        self.broker.walk(&self.broker.topology().names().parked()).await
+        let began = Instant::now();
+        let turn = loop {
+            match self.broker.turn().await? {
+                Some(turn) => break turn,
+                None if began.elapsed() >= TURN_WAIT => return Err(BrokerError::Busy),
+                None => sleep(TURN_LOOK).await,
+            }
+        };
+        let walk = self.broker.walk(&self.broker.topology().names().parked()).await?;
+        Ok(walk.during(turn))
     }
 }
 

@@ -21,7 +21,7 @@ use crate::{
     domain::{
         id::SubscriptionId,
         signature::SigningSecret,
-        subscription::{Draft, FieldError, SECRETS_MAX, Subscription, Version},
+        subscription::{Draft, FieldError, FieldErrors, SECRETS_MAX, Subscription, Version},
         time::UnixMillis,
         url::EndpointUrl,
     },
@@ -44,6 +44,9 @@ pub enum RegistryError {
     /// A field is wrong.
     #[error(transparent)]
     Field(FieldError),
+    /// Fields are wrong, all that are.
+    #[error(transparent)]
+    Fields(FieldErrors),
     /// The same events go to the same URL already.
     #[error("subscription {existing} wants the same events at the same URL already")]
     Duplicate {
@@ -318,7 +321,7 @@ impl Registry {
         draft: &Draft,
         created: UnixMillis,
     ) -> Result<Subscription, RegistryError> {
-        let terms = draft.build(&self.schedules.names()).map_err(RegistryError::Field)?;
+        let terms = draft.build(&self.schedules.names()).map_err(RegistryError::Fields)?;
         let subscription = Subscription { id, terms, created, updated: created };
         endpoint::rehearse(&subscription).map_err(RegistryError::Field)?;
         Ok(subscription)

@@ -127,14 +127,26 @@ fn one_of(field: &str, given: &str, known: &[&str]) -> Result<(), FieldError> {
 
 /// The problem with its fields in the words of this API.
 fn renamed(error: RegistryError) -> Problem {
-    let RegistryError::Field(FieldError { field, message }) = error else { return error.into() };
-    let field = match field.as_str() {
-        "auth_token" => "authToken".to_owned(),
-        "workfront.obj_id" => "objId".to_owned(),
-        "filter_connector" => "filterConnector".to_owned(),
-        _ => field,
+    let renamed = |FieldError { field, message }| {
+        let field = match field.as_str() {
+            "auth_token" => "authToken".to_owned(),
+            "workfront.obj_id" => "objId".to_owned(),
+            "filter_connector" => "filterConnector".to_owned(),
+            _ => field,
+        };
+        FieldError { field, message }
     };
-    RegistryError::Field(FieldError { field, message }).into()
+    match error {
+        RegistryError::Field(error) => RegistryError::Field(renamed(error)).into(),
+        RegistryError::Fields(errors) => RegistryError::Fields(errors.map(renamed)).into(),
+        error @ (RegistryError::Duplicate { .. }
+        | RegistryError::NotFound { .. }
+        | RegistryError::OriginChanged { .. }
+        | RegistryError::Quota(_)
+        | RegistryError::Store(_)
+        | RegistryError::Randomness(_)
+        | RegistryError::Unreadable(_)) => error.into(),
+    }
 }
 
 /// A subscription and its version.

@@ -156,6 +156,11 @@ impl Names {
         self.of("probe")
     }
 
+    /// Queue that keeps a second one from going through what is parked.
+    pub(in crate::broker) fn turn(&self) -> String {
+        self.of("turn")
+    }
+
     /// Queue without consumers in which deliveries wait for `wait`.
     #[must_use]
     pub fn wait(&self, wait: Duration) -> String {

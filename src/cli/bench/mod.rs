@@ -177,7 +177,7 @@ pub(super) async fn run(
     let stop = CancellationToken::new();
     let measured = {
         let measuring = Box::pin(measure(&ground, &arguments.wanted, &stop, output));
-        interruptible(measuring, &mut signals, &stop).await
+        signals.bound(&stop, measuring).await.unwrap_or(Ok(None))
     };
     // Also where measuring failed; the first failure is the one to be told.
     let cleared = tokio::select! {
@@ -213,23 +213,6 @@ async fn clean(ground: Ground, output: &mut Output<'_>) -> Result<Exit, Failure>
         ))?;
     }
     Ok(Exit::Done)
-}
-
-/// The first signal ends the load politely, the second one at once.
-async fn interruptible(
-    measuring: impl Future<Output = Result<Option<Figures>, Failure>> + Unpin,
-    signals: &mut Signals,
-    stop: &CancellationToken,
-) -> Result<Option<Figures>, Failure> {
-    let mut measuring = measuring;
-    tokio::select! {
-        measured = &mut measuring => return measured,
-        () = signals.next() => stop.cancel(),
-    }
-    tokio::select! {
-        measured = measuring => measured,
-        () = signals.next() => Ok(None),
-    }
 }
 
 /// `None`: it was interrupted before anything was measured.

@@ -1,6 +1,9 @@
 //! `homing endpoints enable` and `disable`
 
+use std::ops::ControlFlow;
+
 use serde_json::Value;
+use tokio_util::sync::CancellationToken;
 
 use crate::{
     cli::{
@@ -9,12 +12,13 @@ use crate::{
         globals,
         output::fields_of,
         progress::Progress,
+        run::Signals,
         words,
     },
     domain::url::EndpointUrl,
     service::Parts,
     store::Intervention,
-    switchboard::View,
+    switchboard::{SetError, View},
 };
 
 const ENABLE_EXAMPLES: &str = "\
@@ -41,6 +45,9 @@ pub(in crate::cli) struct EnableArguments {
     /// Also replay what was parked because its circuit spared it
     #[arg(long)]
     replay: bool,
+    /// Also where no subscription sends there
+    #[arg(long)]
+    force: bool,
 }
 
 #[derive(clap::Args)]
@@ -48,6 +55,9 @@ pub(in crate::cli) struct EnableArguments {
 pub(in crate::cli) struct DisableArguments {
     /// Which one
     url: EndpointUrl,
+    /// Also where no subscription sends there
+    #[arg(long)]
+    force: bool,
 }
 
 /// What became of the deliveries that were parked.
@@ -55,6 +65,8 @@ pub(in crate::cli) struct DisableArguments {
 enum Spared {
     Counted(u32),
     Replayed(u32),
+    /// Ctrl-C ended it.
+    Interrupted(u32),
 }
 
 pub(super) async fn enable(
@@ -63,12 +75,12 @@ pub(super) async fn enable(
     output: &mut Output<'_>,
 ) -> Result<Exit, Failure> {
     let url = &arguments.url;
-    let view = set(parts, url, Intervention::Enable).await?;
+    let view = set(parts, url, Intervention::Enable, arguments.force).await?;
     if !output.json {
         output.line(format_args!("enabled {}", view.url))?;
     }
     let spared = if arguments.replay {
-        replay(parts, url, output).await.map(Spared::Replayed)
+        replay(parts, url, output).await
     } else {
         let counted = parts.switchboard.count_spared(&parts.parking, url).await;
         counted.map_err(Failure::Spared).map(Spared::Counted)
@@ -78,27 +90,59 @@ pub(super) async fn enable(
     } else if let Ok(spared) = spared {
         write(url, spared, output)?;
     }
-    spared.map(|_| Exit::Done)
+    Ok(if matches!(spared?, Spared::Interrupted(_)) { Exit::Failed } else { Exit::Done })
 }
 
 async fn set(
     parts: &Parts,
     url: &EndpointUrl,
     intervention: Intervention,
+    is_forced: bool,
 ) -> Result<View, Failure> {
     globals::remember_queues(parts).await.map_err(Failure::Store)?;
-    let circuit = parts.switchboard.set(url, intervention).await.map_err(Failure::Store)?;
+    let set = if is_forced {
+        parts.switchboard.set(url, intervention).await.map_err(SetError::Store)
+    } else {
+        parts.switchboard.set_known(url, intervention).await
+    };
+    let circuit = set.map_err(|error| match error {
+        SetError::Store(error) => Failure::Store(error),
+        unknown @ SetError::Unknown { .. } => {
+            Failure::NotFound(format!("{unknown}; with --force it is set all the same"))
+        }
+    })?;
     Ok(View::of(url, &circuit))
 }
 
-async fn replay(parts: &Parts, url: &EndpointUrl, output: &Output<'_>) -> Result<u32, Failure> {
+/// Ctrl-C ends it between two messages, a second one at once.
+async fn replay(
+    parts: &Parts,
+    url: &EndpointUrl,
+    output: &mut Output<'_>,
+) -> Result<Spared, Failure> {
+    let mut signals = Signals::listen()?;
     let progress = Progress::walking(output, "looked at");
-    let replayed = parts.switchboard.replay_spared(&parts.parking, url, |tally| {
+    let (stop, mut so_far) = (CancellationToken::new(), 0);
+    let replayed = parts.switchboard.replay_spared_while(&parts.parking, url, |tally| {
+        so_far = tally.matched;
         progress.at(tally.scanned, tally.total, &format!("{} replayed", tally.matched));
+        if stop.is_cancelled() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     });
-    let replayed = replayed.await;
+    let ended = signals.bound(&stop, replayed).await;
     progress.end();
-    Ok(replayed.map_err(Failure::Spared)?.matched)
+    match ended {
+        Some(Ok(tally)) if !stop.is_cancelled() => Ok(Spared::Replayed(tally.matched)),
+        Some(Ok(_)) | None => Ok(Spared::Interrupted(so_far)),
+        Some(Err(error)) => {
+            if so_far > 0 {
+                output.tell(format_args!(
+                    "{} replayed, and then it failed",
+                    words::deliveries(so_far)
+                ));
+            }
+            Err(Failure::Spared(error))
+        }
+    }
 }
 
 /// `None`: it is enabled, and the rest failed.
@@ -107,6 +151,7 @@ fn document(view: &View, spared: Option<&Spared>) -> serde_json::Map<String, Val
     let (spared, replayed) = match spared.copied() {
         Some(Spared::Counted(count)) => (count.into(), None),
         Some(Spared::Replayed(count)) => (count.into(), Some(count)),
+        Some(Spared::Interrupted(count)) => (Value::Null, Some(count)),
         None => (Value::Null, None),
     };
     document.insert("spared".to_owned(), spared);
@@ -126,6 +171,10 @@ fn write(url: &EndpointUrl, spared: Spared, output: &mut Output<'_>) -> Result<(
         Spared::Replayed(count) => {
             output.line(format_args!("{} replayed", words::deliveries(count)))
         }
+        Spared::Interrupted(count) => output.line(format_args!(
+            "interrupted: {} replayed, the others are parked still",
+            words::deliveries(count)
+        )),
     }
 }
 
@@ -134,7 +183,7 @@ pub(super) async fn disable(
     arguments: &DisableArguments,
     output: &mut Output<'_>,
 ) -> Result<Exit, Failure> {
-    let view = set(parts, &arguments.url, Intervention::Disable).await?;
+    let view = set(parts, &arguments.url, Intervention::Disable, arguments.force).await?;
     if output.json {
         output.document(&view)?;
         return Ok(Exit::Done);

@@ -1,6 +1,9 @@
 //! `homing parked replay` and `drop`
 
+use std::ops::ControlFlow;
+
 use serde_json::json;
+use tokio_util::sync::CancellationToken;
 
 use super::filters::Filters;
 use crate::{
@@ -8,8 +11,12 @@ use crate::{
         Output,
         failure::{Exit, Failure},
         progress::Progress,
+        run::Signals,
+        words,
     },
-    parking::{Action, Parking, Selection, Tally},
+    domain::circuit::StateName,
+    parking::{Action, Entry, Parking, Selection, Tally},
+    switchboard::Stopped,
 };
 
 const REPLAY_EXAMPLES: &str = "\
@@ -20,7 +27,9 @@ Examples:
   homing parked replay --reason exhausted --limit 10        a few, to see whether they arrive now
   homing parked replay --all
 
-A message is removed from the parking queue once the broker has confirmed its copy.";
+A message is removed from the parking queue once the broker has confirmed its copy. What goes to an
+endpoint that is open or frozen is told first. Ctrl-C ends it behind the message in hand; what was
+done until then is told, and stays done.";
 
 const DROP_EXAMPLES: &str = "\
 Examples:
@@ -50,6 +59,9 @@ pub(super) struct Common {
 pub(in crate::cli) struct ReplayArguments {
     #[command(flatten)]
     common: Common,
+    /// Do not ask where some go to an endpoint that is open or frozen
+    #[arg(long, short)]
+    yes: bool,
 }
 
 #[derive(clap::Args)]
@@ -64,7 +76,7 @@ pub(in crate::cli) struct DropArguments {
 
 impl ReplayArguments {
     pub(super) fn check(self) -> Result<Act, Failure> {
-        self.common.check(Action::Replay, false)
+        self.common.check(Action::Replay, !self.yes)
     }
 }
 
@@ -106,62 +118,167 @@ pub(super) struct Act {
     asks: bool,
 }
 
+/// How a walk ended.
+struct Ended {
+    tally: Tally,
+    is_interrupted: bool,
+}
+
 impl Act {
+    /// Whether something is to be sent again.
+    pub(super) fn replays(&self) -> bool {
+        self.action == Action::Replay
+    }
+
     pub(super) async fn run(
         self,
         parking: &Parking,
+        stopped: &[Stopped],
         output: &mut Output<'_>,
     ) -> Result<Exit, Failure> {
-        if self.asks && !self.dry_run {
-            let counted = self.walk(parking, Action::Count, output).await?;
-            let (matched, total) = (counted.matched, counted.total);
-            if matched > 0 && !output.ask(format_args!("Drop {matched} of {total} for ever?"))? {
-                output.line("Nothing was dropped.")?;
-                return Ok(Exit::Failed);
+        let mut signals = Signals::listen()?;
+        let goes_on = match self.action {
+            Action::Replay => self.may_replay(parking, stopped, output).await?,
+            Action::Drop if self.asks && !self.dry_run => {
+                self.may_drop(parking, &mut signals, output).await?
             }
+            Action::Drop | Action::Count => true,
+        };
+        if !goes_on {
+            output.line(format_args!("Nothing was {}.", self.past()))?;
+            return Ok(Exit::Failed);
         }
         let action = if self.dry_run { Action::Count } else { self.action };
-        let tally = self.walk(parking, action, output).await?;
-        self.write(tally, output)?;
-        Ok(Exit::Done)
+        let ended = self.walk(parking, action, &mut signals, output).await?;
+        self.write(&ended, output)?;
+        Ok(if ended.is_interrupted { Exit::Failed } else { Exit::Done })
     }
 
+    /// Tells first what of it goes to an endpoint to which nothing is sent now.
+    async fn may_replay(
+        &self,
+        parking: &Parking,
+        stopped: &[Stopped],
+        output: &mut Output<'_>,
+    ) -> Result<bool, Failure> {
+        let goes_to = |id| stopped.iter().position(|one: &Stopped| one.subscriptions.contains(&id));
+        if stopped.is_empty() || self.selection.subscription.is_some_and(|id| goes_to(id).is_none())
+        {
+            return Ok(true);
+        }
+        let mut counts = vec![0_u32; stopped.len()];
+        let count = |entry: Entry| {
+            let at = entry.subscription_id.and_then(goes_to);
+            if let Some(count) = at.and_then(|at| counts.get_mut(at)) {
+                *count = count.saturating_add(1);
+            }
+            ControlFlow::Continue(())
+        };
+        let visited = parking.visit(&self.selection, self.limit, None, count).await;
+        visited.map_err(Failure::Broker)?;
+        let mut is_told = false;
+        for (Stopped { url, state, .. }, count) in stopped.iter().zip(counts) {
+            let go = if count == 1 { "goes" } else { "go" };
+            let enable = format!("`homing endpoints enable {}`", words::quoted(url));
+            let why = match state {
+                StateName::Open => "whose circuit is open: no attempt is made until it is well",
+                StateName::Frozen | StateName::Closed => {
+                    "which is frozen: what goes there is parked again"
+                }
+            };
+            if count > 0 {
+                output.tell(format_args!("{count} {go} to {url}, {why}; {enable} comes first"));
+                is_told = true;
+            }
+        }
+        let asks = is_told && self.asks && !self.dry_run && !output.json && output.can_ask();
+        if asks { output.ask("Replay nevertheless?") } else { Ok(true) }
+    }
+
+    async fn may_drop(
+        &self,
+        parking: &Parking,
+        signals: &mut Signals,
+        output: &mut Output<'_>,
+    ) -> Result<bool, Failure> {
+        let counted = self.walk(parking, Action::Count, signals, output).await?;
+        let Tally { matched, total, .. } = counted.tally;
+        if counted.is_interrupted {
+            return Ok(false);
+        }
+        Ok(matched == 0 || output.ask(format_args!("Drop {matched} of {total} for ever?"))?)
+    }
+
+    /// Ctrl-C ends it between two messages, a second one at once.
     async fn walk(
         &self,
         parking: &Parking,
         action: Action,
-        output: &Output<'_>,
-    ) -> Result<Tally, Failure> {
+        signals: &mut Signals,
+        output: &mut Output<'_>,
+    ) -> Result<Ended, Failure> {
         let progress = Progress::walking(output, "looked at");
-        let walked = parking.act(action, &self.selection, self.limit, |tally| {
-            let message = format!("{} match", tally.matched);
-            progress.at(tally.scanned, tally.total, &message);
+        let (stop, mut so_far) = (CancellationToken::new(), Tally::default());
+        let walked = parking.act_while(action, &self.selection, self.limit, |tally| {
+            so_far = tally;
+            progress.at(tally.scanned, tally.total, &format!("{} match", tally.matched));
+            if stop.is_cancelled() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
         });
-        let tally = walked.await;
+        let ended = signals.bound(&stop, walked).await;
         progress.end();
-        tally.map_err(Failure::Broker)
+        match ended {
+            Some(Ok(tally)) => Ok(Ended { tally, is_interrupted: stop.is_cancelled() }),
+            None => Ok(Ended { tally: so_far, is_interrupted: true }),
+            Some(Err(error)) => {
+                if action != Action::Count && so_far.scanned > 0 {
+                    let Tally { matched, total, .. } = so_far;
+                    let past = self.past();
+                    output
+                        .tell(format_args!("{past} {matched} of {total} parked, and then failed"));
+                }
+                Err(Failure::Broker(error))
+            }
+        }
     }
 
-    fn write(&self, tally: Tally, output: &mut Output<'_>) -> Result<(), Failure> {
-        let (infinitive, past) = match self.action {
-            Action::Replay => ("replay", "replayed"),
-            Action::Drop => ("drop", "dropped"),
-            Action::Count => ("count", "counted"),
+    fn past(&self) -> &'static str {
+        match self.action {
+            Action::Replay => "replayed",
+            Action::Drop => "dropped",
+            Action::Count => "counted",
+        }
+    }
+
+    fn write(&self, ended: &Ended, output: &mut Output<'_>) -> Result<(), Failure> {
+        let infinitive = match self.action {
+            Action::Replay => "replay",
+            Action::Drop => "drop",
+            Action::Count => "count",
         };
-        let Tally { scanned, total, matched } = tally;
+        let Tally { scanned, total, matched } = ended.tally;
         if output.json {
             return output.document(&json!({
                 "action": infinitive,
                 "dry_run": self.dry_run,
+                "interrupted": ended.is_interrupted,
                 "matched": matched,
                 "scanned": scanned,
                 "total": total,
             }));
         }
-        if self.dry_run {
-            output.line(format_args!("would {infinitive} {matched} of {total} parked"))
-        } else {
-            output.line(format_args!("{past} {matched} of {total} parked"))
+        let past = self.past();
+        match (ended.is_interrupted, self.dry_run) {
+            (true, true) => output.line(format_args!(
+                "interrupted: would {infinitive} {matched} of the first {scanned} of {total} parked"
+            )),
+            (true, false) => output.line(format_args!(
+                "interrupted: {past} {matched} of the first {scanned} of {total} parked; the others \
+                 are parked still"
+            )),
+            (false, true) => {
+                output.line(format_args!("would {infinitive} {matched} of {total} parked"))
+            }
+            (false, false) => output.line(format_args!("{past} {matched} of {total} parked")),
         }
     }
 }

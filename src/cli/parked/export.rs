@@ -13,6 +13,7 @@ use crate::{
     cli::{
         Output,
         failure::{Exit, Failure},
+        run::Signals,
     },
     parking::{Parking, Selection, Tally, export_line},
 };
@@ -60,15 +61,20 @@ impl Export {
         output: &mut Output<'_>,
     ) -> Result<Exit, Failure> {
         if self.file == "-" {
-            self.write(parking, |line| output.bytes(line)).await?;
-            return Ok(Exit::Done);
+            let ended = self.write(parking, |line| output.bytes(line)).await;
+            return match self.told(ended, output)? {
+                Some(_) => Ok(Exit::Done),
+                None => Ok(Exit::Failed),
+            };
         }
         let failed = |source| Failure::Write { what: format!("`{}`", self.file), source };
         let mut file = BufWriter::new(File::create_new(&self.file).map_err(failed)?);
-        let tally = self.write(parking, |line| file.write_all(line).map_err(failed)).await?;
+        let ended = self.write(parking, |line| file.write_all(line).map_err(failed)).await;
         let file = file.into_inner().map_err(|error| failed(error.into_error()))?;
         file.sync_all().map_err(failed)?;
-        let Tally { matched, total, .. } = tally;
+        let Some(Tally { matched, total, .. }) = self.told(ended, output)? else {
+            return Ok(Exit::Failed);
+        };
         if output.json {
             output.document(&json!({ "exported": matched, "file": self.file }))?;
         } else {
@@ -77,20 +83,54 @@ impl Export {
         Ok(Exit::Done)
     }
 
+    /// Says how far it came where it did not come to its end: `None`, it was interrupted.
+    fn told(
+        &self,
+        (exported, ended): (u32, Result<Option<Tally>, Failure>),
+        output: &mut Output<'_>,
+    ) -> Result<Option<Tally>, Failure> {
+        let to = if self.file == "-" { "standard output" } else { &self.file };
+        match &ended {
+            Ok(Some(_)) => {}
+            Ok(None) => output.tell(format_args!("interrupted: exported {exported} to {to}")),
+            // A reader that has read enough is no failure.
+            Err(failure) if failure.exit() == Exit::Done => {}
+            Err(_) => output.tell(format_args!("exported {exported} to {to}, and then failed")),
+        }
+        ended
+    }
+
     /// Gives line after line to `write` as it comes from the broker, so that there is never more
-    /// than one in memory; the first that cannot be written is the last.
+    /// than one in memory; the first that cannot be written is the last. How many were written, and
+    /// how it ended.
     async fn write(
         &self,
         parking: &Parking,
         mut write: impl FnMut(&[u8]) -> Result<(), Failure>,
-    ) -> Result<Tally, Failure> {
-        let mut written = Ok(());
-        let visited = parking.visit(&self.selection, self.limit, None, |entry| {
+    ) -> (u32, Result<Option<Tally>, Failure>) {
+        let mut signals = match Signals::listen() {
+            Ok(signals) => signals,
+            Err(failure) => return (0, Err(failure)),
+        };
+        let (mut written, mut count) = (Ok(()), 0_u32);
+        let visiting = parking.visit(&self.selection, self.limit, None, |entry| {
             written = write(&export_line(&entry));
-            if written.is_ok() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+            if written.is_err() {
+                return ControlFlow::Break(());
+            }
+            count = count.saturating_add(1);
+            ControlFlow::Continue(())
         });
-        let visited = visited.await;
-        written?;
-        visited.map_err(Failure::Broker)
+        // Nothing is changed by looking, so there is nothing to bring to an end first.
+        let visited = tokio::select! {
+            visited = visiting => Some(visited),
+            () = signals.next() => None,
+        };
+        let ended = match (written, visited) {
+            (Err(failure), _) => Err(failure),
+            (Ok(()), None) => Ok(None),
+            (Ok(()), Some(visited)) => visited.map(Some).map_err(Failure::Broker),
+        };
+        (count, ended)
     }
 }

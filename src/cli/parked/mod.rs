@@ -19,8 +19,7 @@ Examples:
   homing parked replay --subscription 01931f5a-9c4e-7000-8000-0123456789ab --dry-run
   homing parked export backup.jsonl
 
-Two that look at the same time may each see a part: a message that one looks at is hidden from the
-other until it has finished.";
+One goes through what is parked at a time; another one waits for ten seconds and then fails.";
 
 #[derive(clap::Subcommand)]
 #[command(after_help = EXAMPLES)]
@@ -46,10 +45,14 @@ pub(super) async fn run(
     let command = command.check(output)?;
     let broker = globals.looking_broker().await?;
     let parking = Parking::new(broker.clone());
+    let stopped = match &command {
+        Checked::Act(act) if act.replays() => globals.stopped(&broker, output).await,
+        Checked::List(_) | Checked::Show(_) | Checked::Act(_) | Checked::Export(_) => Vec::new(),
+    };
     let ended = match command {
         Checked::List(list) => list.run(&parking, output).await,
         Checked::Show(show) => show.run(&parking, output).await,
-        Checked::Act(act) => act.run(&parking, output).await,
+        Checked::Act(act) => act.run(&parking, &stopped, output).await,
         Checked::Export(export) => export.run(&parking, output).await,
     };
     broker.close().await;

@@ -19,9 +19,11 @@ use super::{
 
 mod draft;
 mod workfront;
+mod wrong;
 
 pub use draft::{Draft, FieldError, SECRETS_MAX};
 pub use workfront::{EVENT_TYPES, OBJ_CODES, UnfitEvent, Version, WorkfrontForm, split_topic};
+pub use wrong::FieldErrors;
 
 /// A standing wish for events, with an identity.
 #[derive(Clone, Debug, PartialEq)]

@@ -207,3 +207,17 @@ async fn what_was_spared_arrives_once_and_slowly() {
     assert_eq!((&shown["successes"], &shown["failures"]), (&json!(SPARED), &json!(0)));
     assert_eq!(shown["last_outcome"], "accepted 200");
 }
+
+#[tokio::test]
+async fn a_url_that_no_subscription_has_is_refused_with_those_that_are_like_it() {
+    let running = start().await;
+    running.installation.subscribe_all(HOOK).await;
+    // What is frozen may be enabled, whoever sends there.
+    for address in ["/v1/endpoints/enable", "/v1/endpoints/disable"] {
+        let body = json!({"url": format!("{HOOK}s")});
+        let refused = running.post(address, &body).await.expect(404).body;
+        assert_eq!(refused["near"], json!([HOOK]));
+        let body = json!({"url": format!("{HOOK}s"), "force": true});
+        running.post(address, &body).await.expect(200);
+    }
+}

@@ -25,6 +25,9 @@ fn endpoints_are_listed_shown_disabled_and_enabled() {
     assert!(unknown.contains("state         closed\n"), "{unknown}");
     assert!(unknown.contains("successes     0\n") && !unknown.contains("reason"), "{unknown}");
 
+    for url in [HOOK, "https://example.com/other"] {
+        home.run(&["subscriptions", "add", "--url", url, "--topic", "#"]).done();
+    }
     let disabled = home.run(&["endpoints", "disable", HOOK]);
     let advice = format!("`homing endpoints enable --replay '{HOOK}'` sends it again");
     assert!(disabled.stderr.contains(&advice), "{}", disabled.stderr);
@@ -102,4 +105,30 @@ fn an_endpoint_is_set_also_where_the_broker_is_away() {
     assert!(enabled.stderr.contains("cannot connect to the broker"), "{}", enabled.stderr);
     let shown = home.run(&["endpoints", "show", HOOK, "--json"]).json();
     assert_eq!(shown["state"], "closed");
+}
+
+/// Goal: a slip of the keyboard is no success. Method: a URL that is like one that is there, one that
+/// is like none, and the flag that means it.
+#[test]
+fn a_url_that_no_subscription_has_is_refused_with_those_that_are_like_it() {
+    let home = Home::new();
+    home.run(&["subscriptions", "add", "--url", HOOK, "--topic", "#"]).done();
+    for command in ["disable", "enable"] {
+        let refused = home.run(&["endpoints", command, "https://example.com/hok?tenant=7&v=2"]);
+        assert_eq!((refused.code, refused.stdout.as_str()), (1, ""));
+        let expected = format!(
+            "homing: no subscription sends to https://example.com/hok?tenant=7&v=2; did you mean \
+             {HOOK}?; with --force it is set all the same\n"
+        );
+        assert_eq!(refused.stderr, expected);
+    }
+    let refused = home.run(&["endpoints", "disable", "https://shop.example.net/"]);
+    assert!(!refused.stderr.contains("did you mean"), "{}", refused.stderr);
+    let none = home.run(&["endpoints", "list"]);
+    assert!(none.stderr.contains("Nothing was attempted yet"), "{}", none.stderr);
+
+    let forced = home.run(&["endpoints", "disable", "https://shop.example.net/", "--force"]);
+    assert_eq!(forced.done(), "disabled https://shop.example.net/\n");
+    let enabled = home.run(&["endpoints", "enable", "https://shop.example.net/"]).done();
+    assert!(enabled.starts_with("enabled https://shop.example.net/\n"), "{enabled}");
 }

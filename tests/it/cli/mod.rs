@@ -151,7 +151,7 @@ fn wrong_settings_are_told_by_name() {
     assert!(answer.stderr.contains("`worker.in_flight_max` (flag)"), "{}", answer.stderr);
     let variable = "HOMING__API__LISTEN";
     let answer: Answer = home.command(&["status"]).env(variable, "8080").output().unwrap().into();
-    let expected = format!("homing: `api.listen` ({variable}): invalid socket address syntax;");
+    let expected = format!("homing: `api.listen` ({variable}): `8080` is no address with a port;");
     assert!(answer.stderr.starts_with(&expected), "{}", answer.stderr);
     assert_eq!(home.run(&["--config", "nowhere.toml", "status"]).code, 2);
 

@@ -1,5 +1,10 @@
 //! `homing parked`
 
+use std::{
+    process::{Child, Command},
+    time::Duration,
+};
+
 use bytes::Bytes;
 use homing::{
     broker::{Message, Route},
@@ -14,7 +19,7 @@ use homing::{
 };
 use serde_json::Value;
 
-use super::Home;
+use super::{Answer, Home};
 
 impl Home {
     pub(super) async fn park(
@@ -96,4 +101,115 @@ async fn parked_messages_are_listed_shown_exported_replayed_and_dropped() {
     let published = home.run(&["publish", "parked.jsonl"]).done();
     assert_eq!(published, "published 3\n");
     assert_eq!(home.depth("primary").await, 3);
+}
+
+/// Goal: one that goes through what is parked is never told "nothing" because another one does, too.
+/// Method: another process that has the turn, for good and for a while.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_replay_beside_another_one_waits_or_fails_and_never_finds_nothing() {
+    let home = Home::new();
+    home.park(&[("e1", "{}", None, ParkReason::Exhausted), ("e2", "{}", None, ParkReason::Gone)])
+        .await;
+    let other = home.broker();
+    let turn = other.turn().await.unwrap().expect("nobody else has it");
+    let waiting = home.command(&["parked", "replay", "--all"]).spawn().unwrap();
+    let list = home.command(&["parked", "list"]).spawn().unwrap();
+    for waiting in [waiting, list] {
+        let refused = Answer::from(waiting.wait_with_output().unwrap());
+        assert_eq!((refused.code, refused.stdout.as_str()), (1, ""));
+        assert!(
+            refused.stderr.contains("somebody else goes through what is parked"),
+            "{}",
+            refused.stderr
+        );
+    }
+    assert_eq!(home.depth("parked").await, 2);
+
+    let waiting = home.command(&["parked", "replay", "--all"]).spawn().unwrap();
+    tokio::time::sleep(Duration::from_millis(1_500)).await;
+    drop(turn);
+    let replayed = Answer::from(waiting.wait_with_output().unwrap());
+    assert_eq!(replayed.done(), "replayed 2 of 2 parked\n");
+    other.close().await;
+}
+
+fn interrupt(child: &Child) {
+    let told = Command::new("kill").args(["-INT", &child.id().to_string()]).status();
+    assert!(told.is_ok_and(|status| status.success()));
+}
+
+/// Goal: Ctrl-C says how far it was, and what it says is so. Method: as many messages as take a while.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_interrupted_says_how_far_it_came() {
+    const PARKED: usize = 1_500;
+    let home = Home::new();
+    let ids: Vec<_> = (0..PARKED).map(|number| format!("e{number}")).collect();
+    let parked = ids.iter().map(|id| (id.as_str(), "{}", None, ParkReason::Gone));
+    home.park(&parked.collect::<Vec<_>>()).await;
+    let mut left = u32::try_from(PARKED).unwrap();
+    for (command, past) in [("replay", "replayed"), ("drop", "dropped")] {
+        let all = ["parked", command, "--all", "--yes"];
+        let child = home.command(&all).spawn().unwrap();
+        while home.depth("parked").await == left {}
+        interrupt(&child);
+        let answer = Answer::from(child.wait_with_output().unwrap());
+        let told = answer.stdout.strip_prefix(&format!("interrupted: {past} "));
+        let told = told.unwrap_or_else(|| panic!("{}{}", answer.stdout, answer.stderr));
+        let done: u32 = told.split(' ').next().unwrap().parse().unwrap();
+        let rest =
+            format!("{done} of the first {done} of {left} parked; the others are parked still\n");
+        assert_eq!((answer.code, told), (1, rest.as_str()));
+        left -= done;
+        assert!(done > 0 && left > 0, "{told}");
+        while home.depth("parked").await != left {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+
+    let other = home.broker();
+    let turn = other.turn().await.unwrap().expect("nobody else has it");
+    let child = home.command(&["parked", "export", "some.jsonl"]).spawn().unwrap();
+    tokio::time::sleep(Duration::from_millis(1_500)).await;
+    interrupt(&child);
+    let answer = Answer::from(child.wait_with_output().unwrap());
+    assert_eq!((answer.code, answer.stdout.as_str()), (1, ""));
+    assert_eq!(answer.stderr, "homing: interrupted: exported 0 to some.jsonl\n");
+    drop(turn);
+    other.close().await;
+}
+
+/// Goal: who replays to an endpoint to which nothing is sent learns of it first.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_goes_to_a_frozen_endpoint_is_said_before_it_is_replayed() {
+    const HOOK: &str = "https://example.com/frozen";
+    let home = Home::new();
+    let subscribe = |url: &str| {
+        let add = ["subscriptions", "add", "--url", url, "--topic", "#", "--json"];
+        let id = home.run(&add).json()["subscription"]["id"].clone();
+        Some(id.as_str().unwrap().parse().unwrap())
+    };
+    let (frozen, well) = (subscribe(HOOK), subscribe("https://example.com/well"));
+    home.run(&["endpoints", "disable", HOOK]).done();
+    home.park(&[
+        ("e1", "{}", frozen, ParkReason::Exhausted),
+        ("e2", "{}", frozen, ParkReason::Exhausted),
+        ("e3", "{}", well, ParkReason::Exhausted),
+    ])
+    .await;
+    let told = format!(
+        "homing: 2 go to {HOOK}, which is frozen: what goes there is parked again; `homing endpoints enable \
+         {HOOK}` comes first\n"
+    );
+    let dry = home.run(&["parked", "replay", "--all", "--dry-run"]);
+    assert_eq!(
+        (dry.stderr.as_str(), dry.stdout.as_str()),
+        (told.as_str(), "would replay 3 of 3 parked\n")
+    );
+    let one = home.run(&["parked", "replay", "--event", "e3"]);
+    assert_eq!((one.stderr.as_str(), one.stdout.as_str()), ("", "replayed 1 of 3 parked\n"));
+    let all = home.run(&["parked", "replay", "--all"]);
+    assert_eq!(
+        (all.stderr.as_str(), all.stdout.as_str()),
+        (told.as_str(), "replayed 2 of 2 parked\n")
+    );
 }

@@ -10,7 +10,7 @@ use crate::{
     clock,
     domain::{
         activity::{Requests, SILENT_AFTER},
-        circuit::{Change, Circuit, CircuitState},
+        circuit::{Change, Circuit, CircuitState, StateName},
         event::{CONTENT_TYPE_DEFAULT, Event},
         id::{EventId, SubscriptionId},
         time::UnixMillis,
@@ -21,6 +21,21 @@ use crate::{
     store::{CircuitListing, CircuitPage, Intervention, Page, Store, StoreError},
     telemetry::events,
 };
+
+mod near;
+
+pub use near::SetError;
+
+/// An endpoint to which nothing is sent now.
+#[derive(Clone, Debug)]
+pub struct Stopped {
+    /// The normalised URL.
+    pub url: String,
+    /// Open or frozen.
+    pub state: StateName,
+    /// Those that send there.
+    pub subscriptions: BTreeSet<SubscriptionId>,
+}
 
 /// Shows and sets circuits; cheap to clone.
 #[derive(Clone)]
@@ -151,17 +166,39 @@ impl Switchboard {
     ///
     /// [`StoreError`].
     pub async fn spared(&self, url: &EndpointUrl) -> Result<Selection, StoreError> {
-        let mut owed_to: BTreeSet<SubscriptionId> = BTreeSet::new();
+        let spared_for = Some(self.subscriptions_at(url).await?);
+        Ok(Selection { spared_for, ..Selection::default() })
+    }
+
+    /// The endpoints to which nothing is sent now, with those that send there.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`].
+    pub async fn stopped(&self) -> Result<Vec<Stopped>, StoreError> {
+        let mut stopped = Vec::new();
+        for (url, circuit) in self.store.unsettled_circuits().await?.circuits {
+            let subscriptions = self.subscriptions_at(&url).await?;
+            let (url, state) = (url.as_str().to_owned(), circuit.state.name());
+            stopped.push(Stopped { url, state, subscriptions });
+        }
+        Ok(stopped)
+    }
+
+    async fn subscriptions_at(
+        &self,
+        url: &EndpointUrl,
+    ) -> Result<BTreeSet<SubscriptionId>, StoreError> {
+        let mut found = BTreeSet::new();
         let mut after = None;
         loop {
             let listing = self.store.subscriptions_at(url, Page { after, limit: 1_000 }).await?;
-            owed_to.extend(listing.subscriptions.iter().map(|subscription| subscription.id));
-            match listing.next {
-                Some(next) => after = Some(next),
-                None => break,
+            found.extend(listing.subscriptions.iter().map(|subscription| subscription.id));
+            after = listing.next;
+            if after.is_none() {
+                return Ok(found);
             }
         }
-        Ok(Selection { spared_for: Some(owed_to), ..Selection::default() })
     }
 
     /// How many deliveries were [spared](Self::spared) at `url`; walks through the parking queue.

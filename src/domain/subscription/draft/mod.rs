@@ -1,10 +1,18 @@
 //! A subscription as a person writes it, and what is wrong with it.
 
-use std::{collections::BTreeMap, fmt, num::NonZeroU32};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+    num::NonZeroU32,
+};
 
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
-use super::{AuthToken, Terms, WorkfrontForm};
+use super::{
+    AuthToken, Terms, WorkfrontForm,
+    wrong::{FieldErrors, Wrong, all},
+};
 use crate::domain::{
     filter::{Connector, FilterSet},
     signature::SigningSecret,
@@ -24,7 +32,7 @@ pub struct Draft {
     pub topics: Vec<String>,
     /// Filters in Workfront's form.
     #[serde(default)]
-    pub filters: Vec<serde_json::Value>,
+    pub filters: Vec<Value>,
     /// How the filters are joined.
     #[serde(default)]
     pub filter_connector: Connector,
@@ -104,44 +112,70 @@ impl Draft {
     ///
     /// # Errors
     ///
-    /// [`FieldError`] for the first field that is wrong.
-    pub fn build(&self, schedules: &[&str]) -> Result<Terms, FieldError> {
-        let url = self.url.parse().map_err(|error| FieldError::new("url", error))?;
-        let topics = self.topics()?;
-        let filters = FilterSet::for_subscribing(&self.filters, self.filter_connector)
-            .map_err(|error| FieldError::new(error.field(), &error))?;
-        refuse_old_state_on_create(&topics, &filters)?;
-        self.workfront.iter().try_for_each(|form| form.check(&topics))?;
-        Ok(Terms {
-            url,
-            topics,
-            filters,
-            auth_token: self.auth_token()?,
-            secrets: self.secrets()?,
-            headers: self.headers()?,
-            schedule: self.schedule(schedules)?,
-            rate_limit: self.rate_limit()?,
-            description: self.description()?,
-            workfront: self.workfront.clone(),
-        })
+    /// [`FieldErrors`]: all fields that are wrong.
+    pub fn build(&self, schedules: &[&str]) -> Result<Terms, FieldErrors> {
+        let mut wrong = Wrong::default();
+        let url = self.url.parse().map_err(|error| FieldError::new("url", error));
+        let url = wrong.take(url);
+        let topics = wrong.take_all(self.topics());
+        let filters = wrong.take_all(self.filters());
+        if let Some(topics) = &topics {
+            let filters = filters.as_ref();
+            let old = filters.map(|filters| refuse_old_state_on_create(topics, filters));
+            wrong.take(old.unwrap_or(Ok(())));
+            wrong.take(self.workfront.iter().try_for_each(|form| form.check(topics)));
+        }
+        let auth_token = wrong.take(self.auth_token());
+        let secrets = wrong.take_all(self.secrets());
+        let headers = wrong.take_all(self.headers());
+        let schedule = wrong.take(self.schedule(schedules));
+        let rate_limit = wrong.take(self.rate_limit());
+        let description = wrong.take(self.description());
+        let whole = || {
+            Some(Terms {
+                url: url?,
+                topics: topics?,
+                filters: filters?,
+                auth_token: auth_token?,
+                secrets: secrets?,
+                headers: headers?,
+                schedule: schedule?,
+                rate_limit: rate_limit?,
+                description: description?,
+                workfront: self.workfront.clone(),
+            })
+        };
+        wrong.end(whole())
     }
 
-    fn topics(&self) -> Result<Vec<TopicPattern>, FieldError> {
+    /// The error about the set names the first filter that is wrong; each alone names the others.
+    fn filters(&self) -> Result<FilterSet, Vec<FieldError>> {
+        let read = |filters: &[Value]| FilterSet::for_subscribing(filters, self.filter_connector);
+        let first = match read(&self.filters) {
+            Ok(filters) => return Ok(filters),
+            Err(error) => FieldError::new(error.field(), &error),
+        };
+        let alone = self.filters.iter().enumerate().filter_map(|(index, filter)| {
+            let error = read(std::slice::from_ref(filter)).err()?;
+            let field = error.field().replacen("filters[0]", &format!("filters[{index}]"), 1);
+            Some(FieldError::new(field, &error))
+        });
+        let wrong: Vec<_> = alone.collect();
+        Err(if wrong.is_empty() { vec![first] } else { wrong })
+    }
+
+    fn topics(&self) -> Result<Vec<TopicPattern>, Vec<FieldError>> {
         if self.topics.is_empty() || self.topics.len() > TOPICS_MAX {
             let message = format!(
                 "{} patterns; a subscription has 1 to {TOPICS_MAX} (`#` wants everything)",
                 self.topics.len()
             );
-            return Err(FieldError::new("topics", message));
+            return Err(vec![FieldError::new("topics", message)]);
         }
-        self.topics
-            .iter()
-            .enumerate()
-            .map(|(index, text)| {
-                TopicPattern::for_subscribing(text)
-                    .map_err(|error| FieldError::new(format!("topics[{index}]"), error))
-            })
-            .collect()
+        all(self.topics.iter().enumerate().map(|(index, text)| {
+            TopicPattern::for_subscribing(text)
+                .map_err(|error| FieldError::new(format!("topics[{index}]"), error))
+        }))
     }
 
     fn auth_token(&self) -> Result<Option<AuthToken>, FieldError> {
@@ -154,38 +188,33 @@ impl Draft {
             .transpose()
     }
 
-    fn secrets(&self) -> Result<Vec<SigningSecret>, FieldError> {
+    fn secrets(&self) -> Result<Vec<SigningSecret>, Vec<FieldError>> {
         let secrets = self.secrets.as_deref().unwrap_or_default();
         if secrets.len() > SECRETS_MAX {
             let message = format!("{} secrets; at most {SECRETS_MAX} sign", secrets.len());
-            return Err(FieldError::new("secrets", message));
+            return Err(vec![FieldError::new("secrets", message)]);
         }
-        secrets
-            .iter()
-            .enumerate()
-            .map(|(index, text)| {
-                SigningSecret::try_from(text.clone())
-                    .map_err(|error| FieldError::new(format!("secrets[{index}]"), error))
-            })
-            .collect()
+        all(secrets.iter().enumerate().map(|(index, text)| {
+            SigningSecret::try_from(text.clone())
+                .map_err(|error| FieldError::new(format!("secrets[{index}]"), error))
+        }))
     }
 
-    fn headers(&self) -> Result<BTreeMap<String, String>, FieldError> {
+    fn headers(&self) -> Result<BTreeMap<String, String>, Vec<FieldError>> {
         if self.headers.len() > HEADERS_MAX {
             let message = format!("{} headers; at most {HEADERS_MAX}", self.headers.len());
-            return Err(FieldError::new("headers", message));
+            return Err(vec![FieldError::new("headers", message)]);
         }
-        let mut headers = BTreeMap::new();
-        for (name, value) in &self.headers {
+        let mut seen = BTreeSet::new();
+        all(self.headers.iter().map(|(name, value)| {
             let (name, value) = (name.to_ascii_lowercase(), trimmed(value));
             let wrong = |message| FieldError::new(format!("headers.{name}"), message);
             check_header(&name, &value, self.auth_token.is_some()).map_err(wrong)?;
-            if headers.contains_key(&name) {
+            if !seen.insert(name.clone()) {
                 return Err(wrong("is given twice: case makes no difference".to_owned()));
             }
-            headers.insert(name, value);
-        }
-        Ok(headers)
+            Ok((name, value))
+        }))
     }
 
     fn schedule(&self, schedules: &[&str]) -> Result<Option<String>, FieldError> {
@@ -289,98 +318,4 @@ fn check_header(name: &str, value: &str, has_auth_token: bool) -> Result<(), Str
 }
 
 #[cfg(test)]
-mod tests {
-    use serde_json::{Value, json};
-
-    use super::*;
-
-    fn draft() -> serde_json::Value {
-        json!({"url": "https://example.com/hook", "topics": ["PROJ.UPDATE"]})
-    }
-
-    fn build(changes: &serde_json::Value) -> Result<Terms, FieldError> {
-        let mut draft = draft();
-        for (key, value) in changes.as_object().unwrap() {
-            draft[key] = value.clone();
-        }
-        serde_json::from_value::<Draft>(draft).unwrap().build(&["workfront", "fast"])
-    }
-
-    #[test]
-    fn what_is_built_can_be_changed_and_built_again() {
-        let terms = build(&json!({
-            "topics": ["PROJ.UPDATE", "order.#"],
-            "filters": [{"fieldName": "name", "fieldValue": "x", "comparison": "eq"}],
-            "auth_token": "0123456789",
-            "headers": {"X-Team": "payroll"},
-            "schedule": "fast",
-            "rate_limit": 5,
-        }))
-        .unwrap();
-        assert_eq!(Draft::from(&terms).build(&["fast"]), Ok(terms));
-    }
-
-    #[test]
-    fn errors_name_the_field() {
-        let field = |changes| build(&changes).unwrap_err().field;
-        assert_eq!(field(json!({"url": "nowhere"})), "url");
-        assert_eq!(field(json!({"topics": []})), "topics");
-        assert_eq!(field(json!({"topics": ["a", "b*"]})), "topics[1]");
-        assert_eq!(field(json!({"auth_token": "x".repeat(255)})), "auth_token");
-        assert_eq!(field(json!({"secrets": ["whsec_AAAA"]})), "secrets[0]");
-        assert_eq!(field(json!({"headers": {"Host": "x"}})), "headers.host");
-        assert_eq!(field(json!({"headers": {"Webhook-Id": "x"}})), "headers.webhook-id");
-        assert_eq!(field(json!({"schedule": "slow"})), "schedule");
-        assert_eq!(field(json!({"rate_limit": 0})), "rate_limit");
-        assert_eq!(field(json!({"description": "a\u{0}b"})), "description");
-        assert_eq!(field(json!({"workfront": {}, "topics": ["TASK.*"]})), "topics");
-        assert_eq!(field(json!({"workfront": {"obj_id": ""}})), "workfront.obj_id");
-        let bad = json!([{"fieldName": "name", "fieldValue": 1, "comparison": "equals"}]);
-        assert_eq!(field(json!({"filters": bad})), "filters[0].comparison");
-    }
-
-    #[test]
-    fn headers_that_would_not_be_sent_as_given_are_refused() {
-        let refused = |headers| build(&json!({"headers": headers})).unwrap_err().to_string();
-        let twice = "`headers.x-team`: is given twice: case makes no difference";
-        assert_eq!(refused(json!({"X-Team": "a", "x-team": "b"})), twice);
-        for name in ["Content-Length", "TRACEPARENT", "Host", "transfer-encoding"] {
-            assert!(refused(json!({name: "1"})).contains("homing"), "{name}");
-        }
-    }
-
-    #[test]
-    fn blanks_around_values_are_no_part_of_them() {
-        let terms = build(&json!({"auth_token": " t0ken\t", "headers": {"x-a": " a b "}})).unwrap();
-        assert_eq!(terms.auth_token.unwrap().reveal(), "t0ken");
-        assert_eq!(terms.headers["x-a"], "a b");
-        assert_eq!(build(&json!({"auth_token": "  "})).unwrap_err().field, "auth_token");
-    }
-
-    #[test]
-    fn old_state_is_refused_where_there_is_none() {
-        let filters = json!([{
-            "fieldName": "name", "fieldValue": "x", "comparison": "eq", "state": "oldState",
-        }]);
-        let error = build(&json!({"topics": ["PROJ.CREATE"], "filters": filters})).unwrap_err();
-        assert_eq!(error.field, "filters[0].state");
-        assert!(build(&json!({"filters": filters})).is_ok());
-    }
-
-    #[test]
-    fn the_same_events_of_another_object_make_another_subscription() {
-        let fingerprint = |form| build(&json!({"workfront": form})).unwrap().fingerprint();
-        let one = fingerprint(json!({"obj_id": "a"}));
-        assert_ne!(one, fingerprint(json!({"obj_id": "b"})));
-        assert_ne!(one, fingerprint(json!({})));
-        assert_ne!(one, fingerprint(Value::Null));
-        assert_eq!(one, fingerprint(json!({"obj_id": "a", "version": "v1"})));
-    }
-
-    #[test]
-    fn the_order_of_topics_makes_no_other_subscription() {
-        let one = build(&json!({"topics": ["a", "b"]})).unwrap();
-        let other = build(&json!({"topics": ["b", "a"], "description": "other"})).unwrap();
-        assert_eq!(one.fingerprint(), other.fingerprint());
-    }
-}
+mod tests;
