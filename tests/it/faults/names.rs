@@ -65,24 +65,28 @@ async fn a_name_that_fails_and_recovers_loses_nothing() {
 
 /// A name server that answers every question with: there is no such name. Until dropped.
 async fn knows_no_name() -> (SocketAddr, AbortOnDropHandle<()>) {
-    /// A response, recursion available, NXDOMAIN. Source: RFC 1035, 4.1.1.
-    const NO_SUCH_NAME: [u8; 2] = [0x81, 0x83];
     let socket = UdpSocket::bind("127.0.0.1:0").await.expect("a port is free");
     let address = socket.local_addr().expect("it has an address");
     let answering = async move {
         let mut question = [0; 512];
         while let Ok((length, asker)) = socket.recv_from(&mut question).await {
-            question[2..4].copy_from_slice(&NO_SUCH_NAME);
-            // Additional records of the question are not repeated, nor is their number right then.
-            question[10..12].fill(0);
-            let end =
-                12 + question[12..length].iter().position(|byte| *byte == 0).map_or(0, |at| at + 5);
-            let _sent = socket.send_to(&question[..end.min(length)], asker).await;
+            let Some(answer) = question.get(..length).and_then(no_such_name) else { continue };
+            let _sent = socket.send_to(&answer, asker).await;
         }
     };
     #[expect(clippy::disallowed_methods, reason = "aborted when dropped")]
     let answering = AbortOnDropHandle::new(tokio::spawn(answering));
     (address, answering)
+}
+
+/// The answer to a question. Source: RFC 1035, 4.1.
+fn no_such_name(question: &[u8]) -> Option<Vec<u8>> {
+    /// A response, recursion available, NXDOMAIN; one question, and no records.
+    const HEADER: [u8; 10] = [0x81, 0x83, 0, 1, 0, 0, 0, 0, 0, 0];
+    let (header, asked) = question.split_at_checked(12)?;
+    // A name, which ends with an empty label, type and class.
+    let end = asked.iter().position(|byte| *byte == 0)? + 5;
+    Some([header.get(..2)?, &HEADER, asked.get(..end)?].concat())
 }
 
 /// Waits until so many different events have arrived.
