@@ -18,7 +18,7 @@ use super::{
     },
     extract::{NoParameters, read_json},
     idempotency::{Fingerprint, Key},
-    problem::Problem,
+    problem::{Kind, Problem},
 };
 use crate::{
     broker::{Message, Route, error::BrokerError},
@@ -236,5 +236,13 @@ async fn publish_all(
         return Ok(Batched { events });
     };
     let consequence = "not all events were confirmed; publish the batch again, with the same ids";
-    Err(events::not_published(&failure, consequence).with("events", json!(events)))
+    let problem = if failure.is_final() {
+        // The ids of those that were published are theirs.
+        let rest = "`events` tells which were published; leave this one out and give the others ids, or a \
+                    key, of their own";
+        Problem::broker(Kind::TooLarge, &failure, rest)
+    } else {
+        events::not_published(&failure, consequence)
+    };
+    Err(problem.with("events", json!(events)))
 }

@@ -4,7 +4,7 @@
 //! head, between two requests, for the rest of a body, and for an answer to be taken. [`places`](super::places)
 //! keeps these times, and says who gives way where connections run short.
 
-use std::{convert::Infallible, net::IpAddr, pin::Pin, sync::Arc, time::Duration};
+use std::{convert::Infallible, io::ErrorKind, net::IpAddr, pin::Pin, sync::Arc, time::Duration};
 
 use axum::{Router, body::Body, extract::Request, middleware::Next, response::Response};
 use hyper::body::{Body as _, Incoming};
@@ -131,6 +131,8 @@ impl Server {
         loop {
             match listener.accept().await {
                 Ok((stream, peer)) => return (stream, peer.ip()),
+                // It was the client that gave up.
+                Err(error) if error.kind() == ErrorKind::ConnectionAborted => {}
                 Err(error) => {
                     error!(%error, "api.accept_failed");
                     self.places.make_way();

@@ -27,7 +27,7 @@ const LINES_MAX: u32 = 10;
 /// Addresses that are remembered; the one that was seen longest ago makes room.
 const ADDRESSES_MAX: usize = 1_024;
 /// Right tokens that are remembered of one address.
-const RIGHT_MAX: usize = 16;
+const RIGHT_MAX: usize = 256;
 
 /// What addresses showed.
 #[derive(Default)]
@@ -66,7 +66,8 @@ impl Guesses {
     /// `token` is right.
     pub(super) fn right(&self, from: IpAddr, token: TokenDigest) {
         self.with(from, Instant::now(), |address, _| {
-            if !address.right.contains(&token) {
+            if address.right.first() != Some(&token) {
+                address.right.retain(|known| *known != token);
                 address.right.truncate(RIGHT_MAX.saturating_sub(1));
                 address.right.insert(0, token);
             }

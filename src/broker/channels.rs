@@ -27,11 +27,19 @@ const LOOK: Duration = Duration::from_millis(20);
 ///
 /// [`BrokerError`]; that of the limit after [`ROUND_TRIP_DEADLINE`].
 pub(super) async fn open(connection: &Connection) -> Result<Channel, BrokerError> {
+    open_past(connection, is_passing).await
+}
+
+/// Opens a channel, again and again where the error is a `passing` one.
+async fn open_past(
+    connection: &Connection,
+    passing: impl Fn(&BrokerError) -> bool,
+) -> Result<Channel, BrokerError> {
     let deadline = Instant::now() + ROUND_TRIP_DEADLINE;
     loop {
         let opened = connection.create_channel();
         match within(connection, ROUND_TRIP_DEADLINE, "opening a channel", opened).await {
-            Err(error) if is_passing(&error) && Instant::now() < deadline => {
+            Err(error) if passing(&error) && Instant::now() < deadline => {
                 tokio::time::sleep(LOOK).await;
             }
             opened => return opened,
@@ -105,9 +113,7 @@ impl Manager for ConfirmChannels {
 
     async fn create(&self) -> Result<Channel, BrokerError> {
         let connection = self.link.open().await?;
-        let opened = connection.create_channel();
-        let channel =
-            within(connection.as_ref(), ROUND_TRIP_DEADLINE, "opening a channel", opened).await;
+        let channel = open_past(&connection, BrokerError::is_of_a_channel).await;
         self.places.fit(&connection);
         let channel = channel?;
         let selected = channel.confirm_select(ConfirmSelectOptions::default());
@@ -178,13 +184,11 @@ impl Channels {
                     | PoolError::PostCreateHook(_),
                 ) => return Err(BrokerError::Closed),
             };
-            if !is_passing(&error) {
+            if !is_limit(&error) {
                 return Err(error);
             }
-            if is_limit(&error) {
-                // Whoever finds no room for a channel leaves its place; those that are left suffice.
-                self.places.leave(place);
-            }
+            // Whoever finds no room for a channel leaves its place; those that are left suffice.
+            self.places.leave(place);
             tokio::time::sleep(LOOK).await;
         }
     }

@@ -2,7 +2,7 @@
 //! topology stands.
 
 use std::{
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
     time::Duration,
 };
 
@@ -174,9 +174,15 @@ impl Link {
     }
 
     /// Follows the connection's events until it ends; they tell when the broker blocks us.
-    fn watch(&self, connection: &Connection, address: Arc<Address>) {
+    ///
+    /// A channel that the broker closes costs its number for as long as the connection lives (lapin 4.12,
+    /// `Frames::poison_channel`): where half of them are spent, the connection is closed, and whoever
+    /// needs it opens another.
+    fn watch(&self, connection: &Arc<Connection>, address: Arc<Address>) {
         let mut events = connection.events_listener();
         let status = connection.status().clone();
+        let (watched, mut spent) = (Arc::downgrade(connection), 0);
+        let spent_max = (connection.configuration().channel_max() / 2).max(1);
         let state = Arc::new(Mutex::new(LinkState { connected: true, blocked: None }));
         *lock(&self.state) = Arc::clone(&state);
         let purpose = self.purpose;
@@ -194,11 +200,27 @@ impl Link {
                     warn!(purpose, broker = address.shown(), "broker.connection_lost");
                     address.failed();
                     break;
+                } else if matches!(event, Event::Error(_)) {
+                    spent += 1;
+                }
+                if spent >= spent_max {
+                    info!(purpose, spent, "broker.connection_renewed");
+                    end(&watched).await;
+                    break;
                 }
             }
             *lock(&state) = LinkState::default();
         });
     }
+}
+
+/// Closes `connection`, if it is in use still.
+async fn end(connection: &Weak<Connection>) {
+    let Some(connection) = connection.upgrade() else { return };
+    let closed = connection.close(200, "OK".into());
+    // Where that fails, it has ended all the same.
+    let _ended =
+        within(connection.as_ref(), ROUND_TRIP_DEADLINE, "closing the connection", closed).await;
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

@@ -20,7 +20,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{debug, error, warn};
 
 use super::{
-    Broker, Outgoing,
+    Broker, Outgoing, channels,
     consume::start,
     error::{BrokerError, ROUND_TRIP_DEADLINE, lost, within},
     fetch::Fetched,
@@ -95,9 +95,7 @@ impl Broker {
             return Ok(what == Emptied::Unrouted || self.topology().is_of_first_version());
         }
         let may_reject = keeps_what_is_rejected(&connection, self.topology(), &queue).await?;
-        let opened = connection.create_channel();
-        let channel =
-            within(connection.as_ref(), ROUND_TRIP_DEADLINE, "opening a channel", opened).await?;
+        let channel = channels::open(&connection).await?;
         if what == Emptied::FormerUnrouted {
             leave_net(&channel, self.topology().names()).await?;
         }
@@ -160,7 +158,7 @@ impl Emptying<'_> {
         self.restore().await?;
         let (exchange, routing_key) = (fetched.exchange.clone(), fetched.routing_key.clone());
         let leads_somewhere = exchange == names.events()
-            || self.broker.topology().queues().iter().any(|queue| queue.name == routing_key);
+            || exchange == names.route() && self.broker.topology().takes(&routing_key);
         let outgoing = fetched.outgoing();
         let address = if leads_somewhere {
             Address { exchange, routing_key }

@@ -31,7 +31,9 @@ pub enum BrokerError {
         source: Box<std::io::Error>,
     },
     /// What answers at the address ended the connection before it was one.
-    #[error("what answers at {address} closed the connection at once; {advice}")]
+    #[error(
+        "what answers at {address} does not speak AMQP, or closed the connection at once; {advice}"
+    )]
     HungUp {
         /// `host:port/vhost`
         address: String,

@@ -105,10 +105,10 @@ fn refused(url: &BrokerUrl, source: lapin::Error) -> BrokerError {
     if let Some((advice, source)) = tls_advice(&source) {
         return BrokerError::Tls { address, advice, source: Box::new(source) };
     }
-    let lapin::ErrorKind::IOError(error) = source.kind() else {
-        return BrokerError::Connect { address, source: Box::new(source) };
-    };
-    if !HUNG_UP.contains(&error.kind()) {
+    let hung_up = matches!(source.kind(), lapin::ErrorKind::IOError(error) if HUNG_UP.contains(&error.kind()));
+    // Such as an alert of TLS.
+    let is_no_amqp = matches!(source.kind(), lapin::ErrorKind::ParsingError(_));
+    if !hung_up && !is_no_amqp {
         return BrokerError::Connect { address, source: Box::new(source) };
     }
     // Whoever wants a certificate may be gone before its alert is read.

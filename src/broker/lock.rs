@@ -66,9 +66,10 @@ impl Broker {
         if depth(&connection, &queue).await?.is_none() {
             self.restore_topology().await?;
         }
-        // Only there can be processes of the first version.
+        // Only there can be processes of the first version. Looked for over another connection: what is
+        // not there costs one a channel.
         let has_former =
-            self.topology.is_of_first_version() && depth(&connection, &former).await?.is_some();
+            self.topology.is_of_first_version() && self.depth(&former).await?.is_some();
         let channel = channels::open(&connection).await?;
         let mut held = Vec::new();
         for queue in has_former.then_some(former).into_iter().chain([queue]) {

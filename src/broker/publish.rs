@@ -11,6 +11,7 @@ use std::{
 
 use backon::{BackoffBuilder, ExponentialBuilder};
 use lapin::{Channel, Confirmation, options::BasicPublishOptions, protocol::AMQPSoftError};
+use tokio::time::Instant;
 use tracing::{info, warn};
 
 use super::{
@@ -88,7 +89,10 @@ impl Broker {
         address: Address,
         patient: bool,
     ) -> Result<(), BrokerError> {
-        let key = address.routing_key.clone();
+        // Of what goes through the exchange of publishers, the key is a topic and no queue.
+        let names = self.topology().names();
+        let is_event = address.exchange == names.events();
+        let key = if is_event { names.primary() } else { address.routing_key.clone() };
         let published = self.publish_in_time(message, address, patient).await;
         self.refusals.note(key, published.as_ref().err());
         match &published {
@@ -127,7 +131,9 @@ impl Broker {
     /// Which queues refuse messages of this process, and why; empty where none does.
     #[must_use]
     pub fn refusing(&self) -> Vec<String> {
-        self.refusals.lock().values().cloned().collect()
+        let mut queues = self.refusals.lock();
+        queues.retain(|_, (at, _)| at.elapsed() <= REFUSED_LATELY);
+        queues.values().map(|(_, why)| why.clone()).collect()
     }
 
     pub(super) fn is_blocked(&self) -> bool {
@@ -264,10 +270,13 @@ impl Broker {
     }
 }
 
+/// What is not published again says nothing of a queue for longer; what is, is within seconds.
+const REFUSED_LATELY: Duration = Duration::from_secs(60);
+
 /// Queues that refuse what is published to them, until they take something again.
 #[derive(Default)]
 pub(super) struct Refusals {
-    queues: Mutex<BTreeMap<String, String>>,
+    queues: Mutex<BTreeMap<String, (Instant, String)>>,
     /// Whether there are any: to look costs every publish nothing.
     any: AtomicBool,
 }
@@ -287,14 +296,14 @@ impl Refusals {
                     "`{key}` takes no messages: it is full (a `max-length`, of a policy?), or its \
                      leader is away"
                 );
-                self.lock().insert(key, why);
+                self.lock().insert(key, (Instant::now(), why));
                 self.any.store(true, Ordering::Relaxed);
             }
             Some(_) => {}
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, BTreeMap<String, String>> {
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<String, (Instant, String)>> {
         self.queues.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

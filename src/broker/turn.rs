@@ -8,19 +8,51 @@
 
 use lapin::{
     Channel, Consumer,
-    options::{BasicConsumeOptions, QueueDeclareOptions},
+    options::{BasicConsumeOptions, QueueDeclareOptions, QueueDeleteOptions},
     protocol::AMQPSoftError,
     types::FieldTable,
 };
+use tokio_util::task::TaskTracker;
 
 use super::{
-    Broker,
+    Broker, channels,
     error::{BrokerError, ROUND_TRIP_DEADLINE, within},
 };
 
 /// Ends when it is dropped. Processes of one connection share it.
 pub struct Turn {
-    _held: Option<(Consumer, Channel)>,
+    _held: Option<(Consumer, Held)>,
+}
+
+/// Ends with its channel at whatever point it is dropped: the client keeps a channel open on which it
+/// waits for the answer to the start of a consumer, and the queue stays with the connection where no
+/// consumer was started.
+struct Held {
+    channel: Channel,
+    queue: String,
+    /// With its consumer the queue ends by itself.
+    has_consumer: bool,
+    tasks: TaskTracker,
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        if !self.channel.status().connected() {
+            return;
+        }
+        let (channel, queue) = (self.channel.clone(), std::mem::take(&mut self.queue));
+        let has_consumer = self.has_consumer;
+        self.tasks.spawn(async move {
+            if !has_consumer {
+                let options = QueueDeleteOptions { if_unused: true, ..Default::default() };
+                let deleted = channel.queue_delete(queue.as_str().into(), options);
+                within(&channel, ROUND_TRIP_DEADLINE, format!("deleting `{queue}`"), deleted)
+                    .await?;
+            }
+            let closed = channel.close(200, "OK".into());
+            within(&channel, ROUND_TRIP_DEADLINE, format!("letting `{queue}` go"), closed).await
+        });
+    }
 }
 
 impl Broker {
@@ -36,15 +68,16 @@ impl Broker {
     /// Dropped, the turn ends.
     pub async fn turn(&self) -> Result<Option<Turn>, BrokerError> {
         let connection = self.control.open().await?;
-        let opened = connection.create_channel();
-        let channel =
-            within(connection.as_ref(), ROUND_TRIP_DEADLINE, "opening a channel", opened).await?;
+        let channel = channels::open(&connection).await?;
         let queue = self.topology().names().turn();
+        let tasks = self.tasks.clone();
+        let mut held = Held { channel, queue: queue.clone(), has_consumer: false, tasks };
+        let channel = &held.channel;
         let options =
             QueueDeclareOptions { exclusive: true, auto_delete: true, ..Default::default() };
         let declared = channel.queue_declare(queue.as_str().into(), options, FieldTable::default());
         let step = format!("declaring queue `{queue}`");
-        match within(&channel, ROUND_TRIP_DEADLINE, step, declared).await {
+        match within(channel, ROUND_TRIP_DEADLINE, step, declared).await {
             Ok(_queue) => {}
             Err(error) if error.says(&AMQPSoftError::RESOURCELOCKED) => return Ok(None),
             Err(error) if error.is_denied() => return Ok(Some(Turn { _held: None })),
@@ -53,8 +86,11 @@ impl Broker {
         let (options, arguments) = (BasicConsumeOptions::default(), FieldTable::default());
         let consuming = channel.basic_consume(queue.as_str().into(), "".into(), options, arguments);
         let step = format!("consuming `{queue}`");
-        match within(&channel, ROUND_TRIP_DEADLINE, step, consuming).await {
-            Ok(consumer) => Ok(Some(Turn { _held: Some((consumer, channel)) })),
+        match within(channel, ROUND_TRIP_DEADLINE, step, consuming).await {
+            Ok(consumer) => {
+                held.has_consumer = true;
+                Ok(Some(Turn { _held: Some((consumer, held)) }))
+            }
             // The last turn of this same connection ended meanwhile, and the queue went with it.
             Err(error) if error.says(&AMQPSoftError::NOTFOUND) => Ok(None),
             Err(error) => Err(error),

@@ -59,7 +59,8 @@ impl Fate {
 
     /// Whether no other request should go over the same HTTP/2 connection.
     pub(super) fn concerns_others(self) -> bool {
-        self != Self::Failed
+        // A refusal is about one stream, and by now the connection knows how many it may have.
+        !matches!(self, Self::Failed | Self::Refused)
     }
 }
 

@@ -69,8 +69,8 @@ pub(super) struct Http1 {
 
 /// What moves the bytes of an [`Http1`]; polled by whoever uses it.
 struct Driven {
-    connection: http1::Connection<Io, Full<Bytes>>,
-    has_ended: bool,
+    /// `None` once it has ended: a request that it did not take is given back only when it is dropped.
+    connection: Option<http1::Connection<Io, Full<Bytes>>>,
 }
 
 /// A share in a connection for many requests.
@@ -102,9 +102,11 @@ pub(super) struct Failed {
 
 impl Driven {
     fn poll(&mut self, context: &mut Context<'_>) {
-        if !self.has_ended {
+        if let Some(connection) = &mut self.connection
+            && Pin::new(connection).poll(context).is_ready()
+        {
             // What went wrong is told to the request as well.
-            self.has_ended = Pin::new(&mut self.connection).poll(context).is_ready();
+            self.connection = None;
         }
     }
 
@@ -142,7 +144,7 @@ impl Http1 {
         (sender, connection): (http1::SendRequest<Full<Bytes>>, http1::Connection<Io, Full<Bytes>>),
         heard: Arc<Heard>,
     ) -> Box<Self> {
-        let (driven, now) = (Driven { connection, has_ended: false }, Instant::now());
+        let (driven, now) = (Driven { connection: Some(connection) }, Instant::now());
         let until = now + IDLE_DEFAULT;
         Box::new(Self { sender, driven, heard, opened: now, is_used: false, until })
     }
@@ -156,7 +158,7 @@ impl Http1 {
     pub(super) async fn is_open(&mut self) -> bool {
         poll_fn(|context| {
             self.driven.poll(context);
-            Poll::Ready(!self.driven.has_ended && !self.sender.is_closed())
+            Poll::Ready(self.driven.connection.is_some() && !self.sender.is_closed())
         })
         .await
     }
@@ -165,8 +167,8 @@ impl Http1 {
     pub(super) fn close(self) {
         let Self { sender, driven, .. } = self;
         drop(sender);
-        if !driven.has_ended {
-            drop(driven.connection.now_or_never());
+        if let Some(connection) = driven.connection {
+            drop(connection.now_or_never());
         }
     }
 
@@ -275,7 +277,8 @@ impl Answer {
         let Http1 { driven, sender, .. } = connection.as_mut();
         let ready = poll_fn(|context| {
             driven.poll(context);
-            Poll::Ready(matches!(sender.poll_ready(context), Poll::Ready(Ok(()))))
+            let is_ready = matches!(sender.poll_ready(context), Poll::Ready(Ok(())));
+            Poll::Ready(is_ready && driven.connection.is_some())
         });
         ready.await.then_some(connection)
     }

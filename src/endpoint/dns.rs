@@ -122,10 +122,12 @@ impl Dns {
                 return known.clone();
             }
             known.looked = now;
-            if known.changed == changed() {
+            if known.changed == changed() && known.resolver.is_ok() {
                 return known.clone();
             }
         }
+        // Before they are read: what is written meanwhile is read again.
+        let changed = changed();
         let (resolver, servers) = match self.resolver() {
             Ok((resolver, servers)) => (Ok(resolver), servers),
             Err(error) => (Err(error.to_string().into()), Vec::new()),
@@ -134,7 +136,7 @@ impl Dns {
             hosts: Arc::new(hosts(&fs::read_to_string(HOSTS).unwrap_or_default())),
             resolver,
             servers: servers.into(),
-            changed: changed(),
+            changed,
             looked: now,
         };
         system.insert(read).clone()
@@ -180,7 +182,7 @@ impl Dns {
             && timeout(self.connect_deadline / 8, select_ok(asked))
                 .await
                 .is_ok_and(|any| any.is_ok());
-        *tried = Some((now, answers));
+        *tried = Some((Instant::now(), answers));
         answers
     }
 }

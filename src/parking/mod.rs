@@ -27,7 +27,7 @@ pub use self::{entry::Entry, line::export_line, selection::Selection};
 
 /// For another one to come to its end.
 const TURN_WAIT: Duration = Duration::from_secs(10);
-const TURN_LOOK: Duration = Duration::from_millis(200);
+const TURN_LOOK: Duration = Duration::from_secs(1);
 
 /// The parking queue.
 #[derive(Clone)]

@@ -258,7 +258,7 @@ impl Quotas {
         if after.number > before.number && after.number() > self.subscriptions {
             return Err(QuotaError::Subscriptions { max: self.subscriptions });
         }
-        if after.filter_bytes <= before.filter_bytes {
+        if after.filter_bytes <= before.filter_bytes || filter_bytes <= "[]".len() {
             return Ok(());
         }
         let bytes = u64::try_from(filter_bytes).unwrap_or(u64::MAX);

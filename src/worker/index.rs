@@ -76,12 +76,16 @@ impl SubscriptionIndex {
     /// Follows what has changed; `false`: something is amiss, all have to be read.
     pub(super) fn follow(&mut self, changes: Changes) -> bool {
         let Changes { version, subscriptions, corrupt, removed, number } = changes;
-        self.version = version;
         for id in removed {
             self.take_out(id);
         }
         self.put_all(subscriptions, corrupt);
-        u64::try_from(self.len()).is_ok_and(|len| len == number)
+        let agrees = u64::try_from(self.len()).is_ok_and(|len| len == number);
+        if agrees {
+            // Else it counts as old until all are read.
+            self.version = version;
+        }
+        agrees
     }
 
     pub(super) fn get(&self, id: SubscriptionId) -> Option<&Entry> {

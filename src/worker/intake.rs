@@ -52,15 +52,15 @@ pub(super) fn take(context: &Context, lane: Lane, received: Received) -> Vec<Wor
             return vec![Work::Park(Box::new(unreadable.parked(now)), receipt)];
         }
     };
+    if lane == Lane::Primary {
+        // Only homing says how far a delivery has come, and it says so in the retry queue.
+        message.progress = Progress::default();
+    }
     if message.event.body.len() > context.settings.event_bytes_max {
         let parked = message.parked(ParkReason::TooLarge, now);
         events::parked(&parked.event, parked.subscription, ParkReason::TooLarge);
         context.recorder.parked(&parked, "it is larger than `worker.event_bytes_max`");
         return vec![Work::Park(Box::new(parked.outgoing()), receipt)];
-    }
-    if lane == Lane::Primary {
-        // Only homing says how far a delivery has come, and it says so in the retry queue.
-        message.progress = Progress::default();
     }
     message.parked = None;
     message.progress.received.get_or_insert(now);

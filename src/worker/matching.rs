@@ -26,6 +26,8 @@ use crate::{
 
 /// Steps of all filters on one event: about 0.1 s of one core.
 const EVENT_STEPS: u64 = 8_000_000;
+/// Each subscription has these, however many there are: ordinary filters need no more.
+const SUBSCRIPTION_STEPS: u64 = 5_000;
 /// Steps that are made in the lane: about half a millisecond.
 const LANE_STEPS: u64 = 50_000;
 /// A larger body is read beside the lane.
@@ -107,7 +109,9 @@ impl Matching {
         // The semaphore is never closed.
         let _place = self.places.acquire().await;
         let (of, filtering) = (Arc::clone(event), candidates.filtering.clone());
-        let asking = spawn_blocking(move || ask(&of, &filtering, EVENT_STEPS));
+        let many = u64::try_from(filtering.len()).unwrap_or(u64::MAX);
+        let steps = EVENT_STEPS.max(many.saturating_mul(SUBSCRIPTION_STEPS));
+        let asking = spawn_blocking(move || ask(&of, &filtering, steps));
         match asking.await {
             Ok(asked) => self.told(event, candidates, asked),
             Err(error) if error.is_panic() => {

@@ -144,7 +144,7 @@ fn read_unparsed(headers: &Headers<'_>) -> Option<String> {
         return None;
     }
     let text = headers.text(header::UNPARSED).unwrap_or_default();
-    Some(text.chars().take(TOLD_CHARS_MAX).collect())
+    Some(text.get(..text.floor_char_boundary(TOLD_BYTES_MAX)).unwrap_or_default().to_owned())
 }
 
 fn read_topic(
@@ -254,7 +254,7 @@ fn without_effects(properties: &BasicProperties) -> BasicProperties {
 const SHOWN_CHARS_MAX: usize = 200;
 /// How much is kept of what could not be read in it: the bytes of every short string, and their
 /// names.
-const TOLD_CHARS_MAX: usize = 12_288;
+const TOLD_BYTES_MAX: usize = 12_288;
 
 /// As [`without_effects`], with the fields that could not be read left as they are. A publisher's
 /// routing key becomes a header, because the copy gets another one, and by that header the copy is

@@ -100,6 +100,9 @@ impl Message {
     }
 }
 
+/// All headers of a copy must fit into a frame.
+const WHY_BYTES_MAX: usize = 16_384;
+
 impl Unreadable {
     /// The message as it goes to the parking queue.
     #[must_use]
@@ -108,7 +111,9 @@ impl Unreadable {
         let mut outgoing = self.replayed();
         let mut table = outgoing.properties.headers().clone().unwrap_or_default();
         write_parked(&mut table, parked);
-        headers::put_text(&mut table, header::LAST_OUTCOME, &self.why.to_string());
+        let mut why = self.why.to_string();
+        why.truncate(why.floor_char_boundary(WHY_BYTES_MAX));
+        headers::put_text(&mut table, header::LAST_OUTCOME, &why);
         outgoing.properties = outgoing.properties.with_headers(table);
         outgoing
     }

@@ -104,7 +104,9 @@ impl Topology {
             // The broker closes a channel that declares what differs.
             let channel = open(connection).await?;
             declare_queue(&channel, spec).await?;
-            self.has_former.store(form == Form::Former, Ordering::Relaxed);
+            if form == Form::Former {
+                self.has_former.store(true, Ordering::Relaxed);
+            }
             close(&channel).await.map(|()| form)
         };
         let Some(former) = queue.former() else {
@@ -331,6 +333,7 @@ pub(in crate::broker) async fn keeps_what_is_rejected(
     match declare_queue(&channel, &former_parked).await {
         Ok(()) => close(&channel).await.map(|()| true),
         Err(BrokerError::Different { .. }) => Ok(false),
+        Err(error) if error.is_denied() => Ok(false),
         Err(error) => Err(error),
     }
 }

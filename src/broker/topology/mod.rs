@@ -354,6 +354,13 @@ impl Topology {
         queues
     }
 
+    /// Whether what is routed by `key` reaches a queue for messages, other than the net's.
+    pub(in crate::broker) fn takes(&self, key: &str) -> bool {
+        let net = self.names.unrouted();
+        let takes = |queue: &QueueSpec| queue.name == key && queue.kind != QueueKind::Lock;
+        key != net && self.queues().iter().any(takes)
+    }
+
     /// Whether the first version declared what is there, and processes of it may run: they refuse what
     /// this one declares. Known once the topology was declared or inspected.
     pub(in crate::broker) fn is_of_first_version(&self) -> bool {

@@ -30,12 +30,11 @@ impl Budget {
         self.left
     }
 
-    /// Takes `steps`.
+    /// Takes `steps`, or none where fewer are left: what is not done costs nothing.
     pub(super) fn spend(&mut self, steps: usize) -> Result<(), OverBudget> {
         let steps = u64::try_from(steps).unwrap_or(u64::MAX);
-        let left = self.left.checked_sub(steps);
-        self.left = left.unwrap_or(0);
-        left.map(drop).ok_or(OverBudget)
+        self.left = self.left.checked_sub(steps).ok_or(OverBudget)?;
+        Ok(())
     }
 
     /// Takes what it costs to look at so many bytes.

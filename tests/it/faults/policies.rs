@@ -84,8 +84,15 @@ async fn nothing_is_lost_under(node: &Node, (set_command, clear): (&str, &str), 
     }
     node.ctl(&[clear, "blanket"]).await;
 
-    installation.wait_for_depth(&installation.names().parked(), 40).await;
-    let parked = ids(&installation).await;
+    // The broker may move a last one while they are listed: it is back soon.
+    let mut parked = Vec::new();
+    for _ in 0..5 {
+        installation.wait_for_depth(&installation.names().parked(), 40).await;
+        parked = ids(&installation).await;
+        if parked.len() == EVENTS {
+            break;
+        }
+    }
     let expected: BTreeSet<_> = (0..EVENTS).map(|number| format!("event-{number}")).collect();
     assert_eq!(parked.len(), EVENTS, "{policy}");
     assert_eq!(parked.into_iter().collect::<BTreeSet<_>>(), expected, "{policy}");

@@ -1,3 +1,6 @@
+-- What others write at this moment is counted, too.
+LOCK TABLE homing.subscriptions IN SHARE ROW EXCLUSIVE MODE;
+
 -- By which version each subscription was changed last, so that a worker reads what has changed and nothing else.
 CREATE TABLE homing.subscription_changes (
     id text COLLATE "C" NOT NULL PRIMARY KEY,
