@@ -83,7 +83,7 @@ async fn delete(topology: &Topology) {
         deleted.expect("a queue of the test can be deleted");
     }
     let names = topology.names();
-    for queue in [names.former_parked(), names.former_unrouted()] {
+    for queue in [names.former_parked(), names.former_unrouted(), names.former_lock("main", 1)] {
         let deleted = channel.queue_delete(queue.into(), QueueDeleteOptions::default()).await;
         deleted.expect("a queue of an earlier version can be deleted");
     }
