@@ -1,23 +1,29 @@
-//! Programs publish with the clients they have: Python's pika and Node's amqplib.
+//! Programs publish with the clients they have: Python's pika, Node's amqplib and, over AMQP 1.0, rhea.
 
-use std::process::Stdio;
+use std::{collections::BTreeMap, process::Stdio};
 
 use homing::parking::{Action, Entry, Selection};
 use serde_json::json;
-use tokio::process::Command;
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
+    process::Command,
+};
+use url::Url;
 
 use crate::support::{
     PATIENCE,
-    broker::{self, Raw},
+    broker::{self, Corner, Raw},
     clients,
-    installation::Installation,
+    installation::{Installation, millis},
+    node::Node,
     receiver::{Receiver, Recorded, Reply},
 };
 
 /// Runs a script to its end; what it printed.
 async fn run(mut command: Command, installation: &Installation) -> String {
     let ended = command
-        .env("AMQP_URL", broker::url())
+        .env("AMQP_URL", &installation.corner.url)
         .env("EXCHANGE", installation.names().events())
         .stdin(Stdio::null())
         .kill_on_drop(true)
@@ -132,4 +138,102 @@ async fn amqplib_publishes() {
     command.arg(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/clients/publish.js"));
     command.env("NODE_PATH", clients().join("node_modules"));
     Box::pin(publishes(command)).await;
+}
+
+/// Whether the broker answers as AMQP 1.0 begins; others say which version they speak, and close.
+async fn speaks_amqp_1_0(url: &str) -> bool {
+    const SASL: [u8; 8] = *b"AMQP\x03\x01\x00\x00";
+    let url: Url = url.parse().expect("a URL");
+    let address = (url.host_str().expect("a host"), url.port().unwrap_or(5672));
+    let mut stream = TcpStream::connect(address).await.expect("the broker listens");
+    stream.write_all(&SASL).await.expect("it can be written");
+    let mut answer = [0; 8];
+    stream.read_exact(&mut answer).await.is_ok() && answer == SASL
+}
+
+/// What becomes of what the script publishes: bodies of events by topic; ids of what is parked, and why.
+///
+/// RabbitMQ 4 makes text of every id; the plugin of RabbitMQ 3 hands on bytes, and encodes several data
+/// sections.
+fn outcomes(
+    is_native: bool,
+) -> (BTreeMap<&'static str, String>, Vec<(&'static str, &'static str)>) {
+    let whole = |key| (key, format!("{{\"from\":\"{key}\",\"ü\":1.0}}"));
+    let mut delivered =
+        BTreeMap::from(["value.text", "value.binary", "data.one", "full"].map(whole));
+    delivered.insert("value.long-text", format!("{{\"long\":\"{}\"}}", "x".repeat(300)));
+    let mut parked = vec![
+        ("sequence.one", "its body is a sequence"),
+        ("sequence.two", "its body is a sequence"),
+        ("value.array", "its body is an array"),
+        ("value.map", "its body is a map"),
+        ("value.null", "its body is null"),
+        ("value.number", "its body is a value that is neither text nor binary"),
+    ];
+    if is_native {
+        delivered.extend(["id.uuid", "id.number", "id.binary"].map(whole));
+        delivered.insert("data.two", r#"{"from":"data.two"}"#.to_owned());
+        parked.push(("value.list", "its body is a list"));
+    } else {
+        parked.push(("data.two", "its body is data in several sections"));
+        parked.extend([("bytes", "`message_id` is not UTF-8"); 2]);
+    }
+    parked.sort_unstable();
+    (delivered, parked)
+}
+
+/// Goal: an event of AMQP 1.0 is delivered where its body is bytes, or one text or binary value; any other is
+/// parked with what it is, and its bytes. Method: all kinds of bodies, through the broker of all tests
+/// where that speaks AMQP 1.0, as it does from version 4 on, else through one with the plugin.
+#[tokio::test]
+async fn rhea_publishes_over_amqp_1_0() {
+    let is_native = speaks_amqp_1_0(&broker::url()).await;
+    let plugin = vec![("HOMING_BROKER_PLUGINS", "rabbitmq_amqp1_0".to_owned())];
+    let node = if is_native { None } else { Some(Node::start_with("amqp10", plugin).await) };
+    let url = node.as_ref().map_or_else(broker::url, |node| node.url.clone());
+    let corner = Corner::at(url, &millis(&[100]));
+    // The broker's own words in `type` are no topics.
+    let installation = Installation::at(corner, &[100], "events.topic_from = \"type\"").await;
+    let receiver = Receiver::answering(|request| {
+        Reply::status(if request.attempt() == 1 { 500 } else { 200 })
+    })
+    .await;
+    installation.subscribe_all(&receiver.url("/")).await;
+    let running = installation.start();
+
+    let mut command = Command::new("node");
+    command.arg(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/clients/publish_amqp10.js"));
+    command.env("NODE_PATH", clients().join("node_modules"));
+    command.env("PLUGIN", if is_native { "no" } else { "yes" });
+    run(command, &installation).await;
+
+    let (delivered, parked) = outcomes(is_native);
+    let requests = receiver.wait_for(2 * delivered.len()).await;
+    let entries = installation.wait_for_parked(u32::try_from(parked.len()).expect("few")).await;
+    installation.assert_nothing_waits().await;
+    running.stop().await;
+    assert_eq!(receiver.requests().len(), 2 * delivered.len());
+    for (topic, body) in delivered {
+        let came = |request: &&Recorded| request.header("x-homing-topic") == Some(topic);
+        let attempts: Vec<_> = requests.iter().filter(came).collect();
+        let [first, second] = attempts.as_slice() else { panic!("{topic}: {attempts:?}") };
+        assert_eq!(first.id(), second.id(), "{topic}");
+        assert_eq!((&first.body[..], &second.body[..]), (body.as_bytes(), body.as_bytes()));
+        if topic == "full" {
+            assert_eq!(first.header("content-type"), Some("application/vnd.test+json"));
+            // The plugin keeps application properties to itself.
+            let trace = first.header("traceparent").unwrap_or_default();
+            let is_published = trace.starts_with("00-0af7651916cd43dd8448eb211c80319c-");
+            assert_eq!(is_published, is_native, "{trace}");
+        }
+    }
+    let mut seen = Vec::new();
+    for Entry { event_id, last_outcome, body, .. } in &entries {
+        let told = last_outcome.as_deref().unwrap_or_default();
+        let what = told.split_once([',', ':']).map_or(told, |(what, _)| what);
+        assert_eq!(body.as_ref().expect("its body")[..2], *b"\0S", "{what}: as it is encoded");
+        seen.push((if event_id.starts_with(r"\x") { "bytes" } else { event_id }, what));
+    }
+    seen.sort_unstable();
+    assert_eq!(seen, parked);
 }

@@ -2,22 +2,37 @@
 //!
 //! A publisher of AMQP 1.0 may send bytes (a *data* section), which arrive as they are, or a value or
 //! a sequence of any of its types. RabbitMQ hands those to a consumer of AMQP 0-9-1 encoded, and says
-//! so in the property `type`.
+//! so in the property `type`. The plugin of RabbitMQ 3 calls bytes `binary` there, and encodes several
+//! data sections in reverse order.
 //!
-//! Source: RabbitMQ, `mc_amqpl.erl`; AMQP 1.0, 1.6 (types) and 3.2.6 to 3.2.8 (sections).
+//! Source: RabbitMQ, `mc_amqpl.erl` and, in version 3, `rabbit_amqp1_0_message.erl`; AMQP 1.0, 1.6
+//! (types) and 3.2.6 to 3.2.8 (sections).
 
 use bytes::{Buf, Bytes};
 use lapin::{BasicProperties, types::ShortString};
 
+use crate::broker::headers::Headers;
+
 /// What RabbitMQ writes into `type`.
 const KIND: &str = "amqp-1.0";
+/// What its plugin writes there for bytes, and the header that comes with it.
+const PLUGIN_KIND: (&str, &str) = ("binary", "x-amqp-1.0-properties");
 /// Stands in front of every section.
 const DESCRIBED: u8 = 0x00;
 
 /// Whether the body is encoded so.
 pub(super) fn is_encoded(properties: &BasicProperties, body: &Bytes) -> bool {
-    properties.kind().as_ref().map(ShortString::as_str) == Some(KIND)
-        && body.first() == Some(&DESCRIBED)
+    kind(properties) == Some(KIND) && body.first() == Some(&DESCRIBED)
+}
+
+/// Whether the broker wrote `type` for a body that is bytes.
+pub(super) fn is_called_binary(properties: &BasicProperties) -> bool {
+    let (binary, header) = PLUGIN_KIND;
+    kind(properties) == Some(binary) && Headers(properties.headers().as_ref()).contains(header)
+}
+
+fn kind(properties: &BasicProperties) -> Option<&str> {
+    properties.kind().as_ref().map(ShortString::as_str)
 }
 
 /// The one text or the one piece of binary that the body is, or what else it is.
@@ -39,6 +54,7 @@ pub(super) fn unwrapped(mut body: Bytes) -> Result<Bytes, &'static str> {
     match descriptor {
         0x77 => {}
         0x76 => return Err("a sequence"),
+        0x75 => return Err("data in several sections"),
         _ => return Err("a section that homing does not know"),
     }
     let is_short = match octet(&mut body).ok_or(BROKEN)? {
@@ -91,7 +107,8 @@ mod tests {
             (b"\0\x53\x77\xc1\x01\0", "a map"),
             (b"\0\x53\x77\x45", "a list"),
             (b"\0\x53\x77\x41", "a value that is neither text nor binary"),
-            (b"\0\x53\x75\xa0\0", "a section that homing does not know"),
+            (b"\0\x53\x75\xa0\0", "data in several sections"),
+            (b"\0\x53\x78\xc1\x01\0", "a section that homing does not know"),
             (b"\0\x53\x77\xa1\x02{}\0\x53\x77\x40", "more than one section"),
             (b"\0\x53\x77\xa1\x09{}", "bytes that are cut off"),
             (b"\0", "bytes that are cut off"),

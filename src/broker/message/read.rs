@@ -87,9 +87,11 @@ impl Message {
         let headers = Headers(properties.headers().as_ref());
         let id = text(properties.message_id().as_ref()).or_else(|| cloud_event(&headers, "id"));
         let sender = origin.sender();
-        let is_encoded = *sender != Sender::Homing && amqp10::is_encoded(properties, &body);
-        // The broker's word for it is no type of an event.
-        let kind = properties.kind().as_ref().filter(|_| !is_encoded);
+        let is_foreign = *sender != Sender::Homing;
+        let is_encoded = is_foreign && amqp10::is_encoded(properties, &body);
+        // The broker's word for a body is no type of an event.
+        let is_brokers = is_encoded || is_foreign && amqp10::is_called_binary(properties);
+        let kind = properties.kind().as_ref().filter(|_| !is_brokers);
         let read = read_unparsed(&headers)
             .map_or(Ok(()), |what| Err(Why::Unparsed(what)))
             .and_then(|()| read_topic(kind, &headers, sender))
