@@ -2,7 +2,10 @@
 //! topology stands.
 
 use std::{
-    sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError, Weak,
+        atomic::{AtomicU32, Ordering},
+    },
     time::Duration,
 };
 
@@ -43,7 +46,9 @@ pub(super) struct Link {
     heartbeat: Duration,
     connect_deadline: Duration,
     /// `None`: as the URL has it, or [`FRAME_BYTES_MAX`].
-    frame_bytes_max: Option<u32>,
+    frame_bytes_asked: Option<u32>,
+    /// As agreed upon for the latest connection.
+    frame_bytes_max: AtomicU32,
     foundation: Arc<Foundation>,
     current: tokio::sync::Mutex<Option<Arc<Connection>>>,
     /// Of the latest connection; an older one writes only to its own.
@@ -65,7 +70,8 @@ impl Link {
             files: Files::new(settings),
             heartbeat: settings.heartbeat,
             connect_deadline: settings.connect_deadline,
-            frame_bytes_max: None,
+            frame_bytes_asked: None,
+            frame_bytes_max: AtomicU32::new(FRAME_BYTES_MAX),
             foundation,
             current: tokio::sync::Mutex::default(),
             state: Mutex::default(),
@@ -79,7 +85,7 @@ impl Link {
     pub(super) fn of_small_frames(self) -> Self {
         /// Twice the smallest. Source: AMQP 0-9-1, 4.2.3, `frame-min-size`.
         const SMALL: u32 = 8_192;
-        Self { frame_bytes_max: Some(SMALL), ..self }
+        Self { frame_bytes_asked: Some(SMALL), ..self }
     }
 
     /// The present connection, or a new one. Callers that fail try again with their own back-off;
@@ -106,6 +112,7 @@ impl Link {
         drop(current.take());
         let (connection, address) = self.connect_to_any().await?;
         let connection = Arc::new(connection);
+        self.frame_bytes_max.store(connection.configuration().frame_max(), Ordering::Relaxed);
         self.watch(&connection, Arc::clone(&address));
         let renewing = renew(Arc::clone(&self.addresses), address, Arc::downgrade(&connection));
         let closing = self.closing.clone();
@@ -126,6 +133,11 @@ impl Link {
     pub(super) async fn restore(self: &Arc<Self>) -> Result<(), BrokerError> {
         let connection = self.open().await?;
         self.foundation.lay(&connection).await
+    }
+
+    /// The largest frame that the latest connection may send.
+    pub(super) fn frame_bytes_max(&self) -> usize {
+        usize::try_from(self.frame_bytes_max.load(Ordering::Relaxed)).unwrap_or(usize::MAX)
     }
 
     pub(super) fn state(&self) -> LinkState {
@@ -163,7 +175,7 @@ impl Link {
     }
 
     async fn connect(&self, address: &Address) -> Result<Connection, BrokerError> {
-        let asked = self.frame_bytes_max.or(address.url.parameters.frame_bytes_max);
+        let asked = self.frame_bytes_asked.or(address.url.parameters.frame_bytes_max);
         let wanted = Wanted {
             name: format!("homing {} {}", env!("CARGO_PKG_VERSION"), self.purpose),
             heartbeat: self.heartbeat,

@@ -63,9 +63,13 @@ pub(super) async fn connect(
         let stream = given.lock().unwrap_or_else(PoisonError::into_inner).take();
         stream.ok_or_else(|| std::io::ErrorKind::ConnectionAborted.into())
     });
-    match timeout_at(deadline, connecting).await {
-        Ok(connected) => connected.map_err(|source| refused(url, source)),
-        Err(_elapsed) => Err(timed_out()),
+    let connected = timeout_at(deadline, connecting).await.map_err(|_elapsed| timed_out())?;
+    match connected.as_ref().err().and_then(transport::smaller_frames) {
+        Some(frame_bytes_max) => {
+            let wanted = Wanted { frame_bytes_max, ..wanted };
+            Box::pin(connect(address, files, wanted)).await
+        }
+        None => connected.map_err(|source| refused(url, source)),
     }
 }
 

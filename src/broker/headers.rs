@@ -3,6 +3,7 @@
 
 use lapin::types::{AMQPValue, FieldTable, ShortString};
 
+use super::frame;
 use crate::domain::time::UnixMillis;
 
 /// How a message was published that the broker dead-lettered.
@@ -21,6 +22,9 @@ pub struct Moved {
     /// By the broker's clock, in whole seconds.
     pub at: Option<UnixMillis>,
 }
+
+/// What the names of homing's own headers begin with.
+pub(super) const OWN: &str = "x-homing-";
 
 /// Headers of one message.
 pub(super) struct Headers<'a>(pub(super) Option<&'a FieldTable>);
@@ -85,6 +89,14 @@ impl Headers<'_> {
         Some(Moved { why: told("reason"), queue: told("queue"), at })
     }
 
+    /// Copies homing's own headers as they are.
+    pub(super) fn put_own_into(&self, table: &mut FieldTable) {
+        let own = self.0.into_iter().flatten().filter(|(name, _)| name.as_str().starts_with(OWN));
+        for (name, value) in own {
+            table.insert(name.clone(), value.clone());
+        }
+    }
+
     pub(super) fn count(&self, name: &str) -> u32 {
         self.integer(name).and_then(|number| u32::try_from(number).ok()).unwrap_or(0)
     }
@@ -131,57 +143,29 @@ pub(super) fn shown(table: Option<&FieldTable>) -> Vec<(String, String)> {
     shown.collect()
 }
 
-/// Headers beyond this size are not carried from copy to copy: all headers of a message must fit
-/// into one frame (128 KiB by default), ours included.
+/// Headers beyond this size are not carried from copy to copy, so that memory and broker do not fill
+/// with them.
 const CARRIED_BYTES_MAX: usize = 32 * 1024;
 
 /// The headers of `table` that a copy of the message may have: all but
 /// - homing's own, which are written anew;
 /// - what the broker writes: a copied `x-death` would make it see a dead-letter cycle and drop the
 ///   message;
-/// - `CC` and `BCC`, which would make it route the copy to further queues.
+/// - `CC` and `BCC`, which would make it route the copy to further queues;
+/// - the largest, where they are too many bytes: these have their name and no value.
 ///
 /// Source: RabbitMQ documentation, *Dead Letter Exchanges* and *Sender-selected Distribution*.
 pub(super) fn carried(table: &FieldTable) -> FieldTable {
-    const BROKERS_PREFIXES: [&str; 6] = [
-        "x-death",
-        "x-first-death-",
-        "x-last-death-",
-        "x-delivery-count",
-        "x-acquired-count",
-        "x-homing-",
-    ];
-    let mut kept = FieldTable::default();
-    let mut bytes: usize = 0;
-    for (name, value) in table.inner() {
-        let own = BROKERS_PREFIXES.iter().any(|prefix| name.as_str().starts_with(prefix));
-        if own || matches!(name.as_str(), "CC" | "BCC") {
-            continue;
-        }
-        bytes = bytes.saturating_add(name.as_str().len()).saturating_add(size(value));
-        if bytes > CARRIED_BYTES_MAX {
-            return FieldTable::default();
-        }
-        kept.insert(name.clone(), value.clone());
-    }
-    kept
-}
-
-/// About how many bytes a value takes in a frame.
-#[expect(clippy::wildcard_enum_match_arm, reason = "the library's enum: the rest are scalars")]
-fn size(value: &AMQPValue) -> usize {
-    const SCALAR: usize = 9;
-    let content = match value {
-        AMQPValue::ShortString(text) => text.as_str().len(),
-        AMQPValue::LongString(text) => text.len(),
-        AMQPValue::ByteArray(bytes) => bytes.len(),
-        AMQPValue::FieldArray(values) => values.as_slice().iter().map(size).sum(),
-        AMQPValue::FieldTable(table) => {
-            table.inner().iter().map(|(name, value)| name.as_str().len() + size(value)).sum()
-        }
-        _ => 0,
+    const BROKERS_PREFIXES: [&str; 6] =
+        ["x-death", "x-first-death-", "x-last-death-", "x-delivery-count", "x-acquired-count", OWN];
+    let is_kept = |name: &str| {
+        let own = BROKERS_PREFIXES.iter().any(|prefix| name.starts_with(prefix));
+        !own && !matches!(name, "CC" | "BCC")
     };
-    content.saturating_add(SCALAR)
+    let kept = table.inner().iter().filter(|(name, _)| is_kept(name.as_str()));
+    let mut kept = kept.map(|(name, value)| (name.clone(), value.clone())).collect();
+    frame::leave_out(&mut kept, CARRIED_BYTES_MAX);
+    kept.into()
 }
 
 pub(super) fn put_text(table: &mut FieldTable, name: &str, text: &str) {
@@ -241,9 +225,11 @@ mod tests {
     }
 
     #[test]
-    fn headers_too_large_for_a_frame_are_left_behind() {
-        let large = "x".repeat(CARRIED_BYTES_MAX);
-        let table = table(&[("large", AMQPValue::LongString(large.into()))]);
-        assert!(carried(&table).inner().is_empty());
+    fn the_largest_of_too_many_headers_is_left_behind() {
+        let large = AMQPValue::LongString("x".repeat(CARRIED_BYTES_MAX).into());
+        let small = AMQPValue::LongString("kept".into());
+        let carried = carried(&table(&[("large", large), ("small", small.clone())]));
+        assert_eq!(carried.inner()["large"], AMQPValue::Void);
+        assert_eq!(carried.inner()["small"], small);
     }
 }

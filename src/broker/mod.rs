@@ -25,6 +25,7 @@ pub mod empty;
 pub mod error;
 pub mod fetch;
 mod foundation;
+mod frame;
 mod handshake;
 mod headers;
 pub mod lock;

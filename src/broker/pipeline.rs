@@ -251,7 +251,7 @@ async fn send(
         // An alternate exchange catches what has no route; this tells if that is gone.
         BasicPublishOptions { mandatory: true, immediate: false },
         &message.body,
-        message.properties.clone(),
+        broker.fitted(message),
     ));
     loop {
         match timeout(deadline, &mut sending).await {

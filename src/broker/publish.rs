@@ -10,7 +10,9 @@ use std::{
 };
 
 use backon::{BackoffBuilder, ExponentialBuilder};
-use lapin::{Channel, Confirmation, options::BasicPublishOptions, protocol::AMQPSoftError};
+use lapin::{
+    BasicProperties, Channel, Confirmation, options::BasicPublishOptions, protocol::AMQPSoftError,
+};
 use tokio::time::Instant;
 use tracing::{info, warn};
 
@@ -18,6 +20,7 @@ use super::{
     Broker,
     channels::PooledChannel,
     error::{BrokerError, lost},
+    frame,
     message::Outgoing,
     topology::Names,
 };
@@ -261,12 +264,22 @@ impl Broker {
                 // An alternate exchange catches what has no route; this tells if that is gone.
                 BasicPublishOptions { mandatory: true, immediate: false },
                 &message.body,
-                message.properties.clone(),
+                self.fitted(message),
             )
             .await
             .map_err(step)?
             .await
             .map_err(step)
+    }
+
+    /// The properties of `message` as they fit into a frame of the connection that publishes.
+    pub(super) fn fitted(&self, message: &Outgoing) -> BasicProperties {
+        let bytes_max = self.publishing.frame_bytes_max();
+        let (properties, left_out) = frame::fit(message.properties.clone(), bytes_max);
+        if left_out > 0 {
+            warn!(event.id = message.id, bytes = left_out, "broker.headers_left_out: too large");
+        }
+        properties
     }
 }
 

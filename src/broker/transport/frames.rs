@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 
+use lapin::protocol::constants::FRAME_MIN_SIZE;
 use tracing::warn;
 
 use super::{content, method, notes::Notes};
@@ -33,6 +34,8 @@ const CAPACITY_KEPT: usize = 16 * 1_024;
 pub(super) struct Frames {
     /// The largest frame that the client takes.
     client_max: u32,
+    /// What the broker named, where the client would not hold itself to it.
+    smaller: Option<u32>,
     /// Bytes of a body that still pass.
     passing: usize,
     /// The beginning of a frame that is not there as a whole.
@@ -55,6 +58,7 @@ impl Frames {
         let client_max = if asked == 0 { u32::MAX } else { asked.max(FRAME_BYTES_MIN) };
         Self {
             client_max,
+            smaller: None,
             passing: 0,
             held: Vec::new(),
             dropped: 0,
@@ -144,13 +148,21 @@ impl Frames {
         Some(framed(kind, channel, &fitted.payload))
     }
 
+    /// The size that the client has to ask for, or it gets no connection.
+    pub(super) fn smaller(&self) -> Option<u32> {
+        self.smaller
+    }
+
     fn payload_bytes_max(&self) -> usize {
         usize::try_from(self.client_max).unwrap_or(usize::MAX).saturating_sub(OVERHEAD_BYTES)
     }
 
-    /// The client takes frames of the smaller size of the two that were named.
+    /// The client takes frames of the smaller size of the two that were named; and of none that is below
+    /// its own minimum, unless it was the one who asked for that.
+    /// Source: lapin 4.12, `Configuration::set_frame_max`.
     fn tune(&mut self, payload: &[u8]) {
         if let Some(named) = method::frame_max(payload).filter(|named| *named > 0) {
+            self.smaller = Some(named).filter(|it| *it < self.client_max && *it < FRAME_MIN_SIZE);
             self.client_max = self.client_max.min(named.max(FRAME_BYTES_MIN));
         }
     }

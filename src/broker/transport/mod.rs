@@ -30,7 +30,7 @@ use std::{
 use async_rs::{Runtime, Tokio, traits::Reactor, util::RuntimeParts};
 use futures_io::{AsyncRead, AsyncWrite};
 use futures_util::Stream;
-use lapin::{AsyncTcpStream, Connection, ConnectionProperties, uri::AMQPUri};
+use lapin::{AsyncTcpStream, Connection, ConnectionProperties, ErrorKind, uri::AMQPUri};
 
 use frames::Frames;
 
@@ -49,6 +49,18 @@ pub(super) async fn over<S: Wire>(
         Ok(AsyncTcpStream::Plain(Transport { stream, frames: Frames::new(asked) }))
     };
     Connection::connector(uri, Runtime::new(kit), opened, properties).await
+}
+
+/// The broker agrees only to frames of at most so many bytes, which the client has to ask for.
+#[derive(Debug, thiserror::Error)]
+#[error("the broker agrees to frames of {0} bytes at most")]
+struct SmallerFrames(u32);
+
+/// The size of frames to ask for, where there is no connection because of that.
+pub(super) fn smaller_frames(error: &lapin::Error) -> Option<u32> {
+    let ErrorKind::IOError(error) = error.kind() else { return None };
+    let SmallerFrames(bytes_max) = error.get_ref()?.downcast_ref()?;
+    Some(*bytes_max)
 }
 
 /// What AMQP can be spoken over.
@@ -83,6 +95,9 @@ impl<S: Wire> AsyncRead for Transport<S> {
                 return Poll::Ready(Ok(given));
             }
             let (read, passed) = ready!(read_on(stream, frames, context, into))?;
+            if let Some(bytes_max) = frames.smaller() {
+                return Poll::Ready(Err(io::Error::other(SmallerFrames(bytes_max))));
+            }
             if passed > 0 || read == 0 {
                 return Poll::Ready(Ok(passed));
             }

@@ -10,6 +10,7 @@ mod clock;
 mod cluster;
 mod connection;
 mod endpoint;
+mod frames;
 mod names;
 mod operator;
 mod poison;
