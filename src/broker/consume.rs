@@ -1,7 +1,5 @@
 //! Consuming: messages with the receipt that answers for them.
 
-use std::sync::Arc;
-
 use bytes::Bytes;
 use futures_util::StreamExt;
 use lapin::{
@@ -20,16 +18,13 @@ use super::{
     acks::send_answers,
     channels,
     error::{BrokerError, ROUND_TRIP_DEADLINE, lost, within},
-    headers::Headers,
+    message,
     prefetch::{Bounds, Prefetch},
     receipt::Answer,
-    topology::{Depth, Names, Topology},
+    returns::{self, Returned},
+    topology::{Depth, Names},
 };
-use crate::{clock, config::EventsSettings, domain::id::EventId};
-
-/// Where quorum queues count deliveries before the present one.
-/// Source: RabbitMQ documentation, *Quorum Queues*, poison message handling.
-const DELIVERY_COUNT: &str = "x-delivery-count";
+use crate::{clock, domain::id::EventId};
 
 /// Which queue is consumed, over a connection of its own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -63,7 +58,7 @@ impl Lane {
 pub struct Received {
     /// What it says.
     pub content: Result<Message, Box<Unreadable>>,
-    /// Whether the broker sent it before, to whomever.
+    /// Whether the broker sent it before, to whomever, or homing published it anew because of that.
     pub redelivered: bool,
     /// How often it came back to the queue before, because a worker died or gave it back.
     pub returned: u32,
@@ -73,8 +68,7 @@ pub struct Received {
 
 /// Messages of one queue, on a channel of its own.
 pub struct Consumer {
-    topology: Arc<Topology>,
-    rules: EventsSettings,
+    broker: Broker,
     channel: Channel,
     queue: String,
     prefetch: Prefetch,
@@ -106,8 +100,7 @@ impl Broker {
         let (answers, given) = mpsc::channel(3 * usize::from(bounds.messages_max.max(1)));
         let answering = self.tasks.spawn(send_answers(channel.clone(), given));
         Ok(Consumer {
-            topology: Arc::clone(&self.topology),
-            rules: self.rules,
+            broker: self.clone(),
             channel,
             queue,
             prefetch,
@@ -188,7 +181,10 @@ impl Consumer {
                 // Without answers the broker soon sends nothing; better to start anew.
                 () = self.answers.closed() => Ok(None),
                 message = messages.next() => match message {
-                    Some(Ok(delivery)) => Ok(Some(self.received(delivery))),
+                    Some(Ok(delivery)) => match self.received(delivery) {
+                        Some(received) => Ok(Some(received)),
+                        None => continue,
+                    },
                     Some(Err(error)) => Err(BrokerError::lost(error)),
                     None if replaced => {
                         self.replaced = None;
@@ -201,18 +197,36 @@ impl Consumer {
         }
     }
 
-    fn received(&mut self, delivery: lapin::message::Delivery) -> Received {
+    /// `None`: it is published anew, or was, and there is nothing else to do.
+    fn received(&mut self, delivery: lapin::message::Delivery) -> Option<Received> {
+        let broker = &self.broker;
+        let state = broker.returns.of(&delivery);
         let way = (delivery.exchange.as_str(), delivery.routing_key.as_str());
-        let origin = Origin::of(self.topology.names(), self.rules, way, &delivery.properties);
+        let names = broker.topology.names();
+        let origin = Origin::of(names, broker.rules, way, &delivery.properties);
         let fresh_id = || EventId::from(clock::new_id());
         let body = Bytes::from(delivery.data);
         self.prefetch.saw(body.len());
-        Received {
-            content: Message::read(&delivery.properties, &origin, body, fresh_id),
-            redelivered: delivery.redelivered,
-            returned: Headers(delivery.properties.headers().as_ref()).count(DELIVERY_COUNT),
-            receipt: Receipt::new(delivery.delivery_tag, self.answers.clone()),
+        let receipt = Receipt::new(delivery.delivery_tag, self.answers.clone());
+        match state {
+            Returned::Ordinary => {}
+            Returned::Renew(key) => {
+                let renewed = message::renewed(&delivery.properties, &origin, body);
+                broker.renew((key, &self.queue), renewed, receipt);
+                return None;
+            }
+            Returned::Renewed => {
+                receipt.settle();
+                return None;
+            }
         }
+        let is_renewed = returns::renewals(&delivery.properties) > 0;
+        Some(Received {
+            content: Message::read(&delivery.properties, &origin, body, fresh_id),
+            redelivered: delivery.redelivered || is_renewed,
+            returned: returns::count(&delivery.properties),
+            receipt,
+        })
     }
 
     /// Tells the broker to send no more. What it has sent and was not taken goes back with the

@@ -36,6 +36,7 @@ pub mod publish;
 pub mod receipt;
 mod refusal;
 mod renewal;
+mod returns;
 mod tls;
 pub mod topology;
 mod transport;
@@ -49,7 +50,7 @@ use crate::config::{BrokerSettings, EventsSettings, SettingsError};
 
 use self::{
     addresses::Addresses, channels::Channels, connection::Link, error::BrokerError,
-    foundation::Foundation, publish::Refusals, tls::Files, topology::Topology,
+    foundation::Foundation, publish::Refusals, returns::Returns, tls::Files, topology::Topology,
 };
 
 pub use self::{
@@ -79,6 +80,7 @@ pub struct Broker {
     /// Held by whoever declares again what publishes found missing.
     restoring: Arc<tokio::sync::Mutex<()>>,
     refusals: Arc<Refusals>,
+    returns: Arc<Returns>,
     conditions: Arc<Conditions>,
     tasks: TaskTracker,
     closing: CancellationToken,
@@ -140,6 +142,7 @@ impl Broker {
             heartbeat,
             restoring: Arc::default(),
             refusals: Arc::default(),
+            returns: Arc::default(),
             conditions: Arc::default(),
             tasks,
             closing,

@@ -30,6 +30,7 @@ mod tests;
 mod write;
 
 pub use origin::Origin;
+pub(in crate::broker) use read::renewed;
 pub use read::{Unreadable, Why};
 pub use write::Outgoing;
 
@@ -69,6 +70,10 @@ pub mod header {
     pub const PARKED_REASON: &str = "x-homing-parked-reason";
     /// Since when it is parked, Unix ms.
     pub const PARKED: &str = "x-homing-parked-ms";
+    /// How often in a row it was sent on because it had no route.
+    pub const UNROUTED: &str = "x-homing-unrouted";
+    /// How often it was published anew, as it is, because it had come back often.
+    pub const RENEWALS: &str = "x-homing-renewals";
     /// What of the message could not be read as it was sent: it is not an event then.
     pub const UNPARSED: &str = "x-homing-unparsed";
 }

@@ -6,8 +6,9 @@ use bytes::Bytes;
 use lapin::{BasicProperties, types::ShortString};
 
 use super::{
-    Carried, Message, Parked, amqp10, header,
+    Carried, Message, Outgoing, Parked, amqp10, header,
     origin::{Origin, Sender},
+    write::PERSISTENT,
 };
 use crate::{
     broker::headers::{self, Headers},
@@ -125,6 +126,30 @@ impl Message {
                 properties: as_it_came(properties, &headers, sender),
             })),
         }
+    }
+}
+
+/// The same message for the queue that it comes from, to be published through the route exchange: as it
+/// is, without that on which the broker acts.
+pub(in crate::broker) fn renewed(
+    properties: &BasicProperties,
+    origin: &Origin<'_>,
+    body: Bytes,
+) -> Outgoing {
+    let headers = Headers(properties.headers().as_ref());
+    let copy = as_it_came(properties, &headers, origin.sender());
+    let mut table = copy.headers().clone().unwrap_or_default();
+    if *origin.sender() == Sender::Homing {
+        headers.put_own_into(&mut table);
+    }
+    let renewals = i64::from(headers.count(header::RENEWALS)).saturating_add(1);
+    headers::put_integer(&mut table, header::RENEWALS, renewals);
+    Outgoing {
+        id: text(properties.message_id().as_ref()).unwrap_or_default(),
+        topic: String::new(),
+        is_privileged: false,
+        body,
+        properties: copy.with_delivery_mode(PERSISTENT).with_headers(table),
     }
 }
 
@@ -285,7 +310,7 @@ fn as_it_came(
     }
     if headers.contains(header::SUBSCRIPTION) {
         let text = headers.text(header::SUBSCRIPTION).unwrap_or_default();
-        // As much as shows what it was: all headers must fit into a frame.
+        // As much as shows what it was.
         let shown: String = text.chars().take(SHOWN_CHARS_MAX).collect();
         headers::put_text(&mut table, header::SUBSCRIPTION, &shown);
     }

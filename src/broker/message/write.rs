@@ -30,7 +30,17 @@ impl Outgoing {
     }
 }
 
-const PERSISTENT: u8 = 2;
+impl Outgoing {
+    /// The same with a count in a header.
+    pub(in crate::broker) fn counting(mut self, name: &str, count: u32) -> Self {
+        let mut table = self.properties.headers().clone().unwrap_or_default();
+        headers::put_integer(&mut table, name, i64::from(count));
+        self.properties = self.properties.with_headers(table);
+        self
+    }
+}
+
+pub(super) const PERSISTENT: u8 = 2;
 
 impl Message {
     /// The message as it is published.
@@ -100,7 +110,7 @@ impl Message {
     }
 }
 
-/// All headers of a copy must fit into a frame.
+/// So much is kept of a reason: it is shown whole.
 const WHY_BYTES_MAX: usize = 16_384;
 
 impl Unreadable {

@@ -177,7 +177,7 @@ pub const BUSY_WAITS: [Duration; 4] = [
 ];
 
 /// Redeliveries after which the broker moves a message from a deliver queue to the parking queue.
-const DELIVERY_LIMIT: u32 = 50;
+pub(in crate::broker) const DELIVERY_LIMIT: u32 = 50;
 /// Large enough to never be reached, small enough for every version to accept.
 const DELIVERY_LIMIT_NEVER: u32 = 1_000_000;
 

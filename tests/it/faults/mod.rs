@@ -15,6 +15,7 @@ mod names;
 mod operator;
 mod poison;
 mod policies;
+mod returns;
 mod size;
 mod store;
 mod worker_killed;
