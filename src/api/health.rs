@@ -82,6 +82,7 @@ pub(super) async fn ready(State(api): State<Api>) -> Response {
     let mut parts = Vec::from(broker(&api).await);
     parts.extend(lanes(&api));
     parts.extend(control(&api));
+    parts.extend(net(&api));
     parts.push(store(&api).await);
     parts.extend(subscriptions(&api));
     let mut warnings: Vec<_> = unrouted(&api, &parts).await.into_iter().collect();
@@ -147,6 +148,12 @@ fn lanes(api: &Api) -> Vec<Part> {
 fn control(api: &Api) -> Option<Part> {
     let why = api.parts.broker.conditions().control.failing_for(PATIENCE)?;
     Some(Part::new("broker.control", Some(format!("changes are not announced to it: {why}"))))
+}
+
+/// Whether what had no route finds one again. Only told where it does not.
+fn net(api: &Api) -> Option<Part> {
+    let why = api.parts.broker.conditions().net.failing_for(PATIENCE)?;
+    Some(Part::new("broker.bindings", Some(why.to_owned())))
 }
 
 async fn store(api: &Api) -> Part {

@@ -23,6 +23,8 @@ pub struct Conditions {
     pub retry: Condition,
     /// Hearing of changes.
     pub control: Condition,
+    /// Sending on what had no route.
+    pub net: Condition,
 }
 
 impl Conditions {

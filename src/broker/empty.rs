@@ -5,7 +5,7 @@
 //! may empty the same queue; the broker gives each message to one of them.
 
 use std::{
-    sync::atomic::{AtomicU64, Ordering},
+    sync::atomic::{AtomicU64, AtomicUsize, Ordering},
     time::Duration,
 };
 
@@ -15,7 +15,10 @@ use lapin::{
     message::Delivery,
     options::{BasicAckOptions, BasicCancelOptions, BasicNackOptions},
 };
-use tokio::{sync::Mutex, time::Instant};
+use tokio::{
+    sync::{Mutex, Notify, Semaphore},
+    time::Instant,
+};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, error, warn};
 
@@ -24,6 +27,8 @@ use super::{
     consume::start,
     error::{BrokerError, ROUND_TRIP_DEADLINE, lost, within},
     fetch::Fetched,
+    headers::Headers,
+    message::header,
     publish::{Address, Route},
     topology::{Names, depth, keeps_what_is_rejected, leave_net},
 };
@@ -36,6 +41,8 @@ const PUBLISHES_MAX: usize = 16;
 const LOG_INTERVAL: Duration = Duration::from_secs(5);
 /// What had no route finds one again when the topology was declared no longer ago than this.
 const RESTORE_INTERVAL: Duration = Duration::from_secs(1);
+/// What finds none again and again is sent on as often as this at least.
+const PAUSE_MAX: Duration = Duration::from_secs(15);
 
 /// A queue that is emptied.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -61,16 +68,23 @@ impl Emptied {
     }
 }
 
-/// One consumer and what it needs.
+/// One consumer after the other, and what they need.
 struct Emptying<'a> {
     broker: &'a Broker,
     what: Emptied,
+    queue: String,
     channel: Channel,
+    stop: &'a CancellationToken,
     /// Whether the broker moves on what is rejected; else it would delete that.
     may_reject: bool,
     /// When the topology was declared last.
     restored: Mutex<Option<Instant>>,
+    publishes: Semaphore,
     moved: AtomicU64,
+    /// Messages in hand of which the broker takes no copy, and that it does not move: they stay.
+    left: AtomicUsize,
+    /// So many are that others need more room.
+    is_crowded: Notify,
 }
 
 impl Broker {
@@ -99,63 +113,130 @@ impl Broker {
         if what == Emptied::FormerUnrouted {
             leave_net(&channel, self.topology().names()).await?;
         }
-        let consumer = start(&channel, &queue, PREFETCH).await?;
-        let tag = consumer.tag();
-        let (restored, moved) = (Mutex::default(), AtomicU64::default());
-        let emptying = Emptying { broker: self, what, channel, may_reject, restored, moved };
-        let channel = &emptying.channel;
-        let moving = consumer
-            .map(|delivery| delivery.map_err(BrokerError::lost))
-            .try_for_each_concurrent(PUBLISHES_MAX, |delivery| emptying.move_on(delivery));
-        tokio::pin!(moving);
-        let ended = tokio::select! {
-            ended = &mut moving => ended,
-            never = emptying.log(&queue) => match never {},
-            () = lost(channel) => Err(BrokerError::Lost { step: format!("emptying `{queue}`") }),
-            () = stop.cancelled() => {
-                // What was sent ahead is moved too: what goes back counts as redelivered.
-                let cancelled = channel.basic_cancel(tag, BasicCancelOptions::default());
-                within(channel, ROUND_TRIP_DEADLINE, "stopping a consumer", cancelled).await?;
-                let last = tokio::time::timeout(ROUND_TRIP_DEADLINE, &mut moving).await;
-                last.unwrap_or(Ok(()))
-            }
+        let emptying = Emptying {
+            broker: self,
+            what,
+            queue,
+            channel,
+            stop,
+            may_reject,
+            restored: Mutex::default(),
+            publishes: Semaphore::new(PUBLISHES_MAX),
+            moved: AtomicU64::default(),
+            left: AtomicUsize::default(),
+            is_crowded: Notify::new(),
         };
-        emptying.log_once(&queue);
+        let ended = emptying.run().await;
+        emptying.log_once();
         ended?;
+        let channel = &emptying.channel;
         let closed = channel.close(200, "OK".into());
         within(channel, ROUND_TRIP_DEADLINE, "closing a channel", closed).await.map(|()| true)
     }
 }
 
 impl Emptying<'_> {
+    /// Moves messages until `stop`. What stays in hand counts as sent ahead, so another consumer follows
+    /// where that is much, which is sent as much more.
+    async fn run(&self) -> Result<(), BrokerError> {
+        let channel = &self.channel;
+        while !self.stop.is_cancelled() {
+            let left = u16::try_from(self.left.load(Ordering::Relaxed)).unwrap_or(u16::MAX);
+            let consumer = start(channel, &self.queue, PREFETCH.saturating_add(left)).await?;
+            let tag = consumer.tag();
+            let moving = consumer
+                .map(|delivery| delivery.map_err(BrokerError::lost))
+                .try_for_each_concurrent(usize::from(PREFETCH), |it| self.move_on(it));
+            tokio::pin!(moving);
+            tokio::select! {
+                ended = &mut moving => return ended,
+                never = self.log() => match never {},
+                () = lost(channel) => {
+                    return Err(BrokerError::Lost { step: format!("emptying `{}`", self.queue) });
+                }
+                () = self.stop.cancelled() => {}
+                () = self.is_crowded.notified() => {}
+            }
+            // What was sent ahead is moved too: what goes back counts as redelivered.
+            let cancelled = channel.basic_cancel(tag, BasicCancelOptions::default());
+            within(channel, ROUND_TRIP_DEADLINE, "stopping a consumer", cancelled).await?;
+            match tokio::time::timeout(ROUND_TRIP_DEADLINE, &mut moving).await {
+                Ok(ended) => ended?,
+                // The end of the channel gives it back.
+                Err(_elapsed) => break,
+            }
+        }
+        Ok(())
+    }
+
     async fn move_on(&self, delivery: Delivery) -> Result<(), BrokerError> {
         let tag = delivery.delivery_tag;
+        let times = Headers(delivery.properties.headers().as_ref()).count(header::UNROUTED);
         let fetched = Fetched::new(self.broker.topology().names(), self.broker.rules, delivery);
-        let (message, address) = self.onward(&fetched).await?;
-        match self.broker.publish_at_until_confirmed(&message, address).await {
+        let published = if self.was_parked(&fetched) {
+            let parked = fetched.parked();
+            let address = Route::Parked.address(self.broker.topology().names(), &parked);
+            self.publish(parked, address).await
+        } else {
+            if times > 0 {
+                self.came_back(&fetched, times).await;
+            }
+            self.restore().await?;
+            let (message, address) = self.onward(&fetched);
+            self.publish(message.counting(header::UNROUTED, times.saturating_add(1)), address).await
+        };
+        match published {
             Ok(()) => self.ack(tag).await,
-            Err(refused @ BrokerError::TooLarge { .. }) => {
-                error!(event.id = message.id, error = refused.told(), "topology.not_moved");
+            Err((id, refused @ BrokerError::TooLarge { .. })) => {
+                error!(event.id = id, error = refused.told(), "topology.not_moved");
                 self.reject(tag).await
             }
-            Err(error) => Err(error),
+            Err((_, error)) => Err(error),
         }
     }
 
-    /// Where a message goes: on its way, or among what was given up.
-    async fn onward(&self, fetched: &Fetched) -> Result<(Outgoing, Address), BrokerError> {
-        let names = self.broker.topology().names();
-        let was_parked = match self.what {
-            Emptied::FormerParked => true,
-            // The broker moves through the default exchange, and only what was parked.
-            Emptied::Unrouted | Emptied::FormerUnrouted => fetched.exchange.is_empty(),
-        };
-        if was_parked {
-            let parked = fetched.parked();
-            let address = Route::Parked.address(names, &parked);
-            return Ok((parked, address));
+    async fn publish(
+        &self,
+        message: Outgoing,
+        address: Address,
+    ) -> Result<(), (String, BrokerError)> {
+        let _place = self.publishes.acquire().await;
+        let published = self.broker.publish_at_until_confirmed(&message, address).await;
+        published.map_err(|error| (message.id, error))
+    }
+
+    /// A message that was sent on had no route once more: a binding is missing that this account may not
+    /// make. It stays in hand for a while, the longer the more often that happened.
+    async fn came_back(&self, fetched: &Fetched, times: u32) {
+        let net = &self.broker.conditions.net;
+        if net.failing_for(Duration::ZERO).is_none() {
+            let (exchange, routing_key) = (&fetched.exchange, &fetched.routing_key);
+            warn!(
+                exchange,
+                routing_key,
+                "topology.no_route: what is sent on comes back; a binding is missing, and the account \
+                 may not make it. Let an administrator run `homing topology apply`"
+            );
         }
-        self.restore().await?;
+        net.failed(
+            "messages have no route, and come back when they are sent on: a binding is missing \
+             that the broker account may not make (`homing topology apply` as an administrator)",
+        );
+        let pause = RESTORE_INTERVAL.saturating_mul(1 << times.saturating_sub(1).min(4));
+        self.stop.run_until_cancelled(tokio::time::sleep(pause.min(PAUSE_MAX))).await;
+    }
+
+    /// Whether it was given up: the broker moves through the default exchange, and nothing else.
+    fn was_parked(&self, fetched: &Fetched) -> bool {
+        match self.what {
+            Emptied::FormerParked => true,
+            Emptied::Unrouted | Emptied::FormerUnrouted => fetched.exchange.is_empty(),
+        }
+    }
+
+    /// A message on its way, and where that leads.
+    fn onward(&self, fetched: &Fetched) -> (Outgoing, Address) {
+        let names = self.broker.topology().names();
         let (exchange, routing_key) = (fetched.exchange.clone(), fetched.routing_key.clone());
         let leads_somewhere = exchange == names.events()
             || exchange == names.route() && self.broker.topology().takes(&routing_key);
@@ -165,7 +246,7 @@ impl Emptying<'_> {
         } else {
             Route::Retry.address(names, &outgoing)
         };
-        Ok((outgoing, address))
+        (outgoing, address)
     }
 
     /// Declares the topology, unless that was done just before: whatever is missing, a message must
@@ -195,6 +276,10 @@ impl Emptying<'_> {
     /// Has the broker move what cannot be published, where it does; else it stays in hand.
     async fn reject(&self, tag: u64) -> Result<(), BrokerError> {
         if !self.may_reject {
+            let left = self.left.fetch_add(1, Ordering::Relaxed).saturating_add(1);
+            if left.is_multiple_of(usize::from(PREFETCH / 2)) {
+                self.is_crowded.notify_one();
+            }
             return Ok(());
         }
         let options = BasicNackOptions { multiple: false, requeue: false };
@@ -202,17 +287,22 @@ impl Emptying<'_> {
         within(&self.channel, ROUND_TRIP_DEADLINE, "rejecting a message", rejected).await
     }
 
-    async fn log(&self, queue: &str) -> std::convert::Infallible {
+    async fn log(&self) -> std::convert::Infallible {
         loop {
             tokio::time::sleep(LOG_INTERVAL).await;
-            self.log_once(queue);
+            self.log_once();
         }
     }
 
-    fn log_once(&self, queue: &str) {
-        let moved = self.moved.swap(0, Ordering::Relaxed);
+    fn log_once(&self) {
+        let net = &self.broker.conditions.net;
+        if net.failing_still(Duration::ZERO, 2 * PAUSE_MAX).is_none() {
+            net.well();
+        }
+        let (queue, moved) = (&self.queue, self.moved.swap(0, Ordering::Relaxed));
         if moved > 0 {
-            warn!(queue, moved, "topology.emptied: messages were sent on");
+            let left = self.left.load(Ordering::Relaxed);
+            warn!(queue, moved, left, "topology.emptied: messages were sent on");
         }
     }
 }

@@ -248,6 +248,10 @@ fn superseded(name: &str, depth: Depth, by: &str, needed: bool) -> String {
         ""
     };
     let advice = match depth {
+        Depth { messages: 0, consumers: 1.. } => "workers consume it; what they cannot move, because it \
+             is larger than the broker's `max_message_size`, they hold and log (`topology.not_moved`), and \
+             it is counted here again once they are stopped"
+            .to_owned(),
         Depth { messages: 0, .. } => format!(
             "once no process of the earlier version runs, `rabbitmqctl delete_queue {name}` deletes it{returns}"
         ),

@@ -7,7 +7,13 @@ use homing::{
     config::Settings,
 };
 
-use crate::support::{broker::Corner, node::Node};
+use lapin::{options::QueueBindOptions, types::FieldTable};
+
+use crate::support::{
+    broker::{self, Corner, Raw},
+    node::Node,
+    receiver::Receiver,
+};
 
 const VHOST: &str = "plan";
 
@@ -137,6 +143,64 @@ async fn a_lane_that_may_not_consume_is_not_ready() {
         tokio::time::sleep(Duration::from_millis(200)).await;
     }
     wait_for(port, 200).await;
+    drop(worker);
+}
+
+/// Goal: a binding that is missing, and that the account may not make, has what it is missing for sent on
+/// ever more seldom; it is said once, and by readiness; nothing is lost. Method: an administrator takes the
+/// binding of the primary queue away, and makes it again.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_binding_that_the_account_may_not_make_is_missed_in_peace() {
+    const EVENTS: usize = 50;
+    let node = Node::start("bindings").await;
+    node.ctl(&["add_vhost", VHOST]).await;
+    node.ctl(&["add_user", "u", "p"]).await;
+    node.ctl(&["set_permissions", "-p", VHOST, "u", ".*", ".*", ".*"]).await;
+    let corner = Corner::at(url(&node, "u:p", VHOST), &[]);
+    let site = crate::support::process::Site::at(corner, &[], "");
+    site.run(&["topology", "apply"]);
+    node.ctl(&["set_permissions", "-p", VHOST, "u", "^$", ".*", ".*"]).await;
+    node.ctl(&["set_permissions", "-p", VHOST, "guest", ".*", ".*", ".*"]).await;
+    let receiver = Receiver::accepting().await;
+    site.subscribe(&receiver.url("/"), "#", &[]);
+
+    let names = site.corner.topology.names();
+    let (queue, exchange) = (names.primary(), names.events());
+    let administrator = broker::connect(&url(&node, "guest:guest", VHOST)).await.expect("let in");
+    let channel = administrator.create_channel().await.expect("a channel");
+    let (key, table) = ("#".into(), FieldTable::default());
+    let unbound = channel.queue_unbind(queue.as_str().into(), exchange.as_str().into(), key, table);
+    unbound.await.expect("unbound");
+    let publisher = site.publisher().await;
+    for number in 0..EVENTS {
+        publisher.publish(Raw::new("t", &format!("event-{number}"), "{}")).await;
+    }
+
+    let port = free_port();
+    let listen = format!("127.0.0.1:{port}");
+    let mut command = site.command(&["run", "--set", &format!("api.listen={listen}")]);
+    command.env("NO_COLOR", "1");
+    let worker = site.spawn(command);
+    let not_ready = wait_for(port, 503).await;
+    let detail = not_ready["detail"].as_str().expect("a text");
+    assert!(detail.contains("broker.bindings: messages have no route"), "{not_ready}");
+    let log = std::fs::read_to_string(site.log()).expect("a log");
+    assert_eq!(log.matches("topology.no_route").count(), 1, "{log}");
+    // Some ten seconds, in which each was sent on after 0, 1, 3 and 7.
+    let moved = log.lines().filter(|line| line.contains("topology.emptied"));
+    let moved = moved.filter_map(|line| {
+        let (_, behind) = line.split_once("moved=")?;
+        behind.split(|it: char| !it.is_ascii_digit()).next()?.parse::<usize>().ok()
+    });
+    assert!(moved.sum::<usize>() <= 6 * EVENTS, "{log}");
+
+    let (key, table, options) = ("#".into(), FieldTable::default(), QueueBindOptions::default());
+    let bound =
+        channel.queue_bind(queue.as_str().into(), exchange.as_str().into(), key, options, table);
+    bound.await.expect("bound");
+    receiver.wait_for(EVENTS).await;
+    wait_for(port, 200).await;
+    assert_eq!(receiver.requests().len(), EVENTS);
     drop(worker);
 }
 

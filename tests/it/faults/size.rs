@@ -4,9 +4,14 @@
 use std::{collections::BTreeSet, time::Duration};
 
 use homing::{
-    broker::{Message, Route},
+    broker::{Message, Outgoing, Route},
     domain::{event::Event, id::EventId, topic::Topic, verdict::ParkReason},
     parking::{Bodies, Selection},
+    service::Role,
+};
+use lapin::{
+    options::{QueueBindOptions, QueueDeclareOptions},
+    types::{AMQPValue, FieldTable},
 };
 use tokio::time::Instant;
 
@@ -23,6 +28,17 @@ const WAITS: [u64; 2] = [200, 200];
 const LARGE: usize = 64;
 const GOOD: usize = 64;
 const SETTINGS: &str = "broker.publish_channels = 4\nworker.in_flight_max = 128\n";
+
+fn event(id: &str, bytes: usize) -> Outgoing {
+    let event = Event {
+        id: EventId::new(id).expect("an id"),
+        topic: Topic::new("t").expect("a topic"),
+        content_type: "text/plain".to_owned(),
+        content_encoding: None,
+        body: vec![b'x'; bytes].into(),
+    };
+    Message::of_event(event).outgoing()
+}
 
 /// Goal: copies that the broker refuses for good do not stand in the way of others; their originals
 /// are parked as `too_large`, without a copy. Method: 64 events that fail once, larger than what the
@@ -74,15 +90,108 @@ async fn a_copy_that_the_broker_will_never_take_is_parked_and_holds_up_nothing()
     assert_eq!(ids, (0..LARGE).map(|number| format!("large-{number}")).collect());
     println!("fault: max_message_size lowered | {LARGE} parked, {GOOD} delivered");
 
-    let event = Event {
-        id: EventId::new("new").expect("an id"),
-        topic: Topic::new("t").expect("a topic"),
-        content_type: "text/plain".to_owned(),
-        content_encoding: None,
-        body: vec![b'x'; 150_000].into(),
-    };
-    let message = Message::of_event(event).outgoing();
+    let message = event("new", 150_000);
     let sent = installation.parts.broker.publish(&message, Route::Events).await;
     let error = sent.expect_err("it is too large");
     assert!(error.is_final() && error.told().contains("max_message_size"), "{}", error.told());
+}
+
+/// Goal: a message that the broker will never take is refused, and what a source publishes behind it
+/// arrives. Method: a pipeline with one such message in its midst; over HTTP, one that is too large and one that
+/// is not.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_too_large_is_refused_and_what_follows_it_arrives() {
+    let folder = tempfile::tempdir().expect("a folder can be made");
+    let further = folder.path().join("further.conf");
+    std::fs::write(&further, "max_message_size = 100000\n").expect("it can be written");
+    let variables = vec![("HOMING_BROKER_CONFIG", further.display().to_string())];
+    let node = Node::start_with("fault-size-source", variables).await;
+    let corner = Corner::at(node.url.clone(), &millis(&WAITS));
+    let listen = std::net::TcpListener::bind("127.0.0.1:0").and_then(|it| it.local_addr());
+    let listen = listen.expect("a port is free");
+    let mut installation = Installation::at(corner, &WAITS, "").await;
+    installation.settings.api.listen = listen;
+    let primary = installation.names().primary();
+
+    let pipeline = installation.parts.broker.pipeline(10, 1_000_000);
+    for (id, bytes) in [("first", 10), ("large", 150_000), ("second", 10), ("third", 10)] {
+        pipeline.publish(event(id, bytes)).await.expect("it is taken");
+    }
+    tokio::time::timeout(PATIENCE, pipeline.finish()).await.expect("it ends");
+    // What was under way on the channel that the broker closed may be there twice.
+    let depth = installation.publisher.depth(&primary).await;
+    let mut walk = installation.parts.broker.walk(&primary).await.expect("a walk");
+    let mut ids = BTreeSet::new();
+    while let Some(fetched) = walk.next().await.expect("a message") {
+        ids.insert(fetched.content.expect("an event").event.id.to_string());
+    }
+    walk.finish().await.expect("it ends");
+    assert_eq!(ids, ["first", "second", "third"].map(str::to_owned).into());
+
+    let running = installation.start_as(&[Role::Api]);
+    let _installed = rustls::crypto::ring::default_provider().install_default();
+    let client = reqwest::Client::builder().timeout(PATIENCE).build().expect("a client");
+    let deadline = Instant::now() + PATIENCE;
+    let url = format!("http://{listen}/v1/events?topic=t");
+    let post = async |bytes: usize| client.post(&url).body(vec![b'x'; bytes]).send().await;
+    let refused = loop {
+        if let Ok(answer) = post(150_000).await {
+            break answer;
+        }
+        assert!(Instant::now() < deadline, "the API does not answer");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    };
+    assert_eq!(refused.status().as_u16(), 413);
+    let problem = refused.text().await.expect("a text");
+    assert!(problem.contains("max_message_size"), "{problem}");
+    assert_eq!(post(10).await.expect("an answer").status().as_u16(), 202);
+    installation.wait_for_depth(&primary, depth + 1).await;
+    running.stop().await;
+}
+
+/// Goal: what was given up by an earlier version, and is too large for today's broker, stays where it is and
+/// holds up nothing behind it. Method: more such messages than are sent ahead, in a queue that would delete
+/// what is rejected.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_too_large_to_be_moved_holds_up_nothing() {
+    const STAYS: u32 = 150;
+    const MOVES: u32 = 20;
+    let mut node = Node::start("fault-size-former").await;
+    let corner = Corner::at(node.url.clone(), &millis(&WAITS));
+    let installation = Installation::at(corner, &WAITS, "").await;
+    let (former, route) = (installation.names().former_parked(), installation.names().route());
+    let channel = installation.publisher.channel();
+    let mut arguments = FieldTable::default();
+    arguments.insert("x-queue-type".into(), AMQPValue::LongString("quorum".into()));
+    let declared =
+        channel.queue_declare(former.as_str().into(), QueueDeclareOptions::durable(), arguments);
+    declared.await.expect("a queue");
+    let options = QueueBindOptions::default();
+    let (queue, exchange) = (former.as_str().into(), route.as_str().into());
+    let bound =
+        channel.queue_bind(queue, exchange, former.as_str().into(), options, FieldTable::default());
+    bound.await.expect("a binding");
+    for number in 0..STAYS + MOVES {
+        let bytes = if number < STAYS { 150_000 } else { 10 };
+        let raw = Raw::new(&former, &format!("parked-{number}"), vec![b'x'; bytes]).kind("t");
+        let raw = raw.header("x-homing-parked-reason", "exhausted");
+        installation.publisher.publish_to(&route, raw).await;
+    }
+    node.stop().await;
+    node.configure("max_message_size = 100000\n");
+    node.up().await;
+
+    let running = installation.start();
+    let publisher = Publisher::new(&installation.corner).await;
+    let deadline = Instant::now() + PATIENCE;
+    while publisher.depth(&installation.names().parked()).await < MOVES {
+        assert!(Instant::now() < deadline, "those behind are not moved");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    running.stop().await;
+    while publisher.depth(&former).await < STAYS {
+        assert!(Instant::now() < deadline, "{} are left", publisher.depth(&former).await);
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    assert_eq!(publisher.depth(&installation.names().parked()).await, MOVES);
 }
