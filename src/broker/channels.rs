@@ -12,6 +12,7 @@ use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore},
     time::Instant,
 };
+use tracing::warn;
 
 use super::{
     connection::Link,
@@ -53,6 +54,12 @@ fn is_limit(error: &BrokerError) -> bool {
     matches!(source.kind(), ErrorKind::ChannelsLimitReached)
 }
 
+/// Whether the user has as many channels as the broker allows it, over all its connections. The broker
+/// ends the connection that asks for another one.
+fn is_limit_of_user(error: &BrokerError) -> bool {
+    error.reply().is_some_and(|reply| reply.is_limit() && reply.text.contains("channels"))
+}
+
 /// Whether the next try may be better: the connection has as many channels as were agreed upon, or the
 /// client took the end of an earlier channel of the same number for that of the new one. (No broker
 /// answers the opening of a channel with an error of a channel.)
@@ -71,7 +78,6 @@ pub(super) struct Channels {
 struct Places {
     free: Arc<Semaphore>,
     count: Mutex<Count>,
-    channels_max: usize,
 }
 
 struct Count {
@@ -79,6 +85,10 @@ struct Count {
     granted: usize,
     /// As many as the present connection allows.
     allowed: usize,
+    /// As many as are configured, and as the broker allows the user, as far as that is known.
+    channels_max: usize,
+    /// When that was learned last.
+    learned: Option<Instant>,
 }
 
 /// A channel that nobody else uses; dropping it gives it back to the pool.
@@ -115,6 +125,9 @@ impl Manager for ConfirmChannels {
         let connection = self.link.open().await?;
         let channel = open_past(&connection, BrokerError::is_of_a_channel).await;
         self.places.fit(&connection);
+        if channel.as_ref().is_err_and(is_limit_of_user) {
+            self.places.halve();
+        }
         let channel = channel?;
         let selected = channel.confirm_select(ConfirmSelectOptions::default());
         within(&channel, ROUND_TRIP_DEADLINE, "turning on confirms", selected).await?;
@@ -135,11 +148,25 @@ impl Places {
     fn fit(&self, connection: &Connection) {
         let agreed = usize::from(connection.configuration().channel_max());
         let mut count = self.count.lock().unwrap_or_else(PoisonError::into_inner);
-        count.allowed = agreed.saturating_sub(1).clamp(1, self.channels_max);
+        count.allowed = agreed.saturating_sub(1).clamp(1, count.channels_max);
         if let Some(more @ 1..) = count.allowed.checked_sub(count.granted) {
             self.free.add_permits(more);
             count.granted = count.allowed;
         }
+    }
+
+    /// Learns that the broker allows the user fewer. How many are left for this process it does not say,
+    /// and the end of one connection is an error of all who wait for a channel on it.
+    fn halve(&self) {
+        const AT_ONCE: Duration = Duration::from_secs(1);
+        let mut count = self.count.lock().unwrap_or_else(PoisonError::into_inner);
+        if count.learned.is_some_and(|at| at.elapsed() < AT_ONCE) {
+            return;
+        }
+        count.learned = Some(Instant::now());
+        count.channels_max = (count.channels_max.min(count.granted) / 2).max(1);
+        count.allowed = count.allowed.min(count.channels_max);
+        warn!(channels = count.channels_max, "broker.few_channels: the user may have no more");
     }
 
     /// Takes `place` away, where more were granted than the connection allows.
@@ -155,8 +182,13 @@ impl Places {
 impl Channels {
     pub(super) fn new(link: Arc<Link>, channels_max: usize) -> Self {
         let free = Arc::new(Semaphore::new(channels_max));
-        let count = Mutex::new(Count { granted: channels_max, allowed: channels_max });
-        let places = Arc::new(Places { free, count, channels_max });
+        let count = Mutex::new(Count {
+            granted: channels_max,
+            allowed: channels_max,
+            channels_max,
+            learned: None,
+        });
+        let places = Arc::new(Places { free, count });
         let manager = ConfirmChannels { link, places: Arc::clone(&places) };
         let pool = Pool::builder(manager).max_size(channels_max).build();
         // Building fails only for time-outs without a runtime; we set none.
@@ -184,7 +216,7 @@ impl Channels {
                     | PoolError::PostCreateHook(_),
                 ) => return Err(BrokerError::Closed),
             };
-            if !is_limit(&error) {
+            if !is_limit(&error) && !is_limit_of_user(&error) {
                 return Err(error);
             }
             // Whoever finds no room for a channel leaves its place; those that are left suffice.

@@ -226,6 +226,38 @@ impl Link {
     }
 }
 
+/// A connection for looking at what may not be there. Each such look has the broker close a channel,
+/// whose number is spent (see [`Link::watch`]), so another connection takes its place in time.
+pub(super) struct Looking<'a> {
+    link: &'a Link,
+    connection: Connection,
+    spent: u16,
+}
+
+impl<'a> Looking<'a> {
+    /// A connection of its own with nothing declared on it.
+    pub(super) async fn over(link: &'a Link) -> Result<Self, BrokerError> {
+        Ok(Self { link, connection: link.open_bare().await?, spent: 0 })
+    }
+
+    /// The present connection.
+    pub(super) async fn get(&mut self) -> Result<&Connection, BrokerError> {
+        if self.spent > self.connection.configuration().channel_max() / 2 {
+            let next = self.link.open_bare().await?;
+            let last = std::mem::replace(&mut self.connection, next);
+            self.spent = 0;
+            let closed = last.close(200, "OK".into());
+            within(&last, ROUND_TRIP_DEADLINE, "closing a connection", closed).await?;
+        }
+        Ok(&self.connection)
+    }
+
+    /// So many channels the broker closed at most.
+    pub(super) fn spend(&mut self, channels: u16) {
+        self.spent = self.spent.saturating_add(channels);
+    }
+}
+
 /// Closes `connection`, if it is in use still.
 async fn end(connection: &Weak<Connection>) {
     let Some(connection) = connection.upgrade() else { return };

@@ -20,6 +20,7 @@ use super::{
     Broker, Message, Origin, Unreadable,
     batch::Batches,
     channels,
+    connection::Looking,
     error::{BrokerError, ROUND_TRIP_DEADLINE, within},
     headers::{Headers, Moved},
     message::Outgoing,
@@ -126,8 +127,8 @@ impl Broker {
     ///
     /// [`BrokerError`].
     pub async fn inspect(&self, declared_before: &[String]) -> Result<Vec<Finding>, BrokerError> {
-        let connection = self.control.open_bare().await?;
-        self.topology().inspect(&connection, declared_before).await
+        let mut looking = Looking::over(&self.control).await?;
+        self.topology().inspect(&mut looking, declared_before).await
     }
 
     /// The queues of earlier versions that are at the broker still. To be called after
@@ -137,8 +138,8 @@ impl Broker {
     ///
     /// [`BrokerError`].
     pub async fn inspect_superseded(&self) -> Result<Vec<Finding>, BrokerError> {
-        let connection = self.control.open_bare().await?;
-        self.topology().inspect_superseded(&connection).await
+        let mut looking = Looking::over(&self.control).await?;
+        self.topology().inspect_superseded(&mut looking).await
     }
 }
 

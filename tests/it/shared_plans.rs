@@ -1,7 +1,7 @@
 //! Brokers of shared plans allow few channels; homing makes do with what was agreed upon.
 
 use homing::{
-    broker::{Broker, Message, Route},
+    broker::{Broker, Message, Outgoing, Route},
     config::Settings,
     domain::{
         event::{CONTENT_TYPE_DEFAULT, Event},
@@ -10,9 +10,24 @@ use homing::{
     },
 };
 
-use crate::support::broker::{Corner, Publisher};
+use crate::support::{
+    broker::{Corner, Publisher},
+    node::Node,
+    process::Site,
+};
 
 const EVENTS: u32 = 400;
+
+fn event(number: u32) -> Outgoing {
+    let event = Event {
+        id: EventId::from(uuid::Uuid::now_v7()),
+        topic: Topic::new("t").expect("a topic"),
+        content_type: CONTENT_TYPE_DEFAULT.to_owned(),
+        content_encoding: None,
+        body: number.to_string().into(),
+    };
+    Message::of_event(event).outgoing()
+}
 
 /// Goal: more publishes at once than the connection has channels wait for their turn, and all of them
 /// are confirmed. Method: 400 at once over 8 channels; the topology is declared over the same ones.
@@ -25,14 +40,7 @@ async fn publishes_wait_for_the_few_channels_that_there_are() {
     let broker = Broker::new(&settings.broker, corner.topology.clone()).expect("they make sense");
     let mut publishing = tokio::task::JoinSet::new();
     for number in 0..EVENTS {
-        let event = Event {
-            id: EventId::from(uuid::Uuid::now_v7()),
-            topic: Topic::new("t").expect("a topic"),
-            content_type: CONTENT_TYPE_DEFAULT.to_owned(),
-            content_encoding: None,
-            body: number.to_string().into(),
-        };
-        let (broker, outgoing) = (broker.clone(), Message::of_event(event).outgoing());
+        let (broker, outgoing) = (broker.clone(), event(number));
         publishing.spawn(async move { broker.publish(&outgoing, Route::Events).await });
     }
 
@@ -51,5 +59,47 @@ async fn publishes_wait_for_the_few_channels_that_there_are() {
     }
     let publisher = Publisher::new(&corner).await;
     assert_eq!(publisher.depth(&corner.topology.names().primary()).await, EVENTS);
+    broker.close().await;
+}
+
+/// Goal: the topology can be planned, made and checked over few channels, although each look at what is
+/// missing costs one.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_topology_is_planned_made_and_checked_over_few_channels() {
+    let site = Site::new(&[1_000, 2_000, 3_000], "");
+    let few = format!("{}/?channel_max=8", site.corner.url);
+    let run = |command: &str| site.run(&["topology", command, "--broker", &few]);
+    let planned = run("plan");
+    let objects = site.corner.topology.queues().len() + 4;
+    assert!(planned.contains(&format!("apply would create {objects} objects")), "{planned}");
+    assert_eq!(run("apply").matches("created ").count(), objects);
+    assert!(run("check").contains("Everything is as it should be."));
+}
+
+/// Goal: a limit of channels that the broker sets for the user, and tells only by ending the connection
+/// that asks for one more, is learned.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_users_limit_of_channels_is_learned() {
+    let node = Node::start("few-channels").await;
+    node.ctl(&["set_user_limits", "guest", "{\"max-channels\": 8}"]).await;
+    let corner = Corner::at(node.url.clone(), &[]);
+    let text = format!("[broker]\nurl = \"{}\"\nnew_queue_wait = \"0s\"", corner.url);
+    let settings = Settings::from_toml(&text).expect("the settings make sense");
+    let broker = Broker::new(&settings.broker, corner.topology.clone()).expect("they make sense");
+    for round in ["learning", "knowing"] {
+        let mut publishing = tokio::task::JoinSet::new();
+        for number in 0..EVENTS {
+            let (broker, outgoing) = (broker.clone(), event(number));
+            publishing.spawn(async move {
+                match round {
+                    "learning" => broker.publish_until_confirmed(&outgoing, Route::Events).await,
+                    _ => broker.publish(&outgoing, Route::Events).await,
+                }
+            });
+        }
+        for published in publishing.join_all().await {
+            published.unwrap_or_else(|error| panic!("{round}: {}", error.told()));
+        }
+    }
     broker.close().await;
 }

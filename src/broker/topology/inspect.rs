@@ -6,7 +6,7 @@ use super::{
     Depth, Topology,
     declare::{self, ExchangeSpec, Form},
 };
-use crate::broker::{channels::open, error::BrokerError};
+use crate::broker::{channels::open, connection::Looking, error::BrokerError};
 
 /// What was found under one name.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -54,6 +54,15 @@ impl State {
             }
         }
     }
+
+    /// How many channels the broker closed at most before this was known.
+    fn channels_spent(&self) -> u16 {
+        match self {
+            Self::Present(_) | Self::LeftOver(_) | Self::Superseded { .. } => 0,
+            Self::Missing | Self::Former(_) => 1,
+            Self::Unchecked(_) | Self::Different(_) => 2,
+        }
+    }
 }
 
 impl Topology {
@@ -61,16 +70,18 @@ impl Topology {
     /// names of queues that homing ever declared; those not needed now are looked for too.
     pub(in crate::broker) async fn inspect(
         &self,
-        connection: &Connection,
+        looking: &mut Looking<'_>,
         declared_before: &[String],
     ) -> Result<Vec<Finding>, BrokerError> {
         let mut findings = Vec::new();
         for exchange in self.exchanges().iter().rev() {
-            let state = exchange_state(connection, exchange).await?;
+            let state = exchange_state(looking.get().await?, exchange).await?;
+            looking.spend(state.channels_spent());
             findings.push(Finding { name: format!("{} (exchange)", exchange.name), state });
         }
         let queues = self.queues();
         for queue in &queues {
+            let connection = looking.get().await?;
             let state = match declare::depth(connection, &queue.name).await? {
                 None => State::Missing,
                 Some(depth) => match self.declare_either(connection, queue).await {
@@ -78,6 +89,7 @@ impl Topology {
                     declared => same(declared.map(drop), Some(depth))?,
                 },
             };
+            looking.spend(state.channels_spent());
             findings.push(Finding { name: queue.name.clone(), state });
         }
         let waits = self.names().wait_prefix();
@@ -86,8 +98,11 @@ impl Topology {
             name.starts_with(&waits) && queues.iter().all(|queue| queue.name != **name)
         });
         for name in left {
-            if let Some(depth) = declare::depth(connection, name).await? {
-                findings.push(Finding { name: name.clone(), state: State::LeftOver(depth) });
+            match declare::depth(looking.get().await?, name).await? {
+                Some(depth) => {
+                    findings.push(Finding { name: name.clone(), state: State::LeftOver(depth) });
+                }
+                None => looking.spend(1),
             }
         }
         Ok(findings)
@@ -99,14 +114,19 @@ impl Topology {
     /// broker log an error, so this is for operators who ask.
     pub(in crate::broker) async fn inspect_superseded(
         &self,
-        connection: &Connection,
+        looking: &mut Looking<'_>,
     ) -> Result<Vec<Finding>, BrokerError> {
         let mut findings = Vec::new();
         for (name, by) in self.superseded() {
-            let Some(depth) = declare::depth(connection, &name).await? else { continue };
+            let connection = looking.get().await?;
+            let Some(depth) = declare::depth(connection, &name).await? else {
+                looking.spend(1);
+                continue;
+            };
             let needed = self.is_of_first_version() && name == self.names().former_parked();
             let is_renewed =
                 needed && declare::keeps_what_is_rejected(connection, self, &name).await?;
+            looking.spend(u16::from(needed));
             let state = if is_renewed {
                 State::Present(Some(depth))
             } else {
