@@ -1,14 +1,25 @@
 //! Bad input gets a clear answer, and nothing is lost by it.
 
+use std::{
+    collections::BTreeSet,
+    io::{Read, Write},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+};
+
 use futures_util::StreamExt;
 use homing::parking::{Action, Selection};
 use lapin::{options::BasicConsumeOptions, types::FieldTable};
 
 use crate::support::{
     PATIENCE,
-    broker::{self, Raw},
-    installation::Installation,
-    receiver::{Receiver, Recorded},
+    broker::{self, Corner, Raw},
+    installation::{Installation, millis},
+    node::Node,
+    process::Site,
+    receiver::{Receiver, Recorded, Reply},
 };
 
 #[tokio::test]
@@ -78,7 +89,7 @@ async fn properties_that_the_broker_would_act_on_lose_nothing() {
     };
     let installation = Installation::new(&[200]).await;
     let receiver = Receiver::answering(|request| {
-        crate::support::receiver::Reply::status(if request.attempt() == 1 { 500 } else { 200 })
+        Reply::status(if request.attempt() == 1 { 500 } else { 200 })
     })
     .await;
     installation.subscribe_all(&receiver.url("/")).await;
@@ -176,6 +187,111 @@ async fn headers_larger_than_a_frame_hide_nothing_that_is_parked() {
     receiver.wait_for(2).await;
     installation.wait_for_parked(0).await;
     running.stop().await;
+}
+
+/// Goal: neither does one with which a worker was killed, so that the broker sends it again with a further
+/// header. Method: the endpoint says nothing until the first worker is dead.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn headers_larger_than_a_frame_hurt_no_other_after_a_kill() {
+    const GOOD: usize = 40;
+    let is_killed = Arc::new(AtomicBool::new(false));
+    let killed = Arc::clone(&is_killed);
+    let receiver = Receiver::answering(move |_| {
+        if killed.load(Ordering::SeqCst) {
+            Reply::status(200)
+        } else {
+            Reply::status(200).after(PATIENCE)
+        }
+    })
+    .await;
+    let site = Site::new(&[60_000], "");
+    site.run(&["topology", "apply"]);
+    site.subscribe(&receiver.url("/"), "#", &[]);
+    let publisher = site.publisher().await;
+    let large = "x".repeat(NEARLY_A_FRAME);
+    publisher.publish(Raw::new("t", "large", "{}").header("large", &large)).await;
+    for number in 0..GOOD {
+        publisher.publish(Raw::new("t", &format!("good{number}"), "{}")).await;
+    }
+
+    let worker = site.start();
+    receiver.wait_for(1).await;
+    worker.kill_9();
+    is_killed.store(true, Ordering::SeqCst);
+    let worker = site.start();
+    let parked = site.corner.topology.names().parked();
+    site.wait_until_settled().await;
+    drop(worker);
+    assert_eq!(publisher.depth(&parked).await, 0);
+    let ids: BTreeSet<_> = receiver.requests().iter().map(Recorded::id).collect();
+    assert_eq!(ids.len(), GOOD + 1);
+    let log = std::fs::read_to_string(site.log()).expect("a log");
+    assert!(!log.contains("connection_lost"), "{log}");
+}
+
+/// Goal: headers as large as only another protocol takes them hurt no other either. Method: 300 KiB by
+/// STOMP, among good events.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn headers_by_stomp_larger_than_a_frame_hurt_no_other() {
+    const GOOD: usize = 40;
+    let folder = tempfile::tempdir().expect("a folder can be made");
+    let port = std::net::TcpListener::bind("127.0.0.1:0").and_then(|it| it.local_addr());
+    let port = port.expect("a port is free").port();
+    let further = folder.path().join("further.conf");
+    let config = format!("stomp.listeners.tcp.1 = 127.0.0.1:{port}\n");
+    std::fs::write(&further, config).expect("it can be written");
+    let node = Node::start_with(
+        "stomp",
+        vec![
+            ("HOMING_BROKER_CONFIG", further.display().to_string()),
+            ("HOMING_BROKER_PLUGINS", "rabbitmq_stomp".to_owned()),
+        ],
+    )
+    .await;
+    let site = Site::at(Corner::at(node.url.clone(), &millis(&[60_000])), &[60_000], "");
+    site.run(&["topology", "apply"]);
+    let receiver = Receiver::accepting().await;
+    site.subscribe(&receiver.url("/"), "#", &[]);
+    let publisher = site.publisher().await;
+    let exchange = site.corner.topology.names().events();
+    for number in 0..GOOD {
+        if number == GOOD / 2 {
+            send_by_stomp(port, &exchange, 300 * 1_024);
+        }
+        publisher.publish(Raw::new("t", &format!("good{number}"), "{}")).await;
+    }
+    let primary = site.corner.topology.names().primary();
+    assert_eq!(publisher.depth(&primary).await, u32::try_from(GOOD + 1).expect("a count"));
+
+    let worker = site.start();
+    receiver.wait_for(GOOD + 1).await;
+    site.wait_until_settled().await;
+    drop(worker);
+    assert_eq!(receiver.requests().len(), GOOD + 1);
+    assert_eq!(publisher.depth(&site.corner.topology.names().parked()).await, 0);
+    let log = std::fs::read_to_string(site.log()).expect("a log");
+    assert!(!log.contains("connection_lost"), "{log}");
+    assert!(log.contains("broker.headers_left_out"), "it came as large as it was sent: {log}");
+}
+
+/// Sends an event with headers of so many bytes, and waits for the broker to have it.
+fn send_by_stomp(port: u16, exchange: &str, header_bytes: usize) {
+    let mut stream = std::net::TcpStream::connect(("127.0.0.1", port)).expect("it answers");
+    stream.set_read_timeout(Some(PATIENCE)).expect("a socket");
+    let headers: String =
+        (0..8).map(|number| format!("large-{number}:{}\n", "x".repeat(header_bytes / 8))).collect();
+    let frames = format!(
+        "CONNECT\nlogin:guest\npasscode:guest\nhost:/\n\n\0\
+         SEND\ndestination:/exchange/{exchange}/t\npersistent:true\nreceipt:sent\n{headers}\n{{}}\0"
+    );
+    stream.write_all(frames.as_bytes()).expect("it takes that");
+    let mut answer = Vec::new();
+    while !String::from_utf8_lossy(&answer).contains("receipt-id:sent") {
+        let mut some = [0; 1_024];
+        let read = stream.read(&mut some).expect("an answer");
+        answer.extend(&some[..read]);
+        assert!(read > 0, "refused: {}", String::from_utf8_lossy(&answer));
+    }
 }
 
 /// Takes the first message of `queue` and leaves it unanswered, as a process that dies does.
