@@ -7,15 +7,13 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use crate::support::{
+    account::Account,
     cluster::Cluster,
-    load::Pace,
+    load::{Load, Pace},
     node::QUEUES_SETTLE,
+    process::Process,
     stage::{IN_FLIGHT_MAX, Stage},
 };
-
-/// What the broker dead-lettered without a confirm it sends again after this time, and no depth shows it
-/// meanwhile. Source: `dead_letter_worker_publisher_confirm_timeout` in rabbitmq/advanced.config.
-const SENT_AGAIN_AFTER: Duration = Duration::from_secs(16);
 
 /// Fewer than on one broker: three nodes share this machine's cores.
 const PACE: u32 = 150;
@@ -54,6 +52,22 @@ impl Theatre {
         assert!(silence < bound, "{fault}: nothing was delivered for {silence:?}\n{log}");
     }
 
+    /// The account, once nothing moves: what a queue is rid of may be in nobody's depth for a while.
+    async fn account(&self, load: Load, worker: Process) -> Account {
+        let published = load.finish().await;
+        loop {
+            self.stage.wait_until_quiet().await;
+            let requests = self.stage.receiver.count();
+            self.cluster.nothing_held().await;
+            // What was held came late, and may have gone round once more meanwhile.
+            self.stage.wait_until_quiet().await;
+            if self.stage.receiver.count() == requests {
+                break;
+            }
+        }
+        self.stage.account_of(&published, worker).await
+    }
+
     async fn leader_of(&self, queue: &str) -> u8 {
         let (queues, end) = (self.stage.site.corner.topology.queues(), format!(".{queue}"));
         let queue = queues.into_iter().find(|queue| queue.name.ends_with(&end)).expect("its name");
@@ -89,9 +103,7 @@ async fn leaders_that_die_one_after_the_other_lose_nothing() {
     }
 
     let silence = theatre.stage.longest_silence(started);
-    let published = load.finish().await;
-    tokio::time::sleep(SENT_AGAIN_AFTER).await;
-    let account = theatre.stage.account_of(&published, worker).await;
+    let account = theatre.account(load, worker).await;
     let bound = theatre.faults * IN_FLIGHT_MAX;
     account.assert_whole("cluster: 5 leaders killed, 3 nodes restarted", silence, bound);
 }
@@ -128,7 +140,7 @@ async fn nodes_that_fall_silent_lose_nothing() {
     theatre.cluster.whole().await;
 
     let silence = theatre.stage.longest_silence(started);
-    let account = theatre.stage.account(load, worker).await;
+    let account = theatre.account(load, worker).await;
     let bound = theatre.faults * IN_FLIGHT_MAX;
     account.assert_whole("cluster: a node paused, a node cut off", silence, bound);
 }
