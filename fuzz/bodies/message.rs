@@ -34,7 +34,8 @@ pub(crate) fn run(data: &[u8]) {
 fn judge(read: Result<Message, Box<Unreadable>>, origin: &Origin<'_>, body: &Bytes) {
     match read {
         Ok(message) => {
-            assert_eq!(message.event.body, *body);
+            // One value of AMQP 1.0 is unwrapped.
+            assert!(body.ends_with(&message.event.body));
             assert!(!message.event.topic.is_own() || *origin == Origin::homing());
             let now = UnixMillis::new(0);
             for copy in [message.outgoing(), message.replayed().outgoing()] {
