@@ -239,6 +239,33 @@ async fn answers_that_nobody_takes_keep_nobody_out_and_end() {
     assert!(begun.elapsed() > Duration::from_secs(20), "{:?}", begun.elapsed());
 }
 
+/// Goal: nobody without a token fills the disk with lines of the log. Method: HTTP/2 streams that are
+/// reset as they are opened, until each connection is ended for it.
+#[tokio::test]
+async fn clients_that_break_a_protocol_write_no_lines_into_the_log() {
+    /// `SETTINGS`, then for each stream `HEADERS` (`GET /`) and `RST_STREAM`.
+    fn resets() -> Vec<u8> {
+        let streams = (1..200_u8).step_by(2).flat_map(|stream| {
+            let headers = [0, 0, 3, 1, 5, 0, 0, 0, stream, 0x82, 0x84, 0x86];
+            let reset = [0, 0, 4, 3, 0, 0, 0, 0, stream, 0, 0, 0, 8];
+            headers.into_iter().chain(reset)
+        });
+        [PREFACE, &[0, 0, 0, 4, 0, 0, 0, 0, 0]].concat().into_iter().chain(streams).collect()
+    }
+    let attacked = Attacked::start().await;
+    let lines = || fs::read_to_string(attacked.site.log()).expect("a log").lines().count();
+    let before = lines();
+    for bytes in [&resets()[..], b"\x16\x03\x01\x00\xa5", b"GET / HTTP/9\r\n\r\n"] {
+        for _ in 0..20 {
+            let mut rest = Vec::new();
+            // What the server says; it may end the connection as it likes.
+            let _ended = attacked.connect(bytes).read_to_end(&mut rest);
+        }
+    }
+    assert_eq!(attacked.ask("GET", "/healthz", b""), Some(200));
+    assert_eq!(lines(), before, "{}", fs::read_to_string(attacked.site.log()).expect("a log"));
+}
+
 /// Whether the server still has the connection from `port`. Source: proc(5), `/proc/net/tcp`, state 01.
 fn is_established(server: &str, port: u16) -> bool {
     let own = server.rsplit(':').next().and_then(|port| port.parse::<u16>().ok());
