@@ -12,11 +12,12 @@ use lapin::{
     message::Delivery,
     options::{BasicCancelOptions, BasicGetOptions},
 };
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
 use super::{
     consume::start,
     error::{BrokerError, ROUND_TRIP_DEADLINE, within},
+    topology::depth_on,
 };
 
 /// Messages of the first batch: most people look at the first page. Each has twice as many as the one
@@ -40,6 +41,32 @@ pub(super) struct Batches {
 impl Batches {
     pub(super) fn new(queue: String) -> Self {
         Self { queue, size: FIRST, taken: VecDeque::new() }
+    }
+
+    /// How many messages there are, where the broker counts none, perhaps because it cannot: takes one
+    /// after the other, which is certain, until it counts more or none comes.
+    ///
+    /// # Errors
+    ///
+    /// [`BrokerError`]: unknown; the channel is of no use any more.
+    pub(super) async fn count(&mut self, channel: &Channel) -> Result<u32, BrokerError> {
+        let until = Instant::now() + ROUND_TRIP_DEADLINE;
+        while let Some(delivery) = get(channel, &self.queue).await? {
+            self.taken.push_back(delivery);
+            let more = depth_on(channel, &self.queue).await?.messages;
+            if more > 0 {
+                return Ok(self.taken().saturating_add(more));
+            }
+            if Instant::now() >= until {
+                let step = format!("counting the messages of `{}`", self.queue);
+                return Err(BrokerError::TimedOut { step, deadline: ROUND_TRIP_DEADLINE });
+            }
+        }
+        Ok(self.taken())
+    }
+
+    fn taken(&self) -> u32 {
+        u32::try_from(self.taken.len()).unwrap_or(u32::MAX)
     }
 
     /// The next message on `channel`, where at most `left` are still to come; `None`: there is none.

@@ -90,12 +90,17 @@ impl Broker {
     ///
     /// [`BrokerError`].
     pub async fn walk(&self, queue: &str) -> Result<Walk, BrokerError> {
-        let total = self.depth(queue).await?.map_or(0, |depth| depth.messages);
+        let depth = self.depth(queue).await?;
         let connection = self.control.open().await?;
         let channel = channels::open(&connection).await?;
         let removed = AtomicU32::new(0);
         let topology = Arc::clone(&self.topology);
-        let (batches, queue) = (Batches::new(queue.to_owned()), queue.to_owned());
+        let (mut batches, queue) = (Batches::new(queue.to_owned()), queue.to_owned());
+        let total = match depth {
+            None => 0,
+            Some(Depth { messages: total @ 1.., .. }) => total,
+            Some(_) => batches.count(&channel).await?,
+        };
         let rules = self.rules;
         let tasks = self.tasks.clone();
         Ok(Walk {

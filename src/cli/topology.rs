@@ -231,12 +231,20 @@ impl Row {
 fn left_over(name: &str, depth: Depth) -> String {
     let advice = match depth {
         Depth { consumers: 1.., .. } => "somebody consumes it, so leave it".to_owned(),
-        Depth { messages: 0, .. } => {
-            format!("it is empty: `rabbitmqctl delete_queue {name}` deletes it")
-        }
+        Depth { messages: 0, .. } => deletable(name),
         Depth { .. } => "delete it once its messages have come due".to_owned(),
     };
     format!("no schedule needs it; {advice}")
+}
+
+/// How a queue is deleted that seems to be empty. What was dead-lettered and not yet taken is in no
+/// depth, and where a queue's leader does not answer, the broker counts nothing; the broker's list has
+/// all of it.
+fn deletable(name: &str) -> String {
+    format!(
+        "once `rabbitmqctl list_queues name messages` has 0 for it as well, `rabbitmqctl \
+         delete_queue {name}` deletes it"
+    )
 }
 
 /// What to do about a queue whose place another one has taken.
@@ -252,9 +260,9 @@ fn superseded(name: &str, depth: Depth, by: &str, needed: bool) -> String {
              is larger than the broker's `max_message_size`, they hold and log (`topology.not_moved`), and \
              it is counted here again once they are stopped"
             .to_owned(),
-        Depth { messages: 0, .. } => format!(
-            "once no process of the earlier version runs, `rabbitmqctl delete_queue {name}` deletes it{returns}"
-        ),
+        Depth { messages: 0, .. } => {
+            format!("once no process of the earlier version runs, and {}{returns}", deletable(name))
+        }
         Depth { .. } => "a running worker empties it".to_owned(),
     };
     format!("`{by}` has taken its place; {advice}")
@@ -327,7 +335,7 @@ mod tests {
         homing.v1.primary                                 missing: `homing topology apply` creates it
         homing.v1.wait.5                                  different: inequivalent arg 'x': received 1 but current is 2; drain and delete it, or use another `broker.prefix`
         homing.v1.wait.6                    7          0  left over: no schedule needs it; delete it once its messages have come due
-        homing.v1.wait.7                    0          0  left over: no schedule needs it; it is empty: `rabbitmqctl delete_queue homing.v1.wait.7` deletes it
+        homing.v1.wait.7                    0          0  left over: no schedule needs it; once `rabbitmqctl list_queues name messages` has 0 for it as well, `rabbitmqctl delete_queue homing.v1.wait.7` deletes it
         homing.v1.wait.8                    0          1  left over: no schedule needs it; somebody consumes it, so leave it
         ");
         let bad = rows.iter().filter(|row| row.tone == Tone::Bad).count();

@@ -90,10 +90,13 @@ async fn forgotten(context: &Context, lane: Lane, work: &Work) {
     while looks < LOOKS {
         let taken = work.taken.load(Ordering::Relaxed);
         tokio::time::sleep(LOOK_INTERVAL).await;
-        let idle = work.is_idle() && work.taken.load(Ordering::Relaxed) == taken;
+        // What is sent messages is not forgotten, whatever a broker says that is too busy to count.
+        let is_served = work.taken.load(Ordering::Relaxed) != taken;
         looks = match context.broker.look(lane).await {
-            Ok(depth) if depth.consumers == 0 => looks.saturating_add(1),
-            Ok(depth) if depth.messages > 0 && idle => looks.saturating_add(1),
+            Ok(depth) if !is_served && depth.consumers == 0 => looks.saturating_add(1),
+            Ok(depth) if !is_served && depth.messages > 0 && work.is_idle() => {
+                looks.saturating_add(1)
+            }
             Ok(_) | Err(_) => 0,
         };
     }

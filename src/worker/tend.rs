@@ -13,6 +13,7 @@ use crate::{
         consume::Lane,
         control::{Change, Listening},
         empty::Emptied,
+        topology::Depth,
     },
     clock,
     telemetry::{events, metrics},
@@ -113,7 +114,8 @@ pub(super) async fn circuits(context: Arc<Context>, stop: CancellationToken) {
 /// Keeps the shares of the rate limits, and what is told of the oldest delivery, until dropped.
 async fn share_limits(context: &Context) {
     loop {
-        if let Ok(depth) = context.broker.look(Lane::Primary).await {
+        // None is what the broker says where it does not know: this worker is one.
+        if let Ok(depth @ Depth { consumers: 1.., .. }) = context.broker.look(Lane::Primary).await {
             context.limits.share_with(depth.consumers);
         }
         metrics::oldest_undelivered(context.oldest.age(clock::now()));

@@ -18,7 +18,7 @@ use crate::broker::{
 /// A new quorum queue elects a leader first, which takes longer than other round trips.
 const DECLARE_DEADLINE: Duration = Duration::from_secs(30);
 
-/// What the broker knows about a queue.
+/// What the broker says about a queue; nothing and none, where it cannot know at this moment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Depth {
     /// Messages ready to be consumed; those in flight are not counted.
@@ -254,7 +254,11 @@ async fn close(channel: &Channel) -> Result<(), BrokerError> {
     within(channel, ROUND_TRIP_DEADLINE, "closing a channel", closed).await
 }
 
-/// The depth of `queue`, `None` where it does not exist. Exact, unlike management counts.
+/// The depth of `queue`, `None` where it does not exist. Current, unlike management counts; but the
+/// broker counts no message and no consumer, too, where the queue's leader does not answer it within
+/// 250 ms, and never what was dead-lettered and not yet taken by its target.
+///
+/// Source: RabbitMQ 3.10 and 4.0, `rabbit_quorum_queue:stat`; `rabbit_fifo:messages_total`.
 ///
 /// On a channel of its own: the broker closes a channel that asks for a queue that is not there.
 pub(in crate::broker) async fn depth(

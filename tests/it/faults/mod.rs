@@ -16,6 +16,7 @@ mod operator;
 mod poison;
 mod policies;
 mod returns;
+mod silent_leader;
 mod size;
 mod store;
 mod worker_killed;
