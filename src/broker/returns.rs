@@ -12,12 +12,12 @@
 
 use std::{
     collections::{HashSet, VecDeque},
-    hash::{BuildHasher, Hash, Hasher},
+    hash::BuildHasher,
     sync::{Mutex, MutexGuard, PoisonError},
 };
 
 use foldhash::quality::FixedState;
-use lapin::{BasicProperties, message::Delivery};
+use lapin::{BasicProperties, message::Delivery, types::ShortString};
 use tracing::{error, info};
 
 use super::{
@@ -77,7 +77,7 @@ impl Key {
     fn of(delivery: &Delivery) -> Self {
         let properties = &delivery.properties;
         let headers = Headers(properties.headers().as_ref());
-        let id = properties.message_id().as_ref().map(|id| id.as_str());
+        let id = properties.message_id().as_ref().map(ShortString::as_str);
         let position = [
             header::RENEWALS,
             header::REPLAYS,
@@ -89,9 +89,8 @@ impl Key {
         let subscription = headers.text(header::SUBSCRIPTION);
         let way = (delivery.exchange.as_str(), delivery.routing_key.as_str());
         Self([1, 2].map(|seed| {
-            let mut hasher = FixedState::with_seed(seed).build_hasher();
-            (id, way, position, &subscription, &delivery.data).hash(&mut hasher);
-            hasher.finish()
+            let content = (id, way, position, &subscription, &delivery.data);
+            FixedState::with_seed(seed).hash_one(content)
         }))
     }
 }

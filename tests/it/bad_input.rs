@@ -2,7 +2,7 @@
 
 use std::{
     collections::BTreeSet,
-    io::{Read, Write},
+    io::{BufRead, BufReader, Write},
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -278,18 +278,18 @@ async fn headers_by_stomp_larger_than_a_frame_hurt_no_other() {
 fn send_by_stomp(port: u16, exchange: &str, header_bytes: usize) {
     let mut stream = std::net::TcpStream::connect(("127.0.0.1", port)).expect("it answers");
     stream.set_read_timeout(Some(PATIENCE)).expect("a socket");
-    let headers: String =
-        (0..8).map(|number| format!("large-{number}:{}\n", "x".repeat(header_bytes / 8))).collect();
+    let value = "x".repeat(header_bytes / 8);
+    let headers =
+        (0..8).fold(String::new(), |all, number| all + &format!("large-{number}:{value}\n"));
     let frames = format!(
         "CONNECT\nlogin:guest\npasscode:guest\nhost:/\n\n\0\
          SEND\ndestination:/exchange/{exchange}/t\npersistent:true\nreceipt:sent\n{headers}\n{{}}\0"
     );
     stream.write_all(frames.as_bytes()).expect("it takes that");
+    let mut answers = BufReader::new(stream);
     let mut answer = Vec::new();
     while !String::from_utf8_lossy(&answer).contains("receipt-id:sent") {
-        let mut some = [0; 1_024];
-        let read = stream.read(&mut some).expect("an answer");
-        answer.extend(&some[..read]);
+        let read = answers.read_until(b'\n', &mut answer).expect("an answer");
         assert!(read > 0, "refused: {}", String::from_utf8_lossy(&answer));
     }
 }

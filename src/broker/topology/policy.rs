@@ -5,7 +5,7 @@
 
 use serde_json::{Map, Value};
 
-use super::{QueueKind, Topology};
+use super::{DELIVERY_LIMIT, QueueKind, Topology};
 
 /// A key of a policy that breaks what is promised of a queue.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -66,6 +66,14 @@ fn danger(role: Role, key: &str, value: &Value) -> Option<Danger> {
             ("message-ttl", "where no worker runs, messages end where no consumer gets them")
         }
         ("message-ttl", Role::Former) => ("message-ttl", "deletes messages"),
+        ("delivery-limit", Role::Primary | Role::Retry)
+            if value.as_u64().is_none_or(|limit| limit < u64::from(DELIVERY_LIMIT)) =>
+        {
+            (
+                "delivery-limit",
+                "connections that are lost so often park what was sent ahead over them",
+            )
+        }
         ("delivery-limit", Role::Former) => ("delivery-limit", "deletes messages"),
         ("max-length", Role::Former) => ("max-length", "deletes messages"),
         ("max-length-bytes", Role::Former) => ("max-length-bytes", "deletes messages"),
@@ -111,10 +119,12 @@ mod tests {
             "max-length-bytes": 1, "overflow": "drop-head", "queue-master-locator": "x",
         });
         let full = ["expires", "max-length", "max-length-bytes", "message-ttl", "overflow"];
-        for queue in ["p.v1.retry", "p.v1.wait.9000", "p.v2.parked", "p.v2.unrouted"] {
+        for queue in ["p.v1.wait.9000", "p.v2.parked", "p.v2.unrouted"] {
             assert_eq!(keys(queue, all.clone()), full, "{queue}");
         }
-        assert_eq!(keys("p.v1.primary", all.clone()), ["expires", "message-ttl", "overflow"]);
+        let primary = ["delivery-limit", "expires", "message-ttl", "overflow"];
+        assert_eq!(keys("p.v1.primary", all.clone()), primary);
+        assert_eq!(keys("p.v1.retry", all.clone()), [&primary[..1], &full[..]].concat());
         assert_eq!(keys("p.v2.source.main.1", all.clone()), ["expires"]);
         let former = ["delivery-limit", "expires", "max-length", "max-length-bytes", "message-ttl"];
         assert_eq!(keys("p.v1.parked", all.clone()), former);
@@ -125,5 +135,6 @@ mod tests {
     fn what_agrees_with_homing_is_no_danger() {
         let policy = json!({"overflow": "reject-publish", "dead-letter-strategy": "at-least-once"});
         assert_eq!(keys("p.v2.parked", policy), [""; 0]);
+        assert_eq!(keys("p.v1.primary", json!({"delivery-limit": 50})), [""; 0]);
     }
 }
