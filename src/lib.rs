@@ -6,11 +6,13 @@
 pub mod domain;
 
 pub mod clock;
+pub mod files;
 pub mod report;
 pub mod usage;
 
 pub mod config;
 
+pub mod certificates;
 pub mod telemetry;
 
 pub mod broker;

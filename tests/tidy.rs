@@ -9,9 +9,9 @@ use std::{
 /// other modules of its layer.
 const LAYERS: &[&[&str]] = &[
     &["domain"],
-    &["report", "clock", "usage"],
+    &["report", "clock", "usage", "files"],
     &["config"],
-    &["telemetry"],
+    &["telemetry", "certificates"],
     &["broker", "store", "endpoint"],
     &["parking", "registry", "sample", "simulator", "traces"],
     &["switchboard"],

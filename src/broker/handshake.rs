@@ -1,9 +1,6 @@
 //! One connection to one node: dialled, logged in, and what a refusal means.
 
-use std::{
-    sync::{Mutex, PoisonError},
-    time::Duration,
-};
+use std::time::Duration;
 
 use lapin::{
     Connection, ConnectionProperties,
@@ -57,12 +54,7 @@ pub(super) async fn connect(
     })?;
     let name = wanted.name.clone();
     let properties = ConnectionProperties::default().with_connection_name(name.into());
-    let given = Mutex::new(Some(stream.compat()));
-    // Called once: another stream would need another connection.
-    let connecting = transport::over(said(url, &wanted), properties, async move |_uri: &_| {
-        let stream = given.lock().unwrap_or_else(PoisonError::into_inner).take();
-        stream.ok_or_else(|| std::io::ErrorKind::ConnectionAborted.into())
-    });
+    let connecting = transport::over(said(url, &wanted), properties, stream.compat());
     let connected = timeout_at(deadline, connecting).await.map_err(|_elapsed| timed_out())?;
     match connected.as_ref().err().and_then(transport::smaller_frames) {
         Some(frame_bytes_max) => {

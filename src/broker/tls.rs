@@ -5,15 +5,11 @@
 
 use std::{error::Error, io, path::Path, sync::Arc};
 
-use rustls::{
-    AlertDescription, CertificateError, ClientConfig, RootCertStore,
-    crypto::ring,
-    pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject},
-};
+use rustls::{AlertDescription, CertificateError, ClientConfig, RootCertStore, crypto::ring};
 
 use crate::{
+    certificates,
     config::{BrokerSettings, BrokerUrl, SettingsError},
-    report::Chain,
 };
 
 /// The files that TLS needs; empty where there is none. Those of a URL win over the settings.
@@ -43,15 +39,17 @@ impl Files {
     /// [`SettingsError::Value`]: a file that cannot be read or does not hold what it should.
     pub(super) fn configuration(&self, url: &BrokerUrl) -> Result<ClientConfig, SettingsError> {
         let given = &url.parameters;
-        let roots = match &given.ca_file {
-            Some(file) => authorities("cacertfile", file)?,
-            None if self.ca.is_empty() => public_authorities(),
-            None => authorities("broker.ca_file", Path::new(&self.ca))?,
+        let (key, file) = match &given.ca_file {
+            Some(file) => ("cacertfile", file.as_path()),
+            None => ("broker.ca_file", Path::new(&self.ca)),
         };
+        let is_named = !file.as_os_str().is_empty();
+        let roots = if is_named { RootCertStore::empty() } else { public_authorities() };
         let trusting = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
             .with_safe_default_protocol_versions()
             .map_err(|error| SettingsError::value("broker.url", error))?
-            .with_root_certificates(roots);
+            .dangerous()
+            .with_custom_certificate_verifier(certificates::verifier(roots, key, file)?);
         let (key, certificate, private_key) = match (&given.certificate_file, &given.key_file) {
             (Some(certificate), Some(key)) => ("certfile", certificate.as_path(), key.as_path()),
             _ if self.certificate.is_empty() => return Ok(trusting.with_no_client_auth()),
@@ -60,11 +58,8 @@ impl Files {
                 ("broker.client_certificate_file", certificate, key)
             }
         };
-        let chain = certificates(key, certificate)?;
-        let private = PrivateKeyDer::from_pem_file(private_key).map_err(|error| {
-            let file = private_key.display();
-            SettingsError::value(key, format!("cannot read a private key from {file}: {error}"))
-        })?;
+        let chain = certificates::in_file(key, certificate)?;
+        let private = certificates::private_key(key, private_key)?;
         trusting.with_client_auth_cert(chain, private).map_err(|error| {
             let file = private_key.display();
             SettingsError::value(key, format!("the key in {file} does not fit: {error}"))
@@ -79,32 +74,6 @@ fn public_authorities() -> RootCertStore {
     roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
     roots.add_parsable_certificates(webpki_root_certs::TLS_SERVER_ROOT_CERTS.iter().cloned());
     roots
-}
-
-/// Those in `file`, and no others.
-fn authorities(key: &str, file: &Path) -> Result<RootCertStore, SettingsError> {
-    let mut roots = RootCertStore::empty();
-    for certificate in certificates(key, file)? {
-        roots.add(certificate).map_err(|error| {
-            let file = file.display();
-            SettingsError::value(key, format!("a certificate in {file} is not usable: {error}"))
-        })?;
-    }
-    Ok(roots)
-}
-
-fn certificates(key: &str, file: &Path) -> Result<Vec<CertificateDer<'static>>, SettingsError> {
-    let shown = file.display();
-    let certificates: Vec<_> =
-        CertificateDer::pem_file_iter(file).and_then(Iterator::collect).map_err(|error| {
-            let message = format!("cannot read certificates from {shown}: {}", Chain(&error));
-            SettingsError::value(key, message)
-        })?;
-    if certificates.is_empty() {
-        let message = format!("no certificate in {shown}; it takes PEM");
-        return Err(SettingsError::value(key, message));
-    }
-    Ok(certificates)
 }
 
 /// What to do about a failure of TLS, if `error` is one.
@@ -126,6 +95,11 @@ pub(super) fn advice(error: &io::Error) -> Option<&'static str> {
         rustls::Error::InvalidCertificate(
             CertificateError::Expired | CertificateError::ExpiredContext { .. },
         ) => "its certificate has expired",
+        // Such as an authority's.
+        rustls::Error::InvalidCertificate(CertificateError::Other(_)) => {
+            "its certificate is none of a server; name that very certificate in `broker.ca_file`, \
+             if it signs itself"
+        }
         rustls::Error::InvalidCertificate(_) => "its certificate cannot be trusted",
         rustls::Error::AlertReceived(
             AlertDescription::CertificateRequired | AlertDescription::HandshakeFailure,

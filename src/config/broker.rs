@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use url::Url;
 
 use super::{BrokerUrl, Login, SettingsError};
+use crate::files;
 
 /// Where the broker is and how long it may take.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -54,7 +55,7 @@ impl BrokerSettings {
             return self.parse("broker.url", &self.url);
         }
         let key = "broker.url_file";
-        let text = std::fs::read_to_string(&self.url_file).map_err(|error| {
+        let text = files::read_text(self.url_file.as_ref()).map_err(|error| {
             SettingsError::value(key, format!("cannot read {}: {error}", self.url_file))
         })?;
         self.parse(key, &text)

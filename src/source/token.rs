@@ -3,7 +3,7 @@
 //! Asking too often is throttled, so the connections of a source share one, and nobody asks before
 //! a connect needs it.
 
-use std::{fs, sync::Arc, time::Duration};
+use std::{io, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use hyper::{
@@ -11,14 +11,14 @@ use hyper::{
     header::{CONTENT_TYPE, HeaderMap, HeaderValue, RETRY_AFTER},
 };
 use serde::Deserialize;
-use tokio::{sync::Mutex, time::Instant};
+use tokio::{sync::Mutex, task::spawn_blocking, time::Instant};
 use url::form_urlencoded;
 
 use super::{
     http::{Asked, Http, HttpError},
     rule::{Ended, Refusal},
 };
-use crate::config::LivestreamSettings;
+use crate::{config::LivestreamSettings, files};
 
 /// A token is not used for this part of its life, the last one, and never for longer than ...
 const LAST_PART: u32 = 10;
@@ -80,7 +80,7 @@ impl Tokens {
     }
 
     async fn fetch(&self) -> Result<Token, Ended> {
-        let secret = self.secret()?;
+        let secret = self.secret().await?;
         let form = form_urlencoded::Serializer::new(String::new())
             .append_pair("client_id", &self.settings.client_id)
             .append_pair("client_secret", &secret)
@@ -115,12 +115,14 @@ impl Tokens {
     }
 
     /// From the file each time, so that it can be exchanged.
-    fn secret(&self) -> Result<String, Ended> {
-        let file = &self.settings.client_secret_file;
+    async fn secret(&self) -> Result<String, Ended> {
+        let file = self.settings.client_secret_file.clone();
         if file.as_os_str().is_empty() {
             return Ok(self.settings.client_secret.clone());
         }
-        let read = fs::read_to_string(file).map_err(|error| {
+        let path = file.clone();
+        let read = spawn_blocking(move || files::read_text(&path)).await.map_err(io::Error::other);
+        let read = read.flatten().map_err(|error| {
             Ended::NoToken(format!("cannot read `client_secret_file` {}: {error}", file.display()))
         })?;
         Ok(read.trim().to_owned())

@@ -11,6 +11,7 @@ use super::{StoreError, keyring::Keyring};
 use crate::clock;
 use crate::config::StoreSettings;
 use crate::domain::encryption_key::{EncryptionKey, KeyId};
+use crate::files;
 
 /// The keys given, and by what.
 pub(super) struct GivenKeys {
@@ -43,7 +44,7 @@ impl GivenKeys {
 
     fn read(file: &Path) -> Result<Self, StoreError> {
         let refused = |source| StoreError::KeyFile { file: file.to_owned(), source };
-        let text = std::fs::read_to_string(file).map_err(refused)?;
+        let text = files::read_text(file).map_err(refused)?;
         let lines = text.lines().enumerate();
         let keys = lines.filter(|(_, line)| !line.trim().is_empty() && !line.starts_with('#'));
         let key = |(index, line): (usize, &str)| {

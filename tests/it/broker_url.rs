@@ -1,4 +1,4 @@
-//! A connection leads where the URL says, and nowhere else.
+//! A connection leads where the URL says, and nowhere else; one that does not come about leaves nothing.
 
 use std::sync::{
     Arc,
@@ -6,7 +6,10 @@ use std::sync::{
 };
 
 use homing::{broker::Broker, config::Settings};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::{
+    io::AsyncReadExt,
+    net::{TcpListener, TcpStream},
+};
 use tokio_util::task::AbortOnDropHandle;
 
 use crate::support::broker::{Corner, url};
@@ -61,4 +64,33 @@ async fn a_broker_behind_an_ipv6_address_is_connected_to() {
 
     assert_eq!(taken.load(Ordering::Relaxed), 2);
     broker.close().await;
+}
+
+/// Goal: a broker that takes connections and is silent keeps none of them open. Method: its side reads on
+/// until it is hung up on.
+#[tokio::test]
+async fn a_handshake_that_is_given_up_is_hung_up_on() {
+    const TIMES: usize = 3;
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port is free");
+    let port = listener.local_addr().expect("it has an address").port();
+    let corner = Corner::new(&[]);
+    let url = format!("url = \"amqp://guest:guest@127.0.0.1:{port}\"");
+    let broker = broker(&corner, &url);
+    let giving_up = async {
+        for _ in 0..TIMES {
+            let error = broker.connect_to_publish().await.expect_err("it is silent").told();
+            assert!(error.contains("within 2s"), "{error}");
+        }
+    };
+    let being_silent = async {
+        for _ in 0..TIMES {
+            let (mut stream, _) = listener.accept().await.expect("it listens");
+            let mut said = Vec::new();
+            let reading = stream.read_to_end(&mut said);
+            let read = tokio::time::timeout(crate::support::PATIENCE, reading).await;
+            read.expect("it hangs up").expect("in order");
+            assert_eq!(said, b"AMQP\x00\x00\x09\x01");
+        }
+    };
+    tokio::join!(giving_up, being_silent);
 }

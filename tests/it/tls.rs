@@ -8,9 +8,15 @@ use homing::{
     config::Settings,
 };
 use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
-use tempfile::TempDir;
+use rustls::{ServerConfig, crypto::ring, pki_types::PrivateKeyDer};
+use tempfile::{NamedTempFile, TempDir};
+use tokio_rustls::TlsAcceptor;
+use tokio_util::task::AbortOnDropHandle;
 
-use crate::support::{broker::Corner, node::Node};
+use crate::support::{
+    broker::{Corner, url},
+    node::Node,
+};
 
 /// A broker with TLS, and the files for both sides.
 struct Secured {
@@ -163,6 +169,88 @@ async fn a_broker_with_an_authority_of_its_own_and_certificates_of_clients_is_co
     let users = secured.node.ctl(&["-q", "list_connections", "user", "--no-table-headers"]).await;
     assert!(users.contains("homing-worker"), "{users}");
     broker.close().await;
+}
+
+/// A broker with a certificate that signs itself, as `openssl req -x509` makes it: port and PEM. Ends
+/// with the handle.
+async fn signing_itself() -> (u16, String, AbortOnDropHandle<()>) {
+    let key = KeyPair::generate().expect("a key");
+    let mut params = CertificateParams::new(vec!["localhost".to_owned()]).expect("a name");
+    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    let certificate = params.self_signed(&key).expect("a certificate");
+    let private = PrivateKeyDer::Pkcs8(key.serialize_der().into());
+    let config = ServerConfig::builder_with_provider(ring::default_provider().into())
+        .with_safe_default_protocol_versions()
+        .expect("ring has them")
+        .with_no_client_auth()
+        .with_single_cert(vec![certificate.der().clone()], private)
+        .expect("the key fits");
+    let acceptor = TlsAcceptor::from(std::sync::Arc::new(config));
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port is free");
+    let port = listener.local_addr().expect("it has an address").port();
+    let relaying = async move {
+        let mut relays = tokio::task::JoinSet::new();
+        while let Ok((client, _)) = listener.accept().await {
+            let acceptor = acceptor.clone();
+            relays.spawn(async move {
+                let mut client = acceptor.accept(client).await?;
+                let address = url().rsplit('@').next().expect("a URL has a host").to_owned();
+                let mut broker = tokio::net::TcpStream::connect(address).await?;
+                tokio::io::copy_bidirectional(&mut client, &mut broker).await
+            });
+        }
+    };
+    #[expect(clippy::disallowed_methods, reason = "aborted when dropped")]
+    let relaying = AbortOnDropHandle::new(tokio::spawn(relaying));
+    (port, certificate.pem(), relaying)
+}
+
+/// Goal: the broker's own certificate is enough as `broker.ca_file`, as it is for endpoints; for no other
+/// name, and no other certificate.
+#[tokio::test]
+async fn a_broker_whose_certificate_signs_itself_is_trusted_by_that_certificate() {
+    let (port, pem, _relaying) = signing_itself().await;
+    let file = |pem: &str| {
+        let file = NamedTempFile::new().expect("a file");
+        fs::write(file.path(), pem).expect("ours");
+        file
+    };
+    let (own, other) = (file(&pem), file(&Authority::new("others").pem));
+    let toml = |host: &str, file: &NamedTempFile| {
+        let ca = file.path().display();
+        format!("url = \"amqps://guest:guest@{host}:{port}\"\nca_file = \"{ca}\"\n")
+    };
+
+    connect(&toml("localhost", &own)).await.expect("it is trusted").close().await;
+
+    let error = refusal(&toml("localhost", &other)).await;
+    assert!(error.contains("name that very certificate in `broker.ca_file`"), "{error}");
+    let error = refusal(&toml("127.0.0.1", &own)).await;
+    assert!(error.contains("its certificate is for another name"), "{error}");
+}
+
+/// Goal: a file that does not answer is named with its setting, within seconds. Method: a FIFO that
+/// nobody writes to.
+#[test]
+fn a_file_that_does_not_answer_is_named_with_its_setting() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let fifo = folder.path().join("ca.pem");
+    let made = std::process::Command::new("mkfifo").arg(&fifo).status().expect("coreutils");
+    assert!(made.success());
+    let toml = format!(
+        "[broker]\nurl = \"amqps://guest:guest@localhost\"\nca_file = \"{}\"\n",
+        fifo.display()
+    );
+    let settings = Settings::from_toml(&toml).expect("the settings make sense");
+    let corner = Corner::at("amqp://of-the-test/".to_owned(), &[]);
+
+    let refused = Broker::looking(&settings.broker, corner.topology.clone());
+
+    let error = refused.err().expect("it does not answer").to_string();
+    let read = format!("`broker.ca_file`: cannot read certificates from {}", fifo.display());
+    assert_eq!(error, read + ": it does not answer within 5 s");
+    // Who opens it ends the thread that waits.
+    drop(fs::OpenOptions::new().write(true).open(&fifo).expect("it is read"));
 }
 
 /// Goal: a password or token that is replaced in `broker.url_file` is used for the next connection.

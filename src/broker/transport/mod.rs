@@ -23,6 +23,7 @@ use std::{
     marker::PhantomData,
     net::SocketAddr,
     pin::Pin,
+    sync::{Mutex, PoisonError},
     task::{Context, Poll, ready},
     time::Duration,
 };
@@ -31,24 +32,39 @@ use async_rs::{Runtime, Tokio, traits::Reactor, util::RuntimeParts};
 use futures_io::{AsyncRead, AsyncWrite};
 use futures_util::Stream;
 use lapin::{AsyncTcpStream, Connection, ConnectionProperties, ErrorKind, uri::AMQPUri};
+use tokio::sync::oneshot;
 
 use frames::Frames;
 
-/// Speaks AMQP over the stream that `dial` opens, TLS included.
+/// Speaks AMQP over `stream`, TLS included.
+///
+/// # Cancel safety
+///
+/// Dropped before it has answered, the stream ends: the client's thread would otherwise read from it
+/// until the other side hangs up.
 pub(super) async fn over<S: Wire>(
     uri: AMQPUri,
     properties: ConnectionProperties,
-    dial: impl AsyncFn(&AMQPUri) -> io::Result<S> + Send + Sync + 'static,
+    stream: S,
 ) -> lapin::Result<Connection> {
+    let (connected, awaited) = oneshot::channel();
+    let given = Mutex::new(Some((stream, awaited)));
     let asked = uri.query.frame_max.unwrap_or_default();
     let tokio = Tokio::current();
     let streams = Streams { tokio: tokio.clone(), of: PhantomData::<fn() -> S> };
     let kit = RuntimeParts::new(tokio, streams);
-    let opened = async move |uri: AMQPUri, _runtime: Runtime<Kit<S>>| {
-        let stream = dial(&uri).await?;
-        Ok(AsyncTcpStream::Plain(Transport { stream, frames: Frames::new(asked) }))
+    let opened = async move |_uri: AMQPUri, _runtime: Runtime<Kit<S>>| {
+        // Called once: another stream would need another connection.
+        let given = given.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let (stream, awaited) =
+            given.ok_or_else(|| io::Error::from(io::ErrorKind::ConnectionAborted))?;
+        let awaited = Some(awaited);
+        Ok(AsyncTcpStream::Plain(Transport { stream, frames: Frames::new(asked), awaited }))
     };
-    Connection::connector(uri, Runtime::new(kit), opened, properties).await
+    let connection = Connection::connector(uri, Runtime::new(kit), opened, properties).await?;
+    // Where the stream has ended already, the first use of the connection tells.
+    let _sent = connected.send(());
+    Ok(connection)
 }
 
 /// The broker agrees only to frames of at most so many bytes, which the client has to ask for.
@@ -72,6 +88,23 @@ impl<S: AsyncRead + AsyncWrite + Send + Unpin + 'static> Wire for S {}
 pub(super) struct Transport<S> {
     stream: S,
     frames: Frames,
+    /// Until the client is connected, or is given up.
+    awaited: Option<oneshot::Receiver<()>>,
+}
+
+impl<S> Transport<S> {
+    /// Ends with an error where nobody waits any more for the client to be connected.
+    fn poll_awaited(&mut self, context: &mut Context<'_>) -> io::Result<()> {
+        let Some(awaited) = &mut self.awaited else { return Ok(()) };
+        match Pin::new(awaited).poll(context) {
+            Poll::Pending => Ok(()),
+            Poll::Ready(Ok(())) => {
+                self.awaited = None;
+                Ok(())
+            }
+            Poll::Ready(Err(_dropped)) => Err(io::ErrorKind::TimedOut.into()),
+        }
+    }
 }
 
 /// The beginning of a frame that is moved rather than completed with a read of its own.
@@ -85,7 +118,9 @@ impl<S: Wire> AsyncRead for Transport<S> {
         context: &mut Context<'_>,
         into: &mut [u8],
     ) -> Poll<io::Result<usize>> {
-        let Self { stream, frames } = self.get_mut();
+        let transport = self.get_mut();
+        transport.poll_awaited(context)?;
+        let Self { stream, frames, .. } = transport;
         if into.is_empty() {
             return Poll::Ready(Ok(0));
         }

@@ -55,7 +55,7 @@ impl AsyncWrite for Pieces {
 /// What the client reads of `sent`, into buffers of any size.
 fn read(sent: &[u8], asked: u32, random: &mut Rng) -> Vec<u8> {
     let stream = Pieces { bytes: sent.iter().copied().collect(), random: random.fork() };
-    let mut transport = Transport { stream, frames: Frames::new(asked) };
+    let mut transport = Transport { stream, frames: Frames::new(asked), awaited: None };
     let mut context = Context::from_waker(Waker::noop());
     let mut read = Vec::new();
     loop {
