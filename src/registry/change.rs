@@ -25,6 +25,7 @@ impl From<Subscription> for Damaged {
             secrets: subscription.terms.secrets,
             flaws: Vec::new(),
             created: subscription.created,
+            updated: subscription.updated,
         }
     }
 }

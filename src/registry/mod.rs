@@ -148,7 +148,8 @@ impl Registry {
         EndpointUrl::typed(&draft.url)
             .map_err(|error| RegistryError::Field(FieldError::new("url", error)))?;
         let id = SubscriptionId::new(clock::new_id());
-        let subscription = self.build(id, &draft, clock::now())?;
+        let now = clock::now();
+        let subscription = self.build(id, &draft, (now, now))?;
         self.store.insert_subscription(&subscription).await?;
         self.tell().await;
         Ok(Made { subscription, secret })
@@ -168,11 +169,16 @@ impl Registry {
         id: SubscriptionId,
         changes: Map<String, Value>,
     ) -> Result<Subscription, RegistryError> {
-        let present = self.present(id).await?;
-        let draft = change::changed(&present, changes)?;
-        let mut subscription = self.build(id, &draft, present.created)?;
-        change::keep_expiries(&present.secrets, &mut subscription.terms.secrets);
-        self.replace(subscription).await
+        loop {
+            let present = self.present(id).await?;
+            let draft = change::changed(&present, changes.clone())?;
+            let mut subscription = self.build(id, &draft, (present.created, present.updated))?;
+            change::keep_expiries(&present.secrets, &mut subscription.terms.secrets);
+            if let Some(changed) = self.replace(subscription).await? {
+                self.tell().await;
+                return Ok(changed);
+            }
+        }
     }
 
     /// The subscription with this id, or what can be read of it.
@@ -220,20 +226,32 @@ impl Registry {
             let message = format!("at most {} days", OVERLAP_MAX.as_secs() / 86_400);
             return Err(RegistryError::Field(FieldError::new("overlap", message)));
         }
-        let mut subscription = self.get(id).await?;
-        let now = clock::now();
         let secret = new_secret()?;
-        subscription.terms.secrets =
-            rotated(subscription.terms.secrets, &secret, now.plus(overlap), now);
-        let subscription = self.replace(subscription).await?;
-        Ok(Made { subscription, secret: Some(secret) })
+        loop {
+            let mut subscription = self.get(id).await?;
+            let now = clock::now();
+            subscription.terms.secrets =
+                rotated(subscription.terms.secrets, &secret, now.plus(overlap), now);
+            if let Some(subscription) = self.replace(subscription).await? {
+                self.tell().await;
+                return Ok(Made { subscription, secret: Some(secret) });
+            }
+        }
     }
 
-    async fn replace(&self, mut subscription: Subscription) -> Result<Subscription, RegistryError> {
-        subscription.updated = clock::now();
-        self.store.update_subscription(&subscription).await?;
-        self.tell().await;
-        Ok(subscription)
+    /// Writes a subscription whose `updated` is as it was read. `None`: another change came first, so
+    /// it has to be read again.
+    async fn replace(
+        &self,
+        mut subscription: Subscription,
+    ) -> Result<Option<Subscription>, RegistryError> {
+        let read = subscription.updated;
+        // Later in any case, so that no two changes look like one.
+        subscription.updated = clock::now().max(read.plus(Duration::from_millis(1)));
+        match self.store.update_subscription(&subscription, read).await {
+            Err(StoreError::Outdated { .. }) => Ok(None),
+            written => Ok(written.map(|()| Some(subscription))?),
+        }
     }
 
     /// Removes a subscription. What is owed to it is parked when it comes up.
@@ -303,11 +321,15 @@ impl Registry {
         version: Version,
     ) -> Result<(), RegistryError> {
         for mut subscription in subscriptions {
-            let Some(form) = subscription.terms.workfront.as_mut() else { continue };
-            if form.version != version {
+            let id = subscription.id;
+            while let Some(form) = &mut subscription.terms.workfront
+                && form.version != version
+            {
                 form.version = version;
-                subscription.updated = clock::now();
-                self.store.update_subscription(&subscription).await?;
+                if self.replace(subscription).await?.is_some() {
+                    break;
+                }
+                subscription = self.get(id).await?;
             }
         }
         self.tell().await;
@@ -319,10 +341,10 @@ impl Registry {
         &self,
         id: SubscriptionId,
         draft: &Draft,
-        created: UnixMillis,
+        (created, updated): (UnixMillis, UnixMillis),
     ) -> Result<Subscription, RegistryError> {
         let terms = draft.build(&self.schedules.names()).map_err(RegistryError::Fields)?;
-        let subscription = Subscription { id, terms, created, updated: created };
+        let subscription = Subscription { id, terms, created, updated };
         endpoint::rehearse(&subscription).map_err(RegistryError::Field)?;
         Ok(subscription)
     }

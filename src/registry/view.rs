@@ -110,7 +110,7 @@ impl View {
             description: draft.description.clone(),
             workfront: draft.workfront.clone(),
             created: damaged.created.to_string(),
-            updated: damaged.created.to_string(),
+            updated: damaged.updated.to_string(),
         }
     }
 }

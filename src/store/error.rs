@@ -152,6 +152,12 @@ pub enum StoreError {
         /// As asked for.
         id: SubscriptionId,
     },
+    /// A subscription was not changed, because another change came first.
+    #[error("subscription {id} was changed in the meantime; read it again")]
+    Outdated {
+        /// As asked for.
+        id: SubscriptionId,
+    },
     /// A subscription is there and cannot be read.
     #[error(transparent)]
     Corrupt(Box<Corrupt>),

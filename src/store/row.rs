@@ -54,6 +54,8 @@ pub(super) struct SubscriptionRow {
 pub(super) enum Written {
     Done,
     Missing,
+    /// Undone: another change came first.
+    Outdated,
     Duplicate(SubscriptionId),
     /// Undone: it could not be read.
     Unreadable(Corrupt),
@@ -260,7 +262,9 @@ impl SubscriptionRow {
             description: self.description,
             workfront: flaws.sort_out(read_form(self.workfront.as_deref())),
         };
-        Damaged { draft, secrets, flaws: flaws.0, created: UnixMillis::new(self.created_ms) }
+        let (created, updated) =
+            (UnixMillis::new(self.created_ms), UnixMillis::new(self.updated_ms));
+        Damaged { draft, secrets, flaws: flaws.0, created, updated }
     }
 }
 

@@ -15,7 +15,7 @@ pub(super) const UPDATE: &str = "\
 
 pub(super) const REMOVE: &str = "DELETE FROM subscriptions WHERE id = $1";
 pub(super) const BY_FINGERPRINT: &str = "SELECT id FROM subscriptions WHERE fingerprint = $1";
-pub(super) const EXISTS: &str = "SELECT EXISTS (SELECT 1 FROM subscriptions WHERE id = $1)";
+pub(super) const UPDATED: &str = "SELECT updated_ms FROM subscriptions WHERE id = $1";
 pub(super) const BY_ID: &str = "SELECT * FROM subscriptions WHERE id = $1";
 /// The empty text sorts before every id.
 pub(super) const BEHIND: &str = "SELECT * FROM subscriptions WHERE id > $1 ORDER BY id LIMIT $2";

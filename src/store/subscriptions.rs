@@ -82,6 +82,8 @@ pub struct Damaged {
     pub flaws: Vec<FieldError>,
     /// When it was made.
     pub created: UnixMillis,
+    /// When it was changed last.
+    pub updated: UnixMillis,
 }
 
 /// Keeps subscriptions; part of [`Store`](super::Store).
@@ -96,13 +98,19 @@ pub trait SubscriptionStore {
     async fn insert_subscription(&self, subscription: &Subscription) -> Result<(), StoreError>;
 
     /// Replaces terms and `updated` of the subscription with this id, also of one that cannot be
-    /// read; `created` stays.
+    /// read, if its `updated` is `read`; `created` stays. Of several that have read the same one
+    /// succeeds, provided that each gives a later `updated`.
     ///
     /// # Errors
     ///
-    /// [`StoreError::NotFound`]; [`StoreError::Duplicate`]: another one has the same fingerprint.
-    /// [`StoreError::Unreadable`]; [`StoreError::Quota`].
-    async fn update_subscription(&self, subscription: &Subscription) -> Result<(), StoreError>;
+    /// [`StoreError::NotFound`]; [`StoreError::Outdated`]: another change came first.
+    /// [`StoreError::Duplicate`]: another one has the same fingerprint. [`StoreError::Unreadable`];
+    /// [`StoreError::Quota`].
+    async fn update_subscription(
+        &self,
+        subscription: &Subscription,
+        read: UnixMillis,
+    ) -> Result<(), StoreError>;
 
     /// Removes a subscription, also one that cannot be read; says whether it was there.
     ///
@@ -275,6 +283,7 @@ impl Written {
         match self {
             Self::Done => Ok(()),
             Self::Missing => Err(StoreError::NotFound { id }),
+            Self::Outdated => Err(StoreError::Outdated { id }),
             Self::Duplicate(existing) => Err(StoreError::Duplicate { existing }),
             Self::Unreadable(corrupt) => Err(StoreError::Unreadable(Box::new(corrupt))),
             Self::OverQuota(error) => Err(StoreError::Quota(error)),

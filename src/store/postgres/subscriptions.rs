@@ -5,14 +5,16 @@ use futures_util::TryFutureExt;
 use sqlx::{PgConnection, Postgres, Transaction, postgres::PgRow};
 
 use super::{BEGIN_SNAPSHOT, LOCK, PostgresStore, ask};
-use crate::domain::{id::SubscriptionId, subscription::Subscription, url::EndpointUrl};
+use crate::domain::{
+    id::SubscriptionId, subscription::Subscription, time::UnixMillis, url::EndpointUrl,
+};
 use crate::store::{
     StoreError,
     keyring::Keyring,
     row::{self, Written, parse_id},
     statements::{
-        AT_URL, BEHIND, BY_FINGERPRINT, BY_ID, CHANGED, EXISTS, INSERT, REMOVE, REMOVED, TOTALS,
-        UPDATE, VERSION,
+        AT_URL, BEHIND, BY_FINGERPRINT, BY_ID, CHANGED, INSERT, REMOVE, REMOVED, TOTALS, UPDATE,
+        UPDATED, VERSION,
     },
     subscriptions::{
         Changes, Damaged, Listing, PAGE_LIMIT_MAX, Page, Snapshot, SubscriptionStore, Totals,
@@ -42,12 +44,13 @@ impl PostgresStore {
         self.keep(subscription, before, transaction).await
     }
 
-    async fn update(&self, subscription: &Subscription) -> sqlx::Result<Written> {
+    async fn update(&self, subscription: &Subscription, read: UnixMillis) -> sqlx::Result<Written> {
         let mut transaction = self.write().await?;
-        let exists = sqlx::query_scalar(EXISTS).bind(subscription.id.to_string());
-        if !exists.fetch_one(&mut *transaction).await? {
+        let updated = sqlx::query_scalar(UPDATED).bind(subscription.id.to_string());
+        let updated: Option<i64> = updated.fetch_optional(&mut *transaction).await?;
+        if updated != Some(read.get()) {
             transaction.rollback().await?;
-            return Ok(Written::Missing);
+            return Ok(updated.map_or(Written::Missing, |_later| Written::Outdated));
         }
         match with_fingerprint_of(subscription, &mut transaction).await? {
             Some(other) if other != subscription.id => {
@@ -117,8 +120,12 @@ impl SubscriptionStore for PostgresStore {
         written.into_answer(subscription.id)
     }
 
-    async fn update_subscription(&self, subscription: &Subscription) -> Result<(), StoreError> {
-        let written = self.ask("changing a subscription", self.update(subscription)).await?;
+    async fn update_subscription(
+        &self,
+        subscription: &Subscription,
+        read: UnixMillis,
+    ) -> Result<(), StoreError> {
+        let written = self.ask("changing a subscription", self.update(subscription, read)).await?;
         written.into_answer(subscription.id)
     }
 

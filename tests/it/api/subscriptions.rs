@@ -75,6 +75,38 @@ async fn a_secret_is_rotated_with_an_overlap() {
     }
 }
 
+/// Goal: requests that change different fields of one subscription at the same time do not undo each
+/// other, and a secret that was just handed out signs.
+#[tokio::test]
+async fn changes_at_the_same_time_all_survive() {
+    let running = start().await;
+    let mut draft = draft(1);
+    draft["secrets"] = json!([]);
+    let made = running.post("/v1/subscriptions", &draft).await.expect(201).body;
+    let path = format!("/v1/subscriptions/{}", made["id"].as_str().expect("an id"));
+    let rotate = format!("{path}/rotate-secret");
+    for number in 1..=10 {
+        let (limit, description) =
+            (json!({"rate_limit": number}), json!({"description": number.to_string()}));
+        let none = json!({});
+        let answers = tokio::join!(
+            running.patch(&path, &limit),
+            running.patch(&path, &description),
+            running.post(&rotate, &none),
+        );
+        answers.0.expect(200);
+        answers.1.expect(200);
+        answers.2.expect(200);
+        let now = running.get(&path).await.expect(200).body;
+        assert_eq!(
+            (&now["rate_limit"], &now["description"]),
+            (&limit["rate_limit"], &description["description"])
+        );
+        let secrets = now["secrets"].as_array().expect("a list").len();
+        assert_eq!(secrets, number.min(homing::domain::subscription::SECRETS_MAX));
+    }
+}
+
 #[tokio::test]
 async fn pages_hold_every_subscription_once() {
     let running = start().await;

@@ -16,7 +16,7 @@ pub(super) async fn what_has_changed_is_told_and_nothing_else(place: Place) -> K
     assert_eq!(store.changed_subscriptions(since).await?, Some(nothing));
 
     first.terms.description = Some("changed".to_owned());
-    store.update_subscription(&first).await?;
+    store.update_subscription(&first, first.updated).await?;
     store.insert_subscription(&third).await?;
     store.remove_subscription(second.id).await?;
 
@@ -82,7 +82,7 @@ pub(super) async fn what_cannot_be_read_back_is_not_written(place: Place) -> Kep
         other => return Err(format!("{other:?}").into()),
     }
     let spoilt = homing::domain::subscription::Subscription { id: kept.id, ..bad };
-    match store.update_subscription(&spoilt).await {
+    match store.update_subscription(&spoilt, kept.updated).await {
         Err(StoreError::Unreadable(corrupt)) => assert_eq!(corrupt.field, "topics"),
         other => return Err(format!("{other:?}").into()),
     }
@@ -108,7 +108,7 @@ pub(super) async fn one_that_cannot_be_read_can_be_mended(place: Place) -> Kept 
     assert_eq!(damaged.draft.headers, one.terms.headers);
     assert_eq!(damaged.created, one.created);
 
-    store.update_subscription(&one).await?;
+    store.update_subscription(&one, one.updated).await?;
     assert_eq!(store.subscription(one.id).await?.as_ref(), Some(&one));
     let sound = store.damaged_subscription(one.id).await?.ok_or("it is there")?;
     assert_eq!(sound.flaws, []);
@@ -140,17 +140,17 @@ pub(super) async fn quotas_are_kept_and_named(mut place: Place) -> Kept {
     place.settings.max_filter_bytes = bytes.saturating_sub(1);
     let store = place.open().await?;
     large.terms.description = Some("changed".to_owned());
-    store.update_subscription(&large).await?;
+    store.update_subscription(&large, large.updated).await?;
     let mut grown = subscription("grown");
     grown.id = large.id;
-    store.update_subscription(&grown).await?;
-    match store.update_subscription(&large).await {
+    store.update_subscription(&grown, large.updated).await?;
+    match store.update_subscription(&large, grown.updated).await {
         Err(StoreError::Quota(QuotaError::Filter { .. })) => {}
         other => return Err(format!("{other:?}").into()),
     }
     place.settings.max_filter_bytes = bytes;
     place.settings.max_filter_bytes_total = bytes.saturating_sub(1);
-    match place.open().await?.update_subscription(&large).await {
+    match place.open().await?.update_subscription(&large, grown.updated).await {
         Err(StoreError::Quota(error @ QuotaError::Filters { .. })) => {
             assert!(error.to_string().contains("`store.max_filter_bytes_total`"), "{error}");
         }

@@ -56,10 +56,11 @@ pub(super) async fn an_update_replaces_the_terms_and_keeps_the_creation(place: P
     let created = one.created;
     one.terms = subscription("b").terms;
     one.terms.description = Some("changed".to_owned());
+    let read = one.updated;
     one.updated = UnixMillis::new(5);
     let changed = Subscription { created: UnixMillis::new(7), ..one.clone() };
-    store.update_subscription(&changed).await?;
-    store.update_subscription(&changed).await?;
+    store.update_subscription(&changed, read).await?;
+    store.update_subscription(&changed, changed.updated).await?;
 
     assert_eq!(store.subscription(one.id).await?, Some(Subscription { created, ..one }));
     store.insert_subscription(&subscription("a")).await?;
@@ -73,7 +74,7 @@ pub(super) async fn an_update_to_a_duplicate_is_refused(place: Place) -> Kept {
 
     let before = second.clone();
     second.terms = first.terms.clone();
-    match store.update_subscription(&second).await {
+    match store.update_subscription(&second, second.updated).await {
         Err(StoreError::Duplicate { existing }) => assert_eq!(existing, first.id),
         other => return Err(format!("{other:?}").into()),
     }
@@ -90,7 +91,7 @@ pub(super) async fn what_is_not_there_is_said_not_to_be_there(place: Place) -> K
 
     assert_eq!(store.subscription(absent.id).await?, None);
     assert!(!store.remove_subscription(absent.id).await?);
-    match store.update_subscription(&absent).await {
+    match store.update_subscription(&absent, absent.updated).await {
         Err(StoreError::NotFound { id }) => assert_eq!(id, absent.id),
         other => return Err(format!("{other:?}").into()),
     }

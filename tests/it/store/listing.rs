@@ -64,7 +64,7 @@ pub(super) async fn the_version_rises_with_every_change(place: Place) -> Kept {
     store.insert_subscription(&one).await?;
     seen.push(store.subscriptions_version().await?);
     one.terms.description = Some("changed".to_owned());
-    store.update_subscription(&one).await?;
+    store.update_subscription(&one, one.updated).await?;
     seen.push(store.subscriptions_version().await?);
     store.remove_subscription(one.id).await?;
     seen.push(store.subscriptions_version().await?);
@@ -79,7 +79,8 @@ pub(super) async fn the_version_stays_when_nothing_changes(place: Place) -> Kept
     let before = store.subscriptions_version().await?;
 
     assert!(store.insert_subscription(&subscription("a")).await.is_err());
-    assert!(store.update_subscription(&subscription("b")).await.is_err());
+    let absent = subscription("b");
+    assert!(store.update_subscription(&absent, absent.updated).await.is_err());
     assert!(!store.remove_subscription(subscription("a").id).await?);
     store.remember_queues(&["q".to_owned()]).await?;
 

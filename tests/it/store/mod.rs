@@ -46,6 +46,7 @@ macro_rules! conformance {
         changes: what_cannot_be_read_back_is_not_written,
         changes: one_that_cannot_be_read_can_be_mended,
         changes: quotas_are_kept_and_named,
+        processes: changes_at_the_same_time_do_not_undo_each_other,
         encryption: a_store_is_not_opened_without_its_keys,
         encryption: after_a_rotation_only_the_new_key_is_needed,
         encryption: who_still_writes_with_an_old_key_is_not_locked_out,

@@ -33,6 +33,44 @@ pub(super) async fn one_of_many_concurrent_duplicates_is_taken(place: Place) -> 
     Ok(())
 }
 
+/// Goal: of changes to one subscription at the same time, each survives. Method: two handles change two
+/// fields many times; who came too late reads again.
+pub(super) async fn changes_at_the_same_time_do_not_undo_each_other(place: Place) -> Kept {
+    const TIMES: u32 = 30;
+    let handles = [place.open().await?, place.open().await?];
+    let id = subscription("a");
+    handles[0].insert_subscription(&id).await?;
+    let id = id.id;
+    let writers = handles.iter().enumerate().map(async |(writer, store)| {
+        let mut outdated = 0;
+        for number in 1..=TIMES {
+            loop {
+                let mut one = store.subscription(id).await?.ok_or("it is there")?;
+                match writer {
+                    0 => one.terms.rate_limit = std::num::NonZeroU32::new(number),
+                    _ => one.terms.description = Some(number.to_string()),
+                }
+                let read = one.updated;
+                one.updated = read.plus(std::time::Duration::from_millis(1));
+                match store.update_subscription(&one, read).await {
+                    Ok(()) => break,
+                    Err(StoreError::Outdated { .. }) => outdated += 1,
+                    Err(error) => return Err(error.into()),
+                }
+            }
+        }
+        Ok::<_, Box<dyn std::error::Error>>(outdated)
+    });
+
+    let outdated: u32 = try_join_all(writers).await?.into_iter().sum();
+
+    assert!(outdated > 0, "none came too late: nothing was tried");
+    let one = handles[0].subscription(id).await?.ok_or("it is there")?;
+    assert_eq!(one.terms.rate_limit.map(std::num::NonZeroU32::get), Some(TIMES));
+    assert_eq!(one.terms.description, Some(TIMES.to_string()));
+    Ok(())
+}
+
 /// Method: two handles add, change and remove a hundred subscriptions each.
 pub(super) async fn two_that_write_at_once_lose_nothing(place: Place) -> Kept {
     let (one, other) = (place.open().await?, place.open().await?);
@@ -46,7 +84,7 @@ pub(super) async fn two_that_write_at_once_lose_nothing(place: Place) -> Kept {
     let changes = join_all(theirs.iter().map(async |theirs| {
         let mut changed = theirs.clone();
         changed.terms.description = Some("changed".to_owned());
-        one.update_subscription(&changed).await
+        one.update_subscription(&changed, theirs.updated).await
     }));
     let removals = join_all(ours.iter().map(|ours| other.remove_subscription(ours.id)));
     let (changes, removals) = join(changes, removals).await;
