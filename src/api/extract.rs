@@ -16,6 +16,7 @@ use serde::de::{DeserializeOwned, IgnoredAny};
 use url::form_urlencoded;
 
 use super::{
+    distinct,
     problem::{Kind, Problem},
     uploads::UploadError,
 };
@@ -133,16 +134,23 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for JsonBody<T> {
     type Rejection = Problem;
 
     async fn from_request(request: Request, _state: &S) -> Result<Self, Problem> {
-        read_json(request).await.map(Self)
+        let bytes = json_bytes(request).await?;
+        let value = from_json(&bytes)?;
+        distinct::check(&bytes)?;
+        Ok(Self(value))
     }
 }
 
 /// The JSON body of `request`.
 pub(super) async fn read_json<T: DeserializeOwned>(request: Request) -> Result<T, Problem> {
+    from_json(&json_bytes(request).await?)
+}
+
+async fn json_bytes(request: Request) -> Result<Bytes, Problem> {
     let (parts, body) = request.into_parts();
     check_is_json(&parts.headers)?;
     check_is_plain(&parts.headers)?;
-    from_json(&whole(body).await?)
+    whole(body).await
 }
 
 fn check_is_json(headers: &HeaderMap) -> Result<(), Problem> {
@@ -186,7 +194,7 @@ fn from_json<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Problem> {
     Ok(value)
 }
 
-fn json_problem(path: &str, error: &serde_json::Error) -> Problem {
+pub(super) fn json_problem(path: &str, error: &serde_json::Error) -> Problem {
     if !error.is_data() {
         return Problem::new(Kind::Malformed, format!("the body is not JSON: {error}"))
             .with("line", error.line())
@@ -233,6 +241,16 @@ mod tests {
 
     fn draft(text: &str) -> String {
         field(&from_json::<Draft>(text.as_bytes()).unwrap_err())
+    }
+
+    /// Of two the last one counted.
+    #[test]
+    fn a_name_that_is_there_twice_is_refused_wherever_it_is() {
+        let twice = |text: &str| field(&distinct::check(text.as_bytes()).unwrap_err());
+        insta::assert_snapshot!(twice(r#"{"headers":{"x-a":"1","x-\u0061":"2"}}"#), @"headers.x-a: duplicate field `x-a`");
+        insta::assert_snapshot!(twice(r#"{"url":"a","filters":[{"a":1},{"b":[],"b":{}}]}"#), @"filters[1].b: duplicate field `b`");
+        insta::assert_snapshot!(twice(r#"{"a":1,"a":1}"#), @"a: duplicate field `a`");
+        assert!(distinct::check(br#"{"a":{"a":[{"a":1},{"a":1e9}]},"b":{"a":null}}"#).is_ok());
     }
 
     #[test]

@@ -30,6 +30,8 @@ const BATCHES_MAX: usize = 4;
 pub(super) const JSON_BYTES_MAX: usize = 256 * 1_024;
 /// Size of a batch of events.
 pub(super) const BATCH_BYTES_MAX: usize = 8 * 1_024 * 1_024;
+/// For others to end before a request is turned away that nobody has begun with.
+const TURN_DEADLINE: Duration = Duration::from_secs(10);
 /// For a walk that is under way to end before another one is turned away.
 const WALK_TURN_DEADLINE: Duration = Duration::from_secs(10);
 
@@ -52,10 +54,14 @@ impl Default for Turns {
 }
 
 impl Turns {
-    /// The right to be worked for. Nobody closes the semaphore; if somebody did, there would be no
-    /// bound and no failure.
-    pub(super) async fn request(&self) -> Option<SemaphorePermit<'_>> {
-        self.requests.acquire().await.ok()
+    /// The right to be worked for.
+    pub(super) async fn request(&self) -> Result<SemaphorePermit<'_>, Problem> {
+        let busy = || {
+            let detail = "too many requests are worked on; this one was not begun, try again";
+            Problem::new(Kind::Busy, detail)
+        };
+        let turn = timeout(TURN_DEADLINE, self.requests.acquire()).await;
+        turn.map_err(|_elapsed| busy())?.map_err(|_closed| busy())
     }
 
     /// The right to walk through the parked messages. One at a time: two walks hide messages from
@@ -77,9 +83,13 @@ impl Turns {
 }
 
 /// Lets a bounded number of requests pass at a time; the others wait.
-pub(super) async fn turn(State(api): State<Api>, request: Request, next: Next) -> Response {
-    let _turn = api.turns.request().await;
-    next.run(request).await
+pub(super) async fn turn(
+    State(api): State<Api>,
+    request: Request,
+    next: Next,
+) -> Result<Response, Problem> {
+    let _turn = api.turns.request().await?;
+    Ok(next.run(request).await)
 }
 
 /// Gives up a request after a time.
@@ -106,5 +116,17 @@ mod tests {
         assert!(turns.walk().await.is_err());
         drop(first);
         assert!(turns.walk().await.is_ok());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_request_that_finds_no_turn_is_refused_in_time() {
+        let turns = Turns::default();
+        let mut others = Vec::new();
+        for _ in 0..REQUESTS_MAX {
+            others.push(turns.request().await.unwrap());
+        }
+        assert!(turns.request().await.is_err());
+        others.pop();
+        assert!(turns.request().await.is_ok());
     }
 }

@@ -8,7 +8,7 @@
 //! The way of a request through the files: [`connections`] takes the connection, for which [`places`]
 //! has room, and [`exchange`] notes whose turn it is; [`problem`] turns a panic into an answer and puts
 //! the same headers on every one, [`auth`] decides who may ask ([`guesses`] counts wrong tokens, [`local`] knows this machine),
-//! [`uploads`] takes the body in, [`limits`] says for how long, [`extract`] reads what was sent. Then a file per noun answers:
+//! [`uploads`] takes the body in, [`limits`] says for how long, [`extract`] reads what was sent ([`distinct`]). Then a file per noun answers:
 //! [`subscriptions`] and [`samples`], [`endpoints`], [`events`] and [`batches`] (with [`idempotency`]),
 //! [`attempts`], [`parked`], [`queues`], [`sources`], [`status`], [`metrics`], [`health`]; [`workfront`] is subscriptions once more, as Workfront's API has them.
 //!
@@ -22,6 +22,7 @@ mod attempts;
 mod auth;
 mod batches;
 mod connections;
+mod distinct;
 mod docs;
 mod endpoints;
 mod events;
@@ -163,9 +164,9 @@ impl Api {
         self.turns.walk().await.ok()
     }
 
-    /// The right to be worked for; waits while too many are.
+    /// The right to be worked for; `None`: too many were for ten seconds.
     pub async fn turn(&self) -> Option<SemaphorePermit<'_>> {
-        self.turns.request().await
+        self.turns.request().await.ok()
     }
 }
 

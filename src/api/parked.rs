@@ -19,6 +19,7 @@ use crate::{
         verdict::ParkReason,
     },
     parking::{Action, Bodies, Entry, Selection, Tally},
+    switchboard::{Stopped, Switchboard},
 };
 use base64::{Engine, engine::general_purpose::STANDARD};
 
@@ -177,18 +178,39 @@ impl Wanted {
     }
 }
 
+/// What a replay has done.
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+pub(super) struct Replayed {
+    #[serde(flatten)]
+    tally: Tally,
+    /// Endpoints to which nothing is sent now, and to which some of the messages go.
+    stopped: Vec<StoppedEndpoint>,
+}
+
+/// An endpoint to which nothing is sent now.
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+pub(super) struct StoppedEndpoint {
+    /// The normalised URL.
+    url: String,
+    /// `open`: no attempt is made until it is well. `frozen`: what goes there is parked again, until it
+    /// is enabled.
+    state: &'static str,
+    /// Messages of this replay that go there.
+    messages: u32,
+}
+
 /// Sends parked messages again, from attempt 1.
 #[utoipa::path(
     post, path = "/v1/parked/replay", tag = "parked", operation_id = "replay_parked",
     request_body = Wanted,
-    responses((status = 200, description = "How many were sent again; with `dry_run`, how many would be", body = Tally)),
+    responses((status = 200, description = "How many were sent again; with `dry_run`, how many would be; and what of them goes to endpoints that are open or frozen", body = Replayed)),
 )]
 pub(super) async fn replay(
     State(api): State<Api>,
     _: NoParameters,
     JsonBody(wanted): JsonBody<Wanted>,
-) -> Result<Json<Tally>, Problem> {
-    act(&api, Action::Replay, wanted).await
+) -> Result<Json<Replayed>, Problem> {
+    act(&api, Action::Replay, wanted).await.map(Json)
 }
 
 /// Drops parked messages for ever.
@@ -202,24 +224,42 @@ pub(super) async fn remove(
     _: NoParameters,
     JsonBody(wanted): JsonBody<Wanted>,
 ) -> Result<Json<Tally>, Problem> {
-    act(&api, Action::Drop, wanted).await
+    act(&api, Action::Drop, wanted).await.map(|done| Json(done.tally))
 }
 
 /// A client that goes away ends the walk; what was done until then stays done.
-async fn act(api: &Api, action: Action, wanted: Wanted) -> Result<Json<Tally>, Problem> {
+async fn act(api: &Api, action: Action, wanted: Wanted) -> Result<Replayed, Problem> {
+    let replays = action == Action::Replay;
     let action = if wanted.dry_run { Action::Count } else { action };
     let limit = wanted.limit.map(NonZeroU32::get);
     let selection = wanted.selection()?;
     let _turn = api.turns.walk().await?;
+    let stopped = if replays { stopped(api, (&selection, limit)).await? } else { Vec::new() };
     let mut so_far = Tally::default();
     let acted = api.parts.parking.act(action, &selection, limit, |tally| so_far = tally).await;
-    acted.map(Json).map_err(|error| {
+    acted.map(|tally| Replayed { tally, stopped }).map_err(|error| {
         let consequence = "what is told in `matched` is done, the rest is parked still";
         Problem::broker(Kind::Broker, &error, consequence)
             .with("matched", so_far.matched)
             .with("scanned", so_far.scanned)
             .with("total", so_far.total)
     })
+}
+
+async fn stopped(
+    api: &Api,
+    selected: (&Selection, Option<u32>),
+) -> Result<Vec<StoppedEndpoint>, Problem> {
+    let stopped = api.parts.switchboard.stopped().await?;
+    let counted = Switchboard::stopped_among(stopped, &api.parts.parking, selected).await;
+    let counted = counted
+        .map_err(|error| Problem::broker(Kind::Broker, &error, "everything parked stays so"))?;
+    let shown = counted.into_iter().map(|(Stopped { url, state, .. }, messages)| StoppedEndpoint {
+        url,
+        state: state.as_str(),
+        messages,
+    });
+    Ok(shown.collect())
 }
 
 #[cfg(test)]

@@ -93,7 +93,7 @@ pub(super) async fn list(
     };
     let Listing { subscriptions, corrupt, next } = api.parts.registry.page(page).await?;
     Ok(Json(Shown {
-        subscriptions: subscriptions.iter().map(View::from).collect(),
+        subscriptions: api.parts.registry.views(&subscriptions).await?,
         next,
         corrupt: corrupt.into_iter().map(UnreadableSubscription::from).collect(),
     }))
@@ -110,7 +110,7 @@ pub(super) async fn show(
     _: NoParameters,
     IdInPath(id): IdInPath,
 ) -> Result<Json<View>, Problem> {
-    Ok(Json(View::from(&api.parts.registry.get(id).await?)))
+    Ok(Json(api.parts.registry.view(id).await?))
 }
 
 /// Changes the fields that are named, and keeps the rest.

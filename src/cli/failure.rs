@@ -173,10 +173,10 @@ impl Failure {
     /// What to do, where the error does not say so itself.
     fn advice(&self) -> Option<&'static str> {
         match self {
-            Self::Settings(SettingsError::Read(_))
-            | Self::Service(ServiceError::Settings(SettingsError::Read(_))) => {
-                Some("`homing config` lists every key")
-            }
+            Self::Settings(SettingsError::Read(_) | SettingsError::File { .. })
+            | Self::Service(ServiceError::Settings(
+                SettingsError::Read(_) | SettingsError::File { .. },
+            )) => Some("`homing config` lists every key"),
             Self::Service(ServiceError::Listen { source, .. })
                 if source.kind() == io::ErrorKind::AddrInUse =>
             {
@@ -258,7 +258,7 @@ mod tests {
     #[test]
     fn drawings_become_one_line() {
         let error = Settings::from_toml("[broker]\nurl = \n").unwrap_err();
-        insta::assert_snapshot!(Failure::Settings(error).told(), @"the settings cannot be read: TOML parse error at line 2, column 7; 2 | url =; string values must be quoted, expected literal string; `homing config` lists every key");
+        insta::assert_snapshot!(Failure::Settings(error).told(), @"the settings cannot be read from a text: TOML parse error at line 2, column 7: string values must be quoted, expected literal string; `homing config` lists every key");
     }
 
     #[test]

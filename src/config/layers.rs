@@ -1,8 +1,11 @@
 //! Where settings come from: each source is read by itself, so that an error can name it.
 
+use std::io;
+
 use config::{Config, ConfigError, Environment, File, FileFormat, Map, Source, Value, ValueKind};
 
-use super::SettingsError;
+use super::{SettingsError, show};
+use crate::files;
 
 /// More alike than this, and one name may be meant by the other. As clap has it.
 const ALIKE: f64 = 0.7;
@@ -27,13 +30,32 @@ enum Origin {
 impl Layer {
     /// A TOML text of the program.
     pub(super) fn text(text: &str) -> Result<Self, SettingsError> {
-        Self::read(Origin::Text, File::from_str(text, FileFormat::Toml))
+        Self::toml(Origin::Text, text)
     }
 
     /// A TOML file; one that is not `required` may be missing.
     pub(super) fn file(name: &std::path::Path, required: bool) -> Result<Self, SettingsError> {
-        let file = File::from(name).format(FileFormat::Toml).required(required);
-        Self::read(Origin::File(name.display().to_string()), file)
+        let file = name.display().to_string();
+        match files::read_text(name) {
+            Ok(text) => Self::toml(Origin::File(file), &text),
+            Err(error) if error.kind() == io::ErrorKind::NotFound && !required => {
+                Self::toml(Origin::File(file), "")
+            }
+            Err(error) => Err(SettingsError::File { file, message: error.to_string() }),
+        }
+    }
+
+    fn toml(origin: Origin, text: &str) -> Result<Self, SettingsError> {
+        let file = match &origin {
+            Origin::File(name) => name.clone(),
+            Origin::Text | Origin::Environment | Origin::Flags => "a text".to_owned(),
+        };
+        Self::read(origin, File::from_str(text, FileFormat::Toml)).map_err(|error| match error {
+            SettingsError::Read(ConfigError::FileParse { cause, .. }) => {
+                SettingsError::File { file, message: without_the_line(&cause.to_string()) }
+            }
+            error => error,
+        })
     }
 
     /// Variables `HOMING__SECTION__KEY`.
@@ -64,9 +86,14 @@ impl Layer {
 
     /// Refuses keys that the defaults do not have.
     fn check_keys(&self, defaults: &Self) -> Result<(), SettingsError> {
-        let Some(key) = unknown(&defaults.values.cache, &self.values.cache, "") else {
-            return Ok(());
-        };
+        let mut keys = Vec::new();
+        unknown(&defaults.values.cache, &self.values.cache, "", &mut keys);
+        keys.sort_unstable();
+        SettingsError::all(keys.into_iter().map(|key| self.unknown(defaults, key)).collect())
+    }
+
+    /// There is no `key`; perhaps another one is meant.
+    fn unknown(&self, defaults: &Self, key: String) -> SettingsError {
         let (section, name) = key.rsplit_once('.').unwrap_or(("", key.as_str()));
         let there = find(&defaults.values.cache, section).and_then(table);
         let alike = there.into_iter().flat_map(Map::keys).map(|there| {
@@ -76,7 +103,7 @@ impl Layer {
         let nearest = alike.filter(|(alike, _)| *alike > ALIKE).max_by(|a, b| a.0.total_cmp(&b.0));
         let meant = nearest.map(|(_, meant)| meant).unwrap_or_default();
         let message = format!("there is no such setting; {meant}`homing config` lists all");
-        Err(SettingsError::Value { origin: self.told(&key), key, message })
+        SettingsError::Value { origin: self.told(&key), key, message }
     }
 
     /// Where `key` is set, in words for people; `None`: not here.
@@ -111,6 +138,9 @@ impl Layers {
 
     /// Names the source of a value that makes no sense.
     pub(super) fn blame(&self, error: SettingsError) -> SettingsError {
+        if let SettingsError::Several(errors) = error {
+            return SettingsError::Several(errors.into_iter().map(|one| self.blame(one)).collect());
+        }
         let SettingsError::Value { key, origin: None, message } = error else { return error };
         let set = self.0.iter().rev().find(|layer| find(&layer.values.cache, &key).is_some());
         SettingsError::Value { origin: set.and_then(|layer| layer.told(&key)), key, message }
@@ -128,6 +158,12 @@ impl Layers {
         let default = self.0.first().and_then(|layer| find(&layer.values.cache, key));
         if default.and_then(table).is_some() {
             let message = format!("this is a section; write [{key}] and its settings below");
+            return self.blame(SettingsError::Value { key: key.clone(), origin: None, message });
+        }
+        if show::is_secret(key) {
+            // What was found may be the secret itself; what is ours does not repeat it.
+            let expected = message.rsplit_once(", expected ");
+            let message = expected.map_or(message.clone(), |(_, it)| format!("it has to be {it}"));
             return self.blame(SettingsError::Value { key: key.clone(), origin: None, message });
         }
         let example = match default.map(|value| &value.kind) {
@@ -177,21 +213,27 @@ fn by_name(root: &mut Value, path: &[&str]) -> Result<(), SettingsError> {
     Ok(())
 }
 
-/// The first key of `found` that `known` does not have. A section without keys takes any.
-fn unknown(known: &Value, found: &Value, path: &str) -> Option<String> {
-    let (known, found) = (table(known)?, table(found)?);
+/// Notes the keys of `found` that `known` does not have. A section without keys takes any.
+fn unknown(known: &Value, found: &Value, path: &str, keys: &mut Vec<String>) {
+    let (Some(known), Some(found)) = (table(known), table(found)) else { return };
     if known.is_empty() {
-        return None;
+        return;
     }
     let dot = if path.is_empty() { "" } else { "." };
-    let unknown = found.iter().filter_map(|(name, value)| {
+    for (name, value) in found {
         let path = format!("{path}{dot}{name}");
         match known.get(name) {
-            Some(known) => unknown(known, value, &path),
-            None => Some(path),
+            Some(known) => unknown(known, value, &path, keys),
+            None => keys.push(path),
         }
-    });
-    unknown.min()
+    }
+}
+
+/// Place and reason of an error of the TOML reader, without the line, which it draws beside a bar.
+fn without_the_line(error: &str) -> String {
+    let number = |c: char| c == ' ' || c.is_ascii_digit();
+    let said = error.lines().filter(|line| !line.trim_start_matches(number).starts_with('|'));
+    said.map(str::trim).collect::<Vec<_>>().join(": ")
 }
 
 #[cfg(test)]

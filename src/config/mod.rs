@@ -88,6 +88,17 @@ pub enum SettingsError {
     /// A file, a variable or a flag cannot be read.
     #[error("the settings cannot be read")]
     Read(#[source] config::ConfigError),
+    /// A file cannot be read, or is not TOML. The line at fault is not repeated: it may hold a secret.
+    #[error("the settings cannot be read from {file}: {message}")]
+    File {
+        /// Its name.
+        file: String,
+        /// What is wrong, and where.
+        message: String,
+    },
+    /// Several things are wrong.
+    #[error("{}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))]
+    Several(Vec<Self>),
     /// A key that does not exist, or a value that does not fit or makes no sense.
     #[error("`{key}`{}: {message}", .origin.as_ref().map(|origin| format!(" ({origin})")).unwrap_or_default())]
     Value {
@@ -104,6 +115,15 @@ impl SettingsError {
     /// `message` about `key`.
     pub fn value(key: &str, message: impl std::fmt::Display) -> Self {
         Self::Value { key: key.to_owned(), origin: None, message: message.to_string() }
+    }
+
+    /// All of `errors` as one, if there are any.
+    fn all(mut errors: Vec<Self>) -> Result<(), Self> {
+        match errors.len() {
+            0 => Ok(()),
+            1 => errors.pop().map_or(Ok(()), Err),
+            _ => Err(Self::Several(errors)),
+        }
     }
 }
 
@@ -141,18 +161,21 @@ impl Settings {
         Ok(settings)
     }
 
-    /// Builds everything that can be built without I/O, so that a mistake shows at start.
+    /// Builds everything that can be built without I/O, so that a mistake in any section shows at start.
     fn check(&self) -> Result<(), SettingsError> {
-        self.broker.check()?;
-        self.worker.check()?;
-        self.endpoint.check()?;
-        self.circuit.check()?;
-        self.schedule.schedules()?;
-        self.source.check()?;
-        self.store.check()?;
-        self.attempts.check()?;
-        self.traces.check()?;
-        self.api.check()
+        let sections = [
+            self.broker.check(),
+            self.worker.check(),
+            self.endpoint.check(),
+            self.circuit.check(),
+            self.schedule.schedules().map(drop),
+            self.source.check(),
+            self.store.check(),
+            self.attempts.check(),
+            self.traces.check(),
+            self.api.check(),
+        ];
+        SettingsError::all(sections.into_iter().filter_map(Result::err).collect())
     }
 
     /// The settings in force as TOML lines `section.key = value`, secrets masked.
@@ -200,6 +223,24 @@ mod tests {
         insta::assert_snapshot!(error("[traces]\ncollector = \"nowhere\""), @"`traces.collector`: write it as http://127.0.0.1:4318, or https://…; empty: no traces");
         insta::assert_snapshot!(error("[traces]\nsample_percent = 101"), @"`traces.sample_percent`: from 0 to 100");
         insta::assert_snapshot!(error("[attempts]\nresponse_bytes = 5000"), @"`attempts.response_bytes`: at most 4096");
+    }
+
+    #[test]
+    fn all_that_is_wrong_is_named_at_once() {
+        let unknown = "[worker]\nfoo = 1\nbar = 2\n[x]\ny = 3";
+        insta::assert_snapshot!(error(unknown), @"`worker.bar`: there is no such setting; `homing config` lists all; `worker.foo`: there is no such setting; `homing config` lists all; `x`: there is no such setting; `homing config` lists all");
+        let values = "[worker]\nin_flight_max = 1\n[attempts]\nkeep = \"1s\"";
+        insta::assert_snapshot!(error(values), @"`worker.in_flight_max`: between 2 and 100000; `attempts.keep`: between 1m and 10 years");
+    }
+
+    /// Reported: a password in the line above a mistake was printed with it.
+    #[test]
+    fn what_is_wrong_is_named_without_what_may_be_secret() {
+        let toml = "[broker]\nurl = \"amqp://u:hidden@h\n[api]";
+        insta::assert_snapshot!(error(toml), @r#"the settings cannot be read from a text: TOML parse error at line 2, column 25: invalid basic string, expected `"`"#);
+        insta::assert_snapshot!(error("[api]\ntokens = \"hidden\""), @"`api.tokens`: a token has at least 16 bytes");
+        insta::assert_snapshot!(error("[store]\nencryption_keys = \"hidden\""), @"`store.encryption_keys`: an encryption key is 32 random bytes in base64 (44 characters); `homing keys generate` makes one");
+        insta::assert_snapshot!(error("[broker]\nurl = [\"hidden\"]"), @"`broker.url`: it has to be a string");
     }
 
     #[test]

@@ -53,6 +53,22 @@ pub(super) fn secrets(settings: &Settings) -> Vec<String> {
     both.filter(|(plain, masked)| plain != masked).map(|(plain, _)| plain.to_owned()).collect()
 }
 
+/// Whether the value of `key` may hold a secret.
+pub(super) fn is_secret(key: &str) -> bool {
+    const SECRET: [&str; 6] = [
+        "api.tokens",
+        "broker.management_url",
+        "broker.url",
+        "store.encryption_keys",
+        "store.url",
+        "traces.collector",
+    ];
+    let key = key.split('[').next().unwrap_or_default();
+    SECRET.contains(&key)
+        || key.starts_with("source.livestream.")
+            && ["url", "client_secret"].iter().any(|name| key.ends_with(name))
+}
+
 /// The address of a service that may be asked with a key as user, password or in the query.
 fn without_secrets(url: &str) -> String {
     let Ok(mut parsed) = url.parse::<Url>() else { return url.to_owned() };

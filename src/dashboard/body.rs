@@ -24,9 +24,16 @@ pub(super) struct Body {
 impl Body {
     pub(super) fn of(bytes: &[u8]) -> Self {
         let Ok(text) = str::from_utf8(bytes) else {
-            let hex = bytes.iter().take(CHARS_MAX / 3).map(|byte| format!("{byte:02x}"));
+            let shown = bytes.get(..CHARS_MAX / 3).unwrap_or(bytes);
+            let hex = shown.iter().map(|byte| format!("{byte:02x}"));
             let text = hex.collect::<Vec<_>>().join(" ");
-            let about = Some("not text; in hexadecimal".to_owned());
+            let cut = if shown.len() < bytes.len() {
+                let (part, whole) = (words::bytes(shown.len()), words::bytes(bytes.len()));
+                format!("; the first {part} of {whole}")
+            } else {
+                String::new()
+            };
+            let about = Some(format!("not text; in hexadecimal{cut}"));
             return Self { text, about, indented: None };
         };
         let shown: String = text.chars().take(CHARS_MAX).collect();
@@ -92,7 +99,11 @@ mod tests {
         }
         assert!(Body::of(b"plain").indented.is_none());
         let body = Body::of(&[0xff, 0x00]);
-        assert_eq!((body.text.as_str(), body.about.is_some()), ("ff 00", true));
+        assert_eq!(body.text, "ff 00");
+        assert_eq!(body.about.as_deref(), Some("not text; in hexadecimal"));
+        let body = Body::of(&vec![0xff; CHARS_MAX]);
+        let about = body.about.expect("it is cut");
+        assert!(about.contains("the first 21"), "{about}");
         let long = "ä".repeat(CHARS_MAX + 1);
         let body = Body::of(long.as_bytes());
         assert_eq!(body.text.chars().count(), CHARS_MAX);

@@ -249,7 +249,11 @@ pub(super) async fn bounded(
     next: Next,
 ) -> Result<Response, Trouble> {
     let (request, _upload) = dashboard.parts.api.received(request, FORM_BYTES_MAX).await?;
-    let _turn = dashboard.parts.api.turn().await;
+    let busy = || {
+        let why = "Too many requests are worked on; nothing was done. Try again in a moment.";
+        Trouble::new(StatusCode::SERVICE_UNAVAILABLE, why)
+    };
+    let _turn = dashboard.parts.api.turn().await.ok_or_else(busy)?;
     Ok(next.run(request).await)
 }
 

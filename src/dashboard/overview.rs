@@ -158,6 +158,7 @@ fn attention(overview: &Overview) -> Vec<Attention> {
     }
     if overview.store.reachable {
         unreadable(overview, &mut found);
+        costly(overview, &mut found);
         workers(overview, &mut found);
         circuits(overview, &mut found);
     }
@@ -192,6 +193,16 @@ fn unreadable(overview: &Overview, found: &mut Vec<Attention>) {
     let what = words::count(as_u64(all.len()), one, several);
     let why = format!("{}, `{}`: {}; {}.", first.id, first.field, first.message, first.advice());
     found.push(Attention::bad(what, why).helped("/subscriptions", "Subscriptions"));
+}
+
+fn costly(overview: &Overview, found: &mut Vec<Attention>) {
+    let all = &overview.costly_subscriptions;
+    let Some(first) = all.first() else { return };
+    let (one, several) =
+        ("subscription filters at too high a cost", "subscriptions filter at too high a cost");
+    let what = words::count(as_u64(all.len()), one, several);
+    let why = format!("{}: {}.", first.id, first.advice());
+    found.push(Attention::wait(what, why).helped("/subscriptions", "Subscriptions"));
 }
 
 fn workers(overview: &Overview, found: &mut Vec<Attention>) {

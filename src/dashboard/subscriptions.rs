@@ -69,7 +69,7 @@ pub(super) async fn list(
         is_first: fields.given("after").is_none(),
         fields,
         wrong,
-        subscriptions: listing.subscriptions.iter().map(View::from).collect(),
+        subscriptions: api.registry.views(&listing.subscriptions).await?,
         corrupt: listing.corrupt.into_iter().map(UnreadableSubscription::from).collect(),
         total: api.store.count_subscriptions().await?,
         next: listing.next.map(|next| format!("/subscriptions?{query}&after={next}")),
@@ -245,7 +245,7 @@ pub(super) async fn show(
     Path(id): Path<String>,
     fields: Fields,
 ) -> Result<Response, Trouble> {
-    let view = View::from(&dashboard.api().registry.get(self::id(&id)?).await?);
+    let view = dashboard.api().registry.view(self::id(&id)?).await?;
     let said = fields.is_set("changed").then_some("Changed. Workers follow within a second.");
     Ok(page(&OnePage { said, ..OnePage::new(visitor, view) }))
 }

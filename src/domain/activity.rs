@@ -5,10 +5,13 @@ use std::{cmp::Reverse, collections::BTreeMap, ops::AddAssign, time::Duration};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use super::time::UnixMillis;
+use super::{id::SubscriptionId, time::UnixMillis};
 
 /// How long the figures of a minute are kept.
 pub const KEPT: Duration = Duration::from_secs(2 * 60 * 60);
+
+/// How long a subscription counts as costly after an event was parked because of its filters.
+pub const COSTLY_FOR: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// How often a worker tells what it does.
 pub const TOLD_EVERY: Duration = Duration::from_secs(5);
@@ -158,6 +161,17 @@ impl AddAssign for Requests {
             *sum = sum.saturating_add(requests);
         }
     }
+}
+
+/// Filters that cost more than an event may, so that it was parked for their subscription.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CostlyFilters {
+    /// Whose filters.
+    pub subscription: SubscriptionId,
+    /// `updated` of the subscription that they were read from.
+    pub updated: UnixMillis,
+    /// When an event was parked because of them the last time.
+    pub seen: UnixMillis,
 }
 
 /// A delivery that waits for so long is due at this instant.

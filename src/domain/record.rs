@@ -127,6 +127,8 @@ pub struct Attempted {
 pub enum Sequel {
     /// It was delivered.
     Done,
+    /// Its subscription turned out not to want it.
+    NotWanted,
     /// It waits, and is due at this instant.
     Waits(UnixMillis),
     /// It was parked.
@@ -151,11 +153,12 @@ impl Record {
 }
 
 impl Sequel {
-    /// `delivered`, `waits` or `parked`
+    /// `delivered`, `not_wanted`, `waits` or `parked`
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Done => "delivered",
+            Self::NotWanted => "not_wanted",
             Self::Waits(_) => "waits",
             Self::Parked(_) => "parked",
         }
@@ -166,7 +169,7 @@ impl Sequel {
     pub fn due(self) -> Option<UnixMillis> {
         match self {
             Self::Waits(due) => Some(due),
-            Self::Done | Self::Parked(_) => None,
+            Self::Done | Self::NotWanted | Self::Parked(_) => None,
         }
     }
 
@@ -175,7 +178,7 @@ impl Sequel {
     pub fn reason(self) -> Option<ParkReason> {
         match self {
             Self::Parked(reason) => Some(reason),
-            Self::Done | Self::Waits(_) => None,
+            Self::Done | Self::NotWanted | Self::Waits(_) => None,
         }
     }
 }

@@ -60,7 +60,7 @@ pub struct Story {
     pub delivery: Option<DeliveryId>,
     /// Where it goes.
     pub url: Option<String>,
-    /// `delivered`, `waits` or `parked`, as far as is known.
+    /// `delivered`, `not_wanted`, `waits` or `parked`, as far as is known.
     pub state: &'static str,
     /// How it stands, in a sentence.
     pub summary: String,
@@ -153,7 +153,7 @@ impl History {
         let listing = self.store.attempts(&page).await?;
         let mut found = Found { records: listing.records, entries: Vec::new(), looked: None };
         found.records.reverse();
-        if !found.are_all_delivered() {
+        if !found.are_all_done() {
             if looks {
                 self.look(event, &mut found).await;
             } else {
@@ -223,7 +223,7 @@ impl History {
                 Some(url) => Some(url),
                 None => self.url_of(subscription).await,
             };
-            if !told.is_delivered() {
+            if !told.is_done() {
                 self.learn_circuit(url.as_deref(), &mut circuits).await?;
             }
             let circuit = url.as_deref().and_then(|url| circuits.get(url)).cloned();
@@ -321,12 +321,13 @@ impl History {
 }
 
 impl Found {
-    fn are_all_delivered(&self) -> bool {
+    fn are_all_done(&self) -> bool {
         let mut last = BTreeMap::new();
         for record in &self.records {
             last.insert(owner(record), record.sequel.as_str());
         }
-        !last.is_empty() && last.values().all(|sequel| *sequel == "delivered")
+        !last.is_empty()
+            && last.values().all(|sequel| matches!(*sequel, "delivered" | "not_wanted"))
     }
 
     fn topic(&self) -> Option<Topic> {

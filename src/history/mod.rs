@@ -71,7 +71,7 @@ pub struct RecordView {
     pub response_cut: bool,
     /// Why there was no attempt, or no complete answer.
     pub cause: Option<String>,
-    /// What followed: `delivered`, `waits` or `parked`.
+    /// What followed: `delivered`, `not_wanted`, `waits` or `parked`.
     pub verdict: &'static str,
     /// When it is due again.
     pub due: Option<String>,

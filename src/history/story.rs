@@ -30,6 +30,7 @@ pub(super) struct Told<'a> {
 /// How it stands.
 enum Stand {
     Delivered(UnixMillis),
+    NotWanted(UnixMillis),
     Waits(Option<UnixMillis>),
     Parked { reason: ParkReason, since: Option<UnixMillis>, is_there: IsThere },
 }
@@ -47,8 +48,9 @@ impl Told<'_> {
         self.records.iter().rev().find_map(|record| record.url.clone())
     }
 
-    pub(super) fn is_delivered(&self) -> bool {
-        matches!(self.stand(), Stand::Delivered(_))
+    /// Whether nothing follows any more.
+    pub(super) fn is_done(&self) -> bool {
+        matches!(self.stand(), Stand::Delivered(_) | Stand::NotWanted(_))
     }
 
     /// What came last counts; what is parked now is parked, whatever the log says, unless it was
@@ -61,13 +63,16 @@ impl Told<'_> {
         });
         match (self.records.last(), parked) {
             (Some(last), _) if last.sequel == Sequel::Done => Stand::Delivered(ended(last)),
+            (Some(last), _) if last.sequel == Sequel::NotWanted => Stand::NotWanted(ended(last)),
             (Some(_) | None, Some(parked)) => parked,
             (Some(last), None) => match last.sequel {
                 Sequel::Parked(reason) => {
                     let since = Some(ended(last));
                     Stand::Parked { reason, since, is_there: self.whether_it_is_there() }
                 }
-                sequel @ (Sequel::Done | Sequel::Waits(_)) => Stand::Waits(sequel.due()),
+                sequel @ (Sequel::Done | Sequel::NotWanted | Sequel::Waits(_)) => {
+                    Stand::Waits(sequel.due())
+                }
             },
             (None, None) => Stand::Waits(None),
         }
@@ -107,6 +112,7 @@ pub(super) fn tell(
         owed.map(|(_, delivery)| delivery).or(told.parked.and_then(|entry| entry.delivery_id));
     let (state, next, due) = match &stand {
         Stand::Delivered(_) => ("delivered", None, None),
+        Stand::NotWanted(_) => ("not_wanted", None, None),
         Stand::Waits(due) => ("waits", waiting(*due, circuit.as_ref(), now), *due),
         Stand::Parked { .. } => ("parked", blocking(circuit.as_ref(), now), None),
     };
@@ -140,6 +146,7 @@ fn summary(stand: &Stand, told: &Told<'_>) -> String {
     let failed = failed.unwrap_or_else(|| ", without an attempt that is known".to_owned());
     match stand {
         Stand::Delivered(at) => format!("delivered at {at}, {attempts}"),
+        Stand::NotWanted(at) => format!("was not sent: at {at} its subscription did not want it"),
         Stand::Waits(_) => format!("waits{failed}{}", held(told)),
         Stand::Parked { reason, since, is_there } => {
             let at = since.map(|since| format!(" at {since}")).unwrap_or_default();

@@ -5,6 +5,7 @@
 //! be reached is said to be so, and the rest is shown all the same. However many look, store and
 //! broker are asked once a second at most ([`Lookout`]).
 
+mod costly;
 mod queues;
 mod unreadable;
 
@@ -21,7 +22,7 @@ use crate::{
     clock,
     config::SourceSettings,
     domain::{
-        activity::{Due, Figures, Minute, WorkerReport, minute_of},
+        activity::{COSTLY_FOR, CostlyFilters, Due, Figures, Minute, WorkerReport, minute_of},
         time::UnixMillis,
     },
     source,
@@ -29,6 +30,7 @@ use crate::{
 };
 
 pub use self::{
+    costly::CostlySubscription,
     queues::{Kind, Queue, queues},
     unreadable::{UnreadableSubscription, UnreadableSubscriptions},
 };
@@ -55,6 +57,8 @@ pub struct Overview {
     pub subscriptions: Option<u64>,
     /// Those of them that cannot be read: their events wait.
     pub unreadable_subscriptions: Vec<UnreadableSubscription>,
+    /// Those of them whose filters cost too much lately: events were parked for them.
+    pub costly_subscriptions: Vec<CostlySubscription>,
     /// Circuits that are not closed; absent: the store does not say.
     pub circuits: Option<UnsettledCounts>,
     /// What the pool does per second, over the last minute or two.
@@ -116,6 +120,7 @@ pub struct Worker {
 pub struct Stored {
     subscriptions: u64,
     unreadable: Vec<UnreadableSubscription>,
+    costly: Vec<CostlyFilters>,
     circuits: UnsettledCounts,
     minutes: Vec<Minute>,
     dues: Vec<Due>,
@@ -138,6 +143,7 @@ impl Stored {
         Ok(Self {
             subscriptions: store.count_subscriptions().await?,
             unreadable: unreadable.look(store).await?,
+            costly: store.costly_filters(now.minus(COSTLY_FOR)).await?,
             circuits: store.count_unsettled().await?,
             minutes: store.minutes(first_minute(now)).await?,
             dues: store.next_dues(now).await?,
@@ -173,9 +179,9 @@ impl Overview {
         let is_known = stored.is_some();
         let counted = stored.as_ref().map(|stored| (stored.subscriptions, stored.circuits));
         let (subscriptions, circuits) = counted.unzip();
-        let (told, dues, workers, (sources, unreadable_subscriptions)) = match stored {
-            Some(Stored { minutes, dues, workers, sources, unreadable, .. }) => {
-                (minutes, dues, workers, (sources, unreadable))
+        let (told, dues, workers, (sources, unreadable_subscriptions, costly)) = match stored {
+            Some(Stored { minutes, dues, workers, sources, unreadable, costly, .. }) => {
+                (minutes, dues, workers, (sources, unreadable, costly))
             }
             None => Default::default(),
         };
@@ -194,6 +200,7 @@ impl Overview {
             store,
             subscriptions,
             unreadable_subscriptions,
+            costly_subscriptions: costly.into_iter().map(CostlySubscription::from).collect(),
             circuits,
             rates: rates(&minutes, now),
             last_hour,
@@ -335,6 +342,7 @@ mod tests {
         Stored {
             subscriptions: 3,
             unreadable: Vec::new(),
+            costly: Vec::new(),
             circuits: UnsettledCounts { open: 1, frozen: 0 },
             minutes,
             dues: Vec::new(),

@@ -3,7 +3,10 @@
 use std::collections::BTreeMap;
 
 use serde::Serialize;
-use tokio::sync::Mutex;
+use tokio::{
+    sync::Mutex,
+    time::{Duration, Instant},
+};
 
 use crate::{
     domain::id::SubscriptionId,
@@ -43,8 +46,13 @@ impl UnreadableSubscription {
 #[derive(Default)]
 pub struct UnreadableSubscriptions(Mutex<Option<Known>>);
 
+/// How long changes are followed before all are read again: a store that went back to an earlier state
+/// may have come to the same version.
+const FOLLOWED_FOR: Duration = Duration::from_secs(600);
+
 struct Known {
     version: i64,
+    read: Instant,
     unreadable: BTreeMap<SubscriptionId, UnreadableSubscription>,
 }
 
@@ -61,8 +69,8 @@ impl UnreadableSubscriptions {
     pub async fn look(&self, store: &dyn Store) -> Result<Vec<UnreadableSubscription>, StoreError> {
         let mut known = self.0.lock().await;
         let current = match known.as_mut() {
-            Some(known) => known.follow(store).await?,
-            None => false,
+            Some(known) if known.read.elapsed() < FOLLOWED_FOR => known.follow(store).await?,
+            Some(_) | None => false,
         };
         if !current {
             *known = Some(Known::read(store).await?);
@@ -77,7 +85,7 @@ impl Known {
     /// at the next look.
     async fn read(store: &dyn Store) -> Result<Self, StoreError> {
         let version = store.subscriptions_version().await?;
-        let mut known = Self { version, unreadable: BTreeMap::new() };
+        let mut known = Self { version, read: Instant::now(), unreadable: BTreeMap::new() };
         let mut page = Page { after: None, limit: PAGE_LIMIT_MAX };
         loop {
             let Listing { corrupt, next, .. } = store.subscriptions(page).await?;

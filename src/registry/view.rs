@@ -1,12 +1,18 @@
 //! Subscriptions as they are shown.
 
-use std::{collections::BTreeMap, num::NonZeroU32};
+use std::{
+    collections::{BTreeMap, HashMap},
+    num::NonZeroU32,
+};
 
 use serde::Serialize;
 use serde_json::Value;
 
+use super::{Registry, RegistryError};
 use crate::{
+    clock,
     domain::{
+        activity::COSTLY_FOR,
         filter::Connector,
         id::SubscriptionId,
         signature::SigningSecret,
@@ -44,6 +50,10 @@ pub struct View {
     /// Workfront's form, if events are sent in it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub workfront: Option<WorkfrontForm>,
+    /// When an event was parked for it because its filters cost too much, the last time since its last
+    /// change and in the last day; RFC 3339.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub filters_over_budget: Option<String>,
     /// RFC 3339.
     pub created: String,
     /// RFC 3339.
@@ -79,6 +89,7 @@ impl From<&Subscription> for View {
             rate_limit: terms.rate_limit.map(NonZeroU32::get),
             description: terms.description.clone(),
             workfront: terms.workfront.clone(),
+            filters_over_budget: None,
             created: subscription.created.to_string(),
             updated: subscription.updated.to_string(),
         }
@@ -109,8 +120,36 @@ impl View {
             rate_limit: draft.rate_limit,
             description: draft.description.clone(),
             workfront: draft.workfront.clone(),
+            filters_over_budget: None,
             created: damaged.created.to_string(),
             updated: damaged.updated.to_string(),
         }
+    }
+}
+
+impl Registry {
+    /// `subscriptions` as they are shown, with what workers have reported of them.
+    ///
+    /// # Errors
+    ///
+    /// [`RegistryError`].
+    pub async fn views(&self, subscriptions: &[Subscription]) -> Result<Vec<View>, RegistryError> {
+        let costly = self.store.costly_filters(clock::now().minus(COSTLY_FOR)).await?;
+        let seen: HashMap<_, _> = costly.iter().map(|one| (one.subscription, one.seen)).collect();
+        let view = |subscription: &Subscription| View {
+            filters_over_budget: seen.get(&subscription.id).map(ToString::to_string),
+            ..View::from(subscription)
+        };
+        Ok(subscriptions.iter().map(view).collect())
+    }
+
+    /// The subscription with this id as it is shown.
+    ///
+    /// # Errors
+    ///
+    /// [`RegistryError`].
+    pub async fn view(&self, id: SubscriptionId) -> Result<View, RegistryError> {
+        let mut views = self.views(&[self.get(id).await?]).await?;
+        views.pop().ok_or(RegistryError::NotFound { id })
     }
 }

@@ -6,9 +6,9 @@ use async_trait::async_trait;
 use serde::Serialize;
 use uuid::Uuid;
 
-use super::StoreError;
+use super::{StoreError, row::parse_id};
 use crate::domain::{
-    activity::{Due, Figures, Minute, Requests, WorkerReport},
+    activity::{CostlyFilters, Due, Figures, Minute, Requests, WorkerReport},
     time::UnixMillis,
 };
 
@@ -38,6 +38,21 @@ pub trait ActivityStore: Send + Sync {
         minutes: &[Minute],
         dues: &[Due],
     ) -> Result<(), StoreError>;
+
+    /// Notes filters that cost too much; what is repeated counts once.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`]: a step that failed.
+    async fn report_costly(&self, filters: &[CostlyFilters]) -> Result<(), StoreError>;
+
+    /// Filters that cost too much at or after `since` and were not changed after that, ordered by
+    /// subscription.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`]: a step that failed.
+    async fn costly_filters(&self, since: UnixMillis) -> Result<Vec<CostlyFilters>, StoreError>;
 
     /// Takes a worker off the list; what it did stays in the minutes.
     ///
@@ -76,8 +91,9 @@ pub trait ActivityStore: Send + Sync {
     /// [`StoreError`]: a step that failed.
     async fn next_dues(&self, now: UnixMillis) -> Result<Vec<Due>, StoreError>;
 
-    /// Forgets minutes and workers of before `before`, and what was due before `now`. Several
-    /// processes may do so at a time.
+    /// Forgets minutes and workers of before `before`, what was due before `now`, and filters that cost
+    /// too much longer than [`COSTLY_FOR`](crate::domain::activity::COSTLY_FOR) ago. Several processes
+    /// may do so at a time.
     ///
     /// # Errors
     ///
@@ -191,4 +207,14 @@ pub(super) fn read_counts(rows: &[(String, i64)]) -> UnsettledCounts {
     let of = |state: &str| rows.iter().find(|(name, _)| name == state);
     let count = |state| of(state).map_or(0, |(_, count)| count.unsigned_abs());
     UnsettledCounts { open: count("open"), frozen: count("frozen") }
+}
+
+/// Filters that cost too much, from their columns.
+pub(super) fn read_costly((id, updated, seen): (String, i64, i64)) -> sqlx::Result<CostlyFilters> {
+    let subscription = parse_id(&id)?;
+    Ok(CostlyFilters {
+        subscription,
+        updated: UnixMillis::new(updated),
+        seen: UnixMillis::new(seen),
+    })
 }

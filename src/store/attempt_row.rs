@@ -73,11 +73,16 @@ impl From<&Record> for AttemptRow {
             response: response.map(|attempted| attempted.response.clone()),
             cut: attempted.is_some_and(|attempted| attempted.cut).into(),
             cause: cause.as_deref().map(text),
-            sequel: record.sequel.as_str().to_owned(),
+            sequel: stored(record.sequel).to_owned(),
             due_ms: record.sequel.due().map(UnixMillis::get),
             reason: record.sequel.reason().map(|reason| reason.as_str().to_owned()),
         }
     }
+}
+
+/// The schema knows three words: what is delivered without an attempt was not wanted.
+fn stored(sequel: Sequel) -> &'static str {
+    if sequel == Sequel::NotWanted { Sequel::Done.as_str() } else { sequel.as_str() }
 }
 
 /// No backend's text may hold a zero: PostgreSQL refuses it.
@@ -141,6 +146,7 @@ impl AttemptRow {
             Some(due) => Sequel::Waits(UnixMillis::new(due)),
             None => match &self.reason {
                 Some(reason) => Sequel::Parked(reason.parse().map_err(sqlx::Error::decode)?),
+                None if self.attempt.is_none() => Sequel::NotWanted,
                 None => Sequel::Done,
             },
         };

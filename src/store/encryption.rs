@@ -8,7 +8,7 @@ use super::{
     Corrupt, StoreError, confidential::Confidential, key_source::GivenKeys, keyring::Keyring,
     row::parse_id,
 };
-use crate::domain::encryption_key::KeyId;
+use crate::domain::{encryption_key::KeyId, time::UnixMillis};
 
 /// Subscriptions encrypted anew in one transaction; others may write between two.
 pub(super) const BATCH: u32 = 200;
@@ -79,6 +79,7 @@ pub(super) fn renew(rows: Vec<Encrypted>, keyring: &Keyring) -> sqlx::Result<Ren
                 field: flaw.field,
                 why: flaw.why,
                 topics: None,
+                updated: UnixMillis::default(),
             }),
         }
     }

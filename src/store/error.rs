@@ -9,6 +9,7 @@ use crate::config::SettingsError;
 use crate::domain::{
     encryption_key::{EncryptionKeyError, KeyId},
     id::SubscriptionId,
+    time::UnixMillis,
     topic::TopicPattern,
 };
 use crate::report::Chain;
@@ -214,6 +215,8 @@ pub struct Corrupt {
     pub why: String,
     /// Its topics; `None`: not even they can be read.
     pub topics: Option<Vec<TopicPattern>>,
+    /// When it was changed last.
+    pub updated: UnixMillis,
 }
 
 /// A stored circuit that cannot be read; its URL counts as closed. What is shown leaves out the

@@ -62,7 +62,7 @@ pub use error::{Corrupt, CorruptCircuit, StoreError};
 pub use publications::{PUBLICATIONS_KEPT, PUBLICATIONS_MAX, PublicationStore};
 pub use sources::SourceStore;
 pub use subscriptions::{
-    CHANGES_MAX, Changes, Damaged, Listing, PAGE_LIMIT_MAX, Page, QuotaError, Snapshot,
+    CHANGES_MAX, Census, Changes, Damaged, Listing, PAGE_LIMIT_MAX, Page, QuotaError, Snapshot,
     SubscriptionStore,
 };
 pub use workfront::WorkfrontStore;

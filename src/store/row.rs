@@ -104,6 +104,7 @@ where
     R: Row,
     SubscriptionRow: FromRow<'r, R>,
     String: Decode<'r, R::Database> + Type<R::Database>,
+    i64: Decode<'r, R::Database> + Type<R::Database>,
     &'static str: ColumnIndex<R>,
 {
     let id = parse_id(&row.try_get::<String, _>("id")?)?;
@@ -112,7 +113,8 @@ where
     Ok(built.map_err(|Flaw { field, why }| {
         let topics = row.try_get::<String, _>("topics").ok();
         let topics = topics.and_then(|topics| read_topics(&topics).ok());
-        Corrupt { subscription: id, field, why, topics }
+        let updated = UnixMillis::new(row.try_get::<i64, _>("updated_ms").unwrap_or_default());
+        Corrupt { subscription: id, field, why, topics, updated }
     }))
 }
 
@@ -132,6 +134,7 @@ where
     R: Row,
     SubscriptionRow: FromRow<'r, R>,
     String: Decode<'r, R::Database> + Type<R::Database>,
+    i64: Decode<'r, R::Database> + Type<R::Database>,
     &'static str: ColumnIndex<R>,
 {
     let on_page = usize::try_from(limit).unwrap_or(usize::MAX);

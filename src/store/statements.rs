@@ -20,6 +20,10 @@ pub(super) const BY_ID: &str = "SELECT * FROM subscriptions WHERE id = $1";
 /// The empty text sorts before every id.
 pub(super) const BEHIND: &str = "SELECT * FROM subscriptions WHERE id > $1 ORDER BY id LIMIT $2";
 pub(super) const TOTALS: &str = "SELECT number, filter_bytes FROM subscription_totals";
+pub(super) const CENSUS: &str = "\
+    SELECT (SELECT version FROM versions WHERE name = 'subscriptions') AS version, \
+    count(*) AS number, CAST(coalesce(sum(updated_ms), 0) AS bigint) AS updated_sum \
+    FROM subscriptions";
 pub(super) const CHANGED: &str = "\
     SELECT subscriptions.* FROM subscription_changes AS change \
     JOIN subscriptions ON subscriptions.id = change.id WHERE change.version > $1";
@@ -97,6 +101,16 @@ pub(super) const MINUTES: &str = "\
     CAST(sum(unreachable) AS bigint) AS unreachable, CAST(sum(held) AS bigint) AS held, \
     CAST(sum(parked) AS bigint) AS parked \
     FROM worker_minutes WHERE start_ms >= $1 GROUP BY start_ms ORDER BY start_ms";
+/// Nothing of an earlier version of the subscription takes the place of a later one.
+pub(super) const REPORT_COSTLY: &str = "\
+    INSERT INTO costly_subscriptions (id, updated_ms, seen_ms) VALUES ($1, $2, $3) \
+    ON CONFLICT (id) DO UPDATE SET updated_ms = excluded.updated_ms, seen_ms = excluded.seen_ms \
+    WHERE costly_subscriptions.updated_ms <= excluded.updated_ms";
+pub(super) const COSTLY: &str = "\
+    SELECT costly.id, costly.updated_ms, costly.seen_ms FROM costly_subscriptions AS costly \
+    JOIN subscriptions AS present \
+    ON present.id = costly.id AND present.updated_ms = costly.updated_ms \
+    WHERE costly.seen_ms >= $1 ORDER BY costly.id";
 pub(super) const ADD_DUE: &str = "\
     INSERT INTO dues (wait_ms, slice, due_ms) VALUES ($1, $2, $3) \
     ON CONFLICT (wait_ms, slice) DO NOTHING";

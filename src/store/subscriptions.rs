@@ -71,6 +71,18 @@ pub struct Changes {
     pub number: u64,
 }
 
+/// What tells subscriptions at one instant from others with the same version: those of a store that
+/// went back to an earlier state and was changed since.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, FromRow)]
+pub struct Census {
+    /// What [`SubscriptionStore::subscriptions_version`] said.
+    pub version: i64,
+    /// How many there are.
+    pub number: i64,
+    /// Their `updated`, added up.
+    pub updated_sum: i64,
+}
+
 /// A subscription of which some fields cannot be read.
 #[derive(Clone, Debug)]
 pub struct Damaged {
@@ -170,6 +182,14 @@ pub trait SubscriptionStore {
     ///
     /// [`StoreError`]: a step that failed.
     async fn count_subscriptions(&self) -> Result<u64, StoreError>;
+
+    /// Counts the subscriptions, and puts totals right that have drifted: `INSERT OR REPLACE` in SQLite's
+    /// shell takes a row away without a word.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`]: a step that failed.
+    async fn recount_subscriptions(&self) -> Result<Census, StoreError>;
 
     /// A number that rises with every change of the subscriptions, whoever makes it.
     ///

@@ -17,7 +17,7 @@ use crate::{
         topic::Topic,
         url::EndpointUrl,
     },
-    parking::{Action, Parking, Selection, Tally},
+    parking::{Action, Entry, Parking, Selection, Tally},
     store::{CircuitListing, CircuitPage, Intervention, Page, Store, StoreError},
     telemetry::events,
 };
@@ -183,6 +183,33 @@ impl Switchboard {
             stopped.push(Stopped { url, state, subscriptions });
         }
         Ok(stopped)
+    }
+
+    /// The endpoints to which nothing is sent now, with how many of the selected parked messages go
+    /// there; only those with some.
+    ///
+    /// # Errors
+    ///
+    /// [`BrokerError`].
+    pub async fn stopped_among(
+        stopped: Vec<Stopped>,
+        parking: &Parking,
+        (selection, limit): (&Selection, Option<u32>),
+    ) -> Result<Vec<(Stopped, u32)>, BrokerError> {
+        let goes_to = |id| stopped.iter().position(|one| one.subscriptions.contains(&id));
+        if stopped.is_empty() || selection.subscription.is_some_and(|id| goes_to(id).is_none()) {
+            return Ok(Vec::new());
+        }
+        let mut counts = vec![0_u32; stopped.len()];
+        let count = |entry: Entry| {
+            let at = entry.subscription_id.and_then(goes_to);
+            if let Some(count) = at.and_then(|at| counts.get_mut(at)) {
+                *count = count.saturating_add(1);
+            }
+            ControlFlow::Continue(())
+        };
+        parking.visit(selection, limit, None, count).await?;
+        Ok(stopped.into_iter().zip(counts).filter(|(_, count)| *count > 0).collect())
     }
 
     async fn subscriptions_at(

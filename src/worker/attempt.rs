@@ -113,7 +113,7 @@ async fn next(context: &Context, message: &Message, delivery: &mut Delivery) -> 
     let account = match attempted.unwrap_or_else(|_panic| Err("the handler panicked".into())) {
         Ok(account) => account,
         Err(error) => {
-            return Some(hindered(message, delivery, (&subscription, schedule), &error));
+            return Some(hindered(context, message, delivery, (&subscription, schedule), &error));
         }
     };
     let duration = started.elapsed();
@@ -149,6 +149,7 @@ async fn matched(
         Some(Match::Wanted(_) | Match::Unknown(_)) => Ok(()),
         None => {
             events::not_wanted(delivery);
+            context.recorder.not_wanted(delivery, subscription);
             Err(None)
         }
     }
@@ -156,24 +157,23 @@ async fn matched(
 
 /// Where a delivery goes of which no attempt could be made, because of `error`.
 fn hindered(
+    context: &Context,
     message: &Message,
     delivery: &Delivery,
     (subscription, schedule): (&Subscription, &Schedule),
     error: &HandlerError,
 ) -> Onward {
-    let why = Chain(error.as_ref()).to_string();
     let request = error.downcast_ref();
-    let onward = if request.is_some_and(RequestError::may_pass) {
-        // Ours, and soon over: no step of the schedule is taken for it.
-        events::held(delivery, "no attempt can be made now", Some(error.as_ref()));
-        hold::briefly(message, delivery)
+    if request.is_some_and(RequestError::may_pass) {
+        // No step of the schedule is taken for it.
+        return hold::until_possible(message, delivery, (subscription, &context.hindered), error);
+    }
+    events::not_attempted(delivery, error.as_ref());
+    let why = Chain(error.as_ref()).to_string();
+    let onward = if matches!(request, Some(RequestError::Unfit(_))) {
+        hold::park_unreadable(message, &delivery.progress, &why)
     } else {
-        events::not_attempted(delivery, error.as_ref());
-        if matches!(request, Some(RequestError::Unfit(_))) {
-            hold::park_unreadable(message, &delivery.progress, &why)
-        } else {
-            hold::to_next_step(message, delivery, schedule, ParkReason::Exhausted)
-        }
+        hold::to_next_step(message, delivery, schedule, ParkReason::Exhausted)
     };
     onward.unattempted(why, Some(subscription))
 }

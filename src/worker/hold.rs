@@ -1,6 +1,14 @@
 //! Where a delivery goes that is not attempted now: kept aside, never lost, nothing charged.
 
-use std::time::Duration;
+use std::{
+    collections::HashMap,
+    sync::{Mutex, PoisonError},
+    time::Duration,
+};
+
+use tokio::time::Instant;
+
+use super::handler::HandlerError;
 
 use crate::{
     broker::{Message, Route, topology::BUSY_WAITS},
@@ -12,6 +20,7 @@ use crate::{
         url::EndpointUrl,
         verdict::{self, ParkReason},
     },
+    report::Chain,
     store::StoreError,
     telemetry::{events, metrics},
 };
@@ -117,6 +126,46 @@ pub(super) fn until_readable(message: &Message, delivery: &Delivery, error: &Sto
     onward
 }
 
+/// Waits for seconds where no attempt can be made now, because of something that passes on our side. A
+/// delivery is recorded when that begins, a URL logged once a minute: they may be very many.
+pub(super) fn until_possible(
+    message: &Message,
+    delivery: &Delivery,
+    (subscription, logged): (&Subscription, &OnceAMinute),
+    error: &HandlerError,
+) -> Onward {
+    if logged.is_due(&subscription.terms.url) {
+        events::held(delivery, "no attempt can be made now", Some(error.as_ref()));
+    } else {
+        metrics::held();
+    }
+    let onward = briefly(message, delivery);
+    if delivery.progress.turned_away > 0 {
+        return onward;
+    }
+    onward.unattempted(Chain(error.as_ref()).to_string(), Some(subscription))
+}
+
+/// URLs of which the log has said something lately.
+#[derive(Default)]
+pub(super) struct OnceAMinute(Mutex<HashMap<EndpointUrl, Instant>>);
+
+impl OnceAMinute {
+    /// Whether a line about `url` is due; it is not again for a minute.
+    fn is_due(&self, url: &EndpointUrl) -> bool {
+        /// More of them say nothing new.
+        const URLS_MAX: usize = 100;
+        const INTERVAL: Duration = Duration::from_secs(60);
+        let mut logged = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        logged.retain(|_url, at| at.elapsed() < INTERVAL);
+        if logged.len() >= URLS_MAX || logged.contains_key(url) {
+            return false;
+        }
+        logged.insert(url.clone(), Instant::now());
+        true
+    }
+}
+
 fn busy_wait(turned_away: u32) -> Duration {
     let [first, second, third, longest] = BUSY_WAITS;
     match turned_away {
@@ -141,5 +190,20 @@ pub(super) fn to_next_step(
             Onward::new(message.owed_to(delivery.subscription, progress), Route::Wait(wait))
         }
         Next::Exhausted => park(message, delivery.progress.held(), reason),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_url_is_logged_once_a_minute() {
+        let (once, minute) = (OnceAMinute::default(), Duration::from_secs(60));
+        let [a, b] = ["https://example.com/a", "https://example.com/b"]
+            .map(|url| url.parse::<EndpointUrl>().unwrap());
+        assert_eq!([&a, &a, &b, &a].map(|url| once.is_due(url)), [true, false, true, false]);
+        tokio::time::advance(minute).await;
+        assert_eq!([&b, &b].map(|url| once.is_due(url)), [true, false]);
     }
 }

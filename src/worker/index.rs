@@ -9,10 +9,11 @@ use crate::{
     domain::{
         id::SubscriptionId,
         subscription::Subscription,
+        time::UnixMillis,
         topic::{Topic, TopicPattern},
         topic_tree::TopicTree,
     },
-    store::{Changes, Corrupt, Snapshot},
+    store::{Census, Changes, Corrupt, Snapshot},
 };
 
 /// A subscription, or what is known of one that cannot be read.
@@ -46,6 +47,13 @@ impl Entry {
         }
     }
 
+    fn updated(&self) -> UnixMillis {
+        match self {
+            Self::Sound(subscription) => subscription.updated,
+            Self::Unreadable(corrupt) => corrupt.updated,
+        }
+    }
+
     /// `None`: not even they can be read.
     fn topics(&self) -> Option<&[TopicPattern]> {
         match self {
@@ -66,6 +74,15 @@ impl SubscriptionIndex {
     /// What [`SubscriptionStore::subscriptions_version`](crate::store::SubscriptionStore) said.
     pub(super) fn version(&self) -> i64 {
         self.version
+    }
+
+    /// Whether these are the subscriptions that were counted; where another version was counted, nobody
+    /// can tell.
+    pub(super) fn agrees_with(&self, census: &Census) -> bool {
+        let updated = self.entries.iter().flatten().map(|entry| entry.updated().get());
+        self.version != census.version
+            || (updated.fold(0, i64::saturating_add) == census.updated_sum
+                && i64::try_from(self.len()).is_ok_and(|len| len == census.number))
     }
 
     /// How many subscriptions there are, those that cannot be read included.
@@ -161,7 +178,7 @@ mod tests {
     use uuid::Uuid;
 
     use super::*;
-    use crate::domain::{subscription::Draft, time::UnixMillis};
+    use crate::domain::subscription::Draft;
 
     fn id(number: usize) -> SubscriptionId {
         SubscriptionId::new(Uuid::from_u128(u128::try_from(number).expect("small")))
@@ -179,7 +196,7 @@ mod tests {
         let topics =
             topics.map(|all| all.iter().map(|text| text.parse().expect("a pattern")).collect());
         let (field, why) = ("url".to_owned(), "is none".to_owned());
-        Corrupt { subscription: id(number), field, why, topics }
+        Corrupt { subscription: id(number), field, why, topics, updated: UnixMillis::new(0) }
     }
 
     fn found(index: &SubscriptionIndex, topic: &Topic) -> BTreeSet<SubscriptionId> {
@@ -250,5 +267,23 @@ mod tests {
         let mut index = SubscriptionIndex::new(Snapshot::default());
         let subscriptions = vec![subscription(1, &["a"])];
         assert!(!index.follow(Changes { subscriptions, number: 2, ..Changes::default() }));
+    }
+
+    /// Goal: a store that went back to an earlier state, and was changed as often since, is noticed.
+    #[test]
+    fn subscriptions_of_another_history_are_noticed() {
+        let at = |number, updated| Subscription {
+            updated: UnixMillis::new(updated),
+            ..subscription(number, &["a"])
+        };
+        let corrupt = vec![Corrupt { updated: UnixMillis::new(4), ..corrupt(3, None) }];
+        let subscriptions = vec![at(1, 10), at(2, 20)];
+        let index = SubscriptionIndex::new(Snapshot { version: 7, subscriptions, corrupt });
+        let census = Census { version: 7, number: 3, updated_sum: 34 };
+        assert!(index.agrees_with(&census));
+        assert!(!index.agrees_with(&Census { number: 2, ..census }));
+        assert!(!index.agrees_with(&Census { updated_sum: 35, ..census }));
+        // The next reading follows it.
+        assert!(index.agrees_with(&Census { version: 8, number: 9, ..census }));
     }
 }

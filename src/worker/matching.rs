@@ -6,7 +6,7 @@
 //! it is parked for it, with the reason.
 
 use std::{
-    collections::HashSet,
+    collections::{BTreeMap, HashSet},
     hash::Hash,
     sync::{Arc, Mutex, PoisonError},
 };
@@ -14,7 +14,9 @@ use std::{
 use tokio::{sync::Semaphore, task::spawn_blocking};
 
 use crate::{
+    clock,
     domain::{
+        activity::CostlyFilters,
         event::{ContentEncoding, Event},
         filter::{Budget, EventStates},
         id::SubscriptionId,
@@ -62,6 +64,8 @@ pub(super) struct Matching {
     places: Semaphore,
     topics: Once<String>,
     subscriptions: Once<SubscriptionId>,
+    /// Of which the store was not told.
+    costly: Mutex<BTreeMap<SubscriptionId, CostlyFilters>>,
 }
 
 /// What filters answered.
@@ -78,7 +82,30 @@ impl Matching {
             places: Semaphore::new(AT_ONCE),
             topics: Once::default(),
             subscriptions: Once::default(),
+            costly: Mutex::default(),
         }
+    }
+
+    /// Filters that cost too much since this was last asked.
+    pub(super) fn take_costly(&self) -> Vec<CostlyFilters> {
+        std::mem::take(&mut *self.lock_costly()).into_values().collect()
+    }
+
+    /// Notes that they cost too much; a later time that is noted already stays.
+    pub(super) fn note_costly(&self, filters: impl IntoIterator<Item = CostlyFilters>) {
+        let mut costly = self.lock_costly();
+        for one in filters {
+            if costly.len() < LOGGED_MAX || costly.contains_key(&one.subscription) {
+                let noted = costly.entry(one.subscription).or_insert(one);
+                if noted.seen < one.seen {
+                    *noted = one;
+                }
+            }
+        }
+    }
+
+    fn lock_costly(&self) -> std::sync::MutexGuard<'_, BTreeMap<SubscriptionId, CostlyFilters>> {
+        self.costly.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Who wants `event`, where that is cheap to find out; else the candidates again.
@@ -160,6 +187,13 @@ impl Matching {
         match asked {
             Ok(Asked { wanted, over }) => {
                 matches.extend(wanted.into_iter().map(Match::Wanted));
+                let seen = clock::now();
+                let costly = filtering.iter().filter(|one| over.contains(&one.id));
+                self.note_costly(costly.map(|one| CostlyFilters {
+                    subscription: one.id,
+                    updated: one.updated,
+                    seen,
+                }));
                 for id in over {
                     events::filter_over_budget(event, id, self.subscriptions.is_first(id));
                     let why = filter_error(&crate::domain::filter::OverBudget);

@@ -57,8 +57,8 @@ pub use self::{
 };
 
 use self::{
-    circuits::Circuits, limits::Limits, logbook::Logbook, matching::Matching, meter::Meter,
-    oldest::Oldest, recent::Recent, recorder::Recorder, reports::Reports,
+    circuits::Circuits, hold::OnceAMinute, limits::Limits, logbook::Logbook, matching::Matching,
+    meter::Meter, oldest::Oldest, recent::Recent, recorder::Recorder, reports::Reports,
 };
 
 /// What every part of the pool works with.
@@ -68,6 +68,8 @@ struct Context {
     schedules: Schedules,
     circuits: Circuits,
     limits: Arc<Limits>,
+    /// URLs of which the log has said that no attempt can be made.
+    hindered: OnceAMinute,
     matching: Matching,
     handler: Arc<dyn Handler>,
     recent: Recent,
@@ -126,6 +128,7 @@ impl Pool {
             schedules,
             circuits,
             limits,
+            hindered: OnceAMinute::default(),
             matching: Matching::new(),
             handler,
             recent: Recent::default(),

@@ -19,6 +19,7 @@ use crate::{
         delivery::Delivery,
         id::DeliveryId,
         record::{Attempted, Class, Gap, Record, Sequel, Trial},
+        subscription::Subscription,
         time::UnixMillis,
         verdict::Verdict,
     },
@@ -142,6 +143,14 @@ impl Recorder {
         let url = url.as_ref().map(|url| url.as_str().to_owned());
         let trial = Trial::NotAttempted(why.clone());
         log.put(of_delivery(delivery, now, url, (trial, sequel)));
+    }
+
+    /// A delivery that waited until its subscription could be read, which does not want it.
+    pub(super) fn not_wanted(&self, delivery: &Delivery, subscription: &Subscription) {
+        let Some(log) = &self.0 else { return };
+        let trial = Trial::NotAttempted("its subscription does not want it".to_owned());
+        let url = Some(subscription.terms.url.as_str().to_owned());
+        log.put(of_delivery(delivery, clock::now(), url, (trial, Sequel::NotWanted)));
     }
 
     /// An event or a delivery that is parked as it came, because of `why`.

@@ -57,6 +57,7 @@ impl Reports {
         over.run_until_cancelled(async {
             loop {
                 self.tell_now(&context).await;
+                self.tell_costly(&context).await;
                 self.prune_when_due().await;
                 sleep(TOLD_EVERY).await;
             }
@@ -64,6 +65,7 @@ impl Reports {
         .await;
         let end = async {
             self.tell_now(&context).await;
+            self.tell_costly(&context).await;
             self.store.remove_worker(self.report.id).await
         };
         if let Ok(Err(error)) = timeout(END_DEADLINE, end).await {
@@ -86,6 +88,18 @@ impl Reports {
                 context.meter.put_back(dues);
                 events::store_unavailable("telling what this worker does", &error);
             }
+        }
+    }
+
+    /// Tells of filters that cost too much, which is rare.
+    async fn tell_costly(&self, context: &Context) {
+        let costly = context.matching.take_costly();
+        if costly.is_empty() {
+            return;
+        }
+        if let Err(error) = self.store.report_costly(&costly).await {
+            context.matching.note_costly(costly);
+            events::store_unavailable("noting filters that cost too much", &error);
         }
     }
 

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use tokio::sync::watch;
-use tracing::{error, info};
+use tracing::{error, info, warn};
 
 use super::{
     index::{Entry, SubscriptionIndex},
@@ -72,6 +72,20 @@ impl Subscriptions {
         info!(read, removed, version, "subscriptions.changed");
         self.count();
         Ok(())
+    }
+
+    /// Reads all again where the store has others at the same version.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`]: the last reading stays in force.
+    pub(super) async fn verify(&self) -> Result<(), StoreError> {
+        let census = self.store.recount_subscriptions().await?;
+        if self.index().is_none_or(|index| index.agrees_with(&census)) {
+            return Ok(());
+        }
+        warn!("subscriptions.differ: the store went back to an earlier state; all are read again");
+        Box::pin(self.read_all()).await
     }
 
     async fn read_all(&self) -> Result<(), StoreError> {

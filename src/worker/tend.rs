@@ -23,8 +23,8 @@ use crate::{
 const LOOK_INTERVAL: Duration = Duration::from_secs(5);
 /// After a failure of store or broker.
 const RETRY_INTERVAL: Duration = Duration::from_secs(1);
-/// How often circuits that nobody needs are looked for, and queues of earlier versions where none is
-/// expected.
+/// How often circuits that nobody needs are looked for, subscriptions are counted, and queues of earlier
+/// versions are looked for where none is expected.
 const PRUNE_INTERVAL: Duration = Duration::from_secs(600);
 /// How often a queue that somebody deleted is declared again.
 const TOPOLOGY_INTERVAL: Duration = Duration::from_secs(30);
@@ -100,15 +100,19 @@ async fn refresh_subscriptions(context: &Context) {
     }
 }
 
-/// Merges what was counted until `stop`, and forgets what is of no use any more.
+/// Merges what was counted until `stop`, forgets what is of no use any more, and verifies what is in
+/// memory.
 pub(super) async fn circuits(context: Arc<Context>, stop: CancellationToken) {
-    let pruning = async {
+    let housekeeping = async {
         loop {
             context.circuits.prune().await;
+            if let Err(error) = context.subscriptions.verify().await {
+                events::store_unavailable("counting the subscriptions anew", &error);
+            }
             tokio::time::sleep(PRUNE_INTERVAL).await;
         }
     };
-    tokio::join!(context.circuits.run(&stop), stop.run_until_cancelled(pruning));
+    tokio::join!(context.circuits.run(&stop), stop.run_until_cancelled(housekeeping));
 }
 
 /// Keeps the shares of the rate limits, and what is told of the oldest delivery, until dropped.

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use homing::domain::time::UnixMillis;
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
@@ -164,6 +165,7 @@ async fn filters_that_cost_too_much_are_parked_and_hold_up_nobody() {
     let parked = installation.wait_for_parked(1).await.remove(0);
     let took = started.elapsed();
     installation.assert_nothing_waits().await;
+    // Stopping, it tells what it has not told yet.
     running.stop().await;
     println!("the costly event and the one behind it took {took:?}");
     // Not optimised, and beside other tests.
@@ -174,6 +176,9 @@ async fn filters_that_cost_too_much_are_parked_and_hold_up_nobody() {
     assert_eq!(parked.reason.as_str(), "unreadable");
     let why = parked.last_outcome.expect("it says why");
     assert!(why.contains("cost more"), "{why}");
+    let told =
+        installation.parts.store.costly_filters(UnixMillis::new(0)).await.expect("it is told");
+    assert_eq!(told.iter().map(|one| one.subscription).collect::<Vec<_>>(), [costly]);
 }
 
 /// Goal: parts of objects are found by their path, in either way to write it.

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use homing::domain::id::SubscriptionId;
+use homing::{domain::id::SubscriptionId, history::History};
 use serde_json::{Map, Value, json};
 
 use crate::support::{broker::Raw, installation::Installation, receiver::Receiver};
@@ -66,6 +66,15 @@ async fn events_wait_for_a_subscription_that_cannot_be_read() {
     assert_eq!(delivered.len(), 1, "what its filter does not want is not sent");
     assert_eq!(&delivered[0].body[..], br#"{"status": "paid"}"#);
     assert_eq!(delivered[0].header("x-homing-attempt"), Some("1"), "nothing is charged");
+    let parts = &installation.parts;
+    let history = History::new(std::sync::Arc::clone(&parts.store), parts.broker.clone());
+    for (event, state) in [("paid", "delivered"), ("open", "not_wanted")] {
+        let explained = history.explain(event, None, true).await.expect("the store answers");
+        let story = explained.deliveries.iter().find(|story| story.subscription == Some(id));
+        let story = story.expect("it waited");
+        assert_eq!((story.state, &story.next, &story.due), (state, &None, &None), "{story:?}");
+        assert_eq!(story.attempts.last().expect("a record").verdict, state);
+    }
     installation.wait_for_depth(&installation.names().parked(), 0).await;
     assert_eq!(lookout.unreadable_subscriptions().await.expect("the store answers"), []);
 }

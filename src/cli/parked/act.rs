@@ -15,8 +15,8 @@ use crate::{
         words,
     },
     domain::circuit::StateName,
-    parking::{Action, Entry, Parking, Selection, Tally},
-    switchboard::Stopped,
+    parking::{Action, Parking, Selection, Tally},
+    switchboard::{Stopped, Switchboard},
 };
 
 const REPLAY_EXAMPLES: &str = "\
@@ -133,7 +133,7 @@ impl Act {
     pub(super) async fn run(
         self,
         parking: &Parking,
-        stopped: &[Stopped],
+        stopped: Vec<Stopped>,
         output: &mut Output<'_>,
     ) -> Result<Exit, Failure> {
         let mut signals = Signals::listen()?;
@@ -158,38 +158,23 @@ impl Act {
     async fn may_replay(
         &self,
         parking: &Parking,
-        stopped: &[Stopped],
+        stopped: Vec<Stopped>,
         output: &mut Output<'_>,
     ) -> Result<bool, Failure> {
-        let goes_to = |id| stopped.iter().position(|one: &Stopped| one.subscriptions.contains(&id));
-        if stopped.is_empty() || self.selection.subscription.is_some_and(|id| goes_to(id).is_none())
-        {
-            return Ok(true);
-        }
-        let mut counts = vec![0_u32; stopped.len()];
-        let count = |entry: Entry| {
-            let at = entry.subscription_id.and_then(goes_to);
-            if let Some(count) = at.and_then(|at| counts.get_mut(at)) {
-                *count = count.saturating_add(1);
-            }
-            ControlFlow::Continue(())
-        };
-        let visited = parking.visit(&self.selection, self.limit, None, count).await;
-        visited.map_err(Failure::Broker)?;
-        let mut is_told = false;
-        for (Stopped { url, state, .. }, count) in stopped.iter().zip(counts) {
+        let selected = (&self.selection, self.limit);
+        let counted = Switchboard::stopped_among(stopped, parking, selected).await;
+        let counted = counted.map_err(Failure::Broker)?;
+        let is_told = !counted.is_empty();
+        for (Stopped { url, state, .. }, count) in counted {
             let go = if count == 1 { "goes" } else { "go" };
-            let enable = format!("`homing endpoints enable {}`", words::quoted(url));
+            let enable = format!("`homing endpoints enable {}`", words::quoted(&url));
             let why = match state {
                 StateName::Open => "whose circuit is open: no attempt is made until it is well",
                 StateName::Frozen | StateName::Closed => {
                     "which is frozen: what goes there is parked again"
                 }
             };
-            if count > 0 {
-                output.tell(format_args!("{count} {go} to {url}, {why}; {enable} comes first"));
-                is_told = true;
-            }
+            output.tell(format_args!("{count} {go} to {url}, {why}; {enable} comes first"));
         }
         let asks = is_told && self.asks && !self.dry_run && !output.json && output.can_ask();
         if asks { output.ask("Replay nevertheless?") } else { Ok(true) }

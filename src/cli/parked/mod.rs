@@ -52,7 +52,7 @@ pub(super) async fn run(
     let ended = match command {
         Checked::List(list) => list.run(&parking, output).await,
         Checked::Show(show) => show.run(&parking, output).await,
-        Checked::Act(act) => act.run(&parking, &stopped, output).await,
+        Checked::Act(act) => act.run(&parking, stopped, output).await,
         Checked::Export(export) => export.run(&parking, output).await,
     };
     broker.close().await;

@@ -4,12 +4,12 @@ use crate::{
     cli::{Output, failure::Failure, table::Rows, words},
     clock,
     domain::{activity::Figures, time::UnixMillis},
-    overview::{Health, Kind, Overview, Queue, Rates, UnreadableSubscription},
+    overview::{CostlySubscription, Health, Kind, Overview, Queue, Rates, UnreadableSubscription},
     source,
 };
 
-/// Subscriptions that cannot be read and are named; of more there is the number.
-const UNREADABLE_NAMED: usize = 20;
+/// Subscriptions with a trouble that are named; of more there is the number.
+const TROUBLES_NAMED: usize = 20;
 /// Workers that are named; of more there is the number.
 const WORKERS_NAMED: usize = 20;
 
@@ -19,6 +19,7 @@ pub(super) fn write(overview: &Overview, output: &mut Output<'_>) -> Result<(), 
     output.line(format_args!("broker  {}", told(&overview.broker)))?;
     output.line(format_args!("store   {}{subscriptions}", told(&overview.store)))?;
     unreadable(&overview.unreadable_subscriptions, output)?;
+    costly(&overview.costly_subscriptions, output)?;
     sources(&overview.sources, output)?;
     if let Some(counts) = overview.circuits
         && counts.open.saturating_add(counts.frozen) > 0
@@ -47,18 +48,32 @@ fn unreadable(
     subscriptions: &[UnreadableSubscription],
     output: &mut Output<'_>,
 ) -> Result<(), Failure> {
-    for one in subscriptions.iter().take(UNREADABLE_NAMED) {
+    for one in subscriptions.iter().take(TROUBLES_NAMED) {
         let UnreadableSubscription { id, field, message } = one;
         let advice = one.advice();
         output.line(format_args!(
             "trouble subscription {id} cannot be read: `{field}`: {message}; {advice}"
         ))?;
     }
-    let more = subscriptions.len().saturating_sub(UNREADABLE_NAMED);
+    let more = subscriptions.len().saturating_sub(TROUBLES_NAMED);
     if more == 0 {
         return Ok(());
     }
     output.line(format_args!("trouble and {more} more subscriptions that cannot be read"))
+}
+
+fn costly(subscriptions: &[CostlySubscription], output: &mut Output<'_>) -> Result<(), Failure> {
+    for one in subscriptions.iter().take(TROUBLES_NAMED) {
+        let (CostlySubscription { id, last }, advice) = (one, one.advice());
+        output.line(format_args!(
+            "trouble the filters of subscription {id} cost too much (at {last}): {advice}"
+        ))?;
+    }
+    let more = subscriptions.len().saturating_sub(TROUBLES_NAMED);
+    if more == 0 {
+        return Ok(());
+    }
+    output.line(format_args!("trouble and {more} more subscriptions whose filters cost too much"))
 }
 
 fn sources(sources: &[source::View], output: &mut Output<'_>) -> Result<(), Failure> {

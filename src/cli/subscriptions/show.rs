@@ -50,7 +50,7 @@ pub(super) async fn list(
 ) -> Result<Exit, Failure> {
     let page = Page { after: arguments.after, limit: arguments.limit };
     let listing = parts.registry.page(page).await.map_err(Failure::Registry)?;
-    let views: Vec<_> = listing.subscriptions.iter().map(View::from).collect();
+    let views = parts.registry.views(&listing.subscriptions).await.map_err(Failure::Registry)?;
     let corrupt: Vec<_> = listing.corrupt.iter().map(ToString::to_string).collect();
     if output.json {
         let document = json!({ "subscriptions": views, "corrupt": corrupt, "next": listing.next });
@@ -90,8 +90,7 @@ pub(super) async fn run(
     arguments: &Arguments,
     output: &mut Output<'_>,
 ) -> Result<Exit, Failure> {
-    let found = parts.registry.get(arguments.id).await.map_err(Failure::Registry)?;
-    let view = View::from(&found);
+    let view = parts.registry.view(arguments.id).await.map_err(Failure::Registry)?;
     if output.json {
         output.document(&view)?;
         return Ok(Exit::Done);
@@ -101,7 +100,7 @@ pub(super) async fn run(
         ("id", view.id.to_string()),
         ("url", view.url),
         ("topics", view.topics.join(" ")),
-        ("filters", filters(&found.terms.filters.to_json(), &view.filter_connector.to_string())),
+        ("filters", filters(&view.filters, &view.filter_connector.to_string())),
         (
             "schedule",
             view.schedule
@@ -111,6 +110,7 @@ pub(super) async fn run(
         ("auth token", view.auth_token.unwrap_or_else(none)),
         ("headers", view.headers.into_keys().collect::<Vec<_>>().join(", ")),
         ("description", view.description.unwrap_or_default()),
+        ("trouble", view.filters_over_budget.as_deref().map(over_budget).unwrap_or_default()),
         ("created", view.created),
         ("updated", view.updated),
     ];
@@ -118,6 +118,10 @@ pub(super) async fn run(
         output.line(format_args!("{name:<13}{value}"))?;
     }
     Ok(Exit::Done)
+}
+
+fn over_budget(last: &str) -> String {
+    format!("its filters cost too much: events are parked for it, the last at {last}")
 }
 
 fn signed(secrets: &[SecretView]) -> String {

@@ -5,17 +5,17 @@ use uuid::Uuid;
 
 use super::{PostgresStore, StoreError};
 use crate::domain::{
-    activity::{Due, Minute, Requests, WorkerReport},
+    activity::{COSTLY_FOR, CostlyFilters, Due, Minute, Requests, WorkerReport},
     time::UnixMillis,
 };
 use crate::store::{
     activity::{
-        ActivityStore, MinuteRow, UnsettledCounts, WorkerRow, columns, due_columns, read_counts,
-        read_due, read_requests, requests_column,
+        ActivityStore, MinuteRow, UnsettledCounts, WorkerRow, columns, due_columns, read_costly,
+        read_counts, read_due, read_requests, requests_column,
     },
     statements::{
-        ADD_DUE, DUES, MINUTES, REMOVE_WORKER, REPORT_MINUTE, REPORT_WORKER, REQUESTS,
-        UNSETTLED_COUNTS, WORKERS,
+        ADD_DUE, COSTLY, DUES, MINUTES, REMOVE_WORKER, REPORT_COSTLY, REPORT_MINUTE, REPORT_WORKER,
+        REQUESTS, UNSETTLED_COUNTS, WORKERS,
     },
 };
 
@@ -27,6 +27,9 @@ const PRUNE_MINUTES: &str = "\
 const PRUNE_WORKERS: &str = "\
     DELETE FROM workers WHERE id IN \
     (SELECT id FROM workers WHERE seen_ms < $1 FOR UPDATE SKIP LOCKED)";
+const PRUNE_COSTLY: &str = "\
+    DELETE FROM costly_subscriptions WHERE id IN \
+    (SELECT id FROM costly_subscriptions WHERE seen_ms < $1 FOR UPDATE SKIP LOCKED)";
 const PRUNE_DUES: &str = "\
     DELETE FROM dues WHERE (wait_ms, slice) IN (SELECT wait_ms, slice FROM dues \
     WHERE due_ms < $1 FOR UPDATE SKIP LOCKED)";
@@ -63,6 +66,23 @@ impl PostgresStore {
         transaction.commit().await
     }
 
+    async fn note_costly(&self, filters: &[CostlyFilters]) -> sqlx::Result<()> {
+        let mut transaction = self.pool.begin().await?;
+        // In an order that all workers have in common, as above.
+        let mut filters = filters.to_vec();
+        filters.sort_unstable_by_key(|one| one.subscription);
+        for CostlyFilters { subscription, updated, seen } in filters {
+            let row = sqlx::query(REPORT_COSTLY).bind(subscription.to_string());
+            row.bind(updated.get()).bind(seen.get()).execute(&mut *transaction).await?;
+        }
+        transaction.commit().await
+    }
+
+    async fn list_costly(&self, since: UnixMillis) -> sqlx::Result<Vec<CostlyFilters>> {
+        let rows = sqlx::query_as(COSTLY).bind(since.get()).fetch_all(&self.pool).await?;
+        rows.into_iter().map(read_costly).collect()
+    }
+
     async fn take_worker(&self, id: Uuid) -> sqlx::Result<()> {
         let remove = sqlx::query(REMOVE_WORKER).bind(id.to_string());
         remove.execute(&self.pool).await.map(drop)
@@ -91,8 +111,13 @@ impl PostgresStore {
 
     async fn forget_activity(&self, before: UnixMillis, now: UnixMillis) -> sqlx::Result<()> {
         let mut transaction = self.pool.begin().await?;
-        for (prune, bound) in [(PRUNE_MINUTES, before), (PRUNE_WORKERS, before), (PRUNE_DUES, now)]
-        {
+        let old = [
+            (PRUNE_MINUTES, before),
+            (PRUNE_WORKERS, before),
+            (PRUNE_DUES, now),
+            (PRUNE_COSTLY, now.minus(COSTLY_FOR)),
+        ];
+        for (prune, bound) in old {
             sqlx::query(prune).bind(bound.get()).execute(&mut *transaction).await?;
         }
         transaction.commit().await
@@ -116,6 +141,14 @@ impl ActivityStore for PostgresStore {
     ) -> Result<(), StoreError> {
         self.ask("telling what a worker does", self.write_activity(report, requests, minutes, dues))
             .await
+    }
+
+    async fn report_costly(&self, filters: &[CostlyFilters]) -> Result<(), StoreError> {
+        self.ask("noting filters that cost too much", self.note_costly(filters)).await
+    }
+
+    async fn costly_filters(&self, since: UnixMillis) -> Result<Vec<CostlyFilters>, StoreError> {
+        self.ask("reading which filters cost too much", self.list_costly(since)).await
     }
 
     async fn remove_worker(&self, id: Uuid) -> Result<(), StoreError> {

@@ -13,14 +13,21 @@ use crate::store::{
     keyring::Keyring,
     row::{self, Written, parse_id},
     statements::{
-        AT_URL, BEHIND, BY_FINGERPRINT, BY_ID, CHANGED, INSERT, REMOVE, REMOVED, TOTALS, UPDATE,
-        UPDATED, VERSION,
+        AT_URL, BEHIND, BY_FINGERPRINT, BY_ID, CENSUS, CHANGED, INSERT, REMOVE, REMOVED, TOTALS,
+        UPDATE, UPDATED, VERSION,
     },
     subscriptions::{
-        Changes, Damaged, Listing, PAGE_LIMIT_MAX, Page, Snapshot, SubscriptionStore, Totals,
-        reaches,
+        Census, Changes, Damaged, Listing, PAGE_LIMIT_MAX, Page, Snapshot, SubscriptionStore,
+        Totals, reaches,
     },
 };
+
+const RECOUNT: &str = "\
+    UPDATE subscription_totals SET number = counted.number, filter_bytes = counted.filter_bytes \
+    FROM (SELECT count(*) AS number, coalesce(sum(octet_length(filters)), 0) \
+    AS filter_bytes FROM subscriptions) AS counted \
+    WHERE subscription_totals.number <> counted.number \
+    OR subscription_totals.filter_bytes <> counted.filter_bytes";
 
 impl PostgresStore {
     /// A transaction that no other writer of subscriptions runs beside.
@@ -93,6 +100,14 @@ impl PostgresStore {
             Some(refused) => transaction.rollback().await.map(|()| refused),
             None => transaction.commit().await.map(|()| Written::Done),
         }
+    }
+
+    async fn recount(&self) -> sqlx::Result<Census> {
+        let mut transaction = self.write().await?;
+        sqlx::query(RECOUNT).execute(&mut *transaction).await?;
+        let census = sqlx::query_as(CENSUS).fetch_one(&mut *transaction).await?;
+        transaction.commit().await?;
+        Ok(census)
     }
 
     async fn read_changes(&self, since: i64) -> sqlx::Result<Option<Changes>> {
@@ -202,6 +217,10 @@ impl SubscriptionStore for PostgresStore {
             totals(&mut connection).await
         };
         Ok(self.ask("counting subscriptions", count).await?.number())
+    }
+
+    async fn recount_subscriptions(&self) -> Result<Census, StoreError> {
+        self.ask("counting the subscriptions anew", self.recount()).await
     }
 
     async fn subscriptions_version(&self) -> Result<i64, StoreError> {

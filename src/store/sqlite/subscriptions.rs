@@ -13,14 +13,21 @@ use crate::store::{
     keyring::Keyring,
     row::{self, Written, parse_id},
     statements::{
-        AT_URL, BEHIND, BY_FINGERPRINT, BY_ID, CHANGED, INSERT, REMOVE, REMOVED, TOTALS, UPDATE,
-        UPDATED, VERSION,
+        AT_URL, BEHIND, BY_FINGERPRINT, BY_ID, CENSUS, CHANGED, INSERT, REMOVE, REMOVED, TOTALS,
+        UPDATE, UPDATED, VERSION,
     },
     subscriptions::{
-        Changes, Damaged, Listing, PAGE_LIMIT_MAX, Page, Snapshot, SubscriptionStore, Totals,
-        reaches,
+        Census, Changes, Damaged, Listing, PAGE_LIMIT_MAX, Page, Snapshot, SubscriptionStore,
+        Totals, reaches,
     },
 };
+
+const RECOUNT: &str = "\
+    UPDATE subscription_totals SET number = counted.number, filter_bytes = counted.filter_bytes \
+    FROM (SELECT count(*) AS number, coalesce(sum(length(CAST(filters AS BLOB))), 0) \
+    AS filter_bytes FROM subscriptions) AS counted \
+    WHERE subscription_totals.number <> counted.number \
+    OR subscription_totals.filter_bytes <> counted.filter_bytes";
 
 impl SqliteStore {
     async fn insert(&self, subscription: &Subscription) -> sqlx::Result<Written> {
@@ -80,6 +87,14 @@ impl SqliteStore {
             Some(refused) => transaction.rollback().await.map(|()| refused),
             None => transaction.commit().await.map(|()| Written::Done),
         }
+    }
+
+    async fn recount(&self) -> sqlx::Result<Census> {
+        let mut transaction = self.write().await?;
+        sqlx::query(RECOUNT).execute(&mut *transaction).await?;
+        let census = sqlx::query_as(CENSUS).fetch_one(&mut *transaction).await?;
+        transaction.commit().await?;
+        Ok(census)
     }
 
     async fn read_changes(&self, since: i64) -> sqlx::Result<Option<Changes>> {
@@ -192,6 +207,10 @@ impl SubscriptionStore for SqliteStore {
             totals(&mut connection).await
         };
         Ok(ask("counting subscriptions", count).await?.number())
+    }
+
+    async fn recount_subscriptions(&self) -> Result<Census, StoreError> {
+        ask("counting the subscriptions anew", self.recount()).await
     }
 
     async fn subscriptions_version(&self) -> Result<i64, StoreError> {

@@ -7,10 +7,12 @@ use homing::{
         delivery::Progress,
         event::Event,
         id::{EventId, SubscriptionId},
+        subscription::{Draft, Subscription},
         time::UnixMillis,
         topic::Topic,
         verdict::ParkReason,
     },
+    store::Intervention,
 };
 use serde_json::{Value, json};
 
@@ -102,11 +104,11 @@ async fn exactly_what_is_meant_is_sent_again_and_dropped() {
 
     let dry = json!({"topic": "order.*", "dry_run": true});
     let tally = running.post("/v1/parked/replay", &dry).await.expect(200).body;
-    assert_eq!(tally, json!({"matched": 2, "scanned": 3, "total": 3}));
+    assert_eq!(tally, json!({"matched": 2, "scanned": 3, "total": 3, "stopped": []}));
     assert_eq!(listed(&running, "").await, ["e1", "e2", "e3"]);
 
     let tally = running.post("/v1/parked/replay", &json!({"event": "e1"})).await.expect(200).body;
-    assert_eq!(tally, json!({"matched": 1, "scanned": 3, "total": 3}));
+    assert_eq!(tally, json!({"matched": 1, "scanned": 3, "total": 3, "stopped": []}));
     assert_eq!(listed(&running, "").await, ["e2", "e3"]);
     running.installation.wait_for_depth(&names.retry(), 1).await;
 
@@ -121,6 +123,31 @@ async fn exactly_what_is_meant_is_sent_again_and_dropped() {
     assert_eq!(tally["matched"], 1);
     assert!(listed(&running, "").await.is_empty());
     running.installation.wait_for_depth(&names.retry(), 1).await;
+}
+
+#[tokio::test]
+async fn a_replay_says_what_goes_to_endpoints_that_are_stopped() {
+    let running = start().await;
+    park_three(&running).await;
+    let draft = json!({"url": "https://example.com/", "topics": ["#"]});
+    let draft: Draft = serde_json::from_value(draft).expect("a draft");
+    let (created, updated) = (UnixMillis::new(0), UnixMillis::new(0));
+    let terms = draft.build(&[]).expect("sound");
+    let url = terms.url.clone();
+    let id = SUBSCRIPTION.parse().expect("an id");
+    let store = &running.installation.parts.store;
+    let subscription = Subscription { id, terms, created, updated };
+    store.insert_subscription(&subscription).await.expect("it is the first");
+    store.set_circuit(&url, Intervention::Disable, updated).await.expect("the store answers");
+
+    for (wanted, messages) in
+        [(json!({"topic": "order.*", "dry_run": true}), 2), (json!({"event": "e1"}), 1)]
+    {
+        let done = running.post("/v1/parked/replay", &wanted).await.expect(200).body;
+        let url = "https://example.com/";
+        let stopped = json!([{"url": url, "state": "frozen", "messages": messages}]);
+        assert_eq!((&done["matched"], &done["stopped"]), (&json!(messages), &stopped));
+    }
 }
 
 #[tokio::test]

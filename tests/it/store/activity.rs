@@ -4,7 +4,8 @@ use std::{sync::Arc, time::Duration};
 
 use homing::{
     domain::{
-        activity::{Due, Figures, Minute, Requests, WorkerReport},
+        activity::{COSTLY_FOR, CostlyFilters, Due, Figures, Minute, Requests, WorkerReport},
+        subscription::Subscription,
         time::UnixMillis,
         url::EndpointUrl,
     },
@@ -12,7 +13,10 @@ use homing::{
 };
 use uuid::Uuid;
 
-use super::{Kept, Place};
+use super::{
+    Kept, Place,
+    samples::{insert_all, subscription},
+};
 
 fn at(ms: i64) -> UnixMillis {
     UnixMillis::new(ms)
@@ -157,5 +161,35 @@ pub(crate) async fn circuits_are_counted_by_state(place: Place) -> Kept {
         store.set_circuit(&url, intervention, at(1)).await?;
     }
     assert_eq!(store.count_unsettled().await?, UnsettledCounts { open: 0, frozen: 2 });
+    Ok(())
+}
+
+/// A change of the subscription ends it, a report of before the change does not begin it again.
+pub(crate) async fn costly_filters_are_known_until_they_are_changed(place: Place) -> Kept {
+    let store = place.open().await?;
+    let [mut changed, kept, removed] = ["a", "b", "c"].map(subscription);
+    insert_all(&*store, &[changed.clone(), kept.clone(), removed.clone()]).await?;
+    let costly = |of: &Subscription, seen| CostlyFilters {
+        subscription: of.id,
+        updated: of.updated,
+        seen: at(seen),
+    };
+    let early = [&removed, &kept, &changed].map(|one| costly(one, 100));
+    store.report_costly(&early).await?;
+    store.report_costly(&[costly(&kept, 200)]).await?;
+    store.remove_subscription(removed.id).await?;
+    let told = store.costly_filters(at(100)).await?;
+    assert_eq!(told, [costly(&changed, 100), costly(&kept, 200)]);
+    assert_eq!(store.costly_filters(at(101)).await?, [costly(&kept, 200)]);
+
+    let before = changed.clone();
+    changed.updated = before.updated.plus(Duration::from_millis(1));
+    store.update_subscription(&changed, before.updated).await?;
+    assert_eq!(store.costly_filters(at(100)).await?, [costly(&kept, 200)]);
+    store.report_costly(&[costly(&changed, 300), costly(&before, 301)]).await?;
+    assert_eq!(store.costly_filters(at(201)).await?, [costly(&changed, 300)]);
+
+    store.prune_activity(at(0), at(301).plus(COSTLY_FOR)).await?;
+    assert_eq!(store.costly_filters(at(0)).await?, []);
     Ok(())
 }

@@ -67,6 +67,11 @@ fn record() -> impl Strategy<Value = Record> {
     (0_u64..100, 0_u8..20, prop::option::weighted(0.9, 0_u8..3), url, 0_u32..9, trial(), sequel)
         .prop_map(|(second, event, owed, url, step, trial, sequel)| {
             let event = EventId::new(&format!("e{event}")).expect("an id");
+            // Nothing is delivered without an attempt.
+            let sequel = match (&trial, sequel) {
+                (Trial::NotAttempted(_), Sequel::Done) => Sequel::NotWanted,
+                (_, sequel) => sequel,
+            };
             let owed = owed.map(subscription).map(|id| (id, DeliveryId::of(&event, id)));
             Record {
                 id: clock::new_record_id(at(second)),

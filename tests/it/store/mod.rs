@@ -46,6 +46,7 @@ macro_rules! conformance {
         changes: what_cannot_be_read_back_is_not_written,
         changes: one_that_cannot_be_read_can_be_mended,
         changes: quotas_are_kept_and_named,
+        changes: totals_that_have_drifted_are_counted_anew,
         processes: changes_at_the_same_time_do_not_undo_each_other,
         encryption: a_store_is_not_opened_without_its_keys,
         encryption: after_a_rotation_only_the_new_key_is_needed,
@@ -102,6 +103,7 @@ macro_rules! conformance {
         activity: the_next_due_of_each_wait_is_known,
         activity: old_figures_are_forgotten_by_whoever,
         activity: circuits_are_counted_by_state,
+        activity: costly_filters_are_known_until_they_are_changed,
         listing: subscriptions_are_found_by_their_url,
     })+ };
 }
