@@ -1,5 +1,6 @@
 //! The first bytes of an answer, as they come over the connection: what is known of an answer that
-//! the client cannot read.
+//! the client cannot read. And how much comes: an endpoint that sends without an end keeps the threads
+//! that all deliveries share from nobody.
 
 use std::{
     io,
@@ -14,6 +15,13 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 /// `HTTP/1.1 200`
 const LENGTH: usize = 12;
 
+/// What may come before an answer: interim ones (100, 103), of which the client would read any number
+/// in one go.
+const INTERIM_BYTES_MAX: usize = 64 * 1_024;
+
+/// Read at once of one connection; then others have their turn.
+const TURN_BYTES_MAX: usize = 512 * 1_024;
+
 /// The first bytes that came since the last request was sent.
 #[derive(Default)]
 pub(super) struct Heard(Mutex<First>);
@@ -22,12 +30,15 @@ pub(super) struct Heard(Mutex<First>);
 struct First {
     bytes: [u8; LENGTH],
     length: usize,
+    /// How many bytes came in all.
+    total: usize,
 }
 
 impl Heard {
     /// Forgets what came: the next request is sent.
     pub(super) fn forget(&self) {
-        self.first().length = 0;
+        let mut first = self.first();
+        (first.length, first.total) = (0, 0);
     }
 
     /// Nothing came.
@@ -50,9 +61,17 @@ impl Heard {
         StatusCode::from_bytes(code).ok().filter(|status| !status.is_informational())
     }
 
+    /// Whether nothing but interim answers came, and too many.
+    fn is_interim_for_ever(&self) -> bool {
+        let first = self.first();
+        let is_interim = matches!(first.bytes, [b'H', .., b' ', b'1', _, _]);
+        is_interim && first.length == LENGTH && first.total > INTERIM_BYTES_MAX
+    }
+
     fn note(&self, came: &[u8]) {
         let mut first = self.first();
-        let First { bytes, length } = &mut *first;
+        let First { bytes, length, total } = &mut *first;
+        *total = total.saturating_add(came.len());
         if let Some(room) = bytes.get_mut(*length..) {
             for (place, byte) in room.iter_mut().zip(came) {
                 *place = *byte;
@@ -70,12 +89,14 @@ impl Heard {
 pub(super) struct Listening<S> {
     stream: S,
     heard: Arc<Heard>,
+    /// Bytes that came since there were none.
+    turn: usize,
 }
 
 impl<S> Listening<S> {
     pub(super) fn new(stream: S) -> (Self, Arc<Heard>) {
         let heard = Arc::<Heard>::default();
-        (Self { stream, heard: Arc::clone(&heard) }, heard)
+        (Self { stream, heard: Arc::clone(&heard), turn: 0 }, heard)
     }
 }
 
@@ -85,11 +106,24 @@ impl<S: AsyncRead + Unpin> AsyncRead for Listening<S> {
         context: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
+        if self.turn >= TURN_BYTES_MAX {
+            self.turn = 0;
+            context.waker().wake_by_ref();
+            return Poll::Pending;
+        }
+        if self.heard.is_interim_for_ever() {
+            let error = "interim answers (1xx) without an end";
+            return Poll::Ready(Err(io::Error::new(io::ErrorKind::InvalidData, error)));
+        }
         let before = buffer.filled().len();
         let polled = Pin::new(&mut self.stream).poll_read(context, buffer);
-        if let Some(came @ [_, ..]) = buffer.filled().get(before..) {
-            self.heard.note(came);
-        }
+        self.turn = match buffer.filled().get(before..) {
+            Some(came @ [_, ..]) => {
+                self.heard.note(came);
+                self.turn.saturating_add(came.len())
+            }
+            Some([]) | None => 0,
+        };
         polled
     }
 }
@@ -154,5 +188,24 @@ mod tests {
         let heard = heard(&["hello"]);
         heard.forget();
         assert!(heard.is_nothing() && !heard.is_garbage());
+    }
+
+    /// Goal: an endpoint that sends faster than it is read leaves the thread to others.
+    #[test]
+    fn who_sends_without_an_end_is_read_in_turns() {
+        let (mut stream, _heard) = Listening::new(tokio::io::repeat(b'x'));
+        let mut context = Context::from_waker(std::task::Waker::noop());
+        let mut room = vec![0; 16 * 1_024];
+        for _turn in 0..3 {
+            let mut read = 0;
+            let mut polled = Poll::Ready(());
+            while polled.is_ready() {
+                let mut buffer = ReadBuf::new(&mut room);
+                let stream = Pin::new(&mut stream);
+                polled = stream.poll_read(&mut context, &mut buffer).map(Result::unwrap);
+                read += buffer.filled().len();
+            }
+            assert_eq!(read, TURN_BYTES_MAX);
+        }
     }
 }

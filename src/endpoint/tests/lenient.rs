@@ -8,8 +8,9 @@ use super::{
     attempt, endpoints,
     server::{Server, read_request},
     tls::{attempt_by_name, secured},
+    unreachable,
 };
-use crate::domain::outcome::Outcome;
+use crate::domain::outcome::{Obstacle, Outcome};
 
 const ACCEPTED: Outcome = Outcome::Accepted { status: 200 };
 
@@ -43,6 +44,30 @@ async fn what_an_odd_answer_asks_for_is_heard() {
     let retry_after = Some(Duration::from_secs(7));
     let expected = Outcome::Refused { status: 503, retry_after };
     assert_eq!(attempt(&endpoints(), &server.url()).await.outcome, expected);
+}
+
+/// Goal: an endpoint cannot take the threads of all others. Method: interim answers without an end, as
+/// fast as they are read.
+#[tokio::test]
+async fn interim_answers_are_passed_over_and_end() {
+    let interim = "HTTP/1.1 103 Early Hints\r\nlink: </x>\r\n\r\n";
+    let answer = interim.repeat(20) + "HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok";
+    let server = Server::answering(answer).await;
+    let attempted = attempt(&endpoints(), &server.url()).await;
+    assert_eq!((attempted.outcome, &attempted.response[..]), (ACCEPTED, &b"ok"[..]));
+
+    let server = Server::start(move |mut stream| async move {
+        read_request(&mut stream).await;
+        let many = interim.repeat(10_000);
+        while stream.write_all(many.as_bytes()).await.is_ok() {}
+    })
+    .await;
+    let begun = tokio::time::Instant::now();
+    let attempted = attempt(&endpoints(), &server.url()).await;
+    assert_eq!(attempted.outcome, unreachable(Obstacle::NotHttp));
+    let cause = attempted.cause.unwrap();
+    assert!(cause.contains("interim answers (1xx) without an end"), "{cause}");
+    assert!(begun.elapsed() < Duration::from_secs(2), "{:?}", begun.elapsed());
 }
 
 /// The endpoint said that it took the event; that it could not finish its answer takes nothing back.
