@@ -45,6 +45,9 @@ pub(super) fn fit(properties: BasicProperties, frame_bytes_max: usize) -> (Basic
 /// is left. Their names stay.
 pub(super) fn leave_out(fields: &mut Fields, room: usize) {
     let mut bytes = bytes_of(fields);
+    if bytes <= room {
+        return;
+    }
     let mut largest: Vec<_> = fields.iter_mut().filter(|(name, _)| !is_own(name)).collect();
     largest.sort_by_key(|(_, value)| Reverse(value_bytes(value)));
     for (_, value) in largest {
