@@ -212,6 +212,14 @@ impl BrokerError {
         }
     }
 
+    /// Whether the connection ended under what was done, and not because the broker refuses that.
+    #[must_use]
+    pub fn is_cut(&self) -> bool {
+        const INTERNAL_ERROR: u16 = 541;
+        matches!(self, Self::Lost { .. } | Self::Step { .. })
+            || self.reply().is_some_and(|reply| reply.code == INTERNAL_ERROR)
+    }
+
     /// Whether the broker answered with the end of one channel, not of the connection.
     pub(super) fn is_of_a_channel(&self) -> bool {
         matches!(self, Self::Answered { reply, .. } if (400..500).contains(&reply.code))

@@ -1,6 +1,7 @@
 //! A lane: one queue, its consumer, and the deliveries in flight from it.
 
 use std::{
+    convert::Infallible,
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
@@ -24,6 +25,11 @@ use crate::{
 
 /// A session that lasted this long was a good one: the next pause is short again.
 const GOOD_SESSION: Duration = Duration::from_secs(10);
+/// A session that brought nothing yet works when it has lasted this long.
+const QUIET_SESSION: Duration = Duration::from_secs(2);
+/// After so many sessions in a row that were cut before a message came, the broker sends one at a
+/// time: the first may be what ends them, and each end is charged to all that were on the way.
+const BARREN_MAX: u32 = 2;
 
 /// Runs the lane until `stop`: one session after another, with pauses between them.
 pub(super) async fn run(context: Arc<Context>, lane: Lane, stop: CancellationToken) {
@@ -36,16 +42,31 @@ pub(super) async fn run(context: Arc<Context>, lane: Lane, stop: CancellationTok
     };
     let mut pauses = pauses();
     let mut told = None;
-    let mut refusals = 0;
+    let (mut refusals, mut barren) = (0, 0_u32);
     context.broker.conditions().of(lane).failed("it has not begun to consume yet");
     while !stop.is_cancelled() {
         let started = Instant::now();
         let over = stop.child_token();
-        let session = session(&context, (lane, bounds), &work, &over);
-        let ended = until_over(session, forgotten(&context, lane, &work), &over).await;
+        let taken = work.taken();
+        let is_careful = barren >= BARREN_MAX;
+        let messages_max = if is_careful { 1 } else { bounds.messages_max };
+        let session = session(&context, (lane, Bounds { messages_max, ..bounds }), &work, &over);
+        let end = async {
+            tokio::select! {
+                () = forgotten(&context, lane, &work) => {}
+                () = work.until_more_than(taken), if is_careful => {}
+            }
+        };
+        let ended = until_over(session, end, &over).await;
+        let is_cut = ended.as_ref().map_or_else(BrokerError::is_cut, |()| true);
+        if work.taken() > taken || started.elapsed() > GOOD_SESSION {
+            barren = 0;
+        } else if is_cut {
+            barren = barren.saturating_add(1);
+        }
         let why = ended.as_ref().err().map_or("the broker sends no more", BrokerError::in_short);
         context.broker.conditions().of(lane).failed(why);
-        let is_refused = ended.as_ref().is_err_and(|error| error.reply().is_some());
+        let is_refused = !is_cut && ended.as_ref().is_err_and(|error| error.reply().is_some());
         refusals = if is_refused { REFUSED_PAUSE_MAX.as_secs().min(refusals + 1) } else { 0 };
         let error = ended.err().map(|error| error.told());
         // The same error is told once.
@@ -88,10 +109,10 @@ async fn forgotten(context: &Context, lane: Lane, work: &Work) {
     const LOOKS: u32 = 3;
     let mut looks = 0;
     while looks < LOOKS {
-        let taken = work.taken.load(Ordering::Relaxed);
+        let taken = work.taken();
         tokio::time::sleep(LOOK_INTERVAL).await;
         // What is sent messages is not forgotten, whatever a broker says that is too busy to count.
-        let is_served = work.taken.load(Ordering::Relaxed) != taken;
+        let is_served = work.taken() != taken;
         looks = match context.broker.look(lane).await {
             Ok(depth) if !is_served && depth.consumers == 0 => looks.saturating_add(1),
             Ok(depth) if !is_served && depth.messages > 0 && work.is_idle() => {
@@ -114,6 +135,17 @@ impl Work {
     fn new(in_flight_max: usize) -> Self {
         let permits = Arc::new(Semaphore::new(in_flight_max));
         Self { permits, in_flight_max, taken: AtomicU64::default() }
+    }
+
+    fn taken(&self) -> u64 {
+        self.taken.load(Ordering::Relaxed)
+    }
+
+    async fn until_more_than(&self, taken: u64) {
+        const LOOK_INTERVAL: Duration = Duration::from_millis(20);
+        while self.taken() <= taken {
+            tokio::time::sleep(LOOK_INTERVAL).await;
+        }
     }
 
     fn is_idle(&self) -> bool {
@@ -150,13 +182,21 @@ async fn session(
     };
     let Some(consumer) = stop.run_until_cancelled(consuming).await else { return Ok(()) };
     let mut consumer = consumer?;
-    context.broker.conditions().of(lane).well();
     events::lane_started(lane.name(), bounds.messages_max);
 
     let tasks = TaskTracker::new();
     let abort = CancellationToken::new();
     let taking = (&mut consumer, &tasks, &abort);
-    let stopped = take_all(context, lane, work, taking, stop).await;
+    let condition = context.broker.conditions().of(lane);
+    let quiet = async {
+        tokio::time::sleep(QUIET_SESSION).await;
+        condition.well();
+        std::future::pending::<Infallible>().await
+    };
+    let stopped = tokio::select! {
+        stopped = take_all(context, lane, work, taking, stop) => stopped,
+        never = quiet => match never {},
+    };
     drain(context, lane, consumer, stopped?, (tasks, abort)).await
 }
 
@@ -178,6 +218,7 @@ async fn take_all(
         };
         let Some(received) = next else { return Ok(None) };
         work.taken.fetch_add(1, Ordering::Relaxed);
+        context.broker.conditions().of(lane).well();
         for task in intake::take(context, lane, received) {
             let acquiring = Arc::clone(&work.permits).acquire_owned();
             let grace = grace_over(stop, context.settings.drain_grace);

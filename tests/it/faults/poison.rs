@@ -1,6 +1,7 @@
 //! A message that kills its worker ends in the parking queue, not in a loop and not nowhere.
 
 use std::{
+    collections::BTreeSet,
     process::Command,
     sync::{
         Arc,
@@ -14,8 +15,11 @@ use tokio::time::Instant;
 
 use crate::support::{
     PATIENCE,
-    broker::{Publisher, Raw},
+    broker::{Corner, Publisher, Raw},
+    installation::{Installation, millis},
+    node::Node,
     process::Site,
+    proxy::Proxy,
     receiver::{Receiver, Recorded, Reply},
 };
 
@@ -93,4 +97,31 @@ async fn wait_for_depth(publisher: &Publisher, queue: &str, enough: impl Fn(u32)
         assert!(Instant::now() < deadline, "`{queue}` stays as it is");
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
+}
+
+/// Goal: a message that ends every connection over which the broker sends it, as one does that the
+/// broker itself cannot write, takes none with it of those behind it. Method: a proxy that ends such
+/// connections, and a broker that moves away what was returned eight times.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_message_that_ends_every_connection_goes_alone() {
+    const OTHERS: usize = 20;
+    let node = Node::start("fault-unsent").await;
+    node.ctl(&["set_policy", "limit", "primary", r#"{"delivery-limit": 8}"#]).await;
+    let proxy = Proxy::cutting_at(&node.url, Some(b"poison")).await;
+    let corner = Corner::at(proxy.url(), &millis(&[60_000]));
+    let installation = Installation::at(corner, &[60_000], "").await;
+    let receiver = Receiver::accepting().await;
+    installation.subscribe_all(&receiver.url("/")).await;
+    installation.publisher.publish(Raw::new("t", "event", "poison")).await;
+    for number in 0..OTHERS {
+        installation.publisher.publish(Raw::new("t", &format!("e{number}"), "{}")).await;
+    }
+
+    let running = installation.start();
+    receiver.wait_for(OTHERS).await;
+    installation.wait_for_depth(&installation.names().parked(), 1).await;
+    installation.assert_nothing_waits().await;
+    running.stop().await;
+    let ids: BTreeSet<_> = receiver.requests().iter().map(Recorded::id).collect();
+    assert_eq!(ids.len(), OTHERS);
 }

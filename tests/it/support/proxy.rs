@@ -40,6 +40,12 @@ pub(crate) struct Proxy {
 impl Proxy {
     /// In front of the broker with this URL.
     pub(crate) async fn to(url: &str) -> Self {
+        Self::cutting_at(url, None).await
+    }
+
+    /// The same, which ends a connection over which the broker sends these bytes, before they are
+    /// through.
+    pub(crate) async fn cutting_at(url: &str, bytes: Option<&'static [u8]>) -> Self {
         let broker: url::Url = url.parse().expect("a URL");
         let port = broker.port().expect("test brokers have a port of their own");
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port is free");
@@ -52,7 +58,7 @@ impl Proxy {
             while let Ok((client, _)) = listener.accept().await {
                 let (lines, mut ends) = (lines.clone(), ends.clone());
                 ends.mark_unchanged();
-                connections.spawn(relay(client, port, lines, ends));
+                connections.spawn(relay(client, (port, bytes), lines, ends));
             }
         };
         #[expect(clippy::disallowed_methods, reason = "aborted when dropped")]
@@ -88,7 +94,7 @@ impl Proxy {
 
 async fn relay(
     mut client: TcpStream,
-    port: u16,
+    (port, fatal): (u16, Option<&'static [u8]>),
     mut lines: watch::Receiver<Line>,
     mut ends: watch::Receiver<(u64, End)>,
 ) {
@@ -100,8 +106,8 @@ async fn relay(
         let (from_client, to_client) = client.split();
         let (from_broker, to_broker) = broker.split();
         tokio::select! {
-            () = pump(from_client, to_broker, lines.clone()) => None,
-            () = pump(from_broker, to_client, lines) => None,
+            () = pump(from_client, to_broker, None, lines.clone()) => None,
+            () = pump(from_broker, to_client, fatal, lines) => None,
             changed = ends.changed() => changed.ok(),
         }
     };
@@ -115,6 +121,7 @@ async fn relay(
 async fn pump(
     mut from: impl AsyncRead + Unpin,
     mut to: impl AsyncWrite + Unpin,
+    fatal: Option<&'static [u8]>,
     mut lines: watch::Receiver<Line>,
 ) {
     let mut buffer = vec![0; 64 * 1_024];
@@ -123,6 +130,9 @@ async fn pump(
             return;
         }
         let Some(bytes) = buffer.get(..read) else { return };
+        if fatal.is_some_and(|fatal| bytes.windows(fatal.len()).any(|window| window == fatal)) {
+            return;
+        }
         if to.write_all(bytes).await.is_err() {
             return;
         }
