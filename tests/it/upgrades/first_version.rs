@@ -80,6 +80,11 @@ struct Binding {
 }
 
 #[derive(Deserialize)]
+struct Head {
+    captured_ms: i64,
+}
+
+#[derive(Deserialize)]
 struct Message {
     queue: String,
     exchange: String,
@@ -145,8 +150,8 @@ impl Left {
         let began = Instant::now();
         let text = moved(self.messages, corner);
         let (head, messages) = text.split_once('\n').expect("several lines");
-        let head: Value = serde_json::from_str(head).expect("the first line is JSON");
-        let passed = clock::now().get() - head["captured_ms"].as_i64().expect("an instant");
+        let Head { captured_ms } = serde_json::from_str(head).expect("the first line is JSON");
+        let passed = clock::now().get() - captured_ms;
         let messages = messages.lines().map(|line| serde_json::from_str(line).expect("a message"));
         let names = corner.topology.names();
         let (netted, routed): (Vec<Message>, Vec<_>) =
@@ -179,7 +184,7 @@ impl Left {
     }
 
     /// Makes a file of it; the setting that names it.
-    pub(super) async fn into_file(&self, folder: &Path, corner: &Corner, base: &str) -> String {
+    pub(super) async fn restore_file(&self, folder: &Path, corner: &Corner, base: &str) -> String {
         let file = folder.join("first-version.db");
         let options = SqliteConnectOptions::new().filename(&file).create_if_missing(true);
         let mut connection = options.connect().await.expect("a database can be made");
@@ -190,7 +195,12 @@ impl Left {
     }
 
     /// Fills a database with it; the setting that names that.
-    pub(super) async fn into_database(&self, to: &Database, corner: &Corner, base: &str) -> String {
+    pub(super) async fn restore_database(
+        &self,
+        to: &Database,
+        corner: &Corner,
+        base: &str,
+    ) -> String {
         to.shell(&self.dump(corner, base)).await.expect("the dump is sound");
         format!("store.url = \"{}\"\n", to.url())
     }

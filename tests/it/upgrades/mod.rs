@@ -66,7 +66,7 @@ const NOT_EARLY: [(&str, u64); 3] =
 /// The id of its event, which every body holds.
 fn id(request: &Recorded) -> String {
     let body: Value = serde_json::from_slice(&request.body).expect("JSON");
-    body["id"].as_str().unwrap_or("task-1").to_owned()
+    body.get("id").and_then(Value::as_str).unwrap_or("task-1").to_owned()
 }
 
 /// What came to each endpoint, sorted; what is limited left out.
@@ -75,7 +75,9 @@ fn sent(receiver: &Receiver) -> BTreeMap<String, Vec<String>> {
     for request in receiver.requests().iter().filter(|request| request.path != "/limited") {
         sent.entry(request.path.clone()).or_default().push(id(request));
     }
-    sent.values_mut().for_each(|ids| ids.sort_unstable());
+    for ids in sent.values_mut() {
+        ids.sort_unstable();
+    }
     sent
 }
 
@@ -231,7 +233,7 @@ async fn is_taken_over(corner: Corner, receiver: &Receiver, left: &Left, store: 
 async fn what_the_first_version_left_on_sqlite_is_taken_over() {
     let (corner, receiver) = (first_version::corner(), Receiver::accepting().await);
     let folder = tempfile::tempdir().expect("a folder can be made");
-    let store = ON_SQLITE.into_file(folder.path(), &corner, &receiver.url("")).await;
+    let store = ON_SQLITE.restore_file(folder.path(), &corner, &receiver.url("")).await;
     Box::pin(is_taken_over(corner, &receiver, &ON_SQLITE, &store)).await;
 }
 
@@ -239,7 +241,7 @@ async fn what_the_first_version_left_on_sqlite_is_taken_over() {
 async fn what_the_first_version_left_on_postgresql_is_taken_over() {
     let (corner, receiver) = (first_version::corner(), Receiver::accepting().await);
     let database = Database::new().await;
-    let store = ON_POSTGRES.into_database(&database, &corner, &receiver.url("")).await;
+    let store = ON_POSTGRES.restore_database(&database, &corner, &receiver.url("")).await;
     Box::pin(is_taken_over(corner, &receiver, &ON_POSTGRES, &store)).await;
 }
 
