@@ -162,7 +162,9 @@ impl Frames {
     /// Source: lapin 4.12, `Configuration::set_frame_max`.
     fn tune(&mut self, payload: &[u8]) {
         if let Some(named) = method::frame_max(payload).filter(|named| *named > 0) {
-            self.smaller = Some(named).filter(|it| *it < self.client_max && *it < FRAME_MIN_SIZE);
+            // Asked for once: what would still be too large is for the broker to refuse.
+            let was_asked_for = self.client_max < FRAME_MIN_SIZE;
+            self.smaller = Some(named).filter(|it| *it < FRAME_MIN_SIZE && !was_asked_for);
             self.client_max = self.client_max.min(named.max(FRAME_BYTES_MIN));
         }
     }

@@ -302,6 +302,21 @@ fn headers_fit_into_the_frames_that_were_agreed_on() {
     assert!(second.bytes().len() <= 8_192 && second.is_taken());
 }
 
+/// Goal: where the broker agrees to less than the client's minimum, the client asks for that, once.
+#[test]
+fn a_size_below_the_clients_minimum_is_asked_for_once() {
+    let smaller = |asked, named: [u8; 2]| {
+        let payload = [&[0, 10, 0, 30, 0, 8, 0, 0], &named[..], &[0, 60]].concat();
+        let mut frames = Frames::new(asked);
+        frames.pass(&Frame { kind: 1, channel: 0, payload }.bytes());
+        frames.smaller()
+    };
+    assert_eq!(smaller(131_072, [16, 0]), Some(4_096));
+    assert_eq!(smaller(131_072, [32, 0]), None);
+    assert_eq!(smaller(4_096, [16, 0]), None);
+    assert_eq!(smaller(100, [0, 50]), None);
+}
+
 /// What a routing key was is told with the message that came with it, and with no other.
 #[test]
 fn a_note_goes_with_the_next_header_of_its_channel() {
