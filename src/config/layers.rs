@@ -50,12 +50,12 @@ impl Layer {
             Origin::File(name) => name.clone(),
             Origin::Text | Origin::Environment | Origin::Flags => "a text".to_owned(),
         };
-        Self::read(origin, File::from_str(text, FileFormat::Toml)).map_err(|error| match error {
-            SettingsError::Read(ConfigError::FileParse { cause, .. }) => {
-                SettingsError::File { file, message: without_the_line(&cause.to_string()) }
-            }
-            error => error,
-        })
+        let read = Self::read(origin, File::from_str(text, FileFormat::Toml));
+        if let Err(SettingsError::Read(ConfigError::FileParse { cause, .. })) = &read {
+            let message = without_the_line(&cause.to_string());
+            return Err(SettingsError::File { file, message });
+        }
+        read
     }
 
     /// Variables `HOMING__SECTION__KEY`.
