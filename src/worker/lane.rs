@@ -28,7 +28,8 @@ const GOOD_SESSION: Duration = Duration::from_secs(10);
 /// A session that brought nothing yet works when it has lasted this long.
 const QUIET_SESSION: Duration = Duration::from_secs(2);
 /// After so many sessions in a row that were cut before a message came, the broker sends one at a
-/// time: the first may be what ends them, and each end is charged to all that were on the way.
+/// time, until a session is a good one: each end is charged to all that were on the way, and one of
+/// them may be what ends them.
 const BARREN_MAX: u32 = 2;
 
 /// Runs the lane until `stop`: one session after another, with pauses between them.
@@ -54,15 +55,16 @@ pub(super) async fn run(context: Arc<Context>, lane: Lane, stop: CancellationTok
         let end = async {
             tokio::select! {
                 () = forgotten(&context, lane, &work) => {}
-                () = work.until_more_than(taken), if is_careful => {}
+                () = tokio::time::sleep(GOOD_SESSION), if is_careful => {}
             }
         };
         let ended = until_over(session, end, &over).await;
         let is_cut = ended.as_ref().map_or_else(BrokerError::is_cut, |()| true);
-        if work.taken() > taken || started.elapsed() > GOOD_SESSION {
-            barren = 0;
-        } else if is_cut {
+        let is_good = started.elapsed() >= GOOD_SESSION;
+        if is_cut && !is_good && (is_careful || work.taken() == taken) {
             barren = barren.saturating_add(1);
+        } else if is_good || work.taken() > taken {
+            barren = 0;
         }
         let why = ended.as_ref().err().map_or("the broker sends no more", BrokerError::in_short);
         context.broker.conditions().of(lane).failed(why);
@@ -139,13 +141,6 @@ impl Work {
 
     fn taken(&self) -> u64 {
         self.taken.load(Ordering::Relaxed)
-    }
-
-    async fn until_more_than(&self, taken: u64) {
-        const LOOK_INTERVAL: Duration = Duration::from_millis(20);
-        while self.taken() <= taken {
-            tokio::time::sleep(LOOK_INTERVAL).await;
-        }
     }
 
     fn is_idle(&self) -> bool {
