@@ -6,20 +6,16 @@ WORKDIR /src
 # The allocator is built by make.
 RUN apt-get update && apt-get install -y --no-install-recommends make && rm -rf /var/lib/apt/lists/*
 
-# The dependencies first, behind an empty program: this layer is built again only when they change. (Cargo also wants
-# to see the benchmarks that the manifest names.)
 COPY Cargo.toml Cargo.lock ./
-RUN mkdir src \
- && echo 'fn main() {}' > src/main.rs \
- && touch src/lib.rs \
- && sed -n '/^\[\[bench\]\]/,/^$/ s|^path = "\(.*\)"|\1|p' Cargo.toml | xargs -n 1 install -D /dev/null \
- && cargo build --release --locked --bin homing \
- && rm -r src
-
+# Cargo wants to see the benchmarks that the manifest names.
+COPY benches ./benches
+COPY crates ./crates
 COPY src ./src
-# Cargo goes by modification times, and copied files can be older than the empty program.
-RUN find src -name '*.rs' -exec touch {} + \
- && cargo build --release --locked --bin homing
+# What was built before is kept outside of the image. Cargo goes by modification times, and copied files can be older.
+RUN --mount=type=cache,target=/usr/local/cargo/registry --mount=type=cache,target=/src/target \
+ find crates src -name '*.rs' -exec touch {} + \
+ && cargo build --release --locked --bin homing \
+ && cp target/release/homing /usr/local/bin/homing
 
 
 FROM debian:trixie-slim
@@ -30,7 +26,7 @@ RUN apt-get update \
  && rm -rf /var/lib/apt/lists/* \
  && useradd --system --uid 10001 --home-dir /var/lib/homing --create-home --shell /usr/sbin/nologin homing
 
-COPY --from=build /src/target/release/homing /usr/local/bin/homing
+COPY --from=build /usr/local/bin/homing /usr/local/bin/homing
 
 USER homing
 # homing.toml is read from here, and the SQLite store is kept here.

@@ -54,8 +54,8 @@ lint: cargo ## formatting, clippy, documentation, shell scripts
 	@cargo fmt --version >/dev/null 2>&1 || { echo "lint: cargo fmt is missing; install it with: rustup component add rustfmt" >&2; exit 1; }
 	@cargo clippy --version >/dev/null 2>&1 || { echo "lint: cargo clippy is missing; install it with: rustup component add clippy" >&2; exit 1; }
 	cargo fmt --check
-	cargo clippy --all-targets --locked -- -D warnings
-	RUSTDOCFLAGS="-D warnings" cargo doc --no-deps --document-private-items --locked
+	cargo clippy --workspace --all-targets --locked -- -D warnings
+	RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --document-private-items --locked
 	@if command -v shellcheck >/dev/null; then \
 		echo "shellcheck rabbitmq/{up,down,ctl,cluster,four} postgres/{up,down} tests/run tests/setup benches/instructions .ci/run .ci/dependencies"; \
 		shellcheck -x rabbitmq/{up,down,ctl,cluster,four} postgres/{up,down} tests/run tests/setup benches/instructions .ci/run .ci/dependencies; \

@@ -8,16 +8,14 @@
 
 use std::time::Duration;
 
-use homing::{
+use homing::config::Settings;
+use homing_domain::{
     clock,
-    config::Settings,
-    domain::{
-        id::{DeliveryId, EventId, SubscriptionId},
-        record::{Attempted, Class, Record, Sequel, Trial},
-        time::UnixMillis,
-    },
-    store::{self, RecordFilter, RecordPage, Store},
+    id::{DeliveryId, EventId, SubscriptionId},
+    record::{AttemptEvent, Attempted, Class, NextState, Record},
+    time::UnixMillis,
 };
+use homing_store::{RecordFilter, RecordPage, Store};
 use tokio::time::Instant;
 
 const RECORDS: u32 = 1_000_000;
@@ -39,19 +37,19 @@ fn record(number: u32, now: UnixMillis) -> Record {
     // As many a second as would fill the log in a day; event ids as publishers make them.
     let started = now.plus(Duration::from_millis(u64::from(number) * 86));
     let event = EventId::from(uuid::Uuid::from_u128(fastrand::u128(..)));
-    let owed = subscription(number);
+    let recipient = subscription(number);
     let fails = number.is_multiple_of(FAILS);
     let status = if fails { 503 } else { 200 };
     let class = if fails { Class::Refused } else { Class::Accepted };
     Record {
         id: clock::new_record_id(started),
         topic: "order.paid".to_owned(),
-        owed: Some((owed, DeliveryId::of(&event, owed))),
+        recipient: Some((recipient, DeliveryId::of(&event, recipient))),
         event: event.to_string(),
         url: Some(url(number)),
         step: 0,
         replays: 0,
-        trial: Trial::Attempted(Attempted {
+        happened: AttemptEvent::Attempted(Attempted {
             attempt: 1,
             duration: Duration::from_millis(12),
             class,
@@ -61,7 +59,7 @@ fn record(number: u32, now: UnixMillis) -> Record {
             cut: fails,
             cause: None,
         }),
-        sequel: if fails { Sequel::Waits(started) } else { Sequel::Done },
+        next_state: if fails { NextState::Waits(started) } else { NextState::Done },
     }
 }
 
@@ -86,7 +84,7 @@ async fn main() {
     let file = folder.path().join("homing.db");
     let settings = format!("store.url = \"sqlite:{}\"", file.display());
     let settings = Settings::from_toml(&settings).expect("settings");
-    let store = store::open(&settings.store).await.expect("a store");
+    let store = homing_store::open(&settings.store).await.expect("a store");
     let now = clock::now();
     let begun = Instant::now();
     let mut some = None;
@@ -114,7 +112,7 @@ async fn main() {
     let filters = [
         ("none", none()),
         ("event", RecordFilter { event: Some(some.event.clone()), ..none() }),
-        ("delivery", RecordFilter { delivery: some.owed.map(|(_, id)| id), ..none() }),
+        ("delivery", RecordFilter { delivery: some.recipient.map(|(_, id)| id), ..none() }),
         ("subscription", RecordFilter { subscription: Some(subscription(7)), ..none() }),
         ("url", RecordFilter { url: Some(url(7)), ..none() }),
         ("failed", RecordFilter { classes: of("failed"), ..none() }),

@@ -11,21 +11,23 @@ use tracing::{error, field, info};
 
 use crate::{
     api::{self, Api, ApiParts},
-    broker::{Broker, topology::Topology},
-    config::{Schedules, Settings, SettingsError},
+    config::Settings,
     dashboard::{self, DashboardParts},
-    domain::api_token::ApiToken,
-    endpoint::{Collector, EndpointSetupError, Endpoints},
-    overview::Lookout,
-    parking::Parking,
+    overview::StatusService,
     registry::Registry,
-    report::Chain,
-    source::{Desk, SourceParts, Sources},
-    store::{self, Store, StoreError},
-    switchboard::Switchboard,
+};
+use homing_broker::{Broker, topology::Topology};
+use homing_delivery::{
+    circuits::CircuitBreakers,
+    endpoint::{Collector, EndpointSetupError, Endpoints},
+    parking::Parking,
+    settings::Schedules,
     traces::{self, Sender, Tracer},
     worker::{Handler, Pool, PoolParts, Subscriptions, Webhooks},
 };
+use homing_domain::{api_token::ApiToken, report::Chain, settings::SettingsError};
+use homing_livestream::{SourceAdmin, SourceParts, Sources};
+use homing_store::{Store, StoreError};
 
 /// What a process does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -85,9 +87,9 @@ pub struct Parts {
     /// Parked messages for people.
     pub parking: Parking,
     /// Circuits for people.
-    pub switchboard: Switchboard,
+    pub circuits: CircuitBreakers,
     /// Sources for people.
-    pub desk: Desk,
+    pub source_admin: SourceAdmin,
 }
 
 impl Parts {
@@ -104,20 +106,21 @@ impl Parts {
             .map_err(ServiceError::Settings)?
             .hearing(settings.events);
         // Boxed, or every future that opens the parts is as large as this one.
-        let opening = Box::pin(store::open(&settings.store));
+        let opening = Box::pin(homing_store::open(&settings.store));
         let store = opening.await.map_err(ServiceError::Store)?;
         let registry = Registry::new(Arc::clone(&store), broker.clone(), schedules.clone());
         let parking = Parking::new(broker.clone());
-        let switchboard = Switchboard::new(Arc::clone(&store), broker.clone());
-        let desk = Desk::new(settings.source.clone(), Arc::clone(&store), broker.clone());
-        Ok(Self { settings, schedules, store, broker, registry, parking, switchboard, desk })
+        let circuits = CircuitBreakers::new(Arc::clone(&store), broker.clone());
+        let source_admin =
+            SourceAdmin::new(settings.source.clone(), Arc::clone(&store), broker.clone());
+        Ok(Self { settings, schedules, store, broker, registry, parking, circuits, source_admin })
     }
 
     /// Looks at the whole pool.
     #[must_use]
-    pub fn lookout(&self) -> Lookout {
+    pub fn status_service(&self) -> StatusService {
         let store = Arc::clone(&self.store);
-        Lookout::new(self.broker.clone(), store, self.settings.source.clone())
+        StatusService::new(self.broker.clone(), store, self.settings.source.clone())
     }
 
     /// Closes what was opened.
@@ -210,12 +213,12 @@ pub fn pool(
     let pool = PoolParts {
         broker: parts.broker.clone(),
         store: Arc::clone(&parts.store),
-        switchboard: parts.switchboard.clone(),
+        circuits: parts.circuits.clone(),
         schedules: parts.schedules.clone(),
         rules,
         worker: settings.worker.clone(),
         attempts: settings.attempts.clone(),
-        concurrency_max: settings.endpoint.concurrency_max,
+        max_concurrency: settings.endpoint.max_concurrency,
         busy_wait: settings.endpoint.busy_wait,
         // As long as an attempt may take its place in flight.
         rate_wait: settings.endpoint.deadline,
@@ -259,9 +262,9 @@ fn api(
         endpoints,
         registry: parts.registry.clone(),
         parking: parts.parking.clone(),
-        switchboard: parts.switchboard.clone(),
-        desk: parts.desk.clone(),
-        lookout: parts.lookout(),
+        circuits: parts.circuits.clone(),
+        source_admin: parts.source_admin.clone(),
+        status_service: parts.status_service(),
         broker: parts.broker.clone(),
         store: Arc::clone(&parts.store),
         subscriptions,
@@ -269,7 +272,7 @@ fn api(
         tokens: parts.settings.api.tokens.clone(),
         stored_tokens,
         on_loopback: parts.settings.api.listen.ip().is_loopback(),
-        event_bytes_max: parts.settings.worker.event_bytes_max,
+        max_event_bytes: parts.settings.worker.max_event_bytes,
         customer_id: parts.settings.api.customer_id.clone(),
     }))
 }
@@ -292,7 +295,7 @@ async fn connect(broker: Broker, store: Arc<dyn Store>, delivers: bool) {
         if delivers { broker.connect().await } else { broker.connect_to_publish().await }
     };
     while let Err(failure) = connecting().await {
-        let text = failure.told();
+        let text = failure.report();
         if text != told {
             error!(error = text, "broker.unavailable: trying again until it is there");
             told = text;

@@ -5,17 +5,12 @@ use std::{
     path::{Path, PathBuf},
 };
 
-/// From the bottom up. A module may use the layers below its own: not those above, and not the
-/// other modules of its layer.
+/// The modules of the program, from the bottom up. A module may use the layers below its own: not
+/// those above, and not the other modules of its layer. Which crate may use which, the manifests say.
 const LAYERS: &[&[&str]] = &[
-    &["domain"],
-    &["report", "clock", "usage", "files"],
-    &["config"],
-    &["telemetry", "certificates"],
-    &["broker", "store", "endpoint"],
-    &["parking", "registry", "sample", "simulator", "traces"],
-    &["switchboard"],
-    &["worker", "history", "source"],
+    &["config", "usage"],
+    &["telemetry"],
+    &["registry", "test_event", "history"],
     &["overview"],
     &["api"],
     &["dashboard"],
@@ -23,14 +18,8 @@ const LAYERS: &[&[&str]] = &[
     &["cli"],
 ];
 
-/// Crates that only these modules may name.
+/// Libraries that only these modules of the program may name.
 const OWNERS: &[(&str, &[&str])] = &[
-    ("lapin", &["broker"]),
-    ("deadpool", &["broker"]),
-    ("sqlx", &["store"]),
-    ("hyper_util::client", &["endpoint"]),
-    ("hyper_rustls", &["endpoint"]),
-    ("hickory_resolver", &["endpoint"]),
     ("axum", &["api", "dashboard"]),
     ("askama", &["dashboard"]),
     ("utoipa_axum", &["api"]),
@@ -39,10 +28,10 @@ const OWNERS: &[(&str, &[&str])] = &[
     ("clap", &["cli"]),
 ];
 
-/// What the domain may not know about.
-const IO: &[&str] = &["tokio", "tracing", "metrics", "std::fs", "std::net", "async fn", ".await"];
+/// What the rules may not do; `clock` is there to be called by others.
+const IO: &[&str] = &["std::fs", "std::net::Tcp", "async fn", ".await", "clock::"];
 
-const LINES_MAX: usize = 400;
+const MAX_LINES: usize = 400;
 
 const NAMES_WITHOUT_MEANING: &[&str] = &["util", "utils", "common", "helpers", "misc"];
 
@@ -150,7 +139,7 @@ fn each_library_is_named_in_one_module() {
 #[test]
 fn the_domain_does_no_input_and_no_output() {
     let mut wrong = Vec::new();
-    for source in sources("src").into_iter().filter(|source| source.module() == "domain") {
+    for source in sources("crates/homing-domain/src") {
         for (number, line) in source.code() {
             for word in IO.iter().filter(|word| line.contains(**word)) {
                 wrong.push(format!("{}:{number}: `{word}`", source.path.display()));
@@ -163,11 +152,11 @@ fn the_domain_does_no_input_and_no_output() {
 #[test]
 fn files_are_short_and_their_names_mean_something() {
     let mut wrong = Vec::new();
-    for source in sources("src").into_iter().chain(sources("tests")) {
+    for source in [sources("src"), sources("crates"), sources("tests")].into_iter().flatten() {
         let lines = source.text.lines().count();
         let path = source.path.display();
-        if lines > LINES_MAX {
-            wrong.push(format!("{path}: {lines} lines; at most {LINES_MAX}"));
+        if lines > MAX_LINES {
+            wrong.push(format!("{path}: {lines} lines; at most {MAX_LINES}"));
         }
         for part in &source.path {
             let name = part.to_string_lossy();

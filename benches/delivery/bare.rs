@@ -19,7 +19,7 @@ use lapin::{
 };
 use tokio::sync::{Semaphore, mpsc};
 
-/// As `worker.in_flight_max` allows one lane.
+/// As `worker.max_in_flight` allows one lane.
 const PREFETCH: u16 = 512;
 const COALESCE: Duration = Duration::from_millis(5);
 

@@ -9,17 +9,16 @@
 
 use std::sync::Arc;
 
-use homing::{
-    broker::{Message, Origin, Receipt, consume::Received},
-    clock,
-    config::{EventsSettings, Settings},
-    domain::{
-        id::{EventId, SubscriptionId},
-        subscription::{Draft, Subscription},
-    },
+use homing::{config::Settings, service::Parts};
+use homing_broker::{Message, Origin, Receipt, consume::Received, settings::EventsSettings};
+use homing_delivery::{
     endpoint::Endpoints,
-    service::Parts,
     worker::{Pool, PoolParts, Webhooks},
+};
+use homing_domain::{
+    clock,
+    id::{EventId, SubscriptionId},
+    subscription::{Draft, Subscription},
 };
 use lapin::{BasicProperties, types::FieldTable};
 use serde_json::json;
@@ -65,8 +64,8 @@ fn subscription(url: &str, topic: &str) -> Subscription {
     });
     let draft: Draft = serde_json::from_value(draft).expect("it is a draft");
     let (id, now) = (SubscriptionId::new(clock::new_id()), clock::now());
-    let terms = draft.build(&[]).expect("it is sound");
-    Subscription { id, terms, created: now, updated: now }
+    let spec = draft.build(&[]).expect("it is sound");
+    Subscription { id, spec, created: now, updated: now }
 }
 
 fn pool(parts: &Parts) -> Pool {
@@ -75,12 +74,12 @@ fn pool(parts: &Parts) -> Pool {
     let parts = PoolParts {
         broker: parts.broker.clone(),
         store: Arc::clone(&parts.store),
-        switchboard: parts.switchboard.clone(),
+        circuits: parts.circuits.clone(),
         schedules: parts.schedules.clone(),
         rules: settings.circuit.rules().expect("the rules make sense"),
         worker: settings.worker.clone(),
         attempts: settings.attempts.clone(),
-        concurrency_max: settings.endpoint.concurrency_max,
+        max_concurrency: settings.endpoint.max_concurrency,
         busy_wait: settings.endpoint.busy_wait,
         rate_wait: settings.endpoint.deadline,
         tracer: None,

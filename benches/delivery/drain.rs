@@ -162,8 +162,8 @@ pub(crate) async fn failing(bench: &Bench) -> Vec<Row> {
         let urls = vec![bench.endpoints.url(&format!("/{group}/1"))];
         // Every round fails at the same URL; its circuit is to stay closed.
         let settings = "circuit.open_above_percent = 100\n\
-                        circuit.open_at_failures_in_a_row = 1000000\n\
-                        circuit.freeze_at_failures_in_a_row = 1000000\n";
+                        circuit.open_at_consecutive_failures = 1000000\n\
+                        circuit.freeze_at_consecutive_failures = 1000000\n";
         let case = Case { urls, group, republishes: true, settings: settings.to_owned(), ..case };
         rows.extend(case.rows(bench, bench.rounds.min(3)).await);
     }

@@ -2,7 +2,8 @@
 
 use std::fs;
 
-use homing::{clock, usage};
+use homing::usage;
+use homing_domain::clock;
 use serde::Serialize;
 
 /// Microseconds since 1970, the same in all processes.

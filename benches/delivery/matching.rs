@@ -1,7 +1,7 @@
 //! What finding the subscriptions of an event costs, by how many there are: the index, and asking
 //! each of them.
 
-use homing::domain::{
+use homing_domain::{
     topic::{Topic, TopicPattern},
     topic_tree::TopicTree,
 };

@@ -9,7 +9,7 @@ const LABELS: f64 = 250.0;
 const BAR: f64 = 16.0;
 const GAP: f64 = 12.0;
 const HEAD: f64 = 70.0;
-const BAR_MAX: f64 = 430.0;
+const MAX_BAR: f64 = 430.0;
 
 /// The rows that have deliveries per second, as SVG.
 pub(crate) fn draw(run: &Run) -> String {
@@ -47,7 +47,7 @@ pub(crate) fn draw(run: &Run) -> String {
 
 fn bar(bars: &mut String, row: &Row, y: f64, highest: f64) -> std::fmt::Result {
     let per_second = row.figures.get("per_second");
-    let width = per_second / highest * BAR_MAX;
+    let width = per_second / highest * MAX_BAR;
     let (colour, label) = if row.by == "homing" {
         ("#2f6f9f", format!("{}: {}", row.scenario, row.case))
     } else {

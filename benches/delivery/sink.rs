@@ -131,7 +131,7 @@ impl Sink {
                 return Answer::Status(200);
             }
             "report" => {
-                let told = groups.iter().map(|(name, arrivals)| (name.clone(), arrivals.told()));
+                let told = groups.iter().map(|(name, arrivals)| (name.clone(), arrivals.report()));
                 let report = Report { groups: told.collect() };
                 return Answer::Json(serde_json::to_string(&report).expect("it is JSON"));
             }
@@ -170,7 +170,7 @@ impl Sink {
 }
 
 impl Arrivals {
-    fn told(&self) -> Group {
+    fn report(&self) -> Group {
         Group {
             requests: self.requests,
             first: self.first,

@@ -10,7 +10,8 @@ use std::{
 };
 
 use futures_util::{StreamExt, stream::FuturesUnordered};
-use homing::{config::Settings, domain::subscription::Draft, service::Parts};
+use homing::{config::Settings, service::Parts};
+use homing_domain::subscription::Draft;
 use lapin::{
     BasicProperties,
     options::{BasicPublishOptions, QueuePurgeOptions},
@@ -36,7 +37,7 @@ const DEADLINE: Duration = Duration::from_secs(180);
 /// A kilobyte with a wait of an hour: what fails does not come again.
 const WAITS_MS: [u64; 1] = [3_600_000];
 /// Confirms that may be due at one time.
-const UNCONFIRMED_MAX: usize = 1_000;
+const MAX_UNCONFIRMED: usize = 1_000;
 
 /// A process of this program; killed when dropped.
 pub(crate) struct Helper(Child);
@@ -150,7 +151,7 @@ impl Stage {
     pub(crate) async fn subscribe(&self, url: &str) {
         let draft: Draft =
             serde_json::from_value(json!({"url": url, "topics": ["#"]})).expect("it is a draft");
-        self.parts.registry.make(draft).await.expect("it is sound");
+        self.parts.registry.create(draft).await.expect("it is sound");
     }
 
     /// Publishes `count` events of `bytes` each as fast as the broker confirms them.
@@ -199,7 +200,7 @@ impl Stage {
                 properties,
             );
             unconfirmed.push(sent.await.expect("it is published"));
-            while unconfirmed.len() >= UNCONFIRMED_MAX {
+            while unconfirmed.len() >= MAX_UNCONFIRMED {
                 check(unconfirmed.next().await.expect("there are some"));
             }
         }

@@ -2,7 +2,7 @@
 //!
 //! Data: filters as JSON, a line break, a body.
 
-use homing::domain::filter::{Budget, Connector, EventStates, FilterSet};
+use homing_domain::filter::{Budget, Connector, EventStates, FilterSet};
 
 /// So that every run ends soon.
 const STEPS: u64 = 1_000_000;

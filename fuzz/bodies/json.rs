@@ -2,7 +2,7 @@
 //!
 //! Data: a byte that chooses the content encoding, the body.
 
-use homing::domain::json::{Decimal, Document, Json, Kind};
+use homing_domain::json::{Decimal, Document, Json, Kind};
 
 /// Reads a body and looks at every part of it, without recursion.
 pub(crate) fn run(data: &[u8]) {

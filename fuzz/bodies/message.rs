@@ -3,11 +3,11 @@
 //! Data: two bytes with the length of the properties, the properties as on the wire, the body.
 
 use bytes::Bytes;
-use homing::{
-    broker::{Message, Origin, Unreadable},
-    config::{EventsSettings, SubscriptionHeader, TopicFrom},
-    domain::{id::EventId, time::UnixMillis, verdict::ParkReason},
+use homing_broker::{
+    Message, Origin, Unreadable,
+    settings::{EventsSettings, SubscriptionHeader, TopicFrom},
 };
+use homing_domain::{id::EventId, time::UnixMillis, verdict::ParkReason};
 use lapin::protocol::basic::parse_properties;
 
 /// Reads one message, and what homing makes of it.

@@ -2,7 +2,8 @@
 //!
 //! Data: eight bytes with the present time in Unix ms, the value.
 
-use homing::{domain::time::UnixMillis, endpoint::retry_after};
+use homing_delivery::endpoint::retry_after;
+use homing_domain::time::UnixMillis;
 
 /// Reads a value. Whole seconds are exactly as many.
 pub(crate) fn run(data: &[u8]) {

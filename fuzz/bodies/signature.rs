@@ -2,7 +2,7 @@
 //!
 //! Data: a secret, a line break, a body.
 
-use homing::domain::{
+use homing_domain::{
     id::{DeliveryId, EventId, SubscriptionId},
     signature::{SignedContent, SigningSecret, signature_header},
     time::UnixMillis,

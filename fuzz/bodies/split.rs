@@ -2,9 +2,9 @@
 //!
 //! Data: eight bytes that say how long the first pieces are, then the stream.
 
-use homing::source::split::{Piece, Splitter};
+use homing_livestream::split::{Piece, Splitter};
 
-const RECORD_BYTES_MAX: usize = 16;
+const MAX_RECORD_BYTES: usize = 16;
 
 /// Compares the records of the stream in pieces with those of the stream at once.
 pub(crate) fn run(data: &[u8]) {
@@ -22,7 +22,7 @@ pub(crate) fn run(data: &[u8]) {
 
 /// The records, and the length of what was left without an end.
 fn records(stream: &[&[u8]]) -> (Vec<Piece>, u64) {
-    let mut splitter = Splitter::new(RECORD_BYTES_MAX);
+    let mut splitter = Splitter::new(MAX_RECORD_BYTES);
     let mut records = Vec::new();
     for piece in stream {
         splitter.push(piece, &mut records);

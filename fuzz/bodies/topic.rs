@@ -2,7 +2,7 @@
 //!
 //! Data: a pattern, a line break, a topic.
 
-use homing::domain::topic::{Topic, TopicPattern};
+use homing_domain::topic::{Topic, TopicPattern};
 
 /// Compares the matching with a plain one, word for word.
 pub(crate) fn run(data: &[u8]) {

@@ -10,17 +10,15 @@ use super::{
     extract::Parameters,
     problem::{Kind, Problem},
 };
-use crate::{
-    domain::{
-        id::{DeliveryId, EventId, SubscriptionId},
-        record::RecordId,
-        time::UnixMillis,
-        topic::Topic,
-        url::EndpointUrl,
-    },
-    history::{Explanation, PageView},
-    store::{PAGE_LIMIT_MAX, RecordFilter, RecordPage},
+use crate::history::{Explanation, PageView};
+use homing_domain::{
+    id::{DeliveryId, EventId, SubscriptionId},
+    record::RecordId,
+    time::UnixMillis,
+    topic::Topic,
+    url::EndpointUrl,
 };
+use homing_store::{MAX_PAGE_LIMIT, RecordFilter, RecordPage};
 
 const PAGE_LIMIT_DEFAULT: u32 = 100;
 
@@ -72,7 +70,7 @@ pub(super) async fn list(
         since: instant(&parameters, "since_ms")?,
         until: instant(&parameters, "until_ms")?,
     };
-    let limit = parameters.number("limit", PAGE_LIMIT_DEFAULT, 1..=PAGE_LIMIT_MAX)?;
+    let limit = parameters.number("limit", PAGE_LIMIT_DEFAULT, 1..=MAX_PAGE_LIMIT)?;
     let page = RecordPage { filter, after: parameters.get("after")?, limit };
     Ok(Json(api.history.page(&page).await?))
 }
@@ -106,7 +104,7 @@ pub(super) async fn explain(
     let id = EventId::new(&id).map_err(|error| Problem::new(Kind::NotFound, error.to_string()))?;
     let parameters = Parameters::read(query.as_deref(), &["topic"])?;
     let topic = parameters.get_with("topic", Topic::new)?;
-    let turn = api.turns.walk().await.ok();
+    let turn = api.turns.scan().await.ok();
     let explained = api.history.explain(id.as_str(), topic, turn.is_some()).await?;
     Ok(Json(explained))
 }

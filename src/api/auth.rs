@@ -24,10 +24,8 @@ use super::{
     problem::{Kind, Problem},
     workfront,
 };
-use crate::{
-    domain::api_token::{ApiToken, Scope, TokenDigest, TokenName},
-    store::Store,
-};
+use homing_domain::api_token::{ApiToken, Scope, TokenDigest, TokenName};
+use homing_store::Store;
 
 /// How long a token that was removed is still accepted, and one that was added is not yet.
 const KNOWN_FOR: Duration = Duration::from_secs(1);
@@ -236,7 +234,7 @@ mod tests {
     use axum::body::Body;
 
     use super::*;
-    use crate::domain::time::UnixMillis;
+    use homing_domain::time::UnixMillis;
 
     fn asked(headers: &[(&str, &str)]) -> Request {
         let mut request = Request::get("/v1/queues");

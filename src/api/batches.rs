@@ -20,22 +20,20 @@ use super::{
     idempotency::{Fingerprint, Key},
     problem::{Kind, Problem},
 };
-use crate::{
-    broker::{Message, Route, error::BrokerError},
+use homing_broker::{Message, Route, error::BrokerError};
+use homing_domain::{
     clock,
-    domain::{
-        event::{CONTENT_TYPE_DEFAULT, Event},
-        id::{EventId, SubscriptionId},
-        subscription::FieldError,
-        topic::Topic,
-        trace::TraceContext,
-    },
+    event::{CONTENT_TYPE_DEFAULT, Event},
+    id::{EventId, SubscriptionId},
+    subscription::FieldError,
+    topic::Topic,
+    trace::TraceContext,
 };
 
 /// Events of one batch at most.
-const EVENTS_MAX: usize = 1_000;
+const MAX_EVENTS: usize = 1_000;
 /// Publishes that wait for their confirm at the same time.
-const UNCONFIRMED_MAX: usize = 32;
+const MAX_UNCONFIRMED: usize = 32;
 
 /// Events to publish, in this order as far as the broker takes them so.
 #[derive(Deserialize, utoipa::ToSchema)]
@@ -95,7 +93,7 @@ struct BatchedEvent {
 
 impl BatchEvent {
     /// The event, checked as if it were published alone.
-    fn event(self, id: EventId, bytes_max: usize) -> Result<Event, FieldError> {
+    fn event(self, id: EventId, max_bytes: usize) -> Result<Event, FieldError> {
         let topic =
             Topic::for_publishing(&self.topic).map_err(|error| FieldError::new("topic", error))?;
         let content_type = match self.content_type {
@@ -120,16 +118,16 @@ impl BatchEvent {
             }
             (None, None) => Bytes::new(),
         };
-        if body.len() > bytes_max {
+        if body.len() > max_bytes {
             let message =
-                format!("an event has at most {bytes_max} bytes (`worker.event_bytes_max`)");
+                format!("an event has at most {max_bytes} bytes (`worker.max_event_bytes`)");
             return Err(FieldError::new("body", message));
         }
         Ok(Event { id, topic, content_type, content_encoding, body })
     }
 }
 
-type Owed = (Event, Option<SubscriptionId>);
+type Addressed = (Event, Option<SubscriptionId>);
 
 /// Publishes up to 1,000 events. What is wrong with any of them is told before one is published.
 ///
@@ -156,31 +154,35 @@ pub(super) async fn publish(
     let trace = events::trace(request.headers());
     let _turn = api.turns.batch().await;
     let batch: Batch = read_json(request).await?;
-    let owed = checked(batch, key.as_ref(), api.parts.event_bytes_max)?;
-    let subscriptions: BTreeSet<_> = owed.iter().filter_map(|(_, only)| *only).collect();
+    let batch = checked(batch, key.as_ref(), api.parts.max_event_bytes)?;
+    let subscriptions: BTreeSet<_> = batch.iter().filter_map(|(_, only)| *only).collect();
     for subscription in subscriptions {
         check_exists(&api, subscription).await?;
     }
     let repeatable = events::repeatable(&api, key.as_ref(), || {
-        let part = |so_far, (event, only): &Owed| events::part(so_far, event, *only);
-        owed.iter().fold(Fingerprint::default(), part)
+        let part = |so_far, (event, only): &Addressed| events::part(so_far, event, *only);
+        batch.iter().fold(Fingerprint::default(), part)
     })?;
     if let Some(repeatable) = &repeatable
         && repeatable.was_answered().await?
     {
-        let events = owed.iter().map(|(event, _)| told(event, Ok(()))).collect();
+        let events = batch.iter().map(|(event, _)| report(event, Ok(()))).collect();
         return Ok(accepted(true, Batched { events }));
     }
-    let batched = publish_all(&api, owed, trace).await?;
+    let batched = publish_all(&api, batch, trace).await?;
     if let Some(repeatable) = repeatable {
         repeatable.published().await;
     }
     Ok(accepted(false, batched))
 }
 
-fn checked(batch: Batch, key: Option<&Key>, bytes_max: usize) -> Result<Vec<Owed>, FieldError> {
-    if batch.events.is_empty() || batch.events.len() > EVENTS_MAX {
-        let message = format!("{} events; a batch has 1 to {EVENTS_MAX}", batch.events.len());
+fn checked(
+    batch: Batch,
+    key: Option<&Key>,
+    max_bytes: usize,
+) -> Result<Vec<Addressed>, FieldError> {
+    if batch.events.is_empty() || batch.events.len() > MAX_EVENTS {
+        let message = format!("{} events; a batch has 1 to {MAX_EVENTS}", batch.events.len());
         return Err(FieldError::new("events", message));
     }
     let check = |(number, event): (usize, BatchEvent)| {
@@ -200,35 +202,35 @@ fn checked(batch: Batch, key: Option<&Key>, bytes_max: usize) -> Result<Vec<Owed
             (None, Some(key)) => key.event_of_batch(number),
             (None, None) => EventId::from(clock::new_id()),
         };
-        Ok((event.event(id, bytes_max).map_err(wrong)?, only))
+        Ok((event.event(id, max_bytes).map_err(wrong)?, only))
     };
     batch.events.into_iter().enumerate().map(check).collect()
 }
 
-fn told(event: &Event, outcome: Result<(), &BrokerError>) -> BatchedEvent {
+fn report(event: &Event, outcome: Result<(), &BrokerError>) -> BatchedEvent {
     BatchedEvent {
         id: event.id.clone(),
         topic: event.topic.clone(),
         published: outcome.is_ok(),
-        error: outcome.err().map(BrokerError::in_short),
+        error: outcome.err().map(BrokerError::summary),
     }
 }
 
 /// One behind the other, without waiting for the confirm of the one before.
 async fn publish_all(
     api: &Api,
-    owed: Vec<Owed>,
+    batch: Vec<Addressed>,
     trace: Option<TraceContext>,
 ) -> Result<Batched, Problem> {
     check_takes_messages(api)?;
-    let publish = async |(event, only): Owed| {
+    let publish = async |(event, only): Addressed| {
         let mut message: Message = events::message(event, only);
         message.trace.clone_from(&trace);
         let outcome = api.parts.broker.publish(&message.outgoing(), Route::Events).await;
-        (told(&message.event, outcome.as_ref().copied()), outcome.err())
+        (report(&message.event, outcome.as_ref().copied()), outcome.err())
     };
     let outcomes: Vec<_> =
-        stream::iter(owed).map(publish).buffered(UNCONFIRMED_MAX).collect().await;
+        stream::iter(batch).map(publish).buffered(MAX_UNCONFIRMED).collect().await;
     let (events, failures): (Vec<_>, Vec<_>) = outcomes.into_iter().unzip();
     // One that may pass goes before those that never will: the batch is worth another try.
     let worst = failures.into_iter().flatten().min_by_key(BrokerError::is_final);

@@ -29,16 +29,16 @@ use super::{
 };
 
 /// Requests at one time on one HTTP/2 connection.
-const STREAMS_MAX: u32 = 64;
+const MAX_STREAMS: u32 = 64;
 /// Bytes that one HTTP/2 connection may send before somebody reads them.
 const WINDOW_BYTES: u32 = 256 * 1_024;
 /// Bytes of a head, HTTP/2 counting 32 more for each header. Source: RFC 9113, 6.5.2.
-const HEADERS_BYTES_MAX: u32 = 16 * 1_024;
+const MAX_HEADERS_BYTES: u32 = 16 * 1_024;
 /// Streams that an HTTP/2 client may open and reset faster than they are noticed; then the connection
 /// ends. Source: CVE-2023-44487.
-const RESETS_MAX: usize = 20;
+const MAX_RESETS: usize = 20;
 /// Bytes that are read ahead or written behind, on each connection.
-const BUFFER_BYTES_MAX: usize = 64 * 1_024;
+const MAX_BUFFER_BYTES: usize = 64 * 1_024;
 /// For a head over HTTP/1 once the connection waits for one.
 const HEAD_DEADLINE: Duration = Duration::from_mins(1);
 /// How often a silent HTTP/2 peer is asked whether it is still there, and for how long.
@@ -102,16 +102,16 @@ fn builder() -> auto::Builder<TokioExecutor> {
         .http1()
         .timer(TokioTimer::new())
         .header_read_timeout(HEAD_DEADLINE)
-        .max_buf_size(BUFFER_BYTES_MAX);
+        .max_buf_size(MAX_BUFFER_BYTES);
     builder
         .http2()
         .timer(TokioTimer::new())
-        .max_concurrent_streams(STREAMS_MAX)
+        .max_concurrent_streams(MAX_STREAMS)
         .initial_connection_window_size(WINDOW_BYTES)
         .initial_stream_window_size(WINDOW_BYTES)
-        .max_header_list_size(HEADERS_BYTES_MAX)
-        .max_send_buf_size(BUFFER_BYTES_MAX)
-        .max_pending_accept_reset_streams(RESETS_MAX)
+        .max_header_list_size(MAX_HEADERS_BYTES)
+        .max_send_buf_size(MAX_BUFFER_BYTES)
+        .max_pending_accept_reset_streams(MAX_RESETS)
         .keep_alive_interval(PING_INTERVAL)
         .keep_alive_timeout(PING_DEADLINE);
     builder

@@ -14,12 +14,12 @@ use super::{
     extract::{JsonBody, NoParameters, Parameters, yes_or_no},
     problem::{Kind, Problem},
 };
-use crate::{
-    domain::{circuit::Circuit, subscription::FieldError, url::EndpointUrl},
+use homing_delivery::{
+    circuits::{CircuitReplayError, SetError, View},
     parking::Tally,
-    store::{CircuitListing, CircuitPage, CorruptCircuit, Intervention, PAGE_LIMIT_MAX},
-    switchboard::{SetError, SpareError, View},
 };
+use homing_domain::{circuit::Circuit, subscription::FieldError, url::EndpointUrl};
+use homing_store::{CircuitListing, CircuitPage, CorruptCircuit, Intervention, MAX_PAGE_LIMIT};
 
 const PAGE_LIMIT_DEFAULT: u32 = 100;
 /// For counting what is parked, where the count is not what was asked for.
@@ -69,10 +69,10 @@ pub(super) async fn list(
     let page = CircuitPage {
         state: parameters.get("state")?,
         after: parameters.get("after")?,
-        limit: parameters.number("limit", PAGE_LIMIT_DEFAULT, 1..=PAGE_LIMIT_MAX)?,
+        limit: parameters.number("limit", PAGE_LIMIT_DEFAULT, 1..=MAX_PAGE_LIMIT)?,
     };
-    let CircuitListing { circuits, corrupt, next } = api.parts.switchboard.page(&page).await?;
-    let requests = api.parts.switchboard.requests().await?;
+    let CircuitListing { circuits, corrupt, next } = api.parts.circuits.page(&page).await?;
+    let requests = api.parts.circuits.requests().await?;
     let views = circuits.iter().map(|(url, circuit)| View::of(url, circuit).with(&requests));
     Ok(Json(Shown {
         endpoints: views.collect(),
@@ -94,14 +94,14 @@ pub(super) struct One {
 
 /// The circuit of any URL: what was never attempted is closed.
 #[utoipa::path(
-    get, path = "/v1/endpoints/show", tag = "endpoints", operation_id = "show_endpoint",
+    get, path = "/v1/endpoints/show", tag = "endpoints", operation_id = "get_endpoint",
     params(
         ("url" = String, Query, description = "Which endpoint"),
         ("parked" = Option<bool>, Query, description = "Also count what was parked because of its circuit"),
     ),
     responses((status = 200, description = "The endpoint", body = One)),
 )]
-pub(super) async fn show(
+pub(super) async fn get(
     State(api): State<Api>,
     RawQuery(query): RawQuery,
 ) -> Result<Json<One>, Problem> {
@@ -110,22 +110,22 @@ pub(super) async fn show(
         FieldError::new("url", "missing; say which endpoint: `?url=https://example.com/hook`")
     })?;
     let counts = parameters.get_with("parked", yes_or_no)?.unwrap_or(false);
-    let requests = api.parts.switchboard.requests().await?;
-    let view = View::of(&url, &api.parts.switchboard.get(&url).await?).with(&requests);
+    let requests = api.parts.circuits.requests().await?;
+    let view = View::of(&url, &api.parts.circuits.get(&url).await?).with(&requests);
     let parked = if counts { Some(count(&api, &url).await?) } else { None };
     Ok(Json(One { view, parked }))
 }
 
 async fn count(api: &Api, url: &EndpointUrl) -> Result<u32, Problem> {
-    let _turn = api.turns.walk().await?;
-    let counted = api.parts.switchboard.count_spared(&api.parts.parking, url).await;
+    let _turn = api.turns.scan().await?;
+    let counted = api.parts.circuits.count_parked_by_circuit(&api.parts.parking, url).await;
     counted.map_err(|error| problem(error, "everything parked stays so"))
 }
 
-fn problem(error: SpareError, consequence: &str) -> Problem {
+fn problem(error: CircuitReplayError, consequence: &str) -> Problem {
     match error {
-        SpareError::Store(error) => error.into(),
-        SpareError::Broker(error) => Problem::broker(Kind::Broker, &error, consequence),
+        CircuitReplayError::Store(error) => error.into(),
+        CircuitReplayError::Broker(error) => Problem::broker(Kind::Broker, &error, consequence),
     }
 }
 
@@ -161,7 +161,7 @@ pub(super) struct Set {
     #[serde(flatten)]
     view: View,
     /// Deliveries that were parked because the circuit spared the endpoint; `None`: unknown.
-    spared: Option<u32>,
+    parked_by_circuit: Option<u32>,
     /// How many of them were sent again; only where asked for.
     #[serde(skip_serializing_if = "Option::is_none")]
     replayed: Option<u32>,
@@ -186,18 +186,18 @@ pub(super) async fn enable(
         return set(&api, &url, Intervention::Enable, wanted.force).await;
     }
     // Before anything is changed: nothing is done for whom it is not the turn.
-    let _turn = api.turns.walk().await?;
+    let _turn = api.turns.scan().await?;
     let circuit = turned(&api, &url, Intervention::Enable, wanted.force).await?;
     let replayed = replay(&api, &url).await?;
     let view = View::of(&url, &circuit);
-    Ok(Json(Set { view, spared: Some(replayed), replayed: Some(replayed) }))
+    Ok(Json(Set { view, parked_by_circuit: Some(replayed), replayed: Some(replayed) }))
 }
 
 /// A client that goes away ends the walk; what was replayed until then stays replayed.
 async fn replay(api: &Api, url: &EndpointUrl) -> Result<u32, Problem> {
     let mut so_far = Tally::default();
-    let (switchboard, parking) = (&api.parts.switchboard, &api.parts.parking);
-    let replayed = switchboard.replay_spared(parking, url, |tally| so_far = tally).await;
+    let (circuits, parking) = (&api.parts.circuits, &api.parts.parking);
+    let replayed = circuits.replay_parked_by_circuit(parking, url, |tally| so_far = tally).await;
     let tally = replayed.map_err(|error| {
         let consequence = "the endpoint is enabled, what is told in `replayed` is sent again, \
                            the rest is parked still";
@@ -233,8 +233,8 @@ async fn set(
 ) -> Result<Json<Set>, Problem> {
     let circuit = turned(api, url, intervention, is_forced).await?;
     let counted = timeout(COUNT_DEADLINE, count(api, url)).await;
-    let spared = counted.ok().and_then(Result::ok);
-    Ok(Json(Set { view: View::of(url, &circuit), spared, replayed: None }))
+    let parked_by_circuit = counted.ok().and_then(Result::ok);
+    Ok(Json(Set { view: View::of(url, &circuit), parked_by_circuit, replayed: None }))
 }
 
 async fn turned(
@@ -244,9 +244,9 @@ async fn turned(
     is_forced: bool,
 ) -> Result<Circuit, Problem> {
     if is_forced {
-        return Ok(api.parts.switchboard.set(url, intervention).await?);
+        return Ok(api.parts.circuits.set(url, intervention).await?);
     }
-    let set = api.parts.switchboard.set_known(url, intervention).await;
+    let set = api.parts.circuits.set_known(url, intervention).await;
     set.map_err(|error| match error {
         SetError::Store(error) => error.into(),
         SetError::Unknown { ref near, .. } => {

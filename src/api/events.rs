@@ -17,22 +17,20 @@ use super::{
     idempotency::{Fingerprint, Key, REPLAYED, Repeatable},
     problem::{Kind, Problem},
 };
-use crate::{
-    broker::{Message, Route, error::BrokerError},
+use crate::registry::RegistryError;
+use homing_broker::{Message, Route, error::BrokerError};
+use homing_domain::{
     clock,
-    domain::{
-        delivery::Progress,
-        event::{CONTENT_TYPE_DEFAULT, ContentEncoding, Event, NO_CODING},
-        id::{EventId, SubscriptionId},
-        subscription::FieldError,
-        topic::Topic,
-        trace::TraceContext,
-    },
-    registry::RegistryError,
+    delivery::Progress,
+    event::{CONTENT_TYPE_DEFAULT, ContentEncoding, Event, NO_CODING},
+    id::{EventId, SubscriptionId},
+    subscription::FieldError,
+    topic::Topic,
+    trace::TraceContext,
 };
 
 /// The longest AMQP short string. Source: AMQP 0-9-1, 4.2.5.3.
-const CONTENT_TYPE_BYTES_MAX: usize = 255;
+const MAX_CONTENT_TYPE_BYTES: usize = 255;
 
 /// What was published.
 #[derive(Serialize, utoipa::ToSchema)]
@@ -154,7 +152,7 @@ pub(super) fn part(
 pub(super) fn message(event: Event, subscription: Option<SubscriptionId>) -> Message {
     let message = Message::of_event(event);
     match subscription {
-        Some(subscription) => message.owed_to(subscription, Progress::default()),
+        Some(subscription) => message.for_subscription(subscription, Progress::default()),
         None => message,
     }
 }
@@ -188,8 +186,8 @@ pub(super) fn checked_content_encoding(text: &str) -> Result<ContentEncoding, &'
 pub(super) fn checked_content_type(text: &str) -> Result<String, String> {
     match text.len() {
         0 => Ok(CONTENT_TYPE_DEFAULT.to_owned()),
-        1..=CONTENT_TYPE_BYTES_MAX => Ok(text.to_owned()),
-        _ => Err(format!("longer than {CONTENT_TYPE_BYTES_MAX} bytes")),
+        1..=MAX_CONTENT_TYPE_BYTES => Ok(text.to_owned()),
+        _ => Err(format!("longer than {MAX_CONTENT_TYPE_BYTES} bytes")),
     }
 }
 

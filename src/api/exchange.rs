@@ -14,7 +14,7 @@ use super::places::Exchange;
 
 /// Answers are handed to the connection in pieces of at most so many bytes, so that what a slow client
 /// has not taken is known.
-const PIECE_BYTES_MAX: usize = 16 * 1_024;
+const MAX_PIECE_BYTES: usize = 16 * 1_024;
 
 /// What a client sends.
 pub(super) struct RequestBody {
@@ -78,7 +78,7 @@ impl AnswerBody {
 
     /// The next piece of a part.
     fn piece(&mut self, mut part: Bytes) -> Frame<Bytes> {
-        let piece = part.split_to(part.len().min(PIECE_BYTES_MAX));
+        let piece = part.split_to(part.len().min(MAX_PIECE_BYTES));
         self.rest = part;
         self.thinks = false;
         self.exchange.says(piece.len());

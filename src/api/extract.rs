@@ -20,7 +20,7 @@ use super::{
     problem::{Kind, Problem},
     uploads::UploadError,
 };
-use crate::domain::{id::SubscriptionId, subscription::FieldError};
+use homing_domain::{id::SubscriptionId, subscription::FieldError};
 
 /// The parameters of a query, each known and given once.
 #[derive(Debug)]
@@ -231,7 +231,7 @@ mod tests {
     use serde_json::Value;
 
     use super::*;
-    use crate::domain::subscription::Draft;
+    use homing_domain::subscription::Draft;
 
     /// The field and the message of a problem.
     fn field(problem: &Problem) -> String {

@@ -15,7 +15,8 @@ use tokio::time::Instant;
 use tracing::warn;
 
 use super::places::network;
-use crate::{domain::api_token::TokenDigest, telemetry::metrics};
+use homing_domain::api_token::TokenDigest;
+use homing_telemetry::metrics;
 
 /// Wrong tokens that an address may show at once, and then one in so much time.
 const AT_ONCE: u32 = 20;
@@ -23,11 +24,11 @@ const INTERVAL: Duration = Duration::from_secs(1);
 /// Between two lines of the log about one address.
 const LINE_INTERVAL: Duration = Duration::from_mins(1);
 /// Lines of the log in that time about all addresses together.
-const LINES_MAX: u32 = 10;
+const MAX_LINES: u32 = 10;
 /// Addresses that are remembered; the one that was seen longest ago makes room.
-const ADDRESSES_MAX: usize = 1_024;
+const MAX_ADDRESSES: usize = 1_024;
 /// Right tokens that are remembered of one address.
-const RIGHT_MAX: usize = 256;
+const MAX_RIGHT: usize = 256;
 
 /// What addresses showed.
 #[derive(Default)]
@@ -68,7 +69,7 @@ impl Guesses {
         self.with(from, Instant::now(), |address, _| {
             if address.right.first() != Some(&token) {
                 address.right.retain(|known| *known != token);
-                address.right.truncate(RIGHT_MAX.saturating_sub(1));
+                address.right.truncate(MAX_RIGHT.saturating_sub(1));
                 address.right.insert(0, token);
             }
         });
@@ -102,7 +103,7 @@ impl Guesses {
         let mut table = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let Table { addresses, lines, unlogged } = &mut *table;
         let network = network(from);
-        if addresses.len() >= ADDRESSES_MAX && !addresses.contains_key(&network) {
+        if addresses.len() >= MAX_ADDRESSES && !addresses.contains_key(&network) {
             let longest_ago = addresses.iter().min_by_key(|(_, address)| address.seen);
             if let Some(oldest) = longest_ago.map(|(network, _)| *network) {
                 let forgotten = addresses.remove(&oldest).map_or(0, |address| address.wrong);
@@ -131,7 +132,7 @@ impl Lines<'_> {
     fn take(&mut self, now: Instant) -> Option<u64> {
         let (began, written) =
             self.lines.filter(|(at, _)| now < *at + LINE_INTERVAL).unwrap_or((now, 0));
-        if written >= LINES_MAX {
+        if written >= MAX_LINES {
             return None;
         }
         *self.lines = Some((began, written.saturating_add(1)));
@@ -193,8 +194,8 @@ mod tests {
         for number in 0..5_000 {
             guesses.wrong(address(number), true);
         }
-        assert_eq!(lines(), LINES_MAX);
-        assert_eq!(guesses.0.lock().unwrap().addresses.len(), ADDRESSES_MAX);
+        assert_eq!(lines(), MAX_LINES);
+        assert_eq!(guesses.0.lock().unwrap().addresses.len(), MAX_ADDRESSES);
         assert!(guesses.0.lock().unwrap().unlogged > 0);
         advance(LINE_INTERVAL).await;
         guesses.wrong(address(4_999), true);

@@ -15,7 +15,7 @@ use super::{
     Api,
     problem::{Kind, Problem},
 };
-use crate::broker::{Broker, Condition, LinkState};
+use homing_broker::{Broker, Condition, ConnectionState};
 
 /// For each part to say how it is.
 const PART_DEADLINE: Duration = Duration::from_secs(2);
@@ -67,7 +67,7 @@ impl Part {
         Self { name, ready: trouble.is_none(), reason: trouble }
     }
 
-    fn link(name: &'static str, state: LinkState, trouble: Option<&str>) -> Self {
+    fn link(name: &'static str, state: ConnectionState, trouble: Option<&str>) -> Self {
         let blocked = |why| format!("the broker takes no messages now ({why})");
         Self::new(name, state.blocked.map(blocked).or_else(|| trouble.map(str::to_owned)))
     }
@@ -107,7 +107,7 @@ async fn broker(api: &Api) -> [Part; 2] {
     let broker = &api.parts.broker;
     let trouble = match timeout(PART_DEADLINE, broker.connect()).await {
         Ok(Ok(())) => None,
-        Ok(Err(failure)) => Some(failure.in_short()),
+        Ok(Err(failure)) => Some(failure.summary()),
         Err(_elapsed) => Some("connecting"),
     };
     let [publishing, consuming] = broker.states();
@@ -160,7 +160,7 @@ async fn store(api: &Api) -> Part {
     let trouble = match timeout(PART_DEADLINE, api.parts.store.check()).await {
         Ok(Ok(())) => None,
         Ok(Err(failure)) => {
-            tracing::error!(error = failure.told(), "api.store_failed");
+            tracing::error!(error = failure.report(), "api.store_failed");
             Some("the store does not do its part".to_owned())
         }
         Err(_elapsed) => Some("the store does not answer".to_owned()),
@@ -178,7 +178,7 @@ fn subscriptions(api: &Api) -> Option<Part> {
 /// The events of such a subscription wait, and those of all others do not: a warning, as a restart
 /// of this process, or taking it out of service, would mend nothing.
 async fn unreadable(api: &Api) -> Option<String> {
-    let looked = timeout(PART_DEADLINE, api.parts.lookout.unreadable_subscriptions()).await;
+    let looked = timeout(PART_DEADLINE, api.parts.status_service.unreadable_subscriptions()).await;
     // Of a store that does not answer its own part tells.
     let unreadable = looked.ok()?.ok().filter(|unreadable| !unreadable.is_empty())?;
     Some(format!(
@@ -212,7 +212,7 @@ mod tests {
     #[test]
     fn a_link_tells_why_it_is_not_ready() {
         let link = |blocked: Option<&str>, trouble| {
-            let state = LinkState { connected: true, blocked: blocked.map(str::to_owned) };
+            let state = ConnectionState { connected: true, blocked: blocked.map(str::to_owned) };
             Part::link("link", state, trouble).reason
         };
         assert_eq!(link(None, None), None);

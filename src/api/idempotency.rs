@@ -2,7 +2,7 @@
 //!
 //! Ids of events derive from the key, so receivers recognise a repetition in any case: its
 //! deliveries have the same `webhook-id`. Beyond that, the store knows the keys of the last day, up to
-//! [`PUBLICATIONS_MAX`](crate::store::PUBLICATIONS_MAX): what was published with one of them is
+//! [`MAX_PUBLICATIONS`](homing_store::PUBLICATIONS_MAX): what was published with one of them is
 //! answered again, and not published again. A store that is away keeps nobody from publishing.
 //!
 //! Source: IETF draft *The Idempotency-Key HTTP Header Field*, version 07, for the header, 409 and
@@ -23,18 +23,15 @@ use super::{
     auth::Caller,
     problem::{Kind, Problem},
 };
-use crate::{
-    clock,
-    domain::{id::EventId, subscription::FieldError},
-    store::Store,
-    telemetry::events,
-};
+use homing_domain::{clock, id::EventId, subscription::FieldError};
+use homing_store::Store;
+use homing_telemetry::events;
 
 const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 /// On an answer that was given before.
 pub(super) const REPLAYED: HeaderName = HeaderName::from_static("idempotency-replayed");
 
-const KEY_BYTES_MAX: usize = 255;
+const MAX_KEY_BYTES: usize = 255;
 /// For the store; then the event is published without it.
 const STORE_DEADLINE: Duration = Duration::from_secs(2);
 
@@ -53,7 +50,7 @@ impl Key {
         }
         let text = value.to_str().map_err(|_error| wrong("not ASCII"))?.trim();
         let bare = text.strip_prefix('"').and_then(|text| text.strip_suffix('"')).unwrap_or(text);
-        if bare.is_empty() || bare.len() > KEY_BYTES_MAX {
+        if bare.is_empty() || bare.len() > MAX_KEY_BYTES {
             return Err(wrong("a key has 1 to 255 characters; a UUID is a good one"));
         }
         // No key and no caller has a control character.

@@ -21,34 +21,34 @@ use super::{
 pub(super) const DEADLINE: Duration = Duration::from_secs(30);
 /// For going through what is parked, all of it: a million messages are counted in two to three
 /// minutes (docs/PERFORMANCE.md), or sixty thousand are replayed at the pace that spares an endpoint.
-pub(super) const WALK_DEADLINE: Duration = Duration::from_mins(10);
+pub(super) const SCAN_DEADLINE: Duration = Duration::from_mins(10);
 /// Requests that are worked on.
-const REQUESTS_MAX: usize = 64;
+const MAX_REQUESTS: usize = 64;
 /// Batches that are worked on, each of which is in memory in several forms.
-const BATCHES_MAX: usize = 4;
+const MAX_BATCHES: usize = 4;
 /// Size of the largest JSON body, except for batches.
-pub(super) const JSON_BYTES_MAX: usize = 256 * 1_024;
+pub(super) const MAX_JSON_BYTES: usize = 256 * 1_024;
 /// Size of a batch of events.
-pub(super) const BATCH_BYTES_MAX: usize = 8 * 1_024 * 1_024;
+pub(super) const MAX_BATCH_BYTES: usize = 8 * 1_024 * 1_024;
 /// For others to end before a request is turned away that nobody has begun with.
 const TURN_DEADLINE: Duration = Duration::from_secs(10);
 /// For a walk that is under way to end before another one is turned away.
-const WALK_TURN_DEADLINE: Duration = Duration::from_secs(10);
+const SCAN_TURN_DEADLINE: Duration = Duration::from_secs(10);
 
 /// Who may go on at this moment.
 #[derive(Clone)]
 pub(super) struct Turns {
     requests: Arc<Semaphore>,
-    walks: Arc<Semaphore>,
+    scans: Arc<Semaphore>,
     batches: Arc<Semaphore>,
 }
 
 impl Default for Turns {
     fn default() -> Self {
         Self {
-            requests: Arc::new(Semaphore::new(REQUESTS_MAX)),
-            walks: Arc::new(Semaphore::new(1)),
-            batches: Arc::new(Semaphore::new(BATCHES_MAX)),
+            requests: Arc::new(Semaphore::new(MAX_REQUESTS)),
+            scans: Arc::new(Semaphore::new(1)),
+            batches: Arc::new(Semaphore::new(MAX_BATCHES)),
         }
     }
 }
@@ -64,14 +64,14 @@ impl Turns {
         turn.map_err(|_elapsed| busy())?.map_err(|_closed| busy())
     }
 
-    /// The right to walk through the parked messages. One at a time: two walks hide messages from
+    /// The right to walk through the parked messages. One at a time: two scans hide messages from
     /// each other, so that a look would make a replay miss some.
-    pub(super) async fn walk(&self) -> Result<OwnedSemaphorePermit, Problem> {
+    pub(super) async fn scan(&self) -> Result<OwnedSemaphorePermit, Problem> {
         let busy = || {
             let detail = "another request is going through the parked messages, one does at a time";
             Problem::new(Kind::Busy, detail)
         };
-        let turn = timeout(WALK_TURN_DEADLINE, Arc::clone(&self.walks).acquire_owned()).await;
+        let turn = timeout(SCAN_TURN_DEADLINE, Arc::clone(&self.scans).acquire_owned()).await;
         turn.map_err(|_elapsed| busy())?.map_err(|_closed| busy())
     }
 
@@ -112,17 +112,17 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn two_walks_never_overlap_and_the_second_is_told_so() {
         let turns = Turns::default();
-        let first = turns.walk().await.unwrap();
-        assert!(turns.walk().await.is_err());
+        let first = turns.scan().await.unwrap();
+        assert!(turns.scan().await.is_err());
         drop(first);
-        assert!(turns.walk().await.is_ok());
+        assert!(turns.scan().await.is_ok());
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_request_that_finds_no_turn_is_refused_in_time() {
         let turns = Turns::default();
         let mut others = Vec::new();
-        for _ in 0..REQUESTS_MAX {
+        for _ in 0..MAX_REQUESTS {
             others.push(turns.request().await.unwrap());
         }
         assert!(turns.request().await.is_err());

@@ -15,7 +15,7 @@ use super::{
     problem::{Kind, Problem},
     queues,
 };
-use crate::telemetry::metrics;
+use homing_telemetry::metrics;
 
 /// For broker and store to say how they are; Prometheus waits 10 s if nobody says otherwise.
 const LOOK_DEADLINE: Duration = Duration::from_secs(3);

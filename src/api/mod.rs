@@ -39,7 +39,7 @@ mod parked;
 mod places;
 mod problem;
 mod queues;
-mod samples;
+mod test_events;
 mod sources;
 mod status;
 mod subscriptions;
@@ -59,11 +59,14 @@ use metrics_exporter_prometheus::PrometheusHandle;
 use tokio::sync::{OwnedSemaphorePermit, SemaphorePermit};
 use utoipa_axum::{router::OpenApiRouter, routes};
 
-use crate::{
-    broker::Broker, domain::api_token::ApiToken, endpoint::Endpoints, history::History,
-    overview::Lookout, parking::Parking, registry::Registry, source::Desk, store::Store,
-    switchboard::Switchboard, worker::Subscriptions,
+use crate::{history::History, overview::StatusService, registry::Registry};
+use homing_broker::Broker;
+use homing_delivery::{
+    circuits::CircuitBreakers, endpoint::Endpoints, parking::Parking, worker::Subscriptions,
 };
+use homing_domain::api_token::ApiToken;
+use homing_livestream::SourceAdmin;
+use homing_store::Store;
 
 pub use self::{
     auth::{Bearer, Holder, peer, token},
@@ -86,11 +89,11 @@ pub struct ApiParts {
     /// Parked messages for people.
     pub parking: Parking,
     /// Circuits for people.
-    pub switchboard: Switchboard,
+    pub circuits: CircuitBreakers,
     /// Sources for people.
-    pub desk: Desk,
+    pub source_admin: SourceAdmin,
     /// Looks at the whole pool.
-    pub lookout: Lookout,
+    pub status_service: StatusService,
     /// Calls endpoints, for samples.
     pub endpoints: Endpoints,
     /// Where events are published to.
@@ -107,8 +110,8 @@ pub struct ApiParts {
     pub stored_tokens: Vec<ApiToken>,
     /// Whether only this machine can reach the API.
     pub on_loopback: bool,
-    /// `worker.event_bytes_max`
-    pub event_bytes_max: usize,
+    /// `worker.max_event_bytes`
+    pub max_event_bytes: usize,
     /// `api.customer_id`
     pub customer_id: String,
 }
@@ -160,8 +163,8 @@ impl Api {
 
     /// The right to go through the parked messages, which one does at a time; `None`: somebody else
     /// does, and went on for ten seconds.
-    pub async fn walk(&self) -> Option<OwnedSemaphorePermit> {
-        self.turns.walk().await.ok()
+    pub async fn scan(&self) -> Option<OwnedSemaphorePermit> {
+        self.turns.scan().await.ok()
     }
 
     /// The right to be worked for; `None`: too many were for ten seconds.
@@ -177,9 +180,9 @@ pub fn router(api: Api) -> Router {
     // A body is read before its request takes anybody's turn.
     let read =
         |bytes, setting| from_fn_with_state((api.clone(), Limit { bytes, setting }), uploads::read);
-    let json = read(limits::JSON_BYTES_MAX, None);
-    let event = read(api.parts.event_bytes_max, Some("worker.event_bytes_max"));
-    let batch = read(limits::BATCH_BYTES_MAX, None);
+    let json = read(limits::MAX_JSON_BYTES, None);
+    let event = read(api.parts.max_event_bytes, Some("worker.max_event_bytes"));
+    let batch = read(limits::MAX_BATCH_BYTES, None);
     let quick = Router::from(taking_turns())
         .layer(turn.clone())
         .layer(json.clone())
@@ -187,9 +190,9 @@ pub fn router(api: Api) -> Router {
         .merge(Router::from(batching()).layer(turn).layer(batch))
         .merge(looking())
         .layer(deadline(limits::DEADLINE));
-    let walks = Router::from(walking()).layer(json).layer(deadline(limits::WALK_DEADLINE));
+    let scans = Router::from(scanning()).layer(json).layer(deadline(limits::SCAN_DEADLINE));
     let guarded = quick
-        .merge(walks)
+        .merge(scans)
         .fallback(problem::no_such_address)
         .method_not_allowed_fallback(problem::no_such_method)
         .layer(from_fn_with_state(api.clone(), auth::guard));
@@ -219,20 +222,20 @@ fn open() -> OpenApiRouter<Api> {
 fn taking_turns() -> OpenApiRouter<Api> {
     OpenApiRouter::new()
         .routes(routes!(subscriptions::create, subscriptions::list))
-        .routes(routes!(subscriptions::show, subscriptions::change, subscriptions::remove))
+        .routes(routes!(subscriptions::get, subscriptions::update, subscriptions::delete))
         .routes(routes!(subscriptions::rotate_secret))
-        .routes(routes!(samples::send))
+        .routes(routes!(test_events::send))
         .routes(routes!(endpoints::list))
         .routes(routes!(attempts::list))
         .routes(routes!(queues::list))
         .routes(routes!(status::show))
         .routes(routes!(sources::list))
-        .routes(routes!(sources::show))
+        .routes(routes!(sources::get))
         .routes(routes!(sources::pause))
         .routes(routes!(sources::resume))
         .routes(routes!(sources::reset))
         .routes(routes!(workfront::create, workfront::list))
-        .routes(routes!(workfront::show, workfront::remove))
+        .routes(routes!(workfront::get, workfront::delete))
         .routes(routes!(workfront::set_version))
 }
 
@@ -255,11 +258,11 @@ fn looking() -> OpenApiRouter<Api> {
 }
 
 /// Go through everything.
-fn walking() -> OpenApiRouter<Api> {
+fn scanning() -> OpenApiRouter<Api> {
     OpenApiRouter::new()
         .routes(routes!(parked::replay))
         .routes(routes!(parked::remove))
-        .routes(routes!(endpoints::show))
+        .routes(routes!(endpoints::get))
         .routes(routes!(endpoints::enable))
         .routes(routes!(endpoints::disable))
         .routes(routes!(workfront::set_versions))

@@ -23,7 +23,7 @@ use utoipa::{
 use super::{
     batching, looking, open,
     problem::{Document, PROBLEM},
-    publishing, taking_turns, walking, workfront,
+    publishing, scanning, taking_turns, workfront,
 };
 
 /// The groups of addresses, in the order in which they are shown.
@@ -65,7 +65,7 @@ pub(super) async fn document() -> ([(HeaderName, &'static str); 1], Bytes) {
 
 fn described() -> OpenApi {
     let guarded = taking_turns().merge(publishing()).merge(batching());
-    let guarded = guarded.merge(looking()).merge(walking());
+    let guarded = guarded.merge(looking()).merge(scanning());
     let mut document = guarded.into_openapi();
     for (path, item) in &mut document.paths.paths {
         each(item, |operation| guard(path, operation));

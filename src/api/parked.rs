@@ -13,20 +13,20 @@ use super::{
     extract::{JsonBody, NoParameters, Parameters, yes_or_no},
     problem::{Kind, Problem},
 };
-use crate::{
-    domain::{
-        id::SubscriptionId, subscription::FieldError, time::UnixMillis, topic::TopicPattern,
-        verdict::ParkReason,
-    },
-    parking::{Action, Bodies, Entry, Selection, Tally},
-    switchboard::{Stopped, Switchboard},
-};
 use base64::{Engine, engine::general_purpose::STANDARD};
+use homing_delivery::{
+    circuits::{CircuitBreakers, Stopped},
+    parking::{Action, Bodies, Entry, Selection, Tally},
+};
+use homing_domain::{
+    id::SubscriptionId, subscription::FieldError, time::UnixMillis, topic::TopicPattern,
+    verdict::ParkReason,
+};
 
 /// How long a list looks; of a long queue, what comes later is not found by it.
 const LOOK: Duration = Duration::from_secs(4);
 const LIMIT_DEFAULT: u32 = 50;
-const LIMIT_MAX: u32 = 1_000;
+const MAX_LIMIT: u32 = 1_000;
 /// Bodies are up to a megabyte each, and all of them stand in one answer.
 const LIMIT_MAX_WITH_BODIES: u32 = 100;
 
@@ -110,13 +110,13 @@ pub(super) async fn list(
         parked_before_ms: instant(&parameters, "parked_before_ms")?,
         spared_for: None,
     };
-    let (bodies, limit_max) = match parameters.get_with("body", yes_or_no)? {
+    let (bodies, max_limit) = match parameters.get_with("body", yes_or_no)? {
         Some(true) => (Bodies::Kept, LIMIT_MAX_WITH_BODIES),
-        Some(false) | None => (Bodies::Left, LIMIT_MAX),
+        Some(false) | None => (Bodies::Left, MAX_LIMIT),
     };
-    let limit = parameters.number("limit", LIMIT_DEFAULT, 1..=limit_max)?;
+    let limit = parameters.number("limit", LIMIT_DEFAULT, 1..=max_limit)?;
 
-    let _turn = api.turns.walk().await?;
+    let _turn = api.turns.scan().await?;
     let listed = api.parts.parking.page(&selection, (0, limit), bodies, LOOK).await;
     let listing = listed
         .map_err(|error| Problem::broker(Kind::Broker, &error, "everything parked stays so"))?;
@@ -233,7 +233,7 @@ async fn act(api: &Api, action: Action, wanted: Wanted) -> Result<Replayed, Prob
     let action = if wanted.dry_run { Action::Count } else { action };
     let limit = wanted.limit.map(NonZeroU32::get);
     let selection = wanted.selection()?;
-    let _turn = api.turns.walk().await?;
+    let _turn = api.turns.scan().await?;
     let stopped = if replays { stopped(api, (&selection, limit)).await? } else { Vec::new() };
     let mut so_far = Tally::default();
     let acted = api.parts.parking.act(action, &selection, limit, |tally| so_far = tally).await;
@@ -250,8 +250,8 @@ async fn stopped(
     api: &Api,
     selected: (&Selection, Option<u32>),
 ) -> Result<Vec<StoppedEndpoint>, Problem> {
-    let stopped = api.parts.switchboard.stopped().await?;
-    let counted = Switchboard::stopped_among(stopped, &api.parts.parking, selected).await;
+    let stopped = api.parts.circuits.stopped().await?;
+    let counted = CircuitBreakers::stopped_among(stopped, &api.parts.parking, selected).await;
     let counted = counted
         .map_err(|error| Problem::broker(Kind::Broker, &error, "everything parked stays so"))?;
     let shown = counted.into_iter().map(|(Stopped { url, state, .. }, messages)| StoppedEndpoint {

@@ -23,14 +23,11 @@ use serde_json::{Map, Value};
 use tracing::error;
 
 use super::extract::full_path;
-use crate::{
-    broker::error::BrokerError,
-    domain::subscription::FieldError,
-    registry::RegistryError,
-    report::Chain,
-    store::{QuotaError, StoreError},
-    telemetry::metrics,
-};
+use crate::registry::RegistryError;
+use homing_broker::error::BrokerError;
+use homing_domain::{report::Chain, subscription::FieldError};
+use homing_store::{QuotaError, StoreError};
+use homing_telemetry::metrics;
 
 /// What kind of problem it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -222,11 +219,11 @@ impl Problem {
 
     /// What failed is told to operators, not to who asked.
     pub(super) fn broker(kind: Kind, failure: &BrokerError, consequence: &str) -> Self {
-        let detail = format!("{}; {consequence}", failure.in_short());
+        let detail = format!("{}; {consequence}", failure.summary());
         if matches!(failure, BrokerError::Busy) {
             return Self::new(Kind::Busy, detail);
         }
-        error!(error = failure.told(), "api.broker_failed");
+        error!(error = failure.report(), "api.broker_failed");
         Self::new(kind, detail)
     }
 }
@@ -239,7 +236,7 @@ impl From<FieldError> for Problem {
 
 impl From<StoreError> for Problem {
     fn from(failure: StoreError) -> Self {
-        error!(error = failure.told(), "api.store_failed");
+        error!(error = failure.report(), "api.store_failed");
         if let StoreError::Corrupt(corrupt) = &failure {
             return Self::new(Kind::UnreadableSubscription, failure.to_string())
                 .with("subscription", corrupt.subscription.to_string())

@@ -8,7 +8,7 @@ use super::{
     extract::NoParameters,
     problem::{Kind, Problem},
 };
-use crate::broker::{error::BrokerError, topology::Topology};
+use homing_broker::{error::BrokerError, topology::Topology};
 
 /// What a queue is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, utoipa::ToSchema)]

@@ -8,10 +8,8 @@ use super::{
     extract::{JsonBody, NameInPath, NoParameters},
     problem::{Kind, Problem},
 };
-use crate::{
-    domain::{source::Reset, subscription::FieldError},
-    source::{DeskError, View},
-};
+use homing_domain::{source::Reset, subscription::FieldError};
+use homing_livestream::{SourceAdminError, View};
 
 /// All of them.
 #[derive(Serialize, utoipa::ToSchema)]
@@ -28,11 +26,11 @@ pub(super) struct Wanted {
     to: String,
 }
 
-impl From<DeskError> for Problem {
-    fn from(error: DeskError) -> Self {
+impl From<SourceAdminError> for Problem {
+    fn from(error: SourceAdminError) -> Self {
         match error {
-            DeskError::Unknown { .. } => Self::new(Kind::NotFound, error.to_string()),
-            DeskError::Store(error) => error.into(),
+            SourceAdminError::Unknown { .. } => Self::new(Kind::NotFound, error.to_string()),
+            SourceAdminError::Store(error) => error.into(),
         }
     }
 }
@@ -43,21 +41,21 @@ impl From<DeskError> for Problem {
     responses((status = 200, description = "All of them", body = Shown)),
 )]
 pub(super) async fn list(State(api): State<Api>, _: NoParameters) -> Result<Json<Shown>, Problem> {
-    Ok(Json(Shown { sources: api.parts.desk.list().await? }))
+    Ok(Json(Shown { sources: api.parts.source_admin.list().await? }))
 }
 
 /// One source.
 #[utoipa::path(
-    get, path = "/v1/sources/{name}", tag = "sources", operation_id = "show_source",
+    get, path = "/v1/sources/{name}", tag = "sources", operation_id = "get_source",
     params(("name" = String, Path, description = "The source's name in the settings")),
     responses((status = 200, description = "The source", body = View)),
 )]
-pub(super) async fn show(
+pub(super) async fn get(
     State(api): State<Api>,
     NameInPath(name): NameInPath,
     _: NoParameters,
 ) -> Result<Json<View>, Problem> {
-    Ok(Json(api.parts.desk.get(&name).await?))
+    Ok(Json(api.parts.source_admin.get(&name).await?))
 }
 
 /// Stops reading until somebody resumes it.
@@ -71,7 +69,7 @@ pub(super) async fn pause(
     NameInPath(name): NameInPath,
     _: NoParameters,
 ) -> Result<Json<View>, Problem> {
-    Ok(Json(api.parts.desk.pause(&name).await?))
+    Ok(Json(api.parts.source_admin.pause(&name).await?))
 }
 
 /// Reads again.
@@ -85,7 +83,7 @@ pub(super) async fn resume(
     NameInPath(name): NameInPath,
     _: NoParameters,
 ) -> Result<Json<View>, Problem> {
-    Ok(Json(api.parts.desk.resume(&name).await?))
+    Ok(Json(api.parts.source_admin.resume(&name).await?))
 }
 
 /// Begins the stream anew at the next connect.
@@ -102,5 +100,5 @@ pub(super) async fn reset(
     JsonBody(wanted): JsonBody<Wanted>,
 ) -> Result<Json<View>, Problem> {
     let reset: Reset = wanted.to.parse().map_err(|error| FieldError::new("to", error))?;
-    Ok(Json(api.parts.desk.reset(&name, reset).await?))
+    Ok(Json(api.parts.source_admin.reset(&name, reset).await?))
 }

@@ -13,5 +13,5 @@ use crate::overview::Overview;
     responses((status = 200, description = "The overview", body = Overview)),
 )]
 pub(super) async fn show(State(api): State<Api>, _: NoParameters) -> Json<Arc<Overview>> {
-    Json(api.parts.lookout.overview().await)
+    Json(api.parts.status_service.overview().await)
 }

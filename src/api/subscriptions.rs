@@ -15,18 +15,18 @@ use super::{
     problem::Problem,
 };
 use crate::{
-    domain::{id::SubscriptionId, subscription::Draft},
     overview::UnreadableSubscription,
     registry::{self, OVERLAP_DEFAULT, View},
-    store::{Listing, PAGE_LIMIT_MAX, Page},
 };
+use homing_domain::{id::SubscriptionId, subscription::Draft};
+use homing_store::{Listing, MAX_PAGE_LIMIT, Page};
 
 const PAGE_LIMIT_DEFAULT: u32 = 100;
 
 /// A subscription as the one who made it sees it.
 #[derive(Serialize, utoipa::ToSchema)]
 #[schema(as = MadeSubscription)]
-pub(super) struct Made {
+pub(super) struct Created {
     #[serde(flatten)]
     view: View,
     /// Shown here and never again; absent where the secrets were given.
@@ -34,21 +34,21 @@ pub(super) struct Made {
     secret: Option<String>,
 }
 
-impl From<registry::Made> for Made {
-    fn from(made: registry::Made) -> Self {
+impl From<registry::Created> for Created {
+    fn from(made: registry::Created) -> Self {
         let secret = made.secret.map(|secret| secret.reveal());
         Self { view: View::from(&made.subscription), secret }
     }
 }
 
-type Created = (StatusCode, [(HeaderName, String); 1], Json<Made>);
+type CreatedAnswer = (StatusCode, [(HeaderName, String); 1], Json<Created>);
 
 /// Makes a subscription.
 #[utoipa::path(
-    post, path = "/v1/subscriptions", tag = "subscriptions", operation_id = "make_subscription",
+    post, path = "/v1/subscriptions", tag = "subscriptions", operation_id = "create_subscription",
     request_body = Draft,
     responses(
-        (status = 201, description = "It is made; its signing secret is told here and never again", body = Made),
+        (status = 201, description = "It is made; its signing secret is told here and never again", body = Created),
         (status = 409, description = "The same subscription exists"),
     )
 )]
@@ -56,10 +56,10 @@ pub(super) async fn create(
     State(api): State<Api>,
     _: NoParameters,
     JsonBody(draft): JsonBody<Draft>,
-) -> Result<Created, Problem> {
-    let made = api.parts.registry.make(draft).await?;
+) -> Result<CreatedAnswer, Problem> {
+    let made = api.parts.registry.create(draft).await?;
     let location = format!("/v1/subscriptions/{}", made.subscription.id);
-    Ok((StatusCode::CREATED, [(LOCATION, location)], Json(Made::from(made))))
+    Ok((StatusCode::CREATED, [(LOCATION, location)], Json(Created::from(made))))
 }
 
 /// One page.
@@ -89,7 +89,7 @@ pub(super) async fn list(
     let parameters = Parameters::read(query.as_deref(), &["after", "limit"])?;
     let page = Page {
         after: parameters.get("after")?,
-        limit: parameters.number("limit", PAGE_LIMIT_DEFAULT, 1..=PAGE_LIMIT_MAX)?,
+        limit: parameters.number("limit", PAGE_LIMIT_DEFAULT, 1..=MAX_PAGE_LIMIT)?,
     };
     let Listing { subscriptions, corrupt, next } = api.parts.registry.page(page).await?;
     Ok(Json(Shown {
@@ -101,11 +101,11 @@ pub(super) async fn list(
 
 /// One subscription.
 #[utoipa::path(
-    get, path = "/v1/subscriptions/{id}", tag = "subscriptions", operation_id = "show_subscription",
+    get, path = "/v1/subscriptions/{id}", tag = "subscriptions", operation_id = "get_subscription",
     params(("id" = SubscriptionId, Path, description = "The subscription")),
     responses((status = 200, description = "The subscription, secrets masked", body = View)),
 )]
-pub(super) async fn show(
+pub(super) async fn get(
     State(api): State<Api>,
     _: NoParameters,
     IdInPath(id): IdInPath,
@@ -115,7 +115,7 @@ pub(super) async fn show(
 
 /// Changes the fields that are named, and keeps the rest.
 #[utoipa::path(
-    patch, path = "/v1/subscriptions/{id}", tag = "subscriptions", operation_id = "change_subscription",
+    patch, path = "/v1/subscriptions/{id}", tag = "subscriptions", operation_id = "update_subscription",
     params(("id" = SubscriptionId, Path, description = "The subscription")),
     request_body(content = HashMap<String, Value>, description = "Fields of a subscription, each replaced as a whole; null sets one back. A `url` with another origin is refused while a token, headers or signing secrets are stored, unless they are given anew or `keep_secrets` is true"),
     responses(
@@ -123,13 +123,13 @@ pub(super) async fn show(
         (status = 409, description = "Another one is the same"),
     )
 )]
-pub(super) async fn change(
+pub(super) async fn update(
     State(api): State<Api>,
     _: NoParameters,
     IdInPath(id): IdInPath,
     JsonBody(changes): JsonBody<Map<String, Value>>,
 ) -> Result<Json<View>, Problem> {
-    Ok(Json(View::from(&api.parts.registry.change(id, changes).await?)))
+    Ok(Json(View::from(&api.parts.registry.update(id, changes).await?)))
 }
 
 /// Makes a new signing secret, beside which the present ones sign for a while.
@@ -139,29 +139,29 @@ pub(super) async fn change(
         ("id" = SubscriptionId, Path, description = "The subscription"),
         ("overlap" = Option<String>, Query, description = "How long the present secrets go on to sign: `24h`, at most 30 days"),
     ),
-    responses((status = 200, description = "The subscription with its new secret, told once", body = Made)),
+    responses((status = 200, description = "The subscription with its new secret, told once", body = Created)),
 )]
 pub(super) async fn rotate_secret(
     State(api): State<Api>,
     RawQuery(query): RawQuery,
     IdInPath(id): IdInPath,
-) -> Result<Json<Made>, Problem> {
+) -> Result<Json<Created>, Problem> {
     let parameters = Parameters::read(query.as_deref(), &["overlap"])?;
     let overlap = parameters.get_with("overlap", parse_duration)?.unwrap_or(OVERLAP_DEFAULT);
-    Ok(Json(Made::from(api.parts.registry.rotate_secret(id, overlap).await?)))
+    Ok(Json(Created::from(api.parts.registry.rotate_secret(id, overlap).await?)))
 }
 
 /// Removes a subscription. What is owed to it is parked when it comes up.
 #[utoipa::path(
-    delete, path = "/v1/subscriptions/{id}", tag = "subscriptions", operation_id = "remove_subscription",
+    delete, path = "/v1/subscriptions/{id}", tag = "subscriptions", operation_id = "delete_subscription",
     params(("id" = SubscriptionId, Path, description = "The subscription")),
     responses((status = 204, description = "It is removed")),
 )]
-pub(super) async fn remove(
+pub(super) async fn delete(
     State(api): State<Api>,
     _: NoParameters,
     IdInPath(id): IdInPath,
 ) -> Result<StatusCode, Problem> {
-    api.parts.registry.remove(id).await?;
+    api.parts.registry.delete(id).await?;
     Ok(StatusCode::NO_CONTENT)
 }

@@ -29,10 +29,10 @@ use super::{
     Api,
     problem::{Kind, Problem},
 };
-use crate::domain::subscription::FieldError;
+use homing_domain::subscription::FieldError;
 
 /// Bytes of all bodies together.
-const ALL_BYTES_MAX: usize = 64 * 1_024 * 1_024;
+const MAX_ALL_BYTES: usize = 64 * 1_024 * 1_024;
 /// For a body to arrive.
 const DEADLINE: Duration = Duration::from_secs(20);
 /// For its next byte.
@@ -45,7 +45,7 @@ const AGE_MIN: Duration = Duration::from_secs(1);
 const LOOK_INTERVAL: Duration = Duration::from_millis(100);
 /// What is read and thrown away of a body that is too large: a client that is still writing would
 /// not see the answer.
-const DISCARDED_BYTES_MAX: usize = 16 * 1_024 * 1_024;
+const MAX_DISCARDED_BYTES: usize = 16 * 1_024 * 1_024;
 
 /// The bodies in memory; cheap to clone.
 #[derive(Clone, Default)]
@@ -100,7 +100,7 @@ pub enum UploadError {
 }
 
 impl Uploads {
-    /// Reads `body`, of at most `bytes_max` bytes; it counts until the [`Upload`] is dropped.
+    /// Reads `body`, of at most `max_bytes` bytes; it counts until the [`Upload`] is dropped.
     ///
     /// # Errors
     ///
@@ -113,16 +113,16 @@ impl Uploads {
         &self,
         headers: &HeaderMap,
         body: Body,
-        bytes_max: usize,
+        max_bytes: usize,
     ) -> Result<(Bytes, Upload), UploadError> {
         let announced = headers.get(CONTENT_LENGTH);
         let announced = announced.and_then(|length| length.to_str().ok()?.parse().ok());
-        if announced.is_some_and(|bytes: usize| bytes > bytes_max.max(DISCARDED_BYTES_MAX)) {
-            return Err(UploadError::TooLarge(bytes_max));
+        if announced.is_some_and(|bytes: usize| bytes > max_bytes.max(MAX_DISCARDED_BYTES)) {
+            return Err(UploadError::TooLarge(max_bytes));
         }
         let mut upload = self.begin();
         let gives_way = upload.gives_way.clone();
-        let reading = gives_way.run_until_cancelled(upload.receive(body, bytes_max));
+        let reading = gives_way.run_until_cancelled(upload.receive(body, max_bytes));
         let read = timeout(DEADLINE, reading).await.map_err(|_elapsed| UploadError::Late)?;
         let bytes = read.ok_or(UploadError::NoRoom)??;
         self.lock().unfinished.remove(&upload.id);
@@ -159,7 +159,7 @@ impl Table {
 }
 
 impl Upload {
-    async fn receive(&mut self, body: Body, bytes_max: usize) -> Result<Bytes, UploadError> {
+    async fn receive(&mut self, body: Body, max_bytes: usize) -> Result<Bytes, UploadError> {
         let mut chunks = body.into_data_stream();
         let mut bytes = BytesMut::new();
         let mut length: usize = 0;
@@ -168,16 +168,16 @@ impl Upload {
             let Some(chunk) = next.await.map_err(|_elapsed| UploadError::Late)? else { break };
             let chunk = chunk.map_err(|_error| UploadError::Broken)?;
             length = length.saturating_add(chunk.len());
-            if length <= bytes_max {
+            if length <= max_bytes {
                 self.count(chunk.len()).await?;
                 bytes.extend_from_slice(&chunk);
-            } else if length > DISCARDED_BYTES_MAX {
+            } else if length > MAX_DISCARDED_BYTES {
                 break;
             } else {
                 bytes = BytesMut::new();
             }
         }
-        (length <= bytes_max).then(|| bytes.freeze()).ok_or(UploadError::TooLarge(bytes_max))
+        (length <= max_bytes).then(|| bytes.freeze()).ok_or(UploadError::TooLarge(max_bytes))
     }
 
     /// Waits until there is room for `more` bytes, and takes it.
@@ -198,7 +198,7 @@ impl Upload {
     fn take(&mut self, more: usize) -> bool {
         let mut table = self.uploads.lock();
         let bytes = table.bytes.saturating_add(more);
-        if bytes > ALL_BYTES_MAX {
+        if bytes > MAX_ALL_BYTES {
             if let Some(slowest) = table.slowest() {
                 slowest.gives_way.cancel();
             }
@@ -260,7 +260,7 @@ pub(super) async fn read(
 }
 
 impl Api {
-    /// The request with its whole body in memory, which has at most `bytes_max` bytes and counts until
+    /// The request with its whole body in memory, which has at most `max_bytes` bytes and counts until
     /// the [`Upload`] is dropped. A request that only asks is left as it is.
     ///
     /// # Errors
@@ -273,13 +273,13 @@ impl Api {
     pub async fn received(
         &self,
         request: Request,
-        bytes_max: usize,
+        max_bytes: usize,
     ) -> Result<(Request, Option<Upload>), UploadError> {
         if request.method().is_safe() || request.body().is_end_stream() {
             return Ok((request, None));
         }
         let (head, body) = request.into_parts();
-        let (bytes, upload) = self.uploads.read(&head.headers, body, bytes_max).await?;
+        let (bytes, upload) = self.uploads.read(&head.headers, body, max_bytes).await?;
         Ok((Request::from_parts(head, bytes.into()), Some(upload)))
     }
 }

@@ -9,17 +9,15 @@ use super::{
     table::Rows,
     words,
 };
-use crate::{
+use crate::history::{PageView, RecordView};
+use homing_domain::{
     clock,
-    domain::{
-        id::{DeliveryId, SubscriptionId},
-        record::{Classes, RecordId},
-        time::UnixMillis,
-        url::EndpointUrl,
-    },
-    history::{PageView, RecordView},
-    store::{RecordFilter, RecordPage},
+    id::{DeliveryId, SubscriptionId},
+    record::{Classes, RecordId},
+    time::UnixMillis,
+    url::EndpointUrl,
 };
+use homing_store::{RecordFilter, RecordPage};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -28,7 +26,7 @@ Examples:
   homing attempts --event o-7 --json | jq -r '.attempts[].response'
   homing attempts --subscription 01931f5a-9c4e-7000-8000-0123456789ab --limit 1000
 
-Newest first. What is older than `attempts.keep`, or more than `attempts.rows_max`, is forgotten. A
+Newest first. What is older than `attempts.keep`, or more than `attempts.max_rows`, is forgotten. A
 delivery that was held or parked without an attempt is listed as not_attempted, with the reason.
 By --delivery the whole log is looked through, which takes a second or two when it is full.
 `homing explain EVENT` tells the whole story of one event.";
@@ -158,7 +156,7 @@ pub(super) fn took(attempt: &RecordView) -> String {
 }
 
 fn what(attempt: &RecordView) -> String {
-    attempt.outcome.clone().unwrap_or_else(|| attempt.told())
+    attempt.outcome.clone().unwrap_or_else(|| attempt.report())
 }
 
 /// What followed, with the reason where it was parked.

@@ -7,10 +7,8 @@ use super::{
     table::Rows,
     words,
 };
-use crate::{
-    domain::{id::EventId, topic::Topic},
-    history::{Explanation, RecordView, Story},
-};
+use crate::history::{DeliveryTimeline, Explanation, RecordView};
+use homing_domain::{id::EventId, topic::Topic};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -56,8 +54,8 @@ fn write(explanation: &Explanation, output: &mut Output<'_>) -> Result<(), Failu
     if explanation.deliveries.is_empty() {
         output.line("Nothing is known of what happened to it.")?;
     }
-    for story in &explanation.deliveries {
-        write_story(story, output)?;
+    for timeline in &explanation.deliveries {
+        write_timeline(timeline, output)?;
     }
     if !explanation.unsent.is_empty() {
         output.line("")?;
@@ -77,27 +75,27 @@ fn write(explanation: &Explanation, output: &mut Output<'_>) -> Result<(), Failu
     Ok(())
 }
 
-fn write_story(story: &Story, output: &mut Output<'_>) -> Result<(), Failure> {
+fn write_timeline(timeline: &DeliveryTimeline, output: &mut Output<'_>) -> Result<(), Failure> {
     output.line("")?;
-    output.line(story.url.as_deref().unwrap_or("(its URL is not known)"))?;
-    match (story.subscription, story.delivery) {
+    output.line(timeline.url.as_deref().unwrap_or("(its URL is not known)"))?;
+    match (timeline.subscription, timeline.delivery) {
         (Some(subscription), Some(delivery)) => {
             output.line(format_args!("  subscription {subscription}, delivery {delivery}"))?;
         }
         (Some(_) | None, Some(_) | None) => output.line("  before it was owed to anybody")?,
     }
-    output.line(format_args!("  {}.", story.summary))?;
-    if let Some(next) = &story.next {
+    output.line(format_args!("  {}.", timeline.summary))?;
+    if let Some(next) = &timeline.next {
         output.line(format_args!("  {next}."))?;
     }
-    if let Some(command) = &story.command {
+    if let Some(command) = &timeline.command {
         output.line(format_args!("  To send it again: {command}"))?;
     }
-    if story.attempts.is_empty() {
+    if timeline.attempts.is_empty() {
         return Ok(());
     }
     let mut rows = Rows::new(output, &["  STARTED", "ATTEMPT", "TOOK", "VERDICT", "WHAT HAPPENED"]);
-    for attempt in &story.attempts {
+    for attempt in &timeline.attempts {
         rows.add([
             format!("  {}", words::to_seconds(&attempt.started)),
             attempt.attempt.map(|number| number.to_string()).unwrap_or_default(),
@@ -121,5 +119,5 @@ fn happened(attempt: &RecordView) -> String {
         let more = if attempt.response_cut || shown.len() < response.len() { " …" } else { "" };
         format!("; it said: {shown}{more}")
     });
-    format!("{}{due}{}", attempt.told(), said.unwrap_or_default())
+    format!("{}{due}{}", attempt.report(), said.unwrap_or_default())
 }

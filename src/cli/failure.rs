@@ -2,18 +2,15 @@
 
 use std::{io, process::ExitCode};
 
-use crate::{
-    broker::error::BrokerError,
-    config::SettingsError,
-    domain::subscription::FieldError,
+use crate::{registry::RegistryError, service::ServiceError};
+use homing_broker::error::BrokerError;
+use homing_delivery::{
+    circuits::CircuitReplayError,
     endpoint::{EndpointSetupError, RequestError},
-    registry::RegistryError,
-    report::Chain,
-    service::ServiceError,
-    source::DeskError,
-    store::StoreError,
-    switchboard::SpareError,
 };
+use homing_domain::{report::Chain, settings::SettingsError, subscription::FieldError};
+use homing_livestream::SourceAdminError;
+use homing_store::StoreError;
 
 /// How a command ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -65,7 +62,7 @@ pub(super) enum Failure {
     Registry(RegistryError),
     /// What was parked to spare an endpoint is not counted, or not all of it replayed.
     #[error(transparent)]
-    Spared(SpareError),
+    ParkedByCircuit(CircuitReplayError),
     /// No request can be made from this machine.
     #[error("endpoints cannot be called")]
     Endpoints(#[source] EndpointSetupError),
@@ -98,7 +95,7 @@ pub(super) enum Failure {
     Output(#[source] io::Error),
     /// The source was not found or set.
     #[error(transparent)]
-    Source(DeskError),
+    Source(SourceAdminError),
     /// The address is taken or not ours.
     #[error("cannot listen on {address}; choose another address with --listen")]
     Listen {
@@ -143,7 +140,7 @@ impl Failure {
             | Self::Broker(_)
             | Self::Store(_)
             | Self::Registry(_)
-            | Self::Spared(_)
+            | Self::ParkedByCircuit(_)
             | Self::Endpoints(_)
             | Self::Request(_)
             | Self::Metrics(_)
@@ -161,7 +158,7 @@ impl Failure {
     }
 
     /// The error with all its causes and what to do about it, on one line.
-    pub(super) fn told(&self) -> String {
+    pub(super) fn report(&self) -> String {
         let mut text = one_line(&Chain(self).to_string());
         if let Some(advice) = self.advice() {
             text.push_str("; ");
@@ -194,7 +191,7 @@ impl Failure {
             Self::Broker(
                 BrokerError::TimedOut { .. } | BrokerError::Step { .. } | BrokerError::Lost { .. },
             )
-            | Self::Spared(SpareError::Broker(_)) => {
+            | Self::ParkedByCircuit(CircuitReplayError::Broker(_)) => {
                 Some("`homing status` shows how the broker is")
             }
             Self::Usage(_)
@@ -204,7 +201,7 @@ impl Failure {
             | Self::Broker(_)
             | Self::Store(_)
             | Self::Registry(_)
-            | Self::Spared(_)
+            | Self::ParkedByCircuit(_)
             | Self::Endpoints(_)
             | Self::Request(_)
             | Self::Metrics(_)
@@ -258,13 +255,13 @@ mod tests {
     #[test]
     fn drawings_become_one_line() {
         let error = Settings::from_toml("[broker]\nurl = \n").unwrap_err();
-        insta::assert_snapshot!(Failure::Settings(error).told(), @"the settings cannot be read from a text: TOML parse error at line 2, column 7: string values must be quoted, expected literal string; `homing config` lists every key");
+        insta::assert_snapshot!(Failure::Settings(error).report(), @"the settings cannot be read from a text: TOML parse error at line 2, column 7: string values must be quoted, expected literal string; `homing config` lists every key");
     }
 
     #[test]
     fn a_misspelt_key_is_told_by_name_and_is_wrong_usage() {
         let error = Failure::Settings(Settings::from_toml("[broker]\nurll = \"x\"").unwrap_err());
-        insta::assert_snapshot!(error.told(), @"`broker.urll`: there is no such setting; did you mean `broker.url`? `homing config` lists all");
+        insta::assert_snapshot!(error.report(), @"`broker.urll`: there is no such setting; did you mean `broker.url`? `homing config` lists all");
         assert_eq!(error.exit(), Exit::Misused);
     }
 
@@ -273,7 +270,7 @@ mod tests {
         let address = std::net::SocketAddr::from(([127, 0, 0, 1], 8_080));
         let source = io::ErrorKind::AddrInUse.into();
         let error = Failure::Service(ServiceError::Listen { address, source });
-        insta::assert_snapshot!(error.told(), @"cannot listen on 127.0.0.1:8080; set `api.listen` to another address: address in use; is another homing running? further workers: --role worker");
+        insta::assert_snapshot!(error.report(), @"cannot listen on 127.0.0.1:8080; set `api.listen` to another address: address in use; is another homing running? further workers: --role worker");
     }
 
     #[test]

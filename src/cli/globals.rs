@@ -11,15 +11,15 @@ use tracing::{debug, warn};
 
 use super::{Output, failure::Failure};
 use crate::{
-    broker::{Broker, topology::Topology},
-    config::{BrokerSettings, LogSettings, LooseFile, Settings, SettingsError, StoreUrl},
+    config::{LogSettings, LooseFile, Renamed, Settings},
     history::History,
-    report::Chain,
     service::Parts,
-    store::{self, Store, StoreError},
-    switchboard::{Stopped, Switchboard},
     telemetry::{self, Logging},
 };
+use homing_broker::{Broker, settings::BrokerSettings, topology::Topology};
+use homing_delivery::circuits::{CircuitBreakers, Stopped};
+use homing_domain::{report::Chain, settings::SettingsError};
+use homing_store::{Store, StoreError, settings::StoreUrl};
 
 #[derive(clap::Args)]
 #[command(next_help_heading = "Options of every command")]
@@ -29,7 +29,7 @@ pub(super) struct Globals {
     config: Option<PathBuf>,
     /// Change one setting; may be repeated
     #[arg(long, global = true, value_name = "KEY=VALUE", value_parser = key_and_value)]
-    #[arg(help = "Change one setting, e.g. worker.in_flight_max=64; may be repeated")]
+    #[arg(help = "Change one setting, e.g. worker.max_in_flight=64; may be repeated")]
     set: Vec<(String, String)>,
     /// The broker, short for --set broker.url=URL
     #[arg(long, global = true, value_name = "URL")]
@@ -95,12 +95,15 @@ impl Globals {
         // A second one cannot be: `init` would have failed.
         self.logging.get_or_init(|| logging);
         let broker = settings.broker.locations().join(" ");
-        debug!(broker, store = store::location(&settings.store), "settings.in_force");
+        debug!(broker, store = homing_store::location(&settings.store), "settings.in_force");
         Ok(())
     }
 
-    /// Warns of files with secrets that others on this machine can read.
-    pub(super) fn warn_of_loose_files(&self, settings: &Settings) {
+    /// Warns of files with secrets that others on this machine can read, and of former names.
+    pub(super) fn warn_of_settings(&self, settings: &Settings) {
+        for Renamed { former, name } in &settings.renamed {
+            warn!(former, name, "settings.renamed: it is read still; write the new name");
+        }
         for LooseFile { file, mode } in settings.loose_files(self.config.as_deref()) {
             let (file, mode) = (file.display(), format!("{mode:03o}"));
             warn!(
@@ -152,7 +155,7 @@ impl Globals {
         let broker = Broker::looking(&settings.broker, topology)
             .map_err(Failure::Settings)?
             .hearing(settings.events);
-        let store = store::open(&settings.store).await.map_err(Failure::Store)?;
+        let store = homing_store::open(&settings.store).await.map_err(Failure::Store)?;
         let history = History::new(Arc::clone(&store), broker.clone());
         Ok(Past { history, store, broker })
     }
@@ -162,15 +165,15 @@ impl Globals {
     pub(super) async fn stopped(&self, broker: &Broker, output: &mut Output<'_>) -> Vec<Stopped> {
         let found = async {
             let settings = self.settings()?;
-            let file = store::location(&settings.store);
+            let file = homing_store::location(&settings.store);
             if matches!(settings.store.place(), Ok(StoreUrl::Sqlite(_)))
                 && !Path::new(&file).exists()
             {
                 return Ok(Vec::new());
             }
-            let store = store::open(&settings.store).await.map_err(Failure::Store)?;
-            let switchboard = Switchboard::new(Arc::clone(&store), broker.clone());
-            let stopped = switchboard.stopped().await;
+            let store = homing_store::open(&settings.store).await.map_err(Failure::Store)?;
+            let circuits = CircuitBreakers::new(Arc::clone(&store), broker.clone());
+            let stopped = circuits.stopped().await;
             store.close().await;
             stopped.map_err(Failure::Store)
         };
@@ -178,7 +181,7 @@ impl Globals {
         found.unwrap_or_else(|failure| {
             output.tell(format_args!(
                 "whether endpoints are frozen is not known: {}",
-                failure.told()
+                failure.report()
             ));
             Vec::new()
         })

@@ -8,7 +8,8 @@ use super::{
     globals::Globals,
     table::Rows,
 };
-use crate::{clock, domain::encryption_key::EncryptionKey, service::Parts};
+use crate::service::Parts;
+use homing_domain::{clock, encryption_key::EncryptionKey};
 
 const EXAMPLES: &str = "\
 Examples:

@@ -169,7 +169,7 @@ async fn dispatch(cli: Cli, output: &mut Output<'_>) -> Result<Exit, Failure> {
 fn tell(failure: &Failure, output: &mut Output<'_>) -> Exit {
     let exit = failure.exit();
     if exit != Exit::Done {
-        output.tell(failure.told());
+        output.tell(failure.report());
     }
     exit
 }

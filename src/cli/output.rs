@@ -13,7 +13,7 @@ use serde::Serialize;
 use serde_json::{Map, Value};
 
 use super::failure::Failure;
-use crate::report::{visible, visible_json, visible_lines};
+use homing_domain::report::{visible, visible_json, visible_lines};
 
 /// What a command may write to. Commands know no other way, so tests see all they say.
 pub struct Output<'a> {
@@ -189,7 +189,8 @@ mod tests {
             let shown = String::from_utf8([stdout, stderr].concat()).unwrap();
             let quoted = if c == '\n' { 2 } else { 1 };
             assert_eq!(shown.lines().count(), 10 + quoted, "{c:?}: {shown}");
-            let obeyed = |c: char| crate::report::visible_lines(&c.to_string()) != c.to_string();
+            let obeyed =
+                |c: char| homing_domain::report::visible_lines(&c.to_string()) != c.to_string();
             assert!(!shown.contains(obeyed), "{c:?}: {shown:?}");
             assert!(!shown.contains("\nb"), "{c:?}: {shown:?}");
         }

@@ -8,7 +8,7 @@ use std::{
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle};
 
 use super::Output;
-use crate::report::visible;
+use homing_domain::report::visible;
 
 /// A bar or a spinner, or nothing.
 pub(super) struct Progress(ProgressBar);
@@ -21,7 +21,7 @@ impl Progress {
     }
 
     /// Counts towards an end that is set later.
-    pub(super) fn walking(output: &Output<'_>, what: &str) -> Self {
+    pub(super) fn scanning(output: &Output<'_>, what: &str) -> Self {
         let style = format!("{{bar:40}} {{human_pos}}/{{human_len}} {what}, {{rate}} {{msg}}");
         Self::new(output, &style)
     }

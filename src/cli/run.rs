@@ -15,10 +15,10 @@ use super::{
     globals::Globals,
 };
 use crate::{
-    config::{Settings, SettingsError},
+    config::Settings,
     service::{self, Role},
-    telemetry,
 };
+use homing_domain::settings::SettingsError;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -72,7 +72,7 @@ pub(super) async fn run(
     if arguments.check {
         return check(&settings, output);
     }
-    globals.warn_of_loose_files(&settings);
+    globals.warn_of_settings(&settings);
     let all = [RoleName::Api, RoleName::Worker, RoleName::Source];
     let roles = if arguments.role.is_empty() { &all[..] } else { &arguments.role };
     let roles: BTreeSet<Role> = roles.iter().copied().map(Role::from).collect();
@@ -177,7 +177,7 @@ fn install_metrics() -> Result<PrometheusHandle, BuildError> {
         .set_buckets_for_metric(duration, &ATTEMPT_BUCKETS_S)?
         .set_buckets_for_metric(lag, &LAG_BUCKETS_S)?
         .install_recorder()?;
-    telemetry::catalogue::describe();
+    homing_telemetry::catalogue::describe();
     Ok(handle)
 }
 
@@ -189,9 +189,9 @@ async fn upkeep(metrics: &PrometheusHandle, globals: &Globals) -> Infallible {
         tokio::time::sleep(Duration::from_secs(5)).await;
         metrics.run_upkeep();
         let lost = globals.log_lines_lost();
-        telemetry::metrics::log_lines_lost(lost);
+        homing_telemetry::metrics::log_lines_lost(lost);
         if lost > told {
-            telemetry::events::log_lines_lost(lost);
+            homing_telemetry::events::log_lines_lost(lost);
             told = lost;
         }
     }
@@ -209,7 +209,7 @@ mod tests {
         check(&Settings::from_toml("").unwrap(), &mut output).unwrap();
         let shown: Value = serde_json::from_slice(&stdout).unwrap();
         assert_eq!(shown["broker.prefix"], "homing");
-        assert_eq!(shown["worker.in_flight_max"], 1_024);
+        assert_eq!(shown["worker.max_in_flight"], 1_024);
         assert_eq!(shown["broker.url"], "amqp://guest:****@127.0.0.1:5672");
     }
 }

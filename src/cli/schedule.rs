@@ -11,7 +11,8 @@ use super::{
     table::Rows,
     words,
 };
-use crate::{config::Settings, domain::schedule::Schedule};
+use crate::config::Settings;
+use homing_domain::schedule::Schedule;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -123,15 +124,15 @@ fn write(timeline: &Timeline, output: &mut Output<'_>) -> Result<(), Failure> {
     for retry in &timeline.retries {
         rows.add([
             retry.number.to_string(),
-            told(retry.wait_ms),
+            report(retry.wait_ms),
             retry.wait_ms.to_string(),
-            told(retry.due_ms),
+            report(retry.due_ms),
             retry.due_ms.to_string(),
         ]);
     }
     rows.write(output, &[0, 2, 4])?;
     output.line("")?;
-    let total = told(timeline.total_ms);
+    let total = report(timeline.total_ms);
     match timeline.retries.len() {
         0 => output.line("Nothing is retried: a delivery whose first attempt fails is parked."),
         retries => output.line(format_args!(
@@ -140,7 +141,7 @@ fn write(timeline: &Timeline, output: &mut Output<'_>) -> Result<(), Failure> {
     }
 }
 
-fn told(millis: u128) -> String {
+fn report(millis: u128) -> String {
     words::duration(Duration::from_millis(u64::try_from(millis).unwrap_or(u64::MAX)))
 }
 
@@ -204,7 +205,7 @@ mod tests {
     fn a_schedule_that_is_not_there_is_wrong_usage() {
         let settings = Settings::from_toml("").unwrap();
         let error = timeline(&settings, "hourly").err().unwrap();
-        insta::assert_snapshot!(error.told(), @"there is no schedule `hourly`; the settings offer: workfront");
+        insta::assert_snapshot!(error.report(), @"there is no schedule `hourly`; the settings offer: workfront");
         assert_eq!(error.exit(), Exit::Misused);
     }
 }

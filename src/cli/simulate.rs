@@ -12,7 +12,7 @@ use super::{
     Output,
     failure::{Exit, Failure},
 };
-use crate::simulator::{Behaviour, Rate, Simulator};
+use homing_livestream::simulator::{Behaviour, Rate, Simulator};
 
 const EXAMPLES: &str = "\
 Examples:

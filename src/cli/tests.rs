@@ -2,7 +2,7 @@
 
 use super::*;
 
-fn told(arguments: &[&str]) -> (String, String, ExitCode) {
+fn report(arguments: &[&str]) -> (String, String, ExitCode) {
     let (mut stdout, mut stderr) = (Vec::new(), Vec::new());
     let code = {
         let mut output = Output::new(&mut stdout, &mut stderr);
@@ -24,7 +24,7 @@ fn the_commands_are_sound() {
 
 #[test]
 fn help_is_an_answer() {
-    let (stdout, stderr, code) = told(&["--help"]);
+    let (stdout, stderr, code) = report(&["--help"]);
     insta::assert_snapshot!(stdout, @r#"
     Durable webhook delivery on RabbitMQ
 
@@ -56,7 +56,7 @@ fn help_is_an_answer() {
 
     Options of every command:
           --config <FILE>    Settings file; without it homing.toml, where it exists
-          --set <KEY=VALUE>  Change one setting, e.g. worker.in_flight_max=64; may be repeated
+          --set <KEY=VALUE>  Change one setting, e.g. worker.max_in_flight=64; may be repeated
           --broker <URL>     The broker, short for --set broker.url=URL
           --store <URL>      The store, short for --set store.url=URL
           --json             Answer with one JSON document
@@ -99,7 +99,7 @@ fn every_command_is_in_the_help() {
 
 #[test]
 fn short_help_is_a_line_per_flag() {
-    let (stdout, _, _) = told(&["subscriptions", "add", "-h"]);
+    let (stdout, _, _) = report(&["subscriptions", "add", "-h"]);
     let options: Vec<_> = stdout.lines().skip_while(|line| *line != "Options:").collect();
     let end = options.iter().position(|line| line.is_empty()).unwrap();
     insta::assert_snapshot!(options[..end].join("\n"), @"
@@ -119,7 +119,7 @@ fn short_help_is_a_line_per_flag() {
           --from <FILE>                All of it as JSON, as the API takes it; `-`: standard input
       -h, --help                       Print help
     ");
-    let (stdout, _, _) = told(&["run", "-h"]);
+    let (stdout, _, _) = report(&["run", "-h"]);
     let role = "\n      --role <api|worker|source>  What this process does; may be repeated";
     assert!(stdout.contains(role), "{stdout}");
 }
@@ -127,7 +127,7 @@ fn short_help_is_a_line_per_flag() {
 #[test]
 fn wrong_usage_is_told_on_one_line() {
     let error = |arguments: &[&str]| {
-        let (stdout, stderr, code) = told(arguments);
+        let (stdout, stderr, code) = report(arguments);
         assert_eq!((stdout.as_str(), code), ("", ExitCode::from(2)));
         stderr
     };

@@ -9,10 +9,10 @@ use super::{
     table::Rows,
     words,
 };
-use crate::{
+use crate::service::Parts;
+use homing_domain::{
+    api_token::{ApiToken, Scope, TokenDigest, TokenName, token_text},
     clock,
-    domain::api_token::{ApiToken, Scope, TokenDigest, TokenName, token_text},
-    service::Parts,
 };
 
 const EXAMPLES: &str = "\

@@ -9,12 +9,10 @@ use super::{
     table::{Rows, Tone},
     words,
 };
-use crate::{
-    broker::topology::{Danger, Depth, Finding, State},
-    endpoint::{Management, Policed},
-    report::Chain,
-    service::Parts,
-};
+use crate::service::Parts;
+use homing_broker::topology::{Danger, Depth, Finding, State};
+use homing_delivery::endpoint::{Management, Policed};
+use homing_domain::report::Chain;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -154,8 +152,8 @@ async fn look_at_policies(parts: &Parts, rows: &mut [Row]) -> Result<(), String>
     let settings = &parts.settings;
     let url = settings.broker.management().map_err(|error| error.to_string())?;
     let url = url.ok_or("AMQP does not tell; set `broker.management_url`")?;
-    let management = Management::new(url, &settings.endpoint).map_err(told)?;
-    let policies = management.policies(&settings.broker.prefix).await.map_err(told)?;
+    let management = Management::new(url, &settings.endpoint).map_err(report)?;
+    let policies = management.policies(&settings.broker.prefix).await.map_err(report)?;
     if policies.is_empty() && rows.iter().any(|row| row.messages.is_some()) {
         return Err("the management API knows none of these queues; the path of \
                     `broker.management_url` must name their virtual host"
@@ -171,7 +169,7 @@ async fn look_at_policies(parts: &Parts, rows: &mut [Row]) -> Result<(), String>
     Ok(())
 }
 
-fn told(error: impl std::error::Error + 'static) -> String {
+fn report(error: impl std::error::Error + 'static) -> String {
     Chain(&error).to_string()
 }
 

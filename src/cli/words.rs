@@ -2,9 +2,9 @@
 
 use jiff::{Span, SpanRelativeTo, Timestamp};
 
-use crate::domain::time::UnixMillis;
+use homing_domain::time::UnixMillis;
 
-pub(super) use crate::report::{duration, quoted, with_operand};
+pub(super) use homing_domain::report::{duration, quoted, with_operand};
 
 /// An instant as a person writes it: RFC 3339, or a duration, which means that long before `now`.
 pub(super) fn instant(text: &str, now: UnixMillis) -> Result<UnixMillis, String> {

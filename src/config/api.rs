@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 
 use serde::{Deserialize, Serialize};
 
-use super::{SettingsError, address, list};
+use homing_domain::settings::{SettingsError, address, list};
 
 /// Where the HTTP API listens, and to whom.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -25,15 +25,15 @@ pub struct ApiSettings {
 impl ApiSettings {
     const TOKEN_BYTES_MIN: usize = 16;
     /// As many as there are for all addresses together.
-    const CONNECTIONS_MAX: usize = 512;
+    const MAX_CONNECTIONS: usize = 512;
 
     pub(super) fn check(&self) -> Result<(), SettingsError> {
         if self.tokens.iter().any(|token| token.len() < Self::TOKEN_BYTES_MIN) {
             let message = format!("a token has at least {} bytes", Self::TOKEN_BYTES_MIN);
             return Err(SettingsError::value("api.tokens", message));
         }
-        if !(1..=Self::CONNECTIONS_MAX).contains(&self.max_connections_per_address) {
-            let message = format!("between 1 and {}", Self::CONNECTIONS_MAX);
+        if !(1..=Self::MAX_CONNECTIONS).contains(&self.max_connections_per_address) {
+            let message = format!("between 1 and {}", Self::MAX_CONNECTIONS);
             return Err(SettingsError::value("api.max_connections_per_address", message));
         }
         Ok(())

@@ -4,8 +4,11 @@ use std::io;
 
 use config::{Config, ConfigError, Environment, File, FileFormat, Map, Source, Value, ValueKind};
 
-use super::{SettingsError, show};
-use crate::files;
+use super::{
+    SettingsError,
+    renamed::{Renamed, rename},
+    show,
+};
 
 /// More alike than this, and one name may be meant by the other. As clap has it.
 const ALIKE: f64 = 0.7;
@@ -15,6 +18,7 @@ const ALIKE: f64 = 0.7;
 pub(super) struct Layer {
     origin: Origin,
     values: Config,
+    renamed: Vec<Renamed>,
 }
 
 #[derive(Clone)]
@@ -36,7 +40,7 @@ impl Layer {
     /// A TOML file; one that is not `required` may be missing.
     pub(super) fn file(name: &std::path::Path, required: bool) -> Result<Self, SettingsError> {
         let file = name.display().to_string();
-        match files::read_text(name) {
+        match homing_files::read_text(name) {
             Ok(text) => Self::toml(Origin::File(file), &text),
             Err(error) if error.kind() == io::ErrorKind::NotFound && !required => {
                 Self::toml(Origin::File(file), "")
@@ -51,7 +55,9 @@ impl Layer {
             Origin::Text | Origin::Environment | Origin::Flags => "a text".to_owned(),
         };
         let read = Self::read(origin, File::from_str(text, FileFormat::Toml));
-        if let Err(SettingsError::Read(ConfigError::FileParse { cause, .. })) = &read {
+        if let Err(SettingsError::Read(error)) = &read
+            && let Some(ConfigError::FileParse { cause, .. }) = error.downcast_ref()
+        {
             let message = without_the_line(&cause.to_string());
             return Err(SettingsError::File { file, message });
         }
@@ -68,20 +74,21 @@ impl Layer {
     pub(super) fn flags(overrides: &[(&str, String)]) -> Result<Self, SettingsError> {
         let mut builder = Config::builder();
         for (key, value) in overrides {
-            builder = builder.set_override(key, value.clone()).map_err(SettingsError::Read)?;
+            builder = builder.set_override(key, value.clone()).map_err(unreadable)?;
         }
-        let values = builder.build().map_err(SettingsError::Read)?;
-        Ok(Self { origin: Origin::Flags, values })
+        let mut values = builder.build().map_err(unreadable)?;
+        let renamed = rename(&mut values.cache)?;
+        Ok(Self { origin: Origin::Flags, values, renamed })
     }
 
     fn read(
         origin: Origin,
         source: impl Source + Send + Sync + 'static,
     ) -> Result<Self, SettingsError> {
-        let mut values =
-            Config::builder().add_source(source).build().map_err(SettingsError::Read)?;
+        let mut values = Config::builder().add_source(source).build().map_err(unreadable)?;
         by_name(&mut values.cache, &["source", "livestream"])?;
-        Ok(Self { origin, values })
+        let renamed = rename(&mut values.cache)?;
+        Ok(Self { origin, values, renamed })
     }
 
     /// Refuses keys that the defaults do not have.
@@ -103,11 +110,11 @@ impl Layer {
         let nearest = alike.filter(|(alike, _)| *alike > ALIKE).max_by(|a, b| a.0.total_cmp(&b.0));
         let meant = nearest.map(|(_, meant)| meant).unwrap_or_default();
         let message = format!("there is no such setting; {meant}`homing config` lists all");
-        SettingsError::Value { origin: self.told(&key), key, message }
+        SettingsError::Value { origin: self.report(&key), key, message }
     }
 
     /// Where `key` is set, in words for people; `None`: not here.
-    fn told(&self, key: &str) -> Option<String> {
+    fn report(&self, key: &str) -> Option<String> {
         find(&self.values.cache, key)?;
         match &self.origin {
             Origin::Text => None,
@@ -133,7 +140,12 @@ impl Layers {
             }
             builder = builder.add_source(layer.values.clone());
         }
-        builder.build().map_err(SettingsError::Read)
+        builder.build().map_err(unreadable)
+    }
+
+    /// The settings that are written with a former name.
+    pub(super) fn renamed(&self) -> Vec<Renamed> {
+        self.0.iter().flat_map(|layer| layer.renamed.iter().cloned()).collect()
     }
 
     /// Names the source of a value that makes no sense.
@@ -143,7 +155,7 @@ impl Layers {
         }
         let SettingsError::Value { key, origin: None, message } = error else { return error };
         let set = self.0.iter().rev().find(|layer| find(&layer.values.cache, &key).is_some());
-        SettingsError::Value { origin: set.and_then(|layer| layer.told(&key)), key, message }
+        SettingsError::Value { origin: set.and_then(|layer| layer.report(&key)), key, message }
     }
 
     /// A value of another kind than its setting: names the key, and the default as an example.
@@ -153,7 +165,7 @@ impl Layers {
         } else if let ConfigError::Type { unexpected, expected, key: Some(key), .. } = &error {
             (key, format!("invalid type: {unexpected}, expected {expected}"))
         } else {
-            return SettingsError::Read(error);
+            return unreadable(error);
         };
         let default = self.0.first().and_then(|layer| find(&layer.values.cache, key));
         if default.and_then(table).is_some() {
@@ -177,11 +189,15 @@ impl Layers {
     }
 }
 
+fn unreadable(error: ConfigError) -> SettingsError {
+    SettingsError::Read(error.into())
+}
+
 fn table(value: &Value) -> Option<&Map<String, Value>> {
     if let ValueKind::Table(fields) = &value.kind { Some(fields) } else { None }
 }
 
-fn fields(value: &mut Value) -> Option<&mut Map<String, Value>> {
+pub(super) fn fields(value: &mut Value) -> Option<&mut Map<String, Value>> {
     if let ValueKind::Table(fields) = &mut value.kind { Some(fields) } else { None }
 }
 
@@ -238,7 +254,8 @@ fn without_the_line(error: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use crate::{config::Settings, report::Chain};
+    use crate::config::Settings;
+    use homing_domain::report::Chain;
 
     /// What is said about `text` in a file, with the name of its folder taken out.
     fn error(text: &str, overrides: &[(&str, String)]) -> String {
@@ -253,15 +270,15 @@ mod tests {
     fn errors_name_the_file() {
         insta::assert_snapshot!(error("[broker]\nurll = \"x\"", &[]), @"`broker.urll` (homing.toml): there is no such setting; did you mean `broker.url`? `homing config` lists all");
         insta::assert_snapshot!(error("[api]\nlisten = \"8080\"", &[]), @r#"`api.listen` (homing.toml): `8080` is no address with a port; for example "127.0.0.1:8080""#);
-        insta::assert_snapshot!(error("[worker]\nin_flight_max = 1", &[]), @"`worker.in_flight_max` (homing.toml): between 2 and 100000");
+        insta::assert_snapshot!(error("[worker]\nmax_in_flight = 1", &[]), @"`worker.max_in_flight` (homing.toml): between 2 and 100000");
         insta::assert_snapshot!(error("[schedule.custom]\nfast = [\"soon\"]", &[]), @r#"`schedule.custom.fast[0]` (homing.toml): invalid value: string "soon", expected a duration; for example ["5s", "1m"]"#);
         insta::assert_snapshot!(error("worker = 3", &[]), @"`worker` (homing.toml): this is a section; write [worker] and its settings below");
     }
 
     #[test]
     fn errors_name_the_highest_source_that_has_the_key() {
-        let flags = [("worker.in_flight_max", "many".to_owned())];
-        insta::assert_snapshot!(error("[worker]\nin_flight_max = 1", &flags), @r#"`worker.in_flight_max` (flag): invalid type: string "many", expected an integer; for example 1024"#);
+        let flags = [("worker.max_in_flight", "many".to_owned())];
+        insta::assert_snapshot!(error("[worker]\nmax_in_flight = 1", &flags), @r#"`worker.max_in_flight` (flag): invalid type: string "many", expected an integer; for example 1024"#);
         let flags = [("colour", "x".to_owned())];
         insta::assert_snapshot!(error("", &flags), @"`colour` (flag): there is no such setting; `homing config` lists all");
     }

@@ -6,7 +6,9 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::{DEFAULTS, FILE_DEFAULT, Layer, Settings, StoreUrl, show};
+use homing_store::settings::StoreUrl;
+
+use super::{DEFAULTS, FILE_DEFAULT, Layer, Settings, show};
 
 /// Whatever others than owner and group may do with a file, and writing for the group.
 const LOOSE: u32 = 0o027;

@@ -45,7 +45,7 @@ mod tests {
         # Precedence, lowest first: the defaults, homing.toml (or the file that --config names), the
         # environment, flags.
         ");
-        let text = text.replace("# in_flight_max = 1024", "in_flight_max = 64");
-        assert_eq!(Settings::from_toml(&text).unwrap().worker.in_flight_max, 64);
+        let text = text.replace("# max_in_flight = 1024", "max_in_flight = 64");
+        assert_eq!(Settings::from_toml(&text).unwrap().worker.max_in_flight, 64);
     }
 }

@@ -7,9 +7,9 @@ use serde_json::value::RawValue;
 use super::words;
 
 /// Of a body that is looked at.
-const CHARS_MAX: usize = 64 * 1_024;
+const MAX_CHARS: usize = 64 * 1_024;
 /// Deeper than this, JSON is shown as it is only: every line begins with as many blanks.
-const DEPTH_MAX: usize = 64;
+const MAX_DEPTH: usize = 64;
 
 /// A body for people.
 pub(super) struct Body {
@@ -24,7 +24,7 @@ pub(super) struct Body {
 impl Body {
     pub(super) fn of(bytes: &[u8]) -> Self {
         let Ok(text) = str::from_utf8(bytes) else {
-            let shown = bytes.get(..CHARS_MAX / 3).unwrap_or(bytes);
+            let shown = bytes.get(..MAX_CHARS / 3).unwrap_or(bytes);
             let hex = shown.iter().map(|byte| format!("{byte:02x}"));
             let text = hex.collect::<Vec<_>>().join(" ");
             let cut = if shown.len() < bytes.len() {
@@ -36,7 +36,7 @@ impl Body {
             let about = Some(format!("not text; in hexadecimal{cut}"));
             return Self { text, about, indented: None };
         };
-        let shown: String = text.chars().take(CHARS_MAX).collect();
+        let shown: String = text.chars().take(MAX_CHARS).collect();
         if shown.len() < text.len() {
             let (part, whole) = (words::bytes(shown.len()), words::bytes(text.len()));
             let about = Some(format!("the first {part} of {whole}"));
@@ -78,7 +78,7 @@ fn indented(text: &str) -> Option<String> {
         in_string = c == '"';
         shown.push(c);
         match c {
-            '{' | '[' if depth >= DEPTH_MAX => return None,
+            '{' | '[' if depth >= MAX_DEPTH => return None,
             '{' | '[' => depth = depth.saturating_add(1),
             ',' => begin_line(&mut shown, depth),
             ':' => shown.push(' '),
@@ -101,12 +101,12 @@ mod tests {
         let body = Body::of(&[0xff, 0x00]);
         assert_eq!(body.text, "ff 00");
         assert_eq!(body.about.as_deref(), Some("not text; in hexadecimal"));
-        let body = Body::of(&vec![0xff; CHARS_MAX]);
+        let body = Body::of(&vec![0xff; MAX_CHARS]);
         let about = body.about.expect("it is cut");
         assert!(about.contains("the first 21"), "{about}");
-        let long = "ä".repeat(CHARS_MAX + 1);
+        let long = "ä".repeat(MAX_CHARS + 1);
         let body = Body::of(long.as_bytes());
-        assert_eq!(body.text.chars().count(), CHARS_MAX);
+        assert_eq!(body.text.chars().count(), MAX_CHARS);
         assert!(body.about.is_some());
     }
 

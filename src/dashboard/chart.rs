@@ -103,7 +103,9 @@ impl Latency {
     pub(super) fn at(&self, percent: usize) -> String {
         let last = self.sorted.len().saturating_sub(1);
         let index = last.saturating_mul(percent) / 100;
-        self.sorted.get(index).map_or_else(|| "–".to_owned(), |took| crate::report::duration(*took))
+        self.sorted
+            .get(index)
+            .map_or_else(|| "–".to_owned(), |took| homing_domain::report::duration(*took))
     }
 }
 

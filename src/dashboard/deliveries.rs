@@ -5,16 +5,14 @@ use axum::{Extension, extract::State, response::Response};
 
 use super::{
     Dashboard,
-    door::Visitor,
+    auth::Visitor,
     fields::{Fields, Wrong, link},
-    frame::{Frame, Here, Trouble, page},
+    layout::{ErrorPage, Layout, NavItem, page},
     words,
 };
-use crate::{
-    domain::{id::EventId, record::Classes, time::UnixMillis, url::EndpointUrl},
-    history::{Explanation, GapView, RecordView},
-    store::{RecordFilter, RecordPage},
-};
+use crate::history::{Explanation, GapView, RecordView};
+use homing_domain::{id::EventId, record::Classes, time::UnixMillis, url::EndpointUrl};
+use homing_store::{RecordFilter, RecordPage};
 
 const PAGE: u32 = 50;
 /// What a person can look for.
@@ -24,7 +22,7 @@ const FILTERS: [&str; 8] =
 #[derive(Template)]
 #[template(path = "deliveries.html")]
 struct ListPage {
-    frame: Frame,
+    layout: Layout,
     fields: Fields,
     wrong: Wrong,
     outcomes: Vec<&'static str>,
@@ -40,7 +38,7 @@ pub(super) async fn list(
     State(dashboard): State<Dashboard>,
     Extension(visitor): Extension<Visitor>,
     fields: Fields,
-) -> Result<Response, Trouble> {
+) -> Result<Response, ErrorPage> {
     let mut wrong = Wrong::default();
     let filter = filter(&fields, &mut wrong);
     let after = fields.get("after", &mut wrong);
@@ -56,7 +54,7 @@ pub(super) async fn list(
     let next = next.map(|next| format!("/deliveries?{query}&after={next}"));
     let (attempts, gaps) = found.map(|found| (found.attempts, found.gaps)).unwrap_or_default();
     Ok(page(&ListPage {
-        frame: Frame::new("Deliveries", Here::Deliveries, visitor),
+        layout: Layout::new("Deliveries", NavItem::Deliveries, visitor),
         is_filtered: !query.is_empty(),
         is_first: fields.given("after").is_none(),
         fields,
@@ -97,24 +95,24 @@ pub(super) fn instant(fields: &Fields, name: &str, wrong: &mut Wrong) -> Option<
 
 #[derive(Template)]
 #[template(path = "event.html")]
-struct StoryPage {
-    frame: Frame,
+struct TimelinePage {
+    layout: Layout,
     told: Explanation,
 }
 
 /// What happened to one event. While somebody else goes through the parked messages, they are left
 /// out, and the page says so.
-pub(super) async fn story(
+pub(super) async fn timeline(
     State(dashboard): State<Dashboard>,
     Extension(visitor): Extension<Visitor>,
     fields: Fields,
-) -> Result<Response, Trouble> {
+) -> Result<Response, ErrorPage> {
     let id = EventId::new(fields.text("id"))
-        .map_err(|error| Trouble::bad_request(format!("The event: {error}.")))?;
-    let turn = dashboard.parts.api.walk().await;
+        .map_err(|error| ErrorPage::bad_request(format!("The event: {error}.")))?;
+    let turn = dashboard.parts.api.scan().await;
     let told = dashboard.parts.api.history().explain(id.as_str(), None, turn.is_some()).await?;
-    let frame = Frame::new(format!("Event {}", told.event), Here::Deliveries, visitor);
-    Ok(page(&StoryPage { frame, told }))
+    let layout = Layout::new(format!("Event {}", told.event), NavItem::Deliveries, visitor);
+    Ok(page(&TimelinePage { layout, told }))
 }
 
 /// The page of one event.

@@ -3,7 +3,8 @@
 use serde_json::{Map, Value, json};
 
 use super::fields::{Fields, Wrong};
-use crate::{domain::subscription::FieldError, registry::View};
+use crate::registry::View;
+use homing_domain::subscription::FieldError;
 
 /// What stands in the fields of the form.
 #[derive(Default)]

@@ -9,23 +9,20 @@ use axum::{
 
 use super::{
     Dashboard,
+    auth::Visitor,
     chart::Latency,
-    door::Visitor,
     fields::{Fields, Wrong, link},
-    frame::{Frame, Here, Trouble, page},
-    walks::{Deed, Walk},
+    jobs::{BulkAction, BulkJob},
+    layout::{ErrorPage, Layout, NavItem, page},
 };
-use crate::{
-    domain::{
-        circuit::StateName,
-        record::{Class, Record, Trial},
-        url::EndpointUrl,
-    },
-    history::RecordView,
-    registry,
-    store::{CircuitPage, Intervention, Page as Part, RecordFilter, RecordPage},
-    switchboard::View,
+use crate::{history::RecordView, registry};
+use homing_delivery::circuits::View;
+use homing_domain::{
+    circuit::StateName,
+    record::{AttemptEvent, Class, Record},
+    url::EndpointUrl,
 };
+use homing_store::{CircuitPage, Intervention, Page as Part, RecordFilter, RecordPage};
 
 const PAGE: u32 = 50;
 /// Attempts that the histogram is drawn from, and those of them that are listed.
@@ -36,7 +33,7 @@ const SUBSCRIPTIONS: u32 = 20;
 #[derive(Template)]
 #[template(path = "endpoints.html")]
 struct ListPage {
-    frame: Frame,
+    layout: Layout,
     state: String,
     states: [&'static str; 3],
     endpoints: Vec<View>,
@@ -52,20 +49,20 @@ pub(super) async fn list(
     State(dashboard): State<Dashboard>,
     Extension(visitor): Extension<Visitor>,
     fields: Fields,
-) -> Result<Response, Trouble> {
+) -> Result<Response, ErrorPage> {
     let mut wrong = Wrong::default();
     let state: Option<StateName> = fields.get("state", &mut wrong);
     let after = fields.given("after").map(str::to_owned);
     let is_first = after.is_none();
     let wanted = CircuitPage { state, after, limit: PAGE };
-    let listing = dashboard.api().switchboard.page(&wanted).await?;
-    let requests = dashboard.api().switchboard.requests().await?;
+    let listing = dashboard.api().circuits.page(&wanted).await?;
+    let requests = dashboard.api().circuits.requests().await?;
     let views = listing.circuits.iter().map(|(url, circuit)| View::of(url, circuit));
     let next = listing.next.map(|next| {
         link("/endpoints", [("state", fields.text("state")), ("after", next.as_str())])
     });
     Ok(page(&ListPage {
-        frame: Frame::new("Endpoints", Here::Endpoints, visitor),
+        layout: Layout::new("Endpoints", NavItem::Endpoints, visitor),
         state: state.map(|state| state.as_str().to_owned()).unwrap_or_default(),
         states: StateName::ALL.map(StateName::as_str),
         endpoints: views.map(|view| view.with(&requests)).collect(),
@@ -79,7 +76,7 @@ pub(super) async fn list(
 #[derive(Template)]
 #[template(path = "endpoint.html")]
 struct OnePage {
-    frame: Frame,
+    layout: Layout,
     view: View,
     latency: Latency,
     attempts: Vec<RecordView>,
@@ -93,18 +90,18 @@ pub(super) async fn show(
     State(dashboard): State<Dashboard>,
     Extension(visitor): Extension<Visitor>,
     fields: Fields,
-) -> Result<Response, Trouble> {
+) -> Result<Response, ErrorPage> {
     let url = endpoint(&fields)?;
     let api = dashboard.api();
-    let requests = api.switchboard.requests().await?;
-    let view = View::of(&url, &api.switchboard.get(&url).await?).with(&requests);
+    let requests = api.circuits.requests().await?;
+    let view = View::of(&url, &api.circuits.get(&url).await?).with(&requests);
     let filter = RecordFilter { url: Some(url.as_str().to_owned()), ..RecordFilter::default() };
     let wanted = RecordPage { filter, after: None, limit: ATTEMPTS };
     let records = api.store.attempts(&wanted).await?.records;
     let wanted = Part { after: None, limit: SUBSCRIPTIONS };
     let listing = api.store.subscriptions_at(&url, wanted).await?;
     Ok(page(&OnePage {
-        frame: Frame::new(url.as_str(), Here::Endpoints, visitor),
+        layout: Layout::new(url.as_str(), NavItem::Endpoints, visitor),
         view,
         latency: Latency::of(records.iter().filter_map(took)),
         attempts: records.iter().take(LISTED).map(RecordView::from).collect(),
@@ -115,11 +112,11 @@ pub(super) async fn show(
 }
 
 fn took(record: &Record) -> Option<(std::time::Duration, bool)> {
-    match &record.trial {
-        Trial::Attempted(attempted) => {
+    match &record.happened {
+        AttemptEvent::Attempted(attempted) => {
             Some((attempted.duration, attempted.class == Class::Accepted))
         }
-        Trial::NotAttempted(_) => None,
+        AttemptEvent::NotAttempted(_) => None,
     }
 }
 
@@ -127,12 +124,12 @@ fn took(record: &Record) -> Option<(std::time::Duration, bool)> {
 pub(super) async fn enable(
     State(dashboard): State<Dashboard>,
     fields: Fields,
-) -> Result<Response, Trouble> {
+) -> Result<Response, ErrorPage> {
     let url = endpoint(&fields)?;
-    dashboard.api().switchboard.set(&url, Intervention::Enable).await?;
+    dashboard.api().circuits.set(&url, Intervention::Enable).await?;
     if fields.is_set("replay") {
-        let id = dashboard.walks.begin(Walk::new(Deed::ReplaySpared(url)))?;
-        return Ok(Redirect::to(&format!("/parked/walks/{id}")).into_response());
+        let id = dashboard.jobs.begin(BulkJob::new(BulkAction::ReplaySpared(url)))?;
+        return Ok(Redirect::to(&format!("/parked/jobs/{id}")).into_response());
     }
     Ok(back(&url))
 }
@@ -141,9 +138,9 @@ pub(super) async fn enable(
 pub(super) async fn disable(
     State(dashboard): State<Dashboard>,
     fields: Fields,
-) -> Result<Response, Trouble> {
+) -> Result<Response, ErrorPage> {
     let url = endpoint(&fields)?;
-    dashboard.api().switchboard.set(&url, Intervention::Disable).await?;
+    dashboard.api().circuits.set(&url, Intervention::Disable).await?;
     Ok(back(&url))
 }
 
@@ -151,8 +148,8 @@ fn back(url: &EndpointUrl) -> Response {
     Redirect::to(&link("/endpoint", [("url", url.as_str())])).into_response()
 }
 
-fn endpoint(fields: &Fields) -> Result<EndpointUrl, Trouble> {
-    fields.text("url").parse().map_err(|error| Trouble::bad_request(format!("The URL: {error}.")))
+fn endpoint(fields: &Fields) -> Result<EndpointUrl, ErrorPage> {
+    fields.text("url").parse().map_err(|error| ErrorPage::bad_request(format!("The URL: {error}.")))
 }
 
 /// The page of one endpoint.

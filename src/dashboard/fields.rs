@@ -8,7 +8,7 @@ use axum::{
 };
 use url::form_urlencoded;
 
-use super::frame::Trouble;
+use super::layout::ErrorPage;
 use crate::api::UploadError;
 
 /// Names and values, white space around them cut off. Of a name that comes twice the last counts.
@@ -86,9 +86,9 @@ pub(super) fn link<'a>(path: &str, pairs: impl IntoIterator<Item = (&'a str, &'a
 }
 
 impl<S: Send + Sync> FromRequest<S> for Fields {
-    type Rejection = Trouble;
+    type Rejection = ErrorPage;
 
-    async fn from_request(request: Request, _state: &S) -> Result<Self, Trouble> {
+    async fn from_request(request: Request, _state: &S) -> Result<Self, ErrorPage> {
         if request.method().is_safe() {
             return Ok(Self::read(request.uri().query().unwrap_or_default().as_bytes()));
         }

@@ -19,7 +19,7 @@ use tokio::{
     time::{Instant, sleep_until},
 };
 
-use super::{Dashboard, door::Shown, overview, parked};
+use super::{Dashboard, auth::Shown, overview, parked};
 
 /// Between two looks at the pool, and at a walk.
 const LOOK: Duration = Duration::from_secs(2);
@@ -73,13 +73,13 @@ pub(super) async fn overview(
 }
 
 /// A walk through the parked messages, until it ends.
-pub(super) async fn walk(
+pub(super) async fn job(
     State(dashboard): State<Dashboard>,
     Extension(shown): Extension<Shown>,
     Path(id): Path<String>,
 ) -> Response {
     watch((dashboard, shown), WALK_LOOK, move |dashboard| {
-        let part = parked::walk_part(&dashboard, &id);
+        let part = parked::job_part(&dashboard, &id);
         async move { part.map_or(Told::Reload, Told::Part) }
     })
 }

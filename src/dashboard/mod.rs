@@ -5,10 +5,10 @@
 //! is escaped, and the policy of every answer lets nothing run but the one file of ours; nothing is
 //! changed by a link, nor by another page's form; no page lists everything, however much there is.
 //!
-//! The way of a request through the files: [`door`] decides who may come in ([`sessions`] remembers
+//! The way of a request through the files: [`auth`] decides who may come in ([`sessions`] remembers
 //! who did), [`fields`] reads what was filled in, and a file per noun makes the page: [`overview`],
-//! [`endpoints`], [`deliveries`], [`parked`] with its [`walks`], [`subscriptions`] with their
-//! [`draft`], [`sources`]. [`frame`] is around all of them, [`live`] keeps parts of them current,
+//! [`endpoints`], [`deliveries`], [`parked`] with its [`jobs`], [`subscriptions`] with their
+//! [`draft`], [`sources`]. [`layout`] is around all of them, [`live`] keeps parts of them current,
 //! [`words`] and [`chart`] are how they tell and draw, [`assets`] what else they need.
 //!
 //! Not here: anything that programs want. They ask the API, and the dashboard asks the same parts.
@@ -17,18 +17,18 @@ mod assets;
 mod body;
 mod chart;
 mod deliveries;
-mod door;
+mod auth;
 mod draft;
 mod endpoints;
 mod fields;
-mod frame;
+mod layout;
 mod live;
 mod overview;
 mod parked;
 mod sessions;
 mod sources;
 mod subscriptions;
-mod walks;
+mod jobs;
 mod words;
 
 use std::sync::Arc;
@@ -43,10 +43,10 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::api::{Api, ApiParts};
 
-use self::{sessions::Sessions, walks::Walks};
+use self::{jobs::BulkJobs, sessions::Sessions};
 
 /// Pages that are kept current at one time; further ones are loaded by hand.
-const STREAMS_MAX: usize = 64;
+const MAX_STREAMS: usize = 64;
 
 /// What the dashboard works with.
 pub struct DashboardParts {
@@ -63,7 +63,7 @@ pub struct DashboardParts {
 struct Dashboard {
     parts: Arc<DashboardParts>,
     sessions: Arc<Sessions>,
-    walks: Arc<Walks>,
+    jobs: Arc<BulkJobs>,
     streams: Arc<Semaphore>,
 }
 
@@ -76,12 +76,12 @@ impl Dashboard {
 /// All pages. They are no part of the API and its description: what they show and which fields their
 /// forms have may change with every version. What goes on beside them, such as replaying many messages, runs on `tasks`.
 pub fn router(parts: DashboardParts, tasks: TaskTracker) -> Router {
-    let walks = Walks::new(parts.api.clone(), tasks, parts.stop.clone());
+    let jobs = BulkJobs::new(parts.api.clone(), tasks, parts.stop.clone());
     let dashboard = Dashboard {
         parts: Arc::new(parts),
         sessions: Arc::default(),
-        walks: Arc::new(walks),
-        streams: Arc::new(Semaphore::new(STREAMS_MAX)),
+        jobs: Arc::new(jobs),
+        streams: Arc::new(Semaphore::new(MAX_STREAMS)),
     };
     let pages = Router::new()
         .route("/", get(overview::page))
@@ -90,14 +90,14 @@ pub fn router(parts: DashboardParts, tasks: TaskTracker) -> Router {
         .route("/endpoint/enable", post(endpoints::enable))
         .route("/endpoint/disable", post(endpoints::disable))
         .route("/deliveries", get(deliveries::list))
-        .route("/event", get(deliveries::story))
+        .route("/event", get(deliveries::timeline))
         .route("/parked", get(parked::list))
         .route("/parked/message", get(parked::show))
         .route("/parked/export", get(parked::export))
-        .route("/parked/walks", post(parked::begin))
-        .route("/parked/walks/{id}", get(parked::walk))
-        .route("/parked/walks/{id}/go", post(parked::go))
-        .route("/parked/walks/{id}/stop", post(parked::stop))
+        .route("/parked/jobs", post(parked::begin))
+        .route("/parked/jobs/{id}", get(parked::job))
+        .route("/parked/jobs/{id}/go", post(parked::go))
+        .route("/parked/jobs/{id}/stop", post(parked::stop))
         .route("/subscriptions", get(subscriptions::list).post(subscriptions::create))
         .route("/subscriptions/new", get(subscriptions::new))
         .route("/subscriptions/{id}", get(subscriptions::show).post(subscriptions::change))
@@ -109,15 +109,15 @@ pub fn router(parts: DashboardParts, tasks: TaskTracker) -> Router {
         .route("/sources/{name}/pause", post(sources::pause))
         .route("/sources/{name}/resume", post(sources::resume))
         .route("/sources/{name}/reset", post(sources::reset))
-        .route("/logout", post(door::logout))
-        .layer(from_fn_with_state(dashboard.clone(), door::bounded))
+        .route("/logout", post(auth::logout))
+        .layer(from_fn_with_state(dashboard.clone(), auth::bounded))
         .route("/live/overview", get(live::overview))
-        .route("/live/walks/{id}", get(live::walk))
-        .layer(from_fn_with_state(dashboard.clone(), door::guard));
+        .route("/live/jobs/{id}", get(live::job))
+        .layer(from_fn_with_state(dashboard.clone(), auth::guard));
     Router::new()
-        .route("/login", get(door::login_page).post(door::login))
+        .route("/login", get(auth::login_page).post(auth::login))
         .route("/assets/{file}", get(assets::serve))
         .merge(pages)
-        .layer(from_fn(door::policy))
+        .layer(from_fn(auth::policy))
         .with_state(dashboard)
 }

@@ -7,16 +7,13 @@ use axum::{Extension, extract::State, response::Response};
 
 use super::{
     Dashboard,
+    auth::Visitor,
     chart::{self, Shapes},
-    door::Visitor,
-    frame::{Frame, Here, page as answer},
+    layout::{Layout, NavItem, page as answer},
     words::{self, Due},
 };
-use crate::{
-    domain::activity::Figures,
-    overview::{Kind, Overview, Queue},
-    report::duration,
-};
+use crate::overview::{Kind, Overview, Queue};
+use homing_domain::{activity::Figures, report::duration};
 
 /// Units of the small charts.
 const CHART: (u32, u32) = (300, 40);
@@ -24,7 +21,7 @@ const CHART: (u32, u32) = (300, 40);
 #[derive(Template)]
 #[template(path = "overview.html")]
 struct Page {
-    frame: Frame,
+    layout: Layout,
     shown: Shown,
 }
 
@@ -74,13 +71,13 @@ pub(super) async fn page(
     State(dashboard): State<Dashboard>,
     Extension(visitor): Extension<Visitor>,
 ) -> Response {
-    let frame = Frame::new("Overview", Here::Overview, visitor);
-    answer(&Page { frame, shown: Shown::of(dashboard.api().lookout.overview().await) })
+    let layout = Layout::new("Overview", NavItem::Overview, visitor);
+    answer(&Page { layout, shown: Shown::of(dashboard.api().status_service.overview().await) })
 }
 
 /// The part of the page that changes.
 pub(super) async fn part(dashboard: &Dashboard) -> Option<String> {
-    let shown = Shown::of(dashboard.api().lookout.overview().await);
+    let shown = Shown::of(dashboard.api().status_service.overview().await);
     Part { shown }.render().ok()
 }
 

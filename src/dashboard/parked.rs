@@ -15,19 +15,19 @@ use axum::{
 
 use super::{
     Dashboard,
+    auth::Visitor,
     body::Body,
     deliveries,
-    door::Visitor,
     fields::{Fields, Wrong, link},
-    frame::{Frame, Here, Trouble, page},
-    walks::{Choice, Deed, Stand, Walk},
+    jobs::{BulkAction, BulkJob, Filter, JobStatus},
+    layout::{ErrorPage, Layout, NavItem, page},
     words,
 };
-use crate::{
-    domain::{id::SubscriptionId, time::UnixMillis, verdict::ParkReason},
+use homing_delivery::{
+    circuits::Stopped,
     parking::{Action, Bodies, Entry, Listing, Selection, Tally, export_line},
-    switchboard::Stopped,
 };
+use homing_domain::{id::SubscriptionId, time::UnixMillis, verdict::ParkReason};
 
 const PAGE: u32 = 50;
 /// How long one page looks; of a long queue, what comes later is not found by it.
@@ -36,16 +36,16 @@ const LOOK: Duration = Duration::from_secs(4);
 const LOOK_FOR_ONE: Duration = Duration::from_secs(10);
 /// An export through the browser ends here; `homing parked export` does not.
 const EXPORT_LOOK: Duration = Duration::from_secs(25);
-const EXPORTED_MAX: u32 = 10_000;
-const EXPORTED_BYTES_MAX: usize = 32 * 1_024 * 1_024;
+const MAX_EXPORTED: u32 = 10_000;
+const MAX_EXPORTED_BYTES: usize = 32 * 1_024 * 1_024;
 /// Endpoints that are named because nothing is sent there now.
-const STOPPED_MAX: usize = 10;
+const MAX_STOPPED: usize = 10;
 const FILTERS: [&str; 6] = ["reason", "subscription", "topic", "event", "since", "until"];
 
 #[derive(Template)]
 #[template(path = "parked.html")]
 struct ListPage {
-    frame: Frame,
+    layout: Layout,
     fields: Fields,
     wrong: Wrong,
     reasons: [&'static str; 8],
@@ -57,7 +57,7 @@ struct ListPage {
     next: Option<String>,
     previous: Option<String>,
     /// Others go through the messages; what they have in hand is not seen.
-    under_way: Vec<Arc<Walk>>,
+    under_way: Vec<Arc<BulkJob>>,
     /// Nobody could look: somebody else does.
     is_busy: bool,
 }
@@ -90,11 +90,11 @@ pub(super) async fn list(
     State(dashboard): State<Dashboard>,
     Extension(visitor): Extension<Visitor>,
     fields: Fields,
-) -> Result<Response, Trouble> {
+) -> Result<Response, ErrorPage> {
     let mut wrong = Wrong::default();
     let selection = selection(&fields, &mut wrong);
     let skip: u32 = fields.get("skip", &mut wrong).unwrap_or(0);
-    let turn = if wrong.is_empty() { dashboard.parts.api.walk().await } else { None };
+    let turn = if wrong.is_empty() { dashboard.parts.api.scan().await } else { None };
     let listing = match &turn {
         Some(_) => {
             let parking = &dashboard.api().parking;
@@ -110,7 +110,7 @@ pub(super) async fn list(
     let to = |skip: u32| format!("/parked?{query}&skip={skip}");
     let is_full = entries.len() >= usize::try_from(PAGE).unwrap_or(usize::MAX);
     Ok(page(&ListPage {
-        frame: Frame::new("Parked", Here::Parked, visitor),
+        layout: Layout::new("Parked", NavItem::Parked, visitor),
         reasons: ParkReason::ALL.map(ParkReason::as_str),
         next: (is_full && scanned < total).then(|| to(skip.saturating_add(PAGE))),
         previous: (skip > 0).then(|| to(skip.saturating_sub(PAGE))),
@@ -119,7 +119,7 @@ pub(super) async fn list(
         total,
         skip,
         query,
-        under_way: dashboard.walks.unended(),
+        under_way: dashboard.jobs.unended(),
         is_busy,
         fields,
         wrong,
@@ -136,7 +136,7 @@ pub(super) fn to(entry: &Entry) -> String {
 }
 
 /// The one message that `to` names.
-fn one(fields: &Fields) -> Result<Selection, Trouble> {
+fn one(fields: &Fields) -> Result<Selection, ErrorPage> {
     let mut wrong = Wrong::default();
     let parked: Option<i64> = fields.get("parked", &mut wrong);
     let selection = Selection {
@@ -149,14 +149,14 @@ fn one(fields: &Fields) -> Result<Selection, Trouble> {
     if wrong.is_empty() {
         Ok(selection)
     } else {
-        Err(Trouble::bad_request("This address names no parked message."))
+        Err(ErrorPage::bad_request("This address names no parked message."))
     }
 }
 
 #[derive(Template)]
 #[template(path = "message.html")]
 struct MessagePage {
-    frame: Frame,
+    layout: Layout,
     entry: Entry,
     body: Body,
     /// Where it goes, if nothing is sent there now.
@@ -168,9 +168,9 @@ pub(super) async fn show(
     State(dashboard): State<Dashboard>,
     Extension(visitor): Extension<Visitor>,
     fields: Fields,
-) -> Result<Response, Trouble> {
+) -> Result<Response, ErrorPage> {
     let selection = one(&fields)?;
-    let _turn = dashboard.parts.api.walk().await.ok_or_else(busy)?;
+    let _turn = dashboard.parts.api.scan().await.ok_or_else(busy)?;
     let parking = &dashboard.api().parking;
     let mut found = parking.page(&selection, (0, 1), Bodies::Kept, LOOK_FOR_ONE).await?;
     let Some(mut entry) = found.entries.pop() else { return Err(not_found(&found)) };
@@ -179,37 +179,37 @@ pub(super) async fn show(
         Some(id) => stopped(&dashboard, Some(id)).await.pop(),
         None => None,
     };
-    let frame = Frame::new(format!("Parked {}", entry.event_id), Here::Parked, visitor);
-    Ok(page(&MessagePage { frame, entry, body, stopped }))
+    let layout = Layout::new(format!("Parked {}", entry.event_id), NavItem::Parked, visitor);
+    Ok(page(&MessagePage { layout, entry, body, stopped }))
 }
 
 /// The endpoints to which nothing is sent now: all of them, or that of one subscription. Where the
 /// store does not say, nothing is said of it.
 async fn stopped(dashboard: &Dashboard, of: Option<SubscriptionId>) -> Vec<Stopped> {
-    let mut stopped = dashboard.api().switchboard.stopped().await.unwrap_or_default();
+    let mut stopped = dashboard.api().circuits.stopped().await.unwrap_or_default();
     stopped.retain(|one| match of {
         Some(id) => one.subscriptions.contains(&id),
         None => !one.subscriptions.is_empty(),
     });
-    stopped.truncate(STOPPED_MAX);
+    stopped.truncate(MAX_STOPPED);
     stopped
 }
 
-fn not_found(looked: &Listing) -> Trouble {
+fn not_found(looked: &Listing) -> ErrorPage {
     if looked.scanned >= looked.total {
         let why = "This message is not parked any more: it was sent again or dropped.";
-        return Trouble::not_found(why);
+        return ErrorPage::not_found(why);
     }
     let (scanned, total) = (words::grouped(looked.scanned), words::grouped(looked.total));
-    Trouble::not_found(format!(
+    ErrorPage::not_found(format!(
         "This message is not among the first {scanned} of {total} that are parked, which is how far \
          a page looks. `homing parked list --event` looks at all of them."
     ))
 }
 
-fn busy() -> Trouble {
+fn busy() -> ErrorPage {
     let why = "Somebody is going through the parked messages, and one does at a time. Try again in a moment.";
-    Trouble::new(StatusCode::SERVICE_UNAVAILABLE, why)
+    ErrorPage::new(StatusCode::SERVICE_UNAVAILABLE, why)
 }
 
 /// The selection as JSON lines, in the form that `homing publish` reads. The name of the file says
@@ -217,24 +217,24 @@ fn busy() -> Trouble {
 pub(super) async fn export(
     State(dashboard): State<Dashboard>,
     fields: Fields,
-) -> Result<Response, Trouble> {
+) -> Result<Response, ErrorPage> {
     let mut wrong = Wrong::default();
     let selection = selection(&fields, &mut wrong);
     if !wrong.is_empty() {
-        return Err(Trouble::bad_request("The filter is wrong; look at the list."));
+        return Err(ErrorPage::bad_request("The filter is wrong; look at the list."));
     }
-    let _turn = dashboard.parts.api.walk().await.ok_or_else(busy)?;
+    let _turn = dashboard.parts.api.scan().await.ok_or_else(busy)?;
     let mut lines = Vec::new();
     let collect = |entry: Entry| {
         lines.extend(export_line(&entry));
-        if lines.len() < EXPORTED_BYTES_MAX {
+        if lines.len() < MAX_EXPORTED_BYTES {
             ControlFlow::Continue(())
         } else {
             ControlFlow::Break(())
         }
     };
     let parking = &dashboard.api().parking;
-    let tally = parking.visit(&selection, Some(EXPORTED_MAX), Some(EXPORT_LOOK), collect).await?;
+    let tally = parking.visit(&selection, Some(MAX_EXPORTED), Some(EXPORT_LOOK), collect).await?;
     let disposition = if tally.scanned < tally.total {
         "attachment; filename=\"parked-not-all.jsonl\""
     } else {
@@ -248,37 +248,37 @@ pub(super) async fn export(
 pub(super) async fn begin(
     State(dashboard): State<Dashboard>,
     fields: Fields,
-) -> Result<Response, Trouble> {
+) -> Result<Response, ErrorPage> {
     let action = action(fields.text("action"))?;
     let is_one = fields.is_set("one");
     let mut wrong = Wrong::default();
     let chosen = if is_one { one(&fields)? } else { selection(&fields, &mut wrong) };
     if !wrong.is_empty() {
-        return Err(Trouble::bad_request("The filter is wrong; look at the list."));
+        return Err(ErrorPage::bad_request("The filter is wrong; look at the list."));
     }
     let query = if is_one { String::new() } else { fields.query(&FILTERS) };
-    let told = if is_one { "this message".to_owned() } else { told(&fields) };
-    let choice = Choice { selection: chosen, query, told };
-    let deed = match action {
-        Action::Replay if is_one => Deed::Act(choice, action, Some(1)),
-        Action::Replay | Action::Drop | Action::Count => Deed::Preview(choice, action),
+    let told = if is_one { "this message".to_owned() } else { report(&fields) };
+    let choice = Filter { selection: chosen, query, told };
+    let action = match action {
+        Action::Replay if is_one => BulkAction::Act(choice, action, Some(1)),
+        Action::Replay | Action::Drop | Action::Count => BulkAction::Preview(choice, action),
     };
-    let id = dashboard.walks.begin(Walk::new(deed))?;
-    Ok(Redirect::to(&format!("/parked/walks/{id}")).into_response())
+    let id = dashboard.jobs.begin(BulkJob::new(action))?;
+    Ok(Redirect::to(&format!("/parked/jobs/{id}")).into_response())
 }
 
-fn action(word: &str) -> Result<Action, Trouble> {
+fn action(word: &str) -> Result<Action, ErrorPage> {
     match word {
         "replay" => Ok(Action::Replay),
         "drop" => Ok(Action::Drop),
-        _ => Err(Trouble::bad_request(
+        _ => Err(ErrorPage::bad_request(
             "Nothing but replay and drop can be done with what is parked.",
         )),
     }
 }
 
 /// The filters in words.
-fn told(fields: &Fields) -> String {
+fn report(fields: &Fields) -> String {
     let given = FILTERS.iter().filter_map(|name| Some(format!("{name} {}", fields.given(name)?)));
     let given: Vec<_> = given.collect();
     if given.is_empty() { "everything that is parked".to_owned() } else { given.join(", ") }
@@ -289,82 +289,90 @@ pub(super) async fn go(
     State(dashboard): State<Dashboard>,
     Path(id): Path<String>,
     fields: Fields,
-) -> Result<Response, Trouble> {
-    let walk = dashboard.walks.find(&id).ok_or_else(forgotten)?;
-    let (Deed::Preview(choice, action), (Stand::Done, tally)) = (&walk.deed, walk.state()) else {
-        return Err(Trouble::bad_request(
+) -> Result<Response, ErrorPage> {
+    let job = dashboard.jobs.find(&id).ok_or_else(forgotten)?;
+    let (BulkAction::Preview(choice, action), (JobStatus::Done, tally)) =
+        (&job.action, job.state())
+    else {
+        return Err(ErrorPage::bad_request(
             "There is nothing to say yes to; look at the list again.",
         ));
     };
     if *action == Action::Drop && !fields.is_set("sure") {
-        return Err(Trouble::bad_request("Tick the box first: what is dropped is gone for ever."));
+        return Err(ErrorPage::bad_request(
+            "Tick the box first: what is dropped is gone for ever.",
+        ));
     }
     let limit = NonZeroU32::new(tally.matched).map(NonZeroU32::get);
     let Some(limit) = limit else { return Ok(Redirect::to("/parked").into_response()) };
-    let id = dashboard.walks.begin(Walk::new(Deed::Act(choice.clone(), *action, Some(limit))))?;
-    Ok(Redirect::to(&format!("/parked/walks/{id}")).into_response())
+    let id = dashboard.jobs.begin(BulkJob::new(BulkAction::Act(
+        choice.clone(),
+        *action,
+        Some(limit),
+    )))?;
+    Ok(Redirect::to(&format!("/parked/jobs/{id}")).into_response())
 }
 
 /// Breaks a walk off.
 pub(super) async fn stop(
     State(dashboard): State<Dashboard>,
     Path(id): Path<String>,
-) -> Result<Response, Trouble> {
-    let walk = dashboard.walks.find(&id).ok_or_else(forgotten)?;
-    walk.stop();
-    Ok(Redirect::to(&format!("/parked/walks/{id}")).into_response())
+) -> Result<Response, ErrorPage> {
+    let job = dashboard.jobs.find(&id).ok_or_else(forgotten)?;
+    job.stop();
+    Ok(Redirect::to(&format!("/parked/jobs/{id}")).into_response())
 }
 
-fn forgotten() -> Trouble {
-    Trouble::not_found("This walk is not remembered any more; what it did is done.")
+fn forgotten() -> ErrorPage {
+    ErrorPage::not_found("This walk is not remembered any more; what it did is done.")
 }
 
 #[derive(Template)]
-#[template(path = "walk.html")]
-struct WalkPage {
-    frame: Frame,
-    walk: Arc<Walk>,
+#[template(path = "job.html")]
+struct JobPage {
+    layout: Layout,
+    job: Arc<BulkJob>,
     /// Where what is sent again would not arrive.
     stopped: Vec<Stopped>,
-    stand: Stand,
+    stand: JobStatus,
     tally: Tally,
 }
 
 #[derive(Template)]
-#[template(path = "walk_part.html")]
-struct WalkPart {
-    walk: Arc<Walk>,
-    stand: Stand,
+#[template(path = "job_part.html")]
+struct JobPart {
+    job: Arc<BulkJob>,
+    stand: JobStatus,
     tally: Tally,
 }
 
 /// How far a walk has come.
-pub(super) async fn walk(
+pub(super) async fn job(
     State(dashboard): State<Dashboard>,
     Extension(visitor): Extension<Visitor>,
     Path(id): Path<String>,
-) -> Result<Response, Trouble> {
-    let walk = dashboard.walks.find(&id).ok_or_else(forgotten)?;
-    let (stand, tally) = walk.state();
-    let title = match &walk.deed {
-        Deed::Preview(_, Action::Drop) => "Drop parked messages?",
-        Deed::Preview(..) => "Replay parked messages?",
-        Deed::Act(_, Action::Drop, _) => "Dropping",
-        Deed::Act(..) | Deed::ReplaySpared(_) => "Replaying",
+) -> Result<Response, ErrorPage> {
+    let job = dashboard.jobs.find(&id).ok_or_else(forgotten)?;
+    let (stand, tally) = job.state();
+    let title = match &job.action {
+        BulkAction::Preview(_, Action::Drop) => "Drop parked messages?",
+        BulkAction::Preview(..) => "Replay parked messages?",
+        BulkAction::Act(_, Action::Drop, _) => "Dropping",
+        BulkAction::Act(..) | BulkAction::ReplaySpared(_) => "Replaying",
     };
-    let frame = Frame::new(title, Here::Parked, visitor);
-    let stopped = match &walk.deed {
-        Deed::Preview(choice, Action::Replay) => {
+    let layout = Layout::new(title, NavItem::Parked, visitor);
+    let stopped = match &job.action {
+        BulkAction::Preview(choice, Action::Replay) => {
             stopped(&dashboard, choice.selection.subscription).await
         }
-        Deed::Preview(..) | Deed::Act(..) | Deed::ReplaySpared(_) => Vec::new(),
+        BulkAction::Preview(..) | BulkAction::Act(..) | BulkAction::ReplaySpared(_) => Vec::new(),
     };
-    Ok(page(&WalkPage { frame, walk, stopped, stand, tally }))
+    Ok(page(&JobPage { layout, job, stopped, stand, tally }))
 }
 
 /// The part of it that changes; `None`: it changes no more.
-pub(super) fn walk_part(dashboard: &Dashboard, id: &str) -> Option<String> {
-    let walk = dashboard.walks.find(id).filter(|walk| !walk.is_over())?;
-    let (stand, tally) = walk.state();
-    WalkPart { walk, stand, tally }.render().ok()
+pub(super) fn job_part(dashboard: &Dashboard, id: &str) -> Option<String> {
+    let job = dashboard.jobs.find(id).filter(|job| !job.is_over())?;
+    let (stand, tally) = job.state();
+    JobPart { job, stand, tally }.render().ok()
 }

@@ -12,13 +12,13 @@ use std::{
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use tokio::time::Instant;
 
-use crate::clock;
+use homing_domain::clock;
 
 /// How long a session lasts, and how long one that is not used does.
 pub(super) const LASTS: Duration = Duration::from_secs(12 * 60 * 60);
 const IDLE: Duration = Duration::from_secs(2 * 60 * 60);
 /// Sessions at one time; the one that was used longest ago makes room.
-const SESSIONS_MAX: usize = 1_000;
+const MAX_SESSIONS: usize = 1_000;
 
 /// All sessions of this process.
 #[derive(Default)]
@@ -46,7 +46,7 @@ impl Sessions {
         let id = URL_SAFE_NO_PAD.encode(clock::random::<32>()?);
         let mut sessions = self.lock();
         sessions.retain(|_, session| !session.is_over());
-        if sessions.len() >= SESSIONS_MAX {
+        if sessions.len() >= MAX_SESSIONS {
             let idlest = sessions.iter().min_by_key(|(_, session)| session.used);
             if let Some(id) = idlest.map(|(id, _)| id.clone()) {
                 sessions.remove(&id);
@@ -107,10 +107,10 @@ mod tests {
         let second = sessions.begin(b"t").unwrap();
         advance(Duration::from_secs(1)).await;
         sessions.token(&first);
-        for _ in 2..=SESSIONS_MAX {
+        for _ in 2..=MAX_SESSIONS {
             sessions.begin(b"t").unwrap();
         }
-        assert_eq!(sessions.lock().len(), SESSIONS_MAX);
+        assert_eq!(sessions.lock().len(), MAX_SESSIONS);
         assert!(sessions.token(&first).is_some() && sessions.token(&second).is_none());
     }
 }

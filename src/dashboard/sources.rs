@@ -9,16 +9,17 @@ use axum::{
 
 use super::{
     Dashboard,
-    door::Visitor,
+    auth::Visitor,
     fields::Fields,
-    frame::{Frame, Here, Trouble, page},
+    layout::{ErrorPage, Layout, NavItem, page},
 };
-use crate::{domain::source::Reset, source::View};
+use homing_domain::source::Reset;
+use homing_livestream::View;
 
 #[derive(Template)]
 #[template(path = "sources.html")]
 struct ListPage {
-    frame: Frame,
+    layout: Layout,
     sources: Vec<View>,
 }
 
@@ -26,17 +27,17 @@ struct ListPage {
 pub(super) async fn list(
     State(dashboard): State<Dashboard>,
     Extension(visitor): Extension<Visitor>,
-) -> Result<Response, Trouble> {
-    let sources = dashboard.api().desk.list().await?;
-    Ok(page(&ListPage { frame: Frame::new("Sources", Here::Sources, visitor), sources }))
+) -> Result<Response, ErrorPage> {
+    let sources = dashboard.api().source_admin.list().await?;
+    Ok(page(&ListPage { layout: Layout::new("Sources", NavItem::Sources, visitor), sources }))
 }
 
 /// Reads it no more.
 pub(super) async fn pause(
     State(dashboard): State<Dashboard>,
     Path(name): Path<String>,
-) -> Result<Response, Trouble> {
-    dashboard.api().desk.pause(&name).await?;
+) -> Result<Response, ErrorPage> {
+    dashboard.api().source_admin.pause(&name).await?;
     Ok(back())
 }
 
@@ -44,8 +45,8 @@ pub(super) async fn pause(
 pub(super) async fn resume(
     State(dashboard): State<Dashboard>,
     Path(name): Path<String>,
-) -> Result<Response, Trouble> {
-    dashboard.api().desk.resume(&name).await?;
+) -> Result<Response, ErrorPage> {
+    dashboard.api().source_admin.resume(&name).await?;
     Ok(back())
 }
 
@@ -54,12 +55,12 @@ pub(super) async fn reset(
     State(dashboard): State<Dashboard>,
     Path(name): Path<String>,
     fields: Fields,
-) -> Result<Response, Trouble> {
+) -> Result<Response, ErrorPage> {
     let to: Reset = fields
         .text("to")
         .parse()
-        .map_err(|_| Trouble::bad_request("Choose where the next connect begins."))?;
-    dashboard.api().desk.reset(&name, to).await?;
+        .map_err(|_| ErrorPage::bad_request("Choose where the next connect begins."))?;
+    dashboard.api().source_admin.reset(&name, to).await?;
     Ok(back())
 }
 

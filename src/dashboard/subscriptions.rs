@@ -11,30 +11,30 @@ use serde_json::Value;
 
 use super::{
     Dashboard,
-    door::Visitor,
+    auth::Visitor,
     draft::{self, Texts},
     fields::{Fields, Wrong, link},
-    frame::{Frame, Here, Trouble, page},
+    layout::{ErrorPage, Layout, NavItem, page},
 };
 use crate::{
-    domain::{
-        id::SubscriptionId,
-        subscription::{Draft, FieldError},
-        url::EndpointUrl,
-    },
     overview::UnreadableSubscription,
-    registry::{Made, OVERLAP_DEFAULT, RegistryError, View},
-    report::Chain,
-    sample::{self, Sample, SampleAnswer},
-    store::{Listing, Page as Part, QuotaError},
+    registry::{Created, OVERLAP_DEFAULT, RegistryError, View},
+    test_event::{self, TestEvent, TestEventResponse},
 };
+use homing_domain::{
+    id::SubscriptionId,
+    report::Chain,
+    subscription::{Draft, FieldError},
+    url::EndpointUrl,
+};
+use homing_store::{Listing, Page as Part, QuotaError};
 
 const PAGE: u32 = 50;
 
 #[derive(Template)]
 #[template(path = "subscriptions.html")]
 struct ListPage {
-    frame: Frame,
+    layout: Layout,
     fields: Fields,
     wrong: Wrong,
     subscriptions: Vec<View>,
@@ -49,7 +49,7 @@ pub(super) async fn list(
     State(dashboard): State<Dashboard>,
     Extension(visitor): Extension<Visitor>,
     fields: Fields,
-) -> Result<Response, Trouble> {
+) -> Result<Response, ErrorPage> {
     let mut wrong = Wrong::default();
     let sought = fields.text("q");
     if let Ok(id) = sought.parse::<SubscriptionId>() {
@@ -65,7 +65,7 @@ pub(super) async fn list(
     };
     let query = fields.query(&["q"]);
     Ok(page(&ListPage {
-        frame: Frame::new("Subscriptions", Here::Subscriptions, visitor),
+        layout: Layout::new("Subscriptions", NavItem::Subscriptions, visitor),
         is_first: fields.given("after").is_none(),
         fields,
         wrong,
@@ -79,7 +79,7 @@ pub(super) async fn list(
 #[derive(Template)]
 #[template(path = "subscription_form.html")]
 struct FormPage {
-    frame: Frame,
+    layout: Layout,
     /// The one that is changed; absent: a new one is made.
     id: Option<SubscriptionId>,
     texts: Texts,
@@ -96,7 +96,7 @@ impl FormPage {
     fn new(dashboard: &Dashboard, visitor: Visitor, view: Option<&View>, texts: Texts) -> Self {
         let title = if view.is_some() { "Edit subscription" } else { "New subscription" };
         Self {
-            frame: Frame::new(title, Here::Subscriptions, visitor),
+            layout: Layout::new(title, NavItem::Subscriptions, visitor),
             id: view.map(|view| view.id),
             texts,
             wrong: Wrong::default(),
@@ -131,7 +131,7 @@ pub(super) async fn edit(
     State(dashboard): State<Dashboard>,
     Extension(visitor): Extension<Visitor>,
     Path(id): Path<String>,
-) -> Result<Response, Trouble> {
+) -> Result<Response, ErrorPage> {
     let (view, flaws) = dashboard.api().registry.as_far_as_readable(self::id(&id)?).await?;
     let mut form = FormPage::new(&dashboard, visitor, Some(&view), Texts::of(&view));
     for FieldError { field, message } in flaws {
@@ -146,7 +146,7 @@ pub(super) async fn create(
     State(dashboard): State<Dashboard>,
     Extension(visitor): Extension<Visitor>,
     fields: Fields,
-) -> Result<Response, Trouble> {
+) -> Result<Response, ErrorPage> {
     let mut wrong = Wrong::default();
     let draft = draft::draft(&fields, true, &mut wrong);
     let form = FormPage::new(&dashboard, visitor, None, Texts::sent(&fields));
@@ -154,7 +154,7 @@ pub(super) async fn create(
         return Ok(form.refused(wrong));
     }
     let made = match serde_json::from_value::<Draft>(Value::Object(draft)) {
-        Ok(draft) => dashboard.api().registry.make(draft).await,
+        Ok(draft) => dashboard.api().registry.create(draft).await,
         Err(error) => Err(RegistryError::Field(FieldError::new("url", error))),
     };
     match made {
@@ -169,7 +169,7 @@ pub(super) async fn change(
     Extension(visitor): Extension<Visitor>,
     Path(id): Path<String>,
     fields: Fields,
-) -> Result<Response, Trouble> {
+) -> Result<Response, ErrorPage> {
     let id = self::id(&id)?;
     let registry = &dashboard.api().registry;
     let (view, _) = registry.as_far_as_readable(id).await?;
@@ -179,13 +179,13 @@ pub(super) async fn change(
     if !wrong.is_empty() {
         return Ok(form.refused(wrong));
     }
-    match registry.change(id, changes).await {
+    match registry.update(id, changes).await {
         Ok(_) => Ok(Redirect::to(&format!("/subscriptions/{id}?changed=1")).into_response()),
         Err(error) => refuse(form, error),
     }
 }
 
-fn refuse(form: FormPage, error: RegistryError) -> Result<Response, Trouble> {
+fn refuse(form: FormPage, error: RegistryError) -> Result<Response, ErrorPage> {
     let mut wrong = Wrong::default();
     match error {
         RegistryError::Field(error) => draft::put_error(&error, &mut wrong),
@@ -215,23 +215,23 @@ fn refuse(form: FormPage, error: RegistryError) -> Result<Response, Trouble> {
 #[derive(Template)]
 #[template(path = "subscription.html")]
 struct OnePage {
-    frame: Frame,
+    layout: Layout,
     view: View,
     filters: String,
     /// Shown here and never again.
     secret: Option<String>,
     said: Option<&'static str>,
-    tested: Option<SampleAnswer>,
+    tested: Option<TestEventResponse>,
 }
 
 impl OnePage {
     fn new(visitor: Visitor, view: View) -> Self {
         let filters = serde_json::to_string_pretty(&view.filters).unwrap_or_default();
-        let frame = Frame::new("Subscription", Here::Subscriptions, visitor);
-        Self { frame, view, filters, secret: None, said: None, tested: None }
+        let layout = Layout::new("Subscription", NavItem::Subscriptions, visitor);
+        Self { layout, view, filters, secret: None, said: None, tested: None }
     }
 
-    fn made(visitor: Visitor, made: Made, said: &'static str) -> Response {
+    fn made(visitor: Visitor, made: Created, said: &'static str) -> Response {
         let secret = made.secret.map(|secret| secret.reveal());
         let new = Self::new(visitor, View::from(&made.subscription));
         page(&Self { secret, said: Some(said), ..new })
@@ -244,7 +244,7 @@ pub(super) async fn show(
     Extension(visitor): Extension<Visitor>,
     Path(id): Path<String>,
     fields: Fields,
-) -> Result<Response, Trouble> {
+) -> Result<Response, ErrorPage> {
     let view = dashboard.api().registry.view(self::id(&id)?).await?;
     let said = fields.is_set("changed").then_some("Changed. Workers follow within a second.");
     Ok(page(&OnePage { said, ..OnePage::new(visitor, view) }))
@@ -255,7 +255,7 @@ pub(super) async fn rotate(
     State(dashboard): State<Dashboard>,
     Extension(visitor): Extension<Visitor>,
     Path(id): Path<String>,
-) -> Result<Response, Trouble> {
+) -> Result<Response, ErrorPage> {
     let made = dashboard.api().registry.rotate_secret(self::id(&id)?, OVERLAP_DEFAULT).await?;
     let said = "There is a new secret. For a day requests are signed with the old one too.";
     Ok(OnePage::made(visitor, made, said))
@@ -266,10 +266,11 @@ pub(super) async fn test(
     State(dashboard): State<Dashboard>,
     Extension(visitor): Extension<Visitor>,
     Path(id): Path<String>,
-) -> Result<Response, Trouble> {
+) -> Result<Response, ErrorPage> {
     let subscription = dashboard.api().registry.get(self::id(&id)?).await?;
-    let sent = sample::send(&dashboard.api().endpoints, &subscription, Sample::default()).await;
-    let tested = sent.map_err(|error| Trouble::bad_request(Chain(&error).to_string()))?;
+    let sent =
+        test_event::send(&dashboard.api().endpoints, &subscription, TestEvent::default()).await;
+    let tested = sent.map_err(|error| ErrorPage::bad_request(Chain(&error).to_string()))?;
     let new = OnePage::new(visitor, View::from(&subscription));
     Ok(page(&OnePage { tested: Some(tested), ..new }))
 }
@@ -279,13 +280,13 @@ pub(super) async fn remove(
     State(dashboard): State<Dashboard>,
     Path(id): Path<String>,
     fields: Fields,
-) -> Result<Response, Trouble> {
+) -> Result<Response, ErrorPage> {
     if !fields.is_set("sure") {
-        return Err(Trouble::bad_request(
+        return Err(ErrorPage::bad_request(
             "Tick the box first: a subscription that is removed is gone.",
         ));
     }
-    dashboard.api().registry.remove(self::id(&id)?).await?;
+    dashboard.api().registry.delete(self::id(&id)?).await?;
     Ok(Redirect::to("/subscriptions").into_response())
 }
 
@@ -294,6 +295,6 @@ pub(super) fn at(url: &str) -> String {
     link("/subscriptions", [("q", url)])
 }
 
-fn id(text: &str) -> Result<SubscriptionId, Trouble> {
-    text.parse().map_err(|_| Trouble::not_found("There is no such subscription."))
+fn id(text: &str) -> Result<SubscriptionId, ErrorPage> {
+    text.parse().map_err(|_| ErrorPage::not_found("There is no such subscription."))
 }

@@ -6,7 +6,7 @@ use std::{borrow::Borrow, fmt, time::Duration};
 use askama::filters::HtmlSafe;
 use jiff::Timestamp;
 
-use crate::{clock, domain::time::UnixMillis, report::duration};
+use homing_domain::{clock, report::duration, time::UnixMillis};
 
 /// An instant: how long ago or ahead it is, and exactly when where one looks closer.
 pub(super) struct When(Option<UnixMillis>);

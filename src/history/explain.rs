@@ -4,31 +4,31 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Serialize;
 
-use super::{GapView, History, RecordView, story};
-use crate::{
-    clock,
-    domain::{
-        id::{DeliveryId, SubscriptionId},
-        record::Record,
-        subscription::Subscription,
-        time::UnixMillis,
-        topic::Topic,
-        url::EndpointUrl,
-    },
+use super::{GapView, History, RecordView, timeline};
+use homing_delivery::{
+    circuits,
     parking::{Entry, Selection},
-    report::Chain,
-    store::{LogExtent, PAGE_LIMIT_MAX, Page, RecordFilter, RecordPage, StoreError},
-    switchboard,
 };
+use homing_domain::{
+    clock,
+    id::{DeliveryId, SubscriptionId},
+    record::Record,
+    report::Chain,
+    subscription::Subscription,
+    time::UnixMillis,
+    topic::Topic,
+    url::EndpointUrl,
+};
+use homing_store::{LogExtent, MAX_PAGE_LIMIT, Page, RecordFilter, RecordPage, StoreError};
 
 /// Records of one event that are read at most, the newest.
-const RECORDS_MAX: u32 = PAGE_LIMIT_MAX;
+const MAX_RECORDS: u32 = MAX_PAGE_LIMIT;
 /// Parked messages that are looked at: about a second, if the broker is not busy.
-const PARKED_MAX: u32 = 1_000;
+const MAX_PARKED: u32 = 1_000;
 /// Subscriptions that are looked through for those that want the topic.
-const SUBSCRIPTIONS_MAX: usize = 20_000;
+const MAX_SUBSCRIPTIONS: usize = 20_000;
 /// Subscriptions that are named because they want the topic and were sent nothing.
-const UNSENT_MAX: usize = 20;
+const MAX_UNSENT: usize = 20;
 /// Gaps that are named, the newest.
 const GAPS_NAMED: usize = 10;
 
@@ -40,11 +40,11 @@ pub struct Explanation {
     /// Its topic, where that is known.
     pub topic: Option<String>,
     /// What happened, for each subscription that it was owed to.
-    pub deliveries: Vec<Story>,
+    pub deliveries: Vec<DeliveryTimeline>,
     /// Subscriptions that want the topic and of which nothing is known, the first of them.
     pub unsent: Vec<Unsent>,
     /// How far the parking queue was looked through; absent: it did not matter.
-    pub parking: Option<Looked>,
+    pub parking: Option<Lookup>,
     /// What the attempt log misses from the time in question, the newest gaps.
     pub gaps: Vec<GapView>,
     /// What else is to be known, and what is not known and why.
@@ -53,7 +53,7 @@ pub struct Explanation {
 
 /// What happened to the delivery of the event to one subscription.
 #[derive(Clone, Debug, Serialize, utoipa::ToSchema)]
-pub struct Story {
+pub struct DeliveryTimeline {
     /// To whom it is owed; absent: the event was parked before it was fanned out.
     pub subscription: Option<SubscriptionId>,
     /// What is sent as `webhook-id`.
@@ -71,7 +71,7 @@ pub struct Story {
     /// A command that sends it again.
     pub command: Option<String>,
     /// How its endpoint stands now, unless the delivery is done.
-    pub circuit: Option<switchboard::View>,
+    pub circuit: Option<circuits::View>,
     /// How it is parked now, where it was found there.
     pub parked: Option<Parked>,
     /// Attempts, and holds without one, the oldest first.
@@ -116,7 +116,7 @@ pub struct Unsent {
 
 /// How far the parking queue was looked through.
 #[derive(Clone, Debug, Default, Serialize, utoipa::ToSchema)]
-pub struct Looked {
+pub struct Lookup {
     /// Messages looked at.
     pub scanned: u32,
     /// Messages that were there.
@@ -131,7 +131,7 @@ pub struct Looked {
 struct Found {
     records: Vec<Record>,
     entries: Vec<Entry>,
-    looked: Option<Looked>,
+    looked: Option<Lookup>,
 }
 
 impl History {
@@ -149,7 +149,7 @@ impl History {
         looks: bool,
     ) -> Result<Explanation, StoreError> {
         let filter = RecordFilter { event: Some(event.to_owned()), ..RecordFilter::default() };
-        let page = RecordPage { filter, after: None, limit: RECORDS_MAX };
+        let page = RecordPage { filter, after: None, limit: MAX_RECORDS };
         let listing = self.store.attempts(&page).await?;
         let mut found = Found { records: listing.records, entries: Vec::new(), looked: None };
         found.records.reverse();
@@ -158,11 +158,11 @@ impl History {
                 self.look(event, &mut found).await;
             } else {
                 let error = "others are at it; ask again in a moment".to_owned();
-                found.looked = Some(Looked { error: Some(error), ..Looked::default() });
+                found.looked = Some(Lookup { error: Some(error), ..Lookup::default() });
             }
         }
         let topic = found.topic().or(topic);
-        let deliveries = self.stories(&found).await?;
+        let deliveries = self.timelines(&found).await?;
         let unsent = match &topic {
             Some(topic) => self.unsent(topic, &found).await?,
             None => Vec::new(),
@@ -171,14 +171,14 @@ impl History {
         let gaps = self.store.attempt_gaps(since, UnixMillis::new(i64::MAX)).await?;
         let mut notes = Vec::new();
         if listing.next.is_some() {
-            notes.push(format!("only the newest {RECORDS_MAX} records were read"));
+            notes.push(format!("only the newest {MAX_RECORDS} records were read"));
         }
         if deliveries.is_empty() {
             notes.extend(self.ignorance(topic.as_ref()).await?);
         } else if gaps.is_empty() {
             notes.push("the attempt log has no gap since its first record".to_owned());
         }
-        notes.extend(found.looked.as_ref().and_then(story::looked));
+        notes.extend(found.looked.as_ref().and_then(timeline::looked));
         Ok(Explanation {
             event: event.to_owned(),
             topic: topic.map(|topic| topic.to_string()),
@@ -192,29 +192,29 @@ impl History {
 
     async fn look(&self, event: &str, found: &mut Found) {
         let selection = Selection { event: Some(event.to_owned()), ..Selection::default() };
-        found.looked = Some(match self.parking.glance(&selection, PARKED_MAX).await {
+        found.looked = Some(match self.parking.glance(&selection, MAX_PARKED).await {
             Ok(listing) => {
                 found.entries = listing.entries;
                 let (scanned, total) = (listing.scanned, listing.total);
-                Looked { scanned, total, complete: scanned >= total, error: None }
+                Lookup { scanned, total, complete: scanned >= total, error: None }
             }
-            Err(error) => Looked { error: Some(Chain(&error).to_string()), ..Looked::default() },
+            Err(error) => Lookup { error: Some(Chain(&error).to_string()), ..Lookup::default() },
         });
     }
 
     /// A story for each subscription, in the order in which they began.
-    async fn stories(&self, found: &Found) -> Result<Vec<Story>, StoreError> {
-        let mut owed: Vec<Option<SubscriptionId>> = Vec::new();
-        for subscription in found.owed() {
-            if !owed.contains(&subscription) {
-                owed.push(subscription);
+    async fn timelines(&self, found: &Found) -> Result<Vec<DeliveryTimeline>, StoreError> {
+        let mut recipient: Vec<Option<SubscriptionId>> = Vec::new();
+        for subscription in found.recipient() {
+            if !recipient.contains(&subscription) {
+                recipient.push(subscription);
             }
         }
         let mut circuits = BTreeMap::new();
-        let mut stories = Vec::new();
-        for subscription in owed {
+        let mut timelines = Vec::new();
+        for subscription in recipient {
             let records = found.records.iter().filter(|record| owner(record) == subscription);
-            let told = story::Told {
+            let told = timeline::Timeline {
                 records: records.collect(),
                 parked: found.entries.iter().find(|entry| entry.subscription_id == subscription),
                 looked: found.looked.as_ref(),
@@ -227,27 +227,27 @@ impl History {
                 self.learn_circuit(url.as_deref(), &mut circuits).await?;
             }
             let circuit = url.as_deref().and_then(|url| circuits.get(url)).cloned();
-            stories.push(story::tell(&told, url, circuit, clock::now()));
+            timelines.push(timeline::tell(&told, url, circuit, clock::now()));
         }
-        Ok(stories)
+        Ok(timelines)
     }
 
     /// Where a subscription sends to now; `None` where that cannot be said.
     async fn url_of(&self, subscription: Option<SubscriptionId>) -> Option<String> {
         let found = self.store.subscription(subscription?).await.ok()??;
-        Some(found.terms.url.as_str().to_owned())
+        Some(found.spec.url.as_str().to_owned())
     }
 
     async fn learn_circuit(
         &self,
         url: Option<&str>,
-        circuits: &mut BTreeMap<String, switchboard::View>,
+        circuits: &mut BTreeMap<String, circuits::View>,
     ) -> Result<(), StoreError> {
         let Some(url) = url.filter(|url| !circuits.contains_key(*url)) else { return Ok(()) };
         let Ok(endpoint) = url.parse::<EndpointUrl>() else { return Ok(()) };
         match self.store.circuit(&endpoint).await {
             Ok(Some(circuit)) => {
-                circuits.insert(url.to_owned(), switchboard::View::of(&endpoint, &circuit));
+                circuits.insert(url.to_owned(), circuits::View::of(&endpoint, &circuit));
                 Ok(())
             }
             Ok(None) | Err(StoreError::CorruptCircuit(_)) => Ok(()),
@@ -257,26 +257,26 @@ impl History {
 
     /// Subscriptions that want `topic` and were owed nothing that is known.
     async fn unsent(&self, topic: &Topic, found: &Found) -> Result<Vec<Unsent>, StoreError> {
-        let owed: BTreeSet<_> = found.owed().collect();
+        let recipient: BTreeSet<_> = found.recipient().collect();
         let taken = found.taken();
         let mut unsent = Vec::new();
-        let mut page = Page { after: None, limit: PAGE_LIMIT_MAX };
+        let mut page = Page { after: None, limit: MAX_PAGE_LIMIT };
         let mut looked_at = 0_usize;
         loop {
             let listing = self.store.subscriptions(page).await?;
             looked_at = looked_at.saturating_add(listing.subscriptions.len());
             let wanting = listing.subscriptions.iter().filter(|subscription| {
-                subscription.terms.wants_topic(topic) && !owed.contains(&Some(subscription.id))
+                subscription.spec.wants_topic(topic) && !recipient.contains(&Some(subscription.id))
             });
             unsent.extend(wanting.map(|subscription| Unsent {
                 subscription: subscription.id,
-                url: subscription.terms.url.as_str().to_owned(),
+                url: subscription.spec.url.as_str().to_owned(),
                 why: why_unsent(subscription, taken),
             }));
             page.after = listing.next;
-            if page.after.is_none() || unsent.len() >= UNSENT_MAX || looked_at >= SUBSCRIPTIONS_MAX
+            if page.after.is_none() || unsent.len() >= MAX_UNSENT || looked_at >= MAX_SUBSCRIPTIONS
             {
-                unsent.truncate(UNSENT_MAX);
+                unsent.truncate(MAX_UNSENT);
                 return Ok(unsent);
             }
         }
@@ -324,10 +324,10 @@ impl Found {
     fn are_all_done(&self) -> bool {
         let mut last = BTreeMap::new();
         for record in &self.records {
-            last.insert(owner(record), record.sequel.as_str());
+            last.insert(owner(record), record.next_state.as_str());
         }
         !last.is_empty()
-            && last.values().all(|sequel| matches!(*sequel, "delivered" | "not_wanted"))
+            && last.values().all(|next_state| matches!(*next_state, "delivered" | "not_wanted"))
     }
 
     fn topic(&self) -> Option<Topic> {
@@ -337,7 +337,7 @@ impl Found {
     }
 
     /// To whom it was owed; the same may come several times.
-    fn owed(&self) -> impl Iterator<Item = Option<SubscriptionId>> {
+    fn recipient(&self) -> impl Iterator<Item = Option<SubscriptionId>> {
         let recorded = self.records.iter().map(owner);
         recorded.chain(self.entries.iter().map(|entry| entry.subscription_id))
     }
@@ -351,13 +351,13 @@ impl Found {
 }
 
 fn owner(record: &Record) -> Option<SubscriptionId> {
-    record.owed.map(|(subscription, _)| subscription)
+    record.recipient.map(|(subscription, _)| subscription)
 }
 
 fn why_unsent(subscription: &Subscription, taken: Option<UnixMillis>) -> &'static str {
     if taken.is_some_and(|taken| subscription.created > taken) {
         "it was made after the event was taken"
-    } else if subscription.terms.wants_any_body() {
+    } else if subscription.spec.wants_any_body() {
         "it wants the topic now; perhaps not when the event was taken"
     } else {
         "it has filters, which the event may not pass"

@@ -4,26 +4,24 @@
 //! and why. The log is no queue: an event without records may still be delivered.
 
 mod explain;
-mod story;
+mod timeline;
 mod words;
 
 use std::sync::Arc;
 
 use serde::Serialize;
 
-pub use self::explain::{Explanation, Looked, Parked, Story, Unsent};
+pub use self::explain::{DeliveryTimeline, Explanation, Lookup, Parked, Unsent};
 
-use crate::{
-    broker::Broker,
-    domain::{
-        id::{DeliveryId, SubscriptionId},
-        record::{Class, Gap, Record, RecordId, Trial},
-        time::UnixMillis,
-        verdict::ParkReason,
-    },
-    parking::Parking,
-    store::{RecordPage, Store, StoreError},
+use homing_broker::Broker;
+use homing_delivery::parking::Parking;
+use homing_domain::{
+    id::{DeliveryId, SubscriptionId},
+    record::{AttemptEvent, Class, Gap, Record, RecordId},
+    time::UnixMillis,
+    verdict::ParkReason,
 };
+use homing_store::{RecordPage, Store, StoreError};
 
 /// Reads what happened; cheap to clone.
 #[derive(Clone)]
@@ -81,9 +79,9 @@ pub struct RecordView {
 
 impl From<&Record> for RecordView {
     fn from(record: &Record) -> Self {
-        let (attempted, why) = match &record.trial {
-            Trial::Attempted(attempted) => (Some(attempted), attempted.cause.clone()),
-            Trial::NotAttempted(why) => (None, Some(why.clone())),
+        let (attempted, why) = match &record.happened {
+            AttemptEvent::Attempted(attempted) => (Some(attempted), attempted.cause.clone()),
+            AttemptEvent::NotAttempted(why) => (None, Some(why.clone())),
         };
         let response = attempted.map(|attempted| &attempted.response);
         let response = response.filter(|response| !response.is_empty());
@@ -92,8 +90,8 @@ impl From<&Record> for RecordView {
             started: record.started().to_string(),
             event: record.event.clone(),
             topic: record.topic.clone(),
-            subscription: record.owed.map(|(subscription, _)| subscription),
-            delivery: record.owed.map(|(_, delivery)| delivery),
+            subscription: record.recipient.map(|(subscription, _)| subscription),
+            delivery: record.recipient.map(|(_, delivery)| delivery),
             url: record.url.clone(),
             attempt: attempted.map(|attempted| attempted.attempt),
             step: record.step,
@@ -106,9 +104,9 @@ impl From<&Record> for RecordView {
             response: response.map(|response| String::from_utf8_lossy(response).into_owned()),
             response_cut: attempted.is_some_and(|attempted| attempted.cut),
             cause: why,
-            verdict: record.sequel.as_str(),
-            due: record.sequel.due().map(|due| due.to_string()),
-            reason: record.sequel.reason(),
+            verdict: record.next_state.as_str(),
+            due: record.next_state.due().map(|due| due.to_string()),
+            reason: record.next_state.reason(),
         }
     }
 }
@@ -116,7 +114,7 @@ impl From<&Record> for RecordView {
 impl RecordView {
     /// What happened, in words: `503 from the endpoint`, `not attempted: …`.
     #[must_use]
-    pub fn told(&self) -> String {
+    pub fn report(&self) -> String {
         let cause = self.cause.as_deref();
         match &self.outcome {
             Some(outcome) => words::outcome(outcome, cause),

@@ -30,7 +30,7 @@ pub(super) fn outcome(outcome: &str, cause: Option<&str>) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::outcome::{Obstacle, Outcome, Phase};
+    use homing_domain::outcome::{Obstacle, Outcome, Phase};
 
     #[test]
     fn every_outcome_is_told_in_words() {

@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use crate::domain::{activity::CostlyFilters, id::SubscriptionId};
+use homing_domain::{activity::CostlyFilters, id::SubscriptionId};
 
 /// A subscription for which events were parked lately because its filters cost too much. A change of
 /// it, or a day without such an event, ends that.

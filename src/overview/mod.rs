@@ -3,7 +3,7 @@
 //! Promises: nothing is counted for it; it is put together from what the broker says of its queues
 //! and from the figures that workers told the store, which are up to five seconds old. What cannot
 //! be reached is said to be so, and the rest is shown all the same. However many look, store and
-//! broker are asked once a second at most ([`Lookout`]).
+//! broker are asked once a second at most ([`StatusService`]).
 
 mod costly;
 mod queues;
@@ -17,17 +17,14 @@ use tokio::{
     time::{Instant, timeout},
 };
 
-use crate::{
-    broker::Broker,
+use homing_broker::Broker;
+use homing_domain::{
+    activity::{COSTLY_FOR, CostlyFilters, Due, Figures, Minute, WorkerReport, minute_of},
     clock,
-    config::SourceSettings,
-    domain::{
-        activity::{COSTLY_FOR, CostlyFilters, Due, Figures, Minute, WorkerReport, minute_of},
-        time::UnixMillis,
-    },
-    source,
-    store::{Store, StoreError, UnsettledCounts},
+    time::UnixMillis,
 };
+use homing_livestream::settings::SourceSettings;
+use homing_store::{Store, StoreError, UnsettledCounts};
 
 pub use self::{
     costly::CostlySubscription,
@@ -71,7 +68,7 @@ pub struct Overview {
     /// Workers that told of themselves in the last two hours and did not say goodbye.
     pub workers: Vec<Worker>,
     /// Sources of the settings.
-    pub sources: Vec<source::View>,
+    pub sources: Vec<homing_livestream::View>,
     /// All queues, in the order in which a message comes through them. Empty: the broker does not
     /// say.
     pub queues: Vec<Queue>,
@@ -125,7 +122,7 @@ pub struct Stored {
     minutes: Vec<Minute>,
     dues: Vec<Due>,
     workers: Vec<WorkerReport>,
-    sources: Vec<source::View>,
+    sources: Vec<homing_livestream::View>,
 }
 
 impl Stored {
@@ -148,7 +145,7 @@ impl Stored {
             minutes: store.minutes(first_minute(now)).await?,
             dues: store.next_dues(now).await?,
             workers: store.workers().await?,
-            sources: source::views(sources, store).await?,
+            sources: homing_livestream::views(sources, store).await?,
         })
     }
 }
@@ -255,7 +252,7 @@ type Seen = (Instant, Arc<Overview>);
 
 /// Looks for whoever asks, at most once a second; cheap to clone.
 #[derive(Clone)]
-pub struct Lookout {
+pub struct StatusService {
     broker: Broker,
     store: Arc<dyn Store>,
     sources: Arc<SourceSettings>,
@@ -263,7 +260,7 @@ pub struct Lookout {
     last: Arc<Mutex<Option<Seen>>>,
 }
 
-impl Lookout {
+impl StatusService {
     /// A lookout over one installation.
     #[must_use]
     pub fn new(broker: Broker, store: Arc<dyn Store>, sources: SourceSettings) -> Self {
@@ -311,7 +308,7 @@ impl Lookout {
             timeout(PART_DEADLINE, stored)
         );
         let queues = queues.map_err(|_elapsed| "the broker does not answer".to_owned());
-        let queues = queues.and_then(|queues| queues.map_err(|error| error.in_short().to_owned()));
+        let queues = queues.and_then(|queues| queues.map_err(|error| error.summary().to_owned()));
         let stored = stored.map_err(|_elapsed| "the store does not answer".to_owned());
         let stored = stored.and_then(|stored| stored.map_err(|error| not_done(&error)));
         let mut broker = Health::of(&queues, String::clone);
@@ -325,7 +322,7 @@ impl Lookout {
 
 /// What failed is told to operators, not to who asked.
 fn not_done(error: &StoreError) -> String {
-    tracing::error!(error = error.told(), "overview.store_failed");
+    tracing::error!(error = error.report(), "overview.store_failed");
     "the store does not do its part".to_owned()
 }
 

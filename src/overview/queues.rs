@@ -4,15 +4,12 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-use crate::{
-    broker::{
-        Broker,
-        error::BrokerError,
-        topology::{Depth, QueueKind, QueueSpec, State},
-    },
-    domain::{activity::Due, time::UnixMillis},
-    report::duration,
+use homing_broker::{
+    Broker,
+    error::BrokerError,
+    topology::{Depth, QueueKind, QueueSpec, State},
 };
+use homing_domain::{activity::Due, report::duration, time::UnixMillis};
 
 /// What a queue is for, in the order of a message's life.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, utoipa::ToSchema)]

@@ -8,10 +8,8 @@ use tokio::{
     time::{Duration, Instant},
 };
 
-use crate::{
-    domain::id::SubscriptionId,
-    store::{Corrupt, Listing, PAGE_LIMIT_MAX, Page, Store, StoreError},
-};
+use homing_domain::id::SubscriptionId;
+use homing_store::{Corrupt, Listing, MAX_PAGE_LIMIT, Page, Store, StoreError};
 
 /// One that cannot be read. Its events wait until it can.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, utoipa::ToSchema)]
@@ -86,7 +84,7 @@ impl Known {
     async fn read(store: &dyn Store) -> Result<Self, StoreError> {
         let version = store.subscriptions_version().await?;
         let mut known = Self { version, read: Instant::now(), unreadable: BTreeMap::new() };
-        let mut page = Page { after: None, limit: PAGE_LIMIT_MAX };
+        let mut page = Page { after: None, limit: MAX_PAGE_LIMIT };
         loop {
             let Listing { corrupt, next, .. } = store.subscriptions(page).await?;
             known.note(corrupt);

@@ -4,31 +4,16 @@ use serde_json::{Map, Value};
 use url::{Origin, Url};
 
 use super::RegistryError;
-use crate::{
-    domain::{
-        filter::Connector,
-        signature::SigningSecret,
-        subscription::{Draft, FieldError, Subscription},
-        url::EndpointUrl,
-    },
-    store::Damaged,
+use homing_domain::{
+    filter::Connector,
+    signature::SigningSecret,
+    subscription::{Draft, FieldError},
+    url::EndpointUrl,
 };
+use homing_store::Damaged;
 
 /// Named beside the fields of a change: what is secret goes along to another origin.
 pub(super) const KEEP_SECRETS: &str = "keep_secrets";
-
-/// A subscription that is sound, as one that is damaged nowhere.
-impl From<Subscription> for Damaged {
-    fn from(subscription: Subscription) -> Self {
-        Self {
-            draft: Draft::from(&subscription.terms),
-            secrets: subscription.terms.secrets,
-            flaws: Vec::new(),
-            created: subscription.created,
-            updated: subscription.updated,
-        }
-    }
-}
 
 /// The draft of `present` with `changes`; only shape, field names and the way to another URL are
 /// checked here.

@@ -14,21 +14,18 @@ pub use view::{SecretView, View};
 
 use change::KEEP_SECRETS;
 
-use crate::{
-    broker::{Broker, control::Change},
+use homing_broker::{Broker, control::Change};
+use homing_delivery::{endpoint, settings::Schedules};
+use homing_domain::{
     clock,
-    config::Schedules,
-    domain::{
-        id::SubscriptionId,
-        signature::SigningSecret,
-        subscription::{Draft, FieldError, FieldErrors, SECRETS_MAX, Subscription, Version},
-        time::UnixMillis,
-        url::EndpointUrl,
-    },
-    endpoint,
-    store::{Corrupt, Damaged, Listing, Page, QuotaError, Store, StoreError},
-    telemetry::events,
+    id::SubscriptionId,
+    signature::SigningSecret,
+    subscription::{Draft, FieldError, FieldErrors, MAX_SECRETS, Subscription, Version},
+    time::UnixMillis,
+    url::EndpointUrl,
 };
+use homing_store::{Corrupt, Damaged, Listing, Page, QuotaError, Store, StoreError};
+use homing_telemetry::events;
 
 /// Makes, changes and removes subscriptions; cheap to clone.
 #[derive(Clone)]
@@ -116,11 +113,11 @@ impl From<StoreError> for RegistryError {
 pub const OVERLAP_DEFAULT: Duration = Duration::from_hours(24);
 
 /// The longest time that an old secret may go on to sign.
-pub const OVERLAP_MAX: Duration = Duration::from_hours(24 * 30);
+pub const MAX_OVERLAP: Duration = Duration::from_hours(24 * 30);
 
 /// A subscription that was just made, or has a new secret.
 #[derive(Debug)]
-pub struct Made {
+pub struct Created {
     /// The subscription.
     pub subscription: Subscription,
     /// The secret that was made for it, to be shown once.
@@ -139,7 +136,7 @@ impl Registry {
     /// # Errors
     ///
     /// [`RegistryError`].
-    pub async fn make(&self, mut draft: Draft) -> Result<Made, RegistryError> {
+    pub async fn create(&self, mut draft: Draft) -> Result<Created, RegistryError> {
         let secret = match draft.secrets {
             Some(_) => None,
             None => Some(new_secret()?),
@@ -152,7 +149,7 @@ impl Registry {
         let subscription = self.build(id, &draft, (now, now))?;
         self.store.insert_subscription(&subscription).await?;
         self.tell().await;
-        Ok(Made { subscription, secret })
+        Ok(Created { subscription, secret })
     }
 
     /// Changes the fields named in `changes`, each as a whole; `null` sets a field back. One that
@@ -164,7 +161,7 @@ impl Registry {
     /// # Errors
     ///
     /// [`RegistryError`]; nothing is changed by it.
-    pub async fn change(
+    pub async fn update(
         &self,
         id: SubscriptionId,
         changes: Map<String, Value>,
@@ -173,7 +170,7 @@ impl Registry {
             let present = self.present(id).await?;
             let draft = change::changed(&present, changes.clone())?;
             let mut subscription = self.build(id, &draft, (present.created, present.updated))?;
-            change::keep_expiries(&present.secrets, &mut subscription.terms.secrets);
+            change::keep_expiries(&present.secrets, &mut subscription.spec.secrets);
             if let Some(changed) = self.replace(subscription).await? {
                 self.tell().await;
                 return Ok(changed);
@@ -221,20 +218,20 @@ impl Registry {
         &self,
         id: SubscriptionId,
         overlap: Duration,
-    ) -> Result<Made, RegistryError> {
-        if overlap > OVERLAP_MAX {
-            let message = format!("at most {} days", OVERLAP_MAX.as_secs() / 86_400);
+    ) -> Result<Created, RegistryError> {
+        if overlap > MAX_OVERLAP {
+            let message = format!("at most {} days", MAX_OVERLAP.as_secs() / 86_400);
             return Err(RegistryError::Field(FieldError::new("overlap", message)));
         }
         let secret = new_secret()?;
         loop {
             let mut subscription = self.get(id).await?;
             let now = clock::now();
-            subscription.terms.secrets =
-                rotated(subscription.terms.secrets, &secret, now.plus(overlap), now);
+            subscription.spec.secrets =
+                rotated(subscription.spec.secrets, &secret, now.plus(overlap), now);
             if let Some(subscription) = self.replace(subscription).await? {
                 self.tell().await;
-                return Ok(Made { subscription, secret: Some(secret) });
+                return Ok(Created { subscription, secret: Some(secret) });
             }
         }
     }
@@ -259,7 +256,7 @@ impl Registry {
     /// # Errors
     ///
     /// [`RegistryError`].
-    pub async fn remove(&self, id: SubscriptionId) -> Result<(), RegistryError> {
+    pub async fn delete(&self, id: SubscriptionId) -> Result<(), RegistryError> {
         if !self.store.remove_subscription(id).await? {
             return Err(RegistryError::NotFound { id });
         }
@@ -306,7 +303,7 @@ impl Registry {
     /// [`RegistryError`].
     pub async fn get_workfront(&self, id: SubscriptionId) -> Result<Subscription, RegistryError> {
         let subscription = self.get(id).await?;
-        let has_form = subscription.terms.workfront.is_some();
+        let has_form = subscription.spec.workfront.is_some();
         has_form.then_some(subscription).ok_or(RegistryError::NotFound { id })
     }
 
@@ -322,7 +319,7 @@ impl Registry {
     ) -> Result<(), RegistryError> {
         for mut subscription in subscriptions {
             let id = subscription.id;
-            while let Some(form) = &mut subscription.terms.workfront
+            while let Some(form) = &mut subscription.spec.workfront
                 && form.version != version
             {
                 form.version = version;
@@ -343,15 +340,15 @@ impl Registry {
         draft: &Draft,
         (created, updated): (UnixMillis, UnixMillis),
     ) -> Result<Subscription, RegistryError> {
-        let terms = draft.build(&self.schedules.names()).map_err(RegistryError::Fields)?;
-        let subscription = Subscription { id, terms, created, updated };
+        let spec = draft.build(&self.schedules.names()).map_err(RegistryError::Fields)?;
+        let subscription = Subscription { id, spec, created, updated };
         endpoint::rehearse(&subscription).map_err(RegistryError::Field)?;
         Ok(subscription)
     }
 
     async fn tell(&self) {
         if let Err(error) = self.broker.announce(&Change::Subscriptions).await {
-            events::not_announced(&error.told());
+            events::not_announced(&error.report());
         }
     }
 }
@@ -375,5 +372,5 @@ fn rotated(
         secret.with_expiry(Some(expires))
     });
     let still = limited.filter(|secret| secret.signs_at(now));
-    std::iter::once(newest.clone()).chain(still).take(SECRETS_MAX).collect()
+    std::iter::once(newest.clone()).chain(still).take(MAX_SECRETS).collect()
 }

@@ -9,17 +9,15 @@ use serde::Serialize;
 use serde_json::Value;
 
 use super::{Registry, RegistryError};
-use crate::{
+use homing_domain::{
+    activity::COSTLY_FOR,
     clock,
-    domain::{
-        activity::COSTLY_FOR,
-        filter::Connector,
-        id::SubscriptionId,
-        signature::SigningSecret,
-        subscription::{AuthToken, Subscription, WorkfrontForm},
-    },
-    store::Damaged,
+    filter::Connector,
+    id::SubscriptionId,
+    signature::SigningSecret,
+    subscription::{AuthToken, Subscription, WorkfrontForm},
 };
+use homing_store::Damaged;
 
 /// A subscription as it is shown: secrets masked, instants in RFC 3339.
 #[derive(Clone, Debug, Serialize, utoipa::ToSchema)]
@@ -75,20 +73,20 @@ const MASK: &str = "****";
 
 impl From<&Subscription> for View {
     fn from(subscription: &Subscription) -> Self {
-        let terms = &subscription.terms;
+        let spec = &subscription.spec;
         Self {
             id: subscription.id,
-            url: terms.url.as_str().to_owned(),
-            topics: terms.topics.iter().map(ToString::to_string).collect(),
-            filters: terms.filters.to_json(),
-            filter_connector: terms.filters.connector(),
-            auth_token: terms.auth_token.as_ref().map(AuthToken::masked),
-            secrets: terms.secrets.iter().map(SecretView::from).collect(),
-            headers: terms.headers.keys().map(|name| (name.clone(), MASK)).collect(),
-            schedule: terms.schedule.clone(),
-            rate_limit: terms.rate_limit.map(NonZeroU32::get),
-            description: terms.description.clone(),
-            workfront: terms.workfront.clone(),
+            url: spec.url.as_str().to_owned(),
+            topics: spec.topics.iter().map(ToString::to_string).collect(),
+            filters: spec.filters.to_json(),
+            filter_connector: spec.filters.connector(),
+            auth_token: spec.auth_token.as_ref().map(AuthToken::masked),
+            secrets: spec.secrets.iter().map(SecretView::from).collect(),
+            headers: spec.headers.keys().map(|name| (name.clone(), MASK)).collect(),
+            schedule: spec.schedule.clone(),
+            rate_limit: spec.rate_limit.map(NonZeroU32::get),
+            description: spec.description.clone(),
+            workfront: spec.workfront.clone(),
             filters_over_budget: None,
             created: subscription.created.to_string(),
             updated: subscription.updated.to_string(),

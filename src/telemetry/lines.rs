@@ -23,10 +23,10 @@ use tracing_subscriber::{
     },
 };
 
-use crate::report::{visible, visible_json};
+use homing_domain::report::{visible, visible_json};
 
 /// Some megabytes at most, and more than a burst that a slow terminal has to keep up with.
-const WAITING_MAX: usize = 8_192;
+const MAX_WAITING: usize = 8_192;
 
 /// Keeps log lines being written. Dropped, it waits until those that there are have been written,
 /// for a second at most; what is logged from then on is lost.
@@ -55,7 +55,7 @@ struct Backlog {
 impl Backlog {
     /// Whether there is room for another one.
     fn takes_one(&self) -> bool {
-        let room = |waiting: usize| (waiting < WAITING_MAX).then_some(waiting.saturating_add(1));
+        let room = |waiting: usize| (waiting < MAX_WAITING).then_some(waiting.saturating_add(1));
         let taken = self.waiting.fetch_update(Ordering::Relaxed, Ordering::Relaxed, room).is_ok();
         if !taken {
             self.lost.fetch_add(1, Ordering::Relaxed);
@@ -95,7 +95,7 @@ pub(super) fn lines(output: impl Write + Send + 'static) -> (Lines, Logging) {
         .lossy(true)
         // One more than ever wait: the order to end finds room always. Where it does not, the
         // library says so on standard output, which belongs to answers.
-        .buffered_lines_limit(WAITING_MAX.saturating_add(1))
+        .buffered_lines_limit(MAX_WAITING.saturating_add(1))
         .thread_name("log")
         .finish(output);
     let lines = Lines { queue, backlog: Arc::clone(&backlog), are_json: false };
@@ -194,19 +194,19 @@ mod tests {
     fn what_nobody_reads_is_lost_beyond_a_bound_and_counted() {
         let (to, unread) = mpsc::sync_channel(0);
         let (mut lines, logging) = lines(Pipe(to));
-        (0..WAITING_MAX).for_each(|number| log(&mut lines, number));
+        (0..MAX_WAITING).for_each(|number| log(&mut lines, number));
         assert_eq!(logging.lost(), 0);
         (0..5).for_each(|number| log(&mut lines, number));
         assert_eq!(logging.lost(), 5);
 
-        let read: Vec<_> = (0..WAITING_MAX).map(|_| unread.recv().unwrap()).collect();
+        let read: Vec<_> = (0..MAX_WAITING).map(|_| unread.recv().unwrap()).collect();
         assert_eq!(read.first().unwrap(), b"0\n");
-        assert_eq!(read.last().unwrap(), format!("{}\n", WAITING_MAX - 1).as_bytes());
+        assert_eq!(read.last().unwrap(), format!("{}\n", MAX_WAITING - 1).as_bytes());
     }
 
     /// What is logged where others wrote `text`.
     fn logged(text: &str, format: LogFormat) -> String {
-        let (to, read) = mpsc::sync_channel(WAITING_MAX);
+        let (to, read) = mpsc::sync_channel(MAX_WAITING);
         let (lines, logging) = lines(Pipe(to));
         let registry = tracing_subscriber::registry().with(layer(format, lines, false));
         tracing::subscriber::with_default(registry, || {
@@ -244,7 +244,7 @@ mod tests {
 
     #[test]
     fn what_was_logged_is_written_before_the_end() {
-        let (to, read) = mpsc::sync_channel(WAITING_MAX);
+        let (to, read) = mpsc::sync_channel(MAX_WAITING);
         let (mut lines, logging) = lines(Pipe(to));
         (0..1_000).for_each(|number| log(&mut lines, number));
         drop(logging);

@@ -3,11 +3,7 @@
 //! Names are dotted, entity first; units stand in the name. `error` means that a person must act;
 //! an endpoint that fails is `info`. Never told: payloads, secrets, tokens, queries of URLs.
 
-pub mod catalogue;
-pub mod events;
 mod lines;
-pub mod metrics;
-pub mod sources;
 
 pub use self::lines::Logging;
 
@@ -19,7 +15,8 @@ use tracing_subscriber::{
 };
 
 use self::lines::Lines;
-use crate::config::{LogFormat, LogSettings, SettingsError};
+use crate::config::{LogFormat, LogSettings};
+use homing_domain::settings::SettingsError;
 
 /// Turns on logging to standard error, until what this answers is dropped; standard output belongs
 /// to answers. Logging waits for nobody: what is not read in time is lost.

@@ -3,11 +3,12 @@
 
 use std::{path::Path, time::Duration};
 
-use homing::{
-    domain::record::{Attempted, Class, Gap, Record, Sequel, Trial},
-    domain::{time::UnixMillis, verdict::ParkReason},
-    store::{Intervention, RecordFilter, RecordPage, Store},
+use homing_domain::{
+    record::{AttemptEvent, Attempted, Class, Gap, NextState, Record},
+    time::UnixMillis,
+    verdict::ParkReason,
 };
+use homing_store::{Intervention, RecordFilter, RecordPage, Store};
 use serde_json::json;
 use sqlx::{ConnectOptions, Connection, SqliteConnection, sqlite::SqliteConnectOptions};
 use tokio::time::Instant;
@@ -54,9 +55,9 @@ pub(crate) async fn wait_for_records(store: &dyn Store, count: usize) -> Vec<Rec
 }
 
 fn made(record: &Record) -> &Attempted {
-    match &record.trial {
-        Trial::Attempted(attempted) => attempted,
-        Trial::NotAttempted(why) => panic!("not attempted: {why}"),
+    match &record.happened {
+        AttemptEvent::Attempted(attempted) => attempted,
+        AttemptEvent::NotAttempted(why) => panic!("not attempted: {why}"),
     }
 }
 
@@ -102,7 +103,7 @@ async fn an_event_that_fails_twice_is_told_attempt_by_attempt() {
     assert_eq!(records.len(), 3);
     for (index, record) in records.iter().enumerate() {
         let attempt = made(record);
-        let (subscription, delivery) = record.owed.expect("it is owed");
+        let (subscription, delivery) = record.recipient.expect("it is owed");
         assert_eq!(subscription, made_subscription.subscription.id);
         assert_eq!(delivery.to_string(), requests[index].id());
         assert_eq!((record.event.as_str(), record.topic.as_str()), ("event-1", "order.paid"));
@@ -114,14 +115,16 @@ async fn an_event_that_fails_twice_is_told_attempt_by_attempt() {
         let ended = record.started().plus(attempt.duration);
         if index < 2 {
             assert_eq!((attempt.status, attempt.class), (Some(503), Class::Refused));
-            let Sequel::Waits(due) = record.sequel else { panic!("{:?}", record.sequel) };
+            let NextState::Waits(due) = record.next_state else {
+                panic!("{:?}", record.next_state)
+            };
             let wait = due.since(ended);
             let expected = Duration::from_millis(WAITS[index]);
             assert!(wait >= expected && wait < expected + Duration::from_secs(1), "{wait:?}");
             assert!(records[index + 1].started() >= due, "it is not attempted sooner than told");
         } else {
             assert_eq!((attempt.status, attempt.class), (Some(202), Class::Accepted));
-            assert_eq!(record.sequel, Sequel::Done);
+            assert_eq!(record.next_state, NextState::Done);
         }
     }
     let told = format!("{records:?}");
@@ -156,14 +159,14 @@ async fn responses_are_kept_up_to_the_bound_and_causes_in_words() {
 #[tokio::test]
 async fn what_is_not_attempted_says_why() {
     let settings = "circuit.open_above_percent = 100\n\
-                    circuit.open_at_failures_in_a_row = 50000\n\
-                    worker.event_bytes_max = 100";
+                    circuit.open_at_consecutive_failures = 50000\n\
+                    worker.max_event_bytes = 100";
     let installation = Installation::with(&[60_000], settings).await;
     let frozen = "http://127.0.0.1:1/frozen";
     installation.subscribe_all(frozen).await;
     let url = frozen.parse().expect("a URL");
     let store = &installation.parts.store;
-    let now = homing::clock::now();
+    let now = homing_domain::clock::now();
     store.set_circuit(&url, Intervention::Disable, now).await.expect("it can be set");
     let running = installation.start();
     installation.publisher.publish(Raw::new("t", "event-1", "{}")).await;
@@ -173,11 +176,14 @@ async fn what_is_not_attempted_says_why() {
     running.stop().await;
     let of = |event| records.iter().find(|record| record.event == event).expect("a record");
     let held = of("event-1");
-    assert_eq!(held.trial, Trial::NotAttempted("the circuit of its URL is frozen".to_owned()));
-    assert_eq!(held.sequel, Sequel::Parked(ParkReason::Frozen));
+    assert_eq!(
+        held.happened,
+        AttemptEvent::NotAttempted("the circuit of its URL is frozen".to_owned())
+    );
+    assert_eq!(held.next_state, NextState::Parked(ParkReason::Frozen));
     assert_eq!(held.url.as_deref(), Some(frozen));
-    assert_eq!(of("large").sequel, Sequel::Parked(ParkReason::TooLarge));
-    assert_eq!(of("large").owed, None);
+    assert_eq!(of("large").next_state, NextState::Parked(ParkReason::TooLarge));
+    assert_eq!(of("large").recipient, None);
 }
 
 #[tokio::test]

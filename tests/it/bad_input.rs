@@ -10,7 +10,7 @@ use std::{
 };
 
 use futures_util::StreamExt;
-use homing::parking::{Action, Selection};
+use homing_delivery::parking::{Action, Selection};
 use lapin::{options::BasicConsumeOptions, types::FieldTable};
 
 use crate::support::{
@@ -24,7 +24,7 @@ use crate::support::{
 
 #[tokio::test]
 async fn an_event_that_is_too_large_is_parked_whole() {
-    let installation = Installation::with(&[50], "worker.event_bytes_max = 1000").await;
+    let installation = Installation::with(&[50], "worker.max_event_bytes = 1000").await;
     let receiver = Receiver::accepting().await;
     installation.subscribe_all(&receiver.url("/")).await;
     let running = installation.start();

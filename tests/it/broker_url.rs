@@ -5,7 +5,8 @@ use std::sync::{
     atomic::{AtomicU32, Ordering},
 };
 
-use homing::{broker::Broker, config::Settings};
+use homing::config::Settings;
+use homing_broker::Broker;
 use tokio::{
     io::AsyncReadExt,
     net::{TcpListener, TcpStream},
@@ -33,7 +34,7 @@ async fn an_ipv6_address_is_never_taken_for_this_machine() {
     let corner = Corner::new(&[]);
     let broker =
         broker(&corner, &format!("url = \"amqp://guest:guest@[2001:db8::1]:{}/\"", test_port()));
-    let error = broker.connect_to_publish().await.expect_err("nothing is there").told();
+    let error = broker.connect_to_publish().await.expect_err("nothing is there").report();
     assert!(error.contains(&format!("[2001:db8::1]:{}", test_port())), "{error}");
 }
 
@@ -78,7 +79,7 @@ async fn a_handshake_that_is_given_up_is_hung_up_on() {
     let broker = broker(&corner, &url);
     let giving_up = async {
         for _ in 0..TIMES {
-            let error = broker.connect_to_publish().await.expect_err("it is silent").told();
+            let error = broker.connect_to_publish().await.expect_err("it is silent").report();
             assert!(error.contains("within 2s"), "{error}");
         }
     };

@@ -9,15 +9,13 @@ use std::{
     time::Duration,
 };
 
-use homing::{
+use homing_domain::{
+    circuit::{Circuit, CircuitRules, CircuitState, StateName},
     clock,
-    domain::{
-        circuit::{Circuit, CircuitRules, CircuitState, StateName},
-        outcome::Outcome,
-        tally::Tally,
-    },
-    store::Intervention,
+    outcome::Outcome,
+    tally::Tally,
 };
+use homing_store::Intervention;
 use serde_json::json;
 use tokio::time::Instant;
 
@@ -33,10 +31,10 @@ use crate::support::{
 const CIRCUIT: &str = "circuit.open_above_percent = 70\n\
     circuit.open_above_attempts = 20\n\
     circuit.rate_window_attempts = 200\n\
-    circuit.open_at_failures_in_a_row = 1000\n\
-    circuit.freeze_at_failures_in_a_row = 1000\n\
+    circuit.open_at_consecutive_failures = 1000\n\
+    circuit.freeze_at_consecutive_failures = 1000\n\
     circuit.probe_interval = \"1s\"\n\
-    worker.in_flight_max = 64\n";
+    worker.max_in_flight = 64\n";
 
 /// An endpoint whose answer the test can change.
 struct Patient {
@@ -60,7 +58,7 @@ impl Patient {
 
 async fn circuit(installation: &Installation, url: &str) -> Circuit {
     let url = url.parse().expect("a URL");
-    installation.parts.switchboard.get(&url).await.expect("the store answers")
+    installation.parts.circuits.get(&url).await.expect("the store answers")
 }
 
 /// Waits until the circuit of `url` is in this state.
@@ -181,8 +179,8 @@ async fn a_frozen_url_gets_nothing_until_a_person_enables_it() {
     let other = Receiver::accepting().await;
     installation.subscribe(json!({"url": other.url("/"), "topics": ["#"]})).await;
     let address = url.parse().expect("a URL");
-    let switchboard = &installation.parts.switchboard;
-    switchboard.set(&address, Intervention::Disable).await.expect("the store answers");
+    let circuits = &installation.parts.circuits;
+    circuits.set(&address, Intervention::Disable).await.expect("the store answers");
     let running = installation.start();
 
     publish(&installation, 0, 20).await;
@@ -192,11 +190,11 @@ async fn a_frozen_url_gets_nothing_until_a_person_enables_it() {
     assert!(patient.receiver.requests().is_empty());
     other.wait_for(20).await;
 
-    let enabled = switchboard.set(&address, Intervention::Enable).await.expect("it answers");
+    let enabled = circuits.set(&address, Intervention::Enable).await.expect("it answers");
     assert_eq!(enabled.state, CircuitState::Closed);
     tokio::time::sleep(Duration::from_secs(1)).await;
     let parking = &installation.parts.parking;
-    let tally = switchboard.replay_spared(parking, &address, |_| ()).await.expect("a walk");
+    let tally = circuits.replay_parked_by_circuit(parking, &address, |_| ()).await.expect("a walk");
     assert_eq!(tally.matched, 20);
     patient.receiver.wait_for(20).await;
     installation.assert_nothing_waits().await;
@@ -209,8 +207,8 @@ async fn a_frozen_url_gets_nothing_until_a_person_enables_it() {
 #[tokio::test]
 async fn a_url_that_stays_dead_freezes() {
     let settings = CIRCUIT
-        .replace("in_a_row = 1000", "in_a_row = 25")
-        .replace("freeze_at_failures_in_a_row = 25", "freeze_at_failures_in_a_row = 28")
+        .replace("failures = 1000", "failures = 25")
+        .replace("freeze_at_consecutive_failures = 25", "freeze_at_consecutive_failures = 28")
         .replace("\"1s\"", "\"200ms\"");
     let installation = Installation::with(&[100; 60], &settings).await;
     let patient = Patient::answering(500).await;
@@ -227,7 +225,7 @@ async fn a_url_that_stays_dead_freezes() {
     installation.wait_for_parked(34).await;
     running.stop().await;
 
-    assert!(frozen.failures_in_a_row >= 28, "{frozen:?}");
+    assert!(frozen.consecutive_failures >= 28, "{frozen:?}");
     assert!(parked.iter().all(|entry| entry.reason.as_str() == "frozen"), "{parked:?}");
     assert_eq!(patient.receiver.requests().len(), before);
 }
@@ -320,7 +318,11 @@ async fn gone_freezes_the_url() {
     let parked = installation.wait_for_parked(6).await;
     running.stop().await;
     assert!(frozen.reason.expect("a reason").to_string().contains("410"), "{frozen:?}");
-    assert_eq!((frozen.failures, frozen.failures_in_a_row), (1, 1), "what froze it is a failure");
+    assert_eq!(
+        (frozen.failures, frozen.consecutive_failures),
+        (1, 1),
+        "what froze it is a failure"
+    );
     let gone = parked.iter().filter(|entry| entry.reason.as_str() == "gone").count();
     assert_eq!((gone, patient.receiver.requests().len()), (1, 1));
 }

@@ -80,10 +80,10 @@ async fn every_subscription_that_wants_an_event_gets_it_and_no_other() {
     assert_eq!(receiver.requests().len(), 4);
 }
 
-/// Goal: an event with more deliveries than `fan_out_inline_max` reaches all of them, once.
+/// Goal: an event with more deliveries than `max_fan_out_inline` reaches all of them, once.
 #[tokio::test]
 async fn a_wide_fan_out_reaches_everybody_once() {
-    let installation = Installation::with(&[1_000], "worker.fan_out_inline_max = 4").await;
+    let installation = Installation::with(&[1_000], "worker.max_fan_out_inline = 4").await;
     let receiver = Receiver::accepting().await;
     for number in 0..25 {
         installation.subscribe_all(&receiver.url(&format!("/{number}"))).await;
@@ -137,7 +137,7 @@ async fn a_change_of_subscriptions_is_followed_within_a_second() {
     installation.publisher.publish(Raw::new("t", "e1", "{}")).await;
     receiver.wait_for(3).await;
 
-    installation.parts.registry.remove(first).await.expect("it is there");
+    installation.parts.registry.delete(first).await.expect("it is there");
     tokio::time::sleep(std::time::Duration::from_secs(1)).await;
     installation.publisher.publish(Raw::new("t", "e2", "{}")).await;
     receiver.wait_for(4).await;

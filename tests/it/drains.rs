@@ -19,7 +19,7 @@ use crate::support::{
 #[tokio::test]
 async fn a_restart_delivers_everything_exactly_once() {
     const EVENTS: usize = 600;
-    let settings = "worker.in_flight_max = 100";
+    let settings = "worker.max_in_flight = 100";
     let installation = Installation::with(&[1_000], settings).await;
     let receiver =
         Receiver::answering(|_| Reply::status(200).after(Duration::from_millis(100))).await;
@@ -51,7 +51,7 @@ async fn a_restart_delivers_everything_exactly_once() {
 #[tokio::test]
 async fn a_fan_out_that_has_begun_is_finished() {
     const SUBSCRIPTIONS: usize = 20;
-    let installation = Installation::with(&[60_000], "worker.in_flight_max = 8").await;
+    let installation = Installation::with(&[60_000], "worker.max_in_flight = 8").await;
     let receiver =
         Receiver::answering(|_| Reply::status(200).after(Duration::from_millis(200))).await;
     for number in 0..SUBSCRIPTIONS {

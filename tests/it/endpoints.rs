@@ -87,7 +87,7 @@ async fn a_dead_port_is_told_as_such() {
 async fn each_request_finds_a_connection_of_those_before() {
     const URLS: usize = 10;
     const ANSWERED_AFTER: Duration = Duration::from_millis(200);
-    let installation = Installation::with(&[50], "endpoint.concurrency_max = 2").await;
+    let installation = Installation::with(&[50], "endpoint.max_concurrency = 2").await;
     let receiver = Receiver::answering(|_| Reply::status(200).after(ANSWERED_AFTER)).await;
     for number in 0..URLS {
         installation.subscribe_all(&receiver.url(&format!("/{number}"))).await;

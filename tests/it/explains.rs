@@ -2,12 +2,10 @@
 
 use std::sync::Arc;
 
-use homing::{
-    domain::topic::Topic,
-    history::{Explanation, History, Story},
-    parking::{Action, Selection},
-    store::Intervention,
-};
+use homing::history::{DeliveryTimeline, Explanation, History};
+use homing_delivery::parking::{Action, Selection};
+use homing_domain::topic::Topic;
+use homing_store::Intervention;
 use serde_json::json;
 
 use crate::{
@@ -26,7 +24,7 @@ async fn explain(installation: &Installation, event: &str, topic: Option<&str>) 
     history.explain(event, topic, true).await.expect("the store answers")
 }
 
-fn only(explanation: &Explanation) -> &Story {
+fn only(explanation: &Explanation) -> &DeliveryTimeline {
     let [story] = explanation.deliveries.as_slice() else { panic!("{explanation:#?}") };
     story
 }
@@ -66,7 +64,7 @@ async fn what_was_delivered_and_what_waits_is_told_for_each_subscription() {
     let done = of("/recovers");
     assert_eq!((done.state, done.attempts.len()), ("delivered", 2));
     contains(&done.summary, "at attempt 2");
-    assert_eq!(done.attempts[0].told(), "503 from the endpoint");
+    assert_eq!(done.attempts[0].report(), "503 from the endpoint");
     assert_eq!((&done.next, &done.due, &done.command), (&None, &None, &None));
     let waits = of("/busy");
     assert_eq!(waits.state, "waits");
@@ -138,7 +136,7 @@ async fn what_the_log_does_not_know_is_found_in_the_parking_queue() {
 #[tokio::test]
 async fn what_is_held_names_its_circuit_and_the_next_probe() {
     let settings = "circuit.open_above_percent = 100\n\
-                    circuit.open_at_failures_in_a_row = 1";
+                    circuit.open_at_consecutive_failures = 1";
     let installation = Installation::with(&[100, 100, 60_000], settings).await;
     let receiver = Receiver::answering(|_| Reply::status(503)).await;
     installation.subscribe_all(&receiver.url("/")).await;
@@ -159,7 +157,7 @@ async fn what_is_held_names_its_circuit_and_the_next_probe() {
     assert_eq!(story.attempts.last().and_then(|last| last.attempt), None);
 
     let url = receiver.url("/").parse().expect("a URL");
-    let now = homing::clock::now();
+    let now = homing_domain::clock::now();
     let set = installation.parts.store.set_circuit(&url, Intervention::Disable, now).await;
     set.expect("it can be set");
     let explanation = explain(&installation, "event-1", None).await;

@@ -1,6 +1,7 @@
 //! A cluster that was upgraded may lack what retries rely on; homing refuses to lose any.
 
-use homing::{broker::Broker, config::Settings};
+use homing::config::Settings;
+use homing_broker::Broker;
 
 use crate::support::{broker::Corner, node::Node};
 
@@ -25,7 +26,7 @@ async fn a_broker_that_would_lose_retries_is_refused_with_the_command_that_mends
     let listed = node.ctl(&["-q", "list_feature_flags", "name", "state"]).await;
     if listed.contains("stream_queue\tdisabled") {
         let broker = broker(&corner);
-        let refused = broker.connect().await.expect_err("retries could be lost").told();
+        let refused = broker.connect().await.expect_err("retries could be lost").report();
         assert!(refused.contains("rabbitmqctl enable_feature_flag stream_queue"), "{refused}");
         assert_eq!(node.ctl(&["-q", "list_queues", "name", "--no-table-headers"]).await, "");
         broker.close().await;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use homing::domain::time::UnixMillis;
+use homing_domain::time::UnixMillis;
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
@@ -65,7 +65,7 @@ async fn bodies_that_other_readers_refuse_are_filtered_and_arrive() {
 /// sent again.
 #[tokio::test]
 async fn what_no_filter_can_read_is_parked_for_that_subscription() {
-    use homing::parking::{Action, Selection};
+    use homing_delivery::parking::{Action, Selection};
     let installation = Installation::new(&[60_000]).await;
     let receiver = Receiver::accepting().await;
     installation.subscribe_all(&receiver.url("/all")).await;

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, process::Stdio};
 
-use homing::parking::{Action, Entry, Selection};
+use homing_delivery::parking::{Action, Entry, Selection};
 use serde_json::json;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},

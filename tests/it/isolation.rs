@@ -23,7 +23,7 @@ use crate::support::{
 async fn a_hung_endpoint_holds_its_permits_and_no_more() {
     const EVENTS: usize = 300;
     const PERMITS: usize = 8;
-    let settings = format!("endpoint.concurrency_max = {PERMITS}\nworker.in_flight_max = 64");
+    let settings = format!("endpoint.max_concurrency = {PERMITS}\nworker.max_in_flight = 64");
     let installation = Installation::with(&[60_000], &settings).await;
     let held = Arc::new(AtomicUsize::new(0));
     let count = Arc::clone(&held);

@@ -2,17 +2,15 @@
 
 use std::time::Duration;
 
-use homing::{
-    domain::{
-        delivery::Delivery,
-        event::Event,
-        id::EventId,
-        source::{Reset, Standing},
-        topic::Topic,
-    },
-    service::Role,
-    simulator::Refusal,
+use homing::service::Role;
+use homing_domain::{
+    delivery::Delivery,
+    event::Event,
+    id::EventId,
+    source::{Reset, SourceStatus},
+    topic::Topic,
 };
+use homing_livestream::simulator::Refusal;
 use serde_json::json;
 use tokio::time::Instant;
 
@@ -45,7 +43,7 @@ async fn a_hit_arrives_byte_for_byte_with_its_exact_id() {
     let content_type = "application/json".to_owned();
     let (content_encoding, body) = (None, HIT.into());
     let event = Event { id, topic, content_type, content_encoding, body };
-    let progress = homing::domain::delivery::Progress::default();
+    let progress = homing_domain::delivery::Progress::default();
     let delivery = Delivery { event: event.into(), subscription, progress, trace: None };
     assert_eq!(arrived.id(), delivery.id().to_string(), "it is made of the event's id");
     running.stop().await;
@@ -128,19 +126,19 @@ async fn connections_spread_over_processes_and_never_exceed_what_is_allowed() {
 async fn a_source_is_paused_resumed_and_reset_by_a_person() {
     let service = Service::new().await;
     let installation = Installation::with(&[1_000], &service.settings(1)).await;
-    let desk = &installation.parts.desk;
+    let source_admin = &installation.parts.source_admin;
     let running = installation.start_as(&[Role::Source]);
     service.wait_for_connections(1).await;
 
     // Its connection ends after this, however late that is noticed here.
     let paused = Instant::now();
-    assert_eq!(desk.pause("main").await.expect("it is there").state, "paused");
+    assert_eq!(source_admin.pause("main").await.expect("it is there").state, "paused");
     service.wait_for_connections(0).await;
-    let view = desk.reset("main", Reset::Largest).await.expect("it is there");
+    let view = source_admin.reset("main", Reset::Largest).await.expect("it is there");
     assert_eq!((view.reset, view.connected), (Some(Reset::Largest), 0));
     tokio::time::sleep(Duration::from_millis(300)).await;
     assert_eq!(service.statuses(), [200]);
-    assert_eq!(desk.resume("main").await.expect("it is there").state, "running");
+    assert_eq!(source_admin.resume("main").await.expect("it is there").state, "running");
     service.wait_for_connections(1).await;
     assert!(paused.elapsed() >= RECONNECT_WAIT);
     service.simulator.drop_connections();
@@ -160,7 +158,7 @@ async fn what_the_service_refuses_for_good_is_not_tried_again_unless_a_person_as
     let running = installation.start_as(&[Role::Source]);
     let store = &installation.parts.store;
     let deadline = Instant::now() + PATIENCE;
-    while store.source("main").await.expect("the store answers").standing == Standing::Running {
+    while store.source("main").await.expect("the store answers").status == SourceStatus::Running {
         assert!(Instant::now() < deadline, "it goes on");
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
@@ -168,13 +166,13 @@ async fn what_the_service_refuses_for_good_is_not_tried_again_unless_a_person_as
 
     let again = installation.start_as(&[Role::Source]);
     tokio::time::sleep(RECONNECT_WAIT * 2).await;
-    let view = installation.parts.desk.get("main").await.expect("it is there");
+    let view = installation.parts.source_admin.get("main").await.expect("it is there");
     assert_eq!(
         (view.state, view.reason.as_deref()),
         ("stopped", Some("answered 403: no contract"))
     );
     assert_eq!(service.statuses(), [403]);
-    installation.parts.desk.resume("main").await.expect("it is there");
+    installation.parts.source_admin.resume("main").await.expect("it is there");
     service.wait_for_connections(1).await;
     again.stop().await;
     assert_eq!(service.statuses(), [403, 200]);

@@ -8,7 +8,7 @@ use std::{
     process::{Command, Stdio},
 };
 
-use homing::telemetry::catalogue::{METRICS, MetricKind};
+use homing_telemetry::catalogue::{METRICS, MetricKind};
 
 use crate::{
     secrets::{address, get},

@@ -23,10 +23,10 @@ async fn wait_until(
     installation: &Installation,
     wanted: impl Fn(&Overview) -> bool,
 ) -> Arc<Overview> {
-    let lookout = installation.parts.lookout();
+    let status_service = installation.parts.status_service();
     let deadline = Instant::now() + PATIENCE;
     loop {
-        let overview = lookout.overview().await;
+        let overview = status_service.overview().await;
         if wanted(&overview) {
             return overview;
         }
@@ -73,7 +73,7 @@ async fn what_the_pool_did_is_seen_within_seconds() {
     let waiting = waiting.expect("the wait has a queue");
     assert_eq!((waiting.kind, waiting.messages), (Kind::Wait, Some(3)));
     let due = waiting.next_due_ms.expect("it is known when the next is due");
-    let now = homing::clock::now();
+    let now = homing_domain::clock::now();
     assert!(due > now && due.since(now).as_secs() <= 600, "{due}");
     let parked = overview.queues.iter().find(|queue| queue.kind == Kind::Parked);
     assert_eq!(parked.and_then(|queue| queue.messages), Some(3));

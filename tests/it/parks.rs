@@ -1,6 +1,6 @@
 //! What cannot be delivered is parked with its reason, never lost and never in a loop.
 
-use homing::parking::{Action, Selection};
+use homing_delivery::parking::{Action, Selection};
 use serde_json::json;
 
 use crate::support::{
@@ -34,7 +34,7 @@ async fn a_delivery_whose_subscription_is_gone_is_parked() {
     installation.publisher.publish(Raw::new("t", "event-1", "{}")).await;
     receiver.wait_for(1).await;
 
-    installation.parts.registry.remove(id).await.expect("it is there");
+    installation.parts.registry.delete(id).await.expect("it is there");
 
     let parked = installation.wait_for_parked(1).await.remove(0);
     running.stop().await;
@@ -76,7 +76,7 @@ async fn a_parked_message_says_what_a_person_needs_to_know() {
 async fn what_expired_says_so_where_and_when() {
     use lapin::{BasicProperties, options::BasicPublishOptions};
     let installation = Installation::new(&[50]).await;
-    let began = homing::clock::now();
+    let began = homing_domain::clock::now();
     let properties = BasicProperties::default()
         .with_delivery_mode(2)
         .with_message_id("event-1".into())

@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use homing::domain::encryption_key::EncryptionKey;
+use homing_domain::encryption_key::EncryptionKey;
 use tokio::time::Instant;
 
 use crate::support::{
@@ -87,17 +87,17 @@ fn endpoint(site: &Site, url: &str) -> serde_json::Value {
 #[tokio::test(flavor = "multi_thread")]
 async fn four_processes_deliver_everything_when_one_of_them_is_killed() {
     const EVENTS: usize = 10_000;
-    const IN_FLIGHT_MAX: usize = 128;
+    const MAX_IN_FLIGHT: usize = 128;
     /// Of all four: to look for changes and to write the log each second, to merge counts and to tell
     /// figures every five (10 a second in all), and to start and to end (100); twice that, because a
     /// busy machine ends and begins more slowly than it counts.
-    const TRANSACTIONS_PER_SECOND_MAX: u64 = 20;
-    const TRANSACTIONS_AROUND_MAX: u64 = 200;
+    const MAX_TRANSACTIONS_PER_SECOND: u64 = 20;
+    const MAX_TRANSACTIONS_AROUND: u64 = 200;
     let database = Database::new().await;
     let receiver =
         Receiver::answering(|_| Reply::status(200).after(Duration::from_millis(5))).await;
     let settings =
-        format!("{}worker.in_flight_max = {IN_FLIGHT_MAX}\n", store_settings(&database.url()));
+        format!("{}worker.max_in_flight = {MAX_IN_FLIGHT}\n", store_settings(&database.url()));
     let site = Site::new(&[100, 200, 300], &settings);
     site.run(&["topology", "apply"]);
     site.subscribe(&receiver.url("/"), "t", &[]);
@@ -127,10 +127,10 @@ async fn four_processes_deliver_everything_when_one_of_them_is_killed() {
         "{EVENTS} published, {requests} requests, {repeated} repeated, {counted:?} counted, \
          {transactions} transactions in {seconds} s"
     );
-    let bound = seconds * TRANSACTIONS_PER_SECOND_MAX + TRANSACTIONS_AROUND_MAX;
+    let bound = seconds * MAX_TRANSACTIONS_PER_SECOND + MAX_TRANSACTIONS_AROUND;
     assert!(transactions <= bound, "{transactions} transactions in {seconds} s");
     assert_eq!((arrived.len(), parked), (EVENTS, 0));
-    assert!(repeated <= IN_FLIGHT_MAX, "{repeated} repetitions; {IN_FLIGHT_MAX} were in flight");
+    assert!(repeated <= MAX_IN_FLIGHT, "{repeated} repetitions; {MAX_IN_FLIGHT} were in flight");
     let counted = counted.and_then(|counted| usize::try_from(counted).ok()).expect("a count");
     assert!(counted > EVENTS / 2 && counted <= requests, "{counted} counted");
 }
@@ -146,7 +146,7 @@ async fn delivery_goes_on_while_the_database_server_is_away() {
     let dying = Receiver::answering(|_| Reply::status(500)).await;
     // The settings of a test leave circuits closed unless they speak of them.
     let settings = format!(
-        "{}worker.in_flight_max = 32\ncircuit.open_above_attempts = 20\n\
+        "{}worker.max_in_flight = 32\ncircuit.open_above_attempts = 20\n\
          circuit.probe_interval = \"1h\"\n",
         store_settings(server.url())
     );

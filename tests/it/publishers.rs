@@ -1,6 +1,6 @@
 //! What publishers may write, and what is believed of it.
 
-use homing::domain::id::SubscriptionId;
+use homing_domain::id::SubscriptionId;
 use lapin::{
     BasicProperties, Channel, Connection, ConnectionProperties,
     options::{BasicPublishOptions, ConfirmSelectOptions},
@@ -110,7 +110,7 @@ async fn a_publisher_with_the_least_rights_reaches_its_own_topics_only() {
 /// Goal: homing's own events cannot be forged, not even by sending again what was parked.
 #[tokio::test]
 async fn homings_own_events_are_not_forged_over_amqp() {
-    use homing::parking::{Action, Selection};
+    use homing_delivery::parking::{Action, Selection};
     let installation = Installation::with(&[50], "events.topic_from = \"type\"").await;
     let receiver = Receiver::accepting().await;
     let draft = json!({"url": receiver.url("/"), "topics": ["homing.#", "order.#"]});

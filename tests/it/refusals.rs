@@ -2,10 +2,8 @@
 
 use std::time::Duration;
 
-use homing::{
-    broker::{Broker, Refusal, error::BrokerError},
-    config::Settings,
-};
+use homing::config::Settings;
+use homing_broker::{Broker, Refusal, error::BrokerError};
 
 use lapin::{options::QueueBindOptions, types::FieldTable};
 
@@ -56,9 +54,9 @@ async fn a_refusal_is_reported_with_the_brokers_reason() {
     node.ctl(&["add_user", "u", "p"]).await;
     let expect = async |user: &str, vhost: &str, texts: &[&str]| {
         let error = refusal(&node, user, vhost).await;
-        let told = error.told();
+        let told = error.report();
         assert!(texts.iter().all(|text| told.contains(text)), "{told}");
-        assert_ne!(error.in_short(), "the broker cannot be reached", "{told}");
+        assert_ne!(error.summary(), "the broker cannot be reached", "{told}");
         assert!(!told.contains("u:"), "{told}");
         error
     };
@@ -77,7 +75,7 @@ async fn a_refusal_is_reported_with_the_brokers_reason() {
     limit(&node, "{\"max-connections\": -1, \"max-queues\": 3}").await;
     let error = expect("u:p", VHOST, &["queue limit in vhost", "raise that limit"]).await;
     assert!(!matches!(error, BrokerError::Different { .. }), "{error:?}");
-    assert!(error.in_short().contains("limit"), "{}", error.in_short());
+    assert!(error.summary().contains("limit"), "{}", error.summary());
     limit(&node, "{\"max-queues\": -1}").await;
 
     node.ctl(&["set_permissions", "-p", VHOST, "u", "^$", ".*", ".*"]).await;

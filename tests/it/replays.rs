@@ -9,7 +9,7 @@ use std::{
     },
 };
 
-use homing::parking::{Action, Bodies, Selection};
+use homing_delivery::parking::{Action, Bodies, Selection};
 use serde_json::json;
 
 use crate::support::{
@@ -144,7 +144,7 @@ async fn looking_leaves_everything_where_it_is() {
     }
     let first = installation.wait_for_parked(20).await;
     running.stop().await;
-    let ids = |entries: &[homing::parking::Entry]| -> BTreeSet<String> {
+    let ids = |entries: &[homing_delivery::parking::Entry]| -> BTreeSet<String> {
         entries.iter().map(|entry| entry.event_id.clone()).collect()
     };
     for _ in 0..30 {

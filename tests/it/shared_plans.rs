@@ -1,13 +1,11 @@
 //! Brokers of shared plans allow few channels; homing makes do with what was agreed upon.
 
-use homing::{
-    broker::{Broker, Message, Outgoing, Route},
-    config::Settings,
-    domain::{
-        event::{CONTENT_TYPE_DEFAULT, Event},
-        id::EventId,
-        topic::Topic,
-    },
+use homing::config::Settings;
+use homing_broker::{Broker, Message, Outgoing, Route};
+use homing_domain::{
+    event::{CONTENT_TYPE_DEFAULT, Event},
+    id::EventId,
+    topic::Topic,
 };
 
 use crate::support::{
@@ -98,7 +96,7 @@ async fn a_users_limit_of_channels_is_learned() {
             });
         }
         for published in publishing.join_all().await {
-            published.unwrap_or_else(|error| panic!("{round}: {}", error.told()));
+            published.unwrap_or_else(|error| panic!("{round}: {}", error.report()));
         }
     }
     broker.close().await;

@@ -3,10 +3,8 @@
 
 use std::{fs, net::TcpListener, os::unix::fs::PermissionsExt, path::PathBuf};
 
-use homing::{
-    broker::{Broker, error::BrokerError},
-    config::Settings,
-};
+use homing::config::Settings;
+use homing_broker::{Broker, error::BrokerError};
 use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
 use rustls::{ServerConfig, crypto::ring, pki_types::PrivateKeyDer};
 use tempfile::{NamedTempFile, TempDir};
@@ -125,7 +123,7 @@ async fn connect(toml: &str) -> Result<Broker, BrokerError> {
 }
 
 async fn refusal(toml: &str) -> String {
-    connect(toml).await.map(|_connected| ()).expect_err(toml).told()
+    connect(toml).await.map(|_connected| ()).expect_err(toml).report()
 }
 
 /// Goal: what is wrong with TLS is said in words, with what to do. What is right connects: an authority of

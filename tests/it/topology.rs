@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use homing::broker::{
+use homing_broker::{
     Broker,
     topology::{State, Topology},
 };
@@ -65,7 +65,7 @@ async fn a_queue_with_other_arguments_is_named_with_both_values() {
     assert!(detail.contains("50") && detail.contains("999"), "{detail}");
 
     let error = installation.parts.broker.restore_topology().await.expect_err("it differs");
-    let told = error.told();
+    let told = error.report();
     assert!(told.contains(&wait) && told.contains("50") && told.contains("999"), "{told}");
 }
 

@@ -1,6 +1,6 @@
 //! The trace that an event belongs to reaches its endpoints, and a collector learns of every attempt.
 
-use homing::broker::message::header;
+use homing_broker::message::header;
 use serde_json::{Value, json};
 
 use crate::support::{
@@ -24,7 +24,7 @@ async fn endpoint() -> Receiver {
 }
 
 /// Trace id, span id and flags of what an endpoint was told.
-fn told(request: &Recorded) -> (String, String, String) {
+fn report(request: &Recorded) -> (String, String, String) {
     let parent = request.header("traceparent").expect("it is told of the trace");
     let parts: Vec<_> = parent.split('-').map(str::to_owned).collect();
     let [_, trace, span, flags] = parts.try_into().expect("four parts");
@@ -93,14 +93,14 @@ async fn a_collector_gets_a_span_for_every_attempt() {
     let spans = spans(&collector);
     assert_eq!(spans.len(), 4, "those at the end are sent before the process ends");
     for request in &requests {
-        let (trace, span, flags) = told(request);
+        let (trace, span, flags) = report(request);
         assert_eq!(flags, "01");
         let sent = spans.iter().find(|sent| field(sent, "spanId") == span);
         let sent = sent.unwrap_or_else(|| panic!("{span} in {spans:?}"));
         assert_eq!(field(sent, "traceId"), trace);
         assert_eq!(attribute(sent, "homing.delivery.id"), Some(request.id().as_str()));
-        let owed_to = subscription.to_string();
-        assert_eq!(attribute(sent, "homing.subscription.id"), Some(owed_to.as_str()));
+        let for_subscription = subscription.to_string();
+        assert_eq!(attribute(sent, "homing.subscription.id"), Some(for_subscription.as_str()));
         let status = if request.attempt() == 1 { "503" } else { "200" };
         assert_eq!(attribute(sent, "http.response.status_code"), Some(status));
         assert_eq!(sent.get("status").is_some(), status == "503");
@@ -142,6 +142,6 @@ async fn what_is_not_sampled_is_passed_on_and_not_recorded() {
     installation.publisher.publish(unsampled).await;
     let requests = receiver.wait_for(2).await;
     running.stop().await;
-    assert!(requests.iter().all(|request| told(request).2 == "00"));
+    assert!(requests.iter().all(|request| report(request).2 == "00"));
     assert_eq!(collector.count(), 0);
 }

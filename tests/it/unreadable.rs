@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use homing::{domain::id::SubscriptionId, history::History};
+use homing::history::History;
+use homing_domain::id::SubscriptionId;
 use serde_json::{Map, Value, json};
 
 use crate::support::{broker::Raw, installation::Installation, receiver::Receiver};
@@ -47,8 +48,8 @@ async fn events_wait_for_a_subscription_that_cannot_be_read() {
     let running = installation.start();
     publish(&installation).await;
     receiver.wait_for(3).await;
-    let lookout = installation.parts.lookout();
-    let told = lookout.overview().await.unreadable_subscriptions.clone();
+    let status_service = installation.parts.status_service();
+    let told = status_service.overview().await.unreadable_subscriptions.clone();
     assert_eq!((told.len(), told[0].id, told[0].field.as_str()), (1, id, "url"));
     // Turned away more than once.
     tokio::time::sleep(Duration::from_secs(6)).await;
@@ -57,7 +58,7 @@ async fn events_wait_for_a_subscription_that_cannot_be_read() {
 
     let registry = &installation.parts.registry;
     let mended = changes(&json!({"url": receiver.url("/spoilt"), "keep_secrets": true}));
-    registry.change(id, mended).await.expect("it can be mended");
+    registry.update(id, mended).await.expect("it can be mended");
 
     receiver.wait_for(4).await;
     installation.assert_nothing_waits().await;
@@ -76,7 +77,7 @@ async fn events_wait_for_a_subscription_that_cannot_be_read() {
         assert_eq!(story.attempts.last().expect("a record").verdict, state);
     }
     installation.wait_for_depth(&installation.names().parked(), 0).await;
-    assert_eq!(lookout.unreadable_subscriptions().await.expect("the store answers"), []);
+    assert_eq!(status_service.unreadable_subscriptions().await.expect("the store answers"), []);
 }
 
 #[tokio::test]
@@ -89,7 +90,7 @@ async fn all_events_wait_where_not_even_topics_can_be_read() {
     receiver.wait_for(3).await;
 
     let registry = &installation.parts.registry;
-    registry.change(id, changes(&json!({"topics": ["refund"]}))).await.expect("it can be mended");
+    registry.update(id, changes(&json!({"topics": ["refund"]}))).await.expect("it can be mended");
 
     receiver.wait_for(4).await;
     installation.assert_nothing_waits().await;

@@ -20,13 +20,13 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 /// Connections at one time.
-pub(super) const CONNECTIONS_MAX: usize = 512;
+pub(super) const MAX_CONNECTIONS: usize = 512;
 /// Connections beside them, from which only health and metrics are answered.
-const RESERVE_MAX: usize = 32;
+const MAX_RESERVE: usize = 32;
 /// Requests at one time on all connections; the head of each takes up to 16 KiB.
-const EXCHANGES_MAX: usize = 2_048;
+const MAX_EXCHANGES: usize = 2_048;
 /// Bytes of answers that clients have not taken yet.
-const UNSENT_BYTES_MAX: usize = 64 * 1_024 * 1_024;
+const MAX_UNSENT_BYTES: usize = 64 * 1_024 * 1_024;
 /// From the accept to the end of the first head, whatever the protocol.
 const HEAD_DEADLINE: Duration = Duration::from_secs(10);
 /// The same for a connection of the reserve.
@@ -131,10 +131,10 @@ impl Places {
         let has_place = if of_network >= self.max_per_network {
             table.make_way(|_, one| !one.is_reserve && one.network == network)
         } else {
-            of_all < CONNECTIONS_MAX || table.make_way(|_, one| !one.is_reserve)
+            of_all < MAX_CONNECTIONS || table.make_way(|_, one| !one.is_reserve)
         };
         let is_reserve = !has_place;
-        if is_reserve && table.count(|one| one.is_reserve) >= RESERVE_MAX {
+        if is_reserve && table.count(|one| one.is_reserve) >= MAX_RESERVE {
             table.make_way(|_, one| one.is_reserve).then_some(())?;
         }
         let (ends, cut) = (CancellationToken::new(), CancellationToken::new());
@@ -249,10 +249,10 @@ impl Place {
     /// A request has come, whose body has yet to arrive if there `is_more`.
     pub(super) fn begin(&self, is_more: bool) -> Exchange {
         let mut table = self.places.lock();
-        if table.exchanges >= EXCHANGES_MAX {
+        if table.exchanges >= MAX_EXCHANGES {
             table.make_way(|id, one| id != self.id && one.exchanges.len() > 1);
         }
-        let is_beyond = table.exchanges >= EXCHANGES_MAX;
+        let is_beyond = table.exchanges >= MAX_EXCHANGES;
         let id = table.take_id();
         if let Some(connection) = table.connections.get_mut(&self.id) {
             let until = Instant::now() + BODY_DEADLINE;
@@ -319,7 +319,7 @@ impl Exchange {
         let Some(one) = table.exchanging(self.connection, self.id) else { return };
         one.unsent = bytes;
         table.unsent = table.unsent.saturating_add(bytes);
-        while table.unsent > UNSENT_BYTES_MAX
+        while table.unsent > MAX_UNSENT_BYTES
             && table.make_way(|id, one| id != self.connection && one.unsent() > 0)
         {}
     }

@@ -17,9 +17,9 @@ fn is_cut(place: &Place) -> bool {
 
 #[tokio::test(start_paused = true)]
 async fn the_connection_that_has_waited_longest_for_its_client_gives_way() {
-    let places = Places::new(CONNECTIONS_MAX);
+    let places = Places::new(MAX_CONNECTIONS);
     let mut held = Vec::new();
-    for number in 0..CONNECTIONS_MAX {
+    for number in 0..MAX_CONNECTIONS {
         held.push(places.admit(address(number)).unwrap());
         advance(Duration::from_millis(1)).await;
     }
@@ -59,7 +59,7 @@ async fn while_every_place_is_worked_on_there_is_a_reserve_and_it_is_bounded() {
     let places = Places::new(1);
     let place = places.admit(address(1)).unwrap();
     let _worked_on = place.begin(false);
-    let reserve: Vec<_> = (0..RESERVE_MAX).map(|_| places.admit(address(1)).unwrap()).collect();
+    let reserve: Vec<_> = (0..MAX_RESERVE).map(|_| places.admit(address(1)).unwrap()).collect();
     assert!(reserve.iter().all(|one| one.is_reserve));
     let one_more = places.admit(address(1)).unwrap();
     assert_eq!(reserve.iter().filter(|one| is_cut(one)).count(), 1);
@@ -70,7 +70,7 @@ async fn while_every_place_is_worked_on_there_is_a_reserve_and_it_is_bounded() {
 
 #[tokio::test(start_paused = true)]
 async fn every_wait_for_a_client_has_an_end() {
-    let places = Places::new(CONNECTIONS_MAX);
+    let places = Places::new(MAX_CONNECTIONS);
     let swept = async |place: &Place, after: Duration| {
         advance(after.saturating_sub(SECOND)).await;
         places.sweep();
@@ -98,7 +98,7 @@ async fn every_wait_for_a_client_has_an_end() {
 
 #[tokio::test(start_paused = true)]
 async fn answers_are_taken_at_a_least_rate() {
-    let places = Places::new(CONNECTIONS_MAX);
+    let places = Places::new(MAX_CONNECTIONS);
     let place = places.admit(address(1)).unwrap();
     let answer = place.begin(false);
     answer.says(0);
@@ -118,12 +118,12 @@ async fn answers_are_taken_at_a_least_rate() {
 
 #[tokio::test(start_paused = true)]
 async fn answers_that_nobody_takes_are_bounded_in_memory() {
-    let places = Places::new(CONNECTIONS_MAX);
+    let places = Places::new(MAX_CONNECTIONS);
     let held: Vec<_> = (0..3).map(|number| places.admit(address(number)).unwrap()).collect();
     let answers: Vec<_> = held.iter().map(|place| place.begin(false)).collect();
     for answer in &answers {
         answer.says(0);
-        answer.holds(UNSENT_BYTES_MAX / 2);
+        answer.holds(MAX_UNSENT_BYTES / 2);
         advance(SECOND).await;
     }
     assert_eq!(held.iter().map(is_cut).collect::<Vec<_>>(), [true, false, false]);
@@ -133,12 +133,12 @@ async fn answers_that_nobody_takes_are_bounded_in_memory() {
 
 #[tokio::test(start_paused = true)]
 async fn requests_are_bounded_beside_connections() {
-    let places = Places::new(CONNECTIONS_MAX);
+    let places = Places::new(MAX_CONNECTIONS);
     let held: Vec<_> = (0..2).map(|number| places.admit(address(number)).unwrap()).collect();
-    let unfinished: Vec<_> = (0..EXCHANGES_MAX).map(|_| held[0].begin(true)).collect();
+    let unfinished: Vec<_> = (0..MAX_EXCHANGES).map(|_| held[0].begin(true)).collect();
     assert!(!held[1].begin(false).is_beyond && is_cut(&held[0]));
     drop(unfinished);
-    let worked_on: Vec<_> = (0..EXCHANGES_MAX).map(|_| held[1].begin(false)).collect();
+    let worked_on: Vec<_> = (0..MAX_EXCHANGES).map(|_| held[1].begin(false)).collect();
     let third = places.admit(address(3)).unwrap();
     assert!(third.begin(false).is_beyond && !is_cut(&held[1]));
     drop(worked_on);

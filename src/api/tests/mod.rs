@@ -15,24 +15,17 @@ use serde_json::{Value, json};
 use tower::ServiceExt;
 
 use super::{Api, ApiParts, finished, limits, problem, router};
-use crate::{
-    broker::{Broker, topology::Topology},
-    config::Settings,
-    endpoint::Endpoints,
-    overview::Lookout,
-    parking::Parking,
-    registry::Registry,
-    source::Desk,
-    store,
-    switchboard::Switchboard,
-};
+use crate::{config::Settings, overview::StatusService, registry::Registry};
+use homing_broker::{Broker, topology::Topology};
+use homing_delivery::{circuits::CircuitBreakers, endpoint::Endpoints, parking::Parking};
+use homing_livestream::SourceAdmin;
 
 const TOKEN: &str = "token-0123456789";
 
 /// The API of a process whose broker is not there, with its store in a folder of its own.
 struct Unconnected {
     router: Router,
-    store: Arc<dyn store::Store>,
+    store: Arc<dyn homing_store::Store>,
     _folder: tempfile::TempDir,
 }
 
@@ -48,13 +41,21 @@ impl Unconnected {
         let schedules = settings.schedule.schedules().unwrap();
         let topology = Topology::new(&settings.broker.prefix, schedules.waits());
         let broker = Broker::new(&settings.broker, topology).unwrap();
-        let store = store::open(&settings.store).await.unwrap();
+        let store = homing_store::open(&settings.store).await.unwrap();
         let router = finished(router(Api::new(ApiParts {
             registry: Registry::new(Arc::clone(&store), broker.clone(), schedules),
             parking: Parking::new(broker.clone()),
-            switchboard: Switchboard::new(Arc::clone(&store), broker.clone()),
-            desk: Desk::new(settings.source.clone(), Arc::clone(&store), broker.clone()),
-            lookout: Lookout::new(broker.clone(), Arc::clone(&store), settings.source.clone()),
+            circuits: CircuitBreakers::new(Arc::clone(&store), broker.clone()),
+            source_admin: SourceAdmin::new(
+                settings.source.clone(),
+                Arc::clone(&store),
+                broker.clone(),
+            ),
+            status_service: StatusService::new(
+                broker.clone(),
+                Arc::clone(&store),
+                settings.source.clone(),
+            ),
             endpoints: Endpoints::new(&settings.endpoint).unwrap(),
             broker,
             store: Arc::clone(&store),
@@ -63,7 +64,7 @@ impl Unconnected {
             stored_tokens: Vec::new(),
             on_loopback: true,
             tokens: tokens.iter().map(ToString::to_string).collect(),
-            event_bytes_max: 100,
+            max_event_bytes: 100,
             customer_id: "504f9640000013401be513579fbebffa".to_owned(),
         })));
         Self { router, store, _folder: folder }
@@ -198,7 +199,7 @@ async fn an_endpoint_is_disabled_while_the_broker_is_away() {
     let answer = api.post("/v1/endpoints/disable", &url).await;
     assert_eq!(answer.status, 200, "{}", answer.body);
     assert_eq!(answer.body["state"], "frozen");
-    assert_eq!(answer.body["spared"], Value::Null, "nobody can count what is parked");
+    assert_eq!(answer.body["parked_by_circuit"], Value::Null, "nobody can count what is parked");
     let shown = api.get("/v1/endpoints/show?url=https://example.com/hook").await;
     assert_eq!(shown.body["state"], "frozen");
 
@@ -263,7 +264,7 @@ async fn events_that_are_not_confirmed_come_back_with_their_id() {
 
     let large = api.post("/v1/events?topic=a", &"x".repeat(101)).await;
     assert_eq!(large.status, 413);
-    assert!(large.body["detail"].as_str().unwrap().contains("worker.event_bytes_max"));
+    assert!(large.body["detail"].as_str().unwrap().contains("worker.max_event_bytes"));
 }
 
 #[tokio::test]

@@ -10,10 +10,8 @@ use axum::{
 use serde_json::{Map, Value, json};
 
 use super::{Answer, TOKEN, Unconnected, request};
-use crate::{
-    domain::{time::UnixMillis, url::EndpointUrl},
-    store::Intervention,
-};
+use homing_domain::{time::UnixMillis, url::EndpointUrl};
+use homing_store::Intervention;
 
 const SUBSCRIPTIONS: &str = "/attask/eventsubscription/api/v1/subscriptions";
 

@@ -24,20 +24,18 @@ use super::{
     extract::{IdInPath, JsonBody, NoParameters, Parameters},
     problem::Problem,
 };
-use crate::{
-    domain::{
-        circuit::{Circuit, StateName},
-        filter::Connector,
-        id::SubscriptionId,
-        subscription::{
-            AuthToken, Draft, EVENT_TYPES, FieldError, OBJ_CODES, Subscription, Version,
-            WorkfrontForm, split_topic,
-        },
-        url::EndpointUrl,
+use crate::registry::RegistryError;
+use homing_domain::{
+    circuit::{Circuit, StateName},
+    filter::Connector,
+    id::SubscriptionId,
+    subscription::{
+        AuthToken, Draft, EVENT_TYPES, FieldError, OBJ_CODES, Subscription, Version, WorkfrontForm,
+        split_topic,
     },
-    registry::RegistryError,
-    store::{Listing, PAGE_LIMIT_MAX},
+    url::EndpointUrl,
 };
+use homing_store::{Listing, MAX_PAGE_LIMIT};
 
 pub(super) use versions::*;
 
@@ -45,7 +43,7 @@ pub(super) const SUBSCRIPTIONS: &str = "/attask/eventsubscription/api/v1/subscri
 
 const PAGE_LIMIT_DEFAULT: u32 = 100;
 /// Far behind any page that there is.
-const PAGE_MAX: u32 = 1_000_000;
+const MAX_PAGE: u32 = 1_000_000;
 
 /// A subscription as it is asked for.
 #[derive(Deserialize, utoipa::ToSchema)]
@@ -161,7 +159,7 @@ type Created = (StatusCode, [(HeaderName, String); 1], Json<Versioned>);
 
 /// Makes a subscription in Workfront's form.
 #[utoipa::path(
-    post, path = "/attask/eventsubscription/api/v1/subscriptions", tag = "workfront", operation_id = "workfront_make",
+    post, path = "/attask/eventsubscription/api/v1/subscriptions", tag = "workfront", operation_id = "workfront_create",
     request_body = Wanted,
     responses(
         (status = 201, description = "It is made, at `Location`", body = Versioned),
@@ -173,7 +171,7 @@ pub(super) async fn create(
     _: NoParameters,
     JsonBody(wanted): JsonBody<Wanted>,
 ) -> Result<Created, Problem> {
-    let made = api.parts.registry.make(wanted.draft()?).await.map_err(renamed)?;
+    let made = api.parts.registry.create(wanted.draft()?).await.map_err(renamed)?;
     let id = made.subscription.id;
     let location = format!("{SUBSCRIPTIONS}/{id}");
     let versioned = Versioned { id, version: Version::default() };
@@ -237,9 +235,9 @@ impl ShownUrl {
 
 impl Shown {
     fn new(subscription: &Subscription, customer_id: &str, subscription_url: ShownUrl) -> Self {
-        let terms = &subscription.terms;
-        let form = terms.workfront.clone().unwrap_or_default();
-        let topic = terms.topics.first().map(ToString::to_string).unwrap_or_default();
+        let spec = &subscription.spec;
+        let form = spec.workfront.clone().unwrap_or_default();
+        let topic = spec.topics.first().map(ToString::to_string).unwrap_or_default();
         let (obj_code, event_type) = split_topic(&topic).unwrap_or_default();
         Self {
             id: subscription.id,
@@ -249,11 +247,11 @@ impl Shown {
             customer_id: customer_id.to_owned(),
             obj_id: form.obj_id,
             obj_code: obj_code.to_owned(),
-            url: terms.url.as_str().to_owned(),
+            url: spec.url.as_str().to_owned(),
             event_type: event_type.to_owned(),
-            auth_token: terms.auth_token.as_ref().map(AuthToken::masked),
-            filters: terms.filters.to_json(),
-            filter_connector: terms.filters.connector(),
+            auth_token: spec.auth_token.as_ref().map(AuthToken::masked),
+            filters: spec.filters.to_json(),
+            filter_connector: spec.filters.connector(),
             base64_encoding: form.base64_encoding,
             subscription_url,
         }
@@ -262,7 +260,7 @@ impl Shown {
 
 /// The circuit of `url`; that of a URL that was never attempted is as old as `subscription`.
 async fn circuit(api: &Api, subscription: &Subscription) -> Result<ShownUrl, Problem> {
-    let url = &subscription.terms.url;
+    let url = &subscription.spec.url;
     let circuit = api.parts.store.circuit(url).await?;
     let circuit = circuit.unwrap_or_else(|| Circuit::new(subscription.created));
     Ok(ShownUrl::of(url, &circuit))
@@ -301,15 +299,15 @@ pub(super) async fn list(
     RawQuery(query): RawQuery,
 ) -> Result<Json<Page>, Problem> {
     let parameters = Parameters::read(query.as_deref(), &["page", "limit"])?;
-    let page = parameters.number("page", 1, 1..=PAGE_MAX)?;
-    let limit = parameters.number("limit", PAGE_LIMIT_DEFAULT, 1..=PAGE_LIMIT_MAX)?;
+    let page = parameters.number("page", 1, 1..=MAX_PAGE)?;
+    let limit = parameters.number("limit", PAGE_LIMIT_DEFAULT, 1..=MAX_PAGE_LIMIT)?;
     let offset = page.saturating_sub(1).saturating_mul(limit);
     let (Listing { subscriptions, .. }, total_count) =
         api.parts.registry.in_workfronts_form(offset, limit).await?;
     let mut circuits: BTreeMap<String, ShownUrl> = BTreeMap::new();
     let mut shown = Vec::with_capacity(subscriptions.len());
     for subscription in &subscriptions {
-        let url = subscription.terms.url.as_str();
+        let url = subscription.spec.url.as_str();
         let known = match circuits.get(url) {
             Some(known) => known.clone(),
             None => circuit(&api, subscription).await?,
@@ -323,11 +321,11 @@ pub(super) async fn list(
 
 /// One subscription, with the circuit of its URL.
 #[utoipa::path(
-    get, path = "/attask/eventsubscription/api/v1/subscriptions/{id}", tag = "workfront", operation_id = "workfront_show",
+    get, path = "/attask/eventsubscription/api/v1/subscriptions/{id}", tag = "workfront", operation_id = "workfront_get",
     params(("id" = SubscriptionId, Path, description = "The subscription")),
     responses((status = 200, description = "The subscription, its token masked", body = Shown)),
 )]
-pub(super) async fn show(
+pub(super) async fn get(
     State(api): State<Api>,
     _: NoParameters,
     IdInPath(id): IdInPath,
@@ -341,16 +339,16 @@ pub(super) async fn show(
 ///
 /// Answers 200 without a body, as Workfront does.
 #[utoipa::path(
-    delete, path = "/attask/eventsubscription/api/v1/subscriptions/{id}", tag = "workfront", operation_id = "workfront_remove",
+    delete, path = "/attask/eventsubscription/api/v1/subscriptions/{id}", tag = "workfront", operation_id = "workfront_delete",
     params(("id" = SubscriptionId, Path, description = "The subscription")),
     responses((status = 200, description = "It is removed")),
 )]
-pub(super) async fn remove(
+pub(super) async fn delete(
     State(api): State<Api>,
     _: NoParameters,
     IdInPath(id): IdInPath,
 ) -> Result<StatusCode, Problem> {
     api.parts.registry.get_workfront(id).await?;
-    api.parts.registry.remove(id).await?;
+    api.parts.registry.delete(id).await?;
     Ok(StatusCode::OK)
 }

@@ -4,18 +4,16 @@ use axum::{Json, extract::State};
 use serde::{Deserialize, Serialize};
 
 use super::Versioned;
-use crate::{
-    api::{
-        Api,
-        extract::{IdInPath, JsonBody, NoParameters},
-        problem::Problem,
-    },
-    domain::{
-        id::SubscriptionId,
-        subscription::{FieldError, Version},
-    },
-    store::PAGE_LIMIT_MAX,
+use crate::api::{
+    Api,
+    extract::{IdInPath, JsonBody, NoParameters},
+    problem::Problem,
 };
+use homing_domain::{
+    id::SubscriptionId,
+    subscription::{FieldError, Version},
+};
+use homing_store::MAX_PAGE_LIMIT;
 
 /// The version that a subscription gets.
 #[derive(Deserialize, utoipa::ToSchema)]
@@ -101,10 +99,10 @@ async fn set_all_versions(api: &Api, version: Version) -> Result<AllVersioned, P
     let mut subscription_ids = Vec::new();
     let mut offset: u32 = 0;
     loop {
-        let (listing, total) = registry.in_workfronts_form(offset, PAGE_LIMIT_MAX).await?;
+        let (listing, total) = registry.in_workfronts_form(offset, MAX_PAGE_LIMIT).await?;
         subscription_ids.extend(listing.subscriptions.iter().map(|one| one.id));
         registry.set_versions(listing.subscriptions, version).await?;
-        offset = offset.saturating_add(PAGE_LIMIT_MAX);
+        offset = offset.saturating_add(MAX_PAGE_LIMIT);
         if u64::from(offset) >= total {
             return Ok(AllVersioned { subscription_ids, version });
         }

@@ -8,7 +8,7 @@ use super::figures::{Cpu, InFlight, rounded};
 /// Deliveries per second for which workers are counted where none are wanted.
 const USUAL_RATES: [u32; 3] = [1_000, 5_000, 20_000];
 /// How busy a worker should be, so that it can catch up after a pause.
-const LOAD_MAX: f64 = 0.7;
+const MAX_LOAD: f64 = 0.7;
 /// The processors of a machine that are as busy as this have no more to give.
 const BUSY_PERCENT: f64 = 90.0;
 /// Where others use more than this of a machine, the figures are theirs, too.
@@ -78,7 +78,7 @@ impl Advice {
             Some(Need { deliveries_per_second: rate, workers })
         };
         let workers_needed: Vec<_> = rates.into_iter().filter_map(need).collect();
-        let mut sentences = vec![observed.told(bottleneck)];
+        let mut sentences = vec![observed.report(bottleneck)];
         sentences.extend(observed.disturbed());
         if let Some(one) = one_worker_per_second {
             sentences.push(sized(bottleneck, one, &workers_needed));
@@ -120,7 +120,7 @@ impl Observed {
             | Bottleneck::Broker
             | Bottleneck::Unknown => by_cpu.min(by_places),
         };
-        Some(most * LOAD_MAX)
+        Some(most * MAX_LOAD)
     }
 
     /// Said where something else kept the machine busy.
@@ -133,7 +133,7 @@ impl Observed {
         ))
     }
 
-    fn told(&self, bottleneck: Bottleneck) -> String {
+    fn report(&self, bottleneck: Bottleneck) -> String {
         let Self { per_second, held_ms, in_flight, limit, .. } = self;
         let InFlight { mean, places } = in_flight;
         let busy = self.cpu.machine_busy_percent;
@@ -178,7 +178,7 @@ fn sized(bottleneck: Bottleneck, one: f64, needs: &[Need]) -> String {
         "A worker with a core of its own makes {at_least} {}/s when {:.0} % busy: {}, if the broker \
          keeps up.",
         count(whole(one)),
-        LOAD_MAX * 100.0,
+        MAX_LOAD * 100.0,
         needs.join(", ")
     )
 }
@@ -212,7 +212,7 @@ mod tests {
                 others_busy_percent: Some(0.0),
                 cores: 2,
             },
-            limit: "worker.in_flight_max",
+            limit: "worker.max_in_flight",
         }
     }
 
@@ -229,7 +229,7 @@ mod tests {
     fn slow_endpoints_ask_for_places_and_name_the_setting() {
         let advice = Advice::of(&observed(2_500.0, 30.0, 500.0));
         assert_eq!(advice.bottleneck, Bottleneck::EndpointLatency);
-        insta::assert_snapshot!(advice.text, @"The bottleneck was how long endpoints take: 500 of 512 places in flight were taken, each for 200 ms; raise `worker.in_flight_max` or start more workers. A worker with a core of its own makes about 1,792/s when 70 % busy: 1 for 1,000/s, 3 for 5,000/s, 12 for 20,000/s, if the broker keeps up.");
+        insta::assert_snapshot!(advice.text, @"The bottleneck was how long endpoints take: 500 of 512 places in flight were taken, each for 200 ms; raise `worker.max_in_flight` or start more workers. A worker with a core of its own makes about 1,792/s when 70 % busy: 1 for 1,000/s, 3 for 5,000/s, 12 for 20,000/s, if the broker keeps up.");
     }
 
     #[test]

@@ -245,15 +245,15 @@ struct Limit {
 
 impl Limit {
     fn of(wanted: &Wanted, settings: &Settings) -> Self {
-        let lane = f64::from(settings.worker.lane_in_flight_max());
-        let at_one = u32::try_from(settings.endpoint.concurrency_max).unwrap_or(u32::MAX);
+        let lane = f64::from(settings.worker.max_lane_in_flight());
+        let at_one = u32::try_from(settings.endpoint.max_concurrency).unwrap_or(u32::MAX);
         let endpoints = f64::from(at_one) * f64::from(wanted.endpoints);
         let workers = f64::from(wanted.workers);
         Self { places: lane.min(endpoints) * workers, is_lane: lane <= endpoints }
     }
 
     fn setting(&self) -> &'static str {
-        if self.is_lane { "worker.in_flight_max" } else { "endpoint.concurrency_max" }
+        if self.is_lane { "worker.max_in_flight" } else { "endpoint.max_concurrency" }
     }
 }
 

@@ -4,11 +4,10 @@ use std::{collections::BTreeMap, time::Duration};
 
 use tempfile::TempDir;
 
-use crate::{
-    broker::{Broker, claim::Claim, error::BrokerError, topology::Topology},
-    cli::failure::Failure,
-    config::{ScheduleSettings, Settings, StoreUrl},
-};
+use crate::{cli::failure::Failure, config::Settings};
+use homing_broker::{Broker, claim::Claim, error::BrokerError, topology::Topology};
+use homing_delivery::settings::ScheduleSettings;
+use homing_store::settings::StoreUrl;
 
 /// What comes behind the prefix of the installation. Long, so that nobody has it by chance: what is
 /// below it is deleted.
@@ -82,7 +81,7 @@ impl Ground {
         cleared.and(released).map_err(|error| {
             Failure::Bench(format!(
                 "the queues are not all deleted; `homing bench --clean` does that: {}",
-                error.told()
+                error.report()
             ))
         })
     }
@@ -99,8 +98,8 @@ fn throw_away(mut settings: Settings, store: &str) -> Settings {
     settings.endpoint.allow_networks = vec!["127.0.0.0/8".to_owned()];
     settings.traces.collector = String::new();
     settings.circuit.open_above_percent = 100;
-    settings.circuit.open_at_failures_in_a_row = u64::from(u32::MAX);
-    settings.circuit.freeze_at_failures_in_a_row = u64::from(u32::MAX);
+    settings.circuit.open_at_consecutive_failures = u64::from(u32::MAX);
+    settings.circuit.freeze_at_consecutive_failures = u64::from(u32::MAX);
     settings.store.url = format!("sqlite:{store}");
     settings.store.encryption_keys = Vec::new();
     settings.store.encryption_key_file = String::new();
@@ -116,7 +115,7 @@ pub(super) fn refused(prefix: &str, error: BrokerError) -> Failure {
         "the account in `broker.url` may not have queues and exchanges called {prefix}.…; allow it to \
          configure, write and read them (`rabbitmqctl set_permissions`), or set another \
          `broker.prefix`: {}",
-        error.told()
+        error.report()
     ))
 }
 
@@ -129,13 +128,13 @@ mod tests {
     fn nothing_leads_to_what_is_the_installations_own() {
         let text = "[broker]\nprefix = \"shop\"\n[store]\nurl = \"postgres://db/homing\"\n\
                     [traces]\ncollector = \"http://127.0.0.1:4318\"\n\
-                    [worker]\nin_flight_max = 64\n";
+                    [worker]\nmax_in_flight = 64\n";
         let before = Settings::from_toml(text).unwrap();
         let settings = throw_away(before, "/tmp/x/homing.db");
         assert_eq!(settings.broker.prefix, "shop.homing-bench");
         assert_eq!(settings.store.url, "sqlite:/tmp/x/homing.db");
         assert_eq!(settings.traces.collector, "");
-        assert_eq!(settings.worker.in_flight_max, 64);
+        assert_eq!(settings.worker.max_in_flight, 64);
         let schedules = settings.schedule.schedules().unwrap();
         assert_eq!(schedules.waits().into_iter().collect::<Vec<_>>(), [WAIT]);
         settings.circuit.rules().unwrap();

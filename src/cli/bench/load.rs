@@ -17,15 +17,13 @@ use super::{
     ground::PUBLISHES_AT_ONCE,
     stage::{self, Spent, Stage},
 };
-use crate::{
-    broker::{Message, Outgoing, Route, error::BrokerError},
-    cli::{Output, failure::Failure, progress::Progress},
+use crate::cli::{Output, failure::Failure, progress::Progress};
+use homing_broker::{Message, Outgoing, Route, error::BrokerError};
+use homing_domain::{
     clock,
-    domain::{
-        event::{CONTENT_TYPE_DEFAULT, Event},
-        id::EventId,
-        topic::Topic,
-    },
+    event::{CONTENT_TYPE_DEFAULT, Event},
+    id::EventId,
+    topic::Topic,
 };
 
 /// A body is `{"due_us":"<16 hexadecimal digits>","fill":"xxx…"}`.
@@ -110,7 +108,7 @@ pub(super) async fn run(
         unconfirmed: FuturesUnordered::new(),
         sent: 0,
         confirms: Vec::new(),
-        progress: Progress::walking(output, "deliveries"),
+        progress: Progress::scanning(output, "deliveries"),
     };
     let ended = tokio::select! {
         published = load.publish_all() => published.map(|()| Ended::Complete),

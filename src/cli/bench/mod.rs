@@ -34,7 +34,8 @@ use super::{
     simulate::duration,
     words,
 };
-use crate::config::{Settings, SettingsError};
+use crate::config::Settings;
+use homing_domain::settings::SettingsError;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -43,7 +44,7 @@ Examples:
   homing bench --latency 200 --endpoints 5     endpoints that take 200 ms to answer
   homing bench --workers 2 --size 20000
   homing bench --fail 10 --json
-  homing bench --set worker.in_flight_max=4096
+  homing bench --set worker.max_in_flight=4096
 
 The broker and the account, [worker] and [endpoint] are those of the settings. Events, queues,
 subscriptions and the store of the installation are not touched: the bench uses queues with the
@@ -137,10 +138,10 @@ impl Wanted {
     fn check(&self, settings: &Settings) -> Result<(), Failure> {
         let wrong =
             |key, message: String| Err(Failure::Settings(SettingsError::value(key, message)));
-        let bytes_max = settings.worker.event_bytes_max;
-        if usize::try_from(self.size).unwrap_or(usize::MAX) > bytes_max {
+        let max_bytes = settings.worker.max_event_bytes;
+        if usize::try_from(self.size).unwrap_or(usize::MAX) > max_bytes {
             let message = format!("workers take no events of {} bytes; raise it", self.size);
-            return wrong("worker.event_bytes_max", message);
+            return wrong("worker.max_event_bytes", message);
         }
         let deadline = settings.endpoint.deadline;
         if self.latency() >= deadline {

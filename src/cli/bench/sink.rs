@@ -22,13 +22,11 @@ use super::{
     load::due,
     process::Orders,
 };
-use crate::{
-    cli::{
-        Output,
-        failure::{Exit, Failure},
-    },
-    clock,
+use crate::cli::{
+    Output,
+    failure::{Exit, Failure},
 };
+use homing_domain::clock;
 
 /// How often it tells how many requests came.
 const TOLD_EVERY: Duration = Duration::from_millis(10);

@@ -13,14 +13,9 @@ use super::{
     process::Process,
     sink, worker,
 };
-use crate::{
-    broker::{Broker, Route, consume::Lane},
-    cli::failure::Failure,
-    config::Settings,
-    domain::subscription::Draft,
-    service::Parts,
-    usage,
-};
+use crate::{cli::failure::Failure, config::Settings, service::Parts, usage};
+use homing_broker::{Broker, Route, consume::Lane};
+use homing_domain::subscription::Draft;
 
 /// Requests to each endpoint before anything is measured, so that connections are there.
 const WARM_UP_PER_ENDPOINT: u32 = 4;
@@ -100,7 +95,7 @@ impl Stage {
             let draft = json!({ "url": url, "topics": [load::topic(endpoint)] });
             let draft: Draft =
                 serde_json::from_value(draft).map_err(|error| Failure::Bench(error.to_string()))?;
-            parts.registry.make(draft).await.map_err(Failure::Registry)?;
+            parts.registry.create(draft).await.map_err(Failure::Registry)?;
         }
         let mut workers = Vec::new();
         for _ in 0..wanted.workers {
@@ -151,7 +146,7 @@ impl Stage {
     /// Events on their way that keep the workers busy: twice as many as they have places for.
     pub(super) fn window(&self) -> u64 {
         let workers = u64::try_from(self.workers.len()).unwrap_or(u64::MAX);
-        let places = u64::from(self.parts.settings.worker.lane_in_flight_max());
+        let places = u64::from(self.parts.settings.worker.max_lane_in_flight());
         workers.saturating_mul(places).saturating_mul(2)
     }
 

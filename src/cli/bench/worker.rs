@@ -16,12 +16,15 @@ use crate::{
         failure::{Exit, Failure},
         globals::Globals,
     },
-    clock,
     config::Settings,
-    domain::{delivery::Delivery, outcome::Outcome, subscription::Subscription, time::UnixMillis},
-    endpoint::Endpoints,
     service::{self, Parts},
-    worker::{Account, Handler, HandlerError, Webhooks},
+};
+use homing_delivery::{
+    endpoint::Endpoints,
+    worker::{AttemptResult, Handler, HandlerError, Webhooks},
+};
+use homing_domain::{
+    clock, delivery::Delivery, outcome::Outcome, subscription::Subscription, time::UnixMillis,
 };
 
 /// What a worker did, without the warm-up. Sums of microseconds, so that they can be added up.
@@ -61,7 +64,7 @@ impl Handler for Watched {
         delivery: &Delivery,
         subscription: &Subscription,
         now: UnixMillis,
-    ) -> Result<Account, HandlerError> {
+    ) -> Result<AttemptResult, HandlerError> {
         /// Half of what is cut off where an instant is told in milliseconds.
         const HALF_MS_US: i64 = 500;
         let begun = clock::micros();

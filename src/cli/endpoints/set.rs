@@ -15,11 +15,11 @@ use crate::{
         run::Signals,
         words,
     },
-    domain::url::EndpointUrl,
     service::Parts,
-    store::Intervention,
-    switchboard::{SetError, View},
 };
+use homing_delivery::circuits::{SetError, View};
+use homing_domain::url::EndpointUrl;
+use homing_store::Intervention;
 
 const ENABLE_EXAMPLES: &str = "\
 Examples:
@@ -62,7 +62,7 @@ pub(in crate::cli) struct DisableArguments {
 
 /// What became of the deliveries that were parked.
 #[derive(Clone, Copy)]
-enum Spared {
+enum ParkedByCircuit {
     Counted(u32),
     Replayed(u32),
     /// Ctrl-C ended it.
@@ -79,18 +79,22 @@ pub(super) async fn enable(
     if !output.json {
         output.line(format_args!("enabled {}", view.url))?;
     }
-    let spared = if arguments.replay {
+    let parked_by_circuit = if arguments.replay {
         replay(parts, url, output).await
     } else {
-        let counted = parts.switchboard.count_spared(&parts.parking, url).await;
-        counted.map_err(Failure::Spared).map(Spared::Counted)
+        let counted = parts.circuits.count_parked_by_circuit(&parts.parking, url).await;
+        counted.map_err(Failure::ParkedByCircuit).map(ParkedByCircuit::Counted)
     };
     if output.json {
-        output.document(&document(&view, spared.as_ref().ok()))?;
-    } else if let Ok(spared) = spared {
-        write(url, spared, output)?;
+        output.document(&document(&view, parked_by_circuit.as_ref().ok()))?;
+    } else if let Ok(parked_by_circuit) = parked_by_circuit {
+        write(url, parked_by_circuit, output)?;
     }
-    Ok(if matches!(spared?, Spared::Interrupted(_)) { Exit::Failed } else { Exit::Done })
+    Ok(if matches!(parked_by_circuit?, ParkedByCircuit::Interrupted(_)) {
+        Exit::Failed
+    } else {
+        Exit::Done
+    })
 }
 
 async fn set(
@@ -101,9 +105,9 @@ async fn set(
 ) -> Result<View, Failure> {
     globals::remember_queues(parts).await.map_err(Failure::Store)?;
     let set = if is_forced {
-        parts.switchboard.set(url, intervention).await.map_err(SetError::Store)
+        parts.circuits.set(url, intervention).await.map_err(SetError::Store)
     } else {
-        parts.switchboard.set_known(url, intervention).await
+        parts.circuits.set_known(url, intervention).await
     };
     let circuit = set.map_err(|error| match error {
         SetError::Store(error) => Failure::Store(error),
@@ -119,11 +123,11 @@ async fn replay(
     parts: &Parts,
     url: &EndpointUrl,
     output: &mut Output<'_>,
-) -> Result<Spared, Failure> {
+) -> Result<ParkedByCircuit, Failure> {
     let mut signals = Signals::listen()?;
-    let progress = Progress::walking(output, "looked at");
+    let progress = Progress::scanning(output, "looked at");
     let (stop, mut so_far) = (CancellationToken::new(), 0);
-    let replayed = parts.switchboard.replay_spared_while(&parts.parking, url, |tally| {
+    let replayed = parts.circuits.replay_parked_by_circuit_while(&parts.parking, url, |tally| {
         so_far = tally.matched;
         progress.at(tally.scanned, tally.total, &format!("{} replayed", tally.matched));
         if stop.is_cancelled() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
@@ -131,8 +135,8 @@ async fn replay(
     let ended = signals.bound(&stop, replayed).await;
     progress.end();
     match ended {
-        Some(Ok(tally)) if !stop.is_cancelled() => Ok(Spared::Replayed(tally.matched)),
-        Some(Ok(_)) | None => Ok(Spared::Interrupted(so_far)),
+        Some(Ok(tally)) if !stop.is_cancelled() => Ok(ParkedByCircuit::Replayed(tally.matched)),
+        Some(Ok(_)) | None => Ok(ParkedByCircuit::Interrupted(so_far)),
         Some(Err(error)) => {
             if so_far > 0 {
                 output.tell(format_args!(
@@ -140,38 +144,47 @@ async fn replay(
                     words::deliveries(so_far)
                 ));
             }
-            Err(Failure::Spared(error))
+            Err(Failure::ParkedByCircuit(error))
         }
     }
 }
 
 /// `None`: it is enabled, and the rest failed.
-fn document(view: &View, spared: Option<&Spared>) -> serde_json::Map<String, Value> {
+fn document(
+    view: &View,
+    parked_by_circuit: Option<&ParkedByCircuit>,
+) -> serde_json::Map<String, Value> {
     let mut document = fields_of(view);
-    let (spared, replayed) = match spared.copied() {
-        Some(Spared::Counted(count)) => (count.into(), None),
-        Some(Spared::Replayed(count)) => (count.into(), Some(count)),
-        Some(Spared::Interrupted(count)) => (Value::Null, Some(count)),
+    let (parked_by_circuit, replayed) = match parked_by_circuit.copied() {
+        Some(ParkedByCircuit::Counted(count)) => (count.into(), None),
+        Some(ParkedByCircuit::Replayed(count)) => (count.into(), Some(count)),
+        Some(ParkedByCircuit::Interrupted(count)) => (Value::Null, Some(count)),
         None => (Value::Null, None),
     };
-    document.insert("spared".to_owned(), spared);
+    document.insert("parked_by_circuit".to_owned(), parked_by_circuit);
     document.extend(replayed.map(|count| ("replayed".to_owned(), count.into())));
     document
 }
 
-fn write(url: &EndpointUrl, spared: Spared, output: &mut Output<'_>) -> Result<(), Failure> {
-    match spared {
-        Spared::Counted(0) | Spared::Replayed(0) => output.line("nothing was parked to spare it"),
-        Spared::Counted(count) => {
+fn write(
+    url: &EndpointUrl,
+    parked_by_circuit: ParkedByCircuit,
+    output: &mut Output<'_>,
+) -> Result<(), Failure> {
+    match parked_by_circuit {
+        ParkedByCircuit::Counted(0) | ParkedByCircuit::Replayed(0) => {
+            output.line("nothing was parked to spare it")
+        }
+        ParkedByCircuit::Counted(count) => {
             let parked = words::deliveries(count);
             let again = words::with_operand("homing endpoints enable --replay", url.as_str());
             output.line(format_args!("{parked} parked to spare it; to replay exactly those:"))?;
             output.line(format_args!("  {again}"))
         }
-        Spared::Replayed(count) => {
+        ParkedByCircuit::Replayed(count) => {
             output.line(format_args!("{} replayed", words::deliveries(count)))
         }
-        Spared::Interrupted(count) => output.line(format_args!(
+        ParkedByCircuit::Interrupted(count) => output.line(format_args!(
             "interrupted: {} replayed, the others are parked still",
             words::deliveries(count)
         )),

@@ -12,12 +12,11 @@ use crate::{
         table::{Rows, Tone},
         words,
     },
-    clock,
-    domain::{circuit::StateName, url::EndpointUrl},
     service::Parts,
-    store::CircuitPage,
-    switchboard::View,
 };
+use homing_delivery::circuits::View;
+use homing_domain::{circuit::StateName, clock, url::EndpointUrl};
+use homing_store::CircuitPage;
 
 const LIST_EXAMPLES: &str = "\
 Examples:
@@ -61,9 +60,9 @@ pub(super) async fn list(
 ) -> Result<Exit, Failure> {
     let ListArguments { state, limit, after } = arguments;
     let page = CircuitPage { state, after, limit };
-    let listing = parts.switchboard.page(&page).await.map_err(Failure::Store)?;
+    let listing = parts.circuits.page(&page).await.map_err(Failure::Store)?;
     let circuits = listing.circuits.iter();
-    let requests = parts.switchboard.requests().await.map_err(Failure::Store)?;
+    let requests = parts.circuits.requests().await.map_err(Failure::Store)?;
     let views = circuits.map(|(url, circuit)| View::of(url, circuit).with(&requests));
     let views: Vec<_> = views.collect();
     let corrupt: Vec<_> = listing.corrupt.iter().map(ToString::to_string).collect();
@@ -120,7 +119,7 @@ fn row(view: &View) -> [String; 10] {
         words::to_seconds(&view.since),
         view.successes.to_string(),
         view.failures.to_string(),
-        view.failures_in_a_row.to_string(),
+        view.consecutive_failures.to_string(),
         instant(&view.last_success).unwrap_or_default(),
         view.last_outcome.clone().unwrap_or_default(),
         next_probe(view).map(|at| words::to_seconds(&at)).unwrap_or_default(),
@@ -137,14 +136,14 @@ pub(super) async fn run(
     arguments: &Arguments,
     output: &mut Output<'_>,
 ) -> Result<Exit, Failure> {
-    let circuit = parts.switchboard.get(&arguments.url).await.map_err(Failure::Store)?;
-    let requests = parts.switchboard.requests().await.map_err(Failure::Store)?;
+    let circuit = parts.circuits.get(&arguments.url).await.map_err(Failure::Store)?;
+    let requests = parts.circuits.requests().await.map_err(Failure::Store)?;
     let view = View::of(&arguments.url, &circuit).with(&requests);
     let mut parked = None;
     if arguments.parked {
         globals::remember_queues(parts).await.map_err(Failure::Store)?;
-        let counted = parts.switchboard.count_spared(&parts.parking, &arguments.url).await;
-        parked = Some(counted.map_err(Failure::Spared)?);
+        let counted = parts.circuits.count_parked_by_circuit(&parts.parking, &arguments.url).await;
+        parked = Some(counted.map_err(Failure::ParkedByCircuit)?);
     }
     if output.json {
         let mut document = fields_of(&view);
@@ -160,7 +159,7 @@ pub(super) async fn run(
         ("reason", view.reason),
         ("successes", Some(view.successes.to_string())),
         ("failures", Some(view.failures.to_string())),
-        ("in a row", Some(view.failures_in_a_row.to_string())),
+        ("in a row", Some(view.consecutive_failures.to_string())),
         ("last success", view.last_success),
         ("last outcome", view.last_outcome),
         ("next probe", next_probe),

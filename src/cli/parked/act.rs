@@ -6,18 +6,18 @@ use serde_json::json;
 use tokio_util::sync::CancellationToken;
 
 use super::filters::Filters;
-use crate::{
-    cli::{
-        Output,
-        failure::{Exit, Failure},
-        progress::Progress,
-        run::Signals,
-        words,
-    },
-    domain::circuit::StateName,
-    parking::{Action, Parking, Selection, Tally},
-    switchboard::{Stopped, Switchboard},
+use crate::cli::{
+    Output,
+    failure::{Exit, Failure},
+    progress::Progress,
+    run::Signals,
+    words,
 };
+use homing_delivery::{
+    circuits::{CircuitBreakers, Stopped},
+    parking::{Action, Parking, Selection, Tally},
+};
+use homing_domain::circuit::StateName;
 
 const REPLAY_EXAMPLES: &str = "\
 Examples:
@@ -149,7 +149,7 @@ impl Act {
             return Ok(Exit::Failed);
         }
         let action = if self.dry_run { Action::Count } else { self.action };
-        let ended = self.walk(parking, action, &mut signals, output).await?;
+        let ended = self.scan(parking, action, &mut signals, output).await?;
         self.write(&ended, output)?;
         Ok(if ended.is_interrupted { Exit::Failed } else { Exit::Done })
     }
@@ -162,7 +162,7 @@ impl Act {
         output: &mut Output<'_>,
     ) -> Result<bool, Failure> {
         let selected = (&self.selection, self.limit);
-        let counted = Switchboard::stopped_among(stopped, parking, selected).await;
+        let counted = CircuitBreakers::stopped_among(stopped, parking, selected).await;
         let counted = counted.map_err(Failure::Broker)?;
         let is_told = !counted.is_empty();
         for (Stopped { url, state, .. }, count) in counted {
@@ -186,7 +186,7 @@ impl Act {
         signals: &mut Signals,
         output: &mut Output<'_>,
     ) -> Result<bool, Failure> {
-        let counted = self.walk(parking, Action::Count, signals, output).await?;
+        let counted = self.scan(parking, Action::Count, signals, output).await?;
         let Tally { matched, total, .. } = counted.tally;
         if counted.is_interrupted {
             return Ok(false);
@@ -195,14 +195,14 @@ impl Act {
     }
 
     /// Ctrl-C ends it between two messages, a second one at once.
-    async fn walk(
+    async fn scan(
         &self,
         parking: &Parking,
         action: Action,
         signals: &mut Signals,
         output: &mut Output<'_>,
     ) -> Result<Ended, Failure> {
-        let progress = Progress::walking(output, "looked at");
+        let progress = Progress::scanning(output, "looked at");
         let (stop, mut so_far) = (CancellationToken::new(), Tally::default());
         let walked = parking.act_while(action, &self.selection, self.limit, |tally| {
             so_far = tally;

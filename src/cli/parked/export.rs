@@ -9,14 +9,12 @@ use std::{
 use serde_json::json;
 
 use super::filters::Filters;
-use crate::{
-    cli::{
-        Output,
-        failure::{Exit, Failure},
-        run::Signals,
-    },
-    parking::{Parking, Selection, Tally, export_line},
+use crate::cli::{
+    Output,
+    failure::{Exit, Failure},
+    run::Signals,
 };
+use homing_delivery::parking::{Parking, Selection, Tally, export_line};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -62,7 +60,7 @@ impl Export {
     ) -> Result<Exit, Failure> {
         if self.file == "-" {
             let ended = self.write(parking, |line| output.bytes(line)).await;
-            return match self.told(ended, output)? {
+            return match self.report(ended, output)? {
                 Some(_) => Ok(Exit::Done),
                 None => Ok(Exit::Failed),
             };
@@ -72,7 +70,7 @@ impl Export {
         let ended = self.write(parking, |line| file.write_all(line).map_err(failed)).await;
         let file = file.into_inner().map_err(|error| failed(error.into_error()))?;
         file.sync_all().map_err(failed)?;
-        let Some(Tally { matched, total, .. }) = self.told(ended, output)? else {
+        let Some(Tally { matched, total, .. }) = self.report(ended, output)? else {
             return Ok(Exit::Failed);
         };
         if output.json {
@@ -84,7 +82,7 @@ impl Export {
     }
 
     /// Says how far it came where it did not come to its end: `None`, it was interrupted.
-    fn told(
+    fn report(
         &self,
         (exported, ended): (u32, Result<Option<Tally>, Failure>),
         output: &mut Output<'_>,

@@ -2,11 +2,10 @@
 
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 
-use crate::{
-    cli::{failure::Failure, words},
-    clock,
-    domain::{id::SubscriptionId, time::UnixMillis, topic::TopicPattern, verdict::ParkReason},
-    parking::Selection,
+use crate::cli::{failure::Failure, words};
+use homing_delivery::parking::Selection;
+use homing_domain::{
+    clock, id::SubscriptionId, time::UnixMillis, topic::TopicPattern, verdict::ParkReason,
 };
 
 /// All conditions that are given must hold.

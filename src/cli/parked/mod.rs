@@ -10,7 +10,7 @@ use super::{
     failure::{Exit, Failure},
     globals::Globals,
 };
-use crate::parking::Parking;
+use homing_delivery::parking::Parking;
 
 const EXAMPLES: &str = "\
 Examples:

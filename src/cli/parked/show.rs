@@ -5,16 +5,14 @@ use serde::Serialize;
 use serde_json::value::RawValue;
 
 use super::filters::Filters;
-use crate::{
-    cli::{
-        Output,
-        failure::{Exit, Failure},
-        table::Rows,
-        words,
-    },
-    domain::time::UnixMillis,
-    parking::{Bodies, Entry, Listing, Parking, Selection},
+use crate::cli::{
+    Output,
+    failure::{Exit, Failure},
+    table::Rows,
+    words,
 };
+use homing_delivery::parking::{Bodies, Entry, Listing, Parking, Selection};
+use homing_domain::time::UnixMillis;
 
 const LIST_EXAMPLES: &str = "\
 Examples:

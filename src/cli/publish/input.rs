@@ -35,14 +35,14 @@ pub(super) async fn open(file: &str) -> Result<Input, Failure> {
 }
 
 /// All of it.
-pub(super) async fn whole(input: Input, bytes_max: usize) -> Result<Bytes, Failure> {
+pub(super) async fn whole(input: Input, max_bytes: usize) -> Result<Bytes, Failure> {
     let mut body = Vec::new();
-    let limit = u64::try_from(bytes_max).unwrap_or(u64::MAX).saturating_add(1);
+    let limit = u64::try_from(max_bytes).unwrap_or(u64::MAX).saturating_add(1);
     let read = input.reader.take(limit).read_to_end(&mut body).await;
     match read {
-        Ok(length) if length > bytes_max => Err(Failure::Usage(format!(
-            "{} has more than {bytes_max} bytes, the most that an event may have \
-             (`worker.event_bytes_max`)",
+        Ok(length) if length > max_bytes => Err(Failure::Usage(format!(
+            "{} has more than {max_bytes} bytes, the most that an event may have \
+             (`worker.max_event_bytes`)",
             input.name
         ))),
         Ok(_) => Ok(body.into()),
@@ -66,9 +66,9 @@ pub(super) struct Line {
     pub(super) bytes: Option<Bytes>,
 }
 
-/// The lines of `input`, those of more than `bytes_max` bytes without their content.
-pub(super) fn lines(input: Input, bytes_max: usize) -> Lines {
-    let codec = AnyDelimiterCodec::new_with_max_length(vec![b'\n'], Vec::new(), bytes_max);
+/// The lines of `input`, those of more than `max_bytes` bytes without their content.
+pub(super) fn lines(input: Input, max_bytes: usize) -> Lines {
+    let codec = AnyDelimiterCodec::new_with_max_length(vec![b'\n'], Vec::new(), max_bytes);
     let frames = FramedRead::new(input.reader, codec);
     Lines { name: input.name, frames, read: 0, pauses: false }
 }
@@ -106,10 +106,10 @@ impl Lines {
 mod tests {
     use super::*;
 
-    async fn read(text: &'static str, bytes_max: usize) -> Vec<(u64, Option<String>)> {
+    async fn read(text: &'static str, max_bytes: usize) -> Vec<(u64, Option<String>)> {
         let reader = Box::pin(text.as_bytes());
         let input = Input { name: "test".to_owned(), reader, is_terminal: false };
-        let mut lines = lines(input, bytes_max);
+        let mut lines = lines(input, max_bytes);
         let mut all = Vec::new();
         while let Some(line) = lines.next().await.unwrap() {
             let text = line.bytes.map(|bytes| String::from_utf8(bytes.to_vec()).unwrap());

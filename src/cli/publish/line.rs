@@ -5,22 +5,20 @@ use bytes::Bytes;
 use serde::{Deserialize, Deserializer, de::IgnoredAny};
 use serde_json::value::RawValue;
 
-use crate::{
-    broker::{Message, Outgoing},
+use homing_broker::{Message, Outgoing};
+use homing_domain::{
     clock,
-    domain::{
-        delivery::Progress,
-        event::{CONTENT_TYPE_DEFAULT, ContentEncoding, Event, NO_CODING},
-        id::{EventId, SubscriptionId},
-        topic::Topic,
-    },
+    delivery::Progress,
+    event::{CONTENT_TYPE_DEFAULT, ContentEncoding, Event, NO_CODING},
+    id::{EventId, SubscriptionId},
+    topic::Topic,
 };
 
 /// Turns lines into messages.
 pub(super) struct Reader {
     pub(super) form: Form,
-    /// `worker.event_bytes_max`
-    pub(super) body_bytes_max: usize,
+    /// `worker.max_event_bytes`
+    pub(super) max_body_bytes: usize,
 }
 
 /// What a line is.
@@ -75,12 +73,12 @@ struct Parts {
 
 impl Reader {
     /// Topic, ids and names of fields, and the third that base64 adds.
-    const ENVELOPE_BYTES_MAX: usize = 64 * 1024;
+    const MAX_ENVELOPE_BYTES: usize = 64 * 1024;
 
     /// Bytes of the longest line that can hold an event.
-    pub(super) fn line_bytes_max(&self) -> usize {
-        let base64 = self.body_bytes_max.saturating_add(self.body_bytes_max / 3);
-        base64.saturating_add(Self::ENVELOPE_BYTES_MAX)
+    pub(super) fn max_line_bytes(&self) -> usize {
+        let base64 = self.max_body_bytes.saturating_add(self.max_body_bytes / 3);
+        base64.saturating_add(Self::MAX_ENVELOPE_BYTES)
     }
 
     /// The message that `line` stands for, and the id of its event; or what is wrong with it.
@@ -96,11 +94,11 @@ impl Reader {
                 body: line.clone(),
             },
         };
-        if parts.body.len() > self.body_bytes_max {
+        if parts.body.len() > self.max_body_bytes {
             return Err(format!(
-                "the body has {} bytes, an event at most {} (`worker.event_bytes_max`)",
+                "the body has {} bytes, an event at most {} (`worker.max_event_bytes`)",
                 parts.body.len(),
-                self.body_bytes_max
+                self.max_body_bytes
             ));
         }
         build(parts)
@@ -160,7 +158,7 @@ fn build(parts: Parts) -> Result<(EventId, Outgoing), String> {
     let message =
         Message::of_event(Event { id: id.clone(), topic, content_type, content_encoding, body });
     let message = match subscription {
-        Some(subscription) => message.owed_to(subscription, Progress::default()),
+        Some(subscription) => message.for_subscription(subscription, Progress::default()),
         None => message,
     };
     Ok((id, message.outgoing()))
@@ -181,7 +179,7 @@ mod tests {
     use super::*;
 
     fn reader(form: Form) -> Reader {
-        Reader { form, body_bytes_max: 64 }
+        Reader { form, max_body_bytes: 64 }
     }
 
     fn error(line: &str) -> String {
@@ -224,7 +222,7 @@ mod tests {
         insta::assert_snapshot!(error(r#"{"topic":"t","data":1,"body_base64":"AA=="}"#), @"give either `data` or `body_base64`");
         insta::assert_snapshot!(error(r#"{"topic":"t","body_base64":"?"}"#), @"`body_base64` is not base64: Invalid symbol 63, offset 0.");
         let long = format!(r#"{{"topic":"t","data":"{}"}}"#, "x".repeat(80));
-        insta::assert_snapshot!(error(&long), @"the body has 82 bytes, an event at most 64 (`worker.event_bytes_max`)");
+        insta::assert_snapshot!(error(&long), @"the body has 82 bytes, an event at most 64 (`worker.max_event_bytes`)");
     }
 
     #[test]

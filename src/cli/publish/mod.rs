@@ -12,7 +12,7 @@ mod line;
 mod pump;
 mod summary;
 
-use crate::broker::Route;
+use homing_broker::Route;
 
 use self::{
     line::{Form, Reader},
@@ -23,7 +23,7 @@ use super::{
     failure::{Exit, Failure},
     globals::Globals,
 };
-use crate::domain::id::SubscriptionId;
+use homing_domain::id::SubscriptionId;
 
 const EXAMPLES: &str = "\
 A line is one event, as JSON:
@@ -91,17 +91,17 @@ pub(super) async fn run(
             },
             None => Form::Envelope,
         },
-        body_bytes_max: settings.worker.event_bytes_max,
+        max_body_bytes: settings.worker.max_event_bytes,
     };
     let summary = if arguments.single {
-        let body = input::whole(input, reader.body_bytes_max).await?;
+        let body = input::whole(input, reader.max_body_bytes).await?;
         let (id, message) = reader.read(&body).map_err(Failure::Usage)?;
         broker.publish(&message, Route::Events).await.map_err(Failure::Broker)?;
         Summary::of_one(id)
     } else {
-        let lines = input::lines(input, reader.line_bytes_max());
-        let in_flight_max = settings.broker.publish_channels;
-        pump::pump(&broker, lines, (reader, in_flight_max), output).await?
+        let lines = input::lines(input, reader.max_line_bytes());
+        let max_in_flight = settings.broker.publish_channels;
+        pump::pump(&broker, lines, (reader, max_in_flight), output).await?
     };
     broker.close().await;
     summary.write(output)?;

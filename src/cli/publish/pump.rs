@@ -11,11 +11,9 @@ use super::{
     line::Reader,
     summary::Summary,
 };
-use crate::{
-    broker::{Broker, Outgoing, Route, error::BrokerError},
-    cli::{Output, failure::Failure, progress::Progress},
-    domain::id::EventId,
-};
+use crate::cli::{Output, failure::Failure, progress::Progress};
+use homing_broker::{Broker, Outgoing, Route, error::BrokerError};
+use homing_domain::id::EventId;
 
 /// Publishes every line; returns when each is confirmed or given up.
 ///
@@ -23,12 +21,12 @@ use crate::{
 pub(super) async fn pump(
     broker: &Broker,
     mut lines: Lines,
-    (reader, in_flight_max): (Reader, usize),
+    (reader, max_in_flight): (Reader, usize),
     output: &mut Output<'_>,
 ) -> Result<Summary, Failure> {
     let mut interrupts = signal(SignalKind::interrupt()).map_err(Failure::Signals)?;
     let progress = Progress::counting(output, "published");
-    let mut desk = Desk { reader, summary: Summary::default(), progress, output };
+    let mut desk = Pump { reader, summary: Summary::default(), progress, output };
     let mut sending = FuturesUnordered::new();
     let mut waiting: BTreeMap<u64, EventId> = BTreeMap::new();
     let mut is_reading = true;
@@ -38,7 +36,7 @@ pub(super) async fn pump(
                 let Some(id) = waiting.remove(&number) else { continue };
                 is_reading &= desk.sent(number, id, sent);
             }
-            line = lines.next(), if is_reading && sending.len() < in_flight_max => {
+            line = lines.next(), if is_reading && sending.len() < max_in_flight => {
                 match line {
                     Ok(Some(line)) => if let Some((number, id, message)) = desk.read(line) {
                         waiting.insert(number, id);
@@ -46,7 +44,7 @@ pub(super) async fn pump(
                     },
                     Ok(None) => is_reading = false,
                     Err(failure) => {
-                        desk.stopped(&failure.told());
+                        desk.stopped(&failure.report());
                         is_reading = false;
                     }
                 }
@@ -80,14 +78,14 @@ async fn send(broker: &Broker, number: u64, message: Outgoing) -> (u64, Result<(
 }
 
 /// Where lines come in and answers go out.
-struct Desk<'a, 'b> {
+struct Pump<'a, 'b> {
     reader: Reader,
     summary: Summary,
     progress: Progress,
     output: &'a mut Output<'b>,
 }
 
-impl Desk<'_, '_> {
+impl Pump<'_, '_> {
     /// The message to publish; `None` for a blank line and a bad one.
     fn read(&mut self, line: Line) -> Option<(u64, EventId, Outgoing)> {
         let number = line.number;
@@ -100,8 +98,8 @@ impl Desk<'_, '_> {
             }
             self.reader.read(&bytes)
         } else {
-            let bytes_max = self.reader.line_bytes_max();
-            Err(format!("longer than {bytes_max} bytes (`worker.event_bytes_max` and a bit)"))
+            let max_bytes = self.reader.max_line_bytes();
+            Err(format!("longer than {max_bytes} bytes (`worker.max_event_bytes` and a bit)"))
         };
         match read {
             Ok((id, message)) => Some((number, id, message)),
@@ -122,12 +120,12 @@ impl Desk<'_, '_> {
                 true
             }
             Err(error) if error.is_final() => {
-                self.progress.tell(self.output, format_args!("line {number}: {}", error.told()));
-                self.summary.bad(number, error.told());
+                self.progress.tell(self.output, format_args!("line {number}: {}", error.report()));
+                self.summary.bad(number, error.report());
                 true
             }
             Err(error) => {
-                self.unconfirmed(number, &id, &error.told());
+                self.unconfirmed(number, &id, &error.report());
                 false
             }
         }

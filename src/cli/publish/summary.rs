@@ -2,10 +2,8 @@
 
 use serde::Serialize;
 
-use crate::{
-    cli::{Output, failure::Failure, words},
-    domain::id::EventId,
-};
+use crate::cli::{Output, failure::Failure, words};
+use homing_domain::id::EventId;
 
 /// What became of the lines that were read.
 #[derive(Debug, Default, Serialize)]
@@ -34,7 +32,7 @@ struct BadLine {
 
 impl Summary {
     /// More bad lines than this are only counted.
-    const BAD_MAX: usize = 1_000;
+    const MAX_BAD: usize = 1_000;
 
     pub(super) fn of_one(id: EventId) -> Self {
         let mut summary = Self { lines_read: 1, ..Self::default() };
@@ -49,7 +47,7 @@ impl Summary {
 
     pub(super) fn bad(&mut self, line: u64, why: String) {
         self.bad_lines = self.bad_lines.saturating_add(1);
-        if self.bad.len() < Self::BAD_MAX {
+        if self.bad.len() < Self::MAX_BAD {
             self.bad.push(BadLine { line, why });
         }
     }
@@ -66,12 +64,12 @@ impl Summary {
     }
 
     pub(super) fn write(&self, output: &mut Output<'_>) -> Result<(), Failure> {
-        if output.json { output.document(self) } else { output.line(self.told()) }
+        if output.json { output.document(self) } else { output.line(self.report()) }
     }
 
     /// `published 998, 2 bad lines (12, 500)`
-    fn told(&self) -> String {
-        const RUNS_MAX: usize = 20;
+    fn report(&self) -> String {
+        const MAX_RUNS: usize = 20;
         let mut parts = vec![match &self.id {
             Some(id) => format!("published {} (id {id})", self.published),
             None => format!("published {}", self.published),
@@ -79,10 +77,10 @@ impl Summary {
         if self.bad_lines > 0 {
             let lines: Vec<_> = self.bad.iter().map(|bad| bad.line).collect();
             let count = words::count(self.bad_lines, "bad line");
-            parts.push(format!("{count} ({})", words::numbers(&lines, RUNS_MAX)));
+            parts.push(format!("{count} ({})", words::numbers(&lines, MAX_RUNS)));
         }
         if !self.unconfirmed.is_empty() {
-            let lines = words::numbers(&self.unconfirmed, RUNS_MAX);
+            let lines = words::numbers(&self.unconfirmed, MAX_RUNS);
             parts.push(format!("{} not confirmed ({lines})", self.unconfirmed.len()));
         }
         if self.is_cut_short {
@@ -106,13 +104,13 @@ mod tests {
 
     #[test]
     fn the_summary_names_the_lines_to_publish_again() {
-        assert_eq!(published(1).told(), "published 1 (id e1)");
-        assert_eq!(published(0).told(), "published 0");
+        assert_eq!(published(1).report(), "published 1 (id e1)");
+        assert_eq!(published(0).report(), "published 0");
 
         let mut summary = published(998);
         summary.bad(12, "x".to_owned());
         summary.bad(500, "x".to_owned());
-        assert_eq!(summary.told(), "published 998, 2 bad lines (12, 500)");
+        assert_eq!(summary.report(), "published 998, 2 bad lines (12, 500)");
         assert!(!summary.is_complete());
 
         let mut summary = published(20);
@@ -120,6 +118,6 @@ mod tests {
             summary.unconfirmed(line);
         }
         let told = "published 20, 3 not confirmed (7-9), nothing read after line 20";
-        assert_eq!(summary.told(), told);
+        assert_eq!(summary.report(), told);
     }
 }

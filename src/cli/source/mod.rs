@@ -9,11 +9,9 @@ use super::{
     failure::{Exit, Failure},
     globals::{self, Globals},
 };
-use crate::{
-    domain::source::Reset,
-    service::Parts,
-    source::{DeskError, View},
-};
+use crate::service::Parts;
+use homing_domain::source::Reset;
+use homing_livestream::{SourceAdminError, View};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -83,22 +81,22 @@ pub(super) async fn run(
 }
 
 async fn act(parts: &Parts, command: Command, output: &mut Output<'_>) -> Result<Exit, Failure> {
-    let desk = &parts.desk;
+    let source_admin = &parts.source_admin;
     match command {
-        Command::List => show::list(&desk.list().await.map_err(Failure::Store)?, output),
+        Command::List => show::list(&source_admin.list().await.map_err(Failure::Store)?, output),
         Command::Show(Named { name }) => {
-            show::one(&desk.get(&name).await.map_err(Failure::Source)?, output)
+            show::one(&source_admin.get(&name).await.map_err(Failure::Source)?, output)
         }
         Command::Pause(Named { name }) => {
             announced(parts).await?;
-            told(desk.pause(&name).await, "paused", output)
+            report(source_admin.pause(&name).await, "paused", output)
         }
         Command::Resume(Named { name }) => {
             announced(parts).await?;
-            told(desk.resume(&name).await, "resumed", output)
+            report(source_admin.resume(&name).await, "resumed", output)
         }
         Command::Reset(ResetArguments { name, to }) => {
-            let view = desk.reset(&name, to).await.map_err(Failure::Source)?;
+            let view = source_admin.reset(&name, to).await.map_err(Failure::Source)?;
             if output.json {
                 output.document(&view)?;
                 return Ok(Exit::Done);
@@ -118,8 +116,8 @@ async fn announced(parts: &Parts) -> Result<(), Failure> {
     globals::remember_queues(parts).await.map_err(Failure::Store)
 }
 
-fn told(
-    set: Result<View, DeskError>,
+fn report(
+    set: Result<View, SourceAdminError>,
     done: &str,
     output: &mut Output<'_>,
 ) -> Result<Exit, Failure> {

@@ -2,16 +2,14 @@
 
 use serde_json::json;
 
-use crate::{
-    cli::{
-        Output,
-        failure::{Exit, Failure},
-        table::{Rows, Tone},
-        words,
-    },
-    clock,
-    source::{SlotView, View},
+use crate::cli::{
+    Output,
+    failure::{Exit, Failure},
+    table::{Rows, Tone},
+    words,
 };
+use homing_domain::clock;
+use homing_livestream::{SlotView, View};
 
 const HEADER: [&str; 6] = ["NAME", "CONNECTED", "TOPIC", "SINCE", "REASON", "STATE"];
 

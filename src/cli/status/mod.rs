@@ -15,12 +15,12 @@ use super::{
     globals::Globals,
 };
 use crate::{
-    broker::{Broker, topology::Topology},
-    clock,
     config::Settings,
     overview::{Health, Overview, Queue, Stored, UnreadableSubscriptions, queues},
-    store::{self, Store},
 };
+use homing_broker::{Broker, topology::Topology};
+use homing_domain::clock;
+use homing_store::Store;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -119,10 +119,10 @@ impl Looking {
         let broker = self.broker.clone();
         let (queues, stored) = tokio::join!(queues(&broker), self.stored());
         let queues: Result<Vec<Queue>, _> = queues.map_err(Failure::Broker);
-        let mut broker = Health::of(&queues, Failure::told);
+        let mut broker = Health::of(&queues, Failure::report);
         broker.location = Some(self.settings.broker.locations().join(" "));
-        let mut store = Health::of(&stored, Failure::told);
-        store.location = Some(store::location(&self.settings.store));
+        let mut store = Health::of(&stored, Failure::report);
+        store.location = Some(homing_store::location(&self.settings.store));
         Overview::new((broker, queues.ok()), (store, stored.ok()), clock::now())
     }
 
@@ -130,7 +130,7 @@ impl Looking {
         let store = if let Some(store) = &self.store {
             Arc::clone(store)
         } else {
-            let opened = store::open(&self.settings.store).await.map_err(Failure::Store)?;
+            let opened = homing_store::open(&self.settings.store).await.map_err(Failure::Store)?;
             Arc::clone(self.store.insert(opened))
         };
         let sources = &self.settings.source;

@@ -2,11 +2,9 @@
 
 use crate::{
     cli::{Output, failure::Failure, table::Rows, words},
-    clock,
-    domain::{activity::Figures, time::UnixMillis},
     overview::{CostlySubscription, Health, Kind, Overview, Queue, Rates, UnreadableSubscription},
-    source,
 };
+use homing_domain::{activity::Figures, clock, time::UnixMillis};
 
 /// Subscriptions with a trouble that are named; of more there is the number.
 const TROUBLES_NAMED: usize = 20;
@@ -16,8 +14,8 @@ const WORKERS_NAMED: usize = 20;
 pub(super) fn write(overview: &Overview, output: &mut Output<'_>) -> Result<(), Failure> {
     let subscriptions = overview.subscriptions.map(|count| words::count(count, "subscription"));
     let subscriptions = subscriptions.map(|text| format!(", {text}")).unwrap_or_default();
-    output.line(format_args!("broker  {}", told(&overview.broker)))?;
-    output.line(format_args!("store   {}{subscriptions}", told(&overview.store)))?;
+    output.line(format_args!("broker  {}", report(&overview.broker)))?;
+    output.line(format_args!("store   {}{subscriptions}", report(&overview.store)))?;
     unreadable(&overview.unreadable_subscriptions, output)?;
     costly(&overview.costly_subscriptions, output)?;
     sources(&overview.sources, output)?;
@@ -25,8 +23,8 @@ pub(super) fn write(overview: &Overview, output: &mut Output<'_>) -> Result<(), 
         && counts.open.saturating_add(counts.frozen) > 0
     {
         let (open, frozen) = (counts.open, counts.frozen);
-        let spared = format!("{open} open, {frozen} frozen (`homing endpoints list`)");
-        output.line(format_args!("spared  {spared}"))?;
+        let parked_by_circuit = format!("{open} open, {frozen} frozen (`homing endpoints list`)");
+        output.line(format_args!("spared  {parked_by_circuit}"))?;
     }
     if overview.store.reachable {
         workers(overview, output)?;
@@ -35,7 +33,7 @@ pub(super) fn write(overview: &Overview, output: &mut Output<'_>) -> Result<(), 
     ladder(&overview.queues, output)
 }
 
-fn told(health: &Health) -> String {
+fn report(health: &Health) -> String {
     let location = health.location.as_deref().unwrap_or_default();
     match &health.error {
         Some(error) if !health.reachable => format!("unreachable at {location}: {error}"),
@@ -76,8 +74,8 @@ fn costly(subscriptions: &[CostlySubscription], output: &mut Output<'_>) -> Resu
     output.line(format_args!("trouble and {more} more subscriptions whose filters cost too much"))
 }
 
-fn sources(sources: &[source::View], output: &mut Output<'_>) -> Result<(), Failure> {
-    for source::View { name, state, connected, max_connections, reason, .. } in sources {
+fn sources(sources: &[homing_livestream::View], output: &mut Output<'_>) -> Result<(), Failure> {
+    for homing_livestream::View { name, state, connected, max_connections, reason, .. } in sources {
         let reason = reason.as_ref().map(|reason| format!(" ({reason})")).unwrap_or_default();
         output.line(format_args!(
             "source  {name} {state}{reason}, {connected} of {max_connections} connected"

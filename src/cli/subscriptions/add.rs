@@ -11,13 +11,13 @@ use crate::{
         failure::{Exit, Failure},
         globals,
     },
-    domain::{
-        signature::SigningSecret,
-        subscription::{Draft, FieldError, Subscription},
-    },
-    endpoint,
-    registry::{Made, View},
+    registry::{Created, View},
     service::Parts,
+};
+use homing_delivery::endpoint;
+use homing_domain::{
+    signature::SigningSecret,
+    subscription::{Draft, FieldError, Subscription},
 };
 
 const EXAMPLES: &str = "\
@@ -58,14 +58,14 @@ pub(super) async fn run(
     };
     // Telling the workers connects, which may create queues.
     globals::remember_queues(parts).await.map_err(Failure::Store)?;
-    let made = parts.registry.make(draft).await.map_err(Failure::Registry)?;
+    let made = parts.registry.create(draft).await.map_err(Failure::Registry)?;
     write("added", &made, output)?;
     warn_of_address(parts, &made.subscription, output)?;
     Ok(Exit::Done)
 }
 
 /// What was made or changed, and its new secret.
-pub(super) fn write(done: &str, made: &Made, output: &mut Output<'_>) -> Result<(), Failure> {
+pub(super) fn write(done: &str, made: &Created, output: &mut Output<'_>) -> Result<(), Failure> {
     let subscription = View::from(&made.subscription);
     let secret = made.secret.as_ref().map(SigningSecret::reveal);
     if output.json {
@@ -89,7 +89,7 @@ pub(super) fn warn_of_address(
     subscription: &Subscription,
     output: &mut Output<'_>,
 ) -> Result<(), Failure> {
-    let url = subscription.terms.url.url();
+    let url = subscription.spec.url.url();
     let is_local = url.host_str() == Some("localhost");
     let local = is_local.then_some(IpAddr::V4(Ipv4Addr::LOCALHOST));
     let networks = parts.settings.endpoint.networks().map_err(Failure::Settings)?;

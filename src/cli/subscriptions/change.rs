@@ -9,10 +9,10 @@ use crate::{
         failure::{Exit, Failure},
         globals,
     },
-    domain::id::SubscriptionId,
-    registry::Made,
+    registry::Created,
     service::Parts,
 };
+use homing_domain::id::SubscriptionId;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -60,8 +60,8 @@ pub(super) async fn run(
     let has_url = changes.contains_key("url");
     // Telling the workers connects, which may create queues.
     globals::remember_queues(parts).await.map_err(Failure::Store)?;
-    let subscription = parts.registry.change(id, changes).await.map_err(Failure::Registry)?;
-    let made = Made { subscription, secret: None };
+    let subscription = parts.registry.update(id, changes).await.map_err(Failure::Registry)?;
+    let made = Created { subscription, secret: None };
     add::write("changed", &made, output)?;
     if has_url {
         add::warn_of_address(parts, &made.subscription, output)?;

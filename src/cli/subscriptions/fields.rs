@@ -5,13 +5,11 @@ use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 use tokio::io::AsyncReadExt;
 
-use crate::{
-    cli::failure::Failure,
-    domain::{filter::Connector, subscription::FieldError},
-};
+use crate::cli::failure::Failure;
+use homing_domain::{filter::Connector, subscription::FieldError};
 
 /// More than any subscription needs.
-const FILE_BYTES_MAX: u64 = 1024 * 1024;
+const MAX_FILE_BYTES: u64 = 1024 * 1024;
 
 #[derive(clap::Args)]
 pub(in crate::cli) struct Fields {
@@ -151,10 +149,10 @@ pub(super) async fn read(file: &str) -> Result<String, Failure> {
     };
     let mut text = String::new();
     if file == "-" {
-        tokio::io::stdin().take(FILE_BYTES_MAX).read_to_string(&mut text).await.map_err(failed)?;
+        tokio::io::stdin().take(MAX_FILE_BYTES).read_to_string(&mut text).await.map_err(failed)?;
     } else {
         let opened = tokio::fs::File::open(file).await.map_err(failed)?;
-        opened.take(FILE_BYTES_MAX).read_to_string(&mut text).await.map_err(failed)?;
+        opened.take(MAX_FILE_BYTES).read_to_string(&mut text).await.map_err(failed)?;
     }
     Ok(text)
 }
@@ -162,10 +160,10 @@ pub(super) async fn read(file: &str) -> Result<String, Failure> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::subscription::Draft;
+    use homing_domain::subscription::Draft;
 
     fn error(text: &str) -> String {
-        parse::<Draft>(text, "subscription").err().unwrap().told()
+        parse::<Draft>(text, "subscription").err().unwrap().report()
     }
 
     #[test]
@@ -180,7 +178,7 @@ mod tests {
     #[test]
     fn a_filter_that_is_not_json_is_named_by_its_place() {
         let error = parse::<Value>(r#"{"fieldName": status}"#, "filters[0]").unwrap_err();
-        insta::assert_snapshot!(error.told(), @"`filters[0]`: this is not JSON: expected value at line 1 column 15");
+        insta::assert_snapshot!(error.report(), @"`filters[0]`: this is not JSON: expected value at line 1 column 15");
     }
 
     #[test]

@@ -8,9 +8,9 @@ use crate::{
         failure::{Exit, Failure},
         globals,
     },
-    domain::id::SubscriptionId,
     service::Parts,
 };
+use homing_domain::id::SubscriptionId;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -37,10 +37,10 @@ pub(super) async fn run(
     let mut removed = Vec::new();
     let mut exit = Exit::Done;
     for id in &arguments.ids {
-        match parts.registry.remove(*id).await.map_err(Failure::Registry) {
+        match parts.registry.delete(*id).await.map_err(Failure::Registry) {
             Ok(()) => removed.push(*id),
             Err(failure) => {
-                output.tell(failure.told());
+                output.tell(failure.report());
                 exit = Exit::Failed;
             }
         }

@@ -9,10 +9,10 @@ use crate::{
         failure::{Exit, Failure},
         globals,
     },
-    domain::id::SubscriptionId,
     registry::OVERLAP_DEFAULT,
     service::Parts,
 };
+use homing_domain::id::SubscriptionId;
 
 const EXAMPLES: &str = "\
 Examples:

@@ -8,11 +8,11 @@ use crate::{
         failure::{Exit, Failure},
         table::Rows,
     },
-    domain::id::SubscriptionId,
     registry::{SecretView, View},
     service::Parts,
-    store::Page,
 };
+use homing_domain::id::SubscriptionId;
+use homing_store::Page;
 
 const LIST_EXAMPLES: &str = "\
 Examples:

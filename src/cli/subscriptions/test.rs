@@ -8,11 +8,11 @@ use crate::{
         Output,
         failure::{Exit, Failure},
     },
-    domain::id::SubscriptionId,
-    endpoint::Endpoints,
-    sample::{self, Sample, SampleAnswer, SampleError},
     service::Parts,
+    test_event::{self, TestEvent, TestEventError, TestEventResponse},
 };
+use homing_delivery::endpoint::Endpoints;
+use homing_domain::id::SubscriptionId;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -48,12 +48,12 @@ pub(super) async fn run(
         None => None,
     };
     let endpoints = Endpoints::new(&parts.settings.endpoint).map_err(Failure::Endpoints)?;
-    let sample = Sample { topic: arguments.topic.clone(), body };
-    let sent = sample::send(&endpoints, &subscription, sample).await;
+    let sample = TestEvent { topic: arguments.topic.clone(), body };
+    let sent = test_event::send(&endpoints, &subscription, sample).await;
     let answer = sent.map_err(|error| match error {
-        SampleError::Topic(error) => Failure::Usage(format!("--topic: {error}")),
-        SampleError::Body(error) => Failure::Usage(format!("--data: {error}")),
-        SampleError::Request(error) => Failure::Request(error),
+        TestEventError::Topic(error) => Failure::Usage(format!("--topic: {error}")),
+        TestEventError::Body(error) => Failure::Usage(format!("--data: {error}")),
+        TestEventError::Request(error) => Failure::Request(error),
     })?;
     write(&answer, output)?;
     Ok(if answer.accepted { Exit::Done } else { Exit::Failed })
@@ -65,7 +65,7 @@ fn json_of(text: &str) -> Result<Box<RawValue>, Failure> {
         .map_err(|error| Failure::Usage(format!("--data: {error}")))
 }
 
-fn write(answer: &SampleAnswer, output: &mut Output<'_>) -> Result<(), Failure> {
+fn write(answer: &TestEventResponse, output: &mut Output<'_>) -> Result<(), Failure> {
     if output.json {
         return output.document(&json!(answer));
     }

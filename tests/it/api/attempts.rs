@@ -1,6 +1,6 @@
 //! `/v1/attempts` and `/v1/events/{id}`
 
-use homing::{clock, domain::record::Gap};
+use homing_domain::{clock, record::Gap};
 use serde_json::json;
 
 use super::{Running, start};

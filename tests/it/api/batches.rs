@@ -68,7 +68,7 @@ async fn bodies_are_what_stands_in_the_batch() {
 
 #[tokio::test]
 async fn of_a_batch_with_a_mistake_nothing_is_published() {
-    let running = start_with("worker.event_bytes_max = 1024\n").await;
+    let running = start_with("worker.max_event_bytes = 1024\n").await;
     let good = json!({"topic": "a"});
     let large = "x".repeat(1_100);
     for (bad, field) in [

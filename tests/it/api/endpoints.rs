@@ -3,18 +3,16 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use homing::{
-    broker::{Message, Route},
+use homing_broker::{Message, Route};
+use homing_domain::{
     clock,
-    domain::{
-        delivery::Progress,
-        event::Event,
-        id::{EventId, SubscriptionId},
-        topic::Topic,
-        verdict::ParkReason,
-    },
-    store::Intervention,
+    delivery::Progress,
+    event::Event,
+    id::{EventId, SubscriptionId},
+    topic::Topic,
+    verdict::ParkReason,
 };
+use homing_store::Intervention;
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
@@ -29,9 +27,9 @@ const HOOK: &str = "https://example.com/hook";
 
 impl Running {
     async fn set(&self, url: &str, intervention: Intervention) {
-        let switchboard = &self.installation.parts.switchboard;
+        let circuits = &self.installation.parts.circuits;
         let url = url.parse().expect("a URL");
-        switchboard.set(&url, intervention).await.expect("the store answers");
+        circuits.set(&url, intervention).await.expect("the store answers");
     }
 
     /// Parks one delivery of a new event for each of these.
@@ -46,7 +44,7 @@ impl Running {
                 body: Bytes::from_static(b"{}"),
             };
             let message = Message::of_event(event)
-                .owed_to(*subscription, Progress::default())
+                .for_subscription(*subscription, Progress::default())
                 .parked(*reason, clock::now());
             broker.publish(&message.outgoing(), Route::Parked).await.expect("it is parked");
         }
@@ -101,7 +99,7 @@ async fn an_endpoint_is_shown_also_where_nothing_was_ever_attempted() {
     assert_eq!(shown["url"], HOOK);
     assert_eq!((&shown["state"], &shown["reason"]), (&json!("closed"), &Value::Null));
     assert_eq!(shown["parked"], 0);
-    for count in ["successes", "failures", "failures_in_a_row"] {
+    for count in ["successes", "failures", "consecutive_failures"] {
         assert_eq!(shown[count], 0, "{count}");
     }
     for instant in ["last_success", "last_outcome", "next_probe"] {
@@ -155,19 +153,19 @@ async fn enabling_tells_and_replays_what_was_spared_and_nothing_else() {
     let elsewhere = installation.subscribe_all("https://example.com/elsewhere").await;
     let body = json!({"url": HOOK});
     let disabled = running.post("/v1/endpoints/disable", &body).await.expect(200).body;
-    assert_eq!((&disabled["state"], &disabled["spared"]), (&json!("frozen"), &json!(0)));
+    assert_eq!((&disabled["state"], &disabled["parked_by_circuit"]), (&json!("frozen"), &json!(0)));
     let parked = [(here, Frozen), (elsewhere, Frozen), (here, CircuitOpen), (here, Exhausted)];
     running.park(&parked).await;
     assert_eq!(running.show(HOOK).await["parked"], 2);
 
     let enabled = running.post("/v1/endpoints/enable", &body).await.expect(200).body;
     assert_eq!((&enabled["url"], &enabled["state"]), (&json!(HOOK), &json!("closed")));
-    assert_eq!((&enabled["spared"], enabled.get("replayed")), (&json!(2), None));
+    assert_eq!((&enabled["parked_by_circuit"], enabled.get("replayed")), (&json!(2), None));
     installation.wait_for_depth(&installation.names().parked(), 4).await;
 
     let replay = json!({"url": HOOK, "replay": true});
     let replayed = running.post("/v1/endpoints/enable", &replay).await.expect(200).body;
-    assert_eq!((&replayed["spared"], &replayed["replayed"]), (&json!(2), &json!(2)));
+    assert_eq!((&replayed["parked_by_circuit"], &replayed["replayed"]), (&json!(2), &json!(2)));
     installation.wait_for_depth(&installation.names().retry(), 2).await;
     let left = installation.wait_for_parked(2).await;
     let left: Vec<_> = left.iter().map(|entry| (entry.subscription_id, entry.reason)).collect();

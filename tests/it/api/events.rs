@@ -1,6 +1,6 @@
 //! An event that is answered with 202 is in the queue, byte for byte.
 
-use homing::broker::message::header;
+use homing_broker::message::header;
 use lapin::{message::BasicGetMessage, options::BasicGetOptions, types::ShortString};
 use reqwest::Method;
 use serde_json::json;
@@ -97,8 +97,8 @@ async fn an_event_can_be_for_one_subscription() {
     running.send(Method::POST, &path, "{}").await.expect(202);
     let message = next(&running).await;
     let headers = message.delivery.properties.headers().clone().expect("headers");
-    let owed_to = headers.inner().get(header::SUBSCRIPTION).expect("the header");
-    assert_eq!(owed_to.as_long_string().map(ToString::to_string), Some(id.to_string()));
+    let for_subscription = headers.inner().get(header::SUBSCRIPTION).expect("the header");
+    assert_eq!(for_subscription.as_long_string().map(ToString::to_string), Some(id.to_string()));
 
     let nobody = "/v1/events?topic=t&subscription=01931f5a-9c4e-7000-8000-000000000001";
     assert_eq!(running.send(Method::POST, nobody, "{}").await.field(), "subscription");
@@ -125,13 +125,13 @@ async fn topics_that_are_reserved_or_match_nothing_are_refused() {
 
 #[tokio::test]
 async fn larger_events_are_refused_by_the_name_of_the_setting() {
-    let running = start_with("worker.event_bytes_max = 100000\n").await;
+    let running = start_with("worker.max_event_bytes = 100000\n").await;
     let path = "/v1/events?topic=t";
     running.send(Method::POST, path, vec![b'x'; 100_000]).await.expect(202);
     for bytes in [100_001, 5_000_000] {
         let problem = running.send(Method::POST, path, vec![b'x'; bytes]).await.expect(413);
         let detail = problem.body["detail"].as_str().expect("a detail");
-        assert!(detail.contains("worker.event_bytes_max"), "{detail}");
+        assert!(detail.contains("worker.max_event_bytes"), "{detail}");
     }
     let primary = running.installation.names().primary();
     running.installation.wait_for_depth(&primary, 1).await;

@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use homing::{
-    broker::topology::BUSY_WAITS,
+use homing_broker::topology::THROTTLE_WAITS;
+use homing_domain::{
+    api_token::{ApiToken, Scope, TokenDigest},
     clock,
-    domain::api_token::{ApiToken, Scope, TokenDigest},
 };
 use reqwest::Method;
 use serde_json::{Value, json};
@@ -69,7 +69,7 @@ async fn queues_are_listed_with_what_is_in_them() {
     assert_eq!(queues[0], first);
     let kinds: Vec<_> = queues.iter().map(|queue| queue["kind"].as_str().expect("text")).collect();
     let mut expected = vec!["primary", "retry"];
-    expected.extend(vec!["wait"; 1 + BUSY_WAITS.len()]);
+    expected.extend(vec!["wait"; 1 + THROTTLE_WAITS.len()]);
     expected.extend(["parked", "unrouted"]);
     assert_eq!(kinds, expected);
     assert_eq!(queues[2]["wait_ms"], 50);

@@ -20,8 +20,8 @@ use axum::Router;
 use homing::{
     api::{self, Api, ApiParts},
     dashboard::{self, DashboardParts},
-    endpoint::Endpoints,
 };
+use homing_delivery::endpoint::Endpoints;
 use reqwest::{Client, ClientBuilder, Method, RequestBuilder, Response, header::HeaderMap};
 use serde_json::Value;
 use tokio::net::TcpListener;
@@ -60,9 +60,9 @@ pub(crate) async fn start_with(settings: &str) -> Running {
     let api = Api::new(ApiParts {
         registry: parts.registry.clone(),
         parking: parts.parking.clone(),
-        switchboard: parts.switchboard.clone(),
-        desk: parts.desk.clone(),
-        lookout: parts.lookout(),
+        circuits: parts.circuits.clone(),
+        source_admin: parts.source_admin.clone(),
+        status_service: parts.status_service(),
         endpoints: Endpoints::new(&installation.settings.endpoint).expect("they can be called"),
         broker: parts.broker.clone(),
         store: std::sync::Arc::clone(&parts.store),
@@ -71,7 +71,7 @@ pub(crate) async fn start_with(settings: &str) -> Running {
         stored_tokens: Vec::new(),
         on_loopback: true,
         tokens: installation.settings.api.tokens.clone(),
-        event_bytes_max: installation.settings.worker.event_bytes_max,
+        max_event_bytes: installation.settings.worker.max_event_bytes,
         customer_id: installation.settings.api.customer_id.clone(),
     });
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port is free");

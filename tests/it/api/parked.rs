@@ -1,19 +1,17 @@
 //! What is parked can be looked at, sent again and dropped: exactly what is meant.
 
 use bytes::Bytes;
-use homing::{
-    broker::{Message, Route},
-    domain::{
-        delivery::Progress,
-        event::Event,
-        id::{EventId, SubscriptionId},
-        subscription::{Draft, Subscription},
-        time::UnixMillis,
-        topic::Topic,
-        verdict::ParkReason,
-    },
-    store::Intervention,
+use homing_broker::{Message, Route};
+use homing_domain::{
+    delivery::Progress,
+    event::Event,
+    id::{EventId, SubscriptionId},
+    subscription::{Draft, Subscription},
+    time::UnixMillis,
+    topic::Topic,
+    verdict::ParkReason,
 };
+use homing_store::Intervention;
 use serde_json::{Value, json};
 
 use super::{Running, start};
@@ -32,7 +30,7 @@ async fn park(running: &Running, id: &str, topic: &str, (reason, at): (ParkReaso
         body: Bytes::from_static(body),
     };
     let message = Message::of_event(event)
-        .owed_to(subscription, Progress { attempts: 2, ..Progress::default() })
+        .for_subscription(subscription, Progress { attempts: 2, ..Progress::default() })
         .parked(reason, UnixMillis::new(at));
     let broker = &running.installation.parts.broker;
     broker.publish(&message.outgoing(), Route::Parked).await.expect("it is parked");
@@ -132,11 +130,11 @@ async fn a_replay_says_what_goes_to_endpoints_that_are_stopped() {
     let draft = json!({"url": "https://example.com/", "topics": ["#"]});
     let draft: Draft = serde_json::from_value(draft).expect("a draft");
     let (created, updated) = (UnixMillis::new(0), UnixMillis::new(0));
-    let terms = draft.build(&[]).expect("sound");
-    let url = terms.url.clone();
+    let spec = draft.build(&[]).expect("sound");
+    let url = spec.url.clone();
     let id = SUBSCRIPTION.parse().expect("an id");
     let store = &running.installation.parts.store;
-    let subscription = Subscription { id, terms, created, updated };
+    let subscription = Subscription { id, spec, created, updated };
     store.insert_subscription(&subscription).await.expect("it is the first");
     store.set_circuit(&url, Intervention::Disable, updated).await.expect("the store answers");
 

@@ -103,7 +103,7 @@ async fn changes_at_the_same_time_all_survive() {
             (&limit["rate_limit"], &description["description"])
         );
         let secrets = now["secrets"].as_array().expect("a list").len();
-        assert_eq!(secrets, number.min(homing::domain::subscription::SECRETS_MAX));
+        assert_eq!(secrets, number.min(homing_domain::subscription::MAX_SECRETS));
     }
 }
 

@@ -2,15 +2,12 @@
 
 use std::time::Duration;
 
-use homing::{
+use homing::config::Settings;
+use homing_domain::{
     clock,
-    config::Settings,
-    domain::{
-        id::{DeliveryId, EventId, SubscriptionId},
-        record::{Attempted, Class, Gap, Record, Sequel, Trial},
-        time::UnixMillis,
-    },
-    store,
+    id::{DeliveryId, EventId, SubscriptionId},
+    record::{AttemptEvent, Attempted, Class, Gap, NextState, Record},
+    time::UnixMillis,
 };
 use serde_json::json;
 
@@ -25,12 +22,12 @@ fn refused(event: &str, started: UnixMillis) -> Record {
     Record {
         id: clock::new_record_id(started),
         topic: "order.paid".to_owned(),
-        owed: Some((subscription, DeliveryId::of(&event, subscription))),
+        recipient: Some((subscription, DeliveryId::of(&event, subscription))),
         event: event.to_string(),
         url: Some(HOOK.to_owned()),
         step: 0,
         replays: 0,
-        trial: Trial::Attempted(Attempted {
+        happened: AttemptEvent::Attempted(Attempted {
             attempt: 1,
             duration: Duration::from_millis(12),
             class: Class::Refused,
@@ -40,7 +37,7 @@ fn refused(event: &str, started: UnixMillis) -> Record {
             cut: true,
             cause: None,
         }),
-        sequel: Sequel::Waits(started.plus(Duration::from_hours(1))),
+        next_state: NextState::Waits(started.plus(Duration::from_hours(1))),
     }
 }
 
@@ -48,7 +45,7 @@ impl Home {
     async fn record(&self, records: &[Record], gap: Option<Gap>) {
         let url = format!("sqlite:{}", self.folder.path().join("homing.db").display());
         let settings = Settings::from_toml(&format!("store.url = \"{url}\"")).expect("settings");
-        let store = store::open(&settings.store).await.expect("it opens");
+        let store = homing_store::open(&settings.store).await.expect("it opens");
         store.record_attempts(records, gap.as_ref()).await.expect("it is written");
         store.close().await;
     }

@@ -142,7 +142,7 @@ async fn what_is_in_the_way_is_told_with_what_to_do() {
         }
     };
     refused(&["--broker", "amqp://guest:guest@127.0.0.1:1"], &["check `broker.url`"]);
-    refused(&["--size", "2000000"], &["`worker.event_bytes_max`"]);
+    refused(&["--size", "2000000"], &["`worker.max_event_bytes`"]);
     refused(&["--latency", "5000"], &["`endpoint.deadline`", "--latency"]);
 
     node.ctl(&["add_user", "narrow", "secret"]).await;

@@ -1,6 +1,6 @@
 //! `homing endpoints`
 
-use homing::domain::verdict::ParkReason;
+use homing_domain::verdict::ParkReason;
 use serde_json::{Value, json};
 
 use super::Home;
@@ -43,7 +43,7 @@ fn endpoints_are_listed_shown_disabled_and_enabled() {
     assert!(lines[2].contains("  closed  "), "{listed}");
     let frozen = home.run(&["endpoints", "list", "--state", "frozen", "--json"]).json();
     assert_eq!(frozen["endpoints"].as_array().unwrap().len(), 1);
-    assert_eq!(frozen["endpoints"][0]["failures_in_a_row"], 0);
+    assert_eq!(frozen["endpoints"][0]["consecutive_failures"], 0);
     let open = home.run(&["endpoints", "list", "--state", "open"]);
     assert_eq!(open.stderr, "No endpoint is open.\n");
 
@@ -89,7 +89,7 @@ async fn what_was_spared_is_told_and_replayed() {
     assert_eq!(replayed, format!("enabled {HOOK}\n2 deliveries were replayed\n"));
     assert_eq!((home.depth("parked").await, home.depth("retry").await), (2, 2));
     let again = home.set(&["enable", "--replay"]);
-    assert_eq!((&again["spared"], &again["replayed"]), (&json!(0), &json!(0)));
+    assert_eq!((&again["parked_by_circuit"], &again["replayed"]), (&json!(0), &json!(0)));
     assert_eq!(again["state"], "closed");
 }
 

@@ -118,7 +118,7 @@ async fn nothing_that_others_wrote_is_obeyed_by_a_terminal() {
 async fn the_bytes_of_a_parked_body_are_shown_as_they_are_where_that_is_asked_for() {
     const BODY: &str = "{\"b\": 1.50,\n \"a\": 1e400, \"a\": \"\u{9b}\"}";
     let home = Home::new();
-    let reason = homing::domain::verdict::ParkReason::Exhausted;
+    let reason = homing_domain::verdict::ParkReason::Exhausted;
     home.park(&[("e1", BODY, None, reason), ("e2", "{\"n\": 2}", None, reason)]).await;
 
     assert_eq!(home.run(&["parked", "show", "e1", "--raw"]).done(), BODY);

@@ -16,7 +16,8 @@ use std::{
     time::Duration,
 };
 
-use homing::{broker::Broker, config::Settings};
+use homing::config::Settings;
+use homing_broker::Broker;
 use serde_json::Value;
 use tempfile::TempDir;
 use tokio::time::Instant;
@@ -146,21 +147,21 @@ fn wrong_settings_are_told_by_name() {
     assert_eq!(answer.stderr.lines().count(), 1, "{}", answer.stderr);
 
     home.write("homing.toml", b"");
-    let answer = home.run(&["--set", "worker.in_flight_max=many", "status"]);
+    let answer = home.run(&["--set", "worker.max_in_flight=many", "status"]);
     assert_eq!(answer.code, 2);
-    assert!(answer.stderr.contains("`worker.in_flight_max` (flag)"), "{}", answer.stderr);
+    assert!(answer.stderr.contains("`worker.max_in_flight` (flag)"), "{}", answer.stderr);
     let variable = "HOMING__API__LISTEN";
     let answer: Answer = home.command(&["status"]).env(variable, "8080").output().unwrap().into();
     let expected = format!("homing: `api.listen` ({variable}): `8080` is no address with a port;");
     assert!(answer.stderr.starts_with(&expected), "{}", answer.stderr);
     assert_eq!(home.run(&["--config", "nowhere.toml", "status"]).code, 2);
 
-    let twice = ["--set", "log.level=info", "run", "--check", "--set", "worker.in_flight_max=64"];
+    let twice = ["--set", "log.level=info", "run", "--check", "--set", "worker.max_in_flight=64"];
     let answer = home.run(&twice);
     assert_eq!(answer.code, 2);
     assert!(answer.stderr.contains("every --set in one place"), "{}", answer.stderr);
-    let checked = home.run(&["run", "--check", "--set", "worker.in_flight_max=64"]).done();
-    assert!(checked.contains("worker.in_flight_max = 64"), "{checked}");
+    let checked = home.run(&["run", "--check", "--set", "worker.max_in_flight=64"]).done();
+    assert!(checked.contains("worker.max_in_flight = 64"), "{checked}");
 }
 
 #[test]

@@ -6,16 +6,14 @@ use std::{
 };
 
 use bytes::Bytes;
-use homing::{
-    broker::{Message, Route},
+use homing_broker::{Message, Route};
+use homing_domain::{
     clock,
-    domain::{
-        delivery::Progress,
-        event::Event,
-        id::{EventId, SubscriptionId},
-        topic::Topic,
-        verdict::ParkReason,
-    },
+    delivery::Progress,
+    event::Event,
+    id::{EventId, SubscriptionId},
+    topic::Topic,
+    verdict::ParkReason,
 };
 use serde_json::Value;
 
@@ -36,7 +34,7 @@ impl Home {
                 body: Bytes::from_static(body.as_bytes()),
             });
             let message = match subscription {
-                Some(subscription) => message.owed_to(*subscription, Progress::default()),
+                Some(subscription) => message.for_subscription(*subscription, Progress::default()),
                 None => message,
             };
             let outgoing = message.parked(*reason, clock::now()).outgoing();

@@ -45,7 +45,7 @@ async fn publish_takes_bodies_from_lines_files_and_standard_input() {
     assert!(answer.done().starts_with("published 1"));
 
     let broker = home.broker();
-    let mut walk = broker.walk(&broker.topology().names().primary()).await.unwrap();
+    let mut walk = broker.scan(&broker.topology().names().primary()).await.unwrap();
     let mut bodies = Vec::new();
     while let Some(fetched) = walk.next().await.unwrap() {
         bodies.push(fetched.content.unwrap().event.body.clone());

@@ -1,6 +1,6 @@
 //! `homing topology`
 
-use homing::broker::topology::Argument;
+use homing_broker::topology::Argument;
 use lapin::{
     Connection, ConnectionProperties,
     options::QueueDeclareOptions,

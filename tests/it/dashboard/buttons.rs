@@ -1,6 +1,6 @@
 //! Every button does what it says.
 
-use homing::domain::source::Standing;
+use homing_domain::source::SourceStatus;
 use serde_json::json;
 
 use super::{Scene, browser::Browser};
@@ -158,7 +158,7 @@ async fn what_is_parked_is_sent_again_from_the_story_of_its_event() {
     let before = scene.receiver.count_at("/failing");
     let browser = Browser::open(scene.url()).await;
     browser.go("/event?id=order-2").await;
-    browser.follow("form[action=\"/parked/walks\"] button").await;
+    browser.follow("form[action=\"/parked/jobs\"] button").await;
     browser.see("#matched", "1").await;
     browser.see("main", "Done.").await;
     while scene.receiver.count_at("/failing") < before + 2 {
@@ -214,10 +214,10 @@ async fn a_source_is_paused_reset_and_resumed() {
     browser.go("/sources").await;
     browser.follow("form[action$=\"/pause\"] button").await;
     browser.see("main", "paused").await;
-    assert_eq!(store.source("main").await.expect("it is there").standing, Standing::Paused);
+    assert_eq!(store.source("main").await.expect("it is there").status, SourceStatus::Paused);
     browser.follow("form[action$=\"/reset\"] button").await;
     browser.see("main", "begins with the largest").await;
     browser.follow("form[action$=\"/resume\"] button").await;
     browser.see("main", "running").await;
-    assert_eq!(store.source("main").await.expect("it is there").standing, Standing::Running);
+    assert_eq!(store.source("main").await.expect("it is there").status, SourceStatus::Running);
 }

@@ -1,6 +1,6 @@
 //! Who may come in, and what another page cannot make a browser do.
 
-use homing::domain::api_token::{ApiToken, Scope, TokenDigest};
+use homing_domain::api_token::{ApiToken, Scope, TokenDigest};
 use reqwest::{Method, redirect::Policy};
 
 use super::{Scene, browser::Browser};
@@ -16,7 +16,7 @@ async fn with_tokens() -> Running {
         name: "reader".parse().expect("a name"),
         digest: TokenDigest::of(READER.as_bytes()),
         scope: Scope::Read,
-        created: homing::clock::now(),
+        created: homing_domain::clock::now(),
     };
     running.installation.parts.store.insert_token(&reader).await.expect("it is new");
     // Tokens of the store are known after a second.
@@ -117,7 +117,8 @@ async fn other_pages_and_other_names_are_refused() {
     ] {
         assert_eq!(post(headers).await.expect("an answer").status(), 403, "{headers:?}");
     }
-    let source = scene.running.installation.parts.desk.get("main").await.expect("it is there");
+    let source =
+        scene.running.installation.parts.source_admin.get("main").await.expect("it is there");
     assert_eq!(source.state, "running");
     let rebound = client.get(scene.url()).header("host", "evil.example").send().await;
     assert_eq!(rebound.expect("an answer").status(), 403);
@@ -131,7 +132,7 @@ async fn pages_are_no_part_of_the_api() {
     const SOURCE: &str = include_str!("../../../src/dashboard/mod.rs");
     /// What a page loads, and a file to keep.
     const NO_PAGES: [&str; 4] =
-        ["/assets/{file}", "/live/overview", "/live/walks/{id}", "/parked/export"];
+        ["/assets/{file}", "/live/overview", "/live/jobs/{id}", "/parked/export"];
     let running = Box::pin(start_with("")).await;
     let described = running.client.get(format!("{}/openapi.json", running.base_url)).send().await;
     let described = described.expect("an answer").bytes().await.expect("all of it");

@@ -6,7 +6,7 @@ use tokio::time::Instant;
 
 use crate::support::{
     node::Node,
-    stage::{IN_FLIGHT_MAX, Stage},
+    stage::{MAX_IN_FLIGHT, Stage},
 };
 
 /// Longer than any deadline that homing has for a publish.
@@ -29,7 +29,7 @@ async fn alarm(name: &str, fault: &str, raise: &[&str], lower: &[&str]) {
     let silence = stage.longest_silence(over);
 
     let account = stage.account(load, worker).await;
-    account.assert_whole(fault, silence, IN_FLIGHT_MAX);
+    account.assert_whole(fault, silence, MAX_IN_FLIGHT);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -6,7 +6,7 @@ use tokio::time::Instant;
 
 use crate::support::{
     node::{Node, QUEUES_SETTLE},
-    stage::{IN_FLIGHT_MAX, Stage},
+    stage::{MAX_IN_FLIGHT, Stage},
 };
 
 /// Goal: nothing lost, and few repetitions although every connection is gone, because the worker
@@ -31,7 +31,7 @@ async fn a_broker_killed_and_restarted_loses_nothing() {
     }
 
     let account = stage.account(load, worker).await;
-    account.assert_whole("broker killed and restarted twice", silence, KILLS * IN_FLIGHT_MAX);
+    account.assert_whole("broker killed and restarted twice", silence, KILLS * MAX_IN_FLIGHT);
 }
 
 /// Goal: the same for a stop as an operator does it, with the broker away for a while.
@@ -52,5 +52,5 @@ async fn a_broker_stopped_and_started_loses_nothing() {
     let silence = stage.longest_silence(back);
 
     let account = stage.account(load, worker).await;
-    account.assert_whole("broker stopped and started", silence, IN_FLIGHT_MAX);
+    account.assert_whole("broker stopped and started", silence, MAX_IN_FLIGHT);
 }

@@ -47,7 +47,7 @@ async fn channels_that_the_broker_closes_lose_nothing() {
     let site = Site::at(Corner::at(node.url.clone(), &millis(&WAITS)), &WAITS, SETTINGS);
     site.run(&["topology", "apply"]);
     let subscription = site.subscribe(&receiver.url("/"), "#", &[]);
-    let owed = Owed { path: "/", subscription, wants: |_| true };
+    let recipient = Owed { path: "/", subscription, wants: |_| true };
     tokio::time::sleep(QUEUES_SETTLE).await;
     let mut worker = site.start();
     let load = Load::start(&site.corner, Pace::steady(300), 0);
@@ -78,7 +78,7 @@ async fn channels_that_the_broker_closes_lose_nothing() {
     assert_eq!(worker.ended().await.code(), Some(0), "the worker stops politely");
     let requests = receiver.requests();
     let requests: Vec<_> = requests.iter().map(judged).collect();
-    let account = account(&site.corner, &published, &[owed], &requests).await;
+    let account = account(&site.corner, &published, &[recipient], &requests).await;
     account.assert_whole("channels closed by the broker", Duration::ZERO, 0);
 }
 

@@ -13,7 +13,7 @@ use crate::support::{
     node::{Node, QUEUES_SETTLE},
     process::Process,
     proxy::Proxy,
-    stage::{IN_FLIGHT_MAX, Stage},
+    stage::{MAX_IN_FLIGHT, Stage},
 };
 
 /// Events per second: what an hour of them leaves in the endpoint's record fits into memory.
@@ -149,5 +149,5 @@ async fn a_random_mixture_of_faults_loses_nothing() {
 
     let account = theatre.stage.account(load, worker).await;
     let fault = format!("chaos: {happened} faults in {seconds} s");
-    account.assert_whole(&fault, silence, happened * IN_FLIGHT_MAX);
+    account.assert_whole(&fault, silence, happened * MAX_IN_FLIGHT);
 }

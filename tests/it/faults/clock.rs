@@ -5,7 +5,7 @@ use std::{fs, path::PathBuf, time::Duration};
 use crate::support::{
     broker,
     receiver::Recorded,
-    stage::{IN_FLIGHT_MAX, Stage},
+    stage::{MAX_IN_FLIGHT, Stage},
 };
 
 const HOUR: i64 = 3_600;
@@ -57,5 +57,5 @@ async fn a_clock_that_jumps_by_an_hour_loses_nothing() {
     };
     assert!(last - first >= 2 * HOUR - 60, "the clock did not jump: {first} to {last}");
     let account = stage.account(load, worker).await;
-    account.assert_whole("clock steps of an hour, there and back", silence, IN_FLIGHT_MAX);
+    account.assert_whole("clock steps of an hour, there and back", silence, MAX_IN_FLIGHT);
 }

@@ -7,12 +7,12 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use crate::support::{
-    account::Account,
+    account::AttemptResult,
     cluster::Cluster,
     load::{Load, Pace},
     node::QUEUES_SETTLE,
     process::Process,
-    stage::{IN_FLIGHT_MAX, Stage},
+    stage::{MAX_IN_FLIGHT, Stage},
 };
 
 /// Fewer than on one broker: three nodes share this machine's cores.
@@ -53,7 +53,7 @@ impl Theatre {
     }
 
     /// The account, once nothing moves: what a queue is rid of may be in nobody's depth for a while.
-    async fn account(&self, load: Load, worker: Process) -> Account {
+    async fn account(&self, load: Load, worker: Process) -> AttemptResult {
         let published = load.finish().await;
         loop {
             self.stage.wait_until_quiet().await;
@@ -104,7 +104,7 @@ async fn leaders_that_die_one_after_the_other_lose_nothing() {
 
     let silence = theatre.stage.longest_silence(started);
     let account = theatre.account(load, worker).await;
-    let bound = theatre.faults * IN_FLIGHT_MAX;
+    let bound = theatre.faults * MAX_IN_FLIGHT;
     account.assert_whole("cluster: 5 leaders killed, 3 nodes restarted", silence, bound);
 }
 
@@ -141,6 +141,6 @@ async fn nodes_that_fall_silent_lose_nothing() {
 
     let silence = theatre.stage.longest_silence(started);
     let account = theatre.account(load, worker).await;
-    let bound = theatre.faults * IN_FLIGHT_MAX;
+    let bound = theatre.faults * MAX_IN_FLIGHT;
     account.assert_whole("cluster: a node paused, a node cut off", silence, bound);
 }

@@ -7,7 +7,7 @@ use tokio::time::Instant;
 use crate::support::{
     broker,
     proxy::Proxy,
-    stage::{IN_FLIGHT_MAX, Stage},
+    stage::{MAX_IN_FLIGHT, Stage},
 };
 
 /// A silent connection is given up after twice this.
@@ -29,7 +29,7 @@ async fn behind_a_proxy(fault: &str, breaks: usize, harm: impl AsyncFn(&Proxy, &
     let silence = stage.longest_silence(harmed);
 
     let account = stage.account(load, worker).await;
-    account.assert_whole(fault, silence, breaks * IN_FLIGHT_MAX);
+    account.assert_whole(fault, silence, breaks * MAX_IN_FLIGHT);
     assert!(silence < RESUMED_WITHIN, "nothing was delivered for {silence:?}");
 }
 

@@ -33,11 +33,11 @@ fn bad(number: usize) -> Manner {
 async fn an_endpoint_that_breaks_the_protocol_in_every_way_loses_nothing() {
     let rogue = Rogue::behaving(manner).await;
     let settings = "endpoint.deadline = \"2s\"\nendpoint.connect_deadline = \"1s\"\n\
-                    endpoint.concurrency_max = 256";
+                    endpoint.max_concurrency = 256";
     let site = Site::at(Corner::at(broker::url(), &millis(&WAITS)), &WAITS, settings);
     site.run(&["topology", "apply"]);
     let subscription = site.subscribe(&rogue.url(), "#", &[]);
-    let owed = Owed { path: "/", subscription, wants: |_| true };
+    let recipient = Owed { path: "/", subscription, wants: |_| true };
     let mut worker = site.start();
     let load = Load::start(&site.corner, Pace::steady(200), 0);
     tokio::time::sleep(Duration::from_secs(5)).await;
@@ -62,9 +62,9 @@ async fn an_endpoint_that_breaks_the_protocol_in_every_way_loses_nothing() {
             accepted: manner(seen) == Manner::Accepts,
         })
         .collect();
-    let account = account(&site.corner, &published, &[owed], &requests).await;
+    let account = account(&site.corner, &published, &[recipient], &requests).await;
     let fault = "endpoint resets, stalls, sends garbage, never ends";
     // An answer behind the deadline counts as none, and on a busy machine one may be so late.
-    let late_max = published.confirmed.len() / 100;
-    account.assert_whole(fault, Duration::ZERO, late_max);
+    let max_late = published.confirmed.len() / 100;
+    account.assert_whole(fault, Duration::ZERO, max_late);
 }

@@ -28,7 +28,7 @@ async fn a_name_that_fails_and_recovers_loses_nothing() {
     site.run(&["topology", "apply"]);
     let url = receiver.url().replace("127.0.0.1", "endpoint.test");
     let subscription = site.subscribe(&url, "#", &[]);
-    let owed = Owed { path: "/", subscription, wants: |_| true };
+    let recipient = Owed { path: "/", subscription, wants: |_| true };
 
     let hosts = site.folder.path().join("hosts");
     let (known, unknown) = ("127.0.0.1 localhost endpoint.test\n", "127.0.0.1 localhost\n");
@@ -59,7 +59,7 @@ async fn a_name_that_fails_and_recovers_loses_nothing() {
             accepted: true,
         })
         .collect();
-    let account = account(&site.corner, &published, &[owed], &requests).await;
+    let account = account(&site.corner, &published, &[recipient], &requests).await;
     account.assert_whole("endpoint's name without an address for 4 s", within, 0);
 }
 

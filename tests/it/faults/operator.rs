@@ -7,7 +7,7 @@ use tokio::time::Instant;
 
 use crate::support::{
     broker,
-    stage::{IN_FLIGHT_MAX, Stage},
+    stage::{MAX_IN_FLIGHT, Stage},
 };
 
 /// How long deliveries may pause. Nobody tells homing that a queue is gone for good.
@@ -46,7 +46,7 @@ async fn queues_deleted_by_an_operator_come_back() {
     account.assert_whole(
         "primary, retry and unrouted queues deleted, empty",
         within,
-        IN_FLIGHT_MAX,
+        MAX_IN_FLIGHT,
     );
 }
 
@@ -72,5 +72,5 @@ async fn an_exchange_deleted_by_an_operator_comes_back_and_nothing_is_lost() {
     let silence = stage.longest_silence(deleted);
 
     let account = stage.account(load, worker).await;
-    account.assert_whole("homing's exchange deleted twice", silence, 2 * IN_FLIGHT_MAX);
+    account.assert_whole("homing's exchange deleted twice", silence, 2 * MAX_IN_FLIGHT);
 }

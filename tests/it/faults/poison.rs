@@ -24,7 +24,7 @@ use crate::support::{
 };
 
 /// More than the broker's limit of redeliveries.
-const LIVES_MAX: u32 = 80;
+const MAX_LIVES: u32 = 80;
 
 /// Goal: the message that kills every worker which attempts it is parked as `rejected_by_broker`;
 /// all others are delivered by the workers that follow. Method: the endpoint, asked for the poison,
@@ -58,7 +58,7 @@ async fn a_message_that_kills_its_worker_is_parked() {
     let some = |depth| depth > 0;
     while publisher.depth(&parked).await == 0 {
         lives += 1;
-        assert!(lives <= LIVES_MAX, "the poison killed {lives} workers and is not parked");
+        assert!(lives <= MAX_LIVES, "the poison killed {lives} workers and is not parked");
         let mut worker = site.start();
         victim.store(worker.id(), Ordering::SeqCst);
         tokio::select! {

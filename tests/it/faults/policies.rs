@@ -2,12 +2,10 @@
 
 use std::{collections::BTreeSet, time::Duration};
 
-use homing::{
-    broker::{Broker, Message, Route, error::BrokerError, topology::Topology},
-    config::Settings,
-    domain::{event::Event, id::EventId, topic::Topic},
-    parking::{Bodies, Selection},
-};
+use homing::config::Settings;
+use homing_broker::{Broker, Message, Route, error::BrokerError, topology::Topology};
+use homing_delivery::parking::{Bodies, Selection};
+use homing_domain::{event::Event, id::EventId, topic::Topic};
 use lapin::options::BasicPublishOptions;
 use tokio::time::{Instant, sleep, timeout};
 

@@ -2,15 +2,13 @@
 
 use std::collections::BTreeSet;
 
-use homing::{
-    broker::{
-        Broker, Message, Route,
-        consume::{Consumer, Lane, Received},
-        prefetch::Bounds,
-    },
-    config::Settings,
-    domain::{delivery::Progress, event::Event, id::EventId, topic::Topic},
+use homing::config::Settings;
+use homing_broker::{
+    Broker, Message, Route,
+    consume::{Consumer, Lane, Received},
+    prefetch::Bounds,
 };
+use homing_domain::{delivery::Progress, event::Event, id::EventId, topic::Topic};
 use tokio::time::{Instant, timeout};
 
 use crate::support::{
@@ -24,7 +22,7 @@ use crate::support::{
 /// Four times the broker's limit of returns.
 const LOSSES: u32 = 200;
 const EVENTS: usize = 20;
-const BOUNDS: Bounds = Bounds { messages_max: 64, bytes_max: 1_048_576, largest: 1_024 };
+const BOUNDS: Bounds = Bounds { max_messages: 64, max_bytes: 1_048_576, largest: 1_024 };
 
 /// Takes everything that is in the queue of `lane`; more may not come.
 async fn take_all(broker: &Broker, lane: Lane) -> (Consumer, Vec<Received>) {
@@ -63,7 +61,7 @@ async fn two_hundred_lost_connections_park_nothing() {
             body: "{}".into(),
         };
         let progress = Progress { attempts: 3, ..Progress::default() };
-        let delivery = Message::of_event(event).owed_to(subscription, progress).outgoing();
+        let delivery = Message::of_event(event).for_subscription(subscription, progress).outgoing();
         installation.parts.broker.publish(&delivery, Route::Retry).await.expect("published");
     }
 

@@ -1,6 +1,6 @@
 //! A queue whose leader does not answer: the broker then counts no message in it.
 
-use homing::parking::{Bodies, Selection};
+use homing_delivery::parking::{Bodies, Selection};
 
 use crate::support::{
     broker::{Corner, Raw},

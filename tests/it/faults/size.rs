@@ -3,12 +3,10 @@
 
 use std::{collections::BTreeSet, time::Duration};
 
-use homing::{
-    broker::{Message, Outgoing, Route},
-    domain::{event::Event, id::EventId, topic::Topic, verdict::ParkReason},
-    parking::{Bodies, Selection},
-    service::Role,
-};
+use homing::service::Role;
+use homing_broker::{Message, Outgoing, Route};
+use homing_delivery::parking::{Bodies, Selection};
+use homing_domain::{event::Event, id::EventId, topic::Topic, verdict::ParkReason};
 use lapin::{
     options::{QueueBindOptions, QueueDeclareOptions},
     types::{AMQPValue, FieldTable},
@@ -27,7 +25,7 @@ const WAITS: [u64; 2] = [200, 200];
 /// As many as the lanes have places, several times the places of publishes.
 const LARGE: usize = 64;
 const GOOD: usize = 64;
-const SETTINGS: &str = "broker.publish_channels = 4\nworker.in_flight_max = 128\n";
+const SETTINGS: &str = "broker.publish_channels = 4\nworker.max_in_flight = 128\n";
 
 fn event(id: &str, bytes: usize) -> Outgoing {
     let event = Event {
@@ -93,7 +91,7 @@ async fn a_copy_that_the_broker_will_never_take_is_parked_and_holds_up_nothing()
     let message = event("new", 150_000);
     let sent = installation.parts.broker.publish(&message, Route::Events).await;
     let error = sent.expect_err("it is too large");
-    assert!(error.is_final() && error.told().contains("max_message_size"), "{}", error.told());
+    assert!(error.is_final() && error.report().contains("max_message_size"), "{}", error.report());
 }
 
 /// Goal: a message that the broker will never take is refused, and what a source publishes behind it
@@ -120,7 +118,7 @@ async fn what_is_too_large_is_refused_and_what_follows_it_arrives() {
     tokio::time::timeout(PATIENCE, pipeline.finish()).await.expect("it ends");
     // What was under way on the channel that the broker closed may be there twice.
     let depth = installation.publisher.depth(&primary).await;
-    let mut walk = installation.parts.broker.walk(&primary).await.expect("a walk");
+    let mut walk = installation.parts.broker.scan(&primary).await.expect("a walk");
     let mut ids = BTreeSet::new();
     while let Some(fetched) = walk.next().await.expect("a message") {
         ids.insert(fetched.content.expect("an event").event.id.to_string());

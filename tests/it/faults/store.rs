@@ -7,7 +7,7 @@ use tokio::time::Instant;
 
 use crate::support::{
     broker,
-    stage::{IN_FLIGHT_MAX, Stage},
+    stage::{MAX_IN_FLIGHT, Stage},
 };
 
 /// Longer than the store waits for a lock, and than any question to it may take.
@@ -35,7 +35,7 @@ async fn a_locked_store_stops_no_delivery() {
 
     assert!(stage.logged("store.unavailable") > 0, "the store was needed meanwhile");
     let account = stage.account(load, worker).await;
-    account.assert_whole("store locked for 12 s", silence, IN_FLIGHT_MAX);
+    account.assert_whole("store locked for 12 s", silence, MAX_IN_FLIGHT);
     assert!(silence < SILENT_AT_MOST, "nothing was delivered for {silence:?}");
 }
 
@@ -72,7 +72,7 @@ async fn a_full_disk_stops_no_delivery() {
     let mut failures = stage.logged("store.unavailable");
     wait_for_quiet_log(&stage, &mut failures).await;
     let account = stage.account(load, worker).await;
-    account.assert_whole("disk of the store full", silence, IN_FLIGHT_MAX);
+    account.assert_whole("disk of the store full", silence, MAX_IN_FLIGHT);
     assert!(silence < SILENT_AT_MOST, "nothing was delivered for {silence:?}");
 }
 

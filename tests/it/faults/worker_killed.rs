@@ -6,7 +6,7 @@ use tokio::time::Instant;
 
 use crate::support::{
     broker,
-    stage::{IN_FLIGHT_MAX, Stage},
+    stage::{MAX_IN_FLIGHT, Stage},
 };
 
 /// Goal: delivered or parked, each event at least once, duplicates only around the crashes.
@@ -33,5 +33,5 @@ async fn kill_9_again_and_again_loses_nothing() {
 
     let silence = stage.longest_silence(first_kill);
     let account = stage.account(load, worker).await;
-    account.assert_whole("worker killed 5 times", silence, KILLS * IN_FLIGHT_MAX);
+    account.assert_whole("worker killed 5 times", silence, KILLS * MAX_IN_FLIGHT);
 }

@@ -2,15 +2,13 @@
 
 use std::{sync::Arc, time::Duration};
 
-use homing::{
-    domain::{
-        activity::{COSTLY_FOR, CostlyFilters, Due, Figures, Minute, Requests, WorkerReport},
-        subscription::Subscription,
-        time::UnixMillis,
-        url::EndpointUrl,
-    },
-    store::{Intervention, UnsettledCounts},
+use homing_domain::{
+    activity::{COSTLY_FOR, CostlyFilters, Due, Figures, Minute, Requests, WorkerReport},
+    subscription::Subscription,
+    time::UnixMillis,
+    url::EndpointUrl,
 };
+use homing_store::{Intervention, UnsettledCounts};
 use uuid::Uuid;
 
 use super::{

@@ -3,16 +3,14 @@
 use std::time::Duration;
 
 use futures_util::future::try_join_all;
-use homing::{
+use homing_domain::{
     clock,
-    domain::{
-        id::{DeliveryId, EventId, SubscriptionId},
-        record::{Attempted, Class, Gap, Record, RecordId, Sequel, Trial},
-        time::UnixMillis,
-        verdict::ParkReason,
-    },
-    store::{GAPS_MAX, LogExtent, Pruned, RECORDS_AT_ONCE, RecordFilter, RecordPage, Store},
+    id::{DeliveryId, EventId, SubscriptionId},
+    record::{AttemptEvent, Attempted, Class, Gap, NextState, Record, RecordId},
+    time::UnixMillis,
+    verdict::ParkReason,
 };
+use homing_store::{LogExtent, MAX_GAPS, Pruned, RECORDS_AT_ONCE, RecordFilter, RecordPage, Store};
 use proptest::{prelude::*, strategy::ValueTree, test_runner::TestRunner};
 
 use super::{Kept, Place};
@@ -28,7 +26,7 @@ fn subscription(number: u8) -> SubscriptionId {
     SubscriptionId::new(uuid::Uuid::from_u128(u128::from(number % 3)))
 }
 
-fn trial() -> impl Strategy<Value = Trial> {
+fn happened() -> impl Strategy<Value = AttemptEvent> {
     let class = prop::sample::select(vec![
         (Class::Accepted, Some(200)),
         (Class::Accepted, Some(204)),
@@ -41,7 +39,7 @@ fn trial() -> impl Strategy<Value = Trial> {
     let cause = prop::option::of("\\PC{0,40}");
     let made = (class, 1_u32..13, 0_u64..10_000, response, any::<bool>(), cause).prop_map(
         |((class, status), attempt, millis, response, cut, cause)| {
-            Trial::Attempted(Attempted {
+            AttemptEvent::Attempted(Attempted {
                 attempt,
                 duration: Duration::from_millis(millis),
                 class,
@@ -53,36 +51,44 @@ fn trial() -> impl Strategy<Value = Trial> {
             })
         },
     );
-    prop_oneof![4 => made, 1 => "\\PC{1,40}".prop_map(Trial::NotAttempted)]
+    prop_oneof![4 => made, 1 => "\\PC{1,40}".prop_map(AttemptEvent::NotAttempted)]
 }
 
 /// A record that began in one of the first hundred seconds.
 fn record() -> impl Strategy<Value = Record> {
-    let sequel = prop_oneof![
-        Just(Sequel::Done),
-        any::<i64>().prop_map(|due| Sequel::Waits(UnixMillis::new(due))),
-        prop::sample::select(ParkReason::ALL.to_vec()).prop_map(Sequel::Parked),
+    let next_state = prop_oneof![
+        Just(NextState::Done),
+        any::<i64>().prop_map(|due| NextState::Waits(UnixMillis::new(due))),
+        prop::sample::select(ParkReason::ALL.to_vec()).prop_map(NextState::Parked),
     ];
     let url = prop::option::weighted(0.9, "https://[ab]\\.example/");
-    (0_u64..100, 0_u8..20, prop::option::weighted(0.9, 0_u8..3), url, 0_u32..9, trial(), sequel)
-        .prop_map(|(second, event, owed, url, step, trial, sequel)| {
+    (
+        0_u64..100,
+        0_u8..20,
+        prop::option::weighted(0.9, 0_u8..3),
+        url,
+        0_u32..9,
+        happened(),
+        next_state,
+    )
+        .prop_map(|(second, event, recipient, url, step, happened, next_state)| {
             let event = EventId::new(&format!("e{event}")).expect("an id");
             // Nothing is delivered without an attempt.
-            let sequel = match (&trial, sequel) {
-                (Trial::NotAttempted(_), Sequel::Done) => Sequel::NotWanted,
-                (_, sequel) => sequel,
+            let next_state = match (&happened, next_state) {
+                (AttemptEvent::NotAttempted(_), NextState::Done) => NextState::NotWanted,
+                (_, next_state) => next_state,
             };
-            let owed = owed.map(subscription).map(|id| (id, DeliveryId::of(&event, id)));
+            let recipient = recipient.map(subscription).map(|id| (id, DeliveryId::of(&event, id)));
             Record {
                 id: clock::new_record_id(at(second)),
                 event: event.to_string(),
                 topic: "order.paid".to_owned(),
-                owed,
+                recipient,
                 url,
                 step,
                 replays: step / 3,
-                trial,
-                sequel,
+                happened,
+                next_state,
             }
         })
 }
@@ -186,14 +192,15 @@ pub(super) async fn every_filter_finds_what_it_means_newest_first(place: Place) 
 }
 
 fn matches(filter: &RecordFilter, record: &Record) -> bool {
-    let status = match &record.trial {
-        Trial::Attempted(attempted) => attempted.status,
-        Trial::NotAttempted(_) => None,
+    let status = match &record.happened {
+        AttemptEvent::Attempted(attempted) => attempted.status,
+        AttemptEvent::NotAttempted(_) => None,
     };
     let RecordFilter { event, delivery, subscription, url, classes, .. } = filter;
     event.as_ref().is_none_or(|event| record.event == *event)
-        && delivery.is_none_or(|id| record.owed.is_some_and(|(_, owed)| owed == id))
-        && subscription.is_none_or(|id| record.owed.is_some_and(|(owed, _)| owed == id))
+        && delivery.is_none_or(|id| record.recipient.is_some_and(|(_, recipient)| recipient == id))
+        && subscription
+            .is_none_or(|id| record.recipient.is_some_and(|(recipient, _)| recipient == id))
         && url.as_ref().is_none_or(|url| record.url.as_ref() == Some(url))
         && classes.as_ref().is_none_or(|meant| meant.as_slice().contains(&record.class()))
         && filter.status.is_none_or(|meant| status == Some(meant))
@@ -255,7 +262,7 @@ pub(super) async fn what_is_too_much_is_forgotten_oldest_first_by_whoever(place:
     }
     let prune = async |store: &dyn Store| {
         while store.prune_attempts(UnixMillis::new(0), 700).await?.more {}
-        Ok::<_, homing::store::StoreError>(())
+        Ok::<_, homing_store::StoreError>(())
     };
     try_join_all(stores.iter().cycle().take(4).map(|store| prune(&**store))).await?;
 
@@ -269,7 +276,7 @@ pub(super) async fn what_is_too_much_is_forgotten_oldest_first_by_whoever(place:
 
 pub(super) async fn gaps_are_bounded_the_newest_stay(place: Place) -> Kept {
     let store = place.open().await?;
-    let max = u64::from(GAPS_MAX);
+    let max = u64::from(MAX_GAPS);
     for number in 0..max + 5 {
         store.record_attempts(&[], Some(&gap(number, number, number + 1))).await?;
     }

@@ -1,6 +1,6 @@
 //! What has changed, what cannot be read, and how much there may be.
 
-use homing::store::{Changes, QuotaError, StoreError};
+use homing_store::{Changes, QuotaError, StoreError};
 
 use super::{
     HeldBy, Kept, Place,
@@ -15,7 +15,7 @@ pub(super) async fn what_has_changed_is_told_and_nothing_else(place: Place) -> K
     let nothing = Changes { version: since, number: 2, ..Changes::default() };
     assert_eq!(store.changed_subscriptions(since).await?, Some(nothing));
 
-    first.terms.description = Some("changed".to_owned());
+    first.spec.description = Some("changed".to_owned());
     store.update_subscription(&first, first.updated).await?;
     store.insert_subscription(&third).await?;
     store.remove_subscription(second.id).await?;
@@ -76,12 +76,12 @@ pub(super) async fn what_cannot_be_read_back_is_not_written(place: Place) -> Kep
     store.insert_subscription(&kept).await?;
     let before = store.subscriptions_version().await?;
 
-    bad.terms.topics.clear();
+    bad.spec.topics.clear();
     match store.insert_subscription(&bad).await {
         Err(StoreError::Unreadable(corrupt)) => assert_eq!(corrupt.field, "topics"),
         other => return Err(format!("{other:?}").into()),
     }
-    let spoilt = homing::domain::subscription::Subscription { id: kept.id, ..bad };
+    let spoilt = homing_domain::subscription::Subscription { id: kept.id, ..bad };
     match store.update_subscription(&spoilt, kept.updated).await {
         Err(StoreError::Unreadable(corrupt)) => assert_eq!(corrupt.field, "topics"),
         other => return Err(format!("{other:?}").into()),
@@ -96,7 +96,7 @@ pub(super) async fn what_cannot_be_read_back_is_not_written(place: Place) -> Kep
 pub(super) async fn one_that_cannot_be_read_can_be_mended(place: Place) -> Kept {
     let store = place.open().await?;
     let mut one = subscription("a");
-    one.terms.headers.insert("x-team".to_owned(), "payroll".to_owned());
+    one.spec.headers.insert("x-team".to_owned(), "payroll".to_owned());
     store.insert_subscription(&one).await?;
     place.shell("UPDATE subscriptions SET url = 'nowhere', secrets = 'x'").await?;
 
@@ -105,7 +105,7 @@ pub(super) async fn one_that_cannot_be_read_can_be_mended(place: Place) -> Kept 
     assert_eq!(fields, ["url", "secrets"]);
     assert_eq!(damaged.draft.url, "nowhere");
     assert_eq!(damaged.draft.topics, ["order.*"]);
-    assert_eq!(damaged.draft.headers, one.terms.headers);
+    assert_eq!(damaged.draft.headers, one.spec.headers);
     assert_eq!(damaged.created, one.created);
 
     store.update_subscription(&one, one.updated).await?;
@@ -118,11 +118,11 @@ pub(super) async fn one_that_cannot_be_read_can_be_mended(place: Place) -> Kept 
 pub(super) async fn quotas_are_kept_and_named(mut place: Place) -> Kept {
     let mut large = subscription("large");
     let filter = serde_json::json!({"fieldName": "a", "comparison": "eq", "fieldValue": "x"});
-    large.terms.filters = homing::domain::filter::FilterSet::from_json(
+    large.spec.filters = homing_domain::filter::FilterSet::from_json(
         &vec![filter; 3],
-        homing::domain::filter::Connector::And,
+        homing_domain::filter::Connector::And,
     )?;
-    let bytes = u64::try_from(serde_json::to_string(&large.terms.filters.to_json())?.len())?;
+    let bytes = u64::try_from(serde_json::to_string(&large.spec.filters.to_json())?.len())?;
     place.settings.max_subscriptions = 3;
     place.settings.max_filter_bytes = bytes;
     place.settings.max_filter_bytes_total = bytes.saturating_mul(2);
@@ -139,7 +139,7 @@ pub(super) async fn quotas_are_kept_and_named(mut place: Place) -> Kept {
     place.settings.max_subscriptions = 1;
     place.settings.max_filter_bytes = bytes.saturating_sub(1);
     let store = place.open().await?;
-    large.terms.description = Some("changed".to_owned());
+    large.spec.description = Some("changed".to_owned());
     store.update_subscription(&large, large.updated).await?;
     let mut grown = subscription("grown");
     grown.id = large.id;
@@ -156,7 +156,7 @@ pub(super) async fn quotas_are_kept_and_named(mut place: Place) -> Kept {
         }
         other => return Err(format!("{other:?}").into()),
     }
-    assert_eq!(store.subscription(large.id).await?.map(|one| one.terms), Some(grown.terms));
+    assert_eq!(store.subscription(large.id).await?.map(|one| one.spec), Some(grown.spec));
     Ok(())
 }
 

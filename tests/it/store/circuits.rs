@@ -2,16 +2,14 @@
 
 use std::time::Duration;
 
-use homing::{
-    domain::{
-        circuit::{Circuit, CircuitRules, CircuitState, Reason, StateName, Turn},
-        outcome::{Outcome, Phase},
-        tally::Tally,
-        time::UnixMillis,
-        url::EndpointUrl,
-    },
-    store::{CircuitPage, Intervention, PRUNED_MAX, ProbeClaim, Store, StoreError},
+use homing_domain::{
+    circuit::{Circuit, CircuitRules, CircuitState, Reason, StateName, Turn},
+    outcome::{Outcome, Phase},
+    tally::Tally,
+    time::UnixMillis,
+    url::EndpointUrl,
 };
+use homing_store::{CircuitPage, Intervention, MAX_PRUNED, ProbeClaim, Store, StoreError};
 use proptest::{prelude::*, strategy::ValueTree, test_runner::TestRunner};
 
 use super::{Kept, Place};
@@ -263,13 +261,13 @@ pub(super) async fn closed_circuits_that_nobody_touched_are_forgotten(place: Pla
     let store = place.open().await?;
     let rules = CircuitRules::default();
     let once = |path: u32| (url(path), failed(1, at(0)));
-    let old: Vec<_> = (0..=PRUNED_MAX).map(once).collect();
+    let old: Vec<_> = (0..=MAX_PRUNED).map(once).collect();
     store.merge_tallies(&old, &rules, at(0)).await?;
     store.merge_tallies(&[dead("open"), once(7)], &rules, at(100)).await?;
     store.merge_tallies(&[dead("old")], &rules, at(0)).await?;
 
     assert_eq!(store.prune_circuits(at(0)).await?, 0);
-    assert_eq!(store.prune_circuits(at(100)).await?, u64::from(PRUNED_MAX));
+    assert_eq!(store.prune_circuits(at(100)).await?, u64::from(MAX_PRUNED));
     assert_eq!(store.prune_circuits(at(100)).await?, 0);
     let left = [url(7), url("old"), url("open")].map(|url| url.as_str().to_owned());
     assert_eq!(pages(&*store, None, 9).await?, left);

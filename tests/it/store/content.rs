@@ -1,30 +1,27 @@
 //! What is written is what is read.
 
-use homing::{
-    clock,
-    domain::{id::SubscriptionId, subscription::Subscription, time::UnixMillis},
-    store::StoreError,
-};
+use homing_domain::{clock, id::SubscriptionId, subscription::Subscription, time::UnixMillis};
+use homing_store::StoreError;
 use proptest::{prelude::*, strategy::ValueTree, test_runner::TestRunner};
 
 use super::{
     Kept, Place,
-    samples::{insert_all, subscription, terms},
+    samples::{insert_all, spec, subscription},
 };
 
 /// Method: 300 random subscriptions, from which no schedule name is known to any settings.
 pub(super) async fn every_field_is_read_back_as_it_was_written(place: Place) -> Kept {
     let store = place.open().await?;
     let mut runner = TestRunner::deterministic();
-    let strategy = (terms(), any::<i64>(), any::<i64>());
+    let strategy = (spec(), any::<i64>(), any::<i64>());
     let mut written = Vec::new();
     for number in 0..300 {
-        let (mut terms, created, updated) =
+        let (mut spec, created, updated) =
             strategy.new_tree(&mut runner).map_err(|reason| reason.to_string())?.current();
-        terms.url = format!("{}{number}", terms.url.as_str()).parse()?;
+        spec.url = format!("{}{number}", spec.url.as_str()).parse()?;
         let id = SubscriptionId::new(clock::new_id());
         let (created, updated) = (UnixMillis::new(created), UnixMillis::new(updated));
-        let one = Subscription { id, terms, created, updated };
+        let one = Subscription { id, spec, created, updated };
         store.insert_subscription(&one).await?;
         assert_eq!(store.subscription(id).await?.as_ref(), Some(&one));
         written.push(one);
@@ -54,8 +51,8 @@ pub(super) async fn an_update_replaces_the_terms_and_keeps_the_creation(place: P
     store.insert_subscription(&one).await?;
 
     let created = one.created;
-    one.terms = subscription("b").terms;
-    one.terms.description = Some("changed".to_owned());
+    one.spec = subscription("b").spec;
+    one.spec.description = Some("changed".to_owned());
     let read = one.updated;
     one.updated = UnixMillis::new(5);
     let changed = Subscription { created: UnixMillis::new(7), ..one.clone() };
@@ -73,7 +70,7 @@ pub(super) async fn an_update_to_a_duplicate_is_refused(place: Place) -> Kept {
     insert_all(&*store, &[first.clone(), second.clone()]).await?;
 
     let before = second.clone();
-    second.terms = first.terms.clone();
+    second.spec = first.spec.clone();
     match store.update_subscription(&second, second.updated).await {
         Err(StoreError::Duplicate { existing }) => assert_eq!(existing, first.id),
         other => return Err(format!("{other:?}").into()),

@@ -2,18 +2,15 @@
 
 use std::{sync::Arc, time::Duration};
 
-use homing::{
+use homing_domain::{
+    api_token::{ApiToken, Scope, TokenDigest},
     clock,
-    config::StoreSettings,
-    domain::{
-        api_token::{ApiToken, Scope, TokenDigest},
-        encryption_key::{EncryptionKey, KeyId},
-        signature::SigningSecret,
-        subscription::Subscription,
-        time::UnixMillis,
-    },
-    store::{self, Store, StoreError},
+    encryption_key::{EncryptionKey, KeyId},
+    signature::SigningSecret,
+    subscription::Subscription,
+    time::UnixMillis,
 };
+use homing_store::{Store, StoreError, settings::StoreSettings};
 
 use super::{Kept, Place, samples::subscription};
 
@@ -21,7 +18,7 @@ impl Place {
     /// As a process that has these keys, the first of which encrypts.
     async fn open_with(&self, keys: &[u8]) -> Result<Arc<dyn Store>, StoreError> {
         let encryption_keys = keys.iter().map(|byte| key(*byte).reveal()).collect();
-        store::open(&StoreSettings { encryption_keys, ..self.settings.clone() }).await
+        homing_store::open(&StoreSettings { encryption_keys, ..self.settings.clone() }).await
     }
 }
 
@@ -35,8 +32,8 @@ fn ids(bytes: &[u8]) -> Vec<KeyId> {
 
 fn secretive(path: &str) -> Subscription {
     let mut one = subscription(path);
-    one.terms.secrets = vec![SigningSecret::from_bytes(vec![7; 32]).expect("a secret")];
-    one.terms.headers.insert("x-key".to_owned(), "k".to_owned());
+    one.spec.secrets = vec![SigningSecret::from_bytes(vec![7; 32]).expect("a secret")];
+    one.spec.headers.insert("x-key".to_owned(), "k".to_owned());
     one
 }
 
@@ -47,11 +44,11 @@ pub(super) async fn a_store_is_not_opened_without_its_keys(place: Place) -> Kept
     for keys in [&[2][..], &[2, 3]] {
         let refused = place.open_with(keys).await.err().ok_or("opened with a wrong key")?;
         let StoreError::KeyMissing { missing, given } = &refused else {
-            return Err(refused.told().into());
+            return Err(refused.report().into());
         };
         assert_eq!(*missing, key(1).id());
         assert!(given.contains(key(2).id().as_str()), "{given}");
-        assert!(!refused.told().contains(&key(2).reveal()), "{}", refused.told());
+        assert!(!refused.report().contains(&key(2).reveal()), "{}", refused.report());
     }
     let store = place.open_with(&[1]).await?;
     assert_eq!(store.subscription(one.id).await?, Some(one));
@@ -112,7 +109,7 @@ pub(super) async fn secrets_keep_their_end(place: Place) -> Kept {
     let mut one = secretive("a");
     let end = clock::now().plus(Duration::from_hours(1));
     let ending = SigningSecret::from_bytes(vec![8; 24])?.with_expiry(Some(end));
-    one.terms.secrets.push(ending);
+    one.spec.secrets.push(ending);
     store.insert_subscription(&one).await?;
     assert_eq!(store.subscription(one.id).await?, Some(one));
     Ok(())

@@ -1,7 +1,7 @@
 //! Lists: pages, everything at once, and the number that says when to read again.
 
 use futures_util::future::join;
-use homing::store::{PAGE_LIMIT_MAX, Page};
+use homing_store::{MAX_PAGE_LIMIT, Page};
 
 use super::{
     Kept, Place,
@@ -45,7 +45,7 @@ pub(super) async fn pages_are_complete_and_in_order_while_others_write(place: Pl
 
 pub(super) async fn everything_is_read_over_several_batches(place: Place) -> Kept {
     let store = place.open().await?;
-    let all: Vec<_> = (0..=PAGE_LIMIT_MAX).map(subscription).collect();
+    let all: Vec<_> = (0..=MAX_PAGE_LIMIT).map(subscription).collect();
     insert_all(&*store, &all).await?;
 
     let snapshot = store.all_subscriptions().await?;
@@ -63,7 +63,7 @@ pub(super) async fn the_version_rises_with_every_change(place: Place) -> Kept {
 
     store.insert_subscription(&one).await?;
     seen.push(store.subscriptions_version().await?);
-    one.terms.description = Some("changed".to_owned());
+    one.spec.description = Some("changed".to_owned());
     store.update_subscription(&one, one.updated).await?;
     seen.push(store.subscriptions_version().await?);
     store.remove_subscription(one.id).await?;
@@ -117,8 +117,8 @@ pub(super) async fn subscriptions_are_found_by_their_url(place: Place) -> Kept {
     let mut here: Vec<_> = (3..7).map(subscription).collect();
     let url = "https://example.com/here".parse()?;
     for (number, subscription) in here.iter_mut().enumerate() {
-        subscription.terms.url = Clone::clone(&url);
-        subscription.terms.topics = vec![format!("topic.{number}").parse()?];
+        subscription.spec.url = Clone::clone(&url);
+        subscription.spec.topics = vec![format!("topic.{number}").parse()?];
     }
     insert_all(&*store, &elsewhere).await?;
     insert_all(&*store, &here).await?;

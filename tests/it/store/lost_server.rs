@@ -1,10 +1,7 @@
 //! A database server that goes away and comes back.
 
-use homing::{
-    config::StoreSettings,
-    domain::circuit::CircuitRules,
-    store::{self, StoreError},
-};
+use homing_domain::circuit::CircuitRules;
+use homing_store::{StoreError, settings::StoreSettings};
 
 use super::{
     Kept,
@@ -18,8 +15,8 @@ use crate::support::database::Server;
 #[tokio::test(flavor = "multi_thread")]
 async fn a_server_that_comes_back_is_used_again() -> Kept {
     let server = Server::new();
-    let store = StoreSettings { connections_max: 2, ..super::settings(server.url()) };
-    let store = store::open(&store).await?;
+    let store = StoreSettings { max_connections: 2, ..super::settings(server.url()) };
+    let store = homing_store::open(&store).await?;
     store.insert_subscription(&subscription("a")).await?;
     let dead = [dead("a")];
     let rules = CircuitRules::default();
@@ -31,7 +28,7 @@ async fn a_server_that_comes_back_is_used_again() -> Kept {
     ] {
         let told = told.ok_or("a server that is not there answered")?;
         assert!(matches!(told, StoreError::Connect { .. }), "{told}");
-        let told = told.told();
+        let told = told.report();
         assert!(told.starts_with("cannot connect to the store at postgres://homing@"), "{told}");
         assert!(told.contains("Connection refused"), "{told}");
     }

@@ -4,14 +4,12 @@
 use std::sync::Arc;
 
 use futures_util::future::try_join_all;
-use homing::{
-    domain::{
-        circuit::{CircuitRules, CircuitState, StateName},
-        outcome::Outcome,
-        tally::Tally,
-    },
-    store::{Intervention, ProbeClaim, Store, StoreError},
+use homing_domain::{
+    circuit::{CircuitRules, CircuitState, StateName},
+    outcome::Outcome,
+    tally::Tally,
 };
+use homing_store::{Intervention, ProbeClaim, Store, StoreError};
 
 use super::{
     Kept, Place,
@@ -49,10 +47,10 @@ pub(super) async fn tallies_of_many_workers_add_up(place: Place) -> Kept {
     let store = &handles[0];
     let circuit = async |path| store.circuit(&url(path)).await;
     let a = circuit("a").await?.ok_or("a is counted")?;
-    assert_eq!((a.successes, a.failures, a.failures_in_a_row), (200, 400, 0));
+    assert_eq!((a.successes, a.failures, a.consecutive_failures), (200, 400, 0));
     assert_eq!((a.first_attempt, a.last_success), (Some(at(0)), Some(at(9))));
     let b = circuit("b").await?.ok_or("b is counted")?;
-    assert_eq!((b.successes, b.failures, b.failures_in_a_row), (0, 600, 600));
+    assert_eq!((b.successes, b.failures, b.consecutive_failures), (0, 600, 600));
     assert_eq!(b.state.name(), StateName::Open);
     Ok(())
 }

@@ -2,11 +2,8 @@
 
 use std::{error::Error, sync::Arc};
 
-use homing::{
-    config::StoreSettings,
-    domain::encryption_key::EncryptionKey,
-    store::{self, Store, StoreError},
-};
+use homing_domain::encryption_key::EncryptionKey;
+use homing_store::{Store, StoreError, settings::StoreSettings};
 use sqlx::{ConnectOptions, Connection, sqlite::SqliteConnectOptions};
 use tempfile::TempDir;
 
@@ -139,7 +136,7 @@ impl Place {
     }
 
     async fn open(&self) -> Result<Arc<dyn Store>, StoreError> {
-        store::open(&self.settings).await
+        homing_store::open(&self.settings).await
     }
 
     /// What a person does with the shell of the database.
@@ -162,7 +159,7 @@ fn settings(url: impl Into<String>) -> StoreSettings {
     let encryption_keys = vec![EncryptionKey::from_bytes([7; 32]).reveal()];
     StoreSettings {
         url: url.into(),
-        connections_max: 8,
+        max_connections: 8,
         encryption_keys,
         encryption_key_file: String::new(),
         max_subscriptions: 10_000,

@@ -1,7 +1,7 @@
 //! Several processes on one store, one after the other or at once.
 
 use futures_util::future::{join, join_all, try_join_all};
-use homing::store::StoreError;
+use homing_store::StoreError;
 
 use super::{
     Kept, Place,
@@ -47,8 +47,8 @@ pub(super) async fn changes_at_the_same_time_do_not_undo_each_other(place: Place
             loop {
                 let mut one = store.subscription(id).await?.ok_or("it is there")?;
                 match writer {
-                    0 => one.terms.rate_limit = std::num::NonZeroU32::new(number),
-                    _ => one.terms.description = Some(number.to_string()),
+                    0 => one.spec.rate_limit = std::num::NonZeroU32::new(number),
+                    _ => one.spec.description = Some(number.to_string()),
                 }
                 let read = one.updated;
                 one.updated = read.plus(std::time::Duration::from_millis(1));
@@ -66,8 +66,8 @@ pub(super) async fn changes_at_the_same_time_do_not_undo_each_other(place: Place
 
     assert!(outdated > 0, "none came too late: nothing was tried");
     let one = handles[0].subscription(id).await?.ok_or("it is there")?;
-    assert_eq!(one.terms.rate_limit.map(std::num::NonZeroU32::get), Some(TIMES));
-    assert_eq!(one.terms.description, Some(TIMES.to_string()));
+    assert_eq!(one.spec.rate_limit.map(std::num::NonZeroU32::get), Some(TIMES));
+    assert_eq!(one.spec.description, Some(TIMES.to_string()));
     Ok(())
 }
 
@@ -83,7 +83,7 @@ pub(super) async fn two_that_write_at_once_lose_nothing(place: Place) -> Kept {
 
     let changes = join_all(theirs.iter().map(async |theirs| {
         let mut changed = theirs.clone();
-        changed.terms.description = Some("changed".to_owned());
+        changed.spec.description = Some("changed".to_owned());
         one.update_subscription(&changed, theirs.updated).await
     }));
     let removals = join_all(ours.iter().map(|ours| other.remove_subscription(ours.id)));
@@ -93,7 +93,7 @@ pub(super) async fn two_that_write_at_once_lose_nothing(place: Place) -> Kept {
 
     let snapshot = one.all_subscriptions().await?;
     assert_eq!(ids(&snapshot.subscriptions), ids(&theirs));
-    assert!(snapshot.subscriptions.iter().all(|one| one.terms.description.is_some()));
+    assert!(snapshot.subscriptions.iter().all(|one| one.spec.description.is_some()));
     Ok(())
 }
 

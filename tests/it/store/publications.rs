@@ -1,9 +1,7 @@
 //! What is promised about requests to publish that were answered.
 
-use homing::{
-    domain::time::UnixMillis,
-    store::{PUBLICATIONS_KEPT, PUBLICATIONS_MAX, Page},
-};
+use homing_domain::time::UnixMillis;
+use homing_store::{MAX_PUBLICATIONS, PUBLICATIONS_KEPT, Page};
 
 use super::{
     Kept, Place,
@@ -51,7 +49,7 @@ pub(crate) async fn of_too_many_publications_the_oldest_are_forgotten(place: Pla
                 (SELECT 1 UNION ALL SELECT n + 1 FROM numbers WHERE n < 99999) \
                 INSERT INTO publications SELECT 'key ' || n, 'x', 1700000000000 + n FROM numbers";
     place.shell(fill).await?;
-    assert_eq!(PUBLICATIONS_MAX, 100_000, "that is how many there are now");
+    assert_eq!(MAX_PUBLICATIONS, 100_000, "that is how many there are now");
     let later = now.plus(std::time::Duration::from_secs(200));
     for number in 0..TRIES {
         store.remember_publication(&format!("later {number}"), "x", later).await?;
@@ -71,7 +69,7 @@ pub(crate) async fn subscriptions_in_workfronts_form_are_counted_and_paged(place
     let store = place.open().await?;
     let mut all: Vec<_> = (0..5).map(subscription).collect();
     for one in all.iter_mut().skip(2) {
-        one.terms.workfront = Some(homing::domain::subscription::WorkfrontForm::default());
+        one.spec.workfront = Some(homing_domain::subscription::WorkfrontForm::default());
     }
     insert_all(&*store, &all).await?;
     let (first, total) = store.in_workfronts_form(0, 2).await?;

@@ -2,16 +2,14 @@
 
 use std::num::NonZeroU32;
 
-use homing::{
+use homing_domain::{
     clock,
-    domain::{
-        filter::{Connector, FilterSet},
-        id::SubscriptionId,
-        signature::SigningSecret,
-        subscription::{AuthToken, Draft, Subscription, Terms, Version, WorkfrontForm},
-    },
-    store::{Page, Store, StoreError},
+    filter::{Connector, FilterSet},
+    id::SubscriptionId,
+    signature::SigningSecret,
+    subscription::{AuthToken, Draft, Subscription, SubscriptionSpec, Version, WorkfrontForm},
 };
+use homing_store::{Page, Store, StoreError};
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
@@ -20,12 +18,12 @@ use super::Kept;
 /// A subscription that differs from those for other paths in nothing but its URL.
 pub(super) fn subscription(path: impl std::fmt::Display) -> Subscription {
     let draft = json!({"url": format!("https://example.com/{path}"), "topics": ["order.*"]});
-    let terms = serde_json::from_value::<Draft>(draft)
+    let spec = serde_json::from_value::<Draft>(draft)
         .map_err(|error| error.to_string())
         .and_then(|draft| draft.build(&[]).map_err(|error| error.to_string()))
         .expect("a draft without a mistake");
     let now = clock::now();
-    Subscription { id: SubscriptionId::new(clock::new_id()), terms, created: now, updated: now }
+    Subscription { id: SubscriptionId::new(clock::new_id()), spec, created: now, updated: now }
 }
 
 pub(super) fn ids(subscriptions: &[Subscription]) -> Vec<SubscriptionId> {
@@ -88,7 +86,7 @@ fn form() -> impl Strategy<Value = WorkfrontForm> {
 }
 
 /// Any terms, from which no settings know the schedule.
-pub(super) fn terms() -> impl Strategy<Value = Terms> {
+pub(super) fn spec() -> impl Strategy<Value = SubscriptionSpec> {
     let secret = prop::collection::vec(any::<u8>(), 24..=64)
         .prop_map(|key| SigningSecret::from_bytes(key).expect("24 to 64 bytes"));
     let token = "\\PC{1,254}".prop_map(|text| AuthToken::try_from(text).expect("no control"));
@@ -103,7 +101,7 @@ pub(super) fn terms() -> impl Strategy<Value = Terms> {
         (prop::option::of(any::<String>()), prop::option::of(form())),
     )
         .prop_map(|(url, topics, filters, auth_token, secrets, headers, schedule, rest)| {
-            Terms {
+            SubscriptionSpec {
                 rate_limit: NonZeroU32::new(u32::from(headers.is_empty()) * 7),
                 url: url.parse().expect("a URL"),
                 topics: topics.iter().map(|text| text.parse().expect("a pattern")).collect(),

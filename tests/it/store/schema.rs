@@ -1,9 +1,7 @@
 //! What another homing, or a person with the shell of the database, may have written.
 
-use homing::{
-    domain::circuit::Circuit,
-    store::{CircuitPage, Intervention, Page, StoreError},
-};
+use homing_domain::circuit::Circuit;
+use homing_store::{CircuitPage, Intervention, Page, StoreError};
 
 use super::{
     Kept, Place,
@@ -28,7 +26,7 @@ pub(super) async fn a_newer_schema_is_refused_with_both_versions(place: Place) -
         "the store has schema version 9000, this homing knows {known} at most; \
          use the newer homing that wrote it"
     );
-    assert_eq!(error.told(), told);
+    assert_eq!(error.report(), told);
     Ok(())
 }
 

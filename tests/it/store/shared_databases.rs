@@ -2,21 +2,18 @@
 
 use std::error::Error;
 
-use homing::{
-    config::StoreSettings,
-    store::{self, StoreError},
-};
+use homing_store::{StoreError, settings::StoreSettings};
 
 use super::{Kept, samples::subscription};
 use crate::support::database::Database;
 
 fn settings(url: impl Into<String>) -> StoreSettings {
-    StoreSettings { connections_max: 2, ..super::settings(url) }
+    StoreSettings { max_connections: 2, ..super::settings(url) }
 }
 
 async fn refusal(url: impl Into<String>) -> Result<String, Box<dyn Error>> {
-    let opened = store::open(&settings(url)).await;
-    Ok(opened.err().ok_or("it was opened")?.told())
+    let opened = homing_store::open(&settings(url)).await;
+    Ok(opened.err().ok_or("it was opened")?.report())
 }
 
 #[tokio::test]
@@ -24,7 +21,7 @@ async fn tables_of_other_programs_stay_out_of_the_way() -> Kept {
     let database = Database::new().await;
     database.shell("CREATE TABLE public.subscriptions (theirs text)").await?;
 
-    let store = store::open(&settings(database.url())).await?;
+    let store = homing_store::open(&settings(database.url())).await?;
     store.insert_subscription(&subscription("a")).await?;
 
     assert_eq!(store.count_subscriptions().await?, 1);
@@ -76,18 +73,21 @@ async fn a_server_that_lets_nobody_in_is_told_without_the_password() -> Kept {
 #[tokio::test]
 async fn a_worker_needs_no_right_to_change_the_schema() -> Kept {
     let database = Database::new().await;
-    store::open(&settings(database.url())).await?.close().await;
+    homing_store::open(&settings(database.url())).await?.close().await;
     // `NOCREATEDB NOSUPERUSER` are what a role is without more words; roles belong to the server,
     // so that the owner of the database plays the part after giving up the right.
     let role = "REVOKE CREATE ON DATABASE current_database FROM CURRENT_USER";
     let role = role.replace("current_database", &database.name);
     database.shell(&format!("{role}; REVOKE CREATE ON SCHEMA homing FROM CURRENT_USER")).await?;
 
-    let store = store::open(&settings(database.url())).await?;
+    let store = homing_store::open(&settings(database.url())).await?;
     store.insert_subscription(&subscription("a")).await?;
     store.close().await;
 
     database.shell("DELETE FROM _sqlx_migrations WHERE version > 1").await?;
-    assert!(matches!(store::open(&settings(database.url())).await, Err(StoreError::Migrate(_))));
+    assert!(matches!(
+        homing_store::open(&settings(database.url())).await,
+        Err(StoreError::Migrate(_))
+    ));
     Ok(())
 }

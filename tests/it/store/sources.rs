@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use homing::domain::{
-    source::{Phase, Reset, SlotReport, SourceState, Standing},
+use homing_domain::{
+    source::{Phase, Reset, SlotReport, SourceState, SourceStatus},
     time::UnixMillis,
 };
 
@@ -36,13 +36,13 @@ pub(crate) async fn a_source_that_nobody_touched_is_read(place: Place) -> Kept {
 
 pub(crate) async fn the_standing_of_a_source_survives_reopening(place: Place) -> Kept {
     let stopped =
-        Standing::Stopped { reason: "answered 403".to_owned(), fingerprint: "f".to_owned() };
-    for (ms, standing) in [(1, Standing::Paused), (2, stopped), (3, Standing::Running)] {
+        SourceStatus::Stopped { reason: "answered 403".to_owned(), fingerprint: "f".to_owned() };
+    for (ms, status) in [(1, SourceStatus::Paused), (2, stopped), (3, SourceStatus::Running)] {
         let store = place.open().await?;
-        store.set_source("main", &standing, at(ms)).await?;
+        store.set_source("main", &status, at(ms)).await?;
         store.close().await;
         let found = place.open().await?.source("main").await?;
-        assert_eq!(found, SourceState { standing, since: at(ms), reset: None });
+        assert_eq!(found, SourceState { status, since: at(ms), reset: None });
     }
     assert_eq!(place.open().await?.source("other").await?, SourceState::default());
     Ok(())
@@ -50,14 +50,14 @@ pub(crate) async fn the_standing_of_a_source_survives_reopening(place: Place) ->
 
 pub(crate) async fn of_twenty_that_take_a_reset_one_gets_it(place: Place) -> Kept {
     let store = place.open().await?;
-    store.set_source("main", &Standing::Paused, at(1)).await?;
+    store.set_source("main", &SourceStatus::Paused, at(1)).await?;
     store.set_reset("main", Reset::Smallest, at(2)).await?;
     store.set_reset("main", Reset::Largest, at(3)).await?;
     store.set_reset("fresh", Reset::Smallest, at(4)).await?;
     let found = store.source("main").await?;
-    assert_eq!((found.standing, found.since), (Standing::Paused, at(1)));
+    assert_eq!((found.status, found.since), (SourceStatus::Paused, at(1)));
     assert_eq!(found.reset, Some(Reset::Largest));
-    store.set_source("main", &Standing::Running, at(4)).await?;
+    store.set_source("main", &SourceStatus::Running, at(4)).await?;
 
     let other = place.open().await?;
     let mut taking = tokio::task::JoinSet::new();

@@ -48,7 +48,7 @@ struct Kept {
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Line {
     pub path: &'static str,
-    pub owed: usize,
+    pub recipient: usize,
     pub delivered: usize,
     pub parked: usize,
     pub waiting: usize,
@@ -62,17 +62,17 @@ pub(crate) struct Line {
 
 /// All lines, and how much was published.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Account {
+pub(crate) struct AttemptResult {
     pub confirmed: usize,
     pub uncertain: usize,
     pub per_second: u64,
     pub lines: Vec<Line>,
 }
 
-impl Account {
-    /// Nothing was lost, and no subscription saw more duplicates than `duplicates_max`. Prints the
+impl AttemptResult {
+    /// Nothing was lost, and no subscription saw more duplicates than `max_duplicates`. Prints the
     /// account of `fault`, after which deliveries resumed `within` this time.
-    pub(crate) fn assert_whole(&self, fault: &str, within: Duration, duplicates_max: usize) {
+    pub(crate) fn assert_whole(&self, fault: &str, within: Duration, max_duplicates: usize) {
         let repeated: usize = self.lines.iter().map(|line| line.repeated).sum();
         println!(
             "fault: {fault} | {} events | {} duplicates, {repeated} requests repeated | resumed \
@@ -86,10 +86,14 @@ impl Account {
             let some: Vec<_> = lost.iter().take(20).collect();
             assert!(lost.is_empty(), "{path}: {} events are nowhere: {some:?}\n{self}", lost.len());
             assert!(
-                *duplicates <= duplicates_max,
-                "{path}: {duplicates} duplicates; at most {duplicates_max}\n{self}"
+                *duplicates <= max_duplicates,
+                "{path}: {duplicates} duplicates; at most {max_duplicates}\n{self}"
             );
-            assert_eq!(line.owed, line.delivered + line.parked + line.waiting, "{path}\n{self}");
+            assert_eq!(
+                line.recipient,
+                line.delivered + line.parked + line.waiting,
+                "{path}\n{self}"
+            );
         }
     }
 
@@ -98,7 +102,7 @@ impl Account {
     }
 }
 
-impl fmt::Display for Account {
+impl fmt::Display for AttemptResult {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { confirmed, uncertain, per_second, lines } = self;
         write!(f, "account: {confirmed} events confirmed, {per_second} per second")?;
@@ -106,8 +110,11 @@ impl fmt::Display for Account {
             write!(f, "; {uncertain} more without an answer")?;
         }
         for line in lines {
-            let Line { path, owed, delivered, parked, waiting, .. } = line;
-            write!(f, "\n  {path:<8} {owed:>6} = {delivered:>6} delivered + {parked:>5} parked")?;
+            let Line { path, recipient, delivered, parked, waiting, .. } = line;
+            write!(
+                f,
+                "\n  {path:<8} {recipient:>6} = {delivered:>6} delivered + {parked:>5} parked"
+            )?;
             write!(f, " + {waiting:>5} waiting; {} duplicates", line.duplicates)?;
             write!(f, ", {} requests repeated, {} lost", line.repeated, line.lost.len())?;
         }
@@ -119,13 +126,14 @@ impl fmt::Display for Account {
 pub(crate) async fn account(
     corner: &Corner,
     published: &Published,
-    owed: &[Owed],
+    recipient: &[Owed],
     requests: &[Request],
-) -> Account {
+) -> AttemptResult {
     let kept = kept(corner).await;
     let seconds = published.took.as_secs().max(1);
-    let lines = owed.iter().map(|owed| line(published, owed, requests, &kept)).collect();
-    Account {
+    let lines =
+        recipient.iter().map(|recipient| line(published, recipient, requests, &kept)).collect();
+    AttemptResult {
         confirmed: published.confirmed.len(),
         uncertain: published.uncertain.len(),
         per_second: published.confirmed.len() as u64 / seconds,
@@ -133,12 +141,12 @@ pub(crate) async fn account(
     }
 }
 
-fn line(published: &Published, owed: &Owed, requests: &[Request], kept: &[Kept]) -> Line {
-    let mut line = Line { path: owed.path, ..Line::default() };
+fn line(published: &Published, recipient: &Owed, requests: &[Request], kept: &[Kept]) -> Line {
+    let mut line = Line { path: recipient.path, ..Line::default() };
     let mut accepted: BTreeMap<u32, usize> = BTreeMap::new();
     let mut seen = BTreeSet::new();
-    for request in requests.iter().filter(|request| request.path == owed.path) {
-        assert!((owed.wants)(request.number), "{}: nobody wanted {request:?}", owed.path);
+    for request in requests.iter().filter(|request| request.path == recipient.path) {
+        assert!((recipient.wants)(request.number), "{}: nobody wanted {request:?}", recipient.path);
         if !seen.insert((request.number, request.attempt)) {
             line.repeated += 1;
         }
@@ -149,21 +157,21 @@ fn line(published: &Published, owed: &Owed, requests: &[Request], kept: &[Kept])
     // How often each waits and is parked.
     let mut at_broker: BTreeMap<u32, (usize, usize)> = BTreeMap::new();
     for kept in kept {
-        let its = kept.subscription.as_ref().is_none_or(|id| *id == owed.subscription);
-        if its && (owed.wants)(kept.number) {
+        let its = kept.subscription.as_ref().is_none_or(|id| *id == recipient.subscription);
+        if its && (recipient.wants)(kept.number) {
             let (waiting, parked) = at_broker.entry(kept.number).or_default();
             *(if kept.parked { parked } else { waiting }) += 1;
         }
     }
     let all = published.confirmed.union(&published.uncertain);
-    for number in all.copied().filter(|number| (owed.wants)(*number)) {
+    for number in all.copied().filter(|number| (recipient.wants)(*number)) {
         let delivered = accepted.get(&number).copied().unwrap_or(0);
         let (waiting, parked) = at_broker.get(&number).copied().unwrap_or_default();
         line.duplicates += (delivered + waiting + parked).saturating_sub(1);
         if !published.confirmed.contains(&number) {
             continue;
         }
-        line.owed += 1;
+        line.recipient += 1;
         match (delivered, parked, waiting) {
             (1.., _, _) => line.delivered += 1,
             (0, 1.., _) => line.parked += 1,
@@ -214,7 +222,7 @@ mod tests {
     #[test]
     fn the_account_finds_what_is_lost_and_what_is_there_twice() {
         let published = Published { confirmed: (0..6).collect(), ..Published::default() };
-        let owed = Owed { path: "/", subscription: "s".to_owned(), wants: |_| true };
+        let recipient = Owed { path: "/", subscription: "s".to_owned(), wants: |_| true };
         let requests =
             [request(0, 1, true), request(0, 1, true), request(1, 1, false), request(5, 1, true)];
         let kept = |number, subscription: Option<&str>, parked| Kept {
@@ -229,9 +237,9 @@ mod tests {
             kept(4, Some("another"), true),
             kept(5, Some("s"), true),
         ];
-        let line = line(&published, &owed, &requests, &kept);
-        let Line { owed, delivered, parked, waiting, lost, duplicates, repeated, .. } = line;
-        assert_eq!((owed, delivered, parked, waiting), (6, 2, 1, 2));
+        let line = line(&published, &recipient, &requests, &kept);
+        let Line { recipient, delivered, parked, waiting, lost, duplicates, repeated, .. } = line;
+        assert_eq!((recipient, delivered, parked, waiting), (6, 2, 1, 2));
         assert_eq!((lost, duplicates, repeated), (vec![4], 2, 1));
     }
 }

@@ -2,7 +2,7 @@
 
 use std::{env, time::Duration};
 
-use homing::broker::topology::Topology;
+use homing_broker::topology::Topology;
 use lapin::{
     BasicProperties, Channel, Connection, ConnectionProperties,
     options::{

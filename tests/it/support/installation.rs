@@ -3,13 +3,13 @@
 use std::{collections::BTreeSet, time::Duration};
 
 use homing::{
-    broker::topology::{Names, QueueKind},
     config::Settings,
-    domain::{id::SubscriptionId, subscription::Draft},
-    parking::{Bodies, Entry, Selection},
-    registry::Made,
+    registry::Created,
     service::{self, Parts, Role, ServiceError},
 };
+use homing_broker::topology::{Names, QueueKind};
+use homing_delivery::parking::{Bodies, Entry, Selection};
+use homing_domain::{id::SubscriptionId, subscription::Draft};
 use serde_json::json;
 use sqlx::{ConnectOptions, Connection, sqlite::SqliteConnectOptions};
 use tempfile::TempDir;
@@ -85,9 +85,9 @@ impl Installation {
     }
 
     /// Makes a subscription with these fields.
-    pub(crate) async fn subscribe(&self, draft: serde_json::Value) -> Made {
+    pub(crate) async fn subscribe(&self, draft: serde_json::Value) -> Created {
         let draft: Draft = serde_json::from_value(draft).expect("a draft");
-        self.parts.registry.make(draft).await.expect("the subscription is sound")
+        self.parts.registry.create(draft).await.expect("the subscription is sound")
     }
 
     /// Makes a subscription for every topic.
@@ -180,7 +180,7 @@ pub(crate) fn toml(corner: &Corner, folder: &TempDir, waits: &[u64], further: &s
     let store = if further.contains("store.url") { "" } else { &store };
     // Endpoints of tests fail on purpose: only tests of circuits have working ones.
     let circuit = "circuit.open_above_percent = 100\n\
-                   circuit.open_at_failures_in_a_row = 50000\n";
+                   circuit.open_at_consecutive_failures = 50000\n";
     let circuit = if further.contains("circuit.") { "" } else { circuit };
     let loopback = "endpoint.allow_networks = [\"127.0.0.0/8\"]\n";
     let loopback = if further.contains("allow_networks") { "" } else { loopback };

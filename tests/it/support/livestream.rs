@@ -7,7 +7,7 @@ use std::{
 
 use bytes::Bytes;
 use futures_util::StreamExt;
-use homing::simulator::{Behaviour, Simulator};
+use homing_livestream::simulator::{Behaviour, Simulator};
 use lapin::{
     Consumer,
     options::{BasicConsumeOptions, QueueBindOptions, QueueDeclareOptions},

@@ -43,16 +43,16 @@ impl Pace {
     }
 
     /// Whether there may be one more than this many.
-    fn allows(&self, owed: u32) -> bool {
+    fn allows(&self, recipient: u32) -> bool {
         let delivered = self.delivered.as_ref().map(|delivered| delivered.load(Ordering::Relaxed));
-        delivered.is_none_or(|delivered| owed < delivered + UNDELIVERED_MAX)
+        delivered.is_none_or(|delivered| recipient < delivered + MAX_UNDELIVERED)
     }
 }
 
 /// How many events may be on their way before there are more.
-const UNDELIVERED_MAX: u32 = 3_000;
+const MAX_UNDELIVERED: u32 = 3_000;
 /// How many confirms may be due at one time.
-const UNCONFIRMED_MAX: usize = 2_000;
+const MAX_UNCONFIRMED: usize = 2_000;
 /// Longer than any alarm that a test raises.
 const ANSWER_DEADLINE: Duration = Duration::from_secs(60);
 
@@ -154,8 +154,8 @@ impl Source {
         while usable && !self.stop.is_cancelled() {
             let due = started.elapsed().as_secs_f64() * f64::from(self.pace.per_second);
             let uncertain = u32::try_from(published.uncertain.len()).unwrap_or(u32::MAX);
-            let owed = next.saturating_sub(uncertain);
-            let more = self.pace.allows(owed) && unconfirmed.len() < UNCONFIRMED_MAX;
+            let recipient = next.saturating_sub(uncertain);
+            let more = self.pace.allows(recipient) && unconfirmed.len() < MAX_UNCONFIRMED;
             if more && f64::from(*next - first) < due {
                 let number = *next;
                 *next += 1;

@@ -14,7 +14,7 @@ use lapin::{options::QueueDeclareOptions, types::FieldTable};
 use tokio::time::Instant;
 
 use super::{
-    account::{Account, Owed, Request, account},
+    account::{AttemptResult, Owed, Request, account},
     broker::{self, Corner, Publisher},
     installation::millis,
     load::{Load, Pace, Published, TOPICS, number_in},
@@ -24,7 +24,7 @@ use super::{
 
 /// Deliveries in flight in one worker, half of them for each lane: the bound on what can be
 /// repeated by one crash, for each subscription.
-pub(crate) const IN_FLIGHT_MAX: usize = 128;
+pub(crate) const MAX_IN_FLIGHT: usize = 128;
 /// The schedule of all subscriptions but `/later`, in milliseconds.
 const WAITS: [u64; 4] = [200, 400, 800, 1_600];
 /// The only wait of `/later`: its deliveries wait until the end.
@@ -39,7 +39,7 @@ pub(crate) struct Stage {
     pub started: Instant,
     /// Requests at `/well`.
     delivered: Arc<AtomicU32>,
-    owed: Vec<Owed>,
+    recipient: Vec<Owed>,
 }
 
 type Wants = fn(u32) -> bool;
@@ -87,20 +87,20 @@ impl Stage {
         let receiver = receiver.await;
         let waits: Vec<_> = millis(&WAITS).into_iter().chain([LATER]).collect();
         let further = format!(
-            "worker.in_flight_max = {IN_FLIGHT_MAX}\n\
+            "worker.max_in_flight = {MAX_IN_FLIGHT}\n\
              schedule.custom.later = [\"{}s\"]\n\
-             log.level = \"info,homing::telemetry::events=warn,lapin=off,sqlx=warn\"\n{further}",
+             log.level = \"info,homing_telemetry::events=warn,lapin=off,sqlx=warn\"\n{further}",
             LATER.as_secs()
         );
         let site = Site::at(Corner::at(url, &waits), &WAITS, &further);
         site.run(&["topology", "apply"]);
-        let owed = SUBSCRIPTIONS.into_iter().map(|(path, topic, wants)| {
+        let recipient = SUBSCRIPTIONS.into_iter().map(|(path, topic, wants)| {
             let later: &[_] = if path == "/later" { &["--schedule", "later"] } else { &[] };
             let subscription = site.subscribe(&receiver.url(path), topic, later);
             Owed { path, subscription, wants }
         });
-        let owed = owed.collect();
-        Self { site, receiver, started, delivered, owed }
+        let recipient = recipient.collect();
+        Self { site, receiver, started, delivered, recipient }
     }
 
     pub(crate) fn load(&self) -> Load {
@@ -149,12 +149,16 @@ impl Stage {
     }
 
     /// Waits until nothing moves, stops the worker, and takes the account.
-    pub(crate) async fn account(&self, load: Load, worker: Process) -> Account {
+    pub(crate) async fn account(&self, load: Load, worker: Process) -> AttemptResult {
         self.account_of(&load.finish().await, worker).await
     }
 
     /// The same for loads that have ended.
-    pub(crate) async fn account_of(&self, published: &Published, mut worker: Process) -> Account {
+    pub(crate) async fn account_of(
+        &self,
+        published: &Published,
+        mut worker: Process,
+    ) -> AttemptResult {
         self.wait_until_quiet().await;
         worker.terminate();
         assert_eq!(worker.ended().await.code(), Some(0), "the worker stops politely");
@@ -162,9 +166,9 @@ impl Stage {
     }
 
     /// The account while no worker runs.
-    pub(crate) async fn account_now(&self, published: &Published) -> Account {
+    pub(crate) async fn account_now(&self, published: &Published) -> AttemptResult {
         let requests: Vec<_> = self.receiver.requests().iter().map(|it| self.judged(it)).collect();
-        account(&self.site.corner, published, &self.owed, &requests).await
+        account(&self.site.corner, published, &self.recipient, &requests).await
     }
 
     /// How often the workers' log has `text`.

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use homing::clock;
+use homing_domain::clock;
 use lapin::{
     BasicProperties, Channel, ExchangeKind,
     options::{

@@ -4,16 +4,13 @@ mod first_version;
 
 use std::{collections::BTreeMap, time::Duration};
 
-use homing::{
-    broker::{
-        Broker,
-        topology::{BUSY_WAITS, State},
-    },
-    clock,
-    domain::{circuit::StateName, time::UnixMillis},
-    parking::{Bodies, Selection},
-    store::{RecordFilter, RecordPage},
+use homing_broker::{
+    Broker,
+    topology::{State, THROTTLE_WAITS},
 };
+use homing_delivery::parking::{Bodies, Selection};
+use homing_domain::{circuit::StateName, clock, time::UnixMillis};
+use homing_store::{RecordFilter, RecordPage};
 use lapin::{
     options::{BasicCancelOptions, BasicConsumeOptions, QueueDeleteOptions},
     types::FieldTable,
@@ -106,7 +103,7 @@ async fn wait_for_the_limited(installation: &Installation, receiver: &Receiver, 
     let deadline = Instant::now() + PATIENCE;
     loop {
         let mut waiting = 0;
-        for wait in BUSY_WAITS {
+        for wait in THROTTLE_WAITS {
             waiting += installation.publisher.depth(&installation.names().wait(wait)).await;
         }
         let there = receiver.count_at("/limited") + usize::try_from(waiting).expect("few");
@@ -133,7 +130,7 @@ async fn assert_the_log_is_kept(installation: &Installation) {
 async fn assert_the_store_is_kept(installation: &Installation, receiver: &Receiver) {
     let (parts, store) = (&installation.parts, &installation.parts.store);
     assert_eq!(store.count_subscriptions().await.expect("a number"), 17);
-    let overview = parts.lookout().overview().await;
+    let overview = parts.status_service().overview().await;
     let unreadable = overview.unreadable_subscriptions.iter().map(|one| one.field.as_str());
     assert_eq!(unreadable.collect::<Vec<_>>(), ["url"], "it was added, and is too long");
     let [ok, ..] = &receiver.requests_at("/ok")[..] else { panic!("nothing came") };
@@ -144,12 +141,12 @@ async fn assert_the_store_is_kept(installation: &Installation, receiver: &Receiv
         [("/down", StateName::Open), ("/gone", StateName::Frozen), ("/off", StateName::Frozen)]
     {
         let url = receiver.url(path).parse().expect("a URL");
-        let circuit = parts.switchboard.get(&url).await.expect("a circuit");
+        let circuit = parts.circuits.get(&url).await.expect("a circuit");
         assert_eq!(circuit.state.name(), expected, "{path}");
     }
     let tokens = store.tokens().await.expect("tokens");
     assert_eq!(tokens.iter().map(|token| token.name.as_str()).collect::<Vec<_>>(), ["reader"]);
-    let source = parts.desk.get("main").await.expect("a source");
+    let source = parts.source_admin.get("main").await.expect("a source");
     assert_eq!((source.state, source.slots.len()), ("paused", 1));
     let longest = installation.names().wait(Duration::from_millis(WAITS[2]));
     assert!(store.known_queues().await.expect("queues").contains(&longest));

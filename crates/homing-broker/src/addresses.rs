@@ -1,0 +1,163 @@
+//! The nodes of the broker, and which of them to try first.
+
+use std::{
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use tokio::time::Instant;
+use tracing::warn;
+
+use crate::settings::{BrokerSettings, BrokerUrl, Login};
+use homing_domain::settings::SettingsError;
+
+/// How long a node that failed is tried after the others: a silent one costs every attempt its whole
+/// deadline, and the broker may take a minute to do without it.
+const SHUNNED: Duration = Duration::from_secs(60);
+
+/// Every URL of the broker; shared by all connections of the process, which learn from each other.
+pub(super) struct Addresses {
+    settings: BrokerSettings,
+    current: Mutex<Vec<Arc<Address>>>,
+}
+
+/// One of them.
+pub(super) struct Address {
+    pub(super) url: BrokerUrl,
+    failed: Mutex<Option<Instant>>,
+}
+
+impl Addresses {
+    /// # Errors
+    ///
+    /// [`SettingsError`]: as [`BrokerSettings::urls`].
+    pub(super) fn new(settings: &BrokerSettings) -> Result<Self, SettingsError> {
+        let addresses = settings.urls()?.into_iter().map(Address::new).map(Arc::new).collect();
+        Ok(Self { settings: settings.clone(), current: Mutex::new(addresses) })
+    }
+
+    /// In random order, so that workers spread over the nodes; those that failed lately come last.
+    /// A file that holds the URLs is read again.
+    pub(super) async fn in_order(&self) -> Vec<Arc<Address>> {
+        if self.are_in_a_file() {
+            self.read_again().await;
+        }
+        let mut addresses = lock(&self.current).clone();
+        fastrand::shuffle(&mut addresses);
+        addresses.sort_by_key(|address| address.is_shunned());
+        addresses
+    }
+
+    /// Keeps what was read last where the file cannot be read now: it may be in the middle of being
+    /// replaced.
+    async fn read_again(&self) {
+        let settings = self.settings.clone();
+        let urls = match tokio::task::spawn_blocking(move || settings.urls()).await {
+            Ok(Ok(urls)) => urls,
+            Ok(Err(error)) => return warn!(%error, "broker.url_not_read: using what was read last"),
+            Err(_panicked) => return,
+        };
+        let mut current = lock(&self.current);
+        let known = |url: BrokerUrl| {
+            let known = current.iter().find(|address| address.url == url);
+            known.map_or_else(|| Arc::new(Address::new(url)), Arc::clone)
+        };
+        *current = urls.into_iter().map(known).collect();
+    }
+
+    /// Whether the URLs are in a file, and may change.
+    pub(super) fn are_in_a_file(&self) -> bool {
+        !self.settings.url_file.is_empty()
+    }
+
+    /// How to log in as the same user at `address` now; `None` where it is not named any more.
+    pub(super) async fn login_now(&self, address: &Address) -> Option<Login> {
+        self.read_again().await;
+        let place = |url: &BrokerUrl| {
+            (url.host.clone(), url.port, url.vhost.clone(), url.user().to_owned())
+        };
+        let sought = place(&address.url);
+        let mut now = self.all().into_iter().filter(|now| place(&now.url) == sought);
+        now.next().map(|now| now.url.login.clone())
+    }
+
+    /// All of them, in the order in which they are written.
+    pub(super) fn all(&self) -> Vec<Arc<Address>> {
+        lock(&self.current).clone()
+    }
+}
+
+impl Address {
+    fn new(url: BrokerUrl) -> Self {
+        Self { url, failed: Mutex::default() }
+    }
+
+    /// It could not be connected to, or a connection to it was lost.
+    pub(super) fn failed(&self) {
+        *lock(&self.failed) = Some(Instant::now());
+    }
+
+    fn is_shunned(&self) -> bool {
+        lock(&self.failed).is_some_and(|failed| failed.elapsed() < SHUNNED)
+    }
+
+    /// `host:port/vhost`: all of the URL that may be shown.
+    pub(super) fn shown(&self) -> String {
+        self.url.shown()
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn addresses(toml: &str) -> Addresses {
+        let settings = BrokerSettings::from_toml(toml).unwrap();
+        Addresses::new(&settings).unwrap()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_address_that_failed_comes_last_for_a_minute() {
+        let addresses = addresses("url = \"amqp://a amqp://b amqp://c\"");
+        let b = addresses.all().into_iter().find(|address| address.shown() == "b:5672").unwrap();
+        b.failed();
+
+        let mut last = Vec::new();
+        for _ in 0..50 {
+            last.push(addresses.in_order().await.last().unwrap().shown());
+        }
+        assert!(last.iter().all(|last| last == "b:5672"));
+        tokio::time::advance(SHUNNED).await;
+        for _ in 0..500 {
+            last.push(addresses.in_order().await.last().unwrap().shown());
+        }
+        assert!(last.iter().any(|last| last != "b:5672"));
+    }
+
+    #[tokio::test]
+    async fn a_file_of_urls_is_read_for_every_connection_and_what_it_last_said_is_kept() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let write = |text: &str| std::fs::write(file.path(), text).unwrap();
+        write("amqp://u:old@a\namqp://u:old@b\n");
+        let addresses = addresses(&format!("url_file = \"{}\"", file.path().display()));
+        let passwords = || async {
+            let addresses = addresses.in_order().await;
+            let password = |address: &Arc<Address>| match &address.url.login {
+                Login::Password { password, .. } => format!("{}:{password}", address.url.host),
+                Login::Certificate => unreachable!(),
+            };
+            let mut passwords: Vec<_> = addresses.iter().map(password).collect();
+            passwords.sort();
+            passwords
+        };
+        assert_eq!(passwords().await, ["a:old", "b:old"]);
+        write("amqp://u:new@a");
+        assert_eq!(passwords().await, ["a:new"]);
+        write("");
+        assert_eq!(passwords().await, ["a:new"]);
+    }
+}

@@ -1,0 +1,232 @@
+//! Channels: opened as far as the connection allows, and a pool of those that publish.
+
+use std::{
+    ops::Deref,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use deadpool::managed::{Manager, Metrics, Object, Pool, PoolError, RecycleError, RecycleResult};
+use lapin::{Channel, Connection, ErrorKind, options::ConfirmSelectOptions};
+use tokio::{
+    sync::{OwnedSemaphorePermit, Semaphore},
+    time::Instant,
+};
+use tracing::warn;
+
+use super::{
+    connection::ManagedConnection,
+    error::{BrokerError, ROUND_TRIP_DEADLINE, within},
+};
+
+/// How often a connection that has as many channels as were agreed upon is tried again.
+const LOOK: Duration = Duration::from_millis(20);
+
+/// Opens a channel. Waits where the connection has as many as were agreed upon, for another to end.
+///
+/// # Errors
+///
+/// [`BrokerError`]; that of the limit after [`ROUND_TRIP_DEADLINE`].
+pub(super) async fn open(connection: &Connection) -> Result<Channel, BrokerError> {
+    open_past(connection, is_passing).await
+}
+
+/// Opens a channel, again and again where the error is a `passing` one.
+async fn open_past(
+    connection: &Connection,
+    passing: impl Fn(&BrokerError) -> bool,
+) -> Result<Channel, BrokerError> {
+    let deadline = Instant::now() + ROUND_TRIP_DEADLINE;
+    loop {
+        let opened = connection.create_channel();
+        match within(connection, ROUND_TRIP_DEADLINE, "opening a channel", opened).await {
+            Err(error) if passing(&error) && Instant::now() < deadline => {
+                tokio::time::sleep(LOOK).await;
+            }
+            opened => return opened,
+        }
+    }
+}
+
+/// Whether the connection has as many channels as were agreed upon.
+fn is_limit(error: &BrokerError) -> bool {
+    let BrokerError::Step { source, .. } = error else { return false };
+    matches!(source.kind(), ErrorKind::ChannelsLimitReached)
+}
+
+/// Whether the user has as many channels as the broker allows it, over all its connections. The broker
+/// ends the connection that asks for another one.
+fn is_limit_of_user(error: &BrokerError) -> bool {
+    error.reply().is_some_and(|reply| reply.is_limit() && reply.text.contains("channels"))
+}
+
+/// Whether the next try may be better: the connection has as many channels as were agreed upon, or the
+/// client took the end of an earlier channel of the same number for that of the new one. (No broker
+/// answers the opening of a channel with an error of a channel.)
+fn is_passing(error: &BrokerError) -> bool {
+    is_limit(error) || error.is_of_a_channel()
+}
+
+/// Channels that publish; one publish at a time on each.
+#[derive(Clone)]
+pub(super) struct Channels {
+    pool: Pool<ConfirmChannels>,
+    places: Arc<Places>,
+}
+
+/// How many channels may be in use: as many as are configured, and as the connection allows.
+struct Places {
+    free: Arc<Semaphore>,
+    count: Mutex<Count>,
+}
+
+struct Count {
+    /// Free and taken ones.
+    granted: usize,
+    /// As many as the present connection allows.
+    allowed: usize,
+    /// As many as are configured, and as the broker allows the user, as far as that is known.
+    max_channels: usize,
+    /// When that was learned last.
+    learned: Option<Instant>,
+}
+
+/// A channel that nobody else uses; dropping it gives it back to the pool.
+pub(super) struct PooledChannel {
+    channel: Object<ConfirmChannels>,
+    _place: OwnedSemaphorePermit,
+}
+
+impl Deref for PooledChannel {
+    type Target = Channel;
+
+    fn deref(&self) -> &Channel {
+        &self.channel
+    }
+}
+
+impl PooledChannel {
+    /// Closes the channel instead of giving it back.
+    pub(super) fn close(self) {
+        drop(Object::take(self.channel));
+    }
+}
+
+struct ConfirmChannels {
+    link: Arc<ManagedConnection>,
+    places: Arc<Places>,
+}
+
+impl Manager for ConfirmChannels {
+    type Type = Channel;
+    type Error = BrokerError;
+
+    async fn create(&self) -> Result<Channel, BrokerError> {
+        let connection = self.link.open().await?;
+        let channel = open_past(&connection, BrokerError::is_of_a_channel).await;
+        self.places.fit(&connection);
+        if channel.as_ref().is_err_and(is_limit_of_user) {
+            self.places.halve();
+        }
+        let channel = channel?;
+        let selected = channel.confirm_select(ConfirmSelectOptions::default());
+        within(&channel, ROUND_TRIP_DEADLINE, "turning on confirms", selected).await?;
+        Ok(channel)
+    }
+
+    async fn recycle(&self, channel: &mut Channel, _: &Metrics) -> RecycleResult<BrokerError> {
+        if channel.status().connected() {
+            Ok(())
+        } else {
+            Err(RecycleError::Backend(BrokerError::Closed))
+        }
+    }
+}
+
+impl Places {
+    /// Learns what was agreed upon with the broker. One channel is left for declaring the topology.
+    fn fit(&self, connection: &Connection) {
+        let agreed = usize::from(connection.configuration().channel_max());
+        let mut count = self.count.lock().unwrap_or_else(PoisonError::into_inner);
+        count.allowed = agreed.saturating_sub(1).clamp(1, count.max_channels);
+        if let Some(more @ 1..) = count.allowed.checked_sub(count.granted) {
+            self.free.add_permits(more);
+            count.granted = count.allowed;
+        }
+    }
+
+    /// Learns that the broker allows the user fewer. How many are left for this process it does not say,
+    /// and the end of one connection is an error of all who wait for a channel on it.
+    fn halve(&self) {
+        const AT_ONCE: Duration = Duration::from_secs(1);
+        let mut count = self.count.lock().unwrap_or_else(PoisonError::into_inner);
+        if count.learned.is_some_and(|at| at.elapsed() < AT_ONCE) {
+            return;
+        }
+        count.learned = Some(Instant::now());
+        count.max_channels = (count.max_channels.min(count.granted) / 2).max(1);
+        count.allowed = count.allowed.min(count.max_channels);
+        warn!(channels = count.max_channels, "broker.few_channels: the user may have no more");
+    }
+
+    /// Takes `place` away, where more were granted than the connection allows.
+    fn leave(&self, place: OwnedSemaphorePermit) {
+        let mut count = self.count.lock().unwrap_or_else(PoisonError::into_inner);
+        if count.granted > count.allowed {
+            place.forget();
+            count.granted -= 1;
+        }
+    }
+}
+
+impl Channels {
+    pub(super) fn new(link: Arc<ManagedConnection>, max_channels: usize) -> Self {
+        let free = Arc::new(Semaphore::new(max_channels));
+        let count = Mutex::new(Count {
+            granted: max_channels,
+            allowed: max_channels,
+            max_channels,
+            learned: None,
+        });
+        let places = Arc::new(Places { free, count });
+        let manager = ConfirmChannels { link, places: Arc::clone(&places) };
+        let pool = Pool::builder(manager).max_size(max_channels).build();
+        // Building fails only for time-outs without a runtime; we set none.
+        let pool = pool.unwrap_or_else(|_| unreachable!("a pool without time-outs can be built"));
+        Self { pool, places }
+    }
+
+    /// A channel that nobody else uses. Waits for one, however long that takes; the caller has a
+    /// deadline.
+    ///
+    /// # Errors
+    ///
+    /// [`BrokerError`]: no connection, or no channel on it.
+    pub(super) async fn get(&self) -> Result<PooledChannel, BrokerError> {
+        loop {
+            let place = Arc::clone(&self.places.free).acquire_owned().await;
+            let place = place.map_err(|_closed| BrokerError::Closed)?;
+            let error = match self.pool.get().await {
+                Ok(channel) => return Ok(PooledChannel { channel, _place: place }),
+                Err(PoolError::Backend(error)) => error,
+                Err(
+                    PoolError::Timeout(_)
+                    | PoolError::Closed
+                    | PoolError::NoRuntimeSpecified
+                    | PoolError::PostCreateHook(_),
+                ) => return Err(BrokerError::Closed),
+            };
+            if !is_limit(&error) && !is_limit_of_user(&error) {
+                return Err(error);
+            }
+            // Whoever finds no room for a channel leaves its place; those that are left suffice.
+            self.places.leave(place);
+            tokio::time::sleep(LOOK).await;
+        }
+    }
+
+    pub(super) fn close(&self) {
+        self.places.free.close();
+        self.pool.close();
+    }
+}

@@ -1,0 +1,273 @@
+//! Connections that come back: made when needed, made again after a loss, never used before the
+//! topology stands.
+
+use std::{
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError, Weak,
+        atomic::{AtomicU32, Ordering},
+    },
+    time::Duration,
+};
+
+use futures_util::StreamExt;
+use lapin::{Connection, Event};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tracing::{debug, info, warn};
+
+use super::{
+    addresses::{Address, Addresses},
+    error::{BrokerError, ROUND_TRIP_DEADLINE, within},
+    handshake::{self, Wanted},
+    renewal::renew,
+    tls::Files,
+    topology_guard::TopologyGuard,
+};
+use crate::settings::BrokerSettings;
+
+/// The largest frame that is asked for, which is RabbitMQ's own default: the headers of a message
+/// must fit into one. Asked for, because the client makes room for 64 frames: where it learns their
+/// size from the broker, it writes zeros to all of that, which is 8 MiB for each connection.
+const MAX_FRAME_BYTES: u32 = 131_072;
+
+/// How a connection is at this moment.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ConnectionState {
+    /// Whether there is one.
+    pub connected: bool,
+    /// Why the broker takes no messages, in its words (memory or disk alarm).
+    pub blocked: Option<String>,
+}
+
+/// One connection for one purpose.
+pub(super) struct ManagedConnection {
+    purpose: &'static str,
+    addresses: Arc<Addresses>,
+    files: Files,
+    heartbeat: Duration,
+    connect_deadline: Duration,
+    /// `None`: as the URL has it, or [`MAX_FRAME_BYTES`].
+    frame_bytes_asked: Option<u32>,
+    /// As agreed upon for the latest connection.
+    max_frame_bytes: AtomicU32,
+    topology_guard: Arc<TopologyGuard>,
+    current: tokio::sync::Mutex<Option<Arc<Connection>>>,
+    /// Of the latest connection; an older one writes only to its own.
+    state: Mutex<Arc<Mutex<ConnectionState>>>,
+    tasks: TaskTracker,
+    closing: CancellationToken,
+}
+
+impl ManagedConnection {
+    pub(super) fn new(
+        purpose: &'static str,
+        settings: &BrokerSettings,
+        (addresses, topology_guard): (Arc<Addresses>, Arc<TopologyGuard>),
+        (tasks, closing): (TaskTracker, CancellationToken),
+    ) -> Self {
+        Self {
+            purpose,
+            addresses,
+            files: Files::new(settings),
+            heartbeat: settings.heartbeat,
+            connect_deadline: settings.connect_deadline,
+            frame_bytes_asked: None,
+            max_frame_bytes: AtomicU32::new(MAX_FRAME_BYTES),
+            topology_guard,
+            current: tokio::sync::Mutex::default(),
+            state: Mutex::default(),
+            tasks,
+            closing,
+        }
+    }
+
+    /// The same for nothing but short messages. The client keeps room for 64 frames, which is
+    /// 8 MiB with those of the default size.
+    pub(super) fn of_small_frames(self) -> Self {
+        /// Twice the smallest. Source: AMQP 0-9-1, 4.2.3, `frame-min-size`.
+        const SMALL: u32 = 8_192;
+        Self { frame_bytes_asked: Some(SMALL), ..self }
+    }
+
+    /// The present connection, or a new one. Callers that fail try again with their own back-off;
+    /// only one of them connects, the others wait for it.
+    ///
+    /// # Cancel safety
+    ///
+    /// Cancel safe: a caller that gives up does not stop the connecting, so that callers with
+    /// short deadlines cannot keep each other from ever being connected.
+    pub(super) async fn open(self: &Arc<Self>) -> Result<Arc<Connection>, BrokerError> {
+        let link = Arc::clone(self);
+        let opening = self.tasks.spawn(async move { link.open_now().await });
+        opening.await.map_err(|_panicked| BrokerError::Closed)?
+    }
+
+    async fn open_now(&self) -> Result<Arc<Connection>, BrokerError> {
+        let mut current = self.current.lock().await;
+        if self.closing.is_cancelled() {
+            return Err(BrokerError::Closed);
+        }
+        if let Some(connection) = current.as_ref().filter(|current| current.status().connected()) {
+            return Ok(Arc::clone(connection));
+        }
+        drop(current.take());
+        let (connection, address) = self.connect_to_any().await?;
+        let connection = Arc::new(connection);
+        self.max_frame_bytes.store(connection.configuration().frame_max(), Ordering::Relaxed);
+        self.watch(&connection, Arc::clone(&address));
+        let renewing = renew(Arc::clone(&self.addresses), address, Arc::downgrade(&connection));
+        let closing = self.closing.clone();
+        self.tasks.spawn(async move { closing.run_until_cancelled(renewing).await });
+        self.topology_guard.ensure(&connection).await?;
+        *current = Some(Arc::clone(&connection));
+        info!(purpose = self.purpose, "broker.connected");
+        Ok(connection)
+    }
+
+    /// Sees to it that the topology stands.
+    pub(super) async fn stand(self: &Arc<Self>) -> Result<(), BrokerError> {
+        let connection = self.open().await?;
+        self.topology_guard.ensure(&connection).await
+    }
+
+    /// Declares the topology on the present connection again.
+    pub(super) async fn restore(self: &Arc<Self>) -> Result<(), BrokerError> {
+        let connection = self.open().await?;
+        self.topology_guard.declare(&connection).await
+    }
+
+    /// The largest frame that the latest connection may send.
+    pub(super) fn max_frame_bytes(&self) -> usize {
+        usize::try_from(self.max_frame_bytes.load(Ordering::Relaxed)).unwrap_or(usize::MAX)
+    }
+
+    pub(super) fn state(&self) -> ConnectionState {
+        let state = Arc::clone(&lock(&self.state));
+        lock(&state).clone()
+    }
+
+    pub(super) async fn close(&self) {
+        let Some(connection) = self.current.lock().await.take() else { return };
+        let closed = connection.close(200, "OK".into());
+        if let Err(error) =
+            within(connection.as_ref(), ROUND_TRIP_DEADLINE, "closing the connection", closed).await
+        {
+            debug!(purpose = self.purpose, error = error.report(), "broker.close_failed");
+        }
+    }
+
+    /// A connection of its own with nothing declared on it.
+    pub(super) async fn open_bare(&self) -> Result<Connection, BrokerError> {
+        self.connect_to_any().await.map(|(connection, _address)| connection)
+    }
+
+    async fn connect_to_any(&self) -> Result<(Connection, Arc<Address>), BrokerError> {
+        let mut last_error = BrokerError::Closed;
+        for address in self.addresses.in_order().await {
+            match self.connect(&address).await {
+                Ok(connection) => return Ok((connection, address)),
+                Err(error) => {
+                    address.failed();
+                    last_error = error;
+                }
+            }
+        }
+        Err(last_error)
+    }
+
+    async fn connect(&self, address: &Address) -> Result<Connection, BrokerError> {
+        let asked = self.frame_bytes_asked.or(address.url.parameters.max_frame_bytes);
+        let wanted = Wanted {
+            name: format!("homing {} {}", env!("CARGO_PKG_VERSION"), self.purpose),
+            heartbeat: self.heartbeat,
+            connect_deadline: self.connect_deadline,
+            max_frame_bytes: asked.unwrap_or(MAX_FRAME_BYTES),
+        };
+        handshake::connect(address, &self.files, wanted).await
+    }
+
+    /// Follows the connection's events until it ends; they tell when the broker blocks us.
+    ///
+    /// A channel that the broker closes costs its number for as long as the connection lives (lapin 4.12,
+    /// `Frames::poison_channel`): where half of them are spent, the connection is closed, and whoever
+    /// needs it opens another.
+    fn watch(&self, connection: &Arc<Connection>, address: Arc<Address>) {
+        let mut events = connection.events_listener();
+        let status = connection.status().clone();
+        let (watched, mut spent) = (Arc::downgrade(connection), 0);
+        let max_spent = (connection.configuration().channel_max() / 2).max(1);
+        let state = Arc::new(Mutex::new(ConnectionState { connected: true, blocked: None }));
+        *lock(&self.state) = Arc::clone(&state);
+        let purpose = self.purpose;
+        let closing = self.closing.clone();
+        self.tasks.spawn(async move {
+            while let Some(Some(event)) = closing.run_until_cancelled(events.next()).await {
+                if let Event::ConnectionBlocked(reason) = event {
+                    warn!(purpose, reason, "broker.blocked");
+                    lock(&state).blocked = Some(reason);
+                } else if matches!(event, Event::ConnectionUnblocked) {
+                    info!(purpose, "broker.unblocked");
+                    lock(&state).blocked = None;
+                } else if matches!(event, Event::Error(_)) && !status.connected() {
+                    // Errors of single channels are told here too.
+                    warn!(purpose, broker = address.shown(), "broker.connection_lost");
+                    address.failed();
+                    break;
+                } else if matches!(event, Event::Error(_)) {
+                    spent += 1;
+                }
+                if spent >= max_spent {
+                    info!(purpose, spent, "broker.connection_renewed");
+                    end(&watched).await;
+                    break;
+                }
+            }
+            *lock(&state) = ConnectionState::default();
+        });
+    }
+}
+
+/// A connection for looking at what may not be there. Each such look has the broker close a channel,
+/// whose number is spent (see [`ManagedConnection::watch`]), so another connection takes its place in time.
+pub(super) struct Looking<'a> {
+    link: &'a ManagedConnection,
+    connection: Connection,
+    spent: u16,
+}
+
+impl<'a> Looking<'a> {
+    /// A connection of its own with nothing declared on it.
+    pub(super) async fn over(link: &'a ManagedConnection) -> Result<Self, BrokerError> {
+        Ok(Self { link, connection: link.open_bare().await?, spent: 0 })
+    }
+
+    /// The present connection.
+    pub(super) async fn get(&mut self) -> Result<&Connection, BrokerError> {
+        if self.spent > self.connection.configuration().channel_max() / 2 {
+            let next = self.link.open_bare().await?;
+            let last = std::mem::replace(&mut self.connection, next);
+            self.spent = 0;
+            let closed = last.close(200, "OK".into());
+            // Where that fails, it has ended all the same.
+            drop(within(&last, ROUND_TRIP_DEADLINE, "closing a connection", closed).await);
+        }
+        Ok(&self.connection)
+    }
+
+    /// So many channels the broker closed at most.
+    pub(super) fn spend(&mut self, channels: u16) {
+        self.spent = self.spent.saturating_add(channels);
+    }
+}
+
+/// Closes `connection`, if it is in use still.
+async fn end(connection: &Weak<Connection>) {
+    let Some(connection) = connection.upgrade() else { return };
+    let closed = connection.close(200, "OK".into());
+    // Where that fails, it has ended all the same.
+    let _ended =
+        within(connection.as_ref(), ROUND_TRIP_DEADLINE, "closing the connection", closed).await;
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

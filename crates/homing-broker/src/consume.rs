@@ -1,0 +1,264 @@
+//! Consuming: messages with the receipt that answers for them.
+
+use bytes::Bytes;
+use futures_util::StreamExt;
+use lapin::{
+    Channel,
+    options::{BasicCancelOptions, BasicConsumeOptions, BasicQosOptions},
+    types::FieldTable,
+};
+use tokio::{
+    sync::mpsc,
+    task::JoinHandle,
+    time::{Instant, timeout},
+};
+
+use super::{
+    Broker, Message, Origin, Receipt, Unreadable,
+    acks::send_answers,
+    channels,
+    error::{BrokerError, ROUND_TRIP_DEADLINE, lost, within},
+    message,
+    prefetch::{Bounds, Prefetch},
+    receipt::Answer,
+    returns::{self, Returned},
+    topology::{Depth, Names},
+};
+use homing_domain::{clock, id::EventId};
+
+/// Which queue is consumed, over a connection of its own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Lane {
+    /// Fresh events.
+    Primary,
+    /// Due deliveries.
+    Retry,
+}
+
+impl Lane {
+    /// For logs and metrics.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Primary => "primary",
+            Self::Retry => "retry",
+        }
+    }
+
+    fn queue(self, names: &Names) -> String {
+        match self {
+            Self::Primary => names.primary(),
+            Self::Retry => names.retry(),
+        }
+    }
+}
+
+/// A message from a queue.
+#[derive(Debug)]
+pub struct Received {
+    /// What it says.
+    pub content: Result<Message, Box<Unreadable>>,
+    /// Whether the broker sent it before, to whomever, or homing published it anew because of that.
+    pub redelivered: bool,
+    /// How often it came back to the queue before, because a worker died or gave it back.
+    pub returned: u32,
+    /// Answers for it.
+    pub receipt: Receipt,
+}
+
+/// Messages of one queue, on a channel of its own.
+pub struct Consumer {
+    broker: Broker,
+    channel: Channel,
+    queue: String,
+    prefetch: Prefetch,
+    messages: lapin::Consumer,
+    /// One that was replaced; what it was sent comes before what the present one is sent.
+    replaced: Option<lapin::Consumer>,
+    answers: mpsc::Sender<Answer>,
+    answering: JoinHandle<Result<(), BrokerError>>,
+}
+
+impl Broker {
+    /// Starts to consume the queue of `lane`; what the broker sends ahead stays within `bounds`.
+    ///
+    /// # Errors
+    ///
+    /// [`BrokerError`].
+    pub async fn consume(&self, lane: Lane, bounds: Bounds) -> Result<Consumer, BrokerError> {
+        let link = match lane {
+            Lane::Primary => &self.primary,
+            Lane::Retry => &self.retry,
+        };
+        let queue = lane.queue(self.topology.names());
+        let connection = link.open().await?;
+        let channel = channels::open(&connection).await?;
+        let prefetch = Prefetch::new(bounds, Instant::now());
+        let messages = start(&channel, &queue, prefetch.in_force()).await?;
+        // Room for an answer to every message that can be unanswered: those at work, and those that
+        // two consumers were sent ahead, while one replaces the other.
+        let (answers, given) = mpsc::channel(3 * usize::from(bounds.max_messages.max(1)));
+        let answering = self.tasks.spawn(send_answers(channel.clone(), given));
+        Ok(Consumer {
+            broker: self.clone(),
+            channel,
+            queue,
+            prefetch,
+            messages,
+            replaced: None,
+            answers,
+            answering,
+        })
+    }
+
+    /// What waits in the queue of `lane`, and how many consumers it has in all processes; nothing and
+    /// none where it does not exist.
+    ///
+    /// # Errors
+    ///
+    /// [`BrokerError`].
+    pub async fn look(&self, lane: Lane) -> Result<Depth, BrokerError> {
+        let depth = self.depth(&lane.queue(self.topology.names())).await?;
+        Ok(depth.unwrap_or(Depth { messages: 0, consumers: 0 }))
+    }
+}
+
+/// Consumes `queue` on `channel`; the broker sends at most `prefetch` messages ahead.
+pub(super) async fn start(
+    channel: &Channel,
+    queue: &str,
+    prefetch: u16,
+) -> Result<lapin::Consumer, BrokerError> {
+    let limited = channel.basic_qos(prefetch, BasicQosOptions { global: false });
+    within(channel, ROUND_TRIP_DEADLINE, "setting the prefetch", limited).await?;
+    let options = BasicConsumeOptions::default();
+    let consumed = channel.basic_consume(queue.into(), "".into(), options, FieldTable::default());
+    within(channel, ROUND_TRIP_DEADLINE, format!("consuming `{queue}`"), consumed).await
+}
+
+impl Consumer {
+    /// Has the broker send more or fewer messages ahead, where that fits their sizes better. To be
+    /// called before [`next`](Self::next).
+    ///
+    /// A prefetch is a consumer's for its life, so another one takes its place. Quorum queues know
+    /// no prefetch of a channel. Source: RabbitMQ documentation, *Consumer Prefetch*.
+    ///
+    /// # Errors
+    ///
+    /// [`BrokerError`]: the consumer is of no use any more.
+    ///
+    /// # Cancel safety
+    ///
+    /// Not cancel safe: dropped, messages may come that nobody takes before the channel ends.
+    pub async fn adapt(&mut self) -> Result<(), BrokerError> {
+        if self.replaced.is_some() {
+            return Ok(());
+        }
+        let Some(prefetch) = self.prefetch.change(Instant::now()) else { return Ok(()) };
+        // First the new one: others count consumers to know how many workers there are.
+        let new = start(&self.channel, &self.queue, prefetch).await?;
+        self.stop().await?;
+        self.replaced = Some(std::mem::replace(&mut self.messages, new));
+        Ok(())
+    }
+
+    /// The next message; `None` when the broker sends no more: channel closed, or the consumer
+    /// cancelled.
+    ///
+    /// # Errors
+    ///
+    /// [`BrokerError`]: the connection is lost.
+    ///
+    /// # Cancel safety
+    ///
+    /// Cancel safe.
+    pub async fn next(&mut self) -> Result<Option<Received>, BrokerError> {
+        loop {
+            let replaced = self.replaced.is_some();
+            let messages = self.replaced.as_mut().unwrap_or(&mut self.messages);
+            return tokio::select! {
+                biased;
+                // Without answers the broker soon sends nothing; better to start anew.
+                () = self.answers.closed() => Ok(None),
+                message = messages.next() => match message {
+                    Some(Ok(delivery)) => match self.received(delivery) {
+                        Some(received) => Ok(Some(received)),
+                        None => continue,
+                    },
+                    Some(Err(error)) => Err(BrokerError::lost(error)),
+                    None if replaced => {
+                        self.replaced = None;
+                        continue;
+                    }
+                    None => Ok(None),
+                },
+                () = lost(&self.channel) => Ok(None),
+            };
+        }
+    }
+
+    /// `None`: it is published anew, or was, and there is nothing else to do.
+    fn received(&mut self, delivery: lapin::message::Delivery) -> Option<Received> {
+        let broker = &self.broker;
+        let state = broker.returns.of(&delivery);
+        let way = (delivery.exchange.as_str(), delivery.routing_key.as_str());
+        let names = broker.topology.names();
+        let origin = Origin::of(names, broker.rules, way, &delivery.properties);
+        let fresh_id = || EventId::from(clock::new_id());
+        let body = Bytes::from(delivery.data);
+        self.prefetch.saw(body.len());
+        let receipt = Receipt::new(delivery.delivery_tag, self.answers.clone());
+        match state {
+            Returned::Ordinary => {}
+            Returned::Renew(key) => {
+                let renewed = message::renewed(&delivery.properties, &origin, body);
+                broker.renew((key, &self.queue), renewed, receipt);
+                return None;
+            }
+            Returned::Renewed => {
+                receipt.settle();
+                return None;
+            }
+        }
+        let is_renewed = returns::renewals(&delivery.properties) > 0;
+        Some(Received {
+            content: Message::read(&delivery.properties, &origin, body, fresh_id),
+            redelivered: delivery.redelivered || is_renewed,
+            returned: returns::count(&delivery.properties),
+            receipt,
+        })
+    }
+
+    /// Tells the broker to send no more. What it has sent and was not taken goes back with the
+    /// end of the channel.
+    ///
+    /// # Errors
+    ///
+    /// [`BrokerError`]: the connection is gone, so it sends no more either.
+    pub async fn stop(&self) -> Result<(), BrokerError> {
+        let cancelled =
+            self.channel.basic_cancel(self.messages.tag(), BasicCancelOptions::default());
+        within(&self.channel, ROUND_TRIP_DEADLINE, "stopping a consumer", cancelled).await
+    }
+
+    /// Sends the answers that are still due and closes the channel. Every receipt must be gone, or
+    /// this waits for it until its deadline.
+    ///
+    /// # Errors
+    ///
+    /// [`BrokerError`]: some answers may not have arrived; those messages come again.
+    pub async fn finish(self) -> Result<(), BrokerError> {
+        let Self { channel, messages, replaced, answers, answering, .. } = self;
+        drop((messages, replaced, answers));
+        match timeout(ROUND_TRIP_DEADLINE, answering).await {
+            Ok(Ok(answered)) => answered?,
+            Ok(Err(_panicked)) => return Err(BrokerError::Closed),
+            Err(_elapsed) => {
+                let step = "sending the last acks".to_owned();
+                return Err(BrokerError::TimedOut { step, deadline: ROUND_TRIP_DEADLINE });
+            }
+        }
+        let closed = channel.close(200, "OK".into());
+        within(&channel, ROUND_TRIP_DEADLINE, "closing a channel", closed).await
+    }
+}

@@ -1,0 +1,171 @@
+//! Telling all processes of an installation that something changed.
+
+use std::time::Duration;
+
+use futures_util::{StreamExt, stream};
+use lapin::{
+    BasicProperties,
+    options::{BasicConsumeOptions, BasicPublishOptions, QueueBindOptions, QueueDeclareOptions},
+    types::{AMQPValue, FieldTable},
+};
+use tracing::warn;
+
+use super::{
+    Broker, channels,
+    error::{BrokerError, ROUND_TRIP_DEADLINE, within},
+    publish::DropUnlessConfirmed,
+};
+use homing_domain::url::EndpointUrl;
+
+/// What changed. Losing one is harmless: every process also looks by itself, less often.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Change {
+    /// A subscription was made, changed or removed.
+    Subscriptions,
+    /// The circuit of this URL changed its state.
+    Circuit(EndpointUrl),
+    /// The source of this name was paused, resumed or stopped.
+    Source(String),
+}
+
+impl Change {
+    fn text(&self) -> String {
+        match self {
+            Self::Subscriptions => "subscriptions".to_owned(),
+            Self::Circuit(url) => format!("circuit {}", url.as_str()),
+            Self::Source(name) => format!("source {name}"),
+        }
+    }
+
+    /// What another version of homing announces and this one does not know is `None`.
+    fn read(text: &[u8]) -> Option<Self> {
+        match std::str::from_utf8(text).ok()?.split_once(' ') {
+            Some(("circuit", url)) => url.parse().ok().map(Self::Circuit),
+            Some(("source", name)) => Some(Self::Source(name.to_owned())),
+            Some(_) => None,
+            None => (text == b"subscriptions").then_some(Self::Subscriptions),
+        }
+    }
+}
+
+/// Keeps trying to hear of changes: warns once for each cause, and tries less and less often.
+#[derive(Debug, Default)]
+pub struct Listening {
+    /// The cause that was warned of last.
+    cause: Option<&'static str>,
+    failures: u32,
+}
+
+impl Listening {
+    const MAX_PAUSE: Duration = Duration::from_secs(60);
+
+    /// It failed; how long to look without being told, before the next try.
+    pub fn failed(&mut self, broker: &Broker, error: &BrokerError) -> Duration {
+        let cause = error.summary();
+        if self.cause.replace(cause) != Some(cause) {
+            warn!(
+                error = error.report(),
+                "control.unavailable: changes are found by looking, every few seconds"
+            );
+        }
+        if error.is_denied() {
+            // An account without that right is one way to run homing, and stays so.
+            broker.conditions().control.well();
+            return Self::MAX_PAUSE;
+        }
+        broker.conditions().control.failed(cause);
+        let pause = Duration::from_secs(1 << self.failures.min(6));
+        self.failures = self.failures.saturating_add(1);
+        pause.min(Self::MAX_PAUSE)
+    }
+
+    /// It works.
+    pub fn works(&mut self, broker: &Broker) {
+        broker.conditions().control.well();
+        *self = Self::default();
+    }
+}
+
+impl Broker {
+    /// Tells every process of the installation, this one included.
+    ///
+    /// # Errors
+    ///
+    /// [`BrokerError`]: they learn of it later, when they look by themselves.
+    pub async fn announce(&self, change: &Change) -> Result<(), BrokerError> {
+        let step = "waiting for a channel".to_owned();
+        let deadline = self.confirm_deadline;
+        let channel = tokio::time::timeout(deadline, self.channels.get())
+            .await
+            .map_err(|_elapsed| BrokerError::TimedOut { step, deadline })??;
+        let guard = DropUnlessConfirmed(Some(channel));
+        let Some(channel) = guard.0.as_deref() else { return Err(BrokerError::Closed) };
+        let exchange = self.topology().names().control();
+        let text = change.text();
+        let published = channel.basic_publish(
+            exchange.into(),
+            "".into(),
+            BasicPublishOptions::default(),
+            text.as_bytes(),
+            BasicProperties::default(),
+        );
+        let confirm =
+            within(channel, ROUND_TRIP_DEADLINE, "announcing a change", published).await?;
+        within(channel, ROUND_TRIP_DEADLINE, "announcing a change", confirm).await?;
+        guard.keep();
+        Ok(())
+    }
+
+    /// Changes announced from now on. The stream ends when the connection does.
+    ///
+    /// # Errors
+    ///
+    /// [`BrokerError`].
+    pub async fn changes(&self) -> Result<impl stream::Stream<Item = Change> + Unpin, BrokerError> {
+        /// More unseen changes than this mean nothing more than one does.
+        const MAX_UNSEEN: i32 = 100;
+        let connection = self.control.open().await?;
+        let channel = channels::open(&connection).await?;
+        let options = QueueDeclareOptions { exclusive: true, ..QueueDeclareOptions::default() };
+        let mut arguments = FieldTable::default();
+        arguments.insert("x-max-length".into(), AMQPValue::LongInt(MAX_UNSEEN));
+        let declared = channel.queue_declare("".into(), options, arguments);
+        let queue =
+            within(&channel, ROUND_TRIP_DEADLINE, "declaring a control queue", declared).await?;
+        let bound = channel.queue_bind(
+            queue.name().clone(),
+            self.topology().names().control().into(),
+            "".into(),
+            QueueBindOptions::default(),
+            FieldTable::default(),
+        );
+        within(&channel, ROUND_TRIP_DEADLINE, "binding a control queue", bound).await?;
+        let options = BasicConsumeOptions { no_ack: true, ..BasicConsumeOptions::default() };
+        let consumed =
+            channel.basic_consume(queue.name().clone(), "".into(), options, FieldTable::default());
+        let messages = within(&channel, ROUND_TRIP_DEADLINE, "consuming control", consumed).await?;
+        let changes = messages.filter_map(move |message| {
+            // The channel lives as long as the stream.
+            let _open = &channel;
+            let change = message.ok().and_then(|message| Change::read(&message.data));
+            std::future::ready(change)
+        });
+        Ok(changes)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_announced_is_read_as_it_was_written() {
+        let url = "https://example.com/a b?c".parse().unwrap();
+        for change in
+            [Change::Subscriptions, Change::Circuit(url), Change::Source("main".to_owned())]
+        {
+            assert_eq!(Change::read(change.text().as_bytes()), Some(change));
+        }
+        assert_eq!(Change::read(b"something new"), None);
+    }
+}

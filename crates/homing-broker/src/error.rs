@@ -1,0 +1,391 @@
+//! Why the broker could not do what we wanted.
+
+use std::time::Duration;
+
+use lapin::{Channel, Connection, protocol::AMQPSoftError};
+
+use super::refusal::{Refusal, Reply};
+use homing_domain::{report::Chain, settings::SettingsError};
+
+/// Variants name the step that failed, so that the reader of a log knows how far it got.
+#[derive(Debug, thiserror::Error)]
+pub enum BrokerError {
+    /// No connection. The address is shown without user and password.
+    #[error("cannot connect to the broker at {address}; check `broker.url` and that it runs")]
+    Connect {
+        /// `host:port/vhost`
+        address: String,
+        /// What stood in the way.
+        #[source]
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// No TLS with what answers at the address.
+    #[error("no TLS with the broker at {address}: {advice}")]
+    Tls {
+        /// `host:port/vhost`
+        address: String,
+        /// What to do about it.
+        advice: &'static str,
+        /// What the library or the other side says.
+        #[source]
+        source: Box<std::io::Error>,
+    },
+    /// What answers at the address ended the connection before it was one.
+    #[error(
+        "what answers at {address} does not speak AMQP, or closed the connection at once; {advice}"
+    )]
+    HungUp {
+        /// `host:port/vhost`
+        address: String,
+        /// What to do about it.
+        advice: &'static str,
+        /// What the client says.
+        #[source]
+        source: Box<lapin::Error>,
+    },
+    /// A file with certificates or a key is of no use.
+    #[error(transparent)]
+    Files(SettingsError),
+    /// The broker is there, and takes no connection of ours.
+    #[error("the broker at {address} {refusal}: {reply}")]
+    Refused {
+        /// `host:port/vhost`
+        address: String,
+        /// Why.
+        refusal: Refusal,
+        /// What it says.
+        reply: Reply,
+    },
+    /// The broker refused one step on an open connection.
+    #[error("{step}: the broker says {reply}{}", reply.advice())]
+    Answered {
+        /// What we were doing.
+        step: String,
+        /// What it says.
+        reply: Reply,
+    },
+    /// Something took too long; whether it happened is unknown.
+    #[error("the broker did not answer within {deadline:?}: {step}")]
+    TimedOut {
+        /// What we were doing.
+        step: String,
+        /// How long we waited.
+        deadline: Duration,
+    },
+    /// The connection ended meanwhile; whether it happened is unknown.
+    #[error("the broker connection was lost: {step}")]
+    Lost {
+        /// What we were doing.
+        step: String,
+    },
+    /// A queue or exchange exists with other arguments, which can never change.
+    #[error(
+        "`{name}` exists with other arguments than homing needs: {detail}; \
+         drain and delete it, or use another `broker.prefix`"
+    )]
+    Different {
+        /// The queue or exchange.
+        name: String,
+        /// The argument and both values, as the broker puts it.
+        detail: String,
+    },
+    /// The account may not declare, and not all is there.
+    #[error(
+        "queues or exchanges are missing, and the account may not declare them; let an administrator \
+         run `homing topology apply`, or see rabbitmq/README.md for the permissions: {reply}"
+    )]
+    NotDeclared {
+        /// What the broker says.
+        reply: Reply,
+    },
+    /// Dead-lettering is not safe on this broker.
+    #[error(
+        "the broker's feature flag `stream_queue` is disabled, and without it retries can be lost \
+         when they come due; enable it with `rabbitmqctl enable_feature_flag stream_queue`: {reply}"
+    )]
+    FeatureDisabled {
+        /// What the broker says.
+        reply: Reply,
+    },
+    /// A step on an open connection failed.
+    #[error("the broker connection failed: {step}")]
+    Step {
+        /// What we were doing.
+        step: String,
+        /// What the client says.
+        #[source]
+        source: Box<lapin::Error>,
+    },
+    /// The broker did not take a message.
+    #[error("the broker refused a message for `{routing_key}` of `{exchange}` (nack)")]
+    Nacked {
+        /// The exchange addressed.
+        exchange: String,
+        /// With this key.
+        routing_key: String,
+    },
+    /// The broker takes no message of this size, now and later.
+    #[error("the broker will never take this message: {reply}")]
+    TooLarge {
+        /// What it says.
+        reply: String,
+    },
+    /// No queue took a message, and the net under it has a hole.
+    #[error(
+        "`{exchange}` has no route for `{routing_key}` and no alternate exchange; \
+         run `homing topology check`"
+    )]
+    Unroutable {
+        /// The exchange addressed.
+        exchange: String,
+        /// The key that leads nowhere.
+        routing_key: String,
+    },
+    /// Another process goes through what is parked.
+    #[error(
+        "somebody else goes through what is parked, and one does at a time; nothing was looked at"
+    )]
+    Busy,
+    /// Homing is stopping.
+    #[error("the broker connection is closed")]
+    Closed,
+}
+
+impl BrokerError {
+    pub(super) fn step(step: impl Into<String>, source: lapin::Error) -> Self {
+        let step = step.into();
+        match Reply::of(&source) {
+            Some(reply) => Self::Answered { step, reply },
+            None => Self::Step { step, source: Box::new(source) },
+        }
+    }
+
+    /// Why a publish failed: some replies are about the message, and final.
+    ///
+    /// Source: RabbitMQ's `rabbit_channel`, `check_msg_size`, which answers 406 with this text; AMQP
+    /// 0-9-1, *content-too-large* (311).
+    pub(super) fn of_publish(step: impl Into<String>, source: lapin::Error) -> Self {
+        const CONTENT_TOO_LARGE: u16 = 311;
+        const PRECONDITION_FAILED: u16 = 406;
+        if let Some(Reply { code, text }) = Reply::of(&source) {
+            let is_size = code == CONTENT_TOO_LARGE
+                || code == PRECONDITION_FAILED && text.contains("message size");
+            if is_size {
+                return Self::TooLarge { reply: format!("{text} (its `max_message_size`)") };
+            }
+        }
+        Self::step(step, source)
+    }
+
+    /// Whether the same message will be refused again, whenever it is published.
+    #[must_use]
+    pub fn is_final(&self) -> bool {
+        matches!(self, Self::TooLarge { .. })
+    }
+
+    /// Why a consumer ended.
+    pub(super) fn lost(error: lapin::Error) -> Self {
+        Self::step("consuming", error)
+    }
+
+    /// What the broker says, if it answered.
+    #[must_use]
+    pub fn reply(&self) -> Option<&Reply> {
+        match self {
+            Self::Answered { reply, .. }
+            | Self::Refused { reply, .. }
+            | Self::NotDeclared { reply }
+            | Self::FeatureDisabled { reply } => Some(reply),
+            Self::Connect { .. }
+            | Self::Tls { .. }
+            | Self::HungUp { .. }
+            | Self::Files(_)
+            | Self::TimedOut { .. }
+            | Self::Lost { .. }
+            | Self::Different { .. }
+            | Self::Step { .. }
+            | Self::Nacked { .. }
+            | Self::TooLarge { .. }
+            | Self::Unroutable { .. }
+            | Self::Busy
+            | Self::Closed => None,
+        }
+    }
+
+    /// Whether the connection ended under what was done, and not because the broker refuses that.
+    #[must_use]
+    pub fn is_cut(&self) -> bool {
+        const INTERNAL_ERROR: u16 = 541;
+        matches!(self, Self::Lost { .. } | Self::Step { .. })
+            || self.reply().is_some_and(|reply| reply.code == INTERNAL_ERROR)
+    }
+
+    /// Whether the broker answered with the end of one channel, not of the connection.
+    pub(super) fn is_of_a_channel(&self) -> bool {
+        matches!(self, Self::Answered { reply, .. } if (400..500).contains(&reply.code))
+    }
+
+    /// Whether this is what the broker says of a step.
+    pub(super) fn says(&self, soft: &AMQPSoftError) -> bool {
+        matches!(self, Self::Answered { reply, .. } if reply.is(soft))
+    }
+
+    /// Whether the account may not do that.
+    #[must_use]
+    pub fn is_denied(&self) -> bool {
+        self.says(&AMQPSoftError::ACCESSREFUSED) || matches!(self, Self::NotDeclared { .. })
+    }
+
+    /// Why the broker failed, without addresses and users: for whoever asks.
+    #[must_use]
+    pub fn summary(&self) -> &'static str {
+        match self {
+            Self::Connect { .. } | Self::Step { .. } | Self::Lost { .. } | Self::Closed => {
+                "the broker cannot be reached"
+            }
+            Self::Tls { .. } => "no TLS with the broker",
+            Self::HungUp { .. } => "the broker closed the connection at once",
+            Self::Files(_) => "certificates for the broker cannot be used",
+            Self::Refused { refusal, .. } => refusal.summary(),
+            Self::NotDeclared { .. } => {
+                "queues or exchanges are missing, and the broker account may not declare them"
+            }
+            Self::FeatureDisabled { .. } => {
+                "the broker's feature flag `stream_queue` is disabled (`rabbitmqctl \
+                 enable_feature_flag stream_queue`)"
+            }
+            Self::Answered { reply, .. } => reply.summary(),
+            Self::TimedOut { .. } => "the broker did not answer in time",
+            Self::Different { .. } => {
+                "something at the broker has other arguments than homing needs \
+                 (`homing topology check` tells what)"
+            }
+            Self::Busy => "somebody else goes through what is parked, and one does at a time",
+            Self::Nacked { .. } => "the broker refused the message",
+            Self::TooLarge { .. } => {
+                "the message is larger than the broker takes (its `max_message_size`)"
+            }
+            Self::Unroutable { .. } => {
+                "no queue takes the message (`homing topology check` tells why)"
+            }
+        }
+    }
+
+    /// The error with all its causes, on one line.
+    #[must_use]
+    pub fn report(&self) -> String {
+        Chain(self).to_string()
+    }
+}
+
+/// What a call to the broker depends on.
+pub(super) trait Wire {
+    /// Whether an answer can still come.
+    fn is_up(&self) -> bool;
+}
+
+impl Wire for Connection {
+    fn is_up(&self) -> bool {
+        self.status().connected() || self.status().closing()
+    }
+}
+
+impl Wire for Channel {
+    fn is_up(&self) -> bool {
+        self.status().connected() || self.status().closing()
+    }
+}
+
+/// Ends when no answer can come any more. A call that the client takes just when its connection ends
+/// is answered never.
+///
+/// A moment late, so that an answer that says more is seen first.
+///
+/// # Cancel safety
+///
+/// Cancel safe.
+pub(super) async fn lost(wire: &impl Wire) {
+    const LOOK: Duration = Duration::from_millis(50);
+    tokio::time::sleep(LOOK).await;
+    while wire.is_up() {
+        tokio::time::sleep(LOOK).await;
+    }
+    tokio::time::sleep(LOOK).await;
+}
+
+/// Runs one step against the broker under a deadline, or until `wire` is lost; every await on the
+/// client goes through here.
+///
+/// # Errors
+///
+/// [`BrokerError::Step`], [`BrokerError::Lost`] and [`BrokerError::TimedOut`].
+///
+/// # Cancel safety
+///
+/// As cancel safe as `future`.
+pub(super) async fn within<T>(
+    wire: &impl Wire,
+    deadline: Duration,
+    step: impl Into<String>,
+    future: impl Future<Output = lapin::Result<T>>,
+) -> Result<T, BrokerError> {
+    tokio::select! {
+        biased;
+        ended = future => ended.map_err(|source| BrokerError::step(step, source)),
+        () = lost(wire) => Err(BrokerError::Lost { step: step.into() }),
+        () = tokio::time::sleep(deadline) => {
+            Err(BrokerError::TimedOut { step: step.into(), deadline })
+        }
+    }
+}
+
+/// For one round trip that the broker answers at once.
+pub(super) const ROUND_TRIP_DEADLINE: Duration = Duration::from_secs(10);
+
+#[cfg(test)]
+mod tests {
+    use lapin::{ErrorKind, protocol::AMQPError};
+
+    use super::*;
+
+    /// Goal: only what is wrong with the message itself is final; all else may pass.
+    #[test]
+    fn a_publish_is_final_only_where_the_reply_is_about_the_message() {
+        let size =
+            "PRECONDITION_FAILED - message size 150000 is larger than configured max size 100000";
+        let replies = [
+            (AMQPSoftError::PRECONDITIONFAILED, size, true),
+            (AMQPSoftError::CONTENTTOOLARGE, "CONTENT_TOO_LARGE", true),
+            (AMQPSoftError::PRECONDITIONFAILED, "PRECONDITION_FAILED - invalid user_id", false),
+            (AMQPSoftError::NOTFOUND, "NOT_FOUND - no exchange", false),
+            (AMQPSoftError::ACCESSREFUSED, "ACCESS_REFUSED - write access", false),
+            (AMQPSoftError::RESOURCELOCKED, "RESOURCE_LOCKED", false),
+        ];
+        for (kind, text, is_final) in replies {
+            let error = AMQPError::new(kind.into(), text.into());
+            let error =
+                BrokerError::of_publish("publishing", ErrorKind::ProtocolError(error).into());
+            assert_eq!(error.is_final(), is_final, "{text}");
+        }
+        let lost = BrokerError::Lost { step: "publishing".to_owned() };
+        assert!(!lost.is_final());
+    }
+
+    struct Ended;
+
+    impl Wire for Ended {
+        fn is_up(&self) -> bool {
+            false
+        }
+    }
+
+    /// Goal: a call that is never answered, because its connection ended when it was made, does not
+    /// take its whole deadline.
+    #[tokio::test(start_paused = true)]
+    async fn a_call_on_a_connection_that_has_ended_is_given_up_at_once() {
+        let started = tokio::time::Instant::now();
+        let called = within::<()>(&Ended, ROUND_TRIP_DEADLINE, "asking", std::future::pending());
+        assert!(matches!(called.await, Err(BrokerError::Lost { .. })));
+        assert!(started.elapsed() < Duration::from_millis(200));
+    }
+}

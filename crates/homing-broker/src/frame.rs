@@ -1,0 +1,205 @@
+//! Properties that fit into one frame of the connection that publishes: the broker ends the
+//! connection of whoever sends a larger one, with all that is under way on it.
+//!
+//! What does not fit is left out: of a publisher's headers the largest first, each leaving its name;
+//! then their names; of homing's own texts the ends.
+//!
+//! Source: AMQP 0-9-1, 4.2.3 and 4.2.6.1; RabbitMQ's `rabbit_reader`, `check_frame_size`.
+
+use std::{cmp::Reverse, collections::BTreeMap};
+
+use lapin::{
+    BasicProperties,
+    types::{AMQPValue, FieldTable, ShortString},
+};
+
+use super::{headers::OWN, message::header};
+
+/// A frame's own bytes, and class, weight, size of the body, flags, size of the table.
+const OTHERS_BYTES: usize = 8 + 14 + 4;
+/// So much of a text of homing's is kept at least.
+const TEXT_BYTES_MIN: usize = 128;
+
+type Fields = BTreeMap<ShortString, AMQPValue>;
+
+/// The properties as they fit into a frame of `max_frame_bytes`, and how many bytes of headers were
+/// left out.
+pub(super) fn fit(properties: BasicProperties, max_frame_bytes: usize) -> (BasicProperties, usize) {
+    let Some(table) = properties.headers() else { return (properties, 0) };
+    let bytes = bytes_of(table.inner());
+    let room = max_frame_bytes.saturating_sub(OTHERS_BYTES + bytes_beside(&properties));
+    if bytes <= room {
+        return (properties, 0);
+    }
+    let mut fields = table.inner().clone();
+    leave_out(&mut fields, room);
+    if bytes_of(&fields) > room {
+        fields.retain(|name, _| is_own(name));
+        shorten(&mut fields, room);
+    }
+    let left_out = bytes.saturating_sub(bytes_of(&fields));
+    (properties.with_headers(FieldTable::from(fields)), left_out)
+}
+
+/// Leaves out the largest values of a publisher's until all of it takes at most `room` bytes, or none
+/// is left. Their names stay.
+pub(super) fn leave_out(fields: &mut Fields, room: usize) {
+    let mut bytes = bytes_of(fields);
+    if bytes <= room {
+        return;
+    }
+    let mut largest: Vec<_> = fields.iter_mut().filter(|(name, _)| !is_own(name)).collect();
+    largest.sort_by_key(|(_, value)| Reverse(value_bytes(value)));
+    for (_, value) in largest {
+        if bytes <= room {
+            return;
+        }
+        bytes =
+            bytes.saturating_sub(value_bytes(value).saturating_sub(value_bytes(&AMQPValue::Void)));
+        *value = AMQPValue::Void;
+    }
+}
+
+/// Cuts the ends of texts off, the longest first, until all of it takes at most `room` bytes.
+fn shorten(fields: &mut Fields, room: usize) {
+    let mut bytes = bytes_of(fields);
+    let mut longest: Vec<_> = fields.values_mut().collect();
+    longest.sort_by_key(|value| Reverse(value_bytes(value)));
+    for value in longest {
+        let AMQPValue::LongString(text) = &*value else { continue };
+        let too_much = bytes.saturating_sub(room);
+        if too_much == 0 {
+            return;
+        }
+        let text = String::from_utf8_lossy(text.as_bytes());
+        let kept = text.len().saturating_sub(too_much).max(TEXT_BYTES_MIN);
+        let cut = text.get(..text.floor_char_boundary(kept)).unwrap_or_default().to_owned();
+        bytes = bytes.saturating_sub(text.len().saturating_sub(cut.len()));
+        *value = AMQPValue::LongString(cut.into());
+    }
+}
+
+/// Whether a header is one that deliveries depend on.
+fn is_own(name: &ShortString) -> bool {
+    name.as_str().starts_with(OWN) || name.as_str() == header::TRACE_PARENT
+}
+
+/// At most so many bytes the other properties take.
+fn bytes_beside(properties: &BasicProperties) -> usize {
+    /// Mode, priority, instant.
+    const NUMBERS: usize = 1 + 1 + 8;
+    let texts = [
+        properties.content_type(),
+        properties.content_encoding(),
+        properties.correlation_id(),
+        properties.reply_to(),
+        properties.expiration(),
+        properties.message_id(),
+        properties.kind(),
+        properties.user_id(),
+        properties.app_id(),
+        properties.cluster_id(),
+    ];
+    let texts = texts.into_iter().flatten();
+    NUMBERS + texts.map(|text| 1 + text.as_str().len()).sum::<usize>()
+}
+
+/// At most so many bytes these headers take.
+pub(super) fn bytes_of(fields: &Fields) -> usize {
+    fields.iter().map(|(name, value)| 1 + name.as_str().len() + value_bytes(value)).sum()
+}
+
+/// At most so many bytes a value takes, its type included.
+#[expect(clippy::wildcard_enum_match_arm, reason = "the library's enum: the rest are scalars")]
+fn value_bytes(value: &AMQPValue) -> usize {
+    const SCALAR: usize = 1 + 8;
+    let content = match value {
+        AMQPValue::Void => return 1,
+        AMQPValue::ShortString(text) => text.as_str().len(),
+        AMQPValue::LongString(text) => text.len(),
+        AMQPValue::ByteArray(bytes) => bytes.len(),
+        AMQPValue::FieldArray(values) => values.as_slice().iter().map(value_bytes).sum(),
+        AMQPValue::FieldTable(table) => bytes_of(table.inner()),
+        _ => 0,
+    };
+    content.saturating_add(SCALAR)
+}
+
+#[cfg(test)]
+mod tests {
+    use lapin::protocol::basic::gen_properties;
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// Bytes of the frame that the client makes of it.
+    fn frame_bytes(properties: &BasicProperties) -> usize {
+        let written: Vec<u8> = gen_properties(properties)(Vec::new().into()).unwrap().write;
+        // Class, weight and size of the body; the frame's own.
+        written.len() + 12 + 8
+    }
+
+    fn properties(fields: &[(&str, usize)]) -> BasicProperties {
+        let field = |(name, bytes): &(&str, usize)| {
+            let text = "é".repeat(bytes / 2);
+            (ShortString::from(*name), AMQPValue::LongString(text.into()))
+        };
+        let fields: Fields = fields.iter().map(field).collect();
+        BasicProperties::default()
+            .with_message_id("m".repeat(255).into())
+            .with_type("t".repeat(255).into())
+            .with_content_type("application/json".into())
+            .with_delivery_mode(2)
+            .with_headers(fields.into())
+    }
+
+    #[test]
+    fn what_fits_stays_as_it_is() {
+        let given = properties(&[("x-homing-step", 2), ("team", 1_000)]);
+        assert_eq!(fit(given.clone(), 4_096), (given, 0));
+        assert_eq!(fit(BasicProperties::default(), 4_096), (BasicProperties::default(), 0));
+    }
+
+    #[test]
+    fn the_largest_header_of_the_publisher_is_left_out_first() {
+        let given = properties(&[("large", 6_000), ("small", 500), ("x-homing-last-outcome", 700)]);
+        let (fitted, left_out) = fit(given.clone(), 4_096);
+        let (given, fitted) = (given.headers().clone().unwrap(), fitted.headers().clone().unwrap());
+        assert_eq!(fitted.inner()["large"], AMQPValue::Void);
+        for name in ["small", "x-homing-last-outcome"] {
+            assert_eq!(fitted.inner()[name], given.inner()[name]);
+        }
+        assert_eq!(left_out, 6_008);
+    }
+
+    #[test]
+    fn texts_of_homing_are_cut_where_nothing_else_is_left() {
+        let names: Vec<_> = (0..500).map(|number| format!("header-{number}")).collect();
+        let mut fields: Vec<_> = names.iter().map(|name| (name.as_str(), 2)).collect();
+        let own = [("x-homing-last-outcome", 16_000), ("x-homing-unparsed", 9_000)];
+        fields.extend([("traceparent", 55)].iter().chain(&own));
+        let (fitted, _) = fit(properties(&fields), 4_096);
+        assert!(frame_bytes(&fitted) <= 4_096);
+        let fitted = fitted.headers().clone().unwrap();
+        assert_eq!(fitted.inner().len(), 3);
+        assert!(own.iter().all(|(name, _)| bytes_of(fitted.inner()) > 2 * TEXT_BYTES_MIN
+            && value_bytes(&fitted.inner()[*name]) >= TEXT_BYTES_MIN));
+    }
+
+    proptest! {
+        /// Goal: whatever a publisher's headers are, the frame is no larger than agreed upon.
+        #[test]
+        fn a_frame_is_never_larger_than_agreed_upon(
+            sizes in prop::collection::vec(0_usize..9_000, 0..40),
+            frame in prop::sample::select(vec![4_096_usize, 8_192, 131_072]),
+        ) {
+            let names: Vec<_> = (0..sizes.len()).map(|number| format!("h{number}")).collect();
+            let mut fields: Vec<_> =
+                names.iter().map(String::as_str).zip(sizes.iter().copied()).collect();
+            fields.push(("x-homing-last-outcome", 16_384));
+            fields.push(("x-homing-unparsed", 12_288));
+            let (fitted, _) = fit(properties(&fields), frame);
+            prop_assert!(frame_bytes(&fitted) <= frame);
+        }
+    }
+}

@@ -1,0 +1,133 @@
+//! One connection to one node: dialled, logged in, and what a refusal means.
+
+use std::time::Duration;
+
+use lapin::{
+    Connection, ConnectionProperties,
+    uri::{AMQPAuthority, AMQPQueryString, AMQPScheme, AMQPUri, AMQPUserInfo, SASLMechanism},
+};
+use tokio::time::{Instant, timeout_at};
+use tokio_util::compat::TokioAsyncReadCompatExt;
+
+use super::{
+    addresses::Address,
+    dial::{DialError, dial},
+    error::BrokerError,
+    refusal::{Refusal, Reply},
+    tls::{self, Files},
+    transport,
+};
+use crate::settings::{BrokerUrl, Login};
+
+/// What a connection is asked for where its URL does not say it.
+#[derive(Clone, Debug)]
+pub(super) struct Wanted {
+    /// Shown by the broker.
+    pub(super) name: String,
+    pub(super) heartbeat: Duration,
+    pub(super) connect_deadline: Duration,
+    pub(super) max_frame_bytes: u32,
+}
+
+/// Connects to `address` as its URL says, and as `wanted` says where the URL is silent.
+pub(super) async fn connect(
+    address: &Address,
+    files: &Files,
+    wanted: Wanted,
+) -> Result<Connection, BrokerError> {
+    let (url, shown) = (&address.url, || address.shown());
+    let time = url.parameters.connect_deadline.unwrap_or(wanted.connect_deadline);
+    let timed_out =
+        || BrokerError::TimedOut { step: format!("connecting to {}", shown()), deadline: time };
+    let deadline = Instant::now() + time;
+    let stream = dial(url, files, deadline).await.map_err(|error| match error {
+        DialError::Tcp(source) => {
+            BrokerError::Connect { address: shown(), source: Box::new(source) }
+        }
+        DialError::Tls(source) => BrokerError::Tls {
+            address: shown(),
+            advice: tls::advice(&source).unwrap_or("TLS failed"),
+            source: Box::new(source),
+        },
+        DialError::Files(error) => BrokerError::Files(error),
+        DialError::TimedOut => timed_out(),
+    })?;
+    let name = wanted.name.clone();
+    let properties = ConnectionProperties::default().with_connection_name(name.into());
+    let connecting = transport::over(said(url, &wanted), properties, stream.compat());
+    let connected = timeout_at(deadline, connecting).await.map_err(|_elapsed| timed_out())?;
+    match connected.as_ref().err().and_then(transport::smaller_frames) {
+        Some(max_frame_bytes) => {
+            let wanted = Wanted { max_frame_bytes, ..wanted };
+            Box::pin(connect(address, files, wanted)).await
+        }
+        None => connected.map_err(|source| refused(url, source)),
+    }
+}
+
+/// All that is said to the broker while logging in. Host and port play no part any more.
+fn said(url: &BrokerUrl, wanted: &Wanted) -> AMQPUri {
+    let (username, password, mechanism) = match &url.login {
+        Login::Password { user, password } => {
+            (user.clone(), password.clone(), SASLMechanism::Plain)
+        }
+        Login::Certificate => (String::new(), String::new(), SASLMechanism::External),
+    };
+    let heartbeat = url.parameters.heartbeat.unwrap_or(wanted.heartbeat);
+    AMQPUri {
+        scheme: if url.tls { AMQPScheme::AMQPS } else { AMQPScheme::AMQP },
+        authority: AMQPAuthority {
+            userinfo: AMQPUserInfo { username, password },
+            host: url.host.to_string(),
+            port: url.port,
+        },
+        vhost: url.vhost.clone(),
+        query: AMQPQueryString {
+            frame_max: Some(wanted.max_frame_bytes),
+            channel_max: url.parameters.max_channels,
+            heartbeat: Some(u16::try_from(heartbeat.as_secs()).unwrap_or(u16::MAX)),
+            connection_timeout: None,
+            auth_mechanism: Some(mechanism),
+        },
+    }
+}
+
+/// Why there is no connection to `url`, over a stream that was there.
+fn refused(url: &BrokerUrl, source: lapin::Error) -> BrokerError {
+    let address = url.shown();
+    if let Some(reply) = Reply::of(&source) {
+        return BrokerError::Refused { address, refusal: Refusal::new(url, &reply), reply };
+    }
+    if let Some((advice, source)) = tls_advice(&source) {
+        return BrokerError::Tls { address, advice, source: Box::new(source) };
+    }
+    let hung_up = matches!(source.kind(), lapin::ErrorKind::IOError(error) if HUNG_UP.contains(&error.kind()));
+    // Such as an alert of TLS.
+    let is_no_amqp = matches!(source.kind(), lapin::ErrorKind::ParsingError(_));
+    if !hung_up && !is_no_amqp {
+        return BrokerError::Connect { address, source: Box::new(source) };
+    }
+    // Whoever wants a certificate may be gone before its alert is read.
+    let advice = if url.tls {
+        "it may ask for another client certificate (`broker.client_certificate_file`)"
+    } else {
+        "it may expect TLS (amqps://), or speak something else than AMQP"
+    };
+    BrokerError::HungUp { address, advice, source: Box::new(source) }
+}
+
+/// How the other side is gone.
+const HUNG_UP: [std::io::ErrorKind; 4] = [
+    std::io::ErrorKind::ConnectionReset,
+    std::io::ErrorKind::ConnectionAborted,
+    std::io::ErrorKind::UnexpectedEof,
+    std::io::ErrorKind::BrokenPipe,
+];
+
+/// A failure of TLS that shows only when the first bytes are read: in TLS 1.3 the broker looks at our
+/// certificate after the handshake.
+fn tls_advice(error: &lapin::Error) -> Option<(&'static str, std::io::Error)> {
+    let lapin::ErrorKind::IOError(error) = error.kind() else { return None };
+    let advice = tls::advice(error)?;
+    Some((advice, std::io::Error::other(error.to_string())))
+}

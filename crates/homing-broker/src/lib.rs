@@ -1,0 +1,236 @@
+//! Everything that touches RabbitMQ: the only folder that names its client library.
+//!
+//! Promises to the layers above: a publish that returns is owned by the broker (persistent,
+//! routed, confirmed); a [`Receipt`] that is settled is acked, one that is dropped unsettled is
+//! given back; every call ends within a deadline; the topology stands before anything is published
+//! or consumed.
+//!
+//! The cast: a [`Broker`] keeps a connection to publish, because a broker that blocks publishers must
+//! not hold up acks; one for each lane to consume, so that what ends one does not end the other; and
+//! one to look and to be told; where sources are read, one that holds their locks. [`topology`] says which queues and
+//! exchanges there are, [`message`] how events and deliveries are written into messages,
+//! [`publish`], [`pipeline`] and [`consume`] carry them, [`empty`] sends on what is where it should not stay, [`receipt`] and [`acks`] answer for them.
+
+mod acks;
+mod addresses;
+mod batch;
+mod channels;
+pub mod claim;
+mod condition;
+mod connection;
+pub mod consume;
+pub mod control;
+mod dial;
+pub mod empty;
+pub mod error;
+pub mod queue_scan;
+mod topology_guard;
+mod frame;
+mod handshake;
+mod headers;
+pub mod lock;
+pub mod message;
+pub mod pipeline;
+pub mod prefetch;
+pub mod publish;
+pub mod receipt;
+mod refusal;
+mod renewal;
+mod returns;
+pub mod settings;
+mod tls;
+pub mod topology;
+mod transport;
+pub mod turn;
+
+use std::{sync::Arc, time::Duration};
+
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+use crate::settings::{BrokerSettings, EventsSettings};
+use homing_domain::settings::SettingsError;
+
+use self::{
+    addresses::Addresses, channels::Channels, connection::ManagedConnection, error::BrokerError,
+    publish::Refusals, returns::Returns, tls::Files, topology::Topology,
+    topology_guard::TopologyGuard,
+};
+
+pub use self::{
+    condition::{Condition, Conditions},
+    connection::ConnectionState,
+    headers::Moved,
+    message::{Message, Origin, Outgoing, Unreadable},
+    publish::Route,
+    receipt::Receipt,
+    refusal::{Refusal, Reply},
+};
+
+/// The broker as homing sees it; cheap to clone.
+#[derive(Clone)]
+pub struct Broker {
+    topology: Arc<Topology>,
+    /// What is heard of publishers.
+    rules: EventsSettings,
+    primary: Arc<ManagedConnection>,
+    retry: Arc<ManagedConnection>,
+    control: Arc<ManagedConnection>,
+    locks: Arc<ManagedConnection>,
+    channels: Channels,
+    publishing: Arc<ManagedConnection>,
+    confirm_deadline: Duration,
+    heartbeat: Duration,
+    /// Held by whoever declares again what publishes found missing.
+    restoring: Arc<tokio::sync::Mutex<()>>,
+    refusals: Arc<Refusals>,
+    returns: Arc<Returns>,
+    conditions: Arc<Conditions>,
+    tasks: TaskTracker,
+    closing: CancellationToken,
+}
+
+impl Broker {
+    /// A broker that is connected to when it is first needed.
+    ///
+    /// # Errors
+    ///
+    /// [`SettingsError`]: `broker.url` is not an AMQP URL.
+    pub fn new(settings: &BrokerSettings, topology: Topology) -> Result<Self, SettingsError> {
+        Self::build(settings, topology, true)
+    }
+
+    /// A broker on which nothing is declared: for commands that look at what is there, also under
+    /// a misspelt prefix.
+    ///
+    /// # Errors
+    ///
+    /// As [`new`](Self::new).
+    pub fn looking(settings: &BrokerSettings, topology: Topology) -> Result<Self, SettingsError> {
+        Self::build(settings, topology, false)
+    }
+
+    fn build(
+        settings: &BrokerSettings,
+        topology: Topology,
+        declares: bool,
+    ) -> Result<Self, SettingsError> {
+        let topology = Arc::new(topology);
+        let tasks = TaskTracker::new();
+        let closing = CancellationToken::new();
+        let topology_guard = declares.then(|| Arc::clone(&topology));
+        let topology_guard = Arc::new(TopologyGuard::new(topology_guard, settings.new_queue_wait));
+        let addresses = Arc::new(Addresses::new(settings)?);
+        let files = Files::new(settings);
+        for address in addresses.all().iter().filter(|address| address.url.tls) {
+            // A file that is missing shows at start, not while connecting.
+            files.configuration(&address.url)?;
+        }
+        let heartbeats = addresses.all().into_iter().filter_map(|one| one.url.parameters.heartbeat);
+        let heartbeat = heartbeats.max().unwrap_or(settings.heartbeat);
+        let link = |purpose| {
+            let shared = (Arc::clone(&addresses), Arc::clone(&topology_guard));
+            ManagedConnection::new(purpose, settings, shared, (tasks.clone(), closing.clone()))
+        };
+        let publishing = Arc::new(link("publish"));
+        Ok(Self {
+            topology,
+            rules: EventsSettings::default(),
+            primary: Arc::new(link("primary")),
+            retry: Arc::new(link("retry")),
+            control: Arc::new(link("control")),
+            locks: Arc::new(link("locks").of_small_frames()),
+            channels: Channels::new(Arc::clone(&publishing), settings.publish_channels),
+            publishing,
+            confirm_deadline: settings.confirm_deadline,
+            heartbeat,
+            restoring: Arc::default(),
+            refusals: Arc::default(),
+            returns: Arc::default(),
+            conditions: Arc::default(),
+            tasks,
+            closing,
+        })
+    }
+
+    /// The same, with publishers heard as `rules` say.
+    #[must_use]
+    pub fn hearing(self, rules: EventsSettings) -> Self {
+        Self { rules, ..self }
+    }
+
+    /// The names and arguments of everything at the broker.
+    #[must_use]
+    pub fn topology(&self) -> &Topology {
+        &self.topology
+    }
+
+    /// Connects everything that a worker uses, so that a first use need not.
+    ///
+    /// # Errors
+    ///
+    /// [`BrokerError`]: not reachable, not let in, or a queue that differs.
+    pub async fn connect(&self) -> Result<(), BrokerError> {
+        for link in self.connections() {
+            link.open().await?;
+        }
+        Ok(())
+    }
+
+    /// Connects what a process needs that delivers nothing: to publish, to look and to be told.
+    ///
+    /// # Errors
+    ///
+    /// As [`connect`](Self::connect).
+    pub async fn connect_to_publish(&self) -> Result<(), BrokerError> {
+        self.publishing.open().await?;
+        self.control.open().await.map(drop)
+    }
+
+    fn connections(&self) -> [&Arc<ManagedConnection>; 4] {
+        [&self.publishing, &self.primary, &self.retry, &self.control]
+    }
+
+    /// Declares the whole topology again where a part of it is missing; bindings are not looked at.
+    ///
+    /// # Errors
+    ///
+    /// [`BrokerError`]: as [`connect`](Self::connect).
+    pub async fn ensure_topology(&self) -> Result<(), BrokerError> {
+        self.control.stand().await
+    }
+
+    /// Declares the whole topology again on the present connection.
+    ///
+    /// # Errors
+    ///
+    /// [`BrokerError`]: as [`connect`](Self::connect).
+    pub async fn restore_topology(&self) -> Result<(), BrokerError> {
+        self.control.restore().await
+    }
+
+    /// How publishing and consuming are, in this order. Consuming is as well as the worse lane.
+    #[must_use]
+    pub fn states(&self) -> [ConnectionState; 2] {
+        let [primary, retry] = [self.primary.state(), self.retry.state()];
+        let consuming = if primary.connected { retry } else { primary };
+        [self.publishing.state(), consuming]
+    }
+
+    /// How it goes what this process does with the broker.
+    #[must_use]
+    pub fn conditions(&self) -> &Conditions {
+        &self.conditions
+    }
+
+    /// Closes all connections; what is unsettled is given back.
+    pub async fn close(&self) {
+        self.closing.cancel();
+        self.channels.close();
+        for link in self.connections().into_iter().chain([&self.locks]) {
+            link.close().await;
+        }
+        self.tasks.close();
+        // They end with the connections; not worth waiting for one that does not.
+        let _ended = tokio::time::timeout(error::ROUND_TRIP_DEADLINE, self.tasks.wait()).await;
+    }
+}

@@ -1,0 +1,314 @@
+//! Reading messages, leniently: publishers are not ours.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use lapin::{BasicProperties, types::ShortString};
+
+use super::{
+    Carried, Message, Outgoing, Parked, amqp10, header,
+    origin::{Origin, Sender},
+    write::PERSISTENT,
+};
+use crate::{
+    headers::{self, Headers},
+    settings::{SubscriptionHeader, TopicFrom},
+};
+use homing_domain::{
+    delivery::Progress,
+    event::{CONTENT_TYPE_DEFAULT, ContentEncoding, Event},
+    id::{EventId, SubscriptionId, SubscriptionIdError},
+    schedule::Step,
+    time::UnixMillis,
+    topic::{Topic, TopicError},
+    trace::TraceContext,
+    verdict::ParkReason,
+};
+
+/// A message that is not an event. It is parked as it came, never dropped.
+#[derive(Clone, Debug)]
+pub struct Unreadable {
+    /// What is wrong with it.
+    pub why: Why,
+    /// The publisher's `message_id`.
+    pub id: Option<String>,
+    /// Its bytes.
+    pub body: Bytes,
+    /// Since when it is parked.
+    pub parked: Option<Parked>,
+    pub(super) properties: BasicProperties,
+}
+
+/// What is wrong with a message that is not an event.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Why {
+    /// What the topic is taken from is none.
+    #[error("no topic ({error}): {advice}")]
+    Topic {
+        /// What is wrong with it.
+        error: TopicError,
+        /// What to do about it.
+        advice: &'static str,
+    },
+    /// A publisher used a topic of homing's own events.
+    #[error("topic `{0}` is reserved: topics that begin with `homing.` are homing's own")]
+    Reserved(Topic),
+    /// The header is there, and is no subscription id.
+    #[error("header `x-homing-subscription`: {0}")]
+    Subscription(SubscriptionIdError),
+    /// A publisher named a subscription, which is not heard here.
+    #[error(
+        "header `x-homing-subscription`: it is not heard of publishers; publish over HTTP with \
+         `?subscription=`, or set `events.subscription_header` to \"accept\""
+    )]
+    SubscriptionUnheard,
+    /// A part of it is not what AMQP says, or there is too much of it.
+    #[error("{0}")]
+    Unparsed(String),
+    /// Its body is encoded as AMQP 1.0 has it, and is no bytes.
+    #[error(
+        "its body is {0}, encoded as AMQP 1.0 has it; send a data section, or one text or binary value"
+    )]
+    Amqp10(&'static str),
+}
+
+impl Message {
+    /// Reads a message; `fresh_id` is used where the publisher gave no id that can be used. What is
+    /// believed of it depends on its `origin`.
+    ///
+    /// # Errors
+    ///
+    /// [`Unreadable`]: the message as it came.
+    pub fn read(
+        properties: &BasicProperties,
+        origin: &Origin<'_>,
+        body: Bytes,
+        fresh_id: impl FnOnce() -> EventId,
+    ) -> Result<Self, Box<Unreadable>> {
+        let headers = Headers(properties.headers().as_ref());
+        let id = text(properties.message_id().as_ref()).or_else(|| cloud_event(&headers, "id"));
+        let sender = origin.sender();
+        let is_foreign = *sender != Sender::Homing;
+        let is_encoded = is_foreign && amqp10::is_encoded(properties, &body);
+        // The broker's word for a body is no type of an event.
+        let is_brokers = is_encoded || is_foreign && amqp10::is_called_binary(properties);
+        let kind = properties.kind().as_ref().filter(|_| !is_brokers);
+        let read = read_unparsed(&headers)
+            .map_or(Ok(()), |what| Err(Why::Unparsed(what)))
+            .and_then(|()| read_topic(kind, &headers, sender))
+            .and_then(|topic| {
+                let subscription = read_subscription(&headers, sender)?;
+                let value = is_encoded.then(|| amqp10::unwrapped(body.clone())).transpose();
+                Ok((topic, subscription, value.map_err(Why::Amqp10)?))
+            });
+        match read {
+            Ok((topic, subscription, value)) => Ok(Self {
+                event: Arc::new(Event {
+                    id: id.and_then(|id| EventId::new(&id).ok()).unwrap_or_else(fresh_id),
+                    topic,
+                    content_type: text(properties.content_type().as_ref())
+                        .unwrap_or_else(|| CONTENT_TYPE_DEFAULT.to_owned()),
+                    content_encoding: text(properties.content_encoding().as_ref())
+                        .and_then(|text| ContentEncoding::new(&text)),
+                    body: value.unwrap_or(body),
+                }),
+                subscription,
+                progress: read_progress(&headers),
+                parked: read_parked(&headers),
+                trace: read_trace(&headers),
+                carried: Arc::new(Carried(without_effects(properties))),
+            }),
+            Err(why) => Err(Box::new(Unreadable {
+                why,
+                id,
+                body,
+                parked: read_parked(&headers),
+                properties: as_it_came(properties, &headers, sender),
+            })),
+        }
+    }
+}
+
+/// The same message for the queue that it comes from, to be published through the route exchange: as it
+/// is, without that on which the broker acts.
+pub(crate) fn renewed(properties: &BasicProperties, origin: &Origin<'_>, body: Bytes) -> Outgoing {
+    let headers = Headers(properties.headers().as_ref());
+    let copy = as_it_came(properties, &headers, origin.sender());
+    let mut table = copy.headers().clone().unwrap_or_default();
+    if *origin.sender() == Sender::Homing {
+        headers.put_own_into(&mut table);
+    }
+    let renewals = i64::from(headers.count(header::RENEWALS)).saturating_add(1);
+    headers::put_integer(&mut table, header::RENEWALS, renewals);
+    Outgoing {
+        id: text(properties.message_id().as_ref()).unwrap_or_default(),
+        topic: String::new(),
+        is_privileged: false,
+        body,
+        properties: copy.with_delivery_mode(PERSISTENT).with_headers(table),
+    }
+}
+
+fn text(property: Option<&ShortString>) -> Option<String> {
+    property.map(|text| text.as_str().to_owned()).filter(|text| !text.is_empty())
+}
+
+/// An attribute of `CloudEvents` in binary mode, in either spelling of its prefix.
+fn cloud_event(headers: &Headers<'_>, attribute: &str) -> Option<String> {
+    ["cloudEvents:", "cloudEvents_"]
+        .iter()
+        .find_map(|prefix| headers.text(&format!("{prefix}{attribute}")))
+        .filter(|text| !text.is_empty())
+}
+
+/// What of it the transport had to change, cut to what is shown of one.
+fn read_unparsed(headers: &Headers<'_>) -> Option<String> {
+    if !headers.contains(header::UNPARSED) {
+        return None;
+    }
+    let text = headers.text(header::UNPARSED).unwrap_or_default();
+    Some(text.get(..text.floor_char_boundary(MAX_TOLD_BYTES)).unwrap_or_default().to_owned())
+}
+
+fn read_topic(
+    kind: Option<&ShortString>,
+    headers: &Headers<'_>,
+    sender: &Sender<'_>,
+) -> Result<Topic, Why> {
+    let (topic, advice) = match sender {
+        Sender::Homing => (
+            Topic::new(&text(kind).unwrap_or_default()),
+            "homing writes it into the `type` property",
+        ),
+        Sender::Publisher { routing_key, rules } if rules.topic_from == TopicFrom::RoutingKey => {
+            let advice = "set the routing key; `type` is heard only with `events.topic_from`";
+            (Topic::new(routing_key), advice)
+        }
+        Sender::Publisher { routing_key, .. } => {
+            let named = text(kind).or_else(|| cloud_event(headers, "type"));
+            let topic = Topic::new(named.as_deref().unwrap_or(routing_key));
+            (topic, "set the routing key or the `type` property")
+        }
+    };
+    let topic = topic.map_err(|error| Why::Topic { error, advice })?;
+    if topic.is_own() && *sender != Sender::Homing {
+        return Err(Why::Reserved(topic));
+    }
+    Ok(topic)
+}
+
+fn read_subscription(
+    headers: &Headers<'_>,
+    sender: &Sender<'_>,
+) -> Result<Option<SubscriptionId>, Why> {
+    if !headers.contains(header::SUBSCRIPTION) {
+        return Ok(None);
+    }
+    if let Sender::Publisher { rules, .. } = sender
+        && rules.subscription_header == SubscriptionHeader::Refuse
+    {
+        return Err(Why::SubscriptionUnheard);
+    }
+    let id = headers.text(header::SUBSCRIPTION).unwrap_or_default().parse();
+    id.map(Some).map_err(Why::Subscription)
+}
+
+fn read_progress(headers: &Headers<'_>) -> Progress {
+    let instant = |name| headers.integer(name).map(UnixMillis::new);
+    Progress {
+        attempts: headers.count(header::ATTEMPTS),
+        step: Step::new(headers.count(header::STEP)),
+        holds: headers.count(header::HOLDS),
+        throttled: headers.count(header::TURNED_AWAY),
+        replays: headers.count(header::REPLAYS),
+        received: instant(header::RECEIVED),
+        first_failure: instant(header::FIRST_FAILURE),
+        not_before: instant(header::NOT_BEFORE),
+        last_outcome: headers.text(header::LAST_OUTCOME),
+        unmatched: headers.count(header::UNMATCHED) > 0,
+    }
+}
+
+/// One that cannot be read is nobody's fault but its own.
+fn read_trace(headers: &Headers<'_>) -> Option<TraceContext> {
+    let named = |name| headers.text(name).or_else(|| cloud_event(headers, name));
+    let context: TraceContext = named(header::TRACE_PARENT)?.parse().ok()?;
+    Some(context.with_state(named(header::TRACE_STATE)))
+}
+
+/// What homing parked has a reason; what the broker moved has only its own `x-death`. Homing rejects
+/// nothing but messages of which the broker takes no copy, because they are too large for it.
+fn read_parked(headers: &Headers<'_>) -> Option<Parked> {
+    let reason = headers.text(header::PARKED_REASON).and_then(|word| word.parse().ok());
+    let since = headers.integer(header::PARKED).map(UnixMillis::new);
+    let by_broker = || {
+        let death = headers.last_death_reason();
+        let rejected = death.as_deref() == Some("rejected");
+        let reason = if rejected { ParkReason::TooLarge } else { ParkReason::RejectedByBroker };
+        headers.contains("x-death").then_some(reason)
+    };
+    reason.or_else(by_broker).map(|reason| Parked { reason, since })
+}
+
+/// The properties that a copy may have: all but those that homing writes anew, and those on which
+/// the broker acts: `expiration` would end a wait early, `user_id` must be our own user, `reply_to`
+/// can ask for a consumer that we are not, `priority` has no meaning in a quorum queue.
+fn without_effects(properties: &BasicProperties) -> BasicProperties {
+    let mut copy = BasicProperties::default();
+    if let Some(table) = properties.headers() {
+        copy = copy.with_headers(headers::carried(table));
+    }
+    if let Some(encoding) = properties.content_encoding() {
+        copy = copy.with_content_encoding(encoding.clone());
+    }
+    if let Some(correlation) = properties.correlation_id() {
+        copy = copy.with_correlation_id(correlation.clone());
+    }
+    if let Some(timestamp) = properties.timestamp() {
+        copy = copy.with_timestamp(*timestamp);
+    }
+    if let Some(app) = properties.app_id() {
+        copy = copy.with_app_id(app.clone());
+    }
+    copy
+}
+
+/// How much of a header that cannot be read is kept.
+const MAX_SHOWN_CHARS: usize = 200;
+/// How much is kept of what could not be read in it: the bytes of every short string, and their
+/// names.
+const MAX_TOLD_BYTES: usize = 12_288;
+
+/// As [`without_effects`], with the fields that could not be read left as they are. A publisher's
+/// routing key becomes a header, because the copy gets another one, and by that header the copy is
+/// known to be a publisher's wherever it goes.
+fn as_it_came(
+    properties: &BasicProperties,
+    headers: &Headers<'_>,
+    sender: &Sender<'_>,
+) -> BasicProperties {
+    let mut copy = without_effects(properties);
+    if let Some(id) = properties.message_id() {
+        copy = copy.with_message_id(id.clone());
+    }
+    if let Some(kind) = properties.kind() {
+        copy = copy.with_type(kind.clone());
+    }
+    if let Some(content_type) = properties.content_type() {
+        copy = copy.with_content_type(content_type.clone());
+    }
+    let mut table = copy.headers().clone().unwrap_or_default();
+    if let Sender::Publisher { routing_key, .. } = sender {
+        headers::put_text(&mut table, header::ROUTING_KEY, routing_key);
+    }
+    if let Some(what) = read_unparsed(headers) {
+        headers::put_text(&mut table, header::UNPARSED, &what);
+    }
+    if headers.contains(header::SUBSCRIPTION) {
+        let text = headers.text(header::SUBSCRIPTION).unwrap_or_default();
+        // As much as shows what it was.
+        let shown: String = text.chars().take(MAX_SHOWN_CHARS).collect();
+        headers::put_text(&mut table, header::SUBSCRIPTION, &shown);
+    }
+    copy.with_headers(table)
+}

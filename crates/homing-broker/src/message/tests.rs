@@ -1,0 +1,223 @@
+//! What is read of messages, and what is written into them.
+
+use bytes::Bytes;
+use lapin::{
+    BasicProperties,
+    types::{AMQPValue, FieldTable},
+};
+
+use super::{Message, Origin, Unreadable, header};
+use crate::settings::{EventsSettings, SubscriptionHeader, TopicFrom};
+use homing_domain::{
+    delivery::Progress, id::EventId, schedule::Step, time::UnixMillis, verdict::ParkReason,
+};
+
+const SUBSCRIPTION: &str = "01931f5a-9c4e-7000-8000-000000000001";
+
+/// What the first version did: everything that a publisher writes is heard.
+const TRUSTING: EventsSettings =
+    EventsSettings { topic_from: TopicFrom::Type, subscription_header: SubscriptionHeader::Accept };
+
+fn read_of(properties: &BasicProperties, origin: &Origin<'_>) -> Result<Message, Box<Unreadable>> {
+    let body = Bytes::from_static(b"{}");
+    Message::read(properties, origin, body, || EventId::new("fresh").unwrap())
+}
+
+fn read(properties: &BasicProperties, key: &str) -> Result<Message, Box<Unreadable>> {
+    read_of(properties, &Origin::publisher(key, EventsSettings::default()))
+}
+
+fn trusted(properties: &BasicProperties, key: &str) -> Result<Message, Box<Unreadable>> {
+    read_of(properties, &Origin::publisher(key, TRUSTING))
+}
+
+fn headers(entries: &[(&str, &str)]) -> BasicProperties {
+    let mut table = FieldTable::default();
+    for (name, value) in entries {
+        table.insert((*name).into(), AMQPValue::LongString((*value).into()));
+    }
+    BasicProperties::default().with_headers(table)
+}
+
+#[test]
+fn a_message_without_any_property_is_an_event() {
+    let message = read(&BasicProperties::default(), "order.paid").unwrap();
+    assert_eq!(message.event.topic.as_str(), "order.paid");
+    assert_eq!(message.event.id.as_str(), "fresh");
+    assert_eq!(message.event.content_type, "application/json");
+    assert!(message.delivery().is_none());
+}
+
+#[test]
+fn the_topic_is_taken_from_where_the_settings_say() {
+    let typed = BasicProperties::default().with_type("com.example.OrderPaid".into());
+    let topic = |read: Result<Message, _>| read.unwrap().event.topic.to_string();
+    assert_eq!(topic(read(&typed, "order.paid")), "order.paid");
+    assert_eq!(topic(trusted(&typed, "order.paid")), "com.example.OrderPaid");
+    let cloud = headers(&[("cloudEvents:type", "tenantb.x")]);
+    assert_eq!(topic(read(&cloud, "tenanta.x")), "tenanta.x");
+    assert_eq!(topic(trusted(&cloud, "tenanta.x")), "tenantb.x");
+
+    let why = read(&typed, "").unwrap_err().why.to_string();
+    insta::assert_snapshot!(why, @"no topic (a topic has 1 to 255 bytes, this one is empty): set the routing key; `type` is heard only with `events.topic_from`");
+}
+
+#[test]
+fn homings_own_topics_are_reserved_wherever_a_publisher_puts_them() {
+    let frozen = "homing.endpoint.frozen";
+    let plain = BasicProperties::default();
+    let typed = BasicProperties::default().with_type(frozen.into());
+    let cloud = headers(&[("cloudEvents_type", frozen)]);
+    for unreadable in [
+        read(&plain, frozen),
+        trusted(&plain, frozen),
+        trusted(&typed, "order.paid"),
+        trusted(&cloud, "order.paid"),
+    ] {
+        let why = unreadable.unwrap_err().why.to_string();
+        assert_eq!(
+            why,
+            "topic `homing.endpoint.frozen` is reserved: topics that begin with `homing.` are homing's own"
+        );
+    }
+    assert_eq!(read_of(&typed, &Origin::homing()).unwrap().event.topic.as_str(), frozen);
+}
+
+#[test]
+fn a_publishers_subscription_is_heard_only_where_the_settings_say() {
+    let named = headers(&[(header::SUBSCRIPTION, SUBSCRIPTION)]);
+    let why = read(&named, "order.paid").unwrap_err().why.to_string();
+    insta::assert_snapshot!(why, @r#"header `x-homing-subscription`: it is not heard of publishers; publish over HTTP with `?subscription=`, or set `events.subscription_header` to "accept""#);
+    let subscription = Some(SUBSCRIPTION.parse().unwrap());
+    assert_eq!(trusted(&named, "order.paid").unwrap().subscription, subscription);
+    let typed = named.with_type("order.paid".into());
+    assert_eq!(read_of(&typed, &Origin::homing()).unwrap().subscription, subscription);
+}
+
+#[test]
+fn cloud_events_are_read_in_both_spellings() {
+    for prefix in ["cloudEvents:", "cloudEvents_"] {
+        let (id, kind) = (format!("{prefix}id"), format!("{prefix}type"));
+        let message = trusted(&headers(&[(&id, "ce-1"), (&kind, "com.example.paid")]), "").unwrap();
+        assert_eq!(message.event.id.as_str(), "ce-1");
+        assert_eq!(message.event.topic.as_str(), "com.example.paid");
+    }
+}
+
+#[test]
+fn a_delivery_is_read_as_it_was_written() {
+    let event = read(&headers(&[("traceparent", "00-1")]), "order.paid").unwrap();
+    let progress = Progress {
+        attempts: 3,
+        step: Step::new(4),
+        holds: 1,
+        throttled: 3,
+        replays: 2,
+        received: Some(UnixMillis::new(5)),
+        first_failure: Some(UnixMillis::new(6)),
+        not_before: Some(UnixMillis::new(7)),
+        last_outcome: Some("refused 503".to_owned()),
+        unmatched: true,
+    };
+    let message = event
+        .for_subscription(SUBSCRIPTION.parse().unwrap(), progress)
+        .parked(ParkReason::Exhausted, UnixMillis::new(8));
+
+    let outgoing = message.outgoing();
+    let again = read_of(&outgoing.properties, &Origin::homing()).unwrap();
+
+    assert_eq!(*outgoing.properties.delivery_mode(), Some(2));
+    assert_eq!(again.event, message.event);
+    assert_eq!(again.subscription, message.subscription);
+    assert_eq!(again.progress, message.progress);
+    assert_eq!(again.parked, message.parked);
+    assert_eq!(again.outgoing().properties, outgoing.properties);
+}
+
+#[test]
+fn properties_on_which_the_broker_acts_are_not_copied() {
+    let properties = BasicProperties::default()
+        .with_expiration("1000".into())
+        .with_user_id("somebody".into())
+        .with_priority(9)
+        .with_app_id("shop".into());
+    let copy = read(&properties, "t").unwrap().outgoing().properties;
+    assert_eq!(*copy.expiration(), None);
+    assert_eq!(*copy.user_id(), None);
+    assert_eq!(*copy.priority(), None);
+    assert_eq!(copy.app_id().as_ref().map(ToString::to_string).as_deref(), Some("shop"));
+}
+
+#[test]
+fn what_cannot_be_read_stays_as_it_came_and_says_why() {
+    let unreadable = trusted(&headers(&[(header::SUBSCRIPTION, "nobody")]), "t").unwrap_err();
+    insta::assert_snapshot!(unreadable.why, @"header `x-homing-subscription`: `nobody` is not a subscription id (a UUID such as 01931f5a-9c4e-7000-8000-0123456789ab)");
+    let parked = unreadable.parked(UnixMillis::new(9)).properties;
+    let again = trusted(&parked, "t").unwrap_err();
+    assert_eq!(again.why, unreadable.why);
+    assert_eq!(again.parked.unwrap().reason, ParkReason::Unreadable);
+}
+
+/// Goal: sending again what a publisher forged makes it no more believed than before. Method: the copy
+/// comes by the route exchange, as the copies of the parking queue do.
+#[test]
+fn a_copy_of_a_forged_message_is_as_unreadable_as_the_original() {
+    let topology = crate::topology::Topology::new("p", []);
+    let rules = EventsSettings::default();
+    let forged = headers(&[(header::SUBSCRIPTION, SUBSCRIPTION)]).with_type("tenantb.x".into());
+    let mut unreadable = read(&forged, "tenanta.x").unwrap_err();
+    for copy in [unreadable.replayed(), unreadable.parked(UnixMillis::new(9))] {
+        let way = ("p.v1.route", "p.v1.retry");
+        let origin = Origin::of(topology.names(), rules, way, &copy.properties);
+        unreadable = read_of(&copy.properties, &origin).unwrap_err();
+        assert_eq!(unreadable.why, super::Why::SubscriptionUnheard);
+        // Heard later, because somebody changed the setting: with its publisher's routing key.
+        let trusting = EventsSettings { topic_from: TopicFrom::RoutingKey, ..TRUSTING };
+        let origin = Origin::of(topology.names(), trusting, way, &copy.properties);
+        assert_eq!(read_of(&copy.properties, &origin).unwrap().event.topic.as_str(), "tenanta.x");
+    }
+}
+
+#[test]
+fn what_the_broker_moved_keeps_the_topic_of_its_publisher() {
+    let keys = vec![AMQPValue::LongString("order.paid".into())];
+    let mut death = FieldTable::default();
+    death.insert("exchange".into(), AMQPValue::LongString("p.v1.events".into()));
+    death.insert("routing-keys".into(), AMQPValue::FieldArray(keys.into()));
+    let mut table = FieldTable::default();
+    let deaths = vec![AMQPValue::FieldTable(death)];
+    table.insert("x-death".into(), AMQPValue::FieldArray(deaths.into()));
+    let properties = BasicProperties::default().with_headers(table);
+    let topology = crate::topology::Topology::new("p", []);
+    let way = ("", "p.v1.parked");
+    let origin = Origin::of(topology.names(), EventsSettings::default(), way, &properties);
+
+    let message = read_of(&properties, &origin).unwrap();
+
+    assert_eq!(message.event.topic.as_str(), "order.paid");
+    assert_eq!(message.parked.unwrap().reason, ParkReason::RejectedByBroker);
+}
+
+/// RabbitMQ hands the values of AMQP 1.0 on encoded, and says so in `type`.
+#[test]
+fn one_value_of_amqp_1_0_is_unwrapped_and_any_other_is_told() {
+    let encoded = BasicProperties::default().with_type("amqp-1.0".into());
+    let read = |body: &'static [u8], rules| {
+        let origin = Origin::publisher("order.paid", rules);
+        Message::read(&encoded, &origin, Bytes::from_static(body), || EventId::new("e").unwrap())
+    };
+    for rules in [EventsSettings::default(), TRUSTING] {
+        let message = read(b"\0\x53\x77\xa1\x08{\"id\":7}", rules).unwrap();
+        assert_eq!(message.event.topic.as_str(), "order.paid");
+        assert_eq!(&message.event.body[..], br#"{"id":7}"#);
+
+        let unreadable = read(b"\0\x53\x76\xc0\x03\x01\x54\x07", rules).unwrap_err();
+        insta::allow_duplicates! {
+            insta::assert_snapshot!(unreadable.why, @"its body is a sequence, encoded as AMQP 1.0 has it; send a data section, or one text or binary value");
+        }
+        assert_eq!(&unreadable.body[..], b"\0\x53\x76\xc0\x03\x01\x54\x07");
+    }
+    // A type that a publisher chose, with a body that is none of these.
+    assert_eq!(&read(b"{}", TRUSTING).unwrap().event.body[..], b"{}");
+    assert_eq!(read(b"{}", TRUSTING).unwrap().event.topic.as_str(), "amqp-1.0");
+}

@@ -1,0 +1,147 @@
+//! Writing messages.
+
+use bytes::Bytes;
+use lapin::{BasicProperties, types::FieldTable};
+
+use super::{Carried, Message, Parked, Unreadable, header};
+use crate::headers;
+use homing_domain::{time::UnixMillis, verdict::ParkReason};
+
+/// A message as it is published.
+#[derive(Clone, Debug)]
+pub struct Outgoing {
+    /// For logs.
+    pub(crate) id: String,
+    /// Routing key at the events exchange.
+    pub(crate) topic: String,
+    /// Whether it says what is believed of homing only: it is for one subscription, or about homing.
+    pub(crate) is_privileged: bool,
+    pub(crate) body: Bytes,
+    pub(crate) properties: BasicProperties,
+}
+
+impl Outgoing {
+    /// The event's id, for logs; empty where there is none.
+    #[must_use]
+    pub fn id(&self) -> &str {
+        &self.id
+    }
+}
+
+impl Outgoing {
+    /// The same with a count in a header.
+    pub(crate) fn counting(mut self, name: &str, count: u32) -> Self {
+        let mut table = self.properties.headers().clone().unwrap_or_default();
+        headers::put_integer(&mut table, name, i64::from(count));
+        self.properties = self.properties.with_headers(table);
+        self
+    }
+}
+
+pub(super) const PERSISTENT: u8 = 2;
+
+impl Message {
+    /// The message as it is published.
+    #[must_use]
+    pub fn outgoing(&self) -> Outgoing {
+        let event = &self.event;
+        let Carried(carried) = self.carried.as_ref();
+        let mut table = carried.headers().clone().unwrap_or_default();
+        self.write_headers(&mut table);
+        let mut properties = carried
+            .clone()
+            .with_delivery_mode(PERSISTENT)
+            .with_message_id(event.id.as_str().into())
+            .with_type(event.topic.as_str().into())
+            .with_content_type(event.content_type.as_str().into())
+            .with_headers(table);
+        if let Some(encoding) = &event.content_encoding {
+            properties = properties.with_content_encoding(encoding.as_str().into());
+        }
+        Outgoing {
+            id: event.id.to_string(),
+            topic: event.topic.to_string(),
+            is_privileged: self.subscription.is_some() || event.topic.is_own(),
+            body: event.body.clone(),
+            properties,
+        }
+    }
+
+    fn write_headers(&self, table: &mut FieldTable) {
+        let progress = &self.progress;
+        if let Some(subscription) = self.subscription {
+            headers::put_text(table, header::SUBSCRIPTION, &subscription.to_string());
+        }
+        if let Some(trace) = &self.trace {
+            headers::put_text(table, header::TRACE_PARENT, &trace.to_string());
+            if let Some(state) = trace.state() {
+                headers::put_text(table, header::TRACE_STATE, state);
+            }
+        }
+        let counts = [
+            (header::ATTEMPTS, progress.attempts),
+            (header::STEP, progress.step.get()),
+            (header::HOLDS, progress.holds),
+            (header::TURNED_AWAY, progress.throttled),
+            (header::REPLAYS, progress.replays),
+            (header::UNMATCHED, u32::from(progress.unmatched)),
+        ];
+        for (name, count) in counts.into_iter().filter(|(_, count)| *count > 0) {
+            headers::put_integer(table, name, i64::from(count));
+        }
+        let instants = [
+            (header::RECEIVED, progress.received),
+            (header::FIRST_FAILURE, progress.first_failure),
+            (header::NOT_BEFORE, progress.not_before),
+        ];
+        for (name, instant) in instants {
+            if let Some(instant) = instant {
+                headers::put_integer(table, name, instant.get());
+            }
+        }
+        if let Some(outcome) = &progress.last_outcome {
+            headers::put_text(table, header::LAST_OUTCOME, outcome);
+        }
+        if let Some(parked) = self.parked {
+            write_parked(table, parked);
+        }
+    }
+}
+
+/// So much is kept of a reason: it is shown whole.
+const MAX_WHY_BYTES: usize = 16_384;
+
+impl Unreadable {
+    /// The message as it goes to the parking queue.
+    #[must_use]
+    pub fn parked(&self, now: UnixMillis) -> Outgoing {
+        let parked = Parked { reason: ParkReason::Unreadable, since: Some(now) };
+        let mut outgoing = self.replayed();
+        let mut table = outgoing.properties.headers().clone().unwrap_or_default();
+        write_parked(&mut table, parked);
+        let mut why = self.why.to_string();
+        why.truncate(why.floor_char_boundary(MAX_WHY_BYTES));
+        headers::put_text(&mut table, header::LAST_OUTCOME, &why);
+        outgoing.properties = outgoing.properties.with_headers(table);
+        outgoing
+    }
+
+    /// The message as a person sends it again.
+    #[must_use]
+    pub fn replayed(&self) -> Outgoing {
+        Outgoing {
+            id: self.id.clone().unwrap_or_default(),
+            topic: String::new(),
+            is_privileged: false,
+            body: self.body.clone(),
+            properties: self.properties.clone().with_delivery_mode(PERSISTENT),
+        }
+    }
+}
+
+fn write_parked(table: &mut FieldTable, parked: Parked) {
+    headers::put_text(table, header::PARKED_REASON, parked.reason.as_str());
+    if let Some(since) = parked.since {
+        headers::put_integer(table, header::PARKED, since.get());
+    }
+}

@@ -1,0 +1,268 @@
+//! Publishing many messages one behind the other: each confirmed, none waiting for the one before.
+//!
+//! A [`Pipeline`] takes messages as long as what is unconfirmed stays within its bounds, by number
+//! and by bytes; then whoever gives it more waits. What the broker does not confirm in time, refuses,
+//! or cannot confirm because the connection is lost is published again, so it may be there twice and is never lost, unless
+//! the process ends first.
+
+use std::{collections::VecDeque, pin::pin, sync::Arc, time::Duration};
+
+use backon::{BackoffBuilder, ExponentialBackoff, ExponentialBuilder};
+use lapin::{Channel, Confirmation, PublisherConfirm, options::BasicPublishOptions};
+use tokio::{
+    sync::{OwnedSemaphorePermit, Semaphore, mpsc},
+    task::JoinHandle,
+    time::{Instant, error::Elapsed, timeout, timeout_at},
+};
+use tracing::{error, warn};
+
+use super::{
+    Broker,
+    error::BrokerError,
+    message::Outgoing,
+    publish::{Address, DropUnlessConfirmed},
+};
+
+/// Takes messages; confirmed are all of them when [`finish`](Self::finish) returns.
+pub struct Pipeline {
+    queue: mpsc::Sender<Given>,
+    messages: Arc<Semaphore>,
+    bytes: Arc<Semaphore>,
+    max_bytes: usize,
+    publishing: JoinHandle<()>,
+}
+
+/// A message with its places within the bounds; they are free again when it is confirmed.
+struct Given {
+    message: Outgoing,
+    _places: [OwnedSemaphorePermit; 2],
+}
+
+impl Broker {
+    /// A pipeline to everybody who wants the events, with at most `max_messages` messages and
+    /// `max_bytes` bytes unconfirmed.
+    #[must_use]
+    pub fn pipeline(&self, max_messages: usize, max_bytes: usize) -> Pipeline {
+        let (queue, given) = mpsc::channel(max_messages.max(1));
+        let publishing = self.tasks.spawn(publish_all(self.clone(), given));
+        Pipeline {
+            queue,
+            messages: Arc::new(Semaphore::new(max_messages.max(1))),
+            bytes: Arc::new(Semaphore::new(max_bytes.max(1))),
+            max_bytes: max_bytes.max(1),
+            publishing,
+        }
+    }
+}
+
+impl Pipeline {
+    /// Takes a message over; waits for its place.
+    ///
+    /// # Errors
+    ///
+    /// [`BrokerError::Closed`]: homing has stopped; the message is not published.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropped, the message is not taken.
+    pub async fn publish(&self, message: Outgoing) -> Result<(), BrokerError> {
+        let closed = |_| BrokerError::Closed;
+        // One that is larger than everything has everything.
+        let bytes = message.body.len().clamp(1, self.max_bytes);
+        let bytes = u32::try_from(bytes).unwrap_or(u32::MAX);
+        let one = Arc::clone(&self.messages).acquire_owned().await.map_err(closed)?;
+        let room = Arc::clone(&self.bytes).acquire_many_owned(bytes).await.map_err(closed)?;
+        let given = Given { message, _places: [one, room] };
+        self.queue.send(given).await.map_err(|_| BrokerError::Closed)
+    }
+
+    /// Waits until everything is confirmed, however long that takes.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropped, the rest is published all the same as long as the broker connection lives.
+    pub async fn finish(self) {
+        drop(self.queue);
+        // A panic in there is told by its own task.
+        drop(self.publishing.await);
+    }
+}
+
+/// Publishes what is given, on one channel after another, until no more is given and all of it is
+/// confirmed.
+async fn publish_all(broker: Broker, mut given: mpsc::Receiver<Given>) {
+    let mut pauses = pauses();
+    let mut unconfirmed = VecDeque::new();
+    let mut told = None;
+    loop {
+        let before = unconfirmed.len();
+        let Err(error) = session(&broker, &mut given, &mut unconfirmed).await else { return };
+        if broker.closing.is_cancelled() {
+            let messages = unconfirmed.len();
+            if messages > 0 {
+                warn!(messages, "broker.unconfirmed: given up at the end of the process");
+            }
+            return;
+        }
+        if error.is_final() {
+            one_by_one(&broker, &mut unconfirmed).await;
+            continue;
+        }
+        if unconfirmed.len() < before {
+            (pauses, told) = (self::pauses(), None);
+        }
+        broker.conditions.publishing.failed(error.summary());
+        let error = Some(error.report());
+        if error != told {
+            warn!(error, unconfirmed = unconfirmed.len(), "broker.publish_failed: again");
+            told = error;
+        }
+        tokio::time::sleep(pauses.next().unwrap_or(MAX_PAUSE)).await;
+    }
+}
+
+/// Publishes what is `unconfirmed` one after the other: which of them the broker will never take is
+/// not said where many are under way. What it does not take is dropped, and told. Ends at the first
+/// other failure.
+async fn one_by_one(broker: &Broker, unconfirmed: &mut VecDeque<Given>) {
+    let exchange = broker.topology().names().events();
+    while let Some(Given { message, .. }) = unconfirmed.front() {
+        let (exchange, routing_key) = (exchange.clone(), message.topic.clone());
+        match broker.publish_to(message, Address { exchange, routing_key }, true).await {
+            Err(refused) if refused.is_final() => {
+                error!(
+                    event.id = message.id,
+                    error = refused.report(),
+                    "broker.never_takes: dropped"
+                );
+            }
+            Err(_again) => return,
+            Ok(()) => {}
+        }
+        unconfirmed.pop_front();
+    }
+}
+
+const MAX_PAUSE: Duration = Duration::from_secs(5);
+
+fn pauses() -> ExponentialBackoff {
+    ExponentialBuilder::default()
+        .with_min_delay(Duration::from_millis(100))
+        .with_max_delay(MAX_PAUSE)
+        .without_max_times()
+        .with_jitter()
+        .build()
+}
+
+/// Publishes on one channel: first again what is `unconfirmed`, then what is given.
+///
+/// # Errors
+///
+/// The channel cannot be relied on any more; what is `unconfirmed` has to be published again.
+async fn session(
+    broker: &Broker,
+    given: &mut mpsc::Receiver<Given>,
+    unconfirmed: &mut VecDeque<Given>,
+) -> Result<(), BrokerError> {
+    let deadline = broker.confirm_deadline;
+    let step = || BrokerError::TimedOut { step: "waiting for a channel".to_owned(), deadline };
+    let channel = timeout(deadline, broker.channels.get()).await.map_err(|_elapsed| step())??;
+    let guard = DropUnlessConfirmed(Some(channel));
+    let Some(channel) = guard.0.as_deref() else { return Err(BrokerError::Closed) };
+    let mut confirms = VecDeque::new();
+    for Given { message, .. } in unconfirmed.iter() {
+        confirms.push_back(send(broker, channel, message).await?);
+    }
+    let mut progress = Instant::now();
+    let mut open = true;
+    while open || !confirms.is_empty() {
+        tokio::select! {
+            biased;
+            confirmed = first(&mut confirms, progress + deadline) => match confirmed {
+                Ok(confirmed) => {
+                    check(confirmed?)?;
+                    broker.conditions.publishing.well();
+                    confirms.pop_front();
+                    unconfirmed.pop_front();
+                    progress = Instant::now();
+                }
+                Err(_elapsed) if broker.is_blocked() => progress = Instant::now(),
+                Err(_elapsed) => {
+                    let step = "confirming events".to_owned();
+                    return Err(BrokerError::TimedOut { step, deadline });
+                }
+            },
+            next = given.recv(), if open => match next {
+                None => open = false,
+                Some(next) => {
+                    if confirms.is_empty() {
+                        progress = Instant::now();
+                    }
+                    unconfirmed.push_back(next);
+                    let Some(Given { message, .. }) = unconfirmed.back() else { continue };
+                    confirms.push_back(send(broker, channel, message).await?);
+                }
+            },
+        }
+    }
+    guard.keep();
+    Ok(())
+}
+
+/// The first confirm that is due; never, where none is.
+async fn first(
+    confirms: &mut VecDeque<PublisherConfirm>,
+    until: Instant,
+) -> Result<Result<Confirmation, BrokerError>, Elapsed> {
+    match confirms.front_mut() {
+        None => std::future::pending().await,
+        Some(confirm) => {
+            let confirmed = timeout_at(until, confirm).await?;
+            Ok(confirmed.map_err(|error| BrokerError::of_publish("confirming an event", error)))
+        }
+    }
+}
+
+fn check(confirmed: Confirmation) -> Result<(), BrokerError> {
+    match confirmed {
+        Confirmation::Ack(None) => Ok(()),
+        Confirmation::Ack(Some(returned)) | Confirmation::Nack(Some(returned)) => {
+            let (exchange, routing_key) = (returned.exchange.clone(), returned.routing_key.clone());
+            let (exchange, routing_key) = (exchange.to_string(), routing_key.to_string());
+            Err(BrokerError::Unroutable { exchange, routing_key })
+        }
+        Confirmation::Nack(None) | Confirmation::NotRequested => {
+            Err(BrokerError::Nacked { exchange: String::new(), routing_key: String::new() })
+        }
+    }
+}
+
+/// Sends one message. While the broker takes none, this waits: sent anew, it would be there twice.
+async fn send(
+    broker: &Broker,
+    channel: &Channel,
+    message: &Outgoing,
+) -> Result<PublisherConfirm, BrokerError> {
+    let deadline = broker.confirm_deadline;
+    let exchange = broker.topology().names().events();
+    let mut sending = pin!(channel.basic_publish(
+        exchange.into(),
+        message.topic.as_str().into(),
+        // An alternate exchange catches what has no route; this tells if that is gone.
+        BasicPublishOptions { mandatory: true, immediate: false },
+        &message.body,
+        broker.fitted(message),
+    ));
+    loop {
+        match timeout(deadline, &mut sending).await {
+            Ok(sent) => {
+                return sent.map_err(|error| BrokerError::of_publish("publishing events", error));
+            }
+            Err(_elapsed) if broker.is_blocked() => {}
+            Err(_elapsed) => {
+                let step = format!("publishing event `{}`", message.id);
+                return Err(BrokerError::TimedOut { step, deadline });
+            }
+        }
+    }
+}

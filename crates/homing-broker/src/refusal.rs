@@ -1,0 +1,176 @@
+//! What the broker says when it refuses: its reply decides what homing reports, and is always shown.
+//!
+//! Source: the texts of RabbitMQ 3.10.8 and 4.0.5; `tests/it/refusals.rs` provokes each of them.
+
+use std::fmt;
+
+use lapin::{ErrorKind, protocol::AMQPSoftError};
+
+use crate::settings::{BrokerUrl, Login};
+
+/// The reply with which the broker closed a channel or a connection.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Reply {
+    /// Such as 403.
+    pub code: u16,
+    /// Such as `ACCESS_REFUSED - access to queue 'q' in vhost '/' refused for user 'u'`.
+    pub text: String,
+}
+
+impl Reply {
+    /// The reply in `error`, if that is one of the broker's.
+    pub(super) fn of(error: &lapin::Error) -> Option<Self> {
+        let ErrorKind::ProtocolError(error) = error.kind() else { return None };
+        Some(Self { code: error.get_id(), text: error.get_message().as_str().to_owned() })
+    }
+
+    /// Whether it has this code.
+    pub(super) fn is(&self, soft: &AMQPSoftError) -> bool {
+        self.code == soft.get_id()
+    }
+
+    /// Whether something exists with other arguments than those asked for, which can never change.
+    pub(super) fn is_other_arguments(&self) -> bool {
+        self.is(&AMQPSoftError::PRECONDITIONFAILED) && self.text.contains("inequivalent arg")
+    }
+
+    /// Whether it is a limit that somebody set on this broker, virtual host or user.
+    pub(super) fn is_limit(&self) -> bool {
+        ["limit", "maximum allowed"].iter().any(|word| self.text.contains(word))
+            && (self.is(&AMQPSoftError::PRECONDITIONFAILED) || self.code == NOT_ALLOWED)
+    }
+
+    /// Whether what was asked for needs a feature flag that is disabled.
+    pub(super) fn is_disabled_feature(&self) -> bool {
+        self.text.contains("feature flag is disabled")
+    }
+
+    /// What an operator can do about it.
+    pub(super) fn advice(&self) -> &'static str {
+        if self.is_limit() {
+            "; raise that limit: rabbitmq/README.md says what an installation needs"
+        } else if self.is(&AMQPSoftError::ACCESSREFUSED) {
+            "; rabbitmq/README.md says which permissions an account needs"
+        } else {
+            ""
+        }
+    }
+
+    /// The same without addresses, names and users: for whoever asks.
+    pub(super) fn summary(&self) -> &'static str {
+        if self.is_limit() {
+            return "a limit of the broker is reached (queues, connections or channels)";
+        }
+        match self.code {
+            403 => "the broker account lacks a permission (403)",
+            404 => "a queue or exchange is missing at the broker (404)",
+            405 => "something else has locked a queue at the broker (405)",
+            406 => "the broker refuses arguments or a message (406)",
+            530 => "the broker does not allow this (530)",
+            541 => "the broker failed by itself (541)",
+            _ => "the broker refused this",
+        }
+    }
+}
+
+impl fmt::Display for Reply {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} ({})", self.text, self.code)
+    }
+}
+
+/// Source: AMQP 0-9-1, *not-allowed*; RabbitMQ refuses virtual hosts and connections with it.
+const NOT_ALLOWED: u16 = 530;
+
+/// Why the broker takes no connection of ours.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Refusal {
+    /// User or password is wrong, or the user may not come from here.
+    Login {
+        /// From the URL.
+        user: String,
+    },
+    /// The client certificate names no user.
+    Certificate,
+    /// There is no such virtual host.
+    UnknownVhost {
+        /// From the URL.
+        vhost: String,
+    },
+    /// The user may not enter the virtual host.
+    NoAccess {
+        /// From the URL.
+        user: String,
+        /// From the URL.
+        vhost: String,
+    },
+    /// As many connections as somebody allowed are there.
+    Limit,
+    /// Another reason; the reply says which.
+    Other,
+}
+
+impl Refusal {
+    pub(super) fn new(url: &BrokerUrl, reply: &Reply) -> Self {
+        let user = || url.user().to_owned();
+        let vhost = || url.vhost.clone();
+        if reply.is(&AMQPSoftError::ACCESSREFUSED) {
+            return match url.login {
+                Login::Password { .. } => Self::Login { user: user() },
+                Login::Certificate => Self::Certificate,
+            };
+        }
+        if reply.code != NOT_ALLOWED {
+            return Self::Other;
+        }
+        if reply.is_limit() {
+            Self::Limit
+        } else if reply.text.contains(&format!("vhost {} not found", url.vhost)) {
+            Self::UnknownVhost { vhost: vhost() }
+        } else if reply.text.contains("access to vhost") {
+            Self::NoAccess { user: user(), vhost: vhost() }
+        } else {
+            Self::Other
+        }
+    }
+
+    /// The same without names: for whoever asks.
+    pub(super) fn summary(&self) -> &'static str {
+        match self {
+            Self::Login { .. } | Self::Certificate => "the broker refuses the login",
+            Self::UnknownVhost { .. } => "the virtual host does not exist at the broker",
+            Self::NoAccess { .. } => "the broker account may not enter the virtual host",
+            Self::Limit => "a limit of connections is reached at the broker",
+            Self::Other => "the broker refuses the connection",
+        }
+    }
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Login { user } => {
+                write!(f, "refuses user `{user}`; check user and password in `broker.url`")
+            }
+            Self::Certificate => f.write_str(
+                "finds no user for the client certificate; its name must be that of a user, see \
+                 `ssl_cert_login_from` of the broker",
+            ),
+            Self::UnknownVhost { vhost } => write!(
+                f,
+                "has no virtual host `{vhost}`; check `broker.url`, or make it with \
+                 `rabbitmqctl add_vhost`"
+            ),
+            Self::NoAccess { user, vhost } => write!(
+                f,
+                "does not let user `{user}` into virtual host `{vhost}`; allow it with \
+                 `rabbitmqctl set_permissions`"
+            ),
+            Self::Limit => f.write_str(
+                "takes no more connections; raise that limit: rabbitmq/README.md says what an \
+                 installation needs",
+            ),
+            Self::Other => f.write_str("refuses the connection"),
+        }
+    }
+}

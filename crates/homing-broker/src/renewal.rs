@@ -1,0 +1,55 @@
+//! A login that is replaced on disk while a connection lives: an `OAuth` 2 token expires, and the broker
+//! then refuses whatever is done with the connection, unless it was given the next one in time.
+//!
+//! Source: RabbitMQ documentation, *OAuth 2.0 Authentication Backend*, token expiration.
+
+use std::{
+    sync::{Arc, Weak},
+    time::Duration,
+};
+
+use lapin::Connection;
+use tracing::{info, warn};
+
+use super::{
+    addresses::{Address, Addresses},
+    error::{ROUND_TRIP_DEADLINE, within},
+};
+use crate::settings::Login;
+
+/// How often the file is looked at. Tokens are replaced minutes before they expire.
+const LOOK_INTERVAL: Duration = Duration::from_secs(15);
+
+/// Gives the broker every new password of `address` until the connection ends. At once over where the
+/// URLs are in no file.
+pub(super) async fn renew(
+    addresses: Arc<Addresses>,
+    address: Arc<Address>,
+    connection: Weak<Connection>,
+) {
+    if !addresses.are_in_a_file() {
+        return;
+    }
+    let mut given = address.url.login.clone();
+    loop {
+        tokio::time::sleep(LOOK_INTERVAL).await;
+        let is_up = |connection: &Arc<Connection>| connection.status().connected();
+        let Some(connection) = connection.upgrade().filter(is_up) else { return };
+        let Some(Login::Password { user, password }) = addresses.login_now(&address).await else {
+            continue;
+        };
+        let login = Login::Password { user, password: password.clone() };
+        if login == given {
+            continue;
+        }
+        let renewed = connection.update_secret(password.into(), "it was replaced".into());
+        match within(connection.as_ref(), ROUND_TRIP_DEADLINE, "renewing the login", renewed).await
+        {
+            Ok(()) => {
+                info!(broker = address.shown(), "broker.login_renewed");
+                given = login;
+            }
+            Err(error) => warn!(error = error.report(), "broker.login_not_renewed"),
+        }
+    }
+}

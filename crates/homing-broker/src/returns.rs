@@ -1,0 +1,230 @@
+//! Messages that came back often, and killed nobody.
+//!
+//! A lost connection gives back everything that was sent ahead over it, and the broker counts that
+//! against each message: at the limit it parks them, guilty or not. So a message that a process gets
+//! again, and that came back often, is published anew and the original acked: the broker then counts
+//! from zero.
+//!
+//! Only a process that had the message before does that. It has survived what it had; a message that
+//! kills every process that attempts it is met by none of them twice, and ends at the limit.
+//!
+//! Source: RabbitMQ documentation, *Quorum Queues*, poison message handling.
+
+use std::{
+    collections::{HashSet, VecDeque},
+    hash::BuildHasher,
+    sync::{Mutex, MutexGuard, PoisonError},
+};
+
+use foldhash::quality::FixedState;
+use lapin::{BasicProperties, message::Delivery, types::ShortString};
+use tracing::{error, info};
+
+use super::{
+    Broker, Outgoing, Receipt, headers::Headers, message::header, publish::Address,
+    topology::DELIVERY_LIMIT,
+};
+
+/// Where quorum queues count deliveries before the present one.
+const DELIVERY_COUNT: &str = "x-delivery-count";
+
+/// Messages that came back so often are published anew.
+const RENEWED_FROM: u32 = DELIVERY_LIMIT / 2;
+/// From so many returns on they are remembered: early enough that many workers that share a queue
+/// meet them twice before the limit.
+const REMEMBERED_FROM: u32 = DELIVERY_LIMIT / 5;
+/// The same message is published anew so often at most, whatever else may be wrong with it.
+const MAX_RENEWALS: u32 = 100;
+/// Several times what can be sent ahead; the rest is forgotten, the oldest first.
+const MAX_REMEMBERED: usize = 16_384;
+
+/// How often the message came back to its queue before.
+pub(super) fn count(properties: &BasicProperties) -> u32 {
+    Headers(properties.headers().as_ref()).count(DELIVERY_COUNT)
+}
+
+/// How often it was published anew.
+pub(super) fn renewals(properties: &BasicProperties) -> u32 {
+    Headers(properties.headers().as_ref()).count(header::RENEWALS)
+}
+
+/// What this process remembers of messages that came back.
+#[derive(Default)]
+pub(super) struct Returns {
+    met: Mutex<Latest>,
+    /// Published anew and confirmed: an original that comes once more was not acked in time.
+    renewed: Mutex<Latest>,
+}
+
+/// What has to be done with a message, beside what is done with any.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Returned {
+    /// Nothing.
+    Ordinary,
+    /// It is to be published anew. By its key it is known afterwards; two messages without an id
+    /// cannot be told from each other.
+    Renew(Option<Key>),
+    /// That was done; it is to be acked.
+    Renewed,
+}
+
+/// One message: a hash of 128 bits, so that no two are taken for each other. A copy has another one
+/// than its original.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Key([u64; 2]);
+
+impl Key {
+    fn of(delivery: &Delivery) -> Self {
+        let properties = &delivery.properties;
+        let headers = Headers(properties.headers().as_ref());
+        let id = properties.message_id().as_ref().map(ShortString::as_str);
+        let position = [
+            header::RENEWALS,
+            header::REPLAYS,
+            header::ATTEMPTS,
+            header::HOLDS,
+            header::TURNED_AWAY,
+        ];
+        let position = position.map(|name| headers.count(name));
+        let subscription = headers.text(header::SUBSCRIPTION);
+        let way = (delivery.exchange.as_str(), delivery.routing_key.as_str());
+        Self([1, 2].map(|seed| {
+            let content = (id, way, position, &subscription, &delivery.data);
+            FixedState::with_seed(seed).hash_one(content)
+        }))
+    }
+}
+
+/// The latest keys.
+#[derive(Default)]
+struct Latest {
+    keys: HashSet<Key>,
+    /// The oldest first.
+    order: VecDeque<Key>,
+}
+
+impl Latest {
+    /// Whether it is new.
+    fn insert(&mut self, key: Key) -> bool {
+        if !self.keys.insert(key) {
+            return false;
+        }
+        self.order.push_back(key);
+        if self.order.len() > MAX_REMEMBERED
+            && let Some(oldest) = self.order.pop_front()
+        {
+            self.keys.remove(&oldest);
+        }
+        true
+    }
+}
+
+impl Returns {
+    /// What has to be done with `delivery`, which is remembered.
+    pub(super) fn of(&self, delivery: &Delivery) -> Returned {
+        let returned = count(&delivery.properties);
+        if returned < REMEMBERED_FROM {
+            return Returned::Ordinary;
+        }
+        let key = Key::of(delivery);
+        if lock(&self.renewed).keys.contains(&key) {
+            return Returned::Renewed;
+        }
+        let is_new = lock(&self.met).insert(key);
+        let renewals = renewals(&delivery.properties);
+        if is_new || returned < RENEWED_FROM || renewals >= MAX_RENEWALS {
+            return Returned::Ordinary;
+        }
+        Returned::Renew(delivery.properties.message_id().is_some().then_some(key))
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Broker {
+    /// Publishes `renewed` to the end of `queue`, and answers for the original.
+    pub(super) fn renew(
+        &self,
+        (key, queue): (Option<Key>, &str),
+        renewed: Outgoing,
+        receipt: Receipt,
+    ) {
+        let exchange = self.topology().names().route();
+        let address = Address { exchange, routing_key: queue.to_owned() };
+        let broker = self.clone();
+        self.tasks.spawn(async move {
+            match broker.publish_at_until_confirmed(&renewed, address).await {
+                Ok(()) => {
+                    if let Some(key) = key {
+                        lock(&broker.returns.renewed).insert(key);
+                    }
+                    info!(event.id = renewed.id, "message.renewed: it came back often");
+                    receipt.settle();
+                }
+                Err(refused) if refused.is_final() => {
+                    error!(event.id = renewed.id, error = refused.report(), "message.not_renewed");
+                    receipt.refuse();
+                }
+                // Dropped, the receipt gives the original back.
+                Err(_stopping) => {}
+            }
+        });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use lapin::types::{AMQPValue, FieldTable};
+
+    use super::*;
+
+    fn delivery(id: &str, returned: u32, renewals: u32) -> Delivery {
+        let mut table = FieldTable::default();
+        for (name, count) in [(DELIVERY_COUNT, returned), (header::RENEWALS, renewals)] {
+            table.insert(name.into(), AMQPValue::LongLongInt(count.into()));
+        }
+        let mut delivery = Delivery::mock(1, "e".into(), "k".into(), true, b"{}".to_vec());
+        delivery.properties =
+            BasicProperties::default().with_message_id(id.into()).with_headers(table);
+        delivery
+    }
+
+    #[test]
+    fn what_came_back_often_to_a_process_that_survived_it_is_published_anew() {
+        let returns = Returns::default();
+        assert_eq!(returns.of(&delivery("a", RENEWED_FROM - 1, 0)), Returned::Ordinary);
+        assert!(matches!(returns.of(&delivery("a", RENEWED_FROM, 0)), Returned::Renew(_)));
+        assert_eq!(returns.of(&delivery("b", RENEWED_FROM, 0)), Returned::Ordinary, "not met yet");
+        assert!(matches!(returns.of(&delivery("b", RENEWED_FROM + 1, 0)), Returned::Renew(_)));
+    }
+
+    #[test]
+    fn what_came_back_seldom_costs_no_memory() {
+        let returns = Returns::default();
+        assert_eq!(returns.of(&delivery("a", REMEMBERED_FROM - 1, 0)), Returned::Ordinary);
+        assert!(lock(&returns.met).keys.is_empty());
+    }
+
+    /// Goal: nothing goes round for ever, not even what no process dies of.
+    #[test]
+    fn a_message_is_published_anew_a_hundred_times_at_most() {
+        let returns = Returns::default();
+        for _ in 0..2 {
+            let last = returns.of(&delivery("a", RENEWED_FROM, MAX_RENEWALS));
+            assert_eq!(last, Returned::Ordinary);
+        }
+    }
+
+    #[test]
+    fn an_original_that_was_published_anew_is_acked_and_its_copy_is_not() {
+        let returns = Returns::default();
+        returns.of(&delivery("a", RENEWED_FROM, 0));
+        let again = returns.of(&delivery("a", RENEWED_FROM, 0));
+        let Returned::Renew(Some(key)) = again else { panic!("{again:?}") };
+        lock(&returns.renewed).insert(key);
+        assert_eq!(returns.of(&delivery("a", RENEWED_FROM + 1, 0)), Returned::Renewed);
+        assert_eq!(returns.of(&delivery("a", RENEWED_FROM + 1, 1)), Returned::Ordinary);
+    }
+}

@@ -1,0 +1,14 @@
+//! `[broker]` and `[events]`.
+
+mod broker;
+mod broker_url;
+mod events;
+
+pub use self::{
+    broker::BrokerSettings,
+    broker_url::{BrokerUrl, Login, Parameters},
+    events::{EventsSettings, SubscriptionHeader, TopicFrom},
+};
+
+/// The defaults, with their comments.
+pub const DEFAULTS: &str = include_str!("defaults.toml");

@@ -1,0 +1,372 @@
+//! Declaring the topology: targets first, everything at once, never lazily.
+
+use std::{sync::atomic::Ordering, time::Duration};
+
+use lapin::{
+    Channel, Connection, ExchangeKind,
+    options::{ExchangeDeclareOptions, QueueBindOptions, QueueDeclareOptions},
+    protocol::AMQPSoftError,
+    types::{AMQPValue, FieldTable},
+};
+
+use super::{Argument, Names, QueueKind, QueueSpec, Topology};
+use crate::{
+    channels::open,
+    error::{BrokerError, ROUND_TRIP_DEADLINE, within},
+};
+
+/// A new quorum queue elects a leader first, which takes longer than other round trips.
+const DECLARE_DEADLINE: Duration = Duration::from_secs(30);
+
+/// What the broker says about a queue; nothing and none, where it cannot know at this moment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Depth {
+    /// Messages ready to be consumed; those in flight are not counted.
+    pub messages: u32,
+    /// Consumers at this moment.
+    pub consumers: u32,
+}
+
+/// By which version a queue was declared.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Form {
+    /// By this one.
+    Current,
+    /// By an earlier one, and good enough.
+    Former,
+}
+
+/// What declaring the topology did, and found.
+#[derive(Debug, Default)]
+pub(crate) struct Declared {
+    /// Whether something was missing before, so that some queues are new.
+    pub(crate) was_incomplete: bool,
+    /// What the broker says of the exchange of publishers, where somebody declared it without the
+    /// net under it.
+    pub(crate) without_net: Option<String>,
+}
+
+/// An exchange as it should be.
+pub(super) struct ExchangeSpec {
+    pub(super) name: String,
+    kind: ExchangeKind,
+    /// Takes what it cannot route.
+    alternate: Option<String>,
+}
+
+impl Topology {
+    /// Declares what is missing and checks what is there. Says in `declared` what it did, also where
+    /// it fails.
+    pub(crate) async fn declare(
+        &self,
+        connection: &Connection,
+        declared: &mut Declared,
+    ) -> Result<(), BrokerError> {
+        let names = self.names();
+        // One look at all: a channel that the broker closes, because it asks for what is not there, costs
+        // its number for as long as the connection lives (lapin 4.12, `Frames::poison_channel`), and a
+        // shared plan has few.
+        declared.was_incomplete = !self.stands(connection).await?;
+        let mut channel = open(connection).await?;
+        for exchange in self.exchanges() {
+            match declare_exchange(&channel, &exchange).await {
+                // A publisher was first. Every event finds its way all the same, by the binding.
+                Err(BrokerError::Different { name, detail })
+                    if name == names.events() && detail.contains("'alternate-exchange'") =>
+                {
+                    declared.without_net = Some(detail);
+                    channel = open(connection).await?;
+                }
+                ended => ended?,
+            }
+        }
+        for queue in self.queues() {
+            self.declare_either(connection, &queue).await?;
+            if queue.kind != QueueKind::Lock {
+                bind(&channel, &queue.name, names.route(), &queue.name).await?;
+            }
+        }
+        bind(&channel, &names.unrouted(), names.net(), "").await?;
+        bind(&channel, &names.primary(), names.events(), "#").await?;
+        self.declare_after_first_version(connection, &channel).await
+    }
+
+    /// Declares `queue`, or accepts it as an earlier version declared it.
+    ///
+    /// The way in which it was found last is tried first: the broker logs one that does not fit.
+    pub(super) async fn declare_either(
+        &self,
+        connection: &Connection,
+        queue: &QueueSpec,
+    ) -> Result<Form, BrokerError> {
+        let channel = open(connection).await?;
+        let declared = async |form: Form, spec: &QueueSpec| {
+            // The broker closes a channel that declares what differs.
+            let channel = open(connection).await?;
+            declare_queue(&channel, spec).await?;
+            if form == Form::Former {
+                self.has_former.store(true, Ordering::Relaxed);
+            }
+            close(&channel).await.map(|()| form)
+        };
+        let Some(former) = queue.former() else {
+            declare_queue(&channel, queue).await?;
+            return close(&channel).await.map(|()| Form::Current);
+        };
+        close(&channel).await?;
+        let mut ways = [(Form::Current, queue), (Form::Former, &former)];
+        if self.is_of_first_version() {
+            ways.reverse();
+        }
+        let [(form, spec), (other_form, other)] = ways;
+        match declared(form, spec).await {
+            Err(different @ BrokerError::Different { .. }) => {
+                match declared(other_form, other).await {
+                    // What is told is the difference from today's arguments.
+                    Err(BrokerError::Different { .. }) if form == Form::Current => Err(different),
+                    ended => ended,
+                }
+            }
+            ended => ended,
+        }
+    }
+
+    /// Looks after what queues of the first version need, where it declared them.
+    async fn declare_after_first_version(
+        &self,
+        connection: &Connection,
+        channel: &Channel,
+    ) -> Result<(), BrokerError> {
+        if !self.is_of_first_version() {
+            return Ok(());
+        }
+        let names = self.names();
+        let parked = self.former_parked();
+        if depth(connection, &parked.name).await?.is_none() {
+            declare_queue(channel, &parked).await?;
+            bind(channel, &parked.name, names.route(), &parked.name).await?;
+        }
+        if depth(connection, &names.former_unrouted()).await?.is_some() {
+            leave_net(channel, names).await?;
+        }
+        Ok(())
+    }
+
+    /// Asks the broker whether at-least-once dead-lettering is one there. It needs the feature flag
+    /// `stream_queue`, which clusters that were upgraded to 3.10 may not have enabled; without it
+    /// the broker silently loses retries that come due while their queue is away.
+    ///
+    /// Nothing is left behind: a stream that is neither durable nor shared is refused by every
+    /// version, only with different words.
+    ///
+    /// Source: RabbitMQ documentation, *Quorum Queues*, at-least-once dead lettering.
+    pub(crate) async fn probe(&self, connection: &Connection) -> Result<(), BrokerError> {
+        let channel = open(connection).await?;
+        let options = QueueDeclareOptions { exclusive: true, ..QueueDeclareOptions::default() };
+        let mut arguments = FieldTable::default();
+        arguments.insert("x-queue-type".into(), AMQPValue::LongString("stream".into()));
+        let name = self.names().probe();
+        let declared = channel.queue_declare(name.into(), options, arguments);
+        let step = "asking for the feature flag `stream_queue`";
+        match within(&channel, ROUND_TRIP_DEADLINE, step, declared).await {
+            Ok(_queue) => Ok(()),
+            Err(error) => match error.reply() {
+                Some(reply) if reply.is_disabled_feature() => {
+                    Err(BrokerError::FeatureDisabled { reply: reply.clone() })
+                }
+                // It knows streams; or the account may not ask, and relies on who declared all of it.
+                Some(_) => Ok(()),
+                None => Err(error),
+            },
+        }
+    }
+
+    /// Every exchange, those first that others lead to.
+    pub(super) fn exchanges(&self) -> [ExchangeSpec; 4] {
+        let names = self.names();
+        let spec = |name, kind, alternate| ExchangeSpec { name, kind, alternate };
+        [
+            spec(names.net(), ExchangeKind::Fanout, None),
+            spec(names.control(), ExchangeKind::Fanout, None),
+            spec(names.route(), ExchangeKind::Direct, Some(names.net())),
+            spec(names.events(), ExchangeKind::Topic, Some(names.net())),
+        ]
+    }
+
+    /// The names of all exchanges, those first that others lead to.
+    pub(crate) fn exchanges_by_name(&self) -> [String; 4] {
+        self.exchanges().map(|exchange| exchange.name)
+    }
+
+    /// Whether every queue and exchange is there. Asks only the node that the connection leads to,
+    /// in few round trips; bindings cannot be asked for.
+    pub(crate) async fn stands(&self, connection: &Connection) -> Result<bool, BrokerError> {
+        let channel = open(connection).await?;
+        match self.look_at_all(&channel).await {
+            Ok(()) => {
+                let closed = channel.close(200, "OK".into());
+                within(&channel, ROUND_TRIP_DEADLINE, "closing a channel", closed).await?;
+                Ok(true)
+            }
+            // The broker closes a channel that asks for what is not there.
+            Err(_missing) if connection.status().connected() && !channel.status().connected() => {
+                Ok(false)
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    async fn look_at_all(&self, channel: &Channel) -> Result<(), BrokerError> {
+        let nowait = true;
+        let passive =
+            QueueDeclareOptions { passive: true, nowait, ..QueueDeclareOptions::durable() };
+        for QueueSpec { name, .. } in self.queues() {
+            let asked = channel.queue_declare(name.as_str().into(), passive, FieldTable::default());
+            within(channel, ROUND_TRIP_DEADLINE, format!("looking at `{name}`"), asked).await?;
+        }
+        // Not until these are answered is it known that none of the queues was missing.
+        for exchange in self.exchanges() {
+            look_at_exchange(channel, &exchange).await?;
+        }
+        Ok(())
+    }
+}
+
+/// An error where it is not there; how it is does not matter.
+pub(super) async fn look_at_exchange(
+    channel: &Channel,
+    ExchangeSpec { name, kind, .. }: &ExchangeSpec,
+) -> Result<(), BrokerError> {
+    let passive = ExchangeDeclareOptions { passive: true, ..ExchangeDeclareOptions::default() };
+    let name = name.as_str();
+    let asked = channel.exchange_declare(name.into(), kind.clone(), passive, FieldTable::default());
+    within(channel, ROUND_TRIP_DEADLINE, format!("looking at exchange `{name}`"), asked).await
+}
+
+async fn close(channel: &Channel) -> Result<(), BrokerError> {
+    let closed = channel.close(200, "OK".into());
+    within(channel, ROUND_TRIP_DEADLINE, "closing a channel", closed).await
+}
+
+/// The depth of `queue`, `None` where it does not exist. Current, unlike management counts; but the
+/// broker counts no message and no consumer, too, where the queue's leader does not answer it within
+/// 250 ms, and never what was dead-lettered and not yet taken by its target.
+///
+/// Source: RabbitMQ 3.10 and 4.0, `rabbit_quorum_queue:stat`; `rabbit_fifo:messages_total`.
+///
+/// On a channel of its own: the broker closes a channel that asks for a queue that is not there.
+pub(crate) async fn depth(
+    connection: &Connection,
+    queue: &str,
+) -> Result<Option<Depth>, BrokerError> {
+    let channel = open(connection).await?;
+    match depth_on(&channel, queue).await {
+        Ok(depth) => Ok(Some(depth)),
+        Err(error) if error.says(&AMQPSoftError::NOTFOUND) => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// The depth of `queue`, which must exist.
+pub(crate) async fn depth_on(channel: &Channel, queue: &str) -> Result<Depth, BrokerError> {
+    let options = QueueDeclareOptions { passive: true, ..QueueDeclareOptions::durable() };
+    let declared = channel.queue_declare(queue.into(), options, FieldTable::default());
+    let queue =
+        within(channel, ROUND_TRIP_DEADLINE, format!("looking at `{queue}`"), declared).await?;
+    Ok(Depth { messages: queue.message_count(), consumers: queue.consumer_count() })
+}
+
+pub(super) async fn declare_queue(channel: &Channel, queue: &QueueSpec) -> Result<(), BrokerError> {
+    let mut arguments = FieldTable::default();
+    for (name, value) in queue.arguments() {
+        let value = match value {
+            Argument::Text(text) => AMQPValue::LongString(text.into()),
+            Argument::Number(number) => AMQPValue::LongLongInt(i64::from(number)),
+            Argument::Flag(flag) => AMQPValue::Boolean(flag),
+        };
+        arguments.insert(name.into(), value);
+    }
+    let name = queue.name.as_str();
+    let declared = channel.queue_declare(name.into(), QueueDeclareOptions::durable(), arguments);
+    within(channel, DECLARE_DEADLINE, format!("declaring queue `{name}`"), declared)
+        .await
+        .map_err(|error| different(name, error))
+        .map(drop)
+}
+
+pub(super) async fn declare_exchange(
+    channel: &Channel,
+    ExchangeSpec { name, kind, alternate }: &ExchangeSpec,
+) -> Result<(), BrokerError> {
+    let mut arguments = FieldTable::default();
+    if let Some(alternate) = alternate {
+        let alternate = AMQPValue::LongString(alternate.as_str().into());
+        arguments.insert("alternate-exchange".into(), alternate);
+    }
+    let options = ExchangeDeclareOptions { durable: true, ..ExchangeDeclareOptions::default() };
+    let declared = channel.exchange_declare(name.as_str().into(), kind.clone(), options, arguments);
+    within(channel, ROUND_TRIP_DEADLINE, format!("declaring exchange `{name}`"), declared)
+        .await
+        .map_err(|error| different(name, error))
+}
+
+/// Whether what is rejected in `queue`, a queue that keeps, is moved on; the first version's deletes
+/// it.
+pub(crate) async fn keeps_what_is_rejected(
+    connection: &Connection,
+    topology: &Topology,
+    queue: &str,
+) -> Result<bool, BrokerError> {
+    if queue == topology.names().unrouted() {
+        return Ok(true);
+    }
+    let former_parked = topology.former_parked();
+    if queue != former_parked.name {
+        return Ok(false);
+    }
+    let channel = open(connection).await?;
+    match declare_queue(&channel, &former_parked).await {
+        Ok(()) => close(&channel).await.map(|()| true),
+        Err(BrokerError::Different { .. }) => Ok(false),
+        Err(error) if error.is_denied() => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
+/// Takes the queue of the first version away from the net: two would each get a copy.
+pub(crate) async fn leave_net(channel: &Channel, names: &Names) -> Result<(), BrokerError> {
+    let (queue, net) = (names.former_unrouted(), names.net());
+    let step = format!("unbinding `{queue}` from `{net}`");
+    let unbound = channel.queue_unbind(queue.into(), net.into(), "".into(), FieldTable::default());
+    within(channel, ROUND_TRIP_DEADLINE, step, unbound).await
+}
+
+async fn bind(
+    channel: &Channel,
+    queue: &str,
+    exchange: String,
+    routing_key: &str,
+) -> Result<(), BrokerError> {
+    let step = format!("binding `{queue}` to `{exchange}`");
+    let options = QueueBindOptions::default();
+    let bound = channel.queue_bind(
+        queue.into(),
+        exchange.into(),
+        routing_key.into(),
+        options,
+        FieldTable::default(),
+    );
+    within(channel, ROUND_TRIP_DEADLINE, step, bound).await
+}
+
+/// Gives a refusal because of other arguments its own name.
+fn different(name: &str, error: BrokerError) -> BrokerError {
+    match error.reply() {
+        Some(reply) if reply.is_other_arguments() => {
+            let text = &reply.text;
+            let detail = text.strip_prefix("PRECONDITION_FAILED - ").unwrap_or(text).to_owned();
+            BrokerError::Different { name: name.to_owned(), detail }
+        }
+        Some(_) | None => error,
+    }
+}

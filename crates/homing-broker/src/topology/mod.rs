@@ -1,0 +1,388 @@
+//! Which queues and exchanges there are, and why they are declared as they are.
+//!
+//! - All queues are durable quorum queues; the version in their names changes when an argument
+//!   must, because the arguments of a declared queue cannot. What an earlier version declared is
+//!   emptied into its successor ([`Broker::empty`](super::Broker::empty)), or accepted as it is
+//!   (`former`).
+//! - At-least-once dead-lettering needs three things of its source: a quorum queue,
+//!   `x-dead-letter-strategy: at-least-once` and `x-overflow: reject-publish`. Without any of them
+//!   the broker silently falls back to at-most-once.
+//! - One wait queue per wait: messages expire at the head only, so a shared queue would block.
+//! - `x-delivery-limit` is a large positive number where nothing may ever be dropped: −1 drops on
+//!   RabbitMQ 3.10, and no number means 20 on 4.x.
+//! - Never `x-expires`: it deletes a queue with its messages.
+//! - A policy may set what an argument sets; of limits the smaller one counts. So a queue that keeps
+//!   messages refuses what a `max-length` has no room for (`x-overflow`), and what a `delivery-limit`
+//!   or a `message-ttl` takes out of it is moved, at least once: from the parking queue to the net,
+//!   from the net to the parking queue. Workers consume the net and send each message on as a new one:
+//!   the broker moves nothing round a cycle by itself. Where no worker runs, it keeps such a message
+//!   in the net, out of reach.
+//! - A lock dead-letters to itself: its holder rejects the baton and gets it again as a new message,
+//!   which no limit on redeliveries counts.
+//!
+//! Source: RabbitMQ documentation, *Quorum Queues*, *Time-To-Live and Expiration*, *Dead Letter
+//! Exchanges*, *Alternate Exchanges*, *Policies*.
+
+mod declare;
+mod inspect;
+mod policy;
+#[cfg(test)]
+mod tests;
+
+use std::{
+    collections::BTreeSet,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+pub use declare::Depth;
+pub(crate) use declare::{Declared, depth, depth_on, keeps_what_is_rejected, leave_net};
+pub use inspect::{Finding, State};
+pub use policy::Danger;
+
+/// Everything that homing declares, targets before what leads to them.
+#[derive(Clone, Debug)]
+pub struct Topology {
+    names: Names,
+    waits: BTreeSet<Duration>,
+    /// Slots of sources: name and number.
+    slots: BTreeSet<(String, u8)>,
+    /// Whether primary and retry queue were found as the first version declared them.
+    has_former: Arc<AtomicBool>,
+}
+
+/// The names of all queues and exchanges of one installation.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Names {
+    prefix: String,
+}
+
+impl Names {
+    fn of(&self, object: &str) -> String {
+        format!("{}.v1.{object}", self.prefix)
+    }
+
+    fn of_second(&self, object: &str) -> String {
+        format!("{}.v2.{object}", self.prefix)
+    }
+
+    /// Topic exchange to which publishers publish.
+    #[must_use]
+    pub fn events(&self) -> String {
+        self.of("events")
+    }
+
+    /// Direct exchange of homing's own publishes: every queue is bound by its own name.
+    #[must_use]
+    pub fn route(&self) -> String {
+        self.of("route")
+    }
+
+    /// Fanout exchange: the net under both, for messages without a route.
+    #[must_use]
+    pub fn net(&self) -> String {
+        self.of("unrouted")
+    }
+
+    /// Queue of what the net caught, and of what policies take out of the parking queue.
+    #[must_use]
+    pub fn unrouted(&self) -> String {
+        self.of_second("unrouted")
+    }
+
+    /// The same of the first version.
+    #[must_use]
+    pub fn former_unrouted(&self) -> String {
+        self.of("unrouted")
+    }
+
+    /// Queue of fresh events.
+    #[must_use]
+    pub fn primary(&self) -> String {
+        self.of("primary")
+    }
+
+    /// Queue of due deliveries.
+    #[must_use]
+    pub fn retry(&self) -> String {
+        self.of("retry")
+    }
+
+    /// Queue of what was given up.
+    #[must_use]
+    pub fn parked(&self) -> String {
+        self.of_second("parked")
+    }
+
+    /// The same of the first version, whose primary and retry queues dead-letter to it for ever.
+    #[must_use]
+    pub fn former_parked(&self) -> String {
+        self.of("parked")
+    }
+
+    /// Fanout exchange over which processes tell each other of changes.
+    #[must_use]
+    pub fn control(&self) -> String {
+        self.of("control")
+    }
+
+    /// What the names of all wait queues begin with.
+    pub(crate) fn wait_prefix(&self) -> String {
+        self.of("wait.")
+    }
+
+    /// Queue that is the lock of a slot of a source.
+    #[must_use]
+    pub fn lock(&self, source: &str, slot: u8) -> String {
+        self.of_second(&format!("source.{source}.{slot}"))
+    }
+
+    /// The same of the first version.
+    #[must_use]
+    pub fn former_lock(&self, source: &str, slot: u8) -> String {
+        self.of(&format!("source.{source}.{slot}"))
+    }
+
+    /// Queue that keeps a second process out of an installation that is there for one run.
+    pub(crate) fn claim(&self) -> String {
+        self.of("claim")
+    }
+
+    /// Queue that is asked for and never made, to learn what the broker can do.
+    fn probe(&self) -> String {
+        self.of("probe")
+    }
+
+    /// Queue that keeps a second one from going through what is parked.
+    pub(crate) fn turn(&self) -> String {
+        self.of("turn")
+    }
+
+    /// Queue without consumers in which deliveries wait for `wait`.
+    #[must_use]
+    pub fn wait(&self, wait: Duration) -> String {
+        self.of(&format!("wait.{}", wait.as_millis()))
+    }
+}
+
+/// Waits for deliveries that found no permit: 1, 4, 16, 64 s.
+pub const THROTTLE_WAITS: [Duration; 4] = [
+    Duration::from_secs(1),
+    Duration::from_secs(4),
+    Duration::from_secs(16),
+    Duration::from_secs(64),
+];
+
+/// Redeliveries after which the broker moves a message from a deliver queue to the parking queue.
+pub(crate) const DELIVERY_LIMIT: u32 = 50;
+/// Large enough to never be reached, small enough for every version to accept.
+const DELIVERY_LIMIT_NEVER: u32 = 1_000_000;
+
+/// One queue to be declared.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct QueueSpec {
+    /// Its name; also its routing key at the route exchange.
+    pub name: String,
+    /// What happens to messages that leave it other than by an ack.
+    pub kind: QueueKind,
+}
+
+/// The kinds of queues, by what becomes of a message that is not acked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum QueueKind {
+    /// Primary and retry: a message that is redelivered too often, or rejected because no copy of it
+    /// can be published, goes to the parking queue.
+    Deliver {
+        /// The parking queue.
+        dead_letters_to: String,
+        /// That of the first version, to which queues lead that it declared.
+        formerly_to: String,
+    },
+    /// No consumer, ever: after the wait the broker moves messages to the retry queue.
+    Wait {
+        /// The queue's TTL.
+        wait: Duration,
+        /// The retry queue.
+        dead_letters_to: String,
+    },
+    /// Parking and unrouted: kept until an operator or homing takes them out.
+    Keep {
+        /// Where what a policy takes out of it goes.
+        dead_letters_to: String,
+    },
+    /// One consumer at a time gets its one message: whoever has that, has the lock. Nothing is
+    /// routed to it. (Quorum queues take `exclusive` consumers and do not keep others out.)
+    Lock,
+}
+
+/// One argument of a queue.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Argument {
+    /// A text.
+    Text(String),
+    /// A number.
+    Number(u32),
+    /// Yes or no.
+    Flag(bool),
+}
+
+impl QueueSpec {
+    /// The arguments with which it is declared, in the order of their names.
+    #[must_use]
+    pub fn arguments(&self) -> Vec<(&'static str, Argument)> {
+        let text = |text: &str| Argument::Text(text.to_owned());
+        let dead_letters_to = |target: &str| {
+            vec![("x-dead-letter-exchange", text("")), ("x-dead-letter-routing-key", text(target))]
+        };
+        let dead_lettering = |target: &str| {
+            let mut arguments = dead_letters_to(target);
+            arguments.push(("x-dead-letter-strategy", text("at-least-once")));
+            arguments.push(("x-overflow", text("reject-publish")));
+            arguments.push(("x-queue-leader-locator", text("balanced")));
+            arguments
+        };
+        let mut arguments = match &self.kind {
+            QueueKind::Deliver { dead_letters_to, formerly_to: _ } => {
+                let mut arguments = dead_lettering(dead_letters_to);
+                arguments.push(("x-delivery-limit", Argument::Number(DELIVERY_LIMIT)));
+                arguments
+            }
+            QueueKind::Wait { wait, dead_letters_to } => {
+                let mut arguments = dead_lettering(dead_letters_to);
+                let wait_ms = u32::try_from(wait.as_millis()).unwrap_or(u32::MAX);
+                arguments.push(("x-message-ttl", Argument::Number(wait_ms)));
+                arguments
+            }
+            QueueKind::Keep { dead_letters_to } => {
+                let mut arguments = dead_lettering(dead_letters_to);
+                arguments.push(("x-delivery-limit", Argument::Number(DELIVERY_LIMIT_NEVER)));
+                arguments
+            }
+            // At most once: a baton that gets lost is published anew, one that waited in the
+            // broker's hands would be a second one.
+            QueueKind::Lock => {
+                let mut arguments = dead_letters_to(&self.name);
+                arguments.push(("x-delivery-limit", Argument::Number(DELIVERY_LIMIT_NEVER)));
+                arguments.push(("x-single-active-consumer", Argument::Flag(true)));
+                arguments
+            }
+        };
+        arguments.push(("x-queue-type", text("quorum")));
+        arguments.sort_by_key(|(name, _)| *name);
+        arguments
+    }
+}
+
+impl QueueSpec {
+    /// The same as an earlier version declared it, where that is as good under the same name.
+    pub(super) fn former(&self) -> Option<Self> {
+        match &self.kind {
+            QueueKind::Deliver { formerly_to, .. } => {
+                let formerly_to = formerly_to.clone();
+                let dead_letters_to = formerly_to.clone();
+                let kind = QueueKind::Deliver { dead_letters_to, formerly_to };
+                Some(Self { name: self.name.clone(), kind })
+            }
+            QueueKind::Wait { .. } | QueueKind::Keep { .. } | QueueKind::Lock => None,
+        }
+    }
+}
+
+impl Topology {
+    /// The topology of the installation `prefix` whose schedules have these `waits`.
+    #[must_use]
+    pub fn new(prefix: &str, waits: impl IntoIterator<Item = Duration>) -> Self {
+        Self {
+            names: Names { prefix: prefix.to_owned() },
+            waits: waits.into_iter().chain(THROTTLE_WAITS).collect(),
+            slots: BTreeSet::new(),
+            has_former: Arc::default(),
+        }
+    }
+
+    /// The same with a lock for each of these slots of sources.
+    #[must_use]
+    pub fn with_slots<'a>(mut self, slots: impl IntoIterator<Item = (&'a str, u8)>) -> Self {
+        self.slots.extend(slots.into_iter().map(|(source, slot)| (source.to_owned(), slot)));
+        self
+    }
+
+    /// The names of its queues and exchanges.
+    #[must_use]
+    pub fn names(&self) -> &Names {
+        &self.names
+    }
+
+    /// Every wait that has a queue, shortest first.
+    pub fn waits(&self) -> impl Iterator<Item = Duration> {
+        self.waits.iter().copied()
+    }
+
+    /// The names of its wait queues, shortest wait first.
+    #[must_use]
+    pub fn wait_queues(&self) -> Vec<String> {
+        self.waits().map(|wait| self.names.wait(wait)).collect()
+    }
+
+    /// Its queues, targets before what leads to them.
+    #[must_use]
+    pub fn queues(&self) -> Vec<QueueSpec> {
+        let names = &self.names;
+        let keep =
+            |name, dead_letters_to| QueueSpec { name, kind: QueueKind::Keep { dead_letters_to } };
+        let deliver = |name| {
+            let (dead_letters_to, formerly_to) = (names.parked(), names.former_parked());
+            QueueSpec { name, kind: QueueKind::Deliver { dead_letters_to, formerly_to } }
+        };
+        let mut queues = vec![
+            keep(names.unrouted(), names.parked()),
+            keep(names.parked(), names.unrouted()),
+            deliver(names.retry()),
+            deliver(names.primary()),
+        ];
+        queues.extend(self.waits.iter().map(|wait| QueueSpec {
+            name: names.wait(*wait),
+            kind: QueueKind::Wait { wait: *wait, dead_letters_to: names.retry() },
+        }));
+        queues.extend(self.slots.iter().map(|(source, slot)| QueueSpec {
+            name: names.lock(source, *slot),
+            kind: QueueKind::Lock,
+        }));
+        queues
+    }
+
+    /// Whether what is routed by `key` reaches a queue for messages, other than the net's.
+    pub(crate) fn takes(&self, key: &str) -> bool {
+        let net = self.names.unrouted();
+        let takes = |queue: &QueueSpec| queue.name == key && queue.kind != QueueKind::Lock;
+        key != net && self.queues().iter().any(takes)
+    }
+
+    /// Whether the first version declared what is there, and processes of it may run: they refuse what
+    /// this one declares. Known once the topology was declared or inspected.
+    pub(crate) fn is_of_first_version(&self) -> bool {
+        self.has_former.load(Ordering::Relaxed)
+    }
+
+    /// Where primary and retry queues of the first version dead-letter to. Missing, it is declared
+    /// with today's arguments.
+    pub(super) fn former_parked(&self) -> QueueSpec {
+        let kind = QueueKind::Keep { dead_letters_to: self.names.parked() };
+        QueueSpec { name: self.names.former_parked(), kind }
+    }
+
+    /// The names of queues of earlier versions, and of those that have taken their place.
+    pub(crate) fn superseded(&self) -> Vec<(String, String)> {
+        let names = &self.names;
+        let locks = self
+            .slots
+            .iter()
+            .map(|(source, slot)| (names.former_lock(source, *slot), names.lock(source, *slot)));
+        let kept =
+            [(names.former_parked(), names.parked()), (names.former_unrouted(), names.unrouted())];
+        kept.into_iter().chain(locks).collect()
+    }
+}

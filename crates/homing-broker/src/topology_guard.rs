@@ -1,0 +1,137 @@
+//! The topology, made sure of on every new connection, and since when it can be relied on.
+
+use std::{
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+use lapin::Connection;
+use tokio::time::Instant;
+use tracing::{info, warn};
+
+use super::{
+    error::BrokerError,
+    topology::{Declared, Topology},
+};
+
+/// Shared by all connections of the process.
+pub(super) struct TopologyGuard {
+    /// `None`: nothing is declared.
+    topology: Option<Arc<Topology>>,
+    new_queue_wait: Duration,
+    /// `None`: this process has not declared it yet.
+    trusted_from: Mutex<Option<Instant>>,
+    laying: tokio::sync::Mutex<()>,
+    /// Whether the broker was asked for what no passive look shows.
+    probed: AtomicBool,
+    /// Whether the account may not declare.
+    denied: AtomicBool,
+    /// Whether the exchange of publishers was found without its net.
+    without_net: AtomicBool,
+}
+
+impl TopologyGuard {
+    pub(super) fn new(topology: Option<Arc<Topology>>, new_queue_wait: Duration) -> Self {
+        Self {
+            topology,
+            new_queue_wait,
+            trusted_from: Mutex::default(),
+            laying: tokio::sync::Mutex::default(),
+            probed: AtomicBool::default(),
+            denied: AtomicBool::default(),
+            without_net: AtomicBool::default(),
+        }
+    }
+
+    /// Declares everything, unless this process has done so before and all of it is there; returns
+    /// once no queue is so new that a crash would empty it.
+    ///
+    /// Looking comes first because a cluster that misses a node changes nothing until it has given
+    /// that node up: to bind a queue again would wait for it, to look does not.
+    pub(super) async fn ensure(&self, connection: &Connection) -> Result<(), BrokerError> {
+        let Some(topology) = &self.topology else { return Ok(()) };
+        if let Some(trusted_from) = self.trusted_from()
+            && topology.stands(connection).await?
+        {
+            tokio::time::sleep_until(trusted_from).await;
+            return Ok(());
+        }
+        self.declare(connection).await
+    }
+
+    /// Declares everything; returns as [`stand`](Self::stand) does. An account that may not declare
+    /// relies on what an administrator has declared, as long as all of it is there.
+    pub(super) async fn declare(&self, connection: &Connection) -> Result<(), BrokerError> {
+        let Some(topology) = &self.topology else { return Ok(()) };
+        let laying = self.laying.lock().await;
+        if self.denied.load(Ordering::Relaxed) && topology.stands(connection).await? {
+            return Ok(());
+        }
+        if !self.probed.load(Ordering::Relaxed) {
+            topology.probe(connection).await?;
+            self.probed.store(true, Ordering::Relaxed);
+        }
+        let mut declared = Declared::default();
+        // Boxed: it is rare, and every future that may connect would be as large.
+        let ended = Box::pin(topology.declare(connection, &mut declared)).await;
+        let mut trusted_from = self.trusted_from().unwrap_or_else(Instant::now);
+        if declared.was_incomplete {
+            info!("topology.declared: something was missing");
+            trusted_from = Instant::now() + self.new_queue_wait;
+            lock(&self.trusted_from).replace(trusted_from);
+        }
+        match ended {
+            Ok(()) => self.denied.store(false, Ordering::Relaxed),
+            Err(error) => self.go_without(topology, connection, error).await?,
+        }
+        if let Some(detail) = declared.without_net
+            && !self.without_net.swap(true, Ordering::Relaxed)
+        {
+            warn!(
+                detail,
+                "topology.without_net: the exchange was declared by somebody else; while its binding \
+                 is missing, what is published there is lost. `alternate-exchange` mends it, see \
+                 rabbitmq/README.md"
+            );
+        }
+        lock(&self.trusted_from).replace(trusted_from);
+        drop(laying);
+        tokio::time::sleep_until(trusted_from).await;
+        Ok(())
+    }
+
+    /// After `error` of declaring: whether that is only because the account may not, and nothing is
+    /// missing.
+    async fn go_without(
+        &self,
+        topology: &Topology,
+        connection: &Connection,
+        error: BrokerError,
+    ) -> Result<(), BrokerError> {
+        let Some(reply) = error.reply().filter(|_| error.is_denied()).cloned() else {
+            return Err(error);
+        };
+        if !topology.stands(connection).await? {
+            return Err(BrokerError::NotDeclared { reply });
+        }
+        if !self.denied.swap(true, Ordering::Relaxed) {
+            warn!(
+                %reply,
+                "topology.not_declared: the account may not declare; relying on what an administrator \
+                 has declared, whose arguments and bindings are not checked"
+            );
+        }
+        Ok(())
+    }
+
+    fn trusted_from(&self) -> Option<Instant> {
+        *lock(&self.trusted_from)
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

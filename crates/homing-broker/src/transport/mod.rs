@@ -1,0 +1,254 @@
+//! Between the socket and the client library: every message that the broker sends is read.
+//!
+//! lapin gives up a whole connection for one message that it cannot parse (a short string that is not
+//! UTF-8) or whose headers are larger than a frame; RabbitMQ passes on both. Everything that was sent
+//! over that connection then counts as returned once, and after [`x-delivery-limit`] of these the
+//! broker parks it. So [`Frames`] looks at what comes and replaces what lapin would not take; what it
+//! had to change, [`Message::read`](super::Message::read) finds in a header.
+//!
+//! [`x-delivery-limit`]: super::topology
+//!
+//! Source: lapin 4.12, `io_loop.rs` (`parse`), amq-protocol 10.6, `types/parsing.rs`.
+
+mod content;
+mod frames;
+mod method;
+mod notes;
+mod wire;
+#[cfg(test)]
+mod tests;
+
+use std::{
+    io,
+    marker::PhantomData,
+    net::SocketAddr,
+    pin::Pin,
+    sync::{Mutex, PoisonError},
+    task::{Context, Poll, ready},
+    time::Duration,
+};
+
+use async_rs::{Runtime, Tokio, traits::Reactor, util::RuntimeParts};
+use futures_io::{AsyncRead, AsyncWrite};
+use futures_util::Stream;
+use lapin::{AsyncTcpStream, Connection, ConnectionProperties, ErrorKind, uri::AMQPUri};
+use tokio::sync::oneshot;
+
+use frames::Frames;
+
+/// Speaks AMQP over `stream`, TLS included.
+///
+/// # Cancel safety
+///
+/// Dropped before it has answered, the stream ends: the client's thread would otherwise read from it
+/// until the other side hangs up.
+pub(super) async fn over<S: Wire>(
+    uri: AMQPUri,
+    properties: ConnectionProperties,
+    stream: S,
+) -> lapin::Result<Connection> {
+    let (connected, awaited) = oneshot::channel();
+    let given = Mutex::new(Some((stream, awaited)));
+    let asked = uri.query.frame_max.unwrap_or_default();
+    let tokio = Tokio::current();
+    let streams = Streams { tokio: tokio.clone(), of: PhantomData::<fn() -> S> };
+    let kit = RuntimeParts::new(tokio, streams);
+    let opened = async move |_uri: AMQPUri, _runtime: Runtime<Kit<S>>| {
+        // Called once: another stream would need another connection.
+        let given = given.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let (stream, awaited) =
+            given.ok_or_else(|| io::Error::from(io::ErrorKind::ConnectionAborted))?;
+        let awaited = Some(awaited);
+        Ok(AsyncTcpStream::Plain(Transport { stream, frames: Frames::new(asked), awaited }))
+    };
+    let connection = Connection::connector(uri, Runtime::new(kit), opened, properties).await?;
+    // Where the stream has ended already, the first use of the connection tells.
+    let _sent = connected.send(());
+    Ok(connection)
+}
+
+/// The broker agrees only to frames of at most so many bytes, which the client has to ask for.
+#[derive(Debug, thiserror::Error)]
+#[error("the broker agrees to frames of {0} bytes at most")]
+struct SmallerFrames(u32);
+
+/// The size of frames to ask for, where there is no connection because of that.
+pub(super) fn smaller_frames(error: &lapin::Error) -> Option<u32> {
+    let ErrorKind::IOError(error) = error.kind() else { return None };
+    let SmallerFrames(max_bytes) = error.get_ref()?.downcast_ref()?;
+    Some(*max_bytes)
+}
+
+/// What AMQP can be spoken over.
+pub(super) trait Wire: AsyncRead + AsyncWrite + Send + Unpin + 'static {}
+
+impl<S: AsyncRead + AsyncWrite + Send + Unpin + 'static> Wire for S {}
+
+/// A stream from which the client reads nothing that it would not take.
+pub(super) struct Transport<S> {
+    stream: S,
+    frames: Frames,
+    /// Until the client is connected, or is given up.
+    awaited: Option<oneshot::Receiver<()>>,
+}
+
+impl<S> Transport<S> {
+    /// Ends with an error where nobody waits any more for the client to be connected.
+    fn poll_awaited(&mut self, context: &mut Context<'_>) -> io::Result<()> {
+        let Some(awaited) = &mut self.awaited else { return Ok(()) };
+        match Pin::new(awaited).poll(context) {
+            Poll::Pending => Ok(()),
+            Poll::Ready(Ok(())) => {
+                self.awaited = None;
+                Ok(())
+            }
+            Poll::Ready(Err(_dropped)) => Err(io::ErrorKind::TimedOut.into()),
+        }
+    }
+}
+
+/// The beginning of a frame that is moved rather than completed with a read of its own.
+const MAX_MOVED_BYTES: usize = 4 * 1_024;
+/// Read at once of a frame that is completed.
+const MAX_COMPLETED_BYTES: usize = 64 * 1_024;
+
+impl<S: Wire> AsyncRead for Transport<S> {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        into: &mut [u8],
+    ) -> Poll<io::Result<usize>> {
+        let transport = self.get_mut();
+        transport.poll_awaited(context)?;
+        let Self { stream, frames, .. } = transport;
+        if into.is_empty() {
+            return Poll::Ready(Ok(0));
+        }
+        loop {
+            let given = frames.give(into);
+            if given > 0 {
+                return Poll::Ready(Ok(given));
+            }
+            let (read, passed) = ready!(read_on(stream, frames, context, into))?;
+            if let Some(max_bytes) = frames.smaller() {
+                return Poll::Ready(Err(io::Error::other(SmallerFrames(max_bytes))));
+            }
+            if passed > 0 || read == 0 {
+                return Poll::Ready(Ok(passed));
+            }
+        }
+    }
+}
+
+/// Reads once. Returns how many bytes came, and how many of `into` the client may have.
+fn read_on<S: Wire>(
+    stream: &mut S,
+    frames: &mut Frames,
+    context: &mut Context<'_>,
+    into: &mut [u8],
+) -> Poll<io::Result<(usize, usize)>> {
+    let held = frames.held().len();
+    let room = into.split_at_mut_checked(held).filter(|(_front, behind)| !behind.is_empty());
+    let Some((front, behind)) = room.filter(|_| held <= MAX_MOVED_BYTES) else {
+        let read = ready!(complete(stream, frames, context))?;
+        return Poll::Ready(Ok((read, 0)));
+    };
+    let read = ready!(Pin::new(stream).poll_read(context, behind))?;
+    if read == 0 {
+        return Poll::Ready(Ok((0, 0)));
+    }
+    front.copy_from_slice(frames.held());
+    frames.unhold();
+    let came = into.get(..held.saturating_add(read)).unwrap_or_default();
+    Poll::Ready(Ok((read, frames.pass(came))))
+}
+
+/// Reads more of the frame that is held, and nothing behind it.
+fn complete<S: Wire>(
+    stream: &mut S,
+    frames: &mut Frames,
+    context: &mut Context<'_>,
+) -> Poll<io::Result<usize>> {
+    let mut more = vec![0; frames.missing().min(MAX_COMPLETED_BYTES)];
+    let read = ready!(Pin::new(stream).poll_read(context, &mut more))?;
+    frames.hold(more.get(..read).unwrap_or_default());
+    Poll::Ready(Ok(read))
+}
+
+impl<S: Wire> AsyncWrite for Transport<S> {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write(context, bytes)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        slices: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write_vectored(context, slices)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(context)
+    }
+
+    fn poll_close(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_close(context)
+    }
+}
+
+/// tokio, as far as the client needs it, and streams of ours instead of its own.
+type Kit<S> = RuntimeParts<Tokio, Streams<S>>;
+
+/// Names the type of the streams that are opened; it opens none itself.
+struct Streams<S> {
+    tokio: Tokio,
+    of: PhantomData<fn() -> S>,
+}
+
+impl<S> Clone for Streams<S> {
+    fn clone(&self) -> Self {
+        Self { tokio: self.tokio.clone(), of: PhantomData }
+    }
+}
+
+impl<S> std::fmt::Debug for Streams<S> {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.write_str("Streams")
+    }
+}
+
+impl<S: Wire> Reactor for Streams<S> {
+    type TcpStream = Transport<S>;
+    type Sleep = <Tokio as Reactor>::Sleep;
+
+    fn register<H: io::Read + io::Write + Send + 'static>(
+        &self,
+        _socket: H,
+    ) -> io::Result<impl AsyncRead + AsyncWrite + Send + Unpin + 'static> {
+        Err::<Transport<S>, _>(io::ErrorKind::Unsupported.into())
+    }
+
+    fn sleep(&self, duration: Duration) -> Self::Sleep {
+        self.tokio.sleep(duration)
+    }
+
+    #[expect(clippy::disallowed_types, reason = "the trait's")]
+    fn interval(
+        &self,
+        duration: Duration,
+    ) -> impl Stream<Item = std::time::Instant> + Send + 'static {
+        self.tokio.interval(duration)
+    }
+
+    fn tcp_connect_addr(
+        &self,
+        _address: SocketAddr,
+    ) -> impl Future<Output = io::Result<Self::TcpStream>> + Send + 'static {
+        std::future::ready(Err(io::ErrorKind::Unsupported.into()))
+    }
+}

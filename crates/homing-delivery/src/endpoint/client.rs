@@ -1,0 +1,330 @@
+//! The HTTP client that all attempts share.
+//!
+//! It does what it is told and nothing else: it follows no redirects, knows no proxies, keeps no
+//! cookies and unpacks nothing. It repeats what provably was not processed, and what a connection
+//! that was used before lost, see [`again`](super::again). Retrying is the schedule's business.
+
+use std::{error::Error, fmt, io, sync::Arc, time::Duration};
+
+use bytes::Bytes;
+use futures_util::future::BoxFuture;
+use http_body_util::Full;
+use hyper::{
+    Request, StatusCode,
+    client::conn::{http1, http2},
+    rt::Executor,
+};
+use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder, MaybeHttpsStream};
+use hyper_util::{
+    client::legacy::connect::{Connection as _, HttpConnector},
+    rt::{TokioExecutor, TokioIo, TokioTimer},
+};
+use tokio::{
+    net::TcpStream,
+    time::{Instant, error::Elapsed, timeout, timeout_at},
+};
+use tower_service::Service;
+
+use super::{
+    again::{Again, Over},
+    connection::{Answer, Connection, Failed, Http1, Http2},
+    heard::Listening,
+    pool::{self, Found, Host, Opening, Pool},
+    resolve::Resolver,
+    tls::{EndpointSetupError, tls},
+    words::words,
+};
+use crate::settings::EndpointSettings;
+
+/// Any error; which one, [`super::classify`] finds out.
+pub(super) type BoxError = Box<dyn Error + Send + Sync>;
+
+/// A connection whose other end is gone without a word is found out by the system within this.
+const KEEP_ALIVE: Duration = Duration::from_secs(15);
+const MAX_UNACKNOWLEDGED: Duration = Duration::from_secs(30);
+
+/// An HTTP/2 connection carries many attempts and would fail each of them at its deadline; one
+/// that does not answer pings is given up instead.
+const PING_INTERVAL: Duration = Duration::from_secs(5);
+const PING_DEADLINE: Duration = Duration::from_secs(5);
+
+/// What an HTTP/2 endpoint may send before it is read, in bytes, for a response and for all
+/// responses on a connection. Little more than what is read of one.
+const STREAM_WINDOW_BYTES: u32 = 64 * 1_024;
+const CONNECTION_WINDOW_BYTES: u32 = 1_024 * 1_024;
+
+/// The headers of a response, in bytes over HTTP/2 and in number over HTTP/1.1. Of an HTTP/1.1
+/// response with more, the status counts.
+const MAX_HTTP2_HEADER_BYTES: u32 = 64 * 1_024;
+const MAX_HTTP1_HEADERS: usize = 256;
+
+/// Connections that a request opens at most, where each is ended before it can be used.
+const MAX_OPENED: u8 = 3;
+
+/// Sends requests, over connections that it keeps. Cheap to clone.
+#[derive(Clone)]
+pub(super) struct Client(Arc<Parts>);
+
+struct Parts {
+    connector: HttpsConnector<HttpConnector<Resolver>>,
+    connect_deadline: Duration,
+    http1: http1::Builder,
+    http2: http2::Builder<TokioExecutor>,
+    pool: Arc<Pool>,
+}
+
+/// There is no connection. Shared by all who waited for it.
+#[derive(Clone)]
+pub(super) struct ConnectError(Arc<dyn Error + Send + Sync>);
+
+/// Why there is no answer.
+pub(super) enum SendError {
+    /// There is no connection.
+    Connect(ConnectError),
+    /// The deadline came while there was none.
+    ConnectLate(Elapsed),
+    /// The request failed.
+    Failed(Box<Failed>),
+    /// The deadline came while the answer was waited for.
+    Late(Elapsed),
+}
+
+impl From<SendError> for BoxError {
+    fn from(error: SendError) -> Self {
+        match error {
+            SendError::Connect(error) => error.into(),
+            SendError::Failed(failed) => failed.error.into(),
+            SendError::ConnectLate(elapsed) | SendError::Late(elapsed) => elapsed.into(),
+        }
+    }
+}
+
+impl ConnectError {
+    fn no_host() -> Self {
+        Self(Arc::new(io::Error::new(io::ErrorKind::InvalidInput, "the URL names no host")))
+    }
+}
+
+impl fmt::Debug for ConnectError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(&self.0, f)
+    }
+}
+
+impl fmt::Display for ConnectError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("no connection")
+    }
+}
+
+/// The error that is shared is the cause, not its `Arc`.
+impl Error for ConnectError {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        Some(&*self.0)
+    }
+}
+
+impl Client {
+    /// A client that connects only to what `resolver` gives it and to literal addresses.
+    pub(super) fn new(
+        settings: &EndpointSettings,
+        resolver: Resolver,
+    ) -> Result<Self, EndpointSetupError> {
+        let mut tcp = HttpConnector::new_with_resolver(resolver);
+        tcp.enforce_http(false);
+        tcp.set_nodelay(true);
+        tcp.set_keepalive(Some(KEEP_ALIVE));
+        tcp.set_keepalive_interval(Some(KEEP_ALIVE));
+        #[cfg(target_os = "linux")]
+        tcp.set_tcp_user_timeout(Some(MAX_UNACKNOWLEDGED));
+        // Shared by the addresses of a name, so that one that is silent leaves time for the others.
+        tcp.set_connect_timeout(Some(settings.connect_deadline));
+        let connector = HttpsConnectorBuilder::new()
+            // It offers HTTP/2 and HTTP/1 by itself.
+            .with_tls_config(tls(settings, &[])?)
+            .https_or_http()
+            .enable_all_versions()
+            .wrap_connector(tcp);
+        Ok(Self(Arc::new(Parts {
+            connector,
+            connect_deadline: settings.connect_deadline,
+            http1: http1(),
+            http2: http2(),
+            pool: Pool::new(settings.max_connection_age),
+        })))
+    }
+
+    /// Sends the request that `build` makes until `deadline`, again where nothing was done with it.
+    /// The answer is that of the last one sent.
+    ///
+    /// # Errors
+    ///
+    /// What `build` says, or [`SendError`].
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropped, the request is given up: its connection is closed, in HTTP/2 its stream.
+    pub(super) async fn send<E>(
+        &self,
+        build: impl Fn() -> Result<Request<Full<Bytes>>, E>,
+        deadline: Instant,
+    ) -> Result<Result<(Answer, Host), SendError>, E> {
+        let (mut again, mut over) = (Again::new(), Over::Any);
+        loop {
+            let request = build()?;
+            let Some(host) = Host::of(request.uri()) else {
+                return Ok(Err(SendError::Connect(ConnectError::no_host())));
+            };
+            let connection = match timeout_at(deadline, self.connection(&host, over)).await {
+                Ok(Ok(connection)) => connection,
+                Ok(Err(error)) => return Ok(Err(SendError::Connect(error))),
+                Err(elapsed) => return Ok(Err(SendError::ConnectLate(elapsed))),
+            };
+            let failed = match timeout_at(deadline, connection.send(request)).await {
+                Ok(Ok(answer)) => return Ok(Ok((answer, host))),
+                Ok(Err(failed)) => failed,
+                Err(elapsed) => return Ok(Err(SendError::Late(elapsed))),
+            };
+            if let Some(connection) = &failed.over {
+                self.0.pool.forget(&host, connection);
+            }
+            match again.over(failed.fate) {
+                Some(next) => over = next,
+                None => return Ok(Err(SendError::Failed(failed))),
+            }
+        }
+    }
+
+    /// Sends a request of homing's own, and reads the answer whole: `within` this time and `max_bytes`.
+    ///
+    /// # Errors
+    ///
+    /// In words for people.
+    pub(super) async fn ask(
+        &self,
+        build: impl Fn() -> Result<Request<Full<Bytes>>, BoxError>,
+        within: Duration,
+        max_bytes: usize,
+    ) -> Result<(StatusCode, Bytes), BoxError> {
+        let answered = self.read_whole(build, Instant::now() + within, max_bytes).await;
+        answered.map_err(|error| words(error.as_ref()).into())
+    }
+
+    async fn read_whole(
+        &self,
+        build: impl Fn() -> Result<Request<Full<Bytes>>, BoxError>,
+        deadline: Instant,
+        max_bytes: usize,
+    ) -> Result<(StatusCode, Bytes), BoxError> {
+        let (mut answer, host) = self.send(build, deadline).await??;
+        let status = answer.head.status;
+        let mut read = Vec::new();
+        while let Some(frame) = timeout_at(deadline, answer.frame()).await?.transpose()? {
+            let data = frame.data_ref().map_or(&[][..], |data| data.as_ref());
+            if data.len() > max_bytes.saturating_sub(read.len()) {
+                return Err("the answer is too long".into());
+            }
+            read.extend_from_slice(data);
+        }
+        self.give_back(&host, answer).await;
+        Ok((status, read.into()))
+    }
+
+    /// Keeps the connection that `answer` came over for the next request, if that is safe.
+    pub(super) async fn give_back(&self, host: &Host, answer: Answer) {
+        if let Some(connection) = answer.into_connection().await {
+            self.0.pool.keep(host, Connection::Http1(connection));
+        }
+    }
+
+    async fn connection(&self, host: &Host, over: Over) -> Result<Connection, ConnectError> {
+        if over == Over::Fresh {
+            return self.0.open(host).await;
+        }
+        let mut opened: u8 = 0;
+        loop {
+            match self.0.pool.find(host, || self.opening(host)) {
+                Found::Kept(Connection::Http1(mut connection)) => {
+                    if connection.is_open().await {
+                        return Ok(Connection::Http1(connection));
+                    }
+                }
+                Found::Kept(connection) => return Ok(connection),
+                Found::Opening(opening) if opened < MAX_OPENED => {
+                    opened = opened.saturating_add(1);
+                    // It is in the pool then, for whoever comes first, or for all.
+                    opening.await?;
+                }
+                Found::Opening(_) | Found::Nothing => return self.0.open(host).await,
+            }
+        }
+    }
+
+    /// A connection that goes into the pool when it is there.
+    fn opening(&self, host: &Host) -> Opening {
+        let (parts, host) = (Arc::clone(&self.0), host.clone());
+        pool::opening(async move {
+            let connection = parts.open(&host).await?;
+            parts.pool.keep(&host, connection);
+            Ok(())
+        })
+    }
+}
+
+impl Parts {
+    /// Connects within a deadline: names, TCP and TLS.
+    async fn open(&self, host: &Host) -> Result<Connection, ConnectError> {
+        let opening = timeout(self.connect_deadline, self.handshake(host));
+        let opened: Result<_, BoxError> = match Box::pin(opening).await {
+            Ok(opened) => opened,
+            Err(elapsed) => Err(elapsed.into()),
+        };
+        opened.map_err(|error| ConnectError(error.into()))
+    }
+
+    fn handshake<'a>(&'a self, host: &'a Host) -> BoxFuture<'a, Result<Connection, BoxError>> {
+        Box::pin(async move {
+            let stream = self.connector.clone().call(host.uri()).await?;
+            let is_http2 = stream.connected().is_negotiated_h2();
+            let (stream, heard) = listening(stream);
+            if !is_http2 {
+                let parts = self.http1.handshake(stream).await?;
+                return Ok(Connection::Http1(Http1::new(parts, heard)));
+            }
+            let (sender, connection) = self.http2.handshake(stream).await?;
+            // It ends with the last request on it, once the pool has forgotten it.
+            TokioExecutor::new().execute(async { drop(connection.await) });
+            Ok(Connection::Http2(Http2::new(sender)))
+        })
+    }
+}
+
+type Listened = (super::connection::Io, Arc<super::heard::Heard>);
+
+fn listening(stream: MaybeHttpsStream<TokioIo<TcpStream>>) -> Listened {
+    let (stream, heard) = Listening::new(TokioIo::new(stream));
+    (TokioIo::new(stream), heard)
+}
+
+/// Answers are read leniently: their status counts, whatever their other lines look like.
+fn http1() -> http1::Builder {
+    let mut builder = http1::Builder::new();
+    builder
+        .max_headers(MAX_HTTP1_HEADERS)
+        .allow_obsolete_multiline_headers_in_responses(true)
+        .allow_spaces_after_header_name_in_responses(true)
+        .ignore_invalid_headers_in_responses(true);
+    builder
+}
+
+fn http2() -> http2::Builder<TokioExecutor> {
+    let mut builder = http2::Builder::new(TokioExecutor::new());
+    builder
+        .timer(TokioTimer::new())
+        .keep_alive_interval(PING_INTERVAL)
+        .keep_alive_timeout(PING_DEADLINE)
+        .initial_stream_window_size(STREAM_WINDOW_BYTES)
+        .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
+        .max_header_list_size(MAX_HTTP2_HEADER_BYTES);
+    builder
+}

@@ -1,0 +1,74 @@
+//! The collector of traces: the one address that homing posts to for itself.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use hyper::{
+    Request,
+    header::{CONTENT_TYPE, HeaderValue},
+};
+use url::Url;
+
+use super::{
+    EndpointSetupError,
+    client::{BoxError, Client},
+    names,
+    resolve::Resolver,
+};
+use crate::settings::EndpointSettings;
+
+/// For one batch, from the connect to the end of the answer.
+const DEADLINE: Duration = Duration::from_secs(10);
+const MAX_ANSWER_BYTES: usize = 64 * 1_024;
+
+/// A collector that takes JSON. The operator named it, so its address is not checked.
+#[derive(Clone)]
+pub struct Collector {
+    client: Client,
+    target: Url,
+}
+
+/// Why a collector did not take something.
+#[derive(Debug, thiserror::Error)]
+pub enum CollectorError {
+    /// It did not answer, or not in time.
+    #[error("the collector does not answer")]
+    Unanswered(#[source] BoxError),
+    /// It answered something else than a success.
+    #[error("the collector answered {0}")]
+    Refused(u16),
+}
+
+impl Collector {
+    /// The collector at `target`; TLS is spoken as with endpoints.
+    ///
+    /// # Errors
+    ///
+    /// [`EndpointSetupError`].
+    pub fn new(target: Url, settings: &EndpointSettings) -> Result<Self, EndpointSetupError> {
+        let client = Client::new(settings, Resolver::anywhere(names(settings)?))?;
+        Ok(Self { client, target })
+    }
+
+    /// Posts one document.
+    ///
+    /// # Errors
+    ///
+    /// [`CollectorError`]; it may have taken it all the same.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropped, the request is given up.
+    pub async fn post(&self, document: Vec<u8>) -> Result<(), CollectorError> {
+        let document = Bytes::from(document);
+        let build = || {
+            let mut request = Request::post(self.target.as_str()).body(document.clone().into())?;
+            let json = HeaderValue::from_static("application/json");
+            request.headers_mut().insert(CONTENT_TYPE, json);
+            Ok(request)
+        };
+        let asked = self.client.ask(build, DEADLINE, MAX_ANSWER_BYTES).await;
+        let (status, _) = asked.map_err(CollectorError::Unanswered)?;
+        status.is_success().then_some(()).ok_or(CollectorError::Refused(status.as_u16()))
+    }
+}

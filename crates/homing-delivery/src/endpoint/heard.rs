@@ -1,0 +1,211 @@
+//! The first bytes of an answer, as they come over the connection: what is known of an answer that
+//! the client cannot read. And how much comes: an endpoint that sends without an end keeps the threads
+//! that all deliveries share from nobody.
+
+use std::{
+    io,
+    pin::Pin,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    task::{Context, Poll},
+};
+
+use hyper::StatusCode;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+/// `HTTP/1.1 200`
+const LENGTH: usize = 12;
+
+/// What may come before an answer: interim ones (100, 103), of which the client would read any number
+/// in one go.
+const MAX_INTERIM_BYTES: usize = 64 * 1_024;
+
+/// Read at once of one connection; then others have their turn.
+const MAX_TURN_BYTES: usize = 512 * 1_024;
+
+/// The first bytes that came since the last request was sent.
+#[derive(Default)]
+pub(super) struct Heard(Mutex<First>);
+
+#[derive(Default)]
+struct First {
+    bytes: [u8; LENGTH],
+    length: usize,
+    /// How many bytes came in all.
+    total: usize,
+}
+
+impl Heard {
+    /// Forgets what came: the next request is sent.
+    pub(super) fn forget(&self) {
+        let mut first = self.first();
+        (first.length, first.total) = (0, 0);
+    }
+
+    /// Nothing came.
+    pub(super) fn is_nothing(&self) -> bool {
+        self.first().length == 0
+    }
+
+    /// What came does not begin as an answer does.
+    pub(super) fn is_garbage(&self) -> bool {
+        let first = self.first();
+        let came = first.bytes.get(..first.length).unwrap_or_default();
+        !came.is_empty() && came.iter().zip(b"HTTP/1.").any(|(came, expected)| came != expected)
+    }
+
+    /// The status of a final answer, where that much of it came.
+    pub(super) fn status(&self) -> Option<StatusCode> {
+        let first = self.first();
+        let status = first.bytes.get(..first.length)?.strip_prefix(b"HTTP/1.")?;
+        let [b'0' | b'1', b' ', code @ ..] = status else { return None };
+        StatusCode::from_bytes(code).ok().filter(|status| !status.is_informational())
+    }
+
+    /// Whether nothing but interim answers came, and too many.
+    fn is_interim_for_ever(&self) -> bool {
+        let first = self.first();
+        let is_interim = matches!(first.bytes, [b'H', .., b' ', b'1', _, _]);
+        is_interim && first.length == LENGTH && first.total > MAX_INTERIM_BYTES
+    }
+
+    fn note(&self, came: &[u8]) {
+        let mut first = self.first();
+        let First { bytes, length, total } = &mut *first;
+        *total = total.saturating_add(came.len());
+        if let Some(room) = bytes.get_mut(*length..) {
+            for (place, byte) in room.iter_mut().zip(came) {
+                *place = *byte;
+                *length = length.saturating_add(1);
+            }
+        }
+    }
+
+    fn first(&self) -> MutexGuard<'_, First> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A stream that notes the first bytes that come over it.
+pub(super) struct Listening<S> {
+    stream: S,
+    heard: Arc<Heard>,
+    /// Bytes that came since there were none.
+    turn: usize,
+}
+
+impl<S> Listening<S> {
+    pub(super) fn new(stream: S) -> (Self, Arc<Heard>) {
+        let heard = Arc::<Heard>::default();
+        (Self { stream, heard: Arc::clone(&heard), turn: 0 }, heard)
+    }
+}
+
+impl<S: AsyncRead + Unpin> AsyncRead for Listening<S> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        if self.turn >= MAX_TURN_BYTES {
+            self.turn = 0;
+            context.waker().wake_by_ref();
+            return Poll::Pending;
+        }
+        if self.heard.is_interim_for_ever() {
+            let error = "interim answers (1xx) without an end";
+            return Poll::Ready(Err(io::Error::new(io::ErrorKind::InvalidData, error)));
+        }
+        let before = buffer.filled().len();
+        let polled = Pin::new(&mut self.stream).poll_read(context, buffer);
+        self.turn = match buffer.filled().get(before..) {
+            Some(came @ [_, ..]) => {
+                self.heard.note(came);
+                self.turn.saturating_add(came.len())
+            }
+            Some([]) | None => 0,
+        };
+        polled
+    }
+}
+
+impl<S: AsyncWrite + Unpin> AsyncWrite for Listening<S> {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write(context, bytes)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(context)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(context)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        slices: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write_vectored(context, slices)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn heard(chunks: &[&str]) -> Heard {
+        let heard = Heard::default();
+        for chunk in chunks {
+            heard.note(chunk.as_bytes());
+        }
+        heard
+    }
+
+    #[test]
+    fn a_status_is_heard_in_whatever_pieces_it_comes() {
+        assert_eq!(heard(&["HTTP/1.1 200 OK\r\n"]).status(), Some(StatusCode::OK));
+        assert_eq!(heard(&["H", "TTP/1.0 4", "", "10"]).status(), Some(StatusCode::GONE));
+        for other in ["", "HTTP/1.1 20", "HTTP/1.1 2x0", "HTTP/1.1 100 Continue", "SSH-2.0-Open"] {
+            assert_eq!(heard(&[other]).status(), None, "{other:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_left_of_another_answer_is_garbage() {
+        assert!(heard(&["0\r\n\r\n"]).is_garbage());
+        for other in ["", "HT", "HTTP/1.1 200"] {
+            assert!(!heard(&[other]).is_garbage(), "{other:?}");
+        }
+        let heard = heard(&["hello"]);
+        heard.forget();
+        assert!(heard.is_nothing() && !heard.is_garbage());
+    }
+
+    /// Goal: an endpoint that sends faster than it is read leaves the thread to others.
+    #[test]
+    fn who_sends_without_an_end_is_read_in_turns() {
+        let (mut stream, _heard) = Listening::new(tokio::io::repeat(b'x'));
+        let mut context = Context::from_waker(std::task::Waker::noop());
+        let mut room = vec![0; 16 * 1_024];
+        for _turn in 0..3 {
+            let mut read = 0;
+            let mut polled = Poll::Ready(());
+            while polled.is_ready() {
+                let mut buffer = ReadBuf::new(&mut room);
+                let stream = Pin::new(&mut stream);
+                polled = stream.poll_read(&mut context, &mut buffer).map(Result::unwrap);
+                read += buffer.filled().len();
+            }
+            assert_eq!(read, MAX_TURN_BYTES);
+        }
+    }
+}

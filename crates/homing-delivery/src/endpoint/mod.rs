@@ -1,0 +1,294 @@
+//! Endpoints: the one folder that calls customers.
+//!
+//! [`Endpoints::attempt`] makes one HTTP request for a delivery and tells what the endpoint did.
+//! It promises:
+//!
+//! - an end at `endpoint.deadline`, whatever the endpoint does;
+//! - at most `endpoint.max_response_bytes` bytes of its response in memory;
+//! - one request, never redirected, and sent again at once only where the endpoint provably did not
+//!   begin with it, or where a connection that was used before ended before its answer began;
+//! - no connection to an address that may not be called, however it is spelled or resolved;
+//! - no outcome without the endpoint's doing: what *we* cannot do is a [`RequestError`];
+//! - an answer whose status can be read counts by it, whatever its other lines look like.
+//!
+//! It does not retry, limit rates, count or log: whoever calls it (the worker, and the command
+//! that tests a subscription) knows more and does that.
+//!
+//! `address` says which addresses are called, `resolve` holds the client to it and `dns` asks, within
+//! `places`. `request` builds (and `rehearse` does so before there is an event), `client` sends: over
+//! a `connection` that `pool` keeps, `again` where that is right. `classify` reads the answer, `words`
+//! says what went wrong.
+
+use std::{sync::Arc, time::Duration};
+
+use bytes::Bytes;
+use hyper::{HeaderMap, StatusCode, header::LOCATION, http::uri::InvalidUri};
+use ipnet::IpNet;
+use tokio::time::{Instant, timeout_at};
+
+use crate::settings::EndpointSettings;
+use homing_domain::{
+    delivery::Delivery,
+    outcome::{Obstacle, Outcome, Phase},
+    subscription::{Subscription, UnfitEvent},
+    time::UnixMillis,
+};
+
+mod address;
+mod again;
+mod classify;
+mod client;
+mod collector;
+mod connection;
+mod dns;
+mod heard;
+mod management;
+mod places;
+mod pool;
+mod rehearse;
+mod request;
+mod resolve;
+mod tls;
+mod words;
+
+#[cfg(test)]
+mod tests;
+
+use client::{BoxError, Client, SendError};
+use connection::{Answer, Failed};
+use dns::Dns;
+use pool::Host;
+use words::words;
+
+pub use address::{allowed, literal};
+pub use classify::retry_after;
+pub use collector::{Collector, CollectorError};
+pub use management::{Management, ManagementError, Policed};
+pub use rehearse::rehearse;
+pub use tls::{EndpointSetupError, tls};
+
+/// Calls endpoints. Cheap to clone; clones share their connections.
+#[derive(Clone)]
+pub struct Endpoints {
+    client: Client,
+    networks: Arc<[IpNet]>,
+    deadline: Duration,
+    max_response_bytes: usize,
+}
+
+/// What came of one attempt.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Attempted {
+    /// What the endpoint did.
+    pub outcome: Outcome,
+    /// The HTTP status, where there was one, also of an answer that was not complete in time.
+    pub status: Option<u16>,
+    /// What was read of the response's body, at most `endpoint.max_response_bytes` bytes.
+    pub response: Bytes,
+    /// Why there was no complete answer, or where a redirect leads, in words for people. Bounded,
+    /// without the URL.
+    pub cause: Option<String>,
+}
+
+/// Why there was no attempt: our own fault, never the endpoint's.
+#[derive(Debug, thiserror::Error)]
+pub enum RequestError {
+    /// A header that HTTP cannot carry. It will not get better by itself.
+    #[error("header `{name}` cannot be sent: its name or value is not one")]
+    Header {
+        /// The header's name.
+        name: String,
+    },
+    /// An event that the subscription's form cannot hold. It will not get better by itself.
+    #[error("the event cannot be sent in Workfront's form")]
+    Unfit(#[source] UnfitEvent),
+    /// A URL that HTTP cannot carry. It will not get better by itself.
+    #[error("the subscription's URL cannot be called: give it another one")]
+    Url(#[source] InvalidUri),
+    /// The client does not take this request. It will not get better by itself.
+    #[error("the request cannot be sent")]
+    Unsendable(#[source] BoxError),
+    /// No file descriptors or memory left for a connection. It may get better.
+    #[error("this process has no resources left for a connection")]
+    Resources(#[source] BoxError),
+    /// The name was not looked up: no name server can be asked, or too many names are being looked
+    /// up. It may get better.
+    #[error("the name was not looked up ({})", words(&**.0))]
+    Lookup(BoxError),
+}
+
+impl RequestError {
+    /// Whether it may get better by itself, soon.
+    #[must_use]
+    pub fn may_pass(&self) -> bool {
+        match self {
+            Self::Resources(_) | Self::Lookup(_) => true,
+            Self::Header { .. } | Self::Unfit(_) | Self::Url(_) | Self::Unsendable(_) => false,
+        }
+    }
+}
+
+impl Endpoints {
+    /// Endpoints as `settings` want them called.
+    ///
+    /// # Errors
+    ///
+    /// [`EndpointSetupError`]; it names the setting at fault.
+    pub fn new(settings: &EndpointSettings) -> Result<Self, EndpointSetupError> {
+        let networks: Arc<[IpNet]> =
+            settings.networks().map_err(EndpointSetupError::Settings)?.into();
+        let resolver = resolve::Resolver::new(Arc::clone(&networks), names(settings)?);
+        Ok(Self {
+            client: Client::new(settings, resolver)?,
+            networks,
+            deadline: settings.deadline,
+            max_response_bytes: settings.max_response_bytes,
+        })
+    }
+
+    /// Makes the next attempt of `delivery`, which is owed to `subscription`. `now` is signed, and
+    /// what `Retry-After` counts from.
+    ///
+    /// # Errors
+    ///
+    /// [`RequestError`]: the endpoint saw nothing of it.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropped, the request is given up: its connection is closed, in HTTP/2 its stream. The
+    /// endpoint may have taken the event by then, so whoever drops it must keep the delivery and
+    /// expect a duplicate.
+    pub async fn attempt(
+        &self,
+        delivery: &Delivery,
+        subscription: &Subscription,
+        now: UnixMillis,
+    ) -> Result<Attempted, RequestError> {
+        if let Some(address) = address::literal(subscription.spec.url.url())
+            && !allowed(address, &self.networks)
+        {
+            let refused = resolve::ResolveError::NotAllowed(address);
+            let kind = Obstacle::AddressNotAllowed;
+            return Ok(Attempted::silent(Outcome::Unreachable { kind }, &refused));
+        }
+        // One deadline for the exchange as a whole: an endpoint that sends a byte a second holds its
+        // place no longer than one that sends none.
+        let deadline = Instant::now() + self.deadline;
+        let build = || request::build(delivery, subscription, now);
+        match self.client.send(build, deadline).await? {
+            Ok((answer, host)) => Ok(self.hear(answer, &host, deadline, now).await),
+            Err(SendError::Connect(error)) => Attempted::failed(error.into()),
+            Err(SendError::ConnectLate(elapsed)) => {
+                Ok(Attempted::silent(Outcome::TimedOut { phase: Phase::Connect }, &elapsed))
+            }
+            Err(SendError::Late(elapsed)) => {
+                Ok(Attempted::silent(Outcome::TimedOut { phase: Phase::Headers }, &elapsed))
+            }
+            Err(SendError::Failed(failed)) => Attempted::unread(*failed, now),
+        }
+    }
+
+    async fn hear(
+        &self,
+        mut answer: Answer,
+        host: &Host,
+        deadline: Instant,
+        now: UnixMillis,
+    ) -> Attempted {
+        let (status, headers) = (answer.head.status, &answer.head.headers);
+        let outcome = classify::answer(status, headers, now);
+        let moved = moved(status, headers);
+        let mut read = Vec::new();
+        let ended = timeout_at(deadline, self.read(&mut answer, &mut read)).await;
+        let (outcome, cause) = match ended {
+            Ok(Ok(())) => {
+                self.client.give_back(host, answer).await;
+                (outcome, moved)
+            }
+            // The endpoint has said what became of the event: what follows can turn it into no other
+            // answer, and what it asks for (`Retry-After`, 410) is heard.
+            Ok(Err(error)) => {
+                let cause = format!("the answer broke off: {}", words(&error));
+                (outcome, moved.or(Some(cause)))
+            }
+            Err(_elapsed) if outcome.is_accepted() => {
+                let cause = format!("the status {status} came, the end of its body did not");
+                (Outcome::TimedOut { phase: Phase::Body }, Some(cause))
+            }
+            Err(_elapsed) => (outcome, moved),
+        };
+        let cause = cause.map(bounded);
+        Attempted { outcome, status: Some(status.as_u16()), response: read.into(), cause }
+    }
+
+    /// Reads the body up to the bound, copying, so that no buffer of the connection is kept.
+    async fn read(&self, answer: &mut Answer, read: &mut Vec<u8>) -> hyper::Result<()> {
+        while let room @ 1.. = self.max_response_bytes.saturating_sub(read.len()) {
+            let Some(frame) = answer.frame().await.transpose()? else { break };
+            if let Some(chunk) = frame.data_ref() {
+                read.extend_from_slice(&chunk.slice(..room.min(chunk.len())));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// How names are looked up.
+fn names(settings: &EndpointSettings) -> Result<Dns, EndpointSetupError> {
+    let servers = settings.name_servers().map_err(EndpointSetupError::Settings)?;
+    Ok(Dns::new(servers, settings.connect_deadline))
+}
+
+/// Where a redirect leads, which is not followed. What may be secret in the address is left out.
+fn moved(status: StatusCode, headers: &HeaderMap) -> Option<String> {
+    if !status.is_redirection() {
+        return None;
+    }
+    let location = String::from_utf8_lossy(headers.get(LOCATION)?.as_bytes()).into_owned();
+    let (address, query) = match location.split_once(['?', '#']) {
+        Some((address, _secret)) => (address, "?…"),
+        None => (location.as_str(), ""),
+    };
+    let address = match address.split_once("//") {
+        Some((scheme, rest)) => {
+            let (host, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
+            let host = host.rsplit_once('@').map_or(host, |(_user, host)| host);
+            format!("{scheme}//{host}{path}")
+        }
+        None => address.to_owned(),
+    };
+    let address: String = address.chars().filter(|c| !c.is_control()).take(200).collect();
+    Some(format!(
+        "it redirects to {address}{query}, which is not followed; change the subscription's URL to \
+         the one that it ends at"
+    ))
+}
+
+fn bounded(text: String) -> String {
+    const MAX_CHARS: usize = 300;
+    match text.char_indices().nth(MAX_CHARS) {
+        Some((end, _)) => text.get(..end).unwrap_or_default().to_owned(),
+        None => text,
+    }
+}
+
+impl Attempted {
+    /// There was no complete answer, because of `cause`.
+    fn silent(outcome: Outcome, cause: &(dyn std::error::Error + 'static)) -> Self {
+        let cause = Some(bounded(words(cause)));
+        Self { status: outcome.status(), outcome, response: Bytes::new(), cause }
+    }
+
+    /// There was no complete answer; `error` tells whether that was the endpoint's doing.
+    fn failed(error: BoxError) -> Result<Self, RequestError> {
+        let error = classify::theirs(error)?;
+        Ok(Self::silent(classify::failure(error.as_ref()), error.as_ref()))
+    }
+
+    /// There was no answer that can be read, but its status may have been.
+    fn unread(failed: Failed, now: UnixMillis) -> Result<Self, RequestError> {
+        let Some(status) = failed.status else { return Self::failed(failed.error.into()) };
+        let outcome = classify::answer(status, &HeaderMap::new(), now);
+        Ok(Self::silent(outcome, &failed.error))
+    }
+}

@@ -1,0 +1,316 @@
+//! From a delivery to an HTTP request.
+//!
+//! Source of the three `webhook-` headers: Standard Webhooks specification 1.0, *Webhook headers*.
+
+use bytes::Bytes;
+use http_body_util::Full;
+use hyper::{
+    Method, Request, Uri,
+    header::{
+        ACCEPT, AUTHORIZATION, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HeaderMap,
+        HeaderName, HeaderValue, USER_AGENT,
+    },
+};
+
+use super::RequestError;
+use homing_domain::{
+    delivery::Delivery,
+    event::ContentEncoding,
+    signature::{SignedContent, signature_header},
+    subscription::Subscription,
+    time::UnixMillis,
+};
+
+const WEBHOOK_ID: HeaderName = HeaderName::from_static("webhook-id");
+const WEBHOOK_TIMESTAMP: HeaderName = HeaderName::from_static("webhook-timestamp");
+const WEBHOOK_SIGNATURE: HeaderName = HeaderName::from_static("webhook-signature");
+const TRACE_PARENT: HeaderName = HeaderName::from_static("traceparent");
+const TRACE_STATE: HeaderName = HeaderName::from_static("tracestate");
+const HOMING_ATTEMPT: HeaderName = HeaderName::from_static("x-homing-attempt");
+const HOMING_TOPIC: HeaderName = HeaderName::from_static("x-homing-topic");
+
+const AGENT: HeaderValue = HeaderValue::from_static(concat!("homing/", env!("CARGO_PKG_VERSION")));
+
+/// What a body is called whose content type no header can carry: bytes. RFC 9110, 8.3.
+const BYTES: HeaderValue = HeaderValue::from_static("application/octet-stream");
+
+const ANYTHING: HeaderValue = HeaderValue::from_static("*/*");
+const JSON: HeaderValue = HeaderValue::from_static("application/json");
+
+/// The next attempt of `delivery` as a request, sent at `now`. The body is not copied, unless it
+/// is sent in Workfront's form.
+///
+/// # Errors
+///
+/// [`RequestError::Header`] for a header that HTTP cannot carry, [`RequestError::Url`] for a URL
+/// that it cannot, [`RequestError::Unfit`] for an event that Workfront's form cannot hold.
+pub(super) fn build(
+    delivery: &Delivery,
+    subscription: &Subscription,
+    now: UnixMillis,
+) -> Result<Request<Full<Bytes>>, RequestError> {
+    let uri = Uri::try_from(subscription.spec.url.url().as_str()).map_err(RequestError::Url)?;
+    let event = &delivery.event;
+    let (content_type, encoding, body) = match &subscription.spec.workfront {
+        None => {
+            (content_type(&event.content_type), event.content_encoding.as_ref(), event.body.clone())
+        }
+        Some(form) => (JSON, None, form.message(delivery, now).map_err(RequestError::Unfit)?),
+    };
+    let mut headers = headers(delivery, subscription, &body, now)?;
+    headers.insert(CONTENT_TYPE, content_type);
+    if let Some(encoding) = encoding.map(ContentEncoding::as_str) {
+        headers.insert(CONTENT_ENCODING, value(&CONTENT_ENCODING, encoding)?);
+    }
+    if body.is_empty() {
+        // Of an empty body the client says nothing, and many servers ask for a length with every
+        // POST (411). Source: RFC 9110, 8.6.
+        headers.insert(CONTENT_LENGTH, HeaderValue::from_static("0"));
+    }
+    let mut request = Request::new(Full::new(body));
+    *request.method_mut() = Method::POST;
+    *request.uri_mut() = uri;
+    *request.headers_mut() = headers;
+    Ok(request)
+}
+
+/// The subscription's own headers come first, so that none of them replaces one of homing's.
+fn headers(
+    delivery: &Delivery,
+    subscription: &Subscription,
+    body: &[u8],
+    now: UnixMillis,
+) -> Result<HeaderMap, RequestError> {
+    let (event, spec) = (&delivery.event, &subscription.spec);
+    let mut headers = HeaderMap::new();
+    for (name, text) in &spec.headers {
+        let unfit = || RequestError::Header { name: name.clone() };
+        let key = HeaderName::from_bytes(name.as_bytes()).map_err(|_| unfit())?;
+        // Often a credential: kept out of `Debug` and of HTTP/2's header compression.
+        headers.insert(key, sensitive(text).ok_or_else(unfit)?);
+    }
+
+    let id = delivery.id();
+    headers.insert(USER_AGENT, AGENT);
+    headers.entry(ACCEPT).or_insert(ANYTHING);
+    headers.insert(WEBHOOK_ID, value(&WEBHOOK_ID, &id.to_string())?);
+    headers.insert(WEBHOOK_TIMESTAMP, now.seconds().into());
+    let content = SignedContent { id, sent: now, body };
+    if let Some(signatures) = signature_header(&spec.secrets, &content) {
+        headers.insert(WEBHOOK_SIGNATURE, value(&WEBHOOK_SIGNATURE, &signatures)?);
+    }
+    if let Some(token) = &spec.auth_token {
+        let bearer = sensitive(&format!("Bearer {}", token.reveal().trim_ascii()))
+            .ok_or_else(|| RequestError::Header { name: AUTHORIZATION.to_string() })?;
+        headers.insert(AUTHORIZATION, bearer);
+    }
+    if let Some(trace) = &delivery.trace {
+        headers.insert(TRACE_PARENT, value(&TRACE_PARENT, &trace.to_string())?);
+        if let Some(state) = trace.state() {
+            headers.insert(TRACE_STATE, value(&TRACE_STATE, state)?);
+        }
+    }
+    headers.insert(HOMING_ATTEMPT, delivery.next_attempt().get().into());
+    headers.insert(HOMING_TOPIC, value(&HOMING_TOPIC, event.topic.as_str())?);
+    Ok(headers)
+}
+
+/// Beyond ASCII the bytes of the text as they are, which HTTP calls opaque. Blanks at the ends are
+/// no part of a value, and over HTTP/2 many servers give up the whole connection because of them,
+/// with the requests of others on it. Sources: RFC 9110, 5.5; RFC 9113, 8.2.1.
+fn value(name: &HeaderName, text: &str) -> Result<HeaderValue, RequestError> {
+    HeaderValue::from_bytes(text.trim_ascii().as_bytes())
+        .map_err(|_| RequestError::Header { name: name.to_string() })
+}
+
+fn sensitive(text: &str) -> Option<HeaderValue> {
+    let mut value = HeaderValue::from_bytes(text.trim_ascii().as_bytes()).ok()?;
+    value.set_sensitive(true);
+    Some(value)
+}
+
+fn content_type(text: &str) -> HeaderValue {
+    match HeaderValue::from_str(text.trim_ascii()) {
+        Ok(value) if !value.is_empty() && text.is_ascii() => value,
+        Ok(_) | Err(_) => BYTES,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures_util::FutureExt;
+    use http_body_util::BodyExt;
+
+    use super::*;
+    use crate::endpoint::tests::samples::{delivery, event, subscription};
+
+    fn built(event_type: (&str, &str), changes: &serde_json::Value) -> Request<Full<Bytes>> {
+        let subscription = subscription("https://example.com/hook?key=1", changes);
+        let mut event = event();
+        event.topic = homing_domain::topic::Topic::new(event_type.0).unwrap();
+        event.content_type = event_type.1.to_owned();
+        let now = UnixMillis::new(1_700_000_000_999);
+        build(&delivery(event, &subscription), &subscription, now).unwrap()
+    }
+
+    fn body(request: &Request<Full<Bytes>>) -> Bytes {
+        let whole = request.body().clone().collect();
+        whole.now_or_never().unwrap().unwrap().to_bytes()
+    }
+
+    fn texts(request: &Request<Full<Bytes>>) -> Vec<String> {
+        let mut texts: Vec<_> = request
+            .headers()
+            .iter()
+            .map(|(name, value)| format!("{name}: {}", String::from_utf8_lossy(value.as_bytes())))
+            .collect();
+        texts.sort();
+        texts
+    }
+
+    #[test]
+    fn a_request_says_what_it_is_and_who_sends_it() {
+        let request = built(("order.paid", "application/json"), &serde_json::json!({}));
+        assert_eq!(request.method(), Method::POST);
+        assert_eq!(request.uri(), "https://example.com/hook?key=1");
+        assert_eq!(body(&request), event().body);
+        let version = env!("CARGO_PKG_VERSION");
+        let told = texts(&request).join("\n").replace(version, "<version>");
+        insta::assert_snapshot!(told, @"
+        accept: */*
+        content-type: application/json
+        user-agent: homing/<version>
+        webhook-id: b1adf592-7868-5e29-8147-96f73712972a
+        webhook-timestamp: 1700000000
+        x-homing-attempt: 3
+        x-homing-topic: order.paid
+        ");
+    }
+
+    #[test]
+    fn what_the_subscription_adds_is_sent_and_kept_out_of_logs() {
+        let request = built(
+            ("größe.geändert", "application/cloudevents+json; charset=utf-8"),
+            &serde_json::json!({
+                "auth_token": "geheim-äöü",
+                "headers": {"X-Team": "payroll"},
+                "secrets": ["whsec_AAECAwQFBgcICQoLDA0ODxAREhMUFRYX", "whsec_AQECAwQFBgcICQoLDA0ODxAREhMUFRYX"],
+            }),
+        );
+        let told = texts(&request);
+        for expected in [
+            "authorization: Bearer geheim-äöü",
+            "content-type: application/cloudevents+json; charset=utf-8",
+            "x-homing-topic: größe.geändert",
+            "x-team: payroll",
+        ] {
+            assert!(told.contains(&expected.to_owned()), "{expected} in {told:#?}");
+        }
+        let signatures = request.headers()[WEBHOOK_SIGNATURE].to_str().unwrap();
+        assert_eq!(signatures.split(' ').filter(|text| text.starts_with("v1,")).count(), 2);
+        let debug = format!("{:?}", request.headers());
+        assert!(!debug.contains("geheim") && !debug.contains("payroll"), "{debug}");
+    }
+
+    #[test]
+    fn in_workfronts_form_what_is_sent_is_signed() {
+        let changes = serde_json::json!({
+            "topics": ["TASK.UPDATE"],
+            "workfront": {},
+            "secrets": ["whsec_AAECAwQFBgcICQoLDA0ODxAREhMUFRYX"],
+        });
+        let request = built(("TASK.UPDATE", "text/plain"), &changes);
+        let body = body(&request);
+        assert!(body.starts_with(br#"{"eventType":"UPDATE","subscriptionId":"01931f5a"#));
+        assert_eq!(request.headers()[CONTENT_TYPE], "application/json");
+        let webhook = standardwebhooks::Webhook::new("whsec_AAECAwQFBgcICQoLDA0ODxAREhMUFRYX");
+        let headers = request.headers();
+        let signed =
+            webhook.unwrap().sign(headers[WEBHOOK_ID].to_str().unwrap(), 1_700_000_000, &body);
+        assert_eq!(headers[WEBHOOK_SIGNATURE], signed.unwrap());
+    }
+
+    #[test]
+    fn a_packed_body_is_sent_with_its_coding_and_workfronts_form_without() {
+        let subscription = subscription("https://example.com/", &serde_json::json!({}));
+        let mut event = event();
+        event.content_encoding = ContentEncoding::new("gzip");
+        let delivery = delivery(event.clone(), &subscription);
+        let request = build(&delivery, &subscription, UnixMillis::new(0)).unwrap();
+        assert_eq!(request.headers()[CONTENT_ENCODING], "gzip");
+
+        let form = serde_json::json!({"topics": ["TASK.UPDATE"], "workfront": {}});
+        let subscription =
+            crate::endpoint::tests::samples::subscription("https://a.example", &form);
+        event.topic = homing_domain::topic::Topic::new("TASK.UPDATE").unwrap();
+        let delivery = crate::endpoint::tests::samples::delivery(event, &subscription);
+        let request = build(&delivery, &subscription, UnixMillis::new(0)).unwrap();
+        assert_eq!(request.headers().get(CONTENT_ENCODING), None);
+    }
+
+    #[test]
+    fn an_empty_body_has_a_length() {
+        let subscription = subscription("https://example.com/", &serde_json::json!({}));
+        let mut event = event();
+        event.body = Bytes::new();
+        let delivery = delivery(event, &subscription);
+        let request = build(&delivery, &subscription, UnixMillis::new(0)).unwrap();
+        assert_eq!(request.headers()[CONTENT_LENGTH], "0");
+    }
+
+    /// Goal: no request breaks the HTTP/2 connection of others. Method: blanks at every place that
+    /// a person fills in.
+    #[test]
+    fn blanks_at_the_ends_of_values_are_not_sent() {
+        let mut subscription = subscription("https://example.com/", &serde_json::json!({}));
+        subscription.spec.headers.insert("x-team".into(), " payroll\t".into());
+        subscription.spec.auth_token = Some(" geheim ".to_owned().try_into().unwrap());
+        let mut event = event();
+        event.content_type = "text/plain ".to_owned();
+        let delivery = delivery(event, &subscription);
+        let request = build(&delivery, &subscription, UnixMillis::new(0)).unwrap();
+        for value in request.headers().values() {
+            assert_eq!(value.as_bytes(), value.as_bytes().trim_ascii(), "{value:?}");
+        }
+        assert_eq!(request.headers()["x-team"], "payroll");
+    }
+
+    #[test]
+    fn a_content_type_that_no_header_can_carry_is_bytes() {
+        for unfit in ["", "text/plain\r\nx-evil: 1", "text/größe", "\0"] {
+            let request = built(("a", unfit), &serde_json::json!({}));
+            assert_eq!(request.headers()[CONTENT_TYPE], BYTES, "{unfit:?}");
+        }
+    }
+
+    #[test]
+    fn a_subscription_cannot_replace_what_homing_sends() {
+        let mut subscription = subscription("https://example.com/", &serde_json::json!({}));
+        subscription.spec.headers.insert("webhook-id".into(), "forged".into());
+        subscription.spec.headers.insert("User-Agent".into(), "forged".into());
+        let delivery = delivery(event(), &subscription);
+
+        let request = build(&delivery, &subscription, UnixMillis::new(0)).unwrap();
+
+        assert!(!texts(&request).join("\n").contains("forged"));
+    }
+
+    #[test]
+    fn an_own_accept_header_is_sent() {
+        let changes = serde_json::json!({"headers": {"accept": "application/json"}});
+        let request = built(("a", "text/plain"), &changes);
+        let sent: Vec<_> = request.headers().get_all(ACCEPT).iter().collect();
+        assert_eq!(sent, ["application/json"]);
+    }
+
+    #[test]
+    fn a_header_that_http_cannot_carry_is_named() {
+        let mut subscription = subscription("https://example.com/", &serde_json::json!({}));
+        subscription.spec.headers.insert("x-team".into(), "a\r\nb".into());
+        let delivery = delivery(event(), &subscription);
+
+        let error = build(&delivery, &subscription, UnixMillis::new(0)).unwrap_err();
+
+        insta::assert_snapshot!(error, @"header `x-team` cannot be sent: its name or value is not one");
+    }
+}

@@ -1,0 +1,123 @@
+//! A parked message as people see it.
+
+use bytes::Bytes;
+use serde::Serialize;
+
+use homing_broker::{Message, Moved, Unreadable, queue_scan::Fetched};
+use homing_domain::{
+    id::{DeliveryId, SubscriptionId},
+    time::UnixMillis,
+    verdict::ParkReason,
+};
+
+/// A parked event or delivery.
+#[derive(Clone, Debug, Serialize, utoipa::ToSchema)]
+#[schema(as = ParkedMessage)]
+pub struct Entry {
+    /// The event's id; empty where the publisher gave none that can be read.
+    pub event_id: String,
+    /// The event's topic; `None` where there is none.
+    pub topic: Option<String>,
+    /// To whom it is owed; `None`: an event parked before it was fanned out.
+    pub subscription_id: Option<SubscriptionId>,
+    /// What was sent as `webhook-id`.
+    pub delivery_id: Option<DeliveryId>,
+    /// Why it was given up.
+    pub reason: ParkReason,
+    /// Since when.
+    pub parked_ms: Option<UnixMillis>,
+    /// When homing took the event.
+    pub received_ms: Option<UnixMillis>,
+    /// When the first attempt failed.
+    pub first_failure_ms: Option<UnixMillis>,
+    /// HTTP requests made.
+    pub attempts: u32,
+    /// How often it was sent again already.
+    pub replays: u32,
+    /// What the endpoint did last, or what is wrong with the message; where the broker parked it, its
+    /// reason and the queue.
+    pub last_outcome: Option<String>,
+    /// As published.
+    pub content_type: String,
+    /// How the body is packed, where the publisher said so.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub content_encoding: Option<String>,
+    /// Size of the body.
+    pub body_bytes: usize,
+    /// The publisher's other headers.
+    #[serde(skip)]
+    pub headers: Vec<(String, String)>,
+    /// The body itself; `None` where nobody asked for it.
+    #[serde(skip)]
+    pub body: Option<Bytes>,
+}
+
+impl Entry {
+    pub(super) fn of(fetched: &Fetched) -> Self {
+        let entry = match &fetched.content {
+            Ok(message) => Self::of_message(message),
+            Err(unreadable) => Self::of_unreadable(unreadable),
+        };
+        match &fetched.moved {
+            Some(moved) => entry.moved(moved),
+            None => entry,
+        }
+    }
+
+    /// Tells what the broker did with it as well: nobody else knows why it is here.
+    fn moved(mut self, Moved { why, queue, at }: &Moved) -> Self {
+        let moved = format!("the broker took it out of `{queue}`: {why}");
+        let told =
+            self.last_outcome.map_or_else(|| moved.clone(), |last| format!("{last}; {moved}"));
+        self.last_outcome = Some(told);
+        self.parked_ms = self.parked_ms.or(*at);
+        self
+    }
+
+    fn of_message(message: &Message) -> Self {
+        let event = &message.event;
+        let progress = &message.progress;
+        Self {
+            event_id: event.id.to_string(),
+            topic: Some(event.topic.to_string()),
+            subscription_id: message.subscription,
+            delivery_id: message.subscription.map(|id| DeliveryId::of(&event.id, id)),
+            reason: message.parked.map_or(ParkReason::RejectedByBroker, |parked| parked.reason),
+            parked_ms: message.parked.and_then(|parked| parked.since),
+            received_ms: progress.received,
+            first_failure_ms: progress.first_failure,
+            attempts: progress.attempts,
+            replays: progress.replays,
+            last_outcome: progress.last_outcome.clone(),
+            content_type: event.content_type.clone(),
+            content_encoding: event
+                .content_encoding
+                .as_ref()
+                .map(|encoding| encoding.as_str().to_owned()),
+            body_bytes: event.body.len(),
+            headers: message.headers(),
+            body: Some(event.body.clone()),
+        }
+    }
+
+    fn of_unreadable(unreadable: &Unreadable) -> Self {
+        Self {
+            event_id: unreadable.id.clone().unwrap_or_default(),
+            topic: None,
+            subscription_id: None,
+            delivery_id: None,
+            reason: ParkReason::Unreadable,
+            parked_ms: unreadable.parked.and_then(|parked| parked.since),
+            received_ms: None,
+            first_failure_ms: None,
+            attempts: 0,
+            replays: 0,
+            last_outcome: Some(unreadable.why.to_string()),
+            content_type: String::new(),
+            content_encoding: None,
+            body_bytes: unreadable.body.len(),
+            headers: Vec::new(),
+            body: Some(unreadable.body.clone()),
+        }
+    }
+}

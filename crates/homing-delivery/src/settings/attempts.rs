@@ -1,0 +1,50 @@
+//! `[attempts]`
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use homing_domain::settings::SettingsError;
+
+/// What the attempt log keeps, and for how long.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AttemptsSettings {
+    /// Whether attempts are logged at all.
+    pub enabled: bool,
+    /// How long a record is kept.
+    #[serde(with = "humantime_serde")]
+    pub keep: Duration,
+    /// How many records are kept.
+    pub max_rows: u64,
+    /// How much of a response is kept, in bytes.
+    pub response_bytes: usize,
+}
+
+impl AttemptsSettings {
+    const KEEP_MIN: Duration = Duration::from_mins(1);
+    /// Ten years.
+    const MAX_KEEP: Duration = Duration::from_hours(87_600);
+    /// Records wait in memory until they are written, up to some thousands.
+    const MAX_RESPONSE_BYTES: usize = 4_096;
+
+    /// Builds what can be built without I/O, so that a mistake shows at start.
+    ///
+    /// # Errors
+    ///
+    /// [`SettingsError::Value`]: a value that makes no sense.
+    pub fn check(&self) -> Result<(), SettingsError> {
+        if !(Self::KEEP_MIN..=Self::MAX_KEEP).contains(&self.keep) {
+            return Err(SettingsError::value("attempts.keep", "between 1m and 10 years"));
+        }
+        if !(1_000..=100_000_000).contains(&self.max_rows) {
+            let message = "between 1000 and 100000000; to log nothing, set `attempts.enabled`";
+            return Err(SettingsError::value("attempts.max_rows", message));
+        }
+        if self.response_bytes > Self::MAX_RESPONSE_BYTES {
+            let message = format!("at most {}", Self::MAX_RESPONSE_BYTES);
+            return Err(SettingsError::value("attempts.response_bytes", message));
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,107 @@
+//! `[endpoint]`
+
+use std::{
+    net::{IpAddr, SocketAddr},
+    time::Duration,
+};
+
+use ipnet::IpNet;
+use serde::{Deserialize, Serialize};
+
+use homing_domain::settings::{SettingsError, list, section};
+
+/// How endpoints are called.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct EndpointSettings {
+    /// For one attempt as a whole.
+    #[serde(with = "humantime_serde")]
+    pub deadline: Duration,
+    /// For finding the address, TCP and TLS.
+    #[serde(with = "humantime_serde")]
+    pub connect_deadline: Duration,
+    /// Requests in flight at one URL, per worker process.
+    pub max_concurrency: usize,
+    /// How long a delivery waits for its turn before it goes to a busy lane.
+    #[serde(with = "humantime_serde")]
+    pub busy_wait: Duration,
+    /// How much of a response is read, in bytes.
+    pub max_response_bytes: usize,
+    /// Networks that are called although they are private or special.
+    #[serde(deserialize_with = "list::texts")]
+    pub allow_networks: Vec<String>,
+    /// No request is sent over a connection that is older.
+    #[serde(with = "humantime_serde")]
+    pub max_connection_age: Duration,
+    /// Name servers that are asked in place of the system's, with or without a port.
+    #[serde(deserialize_with = "list::texts")]
+    pub dns_servers: Vec<String>,
+    /// A PEM file with further certificate authorities; empty: none.
+    pub ca_file: String,
+}
+
+impl EndpointSettings {
+    /// The defaults, changed by `changes`: TOML lines with keys of the section.
+    ///
+    /// # Errors
+    ///
+    /// [`SettingsError`]: not TOML, a key that does not exist, a value that does not fit.
+    pub fn from_toml(changes: &str) -> Result<Self, SettingsError> {
+        section(super::DEFAULTS, "endpoint", changes)
+    }
+
+    /// The networks of `allow_networks`.
+    ///
+    /// # Errors
+    ///
+    /// [`SettingsError::Value`] for a text that is not a network.
+    pub fn networks(&self) -> Result<Vec<IpNet>, SettingsError> {
+        self.allow_networks
+            .iter()
+            .map(|text| {
+                text.parse().map_err(|_| {
+                    let message = format!("`{text}` is not a network such as 10.1.0.0/16");
+                    SettingsError::value("endpoint.allow_networks", message)
+                })
+            })
+            .collect()
+    }
+
+    /// The name servers of `dns_servers`; none: the system's.
+    ///
+    /// # Errors
+    ///
+    /// [`SettingsError::Value`] for a text that is not an address.
+    pub fn name_servers(&self) -> Result<Vec<SocketAddr>, SettingsError> {
+        const PORT: u16 = 53;
+        let read = |text: &String| {
+            let alone = text.parse::<IpAddr>().map(|address| SocketAddr::new(address, PORT));
+            alone.or_else(|_| text.parse()).map_err(|_| {
+                let message = format!("`{text}` is not an address such as 10.0.0.2 or 10.0.0.2:53");
+                SettingsError::value("endpoint.dns_servers", message)
+            })
+        };
+        self.dns_servers.iter().map(read).collect()
+    }
+
+    /// Builds what can be built without I/O, so that a mistake shows at start.
+    ///
+    /// # Errors
+    ///
+    /// [`SettingsError::Value`]: a value that makes no sense.
+    pub fn check(&self) -> Result<(), SettingsError> {
+        if self.connect_deadline.is_zero() || self.connect_deadline >= self.deadline {
+            let message =
+                "more than nothing and less than `endpoint.deadline`, of which it is part";
+            return Err(SettingsError::value("endpoint.connect_deadline", message));
+        }
+        if !(1..=10_000).contains(&self.max_concurrency) {
+            return Err(SettingsError::value("endpoint.max_concurrency", "between 1 and 10000"));
+        }
+        if self.max_connection_age.is_zero() {
+            return Err(SettingsError::value("endpoint.max_connection_age", "more than nothing"));
+        }
+        self.name_servers()?;
+        self.networks().map(drop)
+    }
+}

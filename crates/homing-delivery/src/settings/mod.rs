@@ -1,0 +1,20 @@
+//! `[worker]`, `[endpoint]`, `[circuit]`, `[schedule]`, `[attempts]` and `[traces]`.
+
+mod attempts;
+mod circuit;
+mod endpoint;
+mod schedule;
+mod traces;
+mod worker;
+
+pub use self::{
+    attempts::AttemptsSettings,
+    circuit::CircuitSettings,
+    endpoint::EndpointSettings,
+    schedule::{ScheduleSettings, Schedules, WrittenWait},
+    traces::TracesSettings,
+    worker::WorkerSettings,
+};
+
+/// The defaults, with their comments.
+pub const DEFAULTS: &str = include_str!("defaults.toml");

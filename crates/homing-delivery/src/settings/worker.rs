@@ -1,0 +1,53 @@
+//! `[worker]`
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use homing_domain::settings::SettingsError;
+
+/// How much a worker takes on at once.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct WorkerSettings {
+    /// Deliveries in flight over both lanes.
+    pub max_in_flight: usize,
+    /// Bodies of the messages that the broker sends ahead over both lanes, in bytes; about.
+    pub max_in_flight_bytes: usize,
+    /// Deliveries of one event that are attempted in the worker that took it.
+    pub max_fan_out_inline: usize,
+    /// Size of the largest event, in bytes.
+    pub max_event_bytes: usize,
+    /// For deliveries in flight after the order to stop.
+    #[serde(with = "humantime_serde")]
+    pub drain_grace: Duration,
+}
+
+impl WorkerSettings {
+    /// Deliveries in flight in one lane, and messages that the broker sends ahead to it.
+    #[must_use]
+    pub fn max_lane_in_flight(&self) -> u16 {
+        u16::try_from(self.max_in_flight / 2).unwrap_or(u16::MAX)
+    }
+
+    /// Bytes that the broker sends ahead to one lane.
+    #[must_use]
+    pub fn max_lane_in_flight_bytes(&self) -> usize {
+        self.max_in_flight_bytes / 2
+    }
+
+    /// Builds what can be built without I/O, so that a mistake shows at start.
+    ///
+    /// # Errors
+    ///
+    /// [`SettingsError::Value`]: a value that makes no sense.
+    pub fn check(&self) -> Result<(), SettingsError> {
+        if !(2..=100_000).contains(&self.max_in_flight) {
+            return Err(SettingsError::value("worker.max_in_flight", "between 2 and 100000"));
+        }
+        if self.max_fan_out_inline > 10_000 {
+            return Err(SettingsError::value("worker.max_fan_out_inline", "at most 10000"));
+        }
+        Ok(())
+    }
+}

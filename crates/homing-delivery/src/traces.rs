@@ -1,0 +1,202 @@
+//! Traces: a span for every attempt, sent to a collector by OTLP. Off unless a collector is named.
+//!
+//! Nothing waits for it: what the collector does not take in time is given up and counted. The span
+//! is part of the trace that the event came with; without one, of a trace of the event's own. That
+//! the endpoint is told of the trace does not depend on any of this (`endpoint/request.rs`).
+//!
+//! The protocol is written by hand, JSON over HTTP: one message is all that is needed of it.
+//!
+//! Source: *OpenTelemetry Protocol Specification* 1.x, OTLP/HTTP with JSON encoding; *Semantic
+//! Conventions for HTTP spans*.
+
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use tokio::{
+    sync::mpsc::{self, error::TrySendError},
+    time::timeout,
+};
+use tokio_util::sync::CancellationToken;
+use tracing::{debug, warn};
+
+use crate::endpoint::Collector;
+use homing_domain::{
+    delivery::Delivery, outcome::Outcome, subscription::Subscription, time::UnixMillis,
+    trace::TraceContext,
+};
+use homing_telemetry::metrics;
+
+/// Spans that wait to be sent.
+const MAX_WAITING: usize = 4_096;
+/// Spans in one message.
+const MAX_BATCH: usize = 512;
+/// How long a span waits for others.
+const BATCH_WAIT: Duration = Duration::from_secs(2);
+/// For what is left at the end of the process.
+const LAST_DEADLINE: Duration = Duration::from_secs(3);
+
+/// Makes spans; cheap to clone.
+#[derive(Clone)]
+pub struct Tracer {
+    queue: mpsc::Sender<Value>,
+    sample_percent: u8,
+}
+
+/// Sends what tracers make.
+pub struct Sender {
+    queue: mpsc::Receiver<Value>,
+    collector: Collector,
+}
+
+/// A span that has begun.
+#[derive(Debug)]
+pub struct Span {
+    context: TraceContext,
+    parent: Option<u64>,
+    started: UnixMillis,
+}
+
+/// A tracer, and what sends its spans to `collector`.
+#[must_use]
+pub fn open(collector: Collector, sample_percent: u8) -> (Tracer, Sender) {
+    let (queue, waiting) = mpsc::channel(MAX_WAITING);
+    (Tracer { queue, sample_percent }, Sender { queue: waiting, collector })
+}
+
+impl Tracer {
+    /// Begins the span of an attempt: the delivery as its endpoint is told of it.
+    #[must_use]
+    pub fn begin(&self, delivery: &Delivery, now: UnixMillis) -> (Delivery, Span) {
+        let id = fastrand::u64(1..);
+        let (context, parent) = match &delivery.trace {
+            Some(given) => (given.under(id), Some(given.parent)),
+            None => (TraceContext::of_event(&delivery.event.id, id, self.sample_percent), None),
+        };
+        let traced = Delivery { trace: Some(context.clone()), ..delivery.clone() };
+        (traced, Span { context, parent, started: now })
+    }
+
+    /// Ends a span; `None`: there was no attempt, by our own failure.
+    pub fn end(
+        &self,
+        span: &Span,
+        (delivery, subscription): (&Delivery, &Subscription),
+        outcome: Option<&Outcome>,
+        now: UnixMillis,
+    ) {
+        if !span.context.sampled {
+            return;
+        }
+        let told = span.to_json((delivery, subscription), outcome, now);
+        if let Err(TrySendError::Full(_) | TrySendError::Closed(_)) = self.queue.try_send(told) {
+            metrics::traces_lost(1);
+        }
+    }
+}
+
+fn text(key: &str, value: &(impl ToString + ?Sized)) -> Value {
+    json!({"key": key, "value": {"stringValue": value.to_string()}})
+}
+
+/// 64-bit numbers are texts in this encoding.
+fn number(key: &str, value: &impl ToString) -> Value {
+    json!({"key": key, "value": {"intValue": value.to_string()}})
+}
+
+fn nanoseconds(instant: UnixMillis) -> String {
+    i128::from(instant.get()).saturating_mul(1_000_000).to_string()
+}
+
+impl Span {
+    /// The URL goes without its path and query, which may hold secrets.
+    fn to_json(
+        &self,
+        (delivery, subscription): (&Delivery, &Subscription),
+        outcome: Option<&Outcome>,
+        ended: UnixMillis,
+    ) -> Value {
+        const CLIENT: u8 = 3;
+        const ERROR: u8 = 2;
+        let url = subscription.spec.url.url();
+        let mut attributes = vec![
+            text("http.request.method", "POST"),
+            text("url.scheme", url.scheme()),
+            text("server.address", url.host_str().unwrap_or_default()),
+            number("server.port", &url.port_or_known_default().unwrap_or_default()),
+            number("http.request.resend_count", &delivery.progress.attempts),
+            text("homing.topic", &delivery.event.topic),
+            text("homing.event.id", &delivery.event.id),
+            text("homing.delivery.id", &delivery.id()),
+            text("homing.subscription.id", &delivery.subscription),
+        ];
+        let status = outcome.and_then(Outcome::status);
+        attributes.extend(status.map(|status| number("http.response.status_code", &status)));
+        let error = match outcome {
+            Some(outcome) if outcome.is_accepted() => None,
+            Some(outcome) => Some(outcome.to_string()),
+            None => Some("not attempted".to_owned()),
+        };
+        attributes.extend(error.as_ref().map(|error| text("error.type", error)));
+        let mut span = json!({
+            "traceId": format!("{:032x}", self.context.trace),
+            "spanId": format!("{:016x}", self.context.parent),
+            "name": "POST",
+            "kind": CLIENT,
+            "startTimeUnixNano": nanoseconds(self.started),
+            "endTimeUnixNano": nanoseconds(ended),
+            "attributes": attributes,
+        });
+        if let Some(fields) = span.as_object_mut() {
+            let parent = self.parent.map(|parent| json!(format!("{parent:016x}")));
+            fields.extend(parent.map(|parent| ("parentSpanId".to_owned(), parent)));
+            let failed = error.map(|error| json!({"code": ERROR, "message": error}));
+            fields.extend(failed.map(|failed| ("status".to_owned(), failed)));
+        }
+        span
+    }
+}
+
+impl Sender {
+    /// Sends spans until `stop`, then those that are left.
+    pub async fn send(mut self, stop: CancellationToken) {
+        while let Some(Some(batch)) = stop.run_until_cancelled(self.next()).await {
+            self.post(batch).await;
+        }
+        let rest = async {
+            self.queue.close();
+            while let Some(batch) = self.next().await {
+                self.post(batch).await;
+            }
+        };
+        if timeout(LAST_DEADLINE, rest).await.is_err() {
+            warn!("traces.left: the collector did not take them before the end");
+        }
+    }
+
+    /// The next spans; `None`: no more come. Dropped, it has taken none.
+    async fn next(&mut self) -> Option<Vec<Value>> {
+        while self.queue.is_empty() && !self.queue.is_closed() {
+            tokio::time::sleep(BATCH_WAIT).await;
+        }
+        let mut batch = Vec::new();
+        let taken = self.queue.recv_many(&mut batch, MAX_BATCH).await;
+        (taken > 0).then_some(batch)
+    }
+
+    async fn post(&self, batch: Vec<Value>) {
+        let spans = batch.len();
+        let version = env!("CARGO_PKG_VERSION");
+        let resource = [text("service.name", "homing"), text("service.version", version)];
+        let document = json!({"resourceSpans": [{
+            "resource": {"attributes": resource},
+            "scopeSpans": [{"scope": {"name": "homing", "version": version}, "spans": batch}],
+        }]});
+        match self.collector.post(document.to_string().into_bytes()).await {
+            Ok(()) => debug!(spans, "traces.sent"),
+            Err(error) => {
+                metrics::traces_lost(spans);
+                warn!(spans, error = %homing_domain::report::Chain(&error), "traces.lost");
+            }
+        }
+    }
+}

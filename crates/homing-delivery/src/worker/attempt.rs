@@ -1,0 +1,273 @@
+//! One attempt, in the order in which it happens: resolve → admit → perform → judge → record →
+//! dispatch. The first step at which a delivery cannot go on ends them, and says what follows.
+
+use std::{panic::AssertUnwindSafe, sync::Arc, time::Duration};
+
+use futures_util::FutureExt;
+use tokio::time::Instant;
+
+use super::{
+    Context,
+    disposition::{self, Disposition, SkipReason},
+    handler::{AttemptResult, HandlerError},
+    intake::PendingDelivery,
+    limits::Permit,
+    matching::Match,
+    settle::settle,
+};
+use crate::endpoint::RequestError;
+use homing_broker::{Message, Receipt, Route};
+use homing_domain::{
+    circuit::Admission,
+    clock,
+    delivery::Delivery,
+    schedule::Schedule,
+    subscription::Subscription,
+    time::UnixMillis,
+    verdict::{self, ParkReason, Verdict},
+};
+use homing_store::StoreError;
+use homing_telemetry::events;
+
+/// A delivery, and all that is known about how to attempt it.
+pub(super) struct Job<'a> {
+    pub(super) message: &'a Message,
+    /// As it was before the attempt.
+    pub(super) delivery: &'a Delivery,
+    pub(super) subscription: &'a Subscription,
+    pub(super) schedule: &'a Schedule,
+}
+
+/// By which right an attempt is made.
+enum Admitted {
+    /// The circuit is closed and a permit was free.
+    Ordinary(Permit),
+    /// The circuit is open, and this is the one that is let through.
+    Probe,
+}
+
+/// An attempt that was made.
+pub(super) struct Attempt {
+    pub(super) started: UnixMillis,
+    pub(super) ended: UnixMillis,
+    /// From the start to the end of the exchange.
+    pub(super) duration: Duration,
+    pub(super) result: AttemptResult,
+}
+
+/// Makes the next attempt of a delivery and settles its message.
+pub(super) async fn attempt(context: &Context, pending: PendingDelivery) {
+    let PendingDelivery { message, redelivered, returned, receipt } = pending;
+    let Some(mut delivery) = message.delivery() else { return };
+    let _in_flight = context.observers.counters.in_flight();
+    let Some(running) = context.recent.begin(&message, redelivered).await else {
+        events::repetition_skipped(&delivery);
+        return receipt.settle();
+    };
+    scatter(returned).await;
+    let (Ok(disposition) | Err(disposition)) = run(context, &message, &mut delivery).await;
+    context.observers.disposed(&delivery, &disposition);
+    dispatch(context, disposition, receipt).await;
+    running.done();
+}
+
+/// The steps up to knowing what follows; `Err`: no attempt was made.
+async fn run(
+    context: &Context,
+    message: &Message,
+    delivery: &mut Delivery,
+) -> Result<Disposition, Disposition> {
+    let subscription = resolve(context, message, delivery).await?;
+    let schedule = context.schedules.get(subscription.spec.schedule.as_deref());
+    let job = Job { message, delivery, subscription: &subscription, schedule };
+    let admitted = admit(context, &job).await?;
+    let attempt = perform(context, &job).await?;
+    let verdict = judge(&job, &attempt);
+    record(context, (&job, &attempt), &verdict, admitted).await;
+    Ok(follow(&job, &attempt, verdict))
+}
+
+/// Adds jitter to often redelivered messages: one of them may kill the workers that attempt it, and
+/// its neighbours are then done before it half of the time, instead of using up their redeliveries.
+async fn scatter(returned: u32) {
+    /// As often it happens to any delivery, in a bad hour of workers and connections.
+    const UNSUSPICIOUS: u32 = 5;
+    const WITHIN_MS: u64 = 1_000;
+    if returned > UNSUSPICIOUS {
+        tokio::time::sleep(Duration::from_millis(fastrand::u64(..WITHIN_MS))).await;
+    }
+}
+
+/// The subscription, once it is known to want the event.
+async fn resolve(
+    context: &Context,
+    message: &Message,
+    delivery: &mut Delivery,
+) -> Result<Arc<Subscription>, Disposition> {
+    let subscription = match context.subscriptions.find(delivery.subscription).await {
+        Ok(Some(subscription)) => subscription,
+        Ok(None) => {
+            let reason = ParkReason::SubscriptionDeleted;
+            let parked = disposition::park(message, delivery.progress.clone(), reason);
+            return Err(Disposition::skip(SkipReason::SubscriptionDeleted, Some(parked)));
+        }
+        Err(error) => {
+            let reason = match error {
+                StoreError::Corrupt(_) => SkipReason::SubscriptionUnreadable(error),
+                error => SkipReason::StoreUnavailable(error),
+            };
+            let held = disposition::throttled(message, delivery);
+            return Err(Disposition::skip(reason, Some(held)));
+        }
+    };
+    if !delivery.progress.unmatched {
+        return Ok(subscription);
+    }
+    // It waited until its filter could be read.
+    delivery.progress.unmatched = false;
+    match Box::pin(context.matching.one(&delivery.event, &subscription)).await {
+        Some(Match::Wanted(_) | Match::Unknown(_)) => Ok(subscription),
+        Some(Match::Undecided(_, why)) => {
+            let parked = disposition::park_unreadable(message, &delivery.progress, &why);
+            let skip = Disposition::skip(SkipReason::Undecided(why), Some(parked));
+            Err(skip.of(&subscription))
+        }
+        None => Err(Disposition::skip(SkipReason::NotWanted, None).of(&subscription)),
+    }
+}
+
+/// The right to make the attempt now.
+async fn admit(context: &Context, job: &Job<'_>) -> Result<Admitted, Disposition> {
+    let Job { message, delivery, subscription, schedule } = *job;
+    let now = clock::now();
+    let skip = |reason, next| Err(Disposition::skip(reason, Some(next)).of(subscription));
+    if let Some(remaining) = delivery.progress.remaining(now) {
+        let held = disposition::until_asked(message, delivery, schedule, remaining);
+        return skip(SkipReason::AskedToWait(remaining), held);
+    }
+    let url = &subscription.spec.url;
+    match context.circuits.admission(url, now).await {
+        Admission::Pass => {}
+        Admission::Probe => return Ok(Admitted::Probe),
+        Admission::Refuse(Some(_)) => {
+            let reason = ParkReason::CircuitOpen;
+            let held = disposition::to_next_step(message, delivery, schedule, reason);
+            return skip(SkipReason::CircuitOpen, held);
+        }
+        Admission::Refuse(None) => {
+            let progress = delivery.progress.held();
+            let parked = disposition::park(message, progress, ParkReason::Frozen);
+            return skip(SkipReason::CircuitFrozen, parked);
+        }
+    }
+    match context.limits.enter(url, subscription.spec.rate_limit).await {
+        Some(permit) => Ok(Admitted::Ordinary(permit)),
+        None => skip(SkipReason::Throttled, disposition::throttled(message, delivery)),
+    }
+}
+
+/// The attempt itself: builds, signs, calls, classifies.
+async fn perform(context: &Context, job: &Job<'_>) -> Result<Attempt, Disposition> {
+    let (started, clock) = (clock::now(), Instant::now());
+    // A handler that panics is our own failure: given back, its message would come at once again.
+    let performed = AssertUnwindSafe(traced(context, job, started)).catch_unwind().await;
+    let performed = performed.unwrap_or_else(|_panic| Err("the handler panicked".into()));
+    let result = performed.map_err(|error| hindered(job, error))?;
+    Ok(Attempt { started, ended: clock::now(), duration: clock.elapsed(), result })
+}
+
+/// The attempt, with a span for it where spans are collected.
+async fn traced(
+    context: &Context,
+    job: &Job<'_>,
+    started: UnixMillis,
+) -> Result<AttemptResult, HandlerError> {
+    let Job { delivery, subscription, .. } = *job;
+    let Some(tracer) = &context.tracer else {
+        return context.handler.attempt(delivery, subscription, started).await;
+    };
+    let (delivery, span) = tracer.begin(delivery, started);
+    let performed = context.handler.attempt(&delivery, subscription, started).await;
+    let outcome = performed.as_ref().ok().map(|result| &result.outcome);
+    tracer.end(&span, (&delivery, subscription), outcome, clock::now());
+    performed
+}
+
+/// What follows where no attempt could be made, because of `error`, which is ours.
+fn hindered(job: &Job<'_>, error: HandlerError) -> Disposition {
+    let Job { message, delivery, subscription, schedule } = *job;
+    let (reason, next) = match error.downcast_ref::<RequestError>() {
+        // Soon over: no step of the schedule is taken for it.
+        Some(request) if request.may_pass() => {
+            (SkipReason::NotNow(error), disposition::throttled(message, delivery))
+        }
+        Some(request @ RequestError::Unfit(_)) => {
+            let why = homing_domain::report::Chain(request).to_string();
+            let parked = disposition::park_unreadable(message, &delivery.progress, &why);
+            (SkipReason::NotAttempted(error), parked)
+        }
+        _ => {
+            let reason = ParkReason::Exhausted;
+            let next = disposition::to_next_step(message, delivery, schedule, reason);
+            (SkipReason::NotAttempted(error), next)
+        }
+    };
+    Disposition::skip(reason, Some(next)).of(subscription)
+}
+
+/// What is to be done about the outcome.
+fn judge(job: &Job<'_>, attempt: &Attempt) -> Verdict {
+    verdict::verdict(&attempt.result.outcome, job.delivery.progress.step, job.schedule)
+}
+
+/// Reports the attempt, counts what the endpoint did, and lets the next one in.
+async fn record(
+    context: &Context,
+    (job, attempt): (&Job<'_>, &Attempt),
+    verdict: &Verdict,
+    admitted: Admitted,
+) {
+    context.observers.attempted(job, attempt, verdict);
+    let (url, outcome) = (&job.subscription.spec.url, &attempt.result.outcome);
+    match admitted {
+        Admitted::Ordinary(permit) => {
+            if outcome.is_accepted() {
+                permit.succeeded();
+            }
+            drop(permit);
+            context.circuits.attempted(url, outcome, attempt.ended);
+        }
+        Admitted::Probe => Box::pin(context.circuits.probed(url, outcome, attempt.ended)).await,
+    }
+    if outcome.status() == Some(410) {
+        Box::pin(context.circuits.gone(url)).await;
+    }
+}
+
+/// What follows the verdict: how far the delivery has come, and where it goes.
+fn follow(job: &Job<'_>, attempt: &Attempt, verdict: Verdict) -> Disposition {
+    let Job { message, delivery, schedule, .. } = *job;
+    let (outcome, ended) = (&attempt.result.outcome, attempt.ended);
+    let progress = |step| delivery.progress.failed(outcome.to_string(), step, ended);
+    match verdict {
+        Verdict::Done => Disposition::delivered(),
+        Verdict::Wait { step, wait, not_before } => {
+            let mut progress = progress(step);
+            progress.not_before = not_before.map(|asked| ended.plus(asked));
+            let message = message.for_subscription(delivery.subscription, progress);
+            let wait = not_before.map_or(wait, |asked| disposition::towards(schedule, asked));
+            Disposition::after_attempt(message, Route::Wait(wait))
+        }
+        Verdict::Park(reason) => {
+            let (message, route) =
+                disposition::park(message, progress(delivery.progress.step), reason);
+            Disposition::after_attempt(message, route)
+        }
+    }
+}
+
+/// Publishes what follows, and then answers the broker.
+async fn dispatch(context: &Context, disposition: Disposition, receipt: Receipt) {
+    let next = disposition.next.map(|(message, route)| (message.outgoing(), route));
+    settle(&context.broker, next, receipt).await;
+}

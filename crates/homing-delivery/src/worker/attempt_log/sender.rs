@@ -1,0 +1,280 @@
+//! What happens to deliveries, put down for the attempt log: at once, or not at all.
+//!
+//! A record goes into a bounded channel; where that is full it is given up and counted, so that a
+//! store that is slow or away costs records and never a delivery. How many are missing, and from
+//! when, is written as soon as the store takes it.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use tokio::sync::{Notify, mpsc};
+
+use crate::worker::{
+    attempt::{Attempt, Job},
+    handler::AttemptResult,
+};
+use homing_broker::{Message, Route};
+use homing_domain::{
+    clock,
+    delivery::Delivery,
+    id::DeliveryId,
+    record::{AttemptEvent, Attempted, Class, Gap, NextState, Record},
+    time::UnixMillis,
+    url::EndpointUrl,
+    verdict::Verdict,
+};
+use homing_telemetry::metrics;
+
+/// Takes down what happens; does nothing where no log is kept.
+pub(in crate::worker) struct Sender(Option<Log>);
+
+struct Log {
+    records: mpsc::Sender<Record>,
+    response_bytes: usize,
+    /// So many records are worth writing at once.
+    batch: usize,
+    backlog: Arc<Backlog>,
+}
+
+/// What the two ends of the channel have in common.
+#[derive(Default)]
+pub(super) struct Backlog {
+    /// There is a batch to be written.
+    pub(super) enough: Notify,
+    missed: Mutex<Missed>,
+}
+
+/// Records that were given up.
+#[derive(Default)]
+struct Missed {
+    /// Since the start.
+    total: u64,
+    /// Those that the store was not yet told of.
+    open: Option<Gap>,
+    /// Those that it is being told of: once begun, always as the same gap.
+    telling: Option<Gap>,
+}
+
+impl Backlog {
+    /// A record of what began at `started` was given up.
+    pub(super) fn missed(&self, started: UnixMillis) {
+        metrics::records_missed(1);
+        let mut missed = self.lock();
+        missed.total = missed.total.saturating_add(1);
+        let new = || Gap { id: clock::new_id(), from: started, until: started, missed: 0 };
+        let gap = missed.open.get_or_insert_with(new);
+        gap.missed = gap.missed.saturating_add(1);
+        gap.from = gap.from.min(started);
+        gap.until = gap.until.max(started);
+    }
+
+    /// How many records were given up since the start.
+    pub(super) fn total(&self) -> u64 {
+        self.lock().total
+    }
+
+    /// What the store has to be told.
+    pub(super) fn gap(&self) -> Option<Gap> {
+        let mut missed = self.lock();
+        if missed.telling.is_none() {
+            missed.telling = missed.open.take();
+        }
+        missed.telling
+    }
+
+    /// The store was told what [`gap`](Self::gap) answered.
+    pub(super) fn report(&self) {
+        self.lock().telling = None;
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Missed> {
+        self.missed.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Sender {
+    /// One that takes nothing down.
+    pub(super) fn off() -> Self {
+        Self(None)
+    }
+
+    /// One that puts records into `records`, and says when there are `batch` of them.
+    pub(super) fn new(
+        records: mpsc::Sender<Record>,
+        batch: usize,
+        response_bytes: usize,
+        backlog: Arc<Backlog>,
+    ) -> Self {
+        Self(Some(Log { records, response_bytes, batch, backlog }))
+    }
+
+    /// An attempt has just ended.
+    pub(in crate::worker) fn attempted(&self, job: &Job<'_>, attempt: &Attempt, verdict: &Verdict) {
+        let Some(log) = &self.0 else { return };
+        let Job { delivery, subscription, .. } = *job;
+        let AttemptResult { outcome, status, response, cause } = &attempt.result;
+        let kept = response.get(..log.response_bytes).unwrap_or(response);
+        let happened = AttemptEvent::Attempted(Attempted {
+            attempt: delivery.next_attempt().get(),
+            duration: attempt.duration,
+            class: Class::from(outcome),
+            outcome: outcome.to_string(),
+            status: *status,
+            response: kept.to_vec(),
+            cut: kept.len() < response.len(),
+            cause: cause.clone(),
+        });
+        let url = Some(subscription.spec.url.as_str().to_owned());
+        let next_state = after(verdict, attempt.ended);
+        log.put(of_delivery(delivery, attempt.started, url, (happened, next_state)));
+    }
+
+    /// A delivery was not attempted, because of `why`; `next` follows.
+    pub(in crate::worker) fn skipped(
+        &self,
+        delivery: &Delivery,
+        url: Option<&EndpointUrl>,
+        why: &str,
+        (message, route): &(Message, Route),
+    ) {
+        let Some(log) = &self.0 else { return };
+        let now = clock::now();
+        let Some(next_state) = next_state(message, *route, now) else { return };
+        let url = url.map(|url| url.as_str().to_owned());
+        let happened = AttemptEvent::NotAttempted(why.to_owned());
+        log.put(of_delivery(delivery, now, url, (happened, next_state)));
+    }
+
+    /// A delivery that waited until its subscription could be read, which does not want it.
+    pub(in crate::worker) fn not_wanted(&self, delivery: &Delivery, url: Option<&EndpointUrl>) {
+        let Some(log) = &self.0 else { return };
+        let happened = AttemptEvent::NotAttempted("its subscription does not want it".to_owned());
+        let url = url.map(|url| url.as_str().to_owned());
+        log.put(of_delivery(delivery, clock::now(), url, (happened, NextState::NotWanted)));
+    }
+
+    /// An event or a delivery that is parked as it came, because of `why`.
+    pub(in crate::worker) fn parked(&self, parked: &Message, why: &str) {
+        let Some(log) = &self.0 else { return };
+        let now = clock::now();
+        let Some(next_state) = next_state(parked, Route::Parked, now) else { return };
+        log.put(Record {
+            id: clock::new_record_id(now),
+            event: parked.event.id.to_string(),
+            topic: parked.event.topic.to_string(),
+            recipient: parked.subscription.map(|id| (id, DeliveryId::of(&parked.event.id, id))),
+            url: None,
+            step: parked.progress.step.get(),
+            replays: parked.progress.replays,
+            happened: AttemptEvent::NotAttempted(why.to_owned()),
+            next_state,
+        });
+    }
+}
+
+impl Log {
+    fn put(&self, record: Record) {
+        let started = record.started();
+        if self.records.try_send(record).is_err() {
+            self.backlog.missed(started);
+        }
+        let waiting = self.records.max_capacity().saturating_sub(self.records.capacity());
+        if waiting >= self.batch {
+            self.backlog.enough.notify_one();
+        }
+    }
+}
+
+fn of_delivery(
+    delivery: &Delivery,
+    began: UnixMillis,
+    url: Option<String>,
+    (happened, next_state): (AttemptEvent, NextState),
+) -> Record {
+    Record {
+        id: clock::new_record_id(began),
+        event: delivery.event.id.to_string(),
+        topic: delivery.event.topic.to_string(),
+        recipient: Some((delivery.subscription, delivery.id())),
+        url,
+        step: delivery.progress.step.get(),
+        replays: delivery.progress.replays,
+        happened,
+        next_state,
+    }
+}
+
+fn after(verdict: &Verdict, now: UnixMillis) -> NextState {
+    match verdict {
+        Verdict::Done => NextState::Done,
+        Verdict::Wait { .. } => NextState::Waits(now.plus(verdict.wait().unwrap_or_default())),
+        Verdict::Park(reason) => NextState::Parked(*reason),
+    }
+}
+
+/// What follows for a message on its way; `None` for a route that a delivery never takes.
+fn next_state(message: &Message, route: Route, now: UnixMillis) -> Option<NextState> {
+    match route {
+        Route::Wait(wait) => Some(NextState::Waits(now.plus(wait))),
+        Route::Parked => message.parked.map(|parked| NextState::Parked(parked.reason)),
+        Route::Events | Route::Retry => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use homing_domain::{
+        event::{CONTENT_TYPE_DEFAULT, Event},
+        id::EventId,
+        topic::Topic,
+    };
+
+    fn large(id: &str) -> Message {
+        let event = Event {
+            id: EventId::new(id).unwrap(),
+            topic: Topic::new("t").unwrap(),
+            content_type: CONTENT_TYPE_DEFAULT.to_owned(),
+            content_encoding: None,
+            body: "{}".into(),
+        };
+        Message::of_event(event)
+            .parked(homing_domain::verdict::ParkReason::TooLarge, UnixMillis::new(1))
+    }
+
+    #[test]
+    fn what_finds_no_room_is_counted_and_delays_nobody() {
+        let (sender, mut records) = mpsc::channel(2);
+        let backlog = Arc::new(Backlog::default());
+        let attempt_log = Sender::new(sender, 2, 1_024, Arc::clone(&backlog));
+        let before = clock::now();
+        for id in ["a", "b", "c", "d", "e"] {
+            attempt_log.parked(&large(id), "it is larger than `worker.max_event_bytes`");
+        }
+        let after = clock::now();
+        let kept: Vec<_> =
+            std::iter::from_fn(|| records.try_recv().ok()).map(|record| record.event).collect();
+        assert_eq!((kept, backlog.total()), (vec!["a".to_owned(), "b".to_owned()], 3));
+        let gap = backlog.gap().unwrap();
+        assert_eq!(gap.missed, 3);
+        assert!(before <= gap.from && gap.from <= gap.until && gap.until <= after);
+    }
+
+    #[test]
+    fn a_gap_that_is_being_told_stays_as_it_is_until_it_was() {
+        let backlog = Backlog::default();
+        assert_eq!(backlog.gap(), None);
+        for millis in [30, 10, 20] {
+            backlog.missed(UnixMillis::new(millis));
+        }
+        let first = backlog.gap().unwrap();
+        assert_eq!((first.from.get(), first.until.get(), first.missed), (10, 30, 3));
+        backlog.missed(UnixMillis::new(40));
+        assert_eq!(backlog.gap(), Some(first));
+        backlog.report();
+        let second = backlog.gap().unwrap();
+        assert_eq!((second.from.get(), second.missed), (40, 1));
+        assert_ne!(second.id, first.id);
+        backlog.report();
+        assert_eq!((backlog.gap(), backlog.total()), (None, 4));
+    }
+}

@@ -1,0 +1,333 @@
+//! What this worker knows of the circuits, and what it tells the store about them.
+//!
+//! Outcomes are counted here and merged into the store, soon where they point to an opening and
+//! every few seconds where they do not; the store applies the rule and answers with the new states.
+//! A change of state is announced to all workers; one that misses it finds it by the store's
+//! version. While the store is away the last known states rule, and counting goes on.
+
+use std::{
+    collections::{HashMap, HashSet},
+    mem,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use tokio::{sync::Notify, time::Instant};
+use tokio_util::sync::CancellationToken;
+
+use super::limits::Limits;
+use crate::circuits::CircuitBreakers;
+use homing_domain::{
+    circuit::{Admission, Change, Circuit, CircuitRules, CircuitState},
+    clock,
+    outcome::Outcome,
+    tally::Tally,
+    time::UnixMillis,
+    url::EndpointUrl,
+};
+use homing_store::{Intervention, ProbeClaim, Store, StoreError, UnsettledCircuits};
+use homing_telemetry::{events, metrics};
+
+/// How often counts that point to a change of state are merged into the store.
+const MERGE_INTERVAL: Duration = Duration::from_millis(250);
+/// How long other counts may wait.
+const HEALTHY_MERGE_INTERVAL: Duration = Duration::from_secs(5);
+/// Between two merges at least, however many failures there are.
+const MERGE_PAUSE: Duration = Duration::from_millis(20);
+/// URLs in one transaction.
+const BATCH: usize = 1_000;
+/// How long a healthy URL that nobody uses is remembered.
+const IDLE: Duration = Duration::from_secs(600);
+/// How long the store remembers a healthy URL that nobody uses: 30 days.
+const FORGOTTEN_AFTER: Duration = Duration::from_secs(30 * 24 * 60 * 60);
+/// How soon a probe is tried again whose claim the store did not answer.
+const CLAIM_RETRY: Duration = Duration::from_secs(1);
+
+/// The circuits as this worker knows them.
+pub(super) struct Circuits {
+    store: Arc<dyn Store>,
+    circuits: CircuitBreakers,
+    rules: CircuitRules,
+    limits: Arc<Limits>,
+    urls: Mutex<HashMap<EndpointUrl, Local>>,
+    version: Mutex<Option<i64>>,
+    due: Notify,
+}
+
+/// One URL: what the store said last, and what it has not been told yet.
+struct Local {
+    state: CircuitState,
+    /// Since when, by the store: news with a lower one is stale.
+    since: UnixMillis,
+    tally: Tally,
+    merged: Instant,
+    used: Instant,
+}
+
+impl Local {
+    fn new(state: CircuitState, since: UnixMillis) -> Self {
+        let now = Instant::now();
+        Self { state, since, tally: Tally::default(), merged: now, used: now }
+    }
+}
+
+impl Default for Local {
+    fn default() -> Self {
+        Self::new(CircuitState::Closed, UnixMillis::default())
+    }
+}
+
+impl Circuits {
+    pub(super) fn new(
+        store: Arc<dyn Store>,
+        circuits: CircuitBreakers,
+        rules: CircuitRules,
+        limits: Arc<Limits>,
+    ) -> Self {
+        let (urls, version, due) = (Mutex::default(), Mutex::default(), Notify::new());
+        Self { store, circuits, rules, limits, urls, version, due }
+    }
+
+    /// Whether a delivery to `url` may go. [`Admission::Probe`] is answered to one delivery of the
+    /// whole pool.
+    pub(super) async fn admission(&self, url: &EndpointUrl, now: UnixMillis) -> Admission {
+        let state = self.lock().get(url).map_or(CircuitState::Closed, |local| local.state);
+        match state.admission(now) {
+            // Boxed, as are the others below: rare, and large inside of every delivery in flight.
+            Admission::Probe => Box::pin(self.claim(url, now)).await,
+            admission @ (Admission::Pass | Admission::Refuse(_)) => admission,
+        }
+    }
+
+    async fn claim(&self, url: &EndpointUrl, now: UnixMillis) -> Admission {
+        // One claim at a time from this process; the others are refused meanwhile.
+        let probe_at = now.plus(CLAIM_RETRY);
+        self.refuse_until(url, probe_at);
+        match self.store.claim_probe(url, &self.rules, now).await {
+            Ok(ProbeClaim::Won(circuit)) => {
+                self.learn(url, &circuit);
+                Admission::Probe
+            }
+            Ok(ProbeClaim::Lost(circuit)) => {
+                self.learn(url, &circuit);
+                match circuit.state.admission(now) {
+                    Admission::Probe => Admission::Refuse(Some(probe_at)),
+                    admission @ (Admission::Pass | Admission::Refuse(_)) => admission,
+                }
+            }
+            Err(error) => {
+                events::store_unavailable("claiming a probe", &error);
+                Admission::Refuse(Some(probe_at))
+            }
+        }
+    }
+
+    /// Counts an attempt that was no probe.
+    pub(super) fn attempted(&self, url: &EndpointUrl, outcome: &Outcome, ended: UnixMillis) {
+        let mut urls = self.lock();
+        let local = urls.entry(url.clone()).or_default();
+        local.tally = mem::take(&mut local.tally).merge(Tally::of(outcome, ended));
+        local.used = Instant::now();
+        let tally = &local.tally;
+        if tally.failures >= self.rules.failures_at_once() && self.rules.points_to_opening(tally) {
+            self.due.notify_one();
+        }
+    }
+
+    /// Tells what came of a probe.
+    pub(super) async fn probed(&self, url: &EndpointUrl, outcome: &Outcome, ended: UnixMillis) {
+        let told = self.store.probe_ended(url, outcome, &self.rules, ended).await;
+        match told {
+            Ok((circuit, change)) => self.turned(url, &circuit, change).await,
+            Err(error) => events::store_unavailable("telling of a probe", &error),
+        }
+    }
+
+    /// The endpoint answered 410. What it did until then is counted first: once it is frozen, its
+    /// row of failures goes on no more.
+    pub(super) async fn gone(&self, url: &EndpointUrl) {
+        let tally = self.lock().get_mut(url).map(|local| mem::take(&mut local.tally));
+        if let Some(tally) = tally.filter(|tally| !tally.is_empty()) {
+            self.merge_batch(&[(url.clone(), tally)]).await;
+        }
+        match self.store.set_circuit(url, Intervention::Gone, clock::now()).await {
+            Ok((circuit, change)) => self.turned(url, &circuit, change).await,
+            Err(error) => events::store_unavailable("freezing a URL", &error),
+        }
+    }
+
+    /// Merges counts into the store until `stop`, and once more then.
+    pub(super) async fn run(&self, stop: &CancellationToken) {
+        while !stop.is_cancelled() {
+            let waiting = tokio::time::timeout(MERGE_INTERVAL, self.due.notified());
+            stop.run_until_cancelled(waiting).await;
+            self.merge(HEALTHY_MERGE_INTERVAL).await;
+            tokio::time::sleep(MERGE_PAUSE).await;
+        }
+        self.merge(Duration::ZERO).await;
+    }
+
+    async fn merge(&self, healthy_interval: Duration) {
+        let due = self.take_due(healthy_interval);
+        for batch in due.chunks(BATCH) {
+            self.merge_batch(batch).await;
+        }
+    }
+
+    async fn merge_batch(&self, batch: &[(EndpointUrl, Tally)]) {
+        match self.store.merge_tallies(batch, &self.rules, clock::now()).await {
+            Ok(merged) => {
+                for (url, circuit, change) in merged.circuits {
+                    self.turned(&url, &circuit, change).await;
+                }
+                for corrupt in merged.corrupt {
+                    events::circuit_corrupt(&corrupt);
+                }
+            }
+            Err(error) => {
+                events::store_unavailable("merging counts", &error);
+                self.put_back(batch);
+            }
+        }
+    }
+
+    fn take_due(&self, healthy_interval: Duration) -> Vec<(EndpointUrl, Tally)> {
+        let now = Instant::now();
+        let mut urls = self.lock();
+        let due = urls.iter_mut().filter(|(_, local)| {
+            !local.tally.is_empty()
+                && (self.rules.points_to_opening(&local.tally)
+                    || now.duration_since(local.merged) >= healthy_interval)
+        });
+        due.map(|(url, local)| {
+            local.merged = now;
+            (url.clone(), mem::take(&mut local.tally))
+        })
+        .collect()
+    }
+
+    /// What the store did not take is merged the next time.
+    fn put_back(&self, batch: &[(EndpointUrl, Tally)]) {
+        let mut urls = self.lock();
+        for (url, tally) in batch {
+            let local = urls.entry(url.clone()).or_default();
+            local.tally = tally.clone().merge(mem::take(&mut local.tally));
+        }
+    }
+
+    fn forget_idle(&self) {
+        self.lock().retain(|_, local| {
+            local.state != CircuitState::Closed
+                || !local.tally.is_empty()
+                || local.used.elapsed() < IDLE
+        });
+        self.limits.forget_idle();
+    }
+
+    /// Forgets what is closed and was not used for long, here and in the store. Looks at every URL,
+    /// so it is not for every merge.
+    pub(super) async fn prune(&self) {
+        self.forget_idle();
+        let before = clock::now().minus(FORGOTTEN_AFTER);
+        match self.store.prune_circuits(before).await {
+            Ok(pruned) => events::circuits_pruned(pruned),
+            Err(error) => events::store_unavailable("forgetting circuits", &error),
+        }
+    }
+
+    /// Reads the circuit of `url` again, because another process announced a change.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`]: the last known state stays in force.
+    pub(super) async fn refresh(&self, url: &EndpointUrl) -> Result<(), StoreError> {
+        if let Some(circuit) = self.store.circuit(url).await? {
+            self.learn(url, &circuit);
+        } else {
+            // Any circuit that is made later is news.
+            let never = UnixMillis::default();
+            self.take_over(&mut self.lock(), url, CircuitState::Closed, never);
+        }
+        Ok(())
+    }
+
+    /// Reads all circuits that are not closed, if any changed since the last reading.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`]: the last known states stay in force.
+    pub(super) async fn refresh_all(&self) -> Result<(), StoreError> {
+        let version = self.store.circuits_version().await?;
+        if *self.version.lock().unwrap_or_else(PoisonError::into_inner) == Some(version) {
+            return Ok(());
+        }
+        let UnsettledCircuits { version, circuits, corrupt } =
+            self.store.unsettled_circuits().await?;
+        for corrupt in corrupt {
+            events::circuit_corrupt(&corrupt);
+        }
+        let states = circuits.iter().map(|(_, circuit)| circuit.state.name());
+        metrics::unsettled_circuits(states);
+        let unsettled: HashSet<_> = circuits.iter().map(|(url, _)| url.clone()).collect();
+        let closed: Vec<_> = {
+            let urls = self.lock();
+            let known = urls.iter().filter(|(_, local)| local.state != CircuitState::Closed);
+            known.map(|(url, _)| url).filter(|url| !unsettled.contains(*url)).cloned().collect()
+        };
+        for url in closed {
+            self.refresh(&url).await?;
+        }
+        for (url, circuit) in circuits {
+            self.learn(&url, &circuit);
+        }
+        *self.version.lock().unwrap_or_else(PoisonError::into_inner) = Some(version);
+        Ok(())
+    }
+
+    async fn turned(&self, url: &EndpointUrl, circuit: &Circuit, change: Option<Change>) {
+        self.learn(url, circuit);
+        if let Some(change) = change {
+            self.circuits.tell(url, change).await;
+        }
+    }
+
+    /// Takes over what the store said, unless something later is known.
+    fn learn(&self, url: &EndpointUrl, circuit: &Circuit) {
+        let mut urls = self.lock();
+        if urls.get(url).is_none_or(|local| local.since <= circuit.since) {
+            self.take_over(&mut urls, url, circuit.state, circuit.since);
+        }
+    }
+
+    /// A URL whose circuit closes begins slowly.
+    fn take_over(
+        &self,
+        urls: &mut HashMap<EndpointUrl, Local>,
+        url: &EndpointUrl,
+        state: CircuitState,
+        since: UnixMillis,
+    ) {
+        let Some(local) = urls.get_mut(url) else {
+            if state != CircuitState::Closed {
+                urls.insert(url.clone(), Local::new(state, since));
+            }
+            return;
+        };
+        let before = mem::replace(&mut local.state, state);
+        local.since = since;
+        if before != CircuitState::Closed && state == CircuitState::Closed {
+            self.limits.start_slowly(url);
+        }
+    }
+
+    /// No further probe from this process before `probe_at`.
+    fn refuse_until(&self, url: &EndpointUrl, probe_at: UnixMillis) {
+        if let Some(local) = self.lock().get_mut(url) {
+            local.state = CircuitState::Open { probe_at };
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<EndpointUrl, Local>> {
+        self.urls.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

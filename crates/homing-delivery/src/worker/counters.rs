@@ -1,0 +1,164 @@
+//! Counts what this worker does: a few additions for each delivery, and nothing else on its way.
+
+use std::{
+    collections::BTreeMap,
+    mem,
+    sync::{
+        Mutex, PoisonError,
+        atomic::{AtomicU32, AtomicU64, Ordering::Relaxed},
+    },
+};
+
+use homing_broker::Route;
+use homing_domain::{
+    activity::{Due, Figures},
+    clock,
+    outcome::Outcome,
+};
+
+/// Slices of waits that are remembered between two reports at most; what is more is not told.
+const MAX_DUES: usize = 4_096;
+
+/// What was counted since the start of this worker.
+#[derive(Default)]
+pub(super) struct Counters {
+    events: AtomicU64,
+    accepted: AtomicU64,
+    refused: AtomicU64,
+    timed_out: AtomicU64,
+    unreachable: AtomicU64,
+    held: AtomicU64,
+    parked: AtomicU64,
+    in_flight: AtomicU32,
+    /// By wait in ms and slice: those that the store was not told of.
+    dues: Mutex<BTreeMap<(u128, i64), Due>>,
+}
+
+/// A delivery that this worker is busy with, until dropped.
+pub(super) struct InFlight<'a>(&'a AtomicU32);
+
+impl Drop for InFlight<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Relaxed);
+    }
+}
+
+fn count(counter: &AtomicU64) {
+    counter.fetch_add(1, Relaxed);
+}
+
+impl Counters {
+    pub(super) fn new() -> Self {
+        Self::default()
+    }
+
+    /// A message was taken from the primary queue.
+    pub(super) fn took_event(&self) {
+        count(&self.events);
+    }
+
+    /// A delivery is being worked on.
+    pub(super) fn in_flight(&self) -> InFlight<'_> {
+        self.in_flight.fetch_add(1, Relaxed);
+        InFlight(&self.in_flight)
+    }
+
+    /// An attempt ended.
+    pub(super) fn attempted(&self, outcome: &Outcome) {
+        count(match outcome {
+            Outcome::Accepted { .. } => &self.accepted,
+            Outcome::Refused { .. } => &self.refused,
+            Outcome::TimedOut { .. } => &self.timed_out,
+            Outcome::Unreachable { .. } => &self.unreachable,
+        });
+    }
+
+    /// A message goes to the parking queue that is no delivery.
+    pub(super) fn parks(&self) {
+        count(&self.parked);
+    }
+
+    /// A delivery goes this way; `attempted`: after an attempt.
+    pub(super) fn goes(&self, route: Route, attempted: bool) {
+        match route {
+            Route::Parked => count(&self.parked),
+            Route::Wait(wait) => {
+                if !attempted {
+                    count(&self.held);
+                }
+                let due = Due { wait, at: clock::now().plus(wait) };
+                let mut dues = self.dues.lock().unwrap_or_else(PoisonError::into_inner);
+                if dues.len() < MAX_DUES {
+                    dues.entry((wait.as_millis(), due.slice())).or_insert(due);
+                }
+            }
+            Route::Events | Route::Retry => {}
+        }
+    }
+
+    /// What was counted so far.
+    pub(super) fn figures(&self) -> Figures {
+        Figures {
+            events: self.events.load(Relaxed),
+            accepted: self.accepted.load(Relaxed),
+            refused: self.refused.load(Relaxed),
+            timed_out: self.timed_out.load(Relaxed),
+            unreachable: self.unreachable.load(Relaxed),
+            held: self.held.load(Relaxed),
+            parked: self.parked.load(Relaxed),
+        }
+    }
+
+    /// Deliveries that are being worked on.
+    pub(super) fn busy_with(&self) -> u32 {
+        self.in_flight.load(Relaxed)
+    }
+
+    /// Takes what came into wait queues since the last time.
+    pub(super) fn take_dues(&self) -> Vec<Due> {
+        let mut dues = self.dues.lock().unwrap_or_else(PoisonError::into_inner);
+        mem::take(&mut *dues).into_values().collect()
+    }
+
+    /// Puts back what the store did not take.
+    pub(super) fn put_back(&self, taken: Vec<Due>) {
+        let mut dues = self.dues.lock().unwrap_or_else(PoisonError::into_inner);
+        for due in taken {
+            dues.insert((due.wait.as_millis(), due.slice()), due);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn a_retry_is_no_hold_and_both_come_due() {
+        let counters = Counters::new();
+        let wait = Duration::from_secs(86_400);
+        counters.attempted(&Outcome::Refused { status: 503, retry_after: None });
+        counters.goes(Route::Wait(wait), true);
+        counters.goes(Route::Wait(wait), false);
+        counters.goes(Route::Parked, true);
+        let figures = Figures { refused: 1, held: 1, parked: 1, ..Figures::default() };
+        assert_eq!(counters.figures(), figures);
+        // Both fall into one slice, unless a boundary lies between them.
+        let dues = counters.take_dues();
+        assert!((1..=2).contains(&dues.len()) && dues.iter().all(|due| due.wait == wait));
+        assert_eq!(counters.take_dues(), []);
+        counters.put_back(dues.clone());
+        assert_eq!(counters.take_dues(), dues);
+    }
+
+    #[test]
+    fn what_is_in_flight_lands() {
+        let counters = Counters::new();
+        let one = counters.in_flight();
+        assert_eq!(counters.busy_with(), 1);
+        drop(one);
+        assert_eq!(counters.busy_with(), 0);
+    }
+}

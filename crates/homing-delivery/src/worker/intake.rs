@@ -1,0 +1,160 @@
+//! From a message to the work it stands for.
+
+use std::sync::Arc;
+
+use super::{
+    Context, attempt, disposition,
+    matching::{Candidates, Match},
+    settle,
+};
+use homing_broker::{
+    Message, Outgoing, Receipt, Route,
+    consume::{Lane, Received},
+};
+use homing_domain::{clock, delivery::Progress, verdict::ParkReason};
+use homing_telemetry::{events, metrics};
+
+/// One piece of work, with its share of the obligation to answer.
+pub(super) enum Work {
+    /// Make the next attempt of a delivery.
+    Attempt(PendingDelivery),
+    /// Put it aside.
+    Park(Box<Outgoing>, Receipt),
+    /// Publish one delivery for each of many subscriptions.
+    FanOut(PendingDelivery, Vec<Match>),
+    /// Find out beside the lane who wants an event, and go on from there.
+    Match(PendingDelivery, Candidates),
+}
+
+/// A delivery, or the event that deliveries are made from.
+pub(super) struct PendingDelivery {
+    pub(super) message: Message,
+    pub(super) redelivered: bool,
+    pub(super) returned: u32,
+    pub(super) receipt: Receipt,
+}
+
+/// Reads a message and finds out what has to be done.
+pub(super) fn take(context: &Context, lane: Lane, received: Received) -> Vec<Work> {
+    let Received { content, redelivered, returned, receipt } = received;
+    metrics::received(lane.name());
+    if lane == Lane::Primary {
+        context.observers.counters.took_event();
+    }
+    let now = clock::now();
+    let mut message = match content {
+        Ok(message) => message,
+        Err(unreadable) => {
+            events::parked_unreadable(unreadable.id.as_deref(), &unreadable.why);
+            return vec![Work::Park(Box::new(unreadable.parked(now)), receipt)];
+        }
+    };
+    if lane == Lane::Primary {
+        // Only homing says how far a delivery has come, and it says so in the retry queue.
+        message.progress = Progress::default();
+    }
+    if message.event.body.len() > context.settings.max_event_bytes {
+        let parked = message.parked(ParkReason::TooLarge, now);
+        context.observers.parked(&parked, "it is larger than `worker.max_event_bytes`");
+        return vec![Work::Park(Box::new(parked.outgoing()), receipt)];
+    }
+    message.parked = None;
+    message.progress.received.get_or_insert(now);
+    match message.subscription {
+        Some(_) => vec![Work::Attempt(PendingDelivery { message, redelivered, returned, receipt })],
+        None => fan_out(context, PendingDelivery { message, redelivered, returned, receipt }),
+    }
+}
+
+/// One delivery for each subscription that wants the event. Few are attempted here and now and
+/// share the receipt; many go through the retry queue, so that one event does not fill the lane.
+fn fan_out(context: &Context, pending: PendingDelivery) -> Vec<Work> {
+    let event = &pending.message.event;
+    let candidates = context.subscriptions.candidates(&event.topic);
+    let matches = match context.matching.at_once(event, candidates) {
+        Ok(matches) => matches,
+        Err(candidates) => return vec![Work::Match(pending, candidates)],
+    };
+    metrics::matched(matches.len());
+    if matches.len() > context.settings.max_fan_out_inline {
+        return vec![Work::FanOut(pending, matches)];
+    }
+    let PendingDelivery { message, redelivered, returned, receipt } = pending;
+    let works = matches
+        .into_iter()
+        .map(|matched| match for_subscription(context, &message, matched) {
+            (message, Route::Parked) => Work::Park(Box::new(message.outgoing()), receipt.share()),
+            (message, _) => Work::Attempt(PendingDelivery {
+                message,
+                redelivered,
+                returned,
+                receipt: receipt.share(),
+            }),
+        })
+        .collect();
+    receipt.settle();
+    works
+}
+
+/// The delivery to a subscription, and where it goes if it is not attempted here and now.
+fn for_subscription(context: &Context, message: &Message, matched: Match) -> (Message, Route) {
+    let (subscription, unmatched) = match matched {
+        Match::Wanted(id) => (id, false),
+        Match::Unknown(id) => (id, true),
+        Match::Undecided(id, why) => {
+            let delivery = message.for_subscription(id, message.progress.clone());
+            let (parked, route) = disposition::park_unreadable(&delivery, &delivery.progress, &why);
+            context.observers.parked(&parked, &why);
+            return (parked, route);
+        }
+    };
+    let progress = Progress { unmatched, ..message.progress.clone() };
+    (message.for_subscription(subscription, progress), Route::Retry)
+}
+
+impl Work {
+    /// Does it, answer included.
+    pub(super) async fn run(self, context: Arc<Context>) {
+        match self {
+            Self::Attempt(pending) => attempt::attempt(&context, pending).await,
+            Self::Park(outgoing, receipt) => {
+                context.observers.counters.parks();
+                let disposition = vec![(*outgoing, Route::Parked)];
+                settle::settle(&context.broker, disposition, receipt).await;
+            }
+            Self::FanOut(pending, matches) => publish_each(&context, pending, matches).await,
+            Self::Match(pending, candidates) => {
+                let matches = context.matching.beside(&pending.message.event, candidates).await;
+                metrics::matched(matches.len());
+                match_beside(&context, pending, matches).await;
+            }
+        }
+    }
+}
+
+/// One delivery has the place that its event has in the lane; more go through the retry queue.
+async fn match_beside(context: &Context, pending: PendingDelivery, mut matches: Vec<Match>) {
+    let [Match::Wanted(_) | Match::Unknown(_)] = &matches[..] else {
+        return publish_each(context, pending, matches).await;
+    };
+    let Some(only) = matches.pop() else { return };
+    let PendingDelivery { message, redelivered, returned, receipt } = pending;
+    let (message, _) = for_subscription(context, &message, only);
+    attempt::attempt(context, PendingDelivery { message, redelivered, returned, receipt }).await;
+}
+
+async fn publish_each(context: &Context, pending: PendingDelivery, matches: Vec<Match>) {
+    let PendingDelivery { message, redelivered, receipt, .. } = pending;
+    let Some(running) = context.recent.begin(&message, redelivered).await else {
+        return receipt.settle();
+    };
+    let disposition = matches.into_iter().map(|matched| {
+        let (delivery, route) = for_subscription(context, &message, matched);
+        if route == Route::Parked {
+            context.observers.counters.parks();
+        }
+        (delivery.outgoing(), route)
+    });
+    settle::settle(&context.broker, disposition, receipt).await;
+    running.done();
+}

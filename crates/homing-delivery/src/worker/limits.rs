@@ -1,0 +1,386 @@
+//! How much of a worker one endpoint may take: permits per URL, given out for a short wait only.
+//!
+//! A delivery waits for a permit no longer than `endpoint.busy_wait`; what finds none is turned away
+//! to a busy lane, which is no attempt but costs a publish. All that is in flight may wait for a URL
+//! that keeps up. Once a delivery has waited in vain, the URL is slow for a while, and only as many
+//! may wait as it has lately finished in that time: a URL that hangs fills its own permits, as many
+//! places to wait, and nothing else. After a circuit closes, a URL begins with one permit; every
+//! success doubles them, so that a recovering endpoint is not stampeded.
+
+use std::{
+    collections::HashMap,
+    num::NonZeroU32,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU32, AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
+use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
+
+use tokio::{
+    sync::{OwnedSemaphorePermit, Semaphore},
+    time::Instant,
+};
+
+use homing_domain::url::EndpointUrl;
+
+/// How long a URL counts as slow for which a delivery has waited in vain. While it does not, it may
+/// hold up others once, for `endpoint.busy_wait`: rare enough to stay out of their 99th percentile.
+const SLOW: Duration = Duration::from_secs(60);
+
+/// The gates of all URLs that are in use.
+pub(super) struct Limits {
+    max_concurrency: usize,
+    busy_wait: Duration,
+    /// Longer than `busy_wait`, so that there is always somebody waiting for the next free moment:
+    /// a URL with a rate limit would otherwise idle while its deliveries are in the busy lanes.
+    rate_wait: Duration,
+    gates: Mutex<HashMap<EndpointUrl, Arc<Gate>>>,
+    workers: AtomicU32,
+}
+
+/// One URL's permits.
+struct Gate {
+    /// How often a request may start, if that is limited.
+    rate: Mutex<Option<Rate>>,
+    permits: Arc<Semaphore>,
+    /// Permits that exist, given out or not.
+    opened: AtomicUsize,
+    waiting: AtomicUsize,
+    pace: Mutex<Pace>,
+}
+
+/// How fast a URL has been lately.
+struct Pace {
+    slow_until: Option<Instant>,
+    /// When the present window began; it lasts as long as a delivery may wait.
+    since: Instant,
+    /// Attempts that ended in the window before it, and in it.
+    ended: [usize; 2],
+}
+
+impl Pace {
+    fn new() -> Self {
+        Self { slow_until: None, since: Instant::now(), ended: [0; 2] }
+    }
+
+    fn move_on(&mut self, now: Instant, window: Duration) {
+        let [_, present] = self.ended;
+        let age = now.duration_since(self.since);
+        if age >= window.saturating_mul(2) {
+            (self.since, self.ended) = (now, [0; 2]);
+        } else if age >= window {
+            (self.since, self.ended) = (self.since + window, [present, 0]);
+        }
+    }
+
+    /// How many may wait for a permit; `None`: all.
+    fn places(&mut self, now: Instant, window: Duration, at_least: usize) -> Option<usize> {
+        self.slow_until.filter(|until| *until > now)?;
+        self.move_on(now, window);
+        self.ended.into_iter().max().map(|ended| ended.max(at_least))
+    }
+}
+
+/// A limiter, and the limit and number of workers that it was made for.
+struct Rate {
+    made_for: (NonZeroU32, u32),
+    limiter: Arc<DefaultDirectRateLimiter>,
+}
+
+impl Rate {
+    /// One worker's share, evenly spaced: a burst is what such endpoints refuse.
+    fn new(made_for: (NonZeroU32, u32)) -> Self {
+        let (max_per_second, workers) = made_for;
+        let period = Duration::from_secs(1).saturating_mul(workers) / max_per_second.get();
+        let quota = Quota::with_period(period.max(Duration::from_nanos(1)))
+            .unwrap_or(Quota::per_second(max_per_second));
+        Self { made_for, limiter: Arc::new(RateLimiter::direct(quota)) }
+    }
+}
+
+/// The right to have one request in flight; given back when dropped.
+pub(super) struct Permit {
+    gate: Arc<Gate>,
+    max_concurrency: usize,
+    busy_wait: Duration,
+    _held: OwnedSemaphorePermit,
+}
+
+impl Gate {
+    fn new(opened: usize) -> Self {
+        Self {
+            rate: Mutex::default(),
+            permits: Arc::new(Semaphore::new(opened)),
+            opened: opened.into(),
+            waiting: 0.into(),
+            pace: Mutex::new(Pace::new()),
+        }
+    }
+
+    fn pace(&self) -> MutexGuard<'_, Pace> {
+        self.pace.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Permits that are given out.
+    fn taken(&self) -> u32 {
+        let opened = self.opened.load(Ordering::Relaxed);
+        let taken = opened.saturating_sub(self.permits.available_permits());
+        u32::try_from(taken).unwrap_or(u32::MAX)
+    }
+}
+
+impl Gate {
+    /// Made anew when the limit or the number of workers has changed.
+    fn limiter(&self, made_for: (NonZeroU32, u32)) -> Arc<DefaultDirectRateLimiter> {
+        let mut rate = self.rate.lock().unwrap_or_else(PoisonError::into_inner);
+        let current = rate.take().filter(|rate| rate.made_for == made_for);
+        let current = rate.insert(current.unwrap_or_else(|| Rate::new(made_for)));
+        Arc::clone(&current.limiter)
+    }
+}
+
+impl Limits {
+    pub(super) fn new(max_concurrency: usize, busy_wait: Duration, rate_wait: Duration) -> Self {
+        let (gates, workers) = (Mutex::default(), AtomicU32::new(1));
+        Self { max_concurrency, busy_wait, rate_wait, gates, workers }
+    }
+
+    /// So many workers share the rate limits.
+    pub(super) fn share_with(&self, workers: u32) {
+        self.workers.store(workers.max(1), Ordering::Relaxed);
+    }
+
+    /// A permit for `url`, which takes at most `max_per_second` requests a second from the whole
+    /// pool; `None`: turned away.
+    ///
+    /// # Cancel safety
+    ///
+    /// Cancel safe: a place in the queue is given up.
+    pub(super) async fn enter(
+        &self,
+        url: &EndpointUrl,
+        max_per_second: Option<NonZeroU32>,
+    ) -> Option<Permit> {
+        let gate = self.gate(url);
+        let permits = Arc::clone(&gate.permits);
+        let permit = match Arc::clone(&permits).try_acquire_owned() {
+            Ok(permit) => permit,
+            Err(_none_free) => {
+                let _place = Place::take(&gate, self.places(&gate))?;
+                let waiting = permits.acquire_owned();
+                let Ok(waited) = tokio::time::timeout(self.busy_wait, waiting).await else {
+                    gate.pace().slow_until = Some(Instant::now() + SLOW);
+                    return None;
+                };
+                waited.ok()?
+            }
+        };
+        if let Some(max_per_second) = max_per_second {
+            let limiter = gate.limiter((max_per_second, self.workers.load(Ordering::Relaxed)));
+            tokio::time::timeout(self.rate_wait, limiter.until_ready()).await.ok()?;
+        }
+        let Self { max_concurrency, busy_wait, .. } = *self;
+        Some(Permit { gate, max_concurrency, busy_wait, _held: permit })
+    }
+
+    fn places(&self, gate: &Gate) -> usize {
+        let places = gate.pace().places(Instant::now(), self.busy_wait, self.max_concurrency);
+        places.unwrap_or(usize::MAX)
+    }
+
+    /// Begins again with one permit, because the circuit of `url` has just closed.
+    pub(super) fn start_slowly(&self, url: &EndpointUrl) {
+        self.lock().insert(url.clone(), Arc::new(Gate::new(1)));
+    }
+
+    /// URLs with permits that are given out, and how many.
+    pub(super) fn in_flight(&self) -> Vec<(String, u32)> {
+        let gates = self.lock();
+        let taken = gates.iter().map(|(url, gate)| (url, gate.taken())).filter(|(_, n)| *n > 0);
+        taken.map(|(url, taken)| (url.as_str().to_owned(), taken)).collect()
+    }
+
+    /// Forgets URLs that nobody uses at this moment and that have all their permits.
+    pub(super) fn forget_idle(&self) {
+        self.lock().retain(|_, gate| {
+            let opened = gate.opened.load(Ordering::Relaxed);
+            let idle = gate.permits.available_permits() == opened && Arc::strong_count(gate) == 1;
+            !(idle && opened >= self.max_concurrency)
+        });
+    }
+
+    fn gate(&self, url: &EndpointUrl) -> Arc<Gate> {
+        let mut gates = self.lock();
+        if let Some(gate) = gates.get(url) {
+            return Arc::clone(gate);
+        }
+        let gate = Arc::new(Gate::new(self.max_concurrency));
+        gates.insert(url.clone(), Arc::clone(&gate));
+        gate
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<EndpointUrl, Arc<Gate>>> {
+        self.gates.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Permit {
+    /// The endpoint took an event: twice as many may be in flight, up to the limit.
+    pub(super) fn succeeded(&self) {
+        let limit = self.max_concurrency;
+        let doubled = |opened: usize| (opened < limit).then(|| opened.saturating_mul(2).min(limit));
+        let opened = &self.gate.opened;
+        if let Ok(before) = opened.fetch_update(Ordering::Relaxed, Ordering::Relaxed, doubled) {
+            let after = before.saturating_mul(2).min(limit);
+            self.gate.permits.add_permits(after.saturating_sub(before));
+        }
+    }
+}
+
+impl Drop for Permit {
+    fn drop(&mut self) {
+        let mut pace = self.gate.pace();
+        pace.move_on(Instant::now(), self.busy_wait);
+        let [_, present] = &mut pace.ended;
+        *present = present.saturating_add(1);
+    }
+}
+
+/// A place to wait for a permit; given up when dropped.
+struct Place<'a>(&'a Gate);
+
+impl<'a> Place<'a> {
+    fn take(gate: &'a Gate, places: usize) -> Option<Self> {
+        let free = |taken: usize| (taken < places).then(|| taken.saturating_add(1));
+        gate.waiting.fetch_update(Ordering::Relaxed, Ordering::Relaxed, free).ok()?;
+        Some(Self(gate))
+    }
+}
+
+impl Drop for Place<'_> {
+    fn drop(&mut self) {
+        self.0.waiting.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn limits(max_concurrency: usize, busy_wait: Duration) -> Limits {
+        Limits::new(max_concurrency, busy_wait, Duration::from_secs(5))
+    }
+
+    fn url(text: &str) -> EndpointUrl {
+        text.parse().unwrap()
+    }
+
+    /// Goal: a URL that hangs holds its permits and places, and no more. Method: virtual time.
+    #[tokio::test(start_paused = true)]
+    async fn a_full_url_turns_away_and_hurts_no_other() {
+        let limits = limits(2, Duration::from_millis(200));
+        let hung = url("https://hung.example/");
+        let _first = limits.enter(&hung, None).await.unwrap();
+        let second = limits.enter(&hung, None).await.unwrap();
+
+        let started = tokio::time::Instant::now();
+        assert!(limits.enter(&hung, None).await.is_none());
+        assert_eq!(started.elapsed(), Duration::from_millis(200));
+        assert!(limits.enter(&url("https://well.example/"), None).await.is_some());
+
+        drop(second);
+        assert!(limits.enter(&hung, None).await.is_some());
+    }
+
+    /// Goal: a URL that hangs is waited for by few, once that is known. Method: virtual time.
+    #[tokio::test(start_paused = true)]
+    async fn where_one_waited_in_vain_as_many_wait_as_may_be_in_flight() {
+        let limits = limits(1, Duration::from_secs(1));
+        let hung = url("https://hung.example/");
+        let held = limits.enter(&hung, None).await.unwrap();
+        assert!(limits.enter(&hung, None).await.is_none());
+        let waiting = limits.enter(&hung, None);
+        tokio::pin!(waiting);
+        assert!(futures_util::poll!(waiting.as_mut()).is_pending());
+
+        let started = Instant::now();
+        assert!(limits.enter(&hung, None).await.is_none());
+        assert_eq!(started.elapsed(), Duration::ZERO);
+
+        drop(held);
+        assert!(waiting.await.is_some());
+    }
+
+    /// Goal: nothing is turned away that would have had its turn in time. Method: virtual time; a
+    /// URL that takes 20 ms for each of 100 deliveries at once, waited for by all of them, and one
+    /// that is slow and takes 10 in the time that a delivery may wait.
+    #[tokio::test(start_paused = true)]
+    async fn as_many_wait_as_will_have_their_turn() {
+        let attempt = async |limits: &Limits, url: &EndpointUrl| {
+            let permit = limits.enter(url, None).await;
+            tokio::time::sleep(Duration::from_millis(20)).await;
+            permit.is_some()
+        };
+        let limits = limits(10, Duration::from_millis(200));
+        let fast = url("https://fast.example/");
+        let all = futures_util::future::join_all((0..100).map(|_| attempt(&limits, &fast))).await;
+        assert_eq!(all.iter().filter(|entered| **entered).count(), 100);
+
+        // Twice as many as that are too many; from then on the rest is turned away at once.
+        let all = futures_util::future::join_all((0..200).map(|_| attempt(&limits, &fast))).await;
+        assert!((100..=120).contains(&all.iter().filter(|entered| **entered).count()));
+        let started = Instant::now();
+        let all = futures_util::future::join_all((0..200).map(|_| attempt(&limits, &fast))).await;
+        assert!((90..=120).contains(&all.iter().filter(|entered| **entered).count()));
+        assert!(started.elapsed() <= Duration::from_millis(240), "{:?}", started.elapsed());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_url_that_recovers_gets_twice_as_many_with_every_success() {
+        let limits = limits(6, Duration::ZERO);
+        let url = url("https://example.com/");
+        limits.start_slowly(&url);
+        for expected in [1, 2, 4, 6, 6] {
+            let mut permits = Vec::new();
+            while let Some(permit) = limits.enter(&url, None).await {
+                permits.push(permit);
+            }
+            assert_eq!(permits.len(), expected);
+            let taken = u32::try_from(expected).unwrap();
+            assert_eq!(limits.in_flight(), [(url.as_str().to_owned(), taken)]);
+            permits[0].succeeded();
+        }
+        assert_eq!(limits.in_flight(), []);
+    }
+
+    /// Goal: the limit is the pool's. Method: real time, because the limiter has a clock of its
+    /// own; 20 per second shared by two workers is one every 100 ms.
+    #[tokio::test]
+    async fn a_rate_limit_is_shared_by_the_workers() {
+        let limits = limits(10, Duration::ZERO);
+        limits.share_with(2);
+        let url = url("https://example.com/");
+        let max_per_second = NonZeroU32::new(20);
+        let started = tokio::time::Instant::now();
+        for _ in 0..4 {
+            assert!(limits.enter(&url, max_per_second).await.is_some());
+        }
+        assert!(started.elapsed() >= Duration::from_millis(299), "{:?}", started.elapsed());
+    }
+
+    #[tokio::test]
+    async fn urls_that_are_not_in_use_are_forgotten() {
+        let limits = limits(2, Duration::ZERO);
+        let permit = limits.enter(&url("https://a.example/"), None).await;
+        drop(limits.enter(&url("https://b.example/"), None).await);
+        limits.start_slowly(&url("https://c.example/"));
+        limits.forget_idle();
+        assert_eq!(limits.lock().len(), 2);
+        drop(permit);
+        limits.forget_idle();
+        assert_eq!(limits.lock().len(), 1);
+    }
+}

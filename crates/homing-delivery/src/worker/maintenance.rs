@@ -1,0 +1,168 @@
+//! What the pool looks after beside deliveries: what it shares with others, and the topology.
+
+use std::{sync::Arc, time::Duration};
+
+use futures_util::StreamExt;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+use tracing::debug;
+
+use super::Context;
+use homing_broker::{
+    consume::Lane,
+    control::{Change, Listening},
+    empty::Emptied,
+    topology::Depth,
+};
+use homing_domain::clock;
+use homing_telemetry::{events, metrics};
+
+/// Changes are announced; this finds those whose announcement was lost, and how many workers live.
+const LOOK_INTERVAL: Duration = Duration::from_secs(5);
+/// After a failure of store or broker.
+const RETRY_INTERVAL: Duration = Duration::from_secs(1);
+/// How often circuits that nobody needs are looked for, subscriptions are counted, and queues of earlier
+/// versions are looked for where none is expected.
+const PRUNE_INTERVAL: Duration = Duration::from_secs(600);
+/// How often a queue that somebody deleted is declared again.
+const TOPOLOGY_INTERVAL: Duration = Duration::from_secs(30);
+
+/// Keeps subscriptions and circuits current until `stop`.
+pub(super) async fn shared_state(context: Arc<Context>, stop: CancellationToken) {
+    stop.run_until_cancelled(async {
+        refresh_all(&context).await;
+        let mut listening = Listening::default();
+        loop {
+            match context.broker.changes().await {
+                Ok(mut changes) => {
+                    listening.works(&context.broker);
+                    // What was announced before we listened.
+                    refresh_all(&context).await;
+                    while follow(&context, &mut changes).await {}
+                }
+                Err(error) => {
+                    let pause = listening.failed(&context.broker, &error);
+                    refresh_for(&context, pause).await;
+                }
+            }
+        }
+    })
+    .await;
+}
+
+/// Waits for a change, or for a while, and reads again. `false`: the stream has ended.
+async fn follow<S>(context: &Context, changes: &mut S) -> bool
+where
+    S: futures_util::Stream<Item = Change> + Unpin,
+{
+    match tokio::time::timeout(LOOK_INTERVAL, changes.next()).await {
+        Ok(Some(Change::Subscriptions)) => refresh_subscriptions(context).await,
+        Ok(Some(Change::Circuit(url))) => {
+            if let Err(error) = context.circuits.refresh(&url).await {
+                events::store_unavailable("reading a circuit", &error);
+            }
+        }
+        Ok(Some(Change::Source(_))) => {}
+        Ok(None) => return false,
+        Err(_elapsed) => refresh_all(context).await,
+    }
+    true
+}
+
+/// Reads again every few seconds for `pause`, because nothing is announced to this process.
+async fn refresh_for(context: &Context, pause: Duration) {
+    let until = Instant::now() + pause;
+    while Instant::now() < until {
+        tokio::time::sleep_until(until.min(Instant::now() + LOOK_INTERVAL)).await;
+        refresh_all(context).await;
+    }
+}
+
+/// Circuits come first: consuming begins once the subscriptions are there, and an endpoint whose circuit
+/// is open gets no requests after a restart either.
+async fn refresh_all(context: &Context) {
+    if let Err(error) = context.circuits.refresh_all().await {
+        events::store_unavailable("reading the circuits", &error);
+    }
+    refresh_subscriptions(context).await;
+}
+
+/// Does not return before they have been read once.
+async fn refresh_subscriptions(context: &Context) {
+    while let Err(error) = context.subscriptions.refresh().await {
+        events::store_unavailable("reading the subscriptions", &error);
+        if context.subscriptions.are_loaded() {
+            return;
+        }
+        tokio::time::sleep(RETRY_INTERVAL).await;
+    }
+}
+
+/// Merges what was counted until `stop`, forgets what is of no use any more, and verifies what is in
+/// memory.
+pub(super) async fn circuits(context: Arc<Context>, stop: CancellationToken) {
+    let housekeeping = async {
+        loop {
+            context.circuits.prune().await;
+            if let Err(error) = context.subscriptions.verify().await {
+                events::store_unavailable("counting the subscriptions anew", &error);
+            }
+            tokio::time::sleep(PRUNE_INTERVAL).await;
+        }
+    };
+    tokio::join!(context.circuits.run(&stop), stop.run_until_cancelled(housekeeping));
+}
+
+/// Keeps the shares of the rate limits, and what is told of the oldest delivery, until dropped.
+async fn share_limits(context: &Context) {
+    loop {
+        // None is what the broker says where it does not know: this worker is one.
+        if let Ok(depth @ Depth { consumers: 1.., .. }) = context.broker.look(Lane::Primary).await {
+            context.limits.share_with(depth.consumers);
+        }
+        metrics::oldest_undelivered(context.observers.oldest_waiting.age(clock::now()));
+        tokio::time::sleep(LOOK_INTERVAL).await;
+    }
+}
+
+/// Keeps the topology whole until `stop`.
+pub(super) async fn topology(context: Arc<Context>, stop: CancellationToken) {
+    let tending = async {
+        loop {
+            maintenance(&context).await;
+            tokio::time::sleep(TOPOLOGY_INTERVAL).await;
+        }
+    };
+    let sharing = share_limits(&context);
+    let both = Box::pin(async { tokio::join!(tending, sharing) });
+    stop.run_until_cancelled(both).await;
+}
+
+async fn maintenance(context: &Context) {
+    if let Err(error) = context.broker.restore_topology().await {
+        // The lanes tell of a broker that is away.
+        debug!(error = error.report(), "topology.restore_failed");
+    }
+}
+
+/// Keeps the net empty until `stop`, and the queues of earlier versions, where there are any.
+pub(super) async fn net(context: Arc<Context>, stop: CancellationToken) {
+    let [unrouted, former_unrouted, former_parked] =
+        Emptied::ALL.map(|what| keep_empty(&context, what, &stop));
+    tokio::join!(unrouted, former_unrouted, former_parked);
+}
+
+async fn keep_empty(context: &Context, what: Emptied, stop: &CancellationToken) {
+    while !stop.is_cancelled() {
+        let pause = match context.broker.empty(what, stop).await {
+            Ok(true) => LOOK_INTERVAL,
+            Ok(false) => PRUNE_INTERVAL,
+            // The lanes tell of a broker that is away.
+            Err(error) => {
+                debug!(?what, error = error.report(), "topology.not_emptied");
+                LOOK_INTERVAL
+            }
+        };
+        stop.run_until_cancelled(tokio::time::sleep(pause)).await;
+    }
+}

@@ -1,0 +1,388 @@
+//! Which subscriptions want an event, at a cost that is bounded for each event and for each subscription.
+//!
+//! What is cheap is asked in the lane. An event that is large or packed, or whose filters turn out not to
+//! be cheap, is asked about beside the lane, on threads for such work, a few events at a time. A
+//! subscription of which nobody can tell whether it wants an event gets it neither delivered nor dropped:
+//! it is parked for it, with the reason.
+
+use std::{
+    collections::{BTreeMap, HashSet},
+    hash::Hash,
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use tokio::{sync::Semaphore, task::spawn_blocking};
+
+use homing_domain::{
+    activity::CostlyFilters,
+    clock,
+    event::{ContentEncoding, Event},
+    filter::{Budget, EventStates},
+    id::SubscriptionId,
+    json::BodyError,
+    subscription::Subscription,
+};
+use homing_telemetry::events;
+
+/// Steps of all filters on one event: about 0.1 s of one core.
+const EVENT_STEPS: u64 = 8_000_000;
+/// Each subscription has these, however many there are: ordinary filters need no more.
+const SUBSCRIPTION_STEPS: u64 = 5_000;
+/// Steps that are made in the lane: about half a millisecond.
+const LANE_STEPS: u64 = 50_000;
+/// A larger body is read beside the lane.
+const LANE_BYTES: usize = 64 * 1_024;
+/// Events that are asked about at the same time beside the lanes.
+const AT_ONCE: usize = 2;
+/// Topics and subscriptions of which the log says something; enough for a person to see the pattern.
+const MAX_LOGGED: usize = 1_000;
+
+/// What a subscription says of an event.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Match {
+    /// It wants it.
+    Wanted(SubscriptionId),
+    /// It cannot be read, so nobody knows: the delivery waits until it can, and is matched then.
+    Unknown(SubscriptionId),
+    /// Its filters cannot be applied to the event, for this reason.
+    Undecided(SubscriptionId, String),
+}
+
+/// The subscriptions that want the topic of an event.
+#[derive(Debug, Default)]
+pub(super) struct Candidates {
+    /// Those of which it is known without a look at the body.
+    pub(super) decided: Vec<Match>,
+    /// Those that filter.
+    pub(super) filtering: Vec<Arc<Subscription>>,
+}
+
+/// Asks filters.
+pub(super) struct Matching {
+    places: Semaphore,
+    topics: Once<String>,
+    subscriptions: Once<SubscriptionId>,
+    /// Of which the store was not told.
+    costly: Mutex<BTreeMap<SubscriptionId, CostlyFilters>>,
+}
+
+/// What filters answered.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Asked {
+    wanted: Vec<SubscriptionId>,
+    /// Those that ran out of steps.
+    over: Vec<SubscriptionId>,
+}
+
+impl Matching {
+    pub(super) fn new() -> Self {
+        Self {
+            places: Semaphore::new(AT_ONCE),
+            topics: Once::default(),
+            subscriptions: Once::default(),
+            costly: Mutex::default(),
+        }
+    }
+
+    /// Filters that cost too much since this was last asked.
+    pub(super) fn take_costly(&self) -> Vec<CostlyFilters> {
+        std::mem::take(&mut *self.lock_costly()).into_values().collect()
+    }
+
+    /// Notes that they cost too much; a later time that is noted already stays.
+    pub(super) fn note_costly(&self, filters: impl IntoIterator<Item = CostlyFilters>) {
+        let mut costly = self.lock_costly();
+        for one in filters {
+            if costly.len() < MAX_LOGGED || costly.contains_key(&one.subscription) {
+                let noted = costly.entry(one.subscription).or_insert(one);
+                if noted.seen < one.seen {
+                    *noted = one;
+                }
+            }
+        }
+    }
+
+    fn lock_costly(&self) -> std::sync::MutexGuard<'_, BTreeMap<SubscriptionId, CostlyFilters>> {
+        self.costly.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Who wants `event`, where that is cheap to find out; else the candidates again.
+    pub(super) fn at_once(
+        &self,
+        event: &Event,
+        candidates: Candidates,
+    ) -> Result<Vec<Match>, Candidates> {
+        if candidates.filtering.is_empty() {
+            return Ok(candidates.decided);
+        }
+        if event.body.len() > LANE_BYTES || event.content_encoding.is_some() {
+            return Err(candidates);
+        }
+        let asked = ask(event, &candidates.filtering, LANE_STEPS);
+        if asked.as_ref().is_ok_and(|asked| !asked.over.is_empty()) {
+            return Err(candidates);
+        }
+        Ok(self.report(event, candidates, asked))
+    }
+
+    /// Who wants `event`, found out beside the lane.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropped, what has begun ends by itself within its budget.
+    pub(super) async fn beside(&self, event: &Arc<Event>, candidates: Candidates) -> Vec<Match> {
+        // The semaphore is never closed.
+        let _place = self.places.acquire().await;
+        let (of, filtering) = (Arc::clone(event), candidates.filtering.clone());
+        let many = u64::try_from(filtering.len()).unwrap_or(u64::MAX);
+        let steps = EVENT_STEPS.max(many.saturating_mul(SUBSCRIPTION_STEPS));
+        let asking = spawn_blocking(move || ask(&of, &filtering, steps));
+        match asking.await {
+            Ok(asked) => self.report(event, candidates, asked),
+            Err(error) if error.is_panic() => {
+                let undecided = |why: &Arc<Subscription>| {
+                    Match::Undecided(why.id, "its filters could not be asked".to_owned())
+                };
+                let Candidates { mut decided, filtering } = candidates;
+                decided.extend(filtering.iter().map(undecided));
+                decided
+            }
+            // The process ends, and this with it.
+            Err(_cancelled) => std::future::pending().await,
+        }
+    }
+
+    /// Whether one subscription wants `event`, if it is known what it is; `None`: it does not.
+    ///
+    /// # Cancel safety
+    ///
+    /// As [`beside`](Self::beside).
+    pub(super) async fn one(
+        &self,
+        event: &Arc<Event>,
+        subscription: &Arc<Subscription>,
+    ) -> Option<Match> {
+        if !subscription.spec.wants_topic(&event.topic) {
+            return None;
+        }
+        let mut candidates = Candidates::default();
+        candidates.push(subscription);
+        let mut matches = match self.at_once(event, candidates) {
+            Ok(matches) => matches,
+            Err(candidates) => self.beside(event, candidates).await,
+        };
+        matches.pop()
+    }
+
+    /// The matches, and a word to the log and the metrics about those that are undecided.
+    fn report(
+        &self,
+        event: &Event,
+        candidates: Candidates,
+        asked: Result<Asked, BodyError>,
+    ) -> Vec<Match> {
+        let Candidates { decided: mut matches, filtering } = candidates;
+        match asked {
+            Ok(Asked { wanted, over }) => {
+                matches.extend(wanted.into_iter().map(Match::Wanted));
+                let seen = clock::now();
+                let costly = filtering.iter().filter(|one| over.contains(&one.id));
+                self.note_costly(costly.map(|one| CostlyFilters {
+                    subscription: one.id,
+                    updated: one.updated,
+                    seen,
+                }));
+                for id in over {
+                    events::filter_over_budget(event, id, self.subscriptions.is_first(id));
+                    let why = filter_error(&homing_domain::filter::OverBudget);
+                    matches.push(Match::Undecided(id, why));
+                }
+            }
+            Err(error) => {
+                let is_first = self.topics.is_first(event.topic.as_str().to_owned());
+                events::unreadable_by_filters(event, &error, is_first);
+                let undecided = |subscription: &Arc<Subscription>| {
+                    Match::Undecided(subscription.id, filter_error(&error))
+                };
+                matches.extend(filtering.iter().map(undecided));
+            }
+        }
+        matches
+    }
+}
+
+fn filter_error(error: &dyn std::error::Error) -> String {
+    format!("the filters cannot tell whether it is wanted: {error}")
+}
+
+impl Candidates {
+    /// Adds one that wants the topic.
+    pub(super) fn push(&mut self, subscription: &Arc<Subscription>) {
+        if subscription.spec.wants_any_body() {
+            self.decided.push(Match::Wanted(subscription.id));
+        } else {
+            self.filtering.push(Arc::clone(subscription));
+        }
+    }
+}
+
+/// Asks each filter with its share of `steps`, and then those that had too little with what the others
+/// left: whoever takes no more than its share is asked, whatever the others cost.
+fn ask(event: &Event, filtering: &[Arc<Subscription>], steps: u64) -> Result<Asked, BodyError> {
+    let encoding = event.content_encoding.as_ref().map(ContentEncoding::as_str);
+    let states = EventStates::read(&event.body, encoding)?;
+    let mut asked = Asked::default();
+    let mut left = steps;
+    let mut waiting: Vec<_> = filtering.iter().collect();
+    for is_last in [false, true] {
+        let mut ahead = u64::try_from(waiting.len()).unwrap_or(u64::MAX);
+        let share = left / ahead.max(1);
+        for subscription in std::mem::take(&mut waiting) {
+            // In the last round, what one leaves goes to those behind it.
+            let share = if is_last { left / ahead.max(1) } else { share };
+            let mut budget = Budget::new(share);
+            match subscription.spec.wants_body(&states, &mut budget) {
+                Ok(true) => asked.wanted.push(subscription.id),
+                Ok(false) => {}
+                Err(_over) if is_last => asked.over.push(subscription.id),
+                Err(_over) => waiting.push(subscription),
+            }
+            left = left.saturating_sub(share.saturating_sub(budget.left()));
+            ahead = ahead.saturating_sub(1);
+        }
+    }
+    Ok(asked)
+}
+
+/// What is said once for each of so many things.
+struct Once<T>(Mutex<HashSet<T>>);
+
+impl<T> Default for Once<T> {
+    fn default() -> Self {
+        Self(Mutex::default())
+    }
+}
+
+impl<T: Eq + Hash> Once<T> {
+    fn is_first(&self, of: T) -> bool {
+        let mut said = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        said.len() < MAX_LOGGED && said.insert(of)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+    use serde_json::{Value, json};
+    use uuid::Uuid;
+
+    use super::*;
+    use homing_domain::{id::EventId, subscription::Draft, time::UnixMillis, topic::Topic};
+
+    fn event(body: impl Into<Bytes>) -> Event {
+        Event {
+            id: EventId::new("e").unwrap(),
+            topic: Topic::new("t").unwrap(),
+            content_type: String::new(),
+            content_encoding: None,
+            body: body.into(),
+        }
+    }
+
+    fn subscription(number: u128, filters: &Value) -> Arc<Subscription> {
+        let draft = json!({
+            "url": "https://example.com/", "topics": ["#"],
+            "filters": filters, "filter_connector": "OR",
+        });
+        let draft: Draft = serde_json::from_value(draft).unwrap();
+        let (created, updated) = (UnixMillis::new(0), UnixMillis::new(0));
+        let id = SubscriptionId::new(Uuid::from_u128(number));
+        Arc::new(Subscription { id, spec: draft.build(&[]).unwrap(), created, updated })
+    }
+
+    fn equals(value: &str) -> Value {
+        json!([{"fieldName": "status", "comparison": "eq", "fieldValue": value}])
+    }
+
+    /// Filters of one subscription that cost far more on [`many`] than an event may.
+    fn costly() -> Value {
+        let values =
+            |at: usize| (0..30).map(|value| value * 30 + at).chain([9]).collect::<Vec<_>>();
+        let filter =
+            |at| json!({"fieldName": "a", "comparison": "containsOnly", "fieldValue": values(at)});
+        (0..60).map(filter).collect()
+    }
+
+    fn many(status: &str) -> String {
+        format!(r#"{{"a":[{}9],"status":"{status}"}}"#, "9,".repeat(520_000 - 1))
+    }
+
+    fn candidates(of: &[Arc<Subscription>]) -> Candidates {
+        let mut candidates = Candidates::default();
+        for subscription in of {
+            candidates.push(subscription);
+        }
+        candidates
+    }
+
+    #[test]
+    fn a_costly_filter_takes_nothing_from_the_others() {
+        let wants = |number| subscription(number, &equals("CUR"));
+        let all = [wants(1), subscription(2, &costly()), wants(3), subscription(4, &costly())];
+        let event = event(many("CUR"));
+        let asked = ask(&event, &all, EVENT_STEPS).unwrap();
+        assert_eq!(asked.wanted, [all[0].id, all[2].id]);
+        assert_eq!(asked.over, [all[1].id, all[3].id]);
+    }
+
+    #[test]
+    fn what_others_leave_is_given_to_those_that_need_it() {
+        let costly = subscription(
+            1,
+            &json!([{"fieldName": "a", "comparison": "contains", "fieldValue": "x"}]),
+        );
+        let others: Vec<_> = (2..50).map(|number| subscription(number, &equals("x"))).collect();
+        let all: Vec<_> = [costly].into_iter().chain(others).collect();
+        let event = event(many("CUR"));
+        let one = ask(&event, &all[..1], 10_000_000).unwrap();
+        assert_eq!(one, Asked::default(), "it costs less than the whole, and more than a share");
+        assert_eq!(ask(&event, &all, 10_000_000).unwrap(), Asked::default());
+        assert_eq!(ask(&event, &all[..1], 10_000_000 / 49).unwrap().over, [all[0].id]);
+    }
+
+    #[tokio::test]
+    async fn the_lane_does_what_is_cheap_and_leaves_the_rest() {
+        let matching = Matching::new();
+        let all = [subscription(1, &equals("CUR")), subscription(2, &json!([]))];
+        let small = event(r#"{"status":"CUR"}"#);
+        let matches = matching.at_once(&small, candidates(&all)).unwrap();
+        assert_eq!(matches, [Match::Wanted(all[1].id), Match::Wanted(all[0].id)]);
+
+        let mut packed = small.clone();
+        packed.content_encoding = ContentEncoding::new("gzip");
+        let long = r#"{"status":"CUR","a":"#.to_owned() + &"9".repeat(LANE_BYTES) + "}";
+        let list = format!(r#"{{"a":[{}9],"status":"CUR"}}"#, "9,".repeat(30_000));
+        let costly = [subscription(1, &costly()), subscription(2, &json!([]))];
+        for (event, of) in [(packed, &all), (event(long), &all), (event(list), &costly)] {
+            let beside = matching.at_once(&event, candidates(of)).unwrap_err();
+            let matches = matching.beside(&Arc::new(event), beside).await;
+            let wanted = matches.iter().filter(|it| matches!(it, Match::Wanted(_))).count();
+            assert_eq!((wanted, matches.len()), (if of[0] == costly[0] { 1 } else { 2 }, 2));
+        }
+        // Who does not filter never looks at a body.
+        let unread = event(vec![0xff; 1_000_000]);
+        assert_eq!(matching.at_once(&unread, candidates(&all[1..])).unwrap().len(), 1);
+    }
+
+    #[tokio::test]
+    async fn a_body_that_cannot_be_read_decides_nothing() {
+        let matching = Matching::new();
+        let all = [subscription(1, &equals("CUR")), subscription(2, &json!([]))];
+        let matches = matching.at_once(&event("{\"status\""), candidates(&all)).unwrap();
+        let [Match::Wanted(_), Match::Undecided(id, why)] = &matches[..] else {
+            panic!("{matches:?}")
+        };
+        assert_eq!(*id, all[0].id);
+        insta::assert_snapshot!(why, @"the filters cannot tell whether it is wanted: it is not JSON: it ends too early");
+    }
+}

@@ -1,0 +1,183 @@
+//! The pool: takes events and due deliveries, makes attempts, and answers for every message.
+//!
+//! One message, file by file: a [`lane`] receives it, [`intake`] finds the subscriptions that want
+//! it (their filters are applied by [`matching`]), [`attempt`] makes one attempt for each,
+//! [`disposition`] says what follows, [`settle`] publishes that and answers the broker.
+//!
+//! Beside that way: [`circuits`] keep deliveries from endpoints that keep failing, [`limits`] keep
+//! one endpoint from taking the places of others, [`recent`] holds what this process has just done.
+//! [`subscriptions`] holds the subscriptions in memory, found by [`index`]. [`observers`] are told
+//! of everything: log events and metrics, the [`attempt_log`], the [`counters`] that the
+//! [`heartbeat`] takes to the store, and how [`oldest_waiting`] is. [`maintenance`] keeps what is
+//! shared current and repairs the topology.
+//!
+//! Promises: a message is answered only when all that it stands for is delivered or owned by the
+//! broker elsewhere; new events and retries have lanes of their own, so that neither holds up the
+//! other; what is in flight is bounded. Any job can run on the pool through [`Handler`]; the
+//! webhook sender is [`Webhooks`].
+
+mod attempt;
+mod attempt_log;
+mod circuits;
+mod counters;
+mod disposition;
+mod handler;
+mod heartbeat;
+mod index;
+mod intake;
+mod lane;
+mod limits;
+mod maintenance;
+mod matching;
+mod observers;
+mod oldest_waiting;
+mod once_a_minute;
+mod recent;
+mod settle;
+mod subscriptions;
+
+use std::{sync::Arc, time::Duration};
+
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+use crate::{
+    circuits::CircuitBreakers,
+    settings::{AttemptsSettings, Schedules, WorkerSettings},
+    traces::Tracer,
+};
+use homing_broker::{
+    Broker,
+    consume::{Lane, Received},
+};
+use homing_domain::circuit::CircuitRules;
+use homing_store::Store;
+
+pub use self::{
+    handler::{AttemptResult, Handler, HandlerError, Webhooks},
+    subscriptions::Subscriptions,
+};
+
+use self::{
+    circuits::Circuits, heartbeat::Heartbeat, limits::Limits, matching::Matching,
+    observers::Observers, recent::Recent,
+};
+
+/// What every part of the pool works with.
+struct Context {
+    broker: Broker,
+    subscriptions: Arc<Subscriptions>,
+    schedules: Schedules,
+    circuits: Circuits,
+    limits: Arc<Limits>,
+    matching: Matching,
+    handler: Arc<dyn Handler>,
+    recent: Recent,
+    tracer: Option<Tracer>,
+    observers: Observers,
+    settings: WorkerSettings,
+}
+
+/// What a pool works with.
+pub struct PoolParts {
+    /// Where messages come from and go to.
+    pub broker: Broker,
+    /// Where subscriptions and circuits are.
+    pub store: Arc<dyn Store>,
+    /// Tells of circuits that change.
+    pub circuits: CircuitBreakers,
+    /// The schedules by name.
+    pub schedules: Schedules,
+    /// When a circuit opens and freezes.
+    pub rules: CircuitRules,
+    /// `[worker]`
+    pub worker: WorkerSettings,
+    /// `[attempts]`
+    pub attempts: AttemptsSettings,
+    /// `endpoint.max_concurrency`
+    pub max_concurrency: usize,
+    /// `endpoint.busy_wait`
+    pub busy_wait: Duration,
+    /// How long a delivery may wait for its turn by a rate limit.
+    pub rate_wait: Duration,
+    /// Makes a span of every attempt.
+    pub tracer: Option<Tracer>,
+}
+
+/// A pool of deliveries in flight; one per process.
+pub struct Pool {
+    context: Arc<Context>,
+    log_writer: Option<attempt_log::Writer>,
+    heartbeat: Heartbeat,
+}
+
+impl Pool {
+    /// A pool that runs `handler` for every delivery.
+    #[must_use]
+    pub fn new(parts: PoolParts, handler: Arc<dyn Handler>) -> Self {
+        let PoolParts { broker, store, circuits, schedules, rules, worker, tracer, .. } = parts;
+        let limits = Arc::new(Limits::new(parts.max_concurrency, parts.busy_wait, parts.rate_wait));
+        let circuits = Circuits::new(Arc::clone(&store), circuits, rules, Arc::clone(&limits));
+        let (attempt_log, log_writer) = attempt_log::open(&parts.attempts, Arc::clone(&store));
+        let observers = Observers::new(attempt_log);
+        let heartbeat = Heartbeat::new(Arc::clone(&store));
+        let context = Context {
+            broker,
+            subscriptions: Arc::new(Subscriptions::new(store)),
+            schedules,
+            circuits,
+            limits,
+            matching: Matching::new(),
+            handler,
+            recent: Recent::default(),
+            tracer,
+            observers,
+            settings: worker,
+        };
+        Self { context: Arc::new(context), log_writer, heartbeat }
+    }
+
+    /// The subscriptions as this pool knows them.
+    #[must_use]
+    pub fn subscriptions(&self) -> Arc<Subscriptions> {
+        Arc::clone(&self.context.subscriptions)
+    }
+
+    /// Does all that one message of the primary queue stands for, its answer included, without
+    /// anything that runs beside: to measure what a message costs. Subscriptions are those of the
+    /// last [`refresh`](Subscriptions::refresh); records of attempts are not written.
+    pub async fn take(&self, received: Received) {
+        for work in intake::take(&self.context, Lane::Primary, received) {
+            work.run(Arc::clone(&self.context)).await;
+        }
+    }
+
+    /// Delivers until `stop`; then takes no more, lets what is in flight end within
+    /// `worker.drain_grace`, and gives the rest back.
+    ///
+    /// Consuming begins when the subscriptions have been read once: without them, every event
+    /// would look as if nobody wanted it.
+    pub async fn run(self, stop: CancellationToken) {
+        let (tasks, writing) = (TaskTracker::new(), TaskTracker::new());
+        let context = self.context;
+        let over = CancellationToken::new();
+        if let Some(log_writer) = self.log_writer {
+            writing.spawn(log_writer.write(over.clone()));
+        }
+        writing.spawn(self.heartbeat.tell(Arc::clone(&context), over.clone()));
+        tasks.spawn(maintenance::shared_state(Arc::clone(&context), stop.clone()));
+        if stop.run_until_cancelled(context.subscriptions.loaded()).await.is_some() {
+            for lane in [Lane::Primary, Lane::Retry] {
+                tasks.spawn(lane::run(Arc::clone(&context), lane, stop.clone()));
+            }
+            tasks.spawn(maintenance::topology(Arc::clone(&context), stop.clone()));
+            tasks.spawn(maintenance::net(Arc::clone(&context), stop.clone()));
+            tasks.spawn(maintenance::circuits(Arc::clone(&context), stop.clone()));
+        }
+        tasks.close();
+        tasks.wait().await;
+        // Nothing happens any more that would have to be written.
+        over.cancel();
+        writing.close();
+        writing.wait().await;
+    }
+}

@@ -1,0 +1,114 @@
+//! The one place where a worker reports what it did: log events and metrics, the attempt log, the
+//! counters of its heartbeat, and the age of what waits.
+
+use super::{
+    attempt::{Attempt, Job},
+    attempt_log,
+    counters::Counters,
+    disposition::{Disposition, SkipReason, Skipped},
+    oldest_waiting::OldestWaiting,
+    once_a_minute::OnceAMinute,
+};
+use homing_broker::{Message, Route, topology::THROTTLE_WAITS};
+use homing_domain::{clock, delivery::Delivery, verdict::Verdict};
+use homing_telemetry::{
+    events::{self, Attempted},
+    metrics,
+};
+
+/// All that are told what becomes of deliveries.
+pub(super) struct Observers {
+    pub(super) attempt_log: attempt_log::Sender,
+    pub(super) counters: Counters,
+    pub(super) oldest_waiting: OldestWaiting,
+    hindered: OnceAMinute,
+}
+
+impl Observers {
+    pub(super) fn new(attempt_log: attempt_log::Sender) -> Self {
+        let (counters, oldest_waiting) = (Counters::new(), OldestWaiting::default());
+        Self { attempt_log, counters, oldest_waiting, hindered: OnceAMinute::default() }
+    }
+
+    /// An attempt has ended.
+    pub(super) fn attempted(&self, job: &Job<'_>, attempt: &Attempt, verdict: &Verdict) {
+        let Job { delivery, subscription, .. } = *job;
+        let (outcome, duration) = (&attempt.result.outcome, attempt.duration);
+        let attempted = Attempted { delivery, subscription, outcome, duration };
+        events::attempted(&attempted, verdict);
+        self.attempt_log.attempted(job, attempt, verdict);
+        self.counters.attempted(outcome);
+    }
+
+    /// A delivery goes on its way.
+    pub(super) fn disposed(&self, delivery: &Delivery, disposition: &Disposition) {
+        let Disposition { next, skipped } = disposition;
+        if let Some(skipped) = skipped {
+            self.skipped(delivery, skipped, next.as_ref());
+        }
+        let Some((message, route)) = next else { return };
+        if let Some(parked) = message.parked {
+            events::parked(&message.event, message.subscription, parked.reason);
+        }
+        self.counters.goes(*route, skipped.is_none());
+        if let Route::Wait(wait) = *route {
+            let now = clock::now();
+            self.oldest_waiting.waits(message.progress.received.unwrap_or(now), now.plus(wait));
+        }
+    }
+
+    /// An event, or a delivery that was not attempted, is parked as it came, because of `why`.
+    pub(super) fn parked(&self, parked: &Message, why: &str) {
+        if let Some(given_up) = parked.parked {
+            events::parked(&parked.event, parked.subscription, given_up.reason);
+        }
+        self.attempt_log.parked(parked, why);
+    }
+
+    fn skipped(&self, delivery: &Delivery, skipped: &Skipped, next: Option<&(Message, Route)>) {
+        let Skipped { reason, url } = skipped;
+        let times = delivery.progress.throttled;
+        match reason {
+            // Logged while the waits grow, not for ever.
+            SkipReason::SubscriptionUnreadable(_) if !is_growing(times) => return metrics::held(),
+            SkipReason::SubscriptionUnreadable(error) => {
+                events::held(delivery, "its subscription cannot be read", Some(error));
+            }
+            SkipReason::StoreUnavailable(error) => {
+                events::held(delivery, "store unavailable", Some(error));
+            }
+            SkipReason::CircuitOpen => events::held(delivery, "the circuit is open", None),
+            // A URL is logged once a minute, and a delivery recorded when that begins: they may be
+            // very many.
+            SkipReason::NotNow(error) => {
+                if url.as_ref().is_some_and(|url| self.hindered.is_due(url)) {
+                    events::held(delivery, "no attempt can be made now", Some(error.as_ref()));
+                } else {
+                    metrics::held();
+                }
+                if times > 0 {
+                    return;
+                }
+            }
+            SkipReason::NotAttempted(error) => events::not_attempted(delivery, error.as_ref()),
+            SkipReason::NotWanted => {
+                events::not_wanted(delivery);
+                self.attempt_log.not_wanted(delivery, url.as_ref());
+            }
+            // The attempt at which the endpoint asked for time has a line; its parts are not worth one.
+            SkipReason::AskedToWait(remaining) => events::waits_on(delivery, *remaining),
+            SkipReason::Throttled => events::throttled(),
+            SkipReason::SubscriptionDeleted
+            | SkipReason::Undecided(_)
+            | SkipReason::CircuitFrozen => {}
+        }
+        if let (Some(why), Some(next)) = (reason.words(), next) {
+            self.attempt_log.skipped(delivery, url.as_ref(), &why, next);
+        }
+    }
+}
+
+/// Whether the next wait in a throttle queue is longer than the last one, which was the `times`-th.
+fn is_growing(times: u32) -> bool {
+    usize::try_from(times).is_ok_and(|times| times < THROTTLE_WAITS.len())
+}

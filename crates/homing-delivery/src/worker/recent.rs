@@ -1,0 +1,208 @@
+//! What this process is doing and has just done, so that a message which the broker sends again
+//! after a lost connection is not attempted again.
+
+use std::{
+    collections::{HashMap, HashSet, VecDeque},
+    hash::{BuildHasher, Hash, Hasher},
+    sync::{Mutex, MutexGuard, PoisonError},
+};
+
+use foldhash::quality::FixedState;
+use tokio_util::sync::CancellationToken;
+
+use homing_broker::Message;
+
+/// Well above what can be unanswered at one time; more need not be remembered.
+const MAX_DONE: usize = 65_536;
+
+/// One hop of one message: a hash of 128 bits, so that no two are taken for each other.
+///
+/// Of the content, too, because the id is the publisher's: a program that uses one id for
+/// everything must not lose events by it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+struct Key([u64; 2]);
+
+impl Key {
+    fn of(message: &Message) -> Self {
+        Self([1, 2].map(|seed| {
+            let mut hasher = FixedState::with_seed(seed).build_hasher();
+            message.event.id.hash(&mut hasher);
+            message.subscription.hash(&mut hasher);
+            message.progress.position().hash(&mut hasher);
+            message.event.topic.hash(&mut hasher);
+            message.event.body.hash(&mut hasher);
+            hasher.finish()
+        }))
+    }
+}
+
+/// The hops that this process is making and has made.
+#[derive(Default)]
+pub(super) struct Recent {
+    done: Mutex<Done>,
+    /// Where somebody waits for the end of the hop, the token is cancelled then.
+    running: Mutex<HashMap<Key, Option<CancellationToken>>>,
+}
+
+/// The latest hops that were made.
+#[derive(Default)]
+struct Done {
+    keys: HashSet<Key>,
+    /// The oldest first.
+    order: VecDeque<Key>,
+}
+
+impl Done {
+    fn insert(&mut self, key: Key) {
+        if !self.keys.insert(key) {
+            return;
+        }
+        self.order.push_back(key);
+        if self.order.len() > MAX_DONE
+            && let Some(oldest) = self.order.pop_front()
+        {
+            self.keys.remove(&oldest);
+        }
+    }
+}
+
+/// A hop that is being made; over when dropped.
+pub(super) struct Running<'a> {
+    recent: &'a Recent,
+    key: Key,
+    registered: bool,
+}
+
+impl Recent {
+    /// Begins a hop. `None`: this process has made it already; only the broker did not learn of it.
+    pub(super) async fn begin(&self, message: &Message, redelivered: bool) -> Option<Running<'_>> {
+        let key = Key::of(message);
+        loop {
+            if redelivered && lock(&self.done).keys.contains(&key) {
+                return None;
+            }
+            // Another message with the same key: a publisher's repetition unless redelivered.
+            match self.register(key, redelivered) {
+                Registered::Busy(running) => running.cancelled().await,
+                Registered::Begun => return Some(Running { recent: self, key, registered: true }),
+                Registered::Beside => {
+                    return Some(Running { recent: self, key, registered: false });
+                }
+            }
+        }
+    }
+
+    fn register(&self, key: Key, waits: bool) -> Registered {
+        let mut running = lock(&self.running);
+        match running.get_mut(&key) {
+            Some(token) if waits => Registered::Busy(token.get_or_insert_default().clone()),
+            Some(_) => Registered::Beside,
+            None => {
+                running.insert(key, None);
+                Registered::Begun
+            }
+        }
+    }
+}
+
+/// What came of beginning a hop.
+enum Registered {
+    /// It is being made.
+    Begun,
+    /// So it is, beside another one with the same key.
+    Beside,
+    /// Another one with the same key has to end first.
+    Busy(CancellationToken),
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Running<'_> {
+    /// The hop is made and its message answered.
+    pub(super) fn done(self) {
+        lock(&self.recent.done).insert(self.key);
+    }
+}
+
+impl Drop for Running<'_> {
+    fn drop(&mut self) {
+        if self.registered
+            && let Some(Some(waited_for)) = lock(&self.recent.running).remove(&self.key)
+        {
+            waited_for.cancel();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+
+    use super::*;
+    use homing_domain::{event::Event, id::EventId, topic::Topic};
+
+    fn message(body: &'static str) -> Message {
+        Message::of_event(Event {
+            id: EventId::new("e1").unwrap(),
+            topic: Topic::new("t").unwrap(),
+            content_type: String::new(),
+            content_encoding: None,
+            body: Bytes::from_static(body.as_bytes()),
+        })
+    }
+
+    #[tokio::test]
+    async fn what_was_done_is_not_begun_again_when_the_broker_repeats_it() {
+        let recent = Recent::default();
+        recent.begin(&message("a"), false).await.unwrap().done();
+        assert!(recent.begin(&message("a"), true).await.is_none());
+    }
+
+    /// Goal: a full memory still takes in what comes. Method: twice as many as it holds.
+    #[tokio::test]
+    async fn the_latest_are_remembered_however_many_there_were() {
+        let recent = Recent::default();
+        let numbered = |number: usize| {
+            let mut message = message("a");
+            message.progress.attempts = u32::try_from(number).unwrap();
+            message
+        };
+        for number in 0..MAX_DONE * 2 {
+            recent.begin(&numbered(number), false).await.unwrap().done();
+        }
+        for number in MAX_DONE * 2 - 1_000..MAX_DONE * 2 {
+            assert!(recent.begin(&numbered(number), true).await.is_none(), "{number}");
+        }
+        assert_eq!(lock(&recent.done).keys.len(), MAX_DONE);
+    }
+
+    #[tokio::test]
+    async fn what_was_given_up_is_begun_again() {
+        let recent = Recent::default();
+        drop(recent.begin(&message("a"), false).await);
+        assert!(recent.begin(&message("a"), true).await.is_some());
+    }
+
+    #[tokio::test]
+    async fn a_publisher_that_repeats_an_id_loses_nothing() {
+        let recent = Recent::default();
+        recent.begin(&message("a"), false).await.unwrap().done();
+        assert!(recent.begin(&message("a"), false).await.is_some());
+        assert!(recent.begin(&message("b"), true).await.is_some());
+    }
+
+    /// Goal: a repetition waits for the hop under way. Method: it ends only after the hop does.
+    #[tokio::test]
+    async fn a_repetition_waits_for_the_hop_under_way() {
+        let recent = Recent::default();
+        let running = recent.begin(&message("a"), false).await.unwrap();
+        let repeated = message("a");
+        let repetition = recent.begin(&repeated, true);
+        tokio::pin!(repetition);
+        assert!(futures_util::poll!(repetition.as_mut()).is_pending());
+        running.done();
+        assert!(repetition.await.is_none());
+    }
+}

@@ -1,0 +1,51 @@
+//! Handing on and answering: the only place where a message is acked.
+
+use futures_util::{StreamExt, TryStreamExt, stream};
+
+use homing_broker::{Broker, Outgoing, Receipt, Route};
+use homing_telemetry::events;
+
+/// Publishes under way at once for one message with many copies.
+const COPIES_AT_ONCE: usize = 16;
+
+/// First hand on and have it confirmed, then ack. Never the other way.
+///
+/// | crash after   | original      | copy      | effect                                     |
+/// |---------------|---------------|-----------|--------------------------------------------|
+/// | nothing       | comes again   | none      | the attempt is repeated                    |
+/// | confirm       | comes again   | in place  | repeated, and once more when the copy is due |
+/// | ack           | gone          | in place  | as intended                                |
+///
+/// Copies are taken from `disposition` when it is their turn: an event may have thousands.
+///
+/// Returns when the broker owns every copy, however long that takes: giving the original back
+/// instead would repeat the attempt at once, for as long as the broker takes no messages. Only
+/// where homing stops meanwhile, the original goes back. Where the broker will never take a copy, the
+/// original is rejected: the broker itself moves it to the parking queue, where it is `too_large`.
+///
+/// # Cancel safety
+///
+/// Dropped before the end, the original is given back; copies may have been taken.
+pub(super) async fn settle(
+    broker: &Broker,
+    disposition: impl IntoIterator<Item = (Outgoing, Route)>,
+    receipt: Receipt,
+) {
+    let handed_on = stream::iter(disposition)
+        .map(Ok)
+        .try_for_each_concurrent(COPIES_AT_ONCE, |(message, route)| async move {
+            let published = broker.publish_until_confirmed(&message, route).await;
+            published.inspect_err(|error| {
+                if error.is_final() {
+                    events::refused_by_broker(message.id(), error);
+                }
+            })
+        })
+        .await;
+    match handed_on {
+        Ok(()) => receipt.settle(),
+        Err(error) if error.is_final() => receipt.refuse(),
+        // Dropped, the receipt gives the original back.
+        Err(_stopping) => {}
+    }
+}

@@ -1,0 +1,265 @@
+//! What the pool does and did lately, in figures: kept as it goes, never counted afterwards.
+
+use std::{cmp::Reverse, collections::BTreeMap, ops::AddAssign, time::Duration};
+
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use super::{id::SubscriptionId, time::UnixMillis};
+
+/// How long the figures of a minute are kept.
+pub const KEPT: Duration = Duration::from_secs(2 * 60 * 60);
+
+/// How long a subscription counts as costly after an event was parked because of its filters.
+pub const COSTLY_FOR: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// How often a worker tells what it does.
+pub const TOLD_EVERY: Duration = Duration::from_secs(5);
+
+/// A worker that has told nothing for this long is probably gone.
+pub const SILENT_AFTER: Duration = Duration::from_secs(20);
+
+/// A worker tells of so many URLs with requests in flight at most: of those with the most.
+pub const MAX_REQUEST_URLS: usize = 100;
+
+const MINUTE_MS: i64 = 60_000;
+
+/// What happened, in numbers.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, utoipa::ToSchema)]
+pub struct Figures {
+    /// Events taken from the primary queue.
+    pub events: u64,
+    /// Attempts that the endpoint accepted.
+    pub accepted: u64,
+    /// Attempts that were answered with anything but 2xx.
+    pub refused: u64,
+    /// Attempts without a complete answer in time.
+    pub timed_out: u64,
+    /// Attempts without any answer.
+    pub unreachable: u64,
+    /// Times that a delivery was put back without an attempt.
+    pub held: u64,
+    /// Messages that went to the parking queue.
+    pub parked: u64,
+}
+
+impl Figures {
+    /// Attempts that failed, for whatever reason.
+    #[must_use]
+    pub fn failed(&self) -> u64 {
+        self.refused.saturating_add(self.timed_out).saturating_add(self.unreachable)
+    }
+
+    /// What was added since `earlier`, which these figures have grown from.
+    #[must_use]
+    pub fn since(&self, earlier: &Self) -> Self {
+        Self {
+            events: self.events.saturating_sub(earlier.events),
+            accepted: self.accepted.saturating_sub(earlier.accepted),
+            refused: self.refused.saturating_sub(earlier.refused),
+            timed_out: self.timed_out.saturating_sub(earlier.timed_out),
+            unreachable: self.unreachable.saturating_sub(earlier.unreachable),
+            held: self.held.saturating_sub(earlier.held),
+            parked: self.parked.saturating_sub(earlier.parked),
+        }
+    }
+}
+
+impl AddAssign for Figures {
+    fn add_assign(&mut self, more: Self) {
+        self.events = self.events.saturating_add(more.events);
+        self.accepted = self.accepted.saturating_add(more.accepted);
+        self.refused = self.refused.saturating_add(more.refused);
+        self.timed_out = self.timed_out.saturating_add(more.timed_out);
+        self.unreachable = self.unreachable.saturating_add(more.unreachable);
+        self.held = self.held.saturating_add(more.held);
+        self.parked = self.parked.saturating_add(more.parked);
+    }
+}
+
+/// The figures of one minute.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, utoipa::ToSchema)]
+pub struct Minute {
+    /// When it begins; a multiple of 60,000.
+    pub start_ms: UnixMillis,
+    /// What happened in it.
+    #[serde(flatten)]
+    pub figures: Figures,
+}
+
+/// When the minute begins that `instant` is in.
+#[must_use]
+pub fn minute_of(instant: UnixMillis) -> UnixMillis {
+    let into = instant.get().rem_euclid(MINUTE_MS);
+    UnixMillis::new(instant.get().saturating_sub(into))
+}
+
+/// A worker as it told of itself last.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, utoipa::ToSchema)]
+pub struct WorkerReport {
+    /// Made at its start.
+    pub id: Uuid,
+    /// The name of its machine.
+    pub host: String,
+    /// Its process id there.
+    pub pid: u32,
+    /// Of homing.
+    pub version: String,
+    /// When it started.
+    pub started_ms: UnixMillis,
+    /// When it told this.
+    pub seen_ms: UnixMillis,
+    /// Deliveries that it was busy with.
+    pub in_flight: u32,
+}
+
+impl WorkerReport {
+    /// Whether it was heard of lately.
+    #[must_use]
+    pub fn is_alive(&self, now: UnixMillis) -> bool {
+        now.since(self.seen_ms) <= SILENT_AFTER
+    }
+}
+
+/// Requests that are in flight, by URL.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Requests {
+    by_url: BTreeMap<String, u32>,
+    /// Whether a URL that is not among them has none.
+    whole: bool,
+}
+
+impl Default for Requests {
+    /// None.
+    fn default() -> Self {
+        Self { by_url: BTreeMap::new(), whole: true }
+    }
+}
+
+impl Requests {
+    /// Those of one worker: all URLs, or the [`MAX_REQUEST_URLS`] with the most.
+    #[must_use]
+    pub fn most_of(mut by_url: Vec<(String, u32)>) -> Self {
+        by_url.sort_unstable_by_key(|(_, requests)| Reverse(*requests));
+        let whole = by_url.len() <= MAX_REQUEST_URLS;
+        Self { by_url: by_url.into_iter().take(MAX_REQUEST_URLS).collect(), whole }
+    }
+
+    /// How many are in flight at a normalised URL; `None`: a worker is busy with so many URLs that it
+    /// did not tell of all.
+    #[must_use]
+    pub fn at(&self, url: &str) -> Option<u32> {
+        self.by_url.get(url).copied().or(self.whole.then_some(0))
+    }
+}
+
+impl AddAssign for Requests {
+    fn add_assign(&mut self, more: Self) {
+        self.whole = self.whole && more.whole;
+        for (url, requests) in more.by_url {
+            let sum = self.by_url.entry(url).or_default();
+            *sum = sum.saturating_add(requests);
+        }
+    }
+}
+
+/// Filters that cost more than an event may, so that it was parked for their subscription.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CostlyFilters {
+    /// Whose filters.
+    pub subscription: SubscriptionId,
+    /// `updated` of the subscription that they were read from.
+    pub updated: UnixMillis,
+    /// When an event was parked because of them the last time.
+    pub seen: UnixMillis,
+}
+
+/// A delivery that waits for so long is due at this instant.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Due {
+    /// How long it waits in all: it tells the queue.
+    pub wait: Duration,
+    /// When the wait ends.
+    pub at: UnixMillis,
+}
+
+impl Due {
+    /// The slice of time that it falls into. One due of each slice is kept, and a wait has at most
+    /// 257 slices ahead, however many deliveries wait.
+    #[must_use]
+    pub fn slice(&self) -> i64 {
+        let wait = i64::try_from(self.wait.as_millis()).unwrap_or(i64::MAX);
+        self.at.get().div_euclid((wait / 256).max(1_000))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn figures_add_up_to_what_they_were_taken_apart_from() {
+        let earlier = Figures { events: 3, accepted: 2, refused: 1, ..Figures::default() };
+        let later = Figures {
+            events: 10,
+            accepted: 2,
+            refused: 4,
+            timed_out: 5,
+            unreachable: 6,
+            held: 7,
+            parked: 8,
+        };
+        let mut sum = earlier;
+        sum += later.since(&earlier);
+        assert_eq!(sum, later);
+        assert_eq!(later.failed(), 15);
+    }
+
+    #[test]
+    fn requests_of_workers_add_up_and_what_was_left_out_is_not_none() {
+        let worker = |urls: u32| {
+            let url = |number| (format!("https://example.com/{number:03}"), 200 - number);
+            Requests::most_of((0..urls).map(url).collect())
+        };
+        let mut sum = Requests::default();
+        assert_eq!(sum.at("https://example.com/000"), Some(0));
+        sum += worker(100);
+        sum += worker(1);
+        assert_eq!(sum.at("https://example.com/000"), Some(400));
+        assert_eq!(sum.at("https://example.com/099"), Some(101));
+        assert_eq!(sum.at("https://example.com/100"), Some(0));
+        sum += worker(101);
+        assert_eq!(sum.at("https://example.com/099"), Some(202));
+        assert_eq!(sum.at("https://example.com/100"), None);
+    }
+
+    #[test]
+    fn minutes_begin_at_the_whole_minute() {
+        assert_eq!(minute_of(UnixMillis::new(119_999)), UnixMillis::new(60_000));
+        assert_eq!(minute_of(UnixMillis::new(120_000)), UnixMillis::new(120_000));
+    }
+
+    #[test]
+    fn a_wait_has_few_slices_and_none_is_below_a_second() {
+        let day = Duration::from_secs(86_400);
+        let slice = |wait, at| Due { wait, at: UnixMillis::new(at) }.slice();
+        assert_eq!(slice(day, 86_400_000), 256);
+        assert_eq!(slice(Duration::from_millis(50), 999), 0);
+        assert_eq!(slice(Duration::from_millis(50), 1_000), 1);
+    }
+
+    #[test]
+    fn a_worker_is_alive_while_it_is_heard_of() {
+        let report = WorkerReport {
+            id: Uuid::nil(),
+            host: "h".to_owned(),
+            pid: 1,
+            version: "1".to_owned(),
+            started_ms: UnixMillis::new(0),
+            seen_ms: UnixMillis::new(1_000),
+            in_flight: 0,
+        };
+        assert!(report.is_alive(UnixMillis::new(21_000)));
+        assert!(!report.is_alive(UnixMillis::new(21_001)));
+    }
+}

@@ -1,0 +1,258 @@
+//! Sparing an endpoint that keeps failing.
+//!
+//! Every normalised URL has a [`Circuit`], shared by all subscriptions and all workers. It counts
+//! [`Tally`] after tally and follows [`CircuitRules`]; it answers a delivery that wants to pass
+//! with an [`Admission`]. The states and what leads from one to another:
+//!
+//! ```text
+//!            too many failures                  far too many failures
+//!  closed ───────────────────────► open ───────────────────────────────► frozen
+//!    ▲                            │    ▲ a probe failed: the next           │
+//!    ├── a probe was accepted ────┤    │ one is due an interval later       │
+//!    │                            └────┘                                    │
+//!    └───────────────────────── a person enabled it ◄───────────────────────┘
+//!
+//!  any ── 410 Gone, or a person disabled it ──► frozen
+//! ```
+//!
+//! Nothing here knows of deliveries: what becomes of those that are refused is the worker's part.
+
+use std::time::Duration;
+
+use serde::Serialize;
+
+use super::{
+    outcome::Outcome,
+    tally::{Tally, earliest},
+    time::UnixMillis,
+};
+
+#[cfg(test)]
+mod lives;
+#[cfg(test)]
+mod properties;
+mod reason;
+mod rules;
+mod state;
+mod window;
+
+pub use reason::Reason;
+pub use rules::{CircuitRules, CircuitRulesError, Figures};
+pub use state::{Admission, Change, CircuitState, StateName, StateNameError};
+pub use window::Window;
+
+/// What is known of one URL.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Circuit {
+    /// Whether attempts may be made.
+    pub state: CircuitState,
+    /// Since when it has been in this state. Rises with every change of state, whatever the clocks of
+    /// those who make them say: of two readings of a circuit the one with the higher is the later.
+    pub since: UnixMillis,
+    /// Why it is in this state; `None`: it was in no other yet.
+    pub reason: Option<Reason>,
+    /// The last attempts, for the failure rate; begins anew when the circuit closes.
+    pub window: Window,
+    /// Failures since the last success that counted; begins anew when the circuit closes.
+    pub consecutive_failures: u64,
+    /// Since the circuit was made.
+    pub successes: u64,
+    /// Since the circuit was made.
+    pub failures: u64,
+    /// When the first attempt ended.
+    pub first_attempt: Option<UnixMillis>,
+    /// When the last success ended.
+    pub last_success: Option<UnixMillis>,
+    /// What the endpoint did last.
+    pub last_outcome: Option<LastOutcome>,
+    /// When the circuit was made.
+    pub created: UnixMillis,
+}
+
+/// What an endpoint did last.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct LastOutcome {
+    /// When that attempt ended.
+    pub ended: UnixMillis,
+    /// The outcome in words, e.g. `refused 503`.
+    pub outcome: String,
+}
+
+/// Between two changes of state at least, also where a clock stands behind another.
+const SINCE_STEP: Duration = Duration::from_millis(1);
+
+/// What became of a circuit, and the change of state if there was one.
+pub type Turn = (Circuit, Option<Change>);
+
+impl Circuit {
+    /// That of a URL of which nothing is known: closed.
+    #[must_use]
+    pub fn new(now: UnixMillis) -> Self {
+        Self {
+            state: CircuitState::Closed,
+            since: now,
+            reason: None,
+            window: Window::default(),
+            consecutive_failures: 0,
+            successes: 0,
+            failures: 0,
+            first_attempt: None,
+            last_success: None,
+            last_outcome: None,
+            created: now,
+        }
+    }
+
+    /// Asks for passage at `now`; changes nothing. Who is answered [`Admission::Probe`] has to
+    /// [claim](Self::claim_probe) it.
+    #[must_use]
+    pub fn admission(&self, now: UnixMillis) -> Admission {
+        self.state.admission(now)
+    }
+
+    /// After attempts that nobody made as a probe.
+    ///
+    /// Those that end while the circuit is open began before it opened. Their failures count, also
+    /// towards freezing. Their successes neither close the circuit nor break the row: an endpoint
+    /// that fails three times of four would otherwise flap as long as anything is in flight. While
+    /// it is frozen only the totals go on.
+    #[must_use]
+    pub fn after(&self, tally: &Tally, rules: &CircuitRules, now: UnixMillis) -> Turn {
+        if tally.is_empty() {
+            return (self.clone(), None);
+        }
+        let mut counted = self.counted(tally);
+        match self.state {
+            CircuitState::Closed => {
+                let before = if tally.has_success() { 0 } else { self.consecutive_failures };
+                counted.consecutive_failures = before.saturating_add(tally.trailing_failures);
+                counted.window = self.window.with(tally);
+                if let Some(reason) = rules.reason_to_open(&counted) {
+                    let open = CircuitState::Open { probe_at: rules.next_probe(now) };
+                    return counted.turned(open, reason, now);
+                }
+                counted.window = counted.window.decayed(rules.figures().rate_window_attempts);
+                (counted, None)
+            }
+            CircuitState::Open { .. } if tally.failures == 0 => (counted, None),
+            CircuitState::Open { .. } => {
+                counted.consecutive_failures =
+                    self.consecutive_failures.saturating_add(tally.failures);
+                counted.frozen_if_due(rules, now)
+            }
+            CircuitState::Frozen => (counted, None),
+        }
+    }
+
+    /// After a probe that ended at `ended`. Where the circuit is not open any more, a person was
+    /// faster, and the probe counts as any attempt.
+    #[must_use]
+    pub fn after_probe(&self, outcome: &Outcome, ended: UnixMillis, rules: &CircuitRules) -> Turn {
+        let tally = Tally::of(outcome, ended);
+        let CircuitState::Open { probe_at } = self.state else {
+            return self.after(&tally, rules, ended);
+        };
+        if outcome.is_accepted() {
+            return self.counted(&tally).closed(Reason::ProbeAccepted, ended);
+        }
+        let mut counted = self.counted(&tally);
+        counted.consecutive_failures = self.consecutive_failures.saturating_add(1);
+        let (mut circuit, change) = counted.frozen_if_due(rules, ended);
+        if change.is_none() {
+            // Never sooner than claimed: two workers' clocks may differ.
+            let probe_at = probe_at.max(rules.next_probe(ended));
+            circuit.state = CircuitState::Open { probe_at };
+        }
+        (circuit, change)
+    }
+
+    /// Claims the probe that is due at `now`: the next one is due an interval later, so whoever
+    /// writes this first is the only one to probe, and one that never ends is followed by another.
+    #[must_use]
+    pub fn claim_probe(&self, now: UnixMillis, rules: &CircuitRules) -> Option<Self> {
+        match self.admission(now) {
+            Admission::Probe => {
+                let state = CircuitState::Open { probe_at: rules.next_probe(now) };
+                Some(Self { state, ..self.clone() })
+            }
+            Admission::Pass | Admission::Refuse(_) => None,
+        }
+    }
+
+    /// A person wants attempts to be made: closed, counting anew. What is closed stays as it is.
+    #[must_use]
+    pub fn enable(&self, now: UnixMillis) -> Turn {
+        match self.state {
+            CircuitState::Closed => (self.clone(), None),
+            CircuitState::Open { .. } | CircuitState::Frozen => {
+                self.clone().closed(Reason::Enabled, now)
+            }
+        }
+    }
+
+    /// A person wants no attempts to be made. What is frozen stays frozen for its first reason.
+    #[must_use]
+    pub fn disable(&self, now: UnixMillis) -> Turn {
+        self.clone().turned(CircuitState::Frozen, Reason::Disabled, now)
+    }
+
+    /// The endpoint answered 410: nobody is there, and asking again is not wanted.
+    ///
+    /// Source: RFC 9110, section 15.5.11.
+    #[must_use]
+    pub fn gone(&self, now: UnixMillis) -> Turn {
+        self.clone().turned(CircuitState::Frozen, Reason::Gone, now)
+    }
+
+    /// Since when nothing has succeeded: what never did counts from its first attempt.
+    fn last_success_or_first_attempt(&self) -> UnixMillis {
+        self.last_success.or(self.first_attempt).unwrap_or(self.created)
+    }
+
+    /// What counts in every state.
+    fn counted(&self, tally: &Tally) -> Self {
+        let known = self.last_outcome.as_ref();
+        let later = tally.last_outcome.as_ref().filter(|(ended, _)| {
+            // Another worker's tally may speak of what ended before.
+            known.is_none_or(|known| known.ended <= *ended)
+        });
+        let last_outcome = match later {
+            Some((ended, outcome)) => {
+                Some(LastOutcome { ended: *ended, outcome: outcome.to_string() })
+            }
+            None => self.last_outcome.clone(),
+        };
+        Self {
+            successes: self.successes.saturating_add(tally.successes()),
+            failures: self.failures.saturating_add(tally.failures),
+            first_attempt: earliest(self.first_attempt, tally.first_attempt),
+            last_success: self.last_success.max(tally.last_success),
+            last_outcome,
+            ..self.clone()
+        }
+    }
+
+    fn closed(mut self, reason: Reason, now: UnixMillis) -> Turn {
+        self.window = Window::default();
+        self.consecutive_failures = 0;
+        self.turned(CircuitState::Closed, reason, now)
+    }
+
+    fn frozen_if_due(self, rules: &CircuitRules, now: UnixMillis) -> Turn {
+        match rules.reason_to_freeze(&self, now) {
+            Some(reason) => self.turned(CircuitState::Frozen, reason, now),
+            None => (self, None),
+        }
+    }
+
+    fn turned(mut self, to: CircuitState, reason: Reason, now: UnixMillis) -> Turn {
+        let from = self.state;
+        if from.name() == to.name() {
+            return (self, None);
+        }
+        self.state = to;
+        self.since = now.max(self.since.plus(SINCE_STEP));
+        self.reason = Some(reason);
+        (self, Some(Change { from, to, reason }))
+    }
+}

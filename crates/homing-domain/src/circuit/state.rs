@@ -1,0 +1,179 @@
+//! The states of a circuit, what they let through, and how they are called.
+
+use std::{fmt, str::FromStr};
+
+use serde::{Deserialize, Serialize};
+
+use super::reason::Reason;
+use crate::time::UnixMillis;
+
+/// Whether attempts may be made at an endpoint.
+///
+/// *Closed* lets traffic through and *open* stops it, as in an electrical circuit. No method is
+/// called `is_open`: callers ask what they may do, not how the circuit is wired.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CircuitState {
+    /// Traffic flows; outcomes are counted. What has no circuit is closed.
+    Closed,
+    /// Traffic is refused until `probe_at`, when one delivery is let through.
+    Open {
+        /// The next instant at which a probe may pass.
+        probe_at: UnixMillis,
+    },
+    /// Traffic is refused until a person enables the endpoint.
+    Frozen,
+}
+
+/// What a circuit answers a delivery that wants to pass.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Admission {
+    /// Go.
+    Pass,
+    /// Go, alone, if nobody else has claimed it: the outcome decides whether the circuit closes.
+    Probe,
+    /// Do not go before this instant; `None`: not before a person acts.
+    Refuse(Option<UnixMillis>),
+}
+
+impl CircuitState {
+    /// Asks for passage at `now`; changes nothing.
+    #[must_use]
+    pub fn admission(self, now: UnixMillis) -> Admission {
+        match self {
+            Self::Closed => Admission::Pass,
+            Self::Open { probe_at } if now >= probe_at => Admission::Probe,
+            Self::Open { probe_at } => Admission::Refuse(Some(probe_at)),
+            Self::Frozen => Admission::Refuse(None),
+        }
+    }
+
+    /// The state without its data.
+    #[must_use]
+    pub fn name(self) -> StateName {
+        match self {
+            Self::Closed => StateName::Closed,
+            Self::Open { .. } => StateName::Open,
+            Self::Frozen => StateName::Frozen,
+        }
+    }
+}
+
+/// What a state is called in logs, metrics, lists and stores.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum StateName {
+    /// [`CircuitState::Closed`]
+    Closed,
+    /// [`CircuitState::Open`]
+    Open,
+    /// [`CircuitState::Frozen`]
+    Frozen,
+}
+
+impl StateName {
+    /// All of them, from good to bad.
+    pub const ALL: [Self; 3] = [Self::Closed, Self::Open, Self::Frozen];
+
+    /// The word.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Closed => "closed",
+            Self::Open => "open",
+            Self::Frozen => "frozen",
+        }
+    }
+}
+
+impl fmt::Display for StateName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// Why a word is not the name of a state.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("`{0}` is not a state; one of {all}", all = StateName::ALL.map(StateName::as_str).join(", "))]
+pub struct StateNameError(String);
+
+impl FromStr for StateName {
+    type Err = StateNameError;
+
+    fn from_str(word: &str) -> Result<Self, Self::Err> {
+        Self::ALL
+            .into_iter()
+            .find(|name| name.as_str() == word)
+            .ok_or_else(|| StateNameError(word.chars().take(64).collect()))
+    }
+}
+
+/// A circuit went from one state to another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Change {
+    /// Before.
+    pub from: CircuitState,
+    /// After; another [`name`](CircuitState::name) than before.
+    pub to: CircuitState,
+    /// Why.
+    pub reason: Reason,
+}
+
+impl Change {
+    /// The topic of the event that tells operators of it.
+    #[must_use]
+    pub fn topic(self) -> &'static str {
+        match self.to {
+            CircuitState::Closed => "homing.endpoint.closed",
+            CircuitState::Open { .. } => "homing.endpoint.opened",
+            CircuitState::Frozen => "homing.endpoint.frozen",
+        }
+    }
+}
+
+/// `closed → open: 72 % of 143 attempts failed`
+impl fmt::Display for Change {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} → {}: {}", self.from.name(), self.to.name(), self.reason)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::topic::Topic;
+
+    #[test]
+    fn an_open_circuit_lets_a_probe_through_from_its_instant_on() {
+        let at = UnixMillis::new;
+        let open = CircuitState::Open { probe_at: at(10) };
+        assert_eq!(open.admission(at(9)), Admission::Refuse(Some(at(10))));
+        assert_eq!(open.admission(at(10)), Admission::Probe);
+        assert_eq!(CircuitState::Closed.admission(at(9)), Admission::Pass);
+        assert_eq!(CircuitState::Frozen.admission(at(99)), Admission::Refuse(None));
+    }
+
+    #[test]
+    fn states_are_found_by_their_names() {
+        for name in StateName::ALL {
+            assert_eq!(name.as_str().parse(), Ok(name));
+            assert_eq!(serde_json::to_value(name).unwrap(), name.as_str());
+        }
+        let error = "disabled".parse::<StateName>().unwrap_err();
+        insta::assert_snapshot!(error, @"`disabled` is not a state; one of closed, open, frozen");
+    }
+
+    #[test]
+    fn a_change_has_a_text_and_a_topic() {
+        let [closed, frozen] = [CircuitState::Closed, CircuitState::Frozen];
+        let open = CircuitState::Open { probe_at: UnixMillis::new(0) };
+        let changes = [(open, closed), (closed, open), (open, frozen)].map(|(from, to)| Change {
+            from,
+            to,
+            reason: Reason::Gone,
+        });
+        let topics = changes.map(Change::topic);
+        assert!(topics.iter().all(|topic| Topic::new(topic).is_ok()));
+        insta::assert_snapshot!(topics.join(" "), @"homing.endpoint.closed homing.endpoint.opened homing.endpoint.frozen");
+        insta::assert_snapshot!(changes[2], @"open → frozen: the endpoint answered 410 Gone");
+    }
+}

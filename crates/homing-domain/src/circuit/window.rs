@@ -1,0 +1,102 @@
+//! How the last attempts went.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use crate::tally::Tally;
+
+/// Two counts of about the last attempts, from which the failure rate is taken.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Window {
+    /// How many attempts are counted.
+    pub attempts: u64,
+    /// How many of them failed; never more than `attempts`.
+    pub failures: u64,
+}
+
+impl Window {
+    /// With the attempts of `tally`.
+    pub(super) fn with(self, tally: &Tally) -> Self {
+        let attempts = self.attempts.saturating_add(tally.attempts);
+        let failures = self.failures.saturating_add(tally.failures);
+        Self { attempts, failures: failures.min(attempts) }
+    }
+
+    /// Both counts halved until there are fewer attempts than `max_attempts`: what is long ago
+    /// counts less and less, and the rate stays.
+    pub(super) fn decayed(mut self, max_attempts: u64) -> Self {
+        // Zero would never end; rules do not have it.
+        while self.attempts >= max_attempts.max(1) {
+            self.attempts /= 2;
+            self.failures /= 2;
+        }
+        self
+    }
+
+    /// Whether a greater share than `percent` failed.
+    pub(super) fn fails_above(self, percent: u8) -> bool {
+        u128::from(self.failures) * 100 > u128::from(self.attempts) * u128::from(percent)
+    }
+
+    /// The share that failed, in tenths of a per cent.
+    fn per_mille(self) -> u128 {
+        let (attempts, failures) = (u128::from(self.attempts), u128::from(self.failures));
+        (failures * 2_000 + attempts).checked_div(attempts * 2).unwrap_or(0)
+    }
+}
+
+/// `72 % of 143 attempts failed`; with a decimal where it is not zero, so that 70.6 % does not read
+/// as if it had opened at 70 %.
+impl fmt::Display for Window {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (whole, tenth) = (self.per_mille() / 10, self.per_mille() % 10);
+        match tenth {
+            0 => write!(f, "{whole}")?,
+            1.. => write!(f, "{whole}.{tenth}")?,
+        }
+        write!(f, " % of {} attempts failed", self.attempts)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        /// Method: halving loses less than one failure and one attempt each time.
+        #[test]
+        fn halving_keeps_the_rate(
+            (attempts, failures) in (0_u64..100_000).prop_flat_map(|all| (Just(all), 0..=all)),
+            max_attempts in 1_u64..3_000,
+        ) {
+            let decayed = Window { attempts, failures }.decayed(max_attempts);
+            prop_assert!(decayed.attempts < max_attempts);
+            prop_assert!(decayed.failures <= decayed.attempts);
+            prop_assert!(attempts < max_attempts || decayed.attempts >= max_attempts / 2);
+            // failures / attempts = decayed.failures / decayed.attempts, but for one of each.
+            prop_assert!(decayed.failures * attempts <= failures * (decayed.attempts + 1));
+            prop_assert!((decayed.failures + 1) * attempts >= failures * decayed.attempts);
+        }
+
+        #[test]
+        fn no_counts_are_too_large(attempts: u64, failures: u64, percent in 0_u8..=100) {
+            let tally = Tally { attempts, failures, ..Tally::default() };
+            let window = Window { attempts: u64::MAX, failures: 1 }.with(&tally);
+            prop_assert!(window.decayed(1).attempts < 1);
+            prop_assert!(window.to_string().contains('%'));
+            let _any = window.fails_above(percent);
+        }
+    }
+
+    #[test]
+    fn a_rate_is_above_a_figure_only_when_it_is_greater() {
+        let above = |failures| Window { attempts: 1_000, failures }.fails_above(70);
+        assert!(!above(700));
+        assert!(above(701));
+        assert!(!Window::default().fails_above(0));
+    }
+}

@@ -1,0 +1,124 @@
+//! What can be wrong with a filter, and where.
+
+use super::document::{GROUP_FILTERS, MAX_CONTAINS_ONLY, MAX_DEPTH, MAX_FILTERS, MAX_GROUPS};
+
+/// A filter that is refused. Displays what is wrong; [`FilterError::field`] says where.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{problem}")]
+pub struct FilterError {
+    field: String,
+    problem: FilterProblem,
+}
+
+/// What is wrong with one field of a filter, and what is allowed in its place.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum FilterProblem {
+    /// Something else where a filter or group should stand.
+    #[error("must be an object, a filter or a group of filters")]
+    NotAnObject,
+    /// Something else where the filters of a group should stand.
+    #[error("must be a list of filters")]
+    NotAList,
+    /// A misspelt key would leave its filter without effect.
+    #[error("unknown key; expected one of {}", .expected.join(", "))]
+    UnknownKey {
+        /// The keys that exist here.
+        expected: &'static [&'static str],
+    },
+    /// A key that is needed.
+    #[error("is missing")]
+    Missing,
+    /// A field's name must name something.
+    #[error("must be a non-empty string")]
+    NotAName,
+    /// A name that no field can be found by.
+    #[error("`{name:.60}` never matches: {hint}")]
+    NeverMatches {
+        /// The name.
+        name: String,
+        /// How to write what is probably meant.
+        hint: &'static str,
+    },
+    /// A word outside its closed set.
+    #[error("unknown {what} `{found:.60}`; expected one of {}", .expected.join(", "))]
+    UnknownWord {
+        /// What the word stands for.
+        what: &'static str,
+        /// The word found, or the JSON found in its place.
+        found: String,
+        /// The words that exist.
+        expected: Vec<&'static str>,
+    },
+    /// More filters and groups than a subscription may have.
+    #[error("{found} filters and groups; at most {max} are allowed", max = MAX_FILTERS)]
+    TooManyFilters {
+        /// How many there are.
+        found: usize,
+    },
+    /// More groups than a subscription may have.
+    #[error("one group too many; at most {max} are allowed", max = MAX_GROUPS)]
+    TooManyGroups,
+    /// A group too small or too big.
+    #[error(
+        "a group has {min} to {max} filters, this one has {found}",
+        min = GROUP_FILTERS.start(),
+        max = GROUP_FILTERS.end()
+    )]
+    GroupSize {
+        /// How many there are.
+        found: usize,
+    },
+    /// A group inside a group.
+    #[error("a group cannot stand in a group")]
+    NestedGroup,
+    /// A value nested too deep to be compared safely.
+    #[error("nested too deep; at most {max} levels are allowed", max = MAX_DEPTH)]
+    TooDeep,
+    /// A value that has no order.
+    #[error("`{comparison}` needs a number, a date or another string")]
+    NotOrdered {
+        /// The comparison that orders.
+        comparison: &'static str,
+    },
+    /// A list or object where one element is looked for.
+    #[error("`{comparison}` looks for one string, number, boolean or null; join several filters")]
+    NotSingle {
+        /// The comparison that looks for one element.
+        comparison: &'static str,
+    },
+    /// Too long a list: each element is looked up in the event's list.
+    #[error("{found} values; `containsOnly` takes at most {max}", max = MAX_CONTAINS_ONLY)]
+    TooManyValues {
+        /// How many there are.
+        found: usize,
+    },
+}
+
+impl FilterError {
+    /// The path of the field at fault, such as `filters[2].filters[0].comparison`.
+    #[must_use]
+    pub fn field(&self) -> &str {
+        &self.field
+    }
+
+    /// What is wrong with it.
+    #[must_use]
+    pub fn problem(&self) -> &FilterProblem {
+        &self.problem
+    }
+
+    /// `problem` with `field`, which the caller's caller places within its own path.
+    pub(super) fn at(field: &str, problem: FilterProblem) -> Self {
+        Self { field: field.to_owned(), problem }
+    }
+
+    /// The same, with `parent` before the path.
+    #[must_use]
+    pub(super) fn inside(self, parent: &str) -> Self {
+        let field = match self.field.as_str() {
+            "" => parent.to_owned(),
+            field => format!("{parent}.{field}"),
+        };
+        Self { field, ..self }
+    }
+}

@@ -1,0 +1,186 @@
+//! Who is who: the ids of events, subscriptions and deliveries.
+
+use std::{fmt, str::FromStr, sync::Arc};
+
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+/// An event's id: the publisher's `message_id`, or one that homing made.
+///
+/// 1 to 255 bytes without control characters: it travels in an AMQP short string.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, utoipa::ToSchema)]
+#[serde(transparent)]
+#[schema(value_type = String)]
+pub struct EventId(Arc<str>);
+
+/// Why a text is not an event id.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("an event id has 1 to {} bytes and no control characters", EventId::MAX_BYTES)]
+pub struct EventIdError;
+
+impl EventId {
+    /// The longest AMQP short string. Source: AMQP 0-9-1, 4.2.5.3.
+    pub const MAX_BYTES: usize = 255;
+
+    /// Checks by building.
+    ///
+    /// # Errors
+    ///
+    /// [`EventIdError`].
+    pub fn new(id: &str) -> Result<Self, EventIdError> {
+        if id.is_empty() || id.len() > Self::MAX_BYTES || id.chars().any(char::is_control) {
+            return Err(EventIdError);
+        }
+        Ok(Self(id.into()))
+    }
+
+    /// The id that `text` stands for, the same for ever.
+    #[must_use]
+    pub fn derived(text: &str) -> Self {
+        /// Chosen once for ever.
+        const NAMESPACE: Uuid = Uuid::from_u128(0x6f1d_2c0e_5b7a_4f7e_9d55_1e0a_7c3b_42d8);
+        Self::from(Uuid::new_v5(&NAMESPACE, text.as_bytes()))
+    }
+
+    /// The text itself.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl From<Uuid> for EventId {
+    fn from(id: Uuid) -> Self {
+        Self(id.to_string().into())
+    }
+}
+
+impl fmt::Display for EventId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// A subscription's id; `UUIDv7`, so that ids sort by creation.
+#[derive(
+    Clone,
+    Copy,
+    Debug,
+    PartialEq,
+    Eq,
+    PartialOrd,
+    Ord,
+    Hash,
+    Serialize,
+    Deserialize,
+    utoipa::ToSchema,
+)]
+#[serde(transparent)]
+pub struct SubscriptionId(Uuid);
+
+impl SubscriptionId {
+    /// A subscription id from a UUID.
+    #[must_use]
+    pub fn new(id: Uuid) -> Self {
+        Self(id)
+    }
+
+    /// The UUID itself.
+    #[must_use]
+    pub fn uuid(self) -> Uuid {
+        self.0
+    }
+}
+
+/// Why a text is not a subscription id.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("`{0}` is not a subscription id (a UUID such as 01931f5a-9c4e-7000-8000-0123456789ab)")]
+pub struct SubscriptionIdError(String);
+
+impl FromStr for SubscriptionId {
+    type Err = SubscriptionIdError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        Uuid::parse_str(text)
+            .map(Self)
+            .map_err(|_| SubscriptionIdError(text.chars().take(64).collect()))
+    }
+}
+
+impl fmt::Display for SubscriptionId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// A delivery's id, sent as `webhook-id`: the same over all attempts and after a crash, distinct
+/// for every subscription.
+///
+/// Derived from event and subscription (`UUIDv5`), so that no crash can change it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, utoipa::ToSchema)]
+#[serde(transparent)]
+pub struct DeliveryId(Uuid);
+
+impl DeliveryId {
+    /// The id of `event`'s delivery to `subscription`.
+    #[must_use]
+    pub fn of(event: &EventId, subscription: SubscriptionId) -> Self {
+        Self(Uuid::new_v5(&subscription.0, event.as_str().as_bytes()))
+    }
+
+    /// A delivery id that was kept as a UUID.
+    #[must_use]
+    pub fn new(id: Uuid) -> Self {
+        Self(id)
+    }
+
+    /// The UUID itself.
+    #[must_use]
+    pub fn uuid(self) -> Uuid {
+        self.0
+    }
+}
+
+/// Why a text is not a delivery id.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("`{0}` is not a delivery id (the UUID that is sent as `webhook-id`)")]
+pub struct DeliveryIdError(String);
+
+impl FromStr for DeliveryId {
+    type Err = DeliveryIdError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        Uuid::parse_str(text)
+            .map(Self)
+            .map_err(|_| DeliveryIdError(text.chars().take(64).collect()))
+    }
+}
+
+impl fmt::Display for DeliveryId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_delivery_id_depends_on_event_and_subscription_alone() {
+        let event = EventId::new("e1").unwrap();
+        let first: SubscriptionId = "01931f5a-9c4e-7000-8000-000000000001".parse().unwrap();
+        let second: SubscriptionId = "01931f5a-9c4e-7000-8000-000000000002".parse().unwrap();
+
+        assert_eq!(DeliveryId::of(&event, first), DeliveryId::of(&event, first));
+        assert_ne!(DeliveryId::of(&event, first), DeliveryId::of(&event, second));
+    }
+
+    #[test]
+    fn ids_that_no_header_can_carry_are_refused() {
+        assert!(EventId::new("").is_err());
+        assert!(EventId::new("a\r\nb").is_err());
+        assert!(EventId::new(&"x".repeat(256)).is_err());
+        assert!(EventId::new(&"x".repeat(255)).is_ok());
+    }
+}

@@ -1,0 +1,324 @@
+//! What the attempt log keeps of an attempt, or of a delivery that was not attempted.
+
+use std::{fmt, str::FromStr, time::Duration};
+
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use super::{
+    id::{DeliveryId, SubscriptionId},
+    time::UnixMillis,
+    verdict::ParkReason,
+};
+
+/// The id of a record: a `UUIDv7` of the instant at which it began, so that ids sort by time, and
+/// writing a record twice keeps it once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, utoipa::ToSchema)]
+#[serde(transparent)]
+pub struct RecordId(Uuid);
+
+impl RecordId {
+    /// An id for what began at `started`, with 74 of the `random` bits.
+    #[must_use]
+    pub fn new(started: UnixMillis, random: [u8; 10]) -> Self {
+        let millis = u64::try_from(started.get()).unwrap_or(0);
+        Self(uuid::Builder::from_unix_timestamp_millis(millis, &random).into_uuid())
+    }
+
+    /// Below every id of what began at `instant` or later, and above all others.
+    #[must_use]
+    pub fn floor(instant: UnixMillis) -> Self {
+        Self::new(instant, [0; 10])
+    }
+
+    /// A record id that was kept as a UUID.
+    #[must_use]
+    pub fn of(id: Uuid) -> Self {
+        Self(id)
+    }
+
+    /// The UUID itself.
+    #[must_use]
+    pub fn uuid(self) -> Uuid {
+        self.0
+    }
+
+    /// When it began. Source: RFC 9562, 5.7: the first 48 bits are Unix milliseconds.
+    #[must_use]
+    pub fn started(self) -> UnixMillis {
+        UnixMillis::new(i64::try_from(self.0.as_u128() >> 80).unwrap_or(i64::MAX))
+    }
+}
+
+impl fmt::Display for RecordId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// Why a text is not the id of a record.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("`{0}` is not where a page ended; give what the page before told as `next`")]
+pub struct RecordIdError(String);
+
+impl FromStr for RecordId {
+    type Err = RecordIdError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        Uuid::parse_str(text).map(Self).map_err(|_| RecordIdError(text.chars().take(64).collect()))
+    }
+}
+
+/// One attempt; or one time that a delivery was held or parked without one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Record {
+    /// Its id, which says when it began.
+    pub id: RecordId,
+    /// The event's id.
+    pub event: String,
+    /// The event's topic.
+    pub topic: String,
+    /// To whom it is owed; `None`: an event that was parked before it was fanned out.
+    pub recipient: Option<(SubscriptionId, DeliveryId)>,
+    /// The URL at that time; `None`: the subscription was not there, or could not be read.
+    pub url: Option<String>,
+    /// Position in the schedule before it.
+    pub step: u32,
+    /// How often a person had replayed the delivery before it.
+    pub replays: u32,
+    /// What happened.
+    pub happened: AttemptEvent,
+    /// What followed.
+    pub next_state: NextState,
+}
+
+/// What happened.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum AttemptEvent {
+    /// An attempt was made.
+    Attempted(Attempted),
+    /// None was made, for this reason.
+    NotAttempted(String),
+}
+
+/// An attempt that was made.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Attempted {
+    /// Counted from one.
+    pub attempt: u32,
+    /// From the start to the end of the exchange.
+    pub duration: Duration,
+    /// [`Outcome::class`](super::outcome::Outcome::class)
+    pub class: Class,
+    /// The outcome in words, e.g. `refused 503`.
+    pub outcome: String,
+    /// The HTTP status, where there was one.
+    pub status: Option<u16>,
+    /// The beginning of the response's body.
+    pub response: Vec<u8>,
+    /// Whether there was more of it.
+    pub cut: bool,
+    /// Where there was no complete answer: why, in words.
+    pub cause: Option<String>,
+}
+
+/// What followed: the verdict, with the instant that it came to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NextState {
+    /// It was delivered.
+    Done,
+    /// Its subscription turned out not to want it.
+    NotWanted,
+    /// It waits, and is due at this instant.
+    Waits(UnixMillis),
+    /// It was parked.
+    Parked(ParkReason),
+}
+
+impl Record {
+    /// When it began.
+    #[must_use]
+    pub fn started(&self) -> UnixMillis {
+        self.id.started()
+    }
+
+    /// Its class.
+    #[must_use]
+    pub fn class(&self) -> Class {
+        match &self.happened {
+            AttemptEvent::Attempted(attempted) => attempted.class,
+            AttemptEvent::NotAttempted(_) => Class::NotAttempted,
+        }
+    }
+}
+
+impl NextState {
+    /// `delivered`, `not_wanted`, `waits` or `parked`
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Done => "delivered",
+            Self::NotWanted => "not_wanted",
+            Self::Waits(_) => "waits",
+            Self::Parked(_) => "parked",
+        }
+    }
+
+    /// When the delivery is due again.
+    #[must_use]
+    pub fn due(self) -> Option<UnixMillis> {
+        match self {
+            Self::Waits(due) => Some(due),
+            Self::Done | Self::NotWanted | Self::Parked(_) => None,
+        }
+    }
+
+    /// Why it was parked.
+    #[must_use]
+    pub fn reason(self) -> Option<ParkReason> {
+        match self {
+            Self::Parked(reason) => Some(reason),
+            Self::Done | Self::NotWanted | Self::Waits(_) => None,
+        }
+    }
+}
+
+/// What kind of record it is.
+#[derive(
+    Clone,
+    Copy,
+    Debug,
+    PartialEq,
+    Eq,
+    PartialOrd,
+    Ord,
+    Hash,
+    Serialize,
+    Deserialize,
+    utoipa::ToSchema,
+)]
+#[serde(rename_all = "snake_case")]
+#[schema(as = AttemptClass)]
+pub enum Class {
+    /// The endpoint took the event.
+    Accepted,
+    /// It answered something else.
+    Refused,
+    /// It did not answer in time.
+    TimedOut,
+    /// It did not answer at all.
+    Unreachable,
+    /// No attempt was made.
+    NotAttempted,
+}
+
+impl Class {
+    /// All of them.
+    pub const ALL: [Self; 5] =
+        [Self::Accepted, Self::Refused, Self::TimedOut, Self::Unreachable, Self::NotAttempted];
+    /// The attempts that failed.
+    pub const FAILED: [Self; 3] = [Self::Refused, Self::TimedOut, Self::Unreachable];
+
+    /// The word in lists and stores.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Accepted => "accepted",
+            Self::Refused => "refused",
+            Self::TimedOut => "timed_out",
+            Self::Unreachable => "unreachable",
+            Self::NotAttempted => "not_attempted",
+        }
+    }
+}
+
+impl From<&super::outcome::Outcome> for Class {
+    fn from(outcome: &super::outcome::Outcome) -> Self {
+        use super::outcome::Outcome;
+        match outcome {
+            Outcome::Accepted { .. } => Self::Accepted,
+            Outcome::Refused { .. } => Self::Refused,
+            Outcome::TimedOut { .. } => Self::TimedOut,
+            Outcome::Unreachable { .. } => Self::Unreachable,
+        }
+    }
+}
+
+/// Classes by which people look for records: one, or all that failed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Classes(Vec<Class>);
+
+impl Classes {
+    /// The word for all attempts that failed.
+    pub const FAILED: &'static str = "failed";
+
+    /// The words, in the order in which the documentation lists them.
+    #[must_use]
+    pub fn words() -> Vec<&'static str> {
+        Class::ALL.into_iter().map(Class::as_str).chain([Self::FAILED]).collect()
+    }
+
+    /// Those that are looked for.
+    #[must_use]
+    pub fn as_slice(&self) -> &[Class] {
+        &self.0
+    }
+}
+
+/// Why a word names no classes.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("`{0}` is not an outcome; one of {all}", all = Classes::words().join(", "))]
+pub struct ClassesError(String);
+
+impl FromStr for Classes {
+    type Err = ClassesError;
+
+    fn from_str(word: &str) -> Result<Self, Self::Err> {
+        if word == Self::FAILED {
+            return Ok(Self(Class::FAILED.to_vec()));
+        }
+        let class = Class::ALL.into_iter().find(|class| class.as_str() == word);
+        class
+            .map(|class| Self(vec![class]))
+            .ok_or_else(|| ClassesError(word.chars().take(64).collect()))
+    }
+}
+
+/// Records that were not kept, because the store did not take them fast enough.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Gap {
+    /// A `UUIDv7`: writing a gap twice keeps it once.
+    pub id: Uuid,
+    /// When the first of them began.
+    pub from: UnixMillis,
+    /// When the last of them began.
+    pub until: UnixMillis,
+    /// How many.
+    pub missed: u64,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ids_sort_by_the_instant_that_they_say() {
+        let at = |millis| UnixMillis::new(millis);
+        let id = RecordId::new(at(1_700_000_000_123), [0xff; 10]);
+        assert_eq!(id.started(), at(1_700_000_000_123));
+        assert!(RecordId::floor(at(1_700_000_000_123)) <= id);
+        assert!(id < RecordId::floor(at(1_700_000_000_124)));
+        assert_eq!(id.to_string().parse(), Ok(id));
+        assert_eq!(RecordId::floor(at(-5)).started(), at(0));
+    }
+
+    #[test]
+    fn classes_are_found_by_their_words() {
+        for class in Class::ALL {
+            let found: Classes = class.as_str().parse().unwrap();
+            assert_eq!(found.as_slice(), [class]);
+        }
+        assert_eq!("failed".parse::<Classes>().unwrap().as_slice(), Class::FAILED);
+        insta::assert_snapshot!("dead".parse::<Classes>().unwrap_err(), @"`dead` is not an outcome; one of accepted, refused, timed_out, unreachable, not_attempted, failed");
+    }
+}

@@ -1,0 +1,321 @@
+//! A subscription as a person writes it, and what is wrong with it.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+    num::NonZeroU32,
+};
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use super::{
+    AuthToken, SubscriptionSpec, WorkfrontForm,
+    wrong::{FieldErrors, Wrong, all},
+};
+use crate::{
+    filter::{Connector, FilterSet},
+    signature::SigningSecret,
+    topic::TopicPattern,
+};
+
+/// A subscription as written by a person; nothing in it is checked yet but its shape.
+#[derive(Clone, Debug, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
+#[schema(as = SubscriptionDraft, example = json!({"url": "https://example.com/hook", "topics": ["order.*"]}))]
+pub struct Draft {
+    /// Where to send: `https://host/path`.
+    #[schema(pattern = "^[Hh][Tt][Tt][Pp]")]
+    pub url: String,
+    /// Topic patterns, `*` for one word, `#` for any number: `order.*`, `PROJ.UPDATE`, `#`.
+    #[schema(min_items = 1, max_items = 100)]
+    pub topics: Vec<String>,
+    /// Filters in Workfront's form.
+    #[serde(default)]
+    pub filters: Vec<Value>,
+    /// How the filters are joined.
+    #[serde(default)]
+    pub filter_connector: Connector,
+    /// Sent as `Authorization: Bearer`.
+    #[serde(default)]
+    pub auth_token: Option<String>,
+    /// Signing secrets, `whsec_…`. Absent: one is made. Empty: requests are not signed.
+    #[serde(default)]
+    pub secrets: Option<Vec<String>>,
+    /// Sent with every request.
+    #[serde(default)]
+    pub headers: BTreeMap<String, String>,
+    /// The name of a schedule in the settings.
+    #[serde(default)]
+    pub schedule: Option<String>,
+    /// Requests per second that the endpoint takes, from all workers together; 1 to 1,000,000.
+    #[serde(default)]
+    #[schema(minimum = 1, maximum = 1_000_000)]
+    pub rate_limit: Option<u32>,
+    /// For people.
+    #[serde(default)]
+    pub description: Option<String>,
+    /// Events are sent in Workfront's form; `topics` is then one such as `TASK.UPDATE`.
+    #[serde(default)]
+    pub workfront: Option<WorkfrontForm>,
+}
+
+/// What is wrong with one field of a draft.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error, Serialize, utoipa::ToSchema)]
+#[error("`{field}`: {message}")]
+pub struct FieldError {
+    /// The path of the field, `filters[0].comparison`.
+    pub field: String,
+    /// What is wrong and what is allowed.
+    pub message: String,
+}
+
+impl FieldError {
+    /// `message` about `field`.
+    pub fn new(field: impl Into<String>, message: impl fmt::Display) -> Self {
+        Self { field: field.into(), message: message.to_string() }
+    }
+}
+
+/// Headers that homing or HTTP sets; a subscription cannot.
+const RESERVED_HEADERS: [&str; 17] = [
+    "connection",
+    "content-encoding",
+    "content-length",
+    "content-type",
+    "expect",
+    "host",
+    "http2-settings",
+    "keep-alive",
+    "proxy-authorization",
+    "proxy-connection",
+    "te",
+    "traceparent",
+    "tracestate",
+    "trailer",
+    "transfer-encoding",
+    "upgrade",
+    "user-agent",
+];
+const RESERVED_PREFIXES: [&str; 2] = ["webhook-", "x-homing-"];
+
+const MAX_TOPICS: usize = 100;
+/// Signing secrets of one subscription.
+pub const MAX_SECRETS: usize = 10;
+const MAX_HEADERS: usize = 20;
+const MAX_HEADER_BYTES: usize = 1_024;
+const MAX_RATE_LIMIT: u32 = 1_000_000;
+const MAX_DESCRIPTION_CHARS: usize = 1_000;
+
+impl Draft {
+    /// Checks by building. `schedules` are the names that the settings know.
+    ///
+    /// # Errors
+    ///
+    /// [`FieldErrors`]: all fields that are wrong.
+    pub fn build(&self, schedules: &[&str]) -> Result<SubscriptionSpec, FieldErrors> {
+        let mut wrong = Wrong::default();
+        let url = self.url.parse().map_err(|error| FieldError::new("url", error));
+        let url = wrong.take(url);
+        let topics = wrong.take_all(self.topics());
+        let filters = wrong.take_all(self.filters());
+        if let Some(topics) = &topics {
+            let filters = filters.as_ref();
+            let old = filters.map(|filters| refuse_old_state_on_create(topics, filters));
+            wrong.take(old.unwrap_or(Ok(())));
+            wrong.take(self.workfront.iter().try_for_each(|form| form.check(topics)));
+        }
+        let auth_token = wrong.take(self.auth_token());
+        let secrets = wrong.take_all(self.secrets());
+        let headers = wrong.take_all(self.headers());
+        let schedule = wrong.take(self.schedule(schedules));
+        let rate_limit = wrong.take(self.rate_limit());
+        let description = wrong.take(self.description());
+        let whole = || {
+            Some(SubscriptionSpec {
+                url: url?,
+                topics: topics?,
+                filters: filters?,
+                auth_token: auth_token?,
+                secrets: secrets?,
+                headers: headers?,
+                schedule: schedule?,
+                rate_limit: rate_limit?,
+                description: description?,
+                workfront: self.workfront.clone(),
+            })
+        };
+        wrong.end(whole())
+    }
+
+    /// The error about the set names the first filter that is wrong; each alone names the others.
+    fn filters(&self) -> Result<FilterSet, Vec<FieldError>> {
+        let read = |filters: &[Value]| FilterSet::for_subscribing(filters, self.filter_connector);
+        let first = match read(&self.filters) {
+            Ok(filters) => return Ok(filters),
+            Err(error) => FieldError::new(error.field(), &error),
+        };
+        let alone = self.filters.iter().enumerate().filter_map(|(index, filter)| {
+            let error = read(std::slice::from_ref(filter)).err()?;
+            let field = error.field().replacen("filters[0]", &format!("filters[{index}]"), 1);
+            Some(FieldError::new(field, &error))
+        });
+        let wrong: Vec<_> = alone.collect();
+        Err(if wrong.is_empty() { vec![first] } else { wrong })
+    }
+
+    fn topics(&self) -> Result<Vec<TopicPattern>, Vec<FieldError>> {
+        if self.topics.is_empty() || self.topics.len() > MAX_TOPICS {
+            let message = format!(
+                "{} patterns; a subscription has 1 to {MAX_TOPICS} (`#` wants everything)",
+                self.topics.len()
+            );
+            return Err(vec![FieldError::new("topics", message)]);
+        }
+        all(self.topics.iter().enumerate().map(|(index, text)| {
+            TopicPattern::for_subscribing(text)
+                .map_err(|error| FieldError::new(format!("topics[{index}]"), error))
+        }))
+    }
+
+    fn auth_token(&self) -> Result<Option<AuthToken>, FieldError> {
+        self.auth_token
+            .clone()
+            .map(|text| {
+                AuthToken::try_from(trimmed(&text))
+                    .map_err(|error| FieldError::new("auth_token", error))
+            })
+            .transpose()
+    }
+
+    fn secrets(&self) -> Result<Vec<SigningSecret>, Vec<FieldError>> {
+        let secrets = self.secrets.as_deref().unwrap_or_default();
+        if secrets.len() > MAX_SECRETS {
+            let message = format!("{} secrets; at most {MAX_SECRETS} sign", secrets.len());
+            return Err(vec![FieldError::new("secrets", message)]);
+        }
+        all(secrets.iter().enumerate().map(|(index, text)| {
+            SigningSecret::try_from(text.clone())
+                .map_err(|error| FieldError::new(format!("secrets[{index}]"), error))
+        }))
+    }
+
+    fn headers(&self) -> Result<BTreeMap<String, String>, Vec<FieldError>> {
+        if self.headers.len() > MAX_HEADERS {
+            let message = format!("{} headers; at most {MAX_HEADERS}", self.headers.len());
+            return Err(vec![FieldError::new("headers", message)]);
+        }
+        let mut seen = BTreeSet::new();
+        all(self.headers.iter().map(|(name, value)| {
+            let (name, value) = (name.to_ascii_lowercase(), trimmed(value));
+            let wrong = |message| FieldError::new(format!("headers.{name}"), message);
+            check_header(&name, &value, self.auth_token.is_some()).map_err(wrong)?;
+            if !seen.insert(name.clone()) {
+                return Err(wrong("is given twice: case makes no difference".to_owned()));
+            }
+            Ok((name, value))
+        }))
+    }
+
+    fn schedule(&self, schedules: &[&str]) -> Result<Option<String>, FieldError> {
+        match self.schedule.as_deref() {
+            Some(name) if !schedules.contains(&name) => {
+                let message = format!(
+                    "no schedule `{name}`; one of {} (built-in ones are added by \
+                     `schedule.offered`, see `homing schedule --all`)",
+                    schedules.join(", ")
+                );
+                Err(FieldError::new("schedule", message))
+            }
+            Some(_) | None => Ok(self.schedule.clone()),
+        }
+    }
+
+    fn rate_limit(&self) -> Result<Option<NonZeroU32>, FieldError> {
+        let Some(per_second) = self.rate_limit else { return Ok(None) };
+        NonZeroU32::new(per_second)
+            .filter(|per_second| per_second.get() <= MAX_RATE_LIMIT)
+            .map(Some)
+            .ok_or_else(|| FieldError::new("rate_limit", format!("between 1 and {MAX_RATE_LIMIT}")))
+    }
+
+    fn description(&self) -> Result<Option<String>, FieldError> {
+        match &self.description {
+            Some(text) if text.chars().count() > MAX_DESCRIPTION_CHARS => Err(FieldError::new(
+                "description",
+                format!("longer than {MAX_DESCRIPTION_CHARS} characters"),
+            )),
+            // The one character that PostgreSQL cannot keep in a text.
+            Some(text) if text.contains('\0') => {
+                Err(FieldError::new("description", "has the character NUL"))
+            }
+            Some(_) | None => Ok(self.description.clone()),
+        }
+    }
+}
+
+/// The draft that builds `spec` again; the starting point of a change.
+impl From<&SubscriptionSpec> for Draft {
+    fn from(spec: &SubscriptionSpec) -> Self {
+        Self {
+            url: spec.url.as_str().to_owned(),
+            topics: spec.topics.iter().map(ToString::to_string).collect(),
+            filters: spec.filters.to_json(),
+            filter_connector: spec.filters.connector(),
+            auth_token: spec.auth_token.as_ref().map(|token| token.reveal().to_owned()),
+            secrets: Some(spec.secrets.iter().map(SigningSecret::reveal).collect()),
+            headers: spec.headers.clone(),
+            schedule: spec.schedule.clone(),
+            rate_limit: spec.rate_limit.map(NonZeroU32::get),
+            description: spec.description.clone(),
+            workfront: spec.workfront.clone(),
+        }
+    }
+}
+
+/// Without the blanks around it, which are no part of a header's value. Source: RFC 9110, 5.5.
+fn trimmed(value: &str) -> String {
+    value.trim_matches([' ', '\t']).to_owned()
+}
+
+/// An event that creates something has no old state, so such a filter could never be true.
+/// Source: Adobe Workfront, event subscription filters, `state`.
+fn refuse_old_state_on_create(
+    topics: &[TopicPattern],
+    filters: &FilterSet,
+) -> Result<(), FieldError> {
+    let create = topics.iter().find(|pattern| pattern.last_word() == "CREATE");
+    match (create, filters.old_state_field()) {
+        (Some(pattern), Some(field)) => Err(FieldError::new(
+            field,
+            format!("`oldState` cannot be used with topic `{pattern}`: it has no old state"),
+        )),
+        (Some(_) | None, Some(_) | None) => Ok(()),
+    }
+}
+
+/// `name` is in lower case.
+fn check_header(name: &str, value: &str, has_auth_token: bool) -> Result<(), String> {
+    let is_token = |c: char| c.is_ascii_alphanumeric() || "!#$%&'*+-.^_`|~".contains(c);
+    if name.is_empty() || !name.chars().all(is_token) {
+        return Err("not a header name".to_owned());
+    }
+    if RESERVED_HEADERS.contains(&name)
+        || RESERVED_PREFIXES.iter().any(|prefix| name.starts_with(prefix))
+    {
+        return Err("this header is set by homing".to_owned());
+    }
+    if name == "authorization" && has_auth_token {
+        return Err("set either this header or `auth_token`".to_owned());
+    }
+    if name.len().saturating_add(value.len()) > MAX_HEADER_BYTES {
+        return Err(format!("name and value have more than {MAX_HEADER_BYTES} bytes"));
+    }
+    if value.chars().any(char::is_control) {
+        return Err("the value has control characters".to_owned());
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,289 @@
+//! What we do about an outcome.
+
+use std::{fmt, str::FromStr, time::Duration};
+
+use serde::{Deserialize, Serialize};
+
+use super::{
+    outcome::Outcome,
+    schedule::{Next, Schedule, Step},
+};
+
+/// What follows an attempt.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// Delivered: nothing is owed any more.
+    Done,
+    /// Try again after a wait.
+    Wait {
+        /// The step of the schedule that the delivery stands at from now on.
+        step: Step,
+        /// The schedule's wait at that step.
+        wait: Duration,
+        /// What the endpoint asked for, where that is longer.
+        not_before: Option<Duration>,
+    },
+    /// Given up, kept for a person.
+    Park(ParkReason),
+}
+
+/// Why a message is in the parking queue.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum ParkReason {
+    /// No wait is left.
+    Exhausted,
+    /// The schedule ended while the circuit was open.
+    CircuitOpen,
+    /// The circuit is frozen.
+    Frozen,
+    /// The endpoint answered 410.
+    Gone,
+    /// Larger than `worker.max_event_bytes`.
+    TooLarge,
+    /// Not an event (no topic, properties that cannot be read), or one that the filters or the form of the
+    /// subscription cannot be applied to.
+    Unreadable,
+    /// Nobody is left to whom it is owed.
+    SubscriptionDeleted,
+    /// The broker gave up redelivering it (`x-delivery-limit`).
+    RejectedByBroker,
+}
+
+impl ParkReason {
+    /// All of them, in the order in which the documentation lists them.
+    pub const ALL: [Self; 8] = [
+        Self::Exhausted,
+        Self::CircuitOpen,
+        Self::Frozen,
+        Self::Gone,
+        Self::TooLarge,
+        Self::Unreadable,
+        Self::SubscriptionDeleted,
+        Self::RejectedByBroker,
+    ];
+
+    /// The word in headers, logs and lists.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Exhausted => "exhausted",
+            Self::CircuitOpen => "circuit_open",
+            Self::Frozen => "frozen",
+            Self::Gone => "gone",
+            Self::TooLarge => "too_large",
+            Self::Unreadable => "unreadable",
+            Self::SubscriptionDeleted => "subscription_deleted",
+            Self::RejectedByBroker => "rejected_by_broker",
+        }
+    }
+}
+
+impl fmt::Display for ParkReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// Why a word is not a park reason.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("`{0}` is not a reason; one of {all}", all = ParkReason::ALL.map(ParkReason::as_str).join(", "))]
+pub struct ParkReasonError(String);
+
+impl FromStr for ParkReason {
+    type Err = ParkReasonError;
+
+    fn from_str(word: &str) -> Result<Self, Self::Err> {
+        Self::ALL
+            .into_iter()
+            .find(|reason| reason.as_str() == word)
+            .ok_or_else(|| ParkReasonError(word.chars().take(64).collect()))
+    }
+}
+
+impl Verdict {
+    /// How long it is until the next attempt; `None`: there is none.
+    #[must_use]
+    pub fn wait(&self) -> Option<Duration> {
+        match self {
+            Self::Wait { wait, not_before, .. } => Some(not_before.unwrap_or_default().max(*wait)),
+            Self::Done | Self::Park(_) => None,
+        }
+    }
+}
+
+/// Decides what follows `outcome` for a delivery that stands at `step`.
+///
+/// `Retry-After` moves the next attempt and costs no step beside the one that every failure costs.
+/// It moves it by the [length](Schedule::length) of the schedule at most: a longer one would keep a
+/// delivery neither delivered nor parked for as long as an endpoint likes.
+#[must_use]
+pub fn verdict(outcome: &Outcome, step: Step, schedule: &Schedule) -> Verdict {
+    match outcome {
+        Outcome::Accepted { .. } => Verdict::Done,
+        Outcome::Refused { status: 410, .. } => Verdict::Park(ParkReason::Gone),
+        Outcome::Refused { retry_after, .. } => {
+            again(step, schedule, retry_after.unwrap_or_default().min(schedule.length()))
+        }
+        Outcome::TimedOut { .. } | Outcome::Unreachable { .. } => {
+            again(step, schedule, Duration::ZERO)
+        }
+    }
+}
+
+fn again(step: Step, schedule: &Schedule, asked: Duration) -> Verdict {
+    match schedule.after(step) {
+        Next::Wait { step, wait } => {
+            Verdict::Wait { step, wait, not_before: (asked > wait).then_some(asked) }
+        }
+        Next::Exhausted => Verdict::Park(ParkReason::Exhausted),
+    }
+}
+
+/// The wait, of these, of a delivery that must be held for `remaining` more: the longest one that
+/// is not too long, and where all are, the shortest. Repeated, it ends never early, and late by less
+/// than the shortest wait. `None` where there are no waits.
+pub fn hold(
+    waits: impl Iterator<Item = Duration> + Clone,
+    remaining: Duration,
+) -> Option<Duration> {
+    waits.clone().filter(|wait| *wait <= remaining).max().or_else(|| waits.min())
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::outcome::{Obstacle, Phase};
+
+    fn seconds(list: &[u64]) -> Schedule {
+        let waits: Vec<_> = list.iter().copied().map(Duration::from_secs).collect();
+        Schedule::new(&waits).unwrap()
+    }
+
+    fn refused(status: u16, retry_after_s: Option<u64>) -> Outcome {
+        Outcome::Refused { status, retry_after: retry_after_s.map(Duration::from_secs) }
+    }
+
+    #[test]
+    fn every_failure_waits_and_the_last_one_parks() {
+        let schedule = seconds(&[1, 2]);
+        let failures = [
+            refused(301, None),
+            refused(404, None),
+            refused(500, None),
+            Outcome::TimedOut { phase: Phase::Headers },
+            Outcome::Unreachable { kind: Obstacle::Dns },
+        ];
+        for outcome in failures {
+            assert_eq!(
+                verdict(&outcome, Step::new(1), &schedule),
+                Verdict::Wait {
+                    step: Step::new(2),
+                    wait: Duration::from_secs(2),
+                    not_before: None
+                }
+            );
+            assert_eq!(
+                verdict(&outcome, Step::new(2), &schedule),
+                Verdict::Park(ParkReason::Exhausted)
+            );
+        }
+    }
+
+    #[test]
+    fn gone_parks_at_once() {
+        let verdict = verdict(&refused(410, Some(5)), Step::START, &seconds(&[1]));
+        assert_eq!(verdict, Verdict::Park(ParkReason::Gone));
+    }
+
+    #[test]
+    fn retry_after_moves_the_instant_by_the_length_of_the_schedule_at_most() {
+        let schedule = seconds(&[2, 2, 2, 2, 20]);
+        let waits = |asked| {
+            let verdict = verdict(&refused(503, Some(asked)), Step::START, &schedule);
+            let wait = Duration::from_secs(2);
+            let Verdict::Wait { step, .. } = verdict else { panic!("{verdict:?}") };
+            assert_eq!(step, Step::new(1), "one step, whatever is asked for");
+            assert!(verdict.wait() >= Some(wait), "no sooner than the schedule says");
+            verdict.wait().unwrap().as_secs()
+        };
+        assert_eq!([0, 1, 2, 5, 28, 29, u64::MAX].map(waits), [2, 2, 2, 5, 28, 28, 28]);
+    }
+
+    /// 44,000 s are longer than all waits of the default schedule but the last.
+    #[test]
+    fn whatever_is_asked_for_every_step_of_the_default_schedule_is_left() {
+        let (mut step, mut requests) = (Step::START, 1);
+        while let Verdict::Wait { step: next, .. } =
+            verdict(&refused(429, Some(44_000)), step, &Schedule::workfront())
+        {
+            (step, requests) = (next, requests + 1);
+        }
+        assert_eq!(requests, 12);
+    }
+
+    proptest! {
+        /// As many requests as there are waits, and one; no wait shorter than the schedule's or, up
+        /// to its length, than what was asked for.
+        #[test]
+        fn no_answer_costs_more_than_one_step(
+            waits in proptest::collection::vec(1_u64..100_000, 0..20),
+            asked in proptest::collection::vec(any::<Option<u32>>(), 21),
+        ) {
+            let schedule = seconds(&waits);
+            let mut step = Step::START;
+            for (index, asked) in asked.into_iter().map(|asked| asked.map(u64::from)).enumerate() {
+                let verdict = verdict(&refused(503, asked), step, &schedule);
+                let Some(wait) = waits.get(index) else {
+                    prop_assert_eq!(verdict, Verdict::Park(ParkReason::Exhausted));
+                    break;
+                };
+                let Verdict::Wait { step: next, .. } = verdict else {
+                    return Err(TestCaseError::fail(format!("{verdict:?} at {index}")));
+                };
+                prop_assert_eq!(next, Step::new(step.get() + 1));
+                let asked = asked.unwrap_or_default().min(waits.iter().sum());
+                prop_assert_eq!(verdict.wait().unwrap().as_secs(), asked.max(*wait));
+                step = next;
+            }
+        }
+
+        /// Held again and again: never early, late by less than the shortest wait, and no wait that
+        /// goes on for longer than what remains but the last.
+        #[test]
+        fn holding_ends_when_it_was_asked_to(
+            waits in proptest::collection::vec(1_000_u64..100_000, 1..20), asked_ms in 1_u64..1_000_000,
+        ) {
+            let waits = || waits.iter().copied().map(Duration::from_millis);
+            let asked = Duration::from_millis(asked_ms);
+            let mut held = Duration::ZERO;
+            while held < asked {
+                let remaining = asked.saturating_sub(held);
+                let wait = hold(waits(), remaining).unwrap();
+                prop_assert!(wait <= remaining || Some(wait) == waits().min());
+                held += wait;
+            }
+            prop_assert!(held < asked + waits().min().unwrap());
+        }
+    }
+
+    #[test]
+    fn holding_takes_the_longest_wait_that_is_not_too_long() {
+        let wait = |seconds| {
+            let waits = [1, 8, 2, 4].into_iter().map(Duration::from_secs);
+            hold(waits, Duration::from_secs(seconds)).map(|wait| wait.as_secs())
+        };
+        assert_eq!([0, 1, 3, 4, 60].map(wait), [1, 1, 2, 4, 8].map(Some));
+        assert_eq!(hold(std::iter::empty(), Duration::from_secs(1)), None);
+    }
+
+    #[test]
+    fn a_reason_is_read_as_it_is_written() {
+        for reason in ParkReason::ALL {
+            assert_eq!(reason.as_str().parse(), Ok(reason));
+        }
+        assert!("dead".parse::<ParkReason>().is_err());
+    }
+}

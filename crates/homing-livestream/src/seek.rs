@@ -1,0 +1,151 @@
+//! Finding out which slots are free, and which sources are to be read.
+//!
+//! One slot after the other, in random order, and the slower the more this process has: so the
+//! slots spread over the processes of the installation. A slot that somebody reads is never moved.
+
+use std::{
+    collections::{HashMap, HashSet},
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use futures_util::StreamExt;
+use tokio::time::{Instant, timeout};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+use super::{Source, slot};
+use homing_broker::{
+    Broker,
+    control::{Change, Listening},
+};
+use homing_telemetry::{events, sources as telemetry};
+
+/// Changes are announced; this finds those whose announcement was lost.
+const LOOK_INTERVAL: Duration = Duration::from_secs(5);
+
+/// A slot of a source.
+type Name = (String, u8);
+
+/// Takes slots that are free until `stop`; each is held by a task of its own.
+pub(super) async fn seek(
+    broker: &Broker,
+    sources: &[Arc<Source>],
+    tasks: &TaskTracker,
+    stop: &CancellationToken,
+) {
+    let held: Arc<Mutex<HashSet<Name>>> = Arc::default();
+    let mut refused = HashMap::new();
+    let mut told = None;
+    while !stop.is_cancelled() {
+        let mut free = free(sources, &held);
+        fastrand::shuffle(&mut free);
+        for (source, slot) in free {
+            let name = (source.name.clone(), slot);
+            let Some(tried) = stop.run_until_cancelled(broker.try_lock(&name.0, slot)).await else {
+                return;
+            };
+            match tried {
+                Ok(None) => {
+                    refused.insert(name, Instant::now());
+                }
+                Ok(Some(lock)) => {
+                    told = None;
+                    let last = refused.remove(&name);
+                    let holding = slot::hold(source, slot, lock, last, stop.clone());
+                    lock_set(&held).insert(name.clone());
+                    let held = Arc::clone(&held);
+                    tasks.spawn(async move {
+                        holding.await;
+                        lock_set(&held).remove(&name);
+                    });
+                    break;
+                }
+                Err(error) => {
+                    let error = error.report();
+                    if told.as_ref() != Some(&error) {
+                        telemetry::seeking_failed(&error);
+                    }
+                    told = Some(error);
+                    break;
+                }
+            }
+        }
+        let count = u32::try_from(lock_set(&held).len()).unwrap_or(u32::MAX);
+        let pause = broker.lock_fence() / 4 * count.saturating_add(1);
+        let pause = pause.mul_f64(1.0 + fastrand::f64() / 2.0);
+        stop.run_until_cancelled(tokio::time::sleep(pause)).await;
+    }
+}
+
+fn lock_set(held: &Mutex<HashSet<Name>>) -> std::sync::MutexGuard<'_, HashSet<Name>> {
+    held.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// The slots of sources that are read which this process has not.
+fn free(sources: &[Arc<Source>], held: &Mutex<HashSet<Name>>) -> Vec<(Arc<Source>, u8)> {
+    let held = lock_set(held);
+    let read = sources.iter().filter(|source| *source.is_read.borrow());
+    let slots = read.flat_map(|source| {
+        (1..=source.settings.max_connections).map(move |slot| (Arc::clone(source), slot))
+    });
+    slots.filter(|(source, slot)| !held.contains(&(source.name.clone(), *slot))).collect()
+}
+
+/// Follows who is paused, resumed and stopped, until `stop`.
+pub(super) async fn follow(broker: Broker, sources: Vec<Arc<Source>>, stop: CancellationToken) {
+    let measuring = async {
+        let mut clock = tokio::time::interval(Duration::from_secs(1));
+        loop {
+            clock.tick().await;
+            for source in &sources {
+                source.measure();
+            }
+        }
+    };
+    let following = async {
+        let mut listening = Listening::default();
+        loop {
+            refresh(&sources).await;
+            match broker.changes().await {
+                Ok(mut changes) => {
+                    listening.works(&broker);
+                    // What was announced before we listened.
+                    refresh(&sources).await;
+                    while follow_one(&sources, &mut changes).await {}
+                }
+                Err(error) => {
+                    let until = Instant::now() + listening.failed(&broker, &error);
+                    while Instant::now() < until {
+                        tokio::time::sleep_until(until.min(Instant::now() + LOOK_INTERVAL)).await;
+                        refresh(&sources).await;
+                    }
+                }
+            }
+        }
+    };
+    let both = async { tokio::join!(measuring, following) };
+    stop.run_until_cancelled(both).await;
+}
+
+/// Waits for a change, or for a while. `false`: the stream has ended.
+async fn follow_one<S>(sources: &[Arc<Source>], changes: &mut S) -> bool
+where
+    S: futures_util::Stream<Item = Change> + Unpin,
+{
+    match timeout(LOOK_INTERVAL, changes.next()).await {
+        Ok(Some(Change::Source(_))) | Err(_) => refresh(sources).await,
+        Ok(Some(Change::Subscriptions | Change::Circuit(_))) => {}
+        Ok(None) => return false,
+    }
+    true
+}
+
+/// Where the store does not answer, what was known last stays in force.
+async fn refresh(sources: &[Arc<Source>]) {
+    for source in sources {
+        match source.store.source(&source.name).await {
+            Ok(state) => source.learn(&state),
+            Err(error) => events::store_unavailable("reading a source", &error),
+        }
+    }
+}

@@ -1,0 +1,265 @@
+//! A stand-in for Adobe's Live Stream API, for people and tests without access to the real one.
+//!
+//! It behaves as documented where clients go wrong: one connection too many is refused with 409, and
+//! a connection that is gone counts for another minute; tokens end; requests are redirected; the
+//! data is gzip, cut anywhere, with blank lines in between; connections end suddenly, and what was
+//! sent last comes again on the next one. On demand it answers anything else.
+//!
+//! [`Simulator`] holds the state and is what tests ask and steer; `answer` is its HTTP side,
+//! `stream` the endless body, `tokens` the token service, `hits` makes records. Times are those of
+//! [`Behaviour`], divided by its speed.
+//!
+//! Source: Adobe Analytics, *Live Stream*.
+
+mod answer;
+mod hits;
+mod stream;
+mod tokens;
+
+use std::{
+    collections::VecDeque,
+    io,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use bytes::Bytes;
+use hyper::{server::conn::http1, service::service_fn};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    net::TcpListener,
+    sync::watch,
+    time::Instant,
+};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+use self::{hits::Hits, tokens::Tokens};
+
+/// How the service behaves, in its own time.
+#[derive(Clone, Debug)]
+pub struct Behaviour {
+    /// So many times faster than real.
+    pub speed: u32,
+    /// The stream there is; others are not found.
+    pub stream: String,
+    /// Records made per second, for all connections together.
+    pub rate: Rate,
+    /// How long a connection that is gone counts.
+    pub stale: Duration,
+    /// How long a token lasts.
+    pub token_lifetime: Duration,
+    /// Whether the documented address sends to another one.
+    pub redirects: bool,
+    /// A connection is dropped at this age.
+    pub drop_every: Option<Duration>,
+    /// Between two blank lines on a connection that is silent.
+    pub blank_every: Duration,
+    /// The largest chunk of the packed stream, in bytes.
+    pub chunk_bytes: usize,
+    /// How many of the last records of a lost connection come again.
+    pub repeats: usize,
+}
+
+/// How many records the service makes.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Rate {
+    /// Only those that are given to it.
+    Nothing,
+    /// So many per second.
+    PerSecond(f64),
+    /// As many as are read.
+    Unlimited,
+}
+
+impl Default for Behaviour {
+    fn default() -> Self {
+        Self {
+            speed: 1,
+            stream: "simulated".to_owned(),
+            rate: Rate::Nothing,
+            stale: Duration::from_secs(60),
+            token_lifetime: Duration::from_secs(86_399),
+            redirects: true,
+            drop_every: None,
+            blank_every: Duration::from_secs(10),
+            chunk_bytes: 16 * 1_024,
+            repeats: 20,
+        }
+    }
+}
+
+/// The service; clones are the same one.
+#[derive(Clone, Debug)]
+pub struct Simulator {
+    behaviour: Arc<Behaviour>,
+    state: Arc<Mutex<State>>,
+    /// Records were given, or connections are to be dropped.
+    events: Arc<watch::Sender<()>>,
+}
+
+/// A request for the stream, as it was answered.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Connect {
+    /// When.
+    pub at: Instant,
+    /// With which status; redirects are not told.
+    pub status: u16,
+    /// The query of the request.
+    pub query: String,
+}
+
+/// An answer instead of the stream.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Refusal {
+    /// Its status.
+    pub status: u16,
+    /// Its body.
+    pub body: String,
+}
+
+/// More are forgotten, the oldest first.
+const MAX_CONNECTS: usize = 10_000;
+/// How long the service keeps what nobody reads.
+const KEPT: Duration = Duration::from_secs(300);
+
+#[derive(Debug)]
+struct State {
+    tokens: Tokens,
+    connected: usize,
+    /// When each of those that are gone stops counting.
+    stale_until: Vec<Instant>,
+    refusals: VecDeque<Refusal>,
+    connects: VecDeque<Connect>,
+    given: VecDeque<Bytes>,
+    hits: Hits,
+    sent: u64,
+    /// Rises when all connections are to be dropped.
+    drops: u64,
+}
+
+impl Simulator {
+    /// A service that nobody can reach yet.
+    #[must_use]
+    pub fn new(behaviour: Behaviour) -> Self {
+        let state = State {
+            tokens: Tokens::default(),
+            connected: 0,
+            stale_until: Vec::new(),
+            refusals: VecDeque::new(),
+            connects: VecDeque::new(),
+            given: VecDeque::new(),
+            hits: Hits::new(behaviour.rate),
+            sent: 0,
+            drops: 0,
+        };
+        let (state, events) = (Arc::new(Mutex::new(state)), Arc::new(watch::Sender::new(())));
+        Self { behaviour: Arc::new(behaviour), state, events }
+    }
+
+    /// Serves whoever connects to `listener`, until `stop`.
+    ///
+    /// # Errors
+    ///
+    /// No more connections can be accepted.
+    pub async fn serve(&self, listener: TcpListener, stop: CancellationToken) -> io::Result<()> {
+        let tasks = TaskTracker::new();
+        while let Some(accepted) = stop.run_until_cancelled(listener.accept()).await {
+            let (connection, _) = accepted?;
+            let (service, stop) = (self.clone(), stop.clone());
+            tasks.spawn(async move {
+                stop.run_until_cancelled(service.serve_connection(connection)).await;
+            });
+        }
+        tasks.close();
+        tasks.wait().await;
+        Ok(())
+    }
+
+    /// Serves one connection to its end, whatever it is made of.
+    pub async fn serve_connection<C: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
+        &self,
+        connection: C,
+    ) {
+        let service = service_fn(|request| {
+            let simulator = self.clone();
+            async move { Ok::<_, io::Error>(simulator.answer(request).await) }
+        });
+        let mut server = http1::Builder::new();
+        server.timer(TokioTimer::new());
+        // Connections that end suddenly are what this is for.
+        drop(server.serve_connection(TokioIo::new(connection), service).await);
+    }
+
+    /// Gives a record to whoever is connected next.
+    pub fn send(&self, record: impl Into<Bytes>) {
+        self.lock().given.push_back(record.into());
+        self.events.send_replace(());
+    }
+
+    /// Answers the next `times` requests for the stream with `refusal`.
+    pub fn refuse(&self, refusal: &Refusal, times: usize) {
+        self.lock().refusals.extend(std::iter::repeat_n(refusal.clone(), times));
+    }
+
+    /// Ends all connections suddenly.
+    pub fn drop_connections(&self) {
+        let mut state = self.lock();
+        state.drops = state.drops.wrapping_add(1);
+        drop(state);
+        self.events.send_replace(());
+    }
+
+    /// Makes all tokens invalid that were given out.
+    pub fn expire_tokens(&self) {
+        self.lock().tokens.expire();
+    }
+
+    /// The requests for the stream so far, the oldest first; the last 10,000.
+    #[must_use]
+    pub fn connects(&self) -> Vec<Connect> {
+        self.lock().connects.iter().cloned().collect()
+    }
+
+    /// Connections at this moment.
+    #[must_use]
+    pub fn connected(&self) -> usize {
+        self.lock().connected
+    }
+
+    /// Records that were sent, repetitions included.
+    #[must_use]
+    pub fn sent(&self) -> u64 {
+        self.lock().sent
+    }
+
+    /// Tokens that were given out.
+    #[must_use]
+    pub fn tokens_given(&self) -> u64 {
+        self.lock().tokens.given()
+    }
+
+    /// A time of the service, as it passes here.
+    fn real(&self, time: Duration) -> Duration {
+        time / self.behaviour.speed.max(1)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    /// Connections that count: those that are, and those that are gone but not forgotten.
+    fn counted(&mut self, now: Instant) -> usize {
+        self.stale_until.retain(|until| *until > now);
+        self.connected.saturating_add(self.stale_until.len())
+    }
+
+    fn log(&mut self, connect: Connect) {
+        if self.connects.len() >= MAX_CONNECTS {
+            self.connects.pop_front();
+        }
+        self.connects.push_back(connect);
+    }
+}

@@ -1,0 +1,176 @@
+//! A record of the attempt log as a row, and a row as a record; the same for every backend.
+
+use std::time::Duration;
+
+use sqlx::{ColumnIndex, Decode, FromRow, Row, Type};
+use uuid::Uuid;
+
+use homing_domain::{
+    id::{DeliveryId, SubscriptionId},
+    record::{AttemptEvent, Attempted, Class, Gap, NextState, Record, RecordId},
+    time::UnixMillis,
+};
+
+/// The columns of one record, in the order in which they are inserted.
+pub(super) const COLUMNS: &str = "\
+    id, event, topic, subscription, delivery, url, step, replays, class, attempt, duration_ms, \
+    outcome, status, response, cut, cause, sequel, due_ms, reason";
+
+/// One record.
+#[derive(FromRow)]
+pub(super) struct AttemptRow {
+    pub(super) id: Vec<u8>,
+    pub(super) event: String,
+    pub(super) topic: String,
+    pub(super) subscription: Option<Vec<u8>>,
+    pub(super) delivery: Option<Vec<u8>>,
+    pub(super) url: Option<String>,
+    pub(super) step: i64,
+    pub(super) replays: i64,
+    pub(super) class: String,
+    pub(super) attempt: Option<i64>,
+    pub(super) duration_ms: Option<i64>,
+    pub(super) outcome: Option<String>,
+    pub(super) status: Option<i64>,
+    pub(super) response: Option<Vec<u8>>,
+    pub(super) cut: i64,
+    pub(super) cause: Option<String>,
+    #[sqlx(rename = "sequel")]
+    pub(super) next_state: String,
+    pub(super) due_ms: Option<i64>,
+    pub(super) reason: Option<String>,
+}
+
+/// A UUID as it is kept.
+pub(super) fn bytes(id: Uuid) -> Vec<u8> {
+    id.as_bytes().to_vec()
+}
+
+impl From<&Record> for AttemptRow {
+    fn from(record: &Record) -> Self {
+        let attempted = match &record.happened {
+            AttemptEvent::Attempted(attempted) => Some(attempted),
+            AttemptEvent::NotAttempted(_) => None,
+        };
+        let cause = match &record.happened {
+            AttemptEvent::Attempted(attempted) => attempted.cause.clone(),
+            AttemptEvent::NotAttempted(why) => Some(why.clone()),
+        };
+        let response = attempted.filter(|attempted| !attempted.response.is_empty());
+        Self {
+            id: bytes(record.id.uuid()),
+            event: text(&record.event),
+            topic: text(&record.topic),
+            subscription: record.recipient.map(|(subscription, _)| bytes(subscription.uuid())),
+            delivery: record.recipient.map(|(_, delivery)| bytes(delivery.uuid())),
+            url: record.url.as_deref().map(text),
+            step: record.step.into(),
+            replays: record.replays.into(),
+            class: record.class().as_str().to_owned(),
+            attempt: attempted.map(|attempted| attempted.attempt.into()),
+            duration_ms: attempted.map(|attempted| millis(attempted.duration)),
+            outcome: attempted.map(|attempted| attempted.outcome.clone()),
+            status: attempted.and_then(|attempted| attempted.status).map(i64::from),
+            response: response.map(|attempted| attempted.response.clone()),
+            cut: attempted.is_some_and(|attempted| attempted.cut).into(),
+            cause: cause.as_deref().map(text),
+            next_state: stored(record.next_state).to_owned(),
+            due_ms: record.next_state.due().map(UnixMillis::get),
+            reason: record.next_state.reason().map(|reason| reason.as_str().to_owned()),
+        }
+    }
+}
+
+/// The schema knows three words: what is delivered without an attempt was not wanted.
+fn stored(next_state: NextState) -> &'static str {
+    if next_state == NextState::NotWanted { NextState::Done.as_str() } else { next_state.as_str() }
+}
+
+/// No backend's text may hold a zero: PostgreSQL refuses it.
+fn text(text: &str) -> String {
+    text.replace('\0', "\u{fffd}")
+}
+
+fn millis(duration: Duration) -> i64 {
+    i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)
+}
+
+/// Reads `row`. The schema lets nothing in that is not a record.
+pub(super) fn read<'r, R>(row: &'r R) -> sqlx::Result<Record>
+where
+    R: Row,
+    AttemptRow: FromRow<'r, R>,
+{
+    AttemptRow::from_row(row)?.build()
+}
+
+/// Reads a gap.
+pub(super) fn read_gap<'r, R>(row: &'r R) -> sqlx::Result<Gap>
+where
+    R: Row,
+    Vec<u8>: Decode<'r, R::Database> + Type<R::Database>,
+    i64: Decode<'r, R::Database> + Type<R::Database>,
+    &'static str: ColumnIndex<R>,
+{
+    let instant = |name| row.try_get(name).map(UnixMillis::new);
+    Ok(Gap {
+        id: uuid(&row.try_get::<Vec<u8>, _>("id")?)?,
+        from: instant("from_ms")?,
+        until: instant("until_ms")?,
+        missed: row.try_get::<i64, _>("missed")?.unsigned_abs(),
+    })
+}
+
+/// Reads the id of a record.
+pub(super) fn record_id(bytes: &[u8]) -> sqlx::Result<RecordId> {
+    uuid(bytes).map(RecordId::of)
+}
+
+fn uuid(bytes: &[u8]) -> sqlx::Result<Uuid> {
+    Uuid::from_slice(bytes).map_err(sqlx::Error::decode)
+}
+
+fn number<N: TryFrom<i64, Error = std::num::TryFromIntError>>(number: i64) -> sqlx::Result<N> {
+    N::try_from(number).map_err(sqlx::Error::decode)
+}
+
+impl AttemptRow {
+    fn build(self) -> sqlx::Result<Record> {
+        let id = record_id(&self.id)?;
+        let recipient = match (&self.subscription, &self.delivery) {
+            (Some(subscription), Some(delivery)) => {
+                Some((SubscriptionId::new(uuid(subscription)?), DeliveryId::new(uuid(delivery)?)))
+            }
+            (Some(_) | None, Some(_) | None) => None,
+        };
+        let next_state = match self.due_ms {
+            Some(due) => NextState::Waits(UnixMillis::new(due)),
+            None => match &self.reason {
+                Some(reason) => NextState::Parked(reason.parse().map_err(sqlx::Error::decode)?),
+                None if self.attempt.is_none() => NextState::NotWanted,
+                None => NextState::Done,
+            },
+        };
+        let (step, replays) = (number(self.step)?, number(self.replays)?);
+        let (event, topic, url) = (self.event.clone(), self.topic.clone(), self.url.clone());
+        let happened = self.happened()?;
+        Ok(Record { id, event, topic, recipient, url, step, replays, happened, next_state })
+    }
+
+    fn happened(self) -> sqlx::Result<AttemptEvent> {
+        let Some(attempt) = self.attempt else {
+            return Ok(AttemptEvent::NotAttempted(self.cause.unwrap_or_default()));
+        };
+        let class = Class::ALL.into_iter().find(|class| class.as_str() == self.class);
+        Ok(AttemptEvent::Attempted(Attempted {
+            attempt: number(attempt)?,
+            duration: Duration::from_millis(self.duration_ms.unwrap_or_default().unsigned_abs()),
+            class: class.ok_or_else(|| sqlx::Error::decode("not a class".to_owned()))?,
+            outcome: self.outcome.unwrap_or_default(),
+            status: self.status.map(number).transpose()?,
+            response: self.response.unwrap_or_default(),
+            cut: self.cut != 0,
+            cause: self.cause,
+        }))
+    }
+}

@@ -1,0 +1,164 @@
+//! A circuit as a row, and a row as a circuit; the same for every backend.
+
+use sqlx::{ColumnIndex, Decode, FromRow, Row, Type};
+
+use super::{
+    circuits::CircuitListing,
+    error::CorruptCircuit,
+    row::{Flaw, json, parsed, undecodable},
+};
+use homing_domain::{
+    circuit::{Circuit, CircuitState, LastOutcome, Reason, StateName, Window},
+    time::UnixMillis,
+    url::EndpointUrl,
+};
+
+/// The columns of one circuit but its URL and when it was last written.
+#[derive(FromRow)]
+pub(super) struct CircuitRow {
+    pub(super) state: String,
+    pub(super) probe_at_ms: Option<i64>,
+    pub(super) since_ms: i64,
+    /// An object in JSON.
+    pub(super) reason: Option<String>,
+    pub(super) window_attempts: i64,
+    pub(super) window_failures: i64,
+    #[sqlx(rename = "failures_in_a_row")]
+    pub(super) consecutive_failures: i64,
+    pub(super) successes: i64,
+    pub(super) failures: i64,
+    pub(super) first_attempt_ms: Option<i64>,
+    pub(super) last_success_ms: Option<i64>,
+    pub(super) last_outcome: Option<String>,
+    pub(super) last_outcome_ms: Option<i64>,
+    pub(super) created_ms: i64,
+}
+
+impl From<&Circuit> for CircuitRow {
+    fn from(circuit: &Circuit) -> Self {
+        let Circuit { state, window, last_outcome, .. } = circuit;
+        let probe_at = match state {
+            CircuitState::Open { probe_at } => Some(probe_at.get()),
+            CircuitState::Closed | CircuitState::Frozen => None,
+        };
+        Self {
+            state: state.name().to_string(),
+            probe_at_ms: probe_at,
+            since_ms: circuit.since.get(),
+            // Plain data; a failure here would be one of serde.
+            reason: circuit.reason.and_then(|reason| serde_json::to_string(&reason).ok()),
+            window_attempts: stored(window.attempts),
+            window_failures: stored(window.failures),
+            consecutive_failures: stored(circuit.consecutive_failures),
+            successes: stored(circuit.successes),
+            failures: stored(circuit.failures),
+            first_attempt_ms: circuit.first_attempt.map(UnixMillis::get),
+            last_success_ms: circuit.last_success.map(UnixMillis::get),
+            last_outcome: last_outcome.as_ref().map(|last| last.outcome.clone()),
+            last_outcome_ms: last_outcome.as_ref().map(|last| last.ended.get()),
+            created_ms: circuit.created.get(),
+        }
+    }
+}
+
+/// Reads `row`, which is either a circuit or names the one that is corrupt.
+pub(super) fn read<'r, R>(
+    row: &'r R,
+) -> sqlx::Result<Result<(EndpointUrl, Circuit), CorruptCircuit>>
+where
+    R: Row,
+    CircuitRow: FromRow<'r, R>,
+    String: Decode<'r, R::Database> + Type<R::Database>,
+    &'static str: ColumnIndex<R>,
+{
+    // The schema lets nothing but ASCII in, so that every row can be named.
+    let url: String = row.try_get("url")?;
+    let built = normalised(&url).and_then(|endpoint| {
+        let columns = CircuitRow::from_row(row).map_err(undecodable)?;
+        Ok((endpoint, columns.build()?))
+    });
+    Ok(built.map_err(|Flaw { field, why }| CorruptCircuit { url, field, why }))
+}
+
+/// The circuits of a page of `limit` from its rows, of which one more was asked for: it says
+/// whether there is a next page.
+pub(super) fn page<'r, R>(rows: &'r [R], limit: u32) -> sqlx::Result<CircuitListing>
+where
+    R: Row,
+    CircuitRow: FromRow<'r, R>,
+    String: Decode<'r, R::Database> + Type<R::Database>,
+    &'static str: ColumnIndex<R>,
+{
+    let on_page = usize::try_from(limit).unwrap_or(usize::MAX);
+    let mut listing = CircuitListing::default();
+    let mut last = None;
+    for row in rows.iter().take(on_page) {
+        match read(row)? {
+            Ok((url, circuit)) => {
+                last = Some(url.as_str().to_owned());
+                listing.circuits.push((url, circuit));
+            }
+            Err(corrupt) => {
+                last = Some(corrupt.url.clone());
+                listing.corrupt.push(corrupt);
+            }
+        }
+    }
+    listing.next = last.filter(|_| rows.len() > on_page);
+    Ok(listing)
+}
+
+/// Any other form of the URL would never be found by it.
+fn normalised(text: &str) -> Result<EndpointUrl, Flaw> {
+    let url: EndpointUrl = parsed("url", text)?;
+    if url.as_str() == text { Ok(url) } else { Err(Flaw::new("url", "is not normalised")) }
+}
+
+impl CircuitRow {
+    fn build(self) -> Result<Circuit, Flaw> {
+        let window = Window {
+            attempts: counter("window_attempts", self.window_attempts)?,
+            failures: counter("window_failures", self.window_failures)?,
+        };
+        let last_outcome = self.last_outcome.zip(self.last_outcome_ms);
+        Ok(Circuit {
+            state: read_state(&self.state, self.probe_at_ms)?,
+            since: UnixMillis::new(self.since_ms),
+            reason: self.reason.map(|text| read_reason(&text)).transpose()?,
+            window,
+            consecutive_failures: counter("failures_in_a_row", self.consecutive_failures)?,
+            successes: counter("successes", self.successes)?,
+            failures: counter("failures", self.failures)?,
+            first_attempt: self.first_attempt_ms.map(UnixMillis::new),
+            last_success: self.last_success_ms.map(UnixMillis::new),
+            last_outcome: last_outcome
+                .map(|(outcome, ended)| LastOutcome { ended: UnixMillis::new(ended), outcome }),
+            created: UnixMillis::new(self.created_ms),
+        })
+    }
+}
+
+fn read_state(name: &str, probe_at: Option<i64>) -> Result<CircuitState, Flaw> {
+    match (parsed("state", name)?, probe_at) {
+        (StateName::Closed, None) => Ok(CircuitState::Closed),
+        (StateName::Open, Some(at)) => Ok(CircuitState::Open { probe_at: UnixMillis::new(at) }),
+        (StateName::Frozen, None) => Ok(CircuitState::Frozen),
+        (StateName::Open, None) => Err(Flaw::new("probe_at_ms", "is missing")),
+        (StateName::Closed | StateName::Frozen, Some(_)) => {
+            Err(Flaw::new("probe_at_ms", "is there although no probe is due"))
+        }
+    }
+}
+
+fn read_reason(text: &str) -> Result<Reason, Flaw> {
+    json("reason", text, "a reason")
+}
+
+/// Databases count to half as far.
+fn stored(counter: u64) -> i64 {
+    i64::try_from(counter).unwrap_or(i64::MAX)
+}
+
+fn counter(field: &str, number: i64) -> Result<u64, Flaw> {
+    u64::try_from(number).map_err(|_| Flaw::new(field, "is negative"))
+}

@@ -1,0 +1,301 @@
+//! What homing must remember besides messages: the subscriptions, the circuits of their URLs, the
+//! state of sources, which queues it declared, what the pool does in figures; and a log of attempts for people.
+//!
+//! Promises to the layers above: what a call has answered survives the loss of power; two subscriptions that want the
+//! same events at the same URL never exist together, whichever processes write; counts of several workers add up, and one
+//! of them at a time wins a probe; several processes may use one store at a time; every step ends within [`DEADLINE`], a
+//! change of the schema excepted; a row that cannot be read costs nobody but itself. Not promised: an order of writes.
+//!
+//! The cast: [`Store`] says what a store can do in words that no backend owns, [`open`] picks the
+//! backend by `store.url`, [`StoreError`] names the step that failed. Workers and the CLI hold an
+//! `Arc<dyn Store>`; nobody outside of this folder writes SQL.
+
+use std::{sync::Arc, time::Duration};
+
+use async_trait::async_trait;
+
+use crate::settings::{StoreSettings, StoreUrl};
+use homing_domain::{
+    api_token::ApiToken,
+    circuit::{Circuit, CircuitRules, Turn},
+    outcome::Outcome,
+    tally::Tally,
+    time::UnixMillis,
+    url::EndpointUrl,
+};
+
+mod activity;
+mod attempt_row;
+mod attempt_statements;
+mod attempts;
+mod circuit_row;
+mod circuits;
+mod confidential;
+mod error;
+mod encryption;
+mod key_source;
+mod keyring;
+mod postgres;
+mod publications;
+mod row;
+pub mod settings;
+mod sources;
+mod sqlite;
+mod statements;
+mod subscriptions;
+mod token_row;
+mod workfront;
+
+use key_source::GivenKeys;
+use subscriptions::Quotas;
+
+pub use activity::{ActivityStore, UnsettledCounts};
+pub use attempts::{
+    AttemptLog, LogExtent, MAX_GAPS, Pruned, RECORDS_AT_ONCE, RecordFilter, RecordListing,
+    RecordPage,
+};
+pub use circuits::{
+    CircuitListing, CircuitPage, Intervention, MAX_PRUNED, MergedTallies, ProbeClaim,
+    UnsettledCircuits,
+};
+pub use encryption::{Keys, Reencrypted};
+pub use error::{Corrupt, CorruptCircuit, StoreError};
+pub use publications::{MAX_PUBLICATIONS, PUBLICATIONS_KEPT, PublicationStore};
+pub use sources::SourceStore;
+pub use subscriptions::{
+    Census, Changes, Damaged, Listing, MAX_CHANGES, MAX_PAGE_LIMIT, Page, QuotaError, Snapshot,
+    SubscriptionStore,
+};
+pub use workfront::WorkfrontStore;
+
+/// How long a step may take, waiting for its turn included. Every call but
+/// [`SubscriptionStore::all_subscriptions`] and [`Store::unsettled_circuits`] is one step.
+pub const DEADLINE: Duration = Duration::from_secs(10);
+
+/// Where subscriptions, circuits, sources, tokens, queue names, figures and the attempt log are kept.
+///
+/// # Cancel safety
+///
+/// Questions are cancel safe. A write that is dropped, or that ends as [`StoreError::TimedOut`],
+/// is done completely or not at all; which of the two is unknown. All writes can be repeated; what
+/// repeating costs is said where it costs anything.
+#[async_trait]
+pub trait Store:
+    ActivityStore
+    + AttemptLog
+    + PublicationStore
+    + SourceStore
+    + SubscriptionStore
+    + WorkfrontStore
+    + Send
+    + Sync
+{
+    /// The keys that encrypt secrets here.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`]: a step that failed.
+    async fn keys(&self) -> Result<Keys, StoreError>;
+
+    /// Encrypts all secrets with the primary key, in batches, each with a deadline of its own.
+    /// The other keys are forgotten if nothing needs them any more.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`]: a step that failed; what was encrypted anew before stays so.
+    async fn reencrypt(&self) -> Result<Reencrypted, StoreError>;
+
+    /// Adds an API token; says whether its name was free.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`]: a step that failed.
+    async fn insert_token(&self, token: &ApiToken) -> Result<bool, StoreError>;
+
+    /// Removes the API token with this name; says whether it was there.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`]: a step that failed.
+    async fn remove_token(&self, name: &str) -> Result<bool, StoreError>;
+
+    /// All API tokens, ordered by name.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`]: a step that failed.
+    async fn tokens(&self) -> Result<Vec<ApiToken>, StoreError>;
+
+    /// Adds each tally to the circuit of its URL, making those that are missing, and applies the
+    /// rule: all in one transaction. The caller divides what is more than some thousands.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`]: a step that failed; then nothing is counted, but after
+    /// [`StoreError::TimedOut`] everything may be. A circuit that cannot be read is no error.
+    ///
+    /// # Cancel safety
+    ///
+    /// What is repeated may be counted twice, what is dropped may not be counted: keep the tallies
+    /// until this has answered. A change of state that was not answered shows in
+    /// [`circuits_version`](Self::circuits_version).
+    async fn merge_tallies(
+        &self,
+        tallies: &[(EndpointUrl, Tally)],
+        rules: &CircuitRules,
+        now: UnixMillis,
+    ) -> Result<MergedTallies, StoreError>;
+
+    /// Claims the probe of `url` if one is due. Of all who ask, in whatever process, one wins; the
+    /// next probe is due an interval later, even if the winner is never heard of again.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::CorruptCircuit`]; [`StoreError`]: a step that failed. Then nobody may send.
+    ///
+    /// # Cancel safety
+    ///
+    /// A claim that was not answered may be won and unused: then nobody probes for an interval.
+    async fn claim_probe(
+        &self,
+        url: &EndpointUrl,
+        rules: &CircuitRules,
+        now: UnixMillis,
+    ) -> Result<ProbeClaim, StoreError>;
+
+    /// What came of a claimed probe, which ended at `now`. A probe is in no tally.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::CorruptCircuit`]; [`StoreError`]: a step that failed.
+    ///
+    /// # Cancel safety
+    ///
+    /// What is repeated may be counted twice; the state is the same.
+    async fn probe_ended(
+        &self,
+        url: &EndpointUrl,
+        outcome: &Outcome,
+        rules: &CircuitRules,
+        now: UnixMillis,
+    ) -> Result<Turn, StoreError>;
+
+    /// Changes the circuit of `url`, making it where it is missing and replacing it where it cannot
+    /// be read.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`]: a step that failed.
+    async fn set_circuit(
+        &self,
+        url: &EndpointUrl,
+        intervention: Intervention,
+        now: UnixMillis,
+    ) -> Result<Turn, StoreError>;
+
+    /// The circuit of `url`; `None`: nothing was ever attempted there, or not for long.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::CorruptCircuit`]: it is there and cannot be read.
+    async fn circuit(&self, url: &EndpointUrl) -> Result<Option<Circuit>, StoreError>;
+
+    /// One page of circuits. Those that exist, in the state asked for, while all pages are read
+    /// come exactly once.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`]: a step that failed.
+    async fn circuits(&self, page: &CircuitPage) -> Result<CircuitListing, StoreError>;
+
+    /// All circuits that are not closed at one instant; read in batches, each with a deadline of
+    /// its own.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`]: a step that failed.
+    async fn unsettled_circuits(&self) -> Result<UnsettledCircuits, StoreError>;
+
+    /// A number that rises with every change of state of a circuit, whoever makes it; not with
+    /// counts, nor when a probe is claimed. Compare for inequality.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`]: a step that failed.
+    async fn circuits_version(&self) -> Result<i64, StoreError>;
+
+    /// Forgets closed circuits that were last written before this instant, at most [`MAX_PRUNED`];
+    /// says how many. What is open or frozen stays.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`]: a step that failed.
+    async fn prune_circuits(&self, before: UnixMillis) -> Result<u64, StoreError>;
+
+    /// Remembers names of wait queues, so that they are found when no schedule names them any
+    /// more. To be called before they are declared.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`]: a step that failed; then none of them is remembered.
+    async fn remember_queues(&self, names: &[String]) -> Result<(), StoreError>;
+
+    /// All names remembered, ordered by name.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`]: a step that failed.
+    async fn known_queues(&self) -> Result<Vec<String>, StoreError>;
+
+    /// Forgets a queue that was deleted at the broker; says whether it was known.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`]: a step that failed.
+    async fn forget_queue(&self, name: &str) -> Result<bool, StoreError>;
+
+    /// Whether the store answers.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`]: why it does not.
+    async fn check(&self) -> Result<(), StoreError>;
+
+    /// Lets calls under way finish and closes; every later call is [`StoreError::Closed`].
+    async fn close(&self);
+}
+
+/// Opens the store that `settings` name, creating it or bringing its schema up to date.
+///
+/// # Errors
+///
+/// [`StoreError`]: no such backend, no place to write, not ours, or of a newer homing.
+///
+/// # Cancel safety
+///
+/// Cancel safe: the schema is changed completely or not at all.
+pub async fn open(settings: &StoreSettings) -> Result<Arc<dyn Store>, StoreError> {
+    let place = settings.place().map_err(StoreError::Settings)?;
+    let keys = GivenKeys::configured(settings)?;
+    let quotas = Quotas::from(settings);
+    Ok(match place {
+        StoreUrl::Sqlite(file) => Arc::new(sqlite::SqliteStore::open(file, keys, quotas).await?),
+        StoreUrl::Postgres(url) => {
+            let keys = keys.ok_or(StoreError::NoKey)?;
+            let max_connections = settings.max_connections;
+            Arc::new(postgres::PostgresStore::open(&url, max_connections, (keys, quotas)).await?)
+        }
+    })
+}
+
+/// Where the store of `settings` is, for people: the whole path of its file, or the URL of its
+/// database without password and parameters.
+#[must_use]
+pub fn location(settings: &StoreSettings) -> String {
+    match settings.place() {
+        Ok(StoreUrl::Sqlite(file)) => sqlite::SqliteStore::absolute(file)
+            .map_or_else(|_| settings.url.clone(), |path| path.display().to_string()),
+        Ok(StoreUrl::Postgres(url)) => postgres::location(&url),
+        Err(_) => String::new(),
+    }
+}

@@ -1,0 +1,185 @@
+//! From a URL to a database whose schema is up to date, and a pool of connections to it.
+//!
+//! homing's tables are in the schema `homing`, so that a database may hold other programs' tables
+//! too. It is made where it is missing; where a person has made it and given it to homing's role,
+//! that role needs no right to make schemas. No superuser and no extension is needed.
+
+use std::{str::FromStr, time::Duration};
+
+use sqlx::{
+    ConnectOptions, Connection, PgConnection, migrate::Migrator, pool::PoolOptions,
+    postgres::PgConnectOptions,
+};
+use url::Url;
+
+use super::{PostgresStore, ask, used_keys};
+use crate::{
+    StoreError, encryption,
+    error::{within, within_deadline},
+    key_source::GivenKeys,
+    statements::SCHEMA_VERSION,
+    subscriptions::Quotas,
+};
+
+/// The schema, a file per version.
+static MIGRATIONS: Migrator = sqlx::migrate!("migrations/postgres");
+
+/// For TCP, TLS, the password, and waiting for a connection of the pool to come free. Half of
+/// [`DEADLINE`](crate::DEADLINE), so that the error can say what is wrong.
+const CONNECT_DEADLINE: Duration = Duration::from_secs(5);
+
+/// Settings of every connection. What homing no longer waits for ends at the server too, and what
+/// a lost process had locked comes free.
+const SESSION: [(&str, &str); 4] = [
+    ("search_path", "homing"),
+    // Below the store's deadline, so that the error can say so. All three in milliseconds.
+    ("lock_timeout", "5000"),
+    ("statement_timeout", "9000"),
+    ("idle_in_transaction_session_timeout", "20000"),
+];
+
+/// An idle connection is closed after this time: a server has few of them.
+const MAX_IDLE: Duration = Duration::from_secs(300);
+/// A connection is replaced after this time, so that memory it has gathered at the server is freed.
+const MAX_LIFETIME: Duration = Duration::from_secs(1_800);
+
+/// One process at a time changes the schema; "hmng" as a number, chosen once for ever.
+const MIGRATION_LOCK: i64 = 0x686d_6e67;
+/// For whoever has that lock to end.
+const MIGRATION_DEADLINE: Duration = Duration::from_secs(120);
+
+/// What a database is before homing uses it.
+const LOOK: &str = "\
+    SELECT current_setting('server_encoding'), \
+    to_regclass('homing._sqlx_migrations') IS NOT NULL, \
+    EXISTS (SELECT 1 FROM pg_class WHERE relnamespace = to_regnamespace('homing'))";
+
+impl PostgresStore {
+    /// Opens the database at `url`, bringing its schema up to date.
+    pub(crate) async fn open(
+        url: &Url,
+        max_connections: u32,
+        (keys, quotas): (GivenKeys, Quotas),
+    ) -> Result<Self, StoreError> {
+        let location = location(url);
+        let options = PgConnectOptions::from_str(url.as_str())
+            .map_err(|source| StoreError::Connect { location: location.clone(), source })?
+            .options(SESSION)
+            .disable_statement_logging();
+        let application = options.get_application_name().unwrap_or("homing").to_owned();
+        let options = options.application_name(&application);
+        let mut connection = connect(&options, &location).await?;
+        let prepared = async {
+            prepare(&mut connection, &location).await?;
+            used_keys(&mut connection).await
+        };
+        let prepared = prepared.await;
+        let closed = within("closing after opening", connection.close()).await;
+        let used = closed.and(prepared)?;
+        let pool = PoolOptions::new()
+            .max_connections(max_connections)
+            .acquire_timeout(CONNECT_DEADLINE)
+            .idle_timeout(MAX_IDLE)
+            .max_lifetime(MAX_LIFETIME)
+            // A server that was started again is found by the next call, not by its failure.
+            .test_before_acquire(true)
+            .connect_lazy_with(options.clone());
+        let store = Self { keyring: keys.keyring(&used)?, quotas, pool, options, location };
+        encryption::adopt(&store, &used, &keys).await?;
+        Ok(store)
+    }
+}
+
+/// `url` without password and parameters.
+pub(crate) fn location(url: &Url) -> String {
+    let mut shown = url.clone();
+    shown.set_query(None);
+    shown.set_fragment(None);
+    // Refused only where there is no host, and thus no password.
+    let _had_none = shown.set_password(None);
+    shown.to_string()
+}
+
+/// One connection beside the pool.
+pub(super) async fn connect(
+    options: &PgConnectOptions,
+    location: &str,
+) -> Result<PgConnection, StoreError> {
+    let connecting = within_deadline(CONNECT_DEADLINE, "connecting", options.connect());
+    connecting.await.map_err(|error| {
+        let StoreError::Step { source, .. } = error else { return error };
+        StoreError::Connect { location: location.to_owned(), source }
+    })
+}
+
+/// Makes the database what the pool expects.
+async fn prepare(connection: &mut PgConnection, location: &str) -> Result<(), StoreError> {
+    let known = MIGRATIONS.iter().map(|migration| migration.version).max().unwrap_or_default();
+    // Mostly nothing is to be done; then no lock is taken, and no right but to read and write is
+    // needed.
+    if schema_version(connection, location).await? == Some(known) {
+        return Ok(());
+    }
+    migrate(connection, location, known).await
+}
+
+/// The schema's version; `None`: there is no schema yet. Refuses what is not ours or is newer.
+async fn schema_version(
+    connection: &mut PgConnection,
+    location: &str,
+) -> Result<Option<i64>, StoreError> {
+    let location = || location.to_owned();
+    let look = sqlx::query_as::<_, (String, bool, bool)>(LOOK).fetch_one(&mut *connection);
+    match ask("reading whose schema it is", look).await? {
+        (encoding, ..) if encoding != "UTF8" => {
+            return Err(StoreError::Encoding { location: location(), encoding });
+        }
+        (_, true, _) => {}
+        (_, false, true) => return Err(StoreError::ForeignSchema { location: location() }),
+        (_, false, false) => return Ok(None),
+    }
+    let known = MIGRATIONS.iter().map(|migration| migration.version).max().unwrap_or_default();
+    let version = sqlx::query_scalar::<_, Option<i64>>(SCHEMA_VERSION).fetch_one(connection);
+    match ask("reading the schema version", version).await? {
+        Some(found) if found > known => Err(StoreError::Newer { found, known }),
+        found => Ok(found),
+    }
+}
+
+/// All or nothing, and one process at a time: the others wait for the lock, which ends with the
+/// transaction, and then find nothing to do. The change itself has no deadline: half a migration
+/// is worth nothing, however long it takes.
+async fn migrate(
+    connection: &mut PgConnection,
+    location: &str,
+    known: i64,
+) -> Result<(), StoreError> {
+    let mut transaction = ask("beginning to change the schema", connection.begin()).await?;
+    let locked = async {
+        sqlx::raw_sql("SET LOCAL lock_timeout = '110s'; SET LOCAL statement_timeout = 0")
+            .execute(&mut *transaction)
+            .await?;
+        sqlx::query("SELECT pg_advisory_xact_lock($1)")
+            .bind(MIGRATION_LOCK)
+            .execute(&mut *transaction)
+            .await
+    };
+    within_deadline(MIGRATION_DEADLINE, "waiting for another process to change the schema", locked)
+        .await?;
+    if schema_version(&mut transaction, location).await? == Some(known) {
+        return ask("finding the schema changed", transaction.rollback()).await;
+    }
+    // `IF NOT EXISTS` alone would need the right to make schemas even where it exists.
+    let schema = "DO $$ BEGIN IF to_regnamespace('homing') IS NULL THEN \
+                  CREATE SCHEMA homing; END IF; END $$";
+    ask("making the schema `homing`", sqlx::raw_sql(schema).execute(&mut *transaction)).await?;
+    // sqlx's own lock is that of all programs in this database that use sqlx.
+    let mut migrator = Migrator::with_migrations(MIGRATIONS.iter().cloned().collect());
+    migrator.set_locking(false);
+    // Not `run`: its future is only `Send` for some lifetimes.
+    migrator
+        .run_direct(None, &mut *transaction, false)
+        .await
+        .map_err(|source| StoreError::Migrate(Box::new(source)))?;
+    ask("keeping the schema", transaction.commit()).await
+}

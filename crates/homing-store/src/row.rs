@@ -1,0 +1,337 @@
+//! A subscription as a row, and a row as a subscription; the same for every backend.
+//!
+//! Reading builds the terms from their parts and not from a draft: what was accepted once is kept,
+//! also when its schedule has gone from the settings or a limit for new subscriptions has sunk.
+//! What is secret is encrypted on its way into the row: see [`Confidential`].
+
+use std::{collections::BTreeMap, fmt::Display, num::NonZeroU32, str::FromStr};
+
+use base64::{Engine, engine::general_purpose::STANDARD};
+use serde::de::DeserializeOwned;
+use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
+use sqlx::{
+    ColumnIndex, Database, Decode, Encode, FromRow, IntoArguments, Row, Type, query::Query,
+};
+
+use super::{
+    Damaged, Listing, QuotaError,
+    confidential::{Confidential, read_secrets},
+    error::Corrupt,
+    keyring::Keyring,
+};
+use homing_domain::{
+    filter::{Connector, FilterSet},
+    id::SubscriptionId,
+    signature::SigningSecret,
+    subscription::{AuthToken, Draft, FieldError, Subscription, SubscriptionSpec, WorkfrontForm},
+    time::UnixMillis,
+    topic::TopicPattern,
+    url::EndpointUrl,
+};
+
+/// The columns of one subscription but its fingerprint.
+#[derive(FromRow)]
+pub(super) struct SubscriptionRow {
+    id: String,
+    url: String,
+    /// A list in JSON, as are `filters`.
+    topics: String,
+    filters: String,
+    filter_connector: String,
+    #[sqlx(flatten)]
+    confidential: Confidential,
+    schedule: Option<String>,
+    rate_limit: Option<i64>,
+    description: Option<String>,
+    /// An object in JSON.
+    workfront: Option<String>,
+    created_ms: i64,
+    updated_ms: i64,
+}
+
+/// What became of a write.
+pub(super) enum Written {
+    Done,
+    Missing,
+    /// Undone: another change came first.
+    Outdated,
+    Duplicate(SubscriptionId),
+    /// Undone: it could not be read.
+    Unreadable(Corrupt),
+    /// Undone: there is no room for it.
+    OverQuota(QuotaError),
+}
+
+/// The filters as they are stored.
+pub(super) fn filters(spec: &SubscriptionSpec) -> String {
+    Value::from(spec.filters.to_json()).to_string()
+}
+
+/// The SHA-256 of the fingerprint in base64; the fingerprint itself is too long for an index.
+pub(super) fn fingerprint(spec: &SubscriptionSpec) -> String {
+    STANDARD.encode(Sha256::digest(spec.fingerprint()))
+}
+
+impl SubscriptionRow {
+    pub(super) fn of(subscription: &Subscription, keyring: &Keyring) -> sqlx::Result<Self> {
+        let Subscription { id, spec, created, updated } = subscription;
+        let topics: Vec<_> = spec.topics.iter().map(TopicPattern::as_str).collect();
+        let id = id.to_string();
+        Ok(Self {
+            confidential: Confidential::encrypted(spec, &id, keyring)?,
+            id,
+            url: spec.url.as_str().to_owned(),
+            topics: json!(topics).to_string(),
+            filters: filters(spec),
+            filter_connector: spec.filters.connector().to_string(),
+            schedule: spec.schedule.clone(),
+            rate_limit: spec.rate_limit.map(|limit| limit.get().into()),
+            description: spec.description.clone(),
+            workfront: spec.workfront.as_ref().map(|form| json!(form).to_string()),
+            created_ms: created.get(),
+            updated_ms: updated.get(),
+        })
+    }
+}
+
+/// Reads `row`, which is either a subscription or names the one that is corrupt.
+pub(super) fn read<'r, R>(
+    row: &'r R,
+    keyring: &Keyring,
+) -> sqlx::Result<Result<Subscription, Corrupt>>
+where
+    R: Row,
+    SubscriptionRow: FromRow<'r, R>,
+    String: Decode<'r, R::Database> + Type<R::Database>,
+    i64: Decode<'r, R::Database> + Type<R::Database>,
+    &'static str: ColumnIndex<R>,
+{
+    let id = parse_id(&row.try_get::<String, _>("id")?)?;
+    let columns = SubscriptionRow::from_row(row).map_err(undecodable);
+    let built = columns.and_then(|columns| columns.build(id, keyring));
+    Ok(built.map_err(|Flaw { field, why }| {
+        let topics = row.try_get::<String, _>("topics").ok();
+        let topics = topics.and_then(|topics| read_topics(&topics).ok());
+        let updated = UnixMillis::new(row.try_get::<i64, _>("updated_ms").unwrap_or_default());
+        Corrupt { subscription: id, field, why, topics, updated }
+    }))
+}
+
+/// What can be read of `row`; `None`: not even its columns.
+pub(super) fn damaged<'r, R>(row: &'r R, keyring: &Keyring) -> Option<Damaged>
+where
+    R: Row,
+    SubscriptionRow: FromRow<'r, R>,
+{
+    Some(SubscriptionRow::from_row(row).ok()?.salvage(keyring))
+}
+
+/// The subscriptions of a page of `limit` from its rows, of which one more was asked for: it says
+/// whether there is a next page.
+pub(super) fn page<'r, R>(rows: &'r [R], limit: u32, keyring: &Keyring) -> sqlx::Result<Listing>
+where
+    R: Row,
+    SubscriptionRow: FromRow<'r, R>,
+    String: Decode<'r, R::Database> + Type<R::Database>,
+    i64: Decode<'r, R::Database> + Type<R::Database>,
+    &'static str: ColumnIndex<R>,
+{
+    let on_page = usize::try_from(limit).unwrap_or(usize::MAX);
+    let mut listing = Listing::default();
+    let mut last = None;
+    for row in rows.iter().take(on_page) {
+        match read(row, keyring)? {
+            Ok(subscription) => {
+                last = Some(subscription.id);
+                listing.subscriptions.push(subscription);
+            }
+            Err(corrupt) => {
+                last = Some(corrupt.subscription);
+                listing.corrupt.push(corrupt);
+            }
+        }
+    }
+    listing.next = last.filter(|_| rows.len() > on_page);
+    Ok(listing)
+}
+
+/// `statement` with the columns of `subscription` but `created_ms`, in the order in which
+/// [`INSERT`](super::statements::INSERT) and [`UPDATE`](super::statements::UPDATE) name them.
+pub(super) fn bind<DB: Database>(
+    statement: &'static str,
+    subscription: &Subscription,
+    keyring: &Keyring,
+) -> sqlx::Result<Query<'static, DB, DB::Arguments>>
+where
+    DB::Arguments: IntoArguments<DB>,
+    String: Encode<'static, DB> + Type<DB>,
+    Option<String>: Encode<'static, DB> + Type<DB>,
+    i64: Encode<'static, DB> + Type<DB>,
+    Option<i64>: Encode<'static, DB> + Type<DB>,
+{
+    let row = SubscriptionRow::of(subscription, keyring)?;
+    let query = sqlx::query(statement)
+        .bind(row.id)
+        .bind(fingerprint(&subscription.spec))
+        .bind(row.url)
+        .bind(row.topics)
+        .bind(row.filters)
+        .bind(row.filter_connector)
+        .bind(row.confidential.auth_token)
+        .bind(row.confidential.secrets)
+        .bind(row.confidential.headers)
+        .bind(row.schedule)
+        .bind(row.rate_limit)
+        .bind(row.description)
+        .bind(row.workfront)
+        .bind(row.updated_ms);
+    Ok(query)
+}
+
+/// The schema lets nothing but UUIDs in, so that every row can be named.
+pub(super) fn parse_id(text: &str) -> sqlx::Result<SubscriptionId> {
+    text.parse().map_err(sqlx::Error::decode)
+}
+
+/// What is wrong with one column.
+pub(super) struct Flaw {
+    pub(super) field: String,
+    pub(super) why: String,
+}
+
+impl Flaw {
+    pub(super) fn new(field: impl Into<String>, why: impl Display) -> Self {
+        Self { field: field.into(), why: why.to_string() }
+    }
+}
+
+pub(super) fn undecodable(error: sqlx::Error) -> Flaw {
+    if let sqlx::Error::ColumnDecode { index, source } = error {
+        Flaw::new(index.trim_matches('"'), source)
+    } else {
+        Flaw::new("row", error)
+    }
+}
+
+impl SubscriptionRow {
+    fn build(self, id: SubscriptionId, keyring: &Keyring) -> Result<Subscription, Flaw> {
+        let topics = read_topics(&self.topics)?;
+        let Confidential { auth_token, secrets, headers } =
+            self.confidential.decrypted(&self.id, keyring)?;
+        let spec = SubscriptionSpec {
+            url: parsed("url", &self.url)?,
+            topics,
+            filters: read_filters(&self.filters, &self.filter_connector)?,
+            auth_token: auth_token.map(|text| checked("auth_token", text)).transpose()?,
+            secrets: read_secrets(&secrets)?,
+            headers: read_headers(&headers)?,
+            schedule: self.schedule,
+            rate_limit: self.rate_limit.map(read_rate_limit).transpose()?,
+            description: self.description,
+            workfront: read_form(self.workfront.as_deref())?,
+        };
+        let (created, updated) =
+            (UnixMillis::new(self.created_ms), UnixMillis::new(self.updated_ms));
+        Ok(Subscription { id, spec, created, updated })
+    }
+
+    /// Reads each field by itself.
+    fn salvage(self, keyring: &Keyring) -> Damaged {
+        let mut flaws = Flaws::default();
+        let url: Option<EndpointUrl> = flaws.sort_out(parsed("url", &self.url).map(Some));
+        let topics = flaws.sort_out(read_topics(&self.topics));
+        let filters = flaws.sort_out(read_filters(&self.filters, &self.filter_connector));
+        let confidential = self.confidential.each_decrypted(&self.id, keyring);
+        let auth_token = confidential.auth_token.transpose();
+        let auth_token = auth_token.and_then(|token| {
+            token.map(|text| checked::<AuthToken>("auth_token", text)).transpose()
+        });
+        let auth_token = flaws.sort_out(auth_token);
+        let secrets = flaws.sort_out(confidential.secrets.and_then(|text| read_secrets(&text)));
+        let headers = flaws.sort_out(confidential.headers.and_then(|text| read_headers(&text)));
+        let draft = Draft {
+            url: url.map_or(self.url, |url| url.as_str().to_owned()),
+            topics: topics.iter().map(ToString::to_string).collect(),
+            filters: filters.to_json(),
+            filter_connector: filters.connector(),
+            auth_token: auth_token.map(String::from),
+            secrets: Some(secrets.iter().map(SigningSecret::reveal).collect()),
+            headers,
+            schedule: self.schedule,
+            rate_limit: flaws
+                .sort_out(self.rate_limit.map(read_rate_limit).transpose())
+                .map(NonZeroU32::get),
+            description: self.description,
+            workfront: flaws.sort_out(read_form(self.workfront.as_deref())),
+        };
+        let (created, updated) =
+            (UnixMillis::new(self.created_ms), UnixMillis::new(self.updated_ms));
+        Damaged { draft, secrets, flaws: flaws.0, created, updated }
+    }
+}
+
+/// What is wrong with several columns.
+#[derive(Default)]
+struct Flaws(Vec<FieldError>);
+
+impl Flaws {
+    /// The value that was read, or an empty one, and its flaw noted.
+    fn sort_out<T: Default>(&mut self, read: Result<T, Flaw>) -> T {
+        read.unwrap_or_else(|Flaw { field, why }| {
+            self.0.push(FieldError::new(field, why));
+            T::default()
+        })
+    }
+}
+
+fn read_topics(topics: &str) -> Result<Vec<TopicPattern>, Flaw> {
+    let topics: Vec<String> = json("topics", topics, "a list of strings")?;
+    if topics.is_empty() {
+        return Err(Flaw::new("topics", "is empty"));
+    }
+    let pattern = |(index, text): (usize, &String)| parsed(&format!("topics[{index}]"), text);
+    topics.iter().enumerate().map(pattern).collect()
+}
+
+fn read_headers(headers: &str) -> Result<BTreeMap<String, String>, Flaw> {
+    json("headers", headers, "an object of strings")
+}
+
+fn read_form(form: Option<&str>) -> Result<Option<WorkfrontForm>, Flaw> {
+    form.map(|form| json("workfront", form, "a form of Workfront's")).transpose()
+}
+
+fn read_filters(filters: &str, connector: &str) -> Result<FilterSet, Flaw> {
+    let connector = [Connector::And, Connector::Or]
+        .into_iter()
+        .find(|known| known.as_str() == connector)
+        .ok_or_else(|| Flaw::new("filter_connector", "is neither AND nor OR"))?;
+    let filters: Vec<Value> = json("filters", filters, "a list")?;
+    FilterSet::from_json(&filters, connector).map_err(|error| Flaw::new(error.field(), &error))
+}
+
+fn read_rate_limit(limit: i64) -> Result<NonZeroU32, Flaw> {
+    let limit = u32::try_from(limit).ok().and_then(NonZeroU32::new);
+    limit.ok_or_else(|| Flaw::new("rate_limit", "is no number of requests per second"))
+}
+
+/// Says what was expected, never what was found: it may be secret.
+pub(super) fn json<T: DeserializeOwned>(
+    field: &str,
+    text: &str,
+    expected: &str,
+) -> Result<T, Flaw> {
+    serde_json::from_str(text).map_err(|_| Flaw::new(field, format!("is not {expected}")))
+}
+
+pub(super) fn parsed<T: FromStr<Err: Display>>(field: &str, text: &str) -> Result<T, Flaw> {
+    text.parse().map_err(|error| Flaw::new(field, error))
+}
+
+pub(super) fn checked<T: TryFrom<String, Error: Display>>(
+    field: &str,
+    text: String,
+) -> Result<T, Flaw> {
+    T::try_from(text).map_err(|error| Flaw::new(field, error))
+}

@@ -1,0 +1,224 @@
+//! From a file name to a database that is known to be ours and up to date.
+//!
+//! Nothing is written before the file is known to be empty or ours. SQLite's write-ahead log needs
+//! memory shared between processes: the file must be on a local disk.
+
+use std::{
+    io,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use backon::{ConstantBuilder, RetryableWithContext};
+use sqlx::{
+    ConnectOptions, Connection, SqliteConnection, SqlitePool,
+    migrate::Migrator,
+    pool::PoolOptions,
+    sqlite::{SqliteConnectOptions, SqliteSynchronous},
+};
+
+use super::{BEGIN_WRITE, SqliteStore, ask, primary_code};
+use crate::{
+    DEADLINE, StoreError, encryption, key_source::GivenKeys, statements::SCHEMA_VERSION,
+    subscriptions::Quotas,
+};
+use homing_domain::settings::SettingsError;
+
+/// The schema, a file per version.
+static MIGRATIONS: Migrator = sqlx::migrate!("migrations/sqlite");
+
+/// Marks the file as homing's, see the first migration.
+const APPLICATION_ID: i64 = 0x686d_6e67;
+
+/// How long SQLite waits for another process to finish writing; well below [`DEADLINE`], so that
+/// the error can say so.
+const BUSY_TIMEOUT: Duration = Duration::from_secs(8);
+
+/// Questions of one process at a time; more would only wait for the same disk.
+const MAX_READERS: u32 = 4;
+
+/// As long as [`BUSY_TIMEOUT`] in all, for the one step in which SQLite does not wait itself.
+const WAL_RETRY_WAIT: Duration = Duration::from_millis(20);
+const MAX_WAL_RETRIES: usize = 400;
+
+const CANTOPEN: i32 = 14;
+const NOTADB: i32 = 26;
+const READONLY: i32 = 8;
+
+impl SqliteStore {
+    /// Opens `file`, what follows `sqlite:` in the settings, creating it where it is missing.
+    /// Without `keys` those in the file beside it encrypt.
+    pub(crate) async fn open(
+        file: &str,
+        keys: Option<GivenKeys>,
+        quotas: Quotas,
+    ) -> Result<Self, StoreError> {
+        let file = Self::absolute(file)?;
+        check_folder(&file).await?;
+        create_private(&file).await?;
+        let options = SqliteConnectOptions::new()
+            .filename(&file)
+            .busy_timeout(BUSY_TIMEOUT)
+            .foreign_keys(true)
+            // Spelled out: with less, the last commits before a power cut are lost, and a
+            // subscription that was answered for would be gone.
+            .synchronous(SqliteSynchronous::Full)
+            .disable_statement_logging();
+        prepare(&file, &options).await?;
+        // One writer: writes of this process queue here, in order, instead of competing for
+        // SQLite's lock. Readers never wait for it.
+        let readers = options.clone().pragma("query_only", "ON");
+        // A batch of the attempt log touches more pages than the cache has. Each is written once, at
+        // the end, and not whenever another one needs its place: some megabytes for a moment.
+        let writer = options.pragma("cache_spill", "OFF");
+        let (writer, readers) = (pool(1, writer), pool(MAX_READERS, readers));
+        let used = super::used_keys(&readers).await?;
+        let keys = keys.map_or_else(|| GivenKeys::beside(&file, used.is_empty()), Ok)?;
+        let store = Self { keyring: keys.keyring(&used)?, quotas, writer, readers };
+        encryption::adopt(&store, &used, &keys).await?;
+        Ok(store)
+    }
+
+    /// Accepts `homing.db`, `/var/lib/homing.db` and both after `//`.
+    pub(crate) fn absolute(file: &str) -> Result<PathBuf, StoreError> {
+        let wrong = |message| StoreError::Settings(SettingsError::value("store.url", message));
+        let file = file.strip_prefix("//").unwrap_or(file);
+        if file.is_empty() || file.starts_with(':') {
+            return Err(wrong("needs a file, sqlite:homing.db: memory forgets at the end"));
+        }
+        if file.contains(['?', '\0']) {
+            return Err(wrong("takes a file name only, without `?` and parameters"));
+        }
+        std::path::absolute(file)
+            .map_err(|source| StoreError::Folder { file: PathBuf::from(file), source })
+    }
+}
+
+/// Connections are opened when needed, and never again create the file.
+///
+/// One that is in a transaction still is closed: where SQLite itself ends a transaction (the disk is
+/// full), the client library goes on counting it and refuses the next, and all after it.
+fn pool(max_connections: u32, options: SqliteConnectOptions) -> SqlitePool {
+    PoolOptions::new()
+        .max_connections(max_connections)
+        .acquire_timeout(DEADLINE)
+        .test_before_acquire(false)
+        .before_acquire(|connection: &mut SqliteConnection, _| {
+            Box::pin(async move {
+                // What was sent to it before, a rollback for one, is done when it answers.
+                connection.ping().await?;
+                Ok(!connection.is_in_transaction())
+            })
+        })
+        .idle_timeout(None)
+        .max_lifetime(None)
+        .connect_lazy_with(options)
+}
+
+async fn check_folder(file: &Path) -> Result<(), StoreError> {
+    let refused = |source| StoreError::Folder { file: file.to_owned(), source };
+    let folder = file.parent().ok_or_else(|| refused(io::ErrorKind::IsADirectory.into()))?;
+    let metadata = tokio::fs::metadata(folder).await.map_err(refused)?;
+    if !metadata.is_dir() {
+        return Err(refused(io::ErrorKind::NotADirectory.into()));
+    }
+    Ok(())
+}
+
+/// Lets nobody else read a file that will hold secrets; SQLite gives its log the same mode. A file
+/// that is there keeps the mode that somebody chose for it.
+async fn create_private(file: &Path) -> Result<(), StoreError> {
+    let mut options = tokio::fs::OpenOptions::new();
+    match options.write(true).create_new(true).mode(0o600).open(file).await {
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
+            let source = sqlx::Error::Io(error);
+            Err(StoreError::NotWritable { file: file.to_owned(), source })
+        }
+        Ok(_) | Err(_) => Ok(()),
+    }
+}
+
+/// Makes the file what the pools expect.
+async fn prepare(file: &Path, options: &SqliteConnectOptions) -> Result<(), StoreError> {
+    let told = |error| about_file(file, error);
+    let opening = options.clone().create_if_missing(true);
+    let mut connection = ask("opening", opening.connect()).await.map_err(told)?;
+    let prepared = async {
+        refuse_foreign(file, &mut connection).await?;
+        refuse_newer(&mut connection).await?;
+        turn_on_wal(&mut connection).await?;
+        migrate(&mut connection).await
+    };
+    let prepared = prepared.await.map_err(told);
+    ask("closing after opening", connection.close()).await.and(prepared)
+}
+
+/// Refuses a database that has another program's mark, or tables and no mark.
+async fn refuse_foreign(file: &Path, connection: &mut SqliteConnection) -> Result<(), StoreError> {
+    let mark = sqlx::query_scalar::<_, i64>(
+        "SELECT application_id FROM pragma_application_id \
+         WHERE application_id <> 0 OR EXISTS (SELECT 1 FROM sqlite_schema)",
+    );
+    match ask("reading whose database it is", mark.fetch_optional(connection)).await? {
+        None | Some(APPLICATION_ID) => Ok(()),
+        Some(_) => Err(StoreError::Foreign { file: file.to_owned() }),
+    }
+}
+
+async fn refuse_newer(connection: &mut SqliteConnection) -> Result<(), StoreError> {
+    let known = MIGRATIONS.iter().map(|migration| migration.version).max().unwrap_or_default();
+    let version = async {
+        let table = "SELECT EXISTS (SELECT 1 FROM sqlite_schema WHERE name = '_sqlx_migrations')";
+        if !sqlx::query_scalar(table).fetch_one(&mut *connection).await? {
+            return Ok(None);
+        }
+        sqlx::query_scalar::<_, Option<i64>>(SCHEMA_VERSION).fetch_one(&mut *connection).await
+    };
+    match ask("reading the schema version", version).await? {
+        Some(found) if found > known => Err(StoreError::Newer { found, known }),
+        Some(_) | None => Ok(()),
+    }
+}
+
+/// The file remembers this. While several processes open a new file, all but one are told at once
+/// that it is locked.
+async fn turn_on_wal(connection: &mut SqliteConnection) -> Result<(), StoreError> {
+    async fn turn_on(
+        connection: &mut SqliteConnection,
+    ) -> (&mut SqliteConnection, Result<(), StoreError>) {
+        let wal = sqlx::query("PRAGMA journal_mode = WAL").execute(&mut *connection);
+        let done = ask("turning on the write-ahead log", wal).await.map(drop);
+        (connection, done)
+    }
+    let retries = ConstantBuilder::new().with_delay(WAL_RETRY_WAIT).with_max_times(MAX_WAL_RETRIES);
+    turn_on
+        .retry(retries)
+        .context(connection)
+        .when(|error| matches!(error, StoreError::Busy { .. }))
+        .await
+        .1
+}
+
+/// All or nothing, and one process at a time: the write lock is taken first, since sqlx takes none
+/// for SQLite. Without a deadline: half a migration is worth nothing, however long it takes.
+async fn migrate(connection: &mut SqliteConnection) -> Result<(), StoreError> {
+    let begun = connection.begin_with(BEGIN_WRITE);
+    let mut transaction = ask("locking for the schema", begun).await?;
+    // Not `run`: its future is only `Send` for some lifetimes.
+    MIGRATIONS
+        .run_direct(None, &mut *transaction, false)
+        .await
+        .map_err(|source| StoreError::Migrate(Box::new(source)))?;
+    ask("keeping the schema", transaction.commit()).await
+}
+
+/// Turns what the database says about the file into what a person can do about it.
+fn about_file(file: &Path, error: StoreError) -> StoreError {
+    let file = file.to_owned();
+    let StoreError::Step { step, source } = error else { return error };
+    match primary_code(&source) {
+        Some(CANTOPEN | READONLY) => StoreError::NotWritable { file, source },
+        Some(NOTADB) => StoreError::NotADatabase { file },
+        Some(_) | None => StoreError::Step { step, source },
+    }
+}

@@ -1,0 +1,328 @@
+//! Subscriptions: what a store can do with them.
+//!
+//! A write is committed only if the row that it made is read back by the parser that reads it ever
+//! after; all else is refused as [`StoreError::Unreadable`], as a wrong field is.
+
+use async_trait::async_trait;
+use sqlx::FromRow;
+
+use super::{Corrupt, StoreError, row::Written};
+use crate::settings::StoreSettings;
+use homing_domain::{
+    id::SubscriptionId,
+    signature::SigningSecret,
+    subscription::{Draft, FieldError, Subscription},
+    time::UnixMillis,
+    url::EndpointUrl,
+};
+
+/// Entries on one page at most, whatever its limit says.
+pub const MAX_PAGE_LIMIT: u32 = 1_000;
+
+/// Versions that [`SubscriptionStore::changed_subscriptions`] goes back. The migrations keep what
+/// was removed for twice as many.
+pub const MAX_CHANGES: i64 = 1_000;
+
+/// Which part of the list to read. Ordered by id, which is the order of creation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Page {
+    /// Begin behind this id, which need not exist; `None`: at the beginning.
+    pub after: Option<SubscriptionId>,
+    /// How many at most; taken as 1 to [`MAX_PAGE_LIMIT`].
+    pub limit: u32,
+}
+
+/// One page of the list.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Listing {
+    /// Ordered by id.
+    pub subscriptions: Vec<Subscription>,
+    /// Those on this page that cannot be read.
+    pub corrupt: Vec<Corrupt>,
+    /// Goes into [`Page::after`] for the next page; `None`: this is the last one.
+    pub next: Option<SubscriptionId>,
+}
+
+/// All subscriptions at one instant.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Snapshot {
+    /// What [`SubscriptionStore::subscriptions_version`] said at this instant.
+    pub version: i64,
+    /// Ordered by id.
+    pub subscriptions: Vec<Subscription>,
+    /// Those that cannot be read.
+    pub corrupt: Vec<Corrupt>,
+}
+
+/// What has become of the subscriptions since a version.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Changes {
+    /// The version that they lead to.
+    pub version: i64,
+    /// Those that were added or changed.
+    pub subscriptions: Vec<Subscription>,
+    /// Those that were added or changed and cannot be read.
+    pub corrupt: Vec<Corrupt>,
+    /// Those that were removed.
+    pub removed: Vec<SubscriptionId>,
+    /// How many subscriptions there are now, those that cannot be read included.
+    pub number: u64,
+}
+
+/// What tells subscriptions at one instant from others with the same version: those of a store that
+/// went back to an earlier state and was changed since.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, FromRow)]
+pub struct Census {
+    /// What [`SubscriptionStore::subscriptions_version`] said.
+    pub version: i64,
+    /// How many there are.
+    pub number: i64,
+    /// Their `updated`, added up.
+    pub updated_sum: i64,
+}
+
+/// A subscription of which some fields cannot be read.
+#[derive(Clone, Debug)]
+pub struct Damaged {
+    /// What can be read; the rest is left empty.
+    pub draft: Draft,
+    /// The signing secrets that can be read, with their ends.
+    pub secrets: Vec<SigningSecret>,
+    /// The fields that cannot be read, and why.
+    pub flaws: Vec<FieldError>,
+    /// When it was made.
+    pub created: UnixMillis,
+    /// When it was changed last.
+    pub updated: UnixMillis,
+}
+
+/// A subscription that is sound, as one that is damaged nowhere.
+impl From<Subscription> for Damaged {
+    fn from(subscription: Subscription) -> Self {
+        Self {
+            draft: Draft::from(&subscription.spec),
+            secrets: subscription.spec.secrets,
+            flaws: Vec::new(),
+            created: subscription.created,
+            updated: subscription.updated,
+        }
+    }
+}
+
+/// Keeps subscriptions; part of [`Store`](super::Store).
+#[async_trait]
+pub trait SubscriptionStore {
+    /// Adds a subscription.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Duplicate`]: one with the same fingerprint exists, perhaps this very one from
+    /// an insert that was not answered. [`StoreError::Unreadable`]; [`StoreError::Quota`].
+    async fn insert_subscription(&self, subscription: &Subscription) -> Result<(), StoreError>;
+
+    /// Replaces terms and `updated` of the subscription with this id, also of one that cannot be
+    /// read, if its `updated` is `read`; `created` stays. Of several that have read the same one
+    /// succeeds, provided that each gives a later `updated`.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::NotFound`]; [`StoreError::Outdated`]: another change came first.
+    /// [`StoreError::Duplicate`]: another one has the same fingerprint. [`StoreError::Unreadable`];
+    /// [`StoreError::Quota`].
+    async fn update_subscription(
+        &self,
+        subscription: &Subscription,
+        read: UnixMillis,
+    ) -> Result<(), StoreError>;
+
+    /// Removes a subscription, also one that cannot be read; says whether it was there.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`]: a step that failed.
+    async fn remove_subscription(&self, id: SubscriptionId) -> Result<bool, StoreError>;
+
+    /// The subscription with this id.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Corrupt`]: it is there and cannot be read.
+    async fn subscription(&self, id: SubscriptionId) -> Result<Option<Subscription>, StoreError>;
+
+    /// What can be read of the subscription with this id; `None`: it is not there, or not even its
+    /// columns are what they should be.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`]: a step that failed.
+    async fn damaged_subscription(&self, id: SubscriptionId)
+    -> Result<Option<Damaged>, StoreError>;
+
+    /// One page of subscriptions. Those that exist while all pages are read come exactly once.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`]: a step that failed.
+    async fn subscriptions(&self, page: Page) -> Result<Listing, StoreError>;
+
+    /// The same of those that go to `url` only.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`]: a step that failed.
+    async fn subscriptions_at(&self, url: &EndpointUrl, page: Page) -> Result<Listing, StoreError>;
+
+    /// All subscriptions at one instant; read in batches, each with a deadline of its own.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`]: a step that failed.
+    async fn all_subscriptions(&self) -> Result<Snapshot, StoreError>;
+
+    /// What has changed since the version `since`; `None`: it is too much, or the store was restored
+    /// from a backup, so all have to be read.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`]: a step that failed.
+    async fn changed_subscriptions(&self, since: i64) -> Result<Option<Changes>, StoreError>;
+
+    /// How many subscriptions there are, those that cannot be read included.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`]: a step that failed.
+    async fn count_subscriptions(&self) -> Result<u64, StoreError>;
+
+    /// Counts the subscriptions, and puts totals right that have drifted: `INSERT OR REPLACE` in SQLite's
+    /// shell takes a row away without a word.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`]: a step that failed.
+    async fn recount_subscriptions(&self) -> Result<Census, StoreError>;
+
+    /// A number that rises with every change of the subscriptions, whoever makes it.
+    ///
+    /// Compare for inequality: a store restored from a backup has an older one.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`]: a step that failed.
+    async fn subscriptions_version(&self) -> Result<i64, StoreError>;
+}
+
+/// How much the subscriptions of a store may take.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Quotas {
+    subscriptions: u64,
+    filter_bytes: u64,
+    filter_bytes_total: u64,
+}
+
+#[cfg(test)]
+impl Quotas {
+    pub(super) const NONE: Self =
+        Self { subscriptions: u64::MAX, filter_bytes: u64::MAX, filter_bytes_total: u64::MAX };
+}
+
+impl From<&StoreSettings> for Quotas {
+    fn from(settings: &StoreSettings) -> Self {
+        Self {
+            subscriptions: settings.max_subscriptions,
+            filter_bytes: settings.max_filter_bytes,
+            filter_bytes_total: settings.max_filter_bytes_total,
+        }
+    }
+}
+
+/// How much they take; kept by triggers.
+#[derive(Clone, Copy, Debug, FromRow)]
+pub(super) struct Totals {
+    number: i64,
+    filter_bytes: i64,
+}
+
+impl Totals {
+    pub(super) fn number(self) -> u64 {
+        self.number.unsigned_abs()
+    }
+}
+
+/// A quota that a write would exceed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum QuotaError {
+    /// There are as many subscriptions as there may be.
+    #[error(
+        "there are {max} subscriptions, as many as `store.max_subscriptions` allows; remove some, \
+         or raise it"
+    )]
+    Subscriptions {
+        /// `store.max_subscriptions`
+        max: u64,
+    },
+    /// The filters of the subscription are too large.
+    #[error(
+        "the filters have {bytes} bytes as stored; `store.max_filter_bytes` allows {max} for one \
+         subscription"
+    )]
+    Filter {
+        /// As JSON.
+        bytes: u64,
+        /// `store.max_filter_bytes`
+        max: u64,
+    },
+    /// The filters of all subscriptions are too large.
+    #[error(
+        "the filters of all subscriptions would have {bytes} bytes; `store.max_filter_bytes_total` \
+         allows {max}; remove some, or raise it"
+    )]
+    Filters {
+        /// As JSON.
+        bytes: u64,
+        /// `store.max_filter_bytes_total`
+        max: u64,
+    },
+}
+
+impl Quotas {
+    /// Refuses what a write has added where there was no room for it. What is there already may
+    /// stay and be changed, however small a quota has become.
+    pub(super) fn check(
+        &self,
+        before: Totals,
+        after: Totals,
+        filter_bytes: usize,
+    ) -> Result<(), QuotaError> {
+        if after.number > before.number && after.number() > self.subscriptions {
+            return Err(QuotaError::Subscriptions { max: self.subscriptions });
+        }
+        if after.filter_bytes <= before.filter_bytes || filter_bytes <= "[]".len() {
+            return Ok(());
+        }
+        let bytes = u64::try_from(filter_bytes).unwrap_or(u64::MAX);
+        if bytes > self.filter_bytes {
+            return Err(QuotaError::Filter { bytes, max: self.filter_bytes });
+        }
+        let (bytes, max) = (after.filter_bytes.unsigned_abs(), self.filter_bytes_total);
+        if bytes > max { Err(QuotaError::Filters { bytes, max }) } else { Ok(()) }
+    }
+}
+
+impl Written {
+    pub(super) fn into_answer(self, id: SubscriptionId) -> Result<(), StoreError> {
+        match self {
+            Self::Done => Ok(()),
+            Self::Missing => Err(StoreError::NotFound { id }),
+            Self::Outdated => Err(StoreError::Outdated { id }),
+            Self::Duplicate(existing) => Err(StoreError::Duplicate { existing }),
+            Self::Unreadable(corrupt) => Err(StoreError::Unreadable(Box::new(corrupt))),
+            Self::OverQuota(error) => Err(StoreError::Quota(error)),
+        }
+    }
+}
+
+/// Whether [`MAX_CHANGES`] reaches from `version` back to `since`.
+pub(super) fn reaches(since: i64, version: i64) -> bool {
+    (0..=MAX_CHANGES).contains(&version.saturating_sub(since))
+}

@@ -1,0 +1,208 @@
+//! All metrics: their names, labels and meaning. Labels have few values each: no URL, no id.
+
+use metrics::{describe_counter, describe_gauge, describe_histogram, gauge};
+
+/// A metric as it is shown to Prometheus.
+#[derive(Clone, Copy, Debug)]
+pub struct Metric {
+    /// `homing_…`, with its unit, and `_total` where it only rises.
+    pub name: &'static str,
+    /// What can be done with it.
+    pub kind: MetricKind,
+    /// Names of its labels.
+    pub labels: &'static [&'static str],
+    /// What it says.
+    pub help: &'static str,
+}
+
+/// What can be done with a metric.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MetricKind {
+    /// It only rises.
+    Counter,
+    /// It is as it is.
+    Gauge,
+    /// How often values were below which bounds.
+    Histogram,
+}
+
+type Labels = &'static [&'static str];
+
+const fn counter(name: &'static str, labels: Labels, help: &'static str) -> Metric {
+    Metric { name, kind: MetricKind::Counter, labels, help }
+}
+
+const fn gauge(name: &'static str, labels: Labels, help: &'static str) -> Metric {
+    Metric { name, kind: MetricKind::Gauge, labels, help }
+}
+
+const fn histogram(name: &'static str, labels: Labels, help: &'static str) -> Metric {
+    Metric { name, kind: MetricKind::Histogram, labels, help }
+}
+
+/// All of them.
+pub const METRICS: [Metric; 37] = [
+    counter(
+        "homing_messages_received_total",
+        &["lane"],
+        "Messages taken from the primary or the retry queue.",
+    ),
+    counter(
+        "homing_deliveries_made_total",
+        &[],
+        "Deliveries made from events: one for each subscription that wants one.",
+    ),
+    counter("homing_events_unwanted_total", &[], "Events that no subscription wanted."),
+    counter(
+        "homing_events_not_json_total",
+        &[],
+        "Events whose body a filter could not read as JSON; parked for subscriptions with filters.",
+    ),
+    counter(
+        "homing_filters_over_budget_total",
+        &[],
+        "Deliveries that were parked because their filters cost too much; the log names the subscription.",
+    ),
+    counter("homing_deliveries_total", &["outcome"], "Deliveries that ended: delivered or parked."),
+    counter("homing_attempts_total", &["outcome"], "Attempts, by what the endpoint did."),
+    histogram(
+        "homing_attempt_duration_seconds",
+        &[],
+        "How long attempts took, from their start to the end of the exchange.",
+    ),
+    counter("homing_parked_total", &["reason"], "Messages that went to the parking queue."),
+    counter("homing_holds_total", &[], "Deliveries that were put back without an attempt."),
+    counter(
+        "homing_throttled_total",
+        &[],
+        "Deliveries that went to a throttle queue, because their endpoint had its hands full.",
+    ),
+    gauge(
+        "homing_oldest_undelivered_seconds",
+        &[],
+        "Age of the oldest delivery that this process has put into a wait queue and that is not due again yet; the highest of all workers is that of the pool.",
+    ),
+    gauge("homing_subscriptions", &[], "Subscriptions, those that cannot be read included."),
+    gauge(
+        "homing_subscriptions_unreadable",
+        &[],
+        "Subscriptions that cannot be read; their events wait.",
+    ),
+    gauge("homing_circuits", &["state"], "Circuits that are open or frozen."),
+    counter("homing_circuit_changes_total", &["to"], "Circuits that went over to another state."),
+    counter(
+        "homing_attempt_records_written_total",
+        &[],
+        "Records that were written to the attempt log.",
+    ),
+    counter(
+        "homing_attempt_records_missed_total",
+        &[],
+        "Records that were given up because the store did not take them in time.",
+    ),
+    counter(
+        "homing_log_lines_lost_total",
+        &[],
+        "Log lines that were lost because nobody read them.",
+    ),
+    gauge(
+        "homing_queue_messages",
+        &["queue"],
+        "Messages that are ready in a queue, as the broker counts them; all processes see the same.",
+    ),
+    gauge(
+        "homing_queue_consumers",
+        &["queue"],
+        "Consumers of a queue; of the primary queue, the workers alive.",
+    ),
+    gauge("homing_broker_connected", &["link"], "Whether this process is connected to the broker."),
+    gauge(
+        "homing_broker_blocked",
+        &[],
+        "Whether the broker takes no messages now (a memory or disk alarm).",
+    ),
+    gauge("homing_store_up", &[], "Whether the store answers."),
+    counter("homing_api_requests_total", &["status"], "Requests that the HTTP API answered."),
+    counter(
+        "homing_api_wrong_tokens_total",
+        &[],
+        "Wrong API tokens that were shown, those of addresses that had shown too many included.",
+    ),
+    gauge("homing_build_info", &["version"], "Always 1; the version of this process."),
+    counter("homing_source_records_total", &["source"], "Records that came."),
+    counter("homing_source_bytes_total", &["source"], "Bytes that came, packed."),
+    counter(
+        "homing_source_duplicates_total",
+        &["source"],
+        "Records that had come before and were not published again.",
+    ),
+    histogram(
+        "homing_source_lag_seconds",
+        &["source"],
+        "From when the service received a record to when it is published here.",
+    ),
+    gauge("homing_source_connections", &["source"], "Connections that this process holds."),
+    counter(
+        "homing_source_connected_seconds_total",
+        &["source"],
+        "Seconds for which connections were held, added up.",
+    ),
+    gauge(
+        "homing_source_status",
+        &["source", "status"],
+        "1 for what a source is: running, paused or stopped.",
+    ),
+    counter(
+        "homing_source_connects_total",
+        &["source", "answer"],
+        "Attempts to connect, by what was answered.",
+    ),
+    counter("homing_source_oversized_total", &["source"], "Records that were too large."),
+    counter(
+        "homing_traces_lost_total",
+        &[],
+        "Spans that were given up because the collector did not take them in time.",
+    ),
+];
+
+/// Tells the recorder what they mean. To be called once it is installed.
+pub fn describe() {
+    for Metric { name, kind, help, .. } in METRICS {
+        match kind {
+            MetricKind::Counter => describe_counter!(name, help),
+            MetricKind::Gauge => describe_gauge!(name, help),
+            MetricKind::Histogram => describe_histogram!(name, help),
+        }
+    }
+    gauge!("homing_build_info", "version" => env!("CARGO_PKG_VERSION")).set(1.0);
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    /// The metrics that a file of the catalogue records.
+    fn recorded(code: &str) -> BTreeSet<&str> {
+        code.split('"').filter(|text| text.starts_with("homing_")).collect()
+    }
+
+    #[test]
+    fn what_is_recorded_is_listed_and_what_is_listed_is_recorded() {
+        let mut recorded = recorded(include_str!("metrics.rs"));
+        recorded.extend(self::recorded(include_str!("sources.rs")));
+        recorded.insert("homing_build_info");
+        let listed: BTreeSet<_> = METRICS.iter().map(|metric| metric.name).collect();
+        assert_eq!(recorded, listed);
+        assert_eq!(listed.len(), METRICS.len(), "each once");
+    }
+
+    #[test]
+    fn names_say_what_can_be_done_with_a_metric() {
+        for Metric { name, kind, labels, help } in METRICS {
+            assert_eq!(name.ends_with("_total"), kind == MetricKind::Counter, "{name}");
+            assert!(help.ends_with('.') && !labels.contains(&"url"), "{name}");
+        }
+    }
+}

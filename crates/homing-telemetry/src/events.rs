@@ -1,0 +1,259 @@
+//! The catalogue of events about deliveries and lanes; the worker emits no others about them.
+
+use std::{error::Error, fmt, time::Duration};
+
+use tracing::{debug, error, field, info, warn};
+
+use super::metrics;
+use homing_domain::{
+    circuit::{Change, CircuitState, Reason},
+    delivery::Delivery,
+    event::Event,
+    id::SubscriptionId,
+    outcome::Outcome,
+    report::Chain,
+    subscription::Subscription,
+    url::EndpointUrl,
+    verdict::{ParkReason, Verdict},
+};
+
+/// Everything known about one attempt.
+#[derive(Clone, Copy, Debug)]
+pub struct Attempted<'a> {
+    /// The delivery, as it was before.
+    pub delivery: &'a Delivery,
+    /// To whom it is owed.
+    pub subscription: &'a Subscription,
+    /// What the endpoint did.
+    pub outcome: &'a Outcome,
+    /// From the start to the end of the exchange.
+    pub duration: Duration,
+}
+
+/// One attempt ended; the one event for it. What was delivered is told at `debug` only: a line for
+/// each of ten thousand a second costs more than all else that is done beside the request, and the
+/// attempt log has them.
+pub fn attempted(attempted: &Attempted<'_>, verdict: &Verdict) {
+    let Attempted { delivery, subscription, outcome, duration } = *attempted;
+    metrics::attempted(outcome, duration);
+    if matches!(verdict, Verdict::Done) {
+        metrics::delivered();
+    }
+    let wait_ms = verdict.wait().map(millis);
+    macro_rules! tell {
+        ($tell:ident) => {
+            $tell!(
+                delivery.id = %delivery.id(),
+                delivery.attempt = delivery.next_attempt().get(),
+                event.id = %delivery.event.id,
+                subscription.id = %delivery.subscription,
+                topic = %delivery.event.topic,
+                url = %subscription.spec.url,
+                %outcome,
+                verdict = verdict_word(verdict),
+                wait_ms,
+                duration_ms = millis(duration),
+                "delivery.attempted"
+            )
+        };
+    }
+    match verdict {
+        Verdict::Done => tell!(debug),
+        Verdict::Wait { .. } | Verdict::Park(_) => tell!(info),
+    }
+}
+
+/// A whole number in every format of the log.
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
+fn verdict_word(verdict: &Verdict) -> &'static str {
+    match verdict {
+        Verdict::Done => "done",
+        Verdict::Wait { .. } => "wait",
+        Verdict::Park(_) => "park",
+    }
+}
+
+/// We could not make an attempt; a bug or a broken setting.
+pub fn not_attempted(delivery: &Delivery, cause: &(dyn Error + 'static)) {
+    metrics::held();
+    error!(
+        delivery.id = %delivery.id(),
+        event.id = %delivery.event.id,
+        subscription.id = %delivery.subscription,
+        error = %Chain(cause),
+        "delivery.not_attempted: our own failure, nothing is charged"
+    );
+}
+
+/// A delivery was put back without an attempt.
+pub fn held(delivery: &Delivery, why: &str, cause: Option<&(dyn Error + 'static)>) {
+    metrics::held();
+    info!(
+        delivery.id = %delivery.id(),
+        event.id = %delivery.event.id,
+        subscription.id = %delivery.subscription,
+        why,
+        error = cause.map(|cause| field::display(Chain(cause))),
+        "delivery.held"
+    );
+}
+
+/// A delivery whose endpoint asked for time waits for what is left of it; not worth a line each.
+pub fn waits_on(delivery: &Delivery, remaining: Duration) {
+    metrics::held();
+    debug!(delivery.id = %delivery.id(), remaining_ms = millis(remaining), "delivery.waits_on");
+}
+
+/// A delivery waited until its subscription could be read, and the subscription does not want it.
+pub fn not_wanted(delivery: &Delivery) {
+    info!(
+        delivery.id = %delivery.id(),
+        event.id = %delivery.event.id,
+        subscription.id = %delivery.subscription,
+        "delivery.not_wanted"
+    );
+}
+
+/// A delivery found its endpoint busy; not worth a line each.
+pub fn throttled() {
+    metrics::throttled();
+    debug!("delivery.throttled");
+}
+
+/// The broker sent again what this process had just done.
+pub fn repetition_skipped(delivery: &Delivery) {
+    info!(delivery.id = %delivery.id(), event.id = %delivery.event.id, "delivery.repetition_skipped");
+}
+
+/// An event or a delivery goes to the parking queue.
+pub fn parked(event: &Event, subscription: Option<SubscriptionId>, reason: ParkReason) {
+    metrics::parked(reason, subscription.is_some());
+    info!(
+        event.id = %event.id,
+        topic = %event.topic,
+        subscription.id = subscription.map(field::display),
+        body_bytes = event.body.len(),
+        %reason,
+        "delivery.parked"
+    );
+}
+
+/// The broker will never take a copy of this message: it is rejected, and so parked by the broker.
+pub fn refused_by_broker(id: &str, why: &(dyn Error + 'static)) {
+    metrics::parked(ParkReason::TooLarge, true);
+    error!(event.id = id, reason = %ParkReason::TooLarge, error = %Chain(why), "delivery.refused_by_broker");
+}
+
+/// The body of an event says nothing to filters; the first of its topic is logged.
+pub fn unreadable_by_filters(event: &Event, error: &dyn fmt::Display, is_first: bool) {
+    metrics::event_not_json();
+    if is_first {
+        warn!(
+            event.id = %event.id,
+            topic = %event.topic,
+            %error,
+            "event.not_json: parked for subscriptions with filters; logged once per topic"
+        );
+    }
+}
+
+/// The filters of a subscription cost too much; the first time is logged.
+pub fn filter_over_budget(event: &Event, subscription: SubscriptionId, is_first: bool) {
+    metrics::filter_over_budget();
+    if is_first {
+        warn!(
+            event.id = %event.id,
+            topic = %event.topic,
+            subscription.id = %subscription,
+            "filter.over_budget: the event is parked for this subscription; logged once per subscription"
+        );
+    }
+}
+
+/// A message that is not an event goes to the parking queue.
+pub fn parked_unreadable(id: Option<&str>, why: &dyn fmt::Display) {
+    metrics::parked(ParkReason::Unreadable, false);
+    warn!(message.id = id, %why, "event.unreadable");
+}
+
+/// A lane consumes.
+pub fn lane_started(lane: &'static str, prefetch: u16) {
+    info!(lane, prefetch, "lane.started");
+}
+
+/// A lane takes no more and lets what is in flight end.
+pub fn lane_draining(lane: &'static str, in_flight: usize) {
+    info!(lane, in_flight, "lane.draining");
+}
+
+/// The grace of a drain is over: so many deliveries go back to the broker.
+pub fn lane_gave_back(deliveries: usize) {
+    warn!(deliveries, "lane.gave_back: they did not end within `worker.drain_grace`");
+}
+
+/// A lane ended; unless homing stops, it starts anew.
+pub fn lane_ended(lane: &'static str, stopping: bool, error: Option<&str>) {
+    match error {
+        Some(error) => warn!(lane, error, "lane.failed: trying again until it works"),
+        None if stopping => info!(lane, "lane.drained"),
+        None => warn!(lane, "lane.lost: the broker sends no more"),
+    }
+}
+
+/// A circuit changed its state.
+pub fn circuit_changed(url: &EndpointUrl, change: &Change) {
+    metrics::circuit_changed(change.to.name());
+    match (change.to, change.reason) {
+        // What a person has just decided asks for no other one.
+        (_, Reason::Disabled | Reason::Enabled) | (CircuitState::Closed, _) => {
+            info!(%url, %change, "circuit.changed");
+        }
+        (CircuitState::Open { .. }, _) => warn!(%url, %change, "circuit.changed"),
+        (CircuitState::Frozen, _) => {
+            error!(%url, %change, "circuit.changed: enable it when it is well");
+        }
+    }
+}
+
+/// A circuit cannot be read; the rule works without it.
+pub fn circuit_corrupt(why: &dyn fmt::Display) {
+    error!(%why, "circuit.corrupt");
+}
+
+/// Records of attempts were not kept: so many since the start.
+pub fn records_missed(missed: u64) {
+    warn!(missed, "attempts.not_recorded: the store is too slow; deliveries go on without it");
+}
+
+/// The process ends and leaves so many records of attempts behind that the store did not take.
+pub fn records_left(left: u64) {
+    warn!(left, "attempts.left: the store did not take them before the end");
+}
+
+/// So many records of attempts were forgotten, because they are old or too many.
+pub fn records_pruned(count: u64) {
+    debug!(count, "attempts.pruned");
+}
+
+/// The store could not do its part; the last known states rule.
+pub fn store_unavailable(step: &str, cause: &(dyn Error + 'static)) {
+    warn!(step, error = %Chain(cause), "store.unavailable");
+}
+
+/// A change could not be told; others find it by themselves.
+pub fn not_announced(error: &str) {
+    warn!(error, "control.not_announced: workers follow within seconds");
+}
+
+/// So many circuits of URLs that nobody uses were forgotten.
+pub fn circuits_pruned(count: u64) {
+    debug!(count, "circuits.pruned");
+}
+
+/// Log lines were lost because nobody read them; so many since the start.
+pub fn log_lines_lost(lost: u64) {
+    warn!(lost, "log.lines_lost: standard error is read too slowly");
+}

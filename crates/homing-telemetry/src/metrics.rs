@@ -1,0 +1,145 @@
+//! The catalogue of metrics.
+
+use std::time::Duration;
+
+use metrics::{counter, gauge, histogram};
+
+use homing_domain::{circuit::StateName, outcome::Outcome, verdict::ParkReason};
+
+/// A message came from the primary or the retry queue.
+pub fn received(lane: &'static str) {
+    counter!("homing_messages_received_total", "lane" => lane).increment(1);
+}
+
+/// An event was wanted by so many subscriptions.
+pub fn matched(subscriptions: usize) {
+    let deliveries = u64::try_from(subscriptions).unwrap_or(u64::MAX);
+    counter!("homing_deliveries_made_total").increment(deliveries);
+    if subscriptions == 0 {
+        counter!("homing_events_unwanted_total").increment(1);
+    }
+}
+
+/// A filter met a body that is not JSON.
+pub fn event_not_json() {
+    counter!("homing_events_not_json_total").increment(1);
+}
+
+/// The filters of a subscription cost more on an event than they may.
+pub fn filter_over_budget() {
+    counter!("homing_filters_over_budget_total").increment(1);
+}
+
+/// An attempt ended.
+pub fn attempted(outcome: &Outcome, duration: Duration) {
+    counter!("homing_attempts_total", "outcome" => outcome.class()).increment(1);
+    histogram!("homing_attempt_duration_seconds").record(duration.as_secs_f64());
+}
+
+/// A delivery ended as it should.
+pub fn delivered() {
+    counter!("homing_deliveries_total", "outcome" => "delivered").increment(1);
+}
+
+/// A message went to the parking queue; for a delivery that is the end.
+pub fn parked(reason: ParkReason, is_delivery: bool) {
+    counter!("homing_parked_total", "reason" => reason.as_str()).increment(1);
+    if is_delivery {
+        counter!("homing_deliveries_total", "outcome" => "parked").increment(1);
+    }
+}
+
+/// The oldest delivery that waits is so old.
+pub fn oldest_undelivered(age: Duration) {
+    gauge!("homing_oldest_undelivered_seconds").set(age.as_secs_f64());
+}
+
+/// What is in a queue and who consumes it; `None`: not known.
+pub fn queue(name: &str, depth: Option<(u32, u32)>) {
+    let (messages, consumers) = depth.unzip();
+    let known = |count: Option<u32>| count.map_or(f64::NAN, f64::from);
+    gauge!("homing_queue_messages", "queue" => name.to_owned()).set(known(messages));
+    gauge!("homing_queue_consumers", "queue" => name.to_owned()).set(known(consumers));
+}
+
+/// Whether a connection to the broker is there.
+pub fn broker_connected(link: &'static str, is_connected: bool) {
+    gauge!("homing_broker_connected", "link" => link).set(f64::from(u8::from(is_connected)));
+}
+
+/// Whether the broker takes no messages.
+pub fn broker_blocked(is_blocked: bool) {
+    gauge!("homing_broker_blocked").set(f64::from(u8::from(is_blocked)));
+}
+
+/// Whether the store answers.
+pub fn store_up(is_up: bool) {
+    gauge!("homing_store_up").set(f64::from(u8::from(is_up)));
+}
+
+/// The API answered a request.
+pub fn api_request(status: u16) {
+    counter!("homing_api_requests_total", "status" => status.to_string()).increment(1);
+}
+
+/// So many spans were given up.
+pub fn traces_lost(spans: usize) {
+    counter!("homing_traces_lost_total").increment(u64::try_from(spans).unwrap_or(u64::MAX));
+}
+
+/// A delivery was put back without an attempt.
+pub fn held() {
+    counter!("homing_holds_total").increment(1);
+}
+
+/// There are so many subscriptions, so many of which cannot be read.
+pub fn subscriptions(count: usize, unreadable: usize) {
+    let number = |count: usize| f64::from(u32::try_from(count).unwrap_or(u32::MAX));
+    gauge!("homing_subscriptions").set(number(count));
+    gauge!("homing_subscriptions_unreadable").set(number(unreadable));
+}
+
+/// A circuit went over to this state.
+pub fn circuit_changed(to: StateName) {
+    counter!("homing_circuit_changes_total", "to" => to.as_str()).increment(1);
+}
+
+/// So many records of attempts were written to the store.
+pub fn records_written(records: usize) {
+    counter!("homing_attempt_records_written_total")
+        .increment(u64::try_from(records).unwrap_or(u64::MAX));
+}
+
+/// So many records of attempts were given up, because the store did not take them in time.
+pub fn records_missed(records: u64) {
+    counter!("homing_attempt_records_missed_total").increment(records);
+}
+
+/// A delivery found its endpoint busy.
+pub fn throttled() {
+    counter!("homing_throttled_total").increment(1);
+}
+
+/// How many circuits are in which state; those that are closed are not counted.
+pub fn unsettled_circuits(states: impl Iterator<Item = StateName>) {
+    let (mut open, mut frozen) = (0_u32, 0_u32);
+    for state in states {
+        match state {
+            StateName::Closed => {}
+            StateName::Open => open = open.saturating_add(1),
+            StateName::Frozen => frozen = frozen.saturating_add(1),
+        }
+    }
+    gauge!("homing_circuits", "state" => "open").set(f64::from(open));
+    gauge!("homing_circuits", "state" => "frozen").set(f64::from(frozen));
+}
+
+/// A token was wrong, or came from an address that had shown too many wrong ones.
+pub fn wrong_token() {
+    counter!("homing_api_wrong_tokens_total").increment(1);
+}
+
+/// So many log lines were lost since the start, because nobody read them.
+pub fn log_lines_lost(lines: u64) {
+    counter!("homing_log_lines_lost_total").absolute(lines);
+}

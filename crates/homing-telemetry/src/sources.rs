@@ -1,0 +1,142 @@
+//! The catalogue of events and metrics about sources.
+
+use std::time::Duration;
+
+use metrics::{counter, gauge, histogram};
+use tracing::{debug, error, info, warn};
+
+use homing_domain::source::Reset;
+
+fn count(number: usize) -> u64 {
+    u64::try_from(number).unwrap_or(u64::MAX)
+}
+
+/// One connection of a source, as it is named in logs.
+#[derive(Clone, Copy, Debug)]
+pub struct Slot<'a> {
+    /// The source's name.
+    pub source: &'a str,
+    /// From 1.
+    pub slot: u8,
+}
+
+/// A record came; packed bytes are counted apart.
+pub fn record(source: &str) {
+    counter!("homing_source_records_total", "source" => source.to_owned()).increment(1);
+}
+
+/// So many bytes came, packed.
+pub fn received(source: &str, bytes: usize) {
+    let bytes = count(bytes);
+    counter!("homing_source_bytes_total", "source" => source.to_owned()).increment(bytes);
+}
+
+/// A record had come before, and is not published again.
+pub fn duplicate(source: &str) {
+    counter!("homing_source_duplicates_total", "source" => source.to_owned()).increment(1);
+}
+
+/// From when the service received a hit to when it is published here; whole seconds.
+pub fn lag(source: &str, lag: Duration) {
+    histogram!("homing_source_lag_seconds", "source" => source.to_owned())
+        .record(lag.as_secs_f64());
+}
+
+/// So many connections of a source are held by this process; one of them for a second more.
+pub fn connected(source: &str, connections: usize) {
+    let gauge = gauge!("homing_source_connections", "source" => source.to_owned());
+    gauge.set(f64::from(u32::try_from(connections).unwrap_or(u32::MAX)));
+    counter!("homing_source_connected_seconds_total", "source" => source.to_owned())
+        .increment(count(connections));
+}
+
+/// Whether a source is read, as far as this process knows: 1 for its standing, 0 for the others.
+pub fn status(source: &str, status: &str) {
+    for name in ["running", "paused", "stopped"] {
+        let value = f64::from(u8::from(name == status));
+        gauge!("homing_source_status", "source" => source.to_owned(), "status" => name).set(value);
+    }
+}
+
+/// An attempt to connect was answered so: a status, `unreachable`, `redirect` or `token`.
+pub fn connect(source: &str, answer: &str) {
+    counter!("homing_source_connects_total", "source" => source.to_owned(), "answer" => answer.to_owned())
+        .increment(1);
+}
+
+/// A record was too large.
+pub fn oversized(Slot { source, slot }: Slot<'_>, bytes: u64) {
+    counter!("homing_source_oversized_total", "source" => source.to_owned()).increment(1);
+    warn!(source, slot, bytes, "source.record_skipped: larger than `source.max_record_bytes`");
+}
+
+/// This process has the slot.
+pub fn slot_taken(Slot { source, slot }: Slot<'_>, first_wait: Duration) {
+    info!(source, slot, wait_s = first_wait.as_secs(), "source.slot_taken");
+}
+
+/// This process has the slot no more.
+pub fn slot_left(Slot { source, slot }: Slot<'_>, is_lost: bool) {
+    if is_lost {
+        warn!(source, slot, "source.slot_lost: reading has stopped, another process may go on");
+    } else {
+        info!(source, slot, "source.slot_left");
+    }
+}
+
+/// The stream is read.
+pub fn stream_connected(Slot { source, slot }: Slot<'_>, reset: Option<Reset>) {
+    info!(source, slot, reset = reset.map(Reset::as_str), "source.connected");
+}
+
+/// There is no connection for a while.
+pub fn waiting(Slot { source, slot }: Slot<'_>, wait: Duration, why: &str, is_suspicious: bool) {
+    let wait_s = wait.as_secs();
+    if is_suspicious {
+        error!(
+            source,
+            slot,
+            wait_s,
+            why,
+            "source.refused_again: `max_connections` is probably not what was agreed, or somebody \
+             else reads this stream"
+        );
+    } else {
+        warn!(source, slot, wait_s, why, "source.disconnected");
+    }
+}
+
+/// Nothing came for a while, which may mean nothing.
+pub fn silent(Slot { source, slot }: Slot<'_>) {
+    info!(source, slot, "source.silent: no byte for a minute");
+}
+
+/// The token was refused; a new one is asked for.
+pub fn renewing(Slot { source, slot }: Slot<'_>) {
+    info!(source, slot, "source.token_refused: asking for a new one");
+}
+
+/// The service refused for good.
+pub fn stopped(source: &str, reason: &str) {
+    error!(source, reason, "source.stopped: correct its settings, or `homing source resume` it");
+}
+
+/// A source is in another standing by somebody's will.
+pub fn changed(source: &str, status: &str) {
+    info!(source, status, "source.changed");
+}
+
+/// Whether a slot is free cannot be found out.
+pub fn seeking_failed(error: &str) {
+    warn!(error, "source.locks_unavailable: trying again until they are there");
+}
+
+/// Records that were read could not be published before the end.
+pub fn unpublished(Slot { source, slot }: Slot<'_>) {
+    warn!(source, slot, "source.records_lost: not confirmed within `worker.drain_grace`");
+}
+
+/// The end of the process is near.
+pub fn not_published(source: &str, error: &str) {
+    debug!(source, error, "source.record_not_published");
+}

@@ -1,0 +1,63 @@
+//! `/v1/subscriptions/{id}/test`: a sample, sent at once.
+
+use axum::{Json, extract::State};
+use serde::Deserialize;
+use serde_json::value::RawValue;
+
+use super::{
+    Api,
+    extract::{IdInPath, JsonBody, NoParameters},
+    problem::{Kind, Problem},
+};
+use crate::test_event::{self, TestEvent, TestEventError, TestEventResponse};
+use homing_delivery::endpoint::RequestError;
+use homing_domain::{id::SubscriptionId, report::Chain, subscription::FieldError};
+
+/// A sample to send.
+#[derive(Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
+#[schema(as = SampleWanted)]
+pub(super) struct Wanted {
+    /// Its topic; without it one that the subscription wants.
+    #[serde(default)]
+    topic: Option<String>,
+    /// Any JSON; sent as it is written here, in the member `sample.body` of a body that says that it
+    /// is a test.
+    #[serde(default)]
+    #[schema(value_type = Option<serde_json::Value>)]
+    body: Option<Box<RawValue>>,
+}
+
+/// Sends a sample to the endpoint of a subscription: one request, signed like any other. Nothing
+/// is queued, retried or counted; what the endpoint did is the answer.
+///
+/// The body that is signed is always a test's:
+/// `{"test":"homing","sent":"…","sample":{"topic":"…","body":…}}`.
+#[utoipa::path(
+    post, path = "/v1/subscriptions/{id}/test", tag = "subscriptions", operation_id = "test_subscription",
+    params(("id" = SubscriptionId, Path, description = "The subscription")),
+    request_body = Wanted,
+    responses((status = 200, description = "What the endpoint did", body = TestEventResponse)),
+)]
+pub(super) async fn send(
+    State(api): State<Api>,
+    _: NoParameters,
+    IdInPath(id): IdInPath,
+    JsonBody(wanted): JsonBody<Wanted>,
+) -> Result<Json<TestEventResponse>, Problem> {
+    let subscription = api.parts.registry.get(id).await?;
+    let sample = TestEvent { topic: wanted.topic, body: wanted.body };
+    let sent = test_event::send(&api.parts.endpoints, &subscription, sample).await;
+    sent.map(Json).map_err(|error| match error {
+        TestEventError::Topic(error) => FieldError::new("topic", error).into(),
+        TestEventError::Request(error @ RequestError::Unfit(_)) => {
+            FieldError::new("body", Chain(&error)).into()
+        }
+        TestEventError::Body(error) => FieldError::new("body", error).into(),
+        TestEventError::Request(error) => {
+            let told = Chain(&error).to_string();
+            tracing::error!(error = told, "api.sample_failed");
+            Problem::new(Kind::Internal, told)
+        }
+    })
+}

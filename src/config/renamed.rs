@@ -1,0 +1,90 @@
+//! Settings that had another name: read still, with a warning.
+
+use config::{Map, Value};
+
+use super::{SettingsError, layers::fields};
+
+/// The former name, and the name.
+const RENAMED: &[(&str, &str)] = &[
+    ("attempts.rows_max", "attempts.max_rows"),
+    ("circuit.freeze_above_failures_in_a_row", "circuit.freeze_above_consecutive_failures"),
+    ("circuit.freeze_at_failures_in_a_row", "circuit.freeze_at_consecutive_failures"),
+    ("circuit.open_at_failures_in_a_row", "circuit.open_at_consecutive_failures"),
+    ("endpoint.concurrency_max", "endpoint.max_concurrency"),
+    ("endpoint.response_bytes_max", "endpoint.max_response_bytes"),
+    ("source.backoff_max", "source.max_backoff"),
+    ("source.idle_max", "source.max_idle"),
+    ("source.recent_ids_max", "source.max_recent_ids"),
+    ("source.record_bytes_max", "source.max_record_bytes"),
+    ("source.unconfirmed_max", "source.max_unconfirmed"),
+    ("store.connections_max", "store.max_connections"),
+    ("worker.event_bytes_max", "worker.max_event_bytes"),
+    ("worker.fan_out_inline_max", "worker.max_fan_out_inline"),
+    ("worker.in_flight_bytes_max", "worker.max_in_flight_bytes"),
+    ("worker.in_flight_max", "worker.max_in_flight"),
+];
+
+/// A setting that is written with its former name.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Renamed {
+    /// `section.key`, as it is written.
+    pub former: &'static str,
+    /// `section.key`, as it is to be written.
+    pub name: &'static str,
+}
+
+/// Gives settings of `root` that are written with a former name their name; which.
+pub(super) fn rename(root: &mut Value) -> Result<Vec<Renamed>, SettingsError> {
+    let mut found = Vec::new();
+    for (former, name) in RENAMED {
+        let Some((section, key)) = former.split_once('.') else { continue };
+        let Some(section) = fields(root).and_then(|root| root.get_mut(section)) else { continue };
+        let Some(section) = fields(section) else { continue };
+        let Some(value) = section.remove(key) else { continue };
+        put(section, name, value).map_err(|()| {
+            SettingsError::value(former, format!("is the former name of `{name}`; remove it"))
+        })?;
+        found.push(Renamed { former, name });
+    }
+    Ok(found)
+}
+
+/// Refused where both names are written.
+fn put(section: &mut Map<String, Value>, name: &str, value: Value) -> Result<(), ()> {
+    let key = name.rsplit('.').next().unwrap_or(name);
+    match section.insert(key.to_owned(), value) {
+        None => Ok(()),
+        Some(_) => Err(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Settings;
+    use homing_domain::report::Chain;
+
+    #[test]
+    fn a_former_name_is_read_and_named() {
+        let settings = Settings::from_toml("[worker]\nin_flight_max = 64").unwrap();
+        assert_eq!(settings.worker.max_in_flight, 64);
+        let expected = Renamed { former: "worker.in_flight_max", name: "worker.max_in_flight" };
+        assert_eq!(settings.renamed, [expected]);
+        assert_eq!(Settings::from_toml("").unwrap().renamed, []);
+    }
+
+    #[test]
+    fn every_new_name_is_a_setting() {
+        let shown = Settings::from_toml("").unwrap().shown();
+        for (_, name) in RENAMED {
+            assert!(shown.contains(&format!("{name} = ")), "{name}");
+        }
+    }
+
+    #[test]
+    fn both_names_at_once_are_refused() {
+        let both = "[worker]\nin_flight_max = 64\nmax_in_flight = 64";
+        let error = Settings::from_toml(both).unwrap_err();
+        insta::assert_snapshot!(Chain(&error), @"`worker.in_flight_max`: is the former name of `worker.max_in_flight`; remove it");
+    }
+}

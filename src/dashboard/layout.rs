@@ -1,0 +1,183 @@
+//! What is around every page, and how a page becomes an answer.
+
+use askama::Template;
+use axum::{
+    http::StatusCode,
+    response::{Html, IntoResponse, Response},
+};
+use tracing::error;
+
+use super::{
+    assets::{self, Paths},
+    auth::Visitor,
+};
+use crate::registry::RegistryError;
+use homing_broker::error::BrokerError;
+use homing_delivery::circuits::CircuitReplayError;
+use homing_domain::report::Chain;
+use homing_livestream::SourceAdminError;
+use homing_store::StoreError;
+
+/// Where in the navigation a page is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum NavItem {
+    Overview,
+    Endpoints,
+    Deliveries,
+    Parked,
+    Subscriptions,
+    Sources,
+    Nowhere,
+}
+
+impl NavItem {
+    /// The navigation: where a link leads and what it says.
+    const ALL: [(Self, &'static str, &'static str); 6] = [
+        (Self::Overview, "/", "Overview"),
+        (Self::Endpoints, "/endpoints", "Endpoints"),
+        (Self::Deliveries, "/deliveries", "Deliveries"),
+        (Self::Parked, "/parked", "Parked"),
+        (Self::Subscriptions, "/subscriptions", "Subscriptions"),
+        (Self::Sources, "/sources", "Sources"),
+    ];
+}
+
+/// What is around a page.
+pub(super) struct Layout {
+    pub(super) title: String,
+    pub(super) here: NavItem,
+    pub(super) visitor: Visitor,
+    pub(super) assets: &'static Paths,
+    /// The navigation.
+    pub(super) places: [(NavItem, &'static str, &'static str); 6],
+    pub(super) version: &'static str,
+    /// Nobody has come in: there is nowhere to go.
+    pub(super) is_closed: bool,
+}
+
+impl Layout {
+    pub(super) fn new(title: impl Into<String>, here: NavItem, visitor: Visitor) -> Self {
+        let (title, assets) = (title.into(), assets::paths());
+        let (places, version) = (NavItem::ALL, env!("CARGO_PKG_VERSION"));
+        Self { title, here, visitor, assets, places, version, is_closed: false }
+    }
+}
+
+/// A page as an answer.
+pub(super) fn page(page: &impl Template) -> Response {
+    match page.render() {
+        Ok(html) => Html(html).into_response(),
+        Err(failure) => {
+            error!(error = %failure, "dashboard.not_rendered");
+            StatusCode::INTERNAL_SERVER_ERROR.into_response()
+        }
+    }
+}
+
+/// What a page says instead of what was asked for.
+#[derive(Debug)]
+pub(super) struct ErrorPage {
+    status: StatusCode,
+    why: String,
+}
+
+#[derive(Template)]
+#[template(path = "error.html")]
+struct ErrorPageTemplate<'a> {
+    layout: Layout,
+    why: &'a str,
+}
+
+impl ErrorPage {
+    pub(super) fn new(status: StatusCode, why: impl Into<String>) -> Self {
+        Self { status, why: why.into() }
+    }
+
+    pub(super) fn bad_request(why: impl Into<String>) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, why)
+    }
+
+    pub(super) fn forbidden(why: impl Into<String>) -> Self {
+        Self::new(StatusCode::FORBIDDEN, why)
+    }
+
+    pub(super) fn not_found(why: impl Into<String>) -> Self {
+        Self::new(StatusCode::NOT_FOUND, why)
+    }
+}
+
+impl IntoResponse for ErrorPage {
+    fn into_response(self) -> Response {
+        let title = match self.status {
+            StatusCode::NOT_FOUND => "There is nothing here",
+            StatusCode::FORBIDDEN => "Not allowed",
+            StatusCode::SERVICE_UNAVAILABLE => "Not possible just now",
+            _ => "That did not work",
+        };
+        // Whoever is told this may be anybody.
+        let visitor = Visitor { may_write: false, logged_in: false };
+        let layout = Layout::new(title, NavItem::Nowhere, visitor);
+        (self.status, page(&ErrorPageTemplate { layout, why: &self.why })).into_response()
+    }
+}
+
+impl From<StoreError> for ErrorPage {
+    fn from(failure: StoreError) -> Self {
+        error!(error = failure.report(), "dashboard.store_failed");
+        let why =
+            "The store does not do its part. Deliveries go on meanwhile; try again in a moment.";
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, why)
+    }
+}
+
+impl From<BrokerError> for ErrorPage {
+    fn from(failure: BrokerError) -> Self {
+        if matches!(failure, BrokerError::Busy) {
+            let why = "Another process is going through the parked messages, and one does at a time. Try again in a moment.";
+            return Self::new(StatusCode::SERVICE_UNAVAILABLE, why);
+        }
+        error!(error = failure.report(), "dashboard.broker_failed");
+        let why =
+            format!("At the broker: {}. Nothing is lost by that; try again.", failure.summary());
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, why)
+    }
+}
+
+impl From<CircuitReplayError> for ErrorPage {
+    fn from(failure: CircuitReplayError) -> Self {
+        match failure {
+            CircuitReplayError::Store(failure) => failure.into(),
+            CircuitReplayError::Broker(failure) => failure.into(),
+        }
+    }
+}
+
+impl From<RegistryError> for ErrorPage {
+    fn from(failure: RegistryError) -> Self {
+        match failure {
+            RegistryError::NotFound { .. } => Self::not_found(failure.to_string()),
+            RegistryError::Field(_)
+            | RegistryError::Fields(_)
+            | RegistryError::Duplicate { .. }
+            | RegistryError::OriginChanged { .. }
+            | RegistryError::Quota(_) => Self::bad_request(failure.to_string()),
+            RegistryError::Unreadable(_) => {
+                Self::new(StatusCode::INTERNAL_SERVER_ERROR, failure.to_string())
+            }
+            RegistryError::Store(failure) => failure.into(),
+            RegistryError::Randomness(_) => {
+                let why = Chain(&failure).to_string();
+                Self::new(StatusCode::INTERNAL_SERVER_ERROR, why)
+            }
+        }
+    }
+}
+
+impl From<SourceAdminError> for ErrorPage {
+    fn from(failure: SourceAdminError) -> Self {
+        match failure {
+            SourceAdminError::Unknown { .. } => Self::not_found(failure.to_string()),
+            SourceAdminError::Store(failure) => failure.into(),
+        }
+    }
+}

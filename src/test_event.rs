@@ -1,0 +1,148 @@
+//! A sample sent to an endpoint, so that people see whether it works: one request, signed like any
+//! other, made here and now. Nothing is queued, retried, filtered, counted or logged.
+//!
+//! Whoever may test a subscription need not be able to make its receiver believe in an event that
+//! never happened. So the signed body itself says that it is a test: it is always
+//! `{"test":"homing","sent":…,"sample":{"topic":…,"body":…}}`, and what the caller gives stands below
+//! `sample`, where no receiver looks for an event. A header would not do: signatures do not cover
+//! headers.
+
+use std::sync::Arc;
+
+use serde::Serialize;
+use serde_json::value::RawValue;
+use tokio::time::Instant;
+
+use homing_delivery::endpoint::{Attempted, Endpoints, RequestError};
+use homing_domain::{
+    clock,
+    delivery::{Delivery, Progress},
+    event::{CONTENT_TYPE_DEFAULT, Event},
+    id::{DeliveryId, EventId},
+    subscription::Subscription,
+    topic::{Topic, TopicError},
+};
+
+/// How much of a response is shown.
+const MAX_RESPONSE_CHARS: usize = 500;
+
+/// What a sample is made of.
+#[derive(Clone, Debug, Default)]
+pub struct TestEvent {
+    /// Its topic; `None`: one that the subscription wants.
+    pub topic: Option<String>,
+    /// Goes along below `sample.body`, as it is written here.
+    pub body: Option<Box<RawValue>>,
+}
+
+/// The body that is sent and signed. The first two members are homing's own.
+#[derive(Serialize)]
+struct Body<'a> {
+    test: &'static str,
+    sent: String,
+    sample: Given<'a>,
+}
+
+/// What the caller chose.
+#[derive(Serialize)]
+struct Given<'a> {
+    topic: &'a Topic,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    body: Option<&'a RawValue>,
+}
+
+/// What came of a sample.
+#[derive(Clone, Debug, Serialize, utoipa::ToSchema)]
+pub struct TestEventResponse {
+    /// Where it was sent to.
+    pub url: String,
+    /// Its topic.
+    pub topic: Topic,
+    /// What was sent as `webhook-id`.
+    pub webhook_id: DeliveryId,
+    /// What the endpoint did, e.g. `refused 503`.
+    pub outcome: String,
+    /// Whether that is a success.
+    pub accepted: bool,
+    /// The HTTP status.
+    pub status: Option<u16>,
+    /// From the start to the end of the exchange.
+    pub duration_ms: u64,
+    /// Why there was no complete answer, or where a redirect leads.
+    pub cause: Option<String>,
+    /// The beginning of the response's body.
+    pub response: String,
+}
+
+/// Why no sample was sent.
+#[derive(Debug, thiserror::Error)]
+pub enum TestEventError {
+    /// The topic is none.
+    #[error(transparent)]
+    Topic(TopicError),
+    /// The body cannot be written as JSON.
+    #[error("the sample cannot be written")]
+    Body(#[source] serde_json::Error),
+    /// The request cannot be made.
+    #[error(transparent)]
+    Request(RequestError),
+}
+
+/// Sends `sample` to the endpoint of `subscription`.
+///
+/// # Errors
+///
+/// [`TestEventError`]: nothing was sent.
+///
+/// # Cancel safety
+///
+/// Dropped, the request is given up; the endpoint may have got it.
+pub async fn send(
+    endpoints: &Endpoints,
+    subscription: &Subscription,
+    sample: TestEvent,
+) -> Result<TestEventResponse, TestEventError> {
+    let now = clock::now();
+    let topic = sample.topic.unwrap_or_else(|| topic_for(subscription));
+    let topic = Topic::new(&topic).map_err(TestEventError::Topic)?;
+    let given = Given { topic: &topic, body: sample.body.as_deref() };
+    let body = Body { test: "homing", sent: now.to_string(), sample: given };
+    let body = serde_json::to_vec(&body).map_err(TestEventError::Body)?;
+    let event = Arc::new(Event {
+        id: EventId::from(clock::new_id()),
+        topic,
+        content_type: CONTENT_TYPE_DEFAULT.to_owned(),
+        content_encoding: None,
+        body: body.into(),
+    });
+    let progress = Progress { received: Some(now), ..Progress::default() };
+    let delivery = Delivery { event, subscription: subscription.id, progress, trace: None };
+    let started = Instant::now();
+    let attempted = endpoints.attempt(&delivery, subscription, now).await;
+    let Attempted { outcome, status, response, cause } =
+        attempted.map_err(TestEventError::Request)?;
+    let response = String::from_utf8_lossy(&response);
+    Ok(TestEventResponse {
+        url: subscription.spec.url.as_str().to_owned(),
+        topic: delivery.event.topic.clone(),
+        webhook_id: delivery.id(),
+        outcome: outcome.to_string(),
+        accepted: outcome.is_accepted(),
+        status,
+        duration_ms: u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX),
+        cause,
+        response: response.chars().take(MAX_RESPONSE_CHARS).collect(),
+    })
+}
+
+/// A topic that the subscription wants: its first pattern, with words for the wildcards.
+fn topic_for(subscription: &Subscription) -> String {
+    let patterns = &subscription.spec.topics;
+    let pattern = patterns.iter().find(|pattern| pattern.is_exact()).or_else(|| patterns.first());
+    let words = pattern.map(ToString::to_string).unwrap_or_default();
+    let words: Vec<_> = words
+        .split('.')
+        .map(|word| if matches!(word, "*" | "#") { "test" } else { word })
+        .collect();
+    words.join(".")
+}
