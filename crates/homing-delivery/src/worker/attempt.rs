@@ -112,9 +112,10 @@ async fn resolve(
             return Err(Disposition::skip(SkipReason::SubscriptionDeleted, Some(parked)));
         }
         Err(error) => {
-            let reason = match error {
-                StoreError::Corrupt(_) => SkipReason::SubscriptionUnreadable(error),
-                error => SkipReason::StoreUnavailable(error),
+            let reason = if matches!(error, StoreError::Corrupt(_)) {
+                SkipReason::SubscriptionUnreadable(error)
+            } else {
+                SkipReason::StoreUnavailable(error)
             };
             let held = disposition::throttled(message, delivery);
             return Err(Disposition::skip(reason, Some(held)));
@@ -140,10 +141,10 @@ async fn resolve(
 async fn admit(context: &Context, job: &Job<'_>) -> Result<Admitted, Disposition> {
     let Job { message, delivery, subscription, schedule } = *job;
     let now = clock::now();
-    let skip = |reason, next| Err(Disposition::skip(reason, Some(next)).of(subscription));
+    let skip = |reason, next| Disposition::skip(reason, Some(next)).of(subscription);
     if let Some(remaining) = delivery.progress.remaining(now) {
         let held = disposition::until_asked(message, delivery, schedule, remaining);
-        return skip(SkipReason::AskedToWait(remaining), held);
+        return Err(skip(SkipReason::AskedToWait(remaining), held));
     }
     let url = &subscription.spec.url;
     match context.circuits.admission(url, now).await {
@@ -152,17 +153,17 @@ async fn admit(context: &Context, job: &Job<'_>) -> Result<Admitted, Disposition
         Admission::Refuse(Some(_)) => {
             let reason = ParkReason::CircuitOpen;
             let held = disposition::to_next_step(message, delivery, schedule, reason);
-            return skip(SkipReason::CircuitOpen, held);
+            return Err(skip(SkipReason::CircuitOpen, held));
         }
         Admission::Refuse(None) => {
             let progress = delivery.progress.held();
             let parked = disposition::park(message, progress, ParkReason::Frozen);
-            return skip(SkipReason::CircuitFrozen, parked);
+            return Err(skip(SkipReason::CircuitFrozen, parked));
         }
     }
     match context.limits.enter(url, subscription.spec.rate_limit).await {
         Some(permit) => Ok(Admitted::Ordinary(permit)),
-        None => skip(SkipReason::Throttled, disposition::throttled(message, delivery)),
+        None => Err(skip(SkipReason::Throttled, disposition::throttled(message, delivery))),
     }
 }
 

@@ -46,7 +46,7 @@ const CLAIM_RETRY: Duration = Duration::from_secs(1);
 /// The circuits as this worker knows them.
 pub(super) struct Circuits {
     store: Arc<dyn Store>,
-    circuits: CircuitBreakers,
+    breakers: CircuitBreakers,
     rules: CircuitRules,
     limits: Arc<Limits>,
     urls: Mutex<HashMap<EndpointUrl, Local>>,
@@ -80,12 +80,12 @@ impl Default for Local {
 impl Circuits {
     pub(super) fn new(
         store: Arc<dyn Store>,
-        circuits: CircuitBreakers,
+        breakers: CircuitBreakers,
         rules: CircuitRules,
         limits: Arc<Limits>,
     ) -> Self {
         let (urls, version, due) = (Mutex::default(), Mutex::default(), Notify::new());
-        Self { store, circuits, rules, limits, urls, version, due }
+        Self { store, breakers, rules, limits, urls, version, due }
     }
 
     /// Whether a delivery to `url` may go. [`Admission::Probe`] is answered to one delivery of the
@@ -287,7 +287,7 @@ impl Circuits {
     async fn turned(&self, url: &EndpointUrl, circuit: &Circuit, change: Option<Change>) {
         self.learn(url, circuit);
         if let Some(change) = change {
-            self.circuits.tell(url, change).await;
+            self.breakers.tell(url, change).await;
         }
     }
 

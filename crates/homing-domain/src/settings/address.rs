@@ -8,6 +8,10 @@ use url::Url;
 use crate::url::in_words;
 
 /// A URL. For `#[serde(deserialize_with)]`.
+///
+/// # Errors
+///
+/// Not a text, or not a URL.
 pub fn url<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Url, D::Error> {
     let text = String::deserialize(deserializer)?;
     Url::parse(&text)
@@ -15,6 +19,10 @@ pub fn url<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Url, D::Error> 
 }
 
 /// An address with a port. For `#[serde(deserialize_with)]`.
+///
+/// # Errors
+///
+/// Not a text, or not such an address.
 pub fn socket<'de, D: Deserializer<'de>>(deserializer: D) -> Result<SocketAddr, D::Error> {
     let text = String::deserialize(deserializer)?;
     text.parse().map_err(|_| {

@@ -10,6 +10,10 @@ enum Written {
 }
 
 /// For `#[serde(deserialize_with)]`.
+///
+/// # Errors
+///
+/// Neither a list of texts nor a text.
 pub fn texts<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<String>, D::Error> {
     Ok(match Written::deserialize(deserializer)? {
         Written::List(texts) => texts,
