@@ -104,7 +104,7 @@ impl Parts {
             .with_slots(settings.source.slots());
         let broker = Broker::new(&settings.broker, topology)
             .map_err(ServiceError::Settings)?
-            .hearing(settings.events);
+            .with_rules(settings.events);
         // Boxed, or every future that opens the parts is as large as this one.
         let opening = Box::pin(homing_store::open(&settings.store));
         let store = opening.await.map_err(ServiceError::Store)?;

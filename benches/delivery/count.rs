@@ -100,6 +100,6 @@ fn received(number: u32) -> Received {
         content: Message::read(&properties, &origin, body, fresh_id),
         redelivered: false,
         returned: 0,
-        receipt: Receipt::to_nobody(),
+        receipt: Receipt::detached(),
     }
 }

@@ -127,7 +127,7 @@ async fn broker(api: &Api) -> [Part; 2] {
 /// Why publishing does not work, where all that was lately published for a while has failed.
 fn publishing(broker: &Broker) -> Option<&'static str> {
     const LATELY: Duration = Duration::from_secs(30);
-    broker.conditions().publishing.failing_still(PATIENCE, LATELY)
+    broker.conditions().publishing.failing_recently(PATIENCE, LATELY)
 }
 
 /// Whether the lanes of the worker consume. None of them where there is no worker in this process.
@@ -151,8 +151,8 @@ fn control(api: &Api) -> Option<Part> {
 }
 
 /// Whether what had no route finds one again. Only told where it does not.
-fn net(api: &Api) -> Option<Part> {
-    let why = api.parts.broker.conditions().net.failing_for(PATIENCE)?;
+fn alternate(api: &Api) -> Option<Part> {
+    let why = api.parts.broker.conditions().unrouted.failing_for(PATIENCE)?;
     Some(Part::new("broker.bindings", Some(why.to_owned())))
 }
 

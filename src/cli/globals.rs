@@ -143,7 +143,7 @@ impl Globals {
 
     /// The broker alone, connected, as it is: looking declares nothing, whatever the prefix.
     pub(super) async fn looking_broker(&self) -> Result<Broker, Failure> {
-        Ok(self.connect(Broker::looking).await?.1)
+        Ok(self.connect(Broker::passive).await?.1)
     }
 
     /// What happened, with the store open and the broker not connected yet; to it, looking declares
@@ -152,9 +152,9 @@ impl Globals {
         let settings = self.settings_of_command()?;
         let schedules = settings.schedule.schedules().map_err(Failure::Settings)?;
         let topology = Topology::new(&settings.broker.prefix, schedules.waits());
-        let broker = Broker::looking(&settings.broker, topology)
+        let broker = Broker::passive(&settings.broker, topology)
             .map_err(Failure::Settings)?
-            .hearing(settings.events);
+            .with_rules(settings.events);
         let store = homing_store::open(&settings.store).await.map_err(Failure::Store)?;
         let history = History::new(Arc::clone(&store), broker.clone());
         Ok(Past { history, store, broker })

@@ -19,7 +19,7 @@ use crate::support::broker::{Corner, url};
 fn broker(corner: &Corner, setting: &str) -> Broker {
     let text = format!("[broker]\nconnect_deadline = \"2s\"\n{setting}");
     let settings = Settings::from_toml(&text).expect("the settings make sense");
-    Broker::looking(&settings.broker, corner.topology.clone()).expect("the settings make sense")
+    Broker::passive(&settings.broker, corner.topology.clone()).expect("the settings make sense")
 }
 
 fn test_port() -> u16 {

@@ -78,7 +78,7 @@ async fn declare_events(corner: &Corner, alternate: Option<String>) -> lapin::Re
 async fn a_publisher_may_declare_the_exchange_before_homing_does() {
     for with_argument in [true, false] {
         let corner = Corner::new(&[]);
-        let unrouted = with_argument.then(|| corner.topology.names().net());
+        let unrouted = with_argument.then(|| corner.topology.names().alternate());
         declare_events(&corner, unrouted).await.expect("the publisher is first");
         let installation = Installation::at(corner, &[], "").await;
         let receiver = Receiver::accepting().await;
@@ -88,7 +88,7 @@ async fn a_publisher_may_declare_the_exchange_before_homing_does() {
         receiver.wait_for(1).await;
         running.stop().await;
         // And once more, with the argument that README gives.
-        let unrouted = with_argument.then(|| installation.names().net());
+        let unrouted = with_argument.then(|| installation.names().alternate());
         declare_events(&installation.corner, unrouted).await.expect("declared as it is");
     }
 }

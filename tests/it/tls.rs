@@ -118,7 +118,7 @@ async fn connect(toml: &str) -> Result<Broker, BrokerError> {
     let settings = Settings::from_toml(&format!("[broker]\nnew_queue_wait = \"0s\"\n{toml}"));
     let settings = settings.expect("the settings make sense");
     let corner = Corner::at("amqp://of-the-test/".to_owned(), &[]);
-    let broker = Broker::looking(&settings.broker, corner.topology.clone()).expect("files");
+    let broker = Broker::passive(&settings.broker, corner.topology.clone()).expect("files");
     broker.connect_to_publish().await.map(|()| broker)
 }
 
@@ -242,7 +242,7 @@ fn a_file_that_does_not_answer_is_named_with_its_setting() {
     let settings = Settings::from_toml(&toml).expect("the settings make sense");
     let corner = Corner::at("amqp://of-the-test/".to_owned(), &[]);
 
-    let refused = Broker::looking(&settings.broker, corner.topology.clone());
+    let refused = Broker::passive(&settings.broker, corner.topology.clone());
 
     let error = refused.err().expect("it does not answer").to_string();
     let read = format!("`broker.ca_file`: cannot read certificates from {}", fifo.display());

@@ -20,7 +20,7 @@ use super::{
 };
 
 /// How often a connection that has as many channels as were agreed upon is tried again.
-const LOOK: Duration = Duration::from_millis(20);
+const POLL_INTERVAL: Duration = Duration::from_millis(20);
 
 /// Opens a channel. Waits where the connection has as many as were agreed upon, for another to end.
 ///
@@ -41,7 +41,7 @@ async fn open_past(
         let opened = connection.create_channel();
         match within(connection, ROUND_TRIP_DEADLINE, "opening a channel", opened).await {
             Err(error) if passing(&error) && Instant::now() < deadline => {
-                tokio::time::sleep(LOOK).await;
+                tokio::time::sleep(POLL_INTERVAL).await;
             }
             opened => return opened,
         }
@@ -221,7 +221,7 @@ impl Channels {
             }
             // Whoever finds no room for a channel leaves its place; those that are left suffice.
             self.places.leave(place);
-            tokio::time::sleep(LOOK).await;
+            tokio::time::sleep(POLL_INTERVAL).await;
         }
     }
 

@@ -46,7 +46,7 @@ impl Broker {
         let step = format!("declaring queue `{queue}`");
         match within(&channel, ROUND_TRIP_DEADLINE, step, declared).await {
             Ok(_queue) => Ok(Some(Claim { broker: self.clone(), connection, queue })),
-            Err(error) if error.says(&AMQPSoftError::RESOURCELOCKED) => Ok(None),
+            Err(error) if error.has_code(&AMQPSoftError::RESOURCELOCKED) => Ok(None),
             Err(error) => Err(error),
         }
     }

@@ -24,7 +24,7 @@ pub struct Conditions {
     /// Hearing of changes.
     pub control: Condition,
     /// Sending on what had no route.
-    pub net: Condition,
+    pub unrouted: Condition,
 }
 
 impl Conditions {
@@ -49,7 +49,7 @@ pub struct Condition {
 #[derive(Clone, Copy, Debug)]
 struct Failing {
     since: Instant,
-    lately: Instant,
+    latest: Instant,
     reason: &'static str,
 }
 
@@ -59,12 +59,12 @@ impl Condition {
         let now = Instant::now();
         let mut failing = self.failing.lock().unwrap_or_else(PoisonError::into_inner);
         let since = failing.map_or(now, |failing| failing.since);
-        *failing = Some(Failing { since, lately: now, reason });
+        *failing = Some(Failing { since, latest: now, reason });
         self.is_failing.store(true, Ordering::Relaxed);
     }
 
     /// It works.
-    pub fn well(&self) {
+    pub fn recovered(&self) {
         if self.is_failing.swap(false, Ordering::Relaxed) {
             *self.failing.lock().unwrap_or_else(PoisonError::into_inner) = None;
         }
@@ -77,12 +77,12 @@ impl Condition {
         failing.filter(|failing| failing.since.elapsed() >= time).map(|failing| failing.reason)
     }
 
-    /// The last reason, where it has not worked for `time` and was tried within `lately`: something
+    /// The last reason, where it has not worked for `time` and was tried within `recent`: something
     /// that is done now and then may be well again without anybody having tried.
     #[must_use]
-    pub fn failing_still(&self, time: Duration, lately: Duration) -> Option<&'static str> {
+    pub fn failing_recently(&self, time: Duration, recent: Duration) -> Option<&'static str> {
         let failing = *self.failing.lock().unwrap_or_else(PoisonError::into_inner);
-        let tried = failing.is_some_and(|failing| failing.lately.elapsed() <= lately);
+        let tried = failing.is_some_and(|failing| failing.latest.elapsed() <= recent);
         self.failing_for(time).filter(|_| tried)
     }
 }
@@ -103,9 +103,9 @@ mod tests {
         assert_eq!(condition.failing_for(6 * SECOND), None);
         assert_eq!(condition.failing_for(5 * SECOND), Some("then"));
         tokio::time::advance(3 * SECOND).await;
-        assert_eq!(condition.failing_still(5 * SECOND, 3 * SECOND), Some("then"));
-        assert_eq!(condition.failing_still(5 * SECOND, 2 * SECOND), None);
-        condition.well();
+        assert_eq!(condition.failing_recently(5 * SECOND, 3 * SECOND), Some("then"));
+        assert_eq!(condition.failing_recently(5 * SECOND, 2 * SECOND), None);
+        condition.recovered();
         assert_eq!(condition.failing_for(Duration::ZERO), None);
     }
 }

@@ -17,7 +17,7 @@ use tracing::{debug, info, warn};
 use super::{
     addresses::{Address, Addresses},
     error::{BrokerError, ROUND_TRIP_DEADLINE, within},
-    handshake::{self, Wanted},
+    handshake::{self, ConnectOptions},
     renewal::renew,
     tls::Files,
     topology_guard::TopologyGuard,
@@ -46,7 +46,7 @@ pub(super) struct ManagedConnection {
     heartbeat: Duration,
     connect_deadline: Duration,
     /// `None`: as the URL has it, or [`MAX_FRAME_BYTES`].
-    frame_bytes_asked: Option<u32>,
+    requested_frame_bytes: Option<u32>,
     /// As agreed upon for the latest connection.
     max_frame_bytes: AtomicU32,
     topology_guard: Arc<TopologyGuard>,
@@ -70,7 +70,7 @@ impl ManagedConnection {
             files: Files::new(settings),
             heartbeat: settings.heartbeat,
             connect_deadline: settings.connect_deadline,
-            frame_bytes_asked: None,
+            requested_frame_bytes: None,
             max_frame_bytes: AtomicU32::new(MAX_FRAME_BYTES),
             topology_guard,
             current: tokio::sync::Mutex::default(),
@@ -85,7 +85,7 @@ impl ManagedConnection {
     pub(super) fn of_small_frames(self) -> Self {
         /// Twice the smallest. Source: AMQP 0-9-1, 4.2.3, `frame-min-size`.
         const SMALL: u32 = 8_192;
-        Self { frame_bytes_asked: Some(SMALL), ..self }
+        Self { requested_frame_bytes: Some(SMALL), ..self }
     }
 
     /// The present connection, or a new one. Callers that fail try again with their own back-off;
@@ -124,13 +124,13 @@ impl ManagedConnection {
     }
 
     /// Sees to it that the topology stands.
-    pub(super) async fn stand(self: &Arc<Self>) -> Result<(), BrokerError> {
+    pub(super) async fn ensure_topology(self: &Arc<Self>) -> Result<(), BrokerError> {
         let connection = self.open().await?;
         self.topology_guard.ensure(&connection).await
     }
 
     /// Declares the topology on the present connection again.
-    pub(super) async fn restore(self: &Arc<Self>) -> Result<(), BrokerError> {
+    pub(super) async fn declare_topology(self: &Arc<Self>) -> Result<(), BrokerError> {
         let connection = self.open().await?;
         self.topology_guard.declare(&connection).await
     }
@@ -175,14 +175,14 @@ impl ManagedConnection {
     }
 
     async fn connect(&self, address: &Address) -> Result<Connection, BrokerError> {
-        let asked = self.frame_bytes_asked.or(address.url.parameters.max_frame_bytes);
-        let wanted = Wanted {
+        let requested = self.requested_frame_bytes.or(address.url.parameters.max_frame_bytes);
+        let options = ConnectOptions {
             name: format!("homing {} {}", env!("CARGO_PKG_VERSION"), self.purpose),
             heartbeat: self.heartbeat,
             connect_deadline: self.connect_deadline,
-            max_frame_bytes: asked.unwrap_or(MAX_FRAME_BYTES),
+            max_frame_bytes: requested.unwrap_or(MAX_FRAME_BYTES),
         };
-        handshake::connect(address, &self.files, wanted).await
+        handshake::connect(address, &self.files, options).await
     }
 
     /// Follows the connection's events until it ends; they tell when the broker blocks us.
@@ -228,13 +228,13 @@ impl ManagedConnection {
 
 /// A connection for looking at what may not be there. Each such look has the broker close a channel,
 /// whose number is spent (see [`ManagedConnection::watch`]), so another connection takes its place in time.
-pub(super) struct Looking<'a> {
+pub(super) struct PassiveConnection<'a> {
     link: &'a ManagedConnection,
     connection: Connection,
     spent: u16,
 }
 
-impl<'a> Looking<'a> {
+impl<'a> PassiveConnection<'a> {
     /// A connection of its own with nothing declared on it.
     pub(super) async fn over(link: &'a ManagedConnection) -> Result<Self, BrokerError> {
         Ok(Self { link, connection: link.open_bare().await?, spent: 0 })

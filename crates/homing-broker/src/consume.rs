@@ -117,7 +117,7 @@ impl Broker {
     /// # Errors
     ///
     /// [`BrokerError`].
-    pub async fn look(&self, lane: Lane) -> Result<Depth, BrokerError> {
+    pub async fn lane_depth(&self, lane: Lane) -> Result<Depth, BrokerError> {
         let depth = self.depth(&lane.queue(self.topology.names())).await?;
         Ok(depth.unwrap_or(Depth { messages: 0, consumers: 0 }))
     }
@@ -204,7 +204,7 @@ impl Consumer {
         let way = (delivery.exchange.as_str(), delivery.routing_key.as_str());
         let names = broker.topology.names();
         let origin = Origin::of(names, broker.rules, way, &delivery.properties);
-        let fresh_id = || EventId::from(clock::new_id());
+        let new_id = || EventId::from(clock::new_id());
         let body = Bytes::from(delivery.data);
         self.prefetch.saw(body.len());
         let receipt = Receipt::new(delivery.delivery_tag, self.answers.clone());
@@ -222,7 +222,7 @@ impl Consumer {
         }
         let is_renewed = returns::renewals(&delivery.properties) > 0;
         Some(Received {
-            content: Message::read(&delivery.properties, &origin, body, fresh_id),
+            content: Message::read(&delivery.properties, &origin, body, new_id),
             redelivered: delivery.redelivered || is_renewed,
             returned: returns::count(&delivery.properties),
             receipt,

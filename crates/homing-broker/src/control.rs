@@ -50,13 +50,13 @@ impl Change {
 
 /// Keeps trying to hear of changes: warns once for each cause, and tries less and less often.
 #[derive(Debug, Default)]
-pub struct Listening {
+pub struct ListenBackoff {
     /// The cause that was warned of last.
     cause: Option<&'static str>,
     failures: u32,
 }
 
-impl Listening {
+impl ListenBackoff {
     const MAX_PAUSE: Duration = Duration::from_secs(60);
 
     /// It failed; how long to look without being told, before the next try.
@@ -70,7 +70,7 @@ impl Listening {
         }
         if error.is_denied() {
             // An account without that right is one way to run homing, and stays so.
-            broker.conditions().control.well();
+            broker.conditions().control.recovered();
             return Self::MAX_PAUSE;
         }
         broker.conditions().control.failed(cause);
@@ -81,7 +81,7 @@ impl Listening {
 
     /// It works.
     pub fn works(&mut self, broker: &Broker) {
-        broker.conditions().control.well();
+        broker.conditions().control.recovered();
         *self = Self::default();
     }
 }

@@ -208,7 +208,7 @@ impl Emptying<'_> {
     /// A message that was sent on had no route once more: a binding is missing that this account may not
     /// make. It stays in hand for a while, the longer the more often that happened.
     async fn came_back(&self, fetched: &Fetched, times: u32) {
-        let net = &self.broker.conditions.net;
+        let net = &self.broker.conditions.unrouted;
         if net.failing_for(Duration::ZERO).is_none() {
             let (exchange, routing_key) = (&fetched.exchange, &fetched.routing_key);
             warn!(
@@ -295,9 +295,9 @@ impl Emptying<'_> {
     }
 
     fn log_once(&self) {
-        let net = &self.broker.conditions.net;
-        if net.failing_still(Duration::ZERO, 2 * MAX_PAUSE).is_none() {
-            net.well();
+        let net = &self.broker.conditions.unrouted;
+        if net.failing_recently(Duration::ZERO, 2 * MAX_PAUSE).is_none() {
+            net.recovered();
         }
         let (queue, moved) = (&self.queue, self.moved.swap(0, Ordering::Relaxed));
         if moved > 0 {

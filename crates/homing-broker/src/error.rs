@@ -226,14 +226,14 @@ impl BrokerError {
     }
 
     /// Whether this is what the broker says of a step.
-    pub(super) fn says(&self, soft: &AMQPSoftError) -> bool {
-        matches!(self, Self::Answered { reply, .. } if reply.is(soft))
+    pub(super) fn has_code(&self, soft: &AMQPSoftError) -> bool {
+        matches!(self, Self::Answered { reply, .. } if reply.has_code(soft))
     }
 
     /// Whether the account may not do that.
     #[must_use]
     pub fn is_denied(&self) -> bool {
-        self.says(&AMQPSoftError::ACCESSREFUSED) || matches!(self, Self::NotDeclared { .. })
+        self.has_code(&AMQPSoftError::ACCESSREFUSED) || matches!(self, Self::NotDeclared { .. })
     }
 
     /// Why the broker failed, without addresses and users: for whoever asks.
@@ -305,12 +305,12 @@ impl Wire for Channel {
 ///
 /// Cancel safe.
 pub(super) async fn lost(wire: &impl Wire) {
-    const LOOK: Duration = Duration::from_millis(50);
-    tokio::time::sleep(LOOK).await;
+    const POLL_INTERVAL: Duration = Duration::from_millis(50);
+    tokio::time::sleep(POLL_INTERVAL).await;
     while wire.is_up() {
-        tokio::time::sleep(LOOK).await;
+        tokio::time::sleep(POLL_INTERVAL).await;
     }
-    tokio::time::sleep(LOOK).await;
+    tokio::time::sleep(POLL_INTERVAL).await;
 }
 
 /// Runs one step against the broker under a deadline, or until `wire` is lost; every await on the

@@ -21,7 +21,7 @@ use crate::settings::{BrokerUrl, Login};
 
 /// What a connection is asked for where its URL does not say it.
 #[derive(Clone, Debug)]
-pub(super) struct Wanted {
+pub(super) struct ConnectOptions {
     /// Shown by the broker.
     pub(super) name: String,
     pub(super) heartbeat: Duration,
@@ -29,14 +29,14 @@ pub(super) struct Wanted {
     pub(super) max_frame_bytes: u32,
 }
 
-/// Connects to `address` as its URL says, and as `wanted` says where the URL is silent.
+/// Connects to `address` as its URL says, and as `options` says where the URL is silent.
 pub(super) async fn connect(
     address: &Address,
     files: &Files,
-    wanted: Wanted,
+    options: ConnectOptions,
 ) -> Result<Connection, BrokerError> {
     let (url, shown) = (&address.url, || address.shown());
-    let time = url.parameters.connect_deadline.unwrap_or(wanted.connect_deadline);
+    let time = url.parameters.connect_deadline.unwrap_or(options.connect_deadline);
     let timed_out =
         || BrokerError::TimedOut { step: format!("connecting to {}", shown()), deadline: time };
     let deadline = Instant::now() + time;
@@ -52,28 +52,28 @@ pub(super) async fn connect(
         DialError::Files(error) => BrokerError::Files(error),
         DialError::TimedOut => timed_out(),
     })?;
-    let name = wanted.name.clone();
+    let name = options.name.clone();
     let properties = ConnectionProperties::default().with_connection_name(name.into());
-    let connecting = transport::over(said(url, &wanted), properties, stream.compat());
+    let connecting = transport::over(uri(url, &options), properties, stream.compat());
     let connected = timeout_at(deadline, connecting).await.map_err(|_elapsed| timed_out())?;
     match connected.as_ref().err().and_then(transport::smaller_frames) {
         Some(max_frame_bytes) => {
-            let wanted = Wanted { max_frame_bytes, ..wanted };
-            Box::pin(connect(address, files, wanted)).await
+            let options = ConnectOptions { max_frame_bytes, ..options };
+            Box::pin(connect(address, files, options)).await
         }
         None => connected.map_err(|source| refused(url, source)),
     }
 }
 
 /// All that is said to the broker while logging in. Host and port play no part any more.
-fn said(url: &BrokerUrl, wanted: &Wanted) -> AMQPUri {
+fn uri(url: &BrokerUrl, options: &ConnectOptions) -> AMQPUri {
     let (username, password, mechanism) = match &url.login {
         Login::Password { user, password } => {
             (user.clone(), password.clone(), SASLMechanism::Plain)
         }
         Login::Certificate => (String::new(), String::new(), SASLMechanism::External),
     };
-    let heartbeat = url.parameters.heartbeat.unwrap_or(wanted.heartbeat);
+    let heartbeat = url.parameters.heartbeat.unwrap_or(options.heartbeat);
     AMQPUri {
         scheme: if url.tls { AMQPScheme::AMQPS } else { AMQPScheme::AMQP },
         authority: AMQPAuthority {
@@ -83,7 +83,7 @@ fn said(url: &BrokerUrl, wanted: &Wanted) -> AMQPUri {
         },
         vhost: url.vhost.clone(),
         query: AMQPQueryString {
-            frame_max: Some(wanted.max_frame_bytes),
+            frame_max: Some(options.max_frame_bytes),
             channel_max: url.parameters.max_channels,
             heartbeat: Some(u16::try_from(heartbeat.as_secs()).unwrap_or(u16::MAX)),
             connection_timeout: None,

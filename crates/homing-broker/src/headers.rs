@@ -80,13 +80,13 @@ impl Headers<'_> {
     pub(super) fn moved(&self) -> Option<Moved> {
         let Some(AMQPValue::FieldArray(deaths)) = self.get("x-death") else { return None };
         let Some(AMQPValue::FieldTable(death)) = deaths.as_slice().first() else { return None };
-        let told = |name: &str| death.inner().get(name).and_then(text).unwrap_or_default();
+        let field = |name: &str| death.inner().get(name).and_then(text).unwrap_or_default();
         let at = match death.inner().get("time") {
             Some(AMQPValue::Timestamp(seconds)) => i64::try_from(*seconds).ok(),
             Some(_) | None => None,
         };
         let at = at.and_then(|seconds| seconds.checked_mul(1_000)).map(UnixMillis::new);
-        Some(Moved { why: told("reason"), queue: told("queue"), at })
+        Some(Moved { why: field("reason"), queue: field("queue"), at })
     }
 
     /// Copies homing's own headers as they are.
@@ -137,8 +137,8 @@ pub(super) fn shown(table: Option<&FieldTable>) -> Vec<(String, String)> {
         let number = || integer(value).map(|number| number.to_string());
         let other =
             if *value == AMQPValue::Void { "(empty, or left out)" } else { "(a list or a flag)" };
-        let told = text(value).or_else(number).unwrap_or_else(|| other.to_owned());
-        (name.to_string(), told)
+        let field = text(value).or_else(number).unwrap_or_else(|| other.to_owned());
+        (name.to_string(), field)
     });
     shown.collect()
 }

@@ -41,7 +41,7 @@ pub mod settings;
 mod tls;
 pub mod topology;
 mod transport;
-pub mod turn;
+pub mod scan_lock;
 
 use std::{sync::Arc, time::Duration};
 
@@ -105,7 +105,7 @@ impl Broker {
     /// # Errors
     ///
     /// As [`new`](Self::new).
-    pub fn looking(settings: &BrokerSettings, topology: Topology) -> Result<Self, SettingsError> {
+    pub fn passive(settings: &BrokerSettings, topology: Topology) -> Result<Self, SettingsError> {
         Self::build(settings, topology, false)
     }
 
@@ -154,7 +154,7 @@ impl Broker {
 
     /// The same, with publishers heard as `rules` say.
     #[must_use]
-    pub fn hearing(self, rules: EventsSettings) -> Self {
+    pub fn with_rules(self, rules: EventsSettings) -> Self {
         Self { rules, ..self }
     }
 
@@ -196,7 +196,7 @@ impl Broker {
     ///
     /// [`BrokerError`]: as [`connect`](Self::connect).
     pub async fn ensure_topology(&self) -> Result<(), BrokerError> {
-        self.control.stand().await
+        self.control.ensure_topology().await
     }
 
     /// Declares the whole topology again on the present connection.
@@ -205,7 +205,7 @@ impl Broker {
     ///
     /// [`BrokerError`]: as [`connect`](Self::connect).
     pub async fn restore_topology(&self) -> Result<(), BrokerError> {
-        self.control.restore().await
+        self.control.declare_topology().await
     }
 
     /// How publishing and consuming are, in this order. Consuming is as well as the worse lane.

@@ -25,7 +25,7 @@ use super::{
 
 /// Takes messages; confirmed are all of them when [`finish`](Self::finish) returns.
 pub struct Pipeline {
-    queue: mpsc::Sender<Given>,
+    queue: mpsc::Sender<Queued>,
     messages: Arc<Semaphore>,
     bytes: Arc<Semaphore>,
     max_bytes: usize,
@@ -33,7 +33,7 @@ pub struct Pipeline {
 }
 
 /// A message with its places within the bounds; they are free again when it is confirmed.
-struct Given {
+struct Queued {
     message: Outgoing,
     _places: [OwnedSemaphorePermit; 2],
 }
@@ -43,8 +43,8 @@ impl Broker {
     /// `max_bytes` bytes unconfirmed.
     #[must_use]
     pub fn pipeline(&self, max_messages: usize, max_bytes: usize) -> Pipeline {
-        let (queue, given) = mpsc::channel(max_messages.max(1));
-        let publishing = self.tasks.spawn(publish_all(self.clone(), given));
+        let (queue, queued) = mpsc::channel(max_messages.max(1));
+        let publishing = self.tasks.spawn(publish_all(self.clone(), queued));
         Pipeline {
             queue,
             messages: Arc::new(Semaphore::new(max_messages.max(1))),
@@ -72,8 +72,8 @@ impl Pipeline {
         let bytes = u32::try_from(bytes).unwrap_or(u32::MAX);
         let one = Arc::clone(&self.messages).acquire_owned().await.map_err(closed)?;
         let room = Arc::clone(&self.bytes).acquire_many_owned(bytes).await.map_err(closed)?;
-        let given = Given { message, _places: [one, room] };
-        self.queue.send(given).await.map_err(|_| BrokerError::Closed)
+        let queued = Queued { message, _places: [one, room] };
+        self.queue.send(queued).await.map_err(|_| BrokerError::Closed)
     }
 
     /// Waits until everything is confirmed, however long that takes.
@@ -83,20 +83,20 @@ impl Pipeline {
     /// Dropped, the rest is published all the same as long as the broker connection lives.
     pub async fn finish(self) {
         drop(self.queue);
-        // A panic in there is told by its own task.
+        // A panic in there is logged by its own task.
         drop(self.publishing.await);
     }
 }
 
-/// Publishes what is given, on one channel after another, until no more is given and all of it is
+/// Publishes what is queued, on one channel after another, until no more is queued and all of it is
 /// confirmed.
-async fn publish_all(broker: Broker, mut given: mpsc::Receiver<Given>) {
+async fn publish_all(broker: Broker, mut queued: mpsc::Receiver<Queued>) {
     let mut pauses = pauses();
     let mut unconfirmed = VecDeque::new();
-    let mut told = None;
+    let mut logged = None;
     loop {
         let before = unconfirmed.len();
-        let Err(error) = session(&broker, &mut given, &mut unconfirmed).await else { return };
+        let Err(error) = session(&broker, &mut queued, &mut unconfirmed).await else { return };
         if broker.closing.is_cancelled() {
             let messages = unconfirmed.len();
             if messages > 0 {
@@ -109,24 +109,24 @@ async fn publish_all(broker: Broker, mut given: mpsc::Receiver<Given>) {
             continue;
         }
         if unconfirmed.len() < before {
-            (pauses, told) = (self::pauses(), None);
+            (pauses, logged) = (self::pauses(), None);
         }
         broker.conditions.publishing.failed(error.summary());
         let error = Some(error.report());
-        if error != told {
+        if error != logged {
             warn!(error, unconfirmed = unconfirmed.len(), "broker.publish_failed: again");
-            told = error;
+            logged = error;
         }
         tokio::time::sleep(pauses.next().unwrap_or(MAX_PAUSE)).await;
     }
 }
 
 /// Publishes what is `unconfirmed` one after the other: which of them the broker will never take is
-/// not said where many are under way. What it does not take is dropped, and told. Ends at the first
+/// not said where many are under way. What it does not take is dropped, and logged. Ends at the first
 /// other failure.
-async fn one_by_one(broker: &Broker, unconfirmed: &mut VecDeque<Given>) {
+async fn one_by_one(broker: &Broker, unconfirmed: &mut VecDeque<Queued>) {
     let exchange = broker.topology().names().events();
-    while let Some(Given { message, .. }) = unconfirmed.front() {
+    while let Some(Queued { message, .. }) = unconfirmed.front() {
         let (exchange, routing_key) = (exchange.clone(), message.topic.clone());
         match broker.publish_to(message, Address { exchange, routing_key }, true).await {
             Err(refused) if refused.is_final() => {
@@ -161,8 +161,8 @@ fn pauses() -> ExponentialBackoff {
 /// The channel cannot be relied on any more; what is `unconfirmed` has to be published again.
 async fn session(
     broker: &Broker,
-    given: &mut mpsc::Receiver<Given>,
-    unconfirmed: &mut VecDeque<Given>,
+    queued: &mut mpsc::Receiver<Queued>,
+    unconfirmed: &mut VecDeque<Queued>,
 ) -> Result<(), BrokerError> {
     let deadline = broker.confirm_deadline;
     let step = || BrokerError::TimedOut { step: "waiting for a channel".to_owned(), deadline };
@@ -170,7 +170,7 @@ async fn session(
     let guard = DropUnlessConfirmed(Some(channel));
     let Some(channel) = guard.0.as_deref() else { return Err(BrokerError::Closed) };
     let mut confirms = VecDeque::new();
-    for Given { message, .. } in unconfirmed.iter() {
+    for Queued { message, .. } in unconfirmed.iter() {
         confirms.push_back(send(broker, channel, message).await?);
     }
     let mut progress = Instant::now();
@@ -181,7 +181,7 @@ async fn session(
             confirmed = first(&mut confirms, progress + deadline) => match confirmed {
                 Ok(confirmed) => {
                     check(confirmed?)?;
-                    broker.conditions.publishing.well();
+                    broker.conditions.publishing.recovered();
                     confirms.pop_front();
                     unconfirmed.pop_front();
                     progress = Instant::now();
@@ -192,14 +192,14 @@ async fn session(
                     return Err(BrokerError::TimedOut { step, deadline });
                 }
             },
-            next = given.recv(), if open => match next {
+            next = queued.recv(), if open => match next {
                 None => open = false,
                 Some(next) => {
                     if confirms.is_empty() {
                         progress = Instant::now();
                     }
                     unconfirmed.push_back(next);
-                    let Some(Given { message, .. }) = unconfirmed.back() else { continue };
+                    let Some(Queued { message, .. }) = unconfirmed.back() else { continue };
                     confirms.push_back(send(broker, channel, message).await?);
                 }
             },
@@ -251,7 +251,7 @@ async fn send(
         // An alternate exchange catches what has no route; this tells if that is gone.
         BasicPublishOptions { mandatory: true, immediate: false },
         &message.body,
-        broker.fitted(message),
+        broker.properties_of(message),
     ));
     loop {
         match timeout(deadline, &mut sending).await {

@@ -99,7 +99,7 @@ impl Broker {
         let published = self.publish_in_time(message, address, patient).await;
         self.refusals.note(key, published.as_ref().err());
         match &published {
-            Ok(()) => self.conditions.publishing.well(),
+            Ok(()) => self.conditions.publishing.recovered(),
             // That is about one message.
             Err(error) if error.is_final() => {}
             Err(error) => self.conditions.publishing.failed(error.summary()),
@@ -195,7 +195,7 @@ impl Broker {
                 return Err(BrokerError::Closed);
             }
             warn!(event.id = message.id, error = error.report(), "broker.publish_failed");
-            if error.says(&AMQPSoftError::NOTFOUND) {
+            if error.has_code(&AMQPSoftError::NOTFOUND) {
                 self.restore_exchange().await;
             }
             tokio::time::sleep(pauses.next().unwrap_or(Duration::from_secs(5))).await;
@@ -215,9 +215,9 @@ impl Broker {
     /// Waits while the broker takes no messages. A publish that it does not read would only time
     /// out, and its channel could not even be closed.
     async fn unblocked(&self) {
-        const LOOK: Duration = Duration::from_millis(100);
+        const POLL_INTERVAL: Duration = Duration::from_millis(100);
         while self.is_blocked() {
-            tokio::time::sleep(LOOK).await;
+            tokio::time::sleep(POLL_INTERVAL).await;
         }
     }
 
@@ -264,7 +264,7 @@ impl Broker {
                 // An alternate exchange catches what has no route; this tells if that is gone.
                 BasicPublishOptions { mandatory: true, immediate: false },
                 &message.body,
-                self.fitted(message),
+                self.properties_of(message),
             )
             .await
             .map_err(step)?
@@ -273,7 +273,7 @@ impl Broker {
     }
 
     /// The properties of `message` as they fit into a frame of the connection that publishes.
-    pub(super) fn fitted(&self, message: &Outgoing) -> BasicProperties {
+    pub(super) fn properties_of(&self, message: &Outgoing) -> BasicProperties {
         let max_bytes = self.publishing.max_frame_bytes();
         let (properties, left_out) = frame::fit(message.properties.clone(), max_bytes);
         if left_out > 0 {

@@ -20,12 +20,12 @@ use super::{
     Broker, Message, Origin, Unreadable,
     batch::Batches,
     channels,
-    connection::Looking,
+    connection::PassiveConnection,
     error::{BrokerError, ROUND_TRIP_DEADLINE, within},
     headers::{Headers, Moved},
     message::Outgoing,
+    scan_lock::ScanLock,
     topology::{Depth, Finding, Names, Topology, depth, depth_on},
-    turn::Turn,
 };
 use crate::settings::EventsSettings;
 use homing_domain::{clock, id::EventId, verdict::ParkReason};
@@ -44,20 +44,20 @@ pub struct QueueScan {
     removed: AtomicU32,
     tasks: TaskTracker,
     /// Ends when what was seen is back.
-    turn: Option<Turn>,
+    lock: Option<ScanLock>,
 }
 
 impl Drop for QueueScan {
     /// Ends a walk that was given up at any point: the client keeps a channel open on which it waits for
     /// the answer to the start of a consumer, and what that is sent would stay with it.
     fn drop(&mut self) {
-        let turn = self.turn.take();
+        let lock = self.lock.take();
         if self.channel.status().connected() {
             let channel = self.channel.clone();
             self.tasks.spawn(async move {
                 let closed = channel.close(200, "OK".into());
                 let closed = within(&channel, ROUND_TRIP_DEADLINE, "ending a walk", closed).await;
-                drop(turn);
+                drop(lock);
                 closed
             });
         }
@@ -110,7 +110,7 @@ impl Broker {
             left: total,
             removed,
             tasks,
-            turn: None,
+            lock: None,
         })
     }
 
@@ -129,8 +129,8 @@ impl Broker {
     ///
     /// [`BrokerError`].
     pub async fn inspect(&self, declared_before: &[String]) -> Result<Vec<Finding>, BrokerError> {
-        let mut looking = Looking::over(&self.control).await?;
-        self.topology().inspect(&mut looking, declared_before).await
+        let mut passive = PassiveConnection::over(&self.control).await?;
+        self.topology().inspect(&mut passive, declared_before).await
     }
 
     /// The queues of earlier versions that are at the broker still. To be called after
@@ -140,16 +140,16 @@ impl Broker {
     ///
     /// [`BrokerError`].
     pub async fn inspect_superseded(&self) -> Result<Vec<Finding>, BrokerError> {
-        let mut looking = Looking::over(&self.control).await?;
-        self.topology().inspect_superseded(&mut looking).await
+        let mut passive = PassiveConnection::over(&self.control).await?;
+        self.topology().inspect_superseded(&mut passive).await
     }
 }
 
 impl QueueScan {
     /// The same, for as long as it takes with nobody else beside it.
     #[must_use]
-    pub fn during(mut self, turn: Turn) -> Self {
-        self.turn = Some(turn);
+    pub fn holding(mut self, lock: ScanLock) -> Self {
+        self.lock = Some(lock);
         self
     }
 
@@ -205,18 +205,18 @@ impl QueueScan {
     /// [`BrokerError`]: the channel is gone, which has the same effect.
     pub async fn finish(self) -> Result<(), BrokerError> {
         const EVERYTHING: u64 = 0;
-        const LOOKS: u32 = 50;
-        const BETWEEN_LOOKS: Duration = Duration::from_millis(20);
+        const POLLS: u32 = 50;
+        const POLL_INTERVAL: Duration = Duration::from_millis(20);
         let put_back = BasicNackOptions { multiple: true, requeue: true };
         let step = format!("putting back what was seen of `{}`", self.queue);
         let returned = self.channel.basic_nack(EVERYTHING, put_back);
         within(&self.channel, ROUND_TRIP_DEADLINE, step, returned).await?;
         let expected = self.total.saturating_sub(self.removed.load(Ordering::Relaxed));
-        for _ in 0..LOOKS {
+        for _ in 0..POLLS {
             if depth_on(&self.channel, &self.queue).await?.messages >= expected {
                 break;
             }
-            tokio::time::sleep(BETWEEN_LOOKS).await;
+            tokio::time::sleep(POLL_INTERVAL).await;
         }
         let closed = self.channel.close(200, "OK".into());
         within(&self.channel, ROUND_TRIP_DEADLINE, "ending a walk", closed).await
@@ -230,11 +230,11 @@ impl Fetched {
         let way = (exchange.as_str(), routing_key.as_str());
         let origin = Origin::of(names, rules, way, &delivery.properties);
         let body = Bytes::from(delivery.data);
-        let fresh_id = || EventId::from(clock::new_id());
+        let new_id = || EventId::from(clock::new_id());
         let moved = Headers(delivery.properties.headers().as_ref()).moved();
         let moved = moved.filter(|_| exchange.is_empty());
         Self {
-            content: Message::read(&delivery.properties, &origin, body, fresh_id),
+            content: Message::read(&delivery.properties, &origin, body, new_id),
             exchange,
             routing_key,
             moved,

@@ -53,8 +53,8 @@ impl Receipt {
     }
 
     /// The obligation to answer nobody: for messages that no broker sent.
-    pub fn to_nobody() -> Self {
-        let (answers, _nobody) = mpsc::channel(1);
+    pub fn detached() -> Self {
+        let (answers, _receiver) = mpsc::channel(1);
         Self::new(0, answers)
     }
 

@@ -25,19 +25,19 @@ impl Reply {
     }
 
     /// Whether it has this code.
-    pub(super) fn is(&self, soft: &AMQPSoftError) -> bool {
+    pub(super) fn has_code(&self, soft: &AMQPSoftError) -> bool {
         self.code == soft.get_id()
     }
 
     /// Whether something exists with other arguments than those asked for, which can never change.
     pub(super) fn is_other_arguments(&self) -> bool {
-        self.is(&AMQPSoftError::PRECONDITIONFAILED) && self.text.contains("inequivalent arg")
+        self.has_code(&AMQPSoftError::PRECONDITIONFAILED) && self.text.contains("inequivalent arg")
     }
 
     /// Whether it is a limit that somebody set on this broker, virtual host or user.
     pub(super) fn is_limit(&self) -> bool {
         ["limit", "maximum allowed"].iter().any(|word| self.text.contains(word))
-            && (self.is(&AMQPSoftError::PRECONDITIONFAILED) || self.code == NOT_ALLOWED)
+            && (self.has_code(&AMQPSoftError::PRECONDITIONFAILED) || self.code == NOT_ALLOWED)
     }
 
     /// Whether what was asked for needs a feature flag that is disabled.
@@ -49,7 +49,7 @@ impl Reply {
     pub(super) fn advice(&self) -> &'static str {
         if self.is_limit() {
             "; raise that limit: rabbitmq/README.md says what an installation needs"
-        } else if self.is(&AMQPSoftError::ACCESSREFUSED) {
+        } else if self.has_code(&AMQPSoftError::ACCESSREFUSED) {
             "; rabbitmq/README.md says which permissions an account needs"
         } else {
             ""
@@ -114,7 +114,7 @@ impl Refusal {
     pub(super) fn new(url: &BrokerUrl, reply: &Reply) -> Self {
         let user = || url.user().to_owned();
         let vhost = || url.vhost.clone();
-        if reply.is(&AMQPSoftError::ACCESSREFUSED) {
+        if reply.has_code(&AMQPSoftError::ACCESSREFUSED) {
             return match url.login {
                 Login::Password { .. } => Self::Login { user: user() },
                 Login::Certificate => Self::Certificate,

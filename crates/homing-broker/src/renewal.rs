@@ -18,7 +18,7 @@ use super::{
 use crate::settings::Login;
 
 /// How often the file is looked at. Tokens are replaced minutes before they expire.
-const LOOK_INTERVAL: Duration = Duration::from_secs(15);
+const READ_INTERVAL: Duration = Duration::from_secs(15);
 
 /// Gives the broker every new password of `address` until the connection ends. At once over where the
 /// URLs are in no file.
@@ -32,7 +32,7 @@ pub(super) async fn renew(
     }
     let mut given = address.url.login.clone();
     loop {
-        tokio::time::sleep(LOOK_INTERVAL).await;
+        tokio::time::sleep(READ_INTERVAL).await;
         let is_up = |connection: &Arc<Connection>| connection.status().connected();
         let Some(connection) = connection.upgrade().filter(is_up) else { return };
         let Some(Login::Password { user, password }) = addresses.login_now(&address).await else {

@@ -6,7 +6,7 @@
 //! from zero.
 //!
 //! Only a process that had the message before does that. It has survived what it had; a message that
-//! kills every process that attempts it is met by none of them twice, and ends at the limit.
+//! kills every process that attempts it is seen by none of them twice, and ends at the limit.
 //!
 //! Source: RabbitMQ documentation, *Quorum Queues*, poison message handling.
 
@@ -51,7 +51,7 @@ pub(super) fn renewals(properties: &BasicProperties) -> u32 {
 /// What this process remembers of messages that came back.
 #[derive(Default)]
 pub(super) struct Returns {
-    met: Mutex<Latest>,
+    seen: Mutex<Latest>,
     /// Published anew and confirmed: an original that comes once more was not acked in time.
     renewed: Mutex<Latest>,
 }
@@ -78,13 +78,8 @@ impl Key {
         let properties = &delivery.properties;
         let headers = Headers(properties.headers().as_ref());
         let id = properties.message_id().as_ref().map(ShortString::as_str);
-        let position = [
-            header::RENEWALS,
-            header::REPLAYS,
-            header::ATTEMPTS,
-            header::HOLDS,
-            header::TURNED_AWAY,
-        ];
+        let position =
+            [header::RENEWALS, header::REPLAYS, header::ATTEMPTS, header::HOLDS, header::THROTTLED];
         let position = position.map(|name| headers.count(name));
         let subscription = headers.text(header::SUBSCRIPTION);
         let way = (delivery.exchange.as_str(), delivery.routing_key.as_str());
@@ -130,7 +125,7 @@ impl Returns {
         if lock(&self.renewed).keys.contains(&key) {
             return Returned::Renewed;
         }
-        let is_new = lock(&self.met).insert(key);
+        let is_new = lock(&self.seen).insert(key);
         let renewals = renewals(&delivery.properties);
         if is_new || returned < RENEWED_FROM || renewals >= MAX_RENEWALS {
             return Returned::Ordinary;
@@ -196,7 +191,7 @@ mod tests {
         let returns = Returns::default();
         assert_eq!(returns.of(&delivery("a", RENEWED_FROM - 1, 0)), Returned::Ordinary);
         assert!(matches!(returns.of(&delivery("a", RENEWED_FROM, 0)), Returned::Renew(_)));
-        assert_eq!(returns.of(&delivery("b", RENEWED_FROM, 0)), Returned::Ordinary, "not met yet");
+        assert_eq!(returns.of(&delivery("b", RENEWED_FROM, 0)), Returned::Ordinary, "not seen yet");
         assert!(matches!(returns.of(&delivery("b", RENEWED_FROM + 1, 0)), Returned::Renew(_)));
     }
 
@@ -204,7 +199,7 @@ mod tests {
     fn what_came_back_seldom_costs_no_memory() {
         let returns = Returns::default();
         assert_eq!(returns.of(&delivery("a", REMEMBERED_FROM - 1, 0)), Returned::Ordinary);
-        assert!(lock(&returns.met).keys.is_empty());
+        assert!(lock(&returns.seen).keys.is_empty());
     }
 
     /// Goal: nothing goes round for ever, not even what no process dies of.

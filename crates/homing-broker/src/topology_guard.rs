@@ -24,7 +24,7 @@ pub(super) struct TopologyGuard {
     new_queue_wait: Duration,
     /// `None`: this process has not declared it yet.
     trusted_from: Mutex<Option<Instant>>,
-    laying: tokio::sync::Mutex<()>,
+    declaring: tokio::sync::Mutex<()>,
     /// Whether the broker was asked for what no passive look shows.
     probed: AtomicBool,
     /// Whether the account may not declare.
@@ -39,7 +39,7 @@ impl TopologyGuard {
             topology,
             new_queue_wait,
             trusted_from: Mutex::default(),
-            laying: tokio::sync::Mutex::default(),
+            declaring: tokio::sync::Mutex::default(),
             probed: AtomicBool::default(),
             denied: AtomicBool::default(),
             without_net: AtomicBool::default(),
@@ -54,7 +54,7 @@ impl TopologyGuard {
     pub(super) async fn ensure(&self, connection: &Connection) -> Result<(), BrokerError> {
         let Some(topology) = &self.topology else { return Ok(()) };
         if let Some(trusted_from) = self.trusted_from()
-            && topology.stands(connection).await?
+            && topology.is_complete(connection).await?
         {
             tokio::time::sleep_until(trusted_from).await;
             return Ok(());
@@ -62,12 +62,12 @@ impl TopologyGuard {
         self.declare(connection).await
     }
 
-    /// Declares everything; returns as [`stand`](Self::stand) does. An account that may not declare
+    /// Declares everything; returns as [`ensure`](Self::ensure) does. An account that may not declare
     /// relies on what an administrator has declared, as long as all of it is there.
     pub(super) async fn declare(&self, connection: &Connection) -> Result<(), BrokerError> {
         let Some(topology) = &self.topology else { return Ok(()) };
-        let laying = self.laying.lock().await;
-        if self.denied.load(Ordering::Relaxed) && topology.stands(connection).await? {
+        let declaring = self.declaring.lock().await;
+        if self.denied.load(Ordering::Relaxed) && topology.is_complete(connection).await? {
             return Ok(());
         }
         if !self.probed.load(Ordering::Relaxed) {
@@ -85,7 +85,7 @@ impl TopologyGuard {
         }
         match ended {
             Ok(()) => self.denied.store(false, Ordering::Relaxed),
-            Err(error) => self.go_without(topology, connection, error).await?,
+            Err(error) => self.accept_denied(topology, connection, error).await?,
         }
         if let Some(detail) = declared.without_net
             && !self.without_net.swap(true, Ordering::Relaxed)
@@ -98,14 +98,14 @@ impl TopologyGuard {
             );
         }
         lock(&self.trusted_from).replace(trusted_from);
-        drop(laying);
+        drop(declaring);
         tokio::time::sleep_until(trusted_from).await;
         Ok(())
     }
 
     /// After `error` of declaring: whether that is only because the account may not, and nothing is
     /// missing.
-    async fn go_without(
+    async fn accept_denied(
         &self,
         topology: &Topology,
         connection: &Connection,
@@ -114,7 +114,7 @@ impl TopologyGuard {
         let Some(reply) = error.reply().filter(|_| error.is_denied()).cloned() else {
             return Err(error);
         };
-        if !topology.stands(connection).await? {
+        if !topology.is_complete(connection).await? {
             return Err(BrokerError::NotDeclared { reply });
         }
         if !self.denied.swap(true, Ordering::Relaxed) {

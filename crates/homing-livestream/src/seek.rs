@@ -16,7 +16,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use super::{Source, slot};
 use homing_broker::{
     Broker,
-    control::{Change, Listening},
+    control::{Change, ListenBackoff},
 };
 use homing_telemetry::{events, sources as telemetry};
 
@@ -103,18 +103,18 @@ pub(super) async fn follow(broker: Broker, sources: Vec<Arc<Source>>, stop: Canc
         }
     };
     let following = async {
-        let mut listening = Listening::default();
+        let mut backoff = ListenBackoff::default();
         loop {
             refresh(&sources).await;
             match broker.changes().await {
                 Ok(mut changes) => {
-                    listening.works(&broker);
+                    backoff.works(&broker);
                     // What was announced before we listened.
                     refresh(&sources).await;
                     while follow_one(&sources, &mut changes).await {}
                 }
                 Err(error) => {
-                    let until = Instant::now() + listening.failed(&broker, &error);
+                    let until = Instant::now() + backoff.failed(&broker, &error);
                     while Instant::now() < until {
                         tokio::time::sleep_until(until.min(Instant::now() + LOOK_INTERVAL)).await;
                         refresh(&sources).await;

@@ -40,9 +40,9 @@ pub fn attempted(attempted: &Attempted<'_>, verdict: &Verdict) {
         metrics::delivered();
     }
     let wait_ms = verdict.wait().map(millis);
-    macro_rules! tell {
-        ($tell:ident) => {
-            $tell!(
+    macro_rules! emit {
+        ($emit:ident) => {
+            $emit!(
                 delivery.id = %delivery.id(),
                 delivery.attempt = delivery.next_attempt().get(),
                 event.id = %delivery.event.id,
@@ -58,8 +58,8 @@ pub fn attempted(attempted: &Attempted<'_>, verdict: &Verdict) {
         };
     }
     match verdict {
-        Verdict::Done => tell!(debug),
-        Verdict::Wait { .. } | Verdict::Park(_) => tell!(info),
+        Verdict::Done => emit!(debug),
+        Verdict::Wait { .. } | Verdict::Park(_) => emit!(info),
     }
 }
 

@@ -45,7 +45,7 @@ impl Ground {
         let has_the_store = matches!(settings.store.place(), Ok(StoreUrl::Sqlite(_)));
         let settings = throw_away(settings, &file.display().to_string());
         let topology = Topology::new(&settings.broker.prefix, [WAIT]);
-        let broker = Broker::looking(&settings.broker, topology).map_err(Failure::Settings)?;
+        let broker = Broker::passive(&settings.broker, topology).map_err(Failure::Settings)?;
         let prefix = &settings.broker.prefix;
         let claimed = broker.claim().await.map_err(|error| refused(prefix, error))?;
         let claim = claimed.ok_or_else(|| {

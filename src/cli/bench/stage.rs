@@ -111,7 +111,8 @@ impl Stage {
     async fn wait_for_workers(&mut self, count: u32) -> Result<(), Failure> {
         const LOOK: Duration = Duration::from_millis(50);
         loop {
-            let look = self.parts.broker.look(Lane::Primary).await.map_err(Failure::Broker)?;
+            let look =
+                self.parts.broker.lane_depth(Lane::Primary).await.map_err(Failure::Broker)?;
             if look.consumers >= count {
                 return Ok(());
             }

@@ -109,9 +109,9 @@ impl Looking {
         let schedules = settings.schedule.schedules().map_err(Failure::Settings)?;
         let topology = Topology::new(&settings.broker.prefix, schedules.waits())
             .with_slots(settings.source.slots());
-        let broker = Broker::looking(&settings.broker, topology)
+        let broker = Broker::passive(&settings.broker, topology)
             .map_err(Failure::Settings)?
-            .hearing(settings.events);
+            .with_rules(settings.events);
         Ok(Self { settings, broker, store: None, unreadable: UnreadableSubscriptions::default() })
     }
 

@@ -102,14 +102,14 @@ async fn parked_messages_are_listed_shown_exported_replayed_and_dropped() {
 }
 
 /// Goal: one that goes through what is parked is never told "nothing" because another one does, too.
-/// Method: another process that has the turn, for good and for a while.
+/// Method: another process that holds the scan lock, for good and for a while.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_replay_beside_another_one_waits_or_fails_and_never_finds_nothing() {
     let home = Home::new();
     home.park(&[("e1", "{}", None, ParkReason::Exhausted), ("e2", "{}", None, ParkReason::Gone)])
         .await;
     let other = home.broker();
-    let turn = other.turn().await.unwrap().expect("nobody else has it");
+    let lock = other.scan_lock().await.unwrap().expect("the lock is free");
     let waiting = home.command(&["parked", "replay", "--all"]).spawn().unwrap();
     let list = home.command(&["parked", "list"]).spawn().unwrap();
     for waiting in [waiting, list] {
@@ -125,7 +125,7 @@ async fn a_replay_beside_another_one_waits_or_fails_and_never_finds_nothing() {
 
     let waiting = home.command(&["parked", "replay", "--all"]).spawn().unwrap();
     tokio::time::sleep(Duration::from_millis(1_500)).await;
-    drop(turn);
+    drop(lock);
     let replayed = Answer::from(waiting.wait_with_output().unwrap());
     assert_eq!(replayed.done(), "replayed 2 of 2 parked\n");
     other.close().await;
@@ -165,14 +165,14 @@ async fn what_is_interrupted_says_how_far_it_came() {
     }
 
     let other = home.broker();
-    let turn = other.turn().await.unwrap().expect("nobody else has it");
+    let lock = other.scan_lock().await.unwrap().expect("the lock is free");
     let child = home.command(&["parked", "export", "some.jsonl"]).spawn().unwrap();
     tokio::time::sleep(Duration::from_millis(1_500)).await;
     interrupt(&child);
     let answer = Answer::from(child.wait_with_output().unwrap());
     assert_eq!((answer.code, answer.stdout.as_str()), (1, ""));
     assert_eq!(answer.stderr, "homing: interrupted: exported 0 to some.jsonl\n");
-    drop(turn);
+    drop(lock);
     other.close().await;
 }
 

@@ -1,6 +1,6 @@
 //! `homing topology`
 
-use homing_broker::topology::Argument;
+use homing_broker::topology::ArgumentValue;
 use lapin::{
     Connection, ConnectionProperties,
     options::QueueDeclareOptions,
@@ -81,9 +81,9 @@ async fn a_queue_with_other_arguments_is_told_with_both_values() {
     let mut arguments = FieldTable::default();
     for (name, value) in spec.arguments() {
         let value = match value {
-            Argument::Text(text) => AMQPValue::LongString(text.into()),
-            Argument::Number(_) => AMQPValue::LongLongInt(1_234),
-            Argument::Flag(flag) => AMQPValue::Boolean(flag),
+            ArgumentValue::Text(text) => AMQPValue::LongString(text.into()),
+            ArgumentValue::Number(_) => AMQPValue::LongLongInt(1_234),
+            ArgumentValue::Flag(flag) => AMQPValue::Boolean(flag),
         };
         arguments.insert(name.into(), value);
     }

@@ -31,7 +31,7 @@ mod write;
 
 pub use origin::Origin;
 pub(crate) use read::renewed;
-pub use read::{Unreadable, Why};
+pub use read::{Unreadable, UnreadableReason};
 pub use write::Outgoing;
 
 /// Names of the headers that homing adds.
@@ -48,7 +48,7 @@ pub mod header {
     /// How often it was put back without an attempt.
     pub const HOLDS: &str = "x-homing-holds";
     /// How often in a row it was turned away because its endpoint was busy.
-    pub const TURNED_AWAY: &str = "x-homing-turned-away";
+    pub const THROTTLED: &str = "x-homing-turned-away";
     /// How often a person replayed it.
     pub const REPLAYS: &str = "x-homing-replays";
     /// When homing took the event, Unix ms.

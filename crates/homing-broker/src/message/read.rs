@@ -29,7 +29,7 @@ use homing_domain::{
 #[derive(Clone, Debug)]
 pub struct Unreadable {
     /// What is wrong with it.
-    pub why: Why,
+    pub why: UnreadableReason,
     /// The publisher's `message_id`.
     pub id: Option<String>,
     /// Its bytes.
@@ -41,7 +41,7 @@ pub struct Unreadable {
 
 /// What is wrong with a message that is not an event.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Why {
+pub enum UnreadableReason {
     /// What the topic is taken from is none.
     #[error("no topic ({error}): {advice}")]
     Topic {
@@ -61,7 +61,7 @@ pub enum Why {
         "header `x-homing-subscription`: it is not heard of publishers; publish over HTTP with \
          `?subscription=`, or set `events.subscription_header` to \"accept\""
     )]
-    SubscriptionUnheard,
+    SubscriptionRefused,
     /// A part of it is not what AMQP says, or there is too much of it.
     #[error("{0}")]
     Unparsed(String),
@@ -73,7 +73,7 @@ pub enum Why {
 }
 
 impl Message {
-    /// Reads a message; `fresh_id` is used where the publisher gave no id that can be used. What is
+    /// Reads a message; `new_id` is used where the publisher gave no id that can be used. What is
     /// believed of it depends on its `origin`.
     ///
     /// # Errors
@@ -83,7 +83,7 @@ impl Message {
         properties: &BasicProperties,
         origin: &Origin<'_>,
         body: Bytes,
-        fresh_id: impl FnOnce() -> EventId,
+        new_id: impl FnOnce() -> EventId,
     ) -> Result<Self, Box<Unreadable>> {
         let headers = Headers(properties.headers().as_ref());
         let id = text(properties.message_id().as_ref()).or_else(|| cloud_event(&headers, "id"));
@@ -94,17 +94,17 @@ impl Message {
         let is_brokers = is_encoded || is_foreign && amqp10::is_called_binary(properties);
         let kind = properties.kind().as_ref().filter(|_| !is_brokers);
         let read = read_unparsed(&headers)
-            .map_or(Ok(()), |what| Err(Why::Unparsed(what)))
+            .map_or(Ok(()), |what| Err(UnreadableReason::Unparsed(what)))
             .and_then(|()| read_topic(kind, &headers, sender))
             .and_then(|topic| {
                 let subscription = read_subscription(&headers, sender)?;
                 let value = is_encoded.then(|| amqp10::unwrapped(body.clone())).transpose();
-                Ok((topic, subscription, value.map_err(Why::Amqp10)?))
+                Ok((topic, subscription, value.map_err(UnreadableReason::Amqp10)?))
             });
         match read {
             Ok((topic, subscription, value)) => Ok(Self {
                 event: Arc::new(Event {
-                    id: id.and_then(|id| EventId::new(&id).ok()).unwrap_or_else(fresh_id),
+                    id: id.and_then(|id| EventId::new(&id).ok()).unwrap_or_else(new_id),
                     topic,
                     content_type: text(properties.content_type().as_ref())
                         .unwrap_or_else(|| CONTENT_TYPE_DEFAULT.to_owned()),
@@ -167,14 +167,14 @@ fn read_unparsed(headers: &Headers<'_>) -> Option<String> {
         return None;
     }
     let text = headers.text(header::UNPARSED).unwrap_or_default();
-    Some(text.get(..text.floor_char_boundary(MAX_TOLD_BYTES)).unwrap_or_default().to_owned())
+    Some(text.get(..text.floor_char_boundary(MAX_UNPARSED_BYTES)).unwrap_or_default().to_owned())
 }
 
 fn read_topic(
     kind: Option<&ShortString>,
     headers: &Headers<'_>,
     sender: &Sender<'_>,
-) -> Result<Topic, Why> {
+) -> Result<Topic, UnreadableReason> {
     let (topic, advice) = match sender {
         Sender::Homing => (
             Topic::new(&text(kind).unwrap_or_default()),
@@ -190,9 +190,9 @@ fn read_topic(
             (topic, "set the routing key or the `type` property")
         }
     };
-    let topic = topic.map_err(|error| Why::Topic { error, advice })?;
+    let topic = topic.map_err(|error| UnreadableReason::Topic { error, advice })?;
     if topic.is_own() && *sender != Sender::Homing {
-        return Err(Why::Reserved(topic));
+        return Err(UnreadableReason::Reserved(topic));
     }
     Ok(topic)
 }
@@ -200,17 +200,17 @@ fn read_topic(
 fn read_subscription(
     headers: &Headers<'_>,
     sender: &Sender<'_>,
-) -> Result<Option<SubscriptionId>, Why> {
+) -> Result<Option<SubscriptionId>, UnreadableReason> {
     if !headers.contains(header::SUBSCRIPTION) {
         return Ok(None);
     }
     if let Sender::Publisher { rules, .. } = sender
         && rules.subscription_header == SubscriptionHeader::Refuse
     {
-        return Err(Why::SubscriptionUnheard);
+        return Err(UnreadableReason::SubscriptionRefused);
     }
     let id = headers.text(header::SUBSCRIPTION).unwrap_or_default().parse();
-    id.map(Some).map_err(Why::Subscription)
+    id.map(Some).map_err(UnreadableReason::Subscription)
 }
 
 fn read_progress(headers: &Headers<'_>) -> Progress {
@@ -219,7 +219,7 @@ fn read_progress(headers: &Headers<'_>) -> Progress {
         attempts: headers.count(header::ATTEMPTS),
         step: Step::new(headers.count(header::STEP)),
         holds: headers.count(header::HOLDS),
-        throttled: headers.count(header::TURNED_AWAY),
+        throttled: headers.count(header::THROTTLED),
         replays: headers.count(header::REPLAYS),
         received: instant(header::RECEIVED),
         first_failure: instant(header::FIRST_FAILURE),
@@ -277,7 +277,7 @@ fn without_effects(properties: &BasicProperties) -> BasicProperties {
 const MAX_SHOWN_CHARS: usize = 200;
 /// How much is kept of what could not be read in it: the bytes of every short string, and their
 /// names.
-const MAX_TOLD_BYTES: usize = 12_288;
+const MAX_UNPARSED_BYTES: usize = 12_288;
 
 /// As [`without_effects`], with the fields that could not be read left as they are. A publisher's
 /// routing key becomes a header, because the copy gets another one, and by that header the copy is

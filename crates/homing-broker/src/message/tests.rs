@@ -170,7 +170,7 @@ fn a_copy_of_a_forged_message_is_as_unreadable_as_the_original() {
         let way = ("p.v1.route", "p.v1.retry");
         let origin = Origin::of(topology.names(), rules, way, &copy.properties);
         unreadable = read_of(&copy.properties, &origin).unwrap_err();
-        assert_eq!(unreadable.why, super::Why::SubscriptionUnheard);
+        assert_eq!(unreadable.why, super::UnreadableReason::SubscriptionRefused);
         // Heard later, because somebody changed the setting: with its publisher's routing key.
         let trusting = EventsSettings { topic_from: TopicFrom::RoutingKey, ..TRUSTING };
         let origin = Origin::of(topology.names(), trusting, way, &copy.properties);

@@ -82,7 +82,7 @@ impl Message {
             (header::ATTEMPTS, progress.attempts),
             (header::STEP, progress.step.get()),
             (header::HOLDS, progress.holds),
-            (header::TURNED_AWAY, progress.throttled),
+            (header::THROTTLED, progress.throttled),
             (header::REPLAYS, progress.replays),
             (header::UNMATCHED, u32::from(progress.unmatched)),
         ];

@@ -9,7 +9,7 @@ use lapin::{
     types::{AMQPValue, FieldTable},
 };
 
-use super::{Argument, Names, QueueKind, QueueSpec, Topology};
+use super::{ArgumentValue, Names, QueueKind, QueueSpec, Topology};
 use crate::{
     channels::open,
     error::{BrokerError, ROUND_TRIP_DEADLINE, within},
@@ -66,7 +66,7 @@ impl Topology {
         // One look at all: a channel that the broker closes, because it asks for what is not there, costs
         // its number for as long as the connection lives (lapin 4.12, `Frames::poison_channel`), and a
         // shared plan has few.
-        declared.was_incomplete = !self.stands(connection).await?;
+        declared.was_incomplete = !self.is_complete(connection).await?;
         let mut channel = open(connection).await?;
         for exchange in self.exchanges() {
             match declare_exchange(&channel, &exchange).await {
@@ -86,7 +86,7 @@ impl Topology {
                 bind(&channel, &queue.name, names.route(), &queue.name).await?;
             }
         }
-        bind(&channel, &names.unrouted(), names.net(), "").await?;
+        bind(&channel, &names.unrouted(), names.alternate(), "").await?;
         bind(&channel, &names.primary(), names.events(), "#").await?;
         self.declare_after_first_version(connection, &channel).await
     }
@@ -186,10 +186,10 @@ impl Topology {
         let names = self.names();
         let spec = |name, kind, alternate| ExchangeSpec { name, kind, alternate };
         [
-            spec(names.net(), ExchangeKind::Fanout, None),
+            spec(names.alternate(), ExchangeKind::Fanout, None),
             spec(names.control(), ExchangeKind::Fanout, None),
-            spec(names.route(), ExchangeKind::Direct, Some(names.net())),
-            spec(names.events(), ExchangeKind::Topic, Some(names.net())),
+            spec(names.route(), ExchangeKind::Direct, Some(names.alternate())),
+            spec(names.events(), ExchangeKind::Topic, Some(names.alternate())),
         ]
     }
 
@@ -200,9 +200,9 @@ impl Topology {
 
     /// Whether every queue and exchange is there. Asks only the node that the connection leads to,
     /// in few round trips; bindings cannot be asked for.
-    pub(crate) async fn stands(&self, connection: &Connection) -> Result<bool, BrokerError> {
+    pub(crate) async fn is_complete(&self, connection: &Connection) -> Result<bool, BrokerError> {
         let channel = open(connection).await?;
-        match self.look_at_all(&channel).await {
+        match self.check_all_exist(&channel).await {
             Ok(()) => {
                 let closed = channel.close(200, "OK".into());
                 within(&channel, ROUND_TRIP_DEADLINE, "closing a channel", closed).await?;
@@ -216,7 +216,7 @@ impl Topology {
         }
     }
 
-    async fn look_at_all(&self, channel: &Channel) -> Result<(), BrokerError> {
+    async fn check_all_exist(&self, channel: &Channel) -> Result<(), BrokerError> {
         let nowait = true;
         let passive =
             QueueDeclareOptions { passive: true, nowait, ..QueueDeclareOptions::durable() };
@@ -226,14 +226,14 @@ impl Topology {
         }
         // Not until these are answered is it known that none of the queues was missing.
         for exchange in self.exchanges() {
-            look_at_exchange(channel, &exchange).await?;
+            check_exchange_exists(channel, &exchange).await?;
         }
         Ok(())
     }
 }
 
 /// An error where it is not there; how it is does not matter.
-pub(super) async fn look_at_exchange(
+pub(super) async fn check_exchange_exists(
     channel: &Channel,
     ExchangeSpec { name, kind, .. }: &ExchangeSpec,
 ) -> Result<(), BrokerError> {
@@ -262,7 +262,7 @@ pub(crate) async fn depth(
     let channel = open(connection).await?;
     match depth_on(&channel, queue).await {
         Ok(depth) => Ok(Some(depth)),
-        Err(error) if error.says(&AMQPSoftError::NOTFOUND) => Ok(None),
+        Err(error) if error.has_code(&AMQPSoftError::NOTFOUND) => Ok(None),
         Err(error) => Err(error),
     }
 }
@@ -280,9 +280,9 @@ pub(super) async fn declare_queue(channel: &Channel, queue: &QueueSpec) -> Resul
     let mut arguments = FieldTable::default();
     for (name, value) in queue.arguments() {
         let value = match value {
-            Argument::Text(text) => AMQPValue::LongString(text.into()),
-            Argument::Number(number) => AMQPValue::LongLongInt(i64::from(number)),
-            Argument::Flag(flag) => AMQPValue::Boolean(flag),
+            ArgumentValue::Text(text) => AMQPValue::LongString(text.into()),
+            ArgumentValue::Number(number) => AMQPValue::LongLongInt(i64::from(number)),
+            ArgumentValue::Flag(flag) => AMQPValue::Boolean(flag),
         };
         arguments.insert(name.into(), value);
     }
@@ -335,7 +335,7 @@ pub(crate) async fn keeps_what_is_rejected(
 
 /// Takes the queue of the first version away from the net: two would each get a copy.
 pub(crate) async fn leave_net(channel: &Channel, names: &Names) -> Result<(), BrokerError> {
-    let (queue, net) = (names.former_unrouted(), names.net());
+    let (queue, net) = (names.former_unrouted(), names.alternate());
     let step = format!("unbinding `{queue}` from `{net}`");
     let unbound = channel.queue_unbind(queue.into(), net.into(), "".into(), FieldTable::default());
     within(channel, ROUND_TRIP_DEADLINE, step, unbound).await

@@ -1,4 +1,4 @@
-//! Looking at the topology without changing it.
+//! PassiveConnection at the topology without changing it.
 
 use lapin::{Connection, protocol::AMQPSoftError};
 
@@ -6,7 +6,7 @@ use super::{
     Depth, Topology,
     declare::{self, ExchangeSpec, Form},
 };
-use crate::{channels::open, connection::Looking, error::BrokerError};
+use crate::{channels::open, connection::PassiveConnection, error::BrokerError};
 
 /// What was found under one name.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -70,18 +70,18 @@ impl Topology {
     /// names of queues that homing ever declared; those not needed now are looked for too.
     pub(crate) async fn inspect(
         &self,
-        looking: &mut Looking<'_>,
+        passive: &mut PassiveConnection<'_>,
         declared_before: &[String],
     ) -> Result<Vec<Finding>, BrokerError> {
         let mut findings = Vec::new();
         for exchange in self.exchanges().iter().rev() {
-            let state = exchange_state(looking.get().await?, exchange).await?;
-            looking.spend(state.channels_spent());
+            let state = exchange_state(passive.get().await?, exchange).await?;
+            passive.spend(state.channels_spent());
             findings.push(Finding { name: format!("{} (exchange)", exchange.name), state });
         }
         let queues = self.queues();
         for queue in &queues {
-            let connection = looking.get().await?;
+            let connection = passive.get().await?;
             let state = match declare::depth(connection, &queue.name).await? {
                 None => State::Missing,
                 Some(depth) => match self.declare_either(connection, queue).await {
@@ -89,7 +89,7 @@ impl Topology {
                     declared => same(declared.map(drop), Some(depth))?,
                 },
             };
-            looking.spend(state.channels_spent());
+            passive.spend(state.channels_spent());
             findings.push(Finding { name: queue.name.clone(), state });
         }
         let waits = self.names().wait_prefix();
@@ -98,11 +98,11 @@ impl Topology {
             name.starts_with(&waits) && queues.iter().all(|queue| queue.name != **name)
         });
         for name in left {
-            match declare::depth(looking.get().await?, name).await? {
+            match declare::depth(passive.get().await?, name).await? {
                 Some(depth) => {
                     findings.push(Finding { name: name.clone(), state: State::LeftOver(depth) });
                 }
-                None => looking.spend(1),
+                None => passive.spend(1),
             }
         }
         Ok(findings)
@@ -114,19 +114,19 @@ impl Topology {
     /// broker log an error, so this is for operators who ask.
     pub(crate) async fn inspect_superseded(
         &self,
-        looking: &mut Looking<'_>,
+        passive: &mut PassiveConnection<'_>,
     ) -> Result<Vec<Finding>, BrokerError> {
         let mut findings = Vec::new();
         for (name, by) in self.superseded() {
-            let connection = looking.get().await?;
+            let connection = passive.get().await?;
             let Some(depth) = declare::depth(connection, &name).await? else {
-                looking.spend(1);
+                passive.spend(1);
                 continue;
             };
             let needed = self.is_of_first_version() && name == self.names().former_parked();
             let is_renewed =
                 needed && declare::keeps_what_is_rejected(connection, self, &name).await?;
-            looking.spend(u16::from(needed));
+            passive.spend(u16::from(needed));
             let state = if is_renewed {
                 State::Present(Some(depth))
             } else {
@@ -153,9 +153,9 @@ async fn exchange_state(
     exchange: &ExchangeSpec,
 ) -> Result<State, BrokerError> {
     let channel = open(connection).await?;
-    match declare::look_at_exchange(&channel, exchange).await {
+    match declare::check_exchange_exists(&channel, exchange).await {
         Ok(()) => same(declare::declare_exchange(&channel, exchange).await, None),
-        Err(error) if error.says(&AMQPSoftError::NOTFOUND) => Ok(State::Missing),
+        Err(error) if error.has_code(&AMQPSoftError::NOTFOUND) => Ok(State::Missing),
         Err(error) => Err(error),
     }
 }

@@ -83,7 +83,7 @@ impl Names {
 
     /// Fanout exchange: the net under both, for messages without a route.
     #[must_use]
-    pub fn net(&self) -> String {
+    pub fn alternate(&self) -> String {
         self.of("unrouted")
     }
 
@@ -157,7 +157,7 @@ impl Names {
     }
 
     /// Queue that keeps a second one from going through what is parked.
-    pub(crate) fn turn(&self) -> String {
+    pub(crate) fn scan_lock(&self) -> String {
         self.of("turn")
     }
 
@@ -220,7 +220,7 @@ pub enum QueueKind {
 
 /// One argument of a queue.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Argument {
+pub enum ArgumentValue {
     /// A text.
     Text(String),
     /// A number.
@@ -232,8 +232,8 @@ pub enum Argument {
 impl QueueSpec {
     /// The arguments with which it is declared, in the order of their names.
     #[must_use]
-    pub fn arguments(&self) -> Vec<(&'static str, Argument)> {
-        let text = |text: &str| Argument::Text(text.to_owned());
+    pub fn arguments(&self) -> Vec<(&'static str, ArgumentValue)> {
+        let text = |text: &str| ArgumentValue::Text(text.to_owned());
         let dead_letters_to = |target: &str| {
             vec![("x-dead-letter-exchange", text("")), ("x-dead-letter-routing-key", text(target))]
         };
@@ -247,26 +247,26 @@ impl QueueSpec {
         let mut arguments = match &self.kind {
             QueueKind::Deliver { dead_letters_to, formerly_to: _ } => {
                 let mut arguments = dead_lettering(dead_letters_to);
-                arguments.push(("x-delivery-limit", Argument::Number(DELIVERY_LIMIT)));
+                arguments.push(("x-delivery-limit", ArgumentValue::Number(DELIVERY_LIMIT)));
                 arguments
             }
             QueueKind::Wait { wait, dead_letters_to } => {
                 let mut arguments = dead_lettering(dead_letters_to);
                 let wait_ms = u32::try_from(wait.as_millis()).unwrap_or(u32::MAX);
-                arguments.push(("x-message-ttl", Argument::Number(wait_ms)));
+                arguments.push(("x-message-ttl", ArgumentValue::Number(wait_ms)));
                 arguments
             }
             QueueKind::Keep { dead_letters_to } => {
                 let mut arguments = dead_lettering(dead_letters_to);
-                arguments.push(("x-delivery-limit", Argument::Number(DELIVERY_LIMIT_NEVER)));
+                arguments.push(("x-delivery-limit", ArgumentValue::Number(DELIVERY_LIMIT_NEVER)));
                 arguments
             }
             // At most once: a baton that gets lost is published anew, one that waited in the
             // broker's hands would be a second one.
             QueueKind::Lock => {
                 let mut arguments = dead_letters_to(&self.name);
-                arguments.push(("x-delivery-limit", Argument::Number(DELIVERY_LIMIT_NEVER)));
-                arguments.push(("x-single-active-consumer", Argument::Flag(true)));
+                arguments.push(("x-delivery-limit", ArgumentValue::Number(DELIVERY_LIMIT_NEVER)));
+                arguments.push(("x-single-active-consumer", ArgumentValue::Flag(true)));
                 arguments
             }
         };

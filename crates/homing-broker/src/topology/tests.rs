@@ -13,9 +13,9 @@ fn the_topology_is_what_the_documentation_says() {
                 .arguments()
                 .into_iter()
                 .map(|(name, value)| match value {
-                    Argument::Text(text) => format!("{name}={text:?}"),
-                    Argument::Number(number) => format!("{name}={number}"),
-                    Argument::Flag(flag) => format!("{name}={flag}"),
+                    ArgumentValue::Text(text) => format!("{name}={text:?}"),
+                    ArgumentValue::Number(number) => format!("{name}={number}"),
+                    ArgumentValue::Flag(flag) => format!("{name}={flag}"),
                 })
                 .collect();
             format!("{}\n    {}", queue.name, arguments.join("\n    "))
@@ -73,7 +73,9 @@ fn a_slot_has_a_lock_that_is_no_route_for_events() {
         topology.queues().into_iter().filter(|queue| queue.kind == QueueKind::Lock).collect();
     let names: Vec<_> = locks.iter().map(|lock| lock.name.as_str()).collect();
     assert_eq!(names, ["p.v2.source.main.1", "p.v2.source.main.2"]);
-    assert!(locks[0].arguments().contains(&("x-single-active-consumer", Argument::Flag(true))));
+    assert!(
+        locks[0].arguments().contains(&("x-single-active-consumer", ArgumentValue::Flag(true)))
+    );
 }
 
 #[test]

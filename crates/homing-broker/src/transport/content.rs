@@ -5,8 +5,8 @@ use std::borrow::Cow;
 use super::{
     notes::Notes,
     wire::{
-        Cursor, MAX_LEVELS, Unfit, check_table, check_value, escaped, is_text, put_long_string,
-        put_short_string,
+        Cursor, MAX_LEVELS, Undecodable, check_table, check_value, escaped, is_text,
+        put_long_string, put_short_string,
     },
 };
 use crate::message::header;
@@ -47,7 +47,7 @@ const MAX_NOTE_BYTES: usize = 16 * 1_024;
 const VOID: &[u8] = b"V";
 
 /// Whether the client can take this content header as it is.
-pub(super) fn is_fit(payload: &[u8], max_bytes: usize) -> bool {
+pub(super) fn is_decodable(payload: &[u8], max_bytes: usize) -> bool {
     payload.len() <= max_bytes && check(Cursor(payload)).is_some()
 }
 
@@ -69,7 +69,7 @@ fn check(mut cursor: Cursor<'_>) -> Option<()> {
 }
 
 /// A content header that the client can take.
-pub(super) struct Fitted {
+pub(super) struct Rewritten {
     pub(super) payload: Vec<u8>,
     /// Bytes of headers that were left out, because they are too large or too deep.
     pub(super) left_out: usize,
@@ -80,12 +80,12 @@ pub(super) struct Fitted {
 ///
 /// A header that is too large or too deep keeps its name and has no value; what else cannot be kept
 /// is told in one of homing's own, [`header::UNPARSED`].
-pub(super) fn fitted(
+pub(super) fn rewritten(
     payload: &[u8],
     whole: usize,
     max_bytes: usize,
     mut notes: Notes,
-) -> Option<Fitted> {
+) -> Option<Rewritten> {
     let mut content = Content::read(payload, &mut notes)?;
     if payload.len() < whole {
         notes = Notes::default();
@@ -102,7 +102,7 @@ pub(super) fn fitted(
     let note = notes.text(max_note_bytes(room));
     let too_deep = content.left_out;
     let too_large = content.leave_out(room.saturating_sub(note_bytes(&notes, room)));
-    Some(Fitted { payload: content.written(note.as_deref()), left_out: too_deep + too_large })
+    Some(Rewritten { payload: content.written(note.as_deref()), left_out: too_deep + too_large })
 }
 
 /// Bytes of the note's field beside its text.
@@ -206,9 +206,13 @@ impl<'a> Content<'a> {
             let shown = || format!("header `{}`", String::from_utf8_lossy(&name));
             match fit {
                 Ok(()) => {}
-                Err(Unfit::TooDeep) => self.left_out = self.left_out.saturating_add(value.len()),
-                Err(Unfit::Broken) => notes.broken(&shown(), value),
-                Err(Unfit::Name(bytes)) => notes.not_utf8(&format!("a name in {}", shown()), bytes),
+                Err(Undecodable::TooDeep) => {
+                    self.left_out = self.left_out.saturating_add(value.len())
+                }
+                Err(Undecodable::Broken) => notes.broken(&shown(), value),
+                Err(Undecodable::Name(bytes)) => {
+                    notes.not_utf8(&format!("a name in {}", shown()), bytes)
+                }
             }
             let value = if fit.is_ok() { value } else { VOID };
             self.fields.push(Field { name, value });
@@ -291,16 +295,16 @@ mod tests {
     }
 
     /// What the client makes of it.
-    fn taken(fitted: &Fitted) -> (BasicProperties, FieldTable) {
-        let (rest, properties) = parse_properties(&fitted.payload[START_BYTES..]).unwrap();
+    fn taken(rewritten: &Rewritten) -> (BasicProperties, FieldTable) {
+        let (rest, properties) = parse_properties(&rewritten.payload[START_BYTES..]).unwrap();
         assert!(rest.is_empty());
-        assert!(is_fit(&fitted.payload, LARGE));
+        assert!(is_decodable(&rewritten.payload, LARGE));
         let table = properties.headers().clone().unwrap();
         (properties, table)
     }
 
-    fn fit(payload: &[u8]) -> Fitted {
-        fitted(payload, payload.len(), LARGE, Notes::default()).unwrap()
+    fn fit(payload: &[u8]) -> Rewritten {
+        rewritten(payload, payload.len(), LARGE, Notes::default()).unwrap()
     }
 
     fn note(table: &FieldTable) -> String {
@@ -313,7 +317,7 @@ mod tests {
     #[test]
     fn an_id_that_is_not_text_is_told_and_shown() {
         let payload = payload(FIRST_FLAG >> 8, b"\x05Gr\xfc\xdfe");
-        assert!(!is_fit(&payload, LARGE));
+        assert!(!is_decodable(&payload, LARGE));
         let (properties, table) = taken(&fit(&payload));
         assert_eq!(properties.message_id().as_ref().unwrap().as_str(), r"Gr\xfc\xdfe");
         assert_eq!(note(&table), r"`message_id` is not UTF-8: Gr\xfc\xdfe");
@@ -325,8 +329,8 @@ mod tests {
         inner.extend(table(&[(b"\xe9", b"V")]));
         let fields = table(&[(b"caf\xe9", b"V"), (b"deep", &inner), (b"good", &text(b"\xff"))]);
         let payload = payload(TABLE_FLAG, &fields);
-        let fitted = fit(&payload);
-        let (_properties, table) = taken(&fitted);
+        let rewritten = fit(&payload);
+        let (_properties, table) = taken(&rewritten);
         assert_eq!(
             note(&table),
             r"the name of a header is not UTF-8: caf\xe9; a name in header `deep` is not UTF-8: \xe9"
@@ -346,11 +350,11 @@ mod tests {
             vec![0, 0, 1, 0, 2],
         ] {
             let payload = payload(TABLE_FLAG | FIRST_FLAG >> 3, &properties);
-            assert!(!is_fit(&payload, LARGE));
-            let fitted = fit(&payload);
-            assert!(note(&taken(&fitted).1).contains("cannot be read"), "{properties:?}");
+            assert!(!is_decodable(&payload, LARGE));
+            let rewritten = fit(&payload);
+            assert!(note(&taken(&rewritten).1).contains("cannot be read"), "{properties:?}");
         }
-        assert!(fitted(&[0; 13], 13, LARGE, Notes::default()).is_none());
+        assert!(rewritten(&[0; 13], 13, LARGE, Notes::default()).is_none());
     }
 
     #[test]
@@ -358,13 +362,13 @@ mod tests {
         let large = text(&vec![b'x'; 300_000]);
         let fields = table(&[(b"large", &large), (b"small", &text(b"kept")), (b"one", b"t\x01")]);
         let payload = payload(TABLE_FLAG, &fields);
-        let fitted = fit(&payload);
-        let (_properties, table) = taken(&fitted);
+        let rewritten = fit(&payload);
+        let (_properties, table) = taken(&rewritten);
         assert_eq!(table.inner()["large"], AMQPValue::Void);
         assert_eq!(table.inner()["small"], AMQPValue::LongString("kept".into()));
         assert_eq!(table.inner()["one"], AMQPValue::Boolean(true));
         assert!(!table.contains_key(header::UNPARSED));
-        assert_eq!(fitted.left_out, 300_004);
+        assert_eq!(rewritten.left_out, 300_004);
     }
 
     #[test]
@@ -372,9 +376,9 @@ mod tests {
         let names: Vec<_> = (0..10_000).map(|number| format!("header-{number}")).collect();
         let fields: Vec<_> = names.iter().map(|name| (name.as_bytes(), VOID)).collect();
         let payload = payload(TABLE_FLAG, &table(&fields));
-        let fitted = fitted(&payload, payload.len(), 4_088, Notes::default()).unwrap();
-        assert!(note(&taken(&fitted).1).contains("too large or too many"));
-        assert!(fitted.payload.len() <= 4_088);
+        let rewritten = rewritten(&payload, payload.len(), 4_088, Notes::default()).unwrap();
+        assert!(note(&taken(&rewritten).1).contains("too large or too many"));
+        assert!(rewritten.payload.len() <= 4_088);
     }
 
     #[test]
@@ -382,8 +386,8 @@ mod tests {
         let mut properties = table(&[(b"large", &text(&vec![b'x'; 300_000]))]);
         properties.truncate(100);
         let payload = payload(TABLE_FLAG | FIRST_FLAG >> 8, &properties);
-        let fitted = fitted(&payload, 300_050, LARGE, Notes::default()).unwrap();
-        let (properties, table) = taken(&fitted);
+        let rewritten = rewritten(&payload, 300_050, LARGE, Notes::default()).unwrap();
+        let (properties, table) = taken(&rewritten);
         assert_eq!(note(&table), "its headers are too large or too many (300050 bytes)");
         assert_eq!(*properties.message_id(), None);
     }
@@ -393,8 +397,8 @@ mod tests {
         let nested =
             (0..20_000).fold(VOID.to_vec(), |inner, _| [b"A", &text(&inner)[1..]].concat());
         let payload = payload(TABLE_FLAG, &table(&[(b"nested", &nested)]));
-        let fitted = fit(&payload);
-        assert_eq!(taken(&fitted).1.inner()["nested"], AMQPValue::Void);
-        assert_eq!(fitted.left_out, nested.len());
+        let rewritten = fit(&payload);
+        assert_eq!(taken(&rewritten).1.inner()["nested"], AMQPValue::Void);
+        assert_eq!(rewritten.left_out, nested.len());
     }
 }

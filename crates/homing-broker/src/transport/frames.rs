@@ -129,23 +129,23 @@ impl Frames {
         if kind == METHOD {
             self.tune(payload);
             let mut notes = Notes::default();
-            let fitted = method::fitted(payload, &mut notes)?;
+            let rewritten = method::rewritten(payload, &mut notes)?;
             if !notes.is_empty() {
                 self.notes.insert(channel, notes);
             }
-            return Some(framed(kind, channel, &fitted));
+            return Some(framed(kind, channel, &rewritten));
         }
         let max_bytes = self.max_payload_bytes();
-        if self.notes.is_empty() && is_whole && content::is_fit(payload, max_bytes) {
+        if self.notes.is_empty() && is_whole && content::is_decodable(payload, max_bytes) {
             return None;
         }
         let whole = length.saturating_sub(OVERHEAD_BYTES);
         let notes = self.notes.remove(&channel).unwrap_or_default();
-        let fitted = content::fitted(payload, whole, max_bytes, notes)?;
-        if fitted.left_out > 0 {
-            warn!(bytes = fitted.left_out, "broker.headers_left_out: too large or too deep");
+        let rewritten = content::rewritten(payload, whole, max_bytes, notes)?;
+        if rewritten.left_out > 0 {
+            warn!(bytes = rewritten.left_out, "broker.headers_left_out: too large or too deep");
         }
-        Some(framed(kind, channel, &fitted.payload))
+        Some(framed(kind, channel, &rewritten.payload))
     }
 
     /// The size that the client has to ask for, or it gets no connection.

@@ -5,9 +5,9 @@ use super::{
     wire::{Cursor, MAX_LEVELS, check_table, escaped, is_text, put_long_string, put_short_string},
 };
 
-/// An argument of a method.
+/// A field of a method.
 #[derive(Clone, Copy)]
-enum Argument {
+enum MethodField {
     /// So many bytes without a text.
     Bytes(usize),
     /// A text; with a name where it says something of a message.
@@ -26,13 +26,13 @@ const BASIC: u16 = 60;
 /// `tune` of `connection`.
 const TUNE: (u16, u16) = (CONNECTION, 30);
 
-/// The arguments of the methods that a broker sends and that have texts.
+/// The fields of the methods that a broker sends and that have texts.
 /// Source: AMQP 0-9-1, *XML Definition*, with RabbitMQ's `connection.blocked` and `basic.cancel`.
-fn arguments(method: (u16, u16)) -> &'static [Argument] {
-    use Argument::{Bytes, Long, Table, Text};
-    const PLAIN: Argument = Text(None);
-    const EXCHANGE: Argument = Text(Some("the exchange"));
-    const ROUTING_KEY: Argument = Text(Some("the routing key"));
+fn fields(method: (u16, u16)) -> &'static [MethodField] {
+    use MethodField::{Bytes, Long, Table, Text};
+    const PLAIN: MethodField = Text(None);
+    const EXCHANGE: MethodField = Text(Some("the exchange"));
+    const ROUTING_KEY: MethodField = Text(Some("the routing key"));
     match method {
         (CONNECTION, 10) => &[Bytes(2), Table, Long, Long],
         (CONNECTION, 41 | 60) | (BASIC, 21 | 30 | 31 | 72) | (QUEUE, 11) => &[PLAIN],
@@ -46,49 +46,49 @@ fn arguments(method: (u16, u16)) -> &'static [Argument] {
 
 /// The method as the client can take it, where it cannot take it as it is. What is said of a message
 /// in another way is noted.
-pub(super) fn fitted(payload: &[u8], notes: &mut Notes) -> Option<Vec<u8>> {
+pub(super) fn rewritten(payload: &[u8], notes: &mut Notes) -> Option<Vec<u8>> {
     let mut cursor = Cursor(payload);
-    let arguments = arguments((cursor.short()?, cursor.short()?));
-    if arguments.is_empty() || are_fit(cursor, arguments) {
+    let fields = fields((cursor.short()?, cursor.short()?));
+    if fields.is_empty() || are_decodable(cursor, fields) {
         return None;
     }
-    let mut fitted = payload.get(..4)?.to_vec();
-    for argument in arguments {
-        match argument {
-            Argument::Bytes(length) => fitted.extend(cursor.take(*length)?),
-            Argument::Long => put_long_string(&mut fitted, cursor.long_string()?),
-            Argument::Table => {
+    let mut rewritten = payload.get(..4)?.to_vec();
+    for field in fields {
+        match field {
+            MethodField::Bytes(length) => rewritten.extend(cursor.take(*length)?),
+            MethodField::Long => put_long_string(&mut rewritten, cursor.long_string()?),
+            MethodField::Table => {
                 let table = cursor.long_string()?;
-                let is_fit = check_table(table, MAX_LEVELS).is_ok();
-                put_long_string(&mut fitted, if is_fit { table } else { b"" });
+                let is_decodable = check_table(table, MAX_LEVELS).is_ok();
+                put_long_string(&mut rewritten, if is_decodable { table } else { b"" });
             }
-            Argument::Text(of_message) => {
+            MethodField::Text(of_message) => {
                 let text = cursor.short_string()?;
                 if is_text(text) {
-                    put_short_string(&mut fitted, text);
+                    put_short_string(&mut rewritten, text);
                     continue;
                 }
-                put_short_string(&mut fitted, escaped(text).as_bytes());
+                put_short_string(&mut rewritten, escaped(text).as_bytes());
                 if let Some(what) = of_message {
                     notes.not_utf8(what, text);
                 }
             }
         }
     }
-    fitted.extend(cursor.0);
-    Some(fitted)
+    rewritten.extend(cursor.0);
+    Some(rewritten)
 }
 
-fn are_fit(mut cursor: Cursor<'_>, arguments: &[Argument]) -> bool {
-    let is_fit = |argument: &Argument| match argument {
-        Argument::Bytes(length) => cursor.take(*length).is_some(),
-        Argument::Long => cursor.long_string().is_some(),
-        Argument::Table => {
+fn are_decodable(mut cursor: Cursor<'_>, fields: &[MethodField]) -> bool {
+    let is_decodable = |field: &MethodField| match field {
+        MethodField::Bytes(length) => cursor.take(*length).is_some(),
+        MethodField::Long => cursor.long_string().is_some(),
+        MethodField::Table => {
             cursor.long_string().is_some_and(|table| check_table(table, MAX_LEVELS).is_ok())
         }
-        Argument::Text(_) => cursor.short_string().is_some_and(is_text),
+        MethodField::Text(_) => cursor.short_string().is_some_and(is_text),
     };
-    arguments.iter().all(is_fit)
+    fields.iter().all(is_decodable)
 }
 
 /// The largest frame that the broker sends, where this method says so.
@@ -116,10 +116,10 @@ mod tests {
         put_short_string(&mut payload, b"caf\xe9");
         let mut notes = Notes::default();
 
-        let fitted = fitted(&payload, &mut notes).unwrap();
+        let rewritten = rewritten(&payload, &mut notes).unwrap();
 
         assert!(parse_class(&payload[..]).is_err());
-        let (rest, method) = parse_class(&fitted[..]).unwrap();
+        let (rest, method) = parse_class(&rewritten[..]).unwrap();
         assert!(rest.is_empty());
         let AMQPClass::Basic(basic::AMQPMethod::Deliver(deliver)) = method else {
             panic!("{method:?}");
@@ -136,17 +136,17 @@ mod tests {
         let mut payload = vec![0, 20, 0, 40, 1, 148];
         put_short_string(&mut payload, b"no queue 'caf\xc3");
         payload.extend([0, 50, 0, 10]);
-        let fitted = fitted(&payload, &mut Notes::default()).unwrap();
-        assert!(parse_class(&fitted[..]).is_ok());
+        let rewritten = rewritten(&payload, &mut Notes::default()).unwrap();
+        assert!(parse_class(&rewritten[..]).is_ok());
     }
 
     #[test]
     fn what_is_fit_stays_as_it_is() {
         let mut payload = vec![0, 60, 0, 21];
         put_short_string(&mut payload, "tag".as_bytes());
-        assert_eq!(fitted(&payload, &mut Notes::default()), None);
-        assert_eq!(fitted(&[0, 60, 0, 80, 1], &mut Notes::default()), None);
-        assert_eq!(fitted(&[0], &mut Notes::default()), None);
+        assert_eq!(rewritten(&payload, &mut Notes::default()), None);
+        assert_eq!(rewritten(&[0, 60, 0, 80, 1], &mut Notes::default()), None);
+        assert_eq!(rewritten(&[0], &mut Notes::default()), None);
     }
 
     #[test]

@@ -70,7 +70,7 @@ pub(super) fn is_text(bytes: &[u8]) -> bool {
 
 /// Why the client would not take a value, a table or a list.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Unfit<'a> {
+pub(super) enum Undecodable<'a> {
     /// Where something in it ends is not known.
     Broken,
     /// More levels than the stack of the client's thread may have to bear.
@@ -84,34 +84,34 @@ pub(super) enum Unfit<'a> {
 pub(super) const MAX_LEVELS: u32 = 32;
 
 /// Whether the client can take this value, which has its type in front.
-pub(super) fn check_value(value: &[u8], levels: u32) -> Result<(), Unfit<'_>> {
+pub(super) fn check_value(value: &[u8], levels: u32) -> Result<(), Undecodable<'_>> {
     let mut cursor = Cursor(value);
     match cursor.octet() {
         Some(b'A') => {
-            let deeper = levels.checked_sub(1).ok_or(Unfit::TooDeep)?;
-            let mut items = Cursor(cursor.long_string().ok_or(Unfit::Broken)?);
+            let deeper = levels.checked_sub(1).ok_or(Undecodable::TooDeep)?;
+            let mut items = Cursor(cursor.long_string().ok_or(Undecodable::Broken)?);
             while !items.0.is_empty() {
-                check_value(items.value().ok_or(Unfit::Broken)?, deeper)?;
+                check_value(items.value().ok_or(Undecodable::Broken)?, deeper)?;
             }
             Ok(())
         }
         Some(b'F') => {
-            let deeper = levels.checked_sub(1).ok_or(Unfit::TooDeep)?;
-            check_table(cursor.long_string().ok_or(Unfit::Broken)?, deeper)
+            let deeper = levels.checked_sub(1).ok_or(Undecodable::TooDeep)?;
+            check_table(cursor.long_string().ok_or(Undecodable::Broken)?, deeper)
         }
         _ => Ok(()),
     }
 }
 
 /// Whether the client can take a table with this content.
-pub(super) fn check_table(content: &[u8], levels: u32) -> Result<(), Unfit<'_>> {
+pub(super) fn check_table(content: &[u8], levels: u32) -> Result<(), Undecodable<'_>> {
     let mut fields = Cursor(content);
     while !fields.0.is_empty() {
-        let name = fields.short_string().ok_or(Unfit::Broken)?;
+        let name = fields.short_string().ok_or(Undecodable::Broken)?;
         if !is_text(name) {
-            return Err(Unfit::Name(name));
+            return Err(Undecodable::Name(name));
         }
-        check_value(fields.value().ok_or(Unfit::Broken)?, levels)?;
+        check_value(fields.value().ok_or(Undecodable::Broken)?, levels)?;
     }
     Ok(())
 }
@@ -198,6 +198,6 @@ mod tests {
             })
         };
         assert_eq!(check_value(&nested(MAX_LEVELS), MAX_LEVELS), Ok(()));
-        assert_eq!(check_value(&nested(MAX_LEVELS + 1), MAX_LEVELS), Err(Unfit::TooDeep));
+        assert_eq!(check_value(&nested(MAX_LEVELS + 1), MAX_LEVELS), Err(Undecodable::TooDeep));
     }
 }

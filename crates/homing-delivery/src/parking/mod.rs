@@ -24,8 +24,8 @@ use homing_domain::report::Chain;
 pub use self::{entry::Entry, line::export_line, selection::Selection};
 
 /// For another one to come to its end.
-const TURN_WAIT: Duration = Duration::from_secs(10);
-const TURN_LOOK: Duration = Duration::from_secs(1);
+const LOCK_WAIT: Duration = Duration::from_secs(10);
+const LOCK_POLL: Duration = Duration::from_secs(1);
 
 /// The parking queue.
 #[derive(Clone)]
@@ -307,18 +307,18 @@ impl Parking {
         }
     }
 
-    /// A walk when it is our turn, which another one may keep us from for a while.
+    /// Starts a queue scan under its lock, for which it waits for a while.
     async fn scan(&self) -> Result<QueueScan, BrokerError> {
         let began = Instant::now();
-        let turn = loop {
-            match self.broker.turn().await? {
-                Some(turn) => break turn,
-                None if began.elapsed() >= TURN_WAIT => return Err(BrokerError::Busy),
-                None => sleep(TURN_LOOK).await,
+        let lock = loop {
+            match self.broker.scan_lock().await? {
+                Some(lock) => break lock,
+                None if began.elapsed() >= LOCK_WAIT => return Err(BrokerError::Busy),
+                None => sleep(LOCK_POLL).await,
             }
         };
         let scan = self.broker.scan(&self.broker.topology().names().parked()).await?;
-        Ok(scan.during(turn))
+        Ok(scan.holding(lock))
     }
 }
 

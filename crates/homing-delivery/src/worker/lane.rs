@@ -113,7 +113,7 @@ async fn forgotten(context: &Context, lane: Lane, work: &Work) {
         tokio::time::sleep(LOOK_INTERVAL).await;
         // What is sent messages is not forgotten, whatever a broker says that is too busy to count.
         let is_served = work.taken() != taken;
-        looks = match context.broker.look(lane).await {
+        looks = match context.broker.lane_depth(lane).await {
             Ok(depth) if !is_served && depth.consumers == 0 => looks.saturating_add(1),
             Ok(depth) if !is_served && depth.messages > 0 && work.is_idle() => {
                 looks.saturating_add(1)
@@ -183,7 +183,7 @@ async fn session(
     let condition = context.broker.conditions().of(lane);
     let quiet = async {
         tokio::time::sleep(QUIET_SESSION).await;
-        condition.well();
+        condition.recovered();
         std::future::pending::<Infallible>().await
     };
     let stopped = tokio::select! {
@@ -211,7 +211,7 @@ async fn take_all(
         };
         let Some(received) = next else { return Ok(None) };
         work.taken.fetch_add(1, Ordering::Relaxed);
-        context.broker.conditions().of(lane).well();
+        context.broker.conditions().of(lane).recovered();
         for task in intake::take(context, lane, received) {
             let acquiring = Arc::clone(&work.permits).acquire_owned();
             let grace = grace_over(stop, context.settings.drain_grace);

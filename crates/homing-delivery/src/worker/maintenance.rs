@@ -10,7 +10,7 @@ use tracing::debug;
 use super::Context;
 use homing_broker::{
     consume::Lane,
-    control::{Change, Listening},
+    control::{Change, ListenBackoff},
     empty::Emptied,
     topology::Depth,
 };
@@ -31,17 +31,17 @@ const TOPOLOGY_INTERVAL: Duration = Duration::from_secs(30);
 pub(super) async fn shared_state(context: Arc<Context>, stop: CancellationToken) {
     stop.run_until_cancelled(async {
         refresh_all(&context).await;
-        let mut listening = Listening::default();
+        let mut backoff = ListenBackoff::default();
         loop {
             match context.broker.changes().await {
                 Ok(mut changes) => {
-                    listening.works(&context.broker);
+                    backoff.works(&context.broker);
                     // What was announced before we listened.
                     refresh_all(&context).await;
                     while follow(&context, &mut changes).await {}
                 }
                 Err(error) => {
-                    let pause = listening.failed(&context.broker, &error);
+                    let pause = backoff.failed(&context.broker, &error);
                     refresh_for(&context, pause).await;
                 }
             }
@@ -117,7 +117,9 @@ pub(super) async fn circuits(context: Arc<Context>, stop: CancellationToken) {
 async fn share_limits(context: &Context) {
     loop {
         // None is what the broker says where it does not know: this worker is one.
-        if let Ok(depth @ Depth { consumers: 1.., .. }) = context.broker.look(Lane::Primary).await {
+        if let Ok(depth @ Depth { consumers: 1.., .. }) =
+            context.broker.lane_depth(Lane::Primary).await
+        {
             context.limits.share_with(depth.consumers);
         }
         metrics::oldest_undelivered(context.observers.oldest_waiting.age(clock::now()));

@@ -20,7 +20,7 @@ use super::{
 };
 
 /// Ends when it is dropped. Processes of one connection share it.
-pub struct Turn {
+pub struct ScanLock {
     _held: Option<(Consumer, Held)>,
 }
 
@@ -66,10 +66,10 @@ impl Broker {
     /// # Cancel safety
     ///
     /// Dropped, the turn ends.
-    pub async fn turn(&self) -> Result<Option<Turn>, BrokerError> {
+    pub async fn scan_lock(&self) -> Result<Option<ScanLock>, BrokerError> {
         let connection = self.control.open().await?;
         let channel = channels::open(&connection).await?;
-        let queue = self.topology().names().turn();
+        let queue = self.topology().names().scan_lock();
         let tasks = self.tasks.clone();
         let mut held = Held { channel, queue: queue.clone(), has_consumer: false, tasks };
         let channel = &held.channel;
@@ -79,8 +79,8 @@ impl Broker {
         let step = format!("declaring queue `{queue}`");
         match within(channel, ROUND_TRIP_DEADLINE, step, declared).await {
             Ok(_queue) => {}
-            Err(error) if error.says(&AMQPSoftError::RESOURCELOCKED) => return Ok(None),
-            Err(error) if error.is_denied() => return Ok(Some(Turn { _held: None })),
+            Err(error) if error.has_code(&AMQPSoftError::RESOURCELOCKED) => return Ok(None),
+            Err(error) if error.is_denied() => return Ok(Some(ScanLock { _held: None })),
             Err(error) => return Err(error),
         }
         let (options, arguments) = (BasicConsumeOptions::default(), FieldTable::default());
@@ -89,10 +89,10 @@ impl Broker {
         match within(channel, ROUND_TRIP_DEADLINE, step, consuming).await {
             Ok(consumer) => {
                 held.has_consumer = true;
-                Ok(Some(Turn { _held: Some((consumer, held)) }))
+                Ok(Some(ScanLock { _held: Some((consumer, held)) }))
             }
             // The last turn of this same connection ended meanwhile, and the queue went with it.
-            Err(error) if error.says(&AMQPSoftError::NOTFOUND) => Ok(None),
+            Err(error) if error.has_code(&AMQPSoftError::NOTFOUND) => Ok(None),
             Err(error) => Err(error),
         }
     }
