@@ -82,7 +82,7 @@ pub(super) async fn ready(State(api): State<Api>) -> Response {
     let mut parts = Vec::from(broker(&api).await);
     parts.extend(lanes(&api));
     parts.extend(control(&api));
-    parts.extend(net(&api));
+    parts.extend(bindings(&api));
     parts.push(store(&api).await);
     parts.extend(subscriptions(&api));
     let mut warnings: Vec<_> = unrouted(&api, &parts).await.into_iter().collect();
@@ -151,7 +151,7 @@ fn control(api: &Api) -> Option<Part> {
 }
 
 /// Whether what had no route finds one again. Only told where it does not.
-fn alternate(api: &Api) -> Option<Part> {
+fn bindings(api: &Api) -> Option<Part> {
     let why = api.parts.broker.conditions().unrouted.failing_for(PATIENCE)?;
     Some(Part::new("broker.bindings", Some(why.to_owned())))
 }

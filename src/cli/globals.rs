@@ -195,8 +195,9 @@ impl Globals {
         let schedules = settings.schedule.schedules().map_err(Failure::Settings)?;
         let topology = Topology::new(&settings.broker.prefix, schedules.waits())
             .with_slots(settings.source.slots());
-        let broker =
-            build(&settings.broker, topology).map_err(Failure::Settings)?.hearing(settings.events);
+        let broker = build(&settings.broker, topology)
+            .map_err(Failure::Settings)?
+            .with_rules(settings.events);
         broker.connect().await.map_err(Failure::Broker)?;
         Ok((settings, broker))
     }
