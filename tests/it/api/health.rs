@@ -26,7 +26,7 @@ async fn readiness_tells_of_every_part_and_of_what_was_caught() {
     assert_eq!(answer, json!({"status": "ready", "parts": parts, "warnings": []}));
 
     let names = running.installation.names();
-    let (unrouted, net) = (names.unrouted(), names.net());
+    let (unrouted, net) = (names.unrouted(), names.alternate());
     running.installation.publisher.publish_to(&net, Raw::new("t", "e", "{}")).await;
     running.installation.wait_for_depth(&unrouted, 1).await;
     let answer = running.get("/readyz").await.expect(200).body;
