@@ -2,7 +2,7 @@
 //!
 //! Ids of events derive from the key, so receivers recognise a repetition in any case: its
 //! deliveries have the same `webhook-id`. Beyond that, the store knows the keys of the last day, up to
-//! [`MAX_PUBLICATIONS`](homing_store::PUBLICATIONS_MAX): what was published with one of them is
+//! [`MAX_PUBLICATIONS`](homing_store::MAX_PUBLICATIONS): what was published with one of them is
 //! answered again, and not published again. A store that is away keeps nobody from publishing.
 //!
 //! Source: IETF draft *The Idempotency-Key HTTP Header Field*, version 07, for the header, 409 and

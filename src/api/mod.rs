@@ -9,7 +9,7 @@
 //! has room, and [`exchange`] notes whose turn it is; [`problem`] turns a panic into an answer and puts
 //! the same headers on every one, [`auth`] decides who may ask ([`guesses`] counts wrong tokens, [`local`] knows this machine),
 //! [`uploads`] takes the body in, [`limits`] says for how long, [`extract`] reads what was sent ([`distinct`]). Then a file per noun answers:
-//! [`subscriptions`] and [`samples`], [`endpoints`], [`events`] and [`batches`] (with [`idempotency`]),
+//! [`subscriptions`] and [`test_events`], [`endpoints`], [`events`] and [`batches`] (with [`idempotency`]),
 //! [`attempts`], [`parked`], [`queues`], [`sources`], [`status`], [`metrics`], [`health`]; [`workfront`] is subscriptions once more, as Workfront's API has them.
 //!
 //! [`openapi`] describes all of that to programs, [`docs`] to people; a route is made together with

@@ -44,7 +44,7 @@ pub struct RecordPage {
     pub filter: RecordFilter,
     /// Begin behind this record, which need not exist any more; `None`: with the newest.
     pub after: Option<RecordId>,
-    /// How many at most; taken as 1 to [`MAX_PAGE_LIMIT`](super::PAGE_LIMIT_MAX).
+    /// How many at most; taken as 1 to [`MAX_PAGE_LIMIT`](super::MAX_PAGE_LIMIT).
     pub limit: u32,
 }
 

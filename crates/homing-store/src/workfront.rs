@@ -7,7 +7,7 @@ use super::{Listing, StoreError};
 /// Reads subscriptions in Workfront's form by number; part of [`Store`](super::Store).
 #[async_trait]
 pub trait WorkfrontStore {
-    /// At most `limit` (and [`MAX_PAGE_LIMIT`](super::PAGE_LIMIT_MAX)) of them behind the first
+    /// At most `limit` (and [`MAX_PAGE_LIMIT`](super::MAX_PAGE_LIMIT)) of them behind the first
     /// `offset`, in the order in which they were made, and how many there are. `next` is not told.
     ///
     /// # Errors

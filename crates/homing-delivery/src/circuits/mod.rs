@@ -226,7 +226,7 @@ impl CircuitBreakers {
         }
     }
 
-    /// How many deliveries were [spared](Self::spared) at `url`; walks through the parking queue.
+    /// How many deliveries were [spared](Self::parked_by_circuit) at `url`; walks through the parking queue.
     ///
     /// # Errors
     ///
@@ -269,7 +269,7 @@ impl CircuitBreakers {
     ///
     /// # Errors
     ///
-    /// As [`replay_parked_by_circuit`](Self::replay_spared).
+    /// As [`replay_parked_by_circuit`](Self::replay_parked_by_circuit).
     pub async fn replay_parked_by_circuit_while(
         &self,
         parking: &Parking,
