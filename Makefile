@@ -1,4 +1,4 @@
-# What a person types. `make` alone lists it.
+# The commands of this repository. `make` alone lists it.
 
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
@@ -50,15 +50,16 @@ bench-livestream: cargo ## records per second of a source
 demo: ## see homing at work: a broker, an endpoint that fails, retries
 	@bash examples/demo $(ARGS)
 
-lint: cargo ## formatting, clippy, documentation, shell scripts
+lint: cargo ## formatting, words, clippy, documentation, shell scripts
 	@cargo fmt --version >/dev/null 2>&1 || { echo "lint: cargo fmt is missing; install it with: rustup component add rustfmt" >&2; exit 1; }
 	@cargo clippy --version >/dev/null 2>&1 || { echo "lint: cargo clippy is missing; install it with: rustup component add clippy" >&2; exit 1; }
 	cargo fmt --check
+	.ci/prose
 	cargo clippy --workspace --all-targets --locked -- -D warnings
 	RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --document-private-items --locked
 	@if command -v shellcheck >/dev/null; then \
-		echo "shellcheck rabbitmq/{up,down,ctl,cluster,four} postgres/{up,down} tests/run tests/setup benches/instructions .ci/run .ci/dependencies"; \
-		shellcheck -x rabbitmq/{up,down,ctl,cluster,four} postgres/{up,down} tests/run tests/setup benches/instructions .ci/run .ci/dependencies; \
+		echo "shellcheck rabbitmq/{up,down,ctl,cluster,four} postgres/{up,down} tests/run tests/setup benches/instructions .ci/run .ci/dependencies .ci/prose"; \
+		shellcheck -x rabbitmq/{up,down,ctl,cluster,four} postgres/{up,down} tests/run tests/setup benches/instructions .ci/run .ci/dependencies .ci/prose; \
 	else \
 		echo "lint: shellcheck is not installed, so the shell scripts were not checked" >&2; \
 	fi
