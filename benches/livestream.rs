@@ -2,7 +2,7 @@
 //! and whether memory grows while the broker takes nothing.
 //!
 //! The simulator sends hits of 1.9 kB, packed, as fast as they are read; the source is a process of
-//! its own, so that its memory is measured and nobody else's. `cargo bench --bench livestream`
+//! its own, so that its memory is measured alone. `cargo bench --bench livestream`
 //! needs `HOMING_TEST_AMQP_URL`, or `make bench`. Arguments: seconds to measure (10). With
 //! `HOMING_BENCH_BLOCK` set to a command that makes the broker refuse publishes, and
 //! `HOMING_BENCH_UNBLOCK` to one that ends that, it also runs them, a minute apart.
@@ -67,7 +67,7 @@ async fn main() {
              source.livestream.main.client_secret = \"secret\"\n"
         ),
     );
-    // Nobody consumes, as if all workers were busy: what is published piles up at the broker.
+    // No consumer, as if all workers were busy: what is published piles up at the broker.
     let process = site.spawn(site.command(&["run", "--role", "source"]));
     while simulator.connected() == 0 {
         tokio::time::sleep(Duration::from_millis(50)).await;

@@ -1,5 +1,5 @@
 //! Three endpoints to try homing with, on one port: `/healthy` takes everything, `/recovers` fails
-//! twice and then takes it, `/dead` fails until somebody POSTs to `/repair`.
+//! twice and then takes it, `/dead` fails until a POST to `/repair`.
 //!
 //! Run it with `cargo run --example endpoints -- 127.0.0.1:9000`; it prints a line per request.
 
@@ -31,7 +31,7 @@ fn answer(path: &str, headers: &HeaderMap, status: StatusCode) -> StatusCode {
     let topic = header(headers, "x-homing-topic");
     let attempt = header(headers, "x-homing-attempt");
     let line = format!("  {path:<10} {topic:<14} attempt {attempt}: {}\n", status.as_u16());
-    // Nobody reads along any more: no reason to fail.
+    // Standard output has no reader any more: no reason to fail.
     let _unread = io::stdout().write_all(line.as_bytes());
     status
 }

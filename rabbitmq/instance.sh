@@ -74,7 +74,7 @@ set_server_environment() {
   fi
 }
 
-# The port mapper is looked for by its mark: the broker replaces one that has died, and nobody writes that one's number down.
+# The port mapper is looked for by its mark: the broker replaces one that has died, and no file has that one's number.
 running_epmd() {
   local comm name pid
   for comm in /proc/[0-9]*/comm; do

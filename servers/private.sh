@@ -4,7 +4,7 @@
 #
 #   server         the name of its folder, and of the data's
 #   thing          what it is, in a sentence
-#   otherwise      what a person can do who cannot have a private one
+#   otherwise      what a user can do who cannot have a private one
 #   package_user   the user that its package makes
 #   pid_name       where it writes its process id, below the instance's folder
 #   mark           the variable in its environment that names this folder
@@ -22,7 +22,7 @@ die() {
 # The folder name carries the instance's name; the main one has none.
 folder_name() { if [[ $instance == main ]]; then echo "$server"; else echo "$server-$instance"; fi; }
 
-# The command that a person types for this instance: command_line up|down
+# The command that a user types for this instance: command_line up|down
 command_line() {
   if [[ $instance == main ]]; then echo "$server/$1"; else echo "$server/$1 --instance $instance"; fi
 }
@@ -79,7 +79,7 @@ set_user() {
   as_user=(setpriv --reuid="$run_user" --regid="$(id -g "$run_user")" --init-groups --)
 }
 
-# install_package PACKAGE OTHERWISE: with apt-get; OTHERWISE says what else a person can do.
+# install_package PACKAGE OTHERWISE: with apt-get; OTHERWISE says what else the user can do.
 install_package() {
   local sudo=() log=$repo/.homing/install.log
   command -v apt-get >/dev/null ||
@@ -135,7 +135,7 @@ not_usable() {
 make_folder_elsewhere() {
   mkdir -m 755 -- "$elsewhere_parent" 2>/dev/null || true
   if [[ -L $elsewhere_parent || ! -d $elsewhere_parent || $(stat -c %u -- "$elsewhere_parent") != "$EUID" ]]; then
-    die "$elsewhere_parent exists and belongs to somebody else; remove it, or move this checkout to a folder that $run_user can enter"
+    die "$elsewhere_parent exists and belongs to another user; remove it, or move this checkout to a folder that $run_user can enter"
   fi
   mkdir -p -- "$folder"
   if ((EUID == 0)); then chown "$run_user": "$folder"; fi
