@@ -23,7 +23,7 @@ use tokio::sync::{Semaphore, mpsc};
 const PREFETCH: u16 = 512;
 const COALESCE: Duration = Duration::from_millis(5);
 
-/// What the loop does.
+/// The work of the loop.
 #[derive(clap::Args, Clone, Debug)]
 pub(crate) struct Arguments {
     #[arg(long)]

@@ -25,7 +25,7 @@ use serde_json::json;
 
 use crate::stage;
 
-/// Subscriptions that want other topics, and that have to be told from the one that wants this.
+/// Subscriptions that want other topics, and that differ from the one that wants this.
 const OTHERS: u32 = 100;
 /// Small, because callgrind knows no instructions for SHA-256, so that signing would hide the rest.
 const BODY_BYTES: usize = 100;

@@ -1,4 +1,4 @@
-//! What the kernel says: the machine, the time, and what processes use of both.
+//! Figures of the kernel: the machine, the time, and what processes use of both.
 
 use std::fs;
 

@@ -106,7 +106,7 @@ enum Scenario {
     Memory,
 }
 
-/// What all scenarios share.
+/// Shared by all scenarios.
 pub(crate) struct Bench {
     endpoints: Endpoints,
     rounds: usize,

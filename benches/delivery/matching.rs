@@ -1,4 +1,4 @@
-//! What finding the subscriptions of an event costs, by how many there are: the index, and asking
+//! The cost of finding the subscriptions of an event, by how many there are: the index, and asking
 //! each of them.
 
 use homing_domain::{

@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use crate::machine::Machine;
 
-/// What one round measured, by name. See [`COLUMNS`].
+/// The figures of one round, by name. See [`COLUMNS`].
 #[derive(Clone, Debug, Default, Serialize)]
 #[serde(transparent)]
 pub(crate) struct Figures(BTreeMap<&'static str, f64>);

@@ -1,7 +1,7 @@
 //! The endpoints: a process of its own that answers as cheaply as it can and keeps the times.
 //!
 //! It reads HTTP/1.1 as far as homing and the bare loop write it: requests with `content-length`.
-//! What it answers stands in the path:
+//! The path says what it answers:
 //!
 //! | path             | answer                                                        |
 //! |------------------|---------------------------------------------------------------|
@@ -36,7 +36,7 @@ use tokio_rustls::TlsAcceptor;
 
 use crate::{machine::micros, stage::STAMP_BYTES};
 
-/// What came, by the first word of the path.
+/// Requests, by the first word of the path.
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
 pub(crate) struct Report {
     pub(crate) groups: HashMap<String, Group>,
@@ -131,8 +131,9 @@ impl Sink {
                 return Answer::Status(200);
             }
             "report" => {
-                let told = groups.iter().map(|(name, arrivals)| (name.clone(), arrivals.report()));
-                let report = Report { groups: told.collect() };
+                let reports =
+                    groups.iter().map(|(name, arrivals)| (name.clone(), arrivals.report()));
+                let report = Report { groups: reports.collect() };
                 return Answer::Json(serde_json::to_string(&report).expect("it is JSON"));
             }
             _ => {}

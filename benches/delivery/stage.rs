@@ -1,4 +1,4 @@
-//! What every scenario stands on: a corner of the broker, a store, events, and the processes that
+//! The ground of every scenario: a corner of the broker, a store, events, and the processes that
 //! take part.
 
 use std::{
@@ -83,7 +83,7 @@ impl Endpoints {
         write("key.pem", made.signing_key.serialize_pem());
         let folder = certificate.path().display().to_string();
         let (sink, mut lines) = Helper::start(&["sink".to_owned(), folder]);
-        let ports = lines.next().expect("the sink tells its ports");
+        let ports = lines.next().expect("the sink prints its ports");
         let (plain, tls) = ports.split_once(' ').expect("two ports");
         let ports = [plain.to_owned(), tls.to_owned()];
         Self { ports, client: reqwest::Client::new(), certificate, _sink: sink }
@@ -127,7 +127,7 @@ impl Endpoints {
     }
 }
 
-/// An installation of homing that is nobody else's.
+/// An installation of homing for one scenario.
 pub(crate) struct Stage {
     pub(crate) site: Site,
     parts: Parts,
@@ -246,7 +246,7 @@ fn check(confirmed: lapin::Result<lapin::Confirmation>) {
     assert!(confirmed.expect("a confirm comes").is_ack(), "the broker refused an event");
 }
 
-/// Seconds of CPU that the broker has used; none where nobody told its process.
+/// Seconds of CPU that the broker has used; 0 where its process is not known.
 pub(crate) fn broker_cpu() -> f64 {
     let file = std::env::var("HOMING_TEST_BROKER_PIDFILE").unwrap_or_default();
     let pid = fs::read_to_string(file).ok().and_then(|text| text.trim().parse().ok());

@@ -102,7 +102,7 @@ pub(crate) async fn hung(bench: &Bench) -> Vec<Row> {
     vec![row.must("p99 ratio <= 2", reached), Row::new("hung", "none hangs", "homing", &well)]
 }
 
-/// How late second attempts come, 1,000 of them due every second.
+/// Lateness of second attempts, 1,000 of them due every second.
 pub(crate) async fn lateness(bench: &Bench) -> Vec<Row> {
     const WAIT_MS: u64 = 5_000;
     const PER_SECOND: u32 = 1_000;

@@ -1,4 +1,4 @@
-//! What the fuzz targets do with their data, as plain functions: `tests/corpus.rs` runs them over the
+//! The fuzz targets as plain functions of their data: `tests/corpus.rs` runs them over the
 //! corpus on every toolchain.
 
 pub(crate) mod config;
@@ -10,7 +10,7 @@ pub(crate) mod signature;
 pub(crate) mod split;
 pub(crate) mod topic;
 
-/// What is done with the data of one run.
+/// Processes the data of one run.
 pub(crate) type Body = fn(&[u8]);
 
 /// The targets by the names of their corpora.
