@@ -1,4 +1,4 @@
-# The commands of this repository. `make` alone lists it.
+# The commands of this repository. `make` alone lists them.
 
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
@@ -12,7 +12,7 @@ SEED ?=
 
 .PHONY: help run test test-cluster test-rabbitmq4 chaos bench bench-livestream demo lint dependencies up down clean-broker release install cargo
 
-help: ## this list
+help: ## list the commands
 	@echo "homing: durable webhook delivery on RabbitMQ"
 	@echo
 	@sed -nE 's/^([a-z0-9.-]+):[^#]*## (.*)/  make \1|\2/p' $(MAKEFILE_LIST) | awk -F'|' '{ printf "%-22s %s\n", $$1, $$2 }'
@@ -28,29 +28,29 @@ run: cargo ## find or start a broker, build homing, run it
 	echo "  export PATH=\"$$PWD/$${CARGO_TARGET_DIR:-target}/debug:\$$PATH\"" >&2; \
 	exec cargo run --locked --quiet --bin homing -- run $(ARGS)
 
-test: cargo ## all tests, against a broker and a database of their own that are stopped afterwards
+test: cargo ## run all tests, against a broker and a database of their own, stopped afterwards
 	@bash tests/run $(ARGS)
 
-test-cluster: cargo ## faults of a cluster: nodes killed, restarted, paused, cut off
+test-cluster: cargo ## test faults of a cluster: nodes killed, restarted, paused, cut off
 	@bash tests/run --test it -- $(or $(ARGS),faults::cluster) --test-threads 1 --nocapture
 
-test-rabbitmq4: cargo ## the same tests on RabbitMQ 4, fetched into a folder
+test-rabbitmq4: cargo ## run the same tests on RabbitMQ 4, fetched into a folder
 	@HOMING_RABBITMQ_BIN=$$(rabbitmq/four); export HOMING_RABBITMQ_BIN; \
 	HOMING_TEST_INSTANCE=test4 bash tests/run $(ARGS)
 
-chaos: cargo ## random faults for FOR=60 seconds (SEED=… repeats a run), then the account
+chaos: cargo ## cause random faults for FOR=60 seconds (SEED=… repeats a run), then account
 	@HOMING_CHAOS_SECONDS=$(FOR) HOMING_CHAOS_SEED=$(SEED) bash tests/run --test it -- faults::chaos --nocapture
 
-bench: cargo ## what deliveries cost and how long they take, beside a bare loop (ARGS="drain hung", ARGS=--help)
+bench: cargo ## measure cost and latency of deliveries beside a bare loop (ARGS="drain hung", ARGS=--help)
 	@bash tests/run --bench --bench delivery -- $(ARGS)
 
-bench-livestream: cargo ## records per second of a source
+bench-livestream: cargo ## measure records per second of a source
 	@bash tests/run --bench --bench livestream $(ARGS)
 
 demo: ## see homing at work: a broker, an endpoint that fails, retries
 	@bash examples/demo $(ARGS)
 
-lint: cargo ## formatting, words, clippy, documentation, shell scripts
+lint: cargo ## check formatting, words, clippy, documentation, shell scripts
 	@cargo fmt --version >/dev/null 2>&1 || { echo "lint: cargo fmt is missing; install it with: rustup component add rustfmt" >&2; exit 1; }
 	@cargo clippy --version >/dev/null 2>&1 || { echo "lint: cargo clippy is missing; install it with: rustup component add clippy" >&2; exit 1; }
 	cargo fmt --check
@@ -64,7 +64,7 @@ lint: cargo ## formatting, words, clippy, documentation, shell scripts
 		echo "lint: shellcheck is not installed, so the shell scripts were not checked" >&2; \
 	fi
 
-dependencies: cargo ## what homing is built from: licences, bans, sources, advisories, unused packages
+dependencies: cargo ## check dependencies: licences, bans, sources, advisories, unused packages
 	@.ci/dependencies
 
 up: ## find or start a broker and print its URL
@@ -79,15 +79,15 @@ clean-broker: ## stop the private brokers and databases, and delete what they ho
 	@postgres/down --delete-data
 	@postgres/down --instance test --delete-data
 
-.env: ## passwords, a token and a key for docker-compose.yml, made once
+.env: ## make passwords, a token and a key for docker-compose.yml, once
 	@umask 077; { for name in BROKER_PASSWORD STORE_PASSWORD ERLANG_COOKIE API_TOKEN; do \
 		echo "HOMING_$$name=$$(od -An -N24 -tx1 /dev/urandom | tr -d ' \n')"; \
 	done; echo "HOMING_ENCRYPTION_KEY=$$(head -c 32 /dev/urandom | base64)"; } > $@.new; mv $@.new $@; echo "made .env; the API's token is HOMING_API_TOKEN in it" >&2
 
-release: cargo ## the optimised program: target/release/homing
+release: cargo ## build the optimised program: target/release/homing
 	cargo build --release --locked
 
-install: release ## put it into PREFIX/bin (PREFIX=/usr/local)
+install: release ## install it into PREFIX/bin (PREFIX=/usr/local)
 	install -d "$(DESTDIR)$(PREFIX)/bin"
 	install -m 755 "$${CARGO_TARGET_DIR:-target}/release/homing" "$(DESTDIR)$(PREFIX)/bin/homing"
 

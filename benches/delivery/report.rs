@@ -1,4 +1,4 @@
-//! Figures of several rounds put together: a table for people, JSON for programs.
+//! Figures of several rounds put together: a table for readers, JSON for programs.
 
 use std::{collections::BTreeMap, io, path::Path};
 
