@@ -1,4 +1,4 @@
-//! Figures, not tests: what a full attempt log costs, a million records in a store of its own.
+//! Figures, not tests: the cost of a full attempt log, a million records in a store of its own.
 
 #![expect(
     clippy::print_stdout,

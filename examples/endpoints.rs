@@ -1,5 +1,5 @@
-//! Three endpoints to try homing with, on one port: `/healthy` takes everything, `/recovers` fails
-//! twice and then takes it, `/dead` fails until a POST to `/repair`.
+//! Three endpoints to try homing with, on one port: `/healthy` accepts everything, `/recovers` fails
+//! twice and then accepts, `/dead` fails until a POST to `/repair`.
 //!
 //! Run it with `cargo run --example endpoints -- 127.0.0.1:9000`; it prints a line per request.
 
@@ -26,7 +26,7 @@ fn header<'a>(headers: &'a HeaderMap, name: &str) -> &'a str {
     headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or("-")
 }
 
-/// Answers `status` and prints what it was asked.
+/// Answers `status` and prints the request.
 fn answer(path: &str, headers: &HeaderMap, status: StatusCode) -> StatusCode {
     let topic = header(headers, "x-homing-topic");
     let attempt = header(headers, "x-homing-attempt");

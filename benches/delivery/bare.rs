@@ -1,8 +1,8 @@
-//! The bare loop, as a process of its own: what the same libraries do with nothing around them.
+//! The bare loop, as a process of its own: the same libraries with nothing around them.
 //!
 //! It consumes with lapin, posts with reqwest, and acks with `multiple` up to the lowest message
 //! that is not done, every five milliseconds. No headers, signature, log, circuit, limit per URL,
-//! deadline or reconnecting; a message is never looked into. With `--republish` it publishes what
+//! deadline or reconnecting; a message is never parsed. With `--republish` it publishes what
 //! was not accepted to a queue, and waits for the confirm, before it counts it as done.
 
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
@@ -30,13 +30,13 @@ pub(crate) struct Arguments {
     pub(crate) broker: String,
     #[arg(long)]
     pub(crate) queue: String,
-    /// Posted to all of them.
+    /// Every event is posted to all of them.
     #[arg(long)]
     pub(crate) url: Vec<String>,
     /// Requests at once.
     #[arg(long, default_value_t = 64)]
     pub(crate) at_once: usize,
-    /// Where what was not accepted is published to.
+    /// The queue for what was not accepted.
     #[arg(long)]
     pub(crate) republish: Option<String>,
     /// A certificate authority, in PEM.
@@ -52,7 +52,7 @@ struct Loop {
     done: mpsc::Sender<u64>,
 }
 
-/// Runs until the process is ended.
+/// Runs until the process is killed.
 pub(crate) async fn run(arguments: Arguments) -> Result<(), Box<dyn std::error::Error>> {
     let connect = || Connection::connect(&arguments.broker, ConnectionProperties::default());
     let (consuming, publishing) = (connect().await?, connect().await?);

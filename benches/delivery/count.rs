@@ -1,9 +1,9 @@
-//! The happy path without a broker, for counting its instructions: read a message, find who wants
-//! it, build, sign and send the request, read the answer, judge, log, put down for the attempt log,
-//! count for the circuit, answer for the message.
+//! The happy path without a broker, for counting its instructions: read a message, find its
+//! subscriptions, build, sign and send the request, read the response, judge, log, make a record for
+//! the attempt log, count for the circuit, settle the message.
 //!
-//! Left out are what carries messages (the AMQP client, the ledger of acks) and what writes the
-//! attempt log; `make bench` sees those. The endpoint is a process of its own, and one thread does
+//! Not counted: what carries messages (the AMQP client, the ledger of acks) and what writes the
+//! attempt log; `make bench` measures those. The endpoint is a process of its own, and one thread does
 //! everything here, so that the same work is the same number of instructions.
 //! `benches/instructions` runs this under callgrind.
 

@@ -19,7 +19,7 @@ pub(crate) struct Case {
     pub(crate) name: String,
     pub(crate) events: u32,
     pub(crate) bytes: usize,
-    /// What every event is posted to.
+    /// The URLs that every event is posted to.
     pub(crate) urls: Vec<String>,
     /// The first word of their paths.
     pub(crate) group: &'static str,
@@ -28,7 +28,7 @@ pub(crate) struct Case {
     pub(crate) workers: usize,
     /// Further arguments of the bare loop.
     pub(crate) bare: Vec<String>,
-    /// Whether what the endpoints refuse is published again by the bare loop, too.
+    /// The bare loop, too, publishes again what endpoints refuse.
     pub(crate) republishes: bool,
 }
 
@@ -52,7 +52,7 @@ impl Case {
         u64::from(self.events) * u64::try_from(self.urls.len()).unwrap_or_default()
     }
 
-    /// A stage for it, with everybody subscribed.
+    /// A stage for it, with all subscriptions.
     async fn stage(&self) -> Stage {
         let stage = Stage::new(None, &self.settings).await;
         for url in &self.urls {
@@ -160,7 +160,7 @@ pub(crate) async fn failing(bench: &Bench) -> Vec<Row> {
     for (name, group) in [("all fail", "fail"), ("10 % fail", "tenth")] {
         let case = Case::new(bench, "failing", name);
         let urls = vec![bench.endpoints.url(&format!("/{group}/1"))];
-        // Every round fails at the same URL; its circuit is to stay closed.
+        // Every round fails at the same URL; its circuit must stay closed.
         let settings = "circuit.open_above_percent = 100\n\
                         circuit.open_at_consecutive_failures = 1000000\n\
                         circuit.freeze_at_consecutive_failures = 1000000\n";

@@ -43,12 +43,12 @@ impl Machine {
     }
 }
 
-/// Seconds of CPU that a process has used, its threads included.
+/// CPU seconds of a process, its threads included.
 pub(crate) fn cpu_seconds(process: u32) -> f64 {
     usage::cpu(process).unwrap_or_default().as_secs_f64()
 }
 
-/// The most memory that a process ever had resident, in MiB.
+/// Peak resident memory of a process, in MiB.
 pub(crate) fn peak_mib(process: u32) -> f64 {
     f64::from(usage::peak_kib(process).unwrap_or_default()) / 1_024.0
 }

@@ -1,10 +1,10 @@
-//! Figures, not tests: what deliveries cost and how long they take, beside a bare loop of the same
+//! Figures, not tests: cost and latency of deliveries, beside a bare loop of the same
 //! libraries on the same machine in the same minutes.
 //!
 //! `make bench` starts a broker and a database for it; `make bench ARGS="drain hung"` measures some
 //! scenarios only, `ARGS=--help` lists them. `sink` holds the endpoints and `bare` the loop, each
 //! in processes of their own; `stage` is what a scenario needs, `drain` and `steady` are the
-//! scenarios; `report` and `picture` show what came out.
+//! scenarios; `report` and `picture` show the results.
 
 #![expect(
     clippy::print_stdout,
@@ -45,12 +45,12 @@ use self::{
 struct Arguments {
     #[command(subcommand)]
     part: Option<Part>,
-    /// What to measure; all of it, if nothing is named
+    /// Measure these scenarios; all, if none is named
     scenarios: Vec<Scenario>,
-    /// Repetitions, of which the median counts; long scenarios have fewer
+    /// Repeat so often and take the median; long scenarios repeat less
     #[arg(long, default_value_t = 5)]
     rounds: usize,
-    /// So many per cent of the usual number of events
+    /// Use so many per cent of the usual number of events
     #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..=100))]
     percent: u32,
     /// Write the figures there, as JSON
@@ -59,7 +59,7 @@ struct Arguments {
     /// Draw them there, as SVG
     #[arg(long)]
     svg: Option<PathBuf>,
-    /// What `cargo bench` says to every benchmark
+    /// Ignored: `cargo bench` passes it to every benchmark
     #[arg(long, hide = true)]
     bench: bool,
 }
@@ -68,11 +68,11 @@ struct Arguments {
 #[derive(Subcommand)]
 #[command(hide = true)]
 enum Part {
-    /// Answers requests; the certificate is in this folder
+    /// Answer requests; the certificate is in this folder
     Sink { folder: PathBuf },
-    /// Delivers without homing
+    /// Deliver without homing
     Bare(bare::Arguments),
-    /// Delivers so many messages without a broker, for `benches/instructions`
+    /// Deliver so many messages without a broker, for `benches/instructions`
     Count { messages: u32 },
 }
 
@@ -88,7 +88,7 @@ enum Scenario {
     Latency,
     /// One of ten endpoints hangs
     Hung,
-    /// How late retries come
+    /// Lateness of retries
     Lateness,
     /// From the start to the first delivery
     Start,
@@ -114,12 +114,12 @@ pub(crate) struct Bench {
 }
 
 impl Bench {
-    /// So many events, or the part of them that was asked for.
+    /// So many events, or the requested part of them.
     fn events(&self, usual: u32) -> u32 {
         (usual / 100 * self.percent).max(usual.min(100))
     }
 
-    /// What came to `group`, which must be `count` requests.
+    /// The report of `group`, which must have `count` requests.
     async fn came(&self, group: &str, count: u32) -> sink::Group {
         let mut report = self.endpoints.after(group, count.into()).await;
         let came = report.groups.remove(group).unwrap_or_default();
@@ -178,7 +178,7 @@ async fn measure(arguments: Arguments) -> Result<(), Box<dyn std::error::Error>>
     let scenarios = if named.is_empty() { Scenario::value_variants() } else { &named };
     for scenario in scenarios {
         run.add(Box::pin(bench.measure(*scenario)).await);
-        // Written each time: a run that is ended early leaves what it has.
+        // Written each time: a run that is interrupted leaves what it has.
         if let Some(file) = &arguments.json {
             run.write_json(file)?;
         }

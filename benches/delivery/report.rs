@@ -1,4 +1,4 @@
-//! Figures of several rounds put together: a table for readers, JSON for programs.
+//! Figures of several rounds combined: a table for readers, JSON for programs.
 
 use std::{collections::BTreeMap, io, path::Path};
 
@@ -91,7 +91,7 @@ impl Row {
     }
 }
 
-/// Everything that a run found out.
+/// All results of a run.
 #[derive(Debug, Serialize)]
 pub(crate) struct Run {
     pub(crate) homing: &'static str,

@@ -1,4 +1,4 @@
-//! The endpoints: a process of its own that answers as cheaply as it can and keeps the times.
+//! The endpoints: a process of its own that answers as cheaply as it can and records the times.
 //!
 //! It reads HTTP/1.1 as far as homing and the bare loop write it: requests with `content-length`.
 //! The path says what it answers:

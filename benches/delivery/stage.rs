@@ -64,7 +64,7 @@ impl Drop for Helper {
     }
 }
 
-/// The sink's process, and how it is asked.
+/// The sink's process, and a client of it.
 pub(crate) struct Endpoints {
     ports: [String; 2],
     client: reqwest::Client,
@@ -113,7 +113,7 @@ impl Endpoints {
         serde_json::from_slice(&body).expect("it is one")
     }
 
-    /// The report once `count` requests came to `group`; whatever came when the deadline is over.
+    /// The report once `count` requests came to `group`; what came by then, when the deadline is over.
     pub(crate) async fn after(&self, group: &str, count: u64) -> Report {
         let deadline = Instant::now() + DEADLINE;
         loop {
@@ -135,7 +135,7 @@ pub(crate) struct Stage {
 }
 
 impl Stage {
-    /// With further settings.
+    /// With additional settings.
     pub(crate) async fn new(waits_ms: Option<u64>, further: &str) -> Self {
         let waits = waits_ms.map_or(WAITS_MS, |wait| [wait]);
         let site = Site::new(&waits, further);
@@ -157,7 +157,7 @@ impl Stage {
     /// Publishes `count` events of `bytes` each as fast as the broker confirms them.
     pub(crate) async fn fill(&self, count: u32, bytes: usize) {
         self.publish(count, bytes, None).await;
-        // Until the broker has done what it does behind the confirms.
+        // Until the broker has finished its work behind the confirms.
         tokio::time::sleep(Duration::from_secs(1)).await;
     }
 
@@ -219,12 +219,12 @@ impl Stage {
         Helper::start(&arguments).0
     }
 
-    /// The queue in which what failed waits.
+    /// The queue in which failed deliveries wait.
     pub(crate) fn wait_queue(&self) -> String {
         self.site.corner.topology.names().wait(Duration::from_millis(WAITS_MS[0]))
     }
 
-    /// Stops a worker politely, so that it answers for everything.
+    /// Stops a worker cleanly, so that it settles everything.
     pub(crate) async fn stop(mut worker: Process) {
         worker.terminate();
         worker.ended().await;

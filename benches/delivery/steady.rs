@@ -11,7 +11,7 @@ use crate::{
 };
 
 const SECONDS: u32 = 10;
-/// Until everybody is connected.
+/// Until all processes are connected.
 const WARM_UP: Duration = Duration::from_secs(2);
 
 fn times(percentiles: Percentiles) -> Figures {
@@ -92,7 +92,7 @@ pub(crate) async fn hung(bench: &Bench) -> Vec<Row> {
             stage.steady(events, EVENTS_PER_SECOND).await;
             let came = bench.came("ok", events * (ENDPOINTS - 1)).await;
             rounds.push(times(came.latency));
-            // What hangs is not waited for.
+            // Not for the one that hangs.
             worker.kill_9();
         }
     }

@@ -4,7 +4,7 @@
 
 use homing_domain::json::{Decimal, Document, Json, Kind};
 
-/// Reads a body and looks at every part of it, without recursion.
+/// Reads a body and visits every part of it, without recursion.
 pub(crate) fn run(data: &[u8]) {
     let Some((first, body)) = data.split_first() else { return };
     let encoding = match first % 4 {
