@@ -108,11 +108,11 @@ pub(super) async fn list(
         event: parameters.get("event")?,
         parked_after_ms: instant(&parameters, "parked_after_ms")?,
         parked_before_ms: instant(&parameters, "parked_before_ms")?,
-        spared_for: None,
+        held_for: None,
     };
     let (bodies, max_limit) = match parameters.get_with("body", yes_or_no)? {
-        Some(true) => (Bodies::Kept, LIMIT_MAX_WITH_BODIES),
-        Some(false) | None => (Bodies::Left, MAX_LIMIT),
+        Some(true) => (Bodies::Included, LIMIT_MAX_WITH_BODIES),
+        Some(false) | None => (Bodies::Omitted, MAX_LIMIT),
     };
     let limit = parameters.number("limit", LIMIT_DEFAULT, 1..=max_limit)?;
 
@@ -163,7 +163,7 @@ impl Wanted {
             event: self.event,
             parked_after_ms: self.parked_after_ms,
             parked_before_ms: self.parked_before_ms,
-            spared_for: None,
+            held_for: None,
         };
         match (selection.is_everything(), self.all) {
             (true, false) => Err(FieldError::new(

@@ -47,7 +47,7 @@ pub(super) struct Arguments {
     #[arg(long, value_name = "URL")]
     url: Option<EndpointUrl>,
     /// With this outcome; failed: refused, timed out or unreachable
-    #[arg(long, value_parser = PossibleValuesParser::new(Classes::words())
+    #[arg(long, value_parser = PossibleValuesParser::new(Classes::names())
         .try_map(|word| word.parse::<Classes>()))]
     outcome: Option<Classes>,
     /// Answered with this HTTP status

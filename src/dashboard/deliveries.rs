@@ -59,7 +59,7 @@ pub(super) async fn list(
         is_first: fields.given("after").is_none(),
         fields,
         wrong,
-        outcomes: Classes::words(),
+        outcomes: Classes::names(),
         attempts,
         gaps,
         next,

@@ -81,7 +81,7 @@ fn selection(fields: &Fields, wrong: &mut Wrong) -> Selection {
         event: fields.given("event").map(str::to_owned),
         parked_after_ms: deliveries::instant(fields, "since", wrong),
         parked_before_ms: deliveries::instant(fields, "until", wrong),
-        spared_for: None,
+        held_for: None,
     }
 }
 
@@ -98,7 +98,7 @@ pub(super) async fn list(
     let listing = match &turn {
         Some(_) => {
             let parking = &dashboard.api().parking;
-            Some(parking.page(&selection, (skip, PAGE), Bodies::Left, LOOK).await?)
+            Some(parking.page(&selection, (skip, PAGE), Bodies::Omitted, LOOK).await?)
         }
         None => None,
     };
@@ -172,7 +172,7 @@ pub(super) async fn show(
     let selection = one(&fields)?;
     let _turn = dashboard.parts.api.scan().await.ok_or_else(busy)?;
     let parking = &dashboard.api().parking;
-    let mut found = parking.page(&selection, (0, 1), Bodies::Kept, LOOK_FOR_ONE).await?;
+    let mut found = parking.page(&selection, (0, 1), Bodies::Included, LOOK_FOR_ONE).await?;
     let Some(mut entry) = found.entries.pop() else { return Err(not_found(&found)) };
     let body = Body::of(&entry.body.take().unwrap_or_default());
     let stopped = match entry.subscription_id {
@@ -234,7 +234,8 @@ pub(super) async fn export(
         }
     };
     let parking = &dashboard.api().parking;
-    let tally = parking.visit(&selection, Some(MAX_EXPORTED), Some(EXPORT_LOOK), collect).await?;
+    let tally =
+        parking.scan_each(&selection, Some(MAX_EXPORTED), Some(EXPORT_LOOK), collect).await?;
     let disposition = if tally.scanned < tally.total {
         "attachment; filename=\"parked-not-all.jsonl\""
     } else {

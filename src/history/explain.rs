@@ -192,7 +192,7 @@ impl History {
 
     async fn look(&self, event: &str, found: &mut Found) {
         let selection = Selection { event: Some(event.to_owned()), ..Selection::default() };
-        found.looked = Some(match self.parking.glance(&selection, MAX_PARKED).await {
+        found.looked = Some(match self.parking.list_first(&selection, MAX_PARKED).await {
             Ok(listing) => {
                 found.entries = listing.entries;
                 let (scanned, total) = (listing.scanned, listing.total);

@@ -148,14 +148,15 @@ async fn looking_leaves_everything_where_it_is() {
         entries.iter().map(|entry| entry.event_id.clone()).collect()
     };
     for _ in 0..30 {
-        let listing = installation.parts.parking.list(&Selection::default(), 7, Bodies::Left).await;
+        let listing =
+            installation.parts.parking.list(&Selection::default(), 7, Bodies::Omitted).await;
         let listing = listing.expect("it can be listed");
         assert_eq!((listing.scanned, listing.total), (7, 20));
         assert!(listing.entries.iter().all(|entry| entry.body.is_none()));
     }
     let mut seen = 0;
     let everything = Selection::default();
-    let visited = installation.parts.parking.visit(&everything, None, None, |entry| {
+    let visited = installation.parts.parking.scan_each(&everything, None, None, |entry| {
         assert_eq!(entry.body.as_deref(), Some(&b"{}"[..]));
         seen += 1;
         if seen < 5 { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }

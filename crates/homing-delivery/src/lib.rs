@@ -1,10 +1,10 @@
 //! The pool that delivers: takes events and due deliveries from the broker, attempts each at its
-//! endpoint, and hands on what failed.
+//! endpoint, and schedules or parks what failed.
 //!
-//! - [`worker`] takes messages and makes attempts; the call is behind its trait `Handler`;
+//! - [`worker`] takes messages and makes attempts; the call itself is behind its trait `Handler`;
 //! - [`endpoint`] is the built-in handler: signed POST requests to the URLs of subscriptions;
-//! - [`parking`] is what was given up, for operators;
-//! - [`circuits`] is the circuits of URLs, as operators see and set them;
+//! - [`parking`] lists, replays and drops parked messages;
+//! - [`circuits`] shows and sets the circuits of URLs;
 //! - [`traces`] sends spans of attempts to a collector.
 
 pub mod endpoint;

@@ -1,10 +1,10 @@
 //! Traces: a span for every attempt, sent to a collector by OTLP. Off unless a collector is named.
 //!
-//! Nothing waits for it: what the collector does not take in time is given up and counted. The span
-//! is part of the trace that the event came with; without one, of a trace of the event's own. That
-//! the endpoint is told of the trace does not depend on any of this (`endpoint/request.rs`).
+//! No delivery waits for a span: spans that the collector does not take in time are dropped and
+//! counted. A span joins the trace that the event came with, or else a trace of the event's own.
+//! Endpoints get their trace header independently of this (`endpoint/request.rs`).
 //!
-//! The protocol is written by hand, JSON over HTTP: one message is all that is needed of it.
+//! The protocol is written by hand, JSON over HTTP: homing needs only one message of it.
 //!
 //! Source: *OpenTelemetry Protocol Specification* 1.x, OTLP/HTTP with JSON encoding; *Semantic
 //! Conventions for HTTP spans*.
@@ -30,9 +30,9 @@ use homing_telemetry::metrics;
 const MAX_WAITING: usize = 4_096;
 /// Spans in one message.
 const MAX_BATCH: usize = 512;
-/// How long a span waits for others.
+/// A span waits this long for others, to be sent with them.
 const BATCH_WAIT: Duration = Duration::from_secs(2);
-/// For what is left at the end of the process.
+/// Deadline for the spans left at the end of the process.
 const LAST_DEADLINE: Duration = Duration::from_secs(3);
 
 /// Makes spans; cheap to clone.
@@ -42,7 +42,7 @@ pub struct Tracer {
     sample_percent: u8,
 }
 
-/// Sends what tracers make.
+/// Sends the spans that tracers make.
 pub struct Sender {
     queue: mpsc::Receiver<Value>,
     collector: Collector,
@@ -56,7 +56,7 @@ pub struct Span {
     started: UnixMillis,
 }
 
-/// A tracer, and what sends its spans to `collector`.
+/// A tracer, and the sender of its spans to `collector`.
 #[must_use]
 pub fn open(collector: Collector, sample_percent: u8) -> (Tracer, Sender) {
     let (queue, waiting) = mpsc::channel(MAX_WAITING);
@@ -64,7 +64,7 @@ pub fn open(collector: Collector, sample_percent: u8) -> (Tracer, Sender) {
 }
 
 impl Tracer {
-    /// Begins the span of an attempt: the delivery as its endpoint is told of it.
+    /// Begins the span of an attempt; the returned delivery carries the span's trace context.
     #[must_use]
     pub fn begin(&self, delivery: &Delivery, now: UnixMillis) -> (Delivery, Span) {
         let id = fastrand::u64(1..);
@@ -76,7 +76,7 @@ impl Tracer {
         (traced, Span { context, parent, started: now })
     }
 
-    /// Ends a span; `None`: there was no attempt, by our own failure.
+    /// Ends a span; `None`: no attempt was made, by a failure of our own.
     pub fn end(
         &self,
         span: &Span,
@@ -87,8 +87,8 @@ impl Tracer {
         if !span.context.sampled {
             return;
         }
-        let told = span.to_json((delivery, subscription), outcome, now);
-        if let Err(TrySendError::Full(_) | TrySendError::Closed(_)) = self.queue.try_send(told) {
+        let span = span.to_json((delivery, subscription), outcome, now);
+        if let Err(TrySendError::Full(_) | TrySendError::Closed(_)) = self.queue.try_send(span) {
             metrics::traces_lost(1);
         }
     }
@@ -98,7 +98,7 @@ fn text(key: &str, value: &(impl ToString + ?Sized)) -> Value {
     json!({"key": key, "value": {"stringValue": value.to_string()}})
 }
 
-/// 64-bit numbers are texts in this encoding.
+/// 64-bit numbers are strings in this encoding.
 fn number(key: &str, value: &impl ToString) -> Value {
     json!({"key": key, "value": {"intValue": value.to_string()}})
 }
@@ -108,7 +108,7 @@ fn nanoseconds(instant: UnixMillis) -> String {
 }
 
 impl Span {
-    /// The URL goes without its path and query, which may hold secrets.
+    /// Leaves out the URL's path and query, which may hold secrets.
     fn to_json(
         &self,
         (delivery, subscription): (&Delivery, &Subscription),
@@ -173,7 +173,7 @@ impl Sender {
         }
     }
 
-    /// The next spans; `None`: no more come. Dropped, it has taken none.
+    /// The next spans; `None`: the tracers are dropped. Cancel safe: dropped, it has taken none.
     async fn next(&mut self) -> Option<Vec<Value>> {
         while self.queue.is_empty() && !self.queue.is_closed() {
             tokio::time::sleep(BATCH_WAIT).await;

@@ -1,4 +1,4 @@
-//! What the pool does and did lately, in figures: kept as it goes, never counted afterwards.
+//! The pool's recent work in figures: kept as it happens, never counted afterwards.
 
 use std::{cmp::Reverse, collections::BTreeMap, ops::AddAssign, time::Duration};
 
@@ -7,50 +7,50 @@ use uuid::Uuid;
 
 use super::{id::SubscriptionId, time::UnixMillis};
 
-/// How long the figures of a minute are kept.
+/// The figures of a minute are kept this long.
 pub const KEPT: Duration = Duration::from_secs(2 * 60 * 60);
 
-/// How long a subscription counts as costly after an event was parked because of its filters.
+/// A subscription counts as costly for this long after an event was parked because of its filters.
 pub const COSTLY_FOR: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// How often a worker tells what it does.
-pub const TOLD_EVERY: Duration = Duration::from_secs(5);
+/// A worker reports this often.
+pub const REPORT_INTERVAL: Duration = Duration::from_secs(5);
 
-/// A worker that has told nothing for this long is probably gone.
+/// A worker that has not reported for this long has probably ended.
 pub const SILENT_AFTER: Duration = Duration::from_secs(20);
 
-/// A worker tells of so many URLs with requests in flight at most: of those with the most.
+/// A worker reports at most this many URLs with requests in flight: those with the most.
 pub const MAX_REQUEST_URLS: usize = 100;
 
 const MINUTE_MS: i64 = 60_000;
 
-/// What happened, in numbers.
+/// Counts of what happened.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, utoipa::ToSchema)]
 pub struct Figures {
     /// Events taken from the primary queue.
     pub events: u64,
     /// Attempts that the endpoint accepted.
     pub accepted: u64,
-    /// Attempts that were answered with anything but 2xx.
+    /// Attempts answered with anything but 2xx.
     pub refused: u64,
     /// Attempts without a complete answer in time.
     pub timed_out: u64,
     /// Attempts without any answer.
     pub unreachable: u64,
-    /// Times that a delivery was put back without an attempt.
+    /// Deliveries deferred without an attempt.
     pub held: u64,
-    /// Messages that went to the parking queue.
+    /// Messages sent to the parking queue.
     pub parked: u64,
 }
 
 impl Figures {
-    /// Attempts that failed, for whatever reason.
+    /// Attempts that failed, for any reason.
     #[must_use]
     pub fn failed(&self) -> u64 {
         self.refused.saturating_add(self.timed_out).saturating_add(self.unreachable)
     }
 
-    /// What was added since `earlier`, which these figures have grown from.
+    /// The growth since `earlier`.
     #[must_use]
     pub fn since(&self, earlier: &Self) -> Self {
         Self {
@@ -80,21 +80,21 @@ impl AddAssign for Figures {
 /// The figures of one minute.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, utoipa::ToSchema)]
 pub struct Minute {
-    /// When it begins; a multiple of 60,000.
+    /// Its beginning; a multiple of 60,000.
     pub start_ms: UnixMillis,
     /// What happened in it.
     #[serde(flatten)]
     pub figures: Figures,
 }
 
-/// When the minute begins that `instant` is in.
+/// The beginning of the minute that contains `instant`.
 #[must_use]
 pub fn minute_of(instant: UnixMillis) -> UnixMillis {
     let into = instant.get().rem_euclid(MINUTE_MS);
     UnixMillis::new(instant.get().saturating_sub(into))
 }
 
-/// A worker as it told of itself last.
+/// A worker's last report about itself.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, utoipa::ToSchema)]
 pub struct WorkerReport {
     /// Made at its start.
@@ -103,29 +103,29 @@ pub struct WorkerReport {
     pub host: String,
     /// Its process id there.
     pub pid: u32,
-    /// Of homing.
+    /// The version of homing.
     pub version: String,
     /// When it started.
     pub started_ms: UnixMillis,
-    /// When it told this.
+    /// The time of this report.
     pub seen_ms: UnixMillis,
-    /// Deliveries that it was busy with.
+    /// Deliveries in flight.
     pub in_flight: u32,
 }
 
 impl WorkerReport {
-    /// Whether it was heard of lately.
+    /// True if it reported recently.
     #[must_use]
     pub fn is_alive(&self, now: UnixMillis) -> bool {
         now.since(self.seen_ms) <= SILENT_AFTER
     }
 }
 
-/// Requests that are in flight, by URL.
+/// Requests in flight, by URL.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Requests {
     by_url: BTreeMap<String, u32>,
-    /// Whether a URL that is not among them has none.
+    /// True if a URL that is not listed has none.
     whole: bool,
 }
 
@@ -137,7 +137,7 @@ impl Default for Requests {
 }
 
 impl Requests {
-    /// Those of one worker: all URLs, or the [`MAX_REQUEST_URLS`] with the most.
+    /// The requests of one worker: all URLs, or the [`MAX_REQUEST_URLS`] with the most.
     #[must_use]
     pub fn most_of(mut by_url: Vec<(String, u32)>) -> Self {
         by_url.sort_unstable_by_key(|(_, requests)| Reverse(*requests));
@@ -145,8 +145,8 @@ impl Requests {
         Self { by_url: by_url.into_iter().take(MAX_REQUEST_URLS).collect(), whole }
     }
 
-    /// How many are in flight at a normalised URL; `None`: a worker is busy with so many URLs that it
-    /// did not tell of all.
+    /// The number in flight at a normalised URL; `None`: a worker is busy with so many URLs that it
+    /// did not report all.
     #[must_use]
     pub fn at(&self, url: &str) -> Option<u32> {
         self.by_url.get(url).copied().or(self.whole.then_some(0))
@@ -163,29 +163,29 @@ impl AddAssign for Requests {
     }
 }
 
-/// Filters that cost more than an event may, so that it was parked for their subscription.
+/// Filters that cost more on an event than allowed, so that it was parked for their subscription.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct CostlyFilters {
-    /// Whose filters.
+    /// The subscription with the filters.
     pub subscription: SubscriptionId,
-    /// `updated` of the subscription that they were read from.
+    /// `updated` of the subscription version that they come from.
     pub updated: UnixMillis,
-    /// When an event was parked because of them the last time.
+    /// The last time that an event was parked because of them.
     pub seen: UnixMillis,
 }
 
-/// A delivery that waits for so long is due at this instant.
+/// The instant at which deliveries with a certain wait are due.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Due {
-    /// How long it waits in all: it tells the queue.
+    /// The length of the wait, which identifies the queue.
     pub wait: Duration,
-    /// When the wait ends.
+    /// The end of the wait.
     pub at: UnixMillis,
 }
 
 impl Due {
-    /// The slice of time that it falls into. One due of each slice is kept, and a wait has at most
-    /// 257 slices ahead, however many deliveries wait.
+    /// The slice of time that the instant falls into. One due is kept per slice, and a wait has at
+    /// most 257 slices ahead, however many deliveries wait.
     #[must_use]
     pub fn slice(&self) -> i64 {
         let wait = i64::try_from(self.wait.as_millis()).unwrap_or(i64::MAX);
@@ -198,7 +198,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn figures_add_up_to_what_they_were_taken_apart_from() {
+    fn the_growth_and_the_earlier_figures_add_up() {
         let earlier = Figures { events: 3, accepted: 2, refused: 1, ..Figures::default() };
         let later = Figures {
             events: 10,
@@ -216,7 +216,7 @@ mod tests {
     }
 
     #[test]
-    fn requests_of_workers_add_up_and_what_was_left_out_is_not_none() {
+    fn requests_of_workers_add_up_and_unlisted_urls_are_unknown() {
         let worker = |urls: u32| {
             let url = |number| (format!("https://example.com/{number:03}"), 200 - number);
             Requests::most_of((0..urls).map(url).collect())
@@ -249,7 +249,7 @@ mod tests {
     }
 
     #[test]
-    fn a_worker_is_alive_while_it_is_heard_of() {
+    fn a_worker_is_alive_while_it_reports() {
         let report = WorkerReport {
             id: Uuid::nil(),
             host: "h".to_owned(),

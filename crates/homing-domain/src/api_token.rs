@@ -1,8 +1,7 @@
-//! Tokens with which programs and people show that they may ask homing.
+//! API tokens, with which clients authenticate.
 //!
-//! A token is 32 random bytes, written `homing_` and base64. homing keeps a hash of it only: of 256
-//! random bits a fast hash gives nothing away, so that none of the slow ones for passwords is
-//! needed.
+//! A token is 32 random bytes, written `homing_` and base64. homing keeps only a hash of it: for
+//! 256 random bits a fast hash is enough, no slow password hash is needed.
 
 use std::{fmt, str::FromStr};
 
@@ -12,26 +11,26 @@ use sha2::{Digest, Sha256};
 
 use super::time::UnixMillis;
 
-/// What homing knows of a token.
+/// A stored token.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ApiToken {
-    /// Given by the one who made it; unique.
+    /// Chosen by its creator; unique.
     pub name: TokenName,
-    /// Recognises it.
+    /// Identifies the token.
     pub digest: TokenDigest,
-    /// What its bearer may do.
+    /// The permissions of its bearer.
     pub scope: Scope,
-    /// When it was made.
+    /// The time of creation.
     pub created: UnixMillis,
 }
 
-/// What the bearer of a token may do.
+/// The permissions of a token's bearer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Scope {
-    /// Look at everything that is shown.
+    /// Read-only.
     Read,
-    /// The same, and change it, publish, replay and drop.
+    /// Read, change, publish, replay and drop.
     Write,
 }
 
@@ -54,7 +53,7 @@ pub struct TokenNameError;
 #[error("a scope is `read` or `write`")]
 pub struct ScopeError;
 
-/// The text of a new token. A secret: for the person who asked for it, once.
+/// The text of a new token. A secret: shown to its creator, once.
 #[must_use]
 pub fn token_text(random: &[u8; 32]) -> String {
     format!("homing_{}", URL_SAFE_NO_PAD.encode(random))
@@ -70,7 +69,7 @@ impl Scope {
         }
     }
 
-    /// Whether who has this scope may do what `needed` allows.
+    /// True if this scope includes `needed`.
     #[must_use]
     pub fn covers(self, needed: Self) -> bool {
         self == Self::Write || needed == Self::Read
@@ -90,7 +89,7 @@ impl TokenDigest {
         Self(bytes)
     }
 
-    /// The bytes, all of the same number: comparing two in constant time tells nothing.
+    /// The bytes, always of the same number: comparing two in constant time reveals nothing.
     #[must_use]
     pub fn as_bytes(&self) -> &[u8; 32] {
         &self.0
@@ -140,7 +139,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_who_may_write_may_do_both() {
+    fn only_the_write_scope_covers_both() {
         assert!(Scope::Write.covers(Scope::Read) && Scope::Write.covers(Scope::Write));
         assert!(Scope::Read.covers(Scope::Read) && !Scope::Read.covers(Scope::Write));
     }
@@ -158,7 +157,7 @@ mod tests {
     }
 
     #[test]
-    fn a_token_can_be_found_by_those_who_look_for_lost_secrets() {
+    fn secret_scanners_can_find_a_token() {
         let text = token_text(&[255; 32]);
         assert!(text.starts_with("homing_") && text.len() == 50, "{text}");
         assert_ne!(TokenDigest::of(text.as_bytes()), TokenDigest::of(b"homing_"));

@@ -1,4 +1,4 @@
-//! Attempts are counted from one.
+//! Attempt numbers, counted from one.
 
 use std::{fmt, num::NonZeroU32};
 

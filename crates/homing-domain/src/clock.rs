@@ -1,8 +1,8 @@
-//! What the rules may not do themselves: read the clock and draw at random.
+//! The impure functions that rules may not call: the clock and random numbers.
 
 use crate::{record::RecordId, time::UnixMillis};
 
-/// The present instant.
+/// The current instant.
 #[must_use]
 #[expect(clippy::disallowed_methods, reason = "this is the one place that reads the clock")]
 pub fn now() -> UnixMillis {
@@ -16,7 +16,7 @@ pub fn micros() -> i64 {
     jiff::Timestamp::now().as_microsecond()
 }
 
-/// A new `UUIDv7`: ids that sort by the time at which they were made.
+/// A new `UUIDv7`: ids that sort by their time of creation.
 #[must_use]
 pub fn new_id() -> uuid::Uuid {
     uuid::Uuid::now_v7()
@@ -33,7 +33,7 @@ pub fn new_record_id(started: UnixMillis) -> RecordId {
 ///
 /// # Errors
 ///
-/// The operating system has no randomness to give.
+/// The operating system has no randomness available.
 pub fn random<const BYTES: usize>() -> Result<[u8; BYTES], getrandom::Error> {
     let mut bytes = [0; BYTES];
     getrandom::fill(&mut bytes)?;

@@ -1,4 +1,4 @@
-//! One event owed to one subscription, and how far it has come.
+//! One event for one subscription, and its progress.
 
 use std::{sync::Arc, time::Duration};
 
@@ -11,16 +11,16 @@ use super::{
     trace::TraceContext,
 };
 
-/// One event owed to one subscription; lives from fan-out until it is done or parked.
+/// One event for one subscription; lives from fan-out until it is done or parked.
 #[derive(Clone, Debug)]
 pub struct Delivery {
-    /// What happened; shared by all deliveries made from it.
+    /// The event; shared by all deliveries made from it.
     pub event: Arc<Event>,
-    /// To whom it is owed.
+    /// The recipient.
     pub subscription: SubscriptionId,
-    /// How far it has come.
+    /// Its progress.
     pub progress: Progress,
-    /// The trace that its endpoint is told of.
+    /// The trace context that is sent to its endpoint.
     pub trace: Option<TraceContext>,
 }
 
@@ -31,42 +31,42 @@ impl Delivery {
         DeliveryId::of(&self.event.id, self.subscription)
     }
 
-    /// The number of the attempt that would be made now.
+    /// The number of the next attempt.
     #[must_use]
     pub fn next_attempt(&self) -> AttemptNumber {
         AttemptNumber::after(self.progress.attempts)
     }
 }
 
-/// How far a delivery has come; travels in headers of its message.
+/// The progress of a delivery; travels in headers of its message.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Progress {
-    /// HTTP requests made since the delivery was made or last replayed.
+    /// HTTP requests made since the delivery was created or last replayed.
     pub attempts: u32,
     /// Position in the schedule.
     pub step: Step,
-    /// How often it was put back without an attempt.
+    /// The number of times it was deferred without an attempt.
     pub holds: u32,
-    /// How often in a row it was turned away because its endpoint was busy.
+    /// The number of consecutive times it was throttled because its endpoint was busy.
     pub throttled: u32,
-    /// How often a person replayed it.
+    /// The number of replays by operators.
     pub replays: u32,
     /// When homing first took the event from the broker.
     pub received: Option<UnixMillis>,
     /// When the first attempt failed.
     pub first_failure: Option<UnixMillis>,
-    /// No attempt before this instant: the endpoint asked so.
+    /// No attempt before this instant, as the endpoint requested.
     pub not_before: Option<UnixMillis>,
-    /// What the endpoint did last, in words.
+    /// The last outcome as text.
     pub last_outcome: Option<String>,
-    /// Not known yet: whether the subscription, which could not be read, wants the event.
+    /// True while it is unknown if the subscription, which could not be read, matches the event.
     pub unmatched: bool,
 }
 
-/// Where a delivery stands, as a value that no two of its messages share.
+/// The position of a delivery: a value that no two of its messages share.
 ///
-/// Every hop raises one of the three numbers, so a redelivered message can be told from the
-/// message that followed it.
+/// Every hop raises one of the three numbers, so a redelivered message can be distinguished from
+/// the message that followed it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Position {
     replays: u32,
@@ -81,13 +81,13 @@ impl Progress {
         Position { replays: self.replays, attempts: self.attempts, holds: self.holds }
     }
 
-    /// How long the endpoint still wants to be left alone at `now`.
+    /// The rest, at `now`, of the time that the endpoint requested.
     #[must_use]
     pub fn remaining(&self, now: UnixMillis) -> Option<Duration> {
         self.not_before.map(|instant| instant.since(now)).filter(|remaining| !remaining.is_zero())
     }
 
-    /// After an attempt that ended at `now` and failed with `outcome`; it waits at `step` next.
+    /// The progress after an attempt that failed with `outcome` at `now`; it waits at `step` next.
     #[must_use]
     pub fn failed(&self, outcome: String, step: Step, now: UnixMillis) -> Self {
         Self {
@@ -102,19 +102,19 @@ impl Progress {
         }
     }
 
-    /// Put back without an attempt; nothing is charged.
+    /// The progress after a deferral without an attempt; nothing counts against it.
     #[must_use]
     pub fn held(&self) -> Self {
         Self { holds: self.holds.saturating_add(1), ..self.clone() }
     }
 
-    /// Put back without an attempt, because its endpoint is busy.
+    /// The progress after a deferral without an attempt, because its endpoint is busy.
     #[must_use]
     pub fn throttled(&self) -> Self {
         Self { throttled: self.throttled.saturating_add(1), ..self.held() }
     }
 
-    /// A person sends it again: from attempt 1, as if nothing had failed yet.
+    /// The progress of a replay: from attempt 1, as if nothing had failed yet.
     #[must_use]
     pub fn replayed(&self) -> Self {
         Self {
@@ -133,7 +133,7 @@ mod tests {
     use super::*;
 
     proptest! {
-        /// Goal: no two messages of a delivery share a position. Method: any walk of hops.
+        /// Goal: no two messages of a delivery share a position. Method: any sequence of hops.
         #[test]
         fn every_hop_leads_to_a_new_position(hops in proptest::collection::vec(0_u8..3, 0..40)) {
             let mut progress = Progress::default();

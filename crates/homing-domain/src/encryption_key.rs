@@ -1,4 +1,4 @@
-//! Keys with which the store encrypts what nobody may read there.
+//! Keys with which the store encrypts secrets.
 
 use std::fmt;
 
@@ -10,7 +10,7 @@ use sha2::{Digest, Sha256};
 #[derive(Clone, PartialEq, Eq)]
 pub struct EncryptionKey([u8; 32]);
 
-/// Names an [`EncryptionKey`] without telling it: 16 hexadecimal digits.
+/// Identifies an [`EncryptionKey`] without revealing it: 16 hexadecimal digits.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct KeyId(String);
@@ -41,7 +41,7 @@ impl EncryptionKey {
         STANDARD.encode(self.0)
     }
 
-    /// The beginning of a hash: of 256 random bits it gives nothing away.
+    /// The beginning of a hash: for 256 random bits it reveals nothing.
     #[must_use]
     pub fn id(&self) -> KeyId {
         let digest = Sha256::new().chain_update(b"homing encryption key\0").chain_update(self.0);
@@ -52,7 +52,7 @@ impl EncryptionKey {
 }
 
 impl KeyId {
-    /// An id as it stands in the store.
+    /// An id as stored.
     #[must_use]
     pub fn new(text: impl Into<String>) -> Self {
         Self(text.into())

@@ -1,4 +1,4 @@
-//! Something that happened.
+//! Events: something that happened.
 
 use bytes::Bytes;
 
@@ -6,16 +6,16 @@ use super::{id::EventId, topic::Topic};
 
 /// Something that happened: immutable, with an id and a topic.
 ///
-/// The body stays the bytes that were published; homing never writes them anew.
+/// The body keeps the bytes that were published; homing never rewrites them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Event {
-    /// The publisher's id, or one that homing made.
+    /// The publisher's id, or one that homing generated.
     pub id: EventId,
-    /// What subscriptions choose by.
+    /// Matched by subscriptions.
     pub topic: Topic,
     /// Sent on as `content-type`.
     pub content_type: String,
-    /// How the body is packed; sent on as `content-encoding`.
+    /// The encoding of the body; sent on as `content-encoding`.
     pub content_encoding: Option<ContentEncoding>,
     /// The bytes as published.
     pub body: Bytes,
@@ -41,17 +41,18 @@ const CODINGS: [&str; 13] = [
     "zstd",
 ];
 
-/// What is wrong with a text that is no [`ContentEncoding`].
+/// The error for a text that is no [`ContentEncoding`].
 pub const NO_CODING: &str = "not a content coding such as gzip, br, deflate or zstd";
 
-/// How a body is packed: content codings, in the order in which they were applied (RFC 9110, 8.4).
+/// The encoding of a body: content codings, in the order in which they were applied (RFC 9110,
+/// 8.4).
 ///
-/// The bytes stay packed: homing neither packs nor unpacks a body.
+/// The bytes stay encoded: homing neither encodes nor decodes a body.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ContentEncoding(String);
 
 impl ContentEncoding {
-    /// The codings that `text` lists; `None` where it lists none or names anything else, such as
+    /// The codings that `text` lists; `None` if it lists none or contains anything else, such as
     /// the character set that some AMQP libraries write into `content_encoding`.
     #[must_use]
     pub fn new(text: &str) -> Option<Self> {
@@ -61,7 +62,7 @@ impl ContentEncoding {
         known.then(|| Self(codings.join(", ")))
     }
 
-    /// As a header has it.
+    /// The text for a header.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
@@ -77,7 +78,7 @@ mod tests {
         let read = |text| ContentEncoding::new(text).map(|read| read.as_str().to_owned());
         assert_eq!(read("gzip").as_deref(), Some("gzip"));
         assert_eq!(read(" GZIP ,br").as_deref(), Some("gzip, br"));
-        // Celery and its like write a character set there.
+        // Celery and others write a character set there.
         for other in ["", "utf-8", "binary", "gzip, utf-8", "gzip,", "gz\r\nip", "ġzip"] {
             assert_eq!(read(other), None, "{other:?}");
         }

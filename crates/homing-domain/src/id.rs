@@ -1,11 +1,11 @@
-//! Who is who: the ids of events, subscriptions and deliveries.
+//! The ids of events, subscriptions and deliveries.
 
 use std::{fmt, str::FromStr, sync::Arc};
 
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-/// An event's id: the publisher's `message_id`, or one that homing made.
+/// An event's id: the publisher's `message_id`, or one that homing generated.
 ///
 /// 1 to 255 bytes without control characters: it travels in an AMQP short string.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, utoipa::ToSchema)]
@@ -22,7 +22,7 @@ impl EventId {
     /// The longest AMQP short string. Source: AMQP 0-9-1, 4.2.5.3.
     pub const MAX_BYTES: usize = 255;
 
-    /// Checks by building.
+    /// Validates an id.
     ///
     /// # Errors
     ///
@@ -34,7 +34,7 @@ impl EventId {
         Ok(Self(id.into()))
     }
 
-    /// The id that `text` stands for, the same for ever.
+    /// The id derived from `text`, always the same.
     #[must_use]
     pub fn derived(text: &str) -> Self {
         /// Chosen once for ever.
@@ -113,7 +113,7 @@ impl fmt::Display for SubscriptionId {
     }
 }
 
-/// A delivery's id, sent as `webhook-id`: the same over all attempts and after a crash, distinct
+/// A delivery's id, sent as `webhook-id`: the same for all attempts and after a crash, different
 /// for every subscription.
 ///
 /// Derived from event and subscription (`UUIDv5`), so that no crash can change it.
@@ -128,7 +128,7 @@ impl DeliveryId {
         Self(Uuid::new_v5(&subscription.0, event.as_str().as_bytes()))
     }
 
-    /// A delivery id that was kept as a UUID.
+    /// A delivery id that was stored as a UUID.
     #[must_use]
     pub fn new(id: Uuid) -> Self {
         Self(id)

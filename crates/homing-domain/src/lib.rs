@@ -1,20 +1,21 @@
 //! The rules of homing, and nothing else.
 //!
-//! Every function here is a function of its arguments: no clock, no chance, no I/O, no `async`.
-//! The cast, in the order in which a message meets it:
+//! Every function here depends only on its arguments: no clock, no randomness, no I/O, no `async`.
+//! The types, in the order in which a message meets them:
 //!
-//! - an [`event`] has a [`topic`] and an id; a [`subscription`] wants events by topic and [`filter`]
-//!   (a condition on its body, which is read as [`json`]);
+//! - an [`event`] has a [`topic`] and an id; a [`subscription`] selects events by topic and
+//! [`filter`] (a condition on the body, which is read as [`json`]);
 //! - event × subscription = a [`delivery`], which makes one [`attempt`] after another;
-//! - an attempt has an [`outcome`] (what the endpoint did), and the [`verdict`] is what we do about
-//!   it, by the [`schedule`];
-//! - a [`record`] is what is kept of it for people;
-//! - outcomes add up to a [`tally`], and the [`circuit`] of a URL spares an endpoint that keeps
-//!   failing;
-//! - a [`signature`] lets the receiver verify who sent it; an [`encryption_key`] keeps its secret.
+//! - an attempt has an [`outcome`] (what the endpoint did), and the [`verdict`] is the decision
+//! about it, by the [`schedule`];
+//! - a [`record`] is what the attempt log keeps of it;
+//! - outcomes add up to a [`tally`], and the [`circuit`] of a URL holds deliveries to an endpoint
+//! that keeps failing;
+//! - a [`signature`] lets the receiver verify the sender; an [`encryption_key`] protects its
+//! secret.
 //!
-//! What is remembered of where events are read from is a [`source`]; what the pool does, in figures, is
-//! its [`activity`].
+//! A [`source`] is a stream that events are read from; the pool's work, in figures, is its
+//! [`activity`].
 
 pub mod activity;
 pub mod api_token;

@@ -1,11 +1,11 @@
-//! What an endpoint did in one attempt.
+//! The outcome of one attempt.
 //!
-//! Outcomes are the endpoint's doing. What *we* could not do (build a request, read the store) is
-//! an error, never an outcome, and costs the endpoint nothing.
+//! Outcomes are the endpoint's actions. What *homing* could not do (build a request, read the
+//! store) is an error, never an outcome, and costs the endpoint nothing.
 
 use std::{fmt, time::Duration};
 
-/// What the endpoint did in one attempt. Unknown is never success: there is no other variant.
+/// The outcome of one attempt. Unknown is never success: there is no other variant.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Outcome {
     /// A 2xx answer, read within the deadline.
@@ -17,7 +17,7 @@ pub enum Outcome {
     Refused {
         /// The HTTP status.
         status: u16,
-        /// What `Retry-After` asked for, on the statuses with which it is heard.
+        /// The time that `Retry-After` requested, on the statuses with which it counts.
         retry_after: Option<Duration>,
     },
     /// No complete answer within the deadline.
@@ -27,12 +27,12 @@ pub enum Outcome {
     },
     /// No answer at all.
     Unreachable {
-        /// What stood in the way.
+        /// The obstacle.
         kind: Obstacle,
     },
 }
 
-/// What an attempt was waiting for when its deadline came.
+/// What an attempt was waiting for at its deadline.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Phase {
     /// Resolving the name, the TCP and the TLS handshake.
@@ -43,7 +43,7 @@ pub enum Phase {
     Body,
 }
 
-/// What stood between us and an answer.
+/// The reason for the lack of an answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Obstacle {
     /// The name has no address.
@@ -63,7 +63,7 @@ pub enum Obstacle {
 }
 
 impl Outcome {
-    /// Whether the endpoint took the event.
+    /// True if the endpoint accepted the event.
     #[must_use]
     pub fn is_accepted(&self) -> bool {
         match self {
@@ -72,7 +72,7 @@ impl Outcome {
         }
     }
 
-    /// The HTTP status, where there was one.
+    /// The HTTP status, if there was one.
     #[must_use]
     pub fn status(&self) -> Option<u16> {
         match self {

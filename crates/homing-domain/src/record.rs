@@ -1,4 +1,4 @@
-//! What the attempt log keeps of an attempt, or of a delivery that was not attempted.
+//! The attempt log's record of an attempt, or of a delivery that was not attempted.
 
 use std::{fmt, str::FromStr, time::Duration};
 
@@ -11,8 +11,8 @@ use super::{
     verdict::ParkReason,
 };
 
-/// The id of a record: a `UUIDv7` of the instant at which it began, so that ids sort by time, and
-/// writing a record twice keeps it once.
+/// The id of a record: a `UUIDv7` of the instant at which it began, so that ids sort by time, and a
+/// record written twice is kept once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, utoipa::ToSchema)]
 #[serde(transparent)]
 pub struct RecordId(Uuid);
@@ -25,13 +25,13 @@ impl RecordId {
         Self(uuid::Builder::from_unix_timestamp_millis(millis, &random).into_uuid())
     }
 
-    /// Below every id of what began at `instant` or later, and above all others.
+    /// Below the ids of everything that began at `instant` or later, and above all others.
     #[must_use]
     pub fn floor(instant: UnixMillis) -> Self {
         Self::new(instant, [0; 10])
     }
 
-    /// A record id that was kept as a UUID.
+    /// A record id that was stored as a UUID.
     #[must_use]
     pub fn of(id: Uuid) -> Self {
         Self(id)
@@ -43,7 +43,8 @@ impl RecordId {
         self.0
     }
 
-    /// When it began. Source: RFC 9562, 5.7: the first 48 bits are Unix milliseconds.
+    /// The instant at which it began. Source: RFC 9562, 5.7: the first 48 bits are Unix
+    /// milliseconds.
     #[must_use]
     pub fn started(self) -> UnixMillis {
         UnixMillis::new(i64::try_from(self.0.as_u128() >> 80).unwrap_or(i64::MAX))
@@ -58,7 +59,7 @@ impl fmt::Display for RecordId {
 
 /// Why a text is not the id of a record.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("`{0}` is not where a page ended; give what the page before told as `next`")]
+#[error("`{0}` is not where a page ended; give `next` of the page before")]
 pub struct RecordIdError(String);
 
 impl FromStr for RecordId {
@@ -72,19 +73,19 @@ impl FromStr for RecordId {
 /// One attempt; or one time that a delivery was held or parked without one.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Record {
-    /// Its id, which says when it began.
+    /// Its id, which contains its start.
     pub id: RecordId,
     /// The event's id.
     pub event: String,
     /// The event's topic.
     pub topic: String,
-    /// To whom it is owed; `None`: an event that was parked before it was fanned out.
+    /// The recipient; `None`: an event that was parked before its fan-out.
     pub recipient: Option<(SubscriptionId, DeliveryId)>,
-    /// The URL at that time; `None`: the subscription was not there, or could not be read.
+    /// The URL at that time; `None`: the subscription did not exist, or could not be read.
     pub url: Option<String>,
     /// Position in the schedule before it.
     pub step: u32,
-    /// How often a person had replayed the delivery before it.
+    /// The number of replays before it.
     pub replays: u32,
     /// What happened.
     pub happened: AttemptEvent,
@@ -110,24 +111,24 @@ pub struct Attempted {
     pub duration: Duration,
     /// [`Outcome::class`](super::outcome::Outcome::class)
     pub class: Class,
-    /// The outcome in words, e.g. `refused 503`.
+    /// The outcome as text, for example `refused 503`.
     pub outcome: String,
-    /// The HTTP status, where there was one.
+    /// The HTTP status, if there was one.
     pub status: Option<u16>,
     /// The beginning of the response's body.
     pub response: Vec<u8>,
-    /// Whether there was more of it.
+    /// True if the response was longer.
     pub cut: bool,
-    /// Where there was no complete answer: why, in words.
+    /// Why there was no complete answer, as text.
     pub cause: Option<String>,
 }
 
-/// What followed: the verdict, with the instant that it came to.
+/// The next state of the delivery: the verdict, with its instant.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum NextState {
     /// It was delivered.
     Done,
-    /// Its subscription turned out not to want it.
+    /// Its subscription turned out not to match it.
     NotWanted,
     /// It waits, and is due at this instant.
     Waits(UnixMillis),
@@ -136,7 +137,7 @@ pub enum NextState {
 }
 
 impl Record {
-    /// When it began.
+    /// Its start.
     #[must_use]
     pub fn started(&self) -> UnixMillis {
         self.id.started()
@@ -164,7 +165,7 @@ impl NextState {
         }
     }
 
-    /// When the delivery is due again.
+    /// The instant at which the delivery is due again.
     #[must_use]
     pub fn due(self) -> Option<UnixMillis> {
         match self {
@@ -173,7 +174,7 @@ impl NextState {
         }
     }
 
-    /// Why it was parked.
+    /// The reason for parking it.
     #[must_use]
     pub fn reason(self) -> Option<ParkReason> {
         match self {
@@ -183,7 +184,7 @@ impl NextState {
     }
 }
 
-/// What kind of record it is.
+/// The kind of a record.
 #[derive(
     Clone,
     Copy,
@@ -200,7 +201,7 @@ impl NextState {
 #[serde(rename_all = "snake_case")]
 #[schema(as = AttemptClass)]
 pub enum Class {
-    /// The endpoint took the event.
+    /// The endpoint accepted the event.
     Accepted,
     /// It answered something else.
     Refused,
@@ -219,7 +220,7 @@ impl Class {
     /// The attempts that failed.
     pub const FAILED: [Self; 3] = [Self::Refused, Self::TimedOut, Self::Unreachable];
 
-    /// The word in lists and stores.
+    /// The name in lists and stores.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -244,30 +245,30 @@ impl From<&super::outcome::Outcome> for Class {
     }
 }
 
-/// Classes by which people look for records: one, or all that failed.
+/// Classes for a search: one, or all that failed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Classes(Vec<Class>);
 
 impl Classes {
-    /// The word for all attempts that failed.
+    /// The name for all attempts that failed.
     pub const FAILED: &'static str = "failed";
 
-    /// The words, in the order in which the documentation lists them.
+    /// The names, in the order in which the documentation lists them.
     #[must_use]
-    pub fn words() -> Vec<&'static str> {
+    pub fn names() -> Vec<&'static str> {
         Class::ALL.into_iter().map(Class::as_str).chain([Self::FAILED]).collect()
     }
 
-    /// Those that are looked for.
+    /// The classes to search for.
     #[must_use]
     pub fn as_slice(&self) -> &[Class] {
         &self.0
     }
 }
 
-/// Why a word names no classes.
+/// The word names no class.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("`{0}` is not an outcome; one of {all}", all = Classes::words().join(", "))]
+#[error("`{0}` is not an outcome; one of {all}", all = Classes::names().join(", "))]
 pub struct ClassesError(String);
 
 impl FromStr for Classes {
@@ -284,14 +285,14 @@ impl FromStr for Classes {
     }
 }
 
-/// Records that were not kept, because the store did not take them fast enough.
+/// Records that were lost, because the store did not take them fast enough.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Gap {
-    /// A `UUIDv7`: writing a gap twice keeps it once.
+    /// A `UUIDv7`: a gap written twice is kept once.
     pub id: Uuid,
-    /// When the first of them began.
+    /// The start of the first of them.
     pub from: UnixMillis,
-    /// When the last of them began.
+    /// The start of the last of them.
     pub until: UnixMillis,
     /// How many.
     pub missed: u64,
@@ -302,7 +303,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn ids_sort_by_the_instant_that_they_say() {
+    fn ids_sort_by_their_instant() {
         let at = |millis| UnixMillis::new(millis);
         let id = RecordId::new(at(1_700_000_000_123), [0xff; 10]);
         assert_eq!(id.started(), at(1_700_000_000_123));
@@ -313,7 +314,7 @@ mod tests {
     }
 
     #[test]
-    fn classes_are_found_by_their_words() {
+    fn classes_are_found_by_their_names() {
         for class in Class::ALL {
             let found: Classes = class.as_str().parse().unwrap();
             assert_eq!(found.as_slice(), [class]);

@@ -1,5 +1,5 @@
-//! How things are told to people: errors once, on one line, with all their causes; durations; commands
-//! that are advised; and what others wrote, so that no terminal obeys it.
+//! Output for operators: errors on one line, with all their causes; durations; suggested commands;
+//! and foreign text that cannot control a terminal.
 
 use std::{
     borrow::Cow,
@@ -10,8 +10,8 @@ use std::{
 
 /// Displays `outer: cause: root` on one line.
 ///
-/// A cause whose text the previous one already ends with is skipped: some libraries print their
-/// source inside their own message.
+/// Skips a cause whose text the previous one already ends with: some libraries print their source
+/// inside their own message.
 pub struct Chain<'a>(pub &'a (dyn Error + 'static));
 
 impl fmt::Display for Chain<'_> {
@@ -60,23 +60,23 @@ fn parts((large, large_unit): (u64, &str), (small, small_unit): (u64, &str)) -> 
     }
 }
 
-/// `text` on one line, without what a terminal obeys and without what nobody sees: control characters,
-/// ends of lines among them, marks that turn the direction of text, and invisible ones are escaped as
-/// in `\n` and `\u{1b}`.
+/// `text` on one line, without terminal control and without hidden characters: control characters,
+/// including ends of lines, marks that change the direction of text, and invisible ones are escaped
+/// as in `\n` and `\u{1b}`.
 #[must_use]
 pub fn visible(text: &str) -> Cow<'_, str> {
     escaped(text, is_hidden, |c, text| text.extend(c.escape_default()))
 }
 
-/// The same over several lines: their ends and tabs stay.
+/// As [`visible`], over several lines: line ends and tabs stay.
 #[must_use]
 pub fn visible_lines(text: &str) -> Cow<'_, str> {
     let is_hidden = |c: char| is_hidden(c) && !matches!(c, '\n' | '\t');
     escaped(text, is_hidden, |c, text| text.extend(c.escape_default()))
 }
 
-/// The same of a JSON document: it says what it said. There they can only stand in strings, where
-/// they may be written as `\u009b` as well. Source: RFC 8259, section 7.
+/// As [`visible`], for a JSON document, without changing its content. There such characters can
+/// only be in strings, where they may be written as `\u009b` as well. Source: RFC 8259, section 7.
 #[must_use]
 pub fn visible_json(document: &str) -> Cow<'_, str> {
     let is_hidden = |c: char| is_hidden(c) && !matches!(c, '\n' | '\r' | '\t');
@@ -107,7 +107,7 @@ fn escaped(
     Cow::Owned(shown)
 }
 
-/// Whether a terminal may obey `c`, or show nothing for it.
+/// True if `c` may control a terminal, or be invisible.
 ///
 /// Source: Unicode 17, `PropList.txt` (`Bidi_Control`) and `DerivedCoreProperties.txt`
 /// (`Default_Ignorable_Code_Point`); and the general categories Cc, Zl and Zp.
@@ -142,7 +142,7 @@ pub fn quoted(word: &str) -> String {
     format!("$'{}'", escaped.collect::<String>())
 }
 
-/// `command` with an option, ready to be run, whatever its value begins with.
+/// Appends an option to `command`, safe to run, whatever its value begins with.
 #[must_use]
 pub fn with_option(command: &str, name: &str, value: &str) -> String {
     if value.starts_with('-') {
@@ -151,7 +151,7 @@ pub fn with_option(command: &str, name: &str, value: &str) -> String {
     format!("{command} {name} {}", quoted(value))
 }
 
-/// `command` with an operand, ready to be run, whatever it begins with. Options stand before it.
+/// Appends an operand to `command`, safe to run, whatever it begins with. Options come before it.
 #[must_use]
 pub fn with_operand(command: &str, operand: &str) -> String {
     let ends_options = if operand.starts_with('-') { "-- " } else { "" };
@@ -175,7 +175,7 @@ mod tests {
     struct Outer(#[source] Repeating);
 
     #[test]
-    fn every_cause_is_told_once() {
+    fn every_cause_is_shown_once() {
         assert_eq!(Chain(&Outer(Repeating(Root))).to_string(), "outer: middle: root");
     }
 
@@ -198,8 +198,8 @@ mod tests {
         assert!(!visible_lines(&all).chars().any(|c| is_hidden(c) && !matches!(c, '\n' | '\t')));
         let text = "it's \"fine\": ä, 中文, é – … 🎉\u{a0}\\";
         assert_eq!(visible(text), text);
-        let told = visible("a\u{1b}]0;x\u{7}\r\nb\tc\u{9b}\u{202e}");
-        assert_eq!(told, r"a\u{1b}]0;x\u{7}\r\nb\tc\u{9b}\u{202e}");
+        let text = visible("a\u{1b}]0;x\u{7}\r\nb\tc\u{9b}\u{202e}");
+        assert_eq!(text, r"a\u{1b}]0;x\u{7}\r\nb\tc\u{9b}\u{202e}");
         assert_eq!(visible_lines("a\n\tb\rc"), "a\n\tb\\rc");
     }
 

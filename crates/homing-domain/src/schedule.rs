@@ -1,7 +1,7 @@
-//! When a failed delivery is tried again.
+//! The times at which a failed delivery is retried.
 //!
-//! A schedule is a list of waits. A delivery's [`Step`] is its position in that list: how many of
-//! the waits lie behind it, waited or skipped.
+//! A schedule is a list of waits. A delivery's [`Step`] is its position in that list: the number of
+//! waits behind it, waited or skipped.
 
 use std::time::Duration;
 
@@ -91,7 +91,7 @@ pub enum Next {
     Wait {
         /// The step that this wait leads to.
         step: Step,
-        /// How long.
+        /// Its length.
         wait: Duration,
     },
     /// No wait is left.
@@ -101,7 +101,7 @@ pub enum Next {
 /// Why a list of waits is not a schedule.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ScheduleError {
-    /// A wait outside of what a wait queue can hold.
+    /// A wait that no wait queue can have.
     #[error("wait {position} is {wait:?}; a wait lasts from 1 ms to {:?}", Schedule::MAX_WAIT)]
     Wait {
         /// Counted from 1.
@@ -109,7 +109,7 @@ pub enum ScheduleError {
         /// The wait as given.
         wait: Duration,
     },
-    /// More waits than queues that we are willing to declare.
+    /// More waits than homing declares queues for.
     #[error("{count} waits; a schedule has at most {}", Schedule::MAX_WAITS)]
     TooMany {
         /// Their number.
@@ -121,12 +121,11 @@ impl Schedule {
     /// Every wait is a queue at the broker; more than this is a mistake in the settings.
     pub const MAX_WAITS: usize = 64;
 
-    /// The longest TTL that the broker takes: 2³² − 1 ms, 49.7 days.
+    /// The longest TTL that the broker accepts: 2³² − 1 ms, 49.7 days.
     /// Source: RabbitMQ, `rabbit_misc:check_expiry`.
     pub const MAX_WAIT: Duration = Duration::from_millis(u32::MAX as u64);
 
-    /// A schedule of these waits; none means that nothing is retried. Fractions of a millisecond
-    /// are cut off.
+    /// A schedule of these waits; none means no retries. Fractions of a millisecond are cut off.
     ///
     /// # Errors
     ///
@@ -172,13 +171,13 @@ impl Schedule {
         &self.waits
     }
 
-    /// All waits together: how long a delivery is retried, its requests apart.
+    /// The sum of all waits: the time over which a delivery is retried, without its requests.
     #[must_use]
     pub fn length(&self) -> Duration {
         self.waits.iter().fold(Duration::ZERO, |sum, wait| sum.saturating_add(*wait))
     }
 
-    /// What follows a failure of a delivery that stands at `step`. Asking changes nothing.
+    /// What follows a failure of a delivery at `step`. Changes nothing.
     #[must_use]
     pub fn after(&self, step: Step) -> Next {
         let behind = usize::try_from(step.get()).unwrap_or(usize::MAX);

@@ -53,31 +53,31 @@ impl SigningSecret {
         Ok(Self { key, expires: None })
     }
 
-    /// The text form, `whsec_…`. A secret: for the person who made it, once.
+    /// The text form, `whsec_…`. A secret: shown to its creator, once.
     #[must_use]
     pub fn reveal(&self) -> String {
         format!("{}{}", Self::PREFIX, STANDARD.encode(&self.key))
     }
 
-    /// The same secret, which no longer signs from `expires` on; `None`: it signs for ever.
+    /// The same secret with an expiry, from which on it no longer signs; `None`: it never expires.
     #[must_use]
     pub fn with_expiry(self, expires: Option<UnixMillis>) -> Self {
         Self { expires, ..self }
     }
 
-    /// When it stops to sign.
+    /// The time of its expiry.
     #[must_use]
     pub fn expires(&self) -> Option<UnixMillis> {
         self.expires
     }
 
-    /// Whether it signs at `now`.
+    /// True if it signs at `now`.
     #[must_use]
     pub fn signs_at(&self, now: UnixMillis) -> bool {
         self.expires.is_none_or(|expires| now < expires)
     }
 
-    /// Whether both are the same secret, whenever they expire.
+    /// True if both are the same secret, whatever their expiry.
     #[must_use]
     pub fn is_same(&self, other: &Self) -> bool {
         self.key == other.key
@@ -85,7 +85,7 @@ impl SigningSecret {
 
     /// `v1,` and the base64 of the HMAC-SHA256 of the signed content.
     fn sign(&self, content: &SignedContent<'_>) -> Option<String> {
-        // HMAC takes keys of any length; `None` cannot happen and is no reason to panic.
+        // HMAC accepts keys of any length; `None` cannot happen and is no reason to panic.
         let mut mac = Hmac::<Sha256>::new_from_slice(&self.key).ok()?;
         mac.update(content.id.to_string().as_bytes());
         mac.update(b".");
@@ -96,7 +96,7 @@ impl SigningSecret {
     }
 }
 
-/// What is signed.
+/// The content to sign.
 #[derive(Clone, Copy, Debug)]
 pub struct SignedContent<'a> {
     /// `webhook-id`.

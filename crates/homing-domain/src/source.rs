@@ -1,4 +1,4 @@
-//! What is remembered of a source: whether it is read, and what its connections do.
+//! The stored state of a source, and of its connections.
 
 use std::{fmt, str::FromStr};
 
@@ -6,19 +6,20 @@ use serde::Serialize;
 
 use super::time::UnixMillis;
 
-/// Whether a source is read.
+/// The status of a source.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum SourceStatus {
-    /// It is.
+    /// It is read.
     #[default]
     Running,
-    /// A person wants it not to be.
+    /// An operator paused it.
     Paused,
-    /// The service refused for good; it is read again when its settings change or a person asks.
+    /// The service refused permanently; it is read again when its settings change or an operator
+    /// asks.
     Stopped {
-        /// What the service answered, for people.
+        /// The service's answer, for operators.
         reason: String,
-        /// The settings it was refused with; see [`SourceState::is_read_with`].
+        /// The settings that it was refused with; see [`SourceState::is_read_with`].
         fingerprint: String,
     },
 }
@@ -35,19 +36,19 @@ impl SourceStatus {
     }
 }
 
-/// What is remembered of a source.
+/// The stored state of a source.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct SourceState {
-    /// Whether it is read.
+    /// Its status.
     pub status: SourceStatus,
-    /// Since when.
+    /// The start of its status.
     pub since: UnixMillis,
-    /// What the next connect asks for; a person wants it.
+    /// The reset that an operator requested for the next connect.
     pub reset: Option<Reset>,
 }
 
 impl SourceState {
-    /// Whether a source with settings of this fingerprint is read.
+    /// True if a source with settings of this fingerprint is read.
     #[must_use]
     pub fn is_read_with(&self, settings: &str) -> bool {
         match &self.status {
@@ -58,13 +59,14 @@ impl SourceState {
     }
 }
 
-/// Where a stream begins anew. It throws away what the service keeps for the next connect.
+/// The position where a stream starts anew. It discards what the service keeps for the next
+/// connect.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, utoipa::ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Reset {
-    /// With the oldest data there is.
+    /// Start with the oldest available data.
     Smallest,
-    /// With the newest.
+    /// Start with the newest data.
     Largest,
 }
 
@@ -72,7 +74,7 @@ impl Reset {
     /// Both.
     pub const ALL: [Self; 2] = [Self::Smallest, Self::Largest];
 
-    /// As the service calls it.
+    /// The service's name for it.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -101,17 +103,17 @@ impl FromStr for Reset {
     }
 }
 
-/// What is done with one of the connections that a source may have at once.
+/// The phase of one of the connections that a source may have at once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Phase {
-    /// Nothing: no process has it.
+    /// No process has it.
     Free,
     /// Not yet connected, or not yet again.
     Waiting,
     /// About to be connected.
     Connecting,
-    /// Read.
+    /// Being read.
     Connected,
 }
 
@@ -119,7 +121,7 @@ impl Phase {
     /// All of them.
     pub const ALL: [Self; 4] = [Self::Free, Self::Waiting, Self::Connecting, Self::Connected];
 
-    /// As it is stored and shown.
+    /// The form in the store and in lists.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -131,24 +133,24 @@ impl Phase {
     }
 }
 
-/// A slot: one of the connections that a source may have at once, as its holder last told of it.
+/// A slot: one of the connections that a source may have at once, as last reported by its holder.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SlotReport {
     /// From 1 to `max_connections`.
     pub slot: u8,
-    /// Which process has it, or had it last; for people.
+    /// The process that has it, or had it last; for operators.
     pub holder: String,
-    /// What it does.
+    /// Its phase.
     pub phase: Phase,
-    /// Since when.
+    /// The start of its phase.
     pub since: UnixMillis,
-    /// No connect before, whoever has it.
+    /// No connect before this, by any process.
     pub not_before: Option<UnixMillis>,
-    /// Why it is not connected, or what is remarkable; for people.
+    /// Why it is not connected, or another note; for operators.
     pub detail: Option<String>,
-    /// Records of the present connection.
+    /// Records of the current connection.
     pub records: u64,
-    /// When the holder last told of it.
+    /// The time of the holder's last report.
     pub seen: UnixMillis,
 }
 
@@ -157,7 +159,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_the_service_refused_is_tried_again_with_other_settings_only() {
+    fn a_refused_source_is_tried_again_only_with_other_settings() {
         let stopped =
             SourceStatus::Stopped { reason: "403".to_owned(), fingerprint: "a".to_owned() };
         let state = SourceState { status: stopped, ..SourceState::default() };

@@ -1,8 +1,8 @@
-//! What the attempts at one endpoint came to, added up.
+//! The sum of the outcomes at one endpoint.
 //!
-//! Workers count on their own and hand their tallies to the store from time to time. Adding up is
-//! associative, so it does not matter how many attempts one tally speaks of, nor how many tallies
-//! a batch was merged from.
+//! Workers count on their own and report their tallies to the store from time to time. Adding up is
+//! associative, so it does not matter how many attempts are in one tally, nor how many tallies a
+//! batch was merged from.
 
 use super::{outcome::Outcome, time::UnixMillis};
 
@@ -11,19 +11,19 @@ use super::{outcome::Outcome, time::UnixMillis};
 /// All numbers saturate.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Tally {
-    /// How many there were.
+    /// The number of attempts.
     pub attempts: u64,
-    /// How many of them the endpoint did not accept.
+    /// The number of attempts that the endpoint did not accept.
     pub failures: u64,
-    /// Failures since the last success in this tally; all of them where it has none.
+    /// Failures since the last success in this tally; all of them if there is none.
     pub trailing_failures: u64,
-    /// When the earliest attempt ended.
+    /// The end of the earliest attempt.
     pub first_attempt: Option<UnixMillis>,
-    /// When the latest success ended.
+    /// The end of the latest success.
     pub last_success: Option<UnixMillis>,
-    /// When the latest failure ended.
+    /// The end of the latest failure.
     pub last_failure: Option<UnixMillis>,
-    /// What the endpoint did last, and when that ended.
+    /// The last outcome, and the end of its attempt.
     pub last_outcome: Option<(UnixMillis, Outcome)>,
 }
 
@@ -44,10 +44,10 @@ impl Tally {
         }
     }
 
-    /// This tally and one of attempts that were counted after it.
+    /// Merges a tally of attempts that were counted after these.
     ///
-    /// Which failures follow which success is told by the order of counting; instants are compared
-    /// as such, since the clocks of two workers need not agree with that order.
+    /// The order of counting decides which failures follow which success; instants are compared as
+    /// such, since the clocks of two workers may disagree with that order.
     #[must_use]
     pub fn merge(self, later: Self) -> Self {
         let before = if later.has_success() { 0 } else { self.trailing_failures };
@@ -62,7 +62,7 @@ impl Tally {
         }
     }
 
-    /// Whether any attempt succeeded.
+    /// True if any attempt succeeded.
     #[must_use]
     pub fn has_success(&self) -> bool {
         self.last_success.is_some()
@@ -156,7 +156,7 @@ mod tests {
             prop_assert_eq!(Tally::default().merge(tally.clone()), tally);
         }
 
-        /// Method: a model that looks at the attempts themselves.
+        /// Method: a model that uses the attempts themselves.
         #[test]
         fn a_tally_says_what_the_attempts_were(attempts in attempts()) {
             let sum = tally(&attempts);

@@ -1,8 +1,8 @@
-//! Many topic patterns at once: which of them match a topic, without asking each.
+//! Many topic patterns in a tree: finds those that match a topic, without checking each.
 //!
-//! The patterns are a tree of their words. A topic walks down all branches that fit at the same
-//! time, so what it costs depends on its words and on how many branches fit them, not on how many
-//! patterns there are.
+//! The patterns form a tree of their words. A topic descends all branches that fit at the same
+//! time, so the cost depends on its words and on the number of branches that fit, not on the number
+//! of patterns.
 
 use std::collections::HashMap;
 
@@ -11,24 +11,24 @@ use super::topic::{MANY, ONE, Topic, TopicPattern};
 /// Patterns with a number each; a number may have several patterns.
 #[derive(Clone, Debug)]
 pub struct TopicTree {
-    /// The first one is the root; the others are known by their place.
+    /// The first one is the root; the others are identified by their index.
     nodes: Vec<Node>,
-    /// Places that are not in use.
+    /// Unused indexes.
     free: Vec<usize>,
 }
 
-/// What is left of the patterns behind some words.
+/// The rest of the patterns after some words.
 #[derive(Clone, Debug, Default)]
 struct Node {
     /// The numbers of the patterns that end here.
     ends: Vec<usize>,
-    /// Behind a word.
+    /// After a word.
     words: HashMap<Box<str>, usize>,
-    /// Behind `*`.
+    /// After `*`.
     one: Option<usize>,
-    /// Behind `#`.
+    /// After `#`.
     many: Option<usize>,
-    /// Whether the word before is `#`, which takes any number of words.
+    /// True if the previous word is `#`, which takes any number of words.
     repeats: bool,
 }
 
@@ -85,8 +85,8 @@ impl TopicTree {
         }
     }
 
-    /// Takes `pattern` away from its number, once; what else has it keeps it. Branches that lead to
-    /// nothing go with it.
+    /// Removes `pattern` from its number, once; other numbers keep it. Branches that lead nowhere
+    /// are removed, too.
     pub fn remove(&mut self, pattern: &TopicPattern, number: usize) {
         let mut path = Vec::new();
         let mut place = 0;
@@ -137,7 +137,7 @@ impl TopicTree {
         numbers
     }
 
-    /// Adds `place`, and what lies behind a `#` there that takes no word.
+    /// Adds `place`, and what follows a `#` there that takes no word.
     fn reach(&self, places: &mut Vec<usize>, mut place: Option<usize>) {
         while let Some(reached) = place {
             places.push(reached);
@@ -163,7 +163,7 @@ mod tests {
     }
 
     proptest! {
-        /// Goal: the tree answers what every pattern answers for itself.
+        /// Goal: the tree gives the same result as each pattern by itself.
         #[test]
         fn what_matches_is_what_matches_one_by_one(
             patterns in prop::collection::vec(words(&["a", "b", "", "*", "#"]), 0..30),
@@ -190,11 +190,11 @@ mod tests {
     }
 
     proptest! {
-        /// Goal: patterns that were taken away match no more, all others do, and nothing is left of
-        /// them. Method: a tree with some of them taken away answers what one without them answers,
-        /// also after they are put in again.
+        /// Goal: removed patterns match no more, all others do, and nothing is left of them.
+        /// Method: a tree with some of them removed gives the same results as one without them,
+        /// also after they are added again.
         #[test]
-        fn what_is_taken_away_leaves_nothing_behind(
+        fn removed_patterns_leave_nothing_behind(
             patterns in prop::collection::vec((words(&["a", "b", "*", "#"]), any::<bool>()), 0..30),
             topic in words(&["a", "b", "c"]),
         ) {

@@ -1,4 +1,4 @@
-//! Which trace an event belongs to, as others tell it and are told.
+//! The trace of an event, received from publishers and sent to endpoints.
 //!
 //! Source: W3C Recommendation *Trace Context*, `traceparent` and `tracestate`.
 
@@ -16,11 +16,11 @@ const MAX_STATE_BYTES: usize = 512;
 pub struct TraceContext {
     /// Never zero.
     pub trace: u128,
-    /// The span that what follows is a part of; never zero.
+    /// The parent span of what follows; never zero.
     pub parent: u64,
-    /// Whether the trace is recorded.
+    /// True if the trace is recorded.
     pub sampled: bool,
-    /// Passed on as it is.
+    /// Passed on unchanged.
     state: Option<String>,
 }
 
@@ -30,8 +30,8 @@ pub struct TraceContext {
 pub struct TraceContextError;
 
 impl TraceContext {
-    /// The trace of an event that came without one: the same for all its deliveries and attempts.
-    /// Of a hundred such traces, `sample_percent` are recorded.
+    /// The trace of an event that has none: the same for all its deliveries and attempts. Of a
+    /// hundred such traces, `sample_percent` are recorded.
     #[must_use]
     pub fn of_event(event: &EventId, span: u64, sample_percent: u8) -> Self {
         let trace = Uuid::new_v5(&Uuid::NAMESPACE_URL, event.as_str().as_bytes()).as_u128();
@@ -39,7 +39,7 @@ impl TraceContext {
         Self { trace, parent: span, sampled, state: None }
     }
 
-    /// The same trace one span further down.
+    /// The same trace, one span further down.
     #[must_use]
     pub fn under(&self, span: u64) -> Self {
         Self { parent: span, ..self.clone() }
@@ -73,7 +73,7 @@ impl fmt::Display for TraceContext {
 impl FromStr for TraceContext {
     type Err = TraceContextError;
 
-    /// Reads what is known of a version to come, as the recommendation asks for.
+    /// Reads the known part of a future version, as the recommendation requires.
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let mut parts = text.trim().split('-');
         let mut hex = |length: usize| {

@@ -1,4 +1,4 @@
-//! Where to send.
+//! The URLs of endpoints.
 
 use std::{cell::Cell, fmt, str::FromStr};
 
@@ -27,7 +27,7 @@ pub enum EndpointUrlError {
     /// User name or password.
     #[error("a URL with user name or password is not taken; use `auth_token` or `headers`")]
     Credentials,
-    /// Longer than what servers take, encoded as it is stored and sent.
+    /// Longer than servers accept, encoded as it is stored and sent.
     #[error(
         "{stored} bytes as stored and sent, encoded ({typed} as typed); a URL has at most {max} as \
          stored",
@@ -39,8 +39,8 @@ pub enum EndpointUrlError {
         /// Bytes of the normalised URL.
         stored: usize,
     },
-    /// What stands behind `#` is for browsers.
-    #[error("what stands behind `#` is never sent; leave it out, or write %23 where `#` is meant")]
+    /// The part after `#`, which is for browsers.
+    #[error("what follows `#` is never sent; leave it out, or write %23 where `#` is meant")]
     Fragment,
     /// `https://{tenant}.example.com`
     #[error(
@@ -60,8 +60,8 @@ impl EndpointUrl {
     /// A length that all common servers take.
     pub const MAX_BYTES: usize = 2_048;
 
-    /// As [`from_str`](Self::from_str), for a URL that was just written: what it says must
-    /// be what is called, so what a parser would leave out or replace is refused.
+    /// As [`from_str`](Self::from_str), for a URL that was just written: it must be called exactly
+    /// as written, so what a parser would drop or replace is refused.
     ///
     /// # Errors
     ///
@@ -123,8 +123,8 @@ impl FromStr for EndpointUrl {
     }
 }
 
-/// What is wrong with a text that is no URL. The library's words are for people who have read the
-/// standard.
+/// Describes the problem of a text that is no URL. The library's own messages presume knowledge of
+/// the standard.
 #[must_use]
 pub fn in_words(error: url::ParseError) -> &'static str {
     use url::ParseError as Error;
@@ -160,9 +160,9 @@ mod tests {
     use super::*;
 
     proptest! {
-        /// Goal: what was accepted can be read again, and is the same.
+        /// Goal: an accepted URL can be read again, and is the same.
         #[test]
-        fn a_url_that_is_taken_is_read_back(
+        fn an_accepted_url_is_read_back(
             text in "https?://[a-zA-Z0-9äß.%\\[\\]:@_-]{1,20}[/?#\\\\]?[ -~\t\näß日{}]{0,40}",
             tail in 0_usize..700,
         ) {
@@ -237,8 +237,8 @@ mod tests {
             ("https://xn--a/", "its host is no name that a host can have"),
             ("//host/path", "it has no `https://` in front"),
         ] {
-            let told = format!("not a URL: {why}; write it as https://host/path");
-            assert_eq!(error(text), told, "{text}");
+            let expected = format!("not a URL: {why}; write it as https://host/path");
+            assert_eq!(error(text), expected, "{text}");
         }
     }
 }

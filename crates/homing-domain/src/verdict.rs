@@ -1,4 +1,4 @@
-//! What we do about an outcome.
+//! The decision about an outcome.
 
 use std::{fmt, str::FromStr, time::Duration};
 
@@ -12,18 +12,18 @@ use super::{
 /// What follows an attempt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verdict {
-    /// Delivered: nothing is owed any more.
+    /// Delivered: nothing follows.
     Done,
     /// Try again after a wait.
     Wait {
-        /// The step of the schedule that the delivery stands at from now on.
+        /// The step of the schedule that the delivery is at from now on.
         step: Step,
         /// The schedule's wait at that step.
         wait: Duration,
-        /// What the endpoint asked for, where that is longer.
+        /// The time that the endpoint requested, if that is longer.
         not_before: Option<Duration>,
     },
-    /// Given up, kept for a person.
+    /// Given up, kept for an operator.
     Park(ParkReason),
 }
 
@@ -44,7 +44,7 @@ pub enum ParkReason {
     /// Not an event (no topic, properties that cannot be read), or one that the filters or the form of the
     /// subscription cannot be applied to.
     Unreadable,
-    /// Nobody is left to whom it is owed.
+    /// The subscription was deleted.
     SubscriptionDeleted,
     /// The broker gave up redelivering it (`x-delivery-limit`).
     RejectedByBroker,
@@ -63,7 +63,7 @@ impl ParkReason {
         Self::RejectedByBroker,
     ];
 
-    /// The word in headers, logs and lists.
+    /// The name in headers, logs and lists.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -102,7 +102,7 @@ impl FromStr for ParkReason {
 }
 
 impl Verdict {
-    /// How long it is until the next attempt; `None`: there is none.
+    /// The time until the next attempt; `None`: there is none.
     #[must_use]
     pub fn wait(&self) -> Option<Duration> {
         match self {
@@ -112,37 +112,37 @@ impl Verdict {
     }
 }
 
-/// Decides what follows `outcome` for a delivery that stands at `step`.
+/// Decides what follows `outcome` for a delivery at `step`.
 ///
-/// `Retry-After` moves the next attempt and costs no step beside the one that every failure costs.
-/// It moves it by the [length](Schedule::length) of the schedule at most: a longer one would keep a
-/// delivery neither delivered nor parked for as long as an endpoint likes.
+/// `Retry-After` moves the next attempt and costs no step beyond that of every failure. It moves it
+/// by the [length](Schedule::length) of the schedule at most: a longer one would keep a delivery
+/// neither delivered nor parked for as long as an endpoint likes.
 #[must_use]
 pub fn verdict(outcome: &Outcome, step: Step, schedule: &Schedule) -> Verdict {
     match outcome {
         Outcome::Accepted { .. } => Verdict::Done,
         Outcome::Refused { status: 410, .. } => Verdict::Park(ParkReason::Gone),
         Outcome::Refused { retry_after, .. } => {
-            again(step, schedule, retry_after.unwrap_or_default().min(schedule.length()))
+            retry(step, schedule, retry_after.unwrap_or_default().min(schedule.length()))
         }
         Outcome::TimedOut { .. } | Outcome::Unreachable { .. } => {
-            again(step, schedule, Duration::ZERO)
+            retry(step, schedule, Duration::ZERO)
         }
     }
 }
 
-fn again(step: Step, schedule: &Schedule, asked: Duration) -> Verdict {
+fn retry(step: Step, schedule: &Schedule, requested: Duration) -> Verdict {
     match schedule.after(step) {
         Next::Wait { step, wait } => {
-            Verdict::Wait { step, wait, not_before: (asked > wait).then_some(asked) }
+            Verdict::Wait { step, wait, not_before: (requested > wait).then_some(requested) }
         }
         Next::Exhausted => Verdict::Park(ParkReason::Exhausted),
     }
 }
 
 /// The wait, of these, of a delivery that must be held for `remaining` more: the longest one that
-/// is not too long, and where all are, the shortest. Repeated, it ends never early, and late by less
-/// than the shortest wait. `None` where there are no waits.
+/// is not too long, or the shortest if all are. Repeated, it never ends early, and ends late by
+/// less than the shortest wait. `None` without waits.
 pub fn hold(
     waits: impl Iterator<Item = Duration> + Clone,
     remaining: Duration,
@@ -201,11 +201,11 @@ mod tests {
     #[test]
     fn retry_after_moves_the_instant_by_the_length_of_the_schedule_at_most() {
         let schedule = seconds(&[2, 2, 2, 2, 20]);
-        let waits = |asked| {
-            let verdict = verdict(&refused(503, Some(asked)), Step::START, &schedule);
+        let waits = |requested| {
+            let verdict = verdict(&refused(503, Some(requested)), Step::START, &schedule);
             let wait = Duration::from_secs(2);
             let Verdict::Wait { step, .. } = verdict else { panic!("{verdict:?}") };
-            assert_eq!(step, Step::new(1), "one step, whatever is asked for");
+            assert_eq!(step, Step::new(1), "one step, whatever is requested");
             assert!(verdict.wait() >= Some(wait), "no sooner than the schedule says");
             verdict.wait().unwrap().as_secs()
         };
@@ -214,7 +214,7 @@ mod tests {
 
     /// 44,000 s are longer than all waits of the default schedule but the last.
     #[test]
-    fn whatever_is_asked_for_every_step_of_the_default_schedule_is_left() {
+    fn no_retry_after_skips_a_step_of_the_default_schedule() {
         let (mut step, mut requests) = (Step::START, 1);
         while let Verdict::Wait { step: next, .. } =
             verdict(&refused(429, Some(44_000)), step, &Schedule::workfront())
@@ -226,16 +226,16 @@ mod tests {
 
     proptest! {
         /// As many requests as there are waits, and one; no wait shorter than the schedule's or, up
-        /// to its length, than what was asked for.
+        /// to its length, than the requested one.
         #[test]
         fn no_answer_costs_more_than_one_step(
             waits in proptest::collection::vec(1_u64..100_000, 0..20),
-            asked in proptest::collection::vec(any::<Option<u32>>(), 21),
+            requested in proptest::collection::vec(any::<Option<u32>>(), 21),
         ) {
             let schedule = seconds(&waits);
             let mut step = Step::START;
-            for (index, asked) in asked.into_iter().map(|asked| asked.map(u64::from)).enumerate() {
-                let verdict = verdict(&refused(503, asked), step, &schedule);
+            for (index, requested) in requested.into_iter().map(|requested| requested.map(u64::from)).enumerate() {
+                let verdict = verdict(&refused(503, requested), step, &schedule);
                 let Some(wait) = waits.get(index) else {
                     prop_assert_eq!(verdict, Verdict::Park(ParkReason::Exhausted));
                     break;
@@ -244,28 +244,28 @@ mod tests {
                     return Err(TestCaseError::fail(format!("{verdict:?} at {index}")));
                 };
                 prop_assert_eq!(next, Step::new(step.get() + 1));
-                let asked = asked.unwrap_or_default().min(waits.iter().sum());
-                prop_assert_eq!(verdict.wait().unwrap().as_secs(), asked.max(*wait));
+                let requested = requested.unwrap_or_default().min(waits.iter().sum());
+                prop_assert_eq!(verdict.wait().unwrap().as_secs(), requested.max(*wait));
                 step = next;
             }
         }
 
-        /// Held again and again: never early, late by less than the shortest wait, and no wait that
-        /// goes on for longer than what remains but the last.
+        /// Repeated holds: never early, late by less than the shortest wait, and no wait except the
+        /// last is longer than what remains.
         #[test]
-        fn holding_ends_when_it_was_asked_to(
-            waits in proptest::collection::vec(1_000_u64..100_000, 1..20), asked_ms in 1_u64..1_000_000,
+        fn holding_ends_at_the_requested_time(
+            waits in proptest::collection::vec(1_000_u64..100_000, 1..20), requested_ms in 1_u64..1_000_000,
         ) {
             let waits = || waits.iter().copied().map(Duration::from_millis);
-            let asked = Duration::from_millis(asked_ms);
+            let requested = Duration::from_millis(requested_ms);
             let mut held = Duration::ZERO;
-            while held < asked {
-                let remaining = asked.saturating_sub(held);
+            while held < requested {
+                let remaining = requested.saturating_sub(held);
                 let wait = hold(waits(), remaining).unwrap();
                 prop_assert!(wait <= remaining || Some(wait) == waits().min());
                 held += wait;
             }
-            prop_assert!(held < asked + waits().min().unwrap());
+            prop_assert!(held < requested + waits().min().unwrap());
         }
     }
 

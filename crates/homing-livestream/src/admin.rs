@@ -1,4 +1,4 @@
-//! Sources as people see and set them.
+//! Sources as operators see and set them.
 
 use std::{sync::Arc, time::Duration};
 
@@ -15,7 +15,7 @@ use homing_domain::{
 use homing_store::{Store, StoreError};
 use homing_telemetry::events;
 
-/// A holder that has told nothing for this long is probably gone.
+/// A holder that has not reported for this long has probably ended.
 const SILENT_AFTER: Duration = Duration::from_secs(35);
 
 /// Shows and sets sources; cheap to clone.
@@ -26,7 +26,7 @@ pub struct SourceAdmin {
     broker: Broker,
 }
 
-/// A source as it is shown.
+/// A source as it is shown to operators.
 #[derive(Clone, Debug, Serialize, utoipa::ToSchema)]
 #[schema(as = Source)]
 pub struct View {
@@ -34,11 +34,11 @@ pub struct View {
     pub name: String,
     /// `running`, `paused` or `stopped`.
     pub state: &'static str,
-    /// Since when, where somebody changed it; RFC 3339.
+    /// The start of the state, if it was ever changed; RFC 3339.
     pub since: Option<String>,
-    /// What the service answered, where it refused for good.
+    /// The service's answer, if it refused permanently.
     pub reason: Option<String>,
-    /// Connections at this moment.
+    /// Connections now.
     pub connected: usize,
     /// Connections at once, in all processes together.
     pub max_connections: u8,
@@ -46,49 +46,49 @@ pub struct View {
     pub url: String,
     /// First word of the topics.
     pub topic: String,
-    /// What the next connect asks for.
+    /// The reset that the next connect will request.
     pub reset: Option<Reset>,
     /// One for each connection.
     pub slots: Vec<SlotView>,
 }
 
-/// A connection as it is shown.
+/// A connection as it is shown to operators.
 #[derive(Clone, Debug, Serialize, utoipa::ToSchema)]
 #[schema(as = SourceSlot)]
 pub struct SlotView {
     /// From 1.
     pub slot: u8,
-    /// `free`, `waiting`, `connecting`, `connected`; `unknown`: nothing was heard of it lately.
+    /// `free`, `waiting`, `connecting`, `connected`; `unknown`: no recent report.
     pub phase: &'static str,
-    /// Since when; RFC 3339.
+    /// The start of the phase; RFC 3339.
     pub since: Option<String>,
-    /// Which process has it, or had it last.
+    /// The process that has it, or had it last.
     pub holder: Option<String>,
-    /// When it connects, while waiting; RFC 3339.
+    /// While waiting: the time of the next connect; RFC 3339.
     pub next_connect: Option<String>,
-    /// Why it is not connected, or what is remarkable.
+    /// Why it is not connected, or another note.
     pub detail: Option<String>,
-    /// Records of the present connection; a little old.
+    /// Records of the current connection; a little out of date.
     pub records: u64,
 }
 
-/// Why a source is not shown or set.
+/// Why a source cannot be shown or changed.
 #[derive(Debug, thiserror::Error)]
 pub enum SourceAdminError {
     /// The settings have none of this name.
-    #[error("there is no source `{name}` in the settings{}", those_there_are(.known))]
+    #[error("there is no source `{name}` in the settings{}", known_names(.known))]
     Unknown {
-        /// As asked for.
+        /// The requested name.
         name: String,
-        /// Those that there are.
+        /// The existing names.
         known: Vec<String>,
     },
-    /// The store did not do its part.
+    /// The store is unavailable; the change may or may not have been saved.
     #[error(transparent)]
     Store(StoreError),
 }
 
-fn those_there_are(names: &[String]) -> String {
+fn known_names(names: &[String]) -> String {
     if names.is_empty() {
         ", and no other ([source.livestream.NAME])".to_owned()
     } else {
@@ -112,7 +112,7 @@ impl SlotView {
         };
         let is_silent = report.phase != Phase::Free && now.since(report.seen) > SILENT_AFTER;
         let next = report.not_before.filter(|_| report.phase == Phase::Waiting && !is_silent);
-        let silent = || format!("nothing was heard of its holder since {}", report.seen);
+        let silent = || format!("no report from its holder since {}", report.seen);
         Self {
             slot,
             phase: if is_silent { "unknown" } else { report.phase.as_str() },
@@ -126,7 +126,7 @@ impl SlotView {
 }
 
 impl SourceAdmin {
-    /// A desk for the sources of `settings`.
+    /// Administration of the sources of `settings`.
     #[must_use]
     pub fn new(settings: SourceSettings, store: Arc<dyn Store>, broker: Broker) -> Self {
         Self { settings: Arc::new(settings), store, broker }
@@ -150,7 +150,7 @@ impl SourceAdmin {
         view(name, self.find(name)?, self.store.as_ref()).await.map_err(SourceAdminError::Store)
     }
 
-    /// Reads the source no more, until it is resumed.
+    /// Stops reading the source, until it is resumed.
     ///
     /// # Errors
     ///
@@ -159,7 +159,7 @@ impl SourceAdmin {
         self.set(name, &SourceStatus::Paused).await
     }
 
-    /// Reads the source again: also where the service had refused it for good.
+    /// Reads the source again, even if the service had refused it permanently.
     ///
     /// # Errors
     ///
@@ -168,7 +168,7 @@ impl SourceAdmin {
         self.set(name, &SourceStatus::Running).await
     }
 
-    /// Has the next connect begin at one end of the data. One that is there goes on as it is.
+    /// Makes the next connect start at one end of the data. A current connection continues.
     ///
     /// # Errors
     ///
@@ -200,7 +200,7 @@ impl SourceAdmin {
     }
 }
 
-/// All sources of `settings`, as `store` has them, ordered by name.
+/// All sources of `settings`, with their state in `store`, ordered by name.
 ///
 /// # Errors
 ///

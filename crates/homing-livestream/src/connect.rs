@@ -1,4 +1,4 @@
-//! Opening the stream: with a token, over redirects, all headers again on each hop.
+//! Opens the stream: with a token, over redirects, with all headers on each hop.
 
 use std::{sync::Arc, time::Duration};
 
@@ -30,18 +30,18 @@ pub(super) struct Connector {
     settings: LivestreamSettings,
 }
 
-/// Why there is no stream.
+/// Why the stream could not be opened.
 pub(super) struct NotOpened {
     pub(super) ended: Disconnect,
-    /// What was used, where the service answered.
+    /// The token used, if the service answered.
     pub(super) token: Option<Arc<str>>,
-    /// Whether the service may have heard what was asked for.
-    pub(super) heard: bool,
+    /// True if the service may have received the request.
+    pub(super) may_be_received: bool,
 }
 
 impl NotOpened {
-    fn unheard(ended: Disconnect) -> Self {
-        Self { ended, token: None, heard: false }
+    fn not_received(ended: Disconnect) -> Self {
+        Self { ended, token: None, may_be_received: false }
     }
 }
 
@@ -51,42 +51,43 @@ impl Connector {
         Self { http, tokens, settings }
     }
 
-    /// Uses `token` no more.
+    /// Stops using `token`.
     pub(super) async fn forget(&self, token: &str) {
         self.tokens.forget(token).await;
     }
 
-    /// A stream that was answered with 200.
+    /// Opens the stream; the service has answered 200.
     ///
     /// # Cancel safety
     ///
-    /// Dropped, the connection is closed; the service may count it all the same.
+    /// Dropped, it closes the connection; the service may count it anyway.
     pub(super) async fn open(&self, reset: Option<Reset>) -> Result<Body, NotOpened> {
-        let token = self.tokens.get().await.map_err(NotOpened::unheard)?;
-        let headers = self.headers(&token).map_err(NotOpened::unheard)?;
+        let token = self.tokens.get().await.map_err(NotOpened::not_received)?;
+        let headers = self.headers(&token).map_err(NotOpened::not_received)?;
         let mut url = self.url(reset);
         for _hop in 0..=MAX_HOPS {
-            let asked =
+            let request =
                 Request { method: Method::GET, headers: headers.clone(), body: Bytes::new() };
-            let answer = self.http.send(&url, asked).await.map_err(|error| NotOpened {
-                heard: matches!(error, HttpError::NoAnswer(_)),
+            let response = self.http.send(&url, request).await.map_err(|error| NotOpened {
+                may_be_received: matches!(error, HttpError::NoResponse(_)),
                 ended: Disconnect::Unreachable(error.to_string()),
                 token: None,
             })?;
-            match answer.status.as_u16() {
-                200 => return Ok(answer.body),
+            match response.status.as_u16() {
+                200 => return Ok(response.body),
                 301 | 302 | 303 | 307 | 308 => {
-                    let next = next(&url, &answer.headers);
-                    url = next.map_err(|why| NotOpened::unheard(Disconnect::BadRedirect(why)))?;
+                    let next = next(&url, &response.headers);
+                    url =
+                        next.map_err(|why| NotOpened::not_received(Disconnect::BadRedirect(why)))?;
                 }
                 _ => {
-                    let ended = Disconnect::Refused(refusal(answer).await);
-                    return Err(NotOpened { ended, token: Some(token), heard: false });
+                    let ended = Disconnect::Refused(refusal(response).await);
+                    return Err(NotOpened { ended, token: Some(token), may_be_received: false });
                 }
             }
         }
         let why = format!("more than {MAX_HOPS} times, the last time to {}", shown(&url));
-        Err(NotOpened::unheard(Disconnect::BadRedirect(why)))
+        Err(NotOpened::not_received(Disconnect::BadRedirect(why)))
     }
 
     fn headers(&self, token: &str) -> Result<HeaderMap, Disconnect> {
@@ -124,8 +125,8 @@ impl Connector {
     }
 }
 
-/// Where `url` sends to, with its own query unless another one is given. The token goes along, so
-/// it is not taken out of TLS.
+/// The target of a redirect from `url`, with the same query unless it has its own. The token is
+/// sent there, too, so the target must not be less encrypted.
 fn next(url: &Url, headers: &HeaderMap) -> Result<Url, String> {
     let location = headers.get(LOCATION).ok_or("without a `Location`")?;
     let location = location.to_str().map_err(|error| error.to_string())?;
@@ -144,23 +145,23 @@ fn shown(url: &Url) -> String {
     format!("{}{}", url.origin().ascii_serialization(), url.path())
 }
 
-async fn refusal(answer: Response) -> Refusal {
+async fn refusal(response: Response) -> Refusal {
     #[derive(Default, Deserialize)]
     #[serde(default)]
-    struct Told {
+    struct ErrorBody {
         error_description: Option<String>,
         error: Option<String>,
     }
-    let (status, retry_after) = (answer.status.as_u16(), retry_after(&answer.headers));
-    let body = answer.body.text().await;
-    let told = match serde_json::from_slice::<Told>(&body) {
-        Ok(told) => told.error_description.or(told.error),
+    let (status, retry_after) = (response.status.as_u16(), retry_after(&response.headers));
+    let body = response.body.text().await;
+    let description = match serde_json::from_slice::<ErrorBody>(&body) {
+        Ok(body) => body.error_description.or(body.error),
         Err(_) => std::str::from_utf8(&body).ok().map(str::to_owned),
     };
     let printable = |text: String| -> String {
         let words: Vec<_> = text.split_whitespace().collect();
         words.join(" ").chars().filter(|c| !c.is_control()).take(200).collect()
     };
-    let description = told.map(printable).filter(|text| !text.is_empty());
+    let description = description.map(printable).filter(|text| !text.is_empty());
     Refusal { status, description, retry_after }
 }

@@ -1,7 +1,7 @@
-//! Unpacking a stream that never ends, in pieces of bounded size, as soon as they can be had.
+//! Decompresses an endless stream, in pieces of bounded size, as soon as they are complete.
 //!
-//! The data of the Live Stream API is gzip. What does not begin as gzip does is taken as it is:
-//! records begin otherwise.
+//! The data of the Live Stream API is gzip. Data that does not begin like gzip is passed through:
+//! records begin differently.
 
 use flate2::{Decompress, FlushDecompress, Status};
 
@@ -9,15 +9,15 @@ use flate2::{Decompress, FlushDecompress, Status};
 const MAGIC: u8 = 0x1f;
 /// The largest window, which any stream may need. Source: RFC 1951, 2.
 const WINDOW_BITS: u8 = 15;
-/// What is unpacked at a time, however small its packed form was.
+/// Decompressed at a time, however small the input was.
 const PIECE_BYTES: usize = 64 * 1_024;
 
-/// The stream is damaged; what follows cannot be read.
+/// The stream is damaged; the rest cannot be read.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the stream is not sound gzip: {0}")]
 pub struct Damaged(String);
 
-/// Unpacks one stream.
+/// Decompresses one stream.
 #[derive(Debug)]
 pub struct Gunzip {
     form: Form,
@@ -40,7 +40,8 @@ impl Default for Gunzip {
 }
 
 impl Gunzip {
-    /// Unpacks the beginning of `packed` and shortens it by that. `None`: all of it is unpacked.
+    /// Decompresses the beginning of `packed` and shortens it by that. `None`: all of it is
+    /// decompressed.
     ///
     /// # Errors
     ///
@@ -48,7 +49,7 @@ impl Gunzip {
     pub fn next(&mut self, packed: &mut &[u8]) -> Result<Option<&[u8]>, Damaged> {
         loop {
             let Some(first) = packed.first() else {
-                // A full piece may have left more behind.
+                // A full piece may have left more to decompress.
                 if !matches!(self.form, Form::Gzip(_)) {
                     return Ok(None);
                 }
@@ -76,7 +77,7 @@ impl Gunzip {
         }
     }
 
-    /// Fills the piece as far as `packed` reaches; how far.
+    /// Fills the piece from `packed`; returns how far.
     fn unpack(&mut self, packed: &mut &[u8]) -> Result<usize, Damaged> {
         let Form::Gzip(decompress) = &mut self.form else { return Ok(0) };
         let (consumed, produced) = (decompress.total_in(), decompress.total_out());

@@ -1,7 +1,7 @@
-//! One request over one connection of its own: nothing is pooled, repeated or followed.
+//! One request over its own connection: nothing is pooled, repeated or followed.
 //!
-//! The service counts connections and is slow to forget them, so every one is opened on purpose
-//! and ends when its [`Body`] is dropped. HTTP/1.1 only: the service speaks nothing else.
+//! The service counts connections and is slow to forget them, so every one is opened on purpose and
+//! ends when its [`Body`] is dropped. HTTP/1.1 only: the service speaks nothing else.
 
 use std::{io, sync::Arc, time::Duration};
 
@@ -28,45 +28,45 @@ use url::Url;
 
 use homing_domain::report::Chain;
 
-/// From the request to the head of the answer.
-const ANSWER_DEADLINE: Duration = Duration::from_secs(30);
-/// For what is read of an answer that is no stream.
+/// Deadline from the request to the head of the response.
+const RESPONSE_DEADLINE: Duration = Duration::from_secs(30);
+/// Deadline for reading a response that is no stream.
 const TEXT_DEADLINE: Duration = Duration::from_secs(5);
 const MAX_TEXT_BYTES: usize = 16 * 1_024;
-/// What the connection reads ahead.
+/// The connection's read-ahead.
 const MAX_BUFFER_BYTES: usize = 256 * 1_024;
-/// A peer that is gone without a word is noticed after two minutes of silence.
+/// A peer that disappeared silently is noticed after two minutes.
 const KEEPALIVE_TIME: Duration = Duration::from_secs(60);
 const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(15);
 const KEEPALIVE_RETRIES: u32 = 4;
 
-/// Bytes in both directions.
+/// A bidirectional byte stream.
 pub(super) trait Io: AsyncRead + AsyncWrite + Send + Unpin {}
 
 impl<T: AsyncRead + AsyncWrite + Send + Unpin> Io for T {}
 
-/// How a host is reached; the network, but for tests in virtual time.
+/// Connects to hosts: over the network, or in virtual time in tests.
 pub(super) trait Connect: Send + Sync {
-    /// A connection to this host and port.
-    fn dial<'a>(&'a self, host: &'a str, port: u16) -> BoxFuture<'a, io::Result<Box<dyn Io>>>;
+    /// Connects to this host and port.
+    fn connect<'a>(&'a self, host: &'a str, port: u16) -> BoxFuture<'a, io::Result<Box<dyn Io>>>;
 }
 
-/// TCP.
+/// Connects over TCP.
 pub(super) struct Network {
     pub(super) deadline: Duration,
 }
 
 impl Connect for Network {
-    fn dial<'a>(&'a self, host: &'a str, port: u16) -> BoxFuture<'a, io::Result<Box<dyn Io>>> {
+    fn connect<'a>(&'a self, host: &'a str, port: u16) -> BoxFuture<'a, io::Result<Box<dyn Io>>> {
         Box::pin(async move {
             let host = host.trim_start_matches('[').trim_end_matches(']');
             let addresses: Vec<_> = lookup_host((host, port)).await?.collect();
             let mut last = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
-            // One that does not answer must not take the time of the others.
+            // A silent address must not use up the time of the others.
             let each = self.deadline / u32::try_from(addresses.len().max(1)).unwrap_or(u32::MAX);
             for address in addresses {
                 match timeout(each, TcpStream::connect(address)).await {
-                    Ok(Ok(connection)) => return alive(connection),
+                    Ok(Ok(connection)) => return with_keepalive(connection),
                     Ok(Err(error)) => last = error,
                     Err(elapsed) => last = elapsed.into(),
                 }
@@ -76,7 +76,7 @@ impl Connect for Network {
     }
 }
 
-fn alive(connection: TcpStream) -> io::Result<Box<dyn Io>> {
+fn with_keepalive(connection: TcpStream) -> io::Result<Box<dyn Io>> {
     let keepalive = TcpKeepalive::new()
         .with_time(KEEPALIVE_TIME)
         .with_interval(KEEPALIVE_INTERVAL)
@@ -87,23 +87,23 @@ fn alive(connection: TcpStream) -> io::Result<Box<dyn Io>> {
 
 /// Makes requests.
 pub(super) struct Http {
-    dial: Arc<dyn Connect>,
+    network: Arc<dyn Connect>,
     tls: TlsConnector,
     connect_deadline: Duration,
 }
 
-/// Why there is no answer.
+/// Why there is no response.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum HttpError {
     /// Nothing was sent.
     #[error("{0}")]
     NotSent(String),
-    /// What was sent may have been heard.
+    /// The request may have been received.
     #[error("{0}")]
-    NoAnswer(String),
+    NoResponse(String),
 }
 
-/// A request; where it goes is said apart.
+/// A request, without its URL.
 #[derive(Clone, Debug)]
 pub(super) struct Request {
     pub(super) method: Method,
@@ -111,14 +111,14 @@ pub(super) struct Request {
     pub(super) body: Bytes,
 }
 
-/// An answer, of which the head has come.
+/// A response whose head has arrived.
 pub(super) struct Response {
     pub(super) status: StatusCode,
     pub(super) headers: HeaderMap,
     pub(super) body: Body,
 }
 
-/// The body of an answer, and the connection that it comes over.
+/// The body of a response, with its connection.
 pub(super) struct Body {
     incoming: Incoming,
     _connection: JoinSet<()>,
@@ -126,41 +126,41 @@ pub(super) struct Body {
 
 impl Http {
     pub(super) fn new(
-        dial: Arc<dyn Connect>,
+        network: Arc<dyn Connect>,
         tls: ClientConfig,
         connect_deadline: Duration,
     ) -> Self {
-        Self { dial, tls: Arc::new(tls).into(), connect_deadline }
+        Self { network, tls: Arc::new(tls).into(), connect_deadline }
     }
 
-    /// Sends `asked` to `url`.
+    /// Sends `request` to `url`.
     ///
     /// # Cancel safety
     ///
-    /// Dropped, the connection is closed; what was sent may have been heard.
-    pub(super) async fn send(&self, url: &Url, asked: Request) -> Result<Response, HttpError> {
-        let request = request(url, asked)?;
+    /// Dropped, it closes the connection; the request may have been received.
+    pub(super) async fn send(&self, url: &Url, request: Request) -> Result<Response, HttpError> {
+        let request = to_hyper(url, request)?;
         let connecting = timeout(self.connect_deadline, self.connect(url)).await;
-        let pipe = connecting
+        let io = connecting
             .map_err(|_elapsed| {
                 HttpError::NotSent(format!("no connection within {:?}", self.connect_deadline))
             })?
             .map_err(|error| HttpError::NotSent(error.to_string()))?;
-        let no_answer = |error: hyper::Error| HttpError::NoAnswer(Chain(&error).to_string());
+        let no_response = |error: hyper::Error| HttpError::NoResponse(Chain(&error).to_string());
         let mut builder = http1::Builder::new();
         builder.max_buf_size(MAX_BUFFER_BYTES);
         let (mut sender, driver) =
-            builder.handshake(TokioIo::new(pipe)).await.map_err(no_answer)?;
+            builder.handshake(TokioIo::new(io)).await.map_err(no_response)?;
         let mut connection = JoinSet::new();
-        // What goes wrong with it is seen by whoever reads the body.
+        // The reader of the body gets its error.
         connection.spawn(async move { driver.await.unwrap_or_default() });
-        let answer = timeout(ANSWER_DEADLINE, sender.send_request(request)).await;
-        let answer = answer
+        let response = timeout(RESPONSE_DEADLINE, sender.send_request(request)).await;
+        let response = response
             .map_err(|_elapsed| {
-                HttpError::NoAnswer(format!("no answer within {ANSWER_DEADLINE:?}"))
+                HttpError::NoResponse(format!("no response within {RESPONSE_DEADLINE:?}"))
             })?
-            .map_err(no_answer)?;
-        let (head, incoming) = answer.into_parts();
+            .map_err(no_response)?;
+        let (head, incoming) = response.into_parts();
         let body = Body { incoming, _connection: connection };
         Ok(Response { status: head.status, headers: head.headers, body })
     }
@@ -168,39 +168,39 @@ impl Http {
     async fn connect(&self, url: &Url) -> io::Result<Box<dyn Io>> {
         let host = url.host_str().unwrap_or_default();
         let port = url.port_or_known_default().unwrap_or(443);
-        let pipe = self.dial.dial(host, port).await?;
+        let io = self.network.connect(host, port).await?;
         if url.scheme() != "https" {
-            return Ok(pipe);
+            return Ok(io);
         }
         let name = host.trim_start_matches('[').trim_end_matches(']').to_owned();
         let name = ServerName::try_from(name).map_err(io::Error::other)?;
-        Ok(Box::new(self.tls.connect(name, pipe).await?))
+        Ok(Box::new(self.tls.connect(name, io).await?))
     }
 }
 
-fn request(url: &Url, asked: Request) -> Result<hyper::Request<Full<Bytes>>, HttpError> {
+fn to_hyper(url: &Url, request: Request) -> Result<hyper::Request<Full<Bytes>>, HttpError> {
     let unsendable = |error: &dyn std::fmt::Display| HttpError::NotSent(error.to_string());
     let host = match (url.host_str().unwrap_or_default(), url.port()) {
         (host, Some(port)) => format!("{host}:{port}"),
         (host, None) => host.to_owned(),
     };
     let query = url.query().map(|query| format!("?{query}")).unwrap_or_default();
-    let mut request = hyper::Request::new(Full::new(asked.body));
-    *request.method_mut() = asked.method;
-    *request.uri_mut() =
+    let mut converted = hyper::Request::new(Full::new(request.body));
+    *converted.method_mut() = request.method;
+    *converted.uri_mut() =
         format!("{}{query}", url.path()).parse().map_err(|error| unsendable(&error))?;
-    *request.headers_mut() = asked.headers;
+    *converted.headers_mut() = request.headers;
     let host = HeaderValue::try_from(host).map_err(|error| unsendable(&error))?;
-    request.headers_mut().insert(HOST, host);
-    Ok(request)
+    converted.headers_mut().insert(HOST, host);
+    Ok(converted)
 }
 
 impl Body {
-    /// The next bytes; `None`: it ended as it should.
+    /// The next bytes; `None`: the body ended properly.
     ///
     /// # Errors
     ///
-    /// Why the connection was lost.
+    /// The reason for losing the connection.
     ///
     /// # Cancel safety
     ///
@@ -219,7 +219,7 @@ impl Body {
         }
     }
 
-    /// The whole of a short text; empty where it is not short, or does not come in time.
+    /// Reads a short text; empty if it is too long or too late.
     pub(super) async fn text(self) -> Bytes {
         let reading = Limited::new(self.incoming, MAX_TEXT_BYTES).collect();
         match timeout(TEXT_DEADLINE, reading).await {

@@ -1,19 +1,19 @@
 //! Sources: streams that homing reads, record by record, and publishes as events.
 //!
-//! One connection that is never dropped needlessly, and that nobody else has. The way of a record:
-//! [`connect`] opens the stream (a token from [`token`], a request by [`http`]), [`reader`] reads it
-//! for ever and comes back by the [`rule`], [`gunzip`] unpacks, [`split`] cuts, [`record`] reads
-//! the ids, [`recent`] drops what came before, [`slot`] publishes with confirms. Which process has
-//! which connection is settled by locks at the broker ([`seek`]); [`admin`] is for people.
+//! Keeps connections as long as possible, each held by one process only. The path of a record:
+//! [`connect`] opens the stream (a token from [`token`], a request by [`http`]), [`reader`] reads
+//! it endlessly and reconnects by the [`rule`], [`gunzip`] decompresses, [`split`] cuts, [`record`]
+//! reads the ids, [`recent`] drops repeated hits, [`slot`] publishes with confirms. Locks at the
+//! broker decide which process has which connection ([`seek`]); [`admin`] is for operators.
 //!
-//! Promises: a record that was read is published, unless the process is killed or the broker takes
-//! nothing for longer than the drain's grace; what the broker does not take is not read; a source
-//! has at most `max_connections` connections in the whole installation; after every loss, and for
-//! whoever takes over, the wait of the rule. Not promised: order.
+//! Guarantees: a record that was read is published, unless the process is killed or the broker
+//! accepts nothing for longer than the drain's grace; data that the broker cannot take is not read;
+//! a source has at most `max_connections` connections in the whole installation; after every loss,
+//! and for every new holder, the rule's wait. Not guaranteed: order.
 //!
-//! A connection that is taken over is one that somebody let go of and said so, with the time; or
-//! else the holder may not know yet, which lasts no longer than the fence of its lock: then the
-//! new holder waits that much longer.
+//! A connection is taken over after its holder released it and recorded the time. Otherwise the
+//! holder may not know yet that it lost the lock, for no longer than the lock's fence: then the new
+//! holder waits that much longer.
 
 mod connect;
 mod admin;
@@ -70,17 +70,17 @@ use self::{
     rule::Waits,
 };
 
-/// What sources work with.
+/// The dependencies and settings of sources.
 pub struct SourceParts {
-    /// Where records are published, and where the locks are.
+    /// Publishes records, and has the locks.
     pub broker: Broker,
-    /// Where the state of sources is.
+    /// Stores the state of sources.
     pub store: Arc<dyn Store>,
     /// `[source]`
     pub settings: SourceSettings,
-    /// Whose `ca_file` is trusted.
+    /// Its `ca_file` is trusted.
     pub endpoint: EndpointSettings,
-    /// For publishing what was read before the order to stop.
+    /// Deadline for publishing what was read before the order to stop.
     pub drain_grace: Duration,
 }
 
@@ -97,7 +97,7 @@ struct Source {
     shared: SourceSettings,
     waits: Waits,
     fingerprint: String,
-    /// For people.
+    /// The name of this process for operators.
     holder: String,
     drain_grace: Duration,
     broker: Broker,
@@ -106,12 +106,12 @@ struct Source {
     recent: Mutex<Recent>,
     /// Slots that are connected in this process.
     connected: Mutex<HashSet<u8>>,
-    /// Whether it is read.
+    /// True while it is to be read.
     is_read: watch::Sender<bool>,
 }
 
 impl Sources {
-    /// Sources that are not read yet.
+    /// Creates the sources without reading them.
     ///
     /// # Errors
     ///
@@ -141,9 +141,9 @@ impl Sources {
     }
 }
 
-/// Changes with whatever could make the service answer otherwise. Tells no secret.
+/// Changes with every setting that could change the service's answer. Reveals no secret.
 fn fingerprint(settings: &LivestreamSettings) -> String {
-    // Plain data; a failure here would be one of serde.
+    // Plain data; a failure here would be a bug of serde.
     let text = serde_json::to_string(settings).unwrap_or_default();
     STANDARD.encode(Sha256::digest(text))
 }
@@ -177,24 +177,24 @@ impl Source {
             reader,
             recent: Mutex::new(Recent::new(shared.max_recent_ids)),
             connected: Mutex::default(),
-            // Until the store has said so.
+            // Until the store has answered.
             is_read: watch::Sender::new(false),
         }
     }
 
-    /// Whether this hit was not seen lately.
+    /// True if this hit was not seen recently.
     fn is_new(&self, hit: HitId) -> bool {
         self.recent.lock().unwrap_or_else(PoisonError::into_inner).insert(hit)
     }
 
-    /// The topic of a record that has none of its own.
+    /// The topic of a record without its own.
     fn topic(&self) -> Topic {
         const PLAIN: &str = "livestream.unknown";
         Topic::new(PLAIN)
             .unwrap_or_else(|_| unreachable!("`{PLAIN}` is a topic of `{}`", self.name))
     }
 
-    /// What is told of a slot that was just taken.
+    /// The first report of a slot that was just taken.
     fn report(&self, slot: u8) -> SlotReport {
         SlotReport {
             slot,
@@ -228,7 +228,7 @@ impl Source {
         drop(self.is_read.subscribe().wait_for(|is_read| !is_read).await);
     }
 
-    /// Takes over what the store says.
+    /// Applies the state in the store.
     fn learn(&self, state: &SourceState) {
         let is_read = state.is_read_with(&self.fingerprint);
         let shown = if is_read { SourceStatus::Running.name() } else { state.status.name() };
@@ -239,7 +239,7 @@ impl Source {
         }
     }
 
-    /// The service refused for good: no process reads the source any more.
+    /// The service refused permanently: no process reads the source any more.
     async fn stop_for_good(&self, reason: String, stop: &CancellationToken) {
         telemetry::stopped(&self.name, &reason);
         self.is_read.send_replace(false);

@@ -1,4 +1,4 @@
-//! One slot's connection: made, read for ever, and made again by the rule.
+//! One slot's connection: opened, read endlessly, and reopened by the rule.
 
 use std::{pin::pin, time::Duration};
 
@@ -16,43 +16,43 @@ use super::{
 };
 use homing_domain::source::{Phase, Reset};
 
-/// Silence that is worth a word; it means nothing by itself.
+/// Silence that is reported; it means nothing by itself.
 const SILENCE_SUSPICIOUS: Duration = Duration::from_secs(60);
 
-/// Where records go, and who is told how it goes.
+/// The destination of records and of reports about their connection.
 #[async_trait]
 pub(super) trait RecordSink: Send + Sync {
-    /// Takes a record over; waits while no more can be taken.
+    /// Takes a record; waits while no more can be taken.
     async fn take(&self, record: Bytes);
-    /// A record was too large.
+    /// Reports a record that was too large.
     fn skipped(&self, bytes: u64);
-    /// So many bytes came, packed.
+    /// Reports received bytes, compressed.
     fn received(&self, bytes: usize);
-    /// The connection is in another phase.
-    async fn tell(&self, events: ConnectionEvent);
-    /// What the next connect is to ask for. Whoever is answered must see to it.
+    /// Reports an event of the connection.
+    async fn on_event(&self, event: ConnectionEvent);
+    /// Takes the reset for the next connect; the caller must request it.
     async fn take_reset(&self) -> Option<Reset>;
-    /// It was not asked for after all.
+    /// Puts back a reset that was not requested after all.
     async fn keep_reset(&self, reset: Reset);
 }
 
-/// What is new about a connection.
+/// An event of a connection.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum ConnectionEvent {
-    /// No connect for this time, and why.
+    /// Waits for this time before the next connect, with the reason.
     Waiting(Duration, Option<Disconnect>, Streak),
     /// About to connect.
     Connecting,
-    /// Connected; what was asked for.
+    /// Connected, with the reset that was requested.
     Connected(Option<Reset>),
-    /// Nothing came for a while.
+    /// No data came for a while.
     Silent,
     /// A new token is needed.
     Renewing,
 }
 
 impl ConnectionEvent {
-    /// What it means for the slot.
+    /// The slot's phase after it.
     pub(super) fn phase(&self) -> Phase {
         match self {
             Self::Waiting(..) => Phase::Waiting,
@@ -62,7 +62,7 @@ impl ConnectionEvent {
     }
 }
 
-/// How one source is read.
+/// Reads one source.
 pub(super) struct Reader {
     pub(super) connector: Connector,
     pub(super) waits: Waits,
@@ -72,9 +72,9 @@ pub(super) struct Reader {
 }
 
 impl Reader {
-    /// Reads until `stop`, or until the service refuses for good: then why.
+    /// Reads until `stop`, or until the service refuses permanently: then returns the reason.
     ///
-    /// After `stop` nothing is read; what has been read is still given to `sink`.
+    /// After `stop` nothing is read; data read before is still passed to `sink`.
     pub(super) async fn run(
         &self,
         first_wait: Duration,
@@ -87,13 +87,13 @@ impl Reader {
         loop {
             match next {
                 Next::Stop(reason) => return Some(reason),
-                Next::Renew => sink.tell(ConnectionEvent::Renewing).await,
+                Next::Renew => sink.on_event(ConnectionEvent::Renewing).await,
                 Next::Wait(wait) => {
                     if !wait.is_zero() {
-                        sink.tell(ConnectionEvent::Waiting(wait, last.take(), streak)).await;
+                        sink.on_event(ConnectionEvent::Waiting(wait, last.take(), streak)).await;
                     }
                     stop.run_until_cancelled(tokio::time::sleep(wait)).await?;
-                    sink.tell(ConnectionEvent::Connecting).await;
+                    sink.on_event(ConnectionEvent::Connecting).await;
                 }
             }
             let ended = self.once(sink, stop).await?;
@@ -102,17 +102,17 @@ impl Reader {
         }
     }
 
-    /// One connection. `None`: `stop`.
+    /// Makes one connection. `None`: `stop`.
     async fn once(&self, sink: &dyn RecordSink, stop: &CancellationToken) -> Option<Disconnect> {
         let reset = sink.take_reset().await;
         let opened = stop.run_until_cancelled(self.connector.open(reset)).await?;
         match opened {
             Ok(body) => {
-                sink.tell(ConnectionEvent::Connected(reset)).await;
+                sink.on_event(ConnectionEvent::Connected(reset)).await;
                 self.read(body, sink, stop).await.map(Disconnect::Lost)
             }
-            Err(NotOpened { ended, token, heard }) => {
-                if let Some(reset) = reset.filter(|_| !heard) {
+            Err(NotOpened { ended, token, may_be_received }) => {
+                if let Some(reset) = reset.filter(|_| !may_be_received) {
                     sink.keep_reset(reset).await;
                 }
                 if let Some(token) = token
@@ -125,7 +125,7 @@ impl Reader {
         }
     }
 
-    /// Reads until the connection is lost: then why. `None`: `stop`.
+    /// Reads until the connection is lost: then returns the reason. `None`: `stop`.
     async fn read(
         &self,
         body: Body,
@@ -155,7 +155,7 @@ impl Reader {
                     Err(damaged) => break Some(damaged.to_string()),
                 }
                 for piece in pieces.drain(..) {
-                    give(piece, &mut body, sink, stop).await;
+                    pass_on(piece, &mut body, sink, stop).await;
                 }
             };
             if let Some(why) = damaged {
@@ -182,14 +182,14 @@ impl Reader {
                 return Err(format!("no byte for {} s", self.max_idle.as_secs()));
             }
             suspicious = None;
-            sink.tell(ConnectionEvent::Silent).await;
+            sink.on_event(ConnectionEvent::Silent).await;
         }
         body.next().await
     }
 }
 
-/// Gives a piece to `sink`. At `stop` the connection is closed at once, however long that takes.
-async fn give(
+/// Passes a piece to `sink`. At `stop`, closes the connection at once, however long that takes.
+async fn pass_on(
     piece: Piece,
     body: &mut Option<Body>,
     sink: &dyn RecordSink,

@@ -1,4 +1,4 @@
-//! Hits that were seen lately, so that those that come again around a reconnect are dropped.
+//! Hits seen recently, so that those repeated after a reconnect are dropped.
 
 use std::collections::{HashSet, VecDeque};
 
@@ -19,7 +19,7 @@ impl Recent {
         Self { max_ids, ids: HashSet::new(), order: VecDeque::new() }
     }
 
-    /// Adds `id`; whether it was not there.
+    /// Adds `id`; returns true if it was new.
     pub fn insert(&mut self, id: HitId) -> bool {
         if self.max_ids == 0 {
             return true;
@@ -42,7 +42,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_was_seen_lately_is_known_and_the_oldest_is_forgotten() {
+    fn recent_hits_are_known_and_the_oldest_is_forgotten() {
         let mut recent = Recent::new(2);
         let id = |low| HitId { high: 1, low };
         assert!(recent.insert(id(1)));

@@ -1,19 +1,19 @@
-//! What is read of a record: its ids, report suite and time. All of it leniently, because the types
-//! of fields drift; the record itself stays the bytes that came.
+//! Reads a record's ids, report suite and time. All of it leniently, because the types of fields
+//! change; the record itself keeps its bytes.
 
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-/// What a record says of itself, as far as it could be read.
+/// The readable fields of a record.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Facts {
     /// Identifies the hit, almost always.
     pub hit: Option<HitId>,
-    /// Which report suite it belongs to.
+    /// The report suite that it belongs to.
     pub report_suite: Option<String>,
-    /// When the hit happened; Unix seconds.
+    /// The time of the hit; Unix seconds.
     pub time: Option<u64>,
-    /// When it was received there; Unix seconds.
+    /// The time of its receipt at the service; Unix seconds.
     pub received: Option<u64>,
 }
 
@@ -32,7 +32,7 @@ impl std::fmt::Display for HitId {
     }
 }
 
-/// Left as they stand: a field of an unexpected type is no reason to know less of the others.
+/// Kept as raw values: a field of an unexpected type does not affect the others.
 #[derive(Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 struct Written<'a> {
@@ -62,7 +62,7 @@ impl Facts {
         }
     }
 
-    /// The word of the topic that stands for the report suite.
+    /// The report suite as a word of the topic.
     #[must_use]
     pub fn topic_word(&self) -> String {
         /// Leaves room for any prefix in the 255 bytes of a topic.
@@ -76,12 +76,12 @@ impl Facts {
     }
 }
 
-/// A whole number, also one that is written as a text.
+/// A whole number, also one written as a string.
 fn number(value: Option<&RawValue>) -> Option<u64> {
     value?.get().trim_matches('"').trim().parse().ok()
 }
 
-/// A text, also one that is written as a number.
+/// A string, also one written as a number.
 fn text(value: Option<&RawValue>) -> Option<String> {
     let value = value?.get();
     if value.starts_with('"') {

@@ -1,8 +1,8 @@
-//! The reconnect rule: what follows after the end of a connection, or of an attempt to make one.
+//! The reconnect rule: what follows the end of a connection, or a failed attempt to open one.
 //!
-//! Neither the service nor what stands before it can tell a client that dropped for a moment from
-//! one that is gone: whoever connects again and again earns 409 and 503. So one waits after every
-//! loss, and never the less because of other trouble.
+//! Neither the service nor its proxies can distinguish a client that dropped for a moment from one
+//! that has disappeared: a client that reconnects repeatedly gets 409 and 503. So homing waits
+//! after every loss, and never less because of other trouble.
 
 use std::{fmt, time::Duration};
 
@@ -11,25 +11,25 @@ use homing_domain::{
     time::UnixMillis,
 };
 
-/// How a connection ended, or an attempt to make one.
+/// The end of a connection, or of an attempt to open one.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Disconnect {
-    /// It was read until it was lost.
+    /// It was open until it was lost.
     Lost(String),
-    /// It was not made, and nothing was answered.
+    /// It could not be opened; there was no response.
     Unreachable(String),
     /// The service answered anything but 200.
     Refused(Refusal),
-    /// The service sends elsewhere in a way that is not followed.
+    /// The service redirects in a way that is not followed.
     BadRedirect(String),
     /// The token service refused the credentials.
     NoToken(String),
 }
 
-/// An answer that is no stream.
+/// A response that is no stream.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Refusal {
-    /// The status of the answer.
+    /// The status of the response.
     pub status: u16,
     /// Its `error_description`, or its text.
     pub description: Option<String>,
@@ -52,7 +52,7 @@ impl fmt::Display for Disconnect {
     }
 }
 
-/// What follows.
+/// The next step.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Next {
     /// Connect again after this time.
@@ -63,14 +63,14 @@ pub enum Next {
     Stop(String),
 }
 
-/// What happened in a row since the last 200.
+/// Consecutive events since the last 200.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Streak {
     /// 409.
     pub conflicts: u32,
-    /// Answers after which the waits grow.
+    /// Responses after which the waits grow.
     pub overloads: u32,
-    /// Whether the token was renewed because of a 401.
+    /// True if the token was renewed because of a 401.
     pub renewed: bool,
 }
 
@@ -79,22 +79,22 @@ pub struct Streak {
 pub struct Waits {
     /// After a loss.
     pub reconnect: Duration,
-    /// To which the waits grow while the service is overloaded.
+    /// The maximum of the growing waits while the service is overloaded.
     pub max: Duration,
 }
 
-/// So many 409 in a row are no coincidence.
+/// This many consecutive 409 are no coincidence.
 const CONFLICTS_SUSPICIOUS: u32 = 10;
-/// The wait is longer by up to this share, so that not all slots come back together.
+/// The wait is longer by up to this share, so that not all slots reconnect together.
 const JITTER: f64 = 0.1;
 
 impl Streak {
-    /// What follows `ended`, and the streak from then on. `chance` is from 0 to 1.
+    /// The next step after `ended`, and the new streak. `chance` is from 0 to 1.
     #[must_use]
     pub fn after(self, ended: &Disconnect, waits: Waits, chance: f64) -> (Self, Next) {
         let wait = |least: Duration| Next::Wait(least.mul_f64(1.0 + JITTER * chance));
         let refusal = match ended {
-            // It was connected: what was before is over.
+            // It was connected: earlier failures no longer count.
             Disconnect::Lost(_) => return (Self::default(), wait(waits.reconnect)),
             Disconnect::Unreachable(_) => return (self, wait(waits.reconnect)),
             Disconnect::BadRedirect(_) | Disconnect::NoToken(_) => {
@@ -109,15 +109,15 @@ impl Streak {
                 (Self { conflicts, ..self }, wait(waits.reconnect))
             }
             408 | 425 | 429 | 500 | 502..=504 | 506.. | ..300 => {
-                let asked = refusal.retry_after.unwrap_or_default();
-                let least = waits.overloaded(self.overloads).max(asked.min(waits.max));
+                let requested = refusal.retry_after.unwrap_or_default();
+                let least = waits.overloaded(self.overloads).max(requested.min(waits.max));
                 (Self { overloads: self.overloads.saturating_add(1), ..self }, wait(least))
             }
             300..=499 | 501 | 505 => (self, Next::Stop(ended.to_string())),
         }
     }
 
-    /// Whether `max_connections` does not seem to be what the service allows.
+    /// True if `max_connections` probably differs from what the service allows.
     #[must_use]
     pub fn is_suspicious(&self) -> bool {
         self.conflicts >= CONFLICTS_SUSPICIOUS
@@ -125,25 +125,30 @@ impl Streak {
 }
 
 impl Waits {
-    /// Doubles with every answer of this kind in a row.
+    /// Doubles with every consecutive response of this kind.
     fn overloaded(self, before: u32) -> Duration {
         let factor = 2_u32.saturating_pow(before);
         self.reconnect.saturating_mul(factor).min(self.max).max(self.reconnect)
     }
 
-    /// How long whoever has just got a slot waits before it connects for the first time.
+    /// The wait before the first connect of a process that has just got a slot.
     ///
-    /// A holder that let go of it said so, and when it was connected last. Any other may have been
-    /// connected until it noticed that it had lost the slot, which takes it `fence` at most; what
-    /// it told last may be old.
+    /// A holder that released it has recorded when it was last connected. Any other may have been
+    /// connected until it noticed that it had lost the slot, which takes `fence` at most; its last
+    /// report may be old.
     #[must_use]
-    pub fn after_takeover(self, told: Takeover<'_>, fence: Duration, now: UnixMillis) -> Duration {
+    pub fn after_takeover(
+        self,
+        takeover: Takeover<'_>,
+        fence: Duration,
+        now: UnixMillis,
+    ) -> Duration {
         let whole = self.reconnect.saturating_add(fence);
-        let Takeover::After(report) = told else {
-            return if told == Takeover::First { Duration::ZERO } else { whole };
+        let Takeover::After(report) = takeover else {
+            return if takeover == Takeover::First { Duration::ZERO } else { whole };
         };
         let left = report.not_before.unwrap_or_default().since(now);
-        // More than anybody ever waits: the clocks disagree.
+        // Longer than any wait: the clocks disagree.
         let plausible = left <= self.max.max(self.reconnect).mul_f64(1.0 + JITTER);
         match report.phase {
             Phase::Free if plausible => left,
@@ -153,14 +158,14 @@ impl Waits {
     }
 }
 
-/// What is known of the last holder of a slot.
+/// The knowledge about the last holder of a slot.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Takeover<'a> {
     /// It cannot be read.
     Unknown,
     /// There never was one.
     First,
-    /// This was told last.
+    /// Its last report.
     After(&'a SlotReport),
 }
 
@@ -178,7 +183,7 @@ mod tests {
         Disconnect::Refused(Refusal { status, description, retry_after: None })
     }
 
-    /// What follows each of these in a row, without jitter.
+    /// The steps after these consecutive ends, without jitter.
     fn report(ends: &[Disconnect]) -> Vec<String> {
         let mut streak = Streak::default();
         let next = |ended| {
@@ -228,13 +233,13 @@ mod tests {
             lost,
             refused(401),
         ];
-        let told = report(&ends);
-        assert_eq!(told[1..4], ["wait 120 s", "wait 60 s", "wait 60 s"]);
-        assert_eq!([&told[4], &told[6]], ["new token", "new token"]);
+        let steps = report(&ends);
+        assert_eq!(steps[1..4], ["wait 120 s", "wait 60 s", "wait 60 s"]);
+        assert_eq!([&steps[4], &steps[6]], ["new token", "new token"]);
     }
 
     #[test]
-    fn ten_conflicts_in_a_row_are_suspicious() {
+    fn ten_consecutive_conflicts_are_suspicious() {
         let mut streak = Streak::default();
         for _ in 0..9 {
             streak = streak.after(&refused(409), WAITS, 0.0).0;
@@ -245,7 +250,7 @@ mod tests {
     }
 
     #[test]
-    fn longer_waits_are_heard_up_to_the_longest() {
+    fn a_longer_retry_after_counts_up_to_the_longest_wait() {
         let next = |seconds| {
             let retry_after = Some(Duration::from_secs(seconds));
             let refusal = Refusal { status: 503, description: None, retry_after };

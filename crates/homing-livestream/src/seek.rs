@@ -1,7 +1,8 @@
-//! Finding out which slots are free, and which sources are to be read.
+//! Finds free slots, and follows which sources are to be read.
 //!
-//! One slot after the other, in random order, and the slower the more this process has: so the
-//! slots spread over the processes of the installation. A slot that somebody reads is never moved.
+//! Tries one slot after another, in random order, and more slowly the more slots this process has:
+//! so the slots spread over the processes of the installation. A slot that is being read is never
+//! moved.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -20,13 +21,13 @@ use homing_broker::{
 };
 use homing_telemetry::{events, sources as telemetry};
 
-/// Changes are announced; this finds those whose announcement was lost.
-const LOOK_INTERVAL: Duration = Duration::from_secs(5);
+/// Changes are announced; this poll finds lost announcements.
+const POLL_INTERVAL: Duration = Duration::from_secs(5);
 
 /// A slot of a source.
 type Name = (String, u8);
 
-/// Takes slots that are free until `stop`; each is held by a task of its own.
+/// Takes free slots until `stop`; each is held by its own task.
 pub(super) async fn seek(
     broker: &Broker,
     sources: &[Arc<Source>],
@@ -35,7 +36,7 @@ pub(super) async fn seek(
 ) {
     let held: Arc<Mutex<HashSet<Name>>> = Arc::default();
     let mut refused = HashMap::new();
-    let mut told = None;
+    let mut logged = None;
     while !stop.is_cancelled() {
         let mut free = free(sources, &held);
         fastrand::shuffle(&mut free);
@@ -49,7 +50,7 @@ pub(super) async fn seek(
                     refused.insert(name, Instant::now());
                 }
                 Ok(Some(lock)) => {
-                    told = None;
+                    logged = None;
                     let last = refused.remove(&name);
                     let holding = slot::hold(source, slot, lock, last, stop.clone());
                     lock_set(&held).insert(name.clone());
@@ -62,10 +63,10 @@ pub(super) async fn seek(
                 }
                 Err(error) => {
                     let error = error.report();
-                    if told.as_ref() != Some(&error) {
+                    if logged.as_ref() != Some(&error) {
                         telemetry::seeking_failed(&error);
                     }
-                    told = Some(error);
+                    logged = Some(error);
                     break;
                 }
             }
@@ -81,7 +82,7 @@ fn lock_set(held: &Mutex<HashSet<Name>>) -> std::sync::MutexGuard<'_, HashSet<Na
     held.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// The slots of sources that are read which this process has not.
+/// The slots of sources to be read that this process does not have.
 fn free(sources: &[Arc<Source>], held: &Mutex<HashSet<Name>>) -> Vec<(Arc<Source>, u8)> {
     let held = lock_set(held);
     let read = sources.iter().filter(|source| *source.is_read.borrow());
@@ -91,7 +92,7 @@ fn free(sources: &[Arc<Source>], held: &Mutex<HashSet<Name>>) -> Vec<(Arc<Source
     slots.filter(|(source, slot)| !held.contains(&(source.name.clone(), *slot))).collect()
 }
 
-/// Follows who is paused, resumed and stopped, until `stop`.
+/// Follows pauses, resumes and stops, until `stop`.
 pub(super) async fn follow(broker: Broker, sources: Vec<Arc<Source>>, stop: CancellationToken) {
     let measuring = async {
         let mut clock = tokio::time::interval(Duration::from_secs(1));
@@ -109,14 +110,14 @@ pub(super) async fn follow(broker: Broker, sources: Vec<Arc<Source>>, stop: Canc
             match broker.changes().await {
                 Ok(mut changes) => {
                     backoff.works(&broker);
-                    // What was announced before we listened.
+                    // Changes announced before this process listened.
                     refresh(&sources).await;
                     while follow_one(&sources, &mut changes).await {}
                 }
                 Err(error) => {
                     let until = Instant::now() + backoff.failed(&broker, &error);
                     while Instant::now() < until {
-                        tokio::time::sleep_until(until.min(Instant::now() + LOOK_INTERVAL)).await;
+                        tokio::time::sleep_until(until.min(Instant::now() + POLL_INTERVAL)).await;
                         refresh(&sources).await;
                     }
                 }
@@ -127,12 +128,12 @@ pub(super) async fn follow(broker: Broker, sources: Vec<Arc<Source>>, stop: Canc
     stop.run_until_cancelled(both).await;
 }
 
-/// Waits for a change, or for a while. `false`: the stream has ended.
+/// Waits for a change or a timeout. `false`: the stream has ended.
 async fn follow_one<S>(sources: &[Arc<Source>], changes: &mut S) -> bool
 where
     S: futures_util::Stream<Item = Change> + Unpin,
 {
-    match timeout(LOOK_INTERVAL, changes.next()).await {
+    match timeout(POLL_INTERVAL, changes.next()).await {
         Ok(Some(Change::Source(_))) | Err(_) => refresh(sources).await,
         Ok(Some(Change::Subscriptions | Change::Circuit(_))) => {}
         Ok(None) => return false,
@@ -140,7 +141,7 @@ where
     true
 }
 
-/// Where the store does not answer, what was known last stays in force.
+/// If the store does not answer, the last known state applies.
 async fn refresh(sources: &[Arc<Source>]) {
     for source in sources {
         match source.store.source(&source.name).await {

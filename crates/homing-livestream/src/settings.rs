@@ -10,27 +10,27 @@ use homing_domain::settings::{SettingsError, address, section};
 /// The defaults, with their comments.
 pub const DEFAULTS: &str = include_str!("defaults.toml");
 
-/// Where events are read from, and how.
+/// The sources of events.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct SourceSettings {
-    /// From the loss of a connection to the next connect.
+    /// Wait between the loss of a connection and the next connect.
     #[serde(with = "humantime_serde")]
     pub reconnect_wait: Duration,
-    /// To which that grows while the service is overloaded.
+    /// The wait grows up to this while the service is overloaded.
     #[serde(with = "humantime_serde")]
     pub max_backoff: Duration,
-    /// For finding the address, TCP and TLS.
+    /// Deadline for finding the address, TCP and TLS.
     #[serde(with = "humantime_serde")]
     pub connect_deadline: Duration,
-    /// A connection without a byte for this long is given up; zero: never.
+    /// A connection without a byte for this long is closed; zero: never.
     #[serde(with = "humantime_serde")]
     pub max_idle: Duration,
     /// A larger record is skipped.
     pub max_record_bytes: usize,
     /// Records of a connection that the broker has not confirmed yet.
     pub max_unconfirmed: usize,
-    /// Hits that are remembered, of each source.
+    /// Hits that are remembered, for each source.
     pub max_recent_ids: usize,
     /// The streams by name.
     #[serde(default)]
@@ -52,10 +52,10 @@ pub struct LivestreamSettings {
     /// A file with the client secret; empty: none.
     #[serde(default)]
     pub client_secret_file: PathBuf,
-    /// What the token is asked for, as the credentials' page has it.
+    /// The scope of the token, as on the credentials' page.
     #[serde(default)]
     pub scope: String,
-    /// Where tokens are given out.
+    /// The token service.
     #[serde(default = "token_url", deserialize_with = "address::url")]
     pub token_url: Url,
     /// First word of the topics.
@@ -64,13 +64,13 @@ pub struct LivestreamSettings {
     /// Connections at once, in all processes together.
     #[serde(default = "max_connections")]
     pub max_connections: u8,
-    /// The bucket of the service's smoothing of bursts; zero: none.
+    /// The service's bucket for smoothing bursts; zero: none.
     #[serde(default, with = "humantime_serde")]
     pub smoothing: Duration,
 }
 
 impl LivestreamSettings {
-    /// A stream as `text` has it: TOML lines with keys of its section.
+    /// A stream from `text`: TOML lines with keys of its section.
     ///
     /// # Errors
     ///
@@ -98,7 +98,7 @@ fn max_connections() -> u8 {
 const MAX_CONNECTIONS: u8 = 8;
 /// Source: Adobe, *Live Stream*, `smoothingBucketSize`.
 const MAX_SMOOTHING: Duration = Duration::from_secs(7_200);
-/// How long Adobe counts a connection that is gone.
+/// Adobe counts a lost connection for this long.
 const ADOBE_WAIT: Duration = Duration::from_secs(60);
 
 impl SourceSettings {
@@ -109,7 +109,7 @@ impl SourceSettings {
         })
     }
 
-    /// Builds what can be built without I/O, so that a mistake shows at start.
+    /// Builds everything that needs no I/O, so that a mistake shows at start.
     ///
     /// # Errors
     ///
@@ -136,7 +136,7 @@ impl SourceSettings {
             stream.check(name)?;
             let adobe = stream.url.host_str().is_some_and(|host| host.ends_with("adobe.net"));
             if adobe && self.reconnect_wait < ADOBE_WAIT {
-                return wrong("reconnect_wait", "at least 60s: who connects sooner is refused");
+                return wrong("reconnect_wait", "at least 60s: an earlier connect is refused");
             }
         }
         Ok(())

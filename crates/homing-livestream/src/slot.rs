@@ -1,4 +1,5 @@
-//! Holding one slot: reading its connection as long as the lock is ours and the source is read.
+//! Holds one slot: reads its connection while this process has the lock and the source is to be
+//! read.
 
 use std::{
     sync::{
@@ -31,14 +32,14 @@ use homing_domain::{
 use homing_store::StoreError;
 use homing_telemetry::{events, sources as telemetry};
 
-/// Unconfirmed records may have so many bytes together.
+/// The maximum size of all unconfirmed records together.
 const MAX_UNCONFIRMED_BYTES: usize = 16 * 1_024 * 1_024;
-/// How often the holder tells of its slot.
-const TELL_INTERVAL_S: u64 = 10;
+/// The holder reports its slot this often.
+const REPORT_INTERVAL_S: u64 = 10;
 /// After a failure of the store.
 const RETRY: Duration = Duration::from_secs(1);
 
-/// A slot that is held.
+/// A slot held by this process.
 struct Held {
     source: Arc<Source>,
     slot: u8,
@@ -47,8 +48,8 @@ struct Held {
     records: AtomicU64,
 }
 
-/// Holds a slot until `stop`, until the source is read no more, or until the lock is lost.
-/// `refused`: when somebody else had it last, as far as this process knows.
+/// Holds a slot until `stop`, until the source is no longer to be read, or until the lock is lost.
+/// `refused`: when another process last had it, as far as this one knows.
 pub(super) async fn hold(
     source: Arc<Source>,
     slot: u8,
@@ -75,7 +76,7 @@ pub(super) async fn hold(
             lost = watching => {
                 is_lost = lost;
                 over.cancel();
-                // What has been read is published, but not for longer than the others may take.
+                // What has been read is published, but for no longer than others have to wait.
                 drop(timeout(source.drain_grace, &mut reading).await);
             }
             reason = &mut reading => stopped = reason,
@@ -96,23 +97,23 @@ impl Held {
         self.report.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Reads until `over`, or until the service refuses for good: then why.
+    /// Reads until `over`, or until the service refuses permanently: then returns the reason.
     async fn read(&self, refused: Option<Instant>, over: &CancellationToken) -> Option<String> {
         let first_wait = over.run_until_cancelled(self.take_over(refused)).await?;
         telemetry::slot_taken(self.names(), first_wait);
         let reading = self.source.reader.run(first_wait, self, over);
         tokio::select! {
             stopped = reading => stopped,
-            never = self.beat() => match never {},
+            never = self.keep_reporting() => match never {},
         }
     }
 
-    /// How long to wait before the first connect. Does not return before it is known to whoever
-    /// comes next that this slot is in use.
+    /// The wait before the first connect. Returns only after the store knows that this slot is in
+    /// use.
     async fn take_over(&self, refused: Option<Instant>) -> Duration {
         let Source { store, waits, broker, .. } = self.source.as_ref();
         let slots = store.slots(&self.source.name).await;
-        let told = match &slots {
+        let takeover = match &slots {
             Err(error) => {
                 events::store_unavailable("reading the slots of a source", error);
                 Takeover::Unknown
@@ -123,7 +124,7 @@ impl Held {
                 .map_or(Takeover::First, Takeover::After),
         };
         let now = clock::now();
-        let wait = waits.after_takeover(told, broker.lock_fence(), now);
+        let wait = waits.after_takeover(takeover, broker.lock_fence(), now);
         let since_refused = refused.map_or(Duration::MAX, |refused| refused.elapsed());
         let wait = wait.max(waits.reconnect.saturating_sub(since_refused));
         {
@@ -132,7 +133,7 @@ impl Held {
             report.not_before = Some(now.plus(wait));
         }
         while let Err(error) = self.write().await {
-            events::store_unavailable("telling of a slot", &error);
+            events::store_unavailable("reporting a slot", &error);
             tokio::time::sleep(RETRY).await;
         }
         wait
@@ -145,26 +146,26 @@ impl Held {
         self.source.store.report_slot(&self.source.name, &report).await
     }
 
-    async fn tell_store(&self) {
+    async fn report_slot(&self) {
         if let Err(error) = self.write().await {
-            events::store_unavailable("telling of a slot", &error);
+            events::store_unavailable("reporting a slot", &error);
         }
     }
 
-    /// Tells that the slot is held still, time after time.
-    async fn beat(&self) -> std::convert::Infallible {
+    /// Reports repeatedly that the slot is still held.
+    async fn keep_reporting(&self) -> std::convert::Infallible {
         let mut seconds: u64 = 0;
         let mut clock = tokio::time::interval(Duration::from_secs(1));
         loop {
             clock.tick().await;
             seconds = seconds.wrapping_add(1);
-            if seconds.is_multiple_of(TELL_INTERVAL_S) {
-                self.tell_store().await;
+            if seconds.is_multiple_of(REPORT_INTERVAL_S) {
+                self.report_slot().await;
             }
         }
     }
 
-    /// The connection has ended: publishes what was read, says so, and lets go.
+    /// The connection has ended: publishes what was read, records the end, and releases the lock.
     async fn leave(self, lock: Lock, is_lost: bool) {
         self.source.count_connected(self.slot, false);
         let now = clock::now();
@@ -180,7 +181,7 @@ impl Held {
             report.detail = None;
         }
         if !is_lost {
-            self.tell_store().await;
+            self.report_slot().await;
         }
         lock.release().await;
         telemetry::slot_left(self.names(), is_lost);
@@ -196,7 +197,7 @@ impl Held {
             facts.hit.and_then(|hit| EventId::new(&hit.to_string()).ok()).unwrap_or_else(fresh);
         let prefix = &self.source.settings.topic;
         let topic = Topic::new(&format!("{prefix}.{}", facts.topic_word()));
-        // Both parts are bounded and clean; the prefix alone is a topic, too.
+        // Both parts are bounded and valid; the prefix alone is a topic, too.
         let topic = topic.or_else(|_| Topic::new(prefix)).unwrap_or_else(|_| self.source.topic());
         let content_type = CONTENT_TYPE_DEFAULT.to_owned();
         let (content_encoding, body) = (None, record);
@@ -233,13 +234,13 @@ impl RecordSink for Held {
         telemetry::received(&self.source.name, bytes);
     }
 
-    async fn tell(&self, events: ConnectionEvent) {
+    async fn on_event(&self, event: ConnectionEvent) {
         let (source, now) = (&self.source.name, clock::now());
-        let phase = events.phase();
+        let phase = event.phase();
         self.source.count_connected(self.slot, phase == Phase::Connected);
         let mut detail = None;
         let mut not_before = None;
-        match events {
+        match event {
             ConnectionEvent::Connecting => {}
             ConnectionEvent::Silent => {
                 telemetry::silent(self.names());
@@ -260,7 +261,7 @@ impl RecordSink for Held {
                     count_ended(source, &ended);
                     let (why, suspicious) = (ended.to_string(), streak.is_suspicious());
                     telemetry::waiting(self.names(), wait, &why, suspicious);
-                    let hint = "; `max_connections` is probably wrong, or somebody else reads it";
+                    let hint = "; `max_connections` is probably wrong, or another client reads it";
                     detail = Some(if suspicious { format!("{why}{hint}") } else { why });
                 }
             }
@@ -272,7 +273,7 @@ impl RecordSink for Held {
             }
             (report.phase, report.detail, report.not_before) = (phase, detail, not_before);
         }
-        self.tell_store().await;
+        self.report_slot().await;
     }
 
     async fn take_reset(&self) -> Option<Reset> {
@@ -290,7 +291,7 @@ impl RecordSink for Held {
     }
 }
 
-/// A connection that was lost had been counted when it was made.
+/// Counts a failed connect; a lost connection was counted when it was opened.
 pub(super) fn count_ended(source: &str, ended: &Disconnect) {
     match ended {
         Disconnect::Lost(_) => {}

@@ -1,8 +1,8 @@
-//! Cutting a stream into records, wherever its pieces begin and end.
+//! Cuts a stream into records, wherever its pieces begin and end.
 //!
-//! A record is what stands before a line feed, without the carriage return in front of it: JSON
-//! has neither inside of its strings. Blank lines are no records. What follows the last line feed
-//! when the stream ends is the beginning of a record, and is never taken for one.
+//! A record is the text before a line feed, without a carriage return at its end: JSON has neither
+//! inside its strings. Blank lines are no records. What follows the last line feed when the stream
+//! ends is an incomplete record, and is dropped.
 
 use std::mem;
 
@@ -15,16 +15,16 @@ pub struct Splitter {
     max_record_bytes: usize,
     /// The beginning of a record.
     begun: Vec<u8>,
-    /// Bytes of the present record that were thrown away, because it is too large.
+    /// Bytes of the current record that were dropped, because it is too large.
     skipped: u64,
 }
 
-/// What a stream was cut into.
+/// A piece of the stream.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Piece {
     /// A record, without its end of line.
     Record(Bytes),
-    /// One that is larger than the limit: skipped to its end.
+    /// A record larger than the limit: skipped to its end.
     Oversized {
         /// Its length without the line feed.
         bytes: u64,
@@ -38,7 +38,7 @@ impl Splitter {
         Self { max_record_bytes, begun: Vec::new(), skipped: 0 }
     }
 
-    /// Adds what ends in `bytes` to `pieces`, and keeps what only begins there.
+    /// Adds the records that end in `bytes` to `pieces`, and keeps the incomplete rest.
     pub fn push(&mut self, mut bytes: &[u8], pieces: &mut Vec<Piece>) {
         while let Some((line, rest)) =
             memchr(b'\n', bytes).and_then(|end| bytes.split_at_checked(end))
@@ -50,7 +50,7 @@ impl Splitter {
         self.begin(bytes);
     }
 
-    /// The stream ended: how many bytes of a record were left without an end.
+    /// The stream ended: the number of bytes of an incomplete record.
     #[must_use]
     pub fn finish(self) -> u64 {
         self.length()
@@ -124,14 +124,14 @@ mod tests {
     }
 
     #[test]
-    fn what_is_too_large_is_skipped_and_the_stream_goes_on() {
+    fn a_record_that_is_too_large_is_skipped_and_the_stream_goes_on() {
         let (found, left) = cut(&[b"1234\r\n12345\r\n123", b"456\r\n", b"12\r\n1234567"], 4);
         let oversized = |bytes| Piece::Oversized { bytes };
         assert_eq!(found, [record("1234"), oversized(6), oversized(7), record("12")]);
         assert_eq!(left, 7);
     }
 
-    /// What the pieces must be, found by looking at the whole stream at once.
+    /// The expected pieces, found in the whole stream at once.
     fn expected(stream: &[u8], limit: usize) -> (Vec<Piece>, u64) {
         let mut lines: Vec<_> = stream.split(|byte| *byte == b'\n').collect();
         let left = lines.pop().map_or(0, <[u8]>::len);

@@ -1,7 +1,7 @@
-//! The token that opens the stream: asked for once, kept until shortly before it ends.
+//! The token for the stream: fetched once, kept until shortly before it expires.
 //!
-//! Asking too often is throttled, so the connections of a source share one, and nobody asks before
-//! a connect needs it.
+//! The service throttles frequent requests, so the connections of a source share one token, which
+//! is fetched only when a connect needs it.
 
 use std::{io, sync::Arc, time::Duration};
 
@@ -20,11 +20,11 @@ use super::{
 };
 use crate::settings::LivestreamSettings;
 
-/// A token is not used for this part of its life, the last one, and never for longer than ...
+/// The last part of a token's life, in which it is not used: one tenth, but at most ...
 const LAST_PART: u32 = 10;
 /// ... this.
 const MAX_LAST: Duration = Duration::from_secs(300);
-/// Where the service does not say.
+/// If the service does not say.
 const LIFETIME_DEFAULT_S: u64 = 3_600;
 
 /// The tokens of one source.
@@ -34,24 +34,24 @@ pub(super) struct Tokens {
     current: Mutex<Option<Token>>,
 }
 
-/// A token, until when it is used.
+/// A token, and when its use ends.
 #[derive(Clone)]
 struct Token {
     text: Arc<str>,
     until: Instant,
 }
 
-/// What the token service answers.
+/// The token service's response.
 #[derive(Deserialize)]
-struct Given {
+struct TokenBody {
     access_token: String,
     expires_in: Option<u64>,
 }
 
-/// What it answers otherwise.
+/// Its response to a refused request.
 #[derive(Default, Deserialize)]
 #[serde(default)]
-struct Refused {
+struct ErrorBody {
     error: Option<String>,
     error_description: Option<String>,
 }
@@ -61,7 +61,7 @@ impl Tokens {
         Self { http, settings, current: Mutex::default() }
     }
 
-    /// The present token, or a new one. Of several that ask at once one asks the service.
+    /// The current token, or a new one. Concurrent calls make one request to the service.
     pub(super) async fn get(&self) -> Result<Arc<str>, Disconnect> {
         let mut current = self.current.lock().await;
         if let Some(token) = current.as_ref().filter(|token| token.until > Instant::now()) {
@@ -71,7 +71,7 @@ impl Tokens {
         Ok(Arc::clone(&current.insert(token).text))
     }
 
-    /// Uses `refused` no more.
+    /// Stops using `refused`.
     pub(super) async fn forget(&self, refused: &str) {
         let mut current = self.current.lock().await;
         if current.as_ref().is_some_and(|token| *token.text == *refused) {
@@ -93,13 +93,14 @@ impl Tokens {
             (CONTENT_TYPE, urlencoded),
             (hyper::header::CONTENT_LENGTH, length),
         ]);
-        let asked = Request { method: Method::POST, headers, body: form.into() };
+        let request = Request { method: Method::POST, headers, body: form.into() };
         let unreachable =
             |error: HttpError| Disconnect::Unreachable(format!("token service: {error}"));
-        let answer = self.http.send(&self.settings.token_url, asked).await.map_err(unreachable)?;
-        let retry_after = retry_after(&answer.headers);
-        let status = answer.status.as_u16();
-        let body = answer.body.text().await;
+        let response =
+            self.http.send(&self.settings.token_url, request).await.map_err(unreachable)?;
+        let retry_after = retry_after(&response.headers);
+        let status = response.status.as_u16();
+        let body = response.body.text().await;
         match status {
             200 => read(&body).ok_or_else(|| {
                 Disconnect::Unreachable("token service: 200 without an `access_token`".to_owned())
@@ -108,7 +109,7 @@ impl Tokens {
                 "the token service answered {status}{}",
                 why(&body)
             ))),
-            // Sends elsewhere, or is overloaded.
+            // A redirect, or overload.
             _ => {
                 let description = Some(format!("by the token service{}", why(&body)));
                 Err(Disconnect::Refused(Refusal {
@@ -120,7 +121,7 @@ impl Tokens {
         }
     }
 
-    /// From the file each time, so that it can be exchanged.
+    /// Reads the file each time, so that the secret can be replaced.
     async fn secret(&self) -> Result<String, Disconnect> {
         let file = self.settings.client_secret_file.clone();
         if file.as_os_str().is_empty() {
@@ -140,24 +141,26 @@ impl Tokens {
 }
 
 fn read(body: &Bytes) -> Option<Token> {
-    let given: Given = serde_json::from_slice(body).ok()?;
-    let lifetime = Duration::from_secs(given.expires_in.unwrap_or(LIFETIME_DEFAULT_S));
+    let body: TokenBody = serde_json::from_slice(body).ok()?;
+    let lifetime = Duration::from_secs(body.expires_in.unwrap_or(LIFETIME_DEFAULT_S));
     let used = lifetime.saturating_sub((lifetime / LAST_PART).min(MAX_LAST));
-    // A header takes no other characters.
-    let sound = given.access_token.bytes().all(|byte| byte.is_ascii_graphic());
-    (sound && !given.access_token.is_empty())
-        .then(|| Token { text: given.access_token.into(), until: Instant::now() + used })
+    // A header allows no other characters.
+    let sound = body.access_token.bytes().all(|byte| byte.is_ascii_graphic());
+    (sound && !body.access_token.is_empty())
+        .then(|| Token { text: body.access_token.into(), until: Instant::now() + used })
 }
 
-/// `: invalid_client, …`; never the whole answer.
+/// `: invalid_client, …`; never the whole response.
 fn why(body: &Bytes) -> String {
-    let refused: Refused = serde_json::from_slice(body).unwrap_or_default();
-    let told: Vec<_> = [refused.error, refused.error_description].into_iter().flatten().collect();
-    let told: String = told.join(", ").chars().filter(|c| !c.is_control()).take(200).collect();
-    if told.is_empty() { told } else { format!(": {told}") }
+    let error: ErrorBody = serde_json::from_slice(body).unwrap_or_default();
+    let description: Vec<_> =
+        [error.error, error.error_description].into_iter().flatten().collect();
+    let description: String =
+        description.join(", ").chars().filter(|c| !c.is_control()).take(200).collect();
+    if description.is_empty() { description } else { format!(": {description}") }
 }
 
-/// Seconds; a date is left aside.
+/// Seconds; a date is ignored.
 pub(super) fn retry_after(headers: &HeaderMap) -> Option<Duration> {
     let seconds = headers.get(RETRY_AFTER)?.to_str().ok()?.trim().parse().ok()?;
     Some(Duration::from_secs(seconds))

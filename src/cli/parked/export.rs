@@ -111,7 +111,7 @@ impl Export {
             Err(failure) => return (0, Err(failure)),
         };
         let (mut written, mut count) = (Ok(()), 0_u32);
-        let visiting = parking.visit(&self.selection, self.limit, None, |entry| {
+        let visiting = parking.scan_each(&self.selection, self.limit, None, |entry| {
             written = write(&export_line(&entry));
             if written.is_err() {
                 return ControlFlow::Break(());

@@ -43,7 +43,7 @@ impl Filters {
             event: self.event,
             parked_after_ms: instant("--parked-after", self.parked_after, now)?,
             parked_before_ms: instant("--parked-before", self.parked_before, now)?,
-            spared_for: None,
+            held_for: None,
         })
     }
 }

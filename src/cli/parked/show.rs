@@ -58,7 +58,7 @@ impl List {
         output: &mut Output<'_>,
     ) -> Result<Exit, Failure> {
         let listing = parking
-            .list(&self.selection, self.limit, Bodies::Left)
+            .list(&self.selection, self.limit, Bodies::Omitted)
             .await
             .map_err(Failure::Broker)?;
         if output.json {
@@ -116,8 +116,10 @@ impl Arguments {
         output: &mut Output<'_>,
     ) -> Result<Exit, Failure> {
         let selection = Selection { event: Some(self.event.clone()), ..Selection::default() };
-        let listing =
-            parking.list(&selection, self.limit, Bodies::Kept).await.map_err(Failure::Broker)?;
+        let listing = parking
+            .list(&selection, self.limit, Bodies::Included)
+            .await
+            .map_err(Failure::Broker)?;
         if listing.entries.is_empty() {
             return Err(Failure::NotFound(format!(
                 "nothing of event `{}` is parked; `homing parked list` shows what is",

@@ -18,7 +18,7 @@ fn figures_that_make_no_sense_name_their_key() {
     };
     insta::assert_snapshot!(error("open_above_percent = 101"), @"`circuit.open_above_percent`: at most 100");
     insta::assert_snapshot!(error("open_at_consecutive_failures = 0"), @"`circuit.open_at_consecutive_failures`: at least 1");
-    insta::assert_snapshot!(error("rate_window_attempts = 100"), @"`circuit.rate_window_attempts`: more than `open_above_attempts`, or the failure rate is never looked at");
+    insta::assert_snapshot!(error("rate_window_attempts = 100"), @"`circuit.rate_window_attempts`: more than `open_above_attempts`, or the failure rate is never applied");
     insta::assert_snapshot!(error("probe_interval = \"0s\""), @"`circuit.probe_interval`: between 1ms and 30 days");
     insta::assert_snapshot!(error("probe_interval = 600"), @r#"`circuit.probe_interval`: invalid value: string "600", expected a duration; for example "10m""#);
     insta::assert_snapshot!(error("freeze_at_consecutive_failures = 10"), @"`circuit.freeze_at_consecutive_failures`: at least `open_at_consecutive_failures`: only an open circuit freezes");

@@ -39,7 +39,7 @@ fn what_is_wrong_with_a_source_is_told_by_name() {
     insta::assert_snapshot!(error("", "url = \"ftp://x\""), @"`source.livestream.main.url`: an address such as https://livestream.adobe.net/api/1/stream/NAME");
     insta::assert_snapshot!(error("", "url = \"x\""), @"`source.livestream.main.url`: not a URL: it has no `https://` in front");
     insta::assert_snapshot!(error("", "smoothing = \"3h\""), @"`source.livestream.main.smoothing`: between 1s and 2h, or 0s for none");
-    insta::assert_snapshot!(error("[source]\nreconnect_wait = \"5s\"", ""), @"`source.reconnect_wait`: at least 60s: who connects sooner is refused");
+    insta::assert_snapshot!(error("[source]\nreconnect_wait = \"5s\"", ""), @"`source.reconnect_wait`: at least 60s: an earlier connect is refused");
     insta::assert_snapshot!(error("[source]\nmax_backoff = \"5s\"", ""), @"`source.max_backoff`: at least `source.reconnect_wait`");
 }
 

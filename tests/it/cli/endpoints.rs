@@ -39,7 +39,7 @@ fn endpoints_are_listed_shown_disabled_and_enabled() {
     let lines: Vec<_> = listed.lines().collect();
     assert!(lines[0].starts_with("URL  ") && lines[0].ends_with("NEXT PROBE  REASON"), "{listed}");
     assert!(lines[1].starts_with(HOOK) && lines[1].contains("  frozen  "), "{listed}");
-    assert!(lines[1].ends_with("a person disabled it"), "{listed}");
+    assert!(lines[1].ends_with("an operator disabled it"), "{listed}");
     assert!(lines[2].contains("  closed  "), "{listed}");
     let frozen = home.run(&["endpoints", "list", "--state", "frozen", "--json"]).json();
     assert_eq!(frozen["endpoints"].as_array().unwrap().len(), 1);

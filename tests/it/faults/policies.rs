@@ -58,7 +58,7 @@ async fn publish(installation: &Installation, number: usize) {
 
 async fn ids(installation: &Installation) -> Vec<String> {
     let all = Selection::default();
-    let listing = installation.parts.parking.list(&all, 10_000, Bodies::Left).await;
+    let listing = installation.parts.parking.list(&all, 10_000, Bodies::Omitted).await;
     listing.expect("it can be listed").entries.into_iter().map(|entry| entry.event_id).collect()
 }
 

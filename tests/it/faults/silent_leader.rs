@@ -41,7 +41,7 @@ async fn what_is_parked_is_found_where_the_broker_cannot_count() {
 
     silence(&node, &parked).await;
     assert_eq!(installation.publisher.depth(&parked).await, 0, "the broker cannot count");
-    let listing = installation.parts.parking.list(&Selection::default(), 10, Bodies::Left).await;
+    let listing = installation.parts.parking.list(&Selection::default(), 10, Bodies::Omitted).await;
     let listing = listing.expect("it can be listed");
     assert_eq!((listing.entries.len(), listing.total), (3, 3));
 

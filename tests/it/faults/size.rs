@@ -80,7 +80,7 @@ async fn a_copy_that_the_broker_will_never_take_is_parked_and_holds_up_nothing()
     running.stop().await;
 
     let all = Selection::default();
-    let listing = installation.parts.parking.list(&all, 1_000, Bodies::Left).await;
+    let listing = installation.parts.parking.list(&all, 1_000, Bodies::Omitted).await;
     let entries = listing.expect("it can be listed").entries;
     assert_eq!(entries.len(), LARGE);
     assert!(entries.iter().all(|entry| entry.reason == ParkReason::TooLarge), "{:?}", entries[0]);

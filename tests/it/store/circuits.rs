@@ -175,8 +175,8 @@ pub(super) async fn a_person_freezes_and_frees_what_was_never_called(place: Plac
     assert_eq!(
         changes,
         [
-            "closed → frozen: a person disabled it",
-            "frozen → closed: a person enabled it",
+            "closed → frozen: an operator disabled it",
+            "frozen → closed: an operator enabled it",
             "closed → frozen: the endpoint answered 410 Gone",
         ]
     );

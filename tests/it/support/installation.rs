@@ -110,7 +110,8 @@ impl Installation {
     /// Waits until `count` messages are parked.
     pub(crate) async fn wait_for_parked(&self, count: u32) -> Vec<Entry> {
         self.wait_for_depth(&self.names().parked(), count).await;
-        let listing = self.parts.parking.list(&Selection::default(), 10_000, Bodies::Kept).await;
+        let listing =
+            self.parts.parking.list(&Selection::default(), 10_000, Bodies::Included).await;
         listing.expect("the parking queue can be listed").entries
     }
 

@@ -79,7 +79,8 @@ fn sent(receiver: &Receiver) -> BTreeMap<String, Vec<String>> {
 }
 
 async fn parked(installation: &Installation) -> Vec<(String, &'static str)> {
-    let listing = installation.parts.parking.list(&Selection::default(), 100, Bodies::Left).await;
+    let listing =
+        installation.parts.parking.list(&Selection::default(), 100, Bodies::Omitted).await;
     let mut parked: Vec<_> = (listing.expect("it can be listed").entries.into_iter())
         .map(|entry| {
             let is_own = entry.last_outcome.as_deref().is_some_and(|why| why.contains("reserved"));

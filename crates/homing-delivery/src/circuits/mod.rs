@@ -1,4 +1,4 @@
-//! Circuits as people see and set them, and how a change is told to everybody.
+//! Circuits as operators see and set them, and the announcement of their changes.
 
 use std::{collections::BTreeSet, ops::ControlFlow, sync::Arc, time::Duration};
 
@@ -31,7 +31,7 @@ pub struct Stopped {
     pub url: String,
     /// Open or frozen.
     pub state: StateName,
-    /// Those that send there.
+    /// The subscriptions that send to it.
     pub subscriptions: BTreeSet<SubscriptionId>,
 }
 
@@ -42,7 +42,7 @@ pub struct CircuitBreakers {
     broker: Broker,
 }
 
-/// A circuit as it is shown.
+/// A circuit as it is shown to operators.
 #[derive(Clone, Debug, Serialize, utoipa::ToSchema)]
 #[schema(as = Endpoint)]
 pub struct View {
@@ -50,32 +50,32 @@ pub struct View {
     pub url: String,
     /// `closed`, `open` or `frozen`.
     pub state: &'static str,
-    /// Since when; RFC 3339.
+    /// The start of the state; RFC 3339.
     pub since: String,
-    /// Why it is in this state.
+    /// The reason for the state.
     pub reason: Option<String>,
-    /// Accepted attempts in all.
+    /// Accepted attempts in total.
     pub successes: u64,
-    /// Failed attempts in all.
+    /// Failed attempts in total.
     pub failures: u64,
     /// Failures since the last success.
     pub consecutive_failures: u64,
     /// RFC 3339.
     pub last_success: Option<String>,
-    /// What the endpoint did last, e.g. `refused 503`.
+    /// The last outcome of an attempt, for example `refused 503`.
     pub last_outcome: Option<String>,
-    /// When the next delivery is let through, while open; RFC 3339.
+    /// While open: when the next probe may go; RFC 3339.
     pub next_probe: Option<String>,
-    /// Requests in flight there, those included that wait for their turn by a rate limit, without
-    /// probes; as workers told at most five seconds ago. Absent: not known, because it was not asked
-    /// for, or because a worker is busy with more than 100 URLs and this one is not among those with
+    /// Requests in flight, including those that wait for their turn by a rate limit, without
+    /// probes; as reported by workers in the last five seconds. Absent if unknown: it was not
+    /// requested, or a worker is busy with more than 100 URLs and this one is not among those with
     /// the most requests.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub in_flight: Option<u32>,
 }
 
 impl View {
-    /// How `circuit` of `url` is shown.
+    /// Shows `circuit` of `url`.
     #[must_use]
     pub fn of(url: &EndpointUrl, circuit: &Circuit) -> Self {
         let next_probe = match circuit.state {
@@ -97,7 +97,7 @@ impl View {
         }
     }
 
-    /// The same with its requests in flight.
+    /// Adds the requests in flight.
     #[must_use]
     pub fn with(self, requests: &Requests) -> Self {
         let in_flight = requests.at(&self.url);
@@ -106,7 +106,7 @@ impl View {
 }
 
 impl CircuitBreakers {
-    /// A switchboard that writes to `store` and tells over `broker`.
+    /// Circuits that are written to `store` and announced over `broker`.
     #[must_use]
     pub fn new(store: Arc<dyn Store>, broker: Broker) -> Self {
         Self { store, broker }
@@ -131,7 +131,7 @@ impl CircuitBreakers {
         Ok(circuit.unwrap_or_else(|| Circuit::new(clock::now())))
     }
 
-    /// Requests in flight by URL, of all workers that were heard of lately.
+    /// Requests in flight by URL, of all workers that reported recently.
     ///
     /// # Errors
     ///
@@ -140,7 +140,7 @@ impl CircuitBreakers {
         self.store.requests(clock::now().minus(SILENT_AFTER)).await
     }
 
-    /// Sets the circuit of `url` by the will of a person and tells everybody.
+    /// Sets the circuit of `url` for an operator and announces the change.
     ///
     /// # Errors
     ///
@@ -152,23 +152,23 @@ impl CircuitBreakers {
     ) -> Result<Circuit, StoreError> {
         let (circuit, change) = self.store.set_circuit(url, intervention, clock::now()).await?;
         if let Some(change) = change {
-            self.tell(url, change).await;
+            self.announce(url, change).await;
         }
         Ok(circuit)
     }
 
-    /// What was parked because of the circuit of `url`: everything that was owed to it while it
-    /// was frozen or open until the end of the schedule.
+    /// The messages parked because of the circuit of `url`: deliveries to it that were due while it
+    /// was frozen, or open until the end of the schedule.
     ///
     /// # Errors
     ///
     /// [`StoreError`].
     pub async fn parked_by_circuit(&self, url: &EndpointUrl) -> Result<Selection, StoreError> {
-        let spared_for = Some(self.subscriptions_at(url).await?);
-        Ok(Selection { spared_for, ..Selection::default() })
+        let held_for = Some(self.subscriptions_at(url).await?);
+        Ok(Selection { held_for, ..Selection::default() })
     }
 
-    /// The endpoints to which nothing is sent now, with those that send there.
+    /// The endpoints to which nothing is sent now, with the subscriptions that send to them.
     ///
     /// # Errors
     ///
@@ -183,8 +183,8 @@ impl CircuitBreakers {
         Ok(stopped)
     }
 
-    /// The endpoints to which nothing is sent now, with how many of the selected parked messages go
-    /// there; only those with some.
+    /// Counts how many of the selected parked messages go to endpoints to which nothing is sent
+    /// now; endpoints without any are left out.
     ///
     /// # Errors
     ///
@@ -194,19 +194,20 @@ impl CircuitBreakers {
         parking: &Parking,
         (selection, limit): (&Selection, Option<u32>),
     ) -> Result<Vec<(Stopped, u32)>, BrokerError> {
-        let goes_to = |id| stopped.iter().position(|one| one.subscriptions.contains(&id));
-        if stopped.is_empty() || selection.subscription.is_some_and(|id| goes_to(id).is_none()) {
+        let endpoint_of = |id| stopped.iter().position(|one| one.subscriptions.contains(&id));
+        if stopped.is_empty() || selection.subscription.is_some_and(|id| endpoint_of(id).is_none())
+        {
             return Ok(Vec::new());
         }
         let mut counts = vec![0_u32; stopped.len()];
         let count = |entry: Entry| {
-            let at = entry.subscription_id.and_then(goes_to);
+            let at = entry.subscription_id.and_then(endpoint_of);
             if let Some(count) = at.and_then(|at| counts.get_mut(at)) {
                 *count = count.saturating_add(1);
             }
             ControlFlow::Continue(())
         };
-        parking.visit(selection, limit, None, count).await?;
+        parking.scan_each(selection, limit, None, count).await?;
         Ok(stopped.into_iter().zip(counts).filter(|(_, count)| *count > 0).collect())
     }
 
@@ -226,7 +227,8 @@ impl CircuitBreakers {
         }
     }
 
-    /// How many deliveries were [spared](Self::parked_by_circuit) at `url`; walks through the parking queue.
+    /// Counts the deliveries [parked because of the circuit](Self::parked_by_circuit) of `url`;
+    /// scans the parking queue.
     ///
     /// # Errors
     ///
@@ -238,34 +240,36 @@ impl CircuitBreakers {
     ) -> Result<u32, CircuitReplayError> {
         let parked_by_circuit =
             self.parked_by_circuit(url).await.map_err(CircuitReplayError::Store)?;
-        if is_nobody(&parked_by_circuit) {
+        if selects_nothing(&parked_by_circuit) {
             return Ok(0);
         }
         let counted = parking.act(Action::Count, &parked_by_circuit, None, |_| ()).await;
         Ok(counted.map_err(CircuitReplayError::Broker)?.matched)
     }
 
-    /// Replays what was spared at `url`, at most [`REPLAYS_PER_SECOND`], so that an endpoint that
-    /// has just recovered is not stampeded. Where its circuit has just changed, this waits until
-    /// the workers know of it: one that does not would spare the replayed deliveries once more.
+    /// Replays the deliveries parked because of the circuit of `url`, at most
+    /// [`REPLAYS_PER_SECOND`], so that an endpoint that has just recovered is not flooded. If its
+    /// circuit has just changed, this first waits until the workers know: a worker that does not
+    /// would park the replayed deliveries again.
     ///
     /// # Errors
     ///
-    /// [`CircuitReplayError`]: what was replayed until then stays so.
+    /// [`CircuitReplayError`]: deliveries replayed until then stay replayed.
     pub async fn replay_parked_by_circuit(
         &self,
         parking: &Parking,
         url: &EndpointUrl,
-        mut told: impl FnMut(Tally) + Send,
+        mut on_progress: impl FnMut(Tally) + Send,
     ) -> Result<Tally, CircuitReplayError> {
-        let goes_on = |tally| {
-            told(tally);
+        let continuing = |tally| {
+            on_progress(tally);
             ControlFlow::Continue(())
         };
-        self.replay_parked_by_circuit_while(parking, url, goes_on).await
+        self.replay_parked_by_circuit_while(parking, url, continuing).await
     }
 
-    /// The same until `told` breaks it off.
+    /// As [`replay_parked_by_circuit`](Self::replay_parked_by_circuit), until `on_progress` stops
+    /// it.
     ///
     /// # Errors
     ///
@@ -274,24 +278,25 @@ impl CircuitBreakers {
         &self,
         parking: &Parking,
         url: &EndpointUrl,
-        told: impl FnMut(Tally) -> ControlFlow<()> + Send,
+        on_progress: impl FnMut(Tally) -> ControlFlow<()> + Send,
     ) -> Result<Tally, CircuitReplayError> {
         let parked_by_circuit =
             self.parked_by_circuit(url).await.map_err(CircuitReplayError::Store)?;
-        if is_nobody(&parked_by_circuit) {
+        if selects_nothing(&parked_by_circuit) {
             return Ok(Tally::default());
         }
         let changed = self.get(url).await.map_err(CircuitReplayError::Store)?.since;
         let known = clock::now().since(changed);
         tokio::time::sleep(KNOWN_TO_ALL.saturating_sub(known)).await;
         let parking = parking.paced(REPLAYS_PER_SECOND);
-        let replayed = parking.act_while(Action::Replay, &parked_by_circuit, None, told).await;
+        let replayed =
+            parking.act_while(Action::Replay, &parked_by_circuit, None, on_progress).await;
         replayed.map_err(CircuitReplayError::Broker)
     }
 
-    /// Tells of a change: a log event, an announcement to all workers, and an event that
-    /// subscriptions can ask for (`homing.endpoint.opened`, `.frozen`, `.closed`).
-    pub async fn tell(&self, url: &EndpointUrl, change: Change) {
+    /// Announces a change: a log event, an announcement to all workers, and an event for
+    /// subscriptions (`homing.endpoint.opened`, `.frozen`, `.closed`).
+    pub async fn announce(&self, url: &EndpointUrl, change: Change) {
         events::circuit_changed(url, &change);
         let announced = self.broker.announce(&control::Change::Circuit(url.clone())).await;
         if let Err(error) = announced {
@@ -305,9 +310,9 @@ impl CircuitBreakers {
     }
 }
 
-/// Whether nothing can be owed: no subscription has the URL.
-fn is_nobody(parked_by_circuit: &Selection) -> bool {
-    parked_by_circuit.spared_for.as_ref().is_some_and(BTreeSet::is_empty)
+/// True if nothing can be selected, because no subscription has the URL.
+fn selects_nothing(parked_by_circuit: &Selection) -> bool {
+    parked_by_circuit.held_for.as_ref().is_some_and(BTreeSet::is_empty)
 }
 
 fn event(url: &EndpointUrl, change: &Change, topic: Topic, now: UnixMillis) -> Event {
@@ -330,16 +335,16 @@ fn event(url: &EndpointUrl, change: &Change, topic: Topic, now: UnixMillis) -> E
 /// Far below what a worker can do and what most endpoints take.
 pub const REPLAYS_PER_SECOND: u32 = 100;
 
-/// How long a change of state takes at most to reach every worker that can be reached.
+/// A change of state reaches every reachable worker within this time.
 const KNOWN_TO_ALL: Duration = Duration::from_secs(1);
 
-/// Why what was spared is not counted, or not all of it replayed.
+/// Why the parked deliveries were not counted, or not all of them replayed.
 #[derive(Debug, thiserror::Error)]
 pub enum CircuitReplayError {
     /// The subscriptions of the URL are unknown.
     #[error("the subscriptions of the URL cannot be read")]
     Store(#[source] StoreError),
-    /// The parking queue cannot be walked.
-    #[error("the parked deliveries cannot be gone through")]
+    /// The parking queue cannot be scanned.
+    #[error("the parked deliveries cannot be scanned")]
     Broker(#[source] BrokerError),
 }

@@ -1,4 +1,4 @@
-//! URLs that were meant to be others: only those are set to which a subscription sends.
+//! Suggestions for mistyped URLs: only circuits of URLs with a subscription are set.
 
 use std::collections::BTreeSet;
 
@@ -13,7 +13,7 @@ use homing_store::{Intervention, Page, StoreError};
 const MAX_COMPARED: usize = 5_000;
 /// Characters of a URL that are compared.
 const MAX_CHARS: usize = 256;
-/// URLs that are named.
+/// URLs that are suggested.
 const MAX_NAMED: usize = 3;
 /// From 0, nothing in common, to 1, the same.
 const LIKENESS_MIN: f64 = 0.7;
@@ -21,15 +21,15 @@ const LIKENESS_MIN: f64 = 0.7;
 /// Why a circuit is not set.
 #[derive(Debug, thiserror::Error)]
 pub enum SetError {
-    /// No subscription sends there: setting it changes nothing for anybody.
+    /// No subscription sends there, so setting it would have no effect.
     #[error("no subscription sends to {url}{}", meant(near))]
     Unknown {
         /// The normalised URL.
         url: String,
-        /// Those that are like it and to which one sends, the likeliest first.
+        /// Similar URLs with a subscription, the most similar first.
         near: Vec<String>,
     },
-    /// The circuit is unknown, or whether it was set.
+    /// The circuit is unknown, or it may or may not have been set.
     #[error(transparent)]
     Store(#[from] StoreError),
 }
@@ -39,8 +39,8 @@ fn meant(near: &[String]) -> String {
 }
 
 impl CircuitBreakers {
-    /// As [`set`](Self::set), for a URL to which a subscription sends, or that is to be enabled and
-    /// is not.
+    /// As [`set`](Self::set), but only for a URL with a subscription, or to enable a circuit that
+    /// is not closed.
     ///
     /// # Errors
     ///

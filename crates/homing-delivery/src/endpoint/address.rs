@@ -1,14 +1,14 @@
-//! Which addresses homing calls.
+//! The addresses that homing may call.
 //!
-//! Whoever may write a subscription chooses where homing connects to, from inside the operator's
-//! network. Without this check that person could reach what only homing can reach: neighbours,
-//! the loopback interface, the metadata service that hands out the machine's credentials
+//! A client that may write a subscription chooses where homing connects to, from inside the
+//! operator's network. Without this check, that client could reach what only homing can reach:
+//! neighbours, the loopback interface, the metadata service with the machine's credentials
 //! (server-side request forgery, OWASP *SSRF Prevention Cheat Sheet*).
 //!
-//! For IPv4 everything is called but the special-purpose blocks. For IPv6 it is the other way
-//! round: only `2000::/3` is allocated to the public internet, so nothing else is called, and what
-//! will be allocated is refused until somebody looks at it. Addresses that carry an IPv4 address
-//! are judged by the address they carry, because that is where the packets go.
+//! For IPv4, everything may be called except the special-purpose blocks. For IPv6 it is the other
+//! way round: only `2000::/3` is allocated to the public internet, so nothing else may be called,
+//! and future allocations are refused until they are reviewed. Addresses that carry an IPv4 address
+//! are judged by that address, because that is where the packets go.
 //!
 //! Source: IANA *IPv4 Special-Purpose Address Registry* and *IPv6 Special-Purpose Address
 //! Registry* (RFC 6890, RFC 8190), IANA *IPv6 Global Unicast Address Assignments*.
@@ -49,27 +49,27 @@ const SPECIAL_V4: &[Ipv4Net] = &[
 /// The part of IPv6 that is allocated to the public internet. RFC 4291.
 const GLOBAL_V6: Ipv6Net = v6(0x2000, 0, 0, 3);
 
-/// What is special within [`GLOBAL_V6`].
+/// Special blocks within [`GLOBAL_V6`].
 const SPECIAL_V6: &[Ipv6Net] = &[
     v6(0x2001, 0, 0, 23), // protocol assignments, Teredo and ORCHID included. RFC 2928
     v6(0x2001, 0xdb8, 0, 32), // documentation. RFC 3849
     v6(0x3fff, 0, 0, 20), // documentation. RFC 9637
 ];
 
-/// Prefixes of addresses that end in the IPv4 address they stand for.
+/// Prefixes of addresses that end in the IPv4 address they carry.
 const CARRY_V4_LAST: &[Ipv6Net] = &[
     // IPv4-mapped: the kernel connects by IPv4. RFC 4291.
     Ipv6Net::new_assert(Ipv6Addr::new(0, 0, 0, 0, 0, 0xffff, 0, 0), 96),
-    // NAT64. The local-use 64:ff9b:1::/48 (RFC 8215) is not here: where in it the IPv4 address
-    // stands is the network's own choice, so it is refused. RFC 6052.
+    // NAT64. The local-use 64:ff9b:1::/48 (RFC 8215) is refused: each network chooses where in it
+    // the IPv4 address is. RFC 6052.
     v6(0x64, 0xff9b, 0, 96),
 ];
 
 /// 6to4: the IPv4 address follows the first group. RFC 3056.
 const CARRY_V4_SECOND: Ipv6Net = v6(0x2002, 0, 0, 16);
 
-/// Whether homing may connect to `address`: it is public, or one of `networks` has it, or it
-/// carries an IPv4 address of which that is true.
+/// True if homing may connect to `address`: it is public, or in one of `networks`, or carries an
+/// IPv4 address of which that is true.
 #[must_use]
 pub fn allowed(address: IpAddr, networks: &[IpNet]) -> bool {
     if networks.iter().any(|network| network.contains(&address)) {
@@ -87,7 +87,7 @@ pub fn allowed(address: IpAddr, networks: &[IpNet]) -> bool {
     }
 }
 
-/// The IPv4 address that packets to `address` end up at.
+/// The IPv4 address that receives packets to `address`.
 fn carried(address: Ipv6Addr) -> Option<Ipv4Addr> {
     let [_, second, third, .., seventh, last] = address.segments();
     let (high, low) = if CARRY_V4_LAST.iter().any(|block| block.contains(&address)) {
@@ -100,7 +100,7 @@ fn carried(address: Ipv6Addr) -> Option<Ipv4Addr> {
     Some(Ipv4Addr::from(u32::from(high) << 16 | u32::from(low)))
 }
 
-/// The address that stands in `url` in place of a name.
+/// The address in `url`, if its host is not a name.
 ///
 /// Such a host is never resolved, so it has to be checked before the request. Every spelling that
 /// means an address (`127.1`, `0x7f000001`, `2130706433`) is one after parsing.
@@ -278,7 +278,7 @@ mod tests {
     }
 
     proptest! {
-        /// Goal: no wrapping gets round the check. Method: an IPv6 form is judged as the IPv4
+        /// Goal: no form of an address evades the check. Method: an IPv6 form is judged as the IPv4
         /// address in it, unless the form itself is listed.
         #[test]
         fn no_ipv6_form_is_called_when_its_ipv4_address_is_not(address in addresses()) {
@@ -289,8 +289,7 @@ mod tests {
             }
         }
 
-        /// Goal: the standard library's opinion is a lower bound. Method: what it calls special
-        /// is never called.
+        /// Goal: the check covers at least what the standard library calls special.
         #[test]
         fn what_the_standard_library_calls_special_is_refused(address in addresses()) {
             if address.is_private() || address.is_loopback() || address.is_link_local()

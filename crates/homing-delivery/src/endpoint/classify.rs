@@ -1,8 +1,8 @@
-//! What an answer, or the lack of one, says about the endpoint.
+//! The outcome of an answer, or of the lack of one.
 //!
-//! What cannot be told apart is held against the endpoint as [`Obstacle::ConnectionLost`]: unknown
-//! is never success. What is certainly ours (a request that cannot be sent, no file descriptors
-//! left) is a [`RequestError`] and costs the endpoint nothing.
+//! Ambiguous failures count against the endpoint as [`Obstacle::ConnectionLost`]: unknown is never
+//! success. What is certainly ours (an invalid request, no file descriptors left) is a
+//! [`RequestError`] and costs the endpoint nothing.
 
 use std::{
     error::Error,
@@ -27,25 +27,25 @@ use homing_domain::{
     time::UnixMillis,
 };
 
-/// What an answer with this head says. Only 2xx accepts; a redirect is not followed, because the
-/// address that it names was never agreed on.
+/// The outcome of an answer with this head. Only 2xx accepts; a redirect is not followed, because
+/// nobody approved the address that it names.
 pub(super) fn answer(status: StatusCode, headers: &HeaderMap, now: UnixMillis) -> Outcome {
     if status.is_success() {
         return Outcome::Accepted { status: status.as_u16() };
     }
-    let asks = ASKING.contains(&status);
-    let asked = asks.then(|| headers.get(RETRY_AFTER)).flatten();
+    let applies = RETRY_AFTER_STATUSES.contains(&status);
+    let header = applies.then(|| headers.get(RETRY_AFTER)).flatten();
     Outcome::Refused {
         status: status.as_u16(),
-        retry_after: asked.and_then(|value| retry_after(value.as_bytes(), now)),
+        retry_after: header.and_then(|value| retry_after(value.as_bytes(), now)),
     }
 }
 
-/// With these, `Retry-After` is heard. It says so with 413, 429 and 503 (source: RFC 9110, 15.5.14;
-/// RFC 6585, 4; RFC 9110, 10.2.3), limits of rate answer 403 with it (source: GitHub, *Best practices
-/// for using the REST API*), and a gateway that says when its server is back answers 502 or 504. With
-/// a redirect it is about the address that is named there.
-const ASKING: [StatusCode; 6] = [
+/// `Retry-After` counts with these. It is specified for 413, 429 and 503 (source: RFC 9110,
+/// 15.5.14; RFC 6585, 4; RFC 9110, 10.2.3), rate limits answer 403 with it (source: GitHub, *Best
+/// practices for using the REST API*), and a gateway that knows when its server is back answers 502
+/// or 504. With a redirect it refers to the new address.
+const RETRY_AFTER_STATUSES: [StatusCode; 6] = [
     StatusCode::FORBIDDEN,
     StatusCode::PAYLOAD_TOO_LARGE,
     StatusCode::TOO_MANY_REQUESTS,
@@ -54,39 +54,39 @@ const ASKING: [StatusCode; 6] = [
     StatusCode::GATEWAY_TIMEOUT,
 ];
 
-/// How long `value` of `Retry-After` asks to wait from `now` on; `None` for what is neither a
-/// number of seconds nor a date. A date in the past asks for nothing: zero.
+/// The wait from `now` on that `value` of `Retry-After` requests; `None` for anything but a number
+/// of seconds or a date. A date in the past means zero.
 ///
 /// Source: RFC 9110, 10.2.3 and, for the three forms of a date, 5.6.7.
 #[must_use]
 pub fn retry_after(value: &[u8], now: UnixMillis) -> Option<Duration> {
     let text = std::str::from_utf8(value).ok()?.trim_ascii();
     if !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit()) {
-        // More digits than fit still mean: very long.
+        // Too many digits mean: very long.
         return Some(Duration::from_secs(text.parse().unwrap_or(u64::MAX)));
     }
     let date = httpdate::parse_http_date(text).ok()?.duration_since(UNIX_EPOCH).ok()?;
     Some(UnixMillis::new(0).plus(date).since(now))
 }
 
-/// Passes `error` on if it is the endpoint's doing.
+/// Returns `error` if the endpoint is responsible for it.
 ///
 /// # Errors
 ///
-/// [`RequestError`], if it is ours.
+/// [`RequestError`] if homing is.
 pub(super) fn theirs(error: BoxError) -> Result<BoxError, RequestError> {
     if causes(error.as_ref()).any(is_misuse) {
         Err(RequestError::Unsendable(error))
     } else if causes(error.as_ref()).any(is_exhaustion) {
         Err(RequestError::Resources(error))
-    } else if causes(error.as_ref()).any(was_not_looked_up) {
+    } else if causes(error.as_ref()).any(is_lookup_failure) {
         Err(RequestError::Lookup(error))
     } else {
         Ok(error)
     }
 }
 
-/// What a request that ended in `error` says about the endpoint.
+/// The outcome of a request that ended in `error`.
 pub(super) fn failure(error: &(dyn Error + 'static)) -> Outcome {
     if error.is::<ConnectError>() && causes(error).any(is_late) {
         return Outcome::TimedOut { phase: Phase::Connect };
@@ -98,8 +98,8 @@ pub(super) fn failure(error: &(dyn Error + 'static)) -> Outcome {
     Outcome::Unreachable { kind }
 }
 
-/// `error` and what caused it, outermost first. `io::Error::source` skips the error that it
-/// wraps, and h2 does not tell about the I/O error that it holds.
+/// Iterates over `error` and its causes, outermost first. `io::Error::source` skips the error that
+/// it wraps, and h2 does not expose the I/O error that it holds.
 pub(super) fn causes<'a>(
     error: &'a (dyn Error + 'static),
 ) -> impl Iterator<Item = &'a (dyn Error + 'static)> {
@@ -115,7 +115,7 @@ pub(super) fn causes<'a>(
     successors(Some(error), |error| cause(*error))
 }
 
-/// `PermissionDenied` is how a packet filter on this machine says no.
+/// A packet filter on this machine refuses with `PermissionDenied`.
 const NO_ROUTE: [io::ErrorKind; 5] = [
     io::ErrorKind::NetworkUnreachable,
     io::ErrorKind::HostUnreachable,
@@ -124,8 +124,8 @@ const NO_ROUTE: [io::ErrorKind; 5] = [
     io::ErrorKind::PermissionDenied,
 ];
 
-/// What is certain from `cause` alone. Connections that reset, end or break are left: they are
-/// what [`failure`] takes the rest for.
+/// The obstacle that `cause` alone proves. Resets, ends and broken connections prove nothing:
+/// [`failure`] treats the rest as such.
 fn obstacle(cause: &(dyn Error + 'static)) -> Option<Obstacle> {
     if let Some(error) = cause.downcast_ref::<ResolveError>() {
         return Some(match error {
@@ -144,7 +144,7 @@ fn obstacle(cause: &(dyn Error + 'static)) -> Option<Obstacle> {
         return error.is_parse().then_some(Obstacle::NotHttp);
     }
     if let Some(error) = cause.downcast_ref::<h2::Error>() {
-        // The library ends a connection when the other side breaks the protocol.
+        // The library ends a connection when the other side violates the protocol.
         return error.is_library().then_some(Obstacle::NotHttp);
     }
     let kind = cause.downcast_ref::<io::Error>()?.kind();
@@ -154,31 +154,31 @@ fn obstacle(cause: &(dyn Error + 'static)) -> Option<Obstacle> {
     NO_ROUTE.contains(&kind).then_some(Obstacle::NoRoute)
 }
 
-/// Broken framing of a body reaches us as an I/O error about data. Asked last: TLS errors come in
-/// the same wrapping.
+/// Broken framing of a body surfaces as an I/O error about data. Checked last: TLS errors are
+/// wrapped the same way.
 fn unreadable(cause: &(dyn Error + 'static)) -> Option<Obstacle> {
     let kind = cause.downcast_ref::<io::Error>()?.kind();
     matches!(kind, io::ErrorKind::InvalidData | io::ErrorKind::InvalidInput)
         .then_some(Obstacle::NotHttp)
 }
 
-/// The time for connecting was over: for one address, or for all of it.
+/// True if the connect deadline passed, for one address or for all.
 fn is_late(cause: &(dyn Error + 'static)) -> bool {
     let timed_out = |error: &io::Error| error.kind() == io::ErrorKind::TimedOut;
     cause.is::<Elapsed>() || cause.downcast_ref().is_some_and(timed_out)
 }
 
-/// We used the client in a way that it does not work.
+/// True if homing misused the client.
 fn is_misuse(cause: &(dyn Error + 'static)) -> bool {
     cause.downcast_ref::<hyper::Error>().is_some_and(hyper::Error::is_user)
 }
 
-/// The name servers were not asked, because of us.
-fn was_not_looked_up(cause: &(dyn Error + 'static)) -> bool {
+/// True if the lookup failed on our side.
+fn is_lookup_failure(cause: &(dyn Error + 'static)) -> bool {
     cause.downcast_ref::<ResolveError>().is_some_and(ResolveError::is_ours)
 }
 
-/// This process has no descriptors or memory left for another connection.
+/// True if this process has no descriptors or memory left for another connection.
 fn is_exhaustion(cause: &(dyn Error + 'static)) -> bool {
     /// `ENFILE` and `EMFILE`. Source: Linux `asm-generic/errno-base.h`; macOS has the same.
     const NO_DESCRIPTORS: [i32; 2] = [23, 24];
@@ -198,27 +198,27 @@ mod tests {
     /// Wed, 21 Oct 2015 07:28:00 GMT
     const NOW_S: u64 = 1_445_412_480;
 
-    fn asked(value: &str) -> Option<u64> {
+    fn parsed(value: &str) -> Option<u64> {
         let now = UnixMillis::new(0).plus(Duration::from_secs(NOW_S));
         retry_after(value.as_bytes(), now).map(|wait| wait.as_secs())
     }
 
     #[test]
     fn retry_after_is_seconds_or_a_date_in_any_form() {
-        assert_eq!(asked("120"), Some(120));
-        assert_eq!(asked(" 0 "), Some(0));
-        assert_eq!(asked("99999999999999999999999"), Some(u64::MAX));
-        assert_eq!(asked("Wed, 21 Oct 2015 07:29:00 GMT"), Some(60));
-        assert_eq!(asked("Wednesday, 21-Oct-15 07:29:00 GMT"), Some(60));
-        assert_eq!(asked("Wed Oct 21 07:29:00 2015"), Some(60));
-        assert_eq!(asked("Tue, 20 Oct 2015 07:28:00 GMT"), Some(0));
+        assert_eq!(parsed("120"), Some(120));
+        assert_eq!(parsed(" 0 "), Some(0));
+        assert_eq!(parsed("99999999999999999999999"), Some(u64::MAX));
+        assert_eq!(parsed("Wed, 21 Oct 2015 07:29:00 GMT"), Some(60));
+        assert_eq!(parsed("Wednesday, 21-Oct-15 07:29:00 GMT"), Some(60));
+        assert_eq!(parsed("Wed Oct 21 07:29:00 2015"), Some(60));
+        assert_eq!(parsed("Tue, 20 Oct 2015 07:28:00 GMT"), Some(0));
     }
 
     #[test]
     fn a_retry_after_that_makes_no_sense_is_ignored() {
         for garbage in ["", "-1", "+1", "1.5", "1s", "soon", "1 2", "Wed, 99 Oct 2015 07:28:00 GMT"]
         {
-            assert_eq!(asked(garbage), None, "{garbage:?}");
+            assert_eq!(parsed(garbage), None, "{garbage:?}");
         }
         assert_eq!(retry_after(b"\xff", UnixMillis::new(0)), None);
     }
@@ -234,9 +234,9 @@ mod tests {
             ],
             now in any::<i64>(),
         ) {
-            let asked = retry_after(&value, UnixMillis::new(now));
+            let parsed = retry_after(&value, UnixMillis::new(now));
             let is_number = !value.is_empty() && value.iter().all(u8::is_ascii_digit);
-            prop_assert!(asked.is_some() || !is_number);
+            prop_assert!(parsed.is_some() || !is_number);
         }
     }
 
@@ -257,14 +257,14 @@ mod tests {
     }
 
     #[test]
-    fn retry_after_is_heard_where_it_is_about_a_retry() {
-        let heard: Vec<_> = (300..600)
+    fn retry_after_counts_where_it_concerns_a_retry() {
+        let counting: Vec<_> = (300..600)
             .filter(|status| {
                 let retry_after = Some(Duration::from_secs(7));
                 outcome(*status, Some("7")) == Outcome::Refused { status: *status, retry_after }
             })
             .collect();
-        assert_eq!(heard, [403, 413, 429, 502, 503, 504]);
+        assert_eq!(counting, [403, 413, 429, 502, 503, 504]);
     }
 
     #[test]

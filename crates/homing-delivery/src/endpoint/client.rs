@@ -1,8 +1,8 @@
 //! The HTTP client that all attempts share.
 //!
-//! It does what it is told and nothing else: it follows no redirects, knows no proxies, keeps no
-//! cookies and unpacks nothing. It repeats what provably was not processed, and what a connection
-//! that was used before lost, see [`again`](super::again). Retrying is the schedule's business.
+//! It follows no redirects, uses no proxies, keeps no cookies and decodes nothing. It resends what
+//! provably was not processed, and what a reused connection lost, see [`resend`](super::resend).
+//! Retries belong to the schedule.
 
 use std::{error::Error, fmt, io, sync::Arc, time::Duration};
 
@@ -26,39 +26,39 @@ use tokio::{
 use tower_service::Service;
 
 use super::{
-    again::{Again, Over},
     connection::{Answer, Connection, Failed, Http1, Http2},
-    heard::Listening,
+    describe::describe,
+    first_bytes::RecordingStream,
     pool::{self, Found, Host, Opening, Pool},
+    resend::{Resends, Via},
     resolve::Resolver,
     tls::{EndpointSetupError, tls},
-    words::words,
 };
 use crate::settings::EndpointSettings;
 
-/// Any error; which one, [`super::classify`] finds out.
+/// Any error; [`super::classify`] determines which one.
 pub(super) type BoxError = Box<dyn Error + Send + Sync>;
 
-/// A connection whose other end is gone without a word is found out by the system within this.
+/// The system detects a peer that disappeared silently within this.
 const KEEP_ALIVE: Duration = Duration::from_secs(15);
 const MAX_UNACKNOWLEDGED: Duration = Duration::from_secs(30);
 
-/// An HTTP/2 connection carries many attempts and would fail each of them at its deadline; one
-/// that does not answer pings is given up instead.
+/// An HTTP/2 connection carries many attempts and would fail each of them at its deadline; one that
+/// does not answer pings is closed instead.
 const PING_INTERVAL: Duration = Duration::from_secs(5);
 const PING_DEADLINE: Duration = Duration::from_secs(5);
 
-/// What an HTTP/2 endpoint may send before it is read, in bytes, for a response and for all
-/// responses on a connection. Little more than what is read of one.
+/// Bytes that an HTTP/2 endpoint may send before they are read, for a response and for all
+/// responses on a connection. Little more than the part of a response that is read.
 const STREAM_WINDOW_BYTES: u32 = 64 * 1_024;
 const CONNECTION_WINDOW_BYTES: u32 = 1_024 * 1_024;
 
-/// The headers of a response, in bytes over HTTP/2 and in number over HTTP/1.1. Of an HTTP/1.1
-/// response with more, the status counts.
+/// Limits of response headers: bytes over HTTP/2, number over HTTP/1.1. An HTTP/1.1 response with
+/// more still counts by its status.
 const MAX_HTTP2_HEADER_BYTES: u32 = 64 * 1_024;
 const MAX_HTTP1_HEADERS: usize = 256;
 
-/// Connections that a request opens at most, where each is ended before it can be used.
+/// Connections that a request opens at most, if each ends before it can be used.
 const MAX_OPENED: u8 = 3;
 
 /// Sends requests, over connections that it keeps. Cheap to clone.
@@ -73,20 +73,20 @@ struct Parts {
     pool: Arc<Pool>,
 }
 
-/// There is no connection. Shared by all who waited for it.
+/// Connecting failed. Shared by all requests that waited for the connection.
 #[derive(Clone)]
 pub(super) struct ConnectError(Arc<dyn Error + Send + Sync>);
 
-/// Why there is no answer.
+/// The reason for the lack of an answer.
 pub(super) enum SendError {
-    /// There is no connection.
+    /// Connecting failed.
     Connect(ConnectError),
-    /// The deadline came while there was none.
-    ConnectLate(Elapsed),
+    /// The deadline passed while connecting.
+    ConnectTimeout(Elapsed),
     /// The request failed.
     Failed(Box<Failed>),
-    /// The deadline came while the answer was waited for.
-    Late(Elapsed),
+    /// The deadline passed while waiting for the answer.
+    Timeout(Elapsed),
 }
 
 impl From<SendError> for BoxError {
@@ -94,7 +94,7 @@ impl From<SendError> for BoxError {
         match error {
             SendError::Connect(error) => error.into(),
             SendError::Failed(failed) => failed.error.into(),
-            SendError::ConnectLate(elapsed) | SendError::Late(elapsed) => elapsed.into(),
+            SendError::ConnectTimeout(elapsed) | SendError::Timeout(elapsed) => elapsed.into(),
         }
     }
 }
@@ -117,7 +117,7 @@ impl fmt::Display for ConnectError {
     }
 }
 
-/// The error that is shared is the cause, not its `Arc`.
+/// The shared error is the cause, not its `Arc`.
 impl Error for ConnectError {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
         Some(&*self.0)
@@ -125,7 +125,7 @@ impl Error for ConnectError {
 }
 
 impl Client {
-    /// A client that connects only to what `resolver` gives it and to literal addresses.
+    /// A client that connects only to addresses from `resolver` and to literal ones.
     pub(super) fn new(
         settings: &EndpointSettings,
         resolver: Resolver,
@@ -137,7 +137,7 @@ impl Client {
         tcp.set_keepalive_interval(Some(KEEP_ALIVE));
         #[cfg(target_os = "linux")]
         tcp.set_tcp_user_timeout(Some(MAX_UNACKNOWLEDGED));
-        // Shared by the addresses of a name, so that one that is silent leaves time for the others.
+        // Shared by the addresses of a name, so that a silent one leaves time for the others.
         tcp.set_connect_timeout(Some(settings.connect_deadline));
         let connector = HttpsConnectorBuilder::new()
             // It offers HTTP/2 and HTTP/1 by itself.
@@ -154,60 +154,61 @@ impl Client {
         })))
     }
 
-    /// Sends the request that `build` makes until `deadline`, again where nothing was done with it.
-    /// The answer is that of the last one sent.
+    /// Sends the request that `build` makes until `deadline`, and resends it if it was not
+    /// processed. Returns the answer to the last one.
     ///
     /// # Errors
     ///
-    /// What `build` says, or [`SendError`].
+    /// The error of `build`, or [`SendError`].
     ///
     /// # Cancel safety
     ///
-    /// Dropped, the request is given up: its connection is closed, in HTTP/2 its stream.
+    /// Dropped, it abandons the request: closes its connection, or its HTTP/2 stream.
     pub(super) async fn send<E>(
         &self,
         build: impl Fn() -> Result<Request<Full<Bytes>>, E>,
         deadline: Instant,
     ) -> Result<Result<(Answer, Host), SendError>, E> {
-        let (mut again, mut over) = (Again::new(), Over::Any);
+        let (mut resends, mut via) = (Resends::new(), Via::Any);
         loop {
             let request = build()?;
             let Some(host) = Host::of(request.uri()) else {
                 return Ok(Err(SendError::Connect(ConnectError::no_host())));
             };
-            let connection = match timeout_at(deadline, self.connection(&host, over)).await {
+            let connection = match timeout_at(deadline, self.connection(&host, via)).await {
                 Ok(Ok(connection)) => connection,
                 Ok(Err(error)) => return Ok(Err(SendError::Connect(error))),
-                Err(elapsed) => return Ok(Err(SendError::ConnectLate(elapsed))),
+                Err(elapsed) => return Ok(Err(SendError::ConnectTimeout(elapsed))),
             };
             let failed = match timeout_at(deadline, connection.send(request)).await {
                 Ok(Ok(answer)) => return Ok(Ok((answer, host))),
                 Ok(Err(failed)) => failed,
-                Err(elapsed) => return Ok(Err(SendError::Late(elapsed))),
+                Err(elapsed) => return Ok(Err(SendError::Timeout(elapsed))),
             };
-            if let Some(connection) = &failed.over {
+            if let Some(connection) = &failed.connection {
                 self.0.pool.forget(&host, connection);
             }
-            match again.over(failed.fate) {
-                Some(next) => over = next,
+            match resends.next(failed.failure) {
+                Some(next) => via = next,
                 None => return Ok(Err(SendError::Failed(failed))),
             }
         }
     }
 
-    /// Sends a request of homing's own, and reads the answer whole: `within` this time and `max_bytes`.
+    /// Sends a request of homing's own and reads the whole answer, up to `max_bytes`, `within` this
+    /// time.
     ///
     /// # Errors
     ///
-    /// In words for people.
-    pub(super) async fn ask(
+    /// The causes as text for operators.
+    pub(super) async fn fetch(
         &self,
         build: impl Fn() -> Result<Request<Full<Bytes>>, BoxError>,
         within: Duration,
         max_bytes: usize,
     ) -> Result<(StatusCode, Bytes), BoxError> {
-        let answered = self.read_whole(build, Instant::now() + within, max_bytes).await;
-        answered.map_err(|error| words(error.as_ref()).into())
+        let response = self.read_whole(build, Instant::now() + within, max_bytes).await;
+        response.map_err(|error| describe(error.as_ref()).into())
     }
 
     async fn read_whole(
@@ -230,15 +231,15 @@ impl Client {
         Ok((status, read.into()))
     }
 
-    /// Keeps the connection that `answer` came over for the next request, if that is safe.
+    /// Keeps the connection of `answer` for the next request, if that is safe.
     pub(super) async fn give_back(&self, host: &Host, answer: Answer) {
         if let Some(connection) = answer.into_connection().await {
             self.0.pool.keep(host, Connection::Http1(connection));
         }
     }
 
-    async fn connection(&self, host: &Host, over: Over) -> Result<Connection, ConnectError> {
-        if over == Over::Fresh {
+    async fn connection(&self, host: &Host, via: Via) -> Result<Connection, ConnectError> {
+        if via == Via::New {
             return self.0.open(host).await;
         }
         let mut opened: u8 = 0;
@@ -252,7 +253,7 @@ impl Client {
                 Found::Kept(connection) => return Ok(connection),
                 Found::Opening(opening) if opened < MAX_OPENED => {
                     opened = opened.saturating_add(1);
-                    // It is in the pool then, for whoever comes first, or for all.
+                    // By then it is in the pool, for the first request that takes it, or for all.
                     opening.await?;
                 }
                 Found::Opening(_) | Found::Nothing => return self.0.open(host).await,
@@ -260,7 +261,7 @@ impl Client {
         }
     }
 
-    /// A connection that goes into the pool when it is there.
+    /// Opens a connection that goes into the pool.
     fn opening(&self, host: &Host) -> Opening {
         let (parts, host) = (Arc::clone(&self.0), host.clone());
         pool::opening(async move {
@@ -286,27 +287,27 @@ impl Parts {
         Box::pin(async move {
             let stream = self.connector.clone().call(host.uri()).await?;
             let is_http2 = stream.connected().is_negotiated_h2();
-            let (stream, heard) = listening(stream);
+            let (stream, first_bytes) = recording(stream);
             if !is_http2 {
                 let parts = self.http1.handshake(stream).await?;
-                return Ok(Connection::Http1(Http1::new(parts, heard)));
+                return Ok(Connection::Http1(Http1::new(parts, first_bytes)));
             }
             let (sender, connection) = self.http2.handshake(stream).await?;
-            // It ends with the last request on it, once the pool has forgotten it.
+            // It ends after its last request, once the pool has dropped it.
             TokioExecutor::new().execute(async { drop(connection.await) });
             Ok(Connection::Http2(Http2::new(sender)))
         })
     }
 }
 
-type Listened = (super::connection::Io, Arc<super::heard::Heard>);
+type Recorded = (super::connection::Io, Arc<super::first_bytes::FirstBytes>);
 
-fn listening(stream: MaybeHttpsStream<TokioIo<TcpStream>>) -> Listened {
-    let (stream, heard) = Listening::new(TokioIo::new(stream));
-    (TokioIo::new(stream), heard)
+fn recording(stream: MaybeHttpsStream<TokioIo<TcpStream>>) -> Recorded {
+    let (stream, first_bytes) = RecordingStream::new(TokioIo::new(stream));
+    (TokioIo::new(stream), first_bytes)
 }
 
-/// Answers are read leniently: their status counts, whatever their other lines look like.
+/// Reads answers leniently: their status counts, whatever the other lines are.
 fn http1() -> http1::Builder {
     let mut builder = http1::Builder::new();
     builder

@@ -1,4 +1,4 @@
-//! The collector of traces: the one address that homing posts to for itself.
+//! The client for the trace collector, the only address that homing posts to on its own behalf.
 
 use std::time::Duration;
 
@@ -17,7 +17,7 @@ use super::{
 };
 use crate::settings::EndpointSettings;
 
-/// For one batch, from the connect to the end of the answer.
+/// Deadline for one batch, from the connect to the end of the answer.
 const DEADLINE: Duration = Duration::from_secs(10);
 const MAX_ANSWER_BYTES: usize = 64 * 1_024;
 
@@ -28,19 +28,19 @@ pub struct Collector {
     target: Url,
 }
 
-/// Why a collector did not take something.
+/// Why a batch was not accepted.
 #[derive(Debug, thiserror::Error)]
 pub enum CollectorError {
-    /// It did not answer, or not in time.
+    /// There was no answer in time.
     #[error("the collector does not answer")]
     Unanswered(#[source] BoxError),
-    /// It answered something else than a success.
+    /// The answer was not a success.
     #[error("the collector answered {0}")]
     Refused(u16),
 }
 
 impl Collector {
-    /// The collector at `target`; TLS is spoken as with endpoints.
+    /// The collector at `target`; uses the TLS settings of endpoints.
     ///
     /// # Errors
     ///
@@ -54,11 +54,11 @@ impl Collector {
     ///
     /// # Errors
     ///
-    /// [`CollectorError`]; it may have taken it all the same.
+    /// [`CollectorError`]; the collector may have accepted the document anyway.
     ///
     /// # Cancel safety
     ///
-    /// Dropped, the request is given up.
+    /// Dropped, it abandons the request.
     pub async fn post(&self, document: Vec<u8>) -> Result<(), CollectorError> {
         let document = Bytes::from(document);
         let build = || {
@@ -67,8 +67,8 @@ impl Collector {
             request.headers_mut().insert(CONTENT_TYPE, json);
             Ok(request)
         };
-        let asked = self.client.ask(build, DEADLINE, MAX_ANSWER_BYTES).await;
-        let (status, _) = asked.map_err(CollectorError::Unanswered)?;
+        let response = self.client.fetch(build, DEADLINE, MAX_ANSWER_BYTES).await;
+        let (status, _) = response.map_err(CollectorError::Unanswered)?;
         status.is_success().then_some(()).ok_or(CollectorError::Refused(status.as_u16()))
     }
 }

@@ -1,8 +1,8 @@
-//! One connection: what goes over it, what came of a request, and whether another one may follow.
+//! One connection: sends requests, reports how they ended, and decides about its reuse.
 //!
-//! A connection that speaks HTTP/1.1 belongs to one request at a time, whose task drives it: between
-//! two requests nobody does, and no other task has to be woken for one. One that speaks HTTP/2 is
-//! shared and has a task of its own.
+//! An HTTP/1.1 connection belongs to one request at a time, whose task drives it: no task drives it
+//! between requests, and no other task has to be woken for one. An HTTP/2 connection is shared and
+//! has its own task.
 
 use std::{
     future::poll_fn,
@@ -30,21 +30,21 @@ use hyper_util::rt::TokioIo;
 use tokio::{net::TcpStream, time::Instant};
 
 use super::{
-    again::Fate,
-    heard::{Heard, Listening},
+    first_bytes::{FirstBytes, RecordingStream},
+    resend::Failure,
 };
 
-/// What carries a connection.
-pub(super) type Io = TokioIo<Listening<TokioIo<MaybeHttpsStream<TokioIo<TcpStream>>>>>;
+/// The stream that a connection runs on.
+pub(super) type Io = TokioIo<RecordingStream<TokioIo<MaybeHttpsStream<TokioIo<TcpStream>>>>>;
 
-/// An idle connection is used again within this, unless the endpoint says otherwise: common servers
-/// give it up after 5 s.
+/// An idle connection may be reused within this, unless the endpoint says otherwise: common servers
+/// close it after 5 s.
 const IDLE_DEFAULT: Duration = Duration::from_secs(4);
 
-/// ... and within this whatever it says.
+/// ... and within this, whatever the endpoint says.
 pub(super) const MAX_IDLE: Duration = Duration::from_secs(30);
 
-/// A request that comes so near to the end of the time that an endpoint named may meet its end.
+/// A request this close to the end of the endpoint's idle time may meet a closed connection.
 const IDLE_MARGIN: Duration = Duration::from_secs(1);
 
 const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
@@ -58,18 +58,18 @@ pub(super) enum Connection {
 /// A connection for one request at a time.
 pub(super) struct Http1 {
     sender: http1::SendRequest<Full<Bytes>>,
-    driven: Driven,
-    heard: Arc<Heard>,
+    driver: Driver,
+    first_bytes: Arc<FirstBytes>,
     opened: Instant,
-    /// An answer came over it.
+    /// It has carried an answer.
     is_used: bool,
-    /// Until when a request may be sent over it.
+    /// Requests may be sent over it until then.
     until: Instant,
 }
 
-/// What moves the bytes of an [`Http1`]; polled by whoever uses it.
-struct Driven {
-    /// `None` once it has ended: a request that it did not take is given back only when it is dropped.
+/// Drives the I/O of an [`Http1`]; polled by the task that uses it.
+struct Driver {
+    /// `None` once it has ended: it returns an unsent request only when dropped.
     connection: Option<http1::Connection<Io, Full<Bytes>>>,
 }
 
@@ -78,39 +78,39 @@ struct Driven {
 pub(super) struct Http2 {
     sender: http2::SendRequest<Full<Bytes>>,
     opened: Instant,
-    /// How many requests were sent over it.
+    /// The number of requests sent over it.
     requests: Arc<AtomicUsize>,
 }
 
-/// The head of an answer, and the way to its body.
+/// The head of an answer, and access to its body.
 pub(super) struct Answer {
     pub(super) head: response::Parts,
     body: Incoming,
-    /// Where the connection is this answer's alone.
+    /// The connection, if it carries only this answer.
     connection: Option<Box<Http1>>,
 }
 
-/// A request without an answer that can be read.
+/// A request without a readable answer.
 pub(super) struct Failed {
     pub(super) error: hyper::Error,
-    pub(super) fate: Fate,
-    /// The status, where nothing but the rest of the head cannot be read.
+    pub(super) failure: Failure,
+    /// The status, if only the rest of the head is unreadable.
     pub(super) status: Option<StatusCode>,
-    /// The connection, where others would meet the same.
-    pub(super) over: Option<Http2>,
+    /// The connection, if other requests on it would fail as well.
+    pub(super) connection: Option<Http2>,
 }
 
-impl Driven {
+impl Driver {
     fn poll(&mut self, context: &mut Context<'_>) {
         if let Some(connection) = &mut self.connection
             && Pin::new(connection).poll(context).is_ready()
         {
-            // What went wrong is told to the request as well.
+            // The request gets the error as well.
             self.connection = None;
         }
     }
 
-    /// Moves bytes until `other` is done.
+    /// Drives the connection until `other` completes.
     async fn until<F: Future>(&mut self, other: F) -> F::Output {
         let mut other = pin!(other);
         poll_fn(|context| {
@@ -126,11 +126,11 @@ impl Connection {
     ///
     /// # Errors
     ///
-    /// [`Failed`]; `fate` says whether the request may be sent again.
+    /// [`Failed`]; its `failure` decides about a resend.
     ///
     /// # Cancel safety
     ///
-    /// Dropped, the request is given up and the connection closed, in HTTP/2 the stream.
+    /// Dropped, it abandons the request: closes the connection, or the HTTP/2 stream.
     pub(super) async fn send(self, request: Request<Full<Bytes>>) -> Result<Answer, Box<Failed>> {
         match self {
             Self::Http1(connection) => connection.send(request).await,
@@ -142,32 +142,32 @@ impl Connection {
 impl Http1 {
     pub(super) fn new(
         (sender, connection): (http1::SendRequest<Full<Bytes>>, http1::Connection<Io, Full<Bytes>>),
-        heard: Arc<Heard>,
+        first_bytes: Arc<FirstBytes>,
     ) -> Box<Self> {
-        let (driven, now) = (Driven { connection: Some(connection) }, Instant::now());
+        let (driver, now) = (Driver { connection: Some(connection) }, Instant::now());
         let until = now + IDLE_DEFAULT;
-        Box::new(Self { sender, driven, heard, opened: now, is_used: false, until })
+        Box::new(Self { sender, driver, first_bytes, opened: now, is_used: false, until })
     }
 
-    /// Whether a request may be sent over it at `now`, by what is known without a look at it.
-    pub(super) fn is_fresh(&self, now: Instant, max_age: Duration) -> bool {
+    /// True if a request may be sent over it at `now`, judged without I/O.
+    pub(super) fn is_usable(&self, now: Instant, max_age: Duration) -> bool {
         now < self.until && now.duration_since(self.opened) < max_age
     }
 
-    /// Looks whether the endpoint has ended it, or sent what belongs to no request.
+    /// Checks that the endpoint has not closed it, or sent unexpected data.
     pub(super) async fn is_open(&mut self) -> bool {
         poll_fn(|context| {
-            self.driven.poll(context);
-            Poll::Ready(self.driven.connection.is_some() && !self.sender.is_closed())
+            self.driver.poll(context);
+            Poll::Ready(self.driver.connection.is_some() && !self.sender.is_closed())
         })
         .await
     }
 
-    /// Ends it in the way of its protocol, as far as that needs no waiting.
+    /// Closes it as its protocol requires, as far as that needs no waiting.
     pub(super) fn close(self) {
-        let Self { sender, driven, .. } = self;
+        let Self { sender, driver, .. } = self;
         drop(sender);
-        if let Some(connection) = driven.connection {
+        if let Some(connection) = driver.connection {
             drop(connection.now_or_never());
         }
     }
@@ -177,9 +177,9 @@ impl Http1 {
         mut request: Request<Full<Bytes>>,
     ) -> Result<Answer, Box<Failed>> {
         address(&mut request);
-        self.heard.forget();
+        self.first_bytes.forget();
         let sent = self.sender.try_send_request(request);
-        let mut error = match self.driven.until(sent).await {
+        let mut error = match self.driver.until(sent).await {
             Ok(response) => {
                 let (head, body) = response.into_parts();
                 return Ok(Answer { head, body, connection: Some(self) });
@@ -188,20 +188,20 @@ impl Http1 {
         };
         let is_unsent = error.take_message().is_some();
         let error = error.into_error();
-        let fate = match self.is_used {
-            true if is_unsent => Fate::Unprocessed,
-            // Others used the connection: it may have ended, or an answer to them may go on, without
-            // a connection to this request.
-            true if self.heard.is_nothing() && !error.is_user() => Fate::Unknown,
-            true if self.heard.is_garbage() => Fate::Unknown,
-            true | false => Fate::Failed,
+        let failure = match self.is_used {
+            true if is_unsent => Failure::Unprocessed,
+            // The reused connection may have ended, or the answer to an earlier request may
+            // continue, independently of this request.
+            true if self.first_bytes.is_empty() && !error.is_user() => Failure::Unknown,
+            true if self.first_bytes.is_garbage() => Failure::Unknown,
+            true | false => Failure::Failed,
         };
-        let status = error.is_parse().then(|| self.heard.status()).flatten();
-        Err(Box::new(Failed { error, fate, status, over: None }))
+        let status = error.is_parse().then(|| self.first_bytes.status()).flatten();
+        Err(Box::new(Failed { error, failure, status, connection: None }))
     }
 }
 
-/// The request in the form of HTTP/1.1: where it goes to stands in `host`.
+/// Converts the request to the form of HTTP/1.1: the authority moves to `host`.
 fn address(request: &mut Request<Full<Bytes>>) {
     let uri = request.uri();
     let host = uri.authority().and_then(|authority| {
@@ -232,7 +232,7 @@ impl Http2 {
         Arc::ptr_eq(&self.requests, &other.requests)
     }
 
-    /// Whether a request may be sent over it at `now`.
+    /// True if a request may be sent over it at `now`.
     pub(super) fn is_open(&self, now: Instant, max_age: Duration) -> bool {
         !self.sender.is_closed() && now.duration_since(self.opened) < max_age
     }
@@ -249,24 +249,25 @@ impl Http2 {
         let is_unsent = error.take_message().is_some();
         let error = error.into_error();
         let is_shared = self.requests.load(Ordering::Relaxed) > 1;
-        let fate = if is_unsent { Fate::Unprocessed } else { Fate::of_stream(&error, is_shared) };
-        let over = fate.concerns_others().then_some(self);
-        Err(Box::new(Failed { error, fate, status: None, over }))
+        let failure =
+            if is_unsent { Failure::Unprocessed } else { Failure::of_stream(&error, is_shared) };
+        let connection = failure.concerns_others().then_some(self);
+        Err(Box::new(Failed { error, failure, status: None, connection }))
     }
 }
 
 impl Answer {
-    /// The next piece of the body; `None` at its end.
+    /// The next part of the body; `None` at its end.
     pub(super) async fn frame(&mut self) -> Option<hyper::Result<Frame<Bytes>>> {
         let frame = self.body.frame();
         match &mut self.connection {
-            Some(connection) => connection.driven.until(frame).await,
+            Some(connection) => connection.driver.until(frame).await,
             None => frame.await,
         }
     }
 
-    /// The connection, if it may carry another request: the answer was complete, nothing came after
-    /// it, and nothing it said lets expect more.
+    /// The connection, if it may carry another request: the answer was complete, nothing followed
+    /// it, and its head announces nothing more.
     pub(super) async fn into_connection(self) -> Option<Box<Http1>> {
         let Self { head, body, connection } = self;
         let mut connection = connection?;
@@ -274,19 +275,19 @@ impl Answer {
         let max_idle = max_idle(&head.headers).filter(|_| may_be_used)?;
         connection.is_used = true;
         connection.until = Instant::now() + max_idle;
-        let Http1 { driven, sender, .. } = connection.as_mut();
+        let Http1 { driver, sender, .. } = connection.as_mut();
         let ready = poll_fn(|context| {
-            driven.poll(context);
+            driver.poll(context);
             let is_ready = matches!(sender.poll_ready(context), Poll::Ready(Ok(())));
-            Poll::Ready(is_ready && driven.connection.is_some())
+            Poll::Ready(is_ready && driver.connection.is_some())
         });
         ready.await.then_some(connection)
     }
 }
 
-/// A body is announced that an answer with this status does not have. Some servers send it all the
-/// same, and late: what comes would be taken for the answer to the next request. An answer with two
-/// lengths may be read by the other side in another way than by us.
+/// True if a body is announced that an answer with this status does not have. Some servers send it
+/// anyway, and late: it would be taken for the answer to the next request. An answer with two
+/// lengths may be read differently by the other side.
 ///
 /// Source: RFC 9112, 6.3.
 fn has_unread_body(status: StatusCode, headers: &HeaderMap) -> bool {
@@ -298,8 +299,8 @@ fn has_unread_body(status: StatusCode, headers: &HeaderMap) -> bool {
     has_coding && lengths.next().is_some()
 }
 
-/// For how long the connection may be idle: what the endpoint says in `keep-alive: timeout=5`, less
-/// a margin, or the default. `None`: it may not be used again.
+/// The time that the connection may be idle: the endpoint's `keep-alive: timeout=5` less a margin,
+/// or the default. `None`: it may not be reused.
 ///
 /// Source: RFC 2068, 19.7.1.1; draft-thomson-hybi-http-timeout, 2.
 fn max_idle(headers: &HeaderMap) -> Option<Duration> {
@@ -326,7 +327,7 @@ mod tests {
     }
 
     #[test]
-    fn how_long_a_connection_may_be_idle_is_heard_from_the_endpoint() {
+    fn the_endpoint_decides_how_long_a_connection_may_be_idle() {
         let idle = |value| max_idle(&headers(&[("keep-alive", value)])).map(|idle| idle.as_secs());
         assert_eq!(max_idle(&headers(&[])), Some(IDLE_DEFAULT));
         assert_eq!(idle("timeout=5"), Some(4));

@@ -1,8 +1,8 @@
-//! Names to addresses: the hosts file, then DNS. Nothing blocks a thread, and every lookup ends within
-//! a deadline of its own.
+//! Resolves names to addresses: the hosts file, then DNS. Nothing blocks a thread, and every lookup
+//! has its own deadline.
 //!
-//! `/etc/resolv.conf` and `/etc/hosts` are read again when they change. What else a system may look
-//! names up in (`nsswitch.conf`: mDNS, NIS, LDAP) is not asked.
+//! `/etc/resolv.conf` and `/etc/hosts` are read again when they change. Other sources of a system
+//! (`nsswitch.conf`: mDNS, NIS, LDAP) are not used.
 
 use std::{
     collections::HashMap,
@@ -33,34 +33,33 @@ use super::{places::Places, resolve::ResolveError};
 const HOSTS: &str = "/etc/hosts";
 const RESOLV_CONF: &str = "/etc/resolv.conf";
 
-/// How often the files are looked at.
-const LOOK_INTERVAL: Duration = Duration::from_secs(1);
+/// The files are checked for changes this often.
+const CHECK_INTERVAL: Duration = Duration::from_secs(1);
 
-/// Answers that are remembered, and for how long at most: a change is to be seen soon, whatever the
-/// zone says.
+/// Cached answers, and their maximum age: a change has to take effect soon, whatever the zone says.
 const MAX_ANSWERS: u64 = 4_096;
 const MAX_TTL: Duration = Duration::from_mins(5);
 const MAX_NEGATIVE_TTL: Duration = Duration::from_secs(10);
 
-/// When one family of addresses is known, the other one is waited for so long. Source: RFC 8305, 3.
+/// When one address family is known, the other one gets this much more time. Source: RFC 8305, 3.
 const OTHER_FAMILY_WAIT: Duration = Duration::from_millis(50);
 
 /// Looks names up.
 pub(super) struct Dns {
-    /// Asked in place of the system's.
+    /// Used instead of the system's.
     servers: Vec<SocketAddr>,
     connect_deadline: Duration,
     places: Places,
     system: Mutex<Option<System>>,
-    /// When it was last tried whether any name server answers, and whether one did.
+    /// The last check that any name server answers, and its result.
     tried: tokio::sync::Mutex<Option<(Instant, bool)>>,
 }
 
-/// What the system's files say.
+/// The content of the system's files.
 #[derive(Clone)]
 struct System {
     hosts: Arc<Hosts>,
-    /// Or why there is none.
+    /// Or the reason for having none.
     resolver: Result<TokioResolver, Arc<str>>,
     servers: Arc<[SocketAddr]>,
     changed: [Option<SystemTime>; 2],
@@ -70,7 +69,7 @@ struct System {
 type Hosts = HashMap<String, Vec<IpAddr>>;
 
 impl Dns {
-    /// `servers` are asked; where there are none, those of the system.
+    /// Uses `servers`, or those of the system if there are none.
     pub(super) fn new(servers: Vec<SocketAddr>, connect_deadline: Duration) -> Self {
         let (places, system) = (Places::new(), Mutex::default());
         Self { servers, connect_deadline, places, system, tried: tokio::sync::Mutex::default() }
@@ -84,7 +83,7 @@ impl Dns {
     ///
     /// # Cancel safety
     ///
-    /// Cancel safe: the lookup is given up.
+    /// Cancel safe: dropped, it abandons the lookup.
     pub(super) async fn look_up(&self, name: &str) -> Result<Vec<IpAddr>, ResolveError> {
         let system = self.system();
         let key = name.strip_suffix('.').unwrap_or(name).to_ascii_lowercase();
@@ -92,14 +91,15 @@ impl Dns {
             return Ok(listed.clone());
         }
         if key == "localhost" || key.ends_with(".localhost") {
-            // Never asked for. Source: RFC 6761, 6.3.
+            // Never looked up. Source: RFC 6761, 6.3.
             return Ok(vec![Ipv4Addr::LOCALHOST.into(), Ipv6Addr::LOCALHOST.into()]);
         }
-        let asked = Name::from_ascii(name).map_err(|_| ResolveError::Nothing)?;
+        let name = Name::from_ascii(name).map_err(|_| ResolveError::Nothing)?;
         let resolver = system.resolver.map_err(|why| ResolveError::Unasked(why.to_string()))?;
         let place = self.places.enter(&key, self.connect_deadline / 8).await;
         let _place = place.ok_or(ResolveError::Busy)?;
-        let answered = timeout(lookup_deadline(self.connect_deadline), ask(&resolver, asked)).await;
+        let answered =
+            timeout(lookup_deadline(self.connect_deadline), query(&resolver, name)).await;
         let mut answered = answered.unwrap_or(Err(ResolveError::Silent));
         if matches!(answered, Err(ResolveError::Silent)) && !self.any_answers(&system.servers).await
         {
@@ -113,12 +113,12 @@ impl Dns {
         answered
     }
 
-    /// What the system's files say now.
+    /// The current content of the system's files.
     fn system(&self) -> System {
         let now = Instant::now();
         let mut system = self.system.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(known) = &mut *system {
-            if now.duration_since(known.looked) < LOOK_INTERVAL {
+            if now.duration_since(known.looked) < CHECK_INTERVAL {
                 return known.clone();
             }
             known.looked = now;
@@ -126,7 +126,7 @@ impl Dns {
                 return known.clone();
             }
         }
-        // Before they are read: what is written meanwhile is read again.
+        // Taken before reading: a change while reading causes another reading.
         let changed = changed();
         let (resolver, servers) = match self.resolver() {
             Ok((resolver, servers)) => (Ok(resolver), servers),
@@ -142,7 +142,7 @@ impl Dns {
         system.insert(read).clone()
     }
 
-    /// A resolver, and the name servers that it asks.
+    /// A resolver and its name servers.
     fn resolver(&self) -> Result<(TokioResolver, Vec<SocketAddr>), NetError> {
         let (config, mut options) = if self.servers.is_empty() {
             read_system_conf()?
@@ -155,7 +155,7 @@ impl Dns {
             Some(SocketAddr::new(server.ip, port))
         });
         let servers = servers.collect();
-        // Asked twice, where the first one was lost.
+        // Two tries, in case the first one was lost.
         options.timeout = lookup_deadline(self.connect_deadline) / 2;
         options.attempts = 1;
         options.cache_size = MAX_ANSWERS;
@@ -167,19 +167,19 @@ impl Dns {
         Ok((builder.with_options(options).build()?, servers))
     }
 
-    /// Whether any name server answers at all: who owns a name that is never answered is at fault
-    /// for it, and who has no name server is not.
+    /// Checks that any name server answers at all: an unanswered name is its owner's fault, a lack
+    /// of name servers is not.
     async fn any_answers(&self, servers: &[SocketAddr]) -> bool {
         let mut tried = self.tried.lock().await;
         let now = Instant::now();
-        if let Some((_, answers)) = tried.filter(|(at, _)| now.duration_since(*at) < LOOK_INTERVAL)
+        if let Some((_, answers)) = tried.filter(|(at, _)| now.duration_since(*at) < CHECK_INTERVAL)
         {
             return answers;
         }
-        let asked =
-            servers.iter().map(|server| Box::pin(ask_for_root(*server))).collect::<Vec<_>>();
-        let answers = !asked.is_empty()
-            && timeout(self.connect_deadline / 8, select_ok(asked))
+        let queries =
+            servers.iter().map(|server| Box::pin(query_root(*server))).collect::<Vec<_>>();
+        let answers = !queries.is_empty()
+            && timeout(self.connect_deadline / 8, select_ok(queries))
                 .await
                 .is_ok_and(|any| any.is_ok());
         *tried = Some((Instant::now(), answers));
@@ -187,8 +187,8 @@ impl Dns {
     }
 }
 
-/// Asks for the name servers of the root, which every resolver knows. Source: RFC 1035, 4.1.
-async fn ask_for_root(server: SocketAddr) -> io::Result<()> {
+/// Queries the name servers of the root, which every resolver knows. Source: RFC 1035, 4.1.
+async fn query_root(server: SocketAddr) -> io::Result<()> {
     const QUERY: [u8; 17] = [0x68, 0x6d, 1, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0, 2, 0, 1];
     let own: IpAddr =
         if server.is_ipv4() { Ipv4Addr::UNSPECIFIED.into() } else { Ipv6Addr::UNSPECIFIED.into() };
@@ -198,8 +198,8 @@ async fn ask_for_root(server: SocketAddr) -> io::Result<()> {
     socket.recv(&mut [0; QUERY.len()]).await.map(drop)
 }
 
-/// With the wait for a place and the look whether any name server answers less than a connect may
-/// take, so that it is known what took so long.
+/// Together with the wait for a permit and the check of the name servers, this is less than the
+/// connect deadline, so that the cause of a timeout is known.
 fn lookup_deadline(connect_deadline: Duration) -> Duration {
     connect_deadline / 8 * 5
 }
@@ -220,9 +220,9 @@ fn changed() -> [Option<SystemTime>; 2] {
 fn hosts(text: &str) -> Hosts {
     let mut hosts = Hosts::new();
     for line in text.lines() {
-        let mut words = line.split('#').next().unwrap_or_default().split_ascii_whitespace();
-        let Some(Ok(address)) = words.next().map(str::parse::<IpAddr>) else { continue };
-        for name in words {
+        let mut fields = line.split('#').next().unwrap_or_default().split_ascii_whitespace();
+        let Some(Ok(address)) = fields.next().map(str::parse::<IpAddr>) else { continue };
+        for name in fields {
             let name = name.strip_suffix('.').unwrap_or(name).to_ascii_lowercase();
             let listed = hosts.entry(name).or_default();
             if !listed.contains(&address) {
@@ -233,8 +233,8 @@ fn hosts(text: &str) -> Hosts {
     hosts
 }
 
-/// Both families at once. A name server that leaves out one of them holds up nothing.
-async fn ask(resolver: &TokioResolver, name: Name) -> Result<Vec<IpAddr>, ResolveError> {
+/// Queries both families at once. A name server that ignores one of them delays nothing.
+async fn query(resolver: &TokioResolver, name: Name) -> Result<Vec<IpAddr>, ResolveError> {
     let v4 = pin!(resolver.lookup(name.clone(), RecordType::A));
     let v6 = pin!(resolver.lookup(name, RecordType::AAAA));
     let (v4, v6) = match select(v4, v6).await {

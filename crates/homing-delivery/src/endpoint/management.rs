@@ -1,4 +1,4 @@
-//! RabbitMQ's management API, for the one thing that AMQP does not tell: which policies are in force.
+//! RabbitMQ's management API, for the one thing that AMQP does not report: the policies in force.
 //!
 //! Source: RabbitMQ documentation, *HTTP API*, `GET /api/queues/{vhost}`; tried with 3.10.8.
 
@@ -20,7 +20,7 @@ use super::{
 };
 use crate::settings::EndpointSettings;
 
-/// For one page, from the connect to its last byte.
+/// Deadline for one page, from the connect to its last byte.
 const DEADLINE: Duration = Duration::from_secs(10);
 /// Queues of a page; the API allows no more.
 const PAGE: u32 = 500;
@@ -32,7 +32,7 @@ pub struct Management {
     url: Url,
 }
 
-/// What is in force for one queue.
+/// The policies in force for one queue.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 pub struct Policed {
     /// The queue.
@@ -62,7 +62,7 @@ struct Page {
     page_count: u32,
 }
 
-/// Why policies cannot be looked at.
+/// Why policies could not be read.
 #[derive(Debug, thiserror::Error)]
 pub enum ManagementError {
     /// No answer, or not in time.
@@ -74,7 +74,7 @@ pub enum ManagementError {
          `broker.management_url`"
     )]
     Refused(u16),
-    /// Not what RabbitMQ answers.
+    /// Not RabbitMQ's format.
     #[error("the management API did not answer with a list of queues")]
     Unreadable(#[source] BoxError),
 }
@@ -90,7 +90,7 @@ impl Management {
         Ok(Self { client: Client::new(settings, resolver)?, url })
     }
 
-    /// What policies are in force for all queues whose names begin with `prefix`.
+    /// Fetches the policies in force for all queues whose names begin with `prefix`.
     ///
     /// # Errors
     ///
@@ -109,8 +109,8 @@ impl Management {
 
     async fn page(&self, prefix: &str, number: u32) -> Result<Page, ManagementError> {
         let build = || self.request(prefix, number);
-        let asked = self.client.ask(build, DEADLINE, MAX_PAGE_BYTES).await;
-        let (status, body) = asked.map_err(ManagementError::Unanswered)?;
+        let response = self.client.fetch(build, DEADLINE, MAX_PAGE_BYTES).await;
+        let (status, body) = response.map_err(ManagementError::Unanswered)?;
         if !status.is_success() {
             return Err(ManagementError::Refused(status.as_u16()));
         }
@@ -141,9 +141,9 @@ impl Management {
     }
 }
 
-/// User or password of a URL, as it is meant.
+/// The user or password of a URL, decoded.
 fn decoded(text: &str) -> String {
-    // Forms write a blank as a plus sign, URLs do not.
+    // Forms encode a blank as a plus sign, URLs do not.
     let text = text.replace('+', "%2B");
     form_urlencoded::parse(text.as_bytes()).map(|(text, _)| text.into_owned()).collect()
 }

@@ -1,23 +1,23 @@
-//! Endpoints: the one folder that calls customers.
+//! Endpoints: the one module that calls customers.
 //!
-//! [`Endpoints::attempt`] makes one HTTP request for a delivery and tells what the endpoint did.
-//! It promises:
+//! [`Endpoints::attempt`] makes one HTTP request for a delivery and reports what the endpoint did.
+//! It guarantees:
 //!
 //! - an end at `endpoint.deadline`, whatever the endpoint does;
 //! - at most `endpoint.max_response_bytes` bytes of its response in memory;
-//! - one request, never redirected, and sent again at once only where the endpoint provably did not
-//!   begin with it, or where a connection that was used before ended before its answer began;
+//! - one request, never redirected, and resent at once only if the endpoint provably did not
+//! process it, or if a reused connection ended before its answer began;
 //! - no connection to an address that may not be called, however it is spelled or resolved;
-//! - no outcome without the endpoint's doing: what *we* cannot do is a [`RequestError`];
-//! - an answer whose status can be read counts by it, whatever its other lines look like.
+//! - no outcome without the endpoint's action: what *homing* cannot do is a [`RequestError`];
+//! - an answer with a readable status counts by it, whatever its other lines are.
 //!
-//! It does not retry, limit rates, count or log: whoever calls it (the worker, and the command
-//! that tests a subscription) knows more and does that.
+//! It does not retry, limit rates, count or log: its callers (the worker, and the command that
+//! tests a subscription) do that.
 //!
-//! `address` says which addresses are called, `resolve` holds the client to it and `dns` asks, within
-//! `places`. `request` builds (and `rehearse` does so before there is an event), `client` sends: over
-//! a `connection` that `pool` keeps, `again` where that is right. `classify` reads the answer, `words`
-//! says what went wrong.
+//! `address` decides which addresses may be called, `resolve` enforces it and `dns` looks names up,
+//! within `places`. `request` builds (and `rehearse` does so before there is an event), `client`
+//! sends, over a `connection` that `pool` keeps, and resends where `resend` allows it. `classify`
+//! reads the answer, `describe` describes errors.
 
 use std::{sync::Arc, time::Duration};
 
@@ -35,13 +35,13 @@ use homing_domain::{
 };
 
 mod address;
-mod again;
+mod resend;
 mod classify;
 mod client;
 mod collector;
 mod connection;
 mod dns;
-mod heard;
+mod first_bytes;
 mod management;
 mod places;
 mod pool;
@@ -49,16 +49,16 @@ mod rehearse;
 mod request;
 mod resolve;
 mod tls;
-mod words;
+mod describe;
 
 #[cfg(test)]
 mod tests;
 
 use client::{BoxError, Client, SendError};
 use connection::{Answer, Failed};
+use describe::describe;
 use dns::Dns;
 use pool::Host;
-use words::words;
 
 pub use address::{allowed, literal};
 pub use classify::retry_after;
@@ -76,16 +76,16 @@ pub struct Endpoints {
     max_response_bytes: usize,
 }
 
-/// What came of one attempt.
+/// The result of one attempt.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Attempted {
     /// What the endpoint did.
     pub outcome: Outcome,
-    /// The HTTP status, where there was one, also of an answer that was not complete in time.
+    /// The HTTP status, if there was one; also that of an answer that was not complete in time.
     pub status: Option<u16>,
-    /// What was read of the response's body, at most `endpoint.max_response_bytes` bytes.
+    /// The part of the response's body that was read, at most `endpoint.max_response_bytes` bytes.
     pub response: Bytes,
-    /// Why there was no complete answer, or where a redirect leads, in words for people. Bounded,
+    /// Why there was no complete answer, or where a redirect leads, as text for operators. Bounded,
     /// without the URL.
     pub cause: Option<String>,
 }
@@ -93,32 +93,32 @@ pub struct Attempted {
 /// Why there was no attempt: our own fault, never the endpoint's.
 #[derive(Debug, thiserror::Error)]
 pub enum RequestError {
-    /// A header that HTTP cannot carry. It will not get better by itself.
+    /// A header that HTTP cannot carry. Permanent.
     #[error("header `{name}` cannot be sent: its name or value is not one")]
     Header {
         /// The header's name.
         name: String,
     },
-    /// An event that the subscription's form cannot hold. It will not get better by itself.
+    /// An event that does not fit the subscription's form. Permanent.
     #[error("the event cannot be sent in Workfront's form")]
     Unfit(#[source] UnfitEvent),
-    /// A URL that HTTP cannot carry. It will not get better by itself.
+    /// A URL that HTTP cannot carry. Permanent.
     #[error("the subscription's URL cannot be called: give it another one")]
     Url(#[source] InvalidUri),
-    /// The client does not take this request. It will not get better by itself.
+    /// The client rejects this request. Permanent.
     #[error("the request cannot be sent")]
     Unsendable(#[source] BoxError),
-    /// No file descriptors or memory left for a connection. It may get better.
+    /// No file descriptors or memory left for a connection. May pass.
     #[error("this process has no resources left for a connection")]
     Resources(#[source] BoxError),
-    /// The name was not looked up: no name server can be asked, or too many names are being looked
-    /// up. It may get better.
-    #[error("the name was not looked up ({})", words(&**.0))]
+    /// The name was not looked up: no name server is available, or too many lookups are running.
+    /// May pass.
+    #[error("the name was not looked up ({})", describe(&**.0))]
     Lookup(BoxError),
 }
 
 impl RequestError {
-    /// Whether it may get better by itself, soon.
+    /// True if the error may pass by itself, soon.
     #[must_use]
     pub fn may_pass(&self) -> bool {
         match self {
@@ -129,7 +129,7 @@ impl RequestError {
 }
 
 impl Endpoints {
-    /// Endpoints as `settings` want them called.
+    /// Endpoints that are called as `settings` say.
     ///
     /// # Errors
     ///
@@ -146,18 +146,18 @@ impl Endpoints {
         })
     }
 
-    /// Makes the next attempt of `delivery`, which is owed to `subscription`. `now` is signed, and
-    /// what `Retry-After` counts from.
+    /// Makes the next attempt of `delivery` to `subscription`. `now` is signed, and the base of
+    /// `Retry-After`.
     ///
     /// # Errors
     ///
-    /// [`RequestError`]: the endpoint saw nothing of it.
+    /// [`RequestError`]: the endpoint received nothing.
     ///
     /// # Cancel safety
     ///
-    /// Dropped, the request is given up: its connection is closed, in HTTP/2 its stream. The
-    /// endpoint may have taken the event by then, so whoever drops it must keep the delivery and
-    /// expect a duplicate.
+    /// Dropped, it abandons the request: closes its connection, or its HTTP/2 stream. The endpoint
+    /// may have taken the event by then, so the caller must keep the delivery and expect a
+    /// duplicate.
     pub async fn attempt(
         &self,
         delivery: &Delivery,
@@ -171,17 +171,17 @@ impl Endpoints {
             let kind = Obstacle::AddressNotAllowed;
             return Ok(Attempted::silent(Outcome::Unreachable { kind }, &refused));
         }
-        // One deadline for the exchange as a whole: an endpoint that sends a byte a second holds its
-        // place no longer than one that sends none.
+        // One deadline for the exchange as a whole: an endpoint that sends a byte a second holds
+        // its permit no longer than one that sends none.
         let deadline = Instant::now() + self.deadline;
         let build = || request::build(delivery, subscription, now);
         match self.client.send(build, deadline).await? {
             Ok((answer, host)) => Ok(self.hear(answer, &host, deadline, now).await),
             Err(SendError::Connect(error)) => Attempted::failed(error.into()),
-            Err(SendError::ConnectLate(elapsed)) => {
+            Err(SendError::ConnectTimeout(elapsed)) => {
                 Ok(Attempted::silent(Outcome::TimedOut { phase: Phase::Connect }, &elapsed))
             }
-            Err(SendError::Late(elapsed)) => {
+            Err(SendError::Timeout(elapsed)) => {
                 Ok(Attempted::silent(Outcome::TimedOut { phase: Phase::Headers }, &elapsed))
             }
             Err(SendError::Failed(failed)) => Attempted::unread(*failed, now),
@@ -205,10 +205,10 @@ impl Endpoints {
                 self.client.give_back(host, answer).await;
                 (outcome, moved)
             }
-            // The endpoint has said what became of the event: what follows can turn it into no other
-            // answer, and what it asks for (`Retry-After`, 410) is heard.
+            // The status decides about the event: what follows cannot change it, and its requests
+            // (`Retry-After`, 410) count.
             Ok(Err(error)) => {
-                let cause = format!("the answer broke off: {}", words(&error));
+                let cause = format!("the answer broke off: {}", describe(&error));
                 (outcome, moved.or(Some(cause)))
             }
             Err(_elapsed) if outcome.is_accepted() => {
@@ -233,13 +233,13 @@ impl Endpoints {
     }
 }
 
-/// How names are looked up.
+/// The resolver of names for `settings`.
 fn names(settings: &EndpointSettings) -> Result<Dns, EndpointSetupError> {
     let servers = settings.name_servers().map_err(EndpointSetupError::Settings)?;
     Ok(Dns::new(servers, settings.connect_deadline))
 }
 
-/// Where a redirect leads, which is not followed. What may be secret in the address is left out.
+/// The target of a redirect, which is not followed. Leaves out parts that may be secret.
 fn moved(status: StatusCode, headers: &HeaderMap) -> Option<String> {
     if !status.is_redirection() {
         return None;
@@ -275,17 +275,17 @@ fn bounded(text: String) -> String {
 impl Attempted {
     /// There was no complete answer, because of `cause`.
     fn silent(outcome: Outcome, cause: &(dyn std::error::Error + 'static)) -> Self {
-        let cause = Some(bounded(words(cause)));
+        let cause = Some(bounded(describe(cause)));
         Self { status: outcome.status(), outcome, response: Bytes::new(), cause }
     }
 
-    /// There was no complete answer; `error` tells whether that was the endpoint's doing.
+    /// There was no complete answer; `error` decides if that is an outcome.
     fn failed(error: BoxError) -> Result<Self, RequestError> {
         let error = classify::theirs(error)?;
         Ok(Self::silent(classify::failure(error.as_ref()), error.as_ref()))
     }
 
-    /// There was no answer that can be read, but its status may have been.
+    /// There was no readable answer, but its status may be known.
     fn unread(failed: Failed, now: UnixMillis) -> Result<Self, RequestError> {
         let Some(status) = failed.status else { return Self::failed(failed.error.into()) };
         let outcome = classify::answer(status, &HeaderMap::new(), now);

@@ -1,4 +1,4 @@
-//! How many names are looked up at a time, and whose: a domain whose name servers are silent holds a
+//! Limits concurrent name lookups, by domain: a domain whose name servers are silent holds a
 //! bounded number of places, and never those of names that have been answered.
 
 use std::{
@@ -12,18 +12,18 @@ use tokio::{
     time::{Instant, timeout},
 };
 
-/// Lookups at a time of names of which nothing is known: as a whole, and below one domain.
+/// Concurrent lookups of unknown names: in total, and below one domain.
 const MAX_UNKNOWN: usize = 96;
 const MAX_DOMAIN: usize = 24;
 
-/// ... of names that were not answered lately.
+/// ... of names without a recent answer.
 const MAX_SILENT: usize = 16;
 
-/// ... of names that were answered, beyond those that find a place among the unknown ones. Two
-/// sockets each, so that all of them together stay far below what a process may have open.
+/// ... of answered names, beyond those that find a place among the unknown ones. Two sockets each,
+/// so that all of them together stay far below the limit of open files.
 const MAX_ANSWERED: usize = 48;
 
-/// How long it is held against a name that its name servers were silent.
+/// A name whose name servers were silent counts as silent for this long.
 const SILENT_FOR: Duration = Duration::from_mins(5);
 
 /// Names that are remembered; the oldest half is forgotten.
@@ -38,7 +38,7 @@ pub(super) struct Places {
     names: Mutex<Names>,
 }
 
-/// What is known of names: those of late, and those before them.
+/// The knowledge about names: recent ones, and those before them.
 #[derive(Default)]
 struct Names {
     late: HashMap<String, Known>,
@@ -69,11 +69,11 @@ impl Places {
         }
     }
 
-    /// A place for looking up `name`; `None` where none came free for as long as `patience`.
+    /// A place for looking up `name`; `None` if none became free within `patience`.
     ///
     /// # Cancel safety
     ///
-    /// Cancel safe: a place in the queue is given up.
+    /// Cancel safe: dropped, the place in the queue is given up.
     pub(super) async fn enter(&self, name: &str, patience: Duration) -> Option<Place> {
         timeout(patience, self.wait(name)).await.ok()?
     }
@@ -100,7 +100,7 @@ impl Places {
         }
     }
 
-    /// The name servers of `name` said something, or they did not.
+    /// Notes that the name servers of `name` answered, or did not.
     pub(super) fn note(&self, name: &str, was_answered: bool) {
         let silent = || Known::SilentAt(Instant::now());
         let known = if was_answered { Known::Answered } else { silent() };
@@ -109,7 +109,7 @@ impl Places {
 
     fn domain(&self, name: &str) -> Arc<Semaphore> {
         let mut domains = self.domains.lock().unwrap_or_else(PoisonError::into_inner);
-        // Those that nobody uses.
+        // Drops those that are not in use.
         if domains.len() >= MAX_REMEMBERED {
             domains.retain(|_, places| Arc::strong_count(places) > 1);
         }
@@ -139,9 +139,9 @@ impl Names {
     }
 }
 
-/// What somebody registered, about: the last two labels, or three where the country's registry has
-/// short names above it (`example.co.uk`). A list of all such suffixes would be a megabyte and out of
-/// date, for what is only a share of places.
+/// The registered domain, roughly: the last two labels, or three if the country's registry has
+/// short names above it (`example.co.uk`). A list of all such suffixes would be a megabyte and out
+/// of date, only for a share of places.
 fn domain(name: &str) -> &str {
     let name = name.strip_suffix('.').unwrap_or(name);
     let mut labels = name.rsplit('.');
@@ -160,7 +160,7 @@ mod tests {
     const NOW: Duration = Duration::from_millis(1);
 
     #[test]
-    fn a_domain_is_what_somebody_registered() {
+    fn a_domain_is_the_registered_part_of_a_name() {
         for (name, expected) in [
             ("hooks.example.com", "example.com"),
             ("a.b.example.com.", "example.com"),
@@ -174,8 +174,8 @@ mod tests {
         }
     }
 
-    /// Goal: one who registers a domain holds a share of the places. Method: virtual time; as many
-    /// names as there are places, and one of another domain.
+    /// Goal: the owner of a domain holds a share of the places. Method: virtual time; as many names
+    /// as there are places, and one of another domain.
     #[tokio::test(start_paused = true)]
     async fn the_names_of_a_domain_hold_their_share_and_no_more() {
         let places = Places::new();

@@ -1,4 +1,4 @@
-//! Connections that are kept, by host: all URLs of a host share them.
+//! Kept connections by host: all URLs of a host share them.
 
 use std::{
     collections::HashMap,
@@ -26,10 +26,10 @@ use super::{
     connection::{Connection, Http1, Http2, MAX_IDLE},
 };
 
-/// How often connections are looked through for those that are over.
+/// Kept connections are checked for expired ones this often.
 const SWEEP_INTERVAL: Duration = Duration::from_secs(1);
 
-/// To whom a connection leads: the scheme, and name and port.
+/// The destination of a connection: scheme, name and port.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Host {
     scheme: Scheme,
@@ -55,7 +55,7 @@ impl Host {
     }
 }
 
-/// A connection being made that all requests to its host wait for.
+/// A connection attempt that all requests to its host wait for.
 pub(super) type Opening = Shared<Open>;
 
 type Open = Pin<Box<dyn Future<Output = Result<(), ConnectError>> + Send>>;
@@ -64,36 +64,36 @@ type Open = Pin<Box<dyn Future<Output = Result<(), ConnectError>> + Send>>;
 pub(super) struct Pool {
     max_age: Duration,
     hosts: Mutex<HashMap<Host, Kept>>,
-    /// The task that ends what is over. It ends with the pool.
+    /// The task that closes expired connections. It ends with the pool.
     sweeping: Mutex<JoinSet<()>>,
 }
 
-/// What is kept of one host.
+/// The connections of one host.
 #[derive(Default)]
 struct Kept {
-    /// The last one used is the first to be used again, so that those that are too many end.
+    /// The last one used is the first to be reused, so that surplus ones expire.
     #[expect(clippy::vec_box, reason = "a connection goes to a request and back without moving")]
     idle: Vec<Box<Http1>>,
     shared: Option<(Http2, Instant)>,
     opening: Option<WeakShared<Open>>,
-    /// It was seen to speak HTTP/1.1 over TLS, so each request may open a connection of its own.
+    /// It was seen to speak HTTP/1.1 over TLS, so each request may open its own connection.
     speaks_http1: bool,
 }
 
 impl Kept {
-    fn is_nothing(&self) -> bool {
+    fn is_empty(&self) -> bool {
         let is_opening = self.opening.as_ref().is_some_and(|opening| opening.upgrade().is_some());
         self.idle.is_empty() && self.shared.is_none() && !is_opening
     }
 }
 
-/// What a pool has for a request.
+/// The pool's answer to a request.
 pub(super) enum Found {
-    /// This one; whether an [`Http1`] is open still has to be looked at.
+    /// This one; an [`Http1`] still has to be checked for being open.
     Kept(Connection),
-    /// One that is being made, for all who ask.
+    /// One that is being opened, for all requests that wait.
     Opening(Opening),
-    /// Nothing; the request needs one of its own.
+    /// Nothing; the request needs its own.
     Nothing,
 }
 
@@ -103,7 +103,7 @@ impl Pool {
         Arc::new(Self { max_age, hosts: Mutex::default(), sweeping: Mutex::default() })
     }
 
-    /// A connection to `host`. Where HTTP/2 may be spoken, one is made at a time, by `open`.
+    /// Finds a connection to `host`. If HTTP/2 may be spoken, `open` makes one at a time.
     pub(super) fn find(&self, host: &Host, open: impl FnOnce() -> Opening) -> Found {
         let now = Instant::now();
         let mut hosts = self.hosts();
@@ -116,7 +116,7 @@ impl Pool {
                 kept.shared = None;
             }
             while let Some(connection) = kept.idle.pop() {
-                if connection.is_fresh(now, self.max_age) {
+                if connection.is_usable(now, self.max_age) {
                     return Found::Kept(Connection::Http1(connection));
                 }
                 connection.close();
@@ -140,13 +140,13 @@ impl Pool {
         let now = Instant::now();
         self.sweep_from_now_on();
         let mut hosts = self.hosts();
-        // A host that is known costs no copy of its name.
+        // A known host costs no copy of its name.
         if !hosts.contains_key(host) {
             hosts.insert(host.clone(), Kept::default());
         }
         let Some(kept) = hosts.get_mut(host) else { return };
         match connection {
-            Connection::Http1(connection) if connection.is_fresh(now, self.max_age) => {
+            Connection::Http1(connection) if connection.is_usable(now, self.max_age) => {
                 kept.speaks_http1 = true;
                 kept.idle.push(connection);
             }
@@ -158,24 +158,24 @@ impl Pool {
         }
     }
 
-    /// Sends nothing more over `connection`; what is under way on it goes on.
+    /// Sends nothing more over `connection`; requests in flight on it continue.
     pub(super) fn forget(&self, host: &Host, connection: &Http2) {
         if let Some(kept) = self.hosts().get_mut(host) {
             kept.shared.take_if(|(shared, _)| shared.is_same(connection));
         }
     }
 
-    /// Ends what was idle for too long or is too old.
+    /// Closes connections that were idle for too long or are too old.
     fn sweep(&self) {
         let now = Instant::now();
         let mut over = Vec::new();
         self.hosts().retain(|_, kept| {
-            let is_over = |connection: &mut Box<Http1>| !connection.is_fresh(now, self.max_age);
+            let is_over = |connection: &mut Box<Http1>| !connection.is_usable(now, self.max_age);
             over.extend(kept.idle.extract_if(.., is_over));
             kept.shared.take_if(|(shared, used)| {
                 !shared.is_open(now, self.max_age) || now.duration_since(*used) >= MAX_IDLE
             });
-            !kept.is_nothing()
+            !kept.is_empty()
         });
         for connection in over {
             connection.close();
@@ -202,7 +202,7 @@ async fn sweep_while_there(pool: Weak<Pool>) {
     }
 }
 
-/// A connection being made, as [`Pool::find`] wants it.
+/// A connection being opened, as [`Pool::find`] takes it.
 pub(super) fn opening(
     open: impl Future<Output = Result<(), ConnectError>> + Send + 'static,
 ) -> Opening {

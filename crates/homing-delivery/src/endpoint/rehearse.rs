@@ -1,5 +1,5 @@
-//! The request of a subscription, built before there is an event: what could not be sent as it is
-//! given is refused when it is given.
+//! Builds a subscription's request before there is an event, so that unsendable values are refused
+//! when they are set.
 
 use std::sync::Arc;
 
@@ -19,12 +19,12 @@ use homing_domain::{
     topic::Topic,
 };
 
-/// Builds the request that `subscription` would be sent, by the function that builds it for every
-/// attempt, and looks whether it has what was given. Nothing is sent, and no name is looked up.
+/// Builds the request for `subscription` with the function that builds it for every attempt, and
+/// checks that it has the given values. Sends nothing, and looks no name up.
 ///
 /// # Errors
 ///
-/// [`FieldError`] for what would not be sent as it is given.
+/// [`FieldError`] for a value that would not be sent as given.
 pub fn rehearse(subscription: &Subscription) -> Result<(), FieldError> {
     let trouble = |error: &dyn std::fmt::Display| FieldError::new("subscription", error);
     let event = Event {
@@ -63,7 +63,7 @@ fn refused(error: &RequestError, subscription: &Subscription) -> FieldError {
     }
 }
 
-/// Whether the request goes to the URL as given, to a host that can have an address.
+/// Checks that the request goes to the URL as given, to a host that can have an address.
 fn address(request: &Request<Full<Bytes>>, subscription: &Subscription) -> Result<(), FieldError> {
     let url = subscription.spec.url.url();
     if *request.uri() != *url.as_str() {
@@ -85,7 +85,7 @@ fn address(request: &Request<Full<Bytes>>, subscription: &Subscription) -> Resul
     Ok(())
 }
 
-/// Whether the request has the headers as given, and no other ones by their names.
+/// Checks that the request has the headers as given, and no others by their names.
 fn headers(request: &Request<Full<Bytes>>, subscription: &Subscription) -> Result<(), FieldError> {
     let spec = &subscription.spec;
     let is_sent = |name: &str, value: &str| {

@@ -31,14 +31,14 @@ const HOMING_TOPIC: HeaderName = HeaderName::from_static("x-homing-topic");
 
 const AGENT: HeaderValue = HeaderValue::from_static(concat!("homing/", env!("CARGO_PKG_VERSION")));
 
-/// What a body is called whose content type no header can carry: bytes. RFC 9110, 8.3.
+/// The content type of a body whose own one no header can carry: bytes. RFC 9110, 8.3.
 const BYTES: HeaderValue = HeaderValue::from_static("application/octet-stream");
 
 const ANYTHING: HeaderValue = HeaderValue::from_static("*/*");
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
 
-/// The next attempt of `delivery` as a request, sent at `now`. The body is not copied, unless it
-/// is sent in Workfront's form.
+/// Builds the next attempt of `delivery` as a request, sent at `now`. The body is not copied,
+/// unless it is sent in Workfront's form.
 ///
 /// # Errors
 ///
@@ -63,7 +63,7 @@ pub(super) fn build(
         headers.insert(CONTENT_ENCODING, value(&CONTENT_ENCODING, encoding)?);
     }
     if body.is_empty() {
-        // Of an empty body the client says nothing, and many servers ask for a length with every
+        // The client sends no length for an empty body, and many servers require one with every
         // POST (411). Source: RFC 9110, 8.6.
         headers.insert(CONTENT_LENGTH, HeaderValue::from_static("0"));
     }
@@ -74,7 +74,7 @@ pub(super) fn build(
     Ok(request)
 }
 
-/// The subscription's own headers come first, so that none of them replaces one of homing's.
+/// Puts the subscription's own headers first, so that none of them replaces one of homing's.
 fn headers(
     delivery: &Delivery,
     subscription: &Subscription,
@@ -115,9 +115,9 @@ fn headers(
     Ok(headers)
 }
 
-/// Beyond ASCII the bytes of the text as they are, which HTTP calls opaque. Blanks at the ends are
-/// no part of a value, and over HTTP/2 many servers give up the whole connection because of them,
-/// with the requests of others on it. Sources: RFC 9110, 5.5; RFC 9113, 8.2.1.
+/// Bytes beyond ASCII stay unchanged, which HTTP calls opaque. Blanks at the ends are not part of a
+/// value, and over HTTP/2 many servers close the whole connection because of them, with the
+/// requests of others on it. Sources: RFC 9110, 5.5; RFC 9113, 8.2.1.
 fn value(name: &HeaderName, text: &str) -> Result<HeaderValue, RequestError> {
     HeaderValue::from_bytes(text.trim_ascii().as_bytes())
         .map_err(|_| RequestError::Header { name: name.to_string() })
@@ -175,8 +175,8 @@ mod tests {
         assert_eq!(request.uri(), "https://example.com/hook?key=1");
         assert_eq!(body(&request), event().body);
         let version = env!("CARGO_PKG_VERSION");
-        let told = texts(&request).join("\n").replace(version, "<version>");
-        insta::assert_snapshot!(told, @"
+        let text = texts(&request).join("\n").replace(version, "<version>");
+        insta::assert_snapshot!(text, @"
         accept: */*
         content-type: application/json
         user-agent: homing/<version>
@@ -197,14 +197,14 @@ mod tests {
                 "secrets": ["whsec_AAECAwQFBgcICQoLDA0ODxAREhMUFRYX", "whsec_AQECAwQFBgcICQoLDA0ODxAREhMUFRYX"],
             }),
         );
-        let told = texts(&request);
+        let headers = texts(&request);
         for expected in [
             "authorization: Bearer geheim-äöü",
             "content-type: application/cloudevents+json; charset=utf-8",
             "x-homing-topic: größe.geändert",
             "x-team: payroll",
         ] {
-            assert!(told.contains(&expected.to_owned()), "{expected} in {told:#?}");
+            assert!(headers.contains(&expected.to_owned()), "{expected} in {headers:#?}");
         }
         let signatures = request.headers()[WEBHOOK_SIGNATURE].to_str().unwrap();
         assert_eq!(signatures.split(' ').filter(|text| text.starts_with("v1,")).count(), 2);
@@ -259,7 +259,7 @@ mod tests {
     }
 
     /// Goal: no request breaks the HTTP/2 connection of others. Method: blanks at every place that
-    /// a person fills in.
+    /// a client fills in.
     #[test]
     fn blanks_at_the_ends_of_values_are_not_sent() {
         let mut subscription = subscription("https://example.com/", &serde_json::json!({}));

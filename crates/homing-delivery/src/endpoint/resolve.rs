@@ -1,9 +1,9 @@
-//! Names to addresses, for the client: only those that may be called.
+//! Resolves names for the client, only to addresses that may be called.
 //!
-//! The client connects to what this gives it and asks nobody else, so a name cannot have one
+//! The client connects only to these addresses and uses no other source, so a name cannot have one
 //! address when it is checked and another when it is called (DNS rebinding).
 //!
-//! Lookups of one name are shared: however many attempts wait for it, it is asked for once.
+//! Lookups of one name are shared: however many attempts wait for it, it is looked up once.
 
 use std::{
     collections::HashMap,
@@ -24,31 +24,31 @@ use tower_service::Service;
 
 use super::{address::allowed, dns::Dns};
 
-/// Why a name leads nowhere.
+/// Why a name has no callable address.
 #[derive(Clone, Debug, thiserror::Error)]
 pub(super) enum ResolveError {
     /// It has no address.
     #[error("the name has no address")]
     Nothing,
-    /// Nobody says.
+    /// No name server answers.
     #[error("the name servers do not answer")]
     Silent,
-    /// They say that they cannot.
-    #[error("the name servers cannot tell the address ({0})")]
+    /// The name servers report a failure.
+    #[error("the name servers cannot resolve it ({0})")]
     Refused(String),
-    /// There are addresses and none of them may be called.
+    /// It has addresses, and none of them may be called.
     #[error("{0} is not called (endpoint.allow_networks)")]
     NotAllowed(IpAddr),
-    /// It was not asked for, because too many others are.
+    /// It was not looked up: too many lookups are running.
     #[error("too many names are being looked up")]
     Busy,
-    /// No name server could be asked.
-    #[error("no name server can be asked ({0})")]
+    /// It was not looked up: no name server is available.
+    #[error("no name server is available ({0})")]
     Unasked(String),
 }
 
 impl ResolveError {
-    /// Whether it says nothing about the name: the lookup never ran.
+    /// True if the lookup never ran, so that it says nothing about the name.
     pub(super) fn is_ours(&self) -> bool {
         match self {
             Self::Busy | Self::Unasked(_) => true,
@@ -69,26 +69,26 @@ pub(super) struct Resolver {
 }
 
 impl Resolver {
-    /// `networks` are called although they are special.
+    /// `networks` may be called although they are special.
     pub(super) fn new(networks: Arc<[IpNet]>, dns: Dns) -> Self {
         Self { networks, dns: Arc::new(dns), lookups: Arc::default() }
     }
 
-    /// Every address may be called: the operator named whom to call.
+    /// Every address may be called: the operator chose it.
     pub(super) fn anywhere(dns: Dns) -> Self {
         let everything = [IpNet::V4(Ipv4Net::default()), IpNet::V6(Ipv6Net::default())];
         Self::new(everything.into(), dns)
     }
 
-    /// The lookup of `name` that is under way, or a new one. The map holds nothing alive: a lookup
-    /// ends with the last attempt that waits for it.
+    /// The running lookup of `name`, or a new one. The map keeps nothing alive: a lookup ends with
+    /// the last attempt that waits for it.
     fn lookup(&self, name: &str) -> Shared<Lookup> {
         let mut lookups = self.lookups.lock().unwrap_or_else(PoisonError::into_inner);
         let under_way = lookups.get(name).and_then(WeakShared::upgrade);
         under_way.filter(|lookup| lookup.peek().is_none()).unwrap_or_else(|| {
             lookups.retain(|_, lookup| lookup.upgrade().is_some());
-            let (dns, asked) = (Arc::clone(&self.dns), name.to_owned());
-            let started = async move { dns.look_up(&asked).await.map(Arc::from) }.boxed().shared();
+            let (dns, owned) = (Arc::clone(&self.dns), name.to_owned());
+            let started = async move { dns.look_up(&owned).await.map(Arc::from) }.boxed().shared();
             if let Some(weak) = started.downgrade() {
                 lookups.insert(name.to_owned(), weak);
             }
@@ -98,7 +98,7 @@ impl Resolver {
 
     async fn addresses(self, name: String) -> Result<Vec<SocketAddr>, ResolveError> {
         let found = self.lookup(&name).await?;
-        // Port 0 is replaced by the client with that of the URL.
+        // The client replaces port 0 with the port of the URL.
         let callable: Vec<_> = found
             .iter()
             .filter(|address| allowed(**address, &self.networks))

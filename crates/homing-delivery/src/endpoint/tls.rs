@@ -1,4 +1,4 @@
-//! TLS to endpoints: whom homing trusts.
+//! TLS to endpoints, and the authorities that homing trusts.
 
 use std::{path::Path, sync::Arc};
 
@@ -8,7 +8,7 @@ use crate::settings::EndpointSettings;
 use homing_domain::settings::SettingsError;
 use homing_files::certificates;
 
-/// Why endpoints cannot be called at all.
+/// Why no endpoint can be called.
 #[derive(Debug, thiserror::Error)]
 pub enum EndpointSetupError {
     /// A setting makes no sense.
@@ -22,11 +22,11 @@ pub enum EndpointSetupError {
     Tls(#[source] rustls::Error),
 }
 
-/// TLS as every HTTP client of homing speaks it: trusting Mozilla's authorities and the certificates
-/// of `endpoint.ca_file`, and offering `protocols` (ALPN).
+/// The TLS configuration of all HTTP clients of homing: trusts Mozilla's authorities and the
+/// certificates of `endpoint.ca_file`, and offers `protocols` (ALPN).
 ///
-/// Names ring itself: rustls would otherwise take the process's default, which whoever comes first
-/// sets (lapin does).
+/// Names ring explicitly: rustls would otherwise take the process's default, which depends on what
+/// sets it first (lapin does).
 ///
 /// # Errors
 ///
@@ -48,7 +48,7 @@ pub fn tls(
     Ok(config)
 }
 
-/// Mozilla's.
+/// Mozilla's authorities.
 fn public_authorities() -> RootCertStore {
     let mut roots = RootCertStore::empty();
     roots.add_parsable_certificates(webpki_root_certs::TLS_SERVER_ROOT_CERTS.iter().cloned());

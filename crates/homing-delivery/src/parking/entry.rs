@@ -1,4 +1,4 @@
-//! A parked message as people see it.
+//! A parked message as operators see it.
 
 use bytes::Bytes;
 use serde::Serialize;
@@ -18,28 +18,28 @@ pub struct Entry {
     pub event_id: String,
     /// The event's topic; `None` where there is none.
     pub topic: Option<String>,
-    /// To whom it is owed; `None`: an event parked before it was fanned out.
+    /// The subscription that it is for; `None`: an event parked before its fan-out.
     pub subscription_id: Option<SubscriptionId>,
-    /// What was sent as `webhook-id`.
+    /// The value sent as `webhook-id`.
     pub delivery_id: Option<DeliveryId>,
-    /// Why it was given up.
+    /// The reason for parking it.
     pub reason: ParkReason,
-    /// Since when.
+    /// The time of parking.
     pub parked_ms: Option<UnixMillis>,
-    /// When homing took the event.
+    /// The time when homing took the event.
     pub received_ms: Option<UnixMillis>,
-    /// When the first attempt failed.
+    /// The time when the first attempt failed.
     pub first_failure_ms: Option<UnixMillis>,
     /// HTTP requests made.
     pub attempts: u32,
-    /// How often it was sent again already.
+    /// The number of replays so far.
     pub replays: u32,
-    /// What the endpoint did last, or what is wrong with the message; where the broker parked it, its
+    /// The last outcome, or what is wrong with the message; if the broker parked it, the broker's
     /// reason and the queue.
     pub last_outcome: Option<String>,
     /// As published.
     pub content_type: String,
-    /// How the body is packed, where the publisher said so.
+    /// The encoding of the body, if the publisher declared one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub content_encoding: Option<String>,
     /// Size of the body.
@@ -47,7 +47,7 @@ pub struct Entry {
     /// The publisher's other headers.
     #[serde(skip)]
     pub headers: Vec<(String, String)>,
-    /// The body itself; `None` where nobody asked for it.
+    /// The body itself; `None` if it was not requested.
     #[serde(skip)]
     pub body: Option<Bytes>,
 }
@@ -64,12 +64,12 @@ impl Entry {
         }
     }
 
-    /// Tells what the broker did with it as well: nobody else knows why it is here.
+    /// Adds why the broker moved the message: nothing else records it.
     fn moved(mut self, Moved { why, queue, at }: &Moved) -> Self {
         let moved = format!("the broker took it out of `{queue}`: {why}");
-        let told =
+        let outcome =
             self.last_outcome.map_or_else(|| moved.clone(), |last| format!("{last}; {moved}"));
-        self.last_outcome = Some(told);
+        self.last_outcome = Some(outcome);
         self.parked_ms = self.parked_ms.or(*at);
         self
     }

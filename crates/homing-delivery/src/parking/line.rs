@@ -7,7 +7,7 @@ use serde_json::value::RawValue;
 use super::Entry;
 use homing_domain::id::SubscriptionId;
 
-/// A line, in the form that `homing publish` reads.
+/// A line in the form that `homing publish` reads.
 #[derive(Serialize)]
 struct Line<'a> {
     topic: Option<&'a str>,
@@ -39,13 +39,13 @@ pub fn export_line(entry: &Entry) -> Vec<u8> {
         body_base64: data.is_none().then(|| BASE64_STANDARD.encode(body)),
         parked: entry,
     };
-    // Texts, numbers and checked JSON: nothing that cannot be written.
+    // Strings, numbers and checked JSON: this cannot fail.
     let mut bytes = serde_json::to_vec(&line).unwrap_or_default();
     bytes.push(b'\n');
     bytes
 }
 
-/// The body as JSON, where writing it into a line leaves every byte as it is.
+/// The body as JSON, if writing it into a line leaves every byte unchanged.
 fn json_line(body: &[u8]) -> Option<&RawValue> {
     let raw: &RawValue = serde_json::from_slice(body).ok()?;
     let is_whole = raw.get().len() == body.len();

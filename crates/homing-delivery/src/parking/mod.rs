@@ -1,8 +1,9 @@
-//! What was given up, and what a person can do about it: look, send again, drop.
+//! Parked messages, and what an operator can do with them: list, replay, drop.
 //!
-//! Every action is a walk through the parking queue from its head: what matches is acted on, the
-//! rest stays. Between its fetching and the end of the walk a message is seen by nobody else, so one
-//! goes at a time, in all processes: another one waits for ten seconds, and is then told so.
+//! Every action scans the parking queue from its head: messages that match are acted on, the rest
+//! stays. Until the end of the scan, no other consumer sees a fetched message. So only one scan
+//! runs at a time, in all processes: a second one waits for ten seconds, and then fails with that
+//! reason.
 
 mod entry;
 mod line;
@@ -23,7 +24,7 @@ use homing_domain::report::Chain;
 
 pub use self::{entry::Entry, line::export_line, selection::Selection};
 
-/// For another one to come to its end.
+/// A scan waits this long for another one to finish.
 const LOCK_WAIT: Duration = Duration::from_secs(10);
 const LOCK_POLL: Duration = Duration::from_secs(1);
 
@@ -31,44 +32,44 @@ const LOCK_POLL: Duration = Duration::from_secs(1);
 #[derive(Clone)]
 pub struct Parking {
     broker: Broker,
-    /// Between two messages that are acted on.
+    /// The minimum time between two messages that are acted on.
     pace: Option<Duration>,
 }
 
-/// What a look found.
+/// The result of a scan without changes.
 #[derive(Clone, Debug, Serialize)]
 pub struct Listing {
-    /// Those that match, at most as many as were asked for, in the order in which they were parked.
+    /// Messages that match, up to the requested number, in the order in which they were parked.
     pub entries: Vec<Entry>,
-    /// How many messages were looked at.
+    /// The number of messages scanned.
     pub scanned: u32,
-    /// How many were in the queue.
+    /// The number of messages in the queue.
     pub total: u32,
 }
 
-/// Whether the entries of a [`Listing`] have their bodies, which are up to a megabyte each.
+/// Includes or omits the bodies of the entries of a [`Listing`], which are up to a megabyte each.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Bodies {
-    /// They have.
-    Kept,
-    /// They have not.
-    Left,
+    /// Include them.
+    Included,
+    /// Omit them.
+    Omitted,
 }
 
 impl Bodies {
     fn of(self, entry: Entry) -> Entry {
         match self {
-            Self::Kept => entry,
-            Self::Left => Entry { body: None, ..entry },
+            Self::Included => entry,
+            Self::Omitted => Entry { body: None, ..entry },
         }
     }
 }
 
-/// How far a walk has come.
+/// The progress of a scan.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, utoipa::ToSchema)]
 #[schema(as = QueueScan)]
 pub struct Tally {
-    /// Messages looked at.
+    /// Messages scanned so far.
     pub scanned: u32,
     /// Messages in the queue at the start.
     pub total: u32,
@@ -76,14 +77,14 @@ pub struct Tally {
     pub matched: u32,
 }
 
-/// What is done with a message that matches.
+/// The action on a message that matches.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Action {
     /// Send it again, from attempt 1.
     Replay,
     /// Remove it for ever.
     Drop,
-    /// Nothing: only count.
+    /// Only count it.
     Count,
 }
 
@@ -100,19 +101,19 @@ impl Parking {
         Self { broker, pace: None }
     }
 
-    /// The same, acting on at most so many messages per second.
+    /// A copy that acts on at most so many messages per second.
     #[must_use]
     pub fn paced(&self, max_per_second: u32) -> Self {
         let pace = Some(Duration::from_secs(1) / max_per_second.max(1));
         Self { broker: self.broker.clone(), pace }
     }
 
-    /// At most `limit` parked messages that match, in the order in which they were parked. The
-    /// queue keeps its order only roughly, so where there are more, these need not be the oldest.
+    /// Lists up to `limit` parked messages that match, in the order in which they were parked. The
+    /// queue keeps its order only roughly, so if there are more, these need not be the oldest.
     ///
     /// # Errors
     ///
-    /// [`BrokerError`]; nothing is changed by it.
+    /// [`BrokerError`]; it changes nothing.
     pub async fn list(
         &self,
         selection: &Selection,
@@ -120,22 +121,22 @@ impl Parking {
         bodies: Bodies,
     ) -> Result<Listing, BrokerError> {
         let mut entries = Vec::new();
-        let visited = self.visit(selection, Some(limit), None, |entry| {
+        let scan = self.scan_each(selection, Some(limit), None, |entry| {
             entries.push(bodies.of(entry));
             ControlFlow::Continue(())
         });
-        let Tally { scanned, total, .. } = visited.await?;
+        let Tally { scanned, total, .. } = scan.await?;
         entries.sort_by_key(|entry| entry.parked_ms);
         Ok(Listing { entries, scanned, total })
     }
 
-    /// A page of those that match, in the order in which they were parked: `skip` of them are passed
-    /// over, and no message is looked at after `within`, so that `scanned` may be less than `total`.
-    /// The queue has no keys to begin behind, so every page is a walk from its head.
+    /// Lists a page of the messages that match, in the order in which they were parked: skips the
+    /// first `skip`, and stops scanning after `within`, so that `scanned` may be less than `total`.
+    /// The queue has no keys to start after, so every page scans from its head.
     ///
     /// # Errors
     ///
-    /// [`BrokerError`]; nothing is changed by it.
+    /// [`BrokerError`]; it changes nothing.
     pub async fn page(
         &self,
         selection: &Selection,
@@ -167,13 +168,13 @@ impl Parking {
         Ok(listing)
     }
 
-    /// Those of the first `max_scanned` parked messages that match, without their bodies: where
-    /// what is looked for is only a help, and the queue may be long.
+    /// Lists the messages that match among the first `max_scanned`, without their bodies: for
+    /// results that are a bonus when the queue may be long.
     ///
     /// # Errors
     ///
-    /// [`BrokerError`]; nothing is changed by it.
-    pub async fn glance(
+    /// [`BrokerError`]; it changes nothing.
+    pub async fn list_first(
         &self,
         selection: &Selection,
         max_scanned: u32,
@@ -193,14 +194,14 @@ impl Parking {
         Ok(listing)
     }
 
-    /// Shows `each` parked message that matches to its visitor, one at a time and with its body,
-    /// until there are no more, `limit` were shown, the time `within` which messages are looked at is
-    /// over, or the visitor has seen enough. Nothing is kept here, so any number can be visited.
+    /// Passes `each` parked message that matches, one at a time and with its body, until there are
+    /// no more, `limit` were passed, the time `within` is over, or `each` breaks. Keeps nothing in
+    /// memory, so the number is unbounded.
     ///
     /// # Errors
     ///
-    /// [`BrokerError`]; nothing is changed by it, and what was shown was shown.
-    pub async fn visit(
+    /// [`BrokerError`]; it changes nothing. Messages may have been passed to `each` before.
+    pub async fn scan_each(
         &self,
         selection: &Selection,
         limit: Option<u32>,
@@ -227,32 +228,32 @@ impl Parking {
         Ok(tally)
     }
 
-    /// Does `action` with what matches, at most `limit` messages of it; `told` hears of every
-    /// message looked at. At most the messages that are parked now are looked at, so that what
-    /// comes back while walking is not taken twice.
+    /// Does `action` with at most `limit` messages that match; calls `on_progress` after every
+    /// message scanned. Scans at most as many messages as are parked at the start, so that replayed
+    /// messages that return meanwhile are not taken twice.
     ///
     /// # Errors
     ///
-    /// [`BrokerError`]: what was acted on until then stays done, the rest is parked still.
+    /// [`BrokerError`]: actions taken until then stay done, the rest is still parked.
     ///
     /// # Cancel safety
     ///
-    /// Dropped between publishing and removing, one message is both sent again and parked still.
+    /// Dropped between publishing and removing, one message is both replayed and still parked.
     pub async fn act(
         &self,
         action: Action,
         selection: &Selection,
         limit: Option<u32>,
-        mut told: impl FnMut(Tally) + Send,
+        mut on_progress: impl FnMut(Tally) + Send,
     ) -> Result<Tally, BrokerError> {
-        let goes_on = |tally| {
-            told(tally);
+        let continuing = |tally| {
+            on_progress(tally);
             ControlFlow::Continue(())
         };
-        self.act_while(action, selection, limit, goes_on).await
+        self.act_while(action, selection, limit, continuing).await
     }
 
-    /// The same until `told` breaks it off; then nothing is left half done.
+    /// As [`act`](Self::act), until `on_progress` stops it; no message is left half done.
     ///
     /// # Errors
     ///
@@ -266,7 +267,7 @@ impl Parking {
         action: Action,
         selection: &Selection,
         limit: Option<u32>,
-        mut told: impl FnMut(Tally) -> ControlFlow<()> + Send,
+        mut on_progress: impl FnMut(Tally) -> ControlFlow<()> + Send,
     ) -> Result<Tally, BrokerError> {
         let mut scan = self.scan().await?;
         let mut tally = Tally { total: scan.left(), ..Tally::default() };
@@ -282,12 +283,12 @@ impl Parking {
                 self.act_on(action, &scan, &fetched).await?;
                 tally.matched = tally.matched.saturating_add(1);
             }
-            if told(tally).is_break() {
+            if on_progress(tally).is_break() {
                 break;
             }
         }
         end(scan).await;
-        info!(?action, matched = tally.matched, scanned = tally.scanned, "parking.walked");
+        info!(?action, matched = tally.matched, scanned = tally.scanned, "parking.scanned");
         Ok(tally)
     }
 
@@ -301,13 +302,13 @@ impl Parking {
             Action::Count => Ok(()),
             Action::Drop => scan.remove(fetched).await,
             Action::Replay => {
-                self.broker.publish(&again(fetched), Route::Retry).await?;
+                self.broker.publish(&replayed(fetched), Route::Retry).await?;
                 scan.remove(fetched).await
             }
         }
     }
 
-    /// Starts a queue scan under its lock, for which it waits for a while.
+    /// Starts a scan once no other one is running; waits a while for that.
     async fn scan(&self) -> Result<QueueScan, BrokerError> {
         let began = Instant::now();
         let lock = loop {
@@ -322,26 +323,25 @@ impl Parking {
     }
 }
 
-/// The message as it is sent again. Deliveries and events alike go through the retry queue: only
-/// that one keeps the count of replays.
-fn again(fetched: &Fetched) -> Outgoing {
+/// The message to replay. Deliveries and events alike go through the retry queue: only that queue
+/// keeps the count of replays.
+fn replayed(fetched: &Fetched) -> Outgoing {
     match &fetched.content {
         Ok(message) => message.replayed().outgoing(),
         Err(unreadable) => unreadable.replayed(),
     }
 }
 
-/// Messages that are looked at and left cost time that is not made up for: no more than the pace,
-/// ever.
+/// Scanning past messages takes time that is not caught up on: the pace is never exceeded.
 fn at_pace(between: Duration) -> Interval {
     let mut pace = interval(between);
     pace.set_missed_tick_behavior(MissedTickBehavior::Delay);
     pace
 }
 
-/// Without a polite end the channel ends with the connection; the effect is the same.
+/// If this fails, the channel ends with the connection; the effect is the same.
 async fn end(scan: QueueScan) {
     if let Err(error) = scan.finish().await {
-        info!(error = %Chain(&error), "parking.walk_end_failed");
+        info!(error = %Chain(&error), "parking.scan_end_failed");
     }
 }

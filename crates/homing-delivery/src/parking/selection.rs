@@ -1,4 +1,4 @@
-//! Which parked messages are meant.
+//! A selection of parked messages.
 
 use std::collections::BTreeSet;
 
@@ -12,13 +12,13 @@ use homing_domain::{
     verdict::ParkReason,
 };
 
-/// Conditions on parked messages; all that are set must hold, none means all messages.
+/// Conditions on parked messages; all that are set must hold, none selects all messages.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Selection {
     /// Parked for this reason.
     pub reason: Option<ParkReason>,
-    /// Owed to this subscription.
+    /// For this subscription.
     pub subscription: Option<SubscriptionId>,
     /// Of a topic that this pattern matches.
     pub topic: Option<TopicPattern>,
@@ -28,27 +28,27 @@ pub struct Selection {
     pub parked_after_ms: Option<UnixMillis>,
     /// Parked before this instant, Unix ms.
     pub parked_before_ms: Option<UnixMillis>,
-    /// Parked because a circuit spared the endpoint of one of these subscriptions.
+    /// Parked because the circuit was open or frozen for one of these subscriptions.
     #[serde(skip)]
-    pub spared_for: Option<BTreeSet<SubscriptionId>>,
+    pub held_for: Option<BTreeSet<SubscriptionId>>,
 }
 
 impl Selection {
-    /// Whether no condition is set.
+    /// True if no condition is set.
     #[must_use]
     pub fn is_everything(&self) -> bool {
         let Self { reason, subscription, topic, event, .. } = self;
-        let Self { parked_after_ms, parked_before_ms, spared_for, .. } = self;
+        let Self { parked_after_ms, parked_before_ms, held_for, .. } = self;
         reason.is_none()
             && subscription.is_none()
             && topic.is_none()
             && event.is_none()
             && parked_after_ms.is_none()
             && parked_before_ms.is_none()
-            && spared_for.is_none()
+            && held_for.is_none()
     }
 
-    /// Whether `entry` is meant. An entry without an instant is older than every instant.
+    /// True if `entry` is selected. An entry without an instant is older than every instant.
     #[must_use]
     pub fn matches(&self, entry: &Entry) -> bool {
         let topic = entry.topic.as_deref().and_then(|topic| Topic::new(topic).ok());
@@ -62,7 +62,7 @@ impl Selection {
                 .topic
                 .as_ref()
                 .is_none_or(|pattern| topic.as_ref().is_some_and(|topic| pattern.matches(topic)))
-            && self.spared_for.as_ref().is_none_or(|subscriptions| {
+            && self.held_for.as_ref().is_none_or(|subscriptions| {
                 matches!(entry.reason, ParkReason::Frozen | ParkReason::CircuitOpen)
                     && entry.subscription_id.is_some_and(|id| subscriptions.contains(&id))
             })

@@ -6,18 +6,18 @@ use serde::{Deserialize, Serialize};
 
 use homing_domain::settings::SettingsError;
 
-/// What the attempt log keeps, and for how long.
+/// The extent of the attempt log.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct AttemptsSettings {
-    /// Whether attempts are logged at all.
+    /// Turns the attempt log on.
     pub enabled: bool,
-    /// How long a record is kept.
+    /// Records are kept this long.
     #[serde(with = "humantime_serde")]
     pub keep: Duration,
-    /// How many records are kept.
+    /// At most this many records are kept.
     pub max_rows: u64,
-    /// How much of a response is kept, in bytes.
+    /// At most this many bytes of a response are kept.
     pub response_bytes: usize,
 }
 
@@ -28,7 +28,7 @@ impl AttemptsSettings {
     /// Records wait in memory until they are written, up to some thousands.
     const MAX_RESPONSE_BYTES: usize = 4_096;
 
-    /// Builds what can be built without I/O, so that a mistake shows at start.
+    /// Builds everything that needs no I/O, so that a mistake shows at start.
     ///
     /// # Errors
     ///

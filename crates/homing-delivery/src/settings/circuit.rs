@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use homing_domain::circuit::{CircuitRules, CircuitRulesError, Figures};
 use homing_domain::settings::SettingsError;
 
-/// When an endpoint that keeps failing is spared.
+/// The rules by which circuits open and freeze.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct CircuitSettings {
@@ -15,24 +15,24 @@ pub struct CircuitSettings {
     pub open_above_percent: u8,
     /// … of more than so many attempts.
     pub open_above_attempts: u64,
-    /// Opens at so many failures in a row.
+    /// Opens at this many consecutive failures.
     pub open_at_consecutive_failures: u64,
-    /// When so many attempts are counted for the share, both counts are halved.
+    /// At this many attempts, the counts for the share are halved.
     pub rate_window_attempts: u64,
     /// From one probe to the next.
     #[serde(with = "humantime_serde")]
     pub probe_interval: Duration,
-    /// Freezes at more failures in a row than this …
+    /// Freezes at more consecutive failures than this …
     pub freeze_above_consecutive_failures: u64,
     /// … when the last success is longer ago than this.
     #[serde(with = "humantime_serde")]
     pub freeze_above_last_success_ago: Duration,
-    /// Freezes at so many failures in a row.
+    /// Freezes at this many consecutive failures.
     pub freeze_at_consecutive_failures: u64,
 }
 
 impl CircuitSettings {
-    /// Checks by building.
+    /// Validates the figures by building the rules.
     ///
     /// # Errors
     ///
@@ -60,7 +60,7 @@ impl CircuitSettings {
         })
     }
 
-    /// Builds what can be built without I/O, so that a mistake shows at start.
+    /// Builds everything that needs no I/O, so that a mistake shows at start.
     ///
     /// # Errors
     ///

@@ -10,30 +10,30 @@ use serde::{Deserialize, Serialize};
 
 use homing_domain::settings::{SettingsError, list, section};
 
-/// How endpoints are called.
+/// The way endpoints are called.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct EndpointSettings {
-    /// For one attempt as a whole.
+    /// Deadline for one attempt as a whole.
     #[serde(with = "humantime_serde")]
     pub deadline: Duration,
-    /// For finding the address, TCP and TLS.
+    /// Deadline for finding the address, TCP and TLS.
     #[serde(with = "humantime_serde")]
     pub connect_deadline: Duration,
     /// Requests in flight at one URL, per worker process.
     pub max_concurrency: usize,
-    /// How long a delivery waits for its turn before it goes to a busy lane.
+    /// A delivery waits this long for a permit before it goes to a throttle queue.
     #[serde(with = "humantime_serde")]
     pub busy_wait: Duration,
-    /// How much of a response is read, in bytes.
+    /// At most this many bytes of a response are read.
     pub max_response_bytes: usize,
-    /// Networks that are called although they are private or special.
+    /// Networks that may be called although they are private or special.
     #[serde(deserialize_with = "list::texts")]
     pub allow_networks: Vec<String>,
-    /// No request is sent over a connection that is older.
+    /// Maximum age of a connection over which a request is sent.
     #[serde(with = "humantime_serde")]
     pub max_connection_age: Duration,
-    /// Name servers that are asked in place of the system's, with or without a port.
+    /// Name servers to use instead of the system's, with or without a port.
     #[serde(deserialize_with = "list::texts")]
     pub dns_servers: Vec<String>,
     /// A PEM file with further certificate authorities; empty: none.
@@ -41,7 +41,7 @@ pub struct EndpointSettings {
 }
 
 impl EndpointSettings {
-    /// The defaults, changed by `changes`: TOML lines with keys of the section.
+    /// The defaults, overridden by `changes`: TOML lines with keys of the section.
     ///
     /// # Errors
     ///
@@ -84,7 +84,7 @@ impl EndpointSettings {
         self.dns_servers.iter().map(read).collect()
     }
 
-    /// Builds what can be built without I/O, so that a mistake shows at start.
+    /// Builds everything that needs no I/O, so that a mistake shows at start.
     ///
     /// # Errors
     ///

@@ -10,13 +10,13 @@ use serde::{Deserialize, Serialize};
 use homing_domain::schedule::Schedule;
 use homing_domain::settings::{SettingsError, list};
 
-/// Which schedules there are.
+/// The schedules that exist.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ScheduleSettings {
     /// The schedule of subscriptions that name none.
     pub default: String,
-    /// Built-in schedules that subscriptions may name beside the default one.
+    /// Built-in schedules that subscriptions may name besides the default one.
     #[serde(deserialize_with = "list::texts")]
     pub offered: Vec<String>,
     /// Further schedules by name.
@@ -45,7 +45,7 @@ impl ScheduleSettings {
         Self { default: name.to_owned(), offered: Vec::new(), custom }
     }
 
-    /// Checks by building.
+    /// Validates the settings by building the schedules.
     ///
     /// # Errors
     ///
@@ -93,7 +93,7 @@ fn unknown(key: &'static str, name: &str, custom: &[&str]) -> SettingsError {
 }
 
 impl Schedules {
-    /// The schedule called `name`; the default one for `None`, and for a name that has gone from
+    /// The schedule called `name`; the default one for `None`, and for a name that is no longer in
     /// the settings.
     #[must_use]
     pub fn get(&self, name: Option<&str>) -> &Schedule {

@@ -5,18 +5,18 @@ use url::Url;
 
 use homing_domain::settings::SettingsError;
 
-/// Where spans are sent to.
+/// The destination of spans.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct TracesSettings {
     /// The collector, `http://127.0.0.1:4318`; empty: no spans are recorded.
     pub collector: String,
-    /// Of a hundred events that come without a trace, so many get one that is recorded.
+    /// Of a hundred events without a trace, this many get a recorded one.
     pub sample_percent: u8,
 }
 
 impl TracesSettings {
-    /// Where spans are posted to; `None`: they are not.
+    /// The URL that spans are posted to; `None`: spans are off.
     ///
     /// # Errors
     ///
@@ -35,7 +35,7 @@ impl TracesSettings {
         is_http.then_some(Some(target)).ok_or_else(wrong)
     }
 
-    /// Builds what can be built without I/O, so that a mistake shows at start.
+    /// Builds everything that needs no I/O, so that a mistake shows at start.
     ///
     /// # Errors
     ///

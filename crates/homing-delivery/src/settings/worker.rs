@@ -6,19 +6,19 @@ use serde::{Deserialize, Serialize};
 
 use homing_domain::settings::SettingsError;
 
-/// How much a worker takes on at once.
+/// The load that a worker takes at once.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct WorkerSettings {
     /// Deliveries in flight over both lanes.
     pub max_in_flight: usize,
-    /// Bodies of the messages that the broker sends ahead over both lanes, in bytes; about.
+    /// Bodies of the messages that the broker sends ahead over both lanes, in bytes; approximate.
     pub max_in_flight_bytes: usize,
-    /// Deliveries of one event that are attempted in the worker that took it.
+    /// Deliveries of one event that are attempted directly by the worker that took it.
     pub max_fan_out_inline: usize,
     /// Size of the largest event, in bytes.
     pub max_event_bytes: usize,
-    /// For deliveries in flight after the order to stop.
+    /// Deadline for deliveries in flight after the order to stop.
     #[serde(with = "humantime_serde")]
     pub drain_grace: Duration,
 }
@@ -36,7 +36,7 @@ impl WorkerSettings {
         self.max_in_flight_bytes / 2
     }
 
-    /// Builds what can be built without I/O, so that a mistake shows at start.
+    /// Builds everything that needs no I/O, so that a mistake shows at start.
     ///
     /// # Errors
     ///

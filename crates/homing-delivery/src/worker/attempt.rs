@@ -1,5 +1,5 @@
 //! One attempt, in the order in which it happens: resolve → admit → perform → judge → record →
-//! dispatch. The first step at which a delivery cannot go on ends them, and says what follows.
+//! dispatch. A step that ends the sequence early returns the disposition.
 
 use std::{panic::AssertUnwindSafe, sync::Arc, time::Duration};
 
@@ -29,20 +29,20 @@ use homing_domain::{
 use homing_store::StoreError;
 use homing_telemetry::events;
 
-/// A delivery, and all that is known about how to attempt it.
+/// A delivery, and everything needed to attempt it.
 pub(super) struct Job<'a> {
     pub(super) message: &'a Message,
-    /// As it was before the attempt.
+    /// Its state before the attempt.
     pub(super) delivery: &'a Delivery,
     pub(super) subscription: &'a Subscription,
     pub(super) schedule: &'a Schedule,
 }
 
-/// By which right an attempt is made.
+/// The permission under which an attempt is made.
 enum Admitted {
     /// The circuit is closed and a permit was free.
     Ordinary(Permit),
-    /// The circuit is open, and this is the one that is let through.
+    /// The circuit is open, and this delivery is its probe.
     Probe,
 }
 
@@ -64,14 +64,14 @@ pub(super) async fn attempt(context: &Context, pending: PendingDelivery) {
         events::repetition_skipped(&delivery);
         return receipt.settle();
     };
-    scatter(returned).await;
+    jitter(returned).await;
     let (Ok(disposition) | Err(disposition)) = run(context, &message, &mut delivery).await;
     context.observers.disposed(&delivery, &disposition);
     dispatch(context, disposition, receipt).await;
     running.done();
 }
 
-/// The steps up to knowing what follows; `Err`: no attempt was made.
+/// Runs the steps up to the disposition; `Err`: no attempt was made.
 async fn run(
     context: &Context,
     message: &Message,
@@ -87,10 +87,11 @@ async fn run(
     Ok(follow(&job, &attempt, verdict))
 }
 
-/// Adds jitter to often redelivered messages: one of them may kill the workers that attempt it, and
-/// its neighbours are then done before it half of the time, instead of using up their redeliveries.
-async fn scatter(returned: u32) {
-    /// As often it happens to any delivery, in a bad hour of workers and connections.
+/// Adds jitter to often-redelivered messages: one of them may kill the workers that attempt it.
+/// With jitter, its neighbours finish before it half of the time and do not use up their
+/// redeliveries.
+async fn jitter(returned: u32) {
+    /// Any delivery may be returned this often while workers and connections fail.
     const UNSUSPICIOUS: u32 = 5;
     const WITHIN_MS: u64 = 1_000;
     if returned > UNSUSPICIOUS {
@@ -98,7 +99,7 @@ async fn scatter(returned: u32) {
     }
 }
 
-/// The subscription, once it is known to want the event.
+/// Finds the subscription and makes sure that it matches the event.
 async fn resolve(
     context: &Context,
     message: &Message,
@@ -137,14 +138,14 @@ async fn resolve(
     }
 }
 
-/// The right to make the attempt now.
+/// Gets permission to make the attempt now.
 async fn admit(context: &Context, job: &Job<'_>) -> Result<Admitted, Disposition> {
     let Job { message, delivery, subscription, schedule } = *job;
     let now = clock::now();
     let skip = |reason, next| Disposition::skip(reason, Some(next)).of(subscription);
     if let Some(remaining) = delivery.progress.remaining(now) {
-        let held = disposition::until_asked(message, delivery, schedule, remaining);
-        return Err(skip(SkipReason::AskedToWait(remaining), held));
+        let held = disposition::until_retry_after(message, delivery, schedule, remaining);
+        return Err(skip(SkipReason::RetryAfter(remaining), held));
     }
     let url = &subscription.spec.url;
     match context.circuits.admission(url, now).await {
@@ -167,17 +168,17 @@ async fn admit(context: &Context, job: &Job<'_>) -> Result<Admitted, Disposition
     }
 }
 
-/// The attempt itself: builds, signs, calls, classifies.
+/// Makes the attempt: builds, signs, calls, classifies.
 async fn perform(context: &Context, job: &Job<'_>) -> Result<Attempt, Disposition> {
     let (started, clock) = (clock::now(), Instant::now());
-    // A handler that panics is our own failure: given back, its message would come at once again.
+    // A handler that panics is our own failure; a message given back would return at once.
     let performed = AssertUnwindSafe(traced(context, job, started)).catch_unwind().await;
     let performed = performed.unwrap_or_else(|_panic| Err("the handler panicked".into()));
-    let result = performed.map_err(|error| hindered(job, error))?;
+    let result = performed.map_err(|error| not_attempted(job, error))?;
     Ok(Attempt { started, ended: clock::now(), duration: clock.elapsed(), result })
 }
 
-/// The attempt, with a span for it where spans are collected.
+/// Makes the attempt, in a span if spans are collected.
 async fn traced(
     context: &Context,
     job: &Job<'_>,
@@ -194,11 +195,11 @@ async fn traced(
     performed
 }
 
-/// What follows where no attempt could be made, because of `error`, which is ours.
-fn hindered(job: &Job<'_>, error: HandlerError) -> Disposition {
+/// Decides what follows when no attempt could be made because of `error`, which is ours.
+fn not_attempted(job: &Job<'_>, error: HandlerError) -> Disposition {
     let Job { message, delivery, subscription, schedule } = *job;
     let (reason, next) = match error.downcast_ref::<RequestError>() {
-        // Soon over: no step of the schedule is taken for it.
+        // Passes soon: it takes no step of the schedule.
         Some(request) if request.may_pass() => {
             (SkipReason::NotNow(error), disposition::throttled(message, delivery))
         }
@@ -216,12 +217,12 @@ fn hindered(job: &Job<'_>, error: HandlerError) -> Disposition {
     Disposition::skip(reason, Some(next)).of(subscription)
 }
 
-/// What is to be done about the outcome.
+/// Decides what to do about the outcome.
 fn judge(job: &Job<'_>, attempt: &Attempt) -> Verdict {
     verdict::verdict(&attempt.result.outcome, job.delivery.progress.step, job.schedule)
 }
 
-/// Reports the attempt, counts what the endpoint did, and lets the next one in.
+/// Reports the attempt, updates limits and circuit, and frees the permit.
 async fn record(
     context: &Context,
     (job, attempt): (&Job<'_>, &Attempt),
@@ -245,7 +246,7 @@ async fn record(
     }
 }
 
-/// What follows the verdict: how far the delivery has come, and where it goes.
+/// Turns the verdict into a disposition: the new progress and the destination.
 fn follow(job: &Job<'_>, attempt: &Attempt, verdict: Verdict) -> Disposition {
     let Job { message, delivery, schedule, .. } = *job;
     let (outcome, ended) = (&attempt.result.outcome, attempt.ended);
@@ -254,9 +255,10 @@ fn follow(job: &Job<'_>, attempt: &Attempt, verdict: Verdict) -> Disposition {
         Verdict::Done => Disposition::delivered(),
         Verdict::Wait { step, wait, not_before } => {
             let mut progress = progress(step);
-            progress.not_before = not_before.map(|asked| ended.plus(asked));
+            progress.not_before = not_before.map(|requested| ended.plus(requested));
             let message = message.for_subscription(delivery.subscription, progress);
-            let wait = not_before.map_or(wait, |asked| disposition::towards(schedule, asked));
+            let wait =
+                not_before.map_or(wait, |requested| disposition::towards(schedule, requested));
             Disposition::after_attempt(message, Route::Wait(wait))
         }
         Verdict::Park(reason) => {
@@ -267,7 +269,7 @@ fn follow(job: &Job<'_>, attempt: &Attempt, verdict: Verdict) -> Disposition {
     }
 }
 
-/// Publishes what follows, and then answers the broker.
+/// Publishes what follows, then settles the message.
 async fn dispatch(context: &Context, disposition: Disposition, receipt: Receipt) {
     let next = disposition.next.map(|(message, route)| (message.outgoing(), route));
     settle(&context.broker, next, receipt).await;

@@ -1,9 +1,9 @@
-//! What this worker knows of the circuits, and what it tells the store about them.
+//! This worker's view of the circuits, and its reports to the store.
 //!
-//! Outcomes are counted here and merged into the store, soon where they point to an opening and
-//! every few seconds where they do not; the store applies the rule and answers with the new states.
-//! A change of state is announced to all workers; one that misses it finds it by the store's
-//! version. While the store is away the last known states rule, and counting goes on.
+//! Outcomes are counted here and merged into the store: soon when they may open a circuit, every
+//! few seconds otherwise. The store applies the rules and returns the new states. Changes of state
+//! are announced to all workers; a worker that misses one notices it by the store's version. While
+//! the store is unavailable, the last known states apply and counting continues.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -28,19 +28,19 @@ use homing_domain::{
 use homing_store::{Intervention, ProbeClaim, Store, StoreError, UnsettledCircuits};
 use homing_telemetry::{events, metrics};
 
-/// How often counts that point to a change of state are merged into the store.
+/// Counts that may change a state are merged into the store this often.
 const MERGE_INTERVAL: Duration = Duration::from_millis(250);
-/// How long other counts may wait.
+/// Other counts wait at most this long.
 const HEALTHY_MERGE_INTERVAL: Duration = Duration::from_secs(5);
-/// Between two merges at least, however many failures there are.
+/// Minimum pause between two merges, however many failures there are.
 const MERGE_PAUSE: Duration = Duration::from_millis(20);
 /// URLs in one transaction.
 const BATCH: usize = 1_000;
-/// How long a healthy URL that nobody uses is remembered.
+/// A healthy URL that is not used is remembered for this long.
 const IDLE: Duration = Duration::from_secs(600);
-/// How long the store remembers a healthy URL that nobody uses: 30 days.
+/// The store remembers an unused healthy URL for this long: 30 days.
 const FORGOTTEN_AFTER: Duration = Duration::from_secs(30 * 24 * 60 * 60);
-/// How soon a probe is tried again whose claim the store did not answer.
+/// A probe whose claim the store did not answer is tried again after this long.
 const CLAIM_RETRY: Duration = Duration::from_secs(1);
 
 /// The circuits as this worker knows them.
@@ -54,10 +54,10 @@ pub(super) struct Circuits {
     due: Notify,
 }
 
-/// One URL: what the store said last, and what it has not been told yet.
+/// One URL: the store's last answer, and what was counted since the last merge.
 struct Local {
     state: CircuitState,
-    /// Since when, by the store: news with a lower one is stale.
+    /// Start of the state, by the store's clock; an older state does not replace it.
     since: UnixMillis,
     tally: Tally,
     merged: Instant,
@@ -88,19 +88,19 @@ impl Circuits {
         Self { store, breakers, rules, limits, urls, version, due }
     }
 
-    /// Whether a delivery to `url` may go. [`Admission::Probe`] is answered to one delivery of the
-    /// whole pool.
+    /// Decides if a delivery to `url` may go. Only one delivery of the whole pool gets
+    /// [`Admission::Probe`].
     pub(super) async fn admission(&self, url: &EndpointUrl, now: UnixMillis) -> Admission {
         let state = self.lock().get(url).map_or(CircuitState::Closed, |local| local.state);
         match state.admission(now) {
-            // Boxed, as are the others below: rare, and large inside of every delivery in flight.
+            // Boxed, as are the others below: rare, and large inside every delivery in flight.
             Admission::Probe => Box::pin(self.claim(url, now)).await,
             admission @ (Admission::Pass | Admission::Refuse(_)) => admission,
         }
     }
 
     async fn claim(&self, url: &EndpointUrl, now: UnixMillis) -> Admission {
-        // One claim at a time from this process; the others are refused meanwhile.
+        // One claim at a time from this process; other deliveries are refused meanwhile.
         let probe_at = now.plus(CLAIM_RETRY);
         self.refuse_until(url, probe_at);
         match self.store.claim_probe(url, &self.rules, now).await {
@@ -122,7 +122,7 @@ impl Circuits {
         }
     }
 
-    /// Counts an attempt that was no probe.
+    /// Counts an attempt that was not a probe.
     pub(super) fn attempted(&self, url: &EndpointUrl, outcome: &Outcome, ended: UnixMillis) {
         let mut urls = self.lock();
         let local = urls.entry(url.clone()).or_default();
@@ -134,17 +134,17 @@ impl Circuits {
         }
     }
 
-    /// Tells what came of a probe.
+    /// Reports the outcome of a probe to the store.
     pub(super) async fn probed(&self, url: &EndpointUrl, outcome: &Outcome, ended: UnixMillis) {
-        let told = self.store.probe_ended(url, outcome, &self.rules, ended).await;
-        match told {
+        let recorded = self.store.probe_ended(url, outcome, &self.rules, ended).await;
+        match recorded {
             Ok((circuit, change)) => self.turned(url, &circuit, change).await,
-            Err(error) => events::store_unavailable("telling of a probe", &error),
+            Err(error) => events::store_unavailable("recording a probe", &error),
         }
     }
 
-    /// The endpoint answered 410. What it did until then is counted first: once it is frozen, its
-    /// row of failures goes on no more.
+    /// Freezes a URL that answered 410. Merges its counts first: a frozen circuit counts no further
+    /// failures.
     pub(super) async fn gone(&self, url: &EndpointUrl) {
         let tally = self.lock().get_mut(url).map(|local| mem::take(&mut local.tally));
         if let Some(tally) = tally.filter(|tally| !tally.is_empty()) {
@@ -156,7 +156,7 @@ impl Circuits {
         }
     }
 
-    /// Merges counts into the store until `stop`, and once more then.
+    /// Merges counts into the store until `stop`, and once more at the end.
     pub(super) async fn run(&self, stop: &CancellationToken) {
         while !stop.is_cancelled() {
             let waiting = tokio::time::timeout(MERGE_INTERVAL, self.due.notified());
@@ -206,7 +206,7 @@ impl Circuits {
         .collect()
     }
 
-    /// What the store did not take is merged the next time.
+    /// Keeps counts that the store did not take for the next merge.
     fn put_back(&self, batch: &[(EndpointUrl, Tally)]) {
         let mut urls = self.lock();
         for (url, tally) in batch {
@@ -224,8 +224,8 @@ impl Circuits {
         self.limits.forget_idle();
     }
 
-    /// Forgets what is closed and was not used for long, here and in the store. Looks at every URL,
-    /// so it is not for every merge.
+    /// Forgets closed circuits that were not used for long, here and in the store. Scans all URLs,
+    /// so it does not run with every merge.
     pub(super) async fn prune(&self) {
         self.forget_idle();
         let before = clock::now().minus(FORGOTTEN_AFTER);
@@ -235,7 +235,7 @@ impl Circuits {
         }
     }
 
-    /// Reads the circuit of `url` again, because another process announced a change.
+    /// Reads the circuit of `url` again, after another process announced a change.
     ///
     /// # Errors
     ///
@@ -244,7 +244,7 @@ impl Circuits {
         if let Some(circuit) = self.store.circuit(url).await? {
             self.learn(url, &circuit);
         } else {
-            // Any circuit that is made later is news.
+            // Any circuit created later is newer than this.
             let never = UnixMillis::default();
             self.take_over(&mut self.lock(), url, CircuitState::Closed, never);
         }
@@ -287,11 +287,11 @@ impl Circuits {
     async fn turned(&self, url: &EndpointUrl, circuit: &Circuit, change: Option<Change>) {
         self.learn(url, circuit);
         if let Some(change) = change {
-            self.breakers.tell(url, change).await;
+            self.breakers.announce(url, change).await;
         }
     }
 
-    /// Takes over what the store said, unless something later is known.
+    /// Takes over the store's state, unless a later one is known.
     fn learn(&self, url: &EndpointUrl, circuit: &Circuit) {
         let mut urls = self.lock();
         if urls.get(url).is_none_or(|local| local.since <= circuit.since) {
@@ -299,7 +299,7 @@ impl Circuits {
         }
     }
 
-    /// A URL whose circuit closes begins slowly.
+    /// Sets the state; a URL whose circuit closes starts slowly.
     fn take_over(
         &self,
         urls: &mut HashMap<EndpointUrl, Local>,
@@ -320,7 +320,7 @@ impl Circuits {
         }
     }
 
-    /// No further probe from this process before `probe_at`.
+    /// Refuses further probes from this process before `probe_at`.
     fn refuse_until(&self, url: &EndpointUrl, probe_at: UnixMillis) {
         if let Some(local) = self.lock().get_mut(url) {
             local.state = CircuitState::Open { probe_at };

@@ -1,4 +1,4 @@
-//! Counts what this worker does: a few additions for each delivery, and nothing else on its way.
+//! Counts what this worker does, with a few additions per delivery.
 
 use std::{
     collections::BTreeMap,
@@ -16,10 +16,10 @@ use homing_domain::{
     outcome::Outcome,
 };
 
-/// Slices of waits that are remembered between two reports at most; what is more is not told.
+/// Slices of waits remembered between two reports; further ones are not reported.
 const MAX_DUES: usize = 4_096;
 
-/// What was counted since the start of this worker.
+/// Counts since the start of this worker.
 #[derive(Default)]
 pub(super) struct Counters {
     events: AtomicU64,
@@ -30,11 +30,11 @@ pub(super) struct Counters {
     held: AtomicU64,
     parked: AtomicU64,
     in_flight: AtomicU32,
-    /// By wait in ms and slice: those that the store was not told of.
+    /// By wait in ms and slice: those not reported to the store yet.
     dues: Mutex<BTreeMap<(u128, i64), Due>>,
 }
 
-/// A delivery that this worker is busy with, until dropped.
+/// A delivery in flight, until dropped.
 pub(super) struct InFlight<'a>(&'a AtomicU32);
 
 impl Drop for InFlight<'_> {
@@ -52,18 +52,18 @@ impl Counters {
         Self::default()
     }
 
-    /// A message was taken from the primary queue.
-    pub(super) fn took_event(&self) {
+    /// Counts a message taken from the primary queue.
+    pub(super) fn event_taken(&self) {
         count(&self.events);
     }
 
-    /// A delivery is being worked on.
+    /// Counts a delivery in flight until the guard is dropped.
     pub(super) fn in_flight(&self) -> InFlight<'_> {
         self.in_flight.fetch_add(1, Relaxed);
         InFlight(&self.in_flight)
     }
 
-    /// An attempt ended.
+    /// Counts an attempt by its outcome.
     pub(super) fn attempted(&self, outcome: &Outcome) {
         count(match outcome {
             Outcome::Accepted { .. } => &self.accepted,
@@ -73,13 +73,13 @@ impl Counters {
         });
     }
 
-    /// A message goes to the parking queue that is no delivery.
-    pub(super) fn parks(&self) {
+    /// Counts a message parked before it became a delivery.
+    pub(super) fn message_parked(&self) {
         count(&self.parked);
     }
 
-    /// A delivery goes this way; `attempted`: after an attempt.
-    pub(super) fn goes(&self, route: Route, attempted: bool) {
+    /// Counts a delivery that takes `route`; `attempted`: after an attempt.
+    pub(super) fn dispatched(&self, route: Route, attempted: bool) {
         match route {
             Route::Parked => count(&self.parked),
             Route::Wait(wait) => {
@@ -96,7 +96,7 @@ impl Counters {
         }
     }
 
-    /// What was counted so far.
+    /// The counts so far.
     pub(super) fn figures(&self) -> Figures {
         Figures {
             events: self.events.load(Relaxed),
@@ -109,12 +109,12 @@ impl Counters {
         }
     }
 
-    /// Deliveries that are being worked on.
-    pub(super) fn busy_with(&self) -> u32 {
+    /// The number of deliveries in flight.
+    pub(super) fn in_flight_count(&self) -> u32 {
         self.in_flight.load(Relaxed)
     }
 
-    /// Takes what came into wait queues since the last time.
+    /// Takes the waits that began since the last call.
     pub(super) fn take_dues(&self) -> Vec<Due> {
         let mut dues = self.dues.lock().unwrap_or_else(PoisonError::into_inner);
         mem::take(&mut *dues).into_values().collect()
@@ -140,9 +140,9 @@ mod tests {
         let counters = Counters::new();
         let wait = Duration::from_secs(86_400);
         counters.attempted(&Outcome::Refused { status: 503, retry_after: None });
-        counters.goes(Route::Wait(wait), true);
-        counters.goes(Route::Wait(wait), false);
-        counters.goes(Route::Parked, true);
+        counters.dispatched(Route::Wait(wait), true);
+        counters.dispatched(Route::Wait(wait), false);
+        counters.dispatched(Route::Parked, true);
         let figures = Figures { refused: 1, held: 1, parked: 1, ..Figures::default() };
         assert_eq!(counters.figures(), figures);
         // Both fall into one slice, unless a boundary lies between them.
@@ -157,8 +157,8 @@ mod tests {
     fn what_is_in_flight_lands() {
         let counters = Counters::new();
         let one = counters.in_flight();
-        assert_eq!(counters.busy_with(), 1);
+        assert_eq!(counters.in_flight_count(), 1);
         drop(one);
-        assert_eq!(counters.busy_with(), 0);
+        assert_eq!(counters.in_flight_count(), 0);
     }
 }

@@ -1,4 +1,4 @@
-//! Where a delivery goes: nowhere, because it is done; to a wait queue; or to the parking queue.
+//! What follows for a delivery: nothing (it is done), a wait queue, or the parking queue.
 
 use std::time::Duration;
 
@@ -17,20 +17,20 @@ use homing_store::StoreError;
 
 /// What follows for a delivery.
 pub(super) struct Disposition {
-    /// The copy to be published, and where; `None`: the delivery is done.
+    /// The copy to publish, and its route; `None`: the delivery is done.
     pub(super) next: Option<(Message, Route)>,
-    /// Why no attempt was made; `None`: one was.
+    /// The reason for making no attempt; `None`: one was made.
     pub(super) skipped: Option<Skipped>,
 }
 
-/// Why no attempt was made.
+/// The reason for making no attempt.
 pub(super) struct Skipped {
     pub(super) reason: SkipReason,
-    /// Where it would have gone, if that is known.
+    /// The URL of the subscription, if it is known.
     pub(super) url: Option<EndpointUrl>,
 }
 
-/// What kept a delivery from being attempted.
+/// What prevented an attempt.
 pub(super) enum SkipReason {
     SubscriptionDeleted,
     /// Its row cannot be read.
@@ -40,11 +40,11 @@ pub(super) enum SkipReason {
     NotWanted,
     /// Its filter cannot be applied to this event.
     Undecided(String),
-    /// The endpoint asked for so much more time.
-    AskedToWait(Duration),
+    /// The endpoint requested this much more time.
+    RetryAfter(Duration),
     CircuitOpen,
     CircuitFrozen,
-    /// The endpoint has its hands full.
+    /// The endpoint has no free permit.
     Throttled,
     /// A failure of our own that passes soon.
     NotNow(HandlerError),
@@ -53,8 +53,8 @@ pub(super) enum SkipReason {
 }
 
 impl SkipReason {
-    /// The reason in words, for the attempt log; `None`: it happens too often for a record.
-    pub(super) fn words(&self) -> Option<String> {
+    /// The reason as text for the attempt log; `None`: too frequent to record.
+    pub(super) fn summary(&self) -> Option<String> {
         match self {
             Self::SubscriptionDeleted => Some("the subscription was removed".to_owned()),
             Self::SubscriptionUnreadable(error) => Some(error.report()),
@@ -64,31 +64,30 @@ impl SkipReason {
             Self::NotNow(error) | Self::NotAttempted(error) => {
                 Some(Chain(error.as_ref()).to_string())
             }
-            Self::StoreUnavailable(_)
-            | Self::NotWanted
-            | Self::AskedToWait(_)
-            | Self::Throttled => None,
+            Self::StoreUnavailable(_) | Self::NotWanted | Self::RetryAfter(_) | Self::Throttled => {
+                None
+            }
         }
     }
 }
 
 impl Disposition {
-    /// Nothing follows: it was delivered.
+    /// Ends a delivered delivery.
     pub(super) fn delivered() -> Self {
         Self { next: None, skipped: None }
     }
 
-    /// A copy follows an attempt.
+    /// Sends a copy on after an attempt.
     pub(super) fn after_attempt(message: Message, route: Route) -> Self {
         Self { next: Some((message, route)), skipped: None }
     }
 
-    /// No attempt is made for `reason`; what follows is `next`.
+    /// Makes no attempt for `reason`; `next` follows.
     pub(super) fn skip(reason: SkipReason, next: Option<(Message, Route)>) -> Self {
         Self { next, skipped: Some(Skipped { reason, url: None }) }
     }
 
-    /// The same, of a delivery that would have gone to this subscription's URL.
+    /// Adds the URL of the delivery's subscription.
     pub(super) fn of(mut self, subscription: &Subscription) -> Self {
         if let Some(skipped) = &mut self.skipped {
             skipped.url = Some(subscription.spec.url.clone());
@@ -97,14 +96,14 @@ impl Disposition {
     }
 }
 
-/// The copy that is given up, for an operator to look at.
+/// Parks a copy for an operator.
 pub(super) fn park(message: &Message, progress: Progress, reason: ParkReason) -> (Message, Route) {
     let mut parked = message.parked(reason, clock::now());
     parked.progress = progress;
     (parked, Route::Parked)
 }
 
-/// The copy of an event that cannot be read: given up at once, for every attempt would end the same.
+/// Parks a copy of an unreadable event at once: every attempt would end the same way.
 pub(super) fn park_unreadable(
     message: &Message,
     progress: &Progress,
@@ -114,17 +113,17 @@ pub(super) fn park_unreadable(
     park(message, progress, ParkReason::Unreadable)
 }
 
-/// The wait queue of a delivery whose endpoint asked to be left alone for `remaining`: a part of it,
-/// to be deferred again for the rest. The throttle queues are among them, so it comes back less than
-/// a second late.
+/// The wait queue for a delivery whose endpoint requested `remaining`: the longest wait within it;
+/// the delivery is deferred again for the rest. As the throttle queues are among the choices, it is
+/// less than a second late.
 pub(super) fn towards(schedule: &Schedule, remaining: Duration) -> Duration {
     let [shortest, ..] = THROTTLE_WAITS;
     let waits = schedule.waits().iter().copied().chain(THROTTLE_WAITS);
     verdict::hold(waits, remaining).unwrap_or(shortest)
 }
 
-/// The copy that waits on, because the endpoint asked for more than one wait.
-pub(super) fn until_asked(
+/// Defers the rest of the time that the endpoint requested.
+pub(super) fn until_retry_after(
     message: &Message,
     delivery: &Delivery,
     schedule: &Schedule,
@@ -134,8 +133,8 @@ pub(super) fn until_asked(
     (held, Route::Wait(towards(schedule, remaining)))
 }
 
-/// The copy that waits in a throttle queue, the longer the more often it did: for a busy endpoint, or
-/// for something on our side that passes.
+/// Puts a copy into a throttle queue, with a wait that grows with each time: the endpoint is busy,
+/// or something on our side is failing for a moment.
 pub(super) fn throttled(message: &Message, delivery: &Delivery) -> (Message, Route) {
     let [first, second, third, longest] = THROTTLE_WAITS;
     let wait = match delivery.progress.throttled {
@@ -148,8 +147,8 @@ pub(super) fn throttled(message: &Message, delivery: &Delivery) -> (Message, Rou
     (held, Route::Wait(wait))
 }
 
-/// The copy that waits for the next step without an attempt, so that a dead endpoint costs less and
-/// less. At the end of the schedule it is parked with `reason`.
+/// Defers a copy to the next step of the schedule without an attempt, so that a dead endpoint costs
+/// less and less. At the end of the schedule the copy is parked with `reason`.
 pub(super) fn to_next_step(
     message: &Message,
     delivery: &Delivery,

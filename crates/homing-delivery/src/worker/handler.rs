@@ -1,4 +1,4 @@
-//! What an attempt does.
+//! The job that runs for each attempt.
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -8,19 +8,19 @@ use homing_domain::{
     delivery::Delivery, outcome::Outcome, subscription::Subscription, time::UnixMillis,
 };
 
-/// Our own failure to make an attempt: a bug or a broken setting, never the endpoint's doing.
+/// Our own failure to make an attempt: a bug or a broken setting, never the endpoint's fault.
 pub type HandlerError = Box<dyn std::error::Error + Send + Sync>;
 
-/// What came of one attempt. An outcome alone is enough: `Ok(outcome.into())`.
+/// The result of one attempt. An outcome alone is enough: `Ok(outcome.into())`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AttemptResult {
-    /// What the endpoint did; all that decides about the delivery.
+    /// What the endpoint did; it alone decides what follows.
     pub outcome: Outcome,
-    /// The HTTP status, where there was one, also of an answer that was not complete in time.
+    /// The HTTP status, if there was one; also that of a response that was not complete in time.
     pub status: Option<u16>,
-    /// The response's body, or its beginning, for the attempt log. Nothing secret belongs here.
+    /// The response's body or its beginning, for the attempt log. It must not contain secrets.
     pub response: Bytes,
-    /// Why there was no complete answer, or what else people should know of it, for the attempt log.
+    /// Why there was no complete response, or other notes for operators, for the attempt log.
     pub cause: Option<String>,
 }
 
@@ -37,14 +37,15 @@ pub trait Handler: Send + Sync {
     ///
     /// # Errors
     ///
-    /// [`HandlerError`]: no attempt was made. The delivery waits for the next step of its
-    /// schedule, or for seconds where the error is a [`RequestError`](crate::endpoint::RequestError)
-    /// that may pass; nothing is charged to it or to the endpoint. With [`RequestError::Unfit`](crate::endpoint::RequestError::Unfit) it is parked
-    /// at once: that will not get better.
+    /// [`HandlerError`]: no attempt was made. The delivery waits for the next step of its schedule,
+    /// or for seconds if the error is a [`RequestError`](crate::endpoint::RequestError) that may
+    /// pass; nothing counts against it or the endpoint. With
+    /// [`RequestError::Unfit`](crate::endpoint::RequestError::Unfit) it is parked at once: that
+    /// error is permanent.
     ///
     /// # Cancel safety
     ///
-    /// Dropped at the end of a drain's grace; the attempt is then made again by somebody else.
+    /// Dropped at the end of a drain's grace; another worker then repeats the attempt.
     async fn attempt(
         &self,
         delivery: &Delivery,

@@ -1,5 +1,5 @@
-//! Tells the store every few seconds what this worker does, in one small transaction beside the
-//! deliveries. What the store does not take is told the next time.
+//! Reports to the store every few seconds what this worker does, in one small transaction. What the
+//! store does not take is reported the next time.
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -8,27 +8,27 @@ use tokio_util::sync::CancellationToken;
 
 use super::Context;
 use homing_domain::{
-    activity::{Figures, KEPT, Minute, Requests, TOLD_EVERY, WorkerReport, minute_of},
+    activity::{Figures, KEPT, Minute, REPORT_INTERVAL, Requests, WorkerReport, minute_of},
     clock,
     time::UnixMillis,
 };
 use homing_store::Store;
 use homing_telemetry::{events, host_name};
 
-/// How often figures are looked through for what is too old.
+/// Old figures are pruned this often.
 const PRUNE_INTERVAL: Duration = Duration::from_secs(60);
-/// Minutes that wait for a store that is away; older ones are forgotten.
+/// Minutes kept while the store is unavailable; older ones are dropped.
 const MAX_MINUTES: usize = 120;
-/// How long the last report may take.
+/// Deadline for the last report.
 const END_DEADLINE: Duration = Duration::from_secs(2);
 
-/// What the store is told of one worker.
+/// Reports one worker to the store.
 pub(super) struct Heartbeat {
     store: Arc<dyn Store>,
     report: WorkerReport,
-    /// What was counted until the last look.
+    /// The counts at the last update.
     counted: Figures,
-    /// The present minute, and those of which the store may not know all.
+    /// The current minute, and those that the store may not have completely.
     minutes: BTreeMap<UnixMillis, Figures>,
     pruned: Option<Instant>,
 }
@@ -49,29 +49,29 @@ impl Heartbeat {
         Self { store, report, counted, minutes, pruned: None }
     }
 
-    /// Tells until `over`, then once more, and takes the worker off the list.
-    pub(super) async fn tell(mut self, context: Arc<Context>, over: CancellationToken) {
+    /// Reports until `over`, then once more, and removes the worker from the list.
+    pub(super) async fn run(mut self, context: Arc<Context>, over: CancellationToken) {
         over.run_until_cancelled(async {
             loop {
-                self.tell_now(&context).await;
-                self.tell_costly(&context).await;
+                self.report_now(&context).await;
+                self.report_costly_filters(&context).await;
                 self.prune_when_due().await;
-                sleep(TOLD_EVERY).await;
+                sleep(REPORT_INTERVAL).await;
             }
         })
         .await;
         let end = async {
-            self.tell_now(&context).await;
-            self.tell_costly(&context).await;
+            self.report_now(&context).await;
+            self.report_costly_filters(&context).await;
             self.store.remove_worker(self.report.id).await
         };
         if let Ok(Err(error)) = timeout(END_DEADLINE, end).await {
-            events::store_unavailable("taking this worker off the list", &error);
+            events::store_unavailable("removing this worker from the list", &error);
         }
     }
 
-    async fn tell_now(&mut self, context: &Context) {
-        self.look(context, clock::now());
+    async fn report_now(&mut self, context: &Context) {
+        self.update(context, clock::now());
         let minutes: Vec<_> = self
             .minutes
             .iter()
@@ -80,16 +80,16 @@ impl Heartbeat {
         let requests = Requests::most_of(context.limits.in_flight());
         let dues = context.observers.counters.take_dues();
         match self.store.report_activity(&self.report, &requests, &minutes, &dues).await {
-            Ok(()) => self.forget_told(),
+            Ok(()) => self.forget_reported(),
             Err(error) => {
                 context.observers.counters.put_back(dues);
-                events::store_unavailable("telling what this worker does", &error);
+                events::store_unavailable("reporting what this worker does", &error);
             }
         }
     }
 
-    /// Tells of filters that cost too much, which is rare.
-    async fn tell_costly(&self, context: &Context) {
+    /// Reports filters that cost too much, which is rare.
+    async fn report_costly_filters(&self, context: &Context) {
         let costly = context.matching.take_costly();
         if costly.is_empty() {
             return;
@@ -100,21 +100,21 @@ impl Heartbeat {
         }
     }
 
-    /// Adds what was counted since the last look to the present minute.
-    fn look(&mut self, context: &Context, now: UnixMillis) {
+    /// Adds what was counted since the last update to the current minute.
+    fn update(&mut self, context: &Context, now: UnixMillis) {
         let counted = context.observers.counters.figures();
         let minute = self.minutes.entry(minute_of(now)).or_default();
         *minute += counted.since(&self.counted);
         self.counted = counted;
         self.report.seen_ms = now;
-        self.report.in_flight = context.observers.counters.busy_with();
+        self.report.in_flight = context.observers.counters.in_flight_count();
         while self.minutes.len() > MAX_MINUTES {
             self.minutes.pop_first();
         }
     }
 
-    /// The present minute goes on.
-    fn forget_told(&mut self) {
+    /// Keeps only the current minute, which is still growing.
+    fn forget_reported(&mut self) {
         while self.minutes.len() > 1 {
             self.minutes.pop_first();
         }
@@ -127,7 +127,7 @@ impl Heartbeat {
         let now = clock::now();
         match self.store.prune_activity(now.minus(KEPT), now).await {
             Ok(()) => self.pruned = Some(Instant::now()),
-            Err(error) => events::store_unavailable("forgetting old figures", &error),
+            Err(error) => events::store_unavailable("pruning old figures", &error),
         }
     }
 }

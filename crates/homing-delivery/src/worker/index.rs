@@ -1,4 +1,4 @@
-//! The subscriptions in memory, found by id and by topic. A change costs what it changes.
+//! The subscriptions in memory, found by id and by topic. An update costs only what it changes.
 
 use std::{
     collections::{BTreeSet, HashMap},
@@ -14,10 +14,10 @@ use homing_domain::{
 };
 use homing_store::{Census, Changes, Corrupt, Snapshot};
 
-/// A subscription, or what is known of one that cannot be read.
+/// A subscription, or what is known of an unreadable one.
 #[derive(Clone, Debug)]
 pub(super) enum Entry {
-    /// It is as it should be.
+    /// It was read in full.
     Sound(Arc<Subscription>),
     /// It cannot be read, so its events wait.
     Unreadable(Arc<Corrupt>),
@@ -28,12 +28,12 @@ pub(super) enum Entry {
 pub(super) struct SubscriptionIndex {
     version: i64,
     entries: Vec<Option<Entry>>,
-    /// Places of `entries` that are not in use.
+    /// Unused slots of `entries`.
     free: Vec<usize>,
     by_id: HashMap<SubscriptionId, usize>,
-    /// Leads to places of `entries`.
+    /// Maps topics to slots of `entries`.
     by_topic: TopicTree,
-    /// Places of those that cannot be read.
+    /// Slots of the unreadable ones.
     unreadable: BTreeSet<usize>,
 }
 
@@ -52,7 +52,7 @@ impl Entry {
         }
     }
 
-    /// `None`: not even they can be read.
+    /// `None`: the topics are unreadable, too.
     fn topics(&self) -> Option<&[TopicPattern]> {
         match self {
             Self::Sound(subscription) => Some(&subscription.spec.topics),
@@ -74,8 +74,8 @@ impl SubscriptionIndex {
         self.version
     }
 
-    /// Whether these are the subscriptions that were counted; where another version was counted, nobody
-    /// can tell.
+    /// Compares with a count of the stored subscriptions; true as well where another version was
+    /// counted, which allows no comparison.
     pub(super) fn agrees_with(&self, census: &Census) -> bool {
         let updated = self.entries.iter().flatten().map(|entry| entry.updated().get());
         self.version != census.version
@@ -88,7 +88,7 @@ impl SubscriptionIndex {
         self.by_id.len()
     }
 
-    /// Follows what has changed; `false`: something is amiss, all have to be read.
+    /// Applies changes; `false`: they do not fit, so all have to be read again.
     pub(super) fn follow(&mut self, changes: Changes) -> bool {
         let Changes { version, subscriptions, corrupt, removed, number } = changes;
         for id in removed {
@@ -97,7 +97,7 @@ impl SubscriptionIndex {
         self.put_all(subscriptions, corrupt);
         let agrees = u64::try_from(self.len()).is_ok_and(|len| len == number);
         if agrees {
-            // Else it counts as old until all are read.
+            // Otherwise the index counts as outdated until all are read.
             self.version = version;
         }
         agrees
@@ -107,11 +107,11 @@ impl SubscriptionIndex {
         self.entries.get(*self.by_id.get(&id)?)?.as_ref()
     }
 
-    /// Those that want `topic`, and those that cannot be read and may want it.
+    /// The subscriptions that match `topic`, and unreadable ones that may match it.
     pub(super) fn wanting(&self, topic: &Topic) -> impl Iterator<Item = &Entry> {
         let found = self.by_topic.matching(topic).into_iter();
         let found = found.filter_map(|place| self.entries.get(place)?.as_ref());
-        // Homing's own events are for those who name them, whatever matches.
+        // Homing's own events only go to subscriptions that name them, whatever else matches.
         let names_own = |pattern: &TopicPattern| pattern.matches(topic) && pattern.names_own();
         let own = topic.is_own();
         let found = found.filter(move |entry| {
@@ -120,7 +120,7 @@ impl SubscriptionIndex {
         found.chain(self.unreadable().filter(move |entry| !own && entry.topics().is_none()))
     }
 
-    /// Those that cannot be read.
+    /// The unreadable ones.
     pub(super) fn corrupt(&self) -> impl Iterator<Item = &Arc<Corrupt>> {
         self.unreadable().filter_map(|entry| match entry {
             Entry::Sound(_) => None,
@@ -211,8 +211,8 @@ mod tests {
     }
 
     proptest! {
-        /// Goal: the index answers what asking every subscription answers, also about homing's own
-        /// events, whatever was changed and removed before.
+        /// Goal: the index finds the same subscriptions as a check of each one, also for homing's
+        /// own events, after any changes and deletions.
         #[test]
         fn the_index_finds_those_that_say_they_want_it(
             before in prop::collection::vec(patterns(), 0..12),
@@ -267,7 +267,7 @@ mod tests {
         assert!(!index.follow(Changes { subscriptions, number: 2, ..Changes::default() }));
     }
 
-    /// Goal: a store that went back to an earlier state, and was changed as often since, is noticed.
+    /// Goal: a store that was reset to an earlier state, and changed as often since, is noticed.
     #[test]
     fn subscriptions_of_another_history_are_noticed() {
         let at = |number, updated| Subscription {
@@ -281,7 +281,7 @@ mod tests {
         assert!(index.agrees_with(&census));
         assert!(!index.agrees_with(&Census { number: 2, ..census }));
         assert!(!index.agrees_with(&Census { updated_sum: 35, ..census }));
-        // The next reading follows it.
+        // The next reading applies it.
         assert!(index.agrees_with(&Census { version: 8, number: 9, ..census }));
     }
 }

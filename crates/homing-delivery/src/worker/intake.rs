@@ -1,4 +1,4 @@
-//! From a message to the work it stands for.
+//! From a message to the work that it requires.
 
 use std::sync::Arc;
 
@@ -14,15 +14,15 @@ use homing_broker::{
 use homing_domain::{clock, delivery::Progress, verdict::ParkReason};
 use homing_telemetry::{events, metrics};
 
-/// One piece of work, with its share of the obligation to answer.
+/// One piece of work, with its share of the receipt.
 pub(super) enum Work {
     /// Make the next attempt of a delivery.
     Attempt(PendingDelivery),
-    /// Put it aside.
+    /// Park it.
     Park(Box<Outgoing>, Receipt),
     /// Publish one delivery for each of many subscriptions.
     FanOut(PendingDelivery, Vec<Match>),
-    /// Find out beside the lane who wants an event, and go on from there.
+    /// Apply the filters beside the lane, and continue with the result.
     Match(PendingDelivery, Candidates),
 }
 
@@ -34,12 +34,12 @@ pub(super) struct PendingDelivery {
     pub(super) receipt: Receipt,
 }
 
-/// Reads a message and finds out what has to be done.
+/// Reads a message and decides what has to be done.
 pub(super) fn take(context: &Context, lane: Lane, received: Received) -> Vec<Work> {
     let Received { content, redelivered, returned, receipt } = received;
     metrics::received(lane.name());
     if lane == Lane::Primary {
-        context.observers.counters.took_event();
+        context.observers.counters.event_taken();
     }
     let now = clock::now();
     let mut message = match content {
@@ -50,7 +50,7 @@ pub(super) fn take(context: &Context, lane: Lane, received: Received) -> Vec<Wor
         }
     };
     if lane == Lane::Primary {
-        // Only homing says how far a delivery has come, and it says so in the retry queue.
+        // Only homing sets the progress of a delivery, and only in the retry queue.
         message.progress = Progress::default();
     }
     if message.event.body.len() > context.settings.max_event_bytes {
@@ -66,8 +66,9 @@ pub(super) fn take(context: &Context, lane: Lane, received: Received) -> Vec<Wor
     }
 }
 
-/// One delivery for each subscription that wants the event. Few are attempted here and now and
-/// share the receipt; many go through the retry queue, so that one event does not fill the lane.
+/// Makes one delivery for each subscription that matches the event. A few are attempted right here
+/// and share the receipt; many go through the retry queue, so that one event does not fill the
+/// lane.
 fn fan_out(context: &Context, pending: PendingDelivery) -> Vec<Work> {
     let event = &pending.message.event;
     let candidates = context.subscriptions.candidates(&event.topic);
@@ -96,7 +97,7 @@ fn fan_out(context: &Context, pending: PendingDelivery) -> Vec<Work> {
     works
 }
 
-/// The delivery to a subscription, and where it goes if it is not attempted here and now.
+/// The delivery to a subscription, and its route if it is not attempted right here.
 fn for_subscription(context: &Context, message: &Message, matched: Match) -> (Message, Route) {
     let (subscription, unmatched) = match matched {
         Match::Wanted(id) => (id, false),
@@ -113,12 +114,12 @@ fn for_subscription(context: &Context, message: &Message, matched: Match) -> (Me
 }
 
 impl Work {
-    /// Does it, answer included.
+    /// Does the work and settles the message.
     pub(super) async fn run(self, context: Arc<Context>) {
         match self {
             Self::Attempt(pending) => attempt::attempt(&context, pending).await,
             Self::Park(outgoing, receipt) => {
-                context.observers.counters.parks();
+                context.observers.counters.message_parked();
                 let disposition = vec![(*outgoing, Route::Parked)];
                 settle::settle(&context.broker, disposition, receipt).await;
             }
@@ -132,7 +133,7 @@ impl Work {
     }
 }
 
-/// One delivery has the place that its event has in the lane; more go through the retry queue.
+/// One delivery keeps its event's place in the lane; more go through the retry queue.
 async fn match_beside(context: &Context, pending: PendingDelivery, mut matches: Vec<Match>) {
     let [Match::Wanted(_) | Match::Unknown(_)] = &matches[..] else {
         return publish_each(context, pending, matches).await;
@@ -151,7 +152,7 @@ async fn publish_each(context: &Context, pending: PendingDelivery, matches: Vec<
     let disposition = matches.into_iter().map(|matched| {
         let (delivery, route) = for_subscription(context, &message, matched);
         if route == Route::Parked {
-            context.observers.counters.parks();
+            context.observers.counters.message_parked();
         }
         (delivery.outgoing(), route)
     });

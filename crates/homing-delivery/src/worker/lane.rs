@@ -21,13 +21,13 @@ use homing_broker::{
 };
 use homing_telemetry::events;
 
-/// A session that lasted this long was a good one: the next pause is short again.
+/// A session that lasted this long resets the pauses.
 const GOOD_SESSION: Duration = Duration::from_secs(10);
-/// A session that brought nothing yet works when it has lasted this long.
+/// A session that has brought no message counts as working after this long.
 const QUIET_SESSION: Duration = Duration::from_secs(2);
-/// After so many sessions in a row that were cut before a message came, the broker sends one at a
-/// time, until a session is a good one: each end is charged to all that were on the way, and one of
-/// them may be what ends them.
+/// After so many consecutive sessions that were cut before a message came, the broker sends one
+/// message at a time until a session lasts: each cut counts against all messages that were being
+/// sent, and one of them may be the cause.
 const MAX_BARREN: u32 = 2;
 
 /// Runs the lane until `stop`: one session after another, with pauses between them.
@@ -40,7 +40,7 @@ pub(super) async fn run(context: Arc<Context>, lane: Lane, stop: CancellationTok
         largest: context.settings.max_event_bytes,
     };
     let mut pauses = pauses();
-    let mut told = None;
+    let mut logged = None;
     let (mut refusals, mut barren) = (0, 0_u32);
     context.broker.conditions().of(lane).failed("it has not begun to consume yet");
     while !stop.is_cancelled() {
@@ -69,22 +69,23 @@ pub(super) async fn run(context: Arc<Context>, lane: Lane, stop: CancellationTok
         let is_refused = !is_cut && ended.as_ref().is_err_and(|error| error.reply().is_some());
         refusals = if is_refused { MAX_REFUSED_PAUSE.as_secs().min(refusals + 1) } else { 0 };
         let error = ended.err().map(|error| error.report());
-        // The same error is told once.
-        if stop.is_cancelled() || error != told || error.is_none() {
+        // Logs the same error once.
+        if stop.is_cancelled() || error != logged || error.is_none() {
             events::lane_ended(lane.name(), stop.is_cancelled(), error.as_deref());
         }
-        told = error;
+        logged = error;
         if started.elapsed() > GOOD_SESSION {
             pauses = self::pauses();
         }
-        // What the broker refuses now, it refuses a second later too.
+        // A refusal is likely to repeat a second later.
         let refused = Duration::from_secs(refusals.saturating_sub(1));
         let pause = pauses.next().unwrap_or(MAX_PAUSE).max(refused);
         stop.run_until_cancelled(tokio::time::sleep(pause)).await;
     }
 }
 
-/// Ends a session politely when `end` comes: the broker has forgotten the consumer.
+/// Ends a session cleanly when `end` completes, for example because the broker has lost the
+/// consumer.
 async fn until_over<T>(
     session: impl Future<Output = T>,
     end: impl Future<Output = ()>,
@@ -100,34 +101,34 @@ async fn until_over<T>(
     }
 }
 
-/// Ends when the broker says several times in a row that nobody consumes the lane's queue, or that
-/// messages wait there of which an idle lane is sent none. A consumer can be cancelled without its
-/// client learning of it, where queues are deleted and declared in quick succession; and be forgotten,
-/// where the node that it came through is cut off from the queue's leader.
+/// Completes when the broker reports several consecutive times that the lane's queue has no
+/// consumer, or that messages wait there while an idle lane gets none. A consumer can be cancelled
+/// without its client learning of it, when queues are deleted and declared in quick succession; it
+/// can be lost when its node is cut off from the queue's leader.
 async fn forgotten(context: &Context, lane: Lane, work: &Work) {
-    const LOOK_INTERVAL: Duration = Duration::from_secs(3);
-    const LOOKS: u32 = 3;
-    let mut looks = 0;
-    while looks < LOOKS {
+    const CHECK_INTERVAL: Duration = Duration::from_secs(3);
+    const CHECKS: u32 = 3;
+    let mut checks = 0;
+    while checks < CHECKS {
         let taken = work.taken();
-        tokio::time::sleep(LOOK_INTERVAL).await;
-        // What is sent messages is not forgotten, whatever a broker says that is too busy to count.
+        tokio::time::sleep(CHECK_INTERVAL).await;
+        // A lane that gets messages has its consumer, whatever an overloaded broker counts.
         let is_served = work.taken() != taken;
-        looks = match context.broker.lane_depth(lane).await {
-            Ok(depth) if !is_served && depth.consumers == 0 => looks.saturating_add(1),
+        checks = match context.broker.lane_depth(lane).await {
+            Ok(depth) if !is_served && depth.consumers == 0 => checks.saturating_add(1),
             Ok(depth) if !is_served && depth.messages > 0 && work.is_idle() => {
-                looks.saturating_add(1)
+                checks.saturating_add(1)
             }
             Ok(_) | Err(_) => 0,
         };
     }
 }
 
-/// What a lane is at, over all its sessions: deliveries of a lost one are still in flight.
+/// The work of a lane over all its sessions: deliveries of a lost session are still in flight.
 struct Work {
     permits: Arc<Semaphore>,
     max_in_flight: usize,
-    /// Messages so far.
+    /// Messages taken so far.
     taken: AtomicU64,
 }
 
@@ -146,10 +147,10 @@ impl Work {
     }
 }
 
-/// Short, because it is what a broker that is back still waits for its consumers.
+/// Short: a broker that is back waits this long for its consumers.
 const MAX_PAUSE: Duration = Duration::from_secs(2);
 
-/// Where the broker answers, and refuses.
+/// For a broker that answers, and refuses.
 const MAX_REFUSED_PAUSE: Duration = Duration::from_secs(15);
 
 fn pauses() -> ExponentialBackoff {
@@ -161,7 +162,7 @@ fn pauses() -> ExponentialBackoff {
         .build()
 }
 
-/// Consumes until the broker sends no more or `stop`, then lets what is in flight end.
+/// Consumes until the broker sends no more or `stop`, then waits for what is in flight.
 async fn session(
     context: &Arc<Context>,
     (lane, bounds): (Lane, Bounds),
@@ -169,7 +170,7 @@ async fn session(
     stop: &CancellationToken,
 ) -> Result<(), BrokerError> {
     let consuming = async {
-        // A queue that somebody deleted would fail every session.
+        // A deleted queue would fail every session.
         context.broker.ensure_topology().await?;
         context.broker.consume(lane, bounds).await
     };
@@ -193,9 +194,9 @@ async fn session(
     drain(context, lane, consumer, stopped?, (tasks, abort)).await
 }
 
-/// Starts the work of every message that comes, until the broker sends no more (`None`) or `stop`
-/// (then). All the work of a message is started, also after `stop`: were a part given back, what
-/// is delivered of it would be repeated.
+/// Starts the work of every message, until the broker sends no more (`None`) or `stop` (its
+/// instant). Starts all the work of a message, even after `stop`: giving a part back would repeat
+/// what the rest has delivered.
 async fn take_all(
     context: &Arc<Context>,
     lane: Lane,
@@ -234,8 +235,8 @@ async fn grace_over(stop: &CancellationToken, grace: Duration) {
     tokio::time::sleep(grace).await;
 }
 
-/// After `stop`: lets deliveries in flight end, gives the rest back. After a lost connection there
-/// is nobody to answer; what is in flight ends by itself and is remembered.
+/// After `stop`: waits for deliveries in flight, gives the rest back. After a lost connection
+/// nothing can be settled; deliveries in flight end by themselves and are remembered.
 async fn drain(
     context: &Context,
     lane: Lane,
@@ -246,7 +247,8 @@ async fn drain(
     tasks.close();
     let Some(stopped) = stopped else { return Ok(()) };
     if let Err(error) = consumer.stop().await {
-        // Lost just now: nobody sends more, and what is in flight may end all the same.
+        // The connection was lost just now: no more messages come, and what is in flight may still
+        // end.
         events::lane_ended(lane.name(), true, Some(&error.report()));
     }
     events::lane_draining(lane.name(), tasks.len());

@@ -1,11 +1,11 @@
-//! How much of a worker one endpoint may take: permits per URL, given out for a short wait only.
+//! Limits what one endpoint takes of a worker: permits per URL, with a short wait for each.
 //!
-//! A delivery waits for a permit no longer than `endpoint.busy_wait`; what finds none is turned away
-//! to a busy lane, which is no attempt but costs a publish. All that is in flight may wait for a URL
-//! that keeps up. Once a delivery has waited in vain, the URL is slow for a while, and only as many
-//! may wait as it has lately finished in that time: a URL that hangs fills its own permits, as many
-//! places to wait, and nothing else. After a circuit closes, a URL begins with one permit; every
-//! success doubles them, so that a recovering endpoint is not stampeded.
+//! A delivery waits for a permit no longer than `endpoint.busy_wait`; without one it goes to a
+//! throttle queue, which is no attempt but costs a publish. All deliveries in flight may wait for a
+//! URL that keeps up. After a permit wait timed out, the URL counts as slow for a while, and only
+//! as many may wait as it has recently finished in that time: a URL that hangs fills its own
+//! permits, as many places to wait, and nothing else. After its circuit closes, a URL starts with
+//! one permit; every success doubles the permits, so that a recovering endpoint is not flooded.
 
 use std::{
     collections::HashMap,
@@ -26,16 +26,16 @@ use tokio::{
 
 use homing_domain::url::EndpointUrl;
 
-/// How long a URL counts as slow for which a delivery has waited in vain. While it does not, it may
-/// hold up others once, for `endpoint.busy_wait`: rare enough to stay out of their 99th percentile.
+/// A URL whose permit wait timed out counts as slow for this long. While it does not, it may hold
+/// up others once, for `endpoint.busy_wait`: too rare to affect their 99th percentile.
 const SLOW: Duration = Duration::from_secs(60);
 
-/// The gates of all URLs that are in use.
+/// The gates of all URLs in use.
 pub(super) struct Limits {
     max_concurrency: usize,
     busy_wait: Duration,
-    /// Longer than `busy_wait`, so that there is always somebody waiting for the next free moment:
-    /// a URL with a rate limit would otherwise idle while its deliveries are in the busy lanes.
+    /// Longer than `busy_wait`, so that a delivery always waits for the next free moment: a URL
+    /// with a rate limit would otherwise idle while its deliveries are in the throttle queues.
     rate_wait: Duration,
     gates: Mutex<HashMap<EndpointUrl, Arc<Gate>>>,
     workers: AtomicU32,
@@ -43,21 +43,21 @@ pub(super) struct Limits {
 
 /// One URL's permits.
 struct Gate {
-    /// How often a request may start, if that is limited.
+    /// Limits the starts of requests, if a limit is set.
     rate: Mutex<Option<Rate>>,
     permits: Arc<Semaphore>,
-    /// Permits that exist, given out or not.
+    /// Permits that exist, taken or free.
     opened: AtomicUsize,
     waiting: AtomicUsize,
     pace: Mutex<Pace>,
 }
 
-/// How fast a URL has been lately.
+/// The recent speed of a URL.
 struct Pace {
     slow_until: Option<Instant>,
-    /// When the present window began; it lasts as long as a delivery may wait.
+    /// Start of the current window; it lasts as long as a delivery may wait.
     since: Instant,
-    /// Attempts that ended in the window before it, and in it.
+    /// Attempts that ended in the previous window, and in this one.
     ended: [usize; 2],
 }
 
@@ -76,7 +76,7 @@ impl Pace {
         }
     }
 
-    /// How many may wait for a permit; `None`: all.
+    /// The number of deliveries that may wait for a permit; `None`: no bound.
     fn places(&mut self, now: Instant, window: Duration, at_least: usize) -> Option<usize> {
         self.slow_until.filter(|until| *until > now)?;
         self.move_on(now, window);
@@ -84,14 +84,14 @@ impl Pace {
     }
 }
 
-/// A limiter, and the limit and number of workers that it was made for.
+/// A limiter, with the limit and the number of workers that it was made for.
 struct Rate {
     made_for: (NonZeroU32, u32),
     limiter: Arc<DefaultDirectRateLimiter>,
 }
 
 impl Rate {
-    /// One worker's share, evenly spaced: a burst is what such endpoints refuse.
+    /// One worker's share, evenly spaced: endpoints with limits refuse bursts.
     fn new(made_for: (NonZeroU32, u32)) -> Self {
         let (max_per_second, workers) = made_for;
         let period = Duration::from_secs(1).saturating_mul(workers) / max_per_second.get();
@@ -101,7 +101,7 @@ impl Rate {
     }
 }
 
-/// The right to have one request in flight; given back when dropped.
+/// Permission to have one request in flight; given back when dropped.
 pub(super) struct Permit {
     gate: Arc<Gate>,
     max_concurrency: usize,
@@ -124,7 +124,7 @@ impl Gate {
         self.pace.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Permits that are given out.
+    /// The number of permits taken.
     fn taken(&self) -> u32 {
         let opened = self.opened.load(Ordering::Relaxed);
         let taken = opened.saturating_sub(self.permits.available_permits());
@@ -133,7 +133,7 @@ impl Gate {
 }
 
 impl Gate {
-    /// Made anew when the limit or the number of workers has changed.
+    /// The limiter, replaced when the limit or the number of workers has changed.
     fn limiter(&self, made_for: (NonZeroU32, u32)) -> Arc<DefaultDirectRateLimiter> {
         let mut rate = self.rate.lock().unwrap_or_else(PoisonError::into_inner);
         let current = rate.take().filter(|rate| rate.made_for == made_for);
@@ -148,17 +148,17 @@ impl Limits {
         Self { max_concurrency, busy_wait, rate_wait, gates, workers }
     }
 
-    /// So many workers share the rate limits.
+    /// Sets the number of workers that share the rate limits.
     pub(super) fn share_with(&self, workers: u32) {
         self.workers.store(workers.max(1), Ordering::Relaxed);
     }
 
-    /// A permit for `url`, which takes at most `max_per_second` requests a second from the whole
-    /// pool; `None`: turned away.
+    /// Takes a permit for `url`, which accepts at most `max_per_second` requests per second from
+    /// the whole pool; `None`: throttled.
     ///
     /// # Cancel safety
     ///
-    /// Cancel safe: a place in the queue is given up.
+    /// Cancel safe: dropped, the place in the queue is given up.
     pub(super) async fn enter(
         &self,
         url: &EndpointUrl,
@@ -191,19 +191,19 @@ impl Limits {
         places.unwrap_or(usize::MAX)
     }
 
-    /// Begins again with one permit, because the circuit of `url` has just closed.
+    /// Starts again with one permit, because the circuit of `url` has just closed.
     pub(super) fn start_slowly(&self, url: &EndpointUrl) {
         self.lock().insert(url.clone(), Arc::new(Gate::new(1)));
     }
 
-    /// URLs with permits that are given out, and how many.
+    /// URLs with permits taken, and how many.
     pub(super) fn in_flight(&self) -> Vec<(String, u32)> {
         let gates = self.lock();
         let taken = gates.iter().map(|(url, gate)| (url, gate.taken())).filter(|(_, n)| *n > 0);
         taken.map(|(url, taken)| (url.as_str().to_owned(), taken)).collect()
     }
 
-    /// Forgets URLs that nobody uses at this moment and that have all their permits.
+    /// Forgets URLs that are not in use and have all their permits.
     pub(super) fn forget_idle(&self) {
         self.lock().retain(|_, gate| {
             let opened = gate.opened.load(Ordering::Relaxed);
@@ -228,7 +228,7 @@ impl Limits {
 }
 
 impl Permit {
-    /// The endpoint took an event: twice as many may be in flight, up to the limit.
+    /// Doubles the permits, up to the limit, after the endpoint accepted an event.
     pub(super) fn succeeded(&self) {
         let limit = self.max_concurrency;
         let doubled = |opened: usize| (opened < limit).then(|| opened.saturating_mul(2).min(limit));
@@ -280,7 +280,7 @@ mod tests {
 
     /// Goal: a URL that hangs holds its permits and places, and no more. Method: virtual time.
     #[tokio::test(start_paused = true)]
-    async fn a_full_url_turns_away_and_hurts_no_other() {
+    async fn a_full_url_throttles_its_deliveries_and_delays_no_other() {
         let limits = limits(2, Duration::from_millis(200));
         let hung = url("https://hung.example/");
         let _first = limits.enter(&hung, None).await.unwrap();
@@ -295,9 +295,9 @@ mod tests {
         assert!(limits.enter(&hung, None).await.is_some());
     }
 
-    /// Goal: a URL that hangs is waited for by few, once that is known. Method: virtual time.
+    /// Goal: few deliveries wait for a URL known to hang. Method: virtual time.
     #[tokio::test(start_paused = true)]
-    async fn where_one_waited_in_vain_as_many_wait_as_may_be_in_flight() {
+    async fn after_a_permit_wait_timed_out_as_many_wait_as_may_be_in_flight() {
         let limits = limits(1, Duration::from_secs(1));
         let hung = url("https://hung.example/");
         let held = limits.enter(&hung, None).await.unwrap();
@@ -314,11 +314,11 @@ mod tests {
         assert!(waiting.await.is_some());
     }
 
-    /// Goal: nothing is turned away that would have had its turn in time. Method: virtual time; a
-    /// URL that takes 20 ms for each of 100 deliveries at once, waited for by all of them, and one
-    /// that is slow and takes 10 in the time that a delivery may wait.
+    /// Goal: no delivery is throttled that would have got a permit in time. Method: virtual time; a
+    /// URL that takes 20 ms for each of 100 concurrent deliveries, all of which wait, and a slow
+    /// one that takes 10 in the time that a delivery may wait.
     #[tokio::test(start_paused = true)]
-    async fn as_many_wait_as_will_have_their_turn() {
+    async fn as_many_wait_as_will_get_a_permit() {
         let attempt = async |limits: &Limits, url: &EndpointUrl| {
             let permit = limits.enter(url, None).await;
             tokio::time::sleep(Duration::from_millis(20)).await;
@@ -329,7 +329,7 @@ mod tests {
         let all = futures_util::future::join_all((0..100).map(|_| attempt(&limits, &fast))).await;
         assert_eq!(all.iter().filter(|entered| **entered).count(), 100);
 
-        // Twice as many as that are too many; from then on the rest is turned away at once.
+        // Twice as many are too many; from then on the rest is throttled at once.
         let all = futures_util::future::join_all((0..200).map(|_| attempt(&limits, &fast))).await;
         assert!((100..=120).contains(&all.iter().filter(|entered| **entered).count()));
         let started = Instant::now();
@@ -356,8 +356,8 @@ mod tests {
         assert_eq!(limits.in_flight(), []);
     }
 
-    /// Goal: the limit is the pool's. Method: real time, because the limiter has a clock of its
-    /// own; 20 per second shared by two workers is one every 100 ms.
+    /// Goal: the limit is the pool's. Method: real time, because the limiter has its own clock; 20
+    /// per second shared by two workers is one every 100 ms.
     #[tokio::test]
     async fn a_rate_limit_is_shared_by_the_workers() {
         let limits = limits(10, Duration::ZERO);

@@ -1,4 +1,4 @@
-//! What the pool looks after beside deliveries: what it shares with others, and the topology.
+//! Background maintenance: refreshes shared state, repairs the topology.
 
 use std::{sync::Arc, time::Duration};
 
@@ -17,14 +17,14 @@ use homing_broker::{
 use homing_domain::clock;
 use homing_telemetry::{events, metrics};
 
-/// Changes are announced; this finds those whose announcement was lost, and how many workers live.
-const LOOK_INTERVAL: Duration = Duration::from_secs(5);
-/// After a failure of store or broker.
+/// Changes are announced; this poll finds lost announcements, and counts the live workers.
+const REFRESH_INTERVAL: Duration = Duration::from_secs(5);
+/// After a failure of the store or the broker.
 const RETRY_INTERVAL: Duration = Duration::from_secs(1);
-/// How often circuits that nobody needs are looked for, subscriptions are counted, and queues of earlier
-/// versions are looked for where none is expected.
+/// Unneeded circuits are pruned, subscriptions counted, and queues of earlier versions looked for
+/// (if none is expected) this often.
 const PRUNE_INTERVAL: Duration = Duration::from_secs(600);
-/// How often a queue that somebody deleted is declared again.
+/// Deleted queues are declared again this often.
 const TOPOLOGY_INTERVAL: Duration = Duration::from_secs(30);
 
 /// Keeps subscriptions and circuits current until `stop`.
@@ -36,7 +36,7 @@ pub(super) async fn shared_state(context: Arc<Context>, stop: CancellationToken)
             match context.broker.changes().await {
                 Ok(mut changes) => {
                     backoff.works(&context.broker);
-                    // What was announced before we listened.
+                    // Changes announced before this process listened.
                     refresh_all(&context).await;
                     while follow(&context, &mut changes).await {}
                 }
@@ -50,12 +50,12 @@ pub(super) async fn shared_state(context: Arc<Context>, stop: CancellationToken)
     .await;
 }
 
-/// Waits for a change, or for a while, and reads again. `false`: the stream has ended.
+/// Waits for a change or a timeout, and reads again. `false`: the stream has ended.
 async fn follow<S>(context: &Context, changes: &mut S) -> bool
 where
     S: futures_util::Stream<Item = Change> + Unpin,
 {
-    match tokio::time::timeout(LOOK_INTERVAL, changes.next()).await {
+    match tokio::time::timeout(REFRESH_INTERVAL, changes.next()).await {
         Ok(Some(Change::Subscriptions)) => refresh_subscriptions(context).await,
         Ok(Some(Change::Circuit(url))) => {
             if let Err(error) = context.circuits.refresh(&url).await {
@@ -69,17 +69,17 @@ where
     true
 }
 
-/// Reads again every few seconds for `pause`, because nothing is announced to this process.
+/// Reads again every few seconds for `pause`, while no announcements arrive.
 async fn refresh_for(context: &Context, pause: Duration) {
     let until = Instant::now() + pause;
     while Instant::now() < until {
-        tokio::time::sleep_until(until.min(Instant::now() + LOOK_INTERVAL)).await;
+        tokio::time::sleep_until(until.min(Instant::now() + REFRESH_INTERVAL)).await;
         refresh_all(context).await;
     }
 }
 
-/// Circuits come first: consuming begins once the subscriptions are there, and an endpoint whose circuit
-/// is open gets no requests after a restart either.
+/// Reads circuits first: consuming begins once the subscriptions are loaded, and an endpoint with
+/// an open circuit gets no requests after a restart either.
 async fn refresh_all(context: &Context) {
     if let Err(error) = context.circuits.refresh_all().await {
         events::store_unavailable("reading the circuits", &error);
@@ -87,7 +87,7 @@ async fn refresh_all(context: &Context) {
     refresh_subscriptions(context).await;
 }
 
-/// Does not return before they have been read once.
+/// Returns only after the subscriptions have been read once.
 async fn refresh_subscriptions(context: &Context) {
     while let Err(error) = context.subscriptions.refresh().await {
         events::store_unavailable("reading the subscriptions", &error);
@@ -98,8 +98,7 @@ async fn refresh_subscriptions(context: &Context) {
     }
 }
 
-/// Merges what was counted until `stop`, forgets what is of no use any more, and verifies what is in
-/// memory.
+/// Merges counts until `stop`, forgets unneeded circuits, and verifies the subscriptions in memory.
 pub(super) async fn circuits(context: Arc<Context>, stop: CancellationToken) {
     let housekeeping = async {
         loop {
@@ -113,21 +112,21 @@ pub(super) async fn circuits(context: Arc<Context>, stop: CancellationToken) {
     tokio::join!(context.circuits.run(&stop), stop.run_until_cancelled(housekeeping));
 }
 
-/// Keeps the shares of the rate limits, and what is told of the oldest delivery, until dropped.
+/// Updates the shares of the rate limits and the age of the oldest delivery, until dropped.
 async fn share_limits(context: &Context) {
     loop {
-        // None is what the broker says where it does not know: this worker is one.
+        // A broker that does not know reports none; this worker is one.
         if let Ok(depth @ Depth { consumers: 1.., .. }) =
             context.broker.lane_depth(Lane::Primary).await
         {
             context.limits.share_with(depth.consumers);
         }
         metrics::oldest_undelivered(context.observers.oldest_waiting.age(clock::now()));
-        tokio::time::sleep(LOOK_INTERVAL).await;
+        tokio::time::sleep(REFRESH_INTERVAL).await;
     }
 }
 
-/// Keeps the topology whole until `stop`.
+/// Keeps the topology complete until `stop`.
 pub(super) async fn topology(context: Arc<Context>, stop: CancellationToken) {
     let tending = async {
         loop {
@@ -142,12 +141,12 @@ pub(super) async fn topology(context: Arc<Context>, stop: CancellationToken) {
 
 async fn maintenance(context: &Context) {
     if let Err(error) = context.broker.restore_topology().await {
-        // The lanes tell of a broker that is away.
+        // The lanes report a broker that is unavailable.
         debug!(error = error.report(), "topology.restore_failed");
     }
 }
 
-/// Keeps the net empty until `stop`, and the queues of earlier versions, where there are any.
+/// Keeps the net empty until `stop`, and the queues of earlier versions, if there are any.
 pub(super) async fn net(context: Arc<Context>, stop: CancellationToken) {
     let [unrouted, former_unrouted, former_parked] =
         Emptied::ALL.map(|what| keep_empty(&context, what, &stop));
@@ -157,12 +156,12 @@ pub(super) async fn net(context: Arc<Context>, stop: CancellationToken) {
 async fn keep_empty(context: &Context, what: Emptied, stop: &CancellationToken) {
     while !stop.is_cancelled() {
         let pause = match context.broker.empty(what, stop).await {
-            Ok(true) => LOOK_INTERVAL,
+            Ok(true) => REFRESH_INTERVAL,
             Ok(false) => PRUNE_INTERVAL,
-            // The lanes tell of a broker that is away.
+            // The lanes report a broker that is unavailable.
             Err(error) => {
                 debug!(?what, error = error.report(), "topology.not_emptied");
-                LOOK_INTERVAL
+                REFRESH_INTERVAL
             }
         };
         stop.run_until_cancelled(tokio::time::sleep(pause)).await;

@@ -1,9 +1,9 @@
-//! Which subscriptions want an event, at a cost that is bounded for each event and for each subscription.
+//! Finds the subscriptions that match an event, at a bounded cost per event and per subscription.
 //!
-//! What is cheap is asked in the lane. An event that is large or packed, or whose filters turn out not to
-//! be cheap, is asked about beside the lane, on threads for such work, a few events at a time. A
-//! subscription of which nobody can tell whether it wants an event gets it neither delivered nor dropped:
-//! it is parked for it, with the reason.
+//! Cheap filters run in the lane. For an event that is large or compressed, or whose filters turn
+//! out to be costly, they run beside the lane, on blocking threads, a few events at a time. If a
+//! subscription's filters cannot decide about an event, it is neither delivered nor dropped but
+//! parked for that subscription, with the reason.
 
 use std::{
     collections::{BTreeMap, HashSet},
@@ -26,52 +26,53 @@ use homing_telemetry::events;
 
 /// Steps of all filters on one event: about 0.1 s of one core.
 const EVENT_STEPS: u64 = 8_000_000;
-/// Each subscription has these, however many there are: ordinary filters need no more.
+/// Each subscription gets this many, however many there are: ordinary filters need no more.
 const SUBSCRIPTION_STEPS: u64 = 5_000;
-/// Steps that are made in the lane: about half a millisecond.
+/// Steps made in the lane: about half a millisecond.
 const LANE_STEPS: u64 = 50_000;
 /// A larger body is read beside the lane.
 const LANE_BYTES: usize = 64 * 1_024;
-/// Events that are asked about at the same time beside the lanes.
+/// Events filtered at the same time beside the lanes.
 const AT_ONCE: usize = 2;
-/// Topics and subscriptions of which the log says something; enough for a person to see the pattern.
+/// Topics and subscriptions that are logged; enough for an operator to see the pattern.
 const MAX_LOGGED: usize = 1_000;
 
-/// What a subscription says of an event.
+/// The relation of a subscription to an event.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Match {
-    /// It wants it.
+    /// It matches.
     Wanted(SubscriptionId),
-    /// It cannot be read, so nobody knows: the delivery waits until it can, and is matched then.
+    /// The subscription cannot be read, so this is unknown: the delivery waits until it can, and is
+    /// matched then.
     Unknown(SubscriptionId),
     /// Its filters cannot be applied to the event, for this reason.
     Undecided(SubscriptionId, String),
 }
 
-/// The subscriptions that want the topic of an event.
+/// The subscriptions that match the topic of an event.
 #[derive(Debug, Default)]
 pub(super) struct Candidates {
-    /// Those of which it is known without a look at the body.
+    /// Those decided without the body.
     pub(super) decided: Vec<Match>,
-    /// Those that filter.
+    /// Those with filters on the body.
     pub(super) filtering: Vec<Arc<Subscription>>,
 }
 
-/// Asks filters.
+/// Applies filters.
 pub(super) struct Matching {
     places: Semaphore,
     topics: Once<String>,
     subscriptions: Once<SubscriptionId>,
-    /// Of which the store was not told.
+    /// Those not reported to the store yet.
     costly: Mutex<BTreeMap<SubscriptionId, CostlyFilters>>,
 }
 
-/// What filters answered.
+/// The result of applying filters.
 #[derive(Debug, Default, PartialEq, Eq)]
-struct Asked {
+struct Evaluation {
     wanted: Vec<SubscriptionId>,
     /// Those that ran out of steps.
-    over: Vec<SubscriptionId>,
+    over_budget: Vec<SubscriptionId>,
 }
 
 impl Matching {
@@ -84,12 +85,12 @@ impl Matching {
         }
     }
 
-    /// Filters that cost too much since this was last asked.
+    /// Takes the filters that cost too much since the last call.
     pub(super) fn take_costly(&self) -> Vec<CostlyFilters> {
         std::mem::take(&mut *self.lock_costly()).into_values().collect()
     }
 
-    /// Notes that they cost too much; a later time that is noted already stays.
+    /// Notes filters that cost too much; keeps a later time that is already noted.
     pub(super) fn note_costly(&self, filters: impl IntoIterator<Item = CostlyFilters>) {
         let mut costly = self.lock_costly();
         for one in filters {
@@ -106,7 +107,8 @@ impl Matching {
         self.costly.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Who wants `event`, where that is cheap to find out; else the candidates again.
+    /// The subscriptions that match `event`, if that is cheap to find; otherwise returns the
+    /// candidates.
     pub(super) fn at_once(
         &self,
         event: &Event,
@@ -118,41 +120,41 @@ impl Matching {
         if event.body.len() > LANE_BYTES || event.content_encoding.is_some() {
             return Err(candidates);
         }
-        let asked = ask(event, &candidates.filtering, LANE_STEPS);
-        if asked.as_ref().is_ok_and(|asked| !asked.over.is_empty()) {
+        let evaluation = evaluate(event, &candidates.filtering, LANE_STEPS);
+        if evaluation.as_ref().is_ok_and(|evaluation| !evaluation.over_budget.is_empty()) {
             return Err(candidates);
         }
-        Ok(self.report(event, candidates, asked))
+        Ok(self.report(event, candidates, evaluation))
     }
 
-    /// Who wants `event`, found out beside the lane.
+    /// The subscriptions that match `event`, found beside the lane.
     ///
     /// # Cancel safety
     ///
-    /// Dropped, what has begun ends by itself within its budget.
+    /// Dropped, a started evaluation ends by itself within its budget.
     pub(super) async fn beside(&self, event: &Arc<Event>, candidates: Candidates) -> Vec<Match> {
         // The semaphore is never closed.
         let _place = self.places.acquire().await;
         let (of, filtering) = (Arc::clone(event), candidates.filtering.clone());
         let many = u64::try_from(filtering.len()).unwrap_or(u64::MAX);
         let steps = EVENT_STEPS.max(many.saturating_mul(SUBSCRIPTION_STEPS));
-        let asking = spawn_blocking(move || ask(&of, &filtering, steps));
-        match asking.await {
-            Ok(asked) => self.report(event, candidates, asked),
+        let evaluating = spawn_blocking(move || evaluate(&of, &filtering, steps));
+        match evaluating.await {
+            Ok(evaluation) => self.report(event, candidates, evaluation),
             Err(error) if error.is_panic() => {
                 let undecided = |why: &Arc<Subscription>| {
-                    Match::Undecided(why.id, "its filters could not be asked".to_owned())
+                    Match::Undecided(why.id, "its filters could not be applied".to_owned())
                 };
                 let Candidates { mut decided, filtering } = candidates;
                 decided.extend(filtering.iter().map(undecided));
                 decided
             }
-            // The process ends, and this with it.
+            // The process is ending, and this task with it.
             Err(_cancelled) => std::future::pending().await,
         }
     }
 
-    /// Whether one subscription wants `event`, if it is known what it is; `None`: it does not.
+    /// Matches one readable subscription with `event`; `None`: it does not match.
     ///
     /// # Cancel safety
     ///
@@ -174,25 +176,25 @@ impl Matching {
         matches.pop()
     }
 
-    /// The matches, and a word to the log and the metrics about those that are undecided.
+    /// Turns the result into matches; logs and counts the undecided ones.
     fn report(
         &self,
         event: &Event,
         candidates: Candidates,
-        asked: Result<Asked, BodyError>,
+        evaluation: Result<Evaluation, BodyError>,
     ) -> Vec<Match> {
         let Candidates { decided: mut matches, filtering } = candidates;
-        match asked {
-            Ok(Asked { wanted, over }) => {
+        match evaluation {
+            Ok(Evaluation { wanted, over_budget }) => {
                 matches.extend(wanted.into_iter().map(Match::Wanted));
                 let seen = clock::now();
-                let costly = filtering.iter().filter(|one| over.contains(&one.id));
+                let costly = filtering.iter().filter(|one| over_budget.contains(&one.id));
                 self.note_costly(costly.map(|one| CostlyFilters {
                     subscription: one.id,
                     updated: one.updated,
                     seen,
                 }));
-                for id in over {
+                for id in over_budget {
                     events::filter_over_budget(event, id, self.subscriptions.is_first(id));
                     let why = filter_error(&homing_domain::filter::OverBudget);
                     matches.push(Match::Undecided(id, why));
@@ -212,11 +214,11 @@ impl Matching {
 }
 
 fn filter_error(error: &dyn std::error::Error) -> String {
-    format!("the filters cannot tell whether it is wanted: {error}")
+    format!("the filters cannot be applied: {error}")
 }
 
 impl Candidates {
-    /// Adds one that wants the topic.
+    /// Adds a subscription that matches the topic.
     pub(super) fn push(&mut self, subscription: &Arc<Subscription>) {
         if subscription.spec.wants_any_body() {
             self.decided.push(Match::Wanted(subscription.id));
@@ -226,35 +228,39 @@ impl Candidates {
     }
 }
 
-/// Asks each filter with its share of `steps`, and then those that had too little with what the others
-/// left: whoever takes no more than its share is asked, whatever the others cost.
-fn ask(event: &Event, filtering: &[Arc<Subscription>], steps: u64) -> Result<Asked, BodyError> {
+/// Applies each filter with its share of `steps`, then those that ran out with what the others left
+/// over: a filter within its share always completes, whatever the others cost.
+fn evaluate(
+    event: &Event,
+    filtering: &[Arc<Subscription>],
+    steps: u64,
+) -> Result<Evaluation, BodyError> {
     let encoding = event.content_encoding.as_ref().map(ContentEncoding::as_str);
     let states = EventStates::read(&event.body, encoding)?;
-    let mut asked = Asked::default();
+    let mut evaluation = Evaluation::default();
     let mut left = steps;
     let mut waiting: Vec<_> = filtering.iter().collect();
     for is_last in [false, true] {
         let mut ahead = u64::try_from(waiting.len()).unwrap_or(u64::MAX);
         let share = left / ahead.max(1);
         for subscription in std::mem::take(&mut waiting) {
-            // In the last round, what one leaves goes to those behind it.
+            // In the last round, what one leaves over goes to those after it.
             let share = if is_last { left / ahead.max(1) } else { share };
             let mut budget = Budget::new(share);
             match subscription.spec.wants_body(&states, &mut budget) {
-                Ok(true) => asked.wanted.push(subscription.id),
+                Ok(true) => evaluation.wanted.push(subscription.id),
                 Ok(false) => {}
-                Err(_over) if is_last => asked.over.push(subscription.id),
-                Err(_over) => waiting.push(subscription),
+                Err(_over_budget) if is_last => evaluation.over_budget.push(subscription.id),
+                Err(_over_budget) => waiting.push(subscription),
             }
             left = left.saturating_sub(share.saturating_sub(budget.left()));
             ahead = ahead.saturating_sub(1);
         }
     }
-    Ok(asked)
+    Ok(evaluation)
 }
 
-/// What is said once for each of so many things.
+/// Allows one log line for each of a bounded number of things.
 struct Once<T>(Mutex<HashSet<T>>);
 
 impl<T> Default for Once<T> {
@@ -330,9 +336,9 @@ mod tests {
         let wants = |number| subscription(number, &equals("CUR"));
         let all = [wants(1), subscription(2, &costly()), wants(3), subscription(4, &costly())];
         let event = event(many("CUR"));
-        let asked = ask(&event, &all, EVENT_STEPS).unwrap();
-        assert_eq!(asked.wanted, [all[0].id, all[2].id]);
-        assert_eq!(asked.over, [all[1].id, all[3].id]);
+        let evaluation = evaluate(&event, &all, EVENT_STEPS).unwrap();
+        assert_eq!(evaluation.wanted, [all[0].id, all[2].id]);
+        assert_eq!(evaluation.over_budget, [all[1].id, all[3].id]);
     }
 
     #[test]
@@ -344,10 +350,14 @@ mod tests {
         let others: Vec<_> = (2..50).map(|number| subscription(number, &equals("x"))).collect();
         let all: Vec<_> = [costly].into_iter().chain(others).collect();
         let event = event(many("CUR"));
-        let one = ask(&event, &all[..1], 10_000_000).unwrap();
-        assert_eq!(one, Asked::default(), "it costs less than the whole, and more than a share");
-        assert_eq!(ask(&event, &all, 10_000_000).unwrap(), Asked::default());
-        assert_eq!(ask(&event, &all[..1], 10_000_000 / 49).unwrap().over, [all[0].id]);
+        let one = evaluate(&event, &all[..1], 10_000_000).unwrap();
+        assert_eq!(
+            one,
+            Evaluation::default(),
+            "it costs less than the whole, and more than a share"
+        );
+        assert_eq!(evaluate(&event, &all, 10_000_000).unwrap(), Evaluation::default());
+        assert_eq!(evaluate(&event, &all[..1], 10_000_000 / 49).unwrap().over_budget, [all[0].id]);
     }
 
     #[tokio::test]
@@ -369,7 +379,7 @@ mod tests {
             let wanted = matches.iter().filter(|it| matches!(it, Match::Wanted(_))).count();
             assert_eq!((wanted, matches.len()), (if of[0] == costly[0] { 1 } else { 2 }, 2));
         }
-        // Who does not filter never looks at a body.
+        // A subscription without filters needs no body.
         let unread = event(vec![0xff; 1_000_000]);
         assert_eq!(matching.at_once(&unread, candidates(&all[1..])).unwrap().len(), 1);
     }
@@ -383,6 +393,6 @@ mod tests {
             panic!("{matches:?}")
         };
         assert_eq!(*id, all[0].id);
-        insta::assert_snapshot!(why, @"the filters cannot tell whether it is wanted: it is not JSON: it ends too early");
+        insta::assert_snapshot!(why, @"the filters cannot be applied: it is not JSON: it ends too early");
     }
 }

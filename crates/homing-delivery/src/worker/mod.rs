@@ -1,20 +1,20 @@
-//! The pool: takes events and due deliveries, makes attempts, and answers for every message.
+//! The pool: takes events and due deliveries, makes attempts, and settles every message.
 //!
-//! One message, file by file: a [`lane`] receives it, [`intake`] finds the subscriptions that want
+//! One message, file by file: a [`lane`] receives it, [`intake`] finds the subscriptions that match
 //! it (their filters are applied by [`matching`]), [`attempt`] makes one attempt for each,
-//! [`disposition`] says what follows, [`settle`] publishes that and answers the broker.
+//! [`disposition`] decides what follows, [`settle`] publishes that and settles the message.
 //!
-//! Beside that way: [`circuits`] keep deliveries from endpoints that keep failing, [`limits`] keep
-//! one endpoint from taking the places of others, [`recent`] holds what this process has just done.
-//! [`subscriptions`] holds the subscriptions in memory, found by [`index`]. [`observers`] are told
-//! of everything: log events and metrics, the [`attempt_log`], the [`counters`] that the
-//! [`heartbeat`] takes to the store, and how [`oldest_waiting`] is. [`maintenance`] keeps what is
-//! shared current and repairs the topology.
+//! Around it: [`circuits`] hold deliveries to endpoints that keep failing, [`limits`] keep one
+//! endpoint from using up the permits of others, [`recent`] remembers what this process has just
+//! done. [`subscriptions`] holds the subscriptions in memory, found by [`index`]. [`observers`]
+//! report everything: log events and metrics, the [`attempt_log`], the [`counters`] that the
+//! [`heartbeat`] reports to the store, and the age of the [`oldest_waiting`]. [`maintenance`]
+//! refreshes shared state and repairs the topology.
 //!
-//! Promises: a message is answered only when all that it stands for is delivered or owned by the
-//! broker elsewhere; new events and retries have lanes of their own, so that neither holds up the
-//! other; what is in flight is bounded. Any job can run on the pool through [`Handler`]; the
-//! webhook sender is [`Webhooks`].
+//! Guarantees: a message is settled only when each of its deliveries is done or owned by the broker
+//! elsewhere; new events and retries have separate lanes, so that neither holds up the other; the
+//! number in flight is bounded. Any job can run on the pool through [`Handler`]; the webhook sender
+//! is [`Webhooks`].
 
 mod attempt;
 mod attempt_log;
@@ -62,7 +62,7 @@ use self::{
     observers::Observers, recent::Recent,
 };
 
-/// What every part of the pool works with.
+/// Shared by all parts of the pool.
 struct Context {
     broker: Broker,
     subscriptions: Arc<Subscriptions>,
@@ -77,17 +77,17 @@ struct Context {
     settings: WorkerSettings,
 }
 
-/// What a pool works with.
+/// The dependencies and settings of a pool.
 pub struct PoolParts {
-    /// Where messages come from and go to.
+    /// Delivers and takes messages.
     pub broker: Broker,
-    /// Where subscriptions and circuits are.
+    /// Stores subscriptions and circuits.
     pub store: Arc<dyn Store>,
-    /// Tells of circuits that change.
+    /// Announces circuits that change.
     pub circuits: CircuitBreakers,
     /// The schedules by name.
     pub schedules: Schedules,
-    /// When a circuit opens and freezes.
+    /// The rules by which circuits open and freeze.
     pub rules: CircuitRules,
     /// `[worker]`
     pub worker: WorkerSettings,
@@ -97,7 +97,7 @@ pub struct PoolParts {
     pub max_concurrency: usize,
     /// `endpoint.busy_wait`
     pub busy_wait: Duration,
-    /// How long a delivery may wait for its turn by a rate limit.
+    /// A delivery waits at most this long for its turn by a rate limit.
     pub rate_wait: Duration,
     /// Makes a span of every attempt.
     pub tracer: Option<Tracer>,
@@ -142,20 +142,20 @@ impl Pool {
         Arc::clone(&self.context.subscriptions)
     }
 
-    /// Does all that one message of the primary queue stands for, its answer included, without
-    /// anything that runs beside: to measure what a message costs. Subscriptions are those of the
-    /// last [`refresh`](Subscriptions::refresh); records of attempts are not written.
+    /// Does all the work of one message of the primary queue and settles it, without background
+    /// tasks: for measuring the cost of a message. Uses the subscriptions of the last
+    /// [`refresh`](Subscriptions::refresh); writes no records of attempts.
     pub async fn take(&self, received: Received) {
         for work in intake::take(&self.context, Lane::Primary, received) {
             work.run(Arc::clone(&self.context)).await;
         }
     }
 
-    /// Delivers until `stop`; then takes no more, lets what is in flight end within
-    /// `worker.drain_grace`, and gives the rest back.
+    /// Delivers until `stop`; then takes no more messages, waits up to `worker.drain_grace` for
+    /// what is in flight, and gives the rest back.
     ///
-    /// Consuming begins when the subscriptions have been read once: without them, every event
-    /// would look as if nobody wanted it.
+    /// Consuming begins when the subscriptions have been read once: without them, no event would
+    /// match any.
     pub async fn run(self, stop: CancellationToken) {
         let (tasks, writing) = (TaskTracker::new(), TaskTracker::new());
         let context = self.context;
@@ -163,7 +163,7 @@ impl Pool {
         if let Some(log_writer) = self.log_writer {
             writing.spawn(log_writer.write(over.clone()));
         }
-        writing.spawn(self.heartbeat.tell(Arc::clone(&context), over.clone()));
+        writing.spawn(self.heartbeat.run(Arc::clone(&context), over.clone()));
         tasks.spawn(maintenance::shared_state(Arc::clone(&context), stop.clone()));
         if stop.run_until_cancelled(context.subscriptions.loaded()).await.is_some() {
             for lane in [Lane::Primary, Lane::Retry] {
@@ -175,7 +175,7 @@ impl Pool {
         }
         tasks.close();
         tasks.wait().await;
-        // Nothing happens any more that would have to be written.
+        // From here on, nothing happens that has to be written.
         over.cancel();
         writing.close();
         writing.wait().await;

@@ -1,5 +1,5 @@
 //! The one place where a worker reports what it did: log events and metrics, the attempt log, the
-//! counters of its heartbeat, and the age of what waits.
+//! counters of its heartbeat, and the age of waiting deliveries.
 
 use super::{
     attempt::{Attempt, Job},
@@ -16,21 +16,21 @@ use homing_telemetry::{
     metrics,
 };
 
-/// All that are told what becomes of deliveries.
+/// The recipients of reports about deliveries.
 pub(super) struct Observers {
     pub(super) attempt_log: attempt_log::Sender,
     pub(super) counters: Counters,
     pub(super) oldest_waiting: OldestWaiting,
-    hindered: OnceAMinute,
+    not_now_lines: OnceAMinute,
 }
 
 impl Observers {
     pub(super) fn new(attempt_log: attempt_log::Sender) -> Self {
         let (counters, oldest_waiting) = (Counters::new(), OldestWaiting::default());
-        Self { attempt_log, counters, oldest_waiting, hindered: OnceAMinute::default() }
+        Self { attempt_log, counters, oldest_waiting, not_now_lines: OnceAMinute::default() }
     }
 
-    /// An attempt has ended.
+    /// Reports an attempt that has ended.
     pub(super) fn attempted(&self, job: &Job<'_>, attempt: &Attempt, verdict: &Verdict) {
         let Job { delivery, subscription, .. } = *job;
         let (outcome, duration) = (&attempt.result.outcome, attempt.duration);
@@ -40,7 +40,7 @@ impl Observers {
         self.counters.attempted(outcome);
     }
 
-    /// A delivery goes on its way.
+    /// Reports what follows for a delivery.
     pub(super) fn disposed(&self, delivery: &Delivery, disposition: &Disposition) {
         let Disposition { next, skipped } = disposition;
         if let Some(skipped) = skipped {
@@ -50,14 +50,15 @@ impl Observers {
         if let Some(parked) = message.parked {
             events::parked(&message.event, message.subscription, parked.reason);
         }
-        self.counters.goes(*route, skipped.is_none());
+        self.counters.dispatched(*route, skipped.is_none());
         if let Route::Wait(wait) = *route {
             let now = clock::now();
             self.oldest_waiting.waits(message.progress.received.unwrap_or(now), now.plus(wait));
         }
     }
 
-    /// An event, or a delivery that was not attempted, is parked as it came, because of `why`.
+    /// Reports an event, or a delivery without an attempt, that is parked unchanged because of
+    /// `why`.
     pub(super) fn parked(&self, parked: &Message, why: &str) {
         if let Some(given_up) = parked.parked {
             events::parked(&parked.event, parked.subscription, given_up.reason);
@@ -78,10 +79,10 @@ impl Observers {
                 events::held(delivery, "store unavailable", Some(error));
             }
             SkipReason::CircuitOpen => events::held(delivery, "the circuit is open", None),
-            // A URL is logged once a minute, and a delivery recorded when that begins: they may be
+            // At most one line per URL and minute, with a record of that delivery: there may be
             // very many.
             SkipReason::NotNow(error) => {
-                if url.as_ref().is_some_and(|url| self.hindered.is_due(url)) {
+                if url.as_ref().is_some_and(|url| self.not_now_lines.is_due(url)) {
                     events::held(delivery, "no attempt can be made now", Some(error.as_ref()));
                 } else {
                     metrics::held();
@@ -95,20 +96,21 @@ impl Observers {
                 events::not_wanted(delivery);
                 self.attempt_log.not_wanted(delivery, url.as_ref());
             }
-            // The attempt at which the endpoint asked for time has a line; its parts are not worth one.
-            SkipReason::AskedToWait(remaining) => events::waits_on(delivery, *remaining),
+            // The attempt whose response requested the time has a line; the parts of the wait need
+            // none.
+            SkipReason::RetryAfter(remaining) => events::waits_on(delivery, *remaining),
             SkipReason::Throttled => events::throttled(),
             SkipReason::SubscriptionDeleted
             | SkipReason::Undecided(_)
             | SkipReason::CircuitFrozen => {}
         }
-        if let (Some(why), Some(next)) = (reason.words(), next) {
+        if let (Some(why), Some(next)) = (reason.summary(), next) {
             self.attempt_log.skipped(delivery, url.as_ref(), &why, next);
         }
     }
 }
 
-/// Whether the next wait in a throttle queue is longer than the last one, which was the `times`-th.
+/// True if the next wait in a throttle queue is longer than the `times`-th, the last one.
 fn is_growing(times: u32) -> bool {
     usize::try_from(times).is_ok_and(|times| times < THROTTLE_WAITS.len())
 }

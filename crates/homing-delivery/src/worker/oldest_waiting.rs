@@ -1,9 +1,9 @@
-//! How old the oldest delivery is that waits, as far as this process knows.
+//! The age of the oldest waiting delivery, as far as this process knows.
 //!
-//! What it has put into a wait queue stays there until it is due, whatever happens to others. So a
-//! note of when that is, and of how old the oldest of those is that are due in the same minute, is
-//! enough, and small: there are as many notes as the longest wait has minutes. After a restart
-//! they begin anew, and fill up as deliveries come due.
+//! A delivery stays in its wait queue until it is due, whatever happens to others. So one note per
+//! minute of due time is enough: the age of the oldest delivery due in that minute. There are as
+//! many notes as the longest wait has minutes. After a restart they start empty, and fill up as
+//! deliveries come due.
 
 use std::{
     collections::BTreeMap,
@@ -13,22 +13,22 @@ use std::{
 
 use homing_domain::time::UnixMillis;
 
-/// How exact a note is, and how late its delivery may be.
+/// Precision of a note, and how late its delivery may be.
 const NOTE_MS: i64 = 60_000;
 
-/// By the minute in which they are due: when the oldest of them was received.
+/// By due minute: the time when the oldest of its deliveries was received.
 #[derive(Default)]
 pub(super) struct OldestWaiting(Mutex<BTreeMap<i64, UnixMillis>>);
 
 impl OldestWaiting {
-    /// A delivery of what was received then waits until `due`.
+    /// Notes a delivery that was received at `received` and waits until `due`.
     pub(super) fn waits(&self, received: UnixMillis, due: UnixMillis) {
         let mut notes = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let oldest = notes.entry(due.get().div_euclid(NOTE_MS)).or_insert(received);
         *oldest = (*oldest).min(received);
     }
 
-    /// The age of the oldest that is not due yet; zero: there is none.
+    /// The age of the oldest delivery that is not due yet; zero: there is none.
     pub(super) fn age(&self, now: UnixMillis) -> Duration {
         let mut notes = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         *notes = notes.split_off(&now.get().div_euclid(NOTE_MS));

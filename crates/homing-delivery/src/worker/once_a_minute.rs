@@ -1,4 +1,4 @@
-//! Log lines that would come once for each of very many deliveries.
+//! Limits log lines that would otherwise appear for each of very many deliveries.
 
 use std::{
     collections::HashMap,
@@ -10,14 +10,14 @@ use tokio::time::Instant;
 
 use homing_domain::url::EndpointUrl;
 
-/// URLs of which the log has said something lately.
+/// The URLs that were logged recently.
 #[derive(Default)]
 pub(super) struct OnceAMinute(Mutex<HashMap<EndpointUrl, Instant>>);
 
 impl OnceAMinute {
-    /// Whether a line about `url` is due; it is not again for a minute.
+    /// True if a line about `url` is due; then not again for a minute.
     pub(super) fn is_due(&self, url: &EndpointUrl) -> bool {
-        /// More of them say nothing new.
+        /// More URLs add nothing new.
         const MAX_URLS: usize = 100;
         const INTERVAL: Duration = Duration::from_secs(60);
         let mut logged = self.0.lock().unwrap_or_else(PoisonError::into_inner);

@@ -1,5 +1,5 @@
-//! What this process is doing and has just done, so that a message which the broker sends again
-//! after a lost connection is not attempted again.
+//! The hops that this process is making or has just made, so that a message redelivered after a
+//! lost connection is not attempted again.
 
 use std::{
     collections::{HashMap, HashSet, VecDeque},
@@ -12,13 +12,13 @@ use tokio_util::sync::CancellationToken;
 
 use homing_broker::Message;
 
-/// Well above what can be unanswered at one time; more need not be remembered.
+/// Well above the number of messages that can be unsettled at one time.
 const MAX_DONE: usize = 65_536;
 
-/// One hop of one message: a hash of 128 bits, so that no two are taken for each other.
+/// One hop of one message: a hash of 128 bits, so that keys do not collide.
 ///
-/// Of the content, too, because the id is the publisher's: a program that uses one id for
-/// everything must not lose events by it.
+/// Includes the content, because the publisher chooses the id: a program that uses one id for all
+/// its events must not lose any.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 struct Key([u64; 2]);
 
@@ -40,15 +40,15 @@ impl Key {
 #[derive(Default)]
 pub(super) struct Recent {
     done: Mutex<Done>,
-    /// Where somebody waits for the end of the hop, the token is cancelled then.
+    /// If another task waits for the end of the hop, its token is cancelled then.
     running: Mutex<HashMap<Key, Option<CancellationToken>>>,
 }
 
-/// The latest hops that were made.
+/// The latest completed hops.
 #[derive(Default)]
 struct Done {
     keys: HashSet<Key>,
-    /// The oldest first.
+    /// Oldest first.
     order: VecDeque<Key>,
 }
 
@@ -66,7 +66,7 @@ impl Done {
     }
 }
 
-/// A hop that is being made; over when dropped.
+/// A hop under way; over when dropped.
 pub(super) struct Running<'a> {
     recent: &'a Recent,
     key: Key,
@@ -74,7 +74,7 @@ pub(super) struct Running<'a> {
 }
 
 impl Recent {
-    /// Begins a hop. `None`: this process has made it already; only the broker did not learn of it.
+    /// Begins a hop. `None`: this process has made it already, without the broker learning of it.
     pub(super) async fn begin(&self, message: &Message, redelivered: bool) -> Option<Running<'_>> {
         let key = Key::of(message);
         loop {
@@ -105,13 +105,13 @@ impl Recent {
     }
 }
 
-/// What came of beginning a hop.
+/// The result of registering a hop.
 enum Registered {
-    /// It is being made.
+    /// It is registered.
     Begun,
-    /// So it is, beside another one with the same key.
+    /// It runs beside another hop with the same key.
     Beside,
-    /// Another one with the same key has to end first.
+    /// Another hop with the same key has to end first.
     Busy(CancellationToken),
 }
 
@@ -120,7 +120,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl Running<'_> {
-    /// The hop is made and its message answered.
+    /// Marks the hop as made and its message as settled.
     pub(super) fn done(self) {
         lock(&self.recent.done).insert(self.key);
     }
@@ -160,7 +160,7 @@ mod tests {
         assert!(recent.begin(&message("a"), true).await.is_none());
     }
 
-    /// Goal: a full memory still takes in what comes. Method: twice as many as it holds.
+    /// Goal: a full memory still takes new hops. Method: twice as many as it holds.
     #[tokio::test]
     async fn the_latest_are_remembered_however_many_there_were() {
         let recent = Recent::default();

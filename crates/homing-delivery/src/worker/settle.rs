@@ -1,27 +1,27 @@
-//! Handing on and answering: the only place where a message is acked.
+//! Publishes and settles: the only place where a message is acked.
 
 use futures_util::{StreamExt, TryStreamExt, stream};
 
 use homing_broker::{Broker, Outgoing, Receipt, Route};
 use homing_telemetry::events;
 
-/// Publishes under way at once for one message with many copies.
+/// Concurrent publishes for one message with many copies.
 const COPIES_AT_ONCE: usize = 16;
 
-/// First hand on and have it confirmed, then ack. Never the other way.
+/// Publishes and waits for the confirms, then acks. Never the other way round.
 ///
-/// | crash after   | original      | copy      | effect                                     |
-/// |---------------|---------------|-----------|--------------------------------------------|
-/// | nothing       | comes again   | none      | the attempt is repeated                    |
-/// | confirm       | comes again   | in place  | repeated, and once more when the copy is due |
-/// | ack           | gone          | in place  | as intended                                |
+/// | crash after   | original      | copy      | effect                                       |
+/// |---------------|---------------|-----------|----------------------------------------------|
+/// | nothing       | redelivered   | none      | the attempt is repeated                      |
+/// | confirm       | redelivered   | in place  | repeated, and once more when the copy is due |
+/// | ack           | deleted       | in place  | as intended                                  |
 ///
-/// Copies are taken from `disposition` when it is their turn: an event may have thousands.
+/// Copies are taken from `disposition` one by one: an event may have thousands.
 ///
 /// Returns when the broker owns every copy, however long that takes: giving the original back
-/// instead would repeat the attempt at once, for as long as the broker takes no messages. Only
-/// where homing stops meanwhile, the original goes back. Where the broker will never take a copy, the
-/// original is rejected: the broker itself moves it to the parking queue, where it is `too_large`.
+/// instead would repeat the attempt at once, for as long as the broker takes no messages. The
+/// original goes back only if homing stops meanwhile. If the broker will never take a copy, the
+/// original is rejected: the broker itself moves it to the parking queue, as `too_large`.
 ///
 /// # Cancel safety
 ///

@@ -1,4 +1,4 @@
-//! The subscriptions in memory, as every event needs them.
+//! The subscriptions in memory, for matching every event.
 
 use std::sync::Arc;
 
@@ -13,7 +13,7 @@ use homing_domain::{id::SubscriptionId, subscription::Subscription, topic::Topic
 use homing_store::{Corrupt, Store, StoreError};
 use homing_telemetry::metrics;
 
-/// The subscriptions as of the last reading; what has changed since is read alone.
+/// The subscriptions as of the last reading; a refresh reads only what has changed since.
 pub struct Subscriptions {
     store: Arc<dyn Store>,
     current: watch::Sender<Option<Arc<SubscriptionIndex>>>,
@@ -24,20 +24,20 @@ impl Subscriptions {
         Self { store, current: watch::Sender::new(None) }
     }
 
-    /// Waits until they have been read once.
+    /// Waits until the subscriptions have been read once.
     pub async fn loaded(&self) {
         let mut current = self.current.subscribe();
         // The sender lives as long as `self`, so this cannot fail.
         let _read = current.wait_for(Option::is_some).await;
     }
 
-    /// Whether they have been read once.
+    /// True once the subscriptions have been read.
     #[must_use]
     pub fn are_loaded(&self) -> bool {
         self.current.borrow().is_some()
     }
 
-    /// Follows what has changed in the store since the last reading.
+    /// Applies what has changed in the store since the last reading.
     ///
     /// # Errors
     ///
@@ -60,8 +60,8 @@ impl Subscriptions {
         let mut agrees = false;
         self.current.send_modify(|current| {
             let Some(index) = current else { return };
-            // Another reading may have come first. Whoever looks into the index at this moment
-            // keeps it as it was; the copy shares its subscriptions.
+            // Another reading may have finished first. A task that uses the index at this moment
+            // keeps its old version; the copy shares its subscriptions.
             agrees = index.version() == since && Arc::make_mut(index).follow(changes);
         });
         if !agrees {
@@ -72,7 +72,7 @@ impl Subscriptions {
         Ok(())
     }
 
-    /// Reads all again where the store has others at the same version.
+    /// Reads all again if the store has different ones at the same version.
     ///
     /// # Errors
     ///
@@ -103,14 +103,14 @@ impl Subscriptions {
         metrics::subscriptions(index.len(), index.corrupt().count());
     }
 
-    /// Those that cannot be read; their events wait.
+    /// The unreadable ones; their events wait.
     #[must_use]
     pub fn corrupt(&self) -> Vec<Arc<Corrupt>> {
         self.index().map(|index| index.corrupt().cloned().collect()).unwrap_or_default()
     }
 
-    /// The subscription with this id. One that is not in memory is looked for in the store: it may
-    /// be younger than the last reading.
+    /// The subscription with this id. If it is not in memory it is looked up in the store: it may
+    /// be newer than the last reading.
     ///
     /// # Errors
     ///
@@ -128,7 +128,7 @@ impl Subscriptions {
         }
     }
 
-    /// Those that want `topic`, or may want it.
+    /// The subscriptions that match `topic`, or may match it.
     pub(super) fn candidates(&self, topic: &Topic) -> Candidates {
         let mut candidates = Candidates::default();
         let Some(index) = self.index() else { return candidates };

@@ -26,7 +26,7 @@ impl Life {
         Self { circuit: Circuit::new(now), rules, now, changes: Vec::new() }
     }
 
-    /// One in which only failures in a row open and freeze.
+    /// A life in which only consecutive failures open and freeze.
     fn without_rate() -> Self {
         Self::new(|figures| figures.open_above_percent = 100)
     }
@@ -42,7 +42,7 @@ impl Life {
         assert!(self.changes.len() == before || self.circuit.since >= self.now);
     }
 
-    /// `count` attempts, one after the other.
+    /// `count` consecutive attempts.
     fn attempts(&mut self, count: u64, outcome: &Outcome) {
         for _attempt in 0..count {
             let tally = Tally::of(outcome, self.now);
@@ -58,7 +58,7 @@ impl Life {
         self.attempts(count, &Outcome::Refused { status: 503, retry_after: None });
     }
 
-    /// A delivery comes along; says whether it was let through as a probe.
+    /// Attempts a delivery; returns true if it was let through as a probe.
     fn probed(&mut self, outcome: &Outcome) -> bool {
         let Some(claimed) = self.circuit.claim_probe(self.now, &self.rules) else { return false };
         self.circuit = claimed;
@@ -69,7 +69,7 @@ impl Life {
         true
     }
 
-    /// A delivery every second for `duration`; says how many were let through.
+    /// Attempts a delivery every second for `duration`; returns how many were let through.
     fn fails_probes(&mut self, duration: Duration) -> u32 {
         let timed_out = Outcome::TimedOut { phase: Phase::Headers };
         let end = self.now.plus(duration);
@@ -146,12 +146,13 @@ fn two_thousand_consecutive_failures_open_whatever_the_rate() {
     life.fails(1_999);
     assert_eq!((life.state(), life.circuit.consecutive_failures), (StateName::Closed, 1_999));
     life.fails(1);
-    insta::assert_snapshot!(life.changes.join("\n"), @"closed → open: 2000 failures in a row");
+    insta::assert_snapshot!(life.changes.join("\n"), @"closed → open: 2000 consecutive failures");
 }
 
-/// Goal: a row is counted across tallies. Method: three tallies, the middle one with a success.
+/// Goal: consecutive failures are counted across tallies. Method: three tallies, the middle one
+/// with a success.
 #[test]
-fn a_row_goes_on_from_one_tally_to_the_next() {
+fn consecutive_failures_continue_across_tallies() {
     let mut life = Life::without_rate();
     let tally = |outcomes: &[u16]| {
         outcomes.iter().fold(Tally::default(), |tally, status| {
@@ -215,7 +216,7 @@ fn seventy_two_hours_are_not_more_than_seventy_two_hours() {
 }
 
 /// Goal: with the published figures a URL that dies outright is open after 101 attempts, so its
-/// row grows by probes only. Method: wait until it freezes.
+/// consecutive failures grow by probes only. Method: wait until it freezes.
 #[test]
 fn probes_alone_freeze_an_endpoint_that_never_succeeded() {
     let mut life = Life::new(|_| ());
@@ -263,7 +264,7 @@ fn a_circuit_opens_before_it_freezes_however_large_the_tally() {
 }
 
 #[test]
-fn a_person_has_the_last_word() {
+fn an_operator_has_the_last_word() {
     let mut life = Life::new(|_| ());
     life.take(life.circuit.enable(life.now));
     life.take(life.circuit.disable(life.now));
@@ -272,7 +273,7 @@ fn a_person_has_the_last_word() {
     assert_eq!(life.circuit.reason, Some(Reason::Disabled));
     assert_eq!(life.circuit.claim_probe(life.now, &life.rules), None);
     let accepted = Outcome::Accepted { status: 200 };
-    // A probe that was under way.
+    // A probe that was in flight.
     life.take(life.circuit.after_probe(&accepted, life.now, &life.rules));
     assert_eq!((life.state(), life.circuit.successes), (StateName::Frozen, 1));
     life.take(life.circuit.enable(life.now));

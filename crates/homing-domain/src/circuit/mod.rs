@@ -1,8 +1,8 @@
-//! Sparing an endpoint that keeps failing.
+//! Holds deliveries to an endpoint that keeps failing.
 //!
 //! Every normalised URL has a [`Circuit`], shared by all subscriptions and all workers. It counts
-//! [`Tally`] after tally and follows [`CircuitRules`]; it answers a delivery that wants to pass
-//! with an [`Admission`]. The states and what leads from one to another:
+//! one [`Tally`] after another by [`CircuitRules`], and decides about a delivery with an
+//! [`Admission`]. The states and their transitions:
 //!
 //! ```text
 //!            too many failures                  far too many failures
@@ -10,12 +10,12 @@
 //!    ▲                            │    ▲ a probe failed: the next           │
 //!    ├── a probe was accepted ────┤    │ one is due an interval later       │
 //!    │                            └────┘                                    │
-//!    └───────────────────────── a person enabled it ◄───────────────────────┘
+//!    └───────────────────────── an operator enabled it ◄─────────────────────┘
 //!
-//!  any ── 410 Gone, or a person disabled it ──► frozen
+//!  any ── 410 Gone, or an operator disabled it ──► frozen
 //! ```
 //!
-//! Nothing here knows of deliveries: what becomes of those that are refused is the worker's part.
+//! The circuit does not know deliveries: the worker handles those that are refused.
 
 use std::time::Duration;
 
@@ -41,51 +41,51 @@ pub use rules::{CircuitRules, CircuitRulesError, Figures};
 pub use state::{Admission, Change, CircuitState, StateName, StateNameError};
 pub use window::Window;
 
-/// What is known of one URL.
+/// The circuit of one URL.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Circuit {
-    /// Whether attempts may be made.
+    /// Decides about attempts.
     pub state: CircuitState,
-    /// Since when it has been in this state. Rises with every change of state, whatever the clocks of
-    /// those who make them say: of two readings of a circuit the one with the higher is the later.
+    /// The start of this state. Rises with every change of state, whatever the clocks of the
+    /// workers: of two versions of a circuit, the one with the higher value is the later.
     pub since: UnixMillis,
-    /// Why it is in this state; `None`: it was in no other yet.
+    /// The reason for this state; `None`: it has not changed yet.
     pub reason: Option<Reason>,
-    /// The last attempts, for the failure rate; begins anew when the circuit closes.
+    /// The last attempts, for the failure rate; reset when the circuit closes.
     pub window: Window,
-    /// Failures since the last success that counted; begins anew when the circuit closes.
+    /// Failures since the last success that counted; reset when the circuit closes.
     pub consecutive_failures: u64,
-    /// Since the circuit was made.
+    /// Since the circuit was created.
     pub successes: u64,
-    /// Since the circuit was made.
+    /// Since the circuit was created.
     pub failures: u64,
-    /// When the first attempt ended.
+    /// The end of the first attempt.
     pub first_attempt: Option<UnixMillis>,
-    /// When the last success ended.
+    /// The end of the last success.
     pub last_success: Option<UnixMillis>,
-    /// What the endpoint did last.
+    /// The last outcome.
     pub last_outcome: Option<LastOutcome>,
-    /// When the circuit was made.
+    /// The time of creation.
     pub created: UnixMillis,
 }
 
-/// What an endpoint did last.
+/// The last outcome of an attempt at an endpoint.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct LastOutcome {
-    /// When that attempt ended.
+    /// The end of that attempt.
     pub ended: UnixMillis,
-    /// The outcome in words, e.g. `refused 503`.
+    /// The outcome as text, for example `refused 503`.
     pub outcome: String,
 }
 
-/// Between two changes of state at least, also where a clock stands behind another.
+/// Minimum difference between two changes of state, also when a clock is behind another.
 const SINCE_STEP: Duration = Duration::from_millis(1);
 
-/// What became of a circuit, and the change of state if there was one.
+/// The circuit after an event, and the change of state if there was one.
 pub type Turn = (Circuit, Option<Change>);
 
 impl Circuit {
-    /// That of a URL of which nothing is known: closed.
+    /// The circuit of an unknown URL: closed.
     #[must_use]
     pub fn new(now: UnixMillis) -> Self {
         Self {
@@ -103,19 +103,19 @@ impl Circuit {
         }
     }
 
-    /// Asks for passage at `now`; changes nothing. Who is answered [`Admission::Probe`] has to
-    /// [claim](Self::claim_probe) it.
+    /// Decides about a delivery at `now`; changes nothing. An [`Admission::Probe`] has to be
+    /// [claimed](Self::claim_probe).
     #[must_use]
     pub fn admission(&self, now: UnixMillis) -> Admission {
         self.state.admission(now)
     }
 
-    /// After attempts that nobody made as a probe.
+    /// The circuit after attempts that were no probes.
     ///
-    /// Those that end while the circuit is open began before it opened. Their failures count, also
-    /// towards freezing. Their successes neither close the circuit nor break the row: an endpoint
-    /// that fails three times of four would otherwise flap as long as anything is in flight. While
-    /// it is frozen only the totals go on.
+    /// Attempts that end while the circuit is open began before it opened. Their failures count,
+    /// also towards freezing. Their successes neither close the circuit nor reset the consecutive
+    /// failures: an endpoint that fails three times of four would otherwise flap while anything is
+    /// in flight. While it is frozen, only the totals count.
     #[must_use]
     pub fn after(&self, tally: &Tally, rules: &CircuitRules, now: UnixMillis) -> Turn {
         if tally.is_empty() {
@@ -144,8 +144,8 @@ impl Circuit {
         }
     }
 
-    /// After a probe that ended at `ended`. Where the circuit is not open any more, a person was
-    /// faster, and the probe counts as any attempt.
+    /// The circuit after a probe that ended at `ended`. If it is not open any more, an operator was
+    /// faster, and the probe counts like any attempt.
     #[must_use]
     pub fn after_probe(&self, outcome: &Outcome, ended: UnixMillis, rules: &CircuitRules) -> Turn {
         let tally = Tally::of(outcome, ended);
@@ -166,8 +166,9 @@ impl Circuit {
         (circuit, change)
     }
 
-    /// Claims the probe that is due at `now`: the next one is due an interval later, so whoever
-    /// writes this first is the only one to probe, and one that never ends is followed by another.
+    /// Claims the probe that is due at `now`. The next one is due an interval later, so the first
+    /// worker to write this is the only one to probe, and a probe that never ends is followed by
+    /// another.
     #[must_use]
     pub fn claim_probe(&self, now: UnixMillis, rules: &CircuitRules) -> Option<Self> {
         match self.admission(now) {
@@ -179,7 +180,7 @@ impl Circuit {
         }
     }
 
-    /// A person wants attempts to be made: closed, counting anew. What is closed stays as it is.
+    /// Closes the circuit for an operator and resets its counts. A closed one stays unchanged.
     #[must_use]
     pub fn enable(&self, now: UnixMillis) -> Turn {
         match self.state {
@@ -190,13 +191,14 @@ impl Circuit {
         }
     }
 
-    /// A person wants no attempts to be made. What is frozen stays frozen for its first reason.
+    /// Freezes the circuit for an operator. A frozen one keeps its first reason.
     #[must_use]
     pub fn disable(&self, now: UnixMillis) -> Turn {
         self.clone().turned(CircuitState::Frozen, Reason::Disabled, now)
     }
 
-    /// The endpoint answered 410: nobody is there, and asking again is not wanted.
+    /// Freezes the circuit after a 410: the endpoint no longer exists, and wants no further
+    /// requests.
     ///
     /// Source: RFC 9110, section 15.5.11.
     #[must_use]
@@ -204,16 +206,16 @@ impl Circuit {
         self.clone().turned(CircuitState::Frozen, Reason::Gone, now)
     }
 
-    /// Since when nothing has succeeded: what never did counts from its first attempt.
+    /// The end of the last success; without one, that of the first attempt.
     fn last_success_or_first_attempt(&self) -> UnixMillis {
         self.last_success.or(self.first_attempt).unwrap_or(self.created)
     }
 
-    /// What counts in every state.
+    /// Applies the counts that matter in every state.
     fn counted(&self, tally: &Tally) -> Self {
         let known = self.last_outcome.as_ref();
         let later = tally.last_outcome.as_ref().filter(|(ended, _)| {
-            // Another worker's tally may speak of what ended before.
+            // Another worker's tally may contain earlier attempts.
             known.is_none_or(|known| known.ended <= *ended)
         });
         let last_outcome = match later {

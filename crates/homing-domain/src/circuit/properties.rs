@@ -1,4 +1,4 @@
-//! What holds for every circuit, every tally and every figure.
+//! Properties of every circuit, every tally and all figures.
 
 use std::time::Duration;
 
@@ -42,7 +42,7 @@ fn rules() -> impl Strategy<Value = CircuitRules> {
     })
 }
 
-/// All that can befall a circuit.
+/// All that can happen to a circuit.
 #[derive(Clone, Debug)]
 enum Step {
     Tally(Tally),
@@ -81,9 +81,9 @@ fn life() -> impl Strategy<Value = Vec<(Step, i64)>> {
 }
 
 proptest! {
-    /// Also never panics, whatever the clocks say.
+    /// Also never panics, whatever the clocks are.
     #[test]
-    fn a_change_is_told_exactly_when_the_state_changes(rules in rules(), life in life()) {
+    fn a_change_is_returned_exactly_when_the_state_changes(rules in rules(), life in life()) {
         let mut circuit = Circuit::new(UnixMillis::new(0));
         for (step, now) in life {
             let now = UnixMillis::new(now);
@@ -102,7 +102,7 @@ proptest! {
         }
     }
 
-    /// Closed by a probe or a person only; frozen by outcomes only from open; never unfrozen by
+    /// Closed by a probe or an operator only; frozen by outcomes only from open; never unfrozen by
     /// outcomes.
     #[test]
     fn states_follow_each_other_as_drawn(rules in rules(), life in life()) {
@@ -144,7 +144,7 @@ proptest! {
         prop_assert_eq!(by_group, after(Circuit::new(now), &all));
     }
 
-    /// While no person acts, each group still counts the same into totals, whatever the state.
+    /// While no operator acts, each grouping still counts the same into totals, whatever the state.
     #[test]
     fn totals_count_every_attempt_in_every_state(rules in rules(), life in life()) {
         let mut circuit = Circuit::new(UnixMillis::new(0));
@@ -179,7 +179,7 @@ proptest! {
         }
     }
 
-    /// Goal: at most one probe per interval. Method: any life without people, with one clock.
+    /// Goal: at most one probe per interval. Method: any life without operators, with one clock.
     #[test]
     fn two_probes_are_an_interval_apart(
         rules in rules(), life in prop::collection::vec((step(), 0_u64..40), 0..60),

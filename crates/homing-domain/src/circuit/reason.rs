@@ -1,4 +1,4 @@
-//! Why a circuit changed its state, in words for people.
+//! The reason for a change of state, as text for operators.
 
 use std::{fmt, time::Duration};
 
@@ -6,42 +6,43 @@ use serde::{Deserialize, Serialize};
 
 use super::window::Window;
 
-/// Why a circuit changed its state. Its form in JSON is what stores keep; [`Display`](fmt::Display)
-/// is what people read.
+/// The reason for a change of state. Stores keep its JSON form; operators read its
+/// [`Display`](fmt::Display) form.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "reason", rename_all = "snake_case", deny_unknown_fields)]
 pub enum Reason {
     /// Opened: too great a share of the attempts failed.
     FailureRate {
-        /// What was counted.
+        /// The counts.
         window: Window,
     },
-    /// Opened or frozen: too many failures in a row.
-    FailuresInARow {
+    /// Opened or frozen: too many consecutive failures.
+    #[serde(rename = "failures_in_a_row")]
+    ConsecutiveFailures {
         /// How many.
         failures: u64,
     },
-    /// Frozen: many failures in a row, and no success for too long.
+    /// Frozen: many consecutive failures, and no success for too long.
     LastSuccessLongAgo {
-        /// How many failures in a row.
+        /// The number of consecutive failures.
         failures: u64,
-        /// How long ago the last success was.
+        /// The time since the last success.
         #[serde(with = "millis")]
         ago: Duration,
     },
-    /// Frozen: many failures in a row, and no success since the first attempt, too long ago.
+    /// Frozen: many consecutive failures, and no success since the first attempt, too long ago.
     NeverSucceeded {
-        /// How many failures in a row.
+        /// The number of consecutive failures.
         failures: u64,
-        /// How long ago the first attempt was.
+        /// The time since the first attempt.
         #[serde(with = "millis")]
         ago: Duration,
     },
-    /// Frozen: the endpoint says that it is not there any more.
+    /// Frozen: the endpoint answered that it no longer exists.
     Gone,
-    /// Frozen by a person.
+    /// Frozen by an operator.
     Disabled,
-    /// Closed by a person.
+    /// Closed by an operator.
     Enabled,
     /// Closed: the endpoint accepted a probe.
     ProbeAccepted,
@@ -51,26 +52,26 @@ impl fmt::Display for Reason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::FailureRate { window } => window.fmt(f),
-            Self::FailuresInARow { failures } => write!(f, "{failures} failures in a row"),
+            Self::ConsecutiveFailures { failures } => write!(f, "{failures} consecutive failures"),
             Self::LastSuccessLongAgo { failures, ago } => {
-                write!(f, "{failures} failures in a row, last success {} ago", Coarse(*ago))
+                write!(f, "{failures} consecutive failures, last success {} ago", Coarse(*ago))
             }
             Self::NeverSucceeded { failures, ago } => {
                 let ago = Coarse(*ago);
                 write!(
                     f,
-                    "{failures} failures in a row, no success since the first attempt {ago} ago"
+                    "{failures} consecutive failures, no success since the first attempt {ago} ago"
                 )
             }
             Self::Gone => f.write_str("the endpoint answered 410 Gone"),
-            Self::Disabled => f.write_str("a person disabled it"),
-            Self::Enabled => f.write_str("a person enabled it"),
+            Self::Disabled => f.write_str("an operator disabled it"),
+            Self::Enabled => f.write_str("an operator enabled it"),
             Self::ProbeAccepted => f.write_str("a probe was accepted"),
         }
     }
 }
 
-/// A duration in the largest unit of which it has one, cut off.
+/// A duration in its largest unit, truncated.
 struct Coarse(Duration);
 
 impl fmt::Display for Coarse {
@@ -83,7 +84,7 @@ impl fmt::Display for Coarse {
     }
 }
 
-/// A duration as a whole number of milliseconds, as the store has all of them.
+/// A duration as a whole number of milliseconds, the store's form.
 mod millis {
     use std::time::Duration;
 
@@ -108,13 +109,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn people_read_why() {
+    fn the_reason_is_readable_text() {
         const HOUR: Duration = Duration::from_hours(1);
         let all = [
             Reason::FailureRate { window: Window { attempts: 143, failures: 103 } },
             Reason::FailureRate { window: Window { attempts: 143, failures: 101 } },
             Reason::FailureRate { window: Window { attempts: 101, failures: 101 } },
-            Reason::FailuresInARow { failures: 2_000 },
+            Reason::ConsecutiveFailures { failures: 2_000 },
             Reason::LastSuccessLongAgo { failures: 2_001, ago: 73 * HOUR },
             Reason::LastSuccessLongAgo { failures: 12, ago: Duration::from_millis(9_999) },
             Reason::NeverSucceeded { failures: 12, ago: HOUR / 2 },
@@ -145,7 +146,7 @@ mod tests {
 
     /// Goal: a store written by this version is read by the next. Method: its bytes.
     #[test]
-    fn the_kept_form_stays() {
+    fn the_stored_form_does_not_change() {
         let json = |reason: Reason| serde_json::to_string(&reason).unwrap();
         let rate = Reason::FailureRate { window: Window { attempts: 143, failures: 103 } };
         let silent = Reason::LastSuccessLongAgo { failures: 7, ago: Duration::from_secs(5) };

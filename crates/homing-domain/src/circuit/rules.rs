@@ -1,4 +1,4 @@
-//! When a circuit opens and when it freezes.
+//! The rules by which a circuit opens and freezes.
 
 use std::time::Duration;
 
@@ -12,23 +12,23 @@ pub struct Figures {
     pub open_above_percent: u8,
     /// … of more than so many attempts.
     pub open_above_attempts: u64,
-    /// Opens at so many failures in a row.
+    /// Opens at this many consecutive failures.
     pub open_at_consecutive_failures: u64,
-    /// When so many attempts are counted for the share, both counts are halved.
+    /// At this many attempts, the counts for the share are halved.
     pub rate_window_attempts: u64,
     /// From one probe to the next.
     pub probe_interval: Duration,
-    /// Freezes at more failures in a row than this …
+    /// Freezes at more consecutive failures than this …
     pub freeze_above_consecutive_failures: u64,
     /// … when the last success is longer ago than this.
     pub freeze_above_last_success_ago: Duration,
-    /// Freezes at so many failures in a row.
+    /// Freezes at this many consecutive failures.
     pub freeze_at_consecutive_failures: u64,
 }
 
 impl Figures {
-    /// As published, but for the window, of which nothing is: the rate is that of about the last
-    /// 1,000 attempts.
+    /// The published figures, except for the window, about which nothing is published: the rate is
+    /// that of about the last 1,000 attempts.
     ///
     /// Source: Adobe Workfront, *Event subscription retries*: disabled and frozen URLs.
     #[must_use]
@@ -46,11 +46,11 @@ impl Figures {
     }
 }
 
-/// Figures that make sense together.
+/// Figures that are consistent.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CircuitRules(Figures);
 
-/// Why figures make no sense.
+/// Why figures are inconsistent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum CircuitRulesError {
     /// `open_above_percent` is above 100.
@@ -59,26 +59,26 @@ pub enum CircuitRulesError {
     /// `open_at_consecutive_failures` is zero, so that nothing would ever be attempted.
     #[error("at least 1")]
     Row,
-    /// `rate_window_attempts` is halved before the share of enough attempts is looked at.
-    #[error("more than `open_above_attempts`, or the failure rate is never looked at")]
+    /// `rate_window_attempts` would halve the counts before there are enough attempts.
+    #[error("more than `open_above_attempts`, or the failure rate is never applied")]
     Window,
-    /// `probe_interval` is nothing, or out of reach.
+    /// `probe_interval` is zero, or out of range.
     #[error("between 1ms and {} days", CircuitRules::MAX_PROBE_INTERVAL.as_secs() / 86_400)]
     Interval,
-    /// `freeze_at_consecutive_failures` comes before the circuit opens.
+    /// `freeze_at_consecutive_failures` would be reached before the circuit opens.
     #[error("at least `open_at_consecutive_failures`: only an open circuit freezes")]
     FreezeBeforeOpen,
 }
 
 impl CircuitRules {
-    /// A month without a probe is a mistake in the settings: that is what freezing is for.
+    /// A month without a probe is a mistake in the settings: freezing exists for that.
     pub const MAX_PROBE_INTERVAL: Duration = Duration::from_hours(30 * 24);
 
     /// Rules with these figures.
     ///
     /// # Errors
     ///
-    /// [`CircuitRulesError`]: the first figure that makes no sense.
+    /// [`CircuitRulesError`] for the first invalid figure.
     pub fn new(figures: Figures) -> Result<Self, CircuitRulesError> {
         let interval = figures.probe_interval;
         if figures.open_above_percent > 100 {
@@ -102,17 +102,17 @@ impl CircuitRules {
         &self.0
     }
 
-    /// Failures in a row that are worth telling the other workers at once: each of eight may see a
-    /// part of what opens a circuit.
+    /// Consecutive failures that have to be reported at once: each of eight workers may see a part
+    /// of those that open a circuit.
     #[must_use]
     pub fn failures_at_once(&self) -> u64 {
         const PARTS: u64 = 8;
         (self.0.open_above_attempts.min(self.0.open_at_consecutive_failures) / PARTS).max(1)
     }
 
-    /// Whether what `tally` counts points towards an open circuit: too great a share failed, or all
-    /// of the last. What does neither can be merged later: of tallies in whose sum too great a share
-    /// failed, one at least has too great a share by itself.
+    /// True if `tally` may open a circuit: too great a share failed, or all of the last ones. Other
+    /// tallies can be merged later: if too great a share of a sum failed, at least one of its
+    /// tallies has too great a share by itself.
     #[must_use]
     pub fn points_to_opening(&self, tally: &Tally) -> bool {
         let window = Window { attempts: tally.attempts, failures: tally.failures };
@@ -120,30 +120,30 @@ impl CircuitRules {
             || tally.trailing_failures >= self.failures_at_once()
     }
 
-    /// When the probe after one at `now` is due.
+    /// The due time of the probe after one at `now`.
     #[must_use]
     pub(super) fn next_probe(&self, now: UnixMillis) -> UnixMillis {
         now.plus(self.0.probe_interval)
     }
 
-    /// Why a closed circuit with these counts is to open.
+    /// The reason for opening a closed circuit with these counts.
     pub(super) fn reason_to_open(&self, circuit: &Circuit) -> Option<Reason> {
         let Figures {
             open_above_percent, open_above_attempts, open_at_consecutive_failures, ..
         } = self.0;
         let Circuit { window, consecutive_failures, .. } = circuit;
         if *consecutive_failures >= open_at_consecutive_failures {
-            return Some(Reason::FailuresInARow { failures: *consecutive_failures });
+            return Some(Reason::ConsecutiveFailures { failures: *consecutive_failures });
         }
         (window.attempts > open_above_attempts && window.fails_above(open_above_percent))
             .then_some(Reason::FailureRate { window: *window })
     }
 
-    /// Why an open circuit with these counts is to freeze at `now`.
+    /// The reason for freezing an open circuit with these counts at `now`.
     pub(super) fn reason_to_freeze(&self, circuit: &Circuit, now: UnixMillis) -> Option<Reason> {
         let failures = circuit.consecutive_failures;
         if failures >= self.0.freeze_at_consecutive_failures {
-            return Some(Reason::FailuresInARow { failures });
+            return Some(Reason::ConsecutiveFailures { failures });
         }
         let ago = now.since(circuit.last_success_or_first_attempt());
         let silent = failures > self.0.freeze_above_consecutive_failures
@@ -155,7 +155,7 @@ impl CircuitRules {
     }
 }
 
-/// What the published figures amount to.
+/// The published figures.
 impl Default for CircuitRules {
     fn default() -> Self {
         Self(Figures::published())
@@ -200,7 +200,7 @@ mod tests {
         };
         insta::assert_snapshot!(refusal(|f| f.open_above_percent = 101), @"at most 100");
         insta::assert_snapshot!(refusal(|f| f.open_at_consecutive_failures = 0), @"at least 1");
-        insta::assert_snapshot!(refusal(|f| f.rate_window_attempts = 100), @"more than `open_above_attempts`, or the failure rate is never looked at");
+        insta::assert_snapshot!(refusal(|f| f.rate_window_attempts = 100), @"more than `open_above_attempts`, or the failure rate is never applied");
         insta::assert_snapshot!(refusal(|f| f.probe_interval = Duration::from_nanos(9)), @"between 1ms and 30 days");
         insta::assert_snapshot!(refusal(|f| f.probe_interval = Duration::MAX), @"between 1ms and 30 days");
         insta::assert_snapshot!(refusal(|f| f.freeze_at_consecutive_failures = 1_999), @"at least `open_at_consecutive_failures`: only an open circuit freezes");

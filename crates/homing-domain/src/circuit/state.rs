@@ -1,4 +1,4 @@
-//! The states of a circuit, what they let through, and how they are called.
+//! The states of a circuit, the deliveries that they admit, and their names.
 
 use std::{fmt, str::FromStr};
 
@@ -7,36 +7,37 @@ use serde::{Deserialize, Serialize};
 use super::reason::Reason;
 use crate::time::UnixMillis;
 
-/// Whether attempts may be made at an endpoint.
+/// The state of an endpoint's circuit.
 ///
 /// *Closed* lets traffic through and *open* stops it, as in an electrical circuit. No method is
-/// called `is_open`: callers ask what they may do, not how the circuit is wired.
+/// called `is_open`: callers need the admission, not the wiring.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CircuitState {
-    /// Traffic flows; outcomes are counted. What has no circuit is closed.
+    /// Traffic flows; outcomes are counted. A URL without a circuit is closed.
     Closed,
     /// Traffic is refused until `probe_at`, when one delivery is let through.
     Open {
         /// The next instant at which a probe may pass.
         probe_at: UnixMillis,
     },
-    /// Traffic is refused until a person enables the endpoint.
+    /// Traffic is refused until an operator enables the endpoint.
     Frozen,
 }
 
-/// What a circuit answers a delivery that wants to pass.
+/// The circuit's decision about a delivery.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Admission {
-    /// Go.
+    /// The delivery may go.
     Pass,
-    /// Go, alone, if nobody else has claimed it: the outcome decides whether the circuit closes.
+    /// The delivery may go alone, if it claims the probe: its outcome decides if the circuit
+    /// closes.
     Probe,
-    /// Do not go before this instant; `None`: not before a person acts.
+    /// The delivery may not go before this instant; `None`: not before an operator acts.
     Refuse(Option<UnixMillis>),
 }
 
 impl CircuitState {
-    /// Asks for passage at `now`; changes nothing.
+    /// Decides about a delivery at `now`; changes nothing.
     #[must_use]
     pub fn admission(self, now: UnixMillis) -> Admission {
         match self {
@@ -58,7 +59,7 @@ impl CircuitState {
     }
 }
 
-/// What a state is called in logs, metrics, lists and stores.
+/// The name of a state in logs, metrics, lists and stores.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum StateName {
@@ -91,7 +92,7 @@ impl fmt::Display for StateName {
     }
 }
 
-/// Why a word is not the name of a state.
+/// The text is not the name of a state.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("`{0}` is not a state; one of {all}", all = StateName::ALL.map(StateName::as_str).join(", "))]
 pub struct StateNameError(String);
@@ -107,19 +108,19 @@ impl FromStr for StateName {
     }
 }
 
-/// A circuit went from one state to another.
+/// A change from one state to another.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Change {
-    /// Before.
+    /// The state before.
     pub from: CircuitState,
-    /// After; another [`name`](CircuitState::name) than before.
+    /// The state after; its [`name`](CircuitState::name) differs from the one before.
     pub to: CircuitState,
-    /// Why.
+    /// The reason.
     pub reason: Reason,
 }
 
 impl Change {
-    /// The topic of the event that tells operators of it.
+    /// The topic of the event that announces it to operators.
     #[must_use]
     pub fn topic(self) -> &'static str {
         match self.to {

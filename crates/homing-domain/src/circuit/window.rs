@@ -1,4 +1,4 @@
-//! How the last attempts went.
+//! The results of the last attempts.
 
 use std::fmt;
 
@@ -6,28 +6,28 @@ use serde::{Deserialize, Serialize};
 
 use crate::tally::Tally;
 
-/// Two counts of about the last attempts, from which the failure rate is taken.
+/// Two counts of about the last attempts, for the failure rate.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Window {
-    /// How many attempts are counted.
+    /// The number of attempts counted.
     pub attempts: u64,
-    /// How many of them failed; never more than `attempts`.
+    /// The number of failures among them; never more than `attempts`.
     pub failures: u64,
 }
 
 impl Window {
-    /// With the attempts of `tally`.
+    /// Adds the attempts of `tally`.
     pub(super) fn with(self, tally: &Tally) -> Self {
         let attempts = self.attempts.saturating_add(tally.attempts);
         let failures = self.failures.saturating_add(tally.failures);
         Self { attempts, failures: failures.min(attempts) }
     }
 
-    /// Both counts halved until there are fewer attempts than `max_attempts`: what is long ago
-    /// counts less and less, and the rate stays.
+    /// Halves both counts until there are fewer attempts than `max_attempts`: old attempts count
+    /// less and less, and the rate stays.
     pub(super) fn decayed(mut self, max_attempts: u64) -> Self {
-        // Zero would never end; rules do not have it.
+        // Zero would never end; the rules exclude it.
         while self.attempts >= max_attempts.max(1) {
             self.attempts /= 2;
             self.failures /= 2;
@@ -35,7 +35,7 @@ impl Window {
         self
     }
 
-    /// Whether a greater share than `percent` failed.
+    /// True if a greater share than `percent` failed.
     pub(super) fn fails_above(self, percent: u8) -> bool {
         u128::from(self.failures) * 100 > u128::from(self.attempts) * u128::from(percent)
     }

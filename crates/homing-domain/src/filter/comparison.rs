@@ -1,4 +1,4 @@
-//! When a comparison is true of a value found in an event and the value a filter wants.
+//! Compares a value found in an event with the value of a filter.
 
 use std::{borrow::Cow, cmp::Ordering, slice};
 
@@ -12,7 +12,7 @@ use super::{
 };
 use crate::json::{Json, Kind};
 
-/// How a field is compared.
+/// The comparison of a field with a value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Comparison {
     Eq,
@@ -42,7 +42,7 @@ impl Comparison {
         Self::Changed,
     ];
 
-    /// Whether the comparison is true of `found` (`None`: the field is missing).
+    /// True if the comparison holds for `found` (`None`: the field is missing).
     ///
     /// An object as `wanted` reaches into the field: each of its keys addresses a part, to any
     /// depth, and the comparison must be true of every value it ends in. So a nested filter is the
@@ -96,7 +96,7 @@ impl Comparison {
             Self::Contains => contains(found, wanted, budget),
             Self::NotContains => Ok(!contains(found, wanted, budget)?),
             Self::ContainsOnly => contains_only(found, wanted, budget),
-            // True of two states, not of a state and a value: `EventStates::changed`.
+            // Holds for two states, not for a state and a value: `EventStates::changed`.
             Self::Changed => Ok(false),
         }
     }
@@ -160,7 +160,7 @@ pub(super) fn equal(
     }
 }
 
-/// To read a number and compare it.
+/// Cost of reading a number and comparing it.
 const SINGLE_STEPS: usize = 3;
 
 fn equal_single(found: Json<'_>, wanted: &Value) -> bool {
@@ -201,7 +201,7 @@ fn contains(found: Json<'_>, wanted: &Value, budget: &mut Budget) -> Result<bool
     Ok(false)
 }
 
-/// The same values and no other: order and repetition do not count.
+/// The same values and no others: order and repetition do not count.
 ///
 /// A single value is a list of one, on both sides. Source: Adobe Workfront, *Event subscription
 /// versioning*: version 1 sends a multi-select field with one value as a string.

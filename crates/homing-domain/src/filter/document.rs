@@ -322,7 +322,7 @@ mod tests {
         insta::assert_snapshot!(refusal(&json!([group(1)])), @"filters[0].filters: a group has 2 to 5 filters, this one has 1");
         insta::assert_snapshot!(refusal(&json!([group(6)])), @"filters[0].filters: a group has 2 to 5 filters, this one has 6");
         insta::assert_snapshot!(refusal(&json!(vec![group(2); MAX_GROUPS + 1])), @"filters[10]: one group too many; at most 10 are allowed");
-        insta::assert_snapshot!(changed("filters", json!([filter(), group(2)])), @"filters[1].filters[1]: a group cannot stand in a group");
+        insta::assert_snapshot!(changed("filters", json!([filter(), group(2)])), @"filters[1].filters[1]: a group cannot be inside a group");
         insta::assert_snapshot!(changed("filters", json!([filter(), with("state", json!(null))])), @"filters[1].filters[1].state: unknown state `null`; expected one of newState, oldState");
         insta::assert_snapshot!(changed("filters", json!({"0": filter()})), @"filters[1].filters: must be a list of filters");
         insta::assert_snapshot!(changed("connector", json!("XOR")), @"filters[1].connector: unknown connector `XOR`; expected one of AND, OR");

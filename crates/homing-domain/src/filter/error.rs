@@ -1,8 +1,8 @@
-//! What can be wrong with a filter, and where.
+//! Errors of filters, with their place.
 
 use super::document::{GROUP_FILTERS, MAX_CONTAINS_ONLY, MAX_DEPTH, MAX_FILTERS, MAX_GROUPS};
 
-/// A filter that is refused. Displays what is wrong; [`FilterError::field`] says where.
+/// A refused filter. Displays the problem; [`FilterError::field`] is its place.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{problem}")]
 pub struct FilterError {
@@ -10,13 +10,13 @@ pub struct FilterError {
     problem: FilterProblem,
 }
 
-/// What is wrong with one field of a filter, and what is allowed in its place.
+/// The problem with one field of a filter, and the allowed values.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum FilterProblem {
-    /// Something else where a filter or group should stand.
+    /// Something else in place of a filter or group.
     #[error("must be an object, a filter or a group of filters")]
     NotAnObject,
-    /// Something else where the filters of a group should stand.
+    /// Something else in place of the filters of a group.
     #[error("must be a list of filters")]
     NotAList,
     /// A misspelt key would leave its filter without effect.
@@ -28,25 +28,25 @@ pub enum FilterProblem {
     /// A key that is needed.
     #[error("is missing")]
     Missing,
-    /// A field's name must name something.
+    /// An empty name of a field.
     #[error("must be a non-empty string")]
     NotAName,
-    /// A name that no field can be found by.
+    /// A name that matches no field.
     #[error("`{name:.60}` never matches: {hint}")]
     NeverMatches {
         /// The name.
         name: String,
-        /// How to write what is probably meant.
+        /// The correct form of what is probably meant.
         hint: &'static str,
     },
-    /// A word outside its closed set.
+    /// A value outside its closed set.
     #[error("unknown {what} `{found:.60}`; expected one of {}", .expected.join(", "))]
     UnknownWord {
-        /// What the word stands for.
+        /// What the value stands for.
         what: &'static str,
-        /// The word found, or the JSON found in its place.
+        /// The value found, or the JSON found in its place.
         found: String,
-        /// The words that exist.
+        /// The values that exist.
         expected: Vec<&'static str>,
     },
     /// More filters and groups than a subscription may have.
@@ -69,7 +69,7 @@ pub enum FilterProblem {
         found: usize,
     },
     /// A group inside a group.
-    #[error("a group cannot stand in a group")]
+    #[error("a group cannot be inside a group")]
     NestedGroup,
     /// A value nested too deep to be compared safely.
     #[error("nested too deep; at most {max} levels are allowed", max = MAX_DEPTH)]
@@ -80,7 +80,7 @@ pub enum FilterProblem {
         /// The comparison that orders.
         comparison: &'static str,
     },
-    /// A list or object where one element is looked for.
+    /// A list or object for a comparison with one element.
     #[error("`{comparison}` looks for one string, number, boolean or null; join several filters")]
     NotSingle {
         /// The comparison that looks for one element.
@@ -101,18 +101,18 @@ impl FilterError {
         &self.field
     }
 
-    /// What is wrong with it.
+    /// The problem.
     #[must_use]
     pub fn problem(&self) -> &FilterProblem {
         &self.problem
     }
 
-    /// `problem` with `field`, which the caller's caller places within its own path.
+    /// `problem` with `field`; callers add their own path.
     pub(super) fn at(field: &str, problem: FilterProblem) -> Self {
         Self { field: field.to_owned(), problem }
     }
 
-    /// The same, with `parent` before the path.
+    /// Adds `parent` before the path.
     #[must_use]
     pub(super) fn inside(self, parent: &str) -> Self {
         let field = match self.field.as_str() {

@@ -7,14 +7,14 @@
 //!
 //! | file | holds |
 //! |---|---|
-//! | `states.rs` | what a filter sees of an event |
-//! | `budget.rs` | what matching may cost |
-//! | `comparison.rs` | when a comparison is true of two values |
-//! | `wanted_set.rs` | the values of a `containsOnly`, found at once |
-//! | `order.rs` | which of two numbers, dates or texts comes first |
+//! | `states.rs` | the states of an event |
+//! | `budget.rs` | the cost limit of matching |
+//! | `comparison.rs` | the comparisons of two values |
+//! | `wanted_set.rs` | the values of a `containsOnly`, as a set |
+//! | `order.rs` | the order of numbers, dates and texts |
 //! | `document.rs` | the JSON form, read and written |
 //! | `names.rs` | names of fields that never match |
-//! | `error.rs` | what can be wrong with it |
+//! | `error.rs` | errors of filters |
 //!
 //! The comparisons, as a test:
 //!
@@ -49,8 +49,8 @@
 //! # Ok::<(), FilterError>(())
 //! ```
 //!
-//! Source: Adobe Workfront, *Event subscription API*, filters; what is not documented there is
-//! decided at the item that decides it.
+//! Source: Adobe Workfront, *Event subscription API*, filters; where it is silent, the item that
+//! decides has a comment.
 
 use std::fmt;
 
@@ -75,14 +75,14 @@ pub use error::{FilterError, FilterProblem};
 pub use states::EventStates;
 use states::State;
 
-/// All filters of a subscription, sound by construction. Without any, every event matches.
+/// All filters of a subscription, valid by construction. Without any, every event matches.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct FilterSet {
     connector: Connector,
     items: Vec<Item>,
 }
 
-/// How filters are joined.
+/// The way filters are joined.
 #[derive(
     Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, utoipa::ToSchema,
 )]
@@ -95,7 +95,7 @@ pub enum Connector {
     Or,
 }
 
-/// What stands at the top level.
+/// An item of the top level.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Item {
     Filter(Filter),
@@ -120,11 +120,11 @@ struct Filter {
 }
 
 impl FilterSet {
-    /// Whether `event` is wanted.
+    /// True if `event` matches.
     ///
     /// # Errors
     ///
-    /// [`OverBudget`]: nobody knows.
+    /// [`OverBudget`]: the result is unknown.
     pub fn matches(
         &self,
         event: &EventStates<'_>,
@@ -136,21 +136,21 @@ impl FilterSet {
         self.connector.join(&self.items, |item| item.matches(event, budget))
     }
 
-    /// How the top level is joined.
+    /// The connector of the top level.
     #[must_use]
     pub fn connector(&self) -> Connector {
         self.connector
     }
 
-    /// Whether there is no filter, so that a body need not be read to know that it matches.
+    /// True if there is no filter, so that matching needs no body.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.items.is_empty()
     }
 
-    /// Whether a filter looks at the old state, which a CREATE has not.
+    /// True if a filter uses the old state, which a CREATE does not have.
     ///
-    /// `changed` does not count: it looks at both states, and whatever a CREATE brings is changed.
+    /// `changed` does not count: it uses both states, and everything in a CREATE is changed.
     #[must_use]
     pub fn uses_old_state(&self) -> bool {
         self.old_state_field().is_some()
@@ -171,7 +171,7 @@ impl FilterSet {
 }
 
 impl Connector {
-    /// Whether `holds` is true of all or of one, as the connector wants.
+    /// True if `holds` is true of all or of one, depending on the connector.
     fn join<T>(
         self,
         items: &[T],

@@ -1,4 +1,4 @@
-//! Names of fields that nobody means as they are written.
+//! Names of fields that are probably mistakes.
 
 use serde_json::Value;
 
@@ -9,7 +9,7 @@ impl FilterSet {
     ///
     /// # Errors
     ///
-    /// As [`from_json`](Self::from_json); also for a `fieldName` in a syntax that is none here, which
+    /// As [`from_json`](Self::from_json); also for a `fieldName` in an unsupported syntax, which
     /// would never match.
     pub fn for_subscribing(filters: &[Value], connector: Connector) -> Result<Self, FilterError> {
         let set = Self::from_json(filters, connector)?;

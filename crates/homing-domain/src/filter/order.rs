@@ -1,4 +1,4 @@
-//! Which of two values comes first: numbers exactly, dates as instants, other texts by code point.
+//! The order of two values: numbers exactly, dates as instants, other texts by code point.
 
 use std::cmp::Ordering;
 
@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use crate::json::{Decimal, Json, Kind};
 
-/// How `found` compares with `wanted`; `None` if they have no order.
+/// The order of `found` and `wanted`; `None` if they have none.
 ///
 /// Numbers count as numbers also when written as strings (`"100"`, in JSON's syntax). Two strings
 /// that are both dates are ordered as instants, any other two by their characters. A number and a
@@ -23,12 +23,11 @@ pub(super) fn order(found: Json<'_>, wanted: &Value) -> Option<Ordering> {
     }
 }
 
-/// How the number that `found` spells compares with the number that `wanted` is or spells; `None`
-/// where one of them is none.
+/// The order of the number in `found` and the number in `wanted`; `None` if one of them is none.
 ///
-/// Digits are compared, so that neither ids above 2⁵³ nor numbers of a hundred digits are garbled. A
-/// number in a filter that is no integer of 64 bits is what a `f64` made of it: then a fraction is
-/// compared as one, too, and `0.1` equals `0.1`.
+/// Compares digits, so that ids above 2⁵³ and numbers of a hundred digits are exact. A number in a
+/// filter that is no integer of 64 bits has become an `f64`: then a fraction is compared as one,
+/// too, and `0.1` equals `0.1`.
 pub(super) fn order_number(found: &str, wanted: &Value) -> Option<Ordering> {
     let number = Decimal::parse(found)?;
     match wanted {
@@ -68,9 +67,8 @@ fn order_texts(found: &str, wanted: &Value) -> Option<Ordering> {
     }
 }
 
-/// Reads RFC 3339, `2022-12-11T16:00:00.000-0800`, and Workfront's other spelling of it with a
-/// colon before the milliseconds, `2022-12-11T16:00:00:000-0800`. Without an offset a date is no
-/// instant.
+/// Reads RFC 3339, `2022-12-11T16:00:00.000-0800`, and Workfront's variant with a colon before the
+/// milliseconds, `2022-12-11T16:00:00:000-0800`. A date without an offset is no instant.
 fn instant(text: &str) -> Option<Timestamp> {
     const UP_TO_SECONDS: usize = "2022-12-11T16:00:00".len();
     let with_point = || {

@@ -1,4 +1,4 @@
-//! What holds for all filters and all events.
+//! Properties of all filters and all events.
 
 use std::cmp::Ordering;
 
@@ -226,7 +226,7 @@ proptest! {
         }
     }
 
-    /// Goal: finding values at once says what comparing each with each says.
+    /// Goal: set lookup gives the same result as comparing each value with each.
     #[test]
     fn contains_only_is_each_in_the_other(
         found in vec(scalar(), 0..5), wanted in vec(json(), 0..5), shared in vec(scalar(), 0..3),
@@ -245,7 +245,7 @@ proptest! {
         prop_assert_eq!(holds, Ok(expected), "{:?} {:?}", found, wanted);
     }
 
-    /// Goal: whatever there is left, matching ends, and never says anything else than with plenty.
+    /// Goal: with any budget, matching ends, and never contradicts the result with plenty.
     #[test]
     fn a_small_budget_changes_no_answer(
         connector in connector(), filters in vec(item(), 0..=10), event in event(), steps in 0_u64..60,

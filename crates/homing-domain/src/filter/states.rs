@@ -1,4 +1,4 @@
-//! What a filter sees of an event.
+//! The states of an event, as filters see them.
 
 use std::{borrow::Cow, collections::HashMap};
 
@@ -18,10 +18,10 @@ pub struct EventStates<'b> {
     old: Option<Place>,
 }
 
-/// Where a state is in the document.
+/// The place of a state in the document.
 type Place = usize;
 
-/// Which of the two states a filter looks at.
+/// One of the two states.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum State {
     /// After the event.
@@ -31,11 +31,11 @@ pub(super) enum State {
 }
 
 impl<'b> EventStates<'b> {
-    /// Reads an event's body with the content encoding that its publisher named.
+    /// Reads an event's body with its publisher's content encoding.
     ///
     /// # Errors
     ///
-    /// [`BodyError`]: nobody can tell what is in it.
+    /// [`BodyError`]: the content is unknown.
     pub fn read(body: &'b [u8], encoding: Option<&str>) -> Result<Self, BodyError> {
         Document::of_body(body, encoding).map(Self::of)
     }
@@ -58,8 +58,8 @@ impl<'b> EventStates<'b> {
         states
     }
 
-    /// Whether the event is about the object `id`, as Workfront has ids: `ID`, in newer objects `id`,
-    /// in one of the states or in both.
+    /// True if the event is about the object `id`, as Workfront writes ids: `ID`, in newer objects
+    /// `id`, in one of the states or in both.
     ///
     /// # Errors
     ///
@@ -79,8 +79,8 @@ impl<'b> EventStates<'b> {
 
     /// The field `name` of `state`; `None` if either is missing.
     ///
-    /// A name with dots is the field with that name, or else leads through objects: `data.total` is
-    /// `total` in the object `data`.
+    /// A name with dots is the field with that name, or else a path through objects: `data.total`
+    /// is `total` in the object `data`.
     pub(super) fn field(
         &self,
         state: State,
@@ -100,11 +100,11 @@ impl<'b> EventStates<'b> {
         Ok(found)
     }
 
-    /// Whether the field `name` differs between the states, or is in only one of them.
+    /// True if the field `name` differs between the states, or is in only one of them.
     ///
-    /// Without an old state nothing is known to have changed. With an empty one, as a CREATE has,
-    /// every field has. Values are compared as they stand: `0` and `"0"` differ here, `1` and `1.0`
-    /// are the same number.
+    /// Without an old state, nothing counts as changed. With an empty one, as in a CREATE, every
+    /// field does. Values are compared as written: `0` and `"0"` differ here, `1` and `1.0` are the
+    /// same number.
     pub(super) fn changed(&self, name: &str, budget: &mut Budget) -> Result<bool, OverBudget> {
         if self.old.is_none() {
             return Ok(false);
@@ -128,7 +128,7 @@ impl<'b> EventStates<'b> {
 
 impl From<Value> for EventStates<'_> {
     fn from(body: Value) -> Self {
-        // What `Value` writes is JSON; `null` has no state that a filter could look at.
+        // `Value` writes valid JSON; `null` has no state for a filter.
         let text = Cow::Owned(body.to_string());
         let null = || Document::new(Cow::Borrowed("null"));
         Document::new(text)
@@ -147,7 +147,7 @@ impl State {
     }
 }
 
-/// The part `name` of an object: the last of that name. `None` for anything else than an object.
+/// The part `name` of an object: the last of that name. `None` for anything but an object.
 pub(super) fn part<'d>(
     of: Json<'d>,
     name: &str,
@@ -168,7 +168,7 @@ pub(super) fn parts<'d>(
     of: Json<'d>,
     budget: &mut Budget,
 ) -> Result<HashMap<Cow<'d, str>, Json<'d>>, OverBudget> {
-    /// To hash, to grow, and to leave what the processor keeps at hand.
+    /// Cost of hashing, growing and cache misses.
     const STEPS: usize = 80;
     let mut parts = HashMap::new();
     for (key, value) in of.fields() {
@@ -179,7 +179,7 @@ pub(super) fn parts<'d>(
     Ok(parts)
 }
 
-/// Whether two values say the same, to any depth and without recursion.
+/// True if two values are equal, to any depth and without recursion.
 fn same<'d>(left: Json<'d>, right: Json<'d>, budget: &mut Budget) -> Result<bool, OverBudget> {
     // Mostly nothing has changed, and then the text is the same.
     budget.read(left.raw().len().min(right.raw().len()))?;
@@ -208,7 +208,7 @@ fn same<'d>(left: Json<'d>, right: Json<'d>, budget: &mut Budget) -> Result<bool
 
 type Pairs<'d> = Vec<(Json<'d>, Json<'d>)>;
 
-/// Adds what has to be the same; `false`: one of the lists is longer.
+/// Adds pairs that have to be equal; `false`: one of the lists is longer.
 fn push_elements<'d>(
     left: Json<'d>,
     right: Json<'d>,
@@ -225,7 +225,7 @@ fn push_elements<'d>(
     }
 }
 
-/// Adds what has to be the same; `false`: one of the objects has a field that the other has not.
+/// Adds pairs that have to be equal; `false`: one of the objects has an extra field.
 fn push_fields<'d>(
     left: Json<'d>,
     right: Json<'d>,

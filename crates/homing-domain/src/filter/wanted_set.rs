@@ -1,5 +1,5 @@
-//! The values of a `containsOnly`: each value of an event is found among them at once, so that two long
-//! lists cost what the sum of them costs and not the product.
+//! The values of a `containsOnly`: each value of an event is looked up at once, so that two long
+//! lists cost their sum and not their product.
 
 use std::collections::HashMap;
 
@@ -11,24 +11,24 @@ use super::{
 };
 use crate::json::{Decimal, Json, Kind};
 
-/// Values by all that they equal, and which of them were seen.
+/// Values by everything that equals them, and which of them were seen.
 ///
-/// Being equal is no equivalence here: the number `1` equals the strings `"1"` and `"1.0"`, which do not
-/// equal each other. So what is seen may stand for several.
+/// Equality is no equivalence here: the number `1` equals the strings `"1"` and `"1.0"`, which do
+/// not equal each other. So one seen value may match several.
 pub(super) struct WantedSet<'w> {
     /// Strings.
     texts: HashMap<&'w str, usize>,
-    /// Integers that are written as numbers.
+    /// Integers written as numbers.
     integers: HashMap<i128, usize>,
-    /// Numbers that are written as strings, by their value; each may have several spellings.
+    /// Numbers written as strings, by their value; each may have several spellings.
     spelled: HashMap<Decimal<'w>, Vec<usize>>,
-    /// All else is compared one by one: flags, null, fractions, lists and objects.
+    /// All others are compared one by one: flags, null, fractions, lists and objects.
     others: Vec<(usize, &'w Value)>,
-    /// Of each value that is not the same as one before it.
+    /// For each distinct value.
     seen: Vec<bool>,
 }
 
-/// To hash a value and to look it up.
+/// Cost of hashing a value and looking it up.
 const STEPS: usize = 8;
 
 impl<'w> WantedSet<'w> {
@@ -49,7 +49,7 @@ impl<'w> WantedSet<'w> {
         Ok(set)
     }
 
-    /// Adds `value` as number `next`; `false`: it is there.
+    /// Adds `value` as number `next`; `false`: it exists.
     fn insert(&mut self, value: &'w Value, next: usize) -> bool {
         if let Value::String(text) = value {
             if *self.texts.entry(text).or_insert(next) != next {
@@ -67,7 +67,7 @@ impl<'w> WantedSet<'w> {
         true
     }
 
-    /// Whether `found` is one of the values; all that it equals are seen.
+    /// True if `found` is one of the values; marks all that equal it as seen.
     pub(super) fn saw(&mut self, found: Json<'_>, budget: &mut Budget) -> Result<bool, OverBudget> {
         budget.spend(STEPS)?;
         budget.read(found.raw().len())?;
@@ -103,7 +103,7 @@ impl<'w> WantedSet<'w> {
         Ok(is_wanted)
     }
 
-    /// Whether each of the values was seen.
+    /// True if each of the values was seen.
     pub(super) fn saw_all(&self) -> bool {
         self.seen.iter().all(|seen| *seen)
     }

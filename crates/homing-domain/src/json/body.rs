@@ -6,41 +6,40 @@ use flate2::read::{MultiGzDecoder, ZlibDecoder};
 
 use super::{Document, JsonError};
 
-/// Bytes that a packed body has at most when it is unpacked: a body of a few kilobytes can become
-/// gigabytes.
+/// Maximum size of a decompressed body: a few kilobytes can become gigabytes.
 const MAX_UNPACKED_BYTES: usize = 4 * 1_024 * 1_024;
 
-/// Why a body is not read.
+/// Why a body cannot be read.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum BodyError {
-    /// It is text and no JSON.
+    /// It is text, but not JSON.
     #[error(transparent)]
     Json(#[from] JsonError),
     /// JSON is UTF-8. Source: RFC 8259, 8.1.
     #[error("it is not JSON: not UTF-8 at byte {at}")]
     NotUtf8 {
-        /// Where, in bytes from 0.
+        /// The offset in bytes, from 0.
         at: usize,
     },
-    /// It does not become what its encoding says.
+    /// It does not decompress as its encoding says.
     #[error("it cannot be unpacked as {encoding}")]
     Packed {
-        /// What the publisher named.
+        /// The publisher's encoding.
         encoding: String,
     },
-    /// It is packed in a way that is not unpacked here.
+    /// Its encoding is not supported.
     #[error("its content encoding `{encoding}` is not one that is unpacked here (gzip, deflate)")]
     Unknown {
-        /// What the publisher named.
+        /// The publisher's encoding.
         encoding: String,
     },
-    /// Unpacked, it is too large.
+    /// Decompressed, it is too large.
     #[error("unpacked, it has more than {max} bytes", max = MAX_UNPACKED_BYTES)]
     TooLarge,
 }
 
 impl<'b> Document<'b> {
-    /// Reads a body with the content encoding that its publisher named.
+    /// Reads a body with its publisher's content encoding.
     ///
     /// # Errors
     ///
@@ -48,7 +47,7 @@ impl<'b> Document<'b> {
     pub fn of_body(body: &'b [u8], encoding: Option<&str>) -> Result<Self, BodyError> {
         let named = encoding.map(|encoding| encoding.trim().to_ascii_lowercase());
         let unpacked = match named.as_deref().unwrap_or_default() {
-            // Some publishers name it and do not pack.
+            // Some publishers name it and do not compress.
             "gzip" | "x-gzip" if body.starts_with(&[0x1f, 0x8b]) => {
                 unpacked(MultiGzDecoder::new(body), "gzip")?
             }
@@ -71,7 +70,7 @@ fn begins_as_json(body: &[u8]) -> bool {
     matches!(body.trim_ascii_start().first(), Some(b'{' | b'[' | b'"'))
 }
 
-/// An encoding that is not known explains the error better.
+/// An unknown encoding explains the error better.
 fn with_encoding(error: BodyError, encoding: Option<&str>) -> BodyError {
     match encoding {
         Some(encoding)
@@ -84,7 +83,7 @@ fn with_encoding(error: BodyError, encoding: Option<&str>) -> BodyError {
     }
 }
 
-/// What `packed` becomes, within its bound.
+/// Decompresses `packed`, within the limit.
 fn unpacked(packed: impl Read, encoding: &str) -> Result<Vec<u8>, BodyError> {
     let limit = u64::try_from(MAX_UNPACKED_BYTES).unwrap_or(u64::MAX).saturating_add(1);
     let mut bytes = Vec::new();

@@ -5,8 +5,8 @@ use std::{
     hash::{Hash, Hasher},
 };
 
-/// A number of JSON by its digits, `± 0.DIGITS × 10^exponent` with neither leading nor trailing zeros;
-/// so equal numbers have equal parts. Exponents beyond 64 bits are all the same.
+/// A number of JSON by its digits, `± 0.DIGITS × 10^exponent` without leading or trailing zeros; so
+/// equal numbers have equal parts. Exponents beyond 64 bits are all the same.
 #[derive(Clone, Copy, Debug)]
 pub struct Decimal<'t> {
     is_negative: bool,
@@ -61,14 +61,14 @@ impl<'t> Decimal<'t> {
         }
     }
 
-    /// Whether it has no fraction.
+    /// True if it has no fraction.
     #[must_use]
     pub fn is_whole(&self) -> bool {
         let digits = self.whole.len().saturating_add(self.fraction.len());
         i64::try_from(digits).is_ok_and(|digits| digits <= self.exponent.max(0))
     }
 
-    /// The number as an integer; `None` where it is none, or a larger one.
+    /// The number as an integer; `None` if it is none, or too large.
     #[must_use]
     pub fn to_integer(&self) -> Option<i128> {
         /// Digits that always fit.
@@ -93,13 +93,13 @@ impl<'t> Decimal<'t> {
         self.whole.is_empty() && self.fraction.is_empty()
     }
 
-    /// How they compare without their signs.
+    /// Compares the absolute values.
     fn order_size(&self, other: &Self) -> Ordering {
         match (self.is_zero(), other.is_zero()) {
             (true, true) => Ordering::Equal,
             (true, false) => Ordering::Less,
             (false, true) => Ordering::Greater,
-            // Digits of the same place stand beside each other, because none begins with a zero.
+            // Digits of the same place are aligned, because none begins with a zero.
             (false, false) => {
                 self.exponent.cmp(&other.exponent).then_with(|| self.digits().cmp(other.digits()))
             }
@@ -120,7 +120,7 @@ fn read_exponent(text: &str) -> Option<i64> {
     if !is_digits(digits) {
         return None;
     }
-    // Far from the ends, so that the places of the digits fit in too.
+    // Far from the limits, so that the places of the digits fit, too.
     let size = digits.parse().unwrap_or(i64::MAX).min(i64::MAX / 2);
     Some(if is_negative { size.saturating_neg() } else { size })
 }
@@ -154,7 +154,7 @@ impl Hash for Decimal<'_> {
     fn hash<H: Hasher>(&self, state: &mut H) {
         (self.is_negative, self.exponent).hash(state);
         self.digits().for_each(|digit| state.write_u8(*digit));
-        // No digit, so that nothing that follows can be taken for one.
+        // Not a digit, so that what follows cannot be taken for one.
         state.write_u8(0);
     }
 }

@@ -1,19 +1,21 @@
 //! JSON as publishers write it, read leniently and without recursion, for filters and for Workfront's
 //! form.
 //!
-//! A body is never written anew from what is read here, so reading may be lenient where a parser for
-//! data must not be. Everything that the grammar of RFC 8259 allows is read: numbers of any size and
-//! exponent (as their text, so exactly), any depth (nothing here recurses), lone surrogates (as
-//! U+FFFD), the same name twice (the last one counts). A byte order mark at the beginning is skipped.
+//! A body is never rewritten from this, so reading may be more lenient than a data parser.
+//! Everything that the grammar of RFC 8259 allows is read: numbers of any size and exponent (as
+//! text, so exactly), any depth (nothing here recurses), lone surrogates (as U+FFFD), the same name
+//! twice (the last one counts). A byte order mark at the beginning is skipped.
 //!
-//! Why not a library: none of those that were looked at takes all of that and lets many filters look at
-//! any part. `serde_json` refuses lone surrogates and 128 levels, and turns numbers into `f64` unless a
-//! feature changes every `Number` of the program; `jiter` has its rules and errors. `struson` takes any
-//! depth and numbers as text, but streams once and refuses lone surrogates. `sonic-rs` replaces
-//! surrogates by a feature, but bounds the depth, and reads what outsiders send with `unsafe` code whose
-//! stack overflowed until lately (0.5.11). What is needed is small: an index of where each value is.
+//! Why not a library: none of those examined accepts all of that and lets many filters access any
+//! part. `serde_json` refuses lone surrogates and 128 levels, and turns numbers into `f64` unless a
+//! feature changes every `Number` of the program; `jiter` has its rules and errors. `struson` takes
+//! any depth and numbers as text, but streams once and refuses lone surrogates. `sonic-rs` replaces
+//! surrogates by a feature, but limits the depth, and reads untrusted input with `unsafe` code
+//! whose stack overflowed until recently (0.5.11). The need is small: an index of where each value
+//! is.
 //!
-//! `body.rs` unpacks, `read.rs` makes the index, `text.rs` decodes strings, [`Decimal`] compares numbers.
+//! `body.rs` decompresses, `read.rs` makes the index, `text.rs` decodes strings, [`Decimal`]
+//! compares numbers.
 
 mod body;
 mod decimal;
@@ -26,11 +28,11 @@ pub use body::BodyError;
 pub use decimal::Decimal;
 pub use read::JsonError;
 
-/// A document: its text, and where in it each value is.
+/// A document: its text, and the place of each value in it.
 #[derive(Clone, Debug, Default)]
 pub struct Document<'t> {
     text: Cow<'t, str>,
-    /// In the order of the text; a container's parts follow it.
+    /// In the order of the text; a container is followed by its parts.
     nodes: Vec<Node>,
 }
 
@@ -38,10 +40,10 @@ pub struct Document<'t> {
 #[derive(Clone, Copy, Debug)]
 struct Node {
     kind: Kind,
-    /// Where its text begins and ends, in bytes.
+    /// The beginning and end of its text, in bytes.
     start: u32,
     end: u32,
-    /// The node behind it and its parts.
+    /// The node after it and its parts.
     next: u32,
 }
 
@@ -75,13 +77,13 @@ impl<'t> Document<'t> {
     ///
     /// # Errors
     ///
-    /// [`JsonError`]: it is no JSON, or has more values than are looked at.
+    /// [`JsonError`]: it is not JSON, or has too many values.
     pub fn new(text: Cow<'t, str>) -> Result<Self, JsonError> {
         let nodes = read::index(&text)?;
         Ok(Self { text, nodes })
     }
 
-    /// The value that the document is.
+    /// The value of the whole document.
     #[must_use]
     pub fn root(&self) -> Option<Json<'_>> {
         self.at(0)
@@ -95,13 +97,13 @@ impl<'t> Document<'t> {
 }
 
 impl<'d> Json<'d> {
-    /// Where it is in its document, to find it again.
+    /// Its place in the document, to find it again.
     #[must_use]
     pub fn place(self) -> usize {
         self.at
     }
 
-    /// What it is.
+    /// Its kind.
     #[must_use]
     pub fn kind(self) -> Kind {
         self.node.kind
@@ -113,7 +115,7 @@ impl<'d> Json<'d> {
         self.document.text.get(offset(self.node.start)..offset(self.node.end)).unwrap_or_default()
     }
 
-    /// What a string says; `None` for anything else.
+    /// The content of a string; `None` for anything else.
     #[must_use]
     pub fn text(self) -> Option<Cow<'d, str>> {
         (self.kind() == Kind::Text).then(|| text::decoded(self.raw()))
@@ -136,7 +138,7 @@ impl<'d> Json<'d> {
         std::iter::from_fn(move || parts.next().zip(parts.next()))
     }
 
-    /// The parts of a container of this kind; each is found behind the one before it.
+    /// The parts of a container of this kind; each is found after the previous one.
     fn parts_of(self, kind: Kind) -> impl Iterator<Item = Json<'d>> {
         let end = offset(self.node.next);
         let mut at = if self.kind() == kind { self.at.saturating_add(1) } else { end };
@@ -147,7 +149,7 @@ impl<'d> Json<'d> {
         })
     }
 
-    /// Whether a string says `name`.
+    /// True for a string with the content `name`.
     #[must_use]
     pub fn says(self, name: &str) -> bool {
         let raw = self.raw();
@@ -168,7 +170,7 @@ mod tests {
 
     use super::*;
 
-    /// What was read, as `serde_json` has it; numbers by their text.
+    /// The value read, as `serde_json` represents it; numbers as text.
     fn value(json: Json<'_>) -> Value {
         match json.kind() {
             Kind::Null | Kind::Bool => serde_json::from_str(json.raw()).expect("a literal"),
@@ -230,8 +232,8 @@ mod tests {
             prop_assert_eq!(read(&pretty), Ok(with_numbers_as_texts(&value)));
         }
 
-        /// Goal: no more and no less than the grammar. Method: small texts of JSON's own characters;
-        /// `serde_json` judges those syntactically when it ignores what they say.
+        /// Goal: exactly the grammar is accepted. Method: small texts of JSON's own characters;
+        /// `serde_json` judges their syntax when it ignores their content.
         #[test]
         fn what_is_refused_is_what_serde_json_refuses(text in r#"[\[\]{},:"\\0-9eE+.\-atrufn \n-]{0,14}"#) {
             let theirs = serde_json::from_str::<&serde_json::value::RawValue>(&text).is_ok();

@@ -2,25 +2,25 @@
 
 use super::{Kind, Node};
 
-/// Values and names of a document at most. A body of 1 MiB has fewer; a larger one that has more is
-/// made of nothing else, and costs more to look at than an event may.
+/// Maximum of values and names of a document. A body of 1 MiB has fewer; a larger one with more
+/// consists of nothing else, and costs more than an event may.
 const MAX_NODES: usize = 1_000_000;
 
 const MARK: &str = "\u{feff}";
 
-/// Why a text is not read.
+/// Why a text cannot be read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum JsonError {
     /// It ends within a value.
     #[error("it is not JSON: it ends too early")]
     EndsEarly,
-    /// Something else stands where a part of a value should.
+    /// Something unexpected in place of a value or a part of one.
     #[error("it is not JSON: something else at byte {at}")]
     Unexpected {
-        /// Where, in bytes from 0.
+        /// The offset in bytes, from 0.
         at: usize,
     },
-    /// There is too much in it.
+    /// It has too many values.
     #[error("it has more than {max} values", max = MAX_NODES)]
     TooMany,
 }
@@ -37,7 +37,7 @@ struct Reader<'t> {
     bytes: &'t [u8],
     at: usize,
     nodes: Vec<Node>,
-    /// The containers around what is read next, the innermost last.
+    /// The containers around the next value, the innermost last.
     open: Vec<usize>,
 }
 
@@ -56,7 +56,7 @@ impl Reader<'_> {
         if self.peek().is_none() { Ok(self.nodes) } else { Err(self.error()) }
     }
 
-    /// Behind a value: closes the container around it, or goes on to its next part.
+    /// After a value: closes its container, or continues with the next part.
     fn ends_container(&mut self) -> Result<bool, JsonError> {
         self.blanks();
         let Some(container) = self.open.last().copied() else { return Ok(false) };
@@ -252,7 +252,7 @@ impl Reader<'_> {
     }
 }
 
-/// Whole within a document, which has fewer bytes than fit.
+/// Lossless within a document, whose size is limited.
 fn narrow(number: usize) -> u32 {
     u32::try_from(number).unwrap_or(u32::MAX)
 }

@@ -1,8 +1,8 @@
-//! What the strings of JSON say.
+//! Decodes strings of JSON.
 
 use std::{borrow::Cow, str::Chars};
 
-/// What stands between the quotes of `raw`, decoded; a surrogate without its other half is U+FFFD.
+/// Decodes what is between the quotes of `raw`; a surrogate without its other half is U+FFFD.
 pub(super) fn decoded(raw: &str) -> Cow<'_, str> {
     let within = raw.get(1..raw.len().saturating_sub(1)).unwrap_or_default();
     if !within.contains('\\') {
@@ -16,7 +16,7 @@ pub(super) fn decoded(raw: &str) -> Cow<'_, str> {
     Cow::Owned(text)
 }
 
-/// The character behind a backslash.
+/// The character after a backslash.
 fn escaped(rest: &mut Chars<'_>) -> char {
     match rest.next() {
         Some('b') => '\u{8}',

@@ -1,4 +1,4 @@
-//! Addresses in settings, and what is wrong with them in words.
+//! Addresses in settings, with readable errors.
 
 use std::net::SocketAddr;
 

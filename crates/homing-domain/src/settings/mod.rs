@@ -1,11 +1,11 @@
-//! What the sections of settings share: their error, and how texts in them are read.
+//! Shared by the sections of settings: their error, and how texts in them are read.
 
 pub mod address;
 pub mod list;
 
 use serde::de::DeserializeOwned;
 
-/// Why there are no settings.
+/// Why the settings are unusable.
 #[derive(Debug, thiserror::Error)]
 pub enum SettingsError {
     /// A file, a variable or a flag cannot be read.
@@ -16,7 +16,7 @@ pub enum SettingsError {
     File {
         /// Its name.
         file: String,
-        /// What is wrong, and where.
+        /// The problem, and its place.
         message: String,
     },
     /// Several things are wrong.
@@ -27,9 +27,9 @@ pub enum SettingsError {
     Value {
         /// `section.key`
         key: String,
-        /// The file or variable that sets it, where that is known.
+        /// The file or variable that sets it, if that is known.
         origin: Option<String>,
-        /// What is wrong and what is allowed.
+        /// The problem, and the allowed values.
         message: String,
     },
 }
@@ -44,7 +44,7 @@ impl SettingsError {
     ///
     /// # Errors
     ///
-    /// The only one; [`SettingsError::Several`] where there are more.
+    /// The only one; [`SettingsError::Several`] if there are more.
     pub fn all(mut errors: Vec<Self>) -> Result<(), Self> {
         match errors.len() {
             0 => Ok(()),
@@ -54,7 +54,8 @@ impl SettingsError {
     }
 }
 
-/// The section `name` of `defaults`, a TOML text, changed by `changes`, another one with keys of the section.
+/// The section `name` of `defaults`, a TOML text, overridden by `changes`, another one with keys of
+/// the section.
 ///
 /// # Errors
 ///

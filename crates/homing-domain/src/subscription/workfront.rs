@@ -53,12 +53,12 @@ pub const OBJ_CODES: [&str; 31] = [
     "WORKSPACE",
 ];
 
-/// What happens to objects.
+/// The things that happen to objects.
 pub const EVENT_TYPES: [&str; 3] = ["CREATE", "UPDATE", "DELETE"];
 
 const MAX_OBJ_ID_CHARS: usize = 255;
 
-/// That a subscription gets its events in Workfront's form, and which of them.
+/// Workfront's form of a subscription's events, and a selection of them.
 ///
 /// Such a subscription has one topic, `<objCode>.<eventType>`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
@@ -67,10 +67,10 @@ pub struct WorkfrontForm {
     /// Only events about the object with this id.
     #[serde(default)]
     pub obj_id: Option<String>,
-    /// Told in every message as `subscriptionVersion`.
+    /// Sent in every message as `subscriptionVersion`.
     #[serde(default)]
     pub version: Version,
-    /// Whether the two states are sent as base64 of their JSON.
+    /// Sends the two states as base64 of their JSON.
     #[serde(default)]
     pub base64_encoding: bool,
 }
@@ -87,7 +87,7 @@ pub enum Version {
     V2,
 }
 
-/// Why an event cannot be sent in Workfront's form. It will not get better by itself.
+/// Why an event cannot be sent in Workfront's form. Permanent.
 #[derive(Debug, thiserror::Error)]
 pub enum UnfitEvent {
     /// The body is something else.
@@ -109,7 +109,7 @@ pub fn split_topic(topic: &str) -> Option<(&str, &str)> {
 }
 
 impl WorkfrontForm {
-    /// Whether a subscription with these topics can have this form.
+    /// Checks that a subscription with these topics can have this form.
     pub(super) fn check(&self, topics: &[TopicPattern]) -> Result<(), FieldError> {
         if !matches!(topics, [topic] if split_topic(topic.as_str()).is_some()) {
             let message = "Workfront's form goes with one topic, an object's code and CREATE, \
@@ -128,9 +128,9 @@ impl WorkfrontForm {
         }
     }
 
-    /// The message for `subscription`. The states are the bytes as published; without a
-    /// `newState` the body as a whole is the new state, as it is for filters. `now` is told where
-    /// neither the event says when it happened nor homing when it came.
+    /// The message for `subscription`. The states are the bytes as published; without a `newState`
+    /// the body as a whole is the new state, as it is for filters. `now` is sent if neither the
+    /// event has a time nor homing a time of receipt.
     ///
     /// # Errors
     ///
@@ -152,7 +152,9 @@ impl WorkfrontForm {
             event_type: delivery.event.topic.as_str().rsplit('.').next().unwrap_or_default(),
             subscription_id: delivery.subscription,
             event_time,
-            event_version: published.event_version.map_or(Told::Here(Version::V2), Told::Published),
+            event_version: published
+                .event_version
+                .map_or(EventVersion::Here(Version::V2), EventVersion::Published),
             subscription_version: self.version,
             customer_id: published.customer_id,
             user_id: published.user_id,
@@ -180,12 +182,12 @@ fn object(value: Option<&RawValue>) -> Option<&RawValue> {
     value.filter(|value| is_object(value))
 }
 
-/// The text of a value, to be written as it is.
+/// The text of a value, to be written unchanged.
 fn raw(value: Json<'_>) -> serde_json::Result<&RawValue> {
     serde_json::from_str(value.raw())
 }
 
-/// What is taken over from the body of an event, as it stands there; the last of each name.
+/// The parts taken over from the body of an event, unchanged; the last of each name.
 #[derive(Default)]
 struct Published<'a> {
     event_time: Option<&'a RawValue>,
@@ -222,7 +224,7 @@ struct Message<'a> {
     event_type: &'a str,
     subscription_id: SubscriptionId,
     event_time: EventTime<'a>,
-    event_version: Told<'a>,
+    event_version: EventVersion<'a>,
     subscription_version: Version,
     #[serde(skip_serializing_if = "Option::is_none")]
     customer_id: Option<&'a RawValue>,
@@ -241,7 +243,7 @@ enum State<'a> {
 
 #[derive(Serialize)]
 #[serde(untagged)]
-enum Told<'a> {
+enum EventVersion<'a> {
     Published(&'a RawValue),
     Here(Version),
 }
@@ -332,7 +334,7 @@ mod tests {
     }
 
     #[test]
-    fn who_did_it_is_passed_on() {
+    fn the_author_of_a_change_is_passed_on() {
         let body = r#"{"newState": {}, "customerId": "c", "userId": "u", "eventVersion": "v9"}"#;
         let sent = message(&WorkfrontForm::default(), "TASK.DELETE", body);
         assert_eq!((&sent["customerId"], &sent["userId"]), (&json!("c"), &json!("u")));

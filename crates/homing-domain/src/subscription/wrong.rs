@@ -1,10 +1,10 @@
-//! All that is wrong with a draft, told at once.
+//! All problems of a draft, reported at once.
 
 use std::fmt;
 
 use super::FieldError;
 
-/// What is wrong with a draft, in the order of its fields; at least one.
+/// The problems of a draft, in the order of its fields; at least one.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FieldErrors(Vec<FieldError>);
 
@@ -14,7 +14,7 @@ impl FieldErrors {
         self.0.iter()
     }
 
-    /// The same, each changed by `change`.
+    /// Changes each of them by `change`.
     #[must_use]
     pub fn map(self, change: impl FnMut(FieldError) -> FieldError) -> Self {
         Self(self.0.into_iter().map(change).collect())
@@ -42,22 +42,22 @@ impl fmt::Display for FieldErrors {
 
 impl std::error::Error for FieldErrors {}
 
-/// Collects what is wrong while the rest is looked at.
+/// Collects problems while the rest is checked.
 #[derive(Debug, Default)]
 pub(super) struct Wrong(Vec<FieldError>);
 
 impl Wrong {
-    /// What is right; what is wrong is kept.
+    /// The valid value; keeps the problem.
     pub(super) fn take<T>(&mut self, checked: Result<T, FieldError>) -> Option<T> {
         checked.map_err(|error| self.0.push(error)).ok()
     }
 
-    /// What is right, where all of it is; what is wrong is kept.
+    /// The valid values, if all are valid; keeps the problems.
     pub(super) fn take_all<T>(&mut self, checked: Result<T, Vec<FieldError>>) -> Option<T> {
         checked.map_err(|errors| self.0.extend(errors)).ok()
     }
 
-    /// `whole`, if nothing was wrong.
+    /// `whole`, if there was no problem.
     pub(super) fn end<T>(self, whole: Option<T>) -> Result<T, FieldErrors> {
         match whole {
             Some(whole) if self.0.is_empty() => Ok(whole),
@@ -66,7 +66,7 @@ impl Wrong {
     }
 }
 
-/// All that is right, or all that is wrong.
+/// All values, or all problems.
 pub(super) fn all<T, C: FromIterator<T>>(
     checked: impl Iterator<Item = Result<T, FieldError>>,
 ) -> Result<C, Vec<FieldError>> {

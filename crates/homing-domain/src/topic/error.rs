@@ -1,11 +1,11 @@
-//! Why a text is neither a topic nor a pattern.
+//! Errors of topics and patterns.
 
 use super::MAX_TOPIC_BYTES;
 
 /// Why a text is neither a topic nor a pattern.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum TopicError {
-    /// Nothing was given.
+    /// The text is empty.
     #[error("a topic has 1 to {max} bytes, this one is empty", max = MAX_TOPIC_BYTES)]
     Empty,
     /// Longer than a routing key can be.
@@ -31,7 +31,7 @@ pub enum TopicError {
         /// The word at fault.
         word: String,
     },
-    /// Hardly ever meant, and then nothing matches: `order..paid`.
+    /// Rarely intended, and then nothing matches: `order..paid`.
     #[error(
         "a topic has words with single dots between them, as in `order.paid`; word {number} of this \
          one is empty"
@@ -40,7 +40,7 @@ pub enum TopicError {
         /// Its position, from 1.
         number: usize,
     },
-    /// Hardly ever meant, and then nothing matches: `order.paid `.
+    /// Rarely intended, and then nothing matches: `order.paid `.
     #[error("a topic has no blanks, this one has {character:?} at byte {at}")]
     Blank {
         /// The character found.

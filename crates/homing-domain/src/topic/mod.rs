@@ -1,9 +1,9 @@
-//! What an event is about, as a dotted name, and which names a subscription asks for.
+//! Topics, the dotted names of events, and the patterns of subscriptions.
 //!
-//! A [`Topic`] is one name, such as `TASK.UPDATE`; a [`TopicPattern`] stands for many, written and
+//! A [`Topic`] is one name, such as `TASK.UPDATE`; a [`TopicPattern`] matches many, written and
 //! matched as in a binding of an AMQP topic exchange, so that operators learn one syntax. A word is
-//! what stands between dots and may be empty, as it is for the broker: `a..b` has three words. What comes
-//! over AMQP is taken so; what people write is held to more, because such a word is a slip:
+//! the text between dots and may be empty, as it is for the broker: `a..b` has three words. That is
+//! accepted over AMQP; other input is checked more strictly, because such a word is a mistake:
 //! [`Topic::for_publishing`], [`TopicPattern::for_subscribing`].
 
 use std::{fmt, str::FromStr, str::Split, sync::Arc};
@@ -14,7 +14,7 @@ mod error;
 
 pub use error::TopicError;
 
-/// Bytes of a topic or pattern at most: what an AMQP routing key can hold.
+/// Maximum size of a topic or pattern in bytes: that of an AMQP routing key.
 ///
 /// Source: AMQP 0-9-1, section 4.2.5.3, short strings.
 pub const MAX_TOPIC_BYTES: usize = 255;
@@ -25,10 +25,10 @@ pub(super) const ONE: &str = "*";
 /// Any number of words, none included.
 pub(super) const MANY: &str = "#";
 
-/// What the topics of homing's own events begin with.
+/// The first word of the topics of homing's own events.
 const OWN: &str = "homing.";
 
-/// What an event is about, such as `TASK.UPDATE` or `order.paid`.
+/// The topic of an event, such as `TASK.UPDATE` or `order.paid`.
 ///
 /// 1 to [`MAX_TOPIC_BYTES`] bytes without control characters. Cheap to clone.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, utoipa::ToSchema)]
@@ -49,8 +49,8 @@ impl Topic {
     ///
     /// # Errors
     ///
-    /// As [`new`](Self::new); also where it has an empty word or a blank, which no subscription can
-    /// name, and where it is reserved for homing's own events.
+    /// As [`new`](Self::new); also if it has an empty word or a blank, which no subscription can
+    /// name, or if it is reserved for homing's own events.
     pub fn for_publishing(text: &str) -> Result<Self, TopicError> {
         let topic = Self::new(text)?;
         check_words(text)?;
@@ -66,7 +66,7 @@ impl Topic {
         &self.0
     }
 
-    /// Whether it is one of homing's own events.
+    /// True for one of homing's own events.
     #[must_use]
     pub fn is_own(&self) -> bool {
         self.0.starts_with(OWN)
@@ -79,7 +79,7 @@ impl fmt::Display for Topic {
     }
 }
 
-/// Which topics are wanted: words between dots, `*` for exactly one, `#` for zero or more.
+/// A pattern of topics: words between dots, `*` for exactly one, `#` for zero or more.
 ///
 /// ```
 /// use homing_domain::topic::{Topic, TopicPattern};
@@ -106,8 +106,8 @@ impl TopicPattern {
     ///
     /// # Errors
     ///
-    /// As [`from_str`](Self::from_str); also where it has an empty word or a blank: no event that is
-    /// published through homing has such a topic.
+    /// As [`from_str`](Self::from_str); also if it has an empty word or a blank: no event published
+    /// through homing has such a topic.
     pub fn for_subscribing(text: &str) -> Result<Self, TopicError> {
         let pattern = text.parse()?;
         check_words(text).map(|()| pattern)
@@ -119,13 +119,13 @@ impl TopicPattern {
         &self.0
     }
 
-    /// Whether the pattern names homing's own events, which wildcards at its beginning do not.
+    /// True if the pattern names homing's own events, which wildcards at its beginning do not.
     #[must_use]
     pub fn names_own(&self) -> bool {
         self.0.starts_with(OWN)
     }
 
-    /// Whether the pattern has no wildcard, so that at most one topic matches.
+    /// True if the pattern has no wildcard, so that at most one topic matches.
     #[must_use]
     pub fn is_exact(&self) -> bool {
         self.words().all(|word| word != ONE && word != MANY)
@@ -137,10 +137,11 @@ impl TopicPattern {
         self.0.rsplit('.').next().unwrap_or_default()
     }
 
-    /// Whether `topic` is wanted.
+    /// True if `topic` matches.
     ///
     /// At a mismatch only the last `#` is made one word longer: whatever an earlier `#` could take
-    /// besides, the last one can take too. So the work is at most words × words, without allocation.
+    /// in addition, the last one can take, too. So the work is at most words × words, without
+    /// allocation.
     #[must_use]
     pub fn matches(&self, topic: &Topic) -> bool {
         let mut wanted = self.words();
@@ -172,9 +173,9 @@ impl TopicPattern {
     }
 }
 
-/// Where matching goes on once the last `#` has to take one word more.
+/// The state from which matching continues once the last `#` has to take another word.
 struct Resume<'a> {
-    /// The pattern behind that `#`.
+    /// The pattern after that `#`.
     wanted: Split<'a, char>,
     /// The words that `#` has not taken.
     words: Split<'a, char>,
@@ -207,7 +208,7 @@ impl fmt::Display for TopicPattern {
     }
 }
 
-/// What topics and patterns have in common.
+/// Checks common to topics and patterns.
 fn check(text: &str) -> Result<(), TopicError> {
     if text.is_empty() {
         return Err(TopicError::Empty);
@@ -220,7 +221,7 @@ fn check(text: &str) -> Result<(), TopicError> {
         .map_or(Ok(()), |(at, character)| Err(TopicError::Control { character, at }))
 }
 
-/// What people hardly ever mean.
+/// Refuses what is rarely intended.
 fn check_words(text: &str) -> Result<(), TopicError> {
     if let Some(index) = text.split('.').position(str::is_empty) {
         return Err(TopicError::EmptyWord { number: index.saturating_add(1) });
@@ -323,7 +324,7 @@ mod tests {
     }
 
     #[test]
-    fn what_people_write_and_hardly_mean_is_refused() {
+    fn rarely_intended_topics_are_refused() {
         let refusal = |text: &str| {
             let published = Topic::for_publishing(text).expect_err("refused");
             assert_eq!(TopicPattern::for_subscribing(text), Err(published.clone()), "{text}");

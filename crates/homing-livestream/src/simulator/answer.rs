@@ -1,4 +1,4 @@
-//! The HTTP side: the token service, the stream and its refusals, and addresses to steer all that.
+//! The HTTP side: the token service, the stream and its refusals, and URLs for control.
 
 use std::{fmt::Display, io};
 
@@ -17,7 +17,7 @@ use super::{Connect, Refusal, Simulator, State, stream};
 
 type Response = hyper::Response<UnsyncBoxBody<Bytes, io::Error>>;
 
-/// Where the stream is, as documented, and where that sends to.
+/// The documented URL of the stream, which redirects.
 const DOCUMENTED: &str = "/api/1/stream/";
 const ELSEWHERE: &str = "/elsewhere/1/stream/";
 
@@ -71,7 +71,7 @@ impl Simulator {
         answer
     }
 
-    /// Why there is no stream for this request.
+    /// The reason for refusing this request, if there is one.
     fn refusal(
         &self,
         name: &str,
@@ -147,7 +147,7 @@ impl Simulator {
     fn report(&self) -> Response {
         let mut state = self.lock();
         let counted = state.counted(Instant::now());
-        let told = json!({
+        let report = json!({
             "connected": state.connected,
             "counted": counted,
             "sent": state.sent,
@@ -155,7 +155,7 @@ impl Simulator {
             "answers_to_come": state.refusals.len(),
             "connects": state.connects.iter().map(|connect| connect.status).collect::<Vec<_>>(),
         });
-        document(StatusCode::OK, &told)
+        document(StatusCode::OK, &report)
     }
 
     /// `?status=503&times=3`
@@ -177,7 +177,7 @@ impl Simulator {
         text(StatusCode::OK, format!("the next {times} connects are answered with {status}\n"))
     }
 
-    /// Every line is a record.
+    /// Takes a record from every line.
     async fn take_records(&self, request: Request<Incoming>) -> Response {
         let Some(body) = read(request).await else {
             return text(StatusCode::PAYLOAD_TOO_LARGE, "at most 16 MiB at once\n");

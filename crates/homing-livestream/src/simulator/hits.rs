@@ -1,4 +1,4 @@
-//! Records as the service makes them: about 1.9 kB of JSON, with ids above 2^53.
+//! Records like the service's: about 1.9 kB of JSON, with ids above 2^53.
 
 use std::{
     fmt::{self, Write},
@@ -11,7 +11,7 @@ use tokio::time::Instant;
 use super::{KEPT, Rate};
 use homing_domain::clock;
 
-/// Makes records, one id after the other.
+/// Makes records with consecutive ids.
 #[derive(Debug)]
 pub(super) struct Hits {
     rate: Rate,
@@ -33,7 +33,7 @@ impl Hits {
         Self { rate, begun: None, made: 0 }
     }
 
-    /// What is due now, at most `most` records. `speed`: seconds of the service in a real one.
+    /// The records due now, at most `most`. `speed`: seconds of the service per real second.
     pub(super) fn due(&mut self, most: usize, speed: u32) -> Vec<Bytes> {
         let most = u64::try_from(most).unwrap_or(u64::MAX);
         let due = match self.rate {
@@ -53,12 +53,12 @@ impl Hits {
         let begun = *self.begun.get_or_insert_with(Instant::now);
         let by_now = (begun.elapsed().as_secs_f64() * rate) as u64;
         let kept = (KEPT.as_secs_f64() * rate) as u64;
-        // What nobody read for too long is gone.
+        // Records that were not read for too long are dropped.
         self.made = self.made.max(by_now.saturating_sub(kept));
         by_now.saturating_sub(self.made)
     }
 
-    /// How long nothing becomes due, at least; `None`: for ever.
+    /// The time in which nothing becomes due; `None`: for ever.
     pub(super) fn pause(&self, speed: u32) -> Option<Duration> {
         const SHORTEST: Duration = Duration::from_millis(5);
         match self.rate {
@@ -78,7 +78,7 @@ impl Hits {
     }
 }
 
-/// One of `choices`, in turn.
+/// One of `choices`, cyclically.
 fn choice<'a>(choices: &[&'a str], number: u64) -> &'a str {
     let index = number % u64::try_from(choices.len()).unwrap_or(1).max(1);
     choices.get(usize::try_from(index).unwrap_or(0)).copied().unwrap_or_default()
@@ -86,7 +86,7 @@ fn choice<'a>(choices: &[&'a str], number: u64) -> &'a str {
 
 fn hit(number: u64) -> Bytes {
     let mut hit = String::with_capacity(2_048);
-    // A text takes whatever is written.
+    // Writing to a string cannot fail.
     write_hit(&mut hit, number).unwrap_or_default();
     hit.into()
 }

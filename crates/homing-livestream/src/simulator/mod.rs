@@ -1,12 +1,12 @@
-//! A stand-in for Adobe's Live Stream API, for people and tests without access to the real one.
+//! A simulator of Adobe's Live Stream API, for developers and tests without access to the real one.
 //!
-//! It behaves as documented where clients go wrong: one connection too many is refused with 409, and
-//! a connection that is gone counts for another minute; tokens end; requests are redirected; the
-//! data is gzip, cut anywhere, with blank lines in between; connections end suddenly, and what was
-//! sent last comes again on the next one. On demand it answers anything else.
+//! It behaves as documented where clients make mistakes: one connection too many is refused with
+//! 409, and a lost connection counts for another minute; tokens expire; requests are redirected;
+//! the data is gzip, cut anywhere, with blank lines in between; connections end suddenly, and the
+//! last records are repeated on the next one. On demand it answers anything else.
 //!
-//! [`Simulator`] holds the state and is what tests ask and steer; `answer` is its HTTP side,
-//! `stream` the endless body, `tokens` the token service, `hits` makes records. Times are those of
+//! [`Simulator`] holds the state and is controlled by tests; `answer` is its HTTP side, `stream`
+//! the endless body, `tokens` the token service, `hits` makes records. Times are those of
 //! [`Behaviour`], divided by its speed.
 //!
 //! Source: Adobe Analytics, *Live Stream*.
@@ -36,37 +36,37 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use self::{hits::Hits, tokens::Tokens};
 
-/// How the service behaves, in its own time.
+/// The behaviour of the service, in its own time.
 #[derive(Clone, Debug)]
 pub struct Behaviour {
-    /// So many times faster than real.
+    /// How many times faster than real time.
     pub speed: u32,
-    /// The stream there is; others are not found.
+    /// The only stream; others are not found.
     pub stream: String,
     /// Records made per second, for all connections together.
     pub rate: Rate,
-    /// How long a connection that is gone counts.
+    /// A lost connection counts for this long.
     pub stale: Duration,
-    /// How long a token lasts.
+    /// The lifetime of a token.
     pub token_lifetime: Duration,
-    /// Whether the documented address sends to another one.
+    /// Redirects from the documented URL to another one.
     pub redirects: bool,
     /// A connection is dropped at this age.
     pub drop_every: Option<Duration>,
-    /// Between two blank lines on a connection that is silent.
+    /// The time between two blank lines on a silent connection.
     pub blank_every: Duration,
-    /// The largest chunk of the packed stream, in bytes.
+    /// The largest chunk of the compressed stream, in bytes.
     pub chunk_bytes: usize,
-    /// How many of the last records of a lost connection come again.
+    /// The number of last records of a lost connection that are repeated.
     pub repeats: usize,
 }
 
-/// How many records the service makes.
+/// The rate at which the service makes records.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Rate {
-    /// Only those that are given to it.
+    /// Only those passed to [`Simulator::send`].
     Nothing,
-    /// So many per second.
+    /// This many per second.
     PerSecond(f64),
     /// As many as are read.
     Unlimited,
@@ -89,27 +89,27 @@ impl Default for Behaviour {
     }
 }
 
-/// The service; clones are the same one.
+/// The service; clones share their state.
 #[derive(Clone, Debug)]
 pub struct Simulator {
     behaviour: Arc<Behaviour>,
     state: Arc<Mutex<State>>,
-    /// Records were given, or connections are to be dropped.
+    /// Signals new records, or that connections are to be dropped.
     events: Arc<watch::Sender<()>>,
 }
 
-/// A request for the stream, as it was answered.
+/// A request for the stream, and its response.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Connect {
-    /// When.
+    /// The time of the request.
     pub at: Instant,
-    /// With which status; redirects are not told.
+    /// The status of the response; redirects are not recorded.
     pub status: u16,
     /// The query of the request.
     pub query: String,
 }
 
-/// An answer instead of the stream.
+/// A response instead of the stream.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Refusal {
     /// Its status.
@@ -118,28 +118,28 @@ pub struct Refusal {
     pub body: String,
 }
 
-/// More are forgotten, the oldest first.
+/// Older ones are forgotten.
 const MAX_CONNECTS: usize = 10_000;
-/// How long the service keeps what nobody reads.
+/// The service keeps unread records for this long.
 const KEPT: Duration = Duration::from_secs(300);
 
 #[derive(Debug)]
 struct State {
     tokens: Tokens,
     connected: usize,
-    /// When each of those that are gone stops counting.
+    /// When each of the lost connections stops counting.
     stale_until: Vec<Instant>,
     refusals: VecDeque<Refusal>,
     connects: VecDeque<Connect>,
     given: VecDeque<Bytes>,
     hits: Hits,
     sent: u64,
-    /// Rises when all connections are to be dropped.
+    /// Increases when all connections are to be dropped.
     drops: u64,
 }
 
 impl Simulator {
-    /// A service that nobody can reach yet.
+    /// A service that is not listening yet.
     #[must_use]
     pub fn new(behaviour: Behaviour) -> Self {
         let state = State {
@@ -157,7 +157,7 @@ impl Simulator {
         Self { behaviour: Arc::new(behaviour), state, events }
     }
 
-    /// Serves whoever connects to `listener`, until `stop`.
+    /// Serves all connections of `listener`, until `stop`.
     ///
     /// # Errors
     ///
@@ -176,7 +176,7 @@ impl Simulator {
         Ok(())
     }
 
-    /// Serves one connection to its end, whatever it is made of.
+    /// Serves one connection to its end, over any transport.
     pub async fn serve_connection<C: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
         &self,
         connection: C,
@@ -187,11 +187,11 @@ impl Simulator {
         });
         let mut server = http1::Builder::new();
         server.timer(TokioTimer::new());
-        // Connections that end suddenly are what this is for.
+        // Connections that end suddenly are expected here.
         drop(server.serve_connection(TokioIo::new(connection), service).await);
     }
 
-    /// Gives a record to whoever is connected next.
+    /// Sends a record to the next connection.
     pub fn send(&self, record: impl Into<Bytes>) {
         self.lock().given.push_back(record.into());
         self.events.send_replace(());
@@ -210,36 +210,36 @@ impl Simulator {
         self.events.send_replace(());
     }
 
-    /// Makes all tokens invalid that were given out.
+    /// Invalidates all tokens.
     pub fn expire_tokens(&self) {
         self.lock().tokens.expire();
     }
 
-    /// The requests for the stream so far, the oldest first; the last 10,000.
+    /// The requests for the stream so far, oldest first; the last 10,000.
     #[must_use]
     pub fn connects(&self) -> Vec<Connect> {
         self.lock().connects.iter().cloned().collect()
     }
 
-    /// Connections at this moment.
+    /// Connections now.
     #[must_use]
     pub fn connected(&self) -> usize {
         self.lock().connected
     }
 
-    /// Records that were sent, repetitions included.
+    /// Records sent, repetitions included.
     #[must_use]
     pub fn sent(&self) -> u64 {
         self.lock().sent
     }
 
-    /// Tokens that were given out.
+    /// Tokens issued.
     #[must_use]
     pub fn tokens_given(&self) -> u64 {
         self.lock().tokens.given()
     }
 
-    /// A time of the service, as it passes here.
+    /// A duration of the service in real time.
     fn real(&self, time: Duration) -> Duration {
         time / self.behaviour.speed.max(1)
     }
@@ -250,7 +250,7 @@ impl Simulator {
 }
 
 impl State {
-    /// Connections that count: those that are, and those that are gone but not forgotten.
+    /// Connections that count: open ones, and lost ones that are not forgotten yet.
     fn counted(&mut self, now: Instant) -> usize {
         self.stale_until.retain(|until| *until > now);
         self.connected.saturating_add(self.stale_until.len())

@@ -17,15 +17,15 @@ use tokio::{
 
 use super::Simulator;
 
-/// Records packed together.
+/// Records compressed together.
 const BATCH: usize = 64;
 
-/// One connection. While it is there it counts; when it goes it counts for a while longer.
+/// One connection. It counts while it is open, and for a while after.
 struct Connection {
     simulator: Simulator,
     events: watch::Receiver<()>,
     gzip: GzEncoder<Vec<u8>>,
-    /// Packed, and not yet cut off.
+    /// Compressed, and not sent yet.
     packed: Bytes,
     last: VecDeque<Bytes>,
     drops: u64,
@@ -81,7 +81,7 @@ impl Connection {
             || self.ends.is_some_and(|ends| ends <= Instant::now())
     }
 
-    /// What was given, and what is due.
+    /// The records passed in, and those due.
     fn take(&mut self) -> Vec<Bytes> {
         let mut state = self.simulator.lock();
         let given = state.given.len().min(BATCH);
@@ -97,17 +97,18 @@ impl Connection {
         records
     }
 
-    /// Until something may be due.
+    /// Waits until something may be due.
     async fn wait(&mut self, now: Instant) {
         let speed = self.simulator.behaviour.speed.max(1);
         let pause = self.simulator.lock().hits.pause(speed);
         let until = [self.ends, pause.map(|pause| now + pause)].into_iter().flatten().min();
         let until = until.unwrap_or(self.blank_due).min(self.blank_due);
-        // Nothing came: what is due is found by looking.
+        // On a timeout, the caller checks what is due.
         let _silent = timeout_at(until, self.events.changed()).await;
     }
 
-    /// Whatever was flushed can be unpacked at once. Without records: a blank line.
+    /// Compresses and flushes, so that all of it can be decompressed at once. Without records: a
+    /// blank line.
     fn pack(&mut self, records: &[Bytes]) -> io::Result<()> {
         for record in records {
             self.gzip.write_all(record)?;

@@ -1,13 +1,13 @@
-//! The token service: takes any credentials, and knows its tokens again until they end.
+//! The token service: accepts any credentials, and knows its tokens until they expire.
 
 use std::{collections::HashMap, time::Duration};
 
 use tokio::time::Instant;
 
-/// Tokens that were given out.
+/// Tokens issued.
 #[derive(Debug, Default)]
 pub(super) struct Tokens {
-    /// For whom, and until when.
+    /// The client of each, and the expiry.
     valid: HashMap<String, (String, Instant)>,
     given: u64,
 }
@@ -22,7 +22,7 @@ impl Tokens {
         token
     }
 
-    /// For whom `token` is.
+    /// The client of `token`.
     pub(super) fn client(&self, token: &str) -> Option<&str> {
         let (client_id, until) = self.valid.get(token)?;
         (*until > Instant::now()).then_some(client_id)

@@ -1,4 +1,4 @@
-//! What the service sees of a source over days.
+//! Sources over days, as the service sees them.
 
 use std::collections::HashSet;
 
@@ -41,7 +41,7 @@ async fn a_day_with_a_loss_every_hour_has_24_reconnects_and_no_conflict() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn who_connects_sooner_than_the_rule_is_refused() {
+async fn a_connect_sooner_than_the_rule_is_refused() {
     let bench = Bench::new(Behaviour::default());
     let Bench { reader, notes, stop, .. } = bench;
     let hasty = Reader { waits: Waits { reconnect: Duration::from_secs(10), ..WAITS }, ..reader };
@@ -59,7 +59,7 @@ async fn who_connects_sooner_than_the_rule_is_refused() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_reset_is_sent_once_and_only_when_a_person_asks() {
+async fn a_reset_is_sent_once_and_only_at_an_operators_request() {
     let notes = Notes { reset: Mutex::new(Some(Reset::Largest)), ..Notes::default() };
     let bench = Bench::with(Behaviour::default(), &settings(""), notes);
     let refusal = crate::simulator::Refusal { status: 503, body: String::new() };

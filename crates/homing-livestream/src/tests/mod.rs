@@ -29,17 +29,17 @@ use crate::{
 use homing_delivery::{endpoint, settings::EndpointSettings};
 use homing_domain::source::Reset;
 
-/// Reaches the simulator without a network, so that time stands still for nobody.
+/// Connects to the simulator without a network, so that virtual time works.
 struct Wire {
     simulator: Simulator,
     serving: Mutex<JoinSet<()>>,
-    /// What was dialled.
-    dialled: Arc<Mutex<Vec<(Instant, String)>>>,
+    /// The connects so far.
+    connects: Arc<Mutex<Vec<(Instant, String)>>>,
 }
 
 impl Connect for Wire {
-    fn dial<'a>(&'a self, host: &'a str, port: u16) -> BoxFuture<'a, io::Result<Box<dyn Io>>> {
-        self.dialled.lock().unwrap().push((Instant::now(), format!("{host}:{port}")));
+    fn connect<'a>(&'a self, host: &'a str, port: u16) -> BoxFuture<'a, io::Result<Box<dyn Io>>> {
+        self.connects.lock().unwrap().push((Instant::now(), format!("{host}:{port}")));
         let (client, other) = tokio::io::duplex(64 * 1_024);
         let simulator = self.simulator.clone();
         let mut serving = self.serving.lock().unwrap();
@@ -48,7 +48,7 @@ impl Connect for Wire {
     }
 }
 
-/// What a reader gave and told.
+/// The records and reports of a reader.
 #[derive(Default)]
 struct Notes {
     records: Mutex<Vec<Bytes>>,
@@ -71,8 +71,8 @@ impl RecordSink for Notes {
         self.skipped.lock().unwrap().push(bytes);
     }
     fn received(&self, _: usize) {}
-    async fn tell(&self, events: ConnectionEvent) {
-        self.events.lock().unwrap().push((Instant::now(), events));
+    async fn on_event(&self, event: ConnectionEvent) {
+        self.events.lock().unwrap().push((Instant::now(), event));
     }
     async fn take_reset(&self) -> Option<Reset> {
         self.reset.lock().unwrap().take()
@@ -90,7 +90,7 @@ impl Notes {
     /// The waits between connects, in seconds.
     fn waits(&self) -> Vec<u64> {
         let events = self.events.lock().unwrap();
-        let waits = events.iter().filter_map(|(_, events)| match events {
+        let waits = events.iter().filter_map(|(_, event)| match event {
             ConnectionEvent::Waiting(wait, ..) => Some(wait.as_secs()),
             ConnectionEvent::Connecting
             | ConnectionEvent::Connected(_)
@@ -107,7 +107,7 @@ const WAITS: Waits = Waits { reconnect: Duration::from_secs(60), max: Duration::
 struct Bench {
     simulator: Simulator,
     notes: Arc<Notes>,
-    dialled: Arc<Mutex<Vec<(Instant, String)>>>,
+    connects: Arc<Mutex<Vec<(Instant, String)>>>,
     reader: Reader,
     stop: CancellationToken,
 }
@@ -128,11 +128,11 @@ impl Bench {
 
     fn with(behaviour: Behaviour, settings: &LivestreamSettings, notes: Notes) -> Self {
         let simulator = Simulator::new(behaviour);
-        let dialled = Arc::default();
+        let connects = Arc::default();
         let wire = Wire {
             simulator: simulator.clone(),
             serving: Mutex::default(),
-            dialled: Arc::clone(&dialled),
+            connects: Arc::clone(&connects),
         };
         let of_endpoints = EndpointSettings::from_toml("").unwrap();
         let tls = endpoint::tls(&of_endpoints, &[b"http/1.1"]).unwrap();
@@ -144,10 +144,10 @@ impl Bench {
             max_idle: Duration::ZERO,
         };
         let notes = Arc::new(notes);
-        Self { simulator, notes, dialled, reader, stop: CancellationToken::new() }
+        Self { simulator, notes, connects, reader, stop: CancellationToken::new() }
     }
 
-    /// Reads for this time at most; why the source stopped, if it did.
+    /// Reads for this time at most; returns why the source stopped, if it did.
     async fn run_for(&self, time: Duration) -> Option<String> {
         let sink: &dyn RecordSink = self.notes.as_ref();
         let reading = self.reader.run(Duration::ZERO, sink, &self.stop);

@@ -7,7 +7,7 @@ fn refusal(status: u16, body: &str) -> Refusal {
     Refusal { status, body: body.to_owned() }
 }
 
-/// What came of `times` answers with `status`: why it stopped, the statuses seen, the waits.
+/// The result of `times` responses with `status`: why it stopped, the statuses seen, the waits.
 async fn answered(status: u16, times: usize) -> (Option<String>, Vec<u16>, Vec<u64>) {
     let bench = Bench::new(Behaviour::default());
     bench.simulator.refuse(&refusal(status, r#"{"error_description":"as documented"}"#), times);
@@ -16,7 +16,7 @@ async fn answered(status: u16, times: usize) -> (Option<String>, Vec<u16>, Vec<u
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_is_refused_for_good_stops_the_source_with_its_reason() {
+async fn a_permanent_refusal_stops_the_source_with_its_reason() {
     for status in [400, 403, 404, 405, 406, 424, 505] {
         let (stopped, statuses, waits) = answered(status, 1).await;
         assert_eq!(stopped.unwrap(), format!("answered {status}: as documented"));
@@ -25,7 +25,7 @@ async fn what_is_refused_for_good_stops_the_source_with_its_reason() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_overloaded_service_is_left_alone_for_longer_and_longer() {
+async fn waits_grow_while_the_service_is_overloaded() {
     for status in [429, 500, 502, 503, 504] {
         let (stopped, statuses, waits) = answered(status, 5).await;
         assert_eq!(stopped, None);
@@ -87,8 +87,8 @@ async fn a_redirect_is_followed_with_all_headers_and_the_query() {
     assert_eq!(connects.len(), 1, "the redirect is not the stream");
     assert_eq!(connects[0].status, 200, "it wants token, key and gzip");
     assert_eq!(connects[0].query, "maxConnections=3&smoothing=1&smoothingBucketSize=270");
-    let dialled: Vec<_> = bench.dialled.lock().unwrap().iter().map(|(_, to)| to.clone()).collect();
-    assert_eq!(dialled, ["ims.test:80", "stream.test:80", "stream.test:80"]);
+    let hosts: Vec<_> = bench.connects.lock().unwrap().iter().map(|(_, to)| to.clone()).collect();
+    assert_eq!(hosts, ["ims.test:80", "stream.test:80", "stream.test:80"]);
 }
 
 #[tokio::test(start_paused = true)]
@@ -111,7 +111,7 @@ async fn credentials_that_are_refused_stop_the_source() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_stream_that_is_not_there_is_told_as_the_service_tells_it() {
+async fn a_missing_stream_stops_the_source_with_the_services_reason() {
     let behaviour = Behaviour { stream: "other".to_owned(), ..Behaviour::default() };
     let stopped = Bench::new(behaviour).run_for(minutes(1)).await.unwrap();
     assert_eq!(stopped, "answered 404: there is no stream `simulated`");

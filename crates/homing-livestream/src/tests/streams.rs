@@ -1,4 +1,4 @@
-//! What is made of a stream.
+//! The results of reading a stream.
 
 use super::*;
 
@@ -58,7 +58,7 @@ async fn what_is_not_taken_is_not_read() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn silence_is_told_and_is_no_reason_to_reconnect_unless_one_is_set() {
+async fn silence_is_reported_and_causes_no_reconnect_unless_one_is_set() {
     let behaviour = Behaviour { blank_every: minutes(10_000), ..Behaviour::default() };
     let bench = Bench::new(behaviour.clone());
     bench.run_for(minutes(600)).await;
@@ -91,7 +91,7 @@ async fn silence_is_told_and_is_no_reason_to_reconnect_unless_one_is_set() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn at_the_order_to_stop_the_connection_ends_and_what_was_read_is_given() {
+async fn at_the_order_to_stop_the_connection_ends_and_what_was_read_is_delivered() {
     let gate = Some(tokio::sync::Semaphore::new(1));
     let bench =
         Bench::with(Behaviour::default(), &settings(""), Notes { gate, ..Notes::default() });

@@ -1,4 +1,4 @@
-//! Connections that are kept, and what of them nobody else's delivery pays for.
+//! Kept connections, and that no delivery pays for another one's failure on them.
 
 use std::{
     sync::{
@@ -40,8 +40,8 @@ async fn answer_with_late_body(mut stream: TcpStream, head: &'static str) {
     }
 }
 
-/// Goal: an endpoint that breaks the framing fails nobody else's request. Method: fifteen of its
-/// host, each sent before the late body of the one before comes.
+/// Goal: an endpoint that breaks the framing fails no other request. Method: fifteen to its host,
+/// each sent before the late body of the previous one arrives.
 #[tokio::test]
 async fn a_late_body_fails_none_of_fifteen_neighbours() {
     for head in ["content-length: 5\r\n", "transfer-encoding: chunked\r\n", ""] {
@@ -55,8 +55,8 @@ async fn a_late_body_fails_none_of_fifteen_neighbours() {
     }
 }
 
-/// Goal: a server that ends an idle connection just when a request comes costs no attempt. Method:
-/// each connection ends with its second request, unanswered.
+/// Goal: a server that closes an idle connection just when a request arrives costs no attempt.
+/// Method: each connection ends with its second request, unanswered.
 #[tokio::test]
 async fn a_connection_that_ends_while_idle_costs_no_attempt() {
     let server = Server::start(|mut stream| async move {
@@ -108,8 +108,8 @@ async fn a_connection_is_used_as_long_as_its_endpoint_says() {
     assert_eq!(server.connections(), 3);
 }
 
-/// Goal: under steady traffic, too, a name that leads elsewhere is noticed. Method: requests one
-/// behind the other for three times the age that a connection may have.
+/// Goal: a name that moves is noticed under steady traffic, too. Method: consecutive requests for
+/// three times the maximum age of a connection.
 #[tokio::test]
 async fn a_connection_ends_at_its_age_however_busy_it_is() {
     let server = Server::answering(OK).await;
@@ -146,7 +146,7 @@ async fn idle_connections_end_by_themselves() {
     assert_eq!(noticed, Ok(Some(())));
 }
 
-/// Answers so many requests of a connection with 200, then looks at no other: GOAWAY, as nginx says
+/// Answers so many requests of a connection with 200, then ignores the rest: GOAWAY, as nginx sends
 /// it after `keepalive_requests`. Source: RFC 9113, 4.1, 6; RFC 7541, appendix A (8: 200).
 async fn answer_http2(mut stream: TlsStream<TcpStream>, max_requests: usize) {
     const SETTINGS: [u8; 9] = [0, 0, 0, 4, 0, 0, 0, 0, 0];

@@ -1,4 +1,4 @@
-//! Answers that are odd, and whose status counts.
+//! Odd answers, whose status counts.
 
 use std::time::Duration;
 
@@ -37,7 +37,7 @@ async fn an_answer_with_odd_lines_counts_by_its_status() {
 }
 
 #[tokio::test]
-async fn what_an_odd_answer_asks_for_is_heard() {
+async fn what_an_odd_answer_requests_counts() {
     let answer = "HTTP/1.1 503 Busy\r\nServer : x\r\nx: a\r\n\tb\r\nRetry-After: 7\r\n\
                   content-length: 0\r\n\r\n";
     let server = Server::answering(answer).await;
@@ -46,7 +46,7 @@ async fn what_an_odd_answer_asks_for_is_heard() {
     assert_eq!(attempt(&endpoints(), &server.url()).await.outcome, expected);
 }
 
-/// Goal: an endpoint cannot take the threads of all others. Method: interim answers without an end, as
+/// Goal: an endpoint cannot take the threads of all others. Method: endless interim answers, as
 /// fast as they are read.
 #[tokio::test]
 async fn interim_answers_are_passed_over_and_end() {
@@ -70,7 +70,7 @@ async fn interim_answers_are_passed_over_and_end() {
     assert!(begun.elapsed() < Duration::from_secs(2), "{:?}", begun.elapsed());
 }
 
-/// The endpoint said that it took the event; that it could not finish its answer takes nothing back.
+/// The endpoint accepted the event; a broken rest of its answer does not change that.
 #[tokio::test]
 async fn a_2xx_whose_body_breaks_off_accepts() {
     for answer in [

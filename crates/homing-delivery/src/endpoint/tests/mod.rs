@@ -1,4 +1,4 @@
-//! What endpoints do and what homing makes of it, over real sockets.
+//! The behaviour of endpoints and the resulting outcomes, over real sockets.
 
 use std::time::Duration;
 
@@ -93,7 +93,7 @@ async fn gone_is_refused_410() {
 }
 
 #[tokio::test]
-async fn too_many_requests_tells_when_to_come_back() {
+async fn too_many_requests_says_when_to_retry() {
     let answer = "HTTP/1.1 429 Too Many\r\nretry-after: 120\r\ncontent-length: 4\r\n\r\nslow";
     let server = Server::answering(answer).await;
     let attempted = attempt(&endpoints(), &server.url()).await;
@@ -150,7 +150,7 @@ async fn a_body_that_drips_gains_no_time() {
 }
 
 #[tokio::test]
-async fn a_refusal_stands_whatever_becomes_of_its_body() {
+async fn a_refusal_counts_whatever_happens_to_its_body() {
     let stalls = "HTTP/1.1 503 Busy\r\nretry-after: 5\r\ncontent-length: 9\r\n\r\nhalf";
     let server = Server::answering(stalls).await;
     let attempted = attempt(&hasty(), &server.url()).await;
@@ -159,8 +159,8 @@ async fn a_refusal_stands_whatever_becomes_of_its_body() {
     assert_eq!(attempted.response, "half");
 }
 
-/// Goal: an endless body costs no more than a short one. Method: the server writes until it
-/// notices that nobody listens.
+/// Goal: an endless body costs no more than a short one. Method: the server writes until it notices
+/// that the client has closed.
 #[tokio::test]
 async fn an_endless_body_is_read_to_the_bound_and_dropped() {
     let (closed, mut noticed) = mpsc::channel(1);

@@ -1,4 +1,4 @@
-//! Names: whoever owns some that are never answered takes lookups from nobody.
+//! Names that are never answered do not take lookups from other names.
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
@@ -85,10 +85,10 @@ async fn a_name_leads_where_the_name_servers_say() {
     assert_eq!(attempted.cause.as_deref(), Some("the name has no address"));
 }
 
-/// Goal: names that are never answered stall nobody and are charged to nobody. Method: 600 of them,
-/// half of one domain; meanwhile names that are known, that are new, and those that hang.
+/// Goal: names that are never answered delay no other name and count against no endpoint. Method:
+/// 600 of them, half of one domain; meanwhile known names, new ones, and those that hang.
 #[tokio::test(flavor = "multi_thread")]
-async fn six_hundred_names_that_hang_take_lookups_from_nobody() {
+async fn six_hundred_names_that_hang_delay_no_other_name() {
     let names = NameServer::start().await;
     let server = Server::answering("HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n").await;
     let endpoints = asking(names.address);
@@ -105,7 +105,7 @@ async fn six_hundred_names_that_hang_take_lookups_from_nobody() {
     }
     tokio::time::sleep(Duration::from_millis(300)).await;
     for number in 0..20 {
-        // Another port, so that no connection is used again.
+        // Another port, so that no connection is reused.
         let server = Server::answering("HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n").await;
         let started = Instant::now();
         let url = format!("http://hooks.known.example:{}/", server.address.port());
@@ -148,7 +148,7 @@ async fn names_of_this_machine_need_no_name_server() {
     }
 }
 
-/// Goal: a machine without name servers charges no endpoint. Method: one that nothing listens at.
+/// Goal: without name servers, no endpoint is charged. Method: one that nothing listens at.
 #[tokio::test]
 async fn where_no_name_server_can_be_asked_it_is_no_outcome() {
     let socket = UdpSocket::bind("127.0.0.1:0").await.unwrap();

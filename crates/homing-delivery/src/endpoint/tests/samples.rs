@@ -1,4 +1,4 @@
-//! Things to send, and how.
+//! Samples: settings, events and deliveries.
 
 use std::{sync::Arc, time::Duration};
 
@@ -32,7 +32,7 @@ pub(crate) fn endpoints() -> Endpoints {
     Endpoints::new(&local_settings()).unwrap()
 }
 
-/// For endpoints that let us wait.
+/// For endpoints that let requests wait.
 pub(crate) fn impatient(deadline: Duration, connect_deadline: Duration) -> Endpoints {
     Endpoints::new(&EndpointSettings { deadline, connect_deadline, ..local_settings() }).unwrap()
 }

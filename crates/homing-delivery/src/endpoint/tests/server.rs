@@ -14,7 +14,7 @@ use tokio::{
     task::JoinSet,
 };
 
-/// A server that does with each connection what it was told to. Ends when dropped.
+/// A server that handles each connection as configured. Ends when dropped.
 pub(crate) struct Server {
     pub(crate) address: SocketAddr,
     connections: Arc<AtomicUsize>,
@@ -64,7 +64,7 @@ async fn answer_all(mut stream: TcpStream, answer: Arc<[u8]>) {
     }
 }
 
-/// The head and body of one request; `None` when the client has gone.
+/// The head and body of one request; `None` when the client has disconnected.
 pub(crate) async fn read_request<S>(stream: &mut S) -> Option<(String, Vec<u8>)>
 where
     S: AsyncRead + AsyncWrite + Unpin,

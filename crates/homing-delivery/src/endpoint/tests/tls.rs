@@ -33,7 +33,8 @@ fn certificate(alpn: &[u8], is_ca: IsCa) -> (TlsAcceptor, String) {
     (Arc::new(config).into(), made.pem())
 }
 
-/// A server that trusts nobody and does `behave` after the handshake, and endpoints that trust it.
+/// A server that trusts no client certificates and does `behave` after the handshake, and endpoints
+/// that trust it.
 pub(super) async fn secured<F>(
     alpn: &[u8],
     behave: impl Fn(TlsStream<TcpStream>) -> F + Clone + Send + Sync + 'static,
@@ -117,7 +118,7 @@ async fn a_certificate_of_the_settings_is_trusted_as_a_servers_own() {
     let attempted = attempt_by_name(&trusting, &server).await;
     assert_eq!(attempted.outcome, Outcome::Accepted { status: 200 }, "{:?}", attempted.cause);
 
-    // For its name alone, and by those who were told to trust it.
+    // Only for its name, and only by endpoints that were configured to trust it.
     let url = format!("https://{}/", server.address);
     let attempted = attempt(&trusting, &url).await;
     assert_eq!(attempted.outcome, unreachable(Obstacle::Tls));
@@ -170,7 +171,7 @@ async fn an_http2_stream_that_is_reset_is_a_lost_connection() {
     assert_eq!(attempted.outcome, unreachable(Obstacle::ConnectionLost));
 }
 
-/// Goal: over HTTP/2 too an endless body is given up at the bound, while the connection lives.
+/// Goal: over HTTP/2, too, an endless body is abandoned at the bound, while the connection lives.
 /// Method: the server sends what its window allows until the stream is reset.
 #[tokio::test]
 async fn an_endless_http2_body_costs_a_stream_and_no_connection() {

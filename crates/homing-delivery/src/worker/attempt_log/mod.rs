@@ -1,5 +1,5 @@
-//! The attempt log: a record of every attempt, and of every time that a delivery was deferred or parked
-//! without one, written to the store beside the deliveries.
+//! The attempt log: a record of every attempt, and of every delivery deferred or parked without
+//! one, written to the store in the background.
 //!
 //! The [`Sender`] puts records into a bounded channel, the [`Writer`] takes batches from its other
 //! end. No delivery waits for either.

@@ -1,8 +1,8 @@
-//! What happens to deliveries, put down for the attempt log: at once, or not at all.
+//! Queues records for the attempt log, without ever waiting.
 //!
-//! A record goes into a bounded channel; where that is full it is given up and counted, so that a
-//! store that is slow or away costs records and never a delivery. How many are missing, and from
-//! when, is written as soon as the store takes it.
+//! A record goes into a bounded channel. When that is full, the record is dropped and counted, so
+//! that a slow or unavailable store costs records and never delays a delivery. The number of
+//! missing records, and since when, is written as soon as the store takes it.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -24,38 +24,38 @@ use homing_domain::{
 };
 use homing_telemetry::metrics;
 
-/// Takes down what happens; does nothing where no log is kept.
+/// Queues records; does nothing if no log is kept.
 pub(in crate::worker) struct Sender(Option<Log>);
 
 struct Log {
     records: mpsc::Sender<Record>,
     response_bytes: usize,
-    /// So many records are worth writing at once.
+    /// A batch: as many records as are worth writing at once.
     batch: usize,
     backlog: Arc<Backlog>,
 }
 
-/// What the two ends of the channel have in common.
+/// Shared by the two ends of the channel.
 #[derive(Default)]
 pub(super) struct Backlog {
-    /// There is a batch to be written.
+    /// A batch is ready to be written.
     pub(super) enough: Notify,
     missed: Mutex<Missed>,
 }
 
-/// Records that were given up.
+/// Records that were dropped.
 #[derive(Default)]
 struct Missed {
     /// Since the start.
     total: u64,
-    /// Those that the store was not yet told of.
+    /// Those not reported to the store yet.
     open: Option<Gap>,
-    /// Those that it is being told of: once begun, always as the same gap.
-    telling: Option<Gap>,
+    /// Those being reported: once begun, always as the same gap.
+    reporting: Option<Gap>,
 }
 
 impl Backlog {
-    /// A record of what began at `started` was given up.
+    /// Counts a dropped record of what began at `started`.
     pub(super) fn missed(&self, started: UnixMillis) {
         metrics::records_missed(1);
         let mut missed = self.lock();
@@ -67,23 +67,23 @@ impl Backlog {
         gap.until = gap.until.max(started);
     }
 
-    /// How many records were given up since the start.
+    /// The number of records dropped since the start.
     pub(super) fn total(&self) -> u64 {
         self.lock().total
     }
 
-    /// What the store has to be told.
+    /// The gap to report to the store, if there is one.
     pub(super) fn gap(&self) -> Option<Gap> {
         let mut missed = self.lock();
-        if missed.telling.is_none() {
-            missed.telling = missed.open.take();
+        if missed.reporting.is_none() {
+            missed.reporting = missed.open.take();
         }
-        missed.telling
+        missed.reporting
     }
 
-    /// The store was told what [`gap`](Self::gap) answered.
-    pub(super) fn report(&self) {
-        self.lock().telling = None;
+    /// The store has taken the [`gap`](Self::gap).
+    pub(super) fn gap_written(&self) {
+        self.lock().reporting = None;
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, Missed> {
@@ -92,12 +92,12 @@ impl Backlog {
 }
 
 impl Sender {
-    /// One that takes nothing down.
+    /// A sender that drops everything.
     pub(super) fn off() -> Self {
         Self(None)
     }
 
-    /// One that puts records into `records`, and says when there are `batch` of them.
+    /// A sender that puts records into `records`, and signals when there are `batch` of them.
     pub(super) fn new(
         records: mpsc::Sender<Record>,
         batch: usize,
@@ -107,7 +107,7 @@ impl Sender {
         Self(Some(Log { records, response_bytes, batch, backlog }))
     }
 
-    /// An attempt has just ended.
+    /// Records an attempt that has just ended.
     pub(in crate::worker) fn attempted(&self, job: &Job<'_>, attempt: &Attempt, verdict: &Verdict) {
         let Some(log) = &self.0 else { return };
         let Job { delivery, subscription, .. } = *job;
@@ -128,7 +128,7 @@ impl Sender {
         log.put(of_delivery(delivery, attempt.started, url, (happened, next_state)));
     }
 
-    /// A delivery was not attempted, because of `why`; `next` follows.
+    /// Records a delivery that was not attempted, because of `why`; `next` follows.
     pub(in crate::worker) fn skipped(
         &self,
         delivery: &Delivery,
@@ -144,7 +144,7 @@ impl Sender {
         log.put(of_delivery(delivery, now, url, (happened, next_state)));
     }
 
-    /// A delivery that waited until its subscription could be read, which does not want it.
+    /// Records a delivery whose subscription became readable and does not match it.
     pub(in crate::worker) fn not_wanted(&self, delivery: &Delivery, url: Option<&EndpointUrl>) {
         let Some(log) = &self.0 else { return };
         let happened = AttemptEvent::NotAttempted("its subscription does not want it".to_owned());
@@ -152,7 +152,7 @@ impl Sender {
         log.put(of_delivery(delivery, clock::now(), url, (happened, NextState::NotWanted)));
     }
 
-    /// An event or a delivery that is parked as it came, because of `why`.
+    /// Records an event or a delivery that is parked unchanged, because of `why`.
     pub(in crate::worker) fn parked(&self, parked: &Message, why: &str) {
         let Some(log) = &self.0 else { return };
         let now = clock::now();
@@ -211,7 +211,7 @@ fn after(verdict: &Verdict, now: UnixMillis) -> NextState {
     }
 }
 
-/// What follows for a message on its way; `None` for a route that a delivery never takes.
+/// The next state of a published message; `None` for a route that a delivery never takes.
 fn next_state(message: &Message, route: Route, now: UnixMillis) -> Option<NextState> {
     match route {
         Route::Wait(wait) => Some(NextState::Waits(now.plus(wait))),
@@ -242,7 +242,7 @@ mod tests {
     }
 
     #[test]
-    fn what_finds_no_room_is_counted_and_delays_nobody() {
+    fn records_without_room_are_counted_and_delay_no_delivery() {
         let (sender, mut records) = mpsc::channel(2);
         let backlog = Arc::new(Backlog::default());
         let attempt_log = Sender::new(sender, 2, 1_024, Arc::clone(&backlog));
@@ -260,7 +260,7 @@ mod tests {
     }
 
     #[test]
-    fn a_gap_that_is_being_told_stays_as_it_is_until_it_was() {
+    fn a_gap_being_reported_stays_unchanged_until_it_is_written() {
         let backlog = Backlog::default();
         assert_eq!(backlog.gap(), None);
         for millis in [30, 10, 20] {
@@ -270,11 +270,11 @@ mod tests {
         assert_eq!((first.from.get(), first.until.get(), first.missed), (10, 30, 3));
         backlog.missed(UnixMillis::new(40));
         assert_eq!(backlog.gap(), Some(first));
-        backlog.report();
+        backlog.gap_written();
         let second = backlog.gap().unwrap();
         assert_eq!((second.from.get(), second.missed), (40, 1));
         assert_ne!(second.id, first.id);
-        backlog.report();
+        backlog.gap_written();
         assert_eq!((backlog.gap(), backlog.total()), (None, 4));
     }
 }

@@ -1,9 +1,9 @@
 //! Writes records to the attempt log of the store, in batches, beside the deliveries.
 //!
-//! A batch that the store does not take is tried a few times while the channel behind it fills;
-//! then it is given up and counted, and the next one is tried. What is given up is told to the store
-//! with the first batch that it takes. Writing a batch twice is harmless, so it does not matter
-//! whether a step that was not answered was done.
+//! A batch that the store does not take is retried a few times while the channel behind it fills;
+//! then it is dropped and counted, and the next one is tried. Dropped records are reported to the
+//! store with the first batch that it takes. Writing a batch twice is harmless, so an unanswered
+//! step may be repeated.
 
 use std::{sync::Arc, time::Duration};
 
@@ -19,38 +19,38 @@ use homing_domain::{clock, record::Record};
 use homing_store::{RECORDS_AT_ONCE, Store, StoreError};
 use homing_telemetry::{events, metrics};
 
-/// Records that wait to be written, each of up to two kilobytes by the default settings.
+/// Records that may wait, each of up to two kilobytes with the default settings.
 const MAX_WAITING: usize = 4_096;
 /// Records in one transaction.
 const BATCH: usize = 1_000;
-/// How long a record waits at most before it is written, when the store takes it.
+/// A record waits at most this long before it is written, when the store takes it.
 const WRITE_INTERVAL: Duration = Duration::from_secs(1);
-/// How often a batch is tried that the store does not take, and the pause between.
+/// Tries for a batch that the store does not take; the pause between them follows.
 const TRIES: u32 = 3;
 const RETRY_PAUSE: Duration = Duration::from_secs(1);
-/// How long the rest may take at the end.
+/// Deadline for the rest at the end.
 const END_DEADLINE: Duration = Duration::from_secs(5);
-/// How often the log is looked through for what is too old.
+/// Old records are pruned this often.
 const PRUNE_INTERVAL: Duration = Duration::from_secs(60);
-/// How often records that were given up are told of.
-const TELL_INTERVAL: Duration = Duration::from_secs(10);
+/// Dropped records are logged this often.
+const LOG_INTERVAL: Duration = Duration::from_secs(10);
 
-/// The end of the channel that writes.
+/// The writing end of the channel.
 pub(in crate::worker) struct Writer {
     store: Arc<dyn Store>,
     settings: AttemptsSettings,
     records: mpsc::Receiver<Record>,
     backlog: Arc<Backlog>,
-    /// What is being written.
+    /// The records being written.
     batch: Vec<Record>,
-    /// How many records the store has, as far as is known.
+    /// The number of records in the store, as far as is known.
     rows: u64,
-    /// When the store was last looked through; `None`: not since the start.
+    /// The last time that the store was pruned; `None`: not since the start.
     pruned: Option<Instant>,
-    told: (u64, Instant),
+    logged_missed: (u64, Instant),
 }
 
-/// Both ends of the way to the log of `store`, the second one only where there is to be a log.
+/// Opens the log of `store`: both ends of the channel; no writer if no log is kept.
 pub(in crate::worker) fn open(
     settings: &AttemptsSettings,
     store: Arc<dyn Store>,
@@ -69,7 +69,7 @@ pub(in crate::worker) fn open(
         batch: Vec::new(),
         rows: 0,
         pruned: None,
-        told: (0, Instant::now()),
+        logged_missed: (0, Instant::now()),
     };
     (log, Some(writer))
 }
@@ -82,7 +82,7 @@ impl Writer {
         let ended = timeout(END_DEADLINE, async {
             while self.has_some_to_write() && self.write_batch().await.is_ok() {}
         });
-        // What is left shows below, whatever the reason.
+        // What is left is counted below, whatever the reason.
         drop(ended.await);
         let waiting = self.batch.len().saturating_add(self.records.len());
         let gap = self.backlog.gap().map_or(0, |gap| gap.missed);
@@ -94,11 +94,11 @@ impl Writer {
 
     async fn keep_writing(&mut self) {
         loop {
-            // Passed over: it is the usual case that there is not enough.
+            // Timing out is the usual case.
             drop(timeout(WRITE_INTERVAL, self.backlog.enough.notified()).await);
             while self.has_some_to_write() {
                 self.write_or_give_up().await;
-                self.tell_of_missed();
+                self.log_missed();
                 if self.rows > self.rows_bound() {
                     self.prune_step().await;
                 }
@@ -110,7 +110,7 @@ impl Writer {
         }
     }
 
-    /// Fills the batch with what waits; one that was not written is filled no further than that.
+    /// Fills the batch with waiting records; an unwritten batch is filled up to the same size.
     fn has_some_to_write(&mut self) -> bool {
         while self.batch.len() < BATCH
             && let Ok(record) = self.records.try_recv()
@@ -126,7 +126,7 @@ impl Writer {
         metrics::records_written(self.batch.len());
         self.batch.clear();
         if gap.is_some() {
-            self.backlog.report();
+            self.backlog.gap_written();
         }
         Ok(())
     }
@@ -147,22 +147,22 @@ impl Writer {
         }
     }
 
-    fn tell_of_missed(&mut self) {
+    fn log_missed(&mut self) {
         let missed = self.backlog.total();
-        let (told, at) = self.told;
-        if missed > told && (told == 0 || at.elapsed() >= TELL_INTERVAL) {
+        let (logged_missed, at) = self.logged_missed;
+        if missed > logged_missed && (logged_missed == 0 || at.elapsed() >= LOG_INTERVAL) {
             events::records_missed(missed);
-            self.told = (missed, Instant::now());
+            self.logged_missed = (missed, Instant::now());
         }
     }
 
-    /// Beyond the setting by as much as one step prunes, so that not every batch has one behind it.
+    /// Above the setting by what one step prunes, so that not every batch needs a prune.
     fn rows_bound(&self) -> u64 {
         self.settings.max_rows.saturating_add(RECORDS_AT_ONCE.into())
     }
 
-    /// Prunes in steps until nothing is too old, or there is something to write; then goes on with
-    /// that the next time.
+    /// Prunes in steps until nothing is too old, or there is something to write; continues the next
+    /// time.
     async fn prune_when_due(&mut self) {
         if self.pruned.is_some_and(|pruned| pruned.elapsed() < PRUNE_INTERVAL) {
             return;
@@ -175,7 +175,7 @@ impl Writer {
         self.pruned = Some(Instant::now());
     }
 
-    /// Whether there may be more to prune.
+    /// Prunes once; true if there may be more.
     async fn prune_step(&mut self) -> bool {
         let before = clock::now().minus(self.settings.keep);
         match self.store.prune_attempts(before, self.settings.max_rows).await {

@@ -1,4 +1,4 @@
-//! A subscription as a person writes it, and what is wrong with it.
+//! A subscription as a client writes it, and its validation.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -19,12 +19,12 @@ use crate::{
     topic::TopicPattern,
 };
 
-/// A subscription as written by a person; nothing in it is checked yet but its shape.
+/// A subscription as written by a client; only its shape has been checked.
 #[derive(Clone, Debug, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
 #[schema(as = SubscriptionDraft, example = json!({"url": "https://example.com/hook", "topics": ["order.*"]}))]
 pub struct Draft {
-    /// Where to send: `https://host/path`.
+    /// The URL of the endpoint: `https://host/path`.
     #[schema(pattern = "^[Hh][Tt][Tt][Pp]")]
     pub url: String,
     /// Topic patterns, `*` for one word, `#` for any number: `order.*`, `PROJ.UPDATE`, `#`.
@@ -33,13 +33,13 @@ pub struct Draft {
     /// Filters in Workfront's form.
     #[serde(default)]
     pub filters: Vec<Value>,
-    /// How the filters are joined.
+    /// The connector of the filters.
     #[serde(default)]
     pub filter_connector: Connector,
     /// Sent as `Authorization: Bearer`.
     #[serde(default)]
     pub auth_token: Option<String>,
-    /// Signing secrets, `whsec_…`. Absent: one is made. Empty: requests are not signed.
+    /// Signing secrets, `whsec_…`. Absent: one is generated. Empty: requests are not signed.
     #[serde(default)]
     pub secrets: Option<Vec<String>>,
     /// Sent with every request.
@@ -48,25 +48,25 @@ pub struct Draft {
     /// The name of a schedule in the settings.
     #[serde(default)]
     pub schedule: Option<String>,
-    /// Requests per second that the endpoint takes, from all workers together; 1 to 1,000,000.
+    /// Requests per second that the endpoint accepts, from all workers together; 1 to 1,000,000.
     #[serde(default)]
     #[schema(minimum = 1, maximum = 1_000_000)]
     pub rate_limit: Option<u32>,
-    /// For people.
+    /// A note for operators.
     #[serde(default)]
     pub description: Option<String>,
-    /// Events are sent in Workfront's form; `topics` is then one such as `TASK.UPDATE`.
+    /// Events are sent in Workfront's form; `topics` then has one such as `TASK.UPDATE`.
     #[serde(default)]
     pub workfront: Option<WorkfrontForm>,
 }
 
-/// What is wrong with one field of a draft.
+/// The problem with one field of a draft.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error, Serialize, utoipa::ToSchema)]
 #[error("`{field}`: {message}")]
 pub struct FieldError {
     /// The path of the field, `filters[0].comparison`.
     pub field: String,
-    /// What is wrong and what is allowed.
+    /// The problem, and the allowed values.
     pub message: String,
 }
 
@@ -108,7 +108,7 @@ const MAX_RATE_LIMIT: u32 = 1_000_000;
 const MAX_DESCRIPTION_CHARS: usize = 1_000;
 
 impl Draft {
-    /// Checks by building. `schedules` are the names that the settings know.
+    /// Validates the draft. `schedules` are the names in the settings.
     ///
     /// # Errors
     ///
@@ -148,7 +148,7 @@ impl Draft {
         wrong.end(whole())
     }
 
-    /// The error about the set names the first filter that is wrong; each alone names the others.
+    /// The error of the set names the first wrong filter; checking each alone names the others.
     fn filters(&self) -> Result<FilterSet, Vec<FieldError>> {
         let read = |filters: &[Value]| FilterSet::for_subscribing(filters, self.filter_connector);
         let first = match read(&self.filters) {
@@ -167,7 +167,7 @@ impl Draft {
     fn topics(&self) -> Result<Vec<TopicPattern>, Vec<FieldError>> {
         if self.topics.is_empty() || self.topics.len() > MAX_TOPICS {
             let message = format!(
-                "{} patterns; a subscription has 1 to {MAX_TOPICS} (`#` wants everything)",
+                "{} patterns; a subscription has 1 to {MAX_TOPICS} (`#` matches everything)",
                 self.topics.len()
             );
             return Err(vec![FieldError::new("topics", message)]);
@@ -245,7 +245,7 @@ impl Draft {
                 "description",
                 format!("longer than {MAX_DESCRIPTION_CHARS} characters"),
             )),
-            // The one character that PostgreSQL cannot keep in a text.
+            // The one character that PostgreSQL cannot store in a text.
             Some(text) if text.contains('\0') => {
                 Err(FieldError::new("description", "has the character NUL"))
             }
@@ -273,7 +273,7 @@ impl From<&SubscriptionSpec> for Draft {
     }
 }
 
-/// Without the blanks around it, which are no part of a header's value. Source: RFC 9110, 5.5.
+/// Removes the blanks around it, which are not part of a header's value. Source: RFC 9110, 5.5.
 fn trimmed(value: &str) -> String {
     value.trim_matches([' ', '\t']).to_owned()
 }

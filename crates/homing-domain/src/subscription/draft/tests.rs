@@ -1,4 +1,4 @@
-//! What a draft may say.
+//! Validation of drafts.
 
 use serde_json::json;
 
@@ -16,7 +16,7 @@ fn build(changes: &Value) -> Result<SubscriptionSpec, FieldErrors> {
     serde_json::from_value::<Draft>(draft).unwrap().build(&["workfront", "fast"])
 }
 
-/// What is wrong, where it is one thing.
+/// The problem, if there is exactly one.
 fn only(built: Result<SubscriptionSpec, FieldErrors>) -> FieldError {
     let mut errors = built.unwrap_err().into_iter();
     let error = errors.next().expect("something is wrong");
@@ -25,7 +25,7 @@ fn only(built: Result<SubscriptionSpec, FieldErrors>) -> FieldError {
 }
 
 #[test]
-fn all_that_is_wrong_is_told_at_once() {
+fn all_problems_are_reported_at_once() {
     let filter =
         |comparison| json!({"fieldName": "a", "fieldValue": "b", "comparison": comparison});
     let errors = build(&json!({
@@ -42,9 +42,9 @@ fn all_that_is_wrong_is_told_at_once() {
     let errors = errors.unwrap_err();
     let fields: Vec<_> = errors.iter().map(|error| error.field.as_str()).collect();
     insta::assert_snapshot!(fields.join(" "), @"url topics[0] topics[2] filters[0].comparison filters[2].comparison auth_token secrets[0] headers.host headers.webhook-id schedule rate_limit description");
-    let told = errors.to_string();
-    assert!(told.starts_with("`url`: not a URL: it has no `https://` in front"), "{told}");
-    assert_eq!(told.matches("; `").count(), 11, "{told}");
+    let text = errors.to_string();
+    assert!(text.starts_with("`url`: not a URL: it has no `https://` in front"), "{text}");
+    assert_eq!(text.matches("; `").count(), 11, "{text}");
 }
 
 #[test]
@@ -109,7 +109,7 @@ fn old_state_is_refused_where_there_is_none() {
 }
 
 #[test]
-fn the_same_events_of_another_object_make_another_subscription() {
+fn the_same_events_of_another_object_are_another_subscription() {
     let fingerprint = |form| build(&json!({"workfront": form})).unwrap().fingerprint();
     let one = fingerprint(json!({"obj_id": "a"}));
     assert_ne!(one, fingerprint(json!({"obj_id": "b"})));
@@ -119,7 +119,7 @@ fn the_same_events_of_another_object_make_another_subscription() {
 }
 
 #[test]
-fn the_order_of_topics_makes_no_other_subscription() {
+fn the_order_of_topics_does_not_matter() {
     let one = build(&json!({"topics": ["a", "b"]})).unwrap();
     let other = build(&json!({"topics": ["b", "a"], "description": "other"})).unwrap();
     assert_eq!(one.fingerprint(), other.fingerprint());

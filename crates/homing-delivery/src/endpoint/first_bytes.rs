@@ -1,6 +1,6 @@
-//! The first bytes of an answer, as they come over the connection: what is known of an answer that
-//! the client cannot read. And how much comes: an endpoint that sends without an end keeps the threads
-//! that all deliveries share from nobody.
+//! Records the first bytes of an answer as they arrive: all that is known of an answer that the
+//! client cannot read. Also limits how much is read: an endpoint that sends endlessly does not
+//! block the threads that all deliveries share.
 
 use std::{
     io,
@@ -15,45 +15,44 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 /// `HTTP/1.1 200`
 const LENGTH: usize = 12;
 
-/// What may come before an answer: interim ones (100, 103), of which the client would read any number
-/// in one go.
+/// Limit for interim answers (100, 103) before an answer; the client would read any number at once.
 const MAX_INTERIM_BYTES: usize = 64 * 1_024;
 
-/// Read at once of one connection; then others have their turn.
+/// Read at once from one connection; then others get their turn.
 const MAX_TURN_BYTES: usize = 512 * 1_024;
 
-/// The first bytes that came since the last request was sent.
+/// The first bytes received since the last request was sent.
 #[derive(Default)]
-pub(super) struct Heard(Mutex<First>);
+pub(super) struct FirstBytes(Mutex<First>);
 
 #[derive(Default)]
 struct First {
     bytes: [u8; LENGTH],
     length: usize,
-    /// How many bytes came in all.
+    /// The number of bytes received in total.
     total: usize,
 }
 
-impl Heard {
-    /// Forgets what came: the next request is sent.
+impl FirstBytes {
+    /// Clears the record before the next request is sent.
     pub(super) fn forget(&self) {
         let mut first = self.first();
         (first.length, first.total) = (0, 0);
     }
 
-    /// Nothing came.
-    pub(super) fn is_nothing(&self) -> bool {
+    /// True if nothing was received.
+    pub(super) fn is_empty(&self) -> bool {
         self.first().length == 0
     }
 
-    /// What came does not begin as an answer does.
+    /// True if the bytes do not begin like an answer.
     pub(super) fn is_garbage(&self) -> bool {
         let first = self.first();
         let came = first.bytes.get(..first.length).unwrap_or_default();
         !came.is_empty() && came.iter().zip(b"HTTP/1.").any(|(came, expected)| came != expected)
     }
 
-    /// The status of a final answer, where that much of it came.
+    /// The status of a final answer, if that much was received.
     pub(super) fn status(&self) -> Option<StatusCode> {
         let first = self.first();
         let status = first.bytes.get(..first.length)?.strip_prefix(b"HTTP/1.")?;
@@ -61,7 +60,7 @@ impl Heard {
         StatusCode::from_bytes(code).ok().filter(|status| !status.is_informational())
     }
 
-    /// Whether nothing but interim answers came, and too many.
+    /// True if only interim answers were received, and too many.
     fn is_interim_for_ever(&self) -> bool {
         let first = self.first();
         let is_interim = matches!(first.bytes, [b'H', .., b' ', b'1', _, _]);
@@ -85,22 +84,22 @@ impl Heard {
     }
 }
 
-/// A stream that notes the first bytes that come over it.
-pub(super) struct Listening<S> {
+/// A stream that records the first bytes received.
+pub(super) struct RecordingStream<S> {
     stream: S,
-    heard: Arc<Heard>,
-    /// Bytes that came since there were none.
+    first_bytes: Arc<FirstBytes>,
+    /// Bytes received since the last pause.
     turn: usize,
 }
 
-impl<S> Listening<S> {
-    pub(super) fn new(stream: S) -> (Self, Arc<Heard>) {
-        let heard = Arc::<Heard>::default();
-        (Self { stream, heard: Arc::clone(&heard), turn: 0 }, heard)
+impl<S> RecordingStream<S> {
+    pub(super) fn new(stream: S) -> (Self, Arc<FirstBytes>) {
+        let first_bytes = Arc::<FirstBytes>::default();
+        (Self { stream, first_bytes: Arc::clone(&first_bytes), turn: 0 }, first_bytes)
     }
 }
 
-impl<S: AsyncRead + Unpin> AsyncRead for Listening<S> {
+impl<S: AsyncRead + Unpin> AsyncRead for RecordingStream<S> {
     fn poll_read(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
@@ -111,7 +110,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for Listening<S> {
             context.waker().wake_by_ref();
             return Poll::Pending;
         }
-        if self.heard.is_interim_for_ever() {
+        if self.first_bytes.is_interim_for_ever() {
             let error = "interim answers (1xx) without an end";
             return Poll::Ready(Err(io::Error::new(io::ErrorKind::InvalidData, error)));
         }
@@ -119,7 +118,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for Listening<S> {
         let polled = Pin::new(&mut self.stream).poll_read(context, buffer);
         self.turn = match buffer.filled().get(before..) {
             Some(came @ [_, ..]) => {
-                self.heard.note(came);
+                self.first_bytes.note(came);
                 self.turn.saturating_add(came.len())
             }
             Some([]) | None => 0,
@@ -128,7 +127,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for Listening<S> {
     }
 }
 
-impl<S: AsyncWrite + Unpin> AsyncWrite for Listening<S> {
+impl<S: AsyncWrite + Unpin> AsyncWrite for RecordingStream<S> {
     fn poll_write(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
@@ -162,38 +161,38 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Listening<S> {
 mod tests {
     use super::*;
 
-    fn heard(chunks: &[&str]) -> Heard {
-        let heard = Heard::default();
+    fn first_bytes(chunks: &[&str]) -> FirstBytes {
+        let first_bytes = FirstBytes::default();
         for chunk in chunks {
-            heard.note(chunk.as_bytes());
+            first_bytes.note(chunk.as_bytes());
         }
-        heard
+        first_bytes
     }
 
     #[test]
-    fn a_status_is_heard_in_whatever_pieces_it_comes() {
-        assert_eq!(heard(&["HTTP/1.1 200 OK\r\n"]).status(), Some(StatusCode::OK));
-        assert_eq!(heard(&["H", "TTP/1.0 4", "", "10"]).status(), Some(StatusCode::GONE));
+    fn a_status_is_read_in_whatever_pieces_it_arrives() {
+        assert_eq!(first_bytes(&["HTTP/1.1 200 OK\r\n"]).status(), Some(StatusCode::OK));
+        assert_eq!(first_bytes(&["H", "TTP/1.0 4", "", "10"]).status(), Some(StatusCode::GONE));
         for other in ["", "HTTP/1.1 20", "HTTP/1.1 2x0", "HTTP/1.1 100 Continue", "SSH-2.0-Open"] {
-            assert_eq!(heard(&[other]).status(), None, "{other:?}");
+            assert_eq!(first_bytes(&[other]).status(), None, "{other:?}");
         }
     }
 
     #[test]
     fn what_is_left_of_another_answer_is_garbage() {
-        assert!(heard(&["0\r\n\r\n"]).is_garbage());
+        assert!(first_bytes(&["0\r\n\r\n"]).is_garbage());
         for other in ["", "HT", "HTTP/1.1 200"] {
-            assert!(!heard(&[other]).is_garbage(), "{other:?}");
+            assert!(!first_bytes(&[other]).is_garbage(), "{other:?}");
         }
-        let heard = heard(&["hello"]);
-        heard.forget();
-        assert!(heard.is_nothing() && !heard.is_garbage());
+        let first_bytes = first_bytes(&["hello"]);
+        first_bytes.forget();
+        assert!(first_bytes.is_empty() && !first_bytes.is_garbage());
     }
 
-    /// Goal: an endpoint that sends faster than it is read leaves the thread to others.
+    /// Goal: an endpoint that sends faster than it is read yields the thread to others.
     #[test]
-    fn who_sends_without_an_end_is_read_in_turns() {
-        let (mut stream, _heard) = Listening::new(tokio::io::repeat(b'x'));
+    fn an_endless_sender_is_read_in_turns() {
+        let (mut stream, _heard) = RecordingStream::new(tokio::io::repeat(b'x'));
         let mut context = Context::from_waker(std::task::Waker::noop());
         let mut room = vec![0; 16 * 1_024];
         for _turn in 0..3 {

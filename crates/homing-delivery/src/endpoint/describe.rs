@@ -1,4 +1,4 @@
-//! Errors of the layers below, in words for people: no name of a type, and each thing said once.
+//! Describes errors of the layers below for operators: without type names, and without repetition.
 
 use std::{error::Error, fmt::Debug, io};
 
@@ -7,8 +7,8 @@ use tokio::time::error::Elapsed;
 
 use super::{classify::causes, resolve::ResolveError};
 
-/// What `error` and its causes say, outermost first.
-pub(super) fn words(error: &(dyn Error + 'static)) -> String {
+/// Describes `error` and its causes, outermost first.
+pub(super) fn describe(error: &(dyn Error + 'static)) -> String {
     let mut said: Vec<String> = Vec::new();
     for text in causes(error).filter_map(say) {
         if !said.iter().any(|earlier| earlier.contains(&text)) {
@@ -19,10 +19,10 @@ pub(super) fn words(error: &(dyn Error + 'static)) -> String {
     said.join(": ")
 }
 
-/// What `error` adds; `None` where only its cause says something.
+/// Describes `error` itself; `None` if only its cause has information.
 fn say(error: &(dyn Error + 'static)) -> Option<String> {
     if let Some(error) = error.downcast_ref::<io::Error>() {
-        // It says what it wraps.
+        // Its text is that of the error it wraps.
         return error.get_ref().is_none().then(|| error.to_string());
     }
     if let Some(error) = error.downcast_ref::<rustls::Error>() {
@@ -56,7 +56,7 @@ fn http(error: &hyper::Error) -> Option<String> {
     Some(said)
 }
 
-/// What went wrong in TLS.
+/// Describes a TLS error.
 pub(super) fn tls(error: &rustls::Error) -> String {
     use rustls::Error;
     if let Error::InvalidCertificate(why) = error {
@@ -130,20 +130,20 @@ fn alerted(alert: AlertDescription) -> String {
     }
 }
 
-/// The innermost name that `Debug` writes, as words: `Other(OtherError(CaUsedAsEndEntity))` is
+/// The innermost name that `Debug` writes, as words: `Other(OtherError(CaUsedAsEndEntity))` becomes
 /// *ca used as end entity*.
 fn spaced(name: &impl Debug) -> String {
     let text = format!("{name:?}");
     let is_name = |part: &&str| part.starts_with(|c: char| c.is_ascii_uppercase());
     let mut names = text.split(|c: char| !c.is_ascii_alphanumeric()).filter(is_name);
-    let mut words = String::new();
+    let mut spaced = String::new();
     for c in names.next_back().unwrap_or("unknown reason").chars() {
-        if c.is_ascii_uppercase() && !words.is_empty() && !words.ends_with(' ') {
-            words.push(' ');
+        if c.is_ascii_uppercase() && !spaced.is_empty() && !spaced.ends_with(' ') {
+            spaced.push(' ');
         }
-        words.push(c.to_ascii_lowercase());
+        spaced.push(c.to_ascii_lowercase());
     }
-    words
+    spaced
 }
 
 #[cfg(test)]
@@ -154,11 +154,11 @@ mod tests {
 
     use super::*;
 
-    fn in_words(error: Error) -> String {
-        words(&io::Error::new(io::ErrorKind::InvalidData, error))
+    fn described(error: Error) -> String {
+        describe(&io::Error::new(io::ErrorKind::InvalidData, error))
     }
 
-    /// Goal: nobody reads the name of a type. Method: one of each kind, and none has a name in it.
+    /// Goal: no type name reaches operators. Method: one error of each kind.
     #[test]
     fn what_went_wrong_in_tls_is_said_in_words() {
         let other = CertificateError::Other(OtherError(Arc::new(io::Error::other("no idea"))));
@@ -176,7 +176,7 @@ mod tests {
             Error::DecryptError,
         ]
         .into_iter()
-        .map(in_words)
+        .map(described)
         .collect();
         insta::assert_snapshot!(said.join("\n"), @r"
         its certificate is signed by an authority that is not trusted (endpoint.ca_file names further ones)
@@ -196,6 +196,6 @@ mod tests {
     #[test]
     fn each_cause_is_said_once() {
         let inner = io::Error::from(io::ErrorKind::ConnectionRefused);
-        assert_eq!(words(&io::Error::other(inner)), "connection refused");
+        assert_eq!(describe(&io::Error::other(inner)), "connection refused");
     }
 }
