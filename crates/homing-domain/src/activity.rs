@@ -82,7 +82,7 @@ impl AddAssign for Figures {
 pub struct Minute {
     /// Its beginning; a multiple of 60,000.
     pub start_ms: UnixMillis,
-    /// What happened in it.
+    /// The counts of that minute.
     #[serde(flatten)]
     pub figures: Figures,
 }
@@ -105,7 +105,7 @@ pub struct WorkerReport {
     pub pid: u32,
     /// The version of homing.
     pub version: String,
-    /// When it started.
+    /// The time of its start.
     pub started_ms: UnixMillis,
     /// The time of this report.
     pub seen_ms: UnixMillis,

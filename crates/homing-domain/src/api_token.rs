@@ -43,12 +43,12 @@ pub struct TokenDigest([u8; 32]);
 #[serde(transparent)]
 pub struct TokenName(String);
 
-/// Why a text is no name of a token.
+/// The text is no name of a token.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the name of a token has 1 to 64 letters, digits, `-`, `_` and `.`")]
 pub struct TokenNameError;
 
-/// Why a text is no scope.
+/// The text is no scope.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("a scope is `read` or `write`")]
 pub struct ScopeError;

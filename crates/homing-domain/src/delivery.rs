@@ -51,9 +51,9 @@ pub struct Progress {
     pub throttled: u32,
     /// The number of replays by operators.
     pub replays: u32,
-    /// When homing first took the event from the broker.
+    /// The time when homing first took the event from the broker.
     pub received: Option<UnixMillis>,
-    /// When the first attempt failed.
+    /// The time when the first attempt failed.
     pub first_failure: Option<UnixMillis>,
     /// No attempt before this instant, as the endpoint requested.
     pub not_before: Option<UnixMillis>,

@@ -15,7 +15,7 @@ pub struct EncryptionKey([u8; 32]);
 #[serde(transparent)]
 pub struct KeyId(String);
 
-/// Why a text is not an encryption key. Never repeats the text.
+/// The text is not an encryption key. Never repeats the text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
     "an encryption key is 32 random bytes in base64 (44 characters); `homing keys generate` makes one"

@@ -13,7 +13,7 @@ use uuid::Uuid;
 #[schema(value_type = String)]
 pub struct EventId(Arc<str>);
 
-/// Why a text is not an event id.
+/// The text is not an event id.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("an event id has 1 to {} bytes and no control characters", EventId::MAX_BYTES)]
 pub struct EventIdError;
@@ -92,7 +92,7 @@ impl SubscriptionId {
     }
 }
 
-/// Why a text is not a subscription id.
+/// The text is not a subscription id.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("`{0}` is not a subscription id (a UUID such as 01931f5a-9c4e-7000-8000-0123456789ab)")]
 pub struct SubscriptionIdError(String);
@@ -141,7 +141,7 @@ impl DeliveryId {
     }
 }
 
-/// Why a text is not a delivery id.
+/// The text is not a delivery id.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("`{0}` is not a delivery id (the UUID that is sent as `webhook-id`)")]
 pub struct DeliveryIdError(String);

@@ -22,7 +22,7 @@ pub enum Outcome {
     },
     /// No complete answer within the deadline.
     TimedOut {
-        /// What was being waited for.
+        /// The phase of the attempt.
         phase: Phase,
     },
     /// No answer at all.
@@ -32,7 +32,7 @@ pub enum Outcome {
     },
 }
 
-/// What an attempt was waiting for at its deadline.
+/// The phase that an attempt was in at its deadline.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Phase {
     /// Resolving the name, the TCP and the TLS handshake.

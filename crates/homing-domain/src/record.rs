@@ -57,7 +57,7 @@ impl fmt::Display for RecordId {
     }
 }
 
-/// Why a text is not the id of a record.
+/// The text is not the id of a record.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("`{0}` is not where a page ended; give `next` of the page before")]
 pub struct RecordIdError(String);
@@ -87,13 +87,13 @@ pub struct Record {
     pub step: u32,
     /// The number of replays before it.
     pub replays: u32,
-    /// What happened.
+    /// The attempt, or the reason for making none.
     pub happened: AttemptEvent,
-    /// What followed.
+    /// The next state of the delivery.
     pub next_state: NextState,
 }
 
-/// What happened.
+/// An attempt, or the reason for making none.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum AttemptEvent {
     /// An attempt was made.
@@ -119,7 +119,7 @@ pub struct Attempted {
     pub response: Vec<u8>,
     /// True if the response was longer.
     pub cut: bool,
-    /// Why there was no complete answer, as text.
+    /// The reason for an incomplete answer, as text.
     pub cause: Option<String>,
 }
 
@@ -294,7 +294,7 @@ pub struct Gap {
     pub from: UnixMillis,
     /// The start of the last of them.
     pub until: UnixMillis,
-    /// How many.
+    /// Their number.
     pub missed: u64,
 }
 

@@ -84,7 +84,7 @@ pub struct Schedule {
     waits: Vec<Duration>,
 }
 
-/// What follows a failure.
+/// The next step after a failure.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Next {
     /// Wait, then try again.
@@ -98,7 +98,7 @@ pub enum Next {
     Exhausted,
 }
 
-/// Why a list of waits is not a schedule.
+/// Errors of a list of waits.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ScheduleError {
     /// A wait that no wait queue can have.
@@ -177,7 +177,7 @@ impl Schedule {
         self.waits.iter().fold(Duration::ZERO, |sum, wait| sum.saturating_add(*wait))
     }
 
-    /// What follows a failure of a delivery at `step`. Changes nothing.
+    /// The next step after a failure of a delivery at `step`. Changes nothing.
     #[must_use]
     pub fn after(&self, step: Step) -> Next {
         let behind = usize::try_from(step.get()).unwrap_or(usize::MAX);

@@ -21,13 +21,13 @@ pub struct SigningSecret {
     expires: Option<UnixMillis>,
 }
 
-/// Why a text is not a signing secret. Never repeats the text.
+/// The text is not a signing secret. Never repeats the text.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum SigningSecretError {
     /// The prefix is missing.
     #[error("a signing secret begins with `whsec_`")]
     Prefix,
-    /// What follows the prefix is not base64.
+    /// The part after the prefix is not base64.
     #[error("a signing secret is `whsec_` and base64")]
     Base64,
     /// Too weak or too long.

@@ -146,7 +146,7 @@ pub struct SlotReport {
     pub since: UnixMillis,
     /// No connect before this, by any process.
     pub not_before: Option<UnixMillis>,
-    /// Why it is not connected, or another note; for operators.
+    /// The reason for not being connected, or another note; for operators.
     pub detail: Option<String>,
     /// Records of the current connection.
     pub records: u64,

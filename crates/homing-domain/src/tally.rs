@@ -68,13 +68,13 @@ impl Tally {
         self.last_success.is_some()
     }
 
-    /// How many attempts succeeded.
+    /// The number of attempts that succeeded.
     #[must_use]
     pub fn successes(&self) -> u64 {
         self.attempts.saturating_sub(self.failures)
     }
 
-    /// Whether it speaks of no attempt.
+    /// True if it counts no attempt.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.attempts == 0

@@ -24,7 +24,7 @@ pub struct TraceContext {
     state: Option<String>,
 }
 
-/// Why a text is no `traceparent`.
+/// The text is no `traceparent`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("not a traceparent such as 00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01")]
 pub struct TraceContextError;

@@ -12,7 +12,7 @@ use url::{SyntaxViolation, Url};
 #[serde(transparent)]
 pub struct EndpointUrl(Url);
 
-/// Why a text is not an endpoint's URL.
+/// The text is not an endpoint's URL.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum EndpointUrlError {
     /// Not a URL.

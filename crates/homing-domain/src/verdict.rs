@@ -9,7 +9,7 @@ use super::{
     schedule::{Next, Schedule, Step},
 };
 
-/// What follows an attempt.
+/// The decision after an attempt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verdict {
     /// Delivered: nothing follows.
@@ -27,7 +27,7 @@ pub enum Verdict {
     Park(ParkReason),
 }
 
-/// Why a message is in the parking queue.
+/// The reason for parking a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum ParkReason {
@@ -41,7 +41,7 @@ pub enum ParkReason {
     Gone,
     /// Larger than `worker.max_event_bytes`.
     TooLarge,
-    /// Not an event (no topic, properties that cannot be read), or one that the filters or the form of the
+    /// Not an event (no topic, unreadable properties), or one that the filters or the form of the
     /// subscription cannot be applied to.
     Unreadable,
     /// The subscription was deleted.
@@ -85,7 +85,7 @@ impl fmt::Display for ParkReason {
     }
 }
 
-/// Why a word is not a park reason.
+/// The text is not a park reason.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("`{0}` is not a reason; one of {all}", all = ParkReason::ALL.map(ParkReason::as_str).join(", "))]
 pub struct ParkReasonError(String);

@@ -66,13 +66,13 @@ pub struct SlotView {
     pub holder: Option<String>,
     /// While waiting: the time of the next connect; RFC 3339.
     pub next_connect: Option<String>,
-    /// Why it is not connected, or another note.
+    /// The reason for not being connected, or another note.
     pub detail: Option<String>,
     /// Records of the current connection; a little out of date.
     pub records: u64,
 }
 
-/// Why a source cannot be shown or changed.
+/// Errors of showing and changing sources.
 #[derive(Debug, thiserror::Error)]
 pub enum SourceAdminError {
     /// The settings have none of this name.

@@ -30,7 +30,7 @@ pub(super) struct Connector {
     settings: LivestreamSettings,
 }
 
-/// Why the stream could not be opened.
+/// The error of opening a stream.
 pub(super) struct NotOpened {
     pub(super) ended: Disconnect,
     /// The token used, if the service answered.

@@ -92,7 +92,7 @@ pub(super) struct Http {
     connect_deadline: Duration,
 }
 
-/// Why there is no response.
+/// Errors of a request.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum HttpError {
     /// Nothing was sent.

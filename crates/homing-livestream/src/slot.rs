@@ -192,9 +192,9 @@ impl Held {
     }
 
     fn message(&self, record: Bytes, facts: &Facts) -> Message {
-        let fresh = || EventId::from(clock::new_id());
+        let generated = || EventId::from(clock::new_id());
         let id =
-            facts.hit.and_then(|hit| EventId::new(&hit.to_string()).ok()).unwrap_or_else(fresh);
+            facts.hit.and_then(|hit| EventId::new(&hit.to_string()).ok()).unwrap_or_else(generated);
         let prefix = &self.source.settings.topic;
         let topic = Topic::new(&format!("{prefix}.{}", facts.topic_word()));
         // Both parts are bounded and valid; the prefix alone is a topic, too.

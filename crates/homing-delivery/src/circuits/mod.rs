@@ -338,7 +338,7 @@ pub const REPLAYS_PER_SECOND: u32 = 100;
 /// A change of state reaches every reachable worker within this time.
 const KNOWN_TO_ALL: Duration = Duration::from_secs(1);
 
-/// Why the parked deliveries were not counted, or not all of them replayed.
+/// Errors of counting and replaying deliveries parked because of a circuit.
 #[derive(Debug, thiserror::Error)]
 pub enum CircuitReplayError {
     /// The subscriptions of the URL are unknown.

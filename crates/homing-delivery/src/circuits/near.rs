@@ -18,7 +18,7 @@ const MAX_NAMED: usize = 3;
 /// From 0, nothing in common, to 1, the same.
 const LIKENESS_MIN: f64 = 0.7;
 
-/// Why a circuit is not set.
+/// Errors of setting a circuit.
 #[derive(Debug, thiserror::Error)]
 pub enum SetError {
     /// No subscription sends there, so setting it would have no effect.

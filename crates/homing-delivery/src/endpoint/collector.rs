@@ -28,7 +28,7 @@ pub struct Collector {
     target: Url,
 }
 
-/// Why a batch was not accepted.
+/// Errors of sending a batch.
 #[derive(Debug, thiserror::Error)]
 pub enum CollectorError {
     /// There was no answer in time.

@@ -62,7 +62,7 @@ struct Page {
     page_count: u32,
 }
 
-/// Why policies could not be read.
+/// Errors of reading policies.
 #[derive(Debug, thiserror::Error)]
 pub enum ManagementError {
     /// No answer, or not in time.

@@ -79,18 +79,18 @@ pub struct Endpoints {
 /// The result of one attempt.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Attempted {
-    /// What the endpoint did.
+    /// The endpoint's action.
     pub outcome: Outcome,
     /// The HTTP status, if there was one; also that of an answer that was not complete in time.
     pub status: Option<u16>,
     /// The part of the response's body that was read, at most `endpoint.max_response_bytes` bytes.
     pub response: Bytes,
-    /// Why there was no complete answer, or where a redirect leads, as text for operators. Bounded,
-    /// without the URL.
+    /// The reason for an incomplete answer, or the target of a redirect, as text for operators.
+    /// Bounded, without the URL.
     pub cause: Option<String>,
 }
 
-/// Why there was no attempt: our own fault, never the endpoint's.
+/// The reason for making no attempt: our own fault, never the endpoint's.
 #[derive(Debug, thiserror::Error)]
 pub enum RequestError {
     /// A header that HTTP cannot carry. Permanent.

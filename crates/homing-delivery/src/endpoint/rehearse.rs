@@ -140,10 +140,10 @@ mod tests {
     fn hosts_that_no_request_can_reach_are_refused() {
         let long = format!("https://{}.example.com/", "a".repeat(64));
         for url in ["http://a..b/", "http://ex!ample.com/", "http://example.com:0/", &long] {
-            let told = refusal(url, &json!({}));
+            let refused = refusal(url, &json!({}));
             assert!(
-                told.as_ref().is_some_and(|told| told.starts_with("`url`: ")),
-                "{url} {told:?}"
+                refused.as_ref().is_some_and(|refused| refused.starts_with("`url`: ")),
+                "{url} {refused:?}"
             );
         }
     }

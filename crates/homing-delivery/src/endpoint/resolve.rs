@@ -24,7 +24,7 @@ use tower_service::Service;
 
 use super::{address::allowed, dns::Dns};
 
-/// Why a name has no callable address.
+/// The reason why a name has no callable address.
 #[derive(Clone, Debug, thiserror::Error)]
 pub(super) enum ResolveError {
     /// It has no address.

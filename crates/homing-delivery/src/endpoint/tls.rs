@@ -8,7 +8,7 @@ use crate::settings::EndpointSettings;
 use homing_domain::settings::SettingsError;
 use homing_files::certificates;
 
-/// Why no endpoint can be called.
+/// Errors of setting up the HTTP client.
 #[derive(Debug, thiserror::Error)]
 pub enum EndpointSetupError {
     /// A setting makes no sense.

@@ -16,7 +16,7 @@ use homing_domain::{
 pub struct Entry {
     /// The event's id; empty where the publisher gave none that can be read.
     pub event_id: String,
-    /// The event's topic; `None` where there is none.
+    /// The event's topic, if it has one.
     pub topic: Option<String>,
     /// The subscription that it is for; `None`: an event parked before its fan-out.
     pub subscription_id: Option<SubscriptionId>,

@@ -1,4 +1,4 @@
-//! What follows for a delivery: nothing (it is done), a wait queue, or the parking queue.
+//! The next step for a delivery: nothing (it is done), a wait queue, or the parking queue.
 
 use std::time::Duration;
 
@@ -15,7 +15,7 @@ use homing_domain::{
 };
 use homing_store::StoreError;
 
-/// What follows for a delivery.
+/// The next step for a delivery.
 pub(super) struct Disposition {
     /// The copy to publish, and its route; `None`: the delivery is done.
     pub(super) next: Option<(Message, Route)>,
@@ -30,7 +30,7 @@ pub(super) struct Skipped {
     pub(super) url: Option<EndpointUrl>,
 }
 
-/// What prevented an attempt.
+/// The obstacle to an attempt.
 pub(super) enum SkipReason {
     SubscriptionDeleted,
     /// Its row cannot be read.

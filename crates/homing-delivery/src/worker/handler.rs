@@ -14,13 +14,13 @@ pub type HandlerError = Box<dyn std::error::Error + Send + Sync>;
 /// The result of one attempt. An outcome alone is enough: `Ok(outcome.into())`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AttemptResult {
-    /// What the endpoint did; it alone decides what follows.
+    /// The endpoint's action; it alone decides what follows.
     pub outcome: Outcome,
     /// The HTTP status, if there was one; also that of a response that was not complete in time.
     pub status: Option<u16>,
     /// The response's body or its beginning, for the attempt log. It must not contain secrets.
     pub response: Bytes,
-    /// Why there was no complete response, or other notes for operators, for the attempt log.
+    /// The reason for an incomplete response, or other notes for operators, for the attempt log.
     pub cause: Option<String>,
 }
 

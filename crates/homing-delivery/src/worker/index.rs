@@ -69,7 +69,7 @@ impl SubscriptionIndex {
         index
     }
 
-    /// What [`SubscriptionStore::subscriptions_version`](homing_store::SubscriptionStore) said.
+    /// The result of [`SubscriptionStore::subscriptions_version`](homing_store::SubscriptionStore).
     pub(super) fn version(&self) -> i64 {
         self.version
     }
@@ -83,7 +83,7 @@ impl SubscriptionIndex {
                 && i64::try_from(self.len()).is_ok_and(|len| len == census.number))
     }
 
-    /// How many subscriptions there are, those that cannot be read included.
+    /// The number of subscriptions, unreadable ones included.
     pub(super) fn len(&self) -> usize {
         self.by_id.len()
     }

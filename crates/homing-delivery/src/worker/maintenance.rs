@@ -21,8 +21,8 @@ use homing_telemetry::{events, metrics};
 const REFRESH_INTERVAL: Duration = Duration::from_secs(5);
 /// After a failure of the store or the broker.
 const RETRY_INTERVAL: Duration = Duration::from_secs(1);
-/// Unneeded circuits are pruned, subscriptions counted, and queues of earlier versions looked for
-/// (if none is expected) this often.
+/// Interval of pruning unneeded circuits, counting subscriptions, and checking for queues of
+/// earlier versions (if none is expected).
 const PRUNE_INTERVAL: Duration = Duration::from_secs(600);
 /// Deleted queues are declared again this often.
 const TOPOLOGY_INTERVAL: Duration = Duration::from_secs(30);

@@ -196,9 +196,9 @@ fn an_endpoint_that_is_dead_for_three_days_is_frozen_until_it_is_enabled() {
     life.take(life.circuit.enable(life.now));
     assert_eq!((life.state(), life.circuit.consecutive_failures), (StateName::Closed, 0));
     insta::assert_snapshot!(life.changes.join("\n"), @r"
-    closed → open: 2000 failures in a row
-    open → frozen: 2432 failures in a row, last success 72 h ago
-    frozen → closed: a person enabled it
+    closed → open: 2000 consecutive failures
+    open → frozen: 2432 consecutive failures, last success 72 h ago
+    frozen → closed: an operator enabled it
     ");
 }
 
@@ -228,7 +228,7 @@ fn probes_alone_freeze_an_endpoint_that_never_succeeded() {
     assert_eq!(probes, 2_001 - 101);
     insta::assert_snapshot!(life.changes.join("\n"), @r"
     closed → open: 100 % of 101 attempts failed
-    open → frozen: 2001 failures in a row, no success since the first attempt 316 h ago
+    open → frozen: 2001 consecutive failures, no success since the first attempt 316 h ago
     ");
 }
 
@@ -244,8 +244,8 @@ fn what_was_in_flight_when_it_opened_can_freeze_it_but_not_close_it() {
     assert_eq!(life.state(), StateName::Open);
     life.fails(1);
     insta::assert_snapshot!(life.changes.join("\n"), @r"
-    closed → open: 2000 failures in a row
-    open → frozen: 50000 failures in a row
+    closed → open: 2000 consecutive failures
+    open → frozen: 50000 consecutive failures
     ");
 }
 
@@ -258,8 +258,8 @@ fn a_circuit_opens_before_it_freezes_however_large_the_tally() {
     assert_eq!(life.state(), StateName::Open);
     life.fails(1);
     insta::assert_snapshot!(life.changes.join("\n"), @r"
-    closed → open: 90000 failures in a row
-    open → frozen: 90001 failures in a row
+    closed → open: 90000 consecutive failures
+    open → frozen: 90001 consecutive failures
     ");
 }
 
@@ -280,10 +280,10 @@ fn an_operator_has_the_last_word() {
     life.take(life.circuit.gone(life.now));
     life.take(life.circuit.enable(life.now));
     insta::assert_snapshot!(life.changes.join("\n"), @r"
-    closed → frozen: a person disabled it
-    frozen → closed: a person enabled it
+    closed → frozen: an operator disabled it
+    frozen → closed: an operator enabled it
     closed → frozen: the endpoint answered 410 Gone
-    frozen → closed: a person enabled it
+    frozen → closed: an operator enabled it
     ");
 }
 

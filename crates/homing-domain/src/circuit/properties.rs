@@ -109,9 +109,9 @@ proptest! {
         let mut circuit = Circuit::new(UnixMillis::new(0));
         for (step, now) in life {
             let (next, change) = stepped(&circuit, &step, &rules, UnixMillis::new(now));
-            let by_person = matches!(step, Step::Enable | Step::Disable | Step::Gone);
+            let by_operator = matches!(step, Step::Enable | Step::Disable | Step::Gone);
             let names = change.map(|change| (change.from.name(), change.to.name()));
-            match names.filter(|_| !by_person) {
+            match names.filter(|_| !by_operator) {
                 None | Some((StateName::Closed, StateName::Open) | (StateName::Open, StateName::Frozen)) => {}
                 Some((StateName::Open, StateName::Closed)) => {
                     let accepted = matches!(&step, Step::ProbeEnds(outcome) if outcome.is_accepted());

@@ -19,7 +19,7 @@ pub enum Reason {
     /// Opened or frozen: too many consecutive failures.
     #[serde(rename = "failures_in_a_row")]
     ConsecutiveFailures {
-        /// How many.
+        /// Their number.
         failures: u64,
     },
     /// Frozen: many consecutive failures, and no success for too long.
@@ -129,13 +129,13 @@ mod tests {
         72 % of 143 attempts failed
         70.6 % of 143 attempts failed
         100 % of 101 attempts failed
-        2000 failures in a row
-        2001 failures in a row, last success 73 h ago
-        12 failures in a row, last success 9 s ago
-        12 failures in a row, no success since the first attempt 30 min ago
+        2000 consecutive failures
+        2001 consecutive failures, last success 73 h ago
+        12 consecutive failures, last success 9 s ago
+        12 consecutive failures, no success since the first attempt 30 min ago
         the endpoint answered 410 Gone
-        a person disabled it
-        a person enabled it
+        an operator disabled it
+        an operator enabled it
         a probe was accepted
         ");
         for reason in all {

@@ -50,7 +50,7 @@ impl Figures {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CircuitRules(Figures);
 
-/// Why figures are inconsistent.
+/// Errors of the figures.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum CircuitRulesError {
     /// `open_above_percent` is above 100.

@@ -14,20 +14,20 @@ use super::{
     State,
 };
 
-/// Filters and groups of a subscription at most; more would slow every event down.
+/// Maximum of filters and groups of a subscription; more would slow down every event.
 pub const MAX_FILTERS: usize = 100;
 
-/// Groups of a subscription at most. Source: Adobe Workfront, *Event subscription API*.
+/// Maximum of groups of a subscription. Source: Adobe Workfront, *Event subscription API*.
 pub const MAX_GROUPS: usize = 10;
 
-/// How many filters a group has. Source: as [`MAX_GROUPS`].
+/// The number of filters in a group. Source: as [`MAX_GROUPS`].
 pub const GROUP_FILTERS: RangeInclusive<usize> = 2..=5;
 
-/// Levels of arrays and objects in a `fieldValue` at most, so that comparing cannot overflow the
+/// Maximum of levels of arrays and objects in a `fieldValue`, so that comparing cannot overflow the
 /// stack.
 pub const MAX_DEPTH: usize = 32;
 
-/// Values in the list of a `containsOnly` at most: each is looked up in the event's list.
+/// Maximum of values in the list of a `containsOnly`: each is looked up in the event's list.
 pub const MAX_CONTAINS_ONLY: usize = 100;
 
 const FILTER_KEYS: &[&str] = &["fieldName", "fieldValue", "comparison", "state"];
@@ -83,7 +83,7 @@ fn write_filter(filter: &Filter) -> Value {
     json
 }
 
-/// Reads every element of a list `filters`; an error says which.
+/// Reads every element of a list `filters`; an error contains its path.
 fn read_each<T>(
     filters: &[Value],
     read: fn(&Fields) -> Result<T, FilterError>,
@@ -105,7 +105,7 @@ fn read_item(fields: &Fields) -> Result<Item, FilterError> {
     }
 }
 
-/// A group whose `type` was forgotten is still meant as a group, and is told so.
+/// True for a group, even if its `type` is missing, so that the error says so.
 fn is_group(fields: &Fields) -> bool {
     fields.contains_key("type") || fields.contains_key("filters")
 }
@@ -166,7 +166,7 @@ fn required<'a>(fields: &'a Fields, key: &str) -> Result<&'a Value, FilterError>
     fields.get(key).ok_or_else(|| FilterError::at(key, Problem::Missing))
 }
 
-/// The value at `key` that is spelt so; `words` are all there are.
+/// Reads the value at `key`, which must be one of `words`.
 fn read_word<T: Copy>(
     fields: &Fields,
     key: &'static str,
@@ -187,7 +187,7 @@ fn check_value(comparison: Comparison, value: &Value) -> Result<(), FilterError>
     check_parts(comparison, value)
 }
 
-/// Whether `value` has at most so many levels; looks no deeper than that.
+/// True if `value` has at most so many levels; reads no deeper than that.
 fn fits(value: &Value, levels: usize) -> bool {
     let inner = |value| levels.checked_sub(1).is_some_and(|levels| fits(value, levels));
     match value {
@@ -210,7 +210,7 @@ fn check_parts(comparison: Comparison, value: &Value) -> Result<(), FilterError>
     }
 }
 
-/// Why `comparison` could never be true of `value`, or too slowly.
+/// The reason why `comparison` could never hold for `value`, or only too slowly.
 fn problem(comparison: Comparison, value: &Value) -> Option<Problem> {
     let name = comparison.as_str();
     match comparison {

@@ -42,7 +42,7 @@ pub enum FilterProblem {
     /// A value outside its closed set.
     #[error("unknown {what} `{found:.60}`; expected one of {}", .expected.join(", "))]
     UnknownWord {
-        /// What the value stands for.
+        /// The kind of value.
         what: &'static str,
         /// The value found, or the JSON found in its place.
         found: String,
@@ -52,7 +52,7 @@ pub enum FilterProblem {
     /// More filters and groups than a subscription may have.
     #[error("{found} filters and groups; at most {max} are allowed", max = MAX_FILTERS)]
     TooManyFilters {
-        /// How many there are.
+        /// The number found.
         found: usize,
     },
     /// More groups than a subscription may have.
@@ -65,7 +65,7 @@ pub enum FilterProblem {
         max = GROUP_FILTERS.end()
     )]
     GroupSize {
-        /// How many there are.
+        /// The number found.
         found: usize,
     },
     /// A group inside a group.
@@ -89,7 +89,7 @@ pub enum FilterProblem {
     /// Too long a list: each element is looked up in the event's list.
     #[error("{found} values; `containsOnly` takes at most {max}", max = MAX_CONTAINS_ONLY)]
     TooManyValues {
-        /// How many there are.
+        /// The number found.
         found: usize,
     },
 }

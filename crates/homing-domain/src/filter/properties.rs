@@ -121,7 +121,7 @@ fn matches_all(filters: &FilterSet, event: &EventStates<'_>) -> bool {
     filters.matches(event, &mut plenty()).expect("within the budget")
 }
 
-/// The filter that is true exactly when `filter` is not, where there is one.
+/// The filter that is true exactly when `filter` is not, if there is one.
 fn negated(filter: &Value) -> Option<Value> {
     let opposite = match filter["comparison"].as_str()? {
         "eq" => "ne",
@@ -135,7 +135,7 @@ fn negated(filter: &Value) -> Option<Value> {
     Some(negated)
 }
 
-/// A filter with an opposite: on a single value, as an object stands for several.
+/// A filter with an opposite: on a single value, as an object means several.
 fn negatable() -> impl Strategy<Value = Value> + Clone {
     let comparison = select(vec!["eq", "ne", "contains", "notContains"]);
     (name(), scalar(), comparison).prop_map(|(name, value, comparison)| {

@@ -9,7 +9,7 @@ use super::{Document, JsonError};
 /// Maximum size of a decompressed body: a few kilobytes can become gigabytes.
 const MAX_UNPACKED_BYTES: usize = 4 * 1_024 * 1_024;
 
-/// Why a body cannot be read.
+/// Errors of reading a body.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum BodyError {
     /// It is text, but not JSON.

@@ -8,7 +8,7 @@ const MAX_NODES: usize = 1_000_000;
 
 const MARK: &str = "\u{feff}";
 
-/// Why a text cannot be read.
+/// Errors of reading JSON.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum JsonError {
     /// It ends within a value.

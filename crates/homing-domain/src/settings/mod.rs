@@ -5,7 +5,7 @@ pub mod list;
 
 use serde::de::DeserializeOwned;
 
-/// Why the settings are unusable.
+/// Errors of settings.
 #[derive(Debug, thiserror::Error)]
 pub enum SettingsError {
     /// A file, a variable or a flag cannot be read.

@@ -127,7 +127,7 @@ impl SubscriptionSpec {
 #[serde(try_from = "String", into = "String")]
 pub struct AuthToken(String);
 
-/// Why a text is not an auth token. Never repeats the text.
+/// The text is not an auth token. Never repeats the text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("an auth token has 1 to 254 characters and no control characters")]
 pub struct AuthTokenError;

@@ -87,7 +87,7 @@ pub enum Version {
     V2,
 }
 
-/// Why an event cannot be sent in Workfront's form. Permanent.
+/// The reason why an event does not fit Workfront's form. Permanent.
 #[derive(Debug, thiserror::Error)]
 pub enum UnfitEvent {
     /// The body is something else.

@@ -2,7 +2,7 @@
 
 use super::MAX_TOPIC_BYTES;
 
-/// Why a text is neither a topic nor a pattern.
+/// The text is neither a topic nor a pattern.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum TopicError {
     /// The text is empty.

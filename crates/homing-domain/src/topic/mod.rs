@@ -131,7 +131,7 @@ impl TopicPattern {
         self.words().all(|word| word != ONE && word != MANY)
     }
 
-    /// What follows the last dot; the whole pattern if it has none. May be a wildcard.
+    /// The part after the last dot; the whole pattern if it has none. May be a wildcard.
     #[must_use]
     pub fn last_word(&self) -> &str {
         self.0.rsplit('.').next().unwrap_or_default()

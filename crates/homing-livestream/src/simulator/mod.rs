@@ -39,7 +39,7 @@ use self::{hits::Hits, tokens::Tokens};
 /// The behaviour of the service, in its own time.
 #[derive(Clone, Debug)]
 pub struct Behaviour {
-    /// How many times faster than real time.
+    /// The factor: this many times faster than real time.
     pub speed: u32,
     /// The only stream; others are not found.
     pub stream: String,
@@ -127,7 +127,7 @@ const KEPT: Duration = Duration::from_secs(300);
 struct State {
     tokens: Tokens,
     connected: usize,
-    /// When each of the lost connections stops counting.
+    /// The instants at which lost connections stop counting.
     stale_until: Vec<Instant>,
     refusals: VecDeque<Refusal>,
     connects: VecDeque<Connect>,

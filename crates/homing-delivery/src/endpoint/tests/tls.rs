@@ -110,7 +110,7 @@ async fn an_authority_of_the_settings_is_trusted() {
     assert_eq!(attempted.response, "ok");
 }
 
-/// What `openssl req -x509` makes: an authority's certificate that signs itself.
+/// The result of `openssl req -x509`: an authority's certificate that signs itself.
 #[tokio::test]
 async fn a_certificate_of_the_settings_is_trusted_as_a_servers_own() {
     let made = certificate(b"http/1.1", IsCa::Ca(BasicConstraints::Unconstrained));
