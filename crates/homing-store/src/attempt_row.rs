@@ -1,8 +1,8 @@
-//! A record of the attempt log as a row, and a row as a record; the same for every backend.
+//! A record of the attempt log as a row, and a row as a record.
 
 use std::time::Duration;
 
-use sqlx::{ColumnIndex, Decode, FromRow, Row, Type};
+use sqlx::FromRow;
 use uuid::Uuid;
 
 use homing_domain::{
@@ -41,7 +41,7 @@ pub(super) struct AttemptRow {
     pub(super) reason: Option<String>,
 }
 
-/// A UUID as it is kept.
+/// A UUID as it is stored.
 pub(super) fn bytes(id: Uuid) -> Vec<u8> {
     id.as_bytes().to_vec()
 }
@@ -81,12 +81,12 @@ impl From<&Record> for AttemptRow {
     }
 }
 
-/// The schema knows three words: what is delivered without an attempt was not wanted.
+/// The schema knows three words: a delivery that is done without an attempt was not wanted.
 fn stored(next_state: NextState) -> &'static str {
     if next_state == NextState::NotWanted { NextState::Done.as_str() } else { next_state.as_str() }
 }
 
-/// No backend's text may hold a zero: PostgreSQL refuses it.
+/// A text without zero bytes, which PostgreSQL refuses.
 fn text(text: &str) -> String {
     text.replace('\0', "\u{fffd}")
 }
@@ -95,30 +95,24 @@ fn millis(duration: Duration) -> i64 {
     i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)
 }
 
-/// Reads `row`. The schema lets nothing in that is not a record.
-pub(super) fn read<'r, R>(row: &'r R) -> sqlx::Result<Record>
-where
-    R: Row,
-    AttemptRow: FromRow<'r, R>,
-{
-    AttemptRow::from_row(row)?.build()
+/// One gap.
+#[derive(FromRow)]
+pub(super) struct GapRow {
+    id: Vec<u8>,
+    from_ms: i64,
+    until_ms: i64,
+    missed: i64,
 }
 
-/// Reads a gap.
-pub(super) fn read_gap<'r, R>(row: &'r R) -> sqlx::Result<Gap>
-where
-    R: Row,
-    Vec<u8>: Decode<'r, R::Database> + Type<R::Database>,
-    i64: Decode<'r, R::Database> + Type<R::Database>,
-    &'static str: ColumnIndex<R>,
-{
-    let instant = |name| row.try_get(name).map(UnixMillis::new);
-    Ok(Gap {
-        id: uuid(&row.try_get::<Vec<u8>, _>("id")?)?,
-        from: instant("from_ms")?,
-        until: instant("until_ms")?,
-        missed: row.try_get::<i64, _>("missed")?.unsigned_abs(),
-    })
+impl GapRow {
+    pub(super) fn build(self) -> sqlx::Result<Gap> {
+        Ok(Gap {
+            id: uuid(&self.id)?,
+            from: UnixMillis::new(self.from_ms),
+            until: UnixMillis::new(self.until_ms),
+            missed: self.missed.unsigned_abs(),
+        })
+    }
 }
 
 /// Reads the id of a record.
@@ -135,7 +129,8 @@ fn number<N: TryFrom<i64, Error = std::num::TryFromIntError>>(number: i64) -> sq
 }
 
 impl AttemptRow {
-    fn build(self) -> sqlx::Result<Record> {
+    /// The record. The schema accepts nothing that is not one.
+    pub(super) fn build(self) -> sqlx::Result<Record> {
         let id = record_id(&self.id)?;
         let recipient = match (&self.subscription, &self.delivery) {
             (Some(subscription), Some(delivery)) => {

@@ -1,10 +1,9 @@
-//! Statements about the attempt log that every backend understands.
-
-use sqlx::{Database, Encode, QueryBuilder, Type};
+//! Statements about the attempt log that both databases understand.
 
 use super::{
     attempt_row::{AttemptRow, COLUMNS, bytes},
     attempts::{RecordFilter, RecordPage},
+    statement::{SqlDatabase, Statement, sql},
 };
 use homing_domain::record::{Class, Classes, Record};
 
@@ -31,41 +30,45 @@ pub(super) const LAST: [u8; 16] = [0xff; 16];
 
 const FAILED: &str = "attempts_that_failed";
 
-/// What can be bound to a statement of `DB`.
-pub(super) trait Bind<DB: Database>: for<'q> Encode<'q, DB> + Type<DB> {}
-
-impl<DB: Database, T: for<'q> Encode<'q, DB> + Type<DB>> Bind<DB> for T {}
-
-/// Adds `records`, those that are not there yet.
-pub(super) fn insert<DB>(records: &[Record]) -> QueryBuilder<DB>
-where
-    DB: Database,
-    String: Bind<DB>,
-    Option<String>: Bind<DB>,
-    Vec<u8>: Bind<DB>,
-    Option<Vec<u8>>: Bind<DB>,
-    i64: Bind<DB>,
-    Option<i64>: Bind<DB>,
-{
-    let mut insert = QueryBuilder::new(format!("INSERT INTO attempts ({COLUMNS}) "));
-    insert.push_values(records, |mut values, record| {
+/// Adds those of `records`, at least one, that are not in the log yet.
+pub(super) fn insert<DB: SqlDatabase>(records: &[Record]) -> Statement<DB> {
+    let mut insert = sql(format!("INSERT INTO attempts ({COLUMNS}) VALUES "));
+    for (index, record) in records.iter().enumerate() {
         let row = AttemptRow::from(record);
-        values.push_bind(row.id).push_bind(row.event).push_bind(row.topic);
-        values.push_bind(row.subscription).push_bind(row.delivery).push_bind(row.url);
-        values.push_bind(row.step).push_bind(row.replays).push_bind(row.class);
-        values.push_bind(row.attempt).push_bind(row.duration_ms).push_bind(row.outcome);
-        values.push_bind(row.status).push_bind(row.response).push_bind(row.cut);
-        values.push_bind(row.cause).push_bind(row.next_state);
-        values.push_bind(row.due_ms).push_bind(row.reason);
-    });
-    insert.push(" ON CONFLICT (id) DO NOTHING");
-    insert
+        insert = insert.push(if index == 0 { "(" } else { "), (" }).push_bind(row.id);
+        macro_rules! push {
+            ($($column:ident),*) => {
+                insert$(.push(", ").push_bind(row.$column))*
+            };
+        }
+        insert = push!(
+            event,
+            topic,
+            subscription,
+            delivery,
+            url,
+            step,
+            replays,
+            class,
+            attempt,
+            duration_ms,
+            outcome,
+            status,
+            response,
+            cut,
+            cause,
+            next_state,
+            due_ms,
+            reason
+        );
+    }
+    insert.push(") ON CONFLICT (id) DO NOTHING")
 }
 
-/// The index that leads to the fewest rows, or gives them in the order of the page. There is none
-/// for deliveries, whose ids are random: it would cost as much as all the others together, and
-/// looking through a million rows takes a second or two.
-pub(super) fn index(filter: &RecordFilter) -> Option<&'static str> {
+/// The index that leads to the fewest rows, or returns them in the order of the page. There is none
+/// for deliveries, whose ids are random: it would cost as much as all the others together, and a
+/// scan of a million rows takes a second or two.
+fn index(filter: &RecordFilter) -> Option<&'static str> {
     let classes = filter.classes.as_ref().map(Classes::as_slice);
     let failed = classes.is_some_and(|classes| !classes.contains(&Class::Accepted))
         || filter.status.is_some_and(|status| !(200..300).contains(&status));
@@ -82,51 +85,49 @@ pub(super) fn index(filter: &RecordFilter) -> Option<&'static str> {
     }
 }
 
-/// Goes on with the conditions, the order and the length of `page`; `index` is the one that serves
-/// it.
-pub(super) fn select<DB>(
-    select: &mut QueryBuilder<DB>,
+/// The records of `page`, at most `limit`, read by way of the index after `indexed_by`.
+pub(super) fn select<DB: SqlDatabase>(
     page: &RecordPage,
-    index: Option<&str>,
     limit: u32,
-) where
-    DB: Database,
-    String: Bind<DB>,
-    Vec<u8>: Bind<DB>,
-    i64: Bind<DB>,
-{
+    indexed_by: Option<&str>,
+) -> Statement<DB> {
     let filter = &page.filter;
+    let index = index(filter);
+    let mut select = sql("SELECT * FROM attempts");
+    if let (Some(indexed_by), Some(index)) = (indexed_by, index) {
+        select = select.push(indexed_by).push(index);
+    }
     let (from, below) = filter.bounds(page.after);
     let below = below.map_or_else(|| LAST.to_vec(), |id| bytes(id.uuid()));
-    select.push(" WHERE id < ").push_bind(below);
+    select = select.push(" WHERE id < ").push_bind(below);
     if let Some(from) = from {
-        select.push(" AND id >= ").push_bind(bytes(from.uuid()));
+        select = select.push(" AND id >= ").push_bind(bytes(from.uuid()));
     }
     if index == Some(FAILED) {
-        // In the words of the index, or it is not one for this.
-        select.push(" AND class <> 'accepted'");
+        // Exactly the condition of the index, or the database does not use it.
+        select = select.push(" AND class <> 'accepted'");
     }
     if let Some(event) = &filter.event {
-        select.push(" AND event = ").push_bind(event.clone());
+        select = select.push(" AND event = ").push_bind(event);
     }
     if let Some(delivery) = filter.delivery {
-        select.push(" AND delivery = ").push_bind(bytes(delivery.uuid()));
+        select = select.push(" AND delivery = ").push_bind(bytes(delivery.uuid()));
     }
     if let Some(subscription) = filter.subscription {
-        select.push(" AND subscription = ").push_bind(bytes(subscription.uuid()));
+        select = select.push(" AND subscription = ").push_bind(bytes(subscription.uuid()));
     }
     if let Some(url) = &filter.url {
-        select.push(" AND url = ").push_bind(url.clone());
+        select = select.push(" AND url = ").push_bind(url);
     }
     if let Some(classes) = &filter.classes {
-        let mut listed = select.push(" AND class IN (").separated(", ");
-        for class in classes.as_slice() {
-            listed.push_bind(class.as_str().to_owned());
+        for (index, class) in classes.as_slice().iter().enumerate() {
+            select = select.push(if index == 0 { " AND class IN (" } else { ", " });
+            select = select.push_bind(class.as_str());
         }
-        select.push(")");
+        select = select.push(")");
     }
     if let Some(status) = filter.status {
-        select.push(" AND status = ").push_bind(i64::from(status));
+        select = select.push(" AND status = ").push_bind(i64::from(status));
     }
-    select.push(" ORDER BY id DESC LIMIT ").push_bind(i64::from(limit));
+    select.push(" ORDER BY id DESC LIMIT ").push_bind(i64::from(limit))
 }

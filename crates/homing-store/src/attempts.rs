@@ -1,29 +1,43 @@
-//! What is asked about the attempt log, and what a store answers.
+//! The attempt log: what a store keeps of attempts for operators.
+//!
+//! Ids sort by time, so one index on them serves pages, instants and pruning. Every other index
+//! ends with them, or leads to few rows.
+//!
+//! Whoever changes the number of rows locks the row of `attempt_rows`: a writer after everything
+//! else, a pruner first. A pruner deletes only committed rows, so no two wait for each other.
 
 use async_trait::async_trait;
 
-use super::StoreError;
+use super::{
+    MAX_PAGE_LIMIT, StoreError,
+    attempt_row::{self, AttemptRow, GapRow, bytes},
+    attempt_statements::{
+        ADD_GAP, GAPS, LAST, OLDEST, PRUNE, PRUNE_GAPS, ROWS, ROWS_AT_ONCE, insert, select,
+    },
+    backend::{Backend, SqlStore},
+    statement::sql,
+};
 use homing_domain::{
     id::{DeliveryId, SubscriptionId},
     record::{Classes, Gap, Record, RecordId},
     time::UnixMillis,
 };
 
-/// Records that one call of [`AttemptLog::prune_attempts`] forgets at most, and that one call of
+/// Records that one call of [`AttemptLog::prune_attempts`] deletes at most, and that one call of
 /// [`AttemptLog::record_attempts`] should have at most.
 pub const RECORDS_AT_ONCE: u32 = 1_000;
 
-/// Gaps that are remembered at most, the newest; older ones are forgotten.
+/// Gaps that are kept at most, the newest; older ones are deleted.
 pub const MAX_GAPS: u32 = 1_000;
 
-/// Which records are meant; all conditions that are set must hold, none means all records.
+/// A choice of records; all conditions that are set must hold, none means all records.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct RecordFilter {
     /// Of this event.
     pub event: Option<String>,
     /// Of this delivery.
     pub delivery: Option<DeliveryId>,
-    /// Owed to this subscription.
+    /// Of this subscription.
     pub subscription: Option<SubscriptionId>,
     /// Of this URL, normalised.
     pub url: Option<String>,
@@ -37,14 +51,14 @@ pub struct RecordFilter {
     pub until: Option<UnixMillis>,
 }
 
-/// Which part of the log to read: the newest first, in the order in which they began.
+/// A part of the log to read: the newest records first, by the instant at which they began.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RecordPage {
-    /// Which ones.
+    /// The records to read.
     pub filter: RecordFilter,
     /// Begin behind this record, which need not exist any more; `None`: with the newest.
     pub after: Option<RecordId>,
-    /// How many at most; taken as 1 to [`MAX_PAGE_LIMIT`](super::MAX_PAGE_LIMIT).
+    /// Records at most; taken as 1 to [`MAX_PAGE_LIMIT`].
     pub limit: u32,
 }
 
@@ -57,26 +71,26 @@ pub struct RecordListing {
     pub next: Option<RecordId>,
 }
 
-/// How far the log goes.
+/// The length of the log.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct LogExtent {
-    /// How many records there are; kept, not counted.
+    /// The number of records; kept, not counted.
     pub rows: u64,
-    /// When the oldest of them began.
+    /// The instant at which the oldest of them began.
     pub oldest: Option<UnixMillis>,
 }
 
-/// What a step of pruning did.
+/// The result of one step of pruning.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Pruned {
-    /// So many records were forgotten.
+    /// Records that were deleted.
     pub records: u64,
-    /// Whether there may be more to forget.
+    /// There may be more to delete.
     pub more: bool,
 }
 
 impl RecordFilter {
-    /// The bounds on ids that the instants and `after` come to: at or above, and below.
+    /// The bounds on ids that follow from the instants and `after`: at or above, and below.
     pub(super) fn bounds(&self, after: Option<RecordId>) -> (Option<RecordId>, Option<RecordId>) {
         let below = self.until.map(RecordId::floor);
         let below = match (below, after) {
@@ -87,10 +101,10 @@ impl RecordFilter {
     }
 }
 
-/// The part of a [`Store`](super::Store) that is a log for people.
+/// The part of a [`Store`](super::Store) that is a log for operators.
 #[async_trait]
 pub trait AttemptLog {
-    /// Adds records to the attempt log, and a gap in it; answers how many records the log has then.
+    /// Adds records to the attempt log, and a gap in it; returns how many records the log has then.
     /// All in one transaction: at most [`RECORDS_AT_ONCE`] should come at a time.
     ///
     /// # Errors
@@ -100,7 +114,7 @@ pub trait AttemptLog {
     ///
     /// # Cancel safety
     ///
-    /// What is repeated is there once.
+    /// A record that is added again is there once.
     async fn record_attempts(
         &self,
         records: &[Record],
@@ -127,20 +141,123 @@ pub trait AttemptLog {
         until: UnixMillis,
     ) -> Result<Vec<Gap>, StoreError>;
 
-    /// How far the attempt log goes.
+    /// The length of the attempt log.
     ///
     /// # Errors
     ///
     /// [`StoreError`]: a step that failed.
     async fn attempt_log(&self) -> Result<LogExtent, StoreError>;
 
-    /// Forgets the oldest records, at most [`RECORDS_AT_ONCE`]: those that began before `before`,
-    /// and those that are more than `max_rows`; and gaps as old, or more than [`MAX_GAPS`]. Several
-    /// processes may do so at a time.
+    /// Deletes the oldest records, at most [`RECORDS_AT_ONCE`]: those that began before `before`, and
+    /// those beyond `max_rows`; also gaps that are as old, or beyond [`MAX_GAPS`]. Several processes
+    /// may do so at a time.
     ///
     /// # Errors
     ///
     /// [`StoreError`]: a step that failed.
     async fn prune_attempts(&self, before: UnixMillis, max_rows: u64)
     -> Result<Pruned, StoreError>;
+}
+
+#[async_trait]
+impl<B: Backend> AttemptLog for SqlStore<B> {
+    async fn record_attempts(
+        &self,
+        records: &[Record],
+        gap: Option<&Gap>,
+    ) -> Result<u64, StoreError> {
+        self.ask("writing to the attempt log", self.record(records, gap)).await
+    }
+
+    async fn attempts(&self, page: &RecordPage) -> Result<RecordListing, StoreError> {
+        let read = async {
+            let limit = page.limit.clamp(1, MAX_PAGE_LIMIT);
+            let rows = select(page, limit.saturating_add(1), B::DIALECT.indexed_by);
+            let rows: Vec<AttemptRow> = self.all(rows).await?;
+            let on_page = usize::try_from(limit).unwrap_or(usize::MAX);
+            let more = rows.len() > on_page;
+            let records = rows.into_iter().take(on_page).map(AttemptRow::build);
+            let records = records.collect::<sqlx::Result<Vec<_>>>()?;
+            let last = records.last().map(|record| record.id);
+            Ok(RecordListing { records, next: last.filter(|_| more) })
+        };
+        self.ask("reading the attempt log", read).await
+    }
+
+    async fn attempt_gaps(
+        &self,
+        since: UnixMillis,
+        until: UnixMillis,
+    ) -> Result<Vec<Gap>, StoreError> {
+        let read = async {
+            let gaps = sql(GAPS).bind(since.get()).bind(until.get()).bind(i64::from(MAX_GAPS));
+            self.all(gaps).await?.into_iter().map(GapRow::build).collect()
+        };
+        self.ask("reading the gaps of the attempt log", read).await
+    }
+
+    async fn attempt_log(&self) -> Result<LogExtent, StoreError> {
+        let read = async {
+            let (rows,): (i64,) = self.one(sql(ROWS)).await?;
+            let oldest: Option<(Vec<u8>,)> = self.optional(sql(OLDEST)).await?;
+            let oldest = oldest.map(|(id,)| attempt_row::record_id(&id)).transpose()?;
+            Ok(LogExtent { rows: rows.unsigned_abs(), oldest: oldest.map(RecordId::started) })
+        };
+        self.ask("reading how far the attempt log goes", read).await
+    }
+
+    async fn prune_attempts(
+        &self,
+        before: UnixMillis,
+        max_rows: u64,
+    ) -> Result<Pruned, StoreError> {
+        self.ask("pruning the attempt log", self.prune_log(before, max_rows)).await
+    }
+}
+
+impl<B: Backend> SqlStore<B> {
+    async fn record(&self, records: &[Record], gap: Option<&Gap>) -> sqlx::Result<u64> {
+        let mut transaction = self.begin().await?;
+        let mut added: i64 = 0;
+        for chunk in records.chunks(ROWS_AT_ONCE) {
+            let inserted = insert(chunk).execute(&mut transaction).await?;
+            added = added.saturating_add(i64::try_from(inserted).unwrap_or(0));
+        }
+        if let Some(gap) = gap {
+            let add = sql(ADD_GAP).bind(bytes(gap.id)).bind(gap.from.get()).bind(gap.until.get());
+            let add = add.bind(i64::try_from(gap.missed).unwrap_or(i64::MAX));
+            add.execute(&mut transaction).await?;
+        }
+        let count = sql(B::DIALECT.count_attempts).bind(added);
+        let (count,): (i64,) = count.one(&mut transaction).await?;
+        transaction.commit().await?;
+        Ok(count.unsigned_abs())
+    }
+
+    /// Deletes the oldest first by either bound: records that are too old and records that are too
+    /// many are both a beginning of the log.
+    async fn prune_log(&self, before: UnixMillis, max_rows: u64) -> sqlx::Result<Pruned> {
+        let mut transaction = self.begin().await?;
+        let (rows,): (i64,) = sql(B::DIALECT.lock_attempts).one(&mut transaction).await?;
+        let excess = rows.unsigned_abs().saturating_sub(max_rows).min(RECORDS_AT_ONCE.into());
+        let old = bytes(RecordId::floor(before).uuid());
+        let mut deleted = 0_u64;
+        for (below, limit) in [(LAST.to_vec(), excess), (old, RECORDS_AT_ONCE.into())] {
+            let limit = limit.saturating_sub(deleted);
+            if limit > 0 {
+                let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+                let prune = sql(PRUNE).bind(below).bind(limit);
+                deleted = deleted.saturating_add(prune.execute(&mut transaction).await?);
+            }
+        }
+        let prune_gaps = sql(PRUNE_GAPS).bind(before.get()).bind(i64::from(MAX_GAPS));
+        prune_gaps.execute(&mut transaction).await?;
+        // Where fewer than `excess` were there, the others were counted but do not exist.
+        let lost = excess.saturating_sub(deleted);
+        let change = i64::try_from(deleted.saturating_add(lost)).unwrap_or(i64::MAX);
+        let count = sql(B::DIALECT.count_attempts).bind(change.saturating_neg());
+        count.execute(&mut transaction).await?;
+        transaction.commit().await?;
+        Ok(Pruned { records: deleted, more: deleted >= RECORDS_AT_ONCE.into() })
+    }
 }

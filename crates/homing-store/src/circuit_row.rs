@@ -1,10 +1,10 @@
-//! A circuit as a row, and a row as a circuit; the same for every backend.
+//! A circuit as a row, and a row as a circuit.
 
 use sqlx::{ColumnIndex, Decode, FromRow, Row, Type};
 
 use super::{
     circuits::CircuitListing,
-    error::CorruptCircuit,
+    error::{CorruptCircuit, Readable},
     row::{Flaw, json, parsed, undecodable},
 };
 use homing_domain::{
@@ -61,39 +61,35 @@ impl From<&Circuit> for CircuitRow {
     }
 }
 
-/// Reads `row`, which is either a circuit or names the one that is corrupt.
-pub(super) fn read<'r, R>(
-    row: &'r R,
-) -> sqlx::Result<Result<(EndpointUrl, Circuit), CorruptCircuit>>
+/// A row of `circuits` as it was found: a circuit, or the name of one that is corrupt.
+pub(super) struct FoundCircuit(pub(super) Readable<(EndpointUrl, Circuit)>);
+
+impl<'r, R> FromRow<'r, R> for FoundCircuit
 where
     R: Row,
     CircuitRow: FromRow<'r, R>,
     String: Decode<'r, R::Database> + Type<R::Database>,
     &'static str: ColumnIndex<R>,
 {
-    // The schema lets nothing but ASCII in, so that every row can be named.
-    let url: String = row.try_get("url")?;
-    let built = normalised(&url).and_then(|endpoint| {
-        let columns = CircuitRow::from_row(row).map_err(undecodable)?;
-        Ok((endpoint, columns.build()?))
-    });
-    Ok(built.map_err(|Flaw { field, why }| CorruptCircuit { url, field, why }))
+    fn from_row(row: &'r R) -> sqlx::Result<Self> {
+        // The schema accepts only ASCII, so that every row can be named.
+        let url: String = row.try_get("url")?;
+        let built = normalised(&url).and_then(|endpoint| {
+            let columns = CircuitRow::from_row(row).map_err(undecodable)?;
+            Ok((endpoint, columns.build()?))
+        });
+        Ok(Self(built.map_err(|Flaw { field, why }| CorruptCircuit { url, field, why })))
+    }
 }
 
-/// The circuits of a page of `limit` from its rows, of which one more was asked for: it says
-/// whether there is a next page.
-pub(super) fn page<'r, R>(rows: &'r [R], limit: u32) -> sqlx::Result<CircuitListing>
-where
-    R: Row,
-    CircuitRow: FromRow<'r, R>,
-    String: Decode<'r, R::Database> + Type<R::Database>,
-    &'static str: ColumnIndex<R>,
-{
+/// A page of `limit` from its rows. One row more was asked for: it shows that there is a next page.
+pub(super) fn page(rows: Vec<FoundCircuit>, limit: u32) -> CircuitListing {
     let on_page = usize::try_from(limit).unwrap_or(usize::MAX);
+    let more = rows.len() > on_page;
     let mut listing = CircuitListing::default();
     let mut last = None;
-    for row in rows.iter().take(on_page) {
-        match read(row)? {
+    for FoundCircuit(row) in rows.into_iter().take(on_page) {
+        match row {
             Ok((url, circuit)) => {
                 last = Some(url.as_str().to_owned());
                 listing.circuits.push((url, circuit));
@@ -104,11 +100,11 @@ where
             }
         }
     }
-    listing.next = last.filter(|_| rows.len() > on_page);
-    Ok(listing)
+    listing.next = last.filter(|_| more);
+    listing
 }
 
-/// Any other form of the URL would never be found by it.
+/// Refuses any other form of the URL: no look-up would find it.
 fn normalised(text: &str) -> Result<EndpointUrl, Flaw> {
     let url: EndpointUrl = parsed("url", text)?;
     if url.as_str() == text { Ok(url) } else { Err(Flaw::new("url", "is not normalised")) }
@@ -154,7 +150,7 @@ fn read_reason(text: &str) -> Result<Reason, Flaw> {
     json("reason", text, "a reason")
 }
 
-/// Databases count to half as far.
+/// A counter as a column, which counts half as far.
 fn stored(counter: u64) -> i64 {
     i64::try_from(counter).unwrap_or(i64::MAX)
 }

@@ -1,72 +1,60 @@
-//! Which keys encrypt what is in a store, and giving all of it the newest one; the same for every
-//! backend.
+//! The keys that encrypt secrets in a store, and encrypting all of them with the newest one.
 
-use async_trait::async_trait;
-use sqlx::FromRow;
+use sqlx::{Database, FromRow};
 
 use super::{
-    Corrupt, StoreError, confidential::Confidential, key_source::GivenKeys, keyring::Keyring,
+    Corrupt, StoreError,
+    backend::{Backend, SqlStore, ask},
+    confidential::Confidential,
+    key_source::GivenKeys,
+    keyring::Keyring,
     row::parse_id,
+    statement::{Tx, sql},
+    statements::{ENCRYPTED_BEHIND, FORGET_OTHER_KEYS, NOTE_KEY, RENEW, USED_KEYS},
 };
-use homing_domain::{encryption_key::KeyId, time::UnixMillis};
+use homing_domain::{clock, encryption_key::KeyId, time::UnixMillis};
 
 /// Subscriptions encrypted anew in one transaction; others may write between two.
-pub(super) const BATCH: u32 = 200;
+const BATCH: u32 = 200;
 
 /// The keys that encrypt secrets in a store.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Keys {
-    /// Encrypts what is written from now on.
+    /// Encrypts secrets from now on.
     pub primary: KeyId,
-    /// Those that may have encrypted what is there, in the order of their first use.
+    /// Keys that may have encrypted stored secrets, in the order of their first use.
     pub used: Vec<KeyId>,
 }
 
-/// What came of encrypting everything anew.
+/// The result of encrypting everything anew.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Reencrypted {
     /// Subscriptions that were not encrypted by the primary key before.
     pub changed: u64,
-    /// Subscriptions that could not be read; they stay as they are.
+    /// Subscriptions that could not be read; they are unchanged.
     pub corrupt: Vec<Corrupt>,
-}
-
-/// What a backend does for encryption; each call is one step.
-#[async_trait]
-pub(super) trait EncryptedRows: Sync {
-    /// The keys in force.
-    fn keyring(&self) -> &Keyring;
-
-    /// Notes that the primary key is used; returns all keys that are.
-    async fn note_primary_key(&self) -> Result<Vec<KeyId>, StoreError>;
-
-    /// Encrypts the [`BATCH`] behind `after` anew in one transaction, by [`renew`].
-    async fn renew_batch(&self, after: &str) -> Result<RenewedBatch, StoreError>;
-
-    /// Forgets all keys but the primary one.
-    async fn forget_other_keys(&self) -> Result<(), StoreError>;
 }
 
 /// The encrypted columns of a subscription.
 #[derive(FromRow)]
-pub(super) struct Encrypted {
-    pub(super) id: String,
+struct Encrypted {
+    id: String,
     #[sqlx(flatten)]
-    pub(super) confidential: Confidential,
+    confidential: Confidential,
 }
 
-/// What became of a batch.
+/// The result of a batch.
 #[derive(Default)]
-pub(super) struct RenewedBatch {
+struct RenewedBatch {
     /// To be written.
-    pub(super) changed: Vec<Encrypted>,
+    changed: Vec<Encrypted>,
     corrupt: Vec<Corrupt>,
     /// The last id, if there may be more behind it.
     last: Option<String>,
 }
 
-/// The rows of a batch that the primary key does not encrypt yet, as it does.
-pub(super) fn renew(rows: Vec<Encrypted>, keyring: &Keyring) -> sqlx::Result<RenewedBatch> {
+/// Encrypts the rows of a batch that the primary key does not encrypt yet.
+fn renew(rows: Vec<Encrypted>, keyring: &Keyring) -> sqlx::Result<RenewedBatch> {
     let full = rows.len() >= usize::try_from(BATCH).unwrap_or(usize::MAX);
     let mut batch = RenewedBatch::default();
     for Encrypted { id, confidential } in rows {
@@ -86,40 +74,87 @@ pub(super) fn renew(rows: Vec<Encrypted>, keyring: &Keyring) -> sqlx::Result<Ren
     Ok(batch)
 }
 
-/// Encrypts everything with the primary key.
-pub(super) async fn renew_all(rows: &dyn EncryptedRows) -> Result<Reencrypted, StoreError> {
-    let mut all = Reencrypted::default();
-    let mut after = String::new();
-    loop {
-        let batch = rows.renew_batch(&after).await?;
-        let changed = u64::try_from(batch.changed.len()).unwrap_or(u64::MAX);
-        all.changed = all.changed.saturating_add(changed);
-        all.corrupt.extend(batch.corrupt);
-        match batch.last {
-            Some(last) => after = last,
-            None => break,
-        }
-    }
-    if all.corrupt.is_empty() {
-        rows.forget_other_keys().await?;
-    }
-    Ok(all)
+/// The keys that the store was encrypted with so far.
+pub(super) async fn used_keys<B: Backend>(
+    connection: &mut <B::Database as Database>::Connection,
+) -> Result<Vec<KeyId>, StoreError> {
+    let ids = sql::<B::Database>(USED_KEYS).fetch::<(String,)>(connection);
+    let ids = ask::<B, _>("reading which keys encrypt", ids).await?;
+    Ok(ids.into_iter().map(|(id,)| KeyId::new(id)).collect())
 }
 
-/// Makes the primary key one of the store's, when it is opened; `used` are those it has. What an
-/// earlier homing kept in clear is encrypted before the first one is.
-pub(super) async fn adopt(
-    rows: &dyn EncryptedRows,
-    used: &[KeyId],
-    given: &GivenKeys,
-) -> Result<(), StoreError> {
-    if used.contains(rows.keyring().primary()) {
-        return Ok(());
+impl<B: Backend> SqlStore<B> {
+    /// Notes that the primary key is used. To be called with every write of an encrypted value,
+    /// behind the lock of such writes: a process that still encrypts with an old key notes it again.
+    pub(super) async fn note_key(&self, transaction: &mut Tx<B::Database>) -> sqlx::Result<()> {
+        let note = sql(NOTE_KEY).bind(self.keyring.primary().as_str()).bind(clock::now().get());
+        note.execute(transaction).await.map(drop)
     }
-    if used.is_empty() {
-        renew_all(rows).await?;
+
+    /// The keys that encrypt, in the order of their first use.
+    pub(super) async fn keys_in_use(&self) -> Result<Vec<KeyId>, StoreError> {
+        let ids = self.all::<(String,)>(sql(USED_KEYS));
+        let ids = self.ask("reading which keys encrypt", ids).await?;
+        Ok(ids.into_iter().map(|(id,)| KeyId::new(id)).collect())
     }
-    // Another process may have been first, with another key.
-    let used = rows.note_primary_key().await?;
-    given.keyring(&used).map(drop)
+
+    /// Encrypts everything with the primary key.
+    pub(super) async fn renew_all(&self) -> Result<Reencrypted, StoreError> {
+        let mut all = Reencrypted::default();
+        let mut after = String::new();
+        loop {
+            let batch = self.ask("encrypting anew", self.renew_batch(&after)).await?;
+            let changed = u64::try_from(batch.changed.len()).unwrap_or(u64::MAX);
+            all.changed = all.changed.saturating_add(changed);
+            all.corrupt.extend(batch.corrupt);
+            match batch.last {
+                Some(last) => after = last,
+                None => break,
+            }
+        }
+        if all.corrupt.is_empty() {
+            let forgotten = async {
+                let mut transaction = self.begin_exclusive().await?;
+                self.note_key(&mut transaction).await?;
+                let forget = sql(FORGET_OTHER_KEYS).bind(self.keyring.primary().as_str());
+                forget.execute(&mut transaction).await?;
+                transaction.commit().await
+            };
+            self.ask("forgetting old keys", forgotten).await?;
+        }
+        Ok(all)
+    }
+
+    /// Encrypts the [`BATCH`] behind `after` anew in one transaction.
+    async fn renew_batch(&self, after: &str) -> sqlx::Result<RenewedBatch> {
+        let mut transaction = self.begin_exclusive().await?;
+        let rows = sql(ENCRYPTED_BEHIND).bind(after).bind(i64::from(BATCH));
+        let batch = renew(rows.all(&mut transaction).await?, &self.keyring)?;
+        for Encrypted { id, confidential } in &batch.changed {
+            let renew = sql(RENEW).bind(id).bind(&confidential.auth_token);
+            let renew = renew.bind(&confidential.secrets).bind(&confidential.headers);
+            renew.execute(&mut transaction).await?;
+        }
+        transaction.commit().await?;
+        Ok(batch)
+    }
+
+    /// Makes the primary key one of the store's, when it is opened; `used` are those it has. Secrets
+    /// that an earlier homing kept in clear are encrypted before the first key is noted.
+    pub(super) async fn adopt(&self, used: &[KeyId], given: &GivenKeys) -> Result<(), StoreError> {
+        if used.contains(self.keyring.primary()) {
+            return Ok(());
+        }
+        if used.is_empty() {
+            self.renew_all().await?;
+        }
+        let noted = async {
+            let mut transaction = self.begin_exclusive().await?;
+            self.note_key(&mut transaction).await?;
+            transaction.commit().await
+        };
+        self.ask("noting which key encrypts", noted).await?;
+        // Another process may have been first, with another key.
+        given.keyring(&self.keys_in_use().await?).map(drop)
+    }
 }

@@ -1,26 +1,30 @@
-//! Which requests to publish events were answered, so that a repetition is.
+//! The publish requests that were answered, so that a repetition gets the same answer.
 
 use std::time::Duration;
 
 use async_trait::async_trait;
 
-use super::StoreError;
+use super::{
+    StoreError,
+    backend::{Backend, SqlStore},
+    statement::sql,
+};
 use homing_domain::time::UnixMillis;
 
-/// How long a publication is remembered at least, unless there are too many.
+/// A publication is remembered for this long, unless there are too many.
 pub const PUBLICATIONS_KEPT: Duration = Duration::from_hours(24);
-/// So many are kept; a few hundred more for a while.
+/// Publications that are kept; a few hundred more for a while.
 pub const MAX_PUBLICATIONS: u32 = 100_000;
 
-/// One in so many that are remembered forgets what is old or too much.
-pub(super) const FORGETS_ONCE_IN: u32 = 128;
+/// One in this many new publications also deletes those that are old or too many.
+const FORGETS_ONCE_IN: u32 = 128;
 
-pub(super) const PUBLICATION: &str = "SELECT fingerprint FROM publications WHERE key = $1";
-pub(super) const REMEMBER_PUBLICATION: &str = "\
+const PUBLICATION: &str = "SELECT fingerprint FROM publications WHERE key = $1";
+const REMEMBER_PUBLICATION: &str = "\
     INSERT INTO publications (key, fingerprint, published_ms) VALUES ($1, $2, $3) \
     ON CONFLICT (key) DO NOTHING";
-pub(super) const FORGET_OLD_PUBLICATIONS: &str = "DELETE FROM publications WHERE published_ms < $1";
-pub(super) const FORGET_PUBLICATIONS_BEYOND: &str = "\
+const FORGET_OLD_PUBLICATIONS: &str = "DELETE FROM publications WHERE published_ms < $1";
+const FORGET_PUBLICATIONS_BEYOND: &str = "\
     DELETE FROM publications WHERE published_ms <= \
     (SELECT published_ms FROM publications ORDER BY published_ms DESC LIMIT 1 OFFSET $1)";
 
@@ -49,7 +53,32 @@ pub trait PublicationStore {
     ) -> Result<(), StoreError>;
 }
 
-/// Before which instant publications are forgotten.
-pub(super) fn horizon(now: UnixMillis) -> i64 {
-    now.minus(PUBLICATIONS_KEPT).get()
+#[async_trait]
+impl<B: Backend> PublicationStore for SqlStore<B> {
+    async fn publication(&self, key: &str) -> Result<Option<String>, StoreError> {
+        let known = self.optional::<(String,)>(sql(PUBLICATION).bind(key));
+        let known = self.ask("looking for a publication", known).await?;
+        Ok(known.map(|(fingerprint,)| fingerprint))
+    }
+
+    async fn remember_publication(
+        &self,
+        key: &str,
+        fingerprint: &str,
+        now: UnixMillis,
+    ) -> Result<(), StoreError> {
+        let remembered = async {
+            let mut transaction = self.begin().await?;
+            let remember = sql(REMEMBER_PUBLICATION).bind(key).bind(fingerprint).bind(now.get());
+            remember.execute(&mut transaction).await?;
+            if fastrand::u32(..FORGETS_ONCE_IN) == 0 {
+                let horizon = now.minus(PUBLICATIONS_KEPT).get();
+                sql(FORGET_OLD_PUBLICATIONS).bind(horizon).execute(&mut transaction).await?;
+                let beyond = sql(FORGET_PUBLICATIONS_BEYOND).bind(i64::from(MAX_PUBLICATIONS));
+                beyond.execute(&mut transaction).await?;
+            }
+            transaction.commit().await
+        };
+        self.ask("remembering a publication", remembered).await
+    }
 }

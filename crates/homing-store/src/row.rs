@@ -1,8 +1,8 @@
-//! A subscription as a row, and a row as a subscription; the same for every backend.
+//! A subscription as a row, and a row as a subscription.
 //!
-//! Reading builds the terms from their parts and not from a draft: what was accepted once is kept,
-//! also when its schedule has gone from the settings or a limit for new subscriptions has sunk.
-//! What is secret is encrypted on its way into the row: see [`Confidential`].
+//! Reading builds the specification from its parts and not from a draft: a subscription that was
+//! accepted stays valid when its schedule is removed from the settings or a limit for new
+//! subscriptions is lowered. Secrets are encrypted in the row: see [`Confidential`].
 
 use std::{collections::BTreeMap, fmt::Display, num::NonZeroU32, str::FromStr};
 
@@ -10,15 +10,14 @@ use base64::{Engine, engine::general_purpose::STANDARD};
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
-use sqlx::{
-    ColumnIndex, Database, Decode, Encode, FromRow, IntoArguments, Row, Type, query::Query,
-};
+use sqlx::{ColumnIndex, Decode, FromRow, Row, Type};
 
 use super::{
     Damaged, Listing, QuotaError,
     confidential::{Confidential, read_secrets},
     error::Corrupt,
     keyring::Keyring,
+    statement::{SqlDatabase, Statement, sql},
 };
 use homing_domain::{
     filter::{Connector, FilterSet},
@@ -50,7 +49,7 @@ pub(super) struct SubscriptionRow {
     updated_ms: i64,
 }
 
-/// What became of a write.
+/// The result of a write.
 pub(super) enum Written {
     Done,
     Missing,
@@ -95,11 +94,16 @@ impl SubscriptionRow {
     }
 }
 
-/// Reads `row`, which is either a subscription or names the one that is corrupt.
-pub(super) fn read<'r, R>(
-    row: &'r R,
-    keyring: &Keyring,
-) -> sqlx::Result<Result<Subscription, Corrupt>>
+/// A row of `subscriptions` as it was found: its columns, or the one that cannot be decoded.
+pub(super) struct FoundRow {
+    id: SubscriptionId,
+    columns: Result<SubscriptionRow, Flaw>,
+    /// Where `columns` is a flaw.
+    topics: Option<String>,
+    updated: UnixMillis,
+}
+
+impl<'r, R> FromRow<'r, R> for FoundRow
 where
     R: Row,
     SubscriptionRow: FromRow<'r, R>,
@@ -107,71 +111,73 @@ where
     i64: Decode<'r, R::Database> + Type<R::Database>,
     &'static str: ColumnIndex<R>,
 {
-    let id = parse_id(&row.try_get::<String, _>("id")?)?;
-    let columns = SubscriptionRow::from_row(row).map_err(undecodable);
-    let built = columns.and_then(|columns| columns.build(id, keyring));
-    Ok(built.map_err(|Flaw { field, why }| {
-        let topics = row.try_get::<String, _>("topics").ok();
-        let topics = topics.and_then(|topics| read_topics(&topics).ok());
-        let updated = UnixMillis::new(row.try_get::<i64, _>("updated_ms").unwrap_or_default());
-        Corrupt { subscription: id, field, why, topics, updated }
-    }))
+    fn from_row(row: &'r R) -> sqlx::Result<Self> {
+        let columns = SubscriptionRow::from_row(row).map_err(undecodable);
+        Ok(Self {
+            id: parse_id(&row.try_get::<String, _>("id")?)?,
+            topics: if columns.is_err() { row.try_get("topics").ok() } else { None },
+            updated: UnixMillis::new(row.try_get("updated_ms").unwrap_or_default()),
+            columns,
+        })
+    }
 }
 
-/// What can be read of `row`; `None`: not even its columns.
-pub(super) fn damaged<'r, R>(row: &'r R, keyring: &Keyring) -> Option<Damaged>
-where
-    R: Row,
-    SubscriptionRow: FromRow<'r, R>,
-{
-    Some(SubscriptionRow::from_row(row).ok()?.salvage(keyring))
-}
-
-/// The subscriptions of a page of `limit` from its rows, of which one more was asked for: it says
-/// whether there is a next page.
-pub(super) fn page<'r, R>(rows: &'r [R], limit: u32, keyring: &Keyring) -> sqlx::Result<Listing>
-where
-    R: Row,
-    SubscriptionRow: FromRow<'r, R>,
-    String: Decode<'r, R::Database> + Type<R::Database>,
-    i64: Decode<'r, R::Database> + Type<R::Database>,
-    &'static str: ColumnIndex<R>,
-{
-    let on_page = usize::try_from(limit).unwrap_or(usize::MAX);
-    let mut listing = Listing::default();
-    let mut last = None;
-    for row in rows.iter().take(on_page) {
-        match read(row, keyring)? {
-            Ok(subscription) => {
-                last = Some(subscription.id);
-                listing.subscriptions.push(subscription);
+impl FoundRow {
+    /// Reads a subscription, or names the one that is corrupt.
+    pub(super) fn read(self, keyring: &Keyring) -> Result<Subscription, Corrupt> {
+        let Self { id, columns, topics, updated } = self;
+        let corrupt = |Flaw { field, why }, topics| {
+            Err(Corrupt { subscription: id, field, why, topics, updated })
+        };
+        let columns = match columns {
+            Ok(columns) => columns,
+            Err(flaw) => return corrupt(flaw, topics.and_then(|it| read_topics(&it).ok())),
+        };
+        let topics = match read_topics(&columns.topics) {
+            Ok(topics) => topics,
+            Err(flaw) => return corrupt(flaw, None),
+        };
+        match columns.build(id, keyring) {
+            Ok(mut subscription) => {
+                subscription.spec.topics = topics;
+                Ok(subscription)
             }
-            Err(corrupt) => {
-                last = Some(corrupt.subscription);
-                listing.corrupt.push(corrupt);
-            }
+            Err(flaw) => corrupt(flaw, Some(topics)),
         }
     }
-    listing.next = last.filter(|_| rows.len() > on_page);
-    Ok(listing)
+
+    /// The parts that can be read; `None`: not even the columns.
+    pub(super) fn damaged(self, keyring: &Keyring) -> Option<Damaged> {
+        Some(self.columns.ok()?.salvage(keyring))
+    }
+}
+
+/// A page of `limit` from its rows. One row more was asked for: it shows that there is a next page.
+pub(super) fn page(rows: Vec<FoundRow>, limit: u32, keyring: &Keyring) -> Listing {
+    let on_page = usize::try_from(limit).unwrap_or(usize::MAX);
+    let more = rows.len() > on_page;
+    let mut listing = Listing::default();
+    let mut last = None;
+    for row in rows.into_iter().take(on_page) {
+        last = Some(row.id);
+        match row.read(keyring) {
+            Ok(subscription) => listing.subscriptions.push(subscription),
+            Err(corrupt) => listing.corrupt.push(corrupt),
+        }
+    }
+    listing.next = last.filter(|_| more);
+    listing
 }
 
 /// `statement` with the columns of `subscription` but `created_ms`, in the order in which
 /// [`INSERT`](super::statements::INSERT) and [`UPDATE`](super::statements::UPDATE) name them.
-pub(super) fn bind<DB: Database>(
+pub(super) fn bind<DB: SqlDatabase>(
     statement: &'static str,
     subscription: &Subscription,
     keyring: &Keyring,
-) -> sqlx::Result<Query<'static, DB, DB::Arguments>>
-where
-    DB::Arguments: IntoArguments<DB>,
-    String: Encode<'static, DB> + Type<DB>,
-    Option<String>: Encode<'static, DB> + Type<DB>,
-    i64: Encode<'static, DB> + Type<DB>,
-    Option<i64>: Encode<'static, DB> + Type<DB>,
-{
+) -> sqlx::Result<Statement<DB>> {
     let row = SubscriptionRow::of(subscription, keyring)?;
-    let query = sqlx::query(statement)
+    let statement = sql(statement)
         .bind(row.id)
         .bind(fingerprint(&subscription.spec))
         .bind(row.url)
@@ -186,15 +192,15 @@ where
         .bind(row.description)
         .bind(row.workfront)
         .bind(row.updated_ms);
-    Ok(query)
+    Ok(statement)
 }
 
-/// The schema lets nothing but UUIDs in, so that every row can be named.
+/// Reads an id. The schema accepts only UUIDs, so that every row can be named.
 pub(super) fn parse_id(text: &str) -> sqlx::Result<SubscriptionId> {
     text.parse().map_err(sqlx::Error::decode)
 }
 
-/// What is wrong with one column.
+/// A column that cannot be read, and why.
 pub(super) struct Flaw {
     pub(super) field: String,
     pub(super) why: String,
@@ -215,13 +221,13 @@ pub(super) fn undecodable(error: sqlx::Error) -> Flaw {
 }
 
 impl SubscriptionRow {
+    /// The subscription without its topics.
     fn build(self, id: SubscriptionId, keyring: &Keyring) -> Result<Subscription, Flaw> {
-        let topics = read_topics(&self.topics)?;
         let Confidential { auth_token, secrets, headers } =
             self.confidential.decrypted(&self.id, keyring)?;
         let spec = SubscriptionSpec {
             url: parsed("url", &self.url)?,
-            topics,
+            topics: Vec::new(),
             filters: read_filters(&self.filters, &self.filter_connector)?,
             auth_token: auth_token.map(|text| checked("auth_token", text)).transpose()?,
             secrets: read_secrets(&secrets)?,
@@ -271,12 +277,12 @@ impl SubscriptionRow {
     }
 }
 
-/// What is wrong with several columns.
+/// Several columns that cannot be read.
 #[derive(Default)]
 struct Flaws(Vec<FieldError>);
 
 impl Flaws {
-    /// The value that was read, or an empty one, and its flaw noted.
+    /// Returns the value that was read; where it has a flaw, notes that and returns an empty one.
     fn sort_out<T: Default>(&mut self, read: Result<T, Flaw>) -> T {
         read.unwrap_or_else(|Flaw { field, why }| {
             self.0.push(FieldError::new(field, why));
@@ -316,7 +322,7 @@ fn read_rate_limit(limit: i64) -> Result<NonZeroU32, Flaw> {
     limit.ok_or_else(|| Flaw::new("rate_limit", "is no number of requests per second"))
 }
 
-/// Says what was expected, never what was found: it may be secret.
+/// Reads JSON. The flaw names what was expected, never what was found: it may be secret.
 pub(super) fn json<T: DeserializeOwned>(
     field: &str,
     text: &str,

@@ -1,8 +1,13 @@
-//! What is remembered of sources, whichever process reads them.
+//! The state of sources, shared by all processes.
 
 use async_trait::async_trait;
 
-use super::StoreError;
+use super::{
+    StoreError,
+    backend::{Backend, SqlStore},
+    statement::sql,
+    statements::{FORGET_RESET, REPORT_SLOT, SET_RESET, SET_SOURCE, SLOTS, SOURCE},
+};
 use homing_domain::{
     source::{Phase, Reset, SlotReport, SourceState, SourceStatus},
     time::UnixMillis,
@@ -11,14 +16,14 @@ use homing_domain::{
 /// Where the state of sources is kept. Part of [`Store`](super::Store), with its promises.
 #[async_trait]
 pub trait SourceStore: Send + Sync {
-    /// The state of a source; one that nobody touched is read.
+    /// The state of a source; one without a row is running.
     ///
     /// # Errors
     ///
     /// [`StoreError`]: a step that failed.
     async fn source(&self, name: &str) -> Result<SourceState, StoreError>;
 
-    /// Changes whether a source is read; what the next connect asks for stays.
+    /// Changes whether a source is read; the reset that the next connect asks for stays.
     ///
     /// # Errors
     ///
@@ -30,15 +35,15 @@ pub trait SourceStore: Send + Sync {
         now: UnixMillis,
     ) -> Result<(), StoreError>;
 
-    /// Says what the next connect of a source asks for, in place of what was said before.
+    /// Sets the reset that the next connect of a source asks for, in place of an earlier one.
     ///
     /// # Errors
     ///
     /// [`StoreError`]: a step that failed.
     async fn set_reset(&self, name: &str, reset: Reset, now: UnixMillis) -> Result<(), StoreError>;
 
-    /// Takes away what the next connect is to ask for. Of all who ask, in whatever process, one is
-    /// answered.
+    /// Takes the reset that the next connect is to ask for. Of all callers, in whatever process, one
+    /// gets it.
     ///
     /// # Errors
     ///
@@ -46,17 +51,18 @@ pub trait SourceStore: Send + Sync {
     ///
     /// # Cancel safety
     ///
-    /// What was not answered may be taken away all the same.
+    /// A reset may have been taken although the call did not return it.
     async fn take_reset(&self, name: &str) -> Result<Option<Reset>, StoreError>;
 
-    /// Replaces what is known of a slot.
+    /// Replaces the report of a slot.
     ///
     /// # Errors
     ///
     /// [`StoreError`]: a step that failed.
     async fn report_slot(&self, source: &str, report: &SlotReport) -> Result<(), StoreError>;
 
-    /// What is known of the slots of a source, ordered by number; none that was never held.
+    /// The last report of each slot of a source, ordered by number; a slot that was never held has
+    /// none.
     ///
     /// # Errors
     ///
@@ -66,7 +72,7 @@ pub trait SourceStore: Send + Sync {
 
 /// The columns of a source but its name.
 #[derive(sqlx::FromRow)]
-pub(super) struct SourceRow {
+struct SourceRow {
     #[sqlx(rename = "standing")]
     status: String,
     since_ms: i64,
@@ -76,7 +82,7 @@ pub(super) struct SourceRow {
 }
 
 impl SourceRow {
-    pub(super) fn build(self) -> sqlx::Result<SourceState> {
+    fn build(self) -> sqlx::Result<SourceState> {
         let status = match (self.status.as_str(), self.reason, self.fingerprint) {
             ("running", ..) => SourceStatus::Running,
             ("paused", ..) => SourceStatus::Paused,
@@ -90,13 +96,13 @@ impl SourceRow {
     }
 }
 
-/// Reads what the next connect asks for.
-pub(super) fn read_reset(text: &str) -> sqlx::Result<Reset> {
+/// Reads the reset that the next connect asks for.
+fn read_reset(text: &str) -> sqlx::Result<Reset> {
     text.parse().map_err(sqlx::Error::decode)
 }
 
-/// What a standing is in columns: itself, reason, and fingerprint.
-pub(super) fn columns(status: &SourceStatus) -> (&'static str, Option<&str>, Option<&str>) {
+/// The columns of a status: its name, the reason, and the fingerprint.
+fn columns(status: &SourceStatus) -> (&'static str, Option<&str>, Option<&str>) {
     match status {
         SourceStatus::Running | SourceStatus::Paused => (status.name(), None, None),
         SourceStatus::Stopped { reason, fingerprint } => {
@@ -107,7 +113,7 @@ pub(super) fn columns(status: &SourceStatus) -> (&'static str, Option<&str>, Opt
 
 /// The columns of a slot but its source.
 #[derive(sqlx::FromRow)]
-pub(super) struct SlotRow {
+struct SlotRow {
     slot: i64,
     holder: String,
     phase: String,
@@ -124,7 +130,7 @@ impl From<SlotRow> for SlotReport {
         Self {
             slot: u8::try_from(row.slot).unwrap_or(u8::MAX),
             holder: row.holder,
-            // Whatever a newer homing calls it: it may be connected.
+            // A newer homing may know other phases; the slot may be connected.
             phase: known.unwrap_or(Phase::Connecting),
             since: UnixMillis::new(row.since_ms),
             not_before: row.not_before_ms.map(UnixMillis::new),
@@ -132,5 +138,65 @@ impl From<SlotRow> for SlotReport {
             records: u64::try_from(row.records).unwrap_or_default(),
             seen: UnixMillis::new(row.seen_ms),
         }
+    }
+}
+
+#[async_trait]
+impl<B: Backend> SourceStore for SqlStore<B> {
+    async fn source(&self, name: &str) -> Result<SourceState, StoreError> {
+        let read = async {
+            let row: Option<SourceRow> = self.optional(sql(SOURCE).bind(name)).await?;
+            row.map(SourceRow::build).transpose().map(Option::unwrap_or_default)
+        };
+        self.ask("reading a source", read).await
+    }
+
+    async fn set_source(
+        &self,
+        name: &str,
+        status: &SourceStatus,
+        now: UnixMillis,
+    ) -> Result<(), StoreError> {
+        let (status, reason, fingerprint) = columns(status);
+        let set = sql(SET_SOURCE).bind(name).bind(status).bind(now.get());
+        let set = self.execute(set.bind(reason).bind(fingerprint));
+        self.ask("changing a source", set).await.map(drop)
+    }
+
+    async fn set_reset(&self, name: &str, reset: Reset, now: UnixMillis) -> Result<(), StoreError> {
+        let set = sql(SET_RESET).bind(name).bind(now.get()).bind(reset.as_str());
+        self.ask("asking for a reset", self.execute(set)).await.map(drop)
+    }
+
+    async fn take_reset(&self, name: &str) -> Result<Option<Reset>, StoreError> {
+        let taken = async {
+            let mut transaction = self.begin().await?;
+            let reset = sql(B::DIALECT.lock_reset).bind(name).optional(&mut transaction).await?;
+            let reset: Option<(Option<String>,)> = reset;
+            sql(FORGET_RESET).bind(name).execute(&mut transaction).await?;
+            transaction.commit().await?;
+            reset.and_then(|(reset,)| reset).as_deref().map(read_reset).transpose()
+        };
+        self.ask("taking a reset", taken).await
+    }
+
+    async fn report_slot(&self, source: &str, report: &SlotReport) -> Result<(), StoreError> {
+        let statement = sql(REPORT_SLOT)
+            .bind(source)
+            .bind(i64::from(report.slot))
+            .bind(&report.holder)
+            .bind(report.phase.as_str())
+            .bind(report.since.get())
+            .bind(report.not_before.map(UnixMillis::get))
+            .bind(&report.detail)
+            .bind(i64::try_from(report.records).unwrap_or(i64::MAX))
+            .bind(report.seen.get());
+        self.ask("reporting a slot", self.execute(statement)).await.map(drop)
+    }
+
+    async fn slots(&self, source: &str) -> Result<Vec<SlotReport>, StoreError> {
+        let rows = self.all::<SlotRow>(sql(SLOTS).bind(source));
+        let rows = self.ask("reading the slots of a source", rows).await?;
+        Ok(rows.into_iter().map(SlotReport::from).collect())
     }
 }

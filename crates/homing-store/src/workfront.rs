@@ -2,13 +2,19 @@
 
 use async_trait::async_trait;
 
-use super::{Listing, StoreError};
+use super::{
+    Listing, MAX_PAGE_LIMIT, StoreError,
+    backend::{Backend, SqlStore},
+    row,
+    statement::sql,
+    statements::{COUNT_IN_WORKFRONTS_FORM, IN_WORKFRONTS_FORM},
+};
 
 /// Reads subscriptions in Workfront's form by number; part of [`Store`](super::Store).
 #[async_trait]
 pub trait WorkfrontStore {
-    /// At most `limit` (and [`MAX_PAGE_LIMIT`](super::MAX_PAGE_LIMIT)) of them behind the first
-    /// `offset`, in the order in which they were made, and how many there are. `next` is not told.
+    /// At most `limit` (and [`MAX_PAGE_LIMIT`]) of them behind the first `offset`, in the order of
+    /// creation, and how many there are. `next` means nothing here.
     ///
     /// # Errors
     ///
@@ -18,4 +24,21 @@ pub trait WorkfrontStore {
         offset: u32,
         limit: u32,
     ) -> Result<(Listing, u64), StoreError>;
+}
+
+#[async_trait]
+impl<B: Backend> WorkfrontStore for SqlStore<B> {
+    async fn in_workfronts_form(
+        &self,
+        offset: u32,
+        limit: u32,
+    ) -> Result<(Listing, u64), StoreError> {
+        let limit = limit.clamp(1, MAX_PAGE_LIMIT);
+        let read = async {
+            let (count,): (i64,) = self.one(sql(COUNT_IN_WORKFRONTS_FORM)).await?;
+            let rows = sql(IN_WORKFRONTS_FORM).bind(i64::from(limit)).bind(i64::from(offset));
+            Ok((row::page(self.all(rows).await?, limit, &self.keyring), count.unsigned_abs()))
+        };
+        self.ask("listing subscriptions in Workfront's form", read).await
+    }
 }

@@ -4,69 +4,37 @@
 //!
 //! No two transactions of homing can wait for each other:
 //!
-//! - Whoever writes a subscription locks the row `subscriptions` of `versions` before anything
-//!   else, so that these writes, which are rare, go one after the other.
-//! - Whoever writes circuits locks all of them first, in the order of their URLs, and the row
+//! - A writer of subscriptions locks the row `subscriptions` of `versions` before anything else, so
+//!   that these writes, which are rare, go one after the other.
+//! - A writer of circuits locks all of them first, in the order of their URLs, and the row
 //!   `circuits` of `versions` last, in a trigger, and only where a state has changed. Behind that
 //!   row it waits for nothing. Pruning waits for nothing at all.
-//! - Whoever writes to the attempt log locks the row of `attempt_rows` behind its rows; whoever
-//!   prunes it locks that row first, and deletes what nobody writes any more.
-//! - Whoever tells figures writes rows of its own, then dues in their order; pruning those skips what
-//!   is locked.
-//! - Nobody writes two of these, and the names of queues are written in their order, in one statement.
+//! - A writer to the attempt log locks the row of `attempt_rows` behind its rows; a pruner locks
+//!   that row first, and deletes rows that no one writes any more.
+//! - A worker that reports figures writes rows of its own, then dues in their order; pruning skips
+//!   locked rows.
+//! - No transaction writes two of these, and the names of queues are written in their order, in one
+//!   statement.
 //!
-//! A person who works with psql keeps no such order; what PostgreSQL then ends as a deadlock is
+//! An operator who works with psql keeps no such order; what PostgreSQL then ends as a deadlock is
 //! [`StoreError::Busy`] and can be repeated.
 
-use async_trait::async_trait;
-use futures_util::{TryFutureExt, future::BoxFuture};
-use sqlx::{Connection, PgPool, error::DatabaseError, postgres::PgConnectOptions};
+use sqlx::{Connection, PgPool, Postgres, error::DatabaseError, postgres::PgConnectOptions};
 
 use super::{
-    CircuitListing, CircuitPage, DEADLINE, Intervention, Keys, MergedTallies, ProbeClaim,
-    Reencrypted, Store, StoreError, SubscriptionStore, UnsettledCircuits,
-    encryption::renew_all,
+    DEADLINE, StoreError,
+    backend::{Backend, CircuitsByUrl, Dialect, SqlStore},
     error::within,
-    keyring::Keyring,
-    statements::{FORGET_QUEUE, QUEUES, REMOVE_TOKEN},
-    subscriptions::Quotas,
+    statement::{Statement, Tx},
 };
-use homing_domain::clock;
-use homing_domain::{
-    api_token::ApiToken,
-    circuit::{Circuit, CircuitRules, Turn},
-    outcome::Outcome,
-    tally::Tally,
-    time::UnixMillis,
-    url::EndpointUrl,
-};
+use homing_domain::{circuit::Circuit, time::UnixMillis};
 
-mod activity;
-mod attempts;
 mod circuits;
-mod encryption;
 mod open;
-mod publications;
-mod sources;
-mod subscriptions;
-mod workfront;
 #[cfg(test)]
 mod tests;
 
-use encryption::used_keys;
-
 pub(super) use open::location;
-
-/// One instant, however many statements follow.
-const BEGIN_SNAPSHOT: &str = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY";
-
-/// Taken before a subscription is written.
-const LOCK: &str = "SELECT version FROM versions WHERE name = 'subscriptions' FOR UPDATE";
-
-const REMEMBER_QUEUES: &str = "\
-    INSERT INTO queues (name, first_declared_ms) \
-    SELECT name, $2 FROM unnest($1::text[]) AS new (name) GROUP BY name ORDER BY name \
-    ON CONFLICT (name) DO NOTHING";
 
 /// Another transaction kept a lock for too long, or waits for one of ours.
 /// Source: PostgreSQL, *Error Codes*, as are the others.
@@ -75,159 +43,95 @@ const DEADLOCK_DETECTED: &str = "40P01";
 /// `statement_timeout` has passed.
 const QUERY_CANCELED: &str = "57014";
 
-/// A PostgreSQL database whose schema is up to date.
-pub(super) struct PostgresStore {
-    keyring: Keyring,
-    quotas: Quotas,
+/// A store in a PostgreSQL database whose schema is up to date.
+pub(super) type PostgresStore = SqlStore<PostgresDatabase>;
+
+/// Connections to a PostgreSQL database.
+pub(super) struct PostgresDatabase {
     pool: PgPool,
     options: PgConnectOptions,
     location: String,
 }
 
-impl PostgresStore {
-    /// [`ask`], and says why where no connection could be had. Boxed: connecting is large, and calls
-    /// of the store are part of every delivery.
-    fn ask<'a, T: Send + 'a>(
-        &'a self,
-        step: &'static str,
-        work: impl Future<Output = sqlx::Result<T>> + Send + 'a,
-    ) -> BoxFuture<'a, Result<T, StoreError>> {
-        Box::pin(async move {
-            // The pool does not say why it could not connect in time, so that is tried once more.
-            let mut no_connection = false;
-            let noting = work.inspect_err(|error| {
-                no_connection = matches!(error, sqlx::Error::PoolTimedOut);
-            });
-            let answer = ask(step, noting).await;
-            if no_connection {
-                let connection = open::connect(&self.options, &self.location).await?;
-                // It can be had: all others are busy.
-                within("closing a connection", connection.close()).await?;
-            }
-            answer
-        })
-    }
-}
+impl Backend for PostgresDatabase {
+    type Database = Postgres;
 
-#[async_trait]
-impl Store for PostgresStore {
-    async fn keys(&self) -> Result<Keys, StoreError> {
-        let used = used_keys(&self.pool).await?;
-        Ok(Keys { primary: self.keyring.primary().clone(), used })
-    }
+    const DIALECT: Dialect = Dialect {
+        begin_write: "BEGIN",
+        begin_snapshot: "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY",
+        lock_subscriptions: Some(
+            "SELECT version FROM versions WHERE name = 'subscriptions' FOR UPDATE",
+        ),
+        recount: "UPDATE subscription_totals \
+            SET number = counted.number, filter_bytes = counted.filter_bytes \
+            FROM (SELECT count(*) AS number, coalesce(sum(octet_length(filters)), 0) \
+            AS filter_bytes FROM subscriptions) AS counted \
+            WHERE subscription_totals.number <> counted.number \
+            OR subscription_totals.filter_bytes <> counted.filter_bytes",
+        // The second one waits, and finds nothing.
+        lock_reset: "SELECT reset FROM sources WHERE name = $1 FOR UPDATE",
+        lock_circuit: "SELECT * FROM circuits WHERE url = $1 FOR UPDATE",
+        // Pruning never waits: rows that another transaction has locked are left to the next time.
+        prune_circuits: "DELETE FROM circuits WHERE url IN \
+            (SELECT url FROM circuits WHERE state = 'closed' AND touched_ms < $1 \
+            LIMIT $2 FOR UPDATE SKIP LOCKED)",
+        count_attempts: "UPDATE attempt_rows SET count = greatest(0, count + $1) RETURNING count",
+        lock_attempts: "SELECT count FROM attempt_rows FOR UPDATE",
+        indexed_by: None,
+        prune_minutes: "DELETE FROM worker_minutes WHERE (start_ms, worker) IN \
+            (SELECT start_ms, worker FROM worker_minutes WHERE start_ms < $1 \
+            FOR UPDATE SKIP LOCKED)",
+        prune_workers: "DELETE FROM workers WHERE id IN \
+            (SELECT id FROM workers WHERE seen_ms < $1 FOR UPDATE SKIP LOCKED)",
+        prune_dues: "DELETE FROM dues WHERE (wait_ms, slice) IN \
+            (SELECT wait_ms, slice FROM dues WHERE due_ms < $1 FOR UPDATE SKIP LOCKED)",
+        prune_costly: "DELETE FROM costly_subscriptions WHERE id IN \
+            (SELECT id FROM costly_subscriptions WHERE seen_ms < $1 FOR UPDATE SKIP LOCKED)",
+    };
 
-    async fn reencrypt(&self) -> Result<Reencrypted, StoreError> {
-        renew_all(self).await
-    }
-
-    async fn insert_token(&self, token: &ApiToken) -> Result<bool, StoreError> {
-        self.ask("adding a token", self.add_token(token)).await
-    }
-
-    async fn remove_token(&self, name: &str) -> Result<bool, StoreError> {
-        let delete = sqlx::query(REMOVE_TOKEN).bind(name.to_owned()).execute(&self.pool);
-        Ok(self.ask("removing a token", delete).await?.rows_affected() > 0)
+    fn writer(&self) -> &PgPool {
+        &self.pool
     }
 
-    async fn tokens(&self) -> Result<Vec<ApiToken>, StoreError> {
-        self.ask("reading the tokens", self.list_tokens()).await
+    fn readers(&self) -> &PgPool {
+        &self.pool
     }
 
-    async fn merge_tallies(
-        &self,
-        tallies: &[(EndpointUrl, Tally)],
-        rules: &CircuitRules,
+    /// A statement by itself is a transaction.
+    async fn execute(&self, statement: Statement<Postgres>) -> sqlx::Result<u64> {
+        statement.execute_in(&mut *self.pool.acquire().await?).await
+    }
+
+    async fn lock_circuits(
+        transaction: &mut Tx<Postgres>,
+        urls: &[&str],
         now: UnixMillis,
-    ) -> Result<MergedTallies, StoreError> {
-        self.ask("counting attempts", self.merge(tallies, rules, now)).await
+    ) -> sqlx::Result<CircuitsByUrl> {
+        circuits::lock(transaction, urls, now).await
     }
 
-    async fn claim_probe(
-        &self,
-        url: &EndpointUrl,
-        rules: &CircuitRules,
+    async fn write_circuits(
+        transaction: &mut Tx<Postgres>,
+        circuits: &[(&str, &Circuit)],
         now: UnixMillis,
-    ) -> Result<ProbeClaim, StoreError> {
-        let claim = self.ask("claiming a probe", self.claim(url, rules, now)).await?;
-        claim.map_err(StoreError::CorruptCircuit)
+    ) -> sqlx::Result<()> {
+        circuits::write(transaction, circuits, now).await
     }
 
-    async fn probe_ended(
-        &self,
-        url: &EndpointUrl,
-        outcome: &Outcome,
-        rules: &CircuitRules,
-        now: UnixMillis,
-    ) -> Result<Turn, StoreError> {
-        let ended = self.ask("counting a probe", self.end_probe(url, outcome, rules, now)).await?;
-        ended.map_err(StoreError::CorruptCircuit)
-    }
-
-    async fn set_circuit(
-        &self,
-        url: &EndpointUrl,
-        intervention: Intervention,
-        now: UnixMillis,
-    ) -> Result<Turn, StoreError> {
-        self.ask("changing a circuit", self.intervene(url, intervention, now)).await
-    }
-
-    async fn circuit(&self, url: &EndpointUrl) -> Result<Option<Circuit>, StoreError> {
-        let found = self.ask("reading a circuit", self.find_circuit(url)).await?;
-        found.map_err(StoreError::CorruptCircuit)
-    }
-
-    async fn circuits(&self, page: &CircuitPage) -> Result<CircuitListing, StoreError> {
-        self.ask("listing circuits", self.list_circuits(page)).await
-    }
-
-    async fn unsettled_circuits(&self) -> Result<UnsettledCircuits, StoreError> {
-        self.read_unsettled().await
-    }
-
-    async fn circuits_version(&self) -> Result<i64, StoreError> {
-        self.ask("reading the version of the circuits", self.version_of_circuits()).await
-    }
-
-    async fn prune_circuits(&self, before: UnixMillis) -> Result<u64, StoreError> {
-        self.ask("forgetting closed circuits", self.prune(before)).await
-    }
-
-    async fn remember_queues(&self, names: &[String]) -> Result<(), StoreError> {
-        let remember = sqlx::query(REMEMBER_QUEUES).bind(names.to_vec()).bind(clock::now().get());
-        self.ask("remembering queues", remember.execute(&self.pool)).await.map(drop)
-    }
-
-    async fn known_queues(&self) -> Result<Vec<String>, StoreError> {
-        let names = sqlx::query_scalar(QUEUES).fetch_all(&self.pool);
-        self.ask("reading the known queues", names).await
-    }
-
-    async fn forget_queue(&self, name: &str) -> Result<bool, StoreError> {
-        let forget = sqlx::query(FORGET_QUEUE).bind(name.to_owned()).execute(&self.pool);
-        Ok(self.ask("forgetting a queue", forget).await?.rows_affected() > 0)
-    }
-
-    async fn check(&self) -> Result<(), StoreError> {
-        self.subscriptions_version().await.map(drop)
-    }
-
-    async fn close(&self) {
-        self.pool.close().await;
-    }
-}
-
-/// [`within`] the deadline, with PostgreSQL's words for what took too long translated.
-async fn ask<T>(
-    step: &'static str,
-    work: impl Future<Output = sqlx::Result<T>>,
-) -> Result<T, StoreError> {
-    within(step, work).await.map_err(|error| {
+    /// A lock that did not come free is [`StoreError::Busy`], a statement that the server ended
+    /// [`StoreError::TimedOut`].
+    fn translate(step: &'static str, error: StoreError) -> StoreError {
         let StoreError::Step { source, .. } = &error else { return error };
         match source.as_database_error().and_then(DatabaseError::code).as_deref() {
             Some(LOCK_NOT_AVAILABLE | DEADLOCK_DETECTED) => StoreError::Busy { step },
             Some(QUERY_CANCELED) => StoreError::TimedOut { step, deadline: DEADLINE },
             Some(_) | None => error,
         }
-    })
+    }
+
+    /// The pool does not say why it could not connect in time, so that is tried once more.
+    async fn diagnose(&self) -> Result<(), StoreError> {
+        let connection = open::connect(&self.options, &self.location).await?;
+        within("closing a connection", connection.close()).await
+    }
 }

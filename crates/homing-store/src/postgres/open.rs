@@ -1,8 +1,8 @@
 //! From a URL to a database whose schema is up to date, and a pool of connections to it.
 //!
 //! homing's tables are in the schema `homing`, so that a database may hold other programs' tables
-//! too. It is made where it is missing; where a person has made it and given it to homing's role,
-//! that role needs no right to make schemas. No superuser and no extension is needed.
+//! too. It is created where it is missing; where an operator has created it and given it to homing's
+//! role, that role needs no right to create schemas. No superuser and no extension is needed.
 
 use std::{str::FromStr, time::Duration};
 
@@ -12,9 +12,10 @@ use sqlx::{
 };
 use url::Url;
 
-use super::{PostgresStore, ask, used_keys};
+use super::{PostgresDatabase, PostgresStore};
 use crate::{
-    StoreError, encryption,
+    StoreError, backend,
+    encryption::used_keys,
     error::{within, within_deadline},
     key_source::GivenKeys,
     statements::SCHEMA_VERSION,
@@ -28,8 +29,8 @@ static MIGRATIONS: Migrator = sqlx::migrate!("migrations/postgres");
 /// [`DEADLINE`](crate::DEADLINE), so that the error can say what is wrong.
 const CONNECT_DEADLINE: Duration = Duration::from_secs(5);
 
-/// Settings of every connection. What homing no longer waits for ends at the server too, and what
-/// a lost process had locked comes free.
+/// Settings of every connection. A statement that homing no longer waits for ends at the server too,
+/// and the locks of a lost process are released.
 const SESSION: [(&str, &str); 4] = [
     ("search_path", "homing"),
     // Below the store's deadline, so that the error can say so. All three in milliseconds.
@@ -40,15 +41,15 @@ const SESSION: [(&str, &str); 4] = [
 
 /// An idle connection is closed after this time: a server has few of them.
 const MAX_IDLE: Duration = Duration::from_secs(300);
-/// A connection is replaced after this time, so that memory it has gathered at the server is freed.
+/// A connection is replaced after this time, so that the server frees the memory that it gathered.
 const MAX_LIFETIME: Duration = Duration::from_secs(1_800);
 
-/// One process at a time changes the schema; "hmng" as a number, chosen once for ever.
+/// One process at a time changes the schema; "hmng" as a number, fixed for ever.
 const MIGRATION_LOCK: i64 = 0x686d_6e67;
-/// For whoever has that lock to end.
+/// For the process that holds that lock to end.
 const MIGRATION_DEADLINE: Duration = Duration::from_secs(120);
 
-/// What a database is before homing uses it.
+/// The state of a database before homing uses it.
 const LOOK: &str = "\
     SELECT current_setting('server_encoding'), \
     to_regclass('homing._sqlx_migrations') IS NOT NULL, \
@@ -71,7 +72,7 @@ impl PostgresStore {
         let mut connection = connect(&options, &location).await?;
         let prepared = async {
             prepare(&mut connection, &location).await?;
-            used_keys(&mut connection).await
+            used_keys::<PostgresDatabase>(&mut connection).await
         };
         let prepared = prepared.await;
         let closed = within("closing after opening", connection.close()).await;
@@ -81,11 +82,12 @@ impl PostgresStore {
             .acquire_timeout(CONNECT_DEADLINE)
             .idle_timeout(MAX_IDLE)
             .max_lifetime(MAX_LIFETIME)
-            // A server that was started again is found by the next call, not by its failure.
+            // After a restart of the server, the next call connects again instead of failing.
             .test_before_acquire(true)
             .connect_lazy_with(options.clone());
-        let store = Self { keyring: keys.keyring(&used)?, quotas, pool, options, location };
-        encryption::adopt(&store, &used, &keys).await?;
+        let backend = PostgresDatabase { pool, options, location };
+        let store = Self { keyring: keys.keyring(&used)?, quotas, backend };
+        store.adopt(&used, &keys).await?;
         Ok(store)
     }
 }
@@ -112,18 +114,19 @@ pub(super) async fn connect(
     })
 }
 
-/// Makes the database what the pool expects.
+/// Brings the database to the state that the pool expects.
 async fn prepare(connection: &mut PgConnection, location: &str) -> Result<(), StoreError> {
     let known = MIGRATIONS.iter().map(|migration| migration.version).max().unwrap_or_default();
-    // Mostly nothing is to be done; then no lock is taken, and no right but to read and write is
-    // needed.
+    // Usually nothing is to be done; then no lock is taken, and the rights to read and write are
+    // enough.
     if schema_version(connection, location).await? == Some(known) {
         return Ok(());
     }
     migrate(connection, location, known).await
 }
 
-/// The schema's version; `None`: there is no schema yet. Refuses what is not ours or is newer.
+/// The schema's version; `None`: there is no schema yet. Refuses a schema of another program or of a
+/// newer homing.
 async fn schema_version(
     connection: &mut PgConnection,
     location: &str,
@@ -182,4 +185,12 @@ async fn migrate(
         .await
         .map_err(|source| StoreError::Migrate(Box::new(source)))?;
     ask("keeping the schema", transaction.commit()).await
+}
+
+/// [`backend::ask`] without a pool.
+async fn ask<T>(
+    step: &'static str,
+    work: impl Future<Output = sqlx::Result<T>>,
+) -> Result<T, StoreError> {
+    backend::ask::<PostgresDatabase, T>(step, work).await
 }

@@ -17,9 +17,13 @@ use sqlx::{
     sqlite::{SqliteConnectOptions, SqliteSynchronous},
 };
 
-use super::{BEGIN_WRITE, SqliteStore, ask, primary_code};
+use super::{SqliteFile, SqliteStore, primary_code};
 use crate::{
-    DEADLINE, StoreError, encryption, key_source::GivenKeys, statements::SCHEMA_VERSION,
+    DEADLINE, StoreError,
+    backend::{self, Backend},
+    encryption::used_keys,
+    key_source::GivenKeys,
+    statements::SCHEMA_VERSION,
     subscriptions::Quotas,
 };
 use homing_domain::settings::SettingsError;
@@ -30,11 +34,11 @@ static MIGRATIONS: Migrator = sqlx::migrate!("migrations/sqlite");
 /// Marks the file as homing's, see the first migration.
 const APPLICATION_ID: i64 = 0x686d_6e67;
 
-/// How long SQLite waits for another process to finish writing; well below [`DEADLINE`], so that
+/// SQLite waits this long for another process to finish writing; well below [`DEADLINE`], so that
 /// the error can say so.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(8);
 
-/// Questions of one process at a time; more would only wait for the same disk.
+/// Concurrent reads of one process; more would only wait for the same disk.
 const MAX_READERS: u32 = 4;
 
 /// As long as [`BUSY_TIMEOUT`] in all, for the one step in which SQLite does not wait itself.
@@ -46,8 +50,8 @@ const NOTADB: i32 = 26;
 const READONLY: i32 = 8;
 
 impl SqliteStore {
-    /// Opens `file`, what follows `sqlite:` in the settings, creating it where it is missing.
-    /// Without `keys` those in the file beside it encrypt.
+    /// Opens `file`, the part behind `sqlite:` in the settings, creating it where it is missing.
+    /// Without `keys`, the keys in the file beside it encrypt.
     pub(crate) async fn open(
         file: &str,
         keys: Option<GivenKeys>,
@@ -60,22 +64,24 @@ impl SqliteStore {
             .filename(&file)
             .busy_timeout(BUSY_TIMEOUT)
             .foreign_keys(true)
-            // Spelled out: with less, the last commits before a power cut are lost, and a
-            // subscription that was answered for would be gone.
+            // Explicit: with less, the last commits before a power cut are lost, and with them
+            // subscriptions that were confirmed.
             .synchronous(SqliteSynchronous::Full)
             .disable_statement_logging();
         prepare(&file, &options).await?;
         // One writer: writes of this process queue here, in order, instead of competing for
         // SQLite's lock. Readers never wait for it.
         let readers = options.clone().pragma("query_only", "ON");
-        // A batch of the attempt log touches more pages than the cache has. Each is written once, at
-        // the end, and not whenever another one needs its place: some megabytes for a moment.
+        // A batch of the attempt log touches more pages than the cache holds. Each is written once,
+        // at the end, and not whenever another one needs its place: some megabytes for a moment.
         let writer = options.pragma("cache_spill", "OFF");
         let (writer, readers) = (pool(1, writer), pool(MAX_READERS, readers));
-        let used = super::used_keys(&readers).await?;
+        let used = ask("reading which keys encrypt", readers.acquire());
+        let used = used_keys::<SqliteFile>(&mut *used.await?).await?;
         let keys = keys.map_or_else(|| GivenKeys::beside(&file, used.is_empty()), Ok)?;
-        let store = Self { keyring: keys.keyring(&used)?, quotas, writer, readers };
-        encryption::adopt(&store, &used, &keys).await?;
+        let backend = SqliteFile { writer, readers };
+        let store = Self { keyring: keys.keyring(&used)?, quotas, backend };
+        store.adopt(&used, &keys).await?;
         Ok(store)
     }
 
@@ -96,8 +102,8 @@ impl SqliteStore {
 
 /// Connections are opened when needed, and never again create the file.
 ///
-/// One that is in a transaction still is closed: where SQLite itself ends a transaction (the disk is
-/// full), the client library goes on counting it and refuses the next, and all after it.
+/// A connection that is still in a transaction is closed: where SQLite itself ends a transaction (the
+/// disk is full), the client library still counts it and refuses all that follow.
 fn pool(max_connections: u32, options: SqliteConnectOptions) -> SqlitePool {
     PoolOptions::new()
         .max_connections(max_connections)
@@ -105,7 +111,7 @@ fn pool(max_connections: u32, options: SqliteConnectOptions) -> SqlitePool {
         .test_before_acquire(false)
         .before_acquire(|connection: &mut SqliteConnection, _| {
             Box::pin(async move {
-                // What was sent to it before, a rollback for one, is done when it answers.
+                // When it answers, everything sent before is done, such as a rollback.
                 connection.ping().await?;
                 Ok(!connection.is_in_transaction())
             })
@@ -125,8 +131,8 @@ async fn check_folder(file: &Path) -> Result<(), StoreError> {
     Ok(())
 }
 
-/// Lets nobody else read a file that will hold secrets; SQLite gives its log the same mode. A file
-/// that is there keeps the mode that somebody chose for it.
+/// Creates the file, which will hold secrets, readable by its owner only; SQLite gives its log the
+/// same mode. An existing file keeps its mode.
 async fn create_private(file: &Path) -> Result<(), StoreError> {
     let mut options = tokio::fs::OpenOptions::new();
     match options.write(true).create_new(true).mode(0o600).open(file).await {
@@ -138,18 +144,18 @@ async fn create_private(file: &Path) -> Result<(), StoreError> {
     }
 }
 
-/// Makes the file what the pools expect.
+/// Brings the file to the state that the pools expect.
 async fn prepare(file: &Path, options: &SqliteConnectOptions) -> Result<(), StoreError> {
-    let told = |error| about_file(file, error);
+    let explained = |error| about_file(file, error);
     let opening = options.clone().create_if_missing(true);
-    let mut connection = ask("opening", opening.connect()).await.map_err(told)?;
+    let mut connection = ask("opening", opening.connect()).await.map_err(explained)?;
     let prepared = async {
         refuse_foreign(file, &mut connection).await?;
         refuse_newer(&mut connection).await?;
         turn_on_wal(&mut connection).await?;
         migrate(&mut connection).await
     };
-    let prepared = prepared.await.map_err(told);
+    let prepared = prepared.await.map_err(explained);
     ask("closing after opening", connection.close()).await.and(prepared)
 }
 
@@ -180,8 +186,8 @@ async fn refuse_newer(connection: &mut SqliteConnection) -> Result<(), StoreErro
     }
 }
 
-/// The file remembers this. While several processes open a new file, all but one are told at once
-/// that it is locked.
+/// Turns on the write-ahead log; the file remembers this. While several processes open a new file,
+/// SQLite reports it as locked to all but one, without waiting.
 async fn turn_on_wal(connection: &mut SqliteConnection) -> Result<(), StoreError> {
     async fn turn_on(
         connection: &mut SqliteConnection,
@@ -202,7 +208,7 @@ async fn turn_on_wal(connection: &mut SqliteConnection) -> Result<(), StoreError
 /// All or nothing, and one process at a time: the write lock is taken first, since sqlx takes none
 /// for SQLite. Without a deadline: half a migration is worth nothing, however long it takes.
 async fn migrate(connection: &mut SqliteConnection) -> Result<(), StoreError> {
-    let begun = connection.begin_with(BEGIN_WRITE);
+    let begun = connection.begin_with(SqliteFile::DIALECT.begin_write);
     let mut transaction = ask("locking for the schema", begun).await?;
     // Not `run`: its future is only `Send` for some lifetimes.
     MIGRATIONS
@@ -212,7 +218,7 @@ async fn migrate(connection: &mut SqliteConnection) -> Result<(), StoreError> {
     ask("keeping the schema", transaction.commit()).await
 }
 
-/// Turns what the database says about the file into what a person can do about it.
+/// Turns the database's error about the file into one that says what to do about it.
 fn about_file(file: &Path, error: StoreError) -> StoreError {
     let file = file.to_owned();
     let StoreError::Step { step, source } = error else { return error };
@@ -221,4 +227,12 @@ fn about_file(file: &Path, error: StoreError) -> StoreError {
         Some(NOTADB) => StoreError::NotADatabase { file },
         Some(_) | None => StoreError::Step { step, source },
     }
+}
+
+/// [`backend::ask`] without a pool.
+async fn ask<T>(
+    step: &'static str,
+    work: impl Future<Output = sqlx::Result<T>>,
+) -> Result<T, StoreError> {
+    backend::ask::<SqliteFile, T>(step, work).await
 }

@@ -8,11 +8,15 @@ use sqlx::{ConnectOptions, Connection, Row, sqlite::SqliteConnectOptions};
 use tempfile::TempDir;
 
 use super::*;
-use crate::Page;
-use homing_domain::clock;
+use crate::{CircuitPage, Intervention, Page, Store, SubscriptionStore, subscriptions::Quotas};
 use homing_domain::{
+    circuit::CircuitRules,
+    clock,
     id::SubscriptionId,
+    outcome::Outcome,
     subscription::{Draft, Subscription},
+    tally::Tally,
+    url::EndpointUrl,
 };
 
 /// A folder for one database file.
@@ -117,7 +121,7 @@ async fn many_may_create_one_store_at_the_same_time() {
 async fn every_commit_reaches_the_disk() {
     let place = Place::new();
     let store = SqliteStore::open(&place.file("homing.db"), None, Quotas::NONE).await.unwrap();
-    for pool in [&store.writer, &store.readers] {
+    for pool in [&store.backend.writer, &store.backend.readers] {
         let pragma = async |text: &'static str| sqlx::query(text).fetch_one(pool).await.unwrap();
         assert_eq!(pragma("PRAGMA journal_mode").await.get::<String, _>(0), "wal");
         assert_eq!(pragma("PRAGMA synchronous").await.get::<i64, _>(0), 2, "FULL");
@@ -201,7 +205,7 @@ async fn the_schema_lets_only_ids_in() {
         ["", "01931F5A-9C4E-7000-8000-000000000001", "01931f5a9c4e-7000-8000-0000-00000000001"]
     {
         let update = sqlx::query("UPDATE subscriptions SET id = ?1").bind(id);
-        assert!(update.execute(&store.writer).await.is_err(), "{id}");
+        assert!(update.execute(&store.backend.writer).await.is_err(), "{id}");
     }
 }
 
@@ -296,7 +300,7 @@ async fn the_schema_lets_only_circuits_in_that_can_be_named() {
         "UPDATE circuits SET window_failures = 1",
         "UPDATE circuits SET last_outcome = 'refused 503'",
     ] {
-        assert!(sqlx::query(spoil).execute(&store.writer).await.is_err(), "{spoil}");
+        assert!(sqlx::query(spoil).execute(&store.backend.writer).await.is_err(), "{spoil}");
     }
     place.shell("homing.db", "UPDATE circuits SET url = 'https://example.com:443/a'").await;
     let unsettled = store.unsettled_circuits().await.unwrap();
@@ -321,6 +325,6 @@ async fn what_was_kept_in_clear_is_encrypted_when_the_file_is_opened() {
     let store = SqliteStore::open(&place.file("homing.db"), None, Quotas::NONE).await.unwrap();
     assert_eq!(store.subscription(one.id).await.unwrap(), Some(one));
     let kept = "SELECT auth_token || secrets || headers FROM subscriptions";
-    let kept: String = sqlx::query_scalar(kept).fetch_one(&store.readers).await.unwrap();
+    let kept: String = sqlx::query_scalar(kept).fetch_one(&store.backend.readers).await.unwrap();
     assert!(kept.starts_with("v1.") && !kept.contains("whsec") && !kept.contains("see"), "{kept}");
 }

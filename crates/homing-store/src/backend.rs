@@ -1,0 +1,177 @@
+//! One store over two databases: [`SqlStore`] runs every statement, [`Backend`] is what differs.
+
+use std::collections::BTreeMap;
+
+use futures_util::{TryFutureExt, future::BoxFuture};
+use sqlx::Pool;
+
+use super::{
+    StoreError,
+    error::{Readable, within},
+    keyring::Keyring,
+    statement::{Record, SqlDatabase, Statement, Tx},
+    subscriptions::Quotas,
+};
+use homing_domain::{circuit::Circuit, time::UnixMillis};
+
+/// Circuits by URL.
+pub(super) type CircuitsByUrl = BTreeMap<String, Readable<Circuit>>;
+
+/// A database and how it locks.
+pub(super) trait Backend: Send + Sync + 'static {
+    /// The database as sqlx knows it.
+    type Database: SqlDatabase;
+
+    /// The SQL in which the databases differ.
+    const DIALECT: Dialect;
+
+    /// Connections that write.
+    fn writer(&self) -> &Pool<Self::Database>;
+
+    /// Connections that only read.
+    fn readers(&self) -> &Pool<Self::Database>;
+
+    /// Runs a single statement that writes, in a transaction of its own.
+    fn execute(
+        &self,
+        statement: Statement<Self::Database>,
+    ) -> impl Future<Output = sqlx::Result<u64>> + Send;
+
+    /// Locks the circuits of `urls`, sorted and different from each other, until the transaction
+    /// ends, and reads them; gives a new one where there is none.
+    fn lock_circuits(
+        transaction: &mut Tx<Self::Database>,
+        urls: &[&str],
+        now: UnixMillis,
+    ) -> impl Future<Output = sqlx::Result<CircuitsByUrl>> + Send;
+
+    /// Writes circuits that are locked.
+    fn write_circuits(
+        transaction: &mut Tx<Self::Database>,
+        circuits: &[(&str, &Circuit)],
+        now: UnixMillis,
+    ) -> impl Future<Output = sqlx::Result<()>> + Send;
+
+    /// Translates what the database says about a lock or a deadline.
+    fn translate(step: &'static str, error: StoreError) -> StoreError;
+
+    /// Finds out why the pool could not connect in time; `Ok`: all its connections are busy.
+    fn diagnose(&self) -> impl Future<Output = Result<(), StoreError>> + Send;
+}
+
+/// SQL in which the databases differ.
+pub(super) struct Dialect {
+    /// Begins a transaction that writes.
+    pub(super) begin_write: &'static str,
+    /// Begins a transaction that sees one instant, however many statements follow.
+    pub(super) begin_snapshot: &'static str,
+    /// Locks out every other writer of subscriptions, where `begin_write` does not.
+    pub(super) lock_subscriptions: Option<&'static str>,
+    /// Corrects the totals of subscriptions.
+    pub(super) recount: &'static str,
+    /// Reads and locks what the next connect of a source asks for.
+    pub(super) lock_reset: &'static str,
+    /// Reads and locks the circuit of a URL.
+    pub(super) lock_circuit: &'static str,
+    /// Forgets closed circuits.
+    pub(super) prune_circuits: &'static str,
+    /// Adds to the number of rows of the attempt log, which never falls below zero: rows that an
+    /// operator deleted may still be counted.
+    pub(super) count_attempts: &'static str,
+    /// Reads and locks the number of rows of the attempt log.
+    pub(super) lock_attempts: &'static str,
+    /// Names the index of a query; `None`: the database chooses it well by itself.
+    pub(super) indexed_by: Option<&'static str>,
+    /// Forget old minutes, workers, dues, and costly filters.
+    pub(super) prune_minutes: &'static str,
+    pub(super) prune_workers: &'static str,
+    pub(super) prune_dues: &'static str,
+    pub(super) prune_costly: &'static str,
+}
+
+/// A store in a database whose schema is up to date.
+pub(super) struct SqlStore<B> {
+    pub(super) keyring: Keyring,
+    pub(super) quotas: Quotas,
+    pub(super) backend: B,
+}
+
+impl<B: Backend> SqlStore<B> {
+    /// Runs one step [`within`] the deadline, and says why where no connection could be had.
+    ///
+    /// Boxed: connecting is large, and calls of the store are part of every delivery.
+    pub(super) fn ask<'a, T: Send + 'a>(
+        &'a self,
+        step: &'static str,
+        work: impl Future<Output = sqlx::Result<T>> + Send + 'a,
+    ) -> BoxFuture<'a, Result<T, StoreError>> {
+        Box::pin(async move {
+            let mut no_connection = false;
+            let noting = work.inspect_err(|error| {
+                no_connection = matches!(error, sqlx::Error::PoolTimedOut);
+            });
+            let answer = ask::<B, _>(step, noting).await;
+            if no_connection {
+                self.backend.diagnose().await?;
+            }
+            answer
+        })
+    }
+
+    /// A transaction that writes.
+    pub(super) async fn begin(&self) -> sqlx::Result<Tx<B::Database>> {
+        self.backend.writer().begin_with(B::DIALECT.begin_write).await
+    }
+
+    /// A transaction that no other writer of subscriptions runs beside.
+    pub(super) async fn begin_exclusive(&self) -> sqlx::Result<Tx<B::Database>> {
+        let mut transaction = self.begin().await?;
+        if let Some(lock) = B::DIALECT.lock_subscriptions {
+            super::statement::sql(lock).execute(&mut transaction).await?;
+        }
+        Ok(transaction)
+    }
+
+    /// A transaction that sees one instant.
+    pub(super) async fn begin_snapshot(&self) -> sqlx::Result<Tx<B::Database>> {
+        self.backend.readers().begin_with(B::DIALECT.begin_snapshot).await
+    }
+
+    /// Runs a single statement that writes.
+    pub(super) async fn execute(&self, statement: Statement<B::Database>) -> sqlx::Result<u64> {
+        self.backend.execute(statement).await
+    }
+
+    /// All rows that a statement reads.
+    pub(super) async fn all<T: Record>(
+        &self,
+        statement: Statement<B::Database>,
+    ) -> sqlx::Result<Vec<T>> {
+        let mut connection = self.backend.readers().acquire().await?;
+        statement.fetch(&mut connection).await
+    }
+
+    /// The only row that a statement reads, if there is one.
+    pub(super) async fn optional<T: Record>(
+        &self,
+        statement: Statement<B::Database>,
+    ) -> sqlx::Result<Option<T>> {
+        Ok(self.all(statement).await?.pop())
+    }
+
+    /// The only row that a statement reads.
+    pub(super) async fn one<T: Record>(
+        &self,
+        statement: Statement<B::Database>,
+    ) -> sqlx::Result<T> {
+        self.optional(statement).await?.ok_or(sqlx::Error::RowNotFound)
+    }
+}
+
+/// [`within`] the deadline, with the database's words for what took too long translated.
+pub(super) async fn ask<B: Backend, T>(
+    step: &'static str,
+    work: impl Future<Output = sqlx::Result<T>>,
+) -> Result<T, StoreError> {
+    within(step, work).await.map_err(|error| B::translate(step, error))
+}

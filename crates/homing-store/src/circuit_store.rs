@@ -1,0 +1,171 @@
+//! Circuits in a database: lock, read, apply the rule, write, in one transaction, so that no counts
+//! of a worker are lost and only one wins a probe.
+
+use super::{
+    MAX_PAGE_LIMIT, StoreError,
+    backend::{Backend, SqlStore, ask},
+    circuit_row::{self, FoundCircuit},
+    circuits::{
+        CircuitListing, CircuitPage, Intervention, MAX_PRUNED, MergedTallies, ProbeClaim,
+        UnsettledCircuits, UnsettledReading,
+    },
+    error::Readable,
+    statement::{SqlDatabase, Statement, sql},
+    statements::{CIRCUIT, CIRCUITS_BEHIND, CIRCUITS_BEHIND_IN_STATE, CIRCUITS_VERSION},
+};
+use homing_domain::{
+    circuit::{Circuit, CircuitRules, Turn},
+    tally::Tally,
+    time::UnixMillis,
+    url::EndpointUrl,
+};
+
+impl<B: Backend> SqlStore<B> {
+    pub(super) async fn merge(
+        &self,
+        tallies: &[(EndpointUrl, Tally)],
+        rules: &CircuitRules,
+        now: UnixMillis,
+    ) -> sqlx::Result<MergedTallies> {
+        let mut merged = MergedTallies::default();
+        if tallies.is_empty() {
+            return Ok(merged);
+        }
+        let mut urls: Vec<_> = tallies.iter().map(|(url, _)| url.as_str()).collect();
+        urls.sort_unstable();
+        urls.dedup();
+        let mut transaction = self.begin().await?;
+        let mut known = B::lock_circuits(&mut transaction, &urls, now).await?;
+        for (url, tally) in tallies {
+            match known.get_mut(url.as_str()).ok_or(sqlx::Error::RowNotFound)? {
+                Ok(circuit) => {
+                    let (next, change) = circuit.after(tally, rules, now);
+                    circuit.clone_from(&next);
+                    merged.circuits.push((url.clone(), next, change));
+                }
+                Err(corrupt) => merged.corrupt.push(corrupt.clone()),
+            }
+        }
+        let readable = known.iter().filter_map(|(url, it)| Some((url.as_str(), it.as_ref().ok()?)));
+        let readable: Vec<_> = readable.collect();
+        B::write_circuits(&mut transaction, &readable, now).await?;
+        transaction.commit().await?;
+        Ok(merged)
+    }
+
+    pub(super) async fn claim(
+        &self,
+        url: &EndpointUrl,
+        rules: &CircuitRules,
+        now: UnixMillis,
+    ) -> sqlx::Result<Readable<ProbeClaim>> {
+        let mut transaction = self.begin().await?;
+        let row = sql(B::DIALECT.lock_circuit).bind(url.as_str()).optional(&mut transaction);
+        let circuit = match row.await? {
+            None => Circuit::new(now),
+            Some(FoundCircuit(Ok((_url, circuit)))) => circuit,
+            Some(FoundCircuit(Err(corrupt))) => {
+                transaction.rollback().await?;
+                return Ok(Err(corrupt));
+            }
+        };
+        let Some(claimed) = circuit.claim_probe(now, rules) else {
+            transaction.rollback().await?;
+            return Ok(Ok(ProbeClaim::Lost(circuit)));
+        };
+        B::write_circuits(&mut transaction, &[(url.as_str(), &claimed)], now).await?;
+        transaction.commit().await?;
+        Ok(Ok(ProbeClaim::Won(claimed)))
+    }
+
+    pub(super) async fn intervene(
+        &self,
+        url: &EndpointUrl,
+        intervention: Intervention,
+        now: UnixMillis,
+    ) -> sqlx::Result<Turn> {
+        // A circuit that cannot be read is replaced: this is how an operator gets rid of it.
+        let turn = |known: Readable<Circuit>| Ok(intervention.turn(known.ok(), now));
+        self.turn(url, now, turn).await?.map_err(sqlx::Error::decode)
+    }
+
+    /// Applies `rule` to the circuit of `url`, a new one where there is none, and saves the result.
+    pub(super) async fn turn(
+        &self,
+        url: &EndpointUrl,
+        now: UnixMillis,
+        rule: impl FnOnce(Readable<Circuit>) -> Readable<Turn> + Send,
+    ) -> sqlx::Result<Readable<Turn>> {
+        let mut transaction = self.begin().await?;
+        let mut locked = B::lock_circuits(&mut transaction, &[url.as_str()], now).await?;
+        let known = locked.remove(url.as_str()).ok_or(sqlx::Error::RowNotFound)?;
+        match rule(known) {
+            Ok(turned) => {
+                B::write_circuits(&mut transaction, &[(url.as_str(), &turned.0)], now).await?;
+                transaction.commit().await?;
+                Ok(Ok(turned))
+            }
+            Err(corrupt) => {
+                transaction.rollback().await?;
+                Ok(Err(corrupt))
+            }
+        }
+    }
+
+    pub(super) async fn find_circuit(
+        &self,
+        url: &EndpointUrl,
+    ) -> sqlx::Result<Readable<Option<Circuit>>> {
+        let found = self.optional(sql(CIRCUIT).bind(url.as_str())).await?;
+        Ok(found.map(|FoundCircuit(found)| found.map(|(_url, circuit)| circuit)).transpose())
+    }
+
+    pub(super) async fn list_circuits(&self, page: &CircuitPage) -> sqlx::Result<CircuitListing> {
+        Ok(circuit_row::page(self.all(listing(page)).await?, limit(page)))
+    }
+
+    /// In batches, each with a deadline of its own, at one instant.
+    pub(super) async fn read_unsettled(&self) -> Result<UnsettledCircuits, StoreError> {
+        let begun = async {
+            let mut transaction = self.begin_snapshot().await?;
+            let (version,) = sql(CIRCUITS_VERSION).one(&mut transaction).await?;
+            Ok((transaction, version))
+        };
+        let step = "beginning to read the circuits that are not closed";
+        let (mut transaction, version) = self.ask(step, begun).await?;
+        let mut reading = UnsettledReading::new(version);
+        while let Some(page) = reading.page() {
+            let rows = listing(page).all(&mut transaction);
+            let rows = ask::<B, _>("reading the circuits that are not closed", rows).await?;
+            let limit = limit(page);
+            reading.add(circuit_row::page(rows, limit));
+        }
+        let step = "ending to read the circuits that are not closed";
+        ask::<B, _>(step, transaction.rollback()).await?;
+        Ok(reading.end())
+    }
+
+    pub(super) async fn version_of_circuits(&self) -> sqlx::Result<i64> {
+        self.one(sql(CIRCUITS_VERSION)).await.map(|(version,)| version)
+    }
+
+    pub(super) async fn prune(&self, before: UnixMillis) -> sqlx::Result<u64> {
+        let prune = sql(B::DIALECT.prune_circuits).bind(before.get()).bind(i64::from(MAX_PRUNED));
+        self.execute(prune).await
+    }
+}
+
+fn limit(page: &CircuitPage) -> u32 {
+    page.limit.clamp(1, MAX_PAGE_LIMIT)
+}
+
+/// The circuits of a page and one more.
+fn listing<DB: SqlDatabase>(page: &CircuitPage) -> Statement<DB> {
+    let after = page.after.as_deref().unwrap_or_default();
+    let statement = if page.state.is_some() { CIRCUITS_BEHIND_IN_STATE } else { CIRCUITS_BEHIND };
+    let query = sql(statement).bind(after).bind(i64::from(limit(page)).saturating_add(1));
+    match page.state {
+        Some(state) => query.bind(state.as_str()),
+        None => query,
+    }
+}

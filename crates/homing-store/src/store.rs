@@ -1,0 +1,153 @@
+//! Everything of [`Store`] that has no trait of its own: keys, tokens, circuits, and queues.
+
+use async_trait::async_trait;
+
+use super::{
+    CircuitListing, CircuitPage, Intervention, Keys, MergedTallies, ProbeClaim, Reencrypted, Store,
+    StoreError, SubscriptionStore, UnsettledCircuits,
+    backend::{Backend, SqlStore},
+    error::Readable,
+    statement::sql,
+    statements::{FORGET_QUEUE, INSERT_TOKEN, QUEUES, REMOVE_TOKEN, TOKENS},
+    token_row::TokenRow,
+};
+use homing_domain::{
+    api_token::ApiToken,
+    circuit::{Circuit, CircuitRules, Turn},
+    clock,
+    outcome::Outcome,
+    tally::Tally,
+    time::UnixMillis,
+    url::EndpointUrl,
+};
+
+#[async_trait]
+impl<B: Backend> Store for SqlStore<B> {
+    async fn keys(&self) -> Result<Keys, StoreError> {
+        let used = self.keys_in_use().await?;
+        Ok(Keys { primary: self.keyring.primary().clone(), used })
+    }
+
+    async fn reencrypt(&self) -> Result<Reencrypted, StoreError> {
+        self.renew_all().await
+    }
+
+    async fn insert_token(&self, token: &ApiToken) -> Result<bool, StoreError> {
+        let row = TokenRow::from(token);
+        let insert = sql(INSERT_TOKEN).bind(row.name).bind(row.digest).bind(row.scope);
+        let insert = self.execute(insert.bind(row.created_ms));
+        Ok(self.ask("adding a token", insert).await? > 0)
+    }
+
+    async fn remove_token(&self, name: &str) -> Result<bool, StoreError> {
+        let delete = self.execute(sql(REMOVE_TOKEN).bind(name));
+        Ok(self.ask("removing a token", delete).await? > 0)
+    }
+
+    async fn tokens(&self) -> Result<Vec<ApiToken>, StoreError> {
+        let read = async {
+            let rows = self.all(sql(TOKENS)).await?;
+            rows.into_iter().map(TokenRow::build).collect()
+        };
+        self.ask("reading the tokens", read).await
+    }
+
+    async fn merge_tallies(
+        &self,
+        tallies: &[(EndpointUrl, Tally)],
+        rules: &CircuitRules,
+        now: UnixMillis,
+    ) -> Result<MergedTallies, StoreError> {
+        self.ask("counting attempts", self.merge(tallies, rules, now)).await
+    }
+
+    async fn claim_probe(
+        &self,
+        url: &EndpointUrl,
+        rules: &CircuitRules,
+        now: UnixMillis,
+    ) -> Result<ProbeClaim, StoreError> {
+        let claim = self.ask("claiming a probe", self.claim(url, rules, now)).await?;
+        claim.map_err(StoreError::CorruptCircuit)
+    }
+
+    async fn probe_ended(
+        &self,
+        url: &EndpointUrl,
+        outcome: &Outcome,
+        rules: &CircuitRules,
+        now: UnixMillis,
+    ) -> Result<Turn, StoreError> {
+        let turn = |known: Readable<Circuit>| known.map(|it| it.after_probe(outcome, now, rules));
+        let ended = self.ask("counting a probe", self.turn(url, now, turn)).await?;
+        ended.map_err(StoreError::CorruptCircuit)
+    }
+
+    async fn set_circuit(
+        &self,
+        url: &EndpointUrl,
+        intervention: Intervention,
+        now: UnixMillis,
+    ) -> Result<Turn, StoreError> {
+        self.ask("changing a circuit", self.intervene(url, intervention, now)).await
+    }
+
+    async fn circuit(&self, url: &EndpointUrl) -> Result<Option<Circuit>, StoreError> {
+        let found = self.ask("reading a circuit", self.find_circuit(url)).await?;
+        found.map_err(StoreError::CorruptCircuit)
+    }
+
+    async fn circuits(&self, page: &CircuitPage) -> Result<CircuitListing, StoreError> {
+        self.ask("listing circuits", self.list_circuits(page)).await
+    }
+
+    async fn unsettled_circuits(&self) -> Result<UnsettledCircuits, StoreError> {
+        self.read_unsettled().await
+    }
+
+    async fn circuits_version(&self) -> Result<i64, StoreError> {
+        self.ask("reading the version of the circuits", self.version_of_circuits()).await
+    }
+
+    async fn prune_circuits(&self, before: UnixMillis) -> Result<u64, StoreError> {
+        self.ask("forgetting closed circuits", self.prune(before)).await
+    }
+
+    async fn remember_queues(&self, names: &[String]) -> Result<(), StoreError> {
+        if names.is_empty() {
+            return Ok(());
+        }
+        // All processes use the same order, so that no two wait for each other.
+        let mut names = names.to_vec();
+        names.sort_unstable();
+        names.dedup();
+        let now = clock::now().get();
+        let mut insert = sql("INSERT INTO queues (name, first_declared_ms) VALUES ");
+        for (index, name) in names.into_iter().enumerate() {
+            insert = insert.push(if index == 0 { "(" } else { ", (" }).push_bind(name);
+            insert = insert.push(", ").push_bind(now).push(")");
+        }
+        let insert = self.execute(insert.push(" ON CONFLICT (name) DO NOTHING"));
+        self.ask("remembering queues", insert).await.map(drop)
+    }
+
+    async fn known_queues(&self) -> Result<Vec<String>, StoreError> {
+        let names = self.all::<(String,)>(sql(QUEUES));
+        let names = self.ask("reading the known queues", names).await?;
+        Ok(names.into_iter().map(|(name,)| name).collect())
+    }
+
+    async fn forget_queue(&self, name: &str) -> Result<bool, StoreError> {
+        let forget = self.execute(sql(FORGET_QUEUE).bind(name));
+        Ok(self.ask("forgetting a queue", forget).await? > 0)
+    }
+
+    async fn check(&self) -> Result<(), StoreError> {
+        self.subscriptions_version().await.map(drop)
+    }
+
+    async fn close(&self) {
+        self.backend.readers().close().await;
+        self.backend.writer().close().await;
+    }
+}

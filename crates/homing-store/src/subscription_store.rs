@@ -1,0 +1,223 @@
+//! Subscriptions in a database.
+
+use async_trait::async_trait;
+
+use super::{
+    StoreError,
+    backend::{Backend, SqlStore, ask},
+    row::{self, FoundRow, Written, parse_id},
+    statement::{SqlDatabase, Statement, Tx, sql},
+    statements::{
+        AT_URL, BEHIND, BY_FINGERPRINT, BY_ID, CENSUS, CHANGED, INSERT, REMOVE, REMOVED, TOTALS,
+        UPDATE, UPDATED, VERSION,
+    },
+    subscriptions::{
+        Census, Changes, Damaged, Listing, MAX_PAGE_LIMIT, Page, Snapshot, SubscriptionStore,
+        Totals, reaches,
+    },
+};
+use homing_domain::{
+    id::SubscriptionId, subscription::Subscription, time::UnixMillis, url::EndpointUrl,
+};
+
+#[async_trait]
+impl<B: Backend> SubscriptionStore for SqlStore<B> {
+    async fn insert_subscription(&self, subscription: &Subscription) -> Result<(), StoreError> {
+        let written = self.ask("adding a subscription", self.insert(subscription)).await?;
+        written.into_answer(subscription.id)
+    }
+
+    async fn update_subscription(
+        &self,
+        subscription: &Subscription,
+        read: UnixMillis,
+    ) -> Result<(), StoreError> {
+        let written = self.ask("changing a subscription", self.update(subscription, read)).await?;
+        written.into_answer(subscription.id)
+    }
+
+    async fn remove_subscription(&self, id: SubscriptionId) -> Result<bool, StoreError> {
+        let removed = async {
+            let mut transaction = self.begin_exclusive().await?;
+            let removed = sql(REMOVE).bind(id.to_string()).execute(&mut transaction).await?;
+            transaction.commit().await?;
+            Ok(removed > 0)
+        };
+        self.ask("removing a subscription", removed).await
+    }
+
+    async fn subscription(&self, id: SubscriptionId) -> Result<Option<Subscription>, StoreError> {
+        let row = self.optional::<FoundRow>(sql(BY_ID).bind(id.to_string()));
+        let row = self.ask("reading a subscription", row).await?;
+        let read = row.map(|row| row.read(&self.keyring)).transpose();
+        read.map_err(|corrupt| StoreError::Corrupt(Box::new(corrupt)))
+    }
+
+    async fn damaged_subscription(
+        &self,
+        id: SubscriptionId,
+    ) -> Result<Option<Damaged>, StoreError> {
+        let row = self.optional::<FoundRow>(sql(BY_ID).bind(id.to_string()));
+        let row = self.ask("reading a subscription", row).await?;
+        Ok(row.and_then(|row| row.damaged(&self.keyring)))
+    }
+
+    async fn subscriptions(&self, page: Page) -> Result<Listing, StoreError> {
+        let limit = page.limit.clamp(1, MAX_PAGE_LIMIT);
+        let rows = self.all(behind(BEHIND, page.after, limit));
+        let rows = self.ask("listing subscriptions", rows).await?;
+        Ok(row::page(rows, limit, &self.keyring))
+    }
+
+    async fn subscriptions_at(&self, url: &EndpointUrl, page: Page) -> Result<Listing, StoreError> {
+        let limit = page.limit.clamp(1, MAX_PAGE_LIMIT);
+        let rows = self.all(behind(AT_URL, page.after, limit).bind(url.as_str()));
+        let rows = self.ask("listing the subscriptions of a URL", rows).await?;
+        Ok(row::page(rows, limit, &self.keyring))
+    }
+
+    async fn all_subscriptions(&self) -> Result<Snapshot, StoreError> {
+        let mut snapshot = Snapshot::default();
+        let begun = async {
+            let mut transaction = self.begin_snapshot().await?;
+            (snapshot.version,) = sql(VERSION).one(&mut transaction).await?;
+            Ok(transaction)
+        };
+        let mut transaction = self.ask("beginning to read all subscriptions", begun).await?;
+        let mut after = None;
+        loop {
+            let rows = behind(BEHIND, after, MAX_PAGE_LIMIT).all(&mut transaction);
+            let rows = ask::<B, _>("reading all subscriptions", rows).await?;
+            let page = row::page(rows, MAX_PAGE_LIMIT, &self.keyring);
+            snapshot.subscriptions.extend(page.subscriptions);
+            snapshot.corrupt.extend(page.corrupt);
+            after = page.next;
+            if after.is_none() {
+                break;
+            }
+        }
+        ask::<B, _>("ending to read all subscriptions", transaction.rollback()).await?;
+        Ok(snapshot)
+    }
+
+    async fn changed_subscriptions(&self, since: i64) -> Result<Option<Changes>, StoreError> {
+        self.ask("reading what has changed", self.read_changes(since)).await
+    }
+
+    async fn count_subscriptions(&self) -> Result<u64, StoreError> {
+        let totals = self.one::<Totals>(sql(TOTALS));
+        Ok(self.ask("counting subscriptions", totals).await?.number())
+    }
+
+    async fn recount_subscriptions(&self) -> Result<Census, StoreError> {
+        let recounted = async {
+            let mut transaction = self.begin_exclusive().await?;
+            sql(B::DIALECT.recount).execute(&mut transaction).await?;
+            let census = sql(CENSUS).one(&mut transaction).await?;
+            transaction.commit().await?;
+            Ok(census)
+        };
+        self.ask("counting the subscriptions anew", recounted).await
+    }
+
+    async fn subscriptions_version(&self) -> Result<i64, StoreError> {
+        let version = self.one(sql(VERSION));
+        let (version,) = self.ask("reading the version of the subscriptions", version).await?;
+        Ok(version)
+    }
+}
+
+impl<B: Backend> SqlStore<B> {
+    async fn insert(&self, subscription: &Subscription) -> sqlx::Result<Written> {
+        let mut transaction = self.begin_exclusive().await?;
+        if let Some(existing) = same_fingerprint(subscription, &mut transaction).await? {
+            transaction.rollback().await?;
+            return Ok(Written::Duplicate(existing));
+        }
+        let before = sql(TOTALS).one(&mut transaction).await?;
+        self.note_key(&mut transaction).await?;
+        let insert = row::bind(INSERT, subscription, &self.keyring)?;
+        insert.bind(subscription.created.get()).execute(&mut transaction).await?;
+        self.commit(subscription, before, transaction).await
+    }
+
+    async fn update(&self, subscription: &Subscription, read: UnixMillis) -> sqlx::Result<Written> {
+        let mut transaction = self.begin_exclusive().await?;
+        let updated = sql(UPDATED).bind(subscription.id.to_string());
+        let updated: Option<(i64,)> = updated.optional(&mut transaction).await?;
+        if updated != Some((read.get(),)) {
+            transaction.rollback().await?;
+            return Ok(updated.map_or(Written::Missing, |_later| Written::Outdated));
+        }
+        match same_fingerprint(subscription, &mut transaction).await? {
+            Some(other) if other != subscription.id => {
+                transaction.rollback().await?;
+                Ok(Written::Duplicate(other))
+            }
+            Some(_) | None => {
+                let before = sql(TOTALS).one(&mut transaction).await?;
+                self.note_key(&mut transaction).await?;
+                let update = row::bind(UPDATE, subscription, &self.keyring)?;
+                update.execute(&mut transaction).await?;
+                self.commit(subscription, before, transaction).await
+            }
+        }
+    }
+
+    /// Commits a subscription that was written, if it can be read back and there is room for it.
+    async fn commit(
+        &self,
+        subscription: &Subscription,
+        before: Totals,
+        mut transaction: Tx<B::Database>,
+    ) -> sqlx::Result<Written> {
+        let after = sql(TOTALS).one(&mut transaction).await?;
+        let filter_bytes = row::filters(&subscription.spec).len();
+        let written = sql(BY_ID).bind(subscription.id.to_string());
+        let written: FoundRow = written.one(&mut transaction).await?;
+        let refused = match written.read(&self.keyring) {
+            Err(corrupt) => Some(Written::Unreadable(corrupt)),
+            Ok(_) => self.quotas.check(before, after, filter_bytes).err().map(Written::OverQuota),
+        };
+        match refused {
+            Some(refused) => transaction.rollback().await.map(|()| refused),
+            None => transaction.commit().await.map(|()| Written::Done),
+        }
+    }
+
+    async fn read_changes(&self, since: i64) -> sqlx::Result<Option<Changes>> {
+        let mut transaction = self.begin_snapshot().await?;
+        let (version,) = sql(VERSION).one(&mut transaction).await?;
+        if !reaches(since, version) {
+            transaction.rollback().await?;
+            return Ok(None);
+        }
+        let rows = sql(CHANGED).bind(since).all(&mut transaction).await?;
+        let removed: Vec<(String,)> = sql(REMOVED).bind(since).all(&mut transaction).await?;
+        let totals: Totals = sql(TOTALS).one(&mut transaction).await?;
+        transaction.rollback().await?;
+        let Listing { subscriptions, corrupt, .. } = row::page(rows, u32::MAX, &self.keyring);
+        let removed = removed.iter().map(|(id,)| parse_id(id)).collect::<Result<_, _>>()?;
+        let number = totals.number();
+        Ok(Some(Changes { version, subscriptions, corrupt, removed, number }))
+    }
+}
+
+async fn same_fingerprint<DB: SqlDatabase>(
+    subscription: &Subscription,
+    transaction: &mut Tx<DB>,
+) -> sqlx::Result<Option<SubscriptionId>> {
+    let existing = sql(BY_FINGERPRINT).bind(row::fingerprint(&subscription.spec));
+    let existing: Option<(String,)> = existing.optional(transaction).await?;
+    existing.map(|(id,)| parse_id(&id)).transpose()
+}
+
+/// `statement` for the page behind `after` and one row more.
+fn behind<DB: SqlDatabase>(
+    statement: &'static str,
+    after: Option<SubscriptionId>,
+    limit: u32,
+) -> Statement<DB> {
+    let after = after.map(|id| id.to_string()).unwrap_or_default();
+    sql(statement).bind(after).bind(i64::from(limit).saturating_add(1))
+}
