@@ -84,8 +84,8 @@ pub trait ActivityStore: Send + Sync {
     /// [`StoreError`]: a step that failed.
     async fn requests(&self, since: UnixMillis) -> Result<Requests, StoreError>;
 
-    /// The figures of all workers by the minute, for minutes that begin at or after `since`; a minute
-    /// without a report is left out.
+    /// The figures of all workers by the minute, for minutes that begin at or after `since`; a
+    /// minute without a report is left out.
     ///
     /// # Errors
     ///

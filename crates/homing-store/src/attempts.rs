@@ -3,8 +3,9 @@
 //! Ids sort by time, so one index on them serves pages, instants and pruning. Every other index
 //! ends with them, or leads to few rows.
 //!
-//! Whoever changes the number of rows locks the row of `attempt_rows`: a writer after everything
-//! else, a pruner first. A pruner deletes only committed rows, so no two wait for each other.
+//! A change of the number of rows locks the row of `attempt_rows`: a writer does so after
+//! everything else, a pruner first. A pruner deletes only committed rows, so no two wait for each
+//! other.
 
 use async_trait::async_trait;
 
@@ -148,9 +149,9 @@ pub trait AttemptLog {
     /// [`StoreError`]: a step that failed.
     async fn attempt_log(&self) -> Result<LogExtent, StoreError>;
 
-    /// Deletes the oldest records, at most [`RECORDS_AT_ONCE`]: those that began before `before`, and
-    /// those beyond `max_rows`; also gaps that are as old, or beyond [`MAX_GAPS`]. Several processes
-    /// may do so at a time.
+    /// Deletes the oldest records, at most [`RECORDS_AT_ONCE`]: those that began before `before`,
+    /// and those beyond `max_rows`; also gaps that are as old, or beyond [`MAX_GAPS`]. Several
+    /// processes may do so at a time.
     ///
     /// # Errors
     ///

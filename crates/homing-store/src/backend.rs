@@ -1,4 +1,4 @@
-//! One store over two databases: [`SqlStore`] runs every statement, [`Backend`] is what differs.
+//! One store over two databases: [`SqlStore`] runs every statement, a [`Backend`] knows the rest.
 
 use std::collections::BTreeMap;
 
@@ -52,7 +52,7 @@ pub(super) trait Backend: Send + Sync + 'static {
         now: UnixMillis,
     ) -> impl Future<Output = sqlx::Result<()>> + Send;
 
-    /// Translates what the database says about a lock or a deadline.
+    /// Translates the database's errors about locks and deadlines.
     fn translate(step: &'static str, error: StoreError) -> StoreError;
 
     /// Finds out why the pool could not connect in time; `Ok`: all its connections are busy.
@@ -69,7 +69,7 @@ pub(super) struct Dialect {
     pub(super) lock_subscriptions: Option<&'static str>,
     /// Corrects the totals of subscriptions.
     pub(super) recount: &'static str,
-    /// Reads and locks what the next connect of a source asks for.
+    /// Reads and locks the reset that the next connect of a source asks for.
     pub(super) lock_reset: &'static str,
     /// Reads and locks the circuit of a URL.
     pub(super) lock_circuit: &'static str,
@@ -168,7 +168,8 @@ impl<B: Backend> SqlStore<B> {
     }
 }
 
-/// [`within`] the deadline, with the database's words for what took too long translated.
+/// Runs one step [`within`] the deadline, and translates the database's errors about locks and
+/// deadlines.
 pub(super) async fn ask<B: Backend, T>(
     step: &'static str,
     work: impl Future<Output = sqlx::Result<T>>,

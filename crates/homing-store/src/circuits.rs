@@ -1,4 +1,4 @@
-//! What is asked about circuits, and what a store answers.
+//! Requests and results about circuits.
 
 use super::{MAX_PAGE_LIMIT, error::CorruptCircuit};
 use homing_domain::{
@@ -8,10 +8,10 @@ use homing_domain::{
 };
 
 /// Closed circuits that one call of [`Store::prune_circuits`](super::Store::prune_circuits)
-/// forgets at most.
+/// deletes at most.
 pub const MAX_PRUNED: u32 = 1_000;
 
-/// Which part of the list to read. Ordered by URL, byte by byte.
+/// A part of the list to read. Ordered by URL, byte by byte.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CircuitPage {
     /// Only those in this state; `None`: all.
@@ -19,7 +19,7 @@ pub struct CircuitPage {
     /// Begin behind this URL, which need not exist; `None`: at the beginning. A text, because a row
     /// that cannot be read may end a page.
     pub after: Option<String>,
-    /// How many at most; taken as 1 to [`MAX_PAGE_LIMIT`].
+    /// Circuits at most; taken as 1 to [`MAX_PAGE_LIMIT`].
     pub limit: u32,
 }
 
@@ -28,7 +28,7 @@ pub struct CircuitPage {
 pub struct CircuitListing {
     /// Ordered by URL.
     pub circuits: Vec<(EndpointUrl, Circuit)>,
-    /// Those on this page that cannot be read.
+    /// Circuits on this page that cannot be read.
     pub corrupt: Vec<CorruptCircuit>,
     /// Goes into [`CircuitPage::after`] for the next page; `None`: this is the last one.
     pub next: Option<String>,
@@ -37,46 +37,47 @@ pub struct CircuitListing {
 /// All circuits that are not closed, at one instant.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct UnsettledCircuits {
-    /// What [`Store::circuits_version`](super::Store::circuits_version) said at this instant.
+    /// [`Store::circuits_version`](super::Store::circuits_version) at this instant.
     pub version: i64,
     /// Ordered by URL.
     pub circuits: Vec<(EndpointUrl, Circuit)>,
-    /// Those that are not closed and cannot be read.
+    /// Circuits that are not closed and cannot be read.
     pub corrupt: Vec<CorruptCircuit>,
 }
 
-/// What became of a batch of tallies.
+/// The result of a batch of tallies.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct MergedTallies {
-    /// The circuits as they are now, in the order of the batch.
+    /// The circuits after the batch, in its order.
     pub circuits: Vec<(EndpointUrl, Circuit, Option<Change>)>,
-    /// Those that cannot be read; they are left as they are, and their tallies are lost.
+    /// Circuits that cannot be read; they are unchanged, and their tallies are lost.
     pub corrupt: Vec<CorruptCircuit>,
 }
 
-/// Who may send a probe.
+/// The result of claiming a probe.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ProbeClaim {
-    /// We, and nobody else until the next one is due. The circuit as it is now.
+    /// The caller may send it, and no one else until the next one is due. The circuit after the
+    /// claim.
     Won(Circuit),
-    /// Not we: none is due, another worker was faster, or the circuit is not open any more. The
-    /// circuit as it is, so that the loser knows when to ask again.
+    /// The caller must not send: none is due, another worker was faster, or the circuit is not open
+    /// any more. The circuit shows when to try again.
     Lost(Circuit),
 }
 
-/// What changes a circuit whatever its counters say.
+/// A change of a circuit that does not depend on its counters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Intervention {
-    /// By a person: attempts are made again.
+    /// By an operator: attempts are made again.
     Enable,
-    /// By a person: no attempts are made.
+    /// By an operator: no attempts are made.
     Disable,
     /// By the endpoint's answer 410.
     Gone,
 }
 
 impl Intervention {
-    /// What it makes of a circuit, or of a new one where there is none.
+    /// Applies the change to a circuit, or to a new one where there is none.
     pub(super) fn turn(self, known: Option<Circuit>, now: UnixMillis) -> Turn {
         let circuit = known.unwrap_or_else(|| Circuit::new(now));
         match self {
@@ -87,8 +88,8 @@ impl Intervention {
     }
 }
 
-/// Reads all circuits that are not closed, page by page: the backend asks for the [`page`], and
-/// [`add`]s what it finds, until there is none.
+/// Reads all circuits that are not closed, page by page: the caller reads the [`page`] and [`add`]s
+/// the result, until there is no page.
 ///
 /// [`page`]: Self::page
 /// [`add`]: Self::add

@@ -10,7 +10,8 @@ use super::{
 };
 use homing_domain::{signature::SigningSecret, subscription::SubscriptionSpec, time::UnixMillis};
 
-/// The columns that hold secrets, each encrypted as a whole. No `Debug`: they are clear on the way.
+/// The columns that hold secrets, each encrypted as a whole. No `Debug`: decrypted, they are in
+/// clear.
 #[derive(FromRow)]
 pub(super) struct Confidential {
     pub(super) auth_token: Option<String>,
@@ -20,7 +21,7 @@ pub(super) struct Confidential {
     pub(super) headers: String,
 }
 
-/// A signing secret inside of its encrypted column.
+/// A signing secret inside its encrypted column.
 #[derive(Serialize, Deserialize)]
 #[serde(untagged)]
 enum KeptSecret {
@@ -67,8 +68,8 @@ impl Confidential {
         }
     }
 
-    /// The same with every column encrypted by the primary key; `None`: it is so already. A column
-    /// that was never encrypted is taken as it is.
+    /// The same with every column encrypted by the primary key; `None`: it is already. A column
+    /// that was never encrypted is read in clear.
     pub(super) fn renewed(&self, id: &str, keyring: &Keyring) -> Result<Option<Self>, Flaw> {
         let mut kept = [Some(&self.secrets), Some(&self.headers), self.auth_token.as_ref()];
         if kept.iter_mut().flatten().all(|kept| keyring.is_current(kept)) {

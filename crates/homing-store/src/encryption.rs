@@ -85,7 +85,8 @@ pub(super) async fn used_keys<B: Backend>(
 
 impl<B: Backend> SqlStore<B> {
     /// Notes that the primary key is used. To be called with every write of an encrypted value,
-    /// behind the lock of such writes: a process that still encrypts with an old key notes it again.
+    /// behind the lock of such writes: a process that still encrypts with an old key notes it
+    /// again.
     pub(super) async fn note_key(&self, transaction: &mut Tx<B::Database>) -> sqlx::Result<()> {
         let note = sql(NOTE_KEY).bind(self.keyring.primary().as_str()).bind(clock::now().get());
         note.execute(transaction).await.map(drop)
@@ -139,8 +140,8 @@ impl<B: Backend> SqlStore<B> {
         Ok(batch)
     }
 
-    /// Makes the primary key one of the store's, when it is opened; `used` are those it has. Secrets
-    /// that an earlier homing kept in clear are encrypted before the first key is noted.
+    /// Makes the primary key one of the store's, when it is opened; `used` are those it has.
+    /// Secrets that an earlier homing kept in clear are encrypted before the first key is noted.
     pub(super) async fn adopt(&self, used: &[KeyId], given: &GivenKeys) -> Result<(), StoreError> {
         if used.contains(self.keyring.primary()) {
             return Ok(());

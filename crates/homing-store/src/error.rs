@@ -1,4 +1,4 @@
-//! Why the store could not do what we wanted.
+//! Errors of the store.
 
 use std::{io, path::PathBuf, time::Duration};
 
@@ -14,7 +14,7 @@ use homing_domain::{
     topic::TopicPattern,
 };
 
-/// Variants name the step that failed, so that the reader of a log knows how far it got.
+/// An error of the store. Variants name the step that failed, so that a log shows how far it got.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
     /// The setting names no store.
@@ -25,7 +25,7 @@ pub enum StoreError {
     Connect {
         /// Its URL without password and parameters.
         location: String,
-        /// What the network or the server says.
+        /// The error of the network or the server.
         #[source]
         source: sqlx::Error,
     },
@@ -54,7 +54,7 @@ pub enum StoreError {
     Folder {
         /// The database file.
         file: PathBuf,
-        /// What the operating system says.
+        /// The error of the operating system.
         #[source]
         source: io::Error,
     },
@@ -66,7 +66,7 @@ pub enum StoreError {
     NotWritable {
         /// The database file.
         file: PathBuf,
-        /// What the database says.
+        /// The error of the database.
         #[source]
         source: sqlx::Error,
     },
@@ -111,17 +111,17 @@ pub enum StoreError {
          add that key, behind the one that is to encrypt from now on"
     )]
     KeyMissing {
-        /// The key asked for.
+        /// The missing key.
         missing: KeyId,
         /// Where the keys came from, and their ids.
         given: String,
     },
-    /// The key file cannot be read or made.
+    /// The key file cannot be read or created.
     #[error("the key file {} cannot be used; see `store.encryption_key_file`", file.display())]
     KeyFile {
         /// The file.
         file: PathBuf,
-        /// What the operating system says.
+        /// The error of the operating system.
         #[source]
         source: io::Error,
     },
@@ -132,7 +132,7 @@ pub enum StoreError {
         file: PathBuf,
         /// Counted from 1.
         line: usize,
-        /// What a key looks like.
+        /// The form of a key.
         source: EncryptionKeyError,
     },
     /// The operating system has no randomness to give.
@@ -150,13 +150,13 @@ pub enum StoreError {
     /// There is no such subscription.
     #[error("there is no subscription {id}")]
     NotFound {
-        /// As asked for.
+        /// The requested id.
         id: SubscriptionId,
     },
     /// A subscription was not changed, because another change came first.
     #[error("subscription {id} was changed in the meantime; read it again")]
     Outdated {
-        /// As asked for.
+        /// The requested id.
         id: SubscriptionId,
     },
     /// A subscription is there and cannot be read.
@@ -171,26 +171,26 @@ pub enum StoreError {
     /// A circuit is there and cannot be read.
     #[error(transparent)]
     CorruptCircuit(CorruptCircuit),
-    /// Another process did not let go of the store.
+    /// Another process kept the store locked.
     #[error("another process kept the store locked: {step}")]
     Busy {
-        /// What we were doing.
+        /// The step.
         step: &'static str,
     },
-    /// Something took too long; whether it happened is unknown.
+    /// A step took too long; it may or may not be done.
     #[error("the store did not answer within {deadline:?}: {step}")]
     TimedOut {
-        /// What we were doing.
+        /// The step.
         step: &'static str,
-        /// How long we waited.
+        /// The time limit that passed.
         deadline: Duration,
     },
     /// The database refused a step.
     #[error("the store failed: {step}")]
     Step {
-        /// What we were doing.
+        /// The step.
         step: &'static str,
-        /// What the database says.
+        /// The error of the database.
         #[source]
         source: sqlx::Error,
     },
@@ -204,38 +204,38 @@ pub enum StoreError {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
     "subscription {subscription} cannot be read, and its events wait: `{field}`: {why}; set this \
-     field anew (`homing subscriptions change`), or remove the subscription"
+     field anew (`homing subscriptions update`), or remove the subscription"
 )]
 pub struct Corrupt {
-    /// Which one.
+    /// Its id.
     pub subscription: SubscriptionId,
-    /// What of it.
+    /// The field that is wrong.
     pub field: String,
-    /// What is wrong with it.
+    /// The reason.
     pub why: String,
-    /// Its topics; `None`: not even they can be read.
+    /// Its topics; `None`: they cannot be read either.
     pub topics: Option<Vec<TopicPattern>>,
-    /// When it was changed last.
+    /// The instant of its last change.
     pub updated: UnixMillis,
 }
 
-/// A stored circuit that cannot be read; its URL counts as closed. What is shown leaves out the
-/// query, which may hold secrets.
+/// A stored circuit that cannot be read; its URL counts as closed. The text leaves out the query of
+/// the URL, which may hold secrets.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
     "the circuit of {} cannot be read, enable or disable this URL to replace it: `{field}`: {why}",
     url.split('?').next().unwrap_or_default()
 )]
 pub struct CorruptCircuit {
-    /// Whose, as written in the store.
+    /// Its URL, as written in the store.
     pub url: String,
-    /// What of it.
+    /// The field that is wrong.
     pub field: String,
-    /// What is wrong with it.
+    /// The reason.
     pub why: String,
 }
 
-/// A circuit that is there may be one that cannot be read.
+/// A result about a circuit, which may be one that cannot be read.
 pub(super) type Readable<T> = Result<T, CorruptCircuit>;
 
 impl StoreError {

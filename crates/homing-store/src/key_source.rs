@@ -1,5 +1,5 @@
-//! Where the encryption keys come from: the settings, a key file, or, for a store of one machine, a
-//! file beside the database that is made when the store is.
+//! The source of the encryption keys: the settings, a key file, or, for a store of one machine, a
+//! file beside the database that is created with it.
 
 use std::{
     io::{self, Write},
@@ -12,14 +12,14 @@ use crate::settings::StoreSettings;
 use homing_domain::clock;
 use homing_domain::encryption_key::{EncryptionKey, KeyId};
 
-/// The keys given, and by what.
+/// The keys that were given, and their source.
 pub(super) struct GivenKeys {
     keys: Vec<EncryptionKey>,
     from: String,
 }
 
 impl GivenKeys {
-    /// Those that the settings name; `None`: they name none.
+    /// The keys that the settings name; `None`: they name none.
     pub(super) fn configured(settings: &StoreSettings) -> Result<Option<Self>, StoreError> {
         if !settings.encryption_key_file.is_empty() {
             let file = PathBuf::from(&settings.encryption_key_file);
@@ -30,7 +30,7 @@ impl GivenKeys {
         Ok((!keys.is_empty()).then_some(Self { keys, from }))
     }
 
-    /// Those in the file beside the database. The file is made if it is missing and `may_make`.
+    /// The keys in the file beside the database, which is created if it is missing and `may_make`.
     pub(super) fn beside(database: &Path, may_make: bool) -> Result<Self, StoreError> {
         let mut name = database.as_os_str().to_owned();
         name.push(".key");
@@ -56,7 +56,7 @@ impl GivenKeys {
         Ok(Self { keys, from: file.display().to_string() })
     }
 
-    /// The keyring, once it is known that no key in `used` is missing.
+    /// The keyring, if no key in `used` is missing.
     pub(super) fn keyring(&self, used: &[KeyId]) -> Result<Keyring, StoreError> {
         let keyring = Keyring::new(&self.keys).ok_or(StoreError::NoKey)?;
         match used.iter().find(|id| !keyring.has(id)) {
@@ -70,7 +70,8 @@ impl GivenKeys {
     }
 }
 
-/// Whoever reads the file finds it whole, and of several that make it at once one does.
+/// Creates the file. A reader never finds a part of it; of several processes that create it at
+/// once, one succeeds.
 fn make(file: &Path) -> Result<(), StoreError> {
     let refused = |source| StoreError::KeyFile { file: file.to_owned(), source };
     let key = EncryptionKey::from_bytes(clock::random().map_err(StoreError::Randomness)?);

@@ -1,4 +1,4 @@
-//! Encryption of single values: what the database file, its log and its backups show of a secret.
+//! Encryption of single values, so that the database file, its log and its backups show no secret.
 //!
 //! XChaCha20-Poly1305 with a random nonce for every value, bound to the place where it is kept, so
 //! that a value moved to another row or column is refused. Source: draft-irtf-cfrg-xchacha-03,
@@ -27,7 +27,7 @@ pub(super) struct Keyring {
     ciphers: Arc<BTreeMap<KeyId, XChaCha20Poly1305>>,
 }
 
-/// Where a value is kept.
+/// The place of a value.
 #[derive(Clone, Copy)]
 pub(super) struct Place<'a> {
     pub(super) column: &'static str,
@@ -40,7 +40,7 @@ impl fmt::Display for Place<'_> {
     }
 }
 
-/// Why a value cannot be encrypted or decrypted. Tells nothing of the value.
+/// An error of encryption or decryption. Never shows the value.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum KeyringError {
     #[error("is not encrypted")]
@@ -104,7 +104,7 @@ impl Keyring {
         String::from_utf8(clear).map_err(|_| KeyringError::Forged)
     }
 
-    /// Whether `kept` is as [`encrypt`](Self::encrypt) would write it today.
+    /// Returns `true` if [`encrypt`](Self::encrypt) would write `kept` with the same key.
     pub(super) fn is_current(&self, kept: &str) -> bool {
         kept.strip_prefix(FORM)
             .and_then(|rest| rest.strip_prefix(self.primary.as_str()))
@@ -153,7 +153,7 @@ mod tests {
         assert!(matches!(error, KeyringError::UnknownKey(id) if id == key(1).id()));
     }
 
-    /// Goal: whoever can write to the database cannot pass one row's secret off as another's.
+    /// Goal: write access to the database is not enough to pass one row's secret off as another's.
     #[test]
     fn a_value_that_was_moved_or_changed_is_refused() {
         let ring = ring(&[1]);

@@ -1,14 +1,17 @@
-//! What homing must remember besides messages: the subscriptions, the circuits of their URLs, the
-//! state of sources, which queues it declared, what the pool does in figures; and a log of attempts for people.
+//! Everything that homing keeps besides messages: subscriptions, the circuits of their URLs, the
+//! state of sources, the names of declared queues, the figures of the pool, and a log of attempts
+//! for operators.
 //!
-//! Promises to the layers above: what a call has answered survives the loss of power; two subscriptions that want the
-//! same events at the same URL never exist together, whichever processes write; counts of several workers add up, and one
-//! of them at a time wins a probe; several processes may use one store at a time; every step ends within [`DEADLINE`], a
-//! change of the schema excepted; a row that cannot be read costs nobody but itself. Not promised: an order of writes.
+//! Promises to the layers above: a confirmed write survives the loss of power; two subscriptions to
+//! the same events at the same URL never exist together, whichever processes write; counts of
+//! several workers add up, and one worker at a time wins a probe; several processes may use one
+//! store at a time; every step ends within [`DEADLINE`], except a change of the schema; a row that
+//! cannot be read affects no other row. Not promised: an order of writes.
 //!
-//! The cast: [`Store`] says what a store can do in words that no backend owns, [`open`] picks the
-//! backend by `store.url`, [`StoreError`] names the step that failed. Workers and the CLI hold an
-//! `Arc<dyn Store>`; nobody outside of this folder writes SQL.
+//! [`Store`] lists the operations of a store, [`open`] chooses the backend by `store.url`, and
+//! [`StoreError`] names the step that failed. Workers and the CLI hold an `Arc<dyn Store>`; only
+//! this crate contains SQL. [`backend::SqlStore`] implements every operation once;
+//! [`backend::Backend`] is the part in which SQLite and PostgreSQL differ.
 
 use std::{sync::Arc, time::Duration};
 
@@ -73,17 +76,17 @@ pub use subscriptions::{
 };
 pub use workfront::WorkfrontStore;
 
-/// How long a step may take, waiting for its turn included. Every call but
+/// The time limit of a step, including the wait for a connection. Every call except
 /// [`SubscriptionStore::all_subscriptions`] and [`Store::unsettled_circuits`] is one step.
 pub const DEADLINE: Duration = Duration::from_secs(10);
 
-/// Where subscriptions, circuits, sources, tokens, queue names, figures and the attempt log are kept.
+/// Keeps subscriptions, circuits, sources, tokens, queue names, figures and the attempt log.
 ///
 /// # Cancel safety
 ///
-/// Questions are cancel safe. A write that is dropped, or that ends as [`StoreError::TimedOut`],
-/// is done completely or not at all; which of the two is unknown. All writes can be repeated; what
-/// repeating costs is said where it costs anything.
+/// Reads are cancel safe. A write that is dropped, or that ends as [`StoreError::TimedOut`], is
+/// done completely or not at all; which of the two is unknown. All writes can be repeated; each
+/// method says where a repetition has a cost.
 #[async_trait]
 pub trait Store:
     ActivityStore
@@ -103,21 +106,21 @@ pub trait Store:
     async fn keys(&self) -> Result<Keys, StoreError>;
 
     /// Encrypts all secrets with the primary key, in batches, each with a deadline of its own.
-    /// The other keys are forgotten if nothing needs them any more.
+    /// Forgets the other keys if no secret needs them any more.
     ///
     /// # Errors
     ///
-    /// [`StoreError`]: a step that failed; what was encrypted anew before stays so.
+    /// [`StoreError`]: a step that failed; secrets that were encrypted anew before it stay so.
     async fn reencrypt(&self) -> Result<Reencrypted, StoreError>;
 
-    /// Adds an API token; says whether its name was free.
+    /// Adds an API token; returns `false` if its name is taken.
     ///
     /// # Errors
     ///
     /// [`StoreError`]: a step that failed.
     async fn insert_token(&self, token: &ApiToken) -> Result<bool, StoreError>;
 
-    /// Removes the API token with this name; says whether it was there.
+    /// Removes the API token with this name; returns `false` if there is none.
     ///
     /// # Errors
     ///
@@ -131,8 +134,8 @@ pub trait Store:
     /// [`StoreError`]: a step that failed.
     async fn tokens(&self) -> Result<Vec<ApiToken>, StoreError>;
 
-    /// Adds each tally to the circuit of its URL, making those that are missing, and applies the
-    /// rule: all in one transaction. The caller divides what is more than some thousands.
+    /// Adds each tally to the circuit of its URL, creating missing circuits, and applies the rule:
+    /// all in one transaction. The caller divides batches of more than some thousands.
     ///
     /// # Errors
     ///
@@ -141,8 +144,8 @@ pub trait Store:
     ///
     /// # Cancel safety
     ///
-    /// What is repeated may be counted twice, what is dropped may not be counted: keep the tallies
-    /// until this has answered. A change of state that was not answered shows in
+    /// A repeated call may count twice, a dropped one not at all: keep the tallies until this
+    /// returns. A change of state that was not returned shows in
     /// [`circuits_version`](Self::circuits_version).
     async fn merge_tallies(
         &self,
@@ -151,16 +154,17 @@ pub trait Store:
         now: UnixMillis,
     ) -> Result<MergedTallies, StoreError>;
 
-    /// Claims the probe of `url` if one is due. Of all who ask, in whatever process, one wins; the
-    /// next probe is due an interval later, even if the winner is never heard of again.
+    /// Claims the probe of `url` if one is due. Of all callers, in whatever process, one wins; the
+    /// next probe is due an interval later, even if the winner never reports its result.
     ///
     /// # Errors
     ///
-    /// [`StoreError::CorruptCircuit`]; [`StoreError`]: a step that failed. Then nobody may send.
+    /// [`StoreError::CorruptCircuit`]; [`StoreError`]: a step that failed. Then the caller must
+    /// not send.
     ///
     /// # Cancel safety
     ///
-    /// A claim that was not answered may be won and unused: then nobody probes for an interval.
+    /// A claim that was not returned may be won and unused: then no probe is sent for an interval.
     async fn claim_probe(
         &self,
         url: &EndpointUrl,
@@ -168,7 +172,7 @@ pub trait Store:
         now: UnixMillis,
     ) -> Result<ProbeClaim, StoreError>;
 
-    /// What came of a claimed probe, which ended at `now`. A probe is in no tally.
+    /// Saves the outcome of a claimed probe, which ended at `now`. A probe is in no tally.
     ///
     /// # Errors
     ///
@@ -176,7 +180,7 @@ pub trait Store:
     ///
     /// # Cancel safety
     ///
-    /// What is repeated may be counted twice; the state is the same.
+    /// A repeated call may count twice; the state is the same.
     async fn probe_ended(
         &self,
         url: &EndpointUrl,
@@ -185,7 +189,7 @@ pub trait Store:
         now: UnixMillis,
     ) -> Result<Turn, StoreError>;
 
-    /// Changes the circuit of `url`, making it where it is missing and replacing it where it cannot
+    /// Changes the circuit of `url`; creates it where it is missing and replaces it where it cannot
     /// be read.
     ///
     /// # Errors
@@ -198,15 +202,15 @@ pub trait Store:
         now: UnixMillis,
     ) -> Result<Turn, StoreError>;
 
-    /// The circuit of `url`; `None`: nothing was ever attempted there, or not for long.
+    /// The circuit of `url`; `None`: no attempt was ever made there, or none for long.
     ///
     /// # Errors
     ///
     /// [`StoreError::CorruptCircuit`]: it is there and cannot be read.
     async fn circuit(&self, url: &EndpointUrl) -> Result<Option<Circuit>, StoreError>;
 
-    /// One page of circuits. Those that exist, in the state asked for, while all pages are read
-    /// come exactly once.
+    /// One page of circuits. A circuit that exists in the requested state while all pages are read
+    /// comes exactly once.
     ///
     /// # Errors
     ///
@@ -221,24 +225,24 @@ pub trait Store:
     /// [`StoreError`]: a step that failed.
     async fn unsettled_circuits(&self) -> Result<UnsettledCircuits, StoreError>;
 
-    /// A number that rises with every change of state of a circuit, whoever makes it; not with
-    /// counts, nor when a probe is claimed. Compare for inequality.
+    /// A number that rises with every change of state of a circuit by any process; not with counts,
+    /// nor when a probe is claimed. Compare for inequality.
     ///
     /// # Errors
     ///
     /// [`StoreError`]: a step that failed.
     async fn circuits_version(&self) -> Result<i64, StoreError>;
 
-    /// Forgets closed circuits that were last written before this instant, at most [`MAX_PRUNED`];
-    /// says how many. What is open or frozen stays.
+    /// Deletes closed circuits that were last written before this instant, at most [`MAX_PRUNED`];
+    /// returns how many. Open and frozen circuits stay.
     ///
     /// # Errors
     ///
     /// [`StoreError`]: a step that failed.
     async fn prune_circuits(&self, before: UnixMillis) -> Result<u64, StoreError>;
 
-    /// Remembers names of wait queues, so that they are found when no schedule names them any
-    /// more. To be called before they are declared.
+    /// Remembers names of wait queues, so that they are found when no schedule names them any more.
+    /// To be called before they are declared.
     ///
     /// # Errors
     ///
@@ -252,25 +256,25 @@ pub trait Store:
     /// [`StoreError`]: a step that failed.
     async fn known_queues(&self) -> Result<Vec<String>, StoreError>;
 
-    /// Forgets a queue that was deleted at the broker; says whether it was known.
+    /// Forgets a queue that was deleted at the broker; returns `false` if it was not known.
     ///
     /// # Errors
     ///
     /// [`StoreError`]: a step that failed.
     async fn forget_queue(&self, name: &str) -> Result<bool, StoreError>;
 
-    /// Whether the store answers.
+    /// Checks that the store answers.
     ///
     /// # Errors
     ///
-    /// [`StoreError`]: why it does not.
+    /// [`StoreError`]: the reason why it does not.
     async fn check(&self) -> Result<(), StoreError>;
 
-    /// Lets calls under way finish and closes; every later call is [`StoreError::Closed`].
+    /// Waits for current calls and closes; every later call is [`StoreError::Closed`].
     async fn close(&self);
 }
 
-/// Opens the store that `settings` name, creating it or bringing its schema up to date.
+/// Opens the store that `settings` name; creates it or brings its schema up to date.
 ///
 /// # Errors
 ///
@@ -293,8 +297,8 @@ pub async fn open(settings: &StoreSettings) -> Result<Arc<dyn Store>, StoreError
     })
 }
 
-/// Where the store of `settings` is, for people: the whole path of its file, or the URL of its
-/// database without password and parameters.
+/// The place of the store for display: the whole path of its file, or the URL of its database
+/// without password and parameters.
 #[must_use]
 pub fn location(settings: &StoreSettings) -> String {
     match settings.place() {

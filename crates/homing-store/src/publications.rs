@@ -31,15 +31,15 @@ const FORGET_PUBLICATIONS_BEYOND: &str = "\
 /// Remembers publications; part of [`Store`](super::Store).
 #[async_trait]
 pub trait PublicationStore {
-    /// The fingerprint of what was published with `key`, if that is remembered.
+    /// The fingerprint of the request that was published with `key`, if it is remembered.
     ///
     /// # Errors
     ///
     /// [`StoreError`]: a step that failed.
     async fn publication(&self, key: &str) -> Result<Option<String>, StoreError>;
 
-    /// Remembers what was published with `key`; what is remembered already stays. Now and then
-    /// forgets what is older than [`PUBLICATIONS_KEPT`], and the oldest beyond
+    /// Remembers the request that was published with `key`, unless one is remembered already. Now
+    /// and then deletes those older than [`PUBLICATIONS_KEPT`], and the oldest beyond
     /// [`MAX_PUBLICATIONS`].
     ///
     /// # Errors

@@ -11,7 +11,7 @@ use homing_domain::{
 
 const FORMS: &str = "write it as sqlite:homing.db or postgres://user:password@host:5432/database";
 
-/// What may stand behind the `?` of a PostgreSQL URL. Not the password, which would be shown.
+/// Parameters allowed behind the `?` of a PostgreSQL URL. Not the password, which would be shown.
 const PARAMETERS: [&str; 9] = [
     "application_name",
     "dbname",
@@ -29,7 +29,7 @@ const SSL_MODES: [&str; 6] = ["disable", "allow", "prefer", "require", "verify-c
 /// The defaults, with their comments.
 pub const DEFAULTS: &str = include_str!("defaults.toml");
 
-/// Where subscriptions and circuits are kept.
+/// Settings of the store.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct StoreSettings {
@@ -50,10 +50,10 @@ pub struct StoreSettings {
     pub max_filter_bytes_total: u64,
 }
 
-/// What `store.url` names.
+/// The place that `store.url` names.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum StoreUrl<'a> {
-    /// A SQLite file: what stands behind `sqlite:`.
+    /// A SQLite file: the part behind `sqlite:`.
     Sqlite(&'a str),
     /// A PostgreSQL database, password included.
     Postgres(Box<Url>),
@@ -69,7 +69,7 @@ impl StoreSettings {
         section(DEFAULTS, "store", changes)
     }
 
-    /// What the URL names.
+    /// The place that the URL names.
     ///
     /// # Errors
     ///
@@ -94,7 +94,7 @@ impl StoreSettings {
         }
     }
 
-    /// Builds what can be built without I/O, so that a mistake shows at start.
+    /// Builds everything that needs no I/O, so that a mistake shows at start.
     ///
     /// # Errors
     ///
@@ -125,7 +125,7 @@ fn check_parameters(url: &Url) -> Result<(), SettingsError> {
     let wrong = |message: String| Err(SettingsError::value("store.url", message));
     for (name, value) in url.query_pairs() {
         if name == "password" || name == "user" {
-            return wrong(format!("the {name} stands before the @, not behind the ?"));
+            return wrong(format!("the {name} belongs before the @, not behind the ?"));
         }
         if !PARAMETERS.contains(&&*name) {
             let known = PARAMETERS.join(", ");
@@ -199,7 +199,7 @@ mod tests {
         `store.url`: write it as sqlite:homing.db or postgres://user:password@host:5432/database
         `store.url`: not a PostgreSQL URL: its port is no number from 0 to 65535; write it as postgres://user:password@host:5432/database, with %40 for @, %2F for / and so on in the password
         `store.url`: not a PostgreSQL URL: its port is no number from 0 to 65535; write it as postgres://user:password@host:5432/database, with %40 for @, %2F for / and so on in the password
-        `store.url`: the password stands before the @, not behind the ?
+        `store.url`: the password belongs before the @, not behind the ?
         `store.url`: there is no parameter `sslmodus` behind the ?; known are application_name, dbname, host, options, port, sslcert, sslkey, sslmode, sslrootcert
         `store.url`: `sslmode` is one of disable, allow, prefer, require, verify-ca, verify-full
         ");

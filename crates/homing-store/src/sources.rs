@@ -42,8 +42,8 @@ pub trait SourceStore: Send + Sync {
     /// [`StoreError`]: a step that failed.
     async fn set_reset(&self, name: &str, reset: Reset, now: UnixMillis) -> Result<(), StoreError>;
 
-    /// Takes the reset that the next connect is to ask for. Of all callers, in whatever process, one
-    /// gets it.
+    /// Takes the reset that the next connect is to ask for. Of all callers, in whatever process,
+    /// one gets it.
     ///
     /// # Errors
     ///

@@ -1,6 +1,6 @@
-//! Statements that every backend understands.
+//! Statements that both databases understand.
 
-/// Binds as [`bind`](super::row::bind) does, and `created_ms` at last.
+/// Binds as [`bind`](super::row::bind) does, then `created_ms`.
 pub(super) const INSERT: &str = "\
     INSERT INTO subscriptions (id, fingerprint, url, topics, filters, filter_connector, \
     auth_token, secrets, headers, schedule, rate_limit, description, workfront, updated_ms, \
@@ -101,7 +101,7 @@ pub(super) const MINUTES: &str = "\
     CAST(sum(unreachable) AS bigint) AS unreachable, CAST(sum(held) AS bigint) AS held, \
     CAST(sum(parked) AS bigint) AS parked \
     FROM worker_minutes WHERE start_ms >= $1 GROUP BY start_ms ORDER BY start_ms";
-/// Nothing of an earlier version of the subscription takes the place of a later one.
+/// A report about an earlier version of the subscription never replaces one about a later version.
 pub(super) const REPORT_COSTLY: &str = "\
     INSERT INTO costly_subscriptions (id, updated_ms, seen_ms) VALUES ($1, $2, $3) \
     ON CONFLICT (id) DO UPDATE SET updated_ms = excluded.updated_ms, seen_ms = excluded.seen_ms \
@@ -126,5 +126,5 @@ pub(super) const AT_URL: &str = "\
 pub(super) const QUEUES: &str = "SELECT name FROM queues ORDER BY name";
 pub(super) const FORGET_QUEUE: &str = "DELETE FROM queues WHERE name = $1";
 
-/// The schema version of what is in the store.
+/// The schema version of the store.
 pub(super) const SCHEMA_VERSION: &str = "SELECT max(version) FROM _sqlx_migrations";

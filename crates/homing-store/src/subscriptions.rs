@@ -1,7 +1,7 @@
-//! Subscriptions: what a store can do with them.
+//! Operations on subscriptions.
 //!
-//! A write is committed only if the row that it made is read back by the parser that reads it ever
-//! after; all else is refused as [`StoreError::Unreadable`], as a wrong field is.
+//! A write is committed only if the new row is read back by the parser that reads it ever after;
+//! otherwise it is refused as [`StoreError::Unreadable`], as a wrong field is.
 
 use async_trait::async_trait;
 use sqlx::FromRow;
@@ -19,16 +19,16 @@ use homing_domain::{
 /// Entries on one page at most, whatever its limit says.
 pub const MAX_PAGE_LIMIT: u32 = 1_000;
 
-/// Versions that [`SubscriptionStore::changed_subscriptions`] goes back. The migrations keep what
-/// was removed for twice as many.
+/// Versions that [`SubscriptionStore::changed_subscriptions`] goes back. The migrations keep
+/// removed ids for twice as many.
 pub const MAX_CHANGES: i64 = 1_000;
 
-/// Which part of the list to read. Ordered by id, which is the order of creation.
+/// A part of the list to read. Ordered by id, which is the order of creation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Page {
     /// Begin behind this id, which need not exist; `None`: at the beginning.
     pub after: Option<SubscriptionId>,
-    /// How many at most; taken as 1 to [`MAX_PAGE_LIMIT`].
+    /// Subscriptions at most; taken as 1 to [`MAX_PAGE_LIMIT`].
     pub limit: u32,
 }
 
@@ -37,7 +37,7 @@ pub struct Page {
 pub struct Listing {
     /// Ordered by id.
     pub subscriptions: Vec<Subscription>,
-    /// Those on this page that cannot be read.
+    /// Subscriptions on this page that cannot be read.
     pub corrupt: Vec<Corrupt>,
     /// Goes into [`Page::after`] for the next page; `None`: this is the last one.
     pub next: Option<SubscriptionId>,
@@ -46,57 +46,57 @@ pub struct Listing {
 /// All subscriptions at one instant.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Snapshot {
-    /// What [`SubscriptionStore::subscriptions_version`] said at this instant.
+    /// [`SubscriptionStore::subscriptions_version`] at this instant.
     pub version: i64,
     /// Ordered by id.
     pub subscriptions: Vec<Subscription>,
-    /// Those that cannot be read.
+    /// Subscriptions that cannot be read.
     pub corrupt: Vec<Corrupt>,
 }
 
-/// What has become of the subscriptions since a version.
+/// The changes of the subscriptions since a version.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Changes {
-    /// The version that they lead to.
+    /// The version after the changes.
     pub version: i64,
-    /// Those that were added or changed.
+    /// Subscriptions that were added or changed.
     pub subscriptions: Vec<Subscription>,
-    /// Those that were added or changed and cannot be read.
+    /// Subscriptions that were added or changed and cannot be read.
     pub corrupt: Vec<Corrupt>,
-    /// Those that were removed.
+    /// Subscriptions that were removed.
     pub removed: Vec<SubscriptionId>,
-    /// How many subscriptions there are now, those that cannot be read included.
+    /// The number of subscriptions, including those that cannot be read.
     pub number: u64,
 }
 
-/// What tells subscriptions at one instant from others with the same version: those of a store that
-/// went back to an earlier state and was changed since.
+/// Distinguishes subscriptions at one instant from others with the same version, as in a store that
+/// was restored to an earlier state and changed since.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, FromRow)]
 pub struct Census {
-    /// What [`SubscriptionStore::subscriptions_version`] said.
+    /// [`SubscriptionStore::subscriptions_version`].
     pub version: i64,
-    /// How many there are.
+    /// The number of subscriptions.
     pub number: i64,
-    /// Their `updated`, added up.
+    /// The sum of their `updated`.
     pub updated_sum: i64,
 }
 
 /// A subscription of which some fields cannot be read.
 #[derive(Clone, Debug)]
 pub struct Damaged {
-    /// What can be read; the rest is left empty.
+    /// The fields that can be read; the others are empty.
     pub draft: Draft,
     /// The signing secrets that can be read, with their ends.
     pub secrets: Vec<SigningSecret>,
-    /// The fields that cannot be read, and why.
+    /// The fields that cannot be read, with the reasons.
     pub flaws: Vec<FieldError>,
-    /// When it was made.
+    /// The instant of its creation.
     pub created: UnixMillis,
-    /// When it was changed last.
+    /// The instant of its last change.
     pub updated: UnixMillis,
 }
 
-/// A subscription that is sound, as one that is damaged nowhere.
+/// An intact subscription, as one without flaws.
 impl From<Subscription> for Damaged {
     fn from(subscription: Subscription) -> Self {
         Self {
@@ -120,9 +120,9 @@ pub trait SubscriptionStore {
     /// an insert that was not answered. [`StoreError::Unreadable`]; [`StoreError::Quota`].
     async fn insert_subscription(&self, subscription: &Subscription) -> Result<(), StoreError>;
 
-    /// Replaces terms and `updated` of the subscription with this id, also of one that cannot be
-    /// read, if its `updated` is `read`; `created` stays. Of several that have read the same one
-    /// succeeds, provided that each gives a later `updated`.
+    /// Replaces the specification and `updated` of the subscription with this id, also of one that
+    /// cannot be read, if its `updated` is `read`; `created` stays. Of several callers that read
+    /// the same version one succeeds, provided that each gives a later `updated`.
     ///
     /// # Errors
     ///
@@ -135,7 +135,7 @@ pub trait SubscriptionStore {
         read: UnixMillis,
     ) -> Result<(), StoreError>;
 
-    /// Removes a subscription, also one that cannot be read; says whether it was there.
+    /// Removes a subscription, also one that cannot be read; returns `false` if there is none.
     ///
     /// # Errors
     ///
@@ -149,8 +149,8 @@ pub trait SubscriptionStore {
     /// [`StoreError::Corrupt`]: it is there and cannot be read.
     async fn subscription(&self, id: SubscriptionId) -> Result<Option<Subscription>, StoreError>;
 
-    /// What can be read of the subscription with this id; `None`: it is not there, or not even its
-    /// columns are what they should be.
+    /// The readable parts of the subscription with this id; `None`: there is none, or its columns
+    /// cannot be decoded at all.
     ///
     /// # Errors
     ///
@@ -158,14 +158,15 @@ pub trait SubscriptionStore {
     async fn damaged_subscription(&self, id: SubscriptionId)
     -> Result<Option<Damaged>, StoreError>;
 
-    /// One page of subscriptions. Those that exist while all pages are read come exactly once.
+    /// One page of subscriptions. A subscription that exists while all pages are read comes exactly
+    /// once.
     ///
     /// # Errors
     ///
     /// [`StoreError`]: a step that failed.
     async fn subscriptions(&self, page: Page) -> Result<Listing, StoreError>;
 
-    /// The same of those that go to `url` only.
+    /// One page of the subscriptions that go to `url`.
     ///
     /// # Errors
     ///
@@ -179,30 +180,30 @@ pub trait SubscriptionStore {
     /// [`StoreError`]: a step that failed.
     async fn all_subscriptions(&self) -> Result<Snapshot, StoreError>;
 
-    /// What has changed since the version `since`; `None`: it is too much, or the store was restored
-    /// from a backup, so all have to be read.
+    /// The changes since the version `since`; `None`: there are too many, or the store was restored
+    /// from a backup, so all subscriptions have to be read.
     ///
     /// # Errors
     ///
     /// [`StoreError`]: a step that failed.
     async fn changed_subscriptions(&self, since: i64) -> Result<Option<Changes>, StoreError>;
 
-    /// How many subscriptions there are, those that cannot be read included.
+    /// The number of subscriptions, including those that cannot be read.
     ///
     /// # Errors
     ///
     /// [`StoreError`]: a step that failed.
     async fn count_subscriptions(&self) -> Result<u64, StoreError>;
 
-    /// Counts the subscriptions, and puts totals right that have drifted: `INSERT OR REPLACE` in SQLite's
-    /// shell takes a row away without a word.
+    /// Counts the subscriptions, and corrects totals that have drifted: `INSERT OR REPLACE` in
+    /// SQLite's shell removes a row without running its triggers.
     ///
     /// # Errors
     ///
     /// [`StoreError`]: a step that failed.
     async fn recount_subscriptions(&self) -> Result<Census, StoreError>;
 
-    /// A number that rises with every change of the subscriptions, whoever makes it.
+    /// A number that rises with every change of the subscriptions by any process.
     ///
     /// Compare for inequality: a store restored from a backup has an older one.
     ///
@@ -212,7 +213,7 @@ pub trait SubscriptionStore {
     async fn subscriptions_version(&self) -> Result<i64, StoreError>;
 }
 
-/// How much the subscriptions of a store may take.
+/// Limits of the subscriptions of a store.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Quotas {
     subscriptions: u64,
@@ -236,7 +237,7 @@ impl From<&StoreSettings> for Quotas {
     }
 }
 
-/// How much they take; kept by triggers.
+/// The size of all subscriptions; kept by triggers.
 #[derive(Clone, Copy, Debug, FromRow)]
 pub(super) struct Totals {
     number: i64,
@@ -286,8 +287,8 @@ pub enum QuotaError {
 }
 
 impl Quotas {
-    /// Refuses what a write has added where there was no room for it. What is there already may
-    /// stay and be changed, however small a quota has become.
+    /// Refuses a write that added more than a quota allows. Existing subscriptions may stay and be
+    /// changed, however small a quota has become.
     pub(super) fn check(
         &self,
         before: Totals,
@@ -322,7 +323,7 @@ impl Written {
     }
 }
 
-/// Whether [`MAX_CHANGES`] reaches from `version` back to `since`.
+/// Returns `true` if [`MAX_CHANGES`] reaches from `version` back to `since`.
 pub(super) fn reaches(since: i64, version: i64) -> bool {
     (0..=MAX_CHANGES).contains(&version.saturating_sub(since))
 }

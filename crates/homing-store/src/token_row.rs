@@ -1,4 +1,4 @@
-//! An API token as a row, and a row as an API token; the same for every backend.
+//! An API token as a row, and a row as an API token.
 
 use base64::{Engine, engine::general_purpose::STANDARD};
 use sqlx::FromRow;
@@ -29,7 +29,7 @@ impl From<&ApiToken> for TokenRow {
 }
 
 impl TokenRow {
-    /// A row that says something else fails all of them: nobody gets in by mistake.
+    /// The token. One malformed row fails all of them, so that no request is accepted by mistake.
     pub(super) fn build(self) -> sqlx::Result<ApiToken> {
         let digest: [u8; 32] = STANDARD
             .decode(&self.digest)

@@ -1,8 +1,9 @@
 //! From a URL to a database whose schema is up to date, and a pool of connections to it.
 //!
 //! homing's tables are in the schema `homing`, so that a database may hold other programs' tables
-//! too. It is created where it is missing; where an operator has created it and given it to homing's
-//! role, that role needs no right to create schemas. No superuser and no extension is needed.
+//! too. It is created where it is missing; where an operator has created it and given it to
+//! homing's role, that role needs no right to create schemas. No superuser and no extension is
+//! needed.
 
 use std::{str::FromStr, time::Duration};
 
@@ -29,8 +30,8 @@ static MIGRATIONS: Migrator = sqlx::migrate!("migrations/postgres");
 /// [`DEADLINE`](crate::DEADLINE), so that the error can say what is wrong.
 const CONNECT_DEADLINE: Duration = Duration::from_secs(5);
 
-/// Settings of every connection. A statement that homing no longer waits for ends at the server too,
-/// and the locks of a lost process are released.
+/// Settings of every connection. A statement that homing no longer waits for ends at the server
+/// too, and the locks of a lost process are released.
 const SESSION: [(&str, &str); 4] = [
     ("search_path", "homing"),
     // Below the store's deadline, so that the error can say so. All three in milliseconds.
@@ -125,8 +126,8 @@ async fn prepare(connection: &mut PgConnection, location: &str) -> Result<(), St
     migrate(connection, location, known).await
 }
 
-/// The schema's version; `None`: there is no schema yet. Refuses a schema of another program or of a
-/// newer homing.
+/// The schema's version; `None`: there is no schema yet. Refuses a schema of another program or of
+/// a newer homing.
 async fn schema_version(
     connection: &mut PgConnection,
     location: &str,

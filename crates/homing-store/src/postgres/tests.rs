@@ -1,5 +1,5 @@
-//! What only a PostgreSQL store promises, as far as it needs no server; what every store promises
-//! is in `tests/it/store`.
+//! Promises of a PostgreSQL store only that need no server; the promises of every store are in
+//! `tests/it/store`.
 
 use url::Url;
 

@@ -1,7 +1,7 @@
 //! The store of one machine: a SQLite file, shared by all processes on it.
 //!
 //! Every write takes SQLite's write lock before it reads (`BEGIN IMMEDIATE`): a transaction that
-//! reads first and writes later would be refused, not made to wait, when another process wrote in
+//! reads first and writes later would be refused instead of waiting when another process wrote in
 //! between. With that lock nothing else has to be locked.
 
 use sqlx::{Sqlite, SqlitePool};

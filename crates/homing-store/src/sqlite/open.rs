@@ -102,8 +102,8 @@ impl SqliteStore {
 
 /// Connections are opened when needed, and never again create the file.
 ///
-/// A connection that is still in a transaction is closed: where SQLite itself ends a transaction (the
-/// disk is full), the client library still counts it and refuses all that follow.
+/// A connection that is still in a transaction is closed: where SQLite itself ends a transaction
+/// (the disk is full), the client library still counts it and refuses all that follow.
 fn pool(max_connections: u32, options: SqliteConnectOptions) -> SqlitePool {
     PoolOptions::new()
         .max_connections(max_connections)

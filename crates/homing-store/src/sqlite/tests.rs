@@ -1,4 +1,4 @@
-//! What only a SQLite store promises; what every store promises is in `tests/it/store.rs`.
+//! Promises of a SQLite store only; the promises of every store are in `tests/it/store`.
 
 use std::os::unix::fs::PermissionsExt;
 
@@ -31,13 +31,13 @@ impl Place {
         self.0.path().join(name).to_str().unwrap().to_owned()
     }
 
-    /// Why `name` in this folder cannot be opened; the folder is shown as `…`.
+    /// The reason why `name` in this folder cannot be opened; the folder is shown as `…`.
     async fn refusal(&self, name: &str) -> String {
         let error = SqliteStore::open(&self.file(name), None, Quotas::NONE).await.err().unwrap();
         error.report().replace(self.0.path().to_str().unwrap(), "…")
     }
 
-    /// What a person does with the sqlite3 shell.
+    /// Runs SQL as an operator does with the sqlite3 shell.
     async fn shell(&self, name: &str, sql: &'static str) {
         let options = SqliteConnectOptions::new().filename(self.file(name));
         let mut connection = options.create_if_missing(true).connect().await.unwrap();
@@ -50,9 +50,9 @@ fn subscription(path: &str) -> Subscription {
     let draft = json!({
         "url": format!("https://example.com/{path}"),
         "topics": ["order.*"],
-        "auth_token": "token-that-nobody-may-see",
+        "auth_token": "token-that-no-one-may-see",
         "secrets": ["whsec_AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"],
-        "headers": {"x-key": "header-that-nobody-may-see"},
+        "headers": {"x-key": "header-that-no-one-may-see"},
     });
     let spec = serde_json::from_value::<Draft>(draft).unwrap().build(&[]).unwrap();
     let now = clock::now();
@@ -130,7 +130,7 @@ async fn every_commit_reaches_the_disk() {
 }
 
 /// Goal: one bad row harms no other, is named, and can be removed. Method: every column is spoilt
-/// in turn, as by a person with the sqlite3 shell.
+/// in turn, as by an operator with the sqlite3 shell.
 #[tokio::test]
 async fn a_row_that_cannot_be_read_is_named_and_harms_no_other() {
     let mut reasons = Vec::new();
@@ -141,7 +141,7 @@ async fn a_row_that_cannot_be_read_is_named_and_harms_no_other() {
         "UPDATE subscriptions SET filters = '[{}]' WHERE rowid = 2",
         "UPDATE subscriptions SET filters = '{\"a\": ' WHERE rowid = 2",
         "UPDATE subscriptions SET filter_connector = 'XOR' WHERE rowid = 2",
-        "UPDATE subscriptions SET auth_token = 'token-that-nobody-may-see' WHERE rowid = 2",
+        "UPDATE subscriptions SET auth_token = 'token-that-no-one-may-see' WHERE rowid = 2",
         "UPDATE subscriptions SET secrets = substr(secrets, 1, 40) WHERE rowid = 2",
         "UPDATE subscriptions SET headers = secrets WHERE rowid = 2",
         "UPDATE subscriptions SET headers = 'v1.0123456789abcdef.AAAA' WHERE rowid = 2",
@@ -169,24 +169,24 @@ async fn a_row_that_cannot_be_read_is_named_and_harms_no_other() {
         store.close().await;
     }
     let reasons = reasons.join("\n");
-    assert!(!reasons.contains("nobody-may-see"), "{reasons}");
+    assert!(!reasons.contains("no-one-may-see"), "{reasons}");
     insta::assert_snapshot!(reasons, @"
-    subscription … cannot be read, and its events wait: `url`: not a URL: it has no `https://` in front; write it as https://host/path; set this field anew (`homing subscriptions change`), or remove the subscription
-    subscription … cannot be read, and its events wait: `topics`: is empty; set this field anew (`homing subscriptions change`), or remove the subscription
-    subscription … cannot be read, and its events wait: `topics[1]`: `b*` mixes a wildcard with other characters; a wildcard is a whole word between dots: `*` is exactly one word, `#` is zero or more, as in `TASK.*` or `order.#`; set this field anew (`homing subscriptions change`), or remove the subscription
-    subscription … cannot be read, and its events wait: `filters[0].fieldName`: is missing; set this field anew (`homing subscriptions change`), or remove the subscription
-    subscription … cannot be read, and its events wait: `filters`: is not a list; set this field anew (`homing subscriptions change`), or remove the subscription
-    subscription … cannot be read, and its events wait: `filter_connector`: is neither AND nor OR; set this field anew (`homing subscriptions change`), or remove the subscription
-    subscription … cannot be read, and its events wait: `auth_token`: is not encrypted; set this field anew (`homing subscriptions change`), or remove the subscription
-    subscription … cannot be read, and its events wait: `secrets`: cannot be decrypted: it was changed, or belongs to another row; set this field anew (`homing subscriptions change`), or remove the subscription
-    subscription … cannot be read, and its events wait: `headers`: cannot be decrypted: it was changed, or belongs to another row; set this field anew (`homing subscriptions change`), or remove the subscription
-    subscription … cannot be read, and its events wait: `headers`: is encrypted with key 0123456789abcdef, which is not among `store.encryption_keys`; set this field anew (`homing subscriptions change`), or remove the subscription
-    subscription … cannot be read, and its events wait: `description`: invalid utf-8 sequence of 1 bytes from index 0; set this field anew (`homing subscriptions change`), or remove the subscription
+    subscription … cannot be read, and its events wait: `url`: not a URL: it has no `https://` in front; write it as https://host/path; set this field anew (`homing subscriptions update`), or remove the subscription
+    subscription … cannot be read, and its events wait: `topics`: is empty; set this field anew (`homing subscriptions update`), or remove the subscription
+    subscription … cannot be read, and its events wait: `topics[1]`: `b*` mixes a wildcard with other characters; a wildcard is a whole word between dots: `*` is exactly one word, `#` is zero or more, as in `TASK.*` or `order.#`; set this field anew (`homing subscriptions update`), or remove the subscription
+    subscription … cannot be read, and its events wait: `filters[0].fieldName`: is missing; set this field anew (`homing subscriptions update`), or remove the subscription
+    subscription … cannot be read, and its events wait: `filters`: is not a list; set this field anew (`homing subscriptions update`), or remove the subscription
+    subscription … cannot be read, and its events wait: `filter_connector`: is neither AND nor OR; set this field anew (`homing subscriptions update`), or remove the subscription
+    subscription … cannot be read, and its events wait: `auth_token`: is not encrypted; set this field anew (`homing subscriptions update`), or remove the subscription
+    subscription … cannot be read, and its events wait: `secrets`: cannot be decrypted: it was changed, or belongs to another row; set this field anew (`homing subscriptions update`), or remove the subscription
+    subscription … cannot be read, and its events wait: `headers`: cannot be decrypted: it was changed, or belongs to another row; set this field anew (`homing subscriptions update`), or remove the subscription
+    subscription … cannot be read, and its events wait: `headers`: is encrypted with key 0123456789abcdef, which is not among `store.encryption_keys`; set this field anew (`homing subscriptions update`), or remove the subscription
+    subscription … cannot be read, and its events wait: `description`: invalid utf-8 sequence of 1 bytes from index 0; set this field anew (`homing subscriptions update`), or remove the subscription
     ");
 }
 
 #[tokio::test]
-async fn nobody_else_can_read_the_files() {
+async fn only_the_owner_can_read_the_files() {
     let place = Place::new();
     let store = SqliteStore::open(&place.file("homing.db"), None, Quotas::NONE).await.unwrap();
     store.insert_subscription(&subscription("a")).await.unwrap();
@@ -209,7 +209,8 @@ async fn the_schema_lets_only_ids_in() {
     }
 }
 
-/// Goal: a write that SQLite itself rolls back, as it does on a full disk, spoils none that follows.
+/// Goal: a write that SQLite itself rolls back, as it does on a full disk, spoils none that
+/// follows.
 #[tokio::test]
 async fn a_transaction_that_sqlite_ends_spoils_no_other() {
     let place = Place::new();
@@ -224,7 +225,7 @@ async fn a_transaction_that_sqlite_ends_spoils_no_other() {
     store.insert_subscription(&subscription("a")).await.unwrap();
 }
 
-/// Goal: one bad circuit harms no other, is named, and a person can replace it. Method: every
+/// Goal: one bad circuit harms no other, is named, and an operator can replace it. Method: every
 /// column that the schema does not guard is spoilt in turn; for the others its checks are off.
 #[tokio::test]
 async fn a_circuit_that_cannot_be_read_is_named_and_harms_no_other() {
@@ -245,7 +246,7 @@ async fn a_circuit_that_cannot_be_read_is_named_and_harms_no_other() {
         let now = clock::now();
         let failed = Outcome::Refused { status: 503, retry_after: None };
         let dead = (0..101).fold(Tally::default(), |sum, _| sum.merge(Tally::of(&failed, now)));
-        let urls = ["a", "b?key=that-nobody-may-see", "c"]
+        let urls = ["a", "b?key=that-no-one-may-see", "c"]
             .map(|path| format!("https://example.com/{path}").parse::<EndpointUrl>().unwrap());
         let tallies = urls.clone().map(|url| (url, dead.clone()));
         store.merge_tallies(&tallies, &rules, now).await.unwrap();
@@ -307,8 +308,8 @@ async fn the_schema_lets_only_circuits_in_that_can_be_named() {
     insta::assert_snapshot!(unsettled.corrupt[0], @"the circuit of https://example.com:443/a cannot be read, enable or disable this URL to replace it: `url`: is not normalised");
 }
 
-/// Goal: an upgrade leaves no secret in clear. Method: the file is made what a homing without
-/// encryption left behind.
+/// Goal: an upgrade leaves no secret in clear. Method: the file is put into the state that a homing
+/// without encryption left behind.
 #[tokio::test]
 async fn what_was_kept_in_clear_is_encrypted_when_the_file_is_opened() {
     let place = Place::new();
@@ -316,9 +317,9 @@ async fn what_was_kept_in_clear_is_encrypted_when_the_file_is_opened() {
     let store = SqliteStore::open(&place.file("homing.db"), None, Quotas::NONE).await.unwrap();
     store.insert_subscription(&one).await.unwrap();
     store.close().await;
-    let clear = "UPDATE subscriptions SET auth_token = 'token-that-nobody-may-see', \
+    let clear = "UPDATE subscriptions SET auth_token = 'token-that-no-one-may-see', \
                  secrets = '[\"whsec_AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA\"]', \
-                 headers = '{\"x-key\": \"header-that-nobody-may-see\"}'; \
+                 headers = '{\"x-key\": \"header-that-no-one-may-see\"}'; \
                  DELETE FROM encryption_keys";
     place.shell("homing.db", clear).await;
 
