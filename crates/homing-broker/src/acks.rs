@@ -1,8 +1,8 @@
-//! Answers to the broker, put together: one ack for many messages.
+//! Acks to the broker, coalesced: one `multiple` ack answers many messages.
 //!
 //! Settled tags are acked with `multiple` up to the lowest tag that is not settled, at most
 //! [`COALESCE`] late. A tag that sits above an unsettled one for [`LAGGARD`] is acked alone, so
-//! that one slow endpoint does not keep the answers for others back.
+//! that one slow endpoint does not hold up the acks of others.
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -17,15 +17,15 @@ use super::{
     receipt::Answer,
 };
 
-/// How long an answer may wait for others to go with it.
+/// The longest that an answer waits for others to be sent with it.
 const COALESCE: Duration = Duration::from_millis(5);
-/// How long a settled tag may wait for an unsettled one below it.
+/// The longest that a settled tag waits for an unsettled one below it.
 const LAGGARD: Duration = Duration::from_millis(50);
 
-/// Which tags are answered. Tags of a channel count from 1 without gaps.
+/// The tags that are answered. Tags of a channel count from 1 without gaps.
 #[derive(Debug, Default)]
 struct Ledger {
-    /// Every tag up to this one is answered at the broker.
+    /// Every tag up to this one is answered.
     answered_up_to: u64,
     /// Tags above that which are settled or answered already.
     above: BTreeMap<u64, Above>,
@@ -84,7 +84,7 @@ impl Ledger {
         last_settled.map(|tag| Ack { tag, multiple: true })
     }
 
-    /// When the next tag becomes a laggard's victim.
+    /// When the next tag has waited long enough to be acked alone.
     fn next_due(&self) -> Option<Instant> {
         self.above
             .values()
@@ -96,11 +96,11 @@ impl Ledger {
     }
 }
 
-/// Sends answers until every receipt is gone or the channel fails.
+/// Sends answers until every receipt is dropped or the channel fails.
 ///
 /// # Errors
 ///
-/// [`BrokerError`]: the channel is of no use any more; what was not answered comes again.
+/// [`BrokerError`]: the channel is unusable; the broker redelivers what was not answered.
 pub(super) async fn send_answers(
     channel: Channel,
     mut answers: mpsc::Receiver<Answer>,

@@ -1,4 +1,4 @@
-//! The nodes of the broker, and which of them to try first.
+//! The nodes of the broker, and the order in which they are tried.
 
 use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
@@ -11,17 +11,18 @@ use tracing::warn;
 use crate::settings::{BrokerSettings, BrokerUrl, Login};
 use homing_domain::settings::SettingsError;
 
-/// How long a node that failed is tried after the others: a silent one costs every attempt its whole
-/// deadline, and the broker may take a minute to do without it.
+/// A node that failed is tried after the others for this long: a silent node costs every attempt
+/// its whole deadline, and a cluster may take a minute to give it up.
 const SHUNNED: Duration = Duration::from_secs(60);
 
-/// Every URL of the broker; shared by all connections of the process, which learn from each other.
+/// Every URL of the broker, shared by all connections of the process: a node that one finds
+/// unreachable, the others try last.
 pub(super) struct Addresses {
     settings: BrokerSettings,
     current: Mutex<Vec<Arc<Address>>>,
 }
 
-/// One of them.
+/// The URL of one node, and when it failed last.
 pub(super) struct Address {
     pub(super) url: BrokerUrl,
     failed: Mutex<Option<Instant>>,
@@ -36,8 +37,8 @@ impl Addresses {
         Ok(Self { settings: settings.clone(), current: Mutex::new(addresses) })
     }
 
-    /// In random order, so that workers spread over the nodes; those that failed lately come last.
-    /// A file that holds the URLs is read again.
+    /// Returns the addresses in random order, so that workers spread over the nodes; those that
+    /// failed recently come last. A file of URLs is read again.
     pub(super) async fn in_order(&self) -> Vec<Arc<Address>> {
         if self.are_in_a_file() {
             self.read_again().await;
@@ -48,13 +49,15 @@ impl Addresses {
         addresses
     }
 
-    /// Keeps what was read last where the file cannot be read now: it may be in the middle of being
+    /// Reads the URLs again. Keeps the last ones if the file cannot be read: it may be being
     /// replaced.
     async fn read_again(&self) {
         let settings = self.settings.clone();
         let urls = match tokio::task::spawn_blocking(move || settings.urls()).await {
             Ok(Ok(urls)) => urls,
-            Ok(Err(error)) => return warn!(%error, "broker.url_not_read: using what was read last"),
+            Ok(Err(error)) => {
+                return warn!(%error, "broker.url_not_read: using the URLs that were read last");
+            }
             Err(_panicked) => return,
         };
         let mut current = lock(&self.current);
@@ -65,12 +68,12 @@ impl Addresses {
         *current = urls.into_iter().map(known).collect();
     }
 
-    /// Whether the URLs are in a file, and may change.
+    /// Returns true if the URLs come from a file, and so may change.
     pub(super) fn are_in_a_file(&self) -> bool {
         !self.settings.url_file.is_empty()
     }
 
-    /// How to log in as the same user at `address` now; `None` where it is not named any more.
+    /// Reads the current login of the same user at `address`; `None` if it is no longer named.
     pub(super) async fn login_now(&self, address: &Address) -> Option<Login> {
         self.read_again().await;
         let place = |url: &BrokerUrl| {
@@ -81,7 +84,7 @@ impl Addresses {
         now.next().map(|now| now.url.login.clone())
     }
 
-    /// All of them, in the order in which they are written.
+    /// All addresses, in the order in which they are written.
     pub(super) fn all(&self) -> Vec<Arc<Address>> {
         lock(&self.current).clone()
     }
@@ -92,7 +95,7 @@ impl Address {
         Self { url, failed: Mutex::default() }
     }
 
-    /// It could not be connected to, or a connection to it was lost.
+    /// Notes that a connection to it failed or was lost.
     pub(super) fn failed(&self) {
         *lock(&self.failed) = Some(Instant::now());
     }
@@ -139,7 +142,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_file_of_urls_is_read_for_every_connection_and_what_it_last_said_is_kept() {
+    async fn a_file_of_urls_is_read_for_every_connection_and_its_last_urls_are_kept() {
         let file = tempfile::NamedTempFile::new().unwrap();
         let write = |text: &str| std::fs::write(file.path(), text).unwrap();
         write("amqp://u:old@a\namqp://u:old@b\n");

@@ -1,8 +1,8 @@
-//! Messages of a queue, none of which is answered: taken in batches, each by a consumer of its own.
+//! Batches of messages, taken from a queue without answering any; each batch has its own consumer.
 //!
-//! A quorum queue writes to its log for every message that is asked for one by one; a consumer that
-//! is sent a hundred costs as much as one of those. Its prefetch is for its life, and nothing is
-//! answered here, so the next hundred need another one.
+//! A quorum queue writes to its log for every `basic.get`; a consumer that gets a hundred messages
+//! costs as much as one of those. A consumer's prefetch is fixed and nothing is answered here, so
+//! the next hundred need another consumer.
 
 use std::{collections::VecDeque, time::Duration};
 
@@ -20,20 +20,20 @@ use super::{
     topology::depth_on,
 };
 
-/// Messages of the first batch: most people look at the first page. Each has twice as many as the one
-/// before it.
+/// Messages of the first batch: most requests are for the first page. Each batch is twice as large
+/// as the one before.
 const FIRST: u16 = 16;
-/// Messages of a batch, and bytes that it should have at most by the largest message of the one
-/// before; behind messages that are much smaller it may be more.
+/// Bounds of a batch. Bytes are estimated from the largest message of the batch before, so a batch
+/// that follows much smaller messages may exceed them.
 const MAX_MESSAGES: u16 = 128;
 const MAX_BYTES: usize = 8 * 1_024 * 1_024;
-/// A batch of which nothing came for so long may have no more to come: others took what was there.
+/// After this long without a message the queue may be empty: others took what was there.
 const SILENCE: Duration = Duration::from_millis(500);
 
 /// Takes messages from the head of a queue.
 pub(super) struct Batches {
     queue: String,
-    /// Messages of the next batch.
+    /// Size of the next batch.
     size: u16,
     taken: VecDeque<Delivery>,
 }
@@ -43,12 +43,12 @@ impl Batches {
         Self { queue, size: FIRST, taken: VecDeque::new() }
     }
 
-    /// How many messages there are, where the broker counts none, perhaps because it cannot: takes one
-    /// after the other, which is certain, until it counts more or none comes.
+    /// Counts the messages where the broker reports none, perhaps because it cannot count: takes
+    /// one after the other, which is certain, until the broker reports more or none comes.
     ///
     /// # Errors
     ///
-    /// [`BrokerError`]: unknown; the channel is of no use any more.
+    /// [`BrokerError`]: the number is unknown; the channel is unusable.
     pub(super) async fn count(&mut self, channel: &Channel) -> Result<u32, BrokerError> {
         let until = Instant::now() + ROUND_TRIP_DEADLINE;
         while let Some(delivery) = get(channel, &self.queue).await? {
@@ -69,15 +69,16 @@ impl Batches {
         u32::try_from(self.taken.len()).unwrap_or(u32::MAX)
     }
 
-    /// The next message on `channel`, where at most `left` are still to come; `None`: there is none.
+    /// Returns the next message on `channel`, where at most `left` are still to come; `None`: there
+    /// is none.
     ///
     /// # Errors
     ///
-    /// [`BrokerError`]: the channel is of no use any more.
+    /// [`BrokerError`]: the channel is unusable.
     ///
     /// # Cancel safety
     ///
-    /// Not cancel safe: dropped, messages may come that nobody takes before the channel ends.
+    /// Not cancel safe: if dropped, messages may come that are not taken until the channel ends.
     pub(super) async fn next(
         &mut self,
         channel: &Channel,
@@ -89,12 +90,12 @@ impl Batches {
         Ok(self.taken.pop_front())
     }
 
-    /// Takes a batch as a whole, and ends its consumer before anything of it is answered: an ack would
-    /// have the broker send one more, which nobody would take.
+    /// Takes a whole batch and cancels its consumer before anything is answered: after an ack the
+    /// broker would send one more, which would not be taken.
     async fn take(&mut self, channel: &Channel, left: u32) -> Result<(), BrokerError> {
-        let wanted = self.size.min(u16::try_from(left).unwrap_or(u16::MAX)).max(1);
-        let mut consumer = start(channel, &self.queue, wanted).await?;
-        while self.taken.len() < usize::from(wanted) {
+        let batch_size = self.size.min(u16::try_from(left).unwrap_or(u16::MAX)).max(1);
+        let mut consumer = start(channel, &self.queue, batch_size).await?;
+        while self.taken.len() < usize::from(batch_size) {
             let delivery = match timeout(SILENCE, next_of(&mut consumer)).await {
                 Ok(delivery) => Some(delivery?),
                 Err(_elapsed) => get(channel, &self.queue).await?,
@@ -104,8 +105,8 @@ impl Batches {
                 None => break,
             }
         }
-        // Where none was ready any more, the channel may have some in hand that were.
-        while self.taken.len() < usize::from(wanted)
+        // No message is ready any more, but some may already be buffered on the channel.
+        while self.taken.len() < usize::from(batch_size)
             && let Ok(delivery) = timeout(SILENCE, next_of(&mut consumer)).await
         {
             self.taken.push_back(delivery?);
@@ -119,13 +120,13 @@ impl Batches {
     }
 }
 
-/// The next message that `consumer` is sent.
+/// Receives the next message of `consumer`.
 async fn next_of(consumer: &mut lapin::Consumer) -> Result<Delivery, BrokerError> {
     let lost = || BrokerError::Lost { step: "taking messages".to_owned() };
     consumer.next().await.ok_or_else(lost)?.map_err(BrokerError::lost)
 }
 
-/// One message, or the certainty that none is ready.
+/// Gets one message; `None` means for certain that none is ready.
 async fn get(channel: &Channel, queue: &str) -> Result<Option<Delivery>, BrokerError> {
     let got = channel.basic_get(queue.into(), BasicGetOptions::default());
     let step = format!("taking a message from `{queue}`");

@@ -1,4 +1,4 @@
-//! Channels: opened as far as the connection allows, and a pool of those that publish.
+//! Opens channels within the connection's limit, and pools those that publish.
 
 use std::{
     ops::Deref,
@@ -19,28 +19,28 @@ use super::{
     error::{BrokerError, ROUND_TRIP_DEADLINE, within},
 };
 
-/// How often a connection that has as many channels as were agreed upon is tried again.
+/// Pause before another try where the connection has no channel left.
 const POLL_INTERVAL: Duration = Duration::from_millis(20);
 
-/// Opens a channel. Waits where the connection has as many as were agreed upon, for another to end.
+/// Opens a channel. Where the connection has as many as were negotiated, waits for one to end.
 ///
 /// # Errors
 ///
 /// [`BrokerError`]; that of the limit after [`ROUND_TRIP_DEADLINE`].
 pub(super) async fn open(connection: &Connection) -> Result<Channel, BrokerError> {
-    open_past(connection, is_passing).await
+    open_retrying(connection, is_transient).await
 }
 
-/// Opens a channel, again and again where the error is a `passing` one.
-async fn open_past(
+/// Opens a channel; tries again after an error that is transient.
+async fn open_retrying(
     connection: &Connection,
-    passing: impl Fn(&BrokerError) -> bool,
+    is_transient: impl Fn(&BrokerError) -> bool,
 ) -> Result<Channel, BrokerError> {
     let deadline = Instant::now() + ROUND_TRIP_DEADLINE;
     loop {
         let opened = connection.create_channel();
         match within(connection, ROUND_TRIP_DEADLINE, "opening a channel", opened).await {
-            Err(error) if passing(&error) && Instant::now() < deadline => {
+            Err(error) if is_transient(&error) && Instant::now() < deadline => {
                 tokio::time::sleep(POLL_INTERVAL).await;
             }
             opened => return opened,
@@ -48,22 +48,22 @@ async fn open_past(
     }
 }
 
-/// Whether the connection has as many channels as were agreed upon.
+/// Returns true if the connection has as many channels as were negotiated.
 fn is_limit(error: &BrokerError) -> bool {
     let BrokerError::Step { source, .. } = error else { return false };
     matches!(source.kind(), ErrorKind::ChannelsLimitReached)
 }
 
-/// Whether the user has as many channels as the broker allows it, over all its connections. The broker
-/// ends the connection that asks for another one.
+/// Returns true if the user has as many channels as the broker allows over all its connections. The
+/// broker closes the connection that opens another one.
 fn is_limit_of_user(error: &BrokerError) -> bool {
     error.reply().is_some_and(|reply| reply.is_limit() && reply.text.contains("channels"))
 }
 
-/// Whether the next try may be better: the connection has as many channels as were agreed upon, or the
-/// client took the end of an earlier channel of the same number for that of the new one. (No broker
-/// answers the opening of a channel with an error of a channel.)
-fn is_passing(error: &BrokerError) -> bool {
+/// Returns true if another try may succeed: the connection has as many channels as were negotiated,
+/// or the client took the end of an earlier channel of the same number for that of the new one. (No
+/// broker answers the opening of a channel with an error of a channel.)
+fn is_transient(error: &BrokerError) -> bool {
     is_limit(error) || error.is_of_a_channel()
 }
 
@@ -74,24 +74,24 @@ pub(super) struct Channels {
     places: Arc<Places>,
 }
 
-/// How many channels may be in use: as many as are configured, and as the connection allows.
+/// The channels that may be in use, bounded by the settings and by the connection.
 struct Places {
     free: Arc<Semaphore>,
     count: Mutex<Count>,
 }
 
 struct Count {
-    /// Free and taken ones.
+    /// Places, free and taken.
     granted: usize,
-    /// As many as the present connection allows.
+    /// The present connection's limit.
     allowed: usize,
-    /// As many as are configured, and as the broker allows the user, as far as that is known.
+    /// The configured number, or less where the broker is known to allow the user less.
     max_channels: usize,
-    /// When that was learned last.
-    learned: Option<Instant>,
+    /// When the broker last refused the user another channel.
+    refused: Option<Instant>,
 }
 
-/// A channel that nobody else uses; dropping it gives it back to the pool.
+/// A channel in exclusive use; dropping it returns it to the pool.
 pub(super) struct PooledChannel {
     channel: Object<ConfirmChannels>,
     _place: OwnedSemaphorePermit,
@@ -123,7 +123,7 @@ impl Manager for ConfirmChannels {
 
     async fn create(&self) -> Result<Channel, BrokerError> {
         let connection = self.link.open().await?;
-        let channel = open_past(&connection, BrokerError::is_of_a_channel).await;
+        let channel = open_retrying(&connection, BrokerError::is_of_a_channel).await;
         self.places.fit(&connection);
         if channel.as_ref().is_err_and(is_limit_of_user) {
             self.places.halve();
@@ -144,7 +144,7 @@ impl Manager for ConfirmChannels {
 }
 
 impl Places {
-    /// Learns what was agreed upon with the broker. One channel is left for declaring the topology.
+    /// Learns the negotiated number of channels. One is kept for declaring the topology.
     fn fit(&self, connection: &Connection) {
         let agreed = usize::from(connection.configuration().channel_max());
         let mut count = self.count.lock().unwrap_or_else(PoisonError::into_inner);
@@ -155,21 +155,24 @@ impl Places {
         }
     }
 
-    /// Learns that the broker allows the user fewer. How many are left for this process it does not say,
-    /// and the end of one connection is an error of all who wait for a channel on it.
+    /// Learns that the broker allows the user fewer. It does not say how many are left for this
+    /// process, and the end of one connection fails every caller that waits for a channel on it.
     fn halve(&self) {
         const AT_ONCE: Duration = Duration::from_secs(1);
         let mut count = self.count.lock().unwrap_or_else(PoisonError::into_inner);
-        if count.learned.is_some_and(|at| at.elapsed() < AT_ONCE) {
+        if count.refused.is_some_and(|at| at.elapsed() < AT_ONCE) {
             return;
         }
-        count.learned = Some(Instant::now());
+        count.refused = Some(Instant::now());
         count.max_channels = (count.max_channels.min(count.granted) / 2).max(1);
         count.allowed = count.allowed.min(count.max_channels);
-        warn!(channels = count.max_channels, "broker.few_channels: the user may have no more");
+        warn!(
+            channels = count.max_channels,
+            "broker.few_channels: the broker allows the user no more"
+        );
     }
 
-    /// Takes `place` away, where more were granted than the connection allows.
+    /// Removes `place` if more were granted than the connection allows.
     fn leave(&self, place: OwnedSemaphorePermit) {
         let mut count = self.count.lock().unwrap_or_else(PoisonError::into_inner);
         if count.granted > count.allowed {
@@ -186,7 +189,7 @@ impl Channels {
             granted: max_channels,
             allowed: max_channels,
             max_channels,
-            learned: None,
+            refused: None,
         });
         let places = Arc::new(Places { free, count });
         let manager = ConfirmChannels { link, places: Arc::clone(&places) };
@@ -196,8 +199,7 @@ impl Channels {
         Self { pool, places }
     }
 
-    /// A channel that nobody else uses. Waits for one, however long that takes; the caller has a
-    /// deadline.
+    /// Takes a channel from the pool. Waits as long as that takes; the caller has a deadline.
     ///
     /// # Errors
     ///
@@ -219,7 +221,8 @@ impl Channels {
             if !is_limit(&error) && !is_limit_of_user(&error) {
                 return Err(error);
             }
-            // Whoever finds no room for a channel leaves its place; those that are left suffice.
+            // No room for another channel: this place is removed, and the caller waits for another
+            // place.
             self.places.leave(place);
             tokio::time::sleep(POLL_INTERVAL).await;
         }

@@ -1,8 +1,8 @@
-//! An installation that is there for one run of one process, and nothing of it afterwards.
+//! An installation that exists for one run of one process and is deleted afterwards.
 //!
-//! Its names are always the same ones, so that the next run finds what one that was killed has left.
-//! An exclusive queue keeps a second run out: the broker deletes it with the connection that declared
-//! it, and lets no other connection near it meanwhile.
+//! Its names never change, so that a run finds what a killed one has left. An exclusive queue keeps
+//! a second run out: no other connection may use it, and the broker deletes it with the connection
+//! that declared it.
 //!
 //! Source: RabbitMQ documentation, *Queues*, exclusive queues.
 
@@ -20,7 +20,7 @@ use super::{
     topology::depth,
 };
 
-/// The right to make and delete the whole topology. Ends with its connection.
+/// The right to create and delete the whole topology. Ends with its connection.
 pub struct Claim {
     broker: Broker,
     connection: Connection,
@@ -28,7 +28,7 @@ pub struct Claim {
 }
 
 impl Broker {
-    /// Claims the installation for this process; `None`: another one has it.
+    /// Claims the installation for this process; `None`: another process holds it.
     ///
     /// # Errors
     ///
@@ -36,7 +36,7 @@ impl Broker {
     ///
     /// # Cancel safety
     ///
-    /// Dropped, the claim ends with the connection.
+    /// If dropped, the claim ends with the connection.
     pub async fn claim(&self) -> Result<Option<Claim>, BrokerError> {
         let queue = self.topology().names().claim();
         let connection = self.control.open_bare().await?;
@@ -54,12 +54,11 @@ impl Broker {
 
 impl Claim {
     /// Deletes every queue and exchange of the topology, with all messages; returns how many queues
-    /// there were. Looks again until none is left: a process that was killed may have asked for one
-    /// just before.
+    /// there were. Repeats until none is left: a killed process may have declared one just before.
     ///
     /// # Errors
     ///
-    /// [`BrokerError`]: some are there still.
+    /// [`BrokerError`]: some are left.
     pub async fn clear(&self) -> Result<usize, BrokerError> {
         let channel = open(&self.connection).await?;
         let mut found = 0;
@@ -72,7 +71,7 @@ impl Claim {
     async fn clear_once(&self, channel: &Channel) -> Result<usize, BrokerError> {
         let topology = self.broker.topology();
         let mut found = 0;
-        // What leads to others first: nothing is to be moved into what is gone already.
+        // Queues that dead-letter to others first: nothing may be moved into a deleted queue.
         for queue in topology.queues().into_iter().rev() {
             if depth(&self.connection, &queue.name).await?.is_some() {
                 found += 1;
@@ -98,7 +97,7 @@ impl Claim {
     ///
     /// # Errors
     ///
-    /// [`BrokerError`]: it ends with the process.
+    /// [`BrokerError`]: the claim ends with the process instead.
     pub async fn release(self) -> Result<(), BrokerError> {
         let channel = open(&self.connection).await?;
         delete_queue(&channel, &self.queue).await?;

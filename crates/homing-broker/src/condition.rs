@@ -1,4 +1,5 @@
-//! Since when something fails, and why: what readiness asks.
+//! Health of what a process does with the broker, for readiness: since when something fails, and
+//! why.
 
 use std::{
     sync::{
@@ -12,23 +13,23 @@ use tokio::time::Instant;
 
 use super::consume::Lane;
 
-/// What a process does with the broker besides being connected to it.
+/// The operations whose health is tracked, besides the connections themselves.
 #[derive(Debug, Default)]
 pub struct Conditions {
-    /// Publishing, by whichever part.
+    /// Publishing, from anywhere in the process.
     pub publishing: Condition,
     /// Consuming the primary queue.
     pub primary: Condition,
     /// Consuming the retry queue.
     pub retry: Condition,
-    /// Hearing of changes.
+    /// Receiving announced changes.
     pub control: Condition,
-    /// Sending on what had no route.
+    /// Republishing messages that had no route.
     pub unrouted: Condition,
 }
 
 impl Conditions {
-    /// That of a lane.
+    /// The condition of a lane.
     #[must_use]
     pub fn of(&self, lane: Lane) -> &Condition {
         match lane {
@@ -38,10 +39,10 @@ impl Conditions {
     }
 }
 
-/// Whether something works; told by what does the work.
+/// Health of one operation, reported by the code that performs it.
 #[derive(Debug, Default)]
 pub struct Condition {
-    /// Spares the lock while all is well.
+    /// Avoids the lock while nothing fails.
     is_failing: AtomicBool,
     failing: Mutex<Option<Failing>>,
 }
@@ -54,7 +55,7 @@ struct Failing {
 }
 
 impl Condition {
-    /// It does not work now, for this reason.
+    /// Records a failure and its reason.
     pub fn failed(&self, reason: &'static str) {
         let now = Instant::now();
         let mut failing = self.failing.lock().unwrap_or_else(PoisonError::into_inner);
@@ -63,22 +64,22 @@ impl Condition {
         self.is_failing.store(true, Ordering::Relaxed);
     }
 
-    /// It works.
+    /// Records that it works.
     pub fn recovered(&self) {
         if self.is_failing.swap(false, Ordering::Relaxed) {
             *self.failing.lock().unwrap_or_else(PoisonError::into_inner) = None;
         }
     }
 
-    /// The last reason, where it has not worked for `time`.
+    /// Returns the last reason if it has failed for `time`.
     #[must_use]
     pub fn failing_for(&self, time: Duration) -> Option<&'static str> {
         let failing = *self.failing.lock().unwrap_or_else(PoisonError::into_inner);
         failing.filter(|failing| failing.since.elapsed() >= time).map(|failing| failing.reason)
     }
 
-    /// The last reason, where it has not worked for `time` and was tried within `recent`: something
-    /// that is done now and then may be well again without anybody having tried.
+    /// Returns the last reason if it has failed for `time` and was tried within `recent`: something
+    /// rare may work again without having been tried.
     #[must_use]
     pub fn failing_recently(&self, time: Duration, recent: Duration) -> Option<&'static str> {
         let failing = *self.failing.lock().unwrap_or_else(PoisonError::into_inner);

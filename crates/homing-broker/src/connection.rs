@@ -1,5 +1,5 @@
-//! Connections that come back: made when needed, made again after a loss, never used before the
-//! topology stands.
+//! Connections that reconnect: opened when needed, reopened after a loss, never used before the
+//! topology is declared.
 
 use std::{
     sync::{
@@ -24,34 +24,34 @@ use super::{
 };
 use crate::settings::BrokerSettings;
 
-/// The largest frame that is asked for, which is RabbitMQ's own default: the headers of a message
-/// must fit into one. Asked for, because the client makes room for 64 frames: where it learns their
-/// size from the broker, it writes zeros to all of that, which is 8 MiB for each connection.
+/// The largest frame to negotiate, RabbitMQ's own default: the headers of a message must fit into
+/// one. Requested explicitly, because the client has room for 64 frames: if it learns their size
+/// from the broker, it writes zeros to all of that, 8 MiB for each connection.
 const MAX_FRAME_BYTES: u32 = 131_072;
 
-/// How a connection is at this moment.
+/// The present state of a connection.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ConnectionState {
-    /// Whether there is one.
+    /// True if it is open.
     pub connected: bool,
-    /// Why the broker takes no messages, in its words (memory or disk alarm).
+    /// The broker's reason for taking no messages (a memory or disk alarm).
     pub blocked: Option<String>,
 }
 
-/// One connection for one purpose.
+/// A connection for one purpose, reopened after a loss.
 pub(super) struct ManagedConnection {
     purpose: &'static str,
     addresses: Arc<Addresses>,
     files: Files,
     heartbeat: Duration,
     connect_deadline: Duration,
-    /// `None`: as the URL has it, or [`MAX_FRAME_BYTES`].
+    /// `None`: the URL's, or [`MAX_FRAME_BYTES`].
     requested_frame_bytes: Option<u32>,
-    /// As agreed upon for the latest connection.
+    /// As negotiated for the latest connection.
     max_frame_bytes: AtomicU32,
     topology_guard: Arc<TopologyGuard>,
     current: tokio::sync::Mutex<Option<Arc<Connection>>>,
-    /// Of the latest connection; an older one writes only to its own.
+    /// State of the latest connection; an older one writes only to its own.
     state: Mutex<Arc<Mutex<ConnectionState>>>,
     tasks: TaskTracker,
     closing: CancellationToken,
@@ -80,16 +80,16 @@ impl ManagedConnection {
         }
     }
 
-    /// The same for nothing but short messages. The client keeps room for 64 frames, which is
-    /// 8 MiB with those of the default size.
-    pub(super) fn of_small_frames(self) -> Self {
+    /// Negotiates small frames: for short messages only. The client has room for 64 frames, which
+    /// is 8 MiB at the default size.
+    pub(super) fn with_small_frames(self) -> Self {
         /// Twice the smallest. Source: AMQP 0-9-1, 4.2.3, `frame-min-size`.
         const SMALL: u32 = 8_192;
         Self { requested_frame_bytes: Some(SMALL), ..self }
     }
 
-    /// The present connection, or a new one. Callers that fail try again with their own back-off;
-    /// only one of them connects, the others wait for it.
+    /// Returns the present connection, or opens one. One caller connects while the others wait for
+    /// it; callers that fail retry with their own back-off.
     ///
     /// # Cancel safety
     ///
@@ -123,7 +123,7 @@ impl ManagedConnection {
         Ok(connection)
     }
 
-    /// Sees to it that the topology stands.
+    /// Makes sure that the topology is declared.
     pub(super) async fn ensure_topology(self: &Arc<Self>) -> Result<(), BrokerError> {
         let connection = self.open().await?;
         self.topology_guard.ensure(&connection).await
@@ -155,7 +155,7 @@ impl ManagedConnection {
         }
     }
 
-    /// A connection of its own with nothing declared on it.
+    /// Opens a separate connection and declares nothing on it.
     pub(super) async fn open_bare(&self) -> Result<Connection, BrokerError> {
         self.connect_to_any().await.map(|(connection, _address)| connection)
     }
@@ -185,11 +185,11 @@ impl ManagedConnection {
         handshake::connect(address, &self.files, options).await
     }
 
-    /// Follows the connection's events until it ends; they tell when the broker blocks us.
+    /// Follows the connection's events until it ends, among them when the broker blocks it.
     ///
-    /// A channel that the broker closes costs its number for as long as the connection lives (lapin 4.12,
-    /// `Frames::poison_channel`): where half of them are spent, the connection is closed, and whoever
-    /// needs it opens another.
+    /// While a connection lives, lapin does not reuse the number of a channel that the broker
+    /// closed (4.12, `Frames::poison_channel`). When half of the numbers are spent, the connection
+    /// is closed, and its next user opens another.
     fn watch(&self, connection: &Arc<Connection>, address: Arc<Address>) {
         let mut events = connection.events_listener();
         let status = connection.status().clone();
@@ -208,7 +208,7 @@ impl ManagedConnection {
                     info!(purpose, "broker.unblocked");
                     lock(&state).blocked = None;
                 } else if matches!(event, Event::Error(_)) && !status.connected() {
-                    // Errors of single channels are told here too.
+                    // Errors of single channels arrive here too.
                     warn!(purpose, broker = address.shown(), "broker.connection_lost");
                     address.failed();
                     break;
@@ -226,8 +226,9 @@ impl ManagedConnection {
     }
 }
 
-/// A connection for looking at what may not be there. Each such look has the broker close a channel,
-/// whose number is spent (see [`ManagedConnection::watch`]), so another connection takes its place in time.
+/// A connection for passive declares of what may not exist. The broker answers each miss by closing
+/// the channel, whose number is then spent (see [`ManagedConnection::watch`]), so the connection is
+/// replaced in time.
 pub(super) struct PassiveConnection<'a> {
     link: &'a ManagedConnection,
     connection: Connection,
@@ -235,35 +236,35 @@ pub(super) struct PassiveConnection<'a> {
 }
 
 impl<'a> PassiveConnection<'a> {
-    /// A connection of its own with nothing declared on it.
+    /// Opens a separate connection and declares nothing on it.
     pub(super) async fn over(link: &'a ManagedConnection) -> Result<Self, BrokerError> {
         Ok(Self { link, connection: link.open_bare().await?, spent: 0 })
     }
 
-    /// The present connection.
+    /// Returns the present connection, replaced once half of its channel numbers are spent.
     pub(super) async fn get(&mut self) -> Result<&Connection, BrokerError> {
         if self.spent > self.connection.configuration().channel_max() / 2 {
             let next = self.link.open_bare().await?;
             let last = std::mem::replace(&mut self.connection, next);
             self.spent = 0;
             let closed = last.close(200, "OK".into());
-            // Where that fails, it has ended all the same.
+            // If that fails, it has ended anyway.
             drop(within(&last, ROUND_TRIP_DEADLINE, "closing a connection", closed).await);
         }
         Ok(&self.connection)
     }
 
-    /// So many channels the broker closed at most.
+    /// Notes how many channels the broker has closed at most.
     pub(super) fn spend(&mut self, channels: u16) {
         self.spent = self.spent.saturating_add(channels);
     }
 }
 
-/// Closes `connection`, if it is in use still.
+/// Closes `connection` if it is still in use.
 async fn end(connection: &Weak<Connection>) {
     let Some(connection) = connection.upgrade() else { return };
     let closed = connection.close(200, "OK".into());
-    // Where that fails, it has ended all the same.
+    // If that fails, it has ended anyway.
     let _ended =
         within(connection.as_ref(), ROUND_TRIP_DEADLINE, "closing the connection", closed).await;
 }

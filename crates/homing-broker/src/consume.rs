@@ -1,4 +1,4 @@
-//! Consuming: messages with the receipt that answers for them.
+//! Consuming: each message comes with the receipt that answers for it.
 
 use bytes::Bytes;
 use futures_util::StreamExt;
@@ -26,10 +26,10 @@ use super::{
 };
 use homing_domain::{clock, id::EventId};
 
-/// Which queue is consumed, over a connection of its own.
+/// A queue that workers consume, over a connection of its own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Lane {
-    /// Fresh events.
+    /// New events.
     Primary,
     /// Due deliveries.
     Retry,
@@ -56,11 +56,12 @@ impl Lane {
 /// A message from a queue.
 #[derive(Debug)]
 pub struct Received {
-    /// What it says.
+    /// The message, or what is wrong with it.
     pub content: Result<Message, Box<Unreadable>>,
-    /// Whether the broker sent it before, to whomever, or homing published it anew because of that.
+    /// True if the broker sent it before, to any consumer, or homing republished it for that
+    /// reason.
     pub redelivered: bool,
-    /// How often it came back to the queue before, because a worker died or gave it back.
+    /// Times it returned to the queue, because a worker died or gave it back.
     pub returned: u32,
     /// Answers for it.
     pub receipt: Receipt,
@@ -73,7 +74,7 @@ pub struct Consumer {
     queue: String,
     prefetch: Prefetch,
     messages: lapin::Consumer,
-    /// One that was replaced; what it was sent comes before what the present one is sent.
+    /// The consumer that `messages` replaced; its messages come first.
     replaced: Option<lapin::Consumer>,
     answers: mpsc::Sender<Answer>,
     answering: JoinHandle<Result<(), BrokerError>>,
@@ -96,9 +97,9 @@ impl Broker {
         let prefetch = Prefetch::new(bounds, Instant::now());
         let messages = start(&channel, &queue, prefetch.in_force()).await?;
         // Room for an answer to every message that can be unanswered: those at work, and those that
-        // two consumers were sent ahead, while one replaces the other.
-        let (answers, given) = mpsc::channel(3 * usize::from(bounds.max_messages.max(1)));
-        let answering = self.tasks.spawn(send_answers(channel.clone(), given));
+        // two consumers have prefetched while one replaces the other.
+        let (answers, receiver) = mpsc::channel(3 * usize::from(bounds.max_messages.max(1)));
+        let answering = self.tasks.spawn(send_answers(channel.clone(), receiver));
         Ok(Consumer {
             broker: self.clone(),
             channel,
@@ -111,8 +112,8 @@ impl Broker {
         })
     }
 
-    /// What waits in the queue of `lane`, and how many consumers it has in all processes; nothing and
-    /// none where it does not exist.
+    /// Returns what waits in the queue of `lane`, and its consumers in all processes; zeros where
+    /// it does not exist.
     ///
     /// # Errors
     ///
@@ -137,33 +138,33 @@ pub(super) async fn start(
 }
 
 impl Consumer {
-    /// Has the broker send more or fewer messages ahead, where that fits their sizes better. To be
-    /// called before [`next`](Self::next).
+    /// Adapts the prefetch to the sizes of messages. To be called before [`next`](Self::next).
     ///
-    /// A prefetch is a consumer's for its life, so another one takes its place. Quorum queues know
-    /// no prefetch of a channel. Source: RabbitMQ documentation, *Consumer Prefetch*.
+    /// A consumer's prefetch is fixed, so a new consumer replaces it. Quorum queues have no
+    /// prefetch per channel. Source: RabbitMQ documentation, *Consumer Prefetch*.
     ///
     /// # Errors
     ///
-    /// [`BrokerError`]: the consumer is of no use any more.
+    /// [`BrokerError`]: the consumer is unusable.
     ///
     /// # Cancel safety
     ///
-    /// Not cancel safe: dropped, messages may come that nobody takes before the channel ends.
+    /// Not cancel safe: if dropped, messages may come that are not taken until the channel ends.
     pub async fn adapt(&mut self) -> Result<(), BrokerError> {
         if self.replaced.is_some() {
             return Ok(());
         }
         let Some(prefetch) = self.prefetch.change(Instant::now()) else { return Ok(()) };
-        // First the new one: others count consumers to know how many workers there are.
+        // The new one starts first: other processes count consumers to know how many workers there
+        // are.
         let new = start(&self.channel, &self.queue, prefetch).await?;
         self.stop().await?;
         self.replaced = Some(std::mem::replace(&mut self.messages, new));
         Ok(())
     }
 
-    /// The next message; `None` when the broker sends no more: channel closed, or the consumer
-    /// cancelled.
+    /// Returns the next message; `None` when the broker sends no more: the channel is closed or the
+    /// consumer cancelled.
     ///
     /// # Errors
     ///
@@ -178,7 +179,7 @@ impl Consumer {
             let messages = self.replaced.as_mut().unwrap_or(&mut self.messages);
             return tokio::select! {
                 biased;
-                // Without answers the broker soon sends nothing; better to start anew.
+                // Without acks the broker soon stops sending: consume again.
                 () = self.answers.closed() => Ok(None),
                 message = messages.next() => match message {
                     Some(Ok(delivery)) => match self.received(delivery) {
@@ -197,7 +198,7 @@ impl Consumer {
         }
     }
 
-    /// `None`: it is published anew, or was, and there is nothing else to do.
+    /// Reads a delivery; `None`: it is or was republished, and nothing else is to be done.
     fn received(&mut self, delivery: lapin::message::Delivery) -> Option<Received> {
         let broker = &self.broker;
         let state = broker.returns.of(&delivery);
@@ -206,7 +207,7 @@ impl Consumer {
         let origin = Origin::of(names, broker.rules, way, &delivery.properties);
         let new_id = || EventId::from(clock::new_id());
         let body = Bytes::from(delivery.data);
-        self.prefetch.saw(body.len());
+        self.prefetch.observe(body.len());
         let receipt = Receipt::new(delivery.delivery_tag, self.answers.clone());
         match state {
             Returned::Ordinary => {}
@@ -229,24 +230,24 @@ impl Consumer {
         })
     }
 
-    /// Tells the broker to send no more. What it has sent and was not taken goes back with the
-    /// end of the channel.
+    /// Cancels the consumer. Messages that were sent and not taken return to the queue when the
+    /// channel ends.
     ///
     /// # Errors
     ///
-    /// [`BrokerError`]: the connection is gone, so it sends no more either.
+    /// [`BrokerError`]: the connection is lost, so it sends no more either.
     pub async fn stop(&self) -> Result<(), BrokerError> {
         let cancelled =
             self.channel.basic_cancel(self.messages.tag(), BasicCancelOptions::default());
         within(&self.channel, ROUND_TRIP_DEADLINE, "stopping a consumer", cancelled).await
     }
 
-    /// Sends the answers that are still due and closes the channel. Every receipt must be gone, or
-    /// this waits for it until its deadline.
+    /// Sends the answers that are still due and closes the channel. Waits until its deadline for
+    /// receipts that are not dropped yet.
     ///
     /// # Errors
     ///
-    /// [`BrokerError`]: some answers may not have arrived; those messages come again.
+    /// [`BrokerError`]: some answers may not have arrived; the broker redelivers those messages.
     pub async fn finish(self) -> Result<(), BrokerError> {
         let Self { channel, messages, replaced, answers, answering, .. } = self;
         drop((messages, replaced, answers));

@@ -1,4 +1,4 @@
-//! Telling all processes of an installation that something changed.
+//! Announces changes to all processes of an installation.
 
 use std::time::Duration;
 
@@ -17,10 +17,10 @@ use super::{
 };
 use homing_domain::url::EndpointUrl;
 
-/// What changed. Losing one is harmless: every process also looks by itself, less often.
+/// An announced change. Losing one is harmless: every process also polls, less often.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Change {
-    /// A subscription was made, changed or removed.
+    /// A subscription was created, updated or deleted.
     Subscriptions,
     /// The circuit of this URL changed its state.
     Circuit(EndpointUrl),
@@ -37,7 +37,7 @@ impl Change {
         }
     }
 
-    /// What another version of homing announces and this one does not know is `None`.
+    /// Reads an announcement; `None` if only another version of homing knows it.
     fn read(text: &[u8]) -> Option<Self> {
         match std::str::from_utf8(text).ok()?.split_once(' ') {
             Some(("circuit", url)) => url.parse().ok().map(Self::Circuit),
@@ -48,10 +48,11 @@ impl Change {
     }
 }
 
-/// Keeps trying to hear of changes: warns once for each cause, and tries less and less often.
+/// Back-off of the listener for changes: warns once for each cause, and retries less and less
+/// often.
 #[derive(Debug, Default)]
 pub struct ListenBackoff {
-    /// The cause that was warned of last.
+    /// The cause that was logged last.
     cause: Option<&'static str>,
     failures: u32,
 }
@@ -59,17 +60,17 @@ pub struct ListenBackoff {
 impl ListenBackoff {
     const MAX_PAUSE: Duration = Duration::from_secs(60);
 
-    /// It failed; how long to look without being told, before the next try.
+    /// Records a failure; returns how long to rely on polling before the next try.
     pub fn failed(&mut self, broker: &Broker, error: &BrokerError) -> Duration {
         let cause = error.summary();
         if self.cause.replace(cause) != Some(cause) {
             warn!(
                 error = error.report(),
-                "control.unavailable: changes are found by looking, every few seconds"
+                "control.unavailable: changes are found by polling, every few seconds"
             );
         }
         if error.is_denied() {
-            // An account without that right is one way to run homing, and stays so.
+            // Running with an account without that permission is supported: no failure.
             broker.conditions().control.recovered();
             return Self::MAX_PAUSE;
         }
@@ -79,7 +80,7 @@ impl ListenBackoff {
         pause.min(Self::MAX_PAUSE)
     }
 
-    /// It works.
+    /// Records that listening works.
     pub fn works(&mut self, broker: &Broker) {
         broker.conditions().control.recovered();
         *self = Self::default();
@@ -87,11 +88,11 @@ impl ListenBackoff {
 }
 
 impl Broker {
-    /// Tells every process of the installation, this one included.
+    /// Announces a change to every process of the installation, this one included.
     ///
     /// # Errors
     ///
-    /// [`BrokerError`]: they learn of it later, when they look by themselves.
+    /// [`BrokerError`]: the processes find the change later, by polling.
     pub async fn announce(&self, change: &Change) -> Result<(), BrokerError> {
         let step = "waiting for a channel".to_owned();
         let deadline = self.confirm_deadline;
@@ -116,13 +117,13 @@ impl Broker {
         Ok(())
     }
 
-    /// Changes announced from now on. The stream ends when the connection does.
+    /// Streams the changes that are announced from now on. Ends with the connection.
     ///
     /// # Errors
     ///
     /// [`BrokerError`].
     pub async fn changes(&self) -> Result<impl stream::Stream<Item = Change> + Unpin, BrokerError> {
-        /// More unseen changes than this mean nothing more than one does.
+        /// Beyond this many, unseen changes mean no more than one does.
         const MAX_UNSEEN: i32 = 100;
         let connection = self.control.open().await?;
         let channel = channels::open(&connection).await?;

@@ -1,4 +1,4 @@
-//! A stream of bytes to one node of the broker: name, TCP, TLS. What is spoken over it comes later.
+//! Opens a byte stream to one node of the broker: name lookup, TCP, TLS.
 
 use std::{io, pin::Pin, time::Duration};
 
@@ -15,29 +15,29 @@ use super::tls::Files;
 use crate::settings::BrokerUrl;
 use homing_domain::settings::SettingsError;
 
-/// What bytes go over, both ways.
+/// A bidirectional byte stream.
 pub(super) trait Bytes: AsyncRead + AsyncWrite + Send + Unpin {}
 
 impl<T: AsyncRead + AsyncWrite + Send + Unpin> Bytes for T {}
 
-/// A stream to the broker, encrypted where the URL wants it.
+/// A stream to the broker, encrypted if the URL says so.
 pub(super) type Stream = Pin<Box<dyn Bytes>>;
 
-/// Why there is none.
+/// Reasons why there is no stream.
 #[derive(Debug)]
 pub(super) enum DialError {
-    /// The name was not found, or no address of it takes connections.
+    /// The name was not found, or none of its addresses accepts connections.
     Tcp(io::Error),
-    /// TLS was not agreed upon.
+    /// The TLS handshake failed.
     Tls(io::Error),
-    /// A file that TLS needs.
+    /// A file that TLS needs cannot be used.
     Files(SettingsError),
-    /// There was no time left.
+    /// The deadline has passed.
     TimedOut,
 }
 
-/// Connects to `url` within `deadline`, which the addresses of its name share, so that one that is
-/// silent leaves time for the others.
+/// Connects to `url` within `deadline`, which the addresses of its name share, so that a silent one
+/// leaves time for the others.
 pub(super) async fn dial(
     url: &BrokerUrl,
     files: &Files,
@@ -86,7 +86,7 @@ async fn connect(address: std::net::SocketAddr, share: Duration) -> io::Result<T
     Ok(stream)
 }
 
-/// The name that the broker's certificate must be for, which is also what is said to it (SNI).
+/// The name that the broker's certificate must match; also sent as SNI.
 fn server_name(url: &BrokerUrl) -> io::Result<ServerName<'static>> {
     if let Some(name) = &url.parameters.server_name {
         return ServerName::try_from(name.clone()).map_err(io::Error::other);

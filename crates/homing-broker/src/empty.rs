@@ -1,8 +1,9 @@
-//! Emptying the queues in which nothing is to stay: the net, and what an earlier version left.
+//! Empties the queues in which nothing may stay: the unrouted queue, and those of an earlier
+//! version.
 //!
-//! Each message is published as a new one, confirmed, and acked: so nothing is lost on the way, and the
-//! broker forgets how often it was redelivered and where it was dead-lettered. Any number of processes
-//! may empty the same queue; the broker gives each message to one of them.
+//! Each message is published as a new one, confirmed, and acked: nothing is lost, and the broker
+//! forgets how often it was redelivered and where it was dead-lettered. Any number of processes may
+//! empty the same queue; the broker gives each message to one of them.
 
 use std::{
     sync::atomic::{AtomicU64, AtomicUsize, Ordering},
@@ -30,33 +31,33 @@ use super::{
     message::header,
     publish::{Address, Route},
     queue_scan::Fetched,
-    topology::{Names, depth, keeps_what_is_rejected, leave_net},
+    topology::{Names, dead_letters_rejected, depth, unbind_former_unrouted},
 };
 
 /// Messages that the broker sends ahead: those in flight are out of reach of a `message-ttl`.
 const PREFETCH: u16 = 128;
-/// Publishes under way at once; most places are left to deliveries.
+/// Concurrent publishes; most channels are left to deliveries.
 const MAX_PUBLISHES: usize = 16;
-/// How often the number of messages moved is logged.
+/// Interval at which the number of moved messages is logged.
 const LOG_INTERVAL: Duration = Duration::from_secs(5);
-/// What had no route finds one again when the topology was declared no longer ago than this.
+/// A message without a route is republished once the topology was declared within this time.
 const RESTORE_INTERVAL: Duration = Duration::from_secs(1);
-/// What finds none again and again is sent on as often as this at least.
+/// The longest pause before a message that keeps finding no route is republished.
 const MAX_PAUSE: Duration = Duration::from_secs(15);
 
 /// A queue that is emptied.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Emptied {
-    /// The net.
+    /// The unrouted queue.
     Unrouted,
-    /// The net of the first version.
+    /// The unrouted queue of the first version.
     FormerUnrouted,
     /// The parking queue of the first version.
     FormerParked,
 }
 
 impl Emptied {
-    /// All of them.
+    /// All queues that are emptied.
     pub const ALL: [Self; 3] = [Self::Unrouted, Self::FormerUnrouted, Self::FormerParked];
 
     fn queue(self, names: &Names) -> String {
@@ -68,36 +69,36 @@ impl Emptied {
     }
 }
 
-/// One consumer after the other, and what they need.
+/// One run that empties a queue, with one consumer after the other.
 struct Emptying<'a> {
     broker: &'a Broker,
     what: Emptied,
     queue: String,
     channel: Channel,
     stop: &'a CancellationToken,
-    /// Whether the broker moves on what is rejected; else it would delete that.
+    /// True if the broker dead-letters what is rejected; otherwise it would delete that.
     may_reject: bool,
     /// When the topology was declared last.
     restored: Mutex<Option<Instant>>,
     publishes: Semaphore,
     moved: AtomicU64,
-    /// Messages in hand of which the broker takes no copy, and that it does not move: they stay.
+    /// Unacked messages of which the broker takes no copy, and that it does not move: they stay.
     left: AtomicUsize,
-    /// So many are that others need more room.
+    /// Notified when so many stay that others need a larger prefetch.
     is_crowded: Notify,
 }
 
 impl Broker {
-    /// Empties a queue, and keeps it empty until `stop` or until the queue is deleted. `false`: there
-    /// is none, and none is expected; to look for it often would fill the broker's log.
+    /// Empties a queue and keeps it empty until `stop` or until the queue is deleted. `false`:
+    /// there is none, and none is expected; checking often would fill the broker's log.
     ///
     /// # Errors
     ///
-    /// [`BrokerError`]: what was not moved is in the queue still.
+    /// [`BrokerError`]: what was not moved is still in the queue.
     ///
     /// # Cancel safety
     ///
-    /// Dropped between publish and ack, a message is moved and in the queue still.
+    /// If dropped between publish and ack, a message is moved and still in the queue.
     pub async fn empty(
         &self,
         what: Emptied,
@@ -108,10 +109,10 @@ impl Broker {
         if depth(&connection, &queue).await?.is_none() {
             return Ok(what == Emptied::Unrouted || self.topology().is_of_first_version());
         }
-        let may_reject = keeps_what_is_rejected(&connection, self.topology(), &queue).await?;
+        let may_reject = dead_letters_rejected(&connection, self.topology(), &queue).await?;
         let channel = channels::open(&connection).await?;
         if what == Emptied::FormerUnrouted {
-            leave_net(&channel, self.topology().names()).await?;
+            unbind_former_unrouted(&channel, self.topology().names()).await?;
         }
         let emptying = Emptying {
             broker: self,
@@ -136,8 +137,8 @@ impl Broker {
 }
 
 impl Emptying<'_> {
-    /// Moves messages until `stop`. What stays in hand counts as sent ahead, so another consumer follows
-    /// where that is much, which is sent as much more.
+    /// Moves messages until `stop`. Messages that stay count against the prefetch, so when there
+    /// are many, a consumer with a prefetch larger by as much follows.
     async fn run(&self) -> Result<(), BrokerError> {
         let channel = &self.channel;
         while !self.stop.is_cancelled() {
@@ -157,12 +158,12 @@ impl Emptying<'_> {
                 () = self.stop.cancelled() => {}
                 () = self.is_crowded.notified() => {}
             }
-            // What was sent ahead is moved too: what goes back counts as redelivered.
+            // Prefetched messages are moved too: what is given back counts as redelivered.
             let cancelled = channel.basic_cancel(tag, BasicCancelOptions::default());
             within(channel, ROUND_TRIP_DEADLINE, "stopping a consumer", cancelled).await?;
             match tokio::time::timeout(ROUND_TRIP_DEADLINE, &mut moving).await {
                 Ok(ended) => ended?,
-                // The end of the channel gives it back.
+                // The end of the channel gives the rest back.
                 Err(_elapsed) => break,
             }
         }
@@ -182,7 +183,7 @@ impl Emptying<'_> {
                 self.came_back(&fetched, times).await;
             }
             self.restore().await?;
-            let (message, address) = self.onward(&fetched);
+            let (message, address) = self.republished(&fetched);
             self.publish(message.counting(header::UNROUTED, times.saturating_add(1)), address).await
         };
         match published {
@@ -205,28 +206,28 @@ impl Emptying<'_> {
         published.map_err(|error| (message.id, error))
     }
 
-    /// A message that was sent on had no route once more: a binding is missing that this account may not
-    /// make. It stays in hand for a while, the longer the more often that happened.
+    /// Handles a message that was republished and had no route again: a binding is missing that
+    /// this account may not create. Keeps it unacked for a while, longer each time.
     async fn came_back(&self, fetched: &Fetched, times: u32) {
-        let net = &self.broker.conditions.unrouted;
-        if net.failing_for(Duration::ZERO).is_none() {
+        let condition = &self.broker.conditions.unrouted;
+        if condition.failing_for(Duration::ZERO).is_none() {
             let (exchange, routing_key) = (&fetched.exchange, &fetched.routing_key);
             warn!(
                 exchange,
                 routing_key,
-                "topology.no_route: what is sent on comes back; a binding is missing, and the account \
-                 may not make it. Let an administrator run `homing topology apply`"
+                "topology.no_route: republished messages come back; a binding is missing, and the account \
+                 may not create it. Let an administrator run `homing topology apply`"
             );
         }
-        net.failed(
-            "messages have no route, and come back when they are sent on: a binding is missing \
-             that the broker account may not make (`homing topology apply` as an administrator)",
+        condition.failed(
+            "messages have no route, and come back when republished: a binding is missing \
+             that the broker account may not create (`homing topology apply` as an administrator)",
         );
         let pause = RESTORE_INTERVAL.saturating_mul(1 << times.saturating_sub(1).min(4));
         self.stop.run_until_cancelled(tokio::time::sleep(pause.min(MAX_PAUSE))).await;
     }
 
-    /// Whether it was given up: the broker moves through the default exchange, and nothing else.
+    /// Returns true if it was parked: only the broker moves messages through the default exchange.
     fn was_parked(&self, fetched: &Fetched) -> bool {
         match self.what {
             Emptied::FormerParked => true,
@@ -234,8 +235,8 @@ impl Emptying<'_> {
         }
     }
 
-    /// A message on its way, and where that leads.
-    fn onward(&self, fetched: &Fetched) -> (Outgoing, Address) {
+    /// The message to republish, and its address.
+    fn republished(&self, fetched: &Fetched) -> (Outgoing, Address) {
         let names = self.broker.topology().names();
         let (exchange, routing_key) = (fetched.exchange.clone(), fetched.routing_key.clone());
         let leads_somewhere = exchange == names.events()
@@ -249,8 +250,8 @@ impl Emptying<'_> {
         (outgoing, address)
     }
 
-    /// Declares the topology, unless that was done just before: whatever is missing, a message must
-    /// not come straight back. It stays in hand until that works.
+    /// Declares the topology, unless that was done just before: a message must not come straight
+    /// back, whatever is missing. Retries until that works; the message stays unacked.
     async fn restore(&self) -> Result<(), BrokerError> {
         let mut restored = self.restored.lock().await;
         while restored.is_none_or(|at| at.elapsed() >= RESTORE_INTERVAL) {
@@ -273,7 +274,7 @@ impl Emptying<'_> {
         Ok(())
     }
 
-    /// Has the broker move what cannot be published, where it does; else it stays in hand.
+    /// Rejects what cannot be published, if the broker then moves it; otherwise it stays unacked.
     async fn reject(&self, tag: u64) -> Result<(), BrokerError> {
         if !self.may_reject {
             let left = self.left.fetch_add(1, Ordering::Relaxed).saturating_add(1);
@@ -295,14 +296,14 @@ impl Emptying<'_> {
     }
 
     fn log_once(&self) {
-        let net = &self.broker.conditions.unrouted;
-        if net.failing_recently(Duration::ZERO, 2 * MAX_PAUSE).is_none() {
-            net.recovered();
+        let condition = &self.broker.conditions.unrouted;
+        if condition.failing_recently(Duration::ZERO, 2 * MAX_PAUSE).is_none() {
+            condition.recovered();
         }
         let (queue, moved) = (&self.queue, self.moved.swap(0, Ordering::Relaxed));
         if moved > 0 {
             let left = self.left.load(Ordering::Relaxed);
-            warn!(queue, moved, left, "topology.emptied: messages were sent on");
+            warn!(queue, moved, left, "topology.emptied: messages were republished");
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Why the broker could not do what we wanted.
+//! Errors of the broker.
 
 use std::time::Duration;
 
@@ -15,67 +15,67 @@ pub enum BrokerError {
     Connect {
         /// `host:port/vhost`
         address: String,
-        /// What stood in the way.
+        /// The cause.
         #[source]
         source: Box<dyn std::error::Error + Send + Sync>,
     },
-    /// No TLS with what answers at the address.
+    /// The TLS handshake at the address failed.
     #[error("no TLS with the broker at {address}: {advice}")]
     Tls {
         /// `host:port/vhost`
         address: String,
-        /// What to do about it.
+        /// Advice for the operator.
         advice: &'static str,
-        /// What the library or the other side says.
+        /// The error of the library or of the peer.
         #[source]
         source: Box<std::io::Error>,
     },
-    /// What answers at the address ended the connection before it was one.
+    /// The peer closed the connection during the handshake.
     #[error(
         "what answers at {address} does not speak AMQP, or closed the connection at once; {advice}"
     )]
     HungUp {
         /// `host:port/vhost`
         address: String,
-        /// What to do about it.
+        /// Advice for the operator.
         advice: &'static str,
-        /// What the client says.
+        /// The client's error.
         #[source]
         source: Box<lapin::Error>,
     },
-    /// A file with certificates or a key is of no use.
+    /// A file with certificates or a key cannot be used.
     #[error(transparent)]
     Files(SettingsError),
-    /// The broker is there, and takes no connection of ours.
+    /// The broker refuses the connection.
     #[error("the broker at {address} {refusal}: {reply}")]
     Refused {
         /// `host:port/vhost`
         address: String,
-        /// Why.
+        /// The reason.
         refusal: Refusal,
-        /// What it says.
+        /// The broker's reply.
         reply: Reply,
     },
     /// The broker refused one step on an open connection.
     #[error("{step}: the broker says {reply}{}", reply.advice())]
     Answered {
-        /// What we were doing.
+        /// The step.
         step: String,
-        /// What it says.
+        /// The broker's reply.
         reply: Reply,
     },
     /// Something took too long; whether it happened is unknown.
     #[error("the broker did not answer within {deadline:?}: {step}")]
     TimedOut {
-        /// What we were doing.
+        /// The step.
         step: String,
-        /// How long we waited.
+        /// The deadline.
         deadline: Duration,
     },
     /// The connection ended meanwhile; whether it happened is unknown.
     #[error("the broker connection was lost: {step}")]
     Lost {
-        /// What we were doing.
+        /// The step.
         step: String,
     },
     /// A queue or exchange exists with other arguments, which can never change.
@@ -89,13 +89,13 @@ pub enum BrokerError {
         /// The argument and both values, as the broker puts it.
         detail: String,
     },
-    /// The account may not declare, and not all is there.
+    /// The account may not declare, and something is missing.
     #[error(
         "queues or exchanges are missing, and the account may not declare them; let an administrator \
          run `homing topology apply`, or see rabbitmq/README.md for the permissions: {reply}"
     )]
     NotDeclared {
-        /// What the broker says.
+        /// The broker's reply.
         reply: Reply,
     },
     /// Dead-lettering is not safe on this broker.
@@ -104,33 +104,33 @@ pub enum BrokerError {
          when they come due; enable it with `rabbitmqctl enable_feature_flag stream_queue`: {reply}"
     )]
     FeatureDisabled {
-        /// What the broker says.
+        /// The broker's reply.
         reply: Reply,
     },
     /// A step on an open connection failed.
     #[error("the broker connection failed: {step}")]
     Step {
-        /// What we were doing.
+        /// The step.
         step: String,
-        /// What the client says.
+        /// The client's error.
         #[source]
         source: Box<lapin::Error>,
     },
-    /// The broker did not take a message.
+    /// The broker nacked a message.
     #[error("the broker refused a message for `{routing_key}` of `{exchange}` (nack)")]
     Nacked {
         /// The exchange addressed.
         exchange: String,
-        /// With this key.
+        /// The routing key.
         routing_key: String,
     },
-    /// The broker takes no message of this size, now and later.
+    /// The broker never takes a message of this size.
     #[error("the broker will never take this message: {reply}")]
     TooLarge {
-        /// What it says.
+        /// The broker's reply.
         reply: String,
     },
-    /// No queue took a message, and the net under it has a hole.
+    /// No queue took a message, and there is no alternate exchange.
     #[error(
         "`{exchange}` has no route for `{routing_key}` and no alternate exchange; \
          run `homing topology check`"
@@ -138,12 +138,12 @@ pub enum BrokerError {
     Unroutable {
         /// The exchange addressed.
         exchange: String,
-        /// The key that leads nowhere.
+        /// The routing key without a queue.
         routing_key: String,
     },
-    /// Another process goes through what is parked.
+    /// Another process scans the parking queue.
     #[error(
-        "somebody else goes through what is parked, and one does at a time; nothing was looked at"
+        "another process scans the parking queue, and only one may at a time; nothing was read"
     )]
     Busy,
     /// Homing is stopping.
@@ -160,10 +160,10 @@ impl BrokerError {
         }
     }
 
-    /// Why a publish failed: some replies are about the message, and final.
+    /// Converts the error of a publish: some replies are about the message itself, and final.
     ///
-    /// Source: RabbitMQ's `rabbit_channel`, `check_msg_size`, which answers 406 with this text; AMQP
-    /// 0-9-1, *content-too-large* (311).
+    /// Source: RabbitMQ's `rabbit_channel`, `check_msg_size`, which answers 406 with this text;
+    /// AMQP 0-9-1, *content-too-large* (311).
     pub(super) fn of_publish(step: impl Into<String>, source: lapin::Error) -> Self {
         const CONTENT_TOO_LARGE: u16 = 311;
         const PRECONDITION_FAILED: u16 = 406;
@@ -177,18 +177,18 @@ impl BrokerError {
         Self::step(step, source)
     }
 
-    /// Whether the same message will be refused again, whenever it is published.
+    /// Returns true if the same message will be refused again, whenever it is published.
     #[must_use]
     pub fn is_final(&self) -> bool {
         matches!(self, Self::TooLarge { .. })
     }
 
-    /// Why a consumer ended.
+    /// Converts the error that ended a consumer.
     pub(super) fn lost(error: lapin::Error) -> Self {
         Self::step("consuming", error)
     }
 
-    /// What the broker says, if it answered.
+    /// The broker's reply, if it answered.
     #[must_use]
     pub fn reply(&self) -> Option<&Reply> {
         match self {
@@ -212,7 +212,7 @@ impl BrokerError {
         }
     }
 
-    /// Whether the connection ended under what was done, and not because the broker refuses that.
+    /// Returns true if the connection ended during the step, and not because the broker refuses it.
     #[must_use]
     pub fn is_cut(&self) -> bool {
         const INTERNAL_ERROR: u16 = 541;
@@ -220,23 +220,23 @@ impl BrokerError {
             || self.reply().is_some_and(|reply| reply.code == INTERNAL_ERROR)
     }
 
-    /// Whether the broker answered with the end of one channel, not of the connection.
+    /// Returns true if the broker closed one channel, not the connection.
     pub(super) fn is_of_a_channel(&self) -> bool {
         matches!(self, Self::Answered { reply, .. } if (400..500).contains(&reply.code))
     }
 
-    /// Whether this is what the broker says of a step.
+    /// Returns true if the broker answered a step with this code.
     pub(super) fn has_code(&self, soft: &AMQPSoftError) -> bool {
         matches!(self, Self::Answered { reply, .. } if reply.has_code(soft))
     }
 
-    /// Whether the account may not do that.
+    /// Returns true if the account lacks the permission.
     #[must_use]
     pub fn is_denied(&self) -> bool {
         self.has_code(&AMQPSoftError::ACCESSREFUSED) || matches!(self, Self::NotDeclared { .. })
     }
 
-    /// Why the broker failed, without addresses and users: for whoever asks.
+    /// The reason without addresses and users, fit for anyone to see.
     #[must_use]
     pub fn summary(&self) -> &'static str {
         match self {
@@ -258,16 +258,14 @@ impl BrokerError {
             Self::TimedOut { .. } => "the broker did not answer in time",
             Self::Different { .. } => {
                 "something at the broker has other arguments than homing needs \
-                 (`homing topology check` tells what)"
+                 (see `homing topology check`)"
             }
-            Self::Busy => "somebody else goes through what is parked, and one does at a time",
+            Self::Busy => "another process scans the parking queue, and only one may at a time",
             Self::Nacked { .. } => "the broker refused the message",
             Self::TooLarge { .. } => {
                 "the message is larger than the broker takes (its `max_message_size`)"
             }
-            Self::Unroutable { .. } => {
-                "no queue takes the message (`homing topology check` tells why)"
-            }
+            Self::Unroutable { .. } => "no queue takes the message (see `homing topology check`)",
         }
     }
 
@@ -278,9 +276,9 @@ impl BrokerError {
     }
 }
 
-/// What a call to the broker depends on.
+/// A connection or channel on which calls to the broker depend.
 pub(super) trait Wire {
-    /// Whether an answer can still come.
+    /// Returns true if an answer can still come.
     fn is_up(&self) -> bool;
 }
 
@@ -296,10 +294,10 @@ impl Wire for Channel {
     }
 }
 
-/// Ends when no answer can come any more. A call that the client takes just when its connection ends
-/// is answered never.
+/// Returns when no answer can come any more. The client never answers a call that it takes just as
+/// its connection ends.
 ///
-/// A moment late, so that an answer that says more is seen first.
+/// Returns a moment late, so that a more specific error is seen first.
 ///
 /// # Cancel safety
 ///
@@ -339,7 +337,7 @@ pub(super) async fn within<T>(
     }
 }
 
-/// For one round trip that the broker answers at once.
+/// Deadline of a round trip that the broker answers at once.
 pub(super) const ROUND_TRIP_DEADLINE: Duration = Duration::from_secs(10);
 
 #[cfg(test)]
@@ -384,7 +382,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_call_on_a_connection_that_has_ended_is_given_up_at_once() {
         let started = tokio::time::Instant::now();
-        let called = within::<()>(&Ended, ROUND_TRIP_DEADLINE, "asking", std::future::pending());
+        let called = within::<()>(&Ended, ROUND_TRIP_DEADLINE, "calling", std::future::pending());
         assert!(matches!(called.await, Err(BrokerError::Lost { .. })));
         assert!(started.elapsed() < Duration::from_millis(200));
     }

@@ -1,8 +1,8 @@
-//! Properties that fit into one frame of the connection that publishes: the broker ends the
-//! connection of whoever sends a larger one, with all that is under way on it.
+//! Trims properties to one frame of the publishing connection: the broker closes a connection that
+//! sends a larger one, with everything in flight on it.
 //!
-//! What does not fit is left out: of a publisher's headers the largest first, each leaving its name;
-//! then their names; of homing's own texts the ends.
+//! Left out are the values of a publisher's headers, largest first; then their names; then the ends
+//! of homing's own texts.
 //!
 //! Source: AMQP 0-9-1, 4.2.3 and 4.2.6.1; RabbitMQ's `rabbit_reader`, `check_frame_size`.
 
@@ -15,15 +15,15 @@ use lapin::{
 
 use super::{headers::OWN, message::header};
 
-/// A frame's own bytes, and class, weight, size of the body, flags, size of the table.
+/// Bytes of the frame itself, and of class, weight, body size, flags and table size.
 const OTHERS_BYTES: usize = 8 + 14 + 4;
-/// So much of a text of homing's is kept at least.
-const TEXT_BYTES_MIN: usize = 128;
+/// The least that is kept of a text of homing's.
+const MIN_TEXT_BYTES: usize = 128;
 
 type Fields = BTreeMap<ShortString, AMQPValue>;
 
-/// The properties as they fit into a frame of `max_frame_bytes`, and how many bytes of headers were
-/// left out.
+/// Trims the properties to a frame of `max_frame_bytes`; returns them with the number of header
+/// bytes left out.
 pub(super) fn fit(properties: BasicProperties, max_frame_bytes: usize) -> (BasicProperties, usize) {
     let Some(table) = properties.headers() else { return (properties, 0) };
     let bytes = bytes_of(table.inner());
@@ -41,8 +41,8 @@ pub(super) fn fit(properties: BasicProperties, max_frame_bytes: usize) -> (Basic
     (properties.with_headers(FieldTable::from(fields)), left_out)
 }
 
-/// Leaves out the largest values of a publisher's until all of it takes at most `room` bytes, or none
-/// is left. Their names stay.
+/// Leaves out the largest values of a publisher's headers until all headers take at most `room`
+/// bytes, or no value is left. Their names stay.
 pub(super) fn leave_out(fields: &mut Fields, room: usize) {
     let mut bytes = bytes_of(fields);
     if bytes <= room {
@@ -60,7 +60,7 @@ pub(super) fn leave_out(fields: &mut Fields, room: usize) {
     }
 }
 
-/// Cuts the ends of texts off, the longest first, until all of it takes at most `room` bytes.
+/// Truncates texts, longest first, until all headers take at most `room` bytes.
 fn shorten(fields: &mut Fields, room: usize) {
     let mut bytes = bytes_of(fields);
     let mut longest: Vec<_> = fields.values_mut().collect();
@@ -72,19 +72,19 @@ fn shorten(fields: &mut Fields, room: usize) {
             return;
         }
         let text = String::from_utf8_lossy(text.as_bytes());
-        let kept = text.len().saturating_sub(too_much).max(TEXT_BYTES_MIN);
+        let kept = text.len().saturating_sub(too_much).max(MIN_TEXT_BYTES);
         let cut = text.get(..text.floor_char_boundary(kept)).unwrap_or_default().to_owned();
         bytes = bytes.saturating_sub(text.len().saturating_sub(cut.len()));
         *value = AMQPValue::LongString(cut.into());
     }
 }
 
-/// Whether a header is one that deliveries depend on.
+/// Returns true if deliveries depend on this header.
 fn is_own(name: &ShortString) -> bool {
     name.as_str().starts_with(OWN) || name.as_str() == header::TRACE_PARENT
 }
 
-/// At most so many bytes the other properties take.
+/// Upper bound of the bytes of the other properties.
 fn bytes_beside(properties: &BasicProperties) -> usize {
     /// Mode, priority, instant.
     const NUMBERS: usize = 1 + 1 + 8;
@@ -104,12 +104,12 @@ fn bytes_beside(properties: &BasicProperties) -> usize {
     NUMBERS + texts.map(|text| 1 + text.as_str().len()).sum::<usize>()
 }
 
-/// At most so many bytes these headers take.
+/// Upper bound of the bytes of these headers.
 pub(super) fn bytes_of(fields: &Fields) -> usize {
     fields.iter().map(|(name, value)| 1 + name.as_str().len() + value_bytes(value)).sum()
 }
 
-/// At most so many bytes a value takes, its type included.
+/// Upper bound of the bytes of a value, its type included.
 #[expect(clippy::wildcard_enum_match_arm, reason = "the library's enum: the rest are scalars")]
 fn value_bytes(value: &AMQPValue) -> usize {
     const SCALAR: usize = 1 + 8;
@@ -154,7 +154,7 @@ mod tests {
     }
 
     #[test]
-    fn what_fits_stays_as_it_is() {
+    fn properties_that_fit_are_unchanged() {
         let given = properties(&[("x-homing-step", 2), ("team", 1_000)]);
         assert_eq!(fit(given.clone(), 4_096), (given, 0));
         assert_eq!(fit(BasicProperties::default(), 4_096), (BasicProperties::default(), 0));
@@ -182,14 +182,14 @@ mod tests {
         assert!(frame_bytes(&fitted) <= 4_096);
         let fitted = fitted.headers().clone().unwrap();
         assert_eq!(fitted.inner().len(), 3);
-        assert!(own.iter().all(|(name, _)| bytes_of(fitted.inner()) > 2 * TEXT_BYTES_MIN
-            && value_bytes(&fitted.inner()[*name]) >= TEXT_BYTES_MIN));
+        assert!(own.iter().all(|(name, _)| bytes_of(fitted.inner()) > 2 * MIN_TEXT_BYTES
+            && value_bytes(&fitted.inner()[*name]) >= MIN_TEXT_BYTES));
     }
 
     proptest! {
-        /// Goal: whatever a publisher's headers are, the frame is no larger than agreed upon.
+        /// Goal: whatever a publisher's headers are, the frame is no larger than negotiated.
         #[test]
-        fn a_frame_is_never_larger_than_agreed_upon(
+        fn a_frame_is_never_larger_than_negotiated(
             sizes in prop::collection::vec(0_usize..9_000, 0..40),
             frame in prop::sample::select(vec![4_096_usize, 8_192, 131_072]),
         ) {

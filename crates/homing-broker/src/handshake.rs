@@ -1,4 +1,4 @@
-//! One connection to one node: dialled, logged in, and what a refusal means.
+//! Opens one connection to one node: dials, logs in, and explains a refusal.
 
 use std::time::Duration;
 
@@ -19,7 +19,7 @@ use super::{
 };
 use crate::settings::{BrokerUrl, Login};
 
-/// What a connection is asked for where its URL does not say it.
+/// Options of a connection, used where its URL does not set them.
 #[derive(Clone, Debug)]
 pub(super) struct ConnectOptions {
     /// Shown by the broker.
@@ -29,7 +29,7 @@ pub(super) struct ConnectOptions {
     pub(super) max_frame_bytes: u32,
 }
 
-/// Connects to `address` as its URL says, and as `options` says where the URL is silent.
+/// Connects to `address` with the parameters of its URL, else with those in `options`.
 pub(super) async fn connect(
     address: &Address,
     files: &Files,
@@ -65,7 +65,7 @@ pub(super) async fn connect(
     }
 }
 
-/// All that is said to the broker while logging in. Host and port play no part any more.
+/// The URI for the login. Its host and port are not used any more.
 fn uri(url: &BrokerUrl, options: &ConnectOptions) -> AMQPUri {
     let (username, password, mechanism) = match &url.login {
         Login::Password { user, password } => {
@@ -92,7 +92,7 @@ fn uri(url: &BrokerUrl, options: &ConnectOptions) -> AMQPUri {
     }
 }
 
-/// Why there is no connection to `url`, over a stream that was there.
+/// Explains why the handshake with `url` failed.
 fn refused(url: &BrokerUrl, source: lapin::Error) -> BrokerError {
     let address = url.shown();
     if let Some(reply) = Reply::of(&source) {
@@ -107,7 +107,7 @@ fn refused(url: &BrokerUrl, source: lapin::Error) -> BrokerError {
     if !hung_up && !is_no_amqp {
         return BrokerError::Connect { address, source: Box::new(source) };
     }
-    // Whoever wants a certificate may be gone before its alert is read.
+    // A broker that requires a certificate may hang up before its alert is read.
     let advice = if url.tls {
         "it may ask for another client certificate (`broker.client_certificate_file`)"
     } else {
@@ -116,7 +116,7 @@ fn refused(url: &BrokerUrl, source: lapin::Error) -> BrokerError {
     BrokerError::HungUp { address, advice, source: Box::new(source) }
 }
 
-/// How the other side is gone.
+/// Errors that mean that the peer hung up.
 const HUNG_UP: [std::io::ErrorKind; 4] = [
     std::io::ErrorKind::ConnectionReset,
     std::io::ErrorKind::ConnectionAborted,
@@ -124,8 +124,8 @@ const HUNG_UP: [std::io::ErrorKind; 4] = [
     std::io::ErrorKind::BrokenPipe,
 ];
 
-/// A failure of TLS that shows only when the first bytes are read: in TLS 1.3 the broker looks at our
-/// certificate after the handshake.
+/// Finds a TLS failure that shows only when the first bytes are read: in TLS 1.3 the broker checks
+/// our certificate after the handshake.
 fn tls_advice(error: &lapin::Error) -> Option<(&'static str, std::io::Error)> {
     let lapin::ErrorKind::IOError(error) = error.kind() else { return None };
     let advice = tls::advice(error)?;

@@ -6,16 +6,16 @@ use lapin::types::{AMQPValue, FieldTable, ShortString};
 use super::frame;
 use homing_domain::time::UnixMillis;
 
-/// How a message was published that the broker dead-lettered.
+/// Exchange and routing key of a message before the broker dead-lettered it.
 pub(super) struct Death {
     pub(super) exchange: String,
     pub(super) routing_key: String,
 }
 
-/// What the broker did with a message that it moved itself, and when.
+/// The last dead-lettering of a message.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Moved {
-    /// Its word for it: `expired`, `delivery_limit`, `rejected`, `maxlen`.
+    /// The broker's reason: `expired`, `delivery_limit`, `rejected`, `maxlen`.
     pub why: String,
     /// The queue that it was in.
     pub queue: String,
@@ -23,7 +23,7 @@ pub struct Moved {
     pub at: Option<UnixMillis>,
 }
 
-/// What the names of homing's own headers begin with.
+/// Prefix of homing's own headers.
 pub(super) const OWN: &str = "x-homing-";
 
 /// Headers of one message.
@@ -48,7 +48,7 @@ impl Headers<'_> {
         integer(self.get(name)?)
     }
 
-    /// How the message was published each time before the broker dead-lettered it, the latest first.
+    /// The message's exchange and routing key before each dead-lettering, the latest first.
     /// Source: RabbitMQ documentation, *Dead Letter Exchanges*, `x-death`.
     pub(super) fn deaths(&self) -> impl Iterator<Item = Death> {
         let deaths = match self.get("x-death") {
@@ -68,15 +68,14 @@ impl Headers<'_> {
         })
     }
 
-    /// Why the broker dead-lettered the message last: `rejected`, `expired`, `maxlen`,
-    /// `delivery_limit`.
+    /// The reason of the last dead-lettering: `rejected`, `expired`, `maxlen`, `delivery_limit`.
     pub(super) fn last_death_reason(&self) -> Option<String> {
         let AMQPValue::FieldArray(deaths) = self.get("x-death")? else { return None };
         let AMQPValue::FieldTable(last) = deaths.as_slice().first()? else { return None };
         text(last.inner().get("reason")?)
     }
 
-    /// What the broker did with it last, where it moved it.
+    /// The last dead-lettering, if there was one.
     pub(super) fn moved(&self) -> Option<Moved> {
         let Some(AMQPValue::FieldArray(deaths)) = self.get("x-death") else { return None };
         let Some(AMQPValue::FieldTable(death)) = deaths.as_slice().first() else { return None };
@@ -89,7 +88,7 @@ impl Headers<'_> {
         Some(Moved { why: field("reason"), queue: field("queue"), at })
     }
 
-    /// Copies homing's own headers as they are.
+    /// Copies homing's own headers unchanged.
     pub(super) fn put_own_into(&self, table: &mut FieldTable) {
         let own = self.0.into_iter().flatten().filter(|(name, _)| name.as_str().starts_with(OWN));
         for (name, value) in own {
@@ -130,7 +129,7 @@ fn integer(value: &AMQPValue) -> Option<i64> {
     }
 }
 
-/// Names and values of `table` for people; a value that is neither text nor number is not shown.
+/// Names and values of `table` for display; a value that is neither text nor number is not shown.
 pub(super) fn shown(table: Option<&FieldTable>) -> Vec<(String, String)> {
     let fields = table.into_iter().flat_map(FieldTable::inner);
     let shown = fields.map(|(name, value)| {
@@ -143,16 +142,16 @@ pub(super) fn shown(table: Option<&FieldTable>) -> Vec<(String, String)> {
     shown.collect()
 }
 
-/// Headers beyond this size are not carried from copy to copy, so that memory and broker do not fill
-/// with them.
+/// Headers beyond this size are not carried from copy to copy, so that they do not fill memory and
+/// broker.
 const MAX_CARRIED_BYTES: usize = 32 * 1024;
 
 /// The headers of `table` that a copy of the message may have: all but
-/// - homing's own, which are written anew;
+/// - homing's own, which are written again;
 /// - what the broker writes: a copied `x-death` would make it see a dead-letter cycle and drop the
 ///   message;
 /// - `CC` and `BCC`, which would make it route the copy to further queues;
-/// - the largest, where they are too many bytes: these have their name and no value.
+/// - the values of the largest, where the headers take too many bytes.
 ///
 /// Source: RabbitMQ documentation, *Dead Letter Exchanges* and *Sender-selected Distribution*.
 pub(super) fn carried(table: &FieldTable) -> FieldTable {

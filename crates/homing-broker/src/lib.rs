@@ -1,15 +1,16 @@
-//! Everything that touches RabbitMQ: the only folder that names its client library.
+//! Everything that touches RabbitMQ: the only crate that names its client library.
 //!
-//! Promises to the layers above: a publish that returns is owned by the broker (persistent,
-//! routed, confirmed); a [`Receipt`] that is settled is acked, one that is dropped unsettled is
-//! given back; every call ends within a deadline; the topology stands before anything is published
-//! or consumed.
+//! Promises to the layers above: a publish that returns is owned by the broker (persistent, routed,
+//! confirmed); a [`Receipt`] that is settled is acked, one that is dropped unsettled is given back;
+//! every call ends within a deadline; the topology is declared before anything is published or
+//! consumed.
 //!
-//! The cast: a [`Broker`] keeps a connection to publish, because a broker that blocks publishers must
-//! not hold up acks; one for each lane to consume, so that what ends one does not end the other; and
-//! one to look and to be told; where sources are read, one that holds their locks. [`topology`] says which queues and
-//! exchanges there are, [`message`] how events and deliveries are written into messages,
-//! [`publish`], [`pipeline`] and [`consume`] carry them, [`empty`] sends on what is where it should not stay, [`receipt`] and [`acks`] answer for them.
+//! A [`Broker`] keeps one connection to publish, because a broker that blocks publishers must not
+//! hold up acks; one for each lane to consume, so that what ends one does not end the other; one to
+//! inspect queues and to receive changes; and, where sources are read, one that holds their locks.
+//! [`topology`] defines the queues and exchanges, [`message`] writes events and deliveries into
+//! messages, [`publish`], [`pipeline`] and [`consume`] carry them, [`empty`] republishes what is in
+//! the wrong queue, [`receipt`] and [`acks`] answer for them.
 
 mod acks;
 mod addresses;
@@ -66,11 +67,11 @@ pub use self::{
     refusal::{Refusal, Reply},
 };
 
-/// The broker as homing sees it; cheap to clone.
+/// The broker; cheap to clone.
 #[derive(Clone)]
 pub struct Broker {
     topology: Arc<Topology>,
-    /// What is heard of publishers.
+    /// The parts of a publisher's message that are trusted.
     rules: EventsSettings,
     primary: Arc<ManagedConnection>,
     retry: Arc<ManagedConnection>,
@@ -80,7 +81,7 @@ pub struct Broker {
     publishing: Arc<ManagedConnection>,
     confirm_deadline: Duration,
     heartbeat: Duration,
-    /// Held by whoever declares again what publishes found missing.
+    /// Held while the topology is declared again because a publish found an exchange missing.
     restoring: Arc<tokio::sync::Mutex<()>>,
     refusals: Arc<Refusals>,
     returns: Arc<Returns>,
@@ -90,7 +91,7 @@ pub struct Broker {
 }
 
 impl Broker {
-    /// A broker that is connected to when it is first needed.
+    /// Creates a broker that connects when it is first used.
     ///
     /// # Errors
     ///
@@ -99,8 +100,8 @@ impl Broker {
         Self::build(settings, topology, true)
     }
 
-    /// A broker on which nothing is declared: for commands that look at what is there, also under
-    /// a misspelt prefix.
+    /// Creates a broker that declares nothing: for commands that inspect what exists, even under a
+    /// misspelt prefix.
     ///
     /// # Errors
     ///
@@ -122,7 +123,7 @@ impl Broker {
         let addresses = Arc::new(Addresses::new(settings)?);
         let files = Files::new(settings);
         for address in addresses.all().iter().filter(|address| address.url.tls) {
-            // A file that is missing shows at start, not while connecting.
+            // A missing file is reported at start, not while connecting.
             files.configuration(&address.url)?;
         }
         let heartbeats = addresses.all().into_iter().filter_map(|one| one.url.parameters.heartbeat);
@@ -138,7 +139,7 @@ impl Broker {
             primary: Arc::new(link("primary")),
             retry: Arc::new(link("retry")),
             control: Arc::new(link("control")),
-            locks: Arc::new(link("locks").of_small_frames()),
+            locks: Arc::new(link("locks").with_small_frames()),
             channels: Channels::new(Arc::clone(&publishing), settings.publish_channels),
             publishing,
             confirm_deadline: settings.confirm_deadline,
@@ -152,23 +153,23 @@ impl Broker {
         })
     }
 
-    /// The same, with publishers heard as `rules` say.
+    /// Sets which parts of a publisher's message are trusted.
     #[must_use]
     pub fn with_rules(self, rules: EventsSettings) -> Self {
         Self { rules, ..self }
     }
 
-    /// The names and arguments of everything at the broker.
+    /// The names and arguments of all queues and exchanges.
     #[must_use]
     pub fn topology(&self) -> &Topology {
         &self.topology
     }
 
-    /// Connects everything that a worker uses, so that a first use need not.
+    /// Opens every connection that a worker uses, so that the first use need not.
     ///
     /// # Errors
     ///
-    /// [`BrokerError`]: not reachable, not let in, or a queue that differs.
+    /// [`BrokerError`]: unreachable, refused, or a queue that differs.
     pub async fn connect(&self) -> Result<(), BrokerError> {
         for link in self.connections() {
             link.open().await?;
@@ -176,7 +177,8 @@ impl Broker {
         Ok(())
     }
 
-    /// Connects what a process needs that delivers nothing: to publish, to look and to be told.
+    /// Opens the connections of a process that delivers nothing: to publish, to inspect and to
+    /// receive changes.
     ///
     /// # Errors
     ///
@@ -190,7 +192,7 @@ impl Broker {
         [&self.publishing, &self.primary, &self.retry, &self.control]
     }
 
-    /// Declares the whole topology again where a part of it is missing; bindings are not looked at.
+    /// Declares the whole topology again if a part of it is missing; bindings are not checked.
     ///
     /// # Errors
     ///
@@ -208,7 +210,8 @@ impl Broker {
         self.control.declare_topology().await
     }
 
-    /// How publishing and consuming are, in this order. Consuming is as well as the worse lane.
+    /// The states of publishing and consuming, in this order. Consuming has the state of the worse
+    /// lane.
     #[must_use]
     pub fn states(&self) -> [ConnectionState; 2] {
         let [primary, retry] = [self.primary.state(), self.retry.state()];
@@ -216,13 +219,13 @@ impl Broker {
         [self.publishing.state(), consuming]
     }
 
-    /// How it goes what this process does with the broker.
+    /// The health of what this process does with the broker.
     #[must_use]
     pub fn conditions(&self) -> &Conditions {
         &self.conditions
     }
 
-    /// Closes all connections; what is unsettled is given back.
+    /// Closes all connections; the broker redelivers what is unsettled.
     pub async fn close(&self) {
         self.closing.cancel();
         self.channels.close();

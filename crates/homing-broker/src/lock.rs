@@ -1,21 +1,21 @@
 //! Locks: at most one process of the installation holds one.
 //!
 //! A lock is a quorum queue with a single active consumer and one message, the baton: the broker
-//! gives it to one consumer only, and to another one when that is gone. The holder rejects it and gets
-//! it again, because the queue dead-letters to itself, time after time; the queue does that only with
-//! the consent of a majority of its members: a holder that is cut off notices that it cannot. It must
+//! gives it to one consumer only, and to another when that one ends. The holder rejects the baton
+//! again and again and gets it back, because the queue dead-letters to itself. The queue does that
+//! only with a majority of its members: a holder that is cut off notices that it cannot. It must
 //! then let go within [`Broker::lock_fence`], whatever the other side believes.
 //!
-//! Nothing is put back, because each return counts, and a policy may set a `delivery-limit` that
-//! deletes the baton; what is rejected comes as a new message. Where a policy deletes the baton of a lock
-//! that is free, the next holder publishes another one. Nothing is published while a lock is held: a
-//! broker that takes no messages (memory or disk alarm) takes no lock away.
+//! The baton is rejected and never requeued: each requeue counts, and a policy may set a
+//! `delivery-limit` that deletes the baton; what is rejected comes as a new message. Where a policy
+//! deletes the baton of a free lock, the next holder publishes another one. Nothing is published
+//! while a lock is held: a broker that takes no messages (memory or disk alarm) takes no lock away.
 //!
-//! Processes of the first version look at a queue of their own. Where it exists, whoever holds the lock
+//! Processes of the first version use a queue of their own. Where it exists, the holder of the lock
 //! consumes that queue too, which keeps them out, and leaves its baton alone.
 //!
-//! Source: RabbitMQ documentation, *Consumers*, single active consumer; *Quorum Queues*; *Dead Letter
-//! Exchanges*: what a consumer rejects may go round a cycle.
+//! Source: RabbitMQ documentation, *Consumers*, single active consumer; *Quorum Queues*; *Dead
+//! Letter Exchanges*: what a consumer rejects may go round a cycle.
 
 use std::time::Duration;
 
@@ -39,10 +39,10 @@ use super::{
     topology::{depth, depth_on},
 };
 
-/// How long a baton that is there takes to arrive, at most.
+/// The longest that an existing baton takes to arrive.
 const ARRIVAL: Duration = Duration::from_secs(2);
 
-/// A lock that is held. Dropped, it is free.
+/// A held lock; dropping it frees it.
 pub struct Lock {
     lost: CancellationToken,
     let_go: CancellationToken,
@@ -50,15 +50,15 @@ pub struct Lock {
 }
 
 impl Broker {
-    /// Tries to get the lock of a slot of a source; `None`: somebody else has it.
+    /// Tries to get the lock of a slot of a source; `None`: another process holds it.
     ///
     /// # Errors
     ///
-    /// [`BrokerError`]: who has it is unknown.
+    /// [`BrokerError`]: the holder is unknown.
     ///
     /// # Cancel safety
     ///
-    /// Dropped, the lock is not held.
+    /// If dropped, the lock is not held.
     pub async fn try_lock(&self, source: &str, slot: u8) -> Result<Option<Lock>, BrokerError> {
         let names = self.topology.names();
         let (queue, former) = (names.lock(source, slot), names.former_lock(source, slot));
@@ -66,15 +66,15 @@ impl Broker {
         if depth(&connection, &queue).await?.is_none() {
             self.restore_topology().await?;
         }
-        // Only there can be processes of the first version. Looked for over another connection: what is
-        // not there costs one a channel.
+        // Only then can processes of the first version run. Checked over another connection: a
+        // missing queue costs a connection a channel.
         let has_former =
             self.topology.is_of_first_version() && self.depth(&former).await?.is_some();
         let channel = channels::open(&connection).await?;
         let mut held = Vec::new();
         for queue in has_former.then_some(former).into_iter().chain([queue]) {
             let Some(one) = self.take_baton(&channel, &queue).await? else {
-                // The end of the channel takes every consumer away that is on it.
+                // Closing the channel cancels every consumer on it.
                 let closed = channel.close(200, "OK".into());
                 within(&channel, ROUND_TRIP_DEADLINE, "closing a channel", closed).await?;
                 return Ok(None);
@@ -88,7 +88,7 @@ impl Broker {
         Ok(Some(Lock { lost, let_go, holding }))
     }
 
-    /// Consumes the queue of a lock and gets its baton; `None`: somebody else has it.
+    /// Consumes the queue of a lock and gets its baton; `None`: another process holds it.
     async fn take_baton(
         &self,
         channel: &Channel,
@@ -109,7 +109,7 @@ impl Broker {
         Ok(Some((batons, baton.map_err(BrokerError::lost)?)))
     }
 
-    /// A holder that has lost its lock knows it after this time at most.
+    /// The longest time until a holder knows that it has lost its lock.
     #[must_use]
     pub fn lock_fence(&self) -> Duration {
         self.heartbeat.saturating_mul(2)
@@ -149,10 +149,10 @@ impl Lock {
         self.lost.cancelled().await;
     }
 
-    /// Lets go; somebody else may have it when this returns.
+    /// Releases the lock; another process may hold it when this returns.
     pub async fn release(mut self) {
         self.let_go.cancel();
-        // Where it cannot be given back, the end of the connection does so.
+        // If that fails, the end of the connection frees the lock.
         drop(timeout(ROUND_TRIP_DEADLINE, &mut self.holding).await);
     }
 }
@@ -163,7 +163,7 @@ impl Drop for Lock {
     }
 }
 
-/// What proves a lock, time after time.
+/// Proves again and again that the lock is held.
 struct Proofs {
     broker: Broker,
     channel: Channel,
@@ -172,7 +172,7 @@ struct Proofs {
     _former: Vec<(Consumer, Delivery)>,
 }
 
-/// Holds until told to let go, or until the last proof is too old.
+/// Holds the lock until it is released, or until the last proof is too old.
 async fn hold(
     mut proofs: Proofs,
     mut baton: Delivery,
@@ -181,7 +181,7 @@ async fn hold(
 ) {
     let fence = proofs.broker.lock_fence();
     loop {
-        // From before the proof: what it proves was true then.
+        // Taken before the proof: what it proves was true then.
         let proved = Instant::now();
         let pause = proofs.broker.heartbeat / 2;
         if let_go.run_until_cancelled(tokio::time::sleep(pause)).await.is_none() {
@@ -193,7 +193,7 @@ async fn hold(
         }
     }
     lost.cancel();
-    // With the channel go the consumer and its baton: back into the queue.
+    // Closing the channel cancels the consumer and requeues the baton.
     let closed = proofs.channel.close(200, "OK".into());
     drop(within(&proofs.channel, ROUND_TRIP_DEADLINE, "closing a channel", closed).await);
 }

@@ -1,9 +1,8 @@
-//! Publishing many messages one behind the other: each confirmed, none waiting for the one before.
+//! Publishing in a pipeline: every message is confirmed, none waits for the one before.
 //!
-//! A [`Pipeline`] takes messages as long as what is unconfirmed stays within its bounds, by number
-//! and by bytes; then whoever gives it more waits. What the broker does not confirm in time, refuses,
-//! or cannot confirm because the connection is lost is published again, so it may be there twice and is never lost, unless
-//! the process ends first.
+//! A [`Pipeline`] bounds what is unconfirmed, by number and by bytes; callers wait for room. A
+//! message that the broker refuses or does not confirm in time, or whose connection is lost, is
+//! published again, so it may be there twice and is never lost, unless the process ends first.
 
 use std::{collections::VecDeque, pin::pin, sync::Arc, time::Duration};
 
@@ -23,7 +22,7 @@ use super::{
     publish::{Address, DropUnlessConfirmed},
 };
 
-/// Takes messages; confirmed are all of them when [`finish`](Self::finish) returns.
+/// Takes messages; all of them are confirmed when [`finish`](Self::finish) returns.
 pub struct Pipeline {
     queue: mpsc::Sender<Queued>,
     messages: Arc<Semaphore>,
@@ -32,15 +31,15 @@ pub struct Pipeline {
     publishing: JoinHandle<()>,
 }
 
-/// A message with its places within the bounds; they are free again when it is confirmed.
+/// A message with its permits, which are free again when it is confirmed.
 struct Queued {
     message: Outgoing,
     _places: [OwnedSemaphorePermit; 2],
 }
 
 impl Broker {
-    /// A pipeline to everybody who wants the events, with at most `max_messages` messages and
-    /// `max_bytes` bytes unconfirmed.
+    /// A pipeline to the events exchange, with at most `max_messages` messages and `max_bytes`
+    /// bytes unconfirmed.
     #[must_use]
     pub fn pipeline(&self, max_messages: usize, max_bytes: usize) -> Pipeline {
         let (queue, queued) = mpsc::channel(max_messages.max(1));
@@ -56,7 +55,7 @@ impl Broker {
 }
 
 impl Pipeline {
-    /// Takes a message over; waits for its place.
+    /// Queues a message; waits for room.
     ///
     /// # Errors
     ///
@@ -64,10 +63,10 @@ impl Pipeline {
     ///
     /// # Cancel safety
     ///
-    /// Dropped, the message is not taken.
+    /// If dropped, the message is not taken.
     pub async fn publish(&self, message: Outgoing) -> Result<(), BrokerError> {
         let closed = |_| BrokerError::Closed;
-        // One that is larger than everything has everything.
+        // A message that is larger than the bound takes all of it.
         let bytes = message.body.len().clamp(1, self.max_bytes);
         let bytes = u32::try_from(bytes).unwrap_or(u32::MAX);
         let one = Arc::clone(&self.messages).acquire_owned().await.map_err(closed)?;
@@ -80,16 +79,16 @@ impl Pipeline {
     ///
     /// # Cancel safety
     ///
-    /// Dropped, the rest is published all the same as long as the broker connection lives.
+    /// If dropped, the rest is still published as long as the broker connection lives.
     pub async fn finish(self) {
         drop(self.queue);
-        // A panic in there is logged by its own task.
+        // A panic is logged by the task itself.
         drop(self.publishing.await);
     }
 }
 
-/// Publishes what is queued, on one channel after another, until no more is queued and all of it is
-/// confirmed.
+/// Publishes what is queued, on one channel after another, until the queue is closed and all of it
+/// is confirmed.
 async fn publish_all(broker: Broker, mut queued: mpsc::Receiver<Queued>) {
     let mut pauses = pauses();
     let mut unconfirmed = VecDeque::new();
@@ -114,16 +113,16 @@ async fn publish_all(broker: Broker, mut queued: mpsc::Receiver<Queued>) {
         broker.conditions.publishing.failed(error.summary());
         let error = Some(error.report());
         if error != logged {
-            warn!(error, unconfirmed = unconfirmed.len(), "broker.publish_failed: again");
+            warn!(error, unconfirmed = unconfirmed.len(), "broker.publish_failed: trying again");
             logged = error;
         }
         tokio::time::sleep(pauses.next().unwrap_or(MAX_PAUSE)).await;
     }
 }
 
-/// Publishes what is `unconfirmed` one after the other: which of them the broker will never take is
-/// not said where many are under way. What it does not take is dropped, and logged. Ends at the first
-/// other failure.
+/// Publishes what is `unconfirmed` one by one: with many in flight, the broker does not say which
+/// of them it will never take. What it does not take is dropped and logged. Ends at the first other
+/// failure.
 async fn one_by_one(broker: &Broker, unconfirmed: &mut VecDeque<Queued>) {
     let exchange = broker.topology().names().events();
     while let Some(Queued { message, .. }) = unconfirmed.front() {
@@ -133,7 +132,7 @@ async fn one_by_one(broker: &Broker, unconfirmed: &mut VecDeque<Queued>) {
                 error!(
                     event.id = message.id,
                     error = refused.report(),
-                    "broker.never_takes: dropped"
+                    "broker.never_takes: the message is dropped"
                 );
             }
             Err(_again) => return,
@@ -158,7 +157,7 @@ fn pauses() -> ExponentialBackoff {
 ///
 /// # Errors
 ///
-/// The channel cannot be relied on any more; what is `unconfirmed` has to be published again.
+/// The channel is unusable; what is `unconfirmed` has to be published again.
 async fn session(
     broker: &Broker,
     queued: &mut mpsc::Receiver<Queued>,
@@ -209,7 +208,7 @@ async fn session(
     Ok(())
 }
 
-/// The first confirm that is due; never, where none is.
+/// Waits for the oldest confirm; for ever if none is due.
 async fn first(
     confirms: &mut VecDeque<PublisherConfirm>,
     until: Instant,
@@ -237,7 +236,8 @@ fn check(confirmed: Confirmation) -> Result<(), BrokerError> {
     }
 }
 
-/// Sends one message. While the broker takes none, this waits: sent anew, it would be there twice.
+/// Sends one message. Waits while the broker takes none: sent again, the message would be there
+/// twice.
 async fn send(
     broker: &Broker,
     channel: &Channel,
@@ -248,7 +248,7 @@ async fn send(
     let mut sending = pin!(channel.basic_publish(
         exchange.into(),
         message.topic.as_str().into(),
-        // An alternate exchange catches what has no route; this tells if that is gone.
+        // An alternate exchange takes what has no route; `mandatory` reports if that is missing.
         BasicPublishOptions { mandatory: true, immediate: false },
         &message.body,
         broker.properties_of(message),

@@ -1,39 +1,41 @@
-//! How many messages the broker sends ahead: fewer, where they are large.
+//! Prefetch by size: the broker sends fewer messages ahead where they are large.
 //!
-//! RabbitMQ bounds what it sends ahead by number only. So the number follows the sizes: it begins as
-//! if every message were as large as an event may be, grows when they turn out smaller, and
+//! RabbitMQ bounds what it sends ahead by number only. So the number follows the sizes: it starts
+//! as if every message were as large as an event may be, grows when they turn out smaller, and
 //! shrinks with the first large one.
 
 use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// From a change to the next one upwards: each costs three round trips, and sizes vary.
+/// The shortest time from a change to the next increase: each costs three round trips, and sizes
+/// vary.
 const RAISE_INTERVAL: Duration = Duration::from_secs(1);
-/// From the start to the first one: whoever has much to do begins with small messages, mostly.
+/// The time from the start to the first increase: a process with much to do mostly begins with
+/// small messages.
 const FIRST_RAISE: Duration = Duration::from_millis(20);
-/// With every message, the size that is expected comes down by this part.
+/// With every message, the expected size shrinks by this part.
 const DECAY: usize = 16;
 
 /// The bounds on what a lane holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Bounds {
-    /// Messages that the broker sends ahead at most.
+    /// The most messages that the broker sends ahead.
     pub max_messages: u16,
-    /// Their bodies together, in bytes: about, because sizes are only known afterwards.
+    /// Bytes of their bodies, approximately, because sizes are only known afterwards.
     pub max_bytes: usize,
     /// The largest body that is expected, in bytes.
     pub largest: usize,
 }
 
-/// The prefetch that is in force, and the sizes that it was made for.
+/// The present prefetch, and the sizes for which it was chosen.
 #[derive(Debug)]
 pub(super) struct Prefetch {
     bounds: Bounds,
     in_force: u16,
-    /// Nothing much larger comes, as far as is known.
+    /// The expected size of a body, in bytes.
     expected: usize,
-    /// Not raised before.
+    /// The earliest time of the next increase.
     raised_from: Instant,
 }
 
@@ -49,13 +51,13 @@ impl Prefetch {
         self.in_force
     }
 
-    /// Takes note of a body.
-    pub(super) fn saw(&mut self, bytes: usize) {
+    /// Records the size of a body.
+    pub(super) fn observe(&mut self, bytes: usize) {
         self.expected = bytes.max(self.expected.saturating_sub(self.expected / DECAY));
     }
 
-    /// The prefetch that has to replace the present one; it counts as in force then. Small changes
-    /// are not worth it.
+    /// Returns the prefetch that has to replace the present one, and that then counts as in force.
+    /// Small changes are not worth it.
     pub(super) fn change(&mut self, now: Instant) -> Option<u16> {
         let fitting = self.fitting();
         let lower = fitting <= self.in_force / 2;
@@ -87,7 +89,7 @@ mod tests {
         let start = Instant::now();
         let mut prefetch = Prefetch::new(BOUNDS, start);
         assert_eq!(prefetch.in_force(), 64);
-        (0..64).for_each(|_| prefetch.saw(1_000));
+        (0..64).for_each(|_| prefetch.observe(1_000));
         assert_eq!(prefetch.change(start), None, "not at once");
         assert_eq!(prefetch.change(start + FIRST_RAISE), Some(512));
         assert_eq!(prefetch.change(start + FIRST_RAISE + RAISE_INTERVAL), None, "not twice");
@@ -97,11 +99,11 @@ mod tests {
     fn the_first_large_message_lowers_it_at_once() {
         let start = Instant::now();
         let mut prefetch = Prefetch::new(BOUNDS, start);
-        (0..64).for_each(|_| prefetch.saw(1_000));
+        (0..64).for_each(|_| prefetch.observe(1_000));
         assert_eq!(prefetch.change(start + FIRST_RAISE), Some(512));
-        prefetch.saw(4 * MIB);
+        prefetch.observe(4 * MIB);
         assert_eq!(prefetch.change(start + FIRST_RAISE), Some(16));
-        (0..64).for_each(|_| prefetch.saw(1_000));
+        (0..64).for_each(|_| prefetch.observe(1_000));
         assert_eq!(prefetch.change(start + 2 * FIRST_RAISE), None, "sizes vary");
         assert_eq!(prefetch.change(start + FIRST_RAISE + RAISE_INTERVAL), Some(512));
     }
@@ -115,7 +117,7 @@ mod tests {
             let mut prefetch = Prefetch::new(BOUNDS, now);
             for size in sizes {
                 now += RAISE_INTERVAL;
-                prefetch.saw(size);
+                prefetch.observe(size);
                 prefetch.change(now);
                 let ahead = usize::from(prefetch.in_force());
                 prop_assert!((1..=512).contains(&ahead));

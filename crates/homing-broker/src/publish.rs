@@ -25,17 +25,18 @@ use super::{
     topology::Names,
 };
 
-/// Where a message goes.
+/// The destination of a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Route {
-    /// Fresh: to everybody who wants it, as a publisher would send it. What is for one subscription, or
-    /// about homing itself, goes through the route exchange, because nobody believes it otherwise.
+    /// To every subscription that matches, as a publisher would send it. What is for one
+    /// subscription, or about homing itself, goes through the route exchange, because it would not
+    /// be trusted otherwise.
     Events,
     /// Due now.
     Retry,
     /// Due after this wait, which must be one of the topology's.
     Wait(Duration),
-    /// Given up, for a person to look at.
+    /// Given up, and kept for an operator.
     Parked,
 }
 
@@ -55,7 +56,7 @@ impl Route {
     }
 }
 
-/// Where a message is published to.
+/// Exchange and routing key of a publish.
 #[derive(Clone, Debug)]
 pub(super) struct Address {
     pub(super) exchange: String,
@@ -83,16 +84,16 @@ impl Broker {
         route.address(self.topology().names(), message)
     }
 
-    /// One deadline for a channel, which may have to connect first, and one for the confirm. Who is
-    /// `patient` goes on waiting for the confirm while the broker takes no messages: repeated, the
-    /// message would be there twice when it takes them again.
+    /// Publishes with one deadline for a channel, which may have to connect first, and one for the
+    /// confirm. A `patient` caller keeps waiting for the confirm while the broker takes no
+    /// messages: repeated, the message would be there twice.
     pub(super) async fn publish_to(
         &self,
         message: &Outgoing,
         address: Address,
         patient: bool,
     ) -> Result<(), BrokerError> {
-        // Of what goes through the exchange of publishers, the key is a topic and no queue.
+        // At the events exchange, the routing key is a topic and no queue.
         let names = self.topology().names();
         let is_event = address.exchange == names.events();
         let key = if is_event { names.primary() } else { address.routing_key.clone() };
@@ -100,7 +101,7 @@ impl Broker {
         self.refusals.note(key, published.as_ref().err());
         match &published {
             Ok(()) => self.conditions.publishing.recovered(),
-            // That is about one message.
+            // This is about one message only.
             Err(error) if error.is_final() => {}
             Err(error) => self.conditions.publishing.failed(error.summary()),
         }
@@ -131,11 +132,11 @@ impl Broker {
         }
     }
 
-    /// Which queues refuse messages of this process, and why; empty where none does.
+    /// The queues that refuse messages of this process, each with the reason; empty if none does.
     #[must_use]
     pub fn refusing(&self) -> Vec<String> {
         let mut queues = self.refusals.lock();
-        queues.retain(|_, (at, _)| at.elapsed() <= REFUSED_LATELY);
+        queues.retain(|_, (at, _)| at.elapsed() <= MAX_REFUSAL_AGE);
         queues.values().map(|(_, why)| why.clone()).collect()
     }
 
@@ -143,10 +144,10 @@ impl Broker {
         self.publishing.state().blocked.is_some() && !self.closing.is_cancelled()
     }
 
-    /// Publishes until the broker owns the message, however long that takes. A copy that was taken
-    /// without our learning of it becomes a duplicate.
+    /// Publishes until the broker owns the message, however long that takes. A copy whose confirm
+    /// was lost becomes a duplicate.
     ///
-    /// What the broker says to a publish decides what follows:
+    /// The broker's reply decides what follows:
     ///
     /// | reply | meaning | what follows |
     /// |---|---|---|
@@ -172,7 +173,7 @@ impl Broker {
         self.publish_at_until_confirmed(message, self.address(message, route)).await
     }
 
-    /// The same to any address.
+    /// Publishes to any address until the broker owns the message.
     pub(super) async fn publish_at_until_confirmed(
         &self,
         message: &Outgoing,
@@ -202,8 +203,8 @@ impl Broker {
         }
     }
 
-    /// The exchange is gone: nothing gets on until it is there again.
-    /// One of those who find that out sees to it; the others try again meanwhile.
+    /// Declares the topology again, because an exchange is missing and nothing can be published.
+    /// One caller does so; the others retry meanwhile.
     async fn restore_exchange(&self) {
         let Ok(_restoring) = self.restoring.try_lock() else { return };
         match self.restore_topology().await {
@@ -261,7 +262,8 @@ impl Broker {
             .basic_publish(
                 exchange.into(),
                 routing_key.into(),
-                // An alternate exchange catches what has no route; this tells if that is gone.
+                // An alternate exchange takes what has no route; `mandatory` reports if that is
+                // missing.
                 BasicPublishOptions { mandatory: true, immediate: false },
                 &message.body,
                 self.properties_of(message),
@@ -272,7 +274,7 @@ impl Broker {
             .map_err(step)
     }
 
-    /// The properties of `message` as they fit into a frame of the connection that publishes.
+    /// The properties of `message`, trimmed to a frame of the publishing connection.
     pub(super) fn properties_of(&self, message: &Outgoing) -> BasicProperties {
         let max_bytes = self.publishing.max_frame_bytes();
         let (properties, left_out) = frame::fit(message.properties.clone(), max_bytes);
@@ -283,19 +285,19 @@ impl Broker {
     }
 }
 
-/// What is not published again says nothing of a queue for longer; what is, is within seconds.
-const REFUSED_LATELY: Duration = Duration::from_secs(60);
+/// A refusal is reported for this long: a message that is published again is so within seconds.
+const MAX_REFUSAL_AGE: Duration = Duration::from_secs(60);
 
 /// Queues that refuse what is published to them, until they take something again.
 #[derive(Default)]
 pub(super) struct Refusals {
     queues: Mutex<BTreeMap<String, (Instant, String)>>,
-    /// Whether there are any: to look costs every publish nothing.
+    /// True if there are any, so that a publish need not take the lock.
     any: AtomicBool,
 }
 
 impl Refusals {
-    /// Notes how a publish with this routing key has ended.
+    /// Notes the result of a publish with this routing key.
     fn note(&self, key: String, error: Option<&BrokerError>) {
         match error {
             None if !self.any.load(Ordering::Relaxed) => {}
@@ -321,8 +323,8 @@ impl Refusals {
     }
 }
 
-/// A channel on which a publish was not confirmed is closed, not used again: after a nack some
-/// brokers nack everything on it, and after a time-out its confirms are out of step with us.
+/// Closes a channel on which a publish was not confirmed: after a nack some brokers nack everything
+/// on it, and after a time-out its confirms are out of step.
 pub(super) struct DropUnlessConfirmed(pub(super) Option<PooledChannel>);
 
 impl DropUnlessConfirmed {

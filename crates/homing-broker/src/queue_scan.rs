@@ -1,4 +1,4 @@
-//! Taking messages out of a queue, for people: the parking queue and the net.
+//! Scans queues for operators: the parking queue and the unrouted queue.
 
 use std::{
     sync::{
@@ -30,8 +30,8 @@ use super::{
 use crate::settings::EventsSettings;
 use homing_domain::{clock, id::EventId, verdict::ParkReason};
 
-/// A walk through a queue. Messages that were fetched and not removed stay where they were: they
-/// go back when the walk ends.
+/// A scan of a queue. Messages that were fetched and not removed return to the queue when the scan
+/// ends.
 pub struct QueueScan {
     topology: Arc<Topology>,
     rules: EventsSettings,
@@ -43,20 +43,21 @@ pub struct QueueScan {
     left: u32,
     removed: AtomicU32,
     tasks: TaskTracker,
-    /// Ends when what was seen is back.
+    /// Held until what was fetched is back in the queue.
     lock: Option<ScanLock>,
 }
 
 impl Drop for QueueScan {
-    /// Ends a walk that was given up at any point: the client keeps a channel open on which it waits for
-    /// the answer to the start of a consumer, and what that is sent would stay with it.
+    /// Ends a scan that was given up at any point: the client keeps a channel open on which a
+    /// `basic.consume` is pending, and messages that come on it would stay there.
     fn drop(&mut self) {
         let lock = self.lock.take();
         if self.channel.status().connected() {
             let channel = self.channel.clone();
             self.tasks.spawn(async move {
                 let closed = channel.close(200, "OK".into());
-                let closed = within(&channel, ROUND_TRIP_DEADLINE, "ending a walk", closed).await;
+                let closed =
+                    within(&channel, ROUND_TRIP_DEADLINE, "ending a queue scan", closed).await;
                 drop(lock);
                 closed
             });
@@ -64,24 +65,24 @@ impl Drop for QueueScan {
     }
 }
 
-/// One message of a walk.
+/// One message of a scan.
 #[derive(Debug)]
 pub struct Fetched {
-    /// What it says.
+    /// The message, or what is wrong with it.
     pub content: Result<Message, Box<Unreadable>>,
     /// The exchange that it was published to.
     pub exchange: String,
     /// Its routing key there.
     pub routing_key: String,
-    /// What the broker did with it, where that and nobody else put it into the queue.
+    /// The last dead-lettering, if the broker put the message into the queue.
     pub moved: Option<Moved>,
-    /// The walk's key for removing it.
+    /// The delivery tag, for removing it.
     tag: u64,
 }
 
 impl Broker {
-    /// A walk through the messages that are in `queue` now, from its head. Nobody else sees a
-    /// message between its fetching and the end of the walk.
+    /// Starts a scan of the messages that are in `queue` now, from its head. No other consumer sees
+    /// a message between its fetch and the end of the scan.
     ///
     /// # Errors
     ///
@@ -114,7 +115,7 @@ impl Broker {
         })
     }
 
-    /// How many messages and consumers `queue` has; `None` where there is no such queue.
+    /// Counts the messages and consumers of `queue`; `None`: there is no such queue.
     ///
     /// # Errors
     ///
@@ -123,7 +124,7 @@ impl Broker {
         depth(self.control.open().await?.as_ref(), queue).await
     }
 
-    /// Compares what is at the broker with what should be; see [`Finding`].
+    /// Compares the broker with the expected topology; see [`Finding`].
     ///
     /// # Errors
     ///
@@ -133,8 +134,8 @@ impl Broker {
         self.topology().inspect(&mut passive, declared_before).await
     }
 
-    /// The queues of earlier versions that are at the broker still. To be called after
-    /// [`inspect`](Self::inspect), which finds out whether the installation is one of those.
+    /// Finds the queues of earlier versions that still exist. To be called after
+    /// [`inspect`](Self::inspect), which finds out if the installation is one of those.
     ///
     /// # Errors
     ///
@@ -146,14 +147,14 @@ impl Broker {
 }
 
 impl QueueScan {
-    /// The same, for as long as it takes with nobody else beside it.
+    /// Holds `lock` until the scan ends.
     #[must_use]
     pub fn holding(mut self, lock: ScanLock) -> Self {
         self.lock = Some(lock);
         self
     }
 
-    /// How many messages are still ahead, at most.
+    /// The most messages that are still to come.
     #[must_use]
     pub fn left(&self) -> u32 {
         self.left
@@ -163,7 +164,7 @@ impl QueueScan {
     ///
     /// # Errors
     ///
-    /// [`BrokerError`]: the walk is over, and what was not removed is back in the queue.
+    /// [`BrokerError`]: the scan is over, and what was not removed is back in the queue.
     pub async fn next(&mut self) -> Result<Option<Fetched>, BrokerError> {
         if self.left == 0 {
             return Ok(None);
@@ -176,11 +177,11 @@ impl QueueScan {
         Ok(Some(Fetched::new(self.topology.names(), self.rules, delivery)))
     }
 
-    /// Removes a message that was dealt with.
+    /// Removes a message that was processed.
     ///
     /// # Errors
     ///
-    /// [`BrokerError`]: it may be in the queue still.
+    /// [`BrokerError`]: it may still be in the queue.
     pub async fn remove(&self, fetched: &Fetched) -> Result<(), BrokerError> {
         let acked = self.channel.basic_ack(fetched.tag, BasicAckOptions { multiple: false });
         within(
@@ -194,21 +195,21 @@ impl QueueScan {
         Ok(())
     }
 
-    /// Ends the walk; what was not removed is in the queue again.
+    /// Ends the scan; what was not removed is in the queue again.
     ///
-    /// The broker puts it back a moment later than it answers, so this looks until everything is
-    /// there: the next walk would not see it otherwise. Not for long, because others may have
-    /// taken messages meanwhile.
+    /// The broker requeues a moment later than it answers, so this polls until everything is there:
+    /// the next scan would miss it otherwise. Not for long, because others may have taken messages
+    /// meanwhile.
     ///
     /// # Errors
     ///
-    /// [`BrokerError`]: the channel is gone, which has the same effect.
+    /// [`BrokerError`]: the channel has ended, which has the same effect.
     pub async fn finish(self) -> Result<(), BrokerError> {
         const EVERYTHING: u64 = 0;
         const POLLS: u32 = 50;
         const POLL_INTERVAL: Duration = Duration::from_millis(20);
         let put_back = BasicNackOptions { multiple: true, requeue: true };
-        let step = format!("putting back what was seen of `{}`", self.queue);
+        let step = format!("requeueing what was fetched from `{}`", self.queue);
         let returned = self.channel.basic_nack(EVERYTHING, put_back);
         within(&self.channel, ROUND_TRIP_DEADLINE, step, returned).await?;
         let expected = self.total.saturating_sub(self.removed.load(Ordering::Relaxed));
@@ -219,7 +220,7 @@ impl QueueScan {
             tokio::time::sleep(POLL_INTERVAL).await;
         }
         let closed = self.channel.close(200, "OK".into());
-        within(&self.channel, ROUND_TRIP_DEADLINE, "ending a walk", closed).await
+        within(&self.channel, ROUND_TRIP_DEADLINE, "ending a queue scan", closed).await
     }
 }
 
@@ -242,7 +243,7 @@ impl Fetched {
         }
     }
 
-    /// The message as it is parked again, for the same reason and since the same instant.
+    /// The message in the form in which it is parked again, with the same reason and time.
     pub(super) fn parked(&self) -> Outgoing {
         let moved = self.moved.as_ref().and_then(|moved| moved.at);
         let now = moved.unwrap_or_else(clock::now);
@@ -259,7 +260,7 @@ impl Fetched {
         }
     }
 
-    /// The message as it is published again.
+    /// The message in the form in which it is published again.
     #[must_use]
     pub fn outgoing(&self) -> Outgoing {
         match &self.content {

@@ -28,12 +28,12 @@ struct Shared {
     answers: mpsc::Sender<Answer>,
 }
 
-/// What the broker is told about the message with this delivery tag.
+/// The answer to the broker for the message with this delivery tag.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Answer {
-    /// It is dealt with.
+    /// The message was processed.
     Ack(u64),
-    /// It must come again.
+    /// The message is to be redelivered.
     GiveBack(u64),
     /// Nothing can be done with it: the broker moves it to the parking queue.
     Reject(u64),
@@ -52,7 +52,7 @@ impl Receipt {
         Self { shared: Arc::new(shared), settled: false }
     }
 
-    /// The obligation to answer nobody: for messages that no broker sent.
+    /// A receipt without a broker, for messages that no broker sent.
     pub fn detached() -> Self {
         let (answers, _receiver) = mpsc::channel(1);
         Self::new(0, answers)
@@ -64,16 +64,15 @@ impl Receipt {
         Self { shared: Arc::clone(&self.shared), settled: false }
     }
 
-    /// This share is dealt with; the broker may forget the message when all are.
+    /// Settles this share; the message is acked when all shares are.
     pub fn settle(mut self) {
         self.settled = true;
     }
 }
 
 impl Receipt {
-    /// Nothing can be done with the message as long as it is what it is, so it is rejected: the broker
-    /// moves it to the parking queue when all shares are settled. Where another share is dropped, it
-    /// comes again first.
+    /// Rejects a message that can never be processed: the broker moves it to the parking queue when
+    /// all shares are settled. Where another share is dropped, it is redelivered first.
     pub fn refuse(mut self) {
         self.settled = true;
         self.shared.refused.store(true, Ordering::Relaxed);

@@ -1,4 +1,4 @@
-//! What the broker says when it refuses: its reply decides what homing reports, and is always shown.
+//! Refusals of the broker: its reply decides what homing reports, and is always shown.
 //!
 //! Source: the texts of RabbitMQ 3.10.8 and 4.0.5; `tests/it/refusals.rs` provokes each of them.
 
@@ -24,28 +24,29 @@ impl Reply {
         Some(Self { code: error.get_id(), text: error.get_message().as_str().to_owned() })
     }
 
-    /// Whether it has this code.
+    /// Returns true if it has this code.
     pub(super) fn has_code(&self, soft: &AMQPSoftError) -> bool {
         self.code == soft.get_id()
     }
 
-    /// Whether something exists with other arguments than those asked for, which can never change.
+    /// Returns true if something exists with other arguments than requested, which can never
+    /// change.
     pub(super) fn is_other_arguments(&self) -> bool {
         self.has_code(&AMQPSoftError::PRECONDITIONFAILED) && self.text.contains("inequivalent arg")
     }
 
-    /// Whether it is a limit that somebody set on this broker, virtual host or user.
+    /// Returns true if it is a limit of this broker, virtual host or user.
     pub(super) fn is_limit(&self) -> bool {
         ["limit", "maximum allowed"].iter().any(|word| self.text.contains(word))
             && (self.has_code(&AMQPSoftError::PRECONDITIONFAILED) || self.code == NOT_ALLOWED)
     }
 
-    /// Whether what was asked for needs a feature flag that is disabled.
+    /// Returns true if the request needs a feature flag that is disabled.
     pub(super) fn is_disabled_feature(&self) -> bool {
         self.text.contains("feature flag is disabled")
     }
 
-    /// What an operator can do about it.
+    /// Advice for the operator.
     pub(super) fn advice(&self) -> &'static str {
         if self.is_limit() {
             "; raise that limit: rabbitmq/README.md says what an installation needs"
@@ -56,7 +57,7 @@ impl Reply {
         }
     }
 
-    /// The same without addresses, names and users: for whoever asks.
+    /// The reply without addresses, names and users, fit for anyone to see.
     pub(super) fn summary(&self) -> &'static str {
         if self.is_limit() {
             return "a limit of the broker is reached (queues, connections or channels)";
@@ -82,10 +83,10 @@ impl fmt::Display for Reply {
 /// Source: AMQP 0-9-1, *not-allowed*; RabbitMQ refuses virtual hosts and connections with it.
 const NOT_ALLOWED: u16 = 530;
 
-/// Why the broker takes no connection of ours.
+/// Reasons why the broker refuses a connection.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Refusal {
-    /// User or password is wrong, or the user may not come from here.
+    /// User or password is wrong, or the user may not connect from here.
     Login {
         /// From the URL.
         user: String,
@@ -104,9 +105,9 @@ pub enum Refusal {
         /// From the URL.
         vhost: String,
     },
-    /// As many connections as somebody allowed are there.
+    /// The limit of connections is reached.
     Limit,
-    /// Another reason; the reply says which.
+    /// Another reason, which the reply contains.
     Other,
 }
 
@@ -134,7 +135,7 @@ impl Refusal {
         }
     }
 
-    /// The same without names: for whoever asks.
+    /// The refusal without names, fit for anyone to see.
     pub(super) fn summary(&self) -> &'static str {
         match self {
             Self::Login { .. } | Self::Certificate => "the broker refuses the login",
@@ -158,7 +159,7 @@ impl fmt::Display for Refusal {
             ),
             Self::UnknownVhost { vhost } => write!(
                 f,
-                "has no virtual host `{vhost}`; check `broker.url`, or make it with \
+                "has no virtual host `{vhost}`; check `broker.url`, or create it with \
                  `rabbitmqctl add_vhost`"
             ),
             Self::NoAccess { user, vhost } => write!(

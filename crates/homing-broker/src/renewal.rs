@@ -1,5 +1,5 @@
-//! A login that is replaced on disk while a connection lives: an `OAuth` 2 token expires, and the broker
-//! then refuses whatever is done with the connection, unless it was given the next one in time.
+//! Renews a login that is replaced on disk while a connection lives: an `OAuth` 2 token expires,
+//! and the broker then refuses everything on the connection unless it got the next token in time.
 //!
 //! Source: RabbitMQ documentation, *OAuth 2.0 Authentication Backend*, token expiration.
 
@@ -17,11 +17,11 @@ use super::{
 };
 use crate::settings::Login;
 
-/// How often the file is looked at. Tokens are replaced minutes before they expire.
+/// Interval at which the file is read. Tokens are replaced minutes before they expire.
 const READ_INTERVAL: Duration = Duration::from_secs(15);
 
-/// Gives the broker every new password of `address` until the connection ends. At once over where the
-/// URLs are in no file.
+/// Sends the broker every new password of `address` until the connection ends. Returns at once if
+/// the URLs are not in a file.
 pub(super) async fn renew(
     addresses: Arc<Addresses>,
     address: Arc<Address>,
@@ -30,7 +30,7 @@ pub(super) async fn renew(
     if !addresses.are_in_a_file() {
         return;
     }
-    let mut given = address.url.login.clone();
+    let mut current = address.url.login.clone();
     loop {
         tokio::time::sleep(READ_INTERVAL).await;
         let is_up = |connection: &Arc<Connection>| connection.status().connected();
@@ -39,7 +39,7 @@ pub(super) async fn renew(
             continue;
         };
         let login = Login::Password { user, password: password.clone() };
-        if login == given {
+        if login == current {
             continue;
         }
         let renewed = connection.update_secret(password.into(), "it was replaced".into());
@@ -47,7 +47,7 @@ pub(super) async fn renew(
         {
             Ok(()) => {
                 info!(broker = address.shown(), "broker.login_renewed");
-                given = login;
+                current = login;
             }
             Err(error) => warn!(error = error.report(), "broker.login_not_renewed"),
         }

@@ -1,12 +1,12 @@
-//! Messages that came back often, and killed nobody.
+//! Messages that returned often without killing a process.
 //!
-//! A lost connection gives back everything that was sent ahead over it, and the broker counts that
-//! against each message: at the limit it parks them, guilty or not. So a message that a process gets
-//! again, and that came back often, is published anew and the original acked: the broker then counts
-//! from zero.
+//! A lost connection returns everything that was prefetched over it, and the broker counts that
+//! against each message: at the limit it parks them, poison or not. So a message that has returned
+//! often and that a process gets again is republished and the original acked: the broker then
+//! counts from zero.
 //!
-//! Only a process that had the message before does that. It has survived what it had; a message that
-//! kills every process that attempts it is seen by none of them twice, and ends at the limit.
+//! Only a process that had the message before does that: it has survived the message. A message
+//! that kills every process that attempts it is seen by none of them twice, and ends at the limit.
 //!
 //! Source: RabbitMQ documentation, *Quorum Queues*, poison message handling.
 
@@ -25,51 +25,51 @@ use super::{
     topology::DELIVERY_LIMIT,
 };
 
-/// Where quorum queues count deliveries before the present one.
+/// The header in which quorum queues count the deliveries before the present one.
 const DELIVERY_COUNT: &str = "x-delivery-count";
 
-/// Messages that came back so often are published anew.
+/// Returns from which on a message is republished.
 const RENEWED_FROM: u32 = DELIVERY_LIMIT / 2;
-/// From so many returns on they are remembered: early enough that many workers that share a queue
-/// meet them twice before the limit.
+/// Returns from which on a message is remembered: early enough that many workers that share a queue
+/// see it twice before the limit.
 const REMEMBERED_FROM: u32 = DELIVERY_LIMIT / 5;
-/// The same message is published anew so often at most, whatever else may be wrong with it.
+/// The most times that a message is republished, whatever else may be wrong with it.
 const MAX_RENEWALS: u32 = 100;
-/// Several times what can be sent ahead; the rest is forgotten, the oldest first.
+/// Several times what can be prefetched; beyond that the oldest are forgotten.
 const MAX_REMEMBERED: usize = 16_384;
 
-/// How often the message came back to its queue before.
+/// Times the message has returned to its queue.
 pub(super) fn count(properties: &BasicProperties) -> u32 {
     Headers(properties.headers().as_ref()).count(DELIVERY_COUNT)
 }
 
-/// How often it was published anew.
+/// Times it was republished.
 pub(super) fn renewals(properties: &BasicProperties) -> u32 {
     Headers(properties.headers().as_ref()).count(header::RENEWALS)
 }
 
-/// What this process remembers of messages that came back.
+/// The messages that returned, as this process remembers them.
 #[derive(Default)]
 pub(super) struct Returns {
     seen: Mutex<Latest>,
-    /// Published anew and confirmed: an original that comes once more was not acked in time.
+    /// Republished and confirmed: an original that comes once more was not acked in time.
     renewed: Mutex<Latest>,
 }
 
-/// What has to be done with a message, beside what is done with any.
+/// The handling of a message that returned.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Returned {
-    /// Nothing.
+    /// As any other message.
     Ordinary,
-    /// It is to be published anew. By its key it is known afterwards; two messages without an id
-    /// cannot be told from each other.
+    /// Is to be republished and remembered by its key, which is `None` without an id: such messages
+    /// cannot be distinguished.
     Renew(Option<Key>),
-    /// That was done; it is to be acked.
+    /// Was republished, and is to be acked.
     Renewed,
 }
 
-/// One message: a hash of 128 bits, so that no two are taken for each other. A copy has another one
-/// than its original.
+/// The identity of a message: a hash of 128 bits, so that no two are confused. A copy has another
+/// one than its original.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Key([u64; 2]);
 
@@ -99,7 +99,7 @@ struct Latest {
 }
 
 impl Latest {
-    /// Whether it is new.
+    /// Inserts a key; returns true if it is new.
     fn insert(&mut self, key: Key) -> bool {
         if !self.keys.insert(key) {
             return false;
@@ -115,7 +115,7 @@ impl Latest {
 }
 
 impl Returns {
-    /// What has to be done with `delivery`, which is remembered.
+    /// Decides how to handle `delivery`, and remembers it.
     pub(super) fn of(&self, delivery: &Delivery) -> Returned {
         let returned = count(&delivery.properties);
         if returned < REMEMBERED_FROM {
@@ -155,14 +155,14 @@ impl Broker {
                     if let Some(key) = key {
                         lock(&broker.returns.renewed).insert(key);
                     }
-                    info!(event.id = renewed.id, "message.renewed: it came back often");
+                    info!(event.id = renewed.id, "message.renewed: it returned often");
                     receipt.settle();
                 }
                 Err(refused) if refused.is_final() => {
                     error!(event.id = renewed.id, error = refused.report(), "message.not_renewed");
                     receipt.refuse();
                 }
-                // Dropped, the receipt gives the original back.
+                // When dropped, the receipt gives the original back.
                 Err(_stopping) => {}
             }
         });
@@ -187,7 +187,7 @@ mod tests {
     }
 
     #[test]
-    fn what_came_back_often_to_a_process_that_survived_it_is_published_anew() {
+    fn what_returned_often_to_a_process_that_survived_it_is_republished() {
         let returns = Returns::default();
         assert_eq!(returns.of(&delivery("a", RENEWED_FROM - 1, 0)), Returned::Ordinary);
         assert!(matches!(returns.of(&delivery("a", RENEWED_FROM, 0)), Returned::Renew(_)));
@@ -196,15 +196,15 @@ mod tests {
     }
 
     #[test]
-    fn what_came_back_seldom_costs_no_memory() {
+    fn what_returned_seldom_costs_no_memory() {
         let returns = Returns::default();
         assert_eq!(returns.of(&delivery("a", REMEMBERED_FROM - 1, 0)), Returned::Ordinary);
         assert!(lock(&returns.seen).keys.is_empty());
     }
 
-    /// Goal: nothing goes round for ever, not even what no process dies of.
+    /// Goal: nothing circulates for ever, not even what no process dies of.
     #[test]
-    fn a_message_is_published_anew_a_hundred_times_at_most() {
+    fn a_message_is_republished_a_hundred_times_at_most() {
         let returns = Returns::default();
         for _ in 0..2 {
             let last = returns.of(&delivery("a", RENEWED_FROM, MAX_RENEWALS));
@@ -213,7 +213,7 @@ mod tests {
     }
 
     #[test]
-    fn an_original_that_was_published_anew_is_acked_and_its_copy_is_not() {
+    fn an_original_that_was_republished_is_acked_and_its_copy_is_not() {
         let returns = Returns::default();
         returns.of(&delivery("a", RENEWED_FROM, 0));
         let again = returns.of(&delivery("a", RENEWED_FROM, 0));

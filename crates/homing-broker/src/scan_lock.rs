@@ -1,8 +1,8 @@
-//! The right to go through what is parked: one at a time, in all processes. Two hide messages from
-//! each other, so that each would find a part of them, or none, and say that this was all.
+//! The lock of the parking queue: one scan at a time, in all processes. Two scans hide messages
+//! from each other, so that each would find a part of them, or none, and report that as all.
 //!
-//! It is an exclusive queue, to which no message ever comes: the broker lets no other connection near
-//! it, and deletes it with its consumer, its channel or its connection, whichever ends first.
+//! It is an exclusive queue, to which no message ever comes: no other connection may use it, and
+//! the broker deletes it with its consumer, its channel or its connection, whichever ends first.
 //!
 //! Source: RabbitMQ documentation, *Queues*, exclusive queues and auto-delete queues.
 
@@ -19,18 +19,17 @@ use super::{
     error::{BrokerError, ROUND_TRIP_DEADLINE, within},
 };
 
-/// Ends when it is dropped. Processes of one connection share it.
+/// Released when dropped. It excludes other connections, not users of the same one.
 pub struct ScanLock {
     _held: Option<(Consumer, Held)>,
 }
 
-/// Ends with its channel at whatever point it is dropped: the client keeps a channel open on which it
-/// waits for the answer to the start of a consumer, and the queue stays with the connection where no
-/// consumer was started.
+/// Closes its channel when dropped at any point: the client keeps a channel open on which a
+/// `basic.consume` is pending, and the queue stays with the connection if no consumer was started.
 struct Held {
     channel: Channel,
     queue: String,
-    /// With its consumer the queue ends by itself.
+    /// True if the queue ends with its consumer.
     has_consumer: bool,
     tasks: TaskTracker,
 }
@@ -50,14 +49,14 @@ impl Drop for Held {
                     .await?;
             }
             let closed = channel.close(200, "OK".into());
-            within(&channel, ROUND_TRIP_DEADLINE, format!("letting `{queue}` go"), closed).await
+            within(&channel, ROUND_TRIP_DEADLINE, format!("releasing `{queue}`"), closed).await
         });
     }
 }
 
 impl Broker {
-    /// Takes the turn; `None`: another process has it. Where the account may make no queues, there is
-    /// nothing to wait for, and everybody has a turn.
+    /// Takes the lock; `None`: another process holds it. Where the account may not declare queues,
+    /// there is no lock, and every scan may run.
     ///
     /// # Errors
     ///
@@ -65,7 +64,7 @@ impl Broker {
     ///
     /// # Cancel safety
     ///
-    /// Dropped, the turn ends.
+    /// If dropped, the lock is released.
     pub async fn scan_lock(&self) -> Result<Option<ScanLock>, BrokerError> {
         let connection = self.control.open().await?;
         let channel = channels::open(&connection).await?;
@@ -91,7 +90,8 @@ impl Broker {
                 held.has_consumer = true;
                 Ok(Some(ScanLock { _held: Some((consumer, held)) }))
             }
-            // The last turn of this same connection ended meanwhile, and the queue went with it.
+            // The last lock of this same connection was released meanwhile, and its queue was
+            // deleted.
             Err(error) if error.has_code(&AMQPSoftError::NOTFOUND) => Ok(None),
             Err(error) => Err(error),
         }

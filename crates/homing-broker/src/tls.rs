@@ -1,7 +1,7 @@
-//! TLS as it is spoken to the broker: whom homing trusts there, and how it proves who it is.
+//! TLS to the broker: the trusted authorities, and the client certificate.
 //!
-//! Certificates and keys are read again for every connection, so that those that are renewed on disk
-//! are taken up without a restart.
+//! Certificates and keys are read again for every connection, so that renewed ones are used without
+//! a restart.
 
 use std::{error::Error, io, path::Path, sync::Arc};
 
@@ -28,10 +28,11 @@ impl Files {
         }
     }
 
-    /// The configuration for one connection to `url`. Reads files: not for a thread that serves others.
+    /// The configuration for one connection to `url`. Reads files: not for a thread that serves
+    /// others.
     ///
-    /// Names ring itself: rustls would otherwise take the process's default, which is that of whoever
-    /// comes first.
+    /// Names ring explicitly: rustls would otherwise take the process's default, which the first
+    /// caller sets.
     ///
     /// # Errors
     ///
@@ -66,16 +67,17 @@ impl Files {
     }
 }
 
-/// Those of the system and Mozilla's: an image without the one has the other.
+/// The authorities of the system and Mozilla's: an image without the one has the other.
 fn public_authorities() -> RootCertStore {
     let mut roots = RootCertStore::empty();
-    // What cannot be read is not trusted; a broker that needs it is told to be of an unknown authority.
+    // What cannot be read is not trusted; a broker that needs it is reported as one of an unknown
+    // authority.
     roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
     roots.add_parsable_certificates(webpki_root_certs::TLS_SERVER_ROOT_CERTS.iter().cloned());
     roots
 }
 
-/// What to do about a failure of TLS, if `error` is one.
+/// Advice on a failure of TLS, if `error` is one.
 #[expect(clippy::wildcard_enum_match_arm, reason = "rustls may add further ones")]
 pub(super) fn advice(error: &io::Error) -> Option<&'static str> {
     let inner = error.get_ref()?;
@@ -103,7 +105,7 @@ pub(super) fn advice(error: &io::Error) -> Option<&'static str> {
         rustls::Error::AlertReceived(
             AlertDescription::CertificateRequired | AlertDescription::HandshakeFailure,
         ) => {
-            "it asks for a client certificate; set `broker.client_certificate_file` and \
+            "it requires a client certificate; set `broker.client_certificate_file` and \
              `broker.client_key_file`"
         }
         rustls::Error::AlertReceived(

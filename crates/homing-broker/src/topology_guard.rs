@@ -1,4 +1,4 @@
-//! The topology, made sure of on every new connection, and since when it can be relied on.
+//! Ensures the topology on every new connection, and knows from when it can be relied on.
 
 use std::{
     sync::{
@@ -25,12 +25,12 @@ pub(super) struct TopologyGuard {
     /// `None`: this process has not declared it yet.
     trusted_from: Mutex<Option<Instant>>,
     declaring: tokio::sync::Mutex<()>,
-    /// Whether the broker was asked for what no passive look shows.
+    /// True if the broker was probed for what no passive declare shows.
     probed: AtomicBool,
-    /// Whether the account may not declare.
+    /// True if the account may not declare.
     denied: AtomicBool,
-    /// Whether the exchange of publishers was found without its net.
-    without_net: AtomicBool,
+    /// True if the events exchange was found without its alternate exchange.
+    no_alternate: AtomicBool,
 }
 
 impl TopologyGuard {
@@ -42,15 +42,15 @@ impl TopologyGuard {
             declaring: tokio::sync::Mutex::default(),
             probed: AtomicBool::default(),
             denied: AtomicBool::default(),
-            without_net: AtomicBool::default(),
+            no_alternate: AtomicBool::default(),
         }
     }
 
     /// Declares everything, unless this process has done so before and all of it is there; returns
     /// once no queue is so new that a crash would empty it.
     ///
-    /// Looking comes first because a cluster that misses a node changes nothing until it has given
-    /// that node up: to bind a queue again would wait for it, to look does not.
+    /// Checks first, because a cluster that misses a node changes nothing until it has given that
+    /// node up: binding a queue again would wait for it, a passive declare does not.
     pub(super) async fn ensure(&self, connection: &Connection) -> Result<(), BrokerError> {
         let Some(topology) = &self.topology else { return Ok(()) };
         if let Some(trusted_from) = self.trusted_from()
@@ -62,8 +62,8 @@ impl TopologyGuard {
         self.declare(connection).await
     }
 
-    /// Declares everything; returns as [`ensure`](Self::ensure) does. An account that may not declare
-    /// relies on what an administrator has declared, as long as all of it is there.
+    /// Declares everything; returns as [`ensure`](Self::ensure) does. An account that may not
+    /// declare relies on what an administrator has declared, as long as nothing is missing.
     pub(super) async fn declare(&self, connection: &Connection) -> Result<(), BrokerError> {
         let Some(topology) = &self.topology else { return Ok(()) };
         let declaring = self.declaring.lock().await;
@@ -87,13 +87,13 @@ impl TopologyGuard {
             Ok(()) => self.denied.store(false, Ordering::Relaxed),
             Err(error) => self.accept_denied(topology, connection, error).await?,
         }
-        if let Some(detail) = declared.without_net
-            && !self.without_net.swap(true, Ordering::Relaxed)
+        if let Some(detail) = declared.no_alternate
+            && !self.no_alternate.swap(true, Ordering::Relaxed)
         {
             warn!(
                 detail,
-                "topology.without_net: the exchange was declared by somebody else; while its binding \
-                 is missing, what is published there is lost. `alternate-exchange` mends it, see \
+                "topology.without_net: another client declared the exchange; while its binding \
+                 is missing, what is published there is lost. Set `alternate-exchange`, see \
                  rabbitmq/README.md"
             );
         }
@@ -103,8 +103,7 @@ impl TopologyGuard {
         Ok(())
     }
 
-    /// After `error` of declaring: whether that is only because the account may not, and nothing is
-    /// missing.
+    /// Accepts `error` of declaring if the account merely may not declare and nothing is missing.
     async fn accept_denied(
         &self,
         topology: &Topology,

@@ -1,4 +1,4 @@
-//! Certificates in files that settings name, and who is trusted because of them.
+//! Certificates in files that settings name, and the verification by them.
 
 use std::{path::Path, sync::Arc};
 
@@ -19,7 +19,7 @@ use rustls::{
 
 use homing_domain::{report::Chain, settings::SettingsError};
 
-/// The certificates in `file`, which `key` names. Blocks: see [`read`](crate::read).
+/// Reads the certificates in `file`, which `key` names. Blocks: see [`read`](crate::read).
 ///
 /// # Errors
 ///
@@ -40,7 +40,7 @@ pub fn in_file(key: &str, file: &Path) -> Result<Vec<CertificateDer<'static>>, S
     Ok(certificates)
 }
 
-/// The private key in `file`, which `key` names. Blocks: see [`read`](crate::read).
+/// Reads the private key in `file`, which `key` names. Blocks: see [`read`](crate::read).
 ///
 /// # Errors
 ///
@@ -54,11 +54,12 @@ pub fn private_key(key: &str, file: &Path) -> Result<PrivateKeyDer<'static>, Set
     PrivateKeyDer::from_pem_slice(&pem).map_err(|error| refused(&error))
 }
 
-/// Trusts the authorities in `roots`, and the certificates in `file`, which `key` names; empty: none.
+/// A verifier that trusts the authorities in `roots`, and the certificates in `file`, which `key`
+/// names; empty: none.
 ///
 /// # Errors
 ///
-/// [`SettingsError::Value`]: one in the file is not usable.
+/// [`SettingsError::Value`]: a certificate in the file is not usable.
 pub fn verifier(
     mut roots: RootCertStore,
     key: &str,
@@ -71,8 +72,8 @@ pub fn verifier(
             SettingsError::value(key, format!("a certificate in {file} is not usable: {why}"))
         })?;
     }
-    // Names ring itself: rustls would otherwise take the process's default, which is that of whoever
-    // comes first.
+    // Names ring explicitly: rustls would otherwise take the process's default, which the first
+    // caller sets.
     let provider = Arc::new(ring::default_provider());
     let authorities = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), provider);
     let authorities = authorities.build().map_err(|error| SettingsError::value(key, error))?;
@@ -86,9 +87,9 @@ fn unusable(error: &rustls::Error) -> String {
     error.to_string()
 }
 
-/// Verifies by authorities. A certificate that a file has itself is also taken from a server: what
-/// `openssl req -x509` makes is marked as an authority's and signs itself, and by the rules for chains
-/// that is no server's.
+/// Verifies by authorities. A certificate that is itself in the file is also accepted from a
+/// server: what `openssl req -x509` makes is marked as an authority's and signs itself, and by the
+/// rules for chains that is no server's.
 #[derive(Debug)]
 struct Verifier {
     authorities: Arc<WebPkiServerVerifier>,
@@ -107,7 +108,7 @@ impl ServerCertVerifier for Verifier {
         let verified =
             self.authorities.verify_server_cert(certificate, intermediates, name, ocsp, now);
         match verified {
-            // Its dates were looked at before this.
+            // Its dates were checked before this.
             Err(rustls::Error::InvalidCertificate(
                 CertificateError::Other(_) | CertificateError::UnknownIssuer,
             )) if self.own.iter().any(|own| own == certificate) => {

@@ -1,5 +1,5 @@
-//! Files that settings name, read within a deadline and up to a size: a FIFO that nobody writes to and a
-//! network file system that hangs do not answer, and a device may never end.
+//! Reads files that settings name, within a deadline and up to a size: a FIFO without a writer and
+//! a network file system that hangs do not answer, and a device may never end.
 
 pub mod certificates;
 
@@ -20,7 +20,7 @@ const MAX_BYTES: u64 = 8 * 1_024 * 1_024;
 /// Files that did not answer in time and that a thread still waits for: no other thread joins it.
 static SILENT: Mutex<BTreeSet<PathBuf>> = Mutex::new(BTreeSet::new());
 
-/// The bytes in the file at `path`. Blocks for five seconds at most: not for a thread that serves others.
+/// Reads the file at `path`. Blocks for five seconds at most: not for a thread that serves others.
 ///
 /// # Errors
 ///
@@ -29,7 +29,7 @@ pub fn read(path: &Path) -> io::Result<Vec<u8>> {
     read_within(path, DEADLINE)
 }
 
-/// The text in the file at `path`; as [`read`].
+/// Reads the text in the file at `path`; as [`read`].
 ///
 /// # Errors
 ///
@@ -47,7 +47,7 @@ fn read_within(path: &Path, deadline: Duration) -> io::Result<Vec<u8>> {
     let (done, reading) = mpsc::sync_channel(1);
     let read = path.to_owned();
     thread::Builder::new().name("file".to_owned()).spawn(move || {
-        // Who waited may be gone.
+        // The caller may have stopped waiting.
         let _sent = done.send(read_whole(&read));
         silent().remove(&read);
     })?;
@@ -80,7 +80,8 @@ fn silent() -> MutexGuard<'static, BTreeSet<PathBuf>> {
 mod tests {
     use super::*;
 
-    /// Goal: a file that hangs costs its deadline once, and one thread; once it answers, it is read.
+    /// Goal: a file that hangs costs its deadline once, and one thread; once it answers, it is
+    /// read.
     #[test]
     fn a_file_that_does_not_answer_is_given_up_and_read_when_it_does() {
         let folder = tempfile::tempdir().unwrap();

@@ -2,27 +2,27 @@
 
 use metrics::{describe_counter, describe_gauge, describe_histogram, gauge};
 
-/// A metric as it is shown to Prometheus.
+/// A metric as Prometheus sees it.
 #[derive(Clone, Copy, Debug)]
 pub struct Metric {
     /// `homing_…`, with its unit, and `_total` where it only rises.
     pub name: &'static str,
-    /// What can be done with it.
+    /// Its kind.
     pub kind: MetricKind,
     /// Names of its labels.
     pub labels: &'static [&'static str],
-    /// What it says.
+    /// Its meaning.
     pub help: &'static str,
 }
 
-/// What can be done with a metric.
+/// The kinds of metrics.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum MetricKind {
-    /// It only rises.
+    /// Only rises.
     Counter,
-    /// It is as it is.
+    /// Rises and falls.
     Gauge,
-    /// How often values were below which bounds.
+    /// Counts values by upper bounds.
     Histogram,
 }
 
@@ -50,9 +50,9 @@ pub const METRICS: [Metric; 37] = [
     counter(
         "homing_deliveries_made_total",
         &[],
-        "Deliveries made from events: one for each subscription that wants one.",
+        "Deliveries created from events: one for each subscription that matches.",
     ),
-    counter("homing_events_unwanted_total", &[], "Events that no subscription wanted."),
+    counter("homing_events_unwanted_total", &[], "Events that matched no subscription."),
     counter(
         "homing_events_not_json_total",
         &[],
@@ -64,18 +64,18 @@ pub const METRICS: [Metric; 37] = [
         "Deliveries that were parked because their filters cost too much; the log names the subscription.",
     ),
     counter("homing_deliveries_total", &["outcome"], "Deliveries that ended: delivered or parked."),
-    counter("homing_attempts_total", &["outcome"], "Attempts, by what the endpoint did."),
+    counter("homing_attempts_total", &["outcome"], "Attempts, by outcome."),
     histogram(
         "homing_attempt_duration_seconds",
         &[],
-        "How long attempts took, from their start to the end of the exchange.",
+        "Duration of attempts, from their start to the end of the exchange.",
     ),
     counter("homing_parked_total", &["reason"], "Messages that went to the parking queue."),
     counter("homing_holds_total", &[], "Deliveries that were put back without an attempt."),
     counter(
         "homing_throttled_total",
         &[],
-        "Deliveries that went to a throttle queue, because their endpoint had its hands full.",
+        "Deliveries that went to a throttle queue, because their endpoint was busy.",
     ),
     gauge(
         "homing_oldest_undelivered_seconds",
@@ -89,7 +89,7 @@ pub const METRICS: [Metric; 37] = [
         "Subscriptions that cannot be read; their events wait.",
     ),
     gauge("homing_circuits", &["state"], "Circuits that are open or frozen."),
-    counter("homing_circuit_changes_total", &["to"], "Circuits that went over to another state."),
+    counter("homing_circuit_changes_total", &["to"], "Circuits that changed to another state."),
     counter(
         "homing_attempt_records_written_total",
         &[],
@@ -103,7 +103,7 @@ pub const METRICS: [Metric; 37] = [
     counter(
         "homing_log_lines_lost_total",
         &[],
-        "Log lines that were lost because nobody read them.",
+        "Log lines that were lost because standard error was read too slowly.",
     ),
     gauge(
         "homing_queue_messages",
@@ -115,47 +115,47 @@ pub const METRICS: [Metric; 37] = [
         &["queue"],
         "Consumers of a queue; of the primary queue, the workers alive.",
     ),
-    gauge("homing_broker_connected", &["link"], "Whether this process is connected to the broker."),
+    gauge("homing_broker_connected", &["link"], "1 if this process is connected to the broker."),
     gauge(
         "homing_broker_blocked",
         &[],
-        "Whether the broker takes no messages now (a memory or disk alarm).",
+        "1 if the broker takes no messages now (a memory or disk alarm).",
     ),
-    gauge("homing_store_up", &[], "Whether the store answers."),
+    gauge("homing_store_up", &[], "1 if the store answers."),
     counter("homing_api_requests_total", &["status"], "Requests that the HTTP API answered."),
     counter(
         "homing_api_wrong_tokens_total",
         &[],
-        "Wrong API tokens that were shown, those of addresses that had shown too many included.",
+        "API tokens that were wrong, or came from an address with too many wrong ones.",
     ),
     gauge("homing_build_info", &["version"], "Always 1; the version of this process."),
-    counter("homing_source_records_total", &["source"], "Records that came."),
-    counter("homing_source_bytes_total", &["source"], "Bytes that came, packed."),
+    counter("homing_source_records_total", &["source"], "Records that were received."),
+    counter("homing_source_bytes_total", &["source"], "Bytes that were received, compressed."),
     counter(
         "homing_source_duplicates_total",
         &["source"],
-        "Records that had come before and were not published again.",
+        "Records that had been received before and were not published again.",
     ),
     histogram(
         "homing_source_lag_seconds",
         &["source"],
-        "From when the service received a record to when it is published here.",
+        "Time from the service's receipt of a record to its publication here.",
     ),
     gauge("homing_source_connections", &["source"], "Connections that this process holds."),
     counter(
         "homing_source_connected_seconds_total",
         &["source"],
-        "Seconds for which connections were held, added up.",
+        "Seconds for which connections were held, summed up.",
     ),
     gauge(
         "homing_source_status",
         &["source", "status"],
-        "1 for what a source is: running, paused or stopped.",
+        "1 for the status of a source: running, paused or stopped.",
     ),
     counter(
         "homing_source_connects_total",
         &["source", "answer"],
-        "Attempts to connect, by what was answered.",
+        "Attempts to connect, by answer.",
     ),
     counter("homing_source_oversized_total", &["source"], "Records that were too large."),
     counter(
@@ -165,7 +165,7 @@ pub const METRICS: [Metric; 37] = [
     ),
 ];
 
-/// Tells the recorder what they mean. To be called once it is installed.
+/// Describes all metrics to the recorder. To be called once it is installed.
 pub fn describe() {
     for Metric { name, kind, help, .. } in METRICS {
         match kind {
@@ -199,7 +199,7 @@ mod tests {
     }
 
     #[test]
-    fn names_say_what_can_be_done_with_a_metric() {
+    fn names_show_the_kind_of_a_metric() {
         for Metric { name, kind, labels, help } in METRICS {
             assert_eq!(name.ends_with("_total"), kind == MetricKind::Counter, "{name}");
             assert!(help.ends_with('.') && !labels.contains(&"url"), "{name}");

@@ -17,22 +17,22 @@ use homing_domain::{
     verdict::{ParkReason, Verdict},
 };
 
-/// Everything known about one attempt.
+/// An attempt that has ended, and its circumstances.
 #[derive(Clone, Copy, Debug)]
 pub struct Attempted<'a> {
-    /// The delivery, as it was before.
+    /// The delivery before the attempt.
     pub delivery: &'a Delivery,
-    /// To whom it is owed.
+    /// The subscription that it is for.
     pub subscription: &'a Subscription,
-    /// What the endpoint did.
+    /// The outcome.
     pub outcome: &'a Outcome,
     /// From the start to the end of the exchange.
     pub duration: Duration,
 }
 
-/// One attempt ended; the one event for it. What was delivered is told at `debug` only: a line for
-/// each of ten thousand a second costs more than all else that is done beside the request, and the
-/// attempt log has them.
+/// Reports an attempt that has ended; the one event for it. A success is logged at `debug` only: a
+/// line for each of ten thousand a second costs more than all else that is done beside the request,
+/// and the attempt log has them.
 pub fn attempted(attempted: &Attempted<'_>, verdict: &Verdict) {
     let Attempted { delivery, subscription, outcome, duration } = *attempted;
     metrics::attempted(outcome, duration);
@@ -76,7 +76,7 @@ fn verdict_word(verdict: &Verdict) -> &'static str {
     }
 }
 
-/// We could not make an attempt; a bug or a broken setting.
+/// An attempt could not be made: a bug or a broken setting.
 pub fn not_attempted(delivery: &Delivery, cause: &(dyn Error + 'static)) {
     metrics::held();
     error!(
@@ -84,7 +84,7 @@ pub fn not_attempted(delivery: &Delivery, cause: &(dyn Error + 'static)) {
         event.id = %delivery.event.id,
         subscription.id = %delivery.subscription,
         error = %Chain(cause),
-        "delivery.not_attempted: our own failure, nothing is charged"
+        "delivery.not_attempted: a failure of homing; nothing is charged to the endpoint"
     );
 }
 
@@ -101,13 +101,13 @@ pub fn held(delivery: &Delivery, why: &str, cause: Option<&(dyn Error + 'static)
     );
 }
 
-/// A delivery whose endpoint asked for time waits for what is left of it; not worth a line each.
+/// A delivery waits for the rest of the time that its endpoint requested; not worth a line each.
 pub fn waits_on(delivery: &Delivery, remaining: Duration) {
     metrics::held();
     debug!(delivery.id = %delivery.id(), remaining_ms = millis(remaining), "delivery.waits_on");
 }
 
-/// A delivery waited until its subscription could be read, and the subscription does not want it.
+/// A delivery waited until its subscription could be read, and the subscription does not match it.
 pub fn not_wanted(delivery: &Delivery) {
     info!(
         delivery.id = %delivery.id(),
@@ -147,7 +147,7 @@ pub fn refused_by_broker(id: &str, why: &(dyn Error + 'static)) {
     error!(event.id = id, reason = %ParkReason::TooLarge, error = %Chain(why), "delivery.refused_by_broker");
 }
 
-/// The body of an event says nothing to filters; the first of its topic is logged.
+/// Filters cannot read the body of an event; the first of its topic is logged.
 pub fn unreadable_by_filters(event: &Event, error: &dyn fmt::Display, is_first: bool) {
     metrics::event_not_json();
     if is_first {
@@ -189,12 +189,12 @@ pub fn lane_draining(lane: &'static str, in_flight: usize) {
     info!(lane, in_flight, "lane.draining");
 }
 
-/// The grace of a drain is over: so many deliveries go back to the broker.
+/// The grace period of a drain is over: these deliveries go back to the broker.
 pub fn lane_gave_back(deliveries: usize) {
     warn!(deliveries, "lane.gave_back: they did not end within `worker.drain_grace`");
 }
 
-/// A lane ended; unless homing stops, it starts anew.
+/// A lane ended; unless homing stops, it starts again.
 pub fn lane_ended(lane: &'static str, stopping: bool, error: Option<&str>) {
     match error {
         Some(error) => warn!(lane, error, "lane.failed: trying again until it works"),
@@ -207,53 +207,53 @@ pub fn lane_ended(lane: &'static str, stopping: bool, error: Option<&str>) {
 pub fn circuit_changed(url: &EndpointUrl, change: &Change) {
     metrics::circuit_changed(change.to.name());
     match (change.to, change.reason) {
-        // What a person has just decided asks for no other one.
+        // An operator has just decided this, so that no other one has to act.
         (_, Reason::Disabled | Reason::Enabled) | (CircuitState::Closed, _) => {
             info!(%url, %change, "circuit.changed");
         }
         (CircuitState::Open { .. }, _) => warn!(%url, %change, "circuit.changed"),
         (CircuitState::Frozen, _) => {
-            error!(%url, %change, "circuit.changed: enable it when it is well");
+            error!(%url, %change, "circuit.changed: enable the endpoint when it works again");
         }
     }
 }
 
-/// A circuit cannot be read; the rule works without it.
+/// A circuit cannot be read; the rules apply without it.
 pub fn circuit_corrupt(why: &dyn fmt::Display) {
     error!(%why, "circuit.corrupt");
 }
 
-/// Records of attempts were not kept: so many since the start.
+/// Records of attempts were not kept: the number since the start.
 pub fn records_missed(missed: u64) {
     warn!(missed, "attempts.not_recorded: the store is too slow; deliveries go on without it");
 }
 
-/// The process ends and leaves so many records of attempts behind that the store did not take.
+/// The process ends and leaves records of attempts behind that the store did not take.
 pub fn records_left(left: u64) {
     warn!(left, "attempts.left: the store did not take them before the end");
 }
 
-/// So many records of attempts were forgotten, because they are old or too many.
+/// Records of attempts were pruned, because they are old or too many.
 pub fn records_pruned(count: u64) {
     debug!(count, "attempts.pruned");
 }
 
-/// The store could not do its part; the last known states rule.
+/// The store is unavailable; the last known states apply.
 pub fn store_unavailable(step: &str, cause: &(dyn Error + 'static)) {
     warn!(step, error = %Chain(cause), "store.unavailable");
 }
 
-/// A change could not be told; others find it by themselves.
+/// A change could not be announced; other processes find it by polling.
 pub fn not_announced(error: &str) {
     warn!(error, "control.not_announced: workers follow within seconds");
 }
 
-/// So many circuits of URLs that nobody uses were forgotten.
+/// Circuits of unused URLs were pruned.
 pub fn circuits_pruned(count: u64) {
     debug!(count, "circuits.pruned");
 }
 
-/// Log lines were lost because nobody read them; so many since the start.
+/// Log lines were lost, because standard error is read too slowly: the number since the start.
 pub fn log_lines_lost(lost: u64) {
     warn!(lost, "log.lines_lost: standard error is read too slowly");
 }

@@ -1,4 +1,4 @@
-//! What homing reports about itself: log events and metrics, all of them listed here.
+//! Log events and metrics of homing, all of them listed here.
 //!
 //! Names are dotted, entity first; units are in the name. `error` means that an operator must act;
 //! an endpoint that fails is `info`. Never reported: payloads, secrets, tokens, queries of URLs.

@@ -11,7 +11,7 @@ pub fn received(lane: &'static str) {
     counter!("homing_messages_received_total", "lane" => lane).increment(1);
 }
 
-/// An event was wanted by so many subscriptions.
+/// An event matched this many subscriptions.
 pub fn matched(subscriptions: usize) {
     let deliveries = u64::try_from(subscriptions).unwrap_or(u64::MAX);
     counter!("homing_deliveries_made_total").increment(deliveries);
@@ -49,12 +49,12 @@ pub fn parked(reason: ParkReason, is_delivery: bool) {
     }
 }
 
-/// The oldest delivery that waits is so old.
+/// Sets the age of the oldest delivery that waits.
 pub fn oldest_undelivered(age: Duration) {
     gauge!("homing_oldest_undelivered_seconds").set(age.as_secs_f64());
 }
 
-/// What is in a queue and who consumes it; `None`: not known.
+/// Sets the messages and consumers of a queue; `None`: not known.
 pub fn queue(name: &str, depth: Option<(u32, u32)>) {
     let (messages, consumers) = depth.unzip();
     let known = |count: Option<u32>| count.map_or(f64::NAN, f64::from);
@@ -62,17 +62,17 @@ pub fn queue(name: &str, depth: Option<(u32, u32)>) {
     gauge!("homing_queue_consumers", "queue" => name.to_owned()).set(known(consumers));
 }
 
-/// Whether a connection to the broker is there.
+/// Sets the state of a connection to the broker.
 pub fn broker_connected(link: &'static str, is_connected: bool) {
     gauge!("homing_broker_connected", "link" => link).set(f64::from(u8::from(is_connected)));
 }
 
-/// Whether the broker takes no messages.
+/// Sets the state of the broker's block on messages.
 pub fn broker_blocked(is_blocked: bool) {
     gauge!("homing_broker_blocked").set(f64::from(u8::from(is_blocked)));
 }
 
-/// Whether the store answers.
+/// Sets the availability of the store.
 pub fn store_up(is_up: bool) {
     gauge!("homing_store_up").set(f64::from(u8::from(is_up)));
 }
@@ -82,7 +82,7 @@ pub fn api_request(status: u16) {
     counter!("homing_api_requests_total", "status" => status.to_string()).increment(1);
 }
 
-/// So many spans were given up.
+/// Spans were given up.
 pub fn traces_lost(spans: usize) {
     counter!("homing_traces_lost_total").increment(u64::try_from(spans).unwrap_or(u64::MAX));
 }
@@ -92,25 +92,25 @@ pub fn held() {
     counter!("homing_holds_total").increment(1);
 }
 
-/// There are so many subscriptions, so many of which cannot be read.
+/// Sets the numbers of all subscriptions and of those that cannot be read.
 pub fn subscriptions(count: usize, unreadable: usize) {
     let number = |count: usize| f64::from(u32::try_from(count).unwrap_or(u32::MAX));
     gauge!("homing_subscriptions").set(number(count));
     gauge!("homing_subscriptions_unreadable").set(number(unreadable));
 }
 
-/// A circuit went over to this state.
+/// A circuit changed to this state.
 pub fn circuit_changed(to: StateName) {
     counter!("homing_circuit_changes_total", "to" => to.as_str()).increment(1);
 }
 
-/// So many records of attempts were written to the store.
+/// Records of attempts were written to the store.
 pub fn records_written(records: usize) {
     counter!("homing_attempt_records_written_total")
         .increment(u64::try_from(records).unwrap_or(u64::MAX));
 }
 
-/// So many records of attempts were given up, because the store did not take them in time.
+/// Records of attempts were given up, because the store did not take them in time.
 pub fn records_missed(records: u64) {
     counter!("homing_attempt_records_missed_total").increment(records);
 }
@@ -120,7 +120,7 @@ pub fn throttled() {
     counter!("homing_throttled_total").increment(1);
 }
 
-/// How many circuits are in which state; those that are closed are not counted.
+/// Sets the numbers of open and of frozen circuits; closed ones are not counted.
 pub fn unsettled_circuits(states: impl Iterator<Item = StateName>) {
     let (mut open, mut frozen) = (0_u32, 0_u32);
     for state in states {
@@ -134,12 +134,12 @@ pub fn unsettled_circuits(states: impl Iterator<Item = StateName>) {
     gauge!("homing_circuits", "state" => "frozen").set(f64::from(frozen));
 }
 
-/// A token was wrong, or came from an address that had shown too many wrong ones.
+/// A token was wrong, or came from an address with too many wrong ones.
 pub fn wrong_token() {
     counter!("homing_api_wrong_tokens_total").increment(1);
 }
 
-/// So many log lines were lost since the start, because nobody read them.
+/// Sets the number of log lines lost since the start, because standard error is read too slowly.
 pub fn log_lines_lost(lines: u64) {
     counter!("homing_log_lines_lost_total").absolute(lines);
 }

@@ -11,7 +11,7 @@ fn count(number: usize) -> u64 {
     u64::try_from(number).unwrap_or(u64::MAX)
 }
 
-/// One connection of a source, as it is named in logs.
+/// One connection of a source, with its name in logs.
 #[derive(Clone, Copy, Debug)]
 pub struct Slot<'a> {
     /// The source's name.
@@ -20,12 +20,12 @@ pub struct Slot<'a> {
     pub slot: u8,
 }
 
-/// A record came; packed bytes are counted apart.
+/// A record came; compressed bytes are counted separately.
 pub fn record(source: &str) {
     counter!("homing_source_records_total", "source" => source.to_owned()).increment(1);
 }
 
-/// So many bytes came, packed.
+/// Compressed bytes came.
 pub fn received(source: &str, bytes: usize) {
     let bytes = count(bytes);
     counter!("homing_source_bytes_total", "source" => source.to_owned()).increment(bytes);
@@ -36,13 +36,13 @@ pub fn duplicate(source: &str) {
     counter!("homing_source_duplicates_total", "source" => source.to_owned()).increment(1);
 }
 
-/// From when the service received a hit to when it is published here; whole seconds.
+/// Records the time from the service's receipt of a hit to its publication here, in whole seconds.
 pub fn lag(source: &str, lag: Duration) {
     histogram!("homing_source_lag_seconds", "source" => source.to_owned())
         .record(lag.as_secs_f64());
 }
 
-/// So many connections of a source are held by this process; one of them for a second more.
+/// Sets the connections of a source that this process holds, and counts a second for each.
 pub fn connected(source: &str, connections: usize) {
     let gauge = gauge!("homing_source_connections", "source" => source.to_owned());
     gauge.set(f64::from(u32::try_from(connections).unwrap_or(u32::MAX)));
@@ -50,7 +50,7 @@ pub fn connected(source: &str, connections: usize) {
         .increment(count(connections));
 }
 
-/// Whether a source is read, as far as this process knows: 1 for its standing, 0 for the others.
+/// Sets the status of a source, as far as this process knows: 1 for its status, 0 for the others.
 pub fn status(source: &str, status: &str) {
     for name in ["running", "paused", "stopped"] {
         let value = f64::from(u8::from(name == status));
@@ -58,7 +58,7 @@ pub fn status(source: &str, status: &str) {
     }
 }
 
-/// An attempt to connect was answered so: a status, `unreachable`, `redirect` or `token`.
+/// An attempt to connect had this answer: a status, `unreachable`, `redirect` or `token`.
 pub fn connect(source: &str, answer: &str) {
     counter!("homing_source_connects_total", "source" => source.to_owned(), "answer" => answer.to_owned())
         .increment(1);
@@ -70,12 +70,12 @@ pub fn oversized(Slot { source, slot }: Slot<'_>, bytes: u64) {
     warn!(source, slot, bytes, "source.record_skipped: larger than `source.max_record_bytes`");
 }
 
-/// This process has the slot.
+/// This process holds the slot.
 pub fn slot_taken(Slot { source, slot }: Slot<'_>, first_wait: Duration) {
     info!(source, slot, wait_s = first_wait.as_secs(), "source.slot_taken");
 }
 
-/// This process has the slot no more.
+/// This process no longer holds the slot.
 pub fn slot_left(Slot { source, slot }: Slot<'_>, is_lost: bool) {
     if is_lost {
         warn!(source, slot, "source.slot_lost: reading has stopped, another process may go on");
@@ -98,8 +98,8 @@ pub fn waiting(Slot { source, slot }: Slot<'_>, wait: Duration, why: &str, is_su
             slot,
             wait_s,
             why,
-            "source.refused_again: `max_connections` is probably not what was agreed, or somebody \
-             else reads this stream"
+            "source.refused_again: `max_connections` is probably not what was agreed, or another process \
+             reads this stream"
         );
     } else {
         warn!(source, slot, wait_s, why, "source.disconnected");
@@ -111,9 +111,9 @@ pub fn silent(Slot { source, slot }: Slot<'_>) {
     info!(source, slot, "source.silent: no byte for a minute");
 }
 
-/// The token was refused; a new one is asked for.
+/// The token was refused; a new one is requested.
 pub fn renewing(Slot { source, slot }: Slot<'_>) {
-    info!(source, slot, "source.token_refused: asking for a new one");
+    info!(source, slot, "source.token_refused: requesting a new one");
 }
 
 /// The service refused for good.
@@ -121,14 +121,14 @@ pub fn stopped(source: &str, reason: &str) {
     error!(source, reason, "source.stopped: correct its settings, or `homing source resume` it");
 }
 
-/// A source is in another standing by somebody's will.
+/// An operator changed the status of a source.
 pub fn changed(source: &str, status: &str) {
     info!(source, status, "source.changed");
 }
 
-/// Whether a slot is free cannot be found out.
+/// The locks of the slots are unavailable.
 pub fn seeking_failed(error: &str) {
-    warn!(error, "source.locks_unavailable: trying again until they are there");
+    warn!(error, "source.locks_unavailable: trying again until it works");
 }
 
 /// Records that were read could not be published before the end.
@@ -136,7 +136,7 @@ pub fn unpublished(Slot { source, slot }: Slot<'_>) {
     warn!(source, slot, "source.records_lost: not confirmed within `worker.drain_grace`");
 }
 
-/// The end of the process is near.
+/// A record was not published, because the process is about to end.
 pub fn not_published(source: &str, error: &str) {
     debug!(source, error, "source.record_not_published");
 }

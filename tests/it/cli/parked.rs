@@ -116,7 +116,7 @@ async fn a_replay_beside_another_one_waits_or_fails_and_never_finds_nothing() {
         let refused = Answer::from(waiting.wait_with_output().unwrap());
         assert_eq!((refused.code, refused.stdout.as_str()), (1, ""));
         assert!(
-            refused.stderr.contains("somebody else goes through what is parked"),
+            refused.stderr.contains("another process scans the parking queue"),
             "{}",
             refused.stderr
         );

@@ -1,9 +1,9 @@
-//! Bodies that are encoded as AMQP 1.0 has it.
+//! Bodies in AMQP 1.0 encoding.
 //!
-//! A publisher of AMQP 1.0 may send bytes (a *data* section), which arrive as they are, or a value or
-//! a sequence of any of its types. RabbitMQ hands those to a consumer of AMQP 0-9-1 encoded, and says
-//! so in the property `type`. The plugin of RabbitMQ 3 calls bytes `binary` there, and encodes several
-//! data sections in reverse order.
+//! A publisher of AMQP 1.0 may send bytes (a *data* section), which arrive unchanged, or a value or
+//! a sequence of any of its types. RabbitMQ passes those to a consumer of AMQP 0-9-1 in encoded
+//! form and marks them in the property `type`. The plugin of RabbitMQ 3 marks bytes as `binary`,
+//! and encodes several data sections in reverse order.
 //!
 //! Source: RabbitMQ, `mc_amqpl.erl` and, in version 3, `rabbit_amqp1_0_message.erl`; AMQP 1.0, 1.6
 //! (types) and 3.2.6 to 3.2.8 (sections).
@@ -13,19 +13,19 @@ use lapin::{BasicProperties, types::ShortString};
 
 use crate::headers::Headers;
 
-/// What RabbitMQ writes into `type`.
+/// RabbitMQ's `type` of an encoded body.
 const KIND: &str = "amqp-1.0";
-/// What its plugin writes there for bytes, and the header that comes with it.
+/// Its plugin's `type` of bytes, and the header that comes with it.
 const PLUGIN_KIND: (&str, &str) = ("binary", "x-amqp-1.0-properties");
-/// Stands in front of every section.
+/// The first byte of every section.
 const DESCRIBED: u8 = 0x00;
 
-/// Whether the body is encoded so.
+/// Returns true if the body is in AMQP 1.0 encoding.
 pub(super) fn is_encoded(properties: &BasicProperties, body: &Bytes) -> bool {
     kind(properties) == Some(KIND) && body.first() == Some(&DESCRIBED)
 }
 
-/// Whether the broker wrote `type` for a body that is bytes.
+/// Returns true if the broker wrote `type` for a body that is bytes.
 pub(super) fn is_called_binary(properties: &BasicProperties) -> bool {
     let (binary, header) = PLUGIN_KIND;
     kind(properties) == Some(binary) && Headers(properties.headers().as_ref()).contains(header)
@@ -35,7 +35,7 @@ fn kind(properties: &BasicProperties) -> Option<&str> {
     properties.kind().as_ref().map(ShortString::as_str)
 }
 
-/// The one text or the one piece of binary that the body is, or what else it is.
+/// Extracts the one text or binary value of the body; the error names what it is instead.
 pub(super) fn unwrapped(mut body: Bytes) -> Result<Bytes, &'static str> {
     const VALUE: &[u8] = b"amqp:amqp-value:*";
     const SEQUENCE: &[u8] = b"amqp:amqp-sequence:list";
@@ -74,7 +74,7 @@ fn octet(body: &mut Bytes) -> Option<u8> {
     body.try_get_u8().ok()
 }
 
-/// What stands behind its length, in one byte or in four.
+/// Bytes preceded by their length, in one byte or in four.
 fn variable(is_short: bool, body: &mut Bytes) -> Option<Bytes> {
     let length = if is_short { u32::from(octet(body)?) } else { body.try_get_u32().ok()? };
     let length = usize::try_from(length).ok()?;

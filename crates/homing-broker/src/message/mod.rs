@@ -1,9 +1,9 @@
-//! How events and deliveries are written into messages, and read back.
+//! Writes events and deliveries into messages, and reads them back.
 //!
-//! The body is the event's bytes. In a publisher's message the topic is the routing key (or the `type`
-//! property, as `events.topic_from` says); in homing's own, the `type` property. A delivery is an
-//! event's message with the header `x-homing-subscription`. [`Origin`] says whose a message is.
-//! CloudEvents in AMQP binary mode are read as the same fields.
+//! The body is the event's bytes. In a publisher's message the topic is the routing key (or the
+//! `type` property, see `events.topic_from`); in homing's own, the `type` property. A delivery is
+//! an event's message with the header `x-homing-subscription`. [`Origin`] is the sender of a
+//! message. CloudEvents in AMQP binary mode are read as the same fields.
 //!
 //! Source: CloudEvents, *AMQP Protocol Binding*, binary content mode (`cloudEvents:` and
 //! `cloudEvents_` prefixes).
@@ -38,56 +38,55 @@ pub use write::Outgoing;
 pub mod header {
     /// Subscription id: this message is a delivery.
     pub const SUBSCRIPTION: &str = "x-homing-subscription";
-    /// The publisher's routing key, on the copy of a message that could not be read: the copy is read
-    /// as its publisher's, too.
+    /// The publisher's routing key, on the copy of an unreadable message: the copy counts as its
+    /// publisher's, too.
     pub const ROUTING_KEY: &str = "x-homing-routing-key";
-    /// HTTP requests made so far.
+    /// HTTP requests so far.
     pub const ATTEMPTS: &str = "x-homing-attempts";
     /// Position in the schedule.
     pub const STEP: &str = "x-homing-step";
-    /// How often it was put back without an attempt.
+    /// Times it was put back without an attempt.
     pub const HOLDS: &str = "x-homing-holds";
-    /// How often in a row it was turned away because its endpoint was busy.
+    /// Consecutive times it was throttled because its endpoint was busy.
     pub const THROTTLED: &str = "x-homing-turned-away";
-    /// How often a person replayed it.
+    /// Times an operator replayed it.
     pub const REPLAYS: &str = "x-homing-replays";
     /// When homing took the event, Unix ms.
     pub const RECEIVED: &str = "x-homing-received-ms";
     /// When the first attempt failed, Unix ms.
     pub const FIRST_FAILURE: &str = "x-homing-first-failure-ms";
-    /// No attempt before, Unix ms.
+    /// The earliest time of the next attempt, Unix ms.
     pub const NOT_BEFORE: &str = "x-homing-not-before-ms";
-    /// What the endpoint did last.
+    /// The last outcome.
     pub const LAST_OUTCOME: &str = "x-homing-last-outcome";
-    /// 1: the subscription could not be read, so it is not known yet whether it wants
-    /// the event.
+    /// 1: the subscription could not be read, so it is not known yet if it matches the event.
     pub const UNMATCHED: &str = "x-homing-unmatched";
-    /// The trace that the event belongs to, as W3C's Trace Context has it; the publisher's.
+    /// The publisher's trace that the event belongs to, in W3C Trace Context format.
     pub const TRACE_PARENT: &str = "traceparent";
-    /// What belongs to that.
+    /// Vendor data of that trace.
     pub const TRACE_STATE: &str = "tracestate";
-    /// Why it is parked.
+    /// The reason for parking.
     pub const PARKED_REASON: &str = "x-homing-parked-reason";
-    /// Since when it is parked, Unix ms.
+    /// The time of parking, Unix ms.
     pub const PARKED: &str = "x-homing-parked-ms";
-    /// How often in a row it was sent on because it had no route.
+    /// Consecutive times it was republished because it had no route.
     pub const UNROUTED: &str = "x-homing-unrouted";
-    /// How often it was published anew, as it is, because it had come back often.
+    /// Times it was republished unchanged because it had returned often.
     pub const RENEWALS: &str = "x-homing-renewals";
-    /// What of the message could not be read as it was sent: it is not an event then.
+    /// The parts of the message that could not be parsed: it is not an event then.
     pub const UNPARSED: &str = "x-homing-unparsed";
 }
 
-/// An event on its way, or a delivery of it.
+/// An event, or a delivery of one, as a message.
 #[derive(Clone, Debug)]
 pub struct Message {
-    /// What happened.
+    /// The event.
     pub event: Arc<Event>,
-    /// To whom it is owed; `None`: to everybody who wants it.
+    /// The subscription that it is for; `None`: every one that matches.
     pub subscription: Option<SubscriptionId>,
-    /// How far it has come.
+    /// The progress of the delivery.
     pub progress: Progress,
-    /// Why and since when it is parked.
+    /// Reason and time of parking, if it is parked.
     pub parked: Option<Parked>,
     /// The trace that the publisher named.
     pub trace: Option<TraceContext>,
@@ -95,12 +94,12 @@ pub struct Message {
     carried: Arc<Carried>,
 }
 
-/// Why and since when a message is parked.
+/// Reason and time of parking.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Parked {
-    /// Why.
+    /// The reason.
     pub reason: ParkReason,
-    /// Since when; `None` where the broker parked it.
+    /// The time; `None` if the broker parked it.
     pub since: Option<UnixMillis>,
 }
 
@@ -109,7 +108,7 @@ pub struct Parked {
 struct Carried(BasicProperties);
 
 impl Message {
-    /// A message for a fresh event.
+    /// The message of a new event.
     #[must_use]
     pub fn of_event(event: Event) -> Self {
         Self {
@@ -135,19 +134,19 @@ impl Message {
         }
     }
 
-    /// The same message on its way to the parking queue.
+    /// The same message for the parking queue.
     #[must_use]
     pub fn parked(&self, reason: ParkReason, now: UnixMillis) -> Self {
         Self { parked: Some(Parked { reason, since: Some(now) }), ..self.clone() }
     }
 
-    /// The same message as a person sends it again: from attempt 1.
+    /// The same message for a replay: from attempt 1.
     #[must_use]
     pub fn replayed(&self) -> Self {
         Self { parked: None, progress: self.progress.replayed(), ..self.clone() }
     }
 
-    /// The publisher's other headers, for people.
+    /// The publisher's other headers, for display.
     #[must_use]
     pub fn headers(&self) -> Vec<(String, String)> {
         let Carried(properties) = self.carried.as_ref();

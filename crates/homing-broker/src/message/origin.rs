@@ -1,8 +1,8 @@
-//! Who sent a message, known by the way it came.
+//! The sender of a message, known by the exchange through which it came.
 //!
-//! Anybody who may publish to the events exchange can write any property and any header. The route
-//! exchange takes homing's own publishes, and a publisher needs no right to it; so what homing writes
-//! about a message (its topic, its subscription) is believed only of what came through there.
+//! Any publisher to the events exchange can write any property and any header. The route exchange
+//! takes homing's own publishes, and a publisher needs no permission for it; so what homing writes
+//! about a message (its topic, its subscription) is trusted only if the message came through there.
 
 use std::borrow::Cow;
 
@@ -15,7 +15,7 @@ use crate::{
     topology::Names,
 };
 
-/// Who sent a message.
+/// The sender of a message.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Origin<'a>(Sender<'a>);
 
@@ -25,15 +25,16 @@ pub(super) enum Sender<'a> {
     Homing,
     /// A publisher.
     Publisher {
-        /// The one homing received the message with, or the broker before it moved the message.
+        /// The routing key with which homing received the message, or with which the broker did
+        /// before it moved the message.
         routing_key: Cow<'a, str>,
-        /// What is heard of the rest.
+        /// The rules for trusting the rest.
         rules: EventsSettings,
     },
 }
 
 impl<'a> Origin<'a> {
-    /// A publisher that used `routing_key`, heard as `rules` say.
+    /// A publisher that used `routing_key`, trusted as `rules` say.
     #[must_use]
     pub fn publisher(routing_key: impl Into<Cow<'a, str>>, rules: EventsSettings) -> Self {
         Self(Sender::Publisher { routing_key: routing_key.into(), rules })
@@ -45,11 +46,11 @@ impl<'a> Origin<'a> {
         Self(Sender::Homing)
     }
 
-    /// Who sent the message that the broker delivered with `exchange` and `routing_key`.
+    /// Finds the sender of the message that the broker delivered with `exchange` and `routing_key`.
     ///
-    /// Through the default exchange the broker moves what is dead-lettered, and `x-death` names the
-    /// exchange that it came by. Whoever published to a queue directly counts as a publisher without a
-    /// routing key, for it would be the name of the queue.
+    /// Dead-lettered messages come through the default exchange, and `x-death` names their original
+    /// exchange. A message that was published directly to a queue counts as a publisher's without a
+    /// routing key, because that would be the name of the queue.
     pub(crate) fn of(
         names: &Names,
         rules: EventsSettings,
@@ -59,8 +60,8 @@ impl<'a> Origin<'a> {
         let headers = Headers(properties.headers().as_ref());
         let route = names.route();
         if exchange.is_empty() {
-            // Any publish that is not homing's own decides, wherever it stands: in some versions the
-            // broker adds to a header that the publisher wrote.
+            // Any publish that is not homing's own decides, at whatever position: in some versions
+            // the broker adds to a header that the publisher wrote.
             let is_foreign = |death: &Death| !death.exchange.is_empty() && death.exchange != route;
             if let Some(death) = headers.deaths().find(is_foreign) {
                 return Self::publisher(death.routing_key, rules);
@@ -99,7 +100,7 @@ mod tests {
         AMQPValue::LongString(text.into())
     }
 
-    /// Messages that died, each by its exchange and routing key, the latest death first.
+    /// An `x-death` header with these exchanges and routing keys, the latest death first.
     fn died(deaths: &[(&str, &str)]) -> FieldTable {
         let death = |(exchange, key): &(&str, &str)| {
             let mut death = FieldTable::default();
@@ -131,7 +132,7 @@ mod tests {
         let nothing = FieldTable::default;
         assert_eq!(of("p.v1.route", "p.v1.retry", nothing()), Origin::homing());
         assert_eq!(of("p.v1.events", "order.paid", nothing()), published("order.paid"));
-        assert_eq!(of("somebodys", "order.paid", nothing()), published("order.paid"));
+        assert_eq!(of("foreign", "order.paid", nothing()), published("order.paid"));
         assert_eq!(of("", "p.v1.retry", nothing()), published(""));
 
         let waited = [("p.v1.route", "p.v1.wait.1000")];

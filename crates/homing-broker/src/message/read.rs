@@ -1,4 +1,4 @@
-//! Reading messages, leniently: publishers are not ours.
+//! Reads messages leniently: publishers are not under our control.
 
 use std::sync::Arc;
 
@@ -25,60 +25,60 @@ use homing_domain::{
     verdict::ParkReason,
 };
 
-/// A message that is not an event. It is parked as it came, never dropped.
+/// A message that is not an event. It is parked unchanged, never dropped.
 #[derive(Clone, Debug)]
 pub struct Unreadable {
-    /// What is wrong with it.
+    /// The reason why it is not an event.
     pub why: UnreadableReason,
     /// The publisher's `message_id`.
     pub id: Option<String>,
     /// Its bytes.
     pub body: Bytes,
-    /// Since when it is parked.
+    /// Reason and time of parking, if it is parked.
     pub parked: Option<Parked>,
     pub(super) properties: BasicProperties,
 }
 
-/// What is wrong with a message that is not an event.
+/// Reasons why a message is not an event.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum UnreadableReason {
-    /// What the topic is taken from is none.
+    /// The topic is missing or malformed.
     #[error("no topic ({error}): {advice}")]
     Topic {
-        /// What is wrong with it.
+        /// The error of the topic.
         error: TopicError,
-        /// What to do about it.
+        /// Advice for the publisher.
         advice: &'static str,
     },
     /// A publisher used a topic of homing's own events.
     #[error("topic `{0}` is reserved: topics that begin with `homing.` are homing's own")]
     Reserved(Topic),
-    /// The header is there, and is no subscription id.
+    /// The header is not a subscription id.
     #[error("header `x-homing-subscription`: {0}")]
     Subscription(SubscriptionIdError),
-    /// A publisher named a subscription, which is not heard here.
+    /// A publisher named a subscription, which the settings refuse.
     #[error(
-        "header `x-homing-subscription`: it is not heard of publishers; publish over HTTP with \
+        "header `x-homing-subscription`: not accepted from publishers; publish over HTTP with \
          `?subscription=`, or set `events.subscription_header` to \"accept\""
     )]
     SubscriptionRefused,
-    /// A part of it is not what AMQP says, or there is too much of it.
+    /// A part of it is malformed AMQP, or too large.
     #[error("{0}")]
     Unparsed(String),
-    /// Its body is encoded as AMQP 1.0 has it, and is no bytes.
+    /// Its body is in AMQP 1.0 encoding, and is not bytes.
     #[error(
-        "its body is {0}, encoded as AMQP 1.0 has it; send a data section, or one text or binary value"
+        "its body is {0} in AMQP 1.0 encoding; send a data section, or one text or binary value"
     )]
     Amqp10(&'static str),
 }
 
 impl Message {
-    /// Reads a message; `new_id` is used where the publisher gave no id that can be used. What is
-    /// believed of it depends on its `origin`.
+    /// Reads a message; `new_id` is used where the publisher gave no usable id. Which parts of it
+    /// are trusted depends on its `origin`.
     ///
     /// # Errors
     ///
-    /// [`Unreadable`]: the message as it came.
+    /// [`Unreadable`]: the message, unchanged.
     pub fn read(
         properties: &BasicProperties,
         origin: &Origin<'_>,
@@ -90,7 +90,7 @@ impl Message {
         let sender = origin.sender();
         let is_foreign = *sender != Sender::Homing;
         let is_encoded = is_foreign && amqp10::is_encoded(properties, &body);
-        // The broker's word for a body is no type of an event.
+        // The broker's mark of an encoded body is not an event's type.
         let is_brokers = is_encoded || is_foreign && amqp10::is_called_binary(properties);
         let kind = properties.kind().as_ref().filter(|_| !is_brokers);
         let read = read_unparsed(&headers)
@@ -123,17 +123,17 @@ impl Message {
                 id,
                 body,
                 parked: read_parked(&headers),
-                properties: as_it_came(properties, &headers, sender),
+                properties: as_received(properties, &headers, sender),
             })),
         }
     }
 }
 
-/// The same message for the queue that it comes from, to be published through the route exchange: as it
-/// is, without that on which the broker acts.
+/// Copies a message for republishing to its queue through the route exchange: unchanged, without
+/// that on which the broker acts.
 pub(crate) fn renewed(properties: &BasicProperties, origin: &Origin<'_>, body: Bytes) -> Outgoing {
     let headers = Headers(properties.headers().as_ref());
-    let copy = as_it_came(properties, &headers, origin.sender());
+    let copy = as_received(properties, &headers, origin.sender());
     let mut table = copy.headers().clone().unwrap_or_default();
     if *origin.sender() == Sender::Homing {
         headers.put_own_into(&mut table);
@@ -161,7 +161,7 @@ fn cloud_event(headers: &Headers<'_>, attribute: &str) -> Option<String> {
         .filter(|text| !text.is_empty())
 }
 
-/// What of it the transport had to change, cut to what is shown of one.
+/// The parts that the transport had to change, truncated for display.
 fn read_unparsed(headers: &Headers<'_>) -> Option<String> {
     if !headers.contains(header::UNPARSED) {
         return None;
@@ -181,7 +181,7 @@ fn read_topic(
             "homing writes it into the `type` property",
         ),
         Sender::Publisher { routing_key, rules } if rules.topic_from == TopicFrom::RoutingKey => {
-            let advice = "set the routing key; `type` is heard only with `events.topic_from`";
+            let advice = "set the routing key; `type` is read only with `events.topic_from`";
             (Topic::new(routing_key), advice)
         }
         Sender::Publisher { routing_key, .. } => {
@@ -229,15 +229,16 @@ fn read_progress(headers: &Headers<'_>) -> Progress {
     }
 }
 
-/// One that cannot be read is nobody's fault but its own.
+/// Reads the publisher's trace; an unreadable one is ignored.
 fn read_trace(headers: &Headers<'_>) -> Option<TraceContext> {
     let named = |name| headers.text(name).or_else(|| cloud_event(headers, name));
     let context: TraceContext = named(header::TRACE_PARENT)?.parse().ok()?;
     Some(context.with_state(named(header::TRACE_STATE)))
 }
 
-/// What homing parked has a reason; what the broker moved has only its own `x-death`. Homing rejects
-/// nothing but messages of which the broker takes no copy, because they are too large for it.
+/// Reads reason and time of parking. What homing parked has a reason; what the broker moved has
+/// only its own `x-death`. Homing rejects only messages of which the broker takes no copy, because
+/// they are too large for it.
 fn read_parked(headers: &Headers<'_>) -> Option<Parked> {
     let reason = headers.text(header::PARKED_REASON).and_then(|word| word.parse().ok());
     let since = headers.integer(header::PARKED).map(UnixMillis::new);
@@ -250,9 +251,9 @@ fn read_parked(headers: &Headers<'_>) -> Option<Parked> {
     reason.or_else(by_broker).map(|reason| Parked { reason, since })
 }
 
-/// The properties that a copy may have: all but those that homing writes anew, and those on which
+/// The properties that a copy may have: all but those that homing writes again, and those on which
 /// the broker acts: `expiration` would end a wait early, `user_id` must be our own user, `reply_to`
-/// can ask for a consumer that we are not, `priority` has no meaning in a quorum queue.
+/// can request a consumer that we are not, `priority` has no meaning in a quorum queue.
 fn without_effects(properties: &BasicProperties) -> BasicProperties {
     let mut copy = BasicProperties::default();
     if let Some(table) = properties.headers() {
@@ -273,16 +274,15 @@ fn without_effects(properties: &BasicProperties) -> BasicProperties {
     copy
 }
 
-/// How much of a header that cannot be read is kept.
+/// Characters that are kept of an unreadable header.
 const MAX_SHOWN_CHARS: usize = 200;
-/// How much is kept of what could not be read in it: the bytes of every short string, and their
-/// names.
+/// Bytes that are kept of [`header::UNPARSED`]: those of every short string, and their names.
 const MAX_UNPARSED_BYTES: usize = 12_288;
 
-/// As [`without_effects`], with the fields that could not be read left as they are. A publisher's
-/// routing key becomes a header, because the copy gets another one, and by that header the copy is
-/// known to be a publisher's wherever it goes.
-fn as_it_came(
+/// As [`without_effects`], with the unreadable fields unchanged. A publisher's routing key becomes
+/// a header, because the copy gets another routing key; that header marks the copy as a publisher's
+/// wherever it goes.
+fn as_received(
     properties: &BasicProperties,
     headers: &Headers<'_>,
     sender: &Sender<'_>,
@@ -306,7 +306,7 @@ fn as_it_came(
     }
     if headers.contains(header::SUBSCRIPTION) {
         let text = headers.text(header::SUBSCRIPTION).unwrap_or_default();
-        // As much as shows what it was.
+        // Enough to recognise it.
         let shown: String = text.chars().take(MAX_SHOWN_CHARS).collect();
         headers::put_text(&mut table, header::SUBSCRIPTION, &shown);
     }

@@ -1,4 +1,4 @@
-//! What is read of messages, and what is written into them.
+//! Reading and writing of messages.
 
 use bytes::Bytes;
 use lapin::{
@@ -14,13 +14,13 @@ use homing_domain::{
 
 const SUBSCRIPTION: &str = "01931f5a-9c4e-7000-8000-000000000001";
 
-/// What the first version did: everything that a publisher writes is heard.
+/// The rules of the first version: everything that a publisher writes is trusted.
 const TRUSTING: EventsSettings =
     EventsSettings { topic_from: TopicFrom::Type, subscription_header: SubscriptionHeader::Accept };
 
 fn read_of(properties: &BasicProperties, origin: &Origin<'_>) -> Result<Message, Box<Unreadable>> {
     let body = Bytes::from_static(b"{}");
-    Message::read(properties, origin, body, || EventId::new("fresh").unwrap())
+    Message::read(properties, origin, body, || EventId::new("new").unwrap())
 }
 
 fn read(properties: &BasicProperties, key: &str) -> Result<Message, Box<Unreadable>> {
@@ -43,7 +43,7 @@ fn headers(entries: &[(&str, &str)]) -> BasicProperties {
 fn a_message_without_any_property_is_an_event() {
     let message = read(&BasicProperties::default(), "order.paid").unwrap();
     assert_eq!(message.event.topic.as_str(), "order.paid");
-    assert_eq!(message.event.id.as_str(), "fresh");
+    assert_eq!(message.event.id.as_str(), "new");
     assert_eq!(message.event.content_type, "application/json");
     assert!(message.delivery().is_none());
 }
@@ -59,7 +59,7 @@ fn the_topic_is_taken_from_where_the_settings_say() {
     assert_eq!(topic(trusted(&cloud, "tenanta.x")), "tenantb.x");
 
     let why = read(&typed, "").unwrap_err().why.to_string();
-    insta::assert_snapshot!(why, @"no topic (a topic has 1 to 255 bytes, this one is empty): set the routing key; `type` is heard only with `events.topic_from`");
+    insta::assert_snapshot!(why, @"no topic (a topic has 1 to 255 bytes, this one is empty): set the routing key; `type` is read only with `events.topic_from`");
 }
 
 #[test]
@@ -84,10 +84,10 @@ fn homings_own_topics_are_reserved_wherever_a_publisher_puts_them() {
 }
 
 #[test]
-fn a_publishers_subscription_is_heard_only_where_the_settings_say() {
+fn a_publishers_subscription_is_accepted_only_where_the_settings_say() {
     let named = headers(&[(header::SUBSCRIPTION, SUBSCRIPTION)]);
     let why = read(&named, "order.paid").unwrap_err().why.to_string();
-    insta::assert_snapshot!(why, @r#"header `x-homing-subscription`: it is not heard of publishers; publish over HTTP with `?subscription=`, or set `events.subscription_header` to "accept""#);
+    insta::assert_snapshot!(why, @r#"header `x-homing-subscription`: not accepted from publishers; publish over HTTP with `?subscription=`, or set `events.subscription_header` to "accept""#);
     let subscription = Some(SUBSCRIPTION.parse().unwrap());
     assert_eq!(trusted(&named, "order.paid").unwrap().subscription, subscription);
     let typed = named.with_type("order.paid".into());
@@ -138,7 +138,7 @@ fn a_delivery_is_read_as_it_was_written() {
 fn properties_on_which_the_broker_acts_are_not_copied() {
     let properties = BasicProperties::default()
         .with_expiration("1000".into())
-        .with_user_id("somebody".into())
+        .with_user_id("other".into())
         .with_priority(9)
         .with_app_id("shop".into());
     let copy = read(&properties, "t").unwrap().outgoing().properties;
@@ -149,17 +149,17 @@ fn properties_on_which_the_broker_acts_are_not_copied() {
 }
 
 #[test]
-fn what_cannot_be_read_stays_as_it_came_and_says_why() {
-    let unreadable = trusted(&headers(&[(header::SUBSCRIPTION, "nobody")]), "t").unwrap_err();
-    insta::assert_snapshot!(unreadable.why, @"header `x-homing-subscription`: `nobody` is not a subscription id (a UUID such as 01931f5a-9c4e-7000-8000-0123456789ab)");
+fn an_unreadable_message_is_kept_unchanged_with_its_reason() {
+    let unreadable = trusted(&headers(&[(header::SUBSCRIPTION, "no-id")]), "t").unwrap_err();
+    insta::assert_snapshot!(unreadable.why, @"header `x-homing-subscription`: `no-id` is not a subscription id (a UUID such as 01931f5a-9c4e-7000-8000-0123456789ab)");
     let parked = unreadable.parked(UnixMillis::new(9)).properties;
     let again = trusted(&parked, "t").unwrap_err();
     assert_eq!(again.why, unreadable.why);
     assert_eq!(again.parked.unwrap().reason, ParkReason::Unreadable);
 }
 
-/// Goal: sending again what a publisher forged makes it no more believed than before. Method: the copy
-/// comes by the route exchange, as the copies of the parking queue do.
+/// Goal: a replay makes what a publisher forged no more trusted than before. Method: the copy comes
+/// through the route exchange, as the copies of the parking queue do.
 #[test]
 fn a_copy_of_a_forged_message_is_as_unreadable_as_the_original() {
     let topology = crate::topology::Topology::new("p", []);
@@ -171,7 +171,7 @@ fn a_copy_of_a_forged_message_is_as_unreadable_as_the_original() {
         let origin = Origin::of(topology.names(), rules, way, &copy.properties);
         unreadable = read_of(&copy.properties, &origin).unwrap_err();
         assert_eq!(unreadable.why, super::UnreadableReason::SubscriptionRefused);
-        // Heard later, because somebody changed the setting: with its publisher's routing key.
+        // Accepted later, after a change of the setting: with its publisher's routing key.
         let trusting = EventsSettings { topic_from: TopicFrom::RoutingKey, ..TRUSTING };
         let origin = Origin::of(topology.names(), trusting, way, &copy.properties);
         assert_eq!(read_of(&copy.properties, &origin).unwrap().event.topic.as_str(), "tenanta.x");
@@ -198,9 +198,9 @@ fn what_the_broker_moved_keeps_the_topic_of_its_publisher() {
     assert_eq!(message.parked.unwrap().reason, ParkReason::RejectedByBroker);
 }
 
-/// RabbitMQ hands the values of AMQP 1.0 on encoded, and says so in `type`.
+/// RabbitMQ passes the values of AMQP 1.0 on in encoded form, and marks them in `type`.
 #[test]
-fn one_value_of_amqp_1_0_is_unwrapped_and_any_other_is_told() {
+fn one_value_of_amqp_1_0_is_unwrapped_and_any_other_is_reported() {
     let encoded = BasicProperties::default().with_type("amqp-1.0".into());
     let read = |body: &'static [u8], rules| {
         let origin = Origin::publisher("order.paid", rules);
@@ -213,7 +213,7 @@ fn one_value_of_amqp_1_0_is_unwrapped_and_any_other_is_told() {
 
         let unreadable = read(b"\0\x53\x76\xc0\x03\x01\x54\x07", rules).unwrap_err();
         insta::allow_duplicates! {
-            insta::assert_snapshot!(unreadable.why, @"its body is a sequence, encoded as AMQP 1.0 has it; send a data section, or one text or binary value");
+            insta::assert_snapshot!(unreadable.why, @"its body is a sequence in AMQP 1.0 encoding; send a data section, or one text or binary value");
         }
         assert_eq!(&unreadable.body[..], b"\0\x53\x76\xc0\x03\x01\x54\x07");
     }

@@ -1,4 +1,4 @@
-//! Writing messages.
+//! Writes messages.
 
 use bytes::Bytes;
 use lapin::{BasicProperties, types::FieldTable};
@@ -7,14 +7,14 @@ use super::{Carried, Message, Parked, Unreadable, header};
 use crate::headers;
 use homing_domain::{time::UnixMillis, verdict::ParkReason};
 
-/// A message as it is published.
+/// A message in its published form.
 #[derive(Clone, Debug)]
 pub struct Outgoing {
     /// For logs.
     pub(crate) id: String,
     /// Routing key at the events exchange.
     pub(crate) topic: String,
-    /// Whether it says what is believed of homing only: it is for one subscription, or about homing.
+    /// True if only homing is trusted to say this: it is for one subscription, or about homing.
     pub(crate) is_privileged: bool,
     pub(crate) body: Bytes,
     pub(crate) properties: BasicProperties,
@@ -29,7 +29,7 @@ impl Outgoing {
 }
 
 impl Outgoing {
-    /// The same with a count in a header.
+    /// Adds a count in a header.
     pub(crate) fn counting(mut self, name: &str, count: u32) -> Self {
         let mut table = self.properties.headers().clone().unwrap_or_default();
         headers::put_integer(&mut table, name, i64::from(count));
@@ -41,7 +41,7 @@ impl Outgoing {
 pub(super) const PERSISTENT: u8 = 2;
 
 impl Message {
-    /// The message as it is published.
+    /// The message in its published form.
     #[must_use]
     pub fn outgoing(&self) -> Outgoing {
         let event = &self.event;
@@ -108,11 +108,11 @@ impl Message {
     }
 }
 
-/// So much is kept of a reason: it is shown whole.
+/// Bytes that are kept of a reason, which is shown whole.
 const MAX_WHY_BYTES: usize = 16_384;
 
 impl Unreadable {
-    /// The message as it goes to the parking queue.
+    /// The message for the parking queue.
     #[must_use]
     pub fn parked(&self, now: UnixMillis) -> Outgoing {
         let parked = Parked { reason: ParkReason::Unreadable, since: Some(now) };
@@ -126,7 +126,7 @@ impl Unreadable {
         outgoing
     }
 
-    /// The message as a person sends it again.
+    /// The message for a replay.
     #[must_use]
     pub fn replayed(&self) -> Outgoing {
         Outgoing {

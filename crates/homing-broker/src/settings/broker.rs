@@ -8,7 +8,7 @@ use url::Url;
 use super::{BrokerUrl, Login};
 use homing_domain::settings::{SettingsError, section};
 
-/// Where the broker is and how long it may take.
+/// Address and deadlines of the broker.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct BrokerSettings {
@@ -27,9 +27,9 @@ pub struct BrokerSettings {
     /// For one publish, confirm included.
     #[serde(with = "humantime_serde")]
     pub confirm_deadline: Duration,
-    /// Publishes under way at once.
+    /// Concurrent publishes.
     pub publish_channels: usize,
-    /// How long a queue that was just created is not relied on.
+    /// The time for which a new queue is not relied on.
     #[serde(with = "humantime_serde")]
     pub new_queue_wait: Duration,
     /// The management API of the broker, with user, password and virtual host; empty: none.
@@ -53,12 +53,12 @@ impl BrokerSettings {
     }
 
     /// The URLs, in the order in which they are written; from `broker.url_file` where that is set,
-    /// which is read anew each time.
+    /// which is read again each time.
     ///
     /// # Errors
     ///
-    /// [`SettingsError::Value`]: none, one that homing cannot act on, or a file that cannot be read.
-    /// The text does not repeat the URL, which may hold a password.
+    /// [`SettingsError::Value`]: none, one that homing cannot act on, or a file that cannot be
+    /// read. The text does not repeat the URL, which may hold a password.
     pub fn urls(&self) -> Result<Vec<BrokerUrl>, SettingsError> {
         if self.url_file.is_empty() {
             return self.parse("broker.url", &self.url);
@@ -70,7 +70,7 @@ impl BrokerSettings {
         self.parse(key, &text)
     }
 
-    /// Where the broker is, for people: the URLs without passwords and parameters.
+    /// The URLs without passwords and parameters, for display.
     #[must_use]
     pub fn locations(&self) -> Vec<String> {
         self.urls().unwrap_or_default().iter().map(BrokerUrl::location).collect()
@@ -105,7 +105,8 @@ impl BrokerSettings {
     ///
     /// # Errors
     ///
-    /// [`SettingsError::Value`]: not a URL. The text does not repeat it, for it may hold a password.
+    /// [`SettingsError::Value`]: not a URL. The text does not repeat it, for it may hold a
+    /// password.
     pub fn management(&self) -> Result<Option<Url>, SettingsError> {
         if self.management_url.is_empty() {
             return Ok(None);

@@ -2,18 +2,18 @@
 
 use serde::{Deserialize, Serialize};
 
-/// Which parts of a publisher's message are heard. The broker's permissions apply to the exchange and
-/// to the routing key; properties and headers are whatever the publisher writes.
+/// The parts of a publisher's message that are trusted. The broker's permissions apply to the
+/// exchange and to the routing key; properties and headers are whatever the publisher writes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct EventsSettings {
-    /// Where the topic of an event is taken from.
+    /// The source of an event's topic.
     pub topic_from: TopicFrom,
-    /// What becomes of an event whose publisher names a subscription.
+    /// The treatment of an event whose publisher names a subscription.
     pub subscription_header: SubscriptionHeader,
 }
 
-/// Where the topic of an event is taken from.
+/// The source of an event's topic.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum TopicFrom {
@@ -24,7 +24,7 @@ pub enum TopicFrom {
     Type,
 }
 
-/// What becomes of an event whose publisher names a subscription in `x-homing-subscription`.
+/// The treatment of an event whose publisher names a subscription in `x-homing-subscription`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum SubscriptionHeader {

@@ -18,7 +18,7 @@ use crate::{
 /// A new quorum queue elects a leader first, which takes longer than other round trips.
 const DECLARE_DEADLINE: Duration = Duration::from_secs(30);
 
-/// What the broker says about a queue; nothing and none, where it cannot know at this moment.
+/// The depth of a queue, as the broker reports it; zeros where it cannot know at this moment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Depth {
     /// Messages ready to be consumed; those in flight are not counted.
@@ -27,7 +27,7 @@ pub struct Depth {
     pub consumers: u32,
 }
 
-/// By which version a queue was declared.
+/// The version that declared a queue.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Form {
     /// By this one.
@@ -36,14 +36,14 @@ pub(super) enum Form {
     Former,
 }
 
-/// What declaring the topology did, and found.
+/// The result of declaring the topology.
 #[derive(Debug, Default)]
 pub(crate) struct Declared {
-    /// Whether something was missing before, so that some queues are new.
+    /// True if something was missing before, so that some queues are new.
     pub(crate) was_incomplete: bool,
-    /// What the broker says of the exchange of publishers, where somebody declared it without the
-    /// net under it.
-    pub(crate) without_net: Option<String>,
+    /// The broker's reply about the events exchange, if another client declared it without the
+    /// alternate exchange.
+    pub(crate) no_alternate: Option<String>,
 }
 
 /// An exchange as it should be.
@@ -55,7 +55,7 @@ pub(super) struct ExchangeSpec {
 }
 
 impl Topology {
-    /// Declares what is missing and checks what is there. Says in `declared` what it did, also where
+    /// Declares what is missing and checks what exists. Reports in `declared` what it did, even if
     /// it fails.
     pub(crate) async fn declare(
         &self,
@@ -63,18 +63,18 @@ impl Topology {
         declared: &mut Declared,
     ) -> Result<(), BrokerError> {
         let names = self.names();
-        // One look at all: a channel that the broker closes, because it asks for what is not there, costs
-        // its number for as long as the connection lives (lapin 4.12, `Frames::poison_channel`), and a
-        // shared plan has few.
+        // Checks everything at once: a channel that the broker closes over something missing costs
+        // its number for as long as the connection lives (lapin 4.12, `Frames::poison_channel`),
+        // and a shared plan has few.
         declared.was_incomplete = !self.is_complete(connection).await?;
         let mut channel = open(connection).await?;
         for exchange in self.exchanges() {
             match declare_exchange(&channel, &exchange).await {
-                // A publisher was first. Every event finds its way all the same, by the binding.
+                // A publisher declared it first. Every event is still routed, by the binding.
                 Err(BrokerError::Different { name, detail })
                     if name == names.events() && detail.contains("'alternate-exchange'") =>
                 {
-                    declared.without_net = Some(detail);
+                    declared.no_alternate = Some(detail);
                     channel = open(connection).await?;
                 }
                 ended => ended?,
@@ -93,7 +93,7 @@ impl Topology {
 
     /// Declares `queue`, or accepts it as an earlier version declared it.
     ///
-    /// The way in which it was found last is tried first: the broker logs one that does not fit.
+    /// The form that was found last is tried first: the broker logs one that does not match.
     pub(super) async fn declare_either(
         &self,
         connection: &Connection,
@@ -114,15 +114,15 @@ impl Topology {
             return close(&channel).await.map(|()| Form::Current);
         };
         close(&channel).await?;
-        let mut ways = [(Form::Current, queue), (Form::Former, &former)];
+        let mut forms = [(Form::Current, queue), (Form::Former, &former)];
         if self.is_of_first_version() {
-            ways.reverse();
+            forms.reverse();
         }
-        let [(form, spec), (other_form, other)] = ways;
+        let [(form, spec), (other_form, other)] = forms;
         match declared(form, spec).await {
             Err(different @ BrokerError::Different { .. }) => {
                 match declared(other_form, other).await {
-                    // What is told is the difference from today's arguments.
+                    // Reports the difference from today's arguments.
                     Err(BrokerError::Different { .. }) if form == Form::Current => Err(different),
                     ended => ended,
                 }
@@ -131,7 +131,7 @@ impl Topology {
         }
     }
 
-    /// Looks after what queues of the first version need, where it declared them.
+    /// Declares what queues of the first version need, if that version declared them.
     async fn declare_after_first_version(
         &self,
         connection: &Connection,
@@ -147,17 +147,17 @@ impl Topology {
             bind(channel, &parked.name, names.route(), &parked.name).await?;
         }
         if depth(connection, &names.former_unrouted()).await?.is_some() {
-            leave_net(channel, names).await?;
+            unbind_former_unrouted(channel, names).await?;
         }
         Ok(())
     }
 
-    /// Asks the broker whether at-least-once dead-lettering is one there. It needs the feature flag
+    /// Checks that at-least-once dead-lettering is really that. It needs the feature flag
     /// `stream_queue`, which clusters that were upgraded to 3.10 may not have enabled; without it
-    /// the broker silently loses retries that come due while their queue is away.
+    /// the broker silently loses retries that come due while their queue is unavailable.
     ///
-    /// Nothing is left behind: a stream that is neither durable nor shared is refused by every
-    /// version, only with different words.
+    /// Leaves nothing behind: every version refuses a stream that is neither durable nor shared,
+    /// only with different words.
     ///
     /// Source: RabbitMQ documentation, *Quorum Queues*, at-least-once dead lettering.
     pub(crate) async fn probe(&self, connection: &Connection) -> Result<(), BrokerError> {
@@ -167,21 +167,22 @@ impl Topology {
         arguments.insert("x-queue-type".into(), AMQPValue::LongString("stream".into()));
         let name = self.names().probe();
         let declared = channel.queue_declare(name.into(), options, arguments);
-        let step = "asking for the feature flag `stream_queue`";
+        let step = "probing the feature flag `stream_queue`";
         match within(&channel, ROUND_TRIP_DEADLINE, step, declared).await {
             Ok(_queue) => Ok(()),
             Err(error) => match error.reply() {
                 Some(reply) if reply.is_disabled_feature() => {
                     Err(BrokerError::FeatureDisabled { reply: reply.clone() })
                 }
-                // It knows streams; or the account may not ask, and relies on who declared all of it.
+                // It knows streams; or the account may not declare, and relies on an
+                // administrator's topology.
                 Some(_) => Ok(()),
                 None => Err(error),
             },
         }
     }
 
-    /// Every exchange, those first that others lead to.
+    /// Every exchange, targets before what leads to them.
     pub(super) fn exchanges(&self) -> [ExchangeSpec; 4] {
         let names = self.names();
         let spec = |name, kind, alternate| ExchangeSpec { name, kind, alternate };
@@ -193,13 +194,13 @@ impl Topology {
         ]
     }
 
-    /// The names of all exchanges, those first that others lead to.
+    /// The names of all exchanges, targets before what leads to them.
     pub(crate) fn exchanges_by_name(&self) -> [String; 4] {
         self.exchanges().map(|exchange| exchange.name)
     }
 
-    /// Whether every queue and exchange is there. Asks only the node that the connection leads to,
-    /// in few round trips; bindings cannot be asked for.
+    /// Returns true if every queue and exchange exists. Asks only the node of the connection, in
+    /// few round trips; bindings cannot be checked.
     pub(crate) async fn is_complete(&self, connection: &Connection) -> Result<bool, BrokerError> {
         let channel = open(connection).await?;
         match self.check_all_exist(&channel).await {
@@ -208,7 +209,7 @@ impl Topology {
                 within(&channel, ROUND_TRIP_DEADLINE, "closing a channel", closed).await?;
                 Ok(true)
             }
-            // The broker closes a channel that asks for what is not there.
+            // The broker closes a channel that checks for something missing.
             Err(_missing) if connection.status().connected() && !channel.status().connected() => {
                 Ok(false)
             }
@@ -221,10 +222,11 @@ impl Topology {
         let passive =
             QueueDeclareOptions { passive: true, nowait, ..QueueDeclareOptions::durable() };
         for QueueSpec { name, .. } in self.queues() {
-            let asked = channel.queue_declare(name.as_str().into(), passive, FieldTable::default());
-            within(channel, ROUND_TRIP_DEADLINE, format!("looking at `{name}`"), asked).await?;
+            let declared =
+                channel.queue_declare(name.as_str().into(), passive, FieldTable::default());
+            within(channel, ROUND_TRIP_DEADLINE, format!("checking `{name}`"), declared).await?;
         }
-        // Not until these are answered is it known that none of the queues was missing.
+        // Only the answers to these show that none of the queues was missing.
         for exchange in self.exchanges() {
             check_exchange_exists(channel, &exchange).await?;
         }
@@ -232,15 +234,16 @@ impl Topology {
     }
 }
 
-/// An error where it is not there; how it is does not matter.
+/// Fails if the exchange does not exist; its arguments do not matter.
 pub(super) async fn check_exchange_exists(
     channel: &Channel,
     ExchangeSpec { name, kind, .. }: &ExchangeSpec,
 ) -> Result<(), BrokerError> {
     let passive = ExchangeDeclareOptions { passive: true, ..ExchangeDeclareOptions::default() };
     let name = name.as_str();
-    let asked = channel.exchange_declare(name.into(), kind.clone(), passive, FieldTable::default());
-    within(channel, ROUND_TRIP_DEADLINE, format!("looking at exchange `{name}`"), asked).await
+    let declared =
+        channel.exchange_declare(name.into(), kind.clone(), passive, FieldTable::default());
+    within(channel, ROUND_TRIP_DEADLINE, format!("checking exchange `{name}`"), declared).await
 }
 
 async fn close(channel: &Channel) -> Result<(), BrokerError> {
@@ -248,13 +251,13 @@ async fn close(channel: &Channel) -> Result<(), BrokerError> {
     within(channel, ROUND_TRIP_DEADLINE, "closing a channel", closed).await
 }
 
-/// The depth of `queue`, `None` where it does not exist. Current, unlike management counts; but the
-/// broker counts no message and no consumer, too, where the queue's leader does not answer it within
-/// 250 ms, and never what was dead-lettered and not yet taken by its target.
+/// The depth of `queue`; `None` if it does not exist. Current, unlike management counts; but the
+/// broker also reports zeros where the queue's leader does not answer it within 250 ms, and never
+/// counts what was dead-lettered and not yet taken by its target.
 ///
 /// Source: RabbitMQ 3.10 and 4.0, `rabbit_quorum_queue:stat`; `rabbit_fifo:messages_total`.
 ///
-/// On a channel of its own: the broker closes a channel that asks for a queue that is not there.
+/// Uses a channel of its own: the broker closes one that checks for a missing queue.
 pub(crate) async fn depth(
     connection: &Connection,
     queue: &str,
@@ -272,7 +275,7 @@ pub(crate) async fn depth_on(channel: &Channel, queue: &str) -> Result<Depth, Br
     let options = QueueDeclareOptions { passive: true, ..QueueDeclareOptions::durable() };
     let declared = channel.queue_declare(queue.into(), options, FieldTable::default());
     let queue =
-        within(channel, ROUND_TRIP_DEADLINE, format!("looking at `{queue}`"), declared).await?;
+        within(channel, ROUND_TRIP_DEADLINE, format!("checking `{queue}`"), declared).await?;
     Ok(Depth { messages: queue.message_count(), consumers: queue.consumer_count() })
 }
 
@@ -310,9 +313,9 @@ pub(super) async fn declare_exchange(
         .map_err(|error| different(name, error))
 }
 
-/// Whether what is rejected in `queue`, a queue that keeps, is moved on; the first version's deletes
-/// it.
-pub(crate) async fn keeps_what_is_rejected(
+/// Returns true if `queue`, which keeps messages, dead-letters what is rejected; the first
+/// version's deletes it.
+pub(crate) async fn dead_letters_rejected(
     connection: &Connection,
     topology: &Topology,
     queue: &str,
@@ -333,11 +336,15 @@ pub(crate) async fn keeps_what_is_rejected(
     }
 }
 
-/// Takes the queue of the first version away from the net: two would each get a copy.
-pub(crate) async fn leave_net(channel: &Channel, names: &Names) -> Result<(), BrokerError> {
-    let (queue, net) = (names.former_unrouted(), names.alternate());
-    let step = format!("unbinding `{queue}` from `{net}`");
-    let unbound = channel.queue_unbind(queue.into(), net.into(), "".into(), FieldTable::default());
+/// Unbinds the queue of the first version from the alternate exchange: two would each get a copy.
+pub(crate) async fn unbind_former_unrouted(
+    channel: &Channel,
+    names: &Names,
+) -> Result<(), BrokerError> {
+    let (queue, alternate) = (names.former_unrouted(), names.alternate());
+    let step = format!("unbinding `{queue}` from `{alternate}`");
+    let unbound =
+        channel.queue_unbind(queue.into(), alternate.into(), "".into(), FieldTable::default());
     within(channel, ROUND_TRIP_DEADLINE, step, unbound).await
 }
 
@@ -359,7 +366,7 @@ async fn bind(
     within(channel, ROUND_TRIP_DEADLINE, step, bound).await
 }
 
-/// Gives a refusal because of other arguments its own name.
+/// Converts a refusal over other arguments into [`BrokerError::Different`].
 fn different(name: &str, error: BrokerError) -> BrokerError {
     match error.reply() {
         Some(reply) if reply.is_other_arguments() => {

@@ -1,4 +1,4 @@
-//! PassiveConnection at the topology without changing it.
+//! Inspects the topology without changing it.
 
 use lapin::{Connection, protocol::AMQPSoftError};
 
@@ -8,43 +8,43 @@ use super::{
 };
 use crate::{channels::open, connection::PassiveConnection, error::BrokerError};
 
-/// What was found under one name.
+/// The state found under one name.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Finding {
     /// The queue or exchange.
     pub name: String,
-    /// How it is.
+    /// Its state.
     pub state: State,
 }
 
-/// How a queue or exchange is.
+/// The state of a queue or exchange.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum State {
     /// As it should be; exchanges have no depth.
     Present(Option<Depth>),
-    /// There; the account may not declare, and so not compare arguments.
+    /// Exists; the account may not declare, and so not compare arguments.
     Unchecked(Option<Depth>),
-    /// Not there.
+    /// Does not exist.
     Missing,
-    /// There with other arguments; what the broker says.
+    /// Exists with other arguments; the broker's text.
     Different(String),
-    /// There as an earlier version declared it, which is good enough.
+    /// Exists as an earlier version declared it, which is good enough.
     Former(Depth),
-    /// There, of an earlier schedule, and not needed any more.
+    /// Left from an earlier schedule, and not needed any more.
     LeftOver(Depth),
-    /// There, of an earlier version, and another queue has taken its place.
+    /// Left from an earlier version; another queue has replaced it.
     Superseded {
-        /// What is in it.
+        /// Its depth.
         depth: Depth,
         /// The queue of today.
         by: String,
-        /// Whether primary and retry queue dead-letter to it.
+        /// True if primary and retry queue dead-letter to it.
         needed: bool,
     },
 }
 
 impl State {
-    /// Whether nothing has to be done about it.
+    /// Returns true if nothing has to be done about it.
     #[must_use]
     pub fn is_sound(&self) -> bool {
         match self {
@@ -55,7 +55,7 @@ impl State {
         }
     }
 
-    /// How many channels the broker closed at most before this was known.
+    /// The most channels that the broker closed before this was known.
     fn channels_spent(&self) -> u16 {
         match self {
             Self::Present(_) | Self::LeftOver(_) | Self::Superseded { .. } => 0,
@@ -66,8 +66,8 @@ impl State {
 }
 
 impl Topology {
-    /// Compares what is at the broker with what should be, changing nothing. `declared_before` are
-    /// names of queues that homing ever declared; those not needed now are looked for too.
+    /// Compares the broker with the expected topology, changing nothing. `declared_before` are
+    /// names of queues that homing ever declared; those not needed now are checked too.
     pub(crate) async fn inspect(
         &self,
         passive: &mut PassiveConnection<'_>,
@@ -110,8 +110,8 @@ impl Topology {
 }
 
 impl Topology {
-    /// The queues of earlier versions that are there still. To look for what is not there has the
-    /// broker log an error, so this is for operators who ask.
+    /// Finds the queues of earlier versions that still exist. The broker logs an error for each
+    /// that does not, so this is for operators who ask.
     pub(crate) async fn inspect_superseded(
         &self,
         passive: &mut PassiveConnection<'_>,
@@ -125,7 +125,7 @@ impl Topology {
             };
             let needed = self.is_of_first_version() && name == self.names().former_parked();
             let is_renewed =
-                needed && declare::keeps_what_is_rejected(connection, self, &name).await?;
+                needed && declare::dead_letters_rejected(connection, self, &name).await?;
             passive.spend(u16::from(needed));
             let state = if is_renewed {
                 State::Present(Some(depth))
@@ -138,7 +138,7 @@ impl Topology {
     }
 }
 
-/// Declaring again what is there changes nothing: it is how arguments are compared.
+/// Compares arguments: declaring again what exists changes nothing.
 fn same(declared: Result<(), BrokerError>, depth: Option<Depth>) -> Result<State, BrokerError> {
     match declared {
         Ok(()) => Ok(State::Present(depth)),

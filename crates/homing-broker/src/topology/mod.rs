@@ -1,8 +1,8 @@
-//! Which queues and exchanges there are, and why they are declared as they are.
+//! The queues and exchanges, and why they are declared this way.
 //!
 //! - All queues are durable quorum queues; the version in their names changes when an argument
 //!   must, because the arguments of a declared queue cannot. What an earlier version declared is
-//!   emptied into its successor ([`Broker::empty`](super::Broker::empty)), or accepted as it is
+//!   emptied into its successor ([`Broker::empty`](super::Broker::empty)), or accepted unchanged
 //!   (`former`).
 //! - At-least-once dead-lettering needs three things of its source: a quorum queue,
 //!   `x-dead-letter-strategy: at-least-once` and `x-overflow: reject-publish`. Without any of them
@@ -11,14 +11,14 @@
 //! - `x-delivery-limit` is a large positive number where nothing may ever be dropped: −1 drops on
 //!   RabbitMQ 3.10, and no number means 20 on 4.x.
 //! - Never `x-expires`: it deletes a queue with its messages.
-//! - A policy may set what an argument sets; of limits the smaller one counts. So a queue that keeps
-//!   messages refuses what a `max-length` has no room for (`x-overflow`), and what a `delivery-limit`
-//!   or a `message-ttl` takes out of it is moved, at least once: from the parking queue to the net,
-//!   from the net to the parking queue. Workers consume the net and send each message on as a new one:
-//!   the broker moves nothing round a cycle by itself. Where no worker runs, it keeps such a message
-//!   in the net, out of reach.
-//! - A lock dead-letters to itself: its holder rejects the baton and gets it again as a new message,
-//!   which no limit on redeliveries counts.
+//! - A policy may set what an argument sets; of limits the smaller one counts. So a queue that
+//!   keeps messages refuses what a `max-length` has no room for (`x-overflow`), and what a
+//!   `delivery-limit` or a `message-ttl` takes out of it is moved, at least once: from the parking
+//!   queue to the unrouted queue, and the other way round. Workers consume the unrouted queue and
+//!   republish each message as a new one: the broker moves nothing round a cycle by itself. Where
+//!   no worker runs, it keeps such a message in the unrouted queue, out of reach.
+//! - A lock dead-letters to itself: its holder rejects the baton and gets it again as a new
+//!   message, which no limit on redeliveries counts.
 //!
 //! Source: RabbitMQ documentation, *Quorum Queues*, *Time-To-Live and Expiration*, *Dead Letter
 //! Exchanges*, *Alternate Exchanges*, *Policies*.
@@ -39,7 +39,9 @@ use std::{
 };
 
 pub use declare::Depth;
-pub(crate) use declare::{Declared, depth, depth_on, keeps_what_is_rejected, leave_net};
+pub(crate) use declare::{
+    Declared, dead_letters_rejected, depth, depth_on, unbind_former_unrouted,
+};
 pub use inspect::{Finding, State};
 pub use policy::Danger;
 
@@ -50,7 +52,7 @@ pub struct Topology {
     waits: BTreeSet<Duration>,
     /// Slots of sources: name and number.
     slots: BTreeSet<(String, u8)>,
-    /// Whether primary and retry queue were found as the first version declared them.
+    /// True if primary and retry queue were found as the first version declared them.
     has_former: Arc<AtomicBool>,
 }
 
@@ -81,25 +83,25 @@ impl Names {
         self.of("route")
     }
 
-    /// Fanout exchange: the net under both, for messages without a route.
+    /// Fanout exchange, the alternate exchange of both, for messages without a route.
     #[must_use]
     pub fn alternate(&self) -> String {
         self.of("unrouted")
     }
 
-    /// Queue of what the net caught, and of what policies take out of the parking queue.
+    /// Queue of messages without a route, and of what policies take out of the parking queue.
     #[must_use]
     pub fn unrouted(&self) -> String {
         self.of_second("unrouted")
     }
 
-    /// The same of the first version.
+    /// The unrouted queue of the first version.
     #[must_use]
     pub fn former_unrouted(&self) -> String {
         self.of("unrouted")
     }
 
-    /// Queue of fresh events.
+    /// Queue of new events.
     #[must_use]
     pub fn primary(&self) -> String {
         self.of("primary")
@@ -117,19 +119,20 @@ impl Names {
         self.of_second("parked")
     }
 
-    /// The same of the first version, whose primary and retry queues dead-letter to it for ever.
+    /// The parking queue of the first version, whose primary and retry queues dead-letter to it for
+    /// ever.
     #[must_use]
     pub fn former_parked(&self) -> String {
         self.of("parked")
     }
 
-    /// Fanout exchange over which processes tell each other of changes.
+    /// Fanout exchange over which processes announce changes.
     #[must_use]
     pub fn control(&self) -> String {
         self.of("control")
     }
 
-    /// What the names of all wait queues begin with.
+    /// Prefix of the names of all wait queues.
     pub(crate) fn wait_prefix(&self) -> String {
         self.of("wait.")
     }
@@ -140,23 +143,23 @@ impl Names {
         self.of_second(&format!("source.{source}.{slot}"))
     }
 
-    /// The same of the first version.
+    /// The lock of a slot in the first version.
     #[must_use]
     pub fn former_lock(&self, source: &str, slot: u8) -> String {
         self.of(&format!("source.{source}.{slot}"))
     }
 
-    /// Queue that keeps a second process out of an installation that is there for one run.
+    /// Queue that keeps a second process out of an installation that exists for one run.
     pub(crate) fn claim(&self) -> String {
         self.of("claim")
     }
 
-    /// Queue that is asked for and never made, to learn what the broker can do.
+    /// Queue that is declared only to be refused, to learn what the broker can do.
     fn probe(&self) -> String {
         self.of("probe")
     }
 
-    /// Queue that keeps a second one from going through what is parked.
+    /// Queue that keeps a second scan out of the parking queue.
     pub(crate) fn scan_lock(&self) -> String {
         self.of("turn")
     }
@@ -186,19 +189,19 @@ const DELIVERY_LIMIT_NEVER: u32 = 1_000_000;
 pub struct QueueSpec {
     /// Its name; also its routing key at the route exchange.
     pub name: String,
-    /// What happens to messages that leave it other than by an ack.
+    /// The handling of messages that leave it other than by an ack.
     pub kind: QueueKind,
 }
 
-/// The kinds of queues, by what becomes of a message that is not acked.
+/// The kinds of queues, by the handling of a message that is not acked.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum QueueKind {
-    /// Primary and retry: a message that is redelivered too often, or rejected because no copy of it
-    /// can be published, goes to the parking queue.
+    /// Primary and retry: a message that is redelivered too often, or rejected because no copy of
+    /// it can be published, goes to the parking queue.
     Deliver {
         /// The parking queue.
         dead_letters_to: String,
-        /// That of the first version, to which queues lead that it declared.
+        /// The first version's, the target of the queues that it declared.
         formerly_to: String,
     },
     /// No consumer, ever: after the wait the broker moves messages to the retry queue.
@@ -210,11 +213,11 @@ pub enum QueueKind {
     },
     /// Parking and unrouted: kept until an operator or homing takes them out.
     Keep {
-        /// Where what a policy takes out of it goes.
+        /// The target of what a policy takes out of it.
         dead_letters_to: String,
     },
-    /// One consumer at a time gets its one message: whoever has that, has the lock. Nothing is
-    /// routed to it. (Quorum queues take `exclusive` consumers and do not keep others out.)
+    /// One consumer at a time gets its one message, and with it the lock. Nothing is routed to it.
+    /// (Quorum queues take `exclusive` consumers and do not keep others out.)
     Lock,
 }
 
@@ -261,8 +264,8 @@ impl QueueSpec {
                 arguments.push(("x-delivery-limit", ArgumentValue::Number(DELIVERY_LIMIT_NEVER)));
                 arguments
             }
-            // At most once: a baton that gets lost is published anew, one that waited in the
-            // broker's hands would be a second one.
+            // At most once: a baton that gets lost is published again, one that the broker still
+            // held would be a second one.
             QueueKind::Lock => {
                 let mut arguments = dead_letters_to(&self.name);
                 arguments.push(("x-delivery-limit", ArgumentValue::Number(DELIVERY_LIMIT_NEVER)));
@@ -277,7 +280,7 @@ impl QueueSpec {
 }
 
 impl QueueSpec {
-    /// The same as an earlier version declared it, where that is as good under the same name.
+    /// The queue as an earlier version declared it, if that is as good under the same name.
     pub(super) fn former(&self) -> Option<Self> {
         match &self.kind {
             QueueKind::Deliver { formerly_to, .. } => {
@@ -303,7 +306,7 @@ impl Topology {
         }
     }
 
-    /// The same with a lock for each of these slots of sources.
+    /// Adds a lock for each of these slots of sources.
     #[must_use]
     pub fn with_slots<'a>(mut self, slots: impl IntoIterator<Item = (&'a str, u8)>) -> Self {
         self.slots.extend(slots.into_iter().map(|(source, slot)| (source.to_owned(), slot)));
@@ -354,27 +357,27 @@ impl Topology {
         queues
     }
 
-    /// Whether what is routed by `key` reaches a queue for messages, other than the net's.
+    /// Returns true if `key` routes to a queue for messages other than the unrouted queue.
     pub(crate) fn takes(&self, key: &str) -> bool {
-        let net = self.names.unrouted();
+        let unrouted = self.names.unrouted();
         let takes = |queue: &QueueSpec| queue.name == key && queue.kind != QueueKind::Lock;
-        key != net && self.queues().iter().any(takes)
+        key != unrouted && self.queues().iter().any(takes)
     }
 
-    /// Whether the first version declared what is there, and processes of it may run: they refuse what
-    /// this one declares. Known once the topology was declared or inspected.
+    /// Returns true if the first version declared the topology, so that processes of it may run:
+    /// they refuse what this one declares. Known once the topology was declared or inspected.
     pub(crate) fn is_of_first_version(&self) -> bool {
         self.has_former.load(Ordering::Relaxed)
     }
 
-    /// Where primary and retry queues of the first version dead-letter to. Missing, it is declared
-    /// with today's arguments.
+    /// The queue to which primary and retry queues of the first version dead-letter. If missing, it
+    /// is declared with today's arguments.
     pub(super) fn former_parked(&self) -> QueueSpec {
         let kind = QueueKind::Keep { dead_letters_to: self.names.parked() };
         QueueSpec { name: self.names.former_parked(), kind }
     }
 
-    /// The names of queues of earlier versions, and of those that have taken their place.
+    /// The names of queues of earlier versions, and of their successors.
     pub(crate) fn superseded(&self) -> Vec<(String, String)> {
         let names = &self.names;
         let locks = self

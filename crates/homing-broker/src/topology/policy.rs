@@ -1,22 +1,22 @@
-//! What policies at the broker may do to queues.
+//! Policies at the broker that are dangerous to queues.
 //!
-//! Source: RabbitMQ documentation, *Policies*; which value goes before which:
+//! Source: RabbitMQ documentation, *Policies*; precedence of values:
 //! `rabbit_quorum_queue:ra_machine_config`.
 
 use serde_json::{Map, Value};
 
 use super::{DELIVERY_LIMIT, QueueKind, Topology};
 
-/// A key of a policy that breaks what is promised of a queue.
+/// A key of a policy that breaks a promise of a queue.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Danger {
     /// Such as `expires`.
     pub key: &'static str,
-    /// What it does.
+    /// Its effect.
     pub what: &'static str,
 }
 
-/// What a queue is to its messages, as far as policies are concerned.
+/// The role of a queue, as far as policies are concerned.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Role {
     Primary,
@@ -24,13 +24,13 @@ enum Role {
     Wait,
     Keep,
     Lock,
-    /// Of the first version: it keeps, and nothing protects it.
+    /// A queue of the first version that keeps messages, and that nothing protects.
     Former,
 }
 
 impl Topology {
-    /// Which keys of `policy`, the definition that is in force for `queue`, are dangerous there.
-    /// Nothing for a queue that is not of this topology.
+    /// The dangerous keys of `policy`, the definition that is in force for `queue`. None for a
+    /// queue that is not of this topology.
     #[must_use]
     pub fn dangers(&self, queue: &str, policy: &Map<String, Value>) -> Vec<Danger> {
         let Some(role) = self.role(queue) else { return Vec::new() };
@@ -78,10 +78,10 @@ fn danger(role: Role, key: &str, value: &Value) -> Option<Danger> {
         ("max-length", Role::Former) => ("max-length", "deletes messages"),
         ("max-length-bytes", Role::Former) => ("max-length-bytes", "deletes messages"),
         ("max-length", Role::Retry | Role::Wait | Role::Keep) => {
-            ("max-length", "once it is full, deliveries stand still")
+            ("max-length", "once it is full, deliveries stop")
         }
         ("max-length-bytes", Role::Retry | Role::Wait | Role::Keep) => {
-            ("max-length-bytes", "once it is full, deliveries stand still")
+            ("max-length-bytes", "once it is full, deliveries stop")
         }
         ("overflow", Role::Primary | Role::Retry | Role::Wait | Role::Keep)
             if value != "reject-publish" =>

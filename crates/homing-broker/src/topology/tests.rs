@@ -1,4 +1,4 @@
-//! The topology as it is declared.
+//! The declared topology.
 
 use super::*;
 

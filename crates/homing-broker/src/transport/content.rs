@@ -40,13 +40,13 @@ const FIRST_FLAG: u16 = 1 << 15;
 /// `headers`.
 const TABLE_FLAG: u16 = FIRST_FLAG >> 2;
 
-/// Class, weight and the size of the body stand before the flags.
+/// Class, weight and the size of the body come before the flags.
 const START_BYTES: usize = 12;
-/// What is told of a message, with room to spare for all its short strings.
+/// Bound of the note on a message, with room to spare for all its short strings.
 const MAX_NOTE_BYTES: usize = 16 * 1_024;
 const VOID: &[u8] = b"V";
 
-/// Whether the client can take this content header as it is.
+/// Returns true if the client can decode this content header.
 pub(super) fn is_decodable(payload: &[u8], max_bytes: usize) -> bool {
     payload.len() <= max_bytes && check(Cursor(payload)).is_some()
 }
@@ -68,18 +68,18 @@ fn check(mut cursor: Cursor<'_>) -> Option<()> {
     cursor.0.is_empty().then_some(())
 }
 
-/// A content header that the client can take.
+/// A content header that the client can decode.
 pub(super) struct Rewritten {
     pub(super) payload: Vec<u8>,
     /// Bytes of headers that were left out, because they are too large or too deep.
     pub(super) left_out: usize,
 }
 
-/// What can be kept of a content header, in at most `max_bytes` bytes; `None`: it has not even a
-/// size of the body. `whole` is its size, where `payload` is the beginning of it only.
+/// Rewrites a content header into at most `max_bytes` bytes, keeping what it can; `None`: it has
+/// not even a size of the body. `whole` is its size, where `payload` is only the beginning of it.
 ///
-/// A header that is too large or too deep keeps its name and has no value; what else cannot be kept
-/// is told in one of homing's own, [`header::UNPARSED`].
+/// A header that is too large or too deep keeps its name and loses its value; whatever else cannot
+/// be kept is noted in one of homing's own, [`header::UNPARSED`].
 pub(super) fn rewritten(
     payload: &[u8],
     whole: usize,
@@ -294,7 +294,7 @@ mod tests {
         value
     }
 
-    /// What the client makes of it.
+    /// The properties as the client parses them.
     fn taken(rewritten: &Rewritten) -> (BasicProperties, FieldTable) {
         let (rest, properties) = parse_properties(&rewritten.payload[START_BYTES..]).unwrap();
         assert!(rest.is_empty());
@@ -315,7 +315,7 @@ mod tests {
     }
 
     #[test]
-    fn an_id_that_is_not_text_is_told_and_shown() {
+    fn an_id_that_is_not_text_is_noted_and_shown() {
         let payload = payload(FIRST_FLAG >> 8, b"\x05Gr\xfc\xdfe");
         assert!(!is_decodable(&payload, LARGE));
         let (properties, table) = taken(&fit(&payload));
@@ -324,7 +324,7 @@ mod tests {
     }
 
     #[test]
-    fn names_of_headers_are_texts_wherever_they_stand() {
+    fn names_of_headers_are_texts_at_every_level() {
         let mut inner = vec![b'F'];
         inner.extend(table(&[(b"\xe9", b"V")]));
         let fields = table(&[(b"caf\xe9", b"V"), (b"deep", &inner), (b"good", &text(b"\xff"))]);
@@ -372,7 +372,7 @@ mod tests {
     }
 
     #[test]
-    fn too_many_headers_are_told() {
+    fn too_many_headers_are_noted() {
         let names: Vec<_> = (0..10_000).map(|number| format!("header-{number}")).collect();
         let fields: Vec<_> = names.iter().map(|name| (name.as_bytes(), VOID)).collect();
         let payload = payload(TABLE_FLAG, &table(&fields));

@@ -1,4 +1,4 @@
-//! The stream of frames that the broker sends, made such that the client takes every one.
+//! The stream of frames from the broker, rewritten where the client could not decode it.
 
 use std::collections::HashMap;
 
@@ -7,7 +7,7 @@ use tracing::warn;
 
 use super::{content, method, notes::Notes};
 
-/// Type, channel and size stand before the payload of a frame, one byte behind it.
+/// Type, channel and size come before the payload of a frame, one byte behind it.
 /// Source: AMQP 0-9-1, 4.2.3.
 const HEAD_BYTES: usize = 7;
 const OVERHEAD_BYTES: usize = HEAD_BYTES + 1;
@@ -17,45 +17,47 @@ const HEADER: u8 = 2;
 const BODY: u8 = 3;
 const HEARTBEAT: u8 = 8;
 /// No negotiated size is smaller. Source: AMQP 0-9-1, `frame-min-size`.
-const FRAME_BYTES_MIN: u32 = 4_096;
+const MIN_FRAME_BYTES: u32 = 4_096;
 
-/// So much of a frame is kept; what is behind it is not read. RabbitMQ sends headers of whatever size
+/// Bytes that are kept of a frame; the rest is not read. RabbitMQ sends headers of whatever size
 /// they came in, by AMQP 1.0 or STOMP as large as a message.
 const MAX_KEPT_BYTES: usize = 1_024 * 1_024;
 /// Capacity that buffers keep; headers are seldom larger.
 const CAPACITY_KEPT: usize = 16 * 1_024;
 
-/// What came from the broker, on its way to the client.
+/// Bytes from the broker, for the client.
 ///
-/// Bodies pass unseen. A method and a content header are looked at as soon as they are there as a
-/// whole, and replaced where the client could not take them: it gives up the connection for one, with
+/// Bodies pass unchecked. A method and a content header are checked as soon as they are complete,
+/// and replaced where the client could not decode them: it gives up the connection for one, with
 /// everything that came over it.
 #[derive(Debug)]
 pub(super) struct Frames {
     /// The largest frame that the client takes.
     max_client: u32,
-    /// What the broker named, where the client would not hold itself to it.
+    /// The frame size that the broker named, if the client would not keep to it.
     smaller: Option<u32>,
     /// Bytes of a body that still pass.
     passing: usize,
-    /// The beginning of a frame that is not there as a whole.
+    /// The beginning of an incomplete frame.
     held: Vec<u8>,
     /// Bytes of that frame that are not kept.
     dropped: usize,
-    /// What the client gets next; all that is in front of `given` it has.
+    /// Bytes that the client gets next; it has those before `given`.
     ready: Vec<u8>,
     given: usize,
-    /// What `deliver`, `return` and `get-ok` said of the message whose header comes next, by channel.
+    /// Notes on `deliver`, `return` and `get-ok` of the message whose header comes next, by
+    /// channel.
     notes: HashMap<[u8; 2], Notes>,
-    /// Whether this is no AMQP 0-9-1: all passes as it is.
+    /// True if this is not AMQP 0-9-1: everything passes unchanged.
     foreign: bool,
 }
 
 impl Frames {
-    /// For a client that asked for frames of at most `asked` bytes; 0: of any size.
+    /// Creates the stream of a client that requested frames of at most `requested` bytes; 0: of any
+    /// size.
     #[must_use]
-    pub(super) fn new(asked: u32) -> Self {
-        let max_client = if asked == 0 { u32::MAX } else { asked.max(FRAME_BYTES_MIN) };
+    pub(super) fn new(requested: u32) -> Self {
+        let max_client = if requested == 0 { u32::MAX } else { requested.max(MIN_FRAME_BYTES) };
         Self {
             max_client,
             smaller: None,
@@ -69,11 +71,11 @@ impl Frames {
         }
     }
 
-    /// Takes `came` in; returns how many of its first bytes the client may have as they are. What
-    /// else it may have is given by [`give`](Self::give), which must have nothing left before.
+    /// Takes `came` in; returns how many of its first bytes pass unchanged. The rest is handed over
+    /// by [`give`](Self::give), which must have nothing left before.
     pub(super) fn pass(&mut self, came: &[u8]) -> usize {
         let mut rest = came;
-        let mut as_it_is: usize = 0;
+        let mut unchanged: usize = 0;
         while !rest.is_empty() {
             let (length, replaced) = match self.first(rest) {
                 First::Passes(length) => (length, None),
@@ -89,14 +91,14 @@ impl Frames {
             rest = behind;
             match replaced {
                 Some(replaced) => self.ready.extend(replaced),
-                None if self.ready.is_empty() => as_it_is = as_it_is.saturating_add(piece.len()),
+                None if self.ready.is_empty() => unchanged = unchanged.saturating_add(piece.len()),
                 None => self.ready.extend(piece),
             }
         }
-        as_it_is
+        unchanged
     }
 
-    /// What `bytes` begin with.
+    /// Classifies the beginning of `bytes`.
     fn first(&mut self, bytes: &[u8]) -> First {
         if self.foreign {
             return First::Passes(bytes.len());
@@ -119,8 +121,7 @@ impl Frames {
         if length <= bytes.len() { First::Whole(length) } else { First::Begun }
     }
 
-    /// What the client gets instead of this frame, of `length` bytes in all; `None`: it gets it as it
-    /// is.
+    /// The replacement of this frame, of `length` bytes in all; `None`: it passes unchanged.
     fn replaced(&mut self, frame: &[u8], length: usize) -> Option<Vec<u8>> {
         let (head, payload) = frame.split_at_checked(HEAD_BYTES)?;
         let is_whole = frame.len() == length;
@@ -148,7 +149,7 @@ impl Frames {
         Some(framed(kind, channel, &rewritten.payload))
     }
 
-    /// The size that the client has to ask for, or it gets no connection.
+    /// The frame size that the client has to request to get a connection.
     pub(super) fn smaller(&self) -> Option<u32> {
         self.smaller
     }
@@ -157,19 +158,19 @@ impl Frames {
         usize::try_from(self.max_client).unwrap_or(usize::MAX).saturating_sub(OVERHEAD_BYTES)
     }
 
-    /// The client takes frames of the smaller size of the two that were named; and of none that is below
-    /// its own minimum, unless it was the one who asked for that.
+    /// Learns the negotiated size of frames. The client takes the smaller one of the two that were
+    /// named; and none that is below its own minimum, unless it requested that itself.
     /// Source: lapin 4.12, `Configuration::max_set_frame`.
     fn tune(&mut self, payload: &[u8]) {
         if let Some(named) = method::frame_max(payload).filter(|named| *named > 0) {
-            // Asked for once: what would still be too large is for the broker to refuse.
-            let was_asked_for = self.max_client < FRAME_MIN_SIZE;
-            self.smaller = Some(named).filter(|it| *it < FRAME_MIN_SIZE && !was_asked_for);
-            self.max_client = self.max_client.min(named.max(FRAME_BYTES_MIN));
+            // Requested once: what would still be too large is for the broker to refuse.
+            let was_requested = self.max_client < FRAME_MIN_SIZE;
+            self.smaller = Some(named).filter(|it| *it < FRAME_MIN_SIZE && !was_requested);
+            self.max_client = self.max_client.min(named.max(MIN_FRAME_BYTES));
         }
     }
 
-    /// Gives the client what is ready, as much as `into` has room for. Returns how many bytes.
+    /// Gives the client what is ready, as much as fits into `into`. Returns how many bytes.
     pub(super) fn give(&mut self, into: &mut [u8]) -> usize {
         let ready = self.ready.get(self.given..).unwrap_or_default();
         let length = ready.len().min(into.len());
@@ -184,23 +185,23 @@ impl Frames {
         length
     }
 
-    /// The beginning of a frame whose rest has not come.
+    /// The beginning of an incomplete frame.
     pub(super) fn held(&self) -> &[u8] {
         &self.held
     }
 
-    /// Forgets it: it is passed again, with what comes behind it.
+    /// Drops the held bytes: they are passed again, with what comes behind them.
     pub(super) fn unhold(&mut self) {
         empty(&mut self.held);
     }
 
-    /// At least one byte that is missing of the frame that is held, and not more than belong to it.
+    /// Missing bytes of the held frame: at least one, and not more than belong to it.
     pub(super) fn missing(&self) -> usize {
         let known = frame_bytes(&self.held).unwrap_or(HEAD_BYTES);
         known.saturating_sub(self.held.len()).saturating_sub(self.dropped)
     }
 
-    /// Takes more of the frame that is held, at most what is [`missing`](Self::missing).
+    /// Takes more of the held frame, at most what is [`missing`](Self::missing).
     pub(super) fn hold(&mut self, more: &[u8]) {
         let room = MAX_KEPT_BYTES.saturating_sub(self.held.len());
         let (kept, dropped) = more.split_at_checked(room).unwrap_or((more, &[]));
@@ -208,7 +209,7 @@ impl Frames {
         self.dropped = self.dropped.saturating_add(dropped.len());
         let Some(length) = frame_bytes(&self.held) else { return };
         if self.held.first().is_some_and(|kind| passes(*kind)) {
-            // Nothing but its beginning is here.
+            // Only its beginning is here.
             let beginning = std::mem::take(&mut self.held);
             let passed = self.pass(&beginning);
             self.ready.extend(beginning.get(..passed).unwrap_or_default());
@@ -224,17 +225,17 @@ impl Frames {
     }
 }
 
-/// What a piece of the stream begins with.
+/// The beginning of a piece of the stream.
 enum First {
-    /// So many bytes that pass as they are.
+    /// Bytes that pass unchanged.
     Passes(usize),
-    /// A frame of so many bytes that is looked at.
+    /// A complete frame of this many bytes, to be checked.
     Whole(usize),
-    /// One that is not there as a whole.
+    /// An incomplete frame.
     Begun,
 }
 
-/// Whether a frame of this type has nothing that the client may not take.
+/// Returns true if the client can decode every frame of this type.
 fn passes(kind: u8) -> bool {
     matches!(kind, BODY | HEARTBEAT)
 }

@@ -1,4 +1,4 @@
-//! Methods that the broker sends: where their texts are, and what they say about frames.
+//! Methods from the broker: the positions of their texts, and the size of frames.
 
 use super::{
     notes::Notes,
@@ -8,13 +8,13 @@ use super::{
 /// A field of a method.
 #[derive(Clone, Copy)]
 enum MethodField {
-    /// So many bytes without a text.
+    /// Bytes without a text.
     Bytes(usize),
-    /// A text; with a name where it says something of a message.
+    /// A text; with a name if it is about a message.
     Text(Option<&'static str>),
     /// A table.
     Table,
-    /// Bytes behind their length.
+    /// Bytes preceded by their length.
     Long,
 }
 
@@ -44,8 +44,8 @@ fn fields(method: (u16, u16)) -> &'static [MethodField] {
     }
 }
 
-/// The method as the client can take it, where it cannot take it as it is. What is said of a message
-/// in another way is noted.
+/// Rewrites a method that the client cannot decode; `None`: it passes unchanged. What is changed
+/// about a message is noted.
 pub(super) fn rewritten(payload: &[u8], notes: &mut Notes) -> Option<Vec<u8>> {
     let mut cursor = Cursor(payload);
     let fields = fields((cursor.short()?, cursor.short()?));
@@ -91,7 +91,7 @@ fn are_decodable(mut cursor: Cursor<'_>, fields: &[MethodField]) -> bool {
     fields.iter().all(is_decodable)
 }
 
-/// The largest frame that the broker sends, where this method says so.
+/// The largest frame that the broker sends, if this method is `tune`.
 pub(super) fn frame_max(payload: &[u8]) -> Option<u32> {
     let mut cursor = Cursor(payload);
     if (cursor.short()?, cursor.short()?) != TUNE {
@@ -141,7 +141,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_fit_stays_as_it_is() {
+    fn decodable_methods_are_unchanged() {
         let mut payload = vec![0, 60, 0, 21];
         put_short_string(&mut payload, "tag".as_bytes());
         assert_eq!(rewritten(&payload, &mut Notes::default()), None);

@@ -1,10 +1,10 @@
-//! Between the socket and the client library: every message that the broker sends is read.
+//! Between the socket and the client library: makes every message from the broker readable.
 //!
-//! lapin gives up a whole connection for one message that it cannot parse (a short string that is not
-//! UTF-8) or whose headers are larger than a frame; RabbitMQ passes on both. Everything that was sent
-//! over that connection then counts as returned once, and after [`x-delivery-limit`] of these the
-//! broker parks it. So [`Frames`] looks at what comes and replaces what lapin would not take; what it
-//! had to change, [`Message::read`](super::Message::read) finds in a header.
+//! lapin gives up a whole connection for one message that it cannot parse (a short string that is
+//! not UTF-8) or whose headers are larger than a frame; RabbitMQ passes on both. Everything that
+//! was sent over that connection then counts as returned once, and after [`x-delivery-limit`] of
+//! these the broker parks it. So [`Frames`] checks what comes and replaces what lapin could not
+//! decode; [`Message::read`](super::Message::read) finds in a header what was changed.
 //!
 //! [`x-delivery-limit`]: super::topology
 //!
@@ -40,60 +40,60 @@ use frames::Frames;
 ///
 /// # Cancel safety
 ///
-/// Dropped before it has answered, the stream ends: the client's thread would otherwise read from it
-/// until the other side hangs up.
+/// If dropped before it returns, the stream ends: the client's thread would otherwise read from it
+/// until the peer hangs up.
 pub(super) async fn over<S: Wire>(
     uri: AMQPUri,
     properties: ConnectionProperties,
     stream: S,
 ) -> lapin::Result<Connection> {
     let (connected, awaited) = oneshot::channel();
-    let given = Mutex::new(Some((stream, awaited)));
-    let asked = uri.query.frame_max.unwrap_or_default();
+    let unopened = Mutex::new(Some((stream, awaited)));
+    let requested = uri.query.frame_max.unwrap_or_default();
     let tokio = Tokio::current();
     let streams = Streams { tokio: tokio.clone(), of: PhantomData::<fn() -> S> };
     let kit = RuntimeParts::new(tokio, streams);
     let opened = async move |_uri: AMQPUri, _runtime: Runtime<Kit<S>>| {
         // Called once: another stream would need another connection.
-        let given = given.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let unopened = unopened.lock().unwrap_or_else(PoisonError::into_inner).take();
         let (stream, awaited) =
-            given.ok_or_else(|| io::Error::from(io::ErrorKind::ConnectionAborted))?;
+            unopened.ok_or_else(|| io::Error::from(io::ErrorKind::ConnectionAborted))?;
         let awaited = Some(awaited);
-        Ok(AsyncTcpStream::Plain(Transport { stream, frames: Frames::new(asked), awaited }))
+        Ok(AsyncTcpStream::Plain(Transport { stream, frames: Frames::new(requested), awaited }))
     };
     let connection = Connection::connector(uri, Runtime::new(kit), opened, properties).await?;
-    // Where the stream has ended already, the first use of the connection tells.
+    // If the stream has ended already, the first use of the connection fails.
     let _sent = connected.send(());
     Ok(connection)
 }
 
-/// The broker agrees only to frames of at most so many bytes, which the client has to ask for.
+/// The broker accepts only frames of at most this many bytes, which the client has to request.
 #[derive(Debug, thiserror::Error)]
-#[error("the broker agrees to frames of {0} bytes at most")]
+#[error("the broker accepts frames of {0} bytes at most")]
 struct SmallerFrames(u32);
 
-/// The size of frames to ask for, where there is no connection because of that.
+/// The size of frames to request, if the connection failed because of it.
 pub(super) fn smaller_frames(error: &lapin::Error) -> Option<u32> {
     let ErrorKind::IOError(error) = error.kind() else { return None };
     let SmallerFrames(max_bytes) = error.get_ref()?.downcast_ref()?;
     Some(*max_bytes)
 }
 
-/// What AMQP can be spoken over.
+/// A stream that can carry AMQP.
 pub(super) trait Wire: AsyncRead + AsyncWrite + Send + Unpin + 'static {}
 
 impl<S: AsyncRead + AsyncWrite + Send + Unpin + 'static> Wire for S {}
 
-/// A stream from which the client reads nothing that it would not take.
+/// A stream from which the client reads only what it can decode.
 pub(super) struct Transport<S> {
     stream: S,
     frames: Frames,
-    /// Until the client is connected, or is given up.
+    /// Pending until the client is connected or given up.
     awaited: Option<oneshot::Receiver<()>>,
 }
 
 impl<S> Transport<S> {
-    /// Ends with an error where nobody waits any more for the client to be connected.
+    /// Fails if the caller no longer waits for the connection.
     fn poll_awaited(&mut self, context: &mut Context<'_>) -> io::Result<()> {
         let Some(awaited) = &mut self.awaited else { return Ok(()) };
         match Pin::new(awaited).poll(context) {
@@ -107,9 +107,9 @@ impl<S> Transport<S> {
     }
 }
 
-/// The beginning of a frame that is moved rather than completed with a read of its own.
+/// The largest beginning of a frame that is moved rather than completed with a read of its own.
 const MAX_MOVED_BYTES: usize = 4 * 1_024;
-/// Read at once of a frame that is completed.
+/// Bytes that are read at once to complete a frame.
 const MAX_COMPLETED_BYTES: usize = 64 * 1_024;
 
 impl<S: Wire> AsyncRead for Transport<S> {
@@ -163,7 +163,7 @@ fn read_on<S: Wire>(
     Poll::Ready(Ok((read, frames.pass(came))))
 }
 
-/// Reads more of the frame that is held, and nothing behind it.
+/// Reads more of the held frame, and nothing behind it.
 fn complete<S: Wire>(
     stream: &mut S,
     frames: &mut Frames,
@@ -201,7 +201,7 @@ impl<S: Wire> AsyncWrite for Transport<S> {
     }
 }
 
-/// tokio, as far as the client needs it, and streams of ours instead of its own.
+/// The client's runtime: tokio, with streams of ours instead of its own.
 type Kit<S> = RuntimeParts<Tokio, Streams<S>>;
 
 /// Names the type of the streams that are opened; it opens none itself.

@@ -1,11 +1,11 @@
-//! What of a message could not be given to the client as it came, in words.
+//! Notes on what had to be changed in a message, in words.
 
 use super::wire::escaped;
 
-/// So much of a value is shown that is no short string.
+/// Bytes that are shown of a value that is not a short string.
 const MAX_SHOWN_BYTES: usize = 256;
 
-/// One clause for each thing; empty where all came as it was sent.
+/// One clause for each change; empty if there was none.
 #[derive(Debug, Default)]
 pub(super) struct Notes(Vec<String>);
 
@@ -14,24 +14,24 @@ impl Notes {
         self.0.is_empty()
     }
 
-    /// `what` is a text, and these bytes are none.
+    /// Notes that these bytes of `what` are not UTF-8.
     pub(super) fn not_utf8(&mut self, what: &str, bytes: &[u8]) {
         self.0.push(format!("{what} is not UTF-8: {}", escaped(bytes)));
     }
 
-    /// Where `what` ends is not known.
+    /// Notes that the end of `what` is not known.
     pub(super) fn broken(&mut self, what: &str, bytes: &[u8]) {
         let shown = bytes.get(..MAX_SHOWN_BYTES).unwrap_or(bytes);
         let more = if shown.len() < bytes.len() { " …" } else { "" };
         self.0.push(format!("{what} cannot be read: {}{more}", escaped(shown)));
     }
 
-    /// There is no room for so many headers.
+    /// Notes that there is no room for the headers.
     pub(super) fn too_large(&mut self, bytes: usize) {
         self.0.push(format!("its headers are too large or too many ({bytes} bytes)"));
     }
 
-    /// All of it in at most `max_bytes` bytes; `None`: there is nothing to tell.
+    /// All notes in at most `max_bytes` bytes; `None`: there are none.
     pub(super) fn text(&self, max_bytes: usize) -> Option<String> {
         const MORE: &str = " …";
         if self.is_empty() {
@@ -56,7 +56,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_told_has_a_bound() {
+    fn notes_are_bounded() {
         let mut notes = Notes::default();
         assert_eq!(notes.text(10), None);
         notes.broken("header `x`", &[0xff; 1_000]);

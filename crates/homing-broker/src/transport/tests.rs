@@ -1,4 +1,4 @@
-//! Whatever frames a broker sends, however they are cut into pieces: the client takes what comes out.
+//! Whatever frames a broker sends, however they are split: the client can decode what comes out.
 
 use std::{collections::VecDeque, task::Waker};
 
@@ -9,7 +9,7 @@ use super::*;
 
 const END: u8 = 0xce;
 
-/// A stream of which pieces of any size come, with pauses between them.
+/// A stream that yields pieces of any size, with pauses between them.
 struct Pieces {
     bytes: VecDeque<u8>,
     random: Rng,
@@ -52,10 +52,10 @@ impl AsyncWrite for Pieces {
     }
 }
 
-/// What the client reads of `sent`, into buffers of any size.
-fn read(sent: &[u8], asked: u32, random: &mut Rng) -> Vec<u8> {
+/// Reads `sent` as the client does, into buffers of any size.
+fn read(sent: &[u8], requested: u32, random: &mut Rng) -> Vec<u8> {
     let stream = Pieces { bytes: sent.iter().copied().collect(), random: random.fork() };
-    let mut transport = Transport { stream, frames: Frames::new(asked), awaited: None };
+    let mut transport = Transport { stream, frames: Frames::new(requested), awaited: None };
     let mut context = Context::from_waker(Waker::noop());
     let mut read = Vec::new();
     loop {
@@ -99,7 +99,7 @@ impl Frame {
         frames
     }
 
-    /// Whether the client's own parser takes it.
+    /// Returns true if the client's own parser accepts it.
     fn is_taken(&self) -> bool {
         match self.kind {
             1 => parse_class(&self.payload[..]).is_ok_and(|(rest, _)| rest.is_empty()),
@@ -243,19 +243,19 @@ fn frames(random: &mut Rng) -> Vec<Frame> {
     (0..count).map(frame).collect()
 }
 
-/// Goal: no frame that a broker may send ends a connection. Method: frames made by chance (texts that
-/// are none, values of every type and of none, nested, cut off, too large) through the transport in
-/// pieces made by chance, each then read by the client's own parser.
+/// Goal: no frame that a broker may send ends a connection. Method: random frames (texts that are
+/// none, values of every type and of none, nested, cut off, too large) pass the transport in random
+/// pieces, and the client's own parser then reads each.
 #[test]
 fn the_client_takes_whatever_a_broker_sends() {
     let mut changed = 0;
     for seed in 0..1_500 {
         let mut random = Rng::with_seed(seed);
         let sent = frames(&mut random);
-        let asked = *random.choice(&[0, 4_096, 8_192, 131_072]).unwrap();
+        let requested = *random.choice(&[0, 4_096, 8_192, 131_072]).unwrap();
         let bytes: Vec<u8> = sent.iter().flat_map(Frame::bytes).collect();
 
-        let read = Frame::all(&read(&bytes, asked, &mut random));
+        let read = Frame::all(&read(&bytes, requested, &mut random));
 
         assert_eq!(read.len(), sent.len(), "seed {seed}");
         let mut noted = false;
@@ -263,12 +263,12 @@ fn the_client_takes_whatever_a_broker_sends() {
             assert!(read.is_taken(), "seed {seed}");
             assert_eq!((sent.kind, sent.channel), (read.kind, read.channel), "seed {seed}");
             let size = u32::try_from(read.payload.len() + 8).unwrap();
-            let too_large = asked > 0 && size > asked;
+            let too_large = requested > 0 && size > requested;
             assert!(!too_large || sent.kind == 3, "seed {seed}: {size} bytes");
             if sent.kind == 2 {
                 assert_eq!(sent.payload[..12], read.payload[..12], "seed {seed}: size of the body");
             }
-            let largest = if asked == 0 { 1_024 * 1_024 } else { asked as usize };
+            let largest = if requested == 0 { 1_024 * 1_024 } else { requested as usize };
             let was_fine = sent.is_taken() && sent.payload.len() + 8 < largest;
             changed += usize::from(read != sent);
             noted |= sent.kind == 1 && read != sent;
@@ -279,7 +279,7 @@ fn the_client_takes_whatever_a_broker_sends() {
 }
 
 #[test]
-fn what_is_not_amqp_passes_as_it_is() {
+fn what_is_not_amqp_passes_unchanged() {
     let answer = b"AMQP\0\0\x09\x01";
     assert_eq!(read(answer, 131_072, &mut Rng::with_seed(1)), answer);
 }
@@ -302,12 +302,12 @@ fn headers_fit_into_the_frames_that_were_agreed_on() {
     assert!(second.bytes().len() <= 8_192 && second.is_taken());
 }
 
-/// Goal: where the broker agrees to less than the client's minimum, the client asks for that, once.
+/// Goal: where the broker accepts less than the client's minimum, the client requests that, once.
 #[test]
-fn a_size_below_the_clients_minimum_is_asked_for_once() {
-    let smaller = |asked, named: [u8; 2]| {
+fn a_size_below_the_clients_minimum_is_requested_once() {
+    let smaller = |requested, named: [u8; 2]| {
         let payload = [&[0, 10, 0, 30, 0, 8, 0, 0], &named[..], &[0, 60]].concat();
-        let mut frames = Frames::new(asked);
+        let mut frames = Frames::new(requested);
         frames.pass(&Frame { kind: 1, channel: 0, payload }.bytes());
         frames.smaller()
     };
@@ -317,7 +317,7 @@ fn a_size_below_the_clients_minimum_is_asked_for_once() {
     assert_eq!(smaller(100, [0, 50]), None);
 }
 
-/// What a routing key was is told with the message that came with it, and with no other.
+/// A note on a routing key goes with its own message, and with no other.
 #[test]
 fn a_note_goes_with_the_next_header_of_its_channel() {
     let mut deliver = vec![0, 60, 0, 60, 1, b't', 0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 2, 0xff, 0xfe];

@@ -1,11 +1,11 @@
-//! Reading and writing the types of AMQP 0-9-1, without trusting a byte.
+//! Reads and writes the types of AMQP 0-9-1, without trusting a byte.
 
-/// What is left to read.
+/// The bytes that are left to read.
 #[derive(Clone, Copy)]
 pub(super) struct Cursor<'a>(pub(super) &'a [u8]);
 
 impl<'a> Cursor<'a> {
-    /// The next `length` bytes; `None`: there are not so many.
+    /// The next `length` bytes; `None`: there are fewer.
     pub(super) fn take(&mut self, length: usize) -> Option<&'a [u8]> {
         let (taken, rest) = self.0.split_at_checked(length)?;
         self.0 = rest;
@@ -30,19 +30,19 @@ impl<'a> Cursor<'a> {
         self.chunk().map(u32::from_be_bytes)
     }
 
-    /// The bytes of a short string: at most 255, by its type text in UTF-8.
+    /// The bytes of a short string: at most 255, which have to be UTF-8.
     pub(super) fn short_string(&mut self) -> Option<&'a [u8]> {
         let length = self.octet()?;
         self.take(usize::from(length))
     }
 
-    /// What stands behind its length in four bytes: a long string, a table, a list.
+    /// Bytes preceded by their length in four bytes: a long string, a table, a list.
     pub(super) fn long_string(&mut self) -> Option<&'a [u8]> {
         let length = self.long()?;
         self.take(usize::try_from(length).ok()?)
     }
 
-    /// One value of a table, with its type; `None` where its end is not known.
+    /// One value of a table, with its type; `None` if its end is not known.
     ///
     /// Types are those that lapin knows, which follow RabbitMQ and not the specification.
     /// Source: RabbitMQ, *AMQP 0-9-1 Errata*, field types; amq-protocol-types, `AMQPType::from_id`.
@@ -63,27 +63,27 @@ impl<'a> Cursor<'a> {
     }
 }
 
-/// Whether a short string is what it has to be. Most are plain, which is seen many bytes at a time.
+/// Returns true if a short string is UTF-8. Most are ASCII, which is checked many bytes at a time.
 pub(super) fn is_text(bytes: &[u8]) -> bool {
     bytes.is_ascii() || std::str::from_utf8(bytes).is_ok()
 }
 
-/// Why the client would not take a value, a table or a list.
+/// Reasons why the client cannot decode a value, a table or a list.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Undecodable<'a> {
-    /// Where something in it ends is not known.
+    /// The end of something in it is not known.
     Broken,
     /// More levels than the stack of the client's thread may have to bear.
     TooDeep,
-    /// A name of this is not UTF-8.
+    /// A name in it is not UTF-8.
     Name(&'a [u8]),
 }
 
-/// Levels of tables and lists within a header. The client calls itself for each, and a publisher may
+/// Levels of tables and lists within a header. The client recurses into each, and a publisher may
 /// put 26,000 of them into one frame.
 pub(super) const MAX_LEVELS: u32 = 32;
 
-/// Whether the client can take this value, which has its type in front.
+/// Checks that the client can decode this value, which has its type in front.
 pub(super) fn check_value(value: &[u8], levels: u32) -> Result<(), Undecodable<'_>> {
     let mut cursor = Cursor(value);
     match cursor.octet() {
@@ -103,7 +103,7 @@ pub(super) fn check_value(value: &[u8], levels: u32) -> Result<(), Undecodable<'
     }
 }
 
-/// Whether the client can take a table with this content.
+/// Checks that the client can decode a table with this content.
 pub(super) fn check_table(content: &[u8], levels: u32) -> Result<(), Undecodable<'_>> {
     let mut fields = Cursor(content);
     while !fields.0.is_empty() {
@@ -116,7 +116,7 @@ pub(super) fn check_table(content: &[u8], levels: u32) -> Result<(), Undecodable
     Ok(())
 }
 
-/// Writes a short string; what is longer than one may be is cut, at the end of a character.
+/// Writes a short string, truncated between two characters if it is too long.
 pub(super) fn put_short_string(into: &mut Vec<u8>, text: &[u8]) {
     let mut length = text.len().min(usize::from(u8::MAX));
     while length < text.len()
@@ -129,19 +129,18 @@ pub(super) fn put_short_string(into: &mut Vec<u8>, text: &[u8]) {
     into.extend(text.iter().take(length));
 }
 
-/// Whether a character of UTF-8 began before this byte.
+/// Returns true if a character of UTF-8 began before this byte.
 fn is_continuation(byte: u8) -> bool {
     byte & 0b1100_0000 == 0b1000_0000
 }
 
-/// Writes what stands behind its length in four bytes.
+/// Writes bytes preceded by their length in four bytes.
 pub(super) fn put_long_string(into: &mut Vec<u8>, content: &[u8]) {
     into.extend(u32::try_from(content.len()).unwrap_or(u32::MAX).to_be_bytes());
     into.extend(content);
 }
 
-/// `bytes` as text from which they can be had again: what is not UTF-8 as `\xff`, a backslash as
-/// `\\`.
+/// Escapes `bytes` reversibly: what is not UTF-8 as `\xff`, a backslash as `\\`.
 pub(super) fn escaped(bytes: &[u8]) -> String {
     let mut text = String::with_capacity(bytes.len());
     for chunk in bytes.utf8_chunks() {
@@ -161,7 +160,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn bytes_that_are_not_text_are_shown_as_what_they_are() {
+    fn bytes_that_are_not_text_are_escaped() {
         assert_eq!(escaped("Grüße".as_bytes()), "Grüße");
         assert_eq!(escaped(b"Gr\xfc\xdfe"), r"Gr\xfc\xdfe");
         assert_eq!(escaped(br"C:\x"), r"C:\\x");

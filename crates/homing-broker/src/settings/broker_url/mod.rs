@@ -1,8 +1,8 @@
-//! One URL of the broker, parsed once: what connects acts on exactly what was parsed here.
+//! One URL of the broker, parsed once: connections use exactly what was parsed here.
 //!
-//! It follows RabbitMQ's rules with two exceptions: a lone `/` is the default virtual host (operators
-//! on Kubernetes write it, and nobody has a virtual host without a name), and whatever homing does
-//! not act on is refused by name instead of being passed over.
+//! It follows RabbitMQ's rules with two exceptions: a lone `/` is the default virtual host
+//! (operators on Kubernetes write it, and no virtual host has an empty name), and what homing does
+//! not act on is refused by name instead of ignored.
 //!
 //! Source: RabbitMQ documentation, *URI Specification* and *URI Query Parameters*.
 
@@ -11,30 +11,30 @@ use std::{fmt, ops::RangeInclusive, path::PathBuf, time::Duration};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
 use url::{Host, Url};
 
-/// What a URL looks like, for whoever wrote another one.
+/// The form of a URL, for error messages.
 const FORM: &str = "write it as amqp://user:password@host:5672/vhost";
 
-/// What needs no escape when a name is shown.
+/// Characters that are escaped when a name is shown.
 const SHOWN: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'~');
 
-/// Where one node of the broker is, and how to log in there.
+/// Address of one node of the broker, and the login there.
 #[derive(Clone, PartialEq, Eq)]
 pub struct BrokerUrl {
-    /// Whether TLS comes first (`amqps`).
+    /// True for TLS (`amqps`).
     pub tls: bool,
     /// A name in ASCII, or an address.
     pub host: Host<String>,
     /// 5672, or 5671 with TLS, where none is written.
     pub port: u16,
-    /// As whom.
+    /// The credentials.
     pub login: Login,
     /// `/` where none is written.
     pub vhost: String,
-    /// What stands behind the `?`.
+    /// The query.
     pub parameters: Parameters,
 }
 
-/// How homing proves who it is.
+/// The credentials of homing.
 #[derive(Clone, PartialEq, Eq)]
 pub enum Login {
     /// By user and password (SASL PLAIN). An `OAuth` 2 token is a password.
@@ -72,8 +72,8 @@ pub struct Parameters {
 }
 
 impl BrokerUrl {
-    /// Reads one URL. The error says what is wrong and what is allowed; it never repeats what may be
-    /// a part of a password.
+    /// Reads one URL. The error says what is wrong and what is allowed; it never repeats what may
+    /// be a part of a password.
     ///
     /// # Errors
     ///
@@ -110,8 +110,7 @@ impl BrokerUrl {
         Ok(Self { tls, host, port, login, vhost: vhost(url.path())?, parameters })
     }
 
-    /// `host:port/vhost`: all of the URL that may be shown to anybody. The default virtual host is
-    /// left out.
+    /// `host:port/vhost`: all of the URL that anyone may see. The default virtual host is left out.
     #[must_use]
     pub fn shown(&self) -> String {
         let (host, port) = (&self.host, self.port);
@@ -134,7 +133,7 @@ impl BrokerUrl {
         format!("{scheme}://{user}{}", self.shown())
     }
 
-    /// As whom homing logs in, for messages.
+    /// The user as whom homing logs in, for messages.
     #[must_use]
     pub fn user(&self) -> &str {
         match &self.login {
@@ -150,7 +149,7 @@ impl fmt::Debug for BrokerUrl {
     }
 }
 
-/// What is wrong with a text that is no URL at all.
+/// Explains what is wrong with a text that is not a URL.
 fn not_a_url(text: &str, error: url::ParseError) -> String {
     let is_ours = text.starts_with("amqp://") || text.starts_with("amqps://");
     if !is_ours || error == url::ParseError::EmptyHost {
@@ -296,7 +295,7 @@ impl Parameters {
     }
 }
 
-/// The name of a parameter, where it may be shown: it may be a part of a password.
+/// The name of a parameter, if it may be shown: it may be a part of a password.
 fn word(name: &str) -> &str {
     let plain = name.chars().all(|c| c.is_ascii_lowercase() || c == '_');
     if plain && name.len() <= 32 { name } else { "…" }

@@ -1,4 +1,4 @@
-//! URLs as people, operators and libraries write them.
+//! URLs as users, Kubernetes operators and libraries write them.
 
 use super::*;
 
