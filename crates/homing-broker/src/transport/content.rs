@@ -5,8 +5,8 @@ use std::borrow::Cow;
 use super::{
     notes::Notes,
     wire::{
-        Cursor, MAX_LEVELS, Undecodable, check_table, check_value, escaped, is_text,
-        put_long_string, put_short_string,
+        Cursor, Defect, MAX_LEVELS, check_table, check_value, escaped, is_text, put_long_string,
+        put_short_string,
     },
 };
 use crate::message::header;
@@ -75,11 +75,11 @@ pub(super) struct Rewritten {
     pub(super) left_out: usize,
 }
 
-/// Rewrites a content header into at most `max_bytes` bytes, keeping what it can; `None`: it has
-/// not even a size of the body. `whole` is its size, where `payload` is only the beginning of it.
+/// Rewrites a content header into at most `max_bytes` bytes; `None`: it lacks even a body size.
+/// `whole` is its size, where `payload` is only the beginning of it.
 ///
-/// A header that is too large or too deep keeps its name and loses its value; whatever else cannot
-/// be kept is noted in one of homing's own, [`header::UNPARSED`].
+/// A header that is too large or too deep keeps its name and loses its value; any other loss is
+/// noted in [`header::UNPARSED`].
 pub(super) fn rewritten(
     payload: &[u8],
     whole: usize,
@@ -206,13 +206,9 @@ impl<'a> Content<'a> {
             let shown = || format!("header `{}`", String::from_utf8_lossy(&name));
             match fit {
                 Ok(()) => {}
-                Err(Undecodable::TooDeep) => {
-                    self.left_out = self.left_out.saturating_add(value.len())
-                }
-                Err(Undecodable::Broken) => notes.broken(&shown(), value),
-                Err(Undecodable::Name(bytes)) => {
-                    notes.not_utf8(&format!("a name in {}", shown()), bytes)
-                }
+                Err(Defect::TooDeep) => self.left_out = self.left_out.saturating_add(value.len()),
+                Err(Defect::Broken) => notes.broken(&shown(), value),
+                Err(Defect::Name(text)) => notes.not_utf8(&format!("a name in {}", shown()), text),
             }
             let value = if fit.is_ok() { value } else { VOID };
             self.fields.push(Field { name, value });

@@ -68,9 +68,9 @@ pub(super) fn is_text(bytes: &[u8]) -> bool {
     bytes.is_ascii() || std::str::from_utf8(bytes).is_ok()
 }
 
-/// Reasons why the client cannot decode a value, a table or a list.
+/// A defect because of which the client cannot decode a value, a table or a list.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Undecodable<'a> {
+pub(super) enum Defect<'a> {
     /// The end of something in it is not known.
     Broken,
     /// More levels than the stack of the client's thread may have to bear.
@@ -84,34 +84,34 @@ pub(super) enum Undecodable<'a> {
 pub(super) const MAX_LEVELS: u32 = 32;
 
 /// Checks that the client can decode this value, which has its type in front.
-pub(super) fn check_value(value: &[u8], levels: u32) -> Result<(), Undecodable<'_>> {
+pub(super) fn check_value(value: &[u8], levels: u32) -> Result<(), Defect<'_>> {
     let mut cursor = Cursor(value);
     match cursor.octet() {
         Some(b'A') => {
-            let deeper = levels.checked_sub(1).ok_or(Undecodable::TooDeep)?;
-            let mut items = Cursor(cursor.long_string().ok_or(Undecodable::Broken)?);
+            let deeper = levels.checked_sub(1).ok_or(Defect::TooDeep)?;
+            let mut items = Cursor(cursor.long_string().ok_or(Defect::Broken)?);
             while !items.0.is_empty() {
-                check_value(items.value().ok_or(Undecodable::Broken)?, deeper)?;
+                check_value(items.value().ok_or(Defect::Broken)?, deeper)?;
             }
             Ok(())
         }
         Some(b'F') => {
-            let deeper = levels.checked_sub(1).ok_or(Undecodable::TooDeep)?;
-            check_table(cursor.long_string().ok_or(Undecodable::Broken)?, deeper)
+            let deeper = levels.checked_sub(1).ok_or(Defect::TooDeep)?;
+            check_table(cursor.long_string().ok_or(Defect::Broken)?, deeper)
         }
         _ => Ok(()),
     }
 }
 
 /// Checks that the client can decode a table with this content.
-pub(super) fn check_table(content: &[u8], levels: u32) -> Result<(), Undecodable<'_>> {
+pub(super) fn check_table(content: &[u8], levels: u32) -> Result<(), Defect<'_>> {
     let mut fields = Cursor(content);
     while !fields.0.is_empty() {
-        let name = fields.short_string().ok_or(Undecodable::Broken)?;
+        let name = fields.short_string().ok_or(Defect::Broken)?;
         if !is_text(name) {
-            return Err(Undecodable::Name(name));
+            return Err(Defect::Name(name));
         }
-        check_value(fields.value().ok_or(Undecodable::Broken)?, levels)?;
+        check_value(fields.value().ok_or(Defect::Broken)?, levels)?;
     }
     Ok(())
 }
@@ -197,6 +197,6 @@ mod tests {
             })
         };
         assert_eq!(check_value(&nested(MAX_LEVELS), MAX_LEVELS), Ok(()));
-        assert_eq!(check_value(&nested(MAX_LEVELS + 1), MAX_LEVELS), Err(Undecodable::TooDeep));
+        assert_eq!(check_value(&nested(MAX_LEVELS + 1), MAX_LEVELS), Err(Defect::TooDeep));
     }
 }
