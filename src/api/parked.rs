@@ -16,7 +16,7 @@ use super::{
 use base64::{Engine, engine::general_purpose::STANDARD};
 use homing_delivery::{
     circuits::{CircuitBreakers, Stopped},
-    parking::{Action, Bodies, Entry, Selection, Tally},
+    parking::{Action, Bodies, Entry, Selection, Slice, Tally},
 };
 use homing_domain::{
     id::SubscriptionId, subscription::FieldError, time::UnixMillis, topic::TopicPattern,
@@ -117,7 +117,7 @@ pub(super) async fn list(
     let limit = parameters.number("limit", LIMIT_DEFAULT, 1..=max_limit)?;
 
     let _turn = api.turns.scan().await?;
-    let listed = api.parts.parking.page(&selection, (0, limit), bodies, LOOK).await;
+    let listed = api.parts.parking.page(&selection, Slice { skip: 0, limit }, bodies, LOOK).await;
     let listing = listed
         .map_err(|error| Problem::broker(Kind::Broker, &error, "everything parked stays so"))?;
     let entries = listing.entries.into_iter().map(ShownEntry::new);
@@ -234,7 +234,7 @@ async fn act(api: &Api, action: Action, wanted: Wanted) -> Result<Replayed, Prob
     let limit = wanted.limit.map(NonZeroU32::get);
     let selection = wanted.selection()?;
     let _turn = api.turns.scan().await?;
-    let stopped = if replays { stopped(api, (&selection, limit)).await? } else { Vec::new() };
+    let stopped = if replays { stopped(api, &selection, limit).await? } else { Vec::new() };
     let mut so_far = Tally::default();
     let acted = api.parts.parking.act(action, &selection, limit, |tally| so_far = tally).await;
     acted.map(|tally| Replayed { tally, stopped }).map_err(|error| {
@@ -248,10 +248,12 @@ async fn act(api: &Api, action: Action, wanted: Wanted) -> Result<Replayed, Prob
 
 async fn stopped(
     api: &Api,
-    selected: (&Selection, Option<u32>),
+    selection: &Selection,
+    limit: Option<u32>,
 ) -> Result<Vec<StoppedEndpoint>, Problem> {
     let stopped = api.parts.circuits.stopped().await?;
-    let counted = CircuitBreakers::stopped_among(stopped, &api.parts.parking, selected).await;
+    let counted =
+        CircuitBreakers::stopped_among(stopped, &api.parts.parking, selection, limit).await;
     let counted = counted
         .map_err(|error| Problem::broker(Kind::Broker, &error, "everything parked stays so"))?;
     let shown = counted.into_iter().map(|(Stopped { url, state, .. }, messages)| StoppedEndpoint {

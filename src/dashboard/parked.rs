@@ -25,7 +25,7 @@ use super::{
 };
 use homing_delivery::{
     circuits::Stopped,
-    parking::{Action, Bodies, Entry, Listing, Selection, Tally, export_line},
+    parking::{Action, Bodies, Entry, Listing, Selection, Slice, Tally, export_line},
 };
 use homing_domain::{id::SubscriptionId, time::UnixMillis, verdict::ParkReason};
 
@@ -98,7 +98,11 @@ pub(super) async fn list(
     let listing = match &turn {
         Some(_) => {
             let parking = &dashboard.api().parking;
-            Some(parking.page(&selection, (skip, PAGE), Bodies::Omitted, LOOK).await?)
+            Some(
+                parking
+                    .page(&selection, Slice { skip, limit: PAGE }, Bodies::Omitted, LOOK)
+                    .await?,
+            )
         }
         None => None,
     };
@@ -172,7 +176,9 @@ pub(super) async fn show(
     let selection = one(&fields)?;
     let _turn = dashboard.parts.api.scan().await.ok_or_else(busy)?;
     let parking = &dashboard.api().parking;
-    let mut found = parking.page(&selection, (0, 1), Bodies::Included, LOOK_FOR_ONE).await?;
+    let mut found = parking
+        .page(&selection, Slice { skip: 0, limit: 1 }, Bodies::Included, LOOK_FOR_ONE)
+        .await?;
     let Some(mut entry) = found.entries.pop() else { return Err(not_found(&found)) };
     let body = Body::of(&entry.body.take().unwrap_or_default());
     let stopped = match entry.subscription_id {

@@ -51,6 +51,7 @@ pub struct Sender {
 /// A span that has begun.
 #[derive(Debug)]
 pub struct Span {
+    delivery: Delivery,
     context: TraceContext,
     parent: Option<u64>,
     started: UnixMillis,
@@ -64,30 +65,30 @@ pub fn open(collector: Collector, sample_percent: u8) -> (Tracer, Sender) {
 }
 
 impl Tracer {
-    /// Begins the span of an attempt; the returned delivery carries the span's trace context.
+    /// Begins the span of an attempt.
     #[must_use]
-    pub fn begin(&self, delivery: &Delivery, now: UnixMillis) -> (Delivery, Span) {
+    pub fn begin(&self, delivery: &Delivery, now: UnixMillis) -> Span {
         let id = fastrand::u64(1..);
         let (context, parent) = match &delivery.trace {
             Some(given) => (given.under(id), Some(given.parent)),
             None => (TraceContext::of_event(&delivery.event.id, id, self.sample_percent), None),
         };
-        let traced = Delivery { trace: Some(context.clone()), ..delivery.clone() };
-        (traced, Span { context, parent, started: now })
+        let delivery = Delivery { trace: Some(context.clone()), ..delivery.clone() };
+        Span { delivery, context, parent, started: now }
     }
 
     /// Ends a span; `None`: no attempt was made, by a failure of our own.
     pub fn end(
         &self,
         span: &Span,
-        (delivery, subscription): (&Delivery, &Subscription),
+        subscription: &Subscription,
         outcome: Option<&Outcome>,
         now: UnixMillis,
     ) {
         if !span.context.sampled {
             return;
         }
-        let span = span.to_json((delivery, subscription), outcome, now);
+        let span = span.to_json(subscription, outcome, now);
         if let Err(TrySendError::Full(_) | TrySendError::Closed(_)) = self.queue.try_send(span) {
             metrics::traces_lost(1);
         }
@@ -108,15 +109,22 @@ fn nanoseconds(instant: UnixMillis) -> String {
 }
 
 impl Span {
+    /// The delivery with the trace context of this span, for the endpoint.
+    #[must_use]
+    pub fn delivery(&self) -> &Delivery {
+        &self.delivery
+    }
+
     /// Leaves out the URL's path and query, which may hold secrets.
     fn to_json(
         &self,
-        (delivery, subscription): (&Delivery, &Subscription),
+        subscription: &Subscription,
         outcome: Option<&Outcome>,
         ended: UnixMillis,
     ) -> Value {
         const CLIENT: u8 = 3;
         const ERROR: u8 = 2;
+        let delivery = &self.delivery;
         let url = subscription.spec.url.url();
         let mut attributes = vec![
             text("http.request.method", "POST"),

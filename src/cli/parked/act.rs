@@ -161,8 +161,8 @@ impl Act {
         stopped: Vec<Stopped>,
         output: &mut Output<'_>,
     ) -> Result<bool, Failure> {
-        let selected = (&self.selection, self.limit);
-        let counted = CircuitBreakers::stopped_among(stopped, parking, selected).await;
+        let (selection, limit) = (&self.selection, self.limit);
+        let counted = CircuitBreakers::stopped_among(stopped, parking, selection, limit).await;
         let counted = counted.map_err(Failure::Broker)?;
         let is_told = !counted.is_empty();
         for (Stopped { url, state, .. }, count) in counted {

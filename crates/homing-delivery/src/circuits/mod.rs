@@ -192,7 +192,8 @@ impl CircuitBreakers {
     pub async fn stopped_among(
         stopped: Vec<Stopped>,
         parking: &Parking,
-        (selection, limit): (&Selection, Option<u32>),
+        selection: &Selection,
+        limit: Option<u32>,
     ) -> Result<Vec<(Stopped, u32)>, BrokerError> {
         let endpoint_of = |id| stopped.iter().position(|one| one.subscriptions.contains(&id));
         if stopped.is_empty() || selection.subscription.is_some_and(|id| endpoint_of(id).is_none())

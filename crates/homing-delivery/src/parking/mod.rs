@@ -65,6 +65,15 @@ impl Bodies {
     }
 }
 
+/// A part of the messages that match.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Slice {
+    /// The number of messages to skip.
+    pub skip: u32,
+    /// The maximum of messages to return.
+    pub limit: u32,
+}
+
 /// The progress of a scan.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, utoipa::ToSchema)]
 #[schema(as = QueueScan)]
@@ -140,13 +149,13 @@ impl Parking {
     pub async fn page(
         &self,
         selection: &Selection,
-        (skip, limit): (u32, u32),
+        slice: Slice,
         bodies: Bodies,
         within: Duration,
     ) -> Result<Listing, BrokerError> {
         let mut scan = self.scan().await?;
         let mut listing = Listing { entries: Vec::new(), scanned: 0, total: scan.left() };
-        let (mut skipped, limit) = (0, usize::try_from(limit).unwrap_or(usize::MAX));
+        let (mut skipped, limit) = (0, usize::try_from(slice.limit).unwrap_or(usize::MAX));
         let began = Instant::now();
         while began.elapsed() < within
             && listing.entries.len() < limit
@@ -157,7 +166,7 @@ impl Parking {
             if !selection.matches(&entry) {
                 continue;
             }
-            if skipped < skip {
+            if skipped < slice.skip {
                 skipped = skipped.saturating_add(1);
             } else {
                 listing.entries.push(bodies.of(entry));

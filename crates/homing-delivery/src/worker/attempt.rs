@@ -83,7 +83,7 @@ async fn run(
     let admitted = admit(context, &job).await?;
     let attempt = perform(context, &job).await?;
     let verdict = judge(&job, &attempt);
-    record(context, (&job, &attempt), &verdict, admitted).await;
+    record(context, &job, &attempt, &verdict, admitted).await;
     Ok(follow(&job, &attempt, verdict))
 }
 
@@ -188,10 +188,10 @@ async fn traced(
     let Some(tracer) = &context.tracer else {
         return context.handler.attempt(delivery, subscription, started).await;
     };
-    let (delivery, span) = tracer.begin(delivery, started);
-    let performed = context.handler.attempt(&delivery, subscription, started).await;
+    let span = tracer.begin(delivery, started);
+    let performed = context.handler.attempt(span.delivery(), subscription, started).await;
     let outcome = performed.as_ref().ok().map(|result| &result.outcome);
-    tracer.end(&span, (&delivery, subscription), outcome, clock::now());
+    tracer.end(&span, subscription, outcome, clock::now());
     performed
 }
 
@@ -225,7 +225,8 @@ fn judge(job: &Job<'_>, attempt: &Attempt) -> Verdict {
 /// Reports the attempt, updates limits and circuit, and frees the permit.
 async fn record(
     context: &Context,
-    (job, attempt): (&Job<'_>, &Attempt),
+    job: &Job<'_>,
+    attempt: &Attempt,
     verdict: &Verdict,
     admitted: Admitted,
 ) {

@@ -49,7 +49,7 @@ pub(super) async fn run(context: Arc<Context>, lane: Lane, stop: CancellationTok
         let taken = work.taken();
         let is_careful = barren >= MAX_BARREN;
         let max_messages = if is_careful { 1 } else { bounds.max_messages };
-        let session = session(&context, (lane, Bounds { max_messages, ..bounds }), &work, &over);
+        let session = session(&context, lane, Bounds { max_messages, ..bounds }, &work, &over);
         let end = async {
             tokio::select! {
                 () = forgotten(&context, lane, &work) => {}
@@ -165,7 +165,8 @@ fn pauses() -> ExponentialBackoff {
 /// Consumes until the broker sends no more or `stop`, then waits for what is in flight.
 async fn session(
     context: &Arc<Context>,
-    (lane, bounds): (Lane, Bounds),
+    lane: Lane,
+    bounds: Bounds,
     work: &Work,
     stop: &CancellationToken,
 ) -> Result<(), BrokerError> {
@@ -175,12 +176,10 @@ async fn session(
         context.broker.consume(lane, bounds).await
     };
     let Some(consumer) = stop.run_until_cancelled(consuming).await else { return Ok(()) };
-    let mut consumer = consumer?;
+    let (tasks, abort) = (TaskTracker::new(), CancellationToken::new());
+    let mut session = Session { lane, consumer: consumer?, tasks, abort };
     events::lane_started(lane.name(), bounds.max_messages);
 
-    let tasks = TaskTracker::new();
-    let abort = CancellationToken::new();
-    let taking = (&mut consumer, &tasks, &abort);
     let condition = context.broker.conditions().of(lane);
     let quiet = async {
         tokio::time::sleep(QUIET_SESSION).await;
@@ -188,75 +187,81 @@ async fn session(
         std::future::pending::<Infallible>().await
     };
     let stopped = tokio::select! {
-        stopped = take_all(context, lane, work, taking, stop) => stopped,
+        stopped = session.take_all(context, work, stop) => stopped,
         never = quiet => match never {},
     };
-    drain(context, lane, consumer, stopped?, (tasks, abort)).await
+    session.drain(context, stopped?).await
 }
 
-/// Starts the work of every message, until the broker sends no more (`None`) or `stop` (its
-/// instant). Starts all the work of a message, even after `stop`: giving a part back would repeat
-/// what the rest has delivered.
-async fn take_all(
-    context: &Arc<Context>,
+/// A consumer, and the work of its messages.
+struct Session {
     lane: Lane,
-    work: &Work,
-    (consumer, tasks, abort): (&mut Consumer, &TaskTracker, &CancellationToken),
-    stop: &CancellationToken,
-) -> Result<Option<Instant>, BrokerError> {
-    loop {
-        consumer.adapt().await?;
-        let next = match stop.run_until_cancelled(consumer.next()).await {
-            Some(next) => next?,
-            None => return Ok(Some(Instant::now())),
-        };
-        let Some(received) = next else { return Ok(None) };
-        work.taken.fetch_add(1, Ordering::Relaxed);
-        context.broker.conditions().of(lane).recovered();
-        for task in intake::take(context, lane, received) {
-            let acquiring = Arc::clone(&work.permits).acquire_owned();
-            let grace = grace_over(stop, context.settings.drain_grace);
-            let permit = tokio::select! {
-                permit = acquiring => permit,
-                () = grace => return Ok(Some(Instant::now() - context.settings.drain_grace)),
+    consumer: Consumer,
+    tasks: TaskTracker,
+    /// Gives up the work that is left.
+    abort: CancellationToken,
+}
+
+impl Session {
+    /// Starts the work of every message, until the broker sends no more (`None`) or `stop` (its
+    /// instant). Starts all the work of a message, even after `stop`: giving a part back would repeat
+    /// what the rest has delivered.
+    async fn take_all(
+        &mut self,
+        context: &Arc<Context>,
+        work: &Work,
+        stop: &CancellationToken,
+    ) -> Result<Option<Instant>, BrokerError> {
+        loop {
+            self.consumer.adapt().await?;
+            let next = match stop.run_until_cancelled(self.consumer.next()).await {
+                Some(next) => next?,
+                None => return Ok(Some(Instant::now())),
             };
-            let Ok(permit) = permit else { return Ok(None) };
-            let task = abort.clone().run_until_cancelled_owned(task.run(Arc::clone(context)));
-            tasks.spawn(async move {
-                task.await;
-                drop(permit);
-            });
+            let Some(received) = next else { return Ok(None) };
+            work.taken.fetch_add(1, Ordering::Relaxed);
+            context.broker.conditions().of(self.lane).recovered();
+            for task in intake::take(context, self.lane, received) {
+                let acquiring = Arc::clone(&work.permits).acquire_owned();
+                let grace = grace_over(stop, context.settings.drain_grace);
+                let permit = tokio::select! {
+                    permit = acquiring => permit,
+                    () = grace => return Ok(Some(Instant::now() - context.settings.drain_grace)),
+                };
+                let Ok(permit) = permit else { return Ok(None) };
+                let task =
+                    self.abort.clone().run_until_cancelled_owned(task.run(Arc::clone(context)));
+                self.tasks.spawn(async move {
+                    task.await;
+                    drop(permit);
+                });
+            }
         }
+    }
+
+    /// After `stop`: waits for deliveries in flight, gives the rest back. After a lost connection
+    /// nothing can be settled; deliveries in flight end by themselves and are remembered.
+    async fn drain(self, context: &Context, stopped: Option<Instant>) -> Result<(), BrokerError> {
+        let Self { lane, consumer, tasks, abort } = self;
+        tasks.close();
+        let Some(stopped) = stopped else { return Ok(()) };
+        if let Err(error) = consumer.stop().await {
+            // The connection was lost just now: no more messages come, and what is in flight may still
+            // end.
+            events::lane_ended(lane.name(), true, Some(&error.report()));
+        }
+        events::lane_draining(lane.name(), tasks.len());
+        let deadline = stopped + context.settings.drain_grace;
+        if tokio::time::timeout_at(deadline, tasks.wait()).await.is_err() {
+            events::lane_gave_back(tasks.len());
+            abort.cancel();
+            tasks.wait().await;
+        }
+        consumer.finish().await
     }
 }
 
 async fn grace_over(stop: &CancellationToken, grace: Duration) {
     stop.cancelled().await;
     tokio::time::sleep(grace).await;
-}
-
-/// After `stop`: waits for deliveries in flight, gives the rest back. After a lost connection
-/// nothing can be settled; deliveries in flight end by themselves and are remembered.
-async fn drain(
-    context: &Context,
-    lane: Lane,
-    consumer: Consumer,
-    stopped: Option<Instant>,
-    (tasks, abort): (TaskTracker, CancellationToken),
-) -> Result<(), BrokerError> {
-    tasks.close();
-    let Some(stopped) = stopped else { return Ok(()) };
-    if let Err(error) = consumer.stop().await {
-        // The connection was lost just now: no more messages come, and what is in flight may still
-        // end.
-        events::lane_ended(lane.name(), true, Some(&error.report()));
-    }
-    events::lane_draining(lane.name(), tasks.len());
-    let deadline = stopped + context.settings.drain_grace;
-    if tokio::time::timeout_at(deadline, tasks.wait()).await.is_err() {
-        events::lane_gave_back(tasks.len());
-        abort.cancel();
-        tasks.wait().await;
-    }
-    consumer.finish().await
 }

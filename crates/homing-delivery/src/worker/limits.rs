@@ -84,20 +84,27 @@ impl Pace {
     }
 }
 
-/// A limiter, with the limit and the number of workers that it was made for.
+/// A rate limit, and the number of workers that share it.
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct RateLimit {
+    max_per_second: NonZeroU32,
+    workers: u32,
+}
+
+/// A limiter, with the limit that it was made for.
 struct Rate {
-    made_for: (NonZeroU32, u32),
+    limit: RateLimit,
     limiter: Arc<DefaultDirectRateLimiter>,
 }
 
 impl Rate {
     /// One worker's share, evenly spaced: endpoints with limits refuse bursts.
-    fn new(made_for: (NonZeroU32, u32)) -> Self {
-        let (max_per_second, workers) = made_for;
+    fn new(limit: RateLimit) -> Self {
+        let RateLimit { max_per_second, workers } = limit;
         let period = Duration::from_secs(1).saturating_mul(workers) / max_per_second.get();
         let quota = Quota::with_period(period.max(Duration::from_nanos(1)))
             .unwrap_or(Quota::per_second(max_per_second));
-        Self { made_for, limiter: Arc::new(RateLimiter::direct(quota)) }
+        Self { limit, limiter: Arc::new(RateLimiter::direct(quota)) }
     }
 }
 
@@ -134,10 +141,10 @@ impl Gate {
 
 impl Gate {
     /// The limiter, replaced when the limit or the number of workers has changed.
-    fn limiter(&self, made_for: (NonZeroU32, u32)) -> Arc<DefaultDirectRateLimiter> {
+    fn limiter(&self, limit: RateLimit) -> Arc<DefaultDirectRateLimiter> {
         let mut rate = self.rate.lock().unwrap_or_else(PoisonError::into_inner);
-        let current = rate.take().filter(|rate| rate.made_for == made_for);
-        let current = rate.insert(current.unwrap_or_else(|| Rate::new(made_for)));
+        let current = rate.take().filter(|rate| rate.limit == limit);
+        let current = rate.insert(current.unwrap_or_else(|| Rate::new(limit)));
         Arc::clone(&current.limiter)
     }
 }
@@ -179,7 +186,8 @@ impl Limits {
             }
         };
         if let Some(max_per_second) = max_per_second {
-            let limiter = gate.limiter((max_per_second, self.workers.load(Ordering::Relaxed)));
+            let workers = self.workers.load(Ordering::Relaxed);
+            let limiter = gate.limiter(RateLimit { max_per_second, workers });
             tokio::time::timeout(self.rate_wait, limiter.until_ready()).await.ok()?;
         }
         let Self { max_concurrency, busy_wait, .. } = *self;

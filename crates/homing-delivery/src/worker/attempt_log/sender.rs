@@ -125,7 +125,7 @@ impl Sender {
         });
         let url = Some(subscription.spec.url.as_str().to_owned());
         let next_state = after(verdict, attempt.ended);
-        log.put(of_delivery(delivery, attempt.started, url, (happened, next_state)));
+        log.put(of_delivery(delivery, attempt.started, url, happened, next_state));
     }
 
     /// Records a delivery that was not attempted, because of `why`; `next` follows.
@@ -141,7 +141,7 @@ impl Sender {
         let Some(next_state) = next_state(message, *route, now) else { return };
         let url = url.map(|url| url.as_str().to_owned());
         let happened = AttemptEvent::NotAttempted(why.to_owned());
-        log.put(of_delivery(delivery, now, url, (happened, next_state)));
+        log.put(of_delivery(delivery, now, url, happened, next_state));
     }
 
     /// Records a delivery whose subscription became readable and does not match it.
@@ -149,7 +149,7 @@ impl Sender {
         let Some(log) = &self.0 else { return };
         let happened = AttemptEvent::NotAttempted("its subscription does not want it".to_owned());
         let url = url.map(|url| url.as_str().to_owned());
-        log.put(of_delivery(delivery, clock::now(), url, (happened, NextState::NotWanted)));
+        log.put(of_delivery(delivery, clock::now(), url, happened, NextState::NotWanted));
     }
 
     /// Records an event or a delivery that is parked unchanged, because of `why`.
@@ -188,7 +188,8 @@ fn of_delivery(
     delivery: &Delivery,
     began: UnixMillis,
     url: Option<String>,
-    (happened, next_state): (AttemptEvent, NextState),
+    happened: AttemptEvent,
+    next_state: NextState,
 ) -> Record {
     Record {
         id: clock::new_record_id(began),
