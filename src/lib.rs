@@ -1,7 +1,7 @@
 //! homing: durable webhook delivery on RabbitMQ.
 //!
-//! The map; a module uses only modules on the lines above its own, never its neighbours on the
-//! same line (`tests/tidy.rs` holds that). Below all of them are the crates of `crates/`.
+//! The map: a module uses only modules on the lines above its own, never its neighbours on the
+//! same line (`tests/tidy.rs` checks that). Below all of them are the crates of `crates/`.
 
 pub mod usage;
 

@@ -29,7 +29,7 @@ use homing_domain::{api_token::ApiToken, report::Chain, settings::SettingsError}
 use homing_livestream::{SourceAdmin, SourceParts, Sources};
 use homing_store::{Store, StoreError};
 
-/// What a process does.
+/// A role of a process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Role {
     /// Answers the HTTP API.
@@ -40,7 +40,7 @@ pub enum Role {
     Source,
 }
 
-/// Why a process does not start.
+/// The reason why a process does not start.
 #[derive(Debug, thiserror::Error)]
 pub enum ServiceError {
     /// The settings make no sense.
@@ -52,43 +52,43 @@ pub enum ServiceError {
     /// The HTTP client cannot be set up.
     #[error("endpoints cannot be called")]
     Endpoints(#[source] EndpointSetupError),
-    /// Anybody could ask the API.
+    /// The API would be open to everyone.
     #[error(
-        "`api.listen`: {address} can be reached from outside, and there is no API token; make one \
-         with `homing tokens add NAME`, set `api.tokens`, or listen on 127.0.0.1"
+        "`api.listen`: {address} can be reached from outside, and there is no API token; add one \
+         with `homing tokens create NAME`, set `api.tokens`, or listen on 127.0.0.1"
     )]
     NoToken {
         /// `api.listen`
         address: std::net::SocketAddr,
     },
-    /// The address of the API is taken or not ours.
+    /// The address of the API is in use or not available.
     #[error("cannot listen on {address}; set `api.listen` to another address")]
     Listen {
         /// `api.listen`
         address: std::net::SocketAddr,
-        /// What the operating system says.
+        /// The error of the operating system.
         #[source]
         source: std::io::Error,
     },
 }
 
-/// The parts that the program's commands and the service have in common.
+/// The parts that commands and service share.
 pub struct Parts {
-    /// The settings they were made from.
+    /// The settings they were built from.
     pub settings: Settings,
     /// The schedules by name.
     pub schedules: Schedules,
-    /// Subscriptions and what else must be remembered.
+    /// Subscriptions and other persistent data.
     pub store: Arc<dyn Store>,
     /// The broker; connected to when first needed.
     pub broker: Broker,
-    /// Subscriptions for people.
+    /// Subscriptions.
     pub registry: Registry,
-    /// Parked messages for people.
+    /// Parked messages.
     pub parking: Parking,
-    /// Circuits for people.
+    /// Circuits.
     pub circuits: CircuitBreakers,
-    /// Sources for people.
+    /// Sources.
     pub source_admin: SourceAdmin,
 }
 
@@ -116,7 +116,7 @@ impl Parts {
         Ok(Self { settings, schedules, store, broker, registry, parking, circuits, source_admin })
     }
 
-    /// Looks at the whole pool.
+    /// The status of the whole pool.
     #[must_use]
     pub fn status_service(&self) -> StatusService {
         let store = Arc::clone(&self.store);
@@ -130,10 +130,9 @@ impl Parts {
     }
 }
 
-/// Runs `roles` until `stop`, then drains and closes. `metrics` is what the API renders.
+/// Runs `roles` until `stop`, then drains and closes. The API renders `metrics`.
 ///
-/// A broker that cannot be reached is no reason to end: it is tried for ever, and the API says so
-/// meanwhile.
+/// Retries a broker that cannot be reached for ever; the API reports that meanwhile.
 ///
 /// # Errors
 ///
@@ -185,7 +184,7 @@ pub async fn run(
     Ok(())
 }
 
-/// What makes spans and what sends them, if there is a collector.
+/// The tracer and the sender of spans, if there is a collector.
 fn traces(settings: &Settings) -> Result<Option<(Tracer, Sender)>, ServiceError> {
     let target = settings.traces.target().map_err(ServiceError::Settings)?;
     let collector = target.map(|target| Collector::new(target, &settings.endpoint)).transpose();
@@ -198,7 +197,7 @@ fn webhooks(parts: &Parts, tracer: Option<Tracer>) -> Result<Pool, ServiceError>
     pool(parts, tracer, Arc::new(Webhooks(endpoints)))
 }
 
-/// A pool that runs `handler` for every delivery, as the settings have it.
+/// A pool that runs `handler` for every delivery, configured by the settings.
 ///
 /// # Errors
 ///
@@ -277,8 +276,7 @@ fn api(
     }))
 }
 
-/// Connects to the broker, however long it takes; says once what is wrong, and again when that
-/// changes.
+/// Connects to the broker, however long it takes; logs an error once, and again when it changes.
 async fn connect(broker: Broker, store: Arc<dyn Store>, delivers: bool) {
     if let Err(error) = store.remember_queues(&broker.topology().wait_queues()).await {
         error!(error = %Chain(&error), "topology.not_remembered");
@@ -289,16 +287,16 @@ async fn connect(broker: Broker, store: Arc<dyn Store>, delivers: bool) {
         .without_max_times()
         .with_jitter()
         .build();
-    let mut told = String::new();
+    let mut reported = String::new();
     let connecting = async || {
-        // Every connection takes some megabytes, also where it is not used.
+        // Every connection takes some megabytes, even if it is not used.
         if delivers { broker.connect().await } else { broker.connect_to_publish().await }
     };
     while let Err(failure) = connecting().await {
         let text = failure.report();
-        if text != told {
-            error!(error = text, "broker.unavailable: trying again until it is there");
-            told = text;
+        if text != reported {
+            error!(error = text, "broker.unavailable: retrying until it can be reached");
+            reported = text;
         }
         tokio::time::sleep(pauses.next().unwrap_or(Duration::from_secs(10))).await;
     }

@@ -1,10 +1,10 @@
-//! A sample sent to an endpoint, so that people see whether it works: one request, signed like any
-//! other, made here and now. Nothing is queued, retried, filtered, counted or logged.
+//! A test event, sent to an endpoint to check that it works: one request, signed like any other,
+//! made at once. Nothing is queued, retried, filtered, counted or logged.
 //!
-//! Whoever may test a subscription need not be able to make its receiver believe in an event that
-//! never happened. So the signed body itself says that it is a test: it is always
-//! `{"test":"homing","sent":…,"sample":{"topic":…,"body":…}}`, and what the caller gives stands below
-//! `sample`, where no receiver looks for an event. A header would not do: signatures do not cover
+//! The right to test a subscription must not allow to forge events for its receiver. So the signed
+//! body is marked as a test: it is always
+//! `{"test":"homing","sent":…,"sample":{"topic":…,"body":…}}`, and the caller's data is below
+//! `sample`, where no receiver expects an event. A header would not do: signatures do not cover
 //! headers.
 
 use std::sync::Arc;
@@ -23,15 +23,15 @@ use homing_domain::{
     topic::{Topic, TopicError},
 };
 
-/// How much of a response is shown.
+/// Characters of a response that are shown.
 const MAX_RESPONSE_CHARS: usize = 500;
 
-/// What a sample is made of.
+/// A test event.
 #[derive(Clone, Debug, Default)]
 pub struct TestEvent {
     /// Its topic; `None`: one that the subscription wants.
     pub topic: Option<String>,
-    /// Goes along below `sample.body`, as it is written here.
+    /// Sent literally as `sample.body`.
     pub body: Option<Box<RawValue>>,
 }
 
@@ -43,7 +43,7 @@ struct Body<'a> {
     sample: Given<'a>,
 }
 
-/// What the caller chose.
+/// The data of the caller.
 #[derive(Serialize)]
 struct Given<'a> {
     topic: &'a Topic,
@@ -51,44 +51,44 @@ struct Given<'a> {
     body: Option<&'a RawValue>,
 }
 
-/// What came of a sample.
+/// The response to a test event.
 #[derive(Clone, Debug, Serialize, utoipa::ToSchema)]
 pub struct TestEventResponse {
-    /// Where it was sent to.
+    /// The URL of the request.
     pub url: String,
     /// Its topic.
     pub topic: Topic,
-    /// What was sent as `webhook-id`.
+    /// The id sent as `webhook-id`.
     pub webhook_id: DeliveryId,
-    /// What the endpoint did, e.g. `refused 503`.
+    /// The outcome, e.g. `refused 503`.
     pub outcome: String,
-    /// Whether that is a success.
+    /// True if that is a success.
     pub accepted: bool,
     /// The HTTP status.
     pub status: Option<u16>,
     /// From the start to the end of the exchange.
     pub duration_ms: u64,
-    /// Why there was no complete answer, or where a redirect leads.
+    /// The reason why there was no complete answer, or the target of a redirect.
     pub cause: Option<String>,
     /// The beginning of the response's body.
     pub response: String,
 }
 
-/// Why no sample was sent.
+/// The reason why no test event was sent.
 #[derive(Debug, thiserror::Error)]
 pub enum TestEventError {
-    /// The topic is none.
+    /// The topic is not valid.
     #[error(transparent)]
     Topic(TopicError),
     /// The body cannot be written as JSON.
-    #[error("the sample cannot be written")]
+    #[error("the test event cannot be serialized")]
     Body(#[source] serde_json::Error),
     /// The request cannot be made.
     #[error(transparent)]
     Request(RequestError),
 }
 
-/// Sends `sample` to the endpoint of `subscription`.
+/// Sends `test_event` to the endpoint of `subscription`.
 ///
 /// # Errors
 ///
@@ -96,16 +96,16 @@ pub enum TestEventError {
 ///
 /// # Cancel safety
 ///
-/// Dropped, the request is given up; the endpoint may have got it.
+/// Dropped, the request is abandoned; the endpoint may have received it.
 pub async fn send(
     endpoints: &Endpoints,
     subscription: &Subscription,
-    sample: TestEvent,
+    test_event: TestEvent,
 ) -> Result<TestEventResponse, TestEventError> {
     let now = clock::now();
-    let topic = sample.topic.unwrap_or_else(|| topic_for(subscription));
+    let topic = test_event.topic.unwrap_or_else(|| topic_for(subscription));
     let topic = Topic::new(&topic).map_err(TestEventError::Topic)?;
-    let given = Given { topic: &topic, body: sample.body.as_deref() };
+    let given = Given { topic: &topic, body: test_event.body.as_deref() };
     let body = Body { test: "homing", sent: now.to_string(), sample: given };
     let body = serde_json::to_vec(&body).map_err(TestEventError::Body)?;
     let event = Arc::new(Event {

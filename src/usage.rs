@@ -1,4 +1,4 @@
-//! What processes use of the machine, as the kernel counts it; nothing where there is no `/proc`.
+//! CPU and memory of processes, as the kernel counts them; nothing without `/proc`.
 //!
 //! Source: proc(5).
 
@@ -17,8 +17,8 @@ pub fn cpu(process: u32) -> Option<Duration> {
     Some(Duration::from_millis(ticks.into_iter().sum::<u64>().saturating_mul(10)))
 }
 
-/// How long all processors together were busy, and how long they could have been, since the machine
-/// was started; in hundredths of a second.
+/// The time that all processors together were busy, and the time that they could have been, since
+/// the machine was started; in hundredths of a second.
 ///
 /// Source: `/proc/stat`: user, nice, system, idle, iowait, irq, softirq, steal.
 #[must_use]
@@ -41,8 +41,8 @@ pub fn peak_kib(process: u32) -> Option<u32> {
     line.split_whitespace().next()?.parse().ok()
 }
 
-/// The process on this machine that listens on the TCP port `port` and whose name is `name`; only
-/// processes that this one may look into are found.
+/// The process on this machine that listens on the TCP port `port` and whose name is `name`, if
+/// this process may read its files.
 ///
 /// Source: `/proc/net/tcp`: the fields `local_address`, `st` (0A: listening) and `inode`.
 #[must_use]
@@ -91,7 +91,7 @@ mod tests {
         let port = listening.local_addr().unwrap().port();
         let name = fs::read_to_string("/proc/self/comm").unwrap();
         assert_eq!(listener(port, name.trim()), Some(own));
-        assert_eq!(listener(port, "somebody-else"), None);
+        assert_eq!(listener(port, "another-program"), None);
     }
 
     #[test]

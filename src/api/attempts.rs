@@ -1,4 +1,4 @@
-//! `/v1/attempts`: the attempt log; `/v1/events/{id}`: what happened to one event.
+//! `/v1/attempts`: the attempt log; `/v1/events/{id}`: the timeline of one event.
 
 use axum::{
     Json,
@@ -35,22 +35,20 @@ const PARAMETERS: [&str; 10] = [
     "limit",
 ];
 
-/// The newest first.
-/// A page of the attempt log.
-///
+/// List attempts, newest first.
 #[utoipa::path(
     get, path = "/v1/attempts", tag = "attempts", operation_id = "list_attempts",
     params(
         ("event" = Option<String>, Query, description = "Only of this event"),
         ("delivery" = Option<DeliveryId>, Query, description = "Only of this delivery (`webhook-id`)"),
         ("subscription" = Option<SubscriptionId>, Query, description = "Only of this subscription"),
-        ("url" = Option<String>, Query, description = "Only at this URL"),
+        ("url" = Option<String>, Query, description = "Only to this URL"),
         ("outcome" = Option<String>, Query, description = "Only of these classes, joined by commas: `accepted`, `refused`, `timed_out`, `unreachable`, `not_attempted`"),
         ("status" = Option<u16>, Query, minimum = 100, maximum = 999, description = "Only with this HTTP status"),
         ("since_ms" = Option<i64>, Query, description = "Only from this instant on, milliseconds since 1970"),
         ("until_ms" = Option<i64>, Query, description = "Only before this instant, milliseconds since 1970"),
-        ("after" = Option<RecordId>, Query, description = "Begin behind this one: `next` of the page before"),
-        ("limit" = Option<u32>, Query, minimum = 1, maximum = 1000, description = "How many at most; 100 if not said"),
+        ("after" = Option<RecordId>, Query, description = "Begin after this one: `next` of the page before"),
+        ("limit" = Option<u32>, Query, minimum = 1, maximum = 1000, description = "Maximum number; 100 by default"),
     ),
     responses((status = 200, description = "One page", body = PageView)),
 )]
@@ -85,15 +83,17 @@ fn instant(parameters: &Parameters, name: &str) -> Result<Option<UnixMillis>, Pr
     })
 }
 
-/// An event of which nothing is known is no error: the answer says why that may be. While another
-/// request goes through the parked messages, they are left out, and the answer says so.
+/// Get the timeline of an event.
+///
+/// An event of which nothing is known is no error: the answer explains the possible reasons. While
+/// another request scans the parked messages, they are left out, and the answer says so.
 #[utoipa::path(
     get, path = "/v1/events/{id}", tag = "events", operation_id = "explain_event",
     params(
         ("id" = String, Path, description = "The event", min_length = 1, max_length = 255),
-        ("topic" = Option<String>, Query, description = "Its topic, where nothing else tells it", min_length = 1, max_length = 255),
+        ("topic" = Option<String>, Query, description = "Its topic, if nothing is known of the event", min_length = 1, max_length = 255),
     ),
-    responses((status = 200, description = "Its story", body = Explanation)),
+    responses((status = 200, description = "Its timeline", body = Explanation)),
 )]
 pub(super) async fn explain(
     State(api): State<Api>,

@@ -1,5 +1,5 @@
-//! Who may ask: whoever shows a token whose scope allows it, or, while there is no token at all,
-//! whoever sits at this machine.
+//! Authentication: a request needs a token whose scope allows it. While there is no token at all,
+//! only loopback requests are accepted.
 
 use std::{net::IpAddr, sync::Arc, time::Duration};
 
@@ -27,9 +27,9 @@ use super::{
 use homing_domain::api_token::{ApiToken, Scope, TokenDigest, TokenName};
 use homing_store::Store;
 
-/// How long a token that was removed is still accepted, and one that was added is not yet.
+/// The delay until a deleted token is refused, and a new one is accepted.
 const KNOWN_FOR: Duration = Duration::from_secs(1);
-/// For the store to answer; until it does, those that were known are.
+/// For the store to answer; until it does, the tokens known before stay valid.
 const STORE_DEADLINE: Duration = Duration::from_secs(1);
 
 /// The tokens of the settings and of the store.
@@ -38,7 +38,7 @@ pub(super) struct Tokens {
     configured: Vec<TokenDigest>,
     stored: Mutex<Stored>,
     store: Arc<dyn Store>,
-    /// Whether only this machine can reach the API.
+    /// True if only this machine can reach the API.
     on_loopback: bool,
     guesses: Guesses,
 }
@@ -48,36 +48,36 @@ struct Stored {
     read: Instant,
 }
 
-/// Who asks.
+/// The sender of a request.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Bearer {
     /// There are no tokens.
     Anyone,
     /// Shows a token that is known.
     Known(Holder),
-    /// Shows none, or none that we know.
+    /// Shows none, or an unknown one.
     Unknown,
-    /// Shows one, and has shown so many wrong ones that this one is not looked at for so long.
+    /// Shows one after so many wrong ones that none is checked for this time.
     Slowed(Duration),
 }
 
 /// A client with a token.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Holder {
-    /// What the token allows.
+    /// The scope of the token.
     pub scope: Scope,
     /// The token's name, if it is one of the store's.
     pub name: Option<TokenName>,
     digest: TokenDigest,
 }
 
-/// Who asks, as far as others have to be told apart from it: the text is the same for requests with the
-/// same token, and differs from that of every other token. Empty: there are no tokens.
+/// The identity of a client: the text is the same for requests with the same token, and differs
+/// from that of every other token. Empty: there are no tokens.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Caller(String);
 
 impl Caller {
-    /// Who makes a request with these extensions.
+    /// The client of a request with these extensions.
     pub(super) fn of(extensions: &Extensions) -> Self {
         extensions.get().cloned().unwrap_or_default()
     }
@@ -103,7 +103,7 @@ impl Holder {
 }
 
 impl Tokens {
-    /// `stored` are those in `store` just now.
+    /// `stored` are those in `store` at this moment.
     pub(super) fn new(
         configured: &[String],
         stored: Vec<ApiToken>,
@@ -115,11 +115,11 @@ impl Tokens {
         Self { configured, stored, store, on_loopback, guesses: Guesses::default() }
     }
 
-    /// Who shows `shown`. Wrong tokens count where it is known from where they came.
+    /// The holder of `shown`. Wrong tokens are counted if their address is known.
     pub(super) async fn bearer(&self, shown: Option<&[u8]>, from: Option<IpAddr>) -> Bearer {
         let mut stored = self.stored.lock().await;
         if stored.read.elapsed() > KNOWN_FOR {
-            // A store that is away is told of by those whose work stops without it.
+            // Those who depend on the store report that it is away.
             if let Ok(Ok(tokens)) = timeout(STORE_DEADLINE, self.store.tokens()).await {
                 stored.tokens = tokens;
             }
@@ -150,7 +150,7 @@ impl Tokens {
     }
 }
 
-/// Compares digests, all of them whichever fits first: how long it takes tells nothing.
+/// Compares with all digests, whichever fits first, so that the time reveals nothing.
 fn recognise(configured: &[TokenDigest], stored: &[ApiToken], digest: TokenDigest) -> Bearer {
     let known = |scope, name| Bearer::Known(Holder { scope, name, digest });
     let fits = |token: &TokenDigest| bool::from(token.as_bytes().ct_eq(digest.as_bytes()));
@@ -168,7 +168,7 @@ fn recognise(configured: &[TokenDigest], stored: &[ApiToken], digest: TokenDiges
     bearer
 }
 
-/// Lets a request pass that may ask.
+/// Lets authorised requests pass.
 pub(super) async fn guard(
     State(api): State<Api>,
     mut request: Request,
@@ -183,21 +183,21 @@ pub(super) async fn guard(
         Bearer::Slowed(wait) => {
             let seconds = wait.as_secs().saturating_add(1);
             let detail = format!(
-                "too many wrong tokens came from your address; this one was not looked at, show it \
+                "too many wrong tokens came from your address; this one was not checked, send it \
                  again in {seconds} s"
             );
             return Err(Problem::new(Kind::Slowed, detail));
         }
         Bearer::Unknown => {
-            let detail = "show an API token as `Authorization: Bearer <token>`; `homing tokens add` \
-                          makes one";
+            let detail = "send an API token as `Authorization: Bearer <token>`; `homing tokens create` \
+                          adds one";
             return Err(Problem::new(Kind::Unauthorized, detail));
         }
     }
     Ok(next.run(request).await)
 }
 
-/// From where a request came.
+/// The address that a request came from.
 #[must_use]
 pub fn peer(request: &Request) -> Option<IpAddr> {
     request.extensions().get::<Peer>().map(|Peer(address)| *address)
@@ -214,7 +214,7 @@ fn check_scope(method: &Method, holder: &Holder) -> Result<(), Problem> {
     Err(Problem::new(Kind::Forbidden, detail))
 }
 
-/// Where clients of Workfront's API show their session, which here is an API token.
+/// The header in which clients of Workfront's API send their session, here an API token.
 const SESSION_ID: HeaderName = HeaderName::from_static("sessionid");
 
 /// The token that a request shows.
@@ -236,7 +236,7 @@ mod tests {
     use super::*;
     use homing_domain::time::UnixMillis;
 
-    fn asked(headers: &[(&str, &str)]) -> Request {
+    fn with_headers(headers: &[(&str, &str)]) -> Request {
         let mut request = Request::get("/v1/queues");
         for (name, value) in headers {
             request = request.header(*name, *value);
@@ -281,11 +281,11 @@ mod tests {
 
     #[test]
     fn the_scheme_is_read_in_any_case() {
-        assert_eq!(token(&asked(&[("authorization", "Bearer abc")])), Some(&b"abc"[..]));
-        assert_eq!(token(&asked(&[("authorization", "bearer  abc ")])), Some(&b"abc"[..]));
-        assert_eq!(token(&asked(&[("authorization", "Basic abc")])), None);
-        assert_eq!(token(&asked(&[("authorization", "é")])), None);
-        assert_eq!(token(&asked(&[])), None);
+        assert_eq!(token(&with_headers(&[("authorization", "Bearer abc")])), Some(&b"abc"[..]));
+        assert_eq!(token(&with_headers(&[("authorization", "bearer  abc ")])), Some(&b"abc"[..]));
+        assert_eq!(token(&with_headers(&[("authorization", "Basic abc")])), None);
+        assert_eq!(token(&with_headers(&[("authorization", "é")])), None);
+        assert_eq!(token(&with_headers(&[])), None);
     }
 
     #[test]

@@ -1,8 +1,9 @@
-//! Connections: taken, bounded in number, memory and patience, and ended.
+//! Connections: accepted, bounded in number, memory and time, and ended.
 //!
-//! No client is waited for without an end, whatever it speaks: from the accept to the end of the first
-//! head, between two requests, for the rest of a body, and for an answer to be taken. [`places`](super::places)
-//! keeps these times, and says who gives way where connections run short.
+//! Every wait for a client has a limit, in every protocol: from the accept to the end of the first
+//! head, between two requests, for the rest of a body, and for an answer to be received.
+//! [`places`](super::places) keeps these times, and decides which connection gives way when they
+//! run short.
 
 use std::{convert::Infallible, io::ErrorKind, net::IpAddr, pin::Pin, sync::Arc, time::Duration};
 
@@ -30,42 +31,43 @@ use super::{
 
 /// Requests at one time on one HTTP/2 connection.
 const MAX_STREAMS: u32 = 64;
-/// Bytes that one HTTP/2 connection may send before somebody reads them.
+/// Bytes that one HTTP/2 connection may send before they are read.
 const WINDOW_BYTES: u32 = 256 * 1_024;
 /// Bytes of a head, HTTP/2 counting 32 more for each header. Source: RFC 9113, 6.5.2.
 const MAX_HEADERS_BYTES: u32 = 16 * 1_024;
-/// Streams that an HTTP/2 client may open and reset faster than they are noticed; then the connection
-/// ends. Source: CVE-2023-44487.
+/// Streams that an HTTP/2 client may open and reset faster than they are noticed; then the
+/// connection ends. Source: CVE-2023-44487.
 const MAX_RESETS: usize = 20;
 /// Bytes that are read ahead or written behind, on each connection.
 const MAX_BUFFER_BYTES: usize = 64 * 1_024;
 /// For a head over HTTP/1 once the connection waits for one.
 const HEAD_DEADLINE: Duration = Duration::from_mins(1);
-/// How often a silent HTTP/2 peer is asked whether it is still there, and for how long.
+/// The interval of pings to a silent HTTP/2 peer, and the time to answer one.
 const PING_INTERVAL: Duration = Duration::from_secs(30);
 const PING_DEADLINE: Duration = Duration::from_secs(10);
-/// After so much silence the operating system asks, and then so often.
+/// TCP keep-alive: the silence before the first probe, and the interval between probes.
 const KEEPALIVE_AFTER: Duration = Duration::from_mins(1);
 const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(10);
-/// For requests under way on a connection that ends, idle ones included: an HTTP/2 peer has to agree.
+/// For requests under way on a connection that ends, idle ones included: an HTTP/2 peer has to
+/// agree.
 const END_GRACE: Duration = Duration::from_secs(10);
 /// For requests under way after the order to stop; then their connections are cut.
 const STOP_GRACE: Duration = Duration::from_secs(5);
-/// After a failed accept, which is mostly for want of file descriptors.
+/// After a failed accept, mostly for lack of file descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_secs(1);
-/// How often it is looked for clients that have had their time.
+/// The interval of checks for clients that have exceeded their time.
 const SWEEP_INTERVAL: Duration = Duration::from_millis(500);
 
-/// What is answered whatever else goes on.
-const FOR_WATCHERS: [&str; 3] = ["/healthz", "/readyz", "/metrics"];
+/// Addresses that are answered even from the reserve.
+const MONITORING: [&str; 3] = ["/healthz", "/readyz", "/metrics"];
 
-/// Answers on `listener` as `router` says until `stop`; then takes no more connections, ends idle ones at once and
-/// those with a request under way after its answer, or after five seconds. One IPv4 address, or one
-/// IPv6 network of 64 bits, has at most `max_per_address` connections.
+/// Serves `router` on `listener` until `stop`; then accepts no more connections, ends idle ones at
+/// once and those with a request under way after its answer, or after five seconds. One IPv4
+/// address, or one IPv6 network of 64 bits, has at most `max_per_address` connections.
 ///
 /// # Cancel safety
 ///
-/// Dropped, it takes no more connections; those that are there go on until the runtime ends.
+/// Dropped, it accepts no more connections; the existing ones go on until the runtime ends.
 pub async fn serve(
     listener: TcpListener,
     router: Router,
@@ -131,7 +133,7 @@ impl Server {
         loop {
             match listener.accept().await {
                 Ok((stream, peer)) => return (stream, peer.ip()),
-                // It was the client that gave up.
+                // The client gave up.
                 Err(error) if error.kind() == ErrorKind::ConnectionAborted => {}
                 Err(error) => {
                     error!(%error, "api.accept_failed");
@@ -178,8 +180,8 @@ impl Server {
     }
 }
 
-/// Answers are small and written at once; waiting for more helps nobody. A peer that vanished without a
-/// word is noticed.
+/// Answers are small and written at once, so there is no gain in delaying them. Keep-alive detects
+/// a peer that vanished.
 fn prepare(stream: &TcpStream) -> std::io::Result<()> {
     stream.set_nodelay(true)?;
     let keepalive =
@@ -214,13 +216,13 @@ fn ended(served: Result<(), Box<dyn std::error::Error + Send + Sync>>) {
     }
 }
 
-/// From where a request came.
+/// The address that a request came from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Peer(pub(super) IpAddr);
 
-/// On a request that came when all places were taken.
+/// Marks a request that came while all places were taken.
 #[derive(Clone, Copy)]
-struct ForWatchersOnly;
+struct MonitoringOnly;
 
 /// Answers the requests of one connection.
 struct Answering {
@@ -241,7 +243,7 @@ impl hyper::service::Service<hyper::Request<Incoming>> for Answering {
         let mut request = request.map(|body| Body::new(RequestBody::new(body, noting)));
         request.extensions_mut().insert(Peer(self.peer));
         if is_restricted {
-            request.extensions_mut().insert(ForWatchersOnly);
+            request.extensions_mut().insert(MonitoringOnly);
         }
         // A router is always ready.
         let answering = self.router.clone().call(request);
@@ -257,11 +259,11 @@ fn answered(
     answer.map(|body| AnswerBody::new(body, exchange))
 }
 
-/// Where all places are taken, answers nothing but health and metrics.
+/// While all places are taken, answers only health and metrics.
 pub(super) async fn restrict(request: Request, next: Next) -> Result<Response, Problem> {
-    let is_restricted = request.extensions().get::<ForWatchersOnly>().is_some();
-    if is_restricted && !FOR_WATCHERS.contains(&request.uri().path()) {
-        let detail = "all connections are in use; ask again later";
+    let is_restricted = request.extensions().get::<MonitoringOnly>().is_some();
+    if is_restricted && !MONITORING.contains(&request.uri().path()) {
+        let detail = "all connections are in use; try again later";
         return Err(Problem::new(Kind::Busy, detail));
     }
     Ok(next.run(request).await)

@@ -1,5 +1,4 @@
-//! JSON that people write: no object in it has a name twice, of which the last one would count without a
-//! word.
+//! Refuses JSON objects with a duplicate name, of which the last one would silently count.
 
 use std::{collections::HashSet, fmt};
 

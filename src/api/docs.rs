@@ -1,4 +1,4 @@
-//! `/docs`: what the API is, for people: one page without script and without anything fetched from
+//! `/docs`: the description of the API as one page, without scripts and without anything fetched from
 //! elsewhere.
 
 use std::{fmt::Write, sync::LazyLock};
@@ -33,7 +33,7 @@ static PAGE: LazyLock<Page> = LazyLock::new(|| {
     Page { html: html(&document), policy }
 });
 
-/// A page about this API, for people.
+/// Get a page that describes this API.
 #[utoipa::path(
     get, path = "/docs", tag = "health", operation_id = "docs",
     responses((status = 200, description = "HTML", body = String, content_type = "text/html")),
@@ -45,7 +45,7 @@ pub(super) async fn page() -> impl IntoResponse {
     (headers, html.as_str())
 }
 
-/// Text that stands for itself in HTML.
+/// Text, escaped for HTML.
 struct Escaped<'a>(&'a str);
 
 impl std::fmt::Display for Escaped<'_> {
@@ -61,7 +61,7 @@ impl std::fmt::Display for Escaped<'_> {
     }
 }
 
-/// What stands between backticks is code.
+/// Text in which backticks mark code.
 struct Prose<'a>(&'a str);
 
 impl std::fmt::Display for Prose<'_> {
@@ -211,7 +211,7 @@ fn write_fields(out: &mut String, schema: &Value) -> std::fmt::Result {
     Ok(())
 }
 
-/// What kind of value it is, with a link to the object that it is.
+/// Writes the type of a value, with a link to its object.
 fn write_type(out: &mut String, schema: &Value) -> std::fmt::Result {
     if let Some(name) = text(schema, "$ref").strip_prefix("#/components/schemas/") {
         return write!(out, "<a href=\"#object-{0}\">{0}</a>", Escaped(name));

@@ -1,4 +1,4 @@
-//! `/v1/endpoints`: circuits, and what was parked because of them.
+//! `/v1/endpoints`: circuits, and the deliveries that they had parked.
 
 use std::time::Duration;
 
@@ -22,7 +22,7 @@ use homing_domain::{circuit::Circuit, subscription::FieldError, url::EndpointUrl
 use homing_store::{CircuitListing, CircuitPage, CorruptCircuit, Intervention, MAX_PAGE_LIMIT};
 
 const PAGE_LIMIT_DEFAULT: u32 = 100;
-/// For counting what is parked, where the count is not what was asked for.
+/// For counting parked deliveries, if the count is only an addition.
 const COUNT_DEADLINE: Duration = Duration::from_secs(10);
 
 /// One page.
@@ -30,13 +30,13 @@ const COUNT_DEADLINE: Duration = Duration::from_secs(10);
 #[schema(as = EndpointsPage)]
 pub(super) struct Shown {
     endpoints: Vec<View>,
-    /// Goes into `after` for the next page.
+    /// The value of `after` for the next page.
     next: Option<String>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     corrupt: Vec<Unread>,
 }
 
-/// One that is in the store and cannot be read.
+/// An endpoint in the store that cannot be read.
 #[derive(Serialize, utoipa::ToSchema)]
 #[schema(as = UnreadableEndpoint)]
 struct Unread {
@@ -51,13 +51,13 @@ impl From<CorruptCircuit> for Unread {
     }
 }
 
-/// Those that were ever attempted or set.
+/// List the endpoints that were ever attempted or set.
 #[utoipa::path(
     get, path = "/v1/endpoints", tag = "endpoints", operation_id = "list_endpoints",
     params(
         ("state" = Option<String>, Query, description = "Only those in this state: `closed`, `open` or `frozen`"),
-        ("after" = Option<String>, Query, description = "Begin behind this URL: `next` of the page before"),
-        ("limit" = Option<u32>, Query, minimum = 1, maximum = 1000, description = "How many at most; 100 if not said"),
+        ("after" = Option<String>, Query, description = "Begin after this URL: `next` of the page before"),
+        ("limit" = Option<u32>, Query, minimum = 1, maximum = 1000, description = "Maximum number; 100 by default"),
     ),
     responses((status = 200, description = "One page", body = Shown)),
 )]
@@ -81,23 +81,23 @@ pub(super) async fn list(
     }))
 }
 
-/// One of them.
+/// One endpoint.
 #[derive(Serialize, utoipa::ToSchema)]
 #[schema(as = EndpointShown)]
 pub(super) struct One {
     #[serde(flatten)]
     view: View,
-    /// Deliveries that are parked because the circuit spared the endpoint; only where asked for.
+    /// Deliveries that the circuit had parked; only on request.
     #[serde(skip_serializing_if = "Option::is_none")]
     parked: Option<u32>,
 }
 
-/// The circuit of any URL: what was never attempted is closed.
+/// Get the circuit of any URL; one that was never attempted is closed.
 #[utoipa::path(
     get, path = "/v1/endpoints/show", tag = "endpoints", operation_id = "get_endpoint",
     params(
-        ("url" = String, Query, description = "Which endpoint"),
-        ("parked" = Option<bool>, Query, description = "Also count what was parked because of its circuit"),
+        ("url" = String, Query, description = "URL of the endpoint"),
+        ("parked" = Option<bool>, Query, description = "Also count the deliveries that its circuit had parked"),
     ),
     responses((status = 200, description = "The endpoint", body = One)),
 )]
@@ -119,7 +119,7 @@ pub(super) async fn get(
 async fn count(api: &Api, url: &EndpointUrl) -> Result<u32, Problem> {
     let _turn = api.turns.scan().await?;
     let counted = api.parts.circuits.count_parked_by_circuit(&api.parts.parking, url).await;
-    counted.map_err(|error| problem(error, "everything parked stays so"))
+    counted.map_err(|error| problem(error, "all parked deliveries are still parked"))
 }
 
 fn problem(error: CircuitReplayError, consequence: &str) -> Problem {
@@ -129,51 +129,51 @@ fn problem(error: CircuitReplayError, consequence: &str) -> Problem {
     }
 }
 
-/// Which endpoint attempts are made at again.
+/// An endpoint to enable.
 #[derive(Debug, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
 #[schema(as = EndpointToEnable, example = json!({"url": "https://example.com/hook"}))]
 pub(super) struct Enabled {
     url: String,
-    /// Also replay what was parked because of the circuit.
+    /// Also replay what the circuit had parked.
     #[serde(default)]
     replay: bool,
-    /// Also where no subscription sends there.
+    /// Also if no subscription sends to it.
     #[serde(default)]
     force: bool,
 }
 
-/// Which endpoint no attempts are made at any more.
+/// An endpoint to disable.
 #[derive(Debug, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
 #[schema(as = EndpointToDisable, example = json!({"url": "https://example.com/hook"}))]
 pub(super) struct Disabled {
     url: String,
-    /// Also where no subscription sends there.
+    /// Also if no subscription sends to it.
     #[serde(default)]
     force: bool,
 }
 
-/// An endpoint as it is now.
+/// The new state of an endpoint.
 #[derive(Serialize, utoipa::ToSchema)]
 #[schema(as = EndpointSet)]
 pub(super) struct Set {
     #[serde(flatten)]
     view: View,
-    /// Deliveries that were parked because the circuit spared the endpoint; `None`: unknown.
+    /// Deliveries that the circuit had parked; `None`: unknown.
     parked_by_circuit: Option<u32>,
-    /// How many of them were sent again; only where asked for.
+    /// Those of them that were sent again; only on request.
     #[serde(skip_serializing_if = "Option::is_none")]
     replayed: Option<u32>,
 }
 
-/// Closes the circuit of an endpoint: attempts are made at it again.
+/// Enable an endpoint: close its circuit, so that deliveries are attempted again.
 #[utoipa::path(
     post, path = "/v1/endpoints/enable", tag = "endpoints", operation_id = "enable_endpoint",
     request_body = Enabled,
     responses(
-        (status = 200, description = "The endpoint as it is now", body = Set),
-        (status = 404, description = "No subscription sends there; `near` has URLs that are like it"),
+        (status = 200, description = "The new state of the endpoint", body = Set),
+        (status = 404, description = "No subscription sends to it; `near` has similar URLs"),
     ),
 )]
 pub(super) async fn enable(
@@ -185,34 +185,34 @@ pub(super) async fn enable(
     if !wanted.replay {
         return set(&api, &url, Intervention::Enable, wanted.force).await;
     }
-    // Before anything is changed: nothing is done for whom it is not the turn.
+    // Before anything is changed, so that a busy scan changes nothing.
     let _turn = api.turns.scan().await?;
-    let circuit = turned(&api, &url, Intervention::Enable, wanted.force).await?;
+    let circuit = set_circuit(&api, &url, Intervention::Enable, wanted.force).await?;
     let replayed = replay(&api, &url).await?;
     let view = View::of(&url, &circuit);
     Ok(Json(Set { view, parked_by_circuit: Some(replayed), replayed: Some(replayed) }))
 }
 
-/// A client that goes away ends the walk; what was replayed until then stays replayed.
+/// A client that disconnects ends the scan; what was replayed until then stays replayed.
 async fn replay(api: &Api, url: &EndpointUrl) -> Result<u32, Problem> {
     let mut so_far = Tally::default();
     let (circuits, parking) = (&api.parts.circuits, &api.parts.parking);
     let replayed = circuits.replay_parked_by_circuit(parking, url, |tally| so_far = tally).await;
     let tally = replayed.map_err(|error| {
-        let consequence = "the endpoint is enabled, what is told in `replayed` is sent again, \
-                           the rest is parked still";
+        let consequence = "the endpoint is enabled; `replayed` deliveries were sent again, the rest are \
+                           still parked";
         problem(error, consequence).with("replayed", so_far.matched)
     })?;
     Ok(tally.matched)
 }
 
-/// Freezes the circuit of an endpoint: nothing is attempted until it is enabled.
+/// Disable an endpoint: freeze its circuit, so that nothing is attempted until it is enabled.
 #[utoipa::path(
     post, path = "/v1/endpoints/disable", tag = "endpoints", operation_id = "disable_endpoint",
     request_body = Disabled,
     responses(
-        (status = 200, description = "The endpoint as it is now", body = Set),
-        (status = 404, description = "No subscription sends there; `near` has URLs that are like it"),
+        (status = 200, description = "The new state of the endpoint", body = Set),
+        (status = 404, description = "No subscription sends to it; `near` has similar URLs"),
     ),
 )]
 pub(super) async fn disable(
@@ -223,21 +223,21 @@ pub(super) async fn disable(
     set(&api, &endpoint(&wanted.url)?, Intervention::Disable, wanted.force).await
 }
 
-/// What was asked for is done when the circuit is set: that the count fails, has to wait for
-/// another walk, or takes long, is no failure of it.
+/// The request is done once the circuit is set: a count that fails, waits for another scan, or
+/// takes long is no failure of it.
 async fn set(
     api: &Api,
     url: &EndpointUrl,
     intervention: Intervention,
     is_forced: bool,
 ) -> Result<Json<Set>, Problem> {
-    let circuit = turned(api, url, intervention, is_forced).await?;
+    let circuit = set_circuit(api, url, intervention, is_forced).await?;
     let counted = timeout(COUNT_DEADLINE, count(api, url)).await;
     let parked_by_circuit = counted.ok().and_then(Result::ok);
     Ok(Json(Set { view: View::of(url, &circuit), parked_by_circuit, replayed: None }))
 }
 
-async fn turned(
+async fn set_circuit(
     api: &Api,
     url: &EndpointUrl,
     intervention: Intervention,
@@ -250,7 +250,7 @@ async fn turned(
     set.map_err(|error| match error {
         SetError::Store(error) => error.into(),
         SetError::Unknown { ref near, .. } => {
-            let detail = format!("{error}; with `force` it is set all the same");
+            let detail = format!("{error}; `force` sets it nevertheless");
             Problem::new(Kind::NotFound, detail).with("near", near.as_slice())
         }
     })

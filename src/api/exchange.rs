@@ -1,4 +1,4 @@
-//! The bodies of a request and of its answer, which say whose turn it is.
+//! The bodies of a request and of its answer, which track whose turn it is.
 
 use std::{
     pin::Pin,
@@ -12,11 +12,11 @@ use hyper::body::{Body as HttpBody, Frame, Incoming, SizeHint};
 
 use super::places::Exchange;
 
-/// Answers are handed to the connection in pieces of at most so many bytes, so that what a slow client
-/// has not taken is known.
+/// Answers are passed to the connection in pieces of at most so many bytes, so that the unsent rest
+/// for a slow client is known.
 const MAX_PIECE_BYTES: usize = 16 * 1_024;
 
-/// What a client sends.
+/// The body of a request.
 pub(super) struct RequestBody {
     body: Incoming,
     exchange: Arc<Exchange>,
@@ -58,13 +58,13 @@ impl Drop for RequestBody {
     }
 }
 
-/// What homing answers.
+/// The body of an answer.
 pub(super) struct AnswerBody {
     body: Body,
-    /// Of a part that is larger than a piece.
+    /// The rest of a part that is larger than a piece.
     rest: Bytes,
     exchange: Arc<Exchange>,
-    /// Whether homing has more to say and does not know it yet.
+    /// True while homing works on the rest of the answer.
     thinks: bool,
 }
 

@@ -1,4 +1,4 @@
-//! Reading what was sent, strictly: what is not known is refused by name.
+//! Strict parsing of requests: unknown fields and parameters are refused by name.
 
 use std::{collections::BTreeMap, fmt::Display, ops::RangeInclusive, str::FromStr};
 
@@ -37,7 +37,7 @@ impl Parameters {
             };
             if !known.contains(&name.as_ref()) {
                 return wrong(match known {
-                    [] => "no such parameter, there are none here".to_owned(),
+                    [] => "no such parameter; this address has none".to_owned(),
                     known => format!("no such parameter; one of {}", known.join(", ")),
                 });
             }
@@ -56,7 +56,7 @@ impl Parameters {
         self.get_with(name, str::parse)
     }
 
-    /// The parameter `name` as `build` makes it, if it was given.
+    /// The parameter `name` parsed by `build`, if it was given.
     pub(super) fn get_with<T, E: Display>(
         &self,
         name: &str,
@@ -81,7 +81,7 @@ impl Parameters {
     }
 }
 
-/// A parameter that is there or not.
+/// Parses a boolean parameter.
 pub(super) fn yes_or_no(text: &str) -> Result<bool, &'static str> {
     text.parse().map_err(|_| "`true` or `false`")
 }
@@ -97,7 +97,7 @@ impl<S: Send + Sync> FromRequestParts<S> for NoParameters {
     }
 }
 
-/// The subscription id in the path. Whatever is not one names nothing that exists.
+/// The subscription id in the path. Text that is no id is answered with 404.
 pub(super) struct IdInPath(pub(super) SubscriptionId);
 
 impl<S: Send + Sync> FromRequestParts<S> for IdInPath {
@@ -166,14 +166,14 @@ fn check_is_json(headers: &HeaderMap) -> Result<(), Problem> {
     Err(Problem::new(Kind::UnsupportedMedia, detail))
 }
 
-/// A document that homing reads itself is not packed.
+/// A document that homing parses must not be compressed.
 fn check_is_plain(headers: &HeaderMap) -> Result<(), Problem> {
     let plain =
         |value: &axum::http::HeaderValue| value.as_bytes().eq_ignore_ascii_case(b"identity");
     if headers.get_all(CONTENT_ENCODING).iter().all(plain) {
         return Ok(());
     }
-    let detail = "a body is read as it comes; send it without `content-encoding`";
+    let detail = "this body must not be compressed; send it without `content-encoding`";
     Err(Problem::new(Kind::UnsupportedMedia, detail))
 }
 
@@ -206,7 +206,7 @@ pub(super) fn json_problem(path: &str, error: &serde_json::Error) -> Problem {
     Problem::field(FieldError::new(full_path(path, message), message))
 }
 
-/// The path with the name of a field that is missing, unknown or there twice, which serde tells in
+/// The path with the name of a field that is missing, unknown or duplicate, which serde puts into
 /// its message only.
 pub(super) fn full_path(path: &str, message: &str) -> String {
     let named = ["missing field `", "unknown field `", "duplicate field `"]
@@ -220,7 +220,7 @@ pub(super) fn full_path(path: &str, message: &str) -> String {
     }
 }
 
-/// The bytes of a body that was read before its request got here.
+/// The bytes of a body that was read before.
 pub(super) async fn whole(body: Body) -> Result<Bytes, Problem> {
     to_bytes(body, usize::MAX).await.map_err(|_error| UploadError::Broken.into())
 }
@@ -243,9 +243,9 @@ mod tests {
         field(&from_json::<Draft>(text.as_bytes()).unwrap_err())
     }
 
-    /// Of two the last one counted.
+    /// Without the check, the last one would count.
     #[test]
-    fn a_name_that_is_there_twice_is_refused_wherever_it_is() {
+    fn a_duplicate_name_is_refused_at_any_depth() {
         let twice = |text: &str| field(&distinct::check(text.as_bytes()).unwrap_err());
         insta::assert_snapshot!(twice(r#"{"headers":{"x-a":"1","x-\u0061":"2"}}"#), @"headers.x-a: duplicate field `x-a`");
         insta::assert_snapshot!(twice(r#"{"url":"a","filters":[{"a":1},{"b":[],"b":{}}]}"#), @"filters[1].b: duplicate field `b`");
@@ -311,7 +311,7 @@ mod tests {
     }
 
     #[test]
-    fn json_is_asked_for_by_name() {
+    fn only_json_media_types_are_accepted() {
         let accepted = |value: &str| {
             let headers = HeaderMap::from_iter([(CONTENT_TYPE, value.parse().unwrap())]);
             check_is_json(&headers).is_ok()
@@ -325,7 +325,7 @@ mod tests {
     }
 
     #[test]
-    fn a_packed_body_is_no_json() {
+    fn a_compressed_body_is_refused() {
         let packed = HeaderMap::from_iter([(CONTENT_ENCODING, "gzip".parse().unwrap())]);
         let problem = check_is_plain(&packed).unwrap_err();
         assert_eq!(problem.to_json()["status"], 415);

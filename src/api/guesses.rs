@@ -1,8 +1,9 @@
 //! Wrong tokens: counted, logged, and slowed down.
 //!
-//! An address may show some wrong tokens at once and then one a second. Beyond that, what it shows is
-//! refused without a look, so that guessing gets no faster by asking more often; except for the tokens
-//! that were right before from there, so that a client beside an attacker, as behind a proxy, goes on.
+//! An address may send some wrong tokens at once and then one a second. Beyond that, its tokens are
+//! refused unchecked, so that more requests do not make guessing faster. Tokens that were right
+//! before from the same address are excepted, so that a client beside an attacker, as behind a
+//! proxy, goes on.
 
 use std::{
     collections::HashMap,
@@ -18,7 +19,7 @@ use super::places::network;
 use homing_domain::api_token::TokenDigest;
 use homing_telemetry::metrics;
 
-/// Wrong tokens that an address may show at once, and then one in so much time.
+/// Wrong tokens that an address may send at once, and then one per interval.
 const AT_ONCE: u32 = 20;
 const INTERVAL: Duration = Duration::from_secs(1);
 /// Between two lines of the log about one address.
@@ -30,22 +31,22 @@ const MAX_ADDRESSES: usize = 1_024;
 /// Right tokens that are remembered of one address.
 const MAX_RIGHT: usize = 256;
 
-/// What addresses showed.
+/// The tokens that addresses sent.
 #[derive(Default)]
 pub(super) struct Guesses(Mutex<Table>);
 
 #[derive(Default)]
 struct Table {
     addresses: HashMap<IpAddr, Address>,
-    /// When the minute began in which so many lines were written.
+    /// The begin of the present minute, and the lines written in it.
     lines: Option<(Instant, u32)>,
-    /// Wrong tokens of which no line tells.
+    /// Wrong tokens that no line has reported.
     unlogged: u64,
 }
 
 struct Address {
     seen: Instant,
-    /// When all its wrong tokens are forgotten.
+    /// The instant at which all its wrong tokens are forgotten.
     forgotten: Instant,
     right: Vec<TokenDigest>,
     logged: Option<Instant>,
@@ -54,7 +55,7 @@ struct Address {
 }
 
 impl Guesses {
-    /// Whether `token` is looked at; else, after how long it will be.
+    /// Permits to check `token`; else, the time after which it will be checked.
     pub(super) fn check(&self, from: IpAddr, token: TokenDigest) -> Result<(), Duration> {
         let now = Instant::now();
         self.with(from, now, |address, _| {
@@ -75,12 +76,12 @@ impl Guesses {
         });
     }
 
-    /// A token was wrong, or refused without a look.
-    pub(super) fn wrong(&self, from: IpAddr, was_looked_at: bool) {
+    /// A token was wrong, or refused unchecked.
+    pub(super) fn wrong(&self, from: IpAddr, was_checked: bool) {
         metrics::wrong_token();
         let now = Instant::now();
         let line = self.with(from, now, |address, lines| {
-            if was_looked_at {
+            if was_checked {
                 address.forgotten = address.forgotten.max(now) + INTERVAL;
             }
             address.wrong = address.wrong.saturating_add(1);
@@ -167,14 +168,14 @@ mod tests {
         assert_eq!(guesses.check(attacker, digest("wrong")), Err(INTERVAL));
         assert_eq!(guesses.check(attacker, digest("right")), Ok(()));
         assert_eq!(guesses.check(other, digest("wrong")), Ok(()));
-        let mut looked_at = 0;
+        let mut checked = 0;
         for _ in 0..600 {
             advance(Duration::from_millis(100)).await;
-            let looks = guesses.check(attacker, digest("wrong")).is_ok();
-            guesses.wrong(attacker, looks);
-            looked_at += u32::from(looks);
+            let may_check = guesses.check(attacker, digest("wrong")).is_ok();
+            guesses.wrong(attacker, may_check);
+            checked += u32::from(may_check);
         }
-        assert_eq!(looked_at, 60, "one a second");
+        assert_eq!(checked, 60, "one a second");
         advance(INTERVAL * AT_ONCE).await;
         for _ in 0..AT_ONCE {
             assert_eq!(guesses.check(attacker, digest("wrong")), Ok(()));

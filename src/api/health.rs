@@ -1,4 +1,4 @@
-//! `/healthz` and `/readyz`: open to everybody, so they tell states, never addresses or causes.
+//! `/healthz` and `/readyz`: open without a token, so they show states, never addresses or causes.
 
 use std::time::Duration;
 
@@ -17,13 +17,13 @@ use super::{
 };
 use homing_broker::{Broker, Condition, ConnectionState};
 
-/// For each part to say how it is.
+/// For each part to answer.
 const PART_DEADLINE: Duration = Duration::from_secs(2);
 
-/// What does not work for so long is not ready: a broker that is started again is back sooner.
+/// A part that fails for this long is not ready; a broker that restarts is back sooner.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// That the process is there.
+/// The process runs.
 #[derive(Serialize, utoipa::ToSchema)]
 pub(super) struct Alive {
     /// `ok`
@@ -32,32 +32,32 @@ pub(super) struct Alive {
     version: &'static str,
 }
 
-/// The process is there; whether it can work is another question.
+/// Confirms that the process runs; says nothing about its parts.
 #[utoipa::path(
     get, path = "/healthz", tag = "health", operation_id = "healthz",
-    responses((status = 200, description = "The process is there", body = Alive)),
+    responses((status = 200, description = "The process runs", body = Alive)),
 )]
 pub(super) async fn alive() -> Json<Alive> {
     Json(Alive { status: "ok", version: env!("CARGO_PKG_VERSION") })
 }
 
-/// That every part works.
+/// The state of all parts.
 #[derive(Serialize, utoipa::ToSchema)]
 struct Ready {
     /// `ready`
     status: &'static str,
     parts: Vec<Part>,
-    /// What somebody should look at.
+    /// Conditions that an operator should check.
     warnings: Vec<String>,
 }
 
-/// How one part is.
+/// The state of one part.
 #[derive(Debug, PartialEq, Eq, Serialize, utoipa::ToSchema)]
 #[schema(as = HealthPart)]
 struct Part {
     name: &'static str,
     ready: bool,
-    /// Why it is not ready.
+    /// The reason why it is not ready.
     #[serde(skip_serializing_if = "Option::is_none")]
     reason: Option<String>,
 }
@@ -101,8 +101,8 @@ pub(super) async fn ready(State(api): State<Api>) -> Response {
         .into_response()
 }
 
-/// Connects if need be: in a process that only answers the API, nobody else does so after a loss.
-/// Publishing is connected first, so where it is, the trouble is with the other one.
+/// Connects if necessary: in a process that only serves the API, nothing else does so after a loss.
+/// Publishing is connected first, so if it is connected, the trouble is with consuming.
 async fn broker(api: &Api) -> [Part; 2] {
     let broker = &api.parts.broker;
     let trouble = match timeout(PART_DEADLINE, broker.connect()).await {
@@ -124,13 +124,13 @@ async fn broker(api: &Api) -> [Part; 2] {
     ]
 }
 
-/// Why publishing does not work, where all that was lately published for a while has failed.
+/// The reason why publishing fails, if everything published lately has failed for a while.
 fn publishing(broker: &Broker) -> Option<&'static str> {
     const LATELY: Duration = Duration::from_secs(30);
     broker.conditions().publishing.failing_recently(PATIENCE, LATELY)
 }
 
-/// Whether the lanes of the worker consume. None of them where there is no worker in this process.
+/// The lanes of the worker in this process, if there is one.
 fn lanes(api: &Api) -> Vec<Part> {
     if api.parts.subscriptions.is_none() {
         return Vec::new();
@@ -144,13 +144,13 @@ fn lanes(api: &Api) -> Vec<Part> {
     lanes.into_iter().map(part).collect()
 }
 
-/// Whether this process hears of changes. Only told where it does not.
+/// The announcements of changes, if this process does not receive them.
 fn control(api: &Api) -> Option<Part> {
     let why = api.parts.broker.conditions().control.failing_for(PATIENCE)?;
     Some(Part::new("broker.control", Some(format!("changes are not announced to it: {why}"))))
 }
 
-/// Whether what had no route finds one again. Only told where it does not.
+/// The bindings of the exchanges, if messages without a route do not find one again.
 fn bindings(api: &Api) -> Option<Part> {
     let why = api.parts.broker.conditions().unrouted.failing_for(PATIENCE)?;
     Some(Part::new("broker.bindings", Some(why.to_owned())))
@@ -161,46 +161,47 @@ async fn store(api: &Api) -> Part {
         Ok(Ok(())) => None,
         Ok(Err(failure)) => {
             tracing::error!(error = failure.report(), "api.store_failed");
-            Some("the store does not do its part".to_owned())
+            Some("the store is unavailable".to_owned())
         }
         Err(_elapsed) => Some("the store does not answer".to_owned()),
     };
     Part::new("store", trouble)
 }
 
-/// Without them a worker delivers nothing. `None`: there is no worker in this process.
+/// The subscriptions, without which a worker delivers nothing. `None`: there is no worker in this
+/// process.
 fn subscriptions(api: &Api) -> Option<Part> {
     let subscriptions = api.parts.subscriptions.as_ref()?;
     let trouble = (!subscriptions.are_loaded()).then(|| "not read yet".to_owned());
     Some(Part::new("subscriptions", trouble))
 }
 
-/// The events of such a subscription wait, and those of all others do not: a warning, as a restart
-/// of this process, or taking it out of service, would mend nothing.
+/// Subscriptions that cannot be read. Only their events wait, and a restart of this process would
+/// not help, so this is a warning.
 async fn unreadable(api: &Api) -> Option<String> {
-    let looked = timeout(PART_DEADLINE, api.parts.status_service.unreadable_subscriptions()).await;
-    // Of a store that does not answer its own part tells.
-    let unreadable = looked.ok()?.ok().filter(|unreadable| !unreadable.is_empty())?;
+    let read = timeout(PART_DEADLINE, api.parts.status_service.unreadable_subscriptions()).await;
+    // A store that does not answer is reported by its own part.
+    let unreadable = read.ok()?.ok().filter(|unreadable| !unreadable.is_empty())?;
     Some(format!(
         "{} of the subscriptions cannot be read, and their events wait; `homing status` names them",
         unreadable.len()
     ))
 }
 
-/// What the net under the exchanges caught is not lost, and somebody should look at it.
+/// Messages without a route, which are kept and need an operator.
 async fn unrouted(api: &Api, parts: &[Part]) -> Option<String> {
     if !parts.iter().filter(|part| part.name.starts_with("broker")).all(|part| part.ready) {
         return None;
     }
     let queue = api.parts.broker.topology().names().unrouted();
-    let looked = timeout(PART_DEADLINE, api.parts.broker.depth(&queue)).await;
-    match looked {
+    let depth = timeout(PART_DEADLINE, api.parts.broker.depth(&queue)).await;
+    match depth {
         Ok(Ok(Some(depth))) if depth.messages == 0 => None,
         Ok(Ok(Some(depth))) => Some(format!(
-            "{} messages without a route in `{queue}`; `homing topology check` tells more",
+            "{} messages without a route in `{queue}`; `homing topology check` says more",
             depth.messages
         )),
-        Ok(Ok(None)) => Some(format!("`{queue}` is missing; `homing topology apply` makes it")),
+        Ok(Ok(None)) => Some(format!("`{queue}` is missing; `homing topology apply` creates it")),
         Ok(Err(_)) | Err(_) => Some(format!("the depth of `{queue}` is not known")),
     }
 }
@@ -210,7 +211,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_link_tells_why_it_is_not_ready() {
+    fn a_connection_says_why_it_is_not_ready() {
         let link = |blocked: Option<&str>, trouble| {
             let state = ConnectionState { connected: true, blocked: blocked.map(str::to_owned) };
             Part::link("link", state, trouble).reason

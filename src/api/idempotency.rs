@@ -1,9 +1,9 @@
 //! `Idempotency-Key`: a request that is sent again is recognised.
 //!
 //! Ids of events derive from the key, so receivers recognise a repetition in any case: its
-//! deliveries have the same `webhook-id`. Beyond that, the store knows the keys of the last day, up to
-//! [`MAX_PUBLICATIONS`](homing_store::MAX_PUBLICATIONS): what was published with one of them is
-//! answered again, and not published again. A store that is away keeps nobody from publishing.
+//! deliveries have the same `webhook-id`. Beyond that, the store knows the keys of the last day, up
+//! to [`MAX_PUBLICATIONS`](homing_store::MAX_PUBLICATIONS): a request with one of them gets the
+//! same answer and is not published again. Without the store, publishing goes on.
 //!
 //! Source: IETF draft *The Idempotency-Key HTTP Header Field*, version 07, for the header, 409 and
 //! 422.
@@ -28,14 +28,14 @@ use homing_store::Store;
 use homing_telemetry::events;
 
 const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
-/// On an answer that was given before.
+/// Marks a repeated answer.
 pub(super) const REPLAYED: HeaderName = HeaderName::from_static("idempotency-replayed");
 
 const MAX_KEY_BYTES: usize = 255;
 /// For the store; then the event is published without it.
 const STORE_DEADLINE: Duration = Duration::from_secs(2);
 
-/// A key as a client made it, and whose it is: every API token has keys of its own.
+/// A key of a client, and its owner: every API token has keys of its own.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Key(String);
 
@@ -75,7 +75,7 @@ impl Key {
     }
 }
 
-/// What a request asks for, in short.
+/// The digest of a request.
 #[derive(Default)]
 pub(super) struct Fingerprint(Sha256);
 
@@ -115,7 +115,7 @@ impl Keys {
         let digest = key.digest();
         let fingerprint = fingerprint.finish();
         if !self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(digest.clone()) {
-            let detail = "a request with this `Idempotency-Key` is being answered; ask again later";
+            let detail = "a request with this `Idempotency-Key` is being answered; try again later";
             return Err(Problem::new(Kind::KeyInUse, detail));
         }
         Ok(Repeatable { keys: self.clone(), store, digest, fingerprint })
@@ -123,9 +123,9 @@ impl Keys {
 }
 
 impl Repeatable {
-    /// Whether this very request was answered before.
+    /// True if this request was answered before.
     pub(super) async fn was_answered(&self) -> Result<bool, Problem> {
-        let step = "looking for an idempotency key";
+        let step = "reading an idempotency key";
         match timeout(STORE_DEADLINE, self.store.publication(&self.digest)).await {
             Ok(Ok(Some(known))) if known != self.fingerprint => {
                 let detail = "another request was made with this `Idempotency-Key`; every request \

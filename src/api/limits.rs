@@ -1,4 +1,4 @@
-//! How long a request may take, and how many there may be at once.
+//! Limits on the time and the number of requests.
 
 use std::{sync::Arc, time::Duration};
 
@@ -17,25 +17,25 @@ use super::{
     problem::{Kind, Problem},
 };
 
-/// For a request as a whole, its body and its waiting for a turn included.
+/// For a request as a whole, including its body and the wait for a permit.
 pub(super) const DEADLINE: Duration = Duration::from_secs(30);
-/// For going through what is parked, all of it: a million messages are counted in two to three
-/// minutes (docs/PERFORMANCE.md), or sixty thousand are replayed at the pace that spares an endpoint.
+/// For a scan of all parked messages: a million are counted in two to three minutes
+/// (docs/PERFORMANCE.md), or sixty thousand are replayed at the limited rate of a replay.
 pub(super) const SCAN_DEADLINE: Duration = Duration::from_mins(10);
-/// Requests that are worked on.
+/// Concurrent requests.
 const MAX_REQUESTS: usize = 64;
-/// Batches that are worked on, each of which is in memory in several forms.
+/// Concurrent batches, each of which is in memory in several forms.
 const MAX_BATCHES: usize = 4;
 /// Size of the largest JSON body, except for batches.
 pub(super) const MAX_JSON_BYTES: usize = 256 * 1_024;
 /// Size of a batch of events.
 pub(super) const MAX_BATCH_BYTES: usize = 8 * 1_024 * 1_024;
-/// For others to end before a request is turned away that nobody has begun with.
+/// The wait for a permit before a request is refused.
 const TURN_DEADLINE: Duration = Duration::from_secs(10);
-/// For a walk that is under way to end before another one is turned away.
+/// The wait for a scan under way before another one is refused.
 const SCAN_TURN_DEADLINE: Duration = Duration::from_secs(10);
 
-/// Who may go on at this moment.
+/// The permits of requests, scans and batches.
 #[derive(Clone)]
 pub(super) struct Turns {
     requests: Arc<Semaphore>,
@@ -54,30 +54,30 @@ impl Default for Turns {
 }
 
 impl Turns {
-    /// The right to be worked for.
+    /// The permit of a request.
     pub(super) async fn request(&self) -> Result<SemaphorePermit<'_>, Problem> {
         let busy = || {
-            let detail = "too many requests are worked on; this one was not begun, try again";
+            let detail = "too many concurrent requests; this one was not started, try again";
             Problem::new(Kind::Busy, detail)
         };
         let turn = timeout(TURN_DEADLINE, self.requests.acquire()).await;
         turn.map_err(|_elapsed| busy())?.map_err(|_closed| busy())
     }
 
-    /// The right to walk through the parked messages. One at a time: two scans hide messages from
-    /// each other, so that a look would make a replay miss some.
+    /// The permit to scan the parked messages. There is one: two scans hide messages from each
+    /// other, so that a list would make a replay miss some.
     pub(super) async fn scan(&self) -> Result<OwnedSemaphorePermit, Problem> {
         let busy = || {
-            let detail = "another request is going through the parked messages, one does at a time";
+            let detail = "another request is scanning the parked messages; only one may at a time";
             Problem::new(Kind::Busy, detail)
         };
         let turn = timeout(SCAN_TURN_DEADLINE, Arc::clone(&self.scans).acquire_owned()).await;
         turn.map_err(|_elapsed| busy())?.map_err(|_closed| busy())
     }
 
-    /// The right to work on a batch of events.
+    /// The permit of a batch of events.
     pub(super) async fn batch(&self) -> Option<OwnedSemaphorePermit> {
-        // Nobody closes the semaphore.
+        // The semaphore is never closed.
         Arc::clone(&self.batches).acquire_owned().await.ok()
     }
 }
@@ -92,7 +92,7 @@ pub(super) async fn turn(
     Ok(next.run(request).await)
 }
 
-/// Gives up a request after a time.
+/// Abandons a request after a time.
 pub(super) async fn deadline(
     State(time): State<Duration>,
     request: Request,
@@ -100,7 +100,9 @@ pub(super) async fn deadline(
 ) -> Result<Response, Problem> {
     timeout(time, next.run(request)).await.map_err(|_elapsed| {
         let seconds = time.as_secs();
-        let detail = format!("no answer within {seconds} s; what was asked may be done or not");
+        let detail = format!(
+            "no answer within {seconds} s; the request may or may not have been carried out"
+        );
         Problem::new(Kind::TimedOut, detail)
     })
 }
@@ -110,7 +112,7 @@ mod tests {
     use super::*;
 
     #[tokio::test(start_paused = true)]
-    async fn two_walks_never_overlap_and_the_second_is_told_so() {
+    async fn two_scans_never_overlap_and_the_second_is_refused() {
         let turns = Turns::default();
         let first = turns.scan().await.unwrap();
         assert!(turns.scan().await.is_err());
@@ -119,7 +121,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_request_that_finds_no_turn_is_refused_in_time() {
+    async fn a_request_without_a_permit_is_refused_in_time() {
         let turns = Turns::default();
         let mut others = Vec::new();
         for _ in 0..MAX_REQUESTS {

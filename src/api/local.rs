@@ -1,9 +1,9 @@
-//! Whether a request comes from a person at this machine, which is asked while there is no token.
+//! Recognises requests from this machine, the only ones accepted while there is no token.
 //!
-//! Without tokens the API listens on loopback only, where the browser of a person on this machine
-//! can still be made to ask on behalf of a web page, and a proxy asks for everybody. A name that an
-//! attacker rebinds to 127.0.0.1 is told by the `Host` header, a form sent by a foreign page by its
-//! `Origin`, a proxy by the headers that it adds.
+//! Without tokens the API listens on loopback only. There a web page can still make a browser on
+//! this machine send requests, and a proxy forwards requests of others. The `Host` header reveals a
+//! name that an attacker rebinds to 127.0.0.1, `Origin` reveals a form of a foreign page, added
+//! headers reveal a proxy.
 
 use std::net::IpAddr;
 
@@ -18,17 +18,17 @@ use axum::{
 
 use super::problem::{Kind, Problem};
 
-/// Refuses a request that does not come from a person at this machine.
+/// Refuses a request that does not come from this machine.
 pub(super) fn check_is_local(request: &Request) -> Result<(), Problem> {
     foreign(request).map_or(Ok(()), |what| {
         let detail = format!(
-            "{what}; with an API token (`homing tokens add`) homing can be asked from elsewhere"
+            "{what}; with an API token (`homing tokens create`) homing accepts requests from elsewhere"
         );
         Err(Problem::new(Kind::Forbidden, detail))
     })
 }
 
-/// What shows that a request does not come from a person at this machine; `None`: nothing does.
+/// The sign that a request does not come from this machine; `None`: there is none.
 #[must_use]
 pub fn foreign(request: &Request) -> Option<String> {
     let hosts = hosts(request);
@@ -59,8 +59,8 @@ const OF_PROXIES: [&str; 10] = [
     "fastly-client-ip",
 ];
 
-/// What shows that a request was passed on by a proxy, which lets in others than people at this
-/// machine. One that adds no header, as nginx by default, still speaks HTTP/1.0 unless told otherwise.
+/// The sign that a proxy passed a request on, which may come from anywhere. A proxy that adds no
+/// header, as nginx by default, speaks HTTP/1.0 unless it is configured otherwise.
 fn came_through_a_proxy(request: &Request) -> Option<String> {
     let is_of_proxy = |name: &&str| name.starts_with("x-forwarded-") || OF_PROXIES.contains(name);
     let name = request.headers().keys().map(HeaderName::as_str).find(is_of_proxy);
@@ -78,7 +78,7 @@ fn hosts(request: &Request) -> Vec<Authority> {
     request.uri().authority().cloned().into_iter().chain(named).collect()
 }
 
-/// Whether the page that made a browser ask is not one of ours.
+/// True if another page than homing's made the browser send the request.
 #[must_use]
 pub fn comes_from_another_page(request: &Request) -> bool {
     let Some(origin) = request.headers().get(ORIGIN) else { return false };
@@ -100,7 +100,7 @@ mod tests {
 
     use super::*;
 
-    fn asked(headers: &[(&str, &str)]) -> Request {
+    fn with_headers(headers: &[(&str, &str)]) -> Request {
         let mut request = Request::get("/v1/queues");
         for (name, value) in headers {
             request = request.header(*name, *value);
@@ -109,41 +109,45 @@ mod tests {
     }
 
     #[test]
-    fn without_tokens_only_names_of_this_machine_are_answered() {
-        let answered = |host| check_is_local(&asked(&[("host", host)])).is_ok();
+    fn without_tokens_only_names_of_this_machine_are_accepts() {
+        let accepts = |host| check_is_local(&with_headers(&[("host", host)])).is_ok();
         for host in ["localhost", "LOCALHOST:8080", "127.0.0.1:8080", "127.9.9.9", "[::1]:80"] {
-            assert!(answered(host), "{host}");
+            assert!(accepts(host), "{host}");
         }
         for host in ["evil.example", "127.0.0.1.evil.example", "localhost.evil", "10.0.0.1", ""] {
-            assert!(!answered(host), "{host}");
+            assert!(!accepts(host), "{host}");
         }
-        assert!(check_is_local(&asked(&[])).is_err());
+        assert!(check_is_local(&with_headers(&[])).is_err());
         assert!(
-            check_is_local(&asked(&[("host", "localhost"), ("host", "evil.example")])).is_err()
+            check_is_local(&with_headers(&[("host", "localhost"), ("host", "evil.example")]))
+                .is_err()
         );
     }
 
     #[test]
-    fn without_tokens_what_came_through_a_proxy_is_not_answered() {
+    fn without_tokens_what_came_through_a_proxy_is_not_accepts() {
         let host = ("host", "127.0.0.1:8080");
         for name in ["x-forwarded-for", "X-Forwarded-Proto", "Forwarded", "Via", "X-Real-IP"] {
-            let problem = check_is_local(&asked(&[host, (name, "10.1.2.3")])).unwrap_err();
+            let problem = check_is_local(&with_headers(&[host, (name, "10.1.2.3")])).unwrap_err();
             let detail = problem.to_json()["detail"].to_string();
-            assert!(detail.contains("proxy") && detail.contains("homing tokens add"), "{detail}");
+            assert!(
+                detail.contains("proxy") && detail.contains("homing tokens create"),
+                "{detail}"
+            );
         }
-        let mut request = asked(&[host]);
+        let mut request = with_headers(&[host]);
         assert!(check_is_local(&request).is_ok());
         *request.version_mut() = Version::HTTP_10;
         assert!(check_is_local(&request).is_err());
     }
 
     #[test]
-    fn without_tokens_foreign_pages_are_not_answered() {
+    fn without_tokens_foreign_pages_are_not_accepts() {
         let host = ("host", "127.0.0.1:8080");
-        let answered = |origin| check_is_local(&asked(&[host, ("origin", origin)])).is_ok();
-        assert!(answered("http://127.0.0.1:8080"));
+        let accepts = |origin| check_is_local(&with_headers(&[host, ("origin", origin)])).is_ok();
+        assert!(accepts("http://127.0.0.1:8080"));
         for origin in ["null", "http://127.0.0.1:3000", "https://evil.example", "é", ""] {
-            assert!(!answered(origin), "{origin}");
+            assert!(!accepts(origin), "{origin}");
         }
     }
 }

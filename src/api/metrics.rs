@@ -17,13 +17,13 @@ use super::{
 };
 use homing_telemetry::metrics;
 
-/// For broker and store to say how they are; Prometheus waits 10 s if nobody says otherwise.
-const LOOK_DEADLINE: Duration = Duration::from_secs(3);
+/// For broker and store to answer; Prometheus waits 10 s by default.
+const CHECK_DEADLINE: Duration = Duration::from_secs(3);
 
 /// Source: Prometheus documentation, *Exposition formats*, text-based format.
 const TEXT_FORMAT: &str = "text/plain; version=0.0.4; charset=utf-8";
 
-/// The metrics of this process.
+/// Get the metrics of this process.
 #[utoipa::path(
     get, path = "/metrics", tag = "health", operation_id = "metrics",
     responses(
@@ -40,26 +40,26 @@ pub(super) async fn render(
         .metrics
         .as_ref()
         .ok_or_else(|| Problem::new(Kind::NotFound, "this process does not record metrics"))?;
-    tokio::join!(look_at_broker(&api), look_at_store(&api));
+    tokio::join!(measure_broker(&api), measure_store(&api));
     Ok(([(CONTENT_TYPE, TEXT_FORMAT)], handle.render()))
 }
 
-/// What only the broker knows, as it is now.
-async fn look_at_broker(api: &Api) {
+/// Figures that only the broker has.
+async fn measure_broker(api: &Api) {
     let broker = &api.parts.broker;
     let [publishing, consuming] = broker.states();
     metrics::broker_connected("publishing", publishing.connected);
     metrics::broker_connected("consuming", consuming.connected);
     metrics::broker_blocked(publishing.blocked.is_some());
-    let deadline = Instant::now() + LOOK_DEADLINE;
+    let deadline = Instant::now() + CHECK_DEADLINE;
     for queue in queues::names(broker.topology()) {
-        let looked = timeout_at(deadline, broker.depth(&queue)).await;
-        let depth = looked.ok().and_then(Result::ok).flatten();
+        let depth = timeout_at(deadline, broker.depth(&queue)).await;
+        let depth = depth.ok().and_then(Result::ok).flatten();
         metrics::queue(&queue, depth.map(|depth| (depth.messages, depth.consumers)));
     }
 }
 
-async fn look_at_store(api: &Api) {
-    let checked = timeout(LOOK_DEADLINE, api.parts.store.check()).await;
+async fn measure_store(api: &Api) {
+    let checked = timeout(CHECK_DEADLINE, api.parts.store.check()).await;
     metrics::store_up(matches!(checked, Ok(Ok(()))));
 }

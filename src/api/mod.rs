@@ -1,19 +1,21 @@
-//! The HTTP API: subscriptions, endpoints, events, what happened to them, parked messages and queues
-//! for programs, health for whoever watches homing.
+//! The HTTP API: subscriptions, endpoints, events and their timelines, parked messages and queues;
+//! health for monitoring.
 //!
 //! Promises: an event that is answered with 202 is owned by the broker; every error is a problem
-//! document (RFC 9457) that names the field, parameter or setting at fault and tells no secret;
+//! document (RFC 9457) that names the field, parameter or setting at fault and reveals no secret;
 //! every request has a bound on its size and its time, and all of them together on their number.
 //!
-//! The way of a request through the files: [`connections`] takes the connection, for which [`places`]
-//! has room, and [`exchange`] notes whose turn it is; [`problem`] turns a panic into an answer and puts
-//! the same headers on every one, [`auth`] decides who may ask ([`guesses`] counts wrong tokens, [`local`] knows this machine),
-//! [`uploads`] takes the body in, [`limits`] says for how long, [`extract`] reads what was sent ([`distinct`]). Then a file per noun answers:
-//! [`subscriptions`] and [`test_events`], [`endpoints`], [`events`] and [`batches`] (with [`idempotency`]),
-//! [`attempts`], [`parked`], [`queues`], [`sources`], [`status`], [`metrics`], [`health`]; [`workfront`] is subscriptions once more, as Workfront's API has them.
+//! The path of a request through the files: [`connections`] accepts the connection, [`places`]
+//! bounds their number, and [`exchange`] tracks whose turn it is; [`problem`] turns a panic into an
+//! answer and sets the headers of every answer, [`auth`] authenticates ([`guesses`] counts wrong
+//! tokens, [`local`] recognises this machine), [`uploads`] reads the body, [`limits`] bounds time
+//! and number, [`extract`] parses ([`distinct`]). Then a file per noun answers: [`subscriptions`]
+//! and [`test_events`], [`endpoints`], [`events`] and [`batches`] (with [`idempotency`]),
+//! [`attempts`], [`parked`], [`queues`], [`sources`], [`status`], [`metrics`], [`health`];
+//! [`workfront`] serves subscriptions in the form of Workfront's API.
 //!
-//! [`openapi`] describes all of that to programs, [`docs`] to people; a route is made together with
-//! its description, so that none is without.
+//! [`openapi`] describes the API to programs, [`docs`] to readers; a route is declared together
+//! with its description, so that none lacks one.
 //!
 //! Source: RFC 9110 (HTTP), RFC 9457 (problem documents), RFC 6750 (bearer tokens), RFC 7396
 //! (merge patch).
@@ -82,33 +84,33 @@ use self::{
     uploads::{Limit, Uploads},
 };
 
-/// What the API answers with.
+/// The parts of the program that the API needs.
 pub struct ApiParts {
-    /// Subscriptions for people.
+    /// Subscriptions.
     pub registry: Registry,
-    /// Parked messages for people.
+    /// Parked messages.
     pub parking: Parking,
-    /// Circuits for people.
+    /// Circuits.
     pub circuits: CircuitBreakers,
-    /// Sources for people.
+    /// Sources.
     pub source_admin: SourceAdmin,
-    /// Looks at the whole pool.
+    /// The state of the whole pool.
     pub status_service: StatusService,
-    /// Calls endpoints, for samples.
+    /// Calls endpoints, for test events.
     pub endpoints: Endpoints,
-    /// Where events are published to.
+    /// The broker that events are published to.
     pub broker: Broker,
-    /// Where API tokens and the attempt log are; asked whether it answers.
+    /// API tokens and the attempt log; health checks that it answers.
     pub store: Arc<dyn Store>,
     /// Those of the worker in this process; `None` where there is none.
     pub subscriptions: Option<Arc<Subscriptions>>,
-    /// What renders the metrics; `None` where they are not recorded.
+    /// Renders the metrics; `None`: they are not recorded.
     pub metrics: Option<PrometheusHandle>,
     /// `api.tokens`
     pub tokens: Vec<String>,
-    /// Those in the store just now.
+    /// The tokens in the store at this moment.
     pub stored_tokens: Vec<ApiToken>,
-    /// Whether only this machine can reach the API.
+    /// True if only this machine can reach the API.
     pub on_loopback: bool,
     /// `worker.max_event_bytes`
     pub max_event_bytes: usize,
@@ -139,20 +141,20 @@ impl Api {
         Self { parts: Arc::new(parts), tokens, turns, uploads, keys, history }
     }
 
-    /// What it answers with.
+    /// The parts it was built from.
     #[must_use]
     pub fn parts(&self) -> &ApiParts {
         &self.parts
     }
 
-    /// What happened to deliveries.
+    /// The history of deliveries.
     #[must_use]
     pub fn history(&self) -> &History {
         &self.history
     }
 
-    /// Who shows this token, or none. A wrong one counts as a guess of the address `from`, where that
-    /// is given.
+    /// The holder of this token, if it is known. A wrong one counts as a guess of the address
+    /// `from`, if that is given.
     ///
     /// # Cancel safety
     ///
@@ -161,23 +163,23 @@ impl Api {
         self.tokens.bearer(shown, from).await
     }
 
-    /// The right to go through the parked messages, which one does at a time; `None`: somebody else
-    /// does, and went on for ten seconds.
+    /// The permit to scan the parked messages, of which there is one; `None`: it was taken for ten
+    /// seconds.
     pub async fn scan(&self) -> Option<OwnedSemaphorePermit> {
         self.turns.scan().await.ok()
     }
 
-    /// The right to be worked for; `None`: too many were for ten seconds.
+    /// The permit of one request; `None`: all were taken for ten seconds.
     pub async fn turn(&self) -> Option<SemaphorePermit<'_>> {
         self.turns.request().await.ok()
     }
 }
 
-/// All addresses of the API. Everything but health and the description is guarded.
+/// All routes of the API. All need a token, except health and the description.
 pub fn router(api: Api) -> Router {
     let deadline = |time| from_fn_with_state(time, limits::deadline);
     let turn = from_fn_with_state(api.clone(), limits::turn);
-    // A body is read before its request takes anybody's turn.
+    // A body is read before its request takes a permit.
     let read =
         |bytes, setting| from_fn_with_state((api.clone(), Limit { bytes, setting }), uploads::read);
     let json = read(limits::MAX_JSON_BYTES, None);
@@ -188,7 +190,7 @@ pub fn router(api: Api) -> Router {
         .layer(json.clone())
         .merge(Router::from(publishing()).layer(turn.clone()).layer(event))
         .merge(Router::from(batching()).layer(turn).layer(batch))
-        .merge(looking())
+        .merge(reading())
         .layer(deadline(limits::DEADLINE));
     let scans = Router::from(scanning()).layer(json).layer(deadline(limits::SCAN_DEADLINE));
     let guarded = quick
@@ -203,13 +205,13 @@ pub fn router(api: Api) -> Router {
         .with_state(api)
 }
 
-/// The same addresses, and what all answers have in common: a panic becomes one, and headers keep
-/// browsers from guessing and, where nothing else is said, from storing.
+/// The same routes with what all answers have in common: a panic becomes an answer, and headers
+/// keep browsers from guessing the content type and, by default, from storing.
 pub fn finished(router: Router) -> Router {
     router.layer(from_fn(connections::restrict)).layer(from_fn(problem::answer))
 }
 
-/// For everybody.
+/// Routes that need no token.
 fn open() -> OpenApiRouter<Api> {
     OpenApiRouter::new()
         .routes(routes!(health::alive))
@@ -218,7 +220,7 @@ fn open() -> OpenApiRouter<Api> {
         .routes(routes!(docs::page))
 }
 
-/// Soon answered; a bounded number at a time.
+/// Short requests; a bounded number at a time.
 fn taking_turns() -> OpenApiRouter<Api> {
     OpenApiRouter::new()
         .routes(routes!(subscriptions::create, subscriptions::list))
@@ -249,15 +251,15 @@ fn batching() -> OpenApiRouter<Api> {
     OpenApiRouter::new().routes(routes!(batches::publish))
 }
 
-/// Look at a part of what is parked, one after the other; and the metrics, which wait for nobody.
-fn looking() -> OpenApiRouter<Api> {
+/// Reads of a part of the parked messages, one at a time; and the metrics, which need no permit.
+fn reading() -> OpenApiRouter<Api> {
     OpenApiRouter::new()
         .routes(routes!(parked::list))
         .routes(routes!(attempts::explain))
         .routes(routes!(metrics::render))
 }
 
-/// Go through everything.
+/// Scans of all parked messages.
 fn scanning() -> OpenApiRouter<Api> {
     OpenApiRouter::new()
         .routes(routes!(parked::replay))

@@ -1,5 +1,5 @@
-//! `/openapi.json`: what the API is, for programs. It is made of the descriptions beside the code
-//! that answers; what all addresses have in common is added here.
+//! `/openapi.json`: the description of the API for programs. It is built from the descriptions beside
+//! the handlers; what all addresses have in common is added here.
 //!
 //! Source: OpenAPI Specification 3.1.
 
@@ -21,31 +21,31 @@ use utoipa::{
 };
 
 use super::{
-    batching, looking, open,
+    batching, open,
     problem::{Document, PROBLEM},
-    publishing, scanning, taking_turns, workfront,
+    publishing, reading, scanning, taking_turns, workfront,
 };
 
 /// The groups of addresses, in the order in which they are shown.
 const TAGS: [(&str, &str); 10] = [
-    ("events", "Publishing events, and what became of them"),
-    ("subscriptions", "Who gets which events"),
+    ("events", "Publishing events, and their timelines"),
+    ("subscriptions", "Topics and filters of endpoints"),
     ("endpoints", "The circuits of URLs"),
     ("attempts", "The attempt log"),
-    ("parked", "What was given up"),
-    ("queues", "How much is where"),
-    ("status", "What the pool does"),
-    ("sources", "Streams that are read"),
-    ("workfront", "Subscriptions as Adobe Workfront's API has them"),
-    ("health", "For whoever watches homing"),
+    ("parked", "Deliveries and events that were given up"),
+    ("queues", "Queues and their depths"),
+    ("status", "Overview of the pool"),
+    ("sources", "Streams that homing reads"),
+    ("workfront", "Subscriptions in the form of Adobe Workfront's API"),
+    ("health", "Monitoring and documentation"),
 ];
 
 const ABOUT: &str = "Durable webhook delivery on RabbitMQ. Errors are problem documents (RFC 9457) \
                      whose `errors` name the fields and parameters at fault. Lists come in pages: \
-                     `next` of one goes into `after` for the one behind it.";
+                     `next` of one is `after` of the following one.";
 
 static DOCUMENT: LazyLock<OpenApi> = LazyLock::new(described);
-/// Written once: anybody may ask for it, as often as they like.
+/// Serialized once, because the address is open to everyone.
 static TEXT: LazyLock<Bytes> =
     LazyLock::new(|| serde_json::to_vec(described_once()).unwrap_or_default().into());
 
@@ -54,7 +54,7 @@ pub(super) fn described_once() -> &'static OpenApi {
     &DOCUMENT
 }
 
-/// This document.
+/// Get this document.
 #[utoipa::path(
     get, path = "/openapi.json", tag = "health", operation_id = "openapi",
     responses((status = 200, description = "An OpenAPI 3.1 document", body = HashMap<String, serde_json::Value>)),
@@ -65,7 +65,7 @@ pub(super) async fn document() -> ([(HeaderName, &'static str); 1], Bytes) {
 
 fn described() -> OpenApi {
     let guarded = taking_turns().merge(publishing()).merge(batching());
-    let guarded = guarded.merge(looking()).merge(scanning());
+    let guarded = guarded.merge(reading()).merge(scanning());
     let mut document = guarded.into_openapi();
     for (path, item) in &mut document.paths.paths {
         each(item, |operation| guard(path, operation));
@@ -100,7 +100,7 @@ fn each(item: &mut PathItem, mut change: impl FnMut(&mut Operation)) {
 fn add_security(components: &mut Components) {
     let bearer = HttpBuilder::new()
         .scheme(HttpAuthScheme::Bearer)
-        .description(Some("An API token; `homing tokens add` makes one"));
+        .description(Some("An API token; `homing tokens create` adds one"));
     components.add_security_scheme("token", SecurityScheme::Http(bearer.build()));
     let session = ApiKey::Header(ApiKeyValue::new("sessionID"));
     components.add_security_scheme("session", SecurityScheme::ApiKey(session));
@@ -119,26 +119,26 @@ fn guard(path: &str, operation: &mut Operation) {
 fn add_problems(operation: &mut Operation) {
     let mut problems = vec![
         (400, "A field, parameter or header is wrong"),
-        (500, "homing failed; its log tells why"),
-        (503, "The broker or the store does not do its part, or there was no answer in time"),
+        (500, "homing failed; its log says why"),
+        (503, "The broker or the store is unavailable, or there was no answer in time"),
     ];
     if operation.security.is_some() {
         problems.extend([
-            (401, "There is no API token, or none that homing knows"),
-            (403, "The token, or the place from where it is asked, does not allow this"),
+            (401, "The API token is missing or unknown"),
+            (403, "The token, or the origin of the request, does not allow this"),
             (429, "Too many wrong tokens came from the same address"),
         ]);
     }
     let parameters = operation.parameters.iter().flatten();
     let in_path = |one: &RefOr<Parameter>| matches!(one, RefOr::T(one) if one.parameter_in == ParameterIn::Path);
     if parameters.into_iter().any(in_path) {
-        problems.push((404, "There is no such thing"));
+        problems.push((404, "It does not exist"));
     }
     if operation.request_body.is_some() {
         problems.extend([
             (408, "The body did not arrive in time"),
             (413, "The body is too large"),
-            (415, "The body is in no form that is read here"),
+            (415, "The body is in an unsupported form"),
         ]);
     }
     let responses = &mut operation.responses.responses;
@@ -159,9 +159,9 @@ mod tests {
 
     use super::*;
 
-    /// Every route is made by `routes!`, which makes its description too; this holds that it stays so.
+    /// Goal: every route is declared by `routes!`, and so has a description.
     #[test]
-    fn no_route_is_made_without_its_description() {
+    fn every_route_has_a_description() {
         let code = include_str!("mod.rs");
         assert_eq!(code.matches(".route(").count(), 0);
         let (described, handlers) = (described(), code.matches("routes!(").count());

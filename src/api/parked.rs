@@ -1,4 +1,4 @@
-//! `/v1/parked`: what was given up.
+//! `/v1/parked`: parked messages.
 
 use std::{num::NonZeroU32, time::Duration};
 
@@ -23,11 +23,11 @@ use homing_domain::{
     verdict::ParkReason,
 };
 
-/// How long a list looks; of a long queue, what comes later is not found by it.
-const LOOK: Duration = Duration::from_secs(4);
+/// The time that a list scans; it does not find what comes later in a long queue.
+const SCAN_TIME: Duration = Duration::from_secs(4);
 const LIMIT_DEFAULT: u32 = 50;
 const MAX_LIMIT: u32 = 1_000;
-/// Bodies are up to a megabyte each, and all of them stand in one answer.
+/// Bodies are up to a megabyte each, and all of them are in one answer.
 const LIMIT_MAX_WITH_BODIES: u32 = 100;
 
 const PARAMETERS: [&str; 8] = [
@@ -41,27 +41,27 @@ const PARAMETERS: [&str; 8] = [
     "body",
 ];
 
-/// What a look found.
+/// The messages found by a scan.
 #[derive(Serialize, utoipa::ToSchema)]
 #[schema(as = ParkedPage)]
 pub(super) struct Shown {
     entries: Vec<ShownEntry>,
-    /// Messages looked at.
+    /// Messages scanned.
     scanned: u32,
     /// Messages parked.
     total: u32,
 }
 
-/// A parked message; at most one of the bodies is there.
+/// A parked message, with at most one of the bodies.
 #[derive(Serialize, utoipa::ToSchema)]
 #[schema(as = ParkedMessageShown)]
 struct ShownEntry {
     #[serde(flatten)]
     entry: Entry,
-    /// The body where it is text.
+    /// The body, if it is text.
     #[serde(skip_serializing_if = "Option::is_none")]
     body: Option<String>,
-    /// The body where it is not.
+    /// The body, if it is not text.
     #[serde(skip_serializing_if = "Option::is_none")]
     body_base64: Option<String>,
 }
@@ -77,24 +77,24 @@ impl ShownEntry {
     }
 }
 
-/// What is parked; nothing is taken out.
+/// List parked messages; none is removed.
 ///
-/// The queue is looked through from its head, for four seconds at most: where `scanned` is less than
-/// `total` and fewer were found than asked for, what matches may be among the rest, which `homing
-/// parked list` and `export` look through however long it takes. Replaying and dropping go through all.
+/// Scans the queue from its head, for four seconds at most. If `scanned` is less than `total` and
+/// fewer than `limit` were found, further matches may be among the rest; `homing parked list` and
+/// `export` scan all of it, however long that takes. Replaying and dropping scan all, too.
 #[utoipa::path(
     get, path = "/v1/parked", tag = "parked", operation_id = "list_parked",
     params(
-        ("reason" = Option<ParkReason>, Query, description = "Only for this reason"),
+        ("reason" = Option<ParkReason>, Query, description = "Only with this reason"),
         ("subscription" = Option<SubscriptionId>, Query, description = "Only of this subscription"),
-        ("topic" = Option<String>, Query, description = "Only with a topic that fits this pattern"),
+        ("topic" = Option<String>, Query, description = "Only with a topic that matches this pattern"),
         ("event" = Option<String>, Query, description = "Only this event"),
-        ("parked_after_ms" = Option<i64>, Query, description = "Only after this instant; for the next page, `parked_ms` of the last one"),
+        ("parked_after_ms" = Option<i64>, Query, description = "Only after this instant; for the next page, `parked_ms` of the last message"),
         ("parked_before_ms" = Option<i64>, Query, description = "Only before this instant"),
-        ("limit" = Option<u32>, Query, minimum = 1, maximum = 1000, description = "How many at most, with bodies 100; 50 if not said"),
-        ("body" = Option<bool>, Query, description = "With their bodies"),
+        ("limit" = Option<u32>, Query, minimum = 1, maximum = 1000, description = "Maximum number, with bodies 100; 50 by default"),
+        ("body" = Option<bool>, Query, description = "Include bodies"),
     ),
-    responses((status = 200, description = "Those that match, the first parked first", body = Shown)),
+    responses((status = 200, description = "Matching messages, the first parked first", body = Shown)),
 )]
 pub(super) async fn list(
     State(api): State<Api>,
@@ -117,9 +117,11 @@ pub(super) async fn list(
     let limit = parameters.number("limit", LIMIT_DEFAULT, 1..=max_limit)?;
 
     let _turn = api.turns.scan().await?;
-    let listed = api.parts.parking.page(&selection, Slice { skip: 0, limit }, bodies, LOOK).await;
-    let listing = listed
-        .map_err(|error| Problem::broker(Kind::Broker, &error, "everything parked stays so"))?;
+    let listed =
+        api.parts.parking.page(&selection, Slice { skip: 0, limit }, bodies, SCAN_TIME).await;
+    let listing = listed.map_err(|error| {
+        Problem::broker(Kind::Broker, &error, "all parked messages are still parked")
+    })?;
     let entries = listing.entries.into_iter().map(ShownEntry::new);
     let (scanned, total) = (listing.scanned, listing.total);
     Ok(Json(Shown { entries: entries.collect(), scanned, total }))
@@ -131,7 +133,7 @@ fn instant(parameters: &Parameters, name: &str) -> Result<Option<UnixMillis>, Pr
     })
 }
 
-/// Which parked messages something is done with.
+/// A selection of parked messages.
 #[derive(Debug, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
 #[schema(as = ParkedSelection, example = json!({"reason": "gone", "dry_run": true}))]
@@ -142,10 +144,10 @@ pub(super) struct Wanted {
     event: Option<String>,
     parked_after_ms: Option<UnixMillis>,
     parked_before_ms: Option<UnixMillis>,
-    /// So many of them at most.
+    /// Maximum number.
     #[schema(value_type = Option<u64>, minimum = 1, maximum = 4_294_967_295_u64)]
     limit: Option<NonZeroU32>,
-    /// Instead of any condition.
+    /// Select everything; instead of any condition.
     #[serde(default)]
     all: bool,
     /// Only count.
@@ -154,7 +156,7 @@ pub(super) struct Wanted {
 }
 
 impl Wanted {
-    /// The selection; everything only where that was said.
+    /// The selection; everything only if `all` is true.
     fn selection(self) -> Result<Selection, FieldError> {
         let selection = Selection {
             reason: self.reason,
@@ -168,7 +170,7 @@ impl Wanted {
         match (selection.is_everything(), self.all) {
             (true, false) => Err(FieldError::new(
                 "all",
-                "no condition is set; to mean everything that is parked, set `all` to true",
+                "no condition is set; to select everything that is parked, set `all` to true",
             )),
             (false, true) => {
                 Err(FieldError::new("all", "set either `all` or conditions, not both"))
@@ -178,7 +180,7 @@ impl Wanted {
     }
 }
 
-/// What a replay has done.
+/// The result of a replay.
 #[derive(Debug, Serialize, utoipa::ToSchema)]
 pub(super) struct Replayed {
     #[serde(flatten)]
@@ -192,18 +194,18 @@ pub(super) struct Replayed {
 pub(super) struct StoppedEndpoint {
     /// The normalised URL.
     url: String,
-    /// `open`: no attempt is made until it is well. `frozen`: what goes there is parked again, until it
-    /// is enabled.
+    /// `open`: no attempt is made until a probe succeeds. `frozen`: messages to it are parked again,
+    /// until it is enabled.
     state: &'static str,
-    /// Messages of this replay that go there.
+    /// Messages of this replay that go to it.
     messages: u32,
 }
 
-/// Sends parked messages again, from attempt 1.
+/// Send parked messages again, from attempt 1.
 #[utoipa::path(
     post, path = "/v1/parked/replay", tag = "parked", operation_id = "replay_parked",
     request_body = Wanted,
-    responses((status = 200, description = "How many were sent again; with `dry_run`, how many would be; and what of them goes to endpoints that are open or frozen", body = Replayed)),
+    responses((status = 200, description = "Counts of the messages sent again, or with `dry_run` that would be; and those for endpoints that are open or frozen", body = Replayed)),
 )]
 pub(super) async fn replay(
     State(api): State<Api>,
@@ -213,11 +215,11 @@ pub(super) async fn replay(
     act(&api, Action::Replay, wanted).await.map(Json)
 }
 
-/// Drops parked messages for ever.
+/// Drop parked messages for ever.
 #[utoipa::path(
     post, path = "/v1/parked/drop", tag = "parked", operation_id = "drop_parked",
     request_body = Wanted,
-    responses((status = 200, description = "How many were dropped; with `dry_run`, how many would be", body = Tally)),
+    responses((status = 200, description = "Counts of the dropped messages, or with `dry_run` of those that would be", body = Tally)),
 )]
 pub(super) async fn remove(
     State(api): State<Api>,
@@ -227,7 +229,7 @@ pub(super) async fn remove(
     act(&api, Action::Drop, wanted).await.map(|done| Json(done.tally))
 }
 
-/// A client that goes away ends the walk; what was done until then stays done.
+/// A client that disconnects ends the scan; what was done until then stays done.
 async fn act(api: &Api, action: Action, wanted: Wanted) -> Result<Replayed, Problem> {
     let replays = action == Action::Replay;
     let action = if wanted.dry_run { Action::Count } else { action };
@@ -238,7 +240,7 @@ async fn act(api: &Api, action: Action, wanted: Wanted) -> Result<Replayed, Prob
     let mut so_far = Tally::default();
     let acted = api.parts.parking.act(action, &selection, limit, |tally| so_far = tally).await;
     acted.map(|tally| Replayed { tally, stopped }).map_err(|error| {
-        let consequence = "what is told in `matched` is done, the rest is parked still";
+        let consequence = "`matched` messages were processed; the rest are still parked";
         Problem::broker(Kind::Broker, &error, consequence)
             .with("matched", so_far.matched)
             .with("scanned", so_far.scanned)
@@ -254,8 +256,9 @@ async fn stopped(
     let stopped = api.parts.circuits.stopped().await?;
     let counted =
         CircuitBreakers::stopped_among(stopped, &api.parts.parking, selection, limit).await;
-    let counted = counted
-        .map_err(|error| Problem::broker(Kind::Broker, &error, "everything parked stays so"))?;
+    let counted = counted.map_err(|error| {
+        Problem::broker(Kind::Broker, &error, "all parked messages are still parked")
+    })?;
     let shown = counted.into_iter().map(|(Stopped { url, state, .. }, messages)| StoppedEndpoint {
         url,
         state: state.as_str(),
@@ -271,7 +274,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn everything_is_only_meant_where_that_is_said() {
+    fn everything_is_selected_only_by_all() {
         let selected = |json| {
             let wanted: Wanted = serde_json::from_value(json).unwrap();
             wanted.selection().map(|selection| selection.is_everything())

@@ -1,4 +1,4 @@
-//! Errors as programs and people read them: one form for all of them.
+//! Problem documents: one form for all errors.
 //!
 //! Source: RFC 9457, *Problem Details for HTTP APIs*. A problem of type `about:blank` says no more
 //! than its status; the others have a name of their own, which is stable.
@@ -29,26 +29,26 @@ use homing_domain::{report::Chain, subscription::FieldError};
 use homing_store::{QuotaError, StoreError};
 use homing_telemetry::metrics;
 
-/// What kind of problem it is.
+/// The kind of a problem.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Kind {
     /// A field, parameter or header is wrong.
     Invalid,
     /// The body is not JSON.
     Malformed,
-    /// No token, or none that we know.
+    /// No token, or an unknown one.
     Unauthorized,
     /// Not from here.
     Forbidden,
     /// Too many wrong tokens before.
     Slowed,
-    /// Nothing is there.
+    /// Nothing has this address.
     NotFound,
-    /// Something is there that does not do this.
+    /// The address does not support this method.
     MethodNotAllowed,
     /// The body did not arrive.
     BodyTimedOut,
-    /// The same subscription is there already.
+    /// The same subscription exists.
     Duplicate,
     /// Another request was made with the same idempotency key.
     KeyReused,
@@ -56,21 +56,21 @@ pub(super) enum Kind {
     KeyInUse,
     /// The body is too large.
     TooLarge,
-    /// The body is not in a form that is read here.
+    /// The body is in an unsupported form.
     UnsupportedMedia,
-    /// Our own failure.
+    /// A failure of homing.
     Internal,
-    /// A subscription is there and cannot be read.
+    /// A subscription exists and cannot be read.
     UnreadableSubscription,
-    /// There is no room for more.
+    /// A quota is used up.
     Quota,
-    /// The broker cannot do its part.
+    /// The broker is unavailable.
     Broker,
     /// The broker did not confirm an event.
     NotConfirmed,
-    /// The store cannot do its part.
+    /// The store is unavailable.
     Store,
-    /// Somebody else's turn.
+    /// All permits are taken.
     Busy,
     /// No answer in time.
     TimedOut,
@@ -149,7 +149,7 @@ impl Kind {
     }
 }
 
-/// An error as it is answered.
+/// An error as an answer.
 #[derive(Debug)]
 pub(super) struct Problem {
     kind: Kind,
@@ -161,17 +161,17 @@ pub(super) struct Problem {
 /// The media type of a problem.
 pub(super) const PROBLEM: &str = "application/problem+json";
 
-/// What is wrong and what to do about it (RFC 9457). Some problems have further members.
+/// A problem and its remedy (RFC 9457). Some problems have further members.
 #[derive(Serialize, utoipa::ToSchema)]
 #[schema(as = Problem)]
 pub(super) struct Document<'a> {
-    /// What kind of problem it is: a stable name, or `about:blank` where the status says it all.
+    /// The kind of problem: a stable name, or `about:blank` if the status says it all.
     r#type: &'static str,
     /// The kind of problem in words.
     title: &'a str,
     /// The HTTP status.
     status: u16,
-    /// What is wrong and what to do about it.
+    /// The problem and its remedy.
     detail: &'a str,
     /// The fields and parameters that are wrong.
     #[serde(skip_serializing_if = "<[_]>::is_empty")]
@@ -181,7 +181,7 @@ pub(super) struct Document<'a> {
     more: &'a Map<String, Value>,
 }
 
-/// Seconds after which it may be better.
+/// Seconds after which a retry may succeed.
 const RETRY_AFTER_S: HeaderValue = HeaderValue::from_static("5");
 
 impl Problem {
@@ -217,7 +217,7 @@ impl Problem {
         }
     }
 
-    /// What failed is told to operators, not to who asked.
+    /// The log has the cause; the client gets a summary.
     pub(super) fn broker(kind: Kind, failure: &BrokerError, consequence: &str) -> Self {
         let detail = format!("{}; {consequence}", failure.summary());
         if matches!(failure, BrokerError::Busy) {
@@ -246,7 +246,10 @@ impl From<StoreError> for Problem {
         if matches!(failure, StoreError::CorruptCircuit(_)) {
             return Self::new(Kind::Internal, failure.to_string());
         }
-        Self::new(Kind::Store, "the store does not do its part; a change may be made or not")
+        Self::new(
+            Kind::Store,
+            "the store is unavailable; the change may or may not have been saved",
+        )
     }
 }
 
@@ -307,11 +310,11 @@ pub(super) async fn no_such_address(uri: Uri) -> Problem {
     Problem::new(Kind::NotFound, format!("there is nothing at `{path}`"))
 }
 
-/// Answers for methods that an address does not have; `allow` tells which it has.
+/// Answers for methods that an address does not support; `allow` lists the supported ones.
 pub(super) async fn no_such_method(method: Method, uri: Uri) -> Problem {
     let method: String = method.as_str().chars().take(20).collect();
     let path: String = uri.path().chars().take(200).collect();
-    Problem::new(Kind::MethodNotAllowed, format!("`{path}` does not do {method}"))
+    Problem::new(Kind::MethodNotAllowed, format!("`{path}` does not support {method}"))
 }
 
 /// Turns a panic into an answer, and puts on every answer the headers that keep browsers from
@@ -320,7 +323,7 @@ pub(super) async fn answer(request: Request, next: Next) -> Response {
     let answered = AssertUnwindSafe(next.run(request)).catch_unwind().await;
     let mut response = answered.unwrap_or_else(|panic| {
         error!(panic = %panic_text(&*panic), "api.panicked");
-        Problem::new(Kind::Internal, "homing failed; its log tells why").into_response()
+        Problem::new(Kind::Internal, "homing failed; its log says why").into_response()
     });
     metrics::api_request(response.status().as_u16());
     let headers = response.headers_mut();

@@ -1,4 +1,4 @@
-//! `/v1/queues`: how much is where.
+//! `/v1/queues`: queues and their depths.
 
 use axum::{Json, extract::State};
 use serde::Serialize;
@@ -10,7 +10,7 @@ use super::{
 };
 use homing_broker::{error::BrokerError, topology::Topology};
 
-/// What a queue is for.
+/// The purpose of a queue.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, utoipa::ToSchema)]
 #[serde(rename_all = "snake_case")]
 #[schema(as = QueuePurpose)]
@@ -27,24 +27,24 @@ enum Purpose {
 struct Queue {
     name: String,
     kind: Purpose,
-    /// How long messages stay; only in wait queues.
+    /// The time that messages stay; only in wait queues.
     wait_ms: Option<u64>,
     /// Ready, without those in flight; absent: there is no such queue.
     messages: Option<u32>,
     consumers: Option<u32>,
 }
 
-/// All queues, in the order in which a message comes through them.
+/// All queues, in the order in which a message passes through them.
 #[derive(Serialize, utoipa::ToSchema)]
 pub(super) struct Queues {
     queues: Vec<Queue>,
 }
 
-/// All queues, in the order in which a message comes through them.
+/// List the queues, in the order in which a message passes through them.
 ///
-/// Asked of the broker at this moment, one by one; an error where it does not answer. For a view that
-/// is loaded again and again use `/v1/status`: it has the same queues with when each goes on, beside
-/// all else, a second old at most, and says of a broker that is away that it is.
+/// Queries the broker, queue by queue; fails if it does not answer. For a view that is refreshed
+/// often use `/v1/status`: it has the same queues with their next due time, a second old at most,
+/// and reports a broker that is away.
 #[utoipa::path(
     get, path = "/v1/queues", tag = "queues", operation_id = "list_queues",
     responses((status = 200, description = "The queues with their depth", body = Queues)),
@@ -52,8 +52,8 @@ pub(super) struct Queues {
 pub(super) async fn list(State(api): State<Api>, _: NoParameters) -> Result<Json<Queues>, Problem> {
     let mut queues = queues(api.parts.broker.topology());
     for queue in &mut queues {
-        let looked = api.parts.broker.depth(&queue.name).await;
-        let depth = looked.map_err(|error: BrokerError| {
+        let depth = api.parts.broker.depth(&queue.name).await;
+        let depth = depth.map_err(|error: BrokerError| {
             Problem::broker(Kind::Broker, &error, "the depth of the queues is not known")
         })?;
         queue.messages = depth.map(|depth| depth.messages);

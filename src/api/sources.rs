@@ -1,4 +1,4 @@
-//! `/v1/sources`: which streams are read, and by whom.
+//! `/v1/sources`: the streams that are read, and their connections.
 
 use axum::{Json, extract::State};
 use serde::{Deserialize, Serialize};
@@ -11,14 +11,14 @@ use super::{
 use homing_domain::{source::Reset, subscription::FieldError};
 use homing_livestream::{SourceAdminError, View};
 
-/// All of them.
+/// All sources.
 #[derive(Serialize, utoipa::ToSchema)]
 #[schema(as = Sources)]
 pub(super) struct Shown {
     sources: Vec<View>,
 }
 
-/// Where the next connect begins.
+/// The position at which the next connect begins.
 #[derive(Debug, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
 #[schema(as = SourceReset)]
@@ -35,16 +35,16 @@ impl From<SourceAdminError> for Problem {
     }
 }
 
-/// All sources.
+/// List sources.
 #[utoipa::path(
     get, path = "/v1/sources", tag = "sources", operation_id = "list_sources",
-    responses((status = 200, description = "All of them", body = Shown)),
+    responses((status = 200, description = "All sources", body = Shown)),
 )]
 pub(super) async fn list(State(api): State<Api>, _: NoParameters) -> Result<Json<Shown>, Problem> {
     Ok(Json(Shown { sources: api.parts.source_admin.list().await? }))
 }
 
-/// One source.
+/// Get a source.
 #[utoipa::path(
     get, path = "/v1/sources/{name}", tag = "sources", operation_id = "get_source",
     params(("name" = String, Path, description = "The source's name in the settings")),
@@ -58,11 +58,11 @@ pub(super) async fn get(
     Ok(Json(api.parts.source_admin.get(&name).await?))
 }
 
-/// Stops reading until somebody resumes it.
+/// Stop reading until the source is resumed.
 #[utoipa::path(
     post, path = "/v1/sources/{name}/pause", tag = "sources", operation_id = "pause_source",
     params(("name" = String, Path, description = "The source's name in the settings")),
-    responses((status = 200, description = "The source as it is now", body = View)),
+    responses((status = 200, description = "The new state of the source", body = View)),
 )]
 pub(super) async fn pause(
     State(api): State<Api>,
@@ -72,11 +72,11 @@ pub(super) async fn pause(
     Ok(Json(api.parts.source_admin.pause(&name).await?))
 }
 
-/// Reads again.
+/// Read again.
 #[utoipa::path(
     post, path = "/v1/sources/{name}/resume", tag = "sources", operation_id = "resume_source",
     params(("name" = String, Path, description = "The source's name in the settings")),
-    responses((status = 200, description = "The source as it is now", body = View)),
+    responses((status = 200, description = "The new state of the source", body = View)),
 )]
 pub(super) async fn resume(
     State(api): State<Api>,
@@ -86,12 +86,12 @@ pub(super) async fn resume(
     Ok(Json(api.parts.source_admin.resume(&name).await?))
 }
 
-/// Begins the stream anew at the next connect.
+/// Begin with the oldest or the newest data at the next connect.
 #[utoipa::path(
     post, path = "/v1/sources/{name}/reset", tag = "sources", operation_id = "reset_source",
     params(("name" = String, Path, description = "The source's name in the settings")),
     request_body = Wanted,
-    responses((status = 200, description = "The source as it is now", body = View)),
+    responses((status = 200, description = "The new state of the source", body = View)),
 )]
 pub(super) async fn reset(
     State(api): State<Api>,

@@ -1,4 +1,4 @@
-//! `/v1/status`: what the pool does now and did in the last hour.
+//! `/v1/status`: overview of the pool now and in the last hour.
 
 use std::sync::Arc;
 
@@ -7,7 +7,8 @@ use axum::{Json, extract::State};
 use super::{Api, extract::NoParameters};
 use crate::overview::Overview;
 
-/// What the pool does now and did in the last hour. What broker and store do not say is left out.
+/// Get an overview of the pool now and in the last hour. Leaves out what broker and store do not
+/// answer.
 #[utoipa::path(
     get, path = "/v1/status", tag = "status", operation_id = "status",
     responses((status = 200, description = "The overview", body = Overview)),

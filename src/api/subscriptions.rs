@@ -23,32 +23,32 @@ use homing_store::{Listing, MAX_PAGE_LIMIT, Page};
 
 const PAGE_LIMIT_DEFAULT: u32 = 100;
 
-/// A subscription as the one who made it sees it.
+/// A new subscription, or one with a new secret.
 #[derive(Serialize, utoipa::ToSchema)]
-#[schema(as = MadeSubscription)]
+#[schema(as = CreatedSubscription)]
 pub(super) struct Created {
     #[serde(flatten)]
     view: View,
-    /// Shown here and never again; absent where the secrets were given.
+    /// Shown only once; absent if the secrets were given.
     #[serde(skip_serializing_if = "Option::is_none")]
     secret: Option<String>,
 }
 
 impl From<registry::Created> for Created {
-    fn from(made: registry::Created) -> Self {
-        let secret = made.secret.map(|secret| secret.reveal());
-        Self { view: View::from(&made.subscription), secret }
+    fn from(created: registry::Created) -> Self {
+        let secret = created.secret.map(|secret| secret.reveal());
+        Self { view: View::from(&created.subscription), secret }
     }
 }
 
 type CreatedAnswer = (StatusCode, [(HeaderName, String); 1], Json<Created>);
 
-/// Makes a subscription.
+/// Create a subscription.
 #[utoipa::path(
     post, path = "/v1/subscriptions", tag = "subscriptions", operation_id = "create_subscription",
     request_body = Draft,
     responses(
-        (status = 201, description = "It is made; its signing secret is told here and never again", body = Created),
+        (status = 201, description = "Created; the signing secret is shown only once", body = Created),
         (status = 409, description = "The same subscription exists"),
     )
 )]
@@ -57,9 +57,9 @@ pub(super) async fn create(
     _: NoParameters,
     JsonBody(draft): JsonBody<Draft>,
 ) -> Result<CreatedAnswer, Problem> {
-    let made = api.parts.registry.create(draft).await?;
-    let location = format!("/v1/subscriptions/{}", made.subscription.id);
-    Ok((StatusCode::CREATED, [(LOCATION, location)], Json(Created::from(made))))
+    let created = api.parts.registry.create(draft).await?;
+    let location = format!("/v1/subscriptions/{}", created.subscription.id);
+    Ok((StatusCode::CREATED, [(LOCATION, location)], Json(Created::from(created))))
 }
 
 /// One page.
@@ -67,18 +67,18 @@ pub(super) async fn create(
 #[schema(as = SubscriptionsPage)]
 pub(super) struct Shown {
     subscriptions: Vec<View>,
-    /// Goes into `after` for the next page.
+    /// The value of `after` for the next page.
     next: Option<SubscriptionId>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     corrupt: Vec<UnreadableSubscription>,
 }
 
-/// A page of all subscriptions, in the order in which they were made.
+/// List subscriptions, oldest first.
 #[utoipa::path(
     get, path = "/v1/subscriptions", tag = "subscriptions", operation_id = "list_subscriptions",
     params(
-        ("after" = Option<SubscriptionId>, Query, description = "Begin behind this one: `next` of the page before"),
-        ("limit" = Option<u32>, Query, minimum = 1, maximum = 1000, description = "How many at most; 100 if not said"),
+        ("after" = Option<SubscriptionId>, Query, description = "Begin after this one: `next` of the page before"),
+        ("limit" = Option<u32>, Query, minimum = 1, maximum = 1000, description = "Maximum number; 100 by default"),
     ),
     responses((status = 200, description = "One page", body = Shown)),
 )]
@@ -99,7 +99,7 @@ pub(super) async fn list(
     }))
 }
 
-/// One subscription.
+/// Get a subscription.
 #[utoipa::path(
     get, path = "/v1/subscriptions/{id}", tag = "subscriptions", operation_id = "get_subscription",
     params(("id" = SubscriptionId, Path, description = "The subscription")),
@@ -113,14 +113,14 @@ pub(super) async fn get(
     Ok(Json(api.parts.registry.view(id).await?))
 }
 
-/// Changes the fields that are named, and keeps the rest.
+/// Change the given fields, and keep the rest.
 #[utoipa::path(
     patch, path = "/v1/subscriptions/{id}", tag = "subscriptions", operation_id = "update_subscription",
     params(("id" = SubscriptionId, Path, description = "The subscription")),
-    request_body(content = HashMap<String, Value>, description = "Fields of a subscription, each replaced as a whole; null sets one back. A `url` with another origin is refused while a token, headers or signing secrets are stored, unless they are given anew or `keep_secrets` is true"),
+    request_body(content = HashMap<String, Value>, description = "Fields of a subscription, each replaced as a whole; null sets one back. A `url` with another origin is refused while a token, headers or signing secrets are stored, unless new ones are given or `keep_secrets` is true"),
     responses(
-        (status = 200, description = "The subscription as it is now", body = View),
-        (status = 409, description = "Another one is the same"),
+        (status = 200, description = "The updated subscription", body = View),
+        (status = 409, description = "Another subscription is the same"),
     )
 )]
 pub(super) async fn update(
@@ -132,14 +132,14 @@ pub(super) async fn update(
     Ok(Json(View::from(&api.parts.registry.update(id, changes).await?)))
 }
 
-/// Makes a new signing secret, beside which the present ones sign for a while.
+/// Create a new signing secret; the present ones also sign for a while.
 #[utoipa::path(
     post, path = "/v1/subscriptions/{id}/rotate-secret", tag = "subscriptions", operation_id = "rotate_secret",
     params(
         ("id" = SubscriptionId, Path, description = "The subscription"),
-        ("overlap" = Option<String>, Query, description = "How long the present secrets go on to sign: `24h`, at most 30 days"),
+        ("overlap" = Option<String>, Query, description = "Time for which the present secrets still sign: `24h`, at most 30 days"),
     ),
-    responses((status = 200, description = "The subscription with its new secret, told once", body = Created)),
+    responses((status = 200, description = "The subscription with its new secret, shown only once", body = Created)),
 )]
 pub(super) async fn rotate_secret(
     State(api): State<Api>,
@@ -151,11 +151,11 @@ pub(super) async fn rotate_secret(
     Ok(Json(Created::from(api.parts.registry.rotate_secret(id, overlap).await?)))
 }
 
-/// Removes a subscription. What is owed to it is parked when it comes up.
+/// Delete a subscription. Its pending deliveries are parked when they come due.
 #[utoipa::path(
     delete, path = "/v1/subscriptions/{id}", tag = "subscriptions", operation_id = "delete_subscription",
     params(("id" = SubscriptionId, Path, description = "The subscription")),
-    responses((status = 204, description = "It is removed")),
+    responses((status = 204, description = "Deleted")),
 )]
 pub(super) async fn delete(
     State(api): State<Api>,

@@ -1,4 +1,4 @@
-//! `/v1/subscriptions/{id}/test`: a sample, sent at once.
+//! `/v1/subscriptions/{id}/test`: a test event, sent at once.
 
 use axum::{Json, extract::State};
 use serde::Deserialize;
@@ -13,31 +13,30 @@ use crate::test_event::{self, TestEvent, TestEventError, TestEventResponse};
 use homing_delivery::endpoint::RequestError;
 use homing_domain::{id::SubscriptionId, report::Chain, subscription::FieldError};
 
-/// A sample to send.
+/// A test event to send.
 #[derive(Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
-#[schema(as = SampleWanted)]
+#[schema(as = TestEventWanted)]
 pub(super) struct Wanted {
     /// Its topic; without it one that the subscription wants.
     #[serde(default)]
     topic: Option<String>,
-    /// Any JSON; sent as it is written here, in the member `sample.body` of a body that says that it
-    /// is a test.
+    /// Any JSON; sent literally, in the member `sample.body` of a body that is marked as a test.
     #[serde(default)]
     #[schema(value_type = Option<serde_json::Value>)]
     body: Option<Box<RawValue>>,
 }
 
-/// Sends a sample to the endpoint of a subscription: one request, signed like any other. Nothing
-/// is queued, retried or counted; what the endpoint did is the answer.
+/// Send a test event to the endpoint of a subscription: one request, signed like any other. Nothing
+/// is queued, retried or counted; the answer shows what the endpoint did.
 ///
-/// The body that is signed is always a test's:
+/// The signed body is always marked as a test:
 /// `{"test":"homing","sent":"…","sample":{"topic":"…","body":…}}`.
 #[utoipa::path(
     post, path = "/v1/subscriptions/{id}/test", tag = "subscriptions", operation_id = "test_subscription",
     params(("id" = SubscriptionId, Path, description = "The subscription")),
     request_body = Wanted,
-    responses((status = 200, description = "What the endpoint did", body = TestEventResponse)),
+    responses((status = 200, description = "The response of the endpoint", body = TestEventResponse)),
 )]
 pub(super) async fn send(
     State(api): State<Api>,
@@ -46,8 +45,8 @@ pub(super) async fn send(
     JsonBody(wanted): JsonBody<Wanted>,
 ) -> Result<Json<TestEventResponse>, Problem> {
     let subscription = api.parts.registry.get(id).await?;
-    let sample = TestEvent { topic: wanted.topic, body: wanted.body };
-    let sent = test_event::send(&api.parts.endpoints, &subscription, sample).await;
+    let event = TestEvent { topic: wanted.topic, body: wanted.body };
+    let sent = test_event::send(&api.parts.endpoints, &subscription, event).await;
     sent.map(Json).map_err(|error| match error {
         TestEventError::Topic(error) => FieldError::new("topic", error).into(),
         TestEventError::Request(error @ RequestError::Unfit(_)) => {
@@ -55,9 +54,9 @@ pub(super) async fn send(
         }
         TestEventError::Body(error) => FieldError::new("body", error).into(),
         TestEventError::Request(error) => {
-            let told = Chain(&error).to_string();
-            tracing::error!(error = told, "api.sample_failed");
-            Problem::new(Kind::Internal, told)
+            let detail = Chain(&error).to_string();
+            tracing::error!(error = detail, "api.test_event_failed");
+            Problem::new(Kind::Internal, detail)
         }
     })
 }

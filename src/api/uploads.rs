@@ -1,8 +1,8 @@
-//! Bodies of requests: read before a request takes anybody's place, and bounded in memory all together.
+//! Bodies of requests: read before a request takes a permit, and bounded in memory all together.
 //!
-//! Bodies count as they arrive, so what a client merely announces costs nothing. Where they get too
-//! many, the slowest of those that are not complete gives way, so that clients who send a part and
-//! stop delay nobody. A body counts until its request is answered.
+//! Bodies count as they arrive, so what a client merely announces costs nothing. Beyond the limit,
+//! the slowest of the incomplete ones gives way, so that clients who send a part and stop do not
+//! delay others. A body counts until its request is answered.
 
 use std::{
     collections::HashMap,
@@ -39,12 +39,12 @@ const DEADLINE: Duration = Duration::from_secs(20);
 const BYTE_DEADLINE: Duration = Duration::from_secs(10);
 /// For others to make room.
 const ROOM_DEADLINE: Duration = Duration::from_secs(5);
-/// A body that has been read for less time gives way to nobody.
+/// A body that has been read for less time does not give way.
 const AGE_MIN: Duration = Duration::from_secs(1);
-/// How often room is looked for while there is none.
-const LOOK_INTERVAL: Duration = Duration::from_millis(100);
-/// What is read and thrown away of a body that is too large: a client that is still writing would
-/// not see the answer.
+/// The interval of checks for room while there is none.
+const RETRY_INTERVAL: Duration = Duration::from_millis(100);
+/// The part of a body that is too large which is read and discarded: a client that is still writing
+/// would not see the answer.
 const MAX_DISCARDED_BYTES: usize = 16 * 1_024 * 1_024;
 
 /// The bodies in memory; cheap to clone.
@@ -70,7 +70,7 @@ struct Unfinished {
     gives_way: CancellationToken,
 }
 
-/// What counts for one body, until it is dropped.
+/// The memory of one body, counted until this is dropped.
 pub struct Upload {
     uploads: Uploads,
     id: u64,
@@ -78,7 +78,7 @@ pub struct Upload {
     gives_way: CancellationToken,
 }
 
-/// Why a body is not there.
+/// The reason why a body was not read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum UploadError {
     /// It is larger than this.
@@ -147,7 +147,7 @@ impl Uploads {
 }
 
 impl Table {
-    /// The slowest of the bodies that are not complete and old enough to say so.
+    /// The slowest of the incomplete bodies that are old enough to judge.
     fn slowest(&self) -> Option<&Unfinished> {
         let rate = |one: &Unfinished| {
             let millis = one.begun.elapsed().as_millis().max(1);
@@ -188,13 +188,13 @@ impl Upload {
                 return Err(UploadError::NoRoom);
             }
             let freed = self.uploads.0.freed.notified();
-            // Whether somebody freed some or time has passed, it is looked again.
-            drop(timeout_at(Instant::now() + LOOK_INTERVAL, freed).await);
+            // Retries when room was freed, or after an interval.
+            drop(timeout_at(Instant::now() + RETRY_INTERVAL, freed).await);
         }
         Ok(())
     }
 
-    /// Takes room for `more` bytes. Where there is none, asks the slowest to go.
+    /// Takes room for `more` bytes. If there is none, makes the slowest body give way.
     fn take(&mut self, more: usize) -> bool {
         let mut table = self.uploads.lock();
         let bytes = table.bytes.saturating_add(more);
@@ -239,11 +239,11 @@ impl From<UploadError> for Problem {
 #[derive(Clone)]
 pub(super) struct Limit {
     pub(super) bytes: usize,
-    /// The setting that says so.
+    /// The setting of the limit.
     pub(super) setting: Option<&'static str>,
 }
 
-/// Reads the whole body of a request, before it waits for anything.
+/// Reads the whole body of a request, before it waits for a permit.
 pub(super) async fn read(
     State((api, limit)): State<(Api, Limit)>,
     request: Request,
@@ -260,8 +260,8 @@ pub(super) async fn read(
 }
 
 impl Api {
-    /// The request with its whole body in memory, which has at most `max_bytes` bytes and counts until
-    /// the [`Upload`] is dropped. A request that only asks is left as it is.
+    /// The request with its whole body in memory, which has at most `max_bytes` bytes and counts
+    /// until the [`Upload`] is dropped. A request with a safe method stays unchanged.
     ///
     /// # Errors
     ///
@@ -354,7 +354,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn bodies_in_memory_are_bounded_and_the_last_is_told_so() {
+    async fn bodies_in_memory_are_bounded_and_the_last_is_refused() {
         let uploads = Uploads::default();
         let mut kept = Vec::new();
         for _ in 0..6 {

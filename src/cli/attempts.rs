@@ -26,10 +26,10 @@ Examples:
   homing attempts --event o-7 --json | jq -r '.attempts[].response'
   homing attempts --subscription 01931f5a-9c4e-7000-8000-0123456789ab --limit 1000
 
-Newest first. What is older than `attempts.keep`, or more than `attempts.max_rows`, is forgotten. A
+Newest first. Attempts older than `attempts.keep`, or beyond `attempts.max_rows`, are deleted. A
 delivery that was held or parked without an attempt is listed as not_attempted, with the reason.
-By --delivery the whole log is looked through, which takes a second or two when it is full.
-`homing explain EVENT` tells the whole story of one event.";
+--delivery scans the whole log, which takes a second or two when it is full.
+`homing explain EVENT` shows the timeline of one event.";
 
 #[derive(clap::Args)]
 #[command(after_help = EXAMPLES)]
@@ -40,7 +40,7 @@ pub(super) struct Arguments {
     /// Of the delivery with this id: what the receiver got as webhook-id
     #[arg(long, value_name = "ID")]
     delivery: Option<DeliveryId>,
-    /// Owed to this subscription
+    /// To be delivered to this subscription
     #[arg(long, value_name = "ID")]
     subscription: Option<SubscriptionId>,
     /// Sent to this URL
@@ -59,10 +59,10 @@ pub(super) struct Arguments {
     /// Begun before
     #[arg(long, value_name = "WHEN")]
     until: Option<String>,
-    /// How many at most
+    /// Show this many at most
     #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..=1000))]
     limit: u32,
-    /// Begin behind this one, which the page before named
+    /// Begin after this attempt, which the page before named
     #[arg(long, value_name = "ID")]
     after: Option<RecordId>,
 }
@@ -149,7 +149,7 @@ fn row(attempt: &RecordView) -> [String; 9] {
     ]
 }
 
-/// How long the exchange took.
+/// The duration of the exchange.
 pub(super) fn took(attempt: &RecordView) -> String {
     let took = attempt.duration_ms.map(std::time::Duration::from_millis);
     took.map(words::duration).unwrap_or_default()
@@ -159,7 +159,7 @@ fn what(attempt: &RecordView) -> String {
     attempt.outcome.clone().unwrap_or_else(|| attempt.report())
 }
 
-/// What followed, with the reason where it was parked.
+/// The verdict, with the reason if the delivery was parked.
 pub(super) fn verdict(attempt: &RecordView) -> String {
     match attempt.reason {
         Some(reason) => format!("{}: {reason}", attempt.verdict),

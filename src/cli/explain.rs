@@ -14,10 +14,10 @@ const EXAMPLES: &str = "\
 Examples:
   homing explain o-7
   homing explain 01a1fe0d-13ed-73d1-821d-0c229fa06364 --json
-  homing explain o-8 --topic order.paid      nothing is known: who would have wanted it?
+  homing explain o-8 --topic order.paid      nothing is known: which subscriptions match?
 
-Told from the attempt log, the circuits, and, where the event was not delivered to everybody, the
-first 1,000 parked messages. Nothing is changed by it. Exit code 1: nothing is known of the event.";
+Reads the attempt log, the circuits and, if the event was not delivered to every subscription, the
+first 1,000 parked messages. Changes nothing. Exit code 1: nothing is known of the event.";
 
 #[derive(clap::Args)]
 #[command(after_help = EXAMPLES)]
@@ -25,7 +25,7 @@ pub(super) struct Arguments {
     /// The event's id
     #[arg(value_parser = |text: &str| EventId::new(text))]
     event: EventId,
-    /// Its topic, where nothing tells it
+    /// Its topic, if nothing is known of the event
     #[arg(long, value_parser = |text: &str| Topic::new(text))]
     topic: Option<Topic>,
 }
@@ -59,7 +59,7 @@ fn write(explanation: &Explanation, output: &mut Output<'_>) -> Result<(), Failu
     }
     if !explanation.unsent.is_empty() {
         output.line("")?;
-        output.line("Subscriptions that want this topic, and nothing is known of a delivery:")?;
+        output.line("Subscriptions that want this topic, without a known delivery:")?;
         for unsent in &explanation.unsent {
             let (id, url, why) = (unsent.subscription, &unsent.url, unsent.why);
             output.line(format_args!("  {id}  {url}: {why}"))?;
@@ -82,7 +82,7 @@ fn write_timeline(timeline: &DeliveryTimeline, output: &mut Output<'_>) -> Resul
         (Some(subscription), Some(delivery)) => {
             output.line(format_args!("  subscription {subscription}, delivery {delivery}"))?;
         }
-        (Some(_) | None, Some(_) | None) => output.line("  before it was owed to anybody")?,
+        (Some(_) | None, Some(_) | None) => output.line("  before it had a delivery")?,
     }
     output.line(format_args!("  {}.", timeline.summary))?;
     if let Some(next) = &timeline.next {
@@ -107,7 +107,7 @@ fn write_timeline(timeline: &DeliveryTimeline, output: &mut Output<'_>) -> Resul
     rows.write(output, &[1, 2])
 }
 
-/// Characters of a response that stand on a line.
+/// Characters of a response on one line.
 const RESPONSE_CHARS: usize = 100;
 
 fn happened(attempt: &RecordView) -> String {

@@ -1,4 +1,4 @@
-//! Why a command fails, how that is told, and what it means to scripts.
+//! Failures of commands: their texts and exit codes.
 
 use std::{io, process::ExitCode};
 
@@ -12,16 +12,16 @@ use homing_domain::{report::Chain, settings::SettingsError, subscription::FieldE
 use homing_livestream::SourceAdminError;
 use homing_store::StoreError;
 
-/// How a command ended.
+/// The exit code of a command.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Exit {
     /// 0: done.
     Done,
-    /// 1: failed, wholly or in part; told on standard error.
+    /// 1: failed, wholly or in part; reported on standard error.
     Failed,
     /// 2: wrong usage or settings; nothing was done.
     Misused,
-    /// 3: looked, and found something wrong.
+    /// 3: a check found something wrong.
     Unsound,
 }
 
@@ -36,7 +36,7 @@ impl From<Exit> for ExitCode {
     }
 }
 
-/// Why a command did not do its part.
+/// The reason why a command failed.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum Failure {
     /// The arguments contradict each other or cannot be read.
@@ -51,16 +51,16 @@ pub(super) enum Failure {
     /// The parts of the program cannot be set up.
     #[error(transparent)]
     Service(ServiceError),
-    /// The broker did not do its part.
+    /// The broker is unavailable, or refused.
     #[error(transparent)]
     Broker(BrokerError),
-    /// The store did not do its part.
+    /// The store is unavailable, or refused.
     #[error(transparent)]
     Store(StoreError),
-    /// The subscription was not made, changed or found.
+    /// The subscription was not created, updated or found.
     #[error(transparent)]
     Registry(RegistryError),
-    /// What was parked to spare an endpoint is not counted, or not all of it replayed.
+    /// The deliveries that a circuit had parked are not counted, or not all of them replayed.
     #[error(transparent)]
     ParkedByCircuit(CircuitReplayError),
     /// No request can be made from this machine.
@@ -75,18 +75,18 @@ pub(super) enum Failure {
     /// A file, or standard input.
     #[error("cannot read {what}")]
     Read {
-        /// As the person named it.
+        /// Its name as given.
         what: String,
-        /// What the operating system says.
+        /// The error of the operating system.
         #[source]
         source: io::Error,
     },
     /// A file that is written.
     #[error("cannot write {what}")]
     Write {
-        /// As the person named it.
+        /// Its name as given.
         what: String,
-        /// What the operating system says.
+        /// The error of the operating system.
         #[source]
         source: io::Error,
     },
@@ -99,31 +99,31 @@ pub(super) enum Failure {
     /// The address is taken or not ours.
     #[error("cannot listen on {address}; choose another address with --listen")]
     Listen {
-        /// As the person named it.
+        /// Its name as given.
         address: std::net::SocketAddr,
-        /// What the operating system says.
+        /// The error of the operating system.
         #[source]
         source: io::Error,
     },
     /// Signals cannot be received.
     #[error("cannot wait for signals")]
     Signals(#[source] io::Error),
-    /// What was asked for is not there.
+    /// The requested object does not exist.
     #[error("{0}")]
     NotFound(String),
     /// A name that something else has.
     #[error("{0}")]
     Taken(String),
-    /// The benchmark did not come to its end; what to do about it.
+    /// The benchmark did not finish; the text says what to do.
     #[error("{0}")]
     Bench(String),
     /// The operating system has no randomness to give.
-    #[error("no secret can be made")]
+    #[error("no secret can be generated")]
     Randomness(#[source] getrandom::Error),
 }
 
 impl Failure {
-    /// What scripts are told. A reader of our output that has read enough is no failure.
+    /// The exit code. A reader that closes our output has read enough, which is no failure.
     pub(super) fn exit(&self) -> Exit {
         match self {
             Self::Usage(_)
@@ -167,7 +167,7 @@ impl Failure {
         text
     }
 
-    /// What to do, where the error does not say so itself.
+    /// Advice, where the error does not give it itself.
     fn advice(&self) -> Option<&'static str> {
         match self {
             Self::Settings(SettingsError::Read(_) | SettingsError::File { .. })
@@ -177,13 +177,13 @@ impl Failure {
             Self::Service(ServiceError::Listen { source, .. })
                 if source.kind() == io::ErrorKind::AddrInUse =>
             {
-                Some("is another homing running? further workers: --role worker")
+                Some("is another homing running? start further workers with --role worker")
             }
             Self::Registry(RegistryError::NotFound { .. }) => {
-                Some("`homing subscriptions list` shows those that there are")
+                Some("`homing subscriptions list` lists the existing ones")
             }
             Self::Registry(RegistryError::Duplicate { .. }) => {
-                Some("keep that one, or remove it first")
+                Some("keep that one, or delete it first")
             }
             Self::Registry(RegistryError::OriginChanged { .. }) => {
                 Some("here: --auth-token-file, --header, --secret-file, --clear; or --keep-secrets")
@@ -236,7 +236,7 @@ pub(super) fn one_line(text: &str) -> String {
     joined
 }
 
-/// What clap has to say, on one line; where to read more follows.
+/// The error of clap on one line, with a hint to the help.
 pub(super) fn usage_text(error: &clap::Error) -> String {
     let rendered = error.render().to_string();
     let before = |text: String, mark: &str| {
@@ -259,7 +259,7 @@ mod tests {
     }
 
     #[test]
-    fn a_misspelt_key_is_told_by_name_and_is_wrong_usage() {
+    fn a_misspelt_key_is_named_and_is_wrong_usage() {
         let error = Failure::Settings(Settings::from_toml("[broker]\nurll = \"x\"").unwrap_err());
         insta::assert_snapshot!(error.report(), @"`broker.urll`: there is no such setting; did you mean `broker.url`? `homing config` lists all");
         assert_eq!(error.exit(), Exit::Misused);
@@ -270,7 +270,7 @@ mod tests {
         let address = std::net::SocketAddr::from(([127, 0, 0, 1], 8_080));
         let source = io::ErrorKind::AddrInUse.into();
         let error = Failure::Service(ServiceError::Listen { address, source });
-        insta::assert_snapshot!(error.report(), @"cannot listen on 127.0.0.1:8080; set `api.listen` to another address: address in use; is another homing running? further workers: --role worker");
+        insta::assert_snapshot!(error.report(), @"cannot listen on 127.0.0.1:8080; set `api.listen` to another address: address in use; is another homing running? start further workers with --role worker");
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! What every command takes: which settings are in force, and how much is said.
+//! Options of every command: the settings in force, and the amount of logging.
 
 use std::{
     ffi::OsString,
@@ -46,7 +46,7 @@ pub(super) struct Globals {
     /// Log nothing
     #[arg(short, long, global = true)]
     quiet: bool,
-    /// Log lines are written as long as this is there: to the end of the command
+    /// Log lines are written as long as this lives: to the end of the command
     #[arg(skip)]
     logging: OnceLock<Logging>,
 }
@@ -59,8 +59,8 @@ fn key_and_value(text: &str) -> Result<(String, String), String> {
 }
 
 impl Globals {
-    /// Whether there were settings both before the command and behind it, of which clap keeps only
-    /// the latter.
+    /// True if there are settings both before and after the command, of which clap keeps only the
+    /// latter.
     pub(super) fn has_lost_some(&self, arguments: &[OsString]) -> bool {
         let is_set = |text: &&OsString| {
             text.as_encoded_bytes()
@@ -87,12 +87,12 @@ impl Globals {
         Ok(settings)
     }
 
-    /// Turns on logging; where nothing is said of it, at `level`.
+    /// Turns on logging; at `level`, unless a flag says otherwise.
     pub(super) fn log(&self, settings: &Settings, level: &str) -> Result<(), Failure> {
         let level = self.level(&settings.log.level, level);
         let log = LogSettings { format: settings.log.format, level };
         let logging = telemetry::init(&log).map_err(Failure::Settings)?;
-        // A second one cannot be: `init` would have failed.
+        // There is no second one: `init` would have failed.
         self.logging.get_or_init(|| logging);
         let broker = settings.broker.locations().join(" ");
         debug!(broker, store = homing_store::location(&settings.store), "settings.in_force");
@@ -102,28 +102,28 @@ impl Globals {
     /// Warns of files with secrets that others on this machine can read, and of former names.
     pub(super) fn warn_of_settings(&self, settings: &Settings) {
         for Renamed { former, name } in &settings.renamed {
-            warn!(former, name, "settings.renamed: it is read still; write the new name");
+            warn!(former, name, "settings.renamed: the former name still works; use the new one");
         }
         for LooseFile { file, mode } in settings.loose_files(self.config.as_deref()) {
             let (file, mode) = (file.display(), format!("{mode:03o}"));
             warn!(
                 %file,
                 mode,
-                "settings.file_is_loose: it holds secrets, and others can read or change it; `chmod 600` it"
+                "settings.file_is_loose: it holds secrets, and other users can read or change it; `chmod 600` it"
             );
         }
     }
 
-    /// How many log lines were lost because nobody read them.
+    /// The number of log lines that were lost because they were not read in time.
     pub(super) fn log_lines_lost(&self) -> u64 {
         self.logging.get().map_or(0, Logging::lost)
     }
 
     /// More of homing's own events; the libraries stay as `log.level` (`configured`) has them.
-    fn level(&self, configured: &str, unasked: &str) -> String {
+    fn level(&self, configured: &str, default: &str) -> String {
         match (self.quiet, self.verbose) {
             (true, _) => "off".to_owned(),
-            (false, 0) => unasked.to_owned(),
+            (false, 0) => default.to_owned(),
             (false, 1) => format!("{configured},homing=debug"),
             (false, _) => format!("{configured},homing=trace"),
         }
@@ -135,19 +135,18 @@ impl Globals {
         Parts::open(settings).await.map_err(Failure::Service)
     }
 
-    /// The broker alone, connected, with its topology declared: a command that needs no store opens
-    /// none.
+    /// The broker alone, connected, with its topology declared, for commands that need no store.
     pub(super) async fn connected_broker(&self) -> Result<(Settings, Broker), Failure> {
         self.connect(Broker::new).await
     }
 
-    /// The broker alone, connected, as it is: looking declares nothing, whatever the prefix.
-    pub(super) async fn looking_broker(&self) -> Result<Broker, Failure> {
+    /// The broker alone, connected; declares nothing, so that no prefix leaves queues behind.
+    pub(super) async fn passive_broker(&self) -> Result<Broker, Failure> {
         Ok(self.connect(Broker::passive).await?.1)
     }
 
-    /// What happened, with the store open and the broker not connected yet; to it, looking declares
-    /// nothing.
+    /// The history, with the store open and the broker not connected yet; declares nothing at the
+    /// broker.
     pub(super) async fn past(&self) -> Result<Past, Failure> {
         let settings = self.settings_of_command()?;
         let schedules = settings.schedule.schedules().map_err(Failure::Settings)?;
@@ -160,8 +159,8 @@ impl Globals {
         Ok(Past { history, store, broker })
     }
 
-    /// The endpoints to which nothing is sent now, as far as that can be found out: what needs no
-    /// store makes none, and does not fail without it.
+    /// The endpoints to which nothing is sent now, as far as that can be found out: creates no
+    /// store where there is none, and does not fail without it.
     pub(super) async fn stopped(&self, broker: &Broker, output: &mut Output<'_>) -> Vec<Stopped> {
         let found = async {
             let settings = self.settings()?;
@@ -179,10 +178,7 @@ impl Globals {
         };
         let found: Result<_, Failure> = found.await;
         found.unwrap_or_else(|failure| {
-            output.tell(format_args!(
-                "whether endpoints are frozen is not known: {}",
-                failure.report()
-            ));
+            output.notice(format_args!("cannot check for frozen endpoints: {}", failure.report()));
             Vec::new()
         })
     }
@@ -203,7 +199,7 @@ impl Globals {
     }
 }
 
-/// What commands about the past work with.
+/// The parts that commands about the past need.
 pub(super) struct Past {
     pub(super) history: History,
     store: Arc<dyn Store>,
@@ -217,7 +213,7 @@ impl Past {
     }
 }
 
-/// Remembers the queues that connecting may create, so that they are found when no schedule needs
+/// Remembers the queues that connecting may create, so that they are found after no schedule needs
 /// them any more.
 pub(super) async fn remember_queues(parts: &Parts) -> Result<(), StoreError> {
     let names = parts.broker.topology().wait_queues();
@@ -246,7 +242,7 @@ mod tests {
     }
 
     #[test]
-    fn more_is_said_by_homing_and_not_by_libraries() {
+    fn verbosity_applies_to_homing_and_not_to_libraries() {
         assert_eq!(level(&[]), "homing=warn");
         assert_eq!(level(&["-q"]), "off");
         assert_eq!(level(&["-v"]), "homing=debug,lapin=off,info");

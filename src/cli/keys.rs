@@ -107,7 +107,7 @@ async fn rotate(parts: &Parts, output: &mut Output<'_>) -> Result<Exit, Failure>
         output.line(format_args!("encrypted {} subscriptions anew", done.changed))?;
     }
     for corrupt in &done.corrupt {
-        output.tell(corrupt);
+        output.notice(corrupt);
     }
     Ok(if done.corrupt.is_empty() { Exit::Done } else { Exit::Failed })
 }

@@ -1,11 +1,11 @@
 //! The program's commands.
 //!
 //! A file per command; each reads its arguments, asks the layers below, and writes to the
-//! [`Output`] that it is given: the answer to standard output, as text for people or (`--json`) as
-//! one JSON document for programs; errors, each on one line that begins with `homing: `, and
-//! progress to standard error. What the exit code says is listed in `homing help`.
+//! [`Output`] that it is given: the answer to standard output, as text or (`--json`) as one JSON
+//! document; errors, each on one line that begins with `homing: `, and progress to standard error.
+//! `homing help` lists the exit codes.
 //!
-//! No command waits for ever: `run` alone keeps trying a broker that cannot be reached.
+//! No command waits for ever, except `run`, which keeps trying a broker that cannot be reached.
 
 use std::{ffi::OsString, io, process::ExitCode};
 
@@ -46,7 +46,7 @@ const EXAMPLES: &str = "\
 Examples:
   homing run
   echo '{\"topic\":\"order.paid\",\"data\":{\"id\":7}}' | homing publish
-  homing subscriptions add --url https://example.com/hook --topic 'order.*'
+  homing subscriptions create --url https://example.com/hook --topic 'order.*'
   homing explain o-7
   homing parked replay --reason exhausted --dry-run
   homing status
@@ -72,41 +72,41 @@ enum Command {
     Run(run::Arguments),
     /// Publish events, each confirmed by the broker
     Publish(publish::Arguments),
-    /// Say who wants which events
+    /// Manage subscriptions
     #[command(subcommand, visible_alias = "subs")]
     Subscriptions(subscriptions::Command),
-    /// Look at the URLs that are sent to, stop and resume sending
+    /// Show endpoints and their circuits, disable and enable them
     #[command(subcommand, visible_alias = "eps")]
     Endpoints(endpoints::Command),
-    /// Look at what was given up, send it again, drop it
+    /// List parked messages, replay, drop or export them
     #[command(subcommand)]
     Parked(parked::Command),
-    /// List what was attempted, newest first
+    /// List delivery attempts, newest first
     Attempts(attempts::Arguments),
-    /// Tell what happened to an event: attempts, why, and what is next
+    /// Show the timeline of an event: attempts, reasons, what is next
     Explain(explain::Arguments),
-    /// Look at the streams that are read, stop and resume reading
+    /// Show sources, pause, resume and reset them
     #[command(subcommand)]
     Source(source::Command),
-    /// Stand in for a service that sources read from
+    /// Simulate a service that sources read from
     #[command(subcommand)]
     Simulate(simulate::Command),
     /// Print when a failed delivery is tried again
     Schedule(schedule::Arguments),
-    /// Compare queues and exchanges with what they should be, and make them
+    /// Check queues and exchanges at the broker, and create them
     #[command(subcommand)]
     Topology(topology::Command),
-    /// Make and remove the tokens with which the HTTP API is asked
+    /// Manage tokens for the HTTP API
     #[command(subcommand)]
     Tokens(tokens::Command),
-    /// Make and replace the keys that encrypt secrets in the store
+    /// Manage the keys that encrypt secrets in the store
     #[command(subcommand)]
     Keys(keys::Command),
     /// Show what the pool does now and did in the last hour
     Status(status::Arguments),
     /// Measure what the broker and this machine can deliver
     Bench(bench::Arguments),
-    /// Print every setting with its default and what it means
+    /// Print every setting with its default and its meaning
     Config(config::Arguments),
     /// Print a script that completes commands in a shell
     Completions(completions::Arguments),
@@ -124,7 +124,7 @@ pub async fn main(
     let arguments: Vec<_> = arguments.into_iter().collect();
     let ended = match Cli::try_parse_from(&arguments) {
         Ok(cli) if cli.globals.has_lost_some(&arguments) => {
-            let text = "give every --set in one place, before the command or behind it";
+            let text = "give every --set in one place, before the command or after it";
             Err(Failure::Usage(text.to_owned()))
         }
         Ok(cli) => {
@@ -133,16 +133,16 @@ pub async fn main(
         }
         Err(error) => not_parsed(&error, output),
     };
-    ended.unwrap_or_else(|failure| tell(&failure, output)).into()
+    ended.unwrap_or_else(|failure| report_failure(&failure, output)).into()
 }
 
-/// The program could not even begin: says so.
+/// Reports that the program could not start.
 pub fn not_started(error: &io::Error, output: &mut Output<'_>) -> ExitCode {
-    output.tell(format_args!("cannot start: {error}"));
+    output.notice(format_args!("cannot start: {error}"));
     Exit::Failed.into()
 }
 
-/// What was logged is written when this returns: before the failure is told, if there is one.
+/// Log lines are written when this returns, before the failure is reported.
 async fn dispatch(cli: Cli, output: &mut Output<'_>) -> Result<Exit, Failure> {
     let globals = cli.globals;
     match cli.command {
@@ -166,10 +166,10 @@ async fn dispatch(cli: Cli, output: &mut Output<'_>) -> Result<Exit, Failure> {
     }
 }
 
-fn tell(failure: &Failure, output: &mut Output<'_>) -> Exit {
+fn report_failure(failure: &Failure, output: &mut Output<'_>) -> Exit {
     let exit = failure.exit();
     if exit != Exit::Done {
-        output.tell(failure.report());
+        output.notice(failure.report());
     }
     exit
 }
@@ -180,7 +180,7 @@ fn not_parsed(error: &clap::Error, output: &mut Output<'_>) -> Result<Exit, Fail
     let kind = error.kind();
     if matches!(kind, ErrorKind::DisplayHelp | ErrorKind::DisplayVersion) {
         let shown = if output.colours() { text.ansi().to_string() } else { text.to_string() };
-        // Ours alone, colours included.
+        // Our own text, colours included.
         output.bytes(shown.as_bytes())?;
         Ok(Exit::Done)
     } else if kind == ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand {

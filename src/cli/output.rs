@@ -1,8 +1,8 @@
-//! Where a command writes: answers to standard output, everything else to standard error.
+//! Output of a command: answers go to standard output, everything else to standard error.
 //!
-//! What others wrote (bodies, ids, descriptions, answers of endpoints, names) is everywhere in what
-//! commands say, so all of it is made [`visible`] here, on its way out: no terminal obeys it, and none
-//! of it passes for a line of ours. [`Output::bytes`] alone writes what it is given.
+//! Text from outside (bodies, ids, descriptions, answers of endpoints, names) is in everything that
+//! commands print, so all of it is made [`visible`] here: no terminal obeys it, and none of it can
+//! be taken for a line of homing's. Only [`Output::bytes`] writes its argument unchanged.
 
 use std::{
     fmt::Display,
@@ -15,17 +15,17 @@ use serde_json::{Map, Value};
 use super::failure::Failure;
 use homing_domain::report::{visible, visible_json, visible_lines};
 
-/// What a command may write to. Commands know no other way, so tests see all they say.
+/// The streams of a command. Commands write to nothing else, so tests see all output.
 pub struct Output<'a> {
     stdout: &'a mut dyn Write,
     stderr: &'a mut dyn Write,
-    /// One JSON document instead of text for people.
+    /// One JSON document instead of text.
     pub(super) json: bool,
     terminals: Terminals,
     colours: bool,
 }
 
-/// Where a person sits, besides the answer.
+/// The standard streams that are terminals.
 #[derive(Clone, Copy, Debug, Default)]
 struct Terminals {
     stdin: bool,
@@ -53,17 +53,17 @@ impl<'a> Output<'a> {
         Self { stdout, stderr, json: false, terminals, colours }
     }
 
-    /// Whether answers may be coloured.
+    /// True if answers may be coloured.
     pub(super) fn colours(&self) -> bool {
         self.colours
     }
 
-    /// Whether progress can be shown.
+    /// True if progress can be shown.
     pub(super) fn shows_progress(&self) -> bool {
         self.terminals.stderr
     }
 
-    /// Whether somebody can be asked.
+    /// True if a question can be asked.
     pub(super) fn can_ask(&self) -> bool {
         self.terminals.stdin && self.terminals.stderr
     }
@@ -78,8 +78,8 @@ impl<'a> Output<'a> {
         self.bytes(visible_lines(text).as_bytes())
     }
 
-    /// What others wrote, over as many lines as it has: behind blanks, so that none of them passes
-    /// for one of ours.
+    /// Text from outside, line by line and indented, so that no line can be taken for one of
+    /// homing's.
     pub(super) fn quote(&mut self, text: &str) -> Result<(), Failure> {
         for line in text.strip_suffix('\n').unwrap_or(text).split('\n') {
             self.text(&format!("  {line}\n"))?;
@@ -87,7 +87,7 @@ impl<'a> Output<'a> {
         Ok(())
     }
 
-    /// A part of the answer, as it is: what was asked for like that, and what is visible already.
+    /// A part of the answer, unchanged: raw output on request, and text that is visible already.
     pub(super) fn bytes(&mut self, bytes: &[u8]) -> Result<(), Failure> {
         self.stdout.write_all(bytes).and_then(|()| self.stdout.flush()).map_err(Failure::Output)
     }
@@ -117,7 +117,8 @@ impl<'a> Output<'a> {
         }
     }
 
-    /// Shows `page` in place of the one before, without flickering; where nobody sits, behind it.
+    /// Replaces the page before by `page`, without flickering; appends it where there is no
+    /// terminal.
     ///
     /// Source: ECMA-48, 8.3.39 and 8.3.41: `CSI H` is the first place of the screen, `CSI K` and
     /// `CSI J` erase to the end of the line and of the screen.
@@ -129,13 +130,13 @@ impl<'a> Output<'a> {
         self.bytes(format!("\x1b[H{lines}\x1b[J").as_bytes())
     }
 
-    /// One line to the person at the terminal: an error, or what is not part of the answer.
-    pub(super) fn tell(&mut self, text: impl Display) {
-        // Nobody is left to be told where this cannot be written.
+    /// One line on standard error: an error, or what is not part of the answer.
+    pub(super) fn notice(&mut self, text: impl Display) {
+        // Where this cannot be written, there is no other place to report to.
         drop(writeln!(self.stderr, "homing: {}", visible(&text.to_string())));
     }
 
-    /// One line to the person at the terminal, without the name of the program.
+    /// One line on standard error, without the name of the program.
     pub(super) fn aside(&mut self, text: impl Display) {
         drop(writeln!(self.stderr, "{}", visible(&text.to_string())));
     }
@@ -153,7 +154,7 @@ impl<'a> Output<'a> {
     }
 }
 
-/// What `value` is for programs, for what is answered beside it to be added.
+/// The JSON fields of `value`, so that others can be added.
 pub(super) fn fields_of(value: &impl Serialize) -> Map<String, Value> {
     match serde_json::to_value(value) {
         Ok(Value::Object(fields)) => fields,
@@ -166,10 +167,10 @@ mod tests {
     use super::*;
     use crate::cli::table::{Rows, Tone};
 
-    /// Goal: what others wrote is obeyed by no terminal and forges no line, whichever way a command
-    /// writes it. Method: every control character, and marks that hide or turn text, each way.
+    /// Goal: no terminal obeys text from outside, and it forges no line, whichever method writes
+    /// it. Method: every control character, and marks that hide or turn text, with each method.
     #[test]
-    fn whatever_is_written_is_visible() {
+    fn everything_that_is_written_is_visible() {
         let controls = (0..0x20).chain(0x7f..0xa0).filter_map(char::from_u32);
         let marks = ['\u{202e}', '\u{2067}', '\u{200f}', '\u{200b}', '\u{feff}', '\u{2028}'];
         for c in controls.chain(marks) {
@@ -184,7 +185,7 @@ mod tests {
             rows.add([&text]);
             rows.add_toned(std::slice::from_ref(&text), Tone::Bad);
             rows.write(&mut output, &[]).unwrap();
-            output.tell(&text);
+            output.notice(&text);
             output.aside(&text);
             let shown = String::from_utf8([stdout, stderr].concat()).unwrap();
             let quoted = if c == '\n' { 2 } else { 1 };

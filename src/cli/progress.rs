@@ -1,4 +1,4 @@
-//! How far a long command has come; on standard error, where that is a terminal.
+//! Progress of a long command, on standard error if that is a terminal.
 
 use std::{
     fmt::{Display, Write},
@@ -14,7 +14,7 @@ use homing_domain::report::visible;
 pub(super) struct Progress(ProgressBar);
 
 impl Progress {
-    /// Counts what has no known end.
+    /// Counts without a known end.
     pub(super) fn counting(output: &Output<'_>, what: &str) -> Self {
         let style = format!("{{spinner}} {{human_pos}} {what}, {{rate}}");
         Self::new(output, &style)
@@ -49,8 +49,8 @@ impl Progress {
     }
 
     /// One line above the bar.
-    pub(super) fn tell(&self, output: &mut Output<'_>, text: impl Display) {
-        self.0.suspend(|| output.tell(text));
+    pub(super) fn notice(&self, output: &mut Output<'_>, text: impl Display) {
+        self.0.suspend(|| output.notice(text));
     }
 
     pub(super) fn end(&self) {
@@ -60,6 +60,6 @@ impl Progress {
 
 /// Fractions of an event per second mean nothing.
 fn rate(state: &ProgressState, text: &mut dyn Write) {
-    // What cannot be shown is not shown.
+    // A rate that cannot be written is left out.
     write!(text, "{:.0}/s", state.per_sec()).unwrap_or_default();
 }

@@ -25,16 +25,16 @@ Examples:
   homing run                                      everything in one process
   homing run --role worker                        deliveries only; start as many as needed
   homing run --role source                        reading streams only; two, and one takes over
-  homing run --check                              the settings in force, secrets masked
+  homing run --check                              show the settings in force, secrets masked
   HOMING__BROKER__URL=amqp://u:p@host homing run
 
 Stop it with Ctrl-C or SIGTERM: deliveries in flight are finished within `worker.drain_grace`, the
-rest is given back to the broker. A second signal stops at once; nothing is lost by that either.";
+rest is given back to the broker. A second signal stops at once; even then nothing is lost.";
 
 #[derive(clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub(super) struct Arguments {
-    /// What this process does; may be repeated; without it everything
+    /// Run only this role; may be repeated; without it all roles
     #[arg(long, value_enum, value_name = "api|worker|source", hide_possible_values = true)]
     role: Vec<RoleName>,
     /// Check the settings, print those in force, and start nothing
@@ -94,7 +94,7 @@ pub(super) async fn run(
     Ok(Exit::Done)
 }
 
-/// The settings are sound, or we would not be here: shows them.
+/// Shows the settings, which are valid at this point.
 fn check(settings: &Settings, output: &mut Output<'_>) -> Result<Exit, Failure> {
     let shown = settings.shown();
     if output.json {
@@ -132,7 +132,7 @@ impl Signals {
         }
     }
 
-    /// Runs `work`. The first signal asks it by `stop` to end soon; the second one gives it up: `None`.
+    /// Runs `work`. The first signal asks it by `stop` to end soon; the second abandons it: `None`.
     pub(super) async fn bound<T>(
         &mut self,
         stop: &CancellationToken,
@@ -149,8 +149,8 @@ impl Signals {
         }
     }
 
-    /// The first signal orders `stop`; returns at the second. Both are told by the log, which alone
-    /// waits for nobody.
+    /// The first signal orders `stop`; returns at the second. Only the log reports both, because
+    /// logging never blocks.
     async fn obey(mut self, stop: &CancellationToken) {
         self.next().await;
         info!("service.stopping: finishing what is in flight; a second signal stops at once");
@@ -165,8 +165,8 @@ impl Signals {
 const ATTEMPT_BUCKETS_S: [f64; 12] =
     [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0];
 
-/// The same for how old records are when they are published. The service has them 20 s to 5 min
-/// late.
+/// The same for the age of records when they are published. The service delivers them 20 s to
+/// 5 min late.
 const LAG_BUCKETS_S: [f64; 12] =
     [1.0, 2.5, 5.0, 10.0, 20.0, 30.0, 60.0, 120.0, 300.0, 600.0, 1_800.0, 3_600.0];
 
@@ -181,18 +181,18 @@ fn install_metrics() -> Result<PrometheusHandle, BuildError> {
     Ok(handle)
 }
 
-/// Histograms collect single values until they are put into their buckets, which nobody does where
-/// nobody asks for metrics. Nor would anybody learn of log lines that were lost.
+/// Moves the values of histograms into their buckets, which else happens only when metrics are
+/// scraped, and reports lost log lines.
 async fn upkeep(metrics: &PrometheusHandle, globals: &Globals) -> Infallible {
-    let mut told = 0;
+    let mut reported = 0;
     loop {
         tokio::time::sleep(Duration::from_secs(5)).await;
         metrics.run_upkeep();
         let lost = globals.log_lines_lost();
         homing_telemetry::metrics::log_lines_lost(lost);
-        if lost > told {
+        if lost > reported {
             homing_telemetry::events::log_lines_lost(lost);
-            told = lost;
+            reported = lost;
         }
     }
 }
@@ -202,7 +202,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_checked_is_shown_for_programs_too() {
+    fn check_shows_settings_as_json_too() {
         let (mut stdout, mut stderr) = (Vec::new(), Vec::new());
         let mut output = Output::new(&mut stdout, &mut stderr);
         output.json = true;

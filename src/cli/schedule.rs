@@ -16,8 +16,8 @@ use homing_domain::schedule::Schedule;
 
 const EXAMPLES: &str = "\
 Examples:
-  homing schedule                        the default one
-  homing schedule standard-webhooks      another one
+  homing schedule                        the default schedule
+  homing schedule standard-webhooks      another schedule
   homing schedule --all --json";
 
 #[derive(clap::Args)]
@@ -30,13 +30,13 @@ pub(super) struct Arguments {
     all: bool,
 }
 
-/// When each retry comes.
+/// The times of the retries.
 #[derive(Serialize)]
 struct Timeline {
     name: String,
-    /// Whether subscriptions that name none have this one.
+    /// True for the schedule of subscriptions that name none.
     default: bool,
-    /// Whether subscriptions may name it.
+    /// True if subscriptions may name it.
     offered: bool,
     retries: Vec<Retry>,
     total_ms: u128,

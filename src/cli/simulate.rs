@@ -37,7 +37,7 @@ pub(super) enum Command {
 #[derive(clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub(super) struct Arguments {
-    /// Where to listen
+    /// Address to listen on
     #[arg(long, default_value = "127.0.0.1:8099")]
     listen: SocketAddr,
     /// Records per second; `max`: as many as are read
@@ -49,7 +49,7 @@ pub(super) struct Arguments {
     /// End every connection at this age, e.g. 1h
     #[arg(long, value_parser = duration, value_name = "DURATION")]
     drop_every: Option<Duration>,
-    /// How long a token lasts
+    /// Lifetime of a token
     #[arg(long, default_value = "24h", value_parser = duration, value_name = "DURATION")]
     token_lifetime: Duration,
     /// Name of the stream; others are not found

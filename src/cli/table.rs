@@ -1,11 +1,11 @@
-//! Tables for people.
+//! Tables of text.
 
 use comfy_table::{Cell, CellAlignment, Color, ContentArrangement, Table, presets};
 
 use super::{Output, failure::Failure};
 use homing_domain::report::visible;
 
-/// Whether something is as it should be.
+/// The judgement that the colour of a cell shows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Tone {
     Good,

@@ -1,4 +1,4 @@
-//! What people meet first: help, and errors in how they type.
+//! Help texts and usage errors.
 
 use super::*;
 
@@ -10,7 +10,7 @@ fn report(arguments: &[&str]) -> (String, String, ExitCode) {
         match Cli::try_parse_from(arguments) {
             Ok(_) => ExitCode::SUCCESS,
             Err(error) => not_parsed(&error, &mut output)
-                .unwrap_or_else(|failure| tell(&failure, &mut output))
+                .unwrap_or_else(|failure| report_failure(&failure, &mut output))
                 .into(),
         }
     };
@@ -33,20 +33,20 @@ fn help_is_an_answer() {
     Commands:
       run            Deliver events and answer the HTTP API until SIGTERM or Ctrl-C
       publish        Publish events, each confirmed by the broker
-      subscriptions  Say who wants which events [alias: subs]
-      endpoints      Look at the URLs that are sent to, stop and resume sending [alias: eps]
-      parked         Look at what was given up, send it again, drop it
-      attempts       List what was attempted, newest first
-      explain        Tell what happened to an event: attempts, why, and what is next
-      source         Look at the streams that are read, stop and resume reading
-      simulate       Stand in for a service that sources read from
+      subscriptions  Manage subscriptions [alias: subs]
+      endpoints      Show endpoints and their circuits, disable and enable them [alias: eps]
+      parked         List parked messages, replay, drop or export them
+      attempts       List delivery attempts, newest first
+      explain        Show the timeline of an event: attempts, reasons, what is next
+      source         Show sources, pause, resume and reset them
+      simulate       Simulate a service that sources read from
       schedule       Print when a failed delivery is tried again
-      topology       Compare queues and exchanges with what they should be, and make them
-      tokens         Make and remove the tokens with which the HTTP API is asked
-      keys           Make and replace the keys that encrypt secrets in the store
+      topology       Check queues and exchanges at the broker, and create them
+      tokens         Manage tokens for the HTTP API
+      keys           Manage the keys that encrypt secrets in the store
       status         Show what the pool does now and did in the last hour
       bench          Measure what the broker and this machine can deliver
-      config         Print every setting with its default and what it means
+      config         Print every setting with its default and its meaning
       completions    Print a script that completes commands in a shell
       help           Print this message or the help of the given subcommand(s)
 
@@ -66,7 +66,7 @@ fn help_is_an_answer() {
     Examples:
       homing run
       echo '{"topic":"order.paid","data":{"id":7}}' | homing publish
-      homing subscriptions add --url https://example.com/hook --topic 'order.*'
+      homing subscriptions create --url https://example.com/hook --topic 'order.*'
       homing explain o-7
       homing parked replay --reason exhausted --dry-run
       homing status
@@ -79,7 +79,7 @@ fn help_is_an_answer() {
 }
 
 #[test]
-fn every_command_has_examples_or_explains_its_arguments() {
+fn every_command_has_examples() {
     let command = command();
     let groups = ["subscriptions", "parked", "endpoints", "topology", "source", "simulate"];
     let inner = groups.map(|group| command.find_subcommand(group).unwrap().get_subcommands());
@@ -99,13 +99,13 @@ fn every_command_is_in_the_help() {
 
 #[test]
 fn short_help_is_a_line_per_flag() {
-    let (stdout, _, _) = report(&["subscriptions", "add", "-h"]);
+    let (stdout, _, _) = report(&["subscriptions", "create", "-h"]);
     let options: Vec<_> = stdout.lines().skip_while(|line| *line != "Options:").collect();
     let end = options.iter().position(|line| line.is_empty()).unwrap();
     insta::assert_snapshot!(options[..end].join("\n"), @"
     Options:
           --url <URL>                  Where to send: https://host/path
-          --topic <PATTERN>            Which events; may be repeated
+          --topic <PATTERN>            Events with a topic like this; may be repeated
           --filter <JSON>              Only events that pass this filter; may be repeated
           --filter-connector <and|or>  All filters must hold (and), or one of them
           --auth-token <TOKEN>         Sent as bearer token; others here can see it, prefer the file
@@ -113,19 +113,19 @@ fn short_help_is_a_line_per_flag() {
           --header <NAME: VALUE>       Sent with every request; may be repeated
           --schedule <NAME>            The schedule of its retries; see `homing schedule --all`
           --rate-limit <NUMBER>        Requests per second that the endpoint takes from all workers
-          --description <TEXT>         For people
+          --description <TEXT>         A note for operators
           --unsigned                   Do not sign requests
           --secret-file <FILE>         A file with signing secrets (whsec_…), one a line; all sign
           --from <FILE>                All of it as JSON, as the API takes it; `-`: standard input
       -h, --help                       Print help
     ");
     let (stdout, _, _) = report(&["run", "-h"]);
-    let role = "\n      --role <api|worker|source>  What this process does; may be repeated";
+    let role = "\n      --role <api|worker|source>  Run only this role; may be repeated";
     assert!(stdout.contains(role), "{stdout}");
 }
 
 #[test]
-fn wrong_usage_is_told_on_one_line() {
+fn wrong_usage_is_one_line() {
     let error = |arguments: &[&str]| {
         let (stdout, stderr, code) = report(arguments);
         assert_eq!((stdout.as_str(), code), ("", ExitCode::from(2)));
@@ -135,8 +135,8 @@ fn wrong_usage_is_told_on_one_line() {
     insta::assert_snapshot!(error(&["run", "--rolle", "api"]), @"homing: unexpected argument '--rolle' found; tip: a similar argument exists: '--role'; `homing help` and `homing help COMMAND` say more");
     insta::assert_snapshot!(error(&["run", "--role", "cook"]), @"homing: invalid value 'cook' for '--role <api|worker|source>'; [possible values: api, worker, source]; `homing help` and `homing help COMMAND` say more");
     insta::assert_snapshot!(error(&["--set", "prefix", "run"]), @"homing: invalid value 'prefix' for '--set <KEY=VALUE>': write it as section.key=value; `homing help` and `homing help COMMAND` say more");
-    insta::assert_snapshot!(error(&["subscriptions", "add", "--topic", "t"]), @"homing: the following required arguments were not provided: --url <URL>; `homing help` and `homing help COMMAND` say more");
-    insta::assert_snapshot!(error(&["subscriptions", "show", "7"]), @"homing: invalid value '7' for '<ID>': `7` is not a subscription id (a UUID such as 01931f5a-9c4e-7000-8000-0123456789ab); `homing help` and `homing help COMMAND` say more");
+    insta::assert_snapshot!(error(&["subscriptions", "create", "--topic", "t"]), @"homing: the following required arguments were not provided: --url <URL>; `homing help` and `homing help COMMAND` say more");
+    insta::assert_snapshot!(error(&["subscriptions", "get", "7"]), @"homing: invalid value '7' for '<ID>': `7` is not a subscription id (a UUID such as 01931f5a-9c4e-7000-8000-0123456789ab); `homing help` and `homing help COMMAND` say more");
     insta::assert_snapshot!(error(&["endpoints", "list", "--state", "disabled"]), @"homing: invalid value 'disabled' for '--state <STATE>'; [possible values: closed, open, frozen]; `homing help` and `homing help COMMAND` say more");
     insta::assert_snapshot!(error(&["endpoints", "enable", "example.com"]), @"homing: invalid value 'example.com' for '<URL>': not a URL: it has no `https://` in front; write it as https://host/path; `homing help` and `homing help COMMAND` say more");
     insta::assert_snapshot!(error(&["parked", "list", "--topic", "a*"]), @"homing: invalid value 'a*' for '--topic <PATTERN>': `a*` mixes a wildcard with other characters; a wildcard is a whole word between dots: `*` is exactly one word, `#` is zero or more, as in `TASK.*` or `order.#`; `homing help` and `homing help COMMAND` say more");

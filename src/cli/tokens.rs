@@ -17,55 +17,57 @@ use homing_domain::{
 
 const EXAMPLES: &str = "\
 Examples:
-  homing tokens add ci
-  homing tokens add grafana --scope read
+  homing tokens create ci
+  homing tokens create grafana --scope read
   homing tokens list
-  homing tokens remove ci
+  homing tokens delete ci
 
-As soon as there is one token, the API answers only requests that show one, as
-`Authorization: Bearer <token>`. A change is followed within a second.";
+As soon as one token exists, the API answers only requests that show one, as
+`Authorization: Bearer <token>`. A change takes effect within a second.";
 
-const ADD_EXAMPLES: &str = "\
+const CREATE_EXAMPLES: &str = "\
 Examples:
-  homing tokens add ci
-  homing tokens add grafana --scope read
-  TOKEN=$(homing tokens add deploy --json | jq -r .token)";
+  homing tokens create ci
+  homing tokens create grafana --scope read
+  TOKEN=$(homing tokens create deploy --json | jq -r .token)";
 
 const LIST_EXAMPLES: &str = "\
 Examples:
   homing tokens list
   homing tokens list --json | jq -r '.tokens[] | [.name, .scope] | @tsv'";
 
-const REMOVE_EXAMPLES: &str = "\
+const DELETE_EXAMPLES: &str = "\
 Examples:
-  homing tokens remove ci";
+  homing tokens delete ci";
 
 #[derive(clap::Subcommand)]
 #[command(after_help = EXAMPLES)]
 pub(super) enum Command {
-    /// Make a token; it is printed this once
-    Add(AddArguments),
+    /// Create a token; it is printed only once
+    #[command(alias = "add")]
+    Create(CreateArguments),
     /// List tokens by name
     #[command(after_help = LIST_EXAMPLES)]
     List,
-    /// Remove a token; whoever shows it is refused from then on
-    Remove(RemoveArguments),
+    /// Delete a token; requests that show it are refused from then on
+    #[command(alias = "remove")]
+    Delete(DeleteArguments),
 }
 
 #[derive(clap::Args)]
-#[command(after_help = ADD_EXAMPLES)]
-pub(super) struct AddArguments {
-    /// What you call it: 1 to 64 letters, digits, `-`, `_` and `.`
+#[command(after_help = CREATE_EXAMPLES)]
+pub(super) struct CreateArguments {
+    /// A name of 1 to 64 letters, digits, `-`, `_` and `.`
     name: TokenName,
-    /// What its bearer may do: read, or write (which includes read)
+    /// Scope: read, or write (which includes read)
     #[arg(long, default_value_t = Scope::Write)]
     scope: Scope,
 }
 
 #[derive(clap::Args)]
-#[command(after_help = REMOVE_EXAMPLES)]
-pub(super) struct RemoveArguments {
-    /// Which one
+#[command(after_help = DELETE_EXAMPLES)]
+pub(super) struct DeleteArguments {
+    /// Name of the token
     name: TokenName,
 }
 
@@ -76,27 +78,27 @@ pub(super) async fn run(
 ) -> Result<Exit, Failure> {
     let parts = globals.parts().await?;
     let ended = match command {
-        Command::Add(arguments) => add(&parts, arguments, output).await,
+        Command::Create(arguments) => create(&parts, arguments, output).await,
         Command::List => list(&parts, output).await,
-        Command::Remove(arguments) => remove(&parts, &arguments, output).await,
+        Command::Delete(arguments) => delete(&parts, &arguments, output).await,
     };
     parts.close().await;
     ended
 }
 
-async fn add(
+async fn create(
     parts: &Parts,
-    arguments: AddArguments,
+    arguments: CreateArguments,
     output: &mut Output<'_>,
 ) -> Result<Exit, Failure> {
     let text = token_text(&clock::random().map_err(Failure::Randomness)?);
-    let AddArguments { name, scope } = arguments;
+    let CreateArguments { name, scope } = arguments;
     let digest = TokenDigest::of(text.as_bytes());
     let token = ApiToken { name, digest, scope, created: clock::now() };
     if !parts.store.insert_token(&token).await.map_err(Failure::Store)? {
         let name = &token.name;
-        let remove = words::with_operand("homing tokens remove", &name.to_string());
-        let text = format!("there is a token `{name}` already; `{remove}` first");
+        let delete = words::with_operand("homing tokens delete", &name.to_string());
+        let text = format!("there is a token `{name}` already; `{delete}` first");
         return Err(Failure::Taken(text));
     }
     if output.json {
@@ -119,7 +121,7 @@ async fn list(parts: &Parts, output: &mut Output<'_>) -> Result<Exit, Failure> {
         return Ok(Exit::Done);
     }
     if tokens.is_empty() {
-        output.aside("There are no tokens; `homing tokens add NAME` makes one.");
+        output.aside("There are no tokens; `homing tokens create NAME` adds one.");
         return Ok(Exit::Done);
     }
     let mut rows = Rows::new(output, &["NAME", "SCOPE", "CREATED"]);
@@ -130,9 +132,9 @@ async fn list(parts: &Parts, output: &mut Output<'_>) -> Result<Exit, Failure> {
     Ok(Exit::Done)
 }
 
-async fn remove(
+async fn delete(
     parts: &Parts,
-    arguments: &RemoveArguments,
+    arguments: &DeleteArguments,
     output: &mut Output<'_>,
 ) -> Result<Exit, Failure> {
     let name = &arguments.name;
@@ -140,9 +142,9 @@ async fn remove(
         return Err(Failure::NotFound(format!("there is no token `{name}`")));
     }
     if output.json {
-        output.document(&json!({ "removed": name }))?;
+        output.document(&json!({ "deleted": name }))?;
     } else {
-        output.line(format_args!("removed {name}"))?;
+        output.line(format_args!("deleted {name}"))?;
     }
     Ok(Exit::Done)
 }

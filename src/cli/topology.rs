@@ -16,7 +16,7 @@ use homing_domain::report::Chain;
 
 const EXAMPLES: &str = "\
 Examples:
-  homing topology plan       what apply would create
+  homing topology plan       show what apply would create
   homing topology apply      create what is missing; nothing is ever changed or deleted
   homing topology check      exit code 3 if anything is missing, different, left over or unrouted";
 
@@ -29,12 +29,12 @@ pub(super) enum Command {
     /// Create what is missing
     #[command(after_help = EXAMPLES)]
     Apply,
-    /// Show what is there and whether it is as it should be
+    /// Compare queues and exchanges with what they should be
     #[command(after_help = EXAMPLES)]
     Check,
 }
 
-/// One queue or exchange, as it is told.
+/// One queue or exchange as it is reported.
 #[derive(Debug, PartialEq, Eq, Serialize)]
 struct Row {
     name: String,
@@ -43,7 +43,7 @@ struct Row {
     messages: Option<u32>,
     #[serde(skip_serializing_if = "Option::is_none")]
     consumers: Option<u32>,
-    /// What is wrong with it, or what would be done.
+    /// The problem, or what would be done.
     #[serde(skip_serializing_if = "String::is_empty")]
     detail: String,
     #[serde(skip)]
@@ -66,7 +66,7 @@ pub(super) async fn run(
 }
 
 async fn plan(parts: &Parts, output: &mut Output<'_>) -> Result<Exit, Failure> {
-    let rows = look(parts).await?;
+    let rows = inspect(parts).await?;
     let wrong: Vec<_> = rows.into_iter().filter(|row| row.tone == Tone::Bad).collect();
     if output.json {
         output.document(&Report { sound: wrong.is_empty(), policies: None, objects: &wrong })?;
@@ -82,7 +82,7 @@ async fn plan(parts: &Parts, output: &mut Output<'_>) -> Result<Exit, Failure> {
 
 /// Connecting creates what is missing, and refuses what differs.
 async fn apply(parts: &Parts, output: &mut Output<'_>) -> Result<Exit, Failure> {
-    let before = look(parts).await?;
+    let before = inspect(parts).await?;
     globals::remember_queues(parts).await.map_err(Failure::Store)?;
     parts.broker.connect().await.map_err(Failure::Broker)?;
     let is_new = |row: &&Row| row.state == MISSING;
@@ -90,30 +90,30 @@ async fn apply(parts: &Parts, output: &mut Output<'_>) -> Result<Exit, Failure> 
     if output.json {
         output.document(&serde_json::json!({ "created": created }))?;
     } else if created.is_empty() {
-        output.line("Everything was there already.")?;
+        output.line("Everything already exists.")?;
     } else {
         for name in &created {
             output.line(format_args!("created {name}"))?;
         }
     }
     for row in before.iter().filter(|row| [LEFT_OVER, SUPERSEDED].contains(&row.state)) {
-        output.tell(format_args!("{} was left alone: {}", row.name, row.detail));
+        output.notice(format_args!("{} was left alone: {}", row.name, row.detail));
     }
     Ok(Exit::Done)
 }
 
 async fn check(parts: &Parts, output: &mut Output<'_>) -> Result<Exit, Failure> {
-    let mut rows = look(parts).await?;
-    let looked = look_at_policies(parts, &mut rows).await;
+    let mut rows = inspect(parts).await?;
+    let policies = inspect_policies(parts, &mut rows).await;
     let wrong = rows.iter().filter(|row| row.tone == Tone::Bad).count();
     if output.json {
-        let policies = looked.as_ref().err().map(String::as_str);
+        let policies = policies.as_ref().err().map(String::as_str);
         output.document(&Report { sound: wrong == 0, policies, objects: &rows })?;
     } else {
         write(&rows, output)?;
         output.line("")?;
-        if let Err(why) = &looked {
-            output.tell(format_args!("Policies were not looked at: {why}"));
+        if let Err(why) = &policies {
+            output.notice(format_args!("Policies were not checked: {why}"));
         }
         let wrong = u64::try_from(wrong).unwrap_or(u64::MAX);
         match wrong {
@@ -128,14 +128,14 @@ async fn check(parts: &Parts, output: &mut Output<'_>) -> Result<Exit, Failure> 
 #[derive(Serialize)]
 struct Report<'a> {
     sound: bool,
-    /// Why policies were not looked at.
+    /// The reason why policies were not checked.
     #[serde(skip_serializing_if = "Option::is_none")]
     policies: Option<&'a str>,
     objects: &'a [Row],
 }
 
-/// Compares the broker with what should be there, left-overs of earlier schedules included.
-async fn look(parts: &Parts) -> Result<Vec<Row>, Failure> {
+/// Compares the broker with the topology, left-overs of earlier schedules included.
+async fn inspect(parts: &Parts) -> Result<Vec<Row>, Failure> {
     let known = parts.store.known_queues().await.map_err(Failure::Store)?;
     let mut findings = parts.broker.inspect(&known).await.map_err(Failure::Broker)?;
     findings.extend(parts.broker.inspect_superseded().await.map_err(Failure::Broker)?);
@@ -147,11 +147,11 @@ async fn look(parts: &Parts) -> Result<Vec<Row>, Failure> {
 ///
 /// # Errors
 ///
-/// Why that is not known.
-async fn look_at_policies(parts: &Parts, rows: &mut [Row]) -> Result<(), String> {
+/// The reason why that is not known.
+async fn inspect_policies(parts: &Parts, rows: &mut [Row]) -> Result<(), String> {
     let settings = &parts.settings;
     let url = settings.broker.management().map_err(|error| error.to_string())?;
-    let url = url.ok_or("AMQP does not tell; set `broker.management_url`")?;
+    let url = url.ok_or("AMQP does not show them; set `broker.management_url`")?;
     let management = Management::new(url, &settings.endpoint).map_err(report)?;
     let policies = management.policies(&settings.broker.prefix).await.map_err(report)?;
     if policies.is_empty() && rows.iter().any(|row| row.messages.is_some()) {
@@ -179,7 +179,7 @@ const SUPERSEDED: &str = "of an earlier version";
 
 impl Row {
     fn of(finding: Finding, unrouted: &str) -> Self {
-        let is_net = finding.name == unrouted;
+        let is_unrouted = finding.name == unrouted;
         let tone = if finding.state.is_sound() { Tone::Good } else { Tone::Bad };
         let (state, depth, detail) = match finding.state {
             State::Present(depth) => ("present", depth, String::new()),
@@ -187,9 +187,9 @@ impl Row {
                 ("present", depth, "the account may not compare its arguments".to_owned())
             }
             State::Missing => (MISSING, None, "`homing topology apply` creates it".to_owned()),
-            State::Different(told) => {
+            State::Different(difference) => {
                 let advice = "drain and delete it, or use another `broker.prefix`";
-                ("different", None, format!("{told}; {advice}"))
+                ("different", None, format!("{difference}; {advice}"))
             }
             State::Former(depth) => {
                 let detail = "as the first version declared it, which is good enough".to_owned();
@@ -203,10 +203,14 @@ impl Row {
         let messages = depth.map(|depth| depth.messages);
         let consumers = depth.map(|depth| depth.consumers);
         let row = Self { name: finding.name, state, messages, consumers, detail, tone };
-        if is_net && messages.is_some_and(|messages| messages > 0) { row.caught() } else { row }
+        if is_unrouted && messages.is_some_and(|messages| messages > 0) {
+            row.caught()
+        } else {
+            row
+        }
     }
 
-    /// A policy breaks what is promised of the queue.
+    /// Records that a policy breaks a promise of the queue.
     fn endanger(&mut self, policed: &Policed, dangers: &[Danger]) {
         let names = [&policed.policy, &policed.operator_policy];
         let names: Vec<_> = names.into_iter().flatten().map(|name| format!("`{name}`")).collect();
@@ -218,26 +222,26 @@ impl Row {
         self.tone = Tone::Bad;
     }
 
-    /// The net under the exchanges holds messages.
+    /// Records that the queue of unrouted messages is not empty.
     fn caught(self) -> Self {
         let detail = "these had no route when they were published".to_owned();
         Self { state: "unrouted", detail, tone: Tone::Bad, ..self }
     }
 }
 
-/// What to do about a queue that no schedule of these settings needs.
+/// Advice for a queue that no schedule of these settings needs.
 fn left_over(name: &str, depth: Depth) -> String {
     let advice = match depth {
-        Depth { consumers: 1.., .. } => "somebody consumes it, so leave it".to_owned(),
+        Depth { consumers: 1.., .. } => "it has a consumer, so leave it".to_owned(),
         Depth { messages: 0, .. } => deletable(name),
         Depth { .. } => "delete it once its messages have come due".to_owned(),
     };
     format!("no schedule needs it; {advice}")
 }
 
-/// How a queue is deleted that seems to be empty. What was dead-lettered and not yet taken is in no
-/// depth, and where a queue's leader does not answer, the broker counts nothing; the broker's list has
-/// all of it.
+/// Advice for deleting a queue that seems to be empty. A depth does not count messages that were
+/// dead-lettered and not yet taken, and none if the queue's leader does not answer; the broker's
+/// list counts all of them.
 fn deletable(name: &str) -> String {
     format!(
         "once `rabbitmqctl list_queues name messages` has 0 for it as well, `rabbitmqctl \
@@ -245,7 +249,7 @@ fn deletable(name: &str) -> String {
     )
 }
 
-/// What to do about a queue whose place another one has taken.
+/// Advice for a queue that another one has replaced.
 fn superseded(name: &str, depth: Depth, by: &str, needed: bool) -> String {
     let returns = if needed {
         "; it comes back at once with today's arguments, because primary and retry queue dead-letter \
@@ -254,19 +258,21 @@ fn superseded(name: &str, depth: Depth, by: &str, needed: bool) -> String {
         ""
     };
     let advice = match depth {
-        Depth { messages: 0, consumers: 1.. } => "workers consume it; what they cannot move, because it \
-             is larger than the broker's `max_message_size`, they hold and log (`topology.not_moved`), and \
-             it is counted here again once they are stopped"
-            .to_owned(),
+        Depth { messages: 0, consumers: 1.. } => {
+            "workers consume it; they hold and log (`topology.not_moved`) messages that \
+             they cannot move because they are larger than the broker's `max_message_size`; \
+             these are counted here again once the workers are stopped"
+                .to_owned()
+        }
         Depth { messages: 0, .. } => {
             format!("once no process of the earlier version runs, and {}{returns}", deletable(name))
         }
         Depth { .. } => "a running worker empties it".to_owned(),
     };
-    format!("`{by}` has taken its place; {advice}")
+    format!("`{by}` has replaced it; {advice}")
 }
 
-/// What apply would create of `rows`.
+/// The number of `rows` that apply would create.
 fn announced(rows: &[Row]) -> String {
     let missing = rows.iter().filter(|row| row.state == MISSING).count();
     match u64::try_from(missing).unwrap_or(u64::MAX) {
@@ -334,7 +340,7 @@ mod tests {
         homing.v1.wait.5                                  different: inequivalent arg 'x': received 1 but current is 2; drain and delete it, or use another `broker.prefix`
         homing.v1.wait.6                    7          0  left over: no schedule needs it; delete it once its messages have come due
         homing.v1.wait.7                    0          0  left over: no schedule needs it; once `rabbitmqctl list_queues name messages` has 0 for it as well, `rabbitmqctl delete_queue homing.v1.wait.7` deletes it
-        homing.v1.wait.8                    0          1  left over: no schedule needs it; somebody consumes it, so leave it
+        homing.v1.wait.8                    0          1  left over: no schedule needs it; it has a consumer, so leave it
         ");
         let bad = rows.iter().filter(|row| row.tone == Tone::Bad).count();
         assert_eq!(bad, 6);

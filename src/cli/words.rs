@@ -1,4 +1,4 @@
-//! Durations, instants and lists of numbers, as people read and write them.
+//! Durations, instants and lists of numbers in words.
 
 use jiff::{Span, SpanRelativeTo, Timestamp};
 
@@ -6,7 +6,7 @@ use homing_domain::time::UnixMillis;
 
 pub(super) use homing_domain::report::{duration, quoted, with_operand};
 
-/// An instant as a person writes it: RFC 3339, or a duration, which means that long before `now`.
+/// An instant from a flag: RFC 3339, or a duration, which means that long before `now`.
 pub(super) fn instant(text: &str, now: UnixMillis) -> Result<UnixMillis, String> {
     if let Ok(timestamp) = text.parse::<Timestamp>() {
         return Ok(UnixMillis::new(timestamp.as_millisecond()));
@@ -15,7 +15,9 @@ pub(super) fn instant(text: &str, now: UnixMillis) -> Result<UnixMillis, String>
         .parse::<Span>()
         .and_then(|span| span.to_duration(SpanRelativeTo::days_are_24_hours()))
         .map_err(|_| {
-            format!("`{text}` is no instant; write 2026-01-31T12:00:00Z, or 2h for two hours ago")
+            format!(
+                "`{text}` is not an instant; write 2026-01-31T12:00:00Z, or 2h for two hours ago"
+            )
         })?;
     let ago_ms = i64::try_from(ago.as_millis()).unwrap_or(i64::MAX);
     Ok(UnixMillis::new(now.get().saturating_sub(ago_ms)))
@@ -26,7 +28,7 @@ pub(super) fn to_seconds(instant: &str) -> String {
     instant.split_once('.').map_or_else(|| instant.to_owned(), |(seconds, _)| format!("{seconds}Z"))
 }
 
-/// When something that is still to come is due, by RFC 3339 text: the instant, or `due now`.
+/// A due time given as RFC 3339 text: the instant, or `due now` if it has passed.
 pub(super) fn due(instant: &str, now: UnixMillis) -> String {
     let is_ahead = instant.parse().is_ok_and(|at: Timestamp| at.as_millisecond() > now.get());
     if is_ahead { instant.to_owned() } else { "due now".to_owned() }
@@ -42,7 +44,7 @@ pub(super) fn count(number: u64, noun: &str) -> String {
     format!("{number} {noun}{}", if number == 1 { "" } else { "s" })
 }
 
-/// `12, 500-502`: ascending numbers with runs drawn together, the first `most` runs of them.
+/// `12, 500-502`: ascending numbers, runs merged, the first `most` runs of them.
 pub(super) fn numbers(numbers: &[u64], most: usize) -> String {
     let mut runs: Vec<(u64, u64)> = Vec::new();
     for number in numbers {
@@ -74,17 +76,17 @@ mod tests {
 
     #[test]
     fn durations_are_rounded_to_what_matters() {
-        let told = |millis| duration(Duration::from_millis(millis));
-        assert_eq!(told(0), "0 ms");
-        assert_eq!(told(250), "250 ms");
-        assert_eq!(told(1_500), "1.5 s");
-        assert_eq!(told(5_000), "5 s");
-        assert_eq!(told(59_600), "1 min");
-        assert_eq!(told(84_800), "1 min 25 s");
-        assert_eq!(told(3_599_600), "1 h");
-        assert_eq!(told(5_342_400), "1 h 29 min");
-        assert_eq!(told(10_769_600), "2 h 59 min");
-        assert_eq!(told(173_585_600), "48 h 13 min");
+        let text = |millis| duration(Duration::from_millis(millis));
+        assert_eq!(text(0), "0 ms");
+        assert_eq!(text(250), "250 ms");
+        assert_eq!(text(1_500), "1.5 s");
+        assert_eq!(text(5_000), "5 s");
+        assert_eq!(text(59_600), "1 min");
+        assert_eq!(text(84_800), "1 min 25 s");
+        assert_eq!(text(3_599_600), "1 h");
+        assert_eq!(text(5_342_400), "1 h 29 min");
+        assert_eq!(text(10_769_600), "2 h 59 min");
+        assert_eq!(text(173_585_600), "48 h 13 min");
     }
 
     #[test]
@@ -94,7 +96,7 @@ mod tests {
         assert_eq!(at("2023-11-14T22:13:20Z"), Ok(1_700_000_000_000));
         assert_eq!(at("2h"), Ok(1_699_992_800_000));
         assert_eq!(at("1d 30m"), Ok(1_699_911_800_000));
-        insta::assert_snapshot!(at("yesterday").unwrap_err(), @"`yesterday` is no instant; write 2026-01-31T12:00:00Z, or 2h for two hours ago");
+        insta::assert_snapshot!(at("yesterday").unwrap_err(), @"`yesterday` is not an instant; write 2026-01-31T12:00:00Z, or 2h for two hours ago");
     }
 
     #[test]
@@ -106,7 +108,7 @@ mod tests {
     }
 
     #[test]
-    fn runs_are_drawn_together() {
+    fn runs_are_merged() {
         assert_eq!(numbers(&[12, 500, 501, 502, 504], 9), "12, 500-502, 504");
         assert_eq!(numbers(&[1, 3, 5], 2), "1, 3, …");
         assert_eq!(numbers(&[], 2), "");

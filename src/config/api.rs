@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use homing_domain::settings::{SettingsError, address, list};
 
-/// Where the HTTP API listens, and to whom.
+/// The address of the HTTP API, and its clients.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ApiSettings {
@@ -18,13 +18,13 @@ pub struct ApiSettings {
     pub tokens: Vec<String>,
     /// Connections that one IPv4 address, or one IPv6 network of 64 bits, has at most.
     pub max_connections_per_address: usize,
-    /// Told as `customerId` where the API speaks as Workfront does.
+    /// The `customerId` of the Workfront-compatible API.
     pub customer_id: String,
 }
 
 impl ApiSettings {
     const TOKEN_BYTES_MIN: usize = 16;
-    /// As many as there are for all addresses together.
+    /// The limit of all addresses together.
     const MAX_CONNECTIONS: usize = 512;
 
     pub(super) fn check(&self) -> Result<(), SettingsError> {

@@ -1,4 +1,4 @@
-//! Where settings come from: each source is read by itself, so that an error can name it.
+//! Sources of settings: each is read by itself, so that an error can name it.
 
 use std::io;
 
@@ -10,7 +10,7 @@ use super::{
     show,
 };
 
-/// More alike than this, and one name may be meant by the other. As clap has it.
+/// Names more alike than this are suggested, as in clap.
 const ALIKE: f64 = 0.7;
 
 /// The settings of one source.
@@ -32,7 +32,7 @@ enum Origin {
 }
 
 impl Layer {
-    /// A TOML text of the program.
+    /// A TOML text inside of the program.
     pub(super) fn text(text: &str) -> Result<Self, SettingsError> {
         Self::toml(Origin::Text, text)
     }
@@ -99,7 +99,7 @@ impl Layer {
         SettingsError::all(keys.into_iter().map(|key| self.unknown(defaults, key)).collect())
     }
 
-    /// There is no `key`; perhaps another one is meant.
+    /// The error for an unknown `key`, with a suggestion.
     fn unknown(&self, defaults: &Self, key: String) -> SettingsError {
         let (section, name) = key.rsplit_once('.').unwrap_or(("", key.as_str()));
         let there = find(&defaults.values.cache, section).and_then(table);
@@ -113,7 +113,7 @@ impl Layer {
         SettingsError::Value { origin: self.report(&key), key, message }
     }
 
-    /// Where `key` is set, in words for people; `None`: not here.
+    /// The place where `key` is set, in words; `None`: not here.
     fn report(&self, key: &str) -> Option<String> {
         find(&self.values.cache, key)?;
         match &self.origin {
@@ -131,7 +131,7 @@ impl Layer {
 pub(super) struct Layers(pub(super) Vec<Layer>);
 
 impl Layers {
-    /// All layers as one; a key in any of them that the lowest does not have is refused.
+    /// All layers as one; refuses keys that the lowest does not have.
     pub(super) fn merge(&self) -> Result<Config, SettingsError> {
         let mut builder = Config::builder();
         for layer in &self.0 {
@@ -148,7 +148,7 @@ impl Layers {
         self.0.iter().flat_map(|layer| layer.renamed.iter().cloned()).collect()
     }
 
-    /// Names the source of a value that makes no sense.
+    /// Names the source of a wrong value.
     pub(super) fn blame(&self, error: SettingsError) -> SettingsError {
         if let SettingsError::Several(errors) = error {
             return SettingsError::Several(errors.into_iter().map(|one| self.blame(one)).collect());
@@ -158,7 +158,7 @@ impl Layers {
         SettingsError::Value { origin: set.and_then(|layer| layer.report(&key)), key, message }
     }
 
-    /// A value of another kind than its setting: names the key, and the default as an example.
+    /// The error for a value of the wrong type: names the key, and the default as an example.
     pub(super) fn misfit(&self, error: ConfigError) -> SettingsError {
         let (key, message) = if let ConfigError::At { error, key: Some(key), .. } = &error {
             (key, error.to_string())
@@ -173,7 +173,7 @@ impl Layers {
             return self.blame(SettingsError::Value { key: key.clone(), origin: None, message });
         }
         if show::is_secret(key) {
-            // What was found may be the secret itself; what is ours does not repeat it.
+            // The value may be the secret itself, so the message does not repeat it.
             let expected = message.rsplit_once(", expected ");
             let message = expected.map_or(message.clone(), |(_, it)| format!("it has to be {it}"));
             return self.blame(SettingsError::Value { key: key.clone(), origin: None, message });
@@ -222,14 +222,14 @@ fn by_name(root: &mut Value, path: &[&str]) -> Result<(), SettingsError> {
             SettingsError::value(&key, format!("every [[{key}]] has a `name`, a text"))
         })?;
         if named.insert(name.clone(), entry).is_some() {
-            return Err(SettingsError::value(&key, format!("`{name}` is there twice")));
+            return Err(SettingsError::value(&key, format!("`{name}` is given twice")));
         }
     }
     *kind = ValueKind::Table(named);
     Ok(())
 }
 
-/// Notes the keys of `found` that `known` does not have. A section without keys takes any.
+/// Collects the keys of `found` that `known` does not have. A section without keys accepts any.
 fn unknown(known: &Value, found: &Value, path: &str, keys: &mut Vec<String>) {
     let (Some(known), Some(found)) = (table(known), table(found)) else { return };
     if known.is_empty() {
@@ -257,7 +257,7 @@ mod tests {
     use crate::config::Settings;
     use homing_domain::report::Chain;
 
-    /// What is said about `text` in a file, with the name of its folder taken out.
+    /// The error for `text` in a file, without the name of its folder.
     fn error(text: &str, overrides: &[(&str, String)]) -> String {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("homing.toml");

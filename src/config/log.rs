@@ -2,11 +2,11 @@
 
 use serde::{Deserialize, Serialize};
 
-/// What is logged and how.
+/// The level and the format of the log.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct LogSettings {
-    /// For people or for programs.
+    /// Human-readable or JSON.
     pub format: LogFormat,
     /// Levels by module, as `tracing_subscriber::EnvFilter` reads them.
     pub level: String,
@@ -16,7 +16,7 @@ pub struct LogSettings {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum LogFormat {
-    /// One line for people.
+    /// One human-readable line.
     Human,
     /// One JSON object a line.
     Json,

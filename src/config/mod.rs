@@ -33,7 +33,7 @@ pub use modes::LooseFile;
 pub use renamed::Renamed;
 pub use template::template;
 
-/// Every default, with its comment: those of each crate that has settings, in one text.
+/// Every default with its comment: those of all crates, in one text.
 pub const DEFAULTS: &str = concat!(
     include_str!("head.toml"),
     "\n",
@@ -48,10 +48,10 @@ pub const DEFAULTS: &str = concat!(
     include_str!("default.toml"),
 );
 
-/// The file that is read when none is named and it is there.
+/// The file that is read by default, if it exists.
 pub const FILE_DEFAULT: &str = "homing.toml";
 
-/// The settings as written by an operator.
+/// The settings of an operator.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Settings {
@@ -79,7 +79,7 @@ pub struct Settings {
     pub traces: TracesSettings,
     /// `[log]`
     pub log: LogSettings,
-    /// Those that are written with a former name.
+    /// Settings that are written with a former name.
     #[serde(skip)]
     pub renamed: Vec<Renamed>,
 }
@@ -90,7 +90,7 @@ impl Settings {
     ///
     /// # Errors
     ///
-    /// [`SettingsError`]: an unknown key, a value that does not fit, a file that is not there.
+    /// [`SettingsError`]: an unknown key, a wrong value, a missing file.
     pub fn load(file: Option<&Path>, overrides: &[(&str, String)]) -> Result<Self, SettingsError> {
         let named = file.unwrap_or(Path::new(FILE_DEFAULT));
         Self::of(vec![
@@ -101,7 +101,7 @@ impl Settings {
         ])
     }
 
-    /// The defaults changed by `text` (TOML), whatever files and environment say.
+    /// The defaults changed by `text` (TOML), without files and environment.
     ///
     /// # Errors
     ///
@@ -119,7 +119,8 @@ impl Settings {
         Ok(settings)
     }
 
-    /// Builds everything that can be built without I/O, so that a mistake in any section shows at start.
+    /// Builds everything that can be built without I/O, so that a mistake in any section shows at
+    /// start.
     fn check(&self) -> Result<(), SettingsError> {
         let sections = [
             self.broker.check(),

@@ -10,22 +10,22 @@ use homing_store::settings::StoreUrl;
 
 use super::{DEFAULTS, FILE_DEFAULT, Layer, Settings, show};
 
-/// Whatever others than owner and group may do with a file, and writing for the group.
+/// All permissions of others, and write permission of the group.
 const LOOSE: u32 = 0o027;
 
 /// A file with secrets that others on this machine can read, or change.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LooseFile {
-    /// Where it is.
+    /// Its path.
     pub file: PathBuf,
-    /// Its permissions, as `chmod` has them.
+    /// Its permissions, as for `chmod`.
     pub mode: u32,
 }
 
 impl Settings {
-    /// The files with secrets, of those that are there, that others on this machine can read, or that
-    /// others than the owner can change: the file of the settings (`file`, or the default one), those
-    /// that the settings name, and those of the embedded store.
+    /// The existing files with secrets that others on this machine can read, or that others than
+    /// the owner can change: the settings file (`file`, or the default one), files that the
+    /// settings name, and those of the embedded store.
     #[must_use]
     pub fn loose_files(&self, file: Option<&Path>) -> Vec<LooseFile> {
         let mut files = self.files_of_store();
@@ -49,7 +49,7 @@ impl Settings {
     }
 }
 
-/// Whether the file holds a secret that is not one of the defaults.
+/// True if the file holds a secret that is not one of the defaults.
 fn has_secrets(file: Option<&Path>) -> bool {
     let read = || {
         let named = file.unwrap_or(Path::new(FILE_DEFAULT));

@@ -1,4 +1,4 @@
-//! Settings that had another name: read still, with a warning.
+//! Former names of settings: still read, with a warning.
 
 use config::{Map, Value};
 
@@ -27,13 +27,13 @@ const RENAMED: &[(&str, &str)] = &[
 /// A setting that is written with its former name.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Renamed {
-    /// `section.key`, as it is written.
+    /// `section.key` with its former name.
     pub former: &'static str,
-    /// `section.key`, as it is to be written.
+    /// `section.key` with its present name.
     pub name: &'static str,
 }
 
-/// Gives settings of `root` that are written with a former name their name; which.
+/// Renames settings of `root` that have a former name; returns them.
 pub(super) fn rename(root: &mut Value) -> Result<Vec<Renamed>, SettingsError> {
     let mut found = Vec::new();
     for (former, name) in RENAMED {
@@ -49,7 +49,7 @@ pub(super) fn rename(root: &mut Value) -> Result<Vec<Renamed>, SettingsError> {
     Ok(found)
 }
 
-/// Refused where both names are written.
+/// Inserts the value; an error if both names are written.
 fn put(section: &mut Map<String, Value>, name: &str, value: Value) -> Result<(), ()> {
     let key = name.rsplit('.').next().unwrap_or(name);
     match section.insert(key.to_owned(), value) {

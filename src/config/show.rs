@@ -1,11 +1,11 @@
-//! The settings in force, for people, with secrets masked.
+//! The settings in force, with secrets masked.
 
 use serde_json::Value;
 use url::Url;
 
 use super::Settings;
 
-/// `section.key = value` lines; a TOML reader takes them back, the masks aside.
+/// `section.key = value` lines, which are valid TOML.
 pub(super) fn lines(settings: &Settings) -> String {
     let mut masked = settings.clone();
     masked.broker.url = masked_urls(&masked.broker.url);
@@ -53,7 +53,7 @@ pub(super) fn secrets(settings: &Settings) -> Vec<String> {
     both.filter(|(plain, masked)| plain != masked).map(|(plain, _)| plain.to_owned()).collect()
 }
 
-/// Whether the value of `key` may hold a secret.
+/// True if the value of `key` may hold a secret.
 pub(super) fn is_secret(key: &str) -> bool {
     const SECRET: [&str; 6] = [
         "api.tokens",
@@ -69,7 +69,7 @@ pub(super) fn is_secret(key: &str) -> bool {
             && ["url", "client_secret"].iter().any(|name| key.ends_with(name))
 }
 
-/// The address of a service that may be asked with a key as user, password or in the query.
+/// A URL without its user, password and query, any of which may hold a key.
 fn without_secrets(url: &str) -> String {
     let Ok(mut parsed) = url.parse::<Url>() else { return url.to_owned() };
     let hidden = "****";

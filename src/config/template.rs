@@ -3,16 +3,16 @@
 use super::DEFAULTS;
 
 const HEAD: &str = "\
-# Settings of homing. Every setting stands here with its default, commented out: as it is, this file
-# changes nothing. To change a setting, remove the `# ` before its line. `homing run --check` shows
+# Settings of homing. Every setting is listed with its default, commented out, so this file changes
+# nothing. To change a setting, remove the `# ` before its line. `homing run --check` shows
 # what is in force.
 ";
 
-/// Every setting with its comment and its default, commented out; what is not is the sections.
+/// Every setting with its comment and its default, commented out; section headers are not.
 #[must_use]
 pub fn template() -> String {
     let mut text = HEAD.to_owned();
-    // The first line says what the file of the defaults is.
+    // The first line describes the file of the defaults.
     for line in DEFAULTS.lines().skip(1) {
         let is_setting = !line.is_empty() && !line.starts_with(['#', '[']);
         text.extend([if is_setting { "# " } else { "" }, line, "\n"]);
@@ -35,11 +35,11 @@ mod tests {
     }
 
     #[test]
-    fn a_setting_is_changed_where_its_mark_is_removed() {
+    fn a_setting_without_its_mark_is_in_force() {
         let text = template();
         insta::assert_snapshot!(text.lines().take(6).collect::<Vec<_>>().join("\n"), @"
-        # Settings of homing. Every setting stands here with its default, commented out: as it is, this file
-        # changes nothing. To change a setting, remove the `# ` before its line. `homing run --check` shows
+        # Settings of homing. Every setting is listed with its default, commented out, so this file changes
+        # nothing. To change a setting, remove the `# ` before its line. `homing run --check` shows
         # what is in force.
         #
         # Precedence, lowest first: the defaults, homing.toml (or the file that --config names), the

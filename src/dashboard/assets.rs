@@ -1,5 +1,5 @@
-//! The style sheet, the one script, and the icon: in the program, under names that change with
-//! their content, so that browsers may keep them for ever.
+//! The style sheet, the one script, and the icon: compiled in, under names that change with their
+//! content, so that browsers may cache them for ever.
 
 use std::sync::LazyLock;
 
@@ -22,7 +22,7 @@ struct Asset {
     text: &'static str,
 }
 
-/// Where the files are.
+/// The paths of the files.
 pub(super) struct Paths {
     pub(super) style: String,
     pub(super) script: String,
@@ -48,7 +48,7 @@ fn asset(stem: &str, ending: &str, kind: &'static str, text: &'static str) -> As
     Asset { name: format!("{stem}-{digest}.{ending}"), kind, text }
 }
 
-/// Where the files are.
+/// The paths of the files.
 pub(super) fn paths() -> &'static Paths {
     &PATHS
 }

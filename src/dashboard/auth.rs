@@ -1,9 +1,9 @@
-//! Who may come in, and what a browser is told about every page.
+//! Authentication of visitors, and the security headers of every page.
 //!
-//! As with the API: whoever shows a token whose scope allows it, here mostly through a session that
-//! a cookie stands for; or, while there is no token at all, whoever sits at this machine. A form is
-//! taken only from a page of ours, which `Sec-Fetch-Site` or `Origin` tells; the cookie goes along
-//! with requests of this site only, besides.
+//! As with the API, a visitor needs a token whose scope allows the request, here mostly through a
+//! session with a cookie; while there is no token at all, only loopback requests are accepted. A
+//! form is accepted only from homing's own pages, by `Sec-Fetch-Site` or `Origin`; in addition,
+//! browsers send the cookie only with requests of this site.
 //!
 //! Source: Fetch Metadata Request Headers (W3C) 2.4; RFC 6265bis 5.6.5 (`Secure`), 5.6.7
 //! (`SameSite`); Content Security Policy Level 3 (W3C).
@@ -35,19 +35,19 @@ const COOKIE_NAME: &str = "homing_session";
 const MAX_LOGIN_BYTES: usize = 4 * 1_024;
 /// Size of the largest form; filters and headers of a subscription are the most.
 const MAX_FORM_BYTES: usize = 256 * 1_024;
-/// Nothing but our own files, and nothing inline; forms come back to us; nobody frames us.
+/// Only homing's own files, and nothing inline; forms only to homing; no frames.
 const POLICY: &str = "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self'; \
                       connect-src 'self'; form-action 'self'; base-uri 'none'; \
                       frame-ancestors 'none'";
 const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 
-/// Who has come in.
+/// An authenticated visitor.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Visitor {
-    /// Whether buttons do something.
+    /// True if the scope allows changes.
     pub(super) may_write: bool,
-    /// Whether there is a session to end.
+    /// True if there is a session to end.
     pub(super) logged_in: bool,
 }
 
@@ -56,7 +56,7 @@ pub(super) struct Visitor {
 pub(super) struct Shown(Option<Vec<u8>>);
 
 impl Shown {
-    /// Whether its bearer may still see what it saw; a token that was removed is not known any more.
+    /// True if the token is still known; a deleted one is not.
     pub(super) async fn is_known(&self, dashboard: &Dashboard) -> bool {
         match dashboard.parts.api.bearer(self.0.as_deref(), None).await {
             Bearer::Anyone | Bearer::Known(_) => true,
@@ -65,7 +65,7 @@ impl Shown {
     }
 }
 
-/// Lets a request pass that may see, and one that may change what it wants changed.
+/// Lets a request pass if the visitor's scope allows it.
 pub(super) async fn guard(
     State(dashboard): State<Dashboard>,
     mut request: Request,
@@ -73,14 +73,14 @@ pub(super) async fn guard(
 ) -> Result<Response, Response> {
     let session = session(&dashboard, request.headers());
     let in_header = token(&request).map(<[u8]>::to_vec);
-    // Who has a session has guessed nothing.
+    // A session is no guess.
     let from = in_header.as_ref().and_then(|_| peer(&request));
     let shown = in_header.or_else(|| session.as_ref().map(|(_, token)| token.clone()));
     let (scope, logged_in) = match dashboard.parts.api.bearer(shown.as_deref(), from).await {
         Bearer::Anyone => {
             if let Some(what) = foreign(&request) {
                 let why = format!(
-                    "{what}. With an API token (`homing tokens add`) homing can be used from elsewhere."
+                    "{what}. With an API token (`homing tokens create`) homing can be used from elsewhere."
                 );
                 return Err(ErrorPage::forbidden(why).into_response());
             }
@@ -100,7 +100,7 @@ pub(super) async fn guard(
         check_is_ours(&request).map_err(IntoResponse::into_response)?;
         let leaves = request.uri().path() == "/logout";
         if !visitor.may_write && !leaves {
-            let why = "Your token has scope `read`: it may look and change nothing.";
+            let why = "Your token has scope `read`, which allows no changes.";
             return Err(ErrorPage::forbidden(why).into_response());
         }
     }
@@ -109,8 +109,8 @@ pub(super) async fn guard(
     Ok(next.run(request).await)
 }
 
-/// Whether a form was sent by a page of ours. Every browser says so in one of the two headers; what
-/// says it in neither is no browser, and has the API.
+/// Refuses a form that was not sent by one of homing's pages. Every browser sends one of the two
+/// headers; clients without them are no browsers, and have the API.
 fn check_is_ours(request: &Request) -> Result<(), ErrorPage> {
     let site = request.headers().get(SEC_FETCH_SITE);
     let has_origin = request.headers().contains_key(ORIGIN);
@@ -127,14 +127,13 @@ fn check_is_ours(request: &Request) -> Result<(), ErrorPage> {
     ))
 }
 
-/// A page that was asked for is shown after the login; everything else just fails.
+/// Redirects a page to the login, and back afterwards; everything else fails.
 fn to_login(request: &Request) -> Response {
     if request.method() == Method::GET && !request.uri().path().starts_with("/live/") {
         let wanted = request.uri().path_and_query().map_or("/", |wanted| wanted.as_str());
         return Redirect::to(&link("/login", [("next", wanted)])).into_response();
     }
-    ErrorPage::new(StatusCode::UNAUTHORIZED, "Log in again; what you wanted was not done.")
-        .into_response()
+    ErrorPage::new(StatusCode::UNAUTHORIZED, "Log in again; nothing was changed.").into_response()
 }
 
 /// The session of a request and the token that was shown in it.
@@ -161,7 +160,7 @@ struct LoginPage<'a> {
     wrong: bool,
 }
 
-/// Asks for a token; where none is needed, there is nothing to ask.
+/// Asks for a token, unless none is needed.
 pub(super) async fn login_page(
     State(dashboard): State<Dashboard>,
     headers: HeaderMap,
@@ -177,7 +176,7 @@ pub(super) async fn login_page(
     }
 }
 
-/// Begins a session for who shows a token that is known.
+/// Begins a session with a known token.
 pub(super) async fn login(
     State(dashboard): State<Dashboard>,
     request: Request,
@@ -214,9 +213,9 @@ pub(super) async fn logout(State(dashboard): State<Dashboard>, headers: HeaderMa
     ([(SET_COOKIE, cookie)], Redirect::to("/login")).into_response()
 }
 
-/// What the cookie is kept for. A page that the browser has over HTTPS gets one that goes along with
-/// HTTPS only: the form's `Origin` says so, and so may the proxy that ends TLS before us. Who lies
-/// about it gets a cookie that is kept better, or none.
+/// The attributes of the cookie. A page that the browser loaded over HTTPS gets a cookie for HTTPS
+/// only: the form's `Origin` shows that, and so may the proxy that terminates TLS. A false claim
+/// only makes the cookie stricter.
 fn attributes(headers: &HeaderMap) -> &'static str {
     let begins = |name: HeaderName, with: &str| {
         let value = headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default();
@@ -229,7 +228,7 @@ fn attributes(headers: &HeaderMap) -> &'static str {
     }
 }
 
-/// Where to go after the login: only to a page of ours.
+/// The page after the login: only one of homing's own.
 fn destination(next: &str) -> &str {
     let is_path = next.starts_with('/') && !next.starts_with("//") && !next.contains('\\');
     if is_path && next.chars().all(|c| c.is_ascii_graphic()) { next } else { "/" }
@@ -240,7 +239,7 @@ fn slowed() -> ErrorPage {
     ErrorPage::new(StatusCode::TOO_MANY_REQUESTS, why)
 }
 
-/// Lets a bounded number of pages be made at a time, once the form is there.
+/// Lets a bounded number of requests pass at a time, after their forms were read.
 pub(super) async fn bounded(
     State(dashboard): State<Dashboard>,
     request: Request,
@@ -248,7 +247,7 @@ pub(super) async fn bounded(
 ) -> Result<Response, ErrorPage> {
     let (request, _upload) = dashboard.parts.api.received(request, MAX_FORM_BYTES).await?;
     let busy = || {
-        let why = "Too many requests are worked on; nothing was done. Try again in a moment.";
+        let why = "Too many concurrent requests; nothing was done. Try again in a moment.";
         ErrorPage::new(StatusCode::SERVICE_UNAVAILABLE, why)
     };
     let _turn = dashboard.parts.api.turn().await.ok_or_else(busy)?;
@@ -267,7 +266,7 @@ impl From<UploadError> for ErrorPage {
     }
 }
 
-/// Puts on every answer what the browser must not do with it.
+/// Sets the security headers of every answer.
 pub(super) async fn policy(request: Request, next: Next) -> Response {
     let mut response = next.run(request).await;
     let headers = response.headers_mut();
@@ -282,11 +281,11 @@ pub(super) async fn policy(request: Request, next: Next) -> Response {
     response
 }
 
-/// Pages of which nobody needs to have shown anything.
+/// Pages without authentication.
 impl Layout {
     fn closed(title: &str) -> Self {
-        let nobody = Visitor { may_write: false, logged_in: false };
-        Self { is_closed: true, ..Self::new(title, NavItem::Nowhere, nobody) }
+        let unknown = Visitor { may_write: false, logged_in: false };
+        Self { is_closed: true, ..Self::new(title, NavItem::Nowhere, unknown) }
     }
 }
 
@@ -305,7 +304,7 @@ mod tests {
     }
 
     #[test]
-    fn a_form_is_taken_only_from_a_page_of_ours() {
+    fn a_form_is_accepted_only_from_own_pages() {
         assert!(ours(&[("sec-fetch-site", "same-origin")]));
         assert!(ours(&[("sec-fetch-site", "same-origin"), ("origin", "http://localhost:8080")]));
         assert!(ours(&[("origin", "http://localhost:8080")]));
@@ -318,7 +317,7 @@ mod tests {
     }
 
     #[test]
-    fn a_session_that_began_over_https_stays_there() {
+    fn a_session_over_https_has_a_secure_cookie() {
         let is_secure = |name: &'static str, value: &str| {
             let value = HeaderValue::from_bytes(value.as_bytes()).unwrap();
             let headers = [(HeaderName::from_static(name), value)];
@@ -334,7 +333,7 @@ mod tests {
     }
 
     #[test]
-    fn after_the_login_nobody_is_sent_elsewhere() {
+    fn the_login_never_leads_to_another_site() {
         assert_eq!(destination("/parked?reason=gone"), "/parked?reason=gone");
         for foreign in ["", "//evil.example", "https://evil.example", "/\\evil.example", "/a\nb"] {
             assert_eq!(destination(foreign), "/", "{foreign}");

@@ -1,23 +1,22 @@
-//! The body of a message as it is shown: its bytes; and beside them, where they are JSON, the same
-//! with blanks between its tokens. It is never read and written anew, which would change numbers,
-//! the order of names, and names that are there twice.
+//! The body of a message for display: its bytes, and for JSON the same tokens indented. It is never
+//! parsed and serialized, which would change numbers, the order of names, and duplicate names.
 
 use serde_json::value::RawValue;
 
 use super::words;
 
-/// Of a body that is looked at.
+/// Characters of a body that are shown.
 const MAX_CHARS: usize = 64 * 1_024;
-/// Deeper than this, JSON is shown as it is only: every line begins with as many blanks.
+/// JSON that is nested deeper than this is not indented.
 const MAX_DEPTH: usize = 64;
 
-/// A body for people.
+/// A body for display.
 pub(super) struct Body {
-    /// Text as it is, bytes in hexadecimal.
+    /// Text unchanged, other bytes in hexadecimal.
     pub(super) text: String,
-    /// What of it is not shown, or how it is.
+    /// A note on its form, or on what is not shown.
     pub(super) about: Option<String>,
-    /// The same indented, where it is JSON and all of it is shown.
+    /// The same indented, if it is JSON and shown completely.
     pub(super) indented: Option<String>,
 }
 
@@ -47,7 +46,7 @@ impl Body {
     }
 }
 
-/// JSON with each value on a line of its own, token for token; `None`: it is none.
+/// JSON with each value on a line of its own, token for token; `None`: it is not JSON.
 fn indented(text: &str) -> Option<String> {
     let tokens = serde_json::from_str::<&RawValue>(text).ok()?.get();
     let (mut shown, mut depth) = (String::with_capacity(text.len()), 0_usize);
@@ -93,7 +92,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn bodies_are_shown_as_they_are() {
+    fn bodies_are_shown_unchanged() {
         for text in ["{\"a\":1}", "plain", "", "{\"b\":1.50,\"a\":1e400,\"a\":2}", "{\r\n}"] {
             assert_eq!(Body::of(text.as_bytes()).text, text);
         }

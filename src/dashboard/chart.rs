@@ -39,7 +39,7 @@ pub(super) fn stacked(
     Shapes(shapes)
 }
 
-/// How much of `most` a value is, as a bar of 100 units.
+/// The share of a value in `most`, as a bar of 100 units.
 pub(super) fn bar(value: u64, most: u64, class: &'static str) -> Shapes {
     let mut shapes = String::new();
     shapes.push_str(&rect((0.0, 0.0), (100.0, 6.0), "fill-ground"));
@@ -65,14 +65,14 @@ fn share(value: u64, most: u64) -> f64 {
 const LATENCY_ENDS_MS: [u64; 14] =
     [5, 10, 20, 35, 50, 75, 100, 150, 250, 500, 1_000, 2_000, 3_500, 5_000];
 
-/// How long attempts took.
+/// The latencies of attempts.
 pub(super) struct Latency {
     bins: Vec<(u64, u64)>,
     sorted: Vec<Duration>,
 }
 
 impl Latency {
-    /// Of attempts that took so long; whether each was accepted.
+    /// From durations of attempts; true: the attempt was accepted.
     pub(super) fn of(attempts: impl Iterator<Item = (Duration, bool)>) -> Self {
         let mut bins = vec![(0, 0); LATENCY_ENDS_MS.len().saturating_add(1)];
         let mut sorted = Vec::new();
@@ -99,7 +99,7 @@ impl Latency {
         stacked(&columns, &["fill-accent", "fill-bad"], (600, 110))
     }
 
-    /// So many of a hundred took at most this long, as text.
+    /// The duration that so many of a hundred do not exceed, as text.
     pub(super) fn at(&self, percent: usize) -> String {
         let last = self.sorted.len().saturating_sub(1);
         let index = last.saturating_mul(percent) / 100;

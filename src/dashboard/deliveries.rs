@@ -1,4 +1,4 @@
-//! Deliveries: the attempt log with filters, and the whole story of one event.
+//! Deliveries: the attempt log with filters, and the timeline of one event.
 
 use askama::Template;
 use axum::{Extension, extract::State, response::Response};
@@ -15,7 +15,7 @@ use homing_domain::{id::EventId, record::Classes, time::UnixMillis, url::Endpoin
 use homing_store::{RecordFilter, RecordPage};
 
 const PAGE: u32 = 50;
-/// What a person can look for.
+/// The filters of the list.
 const FILTERS: [&str; 8] =
     ["event", "subscription", "delivery", "url", "outcome", "status", "since", "until"];
 
@@ -33,7 +33,7 @@ struct ListPage {
     is_first: bool,
 }
 
-/// The newest first.
+/// Lists attempts, newest first.
 pub(super) async fn list(
     State(dashboard): State<Dashboard>,
     Extension(visitor): Extension<Visitor>,
@@ -43,7 +43,7 @@ pub(super) async fn list(
     let filter = filter(&fields, &mut wrong);
     let after = fields.get("after", &mut wrong);
     let wanted = RecordPage { filter, after, limit: PAGE };
-    // Nothing is shown instead of something else than was looked for.
+    // A wrong filter finds nothing, rather than something else.
     let found = if wrong.is_empty() {
         Some(dashboard.parts.api.history().page(&wanted).await?)
     } else {
@@ -80,8 +80,8 @@ fn filter(fields: &Fields, wrong: &mut Wrong) -> RecordFilter {
     }
 }
 
-/// An instant as a browser's field for it sends it, in UTC: `2026-11-21T14:35`, with seconds or not.
-/// Source: HTML Living Standard, 2.3.5.5 (valid local date and time string).
+/// An instant as a browser's field for it sends it, in UTC: `2026-11-21T14:35`, with seconds or
+/// not. Source: HTML Living Standard, 2.3.5.5 (valid local date and time string).
 pub(super) fn instant(fields: &Fields, name: &str, wrong: &mut Wrong) -> Option<UnixMillis> {
     let text = fields.given(name)?;
     let local = text.trim_end_matches('Z');
@@ -97,11 +97,11 @@ pub(super) fn instant(fields: &Fields, name: &str, wrong: &mut Wrong) -> Option<
 #[template(path = "event.html")]
 struct TimelinePage {
     layout: Layout,
-    told: Explanation,
+    explanation: Explanation,
 }
 
-/// What happened to one event. While somebody else goes through the parked messages, they are left
-/// out, and the page says so.
+/// The timeline of one event. While another scan of the parked messages runs, they are left out,
+/// and the page says so.
 pub(super) async fn timeline(
     State(dashboard): State<Dashboard>,
     Extension(visitor): Extension<Visitor>,
@@ -110,9 +110,10 @@ pub(super) async fn timeline(
     let id = EventId::new(fields.text("id"))
         .map_err(|error| ErrorPage::bad_request(format!("The event: {error}.")))?;
     let turn = dashboard.parts.api.scan().await;
-    let told = dashboard.parts.api.history().explain(id.as_str(), None, turn.is_some()).await?;
-    let layout = Layout::new(format!("Event {}", told.event), NavItem::Deliveries, visitor);
-    Ok(page(&TimelinePage { layout, told }))
+    let history = dashboard.parts.api.history();
+    let explanation = history.explain(id.as_str(), None, turn.is_some()).await?;
+    let layout = Layout::new(format!("Event {}", explanation.event), NavItem::Deliveries, visitor);
+    Ok(page(&TimelinePage { layout, explanation }))
 }
 
 /// The page of one event.
@@ -120,7 +121,7 @@ pub(super) fn to(event: &str) -> String {
     link("/event", [("id", event)])
 }
 
-/// Those at one URL.
+/// The list of attempts to one URL.
 pub(super) fn at(url: &str) -> String {
     link("/deliveries", [("url", url)])
 }
@@ -132,7 +133,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn instants_are_taken_as_browsers_send_them_and_as_people_write_them() {
+    async fn instants_of_browsers_and_typed_ones_are_read() {
         let read = async |text: &str| {
             let uri = link("/deliveries", [("since", text)]);
             let request = Request::get(uri).body(Body::empty()).unwrap();

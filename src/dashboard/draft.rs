@@ -6,7 +6,7 @@ use super::fields::{Fields, Wrong};
 use crate::registry::View;
 use homing_domain::subscription::FieldError;
 
-/// What stands in the fields of the form.
+/// The texts in the fields of the form.
 #[derive(Default)]
 pub(super) struct Texts {
     pub(super) url: String,
@@ -18,12 +18,12 @@ pub(super) struct Texts {
     pub(super) schedule: String,
     pub(super) rate_limit: String,
     pub(super) description: String,
-    /// `name: value`, one a line; never filled in by us, because values are secret.
+    /// `name: value`, one a line; never filled in, because values are secret.
     pub(super) headers: String,
 }
 
 impl Texts {
-    /// Of a subscription that is there.
+    /// Of an existing subscription.
     pub(super) fn of(view: &View) -> Self {
         let filters = if view.filters.is_empty() {
             String::new()
@@ -42,7 +42,7 @@ impl Texts {
         }
     }
 
-    /// As they were sent, to be shown again.
+    /// As sent, to be shown again.
     pub(super) fn sent(fields: &Fields) -> Self {
         let text = |name| fields.text(name).to_owned();
         Self {
@@ -58,8 +58,8 @@ impl Texts {
     }
 }
 
-/// The draft that the fields make; or, for a subscription that is there, the changes: fields with
-/// secrets that are left empty change nothing.
+/// The draft of the fields; or, for an existing subscription, the changes: empty fields with
+/// secrets change nothing.
 pub(super) fn draft(fields: &Fields, is_new: bool, wrong: &mut Wrong) -> Map<String, Value> {
     let mut draft = Map::new();
     let mut put = |name: &str, value: Value| drop(draft.insert(name.to_owned(), value));
@@ -89,7 +89,7 @@ pub(super) fn draft(fields: &Fields, is_new: bool, wrong: &mut Wrong) -> Map<Str
     draft
 }
 
-/// Which field of the form an error is about: `filters[0].comparison` is about `filters`.
+/// Assigns an error to a field of the form: `filters[0].comparison` belongs to `filters`.
 pub(super) fn put_error(error: &FieldError, wrong: &mut Wrong) {
     let field: String =
         error.field.chars().take_while(|c| c.is_ascii_alphanumeric() || *c == '_').collect();
@@ -150,7 +150,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_form_makes_the_draft_that_a_program_would_send() {
+    async fn a_form_becomes_the_draft_that_a_program_would_send() {
         let fields = read(&[
             ("url", "https://example.com"),
             ("topics", "order.*\r\n\r\n t.# "),
@@ -171,7 +171,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_is_secret_and_left_empty_stays() {
+    async fn secrets_left_empty_stay() {
         let mut wrong = Wrong::default();
         let fields = read(&[("url", "u"), ("auth_token", ""), ("headers", "")]).await;
         let changes = draft(&fields, false, &mut wrong);
@@ -182,7 +182,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_is_wrong_is_told_at_its_field() {
+    async fn errors_are_shown_at_their_field() {
         let fields = read(&[("filters", "{"), ("headers", "x"), ("rate_limit", "many")]).await;
         let mut wrong = Wrong::default();
         draft(&fields, true, &mut wrong);

@@ -1,4 +1,4 @@
-//! Endpoints: how each is, why, what comes next; one of them closer; enabling and disabling.
+//! Endpoints: the list of circuits, details of one, enabling and disabling.
 
 use askama::Template;
 use axum::{
@@ -44,7 +44,7 @@ struct ListPage {
     wrong: Wrong,
 }
 
-/// Those that were ever attempted or set.
+/// Lists the endpoints that were ever attempted or set.
 pub(super) async fn list(
     State(dashboard): State<Dashboard>,
     Extension(visitor): Extension<Visitor>,
@@ -85,7 +85,7 @@ struct OnePage {
     more_subscriptions: bool,
 }
 
-/// One of them; one that was never attempted is closed.
+/// One endpoint; one that was never attempted is closed.
 pub(super) async fn show(
     State(dashboard): State<Dashboard>,
     Extension(visitor): Extension<Visitor>,
@@ -120,7 +120,7 @@ fn took(record: &Record) -> Option<(std::time::Duration, bool)> {
     }
 }
 
-/// Attempts are made there again; where that was wanted, what was parked to spare it is sent again.
+/// Enables an endpoint, and on request replays the deliveries that its circuit had parked.
 pub(super) async fn enable(
     State(dashboard): State<Dashboard>,
     fields: Fields,
@@ -128,13 +128,13 @@ pub(super) async fn enable(
     let url = endpoint(&fields)?;
     dashboard.api().circuits.set(&url, Intervention::Enable).await?;
     if fields.is_set("replay") {
-        let id = dashboard.jobs.begin(BulkJob::new(BulkAction::ReplaySpared(url)))?;
+        let id = dashboard.jobs.begin(BulkJob::new(BulkAction::ReplayParkedByCircuit(url)))?;
         return Ok(Redirect::to(&format!("/parked/jobs/{id}")).into_response());
     }
     Ok(back(&url))
 }
 
-/// No attempts are made there any more.
+/// Disables an endpoint.
 pub(super) async fn disable(
     State(dashboard): State<Dashboard>,
     fields: Fields,

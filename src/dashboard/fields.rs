@@ -1,4 +1,4 @@
-//! What a person filled in: the parameters of a query, or the fields of a form.
+//! The parameters of a query, or the fields of a form.
 
 use std::{collections::BTreeMap, fmt::Display, str::FromStr};
 
@@ -11,7 +11,7 @@ use url::form_urlencoded;
 use super::layout::ErrorPage;
 use crate::api::UploadError;
 
-/// Names and values, white space around them cut off. Of a name that comes twice the last counts.
+/// Names and values, trimmed. Of a duplicate name the last counts.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Fields(BTreeMap<String, String>);
 
@@ -21,7 +21,7 @@ impl Fields {
         Self(pairs.map(|(name, value)| (name.into_owned(), value.trim().to_owned())).collect())
     }
 
-    /// The value of `name`; the empty text where there is none.
+    /// The value of `name`; empty if there is none.
     pub(super) fn text(&self, name: &str) -> &str {
         self.0.get(name).map_or("", String::as_str)
     }
@@ -31,7 +31,7 @@ impl Fields {
         Some(self.text(name)).filter(|text| !text.is_empty())
     }
 
-    /// The value of `name`, if it was filled in; what is wrong with it is put into `wrong`.
+    /// The parsed value of `name`, if it was filled in; an error is added to `wrong`.
     pub(super) fn get<T: FromStr<Err: Display>>(
         &self,
         name: &'static str,
@@ -41,19 +41,19 @@ impl Fields {
         parsed.map_err(|error: T::Err| wrong.add(name, error.to_string())).ok()
     }
 
-    /// Whether a box is ticked.
+    /// True if a box is ticked.
     pub(super) fn is_set(&self, name: &str) -> bool {
         self.given(name).is_some()
     }
 
-    /// These fields as a query, of those named.
+    /// The named fields as a query.
     pub(super) fn query(&self, names: &[&str]) -> String {
         let given = names.iter().filter_map(|name| Some((*name, self.given(name)?)));
         query(given)
     }
 }
 
-/// What is wrong with which field.
+/// The errors of fields.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Wrong(Vec<(String, String)>);
 
@@ -65,7 +65,7 @@ impl Wrong {
         }
     }
 
-    /// What is wrong with `name`.
+    /// The error of `name`.
     pub(super) fn with(&self, name: &str) -> Option<&str> {
         self.0.iter().find(|(wrong, _)| wrong == name).map(|(_, message)| message.as_str())
     }
@@ -92,7 +92,7 @@ impl<S: Send + Sync> FromRequest<S> for Fields {
         if request.method().is_safe() {
             return Ok(Self::read(request.uri().query().unwrap_or_default().as_bytes()));
         }
-        // It was read before the request got here.
+        // `auth::bounded` has read it.
         let body = to_bytes(request.into_body(), usize::MAX).await;
         body.map(|body| Self::read(&body)).map_err(|_error| UploadError::Broken.into())
     }
@@ -103,7 +103,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn fields_are_read_and_what_is_wrong_is_kept_with_its_name() {
+    fn fields_are_read_and_errors_are_kept_by_name() {
         let fields = Fields::read(b"a=1&b=+x%3C+&c=&status=abc&a=2");
         assert_eq!((fields.text("a"), fields.text("b"), fields.given("c")), ("2", "x<", None));
         let mut wrong = Wrong::default();

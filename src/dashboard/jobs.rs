@@ -1,5 +1,5 @@
-//! Walks through the parked messages that take a while: counted, replayed or dropped on a task of
-//! their own, with a page that shows how far they are.
+//! Bulk jobs: scans of the parked messages that count, replay or drop on a task of their own, with
+//! a page that shows their progress.
 
 use std::{
     collections::VecDeque,
@@ -20,44 +20,44 @@ use homing_delivery::{
 };
 use homing_domain::{clock, time::UnixMillis, url::EndpointUrl};
 
-/// Walks that are remembered, and those that may be waiting or under way.
+/// Jobs that are remembered, and those that may be waiting or running.
 const MAX_REMEMBERED: usize = 20;
 const MAX_UNENDED: usize = 4;
 
-/// What a walk does.
+/// The action of a job.
 #[derive(Clone, Debug)]
 pub(super) enum BulkAction {
-    /// Counts what matches, so that a person can say yes to doing this with it.
+    /// Counts what matches, so that the visitor can confirm this action.
     Preview(Filter, Action),
-    /// Does it, with so many at most.
+    /// Acts on so many at most.
     Act(Filter, Action, Option<u32>),
-    /// Sends again what was parked to spare this endpoint.
-    ReplaySpared(EndpointUrl),
+    /// Replays the deliveries that this endpoint's circuit had parked.
+    ReplayParkedByCircuit(EndpointUrl),
 }
 
-/// Which messages.
+/// A selection of messages.
 #[derive(Clone, Debug)]
 pub(super) struct Filter {
     pub(super) selection: Selection,
     /// The same as a query of the list.
     pub(super) query: String,
     /// The same in words.
-    pub(super) told: String,
+    pub(super) description: String,
 }
 
-/// How a walk stands.
+/// The status of a job.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum JobStatus {
-    /// Another one is under way.
+    /// Another one is running.
     Waits,
     Runs,
     Done,
-    /// A person broke it off.
+    /// A visitor stopped it.
     Stopped,
     Failed(String),
 }
 
-/// One walk.
+/// One job.
 #[derive(Debug)]
 pub(super) struct BulkJob {
     pub(super) id: Uuid,
@@ -74,7 +74,7 @@ impl BulkJob {
         Self { id, action, began, state, stop }
     }
 
-    /// How it stands, and how far it has come.
+    /// Its status and progress.
     pub(super) fn state(&self) -> (JobStatus, Tally) {
         self.lock().clone()
     }
@@ -83,7 +83,7 @@ impl BulkJob {
         !matches!(self.lock().0, JobStatus::Waits | JobStatus::Runs)
     }
 
-    /// Whether it removes messages for ever, or asks whether to.
+    /// True if it drops messages, or asks whether to.
     pub(super) fn drops(&self) -> bool {
         matches!(
             &self.action,
@@ -91,16 +91,16 @@ impl BulkJob {
         )
     }
 
-    /// Breaks it off between two messages.
+    /// Stops it between two messages.
     pub(super) fn stop(&self) {
         self.stop.cancel();
     }
 
-    fn stands(&self, stand: JobStatus) {
-        self.lock().0 = stand;
+    fn set_status(&self, status: JobStatus) {
+        self.lock().0 = status;
     }
 
-    fn has_come(&self, tally: Tally) -> ControlFlow<()> {
+    fn set_progress(&self, tally: Tally) -> ControlFlow<()> {
         self.lock().1 = tally;
         if self.stop.is_cancelled() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     }
@@ -110,7 +110,7 @@ impl BulkJob {
     }
 }
 
-/// The walks of this process.
+/// The jobs of this process.
 pub(super) struct BulkJobs {
     api: Api,
     tasks: TaskTracker,
@@ -123,7 +123,7 @@ impl BulkJobs {
         Self { api, tasks, stop, list: Mutex::default() }
     }
 
-    /// Begins a walk; its id.
+    /// Begins a job; returns its id.
     ///
     /// # Errors
     ///
@@ -136,7 +136,7 @@ impl BulkJobs {
             let unended = list.iter().filter(|job| !job.is_over()).count();
             if unended >= MAX_UNENDED {
                 let why = format!(
-                    "{unended} walks through the parked messages wait or are under way; one goes at a time."
+                    "{unended} jobs on the parked messages are waiting or running; only one runs at a time."
                 );
                 return Err(ErrorPage::new(StatusCode::SERVICE_UNAVAILABLE, why));
             }
@@ -150,13 +150,13 @@ impl BulkJobs {
         let stopping = self.stop.child_token();
         let api = self.api.clone();
         self.tasks.spawn(async move {
-            // What homing's end breaks off is as it was, message by message.
+            // If homing ends, each message is either done or still parked.
             stopping.run_until_cancelled(run(&api, &job)).await;
         });
         Ok(id)
     }
 
-    /// A walk that is remembered.
+    /// A remembered job.
     pub(super) fn find(&self, id: &str) -> Option<Arc<BulkJob>> {
         let id = Uuid::parse_str(id).ok()?;
         let list = self.list.lock().unwrap_or_else(PoisonError::into_inner);
@@ -173,16 +173,16 @@ impl BulkJobs {
 async fn run(api: &Api, job: &BulkJob) {
     let turn = loop {
         if job.stop.is_cancelled() {
-            return job.stands(JobStatus::Stopped);
+            return job.set_status(JobStatus::Stopped);
         }
         if let Some(turn) = api.scan().await {
             break turn;
         }
     };
-    job.stands(JobStatus::Runs);
+    job.set_status(JobStatus::Runs);
     let ended = act(api, job).await;
     drop(turn);
-    job.stands(match ended {
+    job.set_status(match ended {
         Ok(()) if job.stop.is_cancelled() => JobStatus::Stopped,
         Ok(()) => JobStatus::Done,
         Err(why) => JobStatus::Failed(why),
@@ -191,19 +191,20 @@ async fn run(api: &Api, job: &BulkJob) {
 
 async fn act(api: &Api, job: &BulkJob) -> Result<(), String> {
     let (parking, circuits) = (&api.parts().parking, &api.parts().circuits);
-    let (choice, action, limit) = match &job.action {
-        BulkAction::Preview(choice, _) => (choice, Action::Count, None),
-        BulkAction::Act(choice, action, limit) => (choice, *action, *limit),
-        BulkAction::ReplaySpared(url) => {
-            let told = |tally| job.has_come(tally);
-            let replayed = circuits.replay_parked_by_circuit_while(parking, url, told).await;
+    let (filter, action, limit) = match &job.action {
+        BulkAction::Preview(filter, _) => (filter, Action::Count, None),
+        BulkAction::Act(filter, action, limit) => (filter, *action, *limit),
+        BulkAction::ReplayParkedByCircuit(url) => {
+            let progress = |tally| job.set_progress(tally);
+            let replayed = circuits.replay_parked_by_circuit_while(parking, url, progress).await;
             return replayed.map(drop).map_err(|error| match error {
-                CircuitReplayError::Store(_) => "the store does not do its part".to_owned(),
+                CircuitReplayError::Store(_) => "the store is unavailable".to_owned(),
                 CircuitReplayError::Broker(error) => failed(&error),
             });
         }
     };
-    let acted = parking.act_while(action, &choice.selection, limit, |tally| job.has_come(tally));
+    let acted =
+        parking.act_while(action, &filter.selection, limit, |tally| job.set_progress(tally));
     match acted.await {
         Ok(tally) => {
             job.lock().1 = tally;
@@ -214,6 +215,6 @@ async fn act(api: &Api, job: &BulkJob) -> Result<(), String> {
 }
 
 fn failed(error: &BrokerError) -> String {
-    tracing::error!(error = error.report(), "dashboard.walk_failed");
+    tracing::error!(error = error.report(), "dashboard.job_failed");
     error.summary().to_owned()
 }

@@ -1,4 +1,4 @@
-//! What is around every page, and how a page becomes an answer.
+//! The layout of every page, and pages as answers.
 
 use askama::Template;
 use axum::{
@@ -18,7 +18,7 @@ use homing_domain::report::Chain;
 use homing_livestream::SourceAdminError;
 use homing_store::StoreError;
 
-/// Where in the navigation a page is.
+/// The place of a page in the navigation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum NavItem {
     Overview,
@@ -31,7 +31,7 @@ pub(super) enum NavItem {
 }
 
 impl NavItem {
-    /// The navigation: where a link leads and what it says.
+    /// The links of the navigation: target and text.
     const ALL: [(Self, &'static str, &'static str); 6] = [
         (Self::Overview, "/", "Overview"),
         (Self::Endpoints, "/endpoints", "Endpoints"),
@@ -42,7 +42,7 @@ impl NavItem {
     ];
 }
 
-/// What is around a page.
+/// The layout around a page.
 pub(super) struct Layout {
     pub(super) title: String,
     pub(super) here: NavItem,
@@ -51,7 +51,7 @@ pub(super) struct Layout {
     /// The navigation.
     pub(super) places: [(NavItem, &'static str, &'static str); 6],
     pub(super) version: &'static str,
-    /// Nobody has come in: there is nowhere to go.
+    /// No visitor is known, so there is no navigation.
     pub(super) is_closed: bool,
 }
 
@@ -74,7 +74,7 @@ pub(super) fn page(page: &impl Template) -> Response {
     }
 }
 
-/// What a page says instead of what was asked for.
+/// A page in place of the requested one, with a reason.
 #[derive(Debug)]
 pub(super) struct ErrorPage {
     status: StatusCode,
@@ -114,7 +114,7 @@ impl IntoResponse for ErrorPage {
             StatusCode::SERVICE_UNAVAILABLE => "Not possible just now",
             _ => "That did not work",
         };
-        // Whoever is told this may be anybody.
+        // The visitor may be unknown.
         let visitor = Visitor { may_write: false, logged_in: false };
         let layout = Layout::new(title, NavItem::Nowhere, visitor);
         (self.status, page(&ErrorPageTemplate { layout, why: &self.why })).into_response()
@@ -124,8 +124,7 @@ impl IntoResponse for ErrorPage {
 impl From<StoreError> for ErrorPage {
     fn from(failure: StoreError) -> Self {
         error!(error = failure.report(), "dashboard.store_failed");
-        let why =
-            "The store does not do its part. Deliveries go on meanwhile; try again in a moment.";
+        let why = "The store is unavailable. Deliveries go on meanwhile; try again in a moment.";
         Self::new(StatusCode::SERVICE_UNAVAILABLE, why)
     }
 }
@@ -133,12 +132,11 @@ impl From<StoreError> for ErrorPage {
 impl From<BrokerError> for ErrorPage {
     fn from(failure: BrokerError) -> Self {
         if matches!(failure, BrokerError::Busy) {
-            let why = "Another process is going through the parked messages, and one does at a time. Try again in a moment.";
+            let why = "Another process is scanning the parked messages, and only one may at a time. Try again in a moment.";
             return Self::new(StatusCode::SERVICE_UNAVAILABLE, why);
         }
         error!(error = failure.report(), "dashboard.broker_failed");
-        let why =
-            format!("At the broker: {}. Nothing is lost by that; try again.", failure.summary());
+        let why = format!("At the broker: {}. Nothing is lost; try again.", failure.summary());
         Self::new(StatusCode::SERVICE_UNAVAILABLE, why)
     }
 }

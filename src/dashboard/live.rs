@@ -1,4 +1,4 @@
-//! Parts of pages that are kept current: server-sent events, each with the part as it is now.
+//! Parts of pages that are kept current by server-sent events, each with the present part.
 //!
 //! Source: HTML Living Standard, 9.2 (server-sent events).
 
@@ -21,24 +21,24 @@ use tokio::{
 
 use super::{Dashboard, auth::Shown, overview, parked};
 
-/// Between two looks at the pool, and at a walk.
-const LOOK: Duration = Duration::from_secs(2);
-const WALK_LOOK: Duration = Duration::from_millis(500);
-/// How often it is looked whether the browser still may.
+/// The intervals of updates of the overview, and of a job.
+const OVERVIEW_INTERVAL: Duration = Duration::from_secs(2);
+const JOB_INTERVAL: Duration = Duration::from_millis(500);
+/// The interval of checks that the browser's token is still valid.
 const CHECK: Duration = Duration::from_secs(1);
-/// Then the browser asks again.
+/// The lifetime of a stream; then the browser reconnects.
 const LASTS: Duration = Duration::from_secs(120);
 
-/// What a stream says next.
-enum Told {
-    /// The part as it is.
+/// The next message of a stream.
+enum Update {
+    /// The present part.
     Part(String),
-    /// Nothing more will come; the page is to be loaded again.
+    /// The end: the browser reloads the page.
     Reload,
 }
 
-/// One browser that looks.
-struct Watching {
+/// One browser with a stream.
+struct Watcher {
     dashboard: Dashboard,
     shown: Shown,
     _place: OwnedSemaphorePermit,
@@ -47,8 +47,8 @@ struct Watching {
     ended: bool,
 }
 
-impl Watching {
-    /// Waits for the next look; `None`: its token was removed, or homing stops.
+impl Watcher {
+    /// Waits for the next update; `None`: the token was deleted, or homing stops.
     async fn pause(&self, pause: Duration) -> Option<()> {
         let until = Instant::now() + pause;
         loop {
@@ -67,59 +67,59 @@ pub(super) async fn overview(
     State(dashboard): State<Dashboard>,
     Extension(shown): Extension<Shown>,
 ) -> Response {
-    watch((dashboard, shown), LOOK, |dashboard| async move {
-        overview::part(&dashboard).await.map_or(Told::Reload, Told::Part)
+    watch((dashboard, shown), OVERVIEW_INTERVAL, |dashboard| async move {
+        overview::part(&dashboard).await.map_or(Update::Reload, Update::Part)
     })
 }
 
-/// A walk through the parked messages, until it ends.
+/// A job on the parked messages, until it ends.
 pub(super) async fn job(
     State(dashboard): State<Dashboard>,
     Extension(shown): Extension<Shown>,
     Path(id): Path<String>,
 ) -> Response {
-    watch((dashboard, shown), WALK_LOOK, move |dashboard| {
+    watch((dashboard, shown), JOB_INTERVAL, move |dashboard| {
         let part = parked::job_part(&dashboard, &id);
-        async move { part.map_or(Told::Reload, Told::Part) }
+        async move { part.map_or(Update::Reload, Update::Part) }
     })
 }
 
-/// Says what `look` finds, until the browser goes, its token is removed, the time is over or homing
-/// stops. Where too many look already, the page stays as it is.
-fn watch<F, L>((dashboard, shown): (Dashboard, Shown), pause: Duration, look: F) -> Response
+/// Sends the results of `render`, until the browser disconnects, its token is deleted, the time is
+/// over or homing stops. Beyond the limit of streams, the page is not kept current.
+fn watch<F, L>((dashboard, shown): (Dashboard, Shown), pause: Duration, render: F) -> Response
 where
     F: Fn(Dashboard) -> L + Send + Sync + 'static,
-    L: Future<Output = Told> + Send,
+    L: Future<Output = Update> + Send,
 {
     let Ok(place) = Arc::clone(&dashboard.streams).try_acquire_owned() else {
-        // A browser does not try again after this. Source: as above, 9.2.3.
+        // A browser does not reconnect after this status. Source: as above, 9.2.3.
         return StatusCode::NO_CONTENT.into_response();
     };
     let until = Instant::now() + LASTS;
     let (began, ended) = (false, false);
-    let watching = Watching { dashboard, shown, _place: place, until, began, ended };
-    let look = Arc::new(look);
-    let told = stream::unfold(watching, move |mut watching| {
-        let look = Arc::clone(&look);
+    let watcher = Watcher { dashboard, shown, _place: place, until, began, ended };
+    let render = Arc::new(render);
+    let updates = stream::unfold(watcher, move |mut watcher| {
+        let render = Arc::clone(&render);
         async move {
-            if watching.ended || Instant::now() >= watching.until {
+            if watcher.ended || Instant::now() >= watcher.until {
                 return None;
             }
-            if watching.began {
-                watching.pause(pause).await?;
+            if watcher.began {
+                watcher.pause(pause).await?;
             }
-            watching.began = true;
-            let looking = look(watching.dashboard.clone());
-            let told = watching.dashboard.parts.stop.run_until_cancelled(looking).await?;
-            let event = match told {
-                Told::Part(html) => Event::default().event("part").data(html.replace('\r', "")),
-                Told::Reload => {
-                    watching.ended = true;
+            watcher.began = true;
+            let rendering = render(watcher.dashboard.clone());
+            let update = watcher.dashboard.parts.stop.run_until_cancelled(rendering).await?;
+            let event = match update {
+                Update::Part(html) => Event::default().event("part").data(html.replace('\r', "")),
+                Update::Reload => {
+                    watcher.ended = true;
                     Event::default().event("end").data("reload")
                 }
             };
-            Some((Ok::<_, Infallible>(event), watching))
+            Some((Ok::<_, Infallible>(event), watcher))
         }
     });
-    Sse::new(told).keep_alive(KeepAlive::default()).into_response()
+    Sse::new(updates).keep_alive(KeepAlive::default()).into_response()
 }

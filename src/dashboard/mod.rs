@@ -1,17 +1,17 @@
-//! The dashboard: pages for whoever is called at night. What is stuck, why, since when, what will
-//! happen next, and the button that helps.
+//! The dashboard: pages for the operator on call. They show what is stuck, why, since when, what
+//! will happen next, and the button that helps.
 //!
-//! Promises: every page is made on the server and works without JavaScript; what comes from outside
-//! is escaped, and the policy of every answer lets nothing run but the one file of ours; nothing is
-//! changed by a link, nor by another page's form; no page lists everything, however much there is.
+//! Promises: every page is rendered on the server and works without JavaScript; text from outside
+//! is escaped, and the policy of every answer allows only homing's own script; neither a link nor
+//! another site's form changes anything; every list is bounded.
 //!
-//! The way of a request through the files: [`auth`] decides who may come in ([`sessions`] remembers
-//! who did), [`fields`] reads what was filled in, and a file per noun makes the page: [`overview`],
+//! The path of a request through the files: [`auth`] authenticates ([`sessions`] remembers logins),
+//! [`fields`] reads parameters and forms, and a file per noun renders the page: [`overview`],
 //! [`endpoints`], [`deliveries`], [`parked`] with its [`jobs`], [`subscriptions`] with their
 //! [`draft`], [`sources`]. [`layout`] is around all of them, [`live`] keeps parts of them current,
-//! [`words`] and [`chart`] are how they tell and draw, [`assets`] what else they need.
+//! [`words`] and [`chart`] render values, [`assets`] serves style, script and icon.
 //!
-//! Not here: anything that programs want. They ask the API, and the dashboard asks the same parts.
+//! Programs use the API, which shares its parts with the dashboard.
 
 mod assets;
 mod body;
@@ -45,16 +45,16 @@ use crate::api::{Api, ApiParts};
 
 use self::{jobs::BulkJobs, sessions::Sessions};
 
-/// Pages that are kept current at one time; further ones are loaded by hand.
+/// Pages that are kept current at one time; further ones have to be reloaded by hand.
 const MAX_STREAMS: usize = 64;
 
-/// What the dashboard works with.
+/// The parts that the dashboard needs.
 pub struct DashboardParts {
-    /// What it shows and sets, and who may.
+    /// Data, actions and authentication.
     pub api: Api,
     /// The names that a subscription's `schedule` may have.
     pub schedules: Vec<String>,
-    /// Ends what it keeps doing.
+    /// Ends streams and jobs.
     pub stop: CancellationToken,
 }
 
@@ -73,8 +73,9 @@ impl Dashboard {
     }
 }
 
-/// All pages. They are no part of the API and its description: what they show and which fields their
-/// forms have may change with every version. What goes on beside them, such as replaying many messages, runs on `tasks`.
+/// All pages. They are no part of the API and its description: their content and the fields of
+/// their forms may change with every version. Jobs, such as replaying many messages, run on
+/// `tasks`.
 pub fn router(parts: DashboardParts, tasks: TaskTracker) -> Router {
     let jobs = BulkJobs::new(parts.api.clone(), tasks, parts.stop.clone());
     let dashboard = Dashboard {
@@ -100,11 +101,11 @@ pub fn router(parts: DashboardParts, tasks: TaskTracker) -> Router {
         .route("/parked/jobs/{id}/stop", post(parked::stop))
         .route("/subscriptions", get(subscriptions::list).post(subscriptions::create))
         .route("/subscriptions/new", get(subscriptions::new))
-        .route("/subscriptions/{id}", get(subscriptions::show).post(subscriptions::change))
+        .route("/subscriptions/{id}", get(subscriptions::show).post(subscriptions::update))
         .route("/subscriptions/{id}/edit", get(subscriptions::edit))
         .route("/subscriptions/{id}/test", post(subscriptions::test))
         .route("/subscriptions/{id}/rotate", post(subscriptions::rotate))
-        .route("/subscriptions/{id}/remove", post(subscriptions::remove))
+        .route("/subscriptions/{id}/delete", post(subscriptions::delete))
         .route("/sources", get(sources::list))
         .route("/sources/{name}/pause", post(sources::pause))
         .route("/sources/{name}/resume", post(sources::resume))

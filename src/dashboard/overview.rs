@@ -1,4 +1,4 @@
-//! The first page: what the pool does, what is stuck, and what helps.
+//! The overview page: activity of the pool, open problems and their remedies.
 
 use std::sync::Arc;
 
@@ -31,7 +31,7 @@ struct Part {
     shown: Shown,
 }
 
-/// The overview with what is drawn and said about it.
+/// The overview with its charts and texts.
 struct Shown {
     overview: Arc<Overview>,
     attention: Vec<Attention>,
@@ -39,12 +39,12 @@ struct Shown {
     rungs: Vec<Rung>,
 }
 
-/// Something that a person should know, and where it can be helped.
+/// An open problem, and the page that helps.
 struct Attention {
     tone: &'static str,
     what: String,
     why: String,
-    /// Where to, and what the link says.
+    /// Target and text of the link.
     help: Option<(&'static str, &'static str)>,
 }
 
@@ -55,7 +55,7 @@ struct Tile {
     hour: String,
     chart: Shapes,
     /// The chart in words.
-    told: String,
+    description: String,
 }
 
 /// One queue of the ladder.
@@ -63,7 +63,7 @@ struct Rung {
     queue: Queue,
     bar: Shapes,
     next: Option<Due>,
-    /// Where nobody told when something goes on, the wait itself is a bound.
+    /// Without a report of a worker, the wait itself is a bound.
     within: Option<String>,
 }
 
@@ -130,7 +130,7 @@ fn tiles(overview: &Overview) -> Vec<Tile> {
             rate: words::rate(rate),
             hour: words::grouped(total),
             chart: chart::stacked(&columns, &[class], CHART),
-            told: format!("{label} by the minute in the last hour, {most} at most"),
+            description: format!("{label} per minute in the last hour, {most} at most"),
         }
     };
     vec![
@@ -142,7 +142,7 @@ fn tiles(overview: &Overview) -> Vec<Tile> {
     ]
 }
 
-/// What a person should know, the worst first.
+/// The open problems, the worst first.
 fn attention(overview: &Overview) -> Vec<Attention> {
     let mut found = Vec::new();
     for (name, health) in [("broker", &overview.broker), ("store", &overview.store)] {
@@ -150,7 +150,7 @@ fn attention(overview: &Overview) -> Vec<Attention> {
         if !health.reachable {
             found.push(Attention::bad(format!("The {name} does not answer"), why));
         } else if health.error.is_some() {
-            found.push(Attention::bad(format!("The {name} does not do all of its part"), why));
+            found.push(Attention::bad(format!("The {name} does not work fully"), why));
         }
     }
     if overview.store.reachable {
@@ -210,7 +210,7 @@ fn workers(overview: &Overview, found: &mut Vec<Attention>) {
         found.push(Attention::bad("No worker is running".to_owned(), why.to_owned()));
     } else if silent > 0 {
         let what = words::count(as_u64(silent), "worker is silent", "workers are silent");
-        let why = "Probably killed. What it had in hand was taken over by the others.".to_owned();
+        let why = "Probably killed. Other workers took over its deliveries.".to_owned();
         found.push(Attention::wait(what, why));
     }
 }
@@ -219,13 +219,13 @@ fn circuits(overview: &Overview, found: &mut Vec<Attention>) {
     let Some(counts) = overview.circuits else { return };
     if counts.frozen > 0 {
         let what = words::count(counts.frozen, "endpoint is frozen", "endpoints are frozen");
-        let why = "Nothing is sent there until somebody enables it; what is owed to it is parked.";
+        let why = "Nothing is sent to it until it is enabled; its deliveries are parked.";
         let frozen = Attention::bad(what, why.to_owned());
         found.push(frozen.helped("/endpoints?state=frozen", "Show frozen"));
     }
     if counts.open > 0 {
-        let what = words::count(counts.open, "endpoint is spared", "endpoints are spared");
-        let why = "It kept failing. One delivery in ten minutes is tried; a success ends that.";
+        let what = words::count(counts.open, "circuit is open", "circuits are open");
+        let why = "The endpoint kept failing. One delivery in ten minutes is a probe; a success closes the circuit.";
         let open = Attention::wait(what, why.to_owned());
         found.push(open.helped("/endpoints?state=open", "Show open"));
     }
@@ -236,23 +236,24 @@ fn queues(overview: &Overview, found: &mut Vec<Attention>) {
         let messages = queue.messages.unwrap_or(0);
         match queue.kind {
             _ if queue.messages.is_none() => {
-                let why = "`homing topology check` tells more, `homing topology apply` makes it.";
+                let why = "`homing topology check` says more, `homing topology apply` creates it.";
                 let what = format!("{} is {}", queue.name, queue.state);
                 found.push(Attention::bad(what, why.to_owned()));
             }
             Kind::Parked if messages > 0 => {
                 let what = words::count(messages, "message is parked", "messages are parked");
-                let why = "Given up until a person sends it again or drops it.".to_owned();
-                found.push(Attention::wait(what, why).helped("/parked", "Look at parked"));
+                let why = "Kept until an operator replays or drops it.".to_owned();
+                found.push(Attention::wait(what, why).helped("/parked", "Show parked"));
             }
             Kind::Unrouted if messages > 0 => {
                 let what = words::count(messages, "message had no route", "messages had no route");
-                let why = "Kept. Sent again when the topology is whole: `homing topology check`.";
+                let why =
+                    "Kept. Routed again once the topology is complete: `homing topology check`.";
                 found.push(Attention::bad(what, why.to_owned()));
             }
             Kind::Primary if messages > 0 && queue.consumers == Some(0) => {
                 let what = words::count(messages, "event waits", "events wait");
-                found.push(Attention::bad(what, "No worker takes fresh events.".to_owned()));
+                found.push(Attention::bad(what, "No worker takes new events.".to_owned()));
             }
             Kind::Primary
             | Kind::Retry

@@ -1,4 +1,4 @@
-//! Parked messages: looked for, looked at, sent again, dropped, exported.
+//! Parked messages: list, show, replay, drop, export.
 
 use std::{num::NonZeroU32, ops::ControlFlow, sync::Arc, time::Duration};
 
@@ -30,15 +30,15 @@ use homing_delivery::{
 use homing_domain::{id::SubscriptionId, time::UnixMillis, verdict::ParkReason};
 
 const PAGE: u32 = 50;
-/// How long one page looks; of a long queue, what comes later is not found by it.
-const LOOK: Duration = Duration::from_secs(4);
+/// The time that one page scans; it does not find what comes later in a long queue.
+const SCAN_TIME: Duration = Duration::from_secs(4);
 /// For one that a list has just found.
-const LOOK_FOR_ONE: Duration = Duration::from_secs(10);
+const SCAN_TIME_FOR_ONE: Duration = Duration::from_secs(10);
 /// An export through the browser ends here; `homing parked export` does not.
-const EXPORT_LOOK: Duration = Duration::from_secs(25);
+const EXPORT_TIME: Duration = Duration::from_secs(25);
 const MAX_EXPORTED: u32 = 10_000;
 const MAX_EXPORTED_BYTES: usize = 32 * 1_024 * 1_024;
-/// Endpoints that are named because nothing is sent there now.
+/// Endpoints that are named because nothing is sent to them now.
 const MAX_STOPPED: usize = 10;
 const FILTERS: [&str; 6] = ["reason", "subscription", "topic", "event", "since", "until"];
 
@@ -56,9 +56,9 @@ struct ListPage {
     query: String,
     next: Option<String>,
     previous: Option<String>,
-    /// Others go through the messages; what they have in hand is not seen.
+    /// Jobs that scan the messages; those that they hold are missing in the list.
     under_way: Vec<Arc<BulkJob>>,
-    /// Nobody could look: somebody else does.
+    /// Not listed, because another scan is running.
     is_busy: bool,
 }
 
@@ -67,7 +67,7 @@ impl ListPage {
         !self.query.is_empty()
     }
 
-    /// Not all were looked at, and what was looked for may be among the rest.
+    /// True if not all were scanned, and more matches may be among the rest.
     fn is_cut(&self) -> bool {
         self.next.is_none() && self.scanned < self.total
     }
@@ -100,7 +100,7 @@ pub(super) async fn list(
             let parking = &dashboard.api().parking;
             Some(
                 parking
-                    .page(&selection, Slice { skip, limit: PAGE }, Bodies::Omitted, LOOK)
+                    .page(&selection, Slice { skip, limit: PAGE }, Bodies::Omitted, SCAN_TIME)
                     .await?,
             )
         }
@@ -163,11 +163,11 @@ struct MessagePage {
     layout: Layout,
     entry: Entry,
     body: Body,
-    /// Where it goes, if nothing is sent there now.
+    /// Its endpoint, if nothing is sent to it now.
     stopped: Option<Stopped>,
 }
 
-/// One message with its body and headers; looking changes nothing.
+/// One message with its body and headers; changes nothing.
 pub(super) async fn show(
     State(dashboard): State<Dashboard>,
     Extension(visitor): Extension<Visitor>,
@@ -177,7 +177,7 @@ pub(super) async fn show(
     let _turn = dashboard.parts.api.scan().await.ok_or_else(busy)?;
     let parking = &dashboard.api().parking;
     let mut found = parking
-        .page(&selection, Slice { skip: 0, limit: 1 }, Bodies::Included, LOOK_FOR_ONE)
+        .page(&selection, Slice { skip: 0, limit: 1 }, Bodies::Included, SCAN_TIME_FOR_ONE)
         .await?;
     let Some(mut entry) = found.entries.pop() else { return Err(not_found(&found)) };
     let body = Body::of(&entry.body.take().unwrap_or_default());
@@ -189,8 +189,8 @@ pub(super) async fn show(
     Ok(page(&MessagePage { layout, entry, body, stopped }))
 }
 
-/// The endpoints to which nothing is sent now: all of them, or that of one subscription. Where the
-/// store does not say, nothing is said of it.
+/// The endpoints to which nothing is sent now: all of them, or that of one subscription. None if
+/// the store does not answer.
 async fn stopped(dashboard: &Dashboard, of: Option<SubscriptionId>) -> Vec<Stopped> {
     let mut stopped = dashboard.api().circuits.stopped().await.unwrap_or_default();
     stopped.retain(|one| match of {
@@ -201,25 +201,25 @@ async fn stopped(dashboard: &Dashboard, of: Option<SubscriptionId>) -> Vec<Stopp
     stopped
 }
 
-fn not_found(looked: &Listing) -> ErrorPage {
-    if looked.scanned >= looked.total {
+fn not_found(listing: &Listing) -> ErrorPage {
+    if listing.scanned >= listing.total {
         let why = "This message is not parked any more: it was sent again or dropped.";
         return ErrorPage::not_found(why);
     }
-    let (scanned, total) = (words::grouped(looked.scanned), words::grouped(looked.total));
+    let (scanned, total) = (words::grouped(listing.scanned), words::grouped(listing.total));
     ErrorPage::not_found(format!(
-        "This message is not among the first {scanned} of {total} that are parked, which is how far \
-         a page looks. `homing parked list --event` looks at all of them."
+        "This message is not among the first {scanned} of {total} that are parked, as many as \
+         a page scans. `homing parked list --event` scans all of them."
     ))
 }
 
 fn busy() -> ErrorPage {
-    let why = "Somebody is going through the parked messages, and one does at a time. Try again in a moment.";
+    let why = "Another scan of the parked messages is running, and only one may at a time. Try again in a moment.";
     ErrorPage::new(StatusCode::SERVICE_UNAVAILABLE, why)
 }
 
 /// The selection as JSON lines, in the form that `homing publish` reads. The name of the file says
-/// where these are not all.
+/// if these are not all.
 pub(super) async fn export(
     State(dashboard): State<Dashboard>,
     fields: Fields,
@@ -227,7 +227,7 @@ pub(super) async fn export(
     let mut wrong = Wrong::default();
     let selection = selection(&fields, &mut wrong);
     if !wrong.is_empty() {
-        return Err(ErrorPage::bad_request("The filter is wrong; look at the list."));
+        return Err(ErrorPage::bad_request("The filter is wrong; open the list to see why."));
     }
     let _turn = dashboard.parts.api.scan().await.ok_or_else(busy)?;
     let mut lines = Vec::new();
@@ -241,7 +241,7 @@ pub(super) async fn export(
     };
     let parking = &dashboard.api().parking;
     let tally =
-        parking.scan_each(&selection, Some(MAX_EXPORTED), Some(EXPORT_LOOK), collect).await?;
+        parking.scan_each(&selection, Some(MAX_EXPORTED), Some(EXPORT_TIME), collect).await?;
     let disposition = if tally.scanned < tally.total {
         "attachment; filename=\"parked-not-all.jsonl\""
     } else {
@@ -251,7 +251,7 @@ pub(super) async fn export(
     Ok((headers, lines).into_response())
 }
 
-/// Begins a walk: with one message at once, with all that match after a look at how many they are.
+/// Begins a job: acts on one message at once, on all that match only after a count.
 pub(super) async fn begin(
     State(dashboard): State<Dashboard>,
     fields: Fields,
@@ -261,14 +261,14 @@ pub(super) async fn begin(
     let mut wrong = Wrong::default();
     let chosen = if is_one { one(&fields)? } else { selection(&fields, &mut wrong) };
     if !wrong.is_empty() {
-        return Err(ErrorPage::bad_request("The filter is wrong; look at the list."));
+        return Err(ErrorPage::bad_request("The filter is wrong; open the list to see why."));
     }
     let query = if is_one { String::new() } else { fields.query(&FILTERS) };
-    let told = if is_one { "this message".to_owned() } else { report(&fields) };
-    let choice = Filter { selection: chosen, query, told };
+    let description = if is_one { "this message".to_owned() } else { report(&fields) };
+    let filter = Filter { selection: chosen, query, description };
     let action = match action {
-        Action::Replay if is_one => BulkAction::Act(choice, action, Some(1)),
-        Action::Replay | Action::Drop | Action::Count => BulkAction::Preview(choice, action),
+        Action::Replay if is_one => BulkAction::Act(filter, action, Some(1)),
+        Action::Replay | Action::Drop | Action::Count => BulkAction::Preview(filter, action),
     };
     let id = dashboard.jobs.begin(BulkJob::new(action))?;
     Ok(Redirect::to(&format!("/parked/jobs/{id}")).into_response())
@@ -278,9 +278,7 @@ fn action(word: &str) -> Result<Action, ErrorPage> {
     match word {
         "replay" => Ok(Action::Replay),
         "drop" => Ok(Action::Drop),
-        _ => Err(ErrorPage::bad_request(
-            "Nothing but replay and drop can be done with what is parked.",
-        )),
+        _ => Err(ErrorPage::bad_request("Parked messages can only be replayed or dropped.")),
     }
 }
 
@@ -291,36 +289,34 @@ fn report(fields: &Fields) -> String {
     if given.is_empty() { "everything that is parked".to_owned() } else { given.join(", ") }
 }
 
-/// Does what was looked at before, with as many messages as were found then.
+/// Carries out a previewed job, on as many messages as were counted.
 pub(super) async fn go(
     State(dashboard): State<Dashboard>,
     Path(id): Path<String>,
     fields: Fields,
 ) -> Result<Response, ErrorPage> {
     let job = dashboard.jobs.find(&id).ok_or_else(forgotten)?;
-    let (BulkAction::Preview(choice, action), (JobStatus::Done, tally)) =
+    let (BulkAction::Preview(filter, action), (JobStatus::Done, tally)) =
         (&job.action, job.state())
     else {
-        return Err(ErrorPage::bad_request(
-            "There is nothing to say yes to; look at the list again.",
-        ));
+        return Err(ErrorPage::bad_request("There is nothing to confirm; open the list again."));
     };
     if *action == Action::Drop && !fields.is_set("sure") {
         return Err(ErrorPage::bad_request(
-            "Tick the box first: what is dropped is gone for ever.",
+            "Tick the box first: dropped messages cannot be restored.",
         ));
     }
     let limit = NonZeroU32::new(tally.matched).map(NonZeroU32::get);
     let Some(limit) = limit else { return Ok(Redirect::to("/parked").into_response()) };
     let id = dashboard.jobs.begin(BulkJob::new(BulkAction::Act(
-        choice.clone(),
+        filter.clone(),
         *action,
         Some(limit),
     )))?;
     Ok(Redirect::to(&format!("/parked/jobs/{id}")).into_response())
 }
 
-/// Breaks a walk off.
+/// Stops a job.
 pub(super) async fn stop(
     State(dashboard): State<Dashboard>,
     Path(id): Path<String>,
@@ -331,7 +327,7 @@ pub(super) async fn stop(
 }
 
 fn forgotten() -> ErrorPage {
-    ErrorPage::not_found("This walk is not remembered any more; what it did is done.")
+    ErrorPage::not_found("This job is no longer remembered; what it did is done.")
 }
 
 #[derive(Template)]
@@ -339,9 +335,9 @@ fn forgotten() -> ErrorPage {
 struct JobPage {
     layout: Layout,
     job: Arc<BulkJob>,
-    /// Where what is sent again would not arrive.
+    /// Endpoints that replayed messages would not reach.
     stopped: Vec<Stopped>,
-    stand: JobStatus,
+    status: JobStatus,
     tally: Tally,
 }
 
@@ -349,37 +345,39 @@ struct JobPage {
 #[template(path = "job_part.html")]
 struct JobPart {
     job: Arc<BulkJob>,
-    stand: JobStatus,
+    status: JobStatus,
     tally: Tally,
 }
 
-/// How far a walk has come.
+/// The progress of a job.
 pub(super) async fn job(
     State(dashboard): State<Dashboard>,
     Extension(visitor): Extension<Visitor>,
     Path(id): Path<String>,
 ) -> Result<Response, ErrorPage> {
     let job = dashboard.jobs.find(&id).ok_or_else(forgotten)?;
-    let (stand, tally) = job.state();
+    let (status, tally) = job.state();
     let title = match &job.action {
         BulkAction::Preview(_, Action::Drop) => "Drop parked messages?",
         BulkAction::Preview(..) => "Replay parked messages?",
         BulkAction::Act(_, Action::Drop, _) => "Dropping",
-        BulkAction::Act(..) | BulkAction::ReplaySpared(_) => "Replaying",
+        BulkAction::Act(..) | BulkAction::ReplayParkedByCircuit(_) => "Replaying",
     };
     let layout = Layout::new(title, NavItem::Parked, visitor);
     let stopped = match &job.action {
-        BulkAction::Preview(choice, Action::Replay) => {
-            stopped(&dashboard, choice.selection.subscription).await
+        BulkAction::Preview(filter, Action::Replay) => {
+            stopped(&dashboard, filter.selection.subscription).await
         }
-        BulkAction::Preview(..) | BulkAction::Act(..) | BulkAction::ReplaySpared(_) => Vec::new(),
+        BulkAction::Preview(..) | BulkAction::Act(..) | BulkAction::ReplayParkedByCircuit(_) => {
+            Vec::new()
+        }
     };
-    Ok(page(&JobPage { layout, job, stopped, stand, tally }))
+    Ok(page(&JobPage { layout, job, stopped, status, tally }))
 }
 
-/// The part of it that changes; `None`: it changes no more.
+/// The part of the page that changes; `None`: the job is over.
 pub(super) fn job_part(dashboard: &Dashboard, id: &str) -> Option<String> {
     let job = dashboard.jobs.find(id).filter(|job| !job.is_over())?;
-    let (stand, tally) = job.state();
-    JobPart { job, stand, tally }.render().ok()
+    let (status, tally) = job.state();
+    JobPart { job, status, tally }.render().ok()
 }

@@ -1,7 +1,7 @@
-//! Who has logged in: an opaque cookie stands for the token that was shown.
+//! Sessions: an opaque cookie represents the token of a login.
 //!
-//! The token is looked up with every request, so one that is removed opens nothing any more.
-//! Sessions are in memory: a process that starts anew asks everybody to log in again.
+//! Every request checks the token, so a deleted one is refused. Sessions are in memory: after a
+//! restart visitors have to log in again.
 
 use std::{
     collections::HashMap,
@@ -14,10 +14,10 @@ use tokio::time::Instant;
 
 use homing_domain::clock;
 
-/// How long a session lasts, and how long one that is not used does.
+/// The lifetime of a session, and of one that is not used.
 pub(super) const LASTS: Duration = Duration::from_secs(12 * 60 * 60);
 const IDLE: Duration = Duration::from_secs(2 * 60 * 60);
-/// Sessions at one time; the one that was used longest ago makes room.
+/// Sessions at one time; the least recently used one makes room.
 const MAX_SESSIONS: usize = 1_000;
 
 /// All sessions of this process.
@@ -37,7 +37,7 @@ impl Session {
 }
 
 impl Sessions {
-    /// A session for who has shown `token`; the value of its cookie, of 256 random bits.
+    /// Begins a session with `token`; returns the value of its cookie, of 256 random bits.
     ///
     /// # Errors
     ///
@@ -57,7 +57,7 @@ impl Sessions {
         Ok(id)
     }
 
-    /// The token that was shown in the session `id`.
+    /// The token of the session `id`.
     pub(super) fn token(&self, id: &str) -> Option<Vec<u8>> {
         let mut sessions = self.lock();
         let session = sessions.get_mut(id).filter(|session| !session.is_over())?;
@@ -82,7 +82,7 @@ mod tests {
     use super::*;
 
     #[tokio::test(start_paused = true)]
-    async fn a_session_ends_when_it_is_not_used_or_old_or_told_to() {
+    async fn a_session_ends_when_it_is_idle_or_old_or_logged_out() {
         let sessions = Sessions::default();
         let idle = sessions.begin(b"token").unwrap();
         let used = sessions.begin(b"token").unwrap();
@@ -101,7 +101,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn sessions_are_bounded_the_idlest_goes() {
+    async fn sessions_are_bounded_and_the_least_recently_used_one_ends() {
         let sessions = Sessions::default();
         let first = sessions.begin(b"t").unwrap();
         let second = sessions.begin(b"t").unwrap();

@@ -1,4 +1,4 @@
-//! Sources: which streams are read, and by whom; pausing, resuming and resetting.
+//! Sources: the streams that are read, and their connections; pausing, resuming and resetting.
 
 use askama::Template;
 use axum::{
@@ -23,7 +23,7 @@ struct ListPage {
     sources: Vec<View>,
 }
 
-/// All of them.
+/// Lists the sources.
 pub(super) async fn list(
     State(dashboard): State<Dashboard>,
     Extension(visitor): Extension<Visitor>,
@@ -32,7 +32,7 @@ pub(super) async fn list(
     Ok(page(&ListPage { layout: Layout::new("Sources", NavItem::Sources, visitor), sources }))
 }
 
-/// Reads it no more.
+/// Pauses a source.
 pub(super) async fn pause(
     State(dashboard): State<Dashboard>,
     Path(name): Path<String>,
@@ -41,7 +41,7 @@ pub(super) async fn pause(
     Ok(back())
 }
 
-/// Reads it again.
+/// Resumes a source.
 pub(super) async fn resume(
     State(dashboard): State<Dashboard>,
     Path(name): Path<String>,
@@ -50,7 +50,7 @@ pub(super) async fn resume(
     Ok(back())
 }
 
-/// Has the next connect begin at one end of the data.
+/// Makes the next connect begin with the oldest or the newest data.
 pub(super) async fn reset(
     State(dashboard): State<Dashboard>,
     Path(name): Path<String>,

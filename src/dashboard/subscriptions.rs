@@ -1,4 +1,4 @@
-//! Subscriptions: listed, made, changed, tried out, given a new secret, removed.
+//! Subscriptions: list, create, update, test, rotate secrets, delete.
 
 use askama::Template;
 use axum::{
@@ -44,7 +44,7 @@ struct ListPage {
     is_first: bool,
 }
 
-/// A page of them; or those at one URL; or straight to one whose id is known.
+/// Lists subscriptions, or those at one URL; redirects to one whose id is given.
 pub(super) async fn list(
     State(dashboard): State<Dashboard>,
     Extension(visitor): Extension<Visitor>,
@@ -80,15 +80,15 @@ pub(super) async fn list(
 #[template(path = "subscription_form.html")]
 struct FormPage {
     layout: Layout,
-    /// The one that is changed; absent: a new one is made.
+    /// The one to update; absent: a new one.
     id: Option<SubscriptionId>,
     texts: Texts,
     wrong: Wrong,
     schedules: Vec<String>,
-    /// Names of headers that are there.
+    /// Names of the present headers.
     header_names: Vec<String>,
     has_auth_token: bool,
-    /// Whether another address is refused unless somebody says that secrets go along.
+    /// True if another address needs the consent to send it the stored secrets.
     has_secrets: bool,
 }
 
@@ -126,7 +126,7 @@ pub(super) async fn new(
     page(&FormPage::new(&dashboard, visitor, None, Texts::sent(&fields)))
 }
 
-/// A form with what is there.
+/// A form with the present values.
 pub(super) async fn edit(
     State(dashboard): State<Dashboard>,
     Extension(visitor): Extension<Visitor>,
@@ -135,13 +135,13 @@ pub(super) async fn edit(
     let (view, flaws) = dashboard.api().registry.as_far_as_readable(self::id(&id)?).await?;
     let mut form = FormPage::new(&dashboard, visitor, Some(&view), Texts::of(&view));
     for FieldError { field, message } in flaws {
-        let message = format!("cannot be read ({message}); give it anew");
+        let message = format!("cannot be read ({message}); give a new value");
         draft::put_error(&FieldError { field, message }, &mut form.wrong);
     }
     Ok(page(&form))
 }
 
-/// Makes one; shows its secret, once.
+/// Creates a subscription; shows its secret, once.
 pub(super) async fn create(
     State(dashboard): State<Dashboard>,
     Extension(visitor): Extension<Visitor>,
@@ -153,18 +153,18 @@ pub(super) async fn create(
     if !wrong.is_empty() {
         return Ok(form.refused(wrong));
     }
-    let made = match serde_json::from_value::<Draft>(Value::Object(draft)) {
+    let created = match serde_json::from_value::<Draft>(Value::Object(draft)) {
         Ok(draft) => dashboard.api().registry.create(draft).await,
         Err(error) => Err(RegistryError::Field(FieldError::new("url", error))),
     };
-    match made {
-        Ok(made) => Ok(OnePage::made(visitor, made, "Made.")),
+    match created {
+        Ok(created) => Ok(OnePage::created(visitor, created, "Created.")),
         Err(error) => refuse(form, error),
     }
 }
 
-/// Changes one.
-pub(super) async fn change(
+/// Updates a subscription.
+pub(super) async fn update(
     State(dashboard): State<Dashboard>,
     Extension(visitor): Extension<Visitor>,
     Path(id): Path<String>,
@@ -200,8 +200,8 @@ fn refuse(form: FormPage, error: RegistryError) -> Result<Response, ErrorPage> {
             "url",
             format!(
                 "{to} is another address than {from}, for which the bearer token, headers or signing \
-                 secret were given. Give token and headers anew, or tick the box below the form's \
-                 fields to send what is stored to the new address."
+                 secret were given. Enter token and headers again, or tick the box below the form's \
+                 fields to send the stored ones to the new address."
             ),
         ),
         RegistryError::NotFound { .. }
@@ -218,7 +218,7 @@ struct OnePage {
     layout: Layout,
     view: View,
     filters: String,
-    /// Shown here and never again.
+    /// Shown only once.
     secret: Option<String>,
     said: Option<&'static str>,
     tested: Option<TestEventResponse>,
@@ -231,14 +231,14 @@ impl OnePage {
         Self { layout, view, filters, secret: None, said: None, tested: None }
     }
 
-    fn made(visitor: Visitor, made: Created, said: &'static str) -> Response {
-        let secret = made.secret.map(|secret| secret.reveal());
-        let new = Self::new(visitor, View::from(&made.subscription));
+    fn created(visitor: Visitor, created: Created, said: &'static str) -> Response {
+        let secret = created.secret.map(|secret| secret.reveal());
+        let new = Self::new(visitor, View::from(&created.subscription));
         page(&Self { secret, said: Some(said), ..new })
     }
 }
 
-/// One of them.
+/// One subscription.
 pub(super) async fn show(
     State(dashboard): State<Dashboard>,
     Extension(visitor): Extension<Visitor>,
@@ -246,22 +246,22 @@ pub(super) async fn show(
     fields: Fields,
 ) -> Result<Response, ErrorPage> {
     let view = dashboard.api().registry.view(self::id(&id)?).await?;
-    let said = fields.is_set("changed").then_some("Changed. Workers follow within a second.");
+    let said = fields.is_set("changed").then_some("Updated. Workers follow within a second.");
     Ok(page(&OnePage { said, ..OnePage::new(visitor, view) }))
 }
 
-/// Makes a new signing secret, beside which the old one signs for a day; shows it, once.
+/// Creates a new signing secret, and shows it once; the old one also signs for a day.
 pub(super) async fn rotate(
     State(dashboard): State<Dashboard>,
     Extension(visitor): Extension<Visitor>,
     Path(id): Path<String>,
 ) -> Result<Response, ErrorPage> {
-    let made = dashboard.api().registry.rotate_secret(self::id(&id)?, OVERLAP_DEFAULT).await?;
-    let said = "There is a new secret. For a day requests are signed with the old one too.";
-    Ok(OnePage::made(visitor, made, said))
+    let created = dashboard.api().registry.rotate_secret(self::id(&id)?, OVERLAP_DEFAULT).await?;
+    let said = "New secret created. For a day, requests are also signed with the old one.";
+    Ok(OnePage::created(visitor, created, said))
 }
 
-/// Sends one sample from this process: nothing is queued, retried or counted.
+/// Sends one test event from this process: nothing is queued, retried or counted.
 pub(super) async fn test(
     State(dashboard): State<Dashboard>,
     Extension(visitor): Extension<Visitor>,
@@ -275,22 +275,22 @@ pub(super) async fn test(
     Ok(page(&OnePage { tested: Some(tested), ..new }))
 }
 
-/// Removes one; only where a box was ticked.
-pub(super) async fn remove(
+/// Deletes a subscription, if the box was ticked.
+pub(super) async fn delete(
     State(dashboard): State<Dashboard>,
     Path(id): Path<String>,
     fields: Fields,
 ) -> Result<Response, ErrorPage> {
     if !fields.is_set("sure") {
         return Err(ErrorPage::bad_request(
-            "Tick the box first: a subscription that is removed is gone.",
+            "Tick the box first: a deleted subscription cannot be restored.",
         ));
     }
     dashboard.api().registry.delete(self::id(&id)?).await?;
     Ok(Redirect::to("/subscriptions").into_response())
 }
 
-/// Those at one URL.
+/// The list of subscriptions at one URL.
 pub(super) fn at(url: &str) -> String {
     link("/subscriptions", [("q", url)])
 }

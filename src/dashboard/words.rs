@@ -1,5 +1,5 @@
-//! How things are told: instants, numbers, states. Each is HTML that is known to be safe, because it
-//! is made of fixed words and checked numbers only.
+//! Instants, numbers and states in words. Each is HTML that is known to be safe, because it
+//! consists of fixed words and checked numbers only.
 
 use std::{borrow::Borrow, fmt, time::Duration};
 
@@ -8,32 +8,32 @@ use jiff::Timestamp;
 
 use homing_domain::{clock, report::duration, time::UnixMillis};
 
-/// An instant: how long ago or ahead it is, and exactly when where one looks closer.
+/// An instant relative to now, with the exact time as its title.
 pub(super) struct When(Option<UnixMillis>);
 
 impl When {
-    /// Of an instant.
+    /// From an instant.
     pub(super) fn at(instant: impl Borrow<UnixMillis>) -> Self {
         Self(Some(*instant.borrow()))
     }
 
-    /// Of one that may be missing.
+    /// From one that may be missing.
     pub(super) fn maybe(instant: impl Borrow<Option<UnixMillis>>) -> Self {
         Self(*instant.borrow())
     }
 }
 
-/// Of RFC 3339 text; what is not that is shown as a dash.
+/// From RFC 3339 text; other text is shown as a dash.
 pub(super) fn when(text: &str) -> When {
     When(instant(text))
 }
 
-/// Of RFC 3339 text that may be missing.
+/// From RFC 3339 text that may be missing.
 pub(super) fn when_maybe(text: impl Borrow<Option<String>>) -> When {
     When(text.borrow().as_deref().and_then(instant))
 }
 
-/// The instant that an RFC 3339 text tells.
+/// The instant of an RFC 3339 text.
 pub(super) fn instant(text: &str) -> Option<UnixMillis> {
     text.parse::<Timestamp>().ok().map(|timestamp| UnixMillis::new(timestamp.as_millisecond()))
 }
@@ -49,17 +49,17 @@ impl fmt::Display for When {
     }
 }
 
-/// Something that is still to come, which no instant before now is: `in 4 min`, or `due now`.
+/// A due time, never shown as past: `in 4 min`, or `due now`.
 pub(super) struct Due(Option<UnixMillis>);
 
 impl Due {
-    /// Of an instant.
+    /// From an instant.
     pub(super) fn at(instant: UnixMillis) -> Self {
         Self(Some(instant))
     }
 }
 
-/// Of RFC 3339 text that may be missing.
+/// From RFC 3339 text that may be missing.
 pub(super) fn due_maybe(text: impl Borrow<Option<String>>) -> Due {
     Due(text.borrow().as_deref().and_then(instant))
 }
@@ -70,15 +70,15 @@ impl fmt::Display for Due {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Some(instant) = self.0 else { return f.write_str("–") };
         let (now, exact) = (clock::now(), exact(instant));
-        let told = if instant > now { relative(instant, now) } else { "due now".to_owned() };
-        write!(f, "<time datetime=\"{instant}\" title=\"{exact}\">{told}</time>")
+        let text = if instant > now { relative(instant, now) } else { "due now".to_owned() };
+        write!(f, "<time datetime=\"{instant}\" title=\"{exact}\">{text}</time>")
     }
 }
 
-/// What came next by a record, told now: `due in 4 min`, `was due 8 min ago`.
+/// The due time of a record as of now: `due in 4 min`, `was due 8 min ago`.
 pub(super) struct DueThen(Option<UnixMillis>);
 
-/// Of RFC 3339 text that may be missing.
+/// From RFC 3339 text that may be missing.
 pub(super) fn due_then(text: impl Borrow<Option<String>>) -> DueThen {
     DueThen(text.borrow().as_deref().and_then(instant))
 }
@@ -93,7 +93,7 @@ impl fmt::Display for DueThen {
     }
 }
 
-/// The verdict of a record, told now: what had to wait until an instant before now waits no more.
+/// The verdict of a record as of now: a wait whose end has passed is over.
 pub(super) fn then(verdict: impl Borrow<&'static str>, due: impl Borrow<Option<String>>) -> State {
     let due = due.borrow().as_deref().and_then(instant);
     let is_over = due.is_some_and(|due| due <= clock::now());
@@ -113,7 +113,7 @@ pub(super) fn relative(instant: UnixMillis, now: UnixMillis) -> String {
     }
 }
 
-/// A duration as far as it matters in a list.
+/// A duration, rounded for a list.
 pub(super) fn coarse(time: Duration) -> String {
     let seconds = time.as_secs();
     match seconds {
@@ -139,7 +139,7 @@ pub(super) fn exactly(text: &str) -> String {
     instant(text).map_or_else(|| text.to_owned(), exact)
 }
 
-/// A count of whatever width; templates pass references.
+/// A count of any width; templates pass references.
 pub(super) trait Number {
     fn number(&self) -> u64;
 }
@@ -214,7 +214,7 @@ pub(super) fn percent(part: impl Number, rest: impl Number) -> String {
     }
     let per_mille = u128::from(part).saturating_mul(1_000) / u128::from(all);
     match (per_mille, rest) {
-        // Not everything is not all.
+        // 100 % is shown only if nothing is missing.
         (1_000, _) if rest > 0 => "99.9 %".to_owned(),
         (per_mille, _) if per_mille % 10 == 0 => format!("{} %", per_mille / 10),
         (per_mille, _) => format!("{}.{} %", per_mille / 10, per_mille % 10),
@@ -244,22 +244,22 @@ pub(super) fn tone(word: &str) -> &'static str {
     }
 }
 
-/// A word of ours as people read it: `timed out`.
+/// A word of homing with spaces: `timed out`.
 pub(super) fn spaced(word: &str) -> String {
     word.replace('_', " ")
 }
 
-/// A word of ours with its colour. Never of text from outside.
+/// A word of homing with its colour. Never for text from outside.
 pub(super) fn state(word: impl Borrow<&'static str>) -> State {
     State(word.borrow())
 }
 
-/// Whether two texts are the same.
+/// True if two texts are the same.
 pub(super) fn same(one: &str, other: &str) -> bool {
     one == other
 }
 
-/// How long something took, of milliseconds.
+/// A duration given in milliseconds.
 pub(super) fn took(millis: impl Number) -> String {
     duration(Duration::from_millis(millis.number()))
 }
@@ -280,7 +280,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn numbers_are_told_as_people_read_them() {
+    fn numbers_are_grouped_and_rounded() {
         assert_eq!([0_u64, 999, 1_000, 1_234_567].map(grouped), ["0", "999", "1,000", "1,234,567"]);
         assert_eq!([0.0, 0.42, 12.34, 1_234.5].map(rate), ["0", "0.42", "12.3", "1,234"]);
         assert_eq!([12_usize, 1_550, 3_000_000].map(bytes), ["12 B", "1.5 kB", "3.0 MB"]);
@@ -290,7 +290,7 @@ mod tests {
     }
 
     #[test]
-    fn a_share_is_only_whole_where_nothing_is_missing() {
+    fn a_share_is_whole_only_if_nothing_is_missing() {
         assert_eq!(percent(0_u64, 0_u64), "–");
         assert_eq!(percent(3_u64, 0_u64), "100 %");
         assert_eq!(percent(99_999_u64, 1_u64), "99.9 %");
@@ -300,33 +300,33 @@ mod tests {
     }
 
     #[test]
-    fn instants_are_told_from_now() {
+    fn instants_are_relative_to_now() {
         let now = UnixMillis::new(1_000_000_000);
-        let told = |offset: i64| relative(UnixMillis::new(1_000_000_000 + offset), now);
-        assert_eq!(told(0), "now");
-        assert_eq!(told(-90_000), "90 s ago");
-        assert_eq!(told(270_000), "in 4 min");
-        assert_eq!(told(-3_660_000), "1 h 1 min ago");
-        assert_eq!(told(-400_000_000), "4 days ago");
+        let text = |offset: i64| relative(UnixMillis::new(1_000_000_000 + offset), now);
+        assert_eq!(text(0), "now");
+        assert_eq!(text(-90_000), "90 s ago");
+        assert_eq!(text(270_000), "in 4 min");
+        assert_eq!(text(-3_660_000), "1 h 1 min ago");
+        assert_eq!(text(-400_000_000), "4 days ago");
         assert_eq!(when("<script>").to_string(), "–");
-        let told = When::at(now).to_string();
-        assert!(told.contains("title=\"1970-01-12 13:46:40.000 UTC\""), "{told}");
+        let text = When::at(now).to_string();
+        assert!(text.contains("title=\"1970-01-12 13:46:40.000 UTC\""), "{text}");
     }
 
-    /// Goal: what is still to come is never told of as past, and what is past never as to come.
+    /// Goal: the future is never shown as past, nor the past as future.
     #[test]
     fn what_is_due_is_due_now_or_later() {
         let now = clock::now();
         let text = |instant: UnixMillis| Some(instant.to_string());
         let (past, ahead) = (now.minus(Duration::from_mins(4)), now.plus(Duration::from_mins(4)));
-        let told = |instant| due_maybe(text(instant)).to_string();
-        assert!(told(past).ends_with(">due now</time>"), "{}", told(past));
-        assert!(told(ahead).contains(">in 3 min<") || told(ahead).contains(">in 4 min<"));
+        let shown = |instant| due_maybe(text(instant)).to_string();
+        assert!(shown(past).ends_with(">due now</time>"), "{}", shown(past));
+        assert!(shown(ahead).contains(">in 3 min<") || shown(ahead).contains(">in 4 min<"));
         assert_eq!(due_maybe(None).to_string(), "–");
-        let told = |instant| due_then(text(instant)).to_string();
-        assert!(told(past).starts_with("was due <time"), "{}", told(past));
-        assert!(told(past).ends_with(">4 min ago</time>"), "{}", told(past));
-        assert!(told(ahead).starts_with("due <time"), "{}", told(ahead));
+        let shown = |instant| due_then(text(instant)).to_string();
+        assert!(shown(past).starts_with("was due <time"), "{}", shown(past));
+        assert!(shown(past).ends_with(">4 min ago</time>"), "{}", shown(past));
+        assert!(shown(ahead).starts_with("due <time"), "{}", shown(ahead));
         assert!(then("waits", text(past)).to_string().ends_with(">waited</span>"));
         assert!(then("waits", text(ahead)).to_string().ends_with(">waits</span>"));
         assert!(then("delivered", None).to_string().ends_with(">delivered</span>"));

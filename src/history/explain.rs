@@ -1,4 +1,4 @@
-//! What happened to one event: a story for each subscription it was owed to, and what is not known.
+//! The explanation of one event: a timeline for each subscription, and what is not known.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -23,72 +23,72 @@ use homing_store::{LogExtent, MAX_PAGE_LIMIT, Page, RecordFilter, RecordPage, St
 
 /// Records of one event that are read at most, the newest.
 const MAX_RECORDS: u32 = MAX_PAGE_LIMIT;
-/// Parked messages that are looked at: about a second, if the broker is not busy.
+/// Parked messages that are scanned: about a second, if the broker is not busy.
 const MAX_PARKED: u32 = 1_000;
-/// Subscriptions that are looked through for those that want the topic.
+/// Subscriptions that are searched for those that want the topic.
 const MAX_SUBSCRIPTIONS: usize = 20_000;
-/// Subscriptions that are named because they want the topic and were sent nothing.
+/// Subscriptions that are named because they want the topic without a known delivery.
 const MAX_UNSENT: usize = 20;
 /// Gaps that are named, the newest.
 const GAPS_NAMED: usize = 10;
 
-/// What is known of an event.
+/// The explanation of an event.
 #[derive(Clone, Debug, Serialize, utoipa::ToSchema)]
 pub struct Explanation {
     /// Its id.
     pub event: String,
-    /// Its topic, where that is known.
+    /// Its topic, if known.
     pub topic: Option<String>,
-    /// What happened, for each subscription that it was owed to.
+    /// The timelines of its deliveries, one for each subscription.
     pub deliveries: Vec<DeliveryTimeline>,
-    /// Subscriptions that want the topic and of which nothing is known, the first of them.
+    /// The first subscriptions that want the topic, without a known delivery.
     pub unsent: Vec<Unsent>,
-    /// How far the parking queue was looked through; absent: it did not matter.
+    /// The scan of the parking queue; absent: it was not necessary.
     pub parking: Option<Lookup>,
-    /// What the attempt log misses from the time in question, the newest gaps.
+    /// The newest gaps of the attempt log since the event.
     pub gaps: Vec<GapView>,
-    /// What else is to be known, and what is not known and why.
+    /// Further facts, and the reasons why others are not known.
     pub notes: Vec<String>,
 }
 
-/// What happened to the delivery of the event to one subscription.
+/// The timeline of the event's delivery to one subscription.
 #[derive(Clone, Debug, Serialize, utoipa::ToSchema)]
 pub struct DeliveryTimeline {
-    /// To whom it is owed; absent: the event was parked before it was fanned out.
+    /// The subscription; absent: the event was parked before its fan-out.
     pub subscription: Option<SubscriptionId>,
-    /// What is sent as `webhook-id`.
+    /// The id sent as `webhook-id`.
     pub delivery: Option<DeliveryId>,
-    /// Where it goes.
+    /// The URL of the endpoint.
     pub url: Option<String>,
-    /// `delivered`, `not_wanted`, `waits` or `parked`, as far as is known.
+    /// `delivered`, `not_wanted`, `waits` or `parked`, as far as known.
     pub state: &'static str,
-    /// How it stands, in a sentence.
+    /// Its state in a sentence.
     pub summary: String,
-    /// What comes next, or can be done, in a sentence.
+    /// The next step, or a remedy, in a sentence.
     pub next: Option<String>,
-    /// When it is due; RFC 3339.
+    /// The due time; RFC 3339.
     pub due: Option<String>,
     /// A command that sends it again.
     pub command: Option<String>,
-    /// How its endpoint stands now, unless the delivery is done.
+    /// The circuit of its endpoint, unless the delivery is done.
     pub circuit: Option<circuits::View>,
-    /// How it is parked now, where it was found there.
+    /// Its entry in the parking queue, if it was found.
     pub parked: Option<Parked>,
-    /// Attempts, and holds without one, the oldest first.
+    /// Attempts, and holds without one, oldest first.
     pub attempts: Vec<RecordView>,
 }
 
-/// How something is parked.
+/// A parked delivery.
 #[derive(Clone, Debug, Serialize, utoipa::ToSchema)]
 #[schema(as = ParkedState)]
 pub struct Parked {
-    /// Why.
+    /// The reason.
     pub reason: &'static str,
-    /// Since when; RFC 3339. Absent where the broker parked it.
+    /// The time of parking; RFC 3339. Absent if the broker parked it.
     pub since: Option<String>,
-    /// Requests made until then.
+    /// Attempts made until then.
     pub attempts: u32,
-    /// What the endpoint did last.
+    /// The last outcome.
     pub last_outcome: Option<String>,
 }
 
@@ -103,62 +103,61 @@ impl From<&Entry> for Parked {
     }
 }
 
-/// A subscription that wants the topic and of which nothing is known.
+/// A subscription that wants the topic, without a known delivery.
 #[derive(Clone, Debug, Serialize, utoipa::ToSchema)]
 pub struct Unsent {
-    /// Which one.
+    /// Its id.
     pub subscription: SubscriptionId,
-    /// Where it goes.
+    /// The URL of the endpoint.
     pub url: String,
-    /// Why it may have been sent nothing.
+    /// The possible reason.
     pub why: &'static str,
 }
 
-/// How far the parking queue was looked through.
+/// A scan of the parking queue.
 #[derive(Clone, Debug, Default, Serialize, utoipa::ToSchema)]
 pub struct Lookup {
-    /// Messages looked at.
+    /// Messages scanned.
     pub scanned: u32,
-    /// Messages that were there.
+    /// Messages in the queue.
     pub total: u32,
-    /// Whether all of them were looked at.
+    /// True if all were scanned.
     pub complete: bool,
-    /// Why it could not be looked through.
+    /// The reason why it could not be scanned.
     pub error: Option<String>,
 }
 
-/// All that was found, before it is put into words.
+/// The records and entries found.
 struct Found {
     records: Vec<Record>,
     entries: Vec<Entry>,
-    looked: Option<Lookup>,
+    lookup: Option<Lookup>,
 }
 
 impl History {
-    /// What happened to the event with this id, by the attempt log and, where `looks`, by the first
-    /// messages of the parking queue. `topic` helps where nothing else tells it.
+    /// Explains the event with this id from the attempt log and, if `may_scan`, from the first
+    /// messages of the parking queue. `topic` is used if it is not known otherwise.
     ///
     /// # Errors
     ///
-    /// [`StoreError`]. A broker that is away is no error: what it would have told is missing, and
-    /// the explanation says so.
+    /// [`StoreError`]. A broker that is away is no error: the explanation says what is missing.
     pub async fn explain(
         &self,
         event: &str,
         topic: Option<Topic>,
-        looks: bool,
+        may_scan: bool,
     ) -> Result<Explanation, StoreError> {
         let filter = RecordFilter { event: Some(event.to_owned()), ..RecordFilter::default() };
         let page = RecordPage { filter, after: None, limit: MAX_RECORDS };
         let listing = self.store.attempts(&page).await?;
-        let mut found = Found { records: listing.records, entries: Vec::new(), looked: None };
+        let mut found = Found { records: listing.records, entries: Vec::new(), lookup: None };
         found.records.reverse();
         if !found.are_all_done() {
-            if looks {
-                self.look(event, &mut found).await;
+            if may_scan {
+                self.scan_parked(event, &mut found).await;
             } else {
-                let error = "others are at it; ask again in a moment".to_owned();
-                found.looked = Some(Lookup { error: Some(error), ..Lookup::default() });
+                let error = "another scan is running; try again in a moment".to_owned();
+                found.lookup = Some(Lookup { error: Some(error), ..Lookup::default() });
             }
         }
         let topic = found.topic().or(topic);
@@ -178,21 +177,21 @@ impl History {
         } else if gaps.is_empty() {
             notes.push("the attempt log has no gap since its first record".to_owned());
         }
-        notes.extend(found.looked.as_ref().and_then(timeline::looked));
+        notes.extend(found.lookup.as_ref().and_then(timeline::lookup_note));
         Ok(Explanation {
             event: event.to_owned(),
             topic: topic.map(|topic| topic.to_string()),
             deliveries,
             unsent,
-            parking: found.looked,
+            parking: found.lookup,
             gaps: gaps.iter().rev().take(GAPS_NAMED).rev().map(GapView::from).collect(),
             notes,
         })
     }
 
-    async fn look(&self, event: &str, found: &mut Found) {
+    async fn scan_parked(&self, event: &str, found: &mut Found) {
         let selection = Selection { event: Some(event.to_owned()), ..Selection::default() };
-        found.looked = Some(match self.parking.list_first(&selection, MAX_PARKED).await {
+        found.lookup = Some(match self.parking.list_first(&selection, MAX_PARKED).await {
             Ok(listing) => {
                 found.entries = listing.entries;
                 let (scanned, total) = (listing.scanned, listing.total);
@@ -202,7 +201,7 @@ impl History {
         });
     }
 
-    /// A story for each subscription, in the order in which they began.
+    /// A timeline for each subscription, in the order in which they began.
     async fn timelines(&self, found: &Found) -> Result<Vec<DeliveryTimeline>, StoreError> {
         let mut recipient: Vec<Option<SubscriptionId>> = Vec::new();
         for subscription in found.recipient() {
@@ -214,25 +213,25 @@ impl History {
         let mut timelines = Vec::new();
         for subscription in recipient {
             let records = found.records.iter().filter(|record| owner(record) == subscription);
-            let told = timeline::Timeline {
+            let known = timeline::Timeline {
                 records: records.collect(),
                 parked: found.entries.iter().find(|entry| entry.subscription_id == subscription),
-                looked: found.looked.as_ref(),
+                lookup: found.lookup.as_ref(),
             };
-            let url = match told.url() {
+            let url = match known.url() {
                 Some(url) => Some(url),
                 None => self.url_of(subscription).await,
             };
-            if !told.is_done() {
+            if !known.is_done() {
                 self.learn_circuit(url.as_deref(), &mut circuits).await?;
             }
             let circuit = url.as_deref().and_then(|url| circuits.get(url)).cloned();
-            timelines.push(timeline::tell(&told, url, circuit, clock::now()));
+            timelines.push(timeline::build(&known, url, circuit, clock::now()));
         }
         Ok(timelines)
     }
 
-    /// Where a subscription sends to now; `None` where that cannot be said.
+    /// The present URL of a subscription; `None` if it is not known.
     async fn url_of(&self, subscription: Option<SubscriptionId>) -> Option<String> {
         let found = self.store.subscription(subscription?).await.ok()??;
         Some(found.spec.url.as_str().to_owned())
@@ -255,16 +254,16 @@ impl History {
         }
     }
 
-    /// Subscriptions that want `topic` and were owed nothing that is known.
+    /// Subscriptions that want `topic`, without a known delivery.
     async fn unsent(&self, topic: &Topic, found: &Found) -> Result<Vec<Unsent>, StoreError> {
         let recipient: BTreeSet<_> = found.recipient().collect();
         let taken = found.taken();
         let mut unsent = Vec::new();
         let mut page = Page { after: None, limit: MAX_PAGE_LIMIT };
-        let mut looked_at = 0_usize;
+        let mut searched = 0_usize;
         loop {
             let listing = self.store.subscriptions(page).await?;
-            looked_at = looked_at.saturating_add(listing.subscriptions.len());
+            searched = searched.saturating_add(listing.subscriptions.len());
             let wanting = listing.subscriptions.iter().filter(|subscription| {
                 subscription.spec.wants_topic(topic) && !recipient.contains(&Some(subscription.id))
             });
@@ -274,20 +273,19 @@ impl History {
                 why: why_unsent(subscription, taken),
             }));
             page.after = listing.next;
-            if page.after.is_none() || unsent.len() >= MAX_UNSENT || looked_at >= MAX_SUBSCRIPTIONS
-            {
+            if page.after.is_none() || unsent.len() >= MAX_UNSENT || searched >= MAX_SUBSCRIPTIONS {
                 unsent.truncate(MAX_UNSENT);
                 return Ok(unsent);
             }
         }
     }
 
-    /// Why nothing may be known.
+    /// The reasons why nothing may be known.
     async fn ignorance(&self, topic: Option<&Topic>) -> Result<Vec<String>, StoreError> {
         let mut notes = vec![match self.store.attempt_log().await? {
             LogExtent { oldest: Some(oldest), rows } => {
                 format!(
-                    "the attempt log goes back to {oldest} ({rows} records); what is older is forgotten"
+                    "the attempt log goes back to {oldest} ({rows} records); older ones are deleted"
                 )
             }
             LogExtent { oldest: None, .. } => {
@@ -301,7 +299,7 @@ impl History {
             && (depth.messages > 0 || depth.consumers == 0)
         {
             notes.push(format!(
-                "it may not have been taken yet: `{primary}` holds {} events, and {} workers \
+                "it may not have been received yet: `{primary}` holds {} events, and {} workers \
                  consume it",
                 depth.messages, depth.consumers
             ));
@@ -336,13 +334,13 @@ impl Found {
         Topic::new(recorded.or_else(parked)?).ok()
     }
 
-    /// To whom it was owed; the same may come several times.
+    /// The subscriptions of its deliveries, with repetitions.
     fn recipient(&self) -> impl Iterator<Item = Option<SubscriptionId>> {
         let recorded = self.records.iter().map(owner);
         recorded.chain(self.entries.iter().map(|entry| entry.subscription_id))
     }
 
-    /// When the event was taken, at the latest.
+    /// The latest possible time of receipt.
     fn taken(&self) -> Option<UnixMillis> {
         let recorded = self.records.first().map(Record::started);
         let parked = self.entries.iter().filter_map(|entry| entry.received_ms).min();
@@ -356,9 +354,9 @@ fn owner(record: &Record) -> Option<SubscriptionId> {
 
 fn why_unsent(subscription: &Subscription, taken: Option<UnixMillis>) -> &'static str {
     if taken.is_some_and(|taken| subscription.created > taken) {
-        "it was made after the event was taken"
+        "it was created after the event was received"
     } else if subscription.spec.wants_any_body() {
-        "it wants the topic now; perhaps not when the event was taken"
+        "it wants the topic now; perhaps not when the event was received"
     } else {
         "it has filters, which the event may not pass"
     }

@@ -1,7 +1,7 @@
-//! What happened to deliveries, for people: the attempt log in pages, and the story of one event.
+//! The history of deliveries: the attempt log in pages, and the timeline of one event.
 //!
-//! Promises: nothing is changed by looking, at the broker least of all; what is not known is said,
-//! and why. The log is no queue: an event without records may still be delivered.
+//! Promises: reading changes nothing, at the broker least of all; what is not known is reported,
+//! with the reason. The log is no queue: an event without records may still be delivered.
 
 mod explain;
 mod timeline;
@@ -23,7 +23,7 @@ use homing_domain::{
 };
 use homing_store::{RecordPage, Store, StoreError};
 
-/// Reads what happened; cheap to clone.
+/// Reads the history; cheap to clone.
 #[derive(Clone)]
 pub struct History {
     store: Arc<dyn Store>,
@@ -31,49 +31,49 @@ pub struct History {
     parking: Parking,
 }
 
-/// A record as it is shown. Instants are RFC 3339.
+/// A record of the attempt log. Instants are RFC 3339.
 #[derive(Clone, Debug, Serialize, utoipa::ToSchema)]
 #[schema(as = Attempt)]
 pub struct RecordView {
     /// Its id; ids sort by time.
     pub id: RecordId,
-    /// When it began.
+    /// The start of the attempt.
     pub started: String,
     /// The event's id.
     pub event: String,
     /// The event's topic.
     pub topic: String,
-    /// To whom it is owed.
+    /// The subscription of the delivery.
     pub subscription: Option<SubscriptionId>,
-    /// What was sent as `webhook-id`.
+    /// The id sent as `webhook-id`.
     pub delivery: Option<DeliveryId>,
-    /// Where it was sent to.
+    /// The URL of the request.
     pub url: Option<String>,
-    /// Counted from one; absent where no attempt was made.
+    /// Counted from one; absent if no attempt was made.
     pub attempt: Option<u32>,
     /// Position in the schedule before it.
     pub step: u32,
-    /// How often the delivery had been replayed before it.
+    /// The number of replays before it.
     pub replays: u32,
     /// From the start to the end of the exchange.
     pub duration_ms: Option<u64>,
-    /// What kind it is, as in filters.
+    /// The class of its outcome, as in filters.
     pub class: Class,
-    /// What the endpoint did, e.g. `refused 503`.
+    /// The outcome, e.g. `refused 503`.
     pub outcome: Option<String>,
     /// The HTTP status.
     pub status: Option<u16>,
-    /// The beginning of the response's body; what of it is not UTF-8 is replaced.
+    /// The beginning of the response's body, with invalid UTF-8 replaced.
     pub response: Option<String>,
-    /// Whether the response had more than that.
+    /// True if the response was longer.
     pub response_cut: bool,
-    /// Why there was no attempt, or no complete answer.
+    /// The reason why there was no attempt, or no complete answer.
     pub cause: Option<String>,
-    /// What followed: `delivered`, `not_wanted`, `waits` or `parked`.
+    /// The verdict: `delivered`, `not_wanted`, `waits` or `parked`.
     pub verdict: &'static str,
-    /// When it is due again.
+    /// The next due time.
     pub due: Option<String>,
-    /// Why it was parked.
+    /// The reason why it was parked.
     pub reason: Option<ParkReason>,
 }
 
@@ -112,7 +112,7 @@ impl From<&Record> for RecordView {
 }
 
 impl RecordView {
-    /// What happened, in words: `503 from the endpoint`, `not attempted: …`.
+    /// The outcome in words: `503 from the endpoint`, `not attempted: …`.
     #[must_use]
     pub fn report(&self) -> String {
         let cause = self.cause.as_deref();
@@ -127,11 +127,11 @@ impl RecordView {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, utoipa::ToSchema)]
 #[schema(as = Gap)]
 pub struct GapView {
-    /// When the first of them began.
+    /// The start of the first.
     pub from: String,
-    /// When the last of them began.
+    /// The start of the last.
     pub until: String,
-    /// How many.
+    /// Their number.
     pub missed: u64,
 }
 
@@ -151,15 +151,15 @@ impl std::fmt::Display for GapView {
     }
 }
 
-/// A page of the log as it is shown.
+/// A page of the log.
 #[derive(Clone, Debug, Serialize, utoipa::ToSchema)]
 #[schema(as = AttemptsPage)]
 pub struct PageView {
     /// The newest first.
     pub attempts: Vec<RecordView>,
-    /// Where the next page begins.
+    /// The value of `after` for the next page.
     pub next: Option<RecordId>,
-    /// What is missing from the time of this page, whatever the filters.
+    /// Gaps of the log in the time of this page, regardless of filters.
     pub gaps: Vec<GapView>,
 }
 
@@ -167,7 +167,7 @@ const BEGINNING: UnixMillis = UnixMillis::new(0);
 const END: UnixMillis = UnixMillis::new(i64::MAX);
 
 impl History {
-    /// What happened by `store`, and by what is parked at `broker`.
+    /// The history in `store`, and in the parking queue at `broker`.
     #[must_use]
     pub fn new(store: Arc<dyn Store>, broker: Broker) -> Self {
         let parking = Parking::new(broker.clone());

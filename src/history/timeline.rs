@@ -1,4 +1,4 @@
-//! How a delivery stands, in words: from its records, from the parking queue, and by its circuit.
+//! The state of a delivery in words: from its records, the parking queue, and its circuit.
 
 use super::{
     RecordView,
@@ -14,49 +14,47 @@ use homing_domain::{
     verdict::ParkReason,
 };
 
-/// What is known of one delivery.
+/// The known facts of one delivery.
 pub(super) struct Timeline<'a> {
     /// The oldest first.
     pub(super) records: Vec<&'a Record>,
-    /// How it is parked now, where it was found there.
+    /// Its entry in the parking queue, if it was found.
     pub(super) parked: Option<&'a Entry>,
-    /// How far the parking queue was looked through.
-    pub(super) looked: Option<&'a Lookup>,
+    /// The scan of the parking queue.
+    pub(super) lookup: Option<&'a Lookup>,
 }
 
-/// How it stands.
+/// The state of a delivery.
 enum DeliveryState {
     Delivered(UnixMillis),
     NotWanted(UnixMillis),
     Waits(Option<UnixMillis>),
-    Parked { reason: ParkReason, since: Option<UnixMillis>, is_there: IsThere },
-}
-
-/// Whether what was parked is parked still.
-enum IsThere {
-    Yes,
-    No,
-    Unknown,
+    Parked {
+        reason: ParkReason,
+        since: Option<UnixMillis>,
+        /// `None`: not known.
+        is_there: Option<bool>,
+    },
 }
 
 impl Timeline<'_> {
-    /// Where it went last.
+    /// The URL of its last attempt.
     pub(super) fn url(&self) -> Option<String> {
         self.records.iter().rev().find_map(|record| record.url.clone())
     }
 
-    /// Whether nothing follows any more.
+    /// True if nothing follows any more.
     pub(super) fn is_done(&self) -> bool {
         matches!(self.state(), DeliveryState::Delivered(_) | DeliveryState::NotWanted(_))
     }
 
-    /// What came last counts; what is parked now is parked, whatever the log says, unless it was
+    /// The last record counts; an entry in the parking queue outweighs the log, unless it was
     /// delivered since.
     fn state(&self) -> DeliveryState {
         let parked = self.parked.map(|entry| DeliveryState::Parked {
             reason: entry.reason,
             since: entry.parked_ms,
-            is_there: IsThere::Yes,
+            is_there: Some(true),
         });
         match (self.records.last(), parked) {
             (Some(last), _) if last.next_state == NextState::Done => {
@@ -69,7 +67,7 @@ impl Timeline<'_> {
             (Some(last), None) => match last.next_state {
                 NextState::Parked(reason) => {
                     let since = Some(ended(last));
-                    DeliveryState::Parked { reason, since, is_there: self.whether_it_is_there() }
+                    DeliveryState::Parked { reason, since, is_there: self.is_there() }
                 }
                 next_state @ (NextState::Done | NextState::NotWanted | NextState::Waits(_)) => {
                     DeliveryState::Waits(next_state.due())
@@ -79,11 +77,9 @@ impl Timeline<'_> {
         }
     }
 
-    fn whether_it_is_there(&self) -> IsThere {
-        match self.looked {
-            Some(looked) if looked.complete => IsThere::No,
-            Some(_) | None => IsThere::Unknown,
-        }
+    /// For a parked delivery without an entry: `false` if the whole queue was scanned.
+    fn is_there(&self) -> Option<bool> {
+        self.lookup.filter(|lookup| lookup.complete).map(|_| false)
     }
 }
 
@@ -94,30 +90,31 @@ fn ended(record: &Record) -> UnixMillis {
     }
 }
 
-/// The story of one delivery.
-pub(super) fn tell(
-    told: &Timeline<'_>,
+/// Builds the timeline of one delivery.
+pub(super) fn build(
+    known: &Timeline<'_>,
     url: Option<String>,
     circuit: Option<circuits::View>,
     now: UnixMillis,
 ) -> DeliveryTimeline {
-    let state = told.state();
-    let first = told.records.first();
+    let state = known.state();
+    let first = known.records.first();
     let recipient = first.and_then(|record| record.recipient);
     let event = first.map(|record| record.event.as_str());
-    let event = event.or(told.parked.map(|entry| entry.event_id.as_str())).unwrap_or_default();
+    let event = event.or(known.parked.map(|entry| entry.event_id.as_str())).unwrap_or_default();
     let subscription = recipient
         .map(|(subscription, _)| subscription)
-        .or(told.parked.and_then(|entry| entry.subscription_id));
-    let delivery =
-        recipient.map(|(_, delivery)| delivery).or(told.parked.and_then(|entry| entry.delivery_id));
+        .or(known.parked.and_then(|entry| entry.subscription_id));
+    let delivery = recipient
+        .map(|(_, delivery)| delivery)
+        .or(known.parked.and_then(|entry| entry.delivery_id));
     let (word, next, due) = match &state {
         DeliveryState::Delivered(_) => ("delivered", None, None),
         DeliveryState::NotWanted(_) => ("not_wanted", None, None),
         DeliveryState::Waits(due) => ("waits", waiting(*due, circuit.as_ref(), now), *due),
         DeliveryState::Parked { .. } => ("parked", blocking(circuit.as_ref(), now), None),
     };
-    let is_gone = matches!(&state, DeliveryState::Parked { is_there: IsThere::No, .. });
+    let is_gone = matches!(&state, DeliveryState::Parked { is_there: Some(false), .. });
     let command = (word == "parked" && !is_gone).then(|| {
         let of = subscription.map(|id| format!(" --subscription {id}")).unwrap_or_default();
         with_option("homing parked replay", "--event", event) + &of
@@ -127,52 +124,52 @@ pub(super) fn tell(
         delivery,
         url,
         state: word,
-        summary: summary(&state, told),
+        summary: summary(&state, known),
         next,
         due: due.map(|due| due.to_string()),
         command,
         circuit,
-        parked: told.parked.map(Parked::from),
-        attempts: told.records.iter().map(|record| RecordView::from(*record)).collect(),
+        parked: known.parked.map(Parked::from),
+        attempts: known.records.iter().map(|record| RecordView::from(*record)).collect(),
     }
 }
 
-fn summary(state: &DeliveryState, told: &Timeline<'_>) -> String {
-    let last = last_attempt(told);
+fn summary(state: &DeliveryState, known: &Timeline<'_>) -> String {
+    let last = last_attempt(known);
     let attempts = match &last {
         Some((attempt, _)) => format!("at attempt {attempt}"),
-        None => "without an attempt that is known".to_owned(),
+        None => "without a known attempt".to_owned(),
     };
     let failed = last.map(|(attempt, what)| format!("; attempt {attempt}: {what}"));
-    let failed = failed.unwrap_or_else(|| ", without an attempt that is known".to_owned());
+    let failed = failed.unwrap_or_else(|| ", without a known attempt".to_owned());
     match state {
         DeliveryState::Delivered(at) => format!("delivered at {at}, {attempts}"),
         DeliveryState::NotWanted(at) => {
-            format!("was not sent: at {at} its subscription did not want it")
+            format!("was not sent: at {at} its subscription no longer matched")
         }
-        DeliveryState::Waits(_) => format!("waits{failed}{}", held(told)),
+        DeliveryState::Waits(_) => format!("waits{failed}{}", held(known)),
         DeliveryState::Parked { reason, since, is_there } => {
             let at = since.map(|since| format!(" at {since}")).unwrap_or_default();
             let since = since.map(|since| format!(" since {since}")).unwrap_or_default();
             let because = because(*reason);
             match is_there {
-                IsThere::Yes => format!("is parked{since} (`{reason}`: {because}){failed}"),
-                IsThere::No => format!(
-                    "was parked{at} (`{reason}`: {because}){failed}. It is not in the parking \
-                     queue any more: it was replayed, and is on its way, or dropped"
+                Some(true) => format!("is parked{since} (`{reason}`: {because}){failed}"),
+                Some(false) => format!(
+                    "was parked{at} (`{reason}`: {because}){failed}. It is no longer in the \
+                     parking queue: it was replayed, and is under way, or dropped"
                 ),
-                IsThere::Unknown => format!(
-                    "was parked{at} (`{reason}`: {because}){failed}. Whether it still is was \
-                     not found out"
+                None => format!(
+                    "was parked{at} (`{reason}`: {because}){failed}. It is not known \
+                     whether it still is"
                 ),
             }
         }
     }
 }
 
-/// The last attempt: its number, and what came of it in words.
-fn last_attempt(told: &Timeline<'_>) -> Option<(u32, String)> {
-    let recorded = told.records.iter().rev().find_map(|record| match &record.happened {
+/// The last attempt: its number, and its outcome in words.
+fn last_attempt(known: &Timeline<'_>) -> Option<(u32, String)> {
+    let recorded = known.records.iter().rev().find_map(|record| match &record.happened {
         AttemptEvent::Attempted(made) => {
             let what = words::outcome(&made.outcome, made.cause.as_deref());
             Some((made.attempt, what))
@@ -180,21 +177,21 @@ fn last_attempt(told: &Timeline<'_>) -> Option<(u32, String)> {
         AttemptEvent::NotAttempted(_) => None,
     });
     let parked = || {
-        let entry = told.parked.filter(|entry| entry.attempts > 0)?;
+        let entry = known.parked.filter(|entry| entry.attempts > 0)?;
         Some((entry.attempts, words::outcome(entry.last_outcome.as_deref()?, None)))
     };
     recorded.or_else(parked)
 }
 
-/// Why nothing was attempted the last time.
-fn held(told: &Timeline<'_>) -> String {
-    match told.records.last().map(|record| &record.happened) {
+/// The reason why nothing was attempted the last time.
+fn held(known: &Timeline<'_>) -> String {
+    match known.records.last().map(|record| &record.happened) {
         Some(AttemptEvent::NotAttempted(why)) => format!("; then held without an attempt: {why}"),
         Some(AttemptEvent::Attempted(_)) | None => String::new(),
     }
 }
 
-/// What a park reason means.
+/// The meaning of a park reason.
 fn because(reason: ParkReason) -> &'static str {
     match reason {
         ParkReason::Exhausted => "no wait of its schedule is left",
@@ -203,12 +200,12 @@ fn because(reason: ParkReason) -> &'static str {
         ParkReason::Gone => "the endpoint answered 410 Gone",
         ParkReason::TooLarge => "it is larger than `worker.max_event_bytes`",
         ParkReason::Unreadable => "it cannot be read",
-        ParkReason::SubscriptionDeleted => "the subscription was removed",
+        ParkReason::SubscriptionDeleted => "the subscription was deleted",
         ParkReason::RejectedByBroker => "the broker gave up redelivering it",
     }
 }
 
-/// When a delivery that waits goes on, and what its circuit will make of it.
+/// The due time of a delivery that waits, and the effect of its circuit.
 fn waiting(
     due: Option<UnixMillis>,
     circuit: Option<&circuits::View>,
@@ -219,7 +216,7 @@ fn waiting(
         format!("due at {due}")
     } else {
         format!(
-            "was due at {due}: it is about to be attempted, or its endpoint has its hands full, or \
+            "was due at {due}: it is about to be attempted, or its endpoint is busy, or \
              no worker takes due deliveries (`homing status` shows the retry queue)"
         )
     };
@@ -229,7 +226,7 @@ fn waiting(
     })
 }
 
-/// What the circuit of the URL stands in the way of.
+/// The effect of a circuit that is not closed.
 fn blocking(circuit: Option<&circuits::View>, now: UnixMillis) -> Option<String> {
     let circuit = circuit?;
     let why = circuit.reason.as_deref().map(|why| format!(" ({why})")).unwrap_or_default();
@@ -242,8 +239,8 @@ fn blocking(circuit: Option<&circuits::View>, now: UnixMillis) -> Option<String>
             None => "a probe is due now".to_owned(),
         };
         Some(format!(
-            "its circuit is open since {since}{why}, {probe}; what is no probe is held at the next \
-             step of its schedule"
+            "its circuit is open since {since}{why}, {probe}; other deliveries are held for the \
+             next step of their schedule"
         ))
     } else if state == StateName::Frozen.as_str() {
         Some(format!(
@@ -256,14 +253,14 @@ fn blocking(circuit: Option<&circuits::View>, now: UnixMillis) -> Option<String>
     }
 }
 
-/// What is not known because the parking queue was not looked through.
-pub(super) fn looked(looked: &Lookup) -> Option<String> {
-    let Lookup { scanned, total, complete, error } = looked;
+/// A note if the parking queue was not scanned completely.
+pub(super) fn lookup_note(lookup: &Lookup) -> Option<String> {
+    let Lookup { scanned, total, complete, error } = lookup;
     match error {
-        Some(error) => Some(format!("the parking queue could not be looked through: {error}")),
+        Some(error) => Some(format!("the parking queue could not be scanned: {error}")),
         None if !complete => Some(format!(
-            "only {scanned} of {total} parked messages were looked at; `homing parked list --event \
-             ID` looks at all"
+            "only {scanned} of {total} parked messages were scanned; `homing parked list --event \
+             ID` scans all"
         )),
         None => None,
     }

@@ -1,12 +1,12 @@
-//! What endpoints did, in sentences for people.
+//! Outcomes in words.
 
-/// An outcome as it is kept (`refused 503`) as people say it; `cause` says more where there is one.
+/// A stored outcome (`refused 503`) in words, with its `cause` if there is one.
 pub(super) fn outcome(outcome: &str, cause: Option<&str>) -> String {
     let (class, detail) = outcome.split_once(' ').unwrap_or((outcome, ""));
-    let told = match (class, detail) {
+    let text = match (class, detail) {
         ("accepted" | "refused", status) => {
-            let told = format!("{status} from the endpoint");
-            return cause.map_or(told.clone(), |cause| format!("{told} ({cause})"));
+            let text = format!("{status} from the endpoint");
+            return cause.map_or(text.clone(), |cause| format!("{text} ({cause})"));
         }
         ("timed_out", "connect") => "timed out while connecting",
         ("timed_out", "headers") => "timed out while waiting for an answer",
@@ -20,10 +20,10 @@ pub(super) fn outcome(outcome: &str, cause: Option<&str>) -> String {
         ("unreachable", "not_http") => "the answer was not HTTP",
         (_, _) => outcome,
     };
-    // A deadline has no cause beside itself, but what came before it is one.
+    // A timeout needs no cause, unless the answer had already begun.
     match cause.filter(|_| class == "unreachable" || detail == "body") {
-        Some(cause) => format!("{told} ({cause})"),
-        None => told.to_owned(),
+        Some(cause) => format!("{text} ({cause})"),
+        None => text.to_owned(),
     }
 }
 
@@ -33,7 +33,7 @@ mod tests {
     use homing_domain::outcome::{Obstacle, Outcome, Phase};
 
     #[test]
-    fn every_outcome_is_told_in_words() {
+    fn every_outcome_has_words() {
         let phases = [Phase::Connect, Phase::Headers, Phase::Body];
         let obstacles = [
             Obstacle::Dns,
@@ -48,8 +48,8 @@ mod tests {
             .into_iter()
             .chain(phases.map(|phase| Outcome::TimedOut { phase }))
             .chain(obstacles.map(|kind| Outcome::Unreachable { kind }));
-        let told: Vec<_> = outcomes.map(|one| outcome(&one.to_string(), Some("why"))).collect();
-        insta::assert_snapshot!(told.join("\n"), @r"
+        let texts: Vec<_> = outcomes.map(|one| outcome(&one.to_string(), Some("why"))).collect();
+        insta::assert_snapshot!(texts.join("\n"), @r"
         503 from the endpoint (why)
         timed out while connecting
         timed out while waiting for an answer

@@ -4,13 +4,13 @@ use serde::Serialize;
 
 use homing_domain::{activity::CostlyFilters, id::SubscriptionId};
 
-/// A subscription for which events were parked lately because its filters cost too much. A change of
-/// it, or a day without such an event, ends that.
+/// A subscription for which events were parked lately because its filters cost too much. It is
+/// listed until it changes, or until a day without such an event.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, utoipa::ToSchema)]
 pub struct CostlySubscription {
-    /// Which one.
+    /// Its id.
     pub id: SubscriptionId,
-    /// When an event was parked for that the last time; RFC 3339.
+    /// The last time that an event was parked for this reason; RFC 3339.
     pub last: String,
 }
 
@@ -21,12 +21,12 @@ impl From<CostlyFilters> for CostlySubscription {
 }
 
 impl CostlySubscription {
-    /// What to do about it.
+    /// The remedy.
     #[must_use]
     pub fn advice(&self) -> String {
         format!(
             "an event was parked for it instead of filtered; give it fewer filters or shorter lists \
-             (`homing subscriptions change {0}`), then send again what is parked (`homing parked \
+             (`homing subscriptions update {0}`), then replay what is parked (`homing parked \
              replay --subscription {0}`)",
             self.id
         )

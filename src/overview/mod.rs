@@ -1,9 +1,9 @@
-//! What the pool does at this moment and did in the last hour, on one page.
+//! The overview: activity of the pool now and in the last hour.
 //!
-//! Promises: nothing is counted for it; it is put together from what the broker says of its queues
-//! and from the figures that workers told the store, which are up to five seconds old. What cannot
-//! be reached is said to be so, and the rest is shown all the same. However many look, store and
-//! broker are asked once a second at most ([`StatusService`]).
+//! Promises: it counts nothing itself; it combines the broker's queues with the figures that
+//! workers wrote to the store, which are up to five seconds old. It reports what cannot be reached,
+//! and shows the rest. Store and broker are queried once a second at most, however many clients
+//! there are ([`StatusService`]).
 
 mod costly;
 mod queues;
@@ -32,58 +32,58 @@ pub use self::{
     unreadable::{UnreadableSubscription, UnreadableSubscriptions},
 };
 
-/// For each part to say how it is.
+/// For each part to answer.
 const PART_DEADLINE: Duration = Duration::from_secs(5);
-/// How old an overview may be that is shown again.
-const FRESH: Duration = Duration::from_secs(1);
+/// The age up to which an overview is shown again.
+const MAX_AGE: Duration = Duration::from_secs(1);
 /// Minutes of the last hour, the present one included.
 const MINUTES: usize = 60;
 const MINUTE_MS: i64 = 60_000;
 
-/// All of it.
+/// The overview of a pool.
 #[derive(Clone, Debug, Serialize, utoipa::ToSchema)]
 #[schema(as = Status)]
 pub struct Overview {
-    /// When it was put together; RFC 3339.
+    /// The instant of the overview; RFC 3339.
     pub at: String,
-    /// Whether the broker answers.
+    /// The state of the broker.
     pub broker: Health,
-    /// Whether the store answers.
+    /// The state of the store.
     pub store: Health,
-    /// How many subscriptions there are; absent: the store does not say.
+    /// The number of subscriptions; absent: the store does not answer.
     pub subscriptions: Option<u64>,
-    /// Those of them that cannot be read: their events wait.
+    /// Subscriptions that cannot be read: their events wait.
     pub unreadable_subscriptions: Vec<UnreadableSubscription>,
-    /// Those of them whose filters cost too much lately: events were parked for them.
+    /// Subscriptions whose filters cost too much lately: events were parked for them.
     pub costly_subscriptions: Vec<CostlySubscription>,
-    /// Circuits that are not closed; absent: the store does not say.
+    /// Circuits that are not closed; absent: the store does not answer.
     pub circuits: Option<UnsettledCounts>,
-    /// What the pool does per second, over the last minute or two.
+    /// Activity per second, over the last minute or two.
     pub rates: Rates,
-    /// What it did in the last hour.
+    /// Activity in the last hour.
     pub last_hour: Figures,
-    /// The same by the minute, the oldest first; the last one is not over. Empty: the store does
-    /// not say.
+    /// Activity by the minute, oldest first; the last one is not over. Empty: the store does not
+    /// answer.
     pub minutes: Vec<Minute>,
-    /// Workers that told of themselves in the last two hours and did not say goodbye.
+    /// Workers that reported in the last two hours and did not sign off.
     pub workers: Vec<Worker>,
     /// Sources of the settings.
     pub sources: Vec<homing_livestream::View>,
-    /// All queues, in the order in which a message comes through them. Empty: the broker does not
-    /// say.
+    /// All queues, in the order in which a message passes through them. Empty: the broker does not
+    /// answer.
     pub queues: Vec<Queue>,
 }
 
-/// How something is that the pool needs.
+/// The state of a dependency of the pool.
 #[derive(Clone, Debug, Default, Serialize, utoipa::ToSchema)]
 #[schema(as = Reached)]
 pub struct Health {
-    /// Where it is, without passwords; only where that was asked for.
+    /// Its location, without passwords; only on the command line.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub location: Option<String>,
-    /// Whether it answers.
+    /// True if it answers.
     pub reachable: bool,
-    /// Why not, or why it does not do all of its part.
+    /// The reason why it does not answer, or does not work fully.
     pub error: Option<String>,
 }
 
@@ -102,17 +102,17 @@ pub struct Rates {
     pub parked: f64,
 }
 
-/// A worker as it is shown.
+/// A worker.
 #[derive(Clone, Debug, Serialize, utoipa::ToSchema)]
 pub struct Worker {
-    /// What it told.
+    /// Its last report.
     #[serde(flatten)]
     pub report: WorkerReport,
-    /// Whether it was heard of in the last 20 seconds.
+    /// True if it reported in the last 20 seconds.
     pub alive: bool,
 }
 
-/// What the store knows.
+/// The part of the overview from the store.
 #[derive(Clone, Debug)]
 pub struct Stored {
     subscriptions: u64,
@@ -139,7 +139,7 @@ impl Stored {
     ) -> Result<Self, StoreError> {
         Ok(Self {
             subscriptions: store.count_subscriptions().await?,
-            unreadable: unreadable.look(store).await?,
+            unreadable: unreadable.read(store).await?,
             costly: store.costly_filters(now.minus(COSTLY_FOR)).await?,
             circuits: store.count_unsettled().await?,
             minutes: store.minutes(first_minute(now)).await?,
@@ -157,15 +157,15 @@ fn first_minute(now: UnixMillis) -> UnixMillis {
 }
 
 impl Health {
-    /// Of what answered, or told why not.
-    pub fn of<T, E>(answer: &Result<T, E>, told: impl FnOnce(&E) -> String) -> Self {
-        let error = answer.as_ref().err().map(told);
+    /// From an answer, or an error and its text.
+    pub fn of<T, E>(answer: &Result<T, E>, report: impl FnOnce(&E) -> String) -> Self {
+        let error = answer.as_ref().err().map(report);
         Self { location: None, reachable: error.is_none(), error }
     }
 }
 
 impl Overview {
-    /// Puts together what broker and store said; what of them is not there is left out.
+    /// Combines the parts from broker and store; missing ones are left out.
     #[must_use]
     pub fn new(
         (broker, queues): (Health, Option<Vec<Queue>>),
@@ -176,7 +176,7 @@ impl Overview {
         let is_known = stored.is_some();
         let counted = stored.as_ref().map(|stored| (stored.subscriptions, stored.circuits));
         let (subscriptions, circuits) = counted.unzip();
-        let (told, dues, workers, (sources, unreadable_subscriptions, costly)) = match stored {
+        let (recorded, dues, workers, (sources, unreadable_subscriptions, costly)) = match stored {
             Some(Stored { minutes, dues, workers, sources, unreadable, costly, .. }) => {
                 (minutes, dues, workers, (sources, unreadable, costly))
             }
@@ -186,10 +186,10 @@ impl Overview {
             queue.learn(&dues);
         }
         let mut last_hour = Figures::default();
-        for minute in &told {
+        for minute in &recorded {
             last_hour += minute.figures;
         }
-        let minutes = if is_known { hour(&told, now) } else { Vec::new() };
+        let minutes = if is_known { hour(&recorded, now) } else { Vec::new() };
         let alive = |report: WorkerReport| Worker { alive: report.is_alive(now), report };
         Self {
             at: now.to_string(),
@@ -208,19 +208,19 @@ impl Overview {
         }
     }
 
-    /// Whether broker and store answer.
+    /// True if broker and store answer.
     #[must_use]
     pub fn is_sound(&self) -> bool {
         self.broker.reachable && self.store.reachable
     }
 }
 
-/// Every minute of the last hour, also those in which nothing was told.
-fn hour(told: &[Minute], now: UnixMillis) -> Vec<Minute> {
+/// Every minute of the last hour, also those without a record.
+fn hour(recorded: &[Minute], now: UnixMillis) -> Vec<Minute> {
     let mut minutes = Vec::with_capacity(MINUTES);
     let mut start_ms = first_minute(now);
     while start_ms <= now {
-        let found = told.iter().find(|minute| minute.start_ms == start_ms);
+        let found = recorded.iter().find(|minute| minute.start_ms == start_ms);
         let figures = found.map(|minute| minute.figures).unwrap_or_default();
         minutes.push(Minute { start_ms, figures });
         start_ms = start_ms.plus(Duration::from_millis(MINUTE_MS.unsigned_abs()));
@@ -228,7 +228,7 @@ fn hour(told: &[Minute], now: UnixMillis) -> Vec<Minute> {
     minutes
 }
 
-/// Over the minute before and as much as there is of the present one.
+/// Over the last full minute and the present one so far.
 fn rates(minutes: &[Minute], now: UnixMillis) -> Rates {
     let [.., before, present] = minutes else { return Rates::default() };
     let seconds = now.since(before.start_ms).as_secs_f64();
@@ -247,10 +247,10 @@ fn rates(minutes: &[Minute], now: UnixMillis) -> Rates {
     }
 }
 
-/// An overview, and when it was put together.
+/// An overview and its time.
 type Seen = (Instant, Arc<Overview>);
 
-/// Looks for whoever asks, at most once a second; cheap to clone.
+/// Serves the overview, updated at most once a second; cheap to clone.
 #[derive(Clone)]
 pub struct StatusService {
     broker: Broker,
@@ -261,7 +261,7 @@ pub struct StatusService {
 }
 
 impl StatusService {
-    /// A lookout over one installation.
+    /// The status of one installation.
     #[must_use]
     pub fn new(broker: Broker, store: Arc<dyn Store>, sources: SourceSettings) -> Self {
         let sources = Arc::new(sources);
@@ -280,10 +280,10 @@ impl StatusService {
     pub async fn unreadable_subscriptions(
         &self,
     ) -> Result<Vec<UnreadableSubscription>, StoreError> {
-        self.unreadable.look(self.store.as_ref()).await
+        self.unreadable.read(self.store.as_ref()).await
     }
 
-    /// How things are, as they were a second ago at most. Errors are told without addresses.
+    /// The overview, a second old at most. Errors are without addresses.
     ///
     /// # Cancel safety
     ///
@@ -291,16 +291,16 @@ impl StatusService {
     pub async fn overview(&self) -> Arc<Overview> {
         let mut last = self.last.lock().await;
         if let Some((at, overview)) = &*last
-            && at.elapsed() < FRESH
+            && at.elapsed() < MAX_AGE
         {
             return Arc::clone(overview);
         }
-        let overview = Arc::new(self.look().await);
+        let overview = Arc::new(self.read().await);
         *last = Some((Instant::now(), Arc::clone(&overview)));
         overview
     }
 
-    async fn look(&self) -> Overview {
+    async fn read(&self) -> Overview {
         let now = clock::now();
         let stored = Stored::read(self.store.as_ref(), &self.sources, &self.unreadable, now);
         let (queues, stored) = tokio::join!(
@@ -310,7 +310,7 @@ impl StatusService {
         let queues = queues.map_err(|_elapsed| "the broker does not answer".to_owned());
         let queues = queues.and_then(|queues| queues.map_err(|error| error.summary().to_owned()));
         let stored = stored.map_err(|_elapsed| "the store does not answer".to_owned());
-        let stored = stored.and_then(|stored| stored.map_err(|error| not_done(&error)));
+        let stored = stored.and_then(|stored| stored.map_err(|error| logged(&error)));
         let mut broker = Health::of(&queues, String::clone);
         if let Some(why) = self.broker.states().into_iter().find_map(|state| state.blocked) {
             broker.error = Some(format!("the broker takes no messages now ({why})"));
@@ -320,10 +320,10 @@ impl StatusService {
     }
 }
 
-/// What failed is told to operators, not to who asked.
-fn not_done(error: &StoreError) -> String {
+/// Logs the error; the client gets a summary.
+fn logged(error: &StoreError) -> String {
     tracing::error!(error = error.report(), "overview.store_failed");
-    "the store does not do its part".to_owned()
+    "the store is unavailable".to_owned()
 }
 
 #[cfg(test)]
@@ -355,7 +355,7 @@ mod tests {
     }
 
     #[test]
-    fn an_hour_has_sixty_minutes_whatever_was_told() {
+    fn an_hour_has_sixty_minutes_with_or_without_records() {
         let now = 100 * 60_000 + 30_000;
         let overview = of(Some(stored(vec![minute(99 * 60_000, 80), minute(6_000_000, 9)])), now);
         assert_eq!(overview.minutes.len(), 60);
@@ -368,7 +368,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_store_that_is_away_would_know_is_not_made_up() {
+    fn figures_of_an_unavailable_store_are_absent() {
         let overview = of(None, 1_000_000);
         assert_eq!((overview.subscriptions, overview.minutes.len()), (None, 0));
         assert!(overview.circuits.is_none() && !overview.is_sound());

@@ -1,4 +1,4 @@
-//! The ladder of queues: how much is where, and when it goes on.
+//! The queues with their depths and next due times.
 
 use std::collections::BTreeMap;
 
@@ -11,44 +11,44 @@ use homing_broker::{
 };
 use homing_domain::{activity::Due, report::duration, time::UnixMillis};
 
-/// What a queue is for, in the order of a message's life.
+/// The purpose of a queue, in the order of a message's life.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, utoipa::ToSchema)]
 #[schema(as = StatusQueueKind)]
 #[serde(rename_all = "snake_case")]
 pub enum Kind {
-    /// Fresh events.
+    /// New events.
     Primary,
     /// Deliveries that are due.
     Retry,
     /// Deliveries that wait.
     Wait,
-    /// What was given up.
+    /// Parked messages.
     Parked,
-    /// What had no route.
+    /// Messages without a route.
     Unrouted,
     /// The lock of a source.
     Lock,
 }
 
-/// A queue as it is shown.
+/// A queue.
 #[derive(Clone, Debug, Serialize, utoipa::ToSchema)]
 #[schema(as = StatusQueue)]
 pub struct Queue {
     /// Its name at the broker.
     pub name: String,
-    /// What it is for.
+    /// Its purpose.
     pub kind: Kind,
     /// The same in words.
     pub holds: String,
-    /// How long messages stay; only in wait queues.
+    /// The time that messages stay; only in wait queues.
     pub wait_ms: Option<u64>,
     /// `present`, `missing`, `different` (other arguments) or `left over`.
     pub state: &'static str,
     /// Ready, without those in flight.
     pub messages: Option<u32>,
-    /// Who takes messages out of it.
+    /// The number of consumers.
     pub consumers: Option<u32>,
-    /// When the next message goes on, as far as workers told; only in wait queues that hold some.
+    /// The next due time that workers reported; only in wait queues that hold messages.
     pub next_due_ms: Option<UnixMillis>,
 }
 
@@ -56,7 +56,7 @@ pub struct Queue {
 ///
 /// # Errors
 ///
-/// [`BrokerError`]; nothing is changed by looking.
+/// [`BrokerError`]; changes nothing.
 pub async fn queues(broker: &Broker) -> Result<Vec<Queue>, BrokerError> {
     let findings = broker.inspect(&[]).await?;
     let mut states: BTreeMap<_, _> =
@@ -101,7 +101,7 @@ impl Queue {
             State::LeftOver(depth) | State::Superseded { depth, .. } => ("left over", Some(*depth)),
         };
         let holds = match kind {
-            Kind::Primary => "fresh events",
+            Kind::Primary => "new events",
             Kind::Retry => "due deliveries",
             Kind::Wait => "waits",
             Kind::Parked => "given up",
@@ -121,7 +121,7 @@ impl Queue {
         }
     }
 
-    /// Takes over when something goes on.
+    /// Sets the next due time of its wait.
     pub(super) fn learn(&mut self, dues: &[Due]) {
         if self.messages.is_none_or(|messages| messages == 0) {
             return;
@@ -151,7 +151,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_due_next_is_told_of_the_queue_of_its_wait_where_something_waits() {
+    fn a_due_time_belongs_to_the_wait_queue_of_its_length_if_that_holds_messages() {
         let at = UnixMillis::new(7);
         let dues = [Due { wait: Duration::from_millis(50), at }];
         let learnt = |mut queue: Queue| {

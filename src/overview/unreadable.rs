@@ -11,14 +11,14 @@ use tokio::{
 use homing_domain::id::SubscriptionId;
 use homing_store::{Corrupt, Listing, MAX_PAGE_LIMIT, Page, Store, StoreError};
 
-/// One that cannot be read. Its events wait until it can.
+/// A subscription that cannot be read. Its events wait until it can.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, utoipa::ToSchema)]
 pub struct UnreadableSubscription {
-    /// Which one.
+    /// Its id.
     pub id: SubscriptionId,
     /// The field at fault.
     pub field: String,
-    /// What is wrong with it.
+    /// The error.
     pub message: String,
 }
 
@@ -29,23 +29,23 @@ impl From<Corrupt> for UnreadableSubscription {
 }
 
 impl UnreadableSubscription {
-    /// What to do about it.
+    /// The remedy.
     #[must_use]
     pub fn advice(&self) -> String {
         format!(
-            "its events wait until `homing subscriptions change {}` sets this field anew, or it is \
-             removed",
+            "its events wait until `homing subscriptions update {}` corrects this field, or it is \
+             deleted",
             self.id
         )
     }
 }
 
-/// Knows which subscriptions cannot be read: reads all of them once, and then what has changed.
+/// Tracks subscriptions that cannot be read: reads all of them once, and then the changes.
 #[derive(Default)]
 pub struct UnreadableSubscriptions(Mutex<Option<Known>>);
 
-/// How long changes are followed before all are read again: a store that went back to an earlier state
-/// may have come to the same version.
+/// The time that changes are followed before all are read again: a store restored from a backup may
+/// have reached the same version.
 const FOLLOWED_FOR: Duration = Duration::from_secs(600);
 
 struct Known {
@@ -55,7 +55,7 @@ struct Known {
 }
 
 impl UnreadableSubscriptions {
-    /// Those that cannot be read now, in the order in which they were made.
+    /// The subscriptions that cannot be read now, oldest first.
     ///
     /// # Errors
     ///
@@ -64,7 +64,7 @@ impl UnreadableSubscriptions {
     /// # Cancel safety
     ///
     /// Cancel safe.
-    pub async fn look(&self, store: &dyn Store) -> Result<Vec<UnreadableSubscription>, StoreError> {
+    pub async fn read(&self, store: &dyn Store) -> Result<Vec<UnreadableSubscription>, StoreError> {
         let mut known = self.0.lock().await;
         let current = match known.as_mut() {
             Some(known) if known.read.elapsed() < FOLLOWED_FOR => known.follow(store).await?,
@@ -79,8 +79,8 @@ impl UnreadableSubscriptions {
 }
 
 impl Known {
-    /// A page at a time: those that can be read are not kept. What is changed meanwhile is followed
-    /// at the next look.
+    /// Reads page by page, and keeps only the unreadable ones. Changes meanwhile are followed at
+    /// the next read.
     async fn read(store: &dyn Store) -> Result<Self, StoreError> {
         let version = store.subscriptions_version().await?;
         let mut known = Self { version, read: Instant::now(), unreadable: BTreeMap::new() };
@@ -95,7 +95,7 @@ impl Known {
         }
     }
 
-    /// `false`: too much has changed.
+    /// Follows changes; `false`: too much has changed.
     async fn follow(&mut self, store: &dyn Store) -> Result<bool, StoreError> {
         if store.subscriptions_version().await? == self.version {
             return Ok(true);

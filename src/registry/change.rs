@@ -1,4 +1,4 @@
-//! What a change makes of a subscription, and which changes are refused.
+//! Changes of a subscription, and those that are refused.
 
 use serde_json::{Map, Value};
 use url::{Origin, Url};
@@ -12,11 +12,11 @@ use homing_domain::{
 };
 use homing_store::Damaged;
 
-/// Named beside the fields of a change: what is secret goes along to another origin.
+/// A member beside the fields of a change: secrets may be sent to another origin.
 pub(super) const KEEP_SECRETS: &str = "keep_secrets";
 
-/// The draft of `present` with `changes`; only shape, field names and the way to another URL are
-/// checked here.
+/// The draft of `present` with `changes`; checks only shape, field names and a change of the
+/// origin.
 pub(super) fn changed(
     present: &Damaged,
     mut changes: Map<String, Value>,
@@ -46,12 +46,12 @@ fn field(error: FieldError) -> RegistryError {
     RegistryError::Field(error)
 }
 
-/// Scheme, host and port: who gets what is sent.
+/// Scheme, host and port: the receiver of secrets.
 fn origin(url: &str) -> Option<Origin> {
     Url::parse(url).ok().map(|url| url.origin())
 }
 
-/// The fields with something secret in them that stay as they are.
+/// The fields with secrets that stay unchanged.
 fn secrets_kept(present: &Draft, changes: &Map<String, Value>) -> Vec<&'static str> {
     let has_secrets = present.secrets.as_ref().is_some_and(|secrets| !secrets.is_empty());
     let fields = [
@@ -63,7 +63,7 @@ fn secrets_kept(present: &Draft, changes: &Map<String, Value>) -> Vec<&'static s
     kept.map(|(name, _)| name).collect()
 }
 
-/// What cannot be read has to be given anew.
+/// Refuses changes that leave an unreadable field.
 fn refuse_what_cannot_be_read(
     present: &Damaged,
     changes: &Map<String, Value>,
@@ -73,13 +73,13 @@ fn refuse_what_cannot_be_read(
     match present.flaws.iter().find(|flaw| !changes.contains_key(&name(flaw))) {
         None => Ok(()),
         Some(FieldError { field: name, message }) => {
-            let message = format!("cannot be read ({message}); give it anew in this change");
+            let message = format!("cannot be read ({message}); give a new value in this change");
             Err(field(FieldError::new(name.as_str(), message)))
         }
     }
 }
 
-/// A secret that stays keeps its end: a draft does not show it.
+/// Keeps the expiry of unchanged secrets, which a draft does not show.
 pub(super) fn keep_expiries(present: &[SigningSecret], secrets: &mut [SigningSecret]) {
     for secret in secrets {
         if let Some(same) = present.iter().find(|present| present.is_same(secret)) {
@@ -111,7 +111,7 @@ fn with(draft: &Draft, changes: Map<String, Value>) -> Result<Draft, FieldError>
         .map_err(|error| FieldError::new(error.path().to_string(), error.inner()))
 }
 
-/// What a field is when nobody sets it.
+/// The default of a field.
 fn defaults(name: &str) -> Value {
     match name {
         "filters" => Value::Array(Vec::new()),

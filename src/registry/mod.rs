@@ -1,7 +1,7 @@
-//! Subscriptions as people make, change and remove them.
+//! Creates, updates and deletes subscriptions.
 //!
-//! Every change is in the store before anybody is told of it. Workers are told over the broker and
-//! follow within a second; when the broker cannot be reached they find out by themselves.
+//! Every change is in the store before it is announced. Announcements go over the broker, and
+//! workers follow within a second; while the broker cannot be reached they poll the store.
 
 use std::{sync::Arc, time::Duration};
 
@@ -27,7 +27,7 @@ use homing_domain::{
 use homing_store::{Corrupt, Damaged, Listing, Page, QuotaError, Store, StoreError};
 use homing_telemetry::events;
 
-/// Makes, changes and removes subscriptions; cheap to clone.
+/// Creates, updates and deletes subscriptions; cheap to clone.
 #[derive(Clone)]
 pub struct Registry {
     store: Arc<dyn Store>,
@@ -35,31 +35,31 @@ pub struct Registry {
     schedules: Schedules,
 }
 
-/// Why a subscription was not made, changed or found.
+/// The reason why a subscription was not created, updated or found.
 #[derive(Debug, thiserror::Error)]
 pub enum RegistryError {
     /// A field is wrong.
     #[error(transparent)]
     Field(FieldError),
-    /// Fields are wrong, all that are.
+    /// All fields that are wrong.
     #[error(transparent)]
     Fields(FieldErrors),
     /// The same events go to the same URL already.
     #[error("subscription {existing} wants the same events at the same URL already")]
     Duplicate {
-        /// The one that is there.
+        /// The existing one.
         existing: SubscriptionId,
     },
     /// No subscription has this id.
     #[error("there is no subscription {id}")]
     NotFound {
-        /// The id asked for.
+        /// The requested id.
         id: SubscriptionId,
     },
-    /// What is secret was given for another address than the one to which it would go from now on.
+    /// Secrets were given for another address than the one to which they would be sent.
     #[error(
-        "the URL goes from {from} to {to}, and {} stored for {from}: give {} anew in this request \
-         (empty to send none), or set `{KEEP_SECRETS}` to true to send what is stored to {to}",
+        "the URL goes from {from} to {to}, and {} stored for {from}: give {} again in this request \
+         (empty to send none), or set `{KEEP_SECRETS}` to true to send the stored ones to {to}",
         listed(.kept, " and "), listed(.kept, ", ")
     )]
     OriginChanged {
@@ -67,20 +67,20 @@ pub enum RegistryError {
         from: String,
         /// Those of the new one.
         to: String,
-        /// The fields with secrets that the change does not give anew.
+        /// The fields with secrets that the change does not replace.
         kept: Vec<&'static str>,
     },
-    /// There is no room for it.
+    /// A quota is used up.
     #[error(transparent)]
     Quota(QuotaError),
-    /// It is there and cannot be read.
+    /// It exists and cannot be read.
     #[error(transparent)]
     Unreadable(Box<Corrupt>),
-    /// The store could not do its part.
+    /// The store is unavailable, or refused.
     #[error("the subscriptions cannot be reached")]
     Store(#[source] StoreError),
     /// The operating system has no randomness to give.
-    #[error("no signing secret could be made")]
+    #[error("no signing secret could be generated")]
     Randomness(#[source] getrandom::Error),
 }
 
@@ -108,30 +108,30 @@ impl From<StoreError> for RegistryError {
     }
 }
 
-/// How long an old secret signs beside the new one when nobody says: Standard Webhooks leaves it
-/// open, a day lets a receiver be deployed.
+/// The default time for which an old secret also signs: Standard Webhooks leaves it open, a day
+/// suffices to deploy a receiver.
 pub const OVERLAP_DEFAULT: Duration = Duration::from_hours(24);
 
-/// The longest time that an old secret may go on to sign.
+/// The longest time for which an old secret may also sign.
 pub const MAX_OVERLAP: Duration = Duration::from_hours(24 * 30);
 
-/// A subscription that was just made, or has a new secret.
+/// A new subscription, or one with a new secret.
 #[derive(Debug)]
 pub struct Created {
     /// The subscription.
     pub subscription: Subscription,
-    /// The secret that was made for it, to be shown once.
+    /// The generated secret, to be shown once.
     pub secret: Option<SigningSecret>,
 }
 
 impl Registry {
-    /// A registry that writes to `store` and tells over `broker`.
+    /// A registry that writes to `store` and announces over `broker`.
     #[must_use]
     pub fn new(store: Arc<dyn Store>, broker: Broker, schedules: Schedules) -> Self {
         Self { store, broker, schedules }
     }
 
-    /// Makes a subscription; a signing secret is made for it where the draft has none.
+    /// Creates a subscription, with a new signing secret if the draft has none.
     ///
     /// # Errors
     ///
@@ -148,19 +148,19 @@ impl Registry {
         let now = clock::now();
         let subscription = self.build(id, &draft, (now, now))?;
         self.store.insert_subscription(&subscription).await?;
-        self.tell().await;
+        self.announce().await;
         Ok(Created { subscription, secret })
     }
 
-    /// Changes the fields named in `changes`, each as a whole; `null` sets a field back. One that
-    /// cannot be read is mended by giving anew what cannot be read of it.
+    /// Changes the fields in `changes`, each as a whole; `null` sets a field back. A subscription
+    /// that cannot be read is repaired by new values for its unreadable fields.
     ///
     /// A URL with another origin is refused while a secret is stored that was given for the present
-    /// one, unless it is given anew or `keep_secrets` is true.
+    /// one, unless a new one is given or `keep_secrets` is true.
     ///
     /// # Errors
     ///
-    /// [`RegistryError`]; nothing is changed by it.
+    /// [`RegistryError`]; nothing was changed.
     pub async fn update(
         &self,
         id: SubscriptionId,
@@ -172,13 +172,13 @@ impl Registry {
             let mut subscription = self.build(id, &draft, (present.created, present.updated))?;
             change::keep_expiries(&present.secrets, &mut subscription.spec.secrets);
             if let Some(changed) = self.replace(subscription).await? {
-                self.tell().await;
+                self.announce().await;
                 return Ok(changed);
             }
         }
     }
 
-    /// The subscription with this id, or what can be read of it.
+    /// The subscription with this id, as far as it can be read.
     async fn present(&self, id: SubscriptionId) -> Result<Damaged, RegistryError> {
         match self.get(id).await {
             Ok(subscription) => Ok(subscription.into()),
@@ -189,7 +189,7 @@ impl Registry {
         }
     }
 
-    /// The subscription with this id, or what can be read of it and what cannot.
+    /// The subscription with this id, as far as it can be read, and the errors.
     ///
     /// # Errors
     ///
@@ -208,12 +208,12 @@ impl Registry {
         }
     }
 
-    /// Makes a new signing secret. The present ones go on to sign for `overlap`, so that the
-    /// receiver can be given the new one meanwhile.
+    /// Creates a new signing secret. The present ones also sign for `overlap`, so that the receiver
+    /// can be given the new one meanwhile.
     ///
     /// # Errors
     ///
-    /// [`RegistryError`]; nothing is changed by it.
+    /// [`RegistryError`]; nothing was changed.
     pub async fn rotate_secret(
         &self,
         id: SubscriptionId,
@@ -230,14 +230,14 @@ impl Registry {
             subscription.spec.secrets =
                 rotated(subscription.spec.secrets, &secret, now.plus(overlap), now);
             if let Some(subscription) = self.replace(subscription).await? {
-                self.tell().await;
+                self.announce().await;
                 return Ok(Created { subscription, secret: Some(secret) });
             }
         }
     }
 
-    /// Writes a subscription whose `updated` is as it was read. `None`: another change came first, so
-    /// it has to be read again.
+    /// Writes a subscription whose `updated` is unchanged since it was read. `None`: another change
+    /// came first, so it has to be read again.
     async fn replace(
         &self,
         mut subscription: Subscription,
@@ -251,7 +251,7 @@ impl Registry {
         }
     }
 
-    /// Removes a subscription. What is owed to it is parked when it comes up.
+    /// Deletes a subscription. Its pending deliveries are parked when they come due.
     ///
     /// # Errors
     ///
@@ -260,7 +260,7 @@ impl Registry {
         if !self.store.remove_subscription(id).await? {
             return Err(RegistryError::NotFound { id });
         }
-        self.tell().await;
+        self.announce().await;
         Ok(())
     }
 
@@ -273,7 +273,7 @@ impl Registry {
         self.store.subscription(id).await?.ok_or(RegistryError::NotFound { id })
     }
 
-    /// A page of all subscriptions, in the order in which they were made.
+    /// A page of all subscriptions, oldest first.
     ///
     /// # Errors
     ///
@@ -282,8 +282,7 @@ impl Registry {
         Ok(self.store.subscriptions(page).await?)
     }
 
-    /// At most `limit` subscriptions in Workfront's form behind the first `offset`, and how many
-    /// there are.
+    /// At most `limit` subscriptions in Workfront's form after the first `offset`, and their total.
     ///
     /// # Errors
     ///
@@ -311,7 +310,7 @@ impl Registry {
     ///
     /// # Errors
     ///
-    /// [`RegistryError`]; some of them may be changed by then. Repeat it.
+    /// [`RegistryError`]; some of them may be changed. Call it again.
     pub async fn set_versions(
         &self,
         subscriptions: Vec<Subscription>,
@@ -329,11 +328,11 @@ impl Registry {
                 subscription = self.get(id).await?;
             }
         }
-        self.tell().await;
+        self.announce().await;
         Ok(())
     }
 
-    /// Checks by building, the request included.
+    /// Checks the draft by building the subscription and a request.
     fn build(
         &self,
         id: SubscriptionId,
@@ -346,14 +345,14 @@ impl Registry {
         Ok(subscription)
     }
 
-    async fn tell(&self) {
+    async fn announce(&self) {
         if let Err(error) = self.broker.announce(&Change::Subscriptions).await {
             events::not_announced(&error.report());
         }
     }
 }
 
-/// A signing secret that nobody has.
+/// A new random signing secret.
 fn new_secret() -> Result<SigningSecret, RegistryError> {
     let key = clock::random::<32>().map_err(RegistryError::Randomness)?;
     SigningSecret::from_bytes(key.to_vec())

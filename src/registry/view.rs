@@ -1,4 +1,4 @@
-//! Subscriptions as they are shown.
+//! Views of subscriptions.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -19,19 +19,19 @@ use homing_domain::{
 };
 use homing_store::Damaged;
 
-/// A subscription as it is shown: secrets masked, instants in RFC 3339.
+/// A subscription with masked secrets; instants in RFC 3339.
 #[derive(Clone, Debug, Serialize, utoipa::ToSchema)]
 #[schema(as = Subscription)]
 pub struct View {
     /// Its id.
     pub id: SubscriptionId,
-    /// Where to send.
+    /// The URL to send to.
     pub url: String,
     /// Topic patterns.
     pub topics: Vec<String>,
     /// Filters in Workfront's form.
     pub filters: Vec<Value>,
-    /// How the filters are joined.
+    /// The connector of the filters.
     pub filter_connector: Connector,
     /// At most the last four characters.
     pub auth_token: Option<String>,
@@ -43,13 +43,13 @@ pub struct View {
     pub schedule: Option<String>,
     /// Requests per second.
     pub rate_limit: Option<u32>,
-    /// For people.
+    /// A note for operators.
     pub description: Option<String>,
     /// Workfront's form, if events are sent in it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub workfront: Option<WorkfrontForm>,
-    /// When an event was parked for it because its filters cost too much, the last time since its last
-    /// change and in the last day; RFC 3339.
+    /// The last instant, since its last change and in the last day, at which an event was parked
+    /// because its filters cost too much; RFC 3339.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub filters_over_budget: Option<String>,
     /// RFC 3339.
@@ -58,7 +58,7 @@ pub struct View {
     pub updated: String,
 }
 
-/// A signing secret as it is shown.
+/// A masked signing secret.
 #[derive(Clone, Debug, Serialize, utoipa::ToSchema)]
 #[schema(as = SigningSecret)]
 pub struct SecretView {
@@ -101,7 +101,7 @@ impl From<&SigningSecret> for SecretView {
 }
 
 impl View {
-    /// What can be read of one that is damaged.
+    /// The readable part of a damaged one.
     pub(super) fn of_damaged(id: SubscriptionId, damaged: &Damaged) -> Self {
         let draft = &damaged.draft;
         let token = draft.auth_token.clone().map(AuthToken::try_from);
@@ -126,7 +126,7 @@ impl View {
 }
 
 impl Registry {
-    /// `subscriptions` as they are shown, with what workers have reported of them.
+    /// Views of `subscriptions`, with the reports of workers.
     ///
     /// # Errors
     ///
@@ -141,7 +141,7 @@ impl Registry {
         Ok(subscriptions.iter().map(view).collect())
     }
 
-    /// The subscription with this id as it is shown.
+    /// The view of the subscription with this id.
     ///
     /// # Errors
     ///

@@ -1,8 +1,8 @@
-//! Log lines on their way to standard error: who logs never waits for who reads, and what others
-//! wrote is visible in them: obeyed by no terminal, and no line of its own.
+//! The writer of log lines: logging never waits for the reader, and text from outside is made
+//! visible: no terminal obeys it, and it forges no line.
 //!
-//! A thread of its own writes them. What it cannot write fast enough waits, up to a bound; what is
-//! more is lost, and counted.
+//! A separate thread writes the lines. A bounded number of them waits for it; further ones are
+//! lost, and counted.
 
 use std::{
     fmt,
@@ -25,11 +25,11 @@ use tracing_subscriber::{
 
 use homing_domain::report::{visible, visible_json};
 
-/// Some megabytes at most, and more than a burst that a slow terminal has to keep up with.
+/// Some megabytes at most, and enough for a burst on a slow terminal.
 const MAX_WAITING: usize = 8_192;
 
-/// Keeps log lines being written. Dropped, it waits until those that there are have been written,
-/// for a second at most; what is logged from then on is lost.
+/// Keeps the writer running. Dropping it waits until all lines are written, for a second at most;
+/// later ones are lost.
 #[derive(Debug)]
 #[must_use = "nothing is logged once this is dropped"]
 pub struct Logging {
@@ -38,7 +38,7 @@ pub struct Logging {
 }
 
 impl Logging {
-    /// How many lines were lost because nobody read them.
+    /// The number of lines that were lost because they were not read in time.
     #[must_use]
     pub fn lost(&self) -> u64 {
         self.backlog.lost.load(Ordering::Relaxed)
@@ -53,7 +53,7 @@ struct Backlog {
 }
 
 impl Backlog {
-    /// Whether there is room for another one.
+    /// Takes room for another line; `false`: there is none.
     fn takes_one(&self) -> bool {
         let room = |waiting: usize| (waiting < MAX_WAITING).then_some(waiting.saturating_add(1));
         let taken = self.waiting.fetch_update(Ordering::Relaxed, Ordering::Relaxed, room).is_ok();
@@ -68,7 +68,8 @@ impl Backlog {
     }
 }
 
-/// The fields of a line for people, as the library writes them, but for what others wrote in them.
+/// The fields of a human-readable line as the library writes them, with text from outside made
+/// visible.
 pub(super) fn fields() -> impl for<'writer> FormatFields<'writer> + Send + Sync + 'static {
     debug_fn(|writer: &mut Writer<'_>, field: &Field, value: &dyn fmt::Debug| {
         let value = format!("{value:?}");
@@ -76,7 +77,7 @@ pub(super) fn fields() -> impl for<'writer> FormatFields<'writer> + Send + Sync 
         // Source: ECMA-48, 8.3.117: `CSI 3 m` is italic, `CSI 2 m` faint, `CSI 0 m` neither.
         match field.name() {
             "message" => write!(writer, "{value}"),
-            // What the library has taken from a record of another one, and writes elsewhere.
+            // Fields of records of the `log` crate, which the library writes elsewhere.
             name if name.starts_with("log.") => Ok(()),
             name if writer.has_ansi_escapes() => {
                 write!(writer, "\x1b[3m{name}\x1b[0m\x1b[2m=\x1b[0m{value}")
@@ -87,14 +88,14 @@ pub(super) fn fields() -> impl for<'writer> FormatFields<'writer> + Send + Sync 
     .delimited(" ")
 }
 
-/// Where lines are logged to; the other end writes them to `output`.
+/// The sink of log lines; its thread writes them to `output`.
 pub(super) fn lines(output: impl Write + Send + 'static) -> (Lines, Logging) {
     let backlog = Arc::new(Backlog::default());
     let output = Written { output, backlog: Arc::clone(&backlog) };
     let (queue, writing) = NonBlockingBuilder::default()
         .lossy(true)
-        // One more than ever wait: the order to end finds room always. Where it does not, the
-        // library says so on standard output, which belongs to answers.
+        // One more than ever wait, so that the order to end always finds room: otherwise the
+        // library writes to standard output, which belongs to answers.
         .buffered_lines_limit(MAX_WAITING.saturating_add(1))
         .thread_name("log")
         .finish(output);
@@ -102,7 +103,7 @@ pub(super) fn lines(output: impl Write + Send + 'static) -> (Lines, Logging) {
     (lines, Logging { backlog, _writing: writing })
 }
 
-/// Takes whole lines, at once.
+/// Accepts whole lines, without waiting.
 #[derive(Clone, Debug)]
 pub(super) struct Lines {
     queue: NonBlocking,
@@ -172,7 +173,7 @@ mod tests {
     use super::*;
     use crate::{config::LogFormat, telemetry::layer};
 
-    /// Writes as long as somebody reads the other end.
+    /// Writes as long as the other end is read.
     struct Pipe(mpsc::SyncSender<Vec<u8>>);
 
     impl Write for Pipe {
@@ -191,7 +192,7 @@ mod tests {
     }
 
     #[test]
-    fn what_nobody_reads_is_lost_beyond_a_bound_and_counted() {
+    fn unread_lines_are_lost_beyond_a_bound_and_counted() {
         let (to, unread) = mpsc::sync_channel(0);
         let (mut lines, logging) = lines(Pipe(to));
         (0..MAX_WAITING).for_each(|number| log(&mut lines, number));
@@ -204,7 +205,7 @@ mod tests {
         assert_eq!(read.last().unwrap(), format!("{}\n", MAX_WAITING - 1).as_bytes());
     }
 
-    /// What is logged where others wrote `text`.
+    /// The log lines of an event with `text` from outside.
     fn logged(text: &str, format: LogFormat) -> String {
         let (to, read) = mpsc::sync_channel(MAX_WAITING);
         let (lines, logging) = lines(Pipe(to));
@@ -216,10 +217,10 @@ mod tests {
         String::from_utf8(read.try_iter().flatten().collect()).unwrap()
     }
 
-    /// Goal: what others wrote is obeyed by no terminal that shows a log, and forges no line of it.
-    /// Method: every control character, and marks that hide or turn text, in each kind of field.
+    /// Goal: no terminal that shows a log obeys text from outside, and it forges no line. Method:
+    /// every control character, and marks that hide or turn text, in each kind of field.
     #[test]
-    fn nothing_that_is_logged_is_obeyed_or_a_line_of_its_own() {
+    fn logged_text_is_never_obeyed_and_forges_no_line() {
         let controls = (0..0x20).chain(0x7f..0xa0).filter_map(char::from_u32);
         let marks = ['\u{202e}', '\u{2067}', '\u{200f}', '\u{200b}', '\u{feff}', '\u{2028}'];
         for c in controls.chain(marks) {
@@ -236,14 +237,14 @@ mod tests {
     }
 
     #[test]
-    fn a_line_for_people_is_as_before() {
+    fn a_human_readable_line_has_its_fields() {
         let line = logged("x y", LogFormat::Human);
         let (_, line) = line.split_once("INFO ").unwrap();
         assert_eq!(line, "said: x y id=x y error=\"x y\" debug=\"x y\" wait_ms=5\n");
     }
 
     #[test]
-    fn what_was_logged_is_written_before_the_end() {
+    fn all_lines_are_written_before_the_end() {
         let (to, read) = mpsc::sync_channel(MAX_WAITING);
         let (mut lines, logging) = lines(Pipe(to));
         (0..1_000).for_each(|number| log(&mut lines, number));

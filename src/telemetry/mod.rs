@@ -1,7 +1,8 @@
-//! What homing tells about itself: log events and metrics, all of them listed here.
+//! Set-up of the log.
 //!
-//! Names are dotted, entity first; units stand in the name. `error` means that a person must act;
-//! an endpoint that fails is `info`. Never told: payloads, secrets, tokens, queries of URLs.
+//! Names of events are dotted, entity first; units are part of names. `error` means that an
+//! operator must act; an endpoint that fails is `info`. Never logged: payloads, secrets, tokens,
+//! queries of URLs.
 
 mod lines;
 
@@ -18,8 +19,8 @@ use self::lines::Lines;
 use crate::config::{LogFormat, LogSettings};
 use homing_domain::settings::SettingsError;
 
-/// Turns on logging to standard error, until what this answers is dropped; standard output belongs
-/// to answers. Logging waits for nobody: what is not read in time is lost.
+/// Turns on logging to standard error, until the result is dropped; standard output belongs to
+/// answers. Logging never blocks: lines that are not read in time are lost.
 ///
 /// # Errors
 ///

@@ -90,7 +90,7 @@ async fn a_dead_url_is_spared_by_the_pool_and_gets_everything_when_it_is_well() 
     let patient = Patient::answering(503).await;
     let url = patient.receiver.url("/");
     site.run(&["topology", "apply"]);
-    site.run(&["subscriptions", "add", "--url", &url, "--topic", "#"]);
+    site.run(&["subscriptions", "create", "--url", &url, "--topic", "#"]);
     let publisher = site.publisher().await;
     let mut workers = [site.start(), site.start(), site.start()];
 

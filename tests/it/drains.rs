@@ -92,7 +92,7 @@ async fn sigterm_and_sigint_end_the_process_with_code_0() {
         Receiver::answering(|_| Reply::status(200).after(Duration::from_millis(500))).await;
     let site = Site::new(&[1_000], "");
     site.run(&["topology", "apply"]);
-    site.run(&["subscriptions", "add", "--url", &receiver.url("/"), "--topic", "#"]);
+    site.run(&["subscriptions", "create", "--url", &receiver.url("/"), "--topic", "#"]);
     let publisher = site.publisher().await;
     let mut process = site.start();
     publisher.publish(Raw::new("t", "event-1", "{}")).await;
@@ -119,8 +119,8 @@ async fn a_log_that_nobody_reads_stops_nothing() {
     .await;
     let site = Site::new(&[1_000], "log.level = \"trace\"");
     site.run(&["topology", "apply"]);
-    site.run(&["subscriptions", "add", "--url", &receiver.url("/"), "--topic", "t"]);
-    site.run(&["subscriptions", "add", "--url", &receiver.url("/hangs"), "--topic", "hang"]);
+    site.run(&["subscriptions", "create", "--url", &receiver.url("/"), "--topic", "t"]);
+    site.run(&["subscriptions", "create", "--url", &receiver.url("/hangs"), "--topic", "hang"]);
     let publisher = site.publisher().await;
     let start = || {
         let (unread, log) = io::pipe().expect("a pipe can be made");

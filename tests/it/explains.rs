@@ -77,7 +77,7 @@ async fn what_was_delivered_and_what_waits_is_told_for_each_subscription() {
         unsent,
         [
             (filtered, "it has filters, which the event may not pass"),
-            (later, "it was made after the event was taken"),
+            (later, "it was created after the event was received"),
         ]
     );
 }
@@ -110,7 +110,7 @@ async fn what_is_parked_says_why_and_how_to_send_it_again() {
         installation.parts.parking.act(Action::Drop, &Selection::default(), None, |_| ()).await;
     assert_eq!(dropped.expect("it can be dropped").matched, 1);
     let explanation = explain(&installation, "event 1", None).await;
-    contains(&only(&explanation).summary, "It is not in the parking queue any more");
+    contains(&only(&explanation).summary, "It is no longer in the parking queue");
     assert_eq!(only(&explanation).command, None);
 }
 
@@ -195,6 +195,6 @@ async fn a_long_parking_queue_is_looked_at_in_part_and_that_is_said() {
     let explanation = explain(&installation, "e1004", None).await;
     let looked = explanation.parking.as_ref().expect("it was looked at");
     assert_eq!((looked.scanned, looked.total, looked.complete), (1_000, 1_005, false));
-    contains(&explanation.notes.join("\n"), "only 1000 of 1005 parked messages were looked at");
+    contains(&explanation.notes.join("\n"), "only 1000 of 1005 parked messages were scanned");
     installation.wait_for_depth(&parked, 1_005).await;
 }

@@ -77,7 +77,7 @@ async fn wait_for_events(receiver: &Receiver, count: usize) -> HashMap<Vec<u8>, 
 
 /// What the store knows of `url`.
 fn endpoint(site: &Site, url: &str) -> serde_json::Value {
-    let shown = site.run(&["--json", "endpoints", "show", url]);
+    let shown = site.run(&["--json", "endpoints", "get", url]);
     serde_json::from_str(&shown).expect("JSON")
 }
 

@@ -27,13 +27,13 @@ async fn secrets_are_in_no_file_log_answer_or_metric() {
     })
     .await;
     let site = Site::new(&[50], "log.level = \"debug\"");
-    let token = json(&site.run(&["tokens", "add", "all", "--json"]))["token"].clone();
+    let token = json(&site.run(&["tokens", "create", "all", "--json"]))["token"].clone();
     let token = token.as_str().expect("a token").to_owned();
     let mut secrets = vec![BEARER.to_owned(), HEADER.to_owned(), token.clone()];
     for path in ["/well", "/failing"] {
         let url = receiver.url(path);
         let header = format!("x-key: {HEADER}");
-        let add = ["subscriptions", "add", "--json", "--url", &url, "--topic", "#"];
+        let add = ["subscriptions", "create", "--json", "--url", &url, "--topic", "#"];
         let more = ["--auth-token", BEARER, "--header", &header];
         let made = json(&site.run(&[&add[..], &more[..]].concat()));
         let id = made["subscription"]["id"].as_str().expect("an id").to_owned();
@@ -88,9 +88,9 @@ async fn without_a_token_only_this_machine_is_listened_to() {
     let refused = site.command(&run).output().expect("the program can be run");
     assert_eq!(refused.status.code(), Some(2));
     let errors = String::from_utf8_lossy(&refused.stderr);
-    assert!(errors.contains("`api.listen`") && errors.contains("homing tokens add"), "{errors}");
+    assert!(errors.contains("`api.listen`") && errors.contains("homing tokens create"), "{errors}");
 
-    site.run(&["tokens", "add", "ci"]);
+    site.run(&["tokens", "create", "ci"]);
     let log = fs::File::create(site.folder.path().join("log")).expect("a log can be written");
     let mut process = site.start_as(&run, Stdio::null(), log.into());
     let base = address(site.folder.path()).await.replace("0.0.0.0", "127.0.0.1");
@@ -100,7 +100,7 @@ async fn without_a_token_only_this_machine_is_listened_to() {
     };
     assert_eq!(ask().await, 401);
 
-    site.run(&["tokens", "remove", "ci"]);
+    site.run(&["tokens", "delete", "ci"]);
     tokio::time::sleep(Duration::from_millis(1_100)).await;
     assert_eq!(ask().await, 401, "the last token opens no door");
     process.terminate();

@@ -1,10 +1,10 @@
-//! Places for connections: who has one, whose turn it is on each, and which one gives way.
+//! Places for connections: their holders, whose turn it is on each, and which one gives way.
 //!
-//! On every connection it is either homing's turn (a request is worked on) or the client's: to send the
-//! head of a request, the rest of a body, or to take an answer. Where places run short, the connection
-//! that has waited longest for its client gives way to a new one, so that clients who keep a place and
-//! send nothing take it from nobody. Connections on which a request is worked on never give way. Beyond
-//! them there is a reserve, from which only health and metrics are answered.
+//! On every connection it is either homing's turn (a request is worked on) or the client's: to send
+//! the head of a request, the rest of a body, or to take an answer. Where places run short, the
+//! connection that has waited longest for its client gives way to a new one, so that idle clients
+//! do not keep others out. Connections on which a request is worked on never give way. Beyond them
+//! there is a reserve, from which only health and metrics are answered.
 
 #[cfg(test)]
 mod tests;
@@ -58,9 +58,9 @@ struct Table {
 struct Connection {
     network: IpAddr,
     is_reserve: bool,
-    /// Whether a request came on it.
+    /// True once a request came on it.
     has_asked: bool,
-    /// Since when it is the client's turn, where it is.
+    /// The instant since which it is the client's turn, if it is.
     since: Instant,
     exchanges: HashMap<u64, Exchanging>,
     ends: CancellationToken,
@@ -77,9 +77,9 @@ struct Exchanging {
 enum Turn {
     /// The client has to send the rest of the body.
     Sends { until: Instant },
-    /// homing has to answer, or to say more.
+    /// homing has to answer, or to continue its answer.
     Homing,
-    /// The client has to take what homing said.
+    /// The client has to receive the answer.
     Takes { until: Instant },
 }
 
@@ -87,7 +87,7 @@ enum Turn {
 pub(super) struct Place {
     places: Arc<Places>,
     id: u64,
-    /// Whether only health and metrics are answered.
+    /// True if only health and metrics are answered.
     pub(super) is_reserve: bool,
     /// Cancelled when the connection shall end after the requests that are under way.
     pub(super) ends: CancellationToken,
@@ -100,11 +100,11 @@ pub(super) struct Exchange {
     places: Arc<Places>,
     connection: u64,
     id: u64,
-    /// Whether there are too many already, so that only health and metrics are answered.
+    /// True beyond the limit of requests, where only health and metrics are answered.
     pub(super) is_beyond: bool,
 }
 
-/// Whoever has an IPv6 address has a network of them.
+/// The network of an address: the owner of an IPv6 address has 64 bits of them.
 pub(super) fn network(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V6(address) => {
@@ -153,12 +153,12 @@ impl Places {
         Some(Place { places: Arc::clone(self), id, is_reserve, ends, cut })
     }
 
-    /// Cuts the connection that has waited longest for its client, whoever it is.
+    /// Cuts the connection that has waited longest for its client.
     pub(super) fn make_way(&self) {
         self.lock().make_way(|_, _| true);
     }
 
-    /// Ends the connections whose clients have had their time.
+    /// Ends the connections whose clients have exceeded their time.
     pub(super) fn sweep(&self) {
         let now = Instant::now();
         let mut table = self.lock();
@@ -187,7 +187,7 @@ impl Table {
         self.connections.values().filter(|one| which(one)).count()
     }
 
-    /// Cuts the one of `which` that has waited longest for its client; whether there was one.
+    /// Cuts the one of `which` that has waited longest for its client; false: there was none.
     fn make_way(&mut self, which: impl Fn(u64, &Connection) -> bool) -> bool {
         let waiting = self.connections.iter().filter(|(id, one)| which(**id, one));
         let waiting = waiting.filter_map(|(id, one)| Some((one.waits_since()?, *id)));
@@ -277,7 +277,7 @@ impl Drop for Place {
 }
 
 impl Exchange {
-    /// The body is there, or nobody waits for it any more.
+    /// The body is complete, or no longer needed.
     pub(super) fn body_ended(&self) {
         let mut table = self.places.lock();
         let exchanging = table.exchanging(self.connection, self.id);
@@ -286,7 +286,7 @@ impl Exchange {
         }
     }
 
-    /// homing has said so many bytes, or nothing but a head; the client takes them.
+    /// homing has sent so many bytes, or only a head; it is the client's turn.
     pub(super) fn says(&self, bytes: usize) {
         let mut table = self.places.lock();
         let Some(one) = table.exchanging(self.connection, self.id) else { return };
@@ -305,15 +305,15 @@ impl Exchange {
         }
     }
 
-    /// homing has more to say, and does not know it yet.
+    /// homing still works on the rest of the answer.
     pub(super) fn thinks(&self) {
         if let Some(one) = self.places.lock().exchanging(self.connection, self.id) {
             one.turn = Turn::Homing;
         }
     }
 
-    /// An answer of so many bytes is in memory. Where there are too many, the clients that have waited
-    /// longest with theirs are cut.
+    /// An answer of so many bytes is in memory. Where there are too many, the clients that have
+    /// waited longest with theirs are cut.
     pub(super) fn holds(&self, bytes: usize) {
         let mut table = self.places.lock();
         let Some(one) = table.exchanging(self.connection, self.id) else { return };

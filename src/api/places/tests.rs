@@ -1,4 +1,4 @@
-//! Who gives way, and when a client's turn is over.
+//! Connections give way, and a client's turn ends.
 
 use tokio::time::advance;
 
@@ -63,9 +63,9 @@ async fn while_every_place_is_worked_on_there_is_a_reserve_and_it_is_bounded() {
     assert!(reserve.iter().all(|one| one.is_reserve));
     let one_more = places.admit(address(1)).unwrap();
     assert_eq!(reserve.iter().filter(|one| is_cut(one)).count(), 1);
-    let asked = one_more.begin(false);
+    let request = one_more.begin(false);
     assert!(one_more.ends.is_cancelled(), "one request on each");
-    drop(asked);
+    drop(request);
 }
 
 #[tokio::test(start_paused = true)]

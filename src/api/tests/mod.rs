@@ -1,4 +1,4 @@
-//! What the API answers without a broker.
+//! The API without a broker.
 
 mod workfront;
 
@@ -155,7 +155,7 @@ async fn every_error_is_a_problem() {
 }
 
 #[tokio::test]
-async fn methods_that_an_address_has_are_told() {
+async fn a_refused_method_lists_the_supported_ones() {
     let api = Unconnected::new(&[]).await;
     let answer = api.ask(request(Method::PUT, "/v1/subscriptions", Body::empty())).await;
     let mut allowed: Vec<_> = answer.headers["allow"].to_str().unwrap().split(',').collect();
@@ -178,16 +178,16 @@ async fn bodies_in_another_form_are_refused() {
 async fn subscriptions_are_kept_while_the_broker_is_away() {
     let api = Unconnected::new(&[]).await;
     let draft = json!({"url": "https://example.com/hook", "topics": ["order.*"]}).to_string();
-    let made = api.post("/v1/subscriptions", &draft).await;
-    assert_eq!(made.status, 201, "{}", made.body);
-    let location = made.headers["location"].to_str().unwrap();
+    let created = api.post("/v1/subscriptions", &draft).await;
+    assert_eq!(created.status, 201, "{}", created.body);
+    let location = created.headers["location"].to_str().unwrap();
     let shown = api.get(location).await;
     assert_eq!(shown.body["url"], "https://example.com/hook");
     assert_eq!(shown.body["secret"], Value::Null);
 
     let again = api.post("/v1/subscriptions", &draft).await;
     assert_eq!(again.status, 409);
-    assert_eq!(again.body["existing"], made.body["id"]);
+    assert_eq!(again.body["existing"], created.body["id"]);
 }
 
 #[tokio::test]
@@ -199,7 +199,11 @@ async fn an_endpoint_is_disabled_while_the_broker_is_away() {
     let answer = api.post("/v1/endpoints/disable", &url).await;
     assert_eq!(answer.status, 200, "{}", answer.body);
     assert_eq!(answer.body["state"], "frozen");
-    assert_eq!(answer.body["parked_by_circuit"], Value::Null, "nobody can count what is parked");
+    assert_eq!(
+        answer.body["parked_by_circuit"],
+        Value::Null,
+        "parked deliveries cannot be counted"
+    );
     let shown = api.get("/v1/endpoints/show?url=https://example.com/hook").await;
     assert_eq!(shown.body["state"], "frozen");
 
@@ -300,13 +304,13 @@ async fn tokens_guard_everything_but_health() {
 }
 
 #[tokio::test]
-async fn without_tokens_other_hosts_are_told_to_configure_some() {
+async fn without_tokens_requests_to_other_hosts_are_refused_with_advice() {
     let api = Unconnected::new(&[]).await;
     let mut request = request(Method::GET, "/v1/subscriptions", Body::empty());
     request.headers_mut().insert(header::HOST, "rebound.example".parse().unwrap());
     let answer = api.ask(request).await;
     assert_eq!(answer.status, 403);
-    assert!(answer.body["detail"].as_str().unwrap().contains("homing tokens add"));
+    assert!(answer.body["detail"].as_str().unwrap().contains("homing tokens create"));
 }
 
 #[tokio::test(start_paused = true)]

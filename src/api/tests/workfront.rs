@@ -102,9 +102,9 @@ async fn the_circuit_of_its_url_is_shown() {
     let now = UnixMillis::new(1_700_000_000_000);
     api.store.set_circuit(&url, Intervention::Disable, now).await.unwrap();
     let shown = api.get(&format!("{SUBSCRIPTIONS}/{id}")).await;
-    let told = &shown.body["subscription_url"];
-    assert!(told["frozen_at"].as_str().unwrap().starts_with("2023-11-14T22:13:20."));
-    assert_eq!(told["disabled_at"], Value::Null);
+    let circuit = &shown.body["subscription_url"];
+    assert!(circuit["frozen_at"].as_str().unwrap().starts_with("2023-11-14T22:13:20."));
+    assert_eq!(circuit["disabled_at"], Value::Null);
 }
 
 #[tokio::test]
@@ -234,8 +234,8 @@ async fn versions_are_set_one_several_and_all() {
     let one = put(&format!("/{}/version", ids[0]), json!({"version": "v1"})).await;
     assert_eq!((one.status.as_u16(), one.body), (200, json!({"id": ids[0], "version": "v1"})));
     assert_eq!(put(&format!("/{}/version", ids[0]), json!({"version": "v3"})).await.status, 400);
-    let nobody = "01931f5a-9c4e-7000-8000-0123456789ab";
-    let answer = put(&format!("/{nobody}/version"), json!({"version": "v1"})).await;
+    let unknown_id = "01931f5a-9c4e-7000-8000-0123456789ab";
+    let answer = put(&format!("/{unknown_id}/version"), json!({"version": "v1"})).await;
     assert_eq!(answer.status, 404);
 
     let some = json!({"subscriptionIds": ids[1..], "version": "v1"});
@@ -250,7 +250,7 @@ async fn versions_are_set_one_several_and_all() {
     assert_eq!(put("/version", all).await.body, json!({"subscription_ids": ids, "version": "v2"}));
     assert_eq!(version(&ids[2]).await, "v2");
 
-    let unknown = json!({"subscriptionIds": [ids[0], nobody], "version": "v1"});
+    let unknown = json!({"subscriptionIds": [ids[0], unknown_id], "version": "v1"});
     assert_eq!(put("/version", unknown).await.status, 404);
     assert_eq!(version(&ids[0]).await, "v2", "nothing is changed");
     assert_eq!(put("/version", json!({"version": "v1"})).await.fields(), ["subscriptionIds"]);

@@ -1,8 +1,8 @@
-//! `/attask/eventsubscription/api/v1/subscriptions`: subscriptions as Adobe Workfront's API has
-//! them, so that a client of that API can be pointed at homing.
+//! `/attask/eventsubscription/api/v1/subscriptions`: subscriptions in the form of Adobe Workfront's
+//! API, so that a client of that API can be pointed at homing.
 //!
-//! What is made here is in Workfront's form, and only such subscriptions are seen here. Errors are
-//! problem documents, as everywhere in this API.
+//! Subscriptions created here are in Workfront's form, and only such subscriptions are visible
+//! here. Errors are problem documents, as everywhere in this API.
 //!
 //! Source: Adobe Workfront, *Event subscription API*; what is not documented there is decided at
 //! the item that decides it.
@@ -42,19 +42,19 @@ pub(super) use versions::*;
 pub(super) const SUBSCRIPTIONS: &str = "/attask/eventsubscription/api/v1/subscriptions";
 
 const PAGE_LIMIT_DEFAULT: u32 = 100;
-/// Far behind any page that there is.
+/// Far beyond any existing page.
 const MAX_PAGE: u32 = 1_000_000;
 
-/// A subscription as it is asked for.
+/// A subscription to create.
 #[derive(Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 #[schema(as = WorkfrontWanted, example = json!({"objCode": "PROJ", "eventType": "UPDATE", "url": "https://example.com/hook", "authToken": "EauthTokenWorkfrontRocks1234_"}))]
 pub(super) struct Wanted {
-    /// What the events are about: `TASK`, `PROJ`, …
+    /// The kind of object: `TASK`, `PROJ`, …
     obj_code: String,
     /// `CREATE`, `UPDATE` or `DELETE`.
     event_type: String,
-    /// Where to send.
+    /// The URL to send to.
     url: String,
     /// Sent as `Authorization: Bearer`.
     #[schema(min_length = 1, max_length = 254)]
@@ -99,7 +99,7 @@ impl Wanted {
             filters: self.filters.into_iter().map(with_comparison).collect(),
             filter_connector: self.filter_connector,
             auth_token: Some(self.auth_token),
-            // Nobody could be told a secret here; `rotate-secret` makes one.
+            // This API cannot show a secret; `rotate-secret` creates one.
             secrets: Some(Vec::new()),
             headers: BTreeMap::new(),
             schedule: None,
@@ -110,7 +110,7 @@ impl Wanted {
     }
 }
 
-/// A filter without a comparison asks for equality, as in Workfront's examples.
+/// A filter without a comparison means equality, as in Workfront's examples.
 fn with_comparison(mut filter: Map<String, Value>) -> Value {
     if filter.contains_key("fieldName") && filter.contains_key("fieldValue") {
         filter.entry("comparison").or_insert_with(|| json!("eq"));
@@ -157,12 +157,12 @@ pub(super) struct Versioned {
 
 type Created = (StatusCode, [(HeaderName, String); 1], Json<Versioned>);
 
-/// Makes a subscription in Workfront's form.
+/// Create a subscription in Workfront's form.
 #[utoipa::path(
     post, path = "/attask/eventsubscription/api/v1/subscriptions", tag = "workfront", operation_id = "workfront_create",
     request_body = Wanted,
     responses(
-        (status = 201, description = "It is made, at `Location`", body = Versioned),
+        (status = 201, description = "Created, at `Location`", body = Versioned),
         (status = 409, description = "The same subscription exists"),
     )
 )]
@@ -171,14 +171,14 @@ pub(super) async fn create(
     _: NoParameters,
     JsonBody(wanted): JsonBody<Wanted>,
 ) -> Result<Created, Problem> {
-    let made = api.parts.registry.create(wanted.draft()?).await.map_err(renamed)?;
-    let id = made.subscription.id;
+    let created = api.parts.registry.create(wanted.draft()?).await.map_err(renamed)?;
+    let id = created.subscription.id;
     let location = format!("{SUBSCRIPTIONS}/{id}");
     let versioned = Versioned { id, version: Version::default() };
     Ok((StatusCode::CREATED, [(LOCATION, location)], Json(versioned)))
 }
 
-/// A subscription as it is shown.
+/// A subscription in Workfront's form.
 #[derive(Serialize, utoipa::ToSchema)]
 #[schema(as = WorkfrontSubscription)]
 pub(super) struct Shown {
@@ -206,8 +206,7 @@ pub(super) struct Shown {
     subscription_url: ShownUrl,
 }
 
-/// The circuit of a URL. A frozen one is told as frozen only: since when it had been disabled
-/// before is not known.
+/// The circuit of a URL. A frozen one has no `disabled_at`: when it opened before is not known.
 #[derive(Clone, Serialize, utoipa::ToSchema)]
 #[schema(as = WorkfrontUrl)]
 struct ShownUrl {
@@ -283,14 +282,14 @@ struct Meta {
     total_count: u64,
 }
 
-/// A page of the subscriptions in Workfront's form.
+/// List subscriptions in Workfront's form.
 ///
 /// Those that cannot be read are counted and not listed; `/v1/subscriptions` names them.
 #[utoipa::path(
     get, path = "/attask/eventsubscription/api/v1/subscriptions", tag = "workfront", operation_id = "workfront_list",
     params(
-        ("page" = Option<u32>, Query, minimum = 1, maximum = 1_000_000, description = "Which page; 1 if not said"),
-        ("limit" = Option<u32>, Query, minimum = 1, maximum = 1000, description = "How many on a page; 100 if not said"),
+        ("page" = Option<u32>, Query, minimum = 1, maximum = 1_000_000, description = "Number of the page; 1 by default"),
+        ("limit" = Option<u32>, Query, minimum = 1, maximum = 1000, description = "Size of a page; 100 by default"),
     ),
     responses((status = 200, description = "One page", body = Page)),
 )]
@@ -319,7 +318,7 @@ pub(super) async fn list(
     Ok(Json(Page { subscriptions: shown, meta }))
 }
 
-/// One subscription, with the circuit of its URL.
+/// Get a subscription, with the circuit of its URL.
 #[utoipa::path(
     get, path = "/attask/eventsubscription/api/v1/subscriptions/{id}", tag = "workfront", operation_id = "workfront_get",
     params(("id" = SubscriptionId, Path, description = "The subscription")),
@@ -335,13 +334,13 @@ pub(super) async fn get(
     Ok(Json(Shown::new(&subscription, &api.parts.customer_id, circuit)))
 }
 
-/// Removes a subscription.
+/// Delete a subscription.
 ///
 /// Answers 200 without a body, as Workfront does.
 #[utoipa::path(
     delete, path = "/attask/eventsubscription/api/v1/subscriptions/{id}", tag = "workfront", operation_id = "workfront_delete",
     params(("id" = SubscriptionId, Path, description = "The subscription")),
-    responses((status = 200, description = "It is removed")),
+    responses((status = 200, description = "Deleted")),
 )]
 pub(super) async fn delete(
     State(api): State<Api>,

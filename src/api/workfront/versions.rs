@@ -23,12 +23,12 @@ pub(in crate::api) struct WantedVersion {
     version: Version,
 }
 
-/// Sets the version of a subscription.
+/// Set the version of a subscription.
 #[utoipa::path(
     put, path = "/attask/eventsubscription/api/v1/subscriptions/{id}/version", tag = "workfront", operation_id = "workfront_set_version",
     params(("id" = SubscriptionId, Path, description = "The subscription")),
     request_body = WantedVersion,
-    responses((status = 200, description = "It has this version", body = Versioned)),
+    responses((status = 200, description = "Version set", body = Versioned)),
 )]
 pub(in crate::api) async fn set_version(
     State(api): State<Api>,
@@ -61,15 +61,15 @@ pub(in crate::api) struct AllVersioned {
     version: Version,
 }
 
-/// Sets the version of several subscriptions, or of all.
+/// Set the version of several subscriptions, or of all.
 ///
-/// Of ids given, all must exist; before that is known, nothing is changed.
+/// All given ids must exist; otherwise nothing is changed.
 #[utoipa::path(
     put, path = "/attask/eventsubscription/api/v1/subscriptions/version", tag = "workfront", operation_id = "workfront_set_versions",
     request_body = WantedVersions,
     responses(
-        (status = 200, description = "They have this version", body = AllVersioned),
-        (status = 404, description = "One of them is not there"),
+        (status = 200, description = "Versions set", body = AllVersioned),
+        (status = 404, description = "One of them does not exist"),
     )
 )]
 pub(in crate::api) async fn set_versions(

@@ -1,32 +1,32 @@
-//! What follows from the figures: what was in the way, and how many workers a rate needs.
+//! Conclusions from the figures: the bottleneck, and the workers that a rate needs.
 
 use indicatif::HumanCount;
 use serde::Serialize;
 
 use super::figures::{Cpu, InFlight, rounded};
 
-/// Deliveries per second for which workers are counted where none are wanted.
+/// Deliveries per second for which workers are counted if no rate is requested.
 const USUAL_RATES: [u32; 3] = [1_000, 5_000, 20_000];
-/// How busy a worker should be, so that it can catch up after a pause.
+/// The highest load of a worker that can still catch up after a pause.
 const MAX_LOAD: f64 = 0.7;
-/// The processors of a machine that are as busy as this have no more to give.
+/// Processors of a machine that are as busy as this are at their limit.
 const BUSY_PERCENT: f64 = 90.0;
-/// Where others use more than this of a machine, the figures are theirs, too.
+/// Above this share of the machine, other processes distort the figures.
 const OTHERS_PERCENT: f64 = 20.0;
-/// As much of the places as this means that deliveries waited for one.
+/// From this share of taken places on, deliveries waited for one.
 const FULL: f64 = 0.7;
-/// The last events of a run are delivered in less than full company.
+/// The last events of a run are delivered at less than full load.
 const REACHED: f64 = 0.97;
 
-/// What kept the rate from being higher.
+/// The bottleneck of a run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub(super) enum Bottleneck {
-    /// The wanted rate was reached.
+    /// The requested rate was reached.
     None,
     /// The CPU of the machine on which everything runs.
     Processor,
-    /// How long endpoints take, with so many deliveries in flight.
+    /// The latency of endpoints, with so many deliveries in flight.
     EndpointLatency,
     /// Neither: the broker, or the network to it.
     Broker,
@@ -34,7 +34,7 @@ pub(super) enum Bottleneck {
     Unknown,
 }
 
-/// What is advised.
+/// The conclusions.
 #[derive(Clone, Debug, Serialize)]
 pub(super) struct Advice {
     pub(super) bottleneck: Bottleneck,
@@ -45,19 +45,19 @@ pub(super) struct Advice {
     pub(super) text: String,
 }
 
-/// How many workers a rate needs.
+/// The number of workers that a rate needs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub(super) struct Need {
     pub(super) deliveries_per_second: u32,
     pub(super) workers: u32,
 }
 
-/// What is known of a run.
+/// The observations of a run.
 pub(super) struct Observed {
     pub(super) per_second: f64,
     pub(super) wanted_per_second: Option<f64>,
     pub(super) workers: f64,
-    /// How long a delivery has its place in flight.
+    /// The time that a delivery occupies its place in flight.
     pub(super) held_ms: f64,
     pub(super) in_flight: InFlight,
     pub(super) cpu: Cpu,
@@ -105,14 +105,14 @@ impl Observed {
         }
     }
 
-    /// What a worker with a core of its own delivers per second, with some of it to spare.
+    /// Deliveries per second of a worker with a core of its own, with some reserve.
     fn one_worker(&self, bottleneck: Bottleneck) -> Option<f64> {
         let cpu_ms =
             self.cpu.workers_ms_per_1000.filter(|ms| *ms > 0.0 && self.per_second > 0.0)?;
         let by_cpu = 1_000_000.0 / cpu_ms;
         let places = self.in_flight.places / self.workers;
         let by_places = places * 1_000.0 / self.held_ms.max(f64::MIN_POSITIVE);
-        // Where everybody waits for the processor, a place is held for longer than it need be.
+        // While the processor is the bottleneck, places are held for longer than necessary.
         let most = match bottleneck {
             Bottleneck::Processor => by_cpu,
             Bottleneck::None
@@ -123,7 +123,7 @@ impl Observed {
         Some(most * MAX_LOAD)
     }
 
-    /// Said where something else kept the machine busy.
+    /// A note if something else kept the machine busy.
     fn disturbed(&self) -> Option<String> {
         let others = self.cpu.others_busy_percent.filter(|percent| *percent > OTHERS_PERCENT)?;
         let broker = self.cpu.broker_ms_per_1000.map_or(" (the broker, perhaps)", |_| "");
@@ -149,7 +149,7 @@ impl Observed {
                  broker on it share it with the workers."
             ),
             Bottleneck::EndpointLatency => format!(
-                "The bottleneck was how long endpoints take: {mean:.0} of {places:.0} places in flight \
+                "The bottleneck was the latency of endpoints: {mean:.0} of {places:.0} places in flight \
                  were taken, each for {held_ms:.0} ms; raise `{limit}` or start more workers."
             ),
             Bottleneck::Broker => format!(
@@ -159,7 +159,7 @@ impl Observed {
                 count(whole(*per_second))
             ),
             Bottleneck::Unknown => {
-                "Nothing was delivered, so nothing follows; `homing run` with --verbose tells why."
+                "Nothing was delivered, so nothing follows; `homing run` with --verbose shows why."
                     .to_owned()
             }
         }
@@ -172,7 +172,7 @@ fn sized(bottleneck: Bottleneck, one: f64, needs: &[Need]) -> String {
         .iter()
         .map(|need| format!("{} for {}/s", need.workers, count(need.deliveries_per_second)))
         .collect();
-    // With little to do, a delivery costs more than in a crowd.
+    // At low load, a delivery costs more than at high load.
     let at_least = if bottleneck == Bottleneck::None { "at least" } else { "about" };
     format!(
         "A worker with a core of its own makes {at_least} {}/s when {:.0} % busy: {}, if the broker \
@@ -229,11 +229,11 @@ mod tests {
     fn slow_endpoints_ask_for_places_and_name_the_setting() {
         let advice = Advice::of(&observed(2_500.0, 30.0, 500.0));
         assert_eq!(advice.bottleneck, Bottleneck::EndpointLatency);
-        insta::assert_snapshot!(advice.text, @"The bottleneck was how long endpoints take: 500 of 512 places in flight were taken, each for 200 ms; raise `worker.max_in_flight` or start more workers. A worker with a core of its own makes about 1,792/s when 70 % busy: 1 for 1,000/s, 3 for 5,000/s, 12 for 20,000/s, if the broker keeps up.");
+        insta::assert_snapshot!(advice.text, @"The bottleneck was the latency of endpoints: 500 of 512 places in flight were taken, each for 200 ms; raise `worker.max_in_flight` or start more workers. A worker with a core of its own makes about 1,792/s when 70 % busy: 1 for 1,000/s, 3 for 5,000/s, 12 for 20,000/s, if the broker keeps up.");
     }
 
     #[test]
-    fn where_nobody_is_busy_the_broker_gives_no_more() {
+    fn without_a_busy_processor_or_endpoint_the_broker_is_the_bottleneck() {
         let mut slow = observed(2_500.0, 30.0, 20.0);
         slow.cpu.broker_ms_per_1000 = None;
         slow.cpu.others_busy_percent = Some(25.0);

@@ -1,4 +1,4 @@
-//! What a bench found out. Units stand at the end of names.
+//! The results of a bench. Units are at the end of names.
 
 use std::time::Duration;
 
@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::{
     Ended, Wanted,
     advice::{Advice, Observed},
-    ground::Ground,
+    sandbox::Sandbox,
     stage::{Counted, Spent},
 };
 use crate::config::Settings;
@@ -26,14 +26,14 @@ pub(super) struct Figures {
     pub(super) answered_500: u64,
     /// Attempts that ended without an answer.
     pub(super) unanswered: u64,
-    /// What the broker has in wait queues at the end: deliveries that failed, and those that found
-    /// their endpoint busy.
+    /// Deliveries in wait queues at the end: those that failed, and those that found their endpoint
+    /// busy.
     pub(super) in_wait_queues: u64,
     pub(super) seconds: f64,
     pub(super) deliveries_per_second: f64,
     /// From the publish (with a rate: from when it was due) to the sink.
     pub(super) latency_ms: Percentiles,
-    /// From the publish to the broker's confirm, which is beside a delivery's way.
+    /// From the publish to the broker's confirm, which is not on the path of a delivery.
     pub(super) confirm_ms: Percentiles,
     pub(super) way_mean_ms: Way,
     pub(super) in_flight: InFlight,
@@ -44,7 +44,7 @@ pub(super) struct Figures {
     pub(super) not_measured: Vec<String>,
 }
 
-/// What was asked for.
+/// The requested load.
 #[derive(Clone, Debug, Serialize)]
 pub(super) struct Load {
     pub(super) events: u32,
@@ -56,7 +56,7 @@ pub(super) struct Load {
     pub(super) workers: u32,
 }
 
-/// Where a delivery's time goes, in milliseconds; the first three are its latency.
+/// The parts of a delivery's time, in milliseconds; the first three are its latency.
 #[derive(Clone, Debug, Serialize)]
 pub(super) struct Way {
     /// From the publish to the worker: the broker and the time in its queue.
@@ -76,7 +76,7 @@ pub(super) struct InFlight {
     pub(super) places: f64,
 }
 
-/// CPU time, and what part of the machine that is.
+/// CPU time, and its share of the machine.
 #[derive(Clone, Debug, Serialize)]
 pub(super) struct Cpu {
     pub(super) workers_ms_per_1000: Option<f64>,
@@ -84,7 +84,7 @@ pub(super) struct Cpu {
     pub(super) bench_ms_per_1000: Option<f64>,
     pub(super) sink_ms_per_1000: Option<f64>,
     pub(super) machine_busy_percent: Option<f64>,
-    /// The part of that which nobody named here used.
+    /// The part of that which other processes used.
     pub(super) others_busy_percent: Option<f64>,
     pub(super) cores: u32,
 }
@@ -141,8 +141,8 @@ fn mean_ms(sum_us: i64, count: u64) -> f64 {
 
 impl Figures {
     /// Puts together what was counted.
-    pub(super) fn of(wanted: &Wanted, ground: &Ground, counted: &Counted) -> Self {
-        let settings = ground.settings();
+    pub(super) fn of(wanted: &Wanted, sandbox: &Sandbox, counted: &Counted) -> Self {
+        let settings = sandbox.settings();
         let Counted { loaded, sink, workers, worker_peak_kib, waiting } = counted;
         let seconds = Duration::from_micros(sink.lasted_us).as_secs_f64();
         let deliveries = sink.requests;
@@ -186,7 +186,7 @@ impl Figures {
             confirm_ms: loaded.confirm,
             way_mean_ms: way,
             in_flight,
-            not_measured: not_measured(wanted, &cpu, ground),
+            not_measured: not_measured(wanted, &cpu, sandbox),
             cpu,
             worker_peak_mib: worker_peak_kib.map(|kib| rounded(f64::from(kib) / 1_024.0)),
             advice,
@@ -235,11 +235,11 @@ impl Cpu {
     }
 }
 
-/// What limits the deliveries in flight.
+/// The limit of the deliveries in flight.
 struct Limit {
     /// In all workers.
     places: f64,
-    /// Places in the lane of fresh events; else, requests at one URL.
+    /// Places in the primary lane; else, requests at one URL.
     is_lane: bool,
 }
 
@@ -257,19 +257,19 @@ impl Limit {
     }
 }
 
-fn not_measured(wanted: &Wanted, cpu: &Cpu, ground: &Ground) -> Vec<String> {
+fn not_measured(wanted: &Wanted, cpu: &Cpu, sandbox: &Sandbox) -> Vec<String> {
     let mut texts = Vec::new();
     let mut say = |text: &str| texts.push(text.to_owned());
     say("acks: sent together, some milliseconds after the answer, and no part of the latency");
     say("TLS, DNS and the network to real endpoints: the sink is on 127.0.0.1");
     if cpu.broker_ms_per_1000.is_none() {
-        say("the broker's CPU: it is not on this machine, or its process may not be looked into");
+        say("the broker's CPU: it is not on this machine, or its process may not be read");
     }
-    if !ground.has_the_store() {
+    if !sandbox.has_the_store() {
         say("the PostgreSQL store: the attempt log goes to an SQLite file instead");
     }
     if wanted.rate.is_none() {
-        say("the latency at a rate that you expect: that of a full queue is told; use --rate");
+        say("the latency at an expected rate: the figures are those of a full queue; use --rate");
     }
     if wanted.fail > 0 {
         say("retries: what failed would come again later, at the cost of a delivery each time");
@@ -287,12 +287,12 @@ mod tests {
     #[test]
     fn percentiles_are_times_that_were_measured() {
         let mut times: Vec<u32> = (1..=1_000).rev().map(|n| n * 1_000).collect();
-        let told = |times: &mut [u32]| {
+        let text = |times: &mut [u32]| {
             let Percentiles { p50, p90, p99, max, mean } = Percentiles::of(times);
             format!("{p50} {p90} {p99} {max} {mean}")
         };
-        assert_eq!(told(&mut times), "500 900 990 1000 500.5");
-        assert_eq!(told(&mut [7_000]), "7 7 7 7 7");
-        assert_eq!(told(&mut []), "0 0 0 0 0");
+        assert_eq!(text(&mut times), "500 900 990 1000 500.5");
+        assert_eq!(text(&mut [7_000]), "7 7 7 7 7");
+        assert_eq!(text(&mut []), "0 0 0 0 0");
     }
 }

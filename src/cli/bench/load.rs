@@ -1,8 +1,8 @@
-//! The load: events, published at a wanted rate or as fast as they are delivered.
+//! The load: events, published at a requested rate or as fast as they are delivered.
 //!
-//! At a wanted rate every event carries the instant at which it was due: a bench that is held up does
-//! not make the latency look better. Without one, so many events are on their way that the workers
-//! are never without, and no more: the latency is then that of a queue that is kept full.
+//! At a requested rate every event carries the instant at which it was due: a bench that is held up
+//! does not make the latency look better. Without a rate, just enough events are under way that the
+//! workers are never idle: the latency is then that of a queue that is kept full.
 
 use std::time::Duration;
 
@@ -14,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 use super::{
     Ended, Wanted,
     figures::{Percentiles, micros},
-    ground::PUBLISHES_AT_ONCE,
+    sandbox::PUBLISHES_AT_ONCE,
     stage::{self, Spent, Stage},
 };
 use crate::cli::{Output, failure::Failure, progress::Progress};
@@ -40,7 +40,8 @@ pub(super) fn body(due_us: i64, bytes: usize) -> Bytes {
     body.into()
 }
 
-/// When the event of this body was due, in microseconds since 1970; `None` for one of the warm-up.
+/// The instant when the event of this body was due, in microseconds since 1970; `None` for one of
+/// the warm-up.
 pub(super) fn due(body: &Bytes) -> Option<i64> {
     let digits = body.strip_prefix(BEFORE_DUE.as_bytes())?.get(..DUE_DIGITS)?;
     let due = i64::from_str_radix(std::str::from_utf8(digits).ok()?, 16).ok()?;
@@ -65,7 +66,7 @@ pub(super) fn event(number: u32, endpoint: u32, body: Bytes) -> Result<Outgoing,
     Ok(Message::of_event(event).outgoing())
 }
 
-/// What became of the load.
+/// The result of the load.
 pub(super) struct Loaded {
     pub(super) ended: Ended,
     /// Events that the broker confirmed.
@@ -78,7 +79,7 @@ pub(super) struct Loaded {
 struct Load<'a> {
     stage: &'a mut Stage,
     wanted: &'a Wanted,
-    /// Events on their way at most, where no rate is wanted.
+    /// Undelivered events at most, if no rate is requested.
     window: u64,
     begun: (Instant, i64),
     unconfirmed: FuturesUnordered<BoxFuture<'static, Result<u32, BrokerError>>>,
@@ -139,23 +140,23 @@ impl Load<'_> {
                 Ok(micros(clock::micros().saturating_sub(begun)))
             }));
             self.sent = self.sent.saturating_add(1);
-            // A publish is under way from when it is first looked at.
+            // A publish begins with its first poll.
             if let Some(Some(confirmed)) = self.unconfirmed.next().now_or_never() {
                 self.confirms.push(confirmed.map_err(Failure::Broker)?);
             }
         }
-        while !self.unconfirmed.is_empty() || self.on_their_way() > 0 {
+        while !self.unconfirmed.is_empty() || self.undelivered() > 0 {
             self.something().await?;
         }
         Ok(())
     }
 
     /// Events that were published and have not come.
-    fn on_their_way(&self) -> u64 {
+    fn undelivered(&self) -> u64 {
         u64::from(self.sent).saturating_sub(self.stage.arrived())
     }
 
-    /// Waits until it is time for the next event; when it was due, in microseconds since 1970.
+    /// Waits for the next event's time; returns when it was due, in microseconds since 1970.
     async fn turn(&mut self, number: u32) -> Result<i64, Failure> {
         let (begun, begun_us) = self.begun;
         let offset = self
@@ -172,7 +173,7 @@ impl Load<'_> {
             }
         }
         let is_full = |load: &Self| load.unconfirmed.len() >= PUBLISHES_AT_ONCE;
-        let is_ahead = |load: &Self| offset.is_none() && load.on_their_way() >= load.window;
+        let is_ahead = |load: &Self| offset.is_none() && load.undelivered() >= load.window;
         while is_full(self) || is_ahead(self) {
             self.something().await?;
         }
@@ -180,7 +181,7 @@ impl Load<'_> {
         Ok(due_us.map_or_else(clock::micros, |offset| begun_us.saturating_add(offset)))
     }
 
-    /// Waits for a confirm or for news from the sink.
+    /// Waits for a confirm or for a count from the sink.
     ///
     /// # Cancel safety
     ///
@@ -190,8 +191,8 @@ impl Load<'_> {
             Some(confirmed) = self.unconfirmed.next() => {
                 self.confirms.push(confirmed.map_err(Failure::Broker)?);
             }
-            news = self.stage.news() => {
-                news?;
+            count = self.stage.next_count() => {
+                count?;
                 let arrived = u32::try_from(self.stage.arrived()).unwrap_or(u32::MAX);
                 self.progress.at(arrived, self.wanted.events(), "");
             }

@@ -1,17 +1,17 @@
 //! `homing bench`
 //!
-//! Load against the configured broker, for people who have to decide how many workers they need. It
-//! goes to queues of its own ([`ground`]), through workers as `homing run` has them ([`worker`]), to
-//! a sink on this machine ([`sink`]); both are processes of this same program ([`process`]), so that
-//! the work of each is told apart. [`stage`] puts them up, [`load`] publishes, [`figures`] puts together what they
-//! counted, [`advice`] says what follows from it, [`show`] writes it for people.
+//! Load against the configured broker, to size a pool of workers. It goes to queues of its own
+//! ([`sandbox`]), through workers as `homing run` has them ([`worker`]), to a sink on this machine
+//! ([`sink`]); both are processes of this same program ([`process`]), so that the work of each is
+//! measured separately. [`stage`] starts them, [`load`] publishes, [`figures`] combines the counts,
+//! [`advice`] draws conclusions, [`show`] writes text.
 //!
-//! Promises: the installation that the settings name is not touched; everything that was made is
-//! deleted at the end, also when it is interrupted or fails; the load ends at `--duration`.
+//! Promises: the installation that the settings name is not touched; everything that was created is
+//! deleted at the end, also after an interrupt or a failure; the load ends at `--duration`.
 
 mod advice;
 mod figures;
-mod ground;
+mod sandbox;
 mod load;
 mod process;
 mod show;
@@ -25,7 +25,7 @@ use serde::Serialize;
 use serde_json::json;
 use tokio_util::sync::CancellationToken;
 
-use self::{figures::Figures, ground::Ground, stage::Stage};
+use self::{figures::Figures, sandbox::Sandbox, stage::Stage};
 use super::{
     Output,
     failure::{Exit, Failure},
@@ -39,8 +39,8 @@ use homing_domain::settings::SettingsError;
 
 const EXAMPLES: &str = "\
 Examples:
-  homing bench                                 as fast as it goes
-  homing bench --rate 1000                     is it calm at 1,000 events a second, and how late?
+  homing bench                                 as fast as possible
+  homing bench --rate 1000                     latency at 1,000 events a second
   homing bench --latency 200 --endpoints 5     endpoints that take 200 ms to answer
   homing bench --workers 2 --size 20000
   homing bench --fail 10 --json
@@ -50,7 +50,7 @@ The broker and the account, [worker] and [endpoint] are those of the settings. E
 subscriptions and the store of the installation are not touched: the bench uses queues with the
 prefix PREFIX.homing-bench (the account needs permission for them), an SQLite store in a temporary
 folder and endpoints on 127.0.0.1; it sends no traces and lets no circuit open. All of that is
-deleted at the end, after Ctrl-C, too. What a run that was killed left is deleted by the next one.
+deleted at the end, after Ctrl-C, too. The next run deletes what a killed run left.
 
 The bench, its sink and the workers run on this machine: start it where workers will run.";
 
@@ -61,12 +61,12 @@ pub(super) struct Arguments {
     part: Option<Part>,
     #[command(flatten)]
     wanted: Wanted,
-    /// Only delete what a run that was killed has left at the broker
+    /// Only delete what a killed run left at the broker
     #[arg(long)]
     clean: bool,
 }
 
-/// Processes of the bench's own; what they are to do comes through standard input.
+/// Processes of the bench; their job comes through standard input.
 #[derive(clap::Subcommand)]
 enum Part {
     /// Answers requests
@@ -77,7 +77,7 @@ enum Part {
     Worker,
 }
 
-/// The load that is wanted.
+/// The requested load.
 #[derive(clap::Args, Clone, Debug)]
 struct Wanted {
     /// Events to deliver [default: 100000; with --rate, those of 15 seconds]
@@ -94,10 +94,10 @@ struct Wanted {
     #[arg(long, default_value_t = 10, value_name = "N")]
     #[arg(value_parser = clap::value_parser!(u32).range(1..=1_000))]
     endpoints: u32,
-    /// How long the sink takes to answer, in milliseconds
+    /// Time that the sink takes to answer, in milliseconds
     #[arg(long, default_value_t = 0, value_name = "MS")]
     latency: u32,
-    /// How many of a hundred deliveries the sink answers with 500; they end in a wait queue
+    /// Deliveries of a hundred that the sink answers with 500; they end in a wait queue
     #[arg(long, default_value_t = 0, value_name = "PERCENT")]
     #[arg(value_parser = clap::value_parser!(u32).range(0..=100))]
     fail: u32,
@@ -105,12 +105,12 @@ struct Wanted {
     #[arg(long, default_value_t = 1, value_name = "N")]
     #[arg(value_parser = clap::value_parser!(u32).range(1..=64))]
     workers: u32,
-    /// End the load after this time, with what was reached by then
+    /// End the load after this time, with the results so far
     #[arg(long, default_value = "60s", value_parser = duration)]
     duration: Duration,
 }
 
-/// How the load ended.
+/// The end of the load.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 enum Ended {
@@ -168,26 +168,28 @@ pub(super) async fn run(
     let settings = globals.settings_of_command()?;
     arguments.wanted.check(&settings)?;
     let mut signals = Signals::listen()?;
-    let ground = tokio::select! {
-        ground = Ground::claim(settings) => ground?,
+    let sandbox = tokio::select! {
+        sandbox = Sandbox::claim(settings) => sandbox?,
         () = signals.next() => return Ok(Exit::Failed),
     };
     if arguments.clean {
-        return clean(ground, output).await;
+        return clean(sandbox, output).await;
     }
     let stop = CancellationToken::new();
     let measured = {
-        let measuring = Box::pin(measure(&ground, &arguments.wanted, &stop, output));
+        let measuring = Box::pin(measure(&sandbox, &arguments.wanted, &stop, output));
         signals.bound(&stop, measuring).await.unwrap_or(Ok(None))
     };
-    // Also where measuring failed; the first failure is the one to be told.
+    // Also if measuring failed; the first failure is reported.
     let cleared = tokio::select! {
-        cleared = ground.clear() => cleared,
+        cleared = sandbox.clear() => cleared,
         () = signals.next() => Err(left_behind()),
     };
     let Some(figures) = measured? else {
         cleared?;
-        output.tell("interrupted before anything was measured; all that was made is deleted");
+        output.notice(
+            "interrupted before anything was measured; everything that was created is deleted",
+        );
         return Ok(Exit::Failed);
     };
     let shown = if output.json { output.document(&figures) } else { show::write(&figures, output) };
@@ -200,31 +202,28 @@ fn left_behind() -> Failure {
     Failure::Bench("stopped at once; `homing bench --clean` deletes its queues".to_owned())
 }
 
-async fn clean(ground: Ground, output: &mut Output<'_>) -> Result<Exit, Failure> {
-    let found = ground.found();
-    ground.clear().await?;
+async fn clean(sandbox: Sandbox, output: &mut Output<'_>) -> Result<Exit, Failure> {
+    let found = sandbox.found();
+    sandbox.clear().await?;
     if output.json {
         output.document(&json!({ "deleted_queues": found }))?;
     } else if found == 0 {
-        output.line("No run has left anything.")?;
+        output.line("There is nothing to delete.")?;
     } else {
-        output.line(format_args!(
-            "Deleted {} of a run that was killed.",
-            words::count(found, "queue")
-        ))?;
+        output.line(format_args!("Deleted {} of a killed run.", words::count(found, "queue")))?;
     }
     Ok(Exit::Done)
 }
 
 /// `None`: it was interrupted before anything was measured.
 async fn measure(
-    ground: &Ground,
+    sandbox: &Sandbox,
     wanted: &Wanted,
     stop: &CancellationToken,
     output: &mut Output<'_>,
 ) -> Result<Option<Figures>, Failure> {
     let deadline = tokio::time::Instant::now() + wanted.duration;
-    let starting = tokio::time::timeout_at(deadline, Stage::start(ground, wanted));
+    let starting = tokio::time::timeout_at(deadline, Stage::start(sandbox, wanted));
     let Some(started) = stop.run_until_cancelled(Box::pin(starting)).await else {
         return Ok(None);
     };
@@ -240,5 +239,5 @@ async fn measure(
             Err(failure)
         }
     };
-    counted.map(|counted| Some(Figures::of(wanted, ground, &counted)))
+    counted.map(|counted| Some(Figures::of(wanted, sandbox, &counted)))
 }

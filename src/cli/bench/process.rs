@@ -1,8 +1,8 @@
 //! Processes of this same program that take part in a bench.
 //!
-//! A part is told what to do by one line of JSON on its standard input, and answers with lines on
-//! its standard output. The line `stop` has it end with a line of JSON, its report. The end of its
-//! input without that means that the bench is gone: then it ends at once.
+//! A part gets its job as one line of JSON on its standard input, and answers with lines on its
+//! standard output. After the line `stop` it ends with a line of JSON, its report. If its input
+//! ends without that, the bench has died, and the part ends at once.
 
 use std::{io, process::Stdio};
 
@@ -87,7 +87,7 @@ impl Process {
                     break report;
                 }
             };
-            // What it has at the broker is given back when it has ended.
+            // What it holds at the broker is given back when it has ended.
             drop(self.child.wait().await);
             Ok(report)
         };
@@ -111,14 +111,14 @@ impl Orders {
         Self(BufReader::new(tokio::io::stdin()).lines())
     }
 
-    /// What is to be done.
+    /// The job of this part.
     pub(super) async fn job<J: DeserializeOwned>(&mut self) -> Result<J, Failure> {
         let line = self.0.next_line().await.ok().flatten().unwrap_or_default();
         serde_json::from_str(&line)
             .map_err(|_| Failure::Usage("a part of `homing bench`, which starts it".to_owned()))
     }
 
-    /// Ends with the order to stop (true), or when nobody is left to order anything (false).
+    /// Ends with the order to stop (true), or with the end of the bench (false).
     ///
     /// # Cancel safety
     ///

@@ -1,4 +1,4 @@
-//! The figures as a person reads them in a terminal.
+//! The figures as text.
 
 use indicatif::HumanCount;
 
@@ -11,7 +11,7 @@ use crate::cli::{Output, failure::Failure, table::Rows};
 const WIDTH: usize = 100;
 
 pub(super) fn write(figures: &Figures, output: &mut Output<'_>) -> Result<(), Failure> {
-    output.line(asked(&figures.load))?;
+    output.line(load(&figures.load))?;
     output.line("")?;
     let rate = format!("{:.0}", figures.deliveries_per_second).parse().unwrap_or(u64::MAX);
     output.line(format_args!(
@@ -47,7 +47,7 @@ pub(super) fn write(figures: &Figures, output: &mut Output<'_>) -> Result<(), Fa
 }
 
 /// `100000 events of 1000 bytes to 10 endpoints, as fast as they were delivered by 1 worker`
-fn asked(load: &Load) -> String {
+fn load(load: &Load) -> String {
     let speed = match load.rate_per_second {
         Some(rate) => format!("{} a second, delivered by", HumanCount(rate.into())),
         None => "as fast as they were delivered by".to_owned(),
@@ -131,18 +131,18 @@ fn costs(figures: &Figures, output: &mut Output<'_>) -> Result<(), Failure> {
 /// Text in lines of at most [`WIDTH`] characters; further lines are indented as deep as `mark`.
 fn paragraph(text: &str, mark: &str, output: &mut Output<'_>) -> Result<(), Failure> {
     let mut line = mark.to_owned();
-    let mut is_fresh = true;
+    let mut is_new = true;
     for word in text.split(' ') {
-        if !is_fresh && line.chars().count() + 1 + word.chars().count() > WIDTH {
+        if !is_new && line.chars().count() + 1 + word.chars().count() > WIDTH {
             output.line(&line)?;
             line = " ".repeat(mark.len());
-            is_fresh = true;
+            is_new = true;
         }
-        if !is_fresh {
+        if !is_new {
             line.push(' ');
         }
         line.push_str(word);
-        is_fresh = false;
+        is_new = false;
     }
     output.line(line)
 }

@@ -1,4 +1,4 @@
-//! The sink: endpoints that take what comes and keep the times.
+//! The sink: endpoints that accept every request and record the times.
 
 use std::{
     convert::Infallible,
@@ -28,17 +28,17 @@ use crate::cli::{
 };
 use homing_domain::clock;
 
-/// How often it tells how many requests came.
-const TOLD_EVERY: Duration = Duration::from_millis(10);
+/// The interval at which it reports the number of requests.
+const REPORT_EVERY: Duration = Duration::from_millis(10);
 
-/// What it is to do.
+/// The job of the sink.
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) struct Job {
     pub(super) latency_ms: u32,
     pub(super) fail_percent: u32,
 }
 
-/// What came, without that of the warm-up.
+/// The requests that came, without those of the warm-up.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub(super) struct Report {
     pub(super) requests: u64,
@@ -82,7 +82,7 @@ impl Sink {
         arrivals.last_us = now;
         arrivals.latencies.push(micros(now.saturating_sub(due)));
         arrivals.requests += 1;
-        // Evenly: of every hundred in a row, as many as there are per cent.
+        // Evenly: of each hundred consecutive requests, as many as there are per cent.
         let failed = arrivals.requests * u64::from(self.job.fail_percent) / 100;
         if failed > arrivals.failed {
             arrivals.failed = failed;
@@ -116,7 +116,7 @@ impl Sink {
     }
 }
 
-/// Serves until the order to stop; tells its port first, and the number of requests all the time.
+/// Serves until the order to stop; reports its port first, then the number of requests as it grows.
 pub(super) async fn run(output: &mut Output<'_>) -> Result<Exit, Failure> {
     let mut orders = Orders::new();
     let sink = Arc::new(Sink { job: orders.job().await?, arrivals: Mutex::default() });
@@ -125,9 +125,9 @@ pub(super) async fn run(output: &mut Output<'_>) -> Result<Exit, Failure> {
     let listener = TcpListener::bind(address).await.map_err(failed)?;
     output.text(&format!("{}\n", listener.local_addr().map_err(failed)?.port()))?;
     let connections = TaskTracker::new();
-    let mut ticks = tokio::time::interval(TOLD_EVERY);
+    let mut ticks = tokio::time::interval(REPORT_EVERY);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let mut told = 0;
+    let mut reported = 0;
     loop {
         tokio::select! {
             polite = orders.stop() => {
@@ -138,14 +138,14 @@ pub(super) async fn run(output: &mut Output<'_>) -> Result<Exit, Failure> {
             }
             _tick = ticks.tick() => {
                 let all = sink.arrivals().all;
-                if all != told {
+                if all != reported {
                     output.text(&format!("{all}\n"))?;
-                    told = all;
+                    reported = all;
                 }
             }
             accepted = listener.accept() => {
                 let Ok((stream, _peer)) = accepted else { continue };
-                // Without it, answers would only be a little later.
+                // Without it, answers are only a little later.
                 let _kept = stream.set_nodelay(true);
                 let sink = Arc::clone(&sink);
                 let service = service_fn(move |request| Arc::clone(&sink).answer(request));

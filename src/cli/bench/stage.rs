@@ -8,9 +8,9 @@ use url::Host;
 
 use super::{
     Wanted,
-    ground::{self, Ground},
     load::{self, Loaded},
     process::Process,
+    sandbox::{self, Sandbox},
     sink, worker,
 };
 use crate::{cli::failure::Failure, config::Settings, service::Parts, usage};
@@ -25,7 +25,7 @@ pub(super) struct Stage {
     parts: Parts,
     sink: Process,
     workers: Vec<Process>,
-    /// The process of the broker, if it is one of this machine that we may look into.
+    /// The process of the broker, if it is on this machine and may be read.
     broker_process: Option<u32>,
     /// Requests of the warm-up.
     warmed_up: u64,
@@ -40,11 +40,11 @@ pub(super) struct Spent {
     pub(super) bench: Option<Duration>,
     pub(super) sink: Option<Duration>,
     pub(super) broker: Option<Duration>,
-    /// How long the processors were busy, and how long they could have been.
+    /// The time that the processors were busy, and the time that they could have been.
     pub(super) machine: Option<(u64, u64)>,
 }
 
-/// What everybody counted.
+/// The counts of all parts.
 pub(super) struct Counted {
     pub(super) loaded: Loaded,
     pub(super) sink: sink::Report,
@@ -74,12 +74,12 @@ impl Spent {
 
 impl Stage {
     /// Starts everybody, and returns when the workers deliver.
-    pub(super) async fn start(ground: &Ground, wanted: &Wanted) -> Result<Self, Failure> {
-        let settings = ground.settings();
+    pub(super) async fn start(sandbox: &Sandbox, wanted: &Wanted) -> Result<Self, Failure> {
+        let settings = sandbox.settings();
         let parts = Parts::open(settings.clone()).await.map_err(Failure::Service)?;
         let broker = parts.broker.clone();
         let connected = broker.connect_to_publish().await;
-        connected.map_err(|error| ground::refused(&settings.broker.prefix, error))?;
+        connected.map_err(|error| sandbox::refused(&settings.broker.prefix, error))?;
         tokio::select! {
             stage = Box::pin(Self::staff(parts, wanted)) => stage,
             failure = blocked(&broker) => Err(failure),
@@ -109,17 +109,17 @@ impl Stage {
     }
 
     async fn wait_for_workers(&mut self, count: u32) -> Result<(), Failure> {
-        const LOOK: Duration = Duration::from_millis(50);
+        const POLL: Duration = Duration::from_millis(50);
         loop {
-            let look =
+            let lane =
                 self.parts.broker.lane_depth(Lane::Primary).await.map_err(Failure::Broker)?;
-            if look.consumers >= count {
+            if lane.consumers >= count {
                 return Ok(());
             }
             for worker in &mut self.workers {
                 worker.check()?;
             }
-            sleep(LOOK).await;
+            sleep(POLL).await;
         }
     }
 
@@ -134,7 +134,7 @@ impl Stage {
             sent.map_err(Failure::Broker)?;
         }
         while self.came < u64::from(count) {
-            self.news().await?;
+            self.next_count().await?;
         }
         self.warmed_up = self.came;
         Ok(())
@@ -144,7 +144,7 @@ impl Stage {
         &self.parts.broker
     }
 
-    /// Events on their way that keep the workers busy: twice as many as they have places for.
+    /// Undelivered events that keep the workers busy: twice as many as they have places for.
     pub(super) fn window(&self) -> u64 {
         let workers = u64::try_from(self.workers.len()).unwrap_or(u64::MAX);
         let places = u64::from(self.parts.settings.worker.max_lane_in_flight());
@@ -156,12 +156,12 @@ impl Stage {
         self.came.saturating_sub(self.warmed_up)
     }
 
-    /// Waits until the sink tells how many requests came, for a second at most.
+    /// Waits for the next count of requests from the sink, for a second at most.
     ///
     /// # Cancel safety
     ///
     /// Cancel safe.
-    pub(super) async fn news(&mut self) -> Result<(), Failure> {
+    pub(super) async fn next_count(&mut self) -> Result<(), Failure> {
         const SILENCE: Duration = Duration::from_secs(1);
         if let Ok(line) = tokio::time::timeout(SILENCE, self.sink.line()).await {
             self.came = line?.parse().unwrap_or(self.came);
@@ -173,7 +173,7 @@ impl Stage {
         Ok(())
     }
 
-    /// What was used until now.
+    /// The CPU time used until now.
     pub(super) fn spent(&self) -> Spent {
         let of = |process: Option<u32>| process.and_then(usage::cpu);
         Spent {
@@ -185,7 +185,7 @@ impl Stage {
         }
     }
 
-    /// Ends everybody and asks what they counted.
+    /// Ends all parts and collects their counts.
     pub(super) async fn end(self, loaded: Loaded) -> Result<Counted, Failure> {
         let peaks = self.workers.iter().filter_map(|worker| worker.id().and_then(usage::peak_kib));
         let worker_peak_kib = peaks.max();
@@ -203,7 +203,7 @@ impl Stage {
         Ok(Counted { loaded, sink, workers, worker_peak_kib, waiting })
     }
 
-    /// Ends everybody at once.
+    /// Ends all parts at once.
     pub(super) async fn abandon(self) {
         for process in self.workers.into_iter().chain([self.sink]) {
             process.kill().await;
@@ -212,9 +212,9 @@ impl Stage {
     }
 }
 
-/// Ends when the broker takes no messages.
+/// Ends when the broker blocks publishing.
 pub(super) async fn blocked(broker: &Broker) -> Failure {
-    const LOOK: Duration = Duration::from_millis(250);
+    const POLL: Duration = Duration::from_millis(250);
     loop {
         let [publishing, _consuming] = broker.states();
         if let Some(reason) = publishing.blocked {
@@ -223,7 +223,7 @@ pub(super) async fn blocked(broker: &Broker) -> Failure {
                  `rabbitmqctl status` shows its alarms, so give it more and try again"
             ));
         }
-        sleep(LOOK).await;
+        sleep(POLL).await;
     }
 }
 

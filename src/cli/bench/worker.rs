@@ -1,4 +1,4 @@
-//! A worker as `homing run --role worker` is one, with a watch on what it does.
+//! A worker as `homing run --role worker` starts it, with measured attempts.
 
 use std::{
     sync::{Arc, Mutex, PoisonError},
@@ -27,11 +27,11 @@ use homing_domain::{
     clock, delivery::Delivery, outcome::Outcome, subscription::Subscription, time::UnixMillis,
 };
 
-/// What a worker did, without the warm-up. Sums of microseconds, so that they can be added up.
+/// The work of one worker, without the warm-up. Sums of microseconds, so that they can be added.
 #[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
 pub(super) struct Report {
     pub(super) deliveries: u64,
-    /// From the publish to the worker's taking the event, which it knows to the millisecond.
+    /// From the publish to the receipt by the worker, which is known to the millisecond.
     pub(super) to_worker_us: i64,
     /// From there to the beginning of the request.
     pub(super) before_us: i64,
@@ -65,7 +65,7 @@ impl Handler for Watched {
         subscription: &Subscription,
         now: UnixMillis,
     ) -> Result<AttemptResult, HandlerError> {
-        /// Half of what is cut off where an instant is told in milliseconds.
+        /// Half of what is cut off from an instant in milliseconds.
         const HALF_MS_US: i64 = 500;
         let begun = clock::micros();
         let attempted = self.webhooks.attempt(delivery, subscription, now).await;
@@ -105,7 +105,7 @@ pub(super) async fn run(globals: &Globals, output: &mut Output<'_>) -> Result<Ex
     let stopping = async {
         let polite = orders.stop().await;
         stop.cancel();
-        // Whoever is gone waits for nobody.
+        // After the end of the bench there is no one to report to.
         let grace = if polite { Duration::MAX } else { Duration::ZERO };
         tokio::time::sleep(grace).await;
     };

@@ -1,7 +1,7 @@
 //! `homing endpoints`
 
+mod get;
 mod set;
-mod show;
 
 use super::{
     Output,
@@ -12,11 +12,11 @@ use super::{
 const EXAMPLES: &str = "\
 Examples:
   homing endpoints list --state open
-  homing endpoints show https://example.com/hook
+  homing endpoints get https://example.com/hook
   homing endpoints disable https://example.com/hook         while it is being repaired
   homing endpoints enable https://example.com/hook --replay
 
-closed: deliveries are attempted. open: it kept failing, and only a probe is sent now and then; what
+closed: deliveries are attempted. open: the URL kept failing, only a probe is sent now and then; what
 comes due waits. frozen: nothing is sent until it is enabled; what comes due is parked. Workers
 follow a change within a second; within five seconds where the broker loses its announcement.";
 
@@ -24,10 +24,11 @@ follow a change within a second; within five seconds where the broker loses its 
 #[command(after_help = EXAMPLES)]
 pub(super) enum Command {
     /// List the URLs that were ever attempted, with the state of their circuits
-    List(show::ListArguments),
+    List(get::ListArguments),
     /// Show everything about one URL
-    Show(show::Arguments),
-    /// Attempt deliveries again; tells what was parked meanwhile, and replays it
+    #[command(alias = "show")]
+    Get(get::Arguments),
+    /// Attempt deliveries again; counts what was parked meanwhile, or replays it
     Enable(set::EnableArguments),
     /// Attempt nothing until it is enabled; what comes due is parked
     Disable(set::DisableArguments),
@@ -40,8 +41,8 @@ pub(super) async fn run(
 ) -> Result<Exit, Failure> {
     let parts = globals.parts().await?;
     let ended = match command {
-        Command::List(arguments) => show::list(&parts, arguments, output).await,
-        Command::Show(arguments) => show::run(&parts, &arguments, output).await,
+        Command::List(arguments) => get::list(&parts, arguments, output).await,
+        Command::Get(arguments) => get::run(&parts, &arguments, output).await,
         Command::Enable(arguments) => set::enable(&parts, &arguments, output).await,
         Command::Disable(arguments) => set::disable(&parts, &arguments, output).await,
     };

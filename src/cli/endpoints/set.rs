@@ -27,7 +27,7 @@ Examples:
   homing endpoints enable https://example.com/hook --replay
 
 With --replay, what was parked because the URL was open or frozen is sent again from attempt 1, 100
-a second, and nothing else that is parked. Where the URL is enabled already, only that is done.";
+a second; other parked messages stay. Works also on a URL that is already enabled.";
 
 const DISABLE_EXAMPLES: &str = "\
 Examples:
@@ -40,12 +40,12 @@ sends it again.";
 #[derive(clap::Args)]
 #[command(after_help = ENABLE_EXAMPLES)]
 pub(in crate::cli) struct EnableArguments {
-    /// Which one
+    /// URL of the endpoint
     url: EndpointUrl,
-    /// Also replay what was parked because its circuit spared it
+    /// Also replay what the circuit had parked
     #[arg(long)]
     replay: bool,
-    /// Also where no subscription sends there
+    /// Also if no subscription sends to it
     #[arg(long)]
     force: bool,
 }
@@ -53,14 +53,14 @@ pub(in crate::cli) struct EnableArguments {
 #[derive(clap::Args)]
 #[command(after_help = DISABLE_EXAMPLES)]
 pub(in crate::cli) struct DisableArguments {
-    /// Which one
+    /// URL of the endpoint
     url: EndpointUrl,
-    /// Also where no subscription sends there
+    /// Also if no subscription sends to it
     #[arg(long)]
     force: bool,
 }
 
-/// What became of the deliveries that were parked.
+/// The deliveries that the circuit had parked.
 #[derive(Clone, Copy)]
 enum ParkedByCircuit {
     Counted(u32),
@@ -112,20 +112,20 @@ async fn set(
     let circuit = set.map_err(|error| match error {
         SetError::Store(error) => Failure::Store(error),
         unknown @ SetError::Unknown { .. } => {
-            Failure::NotFound(format!("{unknown}; with --force it is set all the same"))
+            Failure::NotFound(format!("{unknown}; --force sets it nevertheless"))
         }
     })?;
     Ok(View::of(url, &circuit))
 }
 
-/// Ctrl-C ends it between two messages, a second one at once.
+/// Ctrl-C ends it between two messages, a second Ctrl-C at once.
 async fn replay(
     parts: &Parts,
     url: &EndpointUrl,
     output: &mut Output<'_>,
 ) -> Result<ParkedByCircuit, Failure> {
     let mut signals = Signals::listen()?;
-    let progress = Progress::scanning(output, "looked at");
+    let progress = Progress::scanning(output, "scanned");
     let (stop, mut so_far) = (CancellationToken::new(), 0);
     let replayed = parts.circuits.replay_parked_by_circuit_while(&parts.parking, url, |tally| {
         so_far = tally.matched;
@@ -139,8 +139,8 @@ async fn replay(
         Some(Ok(_)) | None => Ok(ParkedByCircuit::Interrupted(so_far)),
         Some(Err(error)) => {
             if so_far > 0 {
-                output.tell(format_args!(
-                    "{} replayed, and then it failed",
+                output.notice(format_args!(
+                    "{} replayed before it failed",
                     words::deliveries(so_far)
                 ));
             }
@@ -173,19 +173,20 @@ fn write(
 ) -> Result<(), Failure> {
     match parked_by_circuit {
         ParkedByCircuit::Counted(0) | ParkedByCircuit::Replayed(0) => {
-            output.line("nothing was parked to spare it")
+            output.line("no delivery was parked by its circuit")
         }
         ParkedByCircuit::Counted(count) => {
             let parked = words::deliveries(count);
             let again = words::with_operand("homing endpoints enable --replay", url.as_str());
-            output.line(format_args!("{parked} parked to spare it; to replay exactly those:"))?;
+            output
+                .line(format_args!("{parked} parked by its circuit; to replay exactly those:"))?;
             output.line(format_args!("  {again}"))
         }
         ParkedByCircuit::Replayed(count) => {
             output.line(format_args!("{} replayed", words::deliveries(count)))
         }
         ParkedByCircuit::Interrupted(count) => output.line(format_args!(
-            "interrupted: {} replayed, the others are parked still",
+            "interrupted: {} replayed, the others are still parked",
             words::deliveries(count)
         )),
     }

@@ -27,9 +27,9 @@ Examples:
   homing parked replay --reason exhausted --limit 10        a few, to see whether they arrive now
   homing parked replay --all
 
-A message is removed from the parking queue once the broker has confirmed its copy. What goes to an
-endpoint that is open or frozen is told first. Ctrl-C ends it behind the message in hand; what was
-done until then is told, and stays done.";
+A message is removed from the parking queue once the broker has confirmed its copy. Messages for
+endpoints that are open or frozen are announced first. Ctrl-C ends it after the current message and
+reports what was done so far, which stays done.";
 
 const DROP_EXAMPLES: &str = "\
 Examples:
@@ -37,19 +37,19 @@ Examples:
   homing parked drop --parked-before 30d --yes
   homing parked drop --all --yes
 
-What is dropped is gone; `homing parked export` keeps a copy.";
+Dropped messages cannot be restored; `homing parked export` writes a copy.";
 
 #[derive(clap::Args)]
 pub(super) struct Common {
     #[command(flatten)]
     filters: Filters,
-    /// Everything that is parked
+    /// All parked messages
     #[arg(long)]
     all: bool,
-    /// How many of them at most
+    /// Take this many at most
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     limit: Option<u32>,
-    /// Only count
+    /// Only count, change nothing
     #[arg(long)]
     dry_run: bool,
 }
@@ -59,7 +59,7 @@ pub(super) struct Common {
 pub(in crate::cli) struct ReplayArguments {
     #[command(flatten)]
     common: Common,
-    /// Do not ask where some go to an endpoint that is open or frozen
+    /// Do not ask if some go to an endpoint that is open or frozen
     #[arg(long, short)]
     yes: bool,
 }
@@ -83,7 +83,7 @@ impl ReplayArguments {
 impl DropArguments {
     pub(super) fn check(self, output: &Output<'_>) -> Result<Act, Failure> {
         if !self.yes && !self.common.dry_run && !output.can_ask() {
-            let text = "nobody can be asked here whether to drop; say --yes, or --dry-run to count";
+            let text = "there is no terminal to confirm the drop; say --yes, or --dry-run to count";
             return Err(Failure::Usage(text.to_owned()));
         }
         self.common.check(Action::Drop, !self.yes)
@@ -118,14 +118,14 @@ pub(super) struct Act {
     asks: bool,
 }
 
-/// How a walk ended.
+/// The end of a scan.
 struct Ended {
     tally: Tally,
     is_interrupted: bool,
 }
 
 impl Act {
-    /// Whether something is to be sent again.
+    /// True for a replay.
     pub(super) fn replays(&self) -> bool {
         self.action == Action::Replay
     }
@@ -154,7 +154,8 @@ impl Act {
         Ok(if ended.is_interrupted { Exit::Failed } else { Exit::Done })
     }
 
-    /// Tells first what of it goes to an endpoint to which nothing is sent now.
+    /// Announces the messages for endpoints to which nothing is sent now, and asks whether to go
+    /// on.
     async fn may_replay(
         &self,
         parking: &Parking,
@@ -164,19 +165,19 @@ impl Act {
         let (selection, limit) = (&self.selection, self.limit);
         let counted = CircuitBreakers::stopped_among(stopped, parking, selection, limit).await;
         let counted = counted.map_err(Failure::Broker)?;
-        let is_told = !counted.is_empty();
+        let has_stopped = !counted.is_empty();
         for (Stopped { url, state, .. }, count) in counted {
             let go = if count == 1 { "goes" } else { "go" };
             let enable = format!("`homing endpoints enable {}`", words::quoted(&url));
             let why = match state {
-                StateName::Open => "whose circuit is open: no attempt is made until it is well",
-                StateName::Frozen | StateName::Closed => {
-                    "which is frozen: what goes there is parked again"
+                StateName::Open => {
+                    "whose circuit is open: no attempt is made until a probe succeeds"
                 }
+                StateName::Frozen | StateName::Closed => "which is frozen: they are parked again",
             };
-            output.tell(format_args!("{count} {go} to {url}, {why}; {enable} comes first"));
+            output.notice(format_args!("{count} {go} to {url}, {why}; run {enable} first"));
         }
-        let asks = is_told && self.asks && !self.dry_run && !output.json && output.can_ask();
+        let asks = has_stopped && self.asks && !self.dry_run && !output.json && output.can_ask();
         if asks { output.ask("Replay nevertheless?") } else { Ok(true) }
     }
 
@@ -194,7 +195,7 @@ impl Act {
         Ok(matched == 0 || output.ask(format_args!("Drop {matched} of {total} for ever?"))?)
     }
 
-    /// Ctrl-C ends it between two messages, a second one at once.
+    /// Ctrl-C ends it between two messages, a second Ctrl-C at once.
     async fn scan(
         &self,
         parking: &Parking,
@@ -202,14 +203,14 @@ impl Act {
         signals: &mut Signals,
         output: &mut Output<'_>,
     ) -> Result<Ended, Failure> {
-        let progress = Progress::scanning(output, "looked at");
+        let progress = Progress::scanning(output, "scanned");
         let (stop, mut so_far) = (CancellationToken::new(), Tally::default());
-        let walked = parking.act_while(action, &self.selection, self.limit, |tally| {
+        let scan = parking.act_while(action, &self.selection, self.limit, |tally| {
             so_far = tally;
             progress.at(tally.scanned, tally.total, &format!("{} match", tally.matched));
             if stop.is_cancelled() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
         });
-        let ended = signals.bound(&stop, walked).await;
+        let ended = signals.bound(&stop, scan).await;
         progress.end();
         match ended {
             Some(Ok(tally)) => Ok(Ended { tally, is_interrupted: stop.is_cancelled() }),
@@ -218,8 +219,9 @@ impl Act {
                 if action != Action::Count && so_far.scanned > 0 {
                     let Tally { matched, total, .. } = so_far;
                     let past = self.past();
-                    output
-                        .tell(format_args!("{past} {matched} of {total} parked, and then failed"));
+                    output.notice(format_args!(
+                        "{past} {matched} of {total} parked before it failed"
+                    ));
                 }
                 Err(Failure::Broker(error))
             }
@@ -258,7 +260,7 @@ impl Act {
             )),
             (true, false) => output.line(format_args!(
                 "interrupted: {past} {matched} of the first {scanned} of {total} parked; the others \
-                 are parked still"
+                 are still parked"
             )),
             (false, true) => {
                 output.line(format_args!("would {infinitive} {matched} of {total} parked"))

@@ -23,17 +23,17 @@ Examples:
   homing parked export | homing publish --broker amqp://elsewhere
 
 One JSON object a line: topic, id, subscription, content_type, content_encoding, data (body_base64
-where the body is not JSON on one line), and what is known of its way under `parked`.";
+where the body is not JSON on one line), and its history under `parked`.";
 
 #[derive(clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub(in crate::cli) struct Arguments {
-    /// Where to; it must not exist yet; `-` or nothing: standard output
+    /// A file that does not exist yet; `-` or nothing: standard output
     #[arg(default_value = "-", hide_default_value = true)]
     file: String,
     #[command(flatten)]
     filters: Filters,
-    /// How many at most
+    /// Export this many at most
     #[arg(long)]
     limit: Option<u32>,
 }
@@ -81,7 +81,7 @@ impl Export {
         Ok(Exit::Done)
     }
 
-    /// Says how far it came where it did not come to its end: `None`, it was interrupted.
+    /// Reports how far an export came that did not finish; `None`: it was interrupted.
     fn report(
         &self,
         (exported, ended): (u32, Result<Option<Tally>, Failure>),
@@ -90,17 +90,17 @@ impl Export {
         let to = if self.file == "-" { "standard output" } else { &self.file };
         match &ended {
             Ok(Some(_)) => {}
-            Ok(None) => output.tell(format_args!("interrupted: exported {exported} to {to}")),
+            Ok(None) => output.notice(format_args!("interrupted: exported {exported} to {to}")),
             // A reader that has read enough is no failure.
             Err(failure) if failure.exit() == Exit::Done => {}
-            Err(_) => output.tell(format_args!("exported {exported} to {to}, and then failed")),
+            Err(_) => output.notice(format_args!("exported {exported} to {to} before it failed")),
         }
         ended
     }
 
-    /// Gives line after line to `write` as it comes from the broker, so that there is never more
-    /// than one in memory; the first that cannot be written is the last. How many were written, and
-    /// how it ended.
+    /// Passes each line to `write` as it comes from the broker, so that memory never holds more
+    /// than one; ends at the first that cannot be written. Returns how many were written, and the
+    /// result.
     async fn write(
         &self,
         parking: &Parking,
@@ -119,7 +119,7 @@ impl Export {
             count = count.saturating_add(1);
             ControlFlow::Continue(())
         });
-        // Nothing is changed by looking, so there is nothing to bring to an end first.
+        // Reading changes nothing, so the scan can be dropped at once.
         let visited = tokio::select! {
             visited = visiting => Some(visited),
             () = signals.next() => None,

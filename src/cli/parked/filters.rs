@@ -1,4 +1,4 @@
-//! Which parked messages are meant.
+//! The flags that select parked messages.
 
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 
@@ -10,13 +10,13 @@ use homing_domain::{
 
 /// All conditions that are given must hold.
 #[derive(clap::Args, Default)]
-#[command(next_help_heading = "Which (all that is given must hold)")]
+#[command(next_help_heading = "Filters (all that are given must hold)")]
 pub(super) struct Filters {
     /// Parked for this reason
     #[arg(long, value_parser = PossibleValuesParser::new(ParkReason::ALL.map(ParkReason::as_str))
         .try_map(|word| word.parse::<ParkReason>()))]
     reason: Option<ParkReason>,
-    /// Owed to this subscription
+    /// To be delivered to this subscription
     #[arg(long, value_name = "ID")]
     subscription: Option<SubscriptionId>,
     /// With a topic that this pattern matches

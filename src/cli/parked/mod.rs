@@ -3,7 +3,7 @@
 mod act;
 mod export;
 mod filters;
-mod show;
+mod get;
 
 use super::{
     Output,
@@ -15,24 +15,25 @@ use homing_delivery::parking::Parking;
 const EXAMPLES: &str = "\
 Examples:
   homing parked list --reason exhausted --parked-after 2h
-  homing parked show o-7
+  homing parked get o-7
   homing parked replay --subscription 01931f5a-9c4e-7000-8000-0123456789ab --dry-run
   homing parked export backup.jsonl
 
-One goes through what is parked at a time; another one waits for ten seconds and then fails.";
+Only one scan of the parking queue runs at a time; another one waits for ten seconds and then fails.";
 
 #[derive(clap::Subcommand)]
 #[command(after_help = EXAMPLES)]
 pub(super) enum Command {
-    /// List what is parked, oldest first
-    List(show::ListArguments),
+    /// List parked messages, oldest first
+    List(get::ListArguments),
     /// Show everything about the messages of one event, body included
-    Show(show::Arguments),
+    #[command(alias = "show")]
+    Get(get::Arguments),
     /// Send again, from attempt 1
     Replay(act::ReplayArguments),
     /// Remove for ever
     Drop(act::DropArguments),
-    /// Write to a file, without removing; `homing publish` takes it back
+    /// Write to a file, without removing; `homing publish` reads it
     Export(export::Arguments),
 }
 
@@ -41,17 +42,17 @@ pub(super) async fn run(
     command: Command,
     output: &mut Output<'_>,
 ) -> Result<Exit, Failure> {
-    // What is wrong with the arguments is said before anything is connected.
+    // Wrong arguments are reported before anything is connected.
     let command = command.check(output)?;
-    let broker = globals.looking_broker().await?;
+    let broker = globals.passive_broker().await?;
     let parking = Parking::new(broker.clone());
     let stopped = match &command {
         Checked::Act(act) if act.replays() => globals.stopped(&broker, output).await,
-        Checked::List(_) | Checked::Show(_) | Checked::Act(_) | Checked::Export(_) => Vec::new(),
+        Checked::List(_) | Checked::Get(_) | Checked::Act(_) | Checked::Export(_) => Vec::new(),
     };
     let ended = match command {
         Checked::List(list) => list.run(&parking, output).await,
-        Checked::Show(show) => show.run(&parking, output).await,
+        Checked::Get(get) => get.run(&parking, output).await,
         Checked::Act(act) => act.run(&parking, stopped, output).await,
         Checked::Export(export) => export.run(&parking, output).await,
     };
@@ -61,8 +62,8 @@ pub(super) async fn run(
 
 /// A command whose arguments make sense.
 enum Checked {
-    List(show::List),
-    Show(show::Arguments),
+    List(get::List),
+    Get(get::Arguments),
     Act(act::Act),
     Export(export::Export),
 }
@@ -71,7 +72,7 @@ impl Command {
     fn check(self, output: &Output<'_>) -> Result<Checked, Failure> {
         Ok(match self {
             Self::List(arguments) => Checked::List(arguments.check()?),
-            Self::Show(arguments) => Checked::Show(arguments),
+            Self::Get(arguments) => Checked::Get(arguments),
             Self::Replay(arguments) => Checked::Act(arguments.check()?),
             Self::Drop(arguments) => Checked::Act(arguments.check(output)?),
             Self::Export(arguments) => Checked::Export(arguments.check()?),

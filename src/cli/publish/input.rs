@@ -1,4 +1,4 @@
-//! Where events are read from: a file or standard input, never more than a bounded part at once.
+//! The input of events: a file or standard input, never more than a bounded part at once.
 
 use std::{
     io::{self, IsTerminal},
@@ -16,7 +16,7 @@ use crate::cli::failure::Failure;
 pub(super) struct Input {
     name: String,
     reader: Pin<Box<dyn AsyncRead>>,
-    /// Whether a person types it.
+    /// True if it is typed at a terminal.
     pub(super) is_terminal: bool,
 }
 

@@ -1,4 +1,4 @@
-//! What one line says.
+//! One line of input as an event.
 
 use base64::{Engine as _, prelude::BASE64_STANDARD};
 use bytes::Bytes;
@@ -21,7 +21,7 @@ pub(super) struct Reader {
     pub(super) max_body_bytes: usize,
 }
 
-/// What a line is.
+/// The form of a line.
 pub(super) enum Form {
     /// A JSON object with topic and data.
     Envelope,
@@ -51,7 +51,7 @@ struct Envelope<'a> {
     data: Option<&'a RawValue>,
     #[serde(default)]
     body_base64: Option<String>,
-    /// What `homing parked export` tells about the message; of no meaning here.
+    /// The history of a message from `homing parked export`; ignored here.
     #[serde(default, rename = "parked")]
     _parked: Option<IgnoredAny>,
 }
@@ -81,7 +81,7 @@ impl Reader {
         base64.saturating_add(Self::MAX_ENVELOPE_BYTES)
     }
 
-    /// The message that `line` stands for, and the id of its event; or what is wrong with it.
+    /// The message of `line`, and the id of its event; or what is wrong with it.
     pub(super) fn read(&self, line: &Bytes) -> Result<(EventId, Outgoing), String> {
         let parts = match &self.form {
             Form::Envelope => read_envelope(line)?,

@@ -1,7 +1,7 @@
 //! `homing publish`
 //!
-//! Reads events, publishes many at once, and answers for each: confirmed by the broker, bad (and
-//! why), or not confirmed. A bad line costs no other line anything. When the broker stops
+//! Reads events, publishes many at once, and reports on each: confirmed by the broker, bad (and
+//! why), or not confirmed. A bad line affects no other line. When the broker stops
 //! confirming, reading stops too, and the summary says which lines have to be published again.
 //!
 //! `input` reads lines of bounded length, `line` turns one into a message, `pump` publishes,
@@ -28,10 +28,10 @@ use homing_domain::id::SubscriptionId;
 const EXAMPLES: &str = "\
 A line is one event, as JSON:
   {\"topic\": \"order.paid\", \"id\": \"o-7\", \"data\": {\"total\": 12.50}}
-topic and data are needed; id (else a UUID is made), subscription (only that one gets the event),
-content_type and content_encoding (gzip, br, …) may be left out; body_base64 stands for data where
+topic and data are required; id (else a UUID is generated), subscription (only that one gets the event),
+content_type and content_encoding (gzip, br, …) may be left out; body_base64 replaces data where
 the body is not JSON. The bytes of data are published exactly as they are written. Lines of
-`homing parked export` are taken too.
+`homing parked export` are accepted too.
 
 Examples:
   homing publish events.jsonl
@@ -46,7 +46,7 @@ Exit code 1: a line was bad or not confirmed; the summary names the lines to pub
 #[derive(clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub(super) struct Arguments {
-    /// Where the events are; `-` or nothing: standard input
+    /// A file with events; `-` or nothing: standard input
     #[arg(default_value = "-", hide_default_value = true)]
     file: String,
     /// Every line is the body of an event with this topic
@@ -61,7 +61,7 @@ pub(super) struct Arguments {
     /// Only this subscription gets the events
     #[arg(long, value_name = "ID", requires = "topic")]
     subscription: Option<SubscriptionId>,
-    /// What the bodies are
+    /// Media type of the bodies
     #[arg(long, value_name = "TYPE", requires = "topic", default_value = "application/json")]
     content_type: String,
 }
@@ -73,11 +73,11 @@ pub(super) async fn run(
 ) -> Result<Exit, Failure> {
     let input = input::open(&arguments.file).await?;
     if input.is_terminal {
-        output.tell("reading events, one JSON object a line; Ctrl-D ends");
+        output.notice("reading events, one JSON object a line; Ctrl-D ends");
     }
     if let Some(topic) = arguments.topic.as_deref().filter(|topic| looks_like_pattern(topic)) {
-        output.tell(format_args!(
-            "`{topic}` is published as it is written: `*` and `#` mean something in subscriptions only"
+        output.notice(format_args!(
+            "`{topic}` is published literally: `*` and `#` are wildcards in subscriptions only"
         ));
     }
     let (settings, broker) = globals.connected_broker().await?;

@@ -17,7 +17,7 @@ use homing_domain::id::EventId;
 
 /// Publishes every line; returns when each is confirmed or given up.
 ///
-/// Ctrl-C ends the reading, what is in flight is waited for; a second one ends that too.
+/// Ctrl-C ends the reading and waits for what is in flight; a second Ctrl-C ends that too.
 pub(super) async fn pump(
     broker: &Broker,
     mut lines: Lines,
@@ -26,7 +26,7 @@ pub(super) async fn pump(
 ) -> Result<Summary, Failure> {
     let mut interrupts = signal(SignalKind::interrupt()).map_err(Failure::Signals)?;
     let progress = Progress::counting(output, "published");
-    let mut desk = Pump { reader, summary: Summary::default(), progress, output };
+    let mut pump = Pump { reader, summary: Summary::default(), progress, output };
     let mut sending = FuturesUnordered::new();
     let mut waiting: BTreeMap<u64, EventId> = BTreeMap::new();
     let mut is_reading = true;
@@ -34,33 +34,33 @@ pub(super) async fn pump(
         tokio::select! {
             Some((number, sent)) = sending.next() => {
                 let Some(id) = waiting.remove(&number) else { continue };
-                is_reading &= desk.sent(number, id, sent);
+                is_reading &= pump.sent(number, id, sent);
             }
             line = lines.next(), if is_reading && sending.len() < max_in_flight => {
                 match line {
-                    Ok(Some(line)) => if let Some((number, id, message)) = desk.read(line) {
+                    Ok(Some(line)) => if let Some((number, id, message)) = pump.read(line) {
                         waiting.insert(number, id);
                         sending.push(send(broker, number, message));
                     },
                     Ok(None) => is_reading = false,
                     Err(failure) => {
-                        desk.stopped(&failure.report());
+                        pump.stopped(&failure.report());
                         is_reading = false;
                     }
                 }
             }
             _ = interrupts.recv() => {
                 if !is_reading { break }
-                desk.stopped("interrupted; waiting for what is in flight");
+                pump.stopped("interrupted; waiting for what is in flight");
                 is_reading = false;
             }
         }
     }
     for (number, id) in waiting {
-        desk.unconfirmed(number, &id, "interrupted");
+        pump.unconfirmed(number, &id, "interrupted");
     }
-    desk.progress.end();
-    Ok(desk.summary)
+    pump.progress.end();
+    Ok(pump.summary)
 }
 
 /// A broker that restarts is back within this many tries.
@@ -77,7 +77,7 @@ async fn send(broker: &Broker, number: u64, message: Outgoing) -> (u64, Result<(
     (number, publish.retry(pauses()).when(|error| !error.is_final()).await)
 }
 
-/// Where lines come in and answers go out.
+/// Turns lines into messages, and results into the summary.
 struct Pump<'a, 'b> {
     reader: Reader,
     summary: Summary,
@@ -104,14 +104,14 @@ impl Pump<'_, '_> {
         match read {
             Ok((id, message)) => Some((number, id, message)),
             Err(why) => {
-                self.progress.tell(self.output, format_args!("line {number}: {why}"));
+                self.progress.notice(self.output, format_args!("line {number}: {why}"));
                 self.summary.bad(number, why);
                 None
             }
         }
     }
 
-    /// Whether to go on reading.
+    /// Records a result; true: go on reading.
     fn sent(&mut self, number: u64, id: EventId, sent: Result<(), BrokerError>) -> bool {
         match sent {
             Ok(()) => {
@@ -120,7 +120,8 @@ impl Pump<'_, '_> {
                 true
             }
             Err(error) if error.is_final() => {
-                self.progress.tell(self.output, format_args!("line {number}: {}", error.report()));
+                self.progress
+                    .notice(self.output, format_args!("line {number}: {}", error.report()));
                 self.summary.bad(number, error.report());
                 true
             }
@@ -133,13 +134,13 @@ impl Pump<'_, '_> {
 
     fn unconfirmed(&mut self, number: u64, id: &EventId, why: &str) {
         let text = format!("line {number} (id {id}) is not confirmed; publish it again: {why}");
-        self.progress.tell(self.output, text);
+        self.progress.notice(self.output, text);
         self.summary.unconfirmed(number);
     }
 
     fn stopped(&mut self, why: &str) {
         let last = self.summary.lines_read;
-        self.progress.tell(self.output, format_args!("stopped after line {last}: {why}"));
+        self.progress.notice(self.output, format_args!("stopped after line {last}: {why}"));
         self.summary.is_cut_short = true;
     }
 }

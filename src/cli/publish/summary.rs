@@ -1,11 +1,11 @@
-//! What became of the lines.
+//! The summary of a publish.
 
 use serde::Serialize;
 
 use crate::cli::{Output, failure::Failure, words};
 use homing_domain::id::EventId;
 
-/// What became of the lines that were read.
+/// The results of the lines that were read.
 #[derive(Debug, Default, Serialize)]
 pub(super) struct Summary {
     published: u64,
@@ -19,7 +19,7 @@ pub(super) struct Summary {
     unconfirmed: Vec<u64>,
     /// The last line that was read.
     pub(super) lines_read: u64,
-    /// Whether reading ended before the input did.
+    /// True if reading ended before the input did.
     pub(super) is_cut_short: bool,
 }
 
@@ -58,7 +58,7 @@ impl Summary {
         self.is_cut_short = true;
     }
 
-    /// Whether every line was published.
+    /// True if every line was published.
     pub(super) fn is_complete(&self) -> bool {
         self.bad_lines == 0 && self.unconfirmed.is_empty() && !self.is_cut_short
     }
@@ -117,7 +117,7 @@ mod tests {
         for line in [9, 7, 8] {
             summary.unconfirmed(line);
         }
-        let told = "published 20, 3 not confirmed (7-9), nothing read after line 20";
-        assert_eq!(summary.report(), told);
+        let report = "published 20, 3 not confirmed (7-9), nothing read after line 20";
+        assert_eq!(summary.report(), report);
     }
 }

@@ -1,6 +1,6 @@
 //! `homing source`
 
-mod show;
+mod get;
 
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 
@@ -16,54 +16,54 @@ use homing_livestream::{SourceAdminError, View};
 const EXAMPLES: &str = "\
 Examples:
   homing source list
-  homing source show main
-  homing source pause main             its connections end; nobody reads it until it is resumed
-  homing source resume main            also where the service had refused it for good
+  homing source get main
+  homing source pause main             its connections end until it is resumed
+  homing source resume main            also after the service refused it for good
   homing source reset main --to largest
 
 Sources are sections [source.livestream.NAME] of the settings. Processes follow a change within a
-second; who connects again waits `source.reconnect_wait`, because the service asks for that.";
+second; a process waits `source.reconnect_wait` before it connects again, as the service demands.";
 
 const RESET_EXAMPLES: &str = "\
 Examples:
-  homing source reset main --to largest     skip what has gathered, go on with the newest
+  homing source reset main --to largest     skip the backlog, go on with the newest
   homing source reset main --to smallest    begin with the oldest data that the service has
 
-It is asked for once, with the next connect, and throws away where the stream was. A connection that
-is there goes on as it is; to have the reset now, `homing source pause NAME`, and resume it.";
+The next connect asks for it once; the position in the stream is lost. A connection that exists stays
+as it is; to reset now, `homing source pause NAME`, then resume it.";
 
 #[derive(clap::Subcommand)]
 #[command(after_help = EXAMPLES)]
 pub(super) enum Command {
-    /// List the sources and how they are
+    /// List the sources and their states
     #[command(after_help = "Examples:\n  homing source list\n  homing source list --json")]
     List,
-    /// Show everything about one of them, and each of its connections
-    #[command(after_help = "Example:\n  homing source show main")]
-    Show(Named),
-    /// End its connections; nobody reads it until it is resumed
+    /// Show everything about one source and its connections
+    #[command(after_help = "Example:\n  homing source get main", alias = "show")]
+    Get(Named),
+    /// End the connections until the source is resumed
     #[command(after_help = "Example:\n  homing source pause main")]
     Pause(Named),
-    /// Read it again
+    /// Read the source again
     #[command(after_help = "Example:\n  homing source resume main")]
     Resume(Named),
-    /// Have the next connect begin with the oldest or the newest data
+    /// Make the next connect begin with the oldest or the newest data
     Reset(ResetArguments),
 }
 
-/// One of them.
+/// One source.
 #[derive(clap::Args)]
 pub(super) struct Named {
-    /// Its name in the settings
+    /// Name of the source in the settings
     name: String,
 }
 
 #[derive(clap::Args)]
 #[command(after_help = RESET_EXAMPLES)]
 pub(super) struct ResetArguments {
-    /// Its name in the settings
+    /// Name of the source in the settings
     name: String,
-    /// Where to begin
+    /// Where the next connect begins
     #[arg(long, value_parser = PossibleValuesParser::new(Reset::ALL.map(Reset::as_str))
         .try_map(|word| word.parse::<Reset>()))]
     to: Reset,
@@ -83,9 +83,9 @@ pub(super) async fn run(
 async fn act(parts: &Parts, command: Command, output: &mut Output<'_>) -> Result<Exit, Failure> {
     let source_admin = &parts.source_admin;
     match command {
-        Command::List => show::list(&source_admin.list().await.map_err(Failure::Store)?, output),
-        Command::Show(Named { name }) => {
-            show::one(&source_admin.get(&name).await.map_err(Failure::Source)?, output)
+        Command::List => get::list(&source_admin.list().await.map_err(Failure::Store)?, output),
+        Command::Get(Named { name }) => {
+            get::one(&source_admin.get(&name).await.map_err(Failure::Source)?, output)
         }
         Command::Pause(Named { name }) => {
             announced(parts).await?;
@@ -101,9 +101,9 @@ async fn act(parts: &Parts, command: Command, output: &mut Output<'_>) -> Result
                 output.document(&view)?;
                 return Ok(Exit::Done);
             }
-            output.line(format_args!("the next connect of {name} asks for reset={to}"))?;
+            output.line(format_args!("the next connect of {name} will ask for reset={to}"))?;
             if view.connected > 0 {
-                let advice = "It is connected now; to have the reset now, pause and resume it.";
+                let advice = "It is connected; to reset now, pause and resume it.";
                 output.aside(advice);
             }
             Ok(Exit::Done)
@@ -111,7 +111,7 @@ async fn act(parts: &Parts, command: Command, output: &mut Output<'_>) -> Result
     }
 }
 
-/// Connecting to announce the change may make queues.
+/// Remembers the queues that announcing the change may create.
 async fn announced(parts: &Parts) -> Result<(), Failure> {
     globals::remember_queues(parts).await.map_err(Failure::Store)
 }

@@ -29,14 +29,14 @@ Examples:
   homing status --json
   homing status >/dev/null || echo 'broker or store unreachable'
 
-Declares nothing at the broker. What workers did is as they told the store, up to five seconds ago.
+Declares nothing at the broker. Figures of workers are up to five seconds old.
 Exit code 3: broker or store cannot be reached.";
 
 #[derive(clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub(super) struct Arguments {
-    /// Look again every so many seconds (2 if none are given), until interrupted; with --json a
-    /// line each time
+    /// Refresh every so many seconds (2 if none are given), until interrupted; with --json a line
+    /// each time
     #[arg(
         long, value_name = "SECONDS", num_args = 0..=1, require_equals = true,
         default_missing_value = "2", value_parser = clap::value_parser!(u64).range(1..=3_600)
@@ -49,17 +49,17 @@ pub(super) async fn run(
     arguments: &Arguments,
     output: &mut Output<'_>,
 ) -> Result<Exit, Failure> {
-    let mut looking = Looking::new(globals.settings_of_command()?)?;
+    let mut viewer = Viewer::new(globals.settings_of_command()?)?;
     let ended = match arguments.watch {
-        None => show_once(&mut looking, output).await,
-        Some(seconds) => watch(&mut looking, Duration::from_secs(seconds), output).await,
+        None => show_once(&mut viewer, output).await,
+        Some(seconds) => watch(&mut viewer, Duration::from_secs(seconds), output).await,
     };
-    looking.end().await;
+    viewer.end().await;
     ended
 }
 
-async fn show_once(looking: &mut Looking, output: &mut Output<'_>) -> Result<Exit, Failure> {
-    let overview = looking.look().await;
+async fn show_once(viewer: &mut Viewer, output: &mut Output<'_>) -> Result<Exit, Failure> {
+    let overview = viewer.overview().await;
     if output.json {
         output.document(&overview)?;
     } else {
@@ -68,9 +68,9 @@ async fn show_once(looking: &mut Looking, output: &mut Output<'_>) -> Result<Exi
     Ok(if overview.is_sound() { Exit::Done } else { Exit::Unsound })
 }
 
-/// What is away at one look may be back at the next one, so nothing but a signal ends this.
+/// A broker or store that is away may be back at the next refresh, so only a signal ends this.
 async fn watch(
-    looking: &mut Looking,
+    viewer: &mut Viewer,
     pause: Duration,
     output: &mut Output<'_>,
 ) -> Result<Exit, Failure> {
@@ -78,7 +78,7 @@ async fn watch(
     let mut terminated = signal(SignalKind::terminate()).map_err(Failure::Signals)?;
     let watching = async {
         loop {
-            let overview = looking.look().await;
+            let overview = viewer.overview().await;
             if output.json {
                 output.line_of_json(&overview)?;
             } else {
@@ -97,14 +97,14 @@ async fn watch(
 }
 
 /// Broker and store, each opened when it can be, and kept.
-struct Looking {
+struct Viewer {
     settings: Settings,
     broker: Broker,
     store: Option<Arc<dyn Store>>,
     unreadable: UnreadableSubscriptions,
 }
 
-impl Looking {
+impl Viewer {
     fn new(settings: Settings) -> Result<Self, Failure> {
         let schedules = settings.schedule.schedules().map_err(Failure::Settings)?;
         let topology = Topology::new(&settings.broker.prefix, schedules.waits())
@@ -115,7 +115,7 @@ impl Looking {
         Ok(Self { settings, broker, store: None, unreadable: UnreadableSubscriptions::default() })
     }
 
-    async fn look(&mut self) -> Overview {
+    async fn overview(&mut self) -> Overview {
         let broker = self.broker.clone();
         let (queues, stored) = tokio::join!(queues(&broker), self.stored());
         let queues: Result<Vec<Queue>, _> = queues.map_err(Failure::Broker);

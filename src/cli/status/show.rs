@@ -1,4 +1,4 @@
-//! The overview as a person reads it in a terminal.
+//! The overview as text.
 
 use crate::{
     cli::{Output, failure::Failure, table::Rows, words},
@@ -23,8 +23,8 @@ pub(super) fn write(overview: &Overview, output: &mut Output<'_>) -> Result<(), 
         && counts.open.saturating_add(counts.frozen) > 0
     {
         let (open, frozen) = (counts.open, counts.frozen);
-        let parked_by_circuit = format!("{open} open, {frozen} frozen (`homing endpoints list`)");
-        output.line(format_args!("spared  {parked_by_circuit}"))?;
+        let stopped = format!("{open} open, {frozen} frozen (`homing endpoints list`)");
+        output.line(format_args!("circuit {stopped}"))?;
     }
     if overview.store.reachable {
         workers(overview, output)?;
@@ -96,7 +96,7 @@ fn workers(overview: &Overview, output: &mut Output<'_>) -> Result<(), Failure> 
             format!("{} in flight, up {up}, version {}", report.in_flight, report.version)
         } else {
             let silent = words::duration(now.since(report.seen_ms));
-            format!("silent for {silent}: probably gone")
+            format!("silent for {silent}, probably dead")
         };
         output.line(format_args!("worker  {} process {}: {state}", report.host, report.pid))?;
     }
@@ -141,7 +141,7 @@ fn ladder(queues: &[Queue], output: &mut Output<'_>) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Where nobody told, the wait itself is a bound.
+/// Without a report of a worker, the wait itself is a bound.
 fn next_due(queue: &Queue, now: UnixMillis) -> String {
     let holds_some = queue.messages.is_some_and(|messages| messages > 0);
     match (queue.next_due_ms, queue.wait_ms) {

@@ -1,4 +1,4 @@
-//! The fields of a subscription as flags: `add` and `change` take the same.
+//! The fields of a subscription as flags: `create` and `update` take the same.
 
 use clap::ValueEnum;
 use serde::de::DeserializeOwned;
@@ -16,7 +16,7 @@ pub(in crate::cli) struct Fields {
     /// Where to send
     #[arg(long, help = "Where to send: https://host/path")]
     url: Option<String>,
-    /// Which events; may be repeated
+    /// Events with a topic like this; may be repeated
     #[arg(long, value_name = "PATTERN")]
     topic: Vec<String>,
     /// Only events that pass this filter; may be repeated
@@ -40,7 +40,7 @@ pub(in crate::cli) struct Fields {
     /// Requests per second that the endpoint takes from all workers
     #[arg(long, value_name = "NUMBER")]
     rate_limit: Option<u32>,
-    /// For people
+    /// A note for operators
     #[arg(long, value_name = "TEXT")]
     description: Option<String>,
     /// Do not sign requests
@@ -67,7 +67,7 @@ impl From<ConnectorName> for Connector {
 }
 
 impl Fields {
-    /// Those that are given, in the form in which the API takes them.
+    /// The given fields in the form in which the API takes them.
     pub(super) async fn given(self) -> Result<Map<String, Value>, Failure> {
         let filters = self
             .filter

@@ -1,12 +1,12 @@
 //! `homing subscriptions`
 
-mod add;
-mod change;
+mod create;
+mod delete;
 mod fields;
-mod remove;
+mod get;
 mod rotate;
-mod show;
 mod test;
+mod update;
 
 use super::{
     Output,
@@ -16,31 +16,35 @@ use super::{
 
 const EXAMPLES: &str = "\
 Examples:
-  homing subscriptions add --url https://example.com/hook --topic 'order.*'
+  homing subscriptions create --url https://example.com/hook --topic 'order.*'
   homing subscriptions list
-  homing subscriptions change 01931f5a-9c4e-7000-8000-0123456789ab --topic 'order.#'
+  homing subscriptions update 01931f5a-9c4e-7000-8000-0123456789ab --topic 'order.#'
   homing subscriptions rotate-secret 01931f5a-9c4e-7000-8000-0123456789ab
   homing subscriptions test 01931f5a-9c4e-7000-8000-0123456789ab
-  homing subscriptions remove 01931f5a-9c4e-7000-8000-0123456789ab
+  homing subscriptions delete 01931f5a-9c4e-7000-8000-0123456789ab
 
 Workers follow a change within a second; within five seconds where the broker loses its announcement.";
 
 #[derive(clap::Subcommand)]
 #[command(after_help = EXAMPLES)]
 pub(super) enum Command {
-    /// Send events of these topics to a URL from now on
-    Add(add::Arguments),
+    /// Create a subscription: send events of these topics to a URL
+    #[command(alias = "add")]
+    Create(create::Arguments),
     /// List subscriptions, oldest first
-    List(show::ListArguments),
+    List(get::ListArguments),
     /// Show one subscription; secrets are masked
-    Show(show::Arguments),
-    /// Change what is named
-    Change(change::Arguments),
-    /// Make a new signing secret; the present one signs too for a while
+    #[command(alias = "show")]
+    Get(get::Arguments),
+    /// Change the given fields
+    #[command(alias = "change")]
+    Update(update::Arguments),
+    /// Create a new signing secret; the present one also signs for a while
     RotateSecret(rotate::Arguments),
-    /// Remove subscriptions; what is owed to them is parked when it comes due
-    Remove(remove::Arguments),
-    /// Send one sample event right now and show what the endpoint does
+    /// Delete subscriptions; their pending deliveries are parked when they come due
+    #[command(alias = "remove")]
+    Delete(delete::Arguments),
+    /// Send one test event right now and show what the endpoint answers
     Test(test::Arguments),
 }
 
@@ -51,12 +55,12 @@ pub(super) async fn run(
 ) -> Result<Exit, Failure> {
     let parts = globals.parts().await?;
     let ended = match command {
-        Command::Add(arguments) => add::run(&parts, arguments, output).await,
-        Command::List(arguments) => show::list(&parts, &arguments, output).await,
-        Command::Show(arguments) => show::run(&parts, &arguments, output).await,
-        Command::Change(arguments) => change::run(&parts, arguments, output).await,
+        Command::Create(arguments) => create::run(&parts, arguments, output).await,
+        Command::List(arguments) => get::list(&parts, &arguments, output).await,
+        Command::Get(arguments) => get::run(&parts, &arguments, output).await,
+        Command::Update(arguments) => update::run(&parts, arguments, output).await,
         Command::RotateSecret(arguments) => rotate::run(&parts, &arguments, output).await,
-        Command::Remove(arguments) => remove::run(&parts, &arguments, output).await,
+        Command::Delete(arguments) => delete::run(&parts, &arguments, output).await,
         Command::Test(arguments) => test::run(&parts, &arguments, output).await,
     };
     parts.close().await;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::add;
+use super::create;
 use crate::{
     cli::{
         Output,
@@ -27,9 +27,9 @@ ones at once.";
 #[derive(clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub(in crate::cli) struct Arguments {
-    /// Which one
+    /// Id of the subscription
     id: SubscriptionId,
-    /// How long the present secrets go on to sign, 30d at most [default: 24h]
+    /// Keep signing with the present secrets for this time, 30d at most [default: 24h]
     #[arg(long, value_name = "TIME", value_parser = humantime_serde::re::humantime::parse_duration)]
     overlap: Option<Duration>,
 }
@@ -39,10 +39,10 @@ pub(super) async fn run(
     arguments: &Arguments,
     output: &mut Output<'_>,
 ) -> Result<Exit, Failure> {
-    // Telling the workers connects, which may create queues.
+    // Announcing the change connects, which may create queues.
     globals::remember_queues(parts).await.map_err(Failure::Store)?;
     let overlap = arguments.overlap.unwrap_or(OVERLAP_DEFAULT);
     let rotated = parts.registry.rotate_secret(arguments.id, overlap).await;
-    add::write("changed", &rotated.map_err(Failure::Registry)?, output)?;
+    create::write("updated", &rotated.map_err(Failure::Registry)?, output)?;
     Ok(Exit::Done)
 }

@@ -19,20 +19,20 @@ Examples:
   homing subscriptions test 01931f5a-9c4e-7000-8000-0123456789ab
   homing subscriptions test 01931f5a-9c4e-7000-8000-0123456789ab --data task.json
 
-One request, signed like any other, made by this program itself: nothing is queued, retried or
-filtered. Its body is {\"test\":\"homing\",\"sent\":…,\"sample\":{\"topic\":…,\"body\":…}}: what --data gives stands
+One request, signed like any other, sent by this program itself: nothing is queued, retried or
+filtered. Its body is {\"test\":\"homing\",\"sent\":…,\"sample\":{\"topic\":…,\"body\":…}}: what --data gives is
 below sample.body, so that no test can be taken for an event. Exit code 1: the endpoint did not
 accept it.";
 
 #[derive(clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub(in crate::cli) struct Arguments {
-    /// Which subscription
+    /// Id of the subscription
     id: SubscriptionId,
-    /// Topic of the sample event; without it one that the subscription wants
+    /// Topic of the test event; without it one that the subscription wants
     #[arg(long)]
     topic: Option<String>,
-    /// JSON for the sample's body, other text becomes a string; `-`: standard input
+    /// JSON for the test event's body, other text becomes a string; `-`: standard input
     #[arg(long, value_name = "FILE")]
     data: Option<String>,
 }
@@ -48,8 +48,8 @@ pub(super) async fn run(
         None => None,
     };
     let endpoints = Endpoints::new(&parts.settings.endpoint).map_err(Failure::Endpoints)?;
-    let sample = TestEvent { topic: arguments.topic.clone(), body };
-    let sent = test_event::send(&endpoints, &subscription, sample).await;
+    let event = TestEvent { topic: arguments.topic.clone(), body };
+    let sent = test_event::send(&endpoints, &subscription, event).await;
     let answer = sent.map_err(|error| match error {
         TestEventError::Topic(error) => Failure::Usage(format!("--topic: {error}")),
         TestEventError::Body(error) => Failure::Usage(format!("--data: {error}")),

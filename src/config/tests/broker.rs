@@ -1,4 +1,4 @@
-//! What is wrong in `[broker]`, in words.
+//! Errors in `[broker]`.
 
 use crate::config::Settings;
 

@@ -1,4 +1,4 @@
-//! What is wrong in `[circuit]`, in words.
+//! Errors in `[circuit]`.
 
 use crate::config::Settings;
 use homing_domain::circuit::CircuitRules;

@@ -1,4 +1,4 @@
-//! What is wrong in settings, in words; and what is shown of them.
+//! Errors in settings, and the settings shown.
 
 mod broker;
 mod circuit;

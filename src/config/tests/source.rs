@@ -1,4 +1,4 @@
-//! What is wrong in `[source]`, in words.
+//! Errors in `[source]`.
 
 use crate::config::Settings;
 use homing_domain::report::Chain;
@@ -48,7 +48,7 @@ fn a_list_of_sources_needs_names() {
     let error = |toml: &str| Chain(&Settings::from_toml(toml).unwrap_err()).to_string();
     insta::assert_snapshot!(error("[[source.livestream]]\nurl = \"x\""), @"`source.livestream`: every [[source.livestream]] has a `name`, a text");
     let twice = format!("[[source.livestream]]\nname = \"a\"\n{STREAM}").repeat(2);
-    insta::assert_snapshot!(error(&twice), @"`source.livestream`: `a` is there twice");
+    insta::assert_snapshot!(error(&twice), @"`source.livestream`: `a` is given twice");
     let missing = "[source.livestream.main]\nclient_id = \"x\"";
     insta::assert_snapshot!(error(missing), @r#"the settings cannot be read: missing configuration field "source.livestream.main.url""#);
 }

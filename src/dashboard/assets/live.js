@@ -1,11 +1,11 @@
-// Keeps what has `data-live` current: each message of the stream there replaces its content. Without
-// this file the same pages are loaded again by hand, or by a refresh that stands in <noscript>.
+// Keeps elements with `data-live` current: each message of their stream replaces their content.
+// Without this file the pages are reloaded by hand, or by a refresh in <noscript>.
 "use strict";
 for (const place of document.querySelectorAll("[data-live]")) {
   const stream = new EventSource(place.dataset.live);
   const silence = document.getElementById("silence");
   let heard = Date.now();
-  // Whether the connection stands does not matter: what hangs says nothing either.
+  // The state of the connection does not matter: one that hangs is silent, too.
   setInterval(() => {
     const isSilent = Date.now() - heard > 10_000;
     document.body.dataset.live = isSilent ? "off" : "on";
@@ -15,7 +15,7 @@ for (const place of document.querySelectorAll("[data-live]")) {
   }, 1000);
   stream.addEventListener("part", (message) => {
     heard = Date.now();
-    // Who is selecting text there, or reading a cell with the keyboard, is not interrupted.
+    // Do not interrupt a visitor who selects text there; keep the keyboard focus.
     const selection = document.getSelection();
     if (selection && !selection.isCollapsed && place.contains(selection.anchorNode)) return;
     const focused = place.contains(document.activeElement) ? document.activeElement.id : "";

@@ -136,6 +136,6 @@ async fn without_tokens_other_hosts_and_pages_are_refused() {
         let request = running.request(Method::POST, "/v1/events?topic=t").header(name, value);
         let refused = Answer::of(request.send().await.expect("an answer")).await.expect(403);
         let detail = refused.body["detail"].as_str().expect("a detail");
-        assert!(detail.contains("homing tokens add"), "{detail}");
+        assert!(detail.contains("homing tokens create"), "{detail}");
     }
 }

@@ -80,7 +80,7 @@ async fn attempts_are_listed_and_what_is_missing_is_told() {
     assert!(none.stderr.starts_with("The log has no such attempt.\n"), "{}", none.stderr);
     let wrong = home.run(&["attempts", "--since", "yesterday"]);
     assert_eq!(wrong.code, 2);
-    assert!(wrong.stderr.starts_with("homing: --since: `yesterday` is no instant"));
+    assert!(wrong.stderr.starts_with("homing: --since: `yesterday` is not an instant"));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -93,7 +93,7 @@ async fn an_event_is_explained_also_where_the_broker_is_away() {
     assert!(explained.contains("  waits; attempt 1: 503 from the endpoint.\n"), "{explained}");
     assert!(explained.contains("  due at "), "{explained}");
     assert!(explained.contains("; it said: busy\\n\\u{1b}[31mred \u{fffd} …\n"), "{explained}");
-    assert!(explained.contains("- the parking queue could not be looked through"), "{explained}");
+    assert!(explained.contains("- the parking queue could not be scanned"), "{explained}");
     assert!(!explained.contains('\u{1b}'), "nothing that an endpoint wrote is obeyed");
 
     let unknown = home.run(&["explain", "o-9"]);

@@ -122,9 +122,9 @@ async fn afterwards_the_broker_has_what_it_had_before() {
     bench.wait().expect("it ends");
     assert_ne!(objects(&node).await, before, "a killed run cleans nothing");
     let cleaned = home.run(&["bench", "--clean"]).done();
-    assert_eq!(cleaned, "Deleted 9 queues of a run that was killed.\n");
+    assert_eq!(cleaned, "Deleted 9 queues of a killed run.\n");
     assert_eq!(objects(&node).await, before, "after --clean");
-    assert_eq!(home.run(&["bench", "--clean"]).done(), "No run has left anything.\n");
+    assert_eq!(home.run(&["bench", "--clean"]).done(), "There is nothing to delete.\n");
 
     assert_eq!(home.depth("primary").await, 3, "what was published before");
 }

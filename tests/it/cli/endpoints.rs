@@ -21,12 +21,12 @@ fn endpoints_are_listed_shown_disabled_and_enabled() {
     let none = home.run(&["endpoints", "list"]);
     assert!(none.stderr.contains("Nothing was attempted yet"), "{}", none.stderr);
     assert_eq!(none.done(), "");
-    let unknown = home.run(&["endpoints", "show", HOOK]).done();
+    let unknown = home.run(&["endpoints", "get", HOOK]).done();
     assert!(unknown.contains("state         closed\n"), "{unknown}");
     assert!(unknown.contains("successes     0\n") && !unknown.contains("reason"), "{unknown}");
 
     for url in [HOOK, "https://example.com/other"] {
-        home.run(&["subscriptions", "add", "--url", url, "--topic", "#"]).done();
+        home.run(&["subscriptions", "create", "--url", url, "--topic", "#"]).done();
     }
     let disabled = home.run(&["endpoints", "disable", HOOK]);
     let advice = format!("`homing endpoints enable --replay '{HOOK}'` sends it again");
@@ -55,10 +55,10 @@ fn endpoints_are_listed_shown_disabled_and_enabled() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_was_spared_is_told_and_replayed() {
+async fn deliveries_parked_by_a_circuit_are_counted_and_replayed() {
     let home = Home::new();
     let subscribe = |url: &str| {
-        let add = ["subscriptions", "add", "--url", url, "--topic", "#", "--json"];
+        let add = ["subscriptions", "create", "--url", url, "--topic", "#", "--json"];
         let id = home.run(&add).json()["subscription"]["id"].clone();
         Some(id.as_str().unwrap().parse().unwrap())
     };
@@ -71,15 +71,15 @@ async fn what_was_spared_is_told_and_replayed() {
         ("e4", "{}", elsewhere, ParkReason::Frozen),
     ])
     .await;
-    let shown = home.run(&["endpoints", "show", HOOK, "--parked"]).done();
+    let shown = home.run(&["endpoints", "get", HOOK, "--parked"]).done();
     assert!(shown.ends_with("\nparked        2\n"), "{shown}");
-    let shown = home.run(&["endpoints", "show", HOOK, "--json"]).json();
+    let shown = home.run(&["endpoints", "get", HOOK, "--json"]).json();
     assert_eq!((&shown["state"], shown.get("parked")), (&json!("frozen"), None));
 
     let enabled = home.run(&["endpoints", "enable", HOOK]).done();
     let expected = format!(
         "enabled {HOOK}\n\
-         2 deliveries were parked to spare it; to replay exactly those:\n\
+         2 deliveries were parked by its circuit; to replay exactly those:\n\
          \x20 homing endpoints enable --replay '{HOOK}'\n"
     );
     assert_eq!(enabled, expected);
@@ -96,14 +96,14 @@ async fn what_was_spared_is_told_and_replayed() {
 #[test]
 fn an_endpoint_is_set_also_where_the_broker_is_away() {
     let home = Home::new();
-    home.run(&["subscriptions", "add", "--url", HOOK, "--topic", "#"]).done();
+    home.run(&["subscriptions", "create", "--url", HOOK, "--topic", "#"]).done();
     let away = ["--broker", "amqp://127.0.0.1:1", "--quiet"];
     let disabled = home.run(&[&["endpoints", "disable", HOOK], &away[..]].concat()).done();
     assert_eq!(disabled, format!("disabled {HOOK}\n"));
     let enabled = home.run(&[&["endpoints", "enable", HOOK], &away[..]].concat());
     assert_eq!((enabled.code, enabled.stdout), (1, format!("enabled {HOOK}\n")));
     assert!(enabled.stderr.contains("cannot connect to the broker"), "{}", enabled.stderr);
-    let shown = home.run(&["endpoints", "show", HOOK, "--json"]).json();
+    let shown = home.run(&["endpoints", "get", HOOK, "--json"]).json();
     assert_eq!(shown["state"], "closed");
 }
 
@@ -112,13 +112,13 @@ fn an_endpoint_is_set_also_where_the_broker_is_away() {
 #[test]
 fn a_url_that_no_subscription_has_is_refused_with_those_that_are_like_it() {
     let home = Home::new();
-    home.run(&["subscriptions", "add", "--url", HOOK, "--topic", "#"]).done();
+    home.run(&["subscriptions", "create", "--url", HOOK, "--topic", "#"]).done();
     for command in ["disable", "enable"] {
         let refused = home.run(&["endpoints", command, "https://example.com/hok?tenant=7&v=2"]);
         assert_eq!((refused.code, refused.stdout.as_str()), (1, ""));
         let expected = format!(
             "homing: no subscription sends to https://example.com/hok?tenant=7&v=2; did you mean \
-             {HOOK}?; with --force it is set all the same\n"
+             {HOOK}?; --force sets it nevertheless\n"
         );
         assert_eq!(refused.stderr, expected);
     }

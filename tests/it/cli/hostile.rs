@@ -49,7 +49,7 @@ async fn nothing_that_others_wrote_is_obeyed_by_a_terminal() {
     let said: &'static str = Box::leak(hostile().into_boxed_str());
     let receiver = Receiver::answering(move |_| Reply::status(500).saying(said)).await;
     let url = receiver.url("/");
-    let add = ["subscriptions", "add", "--url", &url, "--topic", "#", "--description", said];
+    let add = ["subscriptions", "create", "--url", &url, "--topic", "#", "--description", said];
     let made = home.visible(&[&add[..], &["--json"]].concat()).json();
     let id = made["subscription"]["id"].as_str().unwrap();
     assert_eq!(made["subscription"]["description"], said);
@@ -70,17 +70,17 @@ async fn nothing_that_others_wrote_is_obeyed_by_a_terminal() {
 
     for command in [
         &["parked", "list"][..],
-        &["parked", "show", &event],
-        &["parked", "show", said],
+        &["parked", "get", &event],
+        &["parked", "get", said],
         &["parked", "replay", "--event", &event, "--dry-run"],
         &["attempts"],
         &["attempts", "--event", &event],
         &["explain", &event],
         &["subscriptions", "list"],
-        &["subscriptions", "show", id],
+        &["subscriptions", "get", id],
         &["subscriptions", "test", id],
         &["endpoints", "list"],
-        &["endpoints", "show", &url],
+        &["endpoints", "get", &url],
         &["status"],
     ] {
         let shown = home.visible(command);
@@ -89,14 +89,14 @@ async fn nothing_that_others_wrote_is_obeyed_by_a_terminal() {
     }
     let unknown = format!("x{said}");
     for wrong in [
-        &["parked", "show", &unknown][..],
+        &["parked", "get", &unknown][..],
         &["explain", said],
         &["explain", "unknown", "--topic", said],
         &["subscriptions", "test", id, "--topic", said],
-        &["subscriptions", "change", id, "--header", said],
-        &["endpoints", "show", said],
-        &["source", "show", said],
-        &["tokens", "remove", said],
+        &["subscriptions", "update", id, "--header", said],
+        &["endpoints", "get", said],
+        &["source", "get", said],
+        &["tokens", "delete", said],
         &["--config", said, "status"],
         &["--set", said, "status"],
         &["--broker", said, "parked", "list"],
@@ -121,14 +121,14 @@ async fn the_bytes_of_a_parked_body_are_shown_as_they_are_where_that_is_asked_fo
     let reason = homing_domain::verdict::ParkReason::Exhausted;
     home.park(&[("e1", BODY, None, reason), ("e2", "{\"n\": 2}", None, reason)]).await;
 
-    assert_eq!(home.run(&["parked", "show", "e1", "--raw"]).done(), BODY);
-    let shown = home.run(&["parked", "show", "e1"]).done();
+    assert_eq!(home.run(&["parked", "get", "e1", "--raw"]).done(), BODY);
+    let shown = home.run(&["parked", "get", "e1"]).done();
     let quoted = "\n  {\"b\": 1.50,\n   \"a\": 1e400, \"a\": \"\\u{9b}\"}\n";
     assert!(shown.ends_with(quoted), "{shown}");
-    let shown = home.run(&["parked", "show", "e1", "--json"]).done();
+    let shown = home.run(&["parked", "get", "e1", "--json"]).done();
     let data = "\"data\": {\"b\": 1.50,\n \"a\": 1e400, \"a\": \"\\u009b\"}";
     assert!(shown.contains(data), "{shown}");
-    let shown = home.run(&["parked", "show", "e2", "--json"]).json();
+    let shown = home.run(&["parked", "get", "e2", "--json"]).json();
     assert_eq!((&shown[0]["body"], &shown[0]["data"]["n"]), (&"{\"n\": 2}".into(), &2.into()));
     assert_eq!(shown[0]["body_bytes"], 8);
 }

@@ -56,18 +56,18 @@ async fn parked_messages_are_listed_shown_exported_replayed_and_dropped() {
     .await;
 
     let listed = home.run(&["parked", "list", "--reason", "gone"]);
-    assert!(listed.stderr.contains("1 shown, 3 of 3 parked looked at"), "{}", listed.stderr);
+    assert!(listed.stderr.contains("1 shown, 3 of 3 parked scanned"), "{}", listed.stderr);
     assert!(listed.done().contains("e2"));
     assert_eq!(
         home.run(&["parked", "list", "--parked-before", "1h", "--json"]).json()["entries"],
         Value::Array(Vec::new())
     );
-    let shown = home.run(&["parked", "show", "e1"]).done();
+    let shown = home.run(&["parked", "get", "e1"]).done();
     assert!(
         shown.contains("reason         exhausted") && shown.ends_with("{\"n\": 1}\n"),
         "{shown}"
     );
-    assert_eq!(home.run(&["parked", "show", "e9"]).code, 1);
+    assert_eq!(home.run(&["parked", "get", "e9"]).code, 1);
 
     let dry = home.run(&["parked", "replay", "--all", "--dry-run"]).done();
     assert_eq!(dry, "would replay 3 of 3 parked\n");
@@ -155,7 +155,7 @@ async fn what_is_interrupted_says_how_far_it_came() {
         let told = told.unwrap_or_else(|| panic!("{}{}", answer.stdout, answer.stderr));
         let done: u32 = told.split(' ').next().unwrap().parse().unwrap();
         let rest =
-            format!("{done} of the first {done} of {left} parked; the others are parked still\n");
+            format!("{done} of the first {done} of {left} parked; the others are still parked\n");
         assert_eq!((answer.code, told), (1, rest.as_str()));
         left -= done;
         assert!(done > 0 && left > 0, "{told}");
@@ -182,7 +182,7 @@ async fn what_goes_to_a_frozen_endpoint_is_said_before_it_is_replayed() {
     const HOOK: &str = "https://example.com/frozen";
     let home = Home::new();
     let subscribe = |url: &str| {
-        let add = ["subscriptions", "add", "--url", url, "--topic", "#", "--json"];
+        let add = ["subscriptions", "create", "--url", url, "--topic", "#", "--json"];
         let id = home.run(&add).json()["subscription"]["id"].clone();
         Some(id.as_str().unwrap().parse().unwrap())
     };
@@ -194,20 +194,20 @@ async fn what_goes_to_a_frozen_endpoint_is_said_before_it_is_replayed() {
         ("e3", "{}", well, ParkReason::Exhausted),
     ])
     .await;
-    let told = format!(
-        "homing: 2 go to {HOOK}, which is frozen: what goes there is parked again; `homing endpoints enable \
-         {HOOK}` comes first\n"
+    let notice = format!(
+        "homing: 2 go to {HOOK}, which is frozen: they are parked again; run `homing endpoints enable \
+         {HOOK}` first\n"
     );
     let dry = home.run(&["parked", "replay", "--all", "--dry-run"]);
     assert_eq!(
         (dry.stderr.as_str(), dry.stdout.as_str()),
-        (told.as_str(), "would replay 3 of 3 parked\n")
+        (notice.as_str(), "would replay 3 of 3 parked\n")
     );
     let one = home.run(&["parked", "replay", "--event", "e3"]);
     assert_eq!((one.stderr.as_str(), one.stdout.as_str()), ("", "replayed 1 of 3 parked\n"));
     let all = home.run(&["parked", "replay", "--all"]);
     assert_eq!(
         (all.stderr.as_str(), all.stdout.as_str()),
-        (told.as_str(), "replayed 2 of 2 parked\n")
+        (notice.as_str(), "replayed 2 of 2 parked\n")
     );
 }

@@ -24,7 +24,7 @@ fn sources_are_listed_shown_paused_reset_and_resumed() {
         line.starts_with("main  0 of 1     livestream.*") && line.ends_with("paused"),
         "{line}"
     );
-    let shown = home.run(&["source", "show", "main"]).done();
+    let shown = home.run(&["source", "get", "main"]).done();
     assert!(
         shown.contains("next reset    smallest\n") && shown.contains("\n   1  free"),
         "{shown}"
@@ -34,7 +34,7 @@ fn sources_are_listed_shown_paused_reset_and_resumed() {
     let resumed = home.run(&["source", "resume", "main", "--json"]).json();
     assert_eq!((&resumed["state"], &resumed["reset"]), (&"running".into(), &"smallest".into()));
 
-    let unknown = home.run(&["source", "show", "other"]);
+    let unknown = home.run(&["source", "get", "other"]);
     assert_eq!(unknown.code, 1);
     let expected = "homing: there is no source `other` in the settings; there are: main\n";
     assert_eq!(unknown.stderr, expected);

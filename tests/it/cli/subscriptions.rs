@@ -12,11 +12,12 @@ use super::Home;
 #[test]
 fn subscriptions_are_added_listed_shown_and_removed() {
     let home = Home::new();
-    let add = ["subscriptions", "add", "--url", "https://example.com/hook", "--topic", "order.*"];
+    let add =
+        ["subscriptions", "create", "--url", "https://example.com/hook", "--topic", "order.*"];
     let filter = r#"{"fieldName":"a","fieldValue":"b","comparison":"eq"}"#;
     let more = ["--filter", filter, "--header", "X-Team: pay", "--auth-token", "geheim-0123"];
     let added = home.run(&[&add[..], &more[..]].concat()).done();
-    let id = added.lines().next().unwrap().strip_prefix("added   ").unwrap().to_owned();
+    let id = added.lines().next().unwrap().strip_prefix("created ").unwrap().to_owned();
     assert!(added.lines().nth(1).unwrap().starts_with("secret  whsec_"), "{added}");
 
     let again = home.run(&[&add[..], &more[..]].concat());
@@ -29,12 +30,12 @@ fn subscriptions_are_added_listed_shown_and_removed() {
     assert_eq!(json["subscriptions"][0]["headers"]["x-team"], "****");
     assert_eq!(json["next"], Value::Null);
 
-    let shown = home.run(&["subscriptions", "show", &id]).done();
+    let shown = home.run(&["subscriptions", "get", &id]).done();
     assert!(shown.contains("auth token   ****0123") && !shown.contains("geheim"), "{shown}");
 
-    let removed = home.run(&["subscriptions", "remove", &id]).done();
-    assert_eq!(removed, format!("removed {id}\n"));
-    let again = home.run(&["subscriptions", "remove", &id]);
+    let removed = home.run(&["subscriptions", "delete", &id]).done();
+    assert_eq!(removed, format!("deleted {id}\n"));
+    let again = home.run(&["subscriptions", "delete", &id]);
     assert_eq!(again.code, 1);
     let expected = format!(
         "homing: there is no subscription {id}; `homing subscriptions list` shows those that there \
@@ -46,14 +47,15 @@ fn subscriptions_are_added_listed_shown_and_removed() {
 #[test]
 fn what_is_named_is_changed_and_a_secret_is_rotated_without_a_gap() {
     let home = Home::new();
-    let add = ["subscriptions", "add", "--url", "https://example.com/hook", "--topic", "order.*"];
+    let add =
+        ["subscriptions", "create", "--url", "https://example.com/hook", "--topic", "order.*"];
     let made = home.run(&[&add[..], &["--rate-limit", "5", "--json"][..]].concat()).json();
     let id = made["subscription"]["id"].as_str().unwrap();
-    let change = |flags: &[&str]| home.run(&[&["subscriptions", "change", id][..], flags].concat());
+    let change = |flags: &[&str]| home.run(&[&["subscriptions", "update", id][..], flags].concat());
 
     let answer = change(&["--topic", "refund.#", "--description", "new", "--clear", "rate_limit"]);
-    assert_eq!(answer.done(), format!("changed {id}\n"));
-    let shown = home.run(&["subscriptions", "show", id, "--json"]).json();
+    assert_eq!(answer.done(), format!("updated {id}\n"));
+    let shown = home.run(&["subscriptions", "get", id, "--json"]).json();
     assert_eq!(shown["topics"], serde_json::json!(["refund.#"]));
     assert_eq!(shown["url"], "https://example.com/hook");
     assert_eq!((&shown["description"], &shown["rate_limit"]), (&"new".into(), &Value::Null));
@@ -67,7 +69,7 @@ fn what_is_named_is_changed_and_a_secret_is_rotated_without_a_gap() {
     let secrets = again["subscription"]["secrets"].as_array().unwrap();
     let expire: Vec<_> = secrets.iter().map(|secret| secret["expires"].is_string()).collect();
     assert_eq!(expire, [false, true, true], "the newest signs for ever");
-    let shown = home.run(&["subscriptions", "show", id]).done();
+    let shown = home.run(&["subscriptions", "get", id]).done();
     assert!(shown.contains("signed       with one secret and one secret until 2"), "{shown}");
     let changed = change(&["--description", "newer", "--json"]).json();
     assert_eq!(changed["subscription"]["secrets"], again["subscription"]["secrets"]);
@@ -83,12 +85,13 @@ fn what_is_named_is_changed_and_a_secret_is_rotated_without_a_gap() {
 #[test]
 fn another_origin_asks_for_the_secrets_anew() {
     let home = Home::new();
-    let add = ["subscriptions", "add", "--url", "https://example.com/hook", "--topic", "order.*"];
+    let add =
+        ["subscriptions", "create", "--url", "https://example.com/hook", "--topic", "order.*"];
     let made =
         home.run(&[&add[..], &["--auth-token", "geheim-0123", "--json"][..]].concat()).json();
     let id = made["subscription"]["id"].as_str().unwrap();
     let change = |flags: &[&str]| {
-        let to = ["subscriptions", "change", id, "--url", "https://example.org/hook"];
+        let to = ["subscriptions", "update", id, "--url", "https://example.org/hook"];
         home.run(&[&to[..], flags].concat())
     };
     let refused = change(&[]);
@@ -102,7 +105,7 @@ fn another_origin_asks_for_the_secrets_anew() {
 #[test]
 fn an_address_that_is_not_called_is_told_when_it_is_added() {
     let home = Home::new();
-    let add = |url| home.run(&["subscriptions", "add", "--url", url, "--topic", "t"]);
+    let add = |url| home.run(&["subscriptions", "create", "--url", url, "--topic", "t"]);
     let answer = add("http://10.1.2.3/hook");
     assert!(answer.stderr.contains("homing: note: 10.1.2.3 is not public"), "{}", answer.stderr);
     answer.done();
@@ -114,12 +117,12 @@ fn an_address_that_is_not_called_is_told_when_it_is_added() {
 fn a_subscription_can_come_from_a_file_and_errors_name_the_field() {
     let home = Home::new();
     home.write("bad.json", br#"{"url":"ftp://example.com","topics":["a"]}"#);
-    let answer = home.run(&["subscriptions", "add", "--from", "bad.json"]);
+    let answer = home.run(&["subscriptions", "create", "--from", "bad.json"]);
     assert_eq!(answer.code, 2);
     assert!(answer.stderr.starts_with("homing: `url`: `ftp` is not a scheme"), "{}", answer.stderr);
 
     let draft = br#"{"url":"https://example.com","topics":["a"],"secrets":[]}"#;
-    let made = home.run_with(&["subscriptions", "add", "--from", "-", "--json"], draft).json();
+    let made = home.run_with(&["subscriptions", "create", "--from", "-", "--json"], draft).json();
     assert_eq!(made["secret"], Value::Null);
     assert_eq!(made["subscription"]["secrets"], Value::Array(Vec::new()));
 }
@@ -139,7 +142,7 @@ fn a_subscription_is_tested_by_one_real_request() {
             stream.write_all(answer.as_bytes()).unwrap();
         }
     });
-    let add = ["subscriptions", "add", "--url", &hook, "--topic", "order.*", "--json"];
+    let add = ["subscriptions", "create", "--url", &hook, "--topic", "order.*", "--json"];
     let made = home.run(&add).json();
     let id = made["subscription"]["id"].as_str().unwrap();
 

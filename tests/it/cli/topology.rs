@@ -28,7 +28,7 @@ fn a_topology_is_planned_applied_and_checked() {
 
     let applied = home.run(&["topology", "apply"]).done();
     assert_eq!(applied.matches("created").count(), 13, "{applied}");
-    assert_eq!(home.run(&["topology", "apply"]).done(), "Everything was there already.\n");
+    assert_eq!(home.run(&["topology", "apply"]).done(), "Everything already exists.\n");
     assert_eq!(home.run(&["topology", "check", "--json"]).json()["sound"], true);
 
     home.write("homing.toml", SCHEDULE.replace("50ms", "70ms").as_bytes());

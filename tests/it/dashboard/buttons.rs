@@ -30,7 +30,7 @@ async fn a_subscription_is_made_changed_tried_out_and_removed() {
     browser.fill("#description", "The shop").await;
     browser.fill("#auth_token", "a-token-that-is-long").await;
     browser.follow("#save").await;
-    browser.see(".said", "Changed").await;
+    browser.see(".said", "Updated").await;
     browser.see("main", "****long").await;
     browser.follow("#edit").await;
     browser.fill("#rate_limit", "5").await;
@@ -51,7 +51,7 @@ async fn a_subscription_is_made_changed_tried_out_and_removed() {
     assert_eq!(browser.count("tbody tr").await, 1);
     browser.follow("tbody a").await;
     browser.click("#sure").await;
-    browser.follow("#remove").await;
+    browser.follow("#delete").await;
     browser.see("main", "4 subscriptions").await;
 }
 
@@ -67,7 +67,7 @@ async fn another_address_gets_no_secrets_until_the_box_is_ticked() {
     browser.see("#url-error", "https://example.com is another address than").await;
     browser.click("#keep_secrets").await;
     browser.follow("#save").await;
-    browser.see(".said", "Changed").await;
+    browser.see(".said", "Updated").await;
     browser.see("h1", "https://example.com/elsewhere").await;
 }
 
@@ -149,7 +149,7 @@ async fn what_is_parked_is_looked_at_sent_again_dropped_and_exported() {
     browser.see("main", "Done.").await;
     installation.wait_for_parked(1).await;
     browser.follow("#back").await;
-    browser.see("main", "None fits").await;
+    browser.see("main", "None matches").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -189,9 +189,9 @@ async fn a_walk_that_is_under_way_is_stopped() {
 
     browser.click("#replay").await;
     browser.follow("#enable").await;
-    browser.see("main", "Under way").await;
+    browser.see("main", "Running").await;
     browser.follow("#stop").await;
-    browser.see("main", "Broken off.").await;
+    browser.see("main", "Stopped.").await;
     let sent = browser.text("#matched").await;
     let sent: u32 = sent.parse().expect("a number");
     assert!(sent < SPARED, "it was broken off");

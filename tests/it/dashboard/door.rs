@@ -33,7 +33,7 @@ async fn who_has_a_token_logs_in_and_out() {
     browser.keep("login").await;
     browser.fill("#token", "made up").await;
     browser.follow("button#login").await;
-    browser.see("main", "No such token is known").await;
+    browser.see("main", "This token is unknown").await;
     browser.fill("#token", TOKEN).await;
     browser.follow("button#login").await;
     browser.element("#new").await;
@@ -55,10 +55,10 @@ async fn who_may_only_look_finds_no_buttons_and_changes_nothing() {
     browser.go(&format!("/subscriptions/{made}")).await;
     browser.fill("#token", READER).await;
     browser.follow("button#login").await;
-    browser.see("main", "How it is sent").await;
+    browser.see("main", "Delivery").await;
     assert_eq!(browser.count("main button").await, 0);
     let post = format!(
-        "return fetch('/subscriptions/{made}/remove', {{method: 'POST', body: new \
+        "return fetch('/subscriptions/{made}/delete', {{method: 'POST', body: new \
          URLSearchParams({{sure: 'on'}})}}).then(answer => answer.status)"
     );
     assert_eq!(browser.script(&post).await, 403);

@@ -65,7 +65,7 @@ impl Site {
 
     /// Makes a subscription of `topic` for `url`; its id.
     pub(crate) fn subscribe(&self, url: &str, topic: &str, further: &[&str]) -> String {
-        let add = ["--json", "subscriptions", "add", "--url", url, "--topic", topic];
+        let add = ["--json", "subscriptions", "create", "--url", url, "--topic", topic];
         let added = self.run(&[&add, further].concat());
         let added: serde_json::Value = serde_json::from_str(&added).expect("JSON");
         let id = added.pointer("/subscription/id").and_then(|id| id.as_str());

@@ -1,8 +1,8 @@
-//! `homing subscriptions change`
+//! `homing subscriptions update`
 
 use serde_json::Value;
 
-use super::{add, fields::Fields};
+use super::{create, fields::Fields};
 use crate::{
     cli::{
         Output,
@@ -16,19 +16,19 @@ use homing_domain::id::SubscriptionId;
 
 const EXAMPLES: &str = "\
 Examples:
-  homing subscriptions change 01931f5a-9c4e-7000-8000-0123456789ab --url https://example.com/new
-  homing subscriptions change 01931f5a-9c4e-7000-8000-0123456789ab --topic a.b --topic 'c.*'
-  homing subscriptions change 01931f5a-9c4e-7000-8000-0123456789ab --clear rate_limit
+  homing subscriptions update 01931f5a-9c4e-7000-8000-0123456789ab --url https://example.com/new
+  homing subscriptions update 01931f5a-9c4e-7000-8000-0123456789ab --topic a.b --topic 'c.*'
+  homing subscriptions update 01931f5a-9c4e-7000-8000-0123456789ab --clear rate_limit
 
 What is given replaces that field as a whole (all topics, all filters, all headers); the rest stays.
 A URL with another scheme, host or port is refused while a bearer token, headers or signing secrets
-are stored that were given for the present one: give them anew, or say --keep-secrets.
+are stored that were given for the present one: give new ones, or say --keep-secrets.
 To replace the signing secret: `homing subscriptions rotate-secret`.";
 
 #[derive(clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub(in crate::cli) struct Arguments {
-    /// Which one
+    /// Id of the subscription
     id: SubscriptionId,
     #[command(flatten)]
     fields: Fields,
@@ -58,13 +58,13 @@ pub(super) async fn run(
         changes.insert("keep_secrets".to_owned(), Value::Bool(true));
     }
     let has_url = changes.contains_key("url");
-    // Telling the workers connects, which may create queues.
+    // Announcing the change connects, which may create queues.
     globals::remember_queues(parts).await.map_err(Failure::Store)?;
     let subscription = parts.registry.update(id, changes).await.map_err(Failure::Registry)?;
-    let made = Created { subscription, secret: None };
-    add::write("changed", &made, output)?;
+    let updated = Created { subscription, secret: None };
+    create::write("updated", &updated, output)?;
     if has_url {
-        add::warn_of_address(parts, &made.subscription, output)?;
+        create::warn_of_address(parts, &updated.subscription, output)?;
     }
     Ok(Exit::Done)
 }

@@ -1,4 +1,4 @@
-//! `homing source list` and `show`
+//! `homing source list` and `get`
 
 use serde_json::json;
 

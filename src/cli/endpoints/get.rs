@@ -1,4 +1,4 @@
-//! `homing endpoints list` and `show`
+//! `homing endpoints list` and `get`
 
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use serde_json::json;
@@ -25,8 +25,8 @@ Examples:
 
 const EXAMPLES: &str = "\
 Examples:
-  homing endpoints show https://example.com/hook
-  homing endpoints show https://example.com/hook --parked";
+  homing endpoints get https://example.com/hook
+  homing endpoints get https://example.com/hook --parked";
 
 #[derive(clap::Args)]
 #[command(after_help = LIST_EXAMPLES)]
@@ -35,10 +35,10 @@ pub(in crate::cli) struct ListArguments {
     #[arg(long, value_parser = PossibleValuesParser::new(StateName::ALL.map(StateName::as_str))
         .try_map(|word| word.parse::<StateName>()))]
     state: Option<StateName>,
-    /// How many at most
+    /// Show this many at most
     #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..=1000))]
     limit: u32,
-    /// Begin behind this URL
+    /// Begin after this URL
     #[arg(long, value_name = "URL")]
     after: Option<String>,
 }
@@ -46,9 +46,9 @@ pub(in crate::cli) struct ListArguments {
 #[derive(clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub(in crate::cli) struct Arguments {
-    /// Which one
+    /// URL of the endpoint
     url: EndpointUrl,
-    /// Also count the deliveries that are parked because the circuit spared it
+    /// Also count the deliveries that the circuit had parked
     #[arg(long)]
     parked: bool,
 }
@@ -76,7 +76,7 @@ pub(super) async fn list(
         }
     }
     for text in &corrupt {
-        output.tell(text);
+        output.notice(text);
     }
     Ok(if corrupt.is_empty() { Exit::Done } else { Exit::Failed })
 }
@@ -87,7 +87,7 @@ const HEADER: [&str; 10] = [
     "SINCE",
     "SUCCESSES",
     "FAILURES",
-    "IN A ROW",
+    "CONSECUTIVE",
     "LAST SUCCESS",
     "LAST OUTCOME",
     "NEXT PROBE",
@@ -159,7 +159,7 @@ pub(super) async fn run(
         ("reason", view.reason),
         ("successes", Some(view.successes.to_string())),
         ("failures", Some(view.failures.to_string())),
-        ("in a row", Some(view.consecutive_failures.to_string())),
+        ("consecutive", Some(view.consecutive_failures.to_string())),
         ("last success", view.last_success),
         ("last outcome", view.last_outcome),
         ("next probe", next_probe),

@@ -1,4 +1,4 @@
-//! `homing subscriptions add`
+//! `homing subscriptions create`
 
 use std::net::{IpAddr, Ipv4Addr};
 
@@ -22,14 +22,14 @@ use homing_domain::{
 
 const EXAMPLES: &str = "\
 Examples:
-  homing subscriptions add --url https://example.com/hook --topic order.paid --topic 'refund.#'
-  homing subscriptions add --url https://example.com/wf --topic TASK.UPDATE \\
+  homing subscriptions create --url https://example.com/hook --topic order.paid --topic 'refund.#'
+  homing subscriptions create --url https://example.com/wf --topic TASK.UPDATE \\
       --filter '{\"fieldName\":\"status\",\"comparison\":\"eq\",\"fieldValue\":\"CPL\"}'
-  homing subscriptions add --from subscription.json
+  homing subscriptions create --from subscription.json
 
 In a topic `*` is one word and `#` any number of words. A filter has the form of Workfront's; without
---filter-connector all must hold. Without --secret-file or --unsigned a signing secret is made; it
-is printed this once.";
+--filter-connector all must hold. Without --secret-file or --unsigned a signing secret is generated;
+it is printed only once.";
 
 #[derive(clap::Args)]
 #[command(after_help = EXAMPLES)]
@@ -56,18 +56,18 @@ pub(super) async fn run(
         None => serde_json::from_value(Value::Object(arguments.fields.given().await?))
             .map_err(|error| Failure::Field(FieldError::new("subscription", error)))?,
     };
-    // Telling the workers connects, which may create queues.
+    // Announcing the change connects, which may create queues.
     globals::remember_queues(parts).await.map_err(Failure::Store)?;
-    let made = parts.registry.create(draft).await.map_err(Failure::Registry)?;
-    write("added", &made, output)?;
-    warn_of_address(parts, &made.subscription, output)?;
+    let created = parts.registry.create(draft).await.map_err(Failure::Registry)?;
+    write("created", &created, output)?;
+    warn_of_address(parts, &created.subscription, output)?;
     Ok(Exit::Done)
 }
 
-/// What was made or changed, and its new secret.
-pub(super) fn write(done: &str, made: &Created, output: &mut Output<'_>) -> Result<(), Failure> {
-    let subscription = View::from(&made.subscription);
-    let secret = made.secret.as_ref().map(SigningSecret::reveal);
+/// Writes the subscription that was created or changed, and its new secret.
+pub(super) fn write(done: &str, created: &Created, output: &mut Output<'_>) -> Result<(), Failure> {
+    let subscription = View::from(&created.subscription);
+    let secret = created.secret.as_ref().map(SigningSecret::reveal);
     if output.json {
         return output.document(&json!({ "subscription": subscription, "secret": secret }));
     }
@@ -83,7 +83,7 @@ pub(super) fn write(done: &str, made: &Created, output: &mut Output<'_>) -> Resu
     }
 }
 
-/// Such an endpoint is told now rather than by its first delivery. Names are not looked up.
+/// Warns of a private address now rather than at the first delivery. Names are not looked up.
 pub(super) fn warn_of_address(
     parts: &Parts,
     subscription: &Subscription,
@@ -96,7 +96,7 @@ pub(super) fn warn_of_address(
     if let Some(address) = endpoint::literal(url).or(local)
         && !endpoint::allowed(address, &networks)
     {
-        output.tell(format_args!(
+        output.notice(format_args!(
             "note: {address} is not public; homing does not call it unless \
              `endpoint.allow_networks` has it"
         ));

@@ -1,4 +1,4 @@
-//! Where the load goes: queues at the configured broker and a store that are nobody else's.
+//! The target of the load: queues at the configured broker and a store of the bench's own.
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -9,28 +9,28 @@ use homing_broker::{Broker, claim::Claim, error::BrokerError, topology::Topology
 use homing_delivery::settings::ScheduleSettings;
 use homing_store::settings::StoreUrl;
 
-/// What comes behind the prefix of the installation. Long, so that nobody has it by chance: what is
+/// The suffix of the installation's prefix. Long, so that no other installation has it: everything
 /// below it is deleted.
 const SUFFIX: &str = "homing-bench";
-/// What is answered with 500 waits for this long, so it does not come again.
+/// Deliveries answered with 500 wait for this long, so they do not come again.
 const WAIT: Duration = Duration::from_secs(3_600);
 /// Publishes of the bench under way at once: more than a broker needs to be kept busy.
 pub(super) const PUBLISHES_AT_ONCE: usize = 128;
 
 /// Queues and a folder for one run.
-pub(super) struct Ground {
+pub(super) struct Sandbox {
     settings: Settings,
     claim: Claim,
     broker: Broker,
-    /// Queues that a run that was killed had left.
+    /// Queues that a killed run left.
     found: usize,
-    /// Whether the installation's store is of the kind that takes part here.
+    /// True if the installation's store is of the kind that is measured here.
     has_the_store: bool,
     _folder: TempDir,
 }
 
-impl Ground {
-    /// Takes possession, and deletes what a run that was killed has left.
+impl Sandbox {
+    /// Claims the queues, and deletes what a killed run left.
     ///
     /// # Errors
     ///
@@ -43,7 +43,7 @@ impl Ground {
         })?;
         let file = folder.path().join("homing.db");
         let has_the_store = matches!(settings.store.place(), Ok(StoreUrl::Sqlite(_)));
-        let settings = throw_away(settings, &file.display().to_string());
+        let settings = disposable(settings, &file.display().to_string());
         let topology = Topology::new(&settings.broker.prefix, [WAIT]);
         let broker = Broker::passive(&settings.broker, topology).map_err(Failure::Settings)?;
         let prefix = &settings.broker.prefix;
@@ -58,17 +58,17 @@ impl Ground {
         Ok(Self { settings, claim, broker, found, has_the_store, _folder: folder })
     }
 
-    /// The settings of everybody who takes part.
+    /// The settings of all parts.
     pub(super) fn settings(&self) -> &Settings {
         &self.settings
     }
 
-    /// Whether the installation's store is of the kind that takes part here.
+    /// True if the installation's store is of the kind that is measured here.
     pub(super) fn has_the_store(&self) -> bool {
         self.has_the_store
     }
 
-    /// Queues that a run that was killed had left.
+    /// Queues that a killed run left.
     pub(super) fn found(&self) -> u64 {
         u64::try_from(self.found).unwrap_or(u64::MAX)
     }
@@ -87,8 +87,8 @@ impl Ground {
     }
 }
 
-/// The settings of an installation like this one that nobody needs afterwards.
-fn throw_away(mut settings: Settings, store: &str) -> Settings {
+/// The settings of a disposable installation like this one.
+fn disposable(mut settings: Settings, store: &str) -> Settings {
     settings.broker.prefix = format!("{}.{SUFFIX}", settings.broker.prefix);
     settings.broker.publish_channels = PUBLISHES_AT_ONCE;
     // A crash of the broker may take it all.
@@ -106,7 +106,7 @@ fn throw_away(mut settings: Settings, store: &str) -> Settings {
     settings
 }
 
-/// What is most often missing is the permission to have queues of other names.
+/// Explains the most frequent cause: no permission for queues of other names.
 pub(super) fn refused(prefix: &str, error: BrokerError) -> Failure {
     if !error.is_denied() {
         return Failure::Broker(error);
@@ -123,14 +123,14 @@ pub(super) fn refused(prefix: &str, error: BrokerError) -> Failure {
 mod tests {
     use super::*;
 
-    /// Goal: nothing of the installation is used but its broker and how it works.
+    /// Goal: nothing of the installation is used except its broker and its tuning.
     #[test]
-    fn nothing_leads_to_what_is_the_installations_own() {
+    fn nothing_leads_to_data_of_the_installation() {
         let text = "[broker]\nprefix = \"shop\"\n[store]\nurl = \"postgres://db/homing\"\n\
                     [traces]\ncollector = \"http://127.0.0.1:4318\"\n\
                     [worker]\nmax_in_flight = 64\n";
         let before = Settings::from_toml(text).unwrap();
-        let settings = throw_away(before, "/tmp/x/homing.db");
+        let settings = disposable(before, "/tmp/x/homing.db");
         assert_eq!(settings.broker.prefix, "shop.homing-bench");
         assert_eq!(settings.store.url, "sqlite:/tmp/x/homing.db");
         assert_eq!(settings.traces.collector, "");
@@ -141,8 +141,8 @@ mod tests {
     }
 
     #[test]
-    fn settings_reach_other_processes_as_they_are() {
-        let settings = throw_away(Settings::from_toml("").unwrap(), "homing.db");
+    fn settings_reach_other_processes_unchanged() {
+        let settings = disposable(Settings::from_toml("").unwrap(), "homing.db");
         let text = serde_json::to_string(&settings).unwrap();
         let read: Settings = serde_json::from_str(&text).unwrap();
         assert_eq!(read.shown(), settings.shown());

@@ -1,4 +1,4 @@
-//! `homing parked list` and `show`
+//! `homing parked list` and `get`
 
 use base64::{Engine as _, prelude::BASE64_STANDARD};
 use serde::Serialize;
@@ -22,19 +22,19 @@ Examples:
 
 const EXAMPLES: &str = "\
 Examples:
-  homing parked show 01a1fe0d-13ed-73d1-821d-0c229fa06364
-  homing parked show o-7 --json
-  homing parked show o-7 --raw >body.json
+  homing parked get 01a1fe0d-13ed-73d1-821d-0c229fa06364
+  homing parked get o-7 --json
+  homing parked get o-7 --raw >body.json
 
-What a terminal would obey, or not show, is escaped, and the lines of the body stand behind blanks.
-With --raw the bytes of the body are written as they are, and nothing else.";
+Control characters and invisible ones are escaped, and the lines of the body are indented. --raw
+writes the bytes of the body unchanged, and nothing else.";
 
 #[derive(clap::Args)]
 #[command(after_help = LIST_EXAMPLES)]
 pub(in crate::cli) struct ListArguments {
     #[command(flatten)]
     filters: Filters,
-    /// How many at most
+    /// Show this many at most
     #[arg(long, default_value_t = 100)]
     limit: u32,
 }
@@ -80,7 +80,7 @@ fn write(listing: &Listing, output: &mut Output<'_>) -> Result<(), Failure> {
         }
         rows.write(output, &[5])?;
     }
-    output.aside(format_args!("{} shown, {scanned} of {total} parked looked at", entries.len()));
+    output.aside(format_args!("{} shown, {scanned} of {total} parked scanned", entries.len()));
     Ok(())
 }
 
@@ -101,7 +101,7 @@ fn row(entry: &Entry) -> [String; 7] {
 pub(in crate::cli) struct Arguments {
     /// The event's id
     event: String,
-    /// How many of its messages at most; there may be one for each subscription
+    /// Show this many messages at most; there may be one for each subscription
     #[arg(long, default_value_t = 100)]
     limit: u32,
     /// Only the body, byte for byte
@@ -143,19 +143,19 @@ impl Arguments {
     }
 }
 
-/// The body that all of them have, as they were made from one event.
+/// The body that all entries share, because they come from one event.
 fn the_body(entries: &[Entry]) -> Result<&[u8], Failure> {
     let mut bodies = entries.iter().map(|entry| entry.body.as_deref().unwrap_or_default());
     let first = bodies.next().unwrap_or_default();
     if bodies.all(|body| body == first) {
         return Ok(first);
     }
-    let text = "several events with this id are parked, with other bodies; `homing parked export \
+    let text = "several events with this id and different bodies are parked; `homing parked export \
                 --event ID` writes all of them";
     Err(Failure::Usage(text.to_owned()))
 }
 
-/// The entry with its body: its bytes, and beside them what they say where they are JSON.
+/// The entry with its body: the bytes, and the parsed value if they are JSON.
 #[derive(Serialize)]
 struct Document<'a> {
     #[serde(flatten)]
@@ -203,8 +203,6 @@ fn write_one(entry: &Entry, output: &mut Output<'_>) -> Result<(), Failure> {
     output.line("")?;
     match std::str::from_utf8(entry.body.as_deref().unwrap_or_default()) {
         Ok(text) => output.quote(text),
-        Err(_) => {
-            output.line("(not text; --raw writes it as it is, `homing parked export` as base64)")
-        }
+        Err(_) => output.line("(not text; --raw writes its bytes, `homing parked export` base64)"),
     }
 }

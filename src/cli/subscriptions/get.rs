@@ -1,4 +1,4 @@
-//! `homing subscriptions list` and `show`
+//! `homing subscriptions list` and `get`
 
 use serde_json::json;
 
@@ -22,16 +22,16 @@ Examples:
 
 const EXAMPLES: &str = "\
 Examples:
-  homing subscriptions show 01931f5a-9c4e-7000-8000-0123456789ab
-  homing subscriptions show 01931f5a-9c4e-7000-8000-0123456789ab --json";
+  homing subscriptions get 01931f5a-9c4e-7000-8000-0123456789ab
+  homing subscriptions get 01931f5a-9c4e-7000-8000-0123456789ab --json";
 
 #[derive(clap::Args)]
 #[command(after_help = LIST_EXAMPLES)]
 pub(in crate::cli) struct ListArguments {
-    /// How many at most
+    /// Show this many at most
     #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..=1000))]
     limit: u32,
-    /// Begin behind this subscription
+    /// Begin after this subscription
     #[arg(long, value_name = "ID")]
     after: Option<SubscriptionId>,
 }
@@ -39,7 +39,7 @@ pub(in crate::cli) struct ListArguments {
 #[derive(clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub(in crate::cli) struct Arguments {
-    /// Which one
+    /// Id of the subscription
     id: SubscriptionId,
 }
 
@@ -62,14 +62,14 @@ pub(super) async fn list(
         }
     }
     for text in &corrupt {
-        output.tell(text);
+        output.notice(text);
     }
     Ok(if corrupt.is_empty() { Exit::Done } else { Exit::Failed })
 }
 
 fn write(views: &[View], output: &mut Output<'_>) -> Result<(), Failure> {
     if views.is_empty() {
-        output.aside("There are no subscriptions; `homing subscriptions add` makes one.");
+        output.aside("There are no subscriptions; `homing subscriptions create` makes one.");
         return Ok(());
     }
     let mut rows = Rows::new(output, &["ID", "TOPICS", "FILTERS", "URL", "DESCRIPTION"]);
