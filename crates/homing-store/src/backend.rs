@@ -9,7 +9,7 @@ use super::{
     StoreError,
     error::{Readable, within},
     keyring::Keyring,
-    statement::{Record, SqlDatabase, Statement, Tx},
+    statement::{Record, SqlDatabase, Statement, Tx, sql},
     subscriptions::Quotas,
 };
 use homing_domain::{circuit::Circuit, time::UnixMillis};
@@ -73,7 +73,7 @@ pub(super) struct Dialect {
     pub(super) lock_reset: &'static str,
     /// Reads and locks the circuit of a URL.
     pub(super) lock_circuit: &'static str,
-    /// Forgets closed circuits.
+    /// Deletes closed circuits.
     pub(super) prune_circuits: &'static str,
     /// Adds to the number of rows of the attempt log, which never falls below zero: rows that an
     /// operator deleted may still be counted.
@@ -82,10 +82,13 @@ pub(super) struct Dialect {
     pub(super) lock_attempts: &'static str,
     /// Names the index of a query; `None`: the database chooses it well by itself.
     pub(super) indexed_by: Option<&'static str>,
-    /// Forget old minutes, workers, dues, and costly filters.
+    /// Deletes old minutes.
     pub(super) prune_minutes: &'static str,
+    /// Deletes workers that no longer report.
     pub(super) prune_workers: &'static str,
+    /// Deletes dues that have passed.
     pub(super) prune_dues: &'static str,
+    /// Deletes old reports of costly filters.
     pub(super) prune_costly: &'static str,
 }
 
@@ -127,7 +130,7 @@ impl<B: Backend> SqlStore<B> {
     pub(super) async fn begin_exclusive(&self) -> sqlx::Result<Tx<B::Database>> {
         let mut transaction = self.begin().await?;
         if let Some(lock) = B::DIALECT.lock_subscriptions {
-            super::statement::sql(lock).execute(&mut transaction).await?;
+            sql(lock).execute(&mut transaction).await?;
         }
         Ok(transaction)
     }
