@@ -107,7 +107,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_too_short_or_no_base64_is_refused() {
+    fn a_key_that_is_too_short_or_no_base64_is_refused() {
         let long = STANDARD.encode([1; 33]);
         for text in ["", "secret", "AAAA", "*******", long.as_str()] {
             assert_eq!(EncryptionKey::try_from(text), Err(EncryptionKeyError), "{text}");

@@ -1,7 +1,7 @@
 //! The times at which a failed delivery is retried.
 //!
 //! A schedule is a list of waits. A delivery's [`Step`] is its position in that list: the number of
-//! waits behind it, waited or skipped.
+//! waits before it, waited or skipped.
 
 use std::time::Duration;
 

@@ -165,7 +165,7 @@ mod tests {
     proptest! {
         /// Goal: the tree gives the same result as each pattern by itself.
         #[test]
-        fn what_matches_is_what_matches_one_by_one(
+        fn the_tree_matches_like_each_pattern_by_itself(
             patterns in prop::collection::vec(words(&["a", "b", "", "*", "#"]), 0..30),
             topics in prop::collection::vec(words(&["a", "b", "c", "", "*", "#"]), 1..10),
         ) {

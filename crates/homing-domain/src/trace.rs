@@ -101,7 +101,7 @@ mod tests {
     const PARENT: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
 
     #[test]
-    fn what_is_read_is_written_the_same() {
+    fn a_traceparent_is_written_as_it_was_read() {
         let context: TraceContext = PARENT.parse().unwrap();
         assert!(context.sampled);
         assert_eq!(context.to_string(), PARENT);
@@ -110,7 +110,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_traceparent_is_refused() {
+    fn an_invalid_traceparent_is_refused() {
         let zero = "0".repeat(32);
         for text in [
             "",

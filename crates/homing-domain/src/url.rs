@@ -186,7 +186,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_typed_is_what_is_called_or_refused() {
+    fn a_typed_url_is_called_as_typed_or_refused() {
         let refusal = |text: &str| EndpointUrl::typed(text).unwrap_err();
         for text in ["http://{tenant}.example.com", "https://a.b/{x}/c", "https://a.b/?t={x}"] {
             assert_eq!(refusal(text), EndpointUrlError::Braces, "{text}");

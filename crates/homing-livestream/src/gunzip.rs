@@ -131,7 +131,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_flushed_is_there_at_once() {
+    fn flushed_data_is_available_at_once() {
         let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
         let mut gunzip = Gunzip::default();
         for record in [&b"first\r\n"[..], b"second\r\n"] {
@@ -160,7 +160,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_packed_is_taken_as_it_is() {
+    fn uncompressed_data_is_passed_through() {
         assert_eq!(unpack(&[b"{\"a\"", b":1}\r\n"]).unwrap(), b"{\"a\":1}\r\n");
     }
 

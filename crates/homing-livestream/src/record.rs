@@ -117,7 +117,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_object_has_no_facts() {
+    fn a_record_that_is_no_object_has_no_facts() {
         for record in [&b"[1]"[..], b"not json", b"{\"hitIdHigh\":1", b"\xff\xfe", b"\"text\""] {
             assert_eq!(Facts::of(record), Facts::default());
         }

@@ -291,7 +291,7 @@ mod tests {
 
         /// Goal: the check covers at least what the standard library calls special.
         #[test]
-        fn what_the_standard_library_calls_special_is_refused(address in addresses()) {
+        fn addresses_special_to_the_standard_library_are_refused(address in addresses()) {
             if address.is_private() || address.is_loopback() || address.is_link_local()
                 || address.is_multicast() || address.is_broadcast() || address.is_documentation()
                 || address.is_unspecified()

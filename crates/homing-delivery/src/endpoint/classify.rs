@@ -28,7 +28,7 @@ use homing_domain::{
 };
 
 /// The outcome of an answer with this head. Only 2xx accepts; a redirect is not followed, because
-/// nobody approved the address that it names.
+/// its address was never approved.
 pub(super) fn answer(status: StatusCode, headers: &HeaderMap, now: UnixMillis) -> Outcome {
     if status.is_success() {
         return Outcome::Accepted { status: status.as_u16() };
@@ -268,7 +268,7 @@ mod tests {
     }
 
     #[test]
-    fn what_lies_deep_in_an_error_is_found() {
+    fn a_cause_deep_in_an_error_is_found() {
         let seen = |error: io::Error| {
             let outer = io::Error::other(error);
             causes(&outer).find_map(obstacle).or_else(|| causes(&outer).find_map(unreadable))

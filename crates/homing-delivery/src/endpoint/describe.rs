@@ -160,7 +160,7 @@ mod tests {
 
     /// Goal: no type name reaches operators. Method: one error of each kind.
     #[test]
-    fn what_went_wrong_in_tls_is_said_in_words() {
+    fn tls_errors_are_described_in_words() {
         let other = CertificateError::Other(OtherError(Arc::new(io::Error::other("no idea"))));
         let said: Vec<_> = [
             Error::InvalidCertificate(CertificateError::UnknownIssuer),

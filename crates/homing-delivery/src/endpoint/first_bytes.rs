@@ -179,7 +179,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_left_of_another_answer_is_garbage() {
+    fn the_rest_of_another_answer_is_garbage() {
         assert!(first_bytes(&["0\r\n\r\n"]).is_garbage());
         for other in ["", "HT", "HTTP/1.1 200"] {
             assert!(!first_bytes(&[other]).is_garbage(), "{other:?}");
@@ -192,7 +192,7 @@ mod tests {
     /// Goal: an endpoint that sends faster than it is read yields the thread to others.
     #[test]
     fn an_endless_sender_is_read_in_turns() {
-        let (mut stream, _heard) = RecordingStream::new(tokio::io::repeat(b'x'));
+        let (mut stream, _first_bytes) = RecordingStream::new(tokio::io::repeat(b'x'));
         let mut context = Context::from_waker(std::task::Waker::noop());
         let mut room = vec![0; 16 * 1_024];
         for _turn in 0..3 {

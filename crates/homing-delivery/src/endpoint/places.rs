@@ -224,7 +224,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_remembered_is_bounded() {
+    fn the_number_of_remembered_names_is_bounded() {
         let places = Places::new();
         for number in 0..100_000 {
             places.note(&number.to_string(), true);

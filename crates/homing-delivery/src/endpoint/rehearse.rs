@@ -118,7 +118,7 @@ mod tests {
     }
 
     #[test]
-    fn what_can_be_sent_as_given_is_taken() {
+    fn sendable_values_are_accepted() {
         let fine = json!({
             "auth_token": "geheim-äöü",
             "headers": {"Accept": "application/json", "X-Empty": "", "x-team": "größe"},

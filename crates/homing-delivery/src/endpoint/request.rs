@@ -169,7 +169,7 @@ mod tests {
     }
 
     #[test]
-    fn a_request_says_what_it_is_and_who_sends_it() {
+    fn a_request_describes_its_content_and_its_sender() {
         let request = built(("order.paid", "application/json"), &serde_json::json!({}));
         assert_eq!(request.method(), Method::POST);
         assert_eq!(request.uri(), "https://example.com/hook?key=1");
@@ -188,7 +188,7 @@ mod tests {
     }
 
     #[test]
-    fn what_the_subscription_adds_is_sent_and_kept_out_of_logs() {
+    fn the_subscriptions_headers_are_sent_and_kept_out_of_logs() {
         let request = built(
             ("größe.geändert", "application/cloudevents+json; charset=utf-8"),
             &serde_json::json!({

@@ -99,7 +99,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_may_have_been_processed_is_sent_again_once() {
+    fn a_request_that_may_have_been_processed_is_resent_once() {
         let mut resends = Resends::new();
         assert_eq!(resends.next(Failure::Unknown), Some(Via::New));
         assert_eq!(resends.next(Failure::Poisoned), None);
@@ -109,7 +109,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_not_processed_is_sent_again_for_as_long_as_is_sensible() {
+    fn an_unprocessed_request_is_resent_up_to_fifty_times() {
         let mut resends = Resends::new();
         let times = std::iter::from_fn(|| resends.next(Failure::Unprocessed)).count();
         assert_eq!(times, 50);

@@ -88,7 +88,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_line_would_change_is_exported_as_bytes() {
+    fn a_body_that_a_line_would_change_is_exported_as_bytes() {
         for body in ["{\n}", "{} ", "plain", ""] {
             let line = exported(body);
             let value: Value = serde_json::from_str(&line).unwrap();

@@ -154,7 +154,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_in_flight_lands() {
+    fn a_delivery_is_in_flight_until_dropped() {
         let counters = Counters::new();
         let one = counters.in_flight();
         assert_eq!(counters.in_flight_count(), 1);

@@ -244,7 +244,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_read_is_found_by_its_topics_or_else_by_all() {
+    fn an_unreadable_subscription_is_found_by_its_topics_or_else_by_all() {
         let corrupt = vec![corrupt(1, Some(&["order.*"])), corrupt(2, None)];
         let snapshot = Snapshot { corrupt, ..Snapshot::default() };
         let mut index = SubscriptionIndex::new(snapshot);

@@ -342,7 +342,7 @@ mod tests {
     }
 
     #[test]
-    fn what_others_leave_is_given_to_those_that_need_it() {
+    fn unused_steps_go_to_filters_that_need_more() {
         let costly = subscription(
             1,
             &json!([{"fieldName": "a", "comparison": "contains", "fieldValue": "x"}]),

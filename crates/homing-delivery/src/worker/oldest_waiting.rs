@@ -41,7 +41,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_waits_is_as_old_as_its_oldest_until_that_is_due() {
+    fn the_age_is_that_of_the_oldest_until_it_is_due() {
         let oldest = OldestWaiting::default();
         let at = |minutes: i64| UnixMillis::new(minutes * NOTE_MS);
         let age = |minutes| oldest.age(at(minutes)).as_secs() / 60;

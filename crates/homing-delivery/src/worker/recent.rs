@@ -154,7 +154,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_was_done_is_not_begun_again_when_the_broker_repeats_it() {
+    async fn a_completed_hop_is_not_repeated_when_the_broker_redelivers() {
         let recent = Recent::default();
         recent.begin(&message("a"), false).await.unwrap().done();
         assert!(recent.begin(&message("a"), true).await.is_none());
@@ -179,7 +179,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_was_given_up_is_begun_again() {
+    async fn an_abandoned_hop_is_begun_again() {
         let recent = Recent::default();
         drop(recent.begin(&message("a"), false).await);
         assert!(recent.begin(&message("a"), true).await.is_some());

@@ -233,7 +233,7 @@ fn probes_alone_freeze_an_endpoint_that_never_succeeded() {
 }
 
 #[test]
-fn what_was_in_flight_when_it_opened_can_freeze_it_but_not_close_it() {
+fn attempts_in_flight_at_the_opening_can_freeze_it_but_not_close_it() {
     let mut life = Life::without_rate();
     life.fails(2_000);
     life.wait(SECOND);

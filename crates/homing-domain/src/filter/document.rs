@@ -270,7 +270,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_written_in_full_is_written_back_the_same() {
+    fn filters_written_in_full_are_written_back_the_same() {
         let filters = json!([
             {"fieldName": "a", "comparison": "changed", "state": "newState"},
             {"fieldName": "a", "fieldValue": null, "comparison": "changed", "state": "oldState"},

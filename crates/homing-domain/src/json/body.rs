@@ -141,7 +141,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_read_says_why() {
+    fn an_unreadable_body_has_a_reason() {
         let error =
             |body: &[u8], encoding| Document::of_body(body, encoding).unwrap_err().to_string();
         insta::assert_snapshot!(error(b"{", None), @"it is not JSON: it ends too early");

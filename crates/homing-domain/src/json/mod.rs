@@ -202,7 +202,7 @@ mod tests {
     }
 
     #[test]
-    fn what_other_readers_refuse_is_read() {
+    fn json_that_other_readers_refuse_is_read() {
         let digits = "7".repeat(310);
         for (text, expected) in [
             ("1e400", json!("1e400")),
@@ -224,7 +224,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn what_serde_json_reads_is_read_the_same(value in any::<Tree>()) {
+        fn json_is_read_like_serde_json_reads_it(value in any::<Tree>()) {
             let Tree(value) = value;
             let text = value.to_string();
             prop_assert_eq!(read(&text), Ok(with_numbers_as_texts(&value)));
@@ -235,7 +235,7 @@ mod tests {
         /// Goal: exactly the grammar is accepted. Method: small texts of JSON's own characters;
         /// `serde_json` judges their syntax when it ignores their content.
         #[test]
-        fn what_is_refused_is_what_serde_json_refuses(text in r#"[\[\]{},:"\\0-9eE+.\-atrufn \n-]{0,14}"#) {
+        fn serde_json_refuses_the_same_texts(text in r#"[\[\]{},:"\\0-9eE+.\-atrufn \n-]{0,14}"#) {
             let theirs = serde_json::from_str::<&serde_json::value::RawValue>(&text).is_ok();
             prop_assert_eq!(read(&text).is_ok(), theirs, "{}", text);
         }

@@ -262,7 +262,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_not_json_says_where() {
+    fn an_error_in_json_has_its_position() {
         for (text, at) in [
             ("{\"a\": 1,}", 8),
             ("[1 2]", 3),

@@ -351,7 +351,7 @@ mod tests {
     }
 
     #[test]
-    fn what_other_readers_refuse_is_sent_as_it_is() {
+    fn json_that_other_readers_refuse_is_sent_unchanged() {
         let states = r#"{"max":1e400,"name":"cut \ud83d","id":12345678901234567890123}"#;
         let body = format!(
             "\u{feff}{{\"newState\":{states},\"\\ud83d\":{}1{}}}",

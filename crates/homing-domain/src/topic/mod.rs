@@ -257,7 +257,7 @@ mod tests {
     }
 
     #[test]
-    fn wildcards_stand_for_whole_words() {
+    fn wildcards_match_whole_words() {
         for (pattern, topic, expected) in [
             ("TASK.UPDATE", "TASK.UPDATE", true),
             ("TASK.UPDATE", "task.update", false),
@@ -366,7 +366,7 @@ mod tests {
         }
 
         #[test]
-        fn what_is_accepted_reads_back_the_same(text in "[ab*#.\u{0}-\u{1f}é]{0,12}") {
+        fn an_accepted_pattern_reads_back_the_same(text in "[ab*#.\u{0}-\u{1f}é]{0,12}") {
             if let Ok(pattern) = text.parse::<TopicPattern>() {
                 prop_assert_eq!(pattern.to_string(), text.clone());
                 let topic = Topic::new(&text).expect("every pattern is a topic");

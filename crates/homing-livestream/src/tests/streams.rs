@@ -35,7 +35,7 @@ async fn a_record_that_is_too_large_is_skipped_and_the_stream_goes_on() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_is_not_taken_is_not_read() {
+async fn nothing_is_read_while_nothing_can_be_taken() {
     let gate = Some(tokio::sync::Semaphore::new(10));
     let notes = Notes { gate, ..Notes::default() };
     let behaviour = Behaviour { rate: crate::simulator::Rate::Unlimited, ..Behaviour::default() };

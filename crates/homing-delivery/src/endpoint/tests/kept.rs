@@ -86,7 +86,7 @@ async fn answer_first(mut stream: TcpStream, requests: Arc<AtomicUsize>) {
 /// Goal: what may have been processed is repeated once, not for ever. Method: a server that answers
 /// the very first request only, and counts.
 #[tokio::test]
-async fn what_a_used_connection_lost_is_sent_again_once() {
+async fn a_request_lost_on_a_reused_connection_is_resent_once() {
     let requests = Arc::new(AtomicUsize::new(0));
     let counter = Arc::clone(&requests);
     let server = Server::start(move |stream| answer_first(stream, Arc::clone(&counter))).await;

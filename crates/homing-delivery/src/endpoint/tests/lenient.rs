@@ -37,7 +37,7 @@ async fn an_answer_with_odd_lines_counts_by_its_status() {
 }
 
 #[tokio::test]
-async fn what_an_odd_answer_requests_counts() {
+async fn the_retry_after_of_an_odd_answer_counts() {
     let answer = "HTTP/1.1 503 Busy\r\nServer : x\r\nx: a\r\n\tb\r\nRetry-After: 7\r\n\
                   content-length: 0\r\n\r\n";
     let server = Server::answering(answer).await;

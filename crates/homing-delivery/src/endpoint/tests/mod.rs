@@ -184,7 +184,7 @@ async fn an_endless_body_is_read_to_the_bound_and_dropped() {
 }
 
 #[tokio::test]
-async fn what_is_not_http_is_said_so() {
+async fn an_answer_that_is_not_http_is_reported_as_such() {
     assert_eq!(outcome_of("SSH-2.0-OpenSSH_9.9\r\n").await, "unreachable not_http");
     assert_eq!(outcome_of("HTTP/1.1 2x0 OK\r\n\r\n").await, "unreachable not_http");
 }

@@ -150,7 +150,7 @@ async fn names_of_this_machine_need_no_name_server() {
 
 /// Goal: without name servers, no endpoint is charged. Method: one that nothing listens at.
 #[tokio::test]
-async fn where_no_name_server_can_be_asked_it_is_no_outcome() {
+async fn without_name_servers_there_is_no_outcome() {
     let socket = UdpSocket::bind("127.0.0.1:0").await.unwrap();
     let endpoints = asking(socket.local_addr().unwrap());
     drop(socket);

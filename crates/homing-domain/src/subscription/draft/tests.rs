@@ -48,7 +48,7 @@ fn all_problems_are_reported_at_once() {
 }
 
 #[test]
-fn what_is_built_can_be_changed_and_built_again() {
+fn a_built_specification_can_be_changed_and_built_again() {
     let spec = build(&json!({
         "topics": ["PROJ.UPDATE", "order.#"],
         "filters": [{"fieldName": "name", "fieldValue": "x", "comparison": "eq"}],
