@@ -189,7 +189,7 @@ fn the_broker_for_development_is_read_too() {
 }
 
 #[test]
-fn the_image_builds_what_is_there_and_runs_as_nobody_special() {
+fn the_image_builds_what_is_there_and_runs_without_privileges() {
     let dockerfile = read("Dockerfile");
     let ignored = read(".dockerignore");
     for line in dockerfile.lines().filter_map(|line| line.strip_prefix("COPY ")) {

@@ -48,7 +48,7 @@ struct ListPage {
     layout: Layout,
     fields: Fields,
     wrong: Wrong,
-    reasons: [&'static str; 8],
+    reasons: [&'static str; ParkReason::ALL.len()],
     entries: Vec<Entry>,
     scanned: u32,
     total: u32,

@@ -198,6 +198,7 @@ fn because(reason: ParkReason) -> &'static str {
         ParkReason::CircuitOpen => "the schedule ended while the circuit was open",
         ParkReason::Frozen => "its URL is frozen",
         ParkReason::Gone => "the endpoint answered 410 Gone",
+        ParkReason::Cancelled => "its handler cancelled it",
         ParkReason::TooLarge => "it is larger than `worker.max_event_bytes`",
         ParkReason::Unreadable => "it cannot be read",
         ParkReason::SubscriptionDeleted => "the subscription was deleted",

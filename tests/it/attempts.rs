@@ -1,4 +1,4 @@
-//! Every attempt is told to people afterwards; no delivery waits for that, and what is missing is
+//! Every attempt is recorded for operators; no delivery waits for that, and what is missing is
 //! counted.
 
 use std::{path::Path, time::Duration};
@@ -79,7 +79,7 @@ impl Lock {
 }
 
 #[tokio::test]
-async fn an_event_that_fails_twice_is_told_attempt_by_attempt() {
+async fn an_event_that_fails_twice_is_recorded_attempt_by_attempt() {
     const WAITS: [u64; 3] = [150, 250, 60_000];
     let installation = Installation::new(&WAITS).await;
     let receiver = Receiver::answering(|request| {
@@ -90,8 +90,8 @@ async fn an_event_that_fails_twice_is_told_attempt_by_attempt() {
     let draft = json!({
         "url": receiver.url("/hook"),
         "topics": ["#"],
-        "auth_token": "token-that-nobody-may-see",
-        "headers": {"x-key": "header-that-nobody-may-see"},
+        "auth_token": "token-that-stays-secret",
+        "headers": {"x-key": "header-that-stays-secret"},
     });
     let made_subscription = installation.subscribe(draft).await;
     let running = installation.start();
@@ -103,7 +103,7 @@ async fn an_event_that_fails_twice_is_told_attempt_by_attempt() {
     assert_eq!(records.len(), 3);
     for (index, record) in records.iter().enumerate() {
         let attempt = made(record);
-        let (subscription, delivery) = record.recipient.expect("it is owed");
+        let (subscription, delivery) = record.recipient.expect("it has a recipient");
         assert_eq!(subscription, made_subscription.subscription.id);
         assert_eq!(delivery.to_string(), requests[index].id());
         assert_eq!((record.event.as_str(), record.topic.as_str()), ("event-1", "order.paid"));
@@ -121,17 +121,20 @@ async fn an_event_that_fails_twice_is_told_attempt_by_attempt() {
             let wait = due.since(ended);
             let expected = Duration::from_millis(WAITS[index]);
             assert!(wait >= expected && wait < expected + Duration::from_secs(1), "{wait:?}");
-            assert!(records[index + 1].started() >= due, "it is not attempted sooner than told");
+            assert!(
+                records[index + 1].started() >= due,
+                "it is not attempted sooner than recorded"
+            );
         } else {
             assert_eq!((attempt.status, attempt.class), (Some(202), Class::Accepted));
             assert_eq!(record.next_state, NextState::Done);
         }
     }
-    let told = format!("{records:?}");
+    let reported = format!("{records:?}");
     let signature = requests[0].header("webhook-signature").expect("it is signed");
     let secret = made_subscription.secret.expect("a secret was made").reveal();
-    for hidden in ["nobody-may-see", signature, &secret] {
-        assert!(!told.contains(hidden), "{told}");
+    for hidden in ["stays-secret", signature, &secret] {
+        assert!(!reported.contains(hidden), "{reported}");
     }
 }
 
@@ -198,7 +201,7 @@ async fn nothing_is_logged_where_that_is_turned_off() {
     assert_eq!(recorded(&*installation.parts.store).await, []);
 }
 
-/// Goal: a store that takes nothing for a while costs records and no delivery, and how many is told.
+/// Goal: a store that takes nothing for a while costs records and no delivery, and how many is recorded.
 /// Method: another process keeps it locked while more deliveries are made than can wait for it.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_store_that_is_locked_under_load_leaves_a_gap_that_is_counted() {
@@ -228,11 +231,11 @@ async fn a_store_that_is_locked_under_load_leaves_a_gap_that_is_counted() {
     let (records, gaps) = loop {
         let (records, gaps) = (recorded(store).await, gaps(store).await);
         let missed: u64 = gaps.iter().map(|gap| gap.missed).sum();
-        let told = records.len() + usize::try_from(missed).expect("few");
-        if told == DELIVERIES {
+        let reported = records.len() + usize::try_from(missed).expect("few");
+        if reported == DELIVERIES {
             break (records, gaps);
         }
-        assert!(told < DELIVERIES, "{} records and {gaps:?}", records.len());
+        assert!(reported < DELIVERIES, "{} records and {gaps:?}", records.len());
         assert!(Instant::now() < deadline, "{} records and {gaps:?}", records.len());
         tokio::time::sleep(Duration::from_millis(100)).await;
     };
@@ -265,9 +268,9 @@ async fn a_stop_writes_what_waits_or_gives_it_up_in_time() {
     let lock = Lock::take(&installation.settings.store.url).await;
     installation.publisher.publish(Raw::new("t", "second", "{}")).await;
     receiver.wait_for(2).await;
-    let told = Instant::now();
+    let reported = Instant::now();
     running.stop().await;
-    assert!(told.elapsed() < Duration::from_secs(20), "stopped after {:?}", told.elapsed());
+    assert!(reported.elapsed() < Duration::from_secs(20), "stopped after {:?}", reported.elapsed());
     lock.release().await;
     assert_eq!(recorded(store).await.len(), 1);
 }

@@ -49,7 +49,7 @@ async fn what_is_no_event_is_parked_as_it_came_with_the_reason() {
     let running = installation.start();
 
     installation.publisher.publish(Raw::new("", "no-topic", "a")).await;
-    let raw = Raw::new("t", "no-uuid", "b").header("x-homing-subscription", "somebody");
+    let raw = Raw::new("t", "no-uuid", "b").header("x-homing-subscription", "another");
     installation.publisher.publish(raw).await;
     // Together with our own headers these would not fit into a frame.
     let raw = Raw::new("t", "poison", "p")

@@ -1,4 +1,4 @@
-//! An endpoint that keeps failing is spared, by the whole pool, and nothing owed to it is lost.
+//! The whole pool holds deliveries back from an endpoint that keeps failing, and loses none.
 
 use std::{
     collections::BTreeSet,
@@ -9,6 +9,7 @@ use std::{
     time::Duration,
 };
 
+use homing_delivery::parking::Entry;
 use homing_domain::{
     circuit::{Circuit, CircuitRules, CircuitState, StateName},
     clock,
@@ -80,11 +81,11 @@ async fn publish(installation: &Installation, from: usize, count: usize) {
     }
 }
 
-/// Goal: three worker processes spare a dead URL together: once it is open, only probes arrive, one
-/// per interval over the whole pool; when it is well again, everything owed arrives. Method: the
-/// endpoint's own record, and 500 events per second.
+/// Goal: three worker processes hold back from a dead URL together: once its circuit is open, only
+/// probes arrive, one per interval over the whole pool; when it recovers, everything arrives.
+/// Method: the endpoint's own record, and 500 events per second.
 #[tokio::test]
-async fn a_dead_url_is_spared_by_the_pool_and_gets_everything_when_it_is_well() {
+async fn the_pool_holds_back_from_a_dead_url_which_gets_everything_when_it_recovers() {
     const EVENTS: usize = 500;
     let site = Site::new(&[300; 60], CIRCUIT);
     let patient = Patient::answering(503).await;
@@ -105,19 +106,20 @@ async fn a_dead_url_is_spared_by_the_pool_and_gets_everything_when_it_is_well() 
     let deadline = Instant::now() + PATIENCE;
     let mut before = usize::MAX;
     while patient.receiver.requests().len().abs_diff(before) > 2 {
-        assert!(Instant::now() < deadline, "it is never spared");
+        assert!(Instant::now() < deadline, "requests go on");
         before = patient.receiver.requests().len();
         tokio::time::sleep(Duration::from_secs(1)).await;
     }
-    let before = patient.receiver.requests().len();
+    let before = patient.receiver.count();
     let watched = Instant::now();
-    tokio::time::sleep(Duration::from_secs(4)).await;
-    let probes = patient.receiver.requests().len() - before;
+    patient.receiver.wait_for(before + 4).await;
+    let probes = patient.receiver.count() - before;
     let intervals = watched.elapsed().as_secs_f64();
-    println!("{before} requests before it was spared, {probes} probes in {intervals:.1} intervals");
+    println!("{before} requests before, {probes} probes in {intervals:.1} intervals");
     // The threshold of 20 attempts, and what three workers of 2 × 32 places can have had in flight.
-    assert!(before <= 20 + 3 * 64, "{before} requests: it was spared too late");
-    assert!((1..=5).contains(&probes), "{probes} probes in {intervals:.1} intervals");
+    assert!(before <= 20 + 3 * 64, "{before} requests: the circuit opened too late");
+    // The fourth comes three intervals after the first, and the first may come at once.
+    assert!(intervals >= 2.5, "{probes} probes in {intervals:.1} intervals");
 
     patient.now_answers(200);
     site.wait_for_endpoints("closed", 1).await;
@@ -127,7 +129,7 @@ async fn a_dead_url_is_spared_by_the_pool_and_gets_everything_when_it_is_well() 
     };
     let deadline = Instant::now() + PATIENCE;
     while accepted(&patient.receiver.requests()) < EVENTS {
-        assert!(Instant::now() < deadline, "not everything owed arrived");
+        assert!(Instant::now() < deadline, "not everything arrived");
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
     for worker in &mut workers {
@@ -147,31 +149,35 @@ async fn a_dead_url_is_spared_by_the_pool_and_gets_everything_when_it_is_well() 
 #[tokio::test]
 async fn held_deliveries_are_not_charged_and_parked_at_the_end_of_the_schedule() {
     let settings = CIRCUIT.replace("\"1s\"", "\"1h\"");
-    let installation = Installation::with(&[100, 100, 100], &settings).await;
+    let installation = Installation::with(&[100; 20], &settings).await;
     let patient = Patient::answering(500).await;
     let url = patient.receiver.url("/");
     installation.subscribe_all(&url).await;
     let running = installation.start();
     publish(&installation, 0, 30).await;
     wait_for_state(&installation, &url, StateName::Open).await;
-    tokio::time::sleep(Duration::from_secs(1)).await;
-    let before = patient.receiver.requests().len();
+    // The worker knows of it when it has held a delivery to the end.
+    let parked = installation.wait_for_parked(30).await;
+    let is_held = |entry: &Entry| entry.reason.as_str() == "circuit_open";
+    assert!(parked.iter().any(is_held), "{parked:?}");
+    let before = patient.receiver.count();
 
     publish(&installation, 30, 50).await;
 
     let parked = installation.wait_for_parked(80).await;
     running.stop().await;
-    assert_eq!(patient.receiver.requests().len(), before, "nothing was attempted");
-    let held: Vec<_> =
-        parked.iter().filter(|entry| entry.reason.as_str() == "circuit_open").collect();
-    assert!(held.len() >= 50, "{} were held to the end", held.len());
-    assert!(held.iter().any(|entry| entry.attempts == 0), "holding is no attempt");
+    assert_eq!(patient.receiver.count(), before, "nothing was attempted");
+    let charged: u32 = parked.iter().map(|entry| entry.attempts).sum();
+    assert_eq!(usize::try_from(charged), Ok(before), "every attempt is charged, and no hold");
+    let later = parked.iter().filter(|entry| (30..80).any(|n| entry.event_id == format!("e{n}")));
+    let untried = later.filter(|entry| is_held(entry) && entry.attempts == 0);
+    assert_eq!(untried.count(), 50, "{parked:?}");
 }
 
-/// Goal: a frozen URL gets nothing until a person enables it; then exactly what was spared is
-/// replayed.
+/// Goal: a frozen URL gets nothing until an operator enables it; then exactly what was parked
+/// meanwhile is replayed.
 #[tokio::test]
-async fn a_frozen_url_gets_nothing_until_a_person_enables_it() {
+async fn a_frozen_url_gets_nothing_until_an_operator_enables_it() {
     let installation = Installation::with(&[100], CIRCUIT).await;
     let patient = Patient::answering(200).await;
     let url = patient.receiver.url("/");
@@ -192,14 +198,25 @@ async fn a_frozen_url_gets_nothing_until_a_person_enables_it() {
 
     let enabled = circuits.set(&address, Intervention::Enable).await.expect("it answers");
     assert_eq!(enabled.state, CircuitState::Closed);
-    tokio::time::sleep(Duration::from_secs(1)).await;
+    // The worker knows of it when an event arrives; those before it are parked as well.
+    let deadline = Instant::now() + PATIENCE;
+    let mut published = 20;
+    while patient.receiver.count() == 0 {
+        assert!(Instant::now() < deadline, "the enabled URL gets nothing");
+        publish(&installation, published, 1).await;
+        published += 1;
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    other.wait_for(published).await;
+    installation.assert_nothing_waits().await;
     let parking = &installation.parts.parking;
-    let tally = circuits.replay_parked_by_circuit(parking, &address, |_| ()).await.expect("a walk");
-    assert_eq!(tally.matched, 20);
-    patient.receiver.wait_for(20).await;
+    let replayed = circuits.replay_parked_by_circuit(parking, &address, |_| ()).await;
+    let matched = replayed.expect("the parking queue can be scanned").matched;
+    assert!((20..published).contains(&usize::try_from(matched).expect("few")), "{matched}");
+    patient.receiver.wait_for(published).await;
     installation.assert_nothing_waits().await;
     running.stop().await;
-    assert_eq!(other.requests().len(), 20);
+    assert_eq!((patient.receiver.count(), other.count()), (published, published));
     assert!(installation.wait_for_parked(0).await.is_empty());
 }
 
@@ -231,7 +248,8 @@ async fn a_url_that_stays_dead_freezes() {
 }
 
 /// Goal: without the store delivery goes on, the last known states hold, and what was counted
-/// arrives when the store is back. Method: somebody else locks the database against writing.
+/// arrives when the store is back. Method: another process locks the database
+/// against writing.
 #[tokio::test]
 async fn without_the_store_delivery_goes_on_and_counts_arrive_later() {
     use sqlx::Connection;
@@ -304,7 +322,7 @@ async fn an_opening_is_news_whatever_the_clocks_say() {
 }
 
 #[tokio::test]
-async fn gone_freezes_the_url() {
+async fn an_answer_410_freezes_the_url() {
     let installation = Installation::with(&[100], CIRCUIT).await;
     let patient = Patient::answering(410).await;
     let url = patient.receiver.url("/");
@@ -350,7 +368,7 @@ async fn states_survive_a_restart_of_all_workers() {
     assert_eq!(patient.receiver.requests().len(), before);
 }
 
-/// Goal: operators can subscribe to changes of state, and nobody else gets them.
+/// Goal: operators can subscribe to changes of state, and no other subscription gets them.
 #[tokio::test]
 async fn a_change_of_state_is_an_event_for_those_who_name_it() {
     let installation = Installation::with(&[400; 20], CIRCUIT).await;
@@ -376,6 +394,6 @@ async fn a_change_of_state_is_an_event_for_those_who_name_it() {
     assert_eq!(closed.header("x-homing-topic"), Some("homing.endpoint.closed"));
     let body: serde_json::Value = serde_json::from_slice(&opened.body).expect("JSON");
     assert_eq!((&body["url"], &body["to"]), (&json!(url), &json!("open")));
-    let told = everything.requests();
-    assert!(told.iter().all(|request| request.header("x-homing-topic") == Some("t")));
+    let received = everything.requests();
+    assert!(received.iter().all(|request| request.header("x-homing-topic") == Some("t")));
 }

@@ -68,7 +68,7 @@ async fn an_endless_response_is_cut_off_and_its_status_counts() {
 }
 
 #[tokio::test]
-async fn a_dead_port_is_told_as_such() {
+async fn a_dead_port_is_reported_as_such() {
     let installation = Installation::new(&[]).await;
     let free = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port is free");
     let address = free.local_addr().expect("it has an address");

@@ -1,4 +1,4 @@
-//! What happened to an event, why, and what is next: told in words, and what is not known as well.
+//! The explanation of an event: what happened, why, what is next, and what is not known.
 
 use std::sync::Arc;
 
@@ -25,8 +25,8 @@ async fn explain(installation: &Installation, event: &str, topic: Option<&str>) 
 }
 
 fn only(explanation: &Explanation) -> &DeliveryTimeline {
-    let [story] = explanation.deliveries.as_slice() else { panic!("{explanation:#?}") };
-    story
+    let [timeline] = explanation.deliveries.as_slice() else { panic!("{explanation:#?}") };
+    timeline
 }
 
 fn contains(text: &str, part: &str) {
@@ -34,7 +34,7 @@ fn contains(text: &str, part: &str) {
 }
 
 #[tokio::test]
-async fn what_was_delivered_and_what_waits_is_told_for_each_subscription() {
+async fn what_was_delivered_and_what_waits_is_shown_for_each_subscription() {
     let installation = Installation::new(&[60, 60_000]).await;
     let receiver = Receiver::answering(|request| {
         let recovers = request.path == "/recovers" && request.attempt() > 1;
@@ -59,7 +59,7 @@ async fn what_was_delivered_and_what_waits_is_told_for_each_subscription() {
     assert_eq!(explanation.topic.as_deref(), Some("order.paid"));
     let of = |path: &str| {
         let url = Some(receiver.url(path));
-        explanation.deliveries.iter().find(|story| story.url == url).expect("a story")
+        explanation.deliveries.iter().find(|timeline| timeline.url == url).expect("a timeline")
     };
     let done = of("/recovers");
     assert_eq!((done.state, done.attempts.len()), ("delivered", 2));
@@ -93,13 +93,16 @@ async fn what_is_parked_says_why_and_how_to_send_it_again() {
     running.stop().await;
 
     let explanation = explain(&installation, "event 1", None).await;
-    let story = only(&explanation);
-    assert_eq!(story.state, "parked");
-    contains(&story.summary, "(`exhausted`: no wait of its schedule is left); attempt 2: 500 from");
+    let timeline = only(&explanation);
+    assert_eq!(timeline.state, "parked");
+    contains(
+        &timeline.summary,
+        "(`exhausted`: no wait of its schedule is left); attempt 2: 500 from",
+    );
     let expected = format!("homing parked replay --event 'event 1' --subscription {id}");
-    assert_eq!(story.command.as_deref(), Some(expected.as_str()));
+    assert_eq!(timeline.command.as_deref(), Some(expected.as_str()));
     assert_eq!(
-        story.parked.as_ref().map(|parked| (parked.reason, parked.attempts)),
+        timeline.parked.as_ref().map(|parked| (parked.reason, parked.attempts)),
         Some(("exhausted", 2))
     );
     assert!(explanation.parking.as_ref().is_some_and(|looked| looked.complete), "{explanation:#?}");
@@ -126,10 +129,13 @@ async fn what_the_log_does_not_know_is_found_in_the_parking_queue() {
     running.stop().await;
 
     let explanation = explain(&installation, "event-1", None).await;
-    let story = only(&explanation);
-    contains(&story.summary, "(`gone`: the endpoint answered 410 Gone); attempt 1: 410 from the");
-    assert_eq!(story.url, Some(receiver.url("/")));
-    assert_eq!(story.attempts.len(), 0);
+    let timeline = only(&explanation);
+    contains(
+        &timeline.summary,
+        "(`gone`: the endpoint answered 410 Gone); attempt 1: 410 from the",
+    );
+    assert_eq!(timeline.url, Some(receiver.url("/")));
+    assert_eq!(timeline.attempts.len(), 0);
     assert_eq!(explanation.topic.as_deref(), Some("t"));
 }
 
@@ -146,15 +152,15 @@ async fn what_is_held_names_its_circuit_and_the_next_probe() {
     running.stop().await;
 
     let explanation = explain(&installation, "event-1", None).await;
-    let story = only(&explanation);
-    assert_eq!((story.state, records.len()), ("waits", 3));
-    contains(&story.summary, "held without an attempt: the circuit of its URL is open");
-    let next = story.next.as_deref().expect("what is next");
+    let timeline = only(&explanation);
+    assert_eq!((timeline.state, records.len()), ("waits", 3));
+    contains(&timeline.summary, "held without an attempt: the circuit of its URL is open");
+    let next = timeline.next.as_deref().expect("what is next");
     contains(next, "its circuit is open since ");
     contains(next, ", next probe at ");
-    let circuit = story.circuit.as_ref().expect("its circuit");
+    let circuit = timeline.circuit.as_ref().expect("its circuit");
     contains(next, circuit.next_probe.as_deref().expect("a probe"));
-    assert_eq!(story.attempts.last().and_then(|last| last.attempt), None);
+    assert_eq!(timeline.attempts.last().and_then(|last| last.attempt), None);
 
     let url = receiver.url("/").parse().expect("a URL");
     let now = homing_domain::clock::now();
@@ -165,7 +171,7 @@ async fn what_is_held_names_its_circuit_and_the_next_probe() {
 }
 
 #[tokio::test]
-async fn of_an_unknown_event_it_is_told_what_may_have_become_of_it() {
+async fn an_unknown_event_is_answered_with_what_may_have_become_of_it() {
     let installation = Installation::new(&[50]).await;
     let id = installation.subscribe_all("https://example.com/hook").await;
     installation.publisher.publish(Raw::new("t", "event-1", "{}")).await;

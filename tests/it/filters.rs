@@ -1,4 +1,4 @@
-//! A filter answers yes or no, or the event is parked: nothing vanishes, and nobody is held up.
+//! A filter answers yes or no, or the event is parked: nothing vanishes, and no other delivery is held up.
 
 use std::time::Duration;
 
@@ -20,7 +20,7 @@ fn gzip(body: &str) -> Vec<u8> {
 }
 
 /// Goal: what a publisher writes and another reader refuses is wanted all the same, and arrives byte for
-/// byte. Method: the bodies that people sent, and a filter that is true of each.
+/// byte. Method: the bodies of real publishers, and a filter that is true of each.
 #[tokio::test]
 async fn bodies_that_other_readers_refuse_are_filtered_and_arrive() {
     let installation = Installation::new(&[60_000]).await;
@@ -61,7 +61,7 @@ async fn bodies_that_other_readers_refuse_are_filtered_and_arrive() {
     assert!(installation.wait_for_parked(0).await.is_empty());
 }
 
-/// Goal: what cannot be read is parked for whoever filters, delivered to whoever does not, and can be
+/// Goal: what cannot be read is parked where a filter reads it, delivered where none does, and can be
 /// sent again.
 #[tokio::test]
 async fn what_no_filter_can_read_is_parked_for_that_subscription() {
@@ -94,7 +94,7 @@ async fn what_no_filter_can_read_is_parked_for_that_subscription() {
         let why = entry.last_outcome.as_deref().expect("it says why");
         assert!(why.contains("it is not JSON"), "{why}");
     }
-    // A person who sends it again has decided.
+    // An operator who replays it has decided.
     let parking = &installation.parts.parking;
     parking.act(Action::Replay, &Selection::default(), None, |_| ()).await.expect("a walk");
     receiver.wait_for(9).await;
@@ -133,10 +133,10 @@ async fn what_does_not_fit_workfronts_form_is_parked_at_once() {
 }
 
 /// Goal: filters that would cost 37 s of a core on one event cost a fraction of a second, and hold up
-/// nobody. Method: that subscription and event; others are delivered meanwhile, also by an event that
+/// no other delivery. Method: that subscription and event; others are delivered meanwhile, also by an event that
 /// comes behind it in the lane.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn filters_that_cost_too_much_are_parked_and_hold_up_nobody() {
+async fn filters_that_cost_too_much_are_parked_and_hold_up_no_other() {
     let installation = Installation::new(&[60_000]).await;
     let receiver = Receiver::accepting().await;
     let values = |at: usize| (0..30).map(|value| value * 30 + at).chain([9]).collect::<Vec<_>>();
@@ -165,7 +165,7 @@ async fn filters_that_cost_too_much_are_parked_and_hold_up_nobody() {
     let parked = installation.wait_for_parked(1).await.remove(0);
     let took = started.elapsed();
     installation.assert_nothing_waits().await;
-    // Stopping, it tells what it has not told yet.
+    // Stopping, it reports the rest.
     running.stop().await;
     println!("the costly event and the one behind it took {took:?}");
     // Not optimised, and beside other tests.
@@ -176,9 +176,13 @@ async fn filters_that_cost_too_much_are_parked_and_hold_up_nobody() {
     assert_eq!(parked.reason.as_str(), "unreadable");
     let why = parked.last_outcome.expect("it says why");
     assert!(why.contains("cost more"), "{why}");
-    let told =
-        installation.parts.store.costly_filters(UnixMillis::new(0)).await.expect("it is told");
-    assert_eq!(told.iter().map(|one| one.subscription).collect::<Vec<_>>(), [costly]);
+    let reported = installation
+        .parts
+        .store
+        .costly_filters(UnixMillis::new(0))
+        .await
+        .expect("the store answers");
+    assert_eq!(reported.iter().map(|one| one.subscription).collect::<Vec<_>>(), [costly]);
 }
 
 /// Goal: parts of objects are found by their path, in either way to write it.

@@ -93,11 +93,11 @@ async fn what_is_not_utf8_is_parked_at_first_sight_and_hurts_no_other() {
     let parked = installation.wait_for_parked(u32::try_from(WAYS).expect("few")).await;
     installation.assert_nothing_waits().await;
 
-    let told = |entry: &Entry| entry.last_outcome.clone().unwrap_or_default();
+    let reported = |entry: &Entry| entry.last_outcome.clone().unwrap_or_default();
     for entry in &parked {
         // By homing: the broker has not counted one of them as returned.
-        assert_eq!(entry.reason.as_str(), "unreadable", "{}", told(entry));
-        assert!(told(entry).contains("is not UTF-8: "), "{}", told(entry));
+        assert_eq!(entry.reason.as_str(), "unreadable", "{}", reported(entry));
+        assert!(reported(entry).contains("is not UTF-8: "), "{}", reported(entry));
     }
     for (what, bytes) in [
         ("`message_id`", r"Gr\xfc\xdfe"),
@@ -108,7 +108,7 @@ async fn what_is_not_utf8_is_parked_at_first_sight_and_hurts_no_other() {
         ("`app_id`", r"Gr\xfc\xdfe"),
     ] {
         let sentence = format!("{what} is not UTF-8: {bytes}");
-        assert!(parked.iter().any(|entry| told(entry) == sentence), "{sentence}");
+        assert!(parked.iter().any(|entry| reported(entry) == sentence), "{sentence}");
     }
     assert!(parked.iter().any(|entry| entry.event_id == r"Gr\xfc\xdfe"));
 
@@ -229,8 +229,8 @@ async fn rhea_publishes_over_amqp_1_0() {
     }
     let mut seen = Vec::new();
     for Entry { event_id, last_outcome, body, .. } in &entries {
-        let told = last_outcome.as_deref().unwrap_or_default();
-        let what = told.split_once([',', ':']).map_or(told, |(what, _)| what);
+        let reported = last_outcome.as_deref().unwrap_or_default();
+        let what = reported.split_once([',', ':']).map_or(reported, |(what, _)| what);
         assert_eq!(body.as_ref().expect("its body")[..2], *b"\0S", "{what}: as it is encoded");
         seen.push((if event_id.starts_with(r"\x") { "bytes" } else { event_id }, what));
     }

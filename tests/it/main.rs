@@ -14,6 +14,7 @@
 mod support;
 
 mod addresses;
+mod any_job;
 mod api;
 mod attempts;
 mod bad_input;

@@ -1,4 +1,4 @@
-//! What homing tells Prometheus is what its documentation, dashboard and alerts are about.
+//! The metrics for Prometheus are those that homing's documentation, dashboard and alerts are about.
 
 use std::{
     collections::BTreeSet,
@@ -38,8 +38,8 @@ fn alerts() -> PathBuf {
 /// Panics with what the command says unless it succeeds.
 fn succeeds(mut command: Command) {
     let output = command.output().expect("promtool can be run");
-    let told = [output.stdout, output.stderr].concat();
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&told));
+    let reported = [output.stdout, output.stderr].concat();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&reported));
 }
 
 /// The metrics that a text names.
@@ -77,7 +77,7 @@ fn the_alerts_fire_when_they_should() {
 }
 
 #[tokio::test]
-async fn what_is_told_is_well_formed_and_in_the_catalogue() {
+async fn the_metrics_are_well_formed_and_in_the_catalogue() {
     let site = Site::new(&[60_000], "");
     let receiver = Receiver::answering(|request| {
         Reply::status(if request.path == "/works" { 200 } else { 500 })
@@ -92,23 +92,23 @@ async fn what_is_told_is_well_formed_and_in_the_catalogue() {
 
     let base = address(site.folder.path()).await;
     let deadline = tokio::time::Instant::now() + PATIENCE;
-    let told = loop {
-        let told = get(&base, "/metrics", "").await;
-        let waits = told.lines().any(|line| {
+    let reported = loop {
+        let reported = get(&base, "/metrics", "").await;
+        let waits = reported.lines().any(|line| {
             let age = line.strip_prefix("homing_oldest_undelivered_seconds ");
             age.and_then(|age| age.parse::<f64>().ok()).is_some_and(|age| age > 0.0)
         });
         if waits {
-            break told;
+            break reported;
         }
-        assert!(tokio::time::Instant::now() < deadline, "{told}");
+        assert!(tokio::time::Instant::now() < deadline, "{reported}");
         tokio::time::sleep(std::time::Duration::from_millis(200)).await;
     };
     drop(worker);
 
     let mut check = promtool(&["check", "metrics"]).stdin(Stdio::piped()).spawn().expect("it runs");
-    check.stdin.take().expect("piped").write_all(told.as_bytes()).expect("it reads");
-    assert!(check.wait().expect("it ends").success(), "{told}");
+    check.stdin.take().expect("piped").write_all(reported.as_bytes()).expect("it reads");
+    assert!(check.wait().expect("it ends").success(), "{reported}");
 
     let prefix = &site.corner.prefix;
     for line in [
@@ -122,11 +122,12 @@ async fn what_is_told_is_well_formed_and_in_the_catalogue() {
         "homing_store_up 1".to_owned(),
         r#"homing_broker_connected{link="publishing"} 1"#.to_owned(),
     ] {
-        assert!(told.lines().any(|told| told == line), "{line} in\n{told}");
+        assert!(reported.lines().any(|reported| reported == line), "{line} in\n{reported}");
     }
-    assert!(!told.contains(&receiver.url("")), "no URL is a label");
-    for name in told.lines().filter_map(|line| line.strip_prefix("# TYPE ")?.split(' ').next()) {
+    assert!(!reported.contains(&receiver.url("")), "no URL is a label");
+    for name in reported.lines().filter_map(|line| line.strip_prefix("# TYPE ")?.split(' ').next())
+    {
         assert!(METRICS.iter().any(|metric| metric.name == name), "{name}");
-        assert!(told.contains(&format!("# HELP {name} ")), "{name}");
+        assert!(reported.contains(&format!("# HELP {name} ")), "{name}");
     }
 }

@@ -1,4 +1,4 @@
-//! One look tells what the pool does: figures that workers kept, queues with what is due next.
+//! The overview shows what the pool does: figures that workers kept, queues with what is due next.
 
 use std::{
     io::{BufRead, BufReader},
@@ -62,7 +62,7 @@ async fn what_the_pool_did_is_seen_within_seconds() {
     .await;
 
     assert!(overview.is_sound() && overview.rates.events > 0.0, "{overview:#?}");
-    // Whoever came after the first 410 found the URL frozen.
+    // Deliveries after the first 410 found the URL frozen.
     let refused = overview.last_hour.refused;
     assert!((4..=6).contains(&refused), "{overview:#?}");
     assert_eq!(overview.subscriptions, Some(3));

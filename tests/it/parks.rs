@@ -10,7 +10,7 @@ use crate::support::{
 };
 
 #[tokio::test]
-async fn gone_is_parked_after_one_request() {
+async fn an_answer_410_is_parked_after_one_request() {
     let installation = Installation::new(&[50, 50]).await;
     let receiver = Receiver::answering(|_| Reply::status(410)).await;
     installation.subscribe_all(&receiver.url("/")).await;
@@ -26,7 +26,7 @@ async fn gone_is_parked_after_one_request() {
 }
 
 #[tokio::test]
-async fn a_delivery_whose_subscription_is_gone_is_parked() {
+async fn a_delivery_whose_subscription_was_deleted_is_parked() {
     let installation = Installation::new(&[300]).await;
     let receiver = Receiver::answering(|_| Reply::status(500)).await;
     let id = installation.subscribe_all(&receiver.url("/")).await;
@@ -44,7 +44,7 @@ async fn a_delivery_whose_subscription_is_gone_is_parked() {
 }
 
 #[tokio::test]
-async fn a_parked_message_says_what_a_person_needs_to_know() {
+async fn a_parked_message_says_what_an_operator_needs_to_know() {
     let installation = Installation::new(&[30]).await;
     let receiver = Receiver::answering(|_| Reply::status(404)).await;
     let id = installation.subscribe_all(&receiver.url("/")).await;
@@ -87,9 +87,9 @@ async fn what_expired_says_so_where_and_when() {
     assert!(published.await.expect("published").await.expect("confirmed").is_ack());
 
     let parked = installation.wait_for_parked(1).await.remove(0);
-    let told = parked.last_outcome.expect("it says why");
+    let reported = parked.last_outcome.expect("it says why");
     assert_eq!(
-        told,
+        reported,
         format!("the broker took it out of `{}`: expired", installation.names().primary())
     );
     assert_eq!(parked.event_id, "event-1");
@@ -126,8 +126,8 @@ async fn what_the_broker_gives_up_on_is_parked_by_it() {
     assert_eq!(parked.event_id, "event-1");
     assert_eq!(parked.topic.as_deref(), Some("order.paid"));
     assert_eq!(returned, 51);
-    let told = parked.last_outcome.expect("it says why");
-    assert!(told.contains("delivery_limit") && told.contains(&primary), "{told}");
+    let reported = parked.last_outcome.expect("it says why");
+    assert!(reported.contains("delivery_limit") && reported.contains(&primary), "{reported}");
     assert!(parked.parked_ms.is_some());
 
     // Replayed, it is an event as before.

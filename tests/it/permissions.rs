@@ -48,7 +48,7 @@ async fn a_worker_needs_no_right_to_declare() {
     let publisher = site.publisher().await;
     publisher.publish(Raw::new("t", "event-1", "{}")).await;
     receiver.wait_for(1).await;
-    // Found without being told.
+    // Found without an announcement.
     site.subscribe(&receiver.url("/after"), "#", &[]);
     tokio::time::sleep(Duration::from_secs(7)).await;
     publisher.publish(Raw::new("t", "event-2", "{}")).await;

@@ -81,7 +81,7 @@ fn endpoint(site: &Site, url: &str) -> serde_json::Value {
     serde_json::from_str(&shown).expect("JSON")
 }
 
-/// Goal: what one machine promises, four keep together, and the database is spared: what they ask of
+/// Goal: what one machine promises, four keep together, and they go easy on the database: what they ask of
 /// it grows with time, not with deliveries. Method: one of four is killed while they deliver; then
 /// the account.
 #[tokio::test(flavor = "multi_thread")]
@@ -135,7 +135,7 @@ async fn four_processes_deliver_everything_when_one_of_them_is_killed() {
     assert!(counted > EVENTS / 2 && counted <= requests, "{counted} counted");
 }
 
-/// Goal: the store is in nobody's way. Method: its server is ended in the middle of load, while
+/// Goal: the store is in no delivery's way. Method: its server is ended in the middle of load, while
 /// an endpoint begins to fail; then started again.
 #[tokio::test(flavor = "multi_thread")]
 async fn delivery_goes_on_while_the_database_server_is_away() {

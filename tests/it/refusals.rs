@@ -44,7 +44,7 @@ async fn limit(node: &Node, limits: &str) {
     node.ctl(&["set_vhost_limits", "-p", VHOST, limits]).await;
 }
 
-/// Goal: wrong password, unknown virtual host, no access and reached limits are four things, each told
+/// Goal: wrong password, unknown virtual host, no access and reached limits are four things, each reported
 /// with the broker's words, and none of them as a broker that is away. Method: a broker of its own, made
 /// to refuse in every way.
 #[tokio::test]
@@ -54,10 +54,10 @@ async fn a_refusal_is_reported_with_the_brokers_reason() {
     node.ctl(&["add_user", "u", "p"]).await;
     let expect = async |user: &str, vhost: &str, texts: &[&str]| {
         let error = refusal(&node, user, vhost).await;
-        let told = error.report();
-        assert!(texts.iter().all(|text| told.contains(text)), "{told}");
-        assert_ne!(error.summary(), "the broker cannot be reached", "{told}");
-        assert!(!told.contains("u:"), "{told}");
+        let error_report = error.report();
+        assert!(texts.iter().all(|text| error_report.contains(text)), "{error_report}");
+        assert_ne!(error.summary(), "the broker cannot be reached", "{error_report}");
+        assert!(!error_report.contains("u:"), "{error_report}");
         error
     };
 

@@ -33,7 +33,7 @@ fn select(json: serde_json::Value) -> Selection {
     serde_json::from_value(json).expect("a selection")
 }
 
-/// Goal: what is packed can be unpacked by whoever gets it. Method: two messages, one with a coding
+/// Goal: what is packed can be unpacked by its receiver. Method: two messages, one with a coding
 /// and one with what Celery writes there, through a retry, the parking queue and a replay.
 #[tokio::test]
 async fn a_body_keeps_its_coding_through_retries_parking_and_replay() {

@@ -1,4 +1,4 @@
-//! Servers as people run them end their connections when they like; no delivery pays for that.
+//! Real servers end their connections at any time; no delivery pays for that.
 
 use std::{net::TcpListener, path::PathBuf, process::Stdio, time::Duration};
 

@@ -74,7 +74,7 @@ async fn a_topology_is_planned_made_and_checked_over_few_channels() {
     assert!(run("check").contains("Everything is as it should be."));
 }
 
-/// Goal: a limit of channels that the broker sets for the user, and tells only by ending the connection
+/// Goal: a limit of channels that the broker sets for the user, and shows only by ending the connection
 /// that asks for one more, is learned.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_users_limit_of_channels_is_learned() {

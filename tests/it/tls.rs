@@ -50,7 +50,7 @@ impl Authority {
 }
 
 impl Secured {
-    /// Refuses whoever has no certificate of its authority; takes the name in it for a user.
+    /// Refuses clients without a certificate of its authority; takes the name in it for a user.
     async fn start() -> Self {
         let folder = tempfile::tempdir().expect("a folder");
         fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755)).expect("ours");
@@ -227,8 +227,8 @@ async fn a_broker_whose_certificate_signs_itself_is_trusted_by_that_certificate(
     assert!(error.contains("its certificate is for another name"), "{error}");
 }
 
-/// Goal: a file that does not answer is named with its setting, within seconds. Method: a FIFO that
-/// nobody writes to.
+/// Goal: a file that does not answer is named with its setting, within seconds. Method: a FIFO
+/// without a writer.
 #[test]
 fn a_file_that_does_not_answer_is_named_with_its_setting() {
     let folder = tempfile::tempdir().expect("a folder");

@@ -57,7 +57,7 @@ async fn a_queue_with_other_arguments_is_named_with_both_values() {
     channel
         .queue_declare(wait.as_str().into(), QueueDeclareOptions::durable(), arguments)
         .await
-        .expect("somebody declares it otherwise");
+        .expect("another program declares it otherwise");
 
     let findings = installation.parts.broker.inspect(&[]).await.expect("it can be inspected");
     let finding = findings.iter().find(|finding| finding.name == wait).expect("it is listed");
@@ -65,8 +65,11 @@ async fn a_queue_with_other_arguments_is_named_with_both_values() {
     assert!(detail.contains("50") && detail.contains("999"), "{detail}");
 
     let error = installation.parts.broker.restore_topology().await.expect_err("it differs");
-    let told = error.report();
-    assert!(told.contains(&wait) && told.contains("50") && told.contains("999"), "{told}");
+    let reported = error.report();
+    assert!(
+        reported.contains(&wait) && reported.contains("50") && reported.contains("999"),
+        "{reported}"
+    );
 }
 
 #[tokio::test]

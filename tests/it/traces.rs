@@ -23,9 +23,9 @@ async fn endpoint() -> Receiver {
         .await
 }
 
-/// Trace id, span id and flags of what an endpoint was told.
+/// Trace id, span id and flags of the trace that an endpoint received.
 fn report(request: &Recorded) -> (String, String, String) {
-    let parent = request.header("traceparent").expect("it is told of the trace");
+    let parent = request.header("traceparent").expect("it receives the trace");
     let parts: Vec<_> = parent.split('-').map(str::to_owned).collect();
     let [_, trace, span, flags] = parts.try_into().expect("four parts");
     (trace, span, flags)

@@ -49,9 +49,9 @@ async fn events_wait_for_a_subscription_that_cannot_be_read() {
     publish(&installation).await;
     receiver.wait_for(3).await;
     let status_service = installation.parts.status_service();
-    let told = status_service.overview().await.unreadable_subscriptions.clone();
-    assert_eq!((told.len(), told[0].id, told[0].field.as_str()), (1, id, "url"));
-    // Turned away more than once.
+    let reported = status_service.overview().await.unreadable_subscriptions.clone();
+    assert_eq!((reported.len(), reported[0].id, reported[0].field.as_str()), (1, id, "url"));
+    // Throttled more than once.
     tokio::time::sleep(Duration::from_secs(6)).await;
     assert_eq!(receiver.requests().len(), 3);
     installation.wait_for_depth(&installation.names().parked(), 0).await;
@@ -71,10 +71,15 @@ async fn events_wait_for_a_subscription_that_cannot_be_read() {
     let history = History::new(std::sync::Arc::clone(&parts.store), parts.broker.clone());
     for (event, state) in [("paid", "delivered"), ("open", "not_wanted")] {
         let explained = history.explain(event, None, true).await.expect("the store answers");
-        let story = explained.deliveries.iter().find(|story| story.subscription == Some(id));
-        let story = story.expect("it waited");
-        assert_eq!((story.state, &story.next, &story.due), (state, &None, &None), "{story:?}");
-        assert_eq!(story.attempts.last().expect("a record").verdict, state);
+        let timeline =
+            explained.deliveries.iter().find(|timeline| timeline.subscription == Some(id));
+        let timeline = timeline.expect("it waited");
+        assert_eq!(
+            (timeline.state, &timeline.next, &timeline.due),
+            (state, &None, &None),
+            "{timeline:?}"
+        );
+        assert_eq!(timeline.attempts.last().expect("a record").verdict, state);
     }
     installation.wait_for_depth(&installation.names().parked(), 0).await;
     assert_eq!(status_service.unreadable_subscriptions().await.expect("the store answers"), []);

@@ -30,6 +30,18 @@ pub enum Outcome {
         /// The obstacle.
         kind: Obstacle,
     },
+    /// The handler of another job than webhooks succeeded.
+    Done,
+    /// The handler of another job failed; it may succeed later.
+    Failed {
+        /// The handler's reason.
+        why: String,
+    },
+    /// The handler of another job cancelled it.
+    Cancelled {
+        /// The handler's reason.
+        why: String,
+    },
 }
 
 /// The phase that an attempt was in at its deadline.
@@ -67,8 +79,12 @@ impl Outcome {
     #[must_use]
     pub fn is_accepted(&self) -> bool {
         match self {
-            Self::Accepted { .. } => true,
-            Self::Refused { .. } | Self::TimedOut { .. } | Self::Unreachable { .. } => false,
+            Self::Accepted { .. } | Self::Done => true,
+            Self::Refused { .. }
+            | Self::TimedOut { .. }
+            | Self::Unreachable { .. }
+            | Self::Failed { .. }
+            | Self::Cancelled { .. } => false,
         }
     }
 
@@ -77,7 +93,11 @@ impl Outcome {
     pub fn status(&self) -> Option<u16> {
         match self {
             Self::Accepted { status } | Self::Refused { status, .. } => Some(*status),
-            Self::TimedOut { .. } | Self::Unreachable { .. } => None,
+            Self::TimedOut { .. }
+            | Self::Unreachable { .. }
+            | Self::Done
+            | Self::Failed { .. }
+            | Self::Cancelled { .. } => None,
         }
     }
 
@@ -85,8 +105,8 @@ impl Outcome {
     #[must_use]
     pub fn class(&self) -> &'static str {
         match self {
-            Self::Accepted { .. } => "accepted",
-            Self::Refused { .. } => "refused",
+            Self::Accepted { .. } | Self::Done => "accepted",
+            Self::Refused { .. } | Self::Failed { .. } | Self::Cancelled { .. } => "refused",
             Self::TimedOut { .. } => "timed_out",
             Self::Unreachable { .. } => "unreachable",
         }
@@ -103,6 +123,9 @@ impl fmt::Display for Outcome {
             }
             Self::TimedOut { phase } => write!(f, "{class} {phase}"),
             Self::Unreachable { kind } => write!(f, "{class} {kind}"),
+            Self::Done => f.write_str("done"),
+            Self::Failed { why } => write!(f, "failed: {why}"),
+            Self::Cancelled { why } => write!(f, "cancelled: {why}"),
         }
     }
 }

@@ -237,8 +237,10 @@ impl From<&super::outcome::Outcome> for Class {
     fn from(outcome: &super::outcome::Outcome) -> Self {
         use super::outcome::Outcome;
         match outcome {
-            Outcome::Accepted { .. } => Self::Accepted,
-            Outcome::Refused { .. } => Self::Refused,
+            Outcome::Accepted { .. } | Outcome::Done => Self::Accepted,
+            Outcome::Refused { .. } | Outcome::Failed { .. } | Outcome::Cancelled { .. } => {
+                Self::Refused
+            }
             Outcome::TimedOut { .. } => Self::TimedOut,
             Outcome::Unreachable { .. } => Self::Unreachable,
         }

@@ -39,6 +39,8 @@ pub enum ParkReason {
     Frozen,
     /// The endpoint answered 410.
     Gone,
+    /// The handler cancelled it: it would never succeed. Webhooks are never cancelled.
+    Cancelled,
     /// Larger than `worker.max_event_bytes`.
     TooLarge,
     /// Not an event (no topic, unreadable properties), or one that the filters or the form of the
@@ -52,11 +54,12 @@ pub enum ParkReason {
 
 impl ParkReason {
     /// All of them, in the order in which the documentation lists them.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::Exhausted,
         Self::CircuitOpen,
         Self::Frozen,
         Self::Gone,
+        Self::Cancelled,
         Self::TooLarge,
         Self::Unreadable,
         Self::SubscriptionDeleted,
@@ -71,6 +74,7 @@ impl ParkReason {
             Self::CircuitOpen => "circuit_open",
             Self::Frozen => "frozen",
             Self::Gone => "gone",
+            Self::Cancelled => "cancelled",
             Self::TooLarge => "too_large",
             Self::Unreadable => "unreadable",
             Self::SubscriptionDeleted => "subscription_deleted",
@@ -120,12 +124,13 @@ impl Verdict {
 #[must_use]
 pub fn verdict(outcome: &Outcome, step: Step, schedule: &Schedule) -> Verdict {
     match outcome {
-        Outcome::Accepted { .. } => Verdict::Done,
+        Outcome::Accepted { .. } | Outcome::Done => Verdict::Done,
         Outcome::Refused { status: 410, .. } => Verdict::Park(ParkReason::Gone),
+        Outcome::Cancelled { .. } => Verdict::Park(ParkReason::Cancelled),
         Outcome::Refused { retry_after, .. } => {
             retry(step, schedule, retry_after.unwrap_or_default().min(schedule.length()))
         }
-        Outcome::TimedOut { .. } | Outcome::Unreachable { .. } => {
+        Outcome::TimedOut { .. } | Outcome::Unreachable { .. } | Outcome::Failed { .. } => {
             retry(step, schedule, Duration::ZERO)
         }
     }
@@ -196,6 +201,17 @@ mod tests {
     fn gone_parks_at_once() {
         let verdict = verdict(&refused(410, Some(5)), Step::START, &seconds(&[1]));
         assert_eq!(verdict, Verdict::Park(ParkReason::Gone));
+    }
+
+    #[test]
+    fn a_job_waits_when_it_failed_and_is_parked_when_it_is_cancelled() {
+        let schedule = seconds(&[7]);
+        let after = |outcome| verdict(&outcome, Step::START, &schedule);
+        assert_eq!(after(Outcome::Done), Verdict::Done);
+        let failed = after(Outcome::Failed { why: "busy".to_owned() });
+        assert_eq!(failed.wait(), Some(Duration::from_secs(7)));
+        let cancelled = after(Outcome::Cancelled { why: "no such user".to_owned() });
+        assert_eq!(cancelled, Verdict::Park(ParkReason::Cancelled));
     }
 
     #[test]

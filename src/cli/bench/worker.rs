@@ -21,11 +21,9 @@ use crate::{
 };
 use homing_delivery::{
     endpoint::Endpoints,
-    worker::{AttemptResult, Handler, HandlerError, Webhooks},
+    worker::{Handler, HandlerError, JobOutcome, Webhooks},
 };
-use homing_domain::{
-    clock, delivery::Delivery, outcome::Outcome, subscription::Subscription, time::UnixMillis,
-};
+use homing_domain::{clock, delivery::Delivery, subscription::Subscription, time::UnixMillis};
 
 /// The work of one worker, without the warm-up. Sums of microseconds, so that they can be added.
 #[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
@@ -64,7 +62,7 @@ impl Handler for Watched {
         delivery: &Delivery,
         subscription: &Subscription,
         now: UnixMillis,
-    ) -> Result<AttemptResult, HandlerError> {
+    ) -> Result<JobOutcome, HandlerError> {
         /// Half of what is cut off from an instant in milliseconds.
         const HALF_MS_US: i64 = 500;
         let begun = clock::micros();
@@ -73,16 +71,16 @@ impl Handler for Watched {
         if let Some(due) = due(&delivery.event.body) {
             let received = delivery.progress.received.unwrap_or(now).get();
             let received = received.saturating_mul(1_000).saturating_add(HALF_MS_US);
-            let unanswered = match attempted.as_ref().map(|account| &account.outcome) {
-                Ok(Outcome::Accepted { .. } | Outcome::Refused { .. }) => 0,
-                Ok(Outcome::TimedOut { .. } | Outcome::Unreachable { .. }) | Err(_) => 1,
+            let is_answered = match &attempted {
+                Ok(JobOutcome::Attempted(result)) => result.outcome.status().is_some(),
+                Ok(_) | Err(_) => false,
             };
             self.report.lock().unwrap_or_else(PoisonError::into_inner).add(&Report {
                 deliveries: 1,
                 to_worker_us: received.saturating_sub(due),
                 before_us: begun.saturating_sub(received),
                 answer_us: ended.saturating_sub(begun),
-                unanswered,
+                unanswered: u64::from(!is_answered),
             });
         }
         attempted

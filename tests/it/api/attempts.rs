@@ -70,17 +70,17 @@ async fn attempts_are_listed_by_filter_and_page_newest_first() {
 }
 
 #[tokio::test]
-async fn a_gap_stands_on_the_pages_of_its_time() {
+async fn a_gap_is_on_the_pages_of_its_time() {
     let api = start().await;
     let now = clock::now();
     let gap = Gap { id: clock::new_id(), from: now, until: now, missed: 12 };
     api.installation.parts.store.record_attempts(&[], Some(&gap)).await.expect("it is written");
-    let told = json!([{"from": now.to_string(), "until": now.to_string(), "missed": 12}]);
-    assert_eq!(api.get("/v1/attempts").await.expect(200).body["gaps"], told);
+    let reported = json!([{"from": now.to_string(), "until": now.to_string(), "missed": 12}]);
+    assert_eq!(api.get("/v1/attempts").await.expect(200).body["gaps"], reported);
     let until = format!("/v1/attempts?until_ms={}", now.get());
     assert_eq!(api.get(&until).await.expect(200).body["gaps"], json!([]));
     let explained = api.get("/v1/events/e1").await.expect(200).body;
-    assert_eq!(explained["gaps"], told);
+    assert_eq!(explained["gaps"], reported);
 }
 
 #[tokio::test]

@@ -30,10 +30,10 @@ async fn a_thousand_events_are_published_in_one_request() {
     let begin = tokio::time::Instant::now();
     let answer = running.post("/v1/batches", &json!({"events": events})).await.expect(202);
     println!("1,000 events in {:?}", begin.elapsed());
-    let told = answer.body.pointer("/events").and_then(Value::as_array).expect("events");
-    assert!(told.iter().all(|event| event.get("published") == Some(&json!(true))));
-    let ids: std::collections::HashSet<_> = told.iter().map(|event| event.get("id")).collect();
-    assert_eq!((told.len(), ids.len()), (1_000, 1_000));
+    let reported = answer.body.pointer("/events").and_then(Value::as_array).expect("events");
+    assert!(reported.iter().all(|event| event.get("published") == Some(&json!(true))));
+    let ids: std::collections::HashSet<_> = reported.iter().map(|event| event.get("id")).collect();
+    assert_eq!((reported.len(), ids.len()), (1_000, 1_000));
     running.installation.wait_for_depth(&running.installation.names().primary(), 1_000).await;
 
     let too_many: Vec<_> = (0..1_001).map(event).collect();
@@ -43,7 +43,7 @@ async fn a_thousand_events_are_published_in_one_request() {
 }
 
 #[tokio::test]
-async fn bodies_are_what_stands_in_the_batch() {
+async fn bodies_are_those_of_the_batch() {
     let running = start().await;
     let batch = r#"{"events": [
         {"topic": "a", "id": "e1", "body": { "b":1.0,  "a":1e400 }},
@@ -84,8 +84,8 @@ async fn of_a_batch_with_a_mistake_nothing_is_published() {
         let answer = running.post("/v1/batches", &json!({"events": [good, bad]})).await;
         assert_eq!(answer.field(), field);
     }
-    let nobody = json!({"topic": "a", "subscription": "01931f5a-9c4e-7000-8000-0123456789ab"});
-    let answer = running.post("/v1/batches", &json!({"events": [good, nobody]})).await;
+    let unknown = json!({"topic": "a", "subscription": "01931f5a-9c4e-7000-8000-0123456789ab"});
+    let answer = running.post("/v1/batches", &json!({"events": [good, unknown]})).await;
     assert_eq!(answer.field(), "subscription");
     assert_eq!(running.events().await, 0);
 }
@@ -129,7 +129,7 @@ async fn a_batch_that_is_sent_again_has_the_same_ids() {
 
 /// Who cannot be remembered is published: that is what the derived id is for.
 #[tokio::test]
-async fn a_store_that_is_away_keeps_nobody_from_publishing() {
+async fn a_store_that_is_away_does_not_stop_publishing() {
     let running = start().await;
     running.installation.parts.store.close().await;
     let (path, body) = ("/v1/events?topic=order.paid", json!({"n": 1}));

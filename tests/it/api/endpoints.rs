@@ -1,4 +1,4 @@
-//! Circuits can be seen, and set by a person; what was spared meanwhile is sent again, exactly that.
+//! Circuits can be seen and set; exactly what a circuit parked meanwhile is sent again.
 
 use std::time::Duration;
 
@@ -106,7 +106,11 @@ async fn an_endpoint_is_shown_also_where_nothing_was_ever_attempted() {
         assert_eq!(shown[instant], Value::Null, "{instant}");
     }
     let path = format!("/v1/endpoints/show?url={HOOK}");
-    assert_eq!(running.get(&path).await.expect(200).body.get("parked"), None, "nobody asked");
+    assert_eq!(
+        running.get(&path).await.expect(200).body.get("parked"),
+        None,
+        "it was not requested"
+    );
 
     running.set(HOOK, Intervention::Gone).await;
     let shown = running.show(HOOK).await;
@@ -142,10 +146,10 @@ async fn requests_in_flight_are_seen_at_their_endpoint() {
     drop(worker);
 }
 
-/// Goal: exactly what a circuit spared is counted and replayed. Method: beside it, what was parked
+/// Goal: exactly what a circuit parked is counted and replayed. Method: beside it, what was parked
 /// for other reasons, and for another URL.
 #[tokio::test]
-async fn enabling_tells_and_replays_what_was_spared_and_nothing_else() {
+async fn enabling_counts_and_replays_exactly_what_the_circuit_parked() {
     use ParkReason::{CircuitOpen, Exhausted, Frozen};
     let running = start().await;
     let installation = &running.installation;
@@ -174,11 +178,11 @@ async fn enabling_tells_and_replays_what_was_spared_and_nothing_else() {
 }
 
 /// Goal: what is replayed arrives, each once, though the workers have to learn first that they may;
-/// and no faster than it should. Method: a frozen URL under a worker, and all it owes replayed at
-/// once with its enabling.
+/// and no faster than it should. Method: a frozen URL under a worker, and all that is parked for
+/// it replayed at once when it is enabled.
 #[tokio::test]
-async fn what_was_spared_arrives_once_and_slowly() {
-    const SPARED: usize = 60;
+async fn what_the_circuit_parked_arrives_once_and_slowly() {
+    const HELD: usize = 60;
     let running = start().await;
     let installation = &running.installation;
     let receiver = Receiver::accepting().await;
@@ -186,7 +190,7 @@ async fn what_was_spared_arrives_once_and_slowly() {
     installation.subscribe_all(&url).await;
     running.set(&url, Intervention::Disable).await;
     let worker = installation.start();
-    for number in 0..SPARED {
+    for number in 0..HELD {
         installation.publisher.publish(Raw::new("t", &format!("e{number}"), "{}")).await;
     }
     installation.wait_for_depth(&installation.names().parked(), 60).await;
@@ -194,15 +198,15 @@ async fn what_was_spared_arrives_once_and_slowly() {
     let begin = Instant::now();
     let replay = json!({"url": url, "replay": true});
     let replayed = running.post("/v1/endpoints/enable", &replay).await.expect(200).body;
-    assert_eq!(replayed["replayed"], SPARED);
+    assert_eq!(replayed["replayed"], HELD);
     assert!(begin.elapsed() > Duration::from_millis(1_500), "{:?}", begin.elapsed());
-    let requests = receiver.wait_for(SPARED).await;
+    let requests = receiver.wait_for(HELD).await;
     installation.wait_for_depth(&installation.names().parked(), 0).await;
     installation.assert_nothing_waits().await;
     worker.stop().await;
-    assert_eq!(requests.len(), SPARED);
+    assert_eq!(requests.len(), HELD);
     let shown = running.show(&url).await;
-    assert_eq!((&shown["successes"], &shown["failures"]), (&json!(SPARED), &json!(0)));
+    assert_eq!((&shown["successes"], &shown["failures"]), (&json!(HELD), &json!(0)));
     assert_eq!(shown["last_outcome"], "accepted 200");
 }
 
@@ -210,7 +214,7 @@ async fn what_was_spared_arrives_once_and_slowly() {
 async fn a_url_that_no_subscription_has_is_refused_with_those_that_are_like_it() {
     let running = start().await;
     running.installation.subscribe_all(HOOK).await;
-    // What is frozen may be enabled, whoever sends there.
+    // What is frozen may be enabled, whichever subscriptions send there.
     for address in ["/v1/endpoints/enable", "/v1/endpoints/disable"] {
         let body = json!({"url": format!("{HOOK}s")});
         let refused = running.post(address, &body).await.expect(404).body;

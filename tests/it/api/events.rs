@@ -100,8 +100,8 @@ async fn an_event_can_be_for_one_subscription() {
     let for_subscription = headers.inner().get(header::SUBSCRIPTION).expect("the header");
     assert_eq!(for_subscription.as_long_string().map(ToString::to_string), Some(id.to_string()));
 
-    let nobody = "/v1/events?topic=t&subscription=01931f5a-9c4e-7000-8000-000000000001";
-    assert_eq!(running.send(Method::POST, nobody, "{}").await.field(), "subscription");
+    let unknown = "/v1/events?topic=t&subscription=01931f5a-9c4e-7000-8000-000000000001";
+    assert_eq!(running.send(Method::POST, unknown, "{}").await.field(), "subscription");
 }
 
 #[tokio::test]

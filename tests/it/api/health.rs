@@ -15,7 +15,7 @@ use super::{Answer, start, start_with};
 use crate::support::{PATIENCE, broker::Raw};
 
 #[tokio::test]
-async fn readiness_tells_of_every_part_and_of_what_was_caught() {
+async fn readiness_reports_every_part_and_what_was_caught() {
     let running = start().await;
     let answer = running.get("/readyz").await.expect(200).body;
     let parts = json!([
@@ -43,7 +43,7 @@ async fn readiness_tells_of_every_part_and_of_what_was_caught() {
 }
 
 #[tokio::test]
-async fn a_broker_that_is_gone_makes_nothing_ready_and_confirms_nothing() {
+async fn a_lost_broker_makes_nothing_ready_and_confirms_nothing() {
     let running = start().await;
     running.installation.parts.broker.close().await;
     running.get("/readyz").await.expect(503);

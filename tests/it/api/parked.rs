@@ -165,7 +165,7 @@ async fn no_more_is_done_than_the_limit_says() {
 }
 
 #[tokio::test]
-async fn two_walks_at_a_time_both_see_everything() {
+async fn two_scans_at_a_time_both_see_everything() {
     let running = start().await;
     park_three(&running).await;
     let walks = [(); 4].map(|()| listed(&running, ""));
@@ -176,7 +176,7 @@ async fn two_walks_at_a_time_both_see_everything() {
 
 /// Goal: a client that goes away in the middle of a walk hides nothing from the next one.
 #[tokio::test]
-async fn a_walk_that_is_given_up_puts_everything_back() {
+async fn a_scan_that_is_abandoned_puts_everything_back() {
     let running = start().await;
     for number in 0..300 {
         park(&running, &format!("e{number}"), "t", (ParkReason::Gone, number)).await;

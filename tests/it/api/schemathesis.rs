@@ -13,14 +13,14 @@ use crate::support::{PATIENCE, clients};
 const TOKEN: &str = "a-token-for-schemathesis";
 
 /// Not checked: whether all that the schemas allow is accepted and all that they do not is refused
-/// (what a URL, a filter or a schedule has to be is told by no schema), and what is only guessed; nor
+/// (what a URL, a filter or a schedule has to be is in no schema), and what is only guessed; nor
 /// how wrong tokens are answered, of which so many are slowed down.
 const CHECKS: &str = "not_a_server_error,status_code_conformance,content_type_conformance,\
                       response_headers_conformance,response_schema_conformance,\
                       unsupported_method,allow_header_conformance,use_after_free";
 
 #[tokio::test]
-async fn what_the_description_guards_is_answered_to_nobody_without_a_token() {
+async fn what_the_description_guards_needs_a_token() {
     let running = start_with(&format!("api.tokens = [\"{TOKEN}\"]\n")).await;
     let request = running.client.get(format!("{}/openapi.json", running.base_url));
     let document = Answer::of(request.send().await.expect("an answer")).await.body;
@@ -55,9 +55,9 @@ async fn a_generated_client_gets_no_5xx_and_no_answer_that_is_not_described() {
         .kill_on_drop(true)
         .output();
     let output = timeout(PATIENCE * 2, ended).await.expect("in time").expect("it runs");
-    let told = String::from_utf8_lossy(&output.stdout);
+    let reported = String::from_utf8_lossy(&output.stdout);
     let errors = String::from_utf8_lossy(&output.stderr);
-    let summary = told.lines().skip_while(|line| !line.contains("SUMMARY"));
+    let summary = reported.lines().skip_while(|line| !line.contains("SUMMARY"));
     println!("{}", summary.collect::<Vec<_>>().join("\n"));
-    assert!(output.status.success(), "{told}\n{errors}");
+    assert!(output.status.success(), "{reported}\n{errors}");
 }

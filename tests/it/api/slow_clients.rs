@@ -106,7 +106,7 @@ impl Attacked {
 }
 
 #[tokio::test]
-async fn connections_that_send_little_or_nothing_keep_nobody_out() {
+async fn connections_that_send_little_or_nothing_do_not_keep_others_out() {
     let attacked = Attacked::start().await;
     for (what, bytes) in [
         ("one byte", &b"G"[..]),
@@ -190,7 +190,7 @@ async fn bodies_of_the_login_are_small_however_many_there_are() {
         }
     }
     let grown = attacked.resident_mib().saturating_sub(before);
-    assert!(grown < 48, "{grown} MiB for 160 MiB that nobody asked for");
+    assert!(grown < 48, "{grown} MiB for 160 MiB that no client requested");
     attacked.is_there("logins over HTTP/2");
 }
 
@@ -221,11 +221,11 @@ async fn bodies_that_are_not_finished_delay_neither_others_nor_metrics() {
 }
 
 #[tokio::test]
-async fn answers_that_nobody_takes_keep_nobody_out_and_end() {
+async fn answers_that_are_not_read_do_not_keep_others_out_and_end() {
     let attacked = Attacked::start().await;
     let request = "GET /openapi.json HTTP/1.1\r\nhost: localhost\r\n\r\n".repeat(30);
     let held: Vec<_> = (0..MANY).map(|_| attacked.connect(request.as_bytes())).collect();
-    attacked.is_there("answers that nobody takes");
+    attacked.is_there("answers that no client reads");
     assert!(attacked.resident_mib() < 200, "{} MiB", attacked.resident_mib());
     drop(held);
     let slow = attacked.connect(request.repeat(10).as_bytes());
@@ -239,7 +239,7 @@ async fn answers_that_nobody_takes_keep_nobody_out_and_end() {
     assert!(begun.elapsed() > Duration::from_secs(20), "{:?}", begun.elapsed());
 }
 
-/// Goal: nobody without a token fills the disk with lines of the log. Method: HTTP/2 streams that are
+/// Goal: clients without a token cannot fill the disk with lines of the log. Method: HTTP/2 streams that are
 /// reset as they are opened, until each connection is ended for it.
 #[tokio::test]
 async fn clients_that_break_a_protocol_write_no_lines_into_the_log() {

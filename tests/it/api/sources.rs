@@ -1,4 +1,4 @@
-//! Sources can be seen, and paused, resumed and reset by a person.
+//! Sources can be seen, paused, resumed and reset.
 
 use serde_json::{Value, json};
 

@@ -3,12 +3,12 @@
 use super::start;
 
 #[tokio::test]
-async fn the_overview_tells_of_broker_store_queues_and_the_last_hour() {
+async fn the_overview_shows_broker_store_queues_and_the_last_hour() {
     let api = start().await;
     let status = api.get("/v1/status").await.expect(200).body;
     assert_eq!(status["broker"]["reachable"], true, "{status}");
     assert_eq!(status["store"]["reachable"], true, "{status}");
-    assert!(status["broker"].get("location").is_none(), "addresses are told to operators only");
+    assert!(status["broker"].get("location").is_none(), "addresses are for operators only");
     assert_eq!(status["subscriptions"], 0);
     assert_eq!(status["minutes"].as_array().map(Vec::len), Some(60));
     assert_eq!(status["queues"][0]["kind"], "primary");

@@ -195,7 +195,7 @@ async fn wrong_fields_are_named() {
 }
 
 #[tokio::test]
-async fn a_sample_is_sent_at_once_and_told_of() {
+async fn a_test_event_is_sent_at_once_and_its_outcome_shown() {
     let running = start().await;
     let receiver = Receiver::answering(|request| {
         Reply::status(if request.path == "/works" { 204 } else { 500 })
@@ -229,8 +229,8 @@ async fn a_sample_is_sent_at_once_and_told_of() {
     let answer = running.post(&fails, &json!({})).await.expect(200);
     assert_eq!(answer.body.get("outcome"), Some(&json!("refused 500")));
     assert_eq!(running.post(&fails, &json!({"topic": ""})).await.field(), "topic");
-    let nobody = "/v1/subscriptions/01931f5a-9c4e-7000-8000-0123456789ab/test";
-    assert_eq!(running.post(nobody, &json!({})).await.status, 404);
+    let unknown = "/v1/subscriptions/01931f5a-9c4e-7000-8000-0123456789ab/test";
+    assert_eq!(running.post(unknown, &json!({})).await.status, 404);
 }
 
 /// Reported: "added" and then unreadable, and a PATCH that broke a live subscription.
@@ -275,8 +275,8 @@ async fn a_subscription_that_cannot_be_read_is_named_and_can_be_mended() {
     let warning = ready["warnings"][0].as_str().expect("a warning");
     assert!(warning.starts_with("1 of the subscriptions cannot be read"), "{warning}");
     let status = running.get("/v1/status").await.expect(200).body;
-    let told = &status["unreadable_subscriptions"][0];
-    assert_eq!((&told["id"], &told["field"]), (&made.body["id"], &json!("headers")));
+    let reported = &status["unreadable_subscriptions"][0];
+    assert_eq!((&reported["id"], &reported["field"]), (&made.body["id"], &json!("headers")));
     let listed = running.get("/v1/subscriptions").await.expect(200).body;
     assert_eq!(listed["corrupt"][0]["id"], made.body["id"]);
 

@@ -83,7 +83,7 @@ async fn an_event_arrives_as_workfront_sends_it() {
 }
 
 #[tokio::test]
-async fn a_retry_says_the_same_and_the_circuit_tells_of_both() {
+async fn a_retry_says_the_same_and_the_circuit_counts_both() {
     let running = start().await;
     let receiver = Receiver::answering(|request| {
         Reply::status(if request.attempt() == 1 { 500 } else { 200 })
@@ -94,7 +94,7 @@ async fn a_retry_says_the_same_and_the_circuit_tells_of_both() {
     });
     let id = make(&running, wanted).await;
     let working = running.installation.start();
-    // Without a time of its own, so that homing tells when it came.
+    // Without a time of its own, so that homing sets when it came.
     let raw = Raw::new("TASK.UPDATE", "event-1", r#"{"newState": {"ID": "a"}}"#);
     running.installation.publisher.publish(raw).await;
     let requests = receiver.wait_for(2).await;
@@ -111,7 +111,7 @@ async fn a_retry_says_the_same_and_the_circuit_tells_of_both() {
 }
 
 #[tokio::test]
-async fn a_circuit_that_opened_tells_since_when() {
+async fn a_circuit_that_opened_says_since_when() {
     let running = start_with("circuit.open_at_consecutive_failures = 2\n").await;
     let receiver = Receiver::answering(|_| Reply::status(500)).await;
     let wanted = json!({

@@ -52,7 +52,7 @@ impl Home {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn attempts_are_listed_and_what_is_missing_is_told() {
+async fn attempts_are_listed_and_gaps_are_reported() {
     let home = Home::new();
     let none = home.run(&["attempts"]);
     assert_eq!(none.stderr, "The log has no attempt.\n");

@@ -62,7 +62,7 @@ fn number(figures: &Value, pointer: &str) -> f64 {
 
 /// Goal: the figures add up. Method: a rate far below what any machine does.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_small_run_tells_figures_that_make_sense() {
+async fn a_small_run_prints_figures_that_make_sense() {
     let home = Home::new();
     let arguments = ["bench", "--json", "--events", "300", "--rate", "100", "--workers", "2"];
     let further = ["--latency", "20", "--size", "2000", "--endpoints", "3"];
@@ -98,9 +98,9 @@ async fn afterwards_the_broker_has_what_it_had_before() {
     home.run_with(&["publish", "--topic", "t"], b"1\n2\n3").done();
     let before = objects(&node).await;
 
-    let told = home.run(&["bench", "--events", "400", "--fail", "50"]).done();
+    let reported = home.run(&["bench", "--events", "400", "--fail", "50"]).done();
     let failed = "200 of them were answered with 500; the broker has 200 in wait queues";
-    assert!(told.contains(failed) && told.contains("deliveries per second"), "{told}");
+    assert!(reported.contains(failed) && reported.contains("deliveries per second"), "{reported}");
     assert_eq!(objects(&node).await, before, "after a run of which half failed");
 
     let bench = home.long_bench();
@@ -130,7 +130,7 @@ async fn afterwards_the_broker_has_what_it_had_before() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_in_the_way_is_told_with_what_to_do() {
+async fn an_obstacle_is_reported_with_what_to_do() {
     let node = Node::start("bench-refusing").await;
     let home = Home::at(&node);
     let before = objects(&node).await;

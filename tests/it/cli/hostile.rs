@@ -40,7 +40,7 @@ impl Home {
     }
 }
 
-/// Goal: an operator's terminal is nobody else's. Method: every control character there is, in a body,
+/// Goal: no one else controls an operator's terminal. Method: every control character there is, in a body,
 /// a description, an answer, a content type and an id that is not one; marks in ids and topics; each
 /// command that shows them, in both forms, and the log of the process that delivers them.
 #[tokio::test(flavor = "multi_thread")]

@@ -1,4 +1,4 @@
-//! The program as people and scripts use it: its answers, its errors, its exit codes.
+//! The program as operators and scripts use it: its answers, its errors, its exit codes.
 
 mod attempts;
 mod bench;
@@ -137,7 +137,7 @@ fn schedule_prints_the_published_table() {
 }
 
 #[test]
-fn wrong_settings_are_told_by_name() {
+fn wrong_settings_are_reported_by_name() {
     let home = Home::new();
     home.write("homing.toml", b"[broker]\nurll = \"amqp://localhost\"\n");
     let answer = home.run(&["run"]);
@@ -165,7 +165,7 @@ fn wrong_settings_are_told_by_name() {
 }
 
 #[test]
-fn a_broker_that_is_not_there_or_refuses_is_told_in_time() {
+fn a_broker_that_is_not_there_or_refuses_is_reported_in_time() {
     let home = Home::new();
     let started = Instant::now();
     let answer = home

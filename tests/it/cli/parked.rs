@@ -101,7 +101,7 @@ async fn parked_messages_are_listed_shown_exported_replayed_and_dropped() {
     assert_eq!(home.depth("primary").await, 3);
 }
 
-/// Goal: one that goes through what is parked is never told "nothing" because another one does, too.
+/// Goal: a scan of the parking queue never finds nothing because another one is under way.
 /// Method: another process that holds the scan lock, for good and for a while.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_replay_beside_another_one_waits_or_fails_and_never_finds_nothing() {
@@ -132,8 +132,8 @@ async fn a_replay_beside_another_one_waits_or_fails_and_never_finds_nothing() {
 }
 
 fn interrupt(child: &Child) {
-    let told = Command::new("kill").args(["-INT", &child.id().to_string()]).status();
-    assert!(told.is_ok_and(|status| status.success()));
+    let reported = Command::new("kill").args(["-INT", &child.id().to_string()]).status();
+    assert!(reported.is_ok_and(|status| status.success()));
 }
 
 /// Goal: Ctrl-C says how far it was, and what it says is so. Method: as many messages as take a while.
@@ -151,14 +151,14 @@ async fn what_is_interrupted_says_how_far_it_came() {
         while home.depth("parked").await == left {}
         interrupt(&child);
         let answer = Answer::from(child.wait_with_output().unwrap());
-        let told = answer.stdout.strip_prefix(&format!("interrupted: {past} "));
-        let told = told.unwrap_or_else(|| panic!("{}{}", answer.stdout, answer.stderr));
-        let done: u32 = told.split(' ').next().unwrap().parse().unwrap();
+        let reported = answer.stdout.strip_prefix(&format!("interrupted: {past} "));
+        let reported = reported.unwrap_or_else(|| panic!("{}{}", answer.stdout, answer.stderr));
+        let done: u32 = reported.split(' ').next().unwrap().parse().unwrap();
         let rest =
             format!("{done} of the first {done} of {left} parked; the others are still parked\n");
-        assert_eq!((answer.code, told), (1, rest.as_str()));
+        assert_eq!((answer.code, reported), (1, rest.as_str()));
         left -= done;
-        assert!(done > 0 && left > 0, "{told}");
+        assert!(done > 0 && left > 0, "{reported}");
         while home.depth("parked").await != left {
             tokio::time::sleep(Duration::from_millis(20)).await;
         }

@@ -103,7 +103,7 @@ fn another_origin_asks_for_the_secrets_anew() {
 }
 
 #[test]
-fn an_address_that_is_not_called_is_told_when_it_is_added() {
+fn an_address_that_is_not_called_is_reported_when_it_is_added() {
     let home = Home::new();
     let add = |url| home.run(&["subscriptions", "create", "--url", url, "--topic", "t"]);
     let answer = add("http://10.1.2.3/hook");

@@ -72,7 +72,7 @@ async fn a_policy_that_breaks_a_promise_is_named() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_queue_with_other_arguments_is_told_with_both_values() {
+async fn a_queue_with_other_arguments_is_reported_with_both_values() {
     let home = Home::new();
     let name = format!("{}.v1.wait.50", home.corner.prefix);
     let spec = home.corner.topology.queues().into_iter().find(|queue| queue.name == name).unwrap();

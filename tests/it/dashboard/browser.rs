@@ -1,4 +1,4 @@
-//! A real browser, headless, driven over `WebDriver`: what a person sees and presses.
+//! A real browser, headless, driven over `WebDriver`: what a user sees and presses.
 //!
 //! Source: `WebDriver` (W3C); `ChromeDriver`'s `goog/cdp/execute` and `se/log` for what the standard has
 //! no command for: colour scheme, phone width, the console.
@@ -102,7 +102,7 @@ impl Browser {
         self.devtools("Emulation.setEmulatedMedia", json!({"features": [scheme]})).await;
     }
 
-    /// Runs no script of any page from now on, as where a person has switched JavaScript off.
+    /// Runs no script of any page from now on, as where JavaScript is switched off.
     pub(crate) async fn without_scripts(&self) {
         self.devtools("Emulation.setScriptExecutionDisabled", json!({"value": true})).await;
     }
@@ -168,7 +168,7 @@ impl Browser {
         self.script(&script).await.as_str().unwrap_or_default().to_owned()
     }
 
-    /// The text that a person sees in an element.
+    /// The visible text of an element.
     pub(crate) async fn text(&self, selector: &str) -> String {
         self.element(selector).await;
         self.text_of(selector).await
@@ -272,11 +272,11 @@ fn text(answer: &Value, name: &str) -> String {
 /// The port that the driver says it listens on.
 fn port(driver: &mut Child) -> u16 {
     let lines = BufReader::new(driver.stdout.take().expect("it is piped")).lines();
-    let told = lines.map_while(Result::ok).find_map(|line| {
+    let reported = lines.map_while(Result::ok).find_map(|line| {
         let (_, port) = line.split_once("started successfully on port ")?;
         port.trim_end_matches('.').parse().ok()
     });
-    told.expect("the driver starts")
+    reported.expect("the driver starts")
 }
 
 fn capabilities(profile: &Path) -> Value {

@@ -77,7 +77,7 @@ async fn an_endpoint_is_disabled_enabled_and_sent_what_was_parked() {
     let browser = Browser::open(scene.url()).await;
     let well = scene.receiver.url("/well");
     let disable = format!("[aria-label=\"Disable {well}\"]");
-    // Workers tell the store of what is well every five seconds.
+    // Workers report what is well to the store every five seconds.
     browser.go_until("/endpoints", &disable).await;
     browser.follow(&disable).await;
     browser.see("main", "frozen").await;
@@ -90,7 +90,7 @@ async fn an_endpoint_is_disabled_enabled_and_sent_what_was_parked() {
     browser.go("/endpoints?state=frozen").await;
     browser.follow(&format!("a[title=\"{gone}\"]")).await;
     browser.see("main", "410 Gone").await;
-    // What answered 410 was parked as `gone`, not to spare it; the walk finds that out.
+    // What answered 410 was parked as `gone`, not by the circuit; the scan finds that out.
     browser.click("#replay").await;
     browser.follow("#enable").await;
     browser.see("main", "Done.").await;
@@ -153,7 +153,7 @@ async fn what_is_parked_is_looked_at_sent_again_dropped_and_exported() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_parked_is_sent_again_from_the_story_of_its_event() {
+async fn what_is_parked_is_sent_again_from_the_timeline_of_its_event() {
     let scene = Scene::set().await;
     let before = scene.receiver.count_at("/failing");
     let browser = Browser::open(scene.url()).await;
@@ -167,11 +167,11 @@ async fn what_is_parked_is_sent_again_from_the_story_of_its_event() {
     scene.running.installation.wait_for_parked(4).await;
 }
 
-/// Goal: a walk that is under way ends when a person says so, with nothing half done. Method: what a
-/// frozen endpoint was spared is sent again slowly, so that there is time to press the button.
+/// Goal: a bulk job that is under way ends when a user stops it, with nothing half done. Method: what
+/// a circuit parked is sent again slowly, so that there is time to press the button.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_walk_that_is_under_way_is_stopped() {
-    const SPARED: u32 = 400;
+async fn a_bulk_job_that_is_under_way_is_stopped() {
+    const HELD: u32 = 400;
     let scene = Scene::set().await;
     let installation = &scene.running.installation;
     let (slow, topics) = (scene.receiver.url("/slow"), ["slow.one"]);
@@ -180,11 +180,11 @@ async fn a_walk_that_is_under_way_is_stopped() {
     browser.go(&format!("/endpoint?url={slow}")).await;
     browser.follow("#disable").await;
     browser.element("#enable").await;
-    for number in 0..SPARED {
+    for number in 0..HELD {
         installation.publisher.publish(Raw::new("slow.one", &format!("s{number}"), "{}")).await;
     }
     let parked = installation.names().parked();
-    installation.wait_for_depth(&parked, SPARED + 4).await;
+    installation.wait_for_depth(&parked, HELD + 4).await;
     let before = scene.receiver.count_at("/slow");
 
     browser.click("#replay").await;
@@ -194,8 +194,8 @@ async fn a_walk_that_is_under_way_is_stopped() {
     browser.see("main", "Stopped.").await;
     let sent = browser.text("#matched").await;
     let sent: u32 = sent.parse().expect("a number");
-    assert!(sent < SPARED, "it was broken off");
-    installation.wait_for_depth(&parked, SPARED + 4 - sent).await;
+    assert!(sent < HELD, "it was broken off");
+    installation.wait_for_depth(&parked, HELD + 4 - sent).await;
     let arrive = before + usize::try_from(sent).expect("few");
     while scene.receiver.count_at("/slow") < arrive {
         tokio::time::sleep(std::time::Duration::from_millis(20)).await;

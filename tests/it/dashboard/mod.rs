@@ -1,8 +1,8 @@
-//! The dashboard as a person sees it, in a real browser; and what a program may not do with it.
+//! The dashboard as users see it, in a real browser; and requests that it refuses.
 
 mod browser;
 mod buttons;
-mod door;
+mod auth;
 mod pages;
 mod plain;
 
@@ -19,8 +19,8 @@ use crate::{
 };
 
 /// An installation with a dashboard and a worker, and something to look at: endpoints that are well,
-/// fail and are gone, and what was parked because of them. Everything that a publisher, a receiver
-/// or a person can write has a script in it.
+/// fail and answer 410, and what was parked because of them. Everything that a publisher, a receiver
+/// or a user can write has a script in it.
 struct Scene {
     running: Running,
     receiver: Receiver,

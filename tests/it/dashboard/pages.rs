@@ -78,7 +78,7 @@ async fn every_page_shows_what_it_should_and_runs_nothing_from_outside() {
             );
             browser.keep(&format!("{name}-{width}-{scheme}")).await;
         }
-        // The answer of an address that names nothing is told in the console.
+        // The answer of an address that names nothing is in the console.
         if *name == "trouble" {
             browser.complaints().await;
         }
@@ -135,7 +135,7 @@ async fn the_keyboard_is_enough() {
 }
 
 /// Goal: a page that is not kept current any more does not look as if it were. Method: a server that
-/// hangs, behind a connection that stands; then it goes on.
+/// hangs, behind an open connection; then it goes on.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_page_that_hears_nothing_says_so_within_seconds() {
     let running = Box::pin(start_with("")).await;

@@ -9,7 +9,7 @@ use crate::support::{
     stage::{MAX_IN_FLIGHT, Stage},
 };
 
-/// Goal: nothing lost, and few repetitions although every connection is gone, because the worker
+/// Goal: nothing lost, and few repetitions although every connection is lost, because the worker
 /// remembers what it has just done. Method: kill -9 and restart, twice.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_broker_killed_and_restarted_loses_nothing() {

@@ -7,7 +7,7 @@ use tokio::time::Instant;
 
 use crate::support::{
     PATIENCE,
-    account::{Owed, Request, account},
+    account::{Recipient, Request, account},
     broker::Corner,
     installation::millis,
     load::{Load, Pace, number_in},
@@ -17,7 +17,7 @@ use crate::support::{
 };
 
 const WAITS: [u64; 3] = [200, 400, 800];
-/// The broker's patience for an ack; half an hour if nobody sets it.
+/// The broker's patience for an ack; half an hour by default.
 const ACK_TIMEOUT_MS: u64 = 2_000;
 /// Longer than that, and far shorter than the deadline for an attempt.
 const SLOW: Duration = Duration::from_secs(4);
@@ -47,7 +47,7 @@ async fn channels_that_the_broker_closes_lose_nothing() {
     let site = Site::at(Corner::at(node.url.clone(), &millis(&WAITS)), &WAITS, SETTINGS);
     site.run(&["topology", "apply"]);
     let subscription = site.subscribe(&receiver.url("/"), "#", &[]);
-    let recipient = Owed { path: "/", subscription, wants: |_| true };
+    let recipient = Recipient { path: "/", subscription, wants: |_| true };
     tokio::time::sleep(QUEUES_SETTLE).await;
     let mut worker = site.start();
     let load = Load::start(&site.corner, Pace::steady(300), 0);

@@ -1,4 +1,4 @@
-//! A random mixture of faults, for as long as somebody likes.
+//! A random mixture of faults, for as long as requested.
 //!
 //! `make chaos` runs it for a minute, `make chaos FOR=3600 SEED=7` for an hour with the faults of an
 //! earlier run: the same seed gives the same faults in the same order, after the same pauses.

@@ -7,7 +7,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use crate::support::{
-    account::AttemptResult,
+    account::Account,
     cluster::Cluster,
     load::{Load, Pace},
     node::QUEUES_SETTLE,
@@ -52,14 +52,14 @@ impl Theatre {
         assert!(silence < bound, "{fault}: nothing was delivered for {silence:?}\n{log}");
     }
 
-    /// The account, once nothing moves: what a queue is rid of may be in nobody's depth for a while.
-    async fn account(&self, load: Load, worker: Process) -> AttemptResult {
+    /// The account, once nothing moves: what a queue is rid of may be in no queue's depth for a while.
+    async fn account(&self, load: Load, worker: Process) -> Account {
         let published = load.finish().await;
         loop {
             self.stage.wait_until_quiet().await;
             let requests = self.stage.receiver.count();
             self.cluster.nothing_held().await;
-            // What was held came late, and may have gone round once more meanwhile.
+            // What was held came late, and may have made another round meanwhile.
             self.stage.wait_until_quiet().await;
             if self.stage.receiver.count() == requests {
                 break;

@@ -56,9 +56,9 @@ async fn connections_that_fall_silent_lose_nothing() {
     .await;
 }
 
-/// Goal: a broker's end that is gone without the worker being told is noticed by heartbeats.
+/// Goal: heartbeats notice that the broker's end of a connection is lost without a notice.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn connections_whose_other_end_is_gone_lose_nothing() {
+async fn connections_without_another_end_lose_nothing() {
     behind_a_proxy("half-open connections", 1, async |proxy, _| {
         proxy.half_open();
         tokio::time::sleep(HEARTBEAT).await;

@@ -2,8 +2,11 @@
 
 use std::time::Duration;
 
+use tokio::time::Instant;
+
 use crate::support::{
-    account::{Owed, Request, account},
+    PATIENCE,
+    account::{Recipient, Request, account},
     broker::{self, Corner},
     installation::millis,
     load::{Load, Pace, number_in},
@@ -12,6 +15,9 @@ use crate::support::{
 };
 
 const WAITS: [u64; 3] = [200, 400, 800];
+
+/// Events that it takes for every pair of bad manners to occur ten times.
+const EVENTS: usize = 10 * Manner::BAD.len() * Manner::BAD.len();
 
 /// The first two attempts of every event meet a bad manner each, the third is accepted.
 fn manner(seen: &Seen) -> Manner {
@@ -37,19 +43,12 @@ async fn an_endpoint_that_breaks_the_protocol_in_every_way_loses_nothing() {
     let site = Site::at(Corner::at(broker::url(), &millis(&WAITS)), &WAITS, settings);
     site.run(&["topology", "apply"]);
     let subscription = site.subscribe(&rogue.url(), "#", &[]);
-    let recipient = Owed { path: "/", subscription, wants: |_| true };
+    let recipient = Recipient { path: "/", subscription, wants: |_| true };
     let mut worker = site.start();
     let load = Load::start(&site.corner, Pace::steady(200), 0);
-    tokio::time::sleep(Duration::from_secs(5)).await;
+    wait_for(&rogue, |attempt| attempt == 1, EVENTS).await;
     let published = load.finish().await;
-
-    let accepted = || rogue.seen().iter().filter(|seen| seen.attempt > 2).count();
-    let deadline = tokio::time::Instant::now() + Duration::from_secs(60);
-    while accepted() < published.confirmed.len() {
-        let now = tokio::time::Instant::now();
-        assert!(now < deadline, "{} of {} accepted", accepted(), published.confirmed.len());
-        tokio::time::sleep(Duration::from_millis(100)).await;
-    }
+    wait_for(&rogue, |attempt| attempt > 2, published.confirmed.len()).await;
     worker.terminate();
     assert_eq!(worker.ended().await.code(), Some(0));
     let requests: Vec<_> = rogue
@@ -67,4 +66,14 @@ async fn an_endpoint_that_breaks_the_protocol_in_every_way_loses_nothing() {
     // An answer behind the deadline counts as none, and on a busy machine one may be so late.
     let max_late = published.confirmed.len() / 100;
     account.assert_whole(fault, Duration::ZERO, max_late);
+}
+
+/// Waits until `count` attempts with such a number have arrived.
+async fn wait_for(rogue: &Rogue, is_one: fn(u32) -> bool, count: usize) {
+    let arrived = || rogue.seen().iter().filter(|seen| is_one(seen.attempt)).count();
+    let deadline = Instant::now() + PATIENCE;
+    while arrived() < count {
+        assert!(Instant::now() < deadline, "{} of {count} attempts arrived", arrived());
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
 }

@@ -29,7 +29,7 @@ fn event(number: usize) -> Raw {
 }
 
 /// Goal: whatever frame is agreed upon, no copy is larger. Method: events with headers of up to 20 kB
-/// from before the broker was told to; every attempt fails, and all are parked.
+/// from before the broker was configured so; every attempt fails, and all are parked.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn copies_fit_into_the_frames_that_were_agreed_upon() {
     let mut node = Node::start("fault-frames").await;

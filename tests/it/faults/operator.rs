@@ -10,7 +10,7 @@ use crate::support::{
     stage::{MAX_IN_FLIGHT, Stage},
 };
 
-/// How long deliveries may pause. Nobody tells homing that a queue is gone for good.
+/// How long deliveries may pause. homing gets no notice that a queue was deleted for good.
 const RESUMED_WITHIN: Duration = Duration::from_secs(20);
 
 /// Goal: a queue that is deleted is there again within seconds, and both lanes consume. What it

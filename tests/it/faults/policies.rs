@@ -62,7 +62,7 @@ async fn ids(installation: &Installation) -> Vec<String> {
     listing.expect("it can be listed").entries.into_iter().map(|entry| entry.event_id).collect()
 }
 
-/// Goal: everything that was given up is parked when the policy is gone, and nothing else is.
+/// Goal: everything that was given up is parked when the policy is removed, and nothing else is.
 async fn nothing_is_lost_under(node: &Node, (set_command, clear): (&str, &str), policy: &str) {
     let corner = Corner::at(node.url.clone(), &millis(&WAITS));
     let prefix = corner.prefix.clone();

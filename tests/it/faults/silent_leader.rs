@@ -21,7 +21,7 @@ async fn silence(node: &Node, queue: &str) {
     assert!(node.ctl(&["eval", &suspended]).await.contains("suspended"));
 }
 
-/// Goal: nobody hears that nothing is parked, and nothing is left out of a replay, because the broker
+/// Goal: no answer says that nothing is parked, and nothing is left out of a replay, because the broker
 /// could not count. Method: three messages, and the leader of their queue suspended while they are
 /// listed.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -15,7 +15,7 @@ const LOCKED: Duration = Duration::from_secs(12);
 /// Deliveries hardly notice.
 const SILENT_AT_MOST: Duration = Duration::from_secs(4);
 
-/// Goal: while nobody can write to the store, events are delivered by what is known. Method: another
+/// Goal: while the store cannot be written, events are delivered by what is known. Method: another
 /// program holds the database's lock.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_locked_store_stops_no_delivery() {

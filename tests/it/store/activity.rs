@@ -45,7 +45,7 @@ fn minute(start: i64, accepted: u64) -> Minute {
     Minute { start_ms: at(start), figures }
 }
 
-pub(crate) async fn a_report_that_is_told_again_counts_once(place: Place) -> Kept {
+pub(crate) async fn a_report_that_is_sent_again_counts_once(place: Place) -> Kept {
     let store = place.open().await?;
     assert_eq!((store.workers().await?, store.minutes(at(0)).await?), (vec![], vec![]));
     for (seen, accepted) in [(100, 1), (200, 5), (200, 5)] {
@@ -96,8 +96,8 @@ pub(crate) async fn figures_of_many_workers_add_up_by_the_minute(place: Place) -
             store.report_activity(&worker(number, 1), &Requests::default(), &minutes, &dues).await
         });
     }
-    for told in telling.join_all().await {
-        told?;
+    for reported in telling.join_all().await {
+        reported?;
     }
     let [store, _] = stores;
     let minutes = store.minutes(at(0)).await?;
@@ -112,7 +112,7 @@ pub(crate) async fn figures_of_many_workers_add_up_by_the_minute(place: Place) -
 pub(crate) async fn the_next_due_of_each_wait_is_known(place: Place) -> Kept {
     let store = place.open().await?;
     let due = |seconds, at_ms| Due { wait: Duration::from_secs(seconds), at: at(at_ms) };
-    // Of one slice of time, the first that was told is kept.
+    // Of one slice of time, the first that was reported is kept.
     let dues = [due(80, 90_000), due(80, 90_500), due(9, 70_000), due(80, 60_000)];
     store.report_activity(&worker(1, 1), &Requests::default(), &[], &dues).await?;
     assert_eq!(store.next_dues(at(60_000)).await?, [due(9, 70_000), due(80, 60_000)]);
@@ -121,7 +121,7 @@ pub(crate) async fn the_next_due_of_each_wait_is_known(place: Place) -> Kept {
     Ok(())
 }
 
-pub(crate) async fn old_figures_are_forgotten_by_whoever(place: Place) -> Kept {
+pub(crate) async fn old_figures_are_forgotten_by_any_worker(place: Place) -> Kept {
     let stores = [place.open().await?, place.open().await?];
     let [store, _] = &stores;
     let due = |at_ms| Due { wait: Duration::from_secs(9), at: at(at_ms) };
@@ -176,8 +176,8 @@ pub(crate) async fn costly_filters_are_known_until_they_are_changed(place: Place
     store.report_costly(&early).await?;
     store.report_costly(&[costly(&kept, 200)]).await?;
     store.remove_subscription(removed.id).await?;
-    let told = store.costly_filters(at(100)).await?;
-    assert_eq!(told, [costly(&changed, 100), costly(&kept, 200)]);
+    let reported = store.costly_filters(at(100)).await?;
+    assert_eq!(reported, [costly(&changed, 100), costly(&kept, 200)]);
     assert_eq!(store.costly_filters(at(101)).await?, [costly(&kept, 200)]);
 
     let before = changed.clone();

@@ -137,7 +137,7 @@ pub(super) async fn every_field_of_a_record_is_read_back(place: Place) -> Kept {
     Ok(())
 }
 
-/// Goal: whoever does not know whether a batch was written writes it again without harm.
+/// Goal: a batch whose writing was not answered can be written again without harm.
 pub(super) async fn a_batch_that_is_written_again_is_there_once(place: Place) -> Kept {
     let store = place.open().await?;
     let (first, more) = (records(150), records(150));
@@ -208,7 +208,7 @@ fn matches(filter: &RecordFilter, record: &Record) -> bool {
         && filter.until.is_none_or(|until| record.started() < until)
 }
 
-pub(super) async fn gaps_are_told_where_they_touch_the_time_asked_for(place: Place) -> Kept {
+pub(super) async fn gaps_are_listed_where_they_touch_the_time_asked_for(place: Place) -> Kept {
     let store = place.open().await?;
     let gaps = [gap(10, 20, 1), gap(30, 40, 22), gap(50, 50, 333)];
     for gap in &gaps {
@@ -254,7 +254,7 @@ pub(super) async fn what_is_too_old_is_forgotten_in_steps(place: Place) -> Kept 
 
 /// Goal: processes that prune at once forget no more than one would. Method: four at a time, until
 /// none finds more to forget; the newest stay.
-pub(super) async fn what_is_too_much_is_forgotten_oldest_first_by_whoever(place: Place) -> Kept {
+pub(super) async fn what_is_too_much_is_forgotten_oldest_first_by_any_worker(place: Place) -> Kept {
     let stores = [place.open().await?, place.open().await?];
     let mut all = records(2_500);
     for batch in all.chunks(1_000) {

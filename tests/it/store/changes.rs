@@ -7,7 +7,7 @@ use super::{
     samples::{ids, insert_all, subscription},
 };
 
-pub(super) async fn what_has_changed_is_told_and_nothing_else(place: Place) -> Kept {
+pub(super) async fn what_has_changed_is_listed_and_nothing_else(place: Place) -> Kept {
     let store = place.open().await?;
     let [mut first, second, third] = ["a", "b", "c"].map(subscription);
     insert_all(&*store, &[first.clone(), second.clone()]).await?;
@@ -46,8 +46,9 @@ pub(super) async fn what_is_too_far_away_has_to_be_read_as_a_whole(place: Place)
     Ok(())
 }
 
-/// What a person changes with the shell is told like all else, also where it cannot be read.
-pub(super) async fn what_a_person_changes_is_told(place: Place) -> Kept {
+/// Goal: what an operator changes with the shell is listed like all else, also where it cannot be
+/// read.
+pub(super) async fn what_an_operator_changes_is_listed(place: Place) -> Kept {
     let store = place.open().await?;
     let all = ["a", "b", "c"].map(subscription);
     insert_all(&*store, &all).await?;
@@ -60,8 +61,8 @@ pub(super) async fn what_a_person_changes_is_told(place: Place) -> Kept {
     let [a, b, c] = ids(&all)[..] else { return Err("not three".into()) };
     let changes = store.changed_subscriptions(since).await?.ok_or("too much")?;
     assert_eq!((changes.removed, changes.number), (vec![c], 2));
-    let told = |id| changes.corrupt.iter().find(|corrupt| corrupt.subscription == id);
-    let (a, b) = (told(a).ok_or("a is not told")?, told(b).ok_or("b is not told")?);
+    let reported = |id| changes.corrupt.iter().find(|corrupt| corrupt.subscription == id);
+    let (a, b) = (reported(a).ok_or("a is not listed")?, reported(b).ok_or("b is not listed")?);
     assert_eq!((a.field.as_str(), b.field.as_str()), ("filters", "topics"));
     // Its events wait, so it has to be known which they are.
     assert_eq!(a.topics, Some(vec!["order.*".parse()?]));
@@ -69,7 +70,7 @@ pub(super) async fn what_a_person_changes_is_told(place: Place) -> Kept {
     Ok(())
 }
 
-/// Goal: nothing is stored that nobody can read. Method: terms without topics, which no draft makes.
+/// Goal: nothing unreadable is stored. Method: a spec without topics, which no draft makes.
 pub(super) async fn what_cannot_be_read_back_is_not_written(place: Place) -> Kept {
     let store = place.open().await?;
     let (kept, mut bad) = (subscription("a"), subscription("b"));

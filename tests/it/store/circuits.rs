@@ -158,7 +158,7 @@ pub(super) async fn a_url_that_comes_twice_is_counted_twice(place: Place) -> Kep
     Ok(())
 }
 
-pub(super) async fn a_person_freezes_and_frees_what_was_never_called(place: Place) -> Kept {
+pub(super) async fn an_operator_freezes_and_frees_what_was_never_called(place: Place) -> Kept {
     let store = place.open().await?;
     let set = async |intervention| store.set_circuit(&url("a"), intervention, at(7)).await;
     let mut changes = Vec::new();
@@ -257,7 +257,7 @@ pub(super) async fn only_a_change_of_state_raises_the_version(place: Place) -> K
     Ok(())
 }
 
-pub(super) async fn closed_circuits_that_nobody_touched_are_forgotten(place: Place) -> Kept {
+pub(super) async fn closed_circuits_without_changes_are_forgotten(place: Place) -> Kept {
     let store = place.open().await?;
     let rules = CircuitRules::default();
     let once = |path: u32| (url(path), failed(1, at(0)));

@@ -82,9 +82,11 @@ pub(super) async fn after_a_rotation_only_the_new_key_is_needed(place: Place) ->
     Ok(())
 }
 
-/// Goal: a process that was not restarted during a rotation costs nobody a secret. Method: it
+/// Goal: a process that was not restarted during a rotation loses no secret. Method: it
 /// writes after the old key was forgotten.
-pub(super) async fn who_still_writes_with_an_old_key_is_not_locked_out(place: Place) -> Kept {
+pub(super) async fn a_process_that_still_writes_with_an_old_key_is_not_locked_out(
+    place: Place,
+) -> Kept {
     let old = place.open_with(&[1, 2]).await?;
     let new = place.open_with(&[2, 1]).await?;
     new.reencrypt().await?;

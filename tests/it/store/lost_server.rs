@@ -22,15 +22,18 @@ async fn a_server_that_comes_back_is_used_again() -> Kept {
     let rules = CircuitRules::default();
 
     server.lose();
-    for told in [
+    for reported in [
         store.insert_subscription(&subscription("b")).await.err(),
         store.merge_tallies(&dead, &rules, at(0)).await.err(),
     ] {
-        let told = told.ok_or("a server that is not there answered")?;
-        assert!(matches!(told, StoreError::Connect { .. }), "{told}");
-        let told = told.report();
-        assert!(told.starts_with("cannot connect to the store at postgres://homing@"), "{told}");
-        assert!(told.contains("Connection refused"), "{told}");
+        let reported = reported.ok_or("a server that is not there answered")?;
+        assert!(matches!(reported, StoreError::Connect { .. }), "{reported}");
+        let reported = reported.report();
+        assert!(
+            reported.starts_with("cannot connect to the store at postgres://homing@"),
+            "{reported}"
+        );
+        assert!(reported.contains("Connection refused"), "{reported}");
     }
 
     server.find();

@@ -1,4 +1,4 @@
-//! What another homing, or a person with the shell of the database, may have written.
+//! Rows that another homing, or an operator with the database's shell, may have written.
 
 use homing_domain::circuit::Circuit;
 use homing_store::{CircuitPage, Intervention, Page, StoreError};
@@ -22,11 +22,11 @@ pub(super) async fn a_newer_schema_is_refused_with_both_versions(place: Place) -
     let error = place.open().await.err().ok_or("it was opened")?;
 
     let StoreError::Newer { found: 9000, known } = &error else { return Err(error.into()) };
-    let told = format!(
+    let reported = format!(
         "the store has schema version 9000, this homing knows {known} at most; \
          use the newer homing that wrote it"
     );
-    assert_eq!(error.report(), told);
+    assert_eq!(error.report(), reported);
     Ok(())
 }
 
@@ -87,7 +87,7 @@ pub(super) async fn only_rows_that_can_be_named_get_in(place: Place) -> Kept {
     Ok(())
 }
 
-pub(super) async fn what_a_person_changes_raises_the_version(place: Place) -> Kept {
+pub(super) async fn what_an_operator_changes_raises_the_version(place: Place) -> Kept {
     let store = place.open().await?;
     store.insert_subscription(&subscription("a")).await?;
     store.set_circuit(&url("a"), Intervention::Disable, at(0)).await?;

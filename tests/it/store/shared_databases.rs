@@ -34,10 +34,10 @@ async fn a_schema_of_another_program_is_refused_and_left_as_it_was() -> Kept {
     let database = Database::new().await;
     database.shell("CREATE SCHEMA homing; CREATE TABLE homing.subscriptions (x text)").await?;
 
-    let told = refusal(database.url()).await?;
+    let reported = refusal(database.url()).await?;
 
-    assert!(told.starts_with("the schema `homing` of postgres://homing@"), "{told}");
-    assert!(told.contains("holds tables of another program"), "{told}");
+    assert!(reported.starts_with("the schema `homing` of postgres://homing@"), "{reported}");
+    assert!(reported.contains("holds tables of another program"), "{reported}");
     database.shell("INSERT INTO subscriptions (x) VALUES ('theirs')").await?;
     Ok(())
 }
@@ -45,25 +45,28 @@ async fn a_schema_of_another_program_is_refused_and_left_as_it_was() -> Kept {
 #[tokio::test]
 async fn an_encoding_that_cannot_hold_every_text_is_refused() -> Kept {
     let database = Database::with("ENCODING 'LATIN1' LOCALE 'C' TEMPLATE template0").await;
-    let told = refusal(database.url()).await?;
-    assert!(told.contains("has the encoding LATIN1, homing needs UTF8"), "{told}");
+    let reported = refusal(database.url()).await?;
+    assert!(reported.contains("has the encoding LATIN1, homing needs UTF8"), "{reported}");
     Ok(())
 }
 
-/// Goal: what a server refuses is told, with where, and without the password.
+/// Goal: the refusal of a server is reported, with its address, and without the password.
 #[tokio::test]
-async fn a_server_that_lets_nobody_in_is_told_without_the_password() -> Kept {
+async fn a_server_that_refuses_everyone_is_reported_without_the_password() -> Kept {
     let database = Database::new().await;
     let mut url: url::Url = database.url().parse()?;
-    url.set_password(Some("that-nobody-may-see")).map_err(|()| "the URL has no host")?;
+    url.set_password(Some("that-stays-secret")).map_err(|()| "the URL has no host")?;
     let wrong_password = refusal(url.clone()).await?;
     url.set_port(Some(9)).map_err(|()| "the URL has no host")?;
     let no_server = refusal(url).await?;
-    for (told, why) in
+    for (reported, why) in
         [(wrong_password, "password authentication failed"), (no_server, "Connection refused")]
     {
-        assert!(told.starts_with("cannot connect to the store at postgres://homing@"), "{told}");
-        assert!(told.contains(why) && !told.contains("nobody-may-see"), "{told}");
+        assert!(
+            reported.starts_with("cannot connect to the store at postgres://homing@"),
+            "{reported}"
+        );
+        assert!(reported.contains(why) && !reported.contains("stays-secret"), "{reported}");
     }
     Ok(())
 }

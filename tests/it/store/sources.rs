@@ -26,7 +26,7 @@ fn report(slot: u8, phase: Phase) -> SlotReport {
     }
 }
 
-pub(crate) async fn a_source_that_nobody_touched_is_read(place: Place) -> Kept {
+pub(crate) async fn a_source_without_changes_is_read(place: Place) -> Kept {
     let store = place.open().await?;
     assert_eq!(store.source("main").await?, SourceState::default());
     assert_eq!(store.take_reset("main").await?, None);
@@ -53,7 +53,7 @@ pub(crate) async fn of_twenty_that_take_a_reset_one_gets_it(place: Place) -> Kep
     store.set_source("main", &SourceStatus::Paused, at(1)).await?;
     store.set_reset("main", Reset::Smallest, at(2)).await?;
     store.set_reset("main", Reset::Largest, at(3)).await?;
-    store.set_reset("fresh", Reset::Smallest, at(4)).await?;
+    store.set_reset("new", Reset::Smallest, at(4)).await?;
     let found = store.source("main").await?;
     assert_eq!((found.status, found.since), (SourceStatus::Paused, at(1)));
     assert_eq!(found.reset, Some(Reset::Largest));
@@ -71,21 +71,21 @@ pub(crate) async fn of_twenty_that_take_a_reset_one_gets_it(place: Place) -> Kep
     }
     assert_eq!(taken, [Reset::Largest]);
     assert_eq!(store.source("main").await?.reset, None);
-    assert_eq!(store.take_reset("fresh").await?, Some(Reset::Smallest));
+    assert_eq!(store.take_reset("new").await?, Some(Reset::Smallest));
     Ok(())
 }
 
-pub(crate) async fn slots_are_kept_as_they_were_last_told(place: Place) -> Kept {
+pub(crate) async fn slots_are_kept_as_last_reported(place: Place) -> Kept {
     let store = place.open().await?;
     for slot in [2, 1] {
         store.report_slot("main", &report(slot, Phase::Connecting)).await?;
     }
     store.report_slot("other", &report(1, Phase::Waiting)).await?;
-    let told = SlotReport { not_before: None, detail: None, ..report(2, Phase::Connected) };
-    store.report_slot("main", &told).await?;
+    let reported = SlotReport { not_before: None, detail: None, ..report(2, Phase::Connected) };
+    store.report_slot("main", &reported).await?;
     store.close().await;
     let store = place.open().await?;
-    assert_eq!(store.slots("main").await?, [report(1, Phase::Connecting), told]);
+    assert_eq!(store.slots("main").await?, [report(1, Phase::Connecting), reported]);
     assert_eq!(store.slots("other").await?, [report(1, Phase::Waiting)]);
     Ok(())
 }

@@ -18,7 +18,7 @@ use super::{
 
 /// What was to be delivered to one subscription.
 #[derive(Clone, Debug)]
-pub(crate) struct Owed {
+pub(crate) struct Recipient {
     /// Its path at the endpoint, which names it here.
     pub path: &'static str,
     /// Its id.
@@ -48,7 +48,7 @@ struct Kept {
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Line {
     pub path: &'static str,
-    pub recipient: usize,
+    pub expected: usize,
     pub delivered: usize,
     pub parked: usize,
     pub waiting: usize,
@@ -62,14 +62,14 @@ pub(crate) struct Line {
 
 /// All lines, and how much was published.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct AttemptResult {
+pub(crate) struct Account {
     pub confirmed: usize,
     pub uncertain: usize,
     pub per_second: u64,
     pub lines: Vec<Line>,
 }
 
-impl AttemptResult {
+impl Account {
     /// Nothing was lost, and no subscription saw more duplicates than `max_duplicates`. Prints the
     /// account of `fault`, after which deliveries resumed `within` this time.
     pub(crate) fn assert_whole(&self, fault: &str, within: Duration, max_duplicates: usize) {
@@ -90,7 +90,7 @@ impl AttemptResult {
                 "{path}: {duplicates} duplicates; at most {max_duplicates}\n{self}"
             );
             assert_eq!(
-                line.recipient,
+                line.expected,
                 line.delivered + line.parked + line.waiting,
                 "{path}\n{self}"
             );
@@ -102,7 +102,7 @@ impl AttemptResult {
     }
 }
 
-impl fmt::Display for AttemptResult {
+impl fmt::Display for Account {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { confirmed, uncertain, per_second, lines } = self;
         write!(f, "account: {confirmed} events confirmed, {per_second} per second")?;
@@ -110,10 +110,10 @@ impl fmt::Display for AttemptResult {
             write!(f, "; {uncertain} more without an answer")?;
         }
         for line in lines {
-            let Line { path, recipient, delivered, parked, waiting, .. } = line;
+            let Line { path, expected, delivered, parked, waiting, .. } = line;
             write!(
                 f,
-                "\n  {path:<8} {recipient:>6} = {delivered:>6} delivered + {parked:>5} parked"
+                "\n  {path:<8} {expected:>6} = {delivered:>6} delivered + {parked:>5} parked"
             )?;
             write!(f, " + {waiting:>5} waiting; {} duplicates", line.duplicates)?;
             write!(f, ", {} requests repeated, {} lost", line.repeated, line.lost.len())?;
@@ -126,14 +126,14 @@ impl fmt::Display for AttemptResult {
 pub(crate) async fn account(
     corner: &Corner,
     published: &Published,
-    recipient: &[Owed],
+    recipients: &[Recipient],
     requests: &[Request],
-) -> AttemptResult {
+) -> Account {
     let kept = kept(corner).await;
     let seconds = published.took.as_secs().max(1);
     let lines =
-        recipient.iter().map(|recipient| line(published, recipient, requests, &kept)).collect();
-    AttemptResult {
+        recipients.iter().map(|recipient| line(published, recipient, requests, &kept)).collect();
+    Account {
         confirmed: published.confirmed.len(),
         uncertain: published.uncertain.len(),
         per_second: published.confirmed.len() as u64 / seconds,
@@ -141,12 +141,16 @@ pub(crate) async fn account(
     }
 }
 
-fn line(published: &Published, recipient: &Owed, requests: &[Request], kept: &[Kept]) -> Line {
+fn line(published: &Published, recipient: &Recipient, requests: &[Request], kept: &[Kept]) -> Line {
     let mut line = Line { path: recipient.path, ..Line::default() };
     let mut accepted: BTreeMap<u32, usize> = BTreeMap::new();
     let mut seen = BTreeSet::new();
     for request in requests.iter().filter(|request| request.path == recipient.path) {
-        assert!((recipient.wants)(request.number), "{}: nobody wanted {request:?}", recipient.path);
+        assert!(
+            (recipient.wants)(request.number),
+            "{}: not for this subscription: {request:?}",
+            recipient.path
+        );
         if !seen.insert((request.number, request.attempt)) {
             line.repeated += 1;
         }
@@ -171,7 +175,7 @@ fn line(published: &Published, recipient: &Owed, requests: &[Request], kept: &[K
         if !published.confirmed.contains(&number) {
             continue;
         }
-        line.recipient += 1;
+        line.expected += 1;
         match (delivered, parked, waiting) {
             (1.., _, _) => line.delivered += 1,
             (0, 1.., _) => line.parked += 1,
@@ -222,7 +226,7 @@ mod tests {
     #[test]
     fn the_account_finds_what_is_lost_and_what_is_there_twice() {
         let published = Published { confirmed: (0..6).collect(), ..Published::default() };
-        let recipient = Owed { path: "/", subscription: "s".to_owned(), wants: |_| true };
+        let recipient = Recipient { path: "/", subscription: "s".to_owned(), wants: |_| true };
         let requests =
             [request(0, 1, true), request(0, 1, true), request(1, 1, false), request(5, 1, true)];
         let kept = |number, subscription: Option<&str>, parked| Kept {
@@ -238,8 +242,8 @@ mod tests {
             kept(5, Some("s"), true),
         ];
         let line = line(&published, &recipient, &requests, &kept);
-        let Line { recipient, delivered, parked, waiting, lost, duplicates, repeated, .. } = line;
-        assert_eq!((recipient, delivered, parked, waiting), (6, 2, 1, 2));
+        let Line { expected, delivered, parked, waiting, lost, duplicates, repeated, .. } = line;
+        assert_eq!((expected, delivered, parked, waiting), (6, 2, 1, 2));
         assert_eq!((lost, duplicates, repeated), (vec![4], 2, 1));
     }
 }

@@ -1,4 +1,4 @@
-//! Three brokers of the test's own, one cluster, by the script that people use
+//! Three brokers of the test's own, one cluster, by the script for users
 //! (`rabbitmq/cluster`). Deleted when dropped, also when the test fails.
 
 use std::{collections::HashMap, path::Path, process::Stdio, time::Duration};

@@ -47,11 +47,12 @@ fn operation<'a>(document: &'a Value, method: &str, path: &str) -> Option<&'a Va
     let path = path.split('?').next().unwrap_or_default();
     let paths = document.get("paths")?.as_object()?;
     let is_at = |template: &str| {
-        let (mut given, mut told) = (path.split('/'), template.split('/'));
+        let (mut given, mut reported) = (path.split('/'), template.split('/'));
         loop {
-            match (given.next(), told.next()) {
+            match (given.next(), reported.next()) {
                 (None, None) => return true,
-                (Some(given), Some(told)) if given == told || told.starts_with('{') => {}
+                (Some(given), Some(reported)) if given == reported || reported.starts_with('{') => {
+                }
                 _ => return false,
             }
         }

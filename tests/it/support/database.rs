@@ -19,7 +19,7 @@ fn server() -> Url {
     url.parse().expect("HOMING_TEST_POSTGRES_URL is a URL")
 }
 
-/// An empty database of its own; dropped, whoever is connected to it, when this is dropped.
+/// An empty database of its own; dropped, with all connections to it, when this is dropped.
 pub(crate) struct Database {
     pub name: String,
 }
@@ -60,7 +60,7 @@ impl Database {
         url
     }
 
-    /// What a person does with psql, in homing's schema.
+    /// Changes homing's schema as an operator does with psql.
     pub(crate) async fn shell(&self, sql: &str) -> sqlx::Result<()> {
         execute(&self.at(), format!("SET search_path = homing; {sql}")).await
     }

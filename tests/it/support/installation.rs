@@ -95,7 +95,7 @@ impl Installation {
         self.subscribe(json!({"url": url, "topics": ["#"]})).await.subscription.id
     }
 
-    /// What a person does with the sqlite3 shell.
+    /// Changes the database as an operator does with the sqlite3 shell.
     pub(crate) async fn shell(&self, sql: &'static str) {
         let file = self.settings.store.url.trim_start_matches("sqlite:");
         let mut connection = SqliteConnectOptions::new()

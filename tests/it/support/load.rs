@@ -59,7 +59,7 @@ const ANSWER_DEADLINE: Duration = Duration::from_secs(60);
 /// What a load has published so far.
 #[derive(Debug, Default)]
 pub(crate) struct Published {
-    /// Events that the broker has confirmed: homing owes every one of them.
+    /// Events that the broker has confirmed: homing must deliver every one of them.
     pub confirmed: BTreeSet<u32>,
     /// Events whose fate the publisher does not know: each may have been taken or not.
     pub uncertain: BTreeSet<u32>,
@@ -117,7 +117,7 @@ struct Source {
 
 impl Source {
     /// One connection after the other, without ever publishing a number twice: a repetition would
-    /// be the publisher's, and could not be told from one of homing's.
+    /// be the publisher's, and would look like one of homing's.
     async fn run(self) -> Published {
         let mut published = Published { began: Some(Instant::now()), ..Published::default() };
         let mut next = self.first;

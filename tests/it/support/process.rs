@@ -128,7 +128,7 @@ impl Site {
     }
 
     /// A worker, ready to run behind `prepare`: shell commands in a mount namespace of its own, in
-    /// which it can have files and disks that nobody else sees.
+    /// which it can have files and disks that no other process sees.
     pub(crate) fn isolated(&self, prepare: &str) -> Command {
         let worker = self.command(&["run", "--role", "worker"]);
         let mut command = Command::new("unshare");

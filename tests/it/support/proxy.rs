@@ -15,7 +15,7 @@ use tokio_util::task::AbortOnDropHandle;
 enum Line {
     /// They pass.
     Open,
-    /// They stop, and nobody is told: new connections are taken, and silent too.
+    /// They stop without a notice: new connections are taken, and silent too.
     Stalled,
 }
 
@@ -76,7 +76,7 @@ impl Proxy {
         self.end.send_modify(|(count, end)| (*count, *end) = (*count + 1, End::Cut));
     }
 
-    /// The broker loses all connections and the worker is not told; new ones are served.
+    /// The broker loses all connections without a notice to the worker; new ones are served.
     pub(crate) fn half_open(&self) {
         self.end.send_modify(|(count, end)| (*count, *end) = (*count + 1, End::HalfOpen));
     }

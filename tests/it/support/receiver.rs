@@ -15,7 +15,7 @@ use axum::{
 };
 use futures_util::stream::{self, StreamExt};
 use tokio::{net::TcpListener, sync::watch, time::Instant};
-use tokio_util::task::AbortOnDropHandle;
+use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
 
 use super::PATIENCE;
 
@@ -53,6 +53,7 @@ pub(crate) struct Reply {
     status: u16,
     headers: Vec<(&'static str, String)>,
     after: Duration,
+    released: Option<CancellationToken>,
     body: ReplyBody,
 }
 
@@ -66,7 +67,13 @@ enum ReplyBody {
 
 impl Reply {
     pub(crate) fn status(status: u16) -> Self {
-        Self { status, headers: Vec::new(), after: Duration::ZERO, body: ReplyBody::Short }
+        Self {
+            status,
+            headers: Vec::new(),
+            after: Duration::ZERO,
+            released: None,
+            body: ReplyBody::Short,
+        }
     }
 
     pub(crate) fn header(mut self, name: &'static str, value: impl Into<String>) -> Self {
@@ -81,6 +88,12 @@ impl Reply {
     /// Answers only after this time.
     pub(crate) fn after(mut self, after: Duration) -> Self {
         self.after = after;
+        self
+    }
+
+    /// Answers only once `released` is cancelled.
+    pub(crate) fn once(mut self, released: &CancellationToken) -> Self {
+        self.released = Some(released.clone());
         self
     }
 
@@ -219,6 +232,9 @@ async fn record(
     recording.requests.lock().expect("no test panics while recording").push(request);
     recording.count.send_modify(|count| *count += 1);
     tokio::time::sleep(reply.after).await;
+    if let Some(released) = &reply.released {
+        released.cancelled().await;
+    }
     let status = StatusCode::from_u16(reply.status).expect("a status");
     let mut response = Response::new(reply.body());
     *response.status_mut() = status;

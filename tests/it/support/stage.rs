@@ -14,7 +14,7 @@ use lapin::{options::QueueDeclareOptions, types::FieldTable};
 use tokio::time::Instant;
 
 use super::{
-    account::{AttemptResult, Owed, Request, account},
+    account::{Account, Recipient, Request, account},
     broker::{self, Corner, Publisher},
     installation::millis,
     load::{Load, Pace, Published, TOPICS, number_in},
@@ -39,7 +39,7 @@ pub(crate) struct Stage {
     pub started: Instant,
     /// Requests at `/well`.
     delivered: Arc<AtomicU32>,
-    recipient: Vec<Owed>,
+    recipients: Vec<Recipient>,
 }
 
 type Wants = fn(u32) -> bool;
@@ -94,13 +94,13 @@ impl Stage {
         );
         let site = Site::at(Corner::at(url, &waits), &WAITS, &further);
         site.run(&["topology", "apply"]);
-        let recipient = SUBSCRIPTIONS.into_iter().map(|(path, topic, wants)| {
+        let recipients = SUBSCRIPTIONS.into_iter().map(|(path, topic, wants)| {
             let later: &[_] = if path == "/later" { &["--schedule", "later"] } else { &[] };
             let subscription = site.subscribe(&receiver.url(path), topic, later);
-            Owed { path, subscription, wants }
+            Recipient { path, subscription, wants }
         });
-        let recipient = recipient.collect();
-        Self { site, receiver, started, delivered, recipient }
+        let recipients = recipients.collect();
+        Self { site, receiver, started, delivered, recipients }
     }
 
     pub(crate) fn load(&self) -> Load {
@@ -149,16 +149,12 @@ impl Stage {
     }
 
     /// Waits until nothing moves, stops the worker, and takes the account.
-    pub(crate) async fn account(&self, load: Load, worker: Process) -> AttemptResult {
+    pub(crate) async fn account(&self, load: Load, worker: Process) -> Account {
         self.account_of(&load.finish().await, worker).await
     }
 
     /// The same for loads that have ended.
-    pub(crate) async fn account_of(
-        &self,
-        published: &Published,
-        mut worker: Process,
-    ) -> AttemptResult {
+    pub(crate) async fn account_of(&self, published: &Published, mut worker: Process) -> Account {
         self.wait_until_quiet().await;
         worker.terminate();
         assert_eq!(worker.ended().await.code(), Some(0), "the worker stops politely");
@@ -166,9 +162,9 @@ impl Stage {
     }
 
     /// The account while no worker runs.
-    pub(crate) async fn account_now(&self, published: &Published) -> AttemptResult {
+    pub(crate) async fn account_now(&self, published: &Published) -> Account {
         let requests: Vec<_> = self.receiver.requests().iter().map(|it| self.judged(it)).collect();
-        account(&self.site.corner, published, &self.recipient, &requests).await
+        account(&self.site.corner, published, &self.recipients, &requests).await
     }
 
     /// How often the workers' log has `text`.

@@ -9,7 +9,7 @@ use tokio::time::Instant;
 use super::{
     Context,
     disposition::{self, Disposition, SkipReason},
-    handler::{AttemptResult, HandlerError},
+    handler::{AttemptResult, HandlerError, JobOutcome},
     intake::PendingDelivery,
     limits::Permit,
     matching::Match,
@@ -174,7 +174,8 @@ async fn perform(context: &Context, job: &Job<'_>) -> Result<Attempt, Dispositio
     // A handler that panics is our own failure; a message given back would return at once.
     let performed = AssertUnwindSafe(traced(context, job, started)).catch_unwind().await;
     let performed = performed.unwrap_or_else(|_panic| Err("the handler panicked".into()));
-    let result = performed.map_err(|error| not_attempted(job, error))?;
+    let attempted = performed.map_err(|error| not_attempted(job, error))?;
+    let result = attempted.map_err(|wait| snoozed(job, wait))?;
     Ok(Attempt { started, ended: clock::now(), duration: clock.elapsed(), result })
 }
 
@@ -183,16 +184,26 @@ async fn traced(
     context: &Context,
     job: &Job<'_>,
     started: UnixMillis,
-) -> Result<AttemptResult, HandlerError> {
+) -> Result<Result<AttemptResult, Duration>, HandlerError> {
     let Job { delivery, subscription, .. } = *job;
     let Some(tracer) = &context.tracer else {
-        return context.handler.attempt(delivery, subscription, started).await;
+        let performed = context.handler.attempt(delivery, subscription, started).await;
+        return performed.map(JobOutcome::attempted);
     };
     let span = tracer.begin(delivery, started);
     let performed = context.handler.attempt(span.delivery(), subscription, started).await;
-    let outcome = performed.as_ref().ok().map(|result| &result.outcome);
+    let performed = performed.map(JobOutcome::attempted);
+    let attempted = performed.as_ref().ok().and_then(|attempted| attempted.as_ref().ok());
+    let outcome = attempted.map(|result| &result.outcome);
     tracer.end(&span, subscription, outcome, clock::now());
     performed
+}
+
+/// Decides what follows when the handler snoozed for `wait`.
+fn snoozed(job: &Job<'_>, wait: Duration) -> Disposition {
+    let Job { message, delivery, subscription, schedule } = *job;
+    let next = disposition::snoozed(message, delivery, schedule, wait);
+    Disposition::skip(SkipReason::RetryAfter(wait), Some(next)).of(subscription)
 }
 
 /// Decides what follows when no attempt could be made because of `error`, which is ours.

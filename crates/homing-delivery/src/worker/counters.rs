@@ -66,8 +66,10 @@ impl Counters {
     /// Counts an attempt by its outcome.
     pub(super) fn attempted(&self, outcome: &Outcome) {
         count(match outcome {
-            Outcome::Accepted { .. } => &self.accepted,
-            Outcome::Refused { .. } => &self.refused,
+            Outcome::Accepted { .. } | Outcome::Done => &self.accepted,
+            Outcome::Refused { .. } | Outcome::Failed { .. } | Outcome::Cancelled { .. } => {
+                &self.refused
+            }
             Outcome::TimedOut { .. } => &self.timed_out,
             Outcome::Unreachable { .. } => &self.unreachable,
         });

@@ -40,7 +40,7 @@ pub(super) enum SkipReason {
     NotWanted,
     /// Its filter cannot be applied to this event.
     Undecided(String),
-    /// The endpoint requested this much more time.
+    /// The endpoint, or the handler, requested this much more time.
     RetryAfter(Duration),
     CircuitOpen,
     CircuitFrozen,
@@ -131,6 +131,19 @@ pub(super) fn until_retry_after(
 ) -> (Message, Route) {
     let held = message.for_subscription(delivery.subscription, delivery.progress.held());
     (held, Route::Wait(towards(schedule, remaining)))
+}
+
+/// Puts a copy into a wait queue, without an attempt, because the handler snoozed for `wait`.
+pub(super) fn snoozed(
+    message: &Message,
+    delivery: &Delivery,
+    schedule: &Schedule,
+    wait: Duration,
+) -> (Message, Route) {
+    let not_before = Some(clock::now().plus(wait));
+    let progress = Progress { not_before, ..delivery.progress.held() };
+    let snoozed = message.for_subscription(delivery.subscription, progress);
+    (snoozed, Route::Wait(towards(schedule, wait)))
 }
 
 /// Puts a copy into a throttle queue, with a wait that grows with each time: the endpoint is busy,

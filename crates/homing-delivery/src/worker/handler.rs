@@ -2,6 +2,7 @@
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use std::time::Duration;
 
 use crate::endpoint::{self, Endpoints};
 use homing_domain::{
@@ -30,6 +31,55 @@ impl From<Outcome> for AttemptResult {
     }
 }
 
+/// The end of one attempt, as a handler reports it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum JobOutcome {
+    /// A webhook was sent; its [`Outcome`] decides.
+    Attempted(AttemptResult),
+    /// The job is done.
+    Done,
+    /// The job failed for this reason and runs again after the next wait of its schedule; at the end
+    /// of the schedule it is parked as `exhausted`. Its target counts a failure.
+    Retry(String),
+    /// Not now: the job runs again after about this time. No attempt is counted, and nothing is
+    /// charged to the job or to its target.
+    Snooze(Duration),
+    /// The job will never succeed, for this reason: it is parked as `cancelled` at once. Its target
+    /// counts a failure.
+    Cancel(String),
+}
+
+impl JobOutcome {
+    /// The attempt that was made; `Err`: none, the job snoozes for so long.
+    pub(super) fn attempted(self) -> Result<AttemptResult, Duration> {
+        match self {
+            Self::Attempted(result) => Ok(result),
+            Self::Done => Ok(Outcome::Done.into()),
+            Self::Retry(why) => Ok(Outcome::Failed { why: shortened(&why) }.into()),
+            Self::Snooze(wait) => Err(wait),
+            Self::Cancel(why) => Ok(Outcome::Cancelled { why: shortened(&why) }.into()),
+        }
+    }
+}
+
+/// The beginning of a reason: it travels in a header of the message.
+fn shortened(why: &str) -> String {
+    const MAX_CHARS: usize = 500;
+    why.chars().take(MAX_CHARS).collect()
+}
+
+impl From<AttemptResult> for JobOutcome {
+    fn from(result: AttemptResult) -> Self {
+        Self::Attempted(result)
+    }
+}
+
+impl From<Outcome> for JobOutcome {
+    fn from(outcome: Outcome) -> Self {
+        Self::Attempted(outcome.into())
+    }
+}
+
 /// The job that the pool runs for every delivery.
 #[async_trait]
 pub trait Handler: Send + Sync {
@@ -51,7 +101,7 @@ pub trait Handler: Send + Sync {
         delivery: &Delivery,
         subscription: &Subscription,
         now: UnixMillis,
-    ) -> Result<AttemptResult, HandlerError>;
+    ) -> Result<JobOutcome, HandlerError>;
 }
 
 /// The built-in handler: one POST for each attempt.
@@ -64,9 +114,9 @@ impl Handler for Webhooks {
         delivery: &Delivery,
         subscription: &Subscription,
         now: UnixMillis,
-    ) -> Result<AttemptResult, HandlerError> {
+    ) -> Result<JobOutcome, HandlerError> {
         let endpoint::Attempted { outcome, status, response, cause } =
             self.0.attempt(delivery, subscription, now).await?;
-        Ok(AttemptResult { outcome, status, response, cause })
+        Ok(AttemptResult { outcome, status, response, cause }.into())
     }
 }

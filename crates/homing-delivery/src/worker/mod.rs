@@ -18,6 +18,7 @@
 
 mod attempt;
 mod attempt_log;
+mod builder;
 mod circuits;
 mod counters;
 mod disposition;
@@ -53,7 +54,8 @@ use homing_domain::circuit::CircuitRules;
 use homing_store::Store;
 
 pub use self::{
-    handler::{AttemptResult, Handler, HandlerError, Webhooks},
+    builder::{OpenError, PoolBuilder, SubscribeError},
+    handler::{AttemptResult, Handler, HandlerError, JobOutcome, Webhooks},
     subscriptions::Subscriptions,
 };
 
@@ -106,6 +108,7 @@ pub struct PoolParts {
 /// A pool of deliveries in flight; one per process.
 pub struct Pool {
     context: Arc<Context>,
+    store: Arc<dyn Store>,
     log_writer: Option<attempt_log::Writer>,
     heartbeat: Heartbeat,
 }
@@ -122,7 +125,7 @@ impl Pool {
         let heartbeat = Heartbeat::new(Arc::clone(&store));
         let context = Context {
             broker,
-            subscriptions: Arc::new(Subscriptions::new(store)),
+            subscriptions: Arc::new(Subscriptions::new(Arc::clone(&store))),
             schedules,
             circuits,
             limits,
@@ -133,7 +136,25 @@ impl Pool {
             observers,
             settings: worker,
         };
-        Self { context: Arc::new(context), log_writer, heartbeat }
+        Self { context: Arc::new(context), store, log_writer, heartbeat }
+    }
+
+    /// A pool for `handler` with the program's defaults, ready to be changed and opened.
+    #[must_use]
+    pub fn builder(handler: impl Handler + 'static) -> PoolBuilder {
+        PoolBuilder::new(Arc::new(handler))
+    }
+
+    /// The broker that it takes messages from.
+    #[must_use]
+    pub fn broker(&self) -> Broker {
+        self.context.broker.clone()
+    }
+
+    /// The store of its subscriptions, circuits and attempts.
+    #[must_use]
+    pub fn store(&self) -> Arc<dyn Store> {
+        Arc::clone(&self.store)
     }
 
     /// The subscriptions as this pool knows them.

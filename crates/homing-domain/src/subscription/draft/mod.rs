@@ -108,6 +108,24 @@ const MAX_RATE_LIMIT: u32 = 1_000_000;
 const MAX_DESCRIPTION_CHARS: usize = 1_000;
 
 impl Draft {
+    /// A draft for events of one topic pattern, without a secret.
+    #[must_use]
+    pub fn new(url: &str, topic: &str) -> Self {
+        Self {
+            url: url.to_owned(),
+            topics: vec![topic.to_owned()],
+            filters: Vec::new(),
+            filter_connector: Connector::default(),
+            auth_token: None,
+            secrets: None,
+            headers: BTreeMap::new(),
+            schedule: None,
+            rate_limit: None,
+            description: None,
+            workfront: None,
+        }
+    }
+
     /// Validates the draft. `schedules` are the names in the settings.
     ///
     /// # Errors

@@ -1,10 +1,17 @@
-//! Who may come in, and what another page cannot make a browser do.
+//! Login and permissions, and requests that another page cannot make a browser send.
 
 use homing_domain::api_token::{ApiToken, Scope, TokenDigest};
 use reqwest::{Method, redirect::Policy};
 
+use std::time::Duration;
+
+use tokio::time::Instant;
+
 use super::{Scene, browser::Browser};
-use crate::api::{Running, start_with};
+use crate::{
+    api::{Running, start_with},
+    support::PATIENCE,
+};
 
 const TOKEN: &str = "a-token-for-writing-0123456789";
 const READER: &str = "a-token-for-reading-0123456789";
@@ -19,13 +26,26 @@ async fn with_tokens() -> Running {
         created: homing_domain::clock::now(),
     };
     running.installation.parts.store.insert_token(&reader).await.expect("it is new");
-    // Tokens of the store are known after a second.
-    tokio::time::sleep(std::time::Duration::from_millis(1_100)).await;
+    wait_for_status(&running, 200).await;
     running
 }
 
+/// Waits until the API answers the reader's token with this status: it reads the store's tokens
+/// again every second.
+async fn wait_for_status(running: &Running, status: u16) {
+    let deadline = Instant::now() + PATIENCE;
+    let answered = async || {
+        let request = running.client.get(format!("{}/v1/queues", running.base_url));
+        request.bearer_auth(READER).send().await.expect("an answer").status()
+    };
+    while answered().await != status {
+        assert!(Instant::now() < deadline, "never answered {status}");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
-async fn who_has_a_token_logs_in_and_out() {
+async fn a_token_logs_in_and_out() {
     let running = with_tokens().await;
     let browser = Browser::open(&running.base_url).await;
     browser.go("/subscriptions?q=https://example.com").await;
@@ -48,7 +68,7 @@ async fn who_has_a_token_logs_in_and_out() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn who_may_only_look_finds_no_buttons_and_changes_nothing() {
+async fn a_read_only_token_finds_no_buttons_and_changes_nothing() {
     let running = with_tokens().await;
     let made = running.installation.subscribe_all("http://127.0.0.1:9/").await;
     let browser = Browser::open(&running.base_url).await;
@@ -79,13 +99,13 @@ async fn a_token_that_is_removed_sees_nothing_more_of_what_it_watches() {
     let mut watched = watching().await;
     watched.chunk().await.expect("it goes on").expect("another part");
     running.installation.parts.store.remove_token("reader").await.expect("it is there");
-    let removed = tokio::time::Instant::now();
+    let removed = Instant::now();
     while watched.chunk().await.expect("it ends in order").is_some() {}
-    assert!(removed.elapsed() < std::time::Duration::from_secs(4), "{:?}", removed.elapsed());
+    assert!(removed.elapsed() < Duration::from_secs(4), "{:?}", removed.elapsed());
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_token_that_is_removed_opens_nothing_any_more() {
+async fn a_token_that_is_removed_is_refused() {
     let running = with_tokens().await;
     let browser = Browser::open(&running.base_url).await;
     browser.go("/sources").await;
@@ -93,7 +113,7 @@ async fn a_token_that_is_removed_opens_nothing_any_more() {
     browser.follow("button#login").await;
     browser.see("main", "Sources").await;
     running.installation.parts.store.remove_token("reader").await.expect("it is there");
-    tokio::time::sleep(std::time::Duration::from_millis(1_100)).await;
+    wait_for_status(&running, 401).await;
     browser.go("/sources").await;
     browser.element("#token").await;
 }
@@ -185,6 +205,6 @@ async fn answers_forbid_what_browsers_need_not_do_and_keep_what_never_changes() 
     assert_eq!(style.headers()["content-type"], "text/css; charset=utf-8");
     let none = Policy::none();
     let client = reqwest::Client::builder().redirect(none).build().expect("a client");
-    let gone = client.get(format!("{}/assets/style-old.css", scene.url())).send().await;
-    assert_eq!(gone.expect("an answer").status(), 404);
+    let missing = client.get(format!("{}/assets/style-old.css", scene.url())).send().await;
+    assert_eq!(missing.expect("an answer").status(), 404);
 }

@@ -1,0 +1,194 @@
+//! A pool for any handler, with the program's defaults for all that is not given.
+
+use std::sync::Arc;
+
+use serde::de::DeserializeOwned;
+
+use super::{Handler, Pool, PoolParts};
+use crate::{
+    circuits::CircuitBreakers,
+    settings::{
+        AttemptsSettings, CircuitSettings, DEFAULTS, EndpointSettings, ScheduleSettings,
+        WorkerSettings,
+    },
+    traces::Tracer,
+};
+use homing_broker::{Broker, settings::BrokerSettings, topology::Topology};
+use homing_domain::{
+    clock,
+    id::SubscriptionId,
+    settings::{SettingsError, section},
+    subscription::{Draft, FieldErrors, Subscription},
+};
+use homing_store::{Store, StoreError, settings::StoreSettings};
+
+/// Why a pool could not be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// A setting that makes no sense.
+    #[error(transparent)]
+    Settings(#[from] SettingsError),
+    /// The store cannot be used.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// Why a subscription could not be created.
+#[derive(Debug, thiserror::Error)]
+pub enum SubscribeError {
+    /// A topic or a target that makes no sense.
+    #[error(transparent)]
+    Fields(#[from] FieldErrors),
+    /// The store does not take it.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// A pool that is being put together; what is not given has the program's defaults.
+pub struct PoolBuilder {
+    handler: Arc<dyn Handler>,
+    broker: Option<BrokerSettings>,
+    store: Option<StoreSettings>,
+    schedule: Option<ScheduleSettings>,
+    circuit: Option<CircuitSettings>,
+    worker: Option<WorkerSettings>,
+    attempts: Option<AttemptsSettings>,
+    endpoint: Option<EndpointSettings>,
+    tracer: Option<Tracer>,
+}
+
+impl PoolBuilder {
+    pub(super) fn new(handler: Arc<dyn Handler>) -> Self {
+        Self {
+            handler,
+            broker: None,
+            store: None,
+            schedule: None,
+            circuit: None,
+            worker: None,
+            attempts: None,
+            endpoint: None,
+            tracer: None,
+        }
+    }
+
+    /// The broker, and the prefix of the pool's queues there. Several pools on one broker need
+    /// several prefixes.
+    #[must_use]
+    pub fn broker(self, settings: BrokerSettings) -> Self {
+        Self { broker: Some(settings), ..self }
+    }
+
+    /// The store of subscriptions, circuits and the attempt log.
+    #[must_use]
+    pub fn store(self, settings: StoreSettings) -> Self {
+        Self { store: Some(settings), ..self }
+    }
+
+    /// The waits between attempts.
+    #[must_use]
+    pub fn schedule(self, settings: ScheduleSettings) -> Self {
+        Self { schedule: Some(settings), ..self }
+    }
+
+    /// The rules by which the circuit of a target opens and freezes.
+    #[must_use]
+    pub fn circuit(self, settings: CircuitSettings) -> Self {
+        Self { circuit: Some(settings), ..self }
+    }
+
+    /// The jobs in flight, and the time that they have to end.
+    #[must_use]
+    pub fn worker(self, settings: WorkerSettings) -> Self {
+        Self { worker: Some(settings), ..self }
+    }
+
+    /// The attempt log.
+    #[must_use]
+    pub fn attempts(self, settings: AttemptsSettings) -> Self {
+        Self { attempts: Some(settings), ..self }
+    }
+
+    /// The jobs in flight at one target (`max_concurrency`), and their waits for a place
+    /// (`busy_wait`; with a rate limit, `deadline`). The rest is the webhook sender's.
+    #[must_use]
+    pub fn endpoint(self, settings: EndpointSettings) -> Self {
+        Self { endpoint: Some(settings), ..self }
+    }
+
+    /// Makes a span of every attempt.
+    #[must_use]
+    pub fn tracer(self, tracer: Tracer) -> Self {
+        Self { tracer: Some(tracer), ..self }
+    }
+
+    /// Opens the store and prepares the rest; [`Pool::run`] connects to the broker.
+    ///
+    /// # Errors
+    ///
+    /// [`OpenError`].
+    pub async fn open(self) -> Result<Pool, OpenError> {
+        let broker = self.broker.map_or_else(|| BrokerSettings::from_toml(""), Ok)?;
+        let store = self.store.map_or_else(|| StoreSettings::from_toml(""), Ok)?;
+        let worker = or_default(self.worker, "worker")?;
+        let attempts = or_default(self.attempts, "attempts")?;
+        let endpoint = or_default(self.endpoint, "endpoint")?;
+        broker.check()?;
+        store.check()?;
+        worker.check()?;
+        attempts.check()?;
+        endpoint.check()?;
+        let rules = or_default(self.circuit, "circuit")?.rules()?;
+        let schedules = or_default(self.schedule, "schedule")?.schedules()?;
+
+        let topology = Topology::new(&broker.prefix, schedules.waits());
+        let broker = Broker::new(&broker, topology)?;
+        let store: Arc<dyn Store> = Box::pin(homing_store::open(&store)).await?;
+        store.remember_queues(&broker.topology().wait_queues()).await?;
+        let parts = PoolParts {
+            circuits: CircuitBreakers::new(Arc::clone(&store), broker.clone()),
+            broker,
+            store,
+            schedules,
+            rules,
+            worker,
+            attempts,
+            max_concurrency: endpoint.max_concurrency,
+            busy_wait: endpoint.busy_wait,
+            rate_wait: endpoint.deadline,
+            tracer: self.tracer,
+        };
+        Ok(Pool::new(parts, self.handler))
+    }
+}
+
+impl Pool {
+    /// Makes a job for `target` of every event whose topic matches `topic` from now on, and returns
+    /// the id of the subscription. Repeating it changes nothing.
+    ///
+    /// A target is an HTTP URL. A handler may take it for a mere name: one target has one circuit and
+    /// one limit of jobs in flight.
+    ///
+    /// # Errors
+    ///
+    /// [`SubscribeError`]: nothing was created, or, where the store did not answer, perhaps it was.
+    pub async fn subscribe(
+        &self,
+        topic: &str,
+        target: &str,
+    ) -> Result<SubscriptionId, SubscribeError> {
+        let draft = Draft::new(target, topic);
+        let (id, now) = (SubscriptionId::new(clock::new_id()), clock::now());
+        let spec = draft.build(&[])?;
+        let subscription = Subscription { id, spec, created: now, updated: now };
+        match self.store.insert_subscription(&subscription).await {
+            Err(StoreError::Duplicate { existing }) => Ok(existing),
+            Err(error) => Err(error.into()),
+            Ok(()) => Ok(id),
+        }
+    }
+}
+
+fn or_default<T: DeserializeOwned>(given: Option<T>, name: &str) -> Result<T, SettingsError> {
+    given.map_or_else(|| section(DEFAULTS, name, ""), Ok)
+}
