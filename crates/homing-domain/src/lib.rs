@@ -4,15 +4,15 @@
 //! The types, in the order in which a message meets them:
 //!
 //! - an [`event`] has a [`topic`] and an id; a [`subscription`] selects events by topic and
-//! [`filter`] (a condition on the body, which is read as [`json`]);
+//!   [`filter`] (a condition on the body, which is read as [`json`]);
 //! - event × subscription = a [`delivery`], which makes one [`attempt`] after another;
 //! - an attempt has an [`outcome`] (what the endpoint did), and the [`verdict`] is the decision
-//! about it, by the [`schedule`];
+//!   about it, by the [`schedule`];
 //! - a [`record`] is what the attempt log keeps of it;
 //! - outcomes add up to a [`tally`], and the [`circuit`] of a URL holds deliveries to an endpoint
-//! that keeps failing;
+//!   that keeps failing;
 //! - a [`signature`] lets the receiver verify the sender; an [`encryption_key`] protects its
-//! secret.
+//!   secret.
 //!
 //! A [`source`] is a stream that events are read from; the pool's work, in figures, is its
 //! [`activity`].

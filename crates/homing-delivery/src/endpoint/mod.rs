@@ -6,7 +6,7 @@
 //! - an end at `endpoint.deadline`, whatever the endpoint does;
 //! - at most `endpoint.max_response_bytes` bytes of its response in memory;
 //! - one request, never redirected, and resent at once only if the endpoint provably did not
-//! process it, or if a reused connection ended before its answer began;
+//!   process it, or if a reused connection ended before its answer began;
 //! - no connection to an address that may not be called, however it is spelled or resolved;
 //! - no outcome without the endpoint's action: what *homing* cannot do is a [`RequestError`];
 //! - an answer with a readable status counts by it, whatever its other lines are.

@@ -56,7 +56,7 @@ impl SkipReason {
     /// The reason as text for the attempt log; `None`: too frequent to record.
     pub(super) fn summary(&self) -> Option<String> {
         match self {
-            Self::SubscriptionDeleted => Some("the subscription was removed".to_owned()),
+            Self::SubscriptionDeleted => Some("the subscription was deleted".to_owned()),
             Self::SubscriptionUnreadable(error) => Some(error.report()),
             Self::Undecided(why) => Some(why.clone()),
             Self::CircuitOpen => Some("the circuit of its URL is open".to_owned()),
