@@ -14,7 +14,7 @@ use std::{fs, path::Path};
 #[path = "../fuzz/bodies/mod.rs"]
 mod bodies;
 
-/// How often each entry is changed.
+/// Changes of each entry.
 const CHANGES: u64 = 300;
 
 fn entries(target: &str) -> Vec<Vec<u8>> {

@@ -56,7 +56,7 @@ fn compose(name: &str) -> Compose {
     serde_saphyr::from_str(&read(name)).expect("the file is YAML of the expected shape")
 }
 
-/// What `make .env` makes.
+/// The output of `make .env`.
 fn secrets() -> BTreeMap<String, String> {
     let folder = TempDir::new().expect("a folder can be made");
     let made = Command::new("make")

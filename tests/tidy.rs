@@ -28,7 +28,7 @@ const OWNERS: &[(&str, &[&str])] = &[
     ("clap", &["cli"]),
 ];
 
-/// What the rules may not do; `clock` is there to be called by others.
+/// Forbidden in the rules; `clock` is there to be called by others.
 const IO: &[&str] = &["std::fs", "std::net::Tcp", "async fn", ".await", "clock::"];
 
 const MAX_LINES: usize = 400;

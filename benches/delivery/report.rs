@@ -60,7 +60,7 @@ pub(crate) struct Row {
     /// Of what the scenario is about, to the row that it is compared with: the median of the
     /// rounds' ratios, the lowest and the highest one.
     pub(crate) ratio: Option<[f64; 3]>,
-    /// What must be reached, in words, and whether it was.
+    /// The goal in words, and if it was reached.
     pub(crate) target: Option<(String, bool)>,
 }
 

@@ -117,7 +117,7 @@ async fn what_is_parked_says_why_and_how_to_send_it_again() {
     assert_eq!(only(&explanation).command, None);
 }
 
-/// What is parked is known also where the log knows nothing of it.
+/// Parked messages are known also where the log knows nothing of it.
 #[tokio::test]
 async fn what_the_log_does_not_know_is_found_in_the_parking_queue() {
     let installation = Installation::with(&[50], "attempts.enabled = false").await;

@@ -34,7 +34,7 @@ async fn run(mut command: Command, installation: &Installation) -> String {
     String::from_utf8(output.stdout).expect("text")
 }
 
-/// What both scripts publish: a message with nothing but a body, one with everything that the
+/// The messages of both scripts: one with nothing but a body, one with everything that the
 /// library offers, and one of `CloudEvents`; each fails once, so that it goes through a wait queue.
 async fn publishes(command: Command) {
     let installation = Installation::with(&[100], "events.topic_from = \"type\"").await;
@@ -140,7 +140,7 @@ async fn amqplib_publishes() {
     Box::pin(publishes(command)).await;
 }
 
-/// Whether the broker answers as AMQP 1.0 begins; others say which version they speak, and close.
+/// True if the broker answers as AMQP 1.0 begins; others say which version they speak, and close.
 async fn speaks_amqp_1_0(url: &str) -> bool {
     const SASL: [u8; 8] = *b"AMQP\x03\x01\x00\x00";
     let url: Url = url.parse().expect("a URL");
@@ -151,7 +151,7 @@ async fn speaks_amqp_1_0(url: &str) -> bool {
     stream.read_exact(&mut answer).await.is_ok() && answer == SASL
 }
 
-/// What becomes of what the script publishes: bodies of events by topic; ids of what is parked, and why.
+/// The fate of the script's messages: bodies of events by topic; ids of what is parked, and why.
 ///
 /// RabbitMQ 4 makes text of every id; the plugin of RabbitMQ 3 hands on bytes, and encodes several data
 /// sections.

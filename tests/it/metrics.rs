@@ -49,7 +49,7 @@ fn named(text: &str) -> BTreeSet<String> {
     words.map(str::to_owned).collect()
 }
 
-/// Whether there is such a metric; a histogram is asked for by its parts.
+/// True if there is such a metric; a histogram is asked for by its parts.
 fn is_known(name: &str) -> bool {
     METRICS.iter().any(|metric| match metric.kind {
         MetricKind::Histogram => ["_bucket", "_sum", "_count"]

@@ -1,4 +1,4 @@
-//! What cannot be delivered is parked with its reason, never lost and never in a loop.
+//! Undeliverable messages are parked with a reason, never lost and never in a loop.
 
 use homing_delivery::parking::{Action, Selection};
 use serde_json::json;

@@ -50,7 +50,7 @@ impl Drop for Publishing {
     }
 }
 
-/// How often each event arrived, by its body.
+/// Arrivals of each event, by its body.
 fn arrived(receiver: &Receiver) -> HashMap<Vec<u8>, usize> {
     let mut arrived = HashMap::new();
     for body in receiver.bodies() {
@@ -75,7 +75,7 @@ async fn wait_for_events(receiver: &Receiver, count: usize) -> HashMap<Vec<u8>, 
     }
 }
 
-/// What the store knows of `url`.
+/// The circuit of `url` in the store.
 fn endpoint(site: &Site, url: &str) -> serde_json::Value {
     let shown = site.run(&["--json", "endpoints", "get", url]);
     serde_json::from_str(&shown).expect("JSON")

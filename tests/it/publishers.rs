@@ -1,4 +1,4 @@
-//! What publishers may write, and what is believed of it.
+//! Publishers: what they may write, and what is believed of it.
 
 use homing_domain::id::SubscriptionId;
 use lapin::{

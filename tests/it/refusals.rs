@@ -1,4 +1,4 @@
-//! What the broker refuses is reported with the broker's own reason, and readiness knows of it.
+//! Refusals of the broker are reported with its own reason, and readiness knows of it.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! What is parked can be sent again, exactly what is meant, as often as it takes.
+//! Parked messages are replayed exactly as selected, as often as it takes.
 
 use std::{
     collections::BTreeSet,

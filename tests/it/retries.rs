@@ -1,4 +1,4 @@
-//! What fails is tried again at the published times, through the broker's own dead-lettering.
+//! Failed attempts are repeated at the published times, through the broker's own dead-lettering.
 
 use std::time::Duration;
 
@@ -15,7 +15,7 @@ use crate::support::{
 /// the last waits are cut.
 const FAST: [u64; 11] = [60, 120, 180, 240, 300, 360, 420, 480, 540, 600, 660];
 
-/// How late a retry may come on a busy machine.
+/// The greatest lateness of a retry on a busy machine.
 const TOLERANCE: Duration = Duration::from_secs(5);
 
 /// Goal: all eleven steps, none early, none left out. Method: the endpoint's own record.

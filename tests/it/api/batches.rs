@@ -127,7 +127,7 @@ async fn a_batch_that_is_sent_again_has_the_same_ids() {
     assert_eq!(answer.field(), "events[0].id");
 }
 
-/// Who cannot be remembered is published: that is what the derived id is for.
+/// Events that cannot be remembered are published: that is what the derived id is for.
 #[tokio::test]
 async fn a_store_that_is_away_does_not_stop_publishing() {
     let running = start().await;

@@ -1,4 +1,4 @@
-//! Whether homing works, how much is where, and who may ask.
+//! Health, counts of queues, and who may ask for them.
 
 use std::time::Duration;
 

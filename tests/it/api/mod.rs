@@ -41,7 +41,7 @@ pub(crate) struct Running {
     serving: AbortOnDropHandle<()>,
 }
 
-/// What the API answered.
+/// An answer of the API.
 struct Answer {
     status: u16,
     headers: HeaderMap,

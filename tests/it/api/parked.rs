@@ -1,4 +1,4 @@
-//! What is parked can be looked at, sent again and dropped: exactly what is meant.
+//! Parked messages are listed, replayed and dropped, exactly as selected.
 
 use bytes::Bytes;
 use homing_broker::{Message, Route};

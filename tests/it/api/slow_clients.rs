@@ -23,7 +23,7 @@ const TOKEN: &str = "a-token-for-writing-0123456789";
 /// More than one address may have, by default.
 const MANY: usize = 300;
 const MIB: usize = 1_024 * 1_024;
-/// What an answer may take beside an attack: it takes milliseconds.
+/// The longest an answer may take beside an attack; it takes milliseconds.
 const SOON: Duration = Duration::from_secs(5);
 /// Source: RFC 9113, 3.4.
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
@@ -266,7 +266,7 @@ async fn clients_that_break_a_protocol_write_no_lines_into_the_log() {
     assert_eq!(lines(), before, "{}", fs::read_to_string(attacked.site.log()).expect("a log"));
 }
 
-/// Whether the server still has the connection from `port`. Source: proc(5), `/proc/net/tcp`, state 01.
+/// True if the server still has the connection from `port`. Source: proc(5), `/proc/net/tcp`, state 01.
 fn is_established(server: &str, port: u16) -> bool {
     let own = server.rsplit(':').next().and_then(|port| port.parse::<u16>().ok());
     let (own, peer) = (format!(":{:04X}", own.expect("a port")), format!(":{port:04X}"));

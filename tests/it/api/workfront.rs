@@ -138,7 +138,7 @@ async fn a_circuit_that_opened_says_since_when() {
     working.stop().await;
 }
 
-/// What does not fit into Workfront's form is not sent as something else, and not lost.
+/// Events that do not fit Workfront's form are neither sent as something else nor lost.
 #[tokio::test]
 async fn an_event_that_is_no_object_is_parked() {
     let running = start().await;

@@ -1,4 +1,4 @@
-//! What others wrote, in the answers of every command that shows it: no terminal obeys it, and no line
+//! Text of others in the answers of every command that shows it: no terminal obeys it, and no line
 //! of it passes for one of homing's.
 
 use std::{io::Read, process::Command};
@@ -29,7 +29,7 @@ fn assert_visible(what: &str, text: &str) {
 }
 
 impl Home {
-    /// What a command says, which is visible.
+    /// The output of a command, all of it visible.
     #[track_caller]
     fn visible(&self, arguments: &[&str]) -> Answer {
         let answer = self.run(arguments);

@@ -32,7 +32,7 @@ struct Home {
     corner: Corner,
 }
 
-/// What a command answered.
+/// The output of a command.
 struct Answer {
     code: i32,
     stdout: String,

@@ -150,7 +150,7 @@ async fn other_pages_and_other_names_are_refused() {
 #[tokio::test(flavor = "multi_thread")]
 async fn pages_are_no_part_of_the_api() {
     const SOURCE: &str = include_str!("../../../src/dashboard/mod.rs");
-    /// What a page loads, and a file to keep.
+    /// The files that a page loads, and one to keep.
     const NO_PAGES: [&str; 4] =
         ["/assets/{file}", "/live/overview", "/live/jobs/{id}", "/parked/export"];
     let running = Box::pin(start_with("")).await;

@@ -36,7 +36,7 @@ pub(crate) struct Browser {
     _place: SemaphorePermit<'static>,
 }
 
-/// How a page is looked at.
+/// The conditions under which a page is viewed.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Look {
     pub width: u32,
@@ -132,12 +132,12 @@ impl Browser {
         url.as_str().expect("a URL").trim_start_matches(&self.base_url).to_owned()
     }
 
-    /// What a script on the page returns.
+    /// The result of a script on the page.
     pub(crate) async fn script(&self, script: &str) -> Value {
         self.call(Method::POST, "/execute/sync", json!({"script": script, "args": []})).await
     }
 
-    /// How many elements a selector finds.
+    /// The number of elements that a selector finds.
     pub(crate) async fn count(&self, selector: &str) -> usize {
         let found = json!({"using": "css selector", "value": selector});
         let found = self.call(Method::POST, "/elements", found).await;
@@ -237,14 +237,14 @@ impl Browser {
         self.call(Method::POST, &format!("/element/{active}/value"), keys).await;
     }
 
-    /// What the page complained of since the last time: scripts, and what the policy forbade.
+    /// Complaints of the page since the last time: scripts, and what the policy forbade.
     pub(crate) async fn complaints(&self) -> Vec<String> {
         let log = self.call(Method::POST, "/se/log", json!({"type": "browser"})).await;
         let lines = log.as_array().into_iter().flatten();
         lines.filter_map(|line| Some(line["message"].as_str()?.to_owned())).collect()
     }
 
-    /// Whether a page asks something in a box of its own.
+    /// True if a page shows a dialog of its own.
     pub(crate) async fn alerts(&self) -> bool {
         self.try_call(Method::GET, "/alert/text", Value::Null).await.is_ok()
     }

@@ -20,10 +20,10 @@ use crate::support::{
 const PACE: u32 = 100;
 const SECONDS: u64 = 30;
 const PAUSE_MS: std::ops::Range<u64> = 500..4_000;
-/// How long what passes by itself lasts.
+/// The duration of faults that pass by themselves.
 const FAULT_MS: std::ops::Range<u64> = 500..8_000;
 
-/// What can happen.
+/// The faults.
 #[derive(Clone, Copy, Debug)]
 enum Fault {
     WorkerKilled,

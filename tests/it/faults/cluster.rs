@@ -24,7 +24,7 @@ const RESUMED_WITHIN_OF_SILENCE: Duration = Duration::from_secs(15);
 /// The same where its clients still reach it: they learn of it when the nodes have given each other up,
 /// after `net_ticktime` (10 s here) and a quarter, and then elect.
 const RESUMED_WITHIN_OF_A_CUT: Duration = Duration::from_secs(30);
-/// How long a node is away.
+/// The absence of a node.
 const AWAY: Duration = Duration::from_secs(18);
 
 /// A stage in a cluster, whose faults follow each other under one load.

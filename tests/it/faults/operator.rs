@@ -1,4 +1,4 @@
-//! What operators do to a running installation: delete queues and exchanges, one after the other.
+//! Operators at a running installation: they delete queues and exchanges, one after the other.
 
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use crate::support::{
     stage::{MAX_IN_FLIGHT, Stage},
 };
 
-/// How long deliveries may pause. homing gets no notice that a queue was deleted for good.
+/// The longest pause of deliveries. homing gets no notice that a queue was deleted for good.
 const RESUMED_WITHIN: Duration = Duration::from_secs(20);
 
 /// Goal: a queue that is deleted is there again within seconds, and both lanes consume. What it

@@ -17,7 +17,7 @@ use crate::support::{
     receiver::{Receiver, Reply},
 };
 
-/// What a blanket policy may say.
+/// Keys of a blanket policy.
 const POLICIES: [&str; 4] = [
     r#"{"delivery-limit": 3}"#,
     r#"{"max-length": 5}"#,

@@ -1,4 +1,4 @@
-//! What is promised about figures.
+//! Promises about figures.
 
 use std::{sync::Arc, time::Duration};
 

@@ -1,4 +1,4 @@
-//! What has changed, what cannot be read, and how much there may be.
+//! Changes, rows that cannot be read, and quotas.
 
 use homing_store::{Changes, QuotaError, StoreError};
 
@@ -93,7 +93,7 @@ pub(super) async fn what_cannot_be_read_back_is_not_written(place: Place) -> Kep
     Ok(())
 }
 
-/// What is left of one that cannot be read is enough to mend it.
+/// The readable rest of a subscription is enough to repair it.
 pub(super) async fn one_that_cannot_be_read_can_be_mended(place: Place) -> Kept {
     let store = place.open().await?;
     let mut one = subscription("a");

@@ -29,7 +29,7 @@ pub(super) fn failed(times: u32, ended: UnixMillis) -> Tally {
     (0..times).fold(Tally::default(), |sum, _| sum.merge(Tally::of(&outcome, ended)))
 }
 
-/// What opens a circuit with the published figures.
+/// Attempts that open a circuit with the published figures.
 pub(super) fn dead(path: impl std::fmt::Display) -> (EndpointUrl, Tally) {
     (url(path), failed(101, at(0)))
 }

@@ -1,4 +1,4 @@
-//! What is written is what is read.
+//! Everything is read as it was written.
 
 use homing_domain::{clock, id::SubscriptionId, subscription::Subscription, time::UnixMillis};
 use homing_store::StoreError;

@@ -1,4 +1,4 @@
-//! What every store promises, whatever its backend: written once, run for each.
+//! The promises of every store, whatever its backend: written once, run for each.
 
 use std::{error::Error, sync::Arc};
 

@@ -1,4 +1,4 @@
-//! What is promised about requests to publish that were answered.
+//! Promises about requests to publish that were answered.
 
 use homing_domain::time::UnixMillis;
 use homing_store::{MAX_PUBLICATIONS, PUBLICATIONS_KEPT, Page};

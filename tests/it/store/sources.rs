@@ -1,4 +1,4 @@
-//! What is promised about sources.
+//! Promises about sources.
 
 use std::sync::Arc;
 

@@ -16,14 +16,14 @@ use super::{
     load::{Published, number_of},
 };
 
-/// What was to be delivered to one subscription.
+/// The expected deliveries of one subscription.
 #[derive(Clone, Debug)]
 pub(crate) struct Recipient {
     /// Its path at the endpoint, which names it here.
     pub path: &'static str,
     /// Its id.
     pub subscription: String,
-    /// Whether it wants the event of this number.
+    /// True if it wants the event of this number.
     pub wants: fn(u32) -> bool,
 }
 

@@ -186,12 +186,12 @@ impl Publisher {
         assert!(confirm.is_ack(), "the broker refused a message: {confirm:?}");
     }
 
-    /// How many messages are ready in `queue`; exact.
+    /// Messages ready in `queue`; exact.
     pub(crate) async fn depth(&self, queue: &str) -> u32 {
         self.look(queue).await.message_count()
     }
 
-    /// How many consumers `queue` has.
+    /// Consumers of `queue`.
     pub(crate) async fn consumers(&self, queue: &str) -> u32 {
         self.look(queue).await.consumer_count()
     }

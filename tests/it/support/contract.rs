@@ -1,4 +1,4 @@
-//! Whether an answer is one that the API's own description has.
+//! Checks answers against the API's own description.
 
 use std::sync::OnceLock;
 
@@ -62,7 +62,7 @@ fn operation<'a>(document: &'a Value, method: &str, path: &str) -> Option<&'a Va
     literal.or_else(named)?.get(method.to_lowercase())
 }
 
-/// Whether `value` is as `schema` says; of objects, whether all members are described, unless it is
+/// Checks `value` against `schema`; of objects, whether all members are described, unless it is
 /// `open`.
 fn fits(document: &Value, schema: &Value, value: &Value, open: bool) -> Result<(), String> {
     if let Some(to) = schema.get("$ref").and_then(Value::as_str) {

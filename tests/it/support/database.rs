@@ -137,7 +137,7 @@ impl Drop for Server {
     }
 }
 
-/// What `postgres/up` or `postgres/down` prints; `None`: it failed, and said why.
+/// The output of `postgres/up` or `postgres/down`; `None`: it failed, and said why.
 fn script(name: &str, arguments: &[&str]) -> Option<String> {
     let path = format!("{}/postgres/{name}", env!("CARGO_MANIFEST_DIR"));
     let output = Command::new(path).args(arguments).stdin(Stdio::null()).output().ok()?;

@@ -31,9 +31,9 @@ pub(crate) struct Service {
     _serving: AbortOnDropHandle<()>,
 }
 
-/// What the service takes to forget a connection.
+/// The time in which the service forgets a connection.
 const STALE: Duration = Duration::from_secs(2);
-/// What sources of tests wait, which is a little longer.
+/// The wait of sources in tests, a little longer.
 pub(crate) const RECONNECT_WAIT: Duration = Duration::from_millis(2_100);
 
 impl Service {
@@ -94,7 +94,7 @@ impl Service {
 pub(crate) struct Tap {
     messages: Consumer,
     _publisher: Publisher,
-    /// How often each id came.
+    /// Arrivals of each id.
     pub ids: BTreeMap<String, usize>,
 }
 

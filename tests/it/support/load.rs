@@ -22,11 +22,11 @@ use super::broker::{self, Corner};
 /// Topics are `load.0` to `load.9`, by the last digit of the event's number.
 pub(crate) const TOPICS: u32 = 10;
 
-/// How fast events are published, and how far ahead of their delivery.
+/// The pace of publishing, and how far it runs ahead of delivery.
 #[derive(Clone, Debug)]
 pub(crate) struct Pace {
     per_second: u32,
-    /// How many were delivered; `None`: it does not matter.
+    /// The number delivered; `None`: it does not matter.
     delivered: Option<Arc<AtomicU32>>,
 }
 
@@ -42,21 +42,21 @@ impl Pace {
         Self { per_second: 1_000, delivered: Some(delivered) }
     }
 
-    /// Whether there may be one more than this many.
+    /// True if there may be one more than this many.
     fn allows(&self, recipient: u32) -> bool {
         let delivered = self.delivered.as_ref().map(|delivered| delivered.load(Ordering::Relaxed));
         delivered.is_none_or(|delivered| recipient < delivered + MAX_UNDELIVERED)
     }
 }
 
-/// How many events may be on their way before there are more.
+/// Events that may be under way before there are more.
 const MAX_UNDELIVERED: u32 = 3_000;
-/// How many confirms may be due at one time.
+/// Confirms that may be due at one time.
 const MAX_UNCONFIRMED: usize = 2_000;
 /// Longer than any alarm that a test raises.
 const ANSWER_DEADLINE: Duration = Duration::from_secs(60);
 
-/// What a load has published so far.
+/// The events that a load has published so far.
 #[derive(Debug, Default)]
 pub(crate) struct Published {
     /// Events that the broker has confirmed: homing must deliver every one of them.
@@ -201,7 +201,7 @@ impl Source {
     }
 }
 
-/// Whether the event was confirmed, with its number.
+/// The number of an event, and if it was confirmed.
 async fn answered(
     number: u32,
     confirm: impl Future<Output = lapin::Result<lapin::Confirmation>>,

@@ -1,4 +1,4 @@
-//! What the tests stand on: a broker, a database server, endpoints that record what they are sent, and homing itself
+//! The ground of the tests: a broker, a database server, endpoints that record what they are sent, and homing itself
 //! as a part of the test or as a process of its own.
 
 pub(crate) mod account;
@@ -18,7 +18,7 @@ pub(crate) mod stage;
 
 use std::{env, path::PathBuf, thread, time::Duration};
 
-/// How long a test waits for what must happen. Generous: the machine may be busy; nothing waits
+/// The longest wait of a test. Generous: the machine may be busy; nothing waits
 /// this long when all is well.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(90);
 

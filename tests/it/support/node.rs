@@ -22,7 +22,7 @@ pub(crate) const QUEUES_SETTLE: Duration = Duration::from_secs(5);
 pub(crate) struct Node {
     name: String,
     pub url: String,
-    /// What `rabbitmq/up` finds in its environment.
+    /// The environment of `rabbitmq/up`.
     variables: Vec<(&'static str, String)>,
     _place: tokio::sync::SemaphorePermit<'static>,
 }

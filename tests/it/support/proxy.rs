@@ -10,7 +10,7 @@ use tokio::{
 };
 use tokio_util::task::AbortOnDropHandle;
 
-/// What becomes of bytes.
+/// The fate of bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Line {
     /// They pass.
@@ -19,7 +19,7 @@ enum Line {
     Stalled,
 }
 
-/// What becomes of connections that there are at a moment.
+/// The fate of present connections.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum End {
     /// Both ends are closed.

@@ -47,7 +47,7 @@ impl Recorded {
     }
 }
 
-/// What an endpoint answers.
+/// An answer of an endpoint.
 #[derive(Clone, Debug)]
 pub(crate) struct Reply {
     status: u16,
@@ -188,19 +188,19 @@ impl Receiver {
         requests.iter().map(|request| request.body.clone()).collect()
     }
 
-    /// What has arrived at `path`.
+    /// Requests that arrived at `path`.
     pub(crate) fn requests_at(&self, path: &str) -> Vec<Recorded> {
         let mut requests = self.requests();
         requests.retain(|request| request.path == path);
         requests
     }
 
-    /// How many requests have arrived.
+    /// The number of requests that arrived.
     pub(crate) fn count(&self) -> usize {
         *self.recorded.count.borrow()
     }
 
-    /// How many have arrived at `path`.
+    /// The number that arrived at `path`.
     pub(crate) fn count_at(&self, path: &str) -> usize {
         let requests = self.recorded.requests.lock().expect("no test panics while recording");
         requests.iter().filter(|request| request.path == path).count()

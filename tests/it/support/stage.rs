@@ -29,7 +29,7 @@ pub(crate) const MAX_IN_FLIGHT: usize = 128;
 const WAITS: [u64; 4] = [200, 400, 800, 1_600];
 /// The only wait of `/later`: its deliveries wait until the end.
 const LATER: Duration = Duration::from_secs(3_600);
-/// How long what is on its way may take at the end of a test.
+/// The longest wait for deliveries under way at the end of a test.
 const SETTLE: Duration = Duration::from_secs(300);
 
 /// A worker's surroundings.
@@ -167,7 +167,7 @@ impl Stage {
         account(&self.site.corner, published, &self.recipients, &requests).await
     }
 
-    /// How often the workers' log has `text`.
+    /// Occurrences of `text` in the workers' log.
     pub(crate) fn logged(&self, text: &str) -> usize {
         fs::read_to_string(self.site.log()).map_or(0, |log| log.matches(text).count())
     }
@@ -237,7 +237,7 @@ impl Stage {
     }
 }
 
-/// How many consumers `queue` has; `None`: it is not there.
+/// Consumers of `queue`; `None`: it is not there.
 async fn consumers(url: &str, queue: &str) -> Option<u32> {
     let connection = broker::connect(url).await.ok()?;
     let channel = connection.create_channel().await.ok()?;

@@ -36,7 +36,7 @@ const ENDPOINTS: &str = "http://127.0.0.1:18965";
 
 const TOPOLOGY: &str = include_str!("../../samples/first-version/topology.json");
 
-/// What it left in a store and at the broker.
+/// Its remains in a store and at the broker.
 pub(super) struct Left {
     pub store: &'static str,
     pub messages: &'static str,

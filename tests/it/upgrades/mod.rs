@@ -1,4 +1,4 @@
-//! What an earlier version left is taken over: nothing is lost, nothing comes early.
+//! Everything that an earlier version left is taken over: nothing is lost, nothing comes early.
 
 mod first_version;
 
@@ -27,7 +27,7 @@ use crate::support::{
 };
 use first_version::{Left, ON_POSTGRES, ON_SQLITE, SETTINGS, WAITS};
 
-/// What is sent of it in seconds: the endpoint, and the ids of the events.
+/// Deliveries of it that are due in seconds: the endpoint, and the ids of the events.
 const SENT: [(&str, &[&str]); 11] = [
     ("/fail", &["netted", "paid-1", "paid-2", "plain", "typed"]),
     ("/filter", &["cloud", "netted", "plain", "typed"]),
@@ -41,7 +41,7 @@ const SENT: [(&str, &[&str]); 11] = [
     ("/rotated", &["rotated-1"]),
     ("/wf", &["task-1"]),
 ];
-/// What is parked of it, and why; `own` stands for homing's own events, which the primary queue held.
+/// Parked messages of it, and why; `own` means homing's own events, which the primary queue held.
 const PARKED: [(&str, &str); 10] = [
     ("for-one", "unreadable"),
     ("gone-1", "frozen"),
@@ -54,7 +54,7 @@ const PARKED: [(&str, &str); 10] = [
     ("rejected", "too_large"),
     ("topicless", "unreadable"),
 ];
-/// What waits in the queue of its longest wait.
+/// Messages in the queue of its longest wait.
 const WAITING: u32 = 9;
 /// The wait queue in which something lay, what that was, and how long it stays there at least.
 const NOT_EARLY: [(&str, u64); 3] =
@@ -66,7 +66,7 @@ fn id(request: &Recorded) -> String {
     body.get("id").and_then(Value::as_str).unwrap_or("task-1").to_owned()
 }
 
-/// What came to each endpoint, sorted; what is limited left out.
+/// Arrivals at each endpoint, sorted; what is limited left out.
 fn sent(receiver: &Receiver) -> BTreeMap<String, Vec<String>> {
     let mut sent: BTreeMap<_, Vec<_>> = BTreeMap::new();
     for request in receiver.requests().iter().filter(|request| request.path != "/limited") {
@@ -98,7 +98,7 @@ async fn state(installation: &Installation, queue: &str) -> Option<State> {
     findings.into_iter().find(|finding| finding.name == queue).map(|finding| finding.state)
 }
 
-/// All that is limited was delivered or is in a busy lane; nothing else is there but what waits for
+/// All that is limited was delivered or is in a throttle queue; nothing else is there but what waits for
 /// the subscription that cannot be read.
 async fn wait_for_the_limited(installation: &Installation, receiver: &Receiver, limited: usize) {
     let deadline = Instant::now() + PATIENCE;
@@ -127,7 +127,7 @@ async fn assert_the_log_is_kept(installation: &Installation) {
     assert_eq!(gaps.iter().map(|gap| gap.missed).collect::<Vec<_>>(), [3]);
 }
 
-/// What else the store held.
+/// The rest of the store.
 async fn assert_the_store_is_kept(installation: &Installation, receiver: &Receiver) {
     let (parts, store) = (&installation.parts, &installation.parts.store);
     assert_eq!(store.count_subscriptions().await.expect("a number"), 17);
