@@ -93,11 +93,11 @@ fn received(number: u32) -> Received {
         .with_content_type("application/json".into())
         .with_message_id(format!("event-{number:08}").into())
         .with_headers(FieldTable::default());
-    let fresh_id = || EventId::from(clock::new_id());
+    let id = || EventId::from(clock::new_id());
     let body = vec![b' '; BODY_BYTES].into();
     let origin = Origin::publisher("bench.event", EventsSettings::default());
     Received {
-        content: Message::read(&properties, &origin, body, fresh_id),
+        content: Message::read(&properties, &origin, body, id),
         redelivered: false,
         returned: 0,
         receipt: Receipt::detached(),

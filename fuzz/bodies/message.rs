@@ -16,7 +16,7 @@ pub(crate) fn run(data: &[u8]) {
     let length = usize::from(u16::from_be_bytes(*length)).min(rest.len());
     let (properties, body) = rest.split_at(length);
     let Ok((_, properties)) = parse_properties(properties) else { return };
-    let fresh_id = || EventId::from(uuid::Uuid::nil());
+    let new_id = || EventId::from(uuid::Uuid::nil());
     let body = Bytes::copy_from_slice(body);
     let trusting = EventsSettings {
         topic_from: TopicFrom::Type,
@@ -27,7 +27,7 @@ pub(crate) fn run(data: &[u8]) {
         Origin::publisher("a.topic", EventsSettings::default()),
         Origin::publisher("a.topic", trusting),
     ] {
-        judge(Message::read(&properties, &origin, body.clone(), fresh_id), &origin, &body);
+        judge(Message::read(&properties, &origin, body.clone(), new_id), &origin, &body);
     }
 }
 

@@ -117,7 +117,7 @@ async fn answers_are_taken_at_a_least_rate() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn answers_that_nobody_takes_are_bounded_in_memory() {
+async fn answers_that_no_client_takes_are_bounded_in_memory() {
     let places = Places::new(MAX_CONNECTIONS);
     let held: Vec<_> = (0..3).map(|number| places.admit(address(number)).unwrap()).collect();
     let answers: Vec<_> = held.iter().map(|place| place.begin(false)).collect();

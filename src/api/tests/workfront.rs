@@ -52,7 +52,7 @@ fn of(body: &Value, expected: &Value) -> Value {
 }
 
 #[tokio::test]
-async fn a_subscription_is_made_and_its_location_told() {
+async fn a_subscription_is_created_and_its_location_returned() {
     let api = Unconnected::new(&[]).await;
     let made = api.post(SUBSCRIPTIONS, &published().to_string()).await;
     assert_eq!(made.status, 201, "{}", made.body);
