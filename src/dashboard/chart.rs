@@ -29,7 +29,7 @@ pub(super) fn stacked(
         let x = step * f64::from(u32::try_from(index).unwrap_or(0));
         let mut top = f64::from(height);
         for (value, class) in column.iter().zip(classes).filter(|(value, _)| **value > 0) {
-            // What is there is seen, however little it is.
+            // A value above zero is always visible.
             let tall = (share(*value, most) * f64::from(height)).max(1.5);
             top = (top - tall).max(0.0);
             let wide = step * 0.78;

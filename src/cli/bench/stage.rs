@@ -1,4 +1,4 @@
-//! Everybody who takes part in a bench, and what they use.
+//! The processes of a bench, and the CPU time that they use.
 
 use std::time::Duration;
 
@@ -73,7 +73,7 @@ impl Spent {
 }
 
 impl Stage {
-    /// Starts everybody, and returns when the workers deliver.
+    /// Starts all parts, and returns when the workers deliver.
     pub(super) async fn start(sandbox: &Sandbox, wanted: &Wanted) -> Result<Self, Failure> {
         let settings = sandbox.settings();
         let parts = Parts::open(settings.clone()).await.map_err(Failure::Service)?;
