@@ -17,7 +17,7 @@ fn sources_are_listed_shown_paused_reset_and_resumed() {
     home.write("homing.toml", format!("{}{SOURCE}", super::SCHEDULE).as_bytes());
     assert_eq!(home.run(&["source", "pause", "main"]).done(), "paused main\n");
     let reset = home.run(&["source", "reset", "main", "--to", "smallest"]).done();
-    assert_eq!(reset, "the next connect of main asks for reset=smallest\n");
+    assert_eq!(reset, "the next connect of main will ask for reset=smallest\n");
     let listed = home.run(&["source", "list"]).done();
     let line = listed.lines().nth(1).unwrap();
     assert!(
