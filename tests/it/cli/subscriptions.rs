@@ -38,8 +38,8 @@ fn subscriptions_are_added_listed_shown_and_removed() {
     let again = home.run(&["subscriptions", "delete", &id]);
     assert_eq!(again.code, 1);
     let expected = format!(
-        "homing: there is no subscription {id}; `homing subscriptions list` shows those that there \
-         are\n"
+        "homing: there is no subscription {id}; `homing subscriptions list` lists the existing \
+         ones\n"
     );
     assert_eq!(again.stderr, expected);
 }
