@@ -69,10 +69,10 @@ pub(super) async fn run(
 ) -> Result<Exit, Failure> {
     let settings = globals.settings()?;
     globals.log(&settings, &settings.log.level)?;
+    globals.warn_of_settings(&settings);
     if arguments.check {
         return check(&settings, output);
     }
-    globals.warn_of_settings(&settings);
     let all = [RoleName::Api, RoleName::Worker, RoleName::Source];
     let roles = if arguments.role.is_empty() { &all[..] } else { &arguments.role };
     let roles: BTreeSet<Role> = roles.iter().copied().map(Role::from).collect();

@@ -77,7 +77,7 @@ impl Layer {
             builder = builder.set_override(key, value.clone()).map_err(unreadable)?;
         }
         let mut values = builder.build().map_err(unreadable)?;
-        let renamed = rename(&mut values.cache)?;
+        let renamed = Origin::Flags.rename(&mut values.cache)?;
         Ok(Self { origin: Origin::Flags, values, renamed })
     }
 
@@ -87,7 +87,7 @@ impl Layer {
     ) -> Result<Self, SettingsError> {
         let mut values = Config::builder().add_source(source).build().map_err(unreadable)?;
         by_name(&mut values.cache, &["source", "livestream"])?;
-        let renamed = rename(&mut values.cache)?;
+        let renamed = origin.rename(&mut values.cache)?;
         Ok(Self { origin, values, renamed })
     }
 
@@ -116,14 +116,33 @@ impl Layer {
     /// The place where `key` is set, in words; `None`: not here.
     fn report(&self, key: &str) -> Option<String> {
         find(&self.values.cache, key)?;
-        match &self.origin {
-            Origin::Text => None,
-            Origin::File(name) => Some(name.clone()),
-            Origin::Environment => {
-                Some(format!("HOMING__{}", key.replace('.', "__").to_uppercase()))
+        let former = self.renamed.iter().find(|renamed| renamed.name == key);
+        match (&self.origin, former) {
+            (Origin::File(name), Some(Renamed { former, .. })) => {
+                Some(format!("{name}, as `{former}`"))
             }
-            Origin::Flags => Some("flag".to_owned()),
+            (origin, former) => origin.place(former.map_or(key, |renamed| renamed.former)),
         }
+    }
+}
+
+impl Origin {
+    /// Where this source has `key`, in words for people; `None`: in the program.
+    fn place(&self, key: &str) -> Option<String> {
+        match self {
+            Self::Text => None,
+            Self::File(name) => Some(name.clone()),
+            Self::Environment => Some(format!("HOMING__{}", key.replace('.', "__").to_uppercase())),
+            Self::Flags => Some("flag".to_owned()),
+        }
+    }
+
+    /// What is written here with a former name gets its name.
+    fn rename(&self, values: &mut Value) -> Result<Vec<Renamed>, SettingsError> {
+        rename(values).map_err(|(key, message)| {
+            let origin = self.place(key);
+            SettingsError::Value { key: key.to_owned(), origin, message }
+        })
     }
 }
 

@@ -1,8 +1,8 @@
 //! Former names of settings: still read, with a warning.
 
-use config::{Map, Value};
+use config::Value;
 
-use super::{SettingsError, layers::fields};
+use super::layers::fields;
 
 /// The former name, and the name.
 const RENAMED: &[(&str, &str)] = &[
@@ -34,28 +34,24 @@ pub struct Renamed {
 }
 
 /// Renames settings of `root` that have a former name; returns them.
-pub(super) fn rename(root: &mut Value) -> Result<Vec<Renamed>, SettingsError> {
+///
+/// # Errors
+///
+/// A former name beside the name, and what is wrong with that.
+pub(super) fn rename(root: &mut Value) -> Result<Vec<Renamed>, (&'static str, String)> {
     let mut found = Vec::new();
     for (former, name) in RENAMED {
         let Some((section, key)) = former.split_once('.') else { continue };
         let Some(section) = fields(root).and_then(|root| root.get_mut(section)) else { continue };
         let Some(section) = fields(section) else { continue };
         let Some(value) = section.remove(key) else { continue };
-        put(section, name, value).map_err(|()| {
-            SettingsError::value(former, format!("is the former name of `{name}`; remove it"))
-        })?;
+        let key = name.rsplit('.').next().unwrap_or(name);
+        if section.insert(key.to_owned(), value).is_some() {
+            return Err((former, format!("is the former name of `{name}`; remove it")));
+        }
         found.push(Renamed { former, name });
     }
     Ok(found)
-}
-
-/// Inserts the value; an error if both names are written.
-fn put(section: &mut Map<String, Value>, name: &str, value: Value) -> Result<(), ()> {
-    let key = name.rsplit('.').next().unwrap_or(name);
-    match section.insert(key.to_owned(), value) {
-        None => Ok(()),
-        Some(_) => Err(()),
-    }
 }
 
 #[cfg(test)]
@@ -86,5 +82,18 @@ mod tests {
         let both = "[worker]\nin_flight_max = 64\nmax_in_flight = 64";
         let error = Settings::from_toml(both).unwrap_err();
         insta::assert_snapshot!(Chain(&error), @"`worker.in_flight_max`: is the former name of `worker.max_in_flight`; remove it");
+    }
+
+    #[test]
+    fn a_wrong_value_is_named_as_it_is_written() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("homing.toml");
+        let error = |text: &str| {
+            std::fs::write(&file, text).unwrap();
+            let error = Settings::load(Some(&file), &[]).unwrap_err();
+            Chain(&error).to_string().replace(&format!("{}/", folder.path().display()), "")
+        };
+        insta::assert_snapshot!(error("[worker]\nin_flight_max = 1"), @"`worker.max_in_flight` (homing.toml, as `worker.in_flight_max`): between 2 and 100000");
+        insta::assert_snapshot!(error("[worker]\nin_flight_max = 9\nmax_in_flight = 9"), @"`worker.in_flight_max` (homing.toml): is the former name of `worker.max_in_flight`; remove it");
     }
 }
