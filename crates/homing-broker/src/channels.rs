@@ -21,6 +21,10 @@ use super::{
 
 /// Pause before another try where the connection has no channel left.
 const POLL_INTERVAL: Duration = Duration::from_millis(20);
+/// Pause where the user has none left: the broker ended the connection for it.
+const USER_LIMIT_PAUSE: Duration = Duration::from_secs(1);
+/// Time without a refusal after which more channels are tried again: other processes may have ended.
+const RESTORE_INTERVAL: Duration = Duration::from_secs(300);
 
 /// Opens a channel. Where the connection has as many as were negotiated, waits for one to end.
 ///
@@ -85,8 +89,12 @@ struct Count {
     granted: usize,
     /// The present connection's limit.
     allowed: usize,
+    /// The number that the present connection negotiated, less one.
+    negotiated: usize,
     /// The configured number, or less where the broker is known to allow the user less.
     max_channels: usize,
+    /// The configured number.
+    configured: usize,
     /// When the broker last refused the user another channel.
     refused: Option<Instant>,
 }
@@ -148,11 +156,29 @@ impl Places {
     fn fit(&self, connection: &Connection) {
         let agreed = usize::from(connection.configuration().channel_max());
         let mut count = self.count.lock().unwrap_or_else(PoisonError::into_inner);
-        count.allowed = agreed.saturating_sub(1).clamp(1, count.max_channels);
+        count.negotiated = agreed.saturating_sub(1).max(1);
+        self.grant(&mut count);
+    }
+
+    /// Grants as many places as are allowed now. Those that are too many go when they are free.
+    fn grant(&self, count: &mut Count) {
+        count.allowed = count.negotiated.min(count.max_channels);
         if let Some(more @ 1..) = count.allowed.checked_sub(count.granted) {
             self.free.add_permits(more);
             count.granted = count.allowed;
         }
+    }
+
+    /// Doubles the number that the broker is believed to allow, some minutes after it refused one.
+    fn restore(&self) {
+        let mut count = self.count.lock().unwrap_or_else(PoisonError::into_inner);
+        if count.refused.is_none_or(|at| at.elapsed() < RESTORE_INTERVAL) {
+            return;
+        }
+        count.max_channels = count.max_channels.saturating_mul(2).min(count.configured);
+        let is_restored = count.max_channels == count.configured;
+        count.refused = (!is_restored).then(Instant::now);
+        self.grant(&mut count);
     }
 
     /// Learns that the broker allows the user fewer. It does not say how many are left for this
@@ -188,7 +214,9 @@ impl Channels {
         let count = Mutex::new(Count {
             granted: max_channels,
             allowed: max_channels,
+            negotiated: max_channels,
             max_channels,
+            configured: max_channels,
             refused: None,
         });
         let places = Arc::new(Places { free, count });
@@ -205,6 +233,7 @@ impl Channels {
     ///
     /// [`BrokerError`]: no connection, or no channel on it.
     pub(super) async fn get(&self) -> Result<PooledChannel, BrokerError> {
+        self.places.restore();
         loop {
             let place = Arc::clone(&self.places.free).acquire_owned().await;
             let place = place.map_err(|_closed| BrokerError::Closed)?;
@@ -224,7 +253,8 @@ impl Channels {
             // No room for another channel: this place is removed, and the caller waits for another
             // place.
             self.places.leave(place);
-            tokio::time::sleep(POLL_INTERVAL).await;
+            let pause = if is_limit(&error) { POLL_INTERVAL } else { USER_LIMIT_PAUSE };
+            tokio::time::sleep(pause).await;
         }
     }
 

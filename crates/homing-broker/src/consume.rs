@@ -5,13 +5,15 @@ use futures_util::StreamExt;
 use lapin::{
     Channel,
     options::{BasicCancelOptions, BasicConsumeOptions, BasicQosOptions},
-    types::FieldTable,
+    types::{FieldTable, ShortString},
 };
 use tokio::{
     sync::mpsc,
     task::JoinHandle,
     time::{Instant, timeout},
 };
+
+use tracing::info;
 
 use super::{
     Broker, Message, Origin, Receipt, Unreadable,
@@ -65,6 +67,15 @@ pub struct Received {
     pub returned: u32,
     /// Answers for it.
     pub receipt: Receipt,
+}
+
+/// What a consumer took from its queue.
+#[derive(Debug)]
+pub enum Taken {
+    /// A message to be processed.
+    Message(Received),
+    /// One that is or was republished: nothing else is to be done.
+    Renewed,
 }
 
 /// Messages of one queue, on a channel of its own.
@@ -173,7 +184,7 @@ impl Consumer {
     /// # Cancel safety
     ///
     /// Cancel safe.
-    pub async fn next(&mut self) -> Result<Option<Received>, BrokerError> {
+    pub async fn next(&mut self) -> Result<Option<Taken>, BrokerError> {
         loop {
             let replaced = self.replaced.is_some();
             let messages = self.replaced.as_mut().unwrap_or(&mut self.messages);
@@ -182,10 +193,7 @@ impl Consumer {
                 // Without acks the broker soon stops sending: consume again.
                 () = self.answers.closed() => Ok(None),
                 message = messages.next() => match message {
-                    Some(Ok(delivery)) => match self.received(delivery) {
-                        Some(received) => Ok(Some(received)),
-                        None => continue,
-                    },
+                    Some(Ok(delivery)) => Ok(Some(self.received(delivery))),
                     Some(Err(error)) => Err(BrokerError::lost(error)),
                     None if replaced => {
                         self.replaced = None;
@@ -198,8 +206,8 @@ impl Consumer {
         }
     }
 
-    /// Reads a delivery; `None`: it is or was republished, and nothing else is to be done.
-    fn received(&mut self, delivery: lapin::message::Delivery) -> Option<Received> {
+    /// Reads a delivery.
+    fn received(&mut self, delivery: lapin::message::Delivery) -> Taken {
         let broker = &self.broker;
         let state = broker.returns.of(&delivery);
         let way = (delivery.exchange.as_str(), delivery.routing_key.as_str());
@@ -212,17 +220,21 @@ impl Consumer {
         match state {
             Returned::Ordinary => {}
             Returned::Renew(key) => {
-                let renewed = message::renewed(&delivery.properties, &origin, body);
-                broker.renew((key, &self.queue), renewed, receipt);
-                return None;
+                if let Some(place) = broker.place_to_renew() {
+                    let renewed = message::renewed(&delivery.properties, &origin, body);
+                    broker.renew((key, &self.queue), renewed, (receipt, place));
+                    return Taken::Renewed;
+                }
             }
             Returned::Renewed => {
+                let id = delivery.properties.message_id().as_ref().map(ShortString::as_str);
+                info!(event.id = id, "message.renewed: its original was not acked in time");
                 receipt.settle();
-                return None;
+                return Taken::Renewed;
             }
         }
         let is_renewed = returns::renewals(&delivery.properties) > 0;
-        Some(Received {
+        Taken::Message(Received {
             content: Message::read(&delivery.properties, &origin, body, new_id),
             redelivered: delivery.redelivered || is_renewed,
             returned: returns::count(&delivery.properties),

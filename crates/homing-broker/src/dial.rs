@@ -50,8 +50,8 @@ pub(super) async fn dial(
     }
     let (files, target) = (files.clone(), url.clone());
     let reading = tokio::task::spawn_blocking(move || files.configuration(&target));
+    let reading = timeout_at(deadline, reading).await.map_err(|_elapsed| DialError::TimedOut)?;
     let configuration = reading
-        .await
         .map_err(|error| DialError::Tls(io::Error::other(error)))?
         .map_err(DialError::Files)?;
     let name = server_name(url).map_err(DialError::Tls)?;

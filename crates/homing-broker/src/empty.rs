@@ -88,6 +88,12 @@ struct Emptying<'a> {
     is_crowded: Notify,
 }
 
+/// Completes some time after `stop`.
+async fn grace_over(stop: &CancellationToken) {
+    stop.cancelled().await;
+    tokio::time::sleep(ROUND_TRIP_DEADLINE).await;
+}
+
 impl Broker {
     /// Empties a queue and keeps it empty until `stop` or until the queue is deleted. `false`:
     /// there is none, and none is expected; checking often would fill the broker's log.
@@ -137,13 +143,12 @@ impl Broker {
 }
 
 impl Emptying<'_> {
-    /// Moves messages until `stop`. Messages that stay count against the prefetch, so when there
-    /// are many, a consumer with a prefetch larger by as much follows.
+    /// Moves messages until `stop`. Messages that stay count against their consumer's prefetch, so
+    /// when there are many, another consumer follows, with a prefetch of its own.
     async fn run(&self) -> Result<(), BrokerError> {
         let channel = &self.channel;
         while !self.stop.is_cancelled() {
-            let left = u16::try_from(self.left.load(Ordering::Relaxed)).unwrap_or(u16::MAX);
-            let consumer = start(channel, &self.queue, PREFETCH.saturating_add(left)).await?;
+            let consumer = start(channel, &self.queue, PREFETCH).await?;
             let tag = consumer.tag();
             let moving = consumer
                 .map(|delivery| delivery.map_err(BrokerError::lost))
@@ -161,10 +166,13 @@ impl Emptying<'_> {
             // Prefetched messages are moved too: what is given back counts as redelivered.
             let cancelled = channel.basic_cancel(tag, BasicCancelOptions::default());
             within(channel, ROUND_TRIP_DEADLINE, "stopping a consumer", cancelled).await?;
-            match tokio::time::timeout(ROUND_TRIP_DEADLINE, &mut moving).await {
-                Ok(ended) => ended?,
+            tokio::select! {
+                ended = &mut moving => ended?,
+                () = lost(channel) => {
+                    return Err(BrokerError::Lost { step: format!("emptying `{}`", self.queue) });
+                }
                 // The end of the channel gives the rest back.
-                Err(_elapsed) => break,
+                () = grace_over(self.stop) => break,
             }
         }
         Ok(())

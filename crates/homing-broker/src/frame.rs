@@ -81,7 +81,11 @@ fn shorten(fields: &mut Fields, room: usize) {
 
 /// Returns true if deliveries depend on this header.
 fn is_own(name: &ShortString) -> bool {
-    name.as_str().starts_with(OWN) || name.as_str() == header::TRACE_PARENT
+    /// An event's identity and topic may depend on them.
+    const CLOUD_EVENTS: [&str; 4] =
+        ["cloudEvents:id", "cloudEvents:type", "cloudEvents_id", "cloudEvents_type"];
+    let name = name.as_str();
+    name.starts_with(OWN) || name == header::TRACE_PARENT || CLOUD_EVENTS.contains(&name)
 }
 
 /// Upper bound of the bytes of the other properties.

@@ -64,6 +64,12 @@ impl Receipt {
         Self { shared: Arc::clone(&self.shared), settled: false }
     }
 
+    /// Completes when nothing can be settled any more: the channel has ended, and the broker has the
+    /// message back.
+    pub(super) async fn void(&self) {
+        self.shared.answers.closed().await;
+    }
+
     /// Settles this share; the message is acked when all shares are.
     pub fn settle(mut self) {
         self.settled = true;

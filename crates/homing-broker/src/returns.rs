@@ -13,11 +13,12 @@
 use std::{
     collections::{HashSet, VecDeque},
     hash::BuildHasher,
-    sync::{Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
 use foldhash::quality::FixedState;
 use lapin::{BasicProperties, message::Delivery, types::ShortString};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tracing::{error, info};
 
 use super::{
@@ -33,6 +34,8 @@ const RENEWED_FROM: u32 = DELIVERY_LIMIT / 2;
 /// Returns from which on a message is remembered: early enough that many workers that share a queue
 /// see it twice before the limit.
 const REMEMBERED_FROM: u32 = DELIVERY_LIMIT / 5;
+/// Messages that are republished at once.
+const MAX_RENEWING: usize = 32;
 /// The most times that a message is republished, whatever else may be wrong with it.
 const MAX_RENEWALS: u32 = 100;
 /// Several times what can be prefetched; beyond that the oldest are forgotten.
@@ -54,6 +57,19 @@ pub(super) struct Returns {
     seen: Mutex<Latest>,
     /// Republished and confirmed: an original that comes once more was not acked in time.
     renewed: Mutex<Latest>,
+    /// The broker takes no copy of them.
+    refused: Mutex<Latest>,
+    /// Bounds what is being republished: beyond it, messages are handled as any other.
+    places: Places,
+}
+
+/// The places of messages that are being republished.
+struct Places(Arc<Semaphore>);
+
+impl Default for Places {
+    fn default() -> Self {
+        Self(Arc::new(Semaphore::new(MAX_RENEWING)))
+    }
 }
 
 /// The handling of a message that returned.
@@ -61,9 +77,8 @@ pub(super) struct Returns {
 pub(super) enum Returned {
     /// As any other message.
     Ordinary,
-    /// Is to be republished and remembered by its key, which is `None` without an id: such messages
-    /// cannot be distinguished.
-    Renew(Option<Key>),
+    /// Is to be republished and remembered by its key.
+    Renew(Key),
     /// Was republished, and is to be acked.
     Renewed,
 }
@@ -82,9 +97,15 @@ impl Key {
             [header::RENEWALS, header::REPLAYS, header::ATTEMPTS, header::HOLDS, header::THROTTLED];
         let position = position.map(|name| headers.count(name));
         let subscription = headers.text(header::SUBSCRIPTION);
+        // One id and one body may be those of several events, which differ in their topic.
+        let topic = [header::ROUTING_KEY, "cloudEvents:type", "cloudEvents_type"];
+        let topic = (
+            properties.kind().as_ref().map(ShortString::as_str),
+            topic.map(|name| headers.text(name)),
+        );
         let way = (delivery.exchange.as_str(), delivery.routing_key.as_str());
         Self([1, 2].map(|seed| {
-            let content = (id, way, position, &subscription, &delivery.data);
+            let content = (id, way, position, &subscription, &topic, &delivery.data);
             FixedState::with_seed(seed).hash_one(content)
         }))
     }
@@ -118,7 +139,9 @@ impl Returns {
     /// Decides how to handle `delivery`, and remembers it.
     pub(super) fn of(&self, delivery: &Delivery) -> Returned {
         let returned = count(&delivery.properties);
-        if returned < REMEMBERED_FROM {
+        // Without an id, messages cannot be distinguished.
+        let has_id = delivery.properties.message_id().is_some();
+        if returned < REMEMBERED_FROM || !delivery.redelivered || !has_id {
             return Returned::Ordinary;
         }
         let key = Key::of(delivery);
@@ -127,10 +150,11 @@ impl Returns {
         }
         let is_new = lock(&self.seen).insert(key);
         let renewals = renewals(&delivery.properties);
-        if is_new || returned < RENEWED_FROM || renewals >= MAX_RENEWALS {
+        let is_refused = lock(&self.refused).keys.contains(&key);
+        if is_new || is_refused || returned < RENEWED_FROM || renewals >= MAX_RENEWALS {
             return Returned::Ordinary;
         }
-        Returned::Renew(delivery.properties.message_id().is_some().then_some(key))
+        Returned::Renew(key)
     }
 }
 
@@ -139,28 +163,42 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl Broker {
-    /// Publishes `renewed` to the end of `queue`, and answers for the original.
+    /// A place for republishing a message; `None`: enough are under way, or the broker takes none.
+    pub(super) fn place_to_renew(&self) -> Option<OwnedSemaphorePermit> {
+        if self.is_blocked() {
+            return None;
+        }
+        Arc::clone(&self.returns.places.0).try_acquire_owned().ok()
+    }
+
+    /// Publishes `renewed` to the end of `queue`, and answers for the original; gives that up when
+    /// the channel of the original has ended.
     pub(super) fn renew(
         &self,
-        (key, queue): (Option<Key>, &str),
+        (key, queue): (Key, &str),
         renewed: Outgoing,
-        receipt: Receipt,
+        (receipt, place): (Receipt, OwnedSemaphorePermit),
     ) {
         let exchange = self.topology().names().route();
         let address = Address { exchange, routing_key: queue.to_owned() };
         let broker = self.clone();
         self.tasks.spawn(async move {
-            match broker.publish_at_until_confirmed(&renewed, address).await {
+            let _place = place;
+            let published = tokio::select! {
+                biased;
+                () = receipt.void() => return,
+                published = broker.publish_at_until_confirmed(&renewed, address) => published,
+            };
+            match published {
                 Ok(()) => {
-                    if let Some(key) = key {
-                        lock(&broker.returns.renewed).insert(key);
-                    }
+                    lock(&broker.returns.renewed).insert(key);
                     info!(event.id = renewed.id, "message.renewed: it returned often");
                     receipt.settle();
                 }
                 Err(refused) if refused.is_final() => {
                     error!(event.id = renewed.id, error = refused.report(), "message.not_renewed");
-                    receipt.refuse();
+                    // It can be delivered still.
+                    lock(&broker.returns.refused).insert(key);
                 }
                 // When dropped, the receipt gives the original back.
                 Err(_stopping) => {}
@@ -217,9 +255,35 @@ mod tests {
         let returns = Returns::default();
         returns.of(&delivery("a", RENEWED_FROM, 0));
         let again = returns.of(&delivery("a", RENEWED_FROM, 0));
-        let Returned::Renew(Some(key)) = again else { panic!("{again:?}") };
+        let Returned::Renew(key) = again else { panic!("{again:?}") };
         lock(&returns.renewed).insert(key);
         assert_eq!(returns.of(&delivery("a", RENEWED_FROM + 1, 0)), Returned::Renewed);
         assert_eq!(returns.of(&delivery("a", RENEWED_FROM + 1, 1)), Returned::Ordinary);
+    }
+
+    /// Goal: a publisher that uses one id and one body for several events loses none of them.
+    #[test]
+    fn events_that_differ_in_their_topic_only_are_distinguished() {
+        let returns = Returns::default();
+        let of = |topic: &str| {
+            let mut delivery = delivery("a", RENEWED_FROM, 0);
+            delivery.properties = delivery.properties.with_type(topic.into());
+            delivery
+        };
+        returns.of(&of("order.created"));
+        let Returned::Renew(key) = returns.of(&of("order.created")) else { panic!() };
+        lock(&returns.renewed).insert(key);
+        assert_eq!(returns.of(&of("order.created")), Returned::Renewed);
+        assert_eq!(returns.of(&of("order.paid")), Returned::Ordinary);
+    }
+
+    #[test]
+    fn a_count_that_a_publisher_wrote_is_not_believed() {
+        let returns = Returns::default();
+        let mut first = delivery("a", RENEWED_FROM, 0);
+        first.redelivered = false;
+        for _ in 0..3 {
+            assert_eq!(returns.of(&first), Returned::Ordinary);
+        }
     }
 }

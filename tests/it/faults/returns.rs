@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use homing::config::Settings;
 use homing_broker::{
     Broker, Message, Route,
-    consume::{Consumer, Lane, Received},
+    consume::{Consumer, Lane, Received, Taken},
     prefetch::Bounds,
 };
 use homing_domain::{delivery::Progress, event::Event, id::EventId, topic::Topic};
@@ -33,7 +33,8 @@ async fn take_all(broker: &Broker, lane: Lane) -> (Consumer, Vec<Received>) {
         let mut taken = Vec::new();
         while taken.len() < EVENTS {
             match timeout(PATIENCE, consumer.next()).await.expect("they come") {
-                Ok(Some(received)) => taken.push(received),
+                Ok(Some(Taken::Message(received))) => taken.push(received),
+                Ok(Some(Taken::Renewed)) => {}
                 Ok(None) | Err(_) => break,
             }
         }

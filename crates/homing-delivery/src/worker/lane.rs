@@ -15,7 +15,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::{Context, intake};
 use homing_broker::{
-    consume::{Consumer, Lane},
+    consume::{Consumer, Lane, Taken},
     error::BrokerError,
     prefetch::Bounds,
 };
@@ -57,7 +57,9 @@ pub(super) async fn run(context: Arc<Context>, lane: Lane, stop: CancellationTok
             }
         };
         let ended = until_over(session, end, &over).await;
-        let is_cut = ended.as_ref().map_or_else(BrokerError::is_cut, |()| true);
+        // Neither `stop` nor what ends a session cleanly is the broker's doing.
+        let is_cut =
+            !over.is_cancelled() && ended.as_ref().map_or_else(BrokerError::is_cut, |()| true);
         let is_good = started.elapsed() >= GOOD_SESSION;
         if is_cut && !is_good && (is_careful || work.taken() == taken) {
             barren = barren.saturating_add(1);
@@ -218,9 +220,10 @@ impl Session {
                 Some(next) => next?,
                 None => return Ok(Some(Instant::now())),
             };
-            let Some(received) = next else { return Ok(None) };
+            let Some(taken) = next else { return Ok(None) };
             work.taken.fetch_add(1, Ordering::Relaxed);
             context.broker.conditions().of(self.lane).recovered();
+            let Taken::Message(received) = taken else { continue };
             for task in intake::take(context, self.lane, received) {
                 let acquiring = Arc::clone(&work.permits).acquire_owned();
                 let grace = grace_over(stop, context.settings.drain_grace);
