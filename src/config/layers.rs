@@ -137,7 +137,7 @@ impl Origin {
         }
     }
 
-    /// What is written here with a former name gets its name.
+    /// Renames what has a former name here.
     fn rename(&self, values: &mut Value) -> Result<Vec<Renamed>, SettingsError> {
         rename(values).map_err(|(key, message)| {
             let origin = self.place(key);

@@ -69,7 +69,7 @@ pub struct Received {
     pub receipt: Receipt,
 }
 
-/// What a consumer took from its queue.
+/// A message from a consumer's queue, and what is to be done with it.
 #[derive(Debug)]
 pub enum Taken {
     /// A message to be processed.
