@@ -230,7 +230,8 @@ async fn rhea_publishes_over_amqp_1_0() {
     let mut seen = Vec::new();
     for Entry { event_id, last_outcome, body, .. } in &entries {
         let reported = last_outcome.as_deref().unwrap_or_default();
-        let what = reported.split_once([',', ':']).map_or(reported, |(what, _)| what);
+        let what = reported.split([',', ':']).next().unwrap_or_default();
+        let what = what.split(" in AMQP 1.0").next().unwrap_or_default();
         assert_eq!(body.as_ref().expect("its body")[..2], *b"\0S", "{what}: as it is encoded");
         seen.push((if event_id.starts_with(r"\x") { "bytes" } else { event_id }, what));
     }

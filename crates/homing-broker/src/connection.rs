@@ -201,19 +201,25 @@ impl ManagedConnection {
         let closing = self.closing.clone();
         self.tasks.spawn(async move {
             while let Some(Some(event)) = closing.run_until_cancelled(events.next()).await {
+                if closing.is_cancelled() {
+                    // Its end is intended.
+                    break;
+                }
                 if let Event::ConnectionBlocked(reason) = event {
                     warn!(purpose, reason, "broker.blocked");
                     lock(&state).blocked = Some(reason);
                 } else if matches!(event, Event::ConnectionUnblocked) {
                     info!(purpose, "broker.unblocked");
                     lock(&state).blocked = None;
-                } else if matches!(event, Event::Error(_)) && !status.connected() {
+                } else if let Event::Error(error) = event {
                     // Errors of single channels arrive here too.
-                    warn!(purpose, broker = address.shown(), "broker.connection_lost");
-                    address.failed();
-                    break;
-                } else if matches!(event, Event::Error(_)) {
-                    spent += 1;
+                    if status.connected() {
+                        spent += 1;
+                    } else {
+                        warn!(purpose, broker = address.shown(), %error, "broker.connection_lost");
+                        address.failed();
+                        break;
+                    }
                 }
                 if spent >= max_spent {
                     info!(purpose, spent, "broker.connection_renewed");

@@ -48,13 +48,7 @@ impl Browser {
     pub(crate) async fn open(base_url: &str) -> Self {
         let place = PLACES.acquire().await.expect("it is never closed");
         let profile = tempfile::tempdir().expect("a folder can be made");
-        let mut driver = Command::new("chromedriver");
-        // A group of its own, so that all that it starts can be ended.
-        driver.arg("--port=0").process_group(0).stdin(Stdio::null()).stderr(Stdio::null());
-        let mut driver = driver.stdout(Stdio::piped()).spawn().expect(
-            "chromedriver is not there: run `make test`, which installs chromium and its driver",
-        );
-        let port = port(&mut driver);
+        let (driver, port) = driver();
         let _installed = rustls::crypto::ring::default_provider().install_default();
         let client = Client::builder().timeout(PATIENCE).no_proxy().build().expect("a client");
         let mut browser = Self {
@@ -269,14 +263,28 @@ fn text(answer: &Value, name: &str) -> String {
     text.unwrap_or_else(|| panic!("no `{name}` in {answer}")).to_owned()
 }
 
-/// The port that the driver says it listens on.
-fn port(driver: &mut Child) -> u16 {
-    let lines = BufReader::new(driver.stdout.take().expect("it is piped")).lines();
-    let reported = lines.map_while(Result::ok).find_map(|line| {
-        let (_, port) = line.split_once("started successfully on port ")?;
-        port.trim_end_matches('.').parse().ok()
-    });
-    reported.expect("the driver starts")
+/// A driver and the port that it listens on. It takes a free port of IPv4 and then the same one of
+/// IPv6, which may be in use.
+fn driver() -> (Child, u16) {
+    const TRIES: usize = 5;
+    for _ in 0..TRIES {
+        let mut driver = Command::new("chromedriver");
+        // A group of its own, so that all that it starts can be ended.
+        driver.arg("--port=0").process_group(0).stdin(Stdio::null()).stderr(Stdio::null());
+        let mut driver = driver.stdout(Stdio::piped()).spawn().expect(
+            "chromedriver is not there: run `make test`, which installs chromium and its driver",
+        );
+        let lines = BufReader::new(driver.stdout.take().expect("it is piped")).lines();
+        let port = lines.map_while(Result::ok).find_map(|line| {
+            let (_, port) = line.split_once("started successfully on port ")?;
+            port.trim_end_matches('.').parse().ok()
+        });
+        if let Some(port) = port {
+            return (driver, port);
+        }
+        driver.wait().expect("it has closed its output, and ends");
+    }
+    panic!("no driver starts");
 }
 
 fn capabilities(profile: &Path) -> Value {
