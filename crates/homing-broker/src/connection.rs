@@ -205,17 +205,11 @@ impl ManagedConnection {
                     // Its end is intended.
                     break;
                 }
-                if let Event::ConnectionBlocked(reason) = event {
-                    warn!(purpose, reason, "broker.blocked");
-                    lock(&state).blocked = Some(reason);
-                } else if matches!(event, Event::ConnectionUnblocked) {
-                    info!(purpose, "broker.unblocked");
-                    lock(&state).blocked = None;
-                } else if let Event::Error(error) = event {
-                    // Errors of single channels arrive here too.
-                    if status.connected() {
-                        spent += 1;
-                    } else {
+                // Errors of single channels arrive here too.
+                match error_of(event, purpose, &state) {
+                    None => continue,
+                    Some(_) if status.connected() => spent += 1,
+                    Some(error) => {
                         warn!(purpose, broker = address.shown(), %error, "broker.connection_lost");
                         address.failed();
                         break;
@@ -230,6 +224,25 @@ impl ManagedConnection {
             *lock(&state) = ConnectionState::default();
         });
     }
+}
+
+/// Returns the error of an event; notes in `state` that the broker blocks the connection, or not any
+/// more.
+fn error_of(
+    event: Event,
+    purpose: &'static str,
+    state: &Mutex<ConnectionState>,
+) -> Option<lapin::Error> {
+    if let Event::ConnectionBlocked(reason) = event {
+        warn!(purpose, reason, "broker.blocked");
+        lock(state).blocked = Some(reason);
+    } else if matches!(event, Event::ConnectionUnblocked) {
+        info!(purpose, "broker.unblocked");
+        lock(state).blocked = None;
+    } else if let Event::Error(error) = event {
+        return Some(error);
+    }
+    None
 }
 
 /// A connection for passive declares of what may not exist. The broker answers each miss by closing

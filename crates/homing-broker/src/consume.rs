@@ -69,13 +69,11 @@ pub struct Received {
     pub receipt: Receipt,
 }
 
-/// A message from a consumer's queue, and what is to be done with it.
+/// A message from a consumer's queue.
 #[derive(Debug)]
-pub enum Taken {
-    /// A message to be processed.
-    Message(Received),
-    /// One that is or was republished: nothing else is to be done.
-    Renewed,
+pub struct Taken {
+    /// The message; `None`: it is or was republished, and nothing else is to be done.
+    pub received: Option<Received>,
 }
 
 /// Messages of one queue, on a channel of its own.
@@ -223,23 +221,24 @@ impl Consumer {
                 if let Some(place) = broker.place_to_renew() {
                     let renewed = message::renewed(&delivery.properties, &origin, body);
                     broker.renew((key, &self.queue), renewed, (receipt, place));
-                    return Taken::Renewed;
+                    return Taken { received: None };
                 }
             }
             Returned::Renewed => {
                 let id = delivery.properties.message_id().as_ref().map(ShortString::as_str);
                 info!(event.id = id, "message.renewed: its original was not acked in time");
                 receipt.settle();
-                return Taken::Renewed;
+                return Taken { received: None };
             }
         }
         let is_renewed = returns::renewals(&delivery.properties) > 0;
-        Taken::Message(Received {
+        let received = Received {
             content: Message::read(&delivery.properties, &origin, body, new_id),
             redelivered: delivery.redelivered || is_renewed,
             returned: returns::count(&delivery.properties),
             receipt,
-        })
+        };
+        Taken { received: Some(received) }
     }
 
     /// Cancels the consumer. Messages that were sent and not taken return to the queue when the

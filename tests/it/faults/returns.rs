@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use homing::config::Settings;
 use homing_broker::{
     Broker, Message, Route,
-    consume::{Consumer, Lane, Received, Taken},
+    consume::{Consumer, Lane, Received},
     prefetch::Bounds,
 };
 use homing_domain::{delivery::Progress, event::Event, id::EventId, topic::Topic};
@@ -33,8 +33,7 @@ async fn take_all(broker: &Broker, lane: Lane) -> (Consumer, Vec<Received>) {
         let mut taken = Vec::new();
         while taken.len() < EVENTS {
             match timeout(PATIENCE, consumer.next()).await.expect("they come") {
-                Ok(Some(Taken::Message(received))) => taken.push(received),
-                Ok(Some(Taken::Renewed)) => {}
+                Ok(Some(next)) => taken.extend(next.received),
                 Ok(None) | Err(_) => break,
             }
         }

@@ -15,7 +15,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::{Context, intake};
 use homing_broker::{
-    consume::{Consumer, Lane, Taken},
+    consume::{Consumer, Lane},
     error::BrokerError,
     prefetch::Bounds,
 };
@@ -223,7 +223,7 @@ impl Session {
             let Some(taken) = next else { return Ok(None) };
             work.taken.fetch_add(1, Ordering::Relaxed);
             context.broker.conditions().of(self.lane).recovered();
-            let Taken::Message(received) = taken else { continue };
+            let Some(received) = taken.received else { continue };
             for task in intake::take(context, self.lane, received) {
                 let acquiring = Arc::clone(&work.permits).acquire_owned();
                 let grace = grace_over(stop, context.settings.drain_grace);
