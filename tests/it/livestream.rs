@@ -132,6 +132,12 @@ async fn a_source_can_be_paused_resumed_and_reset() {
 
     assert_eq!(source_admin.pause("main").await.expect("it is there").state, "paused");
     service.wait_for_connections(0).await;
+    // The process writes that down after it has hung up.
+    let deadline = Instant::now() + PATIENCE;
+    while source_admin.get("main").await.expect("it is there").connected > 0 {
+        assert!(Instant::now() < deadline, "it stays connected");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
     let view = source_admin.reset("main", Reset::Largest).await.expect("it is there");
     assert_eq!((view.reset, view.connected), (Some(Reset::Largest), 0));
     // Longer than a source that is not paused waits.
