@@ -120,8 +120,8 @@ impl Work {
             Self::Attempt(pending) => attempt::attempt(&context, pending).await,
             Self::Park(outgoing, receipt) => {
                 context.observers.counters.message_parked();
-                let disposition = vec![(*outgoing, Route::Parked)];
-                settle::settle(&context.broker, disposition, receipt).await;
+                let copies = vec![(*outgoing, Route::Parked)];
+                settle::settle(&context.broker, copies, receipt).await;
             }
             Self::FanOut(pending, matches) => publish_each(&context, pending, matches).await,
             Self::Match(pending, candidates) => {
@@ -149,13 +149,13 @@ async fn publish_each(context: &Context, pending: PendingDelivery, matches: Vec<
     let Some(running) = context.recent.begin(&message, redelivered).await else {
         return receipt.settle();
     };
-    let disposition = matches.into_iter().map(|matched| {
+    let copies = matches.into_iter().map(|matched| {
         let (delivery, route) = for_subscription(context, &message, matched);
         if route == Route::Parked {
             context.observers.counters.message_parked();
         }
         (delivery.outgoing(), route)
     });
-    settle::settle(&context.broker, disposition, receipt).await;
+    settle::settle(&context.broker, copies, receipt).await;
     running.done();
 }

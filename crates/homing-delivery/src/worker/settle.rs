@@ -16,7 +16,7 @@ const COPIES_AT_ONCE: usize = 16;
 /// | confirm       | redelivered   | in place  | repeated, and once more when the copy is due |
 /// | ack           | deleted       | in place  | as intended                                  |
 ///
-/// Copies are taken from `disposition` one by one: an event may have thousands.
+/// Copies are taken from `copies` one by one: an event may have thousands.
 ///
 /// Returns when the broker owns every copy, however long that takes: giving the original back
 /// instead would repeat the attempt at once, for as long as the broker takes no messages. The
@@ -28,10 +28,10 @@ const COPIES_AT_ONCE: usize = 16;
 /// Dropped before the end, the original is given back; copies may have been taken.
 pub(super) async fn settle(
     broker: &Broker,
-    disposition: impl IntoIterator<Item = (Outgoing, Route)>,
+    copies: impl IntoIterator<Item = (Outgoing, Route)>,
     receipt: Receipt,
 ) {
-    let handed_on = stream::iter(disposition)
+    let handed_on = stream::iter(copies)
         .map(Ok)
         .try_for_each_concurrent(COPIES_AT_ONCE, |(message, route)| async move {
             let published = broker.publish_until_confirmed(&message, route).await;
