@@ -1,8 +1,8 @@
 //! Settings: read once at start, unknown keys refused by name, checked by building what they
 //! describe.
 //!
-//! `default.toml` holds every key with its default and is the reference for operators. A file per
-//! section turns text into the domain's types.
+//! Every crate with settings holds their keys, defaults and types; `default.toml` has those of the
+//! program itself. All of them together are the reference for operators.
 
 use std::path::Path;
 

@@ -203,15 +203,15 @@ impl History {
 
     /// A timeline for each subscription, in the order in which they began.
     async fn timelines(&self, found: &Found) -> Result<Vec<DeliveryTimeline>, StoreError> {
-        let mut recipient: Vec<Option<SubscriptionId>> = Vec::new();
-        for subscription in found.recipient() {
-            if !recipient.contains(&subscription) {
-                recipient.push(subscription);
+        let mut recipients: Vec<Option<SubscriptionId>> = Vec::new();
+        for subscription in found.recipients() {
+            if !recipients.contains(&subscription) {
+                recipients.push(subscription);
             }
         }
         let mut circuits = BTreeMap::new();
         let mut timelines = Vec::new();
-        for subscription in recipient {
+        for subscription in recipients {
             let records = found.records.iter().filter(|record| owner(record) == subscription);
             let known = timeline::Timeline {
                 records: records.collect(),
@@ -256,7 +256,7 @@ impl History {
 
     /// Subscriptions that want `topic`, without a known delivery.
     async fn unsent(&self, topic: &Topic, found: &Found) -> Result<Vec<Unsent>, StoreError> {
-        let recipient: BTreeSet<_> = found.recipient().collect();
+        let recipients: BTreeSet<_> = found.recipients().collect();
         let taken = found.taken();
         let mut unsent = Vec::new();
         let mut page = Page { after: None, limit: MAX_PAGE_LIMIT };
@@ -265,7 +265,7 @@ impl History {
             let listing = self.store.subscriptions(page).await?;
             searched = searched.saturating_add(listing.subscriptions.len());
             let wanting = listing.subscriptions.iter().filter(|subscription| {
-                subscription.spec.wants_topic(topic) && !recipient.contains(&Some(subscription.id))
+                subscription.spec.wants_topic(topic) && !recipients.contains(&Some(subscription.id))
             });
             unsent.extend(wanting.map(|subscription| Unsent {
                 subscription: subscription.id,
@@ -335,7 +335,7 @@ impl Found {
     }
 
     /// The subscriptions of its deliveries, with repetitions.
-    fn recipient(&self) -> impl Iterator<Item = Option<SubscriptionId>> {
+    fn recipients(&self) -> impl Iterator<Item = Option<SubscriptionId>> {
         let recorded = self.records.iter().map(owner);
         recorded.chain(self.entries.iter().map(|entry| entry.subscription_id))
     }

@@ -87,8 +87,7 @@ async fn filters_select_the_right_samples_and_bodies_stay_as_they_are() {
     }
     for request in receiver.requests() {
         let topic = request.header("x-homing-topic").expect("a topic");
-        let (_, body) =
-            SAMPLES.iter().find(|(test_event, _)| *test_event == topic).expect("a sample");
+        let (_, body) = SAMPLES.iter().find(|(sample, _)| *sample == topic).expect("a sample");
         assert_eq!(request.body, *body, "{topic} arrives byte for byte");
     }
 }

@@ -7,9 +7,6 @@ use url::Url;
 
 use homing_domain::settings::{SettingsError, address, section};
 
-/// The defaults, with their comments.
-pub const DEFAULTS: &str = include_str!("defaults.toml");
-
 /// The sources of events.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

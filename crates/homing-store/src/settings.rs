@@ -27,7 +27,7 @@ const PARAMETERS: [&str; 9] = [
 const SSL_MODES: [&str; 6] = ["disable", "allow", "prefer", "require", "verify-ca", "verify-full"];
 
 /// The defaults, with their comments.
-pub const DEFAULTS: &str = include_str!("defaults.toml");
+pub(crate) const DEFAULTS: &str = include_str!("defaults.toml");
 
 /// Settings of the store.
 #[derive(Clone, Debug, Serialize, Deserialize)]

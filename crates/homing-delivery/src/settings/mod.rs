@@ -17,4 +17,4 @@ pub use self::{
 };
 
 /// The defaults, with their comments.
-pub const DEFAULTS: &str = include_str!("defaults.toml");
+pub(crate) const DEFAULTS: &str = include_str!("defaults.toml");

@@ -130,7 +130,7 @@ async fn share_limits(context: &Context) {
 pub(super) async fn topology(context: Arc<Context>, stop: CancellationToken) {
     let tending = async {
         loop {
-            maintenance(&context).await;
+            restore_topology(&context).await;
             tokio::time::sleep(TOPOLOGY_INTERVAL).await;
         }
     };
@@ -139,7 +139,7 @@ pub(super) async fn topology(context: Arc<Context>, stop: CancellationToken) {
     stop.run_until_cancelled(both).await;
 }
 
-async fn maintenance(context: &Context) {
+async fn restore_topology(context: &Context) {
     if let Err(error) = context.broker.restore_topology().await {
         // The lanes report a broker that is unavailable.
         debug!(error = error.report(), "topology.restore_failed");

@@ -79,8 +79,8 @@ impl Observers {
                 events::held(delivery, "store unavailable", Some(error));
             }
             SkipReason::CircuitOpen => events::held(delivery, "the circuit is open", None),
-            // At most one line per URL and minute, with a record of that delivery: there may be
-            // very many.
+            // At most one line per URL and minute, and one record per delivery, when this begins:
+            // there may be very many.
             SkipReason::NotNow(error) => {
                 if url.as_ref().is_some_and(|url| self.not_now_lines.is_due(url)) {
                     events::held(delivery, "no attempt can be made now", Some(error.as_ref()));
