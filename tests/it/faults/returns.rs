@@ -1,6 +1,6 @@
 //! Connections that end again and again: what was sent ahead over them is not parked for that.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, time::Duration};
 
 use homing::config::Settings;
 use homing_broker::{
@@ -22,23 +22,32 @@ use crate::support::{
 /// Four times the broker's limit of returns.
 const LOSSES: u32 = 200;
 const EVENTS: usize = 20;
+/// What was prefetched has come before this is over.
+const QUIET: Duration = Duration::from_millis(20);
 const BOUNDS: Bounds = Bounds { max_messages: 64, max_bytes: 1_048_576, largest: 1_024 };
 
-/// Takes everything that is in the queue of `lane`; more may not come.
+/// Takes everything that is in the queue of `lane`, with the duplicates that a lost confirm leaves
+/// behind; more may not come.
 async fn take_all(broker: &Broker, lane: Lane) -> (Consumer, Vec<Received>) {
     let deadline = Instant::now() + PATIENCE;
     loop {
         assert!(Instant::now() < deadline, "not all of them come");
         let Ok(mut consumer) = broker.consume(lane, BOUNDS).await else { continue };
-        let mut taken = Vec::new();
-        while taken.len() < EVENTS {
-            match timeout(PATIENCE, consumer.next()).await.expect("they come") {
-                Ok(Some(next)) => taken.extend(next.received),
-                Ok(None) | Err(_) => break,
+        let (mut taken, mut ids) = (Vec::new(), BTreeSet::new());
+        loop {
+            let wait = if ids.len() < EVENTS { PATIENCE } else { QUIET };
+            match timeout(wait, consumer.next()).await {
+                Ok(Ok(Some(next))) => {
+                    for received in next.received {
+                        let message = received.content.as_ref().expect("it is a message");
+                        ids.insert(message.event.id.as_str().to_owned());
+                        taken.push(received);
+                    }
+                }
+                Ok(Ok(None) | Err(_)) => break,
+                Err(_elapsed) if ids.len() == EVENTS => return (consumer, taken),
+                Err(_elapsed) => panic!("not all of them come"),
             }
-        }
-        if taken.len() == EVENTS {
-            return (consumer, taken);
         }
     }
 }
