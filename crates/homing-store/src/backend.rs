@@ -67,8 +67,6 @@ pub(super) struct Dialect {
     pub(super) begin_snapshot: &'static str,
     /// Locks out every other writer of subscriptions, where `begin_write` does not.
     pub(super) lock_subscriptions: Option<&'static str>,
-    /// Corrects the totals of subscriptions.
-    pub(super) recount: &'static str,
     /// Reads and locks the reset that the next connect of a source asks for.
     pub(super) lock_reset: &'static str,
     /// Reads and locks the circuit of a URL.

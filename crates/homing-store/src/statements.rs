@@ -20,6 +20,19 @@ pub(super) const BY_ID: &str = "SELECT * FROM subscriptions WHERE id = $1";
 /// The empty text sorts before every id.
 pub(super) const BEHIND: &str = "SELECT * FROM subscriptions WHERE id > $1 ORDER BY id LIMIT $2";
 pub(super) const TOTALS: &str = "SELECT number, filter_bytes FROM subscription_totals";
+/// Counts the totals that have drifted: 0 or 1.
+pub(super) const DRIFTED: &str = "\
+    SELECT count(*) FROM subscription_totals, \
+    (SELECT count(*) AS number, coalesce(sum(octet_length(filters)), 0) AS filter_bytes \
+    FROM subscriptions) AS counted \
+    WHERE subscription_totals.number <> counted.number \
+    OR subscription_totals.filter_bytes <> counted.filter_bytes";
+/// Corrects the totals.
+pub(super) const RECOUNT: &str = "\
+    UPDATE subscription_totals \
+    SET number = counted.number, filter_bytes = counted.filter_bytes \
+    FROM (SELECT count(*) AS number, coalesce(sum(octet_length(filters)), 0) AS filter_bytes \
+    FROM subscriptions) AS counted";
 pub(super) const CENSUS: &str = "\
     SELECT (SELECT version FROM versions WHERE name = 'subscriptions') AS version, \
     count(*) AS number, CAST(coalesce(sum(updated_ms), 0) AS bigint) AS updated_sum \

@@ -181,6 +181,7 @@ impl Http1 {
         let sent = self.sender.try_send_request(request);
         let mut error = match self.driver.until(sent).await {
             Ok(response) => {
+                self.first_bytes.answered();
                 let (head, body) = response.into_parts();
                 return Ok(Answer { head, body, connection: Some(self) });
             }

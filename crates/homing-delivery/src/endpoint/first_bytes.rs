@@ -31,13 +31,19 @@ struct First {
     length: usize,
     /// The number of bytes received in total.
     total: usize,
+    /// True if the client has read the head of a final answer.
+    is_answered: bool,
 }
 
 impl FirstBytes {
     /// Clears the record before the next request is sent.
     pub(super) fn forget(&self) {
-        let mut first = self.first();
-        (first.length, first.total) = (0, 0);
+        *self.first() = First::default();
+    }
+
+    /// Notes that the client has read the head of a final answer: what follows is its body.
+    pub(super) fn answered(&self) {
+        self.first().is_answered = true;
     }
 
     /// True if nothing was received.
@@ -64,12 +70,15 @@ impl FirstBytes {
     fn is_interim_for_ever(&self) -> bool {
         let first = self.first();
         let is_interim = matches!(first.bytes, [b'H', .., b' ', b'1', _, _]);
-        is_interim && first.length == LENGTH && first.total > MAX_INTERIM_BYTES
+        !first.is_answered
+            && is_interim
+            && first.length == LENGTH
+            && first.total > MAX_INTERIM_BYTES
     }
 
     fn note(&self, came: &[u8]) {
         let mut first = self.first();
-        let First { bytes, length, total } = &mut *first;
+        let First { bytes, length, total, .. } = &mut *first;
         *total = total.saturating_add(came.len());
         if let Some(room) = bytes.get_mut(*length..) {
             for (place, byte) in room.iter_mut().zip(came) {

@@ -62,12 +62,6 @@ impl Backend for PostgresDatabase {
         lock_subscriptions: Some(
             "SELECT version FROM versions WHERE name = 'subscriptions' FOR UPDATE",
         ),
-        recount: "UPDATE subscription_totals \
-            SET number = counted.number, filter_bytes = counted.filter_bytes \
-            FROM (SELECT count(*) AS number, coalesce(sum(octet_length(filters)), 0) \
-            AS filter_bytes FROM subscriptions) AS counted \
-            WHERE subscription_totals.number <> counted.number \
-            OR subscription_totals.filter_bytes <> counted.filter_bytes",
         // The second one waits, and finds nothing.
         lock_reset: "SELECT reset FROM sources WHERE name = $1 FOR UPDATE",
         lock_circuit: "SELECT * FROM circuits WHERE url = $1 FOR UPDATE",

@@ -38,12 +38,6 @@ impl Backend for SqliteFile {
         begin_write: "BEGIN IMMEDIATE",
         begin_snapshot: "BEGIN",
         lock_subscriptions: None,
-        recount: "UPDATE subscription_totals \
-            SET number = counted.number, filter_bytes = counted.filter_bytes \
-            FROM (SELECT count(*) AS number, coalesce(sum(length(CAST(filters AS BLOB))), 0) \
-            AS filter_bytes FROM subscriptions) AS counted \
-            WHERE subscription_totals.number <> counted.number \
-            OR subscription_totals.filter_bytes <> counted.filter_bytes",
         lock_reset: RESET,
         lock_circuit: CIRCUIT,
         prune_circuits: "DELETE FROM circuits WHERE url IN \

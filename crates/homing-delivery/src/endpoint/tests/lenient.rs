@@ -56,6 +56,13 @@ async fn interim_answers_are_passed_over_and_end() {
     let attempted = attempt(&endpoints(), &server.url()).await;
     assert_eq!((attempted.outcome, &attempted.response[..]), (ACCEPTED, &b"ok"[..]));
 
+    // A long body is no interim answer.
+    let body = "x".repeat(200_000);
+    let answer = format!("{interim}HTTP/1.1 200 OK\r\ncontent-length: 200000\r\n\r\n{body}");
+    let server = Server::answering(answer).await;
+    let attempted = attempt(&endpoints(), &server.url()).await;
+    assert_eq!((attempted.outcome, attempted.cause), (ACCEPTED, None));
+
     let server = Server::start(move |mut stream| async move {
         read_request(&mut stream).await;
         let many = interim.repeat(10_000);
