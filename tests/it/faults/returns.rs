@@ -38,7 +38,7 @@ async fn take_all(broker: &Broker, lane: Lane) -> (Consumer, Vec<Received>) {
             let wait = if ids.len() < EVENTS { PATIENCE } else { QUIET };
             match timeout(wait, consumer.next()).await {
                 Ok(Ok(Some(next))) => {
-                    for received in next.received {
+                    if let Some(received) = next.received {
                         let message = received.content.as_ref().expect("it is a message");
                         ids.insert(message.event.id.as_str().to_owned());
                         taken.push(received);
