@@ -56,6 +56,9 @@ lint: cargo ## check formatting, words, clippy, documentation, shell scripts
 	cargo fmt --check
 	.ci/prose
 	cargo clippy --workspace --all-targets --locked -- -D warnings
+	@set -x; for features in "" dashboard postgres workfront; do \
+		cargo clippy --no-default-features --features "$$features" --locked -- -D warnings; \
+	done
 	RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --document-private-items --locked
 	@if command -v shellcheck >/dev/null; then \
 		echo "shellcheck rabbitmq/{up,down,ctl,cluster,four} postgres/{up,down} tests/run tests/setup benches/instructions .ci/run .ci/dependencies .ci/prose"; \

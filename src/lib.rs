@@ -18,6 +18,7 @@ pub mod overview;
 
 pub mod api;
 
+#[cfg(feature = "dashboard")]
 pub mod dashboard;
 
 pub mod service;

@@ -9,10 +9,11 @@ use tokio::net::TcpListener;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::{error, field, info};
 
+#[cfg(feature = "dashboard")]
+use crate::dashboard::{self, DashboardParts};
 use crate::{
     api::{self, Api, ApiParts},
     config::Settings,
-    dashboard::{self, DashboardParts},
     overview::StatusService,
     registry::Registry,
 };
@@ -157,13 +158,11 @@ pub async fn run(
         let stored_tokens = parts.store.tokens().await.map_err(ServiceError::Store)?;
         let listener = listen(&parts, &stored_tokens).await?;
         let api = api(&parts, stored_tokens, subscriptions, metrics)?;
-        let dashboard = DashboardParts {
-            api: api.clone(),
-            schedules: parts.schedules.names().iter().map(ToString::to_string).collect(),
-            stop: api_stop.clone(),
-        };
-        let pages = dashboard::router(dashboard, api_tasks.clone());
-        let router = api::finished(api::router(api).merge(pages));
+        let router = api::router(api.clone());
+        #[cfg(feature = "dashboard")]
+        let router = router
+            .merge(dashboard::router(dashboard(&parts, api, api_stop.clone()), api_tasks.clone()));
+        let router = api::finished(router);
         let max_per_address = parts.settings.api.max_connections_per_address;
         api_tasks.spawn(api::serve(listener, router, max_per_address, api_stop.clone()));
     }
@@ -274,6 +273,12 @@ fn api(
         max_event_bytes: parts.settings.worker.max_event_bytes,
         customer_id: parts.settings.api.customer_id.clone(),
     }))
+}
+
+#[cfg(feature = "dashboard")]
+fn dashboard(parts: &Parts, api: Api, stop: CancellationToken) -> DashboardParts {
+    let schedules = parts.schedules.names().iter().map(ToString::to_string).collect();
+    DashboardParts { api, schedules, stop }
 }
 
 /// Connects to the broker, however long it takes; logs an error once, and again when it changes.

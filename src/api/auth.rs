@@ -22,7 +22,6 @@ use super::{
     guesses::Guesses,
     local::check_is_local,
     problem::{Kind, Problem},
-    workfront,
 };
 use homing_domain::api_token::{ApiToken, Scope, TokenDigest, TokenName};
 use homing_store::Store;
@@ -214,13 +213,16 @@ fn check_scope(method: &Method, holder: &Holder) -> Result<(), Problem> {
     Err(Problem::new(Kind::Forbidden, detail))
 }
 
+/// The subscriptions of Workfront's API.
+pub(super) const WORKFRONT: &str = "/attask/eventsubscription/api/v1/subscriptions";
+
 /// The header in which clients of Workfront's API send their session, here an API token.
 const SESSION_ID: HeaderName = HeaderName::from_static("sessionid");
 
 /// The token that a request shows.
 #[must_use]
 pub fn token(request: &Request) -> Option<&[u8]> {
-    let is_workfronts = request.uri().path().starts_with(workfront::SUBSCRIPTIONS);
+    let is_workfronts = request.uri().path().starts_with(WORKFRONT);
     if let Some(session) = request.headers().get(SESSION_ID).filter(|_| is_workfronts) {
         return Some(session.as_bytes().trim_ascii());
     }

@@ -46,6 +46,7 @@ mod sources;
 mod status;
 mod subscriptions;
 mod uploads;
+#[cfg(feature = "workfront")]
 mod workfront;
 
 #[cfg(test)]
@@ -213,16 +214,19 @@ pub fn finished(router: Router) -> Router {
 
 /// Routes that need no token.
 fn open() -> OpenApiRouter<Api> {
-    OpenApiRouter::new()
+    let router = OpenApiRouter::new()
         .routes(routes!(health::alive))
         .routes(routes!(health::ready))
         .routes(routes!(openapi::document))
-        .routes(routes!(docs::page))
+        .routes(routes!(docs::page));
+    #[cfg(not(feature = "dashboard"))]
+    let router = router.route("/", axum::routing::get(problem::no_such_address));
+    router
 }
 
 /// Short requests; a bounded number at a time.
 fn taking_turns() -> OpenApiRouter<Api> {
-    OpenApiRouter::new()
+    let router = OpenApiRouter::new()
         .routes(routes!(subscriptions::create, subscriptions::list))
         .routes(routes!(subscriptions::get, subscriptions::update, subscriptions::delete))
         .routes(routes!(subscriptions::rotate_secret))
@@ -235,10 +239,13 @@ fn taking_turns() -> OpenApiRouter<Api> {
         .routes(routes!(sources::get))
         .routes(routes!(sources::pause))
         .routes(routes!(sources::resume))
-        .routes(routes!(sources::reset))
+        .routes(routes!(sources::reset));
+    #[cfg(feature = "workfront")]
+    let router = router
         .routes(routes!(workfront::create, workfront::list))
         .routes(routes!(workfront::get, workfront::delete))
-        .routes(routes!(workfront::set_version))
+        .routes(routes!(workfront::set_version));
+    router
 }
 
 /// The same, with an event as its body.
@@ -261,11 +268,13 @@ fn reading() -> OpenApiRouter<Api> {
 
 /// Scans of all parked messages.
 fn scanning() -> OpenApiRouter<Api> {
-    OpenApiRouter::new()
+    let router = OpenApiRouter::new()
         .routes(routes!(parked::replay))
         .routes(routes!(parked::remove))
         .routes(routes!(endpoints::get))
         .routes(routes!(endpoints::enable))
-        .routes(routes!(endpoints::disable))
-        .routes(routes!(workfront::set_versions))
+        .routes(routes!(endpoints::disable));
+    #[cfg(feature = "workfront")]
+    let router = router.routes(routes!(workfront::set_versions));
+    router
 }

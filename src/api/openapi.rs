@@ -21,9 +21,10 @@ use utoipa::{
 };
 
 use super::{
+    auth::WORKFRONT,
     batching, open,
     problem::{Document, PROBLEM},
-    publishing, reading, scanning, taking_turns, workfront,
+    publishing, reading, scanning, taking_turns,
 };
 
 /// The groups of addresses, in the order in which they are shown.
@@ -78,7 +79,10 @@ fn described() -> OpenApi {
         .title("homing")
         .version(env!("CARGO_PKG_VERSION"))
         .description(Some(ABOUT));
-    let tags = TAGS.map(|(name, about)| TagBuilder::new().name(name).description(Some(about)));
+    let tags = TAGS
+        .iter()
+        .filter(|(name, _)| cfg!(feature = "workfront") || *name != "workfront")
+        .map(|(name, about)| TagBuilder::new().name(*name).description(Some(*about)));
     let mut components = document.components.unwrap_or_default();
     add_security(&mut components);
     let mut schemas = vec![(Document::name().into_owned(), Document::schema())];
@@ -109,7 +113,7 @@ fn add_security(components: &mut Components) {
 fn guard(path: &str, operation: &mut Operation) {
     let none: [&str; 0] = [];
     let mut ways = vec![SecurityRequirement::new("token", none)];
-    if path.starts_with(workfront::SUBSCRIPTIONS) {
+    if path.starts_with(WORKFRONT) {
         ways.push(SecurityRequirement::new("session", none));
     }
     operation.security = Some(ways);

@@ -22,10 +22,10 @@ use serde::Serialize;
 use serde_json::{Map, Value};
 use tracing::error;
 
-use super::extract::full_path;
+use super::{auth::WORKFRONT, extract::full_path};
 use crate::registry::RegistryError;
 use homing_broker::error::BrokerError;
-use homing_domain::{report::Chain, subscription::FieldError};
+use homing_domain::{report::Chain, settings::not_built, subscription::FieldError};
 use homing_store::{QuotaError, StoreError};
 use homing_telemetry::metrics;
 
@@ -307,7 +307,17 @@ impl IntoResponse for Problem {
 /// Answers for addresses that do not exist.
 pub(super) async fn no_such_address(uri: Uri) -> Problem {
     let path: String = uri.path().chars().take(200).collect();
-    Problem::new(Kind::NotFound, format!("there is nothing at `{path}`"))
+    let detail = not_built_at(&path).unwrap_or_else(|| format!("there is nothing at `{path}`"));
+    Problem::new(Kind::NotFound, detail)
+}
+
+/// The sentence about a part that would answer at `path` and that this build does not have.
+fn not_built_at(path: &str) -> Option<String> {
+    if cfg!(not(feature = "dashboard")) && path == "/" {
+        return Some(not_built("dashboard", "dashboard"));
+    }
+    let is_workfronts = cfg!(not(feature = "workfront")) && path.starts_with(WORKFRONT);
+    is_workfronts.then(|| not_built("Workfront API", "workfront"))
 }
 
 /// Answers for methods that an address does not support; `allow` lists the supported ones.

@@ -24,6 +24,8 @@ pub struct ApiSettings {
 
 impl ApiSettings {
     const TOKEN_BYTES_MIN: usize = 16;
+    /// The default of `customer_id`.
+    const NO_CUSTOMER: &str = "00000000000000000000000000000000";
     /// The limit of all addresses together.
     const MAX_CONNECTIONS: usize = 512;
 
@@ -35,6 +37,9 @@ impl ApiSettings {
         if !(1..=Self::MAX_CONNECTIONS).contains(&self.max_connections_per_address) {
             let message = format!("between 1 and {}", Self::MAX_CONNECTIONS);
             return Err(SettingsError::value("api.max_connections_per_address", message));
+        }
+        if cfg!(not(feature = "workfront")) && self.customer_id != Self::NO_CUSTOMER {
+            return Err(SettingsError::not_built("api.customer_id", "Workfront API", "workfront"));
         }
         Ok(())
     }

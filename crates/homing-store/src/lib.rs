@@ -40,6 +40,7 @@ mod error;
 mod encryption;
 mod key_source;
 mod keyring;
+#[cfg(feature = "postgres")]
 mod postgres;
 mod publications;
 mod row;
@@ -289,6 +290,7 @@ pub async fn open(settings: &StoreSettings) -> Result<Arc<dyn Store>, StoreError
     let quotas = Quotas::from(settings);
     Ok(match place {
         StoreUrl::Sqlite(file) => Arc::new(sqlite::SqliteStore::open(file, keys, quotas).await?),
+        #[cfg(feature = "postgres")]
         StoreUrl::Postgres(url) => {
             let keys = keys.ok_or(StoreError::NoKey)?;
             let max_connections = settings.max_connections;
@@ -304,6 +306,7 @@ pub fn location(settings: &StoreSettings) -> String {
     match settings.place() {
         Ok(StoreUrl::Sqlite(file)) => sqlite::SqliteStore::absolute(file)
             .map_or_else(|_| settings.url.clone(), |path| path.display().to_string()),
+        #[cfg(feature = "postgres")]
         Ok(StoreUrl::Postgres(url)) => postgres::location(&url),
         Err(_) => String::new(),
     }

@@ -1,30 +1,12 @@
 //! `[store]`
 
-use serde::{Deserialize, Serialize};
-use url::Url;
-
-use homing_domain::settings::{SettingsError, list, section};
 use homing_domain::{
     encryption_key::{EncryptionKey, EncryptionKeyError},
-    url::in_words,
+    settings::{SettingsError, list, section},
 };
+use serde::{Deserialize, Serialize};
 
 const FORMS: &str = "write it as sqlite:homing.db or postgres://user:password@host:5432/database";
-
-/// Parameters allowed behind the `?` of a PostgreSQL URL. Not the password, which would be shown.
-const PARAMETERS: [&str; 9] = [
-    "application_name",
-    "dbname",
-    "host",
-    "options",
-    "port",
-    "sslcert",
-    "sslkey",
-    "sslmode",
-    "sslrootcert",
-];
-
-const SSL_MODES: [&str; 6] = ["disable", "allow", "prefer", "require", "verify-ca", "verify-full"];
 
 /// The defaults, with their comments.
 pub(crate) const DEFAULTS: &str = include_str!("defaults.toml");
@@ -56,7 +38,8 @@ pub enum StoreUrl<'a> {
     /// A SQLite file: the part behind `sqlite:`.
     Sqlite(&'a str),
     /// A PostgreSQL database, password included.
-    Postgres(Box<Url>),
+    #[cfg(feature = "postgres")]
+    Postgres(Box<url::Url>),
 }
 
 impl StoreSettings {
@@ -76,22 +59,22 @@ impl StoreSettings {
     /// [`SettingsError::Value`]: no store. The text does not repeat the URL, which may hold a
     /// password.
     pub fn place(&self) -> Result<StoreUrl<'_>, SettingsError> {
-        let wrong = |message: &str| SettingsError::value("store.url", message);
         match self.url.split_once(':') {
             Some(("sqlite", file)) if !file.is_empty() => Ok(StoreUrl::Sqlite(file)),
-            Some(("postgres" | "postgresql", rest)) if rest.starts_with("//") => {
-                let url = Url::parse(&self.url).map_err(in_words).map_err(|error| {
-                    wrong(&format!(
-                        "not a PostgreSQL URL: {error}; write it as \
-                         postgres://user:password@host:5432/database, with %40 for @, %2F for / \
-                         and so on in the password"
-                    ))
-                })?;
-                check_parameters(&url)?;
-                Ok(StoreUrl::Postgres(Box::new(url)))
-            }
-            Some(_) | None => Err(wrong(FORMS)),
+            Some(("postgres" | "postgresql", rest)) if rest.starts_with("//") => self.postgres(),
+            Some(_) | None => Err(SettingsError::value("store.url", FORMS)),
         }
+    }
+
+    #[cfg(feature = "postgres")]
+    fn postgres(&self) -> Result<StoreUrl<'_>, SettingsError> {
+        Ok(StoreUrl::Postgres(Box::new(crate::postgres::database_url::parse(&self.url)?)))
+    }
+
+    #[cfg(not(feature = "postgres"))]
+    #[expect(clippy::unused_self, reason = "the other one reads the URL")]
+    fn postgres(&self) -> Result<StoreUrl<'_>, SettingsError> {
+        Err(SettingsError::not_built("store.url", "PostgreSQL", "postgres"))
     }
 
     /// Builds everything that needs no I/O, so that a mistake shows at start.
@@ -121,28 +104,6 @@ impl StoreSettings {
     }
 }
 
-fn check_parameters(url: &Url) -> Result<(), SettingsError> {
-    let wrong = |message: String| Err(SettingsError::value("store.url", message));
-    for (name, value) in url.query_pairs() {
-        if name == "password" || name == "user" {
-            return wrong(format!("the {name} belongs before the @, not behind the ?"));
-        }
-        if !PARAMETERS.contains(&&*name) {
-            let known = PARAMETERS.join(", ");
-            return wrong(format!(
-                "there is no parameter `{name}` behind the ?; known are {known}"
-            ));
-        }
-        if name == "sslmode" && !SSL_MODES.contains(&&*value) {
-            return wrong(format!("`sslmode` is one of {}", SSL_MODES.join(", ")));
-        }
-        if name == "port" && value.parse::<u16>().is_err() {
-            return wrong("`port` is a number from 1 to 65535".to_owned());
-        }
-    }
-    Ok(())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -160,6 +121,14 @@ mod tests {
         settings.place().map(|place| format!("{place:?}")).map_err(|error| error.to_string())
     }
 
+    #[cfg(not(feature = "postgres"))]
+    #[test]
+    fn a_build_without_postgresql_says_so() {
+        let error = place("postgres://homing:hidden@db/homing").unwrap_err();
+        insta::assert_snapshot!(error, @"`store.url`: this build has no PostgreSQL; build it with --features postgres");
+    }
+
+    #[cfg(feature = "postgres")]
     #[test]
     fn a_url_names_a_file_or_a_database() {
         assert_eq!(place("sqlite:homing.db").unwrap(), "Sqlite(\"homing.db\")");
@@ -172,6 +141,7 @@ mod tests {
         }
     }
 
+    #[cfg(feature = "postgres")]
     #[test]
     fn what_is_wrong_is_said_without_the_password() {
         let mut errors = Vec::new();

@@ -4,34 +4,57 @@
 use std::borrow::Cow;
 
 use sqlx::{
-    Arguments, AssertSqlSafe, Database, Encode, FromRow, Postgres, SqlSafeStr, SqlStr, Sqlite,
-    Transaction, Type,
+    Arguments, AssertSqlSafe, Database, Encode, FromRow, SqlSafeStr, SqlStr, Sqlite, Transaction,
+    Type,
     error::BoxDynError,
-    postgres::{PgConnection, PgRow},
     sqlite::{SqliteConnection, SqliteRow},
+};
+#[cfg(feature = "postgres")]
+use sqlx::{
+    Postgres,
+    postgres::{PgConnection, PgRow},
 };
 
 /// A transaction on a connection of a pool.
 pub(super) type Tx<DB> = Transaction<'static, DB>;
 
+/// A value that PostgreSQL can store, and a row of it that can be read.
+#[cfg(feature = "postgres")]
+mod in_postgres {
+    use super::{Encode, FromRow, PgRow, Postgres, Type};
+
+    pub(crate) trait Value<'t>: Encode<'t, Postgres> + Type<Postgres> {}
+    impl<'t, T: Encode<'t, Postgres> + Type<Postgres>> Value<'t> for T {}
+
+    pub(crate) trait Record: for<'r> FromRow<'r, PgRow> {}
+    impl<T: for<'r> FromRow<'r, PgRow>> Record for T {}
+}
+
+/// No bounds in a build without PostgreSQL.
+#[cfg(not(feature = "postgres"))]
+mod in_postgres {
+    pub(crate) trait Value<'t> {}
+    impl<T> Value<'_> for T {}
+
+    pub(crate) trait Record {}
+    impl<T> Record for T {}
+}
+
 /// A value that both databases can store.
 pub(super) trait Value<'t>:
-    Encode<'t, Sqlite> + Type<Sqlite> + Encode<'t, Postgres> + Type<Postgres>
+    Encode<'t, Sqlite> + Type<Sqlite> + in_postgres::Value<'t>
 {
 }
 
-impl<'t, T> Value<'t> for T where
-    T: Encode<'t, Sqlite> + Type<Sqlite> + Encode<'t, Postgres> + Type<Postgres>
-{
-}
+impl<'t, T> Value<'t> for T where T: Encode<'t, Sqlite> + Type<Sqlite> + in_postgres::Value<'t> {}
 
 /// A value that a row of either database can be read as.
 pub(super) trait Record:
-    for<'r> FromRow<'r, SqliteRow> + for<'r> FromRow<'r, PgRow> + Send
+    for<'r> FromRow<'r, SqliteRow> + in_postgres::Record + Send
 {
 }
 
-impl<T> Record for T where T: for<'r> FromRow<'r, SqliteRow> + for<'r> FromRow<'r, PgRow> + Send {}
+impl<T> Record for T where T: for<'r> FromRow<'r, SqliteRow> + in_postgres::Record + Send {}
 
 /// A database that statements can be run in.
 pub(super) trait SqlDatabase: Database {
@@ -88,6 +111,7 @@ macro_rules! sql_database {
 }
 
 sql_database!(Sqlite, SqliteConnection, SqliteRow);
+#[cfg(feature = "postgres")]
 sql_database!(Postgres, PgConnection, PgRow);
 
 /// SQL and the values of its placeholders.
@@ -162,6 +186,7 @@ impl<DB: SqlDatabase> Statement<DB> {
     }
 }
 
+#[cfg(feature = "postgres")]
 impl Statement<Postgres> {
     /// Binds a whole column as the next value.
     pub(super) fn bind_array<'t>(

@@ -1,5 +1,6 @@
 //! The API without a broker.
 
+#[cfg(feature = "workfront")]
 mod workfront;
 
 use std::{sync::Arc, time::Duration};

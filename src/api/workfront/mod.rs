@@ -21,6 +21,7 @@ use serde_json::{Map, Value, json};
 
 use super::{
     Api,
+    auth::WORKFRONT,
     extract::{IdInPath, JsonBody, NoParameters, Parameters},
     problem::Problem,
 };
@@ -38,8 +39,6 @@ use homing_domain::{
 use homing_store::{Listing, MAX_PAGE_LIMIT};
 
 pub(super) use versions::*;
-
-pub(super) const SUBSCRIPTIONS: &str = "/attask/eventsubscription/api/v1/subscriptions";
 
 const PAGE_LIMIT_DEFAULT: u32 = 100;
 /// Far beyond any existing page.
@@ -173,7 +172,7 @@ pub(super) async fn create(
 ) -> Result<Created, Problem> {
     let created = api.parts.registry.create(wanted.draft()?).await.map_err(renamed)?;
     let id = created.subscription.id;
-    let location = format!("{SUBSCRIPTIONS}/{id}");
+    let location = format!("{WORKFRONT}/{id}");
     let versioned = Versioned { id, version: Version::default() };
     Ok((StatusCode::CREATED, [(LOCATION, location)], Json(versioned)))
 }

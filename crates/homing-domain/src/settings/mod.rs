@@ -40,6 +40,12 @@ impl SettingsError {
         Self::Value { key: key.to_owned(), origin: None, message: message.to_string() }
     }
 
+    /// `key` needs a part that this build does not have.
+    #[must_use]
+    pub fn not_built(key: &str, part: &str, feature: &str) -> Self {
+        Self::value(key, not_built(part, feature))
+    }
+
     /// All of `errors` as one, if there are any.
     ///
     /// # Errors
@@ -52,6 +58,12 @@ impl SettingsError {
             _ => Err(Self::Several(errors)),
         }
     }
+}
+
+/// The sentence about a part that this build does not have.
+#[must_use]
+pub fn not_built(part: &str, feature: &str) -> String {
+    format!("this build has no {part}; build it with --features {feature}")
 }
 
 /// The section `name` of `defaults`, a TOML text, overridden by `changes`, another one with keys of

@@ -30,6 +30,7 @@ use super::{
 use homing_domain::{circuit::Circuit, time::UnixMillis};
 
 mod circuits;
+pub(super) mod database_url;
 mod open;
 #[cfg(test)]
 mod tests;
