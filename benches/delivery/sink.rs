@@ -13,15 +13,11 @@
 //! | `/report`        | what came since the last `/reset`, as JSON                    |
 //! | `/reset`         | 200                                                           |
 
-use std::{
-    collections::HashMap,
-    io,
-    path::Path,
-    sync::{Arc, Mutex, PoisonError},
-};
+use std::{collections::HashMap, io, path::Path, sync::Arc};
 
 use bytes::{Buf, BytesMut};
 use memchr::memmem;
+use parking_lot::Mutex;
 use rustls::{
     ServerConfig,
     crypto::ring,
@@ -122,7 +118,7 @@ impl Head {
 
 impl Sink {
     fn answer(&self, head: &Head, stamp: Option<u64>) -> Answer {
-        let mut groups = self.groups.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut groups = self.groups.lock();
         let mut words = head.path.split('/').skip(1);
         let group = words.next().unwrap_or_default();
         match group {

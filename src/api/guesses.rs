@@ -5,12 +5,7 @@
 //! before from the same address are excepted, so that a client beside an attacker, as behind a
 //! proxy, goes on.
 
-use std::{
-    collections::HashMap,
-    net::IpAddr,
-    sync::{Mutex, PoisonError},
-    time::Duration,
-};
+use std::{collections::HashMap, net::IpAddr, time::Duration};
 
 use tokio::time::Instant;
 use tracing::warn;
@@ -18,6 +13,7 @@ use tracing::warn;
 use super::places::network;
 use homing_domain::api_token::TokenDigest;
 use homing_telemetry::metrics;
+use parking_lot::Mutex;
 
 /// Wrong tokens that an address may send at once, and then one per interval.
 const AT_ONCE: u32 = 20;
@@ -101,7 +97,7 @@ impl Guesses {
         now: Instant,
         what: impl FnOnce(&mut Address, &mut Lines<'_>) -> T,
     ) -> T {
-        let mut table = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut table = self.0.lock();
         let Table { addresses, lines, unlogged } = &mut *table;
         let network = network(from);
         if addresses.len() >= MAX_ADDRESSES && !addresses.contains_key(&network) {
@@ -186,20 +182,20 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn an_address_is_logged_once_a_minute_and_all_together_a_bounded_number() {
         let guesses = Guesses::default();
-        let lines = || guesses.0.lock().unwrap().lines.map_or(0, |(_, written)| written);
+        let lines = || guesses.0.lock().lines.map_or(0, |(_, written)| written);
         for _ in 0..100 {
             guesses.wrong(address(1), true);
         }
         assert_eq!(lines(), 1);
-        assert_eq!(guesses.0.lock().unwrap().addresses[&address(1)].wrong, 99);
+        assert_eq!(guesses.0.lock().addresses[&address(1)].wrong, 99);
         for number in 0..5_000 {
             guesses.wrong(address(number), true);
         }
         assert_eq!(lines(), MAX_LINES);
-        assert_eq!(guesses.0.lock().unwrap().addresses.len(), MAX_ADDRESSES);
-        assert!(guesses.0.lock().unwrap().unlogged > 0);
+        assert_eq!(guesses.0.lock().addresses.len(), MAX_ADDRESSES);
+        assert!(guesses.0.lock().unlogged > 0);
         advance(LINE_INTERVAL).await;
         guesses.wrong(address(4_999), true);
-        assert_eq!((lines(), guesses.0.lock().unwrap().unlogged), (1, 0));
+        assert_eq!((lines(), guesses.0.lock().unlogged), (1, 0));
     }
 }

@@ -8,11 +8,7 @@
 //! Source: IETF draft *The Idempotency-Key HTTP Header Field*, version 07, for the header, 409 and
 //! 422.
 
-use std::{
-    collections::HashSet,
-    sync::{Arc, Mutex, PoisonError},
-    time::Duration,
-};
+use std::{collections::HashSet, sync::Arc, time::Duration};
 
 use axum::http::{HeaderMap, HeaderName};
 use base64::{Engine, engine::general_purpose::STANDARD};
@@ -26,6 +22,7 @@ use super::{
 use homing_domain::{clock, id::EventId, subscription::FieldError};
 use homing_store::Store;
 use homing_telemetry::events;
+use parking_lot::Mutex;
 
 const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 /// Marks a repeated answer.
@@ -114,7 +111,7 @@ impl Keys {
     ) -> Result<Repeatable, Problem> {
         let digest = key.digest();
         let fingerprint = fingerprint.finish();
-        if !self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(digest.clone()) {
+        if !self.0.lock().insert(digest.clone()) {
             let detail = "a request with this `Idempotency-Key` is being answered; try again later";
             return Err(Problem::new(Kind::KeyInUse, detail));
         }
@@ -159,7 +156,7 @@ impl Repeatable {
 
 impl Drop for Repeatable {
     fn drop(&mut self) {
-        self.keys.0.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.digest);
+        self.keys.0.lock().remove(&self.digest);
     }
 }
 

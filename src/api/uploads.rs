@@ -4,11 +4,7 @@
 //! the slowest of the incomplete ones gives way, so that clients who send a part and stop do not
 //! delay others. A body counts until its request is answered.
 
-use std::{
-    collections::HashMap,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::Duration,
-};
+use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use axum::{
     body::{Body, HttpBody},
@@ -30,6 +26,7 @@ use super::{
     problem::{Kind, Problem},
 };
 use homing_domain::subscription::FieldError;
+use parking_lot::Mutex;
 
 /// Bytes of all bodies together.
 const MAX_ALL_BYTES: usize = 64 * 1_024 * 1_024;
@@ -125,13 +122,13 @@ impl Uploads {
         let reading = gives_way.run_until_cancelled(upload.receive(body, max_bytes));
         let read = timeout(DEADLINE, reading).await.map_err(|_elapsed| UploadError::Late)?;
         let bytes = read.ok_or(UploadError::NoRoom)??;
-        self.lock().unfinished.remove(&upload.id);
+        self.0.table.lock().unfinished.remove(&upload.id);
         Ok((bytes, upload))
     }
 
     fn begin(&self) -> Upload {
         let gives_way = CancellationToken::new();
-        let mut table = self.lock();
+        let mut table = self.0.table.lock();
         table.next = table.next.wrapping_add(1);
         let id = table.next;
         let unfinished =
@@ -139,10 +136,6 @@ impl Uploads {
         table.unfinished.insert(id, unfinished);
         drop(table);
         Upload { uploads: self.clone(), id, bytes: 0, gives_way }
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Table> {
-        self.0.table.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -196,7 +189,7 @@ impl Upload {
 
     /// Takes room for `more` bytes. If there is none, makes the slowest body give way.
     fn take(&mut self, more: usize) -> bool {
-        let mut table = self.uploads.lock();
+        let mut table = self.uploads.0.table.lock();
         let bytes = table.bytes.saturating_add(more);
         if bytes > MAX_ALL_BYTES {
             if let Some(slowest) = table.slowest() {
@@ -215,7 +208,7 @@ impl Upload {
 
 impl Drop for Upload {
     fn drop(&mut self) {
-        let mut table = self.uploads.lock();
+        let mut table = self.uploads.0.table.lock();
         table.bytes = table.bytes.saturating_sub(self.bytes);
         table.unfinished.remove(&self.id);
         drop(table);
@@ -315,7 +308,7 @@ mod tests {
         assert_eq!(read(0).await, Ok(0));
         assert_eq!(read(10).await, Ok(10));
         assert_eq!(read(11).await, Err(UploadError::TooLarge(10)));
-        assert_eq!(uploads.lock().bytes, 0);
+        assert_eq!(uploads.0.table.lock().bytes, 0);
     }
 
     #[tokio::test(start_paused = true)]
@@ -340,7 +333,7 @@ mod tests {
         let all: Vec<_> = (0..7).map(|_| read(&uploads, unfinished(9 * MIB))).collect();
         let mut waiting = std::pin::pin!(futures_util::future::join_all(all));
         assert!(timeout(AGE_MIN, waiting.as_mut()).await.is_err());
-        assert_eq!(uploads.lock().bytes, 63 * MIB);
+        assert_eq!(uploads.0.table.lock().bytes, 63 * MIB);
         let begun = Instant::now();
         let other = read(&uploads, Body::from(vec![b'x'; 10 * MIB]));
         let (_given_up, other) = tokio::join!(waiting, async {
@@ -350,7 +343,7 @@ mod tests {
             Ok::<_, UploadError>(bytes.len())
         });
         assert_eq!(other, Ok(10 * MIB));
-        assert_eq!(uploads.lock().bytes, 0);
+        assert_eq!(uploads.0.table.lock().bytes, 0);
     }
 
     #[tokio::test(start_paused = true)]

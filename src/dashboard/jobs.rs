@@ -1,11 +1,7 @@
 //! Bulk jobs: scans of the parked messages that count, replay or drop on a task of their own, with
 //! a page that shows their progress.
 
-use std::{
-    collections::VecDeque,
-    ops::ControlFlow,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
-};
+use std::{collections::VecDeque, ops::ControlFlow, sync::Arc};
 
 use axum::http::StatusCode;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
@@ -19,6 +15,7 @@ use homing_delivery::{
     parking::{Action, Selection, Tally},
 };
 use homing_domain::{clock, time::UnixMillis, url::EndpointUrl};
+use parking_lot::Mutex;
 
 /// Jobs that are remembered, and those that may be waiting or running.
 const MAX_REMEMBERED: usize = 20;
@@ -76,11 +73,11 @@ impl BulkJob {
 
     /// Its status and progress.
     pub(super) fn state(&self) -> (JobStatus, Tally) {
-        self.lock().clone()
+        self.state.lock().clone()
     }
 
     pub(super) fn is_over(&self) -> bool {
-        !matches!(self.lock().0, JobStatus::Waits | JobStatus::Runs)
+        !matches!(self.state.lock().0, JobStatus::Waits | JobStatus::Runs)
     }
 
     /// True if it drops messages, or asks whether to.
@@ -97,16 +94,12 @@ impl BulkJob {
     }
 
     fn set_status(&self, status: JobStatus) {
-        self.lock().0 = status;
+        self.state.lock().0 = status;
     }
 
     fn set_progress(&self, tally: Tally) -> ControlFlow<()> {
-        self.lock().1 = tally;
+        self.state.lock().1 = tally;
         if self.stop.is_cancelled() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
-    }
-
-    fn lock(&self) -> MutexGuard<'_, (JobStatus, Tally)> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -132,7 +125,7 @@ impl BulkJobs {
         let job = Arc::new(job);
         let id = job.id;
         {
-            let mut list = self.list.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut list = self.list.lock();
             let unended = list.iter().filter(|job| !job.is_over()).count();
             if unended >= MAX_UNENDED {
                 let why = format!(
@@ -159,13 +152,13 @@ impl BulkJobs {
     /// A remembered job.
     pub(super) fn find(&self, id: &str) -> Option<Arc<BulkJob>> {
         let id = Uuid::parse_str(id).ok()?;
-        let list = self.list.lock().unwrap_or_else(PoisonError::into_inner);
+        let list = self.list.lock();
         list.iter().find(|job| job.id == id).cloned()
     }
 
     /// Those that are not over, the oldest first.
     pub(super) fn unended(&self) -> Vec<Arc<BulkJob>> {
-        let list = self.list.lock().unwrap_or_else(PoisonError::into_inner);
+        let list = self.list.lock();
         list.iter().filter(|job| !job.is_over()).cloned().collect()
     }
 }
@@ -207,7 +200,7 @@ async fn act(api: &Api, job: &BulkJob) -> Result<(), String> {
         parking.act_while(action, &filter.selection, limit, |tally| job.set_progress(tally));
     match acted.await {
         Ok(tally) => {
-            job.lock().1 = tally;
+            job.state.lock().1 = tally;
             Ok(())
         }
         Err(error) => Err(failed(&error)),

@@ -3,16 +3,13 @@
 //! Every request checks the token, so a deleted one is refused. Sessions are in memory: after a
 //! restart visitors have to log in again.
 
-use std::{
-    collections::HashMap,
-    sync::{Mutex, MutexGuard, PoisonError},
-    time::Duration,
-};
+use std::{collections::HashMap, time::Duration};
 
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use tokio::time::Instant;
 
 use homing_domain::clock;
+use parking_lot::Mutex;
 
 /// The lifetime of a session, and of one that is not used.
 pub(super) const LASTS: Duration = Duration::from_secs(12 * 60 * 60);
@@ -44,7 +41,7 @@ impl Sessions {
     /// The operating system has no randomness to give.
     pub(super) fn begin(&self, token: &[u8]) -> Result<String, getrandom::Error> {
         let id = URL_SAFE_NO_PAD.encode(clock::random::<32>()?);
-        let mut sessions = self.lock();
+        let mut sessions = self.0.lock();
         sessions.retain(|_, session| !session.is_over());
         if sessions.len() >= MAX_SESSIONS {
             let idlest = sessions.iter().min_by_key(|(_, session)| session.used);
@@ -59,7 +56,7 @@ impl Sessions {
 
     /// The token of the session `id`.
     pub(super) fn token(&self, id: &str) -> Option<Vec<u8>> {
-        let mut sessions = self.lock();
+        let mut sessions = self.0.lock();
         let session = sessions.get_mut(id).filter(|session| !session.is_over())?;
         session.used = Instant::now();
         Some(session.token.clone())
@@ -67,11 +64,7 @@ impl Sessions {
 
     /// Ends the session `id`.
     pub(super) fn end(&self, id: &str) {
-        self.lock().remove(id);
-    }
-
-    fn lock(&self) -> MutexGuard<'_, HashMap<String, Session>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.lock().remove(id);
     }
 }
 
@@ -110,7 +103,7 @@ mod tests {
         for _ in 2..=MAX_SESSIONS {
             sessions.begin(b"t").unwrap();
         }
-        assert_eq!(sessions.lock().len(), MAX_SESSIONS);
+        assert_eq!(sessions.0.lock().len(), MAX_SESSIONS);
         assert!(sessions.token(&first).is_some() && sessions.token(&second).is_none());
     }
 }

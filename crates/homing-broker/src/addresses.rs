@@ -1,15 +1,13 @@
 //! The nodes of the broker, and the order in which they are tried.
 
-use std::{
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::Duration,
-};
+use std::{sync::Arc, time::Duration};
 
 use tokio::time::Instant;
 use tracing::warn;
 
 use crate::settings::{BrokerSettings, BrokerUrl, Login};
 use homing_domain::settings::SettingsError;
+use parking_lot::Mutex;
 
 /// A node that failed is tried after the others for this long: a silent node costs every attempt
 /// its whole deadline, and a cluster may take a minute to give it up.
@@ -43,7 +41,7 @@ impl Addresses {
         if self.are_in_a_file() {
             self.read_again().await;
         }
-        let mut addresses = lock(&self.current).clone();
+        let mut addresses = self.current.lock().clone();
         fastrand::shuffle(&mut addresses);
         addresses.sort_by_key(|address| address.is_shunned());
         addresses
@@ -60,7 +58,7 @@ impl Addresses {
             }
             Err(_panicked) => return,
         };
-        let mut current = lock(&self.current);
+        let mut current = self.current.lock();
         let known = |url: BrokerUrl| {
             let known = current.iter().find(|address| address.url == url);
             known.map_or_else(|| Arc::new(Address::new(url)), Arc::clone)
@@ -86,7 +84,7 @@ impl Addresses {
 
     /// All addresses, in the order in which they are written.
     pub(super) fn all(&self) -> Vec<Arc<Address>> {
-        lock(&self.current).clone()
+        self.current.lock().clone()
     }
 }
 
@@ -97,21 +95,17 @@ impl Address {
 
     /// Notes that a connection to it failed or was lost.
     pub(super) fn failed(&self) {
-        *lock(&self.failed) = Some(Instant::now());
+        *self.failed.lock() = Some(Instant::now());
     }
 
     fn is_shunned(&self) -> bool {
-        lock(&self.failed).is_some_and(|failed| failed.elapsed() < SHUNNED)
+        self.failed.lock().is_some_and(|failed| failed.elapsed() < SHUNNED)
     }
 
     /// `host:port/vhost`: all of the URL that may be shown.
     pub(super) fn shown(&self) -> String {
         self.url.shown()
     }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]

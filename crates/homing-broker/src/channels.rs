@@ -1,13 +1,10 @@
 //! Opens channels within the connection's limit, and pools those that publish.
 
-use std::{
-    ops::Deref,
-    sync::{Arc, Mutex, PoisonError},
-    time::Duration,
-};
+use std::{ops::Deref, sync::Arc, time::Duration};
 
 use deadpool::managed::{Manager, Metrics, Object, Pool, PoolError, RecycleError, RecycleResult};
 use lapin::{Channel, Connection, ErrorKind, options::ConfirmSelectOptions};
+use parking_lot::Mutex;
 use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore},
     time::Instant,
@@ -155,7 +152,7 @@ impl Places {
     /// Learns the negotiated number of channels. One is kept for declaring the topology.
     fn fit(&self, connection: &Connection) {
         let agreed = usize::from(connection.configuration().channel_max());
-        let mut count = self.count.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut count = self.count.lock();
         count.negotiated = agreed.saturating_sub(1).max(1);
         self.grant(&mut count);
     }
@@ -171,7 +168,7 @@ impl Places {
 
     /// Doubles the number that the broker is believed to allow, some minutes after it refused one.
     fn restore(&self) {
-        let mut count = self.count.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut count = self.count.lock();
         if count.refused.is_none_or(|at| at.elapsed() < RESTORE_INTERVAL) {
             return;
         }
@@ -185,7 +182,7 @@ impl Places {
     /// process, and the end of one connection fails every caller that waits for a channel on it.
     fn halve(&self) {
         const AT_ONCE: Duration = Duration::from_secs(1);
-        let mut count = self.count.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut count = self.count.lock();
         if count.refused.is_some_and(|at| at.elapsed() < AT_ONCE) {
             return;
         }
@@ -200,7 +197,7 @@ impl Places {
 
     /// Removes `place` if more were granted than the connection allows.
     fn leave(&self, place: OwnedSemaphorePermit) {
-        let mut count = self.count.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut count = self.count.lock();
         if count.granted > count.allowed {
             place.forget();
             count.granted -= 1;

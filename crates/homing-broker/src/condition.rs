@@ -2,13 +2,11 @@
 //! why.
 
 use std::{
-    sync::{
-        Mutex, PoisonError,
-        atomic::{AtomicBool, Ordering},
-    },
+    sync::atomic::{AtomicBool, Ordering},
     time::Duration,
 };
 
+use parking_lot::Mutex;
 use tokio::time::Instant;
 
 use super::consume::Lane;
@@ -58,7 +56,7 @@ impl Condition {
     /// Records a failure and its reason.
     pub fn failed(&self, reason: &'static str) {
         let now = Instant::now();
-        let mut failing = self.failing.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut failing = self.failing.lock();
         let since = failing.map_or(now, |failing| failing.since);
         *failing = Some(Failing { since, latest: now, reason });
         self.is_failing.store(true, Ordering::Relaxed);
@@ -67,14 +65,14 @@ impl Condition {
     /// Records that it works.
     pub fn recovered(&self) {
         if self.is_failing.swap(false, Ordering::Relaxed) {
-            *self.failing.lock().unwrap_or_else(PoisonError::into_inner) = None;
+            *self.failing.lock() = None;
         }
     }
 
     /// Returns the last reason if it has failed for `time`.
     #[must_use]
     pub fn failing_for(&self, time: Duration) -> Option<&'static str> {
-        let failing = *self.failing.lock().unwrap_or_else(PoisonError::into_inner);
+        let failing = *self.failing.lock();
         failing.filter(|failing| failing.since.elapsed() >= time).map(|failing| failing.reason)
     }
 
@@ -82,7 +80,7 @@ impl Condition {
     /// rare may work again without having been tried.
     #[must_use]
     pub fn failing_recently(&self, time: Duration, recent: Duration) -> Option<&'static str> {
-        let failing = *self.failing.lock().unwrap_or_else(PoisonError::into_inner);
+        let failing = *self.failing.lock();
         let tried = failing.is_some_and(|failing| failing.latest.elapsed() <= recent);
         self.failing_for(time).filter(|_| tried)
     }

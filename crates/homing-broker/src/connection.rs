@@ -3,7 +3,7 @@
 
 use std::{
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError, Weak,
+        Arc, Weak,
         atomic::{AtomicU32, Ordering},
     },
     time::Duration,
@@ -11,6 +11,7 @@ use std::{
 
 use futures_util::StreamExt;
 use lapin::{Connection, Event};
+use parking_lot::Mutex;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::{debug, info, warn};
 
@@ -141,8 +142,8 @@ impl ManagedConnection {
     }
 
     pub(super) fn state(&self) -> ConnectionState {
-        let state = Arc::clone(&lock(&self.state));
-        lock(&state).clone()
+        let state = Arc::clone(&self.state.lock());
+        state.lock().clone()
     }
 
     pub(super) async fn close(&self) {
@@ -196,7 +197,7 @@ impl ManagedConnection {
         let (watched, mut spent) = (Arc::downgrade(connection), 0);
         let max_spent = (connection.configuration().channel_max() / 2).max(1);
         let state = Arc::new(Mutex::new(ConnectionState { connected: true, blocked: None }));
-        *lock(&self.state) = Arc::clone(&state);
+        *self.state.lock() = Arc::clone(&state);
         let purpose = self.purpose;
         let closing = self.closing.clone();
         self.tasks.spawn(async move {
@@ -221,7 +222,7 @@ impl ManagedConnection {
                     break;
                 }
             }
-            *lock(&state) = ConnectionState::default();
+            *state.lock() = ConnectionState::default();
         });
     }
 }
@@ -235,10 +236,10 @@ fn error_of(
 ) -> Option<lapin::Error> {
     if let Event::ConnectionBlocked(reason) = event {
         warn!(purpose, reason, "broker.blocked");
-        lock(state).blocked = Some(reason);
+        state.lock().blocked = Some(reason);
     } else if matches!(event, Event::ConnectionUnblocked) {
         info!(purpose, "broker.unblocked");
-        lock(state).blocked = None;
+        state.lock().blocked = None;
     } else if let Event::Error(error) = event {
         return Some(error);
     }
@@ -286,8 +287,4 @@ async fn end(connection: &Weak<Connection>) {
     // If that fails, it has ended anyway.
     let _ended =
         within(connection.as_ref(), ROUND_TRIP_DEADLINE, "closing the connection", closed).await;
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -2,10 +2,7 @@
 
 use std::{
     collections::BTreeMap,
-    sync::{
-        Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicBool, Ordering},
-    },
+    sync::atomic::{AtomicBool, Ordering},
     time::Duration,
 };
 
@@ -13,6 +10,7 @@ use backon::{BackoffBuilder, ExponentialBuilder};
 use lapin::{
     BasicProperties, Channel, Confirmation, options::BasicPublishOptions, protocol::AMQPSoftError,
 };
+use parking_lot::Mutex;
 use tokio::time::Instant;
 use tracing::{info, warn};
 
@@ -135,7 +133,7 @@ impl Broker {
     /// The queues that refuse messages of this process, each with the reason; empty if none does.
     #[must_use]
     pub fn refusing(&self) -> Vec<String> {
-        let mut queues = self.refusals.lock();
+        let mut queues = self.refusals.queues.lock();
         queues.retain(|_, (at, _)| at.elapsed() <= MAX_REFUSAL_AGE);
         queues.values().map(|(_, why)| why.clone()).collect()
     }
@@ -302,7 +300,7 @@ impl Refusals {
         match error {
             None if !self.any.load(Ordering::Relaxed) => {}
             None => {
-                let mut queues = self.lock();
+                let mut queues = self.queues.lock();
                 queues.remove(&key);
                 self.any.store(!queues.is_empty(), Ordering::Relaxed);
             }
@@ -311,15 +309,11 @@ impl Refusals {
                     "`{key}` takes no messages: it is full (a `max-length`, of a policy?), or its \
                      leader is away"
                 );
-                self.lock().insert(key, (Instant::now(), why));
+                self.queues.lock().insert(key, (Instant::now(), why));
                 self.any.store(true, Ordering::Relaxed);
             }
             Some(_) => {}
         }
-    }
-
-    fn lock(&self) -> MutexGuard<'_, BTreeMap<String, (Instant, String)>> {
-        self.queues.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -348,7 +342,7 @@ mod tests {
     #[test]
     fn a_queue_that_refuses_is_named_until_it_takes_something() {
         let refusals = Refusals::default();
-        let named = || refusals.lock().keys().cloned().collect::<Vec<_>>();
+        let named = || refusals.queues.lock().keys().cloned().collect::<Vec<_>>();
         let nack = |key: &str| BrokerError::Nacked {
             exchange: "e".to_owned(),
             routing_key: key.to_owned(),

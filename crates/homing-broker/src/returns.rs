@@ -13,11 +13,12 @@
 use std::{
     collections::{HashSet, VecDeque},
     hash::BuildHasher,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::Arc,
 };
 
 use foldhash::quality::FixedState;
 use lapin::{BasicProperties, message::Delivery, types::ShortString};
+use parking_lot::Mutex;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tracing::{error, info};
 
@@ -145,21 +146,17 @@ impl Returns {
             return Returned::Ordinary;
         }
         let key = Key::of(delivery);
-        if lock(&self.renewed).keys.contains(&key) {
+        if self.renewed.lock().keys.contains(&key) {
             return Returned::Renewed;
         }
-        let is_new = lock(&self.seen).insert(key);
+        let is_new = self.seen.lock().insert(key);
         let renewals = renewals(&delivery.properties);
-        let is_refused = lock(&self.refused).keys.contains(&key);
+        let is_refused = self.refused.lock().keys.contains(&key);
         if is_new || is_refused || returned < RENEWED_FROM || renewals >= MAX_RENEWALS {
             return Returned::Ordinary;
         }
         Returned::Renew(key)
     }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Broker {
@@ -191,14 +188,14 @@ impl Broker {
             };
             match published {
                 Ok(()) => {
-                    lock(&broker.returns.renewed).insert(key);
+                    broker.returns.renewed.lock().insert(key);
                     info!(event.id = renewed.id, "message.renewed: it returned often");
                     receipt.settle();
                 }
                 Err(refused) if refused.is_final() => {
                     error!(event.id = renewed.id, error = refused.report(), "message.not_renewed");
                     // It can be delivered still.
-                    lock(&broker.returns.refused).insert(key);
+                    broker.returns.refused.lock().insert(key);
                 }
                 // When dropped, the receipt gives the original back.
                 Err(_stopping) => {}
@@ -237,7 +234,7 @@ mod tests {
     fn what_returned_seldom_costs_no_memory() {
         let returns = Returns::default();
         assert_eq!(returns.of(&delivery("a", REMEMBERED_FROM - 1, 0)), Returned::Ordinary);
-        assert!(lock(&returns.seen).keys.is_empty());
+        assert!(returns.seen.lock().keys.is_empty());
     }
 
     /// Goal: nothing circulates for ever, not even what no process dies of.
@@ -256,7 +253,7 @@ mod tests {
         returns.of(&delivery("a", RENEWED_FROM, 0));
         let again = returns.of(&delivery("a", RENEWED_FROM, 0));
         let Returned::Renew(key) = again else { panic!("{again:?}") };
-        lock(&returns.renewed).insert(key);
+        returns.renewed.lock().insert(key);
         assert_eq!(returns.of(&delivery("a", RENEWED_FROM + 1, 0)), Returned::Renewed);
         assert_eq!(returns.of(&delivery("a", RENEWED_FROM + 1, 1)), Returned::Ordinary);
     }
@@ -272,7 +269,7 @@ mod tests {
         };
         returns.of(&of("order.created"));
         let Returned::Renew(key) = returns.of(&of("order.created")) else { panic!() };
-        lock(&returns.renewed).insert(key);
+        returns.renewed.lock().insert(key);
         assert_eq!(returns.of(&of("order.created")), Returned::Renewed);
         assert_eq!(returns.of(&of("order.paid")), Returned::Ordinary);
     }

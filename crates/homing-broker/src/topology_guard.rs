@@ -2,13 +2,14 @@
 
 use std::{
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
+        Arc,
         atomic::{AtomicBool, Ordering},
     },
     time::Duration,
 };
 
 use lapin::Connection;
+use parking_lot::Mutex;
 use tokio::time::Instant;
 use tracing::{info, warn};
 
@@ -81,7 +82,7 @@ impl TopologyGuard {
         if declared.was_incomplete {
             info!("topology.declared: something was missing");
             trusted_from = Instant::now() + self.new_queue_wait;
-            lock(&self.trusted_from).replace(trusted_from);
+            self.trusted_from.lock().replace(trusted_from);
         }
         match ended {
             Ok(()) => self.denied.store(false, Ordering::Relaxed),
@@ -97,7 +98,7 @@ impl TopologyGuard {
                  rabbitmq/README.md"
             );
         }
-        lock(&self.trusted_from).replace(trusted_from);
+        self.trusted_from.lock().replace(trusted_from);
         drop(declaring);
         tokio::time::sleep_until(trusted_from).await;
         Ok(())
@@ -127,10 +128,6 @@ impl TopologyGuard {
     }
 
     fn trusted_from(&self) -> Option<Instant> {
-        *lock(&self.trusted_from)
+        *self.trusted_from.lock()
     }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

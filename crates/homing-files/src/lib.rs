@@ -8,10 +8,12 @@ use std::{
     fs::File,
     io::{self, Read},
     path::{Path, PathBuf},
-    sync::{Mutex, MutexGuard, PoisonError, mpsc},
+    sync::mpsc,
     thread,
     time::Duration,
 };
+
+use parking_lot::Mutex;
 
 const DEADLINE: Duration = Duration::from_secs(5);
 /// Far above what the largest bundle of certificates has.
@@ -41,7 +43,7 @@ pub fn read_text(path: &Path) -> io::Result<String> {
 }
 
 fn read_within(path: &Path, deadline: Duration) -> io::Result<Vec<u8>> {
-    if silent().contains(path) {
+    if SILENT.lock().contains(path) {
         return Err(io::Error::new(io::ErrorKind::TimedOut, "it still does not answer"));
     }
     let (done, reading) = mpsc::sync_channel(1);
@@ -49,12 +51,12 @@ fn read_within(path: &Path, deadline: Duration) -> io::Result<Vec<u8>> {
     thread::Builder::new().name("file".to_owned()).spawn(move || {
         // The caller may have stopped waiting.
         let _sent = done.send(read_whole(&read));
-        silent().remove(&read);
+        SILENT.lock().remove(&read);
     })?;
     if let Ok(read) = reading.recv_timeout(deadline) {
         return read;
     }
-    let mut silent = silent();
+    let mut silent = SILENT.lock();
     reading.try_recv().unwrap_or_else(|_still_nothing| {
         silent.insert(path.to_owned());
         let message = format!("it does not answer within {} s", deadline.as_secs_f32());
@@ -70,10 +72,6 @@ fn read_whole(path: &Path) -> io::Result<Vec<u8>> {
     }
     let message = format!("it has more than {} MiB", MAX_BYTES / 1_024 / 1_024);
     Err(io::Error::new(io::ErrorKind::InvalidData, message))
-}
-
-fn silent() -> MutexGuard<'static, BTreeSet<PathBuf>> {
-    SILENT.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]
@@ -96,7 +94,7 @@ mod tests {
 
         // The thread that reads finds an end, and ends.
         drop(std::fs::OpenOptions::new().write(true).open(&path).unwrap());
-        while silent().contains(&path) {
+        while SILENT.lock().contains(&path) {
             thread::yield_now();
         }
         let writing = thread::spawn({

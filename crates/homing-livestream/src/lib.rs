@@ -33,11 +33,7 @@ mod token;
 #[cfg(test)]
 mod tests;
 
-use std::{
-    collections::HashSet,
-    sync::{Arc, Mutex, PoisonError},
-    time::Duration,
-};
+use std::{collections::HashSet, sync::Arc, time::Duration};
 
 use base64::{Engine, engine::general_purpose::STANDARD};
 use sha2::{Digest, Sha256};
@@ -58,6 +54,7 @@ use homing_domain::{
 };
 use homing_store::Store;
 use homing_telemetry::{events, host_name, sources as telemetry};
+use parking_lot::Mutex;
 
 pub use self::admin::{SlotView, SourceAdmin, SourceAdminError, View, views};
 
@@ -184,7 +181,7 @@ impl Source {
 
     /// True if this hit was not seen recently.
     fn is_new(&self, hit: HitId) -> bool {
-        self.recent.lock().unwrap_or_else(PoisonError::into_inner).insert(hit)
+        self.recent.lock().insert(hit)
     }
 
     /// The topic of a record without its own.
@@ -209,7 +206,7 @@ impl Source {
     }
 
     fn count_connected(&self, slot: u8, is_connected: bool) {
-        let mut connected = self.connected.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut connected = self.connected.lock();
         if is_connected {
             connected.insert(slot);
         } else {
@@ -219,7 +216,7 @@ impl Source {
 
     /// Metrics of the last second.
     fn measure(&self) {
-        let connected = self.connected.lock().unwrap_or_else(PoisonError::into_inner).len();
+        let connected = self.connected.lock().len();
         telemetry::connected(&self.name, connected);
     }
 

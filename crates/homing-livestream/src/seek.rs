@@ -6,7 +6,7 @@
 
 use std::{
     collections::{HashMap, HashSet},
-    sync::{Arc, Mutex, PoisonError},
+    sync::Arc,
     time::Duration,
 };
 
@@ -20,6 +20,7 @@ use homing_broker::{
     control::{Change, ListenBackoff},
 };
 use homing_telemetry::{events, sources as telemetry};
+use parking_lot::Mutex;
 
 /// Changes are announced; this poll finds lost announcements.
 const POLL_INTERVAL: Duration = Duration::from_secs(5);
@@ -53,11 +54,11 @@ pub(super) async fn seek(
                     logged = None;
                     let last = refused.remove(&name);
                     let holding = slot::hold(source, slot, lock, last, stop.clone());
-                    lock_set(&held).insert(name.clone());
+                    held.lock().insert(name.clone());
                     let held = Arc::clone(&held);
                     tasks.spawn(async move {
                         holding.await;
-                        lock_set(&held).remove(&name);
+                        held.lock().remove(&name);
                     });
                     break;
                 }
@@ -71,20 +72,16 @@ pub(super) async fn seek(
                 }
             }
         }
-        let count = u32::try_from(lock_set(&held).len()).unwrap_or(u32::MAX);
+        let count = u32::try_from(held.lock().len()).unwrap_or(u32::MAX);
         let pause = broker.lock_fence() / 4 * count.saturating_add(1);
         let pause = pause.mul_f64(1.0 + fastrand::f64() / 2.0);
         stop.run_until_cancelled(tokio::time::sleep(pause)).await;
     }
 }
 
-fn lock_set(held: &Mutex<HashSet<Name>>) -> std::sync::MutexGuard<'_, HashSet<Name>> {
-    held.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
 /// The slots of sources to be read that this process does not have.
 fn free(sources: &[Arc<Source>], held: &Mutex<HashSet<Name>>) -> Vec<(Arc<Source>, u8)> {
-    let held = lock_set(held);
+    let held = held.lock();
     let read = sources.iter().filter(|source| *source.is_read.borrow());
     let slots = read.flat_map(|source| {
         (1..=source.settings.max_connections).map(move |slot| (Arc::clone(source), slot))

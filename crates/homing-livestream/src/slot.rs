@@ -3,7 +3,7 @@
 
 use std::{
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
+        Arc,
         atomic::{AtomicU64, Ordering},
     },
     time::Duration,
@@ -31,6 +31,7 @@ use homing_domain::{
 };
 use homing_store::StoreError;
 use homing_telemetry::{events, sources as telemetry};
+use parking_lot::Mutex;
 
 /// The maximum size of all unconfirmed records together.
 const MAX_UNCONFIRMED_BYTES: usize = 16 * 1_024 * 1_024;
@@ -93,10 +94,6 @@ impl Held {
         telemetry::Slot { source: &self.source.name, slot: self.slot }
     }
 
-    fn report(&self) -> MutexGuard<'_, SlotReport> {
-        self.report.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     /// Reads until `over`, or until the service refuses permanently: then returns the reason.
     async fn read(&self, refused: Option<Instant>, over: &CancellationToken) -> Option<String> {
         let first_wait = over.run_until_cancelled(self.take_over(refused)).await?;
@@ -128,7 +125,7 @@ impl Held {
         let since_refused = refused.map_or(Duration::MAX, |refused| refused.elapsed());
         let wait = wait.max(waits.reconnect.saturating_sub(since_refused));
         {
-            let mut report = self.report();
+            let mut report = self.report.lock();
             report.phase = Phase::Waiting;
             report.not_before = Some(now.plus(wait));
         }
@@ -140,7 +137,7 @@ impl Held {
     }
 
     async fn write(&self) -> Result<(), StoreError> {
-        let mut report = self.report().clone();
+        let mut report = self.report.lock().clone();
         report.records = self.records.load(Ordering::Relaxed);
         report.seen = clock::now();
         self.source.store.report_slot(&self.source.name, &report).await
@@ -171,7 +168,7 @@ impl Held {
         let now = clock::now();
         let waits = self.source.waits;
         {
-            let mut report = self.report();
+            let mut report = self.report.lock();
             let was_connected = matches!(report.phase, Phase::Connecting | Phase::Connected);
             if was_connected {
                 report.not_before = Some(now.plus(waits.reconnect));
@@ -267,7 +264,7 @@ impl RecordSink for Held {
             }
         }
         {
-            let mut report = self.report();
+            let mut report = self.report.lock();
             if report.phase != phase {
                 report.since = now;
             }

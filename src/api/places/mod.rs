@@ -12,10 +12,11 @@ mod tests;
 use std::{
     collections::HashMap,
     net::{IpAddr, Ipv6Addr},
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::Arc,
     time::Duration,
 };
 
+use parking_lot::Mutex;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
@@ -125,7 +126,7 @@ impl Places {
     /// A place for a connection from `peer`; `None`: even the reserve is in use.
     pub(super) fn admit(self: &Arc<Self>, peer: IpAddr) -> Option<Place> {
         let network = network(peer);
-        let mut table = self.lock();
+        let mut table = self.table.lock();
         let of_network = table.count(|one| !one.is_reserve && one.network == network);
         let of_all = table.count(|one| !one.is_reserve);
         let has_place = if of_network >= self.max_per_network {
@@ -155,13 +156,13 @@ impl Places {
 
     /// Cuts the connection that has waited longest for its client.
     pub(super) fn make_way(&self) {
-        self.lock().make_way(|_, _| true);
+        self.table.lock().make_way(|_, _| true);
     }
 
     /// Ends the connections whose clients have exceeded their time.
     pub(super) fn sweep(&self) {
         let now = Instant::now();
-        let mut table = self.lock();
+        let mut table = self.table.lock();
         for connection in table.connections.values().filter(|one| one.is_idle_for_too_long(now)) {
             connection.ends.cancel();
         }
@@ -170,10 +171,6 @@ impl Places {
         for id in late {
             table.cut(id);
         }
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Table> {
-        self.table.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -248,7 +245,7 @@ impl Connection {
 impl Place {
     /// A request has come, whose body has yet to arrive if there `is_more`.
     pub(super) fn begin(&self, is_more: bool) -> Exchange {
-        let mut table = self.places.lock();
+        let mut table = self.places.table.lock();
         if table.exchanges >= MAX_EXCHANGES {
             table.make_way(|id, one| id != self.id && one.exchanges.len() > 1);
         }
@@ -272,14 +269,14 @@ impl Place {
 
 impl Drop for Place {
     fn drop(&mut self) {
-        self.places.lock().forget(self.id);
+        self.places.table.lock().forget(self.id);
     }
 }
 
 impl Exchange {
     /// The body is complete, or no longer needed.
     pub(super) fn body_ended(&self) {
-        let mut table = self.places.lock();
+        let mut table = self.places.table.lock();
         let exchanging = table.exchanging(self.connection, self.id);
         if let Some(one) = exchanging.filter(|one| matches!(one.turn, Turn::Sends { .. })) {
             one.turn = Turn::Homing;
@@ -288,7 +285,7 @@ impl Exchange {
 
     /// homing has sent so many bytes, or only a head; it is the client's turn.
     pub(super) fn says(&self, bytes: usize) {
-        let mut table = self.places.lock();
+        let mut table = self.places.table.lock();
         let Some(one) = table.exchanging(self.connection, self.id) else { return };
         let begun = match one.turn {
             Turn::Takes { until } => until,
@@ -307,7 +304,7 @@ impl Exchange {
 
     /// homing still works on the rest of the answer.
     pub(super) fn thinks(&self) {
-        if let Some(one) = self.places.lock().exchanging(self.connection, self.id) {
+        if let Some(one) = self.places.table.lock().exchanging(self.connection, self.id) {
             one.turn = Turn::Homing;
         }
     }
@@ -315,7 +312,7 @@ impl Exchange {
     /// An answer of so many bytes is in memory. Where there are too many, the clients that have
     /// waited longest with theirs are cut.
     pub(super) fn holds(&self, bytes: usize) {
-        let mut table = self.places.lock();
+        let mut table = self.places.table.lock();
         let Some(one) = table.exchanging(self.connection, self.id) else { return };
         one.unsent = bytes;
         table.unsent = table.unsent.saturating_add(bytes);
@@ -327,7 +324,7 @@ impl Exchange {
 
 impl Drop for Exchange {
     fn drop(&mut self) {
-        let mut table = self.places.lock();
+        let mut table = self.places.table.lock();
         let Some(connection) = table.connections.get_mut(&self.connection) else { return };
         let Some(ended) = connection.exchanges.remove(&self.id) else { return };
         connection.wait_from_now();

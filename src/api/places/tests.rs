@@ -128,7 +128,7 @@ async fn answers_that_no_client_takes_are_bounded_in_memory() {
     }
     assert_eq!(held.iter().map(is_cut).collect::<Vec<_>>(), [true, false, false]);
     drop(answers);
-    assert_eq!(places.lock().unsent, 0);
+    assert_eq!(places.table.lock().unsent, 0);
 }
 
 #[tokio::test(start_paused = true)]

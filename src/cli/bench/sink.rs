@@ -1,11 +1,6 @@
 //! The sink: endpoints that accept every request and record the times.
 
-use std::{
-    convert::Infallible,
-    io,
-    sync::{Arc, Mutex, PoisonError},
-    time::Duration,
-};
+use std::{convert::Infallible, io, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full};
@@ -27,6 +22,7 @@ use crate::cli::{
     failure::{Exit, Failure},
 };
 use homing_domain::clock;
+use parking_lot::Mutex;
 
 /// The interval at which it reports the number of requests.
 const REPORT_EVERY: Duration = Duration::from_millis(10);
@@ -68,14 +64,10 @@ struct Arrivals {
 }
 
 impl Sink {
-    fn arrivals(&self) -> std::sync::MutexGuard<'_, Arrivals> {
-        self.arrivals.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     /// Counts a request; the status that it is answered with.
     fn took(&self, body: &Bytes) -> StatusCode {
         let now = clock::micros();
-        let mut arrivals = self.arrivals();
+        let mut arrivals = self.arrivals.lock();
         arrivals.all += 1;
         let Some(due) = due(body) else { return StatusCode::OK };
         arrivals.first_us.get_or_insert(now);
@@ -105,7 +97,7 @@ impl Sink {
     }
 
     fn report(&self) -> Report {
-        let mut arrivals = self.arrivals();
+        let mut arrivals = self.arrivals.lock();
         let lasted = arrivals.last_us.saturating_sub(arrivals.first_us.unwrap_or_default());
         Report {
             requests: arrivals.requests,
@@ -137,7 +129,7 @@ pub(super) async fn run(output: &mut Output<'_>) -> Result<Exit, Failure> {
                 return Ok(Exit::Done);
             }
             _tick = ticks.tick() => {
-                let all = sink.arrivals().all;
+                let all = sink.arrivals.lock().all;
                 if all != reported {
                     output.text(&format!("{all}\n"))?;
                     reported = all;

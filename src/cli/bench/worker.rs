@@ -1,9 +1,6 @@
 //! A worker as `homing run --role worker` starts it, with measured attempts.
 
-use std::{
-    sync::{Arc, Mutex, PoisonError},
-    time::Duration,
-};
+use std::{sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
@@ -24,6 +21,7 @@ use homing_delivery::{
     worker::{Handler, HandlerError, JobOutcome, Webhooks},
 };
 use homing_domain::{clock, delivery::Delivery, subscription::Subscription, time::UnixMillis};
+use parking_lot::Mutex;
 
 /// The work of one worker, without the warm-up. Sums of microseconds, so that they can be added.
 #[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
@@ -75,7 +73,7 @@ impl Handler for Watched {
                 Ok(JobOutcome::Attempted(result)) => result.outcome.status().is_some(),
                 Ok(_) | Err(_) => false,
             };
-            self.report.lock().unwrap_or_else(PoisonError::into_inner).add(&Report {
+            self.report.lock().add(&Report {
                 deliveries: 1,
                 to_worker_us: received.saturating_sub(due),
                 before_us: begun.saturating_sub(received),
@@ -112,7 +110,7 @@ pub(super) async fn run(globals: &Globals, output: &mut Output<'_>) -> Result<Ex
         () = stopping => return Ok(Exit::Failed),
     }
     parts.close().await;
-    let report = *watched.report.lock().unwrap_or_else(PoisonError::into_inner);
+    let report = *watched.report.lock();
     output.line_of_json(&report)?;
     Ok(Exit::Done)
 }

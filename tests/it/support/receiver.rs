@@ -1,11 +1,6 @@
 //! Endpoints that record what they are sent and answer as the test says.
 
-use std::{
-    convert::Infallible,
-    net::SocketAddr,
-    sync::{Arc, Mutex},
-    time::Duration,
-};
+use std::{convert::Infallible, net::SocketAddr, sync::Arc, time::Duration};
 
 use axum::{
     Router,
@@ -14,6 +9,7 @@ use axum::{
     http::{HeaderMap, Response, StatusCode, Uri},
 };
 use futures_util::stream::{self, StreamExt};
+use parking_lot::Mutex;
 use tokio::{net::TcpListener, sync::watch, time::Instant};
 use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
 
@@ -179,12 +175,12 @@ impl Receiver {
 
     /// Everything that has arrived.
     pub(crate) fn requests(&self) -> Vec<Recorded> {
-        self.recorded.requests.lock().expect("no test panics while recording").clone()
+        self.recorded.requests.lock().clone()
     }
 
     /// The body of everything that has arrived.
     pub(crate) fn bodies(&self) -> Vec<Bytes> {
-        let requests = self.recorded.requests.lock().expect("no test panics while recording");
+        let requests = self.recorded.requests.lock();
         requests.iter().map(|request| request.body.clone()).collect()
     }
 
@@ -202,7 +198,7 @@ impl Receiver {
 
     /// The number that arrived at `path`.
     pub(crate) fn count_at(&self, path: &str) -> usize {
-        let requests = self.recorded.requests.lock().expect("no test panics while recording");
+        let requests = self.recorded.requests.lock();
         requests.iter().filter(|request| request.path == path).count()
     }
 
@@ -229,7 +225,7 @@ async fn record(
     let path = uri.path().to_owned();
     let request = Recorded { at: Instant::now(), peer, path, headers, body };
     let reply = (recording.script)(&request);
-    recording.requests.lock().expect("no test panics while recording").push(request);
+    recording.requests.lock().push(request);
     recording.count.send_modify(|count| *count += 1);
     tokio::time::sleep(reply.after).await;
     if let Some(released) = &reply.released {

@@ -23,7 +23,6 @@ use std::{
     marker::PhantomData,
     net::SocketAddr,
     pin::Pin,
-    sync::{Mutex, PoisonError},
     task::{Context, Poll, ready},
     time::Duration,
 };
@@ -32,6 +31,7 @@ use async_rs::{Runtime, Tokio, traits::Reactor, util::RuntimeParts};
 use futures_io::{AsyncRead, AsyncWrite};
 use futures_util::Stream;
 use lapin::{AsyncTcpStream, Connection, ConnectionProperties, ErrorKind, uri::AMQPUri};
+use parking_lot::Mutex;
 use tokio::sync::oneshot;
 
 use frames::Frames;
@@ -55,7 +55,7 @@ pub(super) async fn over<S: Wire>(
     let kit = RuntimeParts::new(tokio, streams);
     let opened = async move |_uri: AMQPUri, _runtime: Runtime<Kit<S>>| {
         // Called once: another stream would need another connection.
-        let unopened = unopened.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let unopened = unopened.lock().take();
         let (stream, awaited) =
             unopened.ok_or_else(|| io::Error::from(io::ErrorKind::ConnectionAborted))?;
         let awaited = Some(awaited);

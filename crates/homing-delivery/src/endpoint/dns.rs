@@ -10,7 +10,7 @@ use std::{
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
     path::Path,
     pin::pin,
-    sync::{Arc, Mutex, PoisonError},
+    sync::Arc,
     time::{Duration, SystemTime},
 };
 
@@ -23,6 +23,7 @@ use hickory_resolver::{
     proto::rr::{Name, RecordType},
     system_conf::read_system_conf,
 };
+use parking_lot::Mutex;
 use tokio::{
     net::UdpSocket,
     time::{Instant, timeout},
@@ -116,7 +117,7 @@ impl Dns {
     /// The current content of the system's files.
     fn system(&self) -> System {
         let now = Instant::now();
-        let mut system = self.system.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut system = self.system.lock();
         if let Some(known) = &mut *system {
             if now.duration_since(known.looked) < CHECK_INTERVAL {
                 return known.clone();

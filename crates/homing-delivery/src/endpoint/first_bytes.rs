@@ -5,11 +5,12 @@
 use std::{
     io,
     pin::Pin,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::Arc,
     task::{Context, Poll},
 };
 
 use hyper::StatusCode;
+use parking_lot::Mutex;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 /// `HTTP/1.1 200`
@@ -38,29 +39,29 @@ struct First {
 impl FirstBytes {
     /// Clears the record before the next request is sent.
     pub(super) fn forget(&self) {
-        *self.first() = First::default();
+        *self.0.lock() = First::default();
     }
 
     /// Notes that the client has read the head of a final answer: what follows is its body.
     pub(super) fn answered(&self) {
-        self.first().is_answered = true;
+        self.0.lock().is_answered = true;
     }
 
     /// True if nothing was received.
     pub(super) fn is_empty(&self) -> bool {
-        self.first().length == 0
+        self.0.lock().length == 0
     }
 
     /// True if the bytes do not begin like an answer.
     pub(super) fn is_garbage(&self) -> bool {
-        let first = self.first();
+        let first = self.0.lock();
         let came = first.bytes.get(..first.length).unwrap_or_default();
         !came.is_empty() && came.iter().zip(b"HTTP/1.").any(|(came, expected)| came != expected)
     }
 
     /// The status of a final answer, if that much was received.
     pub(super) fn status(&self) -> Option<StatusCode> {
-        let first = self.first();
+        let first = self.0.lock();
         let status = first.bytes.get(..first.length)?.strip_prefix(b"HTTP/1.")?;
         let [b'0' | b'1', b' ', code @ ..] = status else { return None };
         StatusCode::from_bytes(code).ok().filter(|status| !status.is_informational())
@@ -68,7 +69,7 @@ impl FirstBytes {
 
     /// True if only interim answers were received, and too many.
     fn is_interim_for_ever(&self) -> bool {
-        let first = self.first();
+        let first = self.0.lock();
         let is_interim = matches!(first.bytes, [b'H', .., b' ', b'1', _, _]);
         !first.is_answered
             && is_interim
@@ -77,7 +78,7 @@ impl FirstBytes {
     }
 
     fn note(&self, came: &[u8]) {
-        let mut first = self.first();
+        let mut first = self.0.lock();
         let First { bytes, length, total, .. } = &mut *first;
         *total = total.saturating_add(came.len());
         if let Some(room) = bytes.get_mut(*length..) {
@@ -86,10 +87,6 @@ impl FirstBytes {
                 *length = length.saturating_add(1);
             }
         }
-    }
-
-    fn first(&self) -> MutexGuard<'_, First> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

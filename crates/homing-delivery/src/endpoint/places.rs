@@ -1,12 +1,9 @@
 //! Limits concurrent name lookups, by domain: a domain whose name servers are silent holds a
 //! bounded number of places, and never those of names that have been answered.
 
-use std::{
-    collections::HashMap,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::Duration,
-};
+use std::{collections::HashMap, sync::Arc, time::Duration};
 
+use parking_lot::Mutex;
 use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore},
     time::{Instant, timeout},
@@ -80,7 +77,7 @@ impl Places {
 
     async fn wait(&self, name: &str) -> Option<Place> {
         let of = async |places: &Arc<Semaphore>| Arc::clone(places).acquire_owned().await.ok();
-        let known = self.names().known(name);
+        let known = self.names.lock().known(name);
         match known {
             Some(Known::Answered) => {
                 let free = Arc::clone(&self.unknown).try_acquire_owned().ok();
@@ -104,21 +101,17 @@ impl Places {
     pub(super) fn note(&self, name: &str, was_answered: bool) {
         let silent = || Known::SilentAt(Instant::now());
         let known = if was_answered { Known::Answered } else { silent() };
-        self.names().note(name, known);
+        self.names.lock().note(name, known);
     }
 
     fn domain(&self, name: &str) -> Arc<Semaphore> {
-        let mut domains = self.domains.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut domains = self.domains.lock();
         // Drops those that are not in use.
         if domains.len() >= MAX_REMEMBERED {
             domains.retain(|_, places| Arc::strong_count(places) > 1);
         }
         let new = || Arc::new(Semaphore::new(MAX_DOMAIN));
         Arc::clone(domains.entry(domain(name).to_owned()).or_insert_with(new))
-    }
-
-    fn names(&self) -> MutexGuard<'_, Names> {
-        self.names.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -229,7 +222,7 @@ mod tests {
         for number in 0..100_000 {
             places.note(&number.to_string(), true);
         }
-        let names = places.names();
+        let names = places.names.lock();
         assert!(names.late.len() + names.before.len() <= MAX_REMEMBERED);
         assert!(names.known("99999").is_some() && names.known("1").is_none());
     }

@@ -4,7 +4,7 @@ use std::{
     collections::HashMap,
     future::Future,
     pin::Pin,
-    sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
+    sync::{Arc, Weak},
     time::Duration,
 };
 
@@ -16,6 +16,7 @@ use hyper::{
     Uri,
     http::uri::{Authority, Scheme},
 };
+use parking_lot::Mutex;
 use tokio::{
     task::JoinSet,
     time::{Instant, sleep},
@@ -106,7 +107,7 @@ impl Pool {
     /// Finds a connection to `host`. If HTTP/2 may be spoken, `open` makes one at a time.
     pub(super) fn find(&self, host: &Host, open: impl FnOnce() -> Opening) -> Found {
         let now = Instant::now();
-        let mut hosts = self.hosts();
+        let mut hosts = self.hosts.lock();
         if let Some(kept) = hosts.get_mut(host) {
             if let Some((shared, used)) = &mut kept.shared {
                 if shared.is_open(now, self.max_age) {
@@ -139,7 +140,7 @@ impl Pool {
     pub(super) fn keep(self: &Arc<Self>, host: &Host, connection: Connection) {
         let now = Instant::now();
         self.sweep_from_now_on();
-        let mut hosts = self.hosts();
+        let mut hosts = self.hosts.lock();
         // A known host costs no copy of its name.
         if !hosts.contains_key(host) {
             hosts.insert(host.clone(), Kept::default());
@@ -160,7 +161,7 @@ impl Pool {
 
     /// Sends nothing more over `connection`; requests in flight on it continue.
     pub(super) fn forget(&self, host: &Host, connection: &Http2) {
-        if let Some(kept) = self.hosts().get_mut(host) {
+        if let Some(kept) = self.hosts.lock().get_mut(host) {
             kept.shared.take_if(|(shared, _)| shared.is_same(connection));
         }
     }
@@ -169,7 +170,7 @@ impl Pool {
     fn sweep(&self) {
         let now = Instant::now();
         let mut over = Vec::new();
-        self.hosts().retain(|_, kept| {
+        self.hosts.lock().retain(|_, kept| {
             let is_over = |connection: &mut Box<Http1>| !connection.is_usable(now, self.max_age);
             over.extend(kept.idle.extract_if(.., is_over));
             kept.shared.take_if(|(shared, used)| {
@@ -183,14 +184,10 @@ impl Pool {
     }
 
     fn sweep_from_now_on(self: &Arc<Self>) {
-        let mut sweeping = self.sweeping.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut sweeping = self.sweeping.lock();
         if sweeping.is_empty() {
             sweeping.spawn(sweep_while_there(Arc::downgrade(self)));
         }
-    }
-
-    fn hosts(&self) -> MutexGuard<'_, HashMap<Host, Kept>> {
-        self.hosts.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

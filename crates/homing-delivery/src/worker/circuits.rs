@@ -8,7 +8,7 @@
 use std::{
     collections::{HashMap, HashSet},
     mem,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::Arc,
     time::Duration,
 };
 
@@ -27,6 +27,7 @@ use homing_domain::{
 };
 use homing_store::{Intervention, ProbeClaim, Store, StoreError, UnsettledCircuits};
 use homing_telemetry::{events, metrics};
+use parking_lot::Mutex;
 
 /// Counts that may change a state are merged into the store this often.
 const MERGE_INTERVAL: Duration = Duration::from_millis(250);
@@ -91,7 +92,7 @@ impl Circuits {
     /// Decides if a delivery to `url` may go. Only one delivery of the whole pool gets
     /// [`Admission::Probe`].
     pub(super) async fn admission(&self, url: &EndpointUrl, now: UnixMillis) -> Admission {
-        let state = self.lock().get(url).map_or(CircuitState::Closed, |local| local.state);
+        let state = self.urls.lock().get(url).map_or(CircuitState::Closed, |local| local.state);
         match state.admission(now) {
             // Boxed, as are the others below: rare, and large inside every delivery in flight.
             Admission::Probe => Box::pin(self.claim(url, now)).await,
@@ -124,7 +125,7 @@ impl Circuits {
 
     /// Counts an attempt that was not a probe.
     pub(super) fn attempted(&self, url: &EndpointUrl, outcome: &Outcome, ended: UnixMillis) {
-        let mut urls = self.lock();
+        let mut urls = self.urls.lock();
         let local = urls.entry(url.clone()).or_default();
         local.tally = mem::take(&mut local.tally).merge(Tally::of(outcome, ended));
         local.used = Instant::now();
@@ -146,7 +147,7 @@ impl Circuits {
     /// Freezes a URL that answered 410. Merges its counts first: a frozen circuit counts no further
     /// failures.
     pub(super) async fn gone(&self, url: &EndpointUrl) {
-        let tally = self.lock().get_mut(url).map(|local| mem::take(&mut local.tally));
+        let tally = self.urls.lock().get_mut(url).map(|local| mem::take(&mut local.tally));
         if let Some(tally) = tally.filter(|tally| !tally.is_empty()) {
             self.merge_batch(&[(url.clone(), tally)]).await;
         }
@@ -193,7 +194,7 @@ impl Circuits {
 
     fn take_due(&self, healthy_interval: Duration) -> Vec<(EndpointUrl, Tally)> {
         let now = Instant::now();
-        let mut urls = self.lock();
+        let mut urls = self.urls.lock();
         let due = urls.iter_mut().filter(|(_, local)| {
             !local.tally.is_empty()
                 && (self.rules.points_to_opening(&local.tally)
@@ -208,7 +209,7 @@ impl Circuits {
 
     /// Keeps counts that the store did not take for the next merge.
     fn put_back(&self, batch: &[(EndpointUrl, Tally)]) {
-        let mut urls = self.lock();
+        let mut urls = self.urls.lock();
         for (url, tally) in batch {
             let local = urls.entry(url.clone()).or_default();
             local.tally = tally.clone().merge(mem::take(&mut local.tally));
@@ -216,7 +217,7 @@ impl Circuits {
     }
 
     fn forget_idle(&self) {
-        self.lock().retain(|_, local| {
+        self.urls.lock().retain(|_, local| {
             local.state != CircuitState::Closed
                 || !local.tally.is_empty()
                 || local.used.elapsed() < IDLE
@@ -246,7 +247,7 @@ impl Circuits {
         } else {
             // Any circuit created later is newer than this.
             let never = UnixMillis::default();
-            self.take_over(&mut self.lock(), url, CircuitState::Closed, never);
+            self.take_over(&mut self.urls.lock(), url, CircuitState::Closed, never);
         }
         Ok(())
     }
@@ -258,7 +259,7 @@ impl Circuits {
     /// [`StoreError`]: the last known states stay in force.
     pub(super) async fn refresh_all(&self) -> Result<(), StoreError> {
         let version = self.store.circuits_version().await?;
-        if *self.version.lock().unwrap_or_else(PoisonError::into_inner) == Some(version) {
+        if *self.version.lock() == Some(version) {
             return Ok(());
         }
         let UnsettledCircuits { version, circuits, corrupt } =
@@ -270,7 +271,7 @@ impl Circuits {
         metrics::unsettled_circuits(states);
         let unsettled: HashSet<_> = circuits.iter().map(|(url, _)| url.clone()).collect();
         let closed: Vec<_> = {
-            let urls = self.lock();
+            let urls = self.urls.lock();
             let known = urls.iter().filter(|(_, local)| local.state != CircuitState::Closed);
             known.map(|(url, _)| url).filter(|url| !unsettled.contains(*url)).cloned().collect()
         };
@@ -280,7 +281,7 @@ impl Circuits {
         for (url, circuit) in circuits {
             self.learn(&url, &circuit);
         }
-        *self.version.lock().unwrap_or_else(PoisonError::into_inner) = Some(version);
+        *self.version.lock() = Some(version);
         Ok(())
     }
 
@@ -293,7 +294,7 @@ impl Circuits {
 
     /// Takes over the store's state, unless a later one is known.
     fn learn(&self, url: &EndpointUrl, circuit: &Circuit) {
-        let mut urls = self.lock();
+        let mut urls = self.urls.lock();
         if urls.get(url).is_none_or(|local| local.since <= circuit.since) {
             self.take_over(&mut urls, url, circuit.state, circuit.since);
         }
@@ -322,12 +323,8 @@ impl Circuits {
 
     /// Refuses further probes from this process before `probe_at`.
     fn refuse_until(&self, url: &EndpointUrl, probe_at: UnixMillis) {
-        if let Some(local) = self.lock().get_mut(url) {
+        if let Some(local) = self.urls.lock().get_mut(url) {
             local.state = CircuitState::Open { probe_at };
         }
-    }
-
-    fn lock(&self) -> MutexGuard<'_, HashMap<EndpointUrl, Local>> {
-        self.urls.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

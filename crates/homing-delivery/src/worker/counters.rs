@@ -3,10 +3,7 @@
 use std::{
     collections::BTreeMap,
     mem,
-    sync::{
-        Mutex, PoisonError,
-        atomic::{AtomicU32, AtomicU64, Ordering::Relaxed},
-    },
+    sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed},
 };
 
 use homing_broker::Route;
@@ -15,6 +12,7 @@ use homing_domain::{
     clock,
     outcome::Outcome,
 };
+use parking_lot::Mutex;
 
 /// Slices of waits remembered between two reports; further ones are not reported.
 const MAX_DUES: usize = 4_096;
@@ -89,7 +87,7 @@ impl Counters {
                     count(&self.held);
                 }
                 let due = Due { wait, at: clock::now().plus(wait) };
-                let mut dues = self.dues.lock().unwrap_or_else(PoisonError::into_inner);
+                let mut dues = self.dues.lock();
                 if dues.len() < MAX_DUES {
                     dues.entry((wait.as_millis(), due.slice())).or_insert(due);
                 }
@@ -118,13 +116,13 @@ impl Counters {
 
     /// Takes the waits that began since the last call.
     pub(super) fn take_dues(&self) -> Vec<Due> {
-        let mut dues = self.dues.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut dues = self.dues.lock();
         mem::take(&mut *dues).into_values().collect()
     }
 
     /// Puts back what the store did not take.
     pub(super) fn put_back(&self, taken: Vec<Due>) {
-        let mut dues = self.dues.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut dues = self.dues.lock();
         for due in taken {
             dues.insert((due.wait.as_millis(), due.slice()), due);
         }

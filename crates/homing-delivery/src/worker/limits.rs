@@ -11,7 +11,7 @@ use std::{
     collections::HashMap,
     num::NonZeroU32,
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
+        Arc,
         atomic::{AtomicU32, AtomicUsize, Ordering},
     },
     time::Duration,
@@ -25,6 +25,7 @@ use tokio::{
 };
 
 use homing_domain::url::EndpointUrl;
+use parking_lot::Mutex;
 
 /// A URL whose permit wait timed out counts as slow for this long. While it does not, it may hold
 /// up others once, for `endpoint.busy_wait`: too rare to affect their 99th percentile.
@@ -127,10 +128,6 @@ impl Gate {
         }
     }
 
-    fn pace(&self) -> MutexGuard<'_, Pace> {
-        self.pace.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     /// The number of permits taken.
     fn taken(&self) -> u32 {
         let opened = self.opened.load(Ordering::Relaxed);
@@ -142,7 +139,7 @@ impl Gate {
 impl Gate {
     /// The limiter, replaced when the limit or the number of workers has changed.
     fn limiter(&self, limit: RateLimit) -> Arc<DefaultDirectRateLimiter> {
-        let mut rate = self.rate.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut rate = self.rate.lock();
         let current = rate.take().filter(|rate| rate.limit == limit);
         let current = rate.insert(current.unwrap_or_else(|| Rate::new(limit)));
         Arc::clone(&current.limiter)
@@ -179,7 +176,7 @@ impl Limits {
                 let _place = Place::take(&gate, self.places(&gate))?;
                 let waiting = permits.acquire_owned();
                 let Ok(waited) = tokio::time::timeout(self.busy_wait, waiting).await else {
-                    gate.pace().slow_until = Some(Instant::now() + SLOW);
+                    gate.pace.lock().slow_until = Some(Instant::now() + SLOW);
                     return None;
                 };
                 waited.ok()?
@@ -195,25 +192,25 @@ impl Limits {
     }
 
     fn places(&self, gate: &Gate) -> usize {
-        let places = gate.pace().places(Instant::now(), self.busy_wait, self.max_concurrency);
+        let places = gate.pace.lock().places(Instant::now(), self.busy_wait, self.max_concurrency);
         places.unwrap_or(usize::MAX)
     }
 
     /// Starts again with one permit, because the circuit of `url` has just closed.
     pub(super) fn start_slowly(&self, url: &EndpointUrl) {
-        self.lock().insert(url.clone(), Arc::new(Gate::new(1)));
+        self.gates.lock().insert(url.clone(), Arc::new(Gate::new(1)));
     }
 
     /// URLs with permits taken, and how many.
     pub(super) fn in_flight(&self) -> Vec<(String, u32)> {
-        let gates = self.lock();
+        let gates = self.gates.lock();
         let taken = gates.iter().map(|(url, gate)| (url, gate.taken())).filter(|(_, n)| *n > 0);
         taken.map(|(url, taken)| (url.as_str().to_owned(), taken)).collect()
     }
 
     /// Forgets URLs that are not in use and have all their permits.
     pub(super) fn forget_idle(&self) {
-        self.lock().retain(|_, gate| {
+        self.gates.lock().retain(|_, gate| {
             let opened = gate.opened.load(Ordering::Relaxed);
             let idle = gate.permits.available_permits() == opened && Arc::strong_count(gate) == 1;
             !(idle && opened >= self.max_concurrency)
@@ -221,17 +218,13 @@ impl Limits {
     }
 
     fn gate(&self, url: &EndpointUrl) -> Arc<Gate> {
-        let mut gates = self.lock();
+        let mut gates = self.gates.lock();
         if let Some(gate) = gates.get(url) {
             return Arc::clone(gate);
         }
         let gate = Arc::new(Gate::new(self.max_concurrency));
         gates.insert(url.clone(), Arc::clone(&gate));
         gate
-    }
-
-    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<EndpointUrl, Arc<Gate>>> {
-        self.gates.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -250,7 +243,7 @@ impl Permit {
 
 impl Drop for Permit {
     fn drop(&mut self) {
-        let mut pace = self.gate.pace();
+        let mut pace = self.gate.pace.lock();
         pace.move_on(Instant::now(), self.busy_wait);
         let [_, present] = &mut pace.ended;
         *present = present.saturating_add(1);
@@ -386,9 +379,9 @@ mod tests {
         drop(limits.enter(&url("https://b.example/"), None).await);
         limits.start_slowly(&url("https://c.example/"));
         limits.forget_idle();
-        assert_eq!(limits.lock().len(), 2);
+        assert_eq!(limits.gates.lock().len(), 2);
         drop(permit);
         limits.forget_idle();
-        assert_eq!(limits.lock().len(), 1);
+        assert_eq!(limits.gates.lock().len(), 1);
     }
 }

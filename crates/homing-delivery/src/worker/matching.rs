@@ -8,7 +8,7 @@
 use std::{
     collections::{BTreeMap, HashSet},
     hash::Hash,
-    sync::{Arc, Mutex, PoisonError},
+    sync::Arc,
 };
 
 use tokio::{sync::Semaphore, task::spawn_blocking};
@@ -23,6 +23,7 @@ use homing_domain::{
     subscription::Subscription,
 };
 use homing_telemetry::events;
+use parking_lot::Mutex;
 
 /// Steps of all filters on one event: about 0.1 s of one core.
 const EVENT_STEPS: u64 = 8_000_000;
@@ -87,12 +88,12 @@ impl Matching {
 
     /// Takes the filters that cost too much since the last call.
     pub(super) fn take_costly(&self) -> Vec<CostlyFilters> {
-        std::mem::take(&mut *self.lock_costly()).into_values().collect()
+        std::mem::take(&mut *self.costly.lock()).into_values().collect()
     }
 
     /// Notes filters that cost too much; keeps a later time that is already noted.
     pub(super) fn note_costly(&self, filters: impl IntoIterator<Item = CostlyFilters>) {
-        let mut costly = self.lock_costly();
+        let mut costly = self.costly.lock();
         for one in filters {
             if costly.len() < MAX_LOGGED || costly.contains_key(&one.subscription) {
                 let noted = costly.entry(one.subscription).or_insert(one);
@@ -101,10 +102,6 @@ impl Matching {
                 }
             }
         }
-    }
-
-    fn lock_costly(&self) -> std::sync::MutexGuard<'_, BTreeMap<SubscriptionId, CostlyFilters>> {
-        self.costly.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The subscriptions that match `event`, if that is cheap to find; otherwise returns the
@@ -271,7 +268,7 @@ impl<T> Default for Once<T> {
 
 impl<T: Eq + Hash> Once<T> {
     fn is_first(&self, of: T) -> bool {
-        let mut said = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut said = self.0.lock();
         said.len() < MAX_LOGGED && said.insert(of)
     }
 }

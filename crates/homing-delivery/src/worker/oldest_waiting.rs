@@ -5,13 +5,10 @@
 //! many notes as the longest wait has minutes. After a restart they start empty, and fill up as
 //! deliveries come due.
 
-use std::{
-    collections::BTreeMap,
-    sync::{Mutex, PoisonError},
-    time::Duration,
-};
+use std::{collections::BTreeMap, time::Duration};
 
 use homing_domain::time::UnixMillis;
+use parking_lot::Mutex;
 
 /// Precision of a note, and how late its delivery may be.
 const NOTE_MS: i64 = 60_000;
@@ -23,14 +20,14 @@ pub(super) struct OldestWaiting(Mutex<BTreeMap<i64, UnixMillis>>);
 impl OldestWaiting {
     /// Notes a delivery that was received at `received` and waits until `due`.
     pub(super) fn waits(&self, received: UnixMillis, due: UnixMillis) {
-        let mut notes = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut notes = self.0.lock();
         let oldest = notes.entry(due.get().div_euclid(NOTE_MS)).or_insert(received);
         *oldest = (*oldest).min(received);
     }
 
     /// The age of the oldest delivery that is not due yet; zero: there is none.
     pub(super) fn age(&self, now: UnixMillis) -> Duration {
-        let mut notes = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut notes = self.0.lock();
         *notes = notes.split_off(&now.get().div_euclid(NOTE_MS));
         notes.values().min().map_or(Duration::ZERO, |oldest| now.since(*oldest))
     }

@@ -1,14 +1,11 @@
 //! Limits log lines that would otherwise appear for each of very many deliveries.
 
-use std::{
-    collections::HashMap,
-    sync::{Mutex, PoisonError},
-    time::Duration,
-};
+use std::{collections::HashMap, time::Duration};
 
 use tokio::time::Instant;
 
 use homing_domain::url::EndpointUrl;
+use parking_lot::Mutex;
 
 /// The URLs that were logged recently.
 #[derive(Default)]
@@ -20,7 +17,7 @@ impl OnceAMinute {
         /// More URLs add nothing new.
         const MAX_URLS: usize = 100;
         const INTERVAL: Duration = Duration::from_secs(60);
-        let mut logged = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut logged = self.0.lock();
         logged.retain(|_url, at| at.elapsed() < INTERVAL);
         if logged.len() >= MAX_URLS || logged.contains_key(url) {
             return false;

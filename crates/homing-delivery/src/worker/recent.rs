@@ -4,13 +4,13 @@
 use std::{
     collections::{HashMap, HashSet, VecDeque},
     hash::{BuildHasher, Hash, Hasher},
-    sync::{Mutex, MutexGuard, PoisonError},
 };
 
 use foldhash::quality::FixedState;
 use tokio_util::sync::CancellationToken;
 
 use homing_broker::Message;
+use parking_lot::Mutex;
 
 /// Well above the number of messages that can be unsettled at one time.
 const MAX_DONE: usize = 65_536;
@@ -78,7 +78,7 @@ impl Recent {
     pub(super) async fn begin(&self, message: &Message, redelivered: bool) -> Option<Running<'_>> {
         let key = Key::of(message);
         loop {
-            if redelivered && lock(&self.done).keys.contains(&key) {
+            if redelivered && self.done.lock().keys.contains(&key) {
                 return None;
             }
             // Another message with the same key: a publisher's repetition unless redelivered.
@@ -93,7 +93,7 @@ impl Recent {
     }
 
     fn register(&self, key: Key, waits: bool) -> Registered {
-        let mut running = lock(&self.running);
+        let mut running = self.running.lock();
         match running.get_mut(&key) {
             Some(token) if waits => Registered::Busy(token.get_or_insert_default().clone()),
             Some(_) => Registered::Beside,
@@ -115,21 +115,17 @@ enum Registered {
     Busy(CancellationToken),
 }
 
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
 impl Running<'_> {
     /// Marks the hop as made and its message as settled.
     pub(super) fn done(self) {
-        lock(&self.recent.done).insert(self.key);
+        self.recent.done.lock().insert(self.key);
     }
 }
 
 impl Drop for Running<'_> {
     fn drop(&mut self) {
         if self.registered
-            && let Some(Some(waited_for)) = lock(&self.recent.running).remove(&self.key)
+            && let Some(Some(waited_for)) = self.recent.running.lock().remove(&self.key)
         {
             waited_for.cancel();
         }
@@ -175,7 +171,7 @@ mod tests {
         for number in MAX_DONE * 2 - 1_000..MAX_DONE * 2 {
             assert!(recent.begin(&numbered(number), true).await.is_none(), "{number}");
         }
-        assert_eq!(lock(&recent.done).keys.len(), MAX_DONE);
+        assert_eq!(recent.done.lock().keys.len(), MAX_DONE);
     }
 
     #[tokio::test]

@@ -57,9 +57,9 @@ impl Simulator {
 
     fn stream(&self, name: &str, request: &Request<Incoming>) -> Response {
         let query = request.uri().query().unwrap_or_default().to_owned();
-        let refused = self.refusal(name, request, &mut self.lock());
+        let refused = self.refusal(name, request, &mut self.state.lock());
         let status = refused.as_ref().map_or(200, |refusal| refusal.status);
-        self.lock().log(Connect { at: Instant::now(), status, query });
+        self.state.lock().log(Connect { at: Instant::now(), status, query });
         if let Some(Refusal { status, body }) = refused {
             return text(StatusCode::from_u16(status).unwrap_or_default(), body);
         }
@@ -138,14 +138,14 @@ impl Simulator {
             return document(StatusCode::BAD_REQUEST, &json!({"error": "unsupported_grant_type"}));
         }
         let lifetime = self.real(self.behaviour.token_lifetime);
-        let token = self.lock().tokens.give(&id, lifetime);
+        let token = self.state.lock().tokens.give(&id, lifetime);
         let seconds = lifetime.as_secs().max(1);
         let answer = json!({"access_token": token, "token_type": "bearer", "expires_in": seconds});
         document(StatusCode::OK, &answer)
     }
 
     fn report(&self) -> Response {
-        let mut state = self.lock();
+        let mut state = self.state.lock();
         let counted = state.counted(Instant::now());
         let report = json!({
             "connected": state.connected,

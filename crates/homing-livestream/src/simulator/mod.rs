@@ -16,16 +16,12 @@ mod hits;
 mod stream;
 mod tokens;
 
-use std::{
-    collections::VecDeque,
-    io,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::Duration,
-};
+use std::{collections::VecDeque, io, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use hyper::{server::conn::http1, service::service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
+use parking_lot::Mutex;
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     net::TcpListener,
@@ -193,18 +189,18 @@ impl Simulator {
 
     /// Sends a record to the next connection.
     pub fn send(&self, record: impl Into<Bytes>) {
-        self.lock().given.push_back(record.into());
+        self.state.lock().given.push_back(record.into());
         self.events.send_replace(());
     }
 
     /// Answers the next `times` requests for the stream with `refusal`.
     pub fn refuse(&self, refusal: &Refusal, times: usize) {
-        self.lock().refusals.extend(std::iter::repeat_n(refusal.clone(), times));
+        self.state.lock().refusals.extend(std::iter::repeat_n(refusal.clone(), times));
     }
 
     /// Ends all connections suddenly.
     pub fn drop_connections(&self) {
-        let mut state = self.lock();
+        let mut state = self.state.lock();
         state.drops = state.drops.wrapping_add(1);
         drop(state);
         self.events.send_replace(());
@@ -212,40 +208,36 @@ impl Simulator {
 
     /// Invalidates all tokens.
     pub fn expire_tokens(&self) {
-        self.lock().tokens.expire();
+        self.state.lock().tokens.expire();
     }
 
     /// The requests for the stream so far, oldest first; the last 10,000.
     #[must_use]
     pub fn connects(&self) -> Vec<Connect> {
-        self.lock().connects.iter().cloned().collect()
+        self.state.lock().connects.iter().cloned().collect()
     }
 
     /// Connections now.
     #[must_use]
     pub fn connected(&self) -> usize {
-        self.lock().connected
+        self.state.lock().connected
     }
 
     /// Records sent, repetitions included.
     #[must_use]
     pub fn sent(&self) -> u64 {
-        self.lock().sent
+        self.state.lock().sent
     }
 
     /// Tokens issued.
     #[must_use]
     pub fn tokens_given(&self) -> u64 {
-        self.lock().tokens.given()
+        self.state.lock().tokens.given()
     }
 
     /// A duration of the service in real time.
     fn real(&self, time: Duration) -> Duration {
         time / self.behaviour.speed.max(1)
-    }
-
-    fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -41,7 +41,7 @@ pub(super) fn body(
     let now = Instant::now();
     let ends = behaviour.drop_every.map(|age| now + simulator.real(age));
     let blank_due = now + simulator.real(behaviour.blank_every);
-    let mut state = simulator.lock();
+    let mut state = simulator.state.lock();
     state.connected = state.connected.saturating_add(1);
     let drops = state.drops;
     drop(state);
@@ -77,13 +77,13 @@ impl Connection {
     }
 
     fn is_over(&self) -> bool {
-        self.simulator.lock().drops != self.drops
+        self.simulator.state.lock().drops != self.drops
             || self.ends.is_some_and(|ends| ends <= Instant::now())
     }
 
     /// The records passed in, and those due.
     fn take(&mut self) -> Vec<Bytes> {
-        let mut state = self.simulator.lock();
+        let mut state = self.simulator.state.lock();
         let given = state.given.len().min(BATCH);
         let mut records: Vec<_> = state.given.drain(..given).collect();
         let room = BATCH.saturating_sub(records.len());
@@ -100,7 +100,7 @@ impl Connection {
     /// Waits until something may be due.
     async fn wait(&mut self, now: Instant) {
         let speed = self.simulator.behaviour.speed.max(1);
-        let pause = self.simulator.lock().hits.pause(speed);
+        let pause = self.simulator.state.lock().hits.pause(speed);
         let until = [self.ends, pause.map(|pause| now + pause)].into_iter().flatten().min();
         let until = until.unwrap_or(self.blank_due).min(self.blank_due);
         // On a timeout, the caller checks what is due.
@@ -126,7 +126,7 @@ impl Connection {
 impl Drop for Connection {
     fn drop(&mut self) {
         let until = Instant::now() + self.simulator.real(self.simulator.behaviour.stale);
-        let mut state = self.simulator.lock();
+        let mut state = self.simulator.state.lock();
         state.connected = state.connected.saturating_sub(1);
         state.stale_until.push(until);
         while let Some(record) = self.last.pop_back() {

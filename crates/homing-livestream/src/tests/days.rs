@@ -31,7 +31,7 @@ async fn a_day_with_a_loss_every_hour_has_24_reconnects_and_no_conflict() {
     }
     // The token of a day is renewed before it ends, once.
     assert_eq!(bench.simulator.tokens_given(), 2);
-    let records = bench.notes.records();
+    let records = bench.notes.records.lock();
     let hits: HashSet<_> = records.iter().filter_map(|record| Facts::of(record).hit).collect();
     let repeated = records.len() - hits.len();
     assert_eq!(u64::try_from(records.len()).unwrap(), bench.simulator.sent());

@@ -4,11 +4,7 @@ mod days;
 mod statuses;
 mod streams;
 
-use std::{
-    io,
-    sync::{Arc, Mutex, MutexGuard},
-    time::Duration,
-};
+use std::{io, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -28,6 +24,7 @@ use crate::{
 };
 use homing_delivery::{endpoint, settings::EndpointSettings};
 use homing_domain::source::Reset;
+use parking_lot::Mutex;
 
 /// Connects to the simulator without a network, so that virtual time works.
 struct Wire {
@@ -39,10 +36,10 @@ struct Wire {
 
 impl Connect for Wire {
     fn connect<'a>(&'a self, host: &'a str, port: u16) -> BoxFuture<'a, io::Result<Box<dyn Io>>> {
-        self.connects.lock().unwrap().push((Instant::now(), format!("{host}:{port}")));
+        self.connects.lock().push((Instant::now(), format!("{host}:{port}")));
         let (client, other) = tokio::io::duplex(64 * 1_024);
         let simulator = self.simulator.clone();
-        let mut serving = self.serving.lock().unwrap();
+        let mut serving = self.serving.lock();
         serving.spawn(async move { simulator.serve_connection(other).await });
         Box::pin(async move { Ok(Box::new(client) as Box<dyn Io>) })
     }
@@ -65,31 +62,27 @@ impl RecordSink for Notes {
         if let Some(gate) = &self.gate {
             gate.acquire().await.unwrap().forget();
         }
-        self.records.lock().unwrap().push(record);
+        self.records.lock().push(record);
     }
     fn skipped(&self, bytes: u64) {
-        self.skipped.lock().unwrap().push(bytes);
+        self.skipped.lock().push(bytes);
     }
     fn received(&self, _: usize) {}
     async fn on_event(&self, event: ConnectionEvent) {
-        self.events.lock().unwrap().push((Instant::now(), event));
+        self.events.lock().push((Instant::now(), event));
     }
     async fn take_reset(&self) -> Option<Reset> {
-        self.reset.lock().unwrap().take()
+        self.reset.lock().take()
     }
     async fn keep_reset(&self, reset: Reset) {
-        *self.reset.lock().unwrap() = Some(reset);
+        *self.reset.lock() = Some(reset);
     }
 }
 
 impl Notes {
-    fn records(&self) -> MutexGuard<'_, Vec<Bytes>> {
-        self.records.lock().unwrap()
-    }
-
     /// The waits between connects, in seconds.
     fn waits(&self) -> Vec<u64> {
-        let events = self.events.lock().unwrap();
+        let events = self.events.lock();
         let waits = events.iter().filter_map(|(_, event)| match event {
             ConnectionEvent::Waiting(wait, ..) => Some(wait.as_secs()),
             ConnectionEvent::Connecting

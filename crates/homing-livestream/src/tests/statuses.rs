@@ -46,7 +46,7 @@ async fn a_conflict_is_waited_out_and_the_tenth_says_what_is_probably_wrong() {
     let bench = Bench::new(Behaviour::default());
     bench.simulator.refuse(&refusal(409, r#"{"error_description":"1 of 1 in use"}"#), 12);
     bench.run_for(minutes(60)).await;
-    let events = bench.notes.events.lock().unwrap();
+    let events = bench.notes.events.lock();
     let suspicious = events.iter().filter_map(|(_, events)| match events {
         ConnectionEvent::Waiting(_, Some(ended), streak) => {
             Some((ended.to_string(), streak.is_suspicious()))
@@ -87,7 +87,7 @@ async fn a_redirect_is_followed_with_all_headers_and_the_query() {
     assert_eq!(connects.len(), 1, "the redirect is not the stream");
     assert_eq!(connects[0].status, 200, "it wants token, key and gzip");
     assert_eq!(connects[0].query, "maxConnections=3&smoothing=1&smoothingBucketSize=270");
-    let hosts: Vec<_> = bench.connects.lock().unwrap().iter().map(|(_, to)| to.clone()).collect();
+    let hosts: Vec<_> = bench.connects.lock().iter().map(|(_, to)| to.clone()).collect();
     assert_eq!(hosts, ["ims.test:80", "stream.test:80", "stream.test:80"]);
 }
 

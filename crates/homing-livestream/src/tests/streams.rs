@@ -14,7 +14,7 @@ async fn records_come_out_as_they_went_in_wherever_the_stream_is_cut() {
         }
         // Silence for a minute, which the service fills with blank lines.
         assert_eq!(bench.run_for(minutes(1)).await, None);
-        let records = bench.notes.records();
+        let records = bench.notes.records.lock();
         assert_eq!(records.len(), 50);
         assert!(records.iter().step_by(2).all(|record| record == HIT));
         assert!(records.iter().skip(1).step_by(2).all(|record| record == "{}"));
@@ -29,8 +29,8 @@ async fn a_record_that_is_too_large_is_skipped_and_the_stream_goes_on() {
     bench.simulator.send(vec![b'x'; 100_000]);
     bench.simulator.send(HIT);
     bench.run_for(minutes(1)).await;
-    assert_eq!(*bench.notes.skipped.lock().unwrap(), [100_001], "with its carriage return");
-    assert_eq!(bench.notes.records().len(), 2);
+    assert_eq!(*bench.notes.skipped.lock(), [100_001], "with its carriage return");
+    assert_eq!(bench.notes.records.lock().len(), 2);
     assert_eq!(bench.statuses(), [200]);
 }
 
@@ -43,7 +43,7 @@ async fn nothing_is_read_while_nothing_can_be_taken() {
     let watching = async {
         tokio::time::sleep(minutes(1)).await;
         let sent = bench.simulator.sent();
-        assert_eq!(bench.notes.records().len(), 10);
+        assert_eq!(bench.notes.records.lock().len(), 10);
         tokio::time::sleep(minutes(60)).await;
         assert_eq!(bench.simulator.sent(), sent, "the service waits");
         bench.notes.gate.as_ref().unwrap().add_permits(usize::try_from(sent).unwrap());
@@ -67,7 +67,6 @@ async fn silence_is_reported_and_causes_no_reconnect_unless_one_is_set() {
         .notes
         .events
         .lock()
-        .unwrap()
         .iter()
         .filter(|(_, events)| *events == ConnectionEvent::Silent)
         .count();
@@ -78,7 +77,7 @@ async fn silence_is_reported_and_causes_no_reconnect_unless_one_is_set() {
     let reading = reader.run(Duration::ZERO, notes.as_ref(), &stop);
     assert!(tokio::time::timeout(minutes(20), reading).await.is_err());
     assert_eq!(simulator.connects().len(), 2);
-    let events = notes.events.lock().unwrap();
+    let events = notes.events.lock();
     let lost = events.iter().find_map(|(_, events)| match events {
         ConnectionEvent::Waiting(_, Some(ended), _) => Some(ended.to_string()),
         ConnectionEvent::Waiting(_, None, _)
@@ -100,12 +99,12 @@ async fn at_the_order_to_stop_the_connection_ends_and_what_was_read_is_delivered
     }
     let stopping = async {
         tokio::time::sleep(minutes(1)).await;
-        assert_eq!((bench.simulator.connected(), bench.notes.records().len()), (1, 1));
+        assert_eq!((bench.simulator.connected(), bench.notes.records.lock().len()), (1, 1));
         bench.stop.cancel();
         tokio::time::sleep(minutes(1)).await;
-        assert_eq!((bench.simulator.connected(), bench.notes.records().len()), (0, 1));
+        assert_eq!((bench.simulator.connected(), bench.notes.records.lock().len()), (0, 1));
         bench.notes.gate.as_ref().unwrap().add_permits(2);
     };
     let (stopped, ()) = tokio::join!(bench.run_for(minutes(10)), stopping);
-    assert_eq!((stopped, bench.notes.records().len()), (None, 3));
+    assert_eq!((stopped, bench.notes.records.lock().len()), (None, 3));
 }

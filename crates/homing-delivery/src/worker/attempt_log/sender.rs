@@ -4,7 +4,7 @@
 //! that a slow or unavailable store costs records and never delays a delivery. The number of
 //! missing records, and since when, is written as soon as the store takes it.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use tokio::sync::{Notify, mpsc};
 
@@ -23,6 +23,7 @@ use homing_domain::{
     verdict::Verdict,
 };
 use homing_telemetry::metrics;
+use parking_lot::Mutex;
 
 /// Queues records; does nothing if no log is kept.
 pub(in crate::worker) struct Sender(Option<Log>);
@@ -58,7 +59,7 @@ impl Backlog {
     /// Counts a dropped record of what began at `started`.
     pub(super) fn missed(&self, started: UnixMillis) {
         metrics::records_missed(1);
-        let mut missed = self.lock();
+        let mut missed = self.missed.lock();
         missed.total = missed.total.saturating_add(1);
         let new = || Gap { id: clock::new_id(), from: started, until: started, missed: 0 };
         let gap = missed.open.get_or_insert_with(new);
@@ -69,12 +70,12 @@ impl Backlog {
 
     /// The number of records dropped since the start.
     pub(super) fn total(&self) -> u64 {
-        self.lock().total
+        self.missed.lock().total
     }
 
     /// The gap to report to the store, if there is one.
     pub(super) fn gap(&self) -> Option<Gap> {
-        let mut missed = self.lock();
+        let mut missed = self.missed.lock();
         if missed.reporting.is_none() {
             missed.reporting = missed.open.take();
         }
@@ -83,11 +84,7 @@ impl Backlog {
 
     /// The store has taken the [`gap`](Self::gap).
     pub(super) fn gap_written(&self) {
-        self.lock().reporting = None;
-    }
-
-    fn lock(&self) -> std::sync::MutexGuard<'_, Missed> {
-        self.missed.lock().unwrap_or_else(PoisonError::into_inner)
+        self.missed.lock().reporting = None;
     }
 }
 
