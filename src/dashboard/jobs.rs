@@ -54,6 +54,12 @@ pub(super) enum JobStatus {
     Failed(String),
 }
 
+impl JobStatus {
+    pub(super) fn is_over(&self) -> bool {
+        !matches!(self, Self::Waits | Self::Runs)
+    }
+}
+
 /// One job.
 #[derive(Debug)]
 pub(super) struct BulkJob {
@@ -71,13 +77,13 @@ impl BulkJob {
         Self { id, action, began, state, stop }
     }
 
-    /// Its status and progress.
+    /// Its status and progress now. A page asks once: another call may return another state.
     pub(super) fn state(&self) -> (JobStatus, Tally) {
         self.state.lock().clone()
     }
 
-    pub(super) fn is_over(&self) -> bool {
-        !matches!(self.state.lock().0, JobStatus::Waits | JobStatus::Runs)
+    fn is_over(&self) -> bool {
+        self.state.lock().0.is_over()
     }
 
     /// True if it drops messages, or asks whether to.

@@ -356,7 +356,6 @@ pub(super) async fn job(
     Path(id): Path<String>,
 ) -> Result<Response, ErrorPage> {
     let job = dashboard.jobs.find(&id).ok_or_else(forgotten)?;
-    let (status, tally) = job.state();
     let title = match &job.action {
         BulkAction::Preview(_, Action::Drop) => "Drop parked messages?",
         BulkAction::Preview(..) => "Replay parked messages?",
@@ -372,12 +371,13 @@ pub(super) async fn job(
             Vec::new()
         }
     };
+    let (status, tally) = job.state();
     Ok(page(&JobPage { layout, job, stopped, status, tally }))
 }
 
 /// The part of the page that changes; `None`: the job is over.
 pub(super) fn job_part(dashboard: &Dashboard, id: &str) -> Option<String> {
-    let job = dashboard.jobs.find(id).filter(|job| !job.is_over())?;
+    let job = dashboard.jobs.find(id)?;
     let (status, tally) = job.state();
-    JobPart { job, status, tally }.render().ok()
+    if status.is_over() { None } else { JobPart { job, status, tally }.render().ok() }
 }
