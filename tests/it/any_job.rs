@@ -9,9 +9,8 @@ use homing_delivery::{
 };
 use homing_domain::circuit::StateName;
 use homing_store::settings::StoreSettings;
-use tokio::time::Instant;
 
-use crate::support::{PATIENCE, broker::Raw, installation::Installation};
+use crate::support::{broker::Raw, eventually, holds, installation::Installation};
 
 #[path = "../../examples/any_job.rs"]
 #[expect(dead_code, reason = "its main is for those who run it")]
@@ -57,24 +56,20 @@ fn written(folder: &Path) -> Vec<String> {
 }
 
 async fn wait_until_written(folder: &Path, texts: &[&str]) {
-    let deadline = Instant::now() + PATIENCE;
-    while written(folder) != texts {
-        assert!(Instant::now() < deadline, "{:?}", written(folder));
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
+    eventually(async || {
+        let written = written(folder);
+        holds(written == texts, format!("written is {written:?}"))
+    })
+    .await;
 }
 
 async fn wait_for_state(installation: &Installation, state: StateName) {
     let url = TARGET.parse().expect("a URL");
-    let deadline = Instant::now() + PATIENCE;
-    loop {
+    eventually(async || {
         let circuit = installation.parts.circuits.get(&url).await.expect("the store answers");
-        if circuit.state.name() == state {
-            return;
-        }
-        assert!(Instant::now() < deadline, "{circuit:?}");
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
+        holds(circuit.state.name() == state, format!("{circuit:?}"))
+    })
+    .await;
 }
 
 /// Goal: each outcome of a handler does what it says. Method: a folder that is there, is paused, and

@@ -14,8 +14,8 @@ use sqlx::{ConnectOptions, Connection, SqliteConnection, sqlite::SqliteConnectOp
 use tokio::time::Instant;
 
 use crate::support::{
-    PATIENCE,
     broker::Raw,
+    eventually,
     installation::Installation,
     receiver::{Receiver, Reply},
 };
@@ -43,15 +43,11 @@ async fn gaps(store: &dyn Store) -> Vec<Gap> {
 
 /// Waits until the log has `count` records.
 pub(crate) async fn wait_for_records(store: &dyn Store, count: usize) -> Vec<Record> {
-    let deadline = Instant::now() + PATIENCE;
-    loop {
+    eventually(async || {
         let records = recorded(store).await;
-        if records.len() >= count {
-            return records;
-        }
-        assert!(Instant::now() < deadline, "{} of {count} records: {records:#?}", records.len());
-        tokio::time::sleep(Duration::from_millis(50)).await;
-    }
+        if records.len() >= count { Ok(records) } else { Err(format!("{records:#?}")) }
+    })
+    .await
 }
 
 fn made(record: &Record) -> &Attempted {
@@ -227,18 +223,15 @@ async fn a_store_that_is_locked_under_load_leaves_a_gap_that_is_counted() {
     lock.release().await;
 
     let store = &*installation.parts.store;
-    let deadline = Instant::now() + PATIENCE;
-    let (records, gaps) = loop {
+    let (records, gaps) = eventually(async || {
         let (records, gaps) = (recorded(store).await, gaps(store).await);
         let missed: u64 = gaps.iter().map(|gap| gap.missed).sum();
         let reported = records.len() + usize::try_from(missed).expect("few");
-        if reported == DELIVERIES {
-            break (records, gaps);
-        }
-        assert!(reported < DELIVERIES, "{} records and {gaps:?}", records.len());
-        assert!(Instant::now() < deadline, "{} records and {gaps:?}", records.len());
-        tokio::time::sleep(Duration::from_millis(100)).await;
-    };
+        let found = format!("{} records and {gaps:?}", records.len());
+        assert!(reported <= DELIVERIES, "{found}");
+        if reported == DELIVERIES { Ok((records, gaps)) } else { Err(found) }
+    })
+    .await;
     running.stop().await;
     assert!(!gaps.is_empty(), "more was made than can wait");
     for Gap { from, until, .. } in &gaps {

@@ -23,6 +23,7 @@ use tokio::time::Instant;
 use crate::support::{
     PATIENCE,
     broker::Raw,
+    eventually, holds,
     installation::Installation,
     process::Site,
     receiver::{Receiver, Recorded, Reply},
@@ -64,15 +65,11 @@ async fn circuit(installation: &Installation, url: &str) -> Circuit {
 
 /// Waits until the circuit of `url` is in this state.
 async fn wait_for_state(installation: &Installation, url: &str, state: StateName) -> Circuit {
-    let deadline = Instant::now() + PATIENCE;
-    loop {
+    eventually(async || {
         let circuit = circuit(installation, url).await;
-        if circuit.state.name() == state {
-            return circuit;
-        }
-        assert!(Instant::now() < deadline, "{circuit:?}");
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
+        if circuit.state.name() == state { Ok(circuit) } else { Err(format!("{circuit:?}")) }
+    })
+    .await
 }
 
 async fn publish(installation: &Installation, from: usize, count: usize) {
@@ -127,11 +124,11 @@ async fn the_pool_holds_back_from_a_dead_url_which_gets_everything_when_it_recov
         let ids: BTreeSet<_> = requests.iter().map(Recorded::id).collect();
         ids.len()
     };
-    let deadline = Instant::now() + PATIENCE;
-    while accepted(&patient.receiver.requests()) < EVENTS {
-        assert!(Instant::now() < deadline, "not everything arrived");
-        tokio::time::sleep(Duration::from_millis(50)).await;
-    }
+    eventually(async || {
+        let accepted = accepted(&patient.receiver.requests());
+        holds(accepted >= EVENTS, format!("{accepted} of {EVENTS} arrived"))
+    })
+    .await;
     for worker in &mut workers {
         worker.terminate();
         worker.ended().await;
@@ -199,14 +196,13 @@ async fn a_frozen_url_gets_nothing_until_an_operator_enables_it() {
     let enabled = circuits.set(&address, Intervention::Enable).await.expect("it answers");
     assert_eq!(enabled.state, CircuitState::Closed);
     // The worker knows of it when an event arrives; those before it are parked as well.
-    let deadline = Instant::now() + PATIENCE;
     let mut published = 20;
-    while patient.receiver.count() == 0 {
-        assert!(Instant::now() < deadline, "the enabled URL gets nothing");
+    eventually(async || {
         publish(&installation, published, 1).await;
         published += 1;
-        tokio::time::sleep(Duration::from_millis(50)).await;
-    }
+        holds(patient.receiver.count() > 0, "the enabled URL gets nothing")
+    })
+    .await;
     other.wait_for(published).await;
     installation.assert_nothing_waits().await;
     let parking = &installation.parts.parking;

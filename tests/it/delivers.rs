@@ -137,6 +137,7 @@ async fn a_running_worker_follows_changes_of_subscriptions_at_once() {
     let mut publish = async || {
         let number = published.next().expect("there is always another").to_string();
         installation.publisher.publish(Raw::new("t", &format!("e{number}"), number)).await;
+        // The pace of publishing.
         tokio::time::sleep(Duration::from_millis(20)).await;
     };
     let numbers = |path| -> Vec<u32> {

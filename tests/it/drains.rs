@@ -9,6 +9,7 @@ use tokio::time::Instant;
 
 use crate::support::{
     broker::Raw,
+    eventually, holds,
     installation::Installation,
     process::Site,
     receiver::{Receiver, Recorded, Reply},
@@ -152,10 +153,11 @@ async fn a_log_without_a_reader_stops_nothing() {
     process.terminate();
     // It has taken the first signal when it takes no more messages.
     let primary = site.corner.topology.names().primary();
-    while publisher.depth(&primary).await < 3 {
+    eventually(async || {
         publisher.publish(Raw::new("t", "late", "{}")).await;
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
+        holds(publisher.depth(&primary).await >= 3, "it goes on taking messages")
+    })
+    .await;
     process.terminate();
     assert_eq!(process.ended().await.code(), Some(1));
     let took = stopping.elapsed();

@@ -1,7 +1,5 @@
 //! Sources: every record of a stream becomes an event, over as few connects as possible.
 
-use std::time::Duration;
-
 use homing::service::Role;
 use homing_domain::{
     delivery::Delivery,
@@ -15,7 +13,7 @@ use serde_json::json;
 use tokio::time::Instant;
 
 use crate::support::{
-    PATIENCE,
+    eventually, holds,
     installation::Installation,
     livestream::{RECONNECT_WAIT, Service, Tap, id, record},
     process::Site,
@@ -133,11 +131,11 @@ async fn a_source_can_be_paused_resumed_and_reset() {
     assert_eq!(source_admin.pause("main").await.expect("it is there").state, "paused");
     service.wait_for_connections(0).await;
     // The process writes that down after it has hung up.
-    let deadline = Instant::now() + PATIENCE;
-    while source_admin.get("main").await.expect("it is there").connected > 0 {
-        assert!(Instant::now() < deadline, "it stays connected");
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
+    eventually(async || {
+        let connected = source_admin.get("main").await.expect("it is there").connected;
+        holds(connected == 0, format!("{connected} connections are open"))
+    })
+    .await;
     let view = source_admin.reset("main", Reset::Largest).await.expect("it is there");
     assert_eq!((view.reset, view.connected), (Some(Reset::Largest), 0));
     // Longer than a source that is not paused waits.
@@ -161,14 +159,15 @@ async fn what_the_service_refuses_for_good_is_not_tried_again_until_it_is_resume
     service.simulator.refuse(&Refusal { status: 403, body }, 1);
     let running = installation.start_as(&[Role::Source]);
     let store = &installation.parts.store;
-    let deadline = Instant::now() + PATIENCE;
-    while store.source("main").await.expect("the store answers").status == SourceStatus::Running {
-        assert!(Instant::now() < deadline, "it goes on");
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
+    eventually(async || {
+        let source = store.source("main").await.expect("the store answers");
+        holds(source.status != SourceStatus::Running, "it goes on")
+    })
+    .await;
     running.stop().await;
 
     let again = installation.start_as(&[Role::Source]);
+    // Longer than a source that is not stopped waits.
     tokio::time::sleep(RECONNECT_WAIT * 2).await;
     let view = installation.parts.source_admin.get("main").await.expect("it is there");
     assert_eq!(

@@ -13,9 +13,8 @@ use homing_telemetry::catalogue::{METRICS, MetricKind};
 use crate::{
     secrets::{address, get},
     support::{
-        PATIENCE,
         broker::Raw,
-        clients,
+        clients, eventually,
         process::Site,
         receiver::{Receiver, Reply},
     },
@@ -91,19 +90,15 @@ async fn the_metrics_are_well_formed_and_in_the_catalogue() {
     receiver.wait_for(2).await;
 
     let base = address(site.folder.path()).await;
-    let deadline = tokio::time::Instant::now() + PATIENCE;
-    let reported = loop {
+    let reported = eventually(async || {
         let reported = get(&base, "/metrics", "").await;
         let waits = reported.lines().any(|line| {
             let age = line.strip_prefix("homing_oldest_undelivered_seconds ");
             age.and_then(|age| age.parse::<f64>().ok()).is_some_and(|age| age > 0.0)
         });
-        if waits {
-            break reported;
-        }
-        assert!(tokio::time::Instant::now() < deadline, "{reported}");
-        tokio::time::sleep(std::time::Duration::from_millis(200)).await;
-    };
+        if waits { Ok(reported) } else { Err(reported) }
+    })
+    .await;
     drop(worker);
 
     let mut check = promtool(&["check", "metrics"]).stdin(Stdio::piped()).spawn().expect("it runs");

@@ -8,11 +8,10 @@ use std::{
 
 use homing::overview::{Kind, Overview};
 use serde_json::{Value, json};
-use tokio::time::Instant;
 
 use crate::support::{
-    PATIENCE,
     broker::Raw,
+    eventually,
     installation::Installation,
     process::Site,
     receiver::{Receiver, Reply},
@@ -24,15 +23,11 @@ async fn wait_until(
     wanted: impl Fn(&Overview) -> bool,
 ) -> Arc<Overview> {
     let status_service = installation.parts.status_service();
-    let deadline = Instant::now() + PATIENCE;
-    loop {
+    eventually(async || {
         let overview = status_service.overview().await;
-        if wanted(&overview) {
-            return overview;
-        }
-        assert!(Instant::now() < deadline, "{overview:#?}");
-        tokio::time::sleep(std::time::Duration::from_millis(100)).await;
-    }
+        if wanted(&overview) { Ok(overview) } else { Err(format!("{overview:#?}")) }
+    })
+    .await
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -140,7 +140,6 @@ async fn four_processes_deliver_everything_when_one_of_them_is_killed() {
 #[tokio::test(flavor = "multi_thread")]
 async fn delivery_goes_on_while_the_database_server_is_away() {
     const EVENTS: usize = 6_000;
-    const AWAY: Duration = Duration::from_secs(3);
     let server = Server::new();
     let well = Receiver::answering(|_| Reply::status(200).after(Duration::from_millis(20))).await;
     let dying = Receiver::answering(|_| Reply::status(500)).await;
@@ -163,8 +162,7 @@ async fn delivery_goes_on_while_the_database_server_is_away() {
     let before = arrived(&well).len();
     Publishing::start(&site, "dying", 40).ended_well();
     let failed = wait_for_events(&dying, 40).await;
-    tokio::time::sleep(AWAY).await;
-    let meanwhile = arrived(&well).len() - before;
+    let meanwhile = wait_for_events(&well, before + EVENTS / 10).await.len() - before;
     server.find();
     publishing.ended_well();
     wait_for_events(&well, EVENTS).await;
@@ -175,7 +173,6 @@ async fn delivery_goes_on_while_the_database_server_is_away() {
     }
 
     println!("{meanwhile} of {EVENTS} events were delivered while the store was away");
-    assert!(meanwhile > 0, "nothing was delivered while the store was away");
     let repeated: Vec<_> = arrived(&well).into_values().filter(|times| *times > 1).collect();
     assert!(repeated.is_empty(), "no worker crashed, so nothing comes twice: {repeated:?}");
     assert_eq!(endpoint(&site, &well.url("/"))["successes"], EVENTS);

@@ -1,7 +1,5 @@
 //! Refusals of the broker are reported with its own reason, and readiness knows of it.
 
-use std::time::Duration;
-
 use homing::config::Settings;
 use homing_broker::{Broker, Refusal, error::BrokerError};
 
@@ -9,6 +7,7 @@ use lapin::{options::QueueBindOptions, types::FieldTable};
 
 use crate::support::{
     broker::{self, Corner, Raw},
+    eventually, holds,
     node::Node,
     receiver::Receiver,
 };
@@ -123,23 +122,16 @@ async fn a_lane_that_may_not_consume_is_not_ready() {
         let url = format!("http://127.0.0.1:{port}/v1/events?topic=t");
         client.post(url).body("{}").send().await.expect("an answer").status().as_u16()
     };
-    let deadline = tokio::time::Instant::now() + crate::support::PATIENCE;
-    loop {
+    eventually(async || {
         let published = publish().await;
         let (status, body) = ready(port).await;
         let detail = body["detail"].as_str().unwrap_or_default();
-        if status == 503 && detail.contains("broker.publishing: the broker account lacks") {
-            assert_eq!(published, 503);
-            break;
-        }
-        assert!(tokio::time::Instant::now() < deadline, "{status}: {body}");
-        tokio::time::sleep(Duration::from_millis(500)).await;
-    }
+        let said = detail.contains("broker.publishing: the broker account lacks");
+        holds((status, published, said) == (503, 503, true), format!("{status}: {body}"))
+    })
+    .await;
     node.ctl(&["set_permissions", "-p", VHOST, "u", ".*", ".*", ".*"]).await;
-    while publish().await != 202 {
-        assert!(tokio::time::Instant::now() < deadline, "publishing works again");
-        tokio::time::sleep(Duration::from_millis(200)).await;
-    }
+    eventually(async || holds(publish().await == 202, "publishing does not work again")).await;
     wait_for(port, 200).await;
     drop(worker);
 }
@@ -223,13 +215,9 @@ async fn ready(port: u16) -> (u16, serde_json::Value) {
 }
 
 async fn wait_for(port: u16, status: u16) -> serde_json::Value {
-    let deadline = tokio::time::Instant::now() + crate::support::PATIENCE;
-    loop {
+    eventually(async || {
         let (found, body) = ready(port).await;
-        if found == status {
-            return body;
-        }
-        assert!(tokio::time::Instant::now() < deadline, "{found}: {body}");
-        tokio::time::sleep(Duration::from_millis(500)).await;
-    }
+        if found == status { Ok(body) } else { Err(format!("{found}: {body}")) }
+    })
+    .await
 }

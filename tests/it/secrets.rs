@@ -1,14 +1,14 @@
 //! A secret reaches its endpoint and no one else.
 
-use std::{fs, path::Path, process::Stdio, time::Duration};
+use std::{fs, path::Path, process::Stdio};
 
 use reqwest::Client;
 use serde_json::Value;
-use tokio::time::Instant;
 
 use crate::support::{
     PATIENCE,
     broker::Raw,
+    eventually, holds,
     process::Site,
     receiver::{Receiver, Reply},
 };
@@ -103,11 +103,11 @@ async fn without_a_token_only_loopback_requests_are_accepted() {
     assert_eq!(status(&token).await, 200);
 
     site.run(&["tokens", "delete", "ci"]);
-    let deadline = Instant::now() + PATIENCE;
-    while status(&token).await != 401 {
-        assert!(Instant::now() < deadline, "the token that was removed is still accepted");
-        tokio::time::sleep(Duration::from_millis(50)).await;
-    }
+    eventually(async || {
+        let status = status(&token).await;
+        holds(status == 401, format!("a deleted token is answered {status}"))
+    })
+    .await;
     let anonymous = client().get(format!("{base}/v1/queues")).send().await.expect("an answer");
     assert_eq!(anonymous.status(), 401, "without tokens the API stays closed");
     process.terminate();
@@ -120,18 +120,15 @@ fn json(text: &str) -> Value {
 
 /// The API's URL, from the log in `folder`.
 pub(crate) async fn address(folder: &Path) -> String {
-    let deadline = Instant::now() + PATIENCE;
-    loop {
+    eventually(async || {
         let log = fs::read_to_string(folder.join("log")).expect("there is a log");
         let line = log.lines().find(|line| line.contains("api.listening"));
         let address =
             line.and_then(|line| line.split("address=").nth(1)?.split_whitespace().next());
-        if let Some(address) = address {
-            return format!("http://{address}");
-        }
-        assert!(Instant::now() < deadline, "the API does not listen: {log}");
-        tokio::time::sleep(Duration::from_millis(50)).await;
-    }
+        let address = address.map(|address| format!("http://{address}"));
+        address.ok_or_else(|| format!("the API does not listen: {log}"))
+    })
+    .await
 }
 
 fn client() -> Client {
@@ -148,13 +145,9 @@ pub(crate) async fn get(base: &str, path: &str, token: &str) -> String {
 }
 
 async fn wait_for_parked(base: &str, token: &str) {
-    let deadline = Instant::now() + PATIENCE;
-    loop {
+    eventually(async || {
         let parked = get(base, "/v1/parked", token).await;
-        if parked.contains("exhausted") {
-            return;
-        }
-        assert!(Instant::now() < deadline, "nothing is parked: {parked}");
-        tokio::time::sleep(Duration::from_millis(100)).await;
-    }
+        holds(parked.contains("exhausted"), format!("nothing is parked: {parked}"))
+    })
+    .await;
 }

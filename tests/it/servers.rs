@@ -6,10 +6,12 @@ use tempfile::TempDir;
 use tokio::{
     io::{AsyncBufReadExt, BufReader, Lines},
     process::{Child, ChildStdout, Command},
-    time::{Instant, sleep},
+    time::sleep,
 };
 
-use crate::support::{PATIENCE, broker::Raw, clients, installation::Installation};
+use crate::support::{
+    PATIENCE, broker::Raw, clients, eventually, holds, installation::Installation,
+};
 
 /// An nginx that gives up each HTTP/2 connection after a hundred requests, and writes for each
 /// request its attempt, its protocol and the number of its connection.
@@ -62,11 +64,7 @@ impl Nginx {
             .kill_on_drop(true)
             .spawn()
             .expect("nginx starts (tests/setup)");
-        let deadline = Instant::now() + PATIENCE;
-        while tokio::net::TcpStream::connect(("127.0.0.1", port)).await.is_err() {
-            assert!(Instant::now() < deadline, "nginx does not listen");
-            sleep(Duration::from_millis(20)).await;
-        }
+        eventually(async || tokio::net::TcpStream::connect(("127.0.0.1", port)).await).await;
         Self { folder, port, _process: process }
     }
 
@@ -91,11 +89,11 @@ async fn nginx_ends_its_connections_and_no_attempt_is_charged() {
         installation.publisher.publish(Raw::new("t", &format!("event-{number}"), "{}")).await;
     }
     let running = installation.start();
-    let deadline = Instant::now() + PATIENCE;
-    while nginx.requests().len() < EVENTS {
-        assert!(Instant::now() < deadline, "{} of {EVENTS}", nginx.requests().len());
-        sleep(Duration::from_millis(50)).await;
-    }
+    eventually(async || {
+        let requests = nginx.requests().len();
+        holds(requests >= EVENTS, format!("{requests} of {EVENTS} requests"))
+    })
+    .await;
     installation.assert_nothing_waits().await;
     running.stop().await;
     let requests = nginx.requests();
@@ -146,6 +144,7 @@ async fn node_ends_idle_connections_and_no_attempt_is_charged() {
     for number in 0..12 {
         installation.publisher.publish(Raw::new("t", &format!("event-{number}"), "{}")).await;
         assert_eq!(line(&mut lines).await, "attempt 1");
+        // Node ends the connection after half a second.
         sleep(Duration::from_millis(497 + number)).await;
     }
     installation.assert_nothing_waits().await;

@@ -1,8 +1,7 @@
 //! A subscription that cannot be read loses nothing: its events wait until it can.
 
-use std::time::Duration;
-
 use homing::history::History;
+use homing_broker::topology::THROTTLE_WAITS;
 use homing_domain::id::SubscriptionId;
 use serde_json::{Map, Value, json};
 
@@ -51,8 +50,8 @@ async fn events_wait_for_a_subscription_that_cannot_be_read() {
     let status_service = installation.parts.status_service();
     let reported = status_service.overview().await.unreadable_subscriptions.clone();
     assert_eq!((reported.len(), reported[0].id, reported[0].field.as_str()), (1, id, "url"));
-    // Throttled more than once.
-    tokio::time::sleep(Duration::from_secs(6)).await;
+    let throttled_again = installation.names().wait(THROTTLE_WAITS[1]);
+    installation.wait_for_depth(&throttled_again, 2).await;
     assert_eq!(receiver.requests().len(), 3);
     installation.wait_for_depth(&installation.names().parked(), 0).await;
 

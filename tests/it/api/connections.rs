@@ -6,20 +6,25 @@ use std::time::Duration;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
-    time::sleep,
 };
 
 use super::{Answer, Running, client, start};
+use crate::support::{eventually, holds};
 
-const HEAD: &str =
-    "POST /v1/events?topic=t&id=e1 HTTP/1.1\r\nhost: localhost\r\ncontent-length: 2\r\n\r\n";
+const IDLE: &str = "GET /healthz HTTP/1.1\r\nhost: localhost\r\n\r\n";
+/// A head whose body is awaited, which the server says. Source: RFC 9110, 10.1.1.
+const HEAD: &str = "POST /v1/events?topic=t&id=e1 HTTP/1.1\r\nhost: localhost\r\n\
+                    expect: 100-continue\r\ncontent-length: 2\r\n\r\n";
 
-/// A connection on which `text` was sent.
-async fn connect(running: &Running, text: &str) -> TcpStream {
+/// A connection on which `request` was sent and answered with `status`.
+async fn connect(running: &Running, request: &str, status: &str) -> TcpStream {
     let address = running.base_url.strip_prefix("http://").expect("a URL");
     let mut stream = TcpStream::connect(address).await.expect("it listens");
-    stream.write_all(text.as_bytes()).await.expect("it reads");
-    sleep(Duration::from_millis(100)).await;
+    stream.write_all(request.as_bytes()).await.expect("it reads");
+    let mut answer = [0; 4_096];
+    let length = stream.read(&mut answer).await.expect("an answer");
+    let answer = String::from_utf8_lossy(&answer[..length]);
+    assert!(answer.starts_with(&format!("HTTP/1.1 {status} ")), "{answer}");
     stream
 }
 
@@ -36,12 +41,15 @@ async fn http_2_is_spoken_without_tls() {
 #[tokio::test]
 async fn requests_under_way_are_answered_after_the_order_to_stop() {
     let running = start().await;
-    let mut stream = connect(&running, HEAD).await;
-    let mut idle = connect(&running, "").await;
+    let mut stream = connect(&running, HEAD, "100").await;
+    let mut idle = connect(&running, IDLE, "200").await;
     running.stop.cancel();
-    sleep(Duration::from_millis(100)).await;
     let address = running.base_url.strip_prefix("http://").expect("a URL").to_owned();
-    assert!(TcpStream::connect(address).await.is_err(), "new connections are refused");
+    eventually(async || {
+        let connected = TcpStream::connect(&address).await;
+        holds(connected.is_err(), "new connections are accepted")
+    })
+    .await;
 
     stream.write_all(b"{}").await.expect("it reads");
     let mut answer = String::new();
@@ -54,7 +62,7 @@ async fn requests_under_way_are_answered_after_the_order_to_stop() {
 #[tokio::test]
 async fn a_request_that_never_ends_is_cut() {
     let running = start().await;
-    let mut stream = connect(&running, HEAD).await;
+    let mut stream = connect(&running, HEAD, "100").await;
     let took = running.stopped().await;
     assert!((4..8).contains(&took.as_secs()), "{took:?}");
     let read = stream.read(&mut [0]).await;

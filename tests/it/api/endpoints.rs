@@ -18,8 +18,8 @@ use tokio::time::Instant;
 
 use super::{Answer, Running, start, start_with};
 use crate::support::{
-    PATIENCE,
     broker::Raw,
+    eventually, holds,
     receiver::{Receiver, Reply},
 };
 
@@ -132,11 +132,11 @@ async fn requests_in_flight_are_seen_at_their_endpoint() {
     for id in ["e1", "e2", "e3"] {
         running.installation.publisher.publish(Raw::new("t", id, "{}")).await;
     }
-    let deadline = Instant::now() + PATIENCE;
-    while running.show(&url).await["in_flight"] != 3 {
-        assert!(Instant::now() < deadline, "{}", running.show(&url).await);
-        tokio::time::sleep(Duration::from_millis(100)).await;
-    }
+    eventually(async || {
+        let shown = running.show(&url).await;
+        holds(shown["in_flight"] == 3, shown)
+    })
+    .await;
     let listed = running.get("/v1/endpoints").await.expect(200).body;
     assert_eq!(
         (&listed["endpoints"][0]["url"], &listed["endpoints"][0]["in_flight"]),

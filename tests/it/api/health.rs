@@ -1,7 +1,5 @@
 //! Health, counts of queues, and who may ask for them.
 
-use std::time::Duration;
-
 use homing_broker::topology::THROTTLE_WAITS;
 use homing_domain::{
     api_token::{ApiToken, Scope, TokenDigest},
@@ -9,10 +7,9 @@ use homing_domain::{
 };
 use reqwest::Method;
 use serde_json::{Value, json};
-use tokio::time::Instant;
 
 use super::{Answer, start, start_with};
-use crate::support::{PATIENCE, broker::Raw};
+use crate::support::{broker::Raw, eventually, holds};
 
 #[tokio::test]
 async fn readiness_reports_every_part_and_what_was_caught() {
@@ -108,11 +105,14 @@ async fn a_token_is_asked_for_where_one_is_configured() {
     let store = &running.installation.parts.store;
     let added = store.insert_token(&token("homing_reader", Scope::Read)).await;
     assert!(added.expect("the store works"));
-    let deadline = Instant::now() + PATIENCE;
-    while ask(Some("Bearer homing_reader")).await.status != 200 {
-        assert!(Instant::now() < deadline, "a new token is not accepted");
-        tokio::time::sleep(Duration::from_millis(100)).await;
-    }
+    let answers = async |status: u16| {
+        eventually(async || {
+            let answer = ask(Some("Bearer homing_reader")).await.status;
+            holds(answer == status, format!("the token's answer is {answer}, not {status}"))
+        })
+        .await;
+    };
+    answers(200).await;
     let publish = running.request(Method::POST, "/v1/events?topic=t");
     let publish = publish.header("authorization", "Bearer homing_reader").send().await;
     let refused = Answer::of(publish.expect("an answer")).await.expect(403).body;
@@ -120,11 +120,7 @@ async fn a_token_is_asked_for_where_one_is_configured() {
     assert_eq!(refused["detail"], expected);
 
     assert!(store.remove_token("homing_reader").await.expect("the store works"));
-    let deadline = Instant::now() + PATIENCE;
-    while ask(Some("Bearer homing_reader")).await.status != 401 {
-        assert!(Instant::now() < deadline, "a removed token is accepted");
-        tokio::time::sleep(Duration::from_millis(100)).await;
-    }
+    answers(401).await;
     running.get("/healthz").await.expect(200);
     running.get("/readyz").await.expect(200);
 }

@@ -14,7 +14,7 @@ use tokio::time::Instant;
 use crate::{
     secrets::address,
     support::{
-        PATIENCE,
+        PATIENCE, eventually, holds,
         process::{Process, Site},
     },
 };
@@ -44,11 +44,11 @@ impl Attacked {
         let process = site.start_as(&["run", "--role", "api"], Stdio::null(), log.into());
         let address = address(site.folder.path()).await.replace("http://", "");
         let attacked = Self { site, process, address };
-        let begun = Instant::now();
-        while attacked.ask("GET", "/readyz", b"") != Some(200) {
-            assert!(begun.elapsed() < PATIENCE, "it does not get ready");
-            tokio::time::sleep(Duration::from_millis(50)).await;
-        }
+        eventually(async || {
+            let answer = attacked.ask("GET", "/readyz", b"");
+            holds(answer == Some(200), format!("it does not get ready: {answer:?}"))
+        })
+        .await;
         attacked
     }
 
@@ -138,6 +138,7 @@ async fn a_connection_without_a_whole_head_ends_in_seconds_whatever_it_speaks() 
     let begun = Instant::now();
     while trickling.write_all(b"a: b\r\n").is_ok() {
         assert!(begun.elapsed() < Duration::from_secs(16), "it goes on for ever");
+        // The pace of the trickle.
         tokio::time::sleep(Duration::from_millis(200)).await;
     }
 }
@@ -231,11 +232,11 @@ async fn answers_that_are_not_read_do_not_keep_others_out_and_end() {
     let slow = attacked.connect(request.repeat(10).as_bytes());
     let port = slow.local_addr().expect("it is connected").port();
     let begun = Instant::now();
-    while is_established(&attacked.address, port) {
-        // What is left in a buffer has as long as a connection between two requests.
-        assert!(begun.elapsed() < Duration::from_secs(90), "it waits for ever");
-        tokio::time::sleep(Duration::from_secs(1)).await;
-    }
+    // What is left in a buffer has as long as a connection between two requests.
+    eventually(async || {
+        holds(!is_established(&attacked.address, port), "the connection stays for ever")
+    })
+    .await;
     assert!(begun.elapsed() > Duration::from_secs(20), "{:?}", begun.elapsed());
 }
 

@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use super::{Answer, Running, start, start_with};
 use crate::support::{
     broker::Raw,
+    eventually,
     receiver::{Receiver, Recorded, Reply},
 };
 
@@ -124,17 +125,12 @@ async fn a_circuit_that_opened_says_since_when() {
         running.installation.publisher.publish(raw).await;
     }
     let path = format!("{SUBSCRIPTIONS}/{id}");
-    let deadline = tokio::time::Instant::now() + crate::support::PATIENCE;
-    loop {
-        let shown = running.get(&path).await.expect(200);
-        let url = &shown.body["subscription_url"];
-        if url["disabled_at"].is_string() {
-            assert!(url["failures"].as_u64() >= Some(2) && url["frozen_at"].is_null());
-            break;
-        }
-        assert!(tokio::time::Instant::now() < deadline, "{url}");
-        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
-    }
+    let url = eventually(async || {
+        let url = running.get(&path).await.expect(200).body["subscription_url"].take();
+        if url["disabled_at"].is_string() { Ok(url) } else { Err(url) }
+    })
+    .await;
+    assert!(url["failures"].as_u64() >= Some(2) && url["frozen_at"].is_null(), "{url}");
     working.stop().await;
 }
 

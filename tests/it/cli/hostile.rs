@@ -61,9 +61,7 @@ async fn nothing_that_others_wrote_is_obeyed_by_a_terminal() {
     let raw = Raw { content_type: Some(said.to_owned()), ..Raw::new(&topic, &event, said) };
     publisher.publish(raw).await;
     publisher.publish(Raw::new(said, said, said)).await;
-    while home.depth("parked").await < 2 {
-        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
-    }
+    home.wait_for_depth("parked", 2).await;
     let log = end(child);
     assert!(log.contains("delivery.attempted") && log.contains("event.unreadable"), "{log}");
     assert_visible("run", &log);

@@ -22,7 +22,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 use tokio::time::Instant;
 
-use crate::support::broker::Corner;
+use crate::support::{broker::Corner, eventually, holds};
 
 const SCHEDULE: &str = "[schedule]\ndefault = \"short\"\n[schedule.custom]\nshort = [\"50ms\"]\n";
 
@@ -119,6 +119,14 @@ impl Home {
         let depth = broker.depth(&queue.name).await.expect("the broker answers");
         broker.close().await;
         depth.expect("the queue is there").messages
+    }
+
+    async fn wait_for_depth(&self, object: &str, count: u32) {
+        eventually(async || {
+            let depth = self.depth(object).await;
+            holds(depth == count, format!("`{object}` has {depth} messages, not {count}"))
+        })
+        .await;
     }
 }
 

@@ -18,6 +18,7 @@ use homing_domain::{
 use serde_json::Value;
 
 use super::{Answer, Home};
+use crate::support::{eventually, holds};
 
 impl Home {
     pub(super) async fn park(
@@ -124,11 +125,20 @@ async fn a_replay_beside_another_one_waits_or_fails_and_never_finds_nothing() {
     assert_eq!(home.depth("parked").await, 2);
 
     let waiting = home.command(&["parked", "replay", "--all"]).spawn().unwrap();
+    // It gives no sign that it waits; where it has not begun by then, this shows less, and holds.
     tokio::time::sleep(Duration::from_millis(1_500)).await;
     drop(lock);
     let replayed = Answer::from(waiting.wait_with_output().unwrap());
     assert_eq!(replayed.done(), "replayed 2 of 2 parked\n");
     other.close().await;
+}
+
+/// True if SIGINT does not end the process at once any more. Source: proc(5), `SigCgt`.
+fn catches_interrupts(child: &Child) -> bool {
+    const SIGINT: u64 = 1 << 1;
+    let status = std::fs::read_to_string(format!("/proc/{}/status", child.id())).expect("it runs");
+    let caught = status.lines().find_map(|line| line.strip_prefix("SigCgt:")).expect("a line");
+    u64::from_str_radix(caught.trim(), 16).expect("a mask") & SIGINT != 0
 }
 
 fn interrupt(child: &Child) {
@@ -159,15 +169,13 @@ async fn what_is_interrupted_says_how_far_it_came() {
         assert_eq!((answer.code, reported), (1, rest.as_str()));
         left -= done;
         assert!(done > 0 && left > 0, "{reported}");
-        while home.depth("parked").await != left {
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
+        home.wait_for_depth("parked", left).await;
     }
 
     let other = home.broker();
     let lock = other.scan_lock().await.unwrap().expect("the lock is free");
     let child = home.command(&["parked", "export", "some.jsonl"]).spawn().unwrap();
-    tokio::time::sleep(Duration::from_millis(1_500)).await;
+    eventually(async || holds(catches_interrupts(&child), "it does not begin")).await;
     interrupt(&child);
     let answer = Answer::from(child.wait_with_output().unwrap());
     assert_eq!((answer.code, answer.stdout.as_str()), (1, ""));

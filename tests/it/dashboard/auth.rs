@@ -10,7 +10,7 @@ use tokio::time::Instant;
 use super::{Scene, browser::Browser};
 use crate::{
     api::{Running, start_with},
-    support::PATIENCE,
+    support::{eventually, holds},
 };
 
 const TOKEN: &str = "a-token-for-writing-0123456789";
@@ -33,15 +33,12 @@ async fn with_tokens() -> Running {
 /// Waits until the API answers the reader's token with this status: it reads the store's tokens
 /// again every second.
 async fn wait_for_status(running: &Running, status: u16) {
-    let deadline = Instant::now() + PATIENCE;
-    let answered = async || {
+    eventually(async || {
         let request = running.client.get(format!("{}/v1/queues", running.base_url));
-        request.bearer_auth(READER).send().await.expect("an answer").status()
-    };
-    while answered().await != status {
-        assert!(Instant::now() < deadline, "never answered {status}");
-        tokio::time::sleep(Duration::from_millis(50)).await;
-    }
+        let answer = request.bearer_auth(READER).send().await.expect("an answer").status();
+        holds(answer == status, format!("answered {answer}, not {status}"))
+    })
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

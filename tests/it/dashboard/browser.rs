@@ -18,7 +18,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::{sync::SemaphorePermit, time::Instant};
 
-use crate::support::{PATIENCE, wait_for};
+use crate::support::{PATIENCE, eventually, holds, wait_for};
 
 /// Browsers at one time: each takes some hundred megabytes.
 static PLACES: tokio::sync::Semaphore = tokio::sync::Semaphore::const_new(2);
@@ -109,15 +109,11 @@ impl Browser {
 
     /// Goes to a page, again and again until a selector finds an element there.
     pub(crate) async fn go_until(&self, path: &str, selector: &str) {
-        let deadline = Instant::now() + PATIENCE;
-        loop {
+        eventually(async || {
             self.go(path).await;
-            if self.count(selector).await > 0 {
-                return;
-            }
-            assert!(Instant::now() < deadline, "{path} never has `{selector}`");
-            tokio::time::sleep(Duration::from_millis(300)).await;
-        }
+            holds(self.count(selector).await > 0, format!("{path} has no `{selector}`"))
+        })
+        .await;
     }
 
     /// The path and query of the page that is shown.
@@ -141,17 +137,17 @@ impl Browser {
     /// Waits until a selector finds an element.
     pub(crate) async fn element(&self, selector: &str) -> String {
         let wanted = json!({"using": "css selector", "value": selector});
-        let deadline = Instant::now() + PATIENCE;
-        loop {
+        let found = eventually(async || {
             match self.try_call(Method::POST, "/element", wanted.clone()).await {
-                Ok(found) => return text(&found, ELEMENT),
+                Ok(found) => Ok(found),
                 Err(error) => {
                     let page = self.text_of("body").await;
-                    assert!(Instant::now() < deadline, "no `{selector}`: {error}\n{page}");
+                    Err(format!("no `{selector}`: {error}\n{page}"))
                 }
             }
-            tokio::time::sleep(Duration::from_millis(50)).await;
-        }
+        })
+        .await;
+        text(&found, ELEMENT)
     }
 
     async fn text_of(&self, selector: &str) -> String {
@@ -170,15 +166,11 @@ impl Browser {
 
     /// Waits until an element shows a text.
     pub(crate) async fn see(&self, selector: &str, text: &str) {
-        let deadline = Instant::now() + PATIENCE;
-        loop {
+        eventually(async || {
             let seen = self.text_of(selector).await;
-            if seen.contains(text) {
-                return;
-            }
-            assert!(Instant::now() < deadline, "`{selector}` shows `{seen}`, not `{text}`");
-            tokio::time::sleep(Duration::from_millis(100)).await;
-        }
+            holds(seen.contains(text), format!("`{selector}` shows `{seen}`, not `{text}`"))
+        })
+        .await;
     }
 
     /// Clicks on an element of a page that stays.
@@ -191,15 +183,12 @@ impl Browser {
     pub(crate) async fn follow(&self, selector: &str) {
         let before = format!("/element/{}/name", self.element("html").await);
         self.click(selector).await;
-        let deadline = Instant::now() + PATIENCE;
-        loop {
+        eventually(async || {
             let left = self.try_call(Method::GET, &before, Value::Null).await.is_err();
-            if left && self.script("return document.readyState").await == "complete" {
-                return;
-            }
-            assert!(Instant::now() < deadline, "`{selector}` leads nowhere");
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
+            let arrived = left && self.script("return document.readyState").await == "complete";
+            holds(arrived, format!("`{selector}` leads nowhere"))
+        })
+        .await;
     }
 
     /// Types into a field, in place of what is there.

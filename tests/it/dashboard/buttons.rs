@@ -116,9 +116,7 @@ async fn what_is_parked_is_looked_at_sent_again_dropped_and_exported() {
     browser.see("#matched", "1").await;
     browser.see("main", "Done.").await;
     // It fails again, twice.
-    while scene.receiver.count_at("/failing") < before + 2 {
-        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
-    }
+    scene.receiver.wait_for_at("/failing", before + 2).await;
     installation.wait_for_parked(4).await;
 
     browser.go("/parked?topic=order.*").await;
@@ -130,9 +128,7 @@ async fn what_is_parked_is_looked_at_sent_again_dropped_and_exported() {
     browser.follow("#go").await;
     browser.see("main", "Done.").await;
     browser.see("#matched", "3").await;
-    while scene.receiver.count_at("/failing") < before + 8 {
-        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
-    }
+    scene.receiver.wait_for_at("/failing", before + 8).await;
     installation.wait_for_parked(4).await;
 
     browser.go("/parked?reason=exhausted").await;
@@ -161,9 +157,7 @@ async fn what_is_parked_is_sent_again_from_the_timeline_of_its_event() {
     browser.follow("form[action=\"/parked/jobs\"] button").await;
     browser.see("#matched", "1").await;
     browser.see("main", "Done.").await;
-    while scene.receiver.count_at("/failing") < before + 2 {
-        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
-    }
+    scene.receiver.wait_for_at("/failing", before + 2).await;
     scene.running.installation.wait_for_parked(4).await;
 }
 
@@ -197,9 +191,7 @@ async fn a_bulk_job_that_is_under_way_is_stopped() {
     assert!(sent < HELD, "it was broken off");
     installation.wait_for_depth(&parked, HELD + 4 - sent).await;
     let arrive = before + usize::try_from(sent).expect("few");
-    while scene.receiver.count_at("/slow") < arrive {
-        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
-    }
+    scene.receiver.wait_for_at("/slow", arrive).await;
     installation.assert_nothing_waits().await;
     assert_eq!(scene.receiver.count_at("/slow"), arrive);
     browser.follow("#back").await;

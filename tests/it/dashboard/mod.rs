@@ -11,9 +11,8 @@ use serde_json::json;
 use crate::{
     api::{Running, start_with},
     support::{
-        PATIENCE,
         broker::Raw,
-        installation,
+        eventually, holds, installation,
         receiver::{Receiver, Reply},
     },
 };
@@ -76,11 +75,11 @@ impl Scene {
 
     /// Waits until the attempt log has as many records.
     async fn wait_for_records(&self, count: u64) {
-        let deadline = tokio::time::Instant::now() + PATIENCE;
         let store = &self.running.installation.parts.store;
-        while store.attempt_log().await.expect("the store answers").rows < count {
-            assert!(tokio::time::Instant::now() < deadline, "not {count} records");
-            tokio::time::sleep(std::time::Duration::from_millis(50)).await;
-        }
+        eventually(async || {
+            let rows = store.attempt_log().await.expect("the store answers").rows;
+            holds(rows >= count, format!("{rows} of {count} records"))
+        })
+        .await;
     }
 }

@@ -65,8 +65,6 @@ async fn without_javascript_the_buttons_work() {
     browser.see("#go", "Replay 1 message").await;
     browser.follow("#go").await;
     browser.see("main", "Done.").await;
-    while scene.receiver.count_at("/failing") < before + 2 {
-        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
-    }
+    scene.receiver.wait_for_at("/failing", before + 2).await;
     installation.wait_for_parked(4).await;
 }

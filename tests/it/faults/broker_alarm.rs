@@ -22,6 +22,7 @@ async fn alarm(name: &str, fault: &str, raise: &[&str], lower: &[&str]) {
     stage.wait_for_more(500).await;
 
     node.ctl(raise).await;
+    // The fault itself.
     tokio::time::sleep(ALARM).await;
     node.ctl(lower).await;
     let over = Instant::now();

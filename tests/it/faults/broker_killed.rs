@@ -5,7 +5,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use crate::support::{
-    node::{Node, QUEUES_SETTLE},
+    node::{Node, queues_settle},
     stage::{MAX_IN_FLIGHT, Stage},
 };
 
@@ -18,7 +18,7 @@ async fn a_broker_killed_and_restarted_loses_nothing() {
     let stage = Stage::at(node.url.clone()).await;
     let load = stage.load();
     let worker = stage.site.start();
-    tokio::time::sleep(QUEUES_SETTLE).await;
+    queues_settle().await;
     stage.wait_for_more(200).await;
 
     let mut silence = Duration::ZERO;
@@ -34,18 +34,18 @@ async fn a_broker_killed_and_restarted_loses_nothing() {
     account.assert_whole("broker killed and restarted twice", silence, KILLS * MAX_IN_FLIGHT);
 }
 
-/// Goal: the same for a stop as an operator does it, with the broker away for a while.
+/// Goal: the same for a stop as an operator does it: the broker is away for the seconds that it
+/// takes to start.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_broker_stopped_and_started_loses_nothing() {
     let mut node = Node::start("fault-stopped").await;
     let stage = Stage::at(node.url.clone()).await;
     let load = stage.load();
     let worker = stage.site.start();
-    tokio::time::sleep(QUEUES_SETTLE).await;
+    queues_settle().await;
     stage.wait_for_more(200).await;
 
     node.stop().await;
-    tokio::time::sleep(Duration::from_secs(3)).await;
     node.up().await;
     let back = Instant::now();
     stage.wait_for_more(1_000).await;

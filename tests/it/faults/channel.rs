@@ -6,12 +6,12 @@ use std::{fs, time::Duration};
 use tokio::time::Instant;
 
 use crate::support::{
-    PATIENCE,
     account::{Recipient, Request, account},
     broker::Corner,
+    eventually, holds,
     installation::millis,
     load::{Load, Pace, number_in},
-    node::{Node, QUEUES_SETTLE},
+    node::{Node, queues_settle},
     process::Site,
     receiver::{Receiver, Recorded, Reply},
 };
@@ -48,32 +48,29 @@ async fn channels_that_the_broker_closes_lose_nothing() {
     site.run(&["topology", "apply"]);
     let subscription = site.subscribe(&receiver.url("/"), "#", &[]);
     let recipient = Recipient { path: "/", subscription, wants: |_| true };
-    tokio::time::sleep(QUEUES_SETTLE).await;
+    queues_settle().await;
     let mut worker = site.start();
     let load = Load::start(&site.corner, Pace::steady(300), 0);
 
     let log = || fs::read_to_string(site.log()).unwrap_or_default();
-    let deadline = Instant::now() + PATIENCE;
-    while log().matches("PRECONDITION_FAILED").count() < CLOSED {
-        assert!(Instant::now() < deadline, "the broker closed too few channels:\n{}", log());
-        tokio::time::sleep(Duration::from_millis(100)).await;
-    }
+    eventually(async || {
+        let (closed, log) = (log().matches("PRECONDITION_FAILED").count(), log());
+        holds(closed >= CLOSED, format!("the broker closed {closed} channels:\n{log}"))
+    })
+    .await;
     let published = load.finish().await;
-    while receiver.count() < published.confirmed.len() {
-        assert!(Instant::now() < deadline, "{} arrived of {published:?}", receiver.count());
-        tokio::time::sleep(Duration::from_millis(100)).await;
-    }
+    receiver.wait_for(published.confirmed.len()).await;
     // What the last closed channel gave back is taken again and recognised.
     let observer = site.publisher().await;
     let primary = site.corner.topology.names().primary();
     let mut empty_since = Instant::now();
-    while empty_since.elapsed() < SLOW {
-        assert!(Instant::now() < deadline, "`{primary}` does not run empty");
+    eventually(async || {
         if observer.depth(&primary).await > 0 {
             empty_since = Instant::now();
         }
-        tokio::time::sleep(Duration::from_millis(100)).await;
-    }
+        holds(empty_since.elapsed() >= SLOW, format!("`{primary}` does not run empty"))
+    })
+    .await;
     worker.terminate();
     assert_eq!(worker.ended().await.code(), Some(0), "the worker stops politely");
     let requests = receiver.requests();

@@ -10,7 +10,7 @@ use tokio::time::Instant;
 
 use crate::support::{
     load::Pace,
-    node::{Node, QUEUES_SETTLE},
+    node::{Node, queues_settle},
     process::Process,
     proxy::Proxy,
     stage::{MAX_IN_FLIGHT, Stage},
@@ -129,7 +129,7 @@ async fn a_random_mixture_of_faults_loses_nothing() {
     let mut theatre = Theatre::open().await;
     let load = theatre.stage.load_at(Pace::steady(PACE));
     let mut worker = theatre.worker();
-    tokio::time::sleep(QUEUES_SETTLE).await;
+    queues_settle().await;
     theatre.stage.wait_for_more(100).await;
 
     let started = Instant::now();

@@ -10,7 +10,7 @@ use crate::support::{
     account::Account,
     cluster::Cluster,
     load::{Load, Pace},
-    node::QUEUES_SETTLE,
+    node::queues_settle,
     process::Process,
     stage::{MAX_IN_FLIGHT, Stage},
 };
@@ -38,7 +38,7 @@ impl Theatre {
     async fn open(name: &'static str) -> Self {
         let cluster = Cluster::start(name).await;
         let stage = Stage::with(cluster.urls.clone(), "broker.heartbeat = \"5s\"").await;
-        tokio::time::sleep(QUEUES_SETTLE).await;
+        queues_settle().await;
         Self { cluster, stage, faults: 0 }
     }
 
@@ -125,7 +125,7 @@ async fn nodes_that_fall_silent_lose_nothing() {
     let fault = "cluster: leader of primary paused for 18 s";
     theatre.silence(fault, paused, RESUMED_WITHIN_OF_SILENCE).await;
     theatre.cluster.to("resume", leader).await;
-    // It finds out by and by that the others gave it up, and restarts.
+    // It learns only then that the others gave it up, and restarts; before, it looks well.
     tokio::time::sleep(AWAY).await;
     theatre.cluster.whole().await;
 
@@ -136,6 +136,7 @@ async fn nodes_that_fall_silent_lose_nothing() {
     let fault = "cluster: leader of primary cut off for 18 s";
     theatre.silence(fault, cut, RESUMED_WITHIN_OF_A_CUT).await;
     theatre.cluster.heal().await;
+    // As above.
     tokio::time::sleep(AWAY).await;
     theatre.cluster.whole().await;
 

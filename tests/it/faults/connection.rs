@@ -5,7 +5,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use crate::support::{
-    broker,
+    broker, eventually, holds,
     proxy::Proxy,
     stage::{MAX_IN_FLIGHT, Stage},
 };
@@ -59,9 +59,10 @@ async fn connections_that_fall_silent_lose_nothing() {
 /// Goal: heartbeats notice that the broker's end of a connection is lost without a notice.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn connections_without_another_end_lose_nothing() {
-    behind_a_proxy("half-open connections", 1, async |proxy, _| {
+    behind_a_proxy("half-open connections", 1, async |proxy, stage| {
         proxy.half_open();
-        tokio::time::sleep(HEARTBEAT).await;
+        let lost = || stage.logged("broker.connection_lost");
+        eventually(async || holds(lost() > 0, "the worker does not notice")).await;
     })
     .await;
 }

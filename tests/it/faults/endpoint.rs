@@ -2,12 +2,10 @@
 
 use std::time::Duration;
 
-use tokio::time::Instant;
-
 use crate::support::{
-    PATIENCE,
     account::{Recipient, Request, account},
     broker::{self, Corner},
+    eventually, holds,
     installation::millis,
     load::{Load, Pace, number_in},
     process::Site,
@@ -70,10 +68,9 @@ async fn an_endpoint_that_breaks_the_protocol_in_every_way_loses_nothing() {
 
 /// Waits until `count` attempts with such a number have arrived.
 async fn wait_for(rogue: &Rogue, is_one: fn(u32) -> bool, count: usize) {
-    let arrived = || rogue.seen().iter().filter(|seen| is_one(seen.attempt)).count();
-    let deadline = Instant::now() + PATIENCE;
-    while arrived() < count {
-        assert!(Instant::now() < deadline, "{} of {count} attempts arrived", arrived());
-        tokio::time::sleep(Duration::from_millis(100)).await;
-    }
+    eventually(async || {
+        let arrived = rogue.seen().iter().filter(|seen| is_one(seen.attempt)).count();
+        holds(arrived >= count, format!("{arrived} of {count} attempts arrived"))
+    })
+    .await;
 }

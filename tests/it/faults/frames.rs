@@ -1,12 +1,10 @@
 //! A broker that agrees to small frames only: headers that are larger end no connection.
 
-use std::{collections::BTreeSet, time::Duration};
-
-use tokio::time::Instant;
+use std::collections::BTreeSet;
 
 use crate::support::{
-    PATIENCE,
     broker::{Corner, Raw},
+    eventually,
     installation::millis,
     node::Node,
     process::Site,
@@ -50,19 +48,16 @@ async fn copies_fit_into_the_frames_that_were_agreed_upon() {
         node.up().await;
 
         let worker = site.start();
-        let deadline = Instant::now() + PATIENCE;
         // Not every client knows frames as small as this, so homing itself looks.
-        let entries = loop {
+        let entries = eventually(async || {
             let listed = site.run(&["--json", "parked", "list", "--limit", "1000"]);
             let mut listed: serde_json::Value = serde_json::from_str(&listed).expect("JSON");
             let entries = listed["entries"].take();
             let entries = entries.as_array().expect("a list").clone();
-            if entries.len() >= EVENTS {
-                break entries;
-            }
-            assert!(Instant::now() < deadline, "{} are parked", entries.len());
-            tokio::time::sleep(Duration::from_millis(200)).await;
-        };
+            let parked = entries.len();
+            if parked >= EVENTS { Ok(entries) } else { Err(format!("{parked} are parked")) }
+        })
+        .await;
         worker.terminate();
         let ids = entries.iter().filter_map(|entry| entry["event_id"].as_str());
         let ids: BTreeSet<_> = ids.map(str::to_owned).collect();

@@ -1,14 +1,14 @@
 //! Name resolution that fails for a while delays deliveries and loses none.
 
-use std::{collections::BTreeSet, fs, net::SocketAddr, time::Duration};
+use std::{collections::BTreeSet, fs, net::SocketAddr};
 
 use tokio::{net::UdpSocket, time::Instant};
 use tokio_util::task::AbortOnDropHandle;
 
 use crate::support::{
-    PATIENCE,
     account::{Recipient, Request, account},
     broker::{self, Corner},
+    eventually, holds,
     installation::millis,
     load::{Load, Pace, number_in},
     process::Site,
@@ -70,11 +70,11 @@ async fn wait_for_failures(site: &Site, count: usize) {
         let log = fs::read_to_string(site.log()).expect("there is a log");
         log.lines().filter(|line| line.contains("unreachable dns")).count()
     };
-    let deadline = Instant::now() + PATIENCE;
-    while failures() < count {
-        assert!(Instant::now() < deadline, "only {} attempts failed", failures());
-        tokio::time::sleep(Duration::from_millis(100)).await;
-    }
+    eventually(async || {
+        let failures = failures();
+        holds(failures >= count, format!("{failures} of {count} attempts failed"))
+    })
+    .await;
 }
 
 /// A name server that answers every question with: there is no such name. Until dropped.
@@ -105,14 +105,9 @@ fn no_such_name(question: &[u8]) -> Option<Vec<u8>> {
 
 /// Waits until so many different events have arrived.
 async fn wait_for(receiver: &Rogue, events: usize) {
-    let deadline = Instant::now() + Duration::from_secs(60);
-    loop {
+    eventually(async || {
         let arrived: BTreeSet<_> = receiver.seen().into_iter().map(|seen| seen.body).collect();
-        if arrived.len() >= events {
-            return;
-        }
-        let now = Instant::now();
-        assert!(now < deadline, "{} of {events} events arrived", arrived.len());
-        tokio::time::sleep(Duration::from_millis(200)).await;
-    }
+        holds(arrived.len() >= events, format!("{} of {events} events arrived", arrived.len()))
+    })
+    .await;
 }

@@ -7,15 +7,13 @@ use std::{
         Arc,
         atomic::{AtomicU32, Ordering},
     },
-    time::Duration,
 };
 
 use serde_json::json;
-use tokio::time::Instant;
 
 use crate::support::{
-    PATIENCE,
     broker::{Corner, Publisher, Raw},
+    eventually, holds,
     installation::{Installation, millis},
     node::Node,
     process::Site,
@@ -68,9 +66,7 @@ async fn a_message_that_kills_its_worker_is_parked() {
     }
     victim.store(0, Ordering::SeqCst);
     let mut worker = site.start();
-    while publisher.consumers(&names.primary()).await == 0 {
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
+    site.wait_for_consumers(1).await;
     receiver.wait_for(OTHERS).await;
     wait_for_depth(&publisher, &names.primary(), |depth| depth == 0).await;
     worker.terminate();
@@ -92,11 +88,11 @@ async fn a_message_that_kills_its_worker_is_parked() {
 }
 
 async fn wait_for_depth(publisher: &Publisher, queue: &str, enough: impl Fn(u32) -> bool) {
-    let deadline = Instant::now() + PATIENCE;
-    while !enough(publisher.depth(queue).await) {
-        assert!(Instant::now() < deadline, "`{queue}` stays as it is");
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
+    eventually(async || {
+        let depth = publisher.depth(queue).await;
+        holds(enough(depth), format!("`{queue}` has {depth} messages"))
+    })
+    .await;
 }
 
 /// Goal: a message that ends every connection over which the broker sends it, as one does that the

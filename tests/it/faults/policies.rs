@@ -7,11 +7,11 @@ use homing_broker::{Broker, Message, Route, error::BrokerError, topology::Topolo
 use homing_delivery::parking::{Bodies, Selection};
 use homing_domain::{event::Event, id::EventId, topic::Topic};
 use lapin::options::BasicPublishOptions;
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{sleep, timeout};
 
 use crate::support::{
-    PATIENCE,
     broker::Corner,
+    eventually, holds,
     installation::{Installation, millis},
     node::Node,
     receiver::{Receiver, Reply},
@@ -36,12 +36,11 @@ async fn set(node: &Node, command: &str, prefix: &str, policy: &str) {
 /// Publishes until the broker takes it: a queue that is full refuses.
 async fn publish(installation: &Installation, number: usize) {
     let channel = installation.publisher.channel();
-    let (exchange, deadline) = (installation.names().events(), Instant::now() + PATIENCE);
+    let exchange = installation.names().events();
     let properties = lapin::BasicProperties::default()
         .with_delivery_mode(2)
         .with_message_id(format!("event-{number}").into());
-    loop {
-        assert!(Instant::now() < deadline, "event {number} is not taken");
+    eventually(async || {
         let confirm = channel.basic_publish(
             exchange.as_str().into(),
             "t".into(),
@@ -49,11 +48,10 @@ async fn publish(installation: &Installation, number: usize) {
             br#"{"some":"body of sixty bytes or so, to fill a queue up"}"#,
             properties.clone(),
         );
-        if confirm.await.expect("it is sent").await.expect("it is answered").is_ack() {
-            return;
-        }
-        sleep(Duration::from_millis(20)).await;
-    }
+        let confirm = confirm.await.expect("it is sent").await.expect("it is answered");
+        holds(confirm.is_ack(), format!("event {number} is not taken"))
+    })
+    .await;
 }
 
 async fn ids(installation: &Installation) -> Vec<String> {
@@ -78,6 +76,7 @@ async fn nothing_is_lost_under(node: &Node, (set_command, clear): (&str, &str), 
 
     for _ in 0..6 {
         ids(&installation).await;
+        // Lists are what counts as returns; the policy has its time between them.
         sleep(Duration::from_millis(500)).await;
     }
     node.ctl(&[clear, "blanket"]).await;
@@ -133,21 +132,17 @@ async fn a_queue_that_is_full_is_named() {
     };
     let message = Message::of_event(event).outgoing();
 
-    let deadline = Instant::now() + PATIENCE;
-    while !matches!(broker.publish(&message, Route::Parked).await, Err(BrokerError::Nacked { .. }))
-    {
-        assert!(Instant::now() < deadline, "it is never full");
-        sleep(Duration::from_millis(20)).await;
-    }
+    eventually(async || {
+        let published = broker.publish(&message, Route::Parked).await;
+        holds(matches!(published, Err(BrokerError::Nacked { .. })), format!("{published:?}"))
+    })
+    .await;
     let refusing = broker.refusing();
     assert!(refusing.len() == 1 && refusing[0].contains(&parked), "{refusing:?}");
     assert_eq!(installation.publisher.depth(&parked).await, 3, "those before stay");
 
     node.ctl(&["clear_operator_policy", "blanket"]).await;
-    while broker.publish(&message, Route::Parked).await.is_err() {
-        assert!(Instant::now() < deadline, "it stays full");
-        sleep(Duration::from_millis(20)).await;
-    }
+    eventually(async || broker.publish(&message, Route::Parked).await).await;
     assert_eq!(broker.refusing(), Vec::<String>::new());
 }
 
@@ -180,6 +175,7 @@ async fn a_lock_survives_every_policy() {
             assert!(timeout(HELD, lock.lost()).await.is_err(), "lost under {policy}");
             assert!(other.try_lock("main", 1).await.expect("it is known").is_none(), "{policy}");
             lock.release().await;
+            // The policy has its time with a lock that is free.
             sleep(Duration::from_secs(1)).await;
         }
         let lock = other.try_lock("main", 1).await.expect("it is known");

@@ -1,7 +1,7 @@
 //! A broker that takes smaller messages than before: what it will never take is parked, and holds
 //! nothing up.
 
-use std::{collections::BTreeSet, time::Duration};
+use std::collections::BTreeSet;
 
 use homing::service::Role;
 use homing_broker::{Message, Outgoing, Route};
@@ -11,11 +11,11 @@ use lapin::{
     options::{QueueBindOptions, QueueDeclareOptions},
     types::{AMQPValue, FieldTable},
 };
-use tokio::time::Instant;
 
 use crate::support::{
     PATIENCE,
     broker::{Corner, Publisher, Raw},
+    eventually, holds,
     installation::{Installation, millis},
     node::Node,
     receiver::{Receiver, Recorded, Reply},
@@ -61,22 +61,23 @@ async fn a_copy_that_the_broker_will_never_take_is_parked_and_holds_up_nothing()
     node.up().await;
     assert_eq!(node.url, url, "it is where it was");
 
-    let started = Instant::now();
     let running = installation.start();
     let good = |requests: &[Recorded]| {
         let accepted = requests.iter().filter(|it| it.attempt() > 1 && it.body.len() < 100);
         accepted.map(Recorded::id).collect::<BTreeSet<_>>().len()
     };
-    while good(&receiver.requests()) < GOOD {
-        assert!(started.elapsed() < PATIENCE, "{} are delivered", good(&receiver.requests()));
-        tokio::time::sleep(Duration::from_millis(50)).await;
-    }
+    eventually(async || {
+        let good = good(&receiver.requests());
+        holds(good >= GOOD, format!("{good} are delivered"))
+    })
+    .await;
     let publisher = Publisher::new(&installation.corner).await;
     let parked = installation.names().parked();
-    while publisher.depth(&parked).await < u32::try_from(LARGE).expect("a count") {
-        assert!(started.elapsed() < PATIENCE, "they are not parked");
-        tokio::time::sleep(Duration::from_millis(50)).await;
-    }
+    eventually(async || {
+        let depth = publisher.depth(&parked).await;
+        holds(usize::try_from(depth) == Ok(LARGE), format!("{depth} of {LARGE} are parked"))
+    })
+    .await;
     running.stop().await;
 
     let all = Selection::default();
@@ -129,16 +130,9 @@ async fn what_is_too_large_is_refused_and_what_follows_it_arrives() {
     let running = installation.start_as(&[Role::Api]);
     let _installed = rustls::crypto::ring::default_provider().install_default();
     let client = reqwest::Client::builder().timeout(PATIENCE).build().expect("a client");
-    let deadline = Instant::now() + PATIENCE;
     let url = format!("http://{listen}/v1/events?topic=t");
     let post = async |bytes: usize| client.post(&url).body(vec![b'x'; bytes]).send().await;
-    let refused = loop {
-        if let Ok(answer) = post(150_000).await {
-            break answer;
-        }
-        assert!(Instant::now() < deadline, "the API does not answer");
-        tokio::time::sleep(Duration::from_millis(50)).await;
-    };
+    let refused = eventually(async || post(150_000).await).await;
     assert_eq!(refused.status().as_u16(), 413);
     let problem = refused.text().await.expect("a text");
     assert!(problem.contains("max_message_size"), "{problem}");
@@ -181,15 +175,15 @@ async fn what_is_too_large_to_be_moved_holds_up_nothing() {
 
     let running = installation.start();
     let publisher = Publisher::new(&installation.corner).await;
-    let deadline = Instant::now() + PATIENCE;
-    while publisher.depth(&installation.names().parked()).await < MOVES {
-        assert!(Instant::now() < deadline, "those behind are not moved");
-        tokio::time::sleep(Duration::from_millis(50)).await;
-    }
+    let wait_for = async |queue: &str, count: u32| {
+        eventually(async || {
+            let depth = publisher.depth(queue).await;
+            holds(depth == count, format!("`{queue}` has {depth} messages, not {count}"))
+        })
+        .await;
+    };
+    wait_for(&installation.names().parked(), MOVES).await;
     running.stop().await;
-    while publisher.depth(&former).await < STAYS {
-        assert!(Instant::now() < deadline, "{} are left", publisher.depth(&former).await);
-        tokio::time::sleep(Duration::from_millis(50)).await;
-    }
+    wait_for(&former, STAYS).await;
     assert_eq!(publisher.depth(&installation.names().parked()).await, MOVES);
 }

@@ -6,7 +6,7 @@ use sqlx::{Connection, Executor, SqliteConnection};
 use tokio::time::Instant;
 
 use crate::support::{
-    broker,
+    broker, eventually, holds,
     stage::{MAX_IN_FLIGHT, Stage},
 };
 
@@ -29,6 +29,7 @@ async fn a_locked_store_stops_no_delivery() {
     let url = format!("sqlite:{}", file.display());
     let mut other = SqliteConnection::connect(&url).await.expect("another program opens it");
     other.execute("BEGIN EXCLUSIVE").await.expect("it takes the lock");
+    // The fault itself.
     tokio::time::sleep(LOCKED).await;
     other.execute("ROLLBACK").await.expect("it gives the lock back");
     let silence = stage.silence_after_more(locked).await;
@@ -64,36 +65,28 @@ async fn a_full_disk_stops_no_delivery() {
     for size in [1 << 16, 1 << 9] {
         while file.write_all(&vec![0; size]).is_ok() {}
     }
-    wait_for(|| stage.logged("store.unavailable") > 2, "the disk is full").await;
+    let failures = || stage.logged("store.unavailable");
+    eventually(async || holds(failures() > 2, "the worker does not notice the full disk")).await;
     fs::remove_file(&filler).expect("there is room again");
     drop(file);
     let silence = stage.silence_after_more(full).await;
 
-    let mut failures = stage.logged("store.unavailable");
-    wait_for_quiet_log(&stage, &mut failures).await;
+    wait_until_the_store_is_well(&stage).await;
     let account = stage.account(load, worker).await;
     account.assert_whole("disk of the store full", silence, MAX_IN_FLIGHT);
     assert!(silence < SILENT_AT_MOST, "nothing was delivered for {silence:?}");
 }
 
-async fn wait_for(condition: impl Fn() -> bool, what: &str) {
-    let deadline = Instant::now() + crate::support::PATIENCE;
-    while !condition() {
-        assert!(Instant::now() < deadline, "never: {what}");
-        tokio::time::sleep(Duration::from_millis(50)).await;
-    }
-}
-
-/// Waits until the worker has not complained of its store for a while.
-async fn wait_for_quiet_log(stage: &Stage, failures: &mut usize) {
-    const QUIET: Duration = Duration::from_secs(3);
-    let deadline = Instant::now() + crate::support::PATIENCE;
-    loop {
-        tokio::time::sleep(QUIET).await;
+/// Waits until the worker has not complained of its store for three seconds.
+async fn wait_until_the_store_is_well(stage: &Stage) {
+    let (mut failures, mut since) = (0, Instant::now());
+    eventually(async || {
         let now = stage.logged("store.unavailable");
-        if std::mem::replace(failures, now) == now {
-            return;
+        if std::mem::replace(&mut failures, now) != now {
+            since = Instant::now();
         }
-        assert!(Instant::now() < deadline, "the store is never well again");
-    }
+        let quiet = since.elapsed() >= Duration::from_secs(3);
+        holds(quiet, format!("the store failed {failures} times, the last time just now"))
+    })
+    .await;
 }

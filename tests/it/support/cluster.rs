@@ -1,11 +1,11 @@
 //! Three brokers of the test's own, one cluster, by the script for users
 //! (`rabbitmq/cluster`). Deleted when dropped, also when the test fails.
 
-use std::{collections::HashMap, path::Path, process::Stdio, time::Duration};
+use std::{collections::HashMap, path::Path, process::Stdio};
 
-use tokio::{process::Command, time::Instant};
+use tokio::process::Command;
 
-use super::node;
+use super::{eventually, holds, node};
 
 /// Its nodes are numbered 1 to 3.
 pub(crate) struct Cluster {
@@ -61,18 +61,12 @@ impl Cluster {
     /// for. Source: `rabbit_fifo_dlx_worker` (`redeliver_messages`, `clients_redeliver`),
     /// `rabbit_fifo_client` (`enqueue`, `set_timer`).
     pub(crate) async fn nothing_held(&self) {
-        const PATIENCE: Duration = Duration::from_secs(90);
-        let deadline = Instant::now() + PATIENCE;
-        loop {
+        eventually(async || {
             let held = self.run(&["held"]).await;
-            if held.trim().is_empty() {
-                return;
-            }
             let late = "the broker's dead-letter workers hold messages that do not move";
-            assert!(Instant::now() < deadline, "{late}:\n{held}");
-            println!("held by dead-letter workers: {}", held.trim().replace('\n', ", "));
-            tokio::time::sleep(Duration::from_secs(1)).await;
-        }
+            holds(held.trim().is_empty(), format!("{late}:\n{held}"))
+        })
+        .await;
     }
 
     async fn run(&self, arguments: &[&str]) -> String {

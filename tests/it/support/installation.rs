@@ -13,12 +13,12 @@ use homing_domain::{id::SubscriptionId, subscription::Draft};
 use serde_json::json;
 use sqlx::{ConnectOptions, Connection, sqlite::SqliteConnectOptions};
 use tempfile::TempDir;
-use tokio::time::Instant;
 use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
 
 use super::{
     PATIENCE,
     broker::{Corner, Publisher},
+    eventually, holds,
 };
 
 /// An installation of homing: a corner of the broker, a store, and the settings for both.
@@ -117,27 +117,22 @@ impl Installation {
 
     /// Waits until `queue` holds exactly `count` messages.
     pub(crate) async fn wait_for_depth(&self, queue: &str, count: u32) {
-        let deadline = Instant::now() + PATIENCE;
-        loop {
+        eventually(async || {
             let depth = self.publisher.depth(queue).await;
-            if depth == count {
-                return;
-            }
-            assert!(Instant::now() < deadline, "`{queue}` has {depth} messages, not {count}");
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
+            holds(depth == count, format!("`{queue}` has {depth} messages, not {count}"))
+        })
+        .await;
     }
 
     /// Waits until `count` workers consume the primary queue.
     pub(crate) async fn wait_for_consumers(&self, count: u32) {
-        let deadline = Instant::now() + PATIENCE;
         let primary = self.names().primary();
-        while self.parts.broker.depth(&primary).await.ok().flatten().map(|depth| depth.consumers)
-            != Some(count)
-        {
-            assert!(Instant::now() < deadline, "not {count} consumers");
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
+        eventually(async || {
+            let depth = self.parts.broker.depth(&primary).await.ok().flatten();
+            let consumers = depth.map(|depth| depth.consumers);
+            holds(consumers == Some(count), format!("{consumers:?} consumers, not {count}"))
+        })
+        .await;
     }
 
     /// Messages that are anywhere but in the parking queue.

@@ -22,6 +22,7 @@ use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
 use super::{
     PATIENCE,
     broker::{Corner, Publisher},
+    eventually, holds,
 };
 
 /// The service on loopback, thirty times faster than real; ends when dropped.
@@ -81,12 +82,11 @@ impl Service {
     }
 
     async fn wait_until(&self, is_so: impl Fn(&Simulator) -> bool) {
-        let deadline = Instant::now() + PATIENCE;
-        while !is_so(&self.simulator) {
+        eventually(async || {
             let statuses = self.statuses();
-            assert!(Instant::now() < deadline, "in vain; connects so far: {statuses:?}");
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
+            holds(is_so(&self.simulator), format!("connects so far: {statuses:?}"))
+        })
+        .await;
     }
 }
 

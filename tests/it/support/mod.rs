@@ -16,11 +16,54 @@ pub(crate) mod receiver;
 pub(crate) mod rogue;
 pub(crate) mod stage;
 
-use std::{env, path::PathBuf, thread, time::Duration};
+use std::{env, fmt::Display, panic::Location, path::PathBuf, thread, time::Duration};
+
+use tokio::time::{Instant, sleep};
 
 /// The longest wait of a test. Generous: the machine may be busy; nothing waits
 /// this long when all is well.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(90);
+
+/// Waits until `look` returns `Ok`, and returns what is in it. It looks again after 10 ms, later
+/// every 100 ms.
+///
+/// # Panics
+///
+/// If that takes longer than [`PATIENCE`]: with the caller's place and the last `Err`.
+#[track_caller]
+pub(crate) fn eventually<T, E: Display>(
+    look: impl AsyncFnMut() -> Result<T, E>,
+) -> impl Future<Output = T> {
+    within(PATIENCE, look)
+}
+
+/// As [`eventually`], for at most `limit`.
+#[track_caller]
+pub(crate) fn within<T, E: Display>(
+    limit: Duration,
+    mut look: impl AsyncFnMut() -> Result<T, E>,
+) -> impl Future<Output = T> {
+    let caller = Location::caller();
+    async move {
+        let deadline = Instant::now() + limit;
+        let mut pause = Duration::from_millis(10);
+        loop {
+            match look().await {
+                Ok(found) => return found,
+                Err(error) => {
+                    assert!(Instant::now() < deadline, "{caller}: after {limit:?}: {error}");
+                }
+            }
+            sleep(pause).await;
+            pause = (2 * pause).min(Duration::from_millis(100));
+        }
+    }
+}
+
+/// `Ok` if `condition` is true, else `error`: for [`eventually`].
+pub(crate) fn holds<E>(condition: bool, error: E) -> Result<(), E> {
+    if condition { Ok(()) } else { Err(error) }
+}
 
 /// Waits in a `drop`, where nothing can be awaited: on a thread of its own. `None`: it panicked.
 pub(crate) fn wait_for<T: Send + 'static>(

@@ -15,8 +15,11 @@ use tokio::{process::Command, sync::Semaphore};
 /// Nodes at one time: each needs half a gigabyte and most of a core while it starts.
 static PLACES: Semaphore = Semaphore::const_new(2);
 
-/// A broker whose queues were declared so recently loses what it holds when it is killed.
-pub(crate) const QUEUES_SETTLE: Duration = Duration::from_secs(5);
+/// Waits until a kill costs nothing: a broker whose queues were declared less than five seconds ago
+/// loses what it holds when it is killed, and gives no sign of when that is over.
+pub(crate) async fn queues_settle() {
+    tokio::time::sleep(Duration::from_secs(5)).await;
+}
 
 /// A node called `homing-<name>@localhost`.
 pub(crate) struct Node {

@@ -4,16 +4,14 @@ use std::{
     fs,
     path::PathBuf,
     process::{Child, Command, ExitStatus, Stdio},
-    time::Duration,
 };
 
 use homing::config::Settings;
 use tempfile::TempDir;
-use tokio::time::Instant;
 
 use super::{
-    PATIENCE,
     broker::{Corner, Publisher},
+    eventually, holds,
     installation::{millis, toml},
 };
 
@@ -75,19 +73,18 @@ impl Site {
     /// Waits until `count` processes consume the primary queue.
     pub(crate) async fn wait_for_consumers(&self, count: u32) {
         let (publisher, primary) = (self.publisher().await, self.corner.topology.names().primary());
-        let deadline = Instant::now() + PATIENCE;
-        while publisher.consumers(&primary).await != count {
-            assert!(Instant::now() < deadline, "not {count} consumers");
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
+        eventually(async || {
+            let consumers = publisher.consumers(&primary).await;
+            holds(consumers == count, format!("{consumers} consumers, not {count}"))
+        })
+        .await;
     }
 
     /// Waits until no queue but the parking queue holds anything, in flight or ready.
     pub(crate) async fn wait_until_settled(&self) {
         let (publisher, names) = (self.publisher().await, self.corner.topology.names());
-        let deadline = Instant::now() + PATIENCE;
         let mut quiet = 0;
-        while quiet < 10 {
+        eventually(async || {
             let mut waiting = 0;
             for queue in self.corner.topology.queues() {
                 if queue.name != names.parked() {
@@ -95,24 +92,20 @@ impl Site {
                 }
             }
             quiet = if waiting == 0 { quiet + 1 } else { 0 };
-            assert!(Instant::now() < deadline, "{waiting} messages still wait");
-            tokio::time::sleep(Duration::from_millis(100)).await;
-        }
+            holds(quiet == 10, format!("{waiting} messages still wait"))
+        })
+        .await;
     }
 
     /// Waits until exactly `count` endpoints are in `state`.
     pub(crate) async fn wait_for_endpoints(&self, state: &str, count: usize) {
-        let deadline = Instant::now() + PATIENCE;
-        loop {
+        eventually(async || {
             let listed = self.run(&["--json", "endpoints", "list", "--state", state]);
             let listed: serde_json::Value = serde_json::from_str(&listed).expect("JSON");
-            let found = listed.get("endpoints").and_then(|found| found.as_array());
-            if found.map(Vec::len) == Some(count) {
-                return;
-            }
-            assert!(Instant::now() < deadline, "not {count} endpoints are {state}: {listed}");
-            tokio::time::sleep(Duration::from_millis(100)).await;
-        }
+            let found = listed.get("endpoints").and_then(|found| found.as_array()).map(Vec::len);
+            holds(found == Some(count), format!("not {count} endpoints are {state}: {listed}"))
+        })
+        .await;
     }
 
     /// Starts a worker. Its log goes to a file in the folder.
@@ -185,14 +178,11 @@ impl Process {
 
     /// Waits for the end.
     pub(crate) async fn ended(&mut self) -> ExitStatus {
-        let deadline = Instant::now() + PATIENCE;
-        loop {
-            if let Some(status) = self.0.try_wait().expect("it can be waited for") {
-                return status;
-            }
-            assert!(Instant::now() < deadline, "the process does not end");
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
+        eventually(async || {
+            let status = self.0.try_wait().expect("it can be waited for");
+            status.ok_or("the process does not end")
+        })
+        .await
     }
 }
 

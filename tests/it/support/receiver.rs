@@ -213,6 +213,14 @@ impl Receiver {
         }
         self.requests()
     }
+
+    /// Waits until at least `count` of them have arrived at `path`.
+    pub(crate) async fn wait_for_at(&self, path: &str, count: usize) {
+        let mut arrived = self.recorded.count.subscribe();
+        let waiting = arrived.wait_for(|_| self.count_at(path) >= count);
+        let waited = tokio::time::timeout(PATIENCE, waiting).await;
+        assert!(waited.is_ok(), "{} of {count} requests at {path}", self.count_at(path));
+    }
 }
 
 async fn record(

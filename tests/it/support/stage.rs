@@ -16,10 +16,12 @@ use tokio::time::Instant;
 use super::{
     account::{Account, Recipient, Request, account},
     broker::{self, Corner, Publisher},
+    holds,
     installation::millis,
     load::{Load, Pace, Published, TOPICS, number_in},
     process::{Process, Site},
     receiver::{Receiver, Recorded, Reply},
+    within,
 };
 
 /// Deliveries in flight in one worker, half of them for each lane: the bound on what can be
@@ -123,11 +125,12 @@ impl Stage {
     /// Waits until `/well` has accepted `count` requests more than now.
     pub(crate) async fn wait_for_more(&self, count: usize) {
         let before = self.receiver.count_at("/well");
-        let deadline = Instant::now() + SETTLE;
-        while self.receiver.count_at("/well") < before + count {
-            assert!(Instant::now() < deadline, "deliveries stopped:\n{}", self.end_of_log());
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
+        within(SETTLE, async || {
+            let more = self.receiver.count_at("/well") - before;
+            let failure = || format!("deliveries stopped after {more}:\n{}", self.end_of_log());
+            if more >= count { Ok(()) } else { Err(failure()) }
+        })
+        .await;
     }
 
     /// The longest time without a request at `/well` from `since` on.
@@ -180,20 +183,18 @@ impl Stage {
     }
 
     /// Waits until all queues are there, and both lanes consume.
-    pub(crate) async fn wait_for_queues(&self, within: Duration) {
+    pub(crate) async fn wait_for_queues(&self, limit: Duration) {
         let names = self.site.corner.topology.names();
-        let deadline = Instant::now() + within;
-        for queue in [names.primary(), names.retry(), names.unrouted()] {
-            let consumed = queue != names.unrouted();
-            loop {
-                let depth = consumers(&self.site.corner.url, &queue).await;
-                if depth.is_some_and(|consumers| !consumed || consumers == 1) {
-                    break;
-                }
-                assert!(Instant::now() < deadline, "`{queue}`: {depth:?} consumers");
-                tokio::time::sleep(Duration::from_millis(100)).await;
+        within(limit, async || {
+            for queue in [names.primary(), names.retry(), names.unrouted()] {
+                let consumed = queue != names.unrouted();
+                let consumers = consumers(&self.site.corner.url, &queue).await;
+                let is_there = consumers.is_some_and(|consumers| !consumed || consumers == 1);
+                holds(is_there, format!("`{queue}`: {consumers:?} consumers"))?;
             }
-        }
+            Ok::<_, String>(())
+        })
+        .await;
     }
 
     fn judged(&self, request: &Recorded) -> Request {
@@ -211,9 +212,8 @@ impl Stage {
         let corner = &self.site.corner;
         let stays = [corner.topology.names().parked(), corner.topology.names().wait(LATER)];
         let publisher = Publisher::new(corner).await;
-        let deadline = Instant::now() + SETTLE;
         let (mut quiet, mut seen) = (0, 0);
-        while quiet < LOOKS {
+        within(SETTLE, async || {
             let mut moving = Vec::new();
             for queue in corner.topology.queues() {
                 let depth = publisher.depth(&queue.name).await;
@@ -225,15 +225,14 @@ impl Stage {
             let requests = self.receiver.count();
             let still = moving.is_empty() && requests == seen;
             (quiet, seen) = (if still { quiet + 1 } else { 0 }, requests);
-            let silent = || self.receiver.requests().last().map(|last| last.at.elapsed());
-            assert!(
-                Instant::now() < deadline,
-                "{moving:?} do not settle; the last request came {:?} ago\n{}",
-                silent(),
-                self.end_of_log()
-            );
-            tokio::time::sleep(Duration::from_millis(100)).await;
-        }
+            if quiet >= LOOKS {
+                return Ok(());
+            }
+            let silent = self.receiver.requests().last().map(|last| last.at.elapsed());
+            let log = self.end_of_log();
+            Err(format!("{moving:?} do not settle; last request {silent:?} ago\n{log}"))
+        })
+        .await;
     }
 }
 

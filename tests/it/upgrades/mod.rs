@@ -16,12 +16,11 @@ use lapin::{
     types::FieldTable,
 };
 use serde_json::Value;
-use tokio::time::Instant;
 
 use crate::support::{
-    PATIENCE,
     broker::{self, Corner, Raw},
     database::Database,
+    eventually, holds,
     installation::Installation,
     receiver::{Receiver, Recorded},
 };
@@ -101,19 +100,15 @@ async fn state(installation: &Installation, queue: &str) -> Option<State> {
 /// All that is limited was delivered or is in a throttle queue; nothing else is there but what waits for
 /// the subscription that cannot be read.
 async fn wait_for_the_limited(installation: &Installation, receiver: &Receiver, limited: usize) {
-    let deadline = Instant::now() + PATIENCE;
-    loop {
+    eventually(async || {
         let mut waiting = 0;
         for wait in THROTTLE_WAITS {
             waiting += installation.publisher.depth(&installation.names().wait(wait)).await;
         }
         let there = receiver.count_at("/limited") + usize::try_from(waiting).expect("few");
-        if there == limited + 1 {
-            return;
-        }
-        assert!(Instant::now() < deadline, "{there} of {limited} and one more");
-        tokio::time::sleep(Duration::from_millis(100)).await;
-    }
+        holds(there == limited + 1, format!("{there} of {limited} and one more"))
+    })
+    .await;
 }
 
 /// The attempts that were logged; asked before they are too old to be kept.
@@ -192,15 +187,15 @@ async fn is_taken_over(corner: Corner, receiver: &Receiver, left: &Left, store: 
     assert_the_log_is_kept(&installation).await;
     let running = installation.start();
 
-    let deadline = Instant::now() + PATIENCE;
     let expected: BTreeMap<_, Vec<_>> = SENT
         .iter()
         .map(|(path, ids)| ((*path).to_owned(), ids.iter().map(ToString::to_string).collect()))
         .collect();
-    while sent(receiver) != expected && Instant::now() < deadline {
-        tokio::time::sleep(Duration::from_millis(100)).await;
-    }
-    assert_eq!(sent(receiver), expected);
+    eventually(async || {
+        let sent = sent(receiver);
+        holds(sent == expected, format!("sent is {sent:#?}, not {expected:#?}"))
+    })
+    .await;
     let limited = left.messages.matches(r#""body": "{\"id\": \"limited-"#).count();
     assert!(limited > 3, "{limited}");
     wait_for_the_limited(&installation, receiver, limited).await;
