@@ -10,7 +10,7 @@ ARGS ?=
 FOR ?= 60
 SEED ?=
 
-.PHONY: help run test test-cluster test-rabbitmq4 chaos bench bench-livestream demo lint dependencies up down clean-broker release install cargo
+.PHONY: help run test test-cluster test-rabbitmq4 chaos bench bench-livestream simulator demo lint dependencies up down clean-broker release install cargo
 
 help: ## list the commands
 	@echo "homing: durable webhook delivery on RabbitMQ"
@@ -46,6 +46,9 @@ bench: cargo ## measure cost and latency of deliveries beside a bare loop (ARGS=
 
 bench-livestream: cargo ## measure records per second of a source
 	@bash tests/run --bench --bench livestream $(ARGS)
+
+simulator: cargo ## simulate Adobe's Live Stream API (ARGS="--rate 5", ARGS=--help); prints settings
+	@cargo run --locked --quiet --package livestream-simulator -- $(ARGS)
 
 demo: ## see homing at work: a broker, an endpoint that fails, retries
 	@bash examples/demo $(ARGS)

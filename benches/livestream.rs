@@ -22,7 +22,7 @@ mod support;
 
 use std::{env, fs, process::Command, time::Duration};
 
-use homing_livestream::simulator::{Behaviour, Rate, Simulator};
+use livestream_simulator::{Behaviour, Rate, Simulator};
 use support::process::{Process, Site};
 use tokio::{net::TcpListener, time::Instant};
 use tokio_util::sync::CancellationToken;

@@ -26,7 +26,6 @@ mod progress;
 mod publish;
 mod run;
 mod schedule;
-mod simulate;
 mod source;
 mod status;
 mod subscriptions;
@@ -88,9 +87,6 @@ enum Command {
     /// Show sources, pause, resume and reset them
     #[command(subcommand)]
     Source(source::Command),
-    /// Simulate a service that sources read from
-    #[command(subcommand)]
-    Simulate(simulate::Command),
     /// Print when a failed delivery is tried again
     Schedule(schedule::Arguments),
     /// Check queues and exchanges at the broker, and create them
@@ -154,7 +150,6 @@ async fn dispatch(cli: Cli, output: &mut Output<'_>) -> Result<Exit, Failure> {
         Command::Attempts(arguments) => attempts::run(&globals, &arguments, output).await,
         Command::Explain(arguments) => explain::run(&globals, &arguments, output).await,
         Command::Source(command) => source::run(&globals, command, output).await,
-        Command::Simulate(command) => simulate::run(command, output).await,
         Command::Schedule(arguments) => schedule::run(&globals, &arguments, output),
         Command::Topology(command) => topology::run(&globals, &command, output).await,
         Command::Tokens(command) => tokens::run(&globals, command, output).await,

@@ -39,7 +39,6 @@ fn help_is_an_answer() {
       attempts       List delivery attempts, newest first
       explain        Show the timeline of an event: attempts, reasons, what is next
       source         Show sources, pause, resume and reset them
-      simulate       Simulate a service that sources read from
       schedule       Print when a failed delivery is tried again
       topology       Check queues and exchanges at the broker, and create them
       tokens         Manage tokens for the HTTP API
@@ -81,7 +80,7 @@ fn help_is_an_answer() {
 #[test]
 fn every_command_has_examples() {
     let command = command();
-    let groups = ["subscriptions", "parked", "endpoints", "topology", "source", "simulate"];
+    let groups = ["subscriptions", "parked", "endpoints", "topology", "source"];
     let inner = groups.map(|group| command.find_subcommand(group).unwrap().get_subcommands());
     for command in command.get_subcommands().chain(inner.into_iter().flatten()) {
         let has_examples = command.get_after_help().is_some();

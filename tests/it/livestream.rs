@@ -8,7 +8,7 @@ use homing_domain::{
     source::{Reset, SourceStatus},
     topic::Topic,
 };
-use homing_livestream::simulator::Refusal;
+use livestream_simulator::Refusal;
 use serde_json::json;
 use tokio::time::Instant;
 

@@ -25,7 +25,6 @@ pub mod record;
 pub mod rule;
 mod seek;
 pub mod settings;
-pub mod simulator;
 mod slot;
 pub mod split;
 mod token;

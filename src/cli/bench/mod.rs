@@ -31,7 +31,6 @@ use super::{
     failure::{Exit, Failure},
     globals::Globals,
     run::Signals,
-    simulate::duration,
     words,
 };
 use crate::config::Settings;
@@ -75,6 +74,12 @@ enum Part {
     /// Delivers
     #[command(hide = true)]
     Worker,
+}
+
+fn duration(text: &str) -> Result<Duration, String> {
+    let span = text.parse::<jiff::SignedDuration>().ok();
+    let duration = span.and_then(|span| Duration::try_from(span).ok());
+    duration.filter(|duration| !duration.is_zero()).ok_or_else(|| "such as 90s, 15m, 1h".to_owned())
 }
 
 /// The requested load.

@@ -7,12 +7,12 @@ use std::{
 
 use bytes::Bytes;
 use futures_util::StreamExt;
-use homing_livestream::simulator::{Behaviour, Simulator};
 use lapin::{
     Consumer,
     options::{BasicConsumeOptions, QueueBindOptions, QueueDeclareOptions},
     types::FieldTable,
 };
+use livestream_simulator::{Behaviour, Simulator};
 use tokio::{
     net::TcpListener,
     time::{Instant, timeout_at},

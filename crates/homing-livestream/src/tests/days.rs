@@ -3,7 +3,8 @@
 use std::collections::HashSet;
 
 use super::*;
-use crate::{record::Facts, simulator::Rate};
+use crate::record::Facts;
+use livestream_simulator::Rate;
 
 #[tokio::test(start_paused = true)]
 async fn a_day_with_a_loss_every_hour_has_24_reconnects_and_no_conflict() {
@@ -62,7 +63,7 @@ async fn a_connect_sooner_than_the_rule_is_refused() {
 async fn a_reset_is_sent_once_and_only_at_an_operators_request() {
     let notes = Notes { reset: Mutex::new(Some(Reset::Largest)), ..Notes::default() };
     let bench = Bench::with(Behaviour::default(), &settings(""), notes);
-    let refusal = crate::simulator::Refusal { status: 503, body: String::new() };
+    let refusal = livestream_simulator::Refusal { status: 503, body: String::new() };
     bench.simulator.refuse(&refusal, 1);
     let losing = async {
         for _ in 0..3 {

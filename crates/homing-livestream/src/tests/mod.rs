@@ -18,12 +18,10 @@ use super::{
     reader::{ConnectionEvent, Reader, RecordSink},
     rule::Waits,
 };
-use crate::{
-    settings::LivestreamSettings,
-    simulator::{Behaviour, Simulator},
-};
+use crate::settings::LivestreamSettings;
 use homing_delivery::{endpoint, settings::EndpointSettings};
 use homing_domain::source::Reset;
+use livestream_simulator::{Behaviour, Simulator};
 use parking_lot::Mutex;
 
 /// Connects to the simulator without a network, so that virtual time works.

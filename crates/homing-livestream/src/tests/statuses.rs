@@ -1,7 +1,7 @@
 //! Every row of the table of statuses.
 
 use super::*;
-use crate::simulator::Refusal;
+use livestream_simulator::Refusal;
 
 fn refusal(status: u16, body: &str) -> Refusal {
     Refusal { status, body: body.to_owned() }

@@ -38,7 +38,8 @@ async fn a_record_that_is_too_large_is_skipped_and_the_stream_goes_on() {
 async fn nothing_is_read_while_nothing_can_be_taken() {
     let gate = Some(tokio::sync::Semaphore::new(10));
     let notes = Notes { gate, ..Notes::default() };
-    let behaviour = Behaviour { rate: crate::simulator::Rate::Unlimited, ..Behaviour::default() };
+    let behaviour =
+        Behaviour { rate: livestream_simulator::Rate::Unlimited, ..Behaviour::default() };
     let bench = Bench::with(behaviour, &settings(""), notes);
     let watching = async {
         tokio::time::sleep(minutes(1)).await;

@@ -1,23 +1,24 @@
-//! `homing simulate`
+//! The simulator as a program: listens, and prints the settings of a source that reads from it.
 
-use std::{io, net::SocketAddr, time::Duration};
+use std::{
+    error::Error,
+    io::{self, Write},
+    net::SocketAddr,
+    time::Duration,
+};
 
+use clap::Parser;
+use livestream_simulator::{Behaviour, Rate, Simulator};
 use tokio::{
     net::TcpListener,
     signal::unix::{SignalKind, signal},
 };
 use tokio_util::sync::CancellationToken;
 
-use super::{
-    Output,
-    failure::{Exit, Failure},
-};
-use homing_livestream::simulator::{Behaviour, Rate, Simulator};
-
 const EXAMPLES: &str = "\
 Examples:
-  homing simulate livestream --rate 5
-  homing simulate livestream --drop-every 1h --speed 60     an hour in a minute
+  livestream-simulator --rate 5
+  livestream-simulator --drop-every 1h --speed 60           an hour in a minute
   curl -X POST http://127.0.0.1:8099/simulate/drop          ends all connections suddenly
   curl -X POST 'http://127.0.0.1:8099/simulate/answer?status=503&times=2'
   curl -X POST http://127.0.0.1:8099/simulate/expire        all tokens are refused from now on
@@ -27,16 +28,10 @@ Examples:
 It prints settings for a source that reads from it. With --speed, its minute of remembering a lost
 connection is shorter, too: set `source.reconnect_wait` accordingly.";
 
-#[derive(clap::Subcommand)]
-#[command(after_help = "Examples:\n  homing simulate livestream --rate 5")]
-pub(super) enum Command {
-    /// Behave like Adobe's Live Stream API, for trying sources out
-    Livestream(Arguments),
-}
-
-#[derive(clap::Args)]
-#[command(after_help = EXAMPLES)]
-pub(super) struct Arguments {
+/// Behave like Adobe's Live Stream API, for trying sources out
+#[derive(Parser)]
+#[command(name = "livestream-simulator", after_help = EXAMPLES)]
+struct Arguments {
     /// Address to listen on
     #[arg(long, default_value = "127.0.0.1:8099")]
     listen: SocketAddr,
@@ -69,18 +64,19 @@ fn rate(text: &str) -> Result<Rate, String> {
     }
 }
 
-pub(super) fn duration(text: &str) -> Result<Duration, String> {
+fn duration(text: &str) -> Result<Duration, String> {
     let span = text.parse::<jiff::SignedDuration>().ok();
     let duration = span.and_then(|span| Duration::try_from(span).ok());
     duration.filter(|duration| !duration.is_zero()).ok_or_else(|| "such as 90s, 15m, 1h".to_owned())
 }
 
-pub(super) async fn run(command: Command, output: &mut Output<'_>) -> Result<Exit, Failure> {
-    let Command::Livestream(arguments) = command;
-    let listener = TcpListener::bind(arguments.listen).await;
-    let listener =
-        listener.map_err(|source| Failure::Listen { address: arguments.listen, source })?;
-    let address = listener.local_addr().unwrap_or(arguments.listen);
+#[tokio::main]
+async fn main() -> Result<(), Box<dyn Error>> {
+    let arguments = Arguments::parse();
+    let listener = TcpListener::bind(arguments.listen).await.map_err(|error| {
+        format!("cannot listen on {}: {error}; choose another with --listen", arguments.listen)
+    })?;
+    let address = listener.local_addr()?;
     let simulator = Simulator::new(Behaviour {
         speed: arguments.speed,
         stream: arguments.stream.clone(),
@@ -89,23 +85,21 @@ pub(super) async fn run(command: Command, output: &mut Output<'_>) -> Result<Exi
         drop_every: arguments.drop_every,
         ..Behaviour::default()
     });
-    // The answer is settings, so that it can go straight into a file.
-    output.text(&settings(address, &arguments))?;
-    output.aside(format_args!("Listening on {address}; Ctrl-C ends it."));
+    // Standard output has settings only, so that it can go straight into a file.
+    io::stdout().write_all(settings(address, &arguments).as_bytes())?;
+    writeln!(io::stderr(), "Listening on {address}; Ctrl-C ends it.")?;
     let stop = CancellationToken::new();
-    let mut interrupted = signal(SignalKind::interrupt()).map_err(Failure::Signals)?;
-    let mut terminated = signal(SignalKind::terminate()).map_err(Failure::Signals)?;
-    let stopped = stop.clone();
+    let mut interrupted = signal(SignalKind::interrupt())?;
+    let mut terminated = signal(SignalKind::terminate())?;
     let stopping = async {
         tokio::select! {
             _ = interrupted.recv() => (),
             _ = terminated.recv() => (),
         }
-        stopped.cancel();
+        stop.cancel();
     };
-    let served: io::Result<()> = tokio::join!(simulator.serve(listener, stop), stopping).0;
-    served.map_err(|source| Failure::Listen { address, source })?;
-    Ok(Exit::Done)
+    tokio::join!(simulator.serve(listener, stop.clone()), stopping).0?;
+    Ok(())
 }
 
 fn settings(address: SocketAddr, arguments: &Arguments) -> String {
