@@ -1,82 +1,63 @@
 //! CPU and memory of processes, as the kernel counts them; nothing without `/proc`.
-//!
-//! Source: proc(5).
 
-use std::{fs, path::Path, time::Duration};
+use std::time::Duration;
+
+use procfs::{
+    CurrentSI, KernelStats,
+    net::{TcpState, tcp, tcp6},
+    process::{FDTarget, Process, all_processes},
+    ticks_per_second,
+};
 
 /// CPU time that a process has used, user and system, its threads included.
-///
-/// Source: `/proc/pid/stat`, fields 14 and 15, in hundredths of a second.
 #[must_use]
 pub fn cpu(process: u32) -> Option<Duration> {
-    let stat = fs::read_to_string(format!("/proc/{process}/stat")).ok()?;
-    // The name, in parentheses, may hold blanks.
-    let (_, fields) = stat.rsplit_once(") ")?;
-    let ticks = fields.split(' ').skip(11).take(2).map(str::parse::<u64>);
-    let ticks = ticks.collect::<Result<Vec<_>, _>>().ok()?;
-    Some(Duration::from_millis(ticks.into_iter().sum::<u64>().saturating_mul(10)))
+    let stat = known(process)?.stat().ok()?;
+    let ticks = stat.utime.saturating_add(stat.stime);
+    Some(Duration::from_millis(ticks.saturating_mul(1_000) / ticks_per_second()))
 }
 
 /// The time that all processors together were busy, and the time that they could have been, since
-/// the machine was started; in hundredths of a second.
-///
-/// Source: `/proc/stat`: user, nice, system, idle, iowait, irq, softirq, steal.
+/// the machine was started; in the kernel's ticks.
 #[must_use]
 pub fn busy() -> Option<(u64, u64)> {
-    let stat = fs::read_to_string("/proc/stat").ok()?;
-    let fields = stat.lines().next()?.strip_prefix("cpu ")?.split_whitespace().take(8);
-    let fields = fields.map(str::parse::<u64>).collect::<Result<Vec<_>, _>>().ok()?;
-    let total: u64 = fields.iter().sum();
-    let idle: u64 = fields.iter().skip(3).take(2).sum();
-    Some((total - idle, total))
+    let time = KernelStats::current().ok()?.total;
+    let busy = [time.irq, time.softirq, time.steal].into_iter().flatten();
+    let busy = time.user + time.nice + time.system + busy.sum::<u64>();
+    Some((busy, busy + time.idle + time.iowait.unwrap_or_default()))
 }
 
 /// The most memory that a process ever had resident, in KiB.
-///
-/// Source: `/proc/pid/status`, `VmHWM`.
 #[must_use]
 pub fn peak_kib(process: u32) -> Option<u32> {
-    let status = fs::read_to_string(format!("/proc/{process}/status")).ok()?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
-    line.split_whitespace().next()?.parse().ok()
+    known(process)?.status().ok()?.vmhwm?.try_into().ok()
 }
 
 /// The process on this machine that listens on the TCP port `port` and whose name is `name`, if
 /// this process may read its files.
-///
-/// Source: `/proc/net/tcp`: the fields `local_address`, `st` (0A: listening) and `inode`.
 #[must_use]
 pub fn listener(port: u16, name: &str) -> Option<u32> {
-    let tables = ["/proc/net/tcp", "/proc/net/tcp6"].map(fs::read_to_string);
-    let sockets: Vec<_> = tables
-        .iter()
-        .flatten()
-        .flat_map(|table| table.lines())
-        .filter_map(|line| {
-            let mut fields = line.split_whitespace().skip(1);
-            let (_, local_port) = fields.next()?.rsplit_once(':')?;
-            let listens = fields.nth(1)? == "0A" && u16::from_str_radix(local_port, 16) == Ok(port);
-            listens.then(|| fields.nth(5).map(|inode| format!("socket:[{inode}]"))).flatten()
-        })
-        .collect();
-    let processes = fs::read_dir("/proc").ok()?.flatten();
-    let mut found = processes.filter_map(|entry| {
-        let process = entry.file_name().to_str()?.parse().ok()?;
-        let named = fs::read_to_string(entry.path().join("comm")).ok()?;
-        (named.trim() == name && holds(&entry.path(), &sockets)).then_some(process)
-    });
-    found.next()
+    let sockets = [tcp(), tcp6()].into_iter().flatten().flatten();
+    let listening = sockets
+        .filter(|socket| socket.state == TcpState::Listen && socket.local_address.port() == port);
+    let sockets: Vec<_> = listening.map(|socket| socket.inode).collect();
+    let holds = |process: &Process| {
+        let mut files = process.fd().into_iter().flatten().flatten();
+        files.any(|file| matches!(file.target, FDTarget::Socket(inode) if sockets.contains(&inode)))
+    };
+    let named = |process: &Process| process.stat().is_ok_and(|stat| stat.comm == name);
+    let mut processes = all_processes().ok()?.flatten();
+    let found = processes.find(|process| named(process) && holds(process))?;
+    found.pid().try_into().ok()
 }
 
-fn holds(process: &Path, sockets: &[String]) -> bool {
-    let Ok(files) = fs::read_dir(process.join("fd")) else { return false };
-    let mut targets = files.flatten().filter_map(|file| fs::read_link(file.path()).ok());
-    targets.any(|target| sockets.iter().any(|socket| target == Path::new(socket)))
+fn known(process: u32) -> Option<Process> {
+    Process::new(process.try_into().ok()?).ok()
 }
 
 #[cfg(test)]
 mod tests {
-    use std::net::TcpListener;
+    use std::{fs, net::TcpListener};
 
     use super::*;
 

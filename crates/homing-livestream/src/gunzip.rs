@@ -3,40 +3,27 @@
 //! The data of the Live Stream API is gzip. Data that does not begin like gzip is passed through:
 //! records begin differently.
 
-use flate2::{Decompress, FlushDecompress, Status};
+use std::{
+    io::{self, Write},
+    mem,
+};
+
+use flate2::write::MultiGzDecoder;
 
 /// The first byte of every gzip member. Source: RFC 1952, 2.3.1.
 const MAGIC: u8 = 0x1f;
-/// The largest window, which any stream may need. Source: RFC 1951, 2.
-const WINDOW_BITS: u8 = 15;
-/// Decompressed at a time, however small the input was.
-const PIECE_BYTES: usize = 64 * 1_024;
-
-/// The stream is damaged; the rest cannot be read.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("the stream is not sound gzip: {0}")]
-pub struct Damaged(String);
 
 /// Decompresses one stream.
-#[derive(Debug)]
-pub struct Gunzip {
-    form: Form,
-    piece: Box<[u8]>,
-}
+#[derive(Debug, Default)]
+pub struct Gunzip(Form);
 
-#[derive(Debug)]
+#[derive(Debug, Default)]
 enum Form {
+    #[default]
     Unknown,
     Plain,
-    Gzip(Decompress),
-    /// A member has ended; another one may begin.
-    Between,
-}
-
-impl Default for Gunzip {
-    fn default() -> Self {
-        Self { form: Form::Unknown, piece: vec![0; PIECE_BYTES].into() }
-    }
+    /// Holds the piece. Each write adds at most 32 KiB to it, the decoder's own buffer.
+    Gzip(Box<MultiGzDecoder<Vec<u8>>>),
 }
 
 impl Gunzip {
@@ -45,82 +32,69 @@ impl Gunzip {
     ///
     /// # Errors
     ///
-    /// [`Damaged`].
-    pub fn next(&mut self, packed: &mut &[u8]) -> Result<Option<&[u8]>, Damaged> {
-        loop {
-            let Some(first) = packed.first() else {
-                // A full piece may have left more to decompress.
-                if !matches!(self.form, Form::Gzip(_)) {
-                    return Ok(None);
-                }
-                let produced = self.unpack(packed)?;
-                return Ok((produced > 0).then(|| self.piece.get(..produced).unwrap_or_default()));
-            };
-            match &self.form {
-                Form::Unknown if *first != MAGIC => self.form = Form::Plain,
-                Form::Unknown | Form::Between => {
-                    self.form = Form::Gzip(Decompress::new_gzip(WINDOW_BITS));
-                }
-                Form::Plain => {
-                    let length = packed.len().min(PIECE_BYTES);
-                    let (now, later) = packed.split_at_checked(length).unwrap_or((packed, &[]));
-                    *packed = later;
-                    return Ok(Some(now_in(&mut self.piece, now)));
-                }
-                Form::Gzip(_) => {
-                    let produced = self.unpack(packed)?;
-                    if produced > 0 {
-                        return Ok(self.piece.get(..produced));
-                    }
-                }
-            }
+    /// The stream is damaged; the rest cannot be read.
+    pub fn next<'a, 'b: 'a>(&'a mut self, packed: &mut &'b [u8]) -> io::Result<Option<&'a [u8]>> {
+        if let (Form::Unknown, Some(first)) = (&self.0, packed.first()) {
+            let is_gzip = *first == MAGIC;
+            let decoder = || Form::Gzip(Box::new(MultiGzDecoder::new(Vec::new())));
+            self.0 = if is_gzip { decoder() } else { Form::Plain };
         }
+        let piece = match &mut self.0 {
+            Form::Unknown | Form::Plain => mem::take(packed),
+            Form::Gzip(decoder) => unpack(decoder, packed)?,
+        };
+        Ok((!piece.is_empty()).then_some(piece))
     }
 
-    /// Fills the piece from `packed`; returns how far.
-    fn unpack(&mut self, packed: &mut &[u8]) -> Result<usize, Damaged> {
-        let Form::Gzip(decompress) = &mut self.form else { return Ok(0) };
-        let (consumed, produced) = (decompress.total_in(), decompress.total_out());
-        let unpacked = decompress.decompress(packed, &mut self.piece, FlushDecompress::Sync);
-        let consumed = decompress.total_in().saturating_sub(consumed);
-        let produced = decompress.total_out().saturating_sub(produced);
-        let consumed = usize::try_from(consumed).unwrap_or(usize::MAX);
-        *packed = packed.get(consumed..).unwrap_or_default();
-        match unpacked.map_err(|error| Damaged(error.to_string()))? {
-            Status::StreamEnd => self.form = Form::Between,
-            Status::BufError if produced == 0 && !packed.is_empty() => {
-                return Err(Damaged("nothing of it can be unpacked".to_owned()));
-            }
-            Status::Ok | Status::BufError => {}
+    /// Checks the end of the stream.
+    ///
+    /// # Errors
+    ///
+    /// Compressed data ends too early, or does not match its checksum.
+    pub fn finish(self) -> io::Result<()> {
+        match self.0 {
+            Form::Unknown | Form::Plain => Ok(()),
+            Form::Gzip(mut decoder) => decoder.try_finish(),
         }
-        Ok(usize::try_from(produced).unwrap_or(usize::MAX))
     }
 }
 
-fn now_in<'a>(piece: &'a mut [u8], bytes: &[u8]) -> &'a [u8] {
-    let Some(place) = piece.get_mut(..bytes.len()) else { return &[] };
-    place.copy_from_slice(bytes);
-    place
+/// The next piece; empty: all of `packed` is unpacked.
+fn unpack<'a>(
+    decoder: &'a mut MultiGzDecoder<Vec<u8>>,
+    packed: &mut &[u8],
+) -> io::Result<&'a [u8]> {
+    decoder.get_mut().clear();
+    while decoder.get_ref().is_empty() && !packed.is_empty() {
+        let consumed = decoder.write(packed)?;
+        *packed = packed.get(consumed..).unwrap_or_default();
+    }
+    if packed.is_empty() {
+        decoder.flush()?;
+    }
+    Ok(decoder.get_ref())
 }
 
 #[cfg(test)]
 mod tests {
-    use std::io::Write;
-
     use flate2::{Compression, write::GzEncoder};
     use proptest::prelude::*;
 
     use super::*;
 
-    fn unpack(pieces: &[&[u8]]) -> Result<Vec<u8>, Damaged> {
+    /// Twice the decoder's buffer: the last piece may hold two fills of it.
+    const MAX_PIECE_BYTES: usize = 64 * 1_024;
+
+    fn unpack(pieces: &[&[u8]]) -> io::Result<Vec<u8>> {
         let mut gunzip = Gunzip::default();
         let mut unpacked = Vec::new();
         for mut packed in pieces.iter().copied() {
             while let Some(piece) = gunzip.next(&mut packed)? {
-                assert!(piece.len() <= PIECE_BYTES);
+                assert!(piece.len() <= MAX_PIECE_BYTES);
                 unpacked.extend_from_slice(piece);
             }
         }
+        gunzip.finish()?;
         Ok(unpacked)
     }
 
@@ -173,6 +147,24 @@ mod tests {
         assert!(unpack(&[&[MAGIC, 0, 0, 0, 0, 0]]).is_err());
     }
 
+    #[test]
+    fn a_wrong_checksum_is_found_at_the_end_of_each_member() {
+        let mut sent = packed(b"one\r\n");
+        let checksum = sent.len() - 8;
+        sent[checksum] ^= 1;
+        assert!(unpack(&[&sent]).is_err());
+        assert!(unpack(&[&sent, &packed(b"two\r\n")]).is_err());
+        assert!(unpack(&[&packed(b"two\r\n"), &sent]).is_err());
+    }
+
+    #[test]
+    fn compressed_data_that_is_cut_off_is_found() {
+        let sent = packed(b"one\r\n");
+        for length in 1..sent.len() {
+            assert!(unpack(&[&sent[..length]]).is_err(), "{length} bytes");
+        }
+    }
+
     proptest! {
         #[test]
         fn any_cutting_unpacks_to_the_same(
@@ -184,7 +176,7 @@ mod tests {
             cuts.extend([0, sent.len()]);
             cuts.sort_unstable();
             let pieces: Vec<_> = cuts.windows(2).map(|ends| &sent[ends[0]..ends[1]]).collect();
-            prop_assert_eq!(unpack(&pieces), Ok(bytes));
+            prop_assert_eq!(unpack(&pieces).unwrap(), bytes);
         }
     }
 }

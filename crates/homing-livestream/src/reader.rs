@@ -143,7 +143,12 @@ impl Reader {
             };
             let chunk = match chunk {
                 Ok(Some(chunk)) => chunk,
-                Ok(None) => break "the service ended it".to_owned(),
+                Ok(None) => {
+                    break match gunzip.finish() {
+                        Ok(()) => "the service ended it".to_owned(),
+                        Err(error) => format!("the service ended it: {error}"),
+                    };
+                }
                 Err(why) => break why,
             };
             sink.received(chunk.len());
@@ -152,7 +157,7 @@ impl Reader {
                 match gunzip.next(&mut packed) {
                     Ok(Some(bytes)) => splitter.push(bytes, &mut pieces),
                     Ok(None) => break None,
-                    Err(damaged) => break Some(damaged.to_string()),
+                    Err(error) => break Some(format!("the stream is not sound gzip: {error}")),
                 }
                 for piece in pieces.drain(..) {
                     pass_on(piece, &mut body, sink, stop).await;
