@@ -16,11 +16,14 @@ pub mod history;
 
 pub mod overview;
 
-pub mod api;
+pub mod services;
 
+pub mod web;
+
+pub mod api;
 #[cfg(feature = "dashboard")]
 pub mod dashboard;
 
-pub mod service;
+pub mod process;
 
 pub mod cli;

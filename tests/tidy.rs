@@ -12,15 +12,16 @@ const LAYERS: &[&[&str]] = &[
     &["telemetry"],
     &["registry", "test_event", "history"],
     &["overview"],
-    &["api"],
-    &["dashboard"],
-    &["service"],
+    &["services"],
+    &["web"],
+    &["api", "dashboard"],
+    &["process"],
     &["cli"],
 ];
 
 /// Libraries that only these modules of the program may name.
 const OWNERS: &[(&str, &[&str])] = &[
-    ("axum", &["api", "dashboard"]),
+    ("axum", &["web", "api", "dashboard"]),
     ("askama", &["dashboard"]),
     ("utoipa_axum", &["api"]),
     ("utoipa::openapi", &["api"]),

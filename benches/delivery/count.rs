@@ -9,7 +9,7 @@
 
 use std::sync::Arc;
 
-use homing::{config::Settings, service::Parts};
+use homing::{config::Settings, services::Services};
 use homing_broker::{Message, Origin, Receipt, consume::Received, settings::EventsSettings};
 use homing_delivery::{
     endpoint::Endpoints,
@@ -40,7 +40,7 @@ pub(crate) async fn run(messages: u32) {
         store.display()
     );
     let settings = Settings::from_toml(&settings).expect("the settings make sense");
-    let parts = Parts::open(settings).await.expect("the parts open");
+    let parts = Services::open(settings).await.expect("the parts open");
     let topics = (0..OTHERS).map(|number| format!("other.*.{number}"));
     for topic in topics.chain(["bench.event".to_owned()]) {
         let subscription = subscription(&endpoints.url("/ok/1"), &topic);
@@ -68,7 +68,7 @@ fn subscription(url: &str, topic: &str) -> Subscription {
     Subscription { id, spec, created: now, updated: now }
 }
 
-fn pool(parts: &Parts) -> Pool {
+fn pool(parts: &Services) -> Pool {
     let settings = &parts.settings;
     let endpoints = Endpoints::new(&settings.endpoint).expect("they can be called");
     let parts = PoolParts {

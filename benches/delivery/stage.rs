@@ -10,7 +10,7 @@ use std::{
 };
 
 use futures_util::{StreamExt, stream::FuturesUnordered};
-use homing::{config::Settings, service::Parts};
+use homing::{config::Settings, services::Services};
 use homing_domain::subscription::Draft;
 use lapin::{
     BasicProperties,
@@ -130,7 +130,7 @@ impl Endpoints {
 /// An installation of homing for one scenario.
 pub(crate) struct Stage {
     pub(crate) site: Site,
-    parts: Parts,
+    parts: Services,
     publisher: Publisher,
 }
 
@@ -141,7 +141,7 @@ impl Stage {
         let site = Site::new(&waits, further);
         let text = fs::read_to_string(site.folder.path().join("homing.toml")).expect("settings");
         let settings = Settings::from_toml(&text).expect("they make sense");
-        let parts = Parts::open(settings).await.expect("the parts open");
+        let parts = Services::open(settings).await.expect("the parts open");
         parts.broker.connect().await.expect("the topology can be declared");
         let publisher = site.publisher().await;
         Self { site, parts, publisher }

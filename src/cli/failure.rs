@@ -2,7 +2,7 @@
 
 use std::{io, process::ExitCode};
 
-use crate::{registry::RegistryError, service::ServiceError};
+use crate::{registry::RegistryError, services::StartError};
 use homing_broker::error::BrokerError;
 use homing_delivery::{
     circuits::CircuitReplayError,
@@ -50,7 +50,7 @@ pub(super) enum Failure {
     Field(FieldError),
     /// The parts of the program cannot be set up.
     #[error(transparent)]
-    Service(ServiceError),
+    Start(StartError),
     /// The broker is unavailable, or refused.
     #[error(transparent)]
     Broker(BrokerError),
@@ -129,14 +129,14 @@ impl Failure {
             Self::Usage(_)
             | Self::Settings(_)
             | Self::Field(_)
-            | Self::Service(ServiceError::Settings(_) | ServiceError::NoToken { .. })
+            | Self::Start(StartError::Settings(_) | StartError::NoToken { .. })
             | Self::Registry(
                 RegistryError::Field(_)
                 | RegistryError::Fields(_)
                 | RegistryError::OriginChanged { .. },
             ) => Exit::Misused,
             Self::Output(error) if error.kind() == io::ErrorKind::BrokenPipe => Exit::Done,
-            Self::Service(_)
+            Self::Start(_)
             | Self::Broker(_)
             | Self::Store(_)
             | Self::Registry(_)
@@ -171,10 +171,10 @@ impl Failure {
     fn advice(&self) -> Option<&'static str> {
         match self {
             Self::Settings(SettingsError::Read(_) | SettingsError::File { .. })
-            | Self::Service(ServiceError::Settings(
+            | Self::Start(StartError::Settings(
                 SettingsError::Read(_) | SettingsError::File { .. },
             )) => Some("`homing config` lists every key"),
-            Self::Service(ServiceError::Listen { source, .. })
+            Self::Start(StartError::Listen { source, .. })
                 if source.kind() == io::ErrorKind::AddrInUse =>
             {
                 Some("is another homing running? start further workers with --role worker")
@@ -197,7 +197,7 @@ impl Failure {
             Self::Usage(_)
             | Self::Settings(_)
             | Self::Field(_)
-            | Self::Service(_)
+            | Self::Start(_)
             | Self::Broker(_)
             | Self::Store(_)
             | Self::Registry(_)
@@ -269,7 +269,7 @@ mod tests {
     fn a_port_that_is_taken_may_be_another_homing() {
         let address = std::net::SocketAddr::from(([127, 0, 0, 1], 8_080));
         let source = io::ErrorKind::AddrInUse.into();
-        let error = Failure::Service(ServiceError::Listen { address, source });
+        let error = Failure::Start(StartError::Listen { address, source });
         insta::assert_snapshot!(error.report(), @"cannot listen on 127.0.0.1:8080; set `api.listen` to another address: address in use; is another homing running? start further workers with --role worker");
     }
 

@@ -13,7 +13,7 @@ use super::{Output, failure::Failure};
 use crate::{
     config::{LogSettings, LooseFile, Renamed, Settings},
     history::History,
-    service::Parts,
+    services::Services,
     telemetry::{self, Logging},
 };
 use homing_broker::{Broker, settings::BrokerSettings, topology::Topology};
@@ -129,10 +129,10 @@ impl Globals {
         }
     }
 
-    /// All parts; nothing is connected yet.
-    pub(super) async fn parts(&self) -> Result<Parts, Failure> {
+    /// All services; nothing is connected yet.
+    pub(super) async fn services(&self) -> Result<Services, Failure> {
         let settings = self.settings_of_command()?;
-        Parts::open(settings).await.map_err(Failure::Service)
+        Services::open(settings).await.map_err(Failure::Start)
     }
 
     /// The broker alone, connected, with its topology declared, for commands that need no store.
@@ -199,7 +199,7 @@ impl Globals {
     }
 }
 
-/// The parts that commands about the past need.
+/// The services that commands about the past need.
 pub(super) struct Past {
     pub(super) history: History,
     store: Arc<dyn Store>,
@@ -215,9 +215,9 @@ impl Past {
 
 /// Remembers the queues that connecting may create, so that they are found after no schedule needs
 /// them any more.
-pub(super) async fn remember_queues(parts: &Parts) -> Result<(), StoreError> {
-    let names = parts.broker.topology().wait_queues();
-    parts.store.remember_queues(&names).await.inspect_err(|error| {
+pub(super) async fn remember_queues(services: &Services) -> Result<(), StoreError> {
+    let names = services.broker.topology().wait_queues();
+    services.store.remember_queues(&names).await.inspect_err(|error| {
         tracing::warn!(error = %Chain(error), "topology.not_remembered");
     })
 }

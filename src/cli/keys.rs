@@ -8,7 +8,7 @@ use super::{
     globals::Globals,
     table::Rows,
 };
-use crate::service::Parts;
+use crate::services::Services;
 use homing_domain::{clock, encryption_key::EncryptionKey};
 
 const EXAMPLES: &str = "\
@@ -57,13 +57,13 @@ pub(super) async fn run(
     if let Command::Generate = command {
         return generate(output);
     }
-    let parts = globals.parts().await?;
+    let services = globals.services().await?;
     let ended = match command {
         Command::Generate => generate(output),
-        Command::List => list(&parts, output).await,
-        Command::Rotate => rotate(&parts, output).await,
+        Command::List => list(&services, output).await,
+        Command::Rotate => rotate(&services, output).await,
     };
-    parts.close().await;
+    services.close().await;
     ended
 }
 
@@ -77,8 +77,8 @@ fn generate(output: &mut Output<'_>) -> Result<Exit, Failure> {
     Ok(Exit::Done)
 }
 
-async fn list(parts: &Parts, output: &mut Output<'_>) -> Result<Exit, Failure> {
-    let keys = parts.store.keys().await.map_err(Failure::Store)?;
+async fn list(services: &Services, output: &mut Output<'_>) -> Result<Exit, Failure> {
+    let keys = services.store.keys().await.map_err(Failure::Store)?;
     if output.json {
         output.document(&json!({ "primary": keys.primary, "used": keys.used }))?;
         return Ok(Exit::Done);
@@ -96,9 +96,9 @@ async fn list(parts: &Parts, output: &mut Output<'_>) -> Result<Exit, Failure> {
     Ok(Exit::Done)
 }
 
-async fn rotate(parts: &Parts, output: &mut Output<'_>) -> Result<Exit, Failure> {
-    let done = parts.store.reencrypt().await.map_err(Failure::Store)?;
-    let used = parts.store.keys().await.map_err(Failure::Store)?.used;
+async fn rotate(services: &Services, output: &mut Output<'_>) -> Result<Exit, Failure> {
+    let done = services.store.reencrypt().await.map_err(Failure::Store)?;
+    let used = services.store.keys().await.map_err(Failure::Store)?.used;
     if output.json {
         let corrupt: Vec<_> = done.corrupt.iter().map(ToString::to_string).collect();
         let document = json!({ "encrypted": done.changed, "corrupt": corrupt, "used": used });

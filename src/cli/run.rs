@@ -16,7 +16,7 @@ use super::{
 };
 use crate::{
     config::Settings,
-    service::{self, Role},
+    process::{self, Role},
 };
 use homing_domain::settings::SettingsError;
 
@@ -87,7 +87,7 @@ pub(super) async fn run(
     let stop = CancellationToken::new();
     let signals = Signals::listen()?;
     tokio::select! {
-        ended = service::run(settings, &roles, Some(metrics.clone()), stop.clone()) => ended.map_err(Failure::Service)?,
+        ended = process::run(settings, &roles, Some(metrics.clone()), stop.clone()) => ended.map_err(Failure::Start)?,
         () = signals.obey(&stop) => return Ok(Exit::Failed),
         never = upkeep(&metrics, globals) => match never {},
     }

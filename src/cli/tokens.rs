@@ -9,7 +9,7 @@ use super::{
     table::Rows,
     words,
 };
-use crate::service::Parts;
+use crate::services::Services;
 use homing_domain::{
     api_token::{ApiToken, Scope, TokenDigest, TokenName, token_text},
     clock,
@@ -76,18 +76,18 @@ pub(super) async fn run(
     command: Command,
     output: &mut Output<'_>,
 ) -> Result<Exit, Failure> {
-    let parts = globals.parts().await?;
+    let services = globals.services().await?;
     let ended = match command {
-        Command::Create(arguments) => create(&parts, arguments, output).await,
-        Command::List => list(&parts, output).await,
-        Command::Delete(arguments) => delete(&parts, &arguments, output).await,
+        Command::Create(arguments) => create(&services, arguments, output).await,
+        Command::List => list(&services, output).await,
+        Command::Delete(arguments) => delete(&services, &arguments, output).await,
     };
-    parts.close().await;
+    services.close().await;
     ended
 }
 
 async fn create(
-    parts: &Parts,
+    services: &Services,
     arguments: CreateArguments,
     output: &mut Output<'_>,
 ) -> Result<Exit, Failure> {
@@ -95,7 +95,7 @@ async fn create(
     let CreateArguments { name, scope } = arguments;
     let digest = TokenDigest::of(text.as_bytes());
     let token = ApiToken { name, digest, scope, created: clock::now() };
-    if !parts.store.insert_token(&token).await.map_err(Failure::Store)? {
+    if !services.store.insert_token(&token).await.map_err(Failure::Store)? {
         let name = &token.name;
         let delete = words::with_operand("homing tokens delete", &name.to_string());
         let text = format!("there is a token `{name}` already; `{delete}` first");
@@ -110,8 +110,8 @@ async fn create(
     Ok(Exit::Done)
 }
 
-async fn list(parts: &Parts, output: &mut Output<'_>) -> Result<Exit, Failure> {
-    let tokens = parts.store.tokens().await.map_err(Failure::Store)?;
+async fn list(services: &Services, output: &mut Output<'_>) -> Result<Exit, Failure> {
+    let tokens = services.store.tokens().await.map_err(Failure::Store)?;
     if output.json {
         let tokens = tokens.iter().map(|token| {
             let created = token.created.to_string();
@@ -133,12 +133,12 @@ async fn list(parts: &Parts, output: &mut Output<'_>) -> Result<Exit, Failure> {
 }
 
 async fn delete(
-    parts: &Parts,
+    services: &Services,
     arguments: &DeleteArguments,
     output: &mut Output<'_>,
 ) -> Result<Exit, Failure> {
     let name = &arguments.name;
-    if !parts.store.remove_token(name.as_str()).await.map_err(Failure::Store)? {
+    if !services.store.remove_token(name.as_str()).await.map_err(Failure::Store)? {
         return Err(Failure::NotFound(format!("there is no token `{name}`")));
     }
     if output.json {

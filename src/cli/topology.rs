@@ -9,7 +9,7 @@ use super::{
     table::{Rows, Tone},
     words,
 };
-use crate::service::Parts;
+use crate::services::Services;
 use homing_broker::topology::{Danger, Depth, Finding, State};
 use homing_delivery::endpoint::{Management, Policed};
 use homing_domain::report::Chain;
@@ -55,18 +55,18 @@ pub(super) async fn run(
     command: &Command,
     output: &mut Output<'_>,
 ) -> Result<Exit, Failure> {
-    let parts = globals.parts().await?;
+    let services = globals.services().await?;
     let ended = match command {
-        Command::Plan => plan(&parts, output).await,
-        Command::Apply => apply(&parts, output).await,
-        Command::Check => check(&parts, output).await,
+        Command::Plan => plan(&services, output).await,
+        Command::Apply => apply(&services, output).await,
+        Command::Check => check(&services, output).await,
     };
-    parts.close().await;
+    services.close().await;
     ended
 }
 
-async fn plan(parts: &Parts, output: &mut Output<'_>) -> Result<Exit, Failure> {
-    let rows = inspect(parts).await?;
+async fn plan(services: &Services, output: &mut Output<'_>) -> Result<Exit, Failure> {
+    let rows = inspect(services).await?;
     let wrong: Vec<_> = rows.into_iter().filter(|row| row.tone == Tone::Bad).collect();
     if output.json {
         output.document(&Report { sound: wrong.is_empty(), policies: None, objects: &wrong })?;
@@ -81,10 +81,10 @@ async fn plan(parts: &Parts, output: &mut Output<'_>) -> Result<Exit, Failure> {
 }
 
 /// Connecting creates what is missing, and refuses what differs.
-async fn apply(parts: &Parts, output: &mut Output<'_>) -> Result<Exit, Failure> {
-    let before = inspect(parts).await?;
-    globals::remember_queues(parts).await.map_err(Failure::Store)?;
-    parts.broker.connect().await.map_err(Failure::Broker)?;
+async fn apply(services: &Services, output: &mut Output<'_>) -> Result<Exit, Failure> {
+    let before = inspect(services).await?;
+    globals::remember_queues(services).await.map_err(Failure::Store)?;
+    services.broker.connect().await.map_err(Failure::Broker)?;
     let is_new = |row: &&Row| row.state == MISSING;
     let created: Vec<_> = before.iter().filter(is_new).map(|row| row.name.as_str()).collect();
     if output.json {
@@ -102,9 +102,9 @@ async fn apply(parts: &Parts, output: &mut Output<'_>) -> Result<Exit, Failure> 
     Ok(Exit::Done)
 }
 
-async fn check(parts: &Parts, output: &mut Output<'_>) -> Result<Exit, Failure> {
-    let mut rows = inspect(parts).await?;
-    let policies = inspect_policies(parts, &mut rows).await;
+async fn check(services: &Services, output: &mut Output<'_>) -> Result<Exit, Failure> {
+    let mut rows = inspect(services).await?;
+    let policies = inspect_policies(services, &mut rows).await;
     let wrong = rows.iter().filter(|row| row.tone == Tone::Bad).count();
     if output.json {
         let policies = policies.as_ref().err().map(String::as_str);
@@ -135,11 +135,11 @@ struct Report<'a> {
 }
 
 /// Compares the broker with the topology, left-overs of earlier schedules included.
-async fn inspect(parts: &Parts) -> Result<Vec<Row>, Failure> {
-    let known = parts.store.known_queues().await.map_err(Failure::Store)?;
-    let mut findings = parts.broker.inspect(&known).await.map_err(Failure::Broker)?;
-    findings.extend(parts.broker.inspect_superseded().await.map_err(Failure::Broker)?);
-    let unrouted = parts.broker.topology().names().unrouted();
+async fn inspect(services: &Services) -> Result<Vec<Row>, Failure> {
+    let known = services.store.known_queues().await.map_err(Failure::Store)?;
+    let mut findings = services.broker.inspect(&known).await.map_err(Failure::Broker)?;
+    findings.extend(services.broker.inspect_superseded().await.map_err(Failure::Broker)?);
+    let unrouted = services.broker.topology().names().unrouted();
     Ok(findings.into_iter().map(|finding| Row::of(finding, &unrouted)).collect())
 }
 
@@ -148,8 +148,8 @@ async fn inspect(parts: &Parts) -> Result<Vec<Row>, Failure> {
 /// # Errors
 ///
 /// The reason why that is not known.
-async fn inspect_policies(parts: &Parts, rows: &mut [Row]) -> Result<(), String> {
-    let settings = &parts.settings;
+async fn inspect_policies(services: &Services, rows: &mut [Row]) -> Result<(), String> {
+    let settings = &services.settings;
     let url = settings.broker.management().map_err(|error| error.to_string())?;
     let url = url.ok_or("AMQP does not show them; set `broker.management_url`")?;
     let management = Management::new(url, &settings.endpoint).map_err(report)?;
@@ -160,7 +160,7 @@ async fn inspect_policies(parts: &Parts, rows: &mut [Row]) -> Result<(), String>
             .to_owned());
     }
     for policed in policies {
-        let dangers = parts.broker.topology().dangers(&policed.name, &policed.definition());
+        let dangers = services.broker.topology().dangers(&policed.name, &policed.definition());
         let row = rows.iter_mut().find(|row| row.name == policed.name);
         if let Some(row) = row.filter(|_| !dangers.is_empty()) {
             row.endanger(&policed, &dangers);

@@ -22,12 +22,16 @@ use axum::{
 };
 
 use super::{
-    Dashboard,
     fields::{Fields, link},
     layout::{ErrorPage, Layout, NavItem, page},
-    sessions::LASTS,
 };
-use crate::api::{Bearer, UploadError, comes_from_another_page, foreign, peer, token};
+use crate::web::{
+    App, AppState,
+    auth::{Bearer, peer, token},
+    local::{comes_from_another_page, foreign},
+    sessions::LASTS,
+    uploads::UploadError,
+};
 use homing_domain::api_token::Scope;
 
 const COOKIE_NAME: &str = "homing_session";
@@ -57,8 +61,8 @@ pub(super) struct Shown(Option<Vec<u8>>);
 
 impl Shown {
     /// True if the token is still known; a deleted one is not.
-    pub(super) async fn is_known(&self, dashboard: &Dashboard) -> bool {
-        match dashboard.parts.api.bearer(self.0.as_deref(), None).await {
+    pub(super) async fn is_known(&self, app: &App) -> bool {
+        match app.tokens.bearer(self.0.as_deref(), None).await {
             Bearer::Anyone | Bearer::Known(_) => true,
             Bearer::Unknown | Bearer::Slowed(_) => false,
         }
@@ -67,16 +71,16 @@ impl Shown {
 
 /// Lets a request pass if the visitor's scope allows it.
 pub(super) async fn guard(
-    State(dashboard): State<Dashboard>,
+    State(app): State<AppState>,
     mut request: Request,
     next: Next,
 ) -> Result<Response, Response> {
-    let session = session(&dashboard, request.headers());
+    let session = session(&app, request.headers());
     let in_header = token(&request).map(<[u8]>::to_vec);
     // A session is no guess.
     let from = in_header.as_ref().and_then(|_| peer(&request));
     let shown = in_header.or_else(|| session.as_ref().map(|(_, token)| token.clone()));
-    let (scope, logged_in) = match dashboard.parts.api.bearer(shown.as_deref(), from).await {
+    let (scope, logged_in) = match app.tokens.bearer(shown.as_deref(), from).await {
         Bearer::Anyone => {
             if let Some(what) = foreign(&request) {
                 let why = format!(
@@ -90,7 +94,7 @@ pub(super) async fn guard(
         Bearer::Slowed(_) => return Err(slowed().into_response()),
         Bearer::Unknown => {
             if let Some((id, _)) = session.filter(|_| from.is_none()) {
-                dashboard.sessions.end(&id);
+                app.sessions.end(&id);
             }
             return Err(to_login(&request));
         }
@@ -137,9 +141,9 @@ fn to_login(request: &Request) -> Response {
 }
 
 /// The session of a request and the token that was shown in it.
-fn session(dashboard: &Dashboard, headers: &HeaderMap) -> Option<(String, Vec<u8>)> {
+fn session(app: &App, headers: &HeaderMap) -> Option<(String, Vec<u8>)> {
     let id = cookie(headers)?;
-    let token = dashboard.sessions.token(&id)?;
+    let token = app.sessions.token(&id)?;
     Some((id, token))
 }
 
@@ -162,13 +166,13 @@ struct LoginPage<'a> {
 
 /// Asks for a token, unless none is needed.
 pub(super) async fn login_page(
-    State(dashboard): State<Dashboard>,
+    State(app): State<AppState>,
     headers: HeaderMap,
     fields: Fields,
 ) -> Response {
     let next = destination(fields.text("next"));
-    let shown = session(&dashboard, &headers).map(|(_, token)| token);
-    match dashboard.parts.api.bearer(shown.as_deref(), None).await {
+    let shown = session(&app, &headers).map(|(_, token)| token);
+    match app.tokens.bearer(shown.as_deref(), None).await {
         Bearer::Anyone | Bearer::Known(_) => Redirect::to(next).into_response(),
         Bearer::Unknown | Bearer::Slowed(_) => {
             page(&LoginPage { layout: Layout::closed("Log in"), next, wrong: false })
@@ -178,16 +182,16 @@ pub(super) async fn login_page(
 
 /// Begins a session with a known token.
 pub(super) async fn login(
-    State(dashboard): State<Dashboard>,
+    State(app): State<AppState>,
     request: Request,
 ) -> Result<Response, ErrorPage> {
     check_is_ours(&request)?;
-    let (request, _upload) = dashboard.parts.api.received(request, MAX_LOGIN_BYTES).await?;
+    let (request, _upload) = app.uploads.received(request, MAX_LOGIN_BYTES).await?;
     let (attributes, from) = (attributes(request.headers()), peer(&request));
     let fields = <Fields as axum::extract::FromRequest<_>>::from_request(request, &()).await?;
     let next = destination(fields.text("next"));
     let token = fields.text("token").as_bytes();
-    match dashboard.parts.api.bearer(Some(token), from).await {
+    match app.tokens.bearer(Some(token), from).await {
         Bearer::Known(_) => {}
         Bearer::Slowed(_) => return Err(slowed()),
         Bearer::Anyone | Bearer::Unknown => {
@@ -195,7 +199,7 @@ pub(super) async fn login(
             return Ok((StatusCode::UNAUTHORIZED, page(&wrong)).into_response());
         }
     }
-    let id = dashboard
+    let id = app
         .sessions
         .begin(token)
         .map_err(|error| ErrorPage::new(StatusCode::INTERNAL_SERVER_ERROR, error.to_string()))?;
@@ -205,9 +209,9 @@ pub(super) async fn login(
 }
 
 /// Ends the session.
-pub(super) async fn logout(State(dashboard): State<Dashboard>, headers: HeaderMap) -> Response {
+pub(super) async fn logout(State(app): State<AppState>, headers: HeaderMap) -> Response {
     if let Some(id) = cookie(&headers) {
-        dashboard.sessions.end(&id);
+        app.sessions.end(&id);
     }
     let cookie = format!("{COOKIE_NAME}=; {}; Max-Age=0", attributes(&headers));
     ([(SET_COOKIE, cookie)], Redirect::to("/login")).into_response()
@@ -241,16 +245,12 @@ fn slowed() -> ErrorPage {
 
 /// Lets a bounded number of requests pass at a time, after their forms were read.
 pub(super) async fn bounded(
-    State(dashboard): State<Dashboard>,
+    State(app): State<AppState>,
     request: Request,
     next: Next,
 ) -> Result<Response, ErrorPage> {
-    let (request, _upload) = dashboard.parts.api.received(request, MAX_FORM_BYTES).await?;
-    let busy = || {
-        let why = "Too many concurrent requests; nothing was done. Try again in a moment.";
-        ErrorPage::new(StatusCode::SERVICE_UNAVAILABLE, why)
-    };
-    let _turn = dashboard.parts.api.turn().await.ok_or_else(busy)?;
+    let (request, _upload) = app.uploads.received(request, MAX_FORM_BYTES).await?;
+    let _permit = app.permits.request().await?;
     Ok(next.run(request).await)
 }
 

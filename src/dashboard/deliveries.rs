@@ -4,13 +4,15 @@ use askama::Template;
 use axum::{Extension, extract::State, response::Response};
 
 use super::{
-    Dashboard,
     auth::Visitor,
     fields::{Fields, Wrong, link},
     layout::{ErrorPage, Layout, NavItem, page},
     words,
 };
-use crate::history::{Explanation, GapView, RecordView};
+use crate::{
+    history::{Explanation, GapView, RecordView},
+    web::AppState,
+};
 use homing_domain::{id::EventId, record::Classes, time::UnixMillis, url::EndpointUrl};
 use homing_store::{RecordFilter, RecordPage};
 
@@ -35,7 +37,7 @@ struct ListPage {
 
 /// Lists attempts, newest first.
 pub(super) async fn list(
-    State(dashboard): State<Dashboard>,
+    State(app): State<AppState>,
     Extension(visitor): Extension<Visitor>,
     fields: Fields,
 ) -> Result<Response, ErrorPage> {
@@ -44,11 +46,8 @@ pub(super) async fn list(
     let after = fields.get("after", &mut wrong);
     let wanted = RecordPage { filter, after, limit: PAGE };
     // A wrong filter finds nothing, rather than something else.
-    let found = if wrong.is_empty() {
-        Some(dashboard.parts.api.history().page(&wanted).await?)
-    } else {
-        None
-    };
+    let found =
+        if wrong.is_empty() { Some(app.services.history.page(&wanted).await?) } else { None };
     let query = fields.query(&FILTERS);
     let next = found.as_ref().and_then(|found| found.next);
     let next = next.map(|next| format!("/deliveries?{query}&after={next}"));
@@ -103,15 +102,15 @@ struct TimelinePage {
 /// The timeline of one event. While another scan of the parked messages runs, they are left out,
 /// and the page says so.
 pub(super) async fn timeline(
-    State(dashboard): State<Dashboard>,
+    State(app): State<AppState>,
     Extension(visitor): Extension<Visitor>,
     fields: Fields,
 ) -> Result<Response, ErrorPage> {
     let id = EventId::new(fields.text("id"))
         .map_err(|error| ErrorPage::bad_request(format!("The event: {error}.")))?;
-    let turn = dashboard.parts.api.scan().await;
-    let history = dashboard.parts.api.history();
-    let explanation = history.explain(id.as_str(), None, turn.is_some()).await?;
+    let permit = app.permits.scan().await;
+    let history = &app.services.history;
+    let explanation = history.explain(id.as_str(), None, permit.is_ok()).await?;
     let layout = Layout::new(format!("Event {}", explanation.event), NavItem::Deliveries, visitor);
     Ok(page(&TimelinePage { layout, explanation }))
 }

@@ -8,14 +8,16 @@ use axum::{
 };
 
 use super::{
-    Dashboard,
     auth::Visitor,
     chart::Latency,
     fields::{Fields, Wrong, link},
-    jobs::{BulkAction, BulkJob},
     layout::{ErrorPage, Layout, NavItem, page},
 };
-use crate::{history::RecordView, registry};
+use crate::{
+    history::RecordView,
+    registry,
+    web::{AppState, jobs::BulkAction},
+};
 use homing_delivery::circuits::View;
 use homing_domain::{
     circuit::StateName,
@@ -46,7 +48,7 @@ struct ListPage {
 
 /// Lists the endpoints that were ever attempted or set.
 pub(super) async fn list(
-    State(dashboard): State<Dashboard>,
+    State(app): State<AppState>,
     Extension(visitor): Extension<Visitor>,
     fields: Fields,
 ) -> Result<Response, ErrorPage> {
@@ -55,8 +57,8 @@ pub(super) async fn list(
     let after = fields.given("after").map(str::to_owned);
     let is_first = after.is_none();
     let wanted = CircuitPage { state, after, limit: PAGE };
-    let listing = dashboard.api().circuits.page(&wanted).await?;
-    let requests = dashboard.api().circuits.requests().await?;
+    let listing = app.services.circuits.page(&wanted).await?;
+    let requests = app.services.circuits.requests().await?;
     let views = listing.circuits.iter().map(|(url, circuit)| View::of(url, circuit));
     let next = listing.next.map(|next| {
         link("/endpoints", [("state", fields.text("state")), ("after", next.as_str())])
@@ -87,19 +89,19 @@ struct OnePage {
 
 /// One endpoint; one that was never attempted is closed.
 pub(super) async fn show(
-    State(dashboard): State<Dashboard>,
+    State(app): State<AppState>,
     Extension(visitor): Extension<Visitor>,
     fields: Fields,
 ) -> Result<Response, ErrorPage> {
     let url = endpoint(&fields)?;
-    let api = dashboard.api();
-    let requests = api.circuits.requests().await?;
-    let view = View::of(&url, &api.circuits.get(&url).await?).with(&requests);
+    let services = &app.services;
+    let requests = services.circuits.requests().await?;
+    let view = View::of(&url, &services.circuits.get(&url).await?).with(&requests);
     let filter = RecordFilter { url: Some(url.as_str().to_owned()), ..RecordFilter::default() };
     let wanted = RecordPage { filter, after: None, limit: ATTEMPTS };
-    let records = api.store.attempts(&wanted).await?.records;
+    let records = services.store.attempts(&wanted).await?.records;
     let wanted = Part { after: None, limit: SUBSCRIPTIONS };
-    let listing = api.store.subscriptions_at(&url, wanted).await?;
+    let listing = services.store.subscriptions_at(&url, wanted).await?;
     Ok(page(&OnePage {
         layout: Layout::new(url.as_str(), NavItem::Endpoints, visitor),
         view,
@@ -122,13 +124,13 @@ fn took(record: &Record) -> Option<(std::time::Duration, bool)> {
 
 /// Enables an endpoint, and on request replays the deliveries that its circuit had parked.
 pub(super) async fn enable(
-    State(dashboard): State<Dashboard>,
+    State(app): State<AppState>,
     fields: Fields,
 ) -> Result<Response, ErrorPage> {
     let url = endpoint(&fields)?;
-    dashboard.api().circuits.set(&url, Intervention::Enable).await?;
+    app.services.circuits.set(&url, Intervention::Enable).await?;
     if fields.is_set("replay") {
-        let id = dashboard.jobs.begin(BulkJob::new(BulkAction::ReplayParkedByCircuit(url)))?;
+        let id = app.jobs.begin(BulkAction::ReplayParkedByCircuit(url))?;
         return Ok(Redirect::to(&format!("/parked/jobs/{id}")).into_response());
     }
     Ok(back(&url))
@@ -136,11 +138,11 @@ pub(super) async fn enable(
 
 /// Disables an endpoint.
 pub(super) async fn disable(
-    State(dashboard): State<Dashboard>,
+    State(app): State<AppState>,
     fields: Fields,
 ) -> Result<Response, ErrorPage> {
     let url = endpoint(&fields)?;
-    dashboard.api().circuits.set(&url, Intervention::Disable).await?;
+    app.services.circuits.set(&url, Intervention::Disable).await?;
     Ok(back(&url))
 }
 

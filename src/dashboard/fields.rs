@@ -9,7 +9,7 @@ use axum::{
 use url::form_urlencoded;
 
 use super::layout::ErrorPage;
-use crate::api::UploadError;
+use crate::web::uploads::UploadError;
 
 /// Names and values, trimmed. Of a duplicate name the last counts.
 #[derive(Clone, Debug, Default)]

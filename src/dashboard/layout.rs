@@ -11,7 +11,10 @@ use super::{
     assets::{self, Paths},
     auth::Visitor,
 };
-use crate::registry::RegistryError;
+use crate::{
+    registry::RegistryError,
+    web::{jobs::TooManyJobs, permits::Busy},
+};
 use homing_broker::error::BrokerError;
 use homing_delivery::circuits::CircuitReplayError;
 use homing_domain::report::Chain;
@@ -138,6 +141,27 @@ impl From<BrokerError> for ErrorPage {
         error!(error = failure.report(), "dashboard.broker_failed");
         let why = format!("At the broker: {}. Nothing is lost; try again.", failure.summary());
         Self::new(StatusCode::SERVICE_UNAVAILABLE, why)
+    }
+}
+
+impl From<Busy> for ErrorPage {
+    fn from(busy: Busy) -> Self {
+        let why = match busy {
+            Busy::Requests => {
+                "Too many concurrent requests; nothing was done. Try again in a moment."
+            }
+            Busy::Scan => {
+                "Another scan of the parked messages is running, and only one may at a time. Try \
+                 again in a moment."
+            }
+        };
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, why)
+    }
+}
+
+impl From<TooManyJobs> for ErrorPage {
+    fn from(error: TooManyJobs) -> Self {
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, format!("{error}."))
     }
 }
 

@@ -19,7 +19,8 @@ use tokio::{
     time::{Instant, sleep_until},
 };
 
-use super::{Dashboard, auth::Shown, overview, parked};
+use super::{auth::Shown, overview, parked};
+use crate::web::AppState;
 
 /// The intervals of updates of the overview, and of a job.
 const OVERVIEW_INTERVAL: Duration = Duration::from_secs(2);
@@ -39,9 +40,9 @@ enum Update {
 
 /// One browser with a stream.
 struct Watcher {
-    dashboard: Dashboard,
+    app: AppState,
     shown: Shown,
-    _place: OwnedSemaphorePermit,
+    _permit: OwnedSemaphorePermit,
     until: Instant,
     began: bool,
     ended: bool,
@@ -53,8 +54,8 @@ impl Watcher {
         let until = Instant::now() + pause;
         loop {
             let next = until.min(Instant::now() + CHECK);
-            self.dashboard.parts.stop.run_until_cancelled(sleep_until(next)).await?;
-            self.shown.is_known(&self.dashboard).await.then_some(())?;
+            self.app.process.stop.run_until_cancelled(sleep_until(next)).await?;
+            self.shown.is_known(&self.app).await.then_some(())?;
             if next == until {
                 return Some(());
             }
@@ -64,40 +65,40 @@ impl Watcher {
 
 /// The overview.
 pub(super) async fn overview(
-    State(dashboard): State<Dashboard>,
+    State(app): State<AppState>,
     Extension(shown): Extension<Shown>,
 ) -> Response {
-    watch((dashboard, shown), OVERVIEW_INTERVAL, |dashboard| async move {
-        overview::part(&dashboard).await.map_or(Update::Reload, Update::Part)
+    watch((app, shown), OVERVIEW_INTERVAL, |app| async move {
+        overview::part(&app).await.map_or(Update::Reload, Update::Part)
     })
 }
 
 /// A job on the parked messages, until it ends.
 pub(super) async fn job(
-    State(dashboard): State<Dashboard>,
+    State(app): State<AppState>,
     Extension(shown): Extension<Shown>,
     Path(id): Path<String>,
 ) -> Response {
-    watch((dashboard, shown), JOB_INTERVAL, move |dashboard| {
-        let part = parked::job_part(&dashboard, &id);
+    watch((app, shown), JOB_INTERVAL, move |app| {
+        let part = parked::job_part(&app, &id);
         async move { part.map_or(Update::Reload, Update::Part) }
     })
 }
 
 /// Sends the results of `render`, until the browser disconnects, its token is deleted, the time is
 /// over or homing stops. Beyond the limit of streams, the page is not kept current.
-fn watch<F, L>((dashboard, shown): (Dashboard, Shown), pause: Duration, render: F) -> Response
+fn watch<F, L>((app, shown): (AppState, Shown), pause: Duration, render: F) -> Response
 where
-    F: Fn(Dashboard) -> L + Send + Sync + 'static,
+    F: Fn(AppState) -> L + Send + Sync + 'static,
     L: Future<Output = Update> + Send,
 {
-    let Ok(place) = Arc::clone(&dashboard.streams).try_acquire_owned() else {
+    let Some(permit) = app.permits.stream() else {
         // A browser does not reconnect after this status. Source: as above, 9.2.3.
         return StatusCode::NO_CONTENT.into_response();
     };
     let until = Instant::now() + LASTS;
     let (began, ended) = (false, false);
-    let watcher = Watcher { dashboard, shown, _place: place, until, began, ended };
+    let watcher = Watcher { app, shown, _permit: permit, until, began, ended };
     let render = Arc::new(render);
     let updates = stream::unfold(watcher, move |mut watcher| {
         let render = Arc::clone(&render);
@@ -109,8 +110,8 @@ where
                 watcher.pause(pause).await?;
             }
             watcher.began = true;
-            let rendering = render(watcher.dashboard.clone());
-            let update = watcher.dashboard.parts.stop.run_until_cancelled(rendering).await?;
+            let rendering = render(Arc::clone(&watcher.app));
+            let update = watcher.app.process.stop.run_until_cancelled(rendering).await?;
             let event = match update {
                 Update::Part(html) => Event::default().event("part").data(html.replace('\r', "")),
                 Update::Reload => {

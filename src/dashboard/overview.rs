@@ -6,13 +6,15 @@ use askama::Template;
 use axum::{Extension, extract::State, response::Response};
 
 use super::{
-    Dashboard,
     auth::Visitor,
     chart::{self, Shapes},
     layout::{Layout, NavItem, page as answer},
     words::{self, Due},
 };
-use crate::overview::{Kind, Overview, Queue};
+use crate::{
+    overview::{Kind, Overview, Queue},
+    web::{App, AppState},
+};
 use homing_domain::{activity::Figures, report::duration};
 
 /// Units of the small charts.
@@ -68,16 +70,16 @@ struct Rung {
 }
 
 pub(super) async fn page(
-    State(dashboard): State<Dashboard>,
+    State(app): State<AppState>,
     Extension(visitor): Extension<Visitor>,
 ) -> Response {
     let layout = Layout::new("Overview", NavItem::Overview, visitor);
-    answer(&Page { layout, shown: Shown::of(dashboard.api().status_service.overview().await) })
+    answer(&Page { layout, shown: Shown::of(app.services.status_service.overview().await) })
 }
 
 /// The part of the page that changes.
-pub(super) async fn part(dashboard: &Dashboard) -> Option<String> {
-    let shown = Shown::of(dashboard.api().status_service.overview().await);
+pub(super) async fn part(app: &App) -> Option<String> {
+    let shown = Shown::of(app.services.status_service.overview().await);
     Part { shown }.render().ok()
 }
 

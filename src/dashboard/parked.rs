@@ -6,22 +6,21 @@ use askama::Template;
 use axum::{
     Extension,
     extract::{Path, State},
-    http::{
-        StatusCode,
-        header::{CONTENT_DISPOSITION, CONTENT_TYPE},
-    },
+    http::header::{CONTENT_DISPOSITION, CONTENT_TYPE},
     response::{IntoResponse, Redirect, Response},
 };
 
 use super::{
-    Dashboard,
     auth::Visitor,
     body::Body,
     deliveries,
     fields::{Fields, Wrong, link},
-    jobs::{BulkAction, BulkJob, Filter, JobStatus},
     layout::{ErrorPage, Layout, NavItem, page},
     words,
+};
+use crate::web::{
+    App, AppState,
+    jobs::{BulkAction, BulkJob, Filter, JobStatus},
 };
 use homing_delivery::{
     circuits::Stopped,
@@ -87,17 +86,17 @@ fn selection(fields: &Fields, wrong: &mut Wrong) -> Selection {
 
 /// A page of those that match, from the head of the queue.
 pub(super) async fn list(
-    State(dashboard): State<Dashboard>,
+    State(app): State<AppState>,
     Extension(visitor): Extension<Visitor>,
     fields: Fields,
 ) -> Result<Response, ErrorPage> {
     let mut wrong = Wrong::default();
     let selection = selection(&fields, &mut wrong);
     let skip: u32 = fields.get("skip", &mut wrong).unwrap_or(0);
-    let turn = if wrong.is_empty() { dashboard.parts.api.scan().await } else { None };
-    let listing = match &turn {
+    let permit = if wrong.is_empty() { app.permits.scan().await.ok() } else { None };
+    let listing = match &permit {
         Some(_) => {
-            let parking = &dashboard.api().parking;
+            let parking = &app.services.parking;
             Some(
                 parking
                     .page(&selection, Slice { skip, limit: PAGE }, Bodies::Omitted, SCAN_TIME)
@@ -106,7 +105,7 @@ pub(super) async fn list(
         }
         None => None,
     };
-    let is_busy = wrong.is_empty() && turn.is_none();
+    let is_busy = wrong.is_empty() && permit.is_none();
     let (entries, scanned, total) = listing
         .map(|listing| (listing.entries, listing.scanned, listing.total))
         .unwrap_or_default();
@@ -123,7 +122,7 @@ pub(super) async fn list(
         total,
         skip,
         query,
-        under_way: dashboard.jobs.unended(),
+        under_way: app.jobs.unended(),
         is_busy,
         fields,
         wrong,
@@ -169,20 +168,20 @@ struct MessagePage {
 
 /// One message with its body and headers; changes nothing.
 pub(super) async fn show(
-    State(dashboard): State<Dashboard>,
+    State(app): State<AppState>,
     Extension(visitor): Extension<Visitor>,
     fields: Fields,
 ) -> Result<Response, ErrorPage> {
     let selection = one(&fields)?;
-    let _turn = dashboard.parts.api.scan().await.ok_or_else(busy)?;
-    let parking = &dashboard.api().parking;
+    let _permit = app.permits.scan().await?;
+    let parking = &app.services.parking;
     let mut found = parking
         .page(&selection, Slice { skip: 0, limit: 1 }, Bodies::Included, SCAN_TIME_FOR_ONE)
         .await?;
     let Some(mut entry) = found.entries.pop() else { return Err(not_found(&found)) };
     let body = Body::of(&entry.body.take().unwrap_or_default());
     let stopped = match entry.subscription_id {
-        Some(id) => stopped(&dashboard, Some(id)).await.pop(),
+        Some(id) => stopped(&app, Some(id)).await.pop(),
         None => None,
     };
     let layout = Layout::new(format!("Parked {}", entry.event_id), NavItem::Parked, visitor);
@@ -191,8 +190,8 @@ pub(super) async fn show(
 
 /// The endpoints to which nothing is sent now: all of them, or that of one subscription. None if
 /// the store does not answer.
-async fn stopped(dashboard: &Dashboard, of: Option<SubscriptionId>) -> Vec<Stopped> {
-    let mut stopped = dashboard.api().circuits.stopped().await.unwrap_or_default();
+async fn stopped(app: &App, of: Option<SubscriptionId>) -> Vec<Stopped> {
+    let mut stopped = app.services.circuits.stopped().await.unwrap_or_default();
     stopped.retain(|one| match of {
         Some(id) => one.subscriptions.contains(&id),
         None => !one.subscriptions.is_empty(),
@@ -213,15 +212,10 @@ fn not_found(listing: &Listing) -> ErrorPage {
     ))
 }
 
-fn busy() -> ErrorPage {
-    let why = "Another scan of the parked messages is running, and only one may at a time. Try again in a moment.";
-    ErrorPage::new(StatusCode::SERVICE_UNAVAILABLE, why)
-}
-
 /// The selection as JSON lines, in the form that `homing publish` reads. The name of the file says
 /// if these are not all.
 pub(super) async fn export(
-    State(dashboard): State<Dashboard>,
+    State(app): State<AppState>,
     fields: Fields,
 ) -> Result<Response, ErrorPage> {
     let mut wrong = Wrong::default();
@@ -229,7 +223,7 @@ pub(super) async fn export(
     if !wrong.is_empty() {
         return Err(ErrorPage::bad_request("The filter is wrong; open the list to see why."));
     }
-    let _turn = dashboard.parts.api.scan().await.ok_or_else(busy)?;
+    let _permit = app.permits.scan().await?;
     let mut lines = Vec::new();
     let collect = |entry: Entry| {
         lines.extend(export_line(&entry));
@@ -239,7 +233,7 @@ pub(super) async fn export(
             ControlFlow::Break(())
         }
     };
-    let parking = &dashboard.api().parking;
+    let parking = &app.services.parking;
     let tally =
         parking.scan_each(&selection, Some(MAX_EXPORTED), Some(EXPORT_TIME), collect).await?;
     let disposition = if tally.scanned < tally.total {
@@ -253,7 +247,7 @@ pub(super) async fn export(
 
 /// Begins a job: acts on one message at once, on all that match only after a count.
 pub(super) async fn begin(
-    State(dashboard): State<Dashboard>,
+    State(app): State<AppState>,
     fields: Fields,
 ) -> Result<Response, ErrorPage> {
     let action = action(fields.text("action"))?;
@@ -270,7 +264,7 @@ pub(super) async fn begin(
         Action::Replay if is_one => BulkAction::Act(filter, action, Some(1)),
         Action::Replay | Action::Drop | Action::Count => BulkAction::Preview(filter, action),
     };
-    let id = dashboard.jobs.begin(BulkJob::new(action))?;
+    let id = app.jobs.begin(action)?;
     Ok(Redirect::to(&format!("/parked/jobs/{id}")).into_response())
 }
 
@@ -291,11 +285,11 @@ fn report(fields: &Fields) -> String {
 
 /// Carries out a previewed job, on as many messages as were counted.
 pub(super) async fn go(
-    State(dashboard): State<Dashboard>,
+    State(app): State<AppState>,
     Path(id): Path<String>,
     fields: Fields,
 ) -> Result<Response, ErrorPage> {
-    let job = dashboard.jobs.find(&id).ok_or_else(forgotten)?;
+    let job = app.jobs.find(&id).ok_or_else(forgotten)?;
     let (BulkAction::Preview(filter, action), (JobStatus::Done, tally)) =
         (&job.action, job.state())
     else {
@@ -308,20 +302,16 @@ pub(super) async fn go(
     }
     let limit = NonZeroU32::new(tally.matched).map(NonZeroU32::get);
     let Some(limit) = limit else { return Ok(Redirect::to("/parked").into_response()) };
-    let id = dashboard.jobs.begin(BulkJob::new(BulkAction::Act(
-        filter.clone(),
-        *action,
-        Some(limit),
-    )))?;
+    let id = app.jobs.begin(BulkAction::Act(filter.clone(), *action, Some(limit)))?;
     Ok(Redirect::to(&format!("/parked/jobs/{id}")).into_response())
 }
 
 /// Stops a job.
 pub(super) async fn stop(
-    State(dashboard): State<Dashboard>,
+    State(app): State<AppState>,
     Path(id): Path<String>,
 ) -> Result<Response, ErrorPage> {
-    let job = dashboard.jobs.find(&id).ok_or_else(forgotten)?;
+    let job = app.jobs.find(&id).ok_or_else(forgotten)?;
     job.stop();
     Ok(Redirect::to(&format!("/parked/jobs/{id}")).into_response())
 }
@@ -351,11 +341,11 @@ struct JobPart {
 
 /// The progress of a job.
 pub(super) async fn job(
-    State(dashboard): State<Dashboard>,
+    State(app): State<AppState>,
     Extension(visitor): Extension<Visitor>,
     Path(id): Path<String>,
 ) -> Result<Response, ErrorPage> {
-    let job = dashboard.jobs.find(&id).ok_or_else(forgotten)?;
+    let job = app.jobs.find(&id).ok_or_else(forgotten)?;
     let title = match &job.action {
         BulkAction::Preview(_, Action::Drop) => "Drop parked messages?",
         BulkAction::Preview(..) => "Replay parked messages?",
@@ -365,7 +355,7 @@ pub(super) async fn job(
     let layout = Layout::new(title, NavItem::Parked, visitor);
     let stopped = match &job.action {
         BulkAction::Preview(filter, Action::Replay) => {
-            stopped(&dashboard, filter.selection.subscription).await
+            stopped(&app, filter.selection.subscription).await
         }
         BulkAction::Preview(..) | BulkAction::Act(..) | BulkAction::ReplayParkedByCircuit(_) => {
             Vec::new()
@@ -376,8 +366,8 @@ pub(super) async fn job(
 }
 
 /// The part of the page that changes; `None`: the job is over.
-pub(super) fn job_part(dashboard: &Dashboard, id: &str) -> Option<String> {
-    let job = dashboard.jobs.find(id)?;
+pub(crate) fn job_part(app: &App, id: &str) -> Option<String> {
+    let job = app.jobs.find(id)?;
     let (status, tally) = job.state();
     if status.is_over() { None } else { JobPart { job, status, tally }.render().ok() }
 }

@@ -8,11 +8,11 @@ use axum::{
 };
 
 use super::{
-    Dashboard,
     auth::Visitor,
     fields::Fields,
     layout::{ErrorPage, Layout, NavItem, page},
 };
+use crate::web::AppState;
 use homing_domain::source::Reset;
 use homing_livestream::View;
 
@@ -25,34 +25,34 @@ struct ListPage {
 
 /// Lists the sources.
 pub(super) async fn list(
-    State(dashboard): State<Dashboard>,
+    State(app): State<AppState>,
     Extension(visitor): Extension<Visitor>,
 ) -> Result<Response, ErrorPage> {
-    let sources = dashboard.api().source_admin.list().await?;
+    let sources = app.services.source_admin.list().await?;
     Ok(page(&ListPage { layout: Layout::new("Sources", NavItem::Sources, visitor), sources }))
 }
 
 /// Pauses a source.
 pub(super) async fn pause(
-    State(dashboard): State<Dashboard>,
+    State(app): State<AppState>,
     Path(name): Path<String>,
 ) -> Result<Response, ErrorPage> {
-    dashboard.api().source_admin.pause(&name).await?;
+    app.services.source_admin.pause(&name).await?;
     Ok(back())
 }
 
 /// Resumes a source.
 pub(super) async fn resume(
-    State(dashboard): State<Dashboard>,
+    State(app): State<AppState>,
     Path(name): Path<String>,
 ) -> Result<Response, ErrorPage> {
-    dashboard.api().source_admin.resume(&name).await?;
+    app.services.source_admin.resume(&name).await?;
     Ok(back())
 }
 
 /// Makes the next connect begin with the oldest or the newest data.
 pub(super) async fn reset(
-    State(dashboard): State<Dashboard>,
+    State(app): State<AppState>,
     Path(name): Path<String>,
     fields: Fields,
 ) -> Result<Response, ErrorPage> {
@@ -60,7 +60,7 @@ pub(super) async fn reset(
         .text("to")
         .parse()
         .map_err(|_| ErrorPage::bad_request("Choose where the next connect begins."))?;
-    dashboard.api().source_admin.reset(&name, to).await?;
+    app.services.source_admin.reset(&name, to).await?;
     Ok(back())
 }
 

@@ -10,7 +10,6 @@ use axum::{
 use serde_json::Value;
 
 use super::{
-    Dashboard,
     auth::Visitor,
     draft::{self, Texts},
     fields::{Fields, Wrong, link},
@@ -20,6 +19,7 @@ use crate::{
     overview::UnreadableSubscription,
     registry::{Created, OVERLAP_DEFAULT, RegistryError, View},
     test_event::{self, TestEvent, TestEventResponse},
+    web::{App, AppState},
 };
 use homing_domain::{
     id::SubscriptionId,
@@ -46,7 +46,7 @@ struct ListPage {
 
 /// Lists subscriptions, or those at one URL; redirects to one whose id is given.
 pub(super) async fn list(
-    State(dashboard): State<Dashboard>,
+    State(app): State<AppState>,
     Extension(visitor): Extension<Visitor>,
     fields: Fields,
 ) -> Result<Response, ErrorPage> {
@@ -55,12 +55,12 @@ pub(super) async fn list(
     if let Ok(id) = sought.parse::<SubscriptionId>() {
         return Ok(Redirect::to(&format!("/subscriptions/{id}")).into_response());
     }
-    let api = dashboard.api();
+    let services = &app.services;
     let wanted = Part { after: fields.get("after", &mut wrong), limit: PAGE };
     let url: Option<EndpointUrl> = fields.get("q", &mut wrong);
     let listing = match &url {
-        Some(url) => api.store.subscriptions_at(url, wanted).await?,
-        None if wrong.is_empty() => api.registry.page(wanted).await?,
+        Some(url) => services.store.subscriptions_at(url, wanted).await?,
+        None if wrong.is_empty() => services.registry.page(wanted).await?,
         None => Listing::default(),
     };
     let query = fields.query(&["q"]);
@@ -69,9 +69,9 @@ pub(super) async fn list(
         is_first: fields.given("after").is_none(),
         fields,
         wrong,
-        subscriptions: api.registry.views(&listing.subscriptions).await?,
+        subscriptions: services.registry.views(&listing.subscriptions).await?,
         corrupt: listing.corrupt.into_iter().map(UnreadableSubscription::from).collect(),
-        total: api.store.count_subscriptions().await?,
+        total: services.store.count_subscriptions().await?,
         next: listing.next.map(|next| format!("/subscriptions?{query}&after={next}")),
     }))
 }
@@ -93,14 +93,14 @@ struct FormPage {
 }
 
 impl FormPage {
-    fn new(dashboard: &Dashboard, visitor: Visitor, view: Option<&View>, texts: Texts) -> Self {
+    fn new(app: &App, visitor: Visitor, view: Option<&View>, texts: Texts) -> Self {
         let title = if view.is_some() { "Edit subscription" } else { "New subscription" };
         Self {
             layout: Layout::new(title, NavItem::Subscriptions, visitor),
             id: view.map(|view| view.id),
             texts,
             wrong: Wrong::default(),
-            schedules: dashboard.parts.schedules.clone(),
+            schedules: app.services.schedules.names().iter().map(ToString::to_string).collect(),
             header_names: view
                 .map(|view| view.headers.keys().cloned().collect())
                 .unwrap_or_default(),
@@ -119,21 +119,21 @@ impl FormPage {
 
 /// An empty form.
 pub(super) async fn new(
-    State(dashboard): State<Dashboard>,
+    State(app): State<AppState>,
     Extension(visitor): Extension<Visitor>,
     fields: Fields,
 ) -> Response {
-    page(&FormPage::new(&dashboard, visitor, None, Texts::sent(&fields)))
+    page(&FormPage::new(&app, visitor, None, Texts::sent(&fields)))
 }
 
 /// A form with the present values.
 pub(super) async fn edit(
-    State(dashboard): State<Dashboard>,
+    State(app): State<AppState>,
     Extension(visitor): Extension<Visitor>,
     Path(id): Path<String>,
 ) -> Result<Response, ErrorPage> {
-    let (view, flaws) = dashboard.api().registry.as_far_as_readable(self::id(&id)?).await?;
-    let mut form = FormPage::new(&dashboard, visitor, Some(&view), Texts::of(&view));
+    let (view, flaws) = app.services.registry.as_far_as_readable(self::id(&id)?).await?;
+    let mut form = FormPage::new(&app, visitor, Some(&view), Texts::of(&view));
     for FieldError { field, message } in flaws {
         let message = format!("cannot be read ({message}); give a new value");
         draft::put_error(&FieldError { field, message }, &mut form.wrong);
@@ -143,18 +143,18 @@ pub(super) async fn edit(
 
 /// Creates a subscription; shows its secret, once.
 pub(super) async fn create(
-    State(dashboard): State<Dashboard>,
+    State(app): State<AppState>,
     Extension(visitor): Extension<Visitor>,
     fields: Fields,
 ) -> Result<Response, ErrorPage> {
     let mut wrong = Wrong::default();
     let draft = draft::draft(&fields, true, &mut wrong);
-    let form = FormPage::new(&dashboard, visitor, None, Texts::sent(&fields));
+    let form = FormPage::new(&app, visitor, None, Texts::sent(&fields));
     if !wrong.is_empty() {
         return Ok(form.refused(wrong));
     }
     let created = match serde_json::from_value::<Draft>(Value::Object(draft)) {
-        Ok(draft) => dashboard.api().registry.create(draft).await,
+        Ok(draft) => app.services.registry.create(draft).await,
         Err(error) => Err(RegistryError::Field(FieldError::new("url", error))),
     };
     match created {
@@ -165,17 +165,17 @@ pub(super) async fn create(
 
 /// Updates a subscription.
 pub(super) async fn update(
-    State(dashboard): State<Dashboard>,
+    State(app): State<AppState>,
     Extension(visitor): Extension<Visitor>,
     Path(id): Path<String>,
     fields: Fields,
 ) -> Result<Response, ErrorPage> {
     let id = self::id(&id)?;
-    let registry = &dashboard.api().registry;
+    let registry = &app.services.registry;
     let (view, _) = registry.as_far_as_readable(id).await?;
     let mut wrong = Wrong::default();
     let changes = draft::draft(&fields, false, &mut wrong);
-    let form = FormPage::new(&dashboard, visitor, Some(&view), Texts::sent(&fields));
+    let form = FormPage::new(&app, visitor, Some(&view), Texts::sent(&fields));
     if !wrong.is_empty() {
         return Ok(form.refused(wrong));
     }
@@ -240,36 +240,35 @@ impl OnePage {
 
 /// One subscription.
 pub(super) async fn show(
-    State(dashboard): State<Dashboard>,
+    State(app): State<AppState>,
     Extension(visitor): Extension<Visitor>,
     Path(id): Path<String>,
     fields: Fields,
 ) -> Result<Response, ErrorPage> {
-    let view = dashboard.api().registry.view(self::id(&id)?).await?;
+    let view = app.services.registry.view(self::id(&id)?).await?;
     let said = fields.is_set("changed").then_some("Updated. Workers follow within a second.");
     Ok(page(&OnePage { said, ..OnePage::new(visitor, view) }))
 }
 
 /// Creates a new signing secret, and shows it once; the old one also signs for a day.
 pub(super) async fn rotate(
-    State(dashboard): State<Dashboard>,
+    State(app): State<AppState>,
     Extension(visitor): Extension<Visitor>,
     Path(id): Path<String>,
 ) -> Result<Response, ErrorPage> {
-    let created = dashboard.api().registry.rotate_secret(self::id(&id)?, OVERLAP_DEFAULT).await?;
+    let created = app.services.registry.rotate_secret(self::id(&id)?, OVERLAP_DEFAULT).await?;
     let said = "New secret created. For a day, requests are also signed with the old one.";
     Ok(OnePage::created(visitor, created, said))
 }
 
 /// Sends one test event from this process: nothing is queued, retried or counted.
 pub(super) async fn test(
-    State(dashboard): State<Dashboard>,
+    State(app): State<AppState>,
     Extension(visitor): Extension<Visitor>,
     Path(id): Path<String>,
 ) -> Result<Response, ErrorPage> {
-    let subscription = dashboard.api().registry.get(self::id(&id)?).await?;
-    let sent =
-        test_event::send(&dashboard.api().endpoints, &subscription, TestEvent::default()).await;
+    let subscription = app.services.registry.get(self::id(&id)?).await?;
+    let sent = test_event::send(&app.endpoints, &subscription, TestEvent::default()).await;
     let tested = sent.map_err(|error| ErrorPage::bad_request(Chain(&error).to_string()))?;
     let new = OnePage::new(visitor, View::from(&subscription));
     Ok(page(&OnePage { tested: Some(tested), ..new }))
@@ -277,7 +276,7 @@ pub(super) async fn test(
 
 /// Deletes a subscription, if the box was ticked.
 pub(super) async fn delete(
-    State(dashboard): State<Dashboard>,
+    State(app): State<AppState>,
     Path(id): Path<String>,
     fields: Fields,
 ) -> Result<Response, ErrorPage> {
@@ -286,7 +285,7 @@ pub(super) async fn delete(
             "Tick the box first: a deleted subscription cannot be restored.",
         ));
     }
-    dashboard.api().registry.delete(self::id(&id)?).await?;
+    app.services.registry.delete(self::id(&id)?).await?;
     Ok(Redirect::to("/subscriptions").into_response())
 }
 

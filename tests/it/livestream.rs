@@ -1,6 +1,6 @@
 //! Sources: every record of a stream becomes an event, over as few connects as possible.
 
-use homing::service::Role;
+use homing::process::Role;
 use homing_domain::{
     delivery::Delivery,
     event::Event,

@@ -22,7 +22,7 @@ async fn wait_until(
     installation: &Installation,
     wanted: impl Fn(&Overview) -> bool,
 ) -> Arc<Overview> {
-    let status_service = installation.parts.status_service();
+    let status_service = &installation.parts.status_service;
     eventually(async || {
         let overview = status_service.overview().await;
         if wanted(&overview) { Ok(overview) } else { Err(format!("{overview:#?}")) }

@@ -47,7 +47,7 @@ async fn events_wait_for_a_subscription_that_cannot_be_read() {
     let running = installation.start();
     publish(&installation).await;
     receiver.wait_for(3).await;
-    let status_service = installation.parts.status_service();
+    let status_service = &installation.parts.status_service;
     let reported = status_service.overview().await.unreadable_subscriptions.clone();
     assert_eq!((reported.len(), reported[0].id, reported[0].field.as_str()), (1, id, "url"));
     let throttled_again = installation.names().wait(THROTTLE_WAITS[1]);

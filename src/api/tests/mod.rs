@@ -15,11 +15,13 @@ use axum::{
 use serde_json::{Value, json};
 use tower::ServiceExt;
 
-use super::{Api, ApiParts, finished, limits, problem, router};
-use crate::{config::Settings, overview::StatusService, registry::Registry};
-use homing_broker::{Broker, topology::Topology};
-use homing_delivery::{circuits::CircuitBreakers, endpoint::Endpoints, parking::Parking};
-use homing_livestream::SourceAdmin;
+use super::{limits, router};
+use crate::{
+    config::Settings,
+    services::Services,
+    web::{App, Process, finished, problem},
+};
+use homing_delivery::endpoint::Endpoints;
 
 const TOKEN: &str = "token-0123456789";
 
@@ -38,36 +40,15 @@ impl Unconnected {
             "broker.url = \"amqp://homing:hidden@127.0.0.1:9\"\nstore.url = \"sqlite:{}\"",
             file.display()
         );
-        let settings = Settings::from_toml(&toml).unwrap();
-        let schedules = settings.schedule.schedules().unwrap();
-        let topology = Topology::new(&settings.broker.prefix, schedules.waits());
-        let broker = Broker::new(&settings.broker, topology).unwrap();
-        let store = homing_store::open(&settings.store).await.unwrap();
-        let router = finished(router(Api::new(ApiParts {
-            registry: Registry::new(Arc::clone(&store), broker.clone(), schedules),
-            parking: Parking::new(broker.clone()),
-            circuits: CircuitBreakers::new(Arc::clone(&store), broker.clone()),
-            source_admin: SourceAdmin::new(
-                settings.source.clone(),
-                Arc::clone(&store),
-                broker.clone(),
-            ),
-            status_service: StatusService::new(
-                broker.clone(),
-                Arc::clone(&store),
-                settings.source.clone(),
-            ),
-            endpoints: Endpoints::new(&settings.endpoint).unwrap(),
-            broker,
-            store: Arc::clone(&store),
-            subscriptions: None,
-            metrics: None,
-            stored_tokens: Vec::new(),
-            on_loopback: true,
-            tokens: tokens.iter().map(ToString::to_string).collect(),
-            max_event_bytes: 100,
-            customer_id: "504f9640000013401be513579fbebffa".to_owned(),
-        })));
+        let mut settings = Settings::from_toml(&toml).unwrap();
+        settings.api.tokens = tokens.iter().map(ToString::to_string).collect();
+        settings.worker.max_event_bytes = 100;
+        settings.api.customer_id = "504f9640000013401be513579fbebffa".to_owned();
+        let services = Services::open(settings).await.unwrap();
+        let store = Arc::clone(&services.store);
+        let endpoints = Endpoints::new(&services.settings.endpoint).unwrap();
+        let app = App::new(services, endpoints, Vec::new(), Process::default());
+        let router = finished(router(app));
         Self { router, store, _folder: folder }
     }
 

@@ -13,7 +13,7 @@ use super::{
     sandbox::{self, Sandbox},
     sink, worker,
 };
-use crate::{cli::failure::Failure, config::Settings, service::Parts, usage};
+use crate::{cli::failure::Failure, config::Settings, services::Services, usage};
 use homing_broker::{Broker, Route, consume::Lane};
 use homing_domain::subscription::Draft;
 
@@ -22,7 +22,7 @@ const WARM_UP_PER_ENDPOINT: u32 = 4;
 
 /// The sink, the workers, and the bench's own side of the broker.
 pub(super) struct Stage {
-    parts: Parts,
+    parts: Services,
     sink: Process,
     workers: Vec<Process>,
     /// The process of the broker, if it is on this machine and may be read.
@@ -76,7 +76,7 @@ impl Stage {
     /// Starts all parts, and returns when the workers deliver.
     pub(super) async fn start(sandbox: &Sandbox, wanted: &Wanted) -> Result<Self, Failure> {
         let settings = sandbox.settings();
-        let parts = Parts::open(settings.clone()).await.map_err(Failure::Service)?;
+        let parts = Services::open(settings.clone()).await.map_err(Failure::Start)?;
         let broker = parts.broker.clone();
         let connected = broker.connect_to_publish().await;
         connected.map_err(|error| sandbox::refused(&settings.broker.prefix, error))?;
@@ -86,7 +86,7 @@ impl Stage {
         }
     }
 
-    async fn staff(parts: Parts, wanted: &Wanted) -> Result<Self, Failure> {
+    async fn staff(parts: Services, wanted: &Wanted) -> Result<Self, Failure> {
         let job = sink::Job { latency_ms: wanted.latency, fail_percent: wanted.fail };
         let mut sink = Process::start("sink", &job).await?;
         let port = sink.line().await?;

@@ -14,7 +14,8 @@ use crate::{
         globals::Globals,
     },
     config::Settings,
-    service::{self, Parts},
+    process,
+    services::Services,
 };
 use homing_delivery::{
     endpoint::Endpoints,
@@ -91,12 +92,12 @@ pub(super) async fn run(globals: &Globals, output: &mut Output<'_>) -> Result<Ex
     let settings: Settings = orders.job().await?;
     globals.log(&settings, "homing=warn")?;
     let endpoints = Endpoints::new(&settings.endpoint).map_err(Failure::Endpoints)?;
-    let parts = Parts::open(settings).await.map_err(Failure::Service)?;
+    let parts = Services::open(settings).await.map_err(Failure::Start)?;
     parts.broker.connect().await.map_err(Failure::Broker)?;
     let webhooks = Webhooks(endpoints);
     let watched = Arc::new(Watched { webhooks, report: Mutex::default() });
     let handler = Arc::<Watched>::clone(&watched);
-    let pool = service::pool(&parts, None, handler).map_err(Failure::Service)?;
+    let pool = process::pool(&parts, None, handler).map_err(Failure::Start)?;
     let stop = CancellationToken::new();
     let stopping = async {
         let polite = orders.stop().await;

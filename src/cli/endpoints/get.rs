@@ -12,7 +12,7 @@ use crate::{
         table::{Rows, Tone},
         words,
     },
-    service::Parts,
+    services::Services,
 };
 use homing_delivery::circuits::View;
 use homing_domain::{circuit::StateName, clock, url::EndpointUrl};
@@ -54,15 +54,15 @@ pub(in crate::cli) struct Arguments {
 }
 
 pub(super) async fn list(
-    parts: &Parts,
+    services: &Services,
     arguments: ListArguments,
     output: &mut Output<'_>,
 ) -> Result<Exit, Failure> {
     let ListArguments { state, limit, after } = arguments;
     let page = CircuitPage { state, after, limit };
-    let listing = parts.circuits.page(&page).await.map_err(Failure::Store)?;
+    let listing = services.circuits.page(&page).await.map_err(Failure::Store)?;
     let circuits = listing.circuits.iter();
-    let requests = parts.circuits.requests().await.map_err(Failure::Store)?;
+    let requests = services.circuits.requests().await.map_err(Failure::Store)?;
     let views = circuits.map(|(url, circuit)| View::of(url, circuit).with(&requests));
     let views: Vec<_> = views.collect();
     let corrupt: Vec<_> = listing.corrupt.iter().map(ToString::to_string).collect();
@@ -132,17 +132,18 @@ fn next_probe(view: &View) -> Option<String> {
 }
 
 pub(super) async fn run(
-    parts: &Parts,
+    services: &Services,
     arguments: &Arguments,
     output: &mut Output<'_>,
 ) -> Result<Exit, Failure> {
-    let circuit = parts.circuits.get(&arguments.url).await.map_err(Failure::Store)?;
-    let requests = parts.circuits.requests().await.map_err(Failure::Store)?;
+    let circuit = services.circuits.get(&arguments.url).await.map_err(Failure::Store)?;
+    let requests = services.circuits.requests().await.map_err(Failure::Store)?;
     let view = View::of(&arguments.url, &circuit).with(&requests);
     let mut parked = None;
     if arguments.parked {
-        globals::remember_queues(parts).await.map_err(Failure::Store)?;
-        let counted = parts.circuits.count_parked_by_circuit(&parts.parking, &arguments.url).await;
+        globals::remember_queues(services).await.map_err(Failure::Store)?;
+        let counted =
+            services.circuits.count_parked_by_circuit(&services.parking, &arguments.url).await;
         parked = Some(counted.map_err(Failure::ParkedByCircuit)?);
     }
     if output.json {

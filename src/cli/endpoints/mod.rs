@@ -39,13 +39,13 @@ pub(super) async fn run(
     command: Command,
     output: &mut Output<'_>,
 ) -> Result<Exit, Failure> {
-    let parts = globals.parts().await?;
+    let services = globals.services().await?;
     let ended = match command {
-        Command::List(arguments) => get::list(&parts, arguments, output).await,
-        Command::Get(arguments) => get::run(&parts, &arguments, output).await,
-        Command::Enable(arguments) => set::enable(&parts, &arguments, output).await,
-        Command::Disable(arguments) => set::disable(&parts, &arguments, output).await,
+        Command::List(arguments) => get::list(&services, arguments, output).await,
+        Command::Get(arguments) => get::run(&services, &arguments, output).await,
+        Command::Enable(arguments) => set::enable(&services, &arguments, output).await,
+        Command::Disable(arguments) => set::disable(&services, &arguments, output).await,
     };
-    parts.close().await;
+    services.close().await;
     ended
 }

@@ -15,7 +15,7 @@ use crate::{
         run::Signals,
         words,
     },
-    service::Parts,
+    services::Services,
 };
 use homing_delivery::circuits::{SetError, View};
 use homing_domain::url::EndpointUrl;
@@ -70,19 +70,19 @@ enum ParkedByCircuit {
 }
 
 pub(super) async fn enable(
-    parts: &Parts,
+    services: &Services,
     arguments: &EnableArguments,
     output: &mut Output<'_>,
 ) -> Result<Exit, Failure> {
     let url = &arguments.url;
-    let view = set(parts, url, Intervention::Enable, arguments.force).await?;
+    let view = set(services, url, Intervention::Enable, arguments.force).await?;
     if !output.json {
         output.line(format_args!("enabled {}", view.url))?;
     }
     let parked_by_circuit = if arguments.replay {
-        replay(parts, url, output).await
+        replay(services, url, output).await
     } else {
-        let counted = parts.circuits.count_parked_by_circuit(&parts.parking, url).await;
+        let counted = services.circuits.count_parked_by_circuit(&services.parking, url).await;
         counted.map_err(Failure::ParkedByCircuit).map(ParkedByCircuit::Counted)
     };
     if output.json {
@@ -98,16 +98,16 @@ pub(super) async fn enable(
 }
 
 async fn set(
-    parts: &Parts,
+    services: &Services,
     url: &EndpointUrl,
     intervention: Intervention,
     is_forced: bool,
 ) -> Result<View, Failure> {
-    globals::remember_queues(parts).await.map_err(Failure::Store)?;
+    globals::remember_queues(services).await.map_err(Failure::Store)?;
     let set = if is_forced {
-        parts.circuits.set(url, intervention).await.map_err(SetError::Store)
+        services.circuits.set(url, intervention).await.map_err(SetError::Store)
     } else {
-        parts.circuits.set_known(url, intervention).await
+        services.circuits.set_known(url, intervention).await
     };
     let circuit = set.map_err(|error| match error {
         SetError::Store(error) => Failure::Store(error),
@@ -120,18 +120,19 @@ async fn set(
 
 /// Ctrl-C ends it between two messages, a second Ctrl-C at once.
 async fn replay(
-    parts: &Parts,
+    services: &Services,
     url: &EndpointUrl,
     output: &mut Output<'_>,
 ) -> Result<ParkedByCircuit, Failure> {
     let mut signals = Signals::listen()?;
     let progress = Progress::scanning(output, "scanned");
     let (stop, mut so_far) = (CancellationToken::new(), 0);
-    let replayed = parts.circuits.replay_parked_by_circuit_while(&parts.parking, url, |tally| {
-        so_far = tally.matched;
-        progress.at(tally.scanned, tally.total, &format!("{} replayed", tally.matched));
-        if stop.is_cancelled() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
-    });
+    let replayed =
+        services.circuits.replay_parked_by_circuit_while(&services.parking, url, |tally| {
+            so_far = tally.matched;
+            progress.at(tally.scanned, tally.total, &format!("{} replayed", tally.matched));
+            if stop.is_cancelled() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        });
     let ended = signals.bound(&stop, replayed).await;
     progress.end();
     match ended {
@@ -193,11 +194,11 @@ fn write(
 }
 
 pub(super) async fn disable(
-    parts: &Parts,
+    services: &Services,
     arguments: &DisableArguments,
     output: &mut Output<'_>,
 ) -> Result<Exit, Failure> {
-    let view = set(parts, &arguments.url, Intervention::Disable, arguments.force).await?;
+    let view = set(services, &arguments.url, Intervention::Disable, arguments.force).await?;
     if output.json {
         output.document(&view)?;
         return Ok(Exit::Done);

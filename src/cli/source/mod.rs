@@ -9,7 +9,7 @@ use super::{
     failure::{Exit, Failure},
     globals::{self, Globals},
 };
-use crate::service::Parts;
+use crate::services::Services;
 use homing_domain::source::Reset;
 use homing_livestream::{SourceAdminError, View};
 
@@ -74,25 +74,29 @@ pub(super) async fn run(
     command: Command,
     output: &mut Output<'_>,
 ) -> Result<Exit, Failure> {
-    let parts = globals.parts().await?;
-    let ended = act(&parts, command, output).await;
-    parts.close().await;
+    let services = globals.services().await?;
+    let ended = act(&services, command, output).await;
+    services.close().await;
     ended
 }
 
-async fn act(parts: &Parts, command: Command, output: &mut Output<'_>) -> Result<Exit, Failure> {
-    let source_admin = &parts.source_admin;
+async fn act(
+    services: &Services,
+    command: Command,
+    output: &mut Output<'_>,
+) -> Result<Exit, Failure> {
+    let source_admin = &services.source_admin;
     match command {
         Command::List => get::list(&source_admin.list().await.map_err(Failure::Store)?, output),
         Command::Get(Named { name }) => {
             get::one(&source_admin.get(&name).await.map_err(Failure::Source)?, output)
         }
         Command::Pause(Named { name }) => {
-            announced(parts).await?;
+            announced(services).await?;
             report(source_admin.pause(&name).await, "paused", output)
         }
         Command::Resume(Named { name }) => {
-            announced(parts).await?;
+            announced(services).await?;
             report(source_admin.resume(&name).await, "resumed", output)
         }
         Command::Reset(ResetArguments { name, to }) => {
@@ -112,8 +116,8 @@ async fn act(parts: &Parts, command: Command, output: &mut Output<'_>) -> Result
 }
 
 /// Remembers the queues that announcing the change may create.
-async fn announced(parts: &Parts) -> Result<(), Failure> {
-    globals::remember_queues(parts).await.map_err(Failure::Store)
+async fn announced(services: &Services) -> Result<(), Failure> {
+    globals::remember_queues(services).await.map_err(Failure::Store)
 }
 
 fn report(

@@ -12,7 +12,7 @@ use crate::{
         globals,
     },
     registry::{Created, View},
-    service::Parts,
+    services::Services,
 };
 use homing_delivery::endpoint;
 use homing_domain::{
@@ -47,7 +47,7 @@ pub(in crate::cli) struct Arguments {
 }
 
 pub(super) async fn run(
-    parts: &Parts,
+    services: &Services,
     arguments: Arguments,
     output: &mut Output<'_>,
 ) -> Result<Exit, Failure> {
@@ -57,10 +57,10 @@ pub(super) async fn run(
             .map_err(|error| Failure::Field(FieldError::new("subscription", error)))?,
     };
     // Announcing the change connects, which may create queues.
-    globals::remember_queues(parts).await.map_err(Failure::Store)?;
-    let created = parts.registry.create(draft).await.map_err(Failure::Registry)?;
+    globals::remember_queues(services).await.map_err(Failure::Store)?;
+    let created = services.registry.create(draft).await.map_err(Failure::Registry)?;
     write("created", &created, output)?;
-    warn_of_address(parts, &created.subscription, output)?;
+    warn_of_address(services, &created.subscription, output)?;
     Ok(Exit::Done)
 }
 
@@ -85,14 +85,14 @@ pub(super) fn write(done: &str, created: &Created, output: &mut Output<'_>) -> R
 
 /// Warns of a private address now rather than at the first delivery. Names are not looked up.
 pub(super) fn warn_of_address(
-    parts: &Parts,
+    services: &Services,
     subscription: &Subscription,
     output: &mut Output<'_>,
 ) -> Result<(), Failure> {
     let url = subscription.spec.url.url();
     let is_local = url.host_str() == Some("localhost");
     let local = is_local.then_some(IpAddr::V4(Ipv4Addr::LOCALHOST));
-    let networks = parts.settings.endpoint.networks().map_err(Failure::Settings)?;
+    let networks = services.settings.endpoint.networks().map_err(Failure::Settings)?;
     if let Some(address) = endpoint::literal(url).or(local)
         && !endpoint::allowed(address, &networks)
     {

@@ -8,7 +8,7 @@ use crate::{
         failure::{Exit, Failure},
         globals,
     },
-    service::Parts,
+    services::Services,
 };
 use homing_domain::id::SubscriptionId;
 
@@ -29,15 +29,15 @@ pub(in crate::cli) struct Arguments {
 
 /// A subscription that does not exist keeps none of the others from being deleted.
 pub(super) async fn run(
-    parts: &Parts,
+    services: &Services,
     arguments: &Arguments,
     output: &mut Output<'_>,
 ) -> Result<Exit, Failure> {
-    globals::remember_queues(parts).await.map_err(Failure::Store)?;
+    globals::remember_queues(services).await.map_err(Failure::Store)?;
     let mut deleted = Vec::new();
     let mut exit = Exit::Done;
     for id in &arguments.ids {
-        match parts.registry.delete(*id).await.map_err(Failure::Registry) {
+        match services.registry.delete(*id).await.map_err(Failure::Registry) {
             Ok(()) => deleted.push(*id),
             Err(failure) => {
                 output.notice(failure.report());

@@ -9,7 +9,7 @@ use crate::{
         table::Rows,
     },
     registry::{SecretView, View},
-    service::Parts,
+    services::Services,
 };
 use homing_domain::id::SubscriptionId;
 use homing_store::Page;
@@ -44,13 +44,13 @@ pub(in crate::cli) struct Arguments {
 }
 
 pub(super) async fn list(
-    parts: &Parts,
+    services: &Services,
     arguments: &ListArguments,
     output: &mut Output<'_>,
 ) -> Result<Exit, Failure> {
     let page = Page { after: arguments.after, limit: arguments.limit };
-    let listing = parts.registry.page(page).await.map_err(Failure::Registry)?;
-    let views = parts.registry.views(&listing.subscriptions).await.map_err(Failure::Registry)?;
+    let listing = services.registry.page(page).await.map_err(Failure::Registry)?;
+    let views = services.registry.views(&listing.subscriptions).await.map_err(Failure::Registry)?;
     let corrupt: Vec<_> = listing.corrupt.iter().map(ToString::to_string).collect();
     if output.json {
         let document = json!({ "subscriptions": views, "corrupt": corrupt, "next": listing.next });
@@ -86,11 +86,11 @@ fn write(views: &[View], output: &mut Output<'_>) -> Result<(), Failure> {
 }
 
 pub(super) async fn run(
-    parts: &Parts,
+    services: &Services,
     arguments: &Arguments,
     output: &mut Output<'_>,
 ) -> Result<Exit, Failure> {
-    let view = parts.registry.view(arguments.id).await.map_err(Failure::Registry)?;
+    let view = services.registry.view(arguments.id).await.map_err(Failure::Registry)?;
     if output.json {
         output.document(&view)?;
         return Ok(Exit::Done);
@@ -104,7 +104,7 @@ pub(super) async fn run(
         (
             "schedule",
             view.schedule
-                .unwrap_or_else(|| format!("{} (the default)", parts.schedules.default_name())),
+                .unwrap_or_else(|| format!("{} (the default)", services.schedules.default_name())),
         ),
         ("signed", signed(&view.secrets)),
         ("auth token", view.auth_token.unwrap_or_else(none)),

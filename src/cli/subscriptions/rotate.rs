@@ -10,7 +10,7 @@ use crate::{
         globals,
     },
     registry::OVERLAP_DEFAULT,
-    service::Parts,
+    services::Services,
 };
 use homing_domain::id::SubscriptionId;
 
@@ -35,14 +35,14 @@ pub(in crate::cli) struct Arguments {
 }
 
 pub(super) async fn run(
-    parts: &Parts,
+    services: &Services,
     arguments: &Arguments,
     output: &mut Output<'_>,
 ) -> Result<Exit, Failure> {
     // Announcing the change connects, which may create queues.
-    globals::remember_queues(parts).await.map_err(Failure::Store)?;
+    globals::remember_queues(services).await.map_err(Failure::Store)?;
     let overlap = arguments.overlap.unwrap_or(OVERLAP_DEFAULT);
-    let rotated = parts.registry.rotate_secret(arguments.id, overlap).await;
+    let rotated = services.registry.rotate_secret(arguments.id, overlap).await;
     create::write("updated", &rotated.map_err(Failure::Registry)?, output)?;
     Ok(Exit::Done)
 }

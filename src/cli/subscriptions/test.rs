@@ -8,7 +8,7 @@ use crate::{
         Output,
         failure::{Exit, Failure},
     },
-    service::Parts,
+    services::Services,
     test_event::{self, TestEvent, TestEventError, TestEventResponse},
 };
 use homing_delivery::endpoint::Endpoints;
@@ -38,16 +38,16 @@ pub(in crate::cli) struct Arguments {
 }
 
 pub(super) async fn run(
-    parts: &Parts,
+    services: &Services,
     arguments: &Arguments,
     output: &mut Output<'_>,
 ) -> Result<Exit, Failure> {
-    let subscription = parts.registry.get(arguments.id).await.map_err(Failure::Registry)?;
+    let subscription = services.registry.get(arguments.id).await.map_err(Failure::Registry)?;
     let body = match &arguments.data {
         Some(file) => Some(json_of(&fields::read(file).await?)?),
         None => None,
     };
-    let endpoints = Endpoints::new(&parts.settings.endpoint).map_err(Failure::Endpoints)?;
+    let endpoints = Endpoints::new(&services.settings.endpoint).map_err(Failure::Endpoints)?;
     let event = TestEvent { topic: arguments.topic.clone(), body };
     let sent = test_event::send(&endpoints, &subscription, event).await;
     let answer = sent.map_err(|error| match error {

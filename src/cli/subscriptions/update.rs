@@ -10,7 +10,7 @@ use crate::{
         globals,
     },
     registry::Created,
-    service::Parts,
+    services::Services,
 };
 use homing_domain::id::SubscriptionId;
 
@@ -44,7 +44,7 @@ const CLEARABLE: [&str; 6] =
     ["filters", "auth_token", "headers", "schedule", "rate_limit", "description"];
 
 pub(super) async fn run(
-    parts: &Parts,
+    services: &Services,
     arguments: Arguments,
     output: &mut Output<'_>,
 ) -> Result<Exit, Failure> {
@@ -59,12 +59,12 @@ pub(super) async fn run(
     }
     let has_url = changes.contains_key("url");
     // Announcing the change connects, which may create queues.
-    globals::remember_queues(parts).await.map_err(Failure::Store)?;
-    let subscription = parts.registry.update(id, changes).await.map_err(Failure::Registry)?;
+    globals::remember_queues(services).await.map_err(Failure::Store)?;
+    let subscription = services.registry.update(id, changes).await.map_err(Failure::Registry)?;
     let updated = Created { subscription, secret: None };
     create::write("updated", &updated, output)?;
     if has_url {
-        create::warn_of_address(parts, &updated.subscription, output)?;
+        create::warn_of_address(services, &updated.subscription, output)?;
     }
     Ok(Exit::Done)
 }

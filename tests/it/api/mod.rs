@@ -14,21 +14,18 @@ mod status;
 mod subscriptions;
 mod workfront;
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use axum::Router;
 use homing::{
-    api::{self, Api, ApiParts},
-    dashboard::{self, DashboardParts},
+    api, dashboard,
+    web::{self, App, Process},
 };
 use homing_delivery::endpoint::Endpoints;
 use reqwest::{Client, ClientBuilder, Method, RequestBuilder, Response, header::HeaderMap};
 use serde_json::Value;
 use tokio::net::TcpListener;
-use tokio_util::{
-    sync::CancellationToken,
-    task::{AbortOnDropHandle, TaskTracker},
-};
+use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
 
 use crate::support::{PATIENCE, contract, installation::Installation};
 
@@ -56,31 +53,13 @@ async fn start() -> Running {
 /// With further settings.
 pub(crate) async fn start_with(settings: &str) -> Running {
     let installation = Installation::with(&[50], settings).await;
-    let parts = &installation.parts;
-    let api = Api::new(ApiParts {
-        registry: parts.registry.clone(),
-        parking: parts.parking.clone(),
-        circuits: parts.circuits.clone(),
-        source_admin: parts.source_admin.clone(),
-        status_service: parts.status_service(),
-        endpoints: Endpoints::new(&installation.settings.endpoint).expect("they can be called"),
-        broker: parts.broker.clone(),
-        store: std::sync::Arc::clone(&parts.store),
-        subscriptions: None,
-        metrics: None,
-        stored_tokens: Vec::new(),
-        on_loopback: true,
-        tokens: installation.settings.api.tokens.clone(),
-        max_event_bytes: installation.settings.worker.max_event_bytes,
-        customer_id: installation.settings.api.customer_id.clone(),
-    });
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port is free");
     let base_url = format!("http://{}", listener.local_addr().expect("it has an address"));
     let stop = CancellationToken::new();
-    let router = faces(api, &installation, stop.clone());
+    let router = router(&installation, stop.clone());
     let max_per_address = installation.settings.api.max_connections_per_address;
     #[expect(clippy::disallowed_methods, reason = "aborted when dropped")]
-    let serving = tokio::spawn(api::serve(listener, router, max_per_address, stop.clone()));
+    let serving = tokio::spawn(web::serve(listener, router, max_per_address, stop.clone()));
     Running {
         base_url,
         installation,
@@ -90,16 +69,13 @@ pub(crate) async fn start_with(settings: &str) -> Running {
     }
 }
 
-/// The API and the dashboard, as the service puts them together.
-fn faces(api: Api, installation: &Installation, stop: CancellationToken) -> Router {
-    let schedules = installation.parts.schedules.names();
-    let parts = DashboardParts {
-        api: api.clone(),
-        schedules: schedules.iter().map(ToString::to_string).collect(),
-        stop,
-    };
-    let pages = dashboard::router(parts, TaskTracker::new());
-    api::finished(api::router(api).merge(pages))
+/// The API and the dashboard, as a process puts them together.
+fn router(installation: &Installation, stop: CancellationToken) -> Router {
+    let services = installation.parts.clone();
+    let endpoints = Endpoints::new(&services.settings.endpoint).expect("they can be called");
+    let process = Process { stop, ..Process::default() };
+    let app = App::new(services, endpoints, Vec::new(), process);
+    web::finished(api::router(Arc::clone(&app)).merge(dashboard::router(app)))
 }
 
 fn client() -> ClientBuilder {

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 
-use homing::service::Role;
+use homing::process::Role;
 use homing_broker::{Message, Outgoing, Route};
 use homing_delivery::parking::{Bodies, Selection};
 use homing_domain::{event::Event, id::EventId, topic::Topic, verdict::ParkReason};

@@ -4,8 +4,9 @@ use std::{collections::BTreeSet, time::Duration};
 
 use homing::{
     config::Settings,
+    process::{self, Role},
     registry::Created,
-    service::{self, Parts, Role, ServiceError},
+    services::{Services, StartError},
 };
 use homing_broker::topology::{Names, QueueKind};
 use homing_delivery::parking::{Bodies, Entry, Selection};
@@ -26,14 +27,14 @@ pub(crate) struct Installation {
     pub corner: Corner,
     pub settings: Settings,
     pub publisher: Publisher,
-    pub parts: Parts,
+    pub parts: Services,
     _folder: TempDir,
 }
 
 /// The service while it runs; stopped politely by [`Running::stop`], at once when dropped.
 pub(crate) struct Running {
     stop: CancellationToken,
-    service: AbortOnDropHandle<Result<(), ServiceError>>,
+    service: AbortOnDropHandle<Result<(), StartError>>,
 }
 
 /// Waits in milliseconds, as a schedule called `fast`, which is the default of every test.
@@ -58,7 +59,7 @@ impl Installation {
         let settings = Settings::from_toml(&toml(&corner, &folder, waits, settings))
             .expect("the settings of the test make sense");
         corner.topology = corner.topology.clone().with_slots(settings.source.slots());
-        let parts = Box::pin(Parts::open(settings.clone())).await.expect("the parts open");
+        let parts = Box::pin(Services::open(settings.clone())).await.expect("the parts open");
         parts.broker.connect().await.expect("the topology can be declared");
         let publisher = Publisher::new(&corner).await;
         Self { corner, settings, publisher, parts, _folder: folder }
@@ -80,7 +81,7 @@ impl Installation {
         let (settings, stopped) = (self.settings.clone(), stop.clone());
         #[expect(clippy::disallowed_methods, reason = "aborted when dropped")]
         let service =
-            tokio::spawn(async move { service::run(settings, &roles, None, stopped).await });
+            tokio::spawn(async move { process::run(settings, &roles, None, stopped).await });
         Running { stop, service: AbortOnDropHandle::new(service) }
     }
 

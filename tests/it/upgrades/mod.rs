@@ -126,7 +126,7 @@ async fn assert_the_log_is_kept(installation: &Installation) {
 async fn assert_the_store_is_kept(installation: &Installation, receiver: &Receiver) {
     let (parts, store) = (&installation.parts, &installation.parts.store);
     assert_eq!(store.count_subscriptions().await.expect("a number"), 17);
-    let overview = parts.status_service().overview().await;
+    let overview = parts.status_service.overview().await;
     let unreadable = overview.unreadable_subscriptions.iter().map(|one| one.field.as_str());
     assert_eq!(unreadable.collect::<Vec<_>>(), ["url"], "it was added, and is too long");
     let [ok, ..] = &receiver.requests_at("/ok")[..] else { panic!("nothing came") };

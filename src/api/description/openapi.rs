@@ -1,0 +1,132 @@
+//! The description of the API for programs. It is built from the descriptions beside the handlers;
+//! what all addresses have in common is added here.
+//!
+//! Source: OpenAPI Specification 3.1.
+
+use utoipa::{
+    PartialSchema, ToSchema,
+    openapi::{
+        Components, ContentBuilder, InfoBuilder, OpenApi, OpenApiBuilder, Ref, RefOr,
+        ResponseBuilder,
+        path::{Operation, Parameter, ParameterIn, PathItem},
+        security::{
+            ApiKey, ApiKeyValue, HttpAuthScheme, HttpBuilder, SecurityRequirement, SecurityScheme,
+        },
+        tag::TagBuilder,
+    },
+};
+
+use crate::{
+    api::requests::auth::WORKFRONT,
+    web::problem::{Document, PROBLEM},
+};
+
+/// The groups of addresses, in the order in which they are shown.
+pub(super) const TAGS: [(&str, &str); 10] = [
+    ("events", "Publishing events, and their timelines"),
+    ("subscriptions", "Topics and filters of endpoints"),
+    ("endpoints", "The circuits of URLs"),
+    ("attempts", "The attempt log"),
+    ("parked", "Deliveries and events that were given up"),
+    ("queues", "Queues and their depths"),
+    ("status", "Overview of the pool"),
+    ("sources", "Streams that homing reads"),
+    ("workfront", "Subscriptions in the form of Adobe Workfront's API"),
+    ("health", "Monitoring and documentation"),
+];
+
+const ABOUT: &str = "Durable webhook delivery on RabbitMQ. Errors are problem documents (RFC 9457) \
+                     whose `errors` name the fields and parameters at fault. Lists come in pages: \
+                     `next` of one is `after` of the following one.";
+
+/// The description of all addresses: those that need a token, `guarded`, and those that are `open`.
+pub(super) fn described(open: OpenApi, guarded: OpenApi) -> OpenApi {
+    let mut document = guarded;
+    for (path, item) in &mut document.paths.paths {
+        each(item, |operation| guard(path, operation));
+    }
+    document.merge(open);
+    for item in document.paths.paths.values_mut() {
+        each(item, add_problems);
+    }
+    let info = InfoBuilder::new()
+        .title("homing")
+        .version(env!("CARGO_PKG_VERSION"))
+        .description(Some(ABOUT));
+    let tags = TAGS
+        .iter()
+        .filter(|(name, _)| cfg!(feature = "workfront") || *name != "workfront")
+        .map(|(name, about)| TagBuilder::new().name(*name).description(Some(*about)));
+    let mut components = document.components.unwrap_or_default();
+    add_security(&mut components);
+    let mut schemas = vec![(Document::name().into_owned(), Document::schema())];
+    Document::schemas(&mut schemas);
+    components.schemas.extend(schemas);
+    OpenApiBuilder::new()
+        .info(info.build())
+        .paths(document.paths)
+        .components(Some(components))
+        .tags(Some(tags.map(TagBuilder::build)))
+        .build()
+}
+
+fn each(item: &mut PathItem, mut change: impl FnMut(&mut Operation)) {
+    let PathItem { get, put, post, delete, patch, .. } = item;
+    [get, put, post, delete, patch].into_iter().flatten().for_each(&mut change);
+}
+
+fn add_security(components: &mut Components) {
+    let bearer = HttpBuilder::new()
+        .scheme(HttpAuthScheme::Bearer)
+        .description(Some("An API token; `homing tokens create` adds one"));
+    components.add_security_scheme("token", SecurityScheme::Http(bearer.build()));
+    let session = ApiKey::Header(ApiKeyValue::new("sessionID"));
+    components.add_security_scheme("session", SecurityScheme::ApiKey(session));
+}
+
+fn guard(path: &str, operation: &mut Operation) {
+    let none: [&str; 0] = [];
+    let mut ways = vec![SecurityRequirement::new("token", none)];
+    if path.starts_with(WORKFRONT) {
+        ways.push(SecurityRequirement::new("session", none));
+    }
+    operation.security = Some(ways);
+}
+
+/// The problems that every address of its kind may answer with.
+fn add_problems(operation: &mut Operation) {
+    let mut problems = vec![
+        (400, "A field, parameter or header is wrong"),
+        (500, "homing failed; its log says why"),
+        (503, "The broker or the store is unavailable, or there was no answer in time"),
+    ];
+    if operation.security.is_some() {
+        problems.extend([
+            (401, "The API token is missing or unknown"),
+            (403, "The token, or the origin of the request, does not allow this"),
+            (429, "Too many wrong tokens came from the same address"),
+        ]);
+    }
+    let parameters = operation.parameters.iter().flatten();
+    let in_path = |one: &RefOr<Parameter>| matches!(one, RefOr::T(one) if one.parameter_in == ParameterIn::Path);
+    if parameters.into_iter().any(in_path) {
+        problems.push((404, "It does not exist"));
+    }
+    if operation.request_body.is_some() {
+        problems.extend([
+            (408, "The body did not arrive in time"),
+            (413, "The body is too large"),
+            (415, "The body is in an unsupported form"),
+        ]);
+    }
+    let responses = &mut operation.responses.responses;
+    for (status, description) in problems {
+        let response = ResponseBuilder::new().description(description);
+        responses.entry(status.to_string()).or_insert_with(|| response.build().into());
+    }
+    for (_, response) in responses.iter_mut().filter(|(status, _)| *status >= &"400".to_owned()) {
+        let RefOr::T(response) = response else { continue };
+        let content = ContentBuilder::new().schema(Some(Ref::from_schema_name("Problem")));
+        response.content.insert(PROBLEM.to_owned(), content.build().into());
+    }
+}

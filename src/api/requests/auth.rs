@@ -1,0 +1,104 @@
+//! Authentication of requests: a token, whose scope allows the request, or a request of this
+//! machine while there is no token.
+
+use axum::{
+    extract::{Request, State},
+    http::{HeaderName, Method},
+    middleware::Next,
+    response::Response,
+};
+
+use crate::web::{
+    AppState,
+    auth::{Bearer, peer, token},
+    local::foreign,
+    problem::{Kind, Problem},
+};
+use homing_domain::api_token::{Scope, TokenName};
+
+/// Lets authorised requests pass.
+pub(crate) async fn guard(
+    State(app): State<AppState>,
+    mut request: Request,
+    next: Next,
+) -> Result<Response, Problem> {
+    match app.tokens.bearer(shown(&request), peer(&request)).await {
+        Bearer::Anyone => {
+            if let Some(sign) = foreign(&request) {
+                let detail = format!(
+                    "{sign}; with an API token (`homing tokens create`) homing accepts requests from \
+                     elsewhere"
+                );
+                return Err(Problem::new(Kind::Forbidden, detail));
+            }
+        }
+        Bearer::Known(holder) => {
+            check_scope(request.method(), holder.scope, holder.name.as_ref())?;
+            request.extensions_mut().insert(holder.caller());
+        }
+        Bearer::Slowed(wait) => {
+            let seconds = wait.as_secs().saturating_add(1);
+            let detail = format!(
+                "too many wrong tokens came from your address; this one was not checked, send it \
+                 again in {seconds} s"
+            );
+            return Err(Problem::new(Kind::Slowed, detail));
+        }
+        Bearer::Unknown => {
+            let detail = "send an API token as `Authorization: Bearer <token>`; `homing tokens create` \
+                          adds one";
+            return Err(Problem::new(Kind::Unauthorized, detail));
+        }
+    }
+    Ok(next.run(request).await)
+}
+
+fn check_scope(method: &Method, scope: Scope, name: Option<&TokenName>) -> Result<(), Problem> {
+    let needed = if method.is_safe() { Scope::Read } else { Scope::Write };
+    if scope.covers(needed) {
+        return Ok(());
+    }
+    let name = name.map(|name| format!(" `{name}`")).unwrap_or_default();
+    let detail = format!("the token{name} has scope `{scope}`; this needs scope `{needed}`");
+    Err(Problem::new(Kind::Forbidden, detail))
+}
+
+/// The addresses of Workfront's API.
+pub(crate) const WORKFRONT: &str = "/attask/eventsubscription/api/v1/subscriptions";
+/// The header in which clients of Workfront's API send their session, here an API token.
+const SESSION_ID: HeaderName = HeaderName::from_static("sessionid");
+
+/// The token that a request shows.
+fn shown(request: &Request) -> Option<&[u8]> {
+    let is_workfronts = request.uri().path().starts_with(WORKFRONT);
+    let session = request.headers().get(SESSION_ID).filter(|_| is_workfronts);
+    session.map(|session| session.as_bytes().trim_ascii()).or_else(|| token(request))
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::body::Body;
+
+    use super::*;
+
+    #[test]
+    fn who_may_only_read_changes_nothing() {
+        let allowed = |method, scope| check_scope(&method, scope, None).is_ok();
+        assert!(allowed(Method::GET, Scope::Read) && allowed(Method::HEAD, Scope::Read));
+        for method in [Method::POST, Method::PATCH, Method::DELETE, Method::PUT] {
+            assert!(!allowed(method.clone(), Scope::Read), "{method}");
+            assert!(allowed(method, Scope::Write));
+        }
+    }
+
+    #[test]
+    fn a_session_is_a_token_where_workfronts_api_is_spoken() {
+        let of = |path: &str| {
+            let request =
+                Request::get(path).header("sessionID", " abc ").header("authorization", "Bearer x");
+            shown(&request.body(Body::empty()).unwrap()).unwrap().to_vec()
+        };
+        assert_eq!(of("/attask/eventsubscription/api/v1/subscriptions?page=1"), b"abc");
+        assert_eq!(of("/v1/queues"), b"x");
+    }
+}

@@ -1,0 +1,319 @@
+//! Strict parsing of requests: unknown fields and parameters are refused by name.
+
+use std::{collections::BTreeMap, fmt::Display, ops::RangeInclusive, str::FromStr};
+
+use axum::{
+    body::{Body, to_bytes},
+    extract::{FromRequest, FromRequestParts, Path, Request, rejection::PathRejection},
+    http::{
+        HeaderMap,
+        header::{CONTENT_ENCODING, CONTENT_TYPE},
+        request::Parts,
+    },
+};
+use bytes::Bytes;
+use serde::de::{DeserializeOwned, IgnoredAny};
+use url::form_urlencoded;
+
+use super::distinct;
+use crate::web::{
+    problem::{Kind, Problem, full_path},
+    uploads::UploadError,
+};
+use homing_domain::{id::SubscriptionId, subscription::FieldError};
+
+/// The parameters of a query, each known and given once.
+#[derive(Debug)]
+pub(crate) struct Parameters(BTreeMap<String, String>);
+
+impl Parameters {
+    /// Reads `query`; `known` are the names that the address has.
+    pub(crate) fn read(query: Option<&str>, known: &[&str]) -> Result<Self, Problem> {
+        let mut given = BTreeMap::new();
+        for (name, value) in form_urlencoded::parse(query.unwrap_or_default().as_bytes()) {
+            let wrong = |message: String| {
+                let name: String = name.chars().take(64).collect();
+                Err(Problem::field(FieldError::new(name, message)))
+            };
+            if !known.contains(&name.as_ref()) {
+                return wrong(match known {
+                    [] => "no such parameter; this address has none".to_owned(),
+                    known => format!("no such parameter; one of {}", known.join(", ")),
+                });
+            }
+            if value.contains(char::REPLACEMENT_CHARACTER) {
+                return wrong("not UTF-8".to_owned());
+            }
+            if given.insert(name.to_string(), value.into_owned()).is_some() {
+                return wrong("given more than once".to_owned());
+            }
+        }
+        Ok(Self(given))
+    }
+
+    /// The parameter `name`, if it was given.
+    pub(crate) fn get<T: FromStr<Err: Display>>(&self, name: &str) -> Result<Option<T>, Problem> {
+        self.get_with(name, str::parse)
+    }
+
+    /// The parameter `name` parsed by `build`, if it was given.
+    pub(crate) fn get_with<T, E: Display>(
+        &self,
+        name: &str,
+        build: impl FnOnce(&str) -> Result<T, E>,
+    ) -> Result<Option<T>, Problem> {
+        let Some(text) = self.0.get(name) else { return Ok(None) };
+        build(text).map(Some).map_err(|error| Problem::field(FieldError::new(name, error)))
+    }
+
+    /// The parameter `name`, a number in `range`, or its `default`.
+    pub(crate) fn number(
+        &self,
+        name: &str,
+        default: u32,
+        range: RangeInclusive<u32>,
+    ) -> Result<u32, Problem> {
+        let number = self.get_with(name, |text| {
+            let number = text.parse().ok().filter(|number| range.contains(number));
+            number.ok_or_else(|| format!("a number from {} to {}", range.start(), range.end()))
+        });
+        number.map(|number| number.unwrap_or(default))
+    }
+}
+
+/// Parses a boolean parameter.
+pub(crate) fn yes_or_no(text: &str) -> Result<bool, &'static str> {
+    text.parse().map_err(|_| "`true` or `false`")
+}
+
+/// Refuses every parameter; for addresses that have none.
+pub(crate) struct NoParameters;
+
+impl<S: Send + Sync> FromRequestParts<S> for NoParameters {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, _state: &S) -> Result<Self, Problem> {
+        Parameters::read(parts.uri.query(), &[]).map(|_none| Self)
+    }
+}
+
+/// The subscription id in the path. Text that is no id is answered with 404.
+pub(crate) struct IdInPath(pub(crate) SubscriptionId);
+
+impl<S: Send + Sync> FromRequestParts<S> for IdInPath {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+        let not_found = |error: String| Problem::new(Kind::NotFound, error);
+        let Path(text) = Path::<String>::from_request_parts(parts, state)
+            .await
+            .map_err(|error| not_found(error.body_text()))?;
+        text.parse()
+            .map(Self)
+            .map_err(|error: <SubscriptionId as FromStr>::Err| not_found(error.to_string()))
+    }
+}
+
+/// A name in the path.
+pub(crate) struct NameInPath(pub(crate) String);
+
+impl<S: Send + Sync> FromRequestParts<S> for NameInPath {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+        let name = Path::<String>::from_request_parts(parts, state).await;
+        let not_found = |error: PathRejection| Problem::new(Kind::NotFound, error.body_text());
+        name.map(|Path(name)| Self(name)).map_err(not_found)
+    }
+}
+
+/// A JSON body.
+pub(crate) struct JsonBody<T>(pub(crate) T);
+
+impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for JsonBody<T> {
+    type Rejection = Problem;
+
+    async fn from_request(request: Request, _state: &S) -> Result<Self, Problem> {
+        let bytes = json_bytes(request).await?;
+        let value = from_json(&bytes)?;
+        distinct::check(&bytes)?;
+        Ok(Self(value))
+    }
+}
+
+/// The JSON body of `request`.
+pub(crate) async fn read_json<T: DeserializeOwned>(request: Request) -> Result<T, Problem> {
+    from_json(&json_bytes(request).await?)
+}
+
+async fn json_bytes(request: Request) -> Result<Bytes, Problem> {
+    let (parts, body) = request.into_parts();
+    check_is_json(&parts.headers)?;
+    check_is_plain(&parts.headers)?;
+    whole(body).await
+}
+
+fn check_is_json(headers: &HeaderMap) -> Result<(), Problem> {
+    let given = headers.get(CONTENT_TYPE).map(|value| value.to_str().unwrap_or_default());
+    let essence = given.unwrap_or_default().split(';').next().unwrap_or_default().trim();
+    let essence = essence.to_ascii_lowercase();
+    if essence == "application/json"
+        || (essence.starts_with("application/") && essence.ends_with("+json"))
+    {
+        return Ok(());
+    }
+    let detail = "send JSON, with the header `content-type: application/json`";
+    Err(Problem::new(Kind::UnsupportedMedia, detail))
+}
+
+/// A document that homing parses must not be compressed.
+fn check_is_plain(headers: &HeaderMap) -> Result<(), Problem> {
+    let plain =
+        |value: &axum::http::HeaderValue| value.as_bytes().eq_ignore_ascii_case(b"identity");
+    if headers.get_all(CONTENT_ENCODING).iter().all(plain) {
+        return Ok(());
+    }
+    let detail = "this body must not be compressed; send it without `content-encoding`";
+    Err(Problem::new(Kind::UnsupportedMedia, detail))
+}
+
+/// Reads a JSON object; an error names the field by its path, `filters[0].comparison`.
+fn from_json<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Problem> {
+    if bytes.trim_ascii_start().first() != Some(&b'{') {
+        let refuse = |_: IgnoredAny| Problem::field(FieldError::new("body", "not a JSON object"));
+        return Err(
+            serde_json::from_slice(bytes).map_or_else(|error| json_problem(".", &error), refuse)
+        );
+    }
+    let mut reader = serde_json::Deserializer::from_slice(bytes);
+    let value = serde_path_to_error::deserialize(&mut reader).map_err(|error| {
+        let path = error.path().to_string();
+        json_problem(&path, error.inner())
+    })?;
+    reader.end().map_err(|error| json_problem(".", &error))?;
+    Ok(value)
+}
+
+pub(crate) fn json_problem(path: &str, error: &serde_json::Error) -> Problem {
+    if !error.is_data() {
+        return Problem::new(Kind::Malformed, format!("the body is not JSON: {error}"))
+            .with("line", error.line())
+            .with("column", error.column());
+    }
+    let text = error.to_string();
+    let place = format!(" at line {} column {}", error.line(), error.column());
+    let message = text.strip_suffix(&place).unwrap_or(&text);
+    Problem::field(FieldError::new(full_path(path, message), message))
+}
+
+/// The bytes of a body that was read before.
+pub(crate) async fn whole(body: Body) -> Result<Bytes, Problem> {
+    to_bytes(body, usize::MAX).await.map_err(|_error| UploadError::Broken.into())
+}
+
+#[cfg(test)]
+mod tests {
+    use serde::Deserialize;
+    use serde_json::Value;
+
+    use super::*;
+    use homing_domain::subscription::Draft;
+
+    /// The field and the message of a problem.
+    fn field(problem: &Problem) -> String {
+        let [error] = problem.errors() else { panic!("{problem:?}") };
+        format!("{}: {}", error.field, error.message)
+    }
+
+    fn draft(text: &str) -> String {
+        field(&from_json::<Draft>(text.as_bytes()).unwrap_err())
+    }
+
+    /// Without the check, the last one would count.
+    #[test]
+    fn a_duplicate_name_is_refused_at_any_depth() {
+        let twice = |text: &str| field(&distinct::check(text.as_bytes()).unwrap_err());
+        insta::assert_snapshot!(twice(r#"{"headers":{"x-a":"1","x-\u0061":"2"}}"#), @"headers.x-a: duplicate field `x-a`");
+        insta::assert_snapshot!(twice(r#"{"url":"a","filters":[{"a":1},{"b":[],"b":{}}]}"#), @"filters[1].b: duplicate field `b`");
+        insta::assert_snapshot!(twice(r#"{"a":1,"a":1}"#), @"a: duplicate field `a`");
+        assert!(distinct::check(br#"{"a":{"a":[{"a":1},{"a":1e9}]},"b":{"a":null}}"#).is_ok());
+    }
+
+    #[test]
+    fn wrong_fields_of_a_body_are_named() {
+        insta::assert_snapshot!(draft("{}"), @"url: missing field `url`");
+        insta::assert_snapshot!(draft(r#"{"url": 1}"#), @"url: invalid type: integer `1`, expected a string");
+        insta::assert_snapshot!(draft(r#"{"url": "u", "topic": []}"#), @"topic: unknown field `topic`, expected one of `url`, `topics`, `filters`, `filter_connector`, `auth_token`, `secrets`, `headers`, `schedule`, `rate_limit`, `description`, `workfront`");
+        insta::assert_snapshot!(draft(r#"{"url": "u", "topics": ["a", 2]}"#), @"topics[1]: invalid type: integer `2`, expected a string");
+        insta::assert_snapshot!(draft(r#"{"url": "u", "url": "u"}"#), @"url: duplicate field `url`");
+        insta::assert_snapshot!(draft(r#"{"url": "u", "filter_connector": "XOR"}"#), @"filter_connector: unknown variant `XOR`, expected `AND` or `OR`");
+        insta::assert_snapshot!(draft(r#"{"url": "u", "headers": {"x": 1}}"#), @"headers.x: invalid type: integer `1`, expected a string");
+        insta::assert_snapshot!(draft("[]"), @"body: not a JSON object");
+    }
+
+    #[test]
+    fn unknown_fields_of_nested_objects_have_a_path() {
+        #[derive(Debug, Deserialize)]
+        #[serde(deny_unknown_fields)]
+        struct Inner {}
+        #[derive(Debug, Deserialize)]
+        struct Outer {
+            #[expect(dead_code, reason = "only read")]
+            inner: Inner,
+        }
+        let problem = from_json::<Outer>(br#"{"inner": {"a": 1}}"#).unwrap_err();
+        assert_eq!(problem.errors()[0].field, "inner.a");
+    }
+
+    #[test]
+    fn malformed_json_has_a_place() {
+        let place = |text: &str| from_json::<Value>(text.as_bytes()).unwrap_err().to_json();
+        let problem = place("{\"a\": 1,\n \"b\" 2}");
+        assert_eq!(problem["line"], 2);
+        assert_eq!(problem["column"], 6);
+        assert_eq!(problem["type"], "urn:homing:problem:malformed");
+        assert_eq!(place("")["line"], 1);
+        assert_eq!(place("{} {}")["column"], 4);
+        let deep = "[".repeat(100_000);
+        assert_eq!(place(&deep)["status"], 400);
+    }
+
+    #[test]
+    fn parameters_are_known_and_given_once() {
+        let read = |query| Parameters::read(Some(query), &["after", "limit"]);
+        insta::assert_snapshot!(field(&read("page=2").unwrap_err()), @"page: no such parameter; one of after, limit");
+        insta::assert_snapshot!(field(&read("limit=1&limit=2").unwrap_err()), @"limit: given more than once");
+        insta::assert_snapshot!(field(&read("after=%ff").unwrap_err()), @"after: not UTF-8");
+        let limit = |query| read(query).unwrap().number("limit", 100, 1..=1_000);
+        assert_eq!(limit("").unwrap(), 100);
+        assert_eq!(limit("limit=1000").unwrap(), 1_000);
+        for query in ["limit=0", "limit=1001", "limit=-1", "limit=x", "limit="] {
+            insta::allow_duplicates! {
+                insta::assert_snapshot!(field(&limit(query).unwrap_err()), @"limit: a number from 1 to 1000");
+            }
+        }
+        let after = read("after=x").unwrap().get::<SubscriptionId>("after").unwrap_err();
+        insta::assert_snapshot!(field(&after), @"after: `x` is not a subscription id (a UUID such as 01931f5a-9c4e-7000-8000-0123456789ab)");
+    }
+
+    #[test]
+    fn only_json_media_types_are_accepted() {
+        let accepted = |value: &str| {
+            let headers = HeaderMap::from_iter([(CONTENT_TYPE, value.parse().unwrap())]);
+            check_is_json(&headers).is_ok()
+        };
+        assert!(accepted("application/json"));
+        assert!(accepted("Application/JSON; charset=utf-8"));
+        assert!(accepted("application/merge-patch+json"));
+        assert!(!accepted("text/plain"));
+        assert!(!accepted("application/x-www-form-urlencoded"));
+        assert!(check_is_json(&HeaderMap::new()).is_err());
+    }
+
+    #[test]
+    fn a_compressed_body_is_refused() {
+        let packed = HeaderMap::from_iter([(CONTENT_ENCODING, "gzip".parse().unwrap())]);
+        let problem = check_is_plain(&packed).unwrap_err();
+        assert_eq!(problem.to_json()["status"], 415);
+    }
+}

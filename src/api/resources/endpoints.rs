@@ -1,0 +1,263 @@
+//! `/v1/endpoints`: circuits, and the deliveries that they had parked.
+
+use std::time::Duration;
+
+use axum::{
+    Json,
+    extract::{RawQuery, State},
+};
+use serde::{Deserialize, Serialize};
+use tokio::time::timeout;
+
+use crate::{
+    api::requests::extract::{JsonBody, NoParameters, Parameters, yes_or_no},
+    web::{
+        App, AppState,
+        problem::{Kind, Problem},
+    },
+};
+use homing_delivery::{
+    circuits::{CircuitReplayError, SetError, View},
+    parking::Tally,
+};
+use homing_domain::{circuit::Circuit, subscription::FieldError, url::EndpointUrl};
+use homing_store::{CircuitListing, CircuitPage, CorruptCircuit, Intervention, MAX_PAGE_LIMIT};
+
+const PAGE_LIMIT_DEFAULT: u32 = 100;
+/// For counting parked deliveries, if the count is only an addition.
+const COUNT_DEADLINE: Duration = Duration::from_secs(10);
+
+/// One page.
+#[derive(Serialize, utoipa::ToSchema)]
+#[schema(as = EndpointsPage)]
+pub(super) struct Shown {
+    endpoints: Vec<View>,
+    /// The value of `after` for the next page.
+    next: Option<String>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    corrupt: Vec<Unread>,
+}
+
+/// An endpoint in the store that cannot be read.
+#[derive(Serialize, utoipa::ToSchema)]
+#[schema(as = UnreadableEndpoint)]
+struct Unread {
+    url: String,
+    field: String,
+    message: String,
+}
+
+impl From<CorruptCircuit> for Unread {
+    fn from(CorruptCircuit { url, field, why }: CorruptCircuit) -> Self {
+        Self { url, field, message: why }
+    }
+}
+
+/// List the endpoints that were ever attempted or set.
+#[utoipa::path(
+    get, path = "/v1/endpoints", tag = "endpoints", operation_id = "list_endpoints",
+    params(
+        ("state" = Option<String>, Query, description = "Only those in this state: `closed`, `open` or `frozen`"),
+        ("after" = Option<String>, Query, description = "Begin after this URL: `next` of the page before"),
+        ("limit" = Option<u32>, Query, minimum = 1, maximum = 1000, description = "Maximum number; 100 by default"),
+    ),
+    responses((status = 200, description = "One page", body = Shown)),
+)]
+pub(super) async fn list(
+    State(app): State<AppState>,
+    RawQuery(query): RawQuery,
+) -> Result<Json<Shown>, Problem> {
+    let parameters = Parameters::read(query.as_deref(), &["state", "after", "limit"])?;
+    let page = CircuitPage {
+        state: parameters.get("state")?,
+        after: parameters.get("after")?,
+        limit: parameters.number("limit", PAGE_LIMIT_DEFAULT, 1..=MAX_PAGE_LIMIT)?,
+    };
+    let CircuitListing { circuits, corrupt, next } = app.services.circuits.page(&page).await?;
+    let requests = app.services.circuits.requests().await?;
+    let views = circuits.iter().map(|(url, circuit)| View::of(url, circuit).with(&requests));
+    Ok(Json(Shown {
+        endpoints: views.collect(),
+        next,
+        corrupt: corrupt.into_iter().map(Unread::from).collect(),
+    }))
+}
+
+/// One endpoint.
+#[derive(Serialize, utoipa::ToSchema)]
+#[schema(as = EndpointShown)]
+pub(super) struct One {
+    #[serde(flatten)]
+    view: View,
+    /// Deliveries that the circuit had parked; only on request.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    parked: Option<u32>,
+}
+
+/// Get the circuit of any URL; one that was never attempted is closed.
+#[utoipa::path(
+    get, path = "/v1/endpoints/show", tag = "endpoints", operation_id = "get_endpoint",
+    params(
+        ("url" = String, Query, description = "URL of the endpoint"),
+        ("parked" = Option<bool>, Query, description = "Also count the deliveries that its circuit had parked"),
+    ),
+    responses((status = 200, description = "The endpoint", body = One)),
+)]
+pub(super) async fn get(
+    State(app): State<AppState>,
+    RawQuery(query): RawQuery,
+) -> Result<Json<One>, Problem> {
+    let parameters = Parameters::read(query.as_deref(), &["url", "parked"])?;
+    let url: EndpointUrl = parameters.get("url")?.ok_or_else(|| {
+        FieldError::new("url", "missing; say which endpoint: `?url=https://example.com/hook`")
+    })?;
+    let counts = parameters.get_with("parked", yes_or_no)?.unwrap_or(false);
+    let requests = app.services.circuits.requests().await?;
+    let view = View::of(&url, &app.services.circuits.get(&url).await?).with(&requests);
+    let parked = if counts { Some(count(&app, &url).await?) } else { None };
+    Ok(Json(One { view, parked }))
+}
+
+async fn count(app: &App, url: &EndpointUrl) -> Result<u32, Problem> {
+    let _permit = app.permits.scan().await?;
+    let counted = app.services.circuits.count_parked_by_circuit(&app.services.parking, url).await;
+    counted.map_err(|error| problem(error, "all parked deliveries are still parked"))
+}
+
+fn problem(error: CircuitReplayError, consequence: &str) -> Problem {
+    match error {
+        CircuitReplayError::Store(error) => error.into(),
+        CircuitReplayError::Broker(error) => Problem::broker(Kind::Broker, &error, consequence),
+    }
+}
+
+/// An endpoint to enable.
+#[derive(Debug, Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
+#[schema(as = EndpointToEnable, example = json!({"url": "https://example.com/hook"}))]
+pub(super) struct Enabled {
+    url: String,
+    /// Also replay what the circuit had parked.
+    #[serde(default)]
+    replay: bool,
+    /// Also if no subscription sends to it.
+    #[serde(default)]
+    force: bool,
+}
+
+/// An endpoint to disable.
+#[derive(Debug, Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
+#[schema(as = EndpointToDisable, example = json!({"url": "https://example.com/hook"}))]
+pub(super) struct Disabled {
+    url: String,
+    /// Also if no subscription sends to it.
+    #[serde(default)]
+    force: bool,
+}
+
+/// The new state of an endpoint.
+#[derive(Serialize, utoipa::ToSchema)]
+#[schema(as = EndpointSet)]
+pub(super) struct Set {
+    #[serde(flatten)]
+    view: View,
+    /// Deliveries that the circuit had parked; `None`: unknown.
+    parked_by_circuit: Option<u32>,
+    /// Those of them that were sent again; only on request.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    replayed: Option<u32>,
+}
+
+/// Enable an endpoint: close its circuit, so that deliveries are attempted again.
+#[utoipa::path(
+    post, path = "/v1/endpoints/enable", tag = "endpoints", operation_id = "enable_endpoint",
+    request_body = Enabled,
+    responses(
+        (status = 200, description = "The new state of the endpoint", body = Set),
+        (status = 404, description = "No subscription sends to it; `near` has similar URLs"),
+    ),
+)]
+pub(super) async fn enable(
+    State(app): State<AppState>,
+    _: NoParameters,
+    JsonBody(wanted): JsonBody<Enabled>,
+) -> Result<Json<Set>, Problem> {
+    let url = endpoint(&wanted.url)?;
+    if !wanted.replay {
+        return set(&app, &url, Intervention::Enable, wanted.force).await;
+    }
+    // Before anything is changed, so that a busy scan changes nothing.
+    let _permit = app.permits.scan().await?;
+    let circuit = set_circuit(&app, &url, Intervention::Enable, wanted.force).await?;
+    let replayed = replay(&app, &url).await?;
+    let view = View::of(&url, &circuit);
+    Ok(Json(Set { view, parked_by_circuit: Some(replayed), replayed: Some(replayed) }))
+}
+
+/// A client that disconnects ends the scan; what was replayed until then stays replayed.
+async fn replay(app: &App, url: &EndpointUrl) -> Result<u32, Problem> {
+    let mut so_far = Tally::default();
+    let (circuits, parking) = (&app.services.circuits, &app.services.parking);
+    let replayed = circuits.replay_parked_by_circuit(parking, url, |tally| so_far = tally).await;
+    let tally = replayed.map_err(|error| {
+        let consequence = "the endpoint is enabled; `replayed` deliveries were sent again, the rest are \
+                           still parked";
+        problem(error, consequence).with("replayed", so_far.matched)
+    })?;
+    Ok(tally.matched)
+}
+
+/// Disable an endpoint: freeze its circuit, so that nothing is attempted until it is enabled.
+#[utoipa::path(
+    post, path = "/v1/endpoints/disable", tag = "endpoints", operation_id = "disable_endpoint",
+    request_body = Disabled,
+    responses(
+        (status = 200, description = "The new state of the endpoint", body = Set),
+        (status = 404, description = "No subscription sends to it; `near` has similar URLs"),
+    ),
+)]
+pub(super) async fn disable(
+    State(app): State<AppState>,
+    _: NoParameters,
+    JsonBody(wanted): JsonBody<Disabled>,
+) -> Result<Json<Set>, Problem> {
+    set(&app, &endpoint(&wanted.url)?, Intervention::Disable, wanted.force).await
+}
+
+/// The request is done once the circuit is set: a count that fails, waits for another scan, or
+/// takes long is no failure of it.
+async fn set(
+    app: &App,
+    url: &EndpointUrl,
+    intervention: Intervention,
+    is_forced: bool,
+) -> Result<Json<Set>, Problem> {
+    let circuit = set_circuit(app, url, intervention, is_forced).await?;
+    let counted = timeout(COUNT_DEADLINE, count(app, url)).await;
+    let parked_by_circuit = counted.ok().and_then(Result::ok);
+    Ok(Json(Set { view: View::of(url, &circuit), parked_by_circuit, replayed: None }))
+}
+
+async fn set_circuit(
+    app: &App,
+    url: &EndpointUrl,
+    intervention: Intervention,
+    is_forced: bool,
+) -> Result<Circuit, Problem> {
+    if is_forced {
+        return Ok(app.services.circuits.set(url, intervention).await?);
+    }
+    let set = app.services.circuits.set_known(url, intervention).await;
+    set.map_err(|error| match error {
+        SetError::Store(error) => error.into(),
+        SetError::Unknown { ref near, .. } => {
+            let detail = format!("{error}; `force` sets it nevertheless");
+            Problem::new(Kind::NotFound, detail).with("near", near.as_slice())
+        }
+    })
+}
+
+fn endpoint(url: &str) -> Result<EndpointUrl, FieldError> {
+    url.parse().map_err(|error| FieldError::new("url", error))
+}

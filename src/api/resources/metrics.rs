@@ -1,0 +1,67 @@
+//! `/metrics`, in the text format of Prometheus.
+
+use std::time::Duration;
+
+use axum::{
+    extract::State,
+    http::{HeaderName, header::CONTENT_TYPE},
+};
+
+use tokio::time::{Instant, timeout, timeout_at};
+
+use super::queues;
+use crate::{
+    api::requests::extract::NoParameters,
+    web::{
+        App, AppState,
+        problem::{Kind, Problem},
+    },
+};
+use homing_telemetry::metrics;
+
+/// For broker and store to answer; Prometheus waits 10 s by default.
+const CHECK_DEADLINE: Duration = Duration::from_secs(3);
+
+/// Source: Prometheus documentation, *Exposition formats*, text-based format.
+const TEXT_FORMAT: &str = "text/plain; version=0.0.4; charset=utf-8";
+
+/// Get the metrics of this process.
+#[utoipa::path(
+    get, path = "/metrics", tag = "health", operation_id = "metrics",
+    responses(
+        (status = 200, description = "In the text format of Prometheus", body = String, content_type = "text/plain"),
+        (status = 404, description = "This process records none"),
+    )
+)]
+pub(super) async fn render(
+    State(app): State<AppState>,
+    _: NoParameters,
+) -> Result<([(HeaderName, &'static str); 1], String), Problem> {
+    let handle = app
+        .process
+        .metrics
+        .as_ref()
+        .ok_or_else(|| Problem::new(Kind::NotFound, "this process does not record metrics"))?;
+    tokio::join!(measure_broker(&app), measure_store(&app));
+    Ok(([(CONTENT_TYPE, TEXT_FORMAT)], handle.render()))
+}
+
+/// Figures that only the broker has.
+async fn measure_broker(app: &App) {
+    let broker = &app.services.broker;
+    let [publishing, consuming] = broker.states();
+    metrics::broker_connected("publishing", publishing.connected);
+    metrics::broker_connected("consuming", consuming.connected);
+    metrics::broker_blocked(publishing.blocked.is_some());
+    let deadline = Instant::now() + CHECK_DEADLINE;
+    for queue in queues::names(broker.topology()) {
+        let depth = timeout_at(deadline, broker.depth(&queue)).await;
+        let depth = depth.ok().and_then(Result::ok).flatten();
+        metrics::queue(&queue, depth.map(|depth| (depth.messages, depth.consumers)));
+    }
+}
+
+async fn measure_store(app: &App) {
+    let checked = timeout(CHECK_DEADLINE, app.services.store.check()).await;
+    metrics::store_up(matches!(checked, Ok(Ok(()))));
+}

@@ -1,0 +1,84 @@
+//! A file for each noun of the API, and the groups in which they are limited.
+//!
+//! [`subscriptions`] and [`test_events`], [`endpoints`], [`events`] and [`batches`], [`attempts`],
+//! [`parked`], [`queues`], [`sources`], [`status`], [`metrics`], [`health`]; [`workfront`] serves
+//! subscriptions in the form of Workfront's API.
+
+mod attempts;
+mod batches;
+mod endpoints;
+mod events;
+mod health;
+mod metrics;
+mod parked;
+mod queues;
+mod sources;
+mod status;
+mod subscriptions;
+mod test_events;
+#[cfg(feature = "workfront")]
+mod workfront;
+
+use utoipa_axum::{router::OpenApiRouter, routes};
+
+use crate::web::AppState;
+
+/// Routes that need no token.
+pub(super) fn open() -> OpenApiRouter<AppState> {
+    OpenApiRouter::new().routes(routes!(health::alive)).routes(routes!(health::ready))
+}
+
+/// Short requests; a bounded number at a time.
+pub(super) fn quick() -> OpenApiRouter<AppState> {
+    let router = OpenApiRouter::new()
+        .routes(routes!(subscriptions::create, subscriptions::list))
+        .routes(routes!(subscriptions::get, subscriptions::update, subscriptions::delete))
+        .routes(routes!(subscriptions::rotate_secret))
+        .routes(routes!(test_events::send))
+        .routes(routes!(endpoints::list))
+        .routes(routes!(attempts::list))
+        .routes(routes!(queues::list))
+        .routes(routes!(status::show))
+        .routes(routes!(sources::list))
+        .routes(routes!(sources::get))
+        .routes(routes!(sources::pause))
+        .routes(routes!(sources::resume))
+        .routes(routes!(sources::reset));
+    #[cfg(feature = "workfront")]
+    let router = router
+        .routes(routes!(workfront::create, workfront::list))
+        .routes(routes!(workfront::get, workfront::delete))
+        .routes(routes!(workfront::set_version));
+    router
+}
+
+/// The same, with an event as its body.
+pub(super) fn publishing() -> OpenApiRouter<AppState> {
+    OpenApiRouter::new().routes(routes!(events::publish))
+}
+
+/// The same, with many events as its body.
+pub(super) fn batching() -> OpenApiRouter<AppState> {
+    OpenApiRouter::new().routes(routes!(batches::publish))
+}
+
+/// Reads of a part of the parked messages, one at a time; and the metrics, which need no permit.
+pub(super) fn reading() -> OpenApiRouter<AppState> {
+    OpenApiRouter::new()
+        .routes(routes!(parked::list))
+        .routes(routes!(attempts::explain))
+        .routes(routes!(metrics::render))
+}
+
+/// Scans of all parked messages.
+pub(super) fn scanning() -> OpenApiRouter<AppState> {
+    let router = OpenApiRouter::new()
+        .routes(routes!(parked::replay))
+        .routes(routes!(parked::remove))
+        .routes(routes!(endpoints::get))
+        .routes(routes!(endpoints::enable))
+        .routes(routes!(endpoints::disable));
+    #[cfg(feature = "workfront")]
+    let router = router.routes(routes!(workfront::set_versions));
+    router
+}

@@ -1,0 +1,108 @@
+//! `/v1/queues`: queues and their depths.
+
+use axum::{Json, extract::State};
+use serde::Serialize;
+
+use crate::{
+    api::requests::extract::NoParameters,
+    web::{
+        AppState,
+        problem::{Kind, Problem},
+    },
+};
+use homing_broker::{error::BrokerError, topology::Topology};
+
+/// The purpose of a queue.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, utoipa::ToSchema)]
+#[serde(rename_all = "snake_case")]
+#[schema(as = QueuePurpose)]
+enum Purpose {
+    Primary,
+    Retry,
+    Wait,
+    Parked,
+    Unrouted,
+}
+
+/// A queue with its depth.
+#[derive(Debug, PartialEq, Eq, Serialize, utoipa::ToSchema)]
+struct Queue {
+    name: String,
+    kind: Purpose,
+    /// The time that messages stay; only in wait queues.
+    wait_ms: Option<u64>,
+    /// Ready, without those in flight; absent: there is no such queue.
+    messages: Option<u32>,
+    consumers: Option<u32>,
+}
+
+/// All queues, in the order in which a message passes through them.
+#[derive(Serialize, utoipa::ToSchema)]
+pub(super) struct Queues {
+    queues: Vec<Queue>,
+}
+
+/// List the queues, in the order in which a message passes through them.
+///
+/// Queries the broker, queue by queue; fails if it does not answer. For a view that is refreshed
+/// often use `/v1/status`: it has the same queues with their next due time, a second old at most,
+/// and reports a broker that is away.
+#[utoipa::path(
+    get, path = "/v1/queues", tag = "queues", operation_id = "list_queues",
+    responses((status = 200, description = "The queues with their depth", body = Queues)),
+)]
+pub(super) async fn list(
+    State(app): State<AppState>,
+    _: NoParameters,
+) -> Result<Json<Queues>, Problem> {
+    let mut queues = queues(app.services.broker.topology());
+    for queue in &mut queues {
+        let depth = app.services.broker.depth(&queue.name).await;
+        let depth = depth.map_err(|error: BrokerError| {
+            Problem::broker(Kind::Broker, &error, "the depth of the queues is not known")
+        })?;
+        queue.messages = depth.map(|depth| depth.messages);
+        queue.consumers = depth.map(|depth| depth.consumers);
+    }
+    Ok(Json(Queues { queues }))
+}
+
+/// The names of all queues.
+pub(super) fn names(topology: &Topology) -> impl Iterator<Item = String> {
+    queues(topology).into_iter().map(|queue| queue.name)
+}
+
+fn queues(topology: &Topology) -> Vec<Queue> {
+    let names = topology.names();
+    let queue = |name, kind| Queue { name, kind, wait_ms: None, messages: None, consumers: None };
+    let mut queues =
+        vec![queue(names.primary(), Purpose::Primary), queue(names.retry(), Purpose::Retry)];
+    queues.extend(topology.waits().map(|wait| Queue {
+        wait_ms: u64::try_from(wait.as_millis()).ok(),
+        ..queue(names.wait(wait), Purpose::Wait)
+    }));
+    queues.push(queue(names.parked(), Purpose::Parked));
+    queues.push(queue(names.unrouted(), Purpose::Unrouted));
+    queues
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{collections::BTreeSet, time::Duration};
+
+    use super::*;
+
+    #[test]
+    fn every_queue_of_the_topology_is_listed_once_waits_by_length() {
+        let waits = [Duration::from_millis(169_600), Duration::from_millis(84_800)];
+        let topology = Topology::new("p", waits);
+        let listed = queues(&topology);
+
+        let names: BTreeSet<_> = listed.iter().map(|queue| queue.name.clone()).collect();
+        let declared: BTreeSet<_> = topology.queues().into_iter().map(|queue| queue.name).collect();
+        assert_eq!(names, declared);
+        assert_eq!(listed.len(), declared.len());
+        let waits: Vec<_> = listed.iter().filter_map(|queue| queue.wait_ms).collect();
+        assert_eq!(waits, [1_000, 4_000, 16_000, 64_000, 84_800, 169_600]);
+    }
+}

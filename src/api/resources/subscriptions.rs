@@ -1,0 +1,164 @@
+//! `/v1/subscriptions`
+
+use axum::{
+    Json,
+    extract::{RawQuery, State},
+    http::{HeaderName, StatusCode, header::LOCATION},
+};
+use humantime_serde::re::humantime::parse_duration;
+use serde::Serialize;
+use serde_json::{Map, Value};
+
+use crate::{
+    api::requests::extract::{IdInPath, JsonBody, NoParameters, Parameters},
+    overview::UnreadableSubscription,
+    registry::{self, OVERLAP_DEFAULT, View},
+    web::{AppState, problem::Problem},
+};
+use homing_domain::{id::SubscriptionId, subscription::Draft};
+use homing_store::{Listing, MAX_PAGE_LIMIT, Page};
+
+const PAGE_LIMIT_DEFAULT: u32 = 100;
+
+/// A new subscription, or one with a new secret.
+#[derive(Serialize, utoipa::ToSchema)]
+#[schema(as = CreatedSubscription)]
+pub(super) struct Created {
+    #[serde(flatten)]
+    view: View,
+    /// Shown only once; absent if the secrets were given.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    secret: Option<String>,
+}
+
+impl From<registry::Created> for Created {
+    fn from(created: registry::Created) -> Self {
+        let secret = created.secret.map(|secret| secret.reveal());
+        Self { view: View::from(&created.subscription), secret }
+    }
+}
+
+type CreatedAnswer = (StatusCode, [(HeaderName, String); 1], Json<Created>);
+
+/// Create a subscription.
+#[utoipa::path(
+    post, path = "/v1/subscriptions", tag = "subscriptions", operation_id = "create_subscription",
+    request_body = Draft,
+    responses(
+        (status = 201, description = "Created; the signing secret is shown only once", body = Created),
+        (status = 409, description = "The same subscription exists"),
+    )
+)]
+pub(super) async fn create(
+    State(app): State<AppState>,
+    _: NoParameters,
+    JsonBody(draft): JsonBody<Draft>,
+) -> Result<CreatedAnswer, Problem> {
+    let created = app.services.registry.create(draft).await?;
+    let location = format!("/v1/subscriptions/{}", created.subscription.id);
+    Ok((StatusCode::CREATED, [(LOCATION, location)], Json(Created::from(created))))
+}
+
+/// One page.
+#[derive(Serialize, utoipa::ToSchema)]
+#[schema(as = SubscriptionsPage)]
+pub(super) struct Shown {
+    subscriptions: Vec<View>,
+    /// The value of `after` for the next page.
+    next: Option<SubscriptionId>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    corrupt: Vec<UnreadableSubscription>,
+}
+
+/// List subscriptions, oldest first.
+#[utoipa::path(
+    get, path = "/v1/subscriptions", tag = "subscriptions", operation_id = "list_subscriptions",
+    params(
+        ("after" = Option<SubscriptionId>, Query, description = "Begin after this one: `next` of the page before"),
+        ("limit" = Option<u32>, Query, minimum = 1, maximum = 1000, description = "Maximum number; 100 by default"),
+    ),
+    responses((status = 200, description = "One page", body = Shown)),
+)]
+pub(super) async fn list(
+    State(app): State<AppState>,
+    RawQuery(query): RawQuery,
+) -> Result<Json<Shown>, Problem> {
+    let parameters = Parameters::read(query.as_deref(), &["after", "limit"])?;
+    let page = Page {
+        after: parameters.get("after")?,
+        limit: parameters.number("limit", PAGE_LIMIT_DEFAULT, 1..=MAX_PAGE_LIMIT)?,
+    };
+    let Listing { subscriptions, corrupt, next } = app.services.registry.page(page).await?;
+    Ok(Json(Shown {
+        subscriptions: app.services.registry.views(&subscriptions).await?,
+        next,
+        corrupt: corrupt.into_iter().map(UnreadableSubscription::from).collect(),
+    }))
+}
+
+/// Get a subscription.
+#[utoipa::path(
+    get, path = "/v1/subscriptions/{id}", tag = "subscriptions", operation_id = "get_subscription",
+    params(("id" = SubscriptionId, Path, description = "The subscription")),
+    responses((status = 200, description = "The subscription, secrets masked", body = View)),
+)]
+pub(super) async fn get(
+    State(app): State<AppState>,
+    _: NoParameters,
+    IdInPath(id): IdInPath,
+) -> Result<Json<View>, Problem> {
+    Ok(Json(app.services.registry.view(id).await?))
+}
+
+/// Change the given fields, and keep the rest.
+#[utoipa::path(
+    patch, path = "/v1/subscriptions/{id}", tag = "subscriptions", operation_id = "update_subscription",
+    params(("id" = SubscriptionId, Path, description = "The subscription")),
+    request_body(content = HashMap<String, Value>, description = "Fields of a subscription, each replaced as a whole; null sets one back. A `url` with another origin is refused while a token, headers or signing secrets are stored, unless new ones are given or `keep_secrets` is true"),
+    responses(
+        (status = 200, description = "The updated subscription", body = View),
+        (status = 409, description = "Another subscription is the same"),
+    )
+)]
+pub(super) async fn update(
+    State(app): State<AppState>,
+    _: NoParameters,
+    IdInPath(id): IdInPath,
+    JsonBody(changes): JsonBody<Map<String, Value>>,
+) -> Result<Json<View>, Problem> {
+    Ok(Json(View::from(&app.services.registry.update(id, changes).await?)))
+}
+
+/// Create a new signing secret; the present ones also sign for a while.
+#[utoipa::path(
+    post, path = "/v1/subscriptions/{id}/rotate-secret", tag = "subscriptions", operation_id = "rotate_secret",
+    params(
+        ("id" = SubscriptionId, Path, description = "The subscription"),
+        ("overlap" = Option<String>, Query, description = "Time for which the present secrets still sign: `24h`, at most 30 days"),
+    ),
+    responses((status = 200, description = "The subscription with its new secret, shown only once", body = Created)),
+)]
+pub(super) async fn rotate_secret(
+    State(app): State<AppState>,
+    RawQuery(query): RawQuery,
+    IdInPath(id): IdInPath,
+) -> Result<Json<Created>, Problem> {
+    let parameters = Parameters::read(query.as_deref(), &["overlap"])?;
+    let overlap = parameters.get_with("overlap", parse_duration)?.unwrap_or(OVERLAP_DEFAULT);
+    Ok(Json(Created::from(app.services.registry.rotate_secret(id, overlap).await?)))
+}
+
+/// Delete a subscription. Its pending deliveries are parked when they come due.
+#[utoipa::path(
+    delete, path = "/v1/subscriptions/{id}", tag = "subscriptions", operation_id = "delete_subscription",
+    params(("id" = SubscriptionId, Path, description = "The subscription")),
+    responses((status = 204, description = "Deleted")),
+)]
+pub(super) async fn delete(
+    State(app): State<AppState>,
+    _: NoParameters,
+    IdInPath(id): IdInPath,
+) -> Result<StatusCode, Problem> {
+    app.services.registry.delete(id).await?;
+    Ok(StatusCode::NO_CONTENT)
+}

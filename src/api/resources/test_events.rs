@@ -1,0 +1,64 @@
+//! `/v1/subscriptions/{id}/test`: a test event, sent at once.
+
+use axum::{Json, extract::State};
+use serde::Deserialize;
+use serde_json::value::RawValue;
+
+use crate::{
+    api::requests::extract::{IdInPath, JsonBody, NoParameters},
+    test_event::{self, TestEvent, TestEventError, TestEventResponse},
+    web::{
+        AppState,
+        problem::{Kind, Problem},
+    },
+};
+use homing_delivery::endpoint::RequestError;
+use homing_domain::{id::SubscriptionId, report::Chain, subscription::FieldError};
+
+/// A test event to send.
+#[derive(Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
+#[schema(as = TestEventWanted)]
+pub(super) struct Wanted {
+    /// Its topic; without it one that the subscription wants.
+    #[serde(default)]
+    topic: Option<String>,
+    /// Any JSON; sent literally, in the member `sample.body` of a body that is marked as a test.
+    #[serde(default)]
+    #[schema(value_type = Option<serde_json::Value>)]
+    body: Option<Box<RawValue>>,
+}
+
+/// Send a test event to the endpoint of a subscription: one request, signed like any other. Nothing
+/// is queued, retried or counted; the answer shows what the endpoint did.
+///
+/// The signed body is always marked as a test:
+/// `{"test":"homing","sent":"…","sample":{"topic":"…","body":…}}`.
+#[utoipa::path(
+    post, path = "/v1/subscriptions/{id}/test", tag = "subscriptions", operation_id = "test_subscription",
+    params(("id" = SubscriptionId, Path, description = "The subscription")),
+    request_body = Wanted,
+    responses((status = 200, description = "The response of the endpoint", body = TestEventResponse)),
+)]
+pub(super) async fn send(
+    State(app): State<AppState>,
+    _: NoParameters,
+    IdInPath(id): IdInPath,
+    JsonBody(wanted): JsonBody<Wanted>,
+) -> Result<Json<TestEventResponse>, Problem> {
+    let subscription = app.services.registry.get(id).await?;
+    let event = TestEvent { topic: wanted.topic, body: wanted.body };
+    let sent = test_event::send(&app.endpoints, &subscription, event).await;
+    sent.map(Json).map_err(|error| match error {
+        TestEventError::Topic(error) => FieldError::new("topic", error).into(),
+        TestEventError::Request(error @ RequestError::Unfit(_)) => {
+            FieldError::new("body", Chain(&error)).into()
+        }
+        TestEventError::Body(error) => FieldError::new("body", error).into(),
+        TestEventError::Request(error) => {
+            let detail = Chain(&error).to_string();
+            tracing::error!(error = detail, "api.test_event_failed");
+            Problem::new(Kind::Internal, detail)
+        }
+    })
+}

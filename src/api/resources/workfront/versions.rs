@@ -1,0 +1,109 @@
+//! Versions of subscriptions: of one, of several, of all.
+
+use axum::{Json, extract::State};
+use serde::{Deserialize, Serialize};
+
+use super::Versioned;
+use crate::{
+    api::requests::extract::{IdInPath, JsonBody, NoParameters},
+    web::{App, AppState, problem::Problem},
+};
+use homing_domain::{
+    id::SubscriptionId,
+    subscription::{FieldError, Version},
+};
+use homing_store::MAX_PAGE_LIMIT;
+
+/// The version that a subscription gets.
+#[derive(Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
+#[schema(as = WorkfrontWantedVersion)]
+pub(in crate::api) struct WantedVersion {
+    version: Version,
+}
+
+/// Set the version of a subscription.
+#[utoipa::path(
+    put, path = "/attask/eventsubscription/api/v1/subscriptions/{id}/version", tag = "workfront", operation_id = "workfront_set_version",
+    params(("id" = SubscriptionId, Path, description = "The subscription")),
+    request_body = WantedVersion,
+    responses((status = 200, description = "Version set", body = Versioned)),
+)]
+pub(in crate::api) async fn set_version(
+    State(app): State<AppState>,
+    _: NoParameters,
+    IdInPath(id): IdInPath,
+    JsonBody(WantedVersion { version }): JsonBody<WantedVersion>,
+) -> Result<Json<Versioned>, Problem> {
+    let subscription = app.services.registry.get_workfront(id).await?;
+    app.services.registry.set_versions(vec![subscription], version).await?;
+    Ok(Json(Versioned { id, version }))
+}
+
+/// The version that several subscriptions get.
+#[derive(Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+#[schema(as = WorkfrontWantedVersions)]
+pub(in crate::api) struct WantedVersions {
+    #[serde(default)]
+    subscription_ids: Vec<SubscriptionId>,
+    #[serde(default)]
+    all_customer_subscriptions: bool,
+    version: Version,
+}
+
+/// The subscriptions and their version.
+#[derive(Serialize, utoipa::ToSchema)]
+#[schema(as = WorkfrontAllVersioned)]
+pub(in crate::api) struct AllVersioned {
+    subscription_ids: Vec<SubscriptionId>,
+    version: Version,
+}
+
+/// Set the version of several subscriptions, or of all.
+///
+/// All given ids must exist; otherwise nothing is changed.
+#[utoipa::path(
+    put, path = "/attask/eventsubscription/api/v1/subscriptions/version", tag = "workfront", operation_id = "workfront_set_versions",
+    request_body = WantedVersions,
+    responses(
+        (status = 200, description = "Versions set", body = AllVersioned),
+        (status = 404, description = "One of them does not exist"),
+    )
+)]
+pub(in crate::api) async fn set_versions(
+    State(app): State<AppState>,
+    _: NoParameters,
+    JsonBody(wanted): JsonBody<WantedVersions>,
+) -> Result<Json<AllVersioned>, Problem> {
+    let WantedVersions { subscription_ids, all_customer_subscriptions: all, version } = wanted;
+    if all != subscription_ids.is_empty() {
+        let message =
+            "set either this, with at least one id, or `allCustomerSubscriptions` to true";
+        return Err(FieldError::new("subscriptionIds", message).into());
+    }
+    if all {
+        return set_all_versions(&app, version).await.map(Json);
+    }
+    let mut subscriptions = Vec::with_capacity(subscription_ids.len());
+    for id in &subscription_ids {
+        subscriptions.push(app.services.registry.get_workfront(*id).await?);
+    }
+    app.services.registry.set_versions(subscriptions, version).await?;
+    Ok(Json(AllVersioned { subscription_ids, version }))
+}
+
+async fn set_all_versions(app: &App, version: Version) -> Result<AllVersioned, Problem> {
+    let registry = &app.services.registry;
+    let mut subscription_ids = Vec::new();
+    let mut offset: u32 = 0;
+    loop {
+        let (listing, total) = registry.in_workfronts_form(offset, MAX_PAGE_LIMIT).await?;
+        subscription_ids.extend(listing.subscriptions.iter().map(|one| one.id));
+        registry.set_versions(listing.subscriptions, version).await?;
+        offset = offset.saturating_add(MAX_PAGE_LIMIT);
+        if u64::from(offset) >= total {
+            return Ok(AllVersioned { subscription_ids, version });
+        }
+    }
+}

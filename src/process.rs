@@ -1,0 +1,199 @@
+//! Wiring: the parts of a process, started in order and stopped in reverse.
+
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
+
+use backon::{BackoffBuilder, ExponentialBuilder};
+use futures_util::future::OptionFuture;
+use metrics_exporter_prometheus::PrometheusHandle;
+use tokio::net::TcpListener;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tracing::{error, field, info};
+
+#[cfg(feature = "dashboard")]
+use crate::dashboard;
+use crate::{
+    api,
+    config::{ApiSettings, Settings},
+    services::{Services, StartError},
+    web::{self, App, Process},
+};
+use homing_broker::Broker;
+use homing_delivery::{
+    endpoint::{Collector, Endpoints},
+    traces::{self, Sender, Tracer},
+    worker::{Handler, Pool, PoolParts, Webhooks},
+};
+use homing_domain::{api_token::ApiToken, report::Chain};
+use homing_livestream::{SourceParts, Sources};
+use homing_store::Store;
+
+/// A role of a process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Role {
+    /// Answers the HTTP API.
+    Api,
+    /// Makes deliveries.
+    Worker,
+    /// Reads sources.
+    Source,
+}
+
+/// Runs `roles` until `stop`, then drains and closes. The API renders `metrics`.
+///
+/// Retries a broker that cannot be reached for ever; the API reports that meanwhile.
+///
+/// # Errors
+///
+/// [`StartError`]: nothing was started.
+pub async fn run(
+    settings: Settings,
+    roles: &BTreeSet<Role>,
+    metrics: Option<PrometheusHandle>,
+    stop: CancellationToken,
+) -> Result<(), StartError> {
+    let services = Services::open(settings).await?;
+    let (tracer, sender) = traces(&services.settings)?.unzip();
+    let pool = roles.contains(&Role::Worker).then(|| webhooks(&services, tracer)).transpose()?;
+    let sources = roles.contains(&Role::Source).then(|| sources(&services)).transpose()?;
+    let api_stop = CancellationToken::new();
+    let api_tasks = TaskTracker::new();
+    if let Some(sender) = sender {
+        api_tasks.spawn(sender.send(api_stop.clone()));
+    }
+    if roles.contains(&Role::Api) {
+        let process = Process {
+            subscriptions: pool.as_ref().map(Pool::subscriptions),
+            metrics,
+            tasks: api_tasks.clone(),
+            stop: api_stop.clone(),
+        };
+        api_tasks.spawn(server(&services, process).await?);
+    }
+    api_tasks.close();
+
+    let delivers = roles.iter().any(|role| *role != Role::Source);
+    let connecting = connect(services.broker.clone(), Arc::clone(&services.store), delivers);
+    if stop.run_until_cancelled(connecting).await.is_some() {
+        let pool = pool.map(|pool| pool.run(stop.clone()));
+        let sources = sources.map(|sources| sources.run(stop.clone()));
+        let (pool, sources) = (OptionFuture::from(pool), OptionFuture::from(sources));
+        tokio::join!(stop.cancelled(), pool, sources);
+    }
+    api_stop.cancel();
+    api_tasks.wait().await;
+    services.close().await;
+    info!("service.stopped");
+    Ok(())
+}
+
+/// The tracer and the sender of spans, if there is a collector.
+fn traces(settings: &Settings) -> Result<Option<(Tracer, Sender)>, StartError> {
+    let target = settings.traces.target().map_err(StartError::Settings)?;
+    let collector = target.map(|target| Collector::new(target, &settings.endpoint)).transpose();
+    let collector = collector.map_err(StartError::Endpoints)?;
+    Ok(collector.map(|collector| traces::open(collector, settings.traces.sample_percent)))
+}
+
+fn webhooks(services: &Services, tracer: Option<Tracer>) -> Result<Pool, StartError> {
+    let endpoints = Endpoints::new(&services.settings.endpoint).map_err(StartError::Endpoints)?;
+    pool(services, tracer, Arc::new(Webhooks(endpoints)))
+}
+
+/// A pool that runs `handler` for every delivery, configured by the settings.
+///
+/// # Errors
+///
+/// [`StartError::Settings`].
+pub fn pool(
+    services: &Services,
+    tracer: Option<Tracer>,
+    handler: Arc<dyn Handler>,
+) -> Result<Pool, StartError> {
+    let settings = &services.settings;
+    let rules = settings.circuit.rules().map_err(StartError::Settings)?;
+    let pool = PoolParts {
+        broker: services.broker.clone(),
+        store: Arc::clone(&services.store),
+        circuits: services.circuits.clone(),
+        schedules: services.schedules.clone(),
+        rules,
+        worker: settings.worker.clone(),
+        attempts: settings.attempts.clone(),
+        max_concurrency: settings.endpoint.max_concurrency,
+        busy_wait: settings.endpoint.busy_wait,
+        // As long as an attempt may take its place in flight.
+        rate_wait: settings.endpoint.deadline,
+        tracer,
+    };
+    Ok(Pool::new(pool, handler))
+}
+
+fn sources(services: &Services) -> Result<Sources, StartError> {
+    let sources = SourceParts {
+        broker: services.broker.clone(),
+        store: Arc::clone(&services.store),
+        settings: services.settings.source.clone(),
+        endpoint: services.settings.endpoint.clone(),
+        drain_grace: services.settings.worker.drain_grace,
+    };
+    Sources::new(&sources).map_err(StartError::Endpoints)
+}
+
+/// The server of API and dashboard, which listens already.
+async fn server(
+    services: &Services,
+    process: Process,
+) -> Result<impl Future<Output = ()> + use<>, StartError> {
+    let stored_tokens = services.store.tokens().await.map_err(StartError::Store)?;
+    let listener = listen(&services.settings.api, &stored_tokens).await?;
+    let endpoints = Endpoints::new(&services.settings.endpoint).map_err(StartError::Endpoints)?;
+    let stop = process.stop.clone();
+    let app = App::new(services.clone(), endpoints, stored_tokens, process);
+    let router = api::router(Arc::clone(&app));
+    #[cfg(feature = "dashboard")]
+    let router = router.merge(dashboard::router(app));
+    let max_per_address = services.settings.api.max_connections_per_address;
+    Ok(web::serve(listener, web::finished(router), max_per_address, stop))
+}
+
+async fn listen(
+    settings: &ApiSettings,
+    stored_tokens: &[ApiToken],
+) -> Result<TcpListener, StartError> {
+    let address = settings.listen;
+    let has_tokens = !stored_tokens.is_empty() || !settings.tokens.is_empty();
+    if !has_tokens && !address.ip().is_loopback() {
+        return Err(StartError::NoToken { address });
+    }
+    let listener = TcpListener::bind(address)
+        .await
+        .map_err(|source| StartError::Listen { address, source })?;
+    info!(address = listener.local_addr().ok().map(field::display), "api.listening");
+    Ok(listener)
+}
+
+/// Connects to the broker, however long it takes; logs an error once, and again when it changes.
+async fn connect(broker: Broker, store: Arc<dyn Store>, delivers: bool) {
+    if let Err(error) = store.remember_queues(&broker.topology().wait_queues()).await {
+        error!(error = %Chain(&error), "topology.not_remembered");
+    }
+    let mut pauses = ExponentialBuilder::default()
+        .with_min_delay(Duration::from_millis(500))
+        .with_max_delay(Duration::from_secs(10))
+        .without_max_times()
+        .with_jitter()
+        .build();
+    let mut reported = String::new();
+    let connecting = async || {
+        // Every connection takes some megabytes, even if it is not used.
+        if delivers { broker.connect().await } else { broker.connect_to_publish().await }
+    };
+    while let Err(failure) = connecting().await {
+        let text = failure.report();
+        if text != reported {
+            error!(error = text, "broker.unavailable: retrying until it can be reached");
+            reported = text;
+        }
+        tokio::time::sleep(pauses.next().unwrap_or(Duration::from_secs(10))).await;
+    }
+}

@@ -1,0 +1,108 @@
+//! The services over settings, store and broker, which all commands and the server share.
+
+use std::sync::Arc;
+
+use crate::{config::Settings, history::History, overview::StatusService, registry::Registry};
+use homing_broker::{Broker, topology::Topology};
+use homing_delivery::{
+    circuits::CircuitBreakers, endpoint::EndpointSetupError, parking::Parking, settings::Schedules,
+};
+use homing_domain::settings::SettingsError;
+use homing_livestream::SourceAdmin;
+use homing_store::{Store, StoreError};
+
+/// The reason why a command or a process does not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The settings make no sense.
+    #[error(transparent)]
+    Settings(SettingsError),
+    /// The store cannot be opened.
+    #[error("the store cannot be opened")]
+    Store(#[source] StoreError),
+    /// The HTTP client cannot be set up.
+    #[error("endpoints cannot be called")]
+    Endpoints(#[source] EndpointSetupError),
+    /// The API would be open to everyone.
+    #[error(
+        "`api.listen`: {address} can be reached from outside, and there is no API token; add one \
+         with `homing tokens create NAME`, set `api.tokens`, or listen on 127.0.0.1"
+    )]
+    NoToken {
+        /// `api.listen`
+        address: std::net::SocketAddr,
+    },
+    /// The address of the API is in use or not available.
+    #[error("cannot listen on {address}; set `api.listen` to another address")]
+    Listen {
+        /// `api.listen`
+        address: std::net::SocketAddr,
+        /// The error of the operating system.
+        #[source]
+        source: std::io::Error,
+    },
+}
+
+/// What homing can do, apart from delivering; commands and the server call it. Cheap enough to
+/// clone once.
+#[derive(Clone)]
+pub struct Services {
+    /// The settings they were built from.
+    pub settings: Settings,
+    /// The schedules by name.
+    pub schedules: Schedules,
+    /// Subscriptions and other persistent data.
+    pub store: Arc<dyn Store>,
+    /// The broker; connected to when first needed.
+    pub broker: Broker,
+    /// Subscriptions.
+    pub registry: Registry,
+    /// Parked messages.
+    pub parking: Parking,
+    /// Circuits.
+    pub circuits: CircuitBreakers,
+    /// Sources.
+    pub source_admin: SourceAdmin,
+    /// The attempt log, and timelines.
+    pub history: History,
+    /// The status of the whole pool.
+    pub status_service: StatusService,
+}
+
+impl Services {
+    /// Opens the store and prepares the rest; nothing is connected yet.
+    ///
+    /// # Errors
+    ///
+    /// [`StartError`].
+    pub async fn open(settings: Settings) -> Result<Self, StartError> {
+        let schedules = settings.schedule.schedules().map_err(StartError::Settings)?;
+        let topology = Topology::new(&settings.broker.prefix, schedules.waits())
+            .with_slots(settings.source.slots());
+        let broker = Broker::new(&settings.broker, topology)
+            .map_err(StartError::Settings)?
+            .with_rules(settings.events);
+        // Boxed, or every future that opens the services is as large as this one.
+        let opening = Box::pin(homing_store::open(&settings.store));
+        let store = opening.await.map_err(StartError::Store)?;
+        let (source, of_store) = (&settings.source, || Arc::clone(&store));
+        Ok(Self {
+            registry: Registry::new(of_store(), broker.clone(), schedules.clone()),
+            parking: Parking::new(broker.clone()),
+            circuits: CircuitBreakers::new(of_store(), broker.clone()),
+            source_admin: SourceAdmin::new(source.clone(), of_store(), broker.clone()),
+            history: History::new(of_store(), broker.clone()),
+            status_service: StatusService::new(broker.clone(), of_store(), source.clone()),
+            settings,
+            schedules,
+            store,
+            broker,
+        })
+    }
+
+    /// Closes what was opened.
+    pub async fn close(&self) {
+        self.broker.close().await;
+        self.store.close().await;
+    }
+}
