@@ -39,7 +39,7 @@ test-rabbitmq4: cargo ## run the same tests on RabbitMQ 4, fetched into a folder
 	HOMING_TEST_INSTANCE=test4 bash tests/run $(ARGS)
 
 chaos: cargo ## cause random faults for FOR=60 seconds (SEED=… repeats a run), then account
-	@HOMING_CHAOS_SECONDS=$(FOR) HOMING_CHAOS_SEED=$(SEED) bash tests/run --test it -- faults::chaos --nocapture
+	@HOMING_TEST_LIMIT=$$(($(FOR) + 900)) HOMING_CHAOS_SECONDS=$(FOR) HOMING_CHAOS_SEED=$(SEED) bash tests/run --test it -- faults::chaos --nocapture
 
 bench: cargo ## measure cost and latency of deliveries beside a bare loop (ARGS="drain hung", ARGS=--help)
 	@bash tests/run --bench --bench delivery -- $(ARGS)

@@ -10,7 +10,6 @@ use std::{
 };
 
 use futures_util::StreamExt;
-use homing_delivery::parking::{Action, Selection};
 use lapin::{options::BasicConsumeOptions, types::FieldTable};
 
 use crate::support::{
@@ -71,8 +70,7 @@ async fn what_is_no_event_is_parked_as_it_came_with_the_reason() {
     }
 
     // Replaying cannot help, and does no harm.
-    let parking = &installation.parts.parking;
-    parking.act(Action::Replay, &Selection::default(), None, |_| ()).await.expect("walk");
+    installation.replay_all().await;
     installation.assert_nothing_waits().await;
     installation.wait_for_parked(3).await;
     running.stop().await;
@@ -182,8 +180,7 @@ async fn headers_larger_than_a_frame_hide_nothing_that_is_parked() {
         ["large", "behind"]
     );
     let running = installation.start();
-    let parking = &installation.parts.parking;
-    parking.act(Action::Replay, &Selection::default(), None, |_| ()).await.expect("walk");
+    installation.replay_all().await;
     receiver.wait_for(2).await;
     installation.wait_for_parked(0).await;
     running.stop().await;

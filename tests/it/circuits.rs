@@ -292,7 +292,7 @@ async fn without_the_store_delivery_goes_on_and_counts_arrive_later() {
 /// Goal: a circuit that a worker opens is known to be open to all, itself included, although
 /// another one's clock made it an hour ahead.
 #[tokio::test]
-async fn an_opening_is_news_whatever_the_clocks_say() {
+async fn an_opening_is_newer_whatever_the_clocks_say() {
     let settings = CIRCUIT.replace("\"1s\"", "\"1h\"");
     let installation = Installation::with(&[60_000], &settings).await;
     let patient = Patient::answering(500).await;

@@ -10,6 +10,7 @@ use crate::support::{
     broker::Raw,
     installation::Installation,
     receiver::{Receiver, Recorded, Reply},
+    scenario::Scenario,
 };
 
 #[tokio::test]
@@ -56,53 +57,41 @@ async fn an_event_arrives_byte_for_byte_with_the_standard_headers() {
 
 #[tokio::test]
 async fn every_subscription_that_wants_an_event_gets_it_and_no_other() {
-    let installation = Installation::new(&[1_000]).await;
-    let receiver = Receiver::accepting().await;
+    let mut scenario = Scenario::new(&[1_000], Receiver::accepting().await).await;
     for (path, topics) in [
-        ("/exact", json!(["order.paid"])),
-        ("/star", json!(["order.*"])),
-        ("/hash", json!(["order.#"])),
-        ("/twice", json!(["order.paid", "order.*"])),
-        ("/other", json!(["invoice.#", "order", "order.*.*"])),
+        ("/exact", &["order.paid"][..]),
+        ("/star", &["order.*"]),
+        ("/hash", &["order.#"]),
+        ("/twice", &["order.paid", "order.*"]),
+        ("/other", &["invoice.#", "order", "order.*.*"]),
     ] {
-        installation.subscribe(json!({"url": receiver.url(path), "topics": topics})).await;
+        scenario.subscribe(path, topics).await;
     }
-    let running = installation.start();
+    scenario.start();
+    scenario.publish("order.paid", 1).await;
 
-    installation.publisher.publish(Raw::new("order.paid", "event-1", "{}")).await;
-
-    let requests = receiver.wait_for(4).await;
-    installation.assert_nothing_waits().await;
-    running.stop().await;
-    let mut paths: Vec<_> = requests.iter().map(|request| request.path.as_str()).collect();
+    let ended = scenario.account().await;
+    let mut paths: Vec<_> = ended.requests.iter().map(|request| request.path.as_str()).collect();
     paths.sort_unstable();
     assert_eq!(paths, ["/exact", "/hash", "/star", "/twice"]);
-    let ids: HashSet<_> = requests.iter().map(Recorded::id).collect();
+    let ids: HashSet<_> = ended.requests.iter().map(Recorded::id).collect();
     assert_eq!(ids.len(), 4, "webhook-id is distinct for every subscription");
-    assert_eq!(receiver.requests().len(), 4);
 }
 
 /// Goal: an event with more deliveries than `max_fan_out_inline` reaches all of them, once.
 #[tokio::test]
 async fn a_wide_fan_out_reaches_every_subscription_once() {
-    let installation = Installation::with(&[1_000], "worker.max_fan_out_inline = 4").await;
-    let receiver = Receiver::accepting().await;
+    let settings = "worker.max_fan_out_inline = 4";
+    let mut scenario = Scenario::with(&[1_000], settings, Receiver::accepting().await).await;
     for number in 0..25 {
-        installation.subscribe_all(&receiver.url(&format!("/{number}"))).await;
+        scenario.subscribe(&format!("/{number}"), &["#"]).await;
     }
-    let running = installation.start();
+    scenario.start();
+    scenario.publish("t", 4).await;
 
-    for number in 0..4 {
-        installation.publisher.publish(Raw::new("t", &format!("e{number}"), "{}")).await;
-    }
-
-    let requests = receiver.wait_for(100).await;
-    installation.assert_nothing_waits().await;
-    running.stop().await;
-    assert_eq!(receiver.requests().len(), 100);
-    let ids: HashSet<_> = requests.iter().map(Recorded::id).collect();
-    assert_eq!(ids.len(), 100);
-    assert!(requests.iter().all(|request| request.attempt() == 1));
+    let ended = scenario.account().await;
+    assert_eq!((ended.delivered, ended.requests.len()), (100, 100));
+    assert!(ended.requests.iter().all(|request| request.attempt() == 1));
 }
 
 #[tokio::test]
@@ -173,43 +162,39 @@ async fn a_running_worker_follows_changes_of_subscriptions_at_once() {
 
 #[tokio::test]
 async fn an_event_without_a_subscription_is_dropped_and_disturbs_nothing() {
-    let installation = Installation::new(&[1_000]).await;
-    let receiver = Receiver::accepting().await;
-    installation.subscribe(json!({"url": receiver.url("/"), "topics": ["wanted"]})).await;
-    let running = installation.start();
-
-    for number in 0..200 {
-        let topic = if number % 50 == 0 { "wanted" } else { "unwanted" };
-        installation.publisher.publish(Raw::new(topic, &format!("e{number}"), "{}")).await;
+    let mut scenario = Scenario::new(&[1_000], Receiver::accepting().await).await;
+    scenario.subscribe("/", &["wanted"]).await;
+    scenario.start();
+    for _ in 0..4 {
+        scenario.publish("unwanted", 49).await;
+        scenario.publish("wanted", 1).await;
     }
 
-    receiver.wait_for(4).await;
-    installation.assert_nothing_waits().await;
-    running.stop().await;
-    assert_eq!(receiver.requests().len(), 4);
+    let ended = scenario.account().await;
+    assert_eq!((ended.delivered, ended.requests.len()), (4, 4));
 }
 
 /// Goal: one endpoint that takes its time does not hold up another. Method: it answers only after
 /// the other has everything.
 #[tokio::test]
 async fn a_slow_endpoint_does_not_hold_up_another() {
-    let installation = Installation::with(&[1_000], "endpoint.deadline = \"10m\"").await;
     let released = CancellationToken::new();
     let held = released.clone();
-    let slow = Receiver::answering(move |_| Reply::status(200).once(&held)).await;
-    let quick = Receiver::accepting().await;
-    installation.subscribe(json!({"url": slow.url("/"), "topics": ["slow"]})).await;
-    installation.subscribe(json!({"url": quick.url("/"), "topics": ["quick"]})).await;
-    let running = installation.start();
+    let receiver = Receiver::answering(move |request| match request.path.as_str() {
+        "/slow" => Reply::status(200).once(&held),
+        _ => Reply::status(200),
+    })
+    .await;
+    let mut scenario = Scenario::with(&[1_000], "endpoint.deadline = \"10m\"", receiver).await;
+    scenario.subscribe("/slow", &["slow"]).await;
+    scenario.subscribe("/quick", &["quick"]).await;
+    scenario.start();
 
-    installation.publisher.publish(Raw::new("slow", "s", "{}")).await;
-    slow.wait_for(1).await;
-    for number in 0..1_000 {
-        installation.publisher.publish(Raw::new("quick", &format!("q{number}"), "{}")).await;
-    }
-    quick.wait_for(1_000).await;
+    scenario.publish("slow", 1).await;
+    scenario.receiver.wait_for(1).await;
+    scenario.publish("quick", 1_000).await;
+    scenario.receiver.wait_for_at("/quick", 1_000).await;
     released.cancel();
-    installation.assert_nothing_waits().await;
-    running.stop().await;
-    assert_eq!((slow.requests().len(), quick.requests().len()), (1, 1_000));
+    let ended = scenario.account().await;
+    assert_eq!((ended.delivered, ended.requests.len()), (1_001, 1_001));
 }

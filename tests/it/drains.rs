@@ -12,7 +12,8 @@ use crate::support::{
     eventually, holds,
     installation::Installation,
     process::Site,
-    receiver::{Receiver, Recorded, Reply},
+    receiver::{Receiver, Reply},
+    scenario::Scenario,
 };
 
 /// Goal: a restart repeats nothing and loses nothing. Method: far more events than fit in flight,
@@ -21,30 +22,23 @@ use crate::support::{
 async fn a_restart_delivers_everything_exactly_once() {
     const EVENTS: usize = 600;
     let settings = "worker.max_in_flight = 100";
-    let installation = Installation::with(&[1_000], settings).await;
     let receiver =
         Receiver::answering(|_| Reply::status(200).after(Duration::from_millis(100))).await;
-    installation.subscribe_all(&receiver.url("/")).await;
-    for number in 0..EVENTS {
-        installation.publisher.publish(Raw::new("t", &format!("e{number}"), "{}")).await;
-    }
+    let mut scenario = Scenario::with(&[1_000], settings, receiver).await;
+    scenario.subscribe("/", &["#"]).await;
+    scenario.publish("t", EVENTS).await;
 
-    let first = installation.start();
-    receiver.wait_for(120).await;
-    first.stop().await;
-    let by_first = receiver.requests().len();
-    let left = u32::try_from(EVENTS - by_first).expect("fewer than all");
-    installation.wait_for_depth(&installation.names().primary(), left).await;
+    scenario.start();
+    scenario.receiver.wait_for(120).await;
+    scenario.stop().await;
+    let left = u32::try_from(EVENTS - scenario.receiver.count()).expect("fewer than all");
+    let primary = scenario.installation.names().primary();
+    scenario.installation.wait_for_depth(&primary, left).await;
     assert!(left > 0, "the first worker was stopped in the middle");
 
-    let second = installation.start();
-    receiver.wait_for(EVENTS).await;
-    installation.assert_nothing_waits().await;
-    second.stop().await;
-    let mut ids: Vec<_> = receiver.requests().iter().map(Recorded::id).collect();
-    ids.sort_unstable();
-    ids.dedup();
-    assert_eq!((ids.len(), receiver.requests().len()), (EVENTS, EVENTS));
+    scenario.start();
+    let ended = scenario.account().await;
+    assert_eq!((ended.delivered, ended.requests.len()), (EVENTS, EVENTS));
 }
 
 /// Goal: an event whose deliveries are partly made when the order to stop comes is finished, not
@@ -52,22 +46,21 @@ async fn a_restart_delivers_everything_exactly_once() {
 #[tokio::test]
 async fn a_fan_out_that_has_begun_is_finished() {
     const SUBSCRIPTIONS: usize = 20;
-    let installation = Installation::with(&[60_000], "worker.max_in_flight = 8").await;
     let receiver =
         Receiver::answering(|_| Reply::status(200).after(Duration::from_millis(200))).await;
+    let mut scenario = Scenario::with(&[60_000], "worker.max_in_flight = 8", receiver).await;
     for number in 0..SUBSCRIPTIONS {
-        installation.subscribe_all(&receiver.url(&format!("/{number}"))).await;
+        scenario.subscribe(&format!("/{number}"), &["#"]).await;
     }
-    let first = installation.start();
-    installation.publisher.publish(Raw::new("t", "event-1", "{}")).await;
-    receiver.wait_for(4).await;
-    first.stop().await;
+    scenario.start();
+    scenario.publish("t", 1).await;
+    scenario.receiver.wait_for(4).await;
+    scenario.stop().await;
 
-    let second = installation.start();
-    installation.wait_for_consumers(1).await;
-    installation.assert_nothing_waits().await;
-    second.stop().await;
-    assert_eq!(receiver.requests().len(), SUBSCRIPTIONS);
+    scenario.start();
+    scenario.installation.wait_for_consumers(1).await;
+    let ended = scenario.account().await;
+    assert_eq!((ended.delivered, ended.requests.len()), (SUBSCRIPTIONS, SUBSCRIPTIONS));
 }
 
 /// Goal: the grace is a limit. What does not end within it comes again.

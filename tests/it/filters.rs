@@ -65,7 +65,6 @@ async fn bodies_that_other_readers_refuse_are_filtered_and_arrive() {
 /// sent again.
 #[tokio::test]
 async fn what_no_filter_can_read_is_parked_for_that_subscription() {
-    use homing_delivery::parking::{Action, Selection};
     let installation = Installation::new(&[60_000]).await;
     let receiver = Receiver::accepting().await;
     installation.subscribe_all(&receiver.url("/all")).await;
@@ -95,8 +94,7 @@ async fn what_no_filter_can_read_is_parked_for_that_subscription() {
         assert!(why.contains("it is not JSON"), "{why}");
     }
     // An operator who replays it has decided.
-    let parking = &installation.parts.parking;
-    parking.act(Action::Replay, &Selection::default(), None, |_| ()).await.expect("a walk");
+    installation.replay_all().await;
     receiver.wait_for(9).await;
     installation.assert_nothing_waits().await;
     running.stop().await;

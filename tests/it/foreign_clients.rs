@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, process::Stdio};
 
-use homing_delivery::parking::{Action, Entry, Selection};
+use homing_delivery::parking::Entry;
 use serde_json::json;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -113,8 +113,7 @@ async fn what_is_not_utf8_is_parked_at_first_sight_and_hurts_no_other() {
     assert!(parked.iter().any(|entry| entry.event_id == r"Gr\xfc\xdfe"));
 
     // Replaying cannot help, and does no harm.
-    let parking = &installation.parts.parking;
-    parking.act(Action::Replay, &Selection::default(), None, |_| ()).await.expect("walk");
+    installation.replay_all().await;
     installation.assert_nothing_waits().await;
     installation.wait_for_parked(u32::try_from(WAYS).expect("few")).await;
     running.stop().await;

@@ -28,8 +28,8 @@ async fn a_hit_arrives_byte_for_byte_with_its_exact_id() {
     let service = Service::new().await;
     let installation = Installation::with(&[1_000], &service.settings(1)).await;
     let receiver = Receiver::accepting().await;
-    let wish = json!({"url": receiver.url("/"), "topics": ["livestream.*"]});
-    let subscription = installation.subscribe(wish).await.subscription.id;
+    let draft = json!({"url": receiver.url("/"), "topics": ["livestream.*"]});
+    let subscription = installation.subscribe(draft).await.subscription.id;
     let running = installation.start_as(&BOTH);
     service.simulator.send(HIT);
 

@@ -1,60 +1,54 @@
 //! Undeliverable messages are parked with a reason, never lost and never in a loop.
 
-use homing_delivery::parking::{Action, Selection};
 use serde_json::json;
 
 use crate::support::{
     broker::Raw,
     installation::Installation,
     receiver::{Receiver, Reply},
+    scenario::{Ended, Scenario},
 };
 
 #[tokio::test]
 async fn an_answer_410_is_parked_after_one_request() {
-    let installation = Installation::new(&[50, 50]).await;
     let receiver = Receiver::answering(|_| Reply::status(410)).await;
-    installation.subscribe_all(&receiver.url("/")).await;
-    let running = installation.start();
+    let mut scenario = Scenario::new(&[50, 50], receiver).await;
+    scenario.subscribe("/", &["#"]).await;
+    scenario.start();
+    scenario.publish("t", 1).await;
 
-    installation.publisher.publish(Raw::new("t", "event-1", "{}")).await;
-
-    let parked = installation.wait_for_parked(1).await.remove(0);
-    running.stop().await;
-    assert_eq!(parked.reason.as_str(), "gone");
-    assert_eq!(parked.attempts, 1);
-    assert_eq!(receiver.requests().len(), 1);
+    let Ended { requests, parked, .. } = scenario.account().await;
+    assert_eq!((parked[0].reason.as_str(), parked[0].attempts), ("gone", 1));
+    assert_eq!(requests.len(), 1);
 }
 
 #[tokio::test]
 async fn a_delivery_whose_subscription_was_deleted_is_parked() {
-    let installation = Installation::new(&[300]).await;
     let receiver = Receiver::answering(|_| Reply::status(500)).await;
-    let id = installation.subscribe_all(&receiver.url("/")).await;
-    let running = installation.start();
-    installation.publisher.publish(Raw::new("t", "event-1", "{}")).await;
-    receiver.wait_for(1).await;
+    let mut scenario = Scenario::new(&[300], receiver).await;
+    let id = scenario.subscribe("/", &["#"]).await.id;
+    scenario.start();
+    scenario.publish("t", 1).await;
+    scenario.receiver.wait_for(1).await;
 
-    installation.parts.registry.delete(id).await.expect("it is there");
+    scenario.installation.parts.registry.delete(id).await.expect("it is there");
 
-    let parked = installation.wait_for_parked(1).await.remove(0);
-    running.stop().await;
-    assert_eq!(parked.reason.as_str(), "subscription_deleted");
-    assert_eq!(parked.subscription_id, Some(id));
-    assert_eq!(receiver.requests().len(), 1);
+    let Ended { requests, parked, .. } = scenario.account().await;
+    assert_eq!(parked[0].reason.as_str(), "subscription_deleted");
+    assert_eq!(parked[0].subscription_id, Some(id));
+    assert_eq!(requests.len(), 1);
 }
 
 #[tokio::test]
 async fn a_parked_message_says_what_an_operator_needs_to_know() {
-    let installation = Installation::new(&[30]).await;
     let receiver = Receiver::answering(|_| Reply::status(404)).await;
-    let id = installation.subscribe_all(&receiver.url("/")).await;
-    let running = installation.start();
-
+    let mut scenario = Scenario::new(&[30], receiver).await;
+    let id = scenario.subscribe("/", &["#"]).await.id;
+    scenario.start();
     let raw = Raw::new("order.paid", "event-1", "the body").header("traceparent", "00-1");
-    installation.publisher.publish(raw).await;
+    scenario.publish_raw(raw).await;
 
-    let parked = installation.wait_for_parked(1).await.remove(0);
-    running.stop().await;
+    let parked = scenario.account().await.parked.remove(0);
     assert_eq!(parked.event_id, "event-1");
     assert_eq!(parked.topic.as_deref(), Some("order.paid"));
     assert_eq!(parked.subscription_id, Some(id));
@@ -135,8 +129,7 @@ async fn what_the_broker_gives_up_on_is_parked_by_it() {
     let draft = json!({"url": receiver.url("/"), "topics": ["order.paid"]});
     installation.subscribe(draft).await;
     let running = installation.start();
-    let parking = &installation.parts.parking;
-    parking.act(Action::Replay, &Selection::default(), None, |_| ()).await.expect("walk");
+    installation.replay_all().await;
     receiver.wait_for(1).await;
     installation.assert_nothing_waits().await;
     running.stop().await;

@@ -110,7 +110,6 @@ async fn a_publisher_with_the_least_rights_reaches_its_own_topics_only() {
 /// Goal: homing's own events cannot be forged, not even by sending again what was parked.
 #[tokio::test]
 async fn homings_own_events_are_not_forged_over_amqp() {
-    use homing_delivery::parking::{Action, Selection};
     let installation = Installation::with(&[50], "events.topic_from = \"type\"").await;
     let receiver = Receiver::accepting().await;
     let draft = json!({"url": receiver.url("/"), "topics": ["homing.#", "order.#"]});
@@ -128,8 +127,7 @@ async fn homings_own_events_are_not_forged_over_amqp() {
         let why = entry.last_outcome.as_deref().expect("it says why");
         assert!(why.contains("reserved"), "{why}");
     }
-    let parking = &installation.parts.parking;
-    parking.act(Action::Replay, &Selection::default(), None, |_| ()).await.expect("a walk");
+    installation.replay_all().await;
     let requests = receiver.wait_for(1).await;
     installation.wait_for_parked(2).await;
     installation.assert_nothing_waits().await;

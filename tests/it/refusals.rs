@@ -103,16 +103,13 @@ async fn a_lane_that_may_not_consume_is_not_ready() {
 
     node.ctl(&["set_permissions", "-p", VHOST, "u", ".*", ".*", "^$"]).await;
     node.ctl(&["close_all_connections", "--vhost", VHOST, "taken away"]).await;
-    let not_ready = wait_for(port, 503).await;
-    let detail = not_ready["detail"].as_str().expect("a text");
-    assert!(detail.contains("lane.primary: not consuming"), "{not_ready}");
-    assert!(detail.contains("permission (403)"), "{not_ready}");
-    assert!(!detail.contains("cannot be reached"), "{not_ready}");
+    let detail = wait_for(port, 503, &["lane.primary: not consuming", "permission (403)"]).await;
+    assert!(!detail.contains("cannot be reached"), "{detail}");
     let log = std::fs::read_to_string(site.log()).expect("a log");
     assert!(log.matches("lane.failed").count() <= 8, "{log}");
 
     node.ctl(&["set_permissions", "-p", VHOST, "u", ".*", ".*", ".*"]).await;
-    wait_for(port, 200).await;
+    wait_for(port, 200, &[]).await;
 
     // And one that may not publish.
     node.ctl(&["set_permissions", "-p", VHOST, "u", ".*", "^$", ".*"]).await;
@@ -132,7 +129,7 @@ async fn a_lane_that_may_not_consume_is_not_ready() {
     .await;
     node.ctl(&["set_permissions", "-p", VHOST, "u", ".*", ".*", ".*"]).await;
     eventually(async || holds(publish().await == 202, "publishing does not work again")).await;
-    wait_for(port, 200).await;
+    wait_for(port, 200, &[]).await;
     drop(worker);
 }
 
@@ -171,9 +168,7 @@ async fn a_binding_that_the_account_may_not_make_is_missed_in_peace() {
     let mut command = site.command(&["run", "--set", &format!("api.listen={listen}")]);
     command.env("NO_COLOR", "1");
     let worker = site.spawn(command);
-    let not_ready = wait_for(port, 503).await;
-    let detail = not_ready["detail"].as_str().expect("a text");
-    assert!(detail.contains("broker.bindings: messages have no route"), "{not_ready}");
+    wait_for(port, 503, &["broker.bindings: messages have no route"]).await;
     let log = std::fs::read_to_string(site.log()).expect("a log");
     assert_eq!(log.matches("topology.no_route").count(), 1, "{log}");
     // Some ten seconds, in which each was sent on after 0, 1, 3 and 7.
@@ -189,7 +184,7 @@ async fn a_binding_that_the_account_may_not_make_is_missed_in_peace() {
         channel.queue_bind(queue.as_str().into(), exchange.as_str().into(), key, options, table);
     bound.await.expect("bound");
     receiver.wait_for(EVENTS).await;
-    wait_for(port, 200).await;
+    wait_for(port, 200, &[]).await;
     assert_eq!(receiver.requests().len(), EVENTS);
     drop(worker);
 }
@@ -214,10 +209,13 @@ async fn ready(port: u16) -> (u16, serde_json::Value) {
     (status, serde_json::from_str(&body).unwrap_or_default())
 }
 
-async fn wait_for(port: u16, status: u16) -> serde_json::Value {
+/// Waits until readiness has this status and says all of `texts`; its detail.
+async fn wait_for(port: u16, status: u16, texts: &[&str]) -> String {
     eventually(async || {
         let (found, body) = ready(port).await;
-        if found == status { Ok(body) } else { Err(format!("{found}: {body}")) }
+        let detail = body["detail"].as_str().unwrap_or_default();
+        let is_so = found == status && texts.iter().all(|text| detail.contains(text));
+        if is_so { Ok(detail.to_owned()) } else { Err(format!("{found}: {body}")) }
     })
     .await
 }

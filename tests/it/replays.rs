@@ -50,8 +50,7 @@ async fn a_body_keeps_its_coding_through_retries_parking_and_replay() {
     }
     installation.wait_for_parked(2).await;
     repaired.store(true, Ordering::SeqCst);
-    let parking = &installation.parts.parking;
-    parking.act(Action::Replay, &Selection::default(), None, |_| ()).await.expect("walk");
+    installation.replay_all().await;
     let requests = receiver.wait_for(6).await;
     running.stop().await;
     for request in requests {
@@ -69,17 +68,15 @@ async fn a_replay_begins_at_attempt_one_with_the_same_id() {
     installation.publisher.publish(Raw::new("t", "event-1", "{}")).await;
     installation.wait_for_parked(1).await;
 
-    let parking = &installation.parts.parking;
     // Replayed while it is broken still: the whole schedule once more, then parked again.
-    let tally =
-        parking.act(Action::Replay, &Selection::default(), None, |_| ()).await.expect("walk");
+    let tally = installation.replay_all().await;
     assert_eq!((tally.matched, tally.total), (1, 1));
     receiver.wait_for(4).await;
     let parked = installation.wait_for_parked(1).await.remove(0);
     assert_eq!((parked.attempts, parked.replays), (2, 1));
 
     repaired.store(true, Ordering::SeqCst);
-    parking.act(Action::Replay, &Selection::default(), None, |_| ()).await.expect("walk");
+    installation.replay_all().await;
     let requests = receiver.wait_for(5).await;
     installation.assert_nothing_waits().await;
     running.stop().await;
@@ -109,22 +106,22 @@ async fn only_what_is_selected_is_replayed_or_dropped() {
 
     let parking = &installation.parts.parking;
     let by_subscription = select(json!({"subscription": first, "reason": "exhausted"}));
-    let tally = parking.act(Action::Count, &by_subscription, None, |_| ()).await.expect("walk");
+    let tally = parking.act(Action::Count, &by_subscription, None, |_| ()).await.expect("a scan");
     assert_eq!((tally.matched, tally.scanned, tally.total), (5, 15, 15));
     installation.wait_for_parked(15).await;
 
-    parking.act(Action::Replay, &by_subscription, None, |_| ()).await.expect("walk");
+    parking.act(Action::Replay, &by_subscription, None, |_| ()).await.expect("a scan");
     receiver.wait_for(20).await;
     installation.wait_for_parked(10).await;
 
     let by_topic = select(json!({"topic": "invoice.*"}));
-    let tally = parking.act(Action::Drop, &by_topic, None, |_| ()).await.expect("walk");
+    let tally = parking.act(Action::Drop, &by_topic, None, |_| ()).await.expect("a scan");
     assert_eq!(tally.matched, 5);
     let left = installation.wait_for_parked(5).await;
     assert!(left.iter().all(|entry| entry.topic.as_deref() == Some("order.paid")));
 
     let by_event = select(json!({"event": left[0].event_id}));
-    parking.act(Action::Replay, &by_event, None, |_| ()).await.expect("walk");
+    parking.act(Action::Replay, &by_event, None, |_| ()).await.expect("a scan");
     receiver.wait_for(21).await;
     installation.wait_for_parked(4).await;
     installation.assert_nothing_waits().await;

@@ -9,6 +9,7 @@ use crate::support::{
     broker::Raw,
     installation::Installation,
     receiver::{Receiver, Reply},
+    scenario::{Ended, Scenario},
 };
 
 /// The default schedule a thousand times faster: 84 ms, 169 ms … 86 s would be too long still, so
@@ -21,17 +22,15 @@ const TOLERANCE: Duration = Duration::from_secs(5);
 /// Goal: all eleven steps, none early, none left out. Method: the endpoint's own record.
 #[tokio::test]
 async fn all_eleven_retries_come_at_their_times_and_then_it_is_parked() {
-    let installation = Installation::new(&FAST).await;
     let receiver = Receiver::answering(|_| Reply::status(503)).await;
-    installation.subscribe_all(&receiver.url("/")).await;
-    let running = installation.start();
+    let mut scenario = Scenario::new(&FAST, receiver).await;
+    scenario.subscribe("/", &["#"]).await;
+    scenario.start();
+    scenario.publish_raw(Raw::new("t", "event-1", "body")).await;
 
-    installation.publisher.publish(Raw::new("t", "event-1", "body")).await;
-
-    let requests = receiver.wait_for(12).await;
-    let parked = installation.wait_for_parked(1).await.remove(0);
-    running.stop().await;
-    assert_eq!(receiver.requests().len(), 12, "one attempt and eleven retries");
+    let Ended { requests, mut parked, .. } = scenario.account().await;
+    let parked = parked.remove(0);
+    assert_eq!(requests.len(), 12, "one attempt and eleven retries");
     for (index, pair) in requests.windows(2).enumerate() {
         let [earlier, later] = pair else { panic!("windows of two") };
         let wait = Duration::from_millis(FAST[index]);
@@ -50,45 +49,35 @@ async fn all_eleven_retries_come_at_their_times_and_then_it_is_parked() {
 
 #[tokio::test]
 async fn an_endpoint_that_recovers_gets_what_it_missed() {
-    let installation = Installation::new(&[50, 50, 50, 50]).await;
     let receiver = Receiver::answering(|request| {
         Reply::status(if request.attempt() <= 2 { 500 } else { 204 })
     })
     .await;
-    installation.subscribe_all(&receiver.url("/")).await;
-    let running = installation.start();
+    let mut scenario = Scenario::new(&[50, 50, 50, 50], receiver).await;
+    scenario.subscribe("/", &["#"]).await;
+    scenario.start();
+    scenario.publish("t", 20).await;
 
-    for number in 0..20 {
-        installation.publisher.publish(Raw::new("t", &format!("e{number}"), "{}")).await;
-    }
-
-    receiver.wait_for(60).await;
-    installation.assert_nothing_waits().await;
-    running.stop().await;
-    assert_eq!(receiver.requests().len(), 60);
-    assert!(installation.wait_for_parked(0).await.is_empty());
+    let ended = scenario.account().await;
+    assert_eq!((ended.delivered, ended.requests.len()), (20, 60));
 }
 
 /// Goal: retries belong to the subscription that failed; the others are not repeated.
 #[tokio::test]
 async fn only_the_subscription_that_failed_is_tried_again() {
-    let installation = Installation::new(&[50]).await;
     let receiver = Receiver::answering(|request| {
         Reply::status(if request.path == "/bad" && request.attempt() == 1 { 500 } else { 200 })
     })
     .await;
+    let mut scenario = Scenario::new(&[50], receiver).await;
     for path in ["/good", "/bad", "/fine"] {
-        installation.subscribe_all(&receiver.url(path)).await;
+        scenario.subscribe(path, &["#"]).await;
     }
-    let running = installation.start();
+    scenario.start();
+    scenario.publish("t", 1).await;
 
-    installation.publisher.publish(Raw::new("t", "event-1", "{}")).await;
-
-    receiver.wait_for(4).await;
-    installation.assert_nothing_waits().await;
-    running.stop().await;
-    let count = |path| receiver.requests_at(path).len();
-    assert_eq!((count("/good"), count("/bad"), count("/fine")), (1, 2, 1));
+    let ended = scenario.account().await;
+    assert_eq!(["/good", "/bad", "/fine"].map(|path| ended.count_at(path)), [1, 2, 1]);
 }
 
 /// Goal: an endpoint that asks for time is left alone for as long, and gets every request of the
@@ -96,42 +85,38 @@ async fn only_the_subscription_that_failed_is_tried_again() {
 #[tokio::test]
 async fn retry_after_moves_requests_and_takes_none_away() {
     const WAITS: [u64; 5] = [300, 300, 300, 300, 1_500];
-    let installation = Installation::new(&WAITS).await;
     let receiver = Receiver::answering(|_| Reply::status(503).header("retry-after", "1")).await;
-    installation.subscribe_all(&receiver.url("/")).await;
-    let running = installation.start();
+    let mut scenario = Scenario::new(&WAITS, receiver).await;
+    scenario.subscribe("/", &["#"]).await;
+    scenario.start();
+    scenario.publish("t", 1).await;
 
-    installation.publisher.publish(Raw::new("t", "event-1", "{}")).await;
-
-    let requests = receiver.wait_for(6).await;
-    let parked = installation.wait_for_parked(1).await.remove(0);
-    running.stop().await;
+    let Ended { requests, mut parked, .. } = scenario.account().await;
+    let parked = parked.remove(0);
     for (index, pair) in requests.windows(2).enumerate() {
         let gap = pair[1].at - pair[0].at;
         let asked = Duration::from_millis(WAITS[index].max(1_000));
         assert!(gap >= asked, "request {} came after {gap:?}", index + 2);
         assert!(gap < asked + TOLERANCE, "request {} came {gap:?} later", index + 2);
     }
-    assert_eq!((receiver.requests().len(), parked.attempts), (6, 6));
+    assert_eq!((requests.len(), parked.attempts), (6, 6));
     assert_eq!(parked.reason.as_str(), "exhausted");
 }
 
 /// Goal: no earlier than asked for, and not as late as the next longer wait of the schedule.
 #[tokio::test]
 async fn retry_after_is_never_undercut() {
-    let installation = Installation::new(&[50, 100, 60_000]).await;
     let receiver = Receiver::answering(|request| match request.attempt() {
         1 => Reply::status(429).header("retry-after", "2"),
         _ => Reply::status(200),
     })
     .await;
-    installation.subscribe_all(&receiver.url("/")).await;
-    let running = installation.start();
+    let mut scenario = Scenario::new(&[50, 100, 60_000], receiver).await;
+    scenario.subscribe("/", &["#"]).await;
+    scenario.start();
+    scenario.publish("t", 1).await;
 
-    installation.publisher.publish(Raw::new("t", "event-1", "{}")).await;
-
-    let requests = receiver.wait_for(2).await;
-    running.stop().await;
+    let Ended { requests, .. } = scenario.account().await;
     let gap = requests[1].at - requests[0].at;
     assert!(gap >= Duration::from_secs(2), "it asked for two seconds, not {gap:?}");
     assert!(gap < Duration::from_secs(2) + TOLERANCE, "it asked for two seconds, not {gap:?}");
@@ -184,30 +169,29 @@ async fn new_events_do_not_wait_behind_retries() {
     /// Half of `max_in_flight`.
     const PLACES: usize = 16;
     let settings = "worker.max_in_flight = 32\nendpoint.deadline = \"10m\"";
-    let installation = Installation::with(&[400, 400, 400], settings).await;
     let released = CancellationToken::new();
     let held = released.clone();
-    let failing = Receiver::answering(move |request| match request.attempt() {
-        1 => Reply::status(500),
-        _ => Reply::status(500).once(&held),
-    })
-    .await;
-    let healthy = Receiver::accepting().await;
-    installation.subscribe(json!({"url": failing.url("/"), "topics": ["bad"]})).await;
-    installation.subscribe(json!({"url": healthy.url("/"), "topics": ["good"]})).await;
-    let running = installation.start();
+    let receiver =
+        Receiver::answering(move |request| match (request.path.as_str(), request.attempt()) {
+            ("/well", _) => Reply::status(200),
+            (_, 1) => Reply::status(500),
+            _ => Reply::status(500).once(&held),
+        })
+        .await;
+    let mut scenario = Scenario::with(&[400, 400, 400], settings, receiver).await;
+    scenario.subscribe("/failing", &["bad"]).await;
+    scenario.subscribe("/well", &["good"]).await;
+    scenario.start();
 
-    for number in 0..300 {
-        installation.publisher.publish(Raw::new("bad", &format!("b{number}"), "{}")).await;
-    }
-    failing.wait_for(300 + PLACES).await;
-    installation.publisher.publish(Raw::new("good", "g", "{}")).await;
-    healthy.wait_for(1).await;
-    assert_eq!(failing.count(), 300 + PLACES, "a retry took the place of a new event");
+    scenario.publish("bad", 300).await;
+    scenario.receiver.wait_for(300 + PLACES).await;
+    scenario.publish("good", 1).await;
+    scenario.receiver.wait_for_at("/well", 1).await;
+    let failing = scenario.receiver.count_at("/failing");
+    assert_eq!(failing, 300 + PLACES, "a retry took the place of a new event");
 
     released.cancel();
-    failing.wait_for(1_200).await;
-    assert_eq!(installation.wait_for_parked(300).await.len(), 300);
-    running.stop().await;
-    assert_eq!(failing.count(), 1_200);
+    let ended = scenario.account().await;
+    assert_eq!((ended.delivered, ended.parked.len()), (1, 300));
+    assert_eq!(ended.count_at("/failing"), 1_200);
 }

@@ -21,8 +21,8 @@ fn old(name: &str, comparison: &str, value: &str) -> Value {
     })
 }
 
-/// A path for each wish, its topics, its filters, and the samples that it must get.
-fn wishes() -> Vec<(&'static str, &'static str, Value, &'static [&'static str])> {
+/// A path for each subscription, its topics, its filters, and the samples that it must get.
+fn subscriptions() -> Vec<(&'static str, &'static str, Value, &'static [&'static str])> {
     let either = json!({"type": "group", "connector": "OR", "filters": [
         filter("status", "eq", "PLN"), filter("referenceNumber", "gte", "1894"),
     ]});
@@ -65,7 +65,7 @@ fn wishes() -> Vec<(&'static str, &'static str, Value, &'static [&'static str])>
 async fn filters_select_the_right_samples_and_bodies_stay_as_they_are() {
     let installation = Installation::new(&[1_000]).await;
     let receiver = Receiver::accepting().await;
-    for (path, topic, filters, _) in wishes() {
+    for (path, topic, filters, _) in subscriptions() {
         let draft = json!({"url": receiver.url(path), "topics": [topic], "filters": filters});
         installation.subscribe(draft).await;
     }
@@ -75,10 +75,10 @@ async fn filters_select_the_right_samples_and_bodies_stay_as_they_are() {
         installation.publisher.publish(Raw::new(topic, topic, body)).await;
     }
 
-    receiver.wait_for(wishes().iter().map(|(.., samples)| samples.len()).sum()).await;
+    receiver.wait_for(subscriptions().iter().map(|(.., samples)| samples.len()).sum()).await;
     installation.assert_nothing_waits().await;
     running.stop().await;
-    for (path, _, _, expected) in wishes() {
+    for (path, _, _, expected) in subscriptions() {
         let requests = receiver.requests_at(path);
         let topic = |request| crate::support::receiver::Recorded::header(request, "x-homing-topic");
         let mut topics: Vec<_> = requests.iter().filter_map(topic).collect();

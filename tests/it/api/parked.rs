@@ -168,13 +168,13 @@ async fn no_more_is_done_than_the_limit_says() {
 async fn two_scans_at_a_time_both_see_everything() {
     let running = start().await;
     park_three(&running).await;
-    let walks = [(); 4].map(|()| listed(&running, ""));
-    for ids in futures_util::future::join_all(walks).await {
+    let lists = [(); 4].map(|()| listed(&running, ""));
+    for ids in futures_util::future::join_all(lists).await {
         assert_eq!(ids, ["e1", "e2", "e3"]);
     }
 }
 
-/// Goal: a client that goes away in the middle of a walk hides nothing from the next one.
+/// Goal: a client that goes away in the middle of a list hides nothing from the next one.
 #[tokio::test]
 async fn a_scan_that_is_abandoned_puts_everything_back() {
     let running = start().await;

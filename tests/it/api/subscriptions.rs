@@ -136,7 +136,7 @@ async fn pages_hold_every_subscription_once() {
 }
 
 #[tokio::test]
-async fn the_same_wish_twice_names_the_first_one() {
+async fn the_same_subscription_twice_names_the_first_one() {
     let running = start().await;
     let first = running.post("/v1/subscriptions", &draft(1)).await.expect(201).body;
     let other = running.post("/v1/subscriptions", &draft(2)).await.expect(201).body;

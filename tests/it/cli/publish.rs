@@ -45,12 +45,12 @@ async fn publish_takes_bodies_from_lines_files_and_standard_input() {
     assert!(answer.done().starts_with("published 1"));
 
     let broker = home.broker();
-    let mut walk = broker.scan(&broker.topology().names().primary()).await.unwrap();
+    let mut scan = broker.scan(&broker.topology().names().primary()).await.unwrap();
     let mut bodies = Vec::new();
-    while let Some(fetched) = walk.next().await.unwrap() {
+    while let Some(fetched) = scan.next().await.unwrap() {
         bodies.push(fetched.content.unwrap().event.body.clone());
     }
-    walk.finish().await.unwrap();
+    scan.finish().await.unwrap();
     broker.close().await;
     bodies.sort();
     assert_eq!(bodies, [&b"\"3\""[..], b"1", b"1.50", b"2", b"4", body]);

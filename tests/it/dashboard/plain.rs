@@ -61,7 +61,7 @@ async fn without_javascript_the_buttons_work() {
     let before = scene.receiver.count_at("/failing");
     browser.go("/parked?event=order-1").await;
     browser.follow("#replay-matching").await;
-    // The page loads itself again until the walk is over.
+    // The page loads itself again until the scan is over.
     browser.see("#go", "Replay 1 message").await;
     browser.follow("#go").await;
     browser.see("main", "Done.").await;

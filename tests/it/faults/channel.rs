@@ -6,7 +6,7 @@ use std::{fs, time::Duration};
 use tokio::time::Instant;
 
 use crate::support::{
-    account::{Recipient, Request, account},
+    account::{Recipient, account},
     broker::Corner,
     eventually, holds,
     installation::millis,
@@ -73,17 +73,6 @@ async fn channels_that_the_broker_closes_lose_nothing() {
     .await;
     worker.terminate();
     assert_eq!(worker.ended().await.code(), Some(0), "the worker stops politely");
-    let requests = receiver.requests();
-    let requests: Vec<_> = requests.iter().map(judged).collect();
-    let account = account(&site.corner, &published, &[recipient], &requests).await;
+    let account = account(&site.corner, &published, &[recipient], &receiver.requests()).await;
     account.assert_whole("channels closed by the broker", Duration::ZERO, 0);
-}
-
-fn judged(request: &Recorded) -> Request {
-    Request {
-        path: request.path.clone(),
-        number: number_in(&request.body).expect("it is the load's"),
-        attempt: request.attempt(),
-        accepted: true,
-    }
 }

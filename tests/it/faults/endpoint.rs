@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::support::{
-    account::{Recipient, Request, account},
+    account::{Recipient, account},
     broker::{self, Corner},
     eventually, holds,
     installation::millis,
@@ -49,17 +49,7 @@ async fn an_endpoint_that_breaks_the_protocol_in_every_way_loses_nothing() {
     wait_for(&rogue, |attempt| attempt > 2, published.confirmed.len()).await;
     worker.terminate();
     assert_eq!(worker.ended().await.code(), Some(0));
-    let requests: Vec<_> = rogue
-        .seen()
-        .iter()
-        .map(|seen| Request {
-            path: "/".to_owned(),
-            number: number_in(&seen.body).expect("it is the load's"),
-            attempt: seen.attempt,
-            accepted: manner(seen) == Manner::Accepts,
-        })
-        .collect();
-    let account = account(&site.corner, &published, &[recipient], &requests).await;
+    let account = account(&site.corner, &published, &[recipient], &rogue.seen()).await;
     let fault = "endpoint resets, stalls, sends garbage, never ends";
     // An answer behind the deadline counts as none, and on a busy machine one may be so late.
     let max_late = published.confirmed.len() / 100;

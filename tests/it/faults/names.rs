@@ -6,11 +6,11 @@ use tokio::{net::UdpSocket, time::Instant};
 use tokio_util::task::AbortOnDropHandle;
 
 use crate::support::{
-    account::{Recipient, Request, account},
+    account::{Recipient, account},
     broker::{self, Corner},
     eventually, holds,
     installation::millis,
-    load::{Load, Pace, number_in},
+    load::{Load, Pace},
     process::Site,
     rogue::{Manner, Rogue},
 };
@@ -51,15 +51,6 @@ async fn a_name_that_fails_and_recovers_loses_nothing() {
     let requests = receiver.seen();
     let late = requests.iter().filter(|request| request.attempt > 1).count();
     assert!(late > 100, "the name was missing for {late} deliveries only");
-    let requests: Vec<_> = requests
-        .iter()
-        .map(|request| Request {
-            path: "/".to_owned(),
-            number: number_in(&request.body).expect("it is the load's"),
-            attempt: request.attempt,
-            accepted: true,
-        })
-        .collect();
     let account = account(&site.corner, &published, &[recipient], &requests).await;
     account.assert_whole("endpoint's name without an address", within, 0);
 }

@@ -119,12 +119,12 @@ async fn what_is_too_large_is_refused_and_what_follows_it_arrives() {
     tokio::time::timeout(PATIENCE, pipeline.finish()).await.expect("it ends");
     // What was under way on the channel that the broker closed may be there twice.
     let depth = installation.publisher.depth(&primary).await;
-    let mut walk = installation.parts.broker.scan(&primary).await.expect("a walk");
+    let mut scan = installation.parts.broker.scan(&primary).await.expect("a scan");
     let mut ids = BTreeSet::new();
-    while let Some(fetched) = walk.next().await.expect("a message") {
+    while let Some(fetched) = scan.next().await.expect("a message") {
         ids.insert(fetched.content.expect("an event").event.id.to_string());
     }
-    walk.finish().await.expect("it ends");
+    scan.finish().await.expect("it ends");
     assert_eq!(ids, ["first", "second", "third"].map(str::to_owned).into());
 
     let running = installation.start_as(&[Role::Api]);

@@ -45,7 +45,7 @@ pub(super) async fn duplicates_are_refused_and_name_the_one_that_exists(place: P
     Ok(())
 }
 
-pub(super) async fn an_update_replaces_the_terms_and_keeps_the_creation(place: Place) -> Kept {
+pub(super) async fn an_update_replaces_the_spec_and_keeps_the_creation(place: Place) -> Kept {
     let store = place.open().await?;
     let mut one = subscription("a");
     store.insert_subscription(&one).await?;
@@ -79,7 +79,7 @@ pub(super) async fn an_update_to_a_duplicate_is_refused(place: Place) -> Kept {
     Ok(())
 }
 
-pub(super) async fn what_is_not_there_is_said_not_to_be_there(place: Place) -> Kept {
+pub(super) async fn what_is_missing_is_reported_as_missing(place: Place) -> Kept {
     let store = place.open().await?;
     let here = subscription("a");
     store.insert_subscription(&here).await?;

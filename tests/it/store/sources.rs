@@ -34,7 +34,7 @@ pub(crate) async fn a_source_without_changes_is_read(place: Place) -> Kept {
     Ok(())
 }
 
-pub(crate) async fn the_standing_of_a_source_survives_reopening(place: Place) -> Kept {
+pub(crate) async fn the_status_of_a_source_survives_reopening(place: Place) -> Kept {
     let stopped =
         SourceStatus::Stopped { reason: "answered 403".to_owned(), fingerprint: "f".to_owned() };
     for (ms, status) in [(1, SourceStatus::Paused), (2, stopped), (3, SourceStatus::Running)] {

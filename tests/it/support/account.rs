@@ -13,7 +13,9 @@ use lapin::{options::BasicGetOptions, types::AMQPValue};
 
 use super::{
     broker::{self, Corner},
-    load::{Published, number_of},
+    load::{Published, number_in, number_of},
+    receiver::Recorded,
+    rogue::Seen,
 };
 
 /// The expected deliveries of one subscription.
@@ -34,6 +36,21 @@ pub(crate) struct Request {
     pub number: u32,
     pub attempt: u32,
     pub accepted: bool,
+}
+
+impl From<&Recorded> for Request {
+    fn from(recorded: &Recorded) -> Self {
+        let (path, attempt) = (recorded.path.clone(), recorded.attempt());
+        let number = number_in(&recorded.body).expect("it is the load's");
+        Self { path, number, attempt, accepted: recorded.accepted }
+    }
+}
+
+impl From<&Seen> for Request {
+    fn from(seen: &Seen) -> Self {
+        let number = number_in(&seen.body).expect("it is the load's");
+        Self { path: "/".to_owned(), number, attempt: seen.attempt, accepted: seen.accepted }
+    }
 }
 
 /// A message that lies at the broker: in the parking queue or in another.
@@ -127,12 +144,13 @@ pub(crate) async fn account(
     corner: &Corner,
     published: &Published,
     recipients: &[Recipient],
-    requests: &[Request],
+    requests: impl IntoIterator<Item: Into<Request>>,
 ) -> Account {
+    let requests: Vec<Request> = requests.into_iter().map(Into::into).collect();
     let kept = kept(corner).await;
     let seconds = published.took.as_secs().max(1);
     let lines =
-        recipients.iter().map(|recipient| line(published, recipient, requests, &kept)).collect();
+        recipients.iter().map(|recipient| line(published, recipient, &requests, &kept)).collect();
     Account {
         confirmed: published.confirmed.len(),
         uncertain: published.uncertain.len(),

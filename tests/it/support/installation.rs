@@ -9,7 +9,7 @@ use homing::{
     services::{Services, StartError},
 };
 use homing_broker::topology::{Names, QueueKind};
-use homing_delivery::parking::{Bodies, Entry, Selection};
+use homing_delivery::parking::{Action, Bodies, Entry, Selection, Tally};
 use homing_domain::{id::SubscriptionId, subscription::Draft};
 use serde_json::json;
 use sqlx::{ConnectOptions, Connection, sqlite::SqliteConnectOptions};
@@ -111,9 +111,20 @@ impl Installation {
     /// Waits until `count` messages are parked.
     pub(crate) async fn wait_for_parked(&self, count: u32) -> Vec<Entry> {
         self.wait_for_depth(&self.names().parked(), count).await;
-        let listing =
-            self.parts.parking.list(&Selection::default(), 10_000, Bodies::Included).await;
-        listing.expect("the parking queue can be listed").entries
+        self.parked().await
+    }
+
+    /// All parked messages.
+    pub(crate) async fn parked(&self) -> Vec<Entry> {
+        let all = self.parts.parking.list(&Selection::default(), 10_000, Bodies::Included).await;
+        all.expect("the parking queue can be listed").entries
+    }
+
+    /// Replays everything that is parked.
+    pub(crate) async fn replay_all(&self) -> Tally {
+        let all = Selection::default();
+        let replayed = self.parts.parking.act(Action::Replay, &all, None, |_| ()).await;
+        replayed.expect("the parking queue can be scanned")
     }
 
     /// Waits until `queue` holds exactly `count` messages.

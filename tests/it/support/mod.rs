@@ -14,6 +14,7 @@ pub(crate) mod process;
 pub(crate) mod proxy;
 pub(crate) mod receiver;
 pub(crate) mod rogue;
+pub(crate) mod scenario;
 pub(crate) mod stage;
 
 use std::{env, fmt::Display, panic::Location, path::PathBuf, thread, time::Duration};

@@ -24,6 +24,8 @@ pub(crate) struct Recorded {
     pub path: String,
     pub headers: HeaderMap,
     pub body: Bytes,
+    /// True if the answer is a success.
+    pub accepted: bool,
 }
 
 impl Recorded {
@@ -75,10 +77,6 @@ impl Reply {
     pub(crate) fn header(mut self, name: &'static str, value: impl Into<String>) -> Self {
         self.headers.push((name, value.into()));
         self
-    }
-
-    pub(crate) fn is_success(&self) -> bool {
-        (200..300).contains(&self.status)
     }
 
     /// Answers only after this time.
@@ -231,8 +229,10 @@ async fn record(
     body: Bytes,
 ) -> Response<Body> {
     let path = uri.path().to_owned();
-    let request = Recorded { at: Instant::now(), peer, path, headers, body };
+    let (at, accepted) = (Instant::now(), false);
+    let mut request = Recorded { at, peer, path, headers, body, accepted };
     let reply = (recording.script)(&request);
+    request.accepted = (200..300).contains(&reply.status);
     recording.requests.lock().push(request);
     recording.count.send_modify(|count| *count += 1);
     tokio::time::sleep(reply.after).await;

@@ -49,6 +49,7 @@ impl Manner {
 pub(crate) struct Seen {
     pub attempt: u32,
     pub body: Vec<u8>,
+    pub accepted: bool,
 }
 
 type Script = dyn Fn(&Seen) -> Manner + Send + Sync;
@@ -89,8 +90,9 @@ impl Rogue {
 
 /// One request, then the end of the connection.
 async fn serve(mut connection: TcpStream, recording: Arc<Mutex<Vec<Seen>>>, script: Arc<Script>) {
-    let Some(seen) = read(&mut connection).await else { return };
+    let Some(mut seen) = read(&mut connection).await else { return };
     let manner = script(&seen);
+    seen.accepted = manner == Manner::Accepts;
     recording.lock().push(seen);
     // The client may be gone by then; that is its right.
     let _sent = behave(connection, manner).await;
@@ -148,7 +150,7 @@ async fn read(connection: &mut TcpStream) -> Option<Seen> {
         let body = bytes.get(end + END.len()..)?;
         if body.len() >= length {
             let attempt = headers.get("x-homing-attempt")?.parse().ok()?;
-            return Some(Seen { attempt, body: body.to_vec() });
+            return Some(Seen { attempt, body: body.to_vec(), accepted: false });
         }
     }
 }

@@ -14,11 +14,11 @@ use lapin::{options::QueueDeclareOptions, types::FieldTable};
 use tokio::time::Instant;
 
 use super::{
-    account::{Account, Recipient, Request, account},
+    account::{Account, Recipient, account},
     broker::{self, Corner, Publisher},
     holds,
     installation::millis,
-    load::{Load, Pace, Published, TOPICS, number_in},
+    load::{Load, Pace, Published, TOPICS},
     process::{Process, Site},
     receiver::{Receiver, Recorded, Reply},
     within,
@@ -38,7 +38,6 @@ const SETTLE: Duration = Duration::from_secs(300);
 pub(crate) struct Stage {
     pub site: Site,
     pub receiver: Receiver,
-    pub started: Instant,
     /// Requests at `/well`.
     delivered: Arc<AtomicU32>,
     recipients: Vec<Recipient>,
@@ -102,7 +101,7 @@ impl Stage {
             Recipient { path, subscription, wants }
         });
         let recipients = recipients.collect();
-        Self { site, receiver, started, delivered, recipients }
+        Self { site, receiver, delivered, recipients }
     }
 
     pub(crate) fn load(&self) -> Load {
@@ -166,8 +165,7 @@ impl Stage {
 
     /// The account while no worker runs.
     pub(crate) async fn account_now(&self, published: &Published) -> Account {
-        let requests: Vec<_> = self.receiver.requests().iter().map(|it| self.judged(it)).collect();
-        account(&self.site.corner, published, &self.recipients, &requests).await
+        account(&self.site.corner, published, &self.recipients, &self.receiver.requests()).await
     }
 
     /// Occurrences of `text` in the workers' log.
@@ -195,15 +193,6 @@ impl Stage {
             Ok::<_, String>(())
         })
         .await;
-    }
-
-    fn judged(&self, request: &Recorded) -> Request {
-        Request {
-            path: request.path.clone(),
-            number: number_in(&request.body).expect("it is the load's"),
-            attempt: request.attempt(),
-            accepted: reply(request, self.started).is_success(),
-        }
     }
 
     /// Waits until no queue but those in which messages are meant to stay holds anything.
