@@ -125,7 +125,7 @@ impl Scenario {
     }
 }
 
-/// How often a delivery came to each end.
+/// The counts of a delivery's ends.
 #[derive(Debug, Default)]
 struct Fate {
     accepted: usize,
