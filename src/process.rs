@@ -88,10 +88,12 @@ pub async fn run(
 
 /// The tracer and the sender of spans, if there is a collector.
 fn traces(settings: &Settings) -> Result<Option<(Tracer, Sender)>, StartError> {
-    let target = settings.traces.target().map_err(StartError::Settings)?;
-    let collector = target.map(|target| Collector::new(target, &settings.endpoint)).transpose();
-    let collector = collector.map_err(StartError::Endpoints)?;
-    Ok(collector.map(|collector| traces::open(collector, settings.traces.sample_percent)))
+    let Settings { traces, endpoint, .. } = settings;
+    let Some(target) = traces.target().map_err(StartError::Settings)? else { return Ok(None) };
+    let headers = traces.headers().map_err(StartError::Settings)?;
+    let resource = traces.resource().map_err(StartError::Settings)?;
+    let collector = Collector::new(target, headers, endpoint).map_err(StartError::Endpoints)?;
+    Ok(Some(traces::open(collector, &resource, traces.sample_percent)))
 }
 
 fn webhooks(services: &Services, tracer: Option<Tracer>) -> Result<Pool, StartError> {

@@ -5,7 +5,7 @@ use std::io;
 use config::{Config, ConfigError, Environment, File, FileFormat, Map, Source, Value, ValueKind};
 
 use super::{
-    SettingsError,
+    SettingsError, open_telemetry,
     renamed::{Renamed, rename},
     show,
 };
@@ -28,6 +28,7 @@ enum Origin {
     /// The name of a file.
     File(String),
     Environment,
+    OpenTelemetry,
     Flags,
 }
 
@@ -52,7 +53,9 @@ impl Layer {
     fn toml(origin: Origin, text: &str) -> Result<Self, SettingsError> {
         let file = match &origin {
             Origin::File(name) => name.clone(),
-            Origin::Text | Origin::Environment | Origin::Flags => "a text".to_owned(),
+            Origin::Text | Origin::Environment | Origin::OpenTelemetry | Origin::Flags => {
+                "a text".to_owned()
+            }
         };
         let read = Self::read(origin, File::from_str(text, FileFormat::Toml));
         if let Err(SettingsError::Read(error)) = &read
@@ -70,15 +73,25 @@ impl Layer {
         Self::read(Origin::Environment, variables)
     }
 
+    /// OpenTelemetry's `variables`, for what they mean to homing.
+    pub(super) fn open_telemetry(variables: Environment) -> Result<Self, SettingsError> {
+        let settings = open_telemetry::settings(&variables).map_err(unreadable)?;
+        Self::keys(Origin::OpenTelemetry, &settings)
+    }
+
     /// Dotted keys with values.
     pub(super) fn flags(overrides: &[(&str, String)]) -> Result<Self, SettingsError> {
+        Self::keys(Origin::Flags, overrides)
+    }
+
+    fn keys(origin: Origin, overrides: &[(&str, String)]) -> Result<Self, SettingsError> {
         let mut builder = Config::builder();
         for (key, value) in overrides {
             builder = builder.set_override(key, value.clone()).map_err(unreadable)?;
         }
         let mut values = builder.build().map_err(unreadable)?;
-        let renamed = Origin::Flags.rename(&mut values.cache)?;
-        Ok(Self { origin: Origin::Flags, values, renamed })
+        let renamed = origin.rename(&mut values.cache)?;
+        Ok(Self { origin, values, renamed })
     }
 
     fn read(
@@ -133,6 +146,7 @@ impl Origin {
             Self::Text => None,
             Self::File(name) => Some(name.clone()),
             Self::Environment => Some(format!("HOMING__{}", key.replace('.', "__").to_uppercase())),
+            Self::OpenTelemetry => open_telemetry::variable(key).map(str::to_owned),
             Self::Flags => Some("flag".to_owned()),
         }
     }

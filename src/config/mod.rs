@@ -12,6 +12,7 @@ mod api;
 mod layers;
 mod log;
 mod modes;
+mod open_telemetry;
 mod renamed;
 mod show;
 mod template;
@@ -85,8 +86,8 @@ pub struct Settings {
 }
 
 impl Settings {
-    /// Reads the defaults, `file` (or `homing.toml` where it exists), the environment, and
-    /// `overrides` (dotted key, value), in this order.
+    /// Reads the defaults, OpenTelemetry's variables, `file` (or `homing.toml` where it exists), the
+    /// environment, and `overrides` (dotted key, value), in this order.
     ///
     /// # Errors
     ///
@@ -95,6 +96,7 @@ impl Settings {
         let named = file.unwrap_or(Path::new(FILE_DEFAULT));
         Self::of(vec![
             Layer::text(DEFAULTS)?,
+            Layer::open_telemetry(open_telemetry::variables())?,
             Layer::file(named, file.is_some())?,
             Layer::environment()?,
             Layer::flags(overrides)?,

@@ -19,10 +19,11 @@ pub(super) fn lines(settings: &Settings) -> String {
             }
         }
     }
+    let headers = Some(&mut masked.traces.headers).filter(|headers| !headers.is_empty());
     let streams = masked.source.livestream.values_mut().map(|stream| &mut stream.client_secret);
     let streams = streams.filter(|secret| !secret.is_empty());
     let secrets = masked.api.tokens.iter_mut().chain(&mut masked.store.encryption_keys);
-    secrets.chain(streams).for_each(|secret| "****".clone_into(secret));
+    secrets.chain(streams).chain(headers).for_each(|secret| "****".clone_into(secret));
     let mut lines = String::new();
     // Settings are plain data; a failure here would be one of serde.
     let value = serde_json::to_value(masked).unwrap_or_default();
@@ -55,13 +56,14 @@ pub(super) fn secrets(settings: &Settings) -> Vec<String> {
 
 /// True if the value of `key` may hold a secret.
 pub(super) fn is_secret(key: &str) -> bool {
-    const SECRET: [&str; 6] = [
+    const SECRET: [&str; 7] = [
         "api.tokens",
         "broker.management_url",
         "broker.url",
         "store.encryption_keys",
         "store.url",
         "traces.collector",
+        "traces.headers",
     ];
     let key = key.split('[').next().unwrap_or_default();
     SECRET.contains(&key)

@@ -42,8 +42,8 @@ mod tests {
         # nothing. To change a setting, remove the `# ` before its line. `homing run --check` shows
         # what is in force.
         #
-        # Precedence, lowest first: the defaults, homing.toml (or the file that --config names), the
-        # environment, flags.
+        # Precedence, lowest first: the defaults, OpenTelemetry's variables (see [traces]), homing.toml (or
+        # the file that --config names), the environment, flags.
         ");
         let text = text.replace("# max_in_flight = 1024", "max_in_flight = 64");
         assert_eq!(Settings::from_toml(&text).unwrap().worker.max_in_flight, 64);

@@ -56,9 +56,15 @@ fn spans(collector: &Receiver) -> Vec<Value> {
         assert_eq!(request.path, "/v1/traces");
         assert_eq!(request.header("content-type"), Some("application/json"));
         let document: Value = serde_json::from_slice(&request.body).expect("JSON");
-        let resource = document.pointer("/resourceSpans/0/resource/attributes/0");
-        let service = json!({"key": "service.name", "value": {"stringValue": "homing"}});
-        assert_eq!(resource, Some(&service));
+        assert_eq!(request.header("api-key"), Some("a,b"));
+        let resource = document.pointer("/resourceSpans/0/resource/attributes");
+        let attribute = |key, value| json!({"key": key, "value": {"stringValue": value}});
+        let expected = json!([
+            attribute("service.name", "homing"),
+            attribute("service.namespace", "shop"),
+            attribute("service.version", env!("CARGO_PKG_VERSION")),
+        ]);
+        assert_eq!(resource, Some(&expected));
         let sent = document.pointer("/resourceSpans/0/scopeSpans/0/spans");
         spans.extend(sent.and_then(Value::as_array).expect("spans").clone());
     }
@@ -79,7 +85,11 @@ fn attribute<'a>(span: &'a Value, key: &str) -> Option<&'a str> {
 #[tokio::test]
 async fn a_collector_gets_a_span_for_every_attempt() {
     let collector = Receiver::accepting().await;
-    let settings = format!("traces.collector = \"{}\"\n", collector.url(""));
+    let settings = format!(
+        "[traces]\ncollector = \"{}\"\nheaders = \"api-key=a%2Cb\"\n\
+         resource_attributes = \"service.namespace=shop\"\n",
+        collector.url("")
+    );
     let installation = Installation::with(&[50], &settings).await;
     let receiver = endpoint().await;
     let subscription = installation.subscribe_all(&receiver.url("/hook?key=secret")).await;

@@ -9,7 +9,7 @@
 //! Source: *OpenTelemetry Protocol Specification* 1.x, OTLP/HTTP with JSON encoding; *Semantic
 //! Conventions for HTTP spans*.
 
-use std::time::Duration;
+use std::{collections::BTreeMap, time::Duration};
 
 use serde_json::{Value, json};
 use tokio::{
@@ -46,6 +46,7 @@ pub struct Tracer {
 pub struct Sender {
     queue: mpsc::Receiver<Value>,
     collector: Collector,
+    resource: Vec<Value>,
 }
 
 /// A span that has begun.
@@ -57,11 +58,16 @@ pub struct Span {
     started: UnixMillis,
 }
 
-/// A tracer, and the sender of its spans to `collector`.
+/// A tracer, and the sender of its spans to `collector` as those of `resource`.
 #[must_use]
-pub fn open(collector: Collector, sample_percent: u8) -> (Tracer, Sender) {
+pub fn open(
+    collector: Collector,
+    resource: &BTreeMap<String, String>,
+    sample_percent: u8,
+) -> (Tracer, Sender) {
     let (queue, waiting) = mpsc::channel(MAX_WAITING);
-    (Tracer { queue, sample_percent }, Sender { queue: waiting, collector })
+    let resource = resource.iter().map(|(key, value)| text(key, value)).collect();
+    (Tracer { queue, sample_percent }, Sender { queue: waiting, collector, resource })
 }
 
 impl Tracer {
@@ -194,9 +200,8 @@ impl Sender {
     async fn post(&self, batch: Vec<Value>) {
         let spans = batch.len();
         let version = env!("CARGO_PKG_VERSION");
-        let resource = [text("service.name", "homing"), text("service.version", version)];
         let document = json!({"resourceSpans": [{
-            "resource": {"attributes": resource},
+            "resource": {"attributes": self.resource},
             "scopeSpans": [{"scope": {"name": "homing", "version": version}, "spans": batch}],
         }]});
         match self.collector.post(document.to_string().into_bytes()).await {

@@ -170,6 +170,10 @@ fn wrong_settings_are_reported_by_name() {
     assert!(answer.stderr.contains("every --set in one place"), "{}", answer.stderr);
     let checked = home.run(&["run", "--check", "--set", "worker.max_in_flight=64"]).done();
     assert!(checked.contains("worker.max_in_flight = 64"), "{checked}");
+    let variable = ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://127.0.0.1:4318");
+    let mut check = home.command(&["run", "--check"]);
+    let checked = Answer::from(check.env(variable.0, variable.1).output().unwrap()).done();
+    assert!(checked.contains("traces.collector = \"http://127.0.0.1:4318\""), "{checked}");
 }
 
 #[test]

@@ -5,7 +5,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use hyper::{
     Request,
-    header::{CONTENT_TYPE, HeaderValue},
+    header::{CONTENT_TYPE, HeaderMap, HeaderValue},
 };
 use url::Url;
 
@@ -26,6 +26,7 @@ const MAX_ANSWER_BYTES: usize = 64 * 1_024;
 pub struct Collector {
     client: Client,
     target: Url,
+    headers: HeaderMap,
 }
 
 /// Errors of sending a batch.
@@ -40,14 +41,18 @@ pub enum CollectorError {
 }
 
 impl Collector {
-    /// The collector at `target`; uses the TLS settings of endpoints.
+    /// The collector at `target`, which gets `headers`; uses the TLS settings of endpoints.
     ///
     /// # Errors
     ///
     /// [`EndpointSetupError`].
-    pub fn new(target: Url, settings: &EndpointSettings) -> Result<Self, EndpointSetupError> {
+    pub fn new(
+        target: Url,
+        headers: HeaderMap,
+        settings: &EndpointSettings,
+    ) -> Result<Self, EndpointSetupError> {
         let client = Client::new(settings, Resolver::anywhere(names(settings)?))?;
-        Ok(Self { client, target })
+        Ok(Self { client, target, headers })
     }
 
     /// Posts one document.
@@ -63,6 +68,7 @@ impl Collector {
         let document = Bytes::from(document);
         let build = || {
             let mut request = Request::post(self.target.as_str()).body(document.clone().into())?;
+            request.headers_mut().clone_from(&self.headers);
             let json = HeaderValue::from_static("application/json");
             request.headers_mut().insert(CONTENT_TYPE, json);
             Ok(request)
