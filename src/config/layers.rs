@@ -74,8 +74,8 @@ impl Layer {
     }
 
     /// OpenTelemetry's `variables`, for what they mean to homing.
-    pub(super) fn open_telemetry(variables: Environment) -> Result<Self, SettingsError> {
-        let settings = open_telemetry::settings(&variables).map_err(unreadable)?;
+    pub(super) fn open_telemetry(variables: &Environment) -> Result<Self, SettingsError> {
+        let settings = open_telemetry::settings(variables).map_err(unreadable)?;
         Self::keys(Origin::OpenTelemetry, &settings)
     }
 

@@ -96,7 +96,7 @@ impl Settings {
         let named = file.unwrap_or(Path::new(FILE_DEFAULT));
         Self::of(vec![
             Layer::text(DEFAULTS)?,
-            Layer::open_telemetry(open_telemetry::variables())?,
+            Layer::open_telemetry(&open_telemetry::variables())?,
             Layer::file(named, file.is_some())?,
             Layer::environment()?,
             Layer::flags(overrides)?,

@@ -44,7 +44,7 @@ mod tests {
     /// The settings by these variables and a file with this text.
     fn read(set: &[(&str, &str)], file: &str) -> Result<Settings, SettingsError> {
         let set = set.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
-        let variables = Layer::open_telemetry(variables().source(Some(set.collect())))?;
+        let variables = Layer::open_telemetry(&variables().source(Some(set.collect())))?;
         Settings::of(vec![Layer::text(DEFAULTS)?, variables, Layer::text(file)?])
     }
 
