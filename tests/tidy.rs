@@ -171,3 +171,19 @@ fn files_are_short_and_their_names_mean_something() {
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
+
+/// Tests wait for what happens with `eventually`. Where time is the subject, a comment says so.
+#[test]
+fn a_test_that_sleeps_says_why() {
+    let mut wrong = Vec::new();
+    for source in sources("tests/it") {
+        let lines: Vec<_> = source.text.lines().map(str::trim).collect();
+        for (number, pair) in lines.windows(2).enumerate() {
+            if pair[1].contains("sleep(") && !pair[0].starts_with("//") {
+                let place = format!("{}:{}", source.path.display(), number + 2);
+                wrong.push(format!("{place}: wait with `eventually`, or say why not in a comment"));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}

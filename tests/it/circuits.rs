@@ -105,6 +105,7 @@ async fn the_pool_holds_back_from_a_dead_url_which_gets_everything_when_it_recov
     while patient.receiver.requests().len().abs_diff(before) > 2 {
         assert!(Instant::now() < deadline, "requests go on");
         before = patient.receiver.requests().len();
+        // An interval of probes.
         tokio::time::sleep(Duration::from_secs(1)).await;
     }
     let before = patient.receiver.count();

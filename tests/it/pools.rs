@@ -71,6 +71,7 @@ async fn wait_for_events(receiver: &Receiver, count: usize) -> HashMap<Vec<u8>, 
             (seen, deadline) = (arrived.len(), Instant::now() + PATIENCE);
         }
         assert!(Instant::now() < deadline, "{seen} of {count} events arrived");
+        // Looks again: the deadline moves with each event.
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
 }

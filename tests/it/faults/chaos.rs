@@ -96,12 +96,14 @@ impl Theatre {
             Fault::MemoryAlarm => {
                 let threshold = ["set_vm_memory_high_watermark", "absolute"];
                 self.node.ctl(&[&threshold[..], &["1000"]].concat()).await;
+                // The fault itself.
                 tokio::time::sleep(lasts).await;
                 self.node.ctl(&[&threshold[..], &["2GB"]].concat()).await;
             }
             Fault::ConnectionsCut => self.proxy.cut(),
             Fault::ConnectionsSilent => {
                 self.proxy.stall();
+                // The fault itself.
                 tokio::time::sleep(lasts).await;
                 self.proxy.flow();
             }
@@ -141,6 +143,7 @@ async fn a_random_mixture_of_faults_loses_nothing() {
         println!("{:>7.1} s  {fault:?}", started.elapsed().as_secs_f64());
         worker = theatre.happen(fault, lasts, worker).await;
         happened += 1;
+        // The random time to the next fault.
         tokio::time::sleep(pause).await;
     }
     let over = Instant::now();

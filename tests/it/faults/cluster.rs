@@ -121,6 +121,7 @@ async fn nodes_that_fall_silent_lose_nothing() {
     let leader = theatre.leader_of("primary").await;
     let paused = Instant::now();
     theatre.cluster.to("pause", leader).await;
+    // The fault itself.
     tokio::time::sleep(AWAY).await;
     let fault = "cluster: leader of primary paused for 18 s";
     theatre.silence(fault, paused, RESUMED_WITHIN_OF_SILENCE).await;
@@ -132,6 +133,7 @@ async fn nodes_that_fall_silent_lose_nothing() {
     let leader = theatre.leader_of("primary").await;
     let cut = Instant::now();
     theatre.cluster.to("partition", leader).await;
+    // The fault itself.
     tokio::time::sleep(AWAY).await;
     let fault = "cluster: leader of primary cut off for 18 s";
     theatre.silence(fault, cut, RESUMED_WITHIN_OF_A_CUT).await;

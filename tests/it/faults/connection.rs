@@ -50,6 +50,7 @@ async fn connections_cut_again_and_again_lose_nothing() {
 async fn connections_that_fall_silent_lose_nothing() {
     behind_a_proxy("connections silent for 8 s", 1, async |proxy, _| {
         proxy.stall();
+        // The fault itself.
         tokio::time::sleep(4 * HEARTBEAT).await;
         proxy.flow();
     })

@@ -22,7 +22,7 @@ use crate::support::{
 /// Four times the broker's limit of returns.
 const LOSSES: u32 = 200;
 const EVENTS: usize = 20;
-/// What was prefetched has come before this is over.
+/// The wait in which everything that was prefetched comes.
 const QUIET: Duration = Duration::from_millis(20);
 const BOUNDS: Bounds = Bounds { max_messages: 64, max_bytes: 1_048_576, largest: 1_024 };
 

@@ -24,6 +24,7 @@ async fn kill_9_again_and_again_loses_nothing() {
 
     let first_kill = Instant::now();
     for _ in 0..KILLS {
+        // The random moment of the crash.
         tokio::time::sleep(Duration::from_millis(random.u64(200..2_000))).await;
         worker.kill_9();
         worker = stage.site.start();

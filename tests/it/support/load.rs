@@ -133,6 +133,7 @@ impl Source {
                 )
                 .await;
             }
+            // The pace of connecting again.
             tokio::time::sleep(Duration::from_millis(100)).await;
         }
         published
@@ -172,6 +173,7 @@ impl Source {
                 Some((number, confirmed)) = unconfirmed.next() => {
                     usable = tell(published, number, confirmed);
                 }
+                // Until the next event is due.
                 () = tokio::time::sleep(Duration::from_millis(5)) => {}
             }
         }

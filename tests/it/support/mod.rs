@@ -55,6 +55,7 @@ pub(crate) fn within<T, E: Display>(
                     assert!(Instant::now() < deadline, "{caller}: after {limit:?}: {error}");
                 }
             }
+            // The pause between two looks.
             sleep(pause).await;
             pause = (2 * pause).min(Duration::from_millis(100));
         }

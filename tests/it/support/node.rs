@@ -16,8 +16,9 @@ use tokio::{process::Command, sync::Semaphore};
 static PLACES: Semaphore = Semaphore::const_new(2);
 
 /// Waits until a kill costs nothing: a broker whose queues were declared less than five seconds ago
-/// loses what it holds when it is killed, and gives no sign of when that is over.
+/// loses what it holds when it is killed.
 pub(crate) async fn queues_settle() {
+    // The broker gives no sign.
     tokio::time::sleep(Duration::from_secs(5)).await;
 }
 

@@ -235,6 +235,7 @@ async fn record(
     request.accepted = (200..300).contains(&reply.status);
     recording.requests.lock().push(request);
     recording.count.send_modify(|count| *count += 1);
+    // The endpoint is as slow as the test says.
     tokio::time::sleep(reply.after).await;
     if let Some(released) = &reply.released {
         released.cancelled().await;

@@ -114,6 +114,7 @@ async fn behave(mut connection: TcpStream, manner: Manner) -> std::io::Result<()
         }
         Manner::StallsAfterHeaders => {
             connection.write_all(HEADERS).await?;
+            // Longer than any deadline for an attempt.
             tokio::time::sleep(Duration::from_secs(60)).await;
             Ok(())
         }
