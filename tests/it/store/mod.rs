@@ -7,7 +7,7 @@ use homing_store::{Store, StoreError, settings::StoreSettings};
 use sqlx::{ConnectOptions, Connection, sqlite::SqliteConnectOptions};
 use tempfile::TempDir;
 
-use crate::support::database::Database;
+use crate::support::{database::Database, eventually};
 
 mod activity;
 mod attempts;
@@ -135,8 +135,13 @@ impl Place {
         Self { settings: settings(url), held_by }
     }
 
+    /// Opens a handle. On a busy machine, connecting may take longer than the store waits for it.
     async fn open(&self) -> Result<Arc<dyn Store>, StoreError> {
-        homing_store::open(&self.settings).await
+        eventually(async || match homing_store::open(&self.settings).await {
+            Err(late @ StoreError::TimedOut { step: "connecting", .. }) => Err(late),
+            opened => Ok(opened),
+        })
+        .await
     }
 
     /// Changes the database as an operator does with its shell.
