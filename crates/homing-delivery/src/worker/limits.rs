@@ -2,10 +2,10 @@
 //!
 //! A delivery waits for a permit no longer than `endpoint.busy_wait`; without one it goes to a
 //! throttle queue, which is no attempt but costs a publish. All deliveries in flight may wait for a
-//! URL that keeps up. After a permit wait timed out, the URL counts as slow for a while, and only
-//! as many may wait as it has recently finished in that time: a URL that hangs fills its own
-//! permits, as many places to wait, and nothing else. After its circuit closes, a URL starts with
-//! one permit; every success doubles the permits, so that a recovering endpoint is not flooded.
+//! URL that keeps up. After a permit wait timed out, only as many may wait as the URL has recently
+//! finished in that time. All slow URLs together hold at most half of a lane ([`super::pace`]).
+//! After its circuit closes, a URL starts with one permit; every success doubles the permits, so
+//! that a recovering endpoint is not flooded.
 
 use std::{
     collections::HashMap,
@@ -24,12 +24,9 @@ use tokio::{
     time::Instant,
 };
 
+use super::pace::{LanePlace, Pace, SlowShare};
 use homing_domain::url::EndpointUrl;
 use parking_lot::Mutex;
-
-/// A URL whose permit wait timed out counts as slow for this long. While it does not, it may hold
-/// up others once, for `endpoint.busy_wait`: too rare to affect their 99th percentile.
-const SLOW: Duration = Duration::from_secs(60);
 
 /// The gates of all URLs in use.
 pub(super) struct Limits {
@@ -39,6 +36,7 @@ pub(super) struct Limits {
     /// with a rate limit would otherwise idle while its deliveries are in the throttle queues.
     rate_wait: Duration,
     gates: Mutex<HashMap<EndpointUrl, Arc<Gate>>>,
+    share: Arc<SlowShare>,
     workers: AtomicU32,
 }
 
@@ -50,39 +48,7 @@ struct Gate {
     /// Permits that exist, taken or free.
     opened: AtomicUsize,
     waiting: AtomicUsize,
-    pace: Mutex<Pace>,
-}
-
-/// The recent speed of a URL.
-struct Pace {
-    slow_until: Option<Instant>,
-    /// Start of the current window; it lasts as long as a delivery may wait.
-    since: Instant,
-    /// Attempts that ended in the previous window, and in this one.
-    ended: [usize; 2],
-}
-
-impl Pace {
-    fn new() -> Self {
-        Self { slow_until: None, since: Instant::now(), ended: [0; 2] }
-    }
-
-    fn move_on(&mut self, now: Instant, window: Duration) {
-        let [_, present] = self.ended;
-        let age = now.duration_since(self.since);
-        if age >= window.saturating_mul(2) {
-            (self.since, self.ended) = (now, [0; 2]);
-        } else if age >= window {
-            (self.since, self.ended) = (self.since + window, [present, 0]);
-        }
-    }
-
-    /// The number of deliveries that may wait for a permit; `None`: no bound.
-    fn places(&mut self, now: Instant, window: Duration, at_least: usize) -> Option<usize> {
-        self.slow_until.filter(|until| *until > now)?;
-        self.move_on(now, window);
-        self.ended.into_iter().max().map(|ended| ended.max(at_least))
-    }
+    pace: Arc<Pace>,
 }
 
 /// A rate limit, and the number of workers that share it.
@@ -113,18 +79,19 @@ impl Rate {
 pub(super) struct Permit {
     gate: Arc<Gate>,
     max_concurrency: usize,
-    busy_wait: Duration,
+    begun: Instant,
+    _place: LanePlace,
     _held: OwnedSemaphorePermit,
 }
 
 impl Gate {
-    fn new(opened: usize) -> Self {
+    fn new(opened: usize, share: &Arc<SlowShare>) -> Self {
         Self {
             rate: Mutex::default(),
             permits: Arc::new(Semaphore::new(opened)),
             opened: opened.into(),
             waiting: 0.into(),
-            pace: Mutex::new(Pace::new()),
+            pace: Arc::new(Pace::new(Arc::clone(share))),
         }
     }
 
@@ -147,9 +114,15 @@ impl Gate {
 }
 
 impl Limits {
-    pub(super) fn new(max_concurrency: usize, busy_wait: Duration, rate_wait: Duration) -> Self {
+    /// Limits for lanes of `lane` places.
+    pub(super) fn new(
+        max_concurrency: usize,
+        (busy_wait, rate_wait): (Duration, Duration),
+        lane: usize,
+    ) -> Self {
         let (gates, workers) = (Mutex::default(), AtomicU32::new(1));
-        Self { max_concurrency, busy_wait, rate_wait, gates, workers }
+        let share = Arc::new(SlowShare::new(lane, busy_wait));
+        Self { max_concurrency, busy_wait, rate_wait, gates, share, workers }
     }
 
     /// Sets the number of workers that share the rate limits.
@@ -169,36 +142,33 @@ impl Limits {
         max_per_second: Option<NonZeroU32>,
     ) -> Option<Permit> {
         let gate = self.gate(url);
+        let lane_place = gate.pace.enter()?;
         let permits = Arc::clone(&gate.permits);
         let permit = match Arc::clone(&permits).try_acquire_owned() {
             Ok(permit) => permit,
             Err(_none_free) => {
-                let _place = Place::take(&gate, self.places(&gate))?;
+                let _place = Place::take(&gate, gate.pace.max_waiting(self.max_concurrency))?;
                 let waiting = permits.acquire_owned();
                 let Ok(waited) = tokio::time::timeout(self.busy_wait, waiting).await else {
-                    gate.pace.lock().slow_until = Some(Instant::now() + SLOW);
+                    gate.pace.fell_behind();
                     return None;
                 };
                 waited.ok()?
             }
         };
+        let begun = Instant::now();
         if let Some(max_per_second) = max_per_second {
             let workers = self.workers.load(Ordering::Relaxed);
             let limiter = gate.limiter(RateLimit { max_per_second, workers });
             tokio::time::timeout(self.rate_wait, limiter.until_ready()).await.ok()?;
         }
-        let Self { max_concurrency, busy_wait, .. } = *self;
-        Some(Permit { gate, max_concurrency, busy_wait, _held: permit })
-    }
-
-    fn places(&self, gate: &Gate) -> usize {
-        let places = gate.pace.lock().places(Instant::now(), self.busy_wait, self.max_concurrency);
-        places.unwrap_or(usize::MAX)
+        let max_concurrency = self.max_concurrency;
+        Some(Permit { gate, max_concurrency, begun, _place: lane_place, _held: permit })
     }
 
     /// Starts again with one permit, because the circuit of `url` has just closed.
     pub(super) fn start_slowly(&self, url: &EndpointUrl) {
-        self.gates.lock().insert(url.clone(), Arc::new(Gate::new(1)));
+        self.gates.lock().insert(url.clone(), Arc::new(Gate::new(1, &self.share)));
     }
 
     /// URLs with permits taken, and how many.
@@ -222,7 +192,7 @@ impl Limits {
         if let Some(gate) = gates.get(url) {
             return Arc::clone(gate);
         }
-        let gate = Arc::new(Gate::new(self.max_concurrency));
+        let gate = Arc::new(Gate::new(self.max_concurrency, &self.share));
         gates.insert(url.clone(), Arc::clone(&gate));
         gate
     }
@@ -243,10 +213,7 @@ impl Permit {
 
 impl Drop for Permit {
     fn drop(&mut self) {
-        let mut pace = self.gate.pace.lock();
-        pace.move_on(Instant::now(), self.busy_wait);
-        let [_, present] = &mut pace.ended;
-        *present = present.saturating_add(1);
+        self.gate.pace.ended(self.begun.elapsed());
     }
 }
 
@@ -272,7 +239,7 @@ mod tests {
     use super::*;
 
     fn limits(max_concurrency: usize, busy_wait: Duration) -> Limits {
-        Limits::new(max_concurrency, busy_wait, Duration::from_secs(5))
+        Limits::new(max_concurrency, (busy_wait, Duration::from_secs(5)), 512)
     }
 
     fn url(text: &str) -> EndpointUrl {

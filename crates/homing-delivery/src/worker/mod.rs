@@ -32,6 +32,7 @@ mod maintenance;
 mod matching;
 mod observers;
 mod oldest_waiting;
+mod pace;
 mod once_a_minute;
 mod recent;
 mod settle;
@@ -118,7 +119,9 @@ impl Pool {
     #[must_use]
     pub fn new(parts: PoolParts, handler: Arc<dyn Handler>) -> Self {
         let PoolParts { broker, store, circuits, schedules, rules, worker, tracer, .. } = parts;
-        let limits = Arc::new(Limits::new(parts.max_concurrency, parts.busy_wait, parts.rate_wait));
+        let waits = (parts.busy_wait, parts.rate_wait);
+        let lane = usize::from(worker.max_lane_in_flight());
+        let limits = Arc::new(Limits::new(parts.max_concurrency, waits, lane));
         let circuits = Circuits::new(Arc::clone(&store), circuits, rules, Arc::clone(&limits));
         let (attempt_log, log_writer) = attempt_log::open(&parts.attempts, Arc::clone(&store));
         let observers = Observers::new(attempt_log);
