@@ -57,6 +57,35 @@ async fn a_hung_endpoint_holds_its_permits_and_no_more() {
     running.stop().await;
 }
 
+/// Goal: twenty endpoints that hang, each with more permits than a lane has places for all of them,
+/// leave half of it to another one. Method: they answer only when the other has everything.
+#[tokio::test]
+async fn any_number_of_hung_endpoints_leaves_half_of_a_lane_to_others() {
+    const EVENTS: usize = 300;
+    const HUNG: usize = 20;
+    let settings = "endpoint.max_concurrency = 8\nendpoint.deadline = \"10m\"\n\
+                    worker.max_in_flight = 128";
+    let installation = Installation::with(&[60_000], settings).await;
+    let released = CancellationToken::new();
+    let until = released.clone();
+    let hung = Receiver::answering(move |_| Reply::status(200).once(&until)).await;
+    let well = Receiver::accepting().await;
+    for number in 0..HUNG {
+        installation.subscribe_all(&hung.url(&format!("/{number}"))).await;
+    }
+    installation.subscribe_all(&well.url("/")).await;
+    let running = installation.start();
+    for number in 0..EVENTS {
+        installation.publisher.publish(Raw::new("t", &format!("e{number}"), "{}")).await;
+    }
+    well.wait_for(EVENTS).await;
+    // Of 64 places in a lane; each may try one delivery beyond its share.
+    assert!(hung.count() <= 32 + HUNG, "{}", hung.count());
+    released.cancel();
+    hung.wait_for(HUNG * EVENTS).await;
+    running.stop().await;
+}
+
 /// Goal: a limit of 10 per second is kept by two workers together, and everything arrives. Method:
 /// rounds of events, until both workers know of each other, and one more.
 #[tokio::test]

@@ -142,7 +142,7 @@ impl Limits {
         max_per_second: Option<NonZeroU32>,
     ) -> Option<Permit> {
         let gate = self.gate(url);
-        let lane_place = gate.pace.enter()?;
+        let lane_place = gate.pace.enter().await?;
         let permits = Arc::clone(&gate.permits);
         let permit = match Arc::clone(&permits).try_acquire_owned() {
             Ok(permit) => permit,

@@ -1,32 +1,51 @@
 //! The pace of endpoints, and the share of a lane that the slow ones hold together.
 //!
 //! A delivery holds a place of its lane while it waits for a permit and while its request is under
-//! way. The places that slow URLs hold are counted together: beyond half of a lane, further
-//! deliveries to them are throttled at once, however many slow URLs there are. From a quarter on,
-//! each gets its fair share of the half, so that a few do not take all of it from the others.
+//! way. The places of all URLs that are not known to be quick are counted together: beyond half of
+//! a lane, further deliveries to slow URLs are throttled at once, however many slow URLs there are.
+//! From a quarter on, each gets its fair share of the half, so that a few do not take all of it from
+//! the others.
+//!
+//! A URL whose speed is not known yet may always try one delivery; more of them wait for its
+//! answer, for as long as a delivery may wait for a permit.
 
 use std::{sync::Arc, time::Duration};
 
 use parking_lot::Mutex;
-use tokio::time::Instant;
+use tokio::{
+    sync::Notify,
+    time::{Instant, timeout_at},
+};
 
 /// A URL whose permit wait timed out is behind for this long. While it is not, it may hold up
 /// others once, for `endpoint.busy_wait`: too rare to affect their 99th percentile.
 const BEHIND: Duration = Duration::from_secs(60);
 
-/// A URL that holds places and has ended no attempt for this long counts as slow.
+/// A URL that holds places and has ended no attempt for this long is slow.
 const HUNG: Duration = Duration::from_secs(1);
 
 /// The weight of all earlier requests against the latest in the average duration.
 const EARLIER: u32 = 7;
 
-/// The places that slow URLs hold.
+/// The speed of a URL.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Speed {
+    Quick,
+    /// It has not ended an attempt yet, or not for longer than it usually takes.
+    Unknown,
+    /// Its requests take as long as a delivery may wait for a permit.
+    Slow,
+}
+
+/// The places that URLs hold which are not known to be quick.
 pub(super) struct SlowShare {
-    /// Places for all slow URLs together: half of a lane.
+    /// Places for all of them together: half of a lane.
     max_places: usize,
-    /// A URL whose requests take as long as a delivery may wait for a permit is slow.
+    /// How long a delivery may wait for a permit.
     window: Duration,
     held: Mutex<Held>,
+    /// Notified when a place or an answer may let others in.
+    changed: Notify,
 }
 
 #[derive(Default)]
@@ -38,10 +57,15 @@ struct Held {
 impl SlowShare {
     /// The share of a lane of `lane` places.
     pub(super) fn new(lane: usize, window: Duration) -> Self {
-        Self { max_places: lane.div_ceil(2), window, held: Mutex::default() }
+        Self {
+            max_places: lane.div_ceil(2),
+            window,
+            held: Mutex::default(),
+            changed: Notify::new(),
+        }
     }
 
-    /// True if a slow URL that holds `places` may take another one.
+    /// True if a URL that holds `places` of the share may take another one.
     fn admits(&self, places: usize) -> bool {
         let held = self.held.lock();
         let fair = (self.max_places / held.urls.max(1)).max(1);
@@ -68,8 +92,8 @@ struct State {
     /// The end of the latest attempt, or the time when it took its first place.
     moved: Instant,
     places: usize,
-    /// True if its places are counted in the share of the slow.
-    is_slow: bool,
+    /// True if its places are counted in the share.
+    is_counted: bool,
 }
 
 impl State {
@@ -83,19 +107,26 @@ impl State {
         }
     }
 
-    /// Counts or no longer counts the URL among the slow.
-    fn mark(&mut self, now: Instant, share: &SlowShare) {
-        let takes_long = self.average.is_some_and(|average| average >= share.window);
-        self.count(takes_long || now.duration_since(self.moved) >= HUNG, share);
+    fn speed(&self, now: Instant, window: Duration) -> Speed {
+        let since_answer = now.duration_since(self.moved);
+        if since_answer >= HUNG || self.average.is_some_and(|average| average >= window) {
+            return Speed::Slow;
+        }
+        let usual = |average: Duration| average.saturating_mul(4).max(window / 4);
+        match self.average {
+            Some(average) if since_answer <= usual(average) => Speed::Quick,
+            Some(_) | None => Speed::Unknown,
+        }
     }
 
-    fn count(&mut self, is_slow: bool, share: &SlowShare) {
-        if self.is_slow == is_slow {
+    /// Counts its places in the share, or not any more.
+    fn count(&mut self, is_counted: bool, share: &SlowShare) {
+        if self.is_counted == is_counted {
             return;
         }
-        self.is_slow = is_slow;
+        self.is_counted = is_counted;
         let mut held = share.held.lock();
-        if is_slow {
+        if is_counted {
             held.urls = held.urls.saturating_add(1);
             held.places = held.places.saturating_add(self.places);
         } else {
@@ -115,44 +146,66 @@ impl Pace {
             average: None,
             moved: now,
             places: 0,
-            is_slow: false,
+            is_counted: false,
         };
         Self { share, state: Mutex::new(state) }
     }
 
-    /// Takes a place of the lane for a delivery; `None`: the slow URLs hold their share, and this is
-    /// one of them.
-    pub(super) fn enter(self: &Arc<Self>) -> Option<LanePlace> {
+    /// Takes a place of the lane for a delivery; `None`: the share is used up, and the URL is slow,
+    /// or has not shown in time that it is not.
+    ///
+    /// # Cancel safety
+    ///
+    /// Cancel safe.
+    pub(super) async fn enter(self: &Arc<Self>) -> Option<LanePlace> {
+        let deadline = Instant::now() + self.share.window;
+        loop {
+            let changed = self.share.changed.notified();
+            tokio::pin!(changed);
+            changed.as_mut().enable();
+            match self.try_enter() {
+                Ok(place) => return Some(place),
+                Err(Speed::Slow) => return None,
+                Err(Speed::Quick | Speed::Unknown) => timeout_at(deadline, changed).await.ok()?,
+            }
+        }
+    }
+
+    fn try_enter(self: &Arc<Self>) -> Result<LanePlace, Speed> {
         let now = Instant::now();
         let mut state = self.state.lock();
         if state.places == 0 {
             state.moved = now;
         }
-        state.mark(now, &self.share);
-        if state.is_slow && !self.share.admits(state.places) {
+        let speed = state.speed(now, self.share.window);
+        state.count(speed != Speed::Quick, &self.share);
+        let is_trial = speed == Speed::Unknown && state.places == 0;
+        if speed != Speed::Quick && !is_trial && !self.share.admits(state.places) {
             if state.places == 0 {
                 state.count(false, &self.share);
             }
-            return None;
+            return Err(speed);
         }
         state.places = state.places.saturating_add(1);
-        if state.is_slow {
+        if state.is_counted {
             let mut held = self.share.held.lock();
             held.places = held.places.saturating_add(1);
         }
-        Some(LanePlace(Arc::clone(self)))
+        Ok(LanePlace(Arc::clone(self)))
     }
 
     fn leave(&self) {
         let mut state = self.state.lock();
         state.places = state.places.saturating_sub(1);
-        if state.is_slow {
+        if state.is_counted {
             let mut held = self.share.held.lock();
             held.places = held.places.saturating_sub(1);
         }
         if state.places == 0 {
             state.count(false, &self.share);
         }
+        drop(state);
+        self.share.changed.notify_waiters();
     }
 
     /// Notes that a permit wait timed out.
@@ -170,7 +223,10 @@ impl Pace {
         let earlier = state.average.unwrap_or(duration).saturating_mul(EARLIER);
         state.average = Some(earlier.saturating_add(duration) / (EARLIER + 1));
         state.moved = now;
-        state.mark(now, &self.share);
+        let is_quick = state.speed(now, self.share.window) == Speed::Quick;
+        state.count(!is_quick, &self.share);
+        drop(state);
+        self.share.changed.notify_waiters();
     }
 
     /// The number of deliveries that may wait for a permit: while it is behind, as many as it has
@@ -213,7 +269,7 @@ mod tests {
     }
 
     fn enter_all(pace: &Arc<Pace>) -> Vec<LanePlace> {
-        std::iter::from_fn(|| pace.enter()).take(LANE).collect()
+        std::iter::from_fn(|| pace.try_enter().ok()).take(LANE).collect()
     }
 
     /// Goal: slow URLs leave half of a lane to others, however many they are. Method: virtual time;
@@ -242,7 +298,7 @@ mod tests {
         for _ in 0..LANE {
             for (pace, held) in paces.iter().zip(&mut places) {
                 drop(held.pop());
-                held.extend(pace.enter());
+                held.extend(pace.enter().await);
             }
         }
         for (pace, held) in paces.iter().zip(&mut places) {
@@ -259,26 +315,54 @@ mod tests {
         assert_eq!(enter_all(&pace).len(), LANE);
     }
 
-    /// Goal: a URL that answers nothing is slow before its requests end. Method: virtual time.
+    /// Goal: the first deliveries to a URL are not throttled if it answers in time, and do not fill
+    /// the lane if it does not. Method: virtual time.
     #[tokio::test(start_paused = true)]
-    async fn a_url_that_hangs_is_slow_after_a_second() {
+    async fn deliveries_to_an_unknown_url_wait_for_its_first_answer() {
         let pace = Arc::new(Pace::new(share()));
-        let held: Vec<_> = std::iter::from_fn(|| pace.enter()).take(LANE / 2).collect();
-        assert!(pace.enter().is_some());
+        let held = enter_all(&pace);
+        assert_eq!(held.len(), LANE / 2);
+        let waiting = pace.enter();
+        tokio::pin!(waiting);
+        assert!(futures_util::poll!(waiting.as_mut()).is_pending());
+        pace.ended(Duration::from_millis(20));
+        assert!(waiting.await.is_some());
+        assert_eq!(enter_all(&pace).len(), LANE);
+    }
+
+    /// Goal: a URL can always be tried, whatever others hold.
+    #[tokio::test(start_paused = true)]
+    async fn an_unknown_url_may_try_one_delivery_though_the_share_is_used_up() {
+        let share = share();
+        let _held = (enter_all(&slow(&share)), enter_all(&slow(&share)), enter_all(&slow(&share)));
+        let pace = Arc::new(Pace::new(Arc::clone(&share)));
+        let trial = pace.enter().await;
+        assert!(trial.is_some());
+    }
+
+    /// Goal: a URL that stops answering is slow before its requests end. Method: virtual time.
+    #[tokio::test(start_paused = true)]
+    async fn a_quick_url_that_hangs_is_slow_after_a_second() {
+        let pace = Arc::new(Pace::new(share()));
+        pace.ended(Duration::from_millis(20));
+        let held = enter_all(&pace);
+        assert_eq!(held.len(), LANE);
         tokio::time::sleep(HUNG).await;
-        assert!(pace.enter().is_none());
+        let refused = Instant::now();
+        assert!(pace.enter().await.is_none());
+        assert_eq!(refused.elapsed(), Duration::ZERO);
         drop(held);
-        assert!(pace.enter().is_some());
+        assert!(pace.enter().await.is_some());
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_url_that_is_quick_again_is_no_longer_slow() {
         let pace = slow(&share());
         let _held = enter_all(&pace);
-        assert!(pace.enter().is_none());
+        assert!(pace.enter().await.is_none());
         for _ in 0..40 {
             pace.ended(Duration::from_millis(10));
         }
-        assert!(pace.enter().is_some());
+        assert!(pace.enter().await.is_some());
     }
 }
