@@ -96,15 +96,6 @@ pub(super) enum Failure {
     /// The source was not found or set.
     #[error(transparent)]
     Source(SourceAdminError),
-    /// The address is taken or not ours.
-    #[error("cannot listen on {address}; choose another address with --listen")]
-    Listen {
-        /// Its name as given.
-        address: std::net::SocketAddr,
-        /// The error of the operating system.
-        #[source]
-        source: io::Error,
-    },
     /// Signals cannot be received.
     #[error("cannot wait for signals")]
     Signals(#[source] io::Error),
@@ -148,7 +139,6 @@ impl Failure {
             | Self::Write { .. }
             | Self::Output(_)
             | Self::Source(_)
-            | Self::Listen { .. }
             | Self::Signals(_)
             | Self::NotFound(_)
             | Self::Taken(_)
@@ -209,7 +199,6 @@ impl Failure {
             | Self::Write { .. }
             | Self::Output(_)
             | Self::Source(_)
-            | Self::Listen { .. }
             | Self::Signals(_)
             | Self::NotFound(_)
             | Self::Taken(_)

@@ -1,283 +1,304 @@
-//! The results of a bench. Units are at the end of names.
+//! The results of a bench, and how many workers a rate needs. Units are at the end of names.
 
 use std::time::Duration;
 
-use serde::{Deserialize, Serialize};
+use indicatif::HumanCount;
+use serde::Serialize;
 
-use super::{
-    Ended, Wanted,
-    advice::{Advice, Observed},
-    sandbox::Sandbox,
-    stage::{Counted, Spent},
-};
-use crate::config::Settings;
+use super::{Ended, Wanted, sandbox::Sandbox, sink::Arrivals};
+use crate::cli::{Output, failure::Failure, table::Rows};
+
+/// Deliveries per second for which workers are counted if no rate is requested.
+const USUAL_RATES: [u32; 3] = [1_000, 5_000, 20_000];
+/// The highest load of a worker that can still catch up after a pause.
+const MAX_LOAD: f64 = 0.7;
+/// Processors of a machine that are as busy as this are at their limit.
+const BUSY_PERCENT: f64 = 90.0;
+/// From this share of taken places on, deliveries waited for one.
+const FULL: f64 = 0.7;
+/// The last events of a run are delivered at less than full load.
+const REACHED: f64 = 0.97;
+
+/// What was counted.
+pub(super) struct Measured {
+    pub(super) ended: Ended,
+    pub(super) arrivals: Arrivals,
+    /// From each publish to its confirm.
+    pub(super) confirms: Vec<Duration>,
+    pub(super) spent: Spent,
+    /// The largest of the workers.
+    pub(super) worker_peak_kib: Option<u32>,
+    /// Deliveries that the broker has in the wait queues.
+    pub(super) waiting: u64,
+}
+
+/// CPU time and the time of all processors together.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Spent {
+    pub(super) workers: Option<Duration>,
+    /// Publishing, and the sink.
+    pub(super) bench: Option<Duration>,
+    pub(super) broker: Option<Duration>,
+    /// The time that the processors were busy, and the time that they could have been.
+    pub(super) machine: Option<(u64, u64)>,
+}
+
+impl Spent {
+    pub(super) fn since(self, before: Self) -> Self {
+        let less = |now: Option<Duration>, before| Some(now?.saturating_sub(before?));
+        let machine = self.machine.zip(before.machine);
+        Self {
+            workers: less(self.workers, before.workers),
+            bench: less(self.bench, before.bench),
+            broker: less(self.broker, before.broker),
+            machine: machine
+                .map(|(now, was)| (now.0.saturating_sub(was.0), now.1.saturating_sub(was.1))),
+        }
+    }
+}
 
 /// All figures, as programs get them.
 #[derive(Clone, Debug, Serialize)]
 pub(super) struct Figures {
-    pub(super) homing: &'static str,
+    homing: &'static str,
     pub(super) ended: Ended,
-    pub(super) load: Load,
+    load: Wanted,
     /// Events that the broker confirmed.
-    pub(super) published: u32,
-    /// Requests that came to the sink.
-    pub(super) deliveries: u64,
-    /// Of them, those that were answered with 500.
-    pub(super) answered_500: u64,
-    /// Attempts that ended without an answer.
-    pub(super) unanswered: u64,
-    /// Deliveries in wait queues at the end: those that failed, and those that found their endpoint
-    /// busy.
-    pub(super) in_wait_queues: u64,
-    pub(super) seconds: f64,
-    pub(super) deliveries_per_second: f64,
+    published: u64,
+    /// Requests that came to the sink; `answered_500` of them failed.
+    deliveries: u64,
+    answered_500: u64,
+    in_wait_queues: u64,
+    seconds: f64,
+    deliveries_per_second: f64,
     /// From the publish (with a rate: from when it was due) to the sink.
-    pub(super) latency_ms: Percentiles,
+    latency_ms: Percentiles,
     /// From the publish to the broker's confirm, which is not on the path of a delivery.
-    pub(super) confirm_ms: Percentiles,
-    pub(super) way_mean_ms: Way,
-    pub(super) in_flight: InFlight,
-    pub(super) cpu: Cpu,
-    /// Of the worker that used most.
-    pub(super) worker_peak_mib: Option<f64>,
-    pub(super) advice: Advice,
-    pub(super) not_measured: Vec<String>,
+    confirm_ms: Percentiles,
+    /// Requests at the sink on average, and how many the settings allow.
+    in_flight: f64,
+    places: f64,
+    /// CPU for 1,000 deliveries.
+    workers_cpu_ms: Option<f64>,
+    broker_cpu_ms: Option<f64>,
+    bench_cpu_ms: Option<f64>,
+    worker_peak_mib: Option<f64>,
+    machine_busy_percent: Option<f64>,
+    /// Of a worker with a core of its own that is busy for 70 % of the time.
+    one_worker_per_second: Option<f64>,
+    workers_needed: Vec<Need>,
+    bottleneck: &'static str,
+    not_measured: Vec<&'static str>,
 }
 
-/// The requested load.
-#[derive(Clone, Debug, Serialize)]
-pub(super) struct Load {
-    pub(super) events: u32,
-    pub(super) event_bytes: u32,
-    pub(super) rate_per_second: Option<u32>,
-    pub(super) endpoints: u32,
-    pub(super) endpoint_latency_ms: u32,
-    pub(super) fail_percent: u32,
-    pub(super) workers: u32,
+/// The number of workers that a rate needs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+struct Need {
+    deliveries_per_second: u32,
+    workers: u32,
 }
 
-/// The parts of a delivery's time, in milliseconds; the first three are its latency.
-#[derive(Clone, Debug, Serialize)]
-pub(super) struct Way {
-    /// From the publish to the worker: the broker and the time in its queue.
-    pub(super) broker: f64,
-    /// In the worker, until the request begins.
-    pub(super) worker: f64,
-    /// From there until the sink has it.
-    pub(super) request: f64,
-    /// From the beginning of the request to the end of the answer.
-    pub(super) answer: f64,
-}
-
-/// Deliveries that the workers are at.
-#[derive(Clone, Debug, Serialize)]
-pub(super) struct InFlight {
-    pub(super) mean: f64,
-    pub(super) places: f64,
-}
-
-/// CPU time, and its share of the machine.
-#[derive(Clone, Debug, Serialize)]
-pub(super) struct Cpu {
-    pub(super) workers_ms_per_1000: Option<f64>,
-    pub(super) broker_ms_per_1000: Option<f64>,
-    pub(super) bench_ms_per_1000: Option<f64>,
-    pub(super) sink_ms_per_1000: Option<f64>,
-    pub(super) machine_busy_percent: Option<f64>,
-    /// The part of that which other processes used.
-    pub(super) others_busy_percent: Option<f64>,
-    pub(super) cores: u32,
-}
-
-/// Times of many, in milliseconds.
-#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
-pub(super) struct Percentiles {
-    pub(super) p50: f64,
-    pub(super) p90: f64,
-    pub(super) p99: f64,
-    pub(super) max: f64,
-    pub(super) mean: f64,
-}
-
-/// A time in microseconds, within what 32 bits hold (71 min).
-pub(super) fn micros(micros: i64) -> u32 {
-    u32::try_from(micros.max(0)).unwrap_or(u32::MAX)
-}
-
-fn ms(micros: u32) -> f64 {
-    f64::from(micros) / 1_000.0
-}
-
-/// To thousandths: nothing is measured more exactly.
-pub(super) fn rounded(number: f64) -> f64 {
-    (number * 1_000.0).round() / 1_000.0
-}
-
-/// Counts are exact up to 4,294,967,295.
-pub(super) fn float(count: u64) -> f64 {
-    f64::from(u32::try_from(count).unwrap_or(u32::MAX))
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
+struct Percentiles {
+    p50: f64,
+    p90: f64,
+    p99: f64,
+    max: f64,
 }
 
 impl Percentiles {
-    /// Of times in microseconds, in any order.
-    pub(super) fn of(times: &mut [u32]) -> Self {
+    fn of(times: &mut [Duration]) -> Self {
         times.sort_unstable();
         let at = |percent: usize| {
             let rank = (times.len() * percent).div_ceil(100).max(1);
             times.get(rank - 1).copied().map_or(0.0, ms)
         };
-        let sum: u64 = times.iter().copied().map(u64::from).sum();
-        let count = u64::try_from(times.len()).unwrap_or(u64::MAX);
-        let mean = mean_ms(i64::try_from(sum).unwrap_or(i64::MAX), count);
-        Self { p50: at(50), p90: at(90), p99: at(99), max: at(100), mean }
+        Self { p50: at(50), p90: at(90), p99: at(99), max: at(100) }
     }
 }
 
-/// The mean of a sum of microseconds.
-fn mean_ms(sum_us: i64, count: u64) -> f64 {
-    let sum = Duration::from_micros(u64::try_from(sum_us).unwrap_or_default());
-    rounded(sum.as_secs_f64() * 1_000.0 / float(count.max(1)))
+fn ms(time: Duration) -> f64 {
+    rounded(time.as_secs_f64() * 1_000.0)
+}
+
+/// To thousandths: nothing is measured more exactly.
+fn rounded(number: f64) -> f64 {
+    (number * 1_000.0).round() / 1_000.0
+}
+
+/// Counts are exact up to 4,294,967,295.
+fn float(count: u64) -> f64 {
+    f64::from(u32::try_from(count).unwrap_or(u32::MAX))
+}
+
+/// Up to the next whole number, within what 32 bits hold.
+fn whole(number: f64) -> u32 {
+    format!("{:.0}", number.max(0.0)).parse().unwrap_or(u32::MAX)
 }
 
 impl Figures {
-    /// Puts together what was counted.
-    pub(super) fn of(wanted: &Wanted, sandbox: &Sandbox, counted: &Counted) -> Self {
+    pub(super) fn of(wanted: &Wanted, sandbox: &Sandbox, measured: Measured) -> Self {
         let settings = sandbox.settings();
-        let Counted { loaded, sink, workers, worker_peak_kib, waiting } = counted;
-        let seconds = Duration::from_micros(sink.lasted_us).as_secs_f64();
-        let deliveries = sink.requests;
-        let rate = |count: u64| if seconds > 0.0 { float(count) / seconds } else { 0.0 };
-        let way = Way {
-            broker: mean_ms(workers.to_worker_us, workers.deliveries),
-            worker: mean_ms(workers.before_us, workers.deliveries),
-            request: 0.0,
-            answer: mean_ms(workers.answer_us, workers.deliveries),
-        };
-        let rest = sink.latency.mean - way.broker - way.worker;
-        let way = Way { request: rounded(rest.max(0.0)), ..way };
-        let per_second = rounded(rate(deliveries.saturating_sub(1)));
-        let limit = Limit::of(wanted, settings);
-        // A place in the lane is held while the delivery waits for one at its endpoint.
-        let held_ms = if limit.is_lane { way.worker + way.answer } else { way.answer };
-        let mean = rounded(per_second * held_ms / 1_000.0);
-        let in_flight = InFlight { mean, places: limit.places };
-        let cpu = Cpu::of(&loaded.spent, deliveries);
-        let advice = Advice::of(&Observed {
-            per_second,
-            wanted_per_second: wanted.rate.map(f64::from),
-            workers: f64::from(wanted.workers),
-            held_ms,
-            in_flight: in_flight.clone(),
-            cpu: cpu.clone(),
-            limit: limit.setting(),
-        });
-        Self {
-            homing: env!("CARGO_PKG_VERSION"),
-            ended: loaded.ended,
-            load: Load::of(wanted),
-            published: loaded.published,
-            deliveries,
-            answered_500: sink.failed,
-            unanswered: workers.unanswered,
-            in_wait_queues: *waiting,
-            seconds: rounded(seconds),
-            deliveries_per_second: per_second,
-            latency_ms: sink.latency,
-            confirm_ms: loaded.confirm,
-            way_mean_ms: way,
-            in_flight,
-            not_measured: not_measured(wanted, &cpu, sandbox),
-            cpu,
-            worker_peak_mib: worker_peak_kib.map(|kib| rounded(f64::from(kib) / 1_024.0)),
-            advice,
-        }
-    }
-}
-
-impl Load {
-    fn of(wanted: &Wanted) -> Self {
-        Self {
-            events: wanted.events(),
-            event_bytes: wanted.size,
-            rate_per_second: wanted.rate,
-            endpoints: wanted.endpoints,
-            endpoint_latency_ms: wanted.latency,
-            fail_percent: wanted.fail,
-            workers: wanted.workers,
-        }
-    }
-}
-
-impl Cpu {
-    fn of(spent: &Spent, deliveries: u64) -> Self {
-        let thousands = float(deliveries.max(1)) / 1_000.0;
-        let each =
-            |spent: Option<Duration>| Some(rounded(spent?.as_secs_f64() * 1_000.0 / thousands));
-        let cores = std::thread::available_parallelism().map_or(1, usize::from);
-        let percent = |part: f64| {
-            let (_busy, total) = spent.machine.filter(|(_, total)| *total > 0)?;
-            Some(rounded(part * 100.0 / float(total)))
-        };
-        let busy = spent.machine.map(|(busy, _total)| float(busy));
-        let known = [spent.workers, spent.broker, spent.bench, spent.sink];
-        let known: Duration = known.into_iter().flatten().sum();
-        // Both are counted in hundredths of a second.
-        let others = busy.map(|busy| (busy - known.as_secs_f64() * 100.0).max(0.0));
-        Self {
-            workers_ms_per_1000: each(spent.workers),
-            broker_ms_per_1000: each(spent.broker),
-            bench_ms_per_1000: each(spent.bench),
-            sink_ms_per_1000: each(spent.sink),
-            machine_busy_percent: busy.and_then(percent),
-            others_busy_percent: others.and_then(percent),
-            cores: u32::try_from(cores).unwrap_or(u32::MAX),
-        }
-    }
-}
-
-/// The limit of the deliveries in flight.
-struct Limit {
-    /// In all workers.
-    places: f64,
-    /// Places in the primary lane; else, requests at one URL.
-    is_lane: bool,
-}
-
-impl Limit {
-    fn of(wanted: &Wanted, settings: &Settings) -> Self {
+        let Measured { ended, mut arrivals, mut confirms, spent, worker_peak_kib, waiting } =
+            measured;
+        let deliveries = arrivals.requests();
+        let seconds = arrivals.last.saturating_sub(arrivals.first).as_secs_f64();
+        let per_second =
+            if seconds > 0.0 { float(deliveries.saturating_sub(1)) / seconds } else { 0.0 };
+        let held = arrivals.answering.as_secs_f64() / float(deliveries.max(1));
         let lane = f64::from(settings.worker.max_lane_in_flight());
         let at_one = u32::try_from(settings.endpoint.max_concurrency).unwrap_or(u32::MAX);
-        let endpoints = f64::from(at_one) * f64::from(wanted.endpoints);
         let workers = f64::from(wanted.workers);
-        Self { places: lane.min(endpoints) * workers, is_lane: lane <= endpoints }
+        let places = lane.min(f64::from(at_one) * f64::from(wanted.endpoints)) * workers;
+        let each =
+            |cpu: Option<Duration>| Some(rounded(ms(cpu?) * 1_000.0 / float(deliveries.max(1))));
+        let workers_cpu_ms = each(spent.workers).filter(|ms| *ms > 0.0 && deliveries > 0);
+        let busy = spent.machine.filter(|(_busy, total)| *total > 0);
+        let busy = busy.map(|(busy, total)| rounded(float(busy) * 100.0 / float(total)));
+        let in_flight = rounded(per_second * held);
+        let one_worker = workers_cpu_ms.map(|ms| {
+            let by_places = places / workers / held.max(f64::MIN_POSITIVE);
+            (1_000_000.0 / ms).min(by_places) * MAX_LOAD
+        });
+        let rates = wanted.rate.map_or_else(|| USUAL_RATES.to_vec(), |rate| vec![rate]);
+        let need = |rate: u32| {
+            let workers = whole((f64::from(rate) / one_worker?).ceil()).max(1);
+            Some(Need { deliveries_per_second: rate, workers })
+        };
+        let workers_needed = rates.into_iter().filter_map(need).collect();
+        let mut figures = Self {
+            homing: env!("CARGO_PKG_VERSION"),
+            ended,
+            load: wanted.clone(),
+            published: u64::try_from(confirms.len()).unwrap_or(u64::MAX),
+            deliveries,
+            answered_500: arrivals.failed,
+            in_wait_queues: waiting,
+            seconds: rounded(seconds),
+            deliveries_per_second: rounded(per_second),
+            latency_ms: Percentiles::of(&mut arrivals.latencies),
+            in_flight,
+            places,
+            workers_cpu_ms,
+            broker_cpu_ms: each(spent.broker),
+            bench_cpu_ms: each(spent.bench),
+            worker_peak_mib: worker_peak_kib.map(|kib| rounded(f64::from(kib) / 1_024.0)),
+            machine_busy_percent: busy,
+            one_worker_per_second: one_worker.map(rounded),
+            workers_needed,
+            bottleneck: "",
+            not_measured: not_measured(wanted, sandbox, &spent),
+            confirm_ms: Percentiles::of(&mut confirms),
+        };
+        figures.bottleneck = figures.find_bottleneck(lane * workers);
+        figures
     }
 
-    fn setting(&self) -> &'static str {
-        if self.is_lane { "worker.max_in_flight" } else { "endpoint.max_concurrency" }
+    /// `lanes`: places in the lanes of all workers.
+    fn find_bottleneck(&self, lanes: f64) -> &'static str {
+        let busy = self.machine_busy_percent.unwrap_or_default();
+        match self.load.rate {
+            _ if self.deliveries == 0 => "nothing was delivered",
+            Some(rate) if self.deliveries_per_second >= f64::from(rate) * REACHED => {
+                "none, the rate was kept up"
+            }
+            _ if busy >= BUSY_PERCENT => "the processor of this machine",
+            _ if self.in_flight < self.places * FULL => "the broker, or the network to it",
+            _ if lanes <= self.places => "the latency of endpoints; raise `worker.max_in_flight`",
+            _ => "the latency of endpoints; raise `endpoint.max_concurrency`",
+        }
+    }
+
+    /// The figures as text.
+    pub(super) fn write(&self, output: &mut Output<'_>) -> Result<(), Failure> {
+        output.line(format_args!(
+            "{} deliveries per second: {} in {:.1} s{}",
+            HumanCount(whole(self.deliveries_per_second).into()),
+            HumanCount(self.deliveries),
+            self.seconds,
+            match self.ended {
+                Ended::Complete => String::new(),
+                Ended::Duration =>
+                    format!("; --duration ended it, {} were published", self.published),
+                Ended::Interrupted => format!("; interrupted, {} were published", self.published),
+            }
+        ))?;
+        if self.answered_500 > 0 {
+            output.line(format_args!(
+                "{} of them were answered with 500; the broker has {} in wait queues",
+                self.answered_500, self.in_wait_queues
+            ))?;
+        }
+        self.write_tables(output)?;
+        self.write_conclusions(output)
+    }
+
+    fn write_tables(&self, output: &mut Output<'_>) -> Result<(), Failure> {
+        output.line("")?;
+        let mut rows = Rows::new(output, &["TIME, MS", "P50", "P90", "P99", "MAX"]);
+        for (name, times) in
+            [("publish to sink", self.latency_ms), ("publish to confirm", self.confirm_ms)]
+        {
+            let Percentiles { p50, p90, p99, max } = times;
+            let cells = [p50, p90, p99, max].map(|ms| format!("{ms:.1}"));
+            rows.add([name.to_owned()].into_iter().chain(cells));
+        }
+        rows.write(output, &[1, 2, 3, 4])?;
+        output.line("")?;
+        let mut rows = Rows::new(output, &["COST", "CPU MS PER 1,000", "PEAK MIB"]);
+        let peak = self.worker_peak_mib.map(|mib| format!("{mib:.0}")).unwrap_or_default();
+        for (name, ms, peak) in [
+            ("workers", self.workers_cpu_ms, peak),
+            ("broker", self.broker_cpu_ms, String::new()),
+            ("bench and sink", self.bench_cpu_ms, String::new()),
+        ] {
+            let ms = ms.map_or_else(|| "-".to_owned(), |ms| format!("{ms:.0}"));
+            rows.add([name.to_owned(), ms, peak]);
+        }
+        rows.write(output, &[1, 2])
+    }
+
+    fn write_conclusions(&self, output: &mut Output<'_>) -> Result<(), Failure> {
+        output.line("")?;
+        let busy = self.machine_busy_percent;
+        output.line(format_args!(
+            "Bottleneck: {}{}; {:.0} of {:.0} requests in flight.",
+            self.bottleneck,
+            busy.map(|busy| format!(" (it was {busy:.0} % busy)")).unwrap_or_default(),
+            self.in_flight,
+            self.places
+        ))?;
+        if let Some(one) = self.one_worker_per_second {
+            let need = |need: &Need| {
+                format!("{} for {}/s", need.workers, HumanCount(need.deliveries_per_second.into()))
+            };
+            let needs: Vec<_> = self.workers_needed.iter().map(need).collect();
+            output.line(format_args!(
+                "A worker with a core of its own delivers {}/s when 70 % busy. Workers needed: {}.",
+                HumanCount(whole(one).into()),
+                needs.join(", ")
+            ))?;
+        }
+        output.line(format_args!("Not measured: {}.", self.not_measured.join("; ")))
     }
 }
 
-fn not_measured(wanted: &Wanted, cpu: &Cpu, sandbox: &Sandbox) -> Vec<String> {
-    let mut texts = Vec::new();
-    let mut say = |text: &str| texts.push(text.to_owned());
-    say("acks: sent together, some milliseconds after the answer, and no part of the latency");
-    say("TLS, DNS and the network to real endpoints: the sink is on 127.0.0.1");
-    if cpu.broker_ms_per_1000.is_none() {
-        say("the broker's CPU: it is not on this machine, or its process may not be read");
-    }
-    if !sandbox.has_the_store() {
-        say("the PostgreSQL store: the attempt log goes to an SQLite file instead");
-    }
-    if wanted.rate.is_none() {
-        say("the latency at an expected rate: the figures are those of a full queue; use --rate");
-    }
-    if wanted.fail > 0 {
-        say("retries: what failed would come again later, at the cost of a delivery each time");
-    }
-    if cfg!(debug_assertions) {
-        say("homing as it is released: this is a debug build, several times slower");
-    }
-    texts
+fn not_measured(wanted: &Wanted, sandbox: &Sandbox, spent: &Spent) -> Vec<&'static str> {
+    let parts = [
+        (true, "TLS, DNS and the network to real endpoints"),
+        (
+            spent.broker.is_none(),
+            "the broker's CPU, which is not on this machine or not ours to see",
+        ),
+        (!sandbox.has_the_store(), "the PostgreSQL store"),
+        (
+            wanted.rate.is_none(),
+            "the latency at a rate, which --rate measures; this is a full queue's",
+        ),
+        (wanted.fail > 0, "retries, each of which costs a delivery"),
+        (cfg!(debug_assertions), "a release build: this is a debug build, several times slower"),
+    ];
+    parts.into_iter().filter_map(|(applies, text)| applies.then_some(text)).collect()
 }
 
 #[cfg(test)]
@@ -286,13 +307,9 @@ mod tests {
 
     #[test]
     fn percentiles_are_times_that_were_measured() {
-        let mut times: Vec<u32> = (1..=1_000).rev().map(|n| n * 1_000).collect();
-        let text = |times: &mut [u32]| {
-            let Percentiles { p50, p90, p99, max, mean } = Percentiles::of(times);
-            format!("{p50} {p90} {p99} {max} {mean}")
-        };
-        assert_eq!(text(&mut times), "500 900 990 1000 500.5");
-        assert_eq!(text(&mut [7_000]), "7 7 7 7 7");
-        assert_eq!(text(&mut []), "0 0 0 0 0");
+        let mut times: Vec<_> = (1..=1_000).rev().map(Duration::from_millis).collect();
+        let found = Percentiles::of(&mut times);
+        assert_eq!(found, Percentiles { p50: 500.0, p90: 900.0, p99: 990.0, max: 1_000.0 });
+        assert_eq!(Percentiles::of(&mut []), Percentiles::default());
     }
 }

@@ -1,20 +1,14 @@
 //! `homing bench`
 //!
 //! Load against the configured broker, to size a pool of workers. It goes to queues of its own
-//! ([`sandbox`]), through workers as `homing run` has them ([`worker`]), to a sink on this machine
-//! ([`sink`]); both are processes of this same program ([`process`]), so that the work of each is
-//! measured separately. [`stage`] starts them, [`load`] publishes, [`figures`] combines the counts,
-//! [`advice`] draws conclusions, [`show`] writes text.
+//! ([`sandbox`]), through workers as `homing run` has them ([`worker`]), each a process, to a sink
+//! in this one ([`sink`]). [`stage`] starts them and publishes, [`figures`] are the results.
 //!
 //! Promises: the installation that the settings name is not touched; everything that was created is
 //! deleted at the end, also after an interrupt or a failure; the load ends at `--duration`.
 
-mod advice;
 mod figures;
 mod sandbox;
-mod load;
-mod process;
-mod show;
 mod sink;
 mod stage;
 mod worker;
@@ -65,12 +59,9 @@ pub(super) struct Arguments {
     clean: bool,
 }
 
-/// Processes of the bench; their job comes through standard input.
+/// A process of the bench; its settings come through standard input.
 #[derive(clap::Subcommand)]
 enum Part {
-    /// Answers requests
-    #[command(hide = true)]
-    Sink,
     /// Delivers
     #[command(hide = true)]
     Worker,
@@ -83,7 +74,7 @@ fn duration(text: &str) -> Result<Duration, String> {
 }
 
 /// The requested load.
-#[derive(clap::Args, Clone, Debug)]
+#[derive(clap::Args, Clone, Debug, Serialize)]
 struct Wanted {
     /// Events to deliver [default: 100000; with --rate, those of 15 seconds]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=10_000_000))]
@@ -112,6 +103,7 @@ struct Wanted {
     workers: u32,
     /// End the load after this time, with the results so far
     #[arg(long, default_value = "60s", value_parser = duration)]
+    #[serde(skip)]
     duration: Duration,
 }
 
@@ -165,10 +157,8 @@ pub(super) async fn run(
     arguments: &Arguments,
     output: &mut Output<'_>,
 ) -> Result<Exit, Failure> {
-    match arguments.part {
-        Some(Part::Sink) => return Box::pin(sink::run(output)).await,
-        Some(Part::Worker) => return Box::pin(worker::run(globals, output)).await,
-        None => {}
+    if let Some(Part::Worker) = arguments.part {
+        return Box::pin(worker::run(globals)).await;
     }
     let settings = globals.settings_of_command()?;
     arguments.wanted.check(&settings)?;
@@ -197,7 +187,7 @@ pub(super) async fn run(
         );
         return Ok(Exit::Failed);
     };
-    let shown = if output.json { output.document(&figures) } else { show::write(&figures, output) };
+    let shown = if output.json { output.document(&figures) } else { figures.write(output) };
     shown?;
     cleared?;
     Ok(if figures.ended == Ended::Interrupted { Exit::Failed } else { Exit::Done })
@@ -232,17 +222,10 @@ async fn measure(
     let Some(started) = stop.run_until_cancelled(Box::pin(starting)).await else {
         return Ok(None);
     };
-    let mut stage = started.map_err(|_elapsed| {
+    let stage = started.map_err(|_elapsed| {
         let duration = words::duration(wanted.duration);
         Failure::Bench(format!("nothing was delivered within {duration}; give it more --duration"))
     })??;
-    let loaded = load::run(&mut stage, wanted, (deadline, stop), output).await;
-    let counted = match loaded {
-        Ok(loaded) => stage.end(loaded).await,
-        Err(failure) => {
-            stage.abandon().await;
-            Err(failure)
-        }
-    };
-    counted.map(|counted| Some(Figures::of(wanted, sandbox, &counted)))
+    let measured = Box::pin(stage.measure((deadline, stop), output)).await?;
+    Ok(Some(Figures::of(wanted, sandbox, measured)))
 }

@@ -139,12 +139,4 @@ mod tests {
         assert_eq!(schedules.waits().into_iter().collect::<Vec<_>>(), [WAIT]);
         settings.circuit.rules().unwrap();
     }
-
-    #[test]
-    fn settings_reach_other_processes_unchanged() {
-        let settings = disposable(Settings::from_toml("").unwrap(), "homing.db");
-        let text = serde_json::to_string(&settings).unwrap();
-        let read: Settings = serde_json::from_str(&text).unwrap();
-        assert_eq!(read.shown(), settings.shown());
-    }
 }

@@ -1,4 +1,4 @@
-//! The sink: endpoints that accept every request and record the times.
+//! The sink: endpoints in the bench's own process that accept every request and record the times.
 
 use std::{convert::Infallible, io, sync::Arc, time::Duration};
 
@@ -8,79 +8,85 @@ use hyper::{
     Request, Response, StatusCode, body::Incoming, server::conn::http1, service::service_fn,
 };
 use hyper_util::rt::{TokioIo, TokioTimer};
-use serde::{Deserialize, Serialize};
-use tokio::{net::TcpListener, time::MissedTickBehavior};
+use parking_lot::Mutex;
+use tokio::{
+    net::TcpListener,
+    sync::Notify,
+    time::{Instant, sleep},
+};
 use tokio_util::task::TaskTracker;
 
-use super::{
-    figures::{Percentiles, micros},
-    load::due,
-    process::Orders,
-};
-use crate::cli::{
-    Output,
-    failure::{Exit, Failure},
-};
-use homing_domain::clock;
-use parking_lot::Mutex;
+/// A body is `{"due_us":"<16 hexadecimal digits>","fill":"xxx…"}`.
+const BEFORE_DUE: &str = "{\"due_us\":\"";
+const DUE_DIGITS: usize = 16;
+const AFTER_DUE: &str = "\",\"fill\":\"";
+const END: &str = "\"}";
 
-/// The interval at which it reports the number of requests.
-const REPORT_EVERY: Duration = Duration::from_millis(10);
+/// A body of `bytes` bytes of an event that is due `due` after the start; `None`: of the warm-up.
+pub(super) fn body(due: Option<Duration>, bytes: usize) -> Bytes {
+    // From 1: zero is the warm-up.
+    let due = due.map_or(0, |due| due.as_micros().saturating_add(1));
+    let mut body = format!("{BEFORE_DUE}{due:0DUE_DIGITS$x}{AFTER_DUE}").into_bytes();
+    body.resize(bytes.saturating_sub(END.len()).max(body.len()), b'x');
+    body.extend_from_slice(END.as_bytes());
+    body.into()
+}
 
-/// The job of the sink.
-#[derive(Debug, Serialize, Deserialize)]
-pub(super) struct Job {
-    pub(super) latency_ms: u32,
+fn due(body: &Bytes) -> Option<Duration> {
+    let digits = body.strip_prefix(BEFORE_DUE.as_bytes())?.get(..DUE_DIGITS)?;
+    let due = u64::from_str_radix(std::str::from_utf8(digits).ok()?, 16).ok()?;
+    due.checked_sub(1).map(Duration::from_micros)
+}
+
+/// Endpoints that answer after `latency`, `fail_percent` of a hundred requests with 500.
+pub(super) struct Sink {
+    pub(super) latency: Duration,
     pub(super) fail_percent: u32,
+    /// The instant from which `due` counts.
+    pub(super) start: Instant,
+    pub(super) arrivals: Mutex<Arrivals>,
+    /// Notified of every request.
+    pub(super) came: Notify,
 }
 
-/// The requests that came, without those of the warm-up.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
-pub(super) struct Report {
-    pub(super) requests: u64,
-    /// Of them, those that were answered with 500.
+/// The requests that came; all but `warm_up` without those of the warm-up.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Arrivals {
+    pub(super) warm_up: u64,
     pub(super) failed: u64,
-    /// From the first request to the last, in microseconds.
-    pub(super) lasted_us: u64,
-    /// From the publish to the arrival.
-    pub(super) latency: Percentiles,
+    pub(super) first: Duration,
+    pub(super) last: Duration,
+    /// The sum of the times between request and answer.
+    pub(super) answering: Duration,
+    /// From when each was due to its arrival.
+    pub(super) latencies: Vec<Duration>,
 }
 
-struct Sink {
-    job: Job,
-    arrivals: Mutex<Arrivals>,
-}
-
-#[derive(Default)]
-struct Arrivals {
-    /// With those of the warm-up.
-    all: u64,
-    requests: u64,
-    failed: u64,
-    first_us: Option<i64>,
-    last_us: i64,
-    /// In microseconds.
-    latencies: Vec<u32>,
+impl Arrivals {
+    pub(super) fn requests(&self) -> u64 {
+        u64::try_from(self.latencies.len()).unwrap_or(u64::MAX)
+    }
 }
 
 impl Sink {
     /// Counts a request; the status that it is answered with.
-    fn took(&self, body: &Bytes) -> StatusCode {
-        let now = clock::micros();
+    fn take(&self, body: &Bytes) -> StatusCode {
+        let now = self.start.elapsed();
         let mut arrivals = self.arrivals.lock();
-        arrivals.all += 1;
-        let Some(due) = due(body) else { return StatusCode::OK };
-        arrivals.first_us.get_or_insert(now);
-        arrivals.last_us = now;
-        arrivals.latencies.push(micros(now.saturating_sub(due)));
-        arrivals.requests += 1;
-        // Evenly: of each hundred consecutive requests, as many as there are per cent.
-        let failed = arrivals.requests * u64::from(self.job.fail_percent) / 100;
-        if failed > arrivals.failed {
-            arrivals.failed = failed;
-            return StatusCode::INTERNAL_SERVER_ERROR;
+        let Some(due) = due(body) else {
+            arrivals.warm_up += 1;
+            return StatusCode::OK;
+        };
+        if arrivals.latencies.is_empty() {
+            arrivals.first = now;
         }
-        StatusCode::OK
+        arrivals.last = now;
+        arrivals.latencies.push(now.saturating_sub(due));
+        // Evenly: of each hundred consecutive requests, as many as there are per cent.
+        let failed = arrivals.requests() * u64::from(self.fail_percent) / 100;
+        let fails = failed > arrivals.failed;
+        arrivals.failed = failed;
+        if fails { StatusCode::INTERNAL_SERVER_ERROR } else { StatusCode::OK }
     }
 
     async fn answer(
@@ -89,62 +95,28 @@ impl Sink {
     ) -> Result<Response<Full<Bytes>>, Infallible> {
         let mut response = Response::new(Full::default());
         let Ok(body) = request.into_body().collect().await else { return Ok(response) };
-        *response.status_mut() = self.took(&body.to_bytes());
-        if self.job.latency_ms > 0 {
-            tokio::time::sleep(Duration::from_millis(self.job.latency_ms.into())).await;
+        let begun = Instant::now();
+        *response.status_mut() = self.take(&body.to_bytes());
+        self.came.notify_one();
+        if !self.latency.is_zero() {
+            sleep(self.latency).await;
         }
+        self.arrivals.lock().answering += begun.elapsed();
         Ok(response)
     }
 
-    fn report(&self) -> Report {
-        let mut arrivals = self.arrivals.lock();
-        let lasted = arrivals.last_us.saturating_sub(arrivals.first_us.unwrap_or_default());
-        Report {
-            requests: arrivals.requests,
-            failed: arrivals.failed,
-            lasted_us: u64::try_from(lasted).unwrap_or_default(),
-            latency: Percentiles::of(&mut arrivals.latencies),
-        }
-    }
-}
-
-/// Serves until the order to stop; reports its port first, then the number of requests as it grows.
-pub(super) async fn run(output: &mut Output<'_>) -> Result<Exit, Failure> {
-    let mut orders = Orders::new();
-    let sink = Arc::new(Sink { job: orders.job().await?, arrivals: Mutex::default() });
-    let address = ([127, 0, 0, 1], 0).into();
-    let failed = |source: io::Error| Failure::Listen { address, source };
-    let listener = TcpListener::bind(address).await.map_err(failed)?;
-    output.text(&format!("{}\n", listener.local_addr().map_err(failed)?.port()))?;
-    let connections = TaskTracker::new();
-    let mut ticks = tokio::time::interval(REPORT_EVERY);
-    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let mut reported = 0;
-    loop {
-        tokio::select! {
-            polite = orders.stop() => {
-                if polite {
-                    output.line_of_json(&sink.report())?;
-                }
-                return Ok(Exit::Done);
-            }
-            _tick = ticks.tick() => {
-                let all = sink.arrivals.lock().all;
-                if all != reported {
-                    output.text(&format!("{all}\n"))?;
-                    reported = all;
-                }
-            }
-            accepted = listener.accept() => {
-                let Ok((stream, _peer)) = accepted else { continue };
-                // Without it, answers are only a little later.
-                let _kept = stream.set_nodelay(true);
-                let sink = Arc::clone(&sink);
-                let service = service_fn(move |request| Arc::clone(&sink).answer(request));
-                let mut http = http1::Builder::new();
-                let serving = http.timer(TokioTimer::new()).serve_connection(TokioIo::new(stream), service);
-                connections.spawn(serving);
-            }
+    /// Serves without end.
+    pub(super) async fn serve(self: Arc<Self>, listener: TcpListener) -> io::Result<()> {
+        let connections = TaskTracker::new();
+        loop {
+            let (stream, _peer) = listener.accept().await?;
+            // Without it, answers are only a little later.
+            let _kept = stream.set_nodelay(true);
+            let sink = Arc::clone(&self);
+            let service = service_fn(move |request| Arc::clone(&sink).answer(request));
+            let mut http = http1::Builder::new();
+            let io = TokioIo::new(stream);
+            connections.spawn(http.timer(TokioTimer::new()).serve_connection(io, service));
         }
     }
 }
@@ -152,18 +124,18 @@ pub(super) async fn run(output: &mut Output<'_>) -> Result<Exit, Failure> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cli::bench::load::body;
 
-    #[test]
-    fn as_many_fail_as_are_to_and_the_warm_up_does_not_count() {
-        let job = Job { latency_ms: 0, fail_percent: 25 };
-        let sink = Sink { job, arrivals: Mutex::default() };
-        assert_eq!(sink.took(&body(0, 64)), StatusCode::OK);
-        let statuses: Vec<_> =
-            (0..8).map(|_| sink.took(&body(clock::micros(), 64)).as_u16()).collect();
+    #[tokio::test]
+    async fn as_many_fail_as_are_to_and_the_warm_up_does_not_count() {
+        let (latency, start) = (Duration::ZERO, Instant::now());
+        let (arrivals, came) = (Mutex::default(), Notify::new());
+        let sink = Sink { latency, fail_percent: 25, start, arrivals, came };
+        assert_eq!(sink.take(&body(None, 64)), StatusCode::OK);
+        let body = body(Some(Duration::ZERO), 64);
+        assert_eq!((body.len(), due(&body)), (64, Some(Duration::ZERO)));
+        let statuses: Vec<_> = (0..8).map(|_| sink.take(&body).as_u16()).collect();
         assert_eq!(statuses, [200, 200, 200, 500, 200, 200, 200, 500]);
-        let report = sink.report();
-        assert_eq!((report.requests, report.failed), (8, 2));
-        assert!(report.latency.max < 1_000.0);
+        let arrivals = sink.arrivals.lock();
+        assert_eq!((arrivals.warm_up, arrivals.requests(), arrivals.failed), (1, 8, 2));
     }
 }

@@ -1,219 +1,281 @@
-//! The processes of a bench, and the CPU time that they use.
+//! The parts of a bench, and the load: events at a requested rate, or as fast as they are delivered.
+//!
+//! At a requested rate every event carries the instant at which it was due: a bench that is held up
+//! does not make the latency look better. Without a rate, just enough events are under way that the
+//! workers are never idle: the latency is then that of a queue that is kept full.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
-use serde_json::json;
-use tokio::time::sleep;
+use futures_util::{FutureExt, StreamExt, future::BoxFuture, stream::FuturesUnordered};
+use parking_lot::Mutex;
+use tokio::{
+    net::TcpListener,
+    sync::Notify,
+    time::{Instant, sleep, sleep_until, timeout},
+};
+use tokio_util::{
+    sync::CancellationToken,
+    task::{AbortOnDropHandle, TaskTracker},
+};
 use url::Host;
 
 use super::{
-    Wanted,
-    load::{self, Loaded},
-    process::Process,
-    sandbox::{self, Sandbox},
-    sink, worker,
+    Ended, Wanted,
+    figures::{Measured, Spent},
+    sandbox::{self, PUBLISHES_AT_ONCE, Sandbox},
+    sink::{Sink, body},
+    worker::Worker,
 };
-use crate::{cli::failure::Failure, config::Settings, services::Services, usage};
-use homing_broker::{Broker, Route, consume::Lane};
-use homing_domain::subscription::Draft;
+use crate::{
+    cli::{Output, failure::Failure, progress::Progress},
+    config::Settings,
+    services::Services,
+    usage,
+};
+use homing_broker::{Broker, Message, Route, consume::Lane, error::BrokerError};
+use homing_domain::{
+    event::{CONTENT_TYPE_DEFAULT, Event},
+    id::EventId,
+    subscription::Draft,
+    topic::Topic,
+};
 
 /// Requests to each endpoint before anything is measured, so that connections are there.
 const WARM_UP_PER_ENDPOINT: u32 = 4;
 
 /// The sink, the workers, and the bench's own side of the broker.
-pub(super) struct Stage {
-    parts: Services,
-    sink: Process,
-    workers: Vec<Process>,
+pub(super) struct Stage<'a> {
+    wanted: &'a Wanted,
+    services: Services,
+    sink: Arc<Sink>,
+    workers: Vec<Worker>,
     /// The process of the broker, if it is on this machine and may be read.
     broker_process: Option<u32>,
-    /// Requests of the warm-up.
-    warmed_up: u64,
-    /// Requests that came to the sink.
-    came: u64,
+    unconfirmed: FuturesUnordered<BoxFuture<'static, Result<Duration, BrokerError>>>,
+    sent: u64,
+    confirms: Vec<Duration>,
+    _serving: AbortOnDropHandle<std::io::Result<()>>,
 }
 
-/// CPU time and the time of all processors together.
-#[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Spent {
-    pub(super) workers: Option<Duration>,
-    pub(super) bench: Option<Duration>,
-    pub(super) sink: Option<Duration>,
-    pub(super) broker: Option<Duration>,
-    /// The time that the processors were busy, and the time that they could have been.
-    pub(super) machine: Option<(u64, u64)>,
-}
-
-/// The counts of all parts.
-pub(super) struct Counted {
-    pub(super) loaded: Loaded,
-    pub(super) sink: sink::Report,
-    pub(super) workers: worker::Report,
-    /// The largest of the workers.
-    pub(super) worker_peak_kib: Option<u32>,
-    /// Deliveries that the broker has in the wait queues.
-    pub(super) waiting: u64,
-}
-
-impl Spent {
-    pub(super) fn since(self, before: Self) -> Self {
-        let less = |now: Option<Duration>, before| Some(now?.saturating_sub(before?));
-        let machine = self
-            .machine
-            .zip(before.machine)
-            .map(|(now, before)| (now.0.saturating_sub(before.0), now.1.saturating_sub(before.1)));
-        Self {
-            workers: less(self.workers, before.workers),
-            bench: less(self.bench, before.bench),
-            sink: less(self.sink, before.sink),
-            broker: less(self.broker, before.broker),
-            machine,
-        }
-    }
-}
-
-impl Stage {
+impl<'a> Stage<'a> {
     /// Starts all parts, and returns when the workers deliver.
-    pub(super) async fn start(sandbox: &Sandbox, wanted: &Wanted) -> Result<Self, Failure> {
+    pub(super) async fn start(sandbox: &Sandbox, wanted: &'a Wanted) -> Result<Self, Failure> {
         let settings = sandbox.settings();
-        let parts = Services::open(settings.clone()).await.map_err(Failure::Start)?;
-        let broker = parts.broker.clone();
+        let services = Services::open(settings.clone()).await.map_err(Failure::Start)?;
+        let broker = services.broker.clone();
         let connected = broker.connect_to_publish().await;
         connected.map_err(|error| sandbox::refused(&settings.broker.prefix, error))?;
         tokio::select! {
-            stage = Box::pin(Self::staff(parts, wanted)) => stage,
+            stage = Box::pin(Self::staff(services, wanted)) => stage,
             failure = blocked(&broker) => Err(failure),
         }
     }
 
-    async fn staff(parts: Services, wanted: &Wanted) -> Result<Self, Failure> {
-        let job = sink::Job { latency_ms: wanted.latency, fail_percent: wanted.fail };
-        let mut sink = Process::start("sink", &job).await?;
-        let port = sink.line().await?;
+    async fn staff(services: Services, wanted: &'a Wanted) -> Result<Self, Failure> {
+        let failed =
+            |error: std::io::Error| Failure::Bench(format!("no port for the sink: {error}"));
+        let listener = TcpListener::bind("127.0.0.1:0").await.map_err(failed)?;
+        let port = listener.local_addr().map_err(failed)?.port();
+        let sink = Arc::new(Sink {
+            latency: wanted.latency(),
+            fail_percent: wanted.fail,
+            start: Instant::now(),
+            arrivals: Mutex::default(),
+            came: Notify::new(),
+        });
+        let serving = TaskTracker::new().spawn(Arc::clone(&sink).serve(listener));
         for endpoint in 0..wanted.endpoints {
-            let url = format!("http://127.0.0.1:{port}/{endpoint}");
-            let draft = json!({ "url": url, "topics": [load::topic(endpoint)] });
-            let draft: Draft =
-                serde_json::from_value(draft).map_err(|error| Failure::Bench(error.to_string()))?;
-            parts.registry.create(draft).await.map_err(Failure::Registry)?;
+            let draft =
+                Draft::new(&format!("http://127.0.0.1:{port}/{endpoint}"), &topic(endpoint));
+            services.registry.create(draft).await.map_err(Failure::Registry)?;
         }
         let mut workers = Vec::new();
         for _ in 0..wanted.workers {
-            workers.push(Process::start("worker", &parts.settings).await?);
+            workers.push(Worker::start(&services.settings).await?);
         }
-        let broker_process = broker_process(&parts.settings);
-        let mut stage = Self { parts, sink, workers, broker_process, warmed_up: 0, came: 0 };
-        stage.wait_for_workers(wanted.workers).await?;
-        stage.warm_up(wanted).await?;
+        let mut stage = Self {
+            wanted,
+            sink,
+            workers,
+            broker_process: broker_process(&services.settings),
+            services,
+            unconfirmed: FuturesUnordered::new(),
+            sent: 0,
+            confirms: Vec::new(),
+            _serving: AbortOnDropHandle::new(serving),
+        };
+        stage.warm_up().await?;
         Ok(stage)
     }
 
-    async fn wait_for_workers(&mut self, count: u32) -> Result<(), Failure> {
+    async fn warm_up(&mut self) -> Result<(), Failure> {
         const POLL: Duration = Duration::from_millis(50);
-        loop {
-            let lane =
-                self.parts.broker.lane_depth(Lane::Primary).await.map_err(Failure::Broker)?;
-            if lane.consumers >= count {
-                return Ok(());
-            }
-            for worker in &mut self.workers {
-                worker.check()?;
-            }
+        let broker = self.services.broker.clone();
+        while broker.lane_depth(Lane::Primary).await.map_err(Failure::Broker)?.consumers
+            < self.wanted.workers
+        {
+            self.workers.iter_mut().try_for_each(Worker::check)?;
             sleep(POLL).await;
         }
-    }
-
-    async fn warm_up(&mut self, wanted: &Wanted) -> Result<(), Failure> {
-        let count = wanted.endpoints * WARM_UP_PER_ENDPOINT;
+        let count = self.wanted.endpoints * WARM_UP_PER_ENDPOINT;
         for number in 0..count {
-            let body = load::body(0, usize::try_from(wanted.size).unwrap_or(usize::MAX));
             // Numbers of their own: what has come already is not delivered again.
-            let number = u32::MAX - number;
-            let message = load::event(number, number % wanted.endpoints, body)?;
-            let sent = self.parts.broker.publish(&message, Route::Events).await;
-            sent.map_err(Failure::Broker)?;
+            self.publish(u32::MAX - number, None)?;
         }
-        while self.came < u64::from(count) {
-            self.next_count().await?;
+        while !self.unconfirmed.is_empty() || self.sink.arrivals.lock().warm_up < count.into() {
+            self.progress().await?;
         }
-        self.warmed_up = self.came;
+        (self.sent, self.confirms) = (0, Vec::new());
         Ok(())
     }
 
-    pub(super) fn broker(&self) -> &Broker {
-        &self.parts.broker
+    /// Publishes until everything is delivered, the deadline, or `stop`; then ends all parts.
+    ///
+    /// # Errors
+    ///
+    /// The broker takes nothing or is lost, or a part of the bench has ended.
+    pub(super) async fn measure(
+        mut self,
+        (deadline, stop): (Instant, &CancellationToken),
+        output: &Output<'_>,
+    ) -> Result<Measured, Failure> {
+        let before = self.spent();
+        let broker = self.services.broker.clone();
+        let bar = Progress::scanning(output, "deliveries");
+        let ended = tokio::select! {
+            published = self.publish_all(&bar) => published.map(|()| Ended::Complete),
+            () = stop.cancelled() => Ok(Ended::Interrupted),
+            () = sleep_until(deadline) => Ok(Ended::Duration),
+            failure = blocked(&broker) => Err(failure),
+        };
+        bar.end();
+        let spent = self.spent().since(before);
+        let arrivals = self.sink.arrivals.lock().clone();
+        let peaks = self.workers.iter().filter_map(|worker| usage::peak_kib(worker.id()?));
+        let worker_peak_kib = peaks.max();
+        let ended = match ended {
+            Ok(ended) => ended,
+            Err(failure) => {
+                drop(self.workers);
+                self.services.close().await;
+                return Err(failure);
+            }
+        };
+        for worker in self.workers {
+            worker.stop().await?;
+        }
+        let mut waiting = 0;
+        for queue in broker.topology().wait_queues() {
+            let depth = broker.depth(&queue).await.map_err(Failure::Broker)?;
+            waiting += depth.map_or(0, |depth| u64::from(depth.messages));
+        }
+        self.services.close().await;
+        let confirms = self.confirms;
+        Ok(Measured { ended, arrivals, confirms, spent, worker_peak_kib, waiting })
     }
 
-    /// Undelivered events that keep the workers busy: twice as many as they have places for.
-    pub(super) fn window(&self) -> u64 {
-        let workers = u64::try_from(self.workers.len()).unwrap_or(u64::MAX);
-        let places = u64::from(self.parts.settings.worker.max_lane_in_flight());
-        workers.saturating_mul(places).saturating_mul(2)
+    async fn publish_all(&mut self, bar: &Progress) -> Result<(), Failure> {
+        let events = self.wanted.events();
+        let (begun, places) =
+            (self.sink.start.elapsed(), self.services.settings.worker.max_lane_in_flight());
+        // Twice as many as the workers have places for keep them busy.
+        let window = u64::from(places) * u64::from(self.wanted.workers) * 2;
+        for number in 0..events {
+            let offset = self
+                .wanted
+                .rate
+                .map(|rate| Duration::from_micros(u64::from(number) * 1_000_000 / u64::from(rate)));
+            let due = offset.map(|offset| begun + offset);
+            while due.is_some_and(|due| self.sink.start.elapsed() < due) {
+                let due = self.sink.start + due.unwrap_or_default();
+                tokio::select! {
+                    () = sleep_until(due) => {}
+                    happened = self.progress() => happened?,
+                }
+            }
+            let is_ahead = |stage: &Self| due.is_none() && stage.undelivered() >= window;
+            while self.unconfirmed.len() >= PUBLISHES_AT_ONCE || is_ahead(self) {
+                self.progress().await?;
+            }
+            self.publish(number, Some(due.unwrap_or_else(|| self.sink.start.elapsed())))?;
+            let arrived = u32::try_from(self.sink.arrivals.lock().requests()).unwrap_or(u32::MAX);
+            bar.at(arrived, events, "");
+        }
+        while !self.unconfirmed.is_empty() || self.undelivered() > 0 {
+            self.progress().await?;
+        }
+        Ok(())
     }
 
-    /// Requests that came to the sink since the warm-up.
-    pub(super) fn arrived(&self) -> u64 {
-        self.came.saturating_sub(self.warmed_up)
+    /// Begins to publish the event with this number.
+    fn publish(&mut self, number: u32, due: Option<Duration>) -> Result<(), Failure> {
+        let unfit = |error: &dyn std::error::Error| Failure::Bench(error.to_string());
+        let event = Event {
+            id: EventId::new(&format!("bench-{number}")).map_err(|error| unfit(&error))?,
+            topic: Topic::new(&topic(number % self.wanted.endpoints))
+                .map_err(|error| unfit(&error))?,
+            content_type: CONTENT_TYPE_DEFAULT.to_owned(),
+            content_encoding: None,
+            body: body(due, usize::try_from(self.wanted.size).unwrap_or(usize::MAX)),
+        };
+        let (message, broker) = (Message::of_event(event).outgoing(), self.services.broker.clone());
+        self.unconfirmed.push(Box::pin(async move {
+            let begun = Instant::now();
+            broker.publish(&message, Route::Events).await?;
+            Ok(begun.elapsed())
+        }));
+        self.sent += 1;
+        // A publish begins with its first poll.
+        if let Some(Some(confirmed)) = self.unconfirmed.next().now_or_never() {
+            self.confirms.push(confirmed.map_err(Failure::Broker)?);
+        }
+        Ok(())
     }
 
-    /// Waits for the next count of requests from the sink, for a second at most.
+    /// Events that were published and have not come.
+    fn undelivered(&self) -> u64 {
+        self.sent.saturating_sub(self.sink.arrivals.lock().requests())
+    }
+
+    /// Waits for a confirm or a request, for a second at most.
     ///
     /// # Cancel safety
     ///
     /// Cancel safe.
-    pub(super) async fn next_count(&mut self) -> Result<(), Failure> {
+    async fn progress(&mut self) -> Result<(), Failure> {
         const SILENCE: Duration = Duration::from_secs(1);
-        if let Ok(line) = tokio::time::timeout(SILENCE, self.sink.line()).await {
-            self.came = line?.parse().unwrap_or(self.came);
-            return Ok(());
+        tokio::select! {
+            Some(confirmed) = self.unconfirmed.next() => {
+                self.confirms.push(confirmed.map_err(Failure::Broker)?);
+                return Ok(());
+            }
+            came = timeout(SILENCE, self.sink.came.notified()) => {
+                if came.is_ok() {
+                    return Ok(());
+                }
+            }
         }
-        for worker in &mut self.workers {
-            worker.check()?;
-        }
-        Ok(())
+        self.workers.iter_mut().try_for_each(Worker::check)
     }
 
     /// The CPU time used until now.
-    pub(super) fn spent(&self) -> Spent {
-        let of = |process: Option<u32>| process.and_then(usage::cpu);
+    fn spent(&self) -> Spent {
         Spent {
-            workers: self.workers.iter().map(|worker| of(worker.id())).sum(),
+            workers: self.workers.iter().map(|worker| usage::cpu(worker.id()?)).sum(),
             bench: usage::cpu(std::process::id()),
-            sink: of(self.sink.id()),
-            broker: of(self.broker_process),
+            broker: self.broker_process.and_then(usage::cpu),
             machine: usage::busy(),
         }
     }
+}
 
-    /// Ends all parts and collects their counts.
-    pub(super) async fn end(self, loaded: Loaded) -> Result<Counted, Failure> {
-        let peaks = self.workers.iter().filter_map(|worker| worker.id().and_then(usage::peak_kib));
-        let worker_peak_kib = peaks.max();
-        let mut workers = worker::Report::default();
-        for worker in self.workers {
-            workers.add(&worker.report().await?);
-        }
-        let sink = self.sink.report().await?;
-        let mut waiting = 0;
-        for queue in self.parts.broker.topology().wait_queues() {
-            let depth = self.parts.broker.depth(&queue).await.map_err(Failure::Broker)?;
-            waiting += depth.map_or(0, |depth| u64::from(depth.messages));
-        }
-        self.parts.close().await;
-        Ok(Counted { loaded, sink, workers, worker_peak_kib, waiting })
-    }
-
-    /// Ends all parts at once.
-    pub(super) async fn abandon(self) {
-        for process in self.workers.into_iter().chain([self.sink]) {
-            process.kill().await;
-        }
-        self.parts.close().await;
-    }
+/// The topic of the events of one endpoint.
+fn topic(endpoint: u32) -> String {
+    format!("bench.{endpoint}")
 }
 
 /// Ends when the broker blocks publishing.
-pub(super) async fn blocked(broker: &Broker) -> Failure {
+async fn blocked(broker: &Broker) -> Failure {
     const POLL: Duration = Duration::from_millis(250);
     loop {
         let [publishing, _consuming] = broker.states();

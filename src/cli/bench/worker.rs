@@ -1,117 +1,96 @@
-//! A worker as `homing run --role worker` starts it, with measured attempts.
+//! Workers, as `homing run --role worker` starts them, each a process of its own, so that its CPU
+//! and memory are known.
+//!
+//! A worker gets its settings as the first line of its standard input, and the order to drain as
+//! the second. Where its input ends without that, the bench has died, and it ends at once.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::BTreeSet, io, process::Stdio, time::Duration};
 
-use async_trait::async_trait;
-use serde::{Deserialize, Serialize};
+use tokio::{
+    io::{AsyncBufReadExt, AsyncWriteExt, BufReader},
+    process::{Child, ChildStdin, Command},
+    time::timeout,
+};
 use tokio_util::sync::CancellationToken;
 
-use super::{load::due, process::Orders};
 use crate::{
     cli::{
-        Output,
         failure::{Exit, Failure},
         globals::Globals,
     },
     config::Settings,
-    process,
-    services::Services,
+    process::{self, Role},
 };
-use homing_delivery::{
-    endpoint::Endpoints,
-    worker::{Handler, HandlerError, JobOutcome, Webhooks},
-};
-use homing_domain::{clock, delivery::Delivery, subscription::Subscription, time::UnixMillis};
-use parking_lot::Mutex;
 
-/// The work of one worker, without the warm-up. Sums of microseconds, so that they can be added.
-#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
-pub(super) struct Report {
-    pub(super) deliveries: u64,
-    /// From the publish to the receipt by the worker, which is known to the millisecond.
-    pub(super) to_worker_us: i64,
-    /// From there to the beginning of the request.
-    pub(super) before_us: i64,
-    /// From there to the end of the answer.
-    pub(super) answer_us: i64,
-    /// Attempts without an answer: timed out or unreachable.
-    pub(super) unanswered: u64,
+/// Beyond the time that a worker may take to drain.
+const ENDS_WITHIN: Duration = Duration::from_secs(30);
+
+/// A worker, seen from the bench. Killed when dropped.
+pub(super) struct Worker {
+    child: Child,
+    orders: ChildStdin,
 }
 
-impl Report {
-    pub(super) fn add(&mut self, other: &Self) {
-        self.deliveries += other.deliveries;
-        self.to_worker_us += other.to_worker_us;
-        self.before_us += other.before_us;
-        self.answer_us += other.answer_us;
-        self.unanswered += other.unanswered;
+impl Worker {
+    /// Starts it in a process group of its own: Ctrl-C is for the bench, which ends it in order.
+    pub(super) async fn start(settings: &Settings) -> Result<Self, Failure> {
+        let failed =
+            |error: io::Error| Failure::Bench(format!("the bench cannot start a worker: {error}"));
+        let mut command = Command::new(std::env::current_exe().map_err(failed)?);
+        command.args(["bench", "worker"]).stdin(Stdio::piped()).stdout(Stdio::null());
+        let mut child = command.process_group(0).kill_on_drop(true).spawn().map_err(failed)?;
+        let orders = child.stdin.take();
+        let mut orders = orders.ok_or_else(|| failed(io::ErrorKind::BrokenPipe.into()))?;
+        let settings = serde_json::to_string(settings).map_err(|error| failed(error.into()))?;
+        orders.write_all(format!("{settings}\n").as_bytes()).await.map_err(failed)?;
+        Ok(Self { child, orders })
     }
-}
 
-/// Webhooks, and the times at which they are called.
-struct Watched {
-    webhooks: Webhooks,
-    report: Mutex<Report>,
-}
+    /// The id of its process; `None` once it has ended.
+    pub(super) fn id(&self) -> Option<u32> {
+        self.child.id()
+    }
 
-#[async_trait]
-impl Handler for Watched {
-    async fn attempt(
-        &self,
-        delivery: &Delivery,
-        subscription: &Subscription,
-        now: UnixMillis,
-    ) -> Result<JobOutcome, HandlerError> {
-        /// Half of what is cut off from an instant in milliseconds.
-        const HALF_MS_US: i64 = 500;
-        let begun = clock::micros();
-        let attempted = self.webhooks.attempt(delivery, subscription, now).await;
-        let ended = clock::micros();
-        if let Some(due) = due(&delivery.event.body) {
-            let received = delivery.progress.received.unwrap_or(now).get();
-            let received = received.saturating_mul(1_000).saturating_add(HALF_MS_US);
-            let is_answered = match &attempted {
-                Ok(JobOutcome::Attempted(result)) => result.outcome.status().is_some(),
-                Ok(_) | Err(_) => false,
-            };
-            self.report.lock().add(&Report {
-                deliveries: 1,
-                to_worker_us: received.saturating_sub(due),
-                before_us: begun.saturating_sub(received),
-                answer_us: ended.saturating_sub(begun),
-                unanswered: u64::from(!is_answered),
-            });
+    /// Fails if it has ended.
+    pub(super) fn check(&mut self) -> Result<(), Failure> {
+        match self.child.try_wait() {
+            Ok(None) => Ok(()),
+            Ok(Some(_)) | Err(_) => Err(ended_early()),
         }
-        attempted
     }
+
+    /// Drains it; what it holds at the broker is given back when it has ended.
+    pub(super) async fn stop(mut self) -> Result<(), Failure> {
+        self.orders.write_all(b"stop\n").await.map_err(|_closed| ended_early())?;
+        match timeout(ENDS_WITHIN, self.child.wait()).await {
+            Ok(Ok(status)) if status.success() => Ok(()),
+            Ok(_) => Err(ended_early()),
+            Err(_elapsed) => Err(Failure::Bench("a worker of the bench does not end".to_owned())),
+        }
+    }
+}
+
+fn ended_early() -> Failure {
+    Failure::Bench("a worker of the bench ended before its time; its log says why".to_owned())
 }
 
 /// Delivers until the order to stop.
-pub(super) async fn run(globals: &Globals, output: &mut Output<'_>) -> Result<Exit, Failure> {
-    let mut orders = Orders::new();
-    let settings: Settings = orders.job().await?;
+pub(super) async fn run(globals: &Globals) -> Result<Exit, Failure> {
+    let mut orders = BufReader::new(tokio::io::stdin()).lines();
+    let line = orders.next_line().await.ok().flatten().unwrap_or_default();
+    let settings: Settings = serde_json::from_str(&line)
+        .map_err(|_| Failure::Usage("a part of `homing bench`, which starts it".to_owned()))?;
     globals.log(&settings, "homing=warn")?;
-    let endpoints = Endpoints::new(&settings.endpoint).map_err(Failure::Endpoints)?;
-    let parts = Services::open(settings).await.map_err(Failure::Start)?;
-    parts.broker.connect().await.map_err(Failure::Broker)?;
-    let webhooks = Webhooks(endpoints);
-    let watched = Arc::new(Watched { webhooks, report: Mutex::default() });
-    let handler = Arc::<Watched>::clone(&watched);
-    let pool = process::pool(&parts, None, handler).map_err(Failure::Start)?;
-    let stop = CancellationToken::new();
-    let stopping = async {
-        let polite = orders.stop().await;
+    let (roles, stop) = (BTreeSet::from([Role::Worker]), CancellationToken::new());
+    let drain = async {
+        let ordered = orders.next_line().await.ok().flatten().is_some();
         stop.cancel();
-        // After the end of the bench there is no one to report to.
-        let grace = if polite { Duration::MAX } else { Duration::ZERO };
-        tokio::time::sleep(grace).await;
+        // After the end of the bench, nothing is worth waiting for.
+        tokio::time::sleep(if ordered { Duration::MAX } else { Duration::ZERO }).await;
     };
     tokio::select! {
-        () = pool.run(stop.clone()) => {}
-        () = stopping => return Ok(Exit::Failed),
+        ended = process::run(settings, &roles, None, stop.clone()) => ended.map_err(Failure::Start)?,
+        () = drain => return Ok(Exit::Failed),
     }
-    parts.close().await;
-    let report = *watched.report.lock();
-    output.line_of_json(&report)?;
     Ok(Exit::Done)
 }

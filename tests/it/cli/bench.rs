@@ -69,9 +69,9 @@ async fn a_small_run_prints_figures_that_make_sense() {
     let figures = home.run(&[&arguments[..], &further].concat()).json();
     let of = |pointer: &str| number(&figures, pointer);
     assert_eq!(figures["ended"], "complete");
-    assert_eq!(figures["load"]["event_bytes"], 2_000);
+    assert_eq!(figures["load"]["size"], 2_000);
     assert_eq!((of("/published"), of("/deliveries")), (300.0, 300.0), "{figures:#}");
-    assert_eq!((of("/answered_500"), of("/in_wait_queues"), of("/unanswered")), (0.0, 0.0, 0.0));
+    assert_eq!((of("/answered_500"), of("/in_wait_queues")), (0.0, 0.0));
     let rate = of("/deliveries_per_second");
     assert!((1.0..=130.0).contains(&rate), "{figures:#}");
     for times in ["latency_ms", "confirm_ms"] {
@@ -79,15 +79,11 @@ async fn a_small_run_prints_figures_that_make_sense() {
         assert!(0.0 < of("p50") && of("p50") <= of("p90"), "{figures:#}");
         assert!(of("p90") <= of("p99") && of("p99") <= of("max"), "{figures:#}");
     }
-    let way: f64 = ["broker", "worker", "request"]
-        .iter()
-        .map(|part| of(&format!("/way_mean_ms/{part}")))
-        .sum();
-    assert!((way - of("/latency_ms/mean")).abs() < 1.0, "{figures:#}");
-    assert!(of("/way_mean_ms/answer") >= 20.0, "{figures:#}");
-    assert!(of("/cpu/workers_ms_per_1000") > 0.0 && of("/worker_peak_mib") > 5.0, "{figures:#}");
-    assert_eq!(figures["advice"]["workers_needed"][0]["deliveries_per_second"], 100);
-    assert!(of("/advice/workers_needed/0/workers") >= 1.0, "{figures:#}");
+    // Each request is at the sink for at least its latency.
+    assert!(of("/in_flight") >= rate * 0.02 && of("/places") > 0.0, "{figures:#}");
+    assert!(of("/workers_cpu_ms") > 0.0 && of("/worker_peak_mib") > 5.0, "{figures:#}");
+    assert_eq!(figures["workers_needed"][0]["deliveries_per_second"], 100);
+    assert!(of("/workers_needed/0/workers") >= 1.0, "{figures:#}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
