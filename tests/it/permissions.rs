@@ -51,14 +51,14 @@ async fn a_worker_needs_no_right_to_declare() {
     receiver.wait_for(1).await;
     // Found without an announcement, after some events that only the other one gets.
     site.subscribe(&receiver.url("/after"), "#", &[]);
-    let mut published = 1;
+    let mut events = 1;
     eventually(async || {
-        published += 1;
-        publisher.publish(Raw::new("t", &format!("event-{published}"), "{}")).await;
+        events += 1;
+        publisher.publish(Raw::new("t", &format!("event-{events}"), "{}")).await;
         holds(receiver.count_at("/after") > 0, "the new subscription gets nothing")
     })
     .await;
-    receiver.wait_for_at("/before", published).await;
+    receiver.wait_for_at("/before", events).await;
 
     let log = std::fs::read_to_string(site.log()).expect("a log");
     assert_eq!(log.matches("topology.not_declared").count(), 1, "{log}");

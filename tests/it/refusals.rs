@@ -213,7 +213,7 @@ async fn ready(port: u16) -> (u16, serde_json::Value) {
 async fn wait_for(port: u16, status: u16, texts: &[&str]) -> String {
     eventually(async || {
         let (found, body) = ready(port).await;
-        let detail = body["detail"].as_str().unwrap_or_default();
+        let detail = body.get("detail").and_then(|it| it.as_str()).unwrap_or_default();
         let is_so = found == status && texts.iter().all(|text| detail.contains(text));
         if is_so { Ok(detail.to_owned()) } else { Err(format!("{found}: {body}")) }
     })

@@ -23,7 +23,7 @@ async fn connect(running: &Running, request: &str, status: &str) -> TcpStream {
     stream.write_all(request.as_bytes()).await.expect("it reads");
     let mut answer = [0; 4_096];
     let length = stream.read(&mut answer).await.expect("an answer");
-    let answer = String::from_utf8_lossy(&answer[..length]);
+    let answer = String::from_utf8_lossy(answer.get(..length).expect("it was read"));
     assert!(answer.starts_with(&format!("HTTP/1.1 {status} ")), "{answer}");
     stream
 }

@@ -46,7 +46,7 @@ async fn take_all(broker: &Broker, lane: Lane) -> (Consumer, Vec<Received>) {
                 }
                 Ok(Ok(None) | Err(_)) => break,
                 Err(_elapsed) if ids.len() == EVENTS => return (consumer, taken),
-                Err(_elapsed) => panic!("not all of them come"),
+                Err(elapsed) => panic!("not all of them come: {elapsed}"),
             }
         }
     }

@@ -137,7 +137,7 @@ impl Place {
 
     /// Opens a handle. On a busy machine, connecting may take longer than the store waits for it.
     async fn open(&self) -> Result<Arc<dyn Store>, StoreError> {
-        eventually(async || match homing_store::open(&self.settings).await {
+        eventually(async || match Box::pin(homing_store::open(&self.settings)).await {
             Err(late @ StoreError::TimedOut { step: "connecting", .. }) => Err(late),
             opened => Ok(opened),
         })
