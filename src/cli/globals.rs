@@ -102,7 +102,14 @@ impl Globals {
     /// Warns of files with secrets that others on this machine can read, and of former names.
     pub(super) fn warn_of_settings(&self, settings: &Settings) {
         for Renamed { former, name } in &settings.renamed {
-            warn!(former, name, "settings.renamed: the former name still works; use the new one");
+            if let Some(name) = name {
+                warn!(
+                    former,
+                    name, "settings.renamed: the former name still works; use the new one"
+                );
+            } else {
+                warn!(former, "settings.removed: it has no effect any more; remove it");
+            }
         }
         for LooseFile { file, mode } in settings.loose_files(self.config.as_deref()) {
             let (file, mode) = (file.display(), format!("{mode:03o}"));

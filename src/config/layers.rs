@@ -129,7 +129,7 @@ impl Layer {
     /// The place where `key` is set, in words; `None`: not here.
     fn report(&self, key: &str) -> Option<String> {
         find(&self.values.cache, key)?;
-        let former = self.renamed.iter().find(|renamed| renamed.name == key);
+        let former = self.renamed.iter().find(|renamed| renamed.name == Some(key));
         match (&self.origin, former) {
             (Origin::File(name), Some(Renamed { former, .. })) => {
                 Some(format!("{name}, as `{former}`"))

@@ -1,6 +1,6 @@
 //! Former names of settings: still read, with a warning.
 
-use config::Value;
+use config::{Map, Value};
 
 use super::layers::fields;
 
@@ -24,16 +24,20 @@ const RENAMED: &[(&str, &str)] = &[
     ("worker.in_flight_max", "worker.max_in_flight"),
 ];
 
+/// Settings that there were, and that have no effect any more.
+const REMOVED: &[&str] = &["broker.publish_channels"];
+
 /// A setting that is written with its former name.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Renamed {
     /// `section.key` with its former name.
     pub former: &'static str,
-    /// `section.key` with its present name.
-    pub name: &'static str,
+    /// `section.key` with its present name; `None`: it has no effect any more.
+    pub name: Option<&'static str>,
 }
 
-/// Renames settings of `root` that have a former name; returns them.
+/// Renames settings of `root` that have a former name, and removes those that have no effect any
+/// more; returns them.
 ///
 /// # Errors
 ///
@@ -41,17 +45,27 @@ pub struct Renamed {
 pub(super) fn rename(root: &mut Value) -> Result<Vec<Renamed>, (&'static str, String)> {
     let mut found = Vec::new();
     for (former, name) in RENAMED {
-        let Some((section, key)) = former.split_once('.') else { continue };
-        let Some(section) = fields(root).and_then(|root| root.get_mut(section)) else { continue };
-        let Some(section) = fields(section) else { continue };
-        let Some(value) = section.remove(key) else { continue };
+        let Some((section, value)) = take(root, former) else { continue };
         let key = name.rsplit('.').next().unwrap_or(name);
         if section.insert(key.to_owned(), value).is_some() {
             return Err((former, format!("is the former name of `{name}`; remove it")));
         }
-        found.push(Renamed { former, name });
+        found.push(Renamed { former, name: Some(name) });
+    }
+    for former in REMOVED {
+        if take(root, former).is_some() {
+            found.push(Renamed { former, name: None });
+        }
     }
     Ok(found)
+}
+
+/// Removes the setting `section.key`; returns its section and its value.
+fn take<'a>(root: &'a mut Value, setting: &str) -> Option<(&'a mut Map<String, Value>, Value)> {
+    let (section, key) = setting.split_once('.')?;
+    let section = fields(fields(root)?.get_mut(section)?)?;
+    let value = section.remove(key)?;
+    Some((section, value))
 }
 
 #[cfg(test)]
@@ -64,9 +78,17 @@ mod tests {
     fn a_former_name_is_read_and_named() {
         let settings = Settings::from_toml("[worker]\nin_flight_max = 64").unwrap();
         assert_eq!(settings.worker.max_in_flight, 64);
-        let expected = Renamed { former: "worker.in_flight_max", name: "worker.max_in_flight" };
+        let name = Some("worker.max_in_flight");
+        let expected = Renamed { former: "worker.in_flight_max", name };
         assert_eq!(settings.renamed, [expected]);
         assert_eq!(Settings::from_toml("").unwrap().renamed, []);
+    }
+
+    #[test]
+    fn what_has_no_effect_any_more_is_read_and_named() {
+        let settings = Settings::from_toml("[broker]\npublish_channels = 64").unwrap();
+        let expected = Renamed { former: "broker.publish_channels", name: None };
+        assert_eq!(settings.renamed, [expected]);
     }
 
     #[test]

@@ -31,6 +31,7 @@ mod faults;
 mod feature_flags;
 mod filters;
 mod foreign_clients;
+mod groups;
 mod isolation;
 mod livestream;
 mod metrics;

@@ -1,11 +1,10 @@
 //! Announces changes to all processes of an installation.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use futures_util::{StreamExt, stream};
 use lapin::{
-    BasicProperties,
-    options::{BasicConsumeOptions, BasicPublishOptions, QueueBindOptions, QueueDeclareOptions},
+    options::{BasicConsumeOptions, QueueBindOptions, QueueDeclareOptions},
     types::{AMQPValue, FieldTable},
 };
 use tracing::warn;
@@ -13,7 +12,8 @@ use tracing::warn;
 use super::{
     Broker, channels,
     error::{BrokerError, ROUND_TRIP_DEADLINE, within},
-    publish::DropUnlessConfirmed,
+    group::Publish,
+    publish::Address,
 };
 use homing_domain::url::EndpointUrl;
 
@@ -94,27 +94,16 @@ impl Broker {
     ///
     /// [`BrokerError`]: the processes find the change later, by polling.
     pub async fn announce(&self, change: &Change) -> Result<(), BrokerError> {
-        let step = "waiting for a channel".to_owned();
-        let deadline = self.confirm_deadline;
-        let channel = tokio::time::timeout(deadline, self.channels.get())
-            .await
-            .map_err(|_elapsed| BrokerError::TimedOut { step, deadline })??;
-        let guard = DropUnlessConfirmed(Some(channel));
-        let Some(channel) = guard.0.as_deref() else { return Err(BrokerError::Closed) };
         let exchange = self.topology().names().control();
-        let text = change.text();
-        let published = channel.basic_publish(
-            exchange.into(),
-            "".into(),
-            BasicPublishOptions::default(),
-            text.as_bytes(),
-            BasicProperties::default(),
-        );
-        let confirm =
-            within(channel, ROUND_TRIP_DEADLINE, "announcing a change", published).await?;
-        within(channel, ROUND_TRIP_DEADLINE, "announcing a change", confirm).await?;
-        guard.keep();
-        Ok(())
+        let publish = Publish {
+            queue: exchange.clone(),
+            address: Address { exchange, routing_key: String::new() },
+            properties: Arc::default(),
+            body: change.text().into(),
+            // Perhaps no process listens.
+            mandatory: false,
+        };
+        self.publishers.publish(publish, false).await
     }
 
     /// Streams the changes that are announced from now on. Ends with the connection.

@@ -36,7 +36,7 @@ use super::{
 
 /// Messages that the broker sends ahead: those in flight are out of reach of a `message-ttl`.
 const PREFETCH: u16 = 128;
-/// Concurrent publishes; most channels are left to deliveries.
+/// Concurrent publishes, so that most of each group is left to deliveries.
 const MAX_PUBLISHES: usize = 16;
 /// Interval at which the number of moved messages is logged.
 const LOG_INTERVAL: Duration = Duration::from_secs(5);

@@ -1,6 +1,6 @@
 //! Errors of the broker.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use lapin::{Channel, Connection, protocol::AMQPSoftError};
 
@@ -8,7 +8,7 @@ use super::refusal::{Refusal, Reply};
 use homing_domain::{report::Chain, settings::SettingsError};
 
 /// Variants name the step that failed, so that the reader of a log knows how far it got.
-#[derive(Debug, thiserror::Error)]
+#[derive(Clone, Debug, thiserror::Error)]
 pub enum BrokerError {
     /// No connection. The address is shown without user and password.
     #[error("cannot connect to the broker at {address}; check `broker.url` and that it runs")]
@@ -17,7 +17,7 @@ pub enum BrokerError {
         address: String,
         /// The cause.
         #[source]
-        source: Box<dyn std::error::Error + Send + Sync>,
+        source: Arc<dyn std::error::Error + Send + Sync>,
     },
     /// The TLS handshake at the address failed.
     #[error("no TLS with the broker at {address}: {advice}")]
@@ -28,7 +28,7 @@ pub enum BrokerError {
         advice: &'static str,
         /// The error of the library or of the peer.
         #[source]
-        source: Box<std::io::Error>,
+        source: Arc<std::io::Error>,
     },
     /// The peer closed the connection during the handshake.
     #[error(
@@ -45,7 +45,7 @@ pub enum BrokerError {
     },
     /// A file with certificates or a key cannot be used.
     #[error(transparent)]
-    Files(SettingsError),
+    Files(Arc<SettingsError>),
     /// The broker refuses the connection.
     #[error("the broker at {address} {refusal}: {reply}")]
     Refused {

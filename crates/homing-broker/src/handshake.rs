@@ -1,6 +1,6 @@
 //! Opens one connection to one node: dials, logs in, and explains a refusal.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use lapin::{
     Connection, ConnectionProperties,
@@ -42,14 +42,14 @@ pub(super) async fn connect(
     let deadline = Instant::now() + time;
     let stream = dial(url, files, deadline).await.map_err(|error| match error {
         DialError::Tcp(source) => {
-            BrokerError::Connect { address: shown(), source: Box::new(source) }
+            BrokerError::Connect { address: shown(), source: Arc::new(source) }
         }
         DialError::Tls(source) => BrokerError::Tls {
             address: shown(),
             advice: tls::advice(&source).unwrap_or("TLS failed"),
-            source: Box::new(source),
+            source: Arc::new(source),
         },
-        DialError::Files(error) => BrokerError::Files(error),
+        DialError::Files(error) => BrokerError::Files(Arc::new(error)),
         DialError::TimedOut => timed_out(),
     })?;
     let name = options.name.clone();
@@ -99,13 +99,13 @@ fn refused(url: &BrokerUrl, source: lapin::Error) -> BrokerError {
         return BrokerError::Refused { address, refusal: Refusal::new(url, &reply), reply };
     }
     if let Some((advice, source)) = tls_advice(&source) {
-        return BrokerError::Tls { address, advice, source: Box::new(source) };
+        return BrokerError::Tls { address, advice, source: Arc::new(source) };
     }
     let hung_up = matches!(source.kind(), lapin::ErrorKind::IOError(error) if HUNG_UP.contains(&error.kind()));
     // Such as an alert of TLS.
     let is_no_amqp = matches!(source.kind(), lapin::ErrorKind::ParsingError(_));
     if !hung_up && !is_no_amqp {
-        return BrokerError::Connect { address, source: Box::new(source) };
+        return BrokerError::Connect { address, source: Arc::new(source) };
     }
     // A broker that requires a certificate may hang up before its alert is read.
     let advice = if url.tls {

@@ -9,8 +9,9 @@
 //! hold up acks; one for each lane to consume, so that what ends one does not end the other; one to
 //! inspect queues and to receive changes; and, where sources are read, one that holds their locks.
 //! [`topology`] defines the queues and exchanges, [`message`] writes events and deliveries into
-//! messages, [`publish`], [`pipeline`] and [`consume`] carry them, [`empty`] republishes what is in
-//! the wrong queue, [`receipt`] and [`acks`] answer for them.
+//! messages, [`publish`], [`pipeline`] and [`consume`] carry them, [`publishers`] and [`group`] have
+//! them confirmed, [`empty`] republishes what is in the wrong queue, [`receipt`] and [`acks`] answer
+//! for them.
 
 mod acks;
 mod addresses;
@@ -27,6 +28,7 @@ pub mod error;
 pub mod queue_scan;
 mod topology_guard;
 mod frame;
+mod group;
 mod handshake;
 mod headers;
 pub mod lock;
@@ -34,6 +36,7 @@ pub mod message;
 pub mod pipeline;
 pub mod prefetch;
 pub mod publish;
+mod publishers;
 pub mod receipt;
 mod refusal;
 mod renewal;
@@ -52,8 +55,8 @@ use crate::settings::{BrokerSettings, EventsSettings};
 use homing_domain::settings::SettingsError;
 
 use self::{
-    addresses::Addresses, channels::Channels, connection::ManagedConnection, error::BrokerError,
-    publish::Refusals, returns::Returns, tls::Files, topology::Topology,
+    addresses::Addresses, connection::ManagedConnection, error::BrokerError, publish::Refusals,
+    publishers::Publishers, returns::Returns, tls::Files, topology::Topology,
     topology_guard::TopologyGuard,
 };
 
@@ -77,9 +80,8 @@ pub struct Broker {
     retry: Arc<ManagedConnection>,
     control: Arc<ManagedConnection>,
     locks: Arc<ManagedConnection>,
-    channels: Channels,
     publishing: Arc<ManagedConnection>,
-    confirm_deadline: Duration,
+    publishers: Arc<Publishers>,
     heartbeat: Duration,
     /// Held while the topology is declared again because a publish found an exchange missing.
     restoring: Arc<tokio::sync::Mutex<()>>,
@@ -140,9 +142,12 @@ impl Broker {
             retry: Arc::new(link("retry")),
             control: Arc::new(link("control")),
             locks: Arc::new(link("locks").with_small_frames()),
-            channels: Channels::new(Arc::clone(&publishing), settings.publish_channels),
+            publishers: Arc::new(Publishers::new(
+                Arc::clone(&publishing),
+                settings.confirm_deadline,
+                (tasks.clone(), closing.clone()),
+            )),
             publishing,
-            confirm_deadline: settings.confirm_deadline,
             heartbeat,
             restoring: Arc::default(),
             refusals: Arc::default(),
@@ -228,7 +233,7 @@ impl Broker {
     /// Closes all connections; the broker redelivers what is unsettled.
     pub async fn close(&self) {
         self.closing.cancel();
-        self.channels.close();
+        self.publishers.close();
         for link in self.connections().into_iter().chain([&self.locks]) {
             link.close().await;
         }

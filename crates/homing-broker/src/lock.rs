@@ -17,14 +17,11 @@
 //! Source: RabbitMQ documentation, *Consumers*, single active consumer; *Quorum Queues*; *Dead
 //! Letter Exchanges*: what a consumer rejects may go round a cycle.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
+use bytes::Bytes;
 use futures_util::StreamExt;
-use lapin::{
-    BasicProperties, Channel, Consumer,
-    message::Delivery,
-    options::{BasicNackOptions, BasicPublishOptions},
-};
+use lapin::{BasicProperties, Channel, Consumer, message::Delivery, options::BasicNackOptions};
 use tokio::{
     task::JoinHandle,
     time::{Instant, timeout, timeout_at},
@@ -35,7 +32,8 @@ use super::{
     Broker, channels,
     consume::start,
     error::{BrokerError, ROUND_TRIP_DEADLINE, within},
-    publish::DropUnlessConfirmed,
+    group::Publish,
+    publish::Address,
     topology::{depth, depth_on},
 };
 
@@ -116,26 +114,14 @@ impl Broker {
     }
 
     async fn publish_baton(&self, queue: &str) -> Result<(), BrokerError> {
-        let deadline = self.confirm_deadline;
-        let step = "waiting for a channel".to_owned();
-        let channel = timeout(deadline, self.channels.get())
-            .await
-            .map_err(|_elapsed| BrokerError::TimedOut { step, deadline })??;
-        let guard = DropUnlessConfirmed(Some(channel));
-        let Some(channel) = guard.0.as_deref() else { return Err(BrokerError::Closed) };
-        let published = channel.basic_publish(
-            "".into(),
-            queue.into(),
-            BasicPublishOptions::default(),
-            b"baton",
-            BasicProperties::default().with_delivery_mode(2),
-        );
-        let step = format!("publishing to `{queue}`");
-        let confirm = within(channel, ROUND_TRIP_DEADLINE, step.clone(), published).await?;
-        if within(channel, ROUND_TRIP_DEADLINE, step, confirm).await?.is_ack() {
-            guard.keep();
-        }
-        Ok(())
+        let publish = Publish {
+            queue: queue.to_owned(),
+            address: Address { exchange: String::new(), routing_key: queue.to_owned() },
+            properties: Arc::new(BasicProperties::default().with_delivery_mode(2)),
+            body: Bytes::from_static(b"baton"),
+            mandatory: true,
+        };
+        self.publishers.publish(publish, false).await
     }
 }
 

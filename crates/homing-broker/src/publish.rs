@@ -2,26 +2,20 @@
 
 use std::{
     collections::BTreeMap,
-    sync::atomic::{AtomicBool, Ordering},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
 
 use backon::{BackoffBuilder, ExponentialBuilder};
-use lapin::{
-    BasicProperties, Channel, Confirmation, options::BasicPublishOptions, protocol::AMQPSoftError,
-};
+use lapin::protocol::AMQPSoftError;
 use parking_lot::Mutex;
 use tokio::time::Instant;
-use tracing::{info, warn};
+use tracing::{debug, info, warn};
 
-use super::{
-    Broker,
-    channels::PooledChannel,
-    error::{BrokerError, lost},
-    frame,
-    message::Outgoing,
-    topology::Names,
-};
+use super::{Broker, error::BrokerError, group::Publish, message::Outgoing, topology::Names};
 
 /// The destination of a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -71,7 +65,8 @@ impl Broker {
     ///
     /// # Cancel safety
     ///
-    /// Not cancel safe: dropped between send and confirm, the message may have been taken.
+    /// Cancel safe for others: a group is published without its callers. The message of a caller that
+    /// is dropped may be taken or not, as after an error.
     ///
     /// Source: RabbitMQ documentation, *Consumer Acknowledgements and Publisher Confirms*.
     pub async fn publish(&self, message: &Outgoing, route: Route) -> Result<(), BrokerError> {
@@ -82,9 +77,8 @@ impl Broker {
         route.address(self.topology().names(), message)
     }
 
-    /// Publishes with one deadline for a channel, which may have to connect first, and one for the
-    /// confirm. A `patient` caller keeps waiting for the confirm while the broker takes no
-    /// messages: repeated, the message would be there twice.
+    /// Publishes as [`Publishers::publish`](super::publishers::Publishers::publish) does, and notes
+    /// how that went. Logs a failure once for each cause, until publishing works again.
     pub(super) async fn publish_to(
         &self,
         message: &Outgoing,
@@ -94,40 +88,31 @@ impl Broker {
         // At the events exchange, the routing key is a topic and no queue.
         let names = self.topology().names();
         let is_event = address.exchange == names.events();
-        let key = if is_event { names.primary() } else { address.routing_key.clone() };
-        let published = self.publish_in_time(message, address, patient).await;
-        self.refusals.note(key, published.as_ref().err());
+        let queue = if is_event { names.primary() } else { address.routing_key.clone() };
+        let publish = Publish {
+            queue: queue.clone(),
+            address,
+            properties: Arc::clone(&message.properties),
+            body: message.body.clone(),
+            // An alternate exchange takes what has no route; this reports if that is missing.
+            mandatory: true,
+        };
+        let published = self.publishers.publish(publish, patient).await;
+        self.refusals.note(queue, published.as_ref().err());
         match &published {
             Ok(()) => self.conditions.publishing.recovered(),
             // This is about one message only.
             Err(error) if error.is_final() => {}
-            Err(error) => self.conditions.publishing.failed(error.summary()),
-        }
-        published
-    }
-
-    async fn publish_in_time(
-        &self,
-        message: &Outgoing,
-        address: Address,
-        patient: bool,
-    ) -> Result<(), BrokerError> {
-        let deadline = self.confirm_deadline;
-        let timed_out = |step| BrokerError::TimedOut { step, deadline };
-        let channel = tokio::time::timeout(deadline, self.channels.get())
-            .await
-            .map_err(|_elapsed| timed_out("waiting for a channel to publish on".to_owned()))??;
-        let publishing = self.publish_once(message, address, channel);
-        tokio::pin!(publishing);
-        loop {
-            match tokio::time::timeout(deadline, &mut publishing).await {
-                Ok(published) => return published,
-                Err(_elapsed) if patient && self.is_blocked() => {}
-                Err(_elapsed) => {
-                    return Err(timed_out(format!("publishing event `{}`", message.id)));
+            Err(error) => {
+                let condition = &self.conditions.publishing;
+                let is_new = condition.failing_for(Duration::ZERO) != Some(error.summary());
+                condition.failed(error.summary());
+                if is_new {
+                    warn!(event.id = message.id, error = error.report(), "broker.publish_failed");
                 }
             }
         }
+        published
     }
 
     /// The queues that refuse messages of this process, each with the reason; empty if none does.
@@ -139,7 +124,7 @@ impl Broker {
     }
 
     pub(super) fn is_blocked(&self) -> bool {
-        self.publishing.state().blocked.is_some() && !self.closing.is_cancelled()
+        self.publishers.is_blocked()
     }
 
     /// Publishes until the broker owns the message, however long that takes. A copy whose confirm
@@ -184,7 +169,6 @@ impl Broker {
             .with_jitter()
             .build();
         loop {
-            self.unblocked().await;
             let published = self.publish_to(message, address.clone(), true).await;
             let Err(error) = published else { return Ok(()) };
             if error.is_final() {
@@ -193,7 +177,7 @@ impl Broker {
             if self.closing.is_cancelled() {
                 return Err(BrokerError::Closed);
             }
-            warn!(event.id = message.id, error = error.report(), "broker.publish_failed");
+            debug!(event.id = message.id, error = error.report(), "broker.publish_again");
             if error.has_code(&AMQPSoftError::NOTFOUND) {
                 self.restore_exchange().await;
             }
@@ -209,77 +193,6 @@ impl Broker {
             Ok(()) => info!("topology.restored: an exchange was missing"),
             Err(error) => warn!(error = error.report(), "topology.restore_failed"),
         }
-    }
-
-    /// Waits while the broker takes no messages. A publish that it does not read would only time
-    /// out, and its channel could not even be closed.
-    async fn unblocked(&self) {
-        const POLL_INTERVAL: Duration = Duration::from_millis(100);
-        while self.is_blocked() {
-            tokio::time::sleep(POLL_INTERVAL).await;
-        }
-    }
-
-    async fn publish_once(
-        &self,
-        message: &Outgoing,
-        Address { exchange, routing_key }: Address,
-        channel: PooledChannel,
-    ) -> Result<(), BrokerError> {
-        let guard = DropUnlessConfirmed(Some(channel));
-        let Some(channel) = guard.0.as_deref() else { return Err(BrokerError::Closed) };
-        let confirm = tokio::select! {
-            biased;
-            sent = self.send(channel, message, (&exchange, &routing_key)) => sent?,
-            () = lost(channel) => {
-                return Err(BrokerError::Lost { step: format!("publishing to `{exchange}`") });
-            }
-        };
-        match confirm {
-            Confirmation::Ack(None) => {
-                guard.keep();
-                Ok(())
-            }
-            Confirmation::Ack(Some(_)) | Confirmation::Nack(Some(_)) => {
-                Err(BrokerError::Unroutable { exchange, routing_key })
-            }
-            Confirmation::Nack(None) | Confirmation::NotRequested => {
-                Err(BrokerError::Nacked { exchange, routing_key })
-            }
-        }
-    }
-
-    async fn send(
-        &self,
-        channel: &Channel,
-        message: &Outgoing,
-        (exchange, routing_key): (&str, &str),
-    ) -> Result<Confirmation, BrokerError> {
-        let step = |error| BrokerError::of_publish(format!("publishing to `{exchange}`"), error);
-        channel
-            .basic_publish(
-                exchange.into(),
-                routing_key.into(),
-                // An alternate exchange takes what has no route; `mandatory` reports if that is
-                // missing.
-                BasicPublishOptions { mandatory: true, immediate: false },
-                &message.body,
-                self.properties_of(message),
-            )
-            .await
-            .map_err(step)?
-            .await
-            .map_err(step)
-    }
-
-    /// The properties of `message`, trimmed to a frame of the publishing connection.
-    pub(super) fn properties_of(&self, message: &Outgoing) -> BasicProperties {
-        let max_bytes = self.publishing.max_frame_bytes();
-        let (properties, left_out) = frame::fit(message.properties.clone(), max_bytes);
-        if left_out > 0 {
-            warn!(event.id = message.id, bytes = left_out, "broker.headers_left_out: too large");
-        }
-        properties
     }
 }
 
@@ -313,24 +226,6 @@ impl Refusals {
                 self.any.store(true, Ordering::Relaxed);
             }
             Some(_) => {}
-        }
-    }
-}
-
-/// Closes a channel on which a publish was not confirmed: after a nack some brokers nack everything
-/// on it, and after a time-out its confirms are out of step.
-pub(super) struct DropUnlessConfirmed(pub(super) Option<PooledChannel>);
-
-impl DropUnlessConfirmed {
-    pub(super) fn keep(mut self) {
-        drop(self.0.take());
-    }
-}
-
-impl Drop for DropUnlessConfirmed {
-    fn drop(&mut self) {
-        if let Some(channel) = self.0.take() {
-            channel.close();
         }
     }
 }

@@ -14,8 +14,6 @@ use homing_store::settings::StoreUrl;
 const SUFFIX: &str = "homing-bench";
 /// Deliveries answered with 500 wait for this long, so they do not come again.
 const WAIT: Duration = Duration::from_secs(3_600);
-/// Publishes of the bench under way at once: more than a broker needs to be kept busy.
-pub(super) const PUBLISHES_AT_ONCE: usize = 128;
 
 /// Queues and a folder for one run.
 pub(super) struct Sandbox {
@@ -90,7 +88,6 @@ impl Sandbox {
 /// The settings of a disposable installation like this one.
 fn disposable(mut settings: Settings, store: &str) -> Settings {
     settings.broker.prefix = format!("{}.{SUFFIX}", settings.broker.prefix);
-    settings.broker.publish_channels = PUBLISHES_AT_ONCE;
     // A crash of the broker may take it all.
     settings.broker.new_queue_wait = Duration::ZERO;
     settings.schedule = ScheduleSettings::only("bench", &[WAIT]);

@@ -22,7 +22,7 @@ use url::Host;
 use super::{
     Ended, Wanted,
     figures::{Measured, Spent},
-    sandbox::{self, PUBLISHES_AT_ONCE, Sandbox},
+    sandbox::{self, Sandbox},
     sink::{Sink, body},
     worker::Worker,
 };
@@ -42,6 +42,8 @@ use homing_domain::{
 
 /// Requests to each endpoint before anything is measured, so that connections are there.
 const WARM_UP_PER_ENDPOINT: u32 = 4;
+/// Publishes under way at once: more than a broker needs to be kept busy.
+const PUBLISHES_AT_ONCE: usize = 128;
 
 /// The sink, the workers, and the bench's own side of the broker.
 pub(super) struct Stage<'a> {

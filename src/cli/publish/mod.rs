@@ -100,8 +100,7 @@ pub(super) async fn run(
         Summary::of_one(id)
     } else {
         let lines = input::lines(input, reader.max_line_bytes());
-        let max_in_flight = settings.broker.publish_channels;
-        pump::pump(&broker, lines, (reader, max_in_flight), output).await?
+        pump::pump(&broker, lines, reader, output).await?
     };
     broker.close().await;
     summary.write(output)?;

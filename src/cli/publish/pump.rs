@@ -15,13 +15,16 @@ use crate::cli::{Output, failure::Failure, progress::Progress};
 use homing_broker::{Broker, Outgoing, Route, error::BrokerError};
 use homing_domain::id::EventId;
 
+/// Lines that are read ahead of their confirms.
+const MAX_IN_FLIGHT: usize = 128;
+
 /// Publishes every line; returns when each is confirmed or given up.
 ///
 /// Ctrl-C ends the reading and waits for what is in flight; a second Ctrl-C ends that too.
 pub(super) async fn pump(
     broker: &Broker,
     mut lines: Lines,
-    (reader, max_in_flight): (Reader, usize),
+    reader: Reader,
     output: &mut Output<'_>,
 ) -> Result<Summary, Failure> {
     let mut interrupts = signal(SignalKind::interrupt()).map_err(Failure::Signals)?;
@@ -36,7 +39,7 @@ pub(super) async fn pump(
                 let Some(id) = waiting.remove(&number) else { continue };
                 is_reading &= pump.sent(number, id, sent);
             }
-            line = lines.next(), if is_reading && sending.len() < max_in_flight => {
+            line = lines.next(), if is_reading && sending.len() < MAX_IN_FLIGHT => {
                 match line {
                     Ok(Some(line)) => if let Some((number, id, message)) = pump.read(line) {
                         waiting.insert(number, id);

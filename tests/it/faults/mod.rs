@@ -2,6 +2,7 @@
 //!
 //! Each test prints its account; docs/RELIABILITY.md has a table of them from one run.
 
+mod bindings;
 mod broker_alarm;
 mod broker_killed;
 mod channel;

@@ -1,6 +1,12 @@
 //! A queue whose leader does not answer: the broker then counts no message in it.
 
+use std::time::Duration;
+
+use futures_util::future::join_all;
+use homing_broker::{Message, Route};
 use homing_delivery::parking::{Bodies, Selection};
+use homing_domain::{event::Event, id::EventId, topic::Topic};
+use tokio::time::Instant;
 
 use crate::support::{
     broker::{Corner, Raw},
@@ -46,4 +52,40 @@ async fn what_is_parked_is_found_where_the_broker_cannot_count() {
     assert_eq!((listing.entries.len(), listing.total), (3, 3));
 
     running.stop().await;
+}
+
+/// Goal: a queue that does not answer holds up what is for it and nothing else. Method: messages for
+/// it among many for another queue, published at once.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_queue_that_does_not_answer_holds_up_nothing_else() {
+    const OTHERS: usize = 1_000;
+    let node = Node::start("fault-silent-publish").await;
+    let corner = Corner::at(node.url.clone(), &millis(&WAITS));
+    let installation = Installation::at(corner, &WAITS, "").await;
+    let broker = &installation.parts.broker;
+    broker.connect_to_publish().await.expect("it connects");
+    let event = Event {
+        id: EventId::new("e").expect("an id"),
+        topic: Topic::new("t").expect("a topic"),
+        content_type: "text/plain".to_owned(),
+        content_encoding: None,
+        body: "x".into(),
+    };
+    let message = Message::of_event(event).outgoing();
+
+    silence(&node, &installation.names().parked()).await;
+    let began = Instant::now();
+    let parking = join_all((0..5).map(|_| broker.publish(&message, Route::Parked)));
+    let others = async {
+        let others = (0..OTHERS).map(|_| broker.publish(&message, Route::Retry));
+        for other in join_all(others).await {
+            other.expect("its queue answers");
+        }
+        began.elapsed()
+    };
+    let (parked, within) = tokio::join!(parking, others);
+    assert!(within < Duration::from_secs(3), "held up for {within:?}");
+    assert!(began.elapsed() > Duration::from_secs(4), "the queue was silent");
+    assert!(parked.iter().all(Result::is_ok), "{parked:?}");
+    broker.close().await;
 }

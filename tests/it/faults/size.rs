@@ -22,10 +22,10 @@ use crate::support::{
 };
 
 const WAITS: [u64; 2] = [200, 200];
-/// As many as the lanes have places, several times the places of publishes.
+/// As many as the lanes have places.
 const LARGE: usize = 64;
 const GOOD: usize = 64;
-const SETTINGS: &str = "broker.publish_channels = 4\nworker.max_in_flight = 128\n";
+const SETTINGS: &str = "worker.max_in_flight = 128\n";
 
 fn event(id: &str, bytes: usize) -> Outgoing {
     let event = Event {

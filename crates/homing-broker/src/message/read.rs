@@ -145,7 +145,7 @@ pub(crate) fn renewed(properties: &BasicProperties, origin: &Origin<'_>, body: B
         topic: String::new(),
         is_privileged: false,
         body,
-        properties: copy.with_delivery_mode(PERSISTENT).with_headers(table),
+        properties: Arc::new(copy.with_delivery_mode(PERSISTENT).with_headers(table)),
     }
 }
 

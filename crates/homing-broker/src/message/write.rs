@@ -1,5 +1,7 @@
 //! Writes messages.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use lapin::{BasicProperties, types::FieldTable};
 
@@ -17,7 +19,7 @@ pub struct Outgoing {
     /// True if only homing is trusted to say this: it is for one subscription, or about homing.
     pub(crate) is_privileged: bool,
     pub(crate) body: Bytes,
-    pub(crate) properties: BasicProperties,
+    pub(crate) properties: Arc<BasicProperties>,
 }
 
 impl Outgoing {
@@ -33,7 +35,7 @@ impl Outgoing {
     pub(crate) fn counting(mut self, name: &str, count: u32) -> Self {
         let mut table = self.properties.headers().clone().unwrap_or_default();
         headers::put_integer(&mut table, name, i64::from(count));
-        self.properties = self.properties.with_headers(table);
+        self.properties = Arc::new(Arc::unwrap_or_clone(self.properties).with_headers(table));
         self
     }
 }
@@ -63,7 +65,7 @@ impl Message {
             topic: event.topic.to_string(),
             is_privileged: self.subscription.is_some() || event.topic.is_own(),
             body: event.body.clone(),
-            properties,
+            properties: Arc::new(properties),
         }
     }
 
@@ -122,7 +124,8 @@ impl Unreadable {
         let mut why = self.why.to_string();
         why.truncate(why.floor_char_boundary(MAX_WHY_BYTES));
         headers::put_text(&mut table, header::LAST_OUTCOME, &why);
-        outgoing.properties = outgoing.properties.with_headers(table);
+        outgoing.properties =
+            Arc::new(Arc::unwrap_or_clone(outgoing.properties).with_headers(table));
         outgoing
     }
 
@@ -134,7 +137,7 @@ impl Unreadable {
             topic: String::new(),
             is_privileged: false,
             body: self.body.clone(),
-            properties: self.properties.clone().with_delivery_mode(PERSISTENT),
+            properties: Arc::new(self.properties.clone().with_delivery_mode(PERSISTENT)),
         }
     }
 }

@@ -27,8 +27,6 @@ pub struct BrokerSettings {
     /// For one publish, confirm included.
     #[serde(with = "humantime_serde")]
     pub confirm_deadline: Duration,
-    /// Concurrent publishes.
-    pub publish_channels: usize,
     /// The time for which a new queue is not relied on.
     #[serde(with = "humantime_serde")]
     pub new_queue_wait: Duration,
@@ -139,9 +137,6 @@ impl BrokerSettings {
         if self.prefix.is_empty() || self.prefix.len() > 64 || !self.prefix.chars().all(is_word) {
             let message = "a prefix has 1 to 64 letters, digits, `-`, `_` and `.`";
             return Err(SettingsError::value("broker.prefix", message));
-        }
-        if !(1..=256).contains(&self.publish_channels) {
-            return Err(SettingsError::value("broker.publish_channels", "between 1 and 256"));
         }
         if !(1..=3_600).contains(&self.heartbeat.as_secs()) {
             return Err(SettingsError::value("broker.heartbeat", "between 1s and 1h"));
