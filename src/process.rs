@@ -2,7 +2,6 @@
 
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
-use backon::{BackoffBuilder, ExponentialBuilder};
 use futures_util::future::OptionFuture;
 use metrics_exporter_prometheus::PrometheusHandle;
 use tokio::net::TcpListener;
@@ -17,7 +16,7 @@ use crate::{
     services::{Services, StartError},
     web::{self, App, Process},
 };
-use homing_broker::Broker;
+use homing_broker::{Broker, backoff::Backoff};
 use homing_delivery::{
     endpoint::{Collector, Endpoints},
     traces::{self, Sender, Tracer},
@@ -179,12 +178,7 @@ async fn connect(broker: Broker, store: Arc<dyn Store>, delivers: bool) {
     if let Err(error) = store.remember_queues(&broker.topology().wait_queues()).await {
         error!(error = %Chain(&error), "topology.not_remembered");
     }
-    let mut pauses = ExponentialBuilder::default()
-        .with_min_delay(Duration::from_millis(500))
-        .with_max_delay(Duration::from_secs(10))
-        .without_max_times()
-        .with_jitter()
-        .build();
+    let mut backoff = Backoff::new(Duration::from_millis(500), Duration::from_secs(10));
     let mut reported = String::new();
     let connecting = async || {
         // Every connection takes some megabytes, even if it is not used.
@@ -196,6 +190,6 @@ async fn connect(broker: Broker, store: Arc<dyn Store>, delivers: bool) {
             error!(error = text, "broker.unavailable: retrying until it can be reached");
             reported = text;
         }
-        tokio::time::sleep(pauses.next().unwrap_or(Duration::from_secs(10))).await;
+        tokio::time::sleep(backoff.pause()).await;
     }
 }

@@ -43,8 +43,7 @@ pub enum StartError {
     },
 }
 
-/// What homing can do, apart from delivering; commands and the server call it. Cheap enough to
-/// clone once.
+/// Everything that commands and the server call. Cheap enough to clone once.
 #[derive(Clone)]
 pub struct Services {
     /// The settings they were built from.

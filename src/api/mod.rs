@@ -49,7 +49,7 @@ pub fn router(app: AppState) -> Router {
         .merge(Router::from(resources::batching()).layer(permit).layer(batch))
         .merge(resources::reading())
         .layer(deadline(limits::DEADLINE));
-    let scans = Router::from(resources::scanning()).layer(json);
+    let scans = Router::from(resources::scanning()).merge(resources::former()).layer(json);
     let scans = scans.layer(deadline(limits::SCAN_DEADLINE));
     let guarded = quick
         .merge(scans)

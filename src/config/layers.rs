@@ -8,6 +8,7 @@ use super::{
     SettingsError, open_telemetry,
     renamed::{Renamed, rename},
     show,
+    tables::{fields, find, table},
 };
 
 /// Names more alike than this are suggested, as in clap.
@@ -224,21 +225,6 @@ impl Layers {
 
 fn unreadable(error: ConfigError) -> SettingsError {
     SettingsError::Read(error.into())
-}
-
-fn table(value: &Value) -> Option<&Map<String, Value>> {
-    if let ValueKind::Table(fields) = &value.kind { Some(fields) } else { None }
-}
-
-pub(super) fn fields(value: &mut Value) -> Option<&mut Map<String, Value>> {
-    if let ValueKind::Table(fields) = &mut value.kind { Some(fields) } else { None }
-}
-
-/// The value of a dotted key; an index into a list (`api.tokens[0]`) counts as the list.
-fn find<'a>(root: &'a Value, key: &str) -> Option<&'a Value> {
-    let key = key.split('[').next().unwrap_or_default();
-    let mut names = key.split('.').filter(|name| !name.is_empty());
-    names.try_fold(root, |value, name| table(value)?.get(name))
 }
 
 /// Turns a list of tables at `path` into a table by their `name`s: then layers add up, and every

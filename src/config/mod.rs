@@ -15,6 +15,7 @@ mod modes;
 mod open_telemetry;
 mod renamed;
 mod show;
+mod tables;
 mod template;
 
 use homing_broker::settings::{BrokerSettings, EventsSettings};

@@ -2,7 +2,7 @@
 
 use config::{Map, Value};
 
-use super::layers::fields;
+use super::tables::fields;
 
 /// The former name, and the name.
 const RENAMED: &[(&str, &str)] = &[

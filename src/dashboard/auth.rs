@@ -22,8 +22,9 @@ use axum::{
 };
 
 use super::{
-    fields::{Fields, link},
-    layout::{ErrorPage, Layout, NavItem, page},
+    fields::Fields,
+    layout::{ErrorPage, Layout, NavItem, Visitor, page},
+    links::link,
 };
 use crate::web::{
     App, AppState,
@@ -45,15 +46,6 @@ const POLICY: &str = "default-src 'none'; style-src 'self'; script-src 'self'; i
                       frame-ancestors 'none'";
 const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
-
-/// An authenticated visitor.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Visitor {
-    /// True if the scope allows changes.
-    pub(super) may_write: bool,
-    /// True if there is a session to end.
-    pub(super) logged_in: bool,
-}
 
 /// The token that a visitor shows, if there is one.
 #[derive(Clone)]

@@ -4,16 +4,15 @@ use askama::Template;
 use axum::{Extension, extract::State, response::Response};
 
 use super::{
-    auth::Visitor,
-    fields::{Fields, Wrong, link},
-    layout::{ErrorPage, Layout, NavItem, page},
-    words,
+    fields::{Fields, Wrong},
+    layout::{ErrorPage, Layout, NavItem, Visitor, page},
+    links, words,
 };
 use crate::{
     history::{Explanation, GapView, RecordView},
     web::AppState,
 };
-use homing_domain::{id::EventId, record::Classes, time::UnixMillis, url::EndpointUrl};
+use homing_domain::{id::EventId, record::Classes, time::UnixMillis};
 use homing_store::{RecordFilter, RecordPage};
 
 const PAGE: u32 = 50;
@@ -66,16 +65,10 @@ pub(super) async fn list(
 }
 
 fn filter(fields: &Fields, wrong: &mut Wrong) -> RecordFilter {
-    let url: Option<EndpointUrl> = fields.get("url", wrong);
     RecordFilter {
-        event: fields.given("event").map(str::to_owned),
-        delivery: fields.get("delivery", wrong),
-        subscription: fields.get("subscription", wrong),
-        url: url.map(|url| url.as_str().to_owned()),
-        classes: fields.get("outcome", wrong),
-        status: fields.get("status", wrong),
         since: instant(fields, "since", wrong),
         until: instant(fields, "until", wrong),
+        ..fields.read(wrong)
     }
 }
 
@@ -115,16 +108,6 @@ pub(super) async fn timeline(
     Ok(page(&TimelinePage { layout, explanation }))
 }
 
-/// The page of one event.
-pub(super) fn to(event: &str) -> String {
-    link("/event", [("id", event)])
-}
-
-/// The list of attempts to one URL.
-pub(super) fn at(url: &str) -> String {
-    link("/deliveries", [("url", url)])
-}
-
 #[cfg(test)]
 mod tests {
     use axum::{body::Body, extract::FromRequest, http::Request};
@@ -134,7 +117,7 @@ mod tests {
     #[tokio::test]
     async fn instants_of_browsers_and_typed_ones_are_read() {
         let read = async |text: &str| {
-            let uri = link("/deliveries", [("since", text)]);
+            let uri = links::link("/deliveries", [("since", text)]);
             let request = Request::get(uri).body(Body::empty()).unwrap();
             let fields = Fields::from_request(request, &()).await.unwrap();
             let mut wrong = Wrong::default();

@@ -142,7 +142,7 @@ mod tests {
     use axum::{body::Body, extract::FromRequest, http::Request};
 
     use super::*;
-    use crate::dashboard::fields::query;
+    use crate::dashboard::links::query;
 
     async fn read(pairs: &[(&str, &str)]) -> Fields {
         let request = Request::post("/").body(Body::from(query(pairs.iter().copied()))).unwrap();

@@ -8,10 +8,11 @@ use axum::{
 };
 
 use super::{
-    auth::Visitor,
     chart::Latency,
-    fields::{Fields, Wrong, link},
-    layout::{ErrorPage, Layout, NavItem, page},
+    fields::{Fields, Wrong},
+    layout::{ErrorPage, Layout, NavItem, Visitor, page},
+    links::{self, link},
+    words,
 };
 use crate::{
     history::RecordView,
@@ -152,9 +153,4 @@ fn back(url: &EndpointUrl) -> Response {
 
 fn endpoint(fields: &Fields) -> Result<EndpointUrl, ErrorPage> {
     fields.text("url").parse().map_err(|error| ErrorPage::bad_request(format!("The URL: {error}.")))
-}
-
-/// The page of one endpoint.
-pub(super) fn to(url: &str) -> String {
-    link("/endpoint", [("url", url)])
 }

@@ -1,22 +1,26 @@
 //! The parameters of a query, or the fields of a form.
 
-use std::{collections::BTreeMap, fmt::Display, str::FromStr};
+use std::{fmt::Display, str::FromStr};
 
 use axum::{
     body::to_bytes,
     extract::{FromRequest, Request},
 };
+use serde::de::DeserializeOwned;
 use url::form_urlencoded;
 
-use super::layout::ErrorPage;
-use crate::web::uploads::UploadError;
+use super::{layout::ErrorPage, links::query};
+use crate::web::{
+    parameters::{Texts, read_all},
+    uploads::UploadError,
+};
 
 /// Names and values, trimmed. Of a duplicate name the last counts.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Fields(BTreeMap<String, String>);
+pub(super) struct Fields(Texts);
 
 impl Fields {
-    fn read(text: &[u8]) -> Self {
+    fn of(text: &[u8]) -> Self {
         let pairs = form_urlencoded::parse(text);
         Self(pairs.map(|(name, value)| (name.into_owned(), value.trim().to_owned())).collect())
     }
@@ -39,6 +43,18 @@ impl Fields {
     ) -> Option<T> {
         let parsed = self.given(name)?.parse();
         parsed.map_err(|error: T::Err| wrong.add(name, error.to_string())).ok()
+    }
+
+    /// The fields of `T` that were filled in, without those that are wrong; their errors are added
+    /// to `wrong`. All fields of `T` have defaults.
+    pub(super) fn read<T: DeserializeOwned + Default>(&self, wrong: &mut Wrong) -> T {
+        let given = self.0.iter().filter(|(_, text)| !text.is_empty());
+        let given = given.map(|(name, text)| (name.clone(), text.clone())).collect();
+        let (value, errors) = read_all(&given).unwrap_or_default();
+        for error in errors {
+            wrong.add(&error.field, error.message);
+        }
+        value
     }
 
     /// True if a box is ticked.
@@ -75,26 +91,16 @@ impl Wrong {
     }
 }
 
-/// `a=1&b=2`, encoded.
-pub(super) fn query<'a>(pairs: impl IntoIterator<Item = (&'a str, &'a str)>) -> String {
-    form_urlencoded::Serializer::new(String::new()).extend_pairs(pairs).finish()
-}
-
-/// `path?a=1&b=2`, encoded.
-pub(super) fn link<'a>(path: &str, pairs: impl IntoIterator<Item = (&'a str, &'a str)>) -> String {
-    format!("{path}?{}", query(pairs))
-}
-
 impl<S: Send + Sync> FromRequest<S> for Fields {
     type Rejection = ErrorPage;
 
     async fn from_request(request: Request, _state: &S) -> Result<Self, ErrorPage> {
         if request.method().is_safe() {
-            return Ok(Self::read(request.uri().query().unwrap_or_default().as_bytes()));
+            return Ok(Self::of(request.uri().query().unwrap_or_default().as_bytes()));
         }
         // `auth::bounded` has read it.
         let body = to_bytes(request.into_body(), usize::MAX).await;
-        body.map(|body| Self::read(&body)).map_err(|_error| UploadError::Broken.into())
+        body.map(|body| Self::of(&body)).map_err(|_error| UploadError::Broken.into())
     }
 }
 
@@ -104,13 +110,12 @@ mod tests {
 
     #[test]
     fn fields_are_read_and_errors_are_kept_by_name() {
-        let fields = Fields::read(b"a=1&b=+x%3C+&c=&status=abc&a=2");
+        let fields = Fields::of(b"a=1&b=+x%3C+&c=&status=abc&a=2");
         assert_eq!((fields.text("a"), fields.text("b"), fields.given("c")), ("2", "x<", None));
         let mut wrong = Wrong::default();
         assert_eq!(fields.get::<u16>("status", &mut wrong), None);
         assert_eq!(fields.get::<u16>("a", &mut wrong), Some(2));
         assert!(wrong.with("status").is_some() && wrong.with("a").is_none());
         assert_eq!(fields.query(&["c", "b", "a"]), "b=x%3C&a=2");
-        assert_eq!(link("/event", [("id", "a b&c")]), "/event?id=a+b%26c");
     }
 }

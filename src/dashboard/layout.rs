@@ -7,10 +7,7 @@ use axum::{
 };
 use tracing::error;
 
-use super::{
-    assets::{self, Paths},
-    auth::Visitor,
-};
+use super::assets::{self, Paths};
 use crate::{
     registry::RegistryError,
     web::{jobs::TooManyJobs, permits::Busy},
@@ -43,6 +40,15 @@ impl NavItem {
         (Self::Subscriptions, "/subscriptions", "Subscriptions"),
         (Self::Sources, "/sources", "Sources"),
     ];
+}
+
+/// An authenticated visitor.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Visitor {
+    /// True if the scope allows changes.
+    pub(super) may_write: bool,
+    /// True if there is a session to end.
+    pub(super) logged_in: bool,
 }
 
 /// The layout around a page.

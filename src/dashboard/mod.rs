@@ -7,7 +7,8 @@
 //!
 //! The path of a request through the files: [`auth`] authenticates, [`fields`] reads parameters and
 //! forms, and a file per noun renders the page: [`overview`], [`endpoints`], [`deliveries`],
-//! [`parked`], [`subscriptions`] with their [`draft`], [`sources`]. [`layout`] is around all of them, [`live`] keeps parts of them current,
+//! [`parked`], [`subscriptions`] with their [`draft`], [`sources`]. [`layout`] is around all of them,
+//! [`links`] lead from one to another, [`live`] keeps parts of them current,
 //! [`words`] and [`chart`] render values, [`assets`] serves style, script and icon.
 //!
 //! Programs use the API; what both share is in [`web`](crate::web).
@@ -21,6 +22,7 @@ mod draft;
 mod endpoints;
 mod fields;
 mod layout;
+mod links;
 mod live;
 mod overview;
 mod parked;

@@ -6,9 +6,8 @@ use askama::Template;
 use axum::{Extension, extract::State, response::Response};
 
 use super::{
-    auth::Visitor,
     chart::{self, Shapes},
-    layout::{Layout, NavItem, page as answer},
+    layout::{Layout, NavItem, Visitor, page as answer},
     words::{self, Due},
 };
 use crate::{

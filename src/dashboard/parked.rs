@@ -11,12 +11,11 @@ use axum::{
 };
 
 use super::{
-    auth::Visitor,
     body::Body,
     deliveries,
-    fields::{Fields, Wrong, link},
-    layout::{ErrorPage, Layout, NavItem, page},
-    words,
+    fields::{Fields, Wrong},
+    layout::{ErrorPage, Layout, NavItem, Visitor, page},
+    links, words,
 };
 use crate::web::{
     App, AppState,
@@ -74,13 +73,9 @@ impl ListPage {
 
 fn selection(fields: &Fields, wrong: &mut Wrong) -> Selection {
     Selection {
-        reason: fields.get("reason", wrong),
-        subscription: fields.get("subscription", wrong),
-        topic: fields.get("topic", wrong),
-        event: fields.given("event").map(str::to_owned),
         parked_after_ms: deliveries::instant(fields, "since", wrong),
         parked_before_ms: deliveries::instant(fields, "until", wrong),
-        held_for: None,
+        ..fields.read(wrong)
     }
 }
 
@@ -129,16 +124,7 @@ pub(super) async fn list(
     }))
 }
 
-/// The page of one message.
-pub(super) fn to(entry: &Entry) -> String {
-    let subscription = entry.subscription_id.map(|id| id.to_string()).unwrap_or_default();
-    let parked = entry.parked_ms.map(|at| at.get().to_string()).unwrap_or_default();
-    let parts =
-        [("event", entry.event_id.as_str()), ("subscription", &subscription), ("parked", &parked)];
-    link("/parked/message", parts)
-}
-
-/// The one message that `to` names.
+/// The one message that [`links::parked`] names.
 fn one(fields: &Fields) -> Result<Selection, ErrorPage> {
     let mut wrong = Wrong::default();
     let parked: Option<i64> = fields.get("parked", &mut wrong);

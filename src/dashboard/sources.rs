@@ -8,9 +8,9 @@ use axum::{
 };
 
 use super::{
-    auth::Visitor,
     fields::Fields,
-    layout::{ErrorPage, Layout, NavItem, page},
+    layout::{ErrorPage, Layout, NavItem, Visitor, page},
+    words,
 };
 use crate::web::AppState;
 use homing_domain::source::Reset;

@@ -10,10 +10,10 @@ use axum::{
 use serde_json::Value;
 
 use super::{
-    auth::Visitor,
     draft::{self, Texts},
-    fields::{Fields, Wrong, link},
-    layout::{ErrorPage, Layout, NavItem, page},
+    fields::{Fields, Wrong},
+    layout::{ErrorPage, Layout, NavItem, Visitor, page},
+    links, words,
 };
 use crate::{
     overview::UnreadableSubscription,
@@ -287,11 +287,6 @@ pub(super) async fn delete(
     }
     app.services.registry.delete(self::id(&id)?).await?;
     Ok(Redirect::to("/subscriptions").into_response())
-}
-
-/// The list of subscriptions at one URL.
-pub(super) fn at(url: &str) -> String {
-    link("/subscriptions", [("q", url)])
 }
 
 fn id(text: &str) -> Result<SubscriptionId, ErrorPage> {

@@ -17,7 +17,7 @@ pub type AppState = Arc<App>;
 
 /// The state of one server.
 pub struct App {
-    /// What every command has.
+    /// The same that every command has.
     pub(crate) services: Services,
     /// Calls endpoints, for test events.
     pub(crate) endpoints: Endpoints,
@@ -33,7 +33,7 @@ pub struct App {
     pub(crate) jobs: BulkJobs,
 }
 
-/// What a server needs to know of the process around it.
+/// The process around a server.
 #[derive(Default)]
 pub struct Process {
     /// Those of the worker in this process; `None`: there is none.

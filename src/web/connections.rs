@@ -2,8 +2,8 @@
 //!
 //! Every wait for a client has a limit, in every protocol: from the accept to the end of the first
 //! head, between two requests, for the rest of a body, and for an answer to be received.
-//! [`places`](super::places) keeps these times, and decides which connection gives way when they
-//! run short.
+//! [`capacity`](super::capacity) keeps these times, and decides which connection gives way when
+//! there is no more room.
 
 use std::{convert::Infallible, io::ErrorKind, net::IpAddr, pin::Pin, sync::Arc, time::Duration};
 
@@ -24,8 +24,8 @@ use tower_service::Service;
 use tracing::{debug, error, info};
 
 use super::{
+    capacity::{Admission, Capacity, Exchange},
     exchange::{AnswerBody, RequestBody},
-    places::{Exchange, Place, Places},
     problem::{Kind, Problem},
 };
 
@@ -77,12 +77,12 @@ pub async fn serve(
     let server = Server {
         builder: builder(),
         router,
-        places: Places::new(max_per_address),
+        capacity: Capacity::new(max_per_address),
         tasks: TaskTracker::new(),
         stop: stop.clone(),
         cut: CancellationToken::new(),
     };
-    let sweeping = sweep(Arc::clone(&server.places));
+    let sweeping = sweep(Arc::clone(&server.capacity));
     server.tasks.spawn(stop.clone().run_until_cancelled_owned(sweeping));
     while let Some((stream, peer)) = stop.run_until_cancelled(server.accept(&listener)).await {
         server.take(stream, peer);
@@ -91,10 +91,10 @@ pub async fn serve(
     server.end().await;
 }
 
-async fn sweep(places: Arc<Places>) -> Infallible {
+async fn sweep(capacity: Arc<Capacity>) -> Infallible {
     loop {
         tokio::time::sleep(SWEEP_INTERVAL).await;
-        places.sweep();
+        capacity.sweep();
     }
 }
 
@@ -122,7 +122,7 @@ fn builder() -> auto::Builder<TokioExecutor> {
 struct Server {
     builder: auto::Builder<TokioExecutor>,
     router: Router,
-    places: Arc<Places>,
+    capacity: Arc<Capacity>,
     tasks: TaskTracker,
     stop: CancellationToken,
     cut: CancellationToken,
@@ -137,7 +137,7 @@ impl Server {
                 Err(error) if error.kind() == ErrorKind::ConnectionAborted => {}
                 Err(error) => {
                     error!(%error, "api.accept_failed");
-                    self.places.make_way();
+                    self.capacity.make_way();
                     tokio::time::sleep(ACCEPT_PAUSE).await;
                 }
             }
@@ -145,26 +145,27 @@ impl Server {
     }
 
     fn take(&self, stream: TcpStream, peer: IpAddr) {
-        let Some(place) = self.places.admit(peer) else {
+        let Some(admission) = self.capacity.admit(peer) else {
             debug!(%peer, "api.connection_refused: even the reserve is in use");
             return;
         };
         let (builder, router) = (self.builder.clone(), self.router.clone());
-        let (stop, cut, place_cut) = (self.stop.clone(), self.cut.clone(), place.cut.clone());
+        let (stop, cut, admission_cut) =
+            (self.stop.clone(), self.cut.clone(), admission.cut.clone());
         let serving = async move {
             if let Err(error) = prepare(&stream) {
                 debug!(%error, "api.connection_failed");
                 return;
             }
-            let ends = place.ends.clone();
-            let service = Answering { router, place: Arc::new(place), peer };
+            let ends = admission.ends.clone();
+            let service = Answering { router, admission: Arc::new(admission), peer };
             let connection = builder.serve_connection(TokioIo::new(stream), service);
             converse(connection, &ends, &stop).await;
         };
         self.tasks.spawn(async move {
             select! {
                 () = serving => (),
-                () = place_cut.cancelled() => debug!(%peer, "api.connection_cut"),
+                () = admission_cut.cancelled() => debug!(%peer, "api.connection_cut"),
                 () = cut.cancelled() => (),
             }
         });
@@ -220,14 +221,14 @@ fn ended(served: Result<(), Box<dyn std::error::Error + Send + Sync>>) {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Peer(pub(super) IpAddr);
 
-/// Marks a request that came while all places were taken.
+/// Marks a request that came beyond the capacity.
 #[derive(Clone, Copy)]
 struct MonitoringOnly;
 
 /// Answers the requests of one connection.
 struct Answering {
     router: Router,
-    place: Arc<Place>,
+    admission: Arc<Admission>,
     peer: IpAddr,
 }
 
@@ -237,8 +238,8 @@ impl hyper::service::Service<hyper::Request<Incoming>> for Answering {
     type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Infallible>> + Send>>;
 
     fn call(&self, request: hyper::Request<Incoming>) -> Self::Future {
-        let exchange = Arc::new(self.place.begin(!request.body().is_end_stream()));
-        let is_restricted = self.place.is_reserve || exchange.is_beyond;
+        let exchange = Arc::new(self.admission.begin(!request.body().is_end_stream()));
+        let is_restricted = self.admission.is_reserve || exchange.is_beyond;
         let noting = Arc::clone(&exchange);
         let mut request = request.map(|body| Body::new(RequestBody::new(body, noting)));
         request.extensions_mut().insert(Peer(self.peer));
@@ -259,7 +260,7 @@ fn answered(
     answer.map(|body| AnswerBody::new(body, exchange))
 }
 
-/// While all places are taken, answers only health and metrics.
+/// Beyond the capacity, answers only health and metrics.
 pub(super) async fn restrict(request: Request, next: Next) -> Result<Response, Problem> {
     let is_restricted = request.extensions().get::<MonitoringOnly>().is_some();
     if is_restricted && !MONITORING.contains(&request.uri().path()) {

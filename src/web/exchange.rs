@@ -10,7 +10,7 @@ use axum::body::Body;
 use bytes::Bytes;
 use hyper::body::{Body as HttpBody, Frame, Incoming, SizeHint};
 
-use super::places::Exchange;
+use super::capacity::Exchange;
 
 /// Answers are passed to the connection in pieces of at most so many bytes, so that the unsent rest
 /// for a slow client is known.

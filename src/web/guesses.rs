@@ -10,32 +10,27 @@ use std::{collections::HashMap, net::IpAddr, time::Duration};
 use tokio::time::Instant;
 use tracing::warn;
 
-use super::places::network;
+use super::capacity::network;
 use homing_domain::api_token::TokenDigest;
-use homing_telemetry::metrics;
+use homing_telemetry::{line_limit::LineLimit, metrics};
 use parking_lot::Mutex;
 
 /// Wrong tokens that an address may send at once, and then one per interval.
 const AT_ONCE: u32 = 20;
 const INTERVAL: Duration = Duration::from_secs(1);
-/// Between two lines of the log about one address.
-const LINE_INTERVAL: Duration = Duration::from_mins(1);
-/// Lines of the log in that time about all addresses together.
-const MAX_LINES: u32 = 10;
+/// Lines of the log a minute about all addresses together; about each there is one.
+const MAX_LINES: usize = 10;
 /// Addresses that are remembered; the one that was seen longest ago makes room.
 const MAX_ADDRESSES: usize = 1_024;
 /// Right tokens that are remembered of one address.
 const MAX_RIGHT: usize = 256;
 
 /// The tokens that addresses sent.
-#[derive(Default)]
 pub(super) struct Guesses(Mutex<Table>);
 
-#[derive(Default)]
 struct Table {
     addresses: HashMap<IpAddr, Address>,
-    /// The begin of the present minute, and the lines written in it.
-    lines: Option<(Instant, u32)>,
+    lines: LineLimit<IpAddr>,
     /// Wrong tokens that no line has reported.
     unlogged: u64,
 }
@@ -45,16 +40,22 @@ struct Address {
     /// The instant at which all its wrong tokens are forgotten.
     forgotten: Instant,
     right: Vec<TokenDigest>,
-    logged: Option<Instant>,
     /// Wrong tokens since the last line about it.
     wrong: u64,
+}
+
+impl Default for Guesses {
+    fn default() -> Self {
+        let (addresses, lines) = (HashMap::new(), LineLimit::new(MAX_LINES));
+        Self(Mutex::new(Table { addresses, lines, unlogged: 0 }))
+    }
 }
 
 impl Guesses {
     /// Permits to check `token`; else, the time after which it will be checked.
     pub(super) fn check(&self, from: IpAddr, token: TokenDigest) -> Result<(), Duration> {
         let now = Instant::now();
-        self.with(from, now, |address, _| {
+        self.with(from, now, |address| {
             let slack = INTERVAL.saturating_mul(AT_ONCE.saturating_sub(1));
             let from = address.forgotten.checked_sub(slack).unwrap_or(now);
             if from <= now || address.right.contains(&token) { Ok(()) } else { Err(from - now) }
@@ -63,7 +64,7 @@ impl Guesses {
 
     /// `token` is right.
     pub(super) fn right(&self, from: IpAddr, token: TokenDigest) {
-        self.with(from, Instant::now(), |address, _| {
+        self.with(from, Instant::now(), |address| {
             if address.right.first() != Some(&token) {
                 address.right.retain(|known| *known != token);
                 address.right.truncate(MAX_RIGHT.saturating_sub(1));
@@ -75,30 +76,32 @@ impl Guesses {
     /// A token was wrong, or refused unchecked.
     pub(super) fn wrong(&self, from: IpAddr, was_checked: bool) {
         metrics::wrong_token();
-        let now = Instant::now();
-        let line = self.with(from, now, |address, lines| {
-            if was_checked {
-                address.forgotten = address.forgotten.max(now) + INTERVAL;
-            }
-            address.wrong = address.wrong.saturating_add(1);
-            let is_due = address.logged.is_none_or(|at| now >= at + LINE_INTERVAL);
-            let others = is_due.then(|| lines.take(now)).flatten()?;
-            address.logged = Some(now);
-            Some((std::mem::take(&mut address.wrong), others))
-        });
-        if let Some((wrong, of_others)) = line {
+        if let Some((wrong, of_others)) = self.count(from, was_checked) {
             warn!(address = %from, wrong, of_others, "api.wrong_token: refused");
         }
     }
 
-    fn with<T>(
-        &self,
-        from: IpAddr,
-        now: Instant,
-        what: impl FnOnce(&mut Address, &mut Lines<'_>) -> T,
-    ) -> T {
+    /// Counts a wrong token. Where a line about its address is due: how many came from there since
+    /// the one before, and from addresses that were forgotten meanwhile.
+    fn count(&self, from: IpAddr, was_checked: bool) -> Option<(u64, u64)> {
+        let now = Instant::now();
+        self.with(from, now, |address| {
+            if was_checked {
+                address.forgotten = address.forgotten.max(now) + INTERVAL;
+            }
+            address.wrong = address.wrong.saturating_add(1);
+        });
         let mut table = self.0.lock();
         let Table { addresses, lines, unlogged } = &mut *table;
+        let network = network(from);
+        let address = addresses.get_mut(&network)?;
+        let is_due = lines.is_due(network, now.into_std());
+        is_due.then(|| (std::mem::take(&mut address.wrong), std::mem::take(unlogged)))
+    }
+
+    fn with<T>(&self, from: IpAddr, now: Instant, what: impl FnOnce(&mut Address) -> T) -> T {
+        let mut table = self.0.lock();
+        let Table { addresses, unlogged, .. } = &mut *table;
         let network = network(from);
         if addresses.len() >= MAX_ADDRESSES && !addresses.contains_key(&network) {
             let longest_ago = addresses.iter().min_by_key(|(_, address)| address.seen);
@@ -109,31 +112,13 @@ impl Guesses {
         }
         let address = addresses.entry(network).or_insert_with(|| Address::new(now));
         address.seen = now;
-        what(address, &mut Lines { lines, unlogged })
+        what(address)
     }
 }
 
 impl Address {
     fn new(now: Instant) -> Self {
-        Self { seen: now, forgotten: now, right: Vec::new(), logged: None, wrong: 0 }
-    }
-}
-
-struct Lines<'a> {
-    lines: &'a mut Option<(Instant, u32)>,
-    unlogged: &'a mut u64,
-}
-
-impl Lines<'_> {
-    /// The right to write a line, with the number of wrong tokens of forgotten addresses.
-    fn take(&mut self, now: Instant) -> Option<u64> {
-        let (began, written) =
-            self.lines.filter(|(at, _)| now < *at + LINE_INTERVAL).unwrap_or((now, 0));
-        if written >= MAX_LINES {
-            return None;
-        }
-        *self.lines = Some((began, written.saturating_add(1)));
-        Some(std::mem::take(self.unlogged))
+        Self { seen: now, forgotten: now, right: Vec::new(), wrong: 0 }
     }
 }
 
@@ -142,6 +127,7 @@ mod tests {
     use tokio::time::advance;
 
     use super::*;
+    use homing_telemetry::line_limit::LINE_INTERVAL;
 
     fn digest(text: &str) -> TokenDigest {
         TokenDigest::of(text.as_bytes())
@@ -182,20 +168,15 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn an_address_is_logged_once_a_minute_and_all_together_a_bounded_number() {
         let guesses = Guesses::default();
-        let lines = || guesses.0.lock().lines.map_or(0, |(_, written)| written);
-        for _ in 0..100 {
-            guesses.wrong(address(1), true);
-        }
-        assert_eq!(lines(), 1);
+        let count = |number| guesses.count(address(number), true);
+        let lines = |numbers: std::ops::Range<usize>| numbers.filter_map(count).count();
+        assert_eq!((0..100).filter_map(|_| count(1)).count(), 1);
         assert_eq!(guesses.0.lock().addresses[&address(1)].wrong, 99);
-        for number in 0..5_000 {
-            guesses.wrong(address(number), true);
-        }
-        assert_eq!(lines(), MAX_LINES);
+        assert_eq!(lines(0..5_000), MAX_LINES - 1);
         assert_eq!(guesses.0.lock().addresses.len(), MAX_ADDRESSES);
         assert!(guesses.0.lock().unlogged > 0);
         advance(LINE_INTERVAL).await;
-        guesses.wrong(address(4_999), true);
-        assert_eq!((lines(), guesses.0.lock().unlogged), (1, 0));
+        assert!(count(4_999).is_some());
+        assert_eq!(guesses.0.lock().unlogged, 0);
     }
 }

@@ -115,7 +115,7 @@ pub(crate) struct BulkJobs {
     list: Mutex<VecDeque<Arc<BulkJob>>>,
 }
 
-/// What a running job needs.
+/// The means of a running job.
 #[derive(Clone)]
 struct Worker {
     parking: Parking,

@@ -1,15 +1,15 @@
-//! What API and dashboard share: the server for both, the state that they answer from, and who may
-//! ask how much at a time.
+//! The parts that API and dashboard share: the server for both, the state that they answer from,
+//! and the limits of who may ask how much at a time.
 //!
 //! Promises: every wait for a client has a deadline; connections, requests, bodies and answers are
 //! bounded in number and memory; a panic is an answer.
 //!
-//! The path of a request: [`connections`] accepts the connection, [`places`] bounds their number,
+//! The path of a request: [`connections`] accepts the connection, [`capacity`] bounds their number,
 //! and [`exchange`] tracks whose turn it is; then API or dashboard answer it from one [`App`]:
 //! [`auth`] knows the tokens ([`guesses`] counts wrong ones, [`local`] recognises this machine,
-//! [`sessions`] remembers logins), [`uploads`] reads bodies, [`permits`] bounds the number of
-//! requests, [`idempotency`] recognises repetitions, and [`jobs`] act on many parked messages.
-//! Errors of the API and of the server are [`problem`] documents.
+//! `sessions` remembers logins), [`uploads`] reads bodies, [`parameters`] queries and forms,
+//! [`permits`] bounds the number of requests, [`idempotency`] recognises repetitions, and `jobs`
+//! act on many parked messages. Errors of the API and of the server are [`problem`] documents.
 
 mod app;
 pub(crate) mod auth;
@@ -20,8 +20,9 @@ pub(crate) mod idempotency;
 #[cfg(feature = "dashboard")]
 pub(crate) mod jobs;
 pub(crate) mod local;
+pub(crate) mod parameters;
 pub(crate) mod permits;
-mod places;
+mod capacity;
 pub(crate) mod problem;
 #[cfg(feature = "dashboard")]
 pub(crate) mod sessions;

@@ -287,9 +287,22 @@ fn in_full(FieldError { field, message }: FieldError) -> FieldError {
     FieldError::new(full_path(&field, &message), message)
 }
 
+/// The problem of a body that is no JSON, or has a wrong field at `path`.
+pub(crate) fn json_problem(path: &str, error: &serde_json::Error) -> Problem {
+    if !error.is_data() {
+        return Problem::new(Kind::Malformed, format!("the body is not JSON: {error}"))
+            .with("line", error.line())
+            .with("column", error.column());
+    }
+    let text = error.to_string();
+    let place = format!(" at line {} column {}", error.line(), error.column());
+    let message = text.strip_suffix(&place).unwrap_or(&text);
+    Problem::field(FieldError::new(full_path(path, message), message))
+}
+
 /// The path with the name of a field that is missing, unknown or duplicate, which serde puts into
 /// its message only.
-pub(crate) fn full_path(path: &str, message: &str) -> String {
+fn full_path(path: &str, message: &str) -> String {
     let named = ["missing field `", "unknown field `", "duplicate field `"]
         .iter()
         .find_map(|start| message.strip_prefix(start)?.split('`').next());

@@ -109,8 +109,8 @@ async fn a_collector_gets_a_span_for_every_attempt() {
         let sent = sent.unwrap_or_else(|| panic!("{span} in {spans:?}"));
         assert_eq!(field(sent, "traceId"), trace);
         assert_eq!(attribute(sent, "homing.delivery.id"), Some(request.id().as_str()));
-        let for_subscription = subscription.to_string();
-        assert_eq!(attribute(sent, "homing.subscription.id"), Some(for_subscription.as_str()));
+        let id = subscription.to_string();
+        assert_eq!(attribute(sent, "homing.subscription.id"), Some(id.as_str()));
         let status = if request.attempt() == 1 { "503" } else { "200" };
         assert_eq!(attribute(sent, "http.response.status_code"), Some(status));
         assert_eq!(sent.get("status").is_some(), status == "503");

@@ -10,7 +10,9 @@ use lapin::{
 use tracing::warn;
 
 use super::{
-    Broker, channels,
+    Broker,
+    backoff::Backoff,
+    channels,
     error::{BrokerError, ROUND_TRIP_DEADLINE, within},
     group::Publish,
     publish::Address,
@@ -50,11 +52,17 @@ impl Change {
 
 /// Back-off of the listener for changes: warns once for each cause, and retries less and less
 /// often.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct ListenBackoff {
     /// The cause that was logged last.
     cause: Option<&'static str>,
-    failures: u32,
+    backoff: Backoff,
+}
+
+impl Default for ListenBackoff {
+    fn default() -> Self {
+        Self { cause: None, backoff: Backoff::new(Duration::from_secs(1), Self::MAX_PAUSE) }
+    }
 }
 
 impl ListenBackoff {
@@ -75,9 +83,7 @@ impl ListenBackoff {
             return Self::MAX_PAUSE;
         }
         broker.conditions().control.failed(cause);
-        let pause = Duration::from_secs(1 << self.failures.min(6));
-        self.failures = self.failures.saturating_add(1);
-        pause.min(Self::MAX_PAUSE)
+        self.backoff.pause()
     }
 
     /// Records that listening works.

@@ -15,6 +15,7 @@
 
 mod acks;
 mod addresses;
+pub mod backoff;
 mod batch;
 mod channels;
 pub mod claim;

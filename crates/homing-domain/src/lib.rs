@@ -37,6 +37,7 @@ pub mod signature;
 pub mod source;
 pub mod subscription;
 pub mod tally;
+pub mod text;
 pub mod time;
 pub mod topic;
 pub mod topic_tree;

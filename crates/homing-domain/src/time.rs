@@ -1,6 +1,6 @@
 //! Instants as arguments: the rules never read a clock.
 
-use std::{fmt, time::Duration};
+use std::{fmt, str::FromStr, time::Duration};
 
 use serde::{Deserialize, Serialize};
 
@@ -57,6 +57,19 @@ impl UnixMillis {
     #[must_use]
     pub fn since(self, earlier: Self) -> Duration {
         Duration::from_millis(u64::try_from(self.0.saturating_sub(earlier.0)).unwrap_or(0))
+    }
+}
+
+/// The text is not an instant.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("milliseconds since 1970, a whole number")]
+pub struct UnixMillisError;
+
+impl FromStr for UnixMillis {
+    type Err = UnixMillisError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        text.parse().map(Self).map_err(|_| UnixMillisError)
     }
 }
 

@@ -8,6 +8,7 @@
 //! other.
 
 use async_trait::async_trait;
+use serde::{Deserialize, Deserializer};
 
 use super::{
     MAX_PAGE_LIMIT, StoreError,
@@ -21,7 +22,9 @@ use super::{
 use homing_domain::{
     id::{DeliveryId, SubscriptionId},
     record::{Classes, Gap, Record, RecordId},
+    text::{parsed, parsed_by},
     time::UnixMillis,
+    url::EndpointUrl,
 };
 
 /// Records that one call of [`AttemptLog::prune_attempts`] deletes at most, and that one call of
@@ -32,24 +35,45 @@ pub const RECORDS_AT_ONCE: u32 = 1_000;
 pub const MAX_GAPS: u32 = 1_000;
 
 /// A choice of records; all conditions that are set must hold, none means all records.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+///
+/// Deserialized from texts, as queries and forms have them.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
 pub struct RecordFilter {
     /// Of this event.
+    #[serde(deserialize_with = "parsed")]
     pub event: Option<String>,
     /// Of this delivery.
+    #[serde(deserialize_with = "parsed")]
     pub delivery: Option<DeliveryId>,
     /// Of this subscription.
+    #[serde(deserialize_with = "parsed")]
     pub subscription: Option<SubscriptionId>,
     /// Of this URL, normalised.
+    #[serde(deserialize_with = "normalised")]
     pub url: Option<String>,
     /// Of one of these classes.
+    #[serde(rename = "outcome", deserialize_with = "parsed")]
     pub classes: Option<Classes>,
     /// Answered with this HTTP status.
+    #[serde(deserialize_with = "status")]
     pub status: Option<u16>,
     /// Begun at or after this instant.
+    #[serde(rename = "since_ms", deserialize_with = "parsed")]
     pub since: Option<UnixMillis>,
     /// Begun before this instant.
+    #[serde(rename = "until_ms", deserialize_with = "parsed")]
     pub until: Option<UnixMillis>,
+}
+
+fn normalised<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
+    let url: Option<EndpointUrl> = parsed(deserializer)?;
+    Ok(url.map(|url| url.as_str().to_owned()))
+}
+
+fn status<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u16>, D::Error> {
+    let parse = |text: &str| text.parse().ok().filter(|status| (100..=999).contains(status));
+    parsed_by(deserializer, |text| parse(text).ok_or("a status, 100 to 999"))
 }
 
 /// A part of the log to read: the newest records first, by the instant at which they began.

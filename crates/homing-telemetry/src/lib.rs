@@ -5,6 +5,7 @@
 
 pub mod catalogue;
 pub mod events;
+pub mod line_limit;
 pub mod metrics;
 pub mod sources;
 

@@ -73,6 +73,7 @@ mod tests {
     #[test]
     fn every_route_has_a_description() {
         let code = include_str!("../resources/mod.rs");
+        let (code, _former) = code.split_once("fn former()").unwrap();
         assert_eq!(code.matches(".route(").count(), 0);
         let (described, handlers) = (described(), code.matches("routes!(").count());
         assert_eq!(described.paths.paths.len(), handlers + 2, "one address in each");

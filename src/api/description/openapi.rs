@@ -86,11 +86,11 @@ fn add_security(components: &mut Components) {
 
 fn guard(path: &str, operation: &mut Operation) {
     let none: [&str; 0] = [];
-    let mut ways = vec![SecurityRequirement::new("token", none)];
+    let mut requirements = vec![SecurityRequirement::new("token", none)];
     if path.starts_with(WORKFRONT) {
-        ways.push(SecurityRequirement::new("session", none));
+        requirements.push(SecurityRequirement::new("session", none));
     }
-    operation.security = Some(ways);
+    operation.security = Some(requirements);
 }
 
 /// The problems that every address of its kind may answer with.

@@ -4,8 +4,7 @@ use std::{collections::HashSet, fmt};
 
 use serde::de::{Deserialize, Deserializer, Error, MapAccess, SeqAccess, Visitor};
 
-use super::extract::json_problem;
-use crate::web::problem::Problem;
+use crate::web::problem::{Problem, json_problem};
 
 /// Refuses objects that have a name twice.
 pub(crate) fn check(bytes: &[u8]) -> Result<(), Problem> {

@@ -1,6 +1,6 @@
-//! Strict parsing of requests: unknown fields and parameters are refused by name.
+//! Strict parsing of paths and bodies: unknown fields are refused by name.
 
-use std::{collections::BTreeMap, fmt::Display, ops::RangeInclusive, str::FromStr};
+use std::str::FromStr;
 
 use axum::{
     body::{Body, to_bytes},
@@ -13,89 +13,13 @@ use axum::{
 };
 use bytes::Bytes;
 use serde::de::{DeserializeOwned, IgnoredAny};
-use url::form_urlencoded;
 
 use super::distinct;
 use crate::web::{
-    problem::{Kind, Problem, full_path},
+    problem::{Kind, Problem, json_problem},
     uploads::UploadError,
 };
 use homing_domain::{id::SubscriptionId, subscription::FieldError};
-
-/// The parameters of a query, each known and given once.
-#[derive(Debug)]
-pub(crate) struct Parameters(BTreeMap<String, String>);
-
-impl Parameters {
-    /// Reads `query`; `known` are the names that the address has.
-    pub(crate) fn read(query: Option<&str>, known: &[&str]) -> Result<Self, Problem> {
-        let mut given = BTreeMap::new();
-        for (name, value) in form_urlencoded::parse(query.unwrap_or_default().as_bytes()) {
-            let wrong = |message: String| {
-                let name: String = name.chars().take(64).collect();
-                Err(Problem::field(FieldError::new(name, message)))
-            };
-            if !known.contains(&name.as_ref()) {
-                return wrong(match known {
-                    [] => "no such parameter; this address has none".to_owned(),
-                    known => format!("no such parameter; one of {}", known.join(", ")),
-                });
-            }
-            if value.contains(char::REPLACEMENT_CHARACTER) {
-                return wrong("not UTF-8".to_owned());
-            }
-            if given.insert(name.to_string(), value.into_owned()).is_some() {
-                return wrong("given more than once".to_owned());
-            }
-        }
-        Ok(Self(given))
-    }
-
-    /// The parameter `name`, if it was given.
-    pub(crate) fn get<T: FromStr<Err: Display>>(&self, name: &str) -> Result<Option<T>, Problem> {
-        self.get_with(name, str::parse)
-    }
-
-    /// The parameter `name` parsed by `build`, if it was given.
-    pub(crate) fn get_with<T, E: Display>(
-        &self,
-        name: &str,
-        build: impl FnOnce(&str) -> Result<T, E>,
-    ) -> Result<Option<T>, Problem> {
-        let Some(text) = self.0.get(name) else { return Ok(None) };
-        build(text).map(Some).map_err(|error| Problem::field(FieldError::new(name, error)))
-    }
-
-    /// The parameter `name`, a number in `range`, or its `default`.
-    pub(crate) fn number(
-        &self,
-        name: &str,
-        default: u32,
-        range: RangeInclusive<u32>,
-    ) -> Result<u32, Problem> {
-        let number = self.get_with(name, |text| {
-            let number = text.parse().ok().filter(|number| range.contains(number));
-            number.ok_or_else(|| format!("a number from {} to {}", range.start(), range.end()))
-        });
-        number.map(|number| number.unwrap_or(default))
-    }
-}
-
-/// Parses a boolean parameter.
-pub(crate) fn yes_or_no(text: &str) -> Result<bool, &'static str> {
-    text.parse().map_err(|_| "`true` or `false`")
-}
-
-/// Refuses every parameter; for addresses that have none.
-pub(crate) struct NoParameters;
-
-impl<S: Send + Sync> FromRequestParts<S> for NoParameters {
-    type Rejection = Problem;
-
-    async fn from_request_parts(parts: &mut Parts, _state: &S) -> Result<Self, Problem> {
-        Parameters::read(parts.uri.query(), &[]).map(|_none| Self)
-    }
-}
 
 /// The subscription id in the path. Text that is no id is answered with 404.
 pub(crate) struct IdInPath(pub(crate) SubscriptionId);
@@ -194,18 +118,6 @@ fn from_json<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Problem> {
     Ok(value)
 }
 
-pub(crate) fn json_problem(path: &str, error: &serde_json::Error) -> Problem {
-    if !error.is_data() {
-        return Problem::new(Kind::Malformed, format!("the body is not JSON: {error}"))
-            .with("line", error.line())
-            .with("column", error.column());
-    }
-    let text = error.to_string();
-    let place = format!(" at line {} column {}", error.line(), error.column());
-    let message = text.strip_suffix(&place).unwrap_or(&text);
-    Problem::field(FieldError::new(full_path(path, message), message))
-}
-
 /// The bytes of a body that was read before.
 pub(crate) async fn whole(body: Body) -> Result<Bytes, Problem> {
     to_bytes(body, usize::MAX).await.map_err(|_error| UploadError::Broken.into())
@@ -276,24 +188,6 @@ mod tests {
         assert_eq!(place("{} {}")["column"], 4);
         let deep = "[".repeat(100_000);
         assert_eq!(place(&deep)["status"], 400);
-    }
-
-    #[test]
-    fn parameters_are_known_and_given_once() {
-        let read = |query| Parameters::read(Some(query), &["after", "limit"]);
-        insta::assert_snapshot!(field(&read("page=2").unwrap_err()), @"page: no such parameter; one of after, limit");
-        insta::assert_snapshot!(field(&read("limit=1&limit=2").unwrap_err()), @"limit: given more than once");
-        insta::assert_snapshot!(field(&read("after=%ff").unwrap_err()), @"after: not UTF-8");
-        let limit = |query| read(query).unwrap().number("limit", 100, 1..=1_000);
-        assert_eq!(limit("").unwrap(), 100);
-        assert_eq!(limit("limit=1000").unwrap(), 1_000);
-        for query in ["limit=0", "limit=1001", "limit=-1", "limit=x", "limit="] {
-            insta::allow_duplicates! {
-                insta::assert_snapshot!(field(&limit(query).unwrap_err()), @"limit: a number from 1 to 1000");
-            }
-        }
-        let after = read("after=x").unwrap().get::<SubscriptionId>("after").unwrap_err();
-        insta::assert_snapshot!(field(&after), @"after: `x` is not a subscription id (a UUID such as 01931f5a-9c4e-7000-8000-0123456789ab)");
     }
 
     #[test]

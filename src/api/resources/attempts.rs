@@ -2,11 +2,12 @@
 
 use axum::{
     Json,
-    extract::{Path, RawQuery, State},
+    extract::{Path, State},
 };
+use serde::{Deserialize, Deserializer};
 
 use crate::{
-    api::requests::extract::Parameters,
+    api::requests::query::{Paging, Query},
     history::{Explanation, PageView},
     web::{
         AppState,
@@ -16,26 +17,10 @@ use crate::{
 use homing_domain::{
     id::{DeliveryId, EventId, SubscriptionId},
     record::RecordId,
-    time::UnixMillis,
+    text::parsed_by,
     topic::Topic,
-    url::EndpointUrl,
 };
-use homing_store::{MAX_PAGE_LIMIT, RecordFilter, RecordPage};
-
-const PAGE_LIMIT_DEFAULT: u32 = 100;
-
-const PARAMETERS: [&str; 10] = [
-    "event",
-    "delivery",
-    "subscription",
-    "url",
-    "outcome",
-    "status",
-    "since_ms",
-    "until_ms",
-    "after",
-    "limit",
-];
+use homing_store::{RecordFilter, RecordPage};
 
 /// List attempts, newest first.
 #[utoipa::path(
@@ -56,33 +41,21 @@ const PARAMETERS: [&str; 10] = [
 )]
 pub(super) async fn list(
     State(app): State<AppState>,
-    RawQuery(query): RawQuery,
+    Query(filter, Paging { after, limit }): Query<RecordFilter, Paging<RecordId>>,
 ) -> Result<Json<PageView>, Problem> {
-    let parameters = Parameters::read(query.as_deref(), &PARAMETERS)?;
-    let url: Option<EndpointUrl> = parameters.get("url")?;
-    let filter = RecordFilter {
-        event: parameters.get("event")?,
-        delivery: parameters.get("delivery")?,
-        subscription: parameters.get("subscription")?,
-        url: url.map(|url| url.as_str().to_owned()),
-        classes: parameters.get("outcome")?,
-        status: parameters.get_with("status", status)?,
-        since: instant(&parameters, "since_ms")?,
-        until: instant(&parameters, "until_ms")?,
-    };
-    let limit = parameters.number("limit", PAGE_LIMIT_DEFAULT, 1..=MAX_PAGE_LIMIT)?;
-    let page = RecordPage { filter, after: parameters.get("after")?, limit };
+    let page = RecordPage { filter, after, limit: limit.0 };
     Ok(Json(app.services.history.page(&page).await?))
 }
 
-fn status(text: &str) -> Result<u16, &'static str> {
-    text.parse().ok().filter(|status| (100..=999).contains(status)).ok_or("a status, 100 to 999")
+/// A hint about an event of which homing knows nothing.
+#[derive(Deserialize)]
+pub(super) struct Hint {
+    #[serde(default, deserialize_with = "topic")]
+    topic: Option<Topic>,
 }
 
-fn instant(parameters: &Parameters, name: &str) -> Result<Option<UnixMillis>, Problem> {
-    parameters.get_with(name, |text| {
-        text.parse().map(UnixMillis::new).map_err(|_| "milliseconds since 1970, a whole number")
-    })
+fn topic<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Topic>, D::Error> {
+    parsed_by(deserializer, Topic::new)
 }
 
 /// Get the timeline of an event.
@@ -100,13 +73,11 @@ fn instant(parameters: &Parameters, name: &str) -> Result<Option<UnixMillis>, Pr
 pub(super) async fn explain(
     State(app): State<AppState>,
     id: Result<Path<String>, axum::extract::rejection::PathRejection>,
-    RawQuery(query): RawQuery,
+    Query(hint, _): Query<Hint>,
 ) -> Result<Json<Explanation>, Problem> {
     let Path(id) = id.map_err(|error| Problem::new(Kind::NotFound, error.body_text()))?;
     let id = EventId::new(&id).map_err(|error| Problem::new(Kind::NotFound, error.to_string()))?;
-    let parameters = Parameters::read(query.as_deref(), &["topic"])?;
-    let topic = parameters.get_with("topic", Topic::new)?;
     let permit = app.permits.scan().await.ok();
-    let explained = app.services.history.explain(id.as_str(), topic, permit.is_some()).await?;
+    let explained = app.services.history.explain(id.as_str(), hint.topic, permit.is_some()).await?;
     Ok(Json(explained))
 }

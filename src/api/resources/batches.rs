@@ -14,7 +14,7 @@ use super::events::{
     checked_content_type,
 };
 use crate::{
-    api::requests::extract::{NoParameters, read_json},
+    api::requests::{extract::read_json, query::NoParameters},
     web::{
         App, AppState,
         auth::Caller,

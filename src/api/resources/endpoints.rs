@@ -2,15 +2,15 @@
 
 use std::time::Duration;
 
-use axum::{
-    Json,
-    extract::{RawQuery, State},
-};
+use axum::{Json, extract::State};
 use serde::{Deserialize, Serialize};
 use tokio::time::timeout;
 
 use crate::{
-    api::requests::extract::{JsonBody, NoParameters, Parameters, yes_or_no},
+    api::requests::{
+        extract::JsonBody,
+        query::{NoParameters, Paging, Query, yes_or_no},
+    },
     web::{
         App, AppState,
         problem::{Kind, Problem},
@@ -20,10 +20,14 @@ use homing_delivery::{
     circuits::{CircuitReplayError, SetError, View},
     parking::Tally,
 };
-use homing_domain::{circuit::Circuit, subscription::FieldError, url::EndpointUrl};
-use homing_store::{CircuitListing, CircuitPage, CorruptCircuit, Intervention, MAX_PAGE_LIMIT};
+use homing_domain::{
+    circuit::{Circuit, StateName},
+    subscription::FieldError,
+    text::parsed,
+    url::EndpointUrl,
+};
+use homing_store::{CircuitListing, CircuitPage, CorruptCircuit, Intervention};
 
-const PAGE_LIMIT_DEFAULT: u32 = 100;
 /// For counting parked deliveries, if the count is only an addition.
 const COUNT_DEADLINE: Duration = Duration::from_secs(10);
 
@@ -53,6 +57,13 @@ impl From<CorruptCircuit> for Unread {
     }
 }
 
+/// The endpoints that a list has.
+#[derive(Deserialize)]
+pub(super) struct InState {
+    #[serde(default, deserialize_with = "parsed")]
+    state: Option<StateName>,
+}
+
 /// List the endpoints that were ever attempted or set.
 #[utoipa::path(
     get, path = "/v1/endpoints", tag = "endpoints", operation_id = "list_endpoints",
@@ -65,14 +76,9 @@ impl From<CorruptCircuit> for Unread {
 )]
 pub(super) async fn list(
     State(app): State<AppState>,
-    RawQuery(query): RawQuery,
+    Query(InState { state }, Paging { after, limit }): Query<InState, Paging<String>>,
 ) -> Result<Json<Shown>, Problem> {
-    let parameters = Parameters::read(query.as_deref(), &["state", "after", "limit"])?;
-    let page = CircuitPage {
-        state: parameters.get("state")?,
-        after: parameters.get("after")?,
-        limit: parameters.number("limit", PAGE_LIMIT_DEFAULT, 1..=MAX_PAGE_LIMIT)?,
-    };
+    let page = CircuitPage { state, after, limit: limit.0 };
     let CircuitListing { circuits, corrupt, next } = app.services.circuits.page(&page).await?;
     let requests = app.services.circuits.requests().await?;
     let views = circuits.iter().map(|(url, circuit)| View::of(url, circuit).with(&requests));
@@ -94,9 +100,19 @@ pub(super) struct One {
     parked: Option<u32>,
 }
 
+/// The endpoint to get.
+#[derive(Deserialize)]
+pub(super) struct Which {
+    #[serde(default, deserialize_with = "parsed")]
+    url: Option<EndpointUrl>,
+    /// Also count what its circuit had parked.
+    #[serde(default, deserialize_with = "yes_or_no")]
+    parked: bool,
+}
+
 /// Get the circuit of any URL; one that was never attempted is closed.
 #[utoipa::path(
-    get, path = "/v1/endpoints/show", tag = "endpoints", operation_id = "get_endpoint",
+    get, path = "/v1/endpoints/get", tag = "endpoints", operation_id = "get_endpoint",
     params(
         ("url" = String, Query, description = "URL of the endpoint"),
         ("parked" = Option<bool>, Query, description = "Also count the deliveries that its circuit had parked"),
@@ -105,16 +121,14 @@ pub(super) struct One {
 )]
 pub(super) async fn get(
     State(app): State<AppState>,
-    RawQuery(query): RawQuery,
+    Query(Which { url, parked }, _): Query<Which>,
 ) -> Result<Json<One>, Problem> {
-    let parameters = Parameters::read(query.as_deref(), &["url", "parked"])?;
-    let url: EndpointUrl = parameters.get("url")?.ok_or_else(|| {
+    let url = url.ok_or_else(|| {
         FieldError::new("url", "missing; say which endpoint: `?url=https://example.com/hook`")
     })?;
-    let counts = parameters.get_with("parked", yes_or_no)?.unwrap_or(false);
     let requests = app.services.circuits.requests().await?;
     let view = View::of(&url, &app.services.circuits.get(&url).await?).with(&requests);
-    let parked = if counts { Some(count(&app, &url).await?) } else { None };
+    let parked = if parked { Some(count(&app, &url).await?) } else { None };
     Ok(Json(One { view, parked }))
 }
 
@@ -135,7 +149,7 @@ fn problem(error: CircuitReplayError, consequence: &str) -> Problem {
 #[derive(Debug, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
 #[schema(as = EndpointToEnable, example = json!({"url": "https://example.com/hook"}))]
-pub(super) struct Enabled {
+pub(super) struct EnableRequest {
     url: String,
     /// Also replay what the circuit had parked.
     #[serde(default)]
@@ -149,7 +163,7 @@ pub(super) struct Enabled {
 #[derive(Debug, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
 #[schema(as = EndpointToDisable, example = json!({"url": "https://example.com/hook"}))]
-pub(super) struct Disabled {
+pub(super) struct DisableRequest {
     url: String,
     /// Also if no subscription sends to it.
     #[serde(default)]
@@ -172,7 +186,7 @@ pub(super) struct Set {
 /// Enable an endpoint: close its circuit, so that deliveries are attempted again.
 #[utoipa::path(
     post, path = "/v1/endpoints/enable", tag = "endpoints", operation_id = "enable_endpoint",
-    request_body = Enabled,
+    request_body = EnableRequest,
     responses(
         (status = 200, description = "The new state of the endpoint", body = Set),
         (status = 404, description = "No subscription sends to it; `near` has similar URLs"),
@@ -181,15 +195,15 @@ pub(super) struct Set {
 pub(super) async fn enable(
     State(app): State<AppState>,
     _: NoParameters,
-    JsonBody(wanted): JsonBody<Enabled>,
+    JsonBody(request): JsonBody<EnableRequest>,
 ) -> Result<Json<Set>, Problem> {
-    let url = endpoint(&wanted.url)?;
-    if !wanted.replay {
-        return set(&app, &url, Intervention::Enable, wanted.force).await;
+    let url = endpoint(&request.url)?;
+    if !request.replay {
+        return set(&app, &url, Intervention::Enable, request.force).await;
     }
     // Before anything is changed, so that a busy scan changes nothing.
     let _permit = app.permits.scan().await?;
-    let circuit = set_circuit(&app, &url, Intervention::Enable, wanted.force).await?;
+    let circuit = set_circuit(&app, &url, Intervention::Enable, request.force).await?;
     let replayed = replay(&app, &url).await?;
     let view = View::of(&url, &circuit);
     Ok(Json(Set { view, parked_by_circuit: Some(replayed), replayed: Some(replayed) }))
@@ -211,7 +225,7 @@ async fn replay(app: &App, url: &EndpointUrl) -> Result<u32, Problem> {
 /// Disable an endpoint: freeze its circuit, so that nothing is attempted until it is enabled.
 #[utoipa::path(
     post, path = "/v1/endpoints/disable", tag = "endpoints", operation_id = "disable_endpoint",
-    request_body = Disabled,
+    request_body = DisableRequest,
     responses(
         (status = 200, description = "The new state of the endpoint", body = Set),
         (status = 404, description = "No subscription sends to it; `near` has similar URLs"),
@@ -220,9 +234,9 @@ async fn replay(app: &App, url: &EndpointUrl) -> Result<u32, Problem> {
 pub(super) async fn disable(
     State(app): State<AppState>,
     _: NoParameters,
-    JsonBody(wanted): JsonBody<Disabled>,
+    JsonBody(request): JsonBody<DisableRequest>,
 ) -> Result<Json<Set>, Problem> {
-    set(&app, &endpoint(&wanted.url)?, Intervention::Disable, wanted.force).await
+    set(&app, &endpoint(&request.url)?, Intervention::Disable, request.force).await
 }
 
 /// The request is done once the circuit is set: a count that fails, waits for another scan, or

@@ -2,16 +2,16 @@
 
 use axum::{
     Json,
-    extract::{RawQuery, Request, State},
+    extract::{Request, State},
     http::{
         HeaderMap, HeaderName, StatusCode,
         header::{CONTENT_ENCODING, CONTENT_TYPE},
     },
 };
-use serde::Serialize;
+use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::{
-    api::requests::extract::{Parameters, whole},
+    api::requests::{extract::whole, query::Query},
     registry::RegistryError,
     web::{
         App, AppState,
@@ -27,6 +27,7 @@ use homing_domain::{
     event::{CONTENT_TYPE_DEFAULT, ContentEncoding, Event, NO_CODING},
     id::{EventId, SubscriptionId},
     subscription::FieldError,
+    text::{parsed, parsed_by},
     topic::Topic,
     trace::TraceContext,
 };
@@ -46,6 +47,25 @@ pub(super) type Accepted<T> = (StatusCode, Option<[(HeaderName, &'static str); 1
 
 pub(super) fn accepted<T>(is_repeated: bool, document: T) -> Accepted<T> {
     (StatusCode::ACCEPTED, is_repeated.then_some([(REPLAYED, "true")]), Json(document))
+}
+
+/// The topic and the id of an event, and the subscription that gets it.
+#[derive(Deserialize)]
+pub(super) struct Address {
+    #[serde(default, deserialize_with = "topic")]
+    topic: Option<Topic>,
+    #[serde(default, deserialize_with = "event_id")]
+    id: Option<EventId>,
+    #[serde(default, deserialize_with = "parsed")]
+    subscription: Option<SubscriptionId>,
+}
+
+fn topic<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Topic>, D::Error> {
+    parsed_by(deserializer, Topic::for_publishing)
+}
+
+fn event_id<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<EventId>, D::Error> {
+    parsed_by(deserializer, EventId::new)
 }
 
 /// Publish an event. Answers once the broker owns it. The request's body is the event's, byte for
@@ -71,15 +91,12 @@ pub(super) fn accepted<T>(is_repeated: bool, document: T) -> Accepted<T> {
 )]
 pub(super) async fn publish(
     State(app): State<AppState>,
-    RawQuery(query): RawQuery,
+    Query(Address { topic, id, subscription }, _): Query<Address>,
     request: Request,
 ) -> Result<Accepted<Published>, Problem> {
-    let parameters = Parameters::read(query.as_deref(), &["topic", "id", "subscription"])?;
-    let topic = parameters.get_with("topic", Topic::for_publishing)?.ok_or_else(|| {
+    let topic = topic.ok_or_else(|| {
         FieldError::new("topic", "missing; say what the event is about: `?topic=order.paid`")
     })?;
-    let id = parameters.get_with("id", EventId::new)?;
-    let subscription = parameters.get::<SubscriptionId>("subscription")?;
 
     let (head, body) = request.into_parts();
     let key = Key::of(&head.headers, &Caller::of(&head.extensions))?;

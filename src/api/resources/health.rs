@@ -67,7 +67,7 @@ impl Part {
         Self { name, ready: trouble.is_none(), reason: trouble }
     }
 
-    fn link(name: &'static str, state: ConnectionState, trouble: Option<&str>) -> Self {
+    fn connection(name: &'static str, state: ConnectionState, trouble: Option<&str>) -> Self {
         let blocked = |why| format!("the broker takes no messages now ({why})");
         Self::new(name, state.blocked.map(blocked).or_else(|| trouble.map(str::to_owned)))
     }
@@ -119,8 +119,8 @@ async fn broker(app: &App) -> [Part; 2] {
         .or(self::publishing(broker));
     let of_consuming = trouble.filter(|_| publishing.connected || !consuming.connected);
     [
-        Part::link("broker.publishing", publishing, of_publishing),
-        Part::link("broker.consuming", consuming, of_consuming),
+        Part::connection("broker.publishing", publishing, of_publishing),
+        Part::connection("broker.consuming", consuming, of_consuming),
     ]
 }
 
@@ -212,13 +212,13 @@ mod tests {
 
     #[test]
     fn a_connection_says_why_it_is_not_ready() {
-        let link = |blocked: Option<&str>, trouble| {
+        let reason = |blocked: Option<&str>, trouble| {
             let state = ConnectionState { connected: true, blocked: blocked.map(str::to_owned) };
-            Part::link("link", state, trouble).reason
+            Part::connection("broker.consuming", state, trouble).reason
         };
-        assert_eq!(link(None, None), None);
-        assert_eq!(link(None, Some("connecting")).as_deref(), Some("connecting"));
-        let blocked = link(Some("low on disk"), None);
+        assert_eq!(reason(None, None), None);
+        assert_eq!(reason(None, Some("connecting")).as_deref(), Some("connecting"));
+        let blocked = reason(Some("low on disk"), None);
         assert_eq!(blocked.as_deref(), Some("the broker takes no messages now (low on disk)"));
     }
 }

@@ -11,7 +11,7 @@ use tokio::time::{Instant, timeout, timeout_at};
 
 use super::queues;
 use crate::{
-    api::requests::extract::NoParameters,
+    api::requests::query::NoParameters,
     web::{
         App, AppState,
         problem::{Kind, Problem},

@@ -19,6 +19,7 @@ mod test_events;
 #[cfg(feature = "workfront")]
 mod workfront;
 
+use axum::Router;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 use crate::web::AppState;
@@ -81,4 +82,9 @@ pub(super) fn scanning() -> OpenApiRouter<AppState> {
     #[cfg(feature = "workfront")]
     let router = router.routes(routes!(workfront::set_versions));
     router
+}
+
+/// Addresses of former versions: answered as ever, and described no more.
+pub(super) fn former() -> Router<AppState> {
+    Router::new().route("/v1/endpoints/show", axum::routing::get(endpoints::get))
 }

@@ -2,14 +2,14 @@
 
 use std::{num::NonZeroU32, time::Duration};
 
-use axum::{
-    Json,
-    extract::{RawQuery, State},
-};
+use axum::{Json, extract::State};
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    api::requests::extract::{JsonBody, NoParameters, Parameters, yes_or_no},
+    api::requests::{
+        extract::JsonBody,
+        query::{NoParameters, Query, UpTo, yes_or_no},
+    },
     web::{
         App, AppState,
         problem::{Kind, Problem},
@@ -27,21 +27,9 @@ use homing_domain::{
 
 /// The time that a list scans; it does not find what comes later in a long queue.
 const SCAN_TIME: Duration = Duration::from_secs(4);
-const LIMIT_DEFAULT: u32 = 50;
 const MAX_LIMIT: u32 = 1_000;
 /// Bodies are up to a megabyte each, and all of them are in one answer.
-const LIMIT_MAX_WITH_BODIES: u32 = 100;
-
-const PARAMETERS: [&str; 8] = [
-    "reason",
-    "subscription",
-    "topic",
-    "event",
-    "parked_after_ms",
-    "parked_before_ms",
-    "limit",
-    "body",
-];
+const MAX_LIMIT_WITH_BODIES: u32 = 100;
 
 /// The messages found by a scan.
 #[derive(Serialize, utoipa::ToSchema)]
@@ -79,6 +67,16 @@ impl ShownEntry {
     }
 }
 
+/// The part of the matching messages to list.
+#[derive(Deserialize)]
+pub(super) struct Excerpt {
+    #[serde(default)]
+    limit: UpTo<MAX_LIMIT, 50>,
+    /// Include bodies.
+    #[serde(default, deserialize_with = "yes_or_no")]
+    body: bool,
+}
+
 /// List parked messages; none is removed.
 ///
 /// Scans the queue from its head, for four seconds at most. If `scanned` is less than `total` and
@@ -100,27 +98,16 @@ impl ShownEntry {
 )]
 pub(super) async fn list(
     State(app): State<AppState>,
-    RawQuery(query): RawQuery,
+    Query(selection, Excerpt { limit: UpTo(limit), body }): Query<Selection, Excerpt>,
 ) -> Result<Json<Shown>, Problem> {
-    let parameters = Parameters::read(query.as_deref(), &PARAMETERS)?;
-    let selection = Selection {
-        reason: parameters.get("reason")?,
-        subscription: parameters.get("subscription")?,
-        topic: parameters.get("topic")?,
-        event: parameters.get("event")?,
-        parked_after_ms: instant(&parameters, "parked_after_ms")?,
-        parked_before_ms: instant(&parameters, "parked_before_ms")?,
-        held_for: None,
-    };
-    let (bodies, max_limit) = match parameters.get_with("body", yes_or_no)? {
-        Some(true) => (Bodies::Included, LIMIT_MAX_WITH_BODIES),
-        Some(false) | None => (Bodies::Omitted, MAX_LIMIT),
-    };
-    let limit = parameters.number("limit", LIMIT_DEFAULT, 1..=max_limit)?;
-
+    if body && limit > MAX_LIMIT_WITH_BODIES {
+        let message = format!("a number from 1 to {MAX_LIMIT_WITH_BODIES} with bodies");
+        return Err(FieldError::new("limit", message).into());
+    }
+    let bodies = if body { Bodies::Included } else { Bodies::Omitted };
     let _permit = app.permits.scan().await?;
-    let listed =
-        app.services.parking.page(&selection, Slice { skip: 0, limit }, bodies, SCAN_TIME).await;
+    let slice = Slice { skip: 0, limit };
+    let listed = app.services.parking.page(&selection, slice, bodies, SCAN_TIME).await;
     let listing = listed.map_err(|error| {
         Problem::broker(Kind::Broker, &error, "all parked messages are still parked")
     })?;
@@ -129,17 +116,11 @@ pub(super) async fn list(
     Ok(Json(Shown { entries: entries.collect(), scanned, total }))
 }
 
-fn instant(parameters: &Parameters, name: &str) -> Result<Option<UnixMillis>, Problem> {
-    parameters.get_with(name, |text| {
-        text.parse().map(UnixMillis::new).map_err(|_| "milliseconds since 1970, a whole number")
-    })
-}
-
 /// A selection of parked messages.
 #[derive(Debug, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
 #[schema(as = ParkedSelection, example = json!({"reason": "gone", "dry_run": true}))]
-pub(super) struct Wanted {
+pub(super) struct BulkRequest {
     reason: Option<ParkReason>,
     subscription: Option<SubscriptionId>,
     topic: Option<TopicPattern>,
@@ -157,7 +138,7 @@ pub(super) struct Wanted {
     dry_run: bool,
 }
 
-impl Wanted {
+impl BulkRequest {
     /// The selection; everything only if `all` is true.
     fn selection(self) -> Result<Selection, FieldError> {
         let selection = Selection {
@@ -206,37 +187,37 @@ pub(super) struct StoppedEndpoint {
 /// Send parked messages again, from attempt 1.
 #[utoipa::path(
     post, path = "/v1/parked/replay", tag = "parked", operation_id = "replay_parked",
-    request_body = Wanted,
+    request_body = BulkRequest,
     responses((status = 200, description = "Counts of the messages sent again, or with `dry_run` that would be; and those for endpoints that are open or frozen", body = Replayed)),
 )]
 pub(super) async fn replay(
     State(app): State<AppState>,
     _: NoParameters,
-    JsonBody(wanted): JsonBody<Wanted>,
+    JsonBody(request): JsonBody<BulkRequest>,
 ) -> Result<Json<Replayed>, Problem> {
-    act(&app, Action::Replay, wanted).await.map(Json)
+    act(&app, Action::Replay, request).await.map(Json)
 }
 
 /// Drop parked messages for ever.
 #[utoipa::path(
     post, path = "/v1/parked/drop", tag = "parked", operation_id = "drop_parked",
-    request_body = Wanted,
+    request_body = BulkRequest,
     responses((status = 200, description = "Counts of the dropped messages, or with `dry_run` of those that would be", body = Tally)),
 )]
 pub(super) async fn remove(
     State(app): State<AppState>,
     _: NoParameters,
-    JsonBody(wanted): JsonBody<Wanted>,
+    JsonBody(request): JsonBody<BulkRequest>,
 ) -> Result<Json<Tally>, Problem> {
-    act(&app, Action::Drop, wanted).await.map(|done| Json(done.tally))
+    act(&app, Action::Drop, request).await.map(|done| Json(done.tally))
 }
 
 /// A client that disconnects ends the scan; what was done until then stays done.
-async fn act(app: &App, action: Action, wanted: Wanted) -> Result<Replayed, Problem> {
+async fn act(app: &App, action: Action, request: BulkRequest) -> Result<Replayed, Problem> {
     let replays = action == Action::Replay;
-    let action = if wanted.dry_run { Action::Count } else { action };
-    let limit = wanted.limit.map(NonZeroU32::get);
-    let selection = wanted.selection()?;
+    let action = if request.dry_run { Action::Count } else { action };
+    let limit = request.limit.map(NonZeroU32::get);
+    let selection = request.selection()?;
     let _permit = app.permits.scan().await?;
     let stopped = if replays { stopped(app, &selection, limit).await? } else { Vec::new() };
     let mut so_far = Tally::default();
@@ -278,8 +259,8 @@ mod tests {
     #[test]
     fn everything_is_selected_only_by_all() {
         let selected = |json| {
-            let wanted: Wanted = serde_json::from_value(json).unwrap();
-            wanted.selection().map(|selection| selection.is_everything())
+            let request: BulkRequest = serde_json::from_value(json).unwrap();
+            request.selection().map(|selection| selection.is_everything())
         };
         assert_eq!(selected(json!({"all": true})), Ok(true));
         assert_eq!(selected(json!({"reason": "gone"})), Ok(false));

@@ -4,7 +4,7 @@ use axum::{Json, extract::State};
 use serde::Serialize;
 
 use crate::{
-    api::requests::extract::NoParameters,
+    api::requests::query::NoParameters,
     web::{
         AppState,
         problem::{Kind, Problem},

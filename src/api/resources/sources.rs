@@ -4,7 +4,10 @@ use axum::{Json, extract::State};
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    api::requests::extract::{JsonBody, NameInPath, NoParameters},
+    api::requests::{
+        extract::{JsonBody, NameInPath},
+        query::NoParameters,
+    },
     web::{
         AppState,
         problem::{Kind, Problem},
@@ -24,7 +27,7 @@ pub(super) struct Shown {
 #[derive(Debug, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
 #[schema(as = SourceReset)]
-pub(super) struct Wanted {
+pub(super) struct ResetRequest {
     to: String,
 }
 
@@ -95,15 +98,15 @@ pub(super) async fn resume(
 #[utoipa::path(
     post, path = "/v1/sources/{name}/reset", tag = "sources", operation_id = "reset_source",
     params(("name" = String, Path, description = "The source's name in the settings")),
-    request_body = Wanted,
+    request_body = ResetRequest,
     responses((status = 200, description = "The new state of the source", body = View)),
 )]
 pub(super) async fn reset(
     State(app): State<AppState>,
     NameInPath(name): NameInPath,
     _: NoParameters,
-    JsonBody(wanted): JsonBody<Wanted>,
+    JsonBody(request): JsonBody<ResetRequest>,
 ) -> Result<Json<View>, Problem> {
-    let reset: Reset = wanted.to.parse().map_err(|error| FieldError::new("to", error))?;
+    let reset: Reset = request.to.parse().map_err(|error| FieldError::new("to", error))?;
     Ok(Json(app.services.source_admin.reset(&name, reset).await?))
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use axum::{Json, extract::State};
 
-use crate::{api::requests::extract::NoParameters, overview::Overview, web::AppState};
+use crate::{api::requests::query::NoParameters, overview::Overview, web::AppState};
 
 /// Get an overview of the pool now and in the last hour. Leaves out what broker and store do not
 /// answer.

@@ -1,24 +1,27 @@
 //! `/v1/subscriptions`
 
+use std::time::Duration;
+
 use axum::{
     Json,
-    extract::{RawQuery, State},
+    extract::State,
     http::{HeaderName, StatusCode, header::LOCATION},
 };
 use humantime_serde::re::humantime::parse_duration;
-use serde::Serialize;
+use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::{Map, Value};
 
 use crate::{
-    api::requests::extract::{IdInPath, JsonBody, NoParameters, Parameters},
+    api::requests::{
+        extract::{IdInPath, JsonBody},
+        query::{NoParameters, Paging, Query},
+    },
     overview::UnreadableSubscription,
     registry::{self, OVERLAP_DEFAULT, View},
     web::{AppState, problem::Problem},
 };
-use homing_domain::{id::SubscriptionId, subscription::Draft};
-use homing_store::{Listing, MAX_PAGE_LIMIT, Page};
-
-const PAGE_LIMIT_DEFAULT: u32 = 100;
+use homing_domain::{id::SubscriptionId, subscription::Draft, text::parsed_by};
+use homing_store::{Listing, Page};
 
 /// A new subscription, or one with a new secret.
 #[derive(Serialize, utoipa::ToSchema)]
@@ -81,13 +84,9 @@ pub(super) struct Shown {
 )]
 pub(super) async fn list(
     State(app): State<AppState>,
-    RawQuery(query): RawQuery,
+    Query(Paging { after, limit }, _): Query<Paging<SubscriptionId>>,
 ) -> Result<Json<Shown>, Problem> {
-    let parameters = Parameters::read(query.as_deref(), &["after", "limit"])?;
-    let page = Page {
-        after: parameters.get("after")?,
-        limit: parameters.number("limit", PAGE_LIMIT_DEFAULT, 1..=MAX_PAGE_LIMIT)?,
-    };
+    let page = Page { after, limit: limit.0 };
     let Listing { subscriptions, corrupt, next } = app.services.registry.page(page).await?;
     Ok(Json(Shown {
         subscriptions: app.services.registry.views(&subscriptions).await?,
@@ -129,6 +128,17 @@ pub(super) async fn update(
     Ok(Json(View::from(&app.services.registry.update(id, changes).await?)))
 }
 
+/// The way in which secrets are rotated.
+#[derive(Deserialize)]
+pub(super) struct Rotation {
+    #[serde(default, deserialize_with = "overlap")]
+    overlap: Option<Duration>,
+}
+
+fn overlap<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Duration>, D::Error> {
+    parsed_by(deserializer, parse_duration)
+}
+
 /// Create a new signing secret; the present ones also sign for a while.
 #[utoipa::path(
     post, path = "/v1/subscriptions/{id}/rotate-secret", tag = "subscriptions", operation_id = "rotate_secret",
@@ -140,11 +150,10 @@ pub(super) async fn update(
 )]
 pub(super) async fn rotate_secret(
     State(app): State<AppState>,
-    RawQuery(query): RawQuery,
+    Query(Rotation { overlap }, _): Query<Rotation>,
     IdInPath(id): IdInPath,
 ) -> Result<Json<Created>, Problem> {
-    let parameters = Parameters::read(query.as_deref(), &["overlap"])?;
-    let overlap = parameters.get_with("overlap", parse_duration)?.unwrap_or(OVERLAP_DEFAULT);
+    let overlap = overlap.unwrap_or(OVERLAP_DEFAULT);
     Ok(Json(Created::from(app.services.registry.rotate_secret(id, overlap).await?)))
 }
 

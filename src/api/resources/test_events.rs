@@ -5,7 +5,10 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use crate::{
-    api::requests::extract::{IdInPath, JsonBody, NoParameters},
+    api::requests::{
+        extract::{IdInPath, JsonBody},
+        query::NoParameters,
+    },
     test_event::{self, TestEvent, TestEventError, TestEventResponse},
     web::{
         AppState,
@@ -19,7 +22,7 @@ use homing_domain::{id::SubscriptionId, report::Chain, subscription::FieldError}
 #[derive(Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
 #[schema(as = TestEventWanted)]
-pub(super) struct Wanted {
+pub(super) struct TestEventRequest {
     /// Its topic; without it one that the subscription wants.
     #[serde(default)]
     topic: Option<String>,
@@ -37,17 +40,17 @@ pub(super) struct Wanted {
 #[utoipa::path(
     post, path = "/v1/subscriptions/{id}/test", tag = "subscriptions", operation_id = "test_subscription",
     params(("id" = SubscriptionId, Path, description = "The subscription")),
-    request_body = Wanted,
+    request_body = TestEventRequest,
     responses((status = 200, description = "The response of the endpoint", body = TestEventResponse)),
 )]
 pub(super) async fn send(
     State(app): State<AppState>,
     _: NoParameters,
     IdInPath(id): IdInPath,
-    JsonBody(wanted): JsonBody<Wanted>,
+    JsonBody(request): JsonBody<TestEventRequest>,
 ) -> Result<Json<TestEventResponse>, Problem> {
     let subscription = app.services.registry.get(id).await?;
-    let event = TestEvent { topic: wanted.topic, body: wanted.body };
+    let event = TestEvent { topic: request.topic, body: request.body };
     let sent = test_event::send(&app.endpoints, &subscription, event).await;
     sent.map(Json).map_err(|error| match error {
         TestEventError::Topic(error) => FieldError::new("topic", error).into(),

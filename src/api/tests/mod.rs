@@ -186,7 +186,9 @@ async fn an_endpoint_is_disabled_while_the_broker_is_away() {
         Value::Null,
         "parked deliveries cannot be counted"
     );
-    let shown = api.get("/v1/endpoints/show?url=https://example.com/hook").await;
+    let shown = api.get("/v1/endpoints/get?url=https://example.com/hook").await;
+    let formerly = api.get("/v1/endpoints/show?url=https://example.com/hook").await;
+    assert_eq!((formerly.status, &formerly.body), (shown.status, &shown.body));
     assert_eq!(shown.body["state"], "frozen");
 
     let replay = json!({"url": "https://example.com/hook", "replay": true}).to_string();
@@ -214,9 +216,9 @@ async fn wrong_fields_and_parameters_are_named() {
         ("/v1/endpoints?state=disabled", "state"),
         ("/v1/endpoints?limit=0", "limit"),
         ("/v1/endpoints?url=x", "url"),
-        ("/v1/endpoints/show", "url"),
-        ("/v1/endpoints/show?url=example.com", "url"),
-        ("/v1/endpoints/show?url=https://example.com&parked=1", "parked"),
+        ("/v1/endpoints/get", "url"),
+        ("/v1/endpoints/get?url=example.com", "url"),
+        ("/v1/endpoints/get?url=https://example.com&parked=1", "parked"),
     ] {
         assert_eq!(api.get(path).await.fields(), [field], "{path}");
     }

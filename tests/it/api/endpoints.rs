@@ -55,7 +55,7 @@ impl Running {
 
     async fn show(&self, url: &str) -> Value {
         let url: String = url::form_urlencoded::byte_serialize(url.as_bytes()).collect();
-        self.get(&format!("/v1/endpoints/show?parked=true&url={url}")).await.expect(200).body
+        self.get(&format!("/v1/endpoints/get?parked=true&url={url}")).await.expect(200).body
     }
 }
 
@@ -105,7 +105,7 @@ async fn an_endpoint_is_shown_also_where_nothing_was_ever_attempted() {
     for instant in ["last_success", "last_outcome", "next_probe"] {
         assert_eq!(shown[instant], Value::Null, "{instant}");
     }
-    let path = format!("/v1/endpoints/show?url={HOOK}");
+    let path = format!("/v1/endpoints/get?url={HOOK}");
     assert_eq!(
         running.get(&path).await.expect(200).body.get("parked"),
         None,
@@ -116,7 +116,7 @@ async fn an_endpoint_is_shown_also_where_nothing_was_ever_attempted() {
     let shown = running.show(HOOK).await;
     assert_eq!(shown["state"], "frozen");
     assert_eq!(shown["reason"], "the endpoint answered 410 Gone");
-    assert_eq!(running.get("/v1/endpoints/show").await.field(), "url");
+    assert_eq!(running.get("/v1/endpoints/get").await.field(), "url");
 }
 
 /// Goal: it is seen where requests are in flight, and how many. Method: an endpoint that does

@@ -97,8 +97,8 @@ async fn an_event_can_be_for_one_subscription() {
     running.send(Method::POST, &path, "{}").await.expect(202);
     let message = next(&running).await;
     let headers = message.delivery.properties.headers().clone().expect("headers");
-    let for_subscription = headers.inner().get(header::SUBSCRIPTION).expect("the header");
-    assert_eq!(for_subscription.as_long_string().map(ToString::to_string), Some(id.to_string()));
+    let named = headers.inner().get(header::SUBSCRIPTION).expect("the header");
+    assert_eq!(named.as_long_string().map(ToString::to_string), Some(id.to_string()));
 
     let unknown = "/v1/events?topic=t&subscription=01931f5a-9c4e-7000-8000-000000000001";
     assert_eq!(running.send(Method::POST, unknown, "{}").await.field(), "subscription");

@@ -97,12 +97,6 @@ pub enum Action {
     Count,
 }
 
-impl Tally {
-    fn has_reached(self, limit: Option<u32>) -> bool {
-        limit.is_some_and(|limit| self.matched >= limit)
-    }
-}
-
 impl Parking {
     /// The parking queue of `broker`.
     #[must_use]
@@ -129,14 +123,8 @@ impl Parking {
         limit: u32,
         bodies: Bodies,
     ) -> Result<Listing, BrokerError> {
-        let mut entries = Vec::new();
-        let scan = self.scan_each(selection, Some(limit), None, |entry| {
-            entries.push(bodies.of(entry));
-            ControlFlow::Continue(())
-        });
-        let Tally { scanned, total, .. } = scan.await?;
-        entries.sort_by_key(|entry| entry.parked_ms);
-        Ok(Listing { entries, scanned, total })
+        let bounds = Bounds { matched: Some(limit), ..Bounds::default() };
+        self.listing(selection, bounds, 0, bodies).await
     }
 
     /// Lists a page of the messages that match, in the order in which they were parked: skips the
@@ -153,28 +141,9 @@ impl Parking {
         bodies: Bodies,
         within: Duration,
     ) -> Result<Listing, BrokerError> {
-        let mut scan = self.scan().await?;
-        let mut listing = Listing { entries: Vec::new(), scanned: 0, total: scan.left() };
-        let (mut skipped, limit) = (0, usize::try_from(slice.limit).unwrap_or(usize::MAX));
-        let began = Instant::now();
-        while began.elapsed() < within
-            && listing.entries.len() < limit
-            && let Some(fetched) = scan.next().await?
-        {
-            listing.scanned = listing.scanned.saturating_add(1);
-            let entry = Entry::of(&fetched);
-            if !selection.matches(&entry) {
-                continue;
-            }
-            if skipped < slice.skip {
-                skipped = skipped.saturating_add(1);
-            } else {
-                listing.entries.push(bodies.of(entry));
-            }
-        }
-        end(scan).await;
-        listing.entries.sort_by_key(|entry| entry.parked_ms);
-        Ok(listing)
+        let matched = Some(slice.skip.saturating_add(slice.limit));
+        let bounds = Bounds { matched, within: Some(within), ..Bounds::default() };
+        self.listing(selection, bounds, slice.skip, bodies).await
     }
 
     /// Lists the messages that match among the first `max_scanned`, without their bodies: for
@@ -188,19 +157,27 @@ impl Parking {
         selection: &Selection,
         max_scanned: u32,
     ) -> Result<Listing, BrokerError> {
-        let mut scan = self.scan().await?;
-        let mut listing = Listing { entries: Vec::new(), scanned: 0, total: scan.left() };
-        while listing.scanned < max_scanned
-            && let Some(fetched) = scan.next().await?
-        {
-            listing.scanned = listing.scanned.saturating_add(1);
-            let entry = Entry::of(&fetched);
-            if selection.matches(&entry) {
-                listing.entries.push(Entry { body: None, ..entry });
+        let bounds = Bounds { scanned: Some(max_scanned), ..Bounds::default() };
+        self.listing(selection, bounds, 0, Bodies::Omitted).await
+    }
+
+    async fn listing(
+        &self,
+        selection: &Selection,
+        bounds: Bounds,
+        skip: u32,
+        bodies: Bodies,
+    ) -> Result<Listing, BrokerError> {
+        let mut matches = self.matches(selection, bounds).await?;
+        let mut entries = Vec::new();
+        while let Some((_, entry)) = matches.next(go_on).await? {
+            if matches.tally.matched > skip {
+                entries.push(bodies.of(entry));
             }
         }
-        end(scan).await;
-        Ok(listing)
+        let Tally { scanned, total, .. } = matches.end().await;
+        entries.sort_by_key(|entry| entry.parked_ms);
+        Ok(Listing { entries, scanned, total })
     }
 
     /// Passes `each` parked message that matches, one at a time and with its body, until there are
@@ -217,24 +194,14 @@ impl Parking {
         within: Option<Duration>,
         mut each: impl FnMut(Entry) -> ControlFlow<()>,
     ) -> Result<Tally, BrokerError> {
-        let mut scan = self.scan().await?;
-        let mut tally = Tally { total: scan.left(), ..Tally::default() };
-        let began = Instant::now();
-        while within.is_none_or(|within| began.elapsed() < within)
-            && !tally.has_reached(limit)
-            && let Some(fetched) = scan.next().await?
-        {
-            tally.scanned = tally.scanned.saturating_add(1);
-            let entry = Entry::of(&fetched);
-            if selection.matches(&entry) {
-                tally.matched = tally.matched.saturating_add(1);
-                if each(entry).is_break() {
-                    break;
-                }
+        let bounds = Bounds { matched: limit, within, ..Bounds::default() };
+        let mut matches = self.matches(selection, bounds).await?;
+        while let Some((_, entry)) = matches.next(go_on).await? {
+            if each(entry).is_break() {
+                break;
             }
         }
-        end(scan).await;
-        Ok(tally)
+        Ok(matches.end().await)
     }
 
     /// Does `action` with at most `limit` messages that match; calls `on_progress` after every
@@ -278,25 +245,19 @@ impl Parking {
         limit: Option<u32>,
         mut on_progress: impl FnMut(Tally) -> ControlFlow<()> + Send,
     ) -> Result<Tally, BrokerError> {
-        let mut scan = self.scan().await?;
-        let mut tally = Tally { total: scan.left(), ..Tally::default() };
+        let bounds = Bounds { matched: limit, ..Bounds::default() };
+        let mut matches = self.matches(selection, bounds).await?;
         let mut pace = self.pace.map(at_pace);
-        while !tally.has_reached(limit)
-            && let Some(fetched) = scan.next().await?
-        {
-            tally.scanned = tally.scanned.saturating_add(1);
-            if selection.matches(&Entry::of(&fetched)) {
-                if let Some(pace) = &mut pace {
-                    pace.tick().await;
-                }
-                self.act_on(action, &scan, &fetched).await?;
-                tally.matched = tally.matched.saturating_add(1);
+        while let Some((fetched, _)) = matches.next(&mut on_progress).await? {
+            if let Some(pace) = &mut pace {
+                pace.tick().await;
             }
-            if on_progress(tally).is_break() {
+            self.act_on(action, &matches.scan, &fetched).await?;
+            if on_progress(matches.tally).is_break() {
                 break;
             }
         }
-        end(scan).await;
+        let tally = matches.end().await;
         info!(?action, matched = tally.matched, scanned = tally.scanned, "parking.scanned");
         Ok(tally)
     }
@@ -317,8 +278,12 @@ impl Parking {
         }
     }
 
-    /// Starts a scan once no other one is running; waits a while for that.
-    async fn scan(&self) -> Result<QueueScan, BrokerError> {
+    /// Starts a scan for messages that match once no other one is running; waits a while for that.
+    async fn matches<'a>(
+        &self,
+        selection: &'a Selection,
+        bounds: Bounds,
+    ) -> Result<Matches<'a>, BrokerError> {
         let began = Instant::now();
         let lock = loop {
             match self.broker.scan_lock().await? {
@@ -328,8 +293,72 @@ impl Parking {
             }
         };
         let scan = self.broker.scan(&self.broker.topology().names().parked()).await?;
-        Ok(scan.holding(lock))
+        let scan = scan.holding(lock);
+        let tally = Tally { total: scan.left(), ..Tally::default() };
+        Ok(Matches { scan, selection, bounds, tally, began: Instant::now() })
     }
+}
+
+/// The end of a scan, whichever bound is reached first; none: the end of the queue.
+#[derive(Clone, Copy, Debug, Default)]
+struct Bounds {
+    matched: Option<u32>,
+    scanned: Option<u32>,
+    within: Option<Duration>,
+}
+
+/// A scan of the parking queue, from one message that matches to the next.
+struct Matches<'a> {
+    scan: QueueScan,
+    selection: &'a Selection,
+    bounds: Bounds,
+    /// The progress; `matched` counts the messages that [`next`](Self::next) has returned.
+    tally: Tally,
+    began: Instant,
+}
+
+impl Matches<'_> {
+    /// The next message that matches; `None` at a bound, or where `on_progress` breaks, which is
+    /// called after every message that does not match.
+    async fn next(
+        &mut self,
+        mut on_progress: impl FnMut(Tally) -> ControlFlow<()> + Send,
+    ) -> Result<Option<(Fetched, Entry)>, BrokerError> {
+        while !self.is_at_bound()
+            && let Some(fetched) = self.scan.next().await?
+        {
+            self.tally.scanned = self.tally.scanned.saturating_add(1);
+            let entry = Entry::of(&fetched);
+            if self.selection.matches(&entry) {
+                self.tally.matched = self.tally.matched.saturating_add(1);
+                return Ok(Some((fetched, entry)));
+            }
+            if on_progress(self.tally).is_break() {
+                break;
+            }
+        }
+        Ok(None)
+    }
+
+    fn is_at_bound(&self) -> bool {
+        let Bounds { matched, scanned, within } = self.bounds;
+        matched.is_some_and(|most| self.tally.matched >= most)
+            || scanned.is_some_and(|most| self.tally.scanned >= most)
+            || within.is_some_and(|within| self.began.elapsed() >= within)
+    }
+
+    /// Ends the scan. If this fails, the channel ends with the connection; the effect is the same.
+    async fn end(self) -> Tally {
+        if let Err(error) = self.scan.finish().await {
+            info!(error = %Chain(&error), "parking.scan_end_failed");
+        }
+        self.tally
+    }
+}
+
+/// Scans to a bound.
+fn go_on(_: Tally) -> ControlFlow<()> {
+    ControlFlow::Continue(())
 }
 
 /// The message to replay. Deliveries and events alike go through the retry queue: only that queue
@@ -346,11 +375,4 @@ fn at_pace(between: Duration) -> Interval {
     let mut pace = interval(between);
     pace.set_missed_tick_behavior(MissedTickBehavior::Delay);
     pace
-}
-
-/// If this fails, the channel ends with the connection; the effect is the same.
-async fn end(scan: QueueScan) {
-    if let Err(error) = scan.finish().await {
-        info!(error = %Chain(&error), "parking.scan_end_failed");
-    }
 }

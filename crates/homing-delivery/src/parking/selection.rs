@@ -2,31 +2,40 @@
 
 use std::collections::BTreeSet;
 
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 
 use super::Entry;
 use homing_domain::{
     id::SubscriptionId,
+    text::parsed,
     time::UnixMillis,
     topic::{Topic, TopicPattern},
     verdict::ParkReason,
 };
 
 /// Conditions on parked messages; all that are set must hold, none selects all messages.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+///
+/// Deserialized from texts, as queries, forms and arguments have them.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
 pub struct Selection {
     /// Parked for this reason.
+    #[serde(deserialize_with = "parsed")]
     pub reason: Option<ParkReason>,
     /// For this subscription.
+    #[serde(deserialize_with = "parsed")]
     pub subscription: Option<SubscriptionId>,
     /// Of a topic that this pattern matches.
+    #[serde(deserialize_with = "parsed")]
     pub topic: Option<TopicPattern>,
     /// Of the event with this id.
+    #[serde(deserialize_with = "parsed")]
     pub event: Option<String>,
     /// Parked at or after this instant, Unix ms.
+    #[serde(deserialize_with = "parsed")]
     pub parked_after_ms: Option<UnixMillis>,
     /// Parked before this instant, Unix ms.
+    #[serde(deserialize_with = "parsed")]
     pub parked_before_ms: Option<UnixMillis>,
     /// Parked because the circuit was open or frozen for one of these subscriptions.
     #[serde(skip)]
@@ -102,12 +111,12 @@ mod tests {
             |json| -> bool { serde_json::from_value::<Selection>(json).unwrap().matches(&entry()) };
         assert!(select(json!({})));
         assert!(select(json!({"reason": "gone", "topic": "order.*", "event": "e1"})));
-        assert!(select(json!({"parked_after_ms": 1_000, "parked_before_ms": 1_001})));
+        assert!(select(json!({"parked_after_ms": "1000", "parked_before_ms": "1001"})));
         assert!(!select(json!({"reason": "frozen"})));
         assert!(!select(json!({"subscription": "01931f5a-9c4e-7000-8000-000000000002"})));
         assert!(!select(json!({"topic": "order"})));
         assert!(!select(json!({"event": "e2"})));
-        assert!(!select(json!({"parked_after_ms": 1_001})));
-        assert!(!select(json!({"parked_before_ms": 1_000})));
+        assert!(!select(json!({"parked_after_ms": "1001"})));
+        assert!(!select(json!({"parked_before_ms": "1000"})));
     }
 }

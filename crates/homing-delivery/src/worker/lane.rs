@@ -9,12 +9,12 @@ use std::{
     time::Duration,
 };
 
-use backon::{BackoffBuilder, ExponentialBackoff, ExponentialBuilder};
 use tokio::{sync::Semaphore, time::Instant};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::{Context, intake};
 use homing_broker::{
+    backoff::Backoff,
     consume::{Consumer, Lane},
     error::BrokerError,
     prefetch::Bounds,
@@ -39,7 +39,7 @@ pub(super) async fn run(context: Arc<Context>, lane: Lane, stop: CancellationTok
         max_bytes: context.settings.max_lane_in_flight_bytes(),
         largest: context.settings.max_event_bytes,
     };
-    let mut pauses = pauses();
+    let mut backoff = Backoff::new(FIRST_PAUSE, MAX_PAUSE);
     let mut logged = None;
     let (mut refusals, mut barren) = (0, 0_u32);
     context.broker.conditions().of(lane).failed("it has not begun to consume yet");
@@ -77,11 +77,11 @@ pub(super) async fn run(context: Arc<Context>, lane: Lane, stop: CancellationTok
         }
         logged = error;
         if started.elapsed() > GOOD_SESSION {
-            pauses = self::pauses();
+            backoff.reset();
         }
         // A refusal is likely to repeat a second later.
         let refused = Duration::from_secs(refusals.saturating_sub(1));
-        let pause = pauses.next().unwrap_or(MAX_PAUSE).max(refused);
+        let pause = backoff.pause().max(refused);
         stop.run_until_cancelled(tokio::time::sleep(pause)).await;
     }
 }
@@ -149,20 +149,13 @@ impl Work {
     }
 }
 
+/// Between two sessions at first.
+const FIRST_PAUSE: Duration = Duration::from_millis(100);
 /// Short: a broker that is back waits this long for its consumers.
 const MAX_PAUSE: Duration = Duration::from_secs(2);
 
 /// For a broker that answers, and refuses.
 const MAX_REFUSED_PAUSE: Duration = Duration::from_secs(15);
-
-fn pauses() -> ExponentialBackoff {
-    ExponentialBuilder::default()
-        .with_min_delay(Duration::from_millis(100))
-        .with_max_delay(MAX_PAUSE)
-        .without_max_times()
-        .with_jitter()
-        .build()
-}
 
 /// Consumes until the broker sends no more or `stop`, then waits for what is in flight.
 async fn session(

@@ -33,7 +33,6 @@ mod matching;
 mod observers;
 mod oldest_waiting;
 mod pace;
-mod once_a_minute;
 mod recent;
 mod settle;
 mod subscriptions;

@@ -1,33 +1,44 @@
 //! The one place where a worker reports what it did: log events and metrics, the attempt log, the
 //! counters of its heartbeat, and the age of waiting deliveries.
 
+use parking_lot::Mutex;
+use tokio::time::Instant;
+
 use super::{
     attempt::{Attempt, Job},
     attempt_log,
     counters::Counters,
     disposition::{Disposition, SkipReason, Skipped},
     oldest_waiting::OldestWaiting,
-    once_a_minute::OnceAMinute,
 };
 use homing_broker::{Message, Route, topology::THROTTLE_WAITS};
-use homing_domain::{clock, delivery::Delivery, verdict::Verdict};
+use homing_domain::{clock, delivery::Delivery, url::EndpointUrl, verdict::Verdict};
 use homing_telemetry::{
     events::{self, Attempted},
+    line_limit::LineLimit,
     metrics,
 };
+
+/// Lines a minute about deliveries that cannot be attempted now; more URLs add nothing new.
+const MAX_NOT_NOW_LINES: usize = 100;
 
 /// The recipients of reports about deliveries.
 pub(super) struct Observers {
     pub(super) attempt_log: attempt_log::Sender,
     pub(super) counters: Counters,
     pub(super) oldest_waiting: OldestWaiting,
-    not_now_lines: OnceAMinute,
+    not_now_lines: Mutex<LineLimit<EndpointUrl>>,
 }
 
 impl Observers {
     pub(super) fn new(attempt_log: attempt_log::Sender) -> Self {
+        let not_now_lines = Mutex::new(LineLimit::new(MAX_NOT_NOW_LINES));
         let (counters, oldest_waiting) = (Counters::new(), OldestWaiting::default());
-        Self { attempt_log, counters, oldest_waiting, not_now_lines: OnceAMinute::default() }
+        Self { attempt_log, counters, oldest_waiting, not_now_lines }
+    }
+
+    fn not_now_is_logged(&self, url: EndpointUrl) -> bool {
+        self.not_now_lines.lock().is_due(url, Instant::now().into_std())
     }
 
     /// Reports an attempt that has ended.
@@ -82,7 +93,7 @@ impl Observers {
             // At most one line per URL and minute, and one record per delivery, when this begins:
             // there may be very many.
             SkipReason::NotNow(error) => {
-                if url.as_ref().is_some_and(|url| self.not_now_lines.is_due(url)) {
+                if url.clone().is_some_and(|url| self.not_now_is_logged(url)) {
                     events::held(delivery, "no attempt can be made now", Some(error.as_ref()));
                 } else {
                     metrics::held();

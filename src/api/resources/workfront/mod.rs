@@ -13,7 +13,7 @@ use std::collections::BTreeMap;
 
 use axum::{
     Json,
-    extract::{RawQuery, State},
+    extract::State,
     http::{HeaderName, StatusCode, header::LOCATION},
 };
 use serde::{Deserialize, Deserializer, Serialize, de::Error};
@@ -22,7 +22,8 @@ use serde_json::{Map, Value, json};
 use crate::{
     api::requests::{
         auth::WORKFRONT,
-        extract::{IdInPath, JsonBody, NoParameters, Parameters},
+        extract::{IdInPath, JsonBody},
+        query::{NoParameters, Query, UpTo},
     },
     registry::RegistryError,
     web::{App, AppState, problem::Problem},
@@ -41,7 +42,6 @@ use homing_store::{Listing, MAX_PAGE_LIMIT};
 
 pub(super) use versions::*;
 
-const PAGE_LIMIT_DEFAULT: u32 = 100;
 /// Far beyond any existing page.
 const MAX_PAGE: u32 = 1_000_000;
 
@@ -49,7 +49,7 @@ const MAX_PAGE: u32 = 1_000_000;
 #[derive(Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 #[schema(as = WorkfrontWanted, example = json!({"objCode": "PROJ", "eventType": "UPDATE", "url": "https://example.com/hook", "authToken": "EauthTokenWorkfrontRocks1234_"}))]
-pub(super) struct Wanted {
+pub(super) struct CreateRequest {
     /// The kind of object: `TASK`, `PROJ`, …
     obj_code: String,
     /// `CREATE`, `UPDATE` or `DELETE`.
@@ -84,7 +84,7 @@ fn yes_no_or_blank<'de, D: Deserializer<'de>>(deserializer: D) -> Result<bool, D
     }
 }
 
-impl Wanted {
+impl CreateRequest {
     fn draft(self) -> Result<Draft, FieldError> {
         one_of("objCode", &self.obj_code, &OBJ_CODES)?;
         one_of("eventType", &self.event_type, &EVENT_TYPES)?;
@@ -160,7 +160,7 @@ type Created = (StatusCode, [(HeaderName, String); 1], Json<Versioned>);
 /// Create a subscription in Workfront's form.
 #[utoipa::path(
     post, path = "/attask/eventsubscription/api/v1/subscriptions", tag = "workfront", operation_id = "workfront_create",
-    request_body = Wanted,
+    request_body = CreateRequest,
     responses(
         (status = 201, description = "Created, at `Location`", body = Versioned),
         (status = 409, description = "The same subscription exists"),
@@ -169,9 +169,9 @@ type Created = (StatusCode, [(HeaderName, String); 1], Json<Versioned>);
 pub(super) async fn create(
     State(app): State<AppState>,
     _: NoParameters,
-    JsonBody(wanted): JsonBody<Wanted>,
+    JsonBody(request): JsonBody<CreateRequest>,
 ) -> Result<Created, Problem> {
-    let created = app.services.registry.create(wanted.draft()?).await.map_err(renamed)?;
+    let created = app.services.registry.create(request.draft()?).await.map_err(renamed)?;
     let id = created.subscription.id;
     let location = format!("{WORKFRONT}/{id}");
     let versioned = Versioned { id, version: Version::default() };
@@ -282,6 +282,15 @@ struct Meta {
     total_count: u64,
 }
 
+/// The page that a request reads.
+#[derive(Deserialize)]
+pub(super) struct PageNumber {
+    #[serde(default)]
+    page: UpTo<MAX_PAGE, 1>,
+    #[serde(default)]
+    limit: UpTo<MAX_PAGE_LIMIT, 100>,
+}
+
 /// List subscriptions in Workfront's form.
 ///
 /// Those that cannot be read are counted and not listed; `/v1/subscriptions` names them.
@@ -295,11 +304,8 @@ struct Meta {
 )]
 pub(super) async fn list(
     State(app): State<AppState>,
-    RawQuery(query): RawQuery,
+    Query(PageNumber { page: UpTo(page), limit: UpTo(limit) }, _): Query<PageNumber>,
 ) -> Result<Json<Page>, Problem> {
-    let parameters = Parameters::read(query.as_deref(), &["page", "limit"])?;
-    let page = parameters.number("page", 1, 1..=MAX_PAGE)?;
-    let limit = parameters.number("limit", PAGE_LIMIT_DEFAULT, 1..=MAX_PAGE_LIMIT)?;
     let offset = page.saturating_sub(1).saturating_mul(limit);
     let (Listing { subscriptions, .. }, total_count) =
         app.services.registry.in_workfronts_form(offset, limit).await?;

@@ -5,7 +5,10 @@ use serde::{Deserialize, Serialize};
 
 use super::Versioned;
 use crate::{
-    api::requests::extract::{IdInPath, JsonBody, NoParameters},
+    api::requests::{
+        extract::{IdInPath, JsonBody},
+        query::NoParameters,
+    },
     web::{App, AppState, problem::Problem},
 };
 use homing_domain::{
@@ -18,7 +21,7 @@ use homing_store::MAX_PAGE_LIMIT;
 #[derive(Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
 #[schema(as = WorkfrontWantedVersion)]
-pub(in crate::api) struct WantedVersion {
+pub(in crate::api) struct SetVersionRequest {
     version: Version,
 }
 
@@ -26,14 +29,14 @@ pub(in crate::api) struct WantedVersion {
 #[utoipa::path(
     put, path = "/attask/eventsubscription/api/v1/subscriptions/{id}/version", tag = "workfront", operation_id = "workfront_set_version",
     params(("id" = SubscriptionId, Path, description = "The subscription")),
-    request_body = WantedVersion,
+    request_body = SetVersionRequest,
     responses((status = 200, description = "Version set", body = Versioned)),
 )]
 pub(in crate::api) async fn set_version(
     State(app): State<AppState>,
     _: NoParameters,
     IdInPath(id): IdInPath,
-    JsonBody(WantedVersion { version }): JsonBody<WantedVersion>,
+    JsonBody(SetVersionRequest { version }): JsonBody<SetVersionRequest>,
 ) -> Result<Json<Versioned>, Problem> {
     let subscription = app.services.registry.get_workfront(id).await?;
     app.services.registry.set_versions(vec![subscription], version).await?;
@@ -44,7 +47,7 @@ pub(in crate::api) async fn set_version(
 #[derive(Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 #[schema(as = WorkfrontWantedVersions)]
-pub(in crate::api) struct WantedVersions {
+pub(in crate::api) struct SetVersionsRequest {
     #[serde(default)]
     subscription_ids: Vec<SubscriptionId>,
     #[serde(default)]
@@ -65,7 +68,7 @@ pub(in crate::api) struct AllVersioned {
 /// All given ids must exist; otherwise nothing is changed.
 #[utoipa::path(
     put, path = "/attask/eventsubscription/api/v1/subscriptions/version", tag = "workfront", operation_id = "workfront_set_versions",
-    request_body = WantedVersions,
+    request_body = SetVersionsRequest,
     responses(
         (status = 200, description = "Versions set", body = AllVersioned),
         (status = 404, description = "One of them does not exist"),
@@ -74,9 +77,9 @@ pub(in crate::api) struct AllVersioned {
 pub(in crate::api) async fn set_versions(
     State(app): State<AppState>,
     _: NoParameters,
-    JsonBody(wanted): JsonBody<WantedVersions>,
+    JsonBody(wanted): JsonBody<SetVersionsRequest>,
 ) -> Result<Json<AllVersioned>, Problem> {
-    let WantedVersions { subscription_ids, all_customer_subscriptions: all, version } = wanted;
+    let SetVersionsRequest { subscription_ids, all_customer_subscriptions: all, version } = wanted;
     if all != subscription_ids.is_empty() {
         let message =
             "set either this, with at least one id, or `allCustomerSubscriptions` to true";

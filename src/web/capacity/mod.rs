@@ -1,7 +1,7 @@
-//! Places for connections: their holders, whose turn it is on each, and which one gives way.
+//! The capacity for connections: who is admitted, whose turn it is on each, and which one gives way.
 //!
 //! On every connection it is either homing's turn (a request is worked on) or the client's: to send
-//! the head of a request, the rest of a body, or to take an answer. Where places run short, the
+//! the head of a request, the rest of a body, or to take an answer. Where there is no more room, the
 //! connection that has waited longest for its client gives way to a new one, so that idle clients
 //! do not keep others out. Connections on which a request is worked on never give way. Beyond them
 //! there is a reserve, from which only health and metrics are answered.
@@ -41,8 +41,8 @@ const ANSWER_DEADLINE: Duration = Duration::from_secs(30);
 /// Then it has to take so many bytes each second.
 const ANSWER_BYTES_PER_SECOND: usize = 16 * 1_024;
 
-/// The places of one listener.
-pub(super) struct Places {
+/// The connections of one listener, and how many there may be.
+pub(super) struct Capacity {
     /// Connections of one network at one time.
     max_per_network: usize,
     table: Mutex<Table>,
@@ -84,9 +84,9 @@ enum Turn {
     Takes { until: Instant },
 }
 
-/// The place of one connection, until it is dropped.
-pub(super) struct Place {
-    places: Arc<Places>,
+/// The admission of one connection, until it is dropped.
+pub(super) struct Admission {
+    capacity: Arc<Capacity>,
     id: u64,
     /// True if only health and metrics are answered.
     pub(super) is_reserve: bool,
@@ -98,7 +98,7 @@ pub(super) struct Place {
 
 /// A request and its answer, until it is dropped.
 pub(super) struct Exchange {
-    places: Arc<Places>,
+    capacity: Arc<Capacity>,
     connection: u64,
     id: u64,
     /// True beyond the limit of requests, where only health and metrics are answered.
@@ -116,25 +116,25 @@ pub(super) fn network(address: IpAddr) -> IpAddr {
     }
 }
 
-impl Places {
-    /// Places of which one IPv4 address, or one IPv6 network of 64 bits, has at most
+impl Capacity {
+    /// Capacity of which one IPv4 address, or one IPv6 network of 64 bits, has at most
     /// `max_per_network`.
     pub(super) fn new(max_per_network: usize) -> Arc<Self> {
         Arc::new(Self { max_per_network, table: Mutex::default() })
     }
 
-    /// A place for a connection from `peer`; `None`: even the reserve is in use.
-    pub(super) fn admit(self: &Arc<Self>, peer: IpAddr) -> Option<Place> {
+    /// The admission of a connection from `peer`; `None`: even the reserve is in use.
+    pub(super) fn admit(self: &Arc<Self>, peer: IpAddr) -> Option<Admission> {
         let network = network(peer);
         let mut table = self.table.lock();
         let of_network = table.count(|one| !one.is_reserve && one.network == network);
         let of_all = table.count(|one| !one.is_reserve);
-        let has_place = if of_network >= self.max_per_network {
+        let has_room = if of_network >= self.max_per_network {
             table.make_way(|_, one| !one.is_reserve && one.network == network)
         } else {
             of_all < MAX_CONNECTIONS || table.make_way(|_, one| !one.is_reserve)
         };
-        let is_reserve = !has_place;
+        let is_reserve = !has_room;
         if is_reserve && table.count(|one| one.is_reserve) >= MAX_RESERVE {
             table.make_way(|_, one| one.is_reserve).then_some(())?;
         }
@@ -151,7 +151,7 @@ impl Places {
         };
         table.connections.insert(id, connection);
         drop(table);
-        Some(Place { places: Arc::clone(self), id, is_reserve, ends, cut })
+        Some(Admission { capacity: Arc::clone(self), id, is_reserve, ends, cut })
     }
 
     /// Cuts the connection that has waited longest for its client.
@@ -242,10 +242,10 @@ impl Connection {
     }
 }
 
-impl Place {
+impl Admission {
     /// A request has come, whose body has yet to arrive if there `is_more`.
     pub(super) fn begin(&self, is_more: bool) -> Exchange {
-        let mut table = self.places.table.lock();
+        let mut table = self.capacity.table.lock();
         if table.exchanges >= MAX_EXCHANGES {
             table.make_way(|id, one| id != self.id && one.exchanges.len() > 1);
         }
@@ -263,20 +263,20 @@ impl Place {
         if self.is_reserve {
             self.ends.cancel();
         }
-        Exchange { places: Arc::clone(&self.places), connection: self.id, id, is_beyond }
+        Exchange { capacity: Arc::clone(&self.capacity), connection: self.id, id, is_beyond }
     }
 }
 
-impl Drop for Place {
+impl Drop for Admission {
     fn drop(&mut self) {
-        self.places.table.lock().forget(self.id);
+        self.capacity.table.lock().forget(self.id);
     }
 }
 
 impl Exchange {
     /// The body is complete, or no longer needed.
     pub(super) fn body_ended(&self) {
-        let mut table = self.places.table.lock();
+        let mut table = self.capacity.table.lock();
         let exchanging = table.exchanging(self.connection, self.id);
         if let Some(one) = exchanging.filter(|one| matches!(one.turn, Turn::Sends { .. })) {
             one.turn = Turn::Homing;
@@ -285,7 +285,7 @@ impl Exchange {
 
     /// homing has sent so many bytes, or only a head; it is the client's turn.
     pub(super) fn says(&self, bytes: usize) {
-        let mut table = self.places.table.lock();
+        let mut table = self.capacity.table.lock();
         let Some(one) = table.exchanging(self.connection, self.id) else { return };
         let begun = match one.turn {
             Turn::Takes { until } => until,
@@ -304,7 +304,7 @@ impl Exchange {
 
     /// homing still works on the rest of the answer.
     pub(super) fn thinks(&self) {
-        if let Some(one) = self.places.table.lock().exchanging(self.connection, self.id) {
+        if let Some(one) = self.capacity.table.lock().exchanging(self.connection, self.id) {
             one.turn = Turn::Homing;
         }
     }
@@ -312,7 +312,7 @@ impl Exchange {
     /// An answer of so many bytes is in memory. Where there are too many, the clients that have
     /// waited longest with theirs are cut.
     pub(super) fn holds(&self, bytes: usize) {
-        let mut table = self.places.table.lock();
+        let mut table = self.capacity.table.lock();
         let Some(one) = table.exchanging(self.connection, self.id) else { return };
         one.unsent = bytes;
         table.unsent = table.unsent.saturating_add(bytes);
@@ -324,7 +324,7 @@ impl Exchange {
 
 impl Drop for Exchange {
     fn drop(&mut self) {
-        let mut table = self.places.table.lock();
+        let mut table = self.capacity.table.lock();
         let Some(connection) = table.connections.get_mut(&self.connection) else { return };
         let Some(ended) = connection.exchanges.remove(&self.id) else { return };
         connection.wait_from_now();

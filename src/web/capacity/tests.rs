@@ -11,38 +11,38 @@ fn address(number: usize) -> IpAddr {
     IpAddr::from([10, 0, high, low])
 }
 
-fn is_cut(place: &Place) -> bool {
-    place.cut.is_cancelled()
+fn is_cut(admission: &Admission) -> bool {
+    admission.cut.is_cancelled()
 }
 
 #[tokio::test(start_paused = true)]
 async fn the_connection_that_has_waited_longest_for_its_client_gives_way() {
-    let places = Places::new(MAX_CONNECTIONS);
+    let capacity = Capacity::new(MAX_CONNECTIONS);
     let mut held = Vec::new();
     for number in 0..MAX_CONNECTIONS {
-        held.push(places.admit(address(number)).unwrap());
+        held.push(capacity.admit(address(number)).unwrap());
         advance(Duration::from_millis(1)).await;
     }
     let worked_on = held[0].begin(false);
-    let new = places.admit(address(9_999)).unwrap();
+    let new = capacity.admit(address(9_999)).unwrap();
     assert!(!new.is_reserve && !is_cut(&held[0]) && is_cut(&held[1]) && !is_cut(&held[2]));
     drop(worked_on);
     advance(SECOND).await;
-    assert!(!places.admit(address(9_998)).unwrap().is_reserve);
+    assert!(!capacity.admit(address(9_998)).unwrap().is_reserve);
     assert!(is_cut(&held[2]) && !is_cut(&held[0]), "it has just been answered");
 }
 
 #[tokio::test(start_paused = true)]
 async fn an_address_gives_way_to_itself_and_has_no_more_than_its_share() {
-    let places = Places::new(2);
-    let [first, second] = [(); 2].map(|()| places.admit(address(1)).unwrap());
-    let other = places.admit(address(2)).unwrap();
+    let capacity = Capacity::new(2);
+    let [first, second] = [(); 2].map(|()| capacity.admit(address(1)).unwrap());
+    let other = capacity.admit(address(2)).unwrap();
     advance(SECOND).await;
-    let third = places.admit(address(1)).unwrap();
+    let third = capacity.admit(address(1)).unwrap();
     assert_eq!([is_cut(&first), is_cut(&second), is_cut(&other)], [true, false, false]);
     let _worked_on = [second.begin(false), third.begin(false)];
-    assert!(places.admit(address(1)).unwrap().is_reserve);
-    assert!(!places.admit(address(2)).unwrap().is_reserve);
+    assert!(capacity.admit(address(1)).unwrap().is_reserve);
+    assert!(!capacity.admit(address(2)).unwrap().is_reserve);
 }
 
 #[test]
@@ -55,13 +55,13 @@ fn addresses_of_one_ipv6_network_are_one() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn while_every_place_is_worked_on_there_is_a_reserve_and_it_is_bounded() {
-    let places = Places::new(1);
-    let place = places.admit(address(1)).unwrap();
-    let _worked_on = place.begin(false);
-    let reserve: Vec<_> = (0..MAX_RESERVE).map(|_| places.admit(address(1)).unwrap()).collect();
+async fn while_every_connection_is_worked_on_there_is_a_reserve_and_it_is_bounded() {
+    let capacity = Capacity::new(1);
+    let admission = capacity.admit(address(1)).unwrap();
+    let _worked_on = admission.begin(false);
+    let reserve: Vec<_> = (0..MAX_RESERVE).map(|_| capacity.admit(address(1)).unwrap()).collect();
     assert!(reserve.iter().all(|one| one.is_reserve));
-    let one_more = places.admit(address(1)).unwrap();
+    let one_more = capacity.admit(address(1)).unwrap();
     assert_eq!(reserve.iter().filter(|one| is_cut(one)).count(), 1);
     let request = one_more.begin(false);
     assert!(one_more.ends.is_cancelled(), "one request on each");
@@ -70,27 +70,27 @@ async fn while_every_place_is_worked_on_there_is_a_reserve_and_it_is_bounded() {
 
 #[tokio::test(start_paused = true)]
 async fn every_wait_for_a_client_has_an_end() {
-    let places = Places::new(MAX_CONNECTIONS);
-    let swept = async |place: &Place, after: Duration| {
+    let capacity = Capacity::new(MAX_CONNECTIONS);
+    let swept = async |admission: &Admission, after: Duration| {
         advance(after.saturating_sub(SECOND)).await;
-        places.sweep();
-        assert!(!is_cut(place) && !place.ends.is_cancelled());
+        capacity.sweep();
+        assert!(!is_cut(admission) && !admission.ends.is_cancelled());
         advance(SECOND).await;
-        places.sweep();
-        (is_cut(place), place.ends.is_cancelled())
+        capacity.sweep();
+        (is_cut(admission), admission.ends.is_cancelled())
     };
-    let silent = places.admit(address(1)).unwrap();
+    let silent = capacity.admit(address(1)).unwrap();
     assert_eq!(swept(&silent, HEAD_DEADLINE).await, (true, false), "no head");
-    let idle = places.admit(address(1)).unwrap();
+    let idle = capacity.admit(address(1)).unwrap();
     drop(idle.begin(false));
     assert_eq!(swept(&idle, IDLE_DEADLINE).await, (false, true), "no second request");
-    let sending = places.admit(address(1)).unwrap();
+    let sending = capacity.admit(address(1)).unwrap();
     let _body = sending.begin(true);
     assert_eq!(swept(&sending, BODY_DEADLINE).await, (true, false), "half a body");
-    let taking = places.admit(address(1)).unwrap();
+    let taking = capacity.admit(address(1)).unwrap();
     let answer = taking.begin(false);
     advance(Duration::from_mins(5)).await;
-    places.sweep();
+    capacity.sweep();
     assert!(!is_cut(&taking), "it is homing's turn");
     answer.says(0);
     assert_eq!(swept(&taking, ANSWER_DEADLINE).await, (true, false), "nothing is taken");
@@ -98,29 +98,29 @@ async fn every_wait_for_a_client_has_an_end() {
 
 #[tokio::test(start_paused = true)]
 async fn answers_are_taken_at_a_least_rate() {
-    let places = Places::new(MAX_CONNECTIONS);
-    let place = places.admit(address(1)).unwrap();
-    let answer = place.begin(false);
+    let capacity = Capacity::new(MAX_CONNECTIONS);
+    let admission = capacity.admit(address(1)).unwrap();
+    let answer = admission.begin(false);
     answer.says(0);
     for _ in 0..40 {
         answer.says(ANSWER_BYTES_PER_SECOND);
         advance(SECOND).await;
-        places.sweep();
+        capacity.sweep();
     }
-    assert!(!is_cut(&place), "as fast as it must be");
+    assert!(!is_cut(&admission), "as fast as it must be");
     for _ in 0..40 {
         answer.says(1);
         advance(SECOND).await;
-        places.sweep();
+        capacity.sweep();
     }
-    assert!(is_cut(&place), "a byte a second is not enough");
+    assert!(is_cut(&admission), "a byte a second is not enough");
 }
 
 #[tokio::test(start_paused = true)]
 async fn answers_that_no_client_takes_are_bounded_in_memory() {
-    let places = Places::new(MAX_CONNECTIONS);
-    let held: Vec<_> = (0..3).map(|number| places.admit(address(number)).unwrap()).collect();
-    let answers: Vec<_> = held.iter().map(|place| place.begin(false)).collect();
+    let capacity = Capacity::new(MAX_CONNECTIONS);
+    let held: Vec<_> = (0..3).map(|number| capacity.admit(address(number)).unwrap()).collect();
+    let answers: Vec<_> = held.iter().map(|admission| admission.begin(false)).collect();
     for answer in &answers {
         answer.says(0);
         answer.holds(MAX_UNSENT_BYTES / 2);
@@ -128,18 +128,18 @@ async fn answers_that_no_client_takes_are_bounded_in_memory() {
     }
     assert_eq!(held.iter().map(is_cut).collect::<Vec<_>>(), [true, false, false]);
     drop(answers);
-    assert_eq!(places.table.lock().unsent, 0);
+    assert_eq!(capacity.table.lock().unsent, 0);
 }
 
 #[tokio::test(start_paused = true)]
 async fn requests_are_bounded_beside_connections() {
-    let places = Places::new(MAX_CONNECTIONS);
-    let held: Vec<_> = (0..2).map(|number| places.admit(address(number)).unwrap()).collect();
+    let capacity = Capacity::new(MAX_CONNECTIONS);
+    let held: Vec<_> = (0..2).map(|number| capacity.admit(address(number)).unwrap()).collect();
     let unfinished: Vec<_> = (0..MAX_EXCHANGES).map(|_| held[0].begin(true)).collect();
     assert!(!held[1].begin(false).is_beyond && is_cut(&held[0]));
     drop(unfinished);
     let worked_on: Vec<_> = (0..MAX_EXCHANGES).map(|_| held[1].begin(false)).collect();
-    let third = places.admit(address(3)).unwrap();
+    let third = capacity.admit(address(3)).unwrap();
     assert!(third.begin(false).is_beyond && !is_cut(&held[1]));
     drop(worked_on);
     assert!(!third.begin(false).is_beyond);

@@ -1,0 +1,55 @@
+//! The addresses of pages.
+
+use url::form_urlencoded;
+
+use homing_delivery::parking::Entry;
+
+/// `a=1&b=2`, encoded.
+pub(super) fn query<'a>(pairs: impl IntoIterator<Item = (&'a str, &'a str)>) -> String {
+    form_urlencoded::Serializer::new(String::new()).extend_pairs(pairs).finish()
+}
+
+/// `path?a=1&b=2`, encoded.
+pub(super) fn link<'a>(path: &str, pairs: impl IntoIterator<Item = (&'a str, &'a str)>) -> String {
+    format!("{path}?{}", query(pairs))
+}
+
+/// The page of one event.
+pub(super) fn event(event: &str) -> String {
+    link("/event", [("id", event)])
+}
+
+/// The list of attempts to one URL.
+pub(super) fn attempts_at(url: &str) -> String {
+    link("/deliveries", [("url", url)])
+}
+
+/// The page of one endpoint.
+pub(super) fn endpoint(url: &str) -> String {
+    link("/endpoint", [("url", url)])
+}
+
+/// The page of one message.
+pub(super) fn parked(entry: &Entry) -> String {
+    let subscription = entry.subscription_id.map(|id| id.to_string()).unwrap_or_default();
+    let parked = entry.parked_ms.map(|at| at.get().to_string()).unwrap_or_default();
+    let parts =
+        [("event", entry.event_id.as_str()), ("subscription", &subscription), ("parked", &parked)];
+    link("/parked/message", parts)
+}
+
+/// The list of subscriptions at one URL.
+pub(super) fn subscriptions_at(url: &str) -> String {
+    link("/subscriptions", [("q", url)])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn parameters_are_encoded() {
+        assert_eq!(link("/event", [("id", "a b&c")]), "/event?id=a+b%26c");
+        assert_eq!(query([("b", "x<"), ("a", "2")]), "b=x%3C&a=2");
+    }
+}
