@@ -42,7 +42,7 @@ impl Handler for Files {
 async fn main() -> Result<(), Box<dyn Error>> {
     let folder = env::args().nth(1).ok_or("name a folder")?;
     let pool = Pool::builder(Files(folder.into())).open().await?;
-    pool.subscribe("files.#", "https://files.example/").await?;
+    pool.subscribe("files.#", "files").await?;
     let stop = CancellationToken::new();
     let interrupted = async {
         let interrupted = tokio::signal::ctrl_c().await;

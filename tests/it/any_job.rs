@@ -7,7 +7,7 @@ use homing_delivery::{
     CancellationToken, Pool,
     settings::{CircuitSettings, ScheduleSettings},
 };
-use homing_domain::circuit::StateName;
+use homing_domain::{circuit::StateName, url::EndpointUrl};
 use homing_store::settings::StoreSettings;
 
 use crate::support::{broker::Raw, eventually, holds, installation::Installation};
@@ -16,7 +16,7 @@ use crate::support::{broker::Raw, eventually, holds, installation::Installation}
 #[expect(dead_code, reason = "its main is for those who run it")]
 mod example;
 
-const TARGET: &str = "https://files.example/";
+const TARGET: &str = "files";
 const WAITS: [u64; 40] = [300; 40];
 
 /// A pool for the example's handler, with the queues and the store of `installation`.
@@ -64,7 +64,7 @@ async fn wait_until_written(folder: &Path, texts: &[&str]) {
 }
 
 async fn wait_for_state(installation: &Installation, state: StateName) {
-    let url = TARGET.parse().expect("a URL");
+    let url = EndpointUrl::target(TARGET).expect("a key");
     eventually(async || {
         let circuit = installation.parts.circuits.get(&url).await.expect("the store answers");
         holds(circuit.state.name() == state, format!("{circuit:?}"))

@@ -10,8 +10,9 @@
 //! # Any job
 //!
 //! A [`Handler`] of your own runs on the same pool, with the same schedule, circuits, parking and
-//! attempt log. Every event of a subscription becomes a job; publish events to the topic exchange
-//! `<prefix>.v1.events`, with their topic as the routing key.
+//! attempt log. Every event of a subscription becomes a job for its target, which is a key: jobs of
+//! one key share a circuit and limits. Publish events to the topic exchange `<prefix>.v1.events`,
+//! with their topic as the routing key.
 //!
 //! ```no_run
 //! use homing_delivery::{
@@ -40,7 +41,7 @@
 //! # async fn example() -> Result<(), Box<dyn std::error::Error>> {
 //! let broker = BrokerSettings::from_toml("prefix = \"prints\"")?;
 //! let pool = Pool::builder(Print).broker(broker).open().await?;
-//! pool.subscribe("order.#", "https://printer.example/").await?;
+//! pool.subscribe("order.#", "printer").await?;
 //! pool.run(CancellationToken::new()).await;
 //! # Ok(())
 //! # }
@@ -64,8 +65,9 @@ pub use homing_domain::{
     id::SubscriptionId,
     outcome::Outcome,
     settings::SettingsError,
-    subscription::{FieldErrors, Subscription},
+    subscription::{FieldError, FieldErrors, Subscription},
     time::UnixMillis,
+    url::{EndpointUrl, EndpointUrlError},
 };
 pub use homing_store::{Store, StoreError, settings::StoreSettings};
 pub use tokio_util::sync::CancellationToken;

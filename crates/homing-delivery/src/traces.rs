@@ -132,17 +132,22 @@ impl Span {
         const ERROR: u8 = 2;
         let delivery = &self.delivery;
         let url = subscription.spec.url.url();
-        let mut attributes = vec![
-            text("http.request.method", "POST"),
-            text("url.scheme", url.scheme()),
-            text("server.address", url.host_str().unwrap_or_default()),
-            number("server.port", &url.port_or_known_default().unwrap_or_default()),
+        let mut attributes = match subscription.spec.url.key() {
+            Some(key) => vec![text("homing.target", key)],
+            None => vec![
+                text("http.request.method", "POST"),
+                text("url.scheme", url.scheme()),
+                text("server.address", url.host_str().unwrap_or_default()),
+                number("server.port", &url.port_or_known_default().unwrap_or_default()),
+            ],
+        };
+        attributes.extend([
             number("http.request.resend_count", &delivery.progress.attempts),
             text("homing.topic", &delivery.event.topic),
             text("homing.event.id", &delivery.event.id),
             text("homing.delivery.id", &delivery.id()),
             text("homing.subscription.id", &delivery.subscription),
-        ];
+        ]);
         let status = outcome.and_then(Outcome::status);
         attributes.extend(status.map(|status| number("http.response.status_code", &status)));
         let error = match outcome {
@@ -154,7 +159,7 @@ impl Span {
         let mut span = json!({
             "traceId": format!("{:032x}", self.context.trace),
             "spanId": format!("{:016x}", self.context.parent),
-            "name": "POST",
+            "name": if subscription.spec.url.key().is_some() { "job" } else { "POST" },
             "kind": CLIENT,
             "startTimeUnixNano": nanoseconds(self.started),
             "endTimeUnixNano": nanoseconds(ended),

@@ -1,4 +1,4 @@
-//! The URLs of endpoints.
+//! The URLs of endpoints, and the keys of other targets.
 
 use std::{cell::Cell, fmt, str::FromStr};
 
@@ -7,10 +7,14 @@ use url::{SyntaxViolation, Url};
 
 /// An endpoint's URL, normalised: scheme and host in lower case, no default port, no fragment.
 ///
-/// Two subscriptions with the same normalised URL share an endpoint.
+/// Two subscriptions with the same normalised URL share an endpoint. A job that calls no URL has a
+/// key in its place, which is kept and shown as `job:KEY`.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(transparent)]
 pub struct EndpointUrl(Url);
+
+/// What the key of a job is shown with, as a URL with its scheme.
+const JOB: &str = "job:";
 
 /// The text is not an endpoint's URL.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -39,6 +43,9 @@ pub enum EndpointUrlError {
         /// Bytes of the normalised URL.
         stored: usize,
     },
+    /// Not the key of a job.
+    #[error("the key of a job has 1 to {max} letters, digits and `-_.:@`", max = EndpointUrl::MAX_KEY)]
+    Key,
     /// The part after `#`, which is for browsers.
     #[error("what follows `#` is never sent; leave it out, or write %23 where `#` is meant")]
     Fragment,
@@ -60,6 +67,33 @@ impl EndpointUrl {
     /// A length that all common servers take.
     pub const MAX_BYTES: usize = 2_048;
 
+    /// The longest key of a job, in bytes.
+    pub const MAX_KEY: usize = 200;
+
+    /// The target of a job: a URL, or a key, which is a text without `//`. Jobs of one target share
+    /// one circuit and one limit of those in flight.
+    ///
+    /// # Errors
+    ///
+    /// [`EndpointUrlError`].
+    pub fn target(text: &str) -> Result<Self, EndpointUrlError> {
+        if text.contains("//") { text.parse() } else { Self::of_key(text) }
+    }
+
+    fn of_key(key: &str) -> Result<Self, EndpointUrlError> {
+        let is_plain = |c: char| c.is_ascii_alphanumeric() || "-_.:@".contains(c);
+        if key.is_empty() || key.len() > Self::MAX_KEY || !key.chars().all(is_plain) {
+            return Err(EndpointUrlError::Key);
+        }
+        format!("{JOB}{key}").parse().map(Self).map_err(EndpointUrlError::Malformed)
+    }
+
+    /// The key of a job; `None`: it is a URL.
+    #[must_use]
+    pub fn key(&self) -> Option<&str> {
+        self.as_str().strip_prefix(JOB)
+    }
+
     /// As [`from_str`](Self::from_str), for a URL that was just written: it must be called exactly
     /// as written, so what a parser would drop or replace is refused.
     ///
@@ -76,7 +110,10 @@ impl EndpointUrl {
         if text.contains('\\') {
             return Err(EndpointUrlError::Backslash);
         }
-        let url = text.parse()?;
+        let url: Self = text.parse()?;
+        if url.key().is_some() {
+            return Err(EndpointUrlError::Scheme(url.0.scheme().to_owned()));
+        }
         if text.contains('#') { Err(EndpointUrlError::Fragment) } else { Ok(url) }
     }
 
@@ -97,6 +134,9 @@ impl FromStr for EndpointUrl {
     type Err = EndpointUrlError;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
+        if let Some(key) = text.strip_prefix(JOB) {
+            return Self::of_key(key);
+        }
         let has_two_slashes = Cell::new(true);
         let see = |violation| {
             if violation == SyntaxViolation::ExpectedDoubleSlash {
@@ -209,6 +249,22 @@ mod tests {
         assert_eq!(url("HTTPS://Example.COM:443/A?b=C#d"), url("https://example.com/A?b=C"));
         assert_ne!(url("https://example.com/a"), url("https://example.com/A"));
         assert_eq!(url("http://example.com").as_str(), "http://example.com/");
+    }
+
+    #[test]
+    fn a_target_is_a_url_or_a_key() {
+        let target = EndpointUrl::target("printer:2@Basel").unwrap();
+        assert_eq!(target.as_str(), "job:printer:2@Basel");
+        assert_eq!(target.key(), Some("printer:2@Basel"));
+        assert_eq!(target.as_str().parse(), Ok(target.clone()), "as the store reads it");
+        let url = EndpointUrl::target("https://Example.com").unwrap();
+        assert_eq!((url.as_str(), url.key()), ("https://example.com/", None));
+        let long = "k".repeat(EndpointUrl::MAX_KEY + 1);
+        for text in ["", "a b", "a/b", "a?b", "a#b", "ä", "a\\b", "a%20b", &long] {
+            assert_eq!(EndpointUrl::target(text), Err(EndpointUrlError::Key), "{text}");
+        }
+        let typed = EndpointUrl::typed(target.as_str()).unwrap_err();
+        insta::assert_snapshot!(typed, @"`job` is not a scheme that homing calls; use https or http");
     }
 
     #[test]

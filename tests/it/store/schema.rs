@@ -1,6 +1,9 @@
 //! Rows that another homing, or an operator with the database's shell, may have written.
 
-use homing_domain::circuit::Circuit;
+use homing_domain::{
+    circuit::{Circuit, StateName},
+    url::EndpointUrl,
+};
 use homing_store::{CircuitPage, Intervention, Page, StoreError};
 
 use super::{
@@ -72,11 +75,18 @@ pub(super) async fn only_rows_that_can_be_named_get_in(place: Place) -> Kept {
     let store = place.open().await?;
     store.insert_subscription(&subscription("a")).await?;
     store.set_circuit(&url("a"), Intervention::Disable, at(0)).await?;
+    let key = EndpointUrl::target("printer")?;
+    store.set_circuit(&key, Intervention::Disable, at(0)).await?;
+    assert_eq!(
+        store.circuit(&key).await?.map(|circuit| circuit.state.name()),
+        Some(StateName::Frozen)
+    );
     for spoil in [
         "UPDATE subscriptions SET id = ''",
         "UPDATE subscriptions SET id = '01931F5A-9C4E-7000-8000-000000000001'",
         "UPDATE subscriptions SET id = '01931f5a9c4e-7000-8000-0000-00000000001'",
         "UPDATE circuits SET url = ''",
+        "UPDATE circuits SET url = 'job:'",
         "UPDATE circuits SET url = 'https://example.com/ä'",
         "UPDATE circuits SET state = 'open'",
         "UPDATE circuits SET window_failures = 1",

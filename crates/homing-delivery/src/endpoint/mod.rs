@@ -102,6 +102,9 @@ pub enum RequestError {
     /// An event that does not fit the subscription's form. Permanent.
     #[error("the event cannot be sent in Workfront's form")]
     Unfit(#[source] UnfitEvent),
+    /// A key in place of the URL. Permanent.
+    #[error("`{0}` is the key of another pool's jobs, and no URL that a webhook can be sent to")]
+    Key(String),
     /// A URL that HTTP cannot carry. Permanent.
     #[error("the subscription's URL cannot be called: give it another one")]
     Url(#[source] InvalidUri),
@@ -123,7 +126,11 @@ impl RequestError {
     pub fn may_pass(&self) -> bool {
         match self {
             Self::Resources(_) | Self::Lookup(_) => true,
-            Self::Header { .. } | Self::Unfit(_) | Self::Url(_) | Self::Unsendable(_) => false,
+            Self::Header { .. }
+            | Self::Unfit(_)
+            | Self::Key(_)
+            | Self::Url(_)
+            | Self::Unsendable(_) => false,
         }
     }
 }

@@ -51,6 +51,7 @@ fn refused(error: &RequestError, subscription: &Subscription) -> FieldError {
         RequestError::Url(why) => {
             FieldError::new("url", format!("no request can be made to it ({why})"))
         }
+        RequestError::Key(_) => FieldError::new("url", error),
         RequestError::Header { name } if *name == AUTHORIZATION.as_str() => {
             let of_token = subscription.spec.auth_token.is_some();
             FieldError::new(if of_token { "auth_token" } else { "headers.authorization" }, error)

@@ -43,13 +43,18 @@ const JSON: HeaderValue = HeaderValue::from_static("application/json");
 /// # Errors
 ///
 /// [`RequestError::Header`] for a header that HTTP cannot carry, [`RequestError::Url`] for a URL
-/// that it cannot, [`RequestError::Unfit`] for an event that Workfront's form cannot hold.
+/// that it cannot, [`RequestError::Key`] for a target that is no URL, [`RequestError::Unfit`] for an
+/// event that Workfront's form cannot hold.
 pub(super) fn build(
     delivery: &Delivery,
     subscription: &Subscription,
     now: UnixMillis,
 ) -> Result<Request<Full<Bytes>>, RequestError> {
-    let uri = Uri::try_from(subscription.spec.url.url().as_str()).map_err(RequestError::Url)?;
+    let url = &subscription.spec.url;
+    if let Some(key) = url.key() {
+        return Err(RequestError::Key(key.to_owned()));
+    }
+    let uri = Uri::try_from(url.as_str()).map_err(RequestError::Url)?;
     let event = &delivery.event;
     let (content_type, encoding, body) = match &subscription.spec.workfront {
         None => {

@@ -18,7 +18,8 @@ use homing_domain::{
     clock,
     id::SubscriptionId,
     settings::{SettingsError, section},
-    subscription::{Draft, FieldErrors, Subscription},
+    subscription::{Draft, FieldError, FieldErrors, Subscription},
+    url::EndpointUrl,
 };
 use homing_store::{Store, StoreError, settings::StoreSettings};
 
@@ -36,7 +37,10 @@ pub enum OpenError {
 /// Why a subscription could not be created.
 #[derive(Debug, thiserror::Error)]
 pub enum SubscribeError {
-    /// A topic or a target that makes no sense.
+    /// A target that is neither a key nor a URL.
+    #[error(transparent)]
+    Target(#[from] FieldError),
+    /// A topic that makes no sense.
     #[error(transparent)]
     Fields(#[from] FieldErrors),
     /// The store does not take it.
@@ -166,8 +170,9 @@ impl Pool {
     /// Makes a job for `target` of every event whose topic matches `topic` from now on, and returns
     /// the id of the subscription. Repeating it changes nothing.
     ///
-    /// A target is an HTTP URL. A handler may take it for a mere name: one target has one circuit and
-    /// one limit of jobs in flight.
+    /// A target is a key: all jobs of one have one circuit, one rate limit and one limit of those
+    /// in flight. It has at most [`EndpointUrl::MAX_KEY`] letters, digits and `-_.:@`; operators
+    /// see it as `job:KEY`. For [`Webhooks`](super::Webhooks) it is the URL to call.
     ///
     /// # Errors
     ///
@@ -177,7 +182,9 @@ impl Pool {
         topic: &str,
         target: &str,
     ) -> Result<SubscriptionId, SubscribeError> {
-        let draft = Draft::new(target, topic);
+        let target =
+            EndpointUrl::target(target).map_err(|error| FieldError::new("target", error))?;
+        let draft = Draft::new(target.as_str(), topic);
         let (id, now) = (SubscriptionId::new(clock::new_id()), clock::now());
         let spec = draft.build(&[])?;
         let subscription = Subscription { id, spec, created: now, updated: now };
