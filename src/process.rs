@@ -22,8 +22,9 @@ use homing_delivery::{
     traces::{self, Sender, Tracer},
     worker::{Handler, Pool, PoolParts, Webhooks},
 };
+#[cfg(not(feature = "livestream"))]
+use homing_domain::settings::SettingsError;
 use homing_domain::{api_token::ApiToken, report::Chain};
-use homing_livestream::{SourceParts, Sources};
 use homing_store::Store;
 
 /// A role of a process.
@@ -53,7 +54,8 @@ pub async fn run(
     let services = Services::open(settings).await?;
     let (tracer, sender) = traces(&services.settings)?.unzip();
     let pool = roles.contains(&Role::Worker).then(|| webhooks(&services, tracer)).transpose()?;
-    let sources = roles.contains(&Role::Source).then(|| sources(&services)).transpose()?;
+    let sources = roles.contains(&Role::Source).then(|| sources(&services, stop.clone()));
+    let sources = sources.transpose()?;
     let api_stop = CancellationToken::new();
     let api_tasks = TaskTracker::new();
     if let Some(sender) = sender {
@@ -74,7 +76,6 @@ pub async fn run(
     let connecting = connect(services.broker.clone(), Arc::clone(&services.store), delivers);
     if stop.run_until_cancelled(connecting).await.is_some() {
         let pool = pool.map(|pool| pool.run(stop.clone()));
-        let sources = sources.map(|sources| sources.run(stop.clone()));
         let (pool, sources) = (OptionFuture::from(pool), OptionFuture::from(sources));
         tokio::join!(stop.cancelled(), pool, sources);
     }
@@ -129,7 +130,14 @@ pub fn pool(
     Ok(Pool::new(pool, handler))
 }
 
-fn sources(services: &Services) -> Result<Sources, StartError> {
+/// Reads the sources until `stop`.
+#[cfg(feature = "livestream")]
+fn sources(
+    services: &Services,
+    stop: CancellationToken,
+) -> Result<impl Future<Output = ()> + use<>, StartError> {
+    use homing_livestream::{SourceParts, Sources};
+
     let sources = SourceParts {
         broker: services.broker.clone(),
         store: Arc::clone(&services.store),
@@ -137,7 +145,21 @@ fn sources(services: &Services) -> Result<Sources, StartError> {
         endpoint: services.settings.endpoint.clone(),
         drain_grace: services.settings.worker.drain_grace,
     };
-    Sources::new(&sources).map_err(StartError::Endpoints)
+    Ok(Sources::new(&sources).map_err(StartError::Endpoints)?.run(stop))
+}
+
+/// Refuses to read sources, if there are any.
+#[cfg(not(feature = "livestream"))]
+fn sources(
+    services: &Services,
+    stop: CancellationToken,
+) -> Result<impl Future<Output = ()> + use<>, StartError> {
+    if services.settings.source.livestream.is_empty() {
+        return Ok(stop.cancelled_owned());
+    }
+    let part = "reader of Live Streams (roles `api` and `worker` go without)";
+    let error = SettingsError::not_built("source.livestream", part, "livestream");
+    Err(StartError::Settings(error))
 }
 
 /// The server of API and dashboard, which listens already.

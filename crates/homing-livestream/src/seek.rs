@@ -14,7 +14,7 @@ use futures_util::StreamExt;
 use tokio::time::{Instant, timeout};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use super::{Source, slot};
+use super::{slot, sources::Source};
 use homing_broker::{
     Broker,
     control::{Change, ListenBackoff},

@@ -15,10 +15,10 @@ use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    Source,
     reader::{ConnectionEvent, RecordSink},
     record::Facts,
     rule::{Disconnect, Takeover},
+    sources::Source,
 };
 use homing_broker::{Message, lock::Lock, pipeline::Pipeline};
 use homing_domain::{
