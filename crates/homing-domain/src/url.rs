@@ -13,7 +13,7 @@ use url::{SyntaxViolation, Url};
 #[serde(transparent)]
 pub struct EndpointUrl(Url);
 
-/// What the key of a job is shown with, as a URL with its scheme.
+/// The prefix with which the key of a job is kept and shown.
 const JOB: &str = "job:";
 
 /// The text is not an endpoint's URL.

@@ -19,7 +19,7 @@ const FULL: f64 = 0.7;
 /// The last events of a run are delivered at less than full load.
 const REACHED: f64 = 0.97;
 
-/// What was counted.
+/// Everything that was counted.
 pub(super) struct Measured {
     pub(super) ended: Ended,
     pub(super) arrivals: Arrivals,
