@@ -128,6 +128,7 @@ async fn what_is_under_way_at_the_end_is_answered() {
             u32::from(broker.publish_until_confirmed(&message, Route::Events).await.is_ok())
         });
     }
+    // The end comes amid the work, wherever that is.
     tokio::time::sleep(Duration::from_millis(20)).await;
     let closing = Instant::now();
     broker.close().await;

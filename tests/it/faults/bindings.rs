@@ -79,10 +79,8 @@ async fn what_is_confirmed_while_bindings_come_and_go_is_in_a_queue() {
         let (broker, fates, stop) = (homing.clone(), Arc::clone(&fates), stop.clone());
         let route = if publisher % 2 == 0 { Route::Events } else { Route::Retry };
         publishing.spawn(async move {
-            for number in 0.. {
-                if stop.is_cancelled() {
-                    return;
-                }
+            let numbers = (0..).take_while(|_: &u32| !stop.is_cancelled());
+            for number in numbers {
                 let id = format!("{publisher}-{number}");
                 let fate = broker.publish(&event(&id), route).await;
                 let is_retry = route == Route::Retry;
@@ -98,15 +96,17 @@ async fn what_is_confirmed_while_bindings_come_and_go_is_in_a_queue() {
     let (primary, events) = (names.primary(), names.events());
     let (unrouted, alternate) = (names.unrouted(), names.alternate());
     let (binding, net) = ((&*primary, &*events, "#"), (&*unrouted, &*alternate, ""));
+    // The load decides what is published in a phase, and how often; the time only ends it.
+    let phase = async || tokio::time::sleep(PHASE).await;
     for _ in 0..CYCLES {
         unbind(&channel, net).await;
         unbind(&channel, binding).await;
-        tokio::time::sleep(PHASE).await;
+        phase().await;
         bind(&channel, binding).await;
-        tokio::time::sleep(PHASE).await;
+        phase().await;
         bind(&channel, net).await;
         unbind(&channel, binding).await;
-        tokio::time::sleep(PHASE).await;
+        phase().await;
         bind(&channel, binding).await;
     }
     stop.cancel();
