@@ -55,7 +55,8 @@ pub async fn run(
     let (tracer, sender) = traces(&services.settings)?.unzip();
     let pool = roles.contains(&Role::Worker).then(|| webhooks(&services, tracer)).transpose()?;
     let sources = roles.contains(&Role::Source).then(|| sources(&services, stop.clone()));
-    let sources = sources.transpose()?;
+    // Boxed, or every future that runs a process is as large as this one.
+    let sources = sources.transpose()?.map(Box::pin);
     let api_stop = CancellationToken::new();
     let api_tasks = TaskTracker::new();
     if let Some(sender) = sender {
