@@ -198,7 +198,7 @@ async fn listen(
 
 /// Connects to the broker, however long it takes; logs an error once, and again when it changes.
 async fn connect(broker: Broker, store: Arc<dyn Store>, delivers: bool) {
-    if let Err(error) = store.remember_queues(&broker.topology().wait_queues()).await {
+    if let Err(error) = store.remember_queues(&broker.topology().variable_queues()).await {
         error!(error = %Chain(&error), "topology.not_remembered");
     }
     let mut backoff = Backoff::new(Duration::from_millis(500), Duration::from_secs(10));

@@ -77,7 +77,8 @@ impl Services {
     pub async fn open(settings: Settings) -> Result<Self, StartError> {
         let schedules = settings.schedule.schedules().map_err(StartError::Settings)?;
         let topology = Topology::new(&settings.broker.prefix, schedules.waits())
-            .with_slots(settings.source.slots());
+            .with_slots(settings.source.slots())
+            .with_held_queues(settings.held.queues);
         let broker = Broker::new(&settings.broker, topology)
             .map_err(StartError::Settings)?
             .with_rules(settings.events);

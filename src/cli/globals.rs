@@ -157,7 +157,8 @@ impl Globals {
     pub(super) async fn past(&self) -> Result<Past, Failure> {
         let settings = self.settings_of_command()?;
         let schedules = settings.schedule.schedules().map_err(Failure::Settings)?;
-        let topology = Topology::new(&settings.broker.prefix, schedules.waits());
+        let topology = Topology::new(&settings.broker.prefix, schedules.waits())
+            .with_held_queues(settings.held.queues);
         let broker = Broker::passive(&settings.broker, topology)
             .map_err(Failure::Settings)?
             .with_rules(settings.events);
@@ -197,7 +198,8 @@ impl Globals {
         let settings = self.settings_of_command()?;
         let schedules = settings.schedule.schedules().map_err(Failure::Settings)?;
         let topology = Topology::new(&settings.broker.prefix, schedules.waits())
-            .with_slots(settings.source.slots());
+            .with_slots(settings.source.slots())
+            .with_held_queues(settings.held.queues);
         let broker = build(&settings.broker, topology)
             .map_err(Failure::Settings)?
             .with_rules(settings.events);
@@ -223,7 +225,7 @@ impl Past {
 /// Remembers the queues that connecting may create, so that they are found after no schedule needs
 /// them any more.
 pub(super) async fn remember_queues(services: &Services) -> Result<(), StoreError> {
-    let names = services.broker.topology().wait_queues();
+    let names = services.broker.topology().variable_queues();
     services.store.remember_queues(&names).await.inspect_err(|error| {
         tracing::warn!(error = %Chain(error), "topology.not_remembered");
     })

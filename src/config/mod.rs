@@ -20,8 +20,8 @@ mod template;
 
 use homing_broker::settings::{BrokerSettings, EventsSettings};
 use homing_delivery::settings::{
-    AttemptsSettings, CircuitSettings, EndpointSettings, ScheduleSettings, TracesSettings,
-    WorkerSettings,
+    AttemptsSettings, CircuitSettings, EndpointSettings, HeldSettings, ScheduleSettings,
+    TracesSettings, WorkerSettings,
 };
 use homing_domain::settings::SettingsError;
 use homing_livestream::settings::SourceSettings;
@@ -67,6 +67,8 @@ pub struct Settings {
     pub endpoint: EndpointSettings,
     /// `[circuit]`
     pub circuit: CircuitSettings,
+    /// `[held]`
+    pub held: HeldSettings,
     /// `[schedule]`
     pub schedule: ScheduleSettings,
     /// `[source]`
@@ -130,6 +132,7 @@ impl Settings {
             self.worker.check(),
             self.endpoint.check(),
             self.circuit.check(),
+            self.held.check(),
             self.schedule.schedules().map(drop),
             self.source.check(),
             self.store.check(),

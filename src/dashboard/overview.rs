@@ -85,7 +85,8 @@ pub(super) async fn part(app: &App) -> Option<String> {
 impl Shown {
     fn of(overview: Arc<Overview>) -> Self {
         let most = overview.queues.iter().filter_map(|queue| queue.messages).max().unwrap_or(0);
-        let shown = overview.queues.iter().filter(|queue| queue.kind != Kind::Lock);
+        let shown =
+            overview.queues.iter().filter(|queue| queue.kind != Kind::Lock && queue.is_listed());
         Self {
             attention: attention(&overview),
             tiles: tiles(&overview),
@@ -100,7 +101,7 @@ impl Rung {
         let messages = queue.messages.unwrap_or(0);
         let class = match queue.kind {
             Kind::Primary | Kind::Retry => "fill-accent",
-            Kind::Wait => "fill-wait",
+            Kind::Wait | Kind::Held => "fill-wait",
             Kind::Parked | Kind::Unrouted => "fill-bad",
             Kind::Lock => "fill-idle",
         };
@@ -259,6 +260,7 @@ fn queues(overview: &Overview, found: &mut Vec<Attention>) {
             Kind::Primary
             | Kind::Retry
             | Kind::Wait
+            | Kind::Held
             | Kind::Parked
             | Kind::Unrouted
             | Kind::Lock => {}

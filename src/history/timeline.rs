@@ -29,6 +29,11 @@ enum DeliveryState {
     Delivered(UnixMillis),
     NotWanted(UnixMillis),
     Waits(Option<UnixMillis>),
+    Held {
+        since: UnixMillis,
+        /// Parked then.
+        until: UnixMillis,
+    },
     Parked {
         reason: ParkReason,
         since: Option<UnixMillis>,
@@ -69,12 +74,22 @@ impl Timeline<'_> {
                     let since = Some(ended(last));
                     DeliveryState::Parked { reason, since, is_there: self.is_there() }
                 }
+                NextState::Held(until) => {
+                    DeliveryState::Held { since: self.held_since(last), until }
+                }
                 next_state @ (NextState::Done | NextState::NotWanted | NextState::Waits(_)) => {
                     DeliveryState::Waits(next_state.due())
                 }
             },
             (None, None) => DeliveryState::Waits(None),
         }
+    }
+
+    /// The first of the records without an attempt that end with `last`.
+    fn held_since(&self, last: &Record) -> UnixMillis {
+        let is_hold = |record: &&&Record| matches!(record.next_state, NextState::Held(_));
+        let holds = self.records.iter().rev().take_while(is_hold);
+        holds.last().map_or(last.started(), |first| first.started())
     }
 
     /// For a parked delivery without an entry: `false` if the whole queue was scanned.
@@ -112,6 +127,9 @@ pub(super) fn build(
         DeliveryState::Delivered(_) => ("delivered", None, None),
         DeliveryState::NotWanted(_) => ("not_wanted", None, None),
         DeliveryState::Waits(due) => ("waits", waiting(*due, circuit.as_ref(), now), *due),
+        DeliveryState::Held { until, .. } => {
+            ("held", Some(holding(circuit.as_ref(), *until, now)), None)
+        }
         DeliveryState::Parked { .. } => ("parked", blocking(circuit.as_ref(), now), None),
     };
     let is_gone = matches!(&state, DeliveryState::Parked { is_there: Some(false), .. });
@@ -147,7 +165,14 @@ fn summary(state: &DeliveryState, known: &Timeline<'_>) -> String {
         DeliveryState::NotWanted(at) => {
             format!("was not sent: at {at} its subscription no longer matched")
         }
-        DeliveryState::Waits(_) => format!("waits{failed}{}", held(known)),
+        DeliveryState::Waits(_) => {
+            let why = skipped(known).map(|why| format!("; then held without an attempt: {why}"));
+            format!("waits{failed}{}", why.unwrap_or_default())
+        }
+        DeliveryState::Held { since, .. } => {
+            let why = skipped(known).map(|why| format!(": {why}")).unwrap_or_default();
+            format!("held since {since}{why}{failed}")
+        }
         DeliveryState::Parked { reason, since, is_there } => {
             let at = since.map(|since| format!(" at {since}")).unwrap_or_default();
             let since = since.map(|since| format!(" since {since}")).unwrap_or_default();
@@ -184,10 +209,10 @@ fn last_attempt(known: &Timeline<'_>) -> Option<(u32, String)> {
 }
 
 /// The reason why nothing was attempted the last time.
-fn held(known: &Timeline<'_>) -> String {
-    match known.records.last().map(|record| &record.happened) {
-        Some(AttemptEvent::NotAttempted(why)) => format!("; then held without an attempt: {why}"),
-        Some(AttemptEvent::Attempted(_)) | None => String::new(),
+fn skipped<'a>(known: &Timeline<'a>) -> Option<&'a str> {
+    match &known.records.last()?.happened {
+        AttemptEvent::NotAttempted(why) => Some(why),
+        AttemptEvent::Attempted(_) => None,
     }
 }
 
@@ -227,6 +252,13 @@ fn waiting(
     })
 }
 
+/// What a delivery in a held queue waits for.
+fn holding(circuit: Option<&circuits::View>, until: UnixMillis, now: UnixMillis) -> String {
+    let next = blocking(circuit, now)
+        .unwrap_or_else(|| "its circuit is closed: it is sent in its turn".to_owned());
+    format!("{next}; parked at {until} where it still waits then")
+}
+
 /// The effect of a circuit that is not closed.
 fn blocking(circuit: Option<&circuits::View>, now: UnixMillis) -> Option<String> {
     let circuit = circuit?;
@@ -240,8 +272,8 @@ fn blocking(circuit: Option<&circuits::View>, now: UnixMillis) -> Option<String>
             None => "a probe is due now".to_owned(),
         };
         Some(format!(
-            "its circuit is open since {since}{why}, {probe}; other deliveries are held for the \
-             next step of their schedule"
+            "its circuit is open since {since}{why}, {probe}; other deliveries are held until it \
+             closes"
         ))
     } else if state == StateName::Frozen.as_str() {
         Some(format!(

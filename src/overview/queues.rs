@@ -22,6 +22,8 @@ pub enum Kind {
     Retry,
     /// Deliveries that wait.
     Wait,
+    /// Deliveries that wait for their endpoint.
+    Held,
     /// Parked messages.
     Parked,
     /// Messages without a route.
@@ -81,6 +83,7 @@ fn kind(spec: &QueueSpec, primary: &str, unrouted: &str) -> Kind {
         QueueKind::Deliver { .. } if spec.name == primary => Kind::Primary,
         QueueKind::Deliver { .. } => Kind::Retry,
         QueueKind::Wait { .. } => Kind::Wait,
+        QueueKind::Held { .. } => Kind::Held,
         QueueKind::Keep { .. } if spec.name == unrouted => Kind::Unrouted,
         QueueKind::Keep { .. } => Kind::Parked,
         QueueKind::Lock => Kind::Lock,
@@ -91,7 +94,10 @@ impl Queue {
     fn new(spec: &QueueSpec, kind: Kind, state: &State) -> Self {
         let wait = match &spec.kind {
             QueueKind::Wait { wait, .. } => Some(*wait),
-            QueueKind::Deliver { .. } | QueueKind::Keep { .. } | QueueKind::Lock => None,
+            QueueKind::Deliver { .. }
+            | QueueKind::Held { .. }
+            | QueueKind::Keep { .. }
+            | QueueKind::Lock => None,
         };
         let (state, depth): (_, Option<Depth>) = match state {
             State::Present(depth) | State::Unchecked(depth) => ("present", *depth),
@@ -104,6 +110,7 @@ impl Queue {
             Kind::Primary => "new events",
             Kind::Retry => "due deliveries",
             Kind::Wait => "waits",
+            Kind::Held => "waits for its endpoint",
             Kind::Parked => "given up",
             Kind::Unrouted => "had no route",
             Kind::Lock => "lock of a source",
@@ -119,6 +126,12 @@ impl Queue {
             consumers: depth.map(|depth| depth.consumers),
             next_due_ms: None,
         }
+    }
+
+    /// False for a held queue without messages, of which there are many.
+    #[must_use]
+    pub fn is_listed(&self) -> bool {
+        self.kind != Kind::Held || self.messages != Some(0)
     }
 
     /// Sets the next due time of its wait.

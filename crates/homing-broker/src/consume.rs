@@ -1,5 +1,7 @@
 //! Consuming: each message comes with the receipt that answers for it.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use futures_util::StreamExt;
 use lapin::{
@@ -19,6 +21,7 @@ use super::{
     Broker, Message, Origin, Receipt, Unreadable,
     acks::send_answers,
     channels,
+    connection::ManagedConnection,
     error::{BrokerError, ROUND_TRIP_DEADLINE, lost, within},
     message,
     prefetch::{Bounds, Prefetch},
@@ -96,12 +99,30 @@ impl Broker {
     ///
     /// [`BrokerError`].
     pub async fn consume(&self, lane: Lane, bounds: Bounds) -> Result<Consumer, BrokerError> {
-        let link = match lane {
+        let connection = match lane {
             Lane::Primary => &self.primary,
             Lane::Retry => &self.retry,
         };
-        let queue = lane.queue(self.topology.names());
-        let connection = link.open().await?;
+        self.consume_from(connection, lane.queue(self.topology.names()), bounds).await
+    }
+
+    /// Starts to consume the held queue of `slot`; what the broker sends ahead stays within
+    /// `bounds`.
+    ///
+    /// # Errors
+    ///
+    /// [`BrokerError`].
+    pub async fn consume_held(&self, slot: u16, bounds: Bounds) -> Result<Consumer, BrokerError> {
+        self.consume_from(&self.held, self.topology.names().held(slot), bounds).await
+    }
+
+    async fn consume_from(
+        &self,
+        connection: &Arc<ManagedConnection>,
+        queue: String,
+        bounds: Bounds,
+    ) -> Result<Consumer, BrokerError> {
+        let connection = connection.open().await?;
         let channel = channels::open(&connection).await?;
         let prefetch = Prefetch::new(bounds, Instant::now());
         let messages = start(&channel, &queue, prefetch.in_force()).await?;
@@ -130,6 +151,16 @@ impl Broker {
     pub async fn lane_depth(&self, lane: Lane) -> Result<Depth, BrokerError> {
         let depth = self.depth(&lane.queue(self.topology.names())).await?;
         Ok(depth.unwrap_or(Depth { messages: 0, consumers: 0 }))
+    }
+
+    /// Returns what waits in the held queue of `slot`, and its consumers in all processes; `None`:
+    /// it does not exist.
+    ///
+    /// # Errors
+    ///
+    /// [`BrokerError`].
+    pub async fn held_depth(&self, slot: u16) -> Result<Option<Depth>, BrokerError> {
+        self.depth(&self.topology.names().held(slot)).await
     }
 }
 

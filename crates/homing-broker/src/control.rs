@@ -26,6 +26,8 @@ pub enum Change {
     Subscriptions,
     /// The circuit of this URL changed its state.
     Circuit(EndpointUrl),
+    /// A held queue was taken or given back.
+    Slots,
     /// The source of this name was paused, resumed or stopped.
     Source(String),
 }
@@ -35,17 +37,21 @@ impl Change {
         match self {
             Self::Subscriptions => "subscriptions".to_owned(),
             Self::Circuit(url) => format!("circuit {}", url.as_str()),
+            Self::Slots => "slots".to_owned(),
             Self::Source(name) => format!("source {name}"),
         }
     }
 
     /// Reads an announcement; `None` if only another version of homing knows it.
     fn read(text: &[u8]) -> Option<Self> {
-        match std::str::from_utf8(text).ok()?.split_once(' ') {
+        let text = std::str::from_utf8(text).ok()?;
+        match text.split_once(' ') {
             Some(("circuit", url)) => url.parse().ok().map(Self::Circuit),
             Some(("source", name)) => Some(Self::Source(name.to_owned())),
             Some(_) => None,
-            None => (text == b"subscriptions").then_some(Self::Subscriptions),
+            None if text == "subscriptions" => Some(Self::Subscriptions),
+            None if text == "slots" => Some(Self::Slots),
+            None => None,
         }
     }
 }
@@ -157,9 +163,8 @@ mod tests {
     #[test]
     fn what_is_announced_is_read_as_it_was_written() {
         let url = "https://example.com/a b?c".parse().unwrap();
-        for change in
-            [Change::Subscriptions, Change::Circuit(url), Change::Source("main".to_owned())]
-        {
+        let source = Change::Source("main".to_owned());
+        for change in [Change::Subscriptions, Change::Circuit(url), Change::Slots, source] {
             assert_eq!(Change::read(change.text().as_bytes()), Some(change));
         }
         assert_eq!(Change::read(b"something new"), None);

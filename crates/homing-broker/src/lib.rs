@@ -7,7 +7,8 @@
 //!
 //! A [`Broker`] keeps one connection to publish, because a broker that blocks publishers must not
 //! hold up acks; one for each lane to consume, so that what ends one does not end the other; one to
-//! inspect queues and to receive changes; and, where sources are read, one that holds their locks.
+//! inspect queues and to receive changes; where something is held, one to consume that; and, where
+//! sources are read, one that holds their locks.
 //! [`topology`] defines the queues and exchanges, [`message`] writes events and deliveries into
 //! messages, [`publish`], [`pipeline`] and [`consume`] carry them, [`publishers`] and [`group`] have
 //! them confirmed, [`empty`] republishes what is in the wrong queue, [`receipt`] and [`acks`] answer
@@ -79,6 +80,7 @@ pub struct Broker {
     rules: EventsSettings,
     primary: Arc<ManagedConnection>,
     retry: Arc<ManagedConnection>,
+    held: Arc<ManagedConnection>,
     control: Arc<ManagedConnection>,
     locks: Arc<ManagedConnection>,
     publishing: Arc<ManagedConnection>,
@@ -141,6 +143,7 @@ impl Broker {
             rules: EventsSettings::default(),
             primary: Arc::new(link("primary")),
             retry: Arc::new(link("retry")),
+            held: Arc::new(link("held")),
             control: Arc::new(link("control")),
             locks: Arc::new(link("locks").with_small_frames()),
             publishers: Arc::new(Publishers::new(
@@ -235,7 +238,7 @@ impl Broker {
     pub async fn close(&self) {
         self.closing.cancel();
         self.publishers.close();
-        for link in self.connections().into_iter().chain([&self.locks]) {
+        for link in self.connections().into_iter().chain([&self.held, &self.locks]) {
             link.close().await;
         }
         self.tasks.close();

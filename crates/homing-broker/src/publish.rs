@@ -28,6 +28,13 @@ pub enum Route {
     Retry,
     /// Due after this wait, which must be one of the topology's.
     Wait(Duration),
+    /// Waits in the held queue of this slot until its endpoint can take it.
+    Held {
+        /// The number of the queue.
+        slot: u16,
+        /// The broker parks it after this time.
+        at_most: Duration,
+    },
     /// Given up, and kept for an operator.
     Parked,
 }
@@ -43,6 +50,7 @@ impl Route {
             }
             Self::Retry => by_name(names.retry()),
             Self::Wait(wait) => by_name(names.wait(wait)),
+            Self::Held { slot, .. } => by_name(names.held(slot)),
             Self::Parked => by_name(names.parked()),
         }
     }

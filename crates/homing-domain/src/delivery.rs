@@ -9,6 +9,7 @@ use super::{
     schedule::Step,
     time::UnixMillis,
     trace::TraceContext,
+    verdict::ParkReason,
 };
 
 /// One event for one subscription; lives from fan-out until it is done or parked.
@@ -57,10 +58,21 @@ pub struct Progress {
     pub first_failure: Option<UnixMillis>,
     /// No attempt before this instant, as the endpoint requested.
     pub not_before: Option<UnixMillis>,
+    /// Set while it waits for its endpoint without an attempt.
+    pub hold: Option<Hold>,
     /// The last outcome as text.
     pub last_outcome: Option<String>,
     /// True while it is unknown if the subscription, which could not be read, matches the event.
     pub unmatched: bool,
+}
+
+/// A delivery's wait for its endpoint, from its first refusal to its next attempt.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Hold {
+    /// The time of the first refusal.
+    pub since: UnixMillis,
+    /// The reason of the last refusal, for which it is parked where the wait is too long.
+    pub reason: ParkReason,
 }
 
 /// The position of a delivery: a value that no two of its messages share.
@@ -96,6 +108,7 @@ impl Progress {
             first_failure: self.first_failure.or(Some(now)),
             throttled: 0,
             not_before: None,
+            hold: None,
             last_outcome: Some(outcome),
             unmatched: false,
             ..self.clone()
@@ -106,6 +119,13 @@ impl Progress {
     #[must_use]
     pub fn held(&self) -> Self {
         Self { holds: self.holds.saturating_add(1), ..self.clone() }
+    }
+
+    /// The progress at `now` of a delivery that was refused for `reason` and waits for its endpoint.
+    #[must_use]
+    pub fn refused(&self, reason: ParkReason, now: UnixMillis) -> Self {
+        let since = self.hold.map_or(now, |hold| hold.since);
+        Self { hold: Some(Hold { since, reason }), ..self.held() }
     }
 
     /// The progress after a deferral without an attempt, because its endpoint is busy.

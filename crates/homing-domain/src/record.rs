@@ -132,6 +132,8 @@ pub enum NextState {
     NotWanted,
     /// It waits, and is due at this instant.
     Waits(UnixMillis),
+    /// It waits for its endpoint, in a held queue; parked at this instant where that takes longer.
+    Held(UnixMillis),
     /// It was parked.
     Parked(ParkReason),
 }
@@ -154,13 +156,14 @@ impl Record {
 }
 
 impl NextState {
-    /// `delivered`, `not_wanted`, `waits` or `parked`
+    /// `delivered`, `not_wanted`, `waits`, `held` or `parked`
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Done => "delivered",
             Self::NotWanted => "not_wanted",
             Self::Waits(_) => "waits",
+            Self::Held(_) => "held",
             Self::Parked(_) => "parked",
         }
     }
@@ -170,7 +173,7 @@ impl NextState {
     pub fn due(self) -> Option<UnixMillis> {
         match self {
             Self::Waits(due) => Some(due),
-            Self::Done | Self::NotWanted | Self::Parked(_) => None,
+            Self::Done | Self::NotWanted | Self::Held(_) | Self::Parked(_) => None,
         }
     }
 
@@ -179,7 +182,7 @@ impl NextState {
     pub fn reason(self) -> Option<ParkReason> {
         match self {
             Self::Parked(reason) => Some(reason),
-            Self::Done | Self::NotWanted | Self::Waits(_) => None,
+            Self::Done | Self::NotWanted | Self::Waits(_) | Self::Held(_) => None,
         }
     }
 }

@@ -132,7 +132,7 @@ where
 {
     match timeout(POLL_INTERVAL, changes.next()).await {
         Ok(Some(Change::Source(_))) | Err(_) => refresh(sources).await,
-        Ok(Some(Change::Subscriptions | Change::Circuit(_))) => {}
+        Ok(Some(Change::Subscriptions | Change::Circuit(_) | Change::Slots)) => {}
         Ok(None) => return false,
     }
     true

@@ -14,7 +14,7 @@ use homing_domain::{
 /// The columns of one record, in the order in which they are inserted.
 pub(super) const COLUMNS: &str = "\
     id, event, topic, subscription, delivery, url, step, replays, class, attempt, duration_ms, \
-    outcome, status, response, cut, cause, sequel, due_ms, reason";
+    outcome, status, response, cut, cause, sequel, due_ms, reason, held";
 
 /// One record.
 #[derive(FromRow)]
@@ -39,6 +39,7 @@ pub(super) struct AttemptRow {
     pub(super) next_state: String,
     pub(super) due_ms: Option<i64>,
     pub(super) reason: Option<String>,
+    pub(super) held: i64,
 }
 
 /// A UUID as it is stored.
@@ -75,15 +76,28 @@ impl From<&Record> for AttemptRow {
             cut: attempted.is_some_and(|attempted| attempted.cut).into(),
             cause: cause.as_deref().map(text),
             next_state: stored(record.next_state).to_owned(),
-            due_ms: record.next_state.due().map(UnixMillis::get),
+            due_ms: due(record.next_state).map(UnixMillis::get),
             reason: record.next_state.reason().map(|reason| reason.as_str().to_owned()),
+            held: matches!(record.next_state, NextState::Held(_)).into(),
         }
     }
 }
 
-/// The schema knows three words: a delivery that is done without an attempt was not wanted.
+/// The schema knows three words: a delivery that is done without an attempt was not wanted, and one
+/// that is held waits.
 fn stored(next_state: NextState) -> &'static str {
-    if next_state == NextState::NotWanted { NextState::Done.as_str() } else { next_state.as_str() }
+    match next_state {
+        NextState::Done | NextState::NotWanted => "delivered",
+        NextState::Waits(_) | NextState::Held(_) => "waits",
+        NextState::Parked(_) => "parked",
+    }
+}
+
+fn due(next_state: NextState) -> Option<UnixMillis> {
+    match next_state {
+        NextState::Waits(due) | NextState::Held(due) => Some(due),
+        NextState::Done | NextState::NotWanted | NextState::Parked(_) => None,
+    }
 }
 
 /// A text without zero bytes, which PostgreSQL refuses.
@@ -139,6 +153,7 @@ impl AttemptRow {
             (Some(_) | None, Some(_) | None) => None,
         };
         let next_state = match self.due_ms {
+            Some(until) if self.held != 0 => NextState::Held(UnixMillis::new(until)),
             Some(due) => NextState::Waits(UnixMillis::new(due)),
             None => match &self.reason {
                 Some(reason) => NextState::Parked(reason.parse().map_err(sqlx::Error::decode)?),

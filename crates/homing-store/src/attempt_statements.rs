@@ -7,7 +7,7 @@ use super::{
 };
 use homing_domain::record::{Class, Classes, Record};
 
-/// Rows of one statement: 19 values each, far below 32,766. Source: SQLite, *Limits*, 9; PostgreSQL
+/// Rows of one statement: 20 values each, far below 32,766. Source: SQLite, *Limits*, 9; PostgreSQL
 /// takes twice as many.
 pub(super) const ROWS_AT_ONCE: usize = 100;
 
@@ -59,7 +59,8 @@ pub(super) fn insert<DB: SqlDatabase>(records: &[Record]) -> Statement<DB> {
             cause,
             next_state,
             due_ms,
-            reason
+            reason,
+            held
         );
     }
     insert.push(") ON CONFLICT (id) DO NOTHING")

@@ -1,6 +1,6 @@
-//! Everything that homing keeps besides messages: subscriptions, the circuits of their URLs, the
-//! state of sources, the names of declared queues, the figures of the pool, and a log of attempts
-//! for operators.
+//! Everything that homing keeps besides messages: subscriptions, the circuits of their URLs, which
+//! held queue is whose, the state of sources, the names of declared queues, the figures of the
+//! pool, and a log of attempts for operators.
 //!
 //! Promises to the layers above: a confirmed write survives the loss of power; two subscriptions to
 //! the same events at the same URL never exist together, whichever processes write; counts of
@@ -38,6 +38,7 @@ mod circuits;
 mod confidential;
 mod error;
 mod encryption;
+mod held;
 mod key_source;
 mod keyring;
 #[cfg(feature = "postgres")]
@@ -69,6 +70,7 @@ pub use circuits::{
 };
 pub use encryption::{Keys, Reencrypted};
 pub use error::{Corrupt, CorruptCircuit, StoreError};
+pub use held::{HeldSlot, HeldStore, SLOT_REST};
 pub use publications::{MAX_PUBLICATIONS, PUBLICATIONS_KEPT, PublicationStore};
 pub use sources::SourceStore;
 pub use subscriptions::{
@@ -92,6 +94,7 @@ pub const DEADLINE: Duration = Duration::from_secs(10);
 pub trait Store:
     ActivityStore
     + AttemptLog
+    + HeldStore
     + PublicationStore
     + SourceStore
     + SubscriptionStore
@@ -242,8 +245,8 @@ pub trait Store:
     /// [`StoreError`]: a step that failed.
     async fn prune_circuits(&self, before: UnixMillis) -> Result<u64, StoreError>;
 
-    /// Remembers names of wait queues, so that they are found when no schedule names them any more.
-    /// To be called before they are declared.
+    /// Remembers names of wait queues and held queues, so that they are found when the settings do
+    /// not name them any more. To be called before they are declared.
     ///
     /// # Errors
     ///

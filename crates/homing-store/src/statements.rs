@@ -136,6 +136,17 @@ pub(super) const UNSETTLED_COUNTS: &str = "\
 pub(super) const AT_URL: &str = "\
     SELECT * FROM subscriptions WHERE url = $3 AND id > $1 ORDER BY id LIMIT $2";
 
+pub(super) const HELD_SLOTS: &str =
+    "SELECT slot, url, since_ms FROM held_slots WHERE prefix = $1 ORDER BY slot";
+/// Changes nothing where the slot is not as it was read.
+pub(super) const TAKE_SLOT: &str = "\
+    INSERT INTO held_slots (prefix, slot, url, since_ms) VALUES ($1, $2, $3, $4) \
+    ON CONFLICT (prefix, slot) DO UPDATE SET url = excluded.url, since_ms = excluded.since_ms \
+    WHERE held_slots.url IS NULL AND held_slots.since_ms = $5";
+pub(super) const GIVE_BACK_SLOT: &str = "\
+    UPDATE held_slots SET url = NULL, since_ms = $5 \
+    WHERE prefix = $1 AND slot = $2 AND url = $3 AND since_ms = $4";
+
 pub(super) const QUEUES: &str = "SELECT name FROM queues ORDER BY name";
 pub(super) const FORGET_QUEUE: &str = "DELETE FROM queues WHERE name = $1";
 

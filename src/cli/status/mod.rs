@@ -108,7 +108,8 @@ impl Viewer {
     fn new(settings: Settings) -> Result<Self, Failure> {
         let schedules = settings.schedule.schedules().map_err(Failure::Settings)?;
         let topology = Topology::new(&settings.broker.prefix, schedules.waits())
-            .with_slots(settings.source.slots());
+            .with_slots(settings.source.slots())
+            .with_held_queues(settings.held.queues);
         let broker = Broker::passive(&settings.broker, topology)
             .map_err(Failure::Settings)?
             .with_rules(settings.events);

@@ -126,7 +126,7 @@ fn ladder(queues: &[Queue], output: &mut Output<'_>) -> Result<(), Failure> {
     output.line("")?;
     let now = clock::now();
     let mut rows = Rows::new(output, &["QUEUE", "HOLDS", "MESSAGES", "CONSUMERS", "NEXT DUE"]);
-    for queue in queues {
+    for queue in queues.iter().filter(|queue| queue.is_listed()) {
         let messages = queue.messages.map(|number| number.to_string());
         let messages = messages.unwrap_or_else(|| queue.state.to_owned());
         let consumers = queue.consumers.map(|number| number.to_string()).unwrap_or_default();

@@ -59,6 +59,7 @@ fn record() -> impl Strategy<Value = Record> {
     let next_state = prop_oneof![
         Just(NextState::Done),
         any::<i64>().prop_map(|due| NextState::Waits(UnixMillis::new(due))),
+        any::<i64>().prop_map(|until| NextState::Held(UnixMillis::new(until))),
         prop::sample::select(ParkReason::ALL.to_vec()).prop_map(NextState::Parked),
     ];
     let url = prop::option::weighted(0.9, "https://[ab]\\.example/");

@@ -15,6 +15,7 @@ mod changes;
 mod circuits;
 mod content;
 mod encryption;
+mod held;
 mod listing;
 mod lost_server;
 mod many_writers;
@@ -94,6 +95,9 @@ macro_rules! conformance {
         sources: the_status_of_a_source_survives_reopening,
         sources: of_twenty_that_take_a_reset_one_gets_it,
         sources: slots_are_kept_as_last_reported,
+        held: a_slot_belongs_to_one_url_and_a_url_has_one_slot,
+        held: a_slot_rests_after_it_was_given_back_and_goes_to_another,
+        held: of_many_that_take_slots_each_url_gets_one,
         activity: a_report_that_is_sent_again_counts_once,
         activity: requests_of_workers_that_are_alive_add_up,
         activity: figures_of_many_workers_add_up_by_the_minute,

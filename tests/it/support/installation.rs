@@ -59,6 +59,7 @@ impl Installation {
         let settings = Settings::from_toml(&toml(&corner, &folder, waits, settings))
             .expect("the settings of the test make sense");
         corner.topology = corner.topology.clone().with_slots(settings.source.slots());
+        corner.topology = corner.topology.clone().with_held_queues(settings.held.queues);
         let parts = Box::pin(Services::open(settings.clone())).await.expect("the parts open");
         parts.broker.connect().await.expect("the topology can be declared");
         let publisher = Publisher::new(&corner).await;
@@ -190,7 +191,9 @@ pub(crate) fn toml(corner: &Corner, folder: &TempDir, waits: &[u64], further: &s
     let circuit = "circuit.open_above_percent = 100\n\
                    circuit.open_at_consecutive_failures = 50000\n";
     let circuit = if further.contains("circuit.") { "" } else { circuit };
+    // Each is another queue to declare.
+    let held = if further.contains("held.queues") { "" } else { "held.queues = 2\n" };
     let loopback = "endpoint.allow_networks = [\"127.0.0.0/8\"]\n";
     let loopback = if further.contains("allow_networks") { "" } else { loopback };
-    format!("{base}{store}{circuit}{loopback}{further}")
+    format!("{base}{store}{circuit}{held}{loopback}{further}")
 }

@@ -37,6 +37,7 @@ impl Site {
         let text = toml(&corner, &folder, waits, further);
         let settings = Settings::from_toml(&text).expect("the settings of the test make sense");
         corner.topology = corner.topology.clone().with_slots(settings.source.slots());
+        corner.topology = corner.topology.clone().with_held_queues(settings.held.queues);
         fs::write(&config, text).expect("the settings can be written");
         Self { corner, folder, config }
     }

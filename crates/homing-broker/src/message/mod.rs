@@ -57,6 +57,10 @@ pub mod header {
     pub const FIRST_FAILURE: &str = "x-homing-first-failure-ms";
     /// The earliest time of the next attempt, Unix ms.
     pub const NOT_BEFORE: &str = "x-homing-not-before-ms";
+    /// Since when it waits for its endpoint without an attempt, Unix ms.
+    pub const HELD: &str = "x-homing-held-ms";
+    /// The reason for that, and for parking it where it waits for too long.
+    pub const HELD_REASON: &str = "x-homing-held-reason";
     /// The last outcome.
     pub const LAST_OUTCOME: &str = "x-homing-last-outcome";
     /// 1: the subscription could not be read, so it is not known yet if it matches the event.

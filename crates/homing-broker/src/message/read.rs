@@ -15,7 +15,7 @@ use crate::{
     settings::{SubscriptionHeader, TopicFrom},
 };
 use homing_domain::{
-    delivery::Progress,
+    delivery::{Hold, Progress},
     event::{CONTENT_TYPE_DEFAULT, ContentEncoding, Event},
     id::{EventId, SubscriptionId, SubscriptionIdError},
     schedule::Step,
@@ -224,9 +224,17 @@ fn read_progress(headers: &Headers<'_>) -> Progress {
         received: instant(header::RECEIVED),
         first_failure: instant(header::FIRST_FAILURE),
         not_before: instant(header::NOT_BEFORE),
+        hold: read_hold(headers),
         last_outcome: headers.text(header::LAST_OUTCOME),
         unmatched: headers.count(header::UNMATCHED) > 0,
     }
+}
+
+/// Reads since when it waits for its endpoint, and why.
+fn read_hold(headers: &Headers<'_>) -> Option<Hold> {
+    let since = headers.integer(header::HELD).map(UnixMillis::new)?;
+    let reason = headers.text(header::HELD_REASON)?.parse().ok()?;
+    Some(Hold { since, reason })
 }
 
 /// Reads the publisher's trace; an unreadable one is ignored.
@@ -238,14 +246,18 @@ fn read_trace(headers: &Headers<'_>) -> Option<TraceContext> {
 
 /// Reads reason and time of parking. What homing parked has a reason; what the broker moved has
 /// only its own `x-death`. Homing rejects only messages of which the broker takes no copy, because
-/// they are too large for it.
+/// they are too large for it. What waited for its endpoint for too long has the reason for that.
 fn read_parked(headers: &Headers<'_>) -> Option<Parked> {
     let reason = headers.text(header::PARKED_REASON).and_then(|word| word.parse().ok());
     let since = headers.integer(header::PARKED).map(UnixMillis::new);
     let by_broker = || {
         let death = headers.last_death_reason();
-        let rejected = death.as_deref() == Some("rejected");
-        let reason = if rejected { ParkReason::TooLarge } else { ParkReason::RejectedByBroker };
+        let held = || read_hold(headers).map(|hold| hold.reason);
+        let reason = match death.as_deref() {
+            Some("rejected") => ParkReason::TooLarge,
+            Some("expired") => held().unwrap_or(ParkReason::RejectedByBroker),
+            Some(_) | None => ParkReason::RejectedByBroker,
+        };
         headers.contains("x-death").then_some(reason)
     };
     reason.or_else(by_broker).map(|reason| Parked { reason, since })

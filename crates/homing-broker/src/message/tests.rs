@@ -1,5 +1,7 @@
 //! Reading and writing of messages.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use lapin::{
     BasicProperties,
@@ -7,9 +9,16 @@ use lapin::{
 };
 
 use super::{Message, Origin, Unreadable, header};
-use crate::settings::{EventsSettings, SubscriptionHeader, TopicFrom};
+use crate::{
+    publish::Route,
+    settings::{EventsSettings, SubscriptionHeader, TopicFrom},
+};
 use homing_domain::{
-    delivery::Progress, id::EventId, schedule::Step, time::UnixMillis, verdict::ParkReason,
+    delivery::{Hold, Progress},
+    id::EventId,
+    schedule::Step,
+    time::UnixMillis,
+    verdict::ParkReason,
 };
 
 const SUBSCRIPTION: &str = "01931f5a-9c4e-7000-8000-000000000001";
@@ -115,6 +124,7 @@ fn a_delivery_is_read_as_it_was_written() {
         replays: 2,
         received: Some(UnixMillis::new(5)),
         first_failure: Some(UnixMillis::new(6)),
+        hold: Some(Hold { since: UnixMillis::new(8), reason: ParkReason::Frozen }),
         not_before: Some(UnixMillis::new(7)),
         last_outcome: Some("refused 503".to_owned()),
         unmatched: true,
@@ -146,6 +156,31 @@ fn properties_on_which_the_broker_acts_are_not_copied() {
     assert_eq!(*copy.user_id(), None);
     assert_eq!(*copy.priority(), None);
     assert_eq!(copy.app_id().as_ref().map(ToString::to_string).as_deref(), Some("shop"));
+}
+
+/// Goal: what waited for its endpoint for too long is known as that, wherever it is read.
+#[test]
+fn what_the_broker_parks_from_a_held_queue_has_the_reason_of_its_last_refusal() {
+    let event = read(&headers(&[]), "order.paid").unwrap();
+    let progress = Progress::default().refused(ParkReason::CircuitOpen, UnixMillis::new(8));
+    let progress = progress.refused(ParkReason::Frozen, UnixMillis::new(9));
+    assert_eq!(progress.hold.unwrap().since, UnixMillis::new(8));
+    let message = event.for_subscription(SUBSCRIPTION.parse().unwrap(), progress);
+    let route = Route::Held { slot: 1, at_most: Duration::from_millis(1_500) };
+    let properties = message.outgoing().over(route).properties;
+    assert_eq!(properties.expiration().as_ref().unwrap().as_str(), "1500");
+
+    let parked = |death: &str| {
+        let mut died = FieldTable::default();
+        died.insert("reason".into(), AMQPValue::LongString(death.into()));
+        let mut table = properties.headers().clone().unwrap();
+        table.insert("x-death".into(), AMQPValue::FieldArray(vec![died.into()].into()));
+        let properties = properties.clone().with_headers(table);
+        read_of(&properties, &Origin::homing()).unwrap().parked.unwrap().reason
+    };
+    assert_eq!(parked("expired"), ParkReason::Frozen);
+    assert_eq!(parked("delivery_limit"), ParkReason::RejectedByBroker);
+    assert_eq!(parked("rejected"), ParkReason::TooLarge);
 }
 
 #[test]

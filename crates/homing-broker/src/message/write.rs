@@ -6,7 +6,7 @@ use bytes::Bytes;
 use lapin::{BasicProperties, types::FieldTable};
 
 use super::{Carried, Message, Parked, Unreadable, header};
-use crate::headers;
+use crate::{headers, publish::Route, topology::MAX_TTL_MS};
 use homing_domain::{time::UnixMillis, verdict::ParkReason};
 
 /// A message in its published form.
@@ -36,6 +36,17 @@ impl Outgoing {
         let mut table = self.properties.headers().clone().unwrap_or_default();
         headers::put_integer(&mut table, name, i64::from(count));
         self.properties = Arc::new(Arc::unwrap_or_clone(self.properties).with_headers(table));
+        self
+    }
+
+    /// The message as `route` takes it: what is held ends with its time.
+    #[must_use]
+    pub fn over(mut self, route: Route) -> Self {
+        if let Route::Held { at_most, .. } = route {
+            // The broker takes whole milliseconds. Zero would end it where no consumer waits.
+            let at_most = at_most.as_millis().clamp(1, u128::from(MAX_TTL_MS)).to_string();
+            self.properties = self.properties.with_expiration(at_most.into());
+        }
         self
     }
 }
@@ -100,6 +111,10 @@ impl Message {
             if let Some(instant) = instant {
                 headers::put_integer(table, name, instant.get());
             }
+        }
+        if let Some(hold) = progress.hold {
+            headers::put_integer(table, header::HELD, hold.since.get());
+            headers::put_text(table, header::HELD_REASON, hold.reason.as_str());
         }
         if let Some(outcome) = &progress.last_outcome {
             headers::put_text(table, header::LAST_OUTCOME, outcome);

@@ -30,7 +30,7 @@ pub enum State {
     Different(String),
     /// Exists as an earlier version declared it, which is good enough.
     Former(Depth),
-    /// Left from an earlier schedule, and not needed any more.
+    /// Left from earlier settings, and not needed any more.
     LeftOver(Depth),
     /// Left from an earlier version; another queue has replaced it.
     Superseded {
@@ -92,10 +92,9 @@ impl Topology {
             passive.spend(state.channels_spent());
             findings.push(Finding { name: queue.name.clone(), state });
         }
-        let waits = self.names().wait_prefix();
         let left = declared_before.iter().filter(|name| {
             // The store may be shared with installations of other prefixes.
-            name.starts_with(&waits) && queues.iter().all(|queue| queue.name != **name)
+            self.names().is_variable(name) && queues.iter().all(|queue| queue.name != **name)
         });
         for name in left {
             match declare::depth(passive.get().await?, name).await? {

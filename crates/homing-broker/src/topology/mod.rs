@@ -8,6 +8,11 @@
 //!   `x-dead-letter-strategy: at-least-once` and `x-overflow: reject-publish`. Without any of them
 //!   the broker silently falls back to at-most-once.
 //! - One wait queue per wait: messages expire at the head only, so a shared queue would block.
+//! - What waits for its endpoint is in a held queue, from which workers take it as soon as the
+//!   endpoint can. How long at most is said by each message (`expiration`), not by the queue: a
+//!   changed schedule would be a changed argument. Messages expire at the head only, so one that
+//!   may wait for less time than those before it is parked with them, late and never early. The
+//!   queue's own TTL, the longest that the broker knows, is for copies that lost their expiration.
 //! - `x-delivery-limit` is a large positive number where nothing may ever be dropped: −1 drops on
 //!   RabbitMQ 3.10, and no number means 20 on 4.x.
 //! - Never `x-expires`: it deletes a queue with its messages.
@@ -25,6 +30,7 @@
 
 mod declare;
 mod inspect;
+mod names;
 mod policy;
 #[cfg(test)]
 mod tests;
@@ -43,6 +49,7 @@ pub(crate) use declare::{
     Declared, dead_letters_rejected, depth, depth_on, unbind_former_unrouted,
 };
 pub use inspect::{Finding, State};
+pub use names::Names;
 pub use policy::Danger;
 
 /// Everything that homing declares, targets before what leads to them.
@@ -52,123 +59,10 @@ pub struct Topology {
     waits: BTreeSet<Duration>,
     /// Slots of sources: name and number.
     slots: BTreeSet<(String, u8)>,
+    /// The number of held queues.
+    held_queues: u16,
     /// True if primary and retry queue were found as the first version declared them.
     has_former: Arc<AtomicBool>,
-}
-
-/// The names of all queues and exchanges of one installation.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Names {
-    prefix: String,
-}
-
-impl Names {
-    fn of(&self, object: &str) -> String {
-        format!("{}.v1.{object}", self.prefix)
-    }
-
-    fn of_second(&self, object: &str) -> String {
-        format!("{}.v2.{object}", self.prefix)
-    }
-
-    /// Topic exchange to which publishers publish.
-    #[must_use]
-    pub fn events(&self) -> String {
-        self.of("events")
-    }
-
-    /// Direct exchange of homing's own publishes: every queue is bound by its own name.
-    #[must_use]
-    pub fn route(&self) -> String {
-        self.of("route")
-    }
-
-    /// Fanout exchange, the alternate exchange of both, for messages without a route.
-    #[must_use]
-    pub fn alternate(&self) -> String {
-        self.of("unrouted")
-    }
-
-    /// Queue of messages without a route, and of what policies take out of the parking queue.
-    #[must_use]
-    pub fn unrouted(&self) -> String {
-        self.of_second("unrouted")
-    }
-
-    /// The unrouted queue of the first version.
-    #[must_use]
-    pub fn former_unrouted(&self) -> String {
-        self.of("unrouted")
-    }
-
-    /// Queue of new events.
-    #[must_use]
-    pub fn primary(&self) -> String {
-        self.of("primary")
-    }
-
-    /// Queue of due deliveries.
-    #[must_use]
-    pub fn retry(&self) -> String {
-        self.of("retry")
-    }
-
-    /// Queue of what was given up.
-    #[must_use]
-    pub fn parked(&self) -> String {
-        self.of_second("parked")
-    }
-
-    /// The parking queue of the first version, whose primary and retry queues dead-letter to it for
-    /// ever.
-    #[must_use]
-    pub fn former_parked(&self) -> String {
-        self.of("parked")
-    }
-
-    /// Fanout exchange over which processes announce changes.
-    #[must_use]
-    pub fn control(&self) -> String {
-        self.of("control")
-    }
-
-    /// Prefix of the names of all wait queues.
-    pub(crate) fn wait_prefix(&self) -> String {
-        self.of("wait.")
-    }
-
-    /// Queue that is the lock of a slot of a source.
-    #[must_use]
-    pub fn lock(&self, source: &str, slot: u8) -> String {
-        self.of_second(&format!("source.{source}.{slot}"))
-    }
-
-    /// The lock of a slot in the first version.
-    #[must_use]
-    pub fn former_lock(&self, source: &str, slot: u8) -> String {
-        self.of(&format!("source.{source}.{slot}"))
-    }
-
-    /// Queue that keeps a second process out of an installation that exists for one run.
-    pub(crate) fn claim(&self) -> String {
-        self.of("claim")
-    }
-
-    /// Queue that is declared only to be refused, to learn what the broker can do.
-    fn probe(&self) -> String {
-        self.of("probe")
-    }
-
-    /// Queue that keeps a second scan out of the parking queue.
-    pub(crate) fn scan_lock(&self) -> String {
-        self.of("turn")
-    }
-
-    /// Queue without consumers in which deliveries wait for `wait`.
-    #[must_use]
-    pub fn wait(&self, wait: Duration) -> String {
-        self.of(&format!("wait.{}", wait.as_millis()))
-    }
 }
 
 /// Waits for deliveries that found no permit: 1, 4, 16, 64 s.
@@ -178,6 +72,10 @@ pub const THROTTLE_WAITS: [Duration; 4] = [
     Duration::from_secs(16),
     Duration::from_secs(64),
 ];
+
+/// The longest TTL that the broker accepts: 2³² − 1 ms, 49.7 days.
+/// Source: RabbitMQ, `rabbit_misc:check_expiry`.
+pub(crate) const MAX_TTL_MS: u32 = u32::MAX;
 
 /// Redeliveries after which the broker moves a message from a deliver queue to the parking queue.
 pub(crate) const DELIVERY_LIMIT: u32 = 50;
@@ -209,6 +107,12 @@ pub enum QueueKind {
         /// The queue's TTL.
         wait: Duration,
         /// The retry queue.
+        dead_letters_to: String,
+    },
+    /// The deliveries to one URL wait for their endpoint, and workers take them as soon as it can
+    /// take some; the broker parks what has waited for too long.
+    Held {
+        /// The parking queue.
         dead_letters_to: String,
     },
     /// Parking and unrouted: kept until an operator or homing takes them out.
@@ -259,6 +163,12 @@ impl QueueSpec {
                 arguments.push(("x-message-ttl", ArgumentValue::Number(wait_ms)));
                 arguments
             }
+            QueueKind::Held { dead_letters_to } => {
+                let mut arguments = dead_lettering(dead_letters_to);
+                arguments.push(("x-delivery-limit", ArgumentValue::Number(DELIVERY_LIMIT_NEVER)));
+                arguments.push(("x-message-ttl", ArgumentValue::Number(MAX_TTL_MS)));
+                arguments
+            }
             QueueKind::Keep { dead_letters_to } => {
                 let mut arguments = dead_lettering(dead_letters_to);
                 arguments.push(("x-delivery-limit", ArgumentValue::Number(DELIVERY_LIMIT_NEVER)));
@@ -289,7 +199,10 @@ impl QueueSpec {
                 let kind = QueueKind::Deliver { dead_letters_to, formerly_to };
                 Some(Self { name: self.name.clone(), kind })
             }
-            QueueKind::Wait { .. } | QueueKind::Keep { .. } | QueueKind::Lock => None,
+            QueueKind::Wait { .. }
+            | QueueKind::Held { .. }
+            | QueueKind::Keep { .. }
+            | QueueKind::Lock => None,
         }
     }
 }
@@ -299,9 +212,10 @@ impl Topology {
     #[must_use]
     pub fn new(prefix: &str, waits: impl IntoIterator<Item = Duration>) -> Self {
         Self {
-            names: Names { prefix: prefix.to_owned() },
+            names: Names::new(prefix),
             waits: waits.into_iter().chain(THROTTLE_WAITS).collect(),
             slots: BTreeSet::new(),
+            held_queues: 0,
             has_former: Arc::default(),
         }
     }
@@ -311,6 +225,18 @@ impl Topology {
     pub fn with_slots<'a>(mut self, slots: impl IntoIterator<Item = (&'a str, u8)>) -> Self {
         self.slots.extend(slots.into_iter().map(|(source, slot)| (source.to_owned(), slot)));
         self
+    }
+
+    /// Sets the number of held queues.
+    #[must_use]
+    pub fn with_held_queues(self, held_queues: u16) -> Self {
+        Self { held_queues, ..self }
+    }
+
+    /// The number of held queues.
+    #[must_use]
+    pub fn held_queues(&self) -> u16 {
+        self.held_queues
     }
 
     /// The names of its queues and exchanges.
@@ -328,6 +254,13 @@ impl Topology {
     #[must_use]
     pub fn wait_queues(&self) -> Vec<String> {
         self.waits().map(|wait| self.names.wait(wait)).collect()
+    }
+
+    /// The names of the queues whose number depends on the settings: wait queues and held queues.
+    #[must_use]
+    pub fn variable_queues(&self) -> Vec<String> {
+        let held = (0..self.held_queues).map(|slot| self.names.held(slot));
+        self.wait_queues().into_iter().chain(held).collect()
     }
 
     /// Its queues, targets before what leads to them.
@@ -349,6 +282,10 @@ impl Topology {
         queues.extend(self.waits.iter().map(|wait| QueueSpec {
             name: names.wait(*wait),
             kind: QueueKind::Wait { wait: *wait, dead_letters_to: names.retry() },
+        }));
+        queues.extend((0..self.held_queues).map(|slot| QueueSpec {
+            name: names.held(slot),
+            kind: QueueKind::Held { dead_letters_to: names.parked() },
         }));
         queues.extend(self.slots.iter().map(|(source, slot)| QueueSpec {
             name: names.lock(source, *slot),

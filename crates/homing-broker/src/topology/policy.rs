@@ -22,6 +22,7 @@ enum Role {
     Primary,
     Retry,
     Wait,
+    Held,
     Keep,
     Lock,
     /// A queue of the first version that keeps messages, and that nothing protects.
@@ -45,6 +46,7 @@ impl Topology {
                 QueueKind::Deliver { .. } if queue == names.primary() => Role::Primary,
                 QueueKind::Deliver { .. } => Role::Retry,
                 QueueKind::Wait { .. } => Role::Wait,
+                QueueKind::Held { .. } => Role::Held,
                 QueueKind::Keep { .. } => Role::Keep,
                 QueueKind::Lock => Role::Lock,
             });
@@ -59,6 +61,9 @@ fn danger(role: Role, key: &str, value: &Value) -> Option<Danger> {
     let (key, what) = match (key, role) {
         ("expires", _) => ("expires", "deletes the queue with its messages"),
         ("message-ttl", Role::Wait) => ("message-ttl", "retries come early"),
+        ("message-ttl", Role::Held) => {
+            ("message-ttl", "what waits for its endpoint is parked early")
+        }
         ("message-ttl", Role::Primary | Role::Retry) => {
             ("message-ttl", "what no worker takes in time is parked without an attempt")
         }
@@ -74,6 +79,9 @@ fn danger(role: Role, key: &str, value: &Value) -> Option<Danger> {
                 "connections that are lost so often park what was sent ahead over them",
             )
         }
+        ("delivery-limit", Role::Held) => {
+            ("delivery-limit", "what waits for its endpoint is parked early")
+        }
         ("delivery-limit", Role::Former) => ("delivery-limit", "deletes messages"),
         ("max-length", Role::Former) => ("max-length", "deletes messages"),
         ("max-length-bytes", Role::Former) => ("max-length-bytes", "deletes messages"),
@@ -83,14 +91,21 @@ fn danger(role: Role, key: &str, value: &Value) -> Option<Danger> {
         ("max-length-bytes", Role::Retry | Role::Wait | Role::Keep) => {
             ("max-length-bytes", "once it is full, deliveries stop")
         }
-        ("overflow", Role::Primary | Role::Retry | Role::Wait | Role::Keep)
+        ("max-length", Role::Held) => {
+            ("max-length", "once it is full, deliveries to its endpoint come late")
+        }
+        ("max-length-bytes", Role::Held) => {
+            ("max-length-bytes", "once it is full, deliveries to its endpoint come late")
+        }
+        ("overflow", Role::Primary | Role::Retry | Role::Wait | Role::Held | Role::Keep)
             if value != "reject-publish" =>
         {
             ("overflow", "messages may get lost when a node dies, or when the queue is full")
         }
-        ("dead-letter-strategy", Role::Primary | Role::Retry | Role::Wait | Role::Keep)
-            if value != "at-least-once" =>
-        {
+        (
+            "dead-letter-strategy",
+            Role::Primary | Role::Retry | Role::Wait | Role::Held | Role::Keep,
+        ) if value != "at-least-once" => {
             ("dead-letter-strategy", "messages may get lost when a node dies")
         }
         _ => return None,
@@ -107,7 +122,9 @@ mod tests {
     use super::*;
 
     fn keys(queue: &str, policy: Value) -> Vec<&'static str> {
-        let topology = Topology::new("p", [Duration::from_secs(9)]).with_slots([("main", 1)]);
+        let topology = Topology::new("p", [Duration::from_secs(9)])
+            .with_slots([("main", 1)])
+            .with_held_queues(1);
         let Value::Object(policy) = policy else { unreachable!("a definition") };
         topology.dangers(queue, &policy).into_iter().map(|danger| danger.key).collect()
     }
@@ -122,6 +139,8 @@ mod tests {
         for queue in ["p.v1.wait.9000", "p.v2.parked", "p.v2.unrouted"] {
             assert_eq!(keys(queue, all.clone()), full, "{queue}");
         }
+        let held = [&["delivery-limit"], &full[..]].concat();
+        assert_eq!(keys("p.v1.held.0", all.clone()), held);
         let primary = ["delivery-limit", "expires", "message-ttl", "overflow"];
         assert_eq!(keys("p.v1.primary", all.clone()), primary);
         assert_eq!(keys("p.v1.retry", all.clone()), [&primary[..1], &full[..]].concat());

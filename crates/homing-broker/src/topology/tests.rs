@@ -79,12 +79,36 @@ fn a_slot_has_a_lock_that_is_no_route_for_events() {
 }
 
 #[test]
+fn a_held_queue_parks_what_waits_for_too_long_and_nothing_else() {
+    let topology = Topology::new("p", []).with_held_queues(2);
+    let is_held = |queue: &QueueSpec| matches!(queue.kind, QueueKind::Held { .. });
+    let held: Vec<_> = topology.queues().into_iter().filter(is_held).collect();
+    let names: Vec<_> = held.iter().map(|queue| queue.name.as_str()).collect();
+    assert_eq!(names, ["p.v1.held.0", "p.v1.held.1"]);
+    let text = |text: &str| ArgumentValue::Text(text.to_owned());
+    assert_eq!(
+        held[0].arguments(),
+        [
+            ("x-dead-letter-exchange", text("")),
+            ("x-dead-letter-routing-key", text("p.v2.parked")),
+            ("x-dead-letter-strategy", text("at-least-once")),
+            ("x-delivery-limit", ArgumentValue::Number(1_000_000)),
+            ("x-message-ttl", ArgumentValue::Number(u32::MAX)),
+            ("x-overflow", text("reject-publish")),
+            ("x-queue-leader-locator", text("balanced")),
+            ("x-queue-type", text("quorum")),
+        ]
+    );
+}
+
+#[test]
 fn targets_are_declared_before_what_leads_to_them() {
-    let queues = Topology::new("p", Some(Duration::from_secs(9))).queues();
+    let queues = Topology::new("p", Some(Duration::from_secs(9))).with_held_queues(1).queues();
     for (index, queue) in queues.iter().enumerate() {
         let target = match &queue.kind {
             QueueKind::Deliver { dead_letters_to, .. }
-            | QueueKind::Wait { dead_letters_to, .. } => dead_letters_to,
+            | QueueKind::Wait { dead_letters_to, .. }
+            | QueueKind::Held { dead_letters_to } => dead_letters_to,
             // They lead to each other and to themselves, and hold nothing when declared.
             QueueKind::Keep { .. } | QueueKind::Lock => continue,
         };

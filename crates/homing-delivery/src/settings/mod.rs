@@ -1,8 +1,9 @@
-//! `[worker]`, `[endpoint]`, `[circuit]`, `[schedule]`, `[attempts]` and `[traces]`.
+//! `[worker]`, `[endpoint]`, `[circuit]`, `[held]`, `[schedule]`, `[attempts]` and `[traces]`.
 
 mod attempts;
 mod circuit;
 mod endpoint;
+mod held;
 mod schedule;
 mod traces;
 mod worker;
@@ -11,6 +12,7 @@ pub use self::{
     attempts::AttemptsSettings,
     circuit::CircuitSettings,
     endpoint::EndpointSettings,
+    held::HeldSettings,
     schedule::{ScheduleSettings, Schedules, WrittenWait},
     traces::TracesSettings,
     worker::WorkerSettings,

@@ -8,8 +8,8 @@ use super::{Handler, Pool, PoolParts};
 use crate::{
     circuits::CircuitBreakers,
     settings::{
-        AttemptsSettings, CircuitSettings, DEFAULTS, EndpointSettings, ScheduleSettings,
-        WorkerSettings,
+        AttemptsSettings, CircuitSettings, DEFAULTS, EndpointSettings, HeldSettings,
+        ScheduleSettings, WorkerSettings,
     },
     traces::Tracer,
 };
@@ -55,6 +55,7 @@ pub struct PoolBuilder {
     store: Option<StoreSettings>,
     schedule: Option<ScheduleSettings>,
     circuit: Option<CircuitSettings>,
+    held: Option<HeldSettings>,
     worker: Option<WorkerSettings>,
     attempts: Option<AttemptsSettings>,
     endpoint: Option<EndpointSettings>,
@@ -69,6 +70,7 @@ impl PoolBuilder {
             store: None,
             schedule: None,
             circuit: None,
+            held: None,
             worker: None,
             attempts: None,
             endpoint: None,
@@ -99,6 +101,12 @@ impl PoolBuilder {
     #[must_use]
     pub fn circuit(self, settings: CircuitSettings) -> Self {
         Self { circuit: Some(settings), ..self }
+    }
+
+    /// The queues in which jobs wait for a target whose circuit is open or frozen.
+    #[must_use]
+    pub fn held(self, settings: HeldSettings) -> Self {
+        Self { held: Some(settings), ..self }
     }
 
     /// The jobs in flight, and the time that they have to end.
@@ -137,18 +145,21 @@ impl PoolBuilder {
         let worker = or_default(self.worker, "worker")?;
         let attempts = or_default(self.attempts, "attempts")?;
         let endpoint = or_default(self.endpoint, "endpoint")?;
+        let held = or_default(self.held, "held")?;
         broker.check()?;
         store.check()?;
         worker.check()?;
         attempts.check()?;
         endpoint.check()?;
+        held.check()?;
         let rules = or_default(self.circuit, "circuit")?.rules()?;
         let schedules = or_default(self.schedule, "schedule")?.schedules()?;
 
-        let topology = Topology::new(&broker.prefix, schedules.waits());
+        let topology =
+            Topology::new(&broker.prefix, schedules.waits()).with_held_queues(held.queues);
         let broker = Broker::new(&broker, topology)?;
         let store: Arc<dyn Store> = Box::pin(homing_store::open(&store)).await?;
-        store.remember_queues(&broker.topology().wait_queues()).await?;
+        store.remember_queues(&broker.topology().variable_queues()).await?;
         let parts = PoolParts {
             circuits: CircuitBreakers::new(Arc::clone(&store), broker.clone()),
             broker,

@@ -92,6 +92,7 @@ impl Counters {
                     dues.entry((wait.as_millis(), due.slice())).or_insert(due);
                 }
             }
+            Route::Held { .. } => count(&self.held),
             Route::Events | Route::Retry => {}
         }
     }

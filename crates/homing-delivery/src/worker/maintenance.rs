@@ -62,7 +62,7 @@ where
                 events::store_unavailable("reading a circuit", &error);
             }
         }
-        Ok(Some(Change::Source(_))) => {}
+        Ok(Some(Change::Slots | Change::Source(_))) => {}
         Ok(None) => return false,
         Err(_elapsed) => refresh_all(context).await,
     }

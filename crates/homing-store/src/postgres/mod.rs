@@ -13,6 +13,7 @@
 //!   that row first, and deletes rows that no one writes any more.
 //! - A worker that reports figures writes rows of its own, then dues in their order; pruning skips
 //!   locked rows.
+//! - A slot is taken and given back in one statement, which writes one row.
 //! - No transaction writes two of these, and the names of queues are written in their order, in one
 //!   statement.
 //!

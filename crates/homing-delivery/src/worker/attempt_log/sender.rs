@@ -213,6 +213,7 @@ fn after(verdict: &Verdict, now: UnixMillis) -> NextState {
 fn next_state(message: &Message, route: Route, now: UnixMillis) -> Option<NextState> {
     match route {
         Route::Wait(wait) => Some(NextState::Waits(now.plus(wait))),
+        Route::Held { at_most, .. } => Some(NextState::Held(now.plus(at_most))),
         Route::Parked => message.parked.map(|parked| NextState::Parked(parked.reason)),
         Route::Events | Route::Retry => None,
     }
