@@ -229,14 +229,14 @@ impl Row {
     }
 }
 
-/// Advice for a queue that no schedule of these settings needs.
+/// Advice for a queue that these settings do not need.
 fn left_over(name: &str, depth: Depth) -> String {
     let advice = match depth {
         Depth { consumers: 1.., .. } => "it has a consumer, so leave it".to_owned(),
         Depth { messages: 0, .. } => deletable(name),
-        Depth { .. } => "delete it once its messages have come due".to_owned(),
+        Depth { .. } => "delete it once its messages have left it".to_owned(),
     };
-    format!("no schedule needs it; {advice}")
+    format!("the settings do not need it; {advice}")
 }
 
 /// Advice for deleting a queue that seems to be empty. A depth does not count messages that were
@@ -338,9 +338,9 @@ mod tests {
         homing.v1.retry                     2          0  present
         homing.v1.primary                                 missing: `homing topology apply` creates it
         homing.v1.wait.5                                  different: inequivalent arg 'x': received 1 but current is 2; drain and delete it, or use another `broker.prefix`
-        homing.v1.wait.6                    7          0  left over: no schedule needs it; delete it once its messages have come due
-        homing.v1.wait.7                    0          0  left over: no schedule needs it; once `rabbitmqctl list_queues name messages` has 0 for it as well, `rabbitmqctl delete_queue homing.v1.wait.7` deletes it
-        homing.v1.wait.8                    0          1  left over: no schedule needs it; it has a consumer, so leave it
+        homing.v1.wait.6                    7          0  left over: the settings do not need it; delete it once its messages have left it
+        homing.v1.wait.7                    0          0  left over: the settings do not need it; once `rabbitmqctl list_queues name messages` has 0 for it as well, `rabbitmqctl delete_queue homing.v1.wait.7` deletes it
+        homing.v1.wait.8                    0          1  left over: the settings do not need it; it has a consumer, so leave it
         ");
         let bad = rows.iter().filter(|row| row.tone == Tone::Bad).count();
         assert_eq!(bad, 6);

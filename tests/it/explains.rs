@@ -143,18 +143,19 @@ async fn what_the_log_does_not_know_is_found_in_the_parking_queue() {
 async fn what_is_held_names_its_circuit_and_the_next_probe() {
     let settings = "circuit.open_above_percent = 100\n\
                     circuit.open_at_consecutive_failures = 1";
-    let installation = Installation::with(&[100, 100, 60_000], settings).await;
+    let installation = Installation::with(&[100, 60_000], settings).await;
     let receiver = Receiver::answering(|_| Reply::status(503)).await;
     installation.subscribe_all(&receiver.url("/")).await;
     let running = installation.start();
     installation.publisher.publish(Raw::new("t", "event-1", "{}")).await;
-    let records = wait_for_records(&*installation.parts.store, 3).await;
+    let records = wait_for_records(&*installation.parts.store, 2).await;
     running.stop().await;
 
     let explanation = explain(&installation, "event-1", None).await;
     let timeline = only(&explanation);
-    assert_eq!((timeline.state, records.len()), ("waits", 3));
-    contains(&timeline.summary, "held without an attempt: the circuit of its URL is open");
+    assert_eq!((timeline.state, records.len()), ("held", 2));
+    contains(&timeline.summary, "held since ");
+    contains(&timeline.summary, ": the circuit of its URL is open; attempt 1: 503");
     let next = timeline.next.as_deref().expect("what is next");
     contains(next, "its circuit is open since ");
     contains(next, ", next probe at ");

@@ -32,6 +32,7 @@ mod feature_flags;
 mod filters;
 mod foreign_clients;
 mod groups;
+mod held;
 mod isolation;
 mod livestream;
 mod metrics;

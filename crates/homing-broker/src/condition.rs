@@ -20,6 +20,8 @@ pub struct Conditions {
     pub primary: Condition,
     /// Consuming the retry queue.
     pub retry: Condition,
+    /// Consuming held queues.
+    pub held: Condition,
     /// Receiving announced changes.
     pub control: Condition,
     /// Republishing messages that had no route.
@@ -33,6 +35,7 @@ impl Conditions {
         match lane {
             Lane::Primary => &self.primary,
             Lane::Retry => &self.retry,
+            Lane::Held(_) => &self.held,
         }
     }
 }

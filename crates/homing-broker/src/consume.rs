@@ -1,7 +1,5 @@
 //! Consuming: each message comes with the receipt that answers for it.
 
-use std::sync::Arc;
-
 use bytes::Bytes;
 use futures_util::StreamExt;
 use lapin::{
@@ -21,7 +19,6 @@ use super::{
     Broker, Message, Origin, Receipt, Unreadable,
     acks::send_answers,
     channels,
-    connection::ManagedConnection,
     error::{BrokerError, ROUND_TRIP_DEADLINE, lost, within},
     message,
     prefetch::{Bounds, Prefetch},
@@ -31,13 +28,15 @@ use super::{
 };
 use homing_domain::{clock, id::EventId};
 
-/// A queue that workers consume, over a connection of its own.
+/// A queue that workers consume. Primary, retry and all held queues have a connection each.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Lane {
     /// New events.
     Primary,
     /// Due deliveries.
     Retry,
+    /// Deliveries that wait for their endpoint, in the held queue of this slot.
+    Held(u16),
 }
 
 impl Lane {
@@ -47,6 +46,7 @@ impl Lane {
         match self {
             Self::Primary => "primary",
             Self::Retry => "retry",
+            Self::Held(_) => "held",
         }
     }
 
@@ -54,6 +54,7 @@ impl Lane {
         match self {
             Self::Primary => names.primary(),
             Self::Retry => names.retry(),
+            Self::Held(slot) => names.held(slot),
         }
     }
 }
@@ -99,30 +100,13 @@ impl Broker {
     ///
     /// [`BrokerError`].
     pub async fn consume(&self, lane: Lane, bounds: Bounds) -> Result<Consumer, BrokerError> {
-        let connection = match lane {
+        let link = match lane {
             Lane::Primary => &self.primary,
             Lane::Retry => &self.retry,
+            Lane::Held(_) => &self.held,
         };
-        self.consume_from(connection, lane.queue(self.topology.names()), bounds).await
-    }
-
-    /// Starts to consume the held queue of `slot`; what the broker sends ahead stays within
-    /// `bounds`.
-    ///
-    /// # Errors
-    ///
-    /// [`BrokerError`].
-    pub async fn consume_held(&self, slot: u16, bounds: Bounds) -> Result<Consumer, BrokerError> {
-        self.consume_from(&self.held, self.topology.names().held(slot), bounds).await
-    }
-
-    async fn consume_from(
-        &self,
-        connection: &Arc<ManagedConnection>,
-        queue: String,
-        bounds: Bounds,
-    ) -> Result<Consumer, BrokerError> {
-        let connection = connection.open().await?;
+        let queue = lane.queue(self.topology.names());
+        let connection = link.open().await?;
         let channel = channels::open(&connection).await?;
         let prefetch = Prefetch::new(bounds, Instant::now());
         let messages = start(&channel, &queue, prefetch.in_force()).await?;
@@ -151,16 +135,6 @@ impl Broker {
     pub async fn lane_depth(&self, lane: Lane) -> Result<Depth, BrokerError> {
         let depth = self.depth(&lane.queue(self.topology.names())).await?;
         Ok(depth.unwrap_or(Depth { messages: 0, consumers: 0 }))
-    }
-
-    /// Returns what waits in the held queue of `slot`, and its consumers in all processes; `None`:
-    /// it does not exist.
-    ///
-    /// # Errors
-    ///
-    /// [`BrokerError`].
-    pub async fn held_depth(&self, slot: u16) -> Result<Option<Depth>, BrokerError> {
-        self.depth(&self.topology.names().held(slot)).await
     }
 }
 

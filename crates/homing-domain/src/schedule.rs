@@ -177,6 +177,13 @@ impl Schedule {
         self.waits.iter().fold(Duration::ZERO, |sum, wait| sum.saturating_add(*wait))
     }
 
+    /// The wait after `step`, the last one where none follows; `None`: there are no waits.
+    #[must_use]
+    pub fn wait_at(&self, step: Step) -> Option<Duration> {
+        let behind = usize::try_from(step.get()).unwrap_or(usize::MAX);
+        self.waits.get(behind).or(self.waits.last()).copied()
+    }
+
     /// The next step after a failure of a delivery at `step`. Changes nothing.
     #[must_use]
     pub fn after(&self, step: Step) -> Next {

@@ -24,7 +24,8 @@ use tokio::time::Instant;
 
 use crate::support::{broker::Corner, eventually, holds};
 
-const SCHEDULE: &str = "[schedule]\ndefault = \"short\"\n[schedule.custom]\nshort = [\"50ms\"]\n";
+const SCHEDULE: &str =
+    "[schedule]\ndefault = \"short\"\n[schedule.custom]\nshort = [\"50ms\"]\n[held]\nqueues = 1\n";
 
 /// An installation of its own: a folder with settings and store, and names at the broker.
 struct Home {
@@ -69,7 +70,7 @@ impl Home {
     fn new() -> Self {
         let folder = TempDir::new().expect("a temporary folder can be made");
         std::fs::write(folder.path().join("homing.toml"), SCHEDULE).expect("it can be written to");
-        Self { folder, corner: Corner::new(&[Duration::from_millis(50)]) }
+        Self { folder, corner: Corner::new(&[Duration::from_millis(50)]).with_held_queues(1) }
     }
 
     fn command(&self, arguments: &[&str]) -> Command {

@@ -22,19 +22,23 @@ async fn connect() -> Connection {
 fn a_topology_is_planned_applied_and_checked() {
     let home = Home::new();
     let planned = home.run(&["topology", "plan"]).done();
-    assert_eq!(planned.matches("missing").count(), 13, "{planned}");
-    assert!(planned.ends_with("\n\napply would create 13 objects.\n"), "{planned}");
+    assert_eq!(planned.matches("missing").count(), 14, "{planned}");
+    assert!(planned.ends_with("\n\napply would create 14 objects.\n"), "{planned}");
     assert_eq!(home.run(&["topology", "check"]).code, 3);
 
     let applied = home.run(&["topology", "apply"]).done();
-    assert_eq!(applied.matches("created").count(), 13, "{applied}");
+    assert_eq!(applied.matches("created").count(), 14, "{applied}");
     assert_eq!(home.run(&["topology", "apply"]).done(), "Everything already exists.\n");
     assert_eq!(home.run(&["topology", "check", "--json"]).json()["sound"], true);
 
     home.write("homing.toml", SCHEDULE.replace("50ms", "70ms").as_bytes());
     let checked = home.run(&["topology", "check"]);
     assert_eq!(checked.code, 3);
-    assert!(checked.stdout.contains("left over: no schedule needs it"), "{}", checked.stdout);
+    assert!(
+        checked.stdout.contains("left over: the settings do not need it"),
+        "{}",
+        checked.stdout
+    );
     let command = format!("`rabbitmqctl delete_queue {}.v1.wait.50`", home.corner.prefix);
     assert!(checked.stdout.contains(&command), "{}", checked.stdout);
     assert!(checked.stdout.ends_with("Not as it should be: 2 objects.\n"), "{}", checked.stdout);

@@ -52,6 +52,12 @@ impl Corner {
         Self::at(url(), waits)
     }
 
+    /// With so many held queues.
+    pub(crate) fn with_held_queues(mut self, held_queues: u16) -> Self {
+        self.topology = self.topology.clone().with_held_queues(held_queues);
+        self
+    }
+
     /// At a broker of the test's own.
     pub(crate) fn at(url: String, waits: &[Duration]) -> Self {
         let prefix = format!("t-{:x}", uuid::Uuid::now_v7().as_u128());

@@ -10,10 +10,10 @@ use super::{
     Context,
     disposition::{self, Disposition, SkipReason},
     handler::{AttemptResult, HandlerError, JobOutcome},
-    intake::PendingDelivery,
+    intake::{PendingDelivery, Turn},
     limits::Permit,
     matching::Match,
-    settle::settle,
+    settle::{settle, settle_or_else},
 };
 use crate::endpoint::RequestError;
 use homing_broker::{Message, Receipt, Route};
@@ -55,20 +55,29 @@ pub(super) struct Attempt {
     pub(super) result: AttemptResult,
 }
 
-/// Makes the next attempt of a delivery and settles its message.
-pub(super) async fn attempt(context: &Context, pending: PendingDelivery) {
-    let PendingDelivery { message, redelivered, returned, receipt } = pending;
-    let Some(mut delivery) = message.delivery() else { return };
+/// Makes the next attempt of a delivery and settles its message, or gives it back if it came from a
+/// held queue that is not emptied any more. Returns true if an attempt was made.
+pub(super) async fn attempt(context: &Context, pending: PendingDelivery) -> bool {
+    let PendingDelivery { message, redelivered, returned, receipt, turn } = pending;
+    let Some(mut delivery) = message.delivery() else { return false };
     let _in_flight = context.observers.counters.in_flight();
     let Some(running) = context.recent.begin(&message, redelivered).await else {
         events::repetition_skipped(&delivery);
-        return receipt.settle();
+        receipt.settle();
+        return false;
     };
     jitter(returned).await;
-    let (Ok(disposition) | Err(disposition)) = run(context, &message, &mut delivery).await;
+    let ran = run(context, &message, &mut delivery, turn).await;
+    let is_attempted = ran.is_ok();
+    let (Ok(disposition) | Err(disposition)) = ran;
     context.observers.disposed(&delivery, &disposition);
+    if disposition.stays_held() {
+        // Dropped, the receipt gives the message back.
+        return false;
+    }
     dispatch(context, disposition, receipt).await;
     running.done();
+    is_attempted
 }
 
 /// Runs the steps up to the disposition; `Err`: no attempt was made.
@@ -76,11 +85,12 @@ async fn run(
     context: &Context,
     message: &Message,
     delivery: &mut Delivery,
+    turn: Turn,
 ) -> Result<Disposition, Disposition> {
     let subscription = resolve(context, message, delivery).await?;
     let schedule = context.schedules.get(subscription.spec.schedule.as_deref());
     let job = Job { message, delivery, subscription: &subscription, schedule };
-    let admitted = admit(context, &job).await?;
+    let admitted = admit(context, &job, turn).await?;
     let attempt = perform(context, &job).await?;
     let verdict = judge(&job, &attempt);
     record(context, &job, &attempt, &verdict, admitted).await;
@@ -139,7 +149,7 @@ async fn resolve(
 }
 
 /// Gets permission to make the attempt now.
-async fn admit(context: &Context, job: &Job<'_>) -> Result<Admitted, Disposition> {
+async fn admit(context: &Context, job: &Job<'_>, turn: Turn) -> Result<Admitted, Disposition> {
     let Job { message, delivery, subscription, schedule } = *job;
     let now = clock::now();
     let skip = |reason, next| Disposition::skip(reason, Some(next)).of(subscription);
@@ -148,24 +158,45 @@ async fn admit(context: &Context, job: &Job<'_>) -> Result<Admitted, Disposition
         return Err(skip(SkipReason::RetryAfter(remaining), held));
     }
     let url = &subscription.spec.url;
-    match context.circuits.admission(url, now).await {
+    let slot = turn.slot();
+    if let Turn::Probe(_, probed) = turn
+        && probed == *url
+    {
+        return Ok(Admitted::Probe);
+    }
+    match context.circuits.admission(url, now, slot.is_some()).await {
         Admission::Pass => {}
         Admission::Probe => return Ok(Admitted::Probe),
-        Admission::Refuse(Some(_)) => {
-            let reason = ParkReason::CircuitOpen;
-            let held = disposition::to_next_step(message, delivery, schedule, reason);
-            return Err(skip(SkipReason::CircuitOpen, held));
-        }
-        Admission::Refuse(None) => {
-            let progress = delivery.progress.held();
-            let parked = disposition::park(message, progress, ParkReason::Frozen);
-            return Err(skip(SkipReason::CircuitFrozen, parked));
-        }
+        Admission::Refuse(probe_at) => return Err(refuse(context, job, slot, probe_at).await),
     }
-    match context.limits.enter(url, subscription.spec.rate_limit).await {
-        Some(permit) => Ok(Admitted::Ordinary(permit)),
-        None => Err(skip(SkipReason::Throttled, disposition::throttled(message, delivery))),
+    let rate_limit = subscription.spec.rate_limit;
+    let Some(slot) = slot else {
+        let permit = context.limits.enter(url, rate_limit).await;
+        let throttled = || skip(SkipReason::Throttled, disposition::throttled(message, delivery));
+        return permit.map(Admitted::Ordinary).ok_or_else(throttled);
+    };
+    // What is held has a place of its own, and keeps it for its turn.
+    let over = context.slots.session(slot);
+    let permit = over.run_until_cancelled(context.limits.enter_in_turn(url, rate_limit)).await;
+    permit.flatten().map(Admitted::Ordinary).ok_or_else(Disposition::stay_held)
+}
+
+/// Decides where a delivery waits that an open or frozen circuit refuses; nothing is charged. It
+/// waits for as long as its schedule is long.
+async fn refuse(
+    context: &Context,
+    job: &Job<'_>,
+    slot: Option<u16>,
+    probe_at: Option<UnixMillis>,
+) -> Disposition {
+    let Job { message, delivery, subscription, schedule } = *job;
+    let url = &subscription.spec.url;
+    if slot.is_some() && slot == context.slots.of(url) {
+        return Disposition::stay_held();
     }
+    let refused = disposition::Refused::new(message, delivery, schedule, probe_at);
+    let slot = if refused.is_over() { None } else { context.slots.of_refused(url).await };
+    refused.disposition(slot).of(subscription)
 }
 
 /// Makes the attempt: builds, signs, calls, classifies.
@@ -283,6 +314,12 @@ fn follow(job: &Job<'_>, attempt: &Attempt, verdict: Verdict) -> Disposition {
 
 /// Publishes what follows, then settles the message.
 async fn dispatch(context: &Context, disposition: Disposition, receipt: Receipt) {
-    let next = disposition.next.map(|(message, route)| (message.outgoing(), route));
-    settle(&context.broker, next, receipt).await;
+    let over = |(message, route): (Message, Route)| (message.outgoing().over(route), route);
+    let Disposition { next, otherwise, .. } = disposition;
+    match (next.map(over), otherwise.map(over)) {
+        (Some(next), Some(otherwise)) => {
+            settle_or_else(&context.broker, next, otherwise, receipt).await;
+        }
+        (next, _) => settle(&context.broker, next, receipt).await,
+    }
 }

@@ -15,7 +15,7 @@ use std::{
 use tokio::{sync::Notify, time::Instant};
 use tokio_util::sync::CancellationToken;
 
-use super::limits::Limits;
+use super::{held::Slots, limits::Limits};
 use crate::circuits::CircuitBreakers;
 use homing_domain::{
     circuit::{Admission, Change, Circuit, CircuitRules, CircuitState},
@@ -44,12 +44,17 @@ const FORGOTTEN_AFTER: Duration = Duration::from_secs(30 * 24 * 60 * 60);
 /// A probe whose claim the store did not answer is tried again after this long.
 const CLAIM_RETRY: Duration = Duration::from_secs(1);
 
+/// A probe that was due for this long is whichever delivery comes first: something is wrong with
+/// the held queue.
+const PROBE_PATIENCE: Duration = Duration::from_secs(5);
+
 /// The circuits as this worker knows them.
 pub(super) struct Circuits {
     store: Arc<dyn Store>,
     breakers: CircuitBreakers,
     rules: CircuitRules,
     limits: Arc<Limits>,
+    slots: Arc<Slots>,
     urls: Mutex<HashMap<EndpointUrl, Local>>,
     version: Mutex<Option<i64>>,
     due: Notify,
@@ -83,21 +88,40 @@ impl Circuits {
         store: Arc<dyn Store>,
         breakers: CircuitBreakers,
         rules: CircuitRules,
-        limits: Arc<Limits>,
+        (limits, slots): (Arc<Limits>, Arc<Slots>),
     ) -> Self {
         let (urls, version, due) = (Mutex::default(), Mutex::default(), Notify::new());
-        Self { store, breakers, rules, limits, urls, version, due }
+        Self { store, breakers, rules, limits, slots, urls, version, due }
     }
 
     /// Decides if a delivery to `url` may go. Only one delivery of the whole pool gets
-    /// [`Admission::Probe`].
-    pub(super) async fn admission(&self, url: &EndpointUrl, now: UnixMillis) -> Admission {
-        let state = self.urls.lock().get(url).map_or(CircuitState::Closed, |local| local.state);
+    /// [`Admission::Probe`]: the oldest that is held, and any other only if that does not happen.
+    pub(super) async fn admission(
+        &self,
+        url: &EndpointUrl,
+        now: UnixMillis,
+        is_held: bool,
+    ) -> Admission {
+        let state = self.state(url);
         match state.admission(now) {
+            Admission::Probe if !is_held && self.is_left_to_held(url, state, now) => {
+                Admission::Refuse(Some(now))
+            }
             // Boxed, as are the others below: rare, and large inside every delivery in flight.
             Admission::Probe => Box::pin(self.claim(url, now)).await,
             admission @ (Admission::Pass | Admission::Refuse(_)) => admission,
         }
+    }
+
+    /// True while a due probe is to be one of the deliveries that are held.
+    fn is_left_to_held(&self, url: &EndpointUrl, state: CircuitState, now: UnixMillis) -> bool {
+        self.slots.of(url).is_some()
+            && state.admission(now.minus(PROBE_PATIENCE)) != Admission::Probe
+    }
+
+    /// The state of the circuit of `url`, as far as known.
+    pub(super) fn state(&self, url: &EndpointUrl) -> CircuitState {
+        self.urls.lock().get(url).map_or(CircuitState::Closed, |local| local.state)
     }
 
     async fn claim(&self, url: &EndpointUrl, now: UnixMillis) -> Admission {
@@ -311,6 +335,7 @@ impl Circuits {
         let Some(local) = urls.get_mut(url) else {
             if state != CircuitState::Closed {
                 urls.insert(url.clone(), Local::new(state, since));
+                self.slots.wake();
             }
             return;
         };
@@ -318,6 +343,9 @@ impl Circuits {
         local.since = since;
         if before != CircuitState::Closed && state == CircuitState::Closed {
             self.limits.start_slowly(url);
+        }
+        if before != state {
+            self.slots.wake();
         }
     }
 

@@ -10,6 +10,7 @@ use homing_domain::{
     report::Chain,
     schedule::{Next, Schedule},
     subscription::Subscription,
+    time::UnixMillis,
     url::EndpointUrl,
     verdict::{self, ParkReason},
 };
@@ -19,6 +20,8 @@ use homing_store::StoreError;
 pub(super) struct Disposition {
     /// The copy to publish, and its route; `None`: the delivery is done.
     pub(super) next: Option<(Message, Route)>,
+    /// What follows instead if the queue of `next` refuses it.
+    pub(super) otherwise: Option<(Message, Route)>,
     /// The reason for making no attempt; `None`: one was made.
     pub(super) skipped: Option<Skipped>,
 }
@@ -44,6 +47,8 @@ pub(super) enum SkipReason {
     RetryAfter(Duration),
     CircuitOpen,
     CircuitFrozen,
+    /// It stays in the held queue that it came from.
+    StaysHeld,
     /// The endpoint has no free permit.
     Throttled,
     /// A failure of our own that passes soon.
@@ -64,9 +69,11 @@ impl SkipReason {
             Self::NotNow(error) | Self::NotAttempted(error) => {
                 Some(Chain(error.as_ref()).to_string())
             }
-            Self::StoreUnavailable(_) | Self::NotWanted | Self::RetryAfter(_) | Self::Throttled => {
-                None
-            }
+            Self::StoreUnavailable(_)
+            | Self::NotWanted
+            | Self::RetryAfter(_)
+            | Self::StaysHeld
+            | Self::Throttled => None,
         }
     }
 }
@@ -74,17 +81,28 @@ impl SkipReason {
 impl Disposition {
     /// Ends a delivered delivery.
     pub(super) fn delivered() -> Self {
-        Self { next: None, skipped: None }
+        Self { next: None, otherwise: None, skipped: None }
     }
 
     /// Sends a copy on after an attempt.
     pub(super) fn after_attempt(message: Message, route: Route) -> Self {
-        Self { next: Some((message, route)), skipped: None }
+        Self { next: Some((message, route)), otherwise: None, skipped: None }
     }
 
     /// Makes no attempt for `reason`; `next` follows.
     pub(super) fn skip(reason: SkipReason, next: Option<(Message, Route)>) -> Self {
-        Self { next, skipped: Some(Skipped { reason, url: None }) }
+        Self { next, otherwise: None, skipped: Some(Skipped { reason, url: None }) }
+    }
+
+    /// Makes no attempt; the message returns to the held queue that it came from.
+    pub(super) fn stay_held() -> Self {
+        Self::skip(SkipReason::StaysHeld, None)
+    }
+
+    /// True if the message returns to the held queue that it came from.
+    pub(super) fn stays_held(&self) -> bool {
+        let reason = self.skipped.as_ref().map(|skipped| &skipped.reason);
+        matches!(reason, Some(SkipReason::StaysHeld))
     }
 
     /// Adds the URL of the delivery's subscription.
@@ -93,6 +111,64 @@ impl Disposition {
             skipped.url = Some(subscription.spec.url.clone());
         }
         self
+    }
+}
+
+/// A delivery that an open or frozen circuit refuses.
+pub(super) struct Refused<'a> {
+    message: &'a Message,
+    delivery: &'a Delivery,
+    schedule: &'a Schedule,
+    progress: Progress,
+    reason: ParkReason,
+    /// It waits for its endpoint at most this much longer.
+    left: Duration,
+}
+
+impl<'a> Refused<'a> {
+    /// `probe_at`: when the circuit is probed next; `None`: it is frozen.
+    pub(super) fn new(
+        message: &'a Message,
+        delivery: &'a Delivery,
+        schedule: &'a Schedule,
+        probe_at: Option<UnixMillis>,
+    ) -> Self {
+        let reason = probe_at.map_or(ParkReason::Frozen, |_| ParkReason::CircuitOpen);
+        let now = clock::now();
+        let progress = delivery.progress.refused(reason, now);
+        let waited = progress.hold.map_or(Duration::ZERO, |hold| now.since(hold.since));
+        let left = schedule.length().saturating_sub(waited);
+        Self { message, delivery, schedule, progress, reason, left }
+    }
+
+    /// True if it has waited for as long as its schedule is long.
+    pub(super) fn is_over(&self) -> bool {
+        self.left.is_zero()
+    }
+
+    /// Holds it in the queue of `slot`; without one, it waits at its own step once more, or is
+    /// parked if the circuit is frozen.
+    pub(super) fn disposition(self, slot: Option<u16>) -> Disposition {
+        let is_frozen = self.reason == ParkReason::Frozen;
+        let reason = if is_frozen { SkipReason::CircuitFrozen } else { SkipReason::CircuitOpen };
+        let without = self.without_slot();
+        let Some(slot) = slot else { return Disposition::skip(reason, Some(without)) };
+        let held = self.message.for_subscription(self.delivery.subscription, self.progress);
+        let route = Route::Held { slot, at_most: self.left };
+        let held = Disposition::skip(reason, Some((held, route)));
+        Disposition { otherwise: Some(without), ..held }
+    }
+
+    fn without_slot(&self) -> (Message, Route) {
+        let Self { message, delivery, schedule, progress, .. } = self;
+        let wait = schedule.wait_at(progress.step);
+        match wait.filter(|_| self.reason != ParkReason::Frozen && !self.is_over()) {
+            Some(wait) => {
+                let waiting = message.for_subscription(delivery.subscription, progress.clone());
+                (waiting, Route::Wait(wait))
+            }
+            None => park(message, progress.clone(), self.reason),
+        }
     }
 }
 

@@ -11,7 +11,7 @@ use homing_broker::{
     Message, Outgoing, Receipt, Route,
     consume::{Lane, Received},
 };
-use homing_domain::{clock, delivery::Progress, verdict::ParkReason};
+use homing_domain::{clock, delivery::Progress, url::EndpointUrl, verdict::ParkReason};
 use homing_telemetry::{events, metrics};
 
 /// One piece of work, with its share of the receipt.
@@ -32,6 +32,36 @@ pub(super) struct PendingDelivery {
     pub(super) redelivered: bool,
     pub(super) returned: u32,
     pub(super) receipt: Receipt,
+    pub(super) turn: Turn,
+}
+
+/// The reason for attempting a delivery now.
+pub(super) enum Turn {
+    /// It is new, or due.
+    Due,
+    /// The held queue of this slot is emptied.
+    Held(u16),
+    /// It is in the held queue of this slot, and a probe of this URL has been won.
+    Probe(u16, EndpointUrl),
+}
+
+impl Turn {
+    /// The slot of the held queue that it came from.
+    pub(super) fn slot(&self) -> Option<u16> {
+        match self {
+            Self::Due => None,
+            Self::Held(slot) | Self::Probe(slot, _) => Some(*slot),
+        }
+    }
+}
+
+impl From<Lane> for Turn {
+    fn from(lane: Lane) -> Self {
+        match lane {
+            Lane::Primary | Lane::Retry => Self::Due,
+            Lane::Held(slot) => Self::Held(slot),
+        }
+    }
 }
 
 /// Reads a message and decides what has to be done.
@@ -60,10 +90,10 @@ pub(super) fn take(context: &Context, lane: Lane, received: Received) -> Vec<Wor
     }
     message.parked = None;
     message.progress.received.get_or_insert(now);
-    match message.subscription {
-        Some(_) => vec![Work::Attempt(PendingDelivery { message, redelivered, returned, receipt })],
-        None => fan_out(context, PendingDelivery { message, redelivered, returned, receipt }),
-    }
+    let is_delivery = message.subscription.is_some();
+    let turn = Turn::from(lane);
+    let pending = PendingDelivery { message, redelivered, returned, receipt, turn };
+    if is_delivery { vec![Work::Attempt(pending)] } else { fan_out(context, pending) }
 }
 
 /// Makes one delivery for each subscription that matches the event. A few are attempted right here
@@ -80,7 +110,7 @@ fn fan_out(context: &Context, pending: PendingDelivery) -> Vec<Work> {
     if matches.len() > context.settings.max_fan_out_inline {
         return vec![Work::FanOut(pending, matches)];
     }
-    let PendingDelivery { message, redelivered, returned, receipt } = pending;
+    let PendingDelivery { message, redelivered, returned, receipt, .. } = pending;
     let works = matches
         .into_iter()
         .map(|matched| match for_subscription(context, &message, matched) {
@@ -90,6 +120,7 @@ fn fan_out(context: &Context, pending: PendingDelivery) -> Vec<Work> {
                 redelivered,
                 returned,
                 receipt: receipt.share(),
+                turn: Turn::Due,
             }),
         })
         .collect();
@@ -117,7 +148,9 @@ impl Work {
     /// Does the work and settles the message.
     pub(super) async fn run(self, context: Arc<Context>) {
         match self {
-            Self::Attempt(pending) => attempt::attempt(&context, pending).await,
+            Self::Attempt(pending) => {
+                attempt::attempt(&context, pending).await;
+            }
             Self::Park(outgoing, receipt) => {
                 context.observers.counters.message_parked();
                 let copies = vec![(*outgoing, Route::Parked)];
@@ -139,9 +172,8 @@ async fn match_beside(context: &Context, pending: PendingDelivery, mut matches: 
         return publish_each(context, pending, matches).await;
     };
     let Some(only) = matches.pop() else { return };
-    let PendingDelivery { message, redelivered, returned, receipt } = pending;
-    let (message, _) = for_subscription(context, &message, only);
-    attempt::attempt(context, PendingDelivery { message, redelivered, returned, receipt }).await;
+    let (message, _) = for_subscription(context, &pending.message, only);
+    attempt::attempt(context, PendingDelivery { message, ..pending }).await;
 }
 
 async fn publish_each(context: &Context, pending: PendingDelivery, matches: Vec<Match>) {

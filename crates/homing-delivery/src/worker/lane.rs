@@ -88,7 +88,7 @@ pub(super) async fn run(context: Arc<Context>, lane: Lane, stop: CancellationTok
 
 /// Ends a session cleanly when `end` completes, for example because the broker has lost the
 /// consumer.
-async fn until_over<T>(
+pub(super) async fn until_over<T>(
     session: impl Future<Output = T>,
     end: impl Future<Output = ()>,
     over: &CancellationToken,
@@ -127,7 +127,7 @@ async fn forgotten(context: &Context, lane: Lane, work: &Work) {
 }
 
 /// The work of a lane over all its sessions: deliveries of a lost session are still in flight.
-struct Work {
+pub(super) struct Work {
     permits: Arc<Semaphore>,
     max_in_flight: usize,
     /// Messages taken so far.
@@ -135,16 +135,16 @@ struct Work {
 }
 
 impl Work {
-    fn new(max_in_flight: usize) -> Self {
+    pub(super) fn new(max_in_flight: usize) -> Self {
         let permits = Arc::new(Semaphore::new(max_in_flight));
         Self { permits, max_in_flight, taken: AtomicU64::default() }
     }
 
-    fn taken(&self) -> u64 {
+    pub(super) fn taken(&self) -> u64 {
         self.taken.load(Ordering::Relaxed)
     }
 
-    fn is_idle(&self) -> bool {
+    pub(super) fn is_idle(&self) -> bool {
         self.permits.available_permits() == self.max_in_flight
     }
 }
@@ -158,7 +158,7 @@ const MAX_PAUSE: Duration = Duration::from_secs(2);
 const MAX_REFUSED_PAUSE: Duration = Duration::from_secs(15);
 
 /// Consumes until the broker sends no more or `stop`, then waits for what is in flight.
-async fn session(
+pub(super) async fn session(
     context: &Arc<Context>,
     lane: Lane,
     bounds: Bounds,
@@ -257,7 +257,7 @@ impl Session {
     }
 }
 
-async fn grace_over(stop: &CancellationToken, grace: Duration) {
+pub(super) async fn grace_over(stop: &CancellationToken, grace: Duration) {
     stop.cancelled().await;
     tokio::time::sleep(grace).await;
 }

@@ -80,7 +80,8 @@ pub(super) struct Permit {
     gate: Arc<Gate>,
     max_concurrency: usize,
     begun: Instant,
-    _place: LanePlace,
+    /// `None`: it came from a held queue.
+    _place: Option<LanePlace>,
     _held: OwnedSemaphorePermit,
 }
 
@@ -158,12 +159,51 @@ impl Limits {
         };
         let begun = Instant::now();
         if let Some(max_per_second) = max_per_second {
-            let workers = self.workers.load(Ordering::Relaxed);
-            let limiter = gate.limiter(RateLimit { max_per_second, workers });
+            let limiter = self.limiter(&gate, max_per_second);
             tokio::time::timeout(self.rate_wait, limiter.until_ready()).await.ok()?;
         }
+        Some(self.permit(gate, permit, Some(lane_place), begun))
+    }
+
+    /// As [`enter`](Self::enter) for a delivery that has no place in a lane, for as long as that
+    /// takes. `None`: never.
+    ///
+    /// # Cancel safety
+    ///
+    /// As [`enter`](Self::enter).
+    pub(super) async fn enter_in_turn(
+        &self,
+        url: &EndpointUrl,
+        max_per_second: Option<NonZeroU32>,
+    ) -> Option<Permit> {
+        let gate = self.gate(url);
+        let permit = Arc::clone(&gate.permits).acquire_owned().await.ok()?;
+        let begun = Instant::now();
+        if let Some(max_per_second) = max_per_second {
+            self.limiter(&gate, max_per_second).until_ready().await;
+        }
+        Some(self.permit(gate, permit, None, begun))
+    }
+
+    /// Requests in flight at one URL at most.
+    pub(super) fn max_concurrency(&self) -> usize {
+        self.max_concurrency
+    }
+
+    fn limiter(&self, gate: &Gate, max_per_second: NonZeroU32) -> Arc<DefaultDirectRateLimiter> {
+        let workers = self.workers.load(Ordering::Relaxed);
+        gate.limiter(RateLimit { max_per_second, workers })
+    }
+
+    fn permit(
+        &self,
+        gate: Arc<Gate>,
+        held: OwnedSemaphorePermit,
+        place: Option<LanePlace>,
+        begun: Instant,
+    ) -> Permit {
         let max_concurrency = self.max_concurrency;
-        Some(Permit { gate, max_concurrency, begun, _place: lane_place, _held: permit })
+        Permit { gate, max_concurrency, begun, _place: place, _held: held }
     }
 
     /// Starts again with one permit, because the circuit of `url` has just closed.

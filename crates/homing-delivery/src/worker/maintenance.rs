@@ -62,7 +62,8 @@ where
                 events::store_unavailable("reading a circuit", &error);
             }
         }
-        Ok(Some(Change::Slots | Change::Source(_))) => {}
+        Ok(Some(Change::Slots)) => refresh_slots(context).await,
+        Ok(Some(Change::Source(_))) => {}
         Ok(None) => return false,
         Err(_elapsed) => refresh_all(context).await,
     }
@@ -84,7 +85,14 @@ async fn refresh_all(context: &Context) {
     if let Err(error) = context.circuits.refresh_all().await {
         events::store_unavailable("reading the circuits", &error);
     }
+    refresh_slots(context).await;
     refresh_subscriptions(context).await;
+}
+
+async fn refresh_slots(context: &Context) {
+    if let Err(error) = context.slots.refresh().await {
+        events::store_unavailable("reading the slots", &error);
+    }
 }
 
 /// Returns only after the subscriptions have been read once.

@@ -4,8 +4,8 @@
 //! it (their filters are applied by [`matching`]), [`attempt`] makes one attempt for each,
 //! [`disposition`] decides what follows, [`settle`] publishes that and settles the message.
 //!
-//! Around it: [`circuits`] hold deliveries to endpoints that keep failing, [`limits`] keep one
-//! endpoint from using up the permits of others, [`recent`] remembers what this process has just
+//! Around it: [`circuits`] refuse deliveries to endpoints that keep failing, which wait in [`held`]
+//! queues; [`limits`] keep one endpoint from using up the permits of others, [`recent`] remembers what this process has just
 //! done. [`subscriptions`] holds the subscriptions in memory, found by [`index`]. [`observers`]
 //! report everything: log events and metrics, the [`attempt_log`], the [`counters`] that the
 //! [`heartbeat`] reports to the store, and the age of the [`oldest_waiting`]. [`maintenance`]
@@ -24,6 +24,7 @@ mod counters;
 mod disposition;
 mod handler;
 mod heartbeat;
+mod held;
 mod index;
 mod intake;
 mod lane;
@@ -60,7 +61,7 @@ pub use self::{
 };
 
 use self::{
-    circuits::Circuits, heartbeat::Heartbeat, limits::Limits, matching::Matching,
+    circuits::Circuits, heartbeat::Heartbeat, held::Slots, limits::Limits, matching::Matching,
     observers::Observers, recent::Recent,
 };
 
@@ -71,6 +72,7 @@ struct Context {
     schedules: Schedules,
     circuits: Circuits,
     limits: Arc<Limits>,
+    slots: Arc<Slots>,
     matching: Matching,
     handler: Arc<dyn Handler>,
     recent: Recent,
@@ -121,7 +123,9 @@ impl Pool {
         let waits = (parts.busy_wait, parts.rate_wait);
         let lane = usize::from(worker.max_lane_in_flight());
         let limits = Arc::new(Limits::new(parts.max_concurrency, waits, lane));
-        let circuits = Circuits::new(Arc::clone(&store), circuits, rules, Arc::clone(&limits));
+        let slots = Arc::new(Slots::new(Arc::clone(&store), broker.clone()));
+        let shared = (Arc::clone(&limits), Arc::clone(&slots));
+        let circuits = Circuits::new(Arc::clone(&store), circuits, rules, shared);
         let (attempt_log, log_writer) = attempt_log::open(&parts.attempts, Arc::clone(&store));
         let observers = Observers::new(attempt_log);
         let heartbeat = Heartbeat::new(Arc::clone(&store));
@@ -131,6 +135,7 @@ impl Pool {
             schedules,
             circuits,
             limits,
+            slots,
             matching: Matching::new(),
             handler,
             recent: Recent::default(),
@@ -192,6 +197,7 @@ impl Pool {
             for lane in [Lane::Primary, Lane::Retry] {
                 tasks.spawn(lane::run(Arc::clone(&context), lane, stop.clone()));
             }
+            tasks.spawn(held::run(Arc::clone(&context), stop.clone()));
             tasks.spawn(maintenance::topology(Arc::clone(&context), stop.clone()));
             tasks.spawn(maintenance::net(Arc::clone(&context), stop.clone()));
             tasks.spawn(maintenance::circuits(Arc::clone(&context), stop.clone()));

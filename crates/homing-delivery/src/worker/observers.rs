@@ -53,7 +53,7 @@ impl Observers {
 
     /// Reports what follows for a delivery.
     pub(super) fn disposed(&self, delivery: &Delivery, disposition: &Disposition) {
-        let Disposition { next, skipped } = disposition;
+        let Disposition { next, skipped, .. } = disposition;
         if let Some(skipped) = skipped {
             self.skipped(delivery, skipped, next.as_ref());
         }
@@ -89,7 +89,17 @@ impl Observers {
             SkipReason::StoreUnavailable(error) => {
                 events::held(delivery, "store unavailable", Some(error));
             }
+            // One line and one record, however often it waits on the ladder.
+            SkipReason::CircuitOpen
+                if delivery.progress.hold.is_some()
+                    && matches!(next, Some((_, Route::Wait(_)))) =>
+            {
+                return metrics::held();
+            }
             SkipReason::CircuitOpen => events::held(delivery, "the circuit is open", None),
+            SkipReason::CircuitFrozen if matches!(next, Some((_, Route::Held { .. }))) => {
+                events::held(delivery, "the circuit is frozen", None);
+            }
             // At most one line per URL and minute, and one record per delivery, when this begins:
             // there may be very many.
             SkipReason::NotNow(error) => {
@@ -113,7 +123,8 @@ impl Observers {
             SkipReason::Throttled => events::throttled(),
             SkipReason::SubscriptionDeleted
             | SkipReason::Undecided(_)
-            | SkipReason::CircuitFrozen => {}
+            | SkipReason::CircuitFrozen
+            | SkipReason::StaysHeld => {}
         }
         if let (Some(why), Some(next)) = (reason.summary(), next) {
             self.attempt_log.skipped(delivery, url.as_ref(), &why, next);

@@ -2,11 +2,27 @@
 
 use futures_util::{StreamExt, TryStreamExt, stream};
 
-use homing_broker::{Broker, Outgoing, Receipt, Route};
+use homing_broker::{Broker, Outgoing, Receipt, Route, error::BrokerError};
 use homing_telemetry::events;
 
 /// Concurrent publishes for one message with many copies.
 const COPIES_AT_ONCE: usize = 16;
+
+/// As [`settle`] with one copy, or with `otherwise` if the queue of `copy` refuses it: the queue of
+/// one URL may be full, and deliveries to others need the place in the lane.
+pub(super) async fn settle_or_else(
+    broker: &Broker,
+    copy: (Outgoing, Route),
+    otherwise: (Outgoing, Route),
+    receipt: Receipt,
+) {
+    let (message, route) = &copy;
+    match broker.publish(message, *route).await {
+        Ok(()) => receipt.settle(),
+        Err(BrokerError::Nacked { .. }) => settle(broker, [otherwise], receipt).await,
+        Err(_other) => settle(broker, [copy], receipt).await,
+    }
+}
 
 /// Publishes and waits for the confirms, then acks. Never the other way round.
 ///

@@ -1,0 +1,223 @@
+//! This worker's view of the slots.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::Arc,
+    time::Duration,
+};
+
+use parking_lot::Mutex;
+use tokio::{
+    sync::watch,
+    time::{Instant, timeout},
+};
+use tokio_util::sync::CancellationToken;
+use tracing::info;
+
+use homing_broker::{Broker, control::Change};
+use homing_domain::{clock, url::EndpointUrl};
+use homing_store::{HeldSlot, Store, StoreError};
+use homing_telemetry::events;
+
+/// A delivery waits this long for a slot, while it has a place in its lane.
+const TAKE_DEADLINE: Duration = Duration::from_secs(1);
+/// A URL that found no slot does not ask again for this long.
+const NONE_FREE: Duration = Duration::from_secs(5);
+/// After a failure of the store, none asks for this long.
+const STORE_AWAY: Duration = Duration::from_secs(10);
+/// URLs without a slot that are remembered; beyond that, those that may ask again are forgotten.
+const MAX_WITHOUT: usize = 1_024;
+
+/// Which held queue is whose, as far as this worker knows.
+pub(in crate::worker) struct Slots {
+    store: Arc<dyn Store>,
+    broker: Broker,
+    known: Mutex<Known>,
+    /// One asks at a time; what it learns answers most of the others.
+    taking: tokio::sync::Mutex<()>,
+    /// Changes with every slot and every circuit.
+    news: watch::Sender<()>,
+}
+
+#[derive(Default)]
+struct Known {
+    slots: BTreeMap<u16, HeldSlot>,
+    by_url: HashMap<EndpointUrl, u16>,
+    /// URLs that found none, and from when on they ask again.
+    without: HashMap<EndpointUrl, Instant>,
+    /// While the store is away: from when on it is asked again.
+    store_from: Option<Instant>,
+    /// Ends of the sessions that empty queues.
+    sessions: HashMap<u16, CancellationToken>,
+}
+
+impl Known {
+    fn learn(&mut self, held: HeldSlot) {
+        self.by_url.retain(|_, slot| *slot != held.slot);
+        if let Some(url) = &held.url {
+            self.by_url.insert(url.clone(), held.slot);
+            self.without.remove(url);
+        }
+        self.slots.insert(held.slot, held);
+    }
+
+    fn found_none(&self, url: &EndpointUrl) -> bool {
+        let now = Instant::now();
+        self.store_from.is_some_and(|from| from > now)
+            || self.without.get(url).is_some_and(|from| *from > now)
+    }
+
+    fn note_none(&mut self, url: &EndpointUrl) {
+        let now = Instant::now();
+        if self.without.len() >= MAX_WITHOUT {
+            self.without.retain(|_, from| *from > now);
+        }
+        if self.without.len() < MAX_WITHOUT {
+            self.without.insert(url.clone(), now + NONE_FREE);
+        }
+    }
+}
+
+impl Slots {
+    pub(in crate::worker) fn new(store: Arc<dyn Store>, broker: Broker) -> Self {
+        let (news, _) = watch::channel(());
+        let (known, taking) = (Mutex::default(), tokio::sync::Mutex::default());
+        Self { store, broker, known, taking, news }
+    }
+
+    fn prefix(&self) -> &str {
+        self.broker.topology().names().prefix()
+    }
+
+    /// The numbers of all held queues: those of the settings, and those that earlier settings had.
+    pub(super) fn all(&self) -> Vec<u16> {
+        let declared = self.broker.topology().held_queues();
+        let known = self.known.lock();
+        (0..declared).chain(known.slots.keys().copied().filter(|slot| *slot >= declared)).collect()
+    }
+
+    /// Tells when a slot or a circuit has changed.
+    pub(super) fn news(&self) -> watch::Receiver<()> {
+        self.news.subscribe()
+    }
+
+    /// Wakes all who wait for a change.
+    pub(in crate::worker) fn wake(&self) {
+        self.news.send_replace(());
+    }
+
+    /// The slot of `url`, as far as known.
+    pub(in crate::worker) fn of(&self, url: &EndpointUrl) -> Option<u16> {
+        self.known.lock().by_url.get(url).copied()
+    }
+
+    /// The slot with this number, if a URL has it.
+    pub(super) fn owned(&self, slot: u16) -> Option<HeldSlot> {
+        self.known.lock().slots.get(&slot).filter(|held| held.url.is_some()).cloned()
+    }
+
+    /// The slot of `url`; takes one where it has none. `None`: none is free, or the store is away.
+    ///
+    /// # Cancel safety
+    ///
+    /// A slot may be taken although it is not returned; it is learned of by polling.
+    pub(in crate::worker) async fn of_refused(&self, url: &EndpointUrl) -> Option<u16> {
+        let declared = self.broker.topology().held_queues();
+        let known = || {
+            let known = self.known.lock();
+            let slot = known.by_url.get(url).copied();
+            slot.map(Some).or((declared == 0 || known.found_none(url)).then_some(None))
+        };
+        if let Some(answer) = known() {
+            return answer;
+        }
+        let _taking = self.taking.lock().await;
+        if let Some(answer) = known() {
+            return answer;
+        }
+        let taking = self.store.take_slot(self.prefix(), url, declared, clock::now());
+        match timeout(TAKE_DEADLINE, taking).await {
+            Ok(Ok(Some(held))) => {
+                let slot = held.slot;
+                info!(%url, slot, "slot.taken: deliveries to the URL are held in its queue");
+                self.known.lock().learn(held);
+                self.changed().await;
+                Some(slot)
+            }
+            Ok(Ok(None)) => {
+                self.known.lock().note_none(url);
+                None
+            }
+            Ok(Err(error)) => {
+                events::store_unavailable("taking a slot", &error);
+                self.known.lock().store_from = Some(Instant::now() + STORE_AWAY);
+                None
+            }
+            Err(_elapsed) => {
+                self.known.lock().store_from = Some(Instant::now() + STORE_AWAY);
+                None
+            }
+        }
+    }
+
+    /// Gives a slot back whose queue is empty.
+    pub(super) async fn give_back(&self, held: &HeldSlot) {
+        match self.store.give_back_slot(self.prefix(), held, clock::now()).await {
+            Ok(is_given_back) => {
+                if is_given_back {
+                    let url = held.url.as_ref().map(tracing::field::display);
+                    info!(url, slot = held.slot, "slot.given_back: its queue is empty");
+                }
+                // Otherwise another worker was faster.
+                if let Err(error) = self.refresh().await {
+                    events::store_unavailable("reading the slots", &error);
+                }
+                if is_given_back {
+                    self.changed().await;
+                }
+            }
+            Err(error) => events::store_unavailable("giving a slot back", &error),
+        }
+    }
+
+    /// Reads the slots again.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`]: what is known stays in force.
+    pub(in crate::worker) async fn refresh(&self) -> Result<(), StoreError> {
+        let slots = self.store.held_slots(self.prefix()).await?;
+        let slots: BTreeMap<_, _> = slots.into_iter().map(|held| (held.slot, held)).collect();
+        let has_changed = {
+            let mut known = self.known.lock();
+            known.store_from = None;
+            let has_changed = known.slots != slots;
+            let owned = slots.values().filter_map(|held| Some((held.url.clone()?, held.slot)));
+            known.by_url = owned.collect();
+            known.slots = slots;
+            has_changed
+        };
+        if has_changed {
+            self.wake();
+        }
+        Ok(())
+    }
+
+    /// Tells this worker and all others that a slot has changed.
+    async fn changed(&self) {
+        self.wake();
+        if let Err(error) = self.broker.announce(&Change::Slots).await {
+            events::not_announced(&error.report());
+        }
+    }
+
+    /// Registers the session that empties the queue of `slot`: it ends when `over` is cancelled.
+    pub(super) fn begin_session(&self, slot: u16, over: &CancellationToken) {
+        self.known.lock().sessions.insert(slot, over.clone());
+    }
+
+    /// The end of the session that empties the queue of `slot`.
+    pub(in crate::worker) fn session(&self, slot: u16) -> CancellationToken {
+        self.known.lock().sessions.get(&slot).cloned().unwrap_or_default()
+    }
+}
