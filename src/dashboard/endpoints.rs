@@ -60,6 +60,7 @@ pub(super) async fn list(
     let wanted = CircuitPage { state, after, limit: PAGE };
     let listing = app.services.circuits.page(&wanted).await?;
     let requests = app.services.circuits.requests().await?;
+    let held = app.services.circuits.held().await?;
     let views = listing.circuits.iter().map(|(url, circuit)| View::of(url, circuit));
     let next = listing.next.map(|next| {
         link("/endpoints", [("state", fields.text("state")), ("after", next.as_str())])
@@ -68,7 +69,7 @@ pub(super) async fn list(
         layout: Layout::new("Endpoints", NavItem::Endpoints, visitor),
         state: state.map(|state| state.as_str().to_owned()).unwrap_or_default(),
         states: StateName::ALL.map(StateName::as_str),
-        endpoints: views.map(|view| view.with(&requests)).collect(),
+        endpoints: views.map(|view| view.with(&requests).with_held(&held)).collect(),
         corrupt: listing.corrupt.iter().map(|corrupt| corrupt.url.clone()).collect(),
         next,
         is_first,
@@ -97,7 +98,9 @@ pub(super) async fn show(
     let url = endpoint(&fields)?;
     let services = &app.services;
     let requests = services.circuits.requests().await?;
+    let held = services.circuits.held().await?;
     let view = View::of(&url, &services.circuits.get(&url).await?).with(&requests);
+    let view = view.with_held(&held);
     let filter = RecordFilter { url: Some(url.as_str().to_owned()), ..RecordFilter::default() };
     let wanted = RecordPage { filter, after: None, limit: ATTEMPTS };
     let records = services.store.attempts(&wanted).await?.records;
@@ -144,6 +147,16 @@ pub(super) async fn disable(
 ) -> Result<Response, ErrorPage> {
     let url = endpoint(&fields)?;
     app.services.circuits.set(&url, Intervention::Disable).await?;
+    Ok(back(&url))
+}
+
+/// Makes a probe due.
+pub(super) async fn probe(
+    State(app): State<AppState>,
+    fields: Fields,
+) -> Result<Response, ErrorPage> {
+    let url = endpoint(&fields)?;
+    app.services.circuits.set(&url, Intervention::Probe).await?;
     Ok(back(&url))
 }
 

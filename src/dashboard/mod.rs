@@ -49,6 +49,7 @@ pub fn router(app: AppState) -> Router {
         .route("/endpoint", get(endpoints::show))
         .route("/endpoint/enable", post(endpoints::enable))
         .route("/endpoint/disable", post(endpoints::disable))
+        .route("/endpoint/probe", post(endpoints::probe))
         .route("/deliveries", get(deliveries::list))
         .route("/event", get(deliveries::timeline))
         .route("/parked", get(parked::list))

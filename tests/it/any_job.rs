@@ -28,6 +28,7 @@ async fn pool(installation: &Installation, folder: &Path) -> Pool {
     let circuit = CircuitSettings {
         open_at_consecutive_failures: 3,
         probe_interval: Duration::from_secs(1),
+        probe_first: Duration::ZERO,
         ..installation.settings.circuit.clone()
     };
     let files = example::Files(folder.to_owned());

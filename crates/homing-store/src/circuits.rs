@@ -72,6 +72,8 @@ pub enum Intervention {
     Enable,
     /// By an operator: no attempts are made.
     Disable,
+    /// By an operator: a probe is made now, if the circuit is open.
+    Probe,
     /// By the endpoint's answer 410.
     Gone,
 }
@@ -83,6 +85,7 @@ impl Intervention {
         match self {
             Self::Enable => circuit.enable(now),
             Self::Disable => circuit.disable(now),
+            Self::Probe => circuit.probe_now(now),
             Self::Gone => circuit.gone(now),
         }
     }

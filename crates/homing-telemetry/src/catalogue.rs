@@ -41,7 +41,7 @@ const fn histogram(name: &'static str, labels: Labels, help: &'static str) -> Me
 }
 
 /// All of them.
-pub const METRICS: [Metric; 37] = [
+pub const METRICS: [Metric; 39] = [
     counter(
         "homing_messages_received_total",
         &["lane"],
@@ -89,6 +89,17 @@ pub const METRICS: [Metric; 37] = [
         "Subscriptions that cannot be read; their events wait.",
     ),
     gauge("homing_circuits", &["state"], "Circuits that are open or frozen."),
+    gauge(
+        "homing_held_slots",
+        &["state"],
+        "Held queues that a URL has (taken) or none has (free).",
+    ),
+    gauge(
+        "homing_held_seconds",
+        &[],
+        "Since when the URL that has a held queue for the longest time has it: no delivery there has \
+         been held for longer.",
+    ),
     counter("homing_circuit_changes_total", &["to"], "Circuits that changed to another state."),
     counter(
         "homing_attempt_records_written_total",

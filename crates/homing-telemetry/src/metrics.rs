@@ -120,6 +120,14 @@ pub fn throttled() {
     counter!("homing_throttled_total").increment(1);
 }
 
+/// Sets the numbers of held queues that a URL has and that none has, and since when the first has it.
+pub fn held_slots(taken: usize, free: usize, longest: Duration) {
+    let number = |count: usize| f64::from(u32::try_from(count).unwrap_or(u32::MAX));
+    gauge!("homing_held_slots", "state" => "taken").set(number(taken));
+    gauge!("homing_held_slots", "state" => "free").set(number(free));
+    gauge!("homing_held_seconds").set(longest.as_secs_f64());
+}
+
 /// Sets the numbers of open and of frozen circuits; closed ones are not counted.
 pub fn unsettled_circuits(states: impl Iterator<Item = StateName>) {
     let (mut open, mut frozen) = (0_u32, 0_u32);

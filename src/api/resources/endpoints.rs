@@ -81,9 +81,10 @@ pub(super) async fn list(
     let page = CircuitPage { state, after, limit: limit.0 };
     let CircuitListing { circuits, corrupt, next } = app.services.circuits.page(&page).await?;
     let requests = app.services.circuits.requests().await?;
+    let held = app.services.circuits.held().await?;
     let views = circuits.iter().map(|(url, circuit)| View::of(url, circuit).with(&requests));
     Ok(Json(Shown {
-        endpoints: views.collect(),
+        endpoints: views.map(|view| view.with_held(&held)).collect(),
         next,
         corrupt: corrupt.into_iter().map(Unread::from).collect(),
     }))
@@ -127,7 +128,9 @@ pub(super) async fn get(
         FieldError::new("url", "missing; say which endpoint: `?url=https://example.com/hook`")
     })?;
     let requests = app.services.circuits.requests().await?;
+    let held = app.services.circuits.held().await?;
     let view = View::of(&url, &app.services.circuits.get(&url).await?).with(&requests);
+    let view = view.with_held(&held);
     let parked = if parked { Some(count(&app, &url).await?) } else { None };
     Ok(Json(One { view, parked }))
 }
@@ -237,6 +240,35 @@ pub(super) async fn disable(
     JsonBody(request): JsonBody<DisableRequest>,
 ) -> Result<Json<Set>, Problem> {
     set(&app, &endpoint(&request.url)?, Intervention::Disable, request.force).await
+}
+
+/// An endpoint to probe.
+#[derive(Debug, Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
+#[schema(as = EndpointToProbe, example = json!({"url": "https://example.com/hook"}))]
+pub(super) struct ProbeRequest {
+    url: String,
+}
+
+/// Probe an endpoint now: the oldest delivery that is held for it is attempted, or the next one that
+/// comes due. Has no effect on a circuit that is not open.
+#[utoipa::path(
+    post, path = "/v1/endpoints/probe", tag = "endpoints", operation_id = "probe_endpoint",
+    request_body = Probed,
+    responses(
+        (status = 200, description = "The endpoint, before the probe", body = One),
+        (status = 404, description = "No subscription sends to it; `near` has similar URLs"),
+    ),
+)]
+pub(super) async fn probe(
+    State(app): State<AppState>,
+    _: NoParameters,
+    JsonBody(request): JsonBody<ProbeRequest>,
+) -> Result<Json<One>, Problem> {
+    let url = endpoint(&request.url)?;
+    let circuit = set_circuit(&app, &url, Intervention::Probe, false).await?;
+    let held = app.services.circuits.held().await?;
+    Ok(Json(One { view: View::of(&url, &circuit).with_held(&held), parked: None }))
 }
 
 /// The request is done once the circuit is set: a count that fails, waits for another scan, or

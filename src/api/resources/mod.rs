@@ -78,7 +78,8 @@ pub(super) fn scanning() -> OpenApiRouter<AppState> {
         .routes(routes!(parked::remove))
         .routes(routes!(endpoints::get))
         .routes(routes!(endpoints::enable))
-        .routes(routes!(endpoints::disable));
+        .routes(routes!(endpoints::disable))
+        .routes(routes!(endpoints::probe));
     #[cfg(feature = "workfront")]
     let router = router.routes(routes!(workfront::set_versions));
     router

@@ -138,10 +138,12 @@ pub(super) async fn run(
 ) -> Result<Exit, Failure> {
     let circuit = services.circuits.get(&arguments.url).await.map_err(Failure::Store)?;
     let requests = services.circuits.requests().await.map_err(Failure::Store)?;
-    let view = View::of(&arguments.url, &circuit).with(&requests);
+    // Counting connects to the broker, which declares what is missing there.
+    globals::remember_queues(services).await.map_err(Failure::Store)?;
+    let held = services.circuits.held().await.map_err(Failure::Store)?;
+    let view = View::of(&arguments.url, &circuit).with(&requests).with_held(&held);
     let mut parked = None;
     if arguments.parked {
-        globals::remember_queues(services).await.map_err(Failure::Store)?;
         let counted =
             services.circuits.count_parked_by_circuit(&services.parking, &arguments.url).await;
         parked = Some(counted.map_err(Failure::ParkedByCircuit)?);
@@ -164,6 +166,8 @@ pub(super) async fn run(
         ("last success", view.last_success),
         ("last outcome", view.last_outcome),
         ("next probe", next_probe),
+        ("held", view.held.map(|held| held.to_string())),
+        ("held since", view.held_since),
         ("in flight", view.in_flight.map(|requests| requests.to_string())),
         ("parked", parked.map(|parked| parked.to_string())),
     ];

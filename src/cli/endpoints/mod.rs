@@ -17,7 +17,7 @@ Examples:
   homing endpoints enable https://example.com/hook --replay
 
 closed: deliveries are attempted. open: the URL kept failing, only a probe is sent now and then; what
-comes due waits. frozen: nothing is sent until it is enabled; what comes due is parked. Workers
+comes due is held. frozen: nothing is sent until it is enabled; what comes due is held. Workers
 follow a change within a second; within five seconds where the broker loses its announcement.";
 
 #[derive(clap::Subcommand)]
@@ -30,8 +30,10 @@ pub(super) enum Command {
     Get(get::Arguments),
     /// Attempt deliveries again; counts what was parked meanwhile, or replays it
     Enable(set::EnableArguments),
-    /// Attempt nothing until it is enabled; what comes due is parked
+    /// Attempt nothing until it is enabled; what comes due is held
     Disable(set::DisableArguments),
+    /// Attempt one delivery to an open URL now
+    Probe(set::ProbeArguments),
 }
 
 pub(super) async fn run(
@@ -45,6 +47,7 @@ pub(super) async fn run(
         Command::Get(arguments) => get::run(&services, &arguments, output).await,
         Command::Enable(arguments) => set::enable(&services, &arguments, output).await,
         Command::Disable(arguments) => set::disable(&services, &arguments, output).await,
+        Command::Probe(arguments) => set::probe(&services, &arguments, output).await,
     };
     services.close().await;
     ended

@@ -1,4 +1,4 @@
-//! `homing endpoints enable` and `disable`
+//! `homing endpoints enable`, `disable` and `probe`
 
 use std::ops::ControlFlow;
 
@@ -18,7 +18,7 @@ use crate::{
     services::Services,
 };
 use homing_delivery::circuits::{SetError, View};
-use homing_domain::url::EndpointUrl;
+use homing_domain::{circuit::StateName, url::EndpointUrl};
 use homing_store::Intervention;
 
 const ENABLE_EXAMPLES: &str = "\
@@ -34,8 +34,15 @@ Examples:
   homing endpoints disable https://example.com/hook
   homing endpoints disable 'https://example.com/hook?tenant=7&v=2'
 
-Nothing is lost: what comes due is parked as `frozen`, and `homing endpoints enable URL --replay`
-sends it again.";
+Nothing is lost: what comes due is held for as long as its schedule is long, and sent once the URL is
+enabled. After that time it is parked as `frozen`, as is what comes due while no held queue is free.";
+
+const PROBE_EXAMPLES: &str = "\
+Examples:
+  homing endpoints probe https://example.com/hook
+
+The oldest delivery that is held for the URL is attempted now, or the next one that comes due. If the
+URL accepts it, the circuit closes. Has no effect on a circuit that is not open.";
 
 #[derive(clap::Args)]
 #[command(after_help = ENABLE_EXAMPLES)]
@@ -58,6 +65,13 @@ pub(in crate::cli) struct DisableArguments {
     /// Also if no subscription sends to it
     #[arg(long)]
     force: bool,
+}
+
+#[derive(clap::Args)]
+#[command(after_help = PROBE_EXAMPLES)]
+pub(in crate::cli) struct ProbeArguments {
+    /// URL of the endpoint
+    url: EndpointUrl,
 }
 
 /// The deliveries that the circuit had parked.
@@ -204,7 +218,23 @@ pub(super) async fn disable(
         return Ok(Exit::Done);
     }
     output.line(format_args!("disabled {}", view.url))?;
-    let enable = words::with_operand("homing endpoints enable --replay", &view.url);
-    output.aside(format_args!("What comes due for it is parked; `{enable}` sends it again."));
+    let enable = words::with_operand("homing endpoints enable", &view.url);
+    output.aside(format_args!("What comes due for it is held; `{enable}` sends it."));
+    Ok(Exit::Done)
+}
+
+pub(super) async fn probe(
+    services: &Services,
+    arguments: &ProbeArguments,
+    output: &mut Output<'_>,
+) -> Result<Exit, Failure> {
+    let view = set(services, &arguments.url, Intervention::Probe, false).await?;
+    if output.json {
+        output.document(&view)?;
+    } else if view.state == StateName::Open.as_str() {
+        output.line(format_args!("a probe of {} is due now", view.url))?;
+    } else {
+        output.line(format_args!("{} is {}: nothing to probe", view.url, view.state))?;
+    }
     Ok(Exit::Done)
 }

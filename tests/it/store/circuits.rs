@@ -72,6 +72,7 @@ fn step() -> impl Strategy<Value = Step> {
     let intervention = prop_oneof![
         Just(Intervention::Enable),
         Just(Intervention::Disable),
+        Just(Intervention::Probe),
         Just(Intervention::Gone),
     ];
     prop_oneof![
@@ -89,6 +90,7 @@ fn ruled(circuit: &Circuit, step: &Step, rules: &CircuitRules, now: UnixMillis) 
         Step::ProbeEnds(outcome) => circuit.after_probe(outcome, now, rules),
         Step::Set(Intervention::Enable) => circuit.enable(now),
         Step::Set(Intervention::Disable) => circuit.disable(now),
+        Step::Set(Intervention::Probe) => circuit.probe_now(now),
         Step::Set(Intervention::Gone) => circuit.gone(now),
     }
 }

@@ -20,8 +20,10 @@ use homing_domain::{
 use homing_store::{CircuitListing, CircuitPage, Intervention, Page, Store, StoreError};
 use homing_telemetry::events;
 
+mod held;
 mod near;
 
+pub use held::Held;
 pub use near::SetError;
 
 /// An endpoint to which nothing is sent now.
@@ -72,6 +74,13 @@ pub struct View {
     /// the most requests.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub in_flight: Option<u32>,
+    /// Deliveries in the held queue of the URL, without those in flight. Absent if it has none, or
+    /// if the broker does not answer.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub held: Option<u32>,
+    /// The time since when the URL has a held queue; RFC 3339. Absent if it has none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub held_since: Option<String>,
 }
 
 impl View {
@@ -94,6 +103,8 @@ impl View {
             last_outcome: circuit.last_outcome.as_ref().map(|last| last.outcome.clone()),
             next_probe,
             in_flight: None,
+            held: None,
+            held_since: None,
         }
     }
 
@@ -102,6 +113,15 @@ impl View {
     pub fn with(self, requests: &Requests) -> Self {
         let in_flight = requests.at(&self.url);
         Self { in_flight, ..self }
+    }
+
+    /// Adds what is held for it.
+    #[must_use]
+    pub fn with_held(self, held: &[Held]) -> Self {
+        let Some(held) = held.iter().find(|held| held.url.as_str() == self.url) else {
+            return self;
+        };
+        Self { held: held.messages, held_since: Some(held.since.to_string()), ..self }
     }
 }
 
@@ -151,8 +171,11 @@ impl CircuitBreakers {
         intervention: Intervention,
     ) -> Result<Circuit, StoreError> {
         let (circuit, change) = self.store.set_circuit(url, intervention, clock::now()).await?;
-        if let Some(change) = change {
-            self.announce(url, change).await;
+        match change {
+            Some(change) => self.announce(url, change).await,
+            // It may be due sooner, which is no change of state.
+            None if intervention == Intervention::Probe => self.tell(url).await,
+            None => {}
         }
         Ok(circuit)
     }
@@ -295,14 +318,19 @@ impl CircuitBreakers {
         replayed.map_err(CircuitReplayError::Broker)
     }
 
-    /// Announces a change: a log event, an announcement to all workers, and an event for
-    /// subscriptions (`homing.endpoint.opened`, `.frozen`, `.closed`).
-    pub async fn announce(&self, url: &EndpointUrl, change: Change) {
-        events::circuit_changed(url, &change);
+    /// Tells all workers to read the circuit of `url` again.
+    async fn tell(&self, url: &EndpointUrl) {
         let announced = self.broker.announce(&control::Change::Circuit(url.clone())).await;
         if let Err(error) = announced {
             events::not_announced(&error.report());
         }
+    }
+
+    /// Announces a change: a log event, an announcement to all workers, and an event for
+    /// subscriptions (`homing.endpoint.opened`, `.frozen`, `.closed`).
+    pub async fn announce(&self, url: &EndpointUrl, change: Change) {
+        events::circuit_changed(url, &change);
+        self.tell(url).await;
         let Ok(topic) = Topic::new(change.topic()) else { return };
         let message = Message::of_event(event(url, &change, topic, clock::now()));
         if let Err(error) = self.broker.publish(&message.outgoing(), Route::Events).await {

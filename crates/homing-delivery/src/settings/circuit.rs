@@ -22,6 +22,9 @@ pub struct CircuitSettings {
     /// From one probe to the next.
     #[serde(with = "humantime_serde")]
     pub probe_interval: Duration,
+    /// From the opening to the first probe; zero: `probe_interval`.
+    #[serde(with = "humantime_serde")]
+    pub probe_first: Duration,
     /// Freezes at more consecutive failures than this …
     pub freeze_above_consecutive_failures: u64,
     /// … when the last success is longer ago than this.
@@ -44,6 +47,7 @@ impl CircuitSettings {
             open_at_consecutive_failures: self.open_at_consecutive_failures,
             rate_window_attempts: self.rate_window_attempts,
             probe_interval: self.probe_interval,
+            probe_first: self.probe_first,
             freeze_above_consecutive_failures: self.freeze_above_consecutive_failures,
             freeze_above_last_success_ago: self.freeze_above_last_success_ago,
             freeze_at_consecutive_failures: self.freeze_at_consecutive_failures,

@@ -128,7 +128,7 @@ impl Circuit {
                 counted.consecutive_failures = before.saturating_add(tally.trailing_failures);
                 counted.window = self.window.with(tally);
                 if let Some(reason) = rules.reason_to_open(&counted) {
-                    let open = CircuitState::Open { probe_at: rules.next_probe(now) };
+                    let open = CircuitState::Open { probe_at: rules.next_probe(now, now) };
                     return counted.turned(open, reason, now);
                 }
                 counted.window = counted.window.decayed(rules.figures().rate_window_attempts);
@@ -160,7 +160,7 @@ impl Circuit {
         let (mut circuit, change) = counted.frozen_if_due(rules, ended);
         if change.is_none() {
             // Never sooner than claimed: two workers' clocks may differ.
-            let probe_at = probe_at.max(rules.next_probe(ended));
+            let probe_at = probe_at.max(rules.next_probe(self.since, ended));
             circuit.state = CircuitState::Open { probe_at };
         }
         (circuit, change)
@@ -173,11 +173,21 @@ impl Circuit {
     pub fn claim_probe(&self, now: UnixMillis, rules: &CircuitRules) -> Option<Self> {
         match self.admission(now) {
             Admission::Probe => {
-                let state = CircuitState::Open { probe_at: rules.next_probe(now) };
+                let state = CircuitState::Open { probe_at: rules.next_probe(self.since, now) };
                 Some(Self { state, ..self.clone() })
             }
             Admission::Pass | Admission::Refuse(_) => None,
         }
+    }
+
+    /// Makes a probe due at `now`, for an operator. A circuit that is not open stays unchanged.
+    #[must_use]
+    pub fn probe_now(&self, now: UnixMillis) -> Turn {
+        let state = match self.state {
+            CircuitState::Open { probe_at } => CircuitState::Open { probe_at: probe_at.min(now) },
+            state @ (CircuitState::Closed | CircuitState::Frozen) => state,
+        };
+        (Self { state, ..self.clone() }, None)
     }
 
     /// Closes the circuit for an operator and resets its counts. A closed one stays unchanged.

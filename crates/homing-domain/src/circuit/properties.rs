@@ -34,6 +34,7 @@ fn rules() -> impl Strategy<Value = CircuitRules> {
             open_at_consecutive_failures: row,
             rate_window_attempts: attempts + window,
             probe_interval: Duration::from_millis(interval),
+            probe_first: Duration::ZERO,
             freeze_above_consecutive_failures: above,
             freeze_above_last_success_ago: Duration::from_millis(ago),
             freeze_at_consecutive_failures: row + at,

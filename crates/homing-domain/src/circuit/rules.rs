@@ -18,6 +18,9 @@ pub struct Figures {
     pub rate_window_attempts: u64,
     /// From one probe to the next.
     pub probe_interval: Duration,
+    /// From the opening to the first probe; doubles with each, up to `probe_interval`. Zero, or more
+    /// than that: `probe_interval` from the first on.
+    pub probe_first: Duration,
     /// Freezes at more consecutive failures than this …
     pub freeze_above_consecutive_failures: u64,
     /// … when the last success is longer ago than this.
@@ -39,6 +42,7 @@ impl Figures {
             open_at_consecutive_failures: 2_000,
             rate_window_attempts: 2_000,
             probe_interval: Duration::from_mins(10),
+            probe_first: Duration::ZERO,
             freeze_above_consecutive_failures: 2_000,
             freeze_above_last_success_ago: Duration::from_hours(72),
             freeze_at_consecutive_failures: 50_000,
@@ -120,10 +124,14 @@ impl CircuitRules {
             || tally.trailing_failures >= self.failures_at_once()
     }
 
-    /// The due time of the probe after one at `now`.
+    /// The due time of the next probe at `now` of a circuit that is open since `opened`: as long from
+    /// now as it is open, within the bounds, which doubles with every probe.
     #[must_use]
-    pub(super) fn next_probe(&self, now: UnixMillis) -> UnixMillis {
-        now.plus(self.0.probe_interval)
+    pub(super) fn next_probe(&self, opened: UnixMillis, now: UnixMillis) -> UnixMillis {
+        let Figures { probe_first, probe_interval, .. } = self.0;
+        let first = Some(probe_first).filter(|first| first.as_millis() > 0);
+        let first = first.unwrap_or(probe_interval).min(probe_interval);
+        now.plus(now.since(opened).clamp(first, probe_interval))
     }
 
     /// The reason for opening a closed circuit with these counts.
@@ -169,6 +177,28 @@ mod tests {
     #[test]
     fn the_published_figures_make_sense() {
         assert_eq!(CircuitRules::new(Figures::published()), Ok(CircuitRules::default()));
+    }
+
+    #[test]
+    fn probes_begin_at_the_first_interval_and_double_up_to_the_last() {
+        let probes = |probe_first, probe_interval| {
+            let seconds = Duration::from_secs;
+            let figures = Figures {
+                probe_first: seconds(probe_first),
+                probe_interval: seconds(probe_interval),
+                ..Figures::published()
+            };
+            let rules = CircuitRules::new(figures).unwrap();
+            let opened = UnixMillis::new(1_000_000);
+            let mut now = opened;
+            [(); 6].map(|()| {
+                now = rules.next_probe(opened, now);
+                now.since(opened).as_secs()
+            })
+        };
+        assert_eq!(probes(5, 60), [5, 10, 20, 40, 80, 140]);
+        assert_eq!(probes(0, 60), [60, 120, 180, 240, 300, 360]);
+        assert_eq!(probes(90, 60), probes(0, 60));
     }
 
     #[test]

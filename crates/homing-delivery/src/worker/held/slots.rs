@@ -17,7 +17,7 @@ use tracing::info;
 use homing_broker::{Broker, control::Change};
 use homing_domain::{clock, url::EndpointUrl};
 use homing_store::{HeldSlot, Store, StoreError};
-use homing_telemetry::events;
+use homing_telemetry::{events, metrics};
 
 /// A delivery waits this long for a slot, while it has a place in its lane.
 const TAKE_DEADLINE: Duration = Duration::from_secs(1);
@@ -200,7 +200,18 @@ impl Slots {
         if has_changed {
             self.wake();
         }
+        self.measure();
         Ok(())
+    }
+
+    fn measure(&self) {
+        let known = self.known.lock();
+        let owned = known.slots.values().filter(|held| held.url.is_some());
+        let since: Vec<_> = owned.map(|held| held.since).collect();
+        let free = usize::from(self.broker.topology().held_queues()).saturating_sub(since.len());
+        let now = clock::now();
+        let longest = since.iter().min().map_or(Duration::ZERO, |first| now.since(*first));
+        metrics::held_slots(since.len(), free, longest);
     }
 
     /// Tells this worker and all others that a slot has changed.

@@ -1,0 +1,48 @@
+//! What is held for which URL, as operators see it.
+
+use std::time::Duration;
+
+use tokio::time::timeout;
+
+use super::CircuitBreakers;
+use homing_broker::consume::Lane;
+use homing_domain::{time::UnixMillis, url::EndpointUrl};
+use homing_store::StoreError;
+
+/// Time for one depth; the first that takes longer is the last that is asked for.
+const DEPTH_DEADLINE: Duration = Duration::from_secs(2);
+
+/// The held queue of a URL.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Held {
+    /// Its owner.
+    pub url: EndpointUrl,
+    /// The time since when it has the queue.
+    pub since: UnixMillis,
+    /// Deliveries in it, without those in flight; `None`: the broker does not answer.
+    pub messages: Option<u32>,
+}
+
+impl CircuitBreakers {
+    /// The URLs that have a held queue, and how much is in it.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`]. A broker that does not answer is none.
+    pub async fn held(&self) -> Result<Vec<Held>, StoreError> {
+        let prefix = self.broker.topology().names().prefix();
+        let mut all = Vec::new();
+        let mut is_asked = true;
+        for slot in self.store.held_slots(prefix).await? {
+            let Some(url) = slot.url else { continue };
+            let mut messages = None;
+            if is_asked {
+                let depth = timeout(DEPTH_DEADLINE, self.broker.lane_depth(Lane::Held(slot.slot)));
+                messages = depth.await.ok().and_then(Result::ok).map(|depth| depth.messages);
+                is_asked = messages.is_some();
+            }
+            all.push(Held { url, since: slot.since, messages });
+        }
+        Ok(all)
+    }
+}
