@@ -252,7 +252,7 @@ fn waiting(
     })
 }
 
-/// What a delivery in a held queue waits for.
+/// The event that a delivery in a held queue waits for.
 fn holding(circuit: Option<&circuits::View>, until: UnixMillis, now: UnixMillis) -> String {
     let next = blocking(circuit, now)
         .unwrap_or_else(|| "its circuit is closed: it is sent in its turn".to_owned());

@@ -1,4 +1,4 @@
-//! What waits for its endpoint, and for nothing else, comes as soon as the endpoint can take it.
+//! Deliveries that wait for their endpoint come as soon as it can take them.
 
 use std::{
     collections::BTreeSet,
@@ -41,6 +41,11 @@ pub(crate) struct Endpoint {
 
 impl Endpoint {
     pub(crate) async fn answering(status: u16) -> Self {
+        Self::slow(status, Duration::ZERO).await
+    }
+
+    /// One that answers after a while.
+    pub(crate) async fn slow(status: u16, takes: Duration) -> Self {
         let status = Arc::new(AtomicU16::new(status));
         let accepted = Arc::new(Mutex::new(Vec::new()));
         let (current, taken) = (Arc::clone(&status), Arc::clone(&accepted));
@@ -49,7 +54,7 @@ impl Endpoint {
             if status == 200 {
                 taken.lock().push(String::from_utf8_lossy(&request.body).into_owned());
             }
-            Reply::status(status)
+            Reply::status(status).after(takes)
         });
         Self { receiver: receiver.await, status, accepted }
     }
@@ -58,9 +63,17 @@ impl Endpoint {
         self.status.store(status, Ordering::SeqCst);
     }
 
-    /// What it accepted, in this order.
+    /// The bodies that it accepted, in this order.
     pub(crate) fn accepted(&self) -> Vec<String> {
         self.accepted.lock().clone()
+    }
+
+    /// The bodies that it was sent and did not accept.
+    pub(crate) fn refused(&self) -> Vec<String> {
+        let accepted: BTreeSet<_> = self.accepted().into_iter().collect();
+        let bodies = self.receiver.bodies().into_iter();
+        let sent = bodies.map(|body| String::from_utf8_lossy(&body).into_owned());
+        sent.filter(|body| !accepted.contains(body)).collect()
     }
 
     /// Waits until it has accepted all of these.
@@ -75,13 +88,13 @@ impl Endpoint {
 }
 
 /// Publishes an event for each body.
-async fn publish(installation: &Installation, bodies: &[String]) {
+pub(crate) async fn publish(installation: &Installation, bodies: &[String]) {
     for body in bodies {
         installation.publisher.publish(Raw::new("t", &format!("e{body}"), body.clone())).await;
     }
 }
 
-fn numbers(range: std::ops::Range<u32>) -> Vec<String> {
+pub(crate) fn numbers(range: std::ops::Range<u32>) -> Vec<String> {
     range.map(|number| number.to_string()).collect()
 }
 
@@ -100,14 +113,14 @@ async fn hold(installation: &Installation, body: &str, subscription: Subscriptio
     installation.parts.broker.publish(&message, route).await.expect("it is published");
 }
 
-async fn set(installation: &Installation, url: &str, intervention: Intervention) {
+pub(crate) async fn set(installation: &Installation, url: &str, intervention: Intervention) {
     let url = url.parse().expect("a URL");
     installation.parts.circuits.set(&url, intervention).await.expect("the store answers");
 }
 
 /// Publishes events until the circuit of `url` is open, and waits until all are taken.
 async fn open(installation: &Installation, url: &str) {
-    publish(installation, &numbers(1_000..1_040)).await;
+    publish(installation, &numbers(1_000..1_024)).await;
     wait_for_state(installation, url, StateName::Open).await;
     installation.wait_for_depth(&installation.names().primary(), 0).await;
 }
@@ -150,7 +163,7 @@ async fn what_is_held_comes_when_the_circuit_closes_and_not_when_its_schedule_sa
 /// that is accepted brings the rest.
 #[tokio::test]
 async fn the_oldest_that_is_held_is_the_probe() {
-    let settings = CIRCUIT.replace("\"1s\"", "\"1500ms\"");
+    let settings = CIRCUIT.replace("\"1s\"", "\"700ms\"");
     let installation = Installation::with(&[60_000], &settings).await;
     let endpoint = Endpoint::answering(503).await;
     let url = endpoint.receiver.url("/");
@@ -165,13 +178,19 @@ async fn the_oldest_that_is_held_is_the_probe() {
         endpoint.receiver.requests().iter().skip(before).any(|request| request.body == body)
     };
     eventually(async || holds(probed("1"), "no probe of what is held")).await;
-    assert!(probed("0") && !probed("2"), "they come in their order");
-
     endpoint.now_answers(200);
-    endpoint.wait_for(&held[2..]).await;
+    wait_for_state(&installation, &url, StateName::Closed).await;
+    let failed: Vec<_> =
+        endpoint.refused().into_iter().filter(|body| held.contains(body)).collect();
+    let failed_at = u32::try_from(failed.len()).expect("few");
+    assert_eq!(failed, numbers(0..failed_at), "they are probes in their order");
+    let probes = endpoint.receiver.requests();
+    let probes = probes.iter().filter(|request| failed.iter().any(|body| request.body == *body));
+    assert!(probes.clone().all(|probe| probe.attempt() == 1) && probes.count() == failed.len());
+    // Those wait for a minute, as any attempt that failed.
+    endpoint.wait_for(&numbers(failed_at..50)).await;
     running.stop().await;
     assert_eq!(installation.publisher.depth(&installation.names().held(0)).await, 0);
-    assert!(!endpoint.accepted().contains(&"0".to_owned()), "it failed, and waits for a minute");
 }
 
 /// Goal: what a frozen URL gets is held until an operator enables it, and needs no replay.
@@ -245,7 +264,7 @@ async fn without_a_slot_a_delivery_waits_at_its_own_step() {
     running.stop().await;
 }
 
-/// Goal: a message in a held queue goes where its own URL's circuit says, whoever's the queue is.
+/// Goal: a message in a held queue goes where its own URL's circuit says, and not the queue's.
 #[tokio::test]
 async fn what_is_in_the_wrong_held_queue_is_admitted_by_its_own_circuit() {
     let installation = Installation::with(&[60_000], CIRCUIT).await;
@@ -297,4 +316,41 @@ async fn an_answer_410_freezes_the_url() {
     let failures = (frozen.failures, frozen.consecutive_failures);
     assert_eq!(failures, (1, 1), "what froze it is a failure");
     assert_eq!((parked[0].reason.as_str(), endpoint.receiver.count()), ("gone", 1));
+}
+
+/// Goal: a probe that an operator asks for is made at once, by the oldest that is the URL's own; what
+/// is another's before it holds nothing up.
+#[tokio::test]
+async fn a_probe_passes_over_what_is_in_the_wrong_held_queue() {
+    let settings = CIRCUIT.replace("\"1s\"", "\"1h\"");
+    let installation = Installation::with(&[60_000], &settings).await;
+    let (well, down) = (Endpoint::answering(200).await, Endpoint::answering(503).await);
+    let mut subscriptions = Vec::new();
+    for (endpoint, topic) in [(&well, "well"), (&down, "t")] {
+        let draft = json!({"url": endpoint.receiver.url("/"), "topics": [topic]});
+        subscriptions.push(installation.subscribe(draft).await.subscription.id);
+    }
+    let url = down.receiver.url("/");
+    let running = installation.start();
+    open(&installation, &url).await;
+    publish(&installation, &numbers(0..1)).await;
+    let names = installation.names();
+    eventually(async || {
+        let depth = installation.publisher.depth(&names.held(0)).await;
+        holds(depth > 0, "nothing is held")
+    })
+    .await;
+    let before = installation.publisher.depth(&names.held(0)).await;
+    hold(&installation, "1", subscriptions[0], 0).await;
+    hold(&installation, "2", subscriptions[1], 0).await;
+
+    for left in (0..=before).rev() {
+        set(&installation, &url, Intervention::Probe).await;
+        // The last one takes the other URL's with it.
+        let left = if left == 0 { 0 } else { left + 1 };
+        installation.wait_for_depth(&names.held(0), left).await;
+    }
+    well.wait_for(&numbers(1..2)).await;
+    running.stop().await;
+    assert!(down.refused().contains(&"2".to_owned()), "{:?}", down.refused());
 }

@@ -81,6 +81,23 @@ impl Broker {
         self.publish_to(message, self.address(message, route), false).await
     }
 
+    /// As [`publish`](Self::publish), but waits while the broker takes no messages from anyone.
+    ///
+    /// # Errors
+    ///
+    /// As [`publish`](Self::publish).
+    ///
+    /// # Cancel safety
+    ///
+    /// As [`publish`](Self::publish).
+    pub async fn publish_patiently(
+        &self,
+        message: &Outgoing,
+        route: Route,
+    ) -> Result<(), BrokerError> {
+        self.publish_to(message, self.address(message, route), true).await
+    }
+
     fn address(&self, message: &Outgoing, route: Route) -> Address {
         route.address(self.topology().names(), message)
     }

@@ -1,8 +1,8 @@
 //! Slots: which held queue holds the deliveries to which URL.
 //!
 //! A slot is the number of a held queue. It belongs to one URL at a time, and a URL has one slot at
-//! most, whichever processes write. Nobody locks: a slot is taken and given back by comparing and
-//! setting its row.
+//! most, whichever processes write. Nothing is locked: a slot is taken and given back by comparing
+//! and setting its row.
 
 use std::{collections::BTreeMap, time::Duration};
 

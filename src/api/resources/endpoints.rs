@@ -254,7 +254,7 @@ pub(super) struct ProbeRequest {
 /// comes due. Has no effect on a circuit that is not open.
 #[utoipa::path(
     post, path = "/v1/endpoints/probe", tag = "endpoints", operation_id = "probe_endpoint",
-    request_body = Probed,
+    request_body = ProbeRequest,
     responses(
         (status = 200, description = "The endpoint, before the probe", body = One),
         (status = 404, description = "No subscription sends to it; `near` has similar URLs"),

@@ -141,7 +141,9 @@ fn lanes(app: &App) -> Vec<Part> {
         let trouble = condition.failing_for(PATIENCE).map(|why| format!("not consuming: {why}"));
         Part::new(name, trouble)
     };
-    lanes.into_iter().map(part).collect()
+    // It may have had nothing to do for long; then it works as far as known.
+    let held = conditions.held.failing_for(PATIENCE).map(|_| ("lane.held", &conditions.held));
+    lanes.into_iter().chain(held).map(part).collect()
 }
 
 /// The announcements of changes, if this process does not receive them.

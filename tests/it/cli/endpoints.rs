@@ -29,7 +29,7 @@ fn endpoints_are_listed_shown_disabled_and_enabled() {
         home.run(&["subscriptions", "create", "--url", url, "--topic", "#"]).done();
     }
     let disabled = home.run(&["endpoints", "disable", HOOK]);
-    let advice = format!("`homing endpoints enable --replay '{HOOK}'` sends it again");
+    let advice = format!("`homing endpoints enable '{HOOK}'` sends it");
     assert!(disabled.stderr.contains(&advice), "{}", disabled.stderr);
     assert_eq!(disabled.done(), format!("disabled {HOOK}\n"));
     home.run(&["endpoints", "disable", "https://example.com/other"]).done();

@@ -12,6 +12,7 @@ mod cluster;
 mod connection;
 mod endpoint;
 mod frames;
+mod held;
 mod names;
 mod operator;
 mod poison;

@@ -58,7 +58,7 @@ pub(crate) async fn a_slot_rests_after_it_was_given_back_and_goes_to_another(pla
     Ok(())
 }
 
-/// Goal: whoever takes slots at once, none has two owners and no URL has two.
+/// Goal: where many take slots at once, none has two owners and no URL has two.
 pub(crate) async fn of_many_that_take_slots_each_url_gets_one(place: Place) -> Kept {
     const URLS: usize = 12;
     const SLOTS: u16 = 8;

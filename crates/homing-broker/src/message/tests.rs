@@ -175,7 +175,7 @@ fn what_the_broker_parks_from_a_held_queue_has_the_reason_of_its_last_refusal() 
         died.insert("reason".into(), AMQPValue::LongString(death.into()));
         let mut table = properties.headers().clone().unwrap();
         table.insert("x-death".into(), AMQPValue::FieldArray(vec![died.into()].into()));
-        let properties = properties.clone().with_headers(table);
+        let properties = BasicProperties::clone(&properties).with_headers(table);
         read_of(&properties, &Origin::homing()).unwrap().parked.unwrap().reason
     };
     assert_eq!(parked("expired"), ParkReason::Frozen);

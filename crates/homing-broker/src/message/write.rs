@@ -45,7 +45,8 @@ impl Outgoing {
         if let Route::Held { at_most, .. } = route {
             // The broker takes whole milliseconds. Zero would end it where no consumer waits.
             let at_most = at_most.as_millis().clamp(1, u128::from(MAX_TTL_MS)).to_string();
-            self.properties = self.properties.with_expiration(at_most.into());
+            let properties = Arc::unwrap_or_clone(self.properties);
+            self.properties = Arc::new(properties.with_expiration(at_most.into()));
         }
         self
     }

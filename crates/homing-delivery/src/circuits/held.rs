@@ -1,4 +1,4 @@
-//! What is held for which URL, as operators see it.
+//! The held queues of URLs, as operators see them.
 
 use std::time::Duration;
 

@@ -174,7 +174,7 @@ impl CircuitBreakers {
         match change {
             Some(change) => self.announce(url, change).await,
             // It may be due sooner, which is no change of state.
-            None if intervention == Intervention::Probe => self.tell(url).await,
+            None if intervention == Intervention::Probe => self.renew(url).await,
             None => {}
         }
         Ok(circuit)
@@ -318,8 +318,8 @@ impl CircuitBreakers {
         replayed.map_err(CircuitReplayError::Broker)
     }
 
-    /// Tells all workers to read the circuit of `url` again.
-    async fn tell(&self, url: &EndpointUrl) {
+    /// Has all workers read the circuit of `url` again.
+    async fn renew(&self, url: &EndpointUrl) {
         let announced = self.broker.announce(&control::Change::Circuit(url.clone())).await;
         if let Err(error) = announced {
             events::not_announced(&error.report());
@@ -330,7 +330,7 @@ impl CircuitBreakers {
     /// subscriptions (`homing.endpoint.opened`, `.frozen`, `.closed`).
     pub async fn announce(&self, url: &EndpointUrl, change: Change) {
         events::circuit_changed(url, &change);
-        self.tell(url).await;
+        self.renew(url).await;
         let Ok(topic) = Topic::new(change.topic()) else { return };
         let message = Message::of_event(event(url, &change, topic, clock::now()));
         if let Err(error) = self.broker.publish(&message.outgoing(), Route::Events).await {

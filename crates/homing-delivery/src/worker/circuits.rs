@@ -119,6 +119,11 @@ impl Circuits {
             && state.admission(now.minus(PROBE_PATIENCE)) != Admission::Probe
     }
 
+    /// True if the circuits that are not closed have been read once.
+    pub(super) fn are_read(&self) -> bool {
+        self.version.lock().is_some()
+    }
+
     /// The state of the circuit of `url`, as far as known.
     pub(super) fn state(&self, url: &EndpointUrl) -> CircuitState {
         self.urls.lock().get(url).map_or(CircuitState::Closed, |local| local.state)

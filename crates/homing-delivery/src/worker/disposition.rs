@@ -20,7 +20,7 @@ use homing_store::StoreError;
 pub(super) struct Disposition {
     /// The copy to publish, and its route; `None`: the delivery is done.
     pub(super) next: Option<(Message, Route)>,
-    /// What follows instead if the queue of `next` refuses it.
+    /// The copy to publish instead if the queue of `next` refuses that.
     pub(super) otherwise: Option<(Message, Route)>,
     /// The reason for making no attempt; `None`: one was made.
     pub(super) skipped: Option<Skipped>,

@@ -5,11 +5,11 @@
 //! [`disposition`] decides what follows, [`settle`] publishes that and settles the message.
 //!
 //! Around it: [`circuits`] refuse deliveries to endpoints that keep failing, which wait in [`held`]
-//! queues; [`limits`] keep one endpoint from using up the permits of others, [`recent`] remembers what this process has just
-//! done. [`subscriptions`] holds the subscriptions in memory, found by [`index`]. [`observers`]
-//! report everything: log events and metrics, the [`attempt_log`], the [`counters`] that the
-//! [`heartbeat`] reports to the store, and the age of the [`oldest_waiting`]. [`maintenance`]
-//! refreshes shared state and repairs the topology.
+//! queues; [`limits`] keep one endpoint from using up the permits of others, [`recent`] remembers
+//! what this process has just done. [`subscriptions`] holds the subscriptions in memory, found by
+//! [`index`]. [`observers`] report everything: log events and metrics, the [`attempt_log`], the
+//! [`counters`] that the [`heartbeat`] reports to the store, and the age of the [`oldest_waiting`].
+//! [`maintenance`] refreshes shared state and repairs the topology.
 //!
 //! Guarantees: a message is settled only when each of its deliveries is done or owned by the broker
 //! elsewhere; new events and retries have separate lanes, so that neither holds up the other; the

@@ -17,7 +17,7 @@ pub(super) async fn settle_or_else(
     receipt: Receipt,
 ) {
     let (message, route) = &copy;
-    match broker.publish(message, *route).await {
+    match broker.publish_patiently(message, *route).await {
         Ok(()) => receipt.settle(),
         Err(BrokerError::Nacked { .. }) => settle(broker, [otherwise], receipt).await,
         Err(_other) => settle(broker, [copy], receipt).await,

@@ -1,16 +1,16 @@
 //! Held queues: deliveries that wait for their endpoint, and for nothing else.
 //!
-//! A delivery that an open or frozen circuit refuses goes to the held queue of its URL: one publish,
-//! and nothing counts against it. It leaves the queue as soon as its endpoint can take it: as a
-//! probe while the circuit is open, with all others once it closes. Which queue is whose says a
-//! *slot* ([`slots`]), a row of the store; [`queue`] takes messages out of one queue.
+//! A delivery that an open or frozen circuit refuses goes to the held queue of its URL: one
+//! publish, and nothing counts against it. It leaves the queue as soon as its endpoint can take it:
+//! as a probe while the circuit is open, with all others once it closes. A *slot* ([`slots`]), a
+//! row of the store, says which queue is whose; [`queue`] takes messages out of one queue.
 //!
 //! # Correctness does not depend on slots
 //!
-//! Whoever takes a message from a held queue looks at the message's own subscription and URL. A
-//! held queue whose owner's circuit is closed, or that has no owner, is emptied by every worker; one
-//! whose owner's circuit is not closed is left alone, but for probes. So whatever is wrong with a
-//! slot costs time and never a delivery:
+//! A worker that takes a message from a held queue looks at the message's own subscription and URL.
+//! A held queue whose owner's circuit is closed, or that has no owner, is emptied by every worker;
+//! one whose owner's circuit is not closed is left alone, but for probes. So whatever is wrong with
+//! a slot costs time and never a delivery:
 //!
 //! | what happens | what follows |
 //! |---|---|

@@ -63,32 +63,54 @@ pub(super) async fn run(context: Arc<Context>, slot: u16, stop: CancellationToke
     let mut empty_since = None;
     while !stop.is_cancelled() {
         news.mark_unchanged();
-        let pause = look(&context, slot, &mut empty_since, &stop).await;
-        tokio::select! {
-            () = stop.cancelled() => {}
-            _ = news.changed() => {}
-            () = tokio::time::sleep(pause) => {}
+        let before = phase(&context, slot);
+        let Some(pause) = look(&context, slot, &mut empty_since, &stop).await else { return };
+        let until = Instant::now() + pause;
+        while phase(&context, slot) == before {
+            tokio::select! {
+                () = stop.cancelled() => return,
+                () = tokio::time::sleep_until(until) => break,
+                // Most news are about others.
+                _ = news.changed() => {}
+            }
         }
     }
 }
 
-/// Does what is to be done with the queue now; returns when to look again.
+/// Does what is to be done with the queue now; returns when to look again. `None`: never, because
+/// it was deleted, and no setting asks for it any more.
 async fn look(
     context: &Arc<Context>,
     slot: u16,
     empty_since: &mut Option<Instant>,
     stop: &CancellationToken,
-) -> Duration {
-    let messages = match context.broker.lane_depth(Lane::Held(slot)).await {
+) -> Option<Duration> {
+    if !(context.slots.are_read() && context.circuits.are_read()) {
+        // What is held for an endpoint that is down would be sent to it.
+        return Some(RETRY_INTERVAL);
+    }
+    let topology = context.broker.topology();
+    let messages = match context.broker.depth(&topology.names().held(slot)).await {
+        Ok(None) if slot >= topology.held_queues() => return None,
         Ok(depth) => {
             context.broker.conditions().held.recovered();
-            depth.messages
+            depth.map_or(0, |depth| depth.messages)
         }
         Err(error) => {
             *empty_since = None;
-            return failed(context, slot, &error);
+            return Some(failed(context, slot, &error));
         }
     };
+    Some(act(context, slot, (messages, empty_since), stop).await)
+}
+
+/// Acts by the number of messages in the queue; returns when to look again.
+async fn act(
+    context: &Arc<Context>,
+    slot: u16,
+    (messages, empty_since): (u32, &mut Option<Instant>),
+    stop: &CancellationToken,
+) -> Duration {
     let now = clock::now();
     let phase = phase(context, slot);
     if messages == 0 {
@@ -150,8 +172,8 @@ async fn empty(
     lane::until_over(session, end, &over).await
 }
 
-/// What one queue may have in flight: as many deliveries as one URL, and its part of the bytes of a
-/// lane.
+/// The bounds of what one queue has in flight: as many deliveries as one URL, and its part of the
+/// bytes of a lane.
 fn bounds(context: &Context) -> Bounds {
     let queues = usize::from(context.broker.topology().held_queues()).max(1);
     Bounds {
@@ -245,7 +267,7 @@ async fn attempt_as_probe(
         None => None,
     };
     let is_own = subscription.is_some_and(|subscription| subscription.spec.url == *url);
-    let turn = if is_own { Turn::Probe(slot, url.clone()) } else { pending.turn };
+    let turn = if is_own { Turn::Probe(slot, url.clone()) } else { Turn::Due };
     let is_attempted = attempt::attempt(context, PendingDelivery { turn, ..pending }).await;
     is_own && is_attempted
 }

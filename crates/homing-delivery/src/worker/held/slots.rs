@@ -41,6 +41,7 @@ pub(in crate::worker) struct Slots {
 
 #[derive(Default)]
 struct Known {
+    is_read: bool,
     slots: BTreeMap<u16, HeldSlot>,
     by_url: HashMap<EndpointUrl, u16>,
     /// URLs that found none, and from when on they ask again.
@@ -96,7 +97,12 @@ impl Slots {
         (0..declared).chain(known.slots.keys().copied().filter(|slot| *slot >= declared)).collect()
     }
 
-    /// Tells when a slot or a circuit has changed.
+    /// True if the slots have been read once.
+    pub(super) fn are_read(&self) -> bool {
+        self.known.lock().is_read
+    }
+
+    /// Reports when a slot or a circuit has changed.
     pub(super) fn news(&self) -> watch::Receiver<()> {
         self.news.subscribe()
     }
@@ -191,6 +197,7 @@ impl Slots {
         let has_changed = {
             let mut known = self.known.lock();
             known.store_from = None;
+            known.is_read = true;
             let has_changed = known.slots != slots;
             let owned = slots.values().filter_map(|held| Some((held.url.clone()?, held.slot)));
             known.by_url = owned.collect();
@@ -214,7 +221,7 @@ impl Slots {
         metrics::held_slots(since.len(), free, longest);
     }
 
-    /// Tells this worker and all others that a slot has changed.
+    /// Has this worker and all others read the slots again.
     async fn changed(&self) {
         self.wake();
         if let Err(error) = self.broker.announce(&Change::Slots).await {
