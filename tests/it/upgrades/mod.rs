@@ -43,10 +43,10 @@ const SENT: [(&str, &[&str]); 11] = [
 /// Parked messages of it, and why; `own` means homing's own events, which the primary queue held.
 const PARKED: [(&str, &str); 9] = [
     ("for-one", "unreadable"),
-    ("gone-1", "frozen"),
     ("gone-2", "frozen"),
     ("large", "too_large"),
     ("misaddressed", "unreadable"),
+    ("off-1", "frozen"),
     ("own", "unreadable"),
     ("own", "unreadable"),
     ("rejected", "too_large"),
