@@ -152,6 +152,14 @@ impl Circuits {
         }
     }
 
+    /// Makes a probe due again that was claimed and not made.
+    pub(super) async fn probe_again(&self, url: &EndpointUrl) {
+        match self.store.set_circuit(url, Intervention::Probe, clock::now()).await {
+            Ok((circuit, change)) => self.turned(url, &circuit, change).await,
+            Err(error) => events::store_unavailable("making a probe due again", &error),
+        }
+    }
+
     /// Counts an attempt that was not a probe.
     pub(super) fn attempted(&self, url: &EndpointUrl, outcome: &Outcome, ended: UnixMillis) {
         let mut urls = self.urls.lock();

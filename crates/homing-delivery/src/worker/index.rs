@@ -11,6 +11,7 @@ use homing_domain::{
     time::UnixMillis,
     topic::{Topic, TopicPattern},
     topic_tree::TopicTree,
+    url::EndpointUrl,
 };
 use homing_store::{Census, Changes, Corrupt, Snapshot};
 
@@ -130,6 +131,14 @@ impl SubscriptionIndex {
 
     fn unreadable(&self) -> impl Iterator<Item = &Entry> {
         self.unreadable.iter().filter_map(|place| self.entries.get(*place)?.as_ref())
+    }
+
+    /// True if a subscription sends to `url`, or one that cannot be read may.
+    pub(super) fn any_at(&self, url: &EndpointUrl) -> bool {
+        self.entries.iter().flatten().any(|entry| match entry {
+            Entry::Sound(subscription) => subscription.spec.url == *url,
+            Entry::Unreadable(_) => true,
+        })
     }
 
     fn put_all(&mut self, subscriptions: Vec<Subscription>, corrupt: Vec<Corrupt>) {

@@ -224,7 +224,8 @@ impl Pace {
         state.average = Some(earlier.saturating_add(duration) / (EARLIER + 1));
         state.moved = now;
         let is_quick = state.speed(now, self.share.window) == Speed::Quick;
-        state.count(!is_quick, &self.share);
+        let is_counted = !is_quick && state.places > 0;
+        state.count(is_counted, &self.share);
         drop(state);
         self.share.changed.notify_waiters();
     }

@@ -1,5 +1,7 @@
 //! Publishes and settles: the only place where a message is acked.
 
+use std::time::Duration;
+
 use futures_util::{StreamExt, TryStreamExt, stream};
 
 use homing_broker::{Broker, Outgoing, Receipt, Route, error::BrokerError};
@@ -8,8 +10,13 @@ use homing_telemetry::events;
 /// Concurrent publishes for one message with many copies.
 const COPIES_AT_ONCE: usize = 16;
 
-/// As [`settle`] with one copy, or with `otherwise` if the queue of `copy` refuses it: the queue of
-/// one URL may be full, and deliveries to others need the place in the lane.
+/// Publishes of one copy before the other one is published.
+const HELD_TRIES: usize = 3;
+/// Between two of them.
+const HELD_PAUSE: Duration = Duration::from_millis(200);
+
+/// As [`settle`] with one copy, or with `otherwise` if the queue of `copy` refuses it or does not
+/// answer: the queue of one URL may be full, and deliveries to others need the place in the lane.
 pub(super) async fn settle_or_else(
     broker: &Broker,
     copy: (Outgoing, Route),
@@ -17,11 +24,18 @@ pub(super) async fn settle_or_else(
     receipt: Receipt,
 ) {
     let (message, route) = &copy;
-    match broker.publish_patiently(message, *route).await {
-        Ok(()) => receipt.settle(),
-        Err(BrokerError::Nacked { .. }) => settle(broker, [otherwise], receipt).await,
-        Err(_other) => settle(broker, [copy], receipt).await,
+    for _ in 0..HELD_TRIES {
+        match broker.publish_patiently(message, *route).await {
+            Ok(()) => return receipt.settle(),
+            Err(BrokerError::Nacked { .. }) => break,
+            Err(error) if error.is_final() => {
+                events::refused_by_broker(message.id(), &error);
+                return receipt.refuse();
+            }
+            Err(_connection) => tokio::time::sleep(HELD_PAUSE).await,
+        }
     }
+    settle(broker, [otherwise], receipt).await;
 }
 
 /// Publishes and waits for the confirms, then acks. Never the other way round.

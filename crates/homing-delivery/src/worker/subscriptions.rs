@@ -9,7 +9,9 @@ use super::{
     index::{Entry, SubscriptionIndex},
     matching::{Candidates, Match},
 };
-use homing_domain::{id::SubscriptionId, subscription::Subscription, topic::Topic};
+use homing_domain::{
+    id::SubscriptionId, subscription::Subscription, topic::Topic, url::EndpointUrl,
+};
 use homing_store::{Corrupt, Store, StoreError};
 use homing_telemetry::metrics;
 
@@ -141,6 +143,11 @@ impl Subscriptions {
             }
         }
         candidates
+    }
+
+    /// True if a subscription sends to `url`, or one that cannot be read may.
+    pub(super) fn any_at(&self, url: &EndpointUrl) -> bool {
+        self.index().is_some_and(|index| index.any_at(url))
     }
 
     fn index(&self) -> Option<Arc<SubscriptionIndex>> {

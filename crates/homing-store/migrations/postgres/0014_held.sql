@@ -11,3 +11,10 @@ CREATE TABLE homing.held_slots (
 
 -- Whether the delivery waits for its endpoint since, in a held queue: `due_ms` is then when it is given up, and not when it is attempted.
 ALTER TABLE homing.attempts ADD COLUMN held bigint NOT NULL DEFAULT 0;
+
+-- A probe that is due sooner is news, too.
+DROP TRIGGER circuit_updated ON homing.circuits;
+CREATE TRIGGER circuit_updated AFTER UPDATE ON homing.circuits
+FOR EACH ROW WHEN
+    (OLD.state <> NEW.state OR OLD.url <> NEW.url OR NEW.probe_at_ms < OLD.probe_at_ms)
+EXECUTE FUNCTION homing.raise_version('circuits');

@@ -11,3 +11,10 @@ CREATE TABLE held_slots (
 
 -- Whether the delivery waits for its endpoint since, in a held queue: `due_ms` is then when it is given up, and not when it is attempted.
 ALTER TABLE attempts ADD COLUMN held INTEGER NOT NULL DEFAULT 0 CHECK (held IN (0, 1));
+
+-- A probe that is due sooner is news, too.
+DROP TRIGGER circuit_updated;
+CREATE TRIGGER circuit_updated AFTER UPDATE ON circuits
+WHEN OLD.state <> NEW.state OR OLD.url <> NEW.url OR NEW.probe_at_ms < OLD.probe_at_ms BEGIN
+    UPDATE versions SET version = version + 1 WHERE name = 'circuits';
+END;

@@ -7,20 +7,21 @@ use tokio::{
     time::{Instant, timeout},
 };
 use tokio_util::sync::CancellationToken;
-use tracing::debug;
+use tracing::warn;
 
 use crate::worker::{
     Context, attempt,
     intake::{self, PendingDelivery, Turn, Work},
     lane,
 };
-use homing_broker::{consume::Lane, error::BrokerError, prefetch::Bounds};
+use homing_broker::{consume::Lane, error::BrokerError, prefetch::Bounds, topology::Depth};
 use homing_domain::{
     circuit::{Admission, CircuitState},
     clock,
     time::UnixMillis,
     url::EndpointUrl,
 };
+use homing_store::HeldSlot;
 
 /// A queue is looked at this often, or sooner, when its slot or a circuit changes.
 pub(super) const CHECK_INTERVAL: Duration = Duration::from_secs(5);
@@ -34,6 +35,8 @@ const QUIET: Duration = Duration::from_secs(5);
 const MIN_INTERVAL: Duration = Duration::from_millis(50);
 /// After a failure of the broker.
 const RETRY_INTERVAL: Duration = Duration::from_secs(1);
+/// Consecutive failures of one queue after which they are logged, once.
+const LOGGED_FAILURES: u32 = 3;
 /// Deliveries of other URLs that one probe takes out of the queue before it gives up.
 const MAX_STRAGGLERS: usize = 64;
 
@@ -50,6 +53,11 @@ fn phase(context: &Context, slot: u16) -> Phase {
     let Some(url) = context.slots.owned(slot).and_then(|held| held.url) else {
         return Phase::Emptying;
     };
+    // The subscriptions that sent there send elsewhere by now: each delivery goes where its own
+    // does.
+    if !context.subscriptions.any_at(&url) {
+        return Phase::Emptying;
+    }
     match context.circuits.state(&url) {
         CircuitState::Closed => Phase::Emptying,
         CircuitState::Open { probe_at } => Phase::Holding(url, Some(probe_at)),
@@ -57,14 +65,35 @@ fn phase(context: &Context, slot: u16) -> Phase {
     }
 }
 
+/// A held queue, as this worker sees it.
+struct Queue {
+    slot: u16,
+    /// The work of all sessions: deliveries of a lost one are still in flight.
+    work: lane::Work,
+    /// The slot's owner, and since when its queue has been empty.
+    empty_since: Option<(Option<HeldSlot>, Instant)>,
+}
+
+impl Queue {
+    /// The owner for whom the queue has been empty for long enough to be given back.
+    fn unused(&mut self, owner: Option<HeldSlot>) -> Option<HeldSlot> {
+        if self.empty_since.as_ref().is_none_or(|(of, _)| *of != owner) {
+            self.empty_since = Some((owner, Instant::now()));
+        }
+        let (owner, since) = self.empty_since.as_ref()?;
+        owner.clone().filter(|_| since.elapsed() >= EMPTY)
+    }
+}
+
 /// Looks after the held queue of `slot` until `stop`.
 pub(super) async fn run(context: Arc<Context>, slot: u16, stop: CancellationToken) {
     let mut news = context.slots.news();
-    let mut empty_since = None;
+    let work = lane::Work::new(usize::from(bounds(&context).max_messages));
+    let mut queue = Queue { slot, work, empty_since: None };
     while !stop.is_cancelled() {
         news.mark_unchanged();
         let before = phase(&context, slot);
-        let Some(pause) = look(&context, slot, &mut empty_since, &stop).await else { return };
+        let Some(pause) = look(&context, &mut queue, &stop).await else { return };
         let until = Instant::now() + pause;
         while phase(&context, slot) == before {
             tokio::select! {
@@ -81,54 +110,57 @@ pub(super) async fn run(context: Arc<Context>, slot: u16, stop: CancellationToke
 /// it was deleted, and no setting asks for it any more.
 async fn look(
     context: &Arc<Context>,
-    slot: u16,
-    empty_since: &mut Option<Instant>,
+    queue: &mut Queue,
     stop: &CancellationToken,
 ) -> Option<Duration> {
-    if !(context.slots.are_read() && context.circuits.are_read()) {
+    let slot = queue.slot;
+    let are_read = context.slots.are_read() && context.circuits.are_read();
+    if !(are_read && context.subscriptions.are_loaded()) {
         // What is held for an endpoint that is down would be sent to it.
         return Some(RETRY_INTERVAL);
     }
     let topology = context.broker.topology();
-    let messages = match context.broker.depth(&topology.names().held(slot)).await {
-        Ok(None) if slot >= topology.held_queues() => return None,
-        Ok(depth) => {
-            context.broker.conditions().held.recovered();
-            depth.map_or(0, |depth| depth.messages)
+    let depth = match context.broker.depth(&topology.names().held(slot)).await {
+        // While it has an owner, it is an empty queue, whose slot is given back.
+        Ok(None) if slot >= topology.held_queues() && context.slots.owned(slot).is_none() => {
+            return None;
         }
+        Ok(depth) => depth.unwrap_or(Depth { messages: 0, consumers: 0 }),
         Err(error) => {
-            *empty_since = None;
+            queue.empty_since = None;
             return Some(failed(context, slot, &error));
         }
     };
-    Some(act(context, slot, (messages, empty_since), stop).await)
+    if context.slots.recovered(slot) {
+        context.broker.conditions().held.recovered();
+    }
+    Some(act(context, queue, depth, stop).await)
 }
 
-/// Acts by the number of messages in the queue; returns when to look again.
+/// Acts by what is in the queue; returns when to look again.
 async fn act(
     context: &Arc<Context>,
-    slot: u16,
-    (messages, empty_since): (u32, &mut Option<Instant>),
+    queue: &mut Queue,
+    depth: Depth,
     stop: &CancellationToken,
 ) -> Duration {
-    let now = clock::now();
+    let (now, slot) = (clock::now(), queue.slot);
     let phase = phase(context, slot);
-    if messages == 0 {
-        let since = *empty_since.get_or_insert_with(Instant::now);
-        if since.elapsed() >= EMPTY
-            && let Some(held) = context.slots.owned(slot)
-        {
-            context.slots.give_back(&held).await;
-        }
+    // A consumer may have messages in flight, which are not counted.
+    if depth.messages > 0 || depth.consumers > 0 {
+        queue.empty_since = None;
+    } else if let Some(held) = queue.unused(context.slots.owned(slot)) {
+        context.slots.give_back(&held).await;
+    }
+    if depth.messages == 0 {
         return match phase {
             Phase::Holding(_, Some(at)) if at <= now => PROBE_CHECK_INTERVAL,
             Phase::Holding(_, Some(at)) => at.since(now).min(CHECK_INTERVAL),
             Phase::Holding(_, None) | Phase::Emptying => CHECK_INTERVAL,
         };
     }
-    *empty_since = None;
     match phase {
-        Phase::Emptying => match empty(context, slot, stop).await {
+        Phase::Emptying => match empty(context, queue, stop).await {
             Ok(()) => MIN_INTERVAL,
             Err(error) => failed(context, slot, &error),
         },
@@ -143,10 +175,13 @@ async fn act(
     }
 }
 
-/// Notes a failure of the broker; the lanes log it.
+/// Notes a failure of the broker, and logs it once it has lasted: then it may concern one queue
+/// only.
 fn failed(context: &Context, slot: u16, error: &BrokerError) -> Duration {
     context.broker.conditions().held.failed(error.summary());
-    debug!(slot, error = error.report(), "slot.failed");
+    if context.slots.failed(slot) == LOGGED_FAILURES {
+        warn!(slot, error = error.report(), "slot.failed: its queue cannot be used now");
+    }
     RETRY_INTERVAL
 }
 
@@ -154,30 +189,32 @@ fn failed(context: &Context, slot: u16, error: &BrokerError) -> Duration {
 /// any more, nothing came for a while, or `stop`.
 async fn empty(
     context: &Arc<Context>,
-    slot: u16,
+    Queue { slot, work, .. }: &Queue,
     stop: &CancellationToken,
 ) -> Result<(), BrokerError> {
     let over = stop.child_token();
-    context.slots.begin_session(slot, &over);
-    let bounds = bounds(context);
-    let work = lane::Work::new(usize::from(bounds.max_messages));
-    let session = lane::session(context, Lane::Held(slot), bounds, &work, &over);
+    context.slots.begin_session(*slot, &over);
+    let session = lane::session(context, Lane::Held(*slot), bounds(context), work, &over);
     let mut news = context.slots.news();
     let end = async {
         tokio::select! {
-            () = until_holding(context, slot, &mut news) => {}
-            () = until_quiet(&work) => {}
+            () = until_holding(context, *slot, &mut news) => {}
+            () = until_quiet(work) => {}
         }
     };
-    lane::until_over(session, end, &over).await
+    let ended = lane::until_over(session, end, &over).await;
+    // After a lost connection, what still waits for its turn is not attempted: it comes again.
+    over.cancel();
+    ended
 }
 
-/// The bounds of what one queue has in flight: as many deliveries as one URL, and its part of the
-/// bytes of a lane.
+/// The bounds of what one queue has in flight: as many deliveries as one URL, a lane at most, and
+/// its part of the bytes of a lane.
 fn bounds(context: &Context) -> Bounds {
-    let queues = usize::from(context.broker.topology().held_queues()).max(1);
+    let queues = context.slots.all().len().max(1);
+    let max_messages = u16::try_from(context.limits.max_concurrency()).unwrap_or(u16::MAX);
     Bounds {
-        max_messages: u16::try_from(context.limits.max_concurrency()).unwrap_or(u16::MAX),
+        max_messages: max_messages.min(context.settings.max_lane_in_flight()),
         max_bytes: context.settings.max_lane_in_flight_bytes() / queues,
         largest: context.settings.max_event_bytes,
     }
@@ -212,26 +249,53 @@ async fn probe(
     if context.circuits.admission(url, clock::now(), true).await != Admission::Probe {
         return Ok(());
     }
-    for _ in 0..MAX_STRAGGLERS {
-        let grace = lane::grace_over(stop, context.settings.drain_grace);
-        let is_probed = tokio::select! {
-            is_probed = probe_with_oldest(context, slot, url) => is_probed?,
-            () = grace => return Ok(()),
-        };
-        if is_probed || stop.is_cancelled() {
-            break;
-        }
+    let probed = probe_claimed(context, slot, url, stop).await;
+    if !matches!(probed, Ok(true)) {
+        // It was claimed, and no attempt was made.
+        context.circuits.probe_again(url).await;
     }
-    Ok(())
+    probed.map(drop)
 }
 
-/// Attempts the oldest delivery in the queue; returns `false` if that was not the probe, which is
-/// still to be made.
-async fn probe_with_oldest(
+/// Makes the probe that this worker has claimed; returns `false` if there was no delivery for it.
+async fn probe_claimed(
     context: &Arc<Context>,
     slot: u16,
     url: &EndpointUrl,
+    stop: &CancellationToken,
 ) -> Result<bool, BrokerError> {
+    for _ in 0..MAX_STRAGGLERS {
+        let grace = lane::grace_over(stop, context.settings.drain_grace);
+        let oldest = tokio::select! {
+            oldest = attempt_oldest(context, slot, url) => oldest?,
+            () = grace => return Ok(false),
+        };
+        match oldest {
+            Oldest::Probe => return Ok(true),
+            Oldest::Other if stop.is_cancelled() => return Ok(false),
+            Oldest::Other => {}
+            Oldest::Nothing => return Ok(false),
+        }
+    }
+    Ok(false)
+}
+
+/// The oldest delivery in a queue.
+enum Oldest {
+    /// It was the probe.
+    Probe,
+    /// It belonged to another URL, or could not be attempted now.
+    Other,
+    /// There was none.
+    Nothing,
+}
+
+/// Attempts the oldest delivery in the queue, as the probe of `url` if it belongs to that.
+async fn attempt_oldest(
+    context: &Arc<Context>,
+    slot: u16,
+    url: &EndpointUrl,
+) -> Result<Oldest, BrokerError> {
     let lane = Lane::Held(slot);
     let bounds = Bounds { max_messages: 1, ..bounds(context) };
     let mut consumer = context.broker.consume(lane, bounds).await?;
@@ -239,8 +303,7 @@ async fn probe_with_oldest(
     // Before the message is acked: the broker would send another one.
     consumer.stop().await?;
     let Ok(taken) = taken else {
-        // Nothing is there.
-        return consumer.finish().await.map(|()| true);
+        return consumer.finish().await.map(|()| Oldest::Nothing);
     };
     let mut is_probed = false;
     if let Some(received) = taken?.and_then(|taken| taken.received) {
@@ -248,7 +311,12 @@ async fn probe_with_oldest(
             is_probed |= attempt_as_probe(context, work, (slot, url)).await;
         }
     }
-    consumer.finish().await.map(|()| is_probed)
+    let finished = consumer.finish().await;
+    if is_probed {
+        // If its ack was lost, it comes again as any other.
+        return Ok(Oldest::Probe);
+    }
+    finished.map(|()| Oldest::Other)
 }
 
 /// Attempts a delivery as the probe of `url`, or as any other if it is not one to that; returns

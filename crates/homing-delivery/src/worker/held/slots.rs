@@ -21,12 +21,10 @@ use homing_telemetry::{events, metrics};
 
 /// A delivery waits this long for a slot, while it has a place in its lane.
 const TAKE_DEADLINE: Duration = Duration::from_secs(1);
-/// A URL that found no slot does not ask again for this long.
+/// When none was free, none is asked for during this time.
 const NONE_FREE: Duration = Duration::from_secs(5);
 /// After a failure of the store, none asks for this long.
 const STORE_AWAY: Duration = Duration::from_secs(10);
-/// URLs without a slot that are remembered; beyond that, those that may ask again are forgotten.
-const MAX_WITHOUT: usize = 1_024;
 
 /// Which held queue is whose, as far as this worker knows.
 pub(in crate::worker) struct Slots {
@@ -44,10 +42,10 @@ struct Known {
     is_read: bool,
     slots: BTreeMap<u16, HeldSlot>,
     by_url: HashMap<EndpointUrl, u16>,
-    /// URLs that found none, and from when on they ask again.
-    without: HashMap<EndpointUrl, Instant>,
-    /// While the store is away: from when on it is asked again.
-    store_from: Option<Instant>,
+    /// None is free, or the store is away: from when on one is asked for again.
+    none_until: Option<Instant>,
+    /// Consecutive failures of queues.
+    failures: HashMap<u16, u32>,
     /// Ends of the sessions that empty queues.
     sessions: HashMap<u16, CancellationToken>,
 }
@@ -57,25 +55,16 @@ impl Known {
         self.by_url.retain(|_, slot| *slot != held.slot);
         if let Some(url) = &held.url {
             self.by_url.insert(url.clone(), held.slot);
-            self.without.remove(url);
         }
         self.slots.insert(held.slot, held);
     }
 
-    fn found_none(&self, url: &EndpointUrl) -> bool {
-        let now = Instant::now();
-        self.store_from.is_some_and(|from| from > now)
-            || self.without.get(url).is_some_and(|from| *from > now)
+    fn found_none(&self) -> bool {
+        self.none_until.is_some_and(|until| until > Instant::now())
     }
 
-    fn note_none(&mut self, url: &EndpointUrl) {
-        let now = Instant::now();
-        if self.without.len() >= MAX_WITHOUT {
-            self.without.retain(|_, from| *from > now);
-        }
-        if self.without.len() < MAX_WITHOUT {
-            self.without.insert(url.clone(), now + NONE_FREE);
-        }
+    fn note_none(&mut self, wait: Duration) {
+        self.none_until = Some(Instant::now() + wait);
     }
 }
 
@@ -132,7 +121,7 @@ impl Slots {
         let known = || {
             let known = self.known.lock();
             let slot = known.by_url.get(url).copied();
-            slot.map(Some).or((declared == 0 || known.found_none(url)).then_some(None))
+            slot.map(Some).or((declared == 0 || known.found_none()).then_some(None))
         };
         if let Some(answer) = known() {
             return answer;
@@ -151,16 +140,16 @@ impl Slots {
                 Some(slot)
             }
             Ok(Ok(None)) => {
-                self.known.lock().note_none(url);
+                self.known.lock().note_none(NONE_FREE);
                 None
             }
             Ok(Err(error)) => {
                 events::store_unavailable("taking a slot", &error);
-                self.known.lock().store_from = Some(Instant::now() + STORE_AWAY);
+                self.known.lock().note_none(STORE_AWAY);
                 None
             }
             Err(_elapsed) => {
-                self.known.lock().store_from = Some(Instant::now() + STORE_AWAY);
+                self.known.lock().note_none(STORE_AWAY);
                 None
             }
         }
@@ -196,9 +185,11 @@ impl Slots {
         let slots: BTreeMap<_, _> = slots.into_iter().map(|held| (held.slot, held)).collect();
         let has_changed = {
             let mut known = self.known.lock();
-            known.store_from = None;
             known.is_read = true;
             let has_changed = known.slots != slots;
+            if has_changed {
+                known.none_until = None;
+            }
             let owned = slots.values().filter_map(|held| Some((held.url.clone()?, held.slot)));
             known.by_url = owned.collect();
             known.slots = slots;
@@ -213,10 +204,15 @@ impl Slots {
 
     fn measure(&self) {
         let known = self.known.lock();
+        let (now, declared) = (clock::now(), self.broker.topology().held_queues());
+        let is_free = |slot: &u16| {
+            known.slots.get(slot).is_none_or(|held| {
+                held.url.is_none() && now.since(held.since) >= homing_store::SLOT_REST
+            })
+        };
+        let free = (0..declared).filter(is_free).count();
         let owned = known.slots.values().filter(|held| held.url.is_some());
         let since: Vec<_> = owned.map(|held| held.since).collect();
-        let free = usize::from(self.broker.topology().held_queues()).saturating_sub(since.len());
-        let now = clock::now();
         let longest = since.iter().min().map_or(Duration::ZERO, |first| now.since(*first));
         metrics::held_slots(since.len(), free, longest);
     }
@@ -227,6 +223,21 @@ impl Slots {
         if let Err(error) = self.broker.announce(&Change::Slots).await {
             events::not_announced(&error.report());
         }
+    }
+
+    /// Counts a failure of the queue of `slot`; returns how many there were since it was last used.
+    pub(super) fn failed(&self, slot: u16) -> u32 {
+        let mut known = self.known.lock();
+        let failures = known.failures.entry(slot).or_default();
+        *failures = failures.saturating_add(1);
+        *failures
+    }
+
+    /// Notes that the queue of `slot` can be used; returns true if all can.
+    pub(super) fn recovered(&self, slot: u16) -> bool {
+        let mut known = self.known.lock();
+        known.failures.remove(&slot);
+        known.failures.is_empty()
     }
 
     /// Registers the session that empties the queue of `slot`: it ends when `over` is cancelled.

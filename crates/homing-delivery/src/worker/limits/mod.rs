@@ -180,12 +180,12 @@ impl Limits {
         max_per_second: Option<NonZeroU32>,
     ) -> Option<Permit> {
         let gate = self.gate(url);
-        let permit = Arc::clone(&gate.permits).acquire_owned().await.ok()?;
-        let begun = Instant::now();
+        // Before the permit, which others need that have no rate limit.
         if let Some(max_per_second) = max_per_second {
             self.limiter(&gate, max_per_second).until_ready().await;
         }
-        Some(self.permit(gate, permit, None, begun))
+        let permit = Arc::clone(&gate.permits).acquire_owned().await.ok()?;
+        Some(self.permit(gate, permit, None, Instant::now()))
     }
 
     /// Requests in flight at one URL at most.
