@@ -181,9 +181,7 @@ impl Pace {
         state.count(speed != Speed::Quick, &self.share);
         let is_trial = speed == Speed::Unknown && state.places == 0;
         if speed != Speed::Quick && !is_trial && !self.share.admits(state.places) {
-            if state.places == 0 {
-                state.count(false, &self.share);
-            }
+            // It stays counted, so that the others leave it its part.
             return Err(speed);
         }
         state.places = state.places.saturating_add(1);
@@ -243,6 +241,12 @@ impl Pace {
     }
 }
 
+impl Drop for Pace {
+    fn drop(&mut self) {
+        self.state.get_mut().count(false, &self.share);
+    }
+}
+
 /// A place of a lane, held by a delivery; given up when dropped.
 pub(super) struct LanePlace(Arc<Pace>);
 
@@ -283,7 +287,7 @@ mod tests {
             let places: Vec<_> = paces.iter().map(enter_all).collect();
             let held: usize = places.iter().map(Vec::len).sum();
             assert!((LANE / 4..=LANE / 2).contains(&held), "{urls} hold {held}");
-            drop(places);
+            drop((places, paces));
             let held = share.held.lock();
             assert_eq!((held.urls, held.places), (0, 0));
         }
@@ -299,11 +303,10 @@ mod tests {
         for _ in 0..LANE {
             for (pace, held) in paces.iter().zip(&mut places) {
                 drop(held.pop());
+                // More arrive than end.
+                held.extend(pace.enter().await);
                 held.extend(pace.enter().await);
             }
-        }
-        for (pace, held) in paces.iter().zip(&mut places) {
-            held.extend(enter_all(pace));
         }
         let numbers: Vec<_> = places.iter().map(Vec::len).collect();
         assert!(numbers.iter().all(|number| *number >= LANE / 2 / 4 / 2), "{numbers:?}");
