@@ -215,6 +215,30 @@ async fn what_comes_for_a_frozen_url_is_held_until_it_is_enabled() {
     assert_eq!(installation.publisher.depth(&installation.names().parked()).await, 0);
 }
 
+/// Goal: a subscription that is given another URL takes along what is held for it. Method: its
+/// first URL stays frozen.
+#[tokio::test]
+async fn what_is_held_follows_its_subscription_to_another_url() {
+    let installation = Installation::with(&[60_000], CIRCUIT).await;
+    let endpoint = Endpoint::answering(200).await;
+    let url = endpoint.receiver.url("/before");
+    let id = installation.subscribe_all(&url).await;
+    set(&installation, &url, Intervention::Disable).await;
+    let running = installation.start();
+    let held = numbers(0..20);
+    publish(&installation, &held).await;
+    installation.wait_for_depth(&installation.names().held(0), 20).await;
+
+    let moved = json!({"url": endpoint.receiver.url("/after"), "keep_secrets": true});
+    let moved = moved.as_object().cloned().expect("an object");
+    installation.parts.registry.update(id, moved).await.expect("it can be moved");
+    endpoint.wait_for(&held).await;
+    installation.assert_nothing_waits().await;
+    running.stop().await;
+    assert_eq!(endpoint.receiver.count_at("/before"), 0);
+    assert_eq!(installation.publisher.depth(&installation.names().parked()).await, 0);
+}
+
 /// Goal: what is held for longer than its schedule is long is parked by the broker, with the reason.
 #[tokio::test]
 async fn what_is_held_for_as_long_as_its_schedule_is_parked_with_the_reason() {
