@@ -95,7 +95,7 @@ impl Guesses {
         let Table { addresses, lines, unlogged } = &mut *table;
         let network = network(from);
         let address = addresses.get_mut(&network)?;
-        let is_due = lines.is_due(network, now.into_std());
+        let is_due = lines.is_due(network, now);
         is_due.then(|| (std::mem::take(&mut address.wrong), std::mem::take(unlogged)))
     }
 

@@ -1,6 +1,13 @@
 //! Opens channels, and pools those that publish.
 
-use std::{ops::Deref, sync::Arc, time::Duration};
+use std::{
+    ops::Deref,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
 
 use deadpool::managed::{Manager, Metrics, Object, Pool, PoolError, RecycleError, RecycleResult};
 use lapin::{Channel, Connection, ErrorKind, options::ConfirmSelectOptions};
@@ -17,7 +24,7 @@ use super::{
 };
 
 /// The most channels that publish; queues beyond wait for each other.
-const MAX_CHANNELS: usize = 16;
+const MAX_CHANNELS: usize = 64;
 /// Pause before another try where the connection has no channel left.
 const POLL_INTERVAL: Duration = Duration::from_millis(20);
 /// Pause where the user has none left: the broker ended the connection for it.
@@ -71,6 +78,8 @@ pub(super) struct Channels {
     /// One for each channel that may be in use.
     places: Arc<Semaphore>,
     removed: Mutex<Option<Removed>>,
+    /// Channels that the latest connection may have.
+    negotiated: Arc<AtomicUsize>,
 }
 
 /// Places that were removed because the broker allows fewer channels.
@@ -102,14 +111,19 @@ impl PooledChannel {
     }
 }
 
-struct ConfirmChannels(Arc<ManagedConnection>);
+struct ConfirmChannels {
+    connection: Arc<ManagedConnection>,
+    negotiated: Arc<AtomicUsize>,
+}
 
 impl Manager for ConfirmChannels {
     type Type = Channel;
     type Error = BrokerError;
 
     async fn create(&self) -> Result<Channel, BrokerError> {
-        let connection = self.0.open().await?;
+        let connection = self.connection.open().await?;
+        let negotiated = usize::from(connection.configuration().channel_max());
+        self.negotiated.store(negotiated, Ordering::Relaxed);
         let channel = open_retrying(&connection, BrokerError::is_of_a_channel).await?;
         let selected = channel.confirm_select(ConfirmSelectOptions::default());
         within(&channel, ROUND_TRIP_DEADLINE, "turning on confirms", selected).await?;
@@ -126,11 +140,14 @@ impl Manager for ConfirmChannels {
 }
 
 impl Channels {
-    pub(super) fn new(link: Arc<ManagedConnection>) -> Self {
-        let pool = Pool::builder(ConfirmChannels(link)).max_size(MAX_CHANNELS).build();
+    pub(super) fn new(connection: Arc<ManagedConnection>) -> Self {
+        let negotiated = Arc::new(AtomicUsize::new(MAX_CHANNELS));
+        let channels = ConfirmChannels { connection, negotiated: Arc::clone(&negotiated) };
+        let pool = Pool::builder(channels).max_size(MAX_CHANNELS).build();
         // Building fails only for time-outs without a runtime; we set none.
         let pool = pool.unwrap_or_else(|_| unreachable!("a pool without time-outs can be built"));
-        Self { pool, places: Arc::new(Semaphore::new(MAX_CHANNELS)), removed: Mutex::default() }
+        let places = Arc::new(Semaphore::new(MAX_CHANNELS));
+        Self { pool, places, removed: Mutex::default(), negotiated }
     }
 
     /// Takes a channel from the pool. Waits as long as that takes; the callers that have something
@@ -154,31 +171,36 @@ impl Channels {
                     | PoolError::PostCreateHook(_),
                 ) => return Err(BrokerError::Closed),
             };
-            let pause = if is_limit(&error) {
-                POLL_INTERVAL
+            let (pause, at_least) = if is_limit(&error) {
+                // Channels that are being closed count, too: as many as were negotiated come back.
+                (POLL_INTERVAL, self.negotiated.load(Ordering::Relaxed).saturating_sub(1))
             } else if is_limit_of_user(&error) {
-                USER_LIMIT_PAUSE
+                (USER_LIMIT_PAUSE, 1)
             } else {
                 return Err(error);
             };
-            self.remove(place);
+            self.remove(place, at_least.max(1));
             tokio::time::sleep(pause).await;
         }
     }
 
     /// Learns that there can be no channel beside those in use: removes `place` and those that are
-    /// free. One stays in any case.
-    fn remove(&self, place: OwnedSemaphorePermit) {
+    /// free, but for `at_least` in all.
+    fn remove(&self, place: OwnedSemaphorePermit, at_least: usize) {
         let mut removed = self.removed.lock();
-        let mut count = removed.map_or(0, |removed| removed.count);
-        count = count.saturating_add(self.places.forget_permits(MAX_CHANNELS));
-        if count.saturating_add(1) < MAX_CHANNELS {
+        let before = removed.map_or(0, |removed| removed.count);
+        let room = MAX_CHANNELS.saturating_sub(at_least).saturating_sub(before);
+        let mut count = self.places.forget_permits(room);
+        if count < room {
             place.forget();
             count = count.saturating_add(1);
         }
+        let count = before.saturating_add(count);
         *removed = Some(Removed { count, at: Instant::now() });
-        let channels = MAX_CHANNELS.saturating_sub(count);
-        warn!(channels, "broker.few_channels: the broker allows no more to publish on");
+        if count > before {
+            let channels = MAX_CHANNELS.saturating_sub(count);
+            warn!(channels, "broker.few_channels: the broker allows no more to publish on");
+        }
     }
 
     /// Restores what was removed, some minutes after the broker refused a channel.

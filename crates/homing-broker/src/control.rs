@@ -48,10 +48,9 @@ impl Change {
         match text.split_once(' ') {
             Some(("circuit", url)) => url.parse().ok().map(Self::Circuit),
             Some(("source", name)) => Some(Self::Source(name.to_owned())),
-            Some(_) => None,
             None if text == "subscriptions" => Some(Self::Subscriptions),
             None if text == "slots" => Some(Self::Slots),
-            None => None,
+            Some(_) | None => None,
         }
     }
 }

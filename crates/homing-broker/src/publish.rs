@@ -206,7 +206,8 @@ impl Broker {
             if error.has_code(&AMQPSoftError::NOTFOUND) {
                 self.restore_exchange().await;
             }
-            tokio::time::sleep(pauses.next().unwrap_or(Duration::from_secs(5))).await;
+            let pause = tokio::time::sleep(pauses.next().unwrap_or(Duration::from_secs(5)));
+            self.closing.run_until_cancelled(pause).await;
         }
     }
 

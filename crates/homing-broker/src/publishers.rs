@@ -137,7 +137,7 @@ impl Publishers {
                 Ok(answer) => return answer.unwrap_or(Err(BrokerError::Closed)),
                 Err(_elapsed) if patient && self.is_blocked() => {}
                 Err(_elapsed) if ticket.withdraw() => {
-                    let step = format!("waiting for a channel before {step}");
+                    let step = format!("waiting for its turn before {step}");
                     return Err(BrokerError::TimedOut { step, deadline });
                 }
                 // From here on it has a deadline of its own.
@@ -171,11 +171,11 @@ impl Publishers {
     /// Publishes groups for `queue` until nothing waits.
     async fn publish_groups(self: Arc<Self>, queue: String, mut place: OwnedSemaphorePermit) {
         loop {
-            self.unblocked().await;
             let channel = match self.channels.get().await {
                 Ok(channel) => channel,
                 Err(error) => return self.fail_all(&queue, place, &error),
             };
+            self.unblocked().await;
             let Some((kept, group)) = self.take(&queue, place) else { return };
             place = kept;
             self.commit(group, channel).await;
@@ -252,7 +252,10 @@ impl Publishers {
                 None => self.channels.get().await,
             };
             match got {
-                Ok(channel) => groups.extend(self.commit_on(channel, jobs).await),
+                Ok(channel) => {
+                    self.unblocked().await;
+                    groups.extend(self.commit_on(channel, jobs).await);
+                }
                 Err(error) => {
                     let left = groups.drain(..).flatten().chain(jobs);
                     left.for_each(|job| job.answer(Err(error.clone())));

@@ -46,7 +46,8 @@ pub mod split;
 #[cfg(feature = "reader")]
 mod token;
 
-#[cfg(all(test, feature = "reader"))]
+#[cfg(test)]
+#[cfg(feature = "reader")]
 mod tests;
 
 use base64::{Engine, engine::general_purpose::STANDARD};

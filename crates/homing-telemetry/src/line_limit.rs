@@ -1,11 +1,9 @@
 //! A limit on lines of the log that would otherwise come for each of very many deliveries or
 //! requests.
 
-use std::{
-    collections::HashMap,
-    hash::Hash,
-    time::{Duration, Instant},
-};
+use std::{collections::HashMap, hash::Hash, time::Duration};
+
+use tokio::time::Instant;
 
 /// Between two lines about one key, and the time in which the lines about all keys are counted.
 pub const LINE_INTERVAL: Duration = Duration::from_mins(1);

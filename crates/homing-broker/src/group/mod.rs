@@ -138,6 +138,9 @@ pub(super) struct Committed {
     pub(super) is_whole: bool,
 }
 
+/// Interval at which a group checks if the broker takes messages.
+const TICK: Duration = Duration::from_millis(100);
+
 /// Sends `jobs` over `channel`, on which nothing else is under way, and answers those whose outcome
 /// is certain. Returns within `deadline`, which begins anew while the broker takes no messages
 /// (`is_blocked`).
@@ -153,13 +156,15 @@ pub(super) async fn commit(
 ) -> Committed {
     let mut group = Group::send(jobs, channel, properties_of);
     let mut lost = pin!(lost(channel));
+    let mut left = deadline;
     let why = loop {
         tokio::select! {
             biased;
             () = poll_fn(|context| group.look(context)) => break Unanswered::Lost,
             () = &mut lost => break Unanswered::Lost,
-            () = sleep(deadline) => {
-                if !is_blocked() {
+            () = sleep(TICK.min(left)) => {
+                left = if is_blocked() { deadline } else { left.saturating_sub(TICK) };
+                if left.is_zero() {
                     break Unanswered::TimedOut(deadline);
                 }
             }

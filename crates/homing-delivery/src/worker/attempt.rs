@@ -167,7 +167,9 @@ async fn admit(context: &Context, job: &Job<'_>, turn: Turn) -> Result<Admitted,
     match context.circuits.admission(url, now, slot.is_some()).await {
         Admission::Pass => {}
         Admission::Probe => return Ok(Admitted::Probe),
-        Admission::Refuse(probe_at) => return Err(refuse(context, job, slot, probe_at).await),
+        Admission::Refuse(probe_at) => {
+            return Err(Box::pin(refuse(context, job, slot, probe_at)).await);
+        }
     }
     let rate_limit = subscription.spec.rate_limit;
     let Some(slot) = slot else {
@@ -177,7 +179,8 @@ async fn admit(context: &Context, job: &Job<'_>, turn: Turn) -> Result<Admitted,
     };
     // What is held has a place of its own, and keeps it for its turn.
     let over = context.slots.session(slot);
-    let permit = over.run_until_cancelled(context.limits.enter_in_turn(url, rate_limit)).await;
+    let permit =
+        over.run_until_cancelled(Box::pin(context.limits.enter_in_turn(url, rate_limit))).await;
     permit.flatten().map(Admitted::Ordinary).ok_or_else(Disposition::stay_held)
 }
 
@@ -316,10 +319,11 @@ fn follow(job: &Job<'_>, attempt: &Attempt, verdict: Verdict) -> Disposition {
 async fn dispatch(context: &Context, disposition: Disposition, receipt: Receipt) {
     let over = |(message, route): (Message, Route)| (message.outgoing().over(route), route);
     let Disposition { next, otherwise, .. } = disposition;
-    match (next.map(over), otherwise.map(over)) {
+    match (next.map(over), otherwise.map(|otherwise| over(*otherwise))) {
         (Some(next), Some(otherwise)) => {
-            settle_or_else(&context.broker, next, otherwise, receipt).await;
+            Box::pin(settle_or_else(&context.broker, next, otherwise, receipt)).await;
         }
-        (next, _) => settle(&context.broker, next, receipt).await,
+        (Some(next), None) => Box::pin(settle(&context.broker, [next], receipt)).await,
+        (None, _) => receipt.settle(),
     }
 }

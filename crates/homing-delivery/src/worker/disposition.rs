@@ -21,7 +21,7 @@ pub(super) struct Disposition {
     /// The copy to publish, and its route; `None`: the delivery is done.
     pub(super) next: Option<(Message, Route)>,
     /// The copy to publish instead if the queue of `next` refuses that.
-    pub(super) otherwise: Option<(Message, Route)>,
+    pub(super) otherwise: Option<Box<(Message, Route)>>,
     /// The reason for making no attempt; `None`: one was made.
     pub(super) skipped: Option<Skipped>,
 }
@@ -156,7 +156,7 @@ impl<'a> Refused<'a> {
         let held = self.message.for_subscription(self.delivery.subscription, self.progress);
         let route = Route::Held { slot, at_most: self.left };
         let held = Disposition::skip(reason, Some((held, route)));
-        Disposition { otherwise: Some(without), ..held }
+        Disposition { otherwise: Some(Box::new(without)), ..held }
     }
 
     fn without_slot(&self) -> (Message, Route) {

@@ -154,13 +154,16 @@ impl Work {
             Self::Park(outgoing, receipt) => {
                 context.observers.counters.message_parked();
                 let copies = vec![(*outgoing, Route::Parked)];
-                settle::settle(&context.broker, copies, receipt).await;
+                Box::pin(settle::settle(&context.broker, copies, receipt)).await;
             }
-            Self::FanOut(pending, matches) => publish_each(&context, pending, matches).await,
+            Self::FanOut(pending, matches) => {
+                Box::pin(publish_each(&context, pending, matches)).await;
+            }
             Self::Match(pending, candidates) => {
-                let matches = context.matching.beside(&pending.message.event, candidates).await;
+                let matching = context.matching.beside(&pending.message.event, candidates);
+                let matches = Box::pin(matching).await;
                 metrics::matched(matches.len());
-                match_beside(&context, pending, matches).await;
+                Box::pin(match_beside(&context, pending, matches)).await;
             }
         }
     }

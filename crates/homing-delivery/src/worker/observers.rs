@@ -38,7 +38,7 @@ impl Observers {
     }
 
     fn not_now_is_logged(&self, url: EndpointUrl) -> bool {
-        self.not_now_lines.lock().is_due(url, Instant::now().into_std())
+        self.not_now_lines.lock().is_due(url, Instant::now())
     }
 
     /// Reports an attempt that has ended.

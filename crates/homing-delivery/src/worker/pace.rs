@@ -41,7 +41,7 @@ enum Speed {
 pub(super) struct SlowShare {
     /// Places for all of them together: half of a lane.
     max_places: usize,
-    /// How long a delivery may wait for a permit.
+    /// The longest wait for a permit.
     window: Duration,
     held: Mutex<Held>,
     /// Notified when a place or an answer may let others in.
@@ -284,10 +284,10 @@ mod tests {
         for urls in [1, 3, 16, 300] {
             let share = share();
             let paces: Vec<_> = (0..urls).map(|_| slow(&share)).collect();
-            let places: Vec<_> = paces.iter().map(enter_all).collect();
-            let held: usize = places.iter().map(Vec::len).sum();
+            let taken: Vec<_> = paces.iter().map(enter_all).collect();
+            let held: usize = taken.iter().map(Vec::len).sum();
             assert!((LANE / 4..=LANE / 2).contains(&held), "{urls} hold {held}");
-            drop((places, paces));
+            drop((taken, paces));
             let held = share.held.lock();
             assert_eq!((held.urls, held.places), (0, 0));
         }
@@ -299,16 +299,16 @@ mod tests {
     async fn slow_urls_share_fairly() {
         let share = share();
         let paces: Vec<_> = (0..4).map(|_| slow(&share)).collect();
-        let mut places: Vec<_> = paces.iter().map(enter_all).collect();
+        let mut taken: Vec<_> = paces.iter().map(enter_all).collect();
         for _ in 0..LANE {
-            for (pace, held) in paces.iter().zip(&mut places) {
+            for (pace, held) in paces.iter().zip(&mut taken) {
                 drop(held.pop());
                 // More arrive than end.
                 held.extend(pace.enter().await);
                 held.extend(pace.enter().await);
             }
         }
-        let numbers: Vec<_> = places.iter().map(Vec::len).collect();
+        let numbers: Vec<_> = taken.iter().map(Vec::len).collect();
         assert!(numbers.iter().all(|number| *number >= LANE / 2 / 4 / 2), "{numbers:?}");
     }
 

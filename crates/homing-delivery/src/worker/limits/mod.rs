@@ -163,7 +163,8 @@ impl Limits {
         let begun = Instant::now();
         if let Some(max_per_second) = max_per_second {
             let limiter = self.limiter(&gate, max_per_second);
-            tokio::time::timeout(self.rate_wait, limiter.until_ready()).await.ok()?;
+            let turn = Box::pin(limiter.until_ready());
+            tokio::time::timeout(self.rate_wait, turn).await.ok()?;
         }
         Some(self.permit(gate, permit, Some(lane_place), begun))
     }
