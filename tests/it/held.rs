@@ -48,11 +48,11 @@ impl Endpoint {
     pub(crate) async fn slow(status: u16, takes: Duration) -> Self {
         let status = Arc::new(AtomicU16::new(status));
         let accepted = Arc::new(Mutex::new(Vec::new()));
-        let (current, taken) = (Arc::clone(&status), Arc::clone(&accepted));
+        let (current, bodies) = (Arc::clone(&status), Arc::clone(&accepted));
         let receiver = Receiver::answering(move |request| {
             let status = current.load(Ordering::SeqCst);
             if status == 200 {
-                taken.lock().push(String::from_utf8_lossy(&request.body).into_owned());
+                bodies.lock().push(String::from_utf8_lossy(&request.body).into_owned());
             }
             Reply::status(status).after(takes)
         });

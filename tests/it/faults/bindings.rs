@@ -122,9 +122,13 @@ async fn what_is_confirmed_while_bindings_come_and_go_is_in_a_queue() {
     for queue in [&primary, &unrouted] {
         count(&channel, queue, &mut found).await;
     }
-    let fates = std::mem::take(&mut *fates.lock());
+    account(&std::mem::take(&mut *fates.lock()), &found);
+}
+
+/// Compares what the publisher got for an answer with what is in the queues.
+fn account(fates: &BTreeMap<String, Result<(), BrokerError>>, found: &BTreeMap<String, usize>) {
     let (mut confirmed, mut returned, mut twice) = (0, 0, 0);
-    for (id, fate) in &fates {
+    for (id, fate) in fates {
         let copies = found.get(id).copied().unwrap_or(0);
         twice += copies.saturating_sub(1);
         match fate {

@@ -64,8 +64,8 @@ pub(crate) async fn of_many_that_take_slots_each_url_gets_one(place: Place) -> K
     const SLOTS: u16 = 8;
     let handles = [place.open().await?, place.open().await?];
     let mut taking = tokio::task::JoinSet::new();
-    for number in 0..4 * URLS {
-        let store: Arc<dyn Store> = Arc::clone(&handles[number % 2]);
+    for (number, store) in (0..4 * URLS).zip(handles.iter().cycle()) {
+        let store: Arc<dyn Store> = Arc::clone(store);
         let url = url(number % URLS);
         taking.spawn(async move {
             // Where others are always faster, none is found: a worker asks again.
