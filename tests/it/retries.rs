@@ -168,7 +168,9 @@ async fn a_subscription_can_have_a_schedule_of_its_own() {
 async fn new_events_do_not_wait_behind_retries() {
     /// Half of `max_in_flight`.
     const PLACES: usize = 16;
-    let settings = "worker.max_in_flight = 32\nendpoint.deadline = \"10m\"";
+    // Retries come when all first attempts have failed, and its one endpoint may hold all places.
+    let settings = "worker.max_in_flight = 32\nendpoint.deadline = \"10m\"\n\
+                    endpoint.busy_wait = \"10m\"";
     let released = CancellationToken::new();
     let held = released.clone();
     let receiver =
@@ -178,7 +180,7 @@ async fn new_events_do_not_wait_behind_retries() {
             _ => Reply::status(500).once(&held),
         })
         .await;
-    let mut scenario = Scenario::with(&[400, 400, 400], settings, receiver).await;
+    let mut scenario = Scenario::with(&[5_000, 400, 400], settings, receiver).await;
     scenario.subscribe("/failing", &["bad"]).await;
     scenario.subscribe("/well", &["good"]).await;
     scenario.start();
