@@ -1,4 +1,4 @@
-//! Names with texts, as queries and forms have them, read as types that are [`Deserialize`].
+//! Names with texts, as queries and forms have them, read as types that are `Deserialize`.
 
 use std::collections::BTreeMap;
 
