@@ -1,4 +1,4 @@
-//! Former names of settings: still read, with a warning.
+//! Former names of settings, read with a warning, and settings that have no effect any more.
 
 use config::{Map, Value};
 

@@ -312,7 +312,7 @@ pub(super) async fn lost(wire: &impl Wire) {
 }
 
 /// Runs one step against the broker under a deadline, or until `wire` is lost; every await on the
-/// client goes through here.
+/// client goes through here, but for those of a group, which has its own.
 ///
 /// # Errors
 ///

@@ -280,7 +280,7 @@ impl<'a> Group<'a> {
 }
 
 /// Returns true if `returned` is this message, or one that nothing distinguishes from it: then both
-/// have the same fate.
+/// count as returned.
 fn is_same(returned: &BasicReturnMessage, publish: &Publish) -> bool {
     returned.exchange.as_str() == publish.address.exchange
         && returned.routing_key.as_str() == publish.address.routing_key

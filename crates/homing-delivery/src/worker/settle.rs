@@ -1,4 +1,4 @@
-//! Publishes and settles: the only place where a message is acked.
+//! Publishes copies of a message and settles it: an ack never precedes a confirm.
 
 use std::time::Duration;
 
