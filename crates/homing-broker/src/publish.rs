@@ -9,13 +9,15 @@ use std::{
     time::Duration,
 };
 
-use backon::{BackoffBuilder, ExponentialBuilder};
 use lapin::protocol::AMQPSoftError;
 use parking_lot::Mutex;
 use tokio::time::Instant;
 use tracing::{debug, info, warn};
 
-use super::{Broker, error::BrokerError, group::Publish, message::Outgoing, topology::Names};
+use super::{
+    Broker, backoff::Backoff, error::BrokerError, group::Publish, message::Outgoing,
+    topology::Names,
+};
 
 /// The destination of a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -187,12 +189,7 @@ impl Broker {
         message: &Outgoing,
         address: Address,
     ) -> Result<(), BrokerError> {
-        let mut pauses = ExponentialBuilder::default()
-            .with_min_delay(Duration::from_millis(100))
-            .with_max_delay(Duration::from_secs(5))
-            .without_max_times()
-            .with_jitter()
-            .build();
+        let mut backoff = Backoff::new(Duration::from_millis(100), Duration::from_secs(5));
         loop {
             let published = self.publish_to(message, address.clone(), true).await;
             let Err(error) = published else { return Ok(()) };
@@ -206,7 +203,7 @@ impl Broker {
             if error.has_code(&AMQPSoftError::NOTFOUND) {
                 self.restore_exchange().await;
             }
-            let pause = tokio::time::sleep(pauses.next().unwrap_or(Duration::from_secs(5)));
+            let pause = tokio::time::sleep(backoff.pause());
             self.closing.run_until_cancelled(pause).await;
         }
     }

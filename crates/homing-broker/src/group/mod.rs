@@ -36,7 +36,7 @@ use std::{
 
 use bytes::Bytes;
 use lapin::{
-    BasicProperties, Channel, Confirmation, message::BasicReturnMessage,
+    BasicProperties, Channel, Confirmation, ErrorKind, message::BasicReturnMessage,
     options::BasicPublishOptions, types::ShortString,
 };
 use tokio::{sync::oneshot, time::sleep};
@@ -226,7 +226,9 @@ impl<'a> Group<'a> {
                 self.returned.extend(returned);
             }
             is_pending |= matches!(confirm, Confirm::Pending(_));
-            has_failed |= matches!(confirm, Confirm::Failed(_));
+            // That its channel is being closed only follows from the broker's words to another.
+            has_failed |= matches!(confirm, Confirm::Failed(error)
+                if !matches!(error.kind(), ErrorKind::InvalidChannelState(..)));
         }
         if is_pending && !has_failed { Poll::Pending } else { Poll::Ready(()) }
     }

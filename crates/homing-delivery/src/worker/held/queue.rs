@@ -120,21 +120,29 @@ async fn look(
         return Some(RETRY_INTERVAL);
     }
     let topology = context.broker.topology();
-    let depth = match context.broker.depth(&topology.names().held(slot)).await {
+    let acted = match context.broker.depth(&topology.names().held(slot)).await {
         // While it has an owner, it is an empty queue, whose slot is given back.
         Ok(None) if slot >= topology.held_queues() && context.slots.owned(slot).is_none() => {
             return None;
         }
-        Ok(depth) => depth.unwrap_or(Depth { messages: 0, consumers: 0 }),
+        Ok(depth) => {
+            let depth = depth.unwrap_or(Depth { messages: 0, consumers: 0 });
+            act(context, queue, depth, stop).await
+        }
         Err(error) => {
             queue.empty_since = None;
-            return Some(failed(context, slot, &error));
+            Err(error)
         }
     };
-    if context.slots.recovered(slot) {
-        context.broker.conditions().held.recovered();
-    }
-    Some(act(context, queue, depth, stop).await)
+    Some(match acted {
+        Ok(pause) => {
+            if context.slots.recovered(slot) {
+                context.broker.conditions().held.recovered();
+            }
+            pause
+        }
+        Err(error) => failed(context, slot, &error),
+    })
 }
 
 /// Acts by what is in the queue; returns when to look again.
@@ -143,7 +151,7 @@ async fn act(
     queue: &mut Queue,
     depth: Depth,
     stop: &CancellationToken,
-) -> Duration {
+) -> Result<Duration, BrokerError> {
     let (now, slot) = (clock::now(), queue.slot);
     let phase = phase(context, slot);
     // A consumer may have messages in flight, which are not counted.
@@ -152,27 +160,16 @@ async fn act(
     } else if let Some(held) = queue.unused(context.slots.owned(slot)) {
         context.slots.give_back(&held).await;
     }
-    if depth.messages == 0 {
-        return match phase {
-            Phase::Holding(_, Some(at)) if at <= now => PROBE_CHECK_INTERVAL,
-            Phase::Holding(_, Some(at)) => at.since(now).min(CHECK_INTERVAL),
-            Phase::Holding(_, None) | Phase::Emptying => CHECK_INTERVAL,
-        };
-    }
     match phase {
-        Phase::Emptying => match empty(context, queue, stop).await {
-            Ok(()) => MIN_INTERVAL,
-            Err(error) => failed(context, slot, &error),
-        },
-        Phase::Holding(url, Some(at)) if at <= now => {
-            match probe(context, slot, &url, stop).await {
-                Ok(()) => MIN_INTERVAL,
-                Err(error) => failed(context, slot, &error),
-            }
+        Phase::Emptying if depth.messages > 0 => empty(context, queue, stop).await?,
+        Phase::Holding(url, Some(at)) if at <= now && depth.messages > 0 => {
+            probe(context, slot, &url, stop).await?;
         }
-        Phase::Holding(_, Some(at)) => at.since(now).min(CHECK_INTERVAL),
-        Phase::Holding(_, None) => CHECK_INTERVAL,
+        Phase::Holding(_, Some(at)) if at <= now => return Ok(PROBE_CHECK_INTERVAL),
+        Phase::Holding(_, Some(at)) => return Ok(at.since(now).min(CHECK_INTERVAL)),
+        Phase::Holding(_, None) | Phase::Emptying => return Ok(CHECK_INTERVAL),
     }
+    Ok(MIN_INTERVAL)
 }
 
 /// Notes a failure of the broker, and logs it once it has lasted: then it may concern one queue
