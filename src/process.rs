@@ -123,7 +123,7 @@ pub fn pool(
         worker: settings.worker.clone(),
         attempts: settings.attempts.clone(),
         max_concurrency: settings.endpoint.max_concurrency,
-        busy_wait: settings.endpoint.busy_wait,
+        permit_wait: settings.endpoint.permit_wait,
         // As long as an attempt may take its place in flight.
         rate_wait: settings.endpoint.deadline,
         tracer,

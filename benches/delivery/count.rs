@@ -80,7 +80,7 @@ fn pool(parts: &Services) -> Pool {
         worker: settings.worker.clone(),
         attempts: settings.attempts.clone(),
         max_concurrency: settings.endpoint.max_concurrency,
-        busy_wait: settings.endpoint.busy_wait,
+        permit_wait: settings.endpoint.permit_wait,
         rate_wait: settings.endpoint.deadline,
         tracer: None,
     };

@@ -191,7 +191,7 @@ async fn upkeep(metrics: &PrometheusHandle, globals: &Globals) -> Infallible {
         let lost = globals.log_lines_lost();
         homing_telemetry::metrics::log_lines_lost(lost);
         if lost > reported {
-            homing_telemetry::events::log_lines_lost(lost);
+            homing_telemetry::log_events::log_lines_lost(lost);
             reported = lost;
         }
     }

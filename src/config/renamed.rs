@@ -10,6 +10,7 @@ const RENAMED: &[(&str, &str)] = &[
     ("circuit.freeze_above_failures_in_a_row", "circuit.freeze_above_consecutive_failures"),
     ("circuit.freeze_at_failures_in_a_row", "circuit.freeze_at_consecutive_failures"),
     ("circuit.open_at_failures_in_a_row", "circuit.open_at_consecutive_failures"),
+    ("endpoint.busy_wait", "endpoint.permit_wait"),
     ("endpoint.concurrency_max", "endpoint.max_concurrency"),
     ("endpoint.response_bytes_max", "endpoint.max_response_bytes"),
     ("source.backoff_max", "source.max_backoff"),

@@ -14,7 +14,7 @@ pub use view::{SecretView, View};
 
 use change::KEEP_SECRETS;
 
-use homing_broker::{Broker, control::Change};
+use homing_broker::{Broker, control::Announcement};
 use homing_delivery::{endpoint, settings::Schedules};
 use homing_domain::{
     clock,
@@ -25,7 +25,7 @@ use homing_domain::{
     url::EndpointUrl,
 };
 use homing_store::{Corrupt, Damaged, Listing, Page, QuotaError, Store, StoreError};
-use homing_telemetry::events;
+use homing_telemetry::log_events;
 
 /// Creates, updates and deletes subscriptions; cheap to clone.
 #[derive(Clone)]
@@ -346,8 +346,8 @@ impl Registry {
     }
 
     async fn announce(&self) {
-        if let Err(error) = self.broker.announce(&Change::Subscriptions).await {
-            events::not_announced(&error.report());
+        if let Err(error) = self.broker.announce(&Announcement::Subscriptions).await {
+            log_events::not_announced(&error.report());
         }
     }
 }

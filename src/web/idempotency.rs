@@ -21,7 +21,7 @@ use super::{
 };
 use homing_domain::{clock, id::EventId, subscription::FieldError};
 use homing_store::Store;
-use homing_telemetry::events;
+use homing_telemetry::log_events;
 use parking_lot::Mutex;
 
 const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
@@ -131,11 +131,11 @@ impl Repeatable {
             }
             Ok(Ok(known)) => Ok(known.is_some()),
             Ok(Err(error)) => {
-                events::store_unavailable(step, &error);
+                log_events::store_unavailable(step, &error);
                 Ok(false)
             }
             Err(elapsed) => {
-                events::store_unavailable(step, &elapsed);
+                log_events::store_unavailable(step, &elapsed);
                 Ok(false)
             }
         }
@@ -148,8 +148,8 @@ impl Repeatable {
         let remembered = self.store.remember_publication(digest, fingerprint, clock::now());
         match timeout(STORE_DEADLINE, remembered).await {
             Ok(Ok(())) => {}
-            Ok(Err(error)) => events::store_unavailable(step, &error),
-            Err(elapsed) => events::store_unavailable(step, &elapsed),
+            Ok(Err(error)) => log_events::store_unavailable(step, &error),
+            Err(elapsed) => log_events::store_unavailable(step, &elapsed),
         }
     }
 }

@@ -1,7 +1,7 @@
 //! Refusals of the broker are reported with its own reason, and readiness knows of it.
 
 use homing::config::Settings;
-use homing_broker::{Broker, Refusal, error::BrokerError};
+use homing_broker::{Broker, Denial, error::BrokerError};
 
 use lapin::{options::QueueBindOptions, types::FieldTable};
 
@@ -35,8 +35,8 @@ async fn refusal(node: &Node, user: &str, vhost: &str) -> BrokerError {
     refused
 }
 
-fn reason(error: &BrokerError) -> Option<&Refusal> {
-    if let BrokerError::Refused { refusal, .. } = error { Some(refusal) } else { None }
+fn reason(error: &BrokerError) -> Option<&Denial> {
+    if let BrokerError::Denied { reason, .. } = error { Some(reason) } else { None }
 }
 
 async fn limit(node: &Node, limits: &str) {
@@ -61,16 +61,16 @@ async fn a_refusal_is_reported_with_the_brokers_reason() {
     };
 
     let error = expect("u:wrong", VHOST, &["refuses user `u`", "Login was refused", "403"]).await;
-    assert_eq!(reason(&error), Some(&Refusal::Login { user: "u".to_owned() }));
+    assert_eq!(reason(&error), Some(&Denial::Login { user: "u".to_owned() }));
     let error = expect("u:p", "nowhere", &["no virtual host `nowhere`", "add_vhost", "530"]).await;
-    assert_eq!(reason(&error), Some(&Refusal::UnknownVhost { vhost: "nowhere".to_owned() }));
+    assert_eq!(reason(&error), Some(&Denial::UnknownVhost { vhost: "nowhere".to_owned() }));
     let error = expect("u:p", VHOST, &["does not let user `u` into", "set_permissions"]).await;
-    assert!(matches!(reason(&error), Some(Refusal::NoAccess { .. })), "{error:?}");
+    assert!(matches!(reason(&error), Some(Denial::NoAccess { .. })), "{error:?}");
 
     node.ctl(&["set_permissions", "-p", VHOST, "u", ".*", ".*", ".*"]).await;
     limit(&node, "{\"max-connections\": 0}").await;
     let error = expect("u:p", VHOST, &["takes no more connections", "limit (0)"]).await;
-    assert_eq!(reason(&error), Some(&Refusal::Limit));
+    assert_eq!(reason(&error), Some(&Denial::Limit));
     limit(&node, "{\"max-connections\": -1, \"max-queues\": 3}").await;
     let error = expect("u:p", VHOST, &["queue limit in vhost", "raise that limit"]).await;
     assert!(!matches!(error, BrokerError::Different { .. }), "{error:?}");

@@ -170,7 +170,7 @@ async fn new_events_do_not_wait_behind_retries() {
     const PLACES: usize = 16;
     // Retries come when all first attempts have failed, and its one endpoint may hold all places.
     let settings = "worker.max_in_flight = 32\nendpoint.deadline = \"10m\"\n\
-                    endpoint.busy_wait = \"10m\"";
+                    endpoint.permit_wait = \"10m\"";
     let released = CancellationToken::new();
     let held = released.clone();
     let receiver =

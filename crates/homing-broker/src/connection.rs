@@ -19,7 +19,7 @@ use super::{
     addresses::{Address, Addresses},
     error::{BrokerError, ROUND_TRIP_DEADLINE, within},
     handshake::{self, ConnectOptions},
-    renewal::renew,
+    login_renewal::renew,
     tls::Files,
     topology_guard::TopologyGuard,
 };
@@ -207,7 +207,7 @@ impl ManagedConnection {
                     break;
                 }
                 // Errors of single channels arrive here too.
-                match error_of(event, purpose, &state) {
+                match handle_event(event, purpose, &state) {
                     None => continue,
                     Some(_) if status.connected() => spent += 1,
                     Some(error) => {
@@ -229,7 +229,7 @@ impl ManagedConnection {
 
 /// Returns the error of an event; notes in `state` that the broker blocks the connection, or not any
 /// more.
-fn error_of(
+fn handle_event(
     event: Event,
     purpose: &'static str,
     state: &Mutex<ConnectionState>,

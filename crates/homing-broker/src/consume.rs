@@ -23,7 +23,7 @@ use super::{
     message,
     prefetch::{Bounds, Prefetch},
     receipt::Answer,
-    returns::{self, Returned},
+    redeliveries::{self, Redelivery},
     topology::{Depth, Names},
 };
 use homing_domain::{clock, id::EventId};
@@ -212,7 +212,7 @@ impl Consumer {
     /// Reads a delivery.
     fn received(&mut self, delivery: lapin::message::Delivery) -> Taken {
         let broker = &self.broker;
-        let state = broker.returns.of(&delivery);
+        let state = broker.redeliveries.of(&delivery);
         let way = (delivery.exchange.as_str(), delivery.routing_key.as_str());
         let names = broker.topology.names();
         let origin = Origin::of(names, broker.rules, way, &delivery.properties);
@@ -221,26 +221,26 @@ impl Consumer {
         self.prefetch.observe(body.len());
         let receipt = Receipt::new(delivery.delivery_tag, self.answers.clone());
         match state {
-            Returned::Ordinary => {}
-            Returned::Renew(key) => {
+            Redelivery::Ordinary => {}
+            Redelivery::Renew(key) => {
                 if let Some(place) = broker.place_to_renew() {
                     let renewed = message::renewed(&delivery.properties, &origin, body);
                     broker.renew((key, &self.queue), renewed, (receipt, place));
                     return Taken { received: None };
                 }
             }
-            Returned::Renewed => {
+            Redelivery::Renewed => {
                 let id = delivery.properties.message_id().as_ref().map(ShortString::as_str);
                 info!(event.id = id, "message.renewed: its original was not acked in time");
                 receipt.settle();
                 return Taken { received: None };
             }
         }
-        let is_renewed = returns::renewals(&delivery.properties) > 0;
+        let is_renewed = redeliveries::renewals(&delivery.properties) > 0;
         let received = Received {
             content: Message::read(&delivery.properties, &origin, body, new_id),
             redelivered: delivery.redelivered || is_renewed,
-            returned: returns::count(&delivery.properties),
+            returned: redeliveries::count(&delivery.properties),
             receipt,
         };
         Taken { received: Some(received) }

@@ -21,7 +21,7 @@ use homing_domain::url::EndpointUrl;
 
 /// An announced change. Losing one is harmless: every process also polls, less often.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Change {
+pub enum Announcement {
     /// A subscription was created, updated or deleted.
     Subscriptions,
     /// The circuit of this URL changed its state.
@@ -32,7 +32,7 @@ pub enum Change {
     Source(String),
 }
 
-impl Change {
+impl Announcement {
     fn text(&self) -> String {
         match self {
             Self::Subscriptions => "subscriptions".to_owned(),
@@ -104,7 +104,7 @@ impl Broker {
     /// # Errors
     ///
     /// [`BrokerError`]: the processes find the change later, by polling.
-    pub async fn announce(&self, change: &Change) -> Result<(), BrokerError> {
+    pub async fn announce(&self, change: &Announcement) -> Result<(), BrokerError> {
         let exchange = self.topology().names().control();
         let publish = Publish {
             queue: exchange.clone(),
@@ -122,7 +122,9 @@ impl Broker {
     /// # Errors
     ///
     /// [`BrokerError`].
-    pub async fn changes(&self) -> Result<impl stream::Stream<Item = Change> + Unpin, BrokerError> {
+    pub async fn changes(
+        &self,
+    ) -> Result<impl stream::Stream<Item = Announcement> + Unpin, BrokerError> {
         /// Beyond this many, unseen changes mean no more than one does.
         const MAX_UNSEEN: i32 = 100;
         let connection = self.control.open().await?;
@@ -148,7 +150,7 @@ impl Broker {
         let changes = messages.filter_map(move |message| {
             // The channel lives as long as the stream.
             let _open = &channel;
-            let change = message.ok().and_then(|message| Change::read(&message.data));
+            let change = message.ok().and_then(|message| Announcement::read(&message.data));
             std::future::ready(change)
         });
         Ok(changes)
@@ -162,10 +164,12 @@ mod tests {
     #[test]
     fn what_is_announced_is_read_as_it_was_written() {
         let url = "https://example.com/a b?c".parse().unwrap();
-        let source = Change::Source("main".to_owned());
-        for change in [Change::Subscriptions, Change::Circuit(url), Change::Slots, source] {
-            assert_eq!(Change::read(change.text().as_bytes()), Some(change));
+        let source = Announcement::Source("main".to_owned());
+        for change in
+            [Announcement::Subscriptions, Announcement::Circuit(url), Announcement::Slots, source]
+        {
+            assert_eq!(Announcement::read(change.text().as_bytes()), Some(change));
         }
-        assert_eq!(Change::read(b"something new"), None);
+        assert_eq!(Announcement::read(b"something new"), None);
     }
 }

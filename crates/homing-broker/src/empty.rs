@@ -47,7 +47,7 @@ const MAX_PAUSE: Duration = Duration::from_secs(15);
 
 /// A queue that is emptied.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Emptied {
+pub enum EmptiedQueue {
     /// The unrouted queue.
     Unrouted,
     /// The unrouted queue of the first version.
@@ -56,7 +56,7 @@ pub enum Emptied {
     FormerParked,
 }
 
-impl Emptied {
+impl EmptiedQueue {
     /// All queues that are emptied.
     pub const ALL: [Self; 3] = [Self::Unrouted, Self::FormerUnrouted, Self::FormerParked];
 
@@ -72,7 +72,7 @@ impl Emptied {
 /// One run that empties a queue, with one consumer after the other.
 struct Emptying<'a> {
     broker: &'a Broker,
-    what: Emptied,
+    what: EmptiedQueue,
     queue: String,
     channel: Channel,
     stop: &'a CancellationToken,
@@ -107,17 +107,17 @@ impl Broker {
     /// If dropped between publish and ack, a message is moved and still in the queue.
     pub async fn empty(
         &self,
-        what: Emptied,
+        what: EmptiedQueue,
         stop: &CancellationToken,
     ) -> Result<bool, BrokerError> {
         let queue = what.queue(self.topology().names());
         let connection = self.control.open().await?;
         if depth(&connection, &queue).await?.is_none() {
-            return Ok(what == Emptied::Unrouted || self.topology().is_of_first_version());
+            return Ok(what == EmptiedQueue::Unrouted || self.topology().is_of_first_version());
         }
         let may_reject = dead_letters_rejected(&connection, self.topology(), &queue).await?;
         let channel = channels::open(&connection).await?;
-        if what == Emptied::FormerUnrouted {
+        if what == EmptiedQueue::FormerUnrouted {
             unbind_former_unrouted(&channel, self.topology().names()).await?;
         }
         let emptying = Emptying {
@@ -238,8 +238,8 @@ impl Emptying<'_> {
     /// Returns true if it was parked: only the broker moves messages through the default exchange.
     fn was_parked(&self, fetched: &Fetched) -> bool {
         match self.what {
-            Emptied::FormerParked => true,
-            Emptied::Unrouted | Emptied::FormerUnrouted => fetched.exchange.is_empty(),
+            EmptiedQueue::FormerParked => true,
+            EmptiedQueue::Unrouted | EmptiedQueue::FormerUnrouted => fetched.exchange.is_empty(),
         }
     }
 

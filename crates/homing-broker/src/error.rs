@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use lapin::{Channel, Connection, protocol::AMQPSoftError};
 
-use super::refusal::{Refusal, Reply};
+use super::denial::{Denial, Reply};
 use homing_domain::{report::Chain, settings::SettingsError};
 
 /// Variants name the step that failed, so that the reader of a log knows how far it got.
@@ -47,12 +47,12 @@ pub enum BrokerError {
     #[error(transparent)]
     Files(Arc<SettingsError>),
     /// The broker refuses the connection.
-    #[error("the broker at {address} {refusal}: {reply}")]
-    Refused {
+    #[error("the broker at {address} {reason}: {reply}")]
+    Denied {
         /// `host:port/vhost`
         address: String,
         /// The reason.
-        refusal: Refusal,
+        reason: Denial,
         /// The broker's reply.
         reply: Reply,
     },
@@ -193,7 +193,7 @@ impl BrokerError {
     pub fn reply(&self) -> Option<&Reply> {
         match self {
             Self::Answered { reply, .. }
-            | Self::Refused { reply, .. }
+            | Self::Denied { reply, .. }
             | Self::NotDeclared { reply }
             | Self::FeatureDisabled { reply } => Some(reply),
             Self::Connect { .. }
@@ -246,7 +246,7 @@ impl BrokerError {
             Self::Tls { .. } => "no TLS with the broker",
             Self::HungUp { .. } => "the broker closed the connection at once",
             Self::Files(_) => "certificates for the broker cannot be used",
-            Self::Refused { refusal, .. } => refusal.summary(),
+            Self::Denied { reason, .. } => reason.summary(),
             Self::NotDeclared { .. } => {
                 "queues or exchanges are missing, and the broker account may not declare them"
             }

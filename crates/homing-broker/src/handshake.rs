@@ -11,9 +11,9 @@ use tokio_util::compat::TokioAsyncReadCompatExt;
 
 use super::{
     addresses::Address,
+    denial::{Denial, Reply},
     dial::{DialError, dial},
     error::BrokerError,
-    refusal::{Refusal, Reply},
     tls::{self, Files},
     transport,
 };
@@ -96,7 +96,7 @@ fn uri(url: &BrokerUrl, options: &ConnectOptions) -> AMQPUri {
 fn refused(url: &BrokerUrl, source: lapin::Error) -> BrokerError {
     let address = url.shown();
     if let Some(reply) = Reply::of(&source) {
-        return BrokerError::Refused { address, refusal: Refusal::new(url, &reply), reply };
+        return BrokerError::Denied { address, reason: Denial::new(url, &reply), reply };
     }
     if let Some((advice, source)) = tls_advice(&source) {
         return BrokerError::Tls { address, advice, source: Arc::new(source) };

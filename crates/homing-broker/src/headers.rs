@@ -14,7 +14,7 @@ pub(super) struct Death {
 
 /// The last dead-lettering of a message.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Moved {
+pub struct DeadLettered {
     /// The broker's reason: `expired`, `delivery_limit`, `rejected`, `maxlen`.
     pub why: String,
     /// The queue that it was in.
@@ -76,7 +76,7 @@ impl Headers<'_> {
     }
 
     /// The last dead-lettering, if there was one.
-    pub(super) fn moved(&self) -> Option<Moved> {
+    pub(super) fn moved(&self) -> Option<DeadLettered> {
         let Some(AMQPValue::FieldArray(deaths)) = self.get("x-death") else { return None };
         let Some(AMQPValue::FieldTable(death)) = deaths.as_slice().first() else { return None };
         let field = |name: &str| death.inner().get(name).and_then(text).unwrap_or_default();
@@ -85,7 +85,7 @@ impl Headers<'_> {
             Some(_) | None => None,
         };
         let at = at.and_then(|seconds| seconds.checked_mul(1_000)).map(UnixMillis::new);
-        Some(Moved { why: field("reason"), queue: field("queue"), at })
+        Some(DeadLettered { why: field("reason"), queue: field("queue"), at })
     }
 
     /// Copies homing's own headers unchanged.

@@ -40,9 +40,9 @@ pub mod prefetch;
 pub mod publish;
 mod publishers;
 pub mod receipt;
-mod refusal;
-mod renewal;
-mod returns;
+mod denial;
+mod login_renewal;
+mod redeliveries;
 pub mod settings;
 mod tls;
 pub mod topology;
@@ -58,18 +58,18 @@ use homing_domain::settings::SettingsError;
 
 use self::{
     addresses::Addresses, connection::ManagedConnection, error::BrokerError, publish::Refusals,
-    publishers::Publishers, returns::Returns, tls::Files, topology::Topology,
+    publishers::Publishers, redeliveries::Redeliveries, tls::Files, topology::Topology,
     topology_guard::TopologyGuard,
 };
 
 pub use self::{
     condition::{Condition, Conditions},
     connection::ConnectionState,
-    headers::Moved,
+    denial::{Denial, Reply},
+    headers::DeadLettered,
     message::{Message, Origin, Outgoing, Unreadable},
     publish::Route,
     receipt::Receipt,
-    refusal::{Refusal, Reply},
 };
 
 /// The broker; cheap to clone.
@@ -89,7 +89,7 @@ pub struct Broker {
     /// Held while the topology is declared again because a publish found an exchange missing.
     restoring: Arc<tokio::sync::Mutex<()>>,
     refusals: Arc<Refusals>,
-    returns: Arc<Returns>,
+    redeliveries: Arc<Redeliveries>,
     conditions: Arc<Conditions>,
     tasks: TaskTracker,
     closing: CancellationToken,
@@ -155,7 +155,7 @@ impl Broker {
             heartbeat,
             restoring: Arc::default(),
             refusals: Arc::default(),
-            returns: Arc::default(),
+            redeliveries: Arc::default(),
             conditions: Arc::default(),
             tasks,
             closing,

@@ -175,7 +175,7 @@ impl Publishers {
                 Ok(channel) => channel,
                 Err(error) => return self.fail_all(&queue, place, &error),
             };
-            self.unblocked().await;
+            self.until_unblocked().await;
             let Some((kept, group)) = self.take(&queue, place) else { return };
             place = kept;
             self.commit(group, channel).await;
@@ -184,7 +184,7 @@ impl Publishers {
 
     /// Waits while the broker takes no messages: what is written then is not read, and its channel
     /// could not even be closed.
-    async fn unblocked(&self) {
+    async fn until_unblocked(&self) {
         const POLL_INTERVAL: Duration = Duration::from_millis(100);
         while self.is_blocked() {
             tokio::time::sleep(POLL_INTERVAL).await;
@@ -253,7 +253,7 @@ impl Publishers {
             };
             match got {
                 Ok(channel) => {
-                    self.unblocked().await;
+                    self.until_unblocked().await;
                     groups.extend(self.commit_on(channel, jobs).await);
                 }
                 Err(error) => {

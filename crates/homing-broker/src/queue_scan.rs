@@ -22,7 +22,7 @@ use super::{
     channels,
     connection::PassiveConnection,
     error::{BrokerError, ROUND_TRIP_DEADLINE, within},
-    headers::{Headers, Moved},
+    headers::{DeadLettered, Headers},
     message::Outgoing,
     scan_lock::ScanLock,
     topology::{Depth, Finding, Names, Topology, depth, depth_on},
@@ -75,7 +75,7 @@ pub struct Fetched {
     /// Its routing key there.
     pub routing_key: String,
     /// The last dead-lettering, if the broker put the message into the queue.
-    pub moved: Option<Moved>,
+    pub moved: Option<DeadLettered>,
     /// The delivery tag, for removing it.
     tag: u64,
 }

@@ -24,7 +24,7 @@ struct Shared {
     tag: u64,
     shares: AtomicUsize,
     dropped: AtomicBool,
-    refused: AtomicBool,
+    rejected: AtomicBool,
     answers: mpsc::Sender<Answer>,
 }
 
@@ -46,7 +46,7 @@ impl Receipt {
             tag,
             shares: AtomicUsize::new(1),
             dropped: AtomicBool::default(),
-            refused: AtomicBool::default(),
+            rejected: AtomicBool::default(),
             answers,
         };
         Self { shared: Arc::new(shared), settled: false }
@@ -79,9 +79,9 @@ impl Receipt {
 impl Receipt {
     /// Rejects a message that can never be processed: the broker moves it to the parking queue when
     /// all shares are settled. Where another share is dropped, it is redelivered first.
-    pub fn refuse(mut self) {
+    pub fn reject(mut self) {
         self.settled = true;
-        self.shared.refused.store(true, Ordering::Relaxed);
+        self.shared.rejected.store(true, Ordering::Relaxed);
     }
 }
 
@@ -96,7 +96,7 @@ impl Drop for Receipt {
         }
         let answer = if shared.dropped.load(Ordering::Relaxed) {
             Answer::GiveBack(shared.tag)
-        } else if shared.refused.load(Ordering::Relaxed) {
+        } else if shared.rejected.load(Ordering::Relaxed) {
             Answer::Reject(shared.tag)
         } else {
             Answer::Ack(shared.tag)
@@ -127,7 +127,7 @@ mod tests {
         let (answers, mut given) = mpsc::channel(1);
         let first = Receipt::new(7, answers);
         let second = first.share();
-        first.refuse();
+        first.reject();
         second.settle();
         assert_eq!(given.try_recv(), Ok(Answer::Reject(7)));
     }

@@ -6,14 +6,14 @@ use serde::Serialize;
 
 use super::fingerprint;
 use crate::settings::{LivestreamSettings, SourceSettings};
-use homing_broker::{Broker, control::Change};
+use homing_broker::{Broker, control::Announcement};
 use homing_domain::{
     clock,
     source::{Phase, Reset, SlotReport, SourceState, SourceStatus},
     time::UnixMillis,
 };
 use homing_store::{Store, StoreError};
-use homing_telemetry::events;
+use homing_telemetry::log_events;
 
 /// A holder that has not reported for this long has probably ended.
 const SILENT_AFTER: Duration = Duration::from_secs(35);
@@ -192,8 +192,8 @@ impl SourceAdmin {
         if before.status != *status {
             let set = self.store.set_source(name, status, clock::now()).await;
             set.map_err(SourceAdminError::Store)?;
-            if let Err(error) = self.broker.announce(&Change::Source(name.to_owned())).await {
-                events::not_announced(&error.report());
+            if let Err(error) = self.broker.announce(&Announcement::Source(name.to_owned())).await {
+                log_events::not_announced(&error.report());
             }
         }
         self.get(name).await

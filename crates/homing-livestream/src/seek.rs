@@ -17,9 +17,9 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use super::{slot, sources::Source};
 use homing_broker::{
     Broker,
-    control::{Change, ListenBackoff},
+    control::{Announcement, ListenBackoff},
 };
-use homing_telemetry::{events, sources as telemetry};
+use homing_telemetry::{log_events, sources as telemetry};
 use parking_lot::Mutex;
 
 /// Changes are announced; this poll finds lost announcements.
@@ -128,11 +128,11 @@ pub(super) async fn follow(broker: Broker, sources: Vec<Arc<Source>>, stop: Canc
 /// Waits for a change or a timeout. `false`: the stream has ended.
 async fn follow_one<S>(sources: &[Arc<Source>], changes: &mut S) -> bool
 where
-    S: futures_util::Stream<Item = Change> + Unpin,
+    S: futures_util::Stream<Item = Announcement> + Unpin,
 {
     match timeout(POLL_INTERVAL, changes.next()).await {
-        Ok(Some(Change::Source(_))) | Err(_) => refresh(sources).await,
-        Ok(Some(Change::Subscriptions | Change::Circuit(_) | Change::Slots)) => {}
+        Ok(Some(Announcement::Source(_))) | Err(_) => refresh(sources).await,
+        Ok(Some(Announcement::Subscriptions | Announcement::Circuit(_) | Announcement::Slots)) => {}
         Ok(None) => return false,
     }
     true
@@ -143,7 +143,7 @@ async fn refresh(sources: &[Arc<Source>]) {
     for source in sources {
         match source.store.source(&source.name).await {
             Ok(state) => source.learn(&state),
-            Err(error) => events::store_unavailable("reading a source", &error),
+            Err(error) => log_events::store_unavailable("reading a source", &error),
         }
     }
 }

@@ -30,7 +30,7 @@ use homing_domain::{
     topic::Topic,
 };
 use homing_store::StoreError;
-use homing_telemetry::{events, sources as telemetry};
+use homing_telemetry::{log_events, sources as telemetry};
 use parking_lot::Mutex;
 
 /// The maximum size of all unconfirmed records together.
@@ -112,7 +112,7 @@ impl Held {
         let slots = store.slots(&self.source.name).await;
         let takeover = match &slots {
             Err(error) => {
-                events::store_unavailable("reading the slots of a source", error);
+                log_events::store_unavailable("reading the slots of a source", error);
                 Takeover::Unknown
             }
             Ok(slots) => slots
@@ -130,7 +130,7 @@ impl Held {
             report.not_before = Some(now.plus(wait));
         }
         while let Err(error) = self.write().await {
-            events::store_unavailable("reporting a slot", &error);
+            log_events::store_unavailable("reporting a slot", &error);
             tokio::time::sleep(RETRY).await;
         }
         wait
@@ -145,7 +145,7 @@ impl Held {
 
     async fn report_slot(&self) {
         if let Err(error) = self.write().await {
-            events::store_unavailable("reporting a slot", &error);
+            log_events::store_unavailable("reporting a slot", &error);
         }
     }
 
@@ -275,7 +275,7 @@ impl RecordSink for Held {
 
     async fn take_reset(&self) -> Option<Reset> {
         self.source.store.take_reset(&self.source.name).await.unwrap_or_else(|error| {
-            events::store_unavailable("taking a reset", &error);
+            log_events::store_unavailable("taking a reset", &error);
             None
         })
     }
@@ -283,7 +283,7 @@ impl RecordSink for Held {
     async fn keep_reset(&self, reset: Reset) {
         let kept = self.source.store.set_reset(&self.source.name, reset, clock::now()).await;
         if let Err(error) = kept {
-            events::store_unavailable("keeping a reset", &error);
+            log_events::store_unavailable("keeping a reset", &error);
         }
     }
 }

@@ -6,7 +6,7 @@ use tokio::sync::watch;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::settings::{LivestreamSettings, SourceSettings};
-use homing_broker::{Broker, control::Change};
+use homing_broker::{Broker, control::Announcement};
 use homing_delivery::{
     endpoint::{self, EndpointSetupError},
     settings::EndpointSettings,
@@ -18,7 +18,7 @@ use homing_domain::{
     topic::Topic,
 };
 use homing_store::Store;
-use homing_telemetry::{events, host_name, sources as telemetry};
+use homing_telemetry::{host_name, log_events, sources as telemetry};
 use parking_lot::Mutex;
 
 use super::{
@@ -202,14 +202,14 @@ impl Source {
         let status = SourceStatus::Stopped { reason, fingerprint };
         telemetry::status(&self.name, status.name());
         while let Err(error) = self.store.set_source(&self.name, &status, clock::now()).await {
-            events::store_unavailable("stopping a source", &error);
+            log_events::store_unavailable("stopping a source", &error);
             let pause = tokio::time::sleep(Duration::from_secs(5));
             if stop.run_until_cancelled(pause).await.is_none() {
                 return;
             }
         }
-        if let Err(error) = self.broker.announce(&Change::Source(self.name.clone())).await {
-            events::not_announced(&error.report());
+        if let Err(error) = self.broker.announce(&Announcement::Source(self.name.clone())).await {
+            log_events::not_announced(&error.report());
         }
     }
 }

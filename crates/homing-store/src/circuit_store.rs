@@ -39,7 +39,7 @@ impl<B: Backend> SqlStore<B> {
         for (url, tally) in tallies {
             match known.get_mut(url.as_str()).ok_or(sqlx::Error::RowNotFound)? {
                 Ok(circuit) => {
-                    let (next, change) = circuit.after(tally, rules, now);
+                    let (next, change) = circuit.record(tally, rules, now);
                     circuit.clone_from(&next);
                     merged.circuits.push((url.clone(), next, change));
                 }

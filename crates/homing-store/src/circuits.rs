@@ -2,7 +2,7 @@
 
 use super::{MAX_PAGE_LIMIT, error::CorruptCircuit};
 use homing_domain::{
-    circuit::{Change, Circuit, StateName, Turn},
+    circuit::{Circuit, CircuitTransition, StateName, Turn},
     time::UnixMillis,
     url::EndpointUrl,
 };
@@ -49,7 +49,7 @@ pub struct UnsettledCircuits {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct MergedTallies {
     /// The circuits after the batch, in its order.
-    pub circuits: Vec<(EndpointUrl, Circuit, Option<Change>)>,
+    pub circuits: Vec<(EndpointUrl, Circuit, Option<CircuitTransition>)>,
     /// Circuits that cannot be read; they are unchanged, and their tallies are lost.
     pub corrupt: Vec<CorruptCircuit>,
 }

@@ -36,7 +36,7 @@ impl GivenKeys {
         name.push(".key");
         let file = PathBuf::from(name);
         if may_make && !file.exists() {
-            make(&file)?;
+            create(&file)?;
         }
         Self::read(&file)
     }
@@ -72,7 +72,7 @@ impl GivenKeys {
 
 /// Creates the file. A reader never finds a part of it; of several processes that create it at
 /// once, one succeeds.
-fn make(file: &Path) -> Result<(), StoreError> {
+fn create(file: &Path) -> Result<(), StoreError> {
     let refused = |source| StoreError::KeyFile { file: file.to_owned(), source };
     let key = EncryptionKey::from_bytes(clock::random().map_err(StoreError::Randomness)?);
     let mut name = file.as_os_str().to_owned();

@@ -78,7 +78,7 @@ impl<B: Backend> Store for SqlStore<B> {
         rules: &CircuitRules,
         now: UnixMillis,
     ) -> Result<Turn, StoreError> {
-        let turn = |known: Readable<Circuit>| known.map(|it| it.after_probe(outcome, now, rules));
+        let turn = |known: Readable<Circuit>| known.map(|it| it.record_probe(outcome, now, rules));
         let ended = self.ask("counting a probe", self.turn(url, now, turn)).await?;
         ended.map_err(StoreError::CorruptCircuit)
     }

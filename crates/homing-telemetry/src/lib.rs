@@ -4,7 +4,7 @@
 //! an endpoint that fails is `info`. Never reported: payloads, secrets, tokens, queries of URLs.
 
 pub mod catalogue;
-pub mod events;
+pub mod log_events;
 pub mod line_limit;
 pub mod metrics;
 pub mod sources;

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{json, value::RawValue};
 
 use super::events::{
-    self, Accepted, accepted, check_exists, check_takes_messages, checked_content_encoding,
+    self, Accepted, accepted, check_exists, check_not_blocked, checked_content_encoding,
     checked_content_type,
 };
 use crate::{
@@ -224,7 +224,7 @@ async fn publish_all(
     batch: Vec<Addressed>,
     trace: Option<TraceContext>,
 ) -> Result<Batched, Problem> {
-    check_takes_messages(app)?;
+    check_not_blocked(app)?;
     let publish = async |(event, only): Addressed| {
         let mut message: Message = events::message(event, only);
         message.trace.clone_from(&trace);

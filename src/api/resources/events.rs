@@ -226,7 +226,7 @@ pub(super) async fn check_exists(
 const NOT_CONFIRMED: &str = "the event was not confirmed; publish it again, with the same id";
 
 /// A broker that blocks publishers would only let the time run out.
-pub(super) fn check_takes_messages(app: &App) -> Result<(), Problem> {
+pub(super) fn check_not_blocked(app: &App) -> Result<(), Problem> {
     let [publishing, _consuming] = app.services.broker.states();
     let Some(why) = publishing.blocked else { return Ok(()) };
     let detail = format!("the broker takes no messages now ({why}); {NOT_CONFIRMED}");
@@ -234,7 +234,7 @@ pub(super) fn check_takes_messages(app: &App) -> Result<(), Problem> {
 }
 
 async fn confirmed(app: &App, message: &Message) -> Result<(), Problem> {
-    check_takes_messages(app)?;
+    check_not_blocked(app)?;
     let published = app.services.broker.publish(&message.outgoing(), Route::Events).await;
     published.map_err(|error| not_published(&error, NOT_CONFIRMED))
 }

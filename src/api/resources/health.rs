@@ -63,13 +63,13 @@ struct Part {
 }
 
 impl Part {
-    fn new(name: &'static str, trouble: Option<String>) -> Self {
-        Self { name, ready: trouble.is_none(), reason: trouble }
+    fn new(name: &'static str, problem: Option<String>) -> Self {
+        Self { name, ready: problem.is_none(), reason: problem }
     }
 
-    fn connection(name: &'static str, state: ConnectionState, trouble: Option<&str>) -> Self {
+    fn connection(name: &'static str, state: ConnectionState, problem: Option<&str>) -> Self {
         let blocked = |why| format!("the broker takes no messages now ({why})");
-        Self::new(name, state.blocked.map(blocked).or_else(|| trouble.map(str::to_owned)))
+        Self::new(name, state.blocked.map(blocked).or_else(|| problem.map(str::to_owned)))
     }
 }
 
@@ -102,10 +102,10 @@ pub(super) async fn ready(State(app): State<AppState>) -> Response {
 }
 
 /// Connects if necessary: in a process that only serves the API, nothing else does so after a loss.
-/// Publishing is connected first, so if it is connected, the trouble is with consuming.
+/// Publishing is connected first, so if it is connected, the problem is with consuming.
 async fn broker(app: &App) -> [Part; 2] {
     let broker = &app.services.broker;
-    let trouble = match timeout(PART_DEADLINE, broker.connect()).await {
+    let problem = match timeout(PART_DEADLINE, broker.connect()).await {
         Ok(Ok(())) => None,
         Ok(Err(failure)) => Some(failure.summary()),
         Err(_elapsed) => Some("connecting"),
@@ -113,11 +113,11 @@ async fn broker(app: &App) -> [Part; 2] {
     let [publishing, consuming] = broker.states();
     let refusing = broker.refusing();
     let refusing = (!refusing.is_empty()).then(|| refusing.join("; "));
-    let of_publishing = trouble
+    let of_publishing = problem
         .filter(|_| !publishing.connected)
         .or(refusing.as_deref())
         .or(self::publishing(broker));
-    let of_consuming = trouble.filter(|_| publishing.connected || !consuming.connected);
+    let of_consuming = problem.filter(|_| publishing.connected || !consuming.connected);
     [
         Part::connection("broker.publishing", publishing, of_publishing),
         Part::connection("broker.consuming", consuming, of_consuming),
@@ -138,8 +138,8 @@ fn lanes(app: &App) -> Vec<Part> {
     let conditions = app.services.broker.conditions();
     let lanes = [("lane.primary", &conditions.primary), ("lane.retry", &conditions.retry)];
     let part = |(name, condition): (_, &Condition)| {
-        let trouble = condition.failing_for(PATIENCE).map(|why| format!("not consuming: {why}"));
-        Part::new(name, trouble)
+        let problem = condition.failing_for(PATIENCE).map(|why| format!("not consuming: {why}"));
+        Part::new(name, problem)
     };
     // It may have had nothing to do for long; then it works as far as known.
     let held = conditions.held.failing_for(PATIENCE).map(|_| ("lane.held", &conditions.held));
@@ -159,7 +159,7 @@ fn bindings(app: &App) -> Option<Part> {
 }
 
 async fn store(app: &App) -> Part {
-    let trouble = match timeout(PART_DEADLINE, app.services.store.check()).await {
+    let problem = match timeout(PART_DEADLINE, app.services.store.check()).await {
         Ok(Ok(())) => None,
         Ok(Err(failure)) => {
             tracing::error!(error = failure.report(), "api.store_failed");
@@ -167,15 +167,15 @@ async fn store(app: &App) -> Part {
         }
         Err(_elapsed) => Some("the store does not answer".to_owned()),
     };
-    Part::new("store", trouble)
+    Part::new("store", problem)
 }
 
 /// The subscriptions, without which a worker delivers nothing. `None`: there is no worker in this
 /// process.
 fn subscriptions(app: &App) -> Option<Part> {
     let subscriptions = app.process.subscriptions.as_ref()?;
-    let trouble = (!subscriptions.are_loaded()).then(|| "not read yet".to_owned());
-    Some(Part::new("subscriptions", trouble))
+    let problem = (!subscriptions.are_loaded()).then(|| "not read yet".to_owned());
+    Some(Part::new("subscriptions", problem))
 }
 
 /// Subscriptions that cannot be read. Only their events wait, and a restart of this process would
@@ -214,9 +214,9 @@ mod tests {
 
     #[test]
     fn a_connection_says_why_it_is_not_ready() {
-        let reason = |blocked: Option<&str>, trouble| {
+        let reason = |blocked: Option<&str>, problem| {
             let state = ConnectionState { connected: true, blocked: blocked.map(str::to_owned) };
-            Part::connection("broker.consuming", state, trouble).reason
+            Part::connection("broker.consuming", state, problem).reason
         };
         assert_eq!(reason(None, None), None);
         assert_eq!(reason(None, Some("connecting")).as_deref(), Some("connecting"));

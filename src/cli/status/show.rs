@@ -6,7 +6,7 @@ use crate::{
 };
 use homing_domain::{activity::Figures, clock, time::UnixMillis};
 
-/// Subscriptions with a trouble that are named; of more there is the number.
+/// Subscriptions with a problem that are named; of more there is the number.
 const TROUBLES_NAMED: usize = 20;
 /// Workers that are named; of more there is the number.
 const WORKERS_NAMED: usize = 20;
@@ -50,28 +50,28 @@ fn unreadable(
         let UnreadableSubscription { id, field, message } = one;
         let advice = one.advice();
         output.line(format_args!(
-            "trouble subscription {id} cannot be read: `{field}`: {message}; {advice}"
+            "problem subscription {id} cannot be read: `{field}`: {message}; {advice}"
         ))?;
     }
     let more = subscriptions.len().saturating_sub(TROUBLES_NAMED);
     if more == 0 {
         return Ok(());
     }
-    output.line(format_args!("trouble and {more} more subscriptions that cannot be read"))
+    output.line(format_args!("problem and {more} more subscriptions that cannot be read"))
 }
 
 fn costly(subscriptions: &[CostlySubscription], output: &mut Output<'_>) -> Result<(), Failure> {
     for one in subscriptions.iter().take(TROUBLES_NAMED) {
         let (CostlySubscription { id, last }, advice) = (one, one.advice());
         output.line(format_args!(
-            "trouble the filters of subscription {id} cost too much (at {last}): {advice}"
+            "problem the filters of subscription {id} cost too much (at {last}): {advice}"
         ))?;
     }
     let more = subscriptions.len().saturating_sub(TROUBLES_NAMED);
     if more == 0 {
         return Ok(());
     }
-    output.line(format_args!("trouble and {more} more subscriptions whose filters cost too much"))
+    output.line(format_args!("problem and {more} more subscriptions whose filters cost too much"))
 }
 
 fn sources(sources: &[homing_livestream::View], output: &mut Output<'_>) -> Result<(), Failure> {

@@ -110,7 +110,7 @@ pub(super) async fn run(
         ("auth token", view.auth_token.unwrap_or_else(none)),
         ("headers", view.headers.into_keys().collect::<Vec<_>>().join(", ")),
         ("description", view.description.unwrap_or_default()),
-        ("trouble", view.filters_over_budget.as_deref().map(over_budget).unwrap_or_default()),
+        ("problem", view.filters_over_budget.as_deref().map(over_budget).unwrap_or_default()),
         ("created", view.created),
         ("updated", view.updated),
     ];

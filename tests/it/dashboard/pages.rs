@@ -62,7 +62,7 @@ async fn every_page_shows_what_it_should_and_runs_nothing_from_outside() {
         ("subscription-edit", format!("{subscription}/edit"), "Edit subscription"),
         ("sources", "/sources".to_owned(), "livestream"),
         ("docs", "/docs".to_owned(), "Idempotency-Key"),
-        ("trouble", "/subscriptions/none".to_owned(), "no such subscription"),
+        ("problem", "/subscriptions/none".to_owned(), "no such subscription"),
     ];
     for (name, path, text) in &pages {
         for look in LOOKS {
@@ -79,7 +79,7 @@ async fn every_page_shows_what_it_should_and_runs_nothing_from_outside() {
             browser.keep(&format!("{name}-{width}-{scheme}")).await;
         }
         // The answer of an address that names nothing is in the console.
-        if *name == "trouble" {
+        if *name == "problem" {
             browser.complaints().await;
         }
         assert_nothing_ran(&browser, name).await;

@@ -17,7 +17,7 @@ mod names;
 mod operator;
 mod poison;
 mod policies;
-mod returns;
+mod redeliveries;
 mod silent_leader;
 mod size;
 mod store;

@@ -85,9 +85,9 @@ fn step() -> impl Strategy<Value = Step> {
 
 fn ruled(circuit: &Circuit, step: &Step, rules: &CircuitRules, now: UnixMillis) -> Turn {
     match step {
-        Step::Merge(tally) => circuit.after(tally, rules, now),
+        Step::Merge(tally) => circuit.record(tally, rules, now),
         Step::Claim => (circuit.claim_probe(now, rules).unwrap_or_else(|| circuit.clone()), None),
-        Step::ProbeEnds(outcome) => circuit.after_probe(outcome, now, rules),
+        Step::ProbeEnds(outcome) => circuit.record_probe(outcome, now, rules),
         Step::Set(Intervention::Enable) => circuit.enable(now),
         Step::Set(Intervention::Disable) => circuit.disable(now),
         Step::Set(Intervention::Probe) => circuit.probe_now(now),

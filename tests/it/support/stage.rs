@@ -90,7 +90,7 @@ impl Stage {
         let further = format!(
             "worker.max_in_flight = {MAX_IN_FLIGHT}\n\
              schedule.custom.later = [\"{}s\"]\n\
-             log.level = \"info,homing_telemetry::events=warn,lapin=off,sqlx=warn\"\n{further}",
+             log.level = \"info,homing_telemetry::log_events=warn,lapin=off,sqlx=warn\"\n{further}",
             LATER.as_secs()
         );
         let site = Site::at(Corner::at(url, &waits), &WAITS, &further);

@@ -9,7 +9,7 @@ use crate::parking::{Action, Entry, Parking, Selection, Tally};
 use homing_broker::{Broker, Message, Route, control, error::BrokerError};
 use homing_domain::{
     activity::{Requests, SILENT_AFTER},
-    circuit::{Change, Circuit, CircuitState, StateName},
+    circuit::{Circuit, CircuitState, CircuitTransition, StateName},
     clock,
     event::{CONTENT_TYPE_DEFAULT, Event},
     id::{EventId, SubscriptionId},
@@ -18,13 +18,13 @@ use homing_domain::{
     url::EndpointUrl,
 };
 use homing_store::{CircuitListing, CircuitPage, Intervention, Page, Store, StoreError};
-use homing_telemetry::events;
+use homing_telemetry::log_events;
 
 mod held;
-mod near;
+mod suggestions;
 
 pub use held::Held;
-pub use near::SetError;
+pub use suggestions::SetError;
 
 /// An endpoint to which nothing is sent now.
 #[derive(Clone, Debug)]
@@ -320,21 +320,21 @@ impl CircuitBreakers {
 
     /// Has all workers read the circuit of `url` again.
     async fn renew(&self, url: &EndpointUrl) {
-        let announced = self.broker.announce(&control::Change::Circuit(url.clone())).await;
+        let announced = self.broker.announce(&control::Announcement::Circuit(url.clone())).await;
         if let Err(error) = announced {
-            events::not_announced(&error.report());
+            log_events::not_announced(&error.report());
         }
     }
 
     /// Announces a change: a log event, an announcement to all workers, and an event for
     /// subscriptions (`homing.endpoint.opened`, `.frozen`, `.closed`).
-    pub async fn announce(&self, url: &EndpointUrl, change: Change) {
-        events::circuit_changed(url, &change);
+    pub async fn announce(&self, url: &EndpointUrl, change: CircuitTransition) {
+        log_events::circuit_changed(url, &change);
         self.renew(url).await;
         let Ok(topic) = Topic::new(change.topic()) else { return };
         let message = Message::of_event(event(url, &change, topic, clock::now()));
         if let Err(error) = self.broker.publish(&message.outgoing(), Route::Events).await {
-            events::not_announced(&error.report());
+            log_events::not_announced(&error.report());
         }
     }
 }
@@ -344,7 +344,7 @@ fn selects_nothing(parked_by_circuit: &Selection) -> bool {
     parked_by_circuit.held_for.as_ref().is_some_and(BTreeSet::is_empty)
 }
 
-fn event(url: &EndpointUrl, change: &Change, topic: Topic, now: UnixMillis) -> Event {
+fn event(url: &EndpointUrl, change: &CircuitTransition, topic: Topic, now: UnixMillis) -> Event {
     let body = json!({
         "url": url.as_str(),
         "from": change.from.name(),

@@ -29,7 +29,7 @@ use homing_domain::{
 
 /// The outcome of an answer with this head. Only 2xx accepts; a redirect is not followed, because
 /// its address was never approved.
-pub(super) fn answer(status: StatusCode, headers: &HeaderMap, now: UnixMillis) -> Outcome {
+pub(super) fn outcome_of(status: StatusCode, headers: &HeaderMap, now: UnixMillis) -> Outcome {
     if status.is_success() {
         return Outcome::Accepted { status: status.as_u16() };
     }
@@ -74,7 +74,7 @@ pub fn retry_after(value: &[u8], now: UnixMillis) -> Option<Duration> {
 /// # Errors
 ///
 /// [`RequestError`] if homing is.
-pub(super) fn theirs(error: BoxError) -> Result<BoxError, RequestError> {
+pub(super) fn endpoint_error(error: BoxError) -> Result<BoxError, RequestError> {
     if causes(error.as_ref()).any(is_misuse) {
         Err(RequestError::Unsendable(error))
     } else if causes(error.as_ref()).any(is_exhaustion) {
@@ -132,7 +132,7 @@ fn obstacle(cause: &(dyn Error + 'static)) -> Option<Obstacle> {
             ResolveError::NotAllowed(_) => Obstacle::AddressNotAllowed,
             ResolveError::Nothing
             | ResolveError::Silent
-            | ResolveError::Refused(_)
+            | ResolveError::Failed(_)
             | ResolveError::Busy
             | ResolveError::Unasked(_) => Obstacle::Dns,
         });
@@ -245,7 +245,7 @@ mod tests {
         if let Some(value) = retry_after {
             headers.insert(RETRY_AFTER, HeaderValue::from_static(value));
         }
-        answer(StatusCode::from_u16(status).unwrap(), &headers, UnixMillis::new(0))
+        outcome_of(StatusCode::from_u16(status).unwrap(), &headers, UnixMillis::new(0))
     }
 
     #[test]

@@ -37,7 +37,7 @@ pub enum CollectorError {
     Unanswered(#[source] BoxError),
     /// The answer was not a success.
     #[error("the collector answered {0}")]
-    Refused(u16),
+    Status(u16),
 }
 
 impl Collector {
@@ -75,6 +75,6 @@ impl Collector {
         };
         let response = self.client.fetch(build, DEADLINE, MAX_ANSWER_BYTES).await;
         let (status, _) = response.map_err(CollectorError::Unanswered)?;
-        status.is_success().then_some(()).ok_or(CollectorError::Refused(status.as_u16()))
+        status.is_success().then_some(()).ok_or(CollectorError::Status(status.as_u16()))
     }
 }

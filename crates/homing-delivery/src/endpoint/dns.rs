@@ -271,12 +271,12 @@ fn failure(error: &NetError) -> ResolveError {
         return ResolveError::Silent;
     }
     if let NetError::Dns(DnsError::ResponseCode(code)) = error {
-        return ResolveError::Refused(code.to_string().to_lowercase());
+        return ResolveError::Failed(code.to_string().to_lowercase());
     }
     if matches!(error, NetError::Io(_) | NetError::NoConnections | NetError::Busy) {
         return ResolveError::Unasked(error.to_string());
     }
-    ResolveError::Refused(error.to_string())
+    ResolveError::Failed(error.to_string())
 }
 
 #[cfg(test)]

@@ -73,7 +73,7 @@ pub enum ManagementError {
         "the management API answered {0}; check user, password and virtual host in \
          `broker.management_url`"
     )]
-    Refused(u16),
+    Status(u16),
     /// Not RabbitMQ's format.
     #[error("the management API did not answer with a list of queues")]
     Unreadable(#[source] BoxError),
@@ -112,7 +112,7 @@ impl Management {
         let response = self.client.fetch(build, DEADLINE, MAX_PAGE_BYTES).await;
         let (status, body) = response.map_err(ManagementError::Unanswered)?;
         if !status.is_success() {
-            return Err(ManagementError::Refused(status.as_u16()));
+            return Err(ManagementError::Status(status.as_u16()));
         }
         serde_json::from_slice(&body).map_err(|error| ManagementError::Unreadable(error.into()))
     }

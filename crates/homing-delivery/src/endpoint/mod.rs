@@ -183,7 +183,7 @@ impl Endpoints {
         let deadline = Instant::now() + self.deadline;
         let build = || request::build(delivery, subscription, now);
         match self.client.send(build, deadline).await? {
-            Ok((answer, host)) => Ok(self.hear(answer, &host, deadline, now).await),
+            Ok((answer, host)) => Ok(self.read_response(answer, &host, deadline, now).await),
             Err(SendError::Connect(error)) => Attempted::failed(error.into()),
             Err(SendError::ConnectTimeout(elapsed)) => {
                 Ok(Attempted::silent(Outcome::TimedOut { phase: Phase::Connect }, &elapsed))
@@ -195,7 +195,7 @@ impl Endpoints {
         }
     }
 
-    async fn hear(
+    async fn read_response(
         &self,
         mut answer: Answer,
         host: &Host,
@@ -203,7 +203,7 @@ impl Endpoints {
         now: UnixMillis,
     ) -> Attempted {
         let (status, headers) = (answer.head.status, &answer.head.headers);
-        let outcome = classify::answer(status, headers, now);
+        let outcome = classify::outcome_of(status, headers, now);
         let moved = moved(status, headers);
         let mut read = Vec::new();
         let ended = timeout_at(deadline, self.read(&mut answer, &mut read)).await;
@@ -288,14 +288,14 @@ impl Attempted {
 
     /// There was no complete answer; `error` decides if that is an outcome.
     fn failed(error: BoxError) -> Result<Self, RequestError> {
-        let error = classify::theirs(error)?;
+        let error = classify::endpoint_error(error)?;
         Ok(Self::silent(classify::failure(error.as_ref()), error.as_ref()))
     }
 
     /// There was no readable answer, but its status may be known.
     fn unread(failed: Failed, now: UnixMillis) -> Result<Self, RequestError> {
         let Some(status) = failed.status else { return Self::failed(failed.error.into()) };
-        let outcome = classify::answer(status, &HeaderMap::new(), now);
+        let outcome = classify::outcome_of(status, &HeaderMap::new(), now);
         Ok(Self::silent(outcome, &failed.error))
     }
 }

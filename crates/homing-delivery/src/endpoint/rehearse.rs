@@ -26,10 +26,10 @@ use homing_domain::{
 ///
 /// [`FieldError`] for a value that would not be sent as given.
 pub fn rehearse(subscription: &Subscription) -> Result<(), FieldError> {
-    let trouble = |error: &dyn std::fmt::Display| FieldError::new("subscription", error);
+    let field_error = |error: &dyn std::fmt::Display| FieldError::new("subscription", error);
     let event = Event {
-        id: EventId::new("rehearsal").map_err(|error| trouble(&error))?,
-        topic: Topic::new("rehearsal").map_err(|error| trouble(&error))?,
+        id: EventId::new("rehearsal").map_err(|error| field_error(&error))?,
+        topic: Topic::new("rehearsal").map_err(|error| field_error(&error))?,
         content_type: CONTENT_TYPE_DEFAULT.to_owned(),
         content_encoding: None,
         body: Bytes::from_static(b"{}"),

@@ -17,7 +17,7 @@ pub(super) enum Failure {
     /// stream).
     Unprocessed,
     /// The endpoint refused this one: too many at a time.
-    Refused,
+    StreamRefused,
     /// A reused connection ended before the first byte of the answer.
     Unknown,
     /// A connection shared with other requests ended before the first byte of the answer.
@@ -48,7 +48,11 @@ impl Failure {
         };
         let is_refused = cause.reason() == Some(h2::Reason::REFUSED_STREAM);
         if cause.is_reset() {
-            return if cause.is_remote() && is_refused { Self::Refused } else { Self::Failed };
+            return if cause.is_remote() && is_refused {
+                Self::StreamRefused
+            } else {
+                Self::Failed
+            };
         }
         let is_orderly = cause.reason() == Some(h2::Reason::NO_ERROR);
         if cause.is_go_away() && cause.is_remote() && is_orderly {
@@ -61,7 +65,7 @@ impl Failure {
     /// True if no other request should use the same HTTP/2 connection.
     pub(super) fn concerns_others(self) -> bool {
         // A refusal concerns one stream; by now the connection knows its limit.
-        !matches!(self, Self::Failed | Self::Refused)
+        !matches!(self, Self::Failed | Self::StreamRefused)
     }
 }
 
@@ -84,7 +88,7 @@ impl Resends {
     pub(super) fn next(&mut self, failure: Failure) -> Option<Via> {
         let (left, via) = match failure {
             Failure::Unprocessed => (&mut self.unprocessed, Via::Any),
-            Failure::Refused => (&mut self.refused, Via::Any),
+            Failure::StreamRefused => (&mut self.refused, Via::Any),
             Failure::Lost => (&mut self.unknown, Via::Any),
             Failure::Unknown | Failure::Poisoned => (&mut self.unknown, Via::New),
             Failure::Failed => return None,
@@ -103,8 +107,8 @@ mod tests {
         let mut resends = Resends::new();
         assert_eq!(resends.next(Failure::Unknown), Some(Via::New));
         assert_eq!(resends.next(Failure::Poisoned), None);
-        assert_eq!(resends.next(Failure::Refused), Some(Via::Any));
-        assert_eq!(resends.next(Failure::Refused), None);
+        assert_eq!(resends.next(Failure::StreamRefused), Some(Via::Any));
+        assert_eq!(resends.next(Failure::StreamRefused), None);
         assert_eq!(resends.next(Failure::Failed), None);
     }
 

@@ -36,7 +36,7 @@ pub(super) enum ResolveError {
     Silent,
     /// The name servers report a failure.
     #[error("the name servers cannot resolve it ({0})")]
-    Refused(String),
+    Failed(String),
     /// It has addresses, and none of them may be called.
     #[error("{0} is not called (endpoint.allow_networks)")]
     NotAllowed(IpAddr),
@@ -53,7 +53,7 @@ impl ResolveError {
     pub(super) fn is_ours(&self) -> bool {
         match self {
             Self::Busy | Self::Unasked(_) => true,
-            Self::Nothing | Self::Silent | Self::Refused(_) | Self::NotAllowed(_) => false,
+            Self::Nothing | Self::Silent | Self::Failed(_) | Self::NotAllowed(_) => false,
         }
     }
 }

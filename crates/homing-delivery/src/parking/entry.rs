@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use serde::Serialize;
 
-use homing_broker::{Message, Moved, Unreadable, queue_scan::Fetched};
+use homing_broker::{DeadLettered, Message, Unreadable, queue_scan::Fetched};
 use homing_domain::{
     id::{DeliveryId, SubscriptionId},
     time::UnixMillis,
@@ -65,7 +65,7 @@ impl Entry {
     }
 
     /// Adds why the broker moved the message: nothing else records it.
-    fn moved(mut self, Moved { why, queue, at }: &Moved) -> Self {
+    fn moved(mut self, DeadLettered { why, queue, at }: &DeadLettered) -> Self {
         let moved = format!("the broker took it out of `{queue}`: {why}");
         let outcome =
             self.last_outcome.map_or_else(|| moved.clone(), |last| format!("{last}; {moved}"));

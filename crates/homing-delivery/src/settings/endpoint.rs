@@ -24,7 +24,7 @@ pub struct EndpointSettings {
     pub max_concurrency: usize,
     /// A delivery waits this long for a permit before it goes to a throttle queue.
     #[serde(with = "humantime_serde")]
-    pub busy_wait: Duration,
+    pub permit_wait: Duration,
     /// At most this many bytes of a response are read.
     pub max_response_bytes: usize,
     /// Networks that may be called although they are private or special.

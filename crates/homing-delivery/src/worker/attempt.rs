@@ -27,10 +27,10 @@ use homing_domain::{
     verdict::{self, ParkReason, Verdict},
 };
 use homing_store::StoreError;
-use homing_telemetry::events;
+use homing_telemetry::log_events;
 
 /// A delivery, and everything needed to attempt it.
-pub(super) struct Job<'a> {
+pub(super) struct Task<'a> {
     pub(super) message: &'a Message,
     /// Its state before the attempt.
     pub(super) delivery: &'a Delivery,
@@ -61,8 +61,8 @@ pub(super) async fn attempt(context: &Context, pending: PendingDelivery) -> bool
     let PendingDelivery { message, redelivered, returned, receipt, turn } = pending;
     let Some(mut delivery) = message.delivery() else { return false };
     let _in_flight = context.observers.counters.in_flight();
-    let Some(running) = context.recent.begin(&message, redelivered).await else {
-        events::repetition_skipped(&delivery);
+    let Some(running) = context.dedup.begin(&message, redelivered).await else {
+        log_events::repetition_skipped(&delivery);
         receipt.settle();
         return false;
     };
@@ -89,12 +89,12 @@ async fn run(
 ) -> Result<Disposition, Disposition> {
     let subscription = resolve(context, message, delivery).await?;
     let schedule = context.schedules.get(subscription.spec.schedule.as_deref());
-    let job = Job { message, delivery, subscription: &subscription, schedule };
-    let admitted = admit(context, &job, turn).await?;
-    let attempt = perform(context, &job).await?;
-    let verdict = judge(&job, &attempt);
-    record(context, &job, &attempt, &verdict, admitted).await;
-    Ok(follow(&job, &attempt, verdict))
+    let task = Task { message, delivery, subscription: &subscription, schedule };
+    let admitted = admit(context, &task, turn).await?;
+    let attempt = perform(context, &task).await?;
+    let verdict = judge(&task, &attempt);
+    record(context, &task, &attempt, &verdict, admitted).await;
+    Ok(follow(&task, &attempt, verdict))
 }
 
 /// Adds jitter to often-redelivered messages: one of them may kill the workers that attempt it.
@@ -138,7 +138,7 @@ async fn resolve(
     // It waited until its filter could be read.
     delivery.progress.unmatched = false;
     match Box::pin(context.matching.one(&delivery.event, &subscription)).await {
-        Some(Match::Wanted(_) | Match::Unknown(_)) => Ok(subscription),
+        Some(Match::Matched(_) | Match::Unreadable(_)) => Ok(subscription),
         Some(Match::Undecided(_, why)) => {
             let parked = disposition::park_unreadable(message, &delivery.progress, &why);
             let skip = Disposition::skip(SkipReason::Undecided(why), Some(parked));
@@ -149,8 +149,8 @@ async fn resolve(
 }
 
 /// Gets permission to make the attempt now.
-async fn admit(context: &Context, job: &Job<'_>, turn: Turn) -> Result<Admitted, Disposition> {
-    let Job { message, delivery, subscription, schedule } = *job;
+async fn admit(context: &Context, task: &Task<'_>, turn: Turn) -> Result<Admitted, Disposition> {
+    let Task { message, delivery, subscription, schedule } = *task;
     let now = clock::now();
     let skip = |reason, next| Disposition::skip(reason, Some(next)).of(subscription);
     if let Some(remaining) = delivery.progress.remaining(now) {
@@ -168,7 +168,7 @@ async fn admit(context: &Context, job: &Job<'_>, turn: Turn) -> Result<Admitted,
         Admission::Pass => {}
         Admission::Probe => return Ok(Admitted::Probe),
         Admission::Refuse(probe_at) => {
-            return Err(Box::pin(refuse(context, job, slot, probe_at)).await);
+            return Err(Box::pin(not_admitted(context, task, slot, probe_at)).await);
         }
     }
     let rate_limit = subscription.spec.rate_limit;
@@ -186,40 +186,40 @@ async fn admit(context: &Context, job: &Job<'_>, turn: Turn) -> Result<Admitted,
 
 /// Decides where a delivery waits that an open or frozen circuit refuses; nothing is charged. It
 /// waits for as long as its schedule is long.
-async fn refuse(
+async fn not_admitted(
     context: &Context,
-    job: &Job<'_>,
+    task: &Task<'_>,
     slot: Option<u16>,
     probe_at: Option<UnixMillis>,
 ) -> Disposition {
-    let Job { message, delivery, subscription, schedule } = *job;
+    let Task { message, delivery, subscription, schedule } = *task;
     let url = &subscription.spec.url;
     if slot.is_some() && slot == context.slots.of(url) {
         return Disposition::stay_held();
     }
-    let refused = disposition::Refused::new(message, delivery, schedule, probe_at);
+    let refused = disposition::NotAdmitted::new(message, delivery, schedule, probe_at);
     let slot = if refused.is_over() { None } else { context.slots.of_refused(url).await };
     refused.disposition(slot).of(subscription)
 }
 
 /// Makes the attempt: builds, signs, calls, classifies.
-async fn perform(context: &Context, job: &Job<'_>) -> Result<Attempt, Disposition> {
+async fn perform(context: &Context, task: &Task<'_>) -> Result<Attempt, Disposition> {
     let (started, clock) = (clock::now(), Instant::now());
     // A handler that panics is our own failure; a message given back would return at once.
-    let performed = AssertUnwindSafe(traced(context, job, started)).catch_unwind().await;
+    let performed = AssertUnwindSafe(traced(context, task, started)).catch_unwind().await;
     let performed = performed.unwrap_or_else(|_panic| Err("the handler panicked".into()));
-    let attempted = performed.map_err(|error| not_attempted(job, error))?;
-    let result = attempted.map_err(|wait| snoozed(job, wait))?;
+    let attempted = performed.map_err(|error| not_attempted(task, error))?;
+    let result = attempted.map_err(|wait| snoozed(task, wait))?;
     Ok(Attempt { started, ended: clock::now(), duration: clock.elapsed(), result })
 }
 
 /// Makes the attempt, in a span if spans are collected.
 async fn traced(
     context: &Context,
-    job: &Job<'_>,
+    task: &Task<'_>,
     started: UnixMillis,
 ) -> Result<Result<AttemptResult, Duration>, HandlerError> {
-    let Job { delivery, subscription, .. } = *job;
+    let Task { delivery, subscription, .. } = *task;
     let Some(tracer) = &context.tracer else {
         let performed = context.handler.attempt(delivery, subscription, started).await;
         return performed.map(JobOutcome::attempted);
@@ -234,15 +234,15 @@ async fn traced(
 }
 
 /// Decides what follows when the handler snoozed for `wait`.
-fn snoozed(job: &Job<'_>, wait: Duration) -> Disposition {
-    let Job { message, delivery, subscription, schedule } = *job;
+fn snoozed(task: &Task<'_>, wait: Duration) -> Disposition {
+    let Task { message, delivery, subscription, schedule } = *task;
     let next = disposition::snoozed(message, delivery, schedule, wait);
     Disposition::skip(SkipReason::RetryAfter(wait), Some(next)).of(subscription)
 }
 
 /// Decides what follows when no attempt could be made because of `error`, which is ours.
-fn not_attempted(job: &Job<'_>, error: HandlerError) -> Disposition {
-    let Job { message, delivery, subscription, schedule } = *job;
+fn not_attempted(task: &Task<'_>, error: HandlerError) -> Disposition {
+    let Task { message, delivery, subscription, schedule } = *task;
     let (reason, next) = match error.downcast_ref::<RequestError>() {
         // Passes soon: it takes no step of the schedule.
         Some(request) if request.may_pass() => {
@@ -263,20 +263,20 @@ fn not_attempted(job: &Job<'_>, error: HandlerError) -> Disposition {
 }
 
 /// Decides what to do about the outcome.
-fn judge(job: &Job<'_>, attempt: &Attempt) -> Verdict {
-    verdict::verdict(&attempt.result.outcome, job.delivery.progress.step, job.schedule)
+fn judge(task: &Task<'_>, attempt: &Attempt) -> Verdict {
+    verdict::verdict(&attempt.result.outcome, task.delivery.progress.step, task.schedule)
 }
 
 /// Reports the attempt, updates limits and circuit, and frees the permit.
 async fn record(
     context: &Context,
-    job: &Job<'_>,
+    task: &Task<'_>,
     attempt: &Attempt,
     verdict: &Verdict,
     admitted: Admitted,
 ) {
-    context.observers.attempted(job, attempt, verdict);
-    let (url, outcome) = (&job.subscription.spec.url, &attempt.result.outcome);
+    context.observers.attempted(task, attempt, verdict);
+    let (url, outcome) = (&task.subscription.spec.url, &attempt.result.outcome);
     match admitted {
         Admitted::Ordinary(permit) => {
             if outcome.is_accepted() {
@@ -293,8 +293,8 @@ async fn record(
 }
 
 /// Turns the verdict into a disposition: the new progress and the destination.
-fn follow(job: &Job<'_>, attempt: &Attempt, verdict: Verdict) -> Disposition {
-    let Job { message, delivery, schedule, .. } = *job;
+fn follow(task: &Task<'_>, attempt: &Attempt, verdict: Verdict) -> Disposition {
+    let Task { message, delivery, schedule, .. } = *task;
     let (outcome, ended) = (&attempt.result.outcome, attempt.ended);
     let progress = |step| delivery.progress.failed(outcome.to_string(), step, ended);
     match verdict {

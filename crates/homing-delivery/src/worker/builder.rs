@@ -122,7 +122,7 @@ impl PoolBuilder {
     }
 
     /// The jobs in flight at one target (`max_concurrency`), and their waits for a place
-    /// (`busy_wait`; with a rate limit, `deadline`). The rest is the webhook sender's.
+    /// (`permit_wait`; with a rate limit, `deadline`). The rest is the webhook sender's.
     #[must_use]
     pub fn endpoint(self, settings: EndpointSettings) -> Self {
         Self { endpoint: Some(settings), ..self }
@@ -169,7 +169,7 @@ impl PoolBuilder {
             worker,
             attempts,
             max_concurrency: endpoint.max_concurrency,
-            busy_wait: endpoint.busy_wait,
+            permit_wait: endpoint.permit_wait,
             rate_wait: endpoint.deadline,
             tracer: self.tracer,
         };

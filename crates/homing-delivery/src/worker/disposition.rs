@@ -115,7 +115,7 @@ impl Disposition {
 }
 
 /// A delivery that an open or frozen circuit refuses.
-pub(super) struct Refused<'a> {
+pub(super) struct NotAdmitted<'a> {
     message: &'a Message,
     delivery: &'a Delivery,
     schedule: &'a Schedule,
@@ -125,7 +125,7 @@ pub(super) struct Refused<'a> {
     left: Duration,
 }
 
-impl<'a> Refused<'a> {
+impl<'a> NotAdmitted<'a> {
     /// `probe_at`: when the circuit is probed next; `None`: it is frozen.
     pub(super) fn new(
         message: &'a Message,

@@ -13,7 +13,7 @@ use homing_domain::{
     time::UnixMillis,
 };
 use homing_store::Store;
-use homing_telemetry::{events, host_name};
+use homing_telemetry::{host_name, log_events};
 
 /// Old figures are pruned this often.
 const PRUNE_INTERVAL: Duration = Duration::from_secs(60);
@@ -66,7 +66,7 @@ impl Heartbeat {
             self.store.remove_worker(self.report.id).await
         };
         if let Ok(Err(error)) = timeout(END_DEADLINE, end).await {
-            events::store_unavailable("removing this worker from the list", &error);
+            log_events::store_unavailable("removing this worker from the list", &error);
         }
     }
 
@@ -83,7 +83,7 @@ impl Heartbeat {
             Ok(()) => self.forget_reported(),
             Err(error) => {
                 context.observers.counters.put_back(dues);
-                events::store_unavailable("reporting what this worker does", &error);
+                log_events::store_unavailable("reporting what this worker does", &error);
             }
         }
     }
@@ -96,7 +96,7 @@ impl Heartbeat {
         }
         if let Err(error) = self.store.report_costly(&costly).await {
             context.matching.note_costly(costly);
-            events::store_unavailable("noting filters that cost too much", &error);
+            log_events::store_unavailable("noting filters that cost too much", &error);
         }
     }
 
@@ -127,7 +127,7 @@ impl Heartbeat {
         let now = clock::now();
         match self.store.prune_activity(now.minus(KEPT), now).await {
             Ok(()) => self.pruned = Some(Instant::now()),
-            Err(error) => events::store_unavailable("pruning old figures", &error),
+            Err(error) => log_events::store_unavailable("pruning old figures", &error),
         }
     }
 }

@@ -109,7 +109,7 @@ impl SubscriptionIndex {
     }
 
     /// The subscriptions that match `topic`, and unreadable ones that may match it.
-    pub(super) fn wanting(&self, topic: &Topic) -> impl Iterator<Item = &Entry> {
+    pub(super) fn matching_topic(&self, topic: &Topic) -> impl Iterator<Item = &Entry> {
         let found = self.by_topic.matching(topic).into_iter();
         let found = found.filter_map(|place| self.entries.get(place)?.as_ref());
         // Homing's own events only go to subscriptions that name them, whatever else matches.
@@ -207,7 +207,7 @@ mod tests {
     }
 
     fn found(index: &SubscriptionIndex, topic: &Topic) -> BTreeSet<SubscriptionId> {
-        index.wanting(topic).map(Entry::id).collect()
+        index.matching_topic(topic).map(Entry::id).collect()
     }
 
     const PATTERNS: [&str; 8] =

@@ -12,7 +12,7 @@ use homing_broker::{
     consume::{Lane, Received},
 };
 use homing_domain::{clock, delivery::Progress, url::EndpointUrl, verdict::ParkReason};
-use homing_telemetry::{events, metrics};
+use homing_telemetry::{log_events, metrics};
 
 /// One piece of work, with its share of the receipt.
 pub(super) enum Work {
@@ -75,7 +75,7 @@ pub(super) fn take(context: &Context, lane: Lane, received: Received) -> Vec<Wor
     let mut message = match content {
         Ok(message) => message,
         Err(unreadable) => {
-            events::parked_unreadable(unreadable.id.as_deref(), &unreadable.why);
+            log_events::parked_unreadable(unreadable.id.as_deref(), &unreadable.why);
             return vec![Work::Park(Box::new(unreadable.parked(now)), receipt)];
         }
     };
@@ -131,8 +131,8 @@ fn fan_out(context: &Context, pending: PendingDelivery) -> Vec<Work> {
 /// The delivery to a subscription, and its route if it is not attempted right here.
 fn for_subscription(context: &Context, message: &Message, matched: Match) -> (Message, Route) {
     let (subscription, unmatched) = match matched {
-        Match::Wanted(id) => (id, false),
-        Match::Unknown(id) => (id, true),
+        Match::Matched(id) => (id, false),
+        Match::Unreadable(id) => (id, true),
         Match::Undecided(id, why) => {
             let delivery = message.for_subscription(id, message.progress.clone());
             let (parked, route) = disposition::park_unreadable(&delivery, &delivery.progress, &why);
@@ -171,7 +171,7 @@ impl Work {
 
 /// One delivery keeps its event's place in the lane; more go through the retry queue.
 async fn match_beside(context: &Context, pending: PendingDelivery, mut matches: Vec<Match>) {
-    let [Match::Wanted(_) | Match::Unknown(_)] = &matches[..] else {
+    let [Match::Matched(_) | Match::Unreadable(_)] = &matches[..] else {
         return publish_each(context, pending, matches).await;
     };
     let Some(only) = matches.pop() else { return };
@@ -181,7 +181,7 @@ async fn match_beside(context: &Context, pending: PendingDelivery, mut matches: 
 
 async fn publish_each(context: &Context, pending: PendingDelivery, matches: Vec<Match>) {
     let PendingDelivery { message, redelivered, receipt, .. } = pending;
-    let Some(running) = context.recent.begin(&message, redelivered).await else {
+    let Some(running) = context.dedup.begin(&message, redelivered).await else {
         return receipt.settle();
     };
     let copies = matches.into_iter().map(|matched| {

@@ -19,7 +19,7 @@ use homing_broker::{
     error::BrokerError,
     prefetch::Bounds,
 };
-use homing_telemetry::events;
+use homing_telemetry::log_events;
 
 /// A session that lasted this long resets the pauses.
 const GOOD_SESSION: Duration = Duration::from_secs(10);
@@ -33,7 +33,7 @@ const MAX_BARREN: u32 = 2;
 /// Runs the lane until `stop`: one session after another, with pauses between them.
 pub(super) async fn run(context: Arc<Context>, lane: Lane, stop: CancellationToken) {
     let max_in_flight = context.settings.max_lane_in_flight();
-    let work = Work::new(usize::from(max_in_flight));
+    let work = InFlight::new(usize::from(max_in_flight));
     let bounds = Bounds {
         max_messages: max_in_flight,
         max_bytes: context.settings.max_lane_in_flight_bytes(),
@@ -73,7 +73,7 @@ pub(super) async fn run(context: Arc<Context>, lane: Lane, stop: CancellationTok
         let error = ended.err().map(|error| error.report());
         // Logs the same error once.
         if stop.is_cancelled() || error != logged || error.is_none() {
-            events::lane_ended(lane.name(), stop.is_cancelled(), error.as_deref());
+            log_events::lane_ended(lane.name(), stop.is_cancelled(), error.as_deref());
         }
         logged = error;
         if started.elapsed() > GOOD_SESSION {
@@ -107,7 +107,7 @@ pub(super) async fn until_over<T>(
 /// consumer, or that messages wait there while an idle lane gets none. A consumer can be cancelled
 /// without its client learning of it, when queues are deleted and declared in quick succession; it
 /// can be lost when its node is cut off from the queue's leader.
-async fn forgotten(context: &Context, lane: Lane, work: &Work) {
+async fn forgotten(context: &Context, lane: Lane, work: &InFlight) {
     const CHECK_INTERVAL: Duration = Duration::from_secs(3);
     const CHECKS: u32 = 3;
     let mut checks = 0;
@@ -127,14 +127,14 @@ async fn forgotten(context: &Context, lane: Lane, work: &Work) {
 }
 
 /// The work of a lane over all its sessions: deliveries of a lost session are still in flight.
-pub(super) struct Work {
+pub(super) struct InFlight {
     permits: Arc<Semaphore>,
     max_in_flight: usize,
     /// Messages taken so far.
     taken: AtomicU64,
 }
 
-impl Work {
+impl InFlight {
     pub(super) fn new(max_in_flight: usize) -> Self {
         let permits = Arc::new(Semaphore::new(max_in_flight));
         Self { permits, max_in_flight, taken: AtomicU64::default() }
@@ -162,7 +162,7 @@ pub(super) async fn session(
     context: &Arc<Context>,
     lane: Lane,
     bounds: Bounds,
-    work: &Work,
+    work: &InFlight,
     stop: &CancellationToken,
 ) -> Result<(), BrokerError> {
     let consuming = async {
@@ -173,7 +173,7 @@ pub(super) async fn session(
     let Some(consumer) = stop.run_until_cancelled(consuming).await else { return Ok(()) };
     let (tasks, abort) = (TaskTracker::new(), CancellationToken::new());
     let mut session = Session { lane, consumer: consumer?, tasks, abort };
-    events::lane_started(lane.name(), bounds.max_messages);
+    log_events::lane_started(lane.name(), bounds.max_messages);
 
     let condition = context.broker.conditions().of(lane);
     let quiet = async {
@@ -204,7 +204,7 @@ impl Session {
     async fn take_all(
         &mut self,
         context: &Arc<Context>,
-        work: &Work,
+        work: &InFlight,
         stop: &CancellationToken,
     ) -> Result<Option<Instant>, BrokerError> {
         loop {
@@ -244,12 +244,12 @@ impl Session {
         if let Err(error) = consumer.stop().await {
             // The connection was lost just now: no more messages come, and what is in flight may still
             // end.
-            events::lane_ended(lane.name(), true, Some(&error.report()));
+            log_events::lane_ended(lane.name(), true, Some(&error.report()));
         }
-        events::lane_draining(lane.name(), tasks.len());
+        log_events::lane_draining(lane.name(), tasks.len());
         let deadline = stopped + context.settings.drain_grace;
         if tokio::time::timeout_at(deadline, tasks.wait()).await.is_err() {
-            events::lane_gave_back(tasks.len());
+            log_events::lane_gave_back(tasks.len());
             abort.cancel();
             tasks.wait().await;
         }

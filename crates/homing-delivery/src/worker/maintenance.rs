@@ -10,12 +10,12 @@ use tracing::debug;
 use super::Context;
 use homing_broker::{
     consume::Lane,
-    control::{Change, ListenBackoff},
-    empty::Emptied,
+    control::{Announcement, ListenBackoff},
+    empty::EmptiedQueue,
     topology::Depth,
 };
 use homing_domain::clock;
-use homing_telemetry::{events, metrics};
+use homing_telemetry::{log_events, metrics};
 
 /// Changes are announced; this poll finds lost announcements, and counts the live workers.
 const REFRESH_INTERVAL: Duration = Duration::from_secs(5);
@@ -53,17 +53,17 @@ pub(super) async fn shared_state(context: Arc<Context>, stop: CancellationToken)
 /// Waits for a change or a timeout, and reads again. `false`: the stream has ended.
 async fn follow<S>(context: &Context, changes: &mut S) -> bool
 where
-    S: futures_util::Stream<Item = Change> + Unpin,
+    S: futures_util::Stream<Item = Announcement> + Unpin,
 {
     match tokio::time::timeout(REFRESH_INTERVAL, changes.next()).await {
-        Ok(Some(Change::Subscriptions)) => refresh_subscriptions(context).await,
-        Ok(Some(Change::Circuit(url))) => {
+        Ok(Some(Announcement::Subscriptions)) => refresh_subscriptions(context).await,
+        Ok(Some(Announcement::Circuit(url))) => {
             if let Err(error) = context.circuits.refresh(&url).await {
-                events::store_unavailable("reading a circuit", &error);
+                log_events::store_unavailable("reading a circuit", &error);
             }
         }
-        Ok(Some(Change::Slots)) => refresh_slots(context).await,
-        Ok(Some(Change::Source(_))) => {}
+        Ok(Some(Announcement::Slots)) => refresh_slots(context).await,
+        Ok(Some(Announcement::Source(_))) => {}
         Ok(None) => return false,
         Err(_elapsed) => refresh_all(context).await,
     }
@@ -83,7 +83,7 @@ async fn refresh_for(context: &Context, pause: Duration) {
 /// an open circuit gets no requests after a restart either.
 async fn refresh_all(context: &Context) {
     if let Err(error) = context.circuits.refresh_all().await {
-        events::store_unavailable("reading the circuits", &error);
+        log_events::store_unavailable("reading the circuits", &error);
     }
     refresh_slots(context).await;
     refresh_subscriptions(context).await;
@@ -91,14 +91,14 @@ async fn refresh_all(context: &Context) {
 
 async fn refresh_slots(context: &Context) {
     if let Err(error) = context.slots.refresh().await {
-        events::store_unavailable("reading the slots", &error);
+        log_events::store_unavailable("reading the slots", &error);
     }
 }
 
 /// Returns only after the subscriptions have been read once.
 async fn refresh_subscriptions(context: &Context) {
     while let Err(error) = context.subscriptions.refresh().await {
-        events::store_unavailable("reading the subscriptions", &error);
+        log_events::store_unavailable("reading the subscriptions", &error);
         if context.subscriptions.are_loaded() {
             return;
         }
@@ -112,7 +112,7 @@ pub(super) async fn circuits(context: Arc<Context>, stop: CancellationToken) {
         loop {
             context.circuits.prune().await;
             if let Err(error) = context.subscriptions.verify().await {
-                events::store_unavailable("counting the subscriptions anew", &error);
+                log_events::store_unavailable("counting the subscriptions anew", &error);
             }
             tokio::time::sleep(PRUNE_INTERVAL).await;
         }
@@ -157,11 +157,11 @@ async fn restore_topology(context: &Context) {
 /// Keeps the net empty until `stop`, and the queues of earlier versions, if there are any.
 pub(super) async fn net(context: Arc<Context>, stop: CancellationToken) {
     let [unrouted, former_unrouted, former_parked] =
-        Emptied::ALL.map(|what| keep_empty(&context, what, &stop));
+        EmptiedQueue::ALL.map(|what| keep_empty(&context, what, &stop));
     tokio::join!(unrouted, former_unrouted, former_parked);
 }
 
-async fn keep_empty(context: &Context, what: Emptied, stop: &CancellationToken) {
+async fn keep_empty(context: &Context, what: EmptiedQueue, stop: &CancellationToken) {
     while !stop.is_cancelled() {
         let pause = match context.broker.empty(what, stop).await {
             Ok(true) => REFRESH_INTERVAL,

@@ -22,7 +22,7 @@ use homing_domain::{
     json::BodyError,
     subscription::Subscription,
 };
-use homing_telemetry::events;
+use homing_telemetry::log_events;
 use parking_lot::Mutex;
 
 /// Steps of all filters on one event: about 0.1 s of one core.
@@ -42,10 +42,10 @@ const MAX_LOGGED: usize = 1_000;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Match {
     /// It matches.
-    Wanted(SubscriptionId),
+    Matched(SubscriptionId),
     /// The subscription cannot be read, so this is unknown: the delivery waits until it can, and is
     /// matched then.
-    Unknown(SubscriptionId),
+    Unreadable(SubscriptionId),
     /// Its filters cannot be applied to the event, for this reason.
     Undecided(SubscriptionId, String),
 }
@@ -183,7 +183,7 @@ impl Matching {
         let Candidates { decided: mut matches, filtering } = candidates;
         match evaluation {
             Ok(Evaluation { wanted, over_budget }) => {
-                matches.extend(wanted.into_iter().map(Match::Wanted));
+                matches.extend(wanted.into_iter().map(Match::Matched));
                 let seen = clock::now();
                 let costly = filtering.iter().filter(|one| over_budget.contains(&one.id));
                 self.note_costly(costly.map(|one| CostlyFilters {
@@ -192,14 +192,14 @@ impl Matching {
                     seen,
                 }));
                 for id in over_budget {
-                    events::filter_over_budget(event, id, self.subscriptions.is_first(id));
+                    log_events::filter_over_budget(event, id, self.subscriptions.is_first(id));
                     let why = filter_error(&homing_domain::filter::OverBudget);
                     matches.push(Match::Undecided(id, why));
                 }
             }
             Err(error) => {
                 let is_first = self.topics.is_first(event.topic.as_str().to_owned());
-                events::unreadable_by_filters(event, &error, is_first);
+                log_events::unreadable_by_filters(event, &error, is_first);
                 let undecided = |subscription: &Arc<Subscription>| {
                     Match::Undecided(subscription.id, filter_error(&error))
                 };
@@ -218,7 +218,7 @@ impl Candidates {
     /// Adds a subscription that matches the topic.
     pub(super) fn push(&mut self, subscription: &Arc<Subscription>) {
         if subscription.spec.wants_any_body() {
-            self.decided.push(Match::Wanted(subscription.id));
+            self.decided.push(Match::Matched(subscription.id));
         } else {
             self.filtering.push(Arc::clone(subscription));
         }
@@ -363,7 +363,7 @@ mod tests {
         let all = [subscription(1, &equals("CUR")), subscription(2, &json!([]))];
         let small = event(r#"{"status":"CUR"}"#);
         let matches = matching.at_once(&small, candidates(&all)).unwrap();
-        assert_eq!(matches, [Match::Wanted(all[1].id), Match::Wanted(all[0].id)]);
+        assert_eq!(matches, [Match::Matched(all[1].id), Match::Matched(all[0].id)]);
 
         let mut packed = small.clone();
         packed.content_encoding = ContentEncoding::new("gzip");
@@ -373,7 +373,7 @@ mod tests {
         for (event, of) in [(packed, &all), (event(long), &all), (event(list), &costly)] {
             let beside = matching.at_once(&event, candidates(of)).unwrap_err();
             let matches = matching.beside(&Arc::new(event), beside).await;
-            let wanted = matches.iter().filter(|it| matches!(it, Match::Wanted(_))).count();
+            let wanted = matches.iter().filter(|it| matches!(it, Match::Matched(_))).count();
             assert_eq!((wanted, matches.len()), (if of[0] == costly[0] { 1 } else { 2 }, 2));
         }
         // A subscription without filters needs no body.
@@ -386,7 +386,7 @@ mod tests {
         let matching = Matching::new();
         let all = [subscription(1, &equals("CUR")), subscription(2, &json!([]))];
         let matches = matching.at_once(&event("{\"status\""), candidates(&all)).unwrap();
-        let [Match::Wanted(_), Match::Undecided(id, why)] = &matches[..] else {
+        let [Match::Matched(_), Match::Undecided(id, why)] = &matches[..] else {
             panic!("{matches:?}")
         };
         assert_eq!(*id, all[0].id);

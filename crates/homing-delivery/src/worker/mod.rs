@@ -4,8 +4,8 @@
 //! it (their filters are applied by [`matching`]), [`attempt`] makes one attempt for each,
 //! [`disposition`] decides what follows, [`settle`] publishes that and settles the message.
 //!
-//! Around it: [`circuits`] refuse deliveries to endpoints that keep failing, which wait in [`held`]
-//! queues; [`limits`] keep one endpoint from using up the permits of others, [`recent`] remembers
+//! Around it: [`circuit_cache`] refuse deliveries to endpoints that keep failing, which wait in [`held`]
+//! queues; [`limits`] keep one endpoint from using up the permits of others, [`dedup`] remembers
 //! what this process has just done. [`subscriptions`] holds the subscriptions in memory, found by
 //! [`index`]. [`observers`] report everything: log events and metrics, the [`attempt_log`], the
 //! [`counters`] that the [`heartbeat`] reports to the store, and the age of the [`oldest_waiting`].
@@ -19,7 +19,7 @@
 mod attempt;
 mod attempt_log;
 mod builder;
-mod circuits;
+mod circuit_cache;
 mod counters;
 mod disposition;
 mod handler;
@@ -34,7 +34,7 @@ mod matching;
 mod observers;
 mod oldest_waiting;
 mod pace;
-mod recent;
+mod dedup;
 mod settle;
 mod subscriptions;
 
@@ -61,8 +61,8 @@ pub use self::{
 };
 
 use self::{
-    circuits::Circuits, heartbeat::Heartbeat, held::Slots, limits::Limits, matching::Matching,
-    observers::Observers, recent::Recent,
+    circuit_cache::Circuits, dedup::Dedup, heartbeat::Heartbeat, held::Slots, limits::Limits,
+    matching::Matching, observers::Observers,
 };
 
 /// Shared by all parts of the pool.
@@ -75,7 +75,7 @@ struct Context {
     slots: Arc<Slots>,
     matching: Matching,
     handler: Arc<dyn Handler>,
-    recent: Recent,
+    dedup: Dedup,
     tracer: Option<Tracer>,
     observers: Observers,
     settings: WorkerSettings,
@@ -99,8 +99,8 @@ pub struct PoolParts {
     pub attempts: AttemptsSettings,
     /// `endpoint.max_concurrency`
     pub max_concurrency: usize,
-    /// `endpoint.busy_wait`
-    pub busy_wait: Duration,
+    /// `endpoint.permit_wait`
+    pub permit_wait: Duration,
     /// A delivery waits at most this long for its turn by a rate limit.
     pub rate_wait: Duration,
     /// Makes a span of every attempt.
@@ -120,7 +120,7 @@ impl Pool {
     #[must_use]
     pub fn new(parts: PoolParts, handler: Arc<dyn Handler>) -> Self {
         let PoolParts { broker, store, circuits, schedules, rules, worker, tracer, .. } = parts;
-        let waits = (parts.busy_wait, parts.rate_wait);
+        let waits = (parts.permit_wait, parts.rate_wait);
         let lane = usize::from(worker.max_lane_in_flight());
         let limits = Arc::new(Limits::new(parts.max_concurrency, waits, lane));
         let slots = Arc::new(Slots::new(Arc::clone(&store), broker.clone()));
@@ -138,7 +138,7 @@ impl Pool {
             slots,
             matching: Matching::new(),
             handler,
-            recent: Recent::default(),
+            dedup: Dedup::default(),
             tracer,
             observers,
             settings: worker,

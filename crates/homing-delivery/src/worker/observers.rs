@@ -5,7 +5,7 @@ use parking_lot::Mutex;
 use tokio::time::Instant;
 
 use super::{
-    attempt::{Attempt, Job},
+    attempt::{Attempt, Task},
     attempt_log,
     counters::Counters,
     disposition::{Disposition, SkipReason, Skipped},
@@ -14,8 +14,8 @@ use super::{
 use homing_broker::{Message, Route, topology::THROTTLE_WAITS};
 use homing_domain::{clock, delivery::Delivery, url::EndpointUrl, verdict::Verdict};
 use homing_telemetry::{
-    events::{self, Attempted},
     line_limit::LineLimit,
+    log_events::{self, Attempted},
     metrics,
 };
 
@@ -42,12 +42,12 @@ impl Observers {
     }
 
     /// Reports an attempt that has ended.
-    pub(super) fn attempted(&self, job: &Job<'_>, attempt: &Attempt, verdict: &Verdict) {
-        let Job { delivery, subscription, .. } = *job;
+    pub(super) fn attempted(&self, task: &Task<'_>, attempt: &Attempt, verdict: &Verdict) {
+        let Task { delivery, subscription, .. } = *task;
         let (outcome, duration) = (&attempt.result.outcome, attempt.duration);
         let attempted = Attempted { delivery, subscription, outcome, duration };
-        events::attempted(&attempted, verdict);
-        self.attempt_log.attempted(job, attempt, verdict);
+        log_events::attempted(&attempted, verdict);
+        self.attempt_log.attempted(task, attempt, verdict);
         self.counters.attempted(outcome);
     }
 
@@ -59,7 +59,7 @@ impl Observers {
         }
         let Some((message, route)) = next else { return };
         if let Some(parked) = message.parked {
-            events::parked(&message.event, message.subscription, parked.reason);
+            log_events::parked(&message.event, message.subscription, parked.reason);
         }
         self.counters.dispatched(*route, skipped.is_none());
         if let Route::Wait(wait) = *route {
@@ -72,7 +72,7 @@ impl Observers {
     /// `why`.
     pub(super) fn parked(&self, parked: &Message, why: &str) {
         if let Some(given_up) = parked.parked {
-            events::parked(&parked.event, parked.subscription, given_up.reason);
+            log_events::parked(&parked.event, parked.subscription, given_up.reason);
         }
         self.attempt_log.parked(parked, why);
     }
@@ -84,10 +84,10 @@ impl Observers {
             // Logged while the waits grow, not for ever.
             SkipReason::SubscriptionUnreadable(_) if !is_growing(times) => return metrics::held(),
             SkipReason::SubscriptionUnreadable(error) => {
-                events::held(delivery, "its subscription cannot be read", Some(error));
+                log_events::held(delivery, "its subscription cannot be read", Some(error));
             }
             SkipReason::StoreUnavailable(error) => {
-                events::held(delivery, "store unavailable", Some(error));
+                log_events::held(delivery, "store unavailable", Some(error));
             }
             // One line and one record, however often it waits on the ladder.
             SkipReason::CircuitOpen
@@ -96,15 +96,15 @@ impl Observers {
             {
                 return metrics::held();
             }
-            SkipReason::CircuitOpen => events::held(delivery, "the circuit is open", None),
+            SkipReason::CircuitOpen => log_events::held(delivery, "the circuit is open", None),
             SkipReason::CircuitFrozen if matches!(next, Some((_, Route::Held { .. }))) => {
-                events::held(delivery, "the circuit is frozen", None);
+                log_events::held(delivery, "the circuit is frozen", None);
             }
             // At most one line per URL and minute, and one record per delivery, when this begins:
             // there may be very many.
             SkipReason::NotNow(error) => {
                 if url.clone().is_some_and(|url| self.not_now_is_logged(url)) {
-                    events::held(delivery, "no attempt can be made now", Some(error.as_ref()));
+                    log_events::held(delivery, "no attempt can be made now", Some(error.as_ref()));
                 } else {
                     metrics::held();
                 }
@@ -112,15 +112,15 @@ impl Observers {
                     return;
                 }
             }
-            SkipReason::NotAttempted(error) => events::not_attempted(delivery, error.as_ref()),
+            SkipReason::NotAttempted(error) => log_events::not_attempted(delivery, error.as_ref()),
             SkipReason::NotWanted => {
-                events::not_wanted(delivery);
+                log_events::not_wanted(delivery);
                 self.attempt_log.not_wanted(delivery, url.as_ref());
             }
             // The attempt whose response requested the time has a line; the parts of the wait need
             // none.
-            SkipReason::RetryAfter(remaining) => events::waits_on(delivery, *remaining),
-            SkipReason::Throttled => events::throttled(),
+            SkipReason::RetryAfter(remaining) => log_events::waits_on(delivery, *remaining),
+            SkipReason::Throttled => log_events::throttled(),
             SkipReason::SubscriptionDeleted
             | SkipReason::Undecided(_)
             | SkipReason::CircuitFrozen

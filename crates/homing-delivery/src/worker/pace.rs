@@ -18,7 +18,7 @@ use tokio::{
 };
 
 /// A URL whose permit wait timed out is behind for this long. While it is not, it may hold up
-/// others once, for `endpoint.busy_wait`: too rare to affect their 99th percentile.
+/// others once, for `endpoint.permit_wait`: too rare to affect their 99th percentile.
 const BEHIND: Duration = Duration::from_secs(60);
 
 /// A URL that holds places and has ended no attempt for this long is slow.

@@ -5,7 +5,7 @@ use std::time::Duration;
 use futures_util::{StreamExt, TryStreamExt, stream};
 
 use homing_broker::{Broker, Outgoing, Receipt, Route, error::BrokerError};
-use homing_telemetry::events;
+use homing_telemetry::log_events;
 
 /// Concurrent publishes for one message with many copies.
 const COPIES_AT_ONCE: usize = 16;
@@ -29,8 +29,8 @@ pub(super) async fn settle_or_else(
             Ok(()) => return receipt.settle(),
             Err(BrokerError::Nacked { .. }) => break,
             Err(error) if error.is_final() => {
-                events::refused_by_broker(message.id(), &error);
-                return receipt.refuse();
+                log_events::refused_by_broker(message.id(), &error);
+                return receipt.reject();
             }
             Err(_connection) => tokio::time::sleep(HELD_PAUSE).await,
         }
@@ -67,14 +67,14 @@ pub(super) async fn settle(
             let published = broker.publish_until_confirmed(&message, route).await;
             published.inspect_err(|error| {
                 if error.is_final() {
-                    events::refused_by_broker(message.id(), error);
+                    log_events::refused_by_broker(message.id(), error);
                 }
             })
         })
         .await;
     match handed_on {
         Ok(()) => receipt.settle(),
-        Err(error) if error.is_final() => receipt.refuse(),
+        Err(error) if error.is_final() => receipt.reject(),
         // Dropped, the receipt gives the original back.
         Err(_stopping) => {}
     }

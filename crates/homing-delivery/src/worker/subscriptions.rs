@@ -134,11 +134,11 @@ impl Subscriptions {
     pub(super) fn candidates(&self, topic: &Topic) -> Candidates {
         let mut candidates = Candidates::default();
         let Some(index) = self.index() else { return candidates };
-        for entry in index.wanting(topic) {
+        for entry in index.matching_topic(topic) {
             match entry {
                 Entry::Sound(subscription) => candidates.push(subscription),
                 Entry::Unreadable(corrupt) => {
-                    candidates.decided.push(Match::Unknown(corrupt.subscription));
+                    candidates.decided.push(Match::Unreadable(corrupt.subscription));
                 }
             }
         }

@@ -46,7 +46,7 @@ impl Life {
     fn attempts(&mut self, count: u64, outcome: &Outcome) {
         for _attempt in 0..count {
             let tally = Tally::of(outcome, self.now);
-            self.take(self.circuit.after(&tally, &self.rules, self.now));
+            self.take(self.circuit.record(&tally, &self.rules, self.now));
         }
     }
 
@@ -65,7 +65,7 @@ impl Life {
         let ended = self.now.plus(Duration::from_millis(200));
         assert_eq!(self.circuit.claim_probe(ended, &self.rules), None, "one at a time");
         self.now = ended;
-        self.take(self.circuit.after_probe(outcome, ended, &self.rules));
+        self.take(self.circuit.record_probe(outcome, ended, &self.rules));
         true
     }
 
@@ -170,7 +170,7 @@ fn consecutive_failures_continue_across_tallies() {
         (vec![], 7),
         (vec![500, 200], 0),
     ] {
-        life.take(life.circuit.after(&tally(&outcomes), &life.rules, life.now));
+        life.take(life.circuit.record(&tally(&outcomes), &life.rules, life.now));
         assert_eq!(life.circuit.consecutive_failures, row, "{outcomes:?}");
     }
 }
@@ -254,7 +254,7 @@ fn a_circuit_opens_before_it_freezes_however_large_the_tally() {
     let mut life = Life::new(|_| ());
     let tally = Tally { attempts: 90_000, failures: 90_000, ..Tally::default() };
     let tally = Tally { trailing_failures: 90_000, first_attempt: Some(life.now), ..tally };
-    life.take(life.circuit.after(&tally, &life.rules, life.now));
+    life.take(life.circuit.record(&tally, &life.rules, life.now));
     assert_eq!(life.state(), StateName::Open);
     life.fails(1);
     insta::assert_snapshot!(life.changes.join("\n"), @r"
@@ -274,7 +274,7 @@ fn an_operator_has_the_last_word() {
     assert_eq!(life.circuit.claim_probe(life.now, &life.rules), None);
     let accepted = Outcome::Accepted { status: 200 };
     // A probe that was in flight.
-    life.take(life.circuit.after_probe(&accepted, life.now, &life.rules));
+    life.take(life.circuit.record_probe(&accepted, life.now, &life.rules));
     assert_eq!((life.state(), life.circuit.successes), (StateName::Frozen, 1));
     life.take(life.circuit.enable(life.now));
     life.take(life.circuit.gone(life.now));
@@ -292,7 +292,7 @@ fn a_tally_that_comes_late_does_not_hide_what_came_after_it() {
     let mut life = Life::new(|_| ());
     life.fails(1);
     let early = Tally::of(&Outcome::Accepted { status: 200 }, UnixMillis::new(5));
-    life.take(life.circuit.after(&early, &life.rules, life.now));
+    life.take(life.circuit.record(&early, &life.rules, life.now));
     let last = life.circuit.last_outcome.as_ref().map(|last| last.outcome.as_str());
     assert_eq!(last, Some("refused 503"));
     assert_eq!(life.circuit.first_attempt, Some(UnixMillis::new(5)));

@@ -38,7 +38,7 @@ mod window;
 
 pub use reason::Reason;
 pub use rules::{CircuitRules, CircuitRulesError, Figures};
-pub use state::{Admission, Change, CircuitState, StateName, StateNameError};
+pub use state::{Admission, CircuitState, CircuitTransition, StateName, StateNameError};
 pub use window::Window;
 
 /// The circuit of one URL.
@@ -82,7 +82,7 @@ pub struct LastOutcome {
 const SINCE_STEP: Duration = Duration::from_millis(1);
 
 /// The circuit after an event, and the change of state if there was one.
-pub type Turn = (Circuit, Option<Change>);
+pub type Turn = (Circuit, Option<CircuitTransition>);
 
 impl Circuit {
     /// The circuit of an unknown URL: closed.
@@ -117,7 +117,7 @@ impl Circuit {
     /// failures: an endpoint that fails three times of four would otherwise flap while anything is
     /// in flight. While it is frozen, only the totals count.
     #[must_use]
-    pub fn after(&self, tally: &Tally, rules: &CircuitRules, now: UnixMillis) -> Turn {
+    pub fn record(&self, tally: &Tally, rules: &CircuitRules, now: UnixMillis) -> Turn {
         if tally.is_empty() {
             return (self.clone(), None);
         }
@@ -147,10 +147,10 @@ impl Circuit {
     /// The circuit after a probe that ended at `ended`. If it is not open any more, an operator was
     /// faster, and the probe counts like any attempt.
     #[must_use]
-    pub fn after_probe(&self, outcome: &Outcome, ended: UnixMillis, rules: &CircuitRules) -> Turn {
+    pub fn record_probe(&self, outcome: &Outcome, ended: UnixMillis, rules: &CircuitRules) -> Turn {
         let tally = Tally::of(outcome, ended);
         let CircuitState::Open { probe_at } = self.state else {
-            return self.after(&tally, rules, ended);
+            return self.record(&tally, rules, ended);
         };
         if outcome.is_accepted() {
             return self.counted(&tally).closed(Reason::ProbeAccepted, ended);
@@ -265,6 +265,6 @@ impl Circuit {
         self.state = to;
         self.since = now.max(self.since.plus(SINCE_STEP));
         self.reason = Some(reason);
-        (self, Some(Change { from, to, reason }))
+        (self, Some(CircuitTransition { from, to, reason }))
     }
 }

@@ -67,9 +67,9 @@ fn step() -> impl Strategy<Value = Step> {
 
 fn stepped(circuit: &Circuit, step: &Step, rules: &CircuitRules, now: UnixMillis) -> Turn {
     match step {
-        Step::Tally(tally) => circuit.after(tally, rules, now),
+        Step::Tally(tally) => circuit.record(tally, rules, now),
         Step::Claim => (circuit.claim_probe(now, rules).unwrap_or_else(|| circuit.clone()), None),
-        Step::ProbeEnds(outcome) => circuit.after_probe(outcome, now, rules),
+        Step::ProbeEnds(outcome) => circuit.record_probe(outcome, now, rules),
         Step::Enable => circuit.enable(now),
         Step::Disable => circuit.disable(now),
         Step::Gone => circuit.gone(now),
@@ -133,7 +133,7 @@ proptest! {
         let rules = CircuitRules::default();
         let now = UnixMillis::new(now);
         let after = |circuit: Circuit, tally: &Tally| {
-            let (circuit, change) = circuit.after(tally, &rules, now);
+            let (circuit, change) = circuit.record(tally, &rules, now);
             assert_eq!(change, None, "fewer than 101 attempts");
             circuit
         };
@@ -216,7 +216,7 @@ proptest! {
             window: Window { attempts: u64::MAX, failures: u64::MAX },
             ..Circuit::new(UnixMillis::new(i64::MAX))
         };
-        let (circuit, _) = full.after(&tally, &rules, UnixMillis::new(now));
+        let (circuit, _) = full.record(&tally, &rules, UnixMillis::new(now));
         prop_assert_eq!((circuit.successes, circuit.failures), (u64::MAX, u64::MAX));
     }
 }

@@ -110,7 +110,7 @@ impl FromStr for StateName {
 
 /// A change from one state to another.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Change {
+pub struct CircuitTransition {
     /// The state before.
     pub from: CircuitState,
     /// The state after; its [`name`](CircuitState::name) differs from the one before.
@@ -119,7 +119,7 @@ pub struct Change {
     pub reason: Reason,
 }
 
-impl Change {
+impl CircuitTransition {
     /// The topic of the event that announces it to operators.
     #[must_use]
     pub fn topic(self) -> &'static str {
@@ -132,7 +132,7 @@ impl Change {
 }
 
 /// `closed → open: 72 % of 143 attempts failed`
-impl fmt::Display for Change {
+impl fmt::Display for CircuitTransition {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} → {}: {}", self.from.name(), self.to.name(), self.reason)
     }
@@ -167,12 +167,9 @@ mod tests {
     fn a_change_has_a_text_and_a_topic() {
         let [closed, frozen] = [CircuitState::Closed, CircuitState::Frozen];
         let open = CircuitState::Open { probe_at: UnixMillis::new(0) };
-        let changes = [(open, closed), (closed, open), (open, frozen)].map(|(from, to)| Change {
-            from,
-            to,
-            reason: Reason::Gone,
-        });
-        let topics = changes.map(Change::topic);
+        let changes = [(open, closed), (closed, open), (open, frozen)]
+            .map(|(from, to)| CircuitTransition { from, to, reason: Reason::Gone });
+        let topics = changes.map(CircuitTransition::topic);
         assert!(topics.iter().all(|topic| Topic::new(topic).is_ok()));
         insta::assert_snapshot!(topics.join(" "), @"homing.endpoint.closed homing.endpoint.opened homing.endpoint.frozen");
         insta::assert_snapshot!(changes[2], @"open → frozen: the endpoint answered 410 Gone");

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use tokio::sync::{Notify, mpsc};
 
 use crate::worker::{
-    attempt::{Attempt, Job},
+    attempt::{Attempt, Task},
     handler::AttemptResult,
 };
 use homing_broker::{Message, Route};
@@ -105,9 +105,14 @@ impl Sender {
     }
 
     /// Records an attempt that has just ended.
-    pub(in crate::worker) fn attempted(&self, job: &Job<'_>, attempt: &Attempt, verdict: &Verdict) {
+    pub(in crate::worker) fn attempted(
+        &self,
+        task: &Task<'_>,
+        attempt: &Attempt,
+        verdict: &Verdict,
+    ) {
         let Some(log) = &self.0 else { return };
-        let Job { delivery, subscription, .. } = *job;
+        let Task { delivery, subscription, .. } = *task;
         let AttemptResult { outcome, status, response, cause } = &attempt.result;
         let kept = response.get(..log.response_bytes).unwrap_or(response);
         let happened = AttemptEvent::Attempted(Attempted {

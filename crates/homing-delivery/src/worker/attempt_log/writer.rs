@@ -17,7 +17,7 @@ use super::sender::{Backlog, Sender};
 use crate::settings::AttemptsSettings;
 use homing_domain::{clock, record::Record};
 use homing_store::{RECORDS_AT_ONCE, Store, StoreError};
-use homing_telemetry::{events, metrics};
+use homing_telemetry::{log_events, metrics};
 
 /// Records that may wait, each of up to two kilobytes with the default settings.
 const MAX_WAITING: usize = 4_096;
@@ -88,7 +88,7 @@ impl Writer {
         let gap = self.backlog.gap().map_or(0, |gap| gap.missed);
         let left = gap.saturating_add(u64::try_from(waiting).unwrap_or(u64::MAX));
         if left > 0 {
-            events::records_left(left);
+            log_events::records_left(left);
         }
     }
 
@@ -135,12 +135,12 @@ impl Writer {
         for _ in 1..TRIES {
             match self.write_batch().await {
                 Ok(()) => return,
-                Err(error) => events::store_unavailable("writing to the attempt log", &error),
+                Err(error) => log_events::store_unavailable("writing to the attempt log", &error),
             }
             sleep(RETRY_PAUSE).await;
         }
         if let Err(error) = self.write_batch().await {
-            events::store_unavailable("writing to the attempt log", &error);
+            log_events::store_unavailable("writing to the attempt log", &error);
             for record in self.batch.drain(..) {
                 self.backlog.missed(record.started());
             }
@@ -151,7 +151,7 @@ impl Writer {
         let missed = self.backlog.total();
         let (logged_missed, at) = self.logged_missed;
         if missed > logged_missed && (logged_missed == 0 || at.elapsed() >= LOG_INTERVAL) {
-            events::records_missed(missed);
+            log_events::records_missed(missed);
             self.logged_missed = (missed, Instant::now());
         }
     }
@@ -182,12 +182,12 @@ impl Writer {
             Ok(pruned) => {
                 self.rows = self.rows.saturating_sub(pruned.records);
                 if pruned.records > 0 {
-                    events::records_pruned(pruned.records);
+                    log_events::records_pruned(pruned.records);
                 }
                 pruned.more
             }
             Err(error) => {
-                events::store_unavailable("pruning the attempt log", &error);
+                log_events::store_unavailable("pruning the attempt log", &error);
                 false
             }
         }

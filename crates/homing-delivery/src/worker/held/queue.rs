@@ -69,7 +69,7 @@ fn phase(context: &Context, slot: u16) -> Phase {
 struct Queue {
     slot: u16,
     /// The work of all sessions: deliveries of a lost one are still in flight.
-    work: lane::Work,
+    work: lane::InFlight,
     /// The slot's owner, and since when its queue has been empty.
     empty_since: Option<(Option<HeldSlot>, Instant)>,
 }
@@ -88,7 +88,7 @@ impl Queue {
 /// Looks after the held queue of `slot` until `stop`.
 pub(super) async fn run(context: Arc<Context>, slot: u16, stop: CancellationToken) {
     let mut news = context.slots.news();
-    let work = lane::Work::new(usize::from(bounds(&context).max_messages));
+    let work = lane::InFlight::new(usize::from(bounds(&context).max_messages));
     let mut queue = Queue { slot, work, empty_since: None };
     while !stop.is_cancelled() {
         news.mark_unchanged();
@@ -225,7 +225,7 @@ async fn until_holding(context: &Context, slot: u16, news: &mut watch::Receiver<
     }
 }
 
-async fn until_quiet(work: &lane::Work) {
+async fn until_quiet(work: &lane::InFlight) {
     loop {
         let taken = work.taken();
         tokio::time::sleep(QUIET).await;

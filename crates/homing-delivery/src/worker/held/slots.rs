@@ -14,10 +14,10 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 use tracing::info;
 
-use homing_broker::{Broker, control::Change};
+use homing_broker::{Broker, control::Announcement};
 use homing_domain::{clock, url::EndpointUrl};
 use homing_store::{HeldSlot, Store, StoreError};
-use homing_telemetry::{events, metrics};
+use homing_telemetry::{log_events, metrics};
 
 /// A delivery waits this long for a slot, while it has a place in its lane.
 const TAKE_DEADLINE: Duration = Duration::from_secs(1);
@@ -144,7 +144,7 @@ impl Slots {
                 None
             }
             Ok(Err(error)) => {
-                events::store_unavailable("taking a slot", &error);
+                log_events::store_unavailable("taking a slot", &error);
                 self.known.lock().note_none(STORE_AWAY);
                 None
             }
@@ -165,13 +165,13 @@ impl Slots {
                 }
                 // Otherwise another worker was faster.
                 if let Err(error) = self.refresh().await {
-                    events::store_unavailable("reading the slots", &error);
+                    log_events::store_unavailable("reading the slots", &error);
                 }
                 if is_given_back {
                     self.changed().await;
                 }
             }
-            Err(error) => events::store_unavailable("giving a slot back", &error),
+            Err(error) => log_events::store_unavailable("giving a slot back", &error),
         }
     }
 
@@ -220,8 +220,8 @@ impl Slots {
     /// Has this worker and all others read the slots again.
     async fn changed(&self) {
         self.wake();
-        if let Err(error) = self.broker.announce(&Change::Slots).await {
-            events::not_announced(&error.report());
+        if let Err(error) = self.broker.announce(&Announcement::Slots).await {
+            log_events::not_announced(&error.report());
         }
     }
 

@@ -1,6 +1,6 @@
 //! Limits what one endpoint takes of a worker: permits per URL, with a short wait for each.
 //!
-//! A delivery waits for a permit no longer than `endpoint.busy_wait`; without one it goes to a
+//! A delivery waits for a permit no longer than `endpoint.permit_wait`; without one it goes to a
 //! throttle queue, which is no attempt but costs a publish. All deliveries in flight may wait for a
 //! URL that keeps up. After a permit wait timed out, only as many may wait as the URL has recently
 //! finished in that time. All slow URLs together hold at most half of a lane ([`super::pace`]).
@@ -34,8 +34,8 @@ use parking_lot::Mutex;
 /// The gates of all URLs in use.
 pub(super) struct Limits {
     max_concurrency: usize,
-    busy_wait: Duration,
-    /// Longer than `busy_wait`, so that a delivery always waits for the next free moment: a URL
+    permit_wait: Duration,
+    /// Longer than `permit_wait`, so that a delivery always waits for the next free moment: a URL
     /// with a rate limit would otherwise idle while its deliveries are in the throttle queues.
     rate_wait: Duration,
     gates: Mutex<HashMap<EndpointUrl, Arc<Gate>>>,
@@ -121,12 +121,12 @@ impl Limits {
     /// Limits for lanes of `lane` places.
     pub(super) fn new(
         max_concurrency: usize,
-        (busy_wait, rate_wait): (Duration, Duration),
+        (permit_wait, rate_wait): (Duration, Duration),
         lane: usize,
     ) -> Self {
         let (gates, workers) = (Mutex::default(), AtomicU32::new(1));
-        let share = Arc::new(SlowShare::new(lane, busy_wait));
-        Self { max_concurrency, busy_wait, rate_wait, gates, share, workers }
+        let share = Arc::new(SlowShare::new(lane, permit_wait));
+        Self { max_concurrency, permit_wait, rate_wait, gates, share, workers }
     }
 
     /// Sets the number of workers that share the rate limits.
@@ -153,7 +153,7 @@ impl Limits {
             Err(_none_free) => {
                 let _place = Place::take(&gate, gate.pace.max_waiting(self.max_concurrency))?;
                 let waiting = permits.acquire_owned();
-                let Ok(waited) = tokio::time::timeout(self.busy_wait, waiting).await else {
+                let Ok(waited) = tokio::time::timeout(self.permit_wait, waiting).await else {
                     gate.pace.fell_behind();
                     return None;
                 };

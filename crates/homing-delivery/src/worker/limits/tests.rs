@@ -2,8 +2,8 @@
 
 use super::*;
 
-fn limits(max_concurrency: usize, busy_wait: Duration) -> Limits {
-    Limits::new(max_concurrency, (busy_wait, Duration::from_secs(5)), 512)
+fn limits(max_concurrency: usize, permit_wait: Duration) -> Limits {
+    Limits::new(max_concurrency, (permit_wait, Duration::from_secs(5)), 512)
 }
 
 fn url(text: &str) -> EndpointUrl {

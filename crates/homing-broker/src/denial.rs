@@ -85,7 +85,7 @@ const NOT_ALLOWED: u16 = 530;
 
 /// Reasons why the broker refuses a connection.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Refusal {
+pub enum Denial {
     /// User or password is wrong, or the user may not connect from here.
     Login {
         /// From the URL.
@@ -111,7 +111,7 @@ pub enum Refusal {
     Other,
 }
 
-impl Refusal {
+impl Denial {
     pub(super) fn new(url: &BrokerUrl, reply: &Reply) -> Self {
         let user = || url.user().to_owned();
         let vhost = || url.vhost.clone();
@@ -147,7 +147,7 @@ impl Refusal {
     }
 }
 
-impl fmt::Display for Refusal {
+impl fmt::Display for Denial {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Login { user } => {

@@ -57,11 +57,11 @@ impl CircuitBreakers {
         if is_known {
             return Ok(self.set(url, intervention).await?);
         }
-        let near = self.near(url).await?;
+        let near = self.suggestions(url).await?;
         Err(SetError::Unknown { url: url.as_str().to_owned(), near })
     }
 
-    async fn near(&self, url: &EndpointUrl) -> Result<Vec<String>, StoreError> {
+    async fn suggestions(&self, url: &EndpointUrl) -> Result<Vec<String>, StoreError> {
         let mut found = BTreeSet::new();
         let (mut after, mut compared) = (None, 0_usize);
         while compared < MAX_COMPARED {

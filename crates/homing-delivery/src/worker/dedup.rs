@@ -38,7 +38,7 @@ impl Key {
 
 /// The hops that this process is making and has made.
 #[derive(Default)]
-pub(super) struct Recent {
+pub(super) struct Dedup {
     done: Mutex<Done>,
     /// If another task waits for the end of the hop, its token is cancelled then.
     running: Mutex<HashMap<Key, Option<CancellationToken>>>,
@@ -68,12 +68,12 @@ impl Done {
 
 /// A hop under way; over when dropped.
 pub(super) struct Running<'a> {
-    recent: &'a Recent,
+    dedup: &'a Dedup,
     key: Key,
     registered: bool,
 }
 
-impl Recent {
+impl Dedup {
     /// Begins a hop. `None`: this process has made it already, without the broker learning of it.
     pub(super) async fn begin(&self, message: &Message, redelivered: bool) -> Option<Running<'_>> {
         let key = Key::of(message);
@@ -84,9 +84,9 @@ impl Recent {
             // Another message with the same key: a publisher's repetition unless redelivered.
             match self.register(key, redelivered) {
                 Registered::Busy(running) => running.cancelled().await,
-                Registered::Begun => return Some(Running { recent: self, key, registered: true }),
+                Registered::Begun => return Some(Running { dedup: self, key, registered: true }),
                 Registered::Beside => {
-                    return Some(Running { recent: self, key, registered: false });
+                    return Some(Running { dedup: self, key, registered: false });
                 }
             }
         }
@@ -118,14 +118,14 @@ enum Registered {
 impl Running<'_> {
     /// Marks the hop as made and its message as settled.
     pub(super) fn done(self) {
-        self.recent.done.lock().insert(self.key);
+        self.dedup.done.lock().insert(self.key);
     }
 }
 
 impl Drop for Running<'_> {
     fn drop(&mut self) {
         if self.registered
-            && let Some(Some(waited_for)) = self.recent.running.lock().remove(&self.key)
+            && let Some(Some(waited_for)) = self.dedup.running.lock().remove(&self.key)
         {
             waited_for.cancel();
         }
@@ -151,51 +151,51 @@ mod tests {
 
     #[tokio::test]
     async fn a_completed_hop_is_not_repeated_when_the_broker_redelivers() {
-        let recent = Recent::default();
-        recent.begin(&message("a"), false).await.unwrap().done();
-        assert!(recent.begin(&message("a"), true).await.is_none());
+        let dedup = Dedup::default();
+        dedup.begin(&message("a"), false).await.unwrap().done();
+        assert!(dedup.begin(&message("a"), true).await.is_none());
     }
 
     /// Goal: a full memory still takes new hops. Method: twice as many as it holds.
     #[tokio::test]
     async fn the_latest_are_remembered_however_many_there_were() {
-        let recent = Recent::default();
+        let dedup = Dedup::default();
         let numbered = |number: usize| {
             let mut message = message("a");
             message.progress.attempts = u32::try_from(number).unwrap();
             message
         };
         for number in 0..MAX_DONE * 2 {
-            recent.begin(&numbered(number), false).await.unwrap().done();
+            dedup.begin(&numbered(number), false).await.unwrap().done();
         }
         for number in MAX_DONE * 2 - 1_000..MAX_DONE * 2 {
-            assert!(recent.begin(&numbered(number), true).await.is_none(), "{number}");
+            assert!(dedup.begin(&numbered(number), true).await.is_none(), "{number}");
         }
-        assert_eq!(recent.done.lock().keys.len(), MAX_DONE);
+        assert_eq!(dedup.done.lock().keys.len(), MAX_DONE);
     }
 
     #[tokio::test]
     async fn an_abandoned_hop_is_begun_again() {
-        let recent = Recent::default();
-        drop(recent.begin(&message("a"), false).await);
-        assert!(recent.begin(&message("a"), true).await.is_some());
+        let dedup = Dedup::default();
+        drop(dedup.begin(&message("a"), false).await);
+        assert!(dedup.begin(&message("a"), true).await.is_some());
     }
 
     #[tokio::test]
     async fn a_publisher_that_repeats_an_id_loses_nothing() {
-        let recent = Recent::default();
-        recent.begin(&message("a"), false).await.unwrap().done();
-        assert!(recent.begin(&message("a"), false).await.is_some());
-        assert!(recent.begin(&message("b"), true).await.is_some());
+        let dedup = Dedup::default();
+        dedup.begin(&message("a"), false).await.unwrap().done();
+        assert!(dedup.begin(&message("a"), false).await.is_some());
+        assert!(dedup.begin(&message("b"), true).await.is_some());
     }
 
     /// Goal: a repetition waits for the hop under way. Method: it ends only after the hop does.
     #[tokio::test]
     async fn a_repetition_waits_for_the_hop_under_way() {
-        let recent = Recent::default();
-        let running = recent.begin(&message("a"), false).await.unwrap();
+        let dedup = Dedup::default();
+        let running = dedup.begin(&message("a"), false).await.unwrap();
         let repeated = message("a");
-        let repetition = recent.begin(&repeated, true);
+        let repetition = dedup.begin(&repeated, true);
         tokio::pin!(repetition);
         assert!(futures_util::poll!(repetition.as_mut()).is_pending());
         running.done();

@@ -54,7 +54,7 @@ pub(super) fn renewals(properties: &BasicProperties) -> u32 {
 
 /// The messages that returned, as this process remembers them.
 #[derive(Default)]
-pub(super) struct Returns {
+pub(super) struct Redeliveries {
     seen: Mutex<Latest>,
     /// Republished and confirmed: an original that comes once more was not acked in time.
     renewed: Mutex<Latest>,
@@ -75,7 +75,7 @@ impl Default for Places {
 
 /// The handling of a message that returned.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Returned {
+pub(super) enum Redelivery {
     /// As any other message.
     Ordinary,
     /// Is to be republished and remembered by its key.
@@ -136,26 +136,26 @@ impl Latest {
     }
 }
 
-impl Returns {
+impl Redeliveries {
     /// Decides how to handle `delivery`, and remembers it.
-    pub(super) fn of(&self, delivery: &Delivery) -> Returned {
+    pub(super) fn of(&self, delivery: &Delivery) -> Redelivery {
         let returned = count(&delivery.properties);
         // Without an id, messages cannot be distinguished.
         let has_id = delivery.properties.message_id().is_some();
         if returned < REMEMBERED_FROM || !delivery.redelivered || !has_id {
-            return Returned::Ordinary;
+            return Redelivery::Ordinary;
         }
         let key = Key::of(delivery);
         if self.renewed.lock().keys.contains(&key) {
-            return Returned::Renewed;
+            return Redelivery::Renewed;
         }
         let is_new = self.seen.lock().insert(key);
         let renewals = renewals(&delivery.properties);
         let is_refused = self.refused.lock().keys.contains(&key);
         if is_new || is_refused || returned < RENEWED_FROM || renewals >= MAX_RENEWALS {
-            return Returned::Ordinary;
+            return Redelivery::Ordinary;
         }
-        Returned::Renew(key)
+        Redelivery::Renew(key)
     }
 }
 
@@ -165,7 +165,7 @@ impl Broker {
         if self.is_blocked() {
             return None;
         }
-        Arc::clone(&self.returns.places.0).try_acquire_owned().ok()
+        Arc::clone(&self.redeliveries.places.0).try_acquire_owned().ok()
     }
 
     /// Publishes `renewed` to the end of `queue`, and answers for the original; gives that up when
@@ -188,14 +188,14 @@ impl Broker {
             };
             match published {
                 Ok(()) => {
-                    broker.returns.renewed.lock().insert(key);
+                    broker.redeliveries.renewed.lock().insert(key);
                     info!(event.id = renewed.id, "message.renewed: it returned often");
                     receipt.settle();
                 }
                 Err(refused) if refused.is_final() => {
                     error!(event.id = renewed.id, error = refused.report(), "message.not_renewed");
                     // It can be delivered still.
-                    broker.returns.refused.lock().insert(key);
+                    broker.redeliveries.refused.lock().insert(key);
                 }
                 // When dropped, the receipt gives the original back.
                 Err(_stopping) => {}
@@ -223,64 +223,71 @@ mod tests {
 
     #[test]
     fn what_returned_often_to_a_process_that_survived_it_is_republished() {
-        let returns = Returns::default();
-        assert_eq!(returns.of(&delivery("a", RENEWED_FROM - 1, 0)), Returned::Ordinary);
-        assert!(matches!(returns.of(&delivery("a", RENEWED_FROM, 0)), Returned::Renew(_)));
-        assert_eq!(returns.of(&delivery("b", RENEWED_FROM, 0)), Returned::Ordinary, "not seen yet");
-        assert!(matches!(returns.of(&delivery("b", RENEWED_FROM + 1, 0)), Returned::Renew(_)));
+        let redeliveries = Redeliveries::default();
+        assert_eq!(redeliveries.of(&delivery("a", RENEWED_FROM - 1, 0)), Redelivery::Ordinary);
+        assert!(matches!(redeliveries.of(&delivery("a", RENEWED_FROM, 0)), Redelivery::Renew(_)));
+        assert_eq!(
+            redeliveries.of(&delivery("b", RENEWED_FROM, 0)),
+            Redelivery::Ordinary,
+            "not seen yet"
+        );
+        assert!(matches!(
+            redeliveries.of(&delivery("b", RENEWED_FROM + 1, 0)),
+            Redelivery::Renew(_)
+        ));
     }
 
     #[test]
     fn what_returned_seldom_costs_no_memory() {
-        let returns = Returns::default();
-        assert_eq!(returns.of(&delivery("a", REMEMBERED_FROM - 1, 0)), Returned::Ordinary);
-        assert!(returns.seen.lock().keys.is_empty());
+        let redeliveries = Redeliveries::default();
+        assert_eq!(redeliveries.of(&delivery("a", REMEMBERED_FROM - 1, 0)), Redelivery::Ordinary);
+        assert!(redeliveries.seen.lock().keys.is_empty());
     }
 
     /// Goal: nothing circulates for ever, not even what no process dies of.
     #[test]
     fn a_message_is_republished_a_hundred_times_at_most() {
-        let returns = Returns::default();
+        let redeliveries = Redeliveries::default();
         for _ in 0..2 {
-            let last = returns.of(&delivery("a", RENEWED_FROM, MAX_RENEWALS));
-            assert_eq!(last, Returned::Ordinary);
+            let last = redeliveries.of(&delivery("a", RENEWED_FROM, MAX_RENEWALS));
+            assert_eq!(last, Redelivery::Ordinary);
         }
     }
 
     #[test]
     fn an_original_that_was_republished_is_acked_and_its_copy_is_not() {
-        let returns = Returns::default();
-        returns.of(&delivery("a", RENEWED_FROM, 0));
-        let again = returns.of(&delivery("a", RENEWED_FROM, 0));
-        let Returned::Renew(key) = again else { panic!("{again:?}") };
-        returns.renewed.lock().insert(key);
-        assert_eq!(returns.of(&delivery("a", RENEWED_FROM + 1, 0)), Returned::Renewed);
-        assert_eq!(returns.of(&delivery("a", RENEWED_FROM + 1, 1)), Returned::Ordinary);
+        let redeliveries = Redeliveries::default();
+        redeliveries.of(&delivery("a", RENEWED_FROM, 0));
+        let again = redeliveries.of(&delivery("a", RENEWED_FROM, 0));
+        let Redelivery::Renew(key) = again else { panic!("{again:?}") };
+        redeliveries.renewed.lock().insert(key);
+        assert_eq!(redeliveries.of(&delivery("a", RENEWED_FROM + 1, 0)), Redelivery::Renewed);
+        assert_eq!(redeliveries.of(&delivery("a", RENEWED_FROM + 1, 1)), Redelivery::Ordinary);
     }
 
     /// Goal: a publisher that uses one id and one body for several events loses none of them.
     #[test]
     fn events_that_differ_in_their_topic_only_are_distinguished() {
-        let returns = Returns::default();
+        let redeliveries = Redeliveries::default();
         let of = |topic: &str| {
             let mut delivery = delivery("a", RENEWED_FROM, 0);
             delivery.properties = delivery.properties.with_type(topic.into());
             delivery
         };
-        returns.of(&of("order.created"));
-        let Returned::Renew(key) = returns.of(&of("order.created")) else { panic!() };
-        returns.renewed.lock().insert(key);
-        assert_eq!(returns.of(&of("order.created")), Returned::Renewed);
-        assert_eq!(returns.of(&of("order.paid")), Returned::Ordinary);
+        redeliveries.of(&of("order.created"));
+        let Redelivery::Renew(key) = redeliveries.of(&of("order.created")) else { panic!() };
+        redeliveries.renewed.lock().insert(key);
+        assert_eq!(redeliveries.of(&of("order.created")), Redelivery::Renewed);
+        assert_eq!(redeliveries.of(&of("order.paid")), Redelivery::Ordinary);
     }
 
     #[test]
     fn a_count_that_a_publisher_wrote_is_not_believed() {
-        let returns = Returns::default();
+        let redeliveries = Redeliveries::default();
         let mut first = delivery("a", RENEWED_FROM, 0);
         first.redelivered = false;
         for _ in 0..3 {
-            assert_eq!(returns.of(&first), Returned::Ordinary);
+            assert_eq!(redeliveries.of(&first), Redelivery::Ordinary);
         }
     }
 }

@@ -18,7 +18,7 @@ use tokio_util::sync::CancellationToken;
 use super::{held::Slots, limits::Limits};
 use crate::circuits::CircuitBreakers;
 use homing_domain::{
-    circuit::{Admission, Change, Circuit, CircuitRules, CircuitState},
+    circuit::{Admission, Circuit, CircuitRules, CircuitState, CircuitTransition},
     clock,
     outcome::Outcome,
     tally::Tally,
@@ -26,7 +26,7 @@ use homing_domain::{
     url::EndpointUrl,
 };
 use homing_store::{Intervention, ProbeClaim, Store, StoreError, UnsettledCircuits};
-use homing_telemetry::{events, metrics};
+use homing_telemetry::{log_events, metrics};
 use parking_lot::Mutex;
 
 /// Counts that may change a state are merged into the store this often.
@@ -146,7 +146,7 @@ impl Circuits {
                 }
             }
             Err(error) => {
-                events::store_unavailable("claiming a probe", &error);
+                log_events::store_unavailable("claiming a probe", &error);
                 Admission::Refuse(Some(probe_at))
             }
         }
@@ -156,7 +156,7 @@ impl Circuits {
     pub(super) async fn probe_again(&self, url: &EndpointUrl) {
         match self.store.set_circuit(url, Intervention::Probe, clock::now()).await {
             Ok((circuit, change)) => self.turned(url, &circuit, change).await,
-            Err(error) => events::store_unavailable("making a probe due again", &error),
+            Err(error) => log_events::store_unavailable("making a probe due again", &error),
         }
     }
 
@@ -177,7 +177,7 @@ impl Circuits {
         let recorded = self.store.probe_ended(url, outcome, &self.rules, ended).await;
         match recorded {
             Ok((circuit, change)) => self.turned(url, &circuit, change).await,
-            Err(error) => events::store_unavailable("recording a probe", &error),
+            Err(error) => log_events::store_unavailable("recording a probe", &error),
         }
     }
 
@@ -190,7 +190,7 @@ impl Circuits {
         }
         match self.store.set_circuit(url, Intervention::Gone, clock::now()).await {
             Ok((circuit, change)) => self.turned(url, &circuit, change).await,
-            Err(error) => events::store_unavailable("freezing a URL", &error),
+            Err(error) => log_events::store_unavailable("freezing a URL", &error),
         }
     }
 
@@ -219,11 +219,11 @@ impl Circuits {
                     self.turned(&url, &circuit, change).await;
                 }
                 for corrupt in merged.corrupt {
-                    events::circuit_corrupt(&corrupt);
+                    log_events::circuit_corrupt(&corrupt);
                 }
             }
             Err(error) => {
-                events::store_unavailable("merging counts", &error);
+                log_events::store_unavailable("merging counts", &error);
                 self.put_back(batch);
             }
         }
@@ -268,8 +268,8 @@ impl Circuits {
         self.forget_idle();
         let before = clock::now().minus(FORGOTTEN_AFTER);
         match self.store.prune_circuits(before).await {
-            Ok(pruned) => events::circuits_pruned(pruned),
-            Err(error) => events::store_unavailable("forgetting circuits", &error),
+            Ok(pruned) => log_events::circuits_pruned(pruned),
+            Err(error) => log_events::store_unavailable("forgetting circuits", &error),
         }
     }
 
@@ -302,7 +302,7 @@ impl Circuits {
         let UnsettledCircuits { version, circuits, corrupt } =
             self.store.unsettled_circuits().await?;
         for corrupt in corrupt {
-            events::circuit_corrupt(&corrupt);
+            log_events::circuit_corrupt(&corrupt);
         }
         let states = circuits.iter().map(|(_, circuit)| circuit.state.name());
         metrics::unsettled_circuits(states);
@@ -322,7 +322,12 @@ impl Circuits {
         Ok(())
     }
 
-    async fn turned(&self, url: &EndpointUrl, circuit: &Circuit, change: Option<Change>) {
+    async fn turned(
+        &self,
+        url: &EndpointUrl,
+        circuit: &Circuit,
+        change: Option<CircuitTransition>,
+    ) {
         self.learn(url, circuit);
         if let Some(change) = change {
             self.breakers.announce(url, change).await;

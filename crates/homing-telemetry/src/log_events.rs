@@ -6,7 +6,7 @@ use tracing::{debug, error, field, info, warn};
 
 use super::metrics;
 use homing_domain::{
-    circuit::{Change, CircuitState, Reason},
+    circuit::{CircuitState, CircuitTransition, Reason},
     delivery::Delivery,
     event::Event,
     id::SubscriptionId,
@@ -204,7 +204,7 @@ pub fn lane_ended(lane: &'static str, stopping: bool, error: Option<&str>) {
 }
 
 /// A circuit changed its state.
-pub fn circuit_changed(url: &EndpointUrl, change: &Change) {
+pub fn circuit_changed(url: &EndpointUrl, change: &CircuitTransition) {
     metrics::circuit_changed(change.to.name());
     match (change.to, change.reason) {
         // An operator has just decided this, so that no other one has to act.
