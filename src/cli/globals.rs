@@ -11,7 +11,7 @@ use tracing::{debug, warn};
 
 use super::{Output, failure::Failure};
 use crate::{
-    config::{LogSettings, LooseFile, Renamed, Settings},
+    config::{IgnoredVariable, LogSettings, LooseFile, Renamed, Settings},
     history::History,
     services::Services,
     telemetry::{self, Logging},
@@ -99,7 +99,8 @@ impl Globals {
         Ok(())
     }
 
-    /// Warns of files with secrets that others on this machine can read, and of former names.
+    /// Warns of former names, of variables that are ignored, and of files with secrets that others
+    /// on this machine can read.
     pub(super) fn warn_of_settings(&self, settings: &Settings) {
         for Renamed { former, name } in &settings.renamed {
             if let Some(name) = name {
@@ -110,6 +111,9 @@ impl Globals {
             } else {
                 warn!(former, "settings.removed: it has no effect any more; remove it");
             }
+        }
+        for IgnoredVariable { name, message } in &settings.ignored {
+            warn!(name, message, "settings.variable_ignored: it is malformed; correct or unset it");
         }
         for LooseFile { file, mode } in settings.loose_files(self.config.as_deref()) {
             let (file, mode) = (file.display(), format!("{mode:03o}"));

@@ -2,10 +2,13 @@
 
 use std::io;
 
-use config::{Config, ConfigError, Environment, File, FileFormat, Map, Source, Value, ValueKind};
+use config::{
+    Config, ConfigBuilder, ConfigError, Environment, File, FileFormat, Map, Source, Value,
+    ValueKind, builder::DefaultState,
+};
 
 use super::{
-    SettingsError, open_telemetry,
+    SettingsError,
     renamed::{Renamed, rename},
     show,
     tables::{fields, find, table},
@@ -29,7 +32,6 @@ enum Origin {
     /// The name of a file.
     File(String),
     Environment,
-    OpenTelemetry,
     Flags,
 }
 
@@ -54,9 +56,7 @@ impl Layer {
     fn toml(origin: Origin, text: &str) -> Result<Self, SettingsError> {
         let file = match &origin {
             Origin::File(name) => name.clone(),
-            Origin::Text | Origin::Environment | Origin::OpenTelemetry | Origin::Flags => {
-                "a text".to_owned()
-            }
+            Origin::Text | Origin::Environment | Origin::Flags => "a text".to_owned(),
         };
         let read = Self::read(origin, File::from_str(text, FileFormat::Toml));
         if let Err(SettingsError::Read(error)) = &read
@@ -74,32 +74,24 @@ impl Layer {
         Self::read(Origin::Environment, variables)
     }
 
-    /// OpenTelemetry's `variables`, for what they mean to homing.
-    pub(super) fn open_telemetry(variables: &Environment) -> Result<Self, SettingsError> {
-        let settings = open_telemetry::settings(variables).map_err(unreadable)?;
-        Self::keys(Origin::OpenTelemetry, &settings)
-    }
-
     /// Dotted keys with values.
     pub(super) fn flags(overrides: &[(&str, String)]) -> Result<Self, SettingsError> {
-        Self::keys(Origin::Flags, overrides)
-    }
-
-    fn keys(origin: Origin, overrides: &[(&str, String)]) -> Result<Self, SettingsError> {
         let mut builder = Config::builder();
         for (key, value) in overrides {
             builder = builder.set_override(key, value.clone()).map_err(unreadable)?;
         }
-        let mut values = builder.build().map_err(unreadable)?;
-        let renamed = origin.rename(&mut values.cache)?;
-        Ok(Self { origin, values, renamed })
+        Self::of(Origin::Flags, builder)
     }
 
     fn read(
         origin: Origin,
         source: impl Source + Send + Sync + 'static,
     ) -> Result<Self, SettingsError> {
-        let mut values = Config::builder().add_source(source).build().map_err(unreadable)?;
+        Self::of(origin, Config::builder().add_source(source))
+    }
+
+    fn of(origin: Origin, builder: ConfigBuilder<DefaultState>) -> Result<Self, SettingsError> {
+        let mut values = builder.build().map_err(unreadable)?;
         by_name(&mut values.cache, &["source", "livestream"])?;
         let renamed = origin.rename(&mut values.cache)?;
         Ok(Self { origin, values, renamed })
@@ -147,7 +139,6 @@ impl Origin {
             Self::Text => None,
             Self::File(name) => Some(name.clone()),
             Self::Environment => Some(format!("HOMING__{}", key.replace('.', "__").to_uppercase())),
-            Self::OpenTelemetry => open_telemetry::variable(key).map(str::to_owned),
             Self::Flags => Some("flag".to_owned()),
         }
     }

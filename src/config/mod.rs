@@ -4,7 +4,7 @@
 //! Every crate with settings holds their keys, defaults and types; `default.toml` has those of the
 //! program itself. All of them together are the reference for operators.
 
-use std::path::Path;
+use std::{ffi::OsString, path::Path};
 
 use serde::{Deserialize, Serialize};
 
@@ -32,6 +32,7 @@ use layers::{Layer, Layers};
 pub use api::ApiSettings;
 pub use log::{LogFormat, LogSettings};
 pub use modes::LooseFile;
+pub use open_telemetry::IgnoredVariable;
 pub use renamed::Renamed;
 pub use template::template;
 
@@ -86,6 +87,9 @@ pub struct Settings {
     /// Settings that are written with a former name.
     #[serde(skip)]
     pub renamed: Vec<Renamed>,
+    /// OpenTelemetry's variables that are malformed.
+    #[serde(skip)]
+    pub ignored: Vec<IgnoredVariable>,
 }
 
 impl Settings {
@@ -97,13 +101,20 @@ impl Settings {
     /// [`SettingsError`]: an unknown key, a wrong value, a missing file.
     pub fn load(file: Option<&Path>, overrides: &[(&str, String)]) -> Result<Self, SettingsError> {
         let named = file.unwrap_or(Path::new(FILE_DEFAULT));
-        Self::of(vec![
-            Layer::text(DEFAULTS)?,
-            Layer::open_telemetry(&open_telemetry::variables())?,
-            Layer::file(named, file.is_some())?,
-            Layer::environment()?,
-            Layer::flags(overrides)?,
-        ])
+        let file = Layer::file(named, file.is_some())?;
+        let above = vec![file, Layer::environment()?, Layer::flags(overrides)?];
+        Self::with_variables(|name| std::env::var_os(name), above)
+    }
+
+    /// The defaults, OpenTelemetry's variables, and the layers `above` them.
+    fn with_variables(
+        variable: impl Fn(&str) -> Option<OsString>,
+        above: Vec<Layer>,
+    ) -> Result<Self, SettingsError> {
+        let (settings, ignored) = open_telemetry::settings(variable);
+        let mut layers = vec![Layer::text(DEFAULTS)?, Layer::flags(&settings)?];
+        layers.extend(above);
+        Ok(Self { ignored, ..Self::of(layers)? })
     }
 
     /// The defaults changed by `text` (TOML), without files and environment.

@@ -1,51 +1,84 @@
 //! The variables that configure OpenTelemetry in any program, as settings of homing.
 //!
-//! Source: OpenTelemetry, *Environment Variable Specification* and *OTLP Exporter Configuration*.
+//! A malformed one is ignored with a warning: it is meant for other programs, too, and ends none.
+//!
+//! Source: OpenTelemetry, *Environment Variable Specification* ("generate a warning and gracefully
+//! ignore the setting"), *Resource SDK* ("the entire environment variable value SHOULD be
+//! discarded"), and *OTLP Exporter Configuration*.
 
-use config::{ConfigError, Environment, Source};
+use std::ffi::OsString;
+
+use homing_delivery::settings::TracesSettings;
+use homing_domain::settings::SettingsError;
+
+type Field = fn(&mut TracesSettings) -> &mut String;
 
 /// Settings, with the variables that are read for them.
-const VARIABLES: [(&str, &str); 4] = [
-    ("traces.collector", "OTEL_EXPORTER_OTLP_ENDPOINT"),
-    ("traces.headers", "OTEL_EXPORTER_OTLP_HEADERS"),
-    ("traces.service_name", "OTEL_SERVICE_NAME"),
-    ("traces.resource_attributes", "OTEL_RESOURCE_ATTRIBUTES"),
+const VARIABLES: [(&str, &str, Field); 4] = [
+    ("traces.collector", "OTEL_EXPORTER_OTLP_ENDPOINT", |traces| &mut traces.collector),
+    ("traces.headers", "OTEL_EXPORTER_OTLP_HEADERS", |traces| &mut traces.headers),
+    ("traces.service_name", "OTEL_SERVICE_NAME", |traces| &mut traces.service_name),
+    ("traces.resource_attributes", "OTEL_RESOURCE_ATTRIBUTES", |traces| {
+        &mut traces.resource_attributes
+    }),
 ];
 const DISABLED: &str = "OTEL_SDK_DISABLED";
 
-/// Those of this process. An empty one counts as absent.
-pub(super) fn variables() -> Environment {
-    Environment::with_prefix("OTEL").keep_prefix(true).ignore_empty(true)
+/// A variable that is ignored because it is malformed. Its value may be a secret.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct IgnoredVariable {
+    /// Its name.
+    pub name: &'static str,
+    /// The right form.
+    pub message: String,
 }
 
-/// The settings for which there are `variables`; none while the SDK is to be disabled.
+/// The settings for which there are variables, found by their names with `variable`; none while the
+/// SDK is to be disabled. Beside them, the variables that are ignored. An empty one counts as absent.
 pub(super) fn settings(
-    variables: &Environment,
-) -> Result<Vec<(&'static str, String)>, ConfigError> {
-    let variables = variables.collect()?;
-    let value = |name: &str| variables.get(&name.to_lowercase()).map(ToString::to_string);
-    if value(DISABLED).is_some_and(|value| value.eq_ignore_ascii_case("true")) {
-        return Ok(Vec::new());
+    variable: impl Fn(&str) -> Option<OsString>,
+) -> (Vec<(&'static str, String)>, Vec<IgnoredVariable>) {
+    let (mut settings, mut ignored) = (Vec::new(), Vec::new());
+    let mut ignore = |name, message| ignored.push(IgnoredVariable { name, message });
+    let variable = |name| variable(name).filter(|value| !value.is_empty());
+    match variable(DISABLED).map(|value| value.to_ascii_lowercase()) {
+        Some(value) if value == "true" => return (settings, ignored),
+        Some(value) if value != "false" => ignore(DISABLED, "write true or false".to_owned()),
+        Some(_) | None => {}
     }
-    Ok(VARIABLES.iter().filter_map(|(key, name)| Some((*key, value(name)?))).collect())
+    for (key, name, field) in VARIABLES {
+        match variable(name).map(|value| checked(value, field)) {
+            Some(Ok(value)) => settings.push((key, value)),
+            Some(Err(message)) => ignore(name, message),
+            None => {}
+        }
+    }
+    (settings, ignored)
 }
 
-/// The variable that is read for a setting.
-pub(super) fn variable(key: &str) -> Option<&'static str> {
-    VARIABLES.iter().find(|(one, _)| *one == key).map(|(_, variable)| *variable)
+/// The value, where it is a sound one for this field; else the right form.
+fn checked(value: OsString, field: Field) -> Result<String, String> {
+    let value = value.into_string().map_err(|_| "write it in UTF-8".to_owned())?;
+    let mut traces = TracesSettings::default();
+    field(&mut traces).clone_from(&value);
+    traces.check().map(|()| value).map_err(|error| match error {
+        SettingsError::Value { message, .. } => message,
+        other => other.to_string(),
+    })
 }
 
 #[cfg(test)]
 mod tests {
+    use std::{collections::BTreeMap, os::unix::ffi::OsStringExt};
+
     use super::*;
-    use crate::config::{DEFAULTS, Settings, SettingsError, layers::Layer};
-    use homing_domain::report::Chain;
+    use crate::config::{Settings, layers::Layer};
 
     /// The settings by these variables and a file with this text.
     fn read(set: &[(&str, &str)], file: &str) -> Result<Settings, SettingsError> {
-        let set = set.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
-        let variables = Layer::open_telemetry(&variables().source(Some(set.collect())))?;
-        Settings::of(vec![Layer::text(DEFAULTS)?, variables, Layer::text(file)?])
+        let set: BTreeMap<_, _> = set.iter().copied().collect();
+        let variable = |name: &str| set.get(name).map(OsString::from);
+        Settings::with_variables(variable, vec![Layer::text(file)?])
     }
 
     const ENDPOINT: (&str, &str) = ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://127.0.0.1:4318/");
@@ -99,14 +132,28 @@ mod tests {
     }
 
     #[test]
-    fn errors_name_the_variable_and_no_secret() {
-        let error = |name: &'static str, value: &'static str| {
-            Chain(&read(&[(name, value)], "").unwrap_err()).to_string()
+    fn a_malformed_variable_is_ignored_and_named_without_its_value() {
+        let ignored = |name: &'static str, value: &'static str| {
+            let settings = read(&[("OTEL_SERVICE_NAME", "webhooks"), (name, value)], "").unwrap();
+            assert_eq!(settings.traces.service_name, "webhooks", "{name}: only it is ignored");
+            assert_eq!(settings.traces.collector, "");
+            let [ignored] = settings.ignored.try_into().unwrap();
+            let IgnoredVariable { name, message } = ignored;
+            format!("{name}: {message}")
         };
-        insta::assert_snapshot!(error("OTEL_EXPORTER_OTLP_ENDPOINT", "127.0.0.1:4317"), @"`traces.collector` (OTEL_EXPORTER_OTLP_ENDPOINT): write it as http://127.0.0.1:4318, or https://…; empty: no traces");
-        insta::assert_snapshot!(error("OTEL_EXPORTER_OTLP_HEADERS", "Bearer hidden"), @"`traces.headers` (OTEL_EXPORTER_OTLP_HEADERS): write them as name=value,name=value; a comma in a value is %2C");
-        insta::assert_snapshot!(error("OTEL_EXPORTER_OTLP_HEADERS", "a key=hidden"), @"`traces.headers` (OTEL_EXPORTER_OTLP_HEADERS): write them as name=value,name=value; a comma in a value is %2C");
-        insta::assert_snapshot!(error("OTEL_RESOURCE_ATTRIBUTES", "production"), @"`traces.resource_attributes` (OTEL_RESOURCE_ATTRIBUTES): write them as name=value,name=value; a comma in a value is %2C");
+        insta::assert_snapshot!(ignored("OTEL_EXPORTER_OTLP_ENDPOINT", "127.0.0.1:4317"), @"OTEL_EXPORTER_OTLP_ENDPOINT: write it as http://127.0.0.1:4318, or https://…; empty: no traces");
+        insta::assert_snapshot!(ignored("OTEL_EXPORTER_OTLP_HEADERS", "Bearer hidden"), @"OTEL_EXPORTER_OTLP_HEADERS: write them as name=value,name=value; a comma in a value is %2C");
+        insta::assert_snapshot!(ignored("OTEL_EXPORTER_OTLP_HEADERS", "a key=hidden"), @"OTEL_EXPORTER_OTLP_HEADERS: write them as name=value,name=value; a comma in a value is %2C");
+        insta::assert_snapshot!(ignored("OTEL_RESOURCE_ATTRIBUTES", "production"), @"OTEL_RESOURCE_ATTRIBUTES: write them as name=value,name=value; a comma in a value is %2C");
+        insta::assert_snapshot!(ignored("OTEL_SDK_DISABLED", "1"), @"OTEL_SDK_DISABLED: write true or false");
+    }
+
+    #[test]
+    fn a_variable_that_is_not_utf8_is_ignored() {
+        let variable = |name: &str| (name == ENDPOINT.0).then(|| OsString::from_vec(vec![0xff]));
+        let settings = Settings::with_variables(variable, Vec::new()).unwrap();
+        let message = "write it in UTF-8".to_owned();
+        assert_eq!(settings.ignored, [IgnoredVariable { name: ENDPOINT.0, message }]);
     }
 
     #[test]

@@ -11,8 +11,8 @@ use homing_domain::settings::SettingsError;
 
 const AS_PAIRS: &str = "write them as name=value,name=value; a comma in a value is %2C";
 
-/// The destination of spans.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+/// The destination of spans; by [`Default`] there is none.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct TracesSettings {
     /// The collector, `http://127.0.0.1:4318`; empty: no spans are recorded.
