@@ -53,34 +53,32 @@ impl Broker {
 }
 
 impl Claim {
-    /// Deletes every queue and exchange of the topology, with all messages; returns how many queues
-    /// there were. Repeats until none is left: a killed process may have declared one just before.
+    /// Deletes every queue and exchange of the topology, with all messages. Repeats until none is
+    /// left: a killed process may have declared one just before.
     ///
     /// # Errors
     ///
     /// [`BrokerError`]: some are left.
-    pub async fn clear(&self) -> Result<usize, BrokerError> {
+    pub async fn clear(&self) -> Result<(), BrokerError> {
         let channel = open(&self.connection).await?;
-        let mut found = 0;
-        while let more @ 1.. = self.clear_once(&channel).await? {
-            found += more;
-        }
-        Ok(found)
+        while self.clear_once(&channel).await? {}
+        Ok(())
     }
 
-    async fn clear_once(&self, channel: &Channel) -> Result<usize, BrokerError> {
+    /// True if there was a queue.
+    async fn clear_once(&self, channel: &Channel) -> Result<bool, BrokerError> {
         let topology = self.broker.topology();
-        let mut found = 0;
+        let mut found = false;
         // Queues that dead-letter to others first: nothing may be moved into a deleted queue.
         for queue in topology.queues().into_iter().rev() {
             if depth(&self.connection, &queue.name).await?.is_some() {
-                found += 1;
+                found = true;
                 delete_queue(channel, &queue.name).await?;
             }
         }
         for (name, _by) in topology.superseded() {
             if depth(&self.connection, &name).await?.is_some() {
-                found += 1;
+                found = true;
                 delete_queue(channel, &name).await?;
             }
         }

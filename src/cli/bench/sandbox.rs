@@ -7,23 +7,19 @@ use tempfile::TempDir;
 use crate::{cli::failure::Failure, config::Settings};
 use homing_broker::{Broker, claim::Claim, error::BrokerError, topology::Topology};
 use homing_delivery::settings::ScheduleSettings;
-use homing_store::settings::StoreUrl;
 
 /// The suffix of the installation's prefix. Long, so that no other installation has it: everything
 /// below it is deleted.
 const SUFFIX: &str = "homing-bench";
-/// Deliveries answered with 500 wait for this long, so they do not come again.
+/// What is not delivered waits for this long, so it does not come again.
 const WAIT: Duration = Duration::from_secs(3_600);
 
 /// Queues and a folder for one run.
 pub(super) struct Sandbox {
-    settings: Settings,
+    /// The settings of all processes.
+    pub(super) settings: Settings,
     claim: Claim,
     broker: Broker,
-    /// Queues that a killed run left.
-    found: usize,
-    /// True if the installation's store is of the kind that is measured here.
-    has_the_store: bool,
     _folder: TempDir,
 }
 
@@ -40,7 +36,6 @@ impl Sandbox {
             source,
         })?;
         let file = folder.path().join("homing.db");
-        let has_the_store = matches!(settings.store.place(), Ok(StoreUrl::Sqlite(_)));
         let settings = disposable(settings, &file.display().to_string());
         let topology = Topology::new(&settings.broker.prefix, [WAIT]);
         let broker = Broker::passive(&settings.broker, topology).map_err(Failure::Settings)?;
@@ -52,33 +47,18 @@ impl Sandbox {
                  wait for it, or measure with another `broker.prefix`"
             ))
         })?;
-        let found = claim.clear().await.map_err(|error| refused(prefix, error))?;
-        Ok(Self { settings, claim, broker, found, has_the_store, _folder: folder })
-    }
-
-    /// The settings of all parts.
-    pub(super) fn settings(&self) -> &Settings {
-        &self.settings
-    }
-
-    /// True if the installation's store is of the kind that is measured here.
-    pub(super) fn has_the_store(&self) -> bool {
-        self.has_the_store
-    }
-
-    /// Queues that a killed run left.
-    pub(super) fn found(&self) -> u64 {
-        u64::try_from(self.found).unwrap_or(u64::MAX)
+        claim.clear().await.map_err(|error| refused(prefix, error))?;
+        Ok(Self { settings, claim, broker, _folder: folder })
     }
 
     /// Deletes everything.
     pub(super) async fn clear(self) -> Result<(), Failure> {
-        let cleared = self.claim.clear().await.map(drop);
+        let cleared = self.claim.clear().await;
         let released = self.claim.release().await;
         self.broker.close().await;
         cleared.and(released).map_err(|error| {
             Failure::Bench(format!(
-                "the queues are not all deleted; `homing bench --clean` does that: {}",
+                "the queues are not all deleted; the next `homing bench` does that: {}",
                 error.report()
             ))
         })

@@ -1,47 +1,38 @@
 //! The sink: endpoints in the bench's own process that accept every request and record the times.
 
-use std::{convert::Infallible, io, sync::Arc, time::Duration};
+use std::{io, sync::Arc, time::Duration};
 
-use bytes::Bytes;
-use http_body_util::{BodyExt, Full};
-use hyper::{
-    Request, Response, StatusCode, body::Incoming, server::conn::http1, service::service_fn,
+use axum::{
+    body::{Body, to_bytes},
+    extract::State,
+    handler::Handler,
+    serve::ListenerExt,
 };
-use hyper_util::rt::{TokioIo, TokioTimer};
+use bytes::Bytes;
 use parking_lot::Mutex;
 use tokio::{
     net::TcpListener,
     sync::Notify,
     time::{Instant, sleep},
 };
-use tokio_util::task::TaskTracker;
 
-/// A body is `{"due_us":"<16 hexadecimal digits>","fill":"xxx…"}`.
-const BEFORE_DUE: &str = "{\"due_us\":\"";
-const DUE_DIGITS: usize = 16;
-const AFTER_DUE: &str = "\",\"fill\":\"";
-const END: &str = "\"}";
-
-/// A body of `bytes` bytes of an event that is due `due` after the start; `None`: of the warm-up.
-pub(super) fn body(due: Option<Duration>, bytes: usize) -> Bytes {
-    // From 1: zero is the warm-up.
-    let due = due.map_or(0, |due| due.as_micros().saturating_add(1));
-    let mut body = format!("{BEFORE_DUE}{due:0DUE_DIGITS$x}{AFTER_DUE}").into_bytes();
-    body.resize(bytes.saturating_sub(END.len()).max(body.len()), b'x');
-    body.extend_from_slice(END.as_bytes());
+/// A body of `bytes` bytes of an event that is due `due` after the start: that in microseconds, as
+/// JSON, and blanks.
+pub(super) fn body(due: Duration, bytes: usize) -> Bytes {
+    let mut body = due.as_micros().to_string().into_bytes();
+    body.resize(bytes.max(body.len()), b' ');
     body.into()
 }
 
-fn due(body: &Bytes) -> Option<Duration> {
-    let digits = body.strip_prefix(BEFORE_DUE.as_bytes())?.get(..DUE_DIGITS)?;
-    let due = u64::from_str_radix(std::str::from_utf8(digits).ok()?, 16).ok()?;
-    due.checked_sub(1).map(Duration::from_micros)
+fn due(body: &Bytes) -> Duration {
+    let text = body.split(|byte| *byte == b' ').next().unwrap_or_default();
+    let micros = std::str::from_utf8(text).ok().and_then(|text| text.parse().ok());
+    Duration::from_micros(micros.unwrap_or_default())
 }
 
-/// Endpoints that answer after `latency`, `fail_percent` of a hundred requests with 500.
+/// Endpoints that answer after `latency`.
 pub(super) struct Sink {
-    pub(super) latency: Duration,
-    pub(super) fail_percent: u32,
+    latency: Duration,
     /// The instant from which `due` counts.
     pub(super) start: Instant,
     pub(super) arrivals: Mutex<Arrivals>,
@@ -49,75 +40,50 @@ pub(super) struct Sink {
     pub(super) came: Notify,
 }
 
-/// The requests that came; all but `warm_up` without those of the warm-up.
+/// The requests that came.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Arrivals {
-    pub(super) warm_up: u64,
-    pub(super) failed: u64,
     pub(super) first: Duration,
     pub(super) last: Duration,
-    /// The sum of the times between request and answer.
-    pub(super) answering: Duration,
     /// From when each was due to its arrival.
     pub(super) latencies: Vec<Duration>,
 }
 
 impl Arrivals {
-    pub(super) fn requests(&self) -> u64 {
-        u64::try_from(self.latencies.len()).unwrap_or(u64::MAX)
+    pub(super) fn requests(&self) -> u32 {
+        u32::try_from(self.latencies.len()).unwrap_or(u32::MAX)
     }
 }
 
 impl Sink {
-    /// Counts a request; the status that it is answered with.
-    fn take(&self, body: &Bytes) -> StatusCode {
-        let now = self.start.elapsed();
-        let mut arrivals = self.arrivals.lock();
-        let Some(due) = due(body) else {
-            arrivals.warm_up += 1;
-            return StatusCode::OK;
-        };
-        if arrivals.latencies.is_empty() {
-            arrivals.first = now;
-        }
-        arrivals.last = now;
-        arrivals.latencies.push(now.saturating_sub(due));
-        // Evenly: of each hundred consecutive requests, as many as there are per cent.
-        let failed = arrivals.requests() * u64::from(self.fail_percent) / 100;
-        let fails = failed > arrivals.failed;
-        arrivals.failed = failed;
-        if fails { StatusCode::INTERNAL_SERVER_ERROR } else { StatusCode::OK }
-    }
-
-    async fn answer(
-        self: Arc<Self>,
-        request: Request<Incoming>,
-    ) -> Result<Response<Full<Bytes>>, Infallible> {
-        let mut response = Response::new(Full::default());
-        let Ok(body) = request.into_body().collect().await else { return Ok(response) };
-        let begun = Instant::now();
-        *response.status_mut() = self.take(&body.to_bytes());
-        self.came.notify_one();
-        if !self.latency.is_zero() {
-            sleep(self.latency).await;
-        }
-        self.arrivals.lock().answering += begun.elapsed();
-        Ok(response)
+    pub(super) fn new(latency: Duration) -> Self {
+        let (start, arrivals) = (Instant::now(), Mutex::default());
+        Self { latency, start, arrivals, came: Notify::new() }
     }
 
     /// Serves without end.
     pub(super) async fn serve(self: Arc<Self>, listener: TcpListener) -> io::Result<()> {
-        let connections = TaskTracker::new();
-        loop {
-            let (stream, _peer) = listener.accept().await?;
-            // Without it, answers are only a little later.
-            let _kept = stream.set_nodelay(true);
-            let sink = Arc::clone(&self);
-            let service = service_fn(move |request| Arc::clone(&sink).answer(request));
-            let mut http = http1::Builder::new();
-            let io = TokioIo::new(stream);
-            connections.spawn(http.timer(TokioTimer::new()).serve_connection(io, service));
+        // Without it, answers are only a little later.
+        let listener = listener.tap_io(|stream| drop(stream.set_nodelay(true)));
+        axum::serve(listener, answer.with_state(self).into_make_service()).await
+    }
+}
+
+async fn answer(State(sink): State<Arc<Sink>>, body: Body) {
+    // As long as the bench makes them.
+    let Ok(body) = to_bytes(body, usize::MAX).await else { return };
+    let now = sink.start.elapsed();
+    {
+        let mut arrivals = sink.arrivals.lock();
+        if arrivals.latencies.is_empty() {
+            arrivals.first = now;
         }
+        arrivals.last = now;
+        arrivals.latencies.push(now.saturating_sub(due(&body)));
+    }
+    sink.came.notify_one();
+    if !sink.latency.is_zero() {
+        sleep(sink.latency).await;
     }
 }
 
@@ -125,17 +91,11 @@ impl Sink {
 mod tests {
     use super::*;
 
-    #[tokio::test]
-    async fn as_many_fail_as_are_to_and_the_warm_up_does_not_count() {
-        let (latency, start) = (Duration::ZERO, Instant::now());
-        let (arrivals, came) = (Mutex::default(), Notify::new());
-        let sink = Sink { latency, fail_percent: 25, start, arrivals, came };
-        assert_eq!(sink.take(&body(None, 64)), StatusCode::OK);
-        let body = body(Some(Duration::ZERO), 64);
-        assert_eq!((body.len(), due(&body)), (64, Some(Duration::ZERO)));
-        let statuses: Vec<_> = (0..8).map(|_| sink.take(&body).as_u16()).collect();
-        assert_eq!(statuses, [200, 200, 200, 500, 200, 200, 200, 500]);
-        let arrivals = sink.arrivals.lock();
-        assert_eq!((arrivals.warm_up, arrivals.requests(), arrivals.failed), (1, 8, 2));
+    #[test]
+    fn a_body_says_when_it_was_due() {
+        let at = Duration::from_micros(1_234_567);
+        let body = body(at, 64);
+        assert_eq!((body.len(), due(&body)), (64, at));
+        serde_json::from_slice::<u64>(&body).unwrap();
     }
 }
