@@ -249,13 +249,13 @@ impl Emptying<'_> {
         let (exchange, routing_key) = (fetched.exchange.clone(), fetched.routing_key.clone());
         let leads_somewhere = exchange == names.events()
             || exchange == names.route() && self.broker.topology().takes(&routing_key);
-        let outgoing = fetched.outgoing();
-        let address = if leads_somewhere {
-            Address { exchange, routing_key }
+        if leads_somewhere {
+            (fetched.outgoing(), Address { exchange, routing_key })
         } else {
-            Route::Retry.address(names, &outgoing)
-        };
-        (outgoing, address)
+            let due = fetched.due();
+            let address = Route::Retry.address(names, &due);
+            (due, address)
+        }
     }
 
     /// Declares the topology, unless that was done just before: a message must not come straight

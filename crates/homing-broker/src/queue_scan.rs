@@ -13,6 +13,7 @@ use lapin::{
     Channel,
     message::Delivery,
     options::{BasicAckOptions, BasicNackOptions},
+    types::ShortString,
 };
 use tokio_util::task::TaskTracker;
 
@@ -23,7 +24,7 @@ use super::{
     connection::PassiveConnection,
     error::{BrokerError, ROUND_TRIP_DEADLINE, within},
     headers::{DeadLettered, Headers},
-    message::Outgoing,
+    message::{self, Outgoing},
     scan_lock::ScanLock,
     topology::{Depth, Finding, Names, Topology, depth, depth_on},
 };
@@ -76,6 +77,8 @@ pub struct Fetched {
     pub routing_key: String,
     /// The last dead-lettering, if the broker put the message into the queue.
     pub moved: Option<DeadLettered>,
+    /// The time after which the broker parks it, if it is to be held.
+    hold_time: Option<ShortString>,
     /// The delivery tag, for removing it.
     tag: u64,
 }
@@ -230,6 +233,7 @@ impl Fetched {
         let routing_key = delivery.routing_key.to_string();
         let way = (exchange.as_str(), routing_key.as_str());
         let origin = Origin::of(names, rules, way, &delivery.properties);
+        let hold_time = message::hold_time(&delivery.properties, &origin);
         let body = Bytes::from(delivery.data);
         let new_id = || EventId::from(clock::new_id());
         let moved = Headers(delivery.properties.headers().as_ref()).moved();
@@ -239,6 +243,7 @@ impl Fetched {
             exchange,
             routing_key,
             moved,
+            hold_time,
             tag: delivery.delivery_tag,
         }
     }
@@ -260,9 +265,13 @@ impl Fetched {
         }
     }
 
-    /// The message in the form in which it is published again.
-    #[must_use]
-    pub fn outgoing(&self) -> Outgoing {
+    /// The message in the form in which it is published to the same queue again.
+    pub(super) fn outgoing(&self) -> Outgoing {
+        self.due().ending_after(self.hold_time.clone())
+    }
+
+    /// The message in the form in which it is published as due.
+    pub(super) fn due(&self) -> Outgoing {
         match &self.content {
             Ok(message) => message.outgoing(),
             Err(unreadable) => unreadable.replayed(),

@@ -40,7 +40,7 @@ fn event(id: &str, topic: &str) -> Outgoing {
     Message::of_event(event).outgoing()
 }
 
-async fn unbind(channel: &Channel, (queue, exchange, key): (&str, &str, &str)) {
+pub(super) async fn unbind(channel: &Channel, (queue, exchange, key): (&str, &str, &str)) {
     let unbound =
         channel.queue_unbind(queue.into(), exchange.into(), key.into(), FieldTable::default());
     unbound.await.expect("unbound");

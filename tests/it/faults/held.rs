@@ -3,13 +3,8 @@
 
 use std::{collections::BTreeSet, time::Duration};
 
-use homing_domain::{
-    circuit::{CircuitRules, StateName},
-    clock,
-    outcome::Outcome,
-    tally::Tally,
-    url::EndpointUrl,
-};
+use futures_util::{StreamExt, stream};
+use homing_domain::{circuit::StateName, clock, outcome::Outcome, tally::Tally, url::EndpointUrl};
 use homing_store::Intervention;
 use serde_json::json;
 use sqlx::{Connection, SqliteConnection, sqlite::SqliteConnectOptions};
@@ -19,12 +14,14 @@ use crate::{
     circuits::{CIRCUIT, wait_for_state},
     held::{Endpoint, numbers, publish, set},
     support::{
+        PATIENCE,
         broker::{Corner, Publisher, Raw},
         eventually, holds,
         installation::{Installation, millis},
         node::{Node, queues_settle},
         process::Site,
         receiver::{Receiver, Reply},
+        within,
     },
 };
 
@@ -34,7 +31,12 @@ const CONCURRENCY: usize = 8;
 const SETTINGS: &str = "endpoint.max_concurrency = 8\n";
 
 /// Checks for one URL that each event was accepted; returns how many came more than once.
-fn account(fault: &str, accepted: &[String], expected: &[String], took: Duration) -> usize {
+pub(super) fn account(
+    fault: &str,
+    accepted: &[String],
+    expected: &[String],
+    took: Duration,
+) -> usize {
     let distinct: BTreeSet<_> = accepted.iter().collect();
     let missing = expected.iter().filter(|body| !distinct.contains(body)).count();
     let duplicates = accepted.len() - distinct.len();
@@ -131,6 +133,18 @@ async fn a_broker_killed_while_a_held_queue_is_emptied_loses_nothing() {
     assert!(duplicates <= CONCURRENCY, "{duplicates}");
 }
 
+/// Opens the circuits of `urls`, as many failures do.
+pub(super) async fn open_at_once(installation: &Installation, urls: &[EndpointUrl]) {
+    let failed = Outcome::Refused { status: 503, retry_after: None };
+    let tally =
+        (0..200).map(|_| Tally::of(&failed, clock::now())).fold(Tally::default(), Tally::merge);
+    let tallies: Vec<_> = urls.iter().map(|url| (url.clone(), tally.clone())).collect();
+    let rules = installation.settings.circuit.rules().expect("the rules make sense");
+    let merged = installation.parts.store.merge_tallies(&tallies, &rules, clock::now()).await;
+    let mut circuits = merged.expect("the store answers").circuits.into_iter();
+    assert!(circuits.all(|(.., turned)| turned.is_some()), "not all circuits opened");
+}
+
 /// Goal: URLs beyond the held queues lose nothing, and are as late as their own step. Method: 200
 /// URLs that are open at once, eight queues.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -146,16 +160,7 @@ async fn two_hundred_open_urls_with_eight_held_queues_lose_nothing() {
         installation.subscribe(json!({"url": url, "topics": ["#"]})).await;
         urls.push(url.parse().expect("a URL"));
     }
-    let failed = Outcome::Refused { status: 503, retry_after: None };
-    let tally =
-        (0..200).map(|_| Tally::of(&failed, clock::now())).fold(Tally::default(), Tally::merge);
-    let tallies: Vec<_> = urls.iter().map(|url| (url.clone(), tally.clone())).collect();
-    let store = &installation.parts.store;
-    let merged = store.merge_tallies(&tallies, &CircuitRules::default(), clock::now()).await;
-    assert!(
-        merged.expect("the store answers").circuits.iter().all(|(.., turned)| turned.is_some())
-    );
-
+    open_at_once(&installation, &urls).await;
     let running = installation.start();
     for number in 0..EVENTS {
         installation.publisher.publish(Raw::new("t", &format!("e{number}"), "{}")).await;
@@ -231,6 +236,43 @@ async fn a_slot_that_changes_its_owner_under_load_loses_nothing() {
     let fault = "slot's owner changed three times";
     let duplicates = account(fault, &endpoint.accepted(), &held, enabled.elapsed());
     assert_eq!(duplicates, 0);
+}
+
+/// Goal: a URL that is enabled after a long time gets all that was held, each delivery once, within
+/// the patience of a test. Method: a worker of its own process.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn fifty_thousand_that_were_held_while_a_url_was_frozen_come_once() {
+    const HELD: u32 = 50_000;
+    const PUBLISHED_AT_ONCE: usize = 256;
+    let site = Site::new(&[600_000], "");
+    let endpoint = Endpoint::answering(200).await;
+    let url = endpoint.receiver.url("/");
+    site.run(&["topology", "apply"]);
+    site.subscribe(&url, "#", &[]);
+    site.run(&["endpoints", "disable", &url]);
+    let worker = site.start();
+    let (publisher, held) = (site.publisher().await, numbers(0..HELD));
+    stream::iter(&held)
+        .for_each_concurrent(PUBLISHED_AT_ONCE, |body| {
+            publisher.publish(Raw::new("t", &format!("e{body}"), body.clone()))
+        })
+        .await;
+    let queue = site.corner.topology.names().held(0);
+    within(2 * PATIENCE, async || {
+        let depth = publisher.depth(&queue).await;
+        holds(depth == HELD, format!("{depth} are held"))
+    })
+    .await;
+
+    site.run(&["endpoints", "enable", &url]);
+    let enabled = Instant::now();
+    endpoint.receiver.wait_for(held.len()).await;
+    let took = enabled.elapsed();
+    site.wait_until_settled().await;
+    let duplicates =
+        account("frozen, then enabled with 50,000 held", &endpoint.accepted(), &held, took);
+    assert_eq!(duplicates, 0);
+    drop(worker);
 }
 
 /// Goal: without the store deliveries to an open URL wait on their schedule, and come back to the

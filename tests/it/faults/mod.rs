@@ -13,6 +13,7 @@ mod connection;
 mod endpoint;
 mod frames;
 mod held;
+mod held_queue;
 mod names;
 mod operator;
 mod poison;

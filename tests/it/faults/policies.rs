@@ -28,7 +28,7 @@ const WAITS: [u64; 1] = [100];
 const EVENTS: usize = 40;
 
 /// For everything of `prefix`.
-async fn set(node: &Node, command: &str, prefix: &str, policy: &str) {
+pub(super) async fn set_policy(node: &Node, command: &str, prefix: &str, policy: &str) {
     let pattern = format!("^{prefix}");
     node.ctl(&[command, "blanket", &pattern, policy, "--apply-to", "queues"]).await;
 }
@@ -67,7 +67,7 @@ async fn nothing_is_lost_under(node: &Node, (set_command, clear): (&str, &str), 
     let installation = Installation::at(corner, &WAITS, "").await;
     let receiver = Receiver::answering(|_| Reply::status(503)).await;
     installation.subscribe_all(&receiver.url("/")).await;
-    set(node, set_command, &prefix, policy).await;
+    set_policy(node, set_command, &prefix, policy).await;
     let running = installation.start();
     for number in 0..EVENTS {
         publish(&installation, number).await;
@@ -122,7 +122,7 @@ async fn a_queue_that_is_full_is_named() {
     let corner = Corner::at(node.url.clone(), &millis(&WAITS));
     let installation = Installation::at(corner, &WAITS, "").await;
     let (broker, parked) = (&installation.parts.broker, installation.names().parked());
-    set(&node, "set_operator_policy", &parked, r#"{"max-length": 2}"#).await;
+    set_policy(&node, "set_operator_policy", &parked, r#"{"max-length": 2}"#).await;
     let event = Event {
         id: EventId::new("e").expect("an id"),
         topic: Topic::new("t").expect("a topic"),
@@ -168,7 +168,7 @@ async fn a_lock_survives_every_policy() {
         let prefix = format!("locks{number}");
         let (one, other) = (locker(&node, &prefix), locker(&node, &prefix));
         one.connect().await.expect("it connects");
-        set(&node, "set_policy", &prefix, policy).await;
+        set_policy(&node, "set_policy", &prefix, policy).await;
         for _ in 0..2 {
             let lock = one.try_lock("main", 1).await.expect("it is known");
             let lock = lock.expect("it is free");

@@ -30,8 +30,8 @@ mod tests;
 mod write;
 
 pub use origin::Origin;
-pub(crate) use read::renewed;
 pub use read::{Unreadable, UnreadableReason};
+pub(crate) use read::{hold_time, renewed};
 pub use write::Outgoing;
 
 /// Names of the headers that homing adds.

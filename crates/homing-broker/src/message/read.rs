@@ -130,7 +130,7 @@ impl Message {
 }
 
 /// Copies a message for republishing to its queue through the route exchange: unchanged, without
-/// that on which the broker acts.
+/// that on which the broker acts. What is held has its [time](hold_time) again.
 pub(crate) fn renewed(properties: &BasicProperties, origin: &Origin<'_>, body: Bytes) -> Outgoing {
     let headers = Headers(properties.headers().as_ref());
     let copy = as_received(properties, &headers, origin.sender());
@@ -147,6 +147,13 @@ pub(crate) fn renewed(properties: &BasicProperties, origin: &Origin<'_>, body: B
         body,
         properties: Arc::new(copy.with_delivery_mode(PERSISTENT).with_headers(table)),
     }
+    .ending_after(hold_time(properties, origin))
+}
+
+/// The time after which the broker parks a message that is held; homing gives it to no others. The
+/// broker counts it from the publish: a copy may be parked late, and never early.
+pub(crate) fn hold_time(properties: &BasicProperties, origin: &Origin<'_>) -> Option<ShortString> {
+    properties.expiration().clone().filter(|_| *origin.sender() == Sender::Homing)
 }
 
 fn text(property: Option<&ShortString>) -> Option<String> {

@@ -8,7 +8,7 @@ use lapin::{
     types::{AMQPValue, FieldTable},
 };
 
-use super::{Message, Origin, Unreadable, header};
+use super::{Message, Origin, Unreadable, header, renewed};
 use crate::{
     publish::Route,
     settings::{EventsSettings, SubscriptionHeader, TopicFrom},
@@ -169,6 +169,12 @@ fn what_the_broker_parks_from_a_held_queue_has_the_reason_of_its_last_refusal() 
     let route = Route::Held { slot: 1, at_most: Duration::from_millis(1_500) };
     let properties = message.outgoing().over(route).properties;
     assert_eq!(properties.expiration().as_ref().unwrap().as_str(), "1500");
+    let renewed = |origin: &Origin<'_>| {
+        let renewed = renewed(&properties, origin, Bytes::new());
+        renewed.properties.expiration().as_ref().map(ToString::to_string)
+    };
+    assert_eq!(renewed(&Origin::homing()).as_deref(), Some("1500"), "its copy is parked, too");
+    assert_eq!(renewed(&Origin::publisher("t", EventsSettings::default())), None);
 
     let parked = |death: &str| {
         let mut died = FieldTable::default();

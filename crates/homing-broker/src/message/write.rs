@@ -3,7 +3,10 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use lapin::{BasicProperties, types::FieldTable};
+use lapin::{
+    BasicProperties,
+    types::{FieldTable, ShortString},
+};
 
 use super::{Carried, Message, Parked, Unreadable, header};
 use crate::{headers, publish::Route, topology::MAX_TTL_MS};
@@ -45,8 +48,16 @@ impl Outgoing {
         if let Route::Held { at_most, .. } = route {
             // The broker takes whole milliseconds. Zero would end it where no consumer waits.
             let at_most = at_most.as_millis().clamp(1, u128::from(MAX_TTL_MS)).to_string();
+            self = self.ending_after(Some(at_most.into()));
+        }
+        self
+    }
+
+    /// With the time after which the broker parks it, if it has one.
+    pub(crate) fn ending_after(mut self, time: Option<ShortString>) -> Self {
+        if let Some(time) = time {
             let properties = Arc::unwrap_or_clone(self.properties);
-            self.properties = Arc::new(properties.with_expiration(at_most.into()));
+            self.properties = Arc::new(properties.with_expiration(time));
         }
         self
     }

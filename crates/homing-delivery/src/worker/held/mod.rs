@@ -27,6 +27,7 @@
 //! | a worker does not know yet that it closed | it goes on holding, and the others take it out |
 //! | the process stops | as the circuit opening again; what is in flight has `worker.drain_grace` |
 //! | a worker of an earlier version runs beside | it knows no slots: what it takes goes up the ladder or is parked frozen; what is held waits for a worker of this version, and is parked at the end of its time without one |
+//! | a subscription moves to another URL, and others stay | what is held for it stays, too, until the queue is emptied |
 //! | what is held waits for longer than its schedule is long | the broker parks it, with the reason of its refusal |
 
 mod queue;
