@@ -13,6 +13,7 @@ use super::{
     show,
     tables::{fields, find, table},
 };
+use homing_domain::report::without_types;
 
 /// Names more alike than this are suggested, as in clap.
 const ALIKE: f64 = 0.7;
@@ -192,7 +193,17 @@ impl Layers {
         } else {
             return unreadable(error);
         };
-        let default = self.0.first().and_then(|layer| find(&layer.values.cache, key));
+        let default = |key| self.0.first().and_then(|layer| find(&layer.values.cache, key));
+        if message.contains(", expected struct ")
+            && let Some((entries, name)) = key.rsplit_once('.')
+            && default(entries).and_then(table).is_some_and(Map::is_empty)
+        {
+            let message = format!(
+                "each of `{entries}` has a name: write [{entries}.NAME] and `{name}` below"
+            );
+            return self.blame(SettingsError::Value { key: key.clone(), origin: None, message });
+        }
+        let (default, message) = (default(key), without_types(&message).into_owned());
         if default.and_then(table).is_some() {
             let message = format!("this is a section; write [{key}] and its settings below");
             return self.blame(SettingsError::Value { key: key.clone(), origin: None, message });

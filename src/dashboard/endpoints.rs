@@ -98,9 +98,9 @@ pub(super) async fn show(
     let url = endpoint(&fields)?;
     let services = &app.services;
     let requests = services.circuits.requests().await?;
-    let held = services.circuits.held().await?;
+    let held = services.circuits.held_for(&url).await?;
     let view = View::of(&url, &services.circuits.get(&url).await?).with(&requests);
-    let view = view.with_held(&held);
+    let view = view.with_held(held.as_slice());
     let filter = RecordFilter { url: Some(url.as_str().to_owned()), ..RecordFilter::default() };
     let wanted = RecordPage { filter, after: None, limit: ATTEMPTS };
     let records = services.store.attempts(&wanted).await?.records;

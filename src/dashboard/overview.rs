@@ -8,7 +8,8 @@ use axum::{Extension, extract::State, response::Response};
 use super::{
     chart::{self, Shapes},
     layout::{Layout, NavItem, Visitor, page as answer},
-    words::{self, Due},
+    links,
+    words::{self, Due, When},
 };
 use crate::{
     overview::{Kind, Overview, Queue},
@@ -66,6 +67,8 @@ struct Rung {
     next: Option<Due>,
     /// Without a report of a worker, the wait itself is a bound.
     within: Option<String>,
+    /// Its URL has it since then.
+    since: Option<When>,
 }
 
 pub(super) async fn page(
@@ -112,6 +115,7 @@ impl Rung {
             bar: chart::bar(messages.into(), most.into(), class),
             next: queue.next_due_ms.map(Due::at),
             within,
+            since: queue.since_ms.map(When::at),
             queue: queue.clone(),
         }
     }
@@ -221,7 +225,7 @@ fn circuits(overview: &Overview, found: &mut Vec<Attention>) {
     let Some(counts) = overview.circuits else { return };
     if counts.frozen > 0 {
         let what = words::count(counts.frozen, "endpoint is frozen", "endpoints are frozen");
-        let why = "Nothing is sent to it until it is enabled; its deliveries are parked.";
+        let why = "Nothing is sent to it until it is enabled; its deliveries are held.";
         let frozen = Attention::bad(what, why.to_owned());
         found.push(frozen.helped("/endpoints?state=frozen", "Show frozen"));
     }

@@ -244,12 +244,14 @@ impl History {
     ) -> Result<(), StoreError> {
         let Some(url) = url.filter(|url| !circuits.contains_key(*url)) else { return Ok(()) };
         let Ok(endpoint) = url.parse::<EndpointUrl>() else { return Ok(()) };
-        match self.store.circuit(&endpoint).await {
-            Ok(Some(circuit)) => {
-                circuits.insert(url.to_owned(), circuits::View::of(&endpoint, &circuit));
+        match self.circuits.get(&endpoint).await {
+            Ok(circuit) => {
+                let held = self.circuits.held_for(&endpoint).await?;
+                let view = circuits::View::of(&endpoint, &circuit).with_held(held.as_slice());
+                circuits.insert(url.to_owned(), view);
                 Ok(())
             }
-            Ok(None) | Err(StoreError::CorruptCircuit(_)) => Ok(()),
+            Err(StoreError::CorruptCircuit(_)) => Ok(()),
             Err(error) => Err(error),
         }
     }

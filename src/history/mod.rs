@@ -14,7 +14,7 @@ use serde::Serialize;
 pub use self::explain::{DeliveryTimeline, Explanation, Lookup, Parked, Unsent};
 
 use homing_broker::Broker;
-use homing_delivery::parking::Parking;
+use homing_delivery::{circuits::CircuitBreakers, parking::Parking};
 use homing_domain::{
     id::{DeliveryId, SubscriptionId},
     record::{AttemptEvent, Class, Gap, Record, RecordId},
@@ -29,6 +29,7 @@ pub struct History {
     store: Arc<dyn Store>,
     broker: Broker,
     parking: Parking,
+    circuits: CircuitBreakers,
 }
 
 /// A record of the attempt log. Instants are RFC 3339.
@@ -171,7 +172,8 @@ impl History {
     #[must_use]
     pub fn new(store: Arc<dyn Store>, broker: Broker) -> Self {
         let parking = Parking::new(broker.clone());
-        Self { store, broker, parking }
+        let circuits = CircuitBreakers::new(Arc::clone(&store), broker.clone());
+        Self { store, broker, parking, circuits }
     }
 
     /// A page of the attempt log, the newest first.

@@ -220,7 +220,7 @@ fn skipped<'a>(known: &Timeline<'a>) -> Option<&'a str> {
 fn because(reason: ParkReason) -> &'static str {
     match reason {
         ParkReason::Exhausted => "no wait of its schedule is left",
-        ParkReason::CircuitOpen => "the schedule ended while the circuit was open",
+        ParkReason::CircuitOpen => "the schedule ended before its circuit closed again",
         ParkReason::Frozen => "its URL is frozen",
         ParkReason::Gone => "the endpoint answered 410 Gone",
         ParkReason::Cancelled => "its handler cancelled it",
@@ -256,7 +256,11 @@ fn waiting(
 fn holding(circuit: Option<&circuits::View>, until: UnixMillis, now: UnixMillis) -> String {
     let next = blocking(circuit, now)
         .unwrap_or_else(|| "its circuit is closed: it is sent in its turn".to_owned());
-    format!("{next}; parked at {until} where it still waits then")
+    let beside = circuit.and_then(|circuit| circuit.held).map(|held| match held {
+        1 => "; 1 delivery is held for its URL".to_owned(),
+        held => format!("; {held} deliveries are held for its URL, the oldest is sent first"),
+    });
+    format!("{next}{}; parked at {until} where it still waits then", beside.unwrap_or_default())
 }
 
 /// The effect of a circuit that is not closed.

@@ -17,7 +17,7 @@ use tokio::{
     time::{Instant, timeout},
 };
 
-use homing_broker::Broker;
+use homing_broker::{Broker, topology::Names};
 use homing_domain::{
     activity::{COSTLY_FOR, CostlyFilters, Due, Figures, Minute, WorkerReport, minute_of},
     clock,
@@ -113,7 +113,7 @@ pub struct Worker {
 }
 
 /// The part of the overview from the store.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct Stored {
     subscriptions: u64,
     unreadable: Vec<UnreadableSubscription>,
@@ -123,16 +123,17 @@ pub struct Stored {
     dues: Vec<Due>,
     workers: Vec<WorkerReport>,
     sources: Vec<homing_livestream::View>,
+    owners: Vec<queues::Owner>,
 }
 
 impl Stored {
-    /// Reads it.
+    /// Reads it; `names` are those of the installation's queues.
     ///
     /// # Errors
     ///
     /// [`StoreError`].
     pub async fn read(
-        store: &dyn Store,
+        (store, names): (&dyn Store, &Names),
         sources: &SourceSettings,
         unreadable: &UnreadableSubscriptions,
         now: UnixMillis,
@@ -146,6 +147,7 @@ impl Stored {
             dues: store.next_dues(now).await?,
             workers: store.workers().await?,
             sources: homing_livestream::views(sources, store).await?,
+            owners: queues::Owner::of(store.held_slots(names.prefix()).await?, names),
         })
     }
 }
@@ -176,15 +178,12 @@ impl Overview {
         let is_known = stored.is_some();
         let counted = stored.as_ref().map(|stored| (stored.subscriptions, stored.circuits));
         let (subscriptions, circuits) = counted.unzip();
-        let (recorded, dues, workers, (sources, unreadable_subscriptions, costly)) = match stored {
-            Some(Stored { minutes, dues, workers, sources, unreadable, costly, .. }) => {
-                (minutes, dues, workers, (sources, unreadable, costly))
-            }
-            None => Default::default(),
-        };
+        let stored = stored.unwrap_or_default();
         for queue in &mut queues {
-            queue.learn(&dues);
+            queue.learn_due(&stored.dues);
+            queue.learn_owner(&stored.owners);
         }
+        let recorded = stored.minutes;
         let mut last_hour = Figures::default();
         for minute in &recorded {
             last_hour += minute.figures;
@@ -196,14 +195,14 @@ impl Overview {
             broker,
             store,
             subscriptions,
-            unreadable_subscriptions,
-            costly_subscriptions: costly.into_iter().map(CostlySubscription::from).collect(),
+            unreadable_subscriptions: stored.unreadable,
+            costly_subscriptions: stored.costly.into_iter().map(CostlySubscription::from).collect(),
             circuits,
             rates: rates(&minutes, now),
             last_hour,
             minutes,
-            workers: workers.into_iter().map(alive).collect(),
-            sources,
+            workers: stored.workers.into_iter().map(alive).collect(),
+            sources: stored.sources,
             queues,
         }
     }
@@ -302,7 +301,8 @@ impl StatusService {
 
     async fn read(&self) -> Overview {
         let now = clock::now();
-        let stored = Stored::read(self.store.as_ref(), &self.sources, &self.unreadable, now);
+        let of = (self.store.as_ref(), self.broker.topology().names());
+        let stored = Stored::read(of, &self.sources, &self.unreadable, now);
         let (queues, stored) = tokio::join!(
             timeout(PART_DEADLINE, queues(&self.broker)),
             timeout(PART_DEADLINE, stored)
@@ -338,13 +338,9 @@ mod tests {
     fn stored(minutes: Vec<Minute>) -> Stored {
         Stored {
             subscriptions: 3,
-            unreadable: Vec::new(),
-            costly: Vec::new(),
             circuits: UnsettledCounts { open: 1, frozen: 0 },
             minutes,
-            dues: Vec::new(),
-            workers: Vec::new(),
-            sources: Vec::new(),
+            ..Stored::default()
         }
     }
 

@@ -7,9 +7,10 @@ use serde::Serialize;
 use homing_broker::{
     Broker,
     error::BrokerError,
-    topology::{Depth, QueueKind, QueueSpec, State},
+    topology::{Depth, Names, QueueKind, QueueSpec, State},
 };
-use homing_domain::{activity::Due, report::duration, time::UnixMillis};
+use homing_domain::{activity::Due, report::duration, time::UnixMillis, url::EndpointUrl};
+use homing_store::HeldSlot;
 
 /// The purpose of a queue, in the order of a message's life.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, utoipa::ToSchema)]
@@ -52,6 +53,28 @@ pub struct Queue {
     pub consumers: Option<u32>,
     /// The next due time that workers reported; only in wait queues that hold messages.
     pub next_due_ms: Option<UnixMillis>,
+    /// The URL whose deliveries it holds; only in held queues that a URL has.
+    pub url: Option<String>,
+    /// The time since when the URL has it.
+    pub since_ms: Option<UnixMillis>,
+}
+
+/// The URL that has a held queue.
+#[derive(Clone, Debug)]
+pub(super) struct Owner {
+    queue: String,
+    url: EndpointUrl,
+    since: UnixMillis,
+}
+
+impl Owner {
+    /// The owners of the queues of `slots`.
+    pub(super) fn of(slots: Vec<HeldSlot>, names: &Names) -> Vec<Self> {
+        let owner = |HeldSlot { slot, url, since }| {
+            url.map(|url| Self { queue: names.held(slot), url, since })
+        };
+        slots.into_iter().filter_map(owner).collect()
+    }
 }
 
 /// All queues at `broker`, in the order of a message's life.
@@ -125,17 +148,27 @@ impl Queue {
             messages: depth.map(|depth| depth.messages),
             consumers: depth.map(|depth| depth.consumers),
             next_due_ms: None,
+            url: None,
+            since_ms: None,
         }
     }
 
-    /// False for a held queue without messages, of which there are many.
+    /// False for a held queue that no URL has and that is empty, of which there are many.
     #[must_use]
     pub fn is_listed(&self) -> bool {
-        self.kind != Kind::Held || self.messages != Some(0)
+        self.kind != Kind::Held || self.messages != Some(0) || self.url.is_some()
+    }
+
+    /// Sets the URL that has it.
+    pub(super) fn learn_owner(&mut self, owners: &[Owner]) {
+        let Some(owner) = owners.iter().find(|owner| owner.queue == self.name) else { return };
+        self.holds = format!("waits for {}", owner.url.as_str());
+        self.url = Some(owner.url.as_str().to_owned());
+        self.since_ms = Some(owner.since);
     }
 
     /// Sets the next due time of its wait.
-    pub(super) fn learn(&mut self, dues: &[Due]) {
+    pub(super) fn learn_due(&mut self, dues: &[Due]) {
         if self.messages.is_none_or(|messages| messages == 0) {
             return;
         }
@@ -160,6 +193,8 @@ mod tests {
             messages: Some(messages),
             consumers: Some(0),
             next_due_ms: None,
+            url: None,
+            since_ms: None,
         }
     }
 
@@ -168,7 +203,7 @@ mod tests {
         let at = UnixMillis::new(7);
         let dues = [Due { wait: Duration::from_millis(50), at }];
         let learnt = |mut queue: Queue| {
-            queue.learn(&dues);
+            queue.learn_due(&dues);
             queue.next_due_ms
         };
         assert_eq!(learnt(queue(Some(50), 1)), Some(at));

@@ -6,6 +6,7 @@ use url::{Origin, Url};
 use super::RegistryError;
 use homing_domain::{
     filter::Connector,
+    report::without_types,
     signature::SigningSecret,
     subscription::{Draft, FieldError},
     url::EndpointUrl,
@@ -107,8 +108,10 @@ fn with(draft: &Draft, changes: Map<String, Value>) -> Result<Draft, FieldError>
         let value = if value.is_null() { defaults(&name) } else { value };
         fields.insert(name, value);
     }
-    serde_path_to_error::deserialize(Value::Object(fields))
-        .map_err(|error| FieldError::new(error.path().to_string(), error.inner()))
+    serde_path_to_error::deserialize(Value::Object(fields)).map_err(|error| {
+        let message = error.inner().to_string();
+        FieldError::new(error.path().to_string(), without_types(&message))
+    })
 }
 
 /// The default of a field.

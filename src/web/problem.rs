@@ -24,7 +24,10 @@ use tracing::error;
 
 use crate::registry::RegistryError;
 use homing_broker::error::BrokerError;
-use homing_domain::{report::Chain, subscription::FieldError};
+use homing_domain::{
+    report::{Chain, without_types},
+    subscription::FieldError,
+};
 use homing_store::{QuotaError, StoreError};
 use homing_telemetry::metrics;
 
@@ -296,8 +299,8 @@ pub(crate) fn json_problem(path: &str, error: &serde_json::Error) -> Problem {
     }
     let text = error.to_string();
     let place = format!(" at line {} column {}", error.line(), error.column());
-    let message = text.strip_suffix(&place).unwrap_or(&text);
-    Problem::field(FieldError::new(full_path(path, message), message))
+    let message = without_types(text.strip_suffix(&place).unwrap_or(&text));
+    Problem::field(FieldError::new(full_path(path, &message), message))
 }
 
 /// The path with the name of a field that is missing, unknown or duplicate, which serde puts into

@@ -159,6 +159,7 @@ async fn what_is_held_names_its_circuit_and_the_next_probe() {
     let next = timeline.next.as_deref().expect("what is next");
     contains(next, "its circuit is open since ");
     contains(next, ", next probe at ");
+    contains(next, "held for its URL");
     let circuit = timeline.circuit.as_ref().expect("its circuit");
     contains(next, circuit.next_probe.as_deref().expect("a probe"));
     assert_eq!(timeline.attempts.last().and_then(|last| last.attempt), None);

@@ -212,6 +212,11 @@ async fn what_comes_for_a_frozen_url_is_held_until_it_is_enabled() {
     publish(&installation, &held).await;
     installation.wait_for_depth(&installation.names().held(0), 100).await;
     assert_eq!(endpoint.receiver.count(), 0);
+    let overview = installation.parts.status_service.overview().await;
+    let shown = overview.queues.iter().find(|queue| queue.url.as_ref() == Some(&url));
+    let shown = shown.expect("its queue is shown");
+    assert_eq!((shown.messages, shown.holds.as_str()), (Some(100), &*format!("waits for {url}")));
+    assert!(shown.since_ms.is_some() && shown.is_listed());
 
     set(&installation, &url, Intervention::Enable).await;
     endpoint.wait_for(&held).await;

@@ -31,6 +31,25 @@ impl fmt::Display for Chain<'_> {
     }
 }
 
+/// An error of serde's in the words of JSON, without the names of types in the code: `expected
+/// struct Draft` becomes `expected an object`.
+#[must_use]
+pub fn without_types(message: &str) -> Cow<'_, str> {
+    const KINDS: [(&str, &str); 5] = [
+        ("expected struct ", "expected an object"),
+        ("expected struct variant ", "expected an object"),
+        ("expected enum ", "expected a string"),
+        ("expected a map", "expected an object"),
+        ("expected a sequence", "expected a list"),
+    ];
+    let found = KINDS.iter().rev().find_map(|(kind, plain)| {
+        let (before, after) = message.rsplit_once(kind)?;
+        let is_name = |c: char| c.is_alphanumeric() || matches!(c, '_' | ':' | '<' | '>');
+        Some(format!("{before}{plain}{}", after.trim_start_matches(is_name)))
+    });
+    found.map_or(Cow::Borrowed(message), Cow::Owned)
+}
+
 /// `250 ms`, `5 s`, `1 min 25 s`, `48 h 13 min`: rounded to what matters at that size.
 #[must_use]
 pub fn duration(duration: Duration) -> String {

@@ -160,6 +160,8 @@ mod tests {
         insta::assert_snapshot!(draft(r#"{"url": "u", "url": "u"}"#), @"url: duplicate field `url`");
         insta::assert_snapshot!(draft(r#"{"url": "u", "filter_connector": "XOR"}"#), @"filter_connector: unknown variant `XOR`, expected `AND` or `OR`");
         insta::assert_snapshot!(draft(r#"{"url": "u", "headers": {"x": 1}}"#), @"headers.x: invalid type: integer `1`, expected a string");
+        insta::assert_snapshot!(draft(r#"{"url": "u", "topics": [], "workfront": 1}"#), @"workfront: invalid type: integer `1`, expected an object");
+        insta::assert_snapshot!(draft(r#"{"url": "u", "topics": [], "headers": []}"#), @"headers: invalid type: sequence, expected an object");
         insta::assert_snapshot!(draft("[]"), @"body: not a JSON object");
     }
 

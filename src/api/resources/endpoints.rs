@@ -128,9 +128,9 @@ pub(super) async fn get(
         FieldError::new("url", "missing; say which endpoint: `?url=https://example.com/hook`")
     })?;
     let requests = app.services.circuits.requests().await?;
-    let held = app.services.circuits.held().await?;
+    let held = app.services.circuits.held_for(&url).await?;
     let view = View::of(&url, &app.services.circuits.get(&url).await?).with(&requests);
-    let view = view.with_held(&held);
+    let view = view.with_held(held.as_slice());
     let parked = if parked { Some(count(&app, &url).await?) } else { None };
     Ok(Json(One { view, parked }))
 }
@@ -267,8 +267,8 @@ pub(super) async fn probe(
 ) -> Result<Json<One>, Problem> {
     let url = endpoint(&request.url)?;
     let circuit = set_circuit(&app, &url, Intervention::Probe, false).await?;
-    let held = app.services.circuits.held().await?;
-    Ok(Json(One { view: View::of(&url, &circuit).with_held(&held), parked: None }))
+    let held = app.services.circuits.held_for(&url).await?;
+    Ok(Json(One { view: View::of(&url, &circuit).with_held(held.as_slice()), parked: None }))
 }
 
 /// The request is done once the circuit is set: a count that fails, waits for another scan, or

@@ -140,8 +140,8 @@ pub(super) async fn run(
     let requests = services.circuits.requests().await.map_err(Failure::Store)?;
     // Counting connects to the broker, which declares what is missing there.
     globals::remember_queues(services).await.map_err(Failure::Store)?;
-    let held = services.circuits.held().await.map_err(Failure::Store)?;
-    let view = View::of(&arguments.url, &circuit).with(&requests).with_held(&held);
+    let held = services.circuits.held_for(&arguments.url).await.map_err(Failure::Store)?;
+    let view = View::of(&arguments.url, &circuit).with(&requests).with_held(held.as_slice());
     let mut parked = None;
     if arguments.parked {
         let counted =

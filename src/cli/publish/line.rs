@@ -11,6 +11,7 @@ use homing_domain::{
     delivery::Progress,
     event::{CONTENT_TYPE_DEFAULT, ContentEncoding, Event, NO_CODING},
     id::{EventId, SubscriptionId},
+    report::without_types,
     topic::Topic,
 };
 
@@ -167,10 +168,11 @@ fn build(parts: Parts) -> Result<(EventId, Outgoing), String> {
 /// The line is named by its number in the file; only the column is of use.
 fn json_error(error: &serde_json::Error) -> String {
     let text = error.to_string();
+    let text = without_types(&text);
     let place = format!(" at line {} column {}", error.line(), error.column());
     match text.strip_suffix(&place) {
         Some(text) if error.line() == 1 => format!("{text} at column {}", error.column()),
-        Some(_) | None => text,
+        Some(_) | None => text.into_owned(),
     }
 }
 

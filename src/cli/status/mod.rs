@@ -135,7 +135,8 @@ impl Viewer {
             Arc::clone(self.store.insert(opened))
         };
         let sources = &self.settings.source;
-        let read = Stored::read(store.as_ref(), sources, &self.unreadable, clock::now());
+        let of = (store.as_ref(), self.broker.topology().names());
+        let read = Stored::read(of, sources, &self.unreadable, clock::now());
         read.await.map_err(Failure::Store)
     }
 

@@ -131,7 +131,7 @@ fn ladder(queues: &[Queue], output: &mut Output<'_>) -> Result<(), Failure> {
         let messages = messages.unwrap_or_else(|| queue.state.to_owned());
         let consumers = queue.consumers.map(|number| number.to_string()).unwrap_or_default();
         let due = next_due(queue, now);
-        rows.add([queue.name.clone(), queue.holds.clone(), messages, consumers, due]);
+        rows.add([queue.name.clone(), holds(queue), messages, consumers, due]);
     }
     rows.write(output, &[2, 3])?;
     if queues.iter().any(|queue| queue.messages.is_none()) {
@@ -139,6 +139,12 @@ fn ladder(queues: &[Queue], output: &mut Output<'_>) -> Result<(), Failure> {
         output.line("Not all queues are as they should be: `homing topology check` says more.")?;
     }
     Ok(())
+}
+
+fn holds(queue: &Queue) -> String {
+    let since = queue.since_ms.map(|since| words::to_seconds(&since.to_string()));
+    let since = since.map(|since| format!(" since {since}"));
+    format!("{}{}", queue.holds, since.unwrap_or_default())
 }
 
 /// Without a report of a worker, the wait itself is a bound.

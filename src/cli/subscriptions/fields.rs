@@ -6,7 +6,7 @@ use serde_json::{Map, Value};
 use tokio::io::AsyncReadExt;
 
 use crate::cli::failure::Failure;
-use homing_domain::{filter::Connector, subscription::FieldError};
+use homing_domain::{filter::Connector, report::without_types, subscription::FieldError};
 
 /// More than any subscription needs.
 const MAX_FILE_BYTES: u64 = 1024 * 1024;
@@ -135,7 +135,7 @@ pub(super) fn parse<T: DeserializeOwned>(text: &str, field: &str) -> Result<T, F
             ));
         }
         let path = if path == "." { field.to_owned() } else { path };
-        Failure::Field(FieldError::new(path, error))
+        Failure::Field(FieldError::new(path, without_types(&error.to_string())))
     })?;
     reader.end().map_err(|error| Failure::Field(FieldError::new(field, error)))?;
     Ok(read)
@@ -170,7 +170,7 @@ mod tests {
     fn a_bad_draft_names_the_field() {
         insta::assert_snapshot!(error("nothing"), @"`subscription`: this is not JSON: expected ident at line 1 column 2");
         insta::assert_snapshot!(error(r#"{"url":"x","topics":["#), @"`subscription`: this is not JSON: EOF while parsing a list at line 1 column 21");
-        insta::assert_snapshot!(error(r#"{"url":"x","topics":"t"}"#), @r#"`topics`: invalid type: string "t", expected a sequence at line 1 column 23"#);
+        insta::assert_snapshot!(error(r#"{"url":"x","topics":"t"}"#), @r#"`topics`: invalid type: string "t", expected a list at line 1 column 23"#);
         insta::assert_snapshot!(error(r#"{"url":"x","topics":["t"],"filter":[]}"#), @"`filter`: unknown field `filter`, expected one of `url`, `topics`, `filters`, `filter_connector`, `auth_token`, `secrets`, `headers`, `schedule`, `rate_limit`, `description`, `workfront` at line 1 column 34");
         insta::assert_snapshot!(error(r#"{"url":"x","topics":["t"]} {}"#), @"`subscription`: trailing characters at line 1 column 28");
     }

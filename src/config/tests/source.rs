@@ -46,6 +46,8 @@ fn mistakes_of_a_source_are_reported_by_name() {
 #[test]
 fn a_list_of_sources_needs_names() {
     let error = |toml: &str| Chain(&Settings::from_toml(toml).unwrap_err()).to_string();
+    let nameless = "[source.livestream]\ntoken_url = \"https://hidden\"";
+    insta::assert_snapshot!(error(nameless), @"`source.livestream.token_url`: each of `source.livestream` has a name: write [source.livestream.NAME] and `token_url` below");
     insta::assert_snapshot!(error("[[source.livestream]]\nurl = \"x\""), @"`source.livestream`: every [[source.livestream]] has a `name`, a text");
     let twice = format!("[[source.livestream]]\nname = \"a\"\n{STREAM}").repeat(2);
     insta::assert_snapshot!(error(&twice), @"`source.livestream`: `a` is given twice");

@@ -37,12 +37,30 @@ impl CircuitBreakers {
             let Some(url) = slot.url else { continue };
             let mut messages = None;
             if is_asked {
-                let depth = timeout(DEPTH_DEADLINE, self.broker.lane_depth(Lane::Held(slot.slot)));
-                messages = depth.await.ok().and_then(Result::ok).map(|depth| depth.messages);
+                messages = self.messages_held(slot.slot).await;
                 is_asked = messages.is_some();
             }
             all.push(Held { url, since: slot.since, messages });
         }
         Ok(all)
+    }
+
+    /// The held queue of `url`, if it has one.
+    ///
+    /// # Errors
+    ///
+    /// As [`held`](Self::held).
+    pub async fn held_for(&self, url: &EndpointUrl) -> Result<Option<Held>, StoreError> {
+        let prefix = self.broker.topology().names().prefix();
+        let slots = self.store.held_slots(prefix).await?;
+        let own = slots.into_iter().find(|slot| slot.url.as_ref() == Some(url));
+        let Some(slot) = own else { return Ok(None) };
+        let messages = self.messages_held(slot.slot).await;
+        Ok(Some(Held { url: url.clone(), since: slot.since, messages }))
+    }
+
+    async fn messages_held(&self, slot: u16) -> Option<u32> {
+        let depth = timeout(DEPTH_DEADLINE, self.broker.lane_depth(Lane::Held(slot))).await;
+        Some(depth.ok()?.ok()?.messages)
     }
 }
