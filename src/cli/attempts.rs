@@ -3,9 +3,9 @@
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 
 use super::{
-    Output,
     failure::{Exit, Failure},
     globals::Globals,
+    output::Output,
     table::Rows,
     words,
 };

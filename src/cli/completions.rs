@@ -3,8 +3,8 @@
 use clap_complete::Shell;
 
 use super::{
-    Output,
     failure::{Exit, Failure},
+    output::Output,
 };
 
 const EXAMPLES: &str = "\
@@ -20,9 +20,14 @@ pub(super) struct Arguments {
     shell: Shell,
 }
 
-pub(super) fn run(arguments: &Arguments, output: &mut Output<'_>) -> Result<Exit, Failure> {
+/// Completes the words of `command`, the whole program.
+pub(super) fn run(
+    arguments: &Arguments,
+    mut command: clap::Command,
+    output: &mut Output<'_>,
+) -> Result<Exit, Failure> {
     let mut script = Vec::new();
-    clap_complete::generate(arguments.shell, &mut super::command(), "homing", &mut script);
+    clap_complete::generate(arguments.shell, &mut command, "homing", &mut script);
     output.bytes(&script)?;
     Ok(Exit::Done)
 }

@@ -1,8 +1,8 @@
 //! `homing config`
 
 use super::{
-    Output,
     failure::{Exit, Failure},
+    output::Output,
 };
 use crate::config::{self, Settings};
 

@@ -1,9 +1,10 @@
 //! `homing explain`
 
 use super::{
-    Output, attempts,
+    attempts,
     failure::{Exit, Failure},
     globals::Globals,
+    output::Output,
     table::Rows,
     words,
 };

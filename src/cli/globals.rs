@@ -9,7 +9,7 @@ use std::{
 use clap::ArgAction;
 use tracing::{debug, warn};
 
-use super::{Output, failure::Failure};
+use super::{failure::Failure, output::Output};
 use crate::{
     config::{IgnoredVariable, LogSettings, LooseFile, Renamed, Settings},
     history::History,

@@ -3,9 +3,9 @@
 use serde_json::json;
 
 use super::{
-    Output,
     failure::{Exit, Failure},
     globals::Globals,
+    output::Output,
     table::Rows,
 };
 use crate::services::Services;

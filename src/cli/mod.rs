@@ -157,7 +157,7 @@ async fn dispatch(cli: Cli, output: &mut Output<'_>) -> Result<Exit, Failure> {
         Command::Status(arguments) => status::run(&globals, &arguments, output).await,
         Command::Bench(arguments) => bench::run(&globals, &arguments, output).await,
         Command::Config(_) => config::run(output),
-        Command::Completions(arguments) => completions::run(&arguments, output),
+        Command::Completions(arguments) => completions::run(&arguments, Cli::command(), output),
     }
 }
 
@@ -184,10 +184,6 @@ fn not_parsed(error: &clap::Error, output: &mut Output<'_>) -> Result<Exit, Fail
     } else {
         Err(Failure::Usage(failure::usage_text(error)))
     }
-}
-
-fn command() -> clap::Command {
-    Cli::command()
 }
 
 #[cfg(test)]

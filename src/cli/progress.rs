@@ -7,7 +7,7 @@ use std::{
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle};
 
-use super::Output;
+use super::output::Output;
 use homing_domain::report::visible;
 
 /// A bar or a spinner, or nothing.

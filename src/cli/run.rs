@@ -10,9 +10,9 @@ use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use super::{
-    Output,
     failure::{Exit, Failure},
     globals::Globals,
+    output::Output,
 };
 use crate::{
     config::Settings,

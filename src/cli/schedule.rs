@@ -5,9 +5,9 @@ use std::time::Duration;
 use serde::Serialize;
 
 use super::{
-    Output,
     failure::{Exit, Failure},
     globals::Globals,
+    output::Output,
     table::Rows,
     words,
 };

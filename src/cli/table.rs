@@ -2,7 +2,7 @@
 
 use comfy_table::{Cell, CellAlignment, Color, ContentArrangement, Table, presets};
 
-use super::{Output, failure::Failure};
+use super::{failure::Failure, output::Output};
 use homing_domain::report::visible;
 
 /// The judgement that the colour of a cell shows.

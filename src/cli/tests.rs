@@ -79,7 +79,7 @@ fn help_is_an_answer() {
 
 #[test]
 fn every_command_has_examples() {
-    let command = command();
+    let command = Cli::command();
     let groups = ["subscriptions", "parked", "endpoints", "topology", "source"];
     let inner = groups.map(|group| command.find_subcommand(group).unwrap().get_subcommands());
     for command in command.get_subcommands().chain(inner.into_iter().flatten()) {
@@ -91,7 +91,7 @@ fn every_command_has_examples() {
 /// Nothing is hidden but the processes of the bench's own.
 #[test]
 fn every_command_is_in_the_help() {
-    let command = command();
+    let command = Cli::command();
     let hidden: Vec<_> = command.get_subcommands().filter(|one| one.is_hide_set()).collect();
     assert!(hidden.is_empty(), "{hidden:?}");
 }

@@ -3,9 +3,9 @@
 use serde::Serialize;
 
 use super::{
-    Output,
     failure::{Exit, Failure},
     globals::{self, Globals},
+    output::Output,
     table::{Rows, Tone},
     words,
 };

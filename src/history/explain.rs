@@ -2,22 +2,17 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use serde::Serialize;
-
-use super::{GapView, History, RecordView, timeline};
+use super::{
+    History, timeline,
+    view::{DeliveryTimeline, Explanation, GapView, Lookup, Unsent},
+};
 use homing_delivery::{
     circuits,
     parking::{Entry, Selection},
 };
 use homing_domain::{
-    clock,
-    id::{DeliveryId, SubscriptionId},
-    record::Record,
-    report::Chain,
-    subscription::Subscription,
-    time::UnixMillis,
-    topic::Topic,
-    url::EndpointUrl,
+    clock, id::SubscriptionId, record::Record, report::Chain, subscription::Subscription,
+    time::UnixMillis, topic::Topic, url::EndpointUrl,
 };
 use homing_store::{LogExtent, MAX_PAGE_LIMIT, Page, RecordFilter, RecordPage, StoreError};
 
@@ -31,101 +26,6 @@ const MAX_SUBSCRIPTIONS: usize = 20_000;
 const MAX_UNSENT: usize = 20;
 /// Gaps that are named, the newest.
 const GAPS_NAMED: usize = 10;
-
-/// The explanation of an event.
-#[derive(Clone, Debug, Serialize, utoipa::ToSchema)]
-pub struct Explanation {
-    /// Its id.
-    pub event: String,
-    /// Its topic, if known.
-    pub topic: Option<String>,
-    /// The timelines of its deliveries, one for each subscription.
-    pub deliveries: Vec<DeliveryTimeline>,
-    /// The first subscriptions that want the topic, without a known delivery.
-    pub unsent: Vec<Unsent>,
-    /// The scan of the parking queue; absent: it was not necessary.
-    pub parking: Option<Lookup>,
-    /// The newest gaps of the attempt log since the event.
-    pub gaps: Vec<GapView>,
-    /// Further facts, and the reasons why others are not known.
-    pub notes: Vec<String>,
-}
-
-/// The timeline of the event's delivery to one subscription.
-#[derive(Clone, Debug, Serialize, utoipa::ToSchema)]
-pub struct DeliveryTimeline {
-    /// The subscription; absent: the event was parked before its fan-out.
-    pub subscription: Option<SubscriptionId>,
-    /// The id sent as `webhook-id`.
-    pub delivery: Option<DeliveryId>,
-    /// The URL of the endpoint.
-    pub url: Option<String>,
-    /// `delivered`, `not_wanted`, `waits` or `parked`, as far as known.
-    pub state: &'static str,
-    /// Its state in a sentence.
-    pub summary: String,
-    /// The next step, or a remedy, in a sentence.
-    pub next: Option<String>,
-    /// The due time; RFC 3339.
-    pub due: Option<String>,
-    /// A command that sends it again.
-    pub command: Option<String>,
-    /// The circuit of its endpoint, unless the delivery is done.
-    pub circuit: Option<circuits::View>,
-    /// Its entry in the parking queue, if it was found.
-    pub parked: Option<Parked>,
-    /// Attempts, and holds without one, oldest first.
-    pub attempts: Vec<RecordView>,
-}
-
-/// A parked delivery.
-#[derive(Clone, Debug, Serialize, utoipa::ToSchema)]
-#[schema(as = ParkedState)]
-pub struct Parked {
-    /// The reason.
-    pub reason: &'static str,
-    /// The time of parking; RFC 3339. Absent if the broker parked it.
-    pub since: Option<String>,
-    /// Attempts made until then.
-    pub attempts: u32,
-    /// The last outcome.
-    pub last_outcome: Option<String>,
-}
-
-impl From<&Entry> for Parked {
-    fn from(entry: &Entry) -> Self {
-        Self {
-            reason: entry.reason.as_str(),
-            since: entry.parked_ms.map(|since| since.to_string()),
-            attempts: entry.attempts,
-            last_outcome: entry.last_outcome.clone(),
-        }
-    }
-}
-
-/// A subscription that wants the topic, without a known delivery.
-#[derive(Clone, Debug, Serialize, utoipa::ToSchema)]
-pub struct Unsent {
-    /// Its id.
-    pub subscription: SubscriptionId,
-    /// The URL of the endpoint.
-    pub url: String,
-    /// The possible reason.
-    pub why: &'static str,
-}
-
-/// A scan of the parking queue.
-#[derive(Clone, Debug, Default, Serialize, utoipa::ToSchema)]
-pub struct Lookup {
-    /// Messages scanned.
-    pub scanned: u32,
-    /// Messages in the queue.
-    pub total: u32,
-    /// True if all were scanned.
-    pub complete: bool,
-    /// The reason why it could not be scanned.
-    pub error: Option<String>,
-}
 
 /// The records and entries found.
 struct Found {

@@ -1,8 +1,7 @@
 //! The state of a delivery in words: from its records, the parking queue, and its circuit.
 
 use super::{
-    RecordView,
-    explain::{DeliveryTimeline, Lookup, Parked},
+    view::{DeliveryTimeline, Lookup, Parked, RecordView},
     words,
 };
 use homing_delivery::{circuits, parking::Entry};

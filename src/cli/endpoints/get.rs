@@ -5,9 +5,9 @@ use serde_json::json;
 
 use crate::{
     cli::{
-        Output,
         failure::{Exit, Failure},
         globals,
+        output::Output,
         output::fields_of,
         table::{Rows, Tone},
         words,

@@ -4,9 +4,9 @@ mod get;
 mod set;
 
 use super::{
-    Output,
     failure::{Exit, Failure},
     globals::Globals,
+    output::Output,
 };
 
 const EXAMPLES: &str = "\

@@ -7,8 +7,8 @@ use tokio_util::sync::CancellationToken;
 
 use super::filters::Filters;
 use crate::cli::{
-    Output,
     failure::{Exit, Failure},
+    output::Output,
     progress::Progress,
     run::Signals,
     words,

@@ -10,8 +10,8 @@ use serde_json::json;
 
 use super::filters::Filters;
 use crate::cli::{
-    Output,
     failure::{Exit, Failure},
+    output::Output,
     run::Signals,
 };
 use homing_delivery::parking::{Parking, Selection, Tally, export_line};

@@ -6,8 +6,8 @@ use serde_json::value::RawValue;
 
 use super::filters::Filters;
 use crate::cli::{
-    Output,
     failure::{Exit, Failure},
+    output::Output,
     table::Rows,
     words,
 };

@@ -6,9 +6,9 @@ mod filters;
 mod get;
 
 use super::{
-    Output,
     failure::{Exit, Failure},
     globals::Globals,
+    output::Output,
 };
 use homing_delivery::parking::Parking;
 

@@ -19,9 +19,9 @@ use self::{
     summary::Summary,
 };
 use super::{
-    Output,
     failure::{Exit, Failure},
     globals::Globals,
+    output::Output,
 };
 use homing_domain::id::SubscriptionId;
 

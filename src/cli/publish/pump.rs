@@ -11,7 +11,7 @@ use super::{
     line::Reader,
     summary::Summary,
 };
-use crate::cli::{Output, failure::Failure, progress::Progress};
+use crate::cli::{failure::Failure, output::Output, progress::Progress};
 use homing_broker::{Broker, Outgoing, Route, error::BrokerError};
 use homing_domain::id::EventId;
 

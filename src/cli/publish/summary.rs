@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use crate::cli::{Output, failure::Failure, words};
+use crate::cli::{failure::Failure, output::Output, words};
 use homing_domain::id::EventId;
 
 /// The results of the lines that were read.

@@ -3,8 +3,8 @@
 use serde_json::json;
 
 use crate::cli::{
-    Output,
     failure::{Exit, Failure},
+    output::Output,
     table::{Rows, Tone},
     words,
 };

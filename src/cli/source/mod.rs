@@ -5,9 +5,9 @@ mod get;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 
 use super::{
-    Output,
     failure::{Exit, Failure},
     globals::{self, Globals},
+    output::Output,
 };
 use crate::services::Services;
 use homing_domain::source::Reset;

@@ -10,9 +10,9 @@ use tokio::{
 };
 
 use super::{
-    Output,
     failure::{Exit, Failure},
     globals::Globals,
+    output::Output,
 };
 use crate::{
     config::Settings,

@@ -1,7 +1,7 @@
 //! The overview as text.
 
 use crate::{
-    cli::{Output, failure::Failure, table::Rows, words},
+    cli::{failure::Failure, output::Output, table::Rows, words},
     overview::{CostlySubscription, Health, Kind, Overview, Queue, Rates, UnreadableSubscription},
 };
 use homing_domain::{activity::Figures, clock, time::UnixMillis};

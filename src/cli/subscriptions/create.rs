@@ -7,9 +7,9 @@ use serde_json::{Value, json};
 use super::fields::{self, Fields};
 use crate::{
     cli::{
-        Output,
         failure::{Exit, Failure},
         globals,
+        output::Output,
     },
     registry::{Created, View},
     services::Services,

@@ -4,9 +4,9 @@ use serde_json::json;
 
 use crate::{
     cli::{
-        Output,
         failure::{Exit, Failure},
         globals,
+        output::Output,
     },
     services::Services,
 };

@@ -4,8 +4,8 @@ use serde_json::json;
 
 use crate::{
     cli::{
-        Output,
         failure::{Exit, Failure},
+        output::Output,
         table::Rows,
     },
     registry::{SecretView, View},

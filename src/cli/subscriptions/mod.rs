@@ -9,9 +9,9 @@ mod test;
 mod update;
 
 use super::{
-    Output,
     failure::{Exit, Failure},
     globals::Globals,
+    output::Output,
 };
 
 const EXAMPLES: &str = "\

@@ -5,9 +5,9 @@ use std::time::Duration;
 use super::create;
 use crate::{
     cli::{
-        Output,
         failure::{Exit, Failure},
         globals,
+        output::Output,
     },
     registry::OVERLAP_DEFAULT,
     services::Services,

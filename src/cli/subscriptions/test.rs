@@ -5,8 +5,8 @@ use serde_json::{json, value::RawValue};
 use super::fields;
 use crate::{
     cli::{
-        Output,
         failure::{Exit, Failure},
+        output::Output,
     },
     services::Services,
     test_event::{self, TestEvent, TestEventError, TestEventResponse},

@@ -5,9 +5,9 @@ use serde_json::Value;
 use super::{create, fields::Fields};
 use crate::{
     cli::{
-        Output,
         failure::{Exit, Failure},
         globals,
+        output::Output,
     },
     registry::Created,
     services::Services,
