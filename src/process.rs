@@ -137,16 +137,15 @@ fn sources(
     services: &Services,
     stop: CancellationToken,
 ) -> Result<impl Future<Output = ()> + use<>, StartError> {
-    use homing_livestream::{SourceParts, Sources};
-
-    let sources = SourceParts {
-        broker: services.broker.clone(),
-        store: Arc::clone(&services.store),
-        settings: services.settings.source.clone(),
-        endpoint: services.settings.endpoint.clone(),
-        drain_grace: services.settings.worker.drain_grace,
-    };
-    Ok(Sources::new(&sources).map_err(StartError::Endpoints)?.run(stop))
+    let settings = &services.settings;
+    let sources = homing_livestream::Sources::new(
+        services.broker.clone(),
+        &services.store,
+        &settings.source,
+        &settings.endpoint,
+        settings.worker.drain_grace,
+    );
+    Ok(sources.map_err(StartError::Endpoints)?.run(stop))
 }
 
 /// Refuses to read sources, if there are any.

@@ -19,7 +19,7 @@ fn report(arguments: &[&str]) -> (String, String, ExitCode) {
 
 #[test]
 fn the_commands_are_sound() {
-    command().debug_assert();
+    Cli::command().debug_assert();
 }
 
 #[test]

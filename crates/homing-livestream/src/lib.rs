@@ -57,7 +57,7 @@ use crate::settings::LivestreamSettings;
 
 pub use self::admin::{SlotView, SourceAdmin, SourceAdminError, View, views};
 #[cfg(feature = "reader")]
-pub use self::sources::{SourceParts, Sources};
+pub use self::sources::Sources;
 
 /// Changes with every setting that could change the service's answer. Reveals no secret.
 fn fingerprint(settings: &LivestreamSettings) -> String {

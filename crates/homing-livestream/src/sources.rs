@@ -32,20 +32,6 @@ use super::{
     seek,
 };
 
-/// The dependencies and settings of sources.
-pub struct SourceParts {
-    /// Publishes records, and has the locks.
-    pub broker: Broker,
-    /// Stores the state of sources.
-    pub store: Arc<dyn Store>,
-    /// `[source]`
-    pub settings: SourceSettings,
-    /// Its `ca_file` is trusted.
-    pub endpoint: EndpointSettings,
-    /// Deadline for publishing what was read before the order to stop.
-    pub drain_grace: Duration,
-}
-
 /// The sources that this process may read.
 pub struct Sources {
     broker: Broker,
@@ -73,21 +59,48 @@ pub(super) struct Source {
 }
 
 impl Sources {
-    /// Creates the sources without reading them.
+    /// Creates the sources of `settings` without reading them. `endpoint.ca_file` is trusted;
+    /// `drain_grace` is the deadline for publishing what was read before the order to stop.
     ///
     /// # Errors
     ///
     /// [`EndpointSetupError`]: TLS cannot be set up.
-    pub fn new(parts: &SourceParts) -> Result<Self, EndpointSetupError> {
-        let holder = format!("{}, process {}", host_name(), std::process::id());
+    pub fn new(
+        broker: Broker,
+        store: &Arc<dyn Store>,
+        settings: &SourceSettings,
+        endpoint: &EndpointSettings,
+        drain_grace: Duration,
+    ) -> Result<Self, EndpointSetupError> {
+        let waits = Waits { reconnect: settings.reconnect_wait, max: settings.max_backoff };
         let mut sources = Vec::new();
-        for (name, settings) in &parts.settings.livestream {
-            let tls = endpoint::tls(&parts.endpoint, &[b"http/1.1"])?;
-            let deadline = parts.settings.connect_deadline;
-            let http = Arc::new(Http::new(Arc::new(Network { deadline }), tls, deadline));
-            sources.push(Arc::new(Source::new(parts, name, settings, http, holder.clone())));
+        for (name, own) in &settings.livestream {
+            let tls = endpoint::tls(endpoint, &[b"http/1.1"])?;
+            let deadline = settings.connect_deadline;
+            let http = Http::new(Arc::new(Network { deadline }), tls, deadline);
+            sources.push(Arc::new(Source {
+                name: name.clone(),
+                settings: own.clone(),
+                shared: settings.clone(),
+                waits,
+                fingerprint: fingerprint(own),
+                holder: format!("{}, process {}", host_name(), std::process::id()),
+                drain_grace,
+                broker: broker.clone(),
+                store: Arc::clone(store),
+                reader: Reader {
+                    connector: Connector::new(Arc::new(http), own.clone()),
+                    waits,
+                    max_record_bytes: settings.max_record_bytes,
+                    max_idle: settings.max_idle,
+                },
+                recent: Mutex::new(Recent::new(settings.max_recent_ids)),
+                connected: Mutex::default(),
+                // Until the store has answered.
+                is_read: watch::Sender::new(false),
+            }));
         }
-        Ok(Self { broker: parts.broker.clone(), sources })
+        Ok(Self { broker, sources })
     }
 
     /// Reads until `stop`; then closes the connections and publishes what has been read.
@@ -104,39 +117,6 @@ impl Sources {
 }
 
 impl Source {
-    pub(super) fn new(
-        parts: &SourceParts,
-        name: &str,
-        settings: &LivestreamSettings,
-        http: Arc<Http>,
-        holder: String,
-    ) -> Self {
-        let shared = &parts.settings;
-        let waits = Waits { reconnect: shared.reconnect_wait, max: shared.max_backoff };
-        let reader = Reader {
-            connector: Connector::new(http, settings.clone()),
-            waits,
-            max_record_bytes: shared.max_record_bytes,
-            max_idle: shared.max_idle,
-        };
-        Self {
-            name: name.to_owned(),
-            settings: settings.clone(),
-            shared: shared.clone(),
-            waits,
-            fingerprint: fingerprint(settings),
-            holder,
-            drain_grace: parts.drain_grace,
-            broker: parts.broker.clone(),
-            store: Arc::clone(&parts.store),
-            reader,
-            recent: Mutex::new(Recent::new(shared.max_recent_ids)),
-            connected: Mutex::default(),
-            // Until the store has answered.
-            is_read: watch::Sender::new(false),
-        }
-    }
-
     /// True if this hit was not seen recently.
     pub(super) fn is_new(&self, hit: HitId) -> bool {
         self.recent.lock().insert(hit)
