@@ -38,7 +38,8 @@ fn judge(read: Result<Message, Box<Unreadable>>, origin: &Origin<'_>, body: &Byt
             assert!(body.ends_with(&message.event.body));
             assert!(!message.event.topic.is_own() || *origin == Origin::homing());
             let now = UnixMillis::new(0);
-            for copy in [message.outgoing(), message.replayed().outgoing()] {
+            let replayed = message.to(message.recipients.clone(), message.progress.replayed());
+            for copy in [message.outgoing(), replayed.outgoing()] {
                 drop(copy);
             }
             drop(message.parked(ParkReason::Exhausted, now).outgoing());

@@ -27,6 +27,7 @@ mod delivers;
 mod drains;
 mod endpoints;
 mod explains;
+mod fan_out;
 mod faults;
 mod feature_flags;
 mod filters;

@@ -2,7 +2,7 @@
 //! sends a larger one, with everything in flight on it.
 //!
 //! Left out are the values of a publisher's headers, largest first; then their names; then the ends
-//! of homing's own texts.
+//! of homing's own texts, and lists. No list that homing makes itself is so large: [`max_named`].
 //!
 //! Source: AMQP 0-9-1, 4.2.3 and 4.2.6.1; RabbitMQ's `rabbit_reader`, `check_frame_size`.
 
@@ -13,14 +13,29 @@ use lapin::{
     types::{AMQPValue, FieldTable, ShortString},
 };
 
-use super::{headers::OWN, message::header};
+use super::{
+    headers::OWN,
+    message::{MAX_NAMED, header},
+};
 
 /// Bytes of the frame itself, and of class, weight, body size, flags and table size.
 const OTHERS_BYTES: usize = 8 + 14 + 4;
 /// The least that is kept of a text of homing's.
 const MIN_TEXT_BYTES: usize = 128;
 
+/// The most that a message takes beside a list of subscriptions: six short strings, and homing's
+/// other headers.
+const BESIDE_LIST_BYTES: usize = 2_048;
+/// A subscription in a list, as [`value_bytes`] counts it.
+const NAMED_BYTES: usize = 9 + 36;
+
 type Fields = BTreeMap<ShortString, AMQPValue>;
+
+/// The most subscriptions that a message names: their list fits into a frame of `max_frame_bytes`.
+pub(super) fn max_named(max_frame_bytes: usize) -> usize {
+    let room = max_frame_bytes.saturating_sub(BESIDE_LIST_BYTES);
+    (room / NAMED_BYTES).clamp(1, MAX_NAMED)
+}
 
 /// Trims the properties to a frame of `max_frame_bytes`; returns them with the number of header
 /// bytes left out.
@@ -60,17 +75,21 @@ pub(super) fn leave_out(fields: &mut Fields, room: usize) {
     }
 }
 
-/// Truncates texts, longest first, until all headers take at most `room` bytes.
+/// Truncates texts and leaves out lists, longest first, until all headers take at most `room` bytes.
 fn shorten(fields: &mut Fields, room: usize) {
     let mut bytes = bytes_of(fields);
     let mut longest: Vec<_> = fields.values_mut().collect();
     longest.sort_by_key(|value| Reverse(value_bytes(value)));
     for value in longest {
-        let AMQPValue::LongString(text) = &*value else { continue };
         let too_much = bytes.saturating_sub(room);
         if too_much == 0 {
             return;
         }
+        if matches!(value, AMQPValue::FieldArray(_)) {
+            bytes = bytes.saturating_sub(value_bytes(value));
+            *value = AMQPValue::Void;
+        }
+        let AMQPValue::LongString(text) = &*value else { continue };
         let text = String::from_utf8_lossy(text.as_bytes());
         let kept = text.len().saturating_sub(too_much).max(MIN_TEXT_BYTES);
         let cut = text.get(..text.floor_char_boundary(kept)).unwrap_or_default().to_owned();
@@ -135,6 +154,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::headers;
 
     /// Bytes of the frame that the client makes of it.
     fn frame_bytes(properties: &BasicProperties) -> usize {
@@ -176,6 +196,39 @@ mod tests {
         assert_eq!(left_out, 6_008);
     }
 
+    /// Goal: no list of subscriptions is cut. Method: all else is as long as it can be.
+    #[test]
+    fn as_many_subscriptions_as_are_named_fit_into_a_frame() {
+        let long = || ShortString::from("x".repeat(255));
+        let number = || AMQPValue::LongLongInt(i64::MAX);
+        let mut fields: Fields = [
+            (header::RECEIVED, number()),
+            (header::REPLAYS, number()),
+            (header::RENEWALS, number()),
+            (header::UNROUTED, number()),
+            (header::TRACE_PARENT, AMQPValue::LongString("0".repeat(55).into())),
+        ]
+        .map(|(name, value)| (name.into(), value))
+        .into();
+        for (frame, named) in [(4_096, 45), (8_192, MAX_NAMED), (131_072, MAX_NAMED)] {
+            assert_eq!(max_named(frame), named);
+            let id = AMQPValue::LongString("01931f5a-9c4e-7000-8000-000000000001".into());
+            let list = AMQPValue::FieldArray(vec![id; named].into());
+            fields.insert(header::SUBSCRIPTIONS.into(), list);
+            let properties = BasicProperties::default()
+                .with_message_id(long())
+                .with_type(long())
+                .with_content_type(long())
+                .with_content_encoding(long())
+                .with_correlation_id(long())
+                .with_app_id(long())
+                .with_timestamp(1)
+                .with_delivery_mode(2)
+                .with_headers(fields.clone().into());
+            assert_eq!(fit(properties.clone(), frame), (properties, 0));
+        }
+    }
+
     #[test]
     fn texts_of_homing_are_cut_where_nothing_else_is_left() {
         let names: Vec<_> = (0..500).map(|number| format!("header-{number}")).collect();
@@ -202,7 +255,10 @@ mod tests {
                 names.iter().map(String::as_str).zip(sizes.iter().copied()).collect();
             fields.push(("x-homing-last-outcome", 16_384));
             fields.push(("x-homing-unparsed", 12_288));
-            let (fitted, _) = fit(properties(&fields), frame);
+            let given = properties(&fields);
+            let mut table = given.headers().clone().unwrap();
+            headers::put_texts(&mut table, header::SUBSCRIPTIONS, (0..65).map(|_| Some("é".repeat(40))));
+            let (fitted, _) = fit(given.with_headers(table), frame);
             prop_assert!(frame_bytes(&fitted) <= frame);
         }
     }

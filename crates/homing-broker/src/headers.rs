@@ -43,6 +43,12 @@ impl Headers<'_> {
         text(self.get(name)?)
     }
 
+    /// The first `max` elements of an array, `None` for what is no text; `None`: it is no array.
+    pub(super) fn texts(&self, name: &str, max: usize) -> Option<Vec<Option<String>>> {
+        let AMQPValue::FieldArray(values) = self.get(name)? else { return None };
+        Some(values.as_slice().iter().take(max).map(text).collect())
+    }
+
     /// A whole number of any width, or its decimal digits.
     pub(super) fn integer(&self, name: &str) -> Option<i64> {
         integer(self.get(name)?)
@@ -169,6 +175,19 @@ pub(super) fn carried(table: &FieldTable) -> FieldTable {
 
 pub(super) fn put_text(table: &mut FieldTable, name: &str, text: &str) {
     table.insert(ShortString::from(name), AMQPValue::LongString(text.into()));
+}
+
+/// Writes an array of texts; what is `None` becomes an empty value.
+pub(super) fn put_texts(
+    table: &mut FieldTable,
+    name: &str,
+    texts: impl Iterator<Item = Option<String>>,
+) {
+    let value = |text: Option<String>| {
+        text.map_or(AMQPValue::Void, |text| AMQPValue::LongString(text.into()))
+    };
+    let values: Vec<_> = texts.map(value).collect();
+    table.insert(ShortString::from(name), AMQPValue::FieldArray(values.into()));
 }
 
 pub(super) fn put_integer(table: &mut FieldTable, name: &str, number: i64) {

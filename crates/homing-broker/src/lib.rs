@@ -67,7 +67,7 @@ pub use self::{
     connection::ConnectionState,
     denial::{Denial, Reply},
     headers::DeadLettered,
-    message::{Message, Origin, Outgoing, Unreadable},
+    message::{Message, Origin, Outgoing, Recipients, Unreadable},
     publish::Route,
     receipt::Receipt,
 };

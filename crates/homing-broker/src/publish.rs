@@ -15,7 +15,7 @@ use tokio::time::Instant;
 use tracing::{debug, info, warn};
 
 use super::{
-    Broker, backoff::Backoff, error::BrokerError, group::Publish, message::Outgoing,
+    Broker, backoff::Backoff, error::BrokerError, frame, group::Publish, message::Outgoing,
     topology::Names,
 };
 
@@ -98,6 +98,12 @@ impl Broker {
         route: Route,
     ) -> Result<(), BrokerError> {
         self.publish_to(message, self.address(message, route), true).await
+    }
+
+    /// The most subscriptions that one message may name: their list has to fit into a frame.
+    #[must_use]
+    pub fn max_named(&self) -> usize {
+        frame::max_named(self.publishers.max_frame_bytes())
     }
 
     fn address(&self, message: &Outgoing, route: Route) -> Address {

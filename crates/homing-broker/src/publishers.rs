@@ -289,13 +289,18 @@ impl Publishers {
 
     /// The properties of a message, trimmed to a frame of the connection.
     fn properties_of(&self, publish: &Publish) -> BasicProperties {
-        let max_bytes = self.connection.max_frame_bytes();
-        let (properties, left_out) = frame::fit(publish.properties.as_ref().clone(), max_bytes);
+        let given = publish.properties.as_ref().clone();
+        let (properties, left_out) = frame::fit(given, self.max_frame_bytes());
         if left_out > 0 {
             let id = properties.message_id().as_ref().map(ShortString::as_str);
             warn!(event.id = id, bytes = left_out, "broker.headers_left_out: too large");
         }
         properties
+    }
+
+    /// The largest frame that the connection takes.
+    pub(super) fn max_frame_bytes(&self) -> usize {
+        self.connection.max_frame_bytes()
     }
 
     /// Answers what waits, and takes nothing more.

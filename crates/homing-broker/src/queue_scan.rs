@@ -18,18 +18,23 @@ use lapin::{
 use tokio_util::task::TaskTracker;
 
 use super::{
-    Broker, Message, Origin, Unreadable,
+    Broker, Message, Origin, Recipients, Unreadable,
     batch::Batches,
     channels,
     connection::PassiveConnection,
     error::{BrokerError, ROUND_TRIP_DEADLINE, within},
     headers::{DeadLettered, Headers},
-    message::{self, Outgoing},
+    message::{self, Outgoing, Parked},
     scan_lock::ScanLock,
     topology::{Depth, Finding, Names, Topology, depth, depth_on},
 };
 use crate::settings::EventsSettings;
-use homing_domain::{clock, id::EventId, verdict::ParkReason};
+use homing_domain::{
+    clock,
+    id::{EventId, SubscriptionId},
+    time::UnixMillis,
+    verdict::ParkReason,
+};
 
 /// A scan of a queue. Messages that were fetched and not removed return to the queue when the scan
 /// ends.
@@ -250,19 +255,36 @@ impl Fetched {
 
     /// The message in the form in which it is parked again, with the same reason and time.
     pub(super) fn parked(&self) -> Outgoing {
-        let moved = self.moved.as_ref().and_then(|moved| moved.at);
-        let now = moved.unwrap_or_else(clock::now);
+        let now = self.parked_at();
         match &self.content {
-            Ok(message) => {
-                let parked = message.parked;
-                let reason = parked.map_or(ParkReason::RejectedByBroker, |parked| parked.reason);
-                let since = parked.and_then(|parked| parked.since).unwrap_or(now);
-                message.parked(reason, since).outgoing()
-            }
+            Ok(message) => self.parked_again(message).outgoing(),
             Err(unreadable) => {
                 unreadable.parked(unreadable.parked.and_then(|parked| parked.since).unwrap_or(now))
             }
         }
+    }
+
+    fn parked_at(&self) -> UnixMillis {
+        self.moved.as_ref().and_then(|moved| moved.at).unwrap_or_else(clock::now)
+    }
+
+    fn parked_again(&self, message: &Message) -> Message {
+        let Parked { reason, since } =
+            message.parked.unwrap_or(Parked { reason: ParkReason::RejectedByBroker, since: None });
+        message.parked(reason, since.unwrap_or_else(|| self.parked_at()))
+    }
+
+    /// The deliveries of the message that are not to one of `taken`, in the form in which they are
+    /// parked again; `None` if there are no others.
+    #[must_use]
+    pub fn parked_without(&self, taken: &[SubscriptionId]) -> Option<Outgoing> {
+        let mut parked = self.parked_again(self.content.as_ref().ok()?);
+        let ids = parked.recipients.ids().iter().copied();
+        let left = Recipients::named(ids.filter(|id| !taken.contains(id)));
+        (left != Recipients::Matching).then(|| {
+            parked.recipients = left;
+            parked.outgoing()
+        })
     }
 
     /// The message in the form in which it is published to the same queue again.

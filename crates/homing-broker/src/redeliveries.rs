@@ -23,7 +23,10 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tracing::{error, info};
 
 use super::{
-    Broker, Outgoing, Receipt, headers::Headers, message::header, publish::Address,
+    Broker, Outgoing, Receipt,
+    headers::Headers,
+    message::{MAX_NAMED, header},
+    publish::Address,
     topology::DELIVERY_LIMIT,
 };
 
@@ -98,6 +101,7 @@ impl Key {
             [header::RENEWALS, header::REPLAYS, header::ATTEMPTS, header::HOLDS, header::THROTTLED];
         let position = position.map(|name| headers.count(name));
         let subscription = headers.text(header::SUBSCRIPTION);
+        let group = headers.texts(header::SUBSCRIPTIONS, MAX_NAMED);
         // One id and one body may be those of several events, which differ in their topic.
         let topic = [header::ROUTING_KEY, "cloudEvents:type", "cloudEvents_type"];
         let topic = (
@@ -106,7 +110,7 @@ impl Key {
         );
         let way = (delivery.exchange.as_str(), delivery.routing_key.as_str());
         Self([1, 2].map(|seed| {
-            let content = (id, way, position, &subscription, &topic, &delivery.data);
+            let content = (id, way, position, (&subscription, &group), &topic, &delivery.data);
             FixedState::with_seed(seed).hash_one(content)
         }))
     }

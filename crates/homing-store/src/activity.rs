@@ -13,7 +13,7 @@ use super::{
     statement::{Statement, sql},
     statements::{
         ADD_DUE, COSTLY, DUES, MINUTES, REMOVE_WORKER, REPORT_COSTLY, REPORT_MINUTE, REPORT_WORKER,
-        REQUESTS, UNSETTLED_COUNTS, WORKERS,
+        REQUESTS, UNSETTLED_COUNTS, WITHOUT_GROUPS, WORKERS,
     },
 };
 use homing_domain::{
@@ -76,6 +76,14 @@ pub trait ActivityStore: Send + Sync {
     ///
     /// [`StoreError`]: a step that failed.
     async fn workers(&self) -> Result<Vec<WorkerReport>, StoreError>;
+
+    /// True if every worker that reported at or after `since` reads messages that are for several
+    /// subscriptions; those of earlier versions do not.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`]: a step that failed.
+    async fn all_read_groups(&self, since: UnixMillis) -> Result<bool, StoreError>;
 
     /// The sum of the requests in flight of all workers that reported at or after `since`.
     ///
@@ -300,6 +308,12 @@ impl<B: Backend> ActivityStore for SqlStore<B> {
             rows.into_iter().map(WorkerRow::build).collect()
         };
         self.ask("listing the workers", read).await
+    }
+
+    async fn all_read_groups(&self, since: UnixMillis) -> Result<bool, StoreError> {
+        let counted = self.all::<(i64,)>(sql(WITHOUT_GROUPS).bind(since.get()));
+        let counted = self.ask("counting workers of earlier versions", counted).await?;
+        Ok(counted.iter().all(|(count,)| *count == 0))
     }
 
     async fn requests(&self, since: UnixMillis) -> Result<Requests, StoreError> {

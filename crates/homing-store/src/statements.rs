@@ -92,14 +92,16 @@ pub(super) const REPORT_SLOT: &str = "\
 pub(super) const SLOTS: &str = "SELECT * FROM source_slots WHERE source = $1 ORDER BY slot";
 
 pub(super) const REPORT_WORKER: &str = "\
-    INSERT INTO workers (id, host, pid, version, started_ms, seen_ms, in_flight, requests) \
-    VALUES ($1, $2, $3, $4, $5, $6, $7, $8) \
+    INSERT INTO workers (id, host, pid, version, started_ms, seen_ms, in_flight, requests, \
+    reads_groups) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, 1) \
     ON CONFLICT (id) DO UPDATE SET seen_ms = excluded.seen_ms, in_flight = excluded.in_flight, \
     requests = excluded.requests";
 pub(super) const REMOVE_WORKER: &str = "DELETE FROM workers WHERE id = $1";
 pub(super) const WORKERS: &str = "\
     SELECT id, host, pid, version, started_ms, seen_ms, in_flight FROM workers \
     ORDER BY started_ms, id";
+pub(super) const WITHOUT_GROUPS: &str =
+    "SELECT CAST(count(*) AS bigint) FROM workers WHERE seen_ms >= $1 AND reads_groups = 0";
 pub(super) const REQUESTS: &str = "SELECT requests FROM workers WHERE seen_ms >= $1";
 pub(super) const REPORT_MINUTE: &str = "\
     INSERT INTO worker_minutes (start_ms, worker, events, accepted, refused, timed_out, \

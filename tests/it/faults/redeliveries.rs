@@ -91,7 +91,10 @@ async fn two_hundred_lost_connections_park_nothing() {
         }
         for received in &deliveries {
             let message = received.content.as_ref().expect("it is a delivery");
-            assert_eq!((message.subscription, message.progress.attempts), (Some(subscription), 3));
+            assert_eq!(
+                (message.subscription(), message.progress.attempts),
+                (Some(subscription), 3)
+            );
         }
         proxy.cut();
         drop((primary, retry, events, deliveries));

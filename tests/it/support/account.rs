@@ -220,16 +220,24 @@ async fn kept(corner: &Corner) -> Vec<Kept> {
             let id = properties.message_id().as_ref().expect("the publisher set it");
             let number = number_of(id.as_str()).expect("it is the load's");
             let headers = properties.headers().as_ref();
-            let header = headers.and_then(|headers| headers.inner().get("x-homing-subscription"));
-            let subscription = match header {
-                Some(AMQPValue::LongString(id)) => Some(id.to_string()),
-                _ => None,
+            let header = |name| headers.and_then(|headers| headers.inner().get(name));
+            let named = match header("x-homing-subscriptions") {
+                Some(AMQPValue::FieldArray(ids)) => ids.as_slice().iter().map(text).collect(),
+                _ => vec![header("x-homing-subscription").and_then(text)],
             };
-            kept.push(Kept { number, subscription, parked });
+            let each = named.into_iter();
+            kept.extend(each.map(|subscription| Kept { number, subscription, parked }));
         }
     }
     connection.close(200, "OK".into()).await.expect("everything goes back");
     kept
+}
+
+fn text(value: &AMQPValue) -> Option<String> {
+    match value {
+        AMQPValue::LongString(text) => Some(text.to_string()),
+        _ => None,
+    }
 }
 
 #[cfg(test)]

@@ -2,8 +2,8 @@
 //!
 //! The body is the event's bytes. In a publisher's message the topic is the routing key (or the
 //! `type` property, see `events.topic_from`); in homing's own, the `type` property. A delivery is
-//! an event's message with the header `x-homing-subscription`. [`Origin`] is the sender of a
-//! message. CloudEvents in AMQP binary mode are read as the same fields.
+//! an event's message with the header `x-homing-subscription`; with `x-homing-subscriptions`, it is
+//! one for each of several. [`Origin`] is the sender of a message. CloudEvents in AMQP binary mode are read as the same fields.
 //!
 //! Source: CloudEvents, *AMQP Protocol Binding*, binary content mode (`cloudEvents:` and
 //! `cloudEvents_` prefixes).
@@ -25,19 +25,23 @@ use homing_domain::{
 mod amqp10;
 mod origin;
 mod read;
+mod recipients;
 #[cfg(test)]
 mod tests;
 mod write;
 
 pub use origin::Origin;
-pub use read::{Unreadable, UnreadableReason};
+pub use read::{ListError, Unreadable, UnreadableReason};
 pub(crate) use read::{hold_time, renewed};
+pub use recipients::{MAX_NAMED, Recipients};
 pub use write::Outgoing;
 
 /// Names of the headers that homing adds.
 pub mod header {
     /// Subscription id: this message is a delivery.
     pub const SUBSCRIPTION: &str = "x-homing-subscription";
+    /// Array of subscription ids: this message is a delivery to each of them.
+    pub const SUBSCRIPTIONS: &str = "x-homing-subscriptions";
     /// The publisher's routing key, on the copy of an unreadable message: the copy counts as its
     /// publisher's, too.
     pub const ROUTING_KEY: &str = "x-homing-routing-key";
@@ -86,9 +90,9 @@ pub mod header {
 pub struct Message {
     /// The event.
     pub event: Arc<Event>,
-    /// The subscription that it is for; `None`: every one that matches.
-    pub subscription: Option<SubscriptionId>,
-    /// The progress of the delivery.
+    /// The subscriptions that it is for.
+    pub recipients: Recipients,
+    /// The progress of the delivery, or of each of them.
     pub progress: Progress,
     /// Reason and time of parking, if it is parked.
     pub parked: Option<Parked>,
@@ -117,7 +121,7 @@ impl Message {
     pub fn of_event(event: Event) -> Self {
         Self {
             event: Arc::new(event),
-            subscription: None,
+            recipients: Recipients::Matching,
             progress: Progress::default(),
             parked: None,
             trace: None,
@@ -128,13 +132,28 @@ impl Message {
     /// The message that carries this event to one subscription.
     #[must_use]
     pub fn for_subscription(&self, subscription: SubscriptionId, progress: Progress) -> Self {
+        self.to(Recipients::One(subscription), progress)
+    }
+
+    /// The message that carries this event to `recipients`.
+    #[must_use]
+    pub fn to(&self, recipients: Recipients, progress: Progress) -> Self {
         Self {
             event: Arc::clone(&self.event),
-            subscription: Some(subscription),
+            recipients,
             progress,
             parked: None,
             trace: self.trace.clone(),
             carried: Arc::clone(&self.carried),
+        }
+    }
+
+    /// The subscription, if the message is for one.
+    #[must_use]
+    pub fn subscription(&self) -> Option<SubscriptionId> {
+        match self.recipients {
+            Recipients::One(id) => Some(id),
+            Recipients::Matching | Recipients::Group(_) => None,
         }
     }
 
@@ -144,12 +163,6 @@ impl Message {
         Self { parked: Some(Parked { reason, since: Some(now) }), ..self.clone() }
     }
 
-    /// The same message for a replay: from attempt 1.
-    #[must_use]
-    pub fn replayed(&self) -> Self {
-        Self { parked: None, progress: self.progress.replayed(), ..self.clone() }
-    }
-
     /// The publisher's other headers, for display.
     #[must_use]
     pub fn headers(&self) -> Vec<(String, String)> {
@@ -157,10 +170,10 @@ impl Message {
         headers::shown(properties.headers().as_ref())
     }
 
-    /// The delivery that this message is; `None` for an event.
+    /// The delivery that this message is; `None` for an event and for a group.
     #[must_use]
     pub fn delivery(&self) -> Option<Delivery> {
-        self.subscription.map(|subscription| Delivery {
+        self.subscription().map(|subscription| Delivery {
             event: Arc::clone(&self.event),
             subscription,
             progress: self.progress.clone(),

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use lapin::{BasicProperties, types::ShortString};
 
 use super::{
-    Carried, Message, Outgoing, Parked, amqp10, header,
+    Carried, MAX_NAMED, Message, Outgoing, Parked, Recipients, amqp10, header,
     origin::{Origin, Sender},
     write::PERSISTENT,
 };
@@ -17,7 +17,7 @@ use crate::{
 use homing_domain::{
     delivery::{Hold, Progress},
     event::{CONTENT_TYPE_DEFAULT, ContentEncoding, Event},
-    id::{EventId, SubscriptionId, SubscriptionIdError},
+    id::{EventId, SubscriptionIdError},
     schedule::Step,
     time::UnixMillis,
     topic::{Topic, TopicError},
@@ -56,12 +56,15 @@ pub enum UnreadableReason {
     /// The header is not a subscription id.
     #[error("header `x-homing-subscription`: {0}")]
     Subscription(SubscriptionIdError),
-    /// A publisher named a subscription, which the settings refuse.
+    /// The header is not a list of subscription ids.
+    #[error("header `x-homing-subscriptions`: {0}")]
+    Subscriptions(ListError),
+    /// A publisher named subscriptions in this header, which the settings refuse.
     #[error(
-        "header `x-homing-subscription`: not accepted from publishers; publish over HTTP with \
-         `?subscription=`, or set `events.subscription_header` to \"accept\""
+        "header `{0}`: not accepted from publishers; publish over HTTP with `?subscription=`, or \
+         set `events.subscription_header` to \"accept\""
     )]
-    SubscriptionRefused,
+    SubscriptionRefused(&'static str),
     /// A part of it is malformed AMQP, or too large.
     #[error("{0}")]
     Unparsed(String),
@@ -70,6 +73,20 @@ pub enum UnreadableReason {
         "its body is {0} in AMQP 1.0 encoding; send a data section, or one text or binary value"
     )]
     Amqp10(&'static str),
+}
+
+/// An error in a list of subscription ids.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ListError {
+    /// It is not an array of texts, is empty or too long, or there is the header for one id, too.
+    #[error(
+        "it takes an array of 1 to {MAX_NAMED} subscription ids as text, without \
+         `x-homing-subscription` beside it"
+    )]
+    NoList,
+    /// One of its texts is not a subscription id.
+    #[error(transparent)]
+    Id(#[from] SubscriptionIdError),
 }
 
 impl Message {
@@ -97,12 +114,12 @@ impl Message {
             .map_or(Ok(()), |what| Err(UnreadableReason::Unparsed(what)))
             .and_then(|()| read_topic(kind, &headers, sender))
             .and_then(|topic| {
-                let subscription = read_subscription(&headers, sender)?;
+                let recipients = read_recipients(&headers, sender)?;
                 let value = is_encoded.then(|| amqp10::unwrapped(body.clone())).transpose();
-                Ok((topic, subscription, value.map_err(UnreadableReason::Amqp10)?))
+                Ok((topic, recipients, value.map_err(UnreadableReason::Amqp10)?))
             });
         match read {
-            Ok((topic, subscription, value)) => Ok(Self {
+            Ok((topic, recipients, value)) => Ok(Self {
                 event: Arc::new(Event {
                     id: id.and_then(|id| EventId::new(&id).ok()).unwrap_or_else(new_id),
                     topic,
@@ -112,7 +129,7 @@ impl Message {
                         .and_then(|text| ContentEncoding::new(&text)),
                     body: value.unwrap_or(body),
                 }),
-                subscription,
+                recipients,
                 progress: read_progress(&headers),
                 parked: read_parked(&headers),
                 trace: read_trace(&headers),
@@ -204,20 +221,34 @@ fn read_topic(
     Ok(topic)
 }
 
-fn read_subscription(
+fn read_recipients(
     headers: &Headers<'_>,
     sender: &Sender<'_>,
-) -> Result<Option<SubscriptionId>, UnreadableReason> {
-    if !headers.contains(header::SUBSCRIPTION) {
-        return Ok(None);
-    }
+) -> Result<Recipients, UnreadableReason> {
+    let named = [header::SUBSCRIPTION, header::SUBSCRIPTIONS];
+    let Some(name) = named.into_iter().find(|name| headers.contains(name)) else {
+        return Ok(Recipients::Matching);
+    };
     if let Sender::Publisher { rules, .. } = sender
         && rules.subscription_header == SubscriptionHeader::Refuse
     {
-        return Err(UnreadableReason::SubscriptionRefused);
+        return Err(UnreadableReason::SubscriptionRefused(name));
+    }
+    if headers.contains(header::SUBSCRIPTIONS) {
+        return read_list(headers).map_err(UnreadableReason::Subscriptions);
     }
     let id = headers.text(header::SUBSCRIPTION).unwrap_or_default().parse();
-    id.map(Some).map_err(UnreadableReason::Subscription)
+    id.map(Recipients::One).map_err(UnreadableReason::Subscription)
+}
+
+fn read_list(headers: &Headers<'_>) -> Result<Recipients, ListError> {
+    let texts = headers.texts(header::SUBSCRIPTIONS, MAX_NAMED + 1);
+    let texts = texts.filter(|texts| (1..=MAX_NAMED).contains(&texts.len()));
+    let texts = texts.filter(|_| !headers.contains(header::SUBSCRIPTION));
+    let texts: Vec<_> =
+        texts.and_then(|texts| texts.into_iter().collect()).ok_or(ListError::NoList)?;
+    let ids: Vec<_> = texts.iter().map(|text| text.parse()).collect::<Result<_, _>>()?;
+    Ok(Recipients::named(ids))
 }
 
 fn read_progress(headers: &Headers<'_>) -> Progress {
@@ -295,6 +326,8 @@ fn without_effects(properties: &BasicProperties) -> BasicProperties {
 
 /// Characters that are kept of an unreadable header.
 const MAX_SHOWN_CHARS: usize = 200;
+/// Characters that are kept of each id in a list.
+const MAX_SHOWN_ID_CHARS: usize = 40;
 /// Bytes that are kept of [`header::UNPARSED`]: those of every short string, and their names.
 const MAX_UNPARSED_BYTES: usize = 12_288;
 
@@ -328,6 +361,13 @@ fn as_received(
         // Enough to recognise it.
         let shown: String = text.chars().take(MAX_SHOWN_CHARS).collect();
         headers::put_text(&mut table, header::SUBSCRIPTION, &shown);
+    }
+    if headers.contains(header::SUBSCRIPTIONS) {
+        // One more than may be: too many stay too many.
+        let texts = headers.texts(header::SUBSCRIPTIONS, MAX_NAMED + 1).unwrap_or_default();
+        let shown = |text: String| text.chars().take(MAX_SHOWN_ID_CHARS).collect();
+        let texts = texts.into_iter().map(|text| text.map(shown));
+        headers::put_texts(&mut table, header::SUBSCRIPTIONS, texts);
     }
     copy.with_headers(table)
 }

@@ -8,14 +8,14 @@ use lapin::{
     types::{AMQPValue, FieldTable},
 };
 
-use super::{Message, Origin, Unreadable, header, renewed};
+use super::{MAX_NAMED, Message, Origin, Recipients, Unreadable, header, renewed};
 use crate::{
     publish::Route,
     settings::{EventsSettings, SubscriptionHeader, TopicFrom},
 };
 use homing_domain::{
     delivery::{Hold, Progress},
-    id::EventId,
+    id::{EventId, SubscriptionId},
     schedule::Step,
     time::UnixMillis,
     verdict::ParkReason,
@@ -98,9 +98,9 @@ fn a_publishers_subscription_is_accepted_only_where_the_settings_say() {
     let why = read(&named, "order.paid").unwrap_err().why.to_string();
     insta::assert_snapshot!(why, @r#"header `x-homing-subscription`: not accepted from publishers; publish over HTTP with `?subscription=`, or set `events.subscription_header` to "accept""#);
     let subscription = Some(SUBSCRIPTION.parse().unwrap());
-    assert_eq!(trusted(&named, "order.paid").unwrap().subscription, subscription);
+    assert_eq!(trusted(&named, "order.paid").unwrap().subscription(), subscription);
     let typed = named.with_type("order.paid".into());
-    assert_eq!(read_of(&typed, &Origin::homing()).unwrap().subscription, subscription);
+    assert_eq!(read_of(&typed, &Origin::homing()).unwrap().subscription(), subscription);
 }
 
 #[test]
@@ -138,7 +138,7 @@ fn a_delivery_is_read_as_it_was_written() {
 
     assert_eq!(*outgoing.properties.delivery_mode(), Some(2));
     assert_eq!(again.event, message.event);
-    assert_eq!(again.subscription, message.subscription);
+    assert_eq!(again.recipients, message.recipients);
     assert_eq!(again.progress, message.progress);
     assert_eq!(again.parked, message.parked);
     assert_eq!(again.outgoing().properties, outgoing.properties);
@@ -211,7 +211,10 @@ fn a_copy_of_a_forged_message_is_as_unreadable_as_the_original() {
         let way = ("p.v1.route", "p.v1.retry");
         let origin = Origin::of(topology.names(), rules, way, &copy.properties);
         unreadable = read_of(&copy.properties, &origin).unwrap_err();
-        assert_eq!(unreadable.why, super::UnreadableReason::SubscriptionRefused);
+        assert_eq!(
+            unreadable.why,
+            super::UnreadableReason::SubscriptionRefused(header::SUBSCRIPTION)
+        );
         // Accepted later, after a change of the setting: with its publisher's routing key.
         let trusting = EventsSettings { topic_from: TopicFrom::RoutingKey, ..TRUSTING };
         let origin = Origin::of(topology.names(), trusting, way, &copy.properties);
@@ -261,4 +264,82 @@ fn one_value_of_amqp_1_0_is_unwrapped_and_any_other_is_reported() {
     // A type that a publisher chose, with a body that is none of these.
     assert_eq!(&read(b"{}", TRUSTING).unwrap().event.body[..], b"{}");
     assert_eq!(read(b"{}", TRUSTING).unwrap().event.topic.as_str(), "amqp-1.0");
+}
+
+/// Ids of `count` subscriptions.
+fn ids(count: u32) -> Vec<SubscriptionId> {
+    (1..=count).map(|it| format!("{it:08}-0000-7000-8000-000000000000").parse().unwrap()).collect()
+}
+
+fn listing(values: Vec<AMQPValue>) -> BasicProperties {
+    let mut table = FieldTable::default();
+    table.insert(header::SUBSCRIPTIONS.into(), AMQPValue::FieldArray(values.into()));
+    BasicProperties::default().with_type("order.paid".into()).with_headers(table)
+}
+
+fn text(text: impl Into<String>) -> AMQPValue {
+    AMQPValue::LongString(text.into().into())
+}
+
+#[test]
+fn a_group_is_read_as_it_was_written() {
+    let event = read(&headers(&[]), "order.paid").unwrap();
+    let progress =
+        Progress { replays: 1, received: Some(UnixMillis::new(5)), ..Progress::default() };
+    let group = event.to(Recipients::named(ids(64)), progress);
+    let outgoing = group.outgoing();
+    assert!(outgoing.is_privileged);
+    let again = read_of(&outgoing.properties, &Origin::homing()).unwrap();
+    assert_eq!((again.recipients.ids(), again.subscription()), (&ids(64)[..], None));
+    assert_eq!(again.progress, group.progress);
+    assert!(again.delivery().is_none());
+
+    // One alone is an ordinary delivery, which earlier versions read, too.
+    let alone = event.to(Recipients::named(ids(1)), Progress::default()).outgoing();
+    assert!(
+        !alone.properties.headers().as_ref().unwrap().inner().contains_key(header::SUBSCRIPTIONS)
+    );
+    assert_eq!(event.to(Recipients::named([]), Progress::default()).recipients, event.recipients);
+}
+
+/// Goal: a list is read whole or not at all; what is wrong is said, and stays wrong in copies.
+#[test]
+fn a_list_that_is_none_is_parked_with_the_reason() {
+    let id = || text(SUBSCRIPTION);
+    let both = headers(&[(header::SUBSCRIPTION, SUBSCRIPTION), (header::SUBSCRIPTIONS, "x")]);
+    let lists = [
+        listing(vec![]),
+        listing(vec![id(); MAX_NAMED + 1]),
+        listing(vec![id(); 10_000]),
+        listing(vec![id(), AMQPValue::LongLongInt(7)]),
+        listing(vec![id(), AMQPValue::FieldArray(vec![id()].into())]),
+        headers(&[(header::SUBSCRIPTIONS, SUBSCRIPTION)]).with_type("t".into()),
+        both.with_type("t".into()),
+        listing(vec![id(), text("another")]),
+        listing(vec![text("x".repeat(10_000))]),
+    ];
+    for properties in lists {
+        let unreadable = read_of(&properties, &Origin::homing()).unwrap_err();
+        let why = unreadable.why.to_string();
+        assert!(why.starts_with("header `x-homing-subscriptions`: "), "{why}");
+        let copy = unreadable.parked(UnixMillis::new(9)).properties;
+        assert!(crate::frame::bytes_of(copy.headers().as_ref().unwrap().inner()) < 10_000);
+        let again = read_of(&copy, &Origin::homing()).unwrap_err();
+        assert_eq!(std::mem::discriminant(&again.why), std::mem::discriminant(&unreadable.why));
+    }
+    let repeated = listing(vec![id(), text(ids(1)[0].to_string()), id()]);
+    let read = read_of(&repeated, &Origin::homing()).unwrap();
+    assert_eq!(read.recipients.ids(), [SUBSCRIPTION.parse().unwrap(), ids(1)[0]]);
+}
+
+/// Goal: publishers may name several where they may name one, and only there.
+#[test]
+fn a_publishers_list_is_accepted_where_the_settings_say() {
+    let given = listing(ids(3).iter().map(|id| text(id.to_string())).collect());
+    assert_eq!(trusted(&given, "t").unwrap().recipients.ids(), ids(3));
+    let refused = read(&given, "t").unwrap_err();
+    assert_eq!(refused.why, super::UnreadableReason::SubscriptionRefused(header::SUBSCRIPTIONS));
+    // Accepted later, after a change of the setting.
+    let copy = refused.parked(UnixMillis::new(9)).properties;
+    assert_eq!(trusted(&copy, "t").unwrap().recipients.ids(), ids(3));
 }

@@ -8,7 +8,7 @@ use lapin::{
     types::{FieldTable, ShortString},
 };
 
-use super::{Carried, Message, Parked, Unreadable, header};
+use super::{Carried, Message, Parked, Recipients, Unreadable, header};
 use crate::{headers, publish::Route, topology::MAX_TTL_MS};
 use homing_domain::{time::UnixMillis, verdict::ParkReason};
 
@@ -19,7 +19,7 @@ pub struct Outgoing {
     pub(crate) id: String,
     /// Routing key at the events exchange.
     pub(crate) topic: String,
-    /// True if only homing is trusted to say this: it is for one subscription, or about homing.
+    /// True if only homing is trusted to say this: it names subscriptions, or is about homing.
     pub(crate) is_privileged: bool,
     pub(crate) body: Bytes,
     pub(crate) properties: Arc<BasicProperties>,
@@ -86,7 +86,7 @@ impl Message {
         Outgoing {
             id: event.id.to_string(),
             topic: event.topic.to_string(),
-            is_privileged: self.subscription.is_some() || event.topic.is_own(),
+            is_privileged: self.recipients != Recipients::Matching || event.topic.is_own(),
             body: event.body.clone(),
             properties: Arc::new(properties),
         }
@@ -94,8 +94,13 @@ impl Message {
 
     fn write_headers(&self, table: &mut FieldTable) {
         let progress = &self.progress;
-        if let Some(subscription) = self.subscription {
-            headers::put_text(table, header::SUBSCRIPTION, &subscription.to_string());
+        match &self.recipients {
+            Recipients::Matching => {}
+            Recipients::One(id) => headers::put_text(table, header::SUBSCRIPTION, &id.to_string()),
+            Recipients::Group(ids) => {
+                let ids = ids.iter().map(|id| Some(id.to_string()));
+                headers::put_texts(table, header::SUBSCRIPTIONS, ids);
+            }
         }
         if let Some(trace) = &self.trace {
             headers::put_text(table, header::TRACE_PARENT, &trace.to_string());

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 pub struct EventsSettings {
     /// The source of an event's topic.
     pub topic_from: TopicFrom,
-    /// The treatment of an event whose publisher names a subscription.
+    /// The treatment of an event whose publisher names subscriptions.
     pub subscription_header: SubscriptionHeader,
 }
 
@@ -24,13 +24,14 @@ pub enum TopicFrom {
     Type,
 }
 
-/// The treatment of an event whose publisher names a subscription in `x-homing-subscription`.
+/// The treatment of an event whose publisher names subscriptions in `x-homing-subscription` or
+/// `x-homing-subscriptions`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum SubscriptionHeader {
     /// It is parked as unreadable.
     #[default]
     Refuse,
-    /// That subscription gets it, whatever its topics and filters say.
+    /// Those subscriptions get it, whatever their topics and filters say.
     Accept,
 }

@@ -53,15 +53,17 @@ pub struct Entry {
 }
 
 impl Entry {
-    pub(super) fn of(fetched: &Fetched) -> Self {
-        let entry = match &fetched.content {
-            Ok(message) => Self::of_message(message),
-            Err(unreadable) => Self::of_unreadable(unreadable),
+    /// One entry for each delivery of a message.
+    pub(super) fn all_of(fetched: &Fetched) -> Vec<Self> {
+        let entries = match &fetched.content {
+            Ok(message) => {
+                let each = message.recipients.each();
+                each.map(|subscription| Self::of_message(message, subscription)).collect()
+            }
+            Err(unreadable) => vec![Self::of_unreadable(unreadable)],
         };
-        match &fetched.moved {
-            Some(moved) => entry.moved(moved),
-            None => entry,
-        }
+        let Some(moved) = &fetched.moved else { return entries };
+        entries.into_iter().map(|entry| entry.moved(moved)).collect()
     }
 
     /// Adds why the broker moved the message: nothing else records it.
@@ -74,14 +76,14 @@ impl Entry {
         self
     }
 
-    fn of_message(message: &Message) -> Self {
+    fn of_message(message: &Message, subscription: Option<SubscriptionId>) -> Self {
         let event = &message.event;
         let progress = &message.progress;
         Self {
             event_id: event.id.to_string(),
             topic: Some(event.topic.to_string()),
-            subscription_id: message.subscription,
-            delivery_id: message.subscription.map(|id| DeliveryId::of(&event.id, id)),
+            subscription_id: subscription,
+            delivery_id: subscription.map(|id| DeliveryId::of(&event.id, id)),
             reason: message.parked.map_or(ParkReason::RejectedByBroker, |parked| parked.reason),
             parked_ms: message.parked.and_then(|parked| parked.since),
             received_ms: progress.received,

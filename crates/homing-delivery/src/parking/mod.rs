@@ -1,32 +1,37 @@
 //! Parked messages, and what an operator can do with them: list, replay, drop.
 //!
 //! Every action scans the parking queue from its head: messages that match are acted on, the rest
-//! stays. Until the end of the scan, no other consumer sees a fetched message. So only one scan
+//! stays. A message for several subscriptions counts as a delivery to each of them; those that do
+//! not match are parked anew. Until the end of the scan, no other consumer sees a fetched message. So only one scan
 //! runs at a time, in all processes: a second one waits for ten seconds, and then fails with that
 //! reason.
 
 mod entry;
 mod line;
+mod matches;
 mod selection;
 
 use std::{ops::ControlFlow, time::Duration};
 
+use futures_util::future::join_all;
 use serde::Serialize;
 use tokio::time::{Instant, Interval, MissedTickBehavior, interval, sleep};
 use tracing::info;
 
-use homing_broker::{
-    Broker, Outgoing, Route,
-    error::BrokerError,
-    queue_scan::{Fetched, QueueScan},
-};
-use homing_domain::report::Chain;
+use homing_broker::{Broker, Route, error::BrokerError, queue_scan::QueueScan};
+
+use self::matches::{Bounds, Matched, Matches, go_on};
 
 pub use self::{entry::Entry, line::export_line, selection::Selection};
 
 /// A scan waits this long for another one to finish.
 const LOCK_WAIT: Duration = Duration::from_secs(10);
 const LOCK_POLL: Duration = Duration::from_secs(1);
+/// Messages that are acted on at once: as many as one group of publishes takes, or as come in this
+/// time where there is a pace.
+const MAX_AT_ONCE: usize = 128;
+const MAX_BYTES_AT_ONCE: usize = 8 * 1_024 * 1_024;
+const PACED_AT_ONCE: Duration = Duration::from_millis(50);
 
 /// The parking queue.
 #[derive(Clone)]
@@ -39,7 +44,7 @@ pub struct Parking {
 /// The result of a scan without changes.
 #[derive(Clone, Debug, Serialize)]
 pub struct Listing {
-    /// Messages that match, up to the requested number, in the order in which they were parked.
+    /// Deliveries that match, up to the requested number, in the order in which they were parked.
     pub entries: Vec<Entry>,
     /// The number of messages scanned.
     pub scanned: u32,
@@ -68,9 +73,9 @@ impl Bodies {
 /// A part of the messages that match.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Slice {
-    /// The number of messages to skip.
+    /// The number of deliveries to skip.
     pub skip: u32,
-    /// The maximum of messages to return.
+    /// The maximum of deliveries to return.
     pub limit: u32,
 }
 
@@ -82,7 +87,7 @@ pub struct Tally {
     pub scanned: u32,
     /// Messages in the queue at the start.
     pub total: u32,
-    /// Messages that matched and were acted on.
+    /// Deliveries that matched and were acted on; one message may be several.
     pub matched: u32,
 }
 
@@ -170,17 +175,16 @@ impl Parking {
     ) -> Result<Listing, BrokerError> {
         let mut matches = self.matches(selection, bounds).await?;
         let mut entries = Vec::new();
-        while let Some((_, entry)) = matches.next(go_on).await? {
-            if matches.tally.matched > skip {
-                entries.push(bodies.of(entry));
-            }
+        while let Some(Matched { entries: more, .. }) = matches.next(go_on).await? {
+            entries.extend(more.into_iter().map(|entry| bodies.of(entry)));
         }
         let Tally { scanned, total, .. } = matches.end().await;
+        entries.drain(..entries.len().min(usize::try_from(skip).unwrap_or(usize::MAX)));
         entries.sort_by_key(|entry| entry.parked_ms);
         Ok(Listing { entries, scanned, total })
     }
 
-    /// Passes `each` parked message that matches, one at a time and with its body, until there are
+    /// Passes `each` parked delivery that matches, one at a time and with its body, until there are
     /// no more, `limit` were passed, the time `within` is over, or `each` breaks. Keeps nothing in
     /// memory, so the number is unbounded.
     ///
@@ -196,15 +200,17 @@ impl Parking {
     ) -> Result<Tally, BrokerError> {
         let bounds = Bounds { matched: limit, within, ..Bounds::default() };
         let mut matches = self.matches(selection, bounds).await?;
-        while let Some((_, entry)) = matches.next(go_on).await? {
-            if each(entry).is_break() {
-                break;
+        'scan: while let Some(Matched { entries, .. }) = matches.next(go_on).await? {
+            for entry in entries {
+                if each(entry).is_break() {
+                    break 'scan;
+                }
             }
         }
         Ok(matches.end().await)
     }
 
-    /// Does `action` with at most `limit` messages that match; calls `on_progress` after every
+    /// Does `action` with at most `limit` deliveries that match, many at once; calls `on_progress` after every
     /// message scanned. Scans at most as many messages as are parked at the start, so that replayed
     /// messages that return meanwhile are not taken twice.
     ///
@@ -214,7 +220,7 @@ impl Parking {
     ///
     /// # Cancel safety
     ///
-    /// Dropped between publishing and removing, one message is both replayed and still parked.
+    /// Dropped between publishing and removing, some messages are both replayed and still parked.
     pub async fn act(
         &self,
         action: Action,
@@ -248,34 +254,76 @@ impl Parking {
         let bounds = Bounds { matched: limit, ..Bounds::default() };
         let mut matches = self.matches(selection, bounds).await?;
         let mut pace = self.pace.map(at_pace);
-        while let Some((fetched, _)) = matches.next(&mut on_progress).await? {
-            if let Some(pace) = &mut pace {
-                pace.tick().await;
-            }
-            self.act_on(action, &matches.scan, &fetched).await?;
-            if on_progress(matches.tally).is_break() {
+        let mut tally = matches.tally();
+        let mut is_stopped = false;
+        while !is_stopped {
+            let acted = tally.matched;
+            let mut progress = |tally| {
+                let progress = on_progress(Tally { matched: acted, ..tally });
+                is_stopped |= progress.is_break();
+                progress
+            };
+            let taken = self.take(&mut matches, pace.as_mut(), &mut progress).await?;
+            if taken.is_empty() || is_stopped {
                 break;
             }
+            let acting = taken.iter().map(|matched| self.act_on(action, matches.scan(), matched));
+            let results = join_all(acting).await;
+            let done = taken.iter().zip(&results).filter(|(_, result)| result.is_ok());
+            let done: u32 = done.map(|(matched, _)| matched.count()).sum();
+            tally = Tally { matched: acted.saturating_add(done), ..matches.tally() };
+            is_stopped = on_progress(tally).is_break();
+            results.into_iter().collect::<Result<(), _>>()?;
         }
-        let tally = matches.end().await;
+        let tally = Tally { matched: tally.matched, ..matches.end().await };
         info!(?action, matched = tally.matched, scanned = tally.scanned, "parking.scanned");
         Ok(tally)
     }
 
+    /// Takes the messages that are acted on at once; empty at a bound, or where `on_progress`
+    /// breaks.
+    async fn take(
+        &self,
+        matches: &mut Matches<'_>,
+        mut pace: Option<&mut Interval>,
+        mut on_progress: impl FnMut(Tally) -> ControlFlow<()> + Send,
+    ) -> Result<Vec<Matched>, BrokerError> {
+        let at_pace = self.pace.map(|pace| PACED_AT_ONCE.as_nanos() / pace.as_nanos().max(1));
+        let most = at_pace.map_or(MAX_AT_ONCE, |most| usize::try_from(most).unwrap_or(MAX_AT_ONCE));
+        let (mut taken, mut bytes) = (Vec::new(), 0_usize);
+        while taken.len() < most.clamp(1, MAX_AT_ONCE)
+            && bytes < MAX_BYTES_AT_ONCE
+            && let Some(matched) = matches.next(&mut on_progress).await?
+        {
+            if let Some(pace) = &mut pace {
+                pace.tick().await;
+            }
+            bytes = bytes.saturating_add(matched.body_bytes());
+            taken.push(matched);
+        }
+        Ok(taken)
+    }
+
+    /// Acts on the deliveries of one message that match.
     async fn act_on(
         &self,
         action: Action,
         scan: &QueueScan,
-        fetched: &Fetched,
+        matched: &Matched,
     ) -> Result<(), BrokerError> {
-        match action {
-            Action::Count => Ok(()),
-            Action::Drop => scan.remove(fetched).await,
-            Action::Replay => {
-                self.broker.publish(&replayed(fetched), Route::Retry).await?;
-                scan.remove(fetched).await
-            }
+        if action == Action::Count {
+            return Ok(());
         }
+        let taken = matched.subscriptions();
+        if !taken.is_empty()
+            && let Some(left) = matched.fetched.parked_without(&taken)
+        {
+            self.broker.publish(&left, Route::Parked).await?;
+        }
+        if action == Action::Replay {
+            self.broker.publish(&matched.replayed(), Route::Retry).await?;
+        }
+        scan.remove(&matched.fetched).await
     }
 
     /// Starts a scan for messages that match once no other one is running; waits a while for that.
@@ -293,80 +341,7 @@ impl Parking {
             }
         };
         let scan = self.broker.scan(&self.broker.topology().names().parked()).await?;
-        let scan = scan.holding(lock);
-        let tally = Tally { total: scan.left(), ..Tally::default() };
-        Ok(Matches { scan, selection, bounds, tally, began: Instant::now() })
-    }
-}
-
-/// The end of a scan, whichever bound is reached first; none: the end of the queue.
-#[derive(Clone, Copy, Debug, Default)]
-struct Bounds {
-    matched: Option<u32>,
-    scanned: Option<u32>,
-    within: Option<Duration>,
-}
-
-/// A scan of the parking queue, from one message that matches to the next.
-struct Matches<'a> {
-    scan: QueueScan,
-    selection: &'a Selection,
-    bounds: Bounds,
-    /// The progress; `matched` counts the messages that [`next`](Self::next) has returned.
-    tally: Tally,
-    began: Instant,
-}
-
-impl Matches<'_> {
-    /// The next message that matches; `None` at a bound, or where `on_progress` breaks, which is
-    /// called after every message that does not match.
-    async fn next(
-        &mut self,
-        mut on_progress: impl FnMut(Tally) -> ControlFlow<()> + Send,
-    ) -> Result<Option<(Fetched, Entry)>, BrokerError> {
-        while !self.is_at_bound()
-            && let Some(fetched) = self.scan.next().await?
-        {
-            self.tally.scanned = self.tally.scanned.saturating_add(1);
-            let entry = Entry::of(&fetched);
-            if self.selection.matches(&entry) {
-                self.tally.matched = self.tally.matched.saturating_add(1);
-                return Ok(Some((fetched, entry)));
-            }
-            if on_progress(self.tally).is_break() {
-                break;
-            }
-        }
-        Ok(None)
-    }
-
-    fn is_at_bound(&self) -> bool {
-        let Bounds { matched, scanned, within } = self.bounds;
-        matched.is_some_and(|most| self.tally.matched >= most)
-            || scanned.is_some_and(|most| self.tally.scanned >= most)
-            || within.is_some_and(|within| self.began.elapsed() >= within)
-    }
-
-    /// Ends the scan. If this fails, the channel ends with the connection; the effect is the same.
-    async fn end(self) -> Tally {
-        if let Err(error) = self.scan.finish().await {
-            info!(error = %Chain(&error), "parking.scan_end_failed");
-        }
-        self.tally
-    }
-}
-
-/// Scans to a bound.
-fn go_on(_: Tally) -> ControlFlow<()> {
-    ControlFlow::Continue(())
-}
-
-/// The message to replay. Deliveries and events alike go through the retry queue: only that queue
-/// keeps the count of replays.
-fn replayed(fetched: &Fetched) -> Outgoing {
-    match &fetched.content {
-        Ok(message) => message.replayed().outgoing(),
-        Err(unreadable) => unreadable.replayed(),
+        Ok(Matches::new(scan.holding(lock), selection, bounds))
     }
 }
 

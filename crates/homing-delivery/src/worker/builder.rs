@@ -199,7 +199,7 @@ impl Pool {
         let (id, now) = (SubscriptionId::new(clock::new_id()), clock::now());
         let spec = draft.build(&[])?;
         let subscription = Subscription { id, spec, created: now, updated: now };
-        match self.store.insert_subscription(&subscription).await {
+        match self.context.store.insert_subscription(&subscription).await {
             Err(StoreError::Duplicate { existing }) => Ok(existing),
             Err(error) => Err(error.into()),
             Ok(()) => Ok(id),

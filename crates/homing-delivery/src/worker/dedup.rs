@@ -27,7 +27,7 @@ impl Key {
         Self([1, 2].map(|seed| {
             let mut hasher = FixedState::with_seed(seed).build_hasher();
             message.event.id.hash(&mut hasher);
-            message.subscription.hash(&mut hasher);
+            message.recipients.hash(&mut hasher);
             message.progress.position().hash(&mut hasher);
             message.event.topic.hash(&mut hasher);
             message.event.body.hash(&mut hasher);

@@ -1,6 +1,6 @@
 //! From a message to the work that it requires.
 
-use std::sync::Arc;
+use std::sync::{Arc, atomic::Ordering};
 
 use super::{
     Context, attempt, disposition,
@@ -8,7 +8,7 @@ use super::{
     settle,
 };
 use homing_broker::{
-    Message, Outgoing, Receipt, Route,
+    Message, Outgoing, Receipt, Recipients, Route,
     consume::{Lane, Received},
 };
 use homing_domain::{clock, delivery::Progress, url::EndpointUrl, verdict::ParkReason};
@@ -20,7 +20,7 @@ pub(super) enum Work {
     Attempt(PendingDelivery),
     /// Park it.
     Park(Box<Outgoing>, Receipt),
-    /// Publish one delivery for each of many subscriptions.
+    /// Publish the deliveries to many subscriptions.
     FanOut(PendingDelivery, Vec<Match>),
     /// Apply the filters beside the lane, and continue with the result.
     Match(PendingDelivery, Candidates),
@@ -90,15 +90,20 @@ pub(super) fn take(context: &Context, lane: Lane, received: Received) -> Vec<Wor
     }
     message.parked = None;
     message.progress.received.get_or_insert(now);
-    let is_delivery = message.subscription.is_some();
+    let recipients = message.recipients.clone();
     let turn = Turn::from(lane);
     let pending = PendingDelivery { message, redelivered, returned, receipt, turn };
-    if is_delivery { vec![Work::Attempt(pending)] } else { fan_out(context, pending) }
+    match recipients {
+        Recipients::Matching => fan_out(context, pending),
+        Recipients::One(_) => vec![Work::Attempt(pending)],
+        Recipients::Group(ids) => {
+            attempt_each(context, pending, ids.iter().copied().map(Match::Matched))
+        }
+    }
 }
 
-/// Makes one delivery for each subscription that matches the event. A few are attempted right here
-/// and share the receipt; many go through the retry queue, so that one event does not fill the
-/// lane.
+/// Makes one delivery for each subscription that matches the event. A few are attempted right here;
+/// many go through the retry queue, so that one event does not fill the lane.
 fn fan_out(context: &Context, pending: PendingDelivery) -> Vec<Work> {
     let event = &pending.message.event;
     let candidates = context.subscriptions.candidates(&event.topic);
@@ -110,6 +115,15 @@ fn fan_out(context: &Context, pending: PendingDelivery) -> Vec<Work> {
     if matches.len() > context.settings.max_fan_out_inline {
         return vec![Work::FanOut(pending, matches)];
     }
+    attempt_each(context, pending, matches)
+}
+
+/// Makes one delivery for each of `matches`; they share the receipt.
+fn attempt_each(
+    context: &Context,
+    pending: PendingDelivery,
+    matches: impl IntoIterator<Item = Match>,
+) -> Vec<Work> {
     let PendingDelivery { message, redelivered, returned, receipt, .. } = pending;
     let works = matches
         .into_iter()
@@ -157,7 +171,7 @@ impl Work {
                 Box::pin(settle::settle(&context.broker, copies, receipt)).await;
             }
             Self::FanOut(pending, matches) => {
-                Box::pin(publish_each(&context, pending, matches)).await;
+                Box::pin(publish_all(&context, pending, matches)).await;
             }
             Self::Match(pending, candidates) => {
                 let matching = context.matching.beside(&pending.message.event, candidates);
@@ -172,25 +186,43 @@ impl Work {
 /// One delivery keeps its event's place in the lane; more go through the retry queue.
 async fn match_beside(context: &Context, pending: PendingDelivery, mut matches: Vec<Match>) {
     let [Match::Matched(_) | Match::Unreadable(_)] = &matches[..] else {
-        return publish_each(context, pending, matches).await;
+        return publish_all(context, pending, matches).await;
     };
     let Some(only) = matches.pop() else { return };
     let (message, _) = for_subscription(context, &pending.message, only);
     attempt::attempt(context, PendingDelivery { message, ..pending }).await;
 }
 
-async fn publish_each(context: &Context, pending: PendingDelivery, matches: Vec<Match>) {
+/// Publishes the deliveries to the retry queue: as few messages as can be, each for as many
+/// subscriptions as one worker attempts. A worker of an earlier version would take a message for
+/// several as an event for all, so while one runs, each delivery is a message.
+async fn publish_all(context: &Context, pending: PendingDelivery, matches: Vec<Match>) {
     let PendingDelivery { message, redelivered, receipt, .. } = pending;
     let Some(running) = context.dedup.begin(&message, redelivered).await else {
         return receipt.settle();
     };
-    let copies = matches.into_iter().map(|matched| {
+    let (mut ids, mut others) = (Vec::new(), Vec::new());
+    for one in matches {
+        match one {
+            Match::Matched(id) => ids.push(id),
+            Match::Unreadable(_) | Match::Undecided(..) => others.push(one),
+        }
+    }
+    let may_group = context.may_group.load(Ordering::Relaxed);
+    let most = if may_group { context.broker.max_named() } else { 1 };
+    let size = context.settings.max_fan_out_inline.clamp(1, most);
+    let groups = ids.chunks(size).map(|ids| Recipients::named(ids.iter().copied()));
+    let groups: Vec<_> = groups.collect();
+    let groups = groups.into_iter().map(|recipients| {
+        (message.to(recipients, message.progress.clone()).outgoing(), Route::Retry)
+    });
+    let alone = others.into_iter().map(|matched| {
         let (delivery, route) = for_subscription(context, &message, matched);
         if route == Route::Parked {
             context.observers.counters.message_parked();
         }
         (delivery.outgoing(), route)
     });
-    settle::settle(&context.broker, copies, receipt).await;
+    settle::settle(&context.broker, groups.chain(alone), receipt).await;
     running.done();
 }

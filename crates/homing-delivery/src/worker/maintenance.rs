@@ -1,6 +1,9 @@
 //! Background maintenance: refreshes shared state, repairs the topology.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
 
 use futures_util::StreamExt;
 use tokio::time::Instant;
@@ -14,7 +17,7 @@ use homing_broker::{
     empty::EmptiedQueue,
     topology::Depth,
 };
-use homing_domain::clock;
+use homing_domain::{activity::SILENT_AFTER, clock};
 use homing_telemetry::{log_events, metrics};
 
 /// Changes are announced; this poll finds lost announcements, and counts the live workers.
@@ -79,14 +82,22 @@ async fn refresh_for(context: &Context, pause: Duration) {
     }
 }
 
-/// Reads circuits first: consuming begins once the subscriptions are loaded, and an endpoint with
-/// an open circuit gets no requests after a restart either.
+/// Reads the subscriptions last: consuming begins once they are loaded, and an endpoint with an open
+/// circuit gets no requests after a restart either.
 async fn refresh_all(context: &Context) {
     if let Err(error) = context.circuits.refresh_all().await {
         log_events::store_unavailable("reading the circuits", &error);
     }
     refresh_slots(context).await;
+    refresh_groups(context).await;
     refresh_subscriptions(context).await;
+}
+
+async fn refresh_groups(context: &Context) {
+    match context.store.all_read_groups(clock::now().minus(SILENT_AFTER)).await {
+        Ok(may_group) => context.may_group.store(may_group, Ordering::Relaxed),
+        Err(error) => log_events::store_unavailable("reading which workers run", &error),
+    }
 }
 
 async fn refresh_slots(context: &Context) {

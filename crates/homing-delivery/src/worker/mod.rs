@@ -38,7 +38,10 @@ mod dedup;
 mod settle;
 mod subscriptions;
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, atomic::AtomicBool},
+    time::Duration,
+};
 
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
@@ -68,6 +71,7 @@ use self::{
 /// Shared by all parts of the pool.
 struct Context {
     broker: Broker,
+    store: Arc<dyn Store>,
     subscriptions: Arc<Subscriptions>,
     schedules: Schedules,
     circuits: Circuits,
@@ -76,6 +80,8 @@ struct Context {
     matching: Matching,
     handler: Arc<dyn Handler>,
     dedup: Dedup,
+    /// True while no worker runs that does not read messages for several subscriptions.
+    may_group: AtomicBool,
     tracer: Option<Tracer>,
     observers: Observers,
     settings: WorkerSettings,
@@ -110,7 +116,6 @@ pub struct PoolParts {
 /// A pool of deliveries in flight; one per process.
 pub struct Pool {
     context: Arc<Context>,
-    store: Arc<dyn Store>,
     log_writer: Option<attempt_log::Writer>,
     heartbeat: Heartbeat,
 }
@@ -131,7 +136,8 @@ impl Pool {
         let heartbeat = Heartbeat::new(Arc::clone(&store));
         let context = Context {
             broker,
-            subscriptions: Arc::new(Subscriptions::new(Arc::clone(&store))),
+            store: Arc::clone(&store),
+            subscriptions: Arc::new(Subscriptions::new(store)),
             schedules,
             circuits,
             limits,
@@ -139,11 +145,12 @@ impl Pool {
             matching: Matching::new(),
             handler,
             dedup: Dedup::default(),
+            may_group: AtomicBool::default(),
             tracer,
             observers,
             settings: worker,
         };
-        Self { context: Arc::new(context), store, log_writer, heartbeat }
+        Self { context: Arc::new(context), log_writer, heartbeat }
     }
 
     /// A pool for `handler` with the program's defaults, ready to be changed and opened.
@@ -161,7 +168,7 @@ impl Pool {
     /// The store of its subscriptions, circuits and attempts.
     #[must_use]
     pub fn store(&self) -> Arc<dyn Store> {
-        Arc::clone(&self.store)
+        Arc::clone(&self.context.store)
     }
 
     /// The subscriptions as this pool knows them.

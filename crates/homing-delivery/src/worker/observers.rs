@@ -59,7 +59,7 @@ impl Observers {
         }
         let Some((message, route)) = next else { return };
         if let Some(parked) = message.parked {
-            log_events::parked(&message.event, message.subscription, parked.reason);
+            log_events::parked(&message.event, message.subscription(), parked.reason);
         }
         self.counters.dispatched(*route, skipped.is_none());
         if let Route::Wait(wait) = *route {
@@ -68,13 +68,14 @@ impl Observers {
         }
     }
 
-    /// Reports an event, or a delivery without an attempt, that is parked unchanged because of
-    /// `why`.
+    /// Reports an event, or each delivery of a message, that is parked unchanged because of `why`.
     pub(super) fn parked(&self, parked: &Message, why: &str) {
-        if let Some(given_up) = parked.parked {
-            log_events::parked(&parked.event, parked.subscription, given_up.reason);
+        for subscription in parked.recipients.each() {
+            if let Some(given_up) = parked.parked {
+                log_events::parked(&parked.event, subscription, given_up.reason);
+            }
+            self.attempt_log.parked(parked, subscription, why);
         }
-        self.attempt_log.parked(parked, why);
     }
 
     fn skipped(&self, delivery: &Delivery, skipped: &Skipped, next: Option<&(Message, Route)>) {

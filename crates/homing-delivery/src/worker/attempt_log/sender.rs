@@ -16,7 +16,7 @@ use homing_broker::{Message, Route};
 use homing_domain::{
     clock,
     delivery::Delivery,
-    id::DeliveryId,
+    id::{DeliveryId, SubscriptionId},
     record::{AttemptEvent, Attempted, Class, Gap, NextState, Record},
     time::UnixMillis,
     url::EndpointUrl,
@@ -154,8 +154,14 @@ impl Sender {
         log.put(of_delivery(delivery, clock::now(), url, happened, NextState::NotWanted));
     }
 
-    /// Records an event or a delivery that is parked unchanged, because of `why`.
-    pub(in crate::worker) fn parked(&self, parked: &Message, why: &str) {
+    /// Records an event, or its delivery to `subscription`, that is parked unchanged, because of
+    /// `why`.
+    pub(in crate::worker) fn parked(
+        &self,
+        parked: &Message,
+        subscription: Option<SubscriptionId>,
+        why: &str,
+    ) {
         let Some(log) = &self.0 else { return };
         let now = clock::now();
         let Some(next_state) = next_state(parked, Route::Parked, now) else { return };
@@ -163,7 +169,7 @@ impl Sender {
             id: clock::new_record_id(now),
             event: parked.event.id.to_string(),
             topic: parked.event.topic.to_string(),
-            recipient: parked.subscription.map(|id| (id, DeliveryId::of(&parked.event.id, id))),
+            recipient: subscription.map(|id| (id, DeliveryId::of(&parked.event.id, id))),
             url: None,
             step: parked.progress.step.get(),
             replays: parked.progress.replays,
@@ -252,7 +258,7 @@ mod tests {
         let attempt_log = Sender::new(sender, 2, 1_024, Arc::clone(&backlog));
         let before = clock::now();
         for id in ["a", "b", "c", "d", "e"] {
-            attempt_log.parked(&large(id), "it is larger than `worker.max_event_bytes`");
+            attempt_log.parked(&large(id), None, "it is larger than `worker.max_event_bytes`");
         }
         let after = clock::now();
         let kept: Vec<_> =

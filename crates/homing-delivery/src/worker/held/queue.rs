@@ -327,7 +327,7 @@ async fn attempt_as_probe(
         work.run(Arc::clone(context)).await;
         return false;
     };
-    let subscription = match pending.message.subscription {
+    let subscription = match pending.message.subscription() {
         Some(id) => context.subscriptions.find(id).await.ok().flatten(),
         None => None,
     };
