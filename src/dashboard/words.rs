@@ -237,7 +237,7 @@ pub(super) fn tone(word: &str) -> &'static str {
     match word {
         "closed" | "accepted" | "delivered" | "running" | "connected" | "alive" => "good",
         "open" | "waits" | "not_attempted" | "paused" | "waiting" | "connecting"
-        | "circuit_open" => "wait",
+        | "circuit_open" | "endpoint_slow" => "wait",
         "frozen" | "refused" | "timed_out" | "unreachable" | "parked" | "stopped" | "missing"
         | "different" | "silent" | "exhausted" | "gone" => "bad",
         _ => "",

@@ -221,6 +221,9 @@ fn because(reason: ParkReason) -> &'static str {
         ParkReason::Exhausted => "no wait of its schedule is left",
         ParkReason::CircuitOpen => "the schedule ended before its circuit closed again",
         ParkReason::Frozen => "its URL is frozen",
+        ParkReason::EndpointSlow => {
+            "the schedule ended while its endpoint took less than what came for it"
+        }
         ParkReason::Gone => "the endpoint answered 410 Gone",
         ParkReason::Cancelled => "its handler cancelled it",
         ParkReason::TooLarge => "it is larger than `worker.max_event_bytes`",

@@ -58,7 +58,7 @@ async fn a_hung_endpoint_holds_its_permits_and_no_more() {
 }
 
 /// Goal: twenty endpoints that hang, each with more permits than a lane has places for all of them,
-/// leave half of it to another one. Method: they answer only when the other has everything.
+/// leave half of each lane to another one. Method: they answer only when the other has everything.
 #[tokio::test]
 async fn any_number_of_hung_endpoints_leaves_half_of_a_lane_to_others() {
     const EVENTS: usize = 300;
@@ -79,8 +79,9 @@ async fn any_number_of_hung_endpoints_leaves_half_of_a_lane_to_others() {
         installation.publisher.publish(Raw::new("t", &format!("e{number}"), "{}")).await;
     }
     well.wait_for(EVENTS).await;
-    // Of 64 places in a lane; each may try one delivery beyond its share.
-    assert!(hung.count() <= 32 + HUNG, "{}", hung.count());
+    // Of 64 places in each lane; one of them has a held queue, with permits for eight; each may try
+    // one delivery beyond its share.
+    assert!(hung.count() <= 2 * 32 + 8 + HUNG, "{}", hung.count());
     released.cancel();
     hung.wait_for(HUNG * EVENTS).await;
     running.stop().await;

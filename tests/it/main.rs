@@ -49,6 +49,7 @@ mod samples;
 mod secrets;
 mod servers;
 mod shared_plans;
+mod slow;
 mod store;
 mod tls;
 mod topology;

@@ -37,6 +37,8 @@ pub enum ParkReason {
     CircuitOpen,
     /// The circuit is frozen.
     Frozen,
+    /// The schedule ended while the endpoint took less than what came for it.
+    EndpointSlow,
     /// The endpoint answered 410.
     Gone,
     /// The handler cancelled it: it would never succeed. Webhooks are never cancelled.
@@ -54,10 +56,11 @@ pub enum ParkReason {
 
 impl ParkReason {
     /// All of them, in the order in which the documentation lists them.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::Exhausted,
         Self::CircuitOpen,
         Self::Frozen,
+        Self::EndpointSlow,
         Self::Gone,
         Self::Cancelled,
         Self::TooLarge,
@@ -73,6 +76,7 @@ impl ParkReason {
             Self::Exhausted => "exhausted",
             Self::CircuitOpen => "circuit_open",
             Self::Frozen => "frozen",
+            Self::EndpointSlow => "endpoint_slow",
             Self::Gone => "gone",
             Self::Cancelled => "cancelled",
             Self::TooLarge => "too_large",

@@ -41,7 +41,7 @@ const fn histogram(name: &'static str, labels: Labels, help: &'static str) -> Me
 }
 
 /// All of them.
-pub const METRICS: [Metric; 39] = [
+pub const METRICS: [Metric; 41] = [
     counter(
         "homing_messages_received_total",
         &["lane"],
@@ -76,6 +76,16 @@ pub const METRICS: [Metric; 39] = [
         "homing_throttled_total",
         &[],
         "Deliveries that went to a throttle queue, because their endpoint was busy.",
+    ),
+    counter(
+        "homing_held_as_slow_total",
+        &[],
+        "Deliveries that left their lane for the held queue of their URL, because it is slow.",
+    ),
+    gauge(
+        "homing_slow_urls",
+        &[],
+        "URLs that take less than what comes for them, or need much of a lane for it, as this process sees it.",
     ),
     gauge(
         "homing_oldest_undelivered_seconds",

@@ -101,6 +101,13 @@ pub fn held(delivery: &Delivery, why: &str, cause: Option<&(dyn Error + 'static)
     );
 }
 
+/// A delivery to a slow endpoint went to its held queue; not worth a line each.
+pub fn held_as_slow(delivery: &Delivery) {
+    metrics::held();
+    metrics::held_as_slow();
+    debug!(delivery.id = %delivery.id(), "delivery.held_as_slow");
+}
+
 /// A delivery waits for the rest of the time that its endpoint requested; not worth a line each.
 pub fn waits_on(delivery: &Delivery, remaining: Duration) {
     metrics::held();

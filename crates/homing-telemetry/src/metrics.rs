@@ -120,6 +120,16 @@ pub fn throttled() {
     counter!("homing_throttled_total").increment(1);
 }
 
+/// Counts a delivery that left its lane for a held queue, because its endpoint is slow.
+pub fn held_as_slow() {
+    counter!("homing_held_as_slow_total").increment(1);
+}
+
+/// Sets the number of slow URLs.
+pub fn slow_urls(urls: usize) {
+    gauge!("homing_slow_urls").set(f64::from(u32::try_from(urls).unwrap_or(u32::MAX)));
+}
+
 /// Sets the numbers of held queues that a URL has and that none has, and since when the first has it.
 pub fn held_slots(taken: usize, free: usize, longest: Duration) {
     let number = |count: usize| f64::from(u32::try_from(count).unwrap_or(u32::MAX));

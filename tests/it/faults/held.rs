@@ -92,7 +92,8 @@ async fn workers_killed_while_they_empty_a_held_queue_lose_nothing() {
     site.wait_until_settled().await;
     let fault = "worker killed 3 times while it empties a held queue";
     let duplicates = account(fault, &endpoint.accepted(), &held, enabled.elapsed());
-    assert!(duplicates <= KILLS * CONCURRENCY, "{duplicates}");
+    // Twice as many are at a worker as may be in flight; they may be done and not yet acked.
+    assert!(duplicates <= 2 * KILLS * CONCURRENCY, "{duplicates}");
     assert_eq!(publisher.depth(&site.corner.topology.names().parked()).await, 0);
 }
 
@@ -130,7 +131,7 @@ async fn a_broker_killed_while_a_held_queue_is_emptied_loses_nothing() {
     running.stop().await;
     let fault = "broker killed while a held queue is emptied";
     let duplicates = account(fault, &endpoint.accepted(), &held, enabled.elapsed());
-    assert!(duplicates <= CONCURRENCY, "{duplicates}");
+    assert!(duplicates <= 2 * CONCURRENCY, "{duplicates}");
 }
 
 /// Opens the circuits of `urls`, as many failures do.

@@ -8,10 +8,11 @@ use tokio::time::Instant;
 
 use super::{
     Context,
-    disposition::{self, Disposition, SkipReason},
+    disposition::{self, Disposition, HoldReason, NotAdmitted, SkipReason},
     handler::{AttemptResult, HandlerError, JobOutcome},
+    held,
     intake::{PendingDelivery, Turn},
-    limits::Permit,
+    limits::{Gate, Permit},
     matching::Match,
     settle::{settle, settle_or_else},
 };
@@ -158,7 +159,7 @@ async fn admit(context: &Context, task: &Task<'_>, turn: Turn) -> Result<Admitte
         return Err(skip(SkipReason::RetryAfter(remaining), held));
     }
     let url = &subscription.spec.url;
-    let slot = turn.slot();
+    let (slot, lane) = (turn.slot(), turn.lane());
     if let Turn::Probe(_, probed) = turn
         && probed == *url
     {
@@ -171,17 +172,43 @@ async fn admit(context: &Context, task: &Task<'_>, turn: Turn) -> Result<Admitte
             return Err(Box::pin(not_admitted(context, task, slot, probe_at)).await);
         }
     }
-    let rate_limit = subscription.spec.rate_limit;
-    let Some(slot) = slot else {
-        let permit = context.limits.enter(url, rate_limit).await;
-        let throttled = || skip(SkipReason::Throttled, disposition::throttled(message, delivery));
-        return permit.map(Admitted::Ordinary).ok_or_else(throttled);
-    };
-    // What is held has a place of its own, and keeps it for its turn.
-    let over = context.slots.session(slot);
-    let permit =
-        over.run_until_cancelled(Box::pin(context.limits.enter_in_turn(url, rate_limit))).await;
-    permit.flatten().map(Admitted::Ordinary).ok_or_else(Disposition::stay_held)
+    let (gate, rate_limit) = (context.limits.gate(url), subscription.spec.rate_limit);
+    if let Some(slot) = slot {
+        // What is held keeps its place for its turn.
+        let over = context.slots.session(slot);
+        let permit = Box::pin(context.limits.enter_in_turn(&gate, slot, rate_limit));
+        let permit = over.run_until_cancelled(permit).await;
+        return permit.flatten().map(Admitted::Ordinary).ok_or_else(Disposition::stay_held);
+    }
+    if let Some(held) = held_if_slow(context, task, &gate).await {
+        return Err(held);
+    }
+    if let Some(permit) = context.limits.enter(&gate, lane, rate_limit).await {
+        return Ok(Admitted::Ordinary(permit));
+    }
+    // That may have been once too often.
+    let held = held_if_slow(context, task, &gate).await;
+    let throttled = || skip(SkipReason::Throttled, disposition::throttled(message, delivery));
+    Err(held.unwrap_or_else(throttled))
+}
+
+/// Holds a delivery to a slow URL; `None`: the URL is not slow, has no slot, or the delivery has
+/// waited for as long as its schedule is long.
+async fn held_if_slow(context: &Context, task: &Task<'_>, gate: &Gate) -> Option<Disposition> {
+    if !gate.is_slow() {
+        return None;
+    }
+    let Task { message, delivery, subscription, schedule } = *task;
+    let held = NotAdmitted::new(message, delivery, schedule, HoldReason::EndpointSlow);
+    if held.is_over() {
+        return None;
+    }
+    let slot = Box::pin(held::slot_of_slow(context, &subscription.spec.url)).await?;
+    if gate.has_slowed() {
+        // From now on, what comes into the queue is taken at once.
+        context.slots.wake();
+    }
+    Some(held.disposition(Some(slot)).of(subscription))
 }
 
 /// Decides where a delivery waits that an open or frozen circuit refuses; nothing is charged. It
@@ -197,7 +224,8 @@ async fn not_admitted(
     if slot.is_some() && slot == context.slots.of(url) {
         return Disposition::stay_held();
     }
-    let refused = disposition::NotAdmitted::new(message, delivery, schedule, probe_at);
+    let reason = probe_at.map_or(HoldReason::CircuitFrozen, |_| HoldReason::CircuitOpen);
+    let refused = NotAdmitted::new(message, delivery, schedule, reason);
     let slot = if refused.is_over() { None } else { context.slots.of_refused(url).await };
     refused.disposition(slot).of(subscription)
 }

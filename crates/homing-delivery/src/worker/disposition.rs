@@ -10,7 +10,6 @@ use homing_domain::{
     report::Chain,
     schedule::{Next, Schedule},
     subscription::Subscription,
-    time::UnixMillis,
     url::EndpointUrl,
     verdict::{self, ParkReason},
 };
@@ -47,6 +46,8 @@ pub(super) enum SkipReason {
     RetryAfter(Duration),
     CircuitOpen,
     CircuitFrozen,
+    /// Its endpoint takes less than what comes for it.
+    EndpointSlow,
     /// It stays in the held queue that it came from.
     StaysHeld,
     /// The endpoint has no free permit.
@@ -66,6 +67,7 @@ impl SkipReason {
             Self::Undecided(why) => Some(why.clone()),
             Self::CircuitOpen => Some("the circuit of its URL is open".to_owned()),
             Self::CircuitFrozen => Some("the circuit of its URL is frozen".to_owned()),
+            Self::EndpointSlow => Some("its endpoint is slow".to_owned()),
             Self::NotNow(error) | Self::NotAttempted(error) => {
                 Some(Chain(error.as_ref()).to_string())
             }
@@ -114,28 +116,54 @@ impl Disposition {
     }
 }
 
-/// A delivery that an open or frozen circuit refuses.
+/// The reason for which a delivery waits for its endpoint.
+#[derive(Clone, Copy)]
+pub(super) enum HoldReason {
+    CircuitOpen,
+    CircuitFrozen,
+    EndpointSlow,
+}
+
+impl HoldReason {
+    /// The reason for which it is parked if it waits for too long.
+    fn parked(self) -> ParkReason {
+        match self {
+            Self::CircuitOpen => ParkReason::CircuitOpen,
+            Self::CircuitFrozen => ParkReason::Frozen,
+            Self::EndpointSlow => ParkReason::EndpointSlow,
+        }
+    }
+
+    fn skipped(self) -> SkipReason {
+        match self {
+            Self::CircuitOpen => SkipReason::CircuitOpen,
+            Self::CircuitFrozen => SkipReason::CircuitFrozen,
+            Self::EndpointSlow => SkipReason::EndpointSlow,
+        }
+    }
+}
+
+/// A delivery that waits for its endpoint: an open or frozen circuit refuses it, or the endpoint is
+/// slow.
 pub(super) struct NotAdmitted<'a> {
     message: &'a Message,
     delivery: &'a Delivery,
     schedule: &'a Schedule,
     progress: Progress,
-    reason: ParkReason,
+    reason: HoldReason,
     /// It waits for its endpoint at most this much longer.
     left: Duration,
 }
 
 impl<'a> NotAdmitted<'a> {
-    /// `probe_at`: when the circuit is probed next; `None`: it is frozen.
     pub(super) fn new(
         message: &'a Message,
         delivery: &'a Delivery,
         schedule: &'a Schedule,
-        probe_at: Option<UnixMillis>,
+        reason: HoldReason,
     ) -> Self {
-        let reason = probe_at.map_or(ParkReason::Frozen, |_| ParkReason::CircuitOpen);
         let now = clock::now();
-        let progress = delivery.progress.refused(reason, now);
+        let progress = delivery.progress.refused(reason.parked(), now);
         let waited = progress.hold.map_or(Duration::ZERO, |hold| now.since(hold.since));
         let left = schedule.length().saturating_sub(waited);
         Self { message, delivery, schedule, progress, reason, left }
@@ -146,11 +174,10 @@ impl<'a> NotAdmitted<'a> {
         self.left.is_zero()
     }
 
-    /// Holds it in the queue of `slot`; without one, it waits at its own step once more, or is
-    /// parked if the circuit is frozen.
+    /// Holds it in the queue of `slot`; without one, it waits at its own step once more, is parked
+    /// if the circuit is frozen, or throttled if the endpoint is slow.
     pub(super) fn disposition(self, slot: Option<u16>) -> Disposition {
-        let is_frozen = self.reason == ParkReason::Frozen;
-        let reason = if is_frozen { SkipReason::CircuitFrozen } else { SkipReason::CircuitOpen };
+        let reason = self.reason.skipped();
         let without = self.without_slot();
         let Some(slot) = slot else { return Disposition::skip(reason, Some(without)) };
         let held = self.message.for_subscription(self.delivery.subscription, self.progress);
@@ -161,13 +188,17 @@ impl<'a> NotAdmitted<'a> {
 
     fn without_slot(&self) -> (Message, Route) {
         let Self { message, delivery, schedule, progress, .. } = self;
-        let wait = schedule.wait_at(progress.step);
-        match wait.filter(|_| self.reason != ParkReason::Frozen && !self.is_over()) {
+        let wait = match self.reason {
+            HoldReason::EndpointSlow => return throttled(message, delivery),
+            HoldReason::CircuitFrozen => None,
+            HoldReason::CircuitOpen => schedule.wait_at(progress.step),
+        };
+        match wait.filter(|_| !self.is_over()) {
             Some(wait) => {
                 let waiting = message.for_subscription(delivery.subscription, progress.clone());
                 (waiting, Route::Wait(wait))
             }
-            None => park(message, progress.clone(), self.reason),
+            None => park(message, progress.clone(), self.reason.parked()),
         }
     }
 }

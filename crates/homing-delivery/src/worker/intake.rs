@@ -36,8 +36,11 @@ pub(super) struct PendingDelivery {
 }
 
 /// The reason for attempting a delivery now.
+#[derive(Clone)]
 pub(super) enum Turn {
-    /// It is new, or due.
+    /// Its event is new.
+    New,
+    /// It is due again.
     Due,
     /// The held queue of this slot is emptied.
     Held(u16),
@@ -49,8 +52,17 @@ impl Turn {
     /// The slot of the held queue that it came from.
     pub(super) fn slot(&self) -> Option<u16> {
         match self {
-            Self::Due => None,
+            Self::New | Self::Due => None,
             Self::Held(slot) | Self::Probe(slot, _) => Some(*slot),
+        }
+    }
+
+    /// The lane whose place it takes.
+    pub(super) fn lane(&self) -> Lane {
+        match self {
+            Self::New => Lane::Primary,
+            Self::Due => Lane::Retry,
+            Self::Held(slot) | Self::Probe(slot, _) => Lane::Held(*slot),
         }
     }
 }
@@ -58,7 +70,8 @@ impl Turn {
 impl From<Lane> for Turn {
     fn from(lane: Lane) -> Self {
         match lane {
-            Lane::Primary | Lane::Retry => Self::Due,
+            Lane::Primary => Self::New,
+            Lane::Retry => Self::Due,
             Lane::Held(slot) => Self::Held(slot),
         }
     }
@@ -124,7 +137,7 @@ fn attempt_each(
     pending: PendingDelivery,
     matches: impl IntoIterator<Item = Match>,
 ) -> Vec<Work> {
-    let PendingDelivery { message, redelivered, returned, receipt, .. } = pending;
+    let PendingDelivery { message, redelivered, returned, receipt, turn } = pending;
     let works = matches
         .into_iter()
         .map(|matched| match for_subscription(context, &message, matched) {
@@ -134,7 +147,7 @@ fn attempt_each(
                 redelivered,
                 returned,
                 receipt: receipt.share(),
-                turn: Turn::Due,
+                turn: turn.clone(),
             }),
         })
         .collect();

@@ -131,7 +131,8 @@ pub(super) async fn circuits(context: Arc<Context>, stop: CancellationToken) {
     tokio::join!(context.circuits.run(&stop), stop.run_until_cancelled(housekeeping));
 }
 
-/// Updates the shares of the rate limits and the age of the oldest delivery, until dropped.
+/// Updates the shares of the rate limits, the number of slow URLs and the age of the oldest
+/// delivery, until dropped.
 async fn share_limits(context: &Context) {
     loop {
         // A broker that does not know reports none; this worker is one.
@@ -140,6 +141,7 @@ async fn share_limits(context: &Context) {
         {
             context.limits.share_with(depth.consumers);
         }
+        metrics::slow_urls(context.limits.slow_urls());
         metrics::oldest_undelivered(context.observers.oldest_waiting.age(clock::now()));
         tokio::time::sleep(REFRESH_INTERVAL).await;
     }

@@ -1,9 +1,14 @@
 //! Held queues: deliveries that wait for their endpoint, and for nothing else.
 //!
 //! A delivery that an open or frozen circuit refuses goes to the held queue of its URL: one
-//! publish, and nothing counts against it. It leaves the queue as soon as its endpoint can take it:
-//! as a probe while the circuit is open, with all others once it closes. A *slot* ([`slots`]), a
-//! row of the store, says which queue is whose; [`queue`] takes messages out of one queue.
+//! publish, and nothing counts against it. So does each delivery to a URL that takes less than what
+//! comes for it ([`super::pace`]): one publish, instead of a place in a lane that others need. It
+//! leaves the queue as soon as its endpoint can take it: as a probe while the circuit is open, in
+//! its turn while it is closed. A *slot* ([`slots`]), a row of the store, says which queue is whose;
+//! [`queue`] takes messages out of one queue.
+//!
+//! A slot is its URL's, whatever the state of that: one that is slow, open, and slow again keeps it.
+//! It is given back when its queue was empty for half a minute and no worker puts anything into it.
 //!
 //! # Correctness does not depend on slots
 //!
@@ -18,17 +23,20 @@
 //! | it is another URL's by then, because the store was away for long | the delivery is admitted by its own circuit when that queue is emptied, or comes to its head as a probe is due |
 //! | two processes take slots at once | compare and set: a URL has one slot, a slot one URL |
 //! | a slot is given back while a publish to it is under way | as the first line |
-//! | no slot is free, or the store is away | the delivery waits on the ladder, at its own step, again and again; frozen, it is parked |
+//! | no slot is free, or the store is away | the delivery waits on the ladder, at its own step, again and again; frozen, it is parked; slow, it is throttled |
 //! | the held queue is full, or its leader is away | it refuses the publish: the ladder, or parked, as without a slot |
 //! | the held queue is missing | the broker routes the publish to the unrouted queue, which is emptied to where the message was to go once the topology is declared again |
 //! | a worker dies while it empties a queue | the broker has what was not acked again, at the head |
-//! | the circuit opens again meanwhile | the worker cancels its consumer; what it has not begun with goes back to the head of the queue, uncharged, at most [`crate::settings::EndpointSettings::max_concurrency`] per worker; what is in flight ends as any attempt |
+//! | the circuit opens again meanwhile | the worker cancels its consumer; what it has not begun with goes back to the head of the queue, uncharged, at most twice [`crate::settings::EndpointSettings::max_concurrency`] per worker; what is in flight ends as any attempt |
 //! | a worker does not know yet that the circuit opened | its attempts count as those that were in flight |
 //! | a worker does not know yet that it closed | it goes on holding, and the others take it out |
 //! | the process stops | as the circuit opening again; what is in flight has `worker.drain_grace` |
 //! | a worker of an earlier version runs beside | it knows no slots: what it takes goes up the ladder or is parked frozen; what is held waits for a worker of this version, and is parked at the end of its time without one |
 //! | a subscription moves to another URL, and others stay | what is held for it stays, too, until the queue is emptied |
-//! | what is held waits for longer than its schedule is long | the broker parks it, with the reason of its refusal |
+//! | what is held waits for longer than its schedule is long | the broker parks it, with the reason for which it came |
+//! | a URL is slow for one worker and not for another | each decides for what it takes: from one worker the deliveries come directly, from the other by the queue |
+//! | it is slow no more, and its queue is not empty | new deliveries come directly, beside what is held; both wait for the same permits, in turn |
+//! | more URLs are slow than half of the slots | those without one share what is left of half of each lane, and the rest is throttled |
 
 mod queue;
 mod slots;
@@ -37,9 +45,19 @@ use std::{collections::BTreeSet, sync::Arc};
 
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
+use homing_domain::{circuit::CircuitState, url::EndpointUrl};
+
 use super::Context;
 
 pub(super) use slots::Slots;
+
+/// The slot for deliveries to a slow URL; `None`: it has none, and none is left for slow URLs. Those
+/// whose circuits are closed have half of the slots together at most, so that there are others for
+/// open and frozen ones.
+pub(super) async fn slot_of_slow(context: &Context, url: &EndpointUrl) -> Option<u16> {
+    let is_closed = |url: &EndpointUrl| context.circuits.state(url) == CircuitState::Closed;
+    context.slots.of_slow(url, is_closed).await
+}
 
 /// Empties and probes the held queues until `stop`.
 pub(super) async fn run(context: Arc<Context>, stop: CancellationToken) {

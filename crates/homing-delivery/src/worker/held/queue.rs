@@ -45,6 +45,8 @@ const MAX_STRAGGLERS: usize = 64;
 enum Phase {
     /// It is emptied: its URL is well, or it has no owner.
     Emptying,
+    /// It is emptied, and what comes is taken at once: its URL is slow.
+    Serving,
     /// It is left alone until this instant, when a probe is due; `None`: until an operator acts.
     Holding(EndpointUrl, Option<UnixMillis>),
 }
@@ -59,6 +61,7 @@ fn phase(context: &Context, slot: u16) -> Phase {
         return Phase::Emptying;
     }
     match context.circuits.state(&url) {
+        CircuitState::Closed if context.limits.is_slow(&url) => Phase::Serving,
         CircuitState::Closed => Phase::Emptying,
         CircuitState::Open { probe_at } => Phase::Holding(url, Some(probe_at)),
         CircuitState::Frozen => Phase::Holding(url, None),
@@ -155,12 +158,13 @@ async fn act(
     let (now, slot) = (clock::now(), queue.slot);
     let phase = phase(context, slot);
     // A consumer may have messages in flight, which are not counted.
-    if depth.messages > 0 || depth.consumers > 0 {
+    if depth.messages > 0 || depth.consumers > 0 || phase == Phase::Serving {
         queue.empty_since = None;
     } else if let Some(held) = queue.unused(context.slots.owned(slot)) {
         context.slots.give_back(&held).await;
     }
     match phase {
+        Phase::Serving => empty(context, queue, stop).await?,
         Phase::Emptying if depth.messages > 0 => empty(context, queue, stop).await?,
         Phase::Holding(url, Some(at)) if at <= now && depth.messages > 0 => {
             probe(context, slot, &url, stop).await?;
@@ -205,11 +209,12 @@ async fn empty(
     ended
 }
 
-/// The bounds of what one queue has in flight: as many deliveries as one URL, a lane at most, and
-/// its part of the bytes of a lane.
+/// The bounds of what one queue has in flight: twice as many deliveries as one URL, so that others
+/// are at hand while acks are under way, a lane at most, and its part of the bytes of a lane.
 fn bounds(context: &Context) -> Bounds {
     let queues = context.slots.all().len().max(1);
-    let max_messages = u16::try_from(context.limits.max_concurrency()).unwrap_or(u16::MAX);
+    let max_messages = context.limits.max_concurrency().saturating_mul(2);
+    let max_messages = u16::try_from(max_messages).unwrap_or(u16::MAX);
     Bounds {
         max_messages: max_messages.min(context.settings.max_lane_in_flight()),
         max_bytes: context.settings.max_lane_in_flight_bytes() / queues,
@@ -218,7 +223,7 @@ fn bounds(context: &Context) -> Bounds {
 }
 
 async fn until_holding(context: &Context, slot: u16, news: &mut watch::Receiver<()>) {
-    while phase(context, slot) == Phase::Emptying {
+    while matches!(phase(context, slot), Phase::Emptying | Phase::Serving) {
         if news.changed().await.is_err() {
             return;
         }

@@ -44,6 +44,8 @@ struct Known {
     by_url: HashMap<EndpointUrl, u16>,
     /// None is free, or the store is away: from when on one is asked for again.
     none_until: Option<Instant>,
+    /// As `none_until`, for slow URLs.
+    none_for_slow_until: Option<Instant>,
     /// Consecutive failures of queues.
     failures: HashMap<u16, u32>,
     /// Ends of the sessions that empty queues.
@@ -61,6 +63,10 @@ impl Known {
 
     fn found_none(&self) -> bool {
         self.none_until.is_some_and(|until| until > Instant::now())
+    }
+
+    fn found_none_for_slow(&self) -> bool {
+        self.none_for_slow_until.is_some_and(|until| until > Instant::now())
     }
 
     fn note_none(&mut self, wait: Duration) {
@@ -111,30 +117,69 @@ impl Slots {
         self.known.lock().slots.get(&slot).filter(|held| held.url.is_some()).cloned()
     }
 
-    /// The slot of `url`; takes one where it has none. `None`: none is free, or the store is away.
+    /// The slot of `url`, which an open or frozen circuit refuses; takes one where it has none.
+    /// `None`: none is free, or the store is away.
     ///
     /// # Cancel safety
     ///
     /// A slot may be taken although it is not returned; it is learned of by polling.
     pub(in crate::worker) async fn of_refused(&self, url: &EndpointUrl) -> Option<u16> {
-        let declared = self.broker.topology().held_queues();
-        let known = || {
-            let known = self.known.lock();
-            let slot = known.by_url.get(url).copied();
-            slot.map(Some).or((declared == 0 || known.found_none()).then_some(None))
-        };
-        if let Some(answer) = known() {
+        if let Some(answer) = self.answer(url) {
             return answer;
         }
         let _taking = self.taking.lock().await;
-        if let Some(answer) = known() {
+        if let Some(answer) = self.answer(url) {
             return answer;
         }
+        self.take(url, "its circuit is not closed").await
+    }
+
+    /// The slot of `url`, which is slow; takes one where it has none, unless half of all slots are
+    /// those of URLs that `are_alike`.
+    ///
+    /// # Cancel safety
+    ///
+    /// As [`of_refused`](Self::of_refused).
+    pub(super) async fn of_slow(
+        &self,
+        url: &EndpointUrl,
+        are_alike: impl Fn(&EndpointUrl) -> bool,
+    ) -> Option<u16> {
+        let answer = || {
+            let has_none = self.known.lock().found_none_for_slow();
+            self.of(url).map(Some).or_else(|| has_none.then_some(None)).or_else(|| self.answer(url))
+        };
+        if let Some(answer) = answer() {
+            return answer;
+        }
+        let _taking = self.taking.lock().await;
+        if let Some(answer) = answer() {
+            return answer;
+        }
+        let owners: Vec<_> = self.known.lock().by_url.keys().cloned().collect();
+        let alike = owners.iter().filter(|owner| are_alike(owner)).count();
+        if alike >= usize::from(self.broker.topology().held_queues() / 2) {
+            self.known.lock().none_for_slow_until = Some(Instant::now() + NONE_FREE);
+            return None;
+        }
+        self.take(url, "it is slow").await
+    }
+
+    /// The slot of `url`, or `None` if it gets none now, as far as known.
+    fn answer(&self, url: &EndpointUrl) -> Option<Option<u16>> {
+        let known = self.known.lock();
+        let has_none = self.broker.topology().held_queues() == 0 || known.found_none();
+        known.by_url.get(url).copied().map(Some).or(has_none.then_some(None))
+    }
+
+    /// Takes a slot because of `why`.
+    async fn take(&self, url: &EndpointUrl, why: &str) -> Option<u16> {
+        let declared = self.broker.topology().held_queues();
         let taking = self.store.take_slot(self.prefix(), url, declared, clock::now());
         match timeout(TAKE_DEADLINE, taking).await {
             Ok(Ok(Some(held))) => {
                 let slot = held.slot;
-                info!(%url, slot, "slot.taken: deliveries to the URL are held in its queue");
+                info!(%url, slot, why, "slot.taken: deliveries to the URL are held in its queue");
                 self.known.lock().learn(held);
                 self.changed().await;
                 Some(slot)
@@ -188,7 +233,7 @@ impl Slots {
             known.is_read = true;
             let has_changed = known.slots != slots;
             if has_changed {
-                known.none_until = None;
+                (known.none_until, known.none_for_slow_until) = (None, None);
             }
             let owned = slots.values().filter_map(|held| Some((held.url.clone()?, held.slot)));
             known.by_url = owned.collect();

@@ -3,7 +3,7 @@
 //! A delivery waits for a permit no longer than `endpoint.permit_wait`; without one it goes to a
 //! throttle queue, which is no attempt but costs a publish. All deliveries in flight may wait for a
 //! URL that keeps up. After a permit wait timed out, only as many may wait as the URL has recently
-//! finished in that time. All slow URLs together hold at most half of a lane ([`super::pace`]).
+//! finished in that time. All slow URLs together hold at most half of each lane ([`super::pace`]).
 //! After its circuit closes, a URL starts with one permit; every success doubles the permits, so
 //! that a recovering endpoint is not flooded.
 
@@ -27,7 +27,8 @@ use tokio::{
     time::Instant,
 };
 
-use super::pace::{LanePlace, Pace, SlowShare};
+use super::pace::{LanePlace, Pace, Shares};
+use homing_broker::consume::Lane;
 use homing_domain::url::EndpointUrl;
 use parking_lot::Mutex;
 
@@ -39,12 +40,12 @@ pub(super) struct Limits {
     /// with a rate limit would otherwise idle while its deliveries are in the throttle queues.
     rate_wait: Duration,
     gates: Mutex<HashMap<EndpointUrl, Arc<Gate>>>,
-    share: Arc<SlowShare>,
+    shares: Arc<Shares>,
     workers: AtomicU32,
 }
 
 /// One URL's permits.
-struct Gate {
+pub(super) struct Gate {
     /// Limits the starts of requests, if a limit is set.
     rate: Mutex<Option<Rate>>,
     permits: Arc<Semaphore>,
@@ -83,20 +84,29 @@ pub(super) struct Permit {
     gate: Arc<Gate>,
     max_concurrency: usize,
     begun: Instant,
-    /// `None`: it came from a held queue.
-    _place: Option<LanePlace>,
+    _place: LanePlace,
     _held: OwnedSemaphorePermit,
 }
 
 impl Gate {
-    fn new(opened: usize, share: &Arc<SlowShare>) -> Self {
+    fn new(opened: usize, shares: &Arc<Shares>) -> Self {
         Self {
             rate: Mutex::default(),
             permits: Arc::new(Semaphore::new(opened)),
             opened: opened.into(),
             waiting: 0.into(),
-            pace: Arc::new(Pace::new(Arc::clone(share))),
+            pace: Arc::new(Pace::new(Arc::clone(shares))),
         }
+    }
+
+    /// True if it takes less than what comes for it, or needs much of a lane for it.
+    pub(super) fn is_slow(&self) -> bool {
+        self.pace.is_slow()
+    }
+
+    /// True once after it became slow.
+    pub(super) fn has_slowed(&self) -> bool {
+        self.pace.has_slowed()
     }
 
     /// The number of permits taken.
@@ -125,8 +135,8 @@ impl Limits {
         lane: usize,
     ) -> Self {
         let (gates, workers) = (Mutex::default(), AtomicU32::new(1));
-        let share = Arc::new(SlowShare::new(lane, permit_wait));
-        Self { max_concurrency, permit_wait, rate_wait, gates, share, workers }
+        let shares = Arc::new(Shares::new(lane, permit_wait));
+        Self { max_concurrency, permit_wait, rate_wait, gates, shares, workers }
     }
 
     /// Sets the number of workers that share the rate limits.
@@ -134,24 +144,37 @@ impl Limits {
         self.workers.store(workers.max(1), Ordering::Relaxed);
     }
 
-    /// Takes a permit for `url`, which accepts at most `max_per_second` requests per second from
-    /// the whole pool; `None`: throttled.
+    /// Takes a permit for a delivery from `lane` to the URL of `gate`, which accepts at most
+    /// `max_per_second` requests per second from the whole pool; `None`: it may not be sent now.
     ///
     /// # Cancel safety
     ///
     /// Cancel safe: dropped, the place in the queue is given up.
     pub(super) async fn enter(
         &self,
-        url: &EndpointUrl,
+        gate: &Arc<Gate>,
+        lane: Lane,
         max_per_second: Option<NonZeroU32>,
     ) -> Option<Permit> {
-        let gate = self.gate(url);
-        let lane_place = gate.pace.enter().await?;
+        let permit = self.try_enter(gate, lane, max_per_second).await;
+        if permit.is_none() {
+            gate.pace.not_admitted();
+        }
+        permit
+    }
+
+    async fn try_enter(
+        &self,
+        gate: &Arc<Gate>,
+        lane: Lane,
+        max_per_second: Option<NonZeroU32>,
+    ) -> Option<Permit> {
+        let lane_place = gate.pace.enter(lane).await?;
         let permits = Arc::clone(&gate.permits);
         let permit = match Arc::clone(&permits).try_acquire_owned() {
             Ok(permit) => permit,
             Err(_none_free) => {
-                let _place = Place::take(&gate, gate.pace.max_waiting(self.max_concurrency))?;
+                let _place = Place::take(gate, gate.pace.max_waiting(self.max_concurrency))?;
                 let waiting = permits.acquire_owned();
                 let Ok(waited) = tokio::time::timeout(self.permit_wait, waiting).await else {
                     gate.pace.fell_behind();
@@ -162,14 +185,14 @@ impl Limits {
         };
         let begun = Instant::now();
         if let Some(max_per_second) = max_per_second {
-            let limiter = self.limiter(&gate, max_per_second);
+            let limiter = self.limiter(gate, max_per_second);
             let turn = Box::pin(limiter.until_ready());
             tokio::time::timeout(self.rate_wait, turn).await.ok()?;
         }
-        Some(self.permit(gate, permit, Some(lane_place), begun))
+        Some(self.permit(gate, permit, lane_place, begun))
     }
 
-    /// As [`enter`](Self::enter) for a delivery that has no place in a lane, for as long as that
+    /// As [`enter`](Self::enter) for a delivery from the held queue of `slot`, for as long as that
     /// takes. `None`: never.
     ///
     /// # Cancel safety
@@ -177,16 +200,28 @@ impl Limits {
     /// As [`enter`](Self::enter).
     pub(super) async fn enter_in_turn(
         &self,
-        url: &EndpointUrl,
+        gate: &Arc<Gate>,
+        slot: u16,
         max_per_second: Option<NonZeroU32>,
     ) -> Option<Permit> {
-        let gate = self.gate(url);
         // Before the permit, which others need that have no rate limit.
         if let Some(max_per_second) = max_per_second {
-            self.limiter(&gate, max_per_second).until_ready().await;
+            let limiter = self.limiter(gate, max_per_second);
+            if limiter.check().is_err() {
+                gate.pace.waits();
+                limiter.until_ready().await;
+            }
         }
-        let permit = Arc::clone(&gate.permits).acquire_owned().await.ok()?;
-        Some(self.permit(gate, permit, None, Instant::now()))
+        let permits = Arc::clone(&gate.permits);
+        let permit = match Arc::clone(&permits).try_acquire_owned() {
+            Ok(permit) => permit,
+            Err(_none_free) => {
+                gate.pace.waits();
+                permits.acquire_owned().await.ok()?
+            }
+        };
+        let place = gate.pace.enter_in_turn(slot).await;
+        Some(self.permit(gate, permit, place, Instant::now()))
     }
 
     /// Requests in flight at one URL at most.
@@ -201,18 +236,18 @@ impl Limits {
 
     fn permit(
         &self,
-        gate: Arc<Gate>,
+        gate: &Arc<Gate>,
         held: OwnedSemaphorePermit,
-        place: Option<LanePlace>,
+        place: LanePlace,
         begun: Instant,
     ) -> Permit {
-        let max_concurrency = self.max_concurrency;
+        let (gate, max_concurrency) = (Arc::clone(gate), self.max_concurrency);
         Permit { gate, max_concurrency, begun, _place: place, _held: held }
     }
 
     /// Starts again with one permit, because the circuit of `url` has just closed.
     pub(super) fn start_slowly(&self, url: &EndpointUrl) {
-        self.gates.lock().insert(url.clone(), Arc::new(Gate::new(1, &self.share)));
+        self.gates.lock().insert(url.clone(), Arc::new(Gate::new(1, &self.shares)));
     }
 
     /// URLs with permits taken, and how many.
@@ -231,12 +266,24 @@ impl Limits {
         });
     }
 
-    fn gate(&self, url: &EndpointUrl) -> Arc<Gate> {
+    /// The number of slow URLs.
+    pub(super) fn slow_urls(&self) -> usize {
+        self.gates.lock().values().filter(|gate| gate.is_slow()).count()
+    }
+
+    /// True if deliveries to `url` leave the lanes for its held queue.
+    pub(super) fn is_slow(&self, url: &EndpointUrl) -> bool {
+        let gate = self.gates.lock().get(url).map(Arc::clone);
+        gate.is_some_and(|gate| gate.is_slow())
+    }
+
+    /// The gate of `url`.
+    pub(super) fn gate(&self, url: &EndpointUrl) -> Arc<Gate> {
         let mut gates = self.gates.lock();
         if let Some(gate) = gates.get(url) {
             return Arc::clone(gate);
         }
-        let gate = Arc::new(Gate::new(self.max_concurrency, &self.share));
+        let gate = Arc::new(Gate::new(self.max_concurrency, &self.shares));
         gates.insert(url.clone(), Arc::clone(&gate));
         gate
     }

@@ -6,6 +6,15 @@ fn limits(max_concurrency: usize, permit_wait: Duration) -> Limits {
     Limits::new(max_concurrency, (permit_wait, Duration::from_secs(5)), 512)
 }
 
+/// Takes a permit for a new event.
+async fn enter(
+    limits: &Limits,
+    url: &EndpointUrl,
+    max_per_second: Option<NonZeroU32>,
+) -> Option<Permit> {
+    limits.enter(&limits.gate(url), Lane::Primary, max_per_second).await
+}
+
 fn url(text: &str) -> EndpointUrl {
     text.parse().unwrap()
 }
@@ -15,16 +24,16 @@ fn url(text: &str) -> EndpointUrl {
 async fn a_full_url_throttles_its_deliveries_and_delays_no_other() {
     let limits = limits(2, Duration::from_millis(200));
     let hung = url("https://hung.example/");
-    let _first = limits.enter(&hung, None).await.unwrap();
-    let second = limits.enter(&hung, None).await.unwrap();
+    let _first = enter(&limits, &hung, None).await.unwrap();
+    let second = enter(&limits, &hung, None).await.unwrap();
 
     let started = tokio::time::Instant::now();
-    assert!(limits.enter(&hung, None).await.is_none());
+    assert!(enter(&limits, &hung, None).await.is_none());
     assert_eq!(started.elapsed(), Duration::from_millis(200));
-    assert!(limits.enter(&url("https://well.example/"), None).await.is_some());
+    assert!(enter(&limits, &url("https://well.example/"), None).await.is_some());
 
     drop(second);
-    assert!(limits.enter(&hung, None).await.is_some());
+    assert!(enter(&limits, &hung, None).await.is_some());
 }
 
 /// Goal: few deliveries wait for a URL known to hang. Method: virtual time.
@@ -32,14 +41,14 @@ async fn a_full_url_throttles_its_deliveries_and_delays_no_other() {
 async fn after_a_permit_wait_timed_out_as_many_wait_as_may_be_in_flight() {
     let limits = limits(1, Duration::from_secs(1));
     let hung = url("https://hung.example/");
-    let held = limits.enter(&hung, None).await.unwrap();
-    assert!(limits.enter(&hung, None).await.is_none());
-    let waiting = limits.enter(&hung, None);
+    let held = enter(&limits, &hung, None).await.unwrap();
+    assert!(enter(&limits, &hung, None).await.is_none());
+    let waiting = enter(&limits, &hung, None);
     tokio::pin!(waiting);
     assert!(futures_util::poll!(waiting.as_mut()).is_pending());
 
     let started = Instant::now();
-    assert!(limits.enter(&hung, None).await.is_none());
+    assert!(enter(&limits, &hung, None).await.is_none());
     assert_eq!(started.elapsed(), Duration::ZERO);
 
     drop(held);
@@ -52,7 +61,7 @@ async fn after_a_permit_wait_timed_out_as_many_wait_as_may_be_in_flight() {
 #[tokio::test(start_paused = true)]
 async fn as_many_wait_as_will_get_a_permit() {
     let attempt = async |limits: &Limits, url: &EndpointUrl| {
-        let permit = limits.enter(url, None).await;
+        let permit = enter(limits, url, None).await;
         tokio::time::sleep(Duration::from_millis(20)).await;
         permit.is_some()
     };
@@ -77,7 +86,7 @@ async fn a_url_that_recovers_gets_twice_as_many_with_every_success() {
     limits.start_slowly(&url);
     for expected in [1, 2, 4, 6, 6] {
         let mut permits = Vec::new();
-        while let Some(permit) = limits.enter(&url, None).await {
+        while let Some(permit) = enter(&limits, &url, None).await {
             permits.push(permit);
         }
         assert_eq!(permits.len(), expected);
@@ -98,7 +107,7 @@ async fn a_rate_limit_is_shared_by_the_workers() {
     let max_per_second = NonZeroU32::new(20);
     let started = tokio::time::Instant::now();
     for _ in 0..4 {
-        assert!(limits.enter(&url, max_per_second).await.is_some());
+        assert!(enter(&limits, &url, max_per_second).await.is_some());
     }
     assert!(started.elapsed() >= Duration::from_millis(299), "{:?}", started.elapsed());
 }
@@ -106,8 +115,8 @@ async fn a_rate_limit_is_shared_by_the_workers() {
 #[tokio::test]
 async fn urls_that_are_not_in_use_are_forgotten() {
     let limits = limits(2, Duration::ZERO);
-    let permit = limits.enter(&url("https://a.example/"), None).await;
-    drop(limits.enter(&url("https://b.example/"), None).await);
+    let permit = enter(&limits, &url("https://a.example/"), None).await;
+    drop(enter(&limits, &url("https://b.example/"), None).await);
     limits.start_slowly(&url("https://c.example/"));
     limits.forget_idle();
     assert_eq!(limits.gates.lock().len(), 2);

@@ -1,0 +1,117 @@
+//! Shares: places that URLs hold together.
+
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use tokio::sync::Notify;
+
+use homing_broker::consume::Lane;
+
+/// Places that URLs hold together: in a lane those of the slow ones, of what comes from held queues
+/// all.
+pub(super) struct Share {
+    max_places: usize,
+    held: Mutex<Held>,
+}
+
+#[derive(Default)]
+struct Held {
+    urls: usize,
+    places: usize,
+}
+
+impl Share {
+    fn new(max_places: usize) -> Self {
+        Self { max_places, held: Mutex::default() }
+    }
+
+    /// True if a URL that holds `places` of the share may take another one.
+    pub(super) fn admits(&self, places: usize) -> bool {
+        let held = self.held.lock();
+        let fair = (self.max_places / held.urls.max(1)).max(1);
+        held.places < self.max_places && (!self.is_used(&held) || places < fair)
+    }
+
+    /// True if each URL has its fair share only.
+    pub(super) fn is_scarce(&self) -> bool {
+        self.is_used(&self.held.lock())
+    }
+
+    fn is_used(&self, held: &Held) -> bool {
+        held.places >= self.max_places.div_ceil(2)
+    }
+
+    /// Counts a URL with its places.
+    pub(super) fn join(&self, places: usize) {
+        let mut held = self.held.lock();
+        held.urls = held.urls.saturating_add(1);
+        held.places = held.places.saturating_add(places);
+    }
+
+    /// Counts a URL with its places no more.
+    pub(super) fn part(&self, places: usize) {
+        let mut held = self.held.lock();
+        held.urls = held.urls.saturating_sub(1);
+        held.places = held.places.saturating_sub(places);
+    }
+
+    /// Counts another place of a URL.
+    pub(super) fn take(&self) {
+        let mut held = self.held.lock();
+        held.places = held.places.saturating_add(1);
+    }
+
+    /// Counts a place of a URL no more.
+    pub(super) fn give_back(&self) {
+        let mut held = self.held.lock();
+        held.places = held.places.saturating_sub(1);
+    }
+
+    #[cfg(test)]
+    pub(super) fn counts(&self) -> (usize, usize) {
+        let held = self.held.lock();
+        (held.urls, held.places)
+    }
+}
+
+/// The shares of a worker.
+pub(in crate::worker) struct Shares {
+    pub(super) primary: Share,
+    pub(super) retry: Share,
+    pub(super) held: Share,
+    /// The longest wait for a permit.
+    pub(super) window: Duration,
+    /// A URL that holds more places of lanes than this for longer than the window is slow, unless it
+    /// is quick.
+    pub(super) max_own: usize,
+    /// Notified when a place or an answer may let others in.
+    pub(super) changed: Notify,
+}
+
+impl Shares {
+    /// The shares of two lanes of `lane` places: half of each, and as many as both have for held
+    /// queues.
+    pub(in crate::worker) fn new(lane: usize, window: Duration) -> Self {
+        Self {
+            primary: Share::new(lane.div_ceil(2)),
+            retry: Share::new(lane.div_ceil(2)),
+            held: Share::new(lane.saturating_mul(2)),
+            window,
+            max_own: lane / 16,
+            changed: Notify::new(),
+        }
+    }
+
+    pub(super) fn of(&self, lane: Lane) -> &Share {
+        match lane {
+            Lane::Primary => &self.primary,
+            Lane::Retry => &self.retry,
+            Lane::Held(_) => &self.held,
+        }
+    }
+
+    /// True if the slow URLs get their fair share of a lane only.
+    pub(super) fn are_scarce(&self) -> bool {
+        self.primary.is_scarce() || self.retry.is_scarce()
+    }
+}
