@@ -137,3 +137,31 @@ async fn what_is_under_way_at_the_end_is_answered() {
     let publisher = Publisher::new(&corner).await;
     assert!(publisher.depth(&corner.topology.names().primary()).await >= confirmed);
 }
+
+/// Goal: what is denied again and again has no other message sent twice again and again. Method: a topic
+/// that may not be published to, each time among others; what the broker got of these is counted.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_denied_topic_has_its_neighbours_sent_twice_at_most_once() {
+    const ROUNDS: u32 = 5;
+    const NEIGHBOURS: u32 = 100;
+    let node = Node::start("denied").await;
+    let corner = Corner::at(node.url.clone(), &[]);
+    let events = corner.topology.names().events();
+    node.ctl(&["set_topic_permissions", "guest", &events, "^(?!denied)", ".*"]).await;
+    let broker = broker(&corner, &corner.url);
+    broker.connect_to_publish().await.expect("it connects");
+    for round in 0..ROUNDS {
+        let messages = (0..=NEIGHBOURS).map(|number| {
+            let topic = if number == NEIGHBOURS / 2 { "denied" } else { "fine" };
+            (event(&format!("{round}-{number}"), topic, 10), Route::Events)
+        });
+        let results = publish_at_once(&broker, messages.collect()).await;
+        let failed: Vec<_> = results.into_iter().filter_map(Result::err).collect();
+        let [denied] = &failed[..] else { panic!("{failed:?}") };
+        assert!(denied.is_denied(), "{}", denied.report());
+    }
+    let publisher = Publisher::new(&corner).await;
+    let stored = publisher.depth(&corner.topology.names().primary()).await;
+    assert!((ROUNDS * NEIGHBOURS..=(ROUNDS + 1) * NEIGHBOURS).contains(&stored), "{stored}");
+    broker.close().await;
+}

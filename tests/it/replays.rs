@@ -7,10 +7,16 @@ use std::{
         Arc,
         atomic::{AtomicBool, Ordering},
     },
+    time::Duration,
 };
 
-use homing_delivery::parking::{Action, Bodies, Selection};
+use homing_broker::{Message, Route};
+use homing_delivery::parking::{Action, Bodies, Selection, Tally};
+use homing_domain::{
+    clock, delivery::Progress, event::Event, id::EventId, topic::Topic, verdict::ParkReason,
+};
 use serde_json::json;
+use tokio::time::Instant;
 
 use crate::support::{
     broker::Raw,
@@ -162,4 +168,56 @@ async fn looking_leaves_everything_where_it_is() {
     assert_eq!((seen, visited.scanned, visited.matched, visited.total), (5, 5, 5, 20));
     let last = installation.wait_for_parked(20).await;
     assert_eq!(ids(&last), ids(&first));
+}
+
+/// Goal: many are replayed at once, each once, and as many as are reported; the rest stays. Method: a
+/// replay that is stopped, one with a limit, one at a pace, and one of all that is left.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn as_many_are_replayed_as_is_reported() {
+    const PARKED: u32 = 3_000;
+    let installation = Installation::new(&[]).await;
+    let id = installation.subscribe_all("https://example.com/").await;
+    let (broker, parking) = (&installation.parts.broker, &installation.parts.parking);
+    let parked = (0..PARKED).map(|number| {
+        let event = Event {
+            id: EventId::new(&number.to_string()).expect("an id"),
+            topic: Topic::new("t").expect("a topic"),
+            content_type: String::new(),
+            content_encoding: None,
+            body: vec![b'x'; 1_000].into(),
+        };
+        let delivery = Message::of_event(event).for_subscription(id, Progress::default());
+        let message = delivery.parked(ParkReason::Exhausted, clock::now()).outgoing();
+        async move { broker.publish(&message, Route::Parked).await }
+    });
+    let parked = futures_util::future::join_all(parked).await;
+    assert!(parked.iter().all(Result::is_ok));
+    installation.wait_for_depth(&installation.names().parked(), PARKED).await;
+
+    let all = Selection::default();
+    let stop = |tally: Tally| match tally.matched {
+        0..300 => ControlFlow::Continue(()),
+        _ => ControlFlow::Break(()),
+    };
+    let stopped = parking.act_while(Action::Replay, &all, None, stop).await.expect("a scan");
+    assert!((300..600).contains(&stopped.matched), "{stopped:?}");
+    let mut replayed = stopped.matched;
+    let retry = installation.names().retry();
+    installation.wait_for_depth(&retry, replayed).await;
+    let limited = parking.act(Action::Replay, &all, Some(150), |_| ()).await.expect("a scan");
+    assert_eq!(limited.matched, 150);
+    replayed += limited.matched;
+    let began = Instant::now();
+    let paced = parking.paced(500).act(Action::Replay, &all, Some(250), |_| ()).await;
+    assert_eq!(paced.expect("a scan").matched, 250);
+    assert!(began.elapsed() >= Duration::from_millis(490), "{:?}", began.elapsed());
+    replayed += 250;
+
+    let began = Instant::now();
+    let rest = installation.replay_all().await;
+    let seconds = began.elapsed().as_secs_f64();
+    println!("{} replayed, {:.0} a second", rest.matched, f64::from(rest.matched) / seconds);
+    assert_eq!((rest.matched, rest.total), (PARKED - replayed, PARKED - replayed));
+    installation.wait_for_depth(&retry, PARKED).await;
+    installation.wait_for_depth(&installation.names().parked(), 0).await;
 }

@@ -1,5 +1,7 @@
 //! Brokers of shared plans allow few channels; homing makes do with what was agreed upon.
 
+use std::time::Duration;
+
 use homing::config::Settings;
 use homing_broker::{Broker, Message, Outgoing, Route};
 use homing_domain::{
@@ -15,6 +17,29 @@ use crate::support::{
 };
 
 const EVENTS: u32 = 400;
+/// Each has publishers of its own: together they want more channels than there are.
+const QUEUES: u32 = 12;
+
+/// The waits of as many queues, too long to end during a test.
+fn waits() -> Vec<Duration> {
+    (1..=QUEUES)
+        .map(|number| Duration::from_hours(1) + Duration::from_secs(number.into()))
+        .collect()
+}
+
+fn route(number: u32) -> Route {
+    let queue = usize::try_from(number % QUEUES).expect("few");
+    Route::Wait(waits()[queue])
+}
+
+async fn published(corner: &Corner) -> u32 {
+    let publisher = Publisher::new(corner).await;
+    let mut depth = 0;
+    for wait in waits() {
+        depth += publisher.depth(&corner.topology.names().wait(wait)).await;
+    }
+    depth
+}
 
 fn event(number: u32) -> Outgoing {
     let event = Event {
@@ -27,11 +52,12 @@ fn event(number: u32) -> Outgoing {
     Message::of_event(event).outgoing()
 }
 
-/// Goal: more publishes at once than the connection has channels wait for their turn, and all of them
-/// are confirmed. Method: 400 at once over 8 channels; the topology is declared over the same ones.
+/// Goal: publishers that find no channel wait for their turn, and all of their messages are confirmed.
+/// Method: 12 queues, each with two publishers, and 8 channels; the topology is declared over the same
+/// ones.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn publishes_wait_for_the_few_channels_that_there_are() {
-    let corner = Corner::new(&[]);
+    let corner = Corner::new(&waits());
     let text =
         format!("[broker]\nurl = \"{}/?channel_max=8\"\nnew_queue_wait = \"0s\"", corner.url);
     let settings = Settings::from_toml(&text).expect("the settings make sense");
@@ -39,7 +65,7 @@ async fn publishes_wait_for_the_few_channels_that_there_are() {
     let mut publishing = tokio::task::JoinSet::new();
     for number in 0..EVENTS {
         let (broker, outgoing) = (broker.clone(), event(number));
-        publishing.spawn(async move { broker.publish(&outgoing, Route::Events).await });
+        publishing.spawn(async move { broker.publish(&outgoing, route(number)).await });
     }
 
     for published in publishing.join_all().await {
@@ -55,8 +81,7 @@ async fn publishes_wait_for_the_few_channels_that_there_are() {
     for looked in looks.join_all().await {
         looked.expect("it waited for its turn");
     }
-    let publisher = Publisher::new(&corner).await;
-    assert_eq!(publisher.depth(&corner.topology.names().primary()).await, EVENTS);
+    assert_eq!(published(&corner).await, EVENTS);
     broker.close().await;
 }
 
@@ -80,7 +105,7 @@ async fn a_topology_is_planned_made_and_checked_over_few_channels() {
 async fn a_users_limit_of_channels_is_learned() {
     let node = Node::start("few-channels").await;
     node.ctl(&["set_user_limits", "guest", "{\"max-channels\": 8}"]).await;
-    let corner = Corner::at(node.url.clone(), &[]);
+    let corner = Corner::at(node.url.clone(), &waits());
     let text = format!("[broker]\nurl = \"{}\"\nnew_queue_wait = \"0s\"", corner.url);
     let settings = Settings::from_toml(&text).expect("the settings make sense");
     let broker = Broker::new(&settings.broker, corner.topology.clone()).expect("they make sense");
@@ -90,8 +115,8 @@ async fn a_users_limit_of_channels_is_learned() {
             let (broker, outgoing) = (broker.clone(), event(number));
             publishing.spawn(async move {
                 match round {
-                    "learning" => broker.publish_until_confirmed(&outgoing, Route::Events).await,
-                    _ => broker.publish(&outgoing, Route::Events).await,
+                    "learning" => broker.publish_until_confirmed(&outgoing, route(number)).await,
+                    _ => broker.publish(&outgoing, route(number)).await,
                 }
             });
         }

@@ -57,7 +57,7 @@ use crate::settings::{BrokerSettings, EventsSettings};
 use homing_domain::settings::SettingsError;
 
 use self::{
-    addresses::Addresses, connection::ManagedConnection, error::BrokerError, publish::Refusals,
+    addresses::Addresses, connection::ManagedConnection, error::BrokerError, publish::Failures,
     publishers::Publishers, redeliveries::Redeliveries, tls::Files, topology::Topology,
     topology_guard::TopologyGuard,
 };
@@ -88,7 +88,7 @@ pub struct Broker {
     heartbeat: Duration,
     /// Held while the topology is declared again because a publish found an exchange missing.
     restoring: Arc<tokio::sync::Mutex<()>>,
-    refusals: Arc<Refusals>,
+    failures: Arc<Failures>,
     redeliveries: Arc<Redeliveries>,
     conditions: Arc<Conditions>,
     tasks: TaskTracker,
@@ -154,7 +154,7 @@ impl Broker {
             publishing,
             heartbeat,
             restoring: Arc::default(),
-            refusals: Arc::default(),
+            failures: Arc::default(),
             redeliveries: Arc::default(),
             conditions: Arc::default(),
             tasks,

@@ -59,7 +59,7 @@ impl Route {
 }
 
 /// Exchange and routing key of a publish.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Address {
     pub(super) exchange: String,
     pub(super) routing_key: String,
@@ -80,7 +80,7 @@ impl Broker {
     ///
     /// Source: RabbitMQ documentation, *Consumer Acknowledgements and Publisher Confirms*.
     pub async fn publish(&self, message: &Outgoing, route: Route) -> Result<(), BrokerError> {
-        self.publish_to(message, self.address(message, route), false).await
+        self.publish_to(message, &self.address(message, route), false).await
     }
 
     /// As [`publish`](Self::publish), but waits while the broker takes no messages from anyone.
@@ -97,7 +97,7 @@ impl Broker {
         message: &Outgoing,
         route: Route,
     ) -> Result<(), BrokerError> {
-        self.publish_to(message, self.address(message, route), true).await
+        self.publish_to(message, &self.address(message, route), true).await
     }
 
     /// The most subscriptions that one message may name: their list has to fit into a frame.
@@ -111,11 +111,12 @@ impl Broker {
     }
 
     /// Publishes as [`Publishers::publish`](super::publishers::Publishers::publish) does, and notes
-    /// how that went. Logs a failure once for each cause, until publishing works again.
+    /// how that went. Logs a failure once for each cause: for a queue or an address until that
+    /// works again, else until publishing does.
     pub(super) async fn publish_to(
         &self,
         message: &Outgoing,
-        address: Address,
+        address: &Address,
         patient: bool,
     ) -> Result<(), BrokerError> {
         // At the events exchange, the routing key is a topic and no queue.
@@ -124,23 +125,25 @@ impl Broker {
         let queue = if is_event { names.primary() } else { address.routing_key.clone() };
         let publish = Publish {
             queue: queue.clone(),
-            address,
+            address: address.clone(),
             properties: Arc::clone(&message.properties),
             body: message.body.clone(),
             // An alternate exchange takes what has no route; this reports if that is missing.
             mandatory: true,
         };
         let published = self.publishers.publish(publish, patient).await;
-        self.refusals.note(queue, published.as_ref().err());
         match &published {
-            Ok(()) => self.conditions.publishing.recovered(),
+            Ok(()) => {
+                self.failures.worked(&queue);
+                self.conditions.publishing.recovered();
+            }
             // This is about one message only.
             Err(error) if error.is_final() => {}
             Err(error) => {
                 let condition = &self.conditions.publishing;
-                let is_new = condition.failing_for(Duration::ZERO) != Some(error.summary());
+                let is_first = condition.failing_for(Duration::ZERO) != Some(error.summary());
                 condition.failed(error.summary());
-                if is_new {
+                if self.failures.failed(&queue, address, error).unwrap_or(is_first) {
                     warn!(event.id = message.id, error = error.report(), "broker.publish_failed");
                 }
             }
@@ -151,9 +154,9 @@ impl Broker {
     /// The queues that refuse messages of this process, each with the reason; empty if none does.
     #[must_use]
     pub fn refusing(&self) -> Vec<String> {
-        let mut queues = self.refusals.queues.lock();
-        queues.retain(|_, (at, _)| at.elapsed() <= MAX_REFUSAL_AGE);
-        queues.values().map(|(_, why)| why.clone()).collect()
+        let why =
+            "takes no messages: it is full (a `max-length`, of a policy?), or its leader is away";
+        self.failures.refusing().into_iter().map(|queue| format!("`{queue}` {why}")).collect()
     }
 
     pub(super) fn is_blocked(&self) -> bool {
@@ -197,7 +200,7 @@ impl Broker {
     ) -> Result<(), BrokerError> {
         let mut backoff = Backoff::new(Duration::from_millis(100), Duration::from_secs(5));
         loop {
-            let published = self.publish_to(message, address.clone(), true).await;
+            let published = self.publish_to(message, &address, true).await;
             let Err(error) = published else { return Ok(()) };
             if error.is_final() {
                 return Err(error);
@@ -225,60 +228,124 @@ impl Broker {
     }
 }
 
-/// A refusal is reported for this long: a message that is published again is so within seconds.
-const MAX_REFUSAL_AGE: Duration = Duration::from_secs(60);
+/// A failure is remembered for this long: a message that is published again is so within seconds.
+const REMEMBERED: Duration = Duration::from_secs(60);
+/// Failures that are remembered; beyond that the oldest are forgotten.
+const MAX_REMEMBERED: usize = 256;
 
-/// Queues that refuse what is published to them, until they take something again.
+/// Queues and addresses to which publishing fails while it may work elsewhere: each is logged once.
+/// A queue is forgotten when it takes something, an address when nothing was refused for a while.
 #[derive(Default)]
-pub(super) struct Refusals {
-    queues: Mutex<BTreeMap<String, (Instant, String)>>,
+pub(super) struct Failures {
+    latest: Mutex<BTreeMap<String, Failure>>,
     /// True if there are any, so that a publish need not take the lock.
     any: AtomicBool,
 }
 
-impl Refusals {
-    /// Notes the result of a publish with this routing key.
-    fn note(&self, key: String, error: Option<&BrokerError>) {
-        match error {
-            None if !self.any.load(Ordering::Relaxed) => {}
-            None => {
-                let mut queues = self.queues.lock();
-                queues.remove(&key);
-                self.any.store(!queues.is_empty(), Ordering::Relaxed);
-            }
-            Some(BrokerError::Nacked { .. }) => {
-                let why = format!(
-                    "`{key}` takes no messages: it is full (a `max-length`, of a policy?), or its \
-                     leader is away"
-                );
-                self.queues.lock().insert(key, (Instant::now(), why));
-                self.any.store(true, Ordering::Relaxed);
-            }
-            Some(_) => {}
+/// The latest failure.
+struct Failure {
+    at: Instant,
+    summary: &'static str,
+    /// True if a queue takes no messages.
+    is_nack: bool,
+}
+
+impl Failures {
+    fn worked(&self, queue: &str) {
+        if self.any.load(Ordering::Relaxed) {
+            let mut latest = self.latest.lock();
+            latest.retain(|key, failure| key != queue && failure.at.elapsed() < REMEMBERED);
+            self.any.store(!latest.is_empty(), Ordering::Relaxed);
         }
+    }
+
+    /// Notes a failure; returns true if it is a new one. `None`: it is not about a queue or an
+    /// address.
+    fn failed(&self, queue: &str, address: &Address, error: &BrokerError) -> Option<bool> {
+        let is_nack = matches!(error, BrokerError::Nacked { .. });
+        let key = if is_nack || matches!(error, BrokerError::TimedOut { .. }) {
+            queue.to_owned()
+        } else if error.is_of_a_channel() {
+            format!("{} at {}", address.routing_key, address.exchange)
+        } else {
+            return None;
+        };
+        let failure = Failure { at: Instant::now(), summary: error.summary(), is_nack };
+        let mut latest = self.latest.lock();
+        if latest.len() >= MAX_REMEMBERED
+            && let Some(oldest) = latest.iter().min_by_key(|(_, failure)| failure.at)
+        {
+            let oldest = oldest.0.clone();
+            latest.remove(&oldest);
+        }
+        let before = latest.insert(key, failure);
+        self.any.store(true, Ordering::Relaxed);
+        Some(before.is_none_or(|before| {
+            before.summary != error.summary() || before.at.elapsed() >= REMEMBERED
+        }))
+    }
+
+    /// The queues that take no messages.
+    fn refusing(&self) -> Vec<String> {
+        let latest = self.latest.lock();
+        let nacks = latest.iter().filter(|(_, it)| it.is_nack && it.at.elapsed() < REMEMBERED);
+        nacks.map(|(queue, _)| queue.clone()).collect()
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::Reply;
+
+    fn address(key: &str) -> Address {
+        Address { exchange: "e".to_owned(), routing_key: key.to_owned() }
+    }
 
     #[test]
     fn a_queue_that_refuses_is_named_until_it_takes_something() {
-        let refusals = Refusals::default();
-        let named = || refusals.queues.lock().keys().cloned().collect::<Vec<_>>();
-        let nack = |key: &str| BrokerError::Nacked {
-            exchange: "e".to_owned(),
-            routing_key: key.to_owned(),
+        let failures = Failures::default();
+        let nack = |key: &str| {
+            let Address { exchange, routing_key } = address(key);
+            failures.failed(key, &address(key), &BrokerError::Nacked { exchange, routing_key })
         };
-        refusals.note("parked".to_owned(), Some(&nack("parked")));
-        refusals.note("retry".to_owned(), Some(&nack("retry")));
-        refusals.note("wait".to_owned(), Some(&BrokerError::Closed));
-        assert_eq!(named(), ["parked", "retry"]);
-        refusals.note("retry".to_owned(), None);
-        refusals.note("other".to_owned(), None);
-        assert_eq!(named(), ["parked"]);
-        refusals.note("parked".to_owned(), None);
-        assert_eq!(named(), [""; 0]);
+        assert_eq!(
+            (nack("parked"), nack("retry"), nack("parked")),
+            (Some(true), Some(true), Some(false))
+        );
+        assert_eq!(failures.failed("wait", &address("wait"), &BrokerError::Closed), None);
+        assert_eq!(failures.refusing(), ["parked", "retry"]);
+        failures.worked("retry");
+        failures.worked("other");
+        assert_eq!(failures.refusing(), ["parked"]);
+        failures.worked("parked");
+        assert_eq!(failures.refusing(), [""; 0]);
+        assert_eq!(nack("parked"), Some(true));
+    }
+
+    /// Goal: a topic that is denied is logged once, however often others of its queue are taken.
+    #[tokio::test(start_paused = true)]
+    async fn a_topic_that_is_denied_is_new_once_until_it_was_quiet() {
+        let failures = Failures::default();
+        let denied = |key: &str| {
+            let reply = Reply { code: 403, text: "ACCESS_REFUSED".to_owned() };
+            let error = BrokerError::Answered { step: "publishing".to_owned(), reply };
+            let is_new = failures.failed("primary", &address(key), &error);
+            failures.worked("primary");
+            is_new
+        };
+        for key in ["a", "b"] {
+            assert_eq!(denied(key), Some(true));
+        }
+        for _ in 0..30 {
+            tokio::time::advance(Duration::from_secs(5)).await;
+            assert_eq!((denied("a"), denied("b")), (Some(false), Some(false)));
+        }
+        tokio::time::advance(REMEMBERED).await;
+        assert_eq!(denied("a"), Some(true));
+        for number in 0..10 * MAX_REMEMBERED {
+            denied(&number.to_string());
+        }
+        assert!(failures.latest.lock().len() <= MAX_REMEMBERED);
     }
 }

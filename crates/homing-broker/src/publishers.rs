@@ -8,10 +8,7 @@
 
 use std::{
     collections::{HashMap, VecDeque},
-    sync::{
-        Arc,
-        atomic::{AtomicUsize, Ordering},
-    },
+    sync::Arc,
     time::Duration,
 };
 
@@ -29,7 +26,7 @@ use super::{
     connection::ManagedConnection,
     error::BrokerError,
     frame,
-    group::{Committed, Job, Publish, commit, divide},
+    group::{Committed, Divided, Job, Publish, Suspects, commit, divide},
 };
 
 /// Groups for one queue that are under way at once. One, two and four cost the same CPU; with one,
@@ -37,7 +34,7 @@ use super::{
 const PUBLISHERS: usize = 2;
 /// Bounds of a group; one message may be larger.
 const MAX_MESSAGES: usize = 256;
-const MAX_BYTES: usize = 1_024 * 1_024;
+const MAX_BYTES: usize = 4 * 1_024 * 1_024;
 
 /// Publishes messages in groups.
 pub(super) struct Publishers {
@@ -45,9 +42,8 @@ pub(super) struct Publishers {
     channels: Channels,
     connection: Arc<ManagedConnection>,
     confirm_deadline: Duration,
-    /// The smallest message that was too large for the broker. What is as large goes alone: a
-    /// message that ends its channel has the others of its group sent twice.
-    too_large: AtomicUsize,
+    /// These go alone.
+    suspects: Suspects,
     tasks: TaskTracker,
     closing: CancellationToken,
 }
@@ -106,7 +102,7 @@ impl Publishers {
             channels: Channels::new(Arc::clone(&connection)),
             connection,
             confirm_deadline,
-            too_large: AtomicUsize::new(usize::MAX),
+            suspects: Suspects::default(),
             tasks,
             closing,
         }
@@ -201,19 +197,18 @@ impl Publishers {
         queue: &str,
         place: OwnedSemaphorePermit,
     ) -> Option<(OwnedSemaphorePermit, Vec<Job>)> {
-        let too_large = self.too_large.load(Ordering::Relaxed);
         let mut waiting = self.waiting.lock();
         let jobs = &mut waiting.lines.get_mut(queue)?.jobs;
         let (mut group, mut bytes) = (Vec::new(), 0_usize);
         while let Some((_, next)) = jobs.front() {
-            let next_bytes = next.publish.body.len();
-            bytes = bytes.saturating_add(next_bytes);
+            bytes = bytes.saturating_add(next.publish.body.len());
             let is_full = group.len() >= MAX_MESSAGES || bytes > MAX_BYTES;
-            if !group.is_empty() && (is_full || next_bytes >= too_large) {
+            let is_suspect = self.suspects.contains(&next.publish);
+            if !group.is_empty() && (is_full || is_suspect) {
                 break;
             }
             group.extend(jobs.pop_front().map(|(_, job)| job));
-            if next_bytes >= too_large {
+            if is_suspect {
                 break;
             }
         }
@@ -275,16 +270,13 @@ impl Publishers {
             guard.keep();
         }
         let Some((jobs, why)) = left else { return Vec::new() };
-        divide(jobs, &why).unwrap_or_else(|at_fault| {
-            for job in at_fault {
-                let error = why.error(&job.publish);
-                if error.is_final() {
-                    self.too_large.fetch_min(job.publish.body.len(), Ordering::Relaxed);
-                }
-                job.answer(Err(error));
-            }
-            Vec::new()
-        })
+        let Divided { failed, again } = divide(jobs, &why);
+        for job in failed {
+            let error = why.error(&job.publish);
+            self.suspects.note(&job.publish, &error);
+            job.answer(Err(error));
+        }
+        again
     }
 
     /// The properties of a message, trimmed to a frame of the connection.

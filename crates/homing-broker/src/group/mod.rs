@@ -17,11 +17,12 @@
 //!    credited to another group, and none of another to it. Exchange, routing key and id of a
 //!    returned message name the one of the group.
 //! 2. A confirm that carries nothing was completed while the list was empty. If its own message was
-//!    returned, a confirm that was completed before carries that. So where a channel ends with some
-//!    confirms missing, a message is stored if it is acked, every confirm was looked at once more
-//!    after that was known, and none of them carries anything.
+//!    returned, a confirm that was completed before carries that. So where some confirms are
+//!    missing, a message is stored if it is acked, every confirm was looked at once more after that
+//!    was known, and none of them carries anything.
 //!
-//! A nack names its own message.
+//! A nack names its own message. So one message whose confirm is late holds up the callers of the
+//! others for a moment only, unless one was returned.
 //!
 //! Source: RabbitMQ documentation, *Consumer Acknowledgements and Publisher Confirms* (returns come
 //! before acks); lapin 4.12, `acknowledgement.rs` (`complete_pending`), `returned_messages.rs`.
@@ -47,10 +48,12 @@ use super::{
 };
 
 mod divide;
+mod suspects;
 #[cfg(test)]
 mod tests;
 
-pub(super) use divide::divide;
+pub(super) use divide::{Divided, divide};
+pub(super) use suspects::Suspects;
 
 /// A message to publish.
 #[derive(Clone, Debug)]
@@ -138,7 +141,7 @@ pub(super) struct Committed {
     pub(super) is_whole: bool,
 }
 
-/// Interval at which a group checks if the broker takes messages.
+/// Interval at which a group checks if the broker takes messages, and answers what is certain.
 const TICK: Duration = Duration::from_millis(100);
 
 /// Sends `jobs` over `channel`, on which nothing else is under way, and answers those whose outcome
@@ -155,22 +158,7 @@ pub(super) async fn commit(
     (deadline, is_blocked): (Duration, impl Fn() -> bool),
 ) -> Committed {
     let mut group = Group::send(jobs, channel, properties_of);
-    let mut lost = pin!(lost(channel));
-    let mut left = deadline;
-    let why = loop {
-        tokio::select! {
-            biased;
-            () = poll_fn(|context| group.look(context)) => break Unanswered::Lost,
-            () = &mut lost => break Unanswered::Lost,
-            () = sleep(TICK.min(left)) => {
-                left = if is_blocked() { deadline } else { left.saturating_sub(TICK) };
-                if left.is_zero() {
-                    break Unanswered::TimedOut(deadline);
-                }
-            }
-        }
-    };
-    group.answer().await;
+    let why = group.confirmed(lost(channel), (deadline, is_blocked)).await;
     group.end(why)
 }
 
@@ -207,6 +195,33 @@ impl<'a> Group<'a> {
             Sent { job, confirm: Confirm::Pending(Box::pin(sending)) }
         });
         Self { sent: sent.collect(), returned: Vec::new(), is_whole: true }
+    }
+
+    /// Waits for all confirms, within `deadline`, and answers the messages whose outcome is certain.
+    /// Returns the reason for which others are left.
+    async fn confirmed(
+        &mut self,
+        lost: impl Future<Output = ()>,
+        (deadline, is_blocked): (Duration, impl Fn() -> bool),
+    ) -> Unanswered {
+        let mut lost = pin!(lost);
+        let mut left = deadline;
+        let why = loop {
+            tokio::select! {
+                biased;
+                () = poll_fn(|context| self.look(context)) => break Unanswered::Lost,
+                () = &mut lost => break Unanswered::Lost,
+                () = sleep(TICK.min(left)) => {
+                    self.answer().await;
+                    left = if is_blocked() { deadline } else { left.saturating_sub(TICK) };
+                    if left.is_zero() {
+                        break Unanswered::TimedOut(deadline);
+                    }
+                }
+            }
+        };
+        self.answer().await;
+        why
     }
 
     /// Looks at every confirm once. Ready if all are complete, or one failed.

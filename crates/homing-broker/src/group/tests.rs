@@ -102,6 +102,30 @@ async fn a_missing_confirm_holds_up_only_what_depends_on_it() {
     assert!(is_confirmed(&mut answers[1]) && is_unroutable(&mut answers[2]));
 }
 
+/// Goal: a late confirm concerns its own message. Method: one of three never comes; in virtual time.
+#[tokio::test(start_paused = true)]
+async fn a_late_confirm_holds_up_no_others() {
+    let (mut group, confirmings, mut answers) = group([("a", "q"), ("b", "q"), ("c", "q")]);
+    let mut confirmings = confirmings.into_iter();
+    complete(confirmings.next().unwrap(), None);
+    confirmings.next().unwrap().send(Ok(Confirmation::Nack(None))).unwrap();
+    let began = tokio::time::Instant::now();
+    let deadline = Duration::from_secs(10);
+    let confirming = group.confirmed(std::future::pending(), (deadline, || false));
+    let answering = async {
+        let [a, b, _] = answers.as_mut_slice() else { panic!() };
+        assert!(a.await.unwrap().is_ok());
+        assert!(matches!(b.await.unwrap(), Err(BrokerError::Nacked { .. })));
+        began.elapsed()
+    };
+    let (why, answered) = tokio::join!(confirming, answering);
+    assert!(answered <= 2 * TICK, "{answered:?}");
+    assert!(matches!(why, Unanswered::TimedOut(_)) && began.elapsed() >= deadline);
+    let (left, _) = group.end(why).left.unwrap();
+    assert_eq!(left.len(), 1);
+    assert_eq!(left[0].publish.id(), Some("c"));
+}
+
 #[tokio::test]
 async fn a_nack_is_about_its_own_message() {
     let (mut group, confirmings, mut answers) = group([("a", "q"), ("b", "q")]);
