@@ -27,6 +27,7 @@ use crate::support::{
     installation::Installation,
     process::Site,
     receiver::{Receiver, Recorded, Reply},
+    scenario::{Ended, Scenario},
 };
 
 /// The published rules with figures that a test can wait for.
@@ -164,24 +165,21 @@ async fn the_pool_holds_back_from_a_dead_url_which_gets_everything_when_it_recov
 #[tokio::test]
 async fn held_deliveries_are_not_charged_and_parked_at_the_end_of_the_schedule() {
     let settings = CIRCUIT.replace("\"1s\"", "\"1h\"");
-    let installation = Installation::with(&[100; 20], &settings).await;
-    let patient = Patient::answering(500).await;
-    let url = patient.receiver.url("/");
-    installation.subscribe_all(&url).await;
-    let running = installation.start();
-    publish(&installation, 0, 30).await;
-    wait_for_state(&installation, &url, StateName::Open).await;
+    let mut scenario = Scenario::with(&[100; 20], &settings, Receiver::failing().await).await;
+    scenario.subscribe("/", &["#"]).await;
+    scenario.start();
+    scenario.publish("t", 30).await;
+    wait_for_state(&scenario.installation, &scenario.receiver.url("/"), StateName::Open).await;
     // The worker knows of it when it has held a delivery to the end.
-    let parked = installation.wait_for_parked(30).await;
+    let parked = scenario.installation.wait_for_parked(30).await;
     let is_held = |entry: &Entry| entry.reason.as_str() == "circuit_open";
     assert!(parked.iter().any(is_held), "{parked:?}");
-    let before = patient.receiver.count();
+    let before = scenario.receiver.count();
 
-    publish(&installation, 30, 50).await;
+    scenario.publish("t", 50).await;
 
-    let parked = installation.wait_for_parked(80).await;
-    running.stop().await;
-    assert_eq!(patient.receiver.count(), before, "nothing was attempted");
+    let Ended { parked, requests, .. } = scenario.account().await;
+    assert_eq!(requests.len(), before, "nothing was attempted");
     let charged: u32 = parked.iter().map(|entry| entry.attempts).sum();
     assert_eq!(usize::try_from(charged), Ok(before), "every attempt is charged, and no hold");
     let later = parked.iter().filter(|entry| (30..80).any(|n| entry.event_id == format!("e{n}")));
@@ -241,26 +239,24 @@ async fn a_url_that_stays_dead_freezes() {
         .replace("failures = 1000", "failures = 25")
         .replace("freeze_at_consecutive_failures = 25", "freeze_at_consecutive_failures = 28")
         .replace("\"1s\"", "\"200ms\"");
-    let installation = Installation::with(&[100; 60], &settings).await;
-    let patient = Patient::answering(500).await;
-    let url = patient.receiver.url("/");
-    installation.subscribe_all(&url).await;
-    let running = installation.start();
+    let mut scenario = Scenario::with(&[100; 60], &settings, Receiver::failing().await).await;
+    scenario.subscribe("/", &["#"]).await;
+    scenario.start();
+    let url = scenario.receiver.url("/");
 
-    publish(&installation, 0, 24).await;
-    wait_for_state(&installation, &url, StateName::Open).await;
-    let frozen = wait_for_state(&installation, &url, StateName::Frozen).await;
-    let parked = installation.wait_for_parked(24).await;
-    let before = patient.receiver.requests().len();
-    publish(&installation, 24, 10).await;
-    installation.wait_for_parked(34).await;
-    running.stop().await;
+    scenario.publish("t", 24).await;
+    wait_for_state(&scenario.installation, &url, StateName::Open).await;
+    let frozen = wait_for_state(&scenario.installation, &url, StateName::Frozen).await;
+    scenario.installation.wait_for_parked(24).await;
+    let before = scenario.receiver.count();
+    scenario.publish("t", 10).await;
+    let Ended { parked, requests, .. } = scenario.account().await;
 
     assert!(frozen.consecutive_failures >= 28, "{frozen:?}");
     let reasons: BTreeSet<_> = parked.iter().map(|entry| entry.reason.as_str()).collect();
     // What was held while it was still open says so.
     assert!(reasons.is_subset(&BTreeSet::from(["circuit_open", "frozen"])), "{reasons:?}");
-    assert_eq!(patient.receiver.requests().len(), before);
+    assert_eq!(requests.len(), before);
 }
 
 /// Goal: without the store delivery goes on, the last known states hold, and what was counted

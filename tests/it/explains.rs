@@ -85,7 +85,7 @@ async fn what_was_delivered_and_what_waits_is_shown_for_each_subscription() {
 #[tokio::test]
 async fn what_is_parked_says_why_and_how_to_send_it_again() {
     let installation = Installation::new(&[50]).await;
-    let receiver = Receiver::answering(|_| Reply::status(500)).await;
+    let receiver = Receiver::failing().await;
     let id = installation.subscribe_all(&receiver.url("/")).await;
     let running = installation.start();
     installation.publisher.publish(Raw::new("t", "event 1", "{}")).await;

@@ -24,7 +24,7 @@ async fn an_answer_410_is_parked_after_one_request() {
 
 #[tokio::test]
 async fn a_delivery_whose_subscription_was_deleted_is_parked() {
-    let receiver = Receiver::answering(|_| Reply::status(500)).await;
+    let receiver = Receiver::failing().await;
     let mut scenario = Scenario::new(&[300], receiver).await;
     let id = scenario.subscribe("/", &["#"]).await.id;
     scenario.start();

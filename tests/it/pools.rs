@@ -143,7 +143,7 @@ async fn delivery_goes_on_while_the_database_server_is_away() {
     const EVENTS: usize = 6_000;
     let server = Server::new();
     let well = Receiver::answering(|_| Reply::status(200).after(Duration::from_millis(20))).await;
-    let dying = Receiver::answering(|_| Reply::status(500)).await;
+    let dying = Receiver::failing().await;
     // The settings of a test leave circuits closed unless they speak of them.
     let settings = format!(
         "{}worker.max_in_flight = 32\ncircuit.open_above_attempts = 20\n\

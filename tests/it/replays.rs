@@ -22,6 +22,7 @@ use crate::support::{
     broker::Raw,
     installation::Installation,
     receiver::{Receiver, Recorded, Reply},
+    scenario::{Ended, Scenario},
 };
 
 /// An endpoint that fails until it is repaired.
@@ -35,6 +36,15 @@ async fn broken() -> (Receiver, Arc<AtomicBool>) {
     (receiver, repaired)
 }
 
+/// Such an endpoint that gets every event, and two attempts at each.
+async fn broken_for_all() -> (Scenario, Arc<AtomicBool>) {
+    let (receiver, repaired) = broken().await;
+    let mut scenario = Scenario::new(&[30], receiver).await;
+    scenario.subscribe("/", &["#"]).await;
+    scenario.start();
+    (scenario, repaired)
+}
+
 fn select(json: serde_json::Value) -> Selection {
     serde_json::from_value(json).expect("a selection")
 }
@@ -43,22 +53,16 @@ fn select(json: serde_json::Value) -> Selection {
 /// and one with what Celery writes there, through a retry, the parking queue and a replay.
 #[tokio::test]
 async fn a_body_keeps_its_coding_through_retries_parking_and_replay() {
-    let installation = Installation::new(&[30]).await;
-    let (receiver, repaired) = broken().await;
-    installation.subscribe_all(&receiver.url("/")).await;
-    let running = installation.start();
+    let (mut scenario, repaired) = broken_for_all().await;
     for (body, coding) in [("\u{1f}packed", "gzip"), ("plain", "utf-8")] {
         let content_encoding = Some(coding.to_owned());
-        installation
-            .publisher
-            .publish(Raw { content_encoding, ..Raw::new("t", coding, body) })
-            .await;
+        scenario.publish_raw(Raw { content_encoding, ..Raw::new("t", coding, body) }).await;
     }
-    installation.wait_for_parked(2).await;
+    scenario.installation.wait_for_parked(2).await;
     repaired.store(true, Ordering::SeqCst);
-    installation.replay_all().await;
-    let requests = receiver.wait_for(6).await;
-    running.stop().await;
+    scenario.installation.replay_all().await;
+    let Ended { requests, .. } = scenario.account().await;
+    assert_eq!(requests.len(), 6);
     for request in requests {
         let expected = (request.body == "\u{1f}packed").then_some("gzip");
         assert_eq!(request.header("content-encoding"), expected, "attempt {}", request.attempt());
@@ -67,29 +71,23 @@ async fn a_body_keeps_its_coding_through_retries_parking_and_replay() {
 
 #[tokio::test]
 async fn a_replay_begins_at_attempt_one_with_the_same_id() {
-    let installation = Installation::new(&[30]).await;
-    let (receiver, repaired) = broken().await;
-    installation.subscribe_all(&receiver.url("/")).await;
-    let running = installation.start();
-    installation.publisher.publish(Raw::new("t", "event-1", "{}")).await;
-    installation.wait_for_parked(1).await;
+    let (mut scenario, repaired) = broken_for_all().await;
+    scenario.publish("t", 1).await;
+    scenario.installation.wait_for_parked(1).await;
 
     // Replayed while it is broken still: the whole schedule once more, then parked again.
-    let tally = installation.replay_all().await;
+    let tally = scenario.installation.replay_all().await;
     assert_eq!((tally.matched, tally.total), (1, 1));
-    receiver.wait_for(4).await;
-    let parked = installation.wait_for_parked(1).await.remove(0);
+    scenario.receiver.wait_for(4).await;
+    let parked = scenario.installation.wait_for_parked(1).await.remove(0);
     assert_eq!((parked.attempts, parked.replays), (2, 1));
 
     repaired.store(true, Ordering::SeqCst);
-    installation.replay_all().await;
-    let requests = receiver.wait_for(5).await;
-    installation.assert_nothing_waits().await;
-    running.stop().await;
+    scenario.installation.replay_all().await;
+    let Ended { requests, parked, .. } = scenario.account().await;
     let attempts: Vec<_> = requests.iter().map(Recorded::attempt).collect();
     assert_eq!(attempts, [1, 2, 1, 2, 1]);
-    assert!(requests.iter().all(|request| request.id() == requests[0].id()));
-    assert!(installation.wait_for_parked(0).await.is_empty());
+    assert!(parked.is_empty());
 }
 
 #[tokio::test]
@@ -139,7 +137,7 @@ async fn only_what_is_selected_is_replayed_or_dropped() {
 #[tokio::test]
 async fn looking_leaves_everything_where_it_is() {
     let installation = Installation::new(&[]).await;
-    let receiver = Receiver::answering(|_| Reply::status(500)).await;
+    let receiver = Receiver::failing().await;
     installation.subscribe_all(&receiver.url("/")).await;
     let running = installation.start();
     for number in 0..20 {

@@ -150,7 +150,7 @@ async fn retry_after_is_waited_without_attempts_up_to_the_length_of_the_schedule
 async fn a_subscription_can_have_a_schedule_of_its_own() {
     let settings = "schedule.custom.once = [\"40ms\"]";
     let installation = Installation::with(&[60_000], settings).await;
-    let receiver = Receiver::answering(|_| Reply::status(500)).await;
+    let receiver = Receiver::failing().await;
     let draft = json!({"url": receiver.url("/"), "topics": ["#"], "schedule": "once"});
     installation.subscribe(draft).await;
     let running = installation.start();

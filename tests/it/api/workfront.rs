@@ -114,7 +114,7 @@ async fn a_retry_says_the_same_and_the_circuit_counts_both() {
 #[tokio::test]
 async fn a_circuit_that_opened_says_since_when() {
     let running = start_with("circuit.open_at_consecutive_failures = 2\n").await;
-    let receiver = Receiver::answering(|_| Reply::status(500)).await;
+    let receiver = Receiver::failing().await;
     let wanted = json!({
         "objCode": "TASK", "eventType": "UPDATE", "url": receiver.url("/hook"), "authToken": "t",
     });

@@ -145,6 +145,11 @@ impl Receiver {
         Self::answering(|_| Reply::status(200)).await
     }
 
+    /// Answers every request with 500.
+    pub(crate) async fn failing() -> Self {
+        Self::answering(|_| Reply::status(500)).await
+    }
+
     /// Answers as `script` says.
     pub(crate) async fn answering(
         script: impl Fn(&Recorded) -> Reply + Send + Sync + 'static,
