@@ -8,7 +8,7 @@ use crate::{
     machine::{cpu_seconds, peak_mib},
     report::{Figures, Row},
     sink::Report,
-    stage::{Stage, broker_cpu},
+    stage::{Stage, WAITS_MS, broker_cpu},
     support::{database::Database, process::Process},
 };
 
@@ -54,9 +54,9 @@ impl Case {
 
     /// A stage for it, with all subscriptions.
     async fn stage(&self) -> Stage {
-        let stage = Stage::new(None, &self.settings).await;
+        let stage = Stage::new(&WAITS_MS, &self.settings).await;
         for url in &self.urls {
-            stage.subscribe(url).await;
+            stage.subscribe_all(url).await;
         }
         stage
     }

@@ -3,8 +3,8 @@
 //!
 //! `make bench` starts a broker and a database for it; `make bench ARGS="drain hung"` measures some
 //! scenarios only, `ARGS=--help` lists them. `sink` holds the endpoints and `bare` the loop, each
-//! in processes of their own; `stage` is what a scenario needs, `drain` and `steady` are the
-//! scenarios; `report` and `picture` show the results.
+//! in processes of their own; `stage` is what a scenario needs, `drain`, `steady`, `outage` and
+//! `slow` are the scenarios; `report` and `picture` show the results.
 
 #![expect(
     clippy::print_stdout,
@@ -21,9 +21,11 @@ mod count;
 mod drain;
 mod machine;
 mod matching;
+mod outage;
 mod picture;
 mod report;
 mod sink;
+mod slow;
 mod stage;
 mod steady;
 #[path = "../../tests/it/support/mod.rs"]
@@ -88,6 +90,10 @@ enum Scenario {
     Latency,
     /// One of ten endpoints hangs
     Hung,
+    /// Slow URLs beside a quick one
+    Slow,
+    /// An endpoint that is down for a while
+    Outage,
     /// Lateness of retries
     Lateness,
     /// From the start to the first delivery
@@ -134,6 +140,8 @@ impl Bench {
             Scenario::Failing => Box::pin(drain::failing(self)).await,
             Scenario::Latency => Box::pin(steady::latency(self)).await,
             Scenario::Hung => Box::pin(steady::hung(self)).await,
+            Scenario::Slow => Box::pin(slow::slow(self)).await,
+            Scenario::Outage => Box::pin(outage::outage(self)).await,
             Scenario::Lateness => Box::pin(steady::lateness(self)).await,
             Scenario::Start => Box::pin(steady::start(self)).await,
             Scenario::Tls => Box::pin(drain::tls(self)).await,

@@ -11,15 +11,22 @@ use crate::machine::Machine;
 #[serde(transparent)]
 pub(crate) struct Figures(BTreeMap<&'static str, f64>);
 
-/// Names of figures, their headings, and the decimals they are shown with.
-const COLUMNS: [(&str, &str, usize); 8] = [
+/// Names of figures, their headings, and the decimals they are shown with. A scenario has some of
+/// them.
+const COLUMNS: [(&str, &str, usize); 14] = [
     ("per_second", "deliveries/s", 0),
+    ("missed", "missed", 0),
+    ("while_down", "while down", 0),
+    ("untried", "untried", 0),
     ("cpu_ms", "CPU ms/1000", 1),
     ("broker_cpu_ms", "broker ms/1000", 1),
     ("peak_mib", "peak MiB", 0),
     ("p50_ms", "p50 ms", 1),
     ("p99_ms", "p99 ms", 1),
     ("max_ms", "max ms", 1),
+    ("retried_max_ms", "tried, max ms", 1),
+    ("throttled", "throttled each", 3),
+    ("put_back", "put back each", 3),
     ("micros", "us each", 2),
 ];
 
@@ -108,18 +115,20 @@ impl Run {
         println!(
             "them all. Load before the run: {load_before}. Medians of the rounds; only ratios within a run count.\n"
         );
-        print!("{:<11} {:<22} {:<6}", "scenario", "case", "by");
-        for (_, heading, _) in COLUMNS {
+    }
+
+    /// Adds the rows of a scenario and prints them.
+    pub(crate) fn add(&mut self, rows: Vec<Row>) {
+        let has = |name: &str| rows.iter().any(|row| row.figures.0.contains_key(name));
+        let columns: Vec<_> = COLUMNS.into_iter().filter(|(name, ..)| has(name)).collect();
+        print!("{:<11} {:<24} {:<6}", "scenario", "case", "by");
+        for (_, heading, _) in &columns {
             print!(" {heading:>14}");
         }
         println!(" {:>18}  target", "ratio (from-to)");
-    }
-
-    /// Adds rows and prints them.
-    pub(crate) fn add(&mut self, rows: Vec<Row>) {
         for row in rows {
-            print!("{:<11} {:<22} {:<6}", row.scenario, row.case, row.by);
-            for (name, _, decimals) in COLUMNS {
+            print!("{:<11} {:<24} {:<6}", row.scenario, row.case, row.by);
+            for &(name, _, decimals) in &columns {
                 match row.figures.0.get(name) {
                     Some(value) => print!(" {value:>14.decimals$}"),
                     None => print!(" {:>14}", ""),
@@ -133,6 +142,7 @@ impl Run {
             println!(" {:>18}  {}", ratio.unwrap_or_default(), target.unwrap_or_default());
             self.rows.push(row);
         }
+        println!();
     }
 
     pub(crate) fn write_json(&self, file: &Path) -> io::Result<()> {

@@ -10,10 +10,13 @@
 //! | `/tenth/…`       | 503 to one of ten first attempts, 200 to all others           |
 //! | `/hang/…`        | nothing, ever                                                 |
 //! | `/once/MS/…`     | 503 to the first attempt; the next one is due MS later        |
+//! | `/after/MS/…`    | 200 after MS                                                  |
+//! | `/down/WORD`     | 200; from then on 503 to `/WORD/…`, whatever is said above    |
+//! | `/up/WORD`       | 200; that is over                                             |
 //! | `/report`        | what came since the last `/reset`, as JSON                    |
 //! | `/reset`         | 200                                                           |
 
-use std::{collections::HashMap, io, path::Path, sync::Arc};
+use std::{collections::HashMap, io, path::Path, sync::Arc, time::Duration};
 
 use bytes::{Buf, BytesMut};
 use memchr::memmem;
@@ -47,12 +50,18 @@ pub(crate) struct Group {
     pub(crate) last: u64,
     /// From the publish to the arrival, of bodies with a stamp.
     pub(crate) latency: Percentiles,
-    /// From the instant at which an attempt was due to its arrival.
+    /// From the instant at which an attempt was due to its arrival; of what was published while
+    /// the endpoint was down and never attempted, from its end.
     pub(crate) lateness: Percentiles,
+    /// The same of what was published while it was down and attempted.
+    pub(crate) retried: Percentiles,
+    /// Requests while it was down.
+    pub(crate) refused: u64,
 }
 
 #[derive(Clone, Copy, Debug, Default, Deserialize, Serialize)]
 pub(crate) struct Percentiles {
+    pub(crate) count: u64,
     pub(crate) p50: u64,
     pub(crate) p99: u64,
     pub(crate) max: u64,
@@ -64,7 +73,8 @@ impl Percentiles {
         values.sort_unstable();
         let at = |percent: usize| values.get((values.len() * percent).div_ceil(100).max(1) - 1);
         let at = |percent| at(percent).copied().unwrap_or_default();
-        Self { p50: at(50), p99: at(99), max: at(100) }
+        let count = u64::try_from(values.len()).unwrap_or(u64::MAX);
+        Self { count, p50: at(50), p99: at(99), max: at(100) }
     }
 }
 
@@ -75,6 +85,11 @@ struct Arrivals {
     last: u64,
     latencies: Vec<u64>,
     latenesses: Vec<u64>,
+    retried: Vec<u64>,
+    refused: u64,
+    /// When it went down last, and when it was up again.
+    down: u64,
+    up: u64,
     /// When the second attempts of these deliveries are due.
     due: HashMap<String, u64>,
 }
@@ -92,9 +107,12 @@ struct Head {
     id: String,
 }
 
+const OK: &[u8] = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok";
+
 enum Answer {
     Status(u16),
     Json(String),
+    After(Duration),
     Silence,
 }
 
@@ -132,6 +150,17 @@ impl Sink {
                 let report = Report { groups: reports.collect() };
                 return Answer::Json(serde_json::to_string(&report).expect("it is JSON"));
             }
+            "down" | "up" => {
+                let arrivals = groups.entry(words.next().unwrap_or_default().to_owned());
+                let arrivals = arrivals.or_default();
+                let now = micros();
+                if group == "down" {
+                    (arrivals.down, arrivals.up) = (now, u64::MAX);
+                } else {
+                    arrivals.up = now;
+                }
+                return Answer::Status(200);
+            }
             _ => {}
         }
         let now = micros();
@@ -144,15 +173,26 @@ impl Sink {
         if let Some(stamp) = stamp {
             arrivals.latencies.push(now.saturating_sub(stamp));
         }
+        if arrivals.up == u64::MAX {
+            arrivals.refused += 1;
+            return Answer::Status(503);
+        }
+        if stamp.is_some_and(|stamp| arrivals.down < stamp && stamp < arrivals.up) {
+            let late = now.saturating_sub(arrivals.up);
+            let of_its_kind =
+                if head.first_attempt { &mut arrivals.latenesses } else { &mut arrivals.retried };
+            of_its_kind.push(late);
+        }
+        let mut number = || words.next().and_then(|word| word.parse().ok()).unwrap_or_default();
         match group {
             "fail" => Answer::Status(503),
             "hang" => Answer::Silence,
+            "after" => Answer::After(Duration::from_millis(number())),
             "tenth" if head.first_attempt && arrivals.requests.is_multiple_of(10) => {
                 Answer::Status(503)
             }
             "once" if head.first_attempt => {
-                let wait: u64 = words.next().and_then(|wait| wait.parse().ok()).unwrap_or_default();
-                arrivals.due.insert(head.id.clone(), now + wait * 1_000);
+                arrivals.due.insert(head.id.clone(), now + number() * 1_000);
                 Answer::Status(503)
             }
             "once" => {
@@ -174,6 +214,8 @@ impl Arrivals {
             last: self.last,
             latency: Percentiles::of(&self.latencies),
             lateness: Percentiles::of(&self.latenesses),
+            retried: Percentiles::of(&self.retried),
+            refused: self.refused,
         }
     }
 }
@@ -243,8 +285,10 @@ async fn serve(mut stream: impl AsyncRead + AsyncWrite + Unpin, sink: &Sink) -> 
             }
         }
         match sink.answer(&head, stamp.filter(|stamp| *stamp > 0)) {
-            Answer::Status(200) => {
-                stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok").await?;
+            Answer::Status(200) => stream.write_all(OK).await?,
+            Answer::After(wait) => {
+                tokio::time::sleep(wait).await;
+                stream.write_all(OK).await?;
             }
             Answer::Status(status) => {
                 let text = format!("HTTP/1.1 {status} No\r\ncontent-length: 0\r\n\r\n");

@@ -22,7 +22,7 @@ use tokio::time::Instant;
 
 use crate::{
     machine::{cpu_seconds, micros},
-    sink::Report,
+    sink::{Group, Report},
     support::{
         broker::Publisher,
         process::{Process, Site},
@@ -32,10 +32,14 @@ use crate::{
 /// A body begins with when it was published: microseconds since 1970, in hexadecimal digits.
 pub(crate) const STAMP_BYTES: usize = 16;
 
+/// The topic of events that all subscriptions want.
+const TOPIC: &str = "bench.event";
 /// No scenario's events take longer than this.
 const DEADLINE: Duration = Duration::from_secs(180);
-/// A kilobyte with a wait of an hour: what fails does not come again.
-const WAITS_MS: [u64; 1] = [3_600_000];
+/// A wait of an hour: what fails does not come again.
+pub(crate) const WAITS_MS: [u64; 1] = [3_600_000];
+/// Until all processes are connected.
+pub(crate) const WARM_UP: Duration = Duration::from_secs(2);
 /// Confirms that may be due at one time.
 const MAX_UNCONFIRMED: usize = 1_000;
 
@@ -104,7 +108,12 @@ impl Endpoints {
     }
 
     pub(crate) async fn reset(&self) {
-        self.client.get(self.url("/reset")).send().await.expect("the sink answers");
+        self.tell("/reset").await;
+    }
+
+    /// Requests one of the paths that are not an endpoint's.
+    pub(crate) async fn tell(&self, path: &str) {
+        self.client.get(self.url(path)).send().await.expect("the sink answers");
     }
 
     pub(crate) async fn report(&self) -> Report {
@@ -115,11 +124,24 @@ impl Endpoints {
 
     /// The report once `count` requests came to `group`; what came by then, when the deadline is over.
     pub(crate) async fn after(&self, group: &str, count: u64) -> Report {
+        self.once(group, |group| group.requests >= count).await
+    }
+
+    /// The requests of `group` once it has accepted `count`, which it must.
+    pub(crate) async fn accepted(&self, group: &str, count: u64) -> Group {
+        let accepted = |group: &Group| group.requests - group.refused;
+        let mut report = self.once(group, |group| accepted(group) >= count).await;
+        let group = report.groups.remove(group).unwrap_or_default();
+        let came = accepted(&group);
+        assert!(came >= count, "{came} of {count} requests were accepted");
+        group
+    }
+
+    async fn once(&self, group: &str, is_enough: impl Fn(&Group) -> bool) -> Report {
         let deadline = Instant::now() + DEADLINE;
         loop {
             let report = self.report().await;
-            let came = report.groups.get(group).map_or(0, |group| group.requests);
-            if came >= count || Instant::now() > deadline {
+            if report.groups.get(group).is_some_and(&is_enough) || Instant::now() > deadline {
                 return report;
             }
             tokio::time::sleep(Duration::from_millis(50)).await;
@@ -135,10 +157,9 @@ pub(crate) struct Stage {
 }
 
 impl Stage {
-    /// With additional settings.
-    pub(crate) async fn new(waits_ms: Option<u64>, further: &str) -> Self {
-        let waits = waits_ms.map_or(WAITS_MS, |wait| [wait]);
-        let site = Site::new(&waits, further);
+    /// With these waits and additional settings.
+    pub(crate) async fn new(waits_ms: &[u64], further: &str) -> Self {
+        let site = Site::new(waits_ms, further);
         let text = fs::read_to_string(site.folder.path().join("homing.toml")).expect("settings");
         let settings = Settings::from_toml(&text).expect("they make sense");
         let parts = Services::open(settings).await.expect("the parts open");
@@ -148,15 +169,18 @@ impl Stage {
     }
 
     /// A subscription of every topic.
-    pub(crate) async fn subscribe(&self, url: &str) {
-        let draft: Draft =
-            serde_json::from_value(json!({"url": url, "topics": ["#"]})).expect("it is a draft");
+    pub(crate) async fn subscribe_all(&self, url: &str) {
+        self.subscribe(json!({"url": url, "topics": ["#"]})).await;
+    }
+
+    pub(crate) async fn subscribe(&self, draft: serde_json::Value) {
+        let draft: Draft = serde_json::from_value(draft).expect("it is a draft");
         self.parts.registry.create(draft).await.expect("it is sound");
     }
 
     /// Publishes `count` events of `bytes` each as fast as the broker confirms them.
     pub(crate) async fn fill(&self, count: u32, bytes: usize) {
-        self.publish(count, bytes, None).await;
+        self.publish(&[TOPIC.to_owned()], (count, bytes), None).await;
         // Until the broker has finished its work behind the confirms.
         tokio::time::sleep(Duration::from_secs(1)).await;
     }
@@ -164,14 +188,24 @@ impl Stage {
     /// Publishes `count` events of a kilobyte, `per_second`, each with the instant at which it was
     /// due: a publisher that is held up does not make the latency look better.
     pub(crate) async fn steady(&self, count: u32, per_second: u32) {
-        self.publish(count, 1_000, Some(per_second)).await;
+        self.steady_with(&[TOPIC.to_owned()], count, per_second).await;
     }
 
-    async fn publish(&self, count: u32, bytes: usize, per_second: Option<u32>) {
+    /// The same with these topics in turns.
+    pub(crate) async fn steady_with(&self, topics: &[String], count: u32, per_second: u32) {
+        self.publish(topics, (count, 1_000), Some(per_second)).await;
+    }
+
+    async fn publish(
+        &self,
+        topics: &[String],
+        (count, bytes): (u32, usize),
+        per_second: Option<u32>,
+    ) {
         let (begun, mut unconfirmed) = (micros(), FuturesUnordered::new());
         let exchange = self.site.corner.topology.names().events();
         let run = format!("{begun:x}");
-        for number in 0..count {
+        for (number, topic) in (0..count).zip(topics.iter().cycle()) {
             let due =
                 per_second.map(|rate| begun + u64::from(number) * 1_000_000 / u64::from(rate));
             if let Some(due) = due
@@ -194,7 +228,7 @@ impl Stage {
             let options = BasicPublishOptions::default();
             let sent = self.publisher.channel().basic_publish(
                 exchange.as_str().into(),
-                "bench.event".into(),
+                topic.as_str().into(),
                 options,
                 &body,
                 properties,
@@ -222,6 +256,25 @@ impl Stage {
     /// The queue in which failed deliveries wait.
     pub(crate) fn wait_queue(&self) -> String {
         self.site.corner.topology.names().wait(Duration::from_millis(WAITS_MS[0]))
+    }
+
+    /// Counts of the worker, by the names of metrics.
+    pub(crate) async fn counted<const N: usize>(
+        &self,
+        endpoints: &Endpoints,
+        names: [&str; N],
+    ) -> [f64; N] {
+        let log = fs::read_to_string(self.site.log()).expect("the worker logs");
+        let address = log.lines().find(|line| line.contains("api.listening"));
+        let address = address.and_then(|line| line.split("address=").nth(1)?.split(' ').next());
+        let url = format!("http://{}/metrics", address.expect("the worker listens"));
+        let metrics = endpoints.client.get(url).send().await.expect("the worker answers");
+        let metrics = metrics.text().await.expect("with metrics");
+        names.map(|name| {
+            let of_name = metrics.lines().filter_map(|line| line.strip_prefix(name));
+            let values = of_name.filter_map(|line| line.split(' ').next_back()?.parse().ok());
+            values.fold(0.0, |sum, value: f64| sum + value)
+        })
     }
 
     /// Stops a worker cleanly, so that it settles everything.

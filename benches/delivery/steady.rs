@@ -1,25 +1,24 @@
 //! Scenarios with events that come at a steady rate, in which times are measured.
 
-use std::time::Duration;
-
 use crate::{
     Bench,
     machine::{cpu_seconds, micros, peak_mib},
     report::{Figures, Row},
     sink::Percentiles,
-    stage::{Stage, broker_cpu},
+    stage::{Stage, WAITS_MS, WARM_UP, broker_cpu},
 };
 
 const SECONDS: u32 = 10;
-/// Until all processes are connected.
-const WARM_UP: Duration = Duration::from_secs(2);
 
-fn times(percentiles: Percentiles) -> Figures {
-    let ms = |micros: u64| f64::from(u32::try_from(micros).unwrap_or(u32::MAX)) / 1_000.0;
+pub(crate) fn times(percentiles: Percentiles) -> Figures {
     Figures::default()
-        .with("p50_ms", ms(percentiles.p50))
-        .with("p99_ms", ms(percentiles.p99))
-        .with("max_ms", ms(percentiles.max))
+        .with("p50_ms", millis(percentiles.p50))
+        .with("p99_ms", millis(percentiles.p99))
+        .with("max_ms", millis(percentiles.max))
+}
+
+pub(crate) fn millis(micros: u64) -> f64 {
+    f64::from(u32::try_from(micros).unwrap_or(u32::MAX)) / 1_000.0
 }
 
 /// With what `process` and the broker have used for so many deliveries.
@@ -35,9 +34,9 @@ fn costs(figures: Figures, process: u32, broker_before: f64, deliveries: u32) ->
 pub(crate) async fn latency(bench: &Bench) -> Vec<Row> {
     let mut rows = Vec::new();
     for per_second in [1_000, 5_000] {
-        let stage = Stage::new(None, "").await;
+        let stage = Stage::new(&WAITS_MS, "").await;
         let url = bench.endpoints.url("/ok/1");
-        stage.subscribe(&url).await;
+        stage.subscribe_all(&url).await;
         let events = per_second * SECONDS;
         let (mut homing, mut bare) = (Vec::new(), Vec::new());
         for _ in 0..bench.rounds {
@@ -79,10 +78,10 @@ pub(crate) async fn hung(bench: &Bench) -> Vec<Row> {
     let (mut well, mut hung) = (Vec::new(), Vec::new());
     for _ in 0..bench.rounds {
         for (tenth, rounds) in [("/well/10", &mut well), ("/hang/10", &mut hung)] {
-            let stage = Stage::new(None, "").await;
-            stage.subscribe(&bench.endpoints.url(tenth)).await;
+            let stage = Stage::new(&WAITS_MS, "").await;
+            stage.subscribe_all(&bench.endpoints.url(tenth)).await;
             for number in 1..ENDPOINTS {
-                stage.subscribe(&bench.endpoints.url(&format!("/ok/{number}"))).await;
+                stage.subscribe_all(&bench.endpoints.url(&format!("/ok/{number}"))).await;
             }
             bench.endpoints.reset().await;
             let worker = stage.site.start();
@@ -108,8 +107,8 @@ pub(crate) async fn lateness(bench: &Bench) -> Vec<Row> {
     const PER_SECOND: u32 = 1_000;
     let mut rounds = Vec::new();
     for _ in 0..bench.rounds.min(3) {
-        let stage = Stage::new(Some(WAIT_MS), "").await;
-        stage.subscribe(&bench.endpoints.url(&format!("/once/{WAIT_MS}/1"))).await;
+        let stage = Stage::new(&[WAIT_MS], "").await;
+        stage.subscribe_all(&bench.endpoints.url(&format!("/once/{WAIT_MS}/1"))).await;
         bench.endpoints.reset().await;
         let worker = stage.site.start();
         stage.site.wait_for_consumers(1).await;
@@ -126,8 +125,8 @@ pub(crate) async fn lateness(bench: &Bench) -> Vec<Row> {
 
 /// From the start of the process to the first delivery, with the topology present.
 pub(crate) async fn start(bench: &Bench) -> Vec<Row> {
-    let stage = Stage::new(None, "").await;
-    stage.subscribe(&bench.endpoints.url("/ok/1")).await;
+    let stage = Stage::new(&WAITS_MS, "").await;
+    stage.subscribe_all(&bench.endpoints.url("/ok/1")).await;
     let mut rounds = Vec::new();
     for _ in 0..bench.rounds {
         stage.fill(1, 1_000).await;
@@ -136,7 +135,7 @@ pub(crate) async fn start(bench: &Bench) -> Vec<Row> {
         let worker = stage.site.start();
         let came = bench.came("ok", 1).await;
         let took = came.first.saturating_sub(begun);
-        rounds.push(times(Percentiles { p50: took, p99: took, max: took }));
+        rounds.push(times(Percentiles { count: 1, p50: took, p99: took, max: took }));
         Stage::stop(worker).await;
     }
     let row = Row::new("start", "to the first delivery", "homing", &rounds);

@@ -286,7 +286,12 @@ async fn a_store_that_is_away_while_a_circuit_opens_and_closes_loses_nothing() {
     let url = endpoint.receiver.url("/");
     installation.subscribe_all(&url).await;
     let running = installation.start();
+    installation.wait_for_consumers(1).await;
+    // What fails meanwhile is counted when the store is back.
+    let mut lock = locked(&installation).await;
     publish(&installation, &numbers(10_000..10_022)).await;
+    endpoint.receiver.wait_for(22).await;
+    unlock(&mut lock).await;
     wait_for_state(&installation, &url, StateName::Open).await;
 
     let mut lock = locked(&installation).await;
