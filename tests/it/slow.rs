@@ -11,6 +11,7 @@ use std::{
 
 use homing_domain::circuit::StateName;
 use homing_store::{HeldSlot, Intervention};
+use parking_lot::Mutex;
 use serde_json::json;
 use tokio::time::{Instant, interval};
 
@@ -187,6 +188,47 @@ async fn what_a_slow_url_does_not_take_in_time_is_parked_with_the_reason() {
     for entry in parked {
         assert_eq!((entry.reason.as_str(), entry.attempts), ("endpoint_slow", 0));
     }
+}
+
+/// Goal: an endpoint that answers 429 to more than six requests at a time gets about six, and all that
+/// comes for it, though 64 are allowed. Method: what is refused comes again after a moment.
+#[tokio::test]
+async fn an_endpoint_that_refuses_more_than_it_takes_at_a_time_gets_about_that() {
+    const EVENTS: u32 = 500;
+    const TAKES: usize = 6;
+    let settings = "worker.max_in_flight = 128";
+    let installation = Installation::with(&[1_000; 60], settings).await;
+    let busy = Arc::new(Mutex::new(Vec::new()));
+    let receiver = Receiver::answering(move |_| {
+        let now = Instant::now();
+        let mut busy = busy.lock();
+        busy.retain(|until| *until > now);
+        if busy.len() >= TAKES {
+            return Reply::status(429);
+        }
+        let takes = Duration::from_millis(250);
+        busy.push(now + takes);
+        Reply::status(200).after(takes)
+    })
+    .await;
+    installation.subscribe_all(&receiver.url("/")).await;
+    let running = installation.start();
+    publish(&installation, &numbers(0..EVENTS)).await;
+    eventually(async || {
+        let requests = receiver.requests();
+        let accepted = requests.iter().filter(|request| request.accepted).count();
+        holds(accepted == EVENTS as usize, format!("{accepted} were accepted"))
+    })
+    .await;
+    running.stop().await;
+    let requests = receiver.requests();
+    let [first, .., last] = &requests[..] else { panic!("there are many") };
+    let settled = &requests[requests.len() / 2..];
+    let refused = settled.iter().filter(|request| !request.accepted).count();
+    let rate = f64::from(EVENTS) / (last.at - first.at).as_secs_f64();
+    println!("{rate:.1} of 24 per second; {refused} of the last {} refused", settled.len());
+    assert!(refused * 5 <= settled.len(), "{refused} of the last {} refused", settled.len());
+    assert!(rate >= 12.0, "{rate:.1} of 24 per second");
 }
 
 /// Goal: slow URLs leave slots to those that fail. Method: two slots, two slow URLs and one that is

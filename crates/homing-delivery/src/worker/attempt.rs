@@ -198,16 +198,16 @@ async fn held_if_slow(context: &Context, task: &Task<'_>, gate: &Gate) -> Option
     if !gate.is_slow() {
         return None;
     }
+    if gate.has_slowed() {
+        // From now on, what comes into its queue is taken at once.
+        context.slots.wake();
+    }
     let Task { message, delivery, subscription, schedule } = *task;
     let held = NotAdmitted::new(message, delivery, schedule, HoldReason::EndpointSlow);
     if held.is_over() {
         return None;
     }
     let slot = Box::pin(held::slot_of_slow(context, &subscription.spec.url)).await?;
-    if gate.has_slowed() {
-        // From now on, what comes into the queue is taken at once.
-        context.slots.wake();
-    }
     Some(held.disposition(Some(slot)).of(subscription))
 }
 
@@ -307,10 +307,7 @@ async fn record(
     let (url, outcome) = (&task.subscription.spec.url, &attempt.result.outcome);
     match admitted {
         Admitted::Ordinary(permit) => {
-            if outcome.is_accepted() {
-                permit.succeeded();
-            }
-            drop(permit);
+            permit.ended(outcome, attempt.duration);
             context.circuits.attempted(url, outcome, attempt.ended);
         }
         Admitted::Probe => Box::pin(context.circuits.probed(url, outcome, attempt.ended)).await,

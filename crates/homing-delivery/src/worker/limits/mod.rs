@@ -4,9 +4,11 @@
 //! throttle queue, which is no attempt but costs a publish. All deliveries in flight may wait for a
 //! URL that keeps up. After a permit wait timed out, only as many may wait as the URL has recently
 //! finished in that time. All slow URLs together hold at most half of each lane ([`super::pace`]).
-//! After its circuit closes, a URL starts with one permit; every success doubles the permits, so
-//! that a recovering endpoint is not flooded.
+//! After its circuit closes, a URL starts with one permit, so that a recovering endpoint is not
+//! flooded; from then on, and while it is slow, its permits follow what it takes ([`concurrency`]).
 
+mod concurrency;
+mod permits;
 #[cfg(test)]
 mod tests;
 
@@ -22,15 +24,16 @@ use std::{
 
 use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
 
-use tokio::{
-    sync::{OwnedSemaphorePermit, Semaphore},
-    time::Instant,
-};
+use tokio::{sync::OwnedSemaphorePermit, time::Instant};
 
+use self::permits::Permits;
 use super::pace::{LanePlace, Pace, Shares};
 use homing_broker::consume::Lane;
-use homing_domain::url::EndpointUrl;
+use homing_domain::{outcome::Outcome, url::EndpointUrl};
 use parking_lot::Mutex;
+
+/// What an endpoint takes is forgotten when it was not used for this long.
+const FORGOTTEN_AFTER: Duration = Duration::from_secs(3_600);
 
 /// The gates of all URLs in use.
 pub(super) struct Limits {
@@ -48,9 +51,7 @@ pub(super) struct Limits {
 pub(super) struct Gate {
     /// Limits the starts of requests, if a limit is set.
     rate: Mutex<Option<Rate>>,
-    permits: Arc<Semaphore>,
-    /// Permits that exist, taken or free.
-    opened: AtomicUsize,
+    permits: Permits,
     waiting: AtomicUsize,
     pace: Arc<Pace>,
 }
@@ -82,18 +83,17 @@ impl Rate {
 /// Permission to have one request in flight; given back when dropped.
 pub(super) struct Permit {
     gate: Arc<Gate>,
-    max_concurrency: usize,
     begun: Instant,
     _place: LanePlace,
-    _held: OwnedSemaphorePermit,
+    /// Until dropped.
+    held: Option<OwnedSemaphorePermit>,
 }
 
 impl Gate {
-    fn new(opened: usize, shares: &Arc<Shares>) -> Self {
+    fn new(permits: Permits, shares: &Arc<Shares>) -> Self {
         Self {
             rate: Mutex::default(),
-            permits: Arc::new(Semaphore::new(opened)),
-            opened: opened.into(),
+            permits,
             waiting: 0.into(),
             pace: Arc::new(Pace::new(Arc::clone(shares))),
         }
@@ -104,16 +104,13 @@ impl Gate {
         self.pace.is_slow()
     }
 
-    /// True once after it became slow.
+    /// True once after it became slow; from then on, its permits follow what it takes.
     pub(super) fn has_slowed(&self) -> bool {
-        self.pace.has_slowed()
-    }
-
-    /// The number of permits taken.
-    fn taken(&self) -> u32 {
-        let opened = self.opened.load(Ordering::Relaxed);
-        let taken = opened.saturating_sub(self.permits.available_permits());
-        u32::try_from(taken).unwrap_or(u32::MAX)
+        let has_slowed = self.pace.has_slowed();
+        if has_slowed {
+            self.permits.adapt();
+        }
+        has_slowed
     }
 }
 
@@ -170,17 +167,16 @@ impl Limits {
         max_per_second: Option<NonZeroU32>,
     ) -> Option<Permit> {
         let lane_place = gate.pace.enter(lane).await?;
-        let permits = Arc::clone(&gate.permits);
-        let permit = match Arc::clone(&permits).try_acquire_owned() {
-            Ok(permit) => permit,
-            Err(_none_free) => {
+        let permit = match gate.permits.try_take() {
+            Some(permit) => permit,
+            None => {
                 let _place = Place::take(gate, gate.pace.max_waiting(self.max_concurrency))?;
-                let waiting = permits.acquire_owned();
+                let waiting = gate.permits.take();
                 let Ok(waited) = tokio::time::timeout(self.permit_wait, waiting).await else {
                     gate.pace.fell_behind();
                     return None;
                 };
-                waited.ok()?
+                waited?
             }
         };
         let begun = Instant::now();
@@ -189,7 +185,7 @@ impl Limits {
             let turn = Box::pin(limiter.until_ready());
             tokio::time::timeout(self.rate_wait, turn).await.ok()?;
         }
-        Some(self.permit(gate, permit, lane_place, begun))
+        Some(Permit::new(gate, permit, lane_place, begun))
     }
 
     /// As [`enter`](Self::enter) for a delivery from the held queue of `slot`, for as long as that
@@ -212,16 +208,15 @@ impl Limits {
                 limiter.until_ready().await;
             }
         }
-        let permits = Arc::clone(&gate.permits);
-        let permit = match Arc::clone(&permits).try_acquire_owned() {
-            Ok(permit) => permit,
-            Err(_none_free) => {
+        let permit = match gate.permits.try_take() {
+            Some(permit) => permit,
+            None => {
                 gate.pace.waits();
-                permits.acquire_owned().await.ok()?
+                gate.permits.take().await?
             }
         };
         let place = gate.pace.enter_in_turn(slot).await;
-        Some(self.permit(gate, permit, place, Instant::now()))
+        Some(Permit::new(gate, permit, place, Instant::now()))
     }
 
     /// Requests in flight at one URL at most.
@@ -234,35 +229,28 @@ impl Limits {
         gate.limiter(RateLimit { max_per_second, workers })
     }
 
-    fn permit(
-        &self,
-        gate: &Arc<Gate>,
-        held: OwnedSemaphorePermit,
-        place: LanePlace,
-        begun: Instant,
-    ) -> Permit {
-        let (gate, max_concurrency) = (Arc::clone(gate), self.max_concurrency);
-        Permit { gate, max_concurrency, begun, _place: place, _held: held }
-    }
-
     /// Starts again with one permit, because the circuit of `url` has just closed.
     pub(super) fn start_slowly(&self, url: &EndpointUrl) {
-        self.gates.lock().insert(url.clone(), Arc::new(Gate::new(1, &self.shares)));
+        let permits = Permits::ramp(self.max_concurrency);
+        self.gates.lock().insert(url.clone(), Arc::new(Gate::new(permits, &self.shares)));
     }
 
     /// URLs with permits taken, and how many.
     pub(super) fn in_flight(&self) -> Vec<(String, u32)> {
         let gates = self.gates.lock();
-        let taken = gates.iter().map(|(url, gate)| (url, gate.taken())).filter(|(_, n)| *n > 0);
-        taken.map(|(url, taken)| (url.as_str().to_owned(), taken)).collect()
+        let taken = gates.iter().map(|(url, gate)| (url, gate.permits.taken()));
+        let taken = taken.filter(|(_, taken)| *taken > 0);
+        taken
+            .map(|(url, taken)| (url.as_str().to_owned(), u32::try_from(taken).unwrap_or(u32::MAX)))
+            .collect()
     }
 
-    /// Forgets URLs that are not in use and have all their permits.
+    /// Forgets URLs that are not in use and have all their permits, or were not used for long.
     pub(super) fn forget_idle(&self) {
         self.gates.lock().retain(|_, gate| {
-            let opened = gate.opened.load(Ordering::Relaxed);
-            let idle = gate.permits.available_permits() == opened && Arc::strong_count(gate) == 1;
-            !(idle && opened >= self.max_concurrency)
+            let is_idle = gate.permits.taken() == 0 && Arc::strong_count(gate) == 1;
+            let is_known = gate.permits.is_whole() || gate.pace.idle_for() >= FORGOTTEN_AFTER;
+            !(is_idle && is_known)
         });
     }
 
@@ -283,21 +271,25 @@ impl Limits {
         if let Some(gate) = gates.get(url) {
             return Arc::clone(gate);
         }
-        let gate = Arc::new(Gate::new(self.max_concurrency, &self.shares));
+        let gate = Arc::new(Gate::new(Permits::all(self.max_concurrency), &self.shares));
         gates.insert(url.clone(), Arc::clone(&gate));
         gate
     }
 }
 
 impl Permit {
-    /// Doubles the permits, up to the limit, after the endpoint accepted an event.
-    pub(super) fn succeeded(&self) {
-        let limit = self.max_concurrency;
-        let doubled = |opened: usize| (opened < limit).then(|| opened.saturating_mul(2).min(limit));
-        let opened = &self.gate.opened;
-        if let Ok(before) = opened.fetch_update(Ordering::Relaxed, Ordering::Relaxed, doubled) {
-            let after = before.saturating_mul(2).min(limit);
-            self.gate.permits.add_permits(after.saturating_sub(before));
+    fn new(gate: &Arc<Gate>, held: OwnedSemaphorePermit, place: LanePlace, begun: Instant) -> Self {
+        Self { gate: Arc::clone(gate), begun, _place: place, held: Some(held) }
+    }
+
+    /// Notes the outcome of its attempt, which took `took`, and gives it back.
+    pub(super) fn ended(self, outcome: &Outcome, took: Duration) {
+        let Gate { permits, pace, .. } = self.gate.as_ref();
+        if outcome.status() == Some(429) {
+            pace.not_admitted();
+        }
+        if !permits.is_whole() {
+            permits.ended(outcome.into(), took, pace.is_slow());
         }
     }
 }
@@ -305,6 +297,9 @@ impl Permit {
 impl Drop for Permit {
     fn drop(&mut self) {
         self.gate.pace.ended(self.begun.elapsed());
+        if let Some(held) = self.held.take() {
+            self.gate.permits.give_back(held);
+        }
     }
 }
 

@@ -84,6 +84,7 @@ async fn a_url_that_recovers_gets_twice_as_many_with_every_success() {
     let limits = limits(6, Duration::ZERO);
     let url = url("https://example.com/");
     limits.start_slowly(&url);
+    let accepted = Outcome::Accepted { status: 200 };
     for expected in [1, 2, 4, 6, 6] {
         let mut permits = Vec::new();
         while let Some(permit) = enter(&limits, &url, None).await {
@@ -92,7 +93,7 @@ async fn a_url_that_recovers_gets_twice_as_many_with_every_success() {
         assert_eq!(permits.len(), expected);
         let taken = u32::try_from(expected).unwrap();
         assert_eq!(limits.in_flight(), [(url.as_str().to_owned(), taken)]);
-        permits[0].succeeded();
+        permits.remove(0).ended(&accepted, Duration::ZERO);
     }
     assert_eq!(limits.in_flight(), []);
 }

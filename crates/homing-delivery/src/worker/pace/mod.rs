@@ -10,9 +10,9 @@
 //! answer, for as long as a delivery may wait for a permit.
 //!
 //! A URL *is slow* ([`Pace::is_slow`]) when it holds more than 1/16 of a lane for longer than the
-//! permit wait without being quick, or again and again has no place or permit for a delivery; until
-//! it has taken all that came for it at once, for a while. Deliveries to it leave the lanes for its
-//! held queue.
+//! permit wait without being quick, or again and again has no place or permit for a delivery, or
+//! answers 429; until it has taken all that came for it at once, for a while. Deliveries to it leave
+//! the lanes for its held queue.
 
 mod share;
 #[cfg(test)]
@@ -31,6 +31,7 @@ use tokio::time::{Instant, timeout_at};
 
 use homing_broker::consume::Lane;
 
+use share::Places;
 pub(super) use share::Shares;
 
 /// A URL whose permit wait timed out is behind for this long. While it is not, it may hold up
@@ -43,7 +44,7 @@ const HUNG: Duration = Duration::from_secs(1);
 /// The weight of all earlier requests against the latest in the average duration.
 const EARLIER: u32 = 7;
 
-/// A URL that had no place or permit for so many deliveries ...
+/// A URL that did not admit so many deliveries ...
 const MAX_NOT_ADMITTED: u32 = 3;
 /// ... within this time is slow.
 const NOT_ADMITTED_WITHIN: Duration = Duration::from_secs(10);
@@ -68,32 +69,6 @@ pub(super) struct Pace {
     /// True if it became slow and that was not noticed yet.
     is_news: AtomicBool,
     state: Mutex<State>,
-}
-
-/// Places that a URL holds.
-#[derive(Clone, Copy, Default)]
-struct Places {
-    primary: usize,
-    retry: usize,
-    held: usize,
-}
-
-impl Places {
-    fn of(&mut self, lane: Lane) -> &mut usize {
-        match lane {
-            Lane::Primary => &mut self.primary,
-            Lane::Retry => &mut self.retry,
-            Lane::Held(_) => &mut self.held,
-        }
-    }
-
-    fn in_lanes(self) -> usize {
-        self.primary.saturating_add(self.retry)
-    }
-
-    fn all(self) -> usize {
-        self.in_lanes().saturating_add(self.held)
-    }
 }
 
 struct State {
@@ -303,7 +278,7 @@ impl Pace {
         self.state.lock().behind_until = Some(Instant::now() + BEHIND);
     }
 
-    /// Notes that a delivery was not admitted.
+    /// Notes that a delivery was not admitted, here or by its endpoint.
     pub(super) fn not_admitted(&self) {
         let now = Instant::now();
         let mut state = self.state.lock();
@@ -345,6 +320,11 @@ impl Pace {
             self.is_slow.store(false, Relaxed);
         }
         !is_over
+    }
+
+    /// The time since an attempt ended, or since it took its first place.
+    pub(super) fn idle_for(&self) -> Duration {
+        self.state.lock().moved.elapsed()
     }
 
     /// Notes an attempt that ended, `duration` after it got its permit.

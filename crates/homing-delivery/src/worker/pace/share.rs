@@ -74,6 +74,32 @@ impl Share {
     }
 }
 
+/// Places that a URL holds.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Places {
+    pub(super) primary: usize,
+    pub(super) retry: usize,
+    pub(super) held: usize,
+}
+
+impl Places {
+    pub(super) fn of(&mut self, lane: Lane) -> &mut usize {
+        match lane {
+            Lane::Primary => &mut self.primary,
+            Lane::Retry => &mut self.retry,
+            Lane::Held(_) => &mut self.held,
+        }
+    }
+
+    pub(super) fn in_lanes(self) -> usize {
+        self.primary.saturating_add(self.retry)
+    }
+
+    pub(super) fn all(self) -> usize {
+        self.in_lanes().saturating_add(self.held)
+    }
+}
+
 /// The shares of a worker.
 pub(in crate::worker) struct Shares {
     pub(super) primary: Share,

@@ -1,0 +1,229 @@
+//! The concurrency that an endpoint takes, found by trying.
+//!
+//! An endpoint that works on few requests at a time answers each of them later, the more it gets:
+//! further permits make it no quicker, they only make a queue there. So the limit follows what the
+//! endpoint does, between one permit and all of them:
+//!
+//! - After a circuit closes, it begins with one and doubles, until answers come later for it.
+//! - For a URL that becomes slow, and whenever answers take much longer than at best, it halves for
+//!   as long as answers come sooner for it, and goes back by one step when they do not. One that
+//!   takes its time for every request, however many there are, has all its permits again soon.
+//! - Otherwise it rises by one with every round of answers in which all permits were used and answers
+//!   took about as long as at best.
+//! - Where the endpoint refuses (429, 503) or does not answer in time, the limit falls at once, and at
+//!   most once for all requests that were under way together.
+//!
+//! Sources: Brakmo and Peterson, *TCP Vegas*; Netflix, *Performance Under Load*.
+
+#[cfg(test)]
+mod tests;
+
+use std::time::Duration;
+
+use homing_domain::outcome::Outcome;
+use tokio::time::Instant;
+
+/// Answers that are enough for an average.
+const MIN_ANSWERS: usize = 8;
+/// After a refusal, the limit does not rise for this long: each one is an attempt that failed.
+const REST: Duration = Duration::from_secs(5);
+
+/// What an attempt says about the load of its endpoint.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Answer {
+    Accepted,
+    /// It was too much: 429, 503, or no answer in time.
+    Overloaded,
+    /// Nothing: the endpoint failed in another way.
+    Failed,
+}
+
+impl From<&Outcome> for Answer {
+    fn from(outcome: &Outcome) -> Self {
+        match outcome {
+            Outcome::Accepted { .. } | Outcome::Done => Self::Accepted,
+            Outcome::Refused { status: 429 | 503, .. } | Outcome::TimedOut { .. } => {
+                Self::Overloaded
+            }
+            Outcome::Refused { .. }
+            | Outcome::Unreachable { .. }
+            | Outcome::Failed { .. }
+            | Outcome::Cancelled { .. } => Self::Failed,
+        }
+    }
+}
+
+/// The way in which the limit changes.
+#[derive(Clone, Copy, Debug)]
+enum Phase {
+    /// It doubles.
+    Ramp,
+    /// It halves. `before`: the limit before, and how long answers took then.
+    Descent { before: Option<(usize, Duration)> },
+    /// It rises by one.
+    Cruise,
+}
+
+/// Answers at one limit.
+#[derive(Clone, Copy, Debug)]
+struct Round {
+    since: Instant,
+    answers: usize,
+    total: Duration,
+    /// True if all permits were used at some time.
+    was_full: bool,
+}
+
+impl Round {
+    fn new(since: Instant) -> Self {
+        Self { since, answers: 0, total: Duration::ZERO, was_full: false }
+    }
+
+    fn mean(&self) -> Duration {
+        let answers = u32::try_from(self.answers).unwrap_or(u32::MAX).max(1);
+        self.total / answers
+    }
+}
+
+/// The limit of one URL.
+#[derive(Debug)]
+pub(super) struct Concurrency {
+    max: usize,
+    limit: usize,
+    phase: Phase,
+    /// The time that answers take at best.
+    base: Option<Duration>,
+    round: Round,
+    /// True if a round ended since the last refusal.
+    is_settled: bool,
+    rests_until: Instant,
+}
+
+impl Concurrency {
+    /// Begins with one permit.
+    pub(super) fn ramp(max: usize, now: Instant) -> Self {
+        Self::new(max, 1, Phase::Ramp, now)
+    }
+
+    /// Begins with all permits.
+    pub(super) fn descent(max: usize, now: Instant) -> Self {
+        Self::new(max, max, Phase::Descent { before: None }, now)
+    }
+
+    fn new(max: usize, limit: usize, phase: Phase, now: Instant) -> Self {
+        let round = Round::new(now);
+        Self { max, limit, phase, base: None, round, is_settled: false, rests_until: now }
+    }
+
+    /// Permits at present.
+    pub(super) fn limit(&self) -> usize {
+        self.limit
+    }
+
+    /// True if the endpoint gets all permits.
+    pub(super) fn is_at_max(&self) -> bool {
+        self.limit >= self.max
+    }
+
+    /// Notes an attempt that ended at `now` and took `took`; `is_full`: all permits are in use.
+    pub(super) fn ended(&mut self, answer: Answer, took: Duration, is_full: bool, now: Instant) {
+        let is_of_round = now.duration_since(self.round.since) > took;
+        // While it doubles, waiting for requests that began since would take twice as long.
+        if !is_of_round && !matches!(self.phase, Phase::Ramp) {
+            return;
+        }
+        match answer {
+            Answer::Failed => {}
+            Answer::Overloaded => self.back_off(now),
+            Answer::Accepted => {
+                self.round.answers = self.round.answers.saturating_add(1);
+                self.round.total = self.round.total.saturating_add(took);
+                self.round.was_full |= is_full;
+                if self.round.answers >= self.enough() {
+                    let round = std::mem::replace(&mut self.round, Round::new(now));
+                    self.judge(&round, now);
+                }
+            }
+        }
+    }
+
+    fn enough(&self) -> usize {
+        if self.is_first_steps() { 1 } else { self.limit.max(MIN_ANSWERS) }
+    }
+
+    /// True while there are too few permits for an average.
+    fn is_first_steps(&self) -> bool {
+        matches!(self.phase, Phase::Ramp)
+            && self.base.is_none()
+            && self.limit < MIN_ANSWERS.min(self.max)
+    }
+
+    fn back_off(&mut self, now: Instant) {
+        let by = if self.is_settled { (self.limit / 8).max(1) } else { self.limit.div_ceil(2) };
+        self.limit = self.limit.saturating_sub(by).max(1);
+        (self.phase, self.is_settled) = (Phase::Cruise, false);
+        (self.round, self.rests_until) = (Round::new(now), now + REST);
+    }
+
+    fn judge(&mut self, round: &Round, now: Instant) {
+        self.is_settled = true;
+        // What does not use its permits says nothing about more or fewer of them.
+        if !round.was_full && !self.is_first_steps() {
+            return;
+        }
+        let mean = round.mean();
+        match self.phase {
+            Phase::Ramp if self.is_first_steps() => self.double(),
+            Phase::Ramp if self.is_later(mean, 3, 2) => self.descend(),
+            Phase::Ramp => {
+                self.note_base(mean);
+                self.double();
+            }
+            Phase::Descent { before: Some((limit, before)) } if mean > before * 4 / 5 => {
+                (self.limit, self.base, self.phase) = (limit, Some(mean), Phase::Cruise);
+            }
+            Phase::Descent { .. } if self.limit > 1 => self.halve(mean),
+            Phase::Descent { .. } => (self.base, self.phase) = (Some(mean), Phase::Cruise),
+            Phase::Cruise => self.cruise(mean, now),
+        }
+    }
+
+    fn double(&mut self) {
+        self.limit = self.limit.saturating_mul(2).min(self.max);
+        if self.limit == self.max && self.base.is_some() {
+            self.phase = Phase::Cruise;
+        }
+    }
+
+    /// Measures at this limit once more, without what began at another, and then halves it.
+    fn descend(&mut self) {
+        self.phase = Phase::Descent { before: None };
+    }
+
+    fn halve(&mut self, mean: Duration) {
+        self.phase = Phase::Descent { before: Some((self.limit, mean)) };
+        self.limit = (self.limit / 2).max(1);
+    }
+
+    fn cruise(&mut self, mean: Duration, now: Instant) {
+        if self.limit == 1 {
+            // One request at a time waits for no other.
+            self.base = Some(mean);
+        }
+        self.note_base(mean);
+        if self.is_later(mean, 3, 2) {
+            self.descend();
+        } else if !self.is_later(mean, 6, 5) && now >= self.rests_until {
+            self.limit = self.limit.saturating_add(1).min(self.max);
+        }
+    }
+
+    fn note_base(&mut self, mean: Duration) {
+        self.base = Some(self.base.map_or(mean, |base| base.min(mean)));
+    }
+
+    /// True if `mean` is more than `times / parts` of what answers take at best.
+    fn is_later(&self, mean: Duration, times: u32, parts: u32) -> bool {
+        self.base.is_some_and(|base| mean.saturating_mul(parts) > base.saturating_mul(times))
+    }
+}

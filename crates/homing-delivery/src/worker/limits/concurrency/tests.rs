@@ -1,0 +1,182 @@
+//! Concurrency with simulated endpoints, in virtual time.
+
+use std::{cmp::Reverse, collections::BinaryHeap};
+
+use super::*;
+
+const MAX: usize = 64;
+const SEED: u64 = 7;
+
+/// An endpoint: how it answers a request that comes at this time, beside so many others.
+type Endpoint = Box<dyn FnMut(Duration, usize) -> (Duration, Answer)>;
+
+fn fixed(takes: Duration) -> Endpoint {
+    Box::new(move |_, _| (takes, Answer::Accepted))
+}
+
+/// Between half and one and a half of `takes`, whatever else it works on.
+fn varying(takes: Duration) -> Endpoint {
+    let mut random = fastrand::Rng::with_seed(SEED);
+    Box::new(move |_, _| (takes.mul_f64(0.5 + random.f64()), Answer::Accepted))
+}
+
+/// Works on `servers` requests at a time; the others wait.
+fn queue(servers: usize, takes: Duration) -> Endpoint {
+    let mut free = BinaryHeap::from(vec![Reverse(Duration::ZERO); servers]);
+    Box::new(move |now, _| {
+        let Reverse(begins) = free.pop().unwrap();
+        let ends = begins.max(now) + takes;
+        free.push(Reverse(ends));
+        (ends - now, Answer::Accepted)
+    })
+}
+
+/// Answers 429 where it works on `most` already.
+fn refusing(most: usize, takes: Duration) -> Endpoint {
+    Box::new(move |_, others| match others {
+        _ if others < most => (takes, Answer::Accepted),
+        _ => (Duration::from_millis(5), Answer::Overloaded),
+    })
+}
+
+/// Answers 429 to more than `rate` per second, beyond a few at a time.
+fn refusing_above_rate(rate: u32, takes: Duration) -> Endpoint {
+    let (mut left, mut filled) = (20.0_f64, Duration::ZERO);
+    Box::new(move |now, _| {
+        left = (left + (now - filled).as_secs_f64() * f64::from(rate)).min(20.0);
+        filled = now;
+        if left < 1.0 {
+            return (Duration::from_millis(5), Answer::Overloaded);
+        }
+        left -= 1.0;
+        (takes, Answer::Accepted)
+    })
+}
+
+/// What a run saw after its first part.
+#[derive(Debug, Default)]
+struct Seen {
+    accepted: usize,
+    refused: usize,
+    /// Summed over the answers.
+    limits: usize,
+}
+
+impl Seen {
+    fn mean_limit(&self) -> usize {
+        self.limits / (self.accepted + self.refused).max(1)
+    }
+}
+
+/// Sends as much as the limit allows for `lasts`, and looks at the last half.
+fn run(mut concurrency: Concurrency, mut endpoint: Endpoint, lasts: Duration) -> Seen {
+    let start = concurrency.round.since;
+    let (mut now, mut seen) = (Duration::ZERO, Seen::default());
+    let mut under_way = BinaryHeap::new();
+    let mut busy = 0;
+    while now < lasts {
+        while under_way.len() < concurrency.limit() {
+            let (takes, answer) = endpoint(now, busy);
+            busy += usize::from(answer == Answer::Accepted);
+            let is_accepted = answer == Answer::Accepted;
+            under_way.push(Reverse((now + takes, takes, is_accepted)));
+        }
+        let is_full = under_way.len() >= concurrency.limit();
+        let Reverse((ends, took, is_accepted)) = under_way.pop().unwrap();
+        now = ends;
+        busy -= usize::from(is_accepted);
+        let answer = if is_accepted { Answer::Accepted } else { Answer::Overloaded };
+        concurrency.ended(answer, took, is_full, start + now);
+        assert!((1..=MAX).contains(&concurrency.limit()));
+        if now >= lasts / 2 {
+            seen.accepted += usize::from(is_accepted);
+            seen.refused += usize::from(!is_accepted);
+            seen.limits += concurrency.limit();
+        }
+    }
+    seen
+}
+
+fn both() -> [Concurrency; 2] {
+    let now = Instant::now();
+    [Concurrency::ramp(MAX, now), Concurrency::descent(MAX, now)]
+}
+
+/// Goal: an endpoint that takes its time for each request, and for any number of them, gets all
+/// permits; also one whose answers vary.
+#[test]
+fn what_takes_its_time_without_contention_is_not_slowed_down() {
+    for takes in [Duration::from_millis(60), Duration::from_millis(4_800)] {
+        for concurrency in both() {
+            let seen = run(concurrency, fixed(takes), takes * 60);
+            let possible = MAX * 30;
+            assert!(seen.accepted * 100 >= possible * 95, "{takes:?}: {seen:?} of {possible}");
+        }
+        for concurrency in both() {
+            let seen = run(concurrency, varying(takes), takes * 400);
+            assert!(seen.mean_limit() >= MAX * 3 / 4, "{takes:?}: {seen:?}");
+        }
+    }
+}
+
+/// Goal: an endpoint that works on few at a time gets few more than that, and is never idle.
+#[test]
+fn what_waits_at_the_endpoint_is_bounded() {
+    let takes = Duration::from_millis(60);
+    for servers in [1, 4, 16] {
+        for concurrency in both() {
+            let lasts = Duration::from_secs(120);
+            let seen = run(concurrency, queue(servers, takes), lasts);
+            let possible = servers * 1_000;
+            assert!(seen.accepted * 100 >= possible * 90, "{servers}: {seen:?} of {possible}");
+            assert!(seen.mean_limit() <= servers * 3 / 2 + 1, "{servers}: {seen:?}");
+        }
+    }
+}
+
+/// Goal: an endpoint that refuses more than it takes at a time gets about that many, and refuses
+/// few.
+#[test]
+fn what_answers_429_above_a_concurrency_gets_about_that() {
+    for concurrency in both() {
+        let seen =
+            run(concurrency, refusing(10, Duration::from_millis(60)), Duration::from_secs(120));
+        assert!((8..=11).contains(&seen.mean_limit()), "{seen:?}");
+        assert!(seen.refused * 50 <= seen.accepted, "{seen:?}");
+    }
+}
+
+#[test]
+fn what_answers_429_above_a_rate_refuses_few() {
+    for concurrency in both() {
+        let endpoint = refusing_above_rate(100, Duration::from_millis(60));
+        let seen = run(concurrency, endpoint, Duration::from_secs(120));
+        assert!(seen.accepted >= 60 * 70, "{seen:?}");
+        assert!(seen.refused * 10 <= seen.accepted, "{seen:?}");
+    }
+}
+
+/// Goal: an endpoint that takes longer for good is measured anew, and gets its permits back.
+#[test]
+fn what_takes_longer_for_good_gets_its_permits_back() {
+    let endpoint = Box::new(|now: Duration, _| {
+        let millis = if now < Duration::from_secs(20) { 60 } else { 240 };
+        (Duration::from_millis(millis), Answer::Accepted)
+    });
+    let concurrency = Concurrency::ramp(MAX, Instant::now());
+    let seen = run(concurrency, endpoint, Duration::from_secs(120));
+    assert!(seen.mean_limit() >= MAX * 9 / 10, "{seen:?}");
+}
+
+#[test]
+fn refusals_of_requests_that_were_under_way_together_count_once() {
+    let start = Instant::now();
+    let mut concurrency = Concurrency::descent(MAX, start);
+    let at = |ms| start + Duration::from_millis(ms);
+    for _ in 0..MAX {
+        concurrency.ended(Answer::Overloaded, Duration::from_millis(50), true, at(60));
+    }
+    assert_eq!(concurrency.limit(), MAX / 2);
+    concurrency.ended(Answer::Overloaded, Duration::from_millis(50), true, at(120));
+    assert_eq!(concurrency.limit(), MAX / 4);
+}
