@@ -129,15 +129,15 @@ async fn forgotten(context: &Context, lane: Lane, work: &InFlight) {
 /// The work of a lane over all its sessions: deliveries of a lost session are still in flight.
 pub(super) struct InFlight {
     permits: Arc<Semaphore>,
-    max_in_flight: usize,
+    places: usize,
     /// Messages taken so far.
     taken: AtomicU64,
 }
 
 impl InFlight {
-    pub(super) fn new(max_in_flight: usize) -> Self {
-        let permits = Arc::new(Semaphore::new(max_in_flight));
-        Self { permits, max_in_flight, taken: AtomicU64::default() }
+    pub(super) fn new(places: usize) -> Self {
+        let permits = Arc::new(Semaphore::new(places));
+        Self { permits, places, taken: AtomicU64::default() }
     }
 
     pub(super) fn taken(&self) -> u64 {
@@ -145,7 +145,7 @@ impl InFlight {
     }
 
     pub(super) fn is_idle(&self) -> bool {
-        self.permits.available_permits() == self.max_in_flight
+        self.permits.available_permits() == self.places
     }
 }
 

@@ -52,6 +52,14 @@ struct Known {
     sessions: HashMap<u16, CancellationToken>,
 }
 
+/// The slot of a URL, as far as known.
+enum Answer {
+    /// Its slot, or `None` if it gets none now.
+    Known(Option<u16>),
+    /// It has none, and may get one.
+    Unknown,
+}
+
 impl Known {
     fn learn(&mut self, held: HeldSlot) {
         self.by_url.retain(|_, slot| *slot != held.slot);
@@ -124,12 +132,12 @@ impl Slots {
     ///
     /// A slot may be taken although it is not returned; it is learned of by polling.
     pub(in crate::worker) async fn of_refused(&self, url: &EndpointUrl) -> Option<u16> {
-        if let Some(answer) = self.answer(url) {
-            return answer;
+        if let Answer::Known(slot) = self.answer(url) {
+            return slot;
         }
         let _taking = self.taking.lock().await;
-        if let Some(answer) = self.answer(url) {
-            return answer;
+        if let Answer::Known(slot) = self.answer(url) {
+            return slot;
         }
         self.take(url, "its circuit is not closed").await
     }
@@ -145,16 +153,16 @@ impl Slots {
         url: &EndpointUrl,
         are_alike: impl Fn(&EndpointUrl) -> bool,
     ) -> Option<u16> {
-        let answer = || {
-            let has_none = self.known.lock().found_none_for_slow();
-            self.of(url).map(Some).or_else(|| has_none.then_some(None)).or_else(|| self.answer(url))
+        let answer = || match self.answer(url) {
+            Answer::Unknown if self.known.lock().found_none_for_slow() => Answer::Known(None),
+            answer @ (Answer::Known(_) | Answer::Unknown) => answer,
         };
-        if let Some(answer) = answer() {
-            return answer;
+        if let Answer::Known(slot) = answer() {
+            return slot;
         }
         let _taking = self.taking.lock().await;
-        if let Some(answer) = answer() {
-            return answer;
+        if let Answer::Known(slot) = answer() {
+            return slot;
         }
         let owners: Vec<_> = self.known.lock().by_url.keys().cloned().collect();
         let alike = owners.iter().filter(|owner| are_alike(owner)).count();
@@ -165,11 +173,11 @@ impl Slots {
         self.take(url, "it is slow").await
     }
 
-    /// The slot of `url`, or `None` if it gets none now, as far as known.
-    fn answer(&self, url: &EndpointUrl) -> Option<Option<u16>> {
+    fn answer(&self, url: &EndpointUrl) -> Answer {
         let known = self.known.lock();
+        let slot = known.by_url.get(url).copied();
         let has_none = self.broker.topology().held_queues() == 0 || known.found_none();
-        known.by_url.get(url).copied().map(Some).or(has_none.then_some(None))
+        if slot.is_some() || has_none { Answer::Known(slot) } else { Answer::Unknown }
     }
 
     /// Takes a slot because of `why`.

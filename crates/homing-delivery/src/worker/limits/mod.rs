@@ -167,17 +167,16 @@ impl Limits {
         max_per_second: Option<NonZeroU32>,
     ) -> Option<Permit> {
         let lane_place = gate.pace.enter(lane).await?;
-        let permit = match gate.permits.try_take() {
-            Some(permit) => permit,
-            None => {
-                let _place = Place::take(gate, gate.pace.max_waiting(self.max_concurrency))?;
-                let waiting = gate.permits.take();
-                let Ok(waited) = tokio::time::timeout(self.permit_wait, waiting).await else {
-                    gate.pace.fell_behind();
-                    return None;
-                };
-                waited?
-            }
+        let permit = if let Some(permit) = gate.permits.try_take() {
+            permit
+        } else {
+            let _place = Place::take(gate, gate.pace.max_waiting(self.max_concurrency))?;
+            let waiting = gate.permits.take();
+            let Ok(waited) = tokio::time::timeout(self.permit_wait, waiting).await else {
+                gate.pace.fell_behind();
+                return None;
+            };
+            waited?
         };
         let begun = Instant::now();
         if let Some(max_per_second) = max_per_second {
@@ -208,12 +207,11 @@ impl Limits {
                 limiter.until_ready().await;
             }
         }
-        let permit = match gate.permits.try_take() {
-            Some(permit) => permit,
-            None => {
-                gate.pace.waits();
-                gate.permits.take().await?
-            }
+        let permit = if let Some(permit) = gate.permits.try_take() {
+            permit
+        } else {
+            gate.pace.waits();
+            gate.permits.take().await?
         };
         let place = gate.pace.enter_in_turn(slot).await;
         Some(Permit::new(gate, permit, place, Instant::now()))

@@ -3,8 +3,8 @@
 //! A delivery holds a place of its lane while it waits for a permit and while its request is under
 //! way. In each lane, the places of all URLs that are not known to be quick are counted together:
 //! beyond half of the lane, further deliveries to slow URLs are not admitted, however many slow URLs
-//! there are. From a quarter on, each gets its fair share of the half, so that a few do not take all
-//! of it from the others. What comes from held queues has places of its own, shared in the same way.
+//! there are. When an eighth of that half is left, each gets its fair share only, so that a few do
+//! not keep all of it from the others. What comes from held queues has places of its own, shared in the same way.
 //!
 //! A URL whose speed is not known yet may always try one delivery; more of them wait for its
 //! answer, for as long as a delivery may wait for a permit.

@@ -38,7 +38,7 @@ impl Share {
     }
 
     fn is_used(&self, held: &Held) -> bool {
-        held.places >= self.max_places.div_ceil(2)
+        held.places >= self.max_places.saturating_sub(self.max_places / 8)
     }
 
     /// Counts a URL with its places.

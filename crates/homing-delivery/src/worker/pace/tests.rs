@@ -159,21 +159,21 @@ async fn held_queues_share_their_places() {
 #[tokio::test(start_paused = true)]
 async fn what_holds_much_of_a_lane_for_long_is_slow() {
     let pace = Arc::new(Pace::new(shares()));
-    let hold = async || {
-        let held: Vec<_> =
-            std::iter::from_fn(|| pace.try_enter(Lane::Primary).ok()).take(LANE / 8).collect();
+    let hold_places = async || {
+        let places = std::iter::from_fn(|| pace.try_enter(Lane::Primary).ok());
+        let places: Vec<_> = places.take(LANE / 8).collect();
         tokio::time::sleep(WINDOW).await;
-        held
+        places
     };
     pace.ended(Duration::from_millis(20));
-    let mut held = hold().await;
+    let mut held = hold_places().await;
     pace.ended(Duration::from_millis(20));
     held.extend(pace.try_enter(Lane::Primary).ok());
     assert!(!pace.is_slow(), "it is quick");
     drop(held);
 
     pace.ended(Duration::from_secs(4));
-    let mut held = hold().await;
+    let mut held = hold_places().await;
     assert!(!pace.is_slow(), "not at once");
     held.extend(pace.try_enter(Lane::Primary).ok());
     assert!(pace.is_slow());
@@ -181,9 +181,9 @@ async fn what_holds_much_of_a_lane_for_long_is_slow() {
 
     tokio::time::sleep(CALM / 2).await;
     pace.waits();
-    tokio::time::sleep(CALM - Duration::from_millis(1)).await;
+    tokio::time::sleep(CALM / 2).await;
     assert!(pace.is_slow());
-    tokio::time::sleep(Duration::from_millis(1)).await;
+    tokio::time::sleep(CALM / 2).await;
     assert!(!pace.is_slow());
 }
 

@@ -27,7 +27,7 @@ fn queue(servers: usize, takes: Duration) -> Endpoint {
         let Reverse(begins) = free.pop().unwrap();
         let ends = begins.max(now) + takes;
         free.push(Reverse(ends));
-        (ends - now, Answer::Accepted)
+        (ends.saturating_sub(now), Answer::Accepted)
     })
 }
 
@@ -43,7 +43,7 @@ fn refusing(most: usize, takes: Duration) -> Endpoint {
 fn refusing_above_rate(rate: u32, takes: Duration) -> Endpoint {
     let (mut left, mut filled) = (20.0_f64, Duration::ZERO);
     Box::new(move |now, _| {
-        left = (left + (now - filled).as_secs_f64() * f64::from(rate)).min(20.0);
+        left = (left + now.saturating_sub(filled).as_secs_f64() * f64::from(rate)).min(20.0);
         filled = now;
         if left < 1.0 {
             return (Duration::from_millis(5), Answer::Overloaded);
