@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::{config::Settings, history::History, overview::StatusService, registry::Registry};
-use homing_broker::{Broker, topology::Topology};
+use homing_broker::{Broker, settings::BrokerSettings, topology::Topology};
 use homing_delivery::{
     circuits::CircuitBreakers, endpoint::EndpointSetupError, parking::Parking, settings::Schedules,
 };
@@ -43,6 +43,8 @@ pub enum StartError {
     },
 }
 
+type NewBroker = fn(&BrokerSettings, Topology) -> Result<Broker, SettingsError>;
+
 /// Everything that commands and the server call. Cheap enough to clone once.
 #[derive(Clone)]
 pub struct Services {
@@ -75,11 +77,24 @@ impl Services {
     ///
     /// [`StartError`].
     pub async fn open(settings: Settings) -> Result<Self, StartError> {
+        Self::with(Broker::new, settings).await
+    }
+
+    /// As [`open`](Self::open), with a broker at which nothing is declared.
+    ///
+    /// # Errors
+    ///
+    /// [`StartError`].
+    pub async fn open_passive(settings: Settings) -> Result<Self, StartError> {
+        Self::with(Broker::passive, settings).await
+    }
+
+    async fn with(broker: NewBroker, settings: Settings) -> Result<Self, StartError> {
         let schedules = settings.schedule.schedules().map_err(StartError::Settings)?;
         let topology = Topology::new(&settings.broker.prefix, schedules.waits())
             .with_slots(settings.source.slots())
             .with_held_queues(settings.held.queues);
-        let broker = Broker::new(&settings.broker, topology)
+        let broker = broker(&settings.broker, topology)
             .map_err(StartError::Settings)?
             .with_rules(settings.events);
         // Boxed, or every future that opens the services is as large as this one.

@@ -96,10 +96,9 @@ pub(super) async fn run(
     output: &mut Output<'_>,
 ) -> Result<Exit, Failure> {
     let page = arguments.page()?;
-    let past = globals.past().await?;
-    let read = past.history.page(&page).await.map_err(Failure::Store);
-    past.close().await;
-    let view = read?;
+    let view = globals
+        .with_history(async |history| history.page(&page).await.map_err(Failure::Store))
+        .await?;
     if output.json {
         output.document(&view)?;
     } else {

@@ -36,11 +36,12 @@ pub(super) async fn run(
     arguments: &Arguments,
     output: &mut Output<'_>,
 ) -> Result<Exit, Failure> {
-    let past = globals.past().await?;
-    let topic = arguments.topic.clone();
-    let explained = past.history.explain(arguments.event.as_str(), topic, true).await;
-    past.close().await;
-    let explanation = explained.map_err(Failure::Store)?;
+    let (event, topic) = (arguments.event.as_str(), arguments.topic.clone());
+    let explanation = globals
+        .with_history(async |history| {
+            history.explain(event, topic, true).await.map_err(Failure::Store)
+        })
+        .await?;
     if output.json {
         output.document(&explanation)?;
     } else {

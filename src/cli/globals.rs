@@ -19,7 +19,7 @@ use crate::{
 use homing_broker::{Broker, settings::BrokerSettings, topology::Topology};
 use homing_delivery::circuits::{CircuitBreakers, Stopped};
 use homing_domain::{report::Chain, settings::SettingsError};
-use homing_store::{Store, StoreError, settings::StoreUrl};
+use homing_store::{StoreError, settings::StoreUrl};
 
 #[derive(clap::Args)]
 #[command(next_help_heading = "Options of every command")]
@@ -140,10 +140,25 @@ impl Globals {
         }
     }
 
-    /// All services; nothing is connected yet.
-    pub(super) async fn services(&self) -> Result<Services, Failure> {
+    /// Runs `work` with all services, of which none is connected yet, and closes them.
+    pub(super) async fn with_services<T>(
+        &self,
+        work: impl AsyncFnOnce(&Services) -> Result<T, Failure>,
+    ) -> Result<T, Failure> {
         let settings = self.settings_of_command()?;
-        Services::open(settings).await.map_err(Failure::Start)
+        let services = Services::open(settings).await.map_err(Failure::Start)?;
+        closing(services, work).await
+    }
+
+    /// As [`with_services`](Self::with_services), for looking at the past: nothing is declared at
+    /// the broker.
+    pub(super) async fn with_history<T>(
+        &self,
+        work: impl AsyncFnOnce(&History) -> Result<T, Failure>,
+    ) -> Result<T, Failure> {
+        let settings = self.settings_of_command()?;
+        let services = Services::open_passive(settings).await.map_err(Failure::Start)?;
+        closing(services, async |services| work(&services.history).await).await
     }
 
     /// The broker alone, connected, with its topology declared, for commands that need no store.
@@ -154,21 +169,6 @@ impl Globals {
     /// The broker alone, connected; declares nothing, so that no prefix leaves queues behind.
     pub(super) async fn passive_broker(&self) -> Result<Broker, Failure> {
         Ok(self.connect(Broker::passive).await?.1)
-    }
-
-    /// The history, with the store open and the broker not connected yet; declares nothing at the
-    /// broker.
-    pub(super) async fn past(&self) -> Result<Past, Failure> {
-        let settings = self.settings_of_command()?;
-        let schedules = settings.schedule.schedules().map_err(Failure::Settings)?;
-        let topology = Topology::new(&settings.broker.prefix, schedules.waits())
-            .with_held_queues(settings.held.queues);
-        let broker = Broker::passive(&settings.broker, topology)
-            .map_err(Failure::Settings)?
-            .with_rules(settings.events);
-        let store = homing_store::open(&settings.store).await.map_err(Failure::Store)?;
-        let history = History::new(Arc::clone(&store), broker.clone());
-        Ok(Past { history, store, broker })
     }
 
     /// The endpoints to which nothing is sent now, as far as that can be found out: creates no
@@ -212,18 +212,13 @@ impl Globals {
     }
 }
 
-/// The services that commands about the past need.
-pub(super) struct Past {
-    pub(super) history: History,
-    store: Arc<dyn Store>,
-    broker: Broker,
-}
-
-impl Past {
-    pub(super) async fn close(&self) {
-        self.broker.close().await;
-        self.store.close().await;
-    }
+async fn closing<T>(
+    services: Services,
+    work: impl AsyncFnOnce(&Services) -> Result<T, Failure>,
+) -> Result<T, Failure> {
+    let ended = work(&services).await;
+    services.close().await;
+    ended
 }
 
 /// Remembers the queues that connecting may create, so that they are found after no schedule needs

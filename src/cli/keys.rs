@@ -57,14 +57,13 @@ pub(super) async fn run(
     if let Command::Generate = command {
         return generate(output);
     }
-    let services = globals.services().await?;
-    let ended = match command {
-        Command::Generate => generate(output),
-        Command::List => list(&services, output).await,
-        Command::Rotate => rotate(&services, output).await,
-    };
-    services.close().await;
-    ended
+    globals
+        .with_services(async |services| match command {
+            Command::Generate => generate(output),
+            Command::List => list(services, output).await,
+            Command::Rotate => rotate(services, output).await,
+        })
+        .await
 }
 
 fn generate(output: &mut Output<'_>) -> Result<Exit, Failure> {

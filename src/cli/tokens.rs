@@ -76,14 +76,13 @@ pub(super) async fn run(
     command: Command,
     output: &mut Output<'_>,
 ) -> Result<Exit, Failure> {
-    let services = globals.services().await?;
-    let ended = match command {
-        Command::Create(arguments) => create(&services, arguments, output).await,
-        Command::List => list(&services, output).await,
-        Command::Delete(arguments) => delete(&services, &arguments, output).await,
-    };
-    services.close().await;
-    ended
+    globals
+        .with_services(async |services| match command {
+            Command::Create(arguments) => create(services, arguments, output).await,
+            Command::List => list(services, output).await,
+            Command::Delete(arguments) => delete(services, &arguments, output).await,
+        })
+        .await
 }
 
 async fn create(

@@ -55,14 +55,13 @@ pub(super) async fn run(
     command: &Command,
     output: &mut Output<'_>,
 ) -> Result<Exit, Failure> {
-    let services = globals.services().await?;
-    let ended = match command {
-        Command::Plan => plan(&services, output).await,
-        Command::Apply => apply(&services, output).await,
-        Command::Check => check(&services, output).await,
-    };
-    services.close().await;
-    ended
+    globals
+        .with_services(async |services| match command {
+            Command::Plan => plan(services, output).await,
+            Command::Apply => apply(services, output).await,
+            Command::Check => check(services, output).await,
+        })
+        .await
 }
 
 async fn plan(services: &Services, output: &mut Output<'_>) -> Result<Exit, Failure> {

@@ -58,10 +58,7 @@ pub(super) async fn list(
     let after = fields.given("after").map(str::to_owned);
     let is_first = after.is_none();
     let wanted = CircuitPage { state, after, limit: PAGE };
-    let listing = app.services.circuits.page(&wanted).await?;
-    let requests = app.services.circuits.requests().await?;
-    let held = app.services.circuits.held().await?;
-    let views = listing.circuits.iter().map(|(url, circuit)| View::of(url, circuit));
+    let listing = app.services.circuits.views(&wanted).await?;
     let next = listing.next.map(|next| {
         link("/endpoints", [("state", fields.text("state")), ("after", next.as_str())])
     });
@@ -69,7 +66,7 @@ pub(super) async fn list(
         layout: Layout::new("Endpoints", NavItem::Endpoints, visitor),
         state: state.map(|state| state.as_str().to_owned()).unwrap_or_default(),
         states: StateName::ALL.map(StateName::as_str),
-        endpoints: views.map(|view| view.with(&requests).with_held(&held)).collect(),
+        endpoints: listing.views,
         corrupt: listing.corrupt.iter().map(|corrupt| corrupt.url.clone()).collect(),
         next,
         is_first,
@@ -97,10 +94,7 @@ pub(super) async fn show(
 ) -> Result<Response, ErrorPage> {
     let url = endpoint(&fields)?;
     let services = &app.services;
-    let requests = services.circuits.requests().await?;
-    let held = services.circuits.held_for(&url).await?;
-    let view = View::of(&url, &services.circuits.get(&url).await?).with(&requests);
-    let view = view.with_held(held.as_slice());
+    let view = services.circuits.view(&url).await?;
     let filter = RecordFilter { url: Some(url.as_str().to_owned()), ..RecordFilter::default() };
     let wanted = RecordPage { filter, after: None, limit: ATTEMPTS };
     let records = services.store.attempts(&wanted).await?.records;

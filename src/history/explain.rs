@@ -144,10 +144,8 @@ impl History {
     ) -> Result<(), StoreError> {
         let Some(url) = url.filter(|url| !circuits.contains_key(*url)) else { return Ok(()) };
         let Ok(endpoint) = url.parse::<EndpointUrl>() else { return Ok(()) };
-        match self.circuits.get(&endpoint).await {
-            Ok(circuit) => {
-                let held = self.circuits.held_for(&endpoint).await?;
-                let view = circuits::View::of(&endpoint, &circuit).with_held(held.as_slice());
+        match self.circuits.view(&endpoint).await {
+            Ok(view) => {
                 circuits.insert(url.to_owned(), view);
                 Ok(())
             }

@@ -17,7 +17,7 @@ use crate::{
     },
 };
 use homing_delivery::{
-    circuits::{CircuitReplayError, SetError, View},
+    circuits::{CircuitReplayError, SetError, View, Views},
     parking::Tally,
 };
 use homing_domain::{
@@ -26,7 +26,7 @@ use homing_domain::{
     text::parsed,
     url::EndpointUrl,
 };
-use homing_store::{CircuitListing, CircuitPage, CorruptCircuit, Intervention};
+use homing_store::{CircuitPage, CorruptCircuit, Intervention};
 
 /// For counting parked deliveries, if the count is only an addition.
 const COUNT_DEADLINE: Duration = Duration::from_secs(10);
@@ -79,12 +79,9 @@ pub(super) async fn list(
     Query(InState { state }, Paging { after, limit }): Query<InState, Paging<String>>,
 ) -> Result<Json<Shown>, Problem> {
     let page = CircuitPage { state, after, limit: limit.0 };
-    let CircuitListing { circuits, corrupt, next } = app.services.circuits.page(&page).await?;
-    let requests = app.services.circuits.requests().await?;
-    let held = app.services.circuits.held().await?;
-    let views = circuits.iter().map(|(url, circuit)| View::of(url, circuit).with(&requests));
+    let Views { views, corrupt, next } = app.services.circuits.views(&page).await?;
     Ok(Json(Shown {
-        endpoints: views.map(|view| view.with_held(&held)).collect(),
+        endpoints: views,
         next,
         corrupt: corrupt.into_iter().map(Unread::from).collect(),
     }))
@@ -127,10 +124,7 @@ pub(super) async fn get(
     let url = url.ok_or_else(|| {
         FieldError::new("url", "missing; say which endpoint: `?url=https://example.com/hook`")
     })?;
-    let requests = app.services.circuits.requests().await?;
-    let held = app.services.circuits.held_for(&url).await?;
-    let view = View::of(&url, &app.services.circuits.get(&url).await?).with(&requests);
-    let view = view.with_held(held.as_slice());
+    let view = app.services.circuits.view(&url).await?;
     let parked = if parked { Some(count(&app, &url).await?) } else { None };
     Ok(Json(One { view, parked }))
 }
@@ -266,9 +260,8 @@ pub(super) async fn probe(
     JsonBody(request): JsonBody<ProbeRequest>,
 ) -> Result<Json<One>, Problem> {
     let url = endpoint(&request.url)?;
-    let circuit = set_circuit(&app, &url, Intervention::Probe, false).await?;
-    let held = app.services.circuits.held_for(&url).await?;
-    Ok(Json(One { view: View::of(&url, &circuit).with_held(held.as_slice()), parked: None }))
+    set_circuit(&app, &url, Intervention::Probe, false).await?;
+    Ok(Json(One { view: app.services.circuits.view(&url).await?, parked: None }))
 }
 
 /// The request is done once the circuit is set: a count that fails, waits for another scan, or

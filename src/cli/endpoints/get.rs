@@ -14,7 +14,7 @@ use crate::{
     },
     services::Services,
 };
-use homing_delivery::circuits::View;
+use homing_delivery::circuits::{View, Views};
 use homing_domain::{circuit::StateName, clock, url::EndpointUrl};
 use homing_store::CircuitPage;
 
@@ -60,18 +60,15 @@ pub(super) async fn list(
 ) -> Result<Exit, Failure> {
     let ListArguments { state, limit, after } = arguments;
     let page = CircuitPage { state, after, limit };
-    let listing = services.circuits.page(&page).await.map_err(Failure::Store)?;
-    let circuits = listing.circuits.iter();
-    let requests = services.circuits.requests().await.map_err(Failure::Store)?;
-    let views = circuits.map(|(url, circuit)| View::of(url, circuit).with(&requests));
-    let views: Vec<_> = views.collect();
-    let corrupt: Vec<_> = listing.corrupt.iter().map(ToString::to_string).collect();
+    let listing = services.circuits.stored_views(&page).await.map_err(Failure::Store)?;
+    let Views { views, corrupt, next } = listing;
+    let corrupt: Vec<_> = corrupt.iter().map(ToString::to_string).collect();
     if output.json {
-        let document = json!({ "endpoints": views, "corrupt": corrupt, "next": listing.next });
+        let document = json!({ "endpoints": views, "corrupt": corrupt, "next": next });
         output.document(&document)?;
     } else {
         write(&views, state, output)?;
-        if let Some(next) = listing.next {
+        if let Some(next) = next {
             output.aside(format_args!("There are more: --after {}", words::quoted(&next)));
         }
     }
@@ -136,12 +133,9 @@ pub(super) async fn run(
     arguments: &Arguments,
     output: &mut Output<'_>,
 ) -> Result<Exit, Failure> {
-    let circuit = services.circuits.get(&arguments.url).await.map_err(Failure::Store)?;
-    let requests = services.circuits.requests().await.map_err(Failure::Store)?;
     // Counting connects to the broker, which declares what is missing there.
     globals::remember_queues(services).await.map_err(Failure::Store)?;
-    let held = services.circuits.held_for(&arguments.url).await.map_err(Failure::Store)?;
-    let view = View::of(&arguments.url, &circuit).with(&requests).with_held(held.as_slice());
+    let view = services.circuits.view(&arguments.url).await.map_err(Failure::Store)?;
     let mut parked = None;
     if arguments.parked {
         let counted =

@@ -41,14 +41,13 @@ pub(super) async fn run(
     command: Command,
     output: &mut Output<'_>,
 ) -> Result<Exit, Failure> {
-    let services = globals.services().await?;
-    let ended = match command {
-        Command::List(arguments) => get::list(&services, arguments, output).await,
-        Command::Get(arguments) => get::run(&services, &arguments, output).await,
-        Command::Enable(arguments) => set::enable(&services, &arguments, output).await,
-        Command::Disable(arguments) => set::disable(&services, &arguments, output).await,
-        Command::Probe(arguments) => set::probe(&services, &arguments, output).await,
-    };
-    services.close().await;
-    ended
+    globals
+        .with_services(async |services| match command {
+            Command::List(arguments) => get::list(services, arguments, output).await,
+            Command::Get(arguments) => get::run(services, &arguments, output).await,
+            Command::Enable(arguments) => set::enable(services, &arguments, output).await,
+            Command::Disable(arguments) => set::disable(services, &arguments, output).await,
+            Command::Probe(arguments) => set::probe(services, &arguments, output).await,
+        })
+        .await
 }

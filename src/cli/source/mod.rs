@@ -74,10 +74,7 @@ pub(super) async fn run(
     command: Command,
     output: &mut Output<'_>,
 ) -> Result<Exit, Failure> {
-    let services = globals.services().await?;
-    let ended = act(&services, command, output).await;
-    services.close().await;
-    ended
+    globals.with_services(async |services| act(services, command, output).await).await
 }
 
 async fn act(

@@ -53,16 +53,15 @@ pub(super) async fn run(
     command: Command,
     output: &mut Output<'_>,
 ) -> Result<Exit, Failure> {
-    let services = globals.services().await?;
-    let ended = match command {
-        Command::Create(arguments) => create::run(&services, arguments, output).await,
-        Command::List(arguments) => get::list(&services, &arguments, output).await,
-        Command::Get(arguments) => get::run(&services, &arguments, output).await,
-        Command::Update(arguments) => update::run(&services, arguments, output).await,
-        Command::RotateSecret(arguments) => rotate::run(&services, &arguments, output).await,
-        Command::Delete(arguments) => delete::run(&services, &arguments, output).await,
-        Command::Test(arguments) => test::run(&services, &arguments, output).await,
-    };
-    services.close().await;
-    ended
+    globals
+        .with_services(async |services| match command {
+            Command::Create(arguments) => create::run(services, arguments, output).await,
+            Command::List(arguments) => get::list(services, &arguments, output).await,
+            Command::Get(arguments) => get::run(services, &arguments, output).await,
+            Command::Update(arguments) => update::run(services, arguments, output).await,
+            Command::RotateSecret(arguments) => rotate::run(services, &arguments, output).await,
+            Command::Delete(arguments) => delete::run(services, &arguments, output).await,
+            Command::Test(arguments) => test::run(services, &arguments, output).await,
+        })
+        .await
 }

@@ -14,13 +14,13 @@ const DEPTH_DEADLINE: Duration = Duration::from_secs(2);
 
 /// The held queue of a URL.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Held {
+pub(super) struct Held {
     /// Its owner.
-    pub url: EndpointUrl,
+    pub(super) url: EndpointUrl,
     /// The time since when it has the queue.
-    pub since: UnixMillis,
+    pub(super) since: UnixMillis,
     /// Deliveries in it, without those in flight; `None`: the broker does not answer.
-    pub messages: Option<u32>,
+    pub(super) messages: Option<u32>,
 }
 
 impl CircuitBreakers {
@@ -29,7 +29,7 @@ impl CircuitBreakers {
     /// # Errors
     ///
     /// [`StoreError`]. A broker that does not answer is none.
-    pub async fn held(&self) -> Result<Vec<Held>, StoreError> {
+    pub(super) async fn held(&self) -> Result<Vec<Held>, StoreError> {
         let prefix = self.broker.topology().names().prefix();
         let mut all = Vec::new();
         let mut is_asked = true;
@@ -50,7 +50,7 @@ impl CircuitBreakers {
     /// # Errors
     ///
     /// As [`held`](Self::held).
-    pub async fn held_for(&self, url: &EndpointUrl) -> Result<Option<Held>, StoreError> {
+    pub(super) async fn held_for(&self, url: &EndpointUrl) -> Result<Option<Held>, StoreError> {
         let prefix = self.broker.topology().names().prefix();
         let slots = self.store.held_slots(prefix).await?;
         let own = slots.into_iter().find(|slot| slot.url.as_ref() == Some(url));

@@ -2,14 +2,12 @@
 
 use std::{collections::BTreeSet, ops::ControlFlow, sync::Arc, time::Duration};
 
-use serde::Serialize;
 use serde_json::json;
 
 use crate::parking::{Action, Entry, Parking, Selection, Tally};
 use homing_broker::{Broker, Message, Route, control, error::BrokerError};
 use homing_domain::{
-    activity::{Requests, SILENT_AFTER},
-    circuit::{Circuit, CircuitState, CircuitTransition, StateName},
+    circuit::{Circuit, CircuitTransition, StateName},
     clock,
     event::{CONTENT_TYPE_DEFAULT, Event},
     id::{EventId, SubscriptionId},
@@ -17,14 +15,15 @@ use homing_domain::{
     topic::Topic,
     url::EndpointUrl,
 };
-use homing_store::{CircuitListing, CircuitPage, Intervention, Page, Store, StoreError};
+use homing_store::{Intervention, Page, Store, StoreError};
 use homing_telemetry::log_events;
 
 mod held;
 mod suggestions;
+mod view;
 
-pub use held::Held;
 pub use suggestions::SetError;
+pub use view::{View, Views};
 
 /// An endpoint to which nothing is sent now.
 #[derive(Clone, Debug)]
@@ -44,101 +43,11 @@ pub struct CircuitBreakers {
     broker: Broker,
 }
 
-/// A circuit as it is shown to operators.
-#[derive(Clone, Debug, Serialize, utoipa::ToSchema)]
-#[schema(as = Endpoint)]
-pub struct View {
-    /// The normalised URL.
-    pub url: String,
-    /// `closed`, `open` or `frozen`.
-    pub state: &'static str,
-    /// The start of the state; RFC 3339.
-    pub since: String,
-    /// The reason for the state.
-    pub reason: Option<String>,
-    /// Accepted attempts in total.
-    pub successes: u64,
-    /// Failed attempts in total.
-    pub failures: u64,
-    /// Failures since the last success.
-    pub consecutive_failures: u64,
-    /// RFC 3339.
-    pub last_success: Option<String>,
-    /// The last outcome of an attempt, for example `refused 503`.
-    pub last_outcome: Option<String>,
-    /// While open: when the next probe may go; RFC 3339.
-    pub next_probe: Option<String>,
-    /// Requests in flight, including those that wait for their turn by a rate limit, without
-    /// probes; as reported by workers in the last five seconds. Absent if unknown: it was not
-    /// requested, or a worker is busy with more than 100 URLs and this one is not among those with
-    /// the most requests.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub in_flight: Option<u32>,
-    /// Deliveries in the held queue of the URL, without those in flight. Absent if it has none, or
-    /// if the broker does not answer.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub held: Option<u32>,
-    /// The time since when the URL has a held queue; RFC 3339. Absent if it has none.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub held_since: Option<String>,
-}
-
-impl View {
-    /// Shows `circuit` of `url`.
-    #[must_use]
-    pub fn of(url: &EndpointUrl, circuit: &Circuit) -> Self {
-        let next_probe = match circuit.state {
-            CircuitState::Open { probe_at } => Some(probe_at.to_string()),
-            CircuitState::Closed | CircuitState::Frozen => None,
-        };
-        Self {
-            url: url.as_str().to_owned(),
-            state: circuit.state.name().as_str(),
-            since: circuit.since.to_string(),
-            reason: circuit.reason.map(|reason| reason.to_string()),
-            successes: circuit.successes,
-            failures: circuit.failures,
-            consecutive_failures: circuit.consecutive_failures,
-            last_success: circuit.last_success.map(|instant| instant.to_string()),
-            last_outcome: circuit.last_outcome.as_ref().map(|last| last.outcome.clone()),
-            next_probe,
-            in_flight: None,
-            held: None,
-            held_since: None,
-        }
-    }
-
-    /// Adds the requests in flight.
-    #[must_use]
-    pub fn with(self, requests: &Requests) -> Self {
-        let in_flight = requests.at(&self.url);
-        Self { in_flight, ..self }
-    }
-
-    /// Adds what is held for it.
-    #[must_use]
-    pub fn with_held(self, held: &[Held]) -> Self {
-        let Some(held) = held.iter().find(|held| held.url.as_str() == self.url) else {
-            return self;
-        };
-        Self { held: held.messages, held_since: Some(held.since.to_string()), ..self }
-    }
-}
-
 impl CircuitBreakers {
     /// Circuits that are written to `store` and announced over `broker`.
     #[must_use]
     pub fn new(store: Arc<dyn Store>, broker: Broker) -> Self {
         Self { store, broker }
-    }
-
-    /// A page of the circuits of all URLs that were ever attempted.
-    ///
-    /// # Errors
-    ///
-    /// [`StoreError`].
-    pub async fn page(&self, page: &CircuitPage) -> Result<CircuitListing, StoreError> {
-        self.store.circuits(page).await
     }
 
     /// The circuit of `url`; one that was never attempted is closed.
@@ -149,15 +58,6 @@ impl CircuitBreakers {
     pub async fn get(&self, url: &EndpointUrl) -> Result<Circuit, StoreError> {
         let circuit = self.store.circuit(url).await?;
         Ok(circuit.unwrap_or_else(|| Circuit::new(clock::now())))
-    }
-
-    /// Requests in flight by URL, of all workers that reported recently.
-    ///
-    /// # Errors
-    ///
-    /// [`StoreError`].
-    pub async fn requests(&self) -> Result<Requests, StoreError> {
-        self.store.requests(clock::now().minus(SILENT_AFTER)).await
     }
 
     /// Sets the circuit of `url` for an operator and announces the change.
