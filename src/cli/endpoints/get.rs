@@ -60,7 +60,9 @@ pub(super) async fn list(
 ) -> Result<Exit, Failure> {
     let ListArguments { state, limit, after } = arguments;
     let page = CircuitPage { state, after, limit };
-    let listing = services.circuits.stored_views(&page).await.map_err(Failure::Store)?;
+    // Counting connects to the broker, which declares what is missing there.
+    globals::remember_queues(services).await.map_err(Failure::Store)?;
+    let listing = services.circuits.views(&page).await.map_err(Failure::Store)?;
     let Views { views, corrupt, next } = listing;
     let corrupt: Vec<_> = corrupt.iter().map(ToString::to_string).collect();
     if output.json {
@@ -78,10 +80,11 @@ pub(super) async fn list(
     Ok(if corrupt.is_empty() { Exit::Done } else { Exit::Failed })
 }
 
-const HEADER: [&str; 10] = [
+const HEADER: [&str; 11] = [
     "URL",
     "STATE",
     "SINCE",
+    "HELD",
     "SUCCESSES",
     "FAILURES",
     "CONSECUTIVE",
@@ -90,7 +93,7 @@ const HEADER: [&str; 10] = [
     "NEXT PROBE",
     "REASON",
 ];
-const NUMBERS: [usize; 3] = [3, 4, 5];
+const NUMBERS: [usize; 4] = [3, 4, 5, 6];
 
 fn write(views: &[View], state: Option<StateName>, output: &mut Output<'_>) -> Result<(), Failure> {
     if views.is_empty() {
@@ -108,12 +111,13 @@ fn write(views: &[View], state: Option<StateName>, output: &mut Output<'_>) -> R
     rows.write(output, &NUMBERS)
 }
 
-fn row(view: &View) -> [String; 10] {
+fn row(view: &View) -> [String; 11] {
     let instant = |text: &Option<String>| text.as_deref().map(words::to_seconds);
     [
         view.url.clone(),
         view.state.to_owned(),
         words::to_seconds(&view.since),
+        view.held.map(|held| held.to_string()).unwrap_or_default(),
         view.successes.to_string(),
         view.failures.to_string(),
         view.consecutive_failures.to_string(),

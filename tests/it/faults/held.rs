@@ -239,8 +239,8 @@ async fn a_slot_that_changes_its_owner_under_load_loses_nothing() {
     assert_eq!(duplicates, 0);
 }
 
-/// Goal: a URL that is enabled after a long time gets all that was held, each delivery once, within
-/// the patience of a test. Method: a worker of its own process.
+/// Goal: a URL that is enabled after a long time gets all that was held, each delivery once.
+/// Method: a worker of its own process.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn fifty_thousand_that_were_held_while_a_url_was_frozen_come_once() {
     const HELD: u32 = 50_000;
@@ -264,10 +264,18 @@ async fn fifty_thousand_that_were_held_while_a_url_was_frozen_come_once() {
         holds(depth == HELD, format!("{depth} are held"))
     })
     .await;
+    let shown = site.run(&["status"]);
+    assert!(shown.contains(&format!("waits for {url} since ")), "{shown}");
+    let listed = site.run(&["endpoints", "list"]);
+    assert!(listed.contains(&format!("  {HELD}  ")), "{listed}");
 
     site.run(&["endpoints", "enable", &url]);
     let enabled = Instant::now();
-    endpoint.receiver.wait_for(held.len()).await;
+    within(3 * PATIENCE, async || {
+        let came = endpoint.receiver.count();
+        holds(came >= held.len(), format!("{came} came"))
+    })
+    .await;
     let took = enabled.elapsed();
     site.wait_until_settled().await;
     let duplicates =

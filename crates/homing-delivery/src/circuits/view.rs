@@ -119,23 +119,11 @@ impl CircuitBreakers {
     /// As [`view`](Self::view).
     pub async fn views(&self, page: &CircuitPage) -> Result<Views, StoreError> {
         let held = self.held().await?;
-        let Views { views, corrupt, next } = self.stored_views(page).await?;
-        Ok(Views {
-            views: views.into_iter().map(|view| view.with_held(&held)).collect(),
-            corrupt,
-            next,
-        })
-    }
-
-    /// As [`views`](Self::views), without asking the broker for what is held.
-    ///
-    /// # Errors
-    ///
-    /// [`StoreError`].
-    pub async fn stored_views(&self, page: &CircuitPage) -> Result<Views, StoreError> {
-        let CircuitListing { circuits, corrupt, next } = self.store.circuits(page).await?;
         let requests = self.requests().await?;
-        let views = circuits.iter().map(|(url, circuit)| View::of(url, circuit).with(&requests));
+        let CircuitListing { circuits, corrupt, next } = self.store.circuits(page).await?;
+        let views = circuits
+            .iter()
+            .map(|(url, circuit)| View::of(url, circuit).with(&requests).with_held(&held));
         Ok(Views { views: views.collect(), corrupt, next })
     }
 
