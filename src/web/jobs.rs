@@ -164,7 +164,7 @@ impl BulkJobs {
         let stopping = self.stop.child_token();
         let worker = self.worker.clone();
         self.tasks.spawn(async move {
-            // If homing ends, each message is either done or still parked.
+            // What is being acted on when homing ends is finished by a task of its own.
             stopping.run_until_cancelled(worker.run(&job)).await;
         });
         Ok(id)

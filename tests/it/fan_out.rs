@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, time::Duration};
 
 use homing::history::History;
 use homing_broker::{Message, Recipients, Route};
-use homing_delivery::parking::{Action, Selection};
+use homing_delivery::parking::{Action, Bodies, Selection};
 use homing_domain::{
     delivery::Progress,
     event::Event,
@@ -158,6 +158,8 @@ async fn a_group_that_the_broker_parks_is_replayed_for_each_subscription() {
         left.iter().filter_map(|entry| entry.subscription_id).collect::<Vec<_>>()
     };
     assert_eq!(act(Action::Count, &Selection::default(), None).await, (20, 1));
+    let listed = parking.list(&Selection::default(), 19, Bodies::Omitted).await.expect("a scan");
+    assert_eq!((listed.entries.len(), listed.scanned, listed.total), (19, 0, 1), "one is left out");
     assert_eq!(act(Action::Replay, &for_one(ids[3]), None).await, (1, 1));
     assert_eq!(act(Action::Drop, &for_one(ids[4]), None).await, (1, 1));
     assert_eq!(act(Action::Replay, &for_one(ids[4]), None).await, (0, 1));

@@ -75,17 +75,19 @@ pub(super) fn leave_out(fields: &mut Fields, room: usize) {
     }
 }
 
-/// Truncates texts and leaves out lists, longest first, until all headers take at most `room` bytes.
+/// Truncates texts, longest first, then leaves out lists, until all headers take at most `room`
+/// bytes.
 fn shorten(fields: &mut Fields, room: usize) {
     let mut bytes = bytes_of(fields);
     let mut longest: Vec<_> = fields.values_mut().collect();
-    longest.sort_by_key(|value| Reverse(value_bytes(value)));
+    let is_list = |value: &AMQPValue| matches!(value, AMQPValue::FieldArray(_));
+    longest.sort_by_key(|value| (is_list(value), Reverse(value_bytes(value))));
     for value in longest {
         let too_much = bytes.saturating_sub(room);
         if too_much == 0 {
             return;
         }
-        if matches!(value, AMQPValue::FieldArray(_)) {
+        if is_list(value) {
             bytes = bytes.saturating_sub(value_bytes(value));
             *value = AMQPValue::Void;
         }
@@ -227,6 +229,22 @@ mod tests {
                 .with_headers(fields.clone().into());
             assert_eq!(fit(properties.clone(), frame), (properties, 0));
         }
+    }
+
+    #[test]
+    fn texts_of_homing_are_cut_before_a_list_is_left_out() {
+        let given = properties(&[("x-homing-last-outcome", 2_000)]);
+        let mut table = given.headers().clone().unwrap();
+        headers::put_texts(
+            &mut table,
+            header::SUBSCRIPTIONS,
+            (0..64).map(|_| Some("x".repeat(36))),
+        );
+        let list = table.inner()[header::SUBSCRIPTIONS].clone();
+        let (fitted, _) = fit(given.with_headers(table), 4_096);
+        let fitted = fitted.headers().clone().unwrap();
+        assert_eq!(fitted.inner()[header::SUBSCRIPTIONS], list);
+        assert!(value_bytes(&fitted.inner()["x-homing-last-outcome"]) < 2_000);
     }
 
     #[test]

@@ -185,12 +185,13 @@ impl QueueScan {
         Ok(Some(Fetched::new(self.topology.names(), self.rules, delivery)))
     }
 
-    /// Removes a message that was processed.
+    /// Removes a message that was processed; part of it may be in the queue again already, as a
+    /// message of its own.
     ///
     /// # Errors
     ///
     /// [`BrokerError`]: it may still be in the queue.
-    pub async fn remove(&self, fetched: &Fetched) -> Result<(), BrokerError> {
+    pub async fn remove(&self, fetched: &Fetched, is_partly_back: bool) -> Result<(), BrokerError> {
         let acked = self.channel.basic_ack(fetched.tag, BasicAckOptions { multiple: false });
         within(
             &self.channel,
@@ -199,7 +200,9 @@ impl QueueScan {
             acked,
         )
         .await?;
-        self.removed.fetch_add(1, Ordering::Relaxed);
+        if !is_partly_back {
+            self.removed.fetch_add(1, Ordering::Relaxed);
+        }
         Ok(())
     }
 
@@ -275,7 +278,7 @@ impl Fetched {
     }
 
     /// The deliveries of the message that are not to one of `taken`, in the form in which they are
-    /// parked again; `None` if there are no others.
+    /// parked again; `None` if there are no others, or if it is an event.
     #[must_use]
     pub fn parked_without(&self, taken: &[SubscriptionId]) -> Option<Outgoing> {
         let mut parked = self.parked_again(self.content.as_ref().ok()?);

@@ -101,7 +101,7 @@ impl Key {
             [header::RENEWALS, header::REPLAYS, header::ATTEMPTS, header::HOLDS, header::THROTTLED];
         let position = position.map(|name| headers.count(name));
         let subscription = headers.text(header::SUBSCRIPTION);
-        let group = headers.texts(header::SUBSCRIPTIONS, MAX_NAMED);
+        let group = headers.texts(header::SUBSCRIPTIONS, MAX_NAMED + 1);
         // One id and one body may be those of several events, which differ in their topic.
         let topic = [header::ROUTING_KEY, "cloudEvents:type", "cloudEvents_type"];
         let topic = (

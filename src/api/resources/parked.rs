@@ -82,6 +82,9 @@ pub(super) struct Excerpt {
 /// Scans the queue from its head, for four seconds at most. If `scanned` is less than `total` and
 /// fewer than `limit` were found, further matches may be among the rest; `homing parked list` and
 /// `export` scan all of it, however long that takes. Replaying and dropping scan all, too.
+///
+/// A message that the broker parked may be up to 64 deliveries, which are listed one by one with the
+/// same `parked_ms`: for pages, ask for 64 or more at a time.
 #[utoipa::path(
     get, path = "/v1/parked", tag = "parked", operation_id = "list_parked",
     params(

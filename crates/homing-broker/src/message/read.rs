@@ -327,7 +327,7 @@ fn without_effects(properties: &BasicProperties) -> BasicProperties {
 /// Characters that are kept of an unreadable header.
 const MAX_SHOWN_CHARS: usize = 200;
 /// Characters that are kept of each id in a list.
-const MAX_SHOWN_ID_CHARS: usize = 40;
+const MAX_SHOWN_ID_CHARS: usize = 45;
 /// Bytes that are kept of [`header::UNPARSED`]: those of every short string, and their names.
 const MAX_UNPARSED_BYTES: usize = 12_288;
 

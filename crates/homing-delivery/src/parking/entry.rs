@@ -1,5 +1,7 @@
 //! A parked message as operators see it.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use serde::Serialize;
 
@@ -9,6 +11,9 @@ use homing_domain::{
     time::UnixMillis,
     verdict::ParkReason,
 };
+
+/// A publisher's other headers, shared by the entries of one message.
+pub type Carried = Arc<[(String, String)]>;
 
 /// A parked event or delivery.
 #[derive(Clone, Debug, Serialize, utoipa::ToSchema)]
@@ -46,7 +51,7 @@ pub struct Entry {
     pub body_bytes: usize,
     /// The publisher's other headers.
     #[serde(skip)]
-    pub headers: Vec<(String, String)>,
+    pub headers: Carried,
     /// The body itself; `None` if it was not requested.
     #[serde(skip)]
     pub body: Option<Bytes>,
@@ -57,8 +62,9 @@ impl Entry {
     pub(super) fn all_of(fetched: &Fetched) -> Vec<Self> {
         let entries = match &fetched.content {
             Ok(message) => {
-                let each = message.recipients.each();
-                each.map(|subscription| Self::of_message(message, subscription)).collect()
+                let headers: Carried = message.headers().into();
+                let of = |subscription| Self::of_message(message, subscription, &headers);
+                message.recipients.each().map(of).collect()
             }
             Err(unreadable) => vec![Self::of_unreadable(unreadable)],
         };
@@ -76,7 +82,11 @@ impl Entry {
         self
     }
 
-    fn of_message(message: &Message, subscription: Option<SubscriptionId>) -> Self {
+    fn of_message(
+        message: &Message,
+        subscription: Option<SubscriptionId>,
+        headers: &Carried,
+    ) -> Self {
         let event = &message.event;
         let progress = &message.progress;
         Self {
@@ -97,7 +107,7 @@ impl Entry {
                 .as_ref()
                 .map(|encoding| encoding.as_str().to_owned()),
             body_bytes: event.body.len(),
-            headers: message.headers(),
+            headers: Arc::clone(headers),
             body: Some(event.body.clone()),
         }
     }
@@ -118,7 +128,7 @@ impl Entry {
             content_type: String::new(),
             content_encoding: None,
             body_bytes: unreadable.body.len(),
-            headers: Vec::new(),
+            headers: Carried::default(),
             body: Some(unreadable.body.clone()),
         }
     }

@@ -76,7 +76,7 @@ mod tests {
             content_type: "application/json".to_owned(),
             content_encoding: None,
             body_bytes: body.len(),
-            headers: Vec::new(),
+            headers: [].into(),
             body: Some(Bytes::from_static(body.as_bytes())),
         };
         String::from_utf8(export_line(&entry)).unwrap()

@@ -22,9 +22,9 @@ pub(super) struct Bounds {
 }
 
 /// A scan of the parking queue, from one message that matches to the next.
-pub(super) struct Matches<'a> {
+pub(super) struct Matches {
     scan: QueueScan,
-    selection: &'a Selection,
+    selection: Selection,
     bounds: Bounds,
     /// The progress; `matched` counts the deliveries that [`next`](Self::next) has returned.
     tally: Tally,
@@ -52,21 +52,22 @@ impl Matched {
         self.entries.iter().filter_map(|entry| entry.subscription_id).collect()
     }
 
-    /// The message to replay. Deliveries and events alike go through the retry queue: only that
-    /// queue keeps the count of replays.
-    pub(super) fn replayed(&self) -> Outgoing {
-        match &self.fetched.content {
-            Ok(message) => {
-                let recipients = Recipients::named(self.subscriptions());
-                message.to(recipients, message.progress.replayed()).outgoing()
-            }
-            Err(unreadable) => unreadable.replayed(),
-        }
+    /// The messages to replay, one for each delivery, so that workers of every version read them.
+    /// Deliveries and events alike go through the retry queue: only that queue keeps the count of
+    /// replays.
+    pub(super) fn replayed(&self) -> Vec<Outgoing> {
+        let message = match &self.fetched.content {
+            Ok(message) => message,
+            Err(unreadable) => return vec![unreadable.replayed()],
+        };
+        let to = |recipients| message.to(recipients, message.progress.replayed()).outgoing();
+        let subscriptions = self.entries.iter().map(|entry| entry.subscription_id);
+        subscriptions.map(|subscription| to(Recipients::named(subscription))).collect()
     }
 }
 
-impl<'a> Matches<'a> {
-    pub(super) fn new(scan: QueueScan, selection: &'a Selection, bounds: Bounds) -> Self {
+impl Matches {
+    pub(super) fn new(scan: QueueScan, selection: Selection, bounds: Bounds) -> Self {
         let tally = Tally { total: scan.left(), ..Tally::default() };
         Self { scan, selection, bounds, tally, began: Instant::now() }
     }
@@ -93,7 +94,11 @@ impl<'a> Matches<'a> {
             entries.retain(|entry| self.selection.matches(entry));
             if let Some(most) = self.bounds.matched {
                 let room = most.saturating_sub(self.tally.matched);
-                entries.truncate(usize::try_from(room).unwrap_or(usize::MAX));
+                let room = usize::try_from(room).unwrap_or(usize::MAX);
+                if entries.len() > room {
+                    entries.truncate(room);
+                    self.cut();
+                }
             }
             if !entries.is_empty() {
                 let matched = Matched { fetched, entries };
@@ -105,6 +110,11 @@ impl<'a> Matches<'a> {
             }
         }
         Ok(None)
+    }
+
+    /// Notes that deliveries of the latest message are left out: the scan is not complete.
+    pub(super) fn cut(&mut self) {
+        self.tally.scanned = self.tally.scanned.saturating_sub(1);
     }
 
     fn is_at_bound(&self) -> bool {

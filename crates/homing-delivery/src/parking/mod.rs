@@ -2,16 +2,16 @@
 //!
 //! Every action scans the parking queue from its head: messages that match are acted on, the rest
 //! stays. A message for several subscriptions counts as a delivery to each of them; those that do
-//! not match are parked anew. Until the end of the scan, no other consumer sees a fetched message. So only one scan
-//! runs at a time, in all processes: a second one waits for ten seconds, and then fails with that
-//! reason.
+//! not match are parked anew. Until the end of the scan, no other consumer sees a fetched message. So
+//! only one scan runs at a time, in all processes: a second one waits for ten seconds, and then fails
+//! with that reason.
 
 mod entry;
 mod line;
 mod matches;
 mod selection;
 
-use std::{ops::ControlFlow, time::Duration};
+use std::{ops::ControlFlow, panic::resume_unwind, time::Duration};
 
 use futures_util::future::join_all;
 use serde::Serialize;
@@ -22,7 +22,11 @@ use homing_broker::{Broker, Route, error::BrokerError, queue_scan::QueueScan};
 
 use self::matches::{Bounds, Matched, Matches, go_on};
 
-pub use self::{entry::Entry, line::export_line, selection::Selection};
+pub use self::{
+    entry::{Carried, Entry},
+    line::export_line,
+    selection::Selection,
+};
 
 /// A scan waits this long for another one to finish.
 const LOCK_WAIT: Duration = Duration::from_secs(10);
@@ -32,6 +36,8 @@ const LOCK_POLL: Duration = Duration::from_secs(1);
 const MAX_AT_ONCE: usize = 128;
 const MAX_BYTES_AT_ONCE: usize = 8 * 1_024 * 1_024;
 const PACED_AT_ONCE: Duration = Duration::from_millis(50);
+/// What was found is acted on after this time, though more may match.
+const MAX_TAKING: Duration = Duration::from_secs(1);
 
 /// The parking queue.
 #[derive(Clone)]
@@ -152,7 +158,7 @@ impl Parking {
     }
 
     /// Lists the messages that match among the first `max_scanned`, without their bodies: for
-    /// results that are a bonus when the queue may be long.
+    /// results that are a bonus when the queue may be long. At most as many deliveries are listed.
     ///
     /// # Errors
     ///
@@ -162,7 +168,8 @@ impl Parking {
         selection: &Selection,
         max_scanned: u32,
     ) -> Result<Listing, BrokerError> {
-        let bounds = Bounds { scanned: Some(max_scanned), ..Bounds::default() };
+        let bounds =
+            Bounds { scanned: Some(max_scanned), matched: Some(max_scanned), ..Bounds::default() };
         self.listing(selection, bounds, 0, Bodies::Omitted).await
     }
 
@@ -174,12 +181,13 @@ impl Parking {
         bodies: Bodies,
     ) -> Result<Listing, BrokerError> {
         let mut matches = self.matches(selection, bounds).await?;
-        let mut entries = Vec::new();
+        let (mut entries, mut skip) = (Vec::new(), usize::try_from(skip).unwrap_or(usize::MAX));
         while let Some(Matched { entries: more, .. }) = matches.next(go_on).await? {
-            entries.extend(more.into_iter().map(|entry| bodies.of(entry)));
+            let skipped = more.len().min(skip);
+            skip = skip.saturating_sub(skipped);
+            entries.extend(more.into_iter().skip(skipped).map(|entry| bodies.of(entry)));
         }
         let Tally { scanned, total, .. } = matches.end().await;
-        entries.drain(..entries.len().min(usize::try_from(skip).unwrap_or(usize::MAX)));
         entries.sort_by_key(|entry| entry.parked_ms);
         Ok(Listing { entries, scanned, total })
     }
@@ -201,8 +209,12 @@ impl Parking {
         let bounds = Bounds { matched: limit, within, ..Bounds::default() };
         let mut matches = self.matches(selection, bounds).await?;
         'scan: while let Some(Matched { entries, .. }) = matches.next(go_on).await? {
-            for entry in entries {
+            let mut entries = entries.into_iter();
+            while let Some(entry) = entries.next() {
                 if each(entry).is_break() {
+                    if entries.len() > 0 {
+                        matches.cut();
+                    }
                     break 'scan;
                 }
             }
@@ -210,9 +222,9 @@ impl Parking {
         Ok(matches.end().await)
     }
 
-    /// Does `action` with at most `limit` deliveries that match, many at once; calls `on_progress` after every
-    /// message scanned. Scans at most as many messages as are parked at the start, so that replayed
-    /// messages that return meanwhile are not taken twice.
+    /// Does `action` with at most `limit` deliveries that match, many at once; calls `on_progress`
+    /// after every message scanned. Scans at most as many messages as are parked at the start, so
+    /// that replayed messages that return meanwhile are not taken twice.
     ///
     /// # Errors
     ///
@@ -220,7 +232,7 @@ impl Parking {
     ///
     /// # Cancel safety
     ///
-    /// Dropped between publishing and removing, some messages are both replayed and still parked.
+    /// Cancel safe: what is being acted on when it is dropped is finished by a task of its own.
     pub async fn act(
         &self,
         action: Action,
@@ -267,34 +279,36 @@ impl Parking {
             if taken.is_empty() || is_stopped {
                 break;
             }
-            let acting = taken.iter().map(|matched| self.act_on(action, matches.scan(), matched));
-            let results = join_all(acting).await;
-            let done = taken.iter().zip(&results).filter(|(_, result)| result.is_ok());
-            let done: u32 = done.map(|(matched, _)| matched.count()).sum();
+            let (done, ended);
+            (matches, done, ended) = self.act_on_all(action, matches, taken).await;
             tally = Tally { matched: acted.saturating_add(done), ..matches.tally() };
             is_stopped = on_progress(tally).is_break();
-            results.into_iter().collect::<Result<(), _>>()?;
+            ended?;
         }
         let tally = Tally { matched: tally.matched, ..matches.end().await };
         info!(?action, matched = tally.matched, scanned = tally.scanned, "parking.scanned");
         Ok(tally)
     }
 
-    /// Takes the messages that are acted on at once; empty at a bound, or where `on_progress`
-    /// breaks.
+    /// Takes the messages that are acted on at once; empty at a bound.
     async fn take(
         &self,
-        matches: &mut Matches<'_>,
+        matches: &mut Matches,
         mut pace: Option<&mut Interval>,
         mut on_progress: impl FnMut(Tally) -> ControlFlow<()> + Send,
     ) -> Result<Vec<Matched>, BrokerError> {
         let at_pace = self.pace.map(|pace| PACED_AT_ONCE.as_nanos() / pace.as_nanos().max(1));
         let most = at_pace.map_or(MAX_AT_ONCE, |most| usize::try_from(most).unwrap_or(MAX_AT_ONCE));
-        let (mut taken, mut bytes) = (Vec::new(), 0_usize);
-        while taken.len() < most.clamp(1, MAX_AT_ONCE)
-            && bytes < MAX_BYTES_AT_ONCE
-            && let Some(matched) = matches.next(&mut on_progress).await?
-        {
+        let (mut taken, mut bytes, began) = (Vec::new(), 0_usize, Instant::now());
+        while taken.len() < most.clamp(1, MAX_AT_ONCE) && bytes < MAX_BYTES_AT_ONCE {
+            let has_some = !taken.is_empty();
+            let progress = |tally| match on_progress(tally) {
+                ControlFlow::Continue(()) if has_some && began.elapsed() >= MAX_TAKING => {
+                    ControlFlow::Break(())
+                }
+                progress => progress,
+            };
+            let Some(matched) = matches.next(progress).await? else { break };
             if let Some(pace) = &mut pace {
                 pace.tick().await;
             }
@@ -304,7 +318,28 @@ impl Parking {
         Ok(taken)
     }
 
-    /// Acts on the deliveries of one message that match.
+    /// Acts on the deliveries that match, in a task of its own, which ends the scan if this is
+    /// dropped meanwhile; returns how many are done.
+    async fn act_on_all(
+        &self,
+        action: Action,
+        matches: Matches,
+        taken: Vec<Matched>,
+    ) -> (Matches, u32, Result<(), BrokerError>) {
+        let parking = self.clone();
+        let acting = tokio::spawn(async move {
+            let acting = taken.iter().map(|one| parking.act_on(action, matches.scan(), one));
+            let results = join_all(acting).await;
+            let done = taken.iter().zip(&results).filter(|(_, result)| result.is_ok());
+            let done = done.map(|(matched, _)| matched.count()).sum();
+            (matches, done, results.into_iter().collect())
+        });
+        // It is never aborted.
+        acting.await.unwrap_or_else(|panicked| resume_unwind(panicked.into_panic()))
+    }
+
+    /// Acts on the deliveries of one message that match. The others are parked anew last: if that
+    /// fails, what was asked for is repeated, and nothing else.
     async fn act_on(
         &self,
         action: Action,
@@ -314,24 +349,20 @@ impl Parking {
         if action == Action::Count {
             return Ok(());
         }
-        let taken = matched.subscriptions();
-        if !taken.is_empty()
-            && let Some(left) = matched.fetched.parked_without(&taken)
-        {
-            self.broker.publish(&left, Route::Parked).await?;
-        }
         if action == Action::Replay {
-            self.broker.publish(&matched.replayed(), Route::Retry).await?;
+            let replayed = matched.replayed();
+            let publishes = replayed.iter().map(|out| self.broker.publish(out, Route::Retry));
+            join_all(publishes).await.into_iter().collect::<Result<(), _>>()?;
         }
-        scan.remove(&matched.fetched).await
+        let left = matched.fetched.parked_without(&matched.subscriptions());
+        if let Some(left) = &left {
+            self.broker.publish(left, Route::Parked).await?;
+        }
+        scan.remove(&matched.fetched, left.is_some()).await
     }
 
     /// Starts a scan for messages that match once no other one is running; waits a while for that.
-    async fn matches<'a>(
-        &self,
-        selection: &'a Selection,
-        bounds: Bounds,
-    ) -> Result<Matches<'a>, BrokerError> {
+    async fn matches(&self, selection: &Selection, bounds: Bounds) -> Result<Matches, BrokerError> {
         let began = Instant::now();
         let lock = loop {
             match self.broker.scan_lock().await? {
@@ -341,7 +372,7 @@ impl Parking {
             }
         };
         let scan = self.broker.scan(&self.broker.topology().names().parked()).await?;
-        Ok(Matches::new(scan.holding(lock), selection, bounds))
+        Ok(Matches::new(scan.holding(lock), selection.clone(), bounds))
     }
 }
 

@@ -100,7 +100,7 @@ mod tests {
             content_type: String::new(),
             content_encoding: None,
             body_bytes: 0,
-            headers: Vec::new(),
+            headers: [].into(),
             body: None,
         }
     }

@@ -17,7 +17,7 @@ use homing_broker::{
     empty::EmptiedQueue,
     topology::Depth,
 };
-use homing_domain::{activity::SILENT_AFTER, clock};
+use homing_domain::clock;
 use homing_telemetry::{log_events, metrics};
 
 /// Changes are announced; this poll finds lost announcements, and counts the live workers.
@@ -27,6 +27,9 @@ const RETRY_INTERVAL: Duration = Duration::from_secs(1);
 /// Interval of pruning unneeded circuits, counting subscriptions, and checking for queues of
 /// earlier versions (if none is expected).
 const PRUNE_INTERVAL: Duration = Duration::from_secs(600);
+/// A worker that ended without saying so is taken for gone after this time: one that the store has
+/// not heard of for less may consume without its store.
+const GONE_AFTER: Duration = Duration::from_secs(15 * 60);
 /// Deleted queues are declared again this often.
 const TOPOLOGY_INTERVAL: Duration = Duration::from_secs(30);
 
@@ -41,7 +44,8 @@ pub(super) async fn shared_state(context: Arc<Context>, stop: CancellationToken)
                     backoff.works(&context.broker);
                     // Changes announced before this process listened.
                     refresh_all(&context).await;
-                    while follow(&context, &mut changes).await {}
+                    let mut refresh_at = Instant::now() + REFRESH_INTERVAL;
+                    while follow(&context, &mut changes, &mut refresh_at).await {}
                 }
                 Err(error) => {
                     let pause = backoff.failed(&context.broker, &error);
@@ -53,12 +57,17 @@ pub(super) async fn shared_state(context: Arc<Context>, stop: CancellationToken)
     .await;
 }
 
-/// Waits for a change or a timeout, and reads again. `false`: the stream has ended.
-async fn follow<S>(context: &Context, changes: &mut S) -> bool
+/// Waits for a change and reads what has changed, and everything at `refresh_at`. `false`: the stream
+/// has ended.
+async fn follow<S>(context: &Context, changes: &mut S, refresh_at: &mut Instant) -> bool
 where
     S: futures_util::Stream<Item = Announcement> + Unpin,
 {
-    match tokio::time::timeout(REFRESH_INTERVAL, changes.next()).await {
+    if *refresh_at <= Instant::now() {
+        refresh_all(context).await;
+        *refresh_at = Instant::now() + REFRESH_INTERVAL;
+    }
+    match tokio::time::timeout_at(*refresh_at, changes.next()).await {
         Ok(Some(Announcement::Subscriptions)) => refresh_subscriptions(context).await,
         Ok(Some(Announcement::Circuit(url))) => {
             if let Err(error) = context.circuits.refresh(&url).await {
@@ -68,7 +77,7 @@ where
         Ok(Some(Announcement::Slots)) => refresh_slots(context).await,
         Ok(Some(Announcement::Source(_))) => {}
         Ok(None) => return false,
-        Err(_elapsed) => refresh_all(context).await,
+        Err(_elapsed) => {}
     }
     true
 }
@@ -94,7 +103,7 @@ async fn refresh_all(context: &Context) {
 }
 
 async fn refresh_groups(context: &Context) {
-    match context.store.all_read_groups(clock::now().minus(SILENT_AFTER)).await {
+    match context.store.all_read_groups(clock::now().minus(GONE_AFTER)).await {
         Ok(may_group) => context.may_group.store(may_group, Ordering::Relaxed),
         Err(error) => log_events::store_unavailable("reading which workers run", &error),
     }
