@@ -18,7 +18,7 @@ const MAX_DENIED: usize = 64;
 /// An address is remembered for this long: what is denied is published again within seconds.
 const REMEMBERED: Duration = Duration::from_secs(60);
 
-/// What the broker has refused.
+/// Sizes and addresses that the broker has refused.
 #[derive(Default)]
 pub(crate) struct Suspects {
     /// The size of the smallest message that was too large for the broker; 0: none was.
