@@ -18,7 +18,7 @@ use crate::support::{
 
 const EVENTS: u32 = 400;
 /// Each has publishers of its own: together they want more channels than there are.
-const QUEUES: u32 = 12;
+const QUEUES: u32 = 32;
 
 /// The waits of as many queues, too long to end during a test.
 fn waits() -> Vec<Duration> {
@@ -53,7 +53,7 @@ fn event(number: u32) -> Outgoing {
 }
 
 /// Goal: publishers that find no channel wait for their turn, and all of their messages are confirmed.
-/// Method: 12 queues, each with two publishers, and 8 channels; the topology is declared over the same
+/// Method: 32 queues, each with two publishers, and 8 channels; the topology is declared over the same
 /// ones.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn publishes_wait_for_the_few_channels_that_there_are() {
