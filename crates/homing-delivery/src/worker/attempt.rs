@@ -172,13 +172,18 @@ async fn admit(context: &Context, task: &Task<'_>, turn: Turn) -> Result<Admitte
             return Err(Box::pin(not_admitted(context, task, slot, probe_at)).await);
         }
     }
+    let throttled = || skip(SkipReason::Throttled, disposition::throttled(message, delivery));
     let (gate, rate_limit) = (context.limits.gate(url), subscription.spec.rate_limit);
     if let Some(slot) = slot {
         // What is held keeps its place for its turn.
-        let over = context.slots.session(slot);
-        let permit = Box::pin(context.limits.enter_in_turn(&gate, slot, rate_limit));
-        let permit = over.run_until_cancelled(permit).await;
-        return permit.flatten().map(Admitted::Ordinary).ok_or_else(Disposition::stay_held);
+        let (over, is_shared) = (context.slots.session(slot), context.slots.is_shared(slot));
+        let permit = Box::pin(context.limits.enter_in_turn(&gate, slot, rate_limit, is_shared));
+        return match over.run_until_cancelled(permit).await {
+            Some(Some(permit)) => Ok(Admitted::Ordinary(permit)),
+            // Others wait behind it.
+            Some(None) if is_shared => Err(throttled()),
+            Some(None) | None => Err(Disposition::stay_held()),
+        };
     }
     if let Some(held) = held_if_slow(context, task, &gate).await {
         return Err(held);
@@ -188,7 +193,6 @@ async fn admit(context: &Context, task: &Task<'_>, turn: Turn) -> Result<Admitte
     }
     // That may have been once too often.
     let held = held_if_slow(context, task, &gate).await;
-    let throttled = || skip(SkipReason::Throttled, disposition::throttled(message, delivery));
     Err(held.unwrap_or_else(throttled))
 }
 

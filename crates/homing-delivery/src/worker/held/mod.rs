@@ -23,7 +23,7 @@
 //! | it is another URL's by then, because the store was away for long | the delivery is admitted by its own circuit when that queue is emptied, or comes to its head as a probe is due |
 //! | two processes take slots at once | compare and set: a URL has one slot, a slot one URL |
 //! | a slot is given back while a publish to it is under way | as the first line |
-//! | no slot is free, or the store is away | the delivery waits on the ladder, at its own step, again and again; frozen, it is parked; slow, it is throttled |
+//! | no slot is free, or the store is away | the delivery waits on the ladder, at its own step, again and again; frozen, it is parked; slow, it goes to the shared queue, or is throttled |
 //! | the held queue is full, or its leader is away | it refuses the publish: the ladder, or parked, as without a slot |
 //! | the held queue is missing | the broker routes the publish to the unrouted queue, which is emptied to where the message was to go once the topology is declared again |
 //! | a worker dies while it empties a queue | the broker has what was not acked again, at the head |
@@ -36,7 +36,7 @@
 //! | what is held waits for longer than its schedule is long | the broker parks it, with the reason for which it came |
 //! | a URL is slow for one worker and not for another | each decides for what it takes: from one worker the deliveries come directly, from the other by the queue |
 //! | it is slow no more, and its queue is not empty | new deliveries come directly, beside what is held; both wait for the same permits, in turn |
-//! | more URLs are slow than half of the slots | those without one share what is left of half of each lane, and the rest is throttled |
+//! | more URLs are slow than half of the slots | those without one share the last queue, which no URL has and which is always emptied; what is in it waits for a permit for as long as in a lane, and is throttled then. Of fewer than 16 queues, none is shared: they share what is left of half of each lane, and the rest is throttled |
 
 mod queue;
 mod slots;
@@ -51,12 +51,12 @@ use super::Context;
 
 pub(super) use slots::Slots;
 
-/// The slot for deliveries to a slow URL; `None`: it has none, and none is left for slow URLs. Those
-/// whose circuits are closed have half of the slots together at most, so that there are others for
-/// open and frozen ones.
+/// The slot for deliveries to a slow URL: its own, or the shared one. `None`: there is no shared one.
+/// URLs whose circuits are closed have half of the slots together at most, so that there are others
+/// for open and frozen ones.
 pub(super) async fn slot_of_slow(context: &Context, url: &EndpointUrl) -> Option<u16> {
     let is_closed = |url: &EndpointUrl| context.circuits.state(url) == CircuitState::Closed;
-    context.slots.of_slow(url, is_closed).await
+    context.slots.of_slow(url, is_closed).await.or_else(|| context.slots.share())
 }
 
 /// Empties and probes the held queues until `stop`.

@@ -45,7 +45,7 @@ const MAX_STRAGGLERS: usize = 64;
 enum Phase {
     /// It is emptied: its URL is well, or it has no owner.
     Emptying,
-    /// It is emptied, and what comes is taken at once: its URL is slow.
+    /// It is emptied, and what comes is taken at once: its URL is slow, or slow URLs share it.
     Serving,
     /// It is left alone until this instant, when a probe is due; `None`: until an operator acts.
     Holding(EndpointUrl, Option<UnixMillis>),
@@ -53,7 +53,7 @@ enum Phase {
 
 fn phase(context: &Context, slot: u16) -> Phase {
     let Some(url) = context.slots.owned(slot).and_then(|held| held.url) else {
-        return Phase::Emptying;
+        return if context.slots.shares(slot) { Phase::Serving } else { Phase::Emptying };
     };
     // The subscriptions that sent there send elsewhere by now: each delivery goes where its own
     // does.
@@ -91,7 +91,7 @@ impl Queue {
 /// Looks after the held queue of `slot` until `stop`.
 pub(super) async fn run(context: Arc<Context>, slot: u16, stop: CancellationToken) {
     let mut news = context.slots.news();
-    let work = lane::InFlight::new(usize::from(bounds(&context).max_messages));
+    let work = lane::InFlight::new(usize::from(bounds(&context, slot).max_messages));
     let mut queue = Queue { slot, work, empty_since: None };
     while !stop.is_cancelled() {
         news.mark_unchanged();
@@ -195,7 +195,8 @@ async fn empty(
 ) -> Result<(), BrokerError> {
     let over = stop.child_token();
     context.slots.begin_session(*slot, &over);
-    let session = lane::session(context, Lane::Held(*slot), bounds(context), work, &over);
+    let bounds = bounds(context, *slot);
+    let session = lane::session(context, Lane::Held(*slot), bounds, work, &over);
     let mut news = context.slots.news();
     let end = async {
         tokio::select! {
@@ -210,13 +211,16 @@ async fn empty(
 }
 
 /// The bounds of what one queue has in flight: twice as many deliveries as one URL, so that others
-/// are at hand while acks are under way, a lane at most, and its part of the bytes of a lane.
-fn bounds(context: &Context) -> Bounds {
+/// are at hand while acks are under way, a lane at most (for a shared queue always), and its part of
+/// the bytes of a lane.
+fn bounds(context: &Context, slot: u16) -> Bounds {
     let queues = context.slots.all().len().max(1);
-    let max_messages = context.limits.max_concurrency().saturating_mul(2);
-    let max_messages = u16::try_from(max_messages).unwrap_or(u16::MAX);
+    let of_one = context.limits.max_concurrency().saturating_mul(2);
+    let of_one = u16::try_from(of_one).unwrap_or(u16::MAX);
+    let of_lane = context.settings.max_lane_in_flight();
+    let max_messages = if context.slots.is_shared(slot) { of_lane } else { of_one.min(of_lane) };
     Bounds {
-        max_messages: max_messages.min(context.settings.max_lane_in_flight()),
+        max_messages,
         max_bytes: context.settings.max_lane_in_flight_bytes() / queues,
         largest: context.settings.max_event_bytes,
     }
@@ -299,7 +303,7 @@ async fn attempt_oldest(
     url: &EndpointUrl,
 ) -> Result<Oldest, BrokerError> {
     let lane = Lane::Held(slot);
-    let bounds = Bounds { max_messages: 1, ..bounds(context) };
+    let bounds = Bounds { max_messages: 1, ..bounds(context, slot) };
     let mut consumer = context.broker.consume(lane, bounds).await?;
     let taken = timeout(QUIET, consumer.next()).await;
     // Before the message is acked: the broker would send another one.

@@ -26,6 +26,11 @@ const NONE_FREE: Duration = Duration::from_secs(5);
 /// After a failure of the store, none asks for this long.
 const STORE_AWAY: Duration = Duration::from_secs(10);
 
+/// Where there are so many held queues, the last is shared by slow URLs that have none.
+const MIN_FOR_SHARED: u16 = 16;
+/// After its last use, what comes into the shared queue is taken at once for this long.
+const SHARED_IN_USE: Duration = Duration::from_secs(10);
+
 /// Which held queue is whose, as far as this worker knows.
 pub(in crate::worker) struct Slots {
     store: Arc<dyn Store>,
@@ -46,6 +51,8 @@ struct Known {
     none_until: Option<Instant>,
     /// As `none_until`, for slow URLs.
     none_for_slow_until: Option<Instant>,
+    /// The last time when this worker held a delivery in the shared queue.
+    shared_used: Option<Instant>,
     /// Consecutive failures of queues.
     failures: HashMap<u16, u32>,
     /// Ends of the sessions that empty queues.
@@ -67,6 +74,14 @@ impl Known {
             self.by_url.insert(url.clone(), held.slot);
         }
         self.slots.insert(held.slot, held);
+    }
+
+    fn is_owned(&self, slot: u16) -> bool {
+        self.slots.get(&slot).is_some_and(|held| held.url.is_some())
+    }
+
+    fn shares(&self) -> bool {
+        self.shared_used.is_some_and(|used| used.elapsed() < SHARED_IN_USE)
     }
 
     fn found_none(&self) -> bool {
@@ -142,6 +157,43 @@ impl Slots {
         self.take(url, "its circuit is not closed").await
     }
 
+    /// The number of slots that a URL may have.
+    fn to_take(&self) -> u16 {
+        self.shared().unwrap_or_else(|| self.broker.topology().held_queues())
+    }
+
+    /// The slot of the queue that slow URLs share. No URL has it, so it is always emptied.
+    fn shared(&self) -> Option<u16> {
+        let declared = self.broker.topology().held_queues();
+        (declared >= MIN_FOR_SHARED).then(|| declared.saturating_sub(1))
+    }
+
+    /// True if slow URLs share the queue of `slot`.
+    pub(in crate::worker) fn is_shared(&self, slot: u16) -> bool {
+        self.shared() == Some(slot) && !self.known.lock().is_owned(slot)
+    }
+
+    /// True if this worker puts deliveries into the queue of `slot`, which is shared.
+    pub(super) fn shares(&self, slot: u16) -> bool {
+        self.is_shared(slot) && self.known.lock().shares()
+    }
+
+    /// The slot of the queue that slow URLs share, for another delivery. `None`: there is none, or a
+    /// URL has it since other settings.
+    pub(super) fn share(&self) -> Option<u16> {
+        let slot = self.shared().filter(|slot| self.is_shared(*slot))?;
+        let was_in_use = {
+            let mut known = self.known.lock();
+            let was_in_use = known.shares();
+            known.shared_used = Some(Instant::now());
+            was_in_use
+        };
+        if !was_in_use {
+            self.wake();
+        }
+        Some(slot)
+    }
+
     /// The slot of `url`, which is slow; takes one where it has none, unless half of all slots are
     /// those of URLs that `are_alike`.
     ///
@@ -182,7 +234,7 @@ impl Slots {
 
     /// Takes a slot because of `why`.
     async fn take(&self, url: &EndpointUrl, why: &str) -> Option<u16> {
-        let declared = self.broker.topology().held_queues();
+        let declared = self.to_take();
         let taking = self.store.take_slot(self.prefix(), url, declared, clock::now());
         match timeout(TAKE_DEADLINE, taking).await {
             Ok(Ok(Some(held))) => {
@@ -257,7 +309,7 @@ impl Slots {
 
     fn measure(&self) {
         let known = self.known.lock();
-        let (now, declared) = (clock::now(), self.broker.topology().held_queues());
+        let (now, declared) = (clock::now(), self.to_take());
         let is_free = |slot: &u16| {
             known.slots.get(slot).is_none_or(|held| {
                 held.url.is_none() && now.since(held.since) >= homing_store::SLOT_REST

@@ -32,7 +32,7 @@ use homing_broker::consume::Lane;
 use homing_domain::{outcome::Outcome, url::EndpointUrl};
 use parking_lot::Mutex;
 
-/// What an endpoint takes is forgotten when it was not used for this long.
+/// A URL that was not used for this long is forgotten, with what is known of its concurrency.
 const FORGOTTEN_AFTER: Duration = Duration::from_secs(3_600);
 
 /// The gates of all URLs in use.
@@ -188,7 +188,7 @@ impl Limits {
     }
 
     /// As [`enter`](Self::enter) for a delivery from the held queue of `slot`, for as long as that
-    /// takes. `None`: never.
+    /// takes. `None`: never; if the queue `is_shared`, not within the permit wait.
     ///
     /// # Cancel safety
     ///
@@ -198,7 +198,24 @@ impl Limits {
         gate: &Arc<Gate>,
         slot: u16,
         max_per_second: Option<NonZeroU32>,
+        is_shared: bool,
     ) -> Option<Permit> {
+        let turn = self.turn(gate, max_per_second);
+        let permit = if is_shared {
+            tokio::time::timeout(self.permit_wait, turn).await.ok()??
+        } else {
+            turn.await?
+        };
+        let place = gate.pace.enter_in_turn(slot).await;
+        Some(Permit::new(gate, permit, place, Instant::now()))
+    }
+
+    /// Takes a permit in the order of those who wait.
+    async fn turn(
+        &self,
+        gate: &Gate,
+        max_per_second: Option<NonZeroU32>,
+    ) -> Option<OwnedSemaphorePermit> {
         // Before the permit, which others need that have no rate limit.
         if let Some(max_per_second) = max_per_second {
             let limiter = self.limiter(gate, max_per_second);
@@ -207,14 +224,11 @@ impl Limits {
                 limiter.until_ready().await;
             }
         }
-        let permit = if let Some(permit) = gate.permits.try_take() {
-            permit
-        } else {
-            gate.pace.waits();
-            gate.permits.take().await?
-        };
-        let place = gate.pace.enter_in_turn(slot).await;
-        Some(Permit::new(gate, permit, place, Instant::now()))
+        if let Some(permit) = gate.permits.try_take() {
+            return Some(permit);
+        }
+        gate.pace.waits();
+        gate.permits.take().await
     }
 
     /// Requests in flight at one URL at most.

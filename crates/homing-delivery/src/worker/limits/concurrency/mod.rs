@@ -28,7 +28,7 @@ const MIN_ANSWERS: usize = 8;
 /// After a refusal, the limit does not rise for this long: each one is an attempt that failed.
 const REST: Duration = Duration::from_secs(5);
 
-/// What an attempt says about the load of its endpoint.
+/// Meaning of an outcome for the load of its endpoint.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Answer {
     Accepted,

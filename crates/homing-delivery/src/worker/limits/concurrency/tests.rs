@@ -53,7 +53,7 @@ fn refusing_above_rate(rate: u32, takes: Duration) -> Endpoint {
     })
 }
 
-/// What a run saw after its first part.
+/// Counts of the last half of a run.
 #[derive(Debug, Default)]
 struct Seen {
     accepted: usize,
