@@ -25,6 +25,8 @@ use tokio::time::Instant;
 
 /// Answers that are enough for an average.
 const MIN_ANSWERS: usize = 8;
+/// Answers that come later by less than this did not wait for others: a busy machine makes as much.
+const UNNOTICED: Duration = Duration::from_millis(25);
 /// After a refusal, the limit does not rise for this long: each one is an attempt that failed.
 const REST: Duration = Duration::from_secs(5);
 
@@ -179,7 +181,9 @@ impl Concurrency {
                 self.note_base(mean);
                 self.double();
             }
-            Phase::Descent { before: Some((limit, before)) } if mean > before * 4 / 5 => {
+            Phase::Descent { before: Some((limit, before)) }
+                if mean > before * 4 / 5 || mean.saturating_add(UNNOTICED) > before =>
+            {
                 (self.limit, self.base, self.phase) = (limit, Some(mean), Phase::Cruise);
             }
             Phase::Descent { .. } if self.limit > 1 => self.halve(mean),
@@ -222,8 +226,9 @@ impl Concurrency {
         self.base = Some(self.base.map_or(mean, |base| base.min(mean)));
     }
 
-    /// True if `mean` is more than `times / parts` of what answers take at best.
+    /// True if `mean` is noticeably more than `times / parts` of what answers take at best.
     fn is_later(&self, mean: Duration, times: u32, parts: u32) -> bool {
+        let mean = mean.saturating_sub(UNNOTICED);
         self.base.is_some_and(|base| mean.saturating_mul(parts) > base.saturating_mul(times))
     }
 }

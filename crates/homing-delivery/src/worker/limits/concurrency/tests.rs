@@ -119,6 +119,23 @@ fn what_takes_its_time_without_contention_is_not_slowed_down() {
     }
 }
 
+/// Goal: an endpoint that answers within milliseconds, though not always the same, gets all permits.
+#[test]
+fn what_is_quick_gets_all_permits() {
+    for concurrency in both() {
+        let mut random = fastrand::Rng::with_seed(SEED);
+        let mut number = 0;
+        let endpoint = Box::new(move |_, _| {
+            number += 1;
+            // The machine does something else now and then.
+            let slice = if number / 100 % 2 == 0 { 1 } else { 3 };
+            (Duration::from_micros(random.u64(500..8_000)) * slice, Answer::Accepted)
+        });
+        let seen = run(concurrency, endpoint, Duration::from_secs(5));
+        assert!(seen.mean_limit() >= MAX * 9 / 10, "{seen:?}");
+    }
+}
+
 /// Goal: an endpoint that works on few at a time gets few more than that, and is never idle.
 #[test]
 fn what_waits_at_the_endpoint_is_bounded() {
@@ -129,7 +146,7 @@ fn what_waits_at_the_endpoint_is_bounded() {
             let seen = run(concurrency, queue(servers, takes), lasts);
             let possible = servers * 1_000;
             assert!(seen.accepted * 100 >= possible * 90, "{servers}: {seen:?} of {possible}");
-            assert!(seen.mean_limit() <= servers * 3 / 2 + 1, "{servers}: {seen:?}");
+            assert!(seen.mean_limit() <= servers * 2, "{servers}: {seen:?}");
         }
     }
 }
