@@ -225,13 +225,14 @@ fn circuits(overview: &Overview, found: &mut Vec<Attention>) {
     let Some(counts) = overview.circuits else { return };
     if counts.frozen > 0 {
         let what = words::count(counts.frozen, "endpoint is frozen", "endpoints are frozen");
-        let why = "Nothing is sent to it until it is enabled; its deliveries are held.";
+        let why =
+            "Nothing is sent to a frozen endpoint until it is enabled; what comes due is held.";
         let frozen = Attention::bad(what, why.to_owned());
         found.push(frozen.helped("/endpoints?state=frozen", "Show frozen"));
     }
     if counts.open > 0 {
         let what = words::count(counts.open, "circuit is open", "circuits are open");
-        let why = "The endpoint kept failing. One delivery in ten minutes is a probe; a success closes the circuit.";
+        let why = "An open circuit lets a probe through in every interval; a success closes it.";
         let open = Attention::wait(what, why.to_owned());
         found.push(open.helped("/endpoints?state=open", "Show open"));
     }
@@ -248,7 +249,7 @@ fn queues(overview: &Overview, found: &mut Vec<Attention>) {
             }
             Kind::Parked if messages > 0 => {
                 let what = words::count(messages, "message is parked", "messages are parked");
-                let why = "Kept until an operator replays or drops it.".to_owned();
+                let why = "Each is kept until an operator replays or drops it.".to_owned();
                 found.push(Attention::wait(what, why).helped("/parked", "Show parked"));
             }
             Kind::Unrouted if messages > 0 => {

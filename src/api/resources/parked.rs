@@ -180,8 +180,8 @@ pub(super) struct Replayed {
 pub(super) struct StoppedEndpoint {
     /// The normalised URL.
     url: String,
-    /// `open`: no attempt is made until a probe succeeds. `frozen`: messages to it are parked again,
-    /// until it is enabled.
+    /// `open`: no attempt is made until a probe succeeds. `frozen`: messages to it are held until
+    /// it is enabled.
     state: &'static str,
     /// Messages of this replay that go to it.
     messages: u32,

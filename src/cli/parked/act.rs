@@ -173,7 +173,9 @@ impl Act {
                 StateName::Open => {
                     "whose circuit is open: no attempt is made until a probe succeeds"
                 }
-                StateName::Frozen | StateName::Closed => "which is frozen: they are parked again",
+                StateName::Frozen | StateName::Closed => {
+                    "which is frozen: they are held until it is enabled"
+                }
             };
             output.notice(format_args!("{count} {go} to {url}, {why}; run {enable} first"));
         }

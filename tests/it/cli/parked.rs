@@ -203,7 +203,7 @@ async fn what_goes_to_a_frozen_endpoint_is_said_before_it_is_replayed() {
     ])
     .await;
     let notice = format!(
-        "homing: 2 go to {HOOK}, which is frozen: they are parked again; run `homing endpoints enable \
+        "homing: 2 go to {HOOK}, which is frozen: they are held until it is enabled; run `homing endpoints enable \
          {HOOK}` first\n"
     );
     let dry = home.run(&["parked", "replay", "--all", "--dry-run"]);
