@@ -1,20 +1,18 @@
 //! The sink: endpoints in the bench's own process that accept every request and record the times.
 
-use std::{io, sync::Arc, time::Duration};
+use std::{convert::Infallible, io, sync::Arc, time::Duration};
 
-use axum::{
-    body::{Body, to_bytes},
-    extract::State,
-    handler::Handler,
-    serve::ListenerExt,
-};
 use bytes::Bytes;
+use http_body_util::{BodyExt, Empty};
+use hyper::{Request, Response, body::Incoming, server::conn::http1, service::service_fn};
+use hyper_util::rt::{TokioIo, TokioTimer};
 use parking_lot::Mutex;
 use tokio::{
     net::TcpListener,
     sync::Notify,
     time::{Instant, sleep},
 };
+use tokio_util::task::TaskTracker;
 
 /// A body of `bytes` bytes of an event that is due `due` after the start: that in microseconds, as
 /// JSON, and blanks.
@@ -61,29 +59,40 @@ impl Sink {
         Self { latency, start, arrivals, came: Notify::new() }
     }
 
+    async fn answer(
+        self: Arc<Self>,
+        request: Request<Incoming>,
+    ) -> Result<Response<Empty<Bytes>>, Infallible> {
+        let Ok(body) = request.into_body().collect().await else { return Ok(Response::default()) };
+        let now = self.start.elapsed();
+        {
+            let mut arrivals = self.arrivals.lock();
+            if arrivals.latencies.is_empty() {
+                arrivals.first = now;
+            }
+            arrivals.last = now;
+            arrivals.latencies.push(now.saturating_sub(due(&body.to_bytes())));
+        }
+        self.came.notify_one();
+        if !self.latency.is_zero() {
+            sleep(self.latency).await;
+        }
+        Ok(Response::default())
+    }
+
     /// Serves without end.
     pub(super) async fn serve(self: Arc<Self>, listener: TcpListener) -> io::Result<()> {
-        // Without it, answers are only a little later.
-        let listener = listener.tap_io(|stream| drop(stream.set_nodelay(true)));
-        axum::serve(listener, answer.with_state(self).into_make_service()).await
-    }
-}
-
-async fn answer(State(sink): State<Arc<Sink>>, body: Body) {
-    // As long as the bench makes them.
-    let Ok(body) = to_bytes(body, usize::MAX).await else { return };
-    let now = sink.start.elapsed();
-    {
-        let mut arrivals = sink.arrivals.lock();
-        if arrivals.latencies.is_empty() {
-            arrivals.first = now;
+        let connections = TaskTracker::new();
+        loop {
+            let (stream, _peer) = listener.accept().await?;
+            // Without it, answers are only a little later.
+            let _kept = stream.set_nodelay(true);
+            let sink = Arc::clone(&self);
+            let service = service_fn(move |request| Arc::clone(&sink).answer(request));
+            let mut http = http1::Builder::new();
+            let io = TokioIo::new(stream);
+            connections.spawn(http.timer(TokioTimer::new()).serve_connection(io, service));
         }
-        arrivals.last = now;
-        arrivals.latencies.push(now.saturating_sub(due(&body)));
-    }
-    sink.came.notify_one();
-    if !sink.latency.is_zero() {
-        sleep(sink.latency).await;
     }
 }
 
