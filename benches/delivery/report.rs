@@ -13,7 +13,7 @@ pub(crate) struct Figures(BTreeMap<&'static str, f64>);
 
 /// Names of figures, their headings, and the decimals they are shown with. A scenario has some of
 /// them.
-const COLUMNS: [(&str, &str, usize); 14] = [
+const COLUMNS: [(&str, &str, usize); 15] = [
     ("per_second", "deliveries/s", 0),
     ("missed", "missed", 0),
     ("while_down", "while down", 0),
@@ -24,6 +24,7 @@ const COLUMNS: [(&str, &str, usize); 14] = [
     ("p50_ms", "p50 ms", 1),
     ("p99_ms", "p99 ms", 1),
     ("max_ms", "max ms", 1),
+    ("first_p99_ms", "first, p99 ms", 1),
     ("retried_max_ms", "tried, max ms", 1),
     ("throttled", "throttled each", 3),
     ("put_back", "put back each", 3),
