@@ -61,9 +61,8 @@ fn checked(value: OsString, field: Field) -> Result<String, String> {
     let value = value.into_string().map_err(|_| "write it in UTF-8".to_owned())?;
     let mut traces = TracesSettings::default();
     field(&mut traces).clone_from(&value);
-    traces.check().map(|()| value).map_err(|error| match error {
-        SettingsError::Value { message, .. } => message,
-        other => other.to_string(),
+    traces.check().map(|()| value).map_err(|error| {
+        if let SettingsError::Value { message, .. } = error { message } else { error.to_string() }
     })
 }
 

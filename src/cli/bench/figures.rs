@@ -73,7 +73,7 @@ fn ms(time: Duration) -> f64 {
     (time.as_secs_f64() * 1_000_000.0).round() / 1_000.0
 }
 
-/// How often `part` fits into `whole`; `None`: it is zero.
+/// `whole / part`, rounded down; `None`: `part` is zero.
 fn times(whole: Duration, part: Duration) -> Option<u32> {
     let times = whole.as_nanos().checked_div(part.as_nanos())?;
     Some(u32::try_from(times).unwrap_or(u32::MAX))

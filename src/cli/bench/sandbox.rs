@@ -11,7 +11,7 @@ use homing_delivery::settings::ScheduleSettings;
 /// The suffix of the installation's prefix. Long, so that no other installation has it: everything
 /// below it is deleted.
 const SUFFIX: &str = "homing-bench";
-/// What is not delivered waits for this long, so it does not come again.
+/// Long enough that nothing that failed comes again.
 const WAIT: Duration = Duration::from_secs(3_600);
 
 /// Queues and a folder for one run.
