@@ -20,7 +20,7 @@ use homing_broker::{Broker, backoff::Backoff};
 use homing_delivery::{
     endpoint::{Collector, Endpoints},
     traces::{self, Sender, Tracer},
-    worker::{Handler, Pool, PoolParts, Webhooks},
+    worker::{Handler, Pool, PoolSetup, Webhooks},
 };
 #[cfg(not(feature = "livestream"))]
 use homing_domain::settings::SettingsError;
@@ -114,7 +114,7 @@ pub fn pool(
 ) -> Result<Pool, StartError> {
     let settings = &services.settings;
     let rules = settings.circuit.rules().map_err(StartError::Settings)?;
-    let pool = PoolParts {
+    let setup = PoolSetup {
         broker: services.broker.clone(),
         store: Arc::clone(&services.store),
         circuits: services.circuits.clone(),
@@ -128,7 +128,7 @@ pub fn pool(
         rate_wait: settings.endpoint.deadline,
         tracer,
     };
-    Ok(Pool::new(pool, handler))
+    Ok(Pool::new(setup, handler))
 }
 
 /// Reads the sources until `stop`.

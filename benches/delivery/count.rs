@@ -13,7 +13,7 @@ use homing::{config::Settings, services::Services};
 use homing_broker::{Message, Origin, Receipt, consume::Received, settings::EventsSettings};
 use homing_delivery::{
     endpoint::Endpoints,
-    worker::{Pool, PoolParts, Webhooks},
+    worker::{Pool, PoolSetup, Webhooks},
 };
 use homing_domain::{
     clock,
@@ -71,7 +71,7 @@ fn subscription(url: &str, topic: &str) -> Subscription {
 fn pool(parts: &Services) -> Pool {
     let settings = &parts.settings;
     let endpoints = Endpoints::new(&settings.endpoint).expect("they can be called");
-    let parts = PoolParts {
+    let setup = PoolSetup {
         broker: parts.broker.clone(),
         store: Arc::clone(&parts.store),
         circuits: parts.circuits.clone(),
@@ -84,7 +84,7 @@ fn pool(parts: &Services) -> Pool {
         rate_wait: settings.endpoint.deadline,
         tracer: None,
     };
-    Pool::new(parts, Arc::new(Webhooks(endpoints)))
+    Pool::new(setup, Arc::new(Webhooks(endpoints)))
 }
 
 fn received(number: u32) -> Received {

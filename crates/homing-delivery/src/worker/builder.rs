@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use serde::de::DeserializeOwned;
 
-use super::{Handler, Pool, PoolParts};
+use super::{Handler, Pool, PoolSetup};
 use crate::{
     circuits::CircuitBreakers,
     settings::{
@@ -160,7 +160,7 @@ impl PoolBuilder {
         let broker = Broker::new(&broker, topology)?;
         let store: Arc<dyn Store> = Box::pin(homing_store::open(&store)).await?;
         store.remember_queues(&broker.topology().variable_queues()).await?;
-        let parts = PoolParts {
+        let setup = PoolSetup {
             circuits: CircuitBreakers::new(Arc::clone(&store), broker.clone()),
             broker,
             store,
@@ -173,7 +173,7 @@ impl PoolBuilder {
             rate_wait: endpoint.deadline,
             tracer: self.tracer,
         };
-        Ok(Pool::new(parts, self.handler))
+        Ok(Pool::new(setup, self.handler))
     }
 }
 

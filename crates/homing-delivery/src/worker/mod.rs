@@ -88,7 +88,7 @@ struct Context {
 }
 
 /// The dependencies and settings of a pool.
-pub struct PoolParts {
+pub struct PoolSetup {
     /// Delivers and takes messages.
     pub broker: Broker,
     /// Stores subscriptions and circuits.
@@ -123,15 +123,15 @@ pub struct Pool {
 impl Pool {
     /// A pool that runs `handler` for every delivery.
     #[must_use]
-    pub fn new(parts: PoolParts, handler: Arc<dyn Handler>) -> Self {
-        let PoolParts { broker, store, circuits, schedules, rules, worker, tracer, .. } = parts;
-        let waits = (parts.permit_wait, parts.rate_wait);
+    pub fn new(setup: PoolSetup, handler: Arc<dyn Handler>) -> Self {
+        let PoolSetup { broker, store, circuits, schedules, rules, worker, tracer, .. } = setup;
+        let waits = (setup.permit_wait, setup.rate_wait);
         let lane = usize::from(worker.max_lane_in_flight());
-        let limits = Arc::new(Limits::new(parts.max_concurrency, waits, lane));
+        let limits = Arc::new(Limits::new(setup.max_concurrency, waits, lane));
         let slots = Arc::new(Slots::new(Arc::clone(&store), broker.clone()));
         let shared = (Arc::clone(&limits), Arc::clone(&slots));
         let circuits = Circuits::new(Arc::clone(&store), circuits, rules, shared);
-        let (attempt_log, log_writer) = attempt_log::open(&parts.attempts, Arc::clone(&store));
+        let (attempt_log, log_writer) = attempt_log::open(&setup.attempts, Arc::clone(&store));
         let observers = Observers::new(attempt_log);
         let heartbeat = Heartbeat::new(Arc::clone(&store));
         let context = Context {
