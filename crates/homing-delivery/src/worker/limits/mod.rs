@@ -206,7 +206,7 @@ impl Limits {
         } else {
             turn.await?
         };
-        let place = gate.pace.enter_in_turn(slot).await;
+        let place = gate.pace.enter_in_turn(slot).await?;
         Some(Permit::new(gate, permit, place, Instant::now()))
     }
 

@@ -4,7 +4,8 @@
 //! way. In each lane, the places of all URLs that are not known to be quick are counted together:
 //! beyond half of the lane, further deliveries to slow URLs are not admitted, however many slow URLs
 //! there are. When an eighth of that half is left, each gets its fair share only, so that a few do
-//! not keep all of it from the others. What comes from held queues has places of its own, shared in the same way.
+//! not keep all of it from the others. What comes from held queues has places of its own, taken in
+//! turns.
 //!
 //! A URL whose speed is not known yet may always try one delivery; more of them wait for its
 //! answer, for as long as a delivery may wait for a permit.
@@ -27,7 +28,10 @@ use std::{
 };
 
 use parking_lot::Mutex;
-use tokio::time::{Instant, timeout_at};
+use tokio::{
+    sync::OwnedSemaphorePermit,
+    time::{Instant, timeout_at},
+};
 
 use homing_broker::consume::Lane;
 
@@ -148,27 +152,23 @@ impl State {
     fn take(&mut self, lane: Lane, shares: &Shares) {
         let places = self.places.of(lane);
         *places = places.saturating_add(1);
-        match (lane, *places) {
-            (Lane::Held(_), 1) => shares.held.join(1),
-            (Lane::Held(_), _) => shares.held.take(),
-            (Lane::Primary | Lane::Retry, _) if self.is_counted => shares.of(lane).take(),
-            (Lane::Primary | Lane::Retry, _) => {}
+        if let Some(share) = shares.of(lane).filter(|_| self.is_counted) {
+            share.take();
         }
     }
 
-    /// Gives up a place of a delivery.
-    fn give_back(&mut self, lane: Lane, shares: &Shares) {
+    /// Gives up a place of a delivery; returns true if others may take it.
+    fn give_back(&mut self, lane: Lane, shares: &Shares) -> bool {
         let places = self.places.of(lane);
         *places = places.saturating_sub(1);
-        match (lane, *places) {
-            (Lane::Held(_), 0) => shares.held.part(1),
-            (Lane::Held(_), _) => shares.held.give_back(),
-            (Lane::Primary | Lane::Retry, _) if self.is_counted => shares.of(lane).give_back(),
-            (Lane::Primary | Lane::Retry, _) => {}
+        let share = shares.of(lane).filter(|_| self.is_counted);
+        if let Some(share) = share {
+            share.give_back();
         }
         if self.places.in_lanes() == 0 {
             self.count(false, shares);
         }
+        share.is_some()
     }
 
     /// True if it has held more of the lanes than it may for too long.
@@ -219,7 +219,8 @@ impl Pace {
         state.count(speed != Speed::Quick, &self.shares);
         let is_trial = speed == Speed::Unknown && state.places.all() == 0;
         let places = *state.places.of(lane);
-        if speed != Speed::Quick && !is_trial && !self.shares.of(lane).admits(places) {
+        let has_room = || self.shares.of(lane).is_none_or(|share| share.admits(places));
+        if speed != Speed::Quick && !is_trial && !has_room() {
             // It stays counted, so that the others leave it its part.
             return Err(speed);
         }
@@ -227,50 +228,41 @@ impl Pace {
         if state.is_crowding(speed, now, &self.shares) {
             self.slows(&mut state, now);
         }
-        Ok(LanePlace { pace: Arc::clone(self), lane })
+        Ok(LanePlace { pace: Arc::clone(self), lane, _held: None })
     }
 
-    /// Takes a place of its own for a delivery from the held queue of `slot`, as soon as there is
-    /// one; one delivery of each URL always has one.
+    /// Takes a place of its own for a delivery from the held queue of `slot`, in the order of those
+    /// who wait. `None`: never.
     ///
     /// # Cancel safety
     ///
     /// Cancel safe.
-    pub(super) async fn enter_in_turn(self: &Arc<Self>, slot: u16) -> LanePlace {
-        let lane = Lane::Held(slot);
-        loop {
-            let changed = self.shares.changed.notified();
-            tokio::pin!(changed);
-            changed.as_mut().enable();
-            if let Some(place) = self.try_enter_in_turn(lane) {
-                return place;
-            }
-            changed.await;
-        }
-    }
-
-    fn try_enter_in_turn(self: &Arc<Self>, lane: Lane) -> Option<LanePlace> {
-        let now = Instant::now();
+    pub(super) async fn enter_in_turn(self: &Arc<Self>, slot: u16) -> Option<LanePlace> {
+        let held = Arc::clone(&self.shares.held);
+        let held = if let Ok(held) = Arc::clone(&held).try_acquire_owned() {
+            held
+        } else {
+            self.waits();
+            held.acquire_owned().await.ok()?
+        };
+        let (now, lane) = (Instant::now(), Lane::Held(slot));
         let mut state = self.state.lock();
-        let places = state.places;
-        if places.held > 0 && !self.shares.held.admits(places.held) {
-            state.crowded = now;
-            return None;
-        }
-        if places.all() == 0 {
+        if state.places.all() == 0 {
             state.moved = now;
         }
         // As far below what makes it slow that it does not become so again at once.
-        if places.held >= self.shares.max_own / 2 {
+        if state.places.held >= self.shares.max_own / 2 {
             state.crowded = now;
         }
         state.take(lane, &self.shares);
-        Some(LanePlace { pace: Arc::clone(self), lane })
+        Some(LanePlace { pace: Arc::clone(self), lane, _held: Some(held) })
     }
 
     fn leave(&self, lane: Lane) {
-        self.state.lock().give_back(lane, &self.shares);
-        self.shares.changed.notify_waiters();
+        // Many may wait for a place, and all of them are woken.
+        if self.state.lock().give_back(lane, &self.shares) {
+            self.shares.changed.notify_waiters();
+        }
     }
 
     /// Notes that a permit wait timed out.
@@ -339,9 +331,13 @@ impl Pace {
         state.moved = now;
         let is_quick = state.speed(now, self.shares.window) == Speed::Quick;
         let is_counted = !is_quick && state.places.in_lanes() > 0;
+        let was_counted = state.is_counted;
         state.count(is_counted, &self.shares);
         drop(state);
-        self.shares.changed.notify_waiters();
+        // Only what is not known to be quick has anything wait for it.
+        if was_counted || is_counted {
+            self.shares.changed.notify_waiters();
+        }
     }
 
     /// The number of deliveries that may wait for a permit: while it is behind, as many as it has
@@ -367,6 +363,7 @@ impl Drop for Pace {
 pub(super) struct LanePlace {
     pace: Arc<Pace>,
     lane: Lane,
+    _held: Option<OwnedSemaphorePermit>,
 }
 
 impl Drop for LanePlace {

@@ -1,14 +1,13 @@
 //! Shares: places that URLs hold together.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use parking_lot::Mutex;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, Semaphore};
 
 use homing_broker::consume::Lane;
 
-/// Places that URLs hold together: in a lane those of the slow ones, of what comes from held queues
-/// all.
+/// Places of a lane that slow URLs hold together.
 pub(super) struct Share {
     max_places: usize,
     held: Mutex<Held>,
@@ -104,7 +103,9 @@ impl Places {
 pub(in crate::worker) struct Shares {
     pub(super) primary: Share,
     pub(super) retry: Share,
-    pub(super) held: Share,
+    /// Places for what comes from held queues. Each queue is sent as many messages, so that taking
+    /// turns is fair.
+    pub(super) held: Arc<Semaphore>,
     /// The longest wait for a permit.
     pub(super) window: Duration,
     /// A URL that holds more places of lanes than this for longer than the window is slow, unless it
@@ -121,18 +122,19 @@ impl Shares {
         Self {
             primary: Share::new(lane.div_ceil(2)),
             retry: Share::new(lane.div_ceil(2)),
-            held: Share::new(lane.saturating_mul(2)),
+            held: Arc::new(Semaphore::new(lane.saturating_mul(2).min(Semaphore::MAX_PERMITS))),
             window,
             max_own: lane / 16,
             changed: Notify::new(),
         }
     }
 
-    pub(super) fn of(&self, lane: Lane) -> &Share {
+    /// The share of a lane; `None`: held queues have places for all.
+    pub(super) fn of(&self, lane: Lane) -> Option<&Share> {
         match lane {
-            Lane::Primary => &self.primary,
-            Lane::Retry => &self.retry,
-            Lane::Held(_) => &self.held,
+            Lane::Primary => Some(&self.primary),
+            Lane::Retry => Some(&self.retry),
+            Lane::Held(_) => None,
         }
     }
 

@@ -129,28 +129,26 @@ async fn each_lane_has_a_half_of_its_own() {
         assert!((LANE / 4..=LANE / 2).contains(&held), "{held}");
     }
     let held = paces[0].enter_in_turn(0).await;
-    assert_eq!(shares.held.counts(), (1, 1), "held queues have places of their own");
-    drop((taken, held));
-    assert_eq!(shares.held.counts(), (0, 0));
+    assert!(held.is_some(), "held queues have places of their own");
 }
 
-/// Goal: what comes from held queues is bounded, and shared fairly.
+/// Goal: what comes from held queues is bounded, and taken in turns.
 #[tokio::test(start_paused = true)]
-async fn held_queues_share_their_places() {
+async fn held_queues_take_turns() {
     let shares = shares();
-    let paces: Vec<_> = (0..4).map(|_| slow(&shares)).collect();
+    let pace = slow(&shares);
     let mut taken = Vec::new();
-    for _ in 0..LANE {
-        let lane = Lane::Held(0);
-        taken.extend(paces.iter().filter_map(|pace| pace.try_enter_in_turn(lane)));
+    for _ in 0..2 * LANE {
+        taken.push(pace.enter_in_turn(0).await);
     }
-    assert_eq!(taken.len(), 2 * LANE);
     let late = slow(&shares);
-    let first = late.enter_in_turn(1).await;
-    assert!(futures_util::poll!(Box::pin(late.enter_in_turn(1))).is_pending());
-    taken.truncate(LANE);
-    assert!(futures_util::poll!(Box::pin(late.enter_in_turn(1))).is_ready());
-    drop(first);
+    let (mut first, mut second) =
+        (Box::pin(late.enter_in_turn(1)), Box::pin(pace.enter_in_turn(0)));
+    assert!(futures_util::poll!(&mut first).is_pending());
+    assert!(futures_util::poll!(&mut second).is_pending());
+    drop(taken.pop());
+    assert!(futures_util::poll!(&mut second).is_pending());
+    assert!(futures_util::poll!(&mut first).is_ready());
 }
 
 /// Goal: a URL is slow that holds more than a sixteenth of a lane for longer than the permit wait,
