@@ -36,7 +36,7 @@ const LOCK_POLL: Duration = Duration::from_secs(1);
 const MAX_AT_ONCE: usize = 128;
 const MAX_BYTES_AT_ONCE: usize = 8 * 1_024 * 1_024;
 const PACED_AT_ONCE: Duration = Duration::from_millis(50);
-/// What was found is acted on after this time, though more may match.
+/// Deliveries that were found are acted on after this time, though more may match.
 const MAX_TAKING: Duration = Duration::from_secs(1);
 
 /// The parking queue.
