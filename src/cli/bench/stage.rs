@@ -9,7 +9,7 @@ use std::{sync::Arc, time::Duration};
 use tokio::{
     net::TcpListener,
     process::Child,
-    time::{Instant, sleep, sleep_until, timeout, timeout_at},
+    time::{sleep, sleep_until, timeout},
 };
 use tokio_util::task::{AbortOnDropHandle, TaskTracker};
 
@@ -39,10 +39,12 @@ const WARM_UP_PER_ENDPOINT: u32 = 4;
 /// Publishes under way at once: more than a broker needs to be kept busy.
 const PUBLISHES_AT_ONCE: usize = 128;
 const PUBLISHED_BYTES_AT_ONCE: usize = 64 * 1_024 * 1_024;
+/// Until the workers deliver.
+const START_DEADLINE: Duration = Duration::from_secs(60);
 /// For the last confirms.
 const END_DEADLINE: Duration = Duration::from_secs(10);
 const POLL: Duration = Duration::from_millis(100);
-const NOTHING_DELIVERED: &str = "nothing was delivered in time; give it more --duration";
+const NOTHING_DELIVERED: &str = "nothing was delivered within a minute; the log says why";
 
 pub(super) fn failed(why: impl Into<String>) -> Failure {
     Failure::Bench(why.into())
@@ -58,7 +60,7 @@ pub(super) async fn measure(
     load: &Load,
     output: &Output<'_>,
 ) -> Result<Figures, Failure> {
-    let (settings, deadline) = (&sandbox.settings, Instant::now() + load.duration);
+    let settings = &sandbox.settings;
     let services = Services::open(settings.clone()).await.map_err(Failure::Start)?;
     let connected = services.broker.connect_to_publish().await;
     connected.map_err(|error| sandbox::refused(&settings.broker.prefix, error))?;
@@ -69,9 +71,9 @@ pub(super) async fn measure(
     let processes = workers.iter().filter_map(Child::id).collect();
     let bar = Progress::scanning(output, "deliveries");
     let measuring = Box::pin(async {
-        let stage = timeout_at(deadline, Stage::start(&services, load, processes)).await;
+        let stage = timeout(START_DEADLINE, Stage::start(&services, load, processes)).await;
         let stage = stage.map_err(|_elapsed| failed(NOTHING_DELIVERED))??;
-        stage.measure(deadline, &bar).await
+        stage.measure(&bar).await
     });
     let measured = tokio::select! {
         measured = measuring => measured,
@@ -157,9 +159,9 @@ impl<'a> Stage<'a> {
         Ok(stage)
     }
 
-    async fn measure(mut self, deadline: Instant, bar: &Progress) -> Result<Measured, Failure> {
+    async fn measure(mut self, bar: &Progress) -> Result<Measured, Failure> {
         let (cpu, busy) = (self.workers_cpu(), usage::busy());
-        let published = timeout_at(deadline, self.publish_all(bar)).await;
+        let published = timeout(self.load.duration, self.publish_all(bar)).await;
         let complete = published.is_ok();
         published.unwrap_or(Ok(()))?;
         let measured = Measured {

@@ -92,7 +92,7 @@ async fn afterwards_the_broker_has_what_it_had_before() {
     let reported = home.run(&["bench", "--events", "400"]).done();
     assert!(reported.contains("deliveries per second: 400 of 400 events"), "{reported}");
     assert_eq!(objects(&node).await, before, "after a run to the end");
-    let reported = home.run(&["bench", "--rate", "100", "--duration", "5s"]).done();
+    let reported = home.run(&["bench", "--rate", "100", "--duration", "2s"]).done();
     assert!(reported.contains("; ended by --duration"), "{reported}");
     assert_eq!(objects(&node).await, before, "after --duration");
 
