@@ -60,8 +60,13 @@ async fn what_the_broker_refuses_fails_alone() {
     node.ctl(&["set_topic_permissions", "guest", &events, "^(?!denied)", ".*"]).await;
     let broker = broker(&corner, &corner.url);
 
+    // The broker's words about these are cut off, or could be about a topic that is allowed.
+    let long = format!("denied.{}", "x".repeat(230));
+    let forged = "denied access to topic 'fine";
     let messages = (0..MESSAGES).map(|number| {
         let (topic, bytes) = match number {
+            7 => (long.as_str(), 10),
+            57 => (forged, 10),
             _ if number % 50 == 7 => ("denied", 10),
             _ if number % 50 == 13 => ("fine", 3_001),
             _ => ("fine", 1_000),
@@ -163,5 +168,41 @@ async fn a_denied_topic_has_its_neighbours_sent_twice_at_most_once() {
     let publisher = Publisher::new(&corner).await;
     let stored = publisher.depth(&corner.topology.names().primary()).await;
     assert!((ROUNDS * NEIGHBOURS..=(ROUNDS + 1) * NEIGHBOURS).contains(&stored), "{stored}");
+    broker.close().await;
+}
+
+/// Goal: a topic that is denied keeps no others waiting. Method: many messages for one that is known to
+/// be denied, mixed with others; the channels that end are counted.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_denied_topic_ends_few_channels() {
+    const MESSAGES: usize = 500;
+    let node = Node::start("starving").await;
+    let corner = Corner::at(node.url.clone(), &[]);
+    let events = corner.topology.names().events();
+    node.ctl(&["set_topic_permissions", "guest", &events, "^(?!denied)", ".*"]).await;
+    let broker = broker(&corner, &corner.url);
+    broker.connect_to_publish().await.expect("it connects");
+    let denied = || (event("first", "denied", 10), Route::Events);
+    let first = publish_at_once(&broker, vec![denied()]).await.remove(0);
+    assert!(first.is_err_and(|error| error.is_denied()));
+
+    let ended = async || {
+        let counters = "[{_, _, _, _, Closed, _, _, _}] = \
+             ets:lookup(connection_churn_metrics, node()), io:format(\"~p\", [Closed]).";
+        let printed = node.ctl(&["eval", counters]).await;
+        let digits = printed.split(|it: char| !it.is_ascii_digit()).next();
+        digits.and_then(|it| it.parse::<usize>().ok()).expect("a number")
+    };
+    let before = ended().await;
+    let messages = (0..MESSAGES).map(|number| {
+        let topic = if number % 2 == 0 { "denied" } else { "fine" };
+        (event(&number.to_string(), topic, 10), Route::Events)
+    });
+    let results = publish_at_once(&broker, messages.collect()).await;
+    let during = ended().await - before;
+    for (number, result) in results.into_iter().enumerate() {
+        assert_eq!(result.is_ok(), number % 2 == 1, "{number}: {result:?}");
+    }
+    assert!((1..=MESSAGES / 20).contains(&during), "{during} channels ended");
     broker.close().await;
 }

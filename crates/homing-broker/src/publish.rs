@@ -59,7 +59,7 @@ impl Route {
 }
 
 /// Exchange and routing key of a publish.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Address {
     pub(super) exchange: String,
     pub(super) routing_key: String,

@@ -26,15 +26,12 @@ use super::{
     connection::ManagedConnection,
     error::BrokerError,
     frame,
-    group::{Committed, Divided, Job, Publish, Suspects, commit, divide},
+    group::{Committed, Divided, Job, Publish, Suspects, commit, divide, take},
 };
 
 /// Groups for one queue that are under way at once. One, two and four cost the same CPU; with one,
 /// 16 publishes at once are slower than over channels of their own.
 const PUBLISHERS: usize = 2;
-/// Bounds of a group; one message may be larger.
-const MAX_MESSAGES: usize = 256;
-const MAX_BYTES: usize = 4 * 1_024 * 1_024;
 
 /// Publishes messages in groups.
 pub(super) struct Publishers {
@@ -42,7 +39,6 @@ pub(super) struct Publishers {
     channels: Channels,
     connection: Arc<ManagedConnection>,
     confirm_deadline: Duration,
-    /// These go alone.
     suspects: Suspects,
     tasks: TaskTracker,
     closing: CancellationToken,
@@ -125,12 +121,18 @@ impl Publishers {
         patient: bool,
     ) -> Result<(), BrokerError> {
         let deadline = self.confirm_deadline;
-        let step = publish.step();
+        let (step, bytes) = (publish.step(), publish.body.len());
         let mut ticket = self.enqueue(publish);
         let mut was_taken = false;
         loop {
             match timeout(deadline, &mut ticket.reply).await {
-                Ok(answer) => return answer.unwrap_or(Err(BrokerError::Closed)),
+                Ok(answer) => {
+                    let answer = answer.unwrap_or(Err(BrokerError::Closed));
+                    if answer.is_ok() {
+                        self.suspects.took(bytes);
+                    }
+                    return answer;
+                }
                 Err(_elapsed) if patient && self.is_blocked() => {}
                 Err(_elapsed) if ticket.withdraw() => {
                     let step = format!("waiting for its turn before {step}");
@@ -198,20 +200,7 @@ impl Publishers {
         place: OwnedSemaphorePermit,
     ) -> Option<(OwnedSemaphorePermit, Vec<Job>)> {
         let mut waiting = self.waiting.lock();
-        let jobs = &mut waiting.lines.get_mut(queue)?.jobs;
-        let (mut group, mut bytes) = (Vec::new(), 0_usize);
-        while let Some((_, next)) = jobs.front() {
-            bytes = bytes.saturating_add(next.publish.body.len());
-            let is_full = group.len() >= MAX_MESSAGES || bytes > MAX_BYTES;
-            let is_suspect = self.suspects.contains(&next.publish);
-            if !group.is_empty() && (is_full || is_suspect) {
-                break;
-            }
-            group.extend(jobs.pop_front().map(|(_, job)| job));
-            if is_suspect {
-                break;
-            }
-        }
+        let group = take(&mut waiting.lines.get_mut(queue)?.jobs, &self.suspects);
         if group.is_empty() {
             // While the messages are locked: another is either seen here or finds the place free.
             drop(place);

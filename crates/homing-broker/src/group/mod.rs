@@ -49,11 +49,14 @@ use super::{
 
 mod divide;
 mod suspects;
+mod take;
 #[cfg(test)]
 mod tests;
+mod words;
 
 pub(super) use divide::{Divided, divide};
 pub(super) use suspects::Suspects;
+pub(super) use take::take;
 
 /// A message to publish.
 #[derive(Clone, Debug)]

@@ -1,5 +1,5 @@
-//! Messages that the broker will probably refuse again. One that ends its channel has its whole
-//! group sent twice, so they go alone.
+//! Messages that the broker will probably refuse again. One that ends its channel has the rest of
+//! its group sent twice, so they go without others.
 
 use std::{
     collections::VecDeque,
@@ -10,38 +10,41 @@ use std::{
 use parking_lot::Mutex;
 use tokio::time::Instant;
 
-use super::Publish;
-use crate::{error::BrokerError, publish::Address};
+use super::{Publish, words::Reach};
+use crate::error::BrokerError;
 
-/// Addresses that are remembered; beyond that the oldest are forgotten.
+/// Denials that are remembered; beyond that the oldest are forgotten.
 const MAX_DENIED: usize = 64;
-/// An address is remembered for this long: what is denied is published again within seconds.
+/// A denial is remembered for this long: what is denied is published again within seconds.
 const REMEMBERED: Duration = Duration::from_secs(60);
 
 /// Sizes and addresses that the broker has refused.
-#[derive(Default)]
 pub(crate) struct Suspects {
-    /// The size of the smallest message that was too large for the broker; 0: none was.
+    /// The size of the smallest message that was too large for the broker.
     too_large: AtomicUsize,
-    /// Addresses to which this account may not publish, and when that was last said.
-    denied: Mutex<VecDeque<(Address, Instant)>>,
+    /// Where this account may not publish, and when that was last said.
+    denied: Mutex<VecDeque<(Reach, Instant)>>,
     /// True if there may be any, so that ordinary messages need no lock.
     any_denied: AtomicBool,
+}
+
+impl Default for Suspects {
+    fn default() -> Self {
+        let too_large = AtomicUsize::new(usize::MAX);
+        Self { too_large, denied: Mutex::default(), any_denied: AtomicBool::default() }
+    }
 }
 
 impl Suspects {
     /// Notes that the broker refused a message.
     pub(crate) fn note(&self, publish: &Publish, error: &BrokerError) {
         if error.is_final() {
-            let bytes = publish.body.len().max(1);
-            let noted = self.too_large.load(Ordering::Relaxed);
-            if noted == 0 || bytes < noted {
-                self.too_large.store(bytes, Ordering::Relaxed);
-            }
+            self.too_large.fetch_min(publish.body.len(), Ordering::Relaxed);
         } else if error.is_denied() {
+            let noted = Reach::of(error, &publish.address);
             let mut denied = self.denied.lock();
-            denied.retain(|(address, _)| *address != publish.address);
-            denied.push_back((publish.address.clone(), Instant::now()));
+            denied.retain(|(reach, _)| *reach != noted);
+            denied.push_back((noted, Instant::now()));
             if denied.len() > MAX_DENIED {
                 denied.pop_front();
             }
@@ -49,17 +52,26 @@ impl Suspects {
         }
     }
 
-    /// Returns true if the broker will probably refuse `publish`.
-    pub(crate) fn contains(&self, publish: &Publish) -> bool {
-        let too_large = self.too_large.load(Ordering::Relaxed);
-        too_large > 0 && publish.body.len() >= too_large
-            || self.any_denied.load(Ordering::Relaxed) && self.is_denied(&publish.address)
+    /// Notes that the broker took a message of this size.
+    pub(crate) fn took(&self, bytes: usize) {
+        if bytes >= self.too_large.load(Ordering::Relaxed) {
+            self.too_large.store(usize::MAX, Ordering::Relaxed);
+        }
     }
 
-    fn is_denied(&self, address: &Address) -> bool {
+    /// Returns true if the broker has refused a message of this size.
+    pub(super) fn is_too_large(&self, publish: &Publish) -> bool {
+        publish.body.len() >= self.too_large.load(Ordering::Relaxed)
+    }
+
+    /// Where the broker will probably deny a publish.
+    pub(super) fn denied(&self) -> Vec<Reach> {
+        if !self.any_denied.load(Ordering::Relaxed) {
+            return Vec::new();
+        }
         let mut denied = self.denied.lock();
         denied.retain(|(_, at)| at.elapsed() < REMEMBERED);
         self.any_denied.store(!denied.is_empty(), Ordering::Relaxed);
-        denied.iter().any(|(one, _)| one == address)
+        denied.iter().map(|(reach, _)| reach.clone()).collect()
     }
 }
