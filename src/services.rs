@@ -117,6 +117,7 @@ impl Services {
 
     /// Closes what was opened.
     pub async fn close(&self) {
+        self.parking.finish().await;
         self.broker.close().await;
         self.store.close().await;
     }

@@ -56,6 +56,7 @@ pub(super) async fn run(
         Checked::Act(act) => act.run(&parking, stopped, output).await,
         Checked::Export(export) => export.run(&parking, output).await,
     };
+    parking.finish().await;
     broker.close().await;
     ended
 }

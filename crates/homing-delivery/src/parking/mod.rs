@@ -15,7 +15,8 @@ use std::{ops::ControlFlow, panic::resume_unwind, time::Duration};
 
 use futures_util::future::join_all;
 use serde::Serialize;
-use tokio::time::{Instant, Interval, MissedTickBehavior, interval, sleep};
+use tokio::time::{Instant, Interval, MissedTickBehavior, interval, sleep, timeout};
+use tokio_util::task::TaskTracker;
 use tracing::info;
 
 use homing_broker::{Broker, Route, error::BrokerError, queue_scan::QueueScan};
@@ -31,6 +32,8 @@ pub use self::{
 /// A scan waits this long for another one to finish.
 const LOCK_WAIT: Duration = Duration::from_secs(10);
 const LOCK_POLL: Duration = Duration::from_secs(1);
+/// For the actions under way at the end.
+const FINISH_DEADLINE: Duration = Duration::from_secs(10);
 /// Messages that are acted on at once: as many as one group of publishes takes, or as come in this
 /// time where there is a pace.
 const MAX_AT_ONCE: usize = 128;
@@ -43,6 +46,8 @@ const MAX_TAKING: Duration = Duration::from_secs(1);
 #[derive(Clone)]
 pub struct Parking {
     broker: Broker,
+    /// The actions under way.
+    acting: TaskTracker,
     /// The minimum time between two messages that are acted on.
     pace: Option<Duration>,
 }
@@ -112,14 +117,20 @@ impl Parking {
     /// The parking queue of `broker`.
     #[must_use]
     pub fn new(broker: Broker) -> Self {
-        Self { broker, pace: None }
+        Self { broker, acting: TaskTracker::new(), pace: None }
     }
 
     /// A copy that acts on at most so many messages per second.
     #[must_use]
     pub fn paced(&self, max_per_second: u32) -> Self {
         let pace = Some(Duration::from_secs(1) / max_per_second.max(1));
-        Self { broker: self.broker.clone(), pace }
+        Self { pace, ..self.clone() }
+    }
+
+    /// Waits for the actions under way, for ten seconds at most.
+    pub async fn finish(&self) {
+        self.acting.close();
+        let _elapsed = timeout(FINISH_DEADLINE, self.acting.wait()).await;
     }
 
     /// Lists up to `limit` parked messages that match, in the order in which they were parked. The
@@ -211,12 +222,13 @@ impl Parking {
         'scan: while let Some(Matched { entries, .. }) = matches.next(go_on).await? {
             let mut entries = entries.into_iter();
             while let Some(entry) = entries.next() {
-                if each(entry).is_break() {
-                    if entries.len() > 0 {
-                        matches.cut();
-                    }
-                    break 'scan;
+                if each(entry).is_continue() {
+                    continue;
                 }
+                if entries.len() > 0 {
+                    matches.cut();
+                }
+                break 'scan;
             }
         }
         Ok(matches.end().await)
@@ -302,18 +314,17 @@ impl Parking {
         let (mut taken, mut bytes, began) = (Vec::new(), 0_usize, Instant::now());
         while taken.len() < most.clamp(1, MAX_AT_ONCE) && bytes < MAX_BYTES_AT_ONCE {
             let has_some = !taken.is_empty();
-            let progress = |tally| match on_progress(tally) {
-                ControlFlow::Continue(()) if has_some && began.elapsed() >= MAX_TAKING => {
-                    ControlFlow::Break(())
-                }
-                progress => progress,
+            let progress = |tally| {
+                on_progress(tally)?;
+                let is_late = has_some && began.elapsed() >= MAX_TAKING;
+                if is_late { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
             };
-            let Some(matched) = matches.next(progress).await? else { break };
+            let Some(found) = matches.next(progress).await? else { break };
             if let Some(pace) = &mut pace {
                 pace.tick().await;
             }
-            bytes = bytes.saturating_add(matched.body_bytes());
-            taken.push(matched);
+            bytes = bytes.saturating_add(found.body_bytes());
+            taken.push(found);
         }
         Ok(taken)
     }
@@ -327,7 +338,7 @@ impl Parking {
         taken: Vec<Matched>,
     ) -> (Matches, u32, Result<(), BrokerError>) {
         let parking = self.clone();
-        let acting = tokio::spawn(async move {
+        let acting = self.acting.spawn(async move {
             let acting = taken.iter().map(|one| parking.act_on(action, matches.scan(), one));
             let results = join_all(acting).await;
             let done = taken.iter().zip(&results).filter(|(_, result)| result.is_ok());
