@@ -9,7 +9,10 @@ use std::{
     time::Duration,
 };
 
-use tokio::{sync::Semaphore, time::Instant};
+use tokio::{
+    sync::Semaphore,
+    time::{Instant, timeout},
+};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::{Context, intake};
@@ -188,6 +191,9 @@ pub(super) async fn session(
     session.drain(context, stopped?).await
 }
 
+/// The prefetch is adapted this often at least: what it was at first may be all in flight.
+const ADAPT_INTERVAL: Duration = Duration::from_millis(500);
+
 /// A consumer, and the work of its messages.
 struct Session {
     lane: Lane,
@@ -209,8 +215,10 @@ impl Session {
     ) -> Result<Option<Instant>, BrokerError> {
         loop {
             self.consumer.adapt().await?;
-            let next = match stop.run_until_cancelled(self.consumer.next()).await {
-                Some(next) => next?,
+            let next = timeout(ADAPT_INTERVAL, self.consumer.next());
+            let next = match stop.run_until_cancelled(next).await {
+                Some(Ok(next)) => next?,
+                Some(Err(_elapsed)) => continue,
                 None => return Ok(Some(Instant::now())),
             };
             let Some(taken) = next else { return Ok(None) };
