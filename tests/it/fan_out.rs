@@ -1,6 +1,6 @@
 //! An event for many subscriptions travels in few messages, and each delivery has a fate of its own.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use homing::history::History;
 use homing_broker::{Message, Recipients, Route};
@@ -142,7 +142,8 @@ async fn a_group_that_the_broker_parks_is_replayed_for_each_subscription() {
     let entries = installation.parked().await;
     assert_eq!(entries.iter().filter_map(|entry| entry.subscription_id).collect::<Vec<_>>(), ids);
     assert!(entries.iter().all(|entry| entry.reason.as_str() == "rejected_by_broker"));
-    let history = History::new(installation.parts.store.clone(), installation.parts.broker.clone());
+    let history =
+        History::new(Arc::clone(&installation.parts.store), installation.parts.broker.clone());
     let explanation = history.explain("e", None, true).await.expect("the store answers");
     assert!(explanation.deliveries.iter().all(|timeline| timeline.state == "parked"));
     assert_eq!(explanation.deliveries.len(), SUBSCRIPTIONS);

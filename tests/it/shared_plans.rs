@@ -29,7 +29,7 @@ fn waits() -> Vec<Duration> {
 
 fn route(number: u32) -> Route {
     let queue = usize::try_from(number % QUEUES).expect("few");
-    Route::Wait(waits()[queue])
+    Route::Wait(*waits().get(queue).expect("a wait for each queue"))
 }
 
 async fn published(corner: &Corner) -> u32 {

@@ -72,14 +72,14 @@ async fn slow_urls_leave_the_lane_to_others() {
 
     let publisher = site.publisher().await;
     let mut clock = interval(Duration::from_millis(20));
-    let mut published = Vec::new();
+    let mut times = Vec::new();
     for tick in 0..TICKS {
         clock.tick().await;
         for number in 3 * tick..3 * tick + 3 {
             let topic = format!("slow.{}", number % SLOW);
             publisher.publish(Raw::new(&topic, &format!("s{number}"), "{}")).await;
         }
-        published.push(Instant::now());
+        times.push(Instant::now());
         publisher.publish(Raw::new("quick", &format!("q{tick}"), tick.to_string())).await;
     }
     quick.wait_for(TICKS).await;
@@ -92,7 +92,7 @@ async fn slow_urls_leave_the_lane_to_others() {
         .iter()
         .map(|request| {
             let tick: usize = String::from_utf8_lossy(&request.body).parse().expect("a number");
-            request.at - published[tick]
+            request.at - times[tick]
         })
         .collect();
     late.sort();

@@ -234,10 +234,8 @@ async fn kept(corner: &Corner) -> Vec<Kept> {
 }
 
 fn text(value: &AMQPValue) -> Option<String> {
-    match value {
-        AMQPValue::LongString(text) => Some(text.to_string()),
-        _ => None,
-    }
+    let AMQPValue::LongString(text) = value else { return None };
+    Some(text.to_string())
 }
 
 #[cfg(test)]
