@@ -222,7 +222,7 @@ fn because(reason: ParkReason) -> &'static str {
         ParkReason::CircuitOpen => "the schedule ended before its circuit closed again",
         ParkReason::Frozen => "its URL is frozen",
         ParkReason::EndpointSlow => {
-            "the schedule ended while its endpoint took less than what came for it"
+            "the schedule ended before its endpoint, which was slow when it came, took it"
         }
         ParkReason::Gone => "the endpoint answered 410 Gone",
         ParkReason::Cancelled => "its handler cancelled it",

@@ -81,7 +81,8 @@ impl CircuitBreakers {
     }
 
     /// The messages parked because of the circuit of `url`: deliveries to it that were due while it
-    /// was frozen, or open until the end of the schedule.
+    /// was frozen, or open until the end of the schedule, or that were held because the URL was slow
+    /// when they came.
     ///
     /// # Errors
     ///

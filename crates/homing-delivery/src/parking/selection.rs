@@ -37,7 +37,8 @@ pub struct Selection {
     /// Parked before this instant, Unix ms.
     #[serde(deserialize_with = "parsed")]
     pub parked_before_ms: Option<UnixMillis>,
-    /// Parked because the circuit was open or frozen for one of these subscriptions.
+    /// Parked because its URL was slow, or its circuit open or frozen, for one of these
+    /// subscriptions.
     #[serde(skip)]
     pub held_for: Option<BTreeSet<SubscriptionId>>,
 }
@@ -72,7 +73,8 @@ impl Selection {
                 .as_ref()
                 .is_none_or(|pattern| topic.as_ref().is_some_and(|topic| pattern.matches(topic)))
             && self.held_for.as_ref().is_none_or(|subscriptions| {
-                matches!(entry.reason, ParkReason::Frozen | ParkReason::CircuitOpen)
+                use ParkReason::{CircuitOpen, EndpointSlow, Frozen};
+                matches!(entry.reason, Frozen | CircuitOpen | EndpointSlow)
                     && entry.subscription_id.is_some_and(|id| subscriptions.contains(&id))
             })
     }
@@ -118,5 +120,18 @@ mod tests {
         assert!(!select(json!({"event": "e2"})));
         assert!(!select(json!({"parked_after_ms": "1001"})));
         assert!(!select(json!({"parked_before_ms": "1000"})));
+    }
+    /// Goal: what is replayed with an endpoint is all that waited for it in vain, and nothing else.
+    #[test]
+    fn what_waited_for_its_endpoint_is_held_for_its_subscription() {
+        let held_for = entry().subscription_id.map(|id| [id].into());
+        let selection = Selection { held_for, ..Selection::default() };
+        let waited = ParkReason::ALL
+            .into_iter()
+            .filter(|reason| selection.matches(&Entry { reason: *reason, ..entry() }));
+        let expected = [ParkReason::CircuitOpen, ParkReason::Frozen, ParkReason::EndpointSlow];
+        assert_eq!(waited.collect::<Vec<_>>(), expected);
+        let others = Entry { subscription_id: None, reason: ParkReason::Frozen, ..entry() };
+        assert!(!selection.matches(&others));
     }
 }

@@ -4,7 +4,7 @@
 use std::{panic::AssertUnwindSafe, sync::Arc, time::Duration};
 
 use futures_util::FutureExt;
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 
 use super::{
     Context,
@@ -29,6 +29,11 @@ use homing_domain::{
 };
 use homing_store::StoreError;
 use homing_telemetry::log_events;
+
+/// A delivery from a held queue that has waited for its turn for this long goes back to its place.
+/// The broker closes a channel that holds a message for longer than its `consumer_timeout`, by
+/// default half an hour.
+const LONGEST_TURN: Duration = Duration::from_secs(600);
 
 /// A delivery, and everything needed to attempt it.
 pub(super) struct Task<'a> {
@@ -76,7 +81,7 @@ pub(super) async fn attempt(context: &Context, pending: PendingDelivery) -> bool
         // Dropped, the receipt gives the message back.
         return false;
     }
-    dispatch(context, disposition, receipt).await;
+    dispatch(context, &delivery, disposition, receipt).await;
     running.done();
     is_attempted
 }
@@ -178,11 +183,11 @@ async fn admit(context: &Context, task: &Task<'_>, turn: Turn) -> Result<Admitte
         // What is held keeps its place for its turn.
         let (over, is_shared) = (context.slots.session(slot), context.slots.is_shared(slot));
         let permit = Box::pin(context.limits.enter_in_turn(&gate, slot, rate_limit, is_shared));
-        return match over.run_until_cancelled(permit).await {
-            Some(Some(permit)) => Ok(Admitted::Ordinary(permit)),
+        return match over.run_until_cancelled(timeout(LONGEST_TURN, permit)).await {
+            Some(Ok(Some(permit))) => Ok(Admitted::Ordinary(permit)),
             // Others wait behind it.
-            Some(None) if is_shared => Err(throttled()),
-            Some(None) | None => Err(Disposition::stay_held()),
+            Some(Ok(None)) if is_shared => Err(throttled()),
+            Some(Ok(None) | Err(_)) | None => Err(Disposition::stay_held()),
         };
     }
     if let Some(held) = held_if_slow(context, task, &gate).await {
@@ -192,14 +197,18 @@ async fn admit(context: &Context, task: &Task<'_>, turn: Turn) -> Result<Admitte
         return Ok(Admitted::Ordinary(permit));
     }
     // That may have been once too often.
-    let held = held_if_slow(context, task, &gate).await;
-    Err(held.unwrap_or_else(throttled))
+    if let Some(held) = held_if_slow(context, task, &gate).await {
+        return Err(held);
+    }
+    let held = NotAdmitted::new(message, delivery, schedule, HoldReason::EndpointSlow);
+    let has_to_end = gate.is_slow(rate_limit.is_some()) && held.is_over();
+    Err(if has_to_end { held.disposition(None).of(subscription) } else { throttled() })
 }
 
 /// Holds a delivery to a slow URL; `None`: the URL is not slow, has no slot, or the delivery has
 /// waited for as long as its schedule is long.
 async fn held_if_slow(context: &Context, task: &Task<'_>, gate: &Gate) -> Option<Disposition> {
-    if !gate.is_slow() {
+    if !gate.is_slow(task.subscription.spec.rate_limit.is_some()) {
         return None;
     }
     if gate.has_slowed() {
@@ -345,12 +354,23 @@ fn follow(task: &Task<'_>, attempt: &Attempt, verdict: Verdict) -> Disposition {
 }
 
 /// Publishes what follows, then settles the message.
-async fn dispatch(context: &Context, disposition: Disposition, receipt: Receipt) {
+async fn dispatch(
+    context: &Context,
+    delivery: &Delivery,
+    disposition: Disposition,
+    receipt: Receipt,
+) {
+    let is_slow = disposition.is_slow();
     let over = |(message, route): (Message, Route)| (message.outgoing().over(route), route);
     let Disposition { next, otherwise, .. } = disposition;
     match (next.map(over), otherwise.map(|otherwise| over(*otherwise))) {
         (Some(next), Some(otherwise)) => {
-            Box::pin(settle_or_else(&context.broker, next, otherwise, receipt)).await;
+            let settling = Box::pin(settle_or_else(&context.broker, next, otherwise, receipt));
+            match (settling.await, is_slow) {
+                (true, true) => log_events::held_as_slow(delivery),
+                (false, true) => log_events::throttled(),
+                (_, false) => {}
+            }
         }
         (Some(next), None) => Box::pin(settle(&context.broker, [next], receipt)).await,
         (None, _) => receipt.settle(),

@@ -107,6 +107,12 @@ impl Disposition {
         matches!(reason, Some(SkipReason::StaysHeld))
     }
 
+    /// True if the delivery is kept from its endpoint because that is slow.
+    pub(super) fn is_slow(&self) -> bool {
+        let reason = self.skipped.as_ref().map(|skipped| &skipped.reason);
+        matches!(reason, Some(SkipReason::EndpointSlow))
+    }
+
     /// Adds the URL of the delivery's subscription.
     pub(super) fn of(mut self, subscription: &Subscription) -> Self {
         if let Some(skipped) = &mut self.skipped {
@@ -174,8 +180,9 @@ impl<'a> NotAdmitted<'a> {
         self.left.is_zero()
     }
 
-    /// Holds it in the queue of `slot`; without one, it waits at its own step once more, is parked
-    /// if the circuit is frozen, or throttled if the endpoint is slow.
+    /// Holds it in the queue of `slot`; without one, it waits at its own step once more, or is
+    /// throttled if the endpoint is slow. It is parked if it has waited for as long as its schedule
+    /// is long, or the circuit is frozen.
     pub(super) fn disposition(self, slot: Option<u16>) -> Disposition {
         let reason = self.reason.skipped();
         let without = self.without_slot();
@@ -189,8 +196,8 @@ impl<'a> NotAdmitted<'a> {
     fn without_slot(&self) -> (Message, Route) {
         let Self { message, delivery, schedule, progress, .. } = self;
         let wait = match self.reason {
-            HoldReason::EndpointSlow => return throttled(message, delivery),
-            HoldReason::CircuitFrozen => None,
+            HoldReason::EndpointSlow if !self.is_over() => return throttled(message, delivery),
+            HoldReason::EndpointSlow | HoldReason::CircuitFrozen => None,
             HoldReason::CircuitOpen => schedule.wait_at(progress.step),
         };
         match wait.filter(|_| !self.is_over()) {

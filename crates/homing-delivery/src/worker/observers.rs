@@ -122,8 +122,9 @@ impl Observers {
             // none.
             SkipReason::RetryAfter(remaining) => log_events::waits_on(delivery, *remaining),
             SkipReason::Throttled => log_events::throttled(),
-            SkipReason::EndpointSlow => log_events::held_as_slow(delivery),
-            SkipReason::SubscriptionDeleted
+            // Counted when its queue has taken it.
+            SkipReason::EndpointSlow
+            | SkipReason::SubscriptionDeleted
             | SkipReason::Undecided(_)
             | SkipReason::CircuitFrozen
             | SkipReason::StaysHeld => {}

@@ -18,25 +18,31 @@ const HELD_PAUSE: Duration = Duration::from_millis(200);
 
 /// As [`settle`] with one copy, or with `otherwise` if the queue of `copy` refuses it or does not
 /// answer: the queue of one URL may be full, and deliveries to others need the place in the lane.
+/// Returns true if the broker has taken `copy`.
 pub(super) async fn settle_or_else(
     broker: &Broker,
     copy: (Outgoing, Route),
     otherwise: (Outgoing, Route),
     receipt: Receipt,
-) {
+) -> bool {
     let (message, route) = &copy;
     for _ in 0..HELD_TRIES {
         match broker.publish_patiently(message, *route).await {
-            Ok(()) => return receipt.settle(),
+            Ok(()) => {
+                receipt.settle();
+                return true;
+            }
             Err(BrokerError::Nacked { .. }) => break,
             Err(error) if error.is_final() => {
                 log_events::refused_by_broker(message.id(), &error);
-                return receipt.reject();
+                receipt.reject();
+                return false;
             }
             Err(_connection) => tokio::time::sleep(HELD_PAUSE).await,
         }
     }
     settle(broker, [otherwise], receipt).await;
+    false
 }
 
 /// Publishes and waits for the confirms, then acks. Never the other way round.

@@ -4,8 +4,8 @@
 //! publish, and nothing counts against it. So does each delivery to a URL that takes less than what
 //! comes for it ([`super::pace`]): one publish, instead of a place in a lane that others need. It
 //! leaves the queue as soon as its endpoint can take it: as a probe while the circuit is open, in
-//! its turn while it is closed. A *slot* ([`slots`]), a row of the store, says which queue is whose;
-//! [`queue`] takes messages out of one queue.
+//! its turn while it is closed, about in the order in which it came. A *slot* ([`slots`]), a row of
+//! the store, says which queue is whose; [`queue`] takes messages out of one queue.
 //!
 //! A slot is its URL's, whatever the state of that: one that is slow, open, and slow again keeps it.
 //! It is given back when its queue was empty for half a minute and no worker puts anything into it.
@@ -25,7 +25,7 @@
 //! | a slot is given back while a publish to it is under way | as the first line |
 //! | no slot is free, or the store is away | the delivery waits on the ladder, at its own step, again and again; frozen, it is parked; slow, it goes to the shared queue, or is throttled |
 //! | the held queue is full, or its leader is away | it refuses the publish: the ladder, or parked, as without a slot |
-//! | the held queue is missing | the broker routes the publish to the unrouted queue, which is emptied to where the message was to go once the topology is declared again |
+//! | the held queue is missing | the broker routes the publish to the unrouted queue, which is emptied to where the message was to go once the topology is declared again; the slot is given back meanwhile |
 //! | a worker dies while it empties a queue | the broker has what was not acked again, at the head |
 //! | the circuit opens again meanwhile | the worker cancels its consumer; what it has not begun with goes back to the head of the queue, uncharged, at most twice [`crate::settings::EndpointSettings::max_concurrency`] per worker; what is in flight ends as any attempt |
 //! | a worker does not know yet that the circuit opened | its attempts count as those that were in flight |
@@ -36,7 +36,8 @@
 //! | what is held waits for longer than its schedule is long | the broker parks it, with the reason for which it came |
 //! | a URL is slow for one worker and not for another | each decides for what it takes: from one worker the deliveries come directly, from the other by the queue |
 //! | it is slow no more, and its queue is not empty | new deliveries come directly, beside what is held; both wait for the same permits, in turn |
-//! | more URLs are slow than half of the slots | those without one share the last queue, which no URL has and which is always emptied; what is in it waits for a permit for as long as in a lane, and is throttled then. Of fewer than 16 queues, none is shared: they share what is left of half of each lane, and the rest is throttled |
+//! | a delivery waits for its turn for longer than ten minutes | it goes back to the head of the queue, before the broker closes the channel |
+//! | half of the slots are those of URLs whose circuit is closed | no other slow URL takes one; those without one share the last queue, which no URL has and which is always emptied; what is in it waits for a permit for as long as in a lane, and is throttled then. Of fewer than 16 queues, none is shared: they share what is left of half of each lane, and the rest is throttled |
 
 mod queue;
 mod slots;
@@ -52,8 +53,8 @@ use super::Context;
 pub(super) use slots::Slots;
 
 /// The slot for deliveries to a slow URL: its own, or the shared one. `None`: there is no shared one.
-/// URLs whose circuits are closed have half of the slots together at most, so that there are others
-/// for open and frozen ones.
+/// It takes one only while fewer than half of them are those of URLs whose circuits are closed, so
+/// that there are others for open and frozen ones.
 pub(super) async fn slot_of_slow(context: &Context, url: &EndpointUrl) -> Option<u16> {
     let is_closed = |url: &EndpointUrl| context.circuits.state(url) == CircuitState::Closed;
     context.slots.of_slow(url, is_closed).await.or_else(|| context.slots.share())

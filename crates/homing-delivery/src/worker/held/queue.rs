@@ -29,7 +29,7 @@ pub(super) const CHECK_INTERVAL: Duration = Duration::from_secs(5);
 const PROBE_CHECK_INTERVAL: Duration = Duration::from_millis(500);
 /// A slot is given back when its queue was empty for this long.
 const EMPTY: Duration = Duration::from_secs(30);
-/// A session that got no message for this long ends.
+/// A session that got no message for this long ends, unless what comes is to be taken at once.
 const QUIET: Duration = Duration::from_secs(5);
 /// The shortest time from one look to the next, unless there is news.
 const MIN_INTERVAL: Duration = Duration::from_millis(50);
@@ -128,10 +128,7 @@ async fn look(
         Ok(None) if slot >= topology.held_queues() && context.slots.owned(slot).is_none() => {
             return None;
         }
-        Ok(depth) => {
-            let depth = depth.unwrap_or(Depth { messages: 0, consumers: 0 });
-            act(context, queue, depth, stop).await
-        }
+        Ok(depth) => act(context, queue, depth, stop).await,
         Err(error) => {
             queue.empty_since = None;
             Err(error)
@@ -152,13 +149,17 @@ async fn look(
 async fn act(
     context: &Arc<Context>,
     queue: &mut Queue,
-    depth: Depth,
+    depth: Option<Depth>,
     stop: &CancellationToken,
 ) -> Result<Duration, BrokerError> {
     let (now, slot) = (clock::now(), queue.slot);
     let phase = phase(context, slot);
+    // What comes for a queue that was deleted would come back from the unrouted queue, again and
+    // again: it is no use to its URL.
+    let is_served = depth.is_some() && phase == Phase::Serving;
+    let depth = depth.unwrap_or(Depth { messages: 0, consumers: 0 });
     // A consumer may have messages in flight, which are not counted.
-    if depth.messages > 0 || depth.consumers > 0 || phase == Phase::Serving {
+    if depth.messages > 0 || depth.consumers > 0 || is_served {
         queue.empty_since = None;
     } else if let Some(held) = queue.unused(context.slots.owned(slot)) {
         context.slots.give_back(&held).await;
@@ -201,7 +202,7 @@ async fn empty(
     let end = async {
         tokio::select! {
             () = until_holding(context, *slot, &mut news) => {}
-            () = until_quiet(work) => {}
+            () = until_quiet(context, *slot, work) => {}
         }
     };
     let ended = lane::until_over(session, end, &over).await;
@@ -234,11 +235,12 @@ async fn until_holding(context: &Context, slot: u16, news: &mut watch::Receiver<
     }
 }
 
-async fn until_quiet(work: &lane::InFlight) {
+async fn until_quiet(context: &Context, slot: u16, work: &lane::InFlight) {
     loop {
         let taken = work.taken();
         tokio::time::sleep(QUIET).await;
-        if work.taken() == taken && work.is_idle() {
+        let is_quiet = work.taken() == taken && work.is_idle();
+        if is_quiet && phase(context, slot) != Phase::Serving {
             return;
         }
     }

@@ -22,12 +22,11 @@ use std::{
     time::Duration,
 };
 
-use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
+use governor::{DefaultDirectRateLimiter, Quota, RateLimiter, clock::Clock};
+use tokio::time::{Instant, sleep, timeout};
 
-use tokio::{sync::OwnedSemaphorePermit, time::Instant};
-
-use self::permits::Permits;
-use super::pace::{LanePlace, Pace, Shares};
+use self::permits::{Permits, Taken};
+use super::pace::{LanePlace, Obstacle, Pace, Shares};
 use homing_broker::consume::Lane;
 use homing_domain::{outcome::Outcome, url::EndpointUrl};
 use parking_lot::Mutex;
@@ -51,8 +50,12 @@ pub(super) struct Limits {
 pub(super) struct Gate {
     /// Limits the starts of requests, if a limit is set.
     rate: Mutex<Option<Rate>>,
-    permits: Permits,
+    permits: Arc<Permits>,
     waiting: AtomicUsize,
+    /// Held by the one delivery from held queues that waits for a permit or a place.
+    turn: tokio::sync::Mutex<()>,
+    /// Held by the one that waits for its rate limit, so that others need not wait for it.
+    limited_turn: tokio::sync::Mutex<()>,
     pace: Arc<Pace>,
 }
 
@@ -69,13 +72,19 @@ struct Rate {
     limiter: Arc<DefaultDirectRateLimiter>,
 }
 
+impl RateLimit {
+    /// Between two requests of one worker.
+    fn period(self) -> Duration {
+        let period = Duration::from_secs(1).saturating_mul(self.workers);
+        (period / self.max_per_second.get()).max(Duration::from_nanos(1))
+    }
+}
+
 impl Rate {
     /// One worker's share, evenly spaced: endpoints with limits refuse bursts.
     fn new(limit: RateLimit) -> Self {
-        let RateLimit { max_per_second, workers } = limit;
-        let period = Duration::from_secs(1).saturating_mul(workers) / max_per_second.get();
-        let quota = Quota::with_period(period.max(Duration::from_nanos(1)))
-            .unwrap_or(Quota::per_second(max_per_second));
+        let quota = Quota::with_period(limit.period());
+        let quota = quota.unwrap_or(Quota::per_second(limit.max_per_second));
         Self { limit, limiter: Arc::new(RateLimiter::direct(quota)) }
     }
 }
@@ -84,37 +93,48 @@ impl Rate {
 pub(super) struct Permit {
     gate: Arc<Gate>,
     begun: Instant,
+    _held: Held,
+}
+
+/// A permit and a place for one request; given back when dropped.
+struct Held {
+    _permit: Taken,
     _place: LanePlace,
-    /// Until dropped.
-    held: Option<OwnedSemaphorePermit>,
 }
 
 impl Gate {
     fn new(permits: Permits, shares: &Arc<Shares>) -> Self {
         Self {
             rate: Mutex::default(),
-            permits,
+            permits: Arc::new(permits),
             waiting: 0.into(),
+            turn: tokio::sync::Mutex::default(),
+            limited_turn: tokio::sync::Mutex::default(),
             pace: Arc::new(Pace::new(Arc::clone(shares))),
         }
     }
 
-    /// True if it takes less than what comes for it, or needs much of a lane for it.
-    pub(super) fn is_slow(&self) -> bool {
-        self.pace.is_slow()
+    /// True if a delivery leaves its lane: the URL takes less than what comes for it, or needs much
+    /// of a lane for it; or the delivery `is_limited`, and more of those come than their rate limit
+    /// allows.
+    pub(super) fn is_slow(&self, is_limited: bool) -> bool {
+        self.pace.is_slow() || is_limited && self.pace.is_limited()
     }
 
-    /// True once after it became slow; from then on, its permits follow what it takes.
+    /// True once after it became slow.
     pub(super) fn has_slowed(&self) -> bool {
-        let has_slowed = self.pace.has_slowed();
-        if has_slowed {
-            self.permits.adapt();
-        }
-        has_slowed
+        self.pace.has_slowed()
     }
-}
 
-impl Gate {
+    /// Takes a permit and a place for what comes from the held queue of `slot`, after all who wait
+    /// already. One waits at a time, so that a place or a permit that is given back wakes one.
+    async fn next(&self, slot: u16) -> Option<Held> {
+        let _turn = self.turn.lock().await;
+        let permit = self.permits.take().await?;
+        let place = self.pace.enter_in_turn(slot).await;
+        Some(Held { _permit: permit, _place: place })
+    }
+
     /// The limiter, replaced when the limit or the number of workers has changed.
     fn limiter(&self, limit: RateLimit) -> Arc<DefaultDirectRateLimiter> {
         let mut rate = self.rate.lock();
@@ -153,38 +173,42 @@ impl Limits {
         lane: Lane,
         max_per_second: Option<NonZeroU32>,
     ) -> Option<Permit> {
-        let permit = self.try_enter(gate, lane, max_per_second).await;
-        if permit.is_none() {
-            gate.pace.not_admitted();
-        }
-        permit
+        // It has a place of its lane while it waits for the rate limit, too.
+        let entered = match self.try_enter(gate, lane).await {
+            Some((held, begun)) if self.waits_for_rate(gate, max_per_second).await => {
+                Ok(Permit::new(gate, held, begun))
+            }
+            Some(_) => Err(Obstacle::RateLimit),
+            None => Err(Obstacle::Endpoint),
+        };
+        entered.inspect_err(|obstacle| gate.pace.not_admitted(*obstacle)).ok()
     }
 
-    async fn try_enter(
-        &self,
-        gate: &Arc<Gate>,
-        lane: Lane,
-        max_per_second: Option<NonZeroU32>,
-    ) -> Option<Permit> {
-        let lane_place = gate.pace.enter(lane).await?;
+    /// Takes a place and a permit, and the time when it had both.
+    async fn try_enter(&self, gate: &Arc<Gate>, lane: Lane) -> Option<(Held, Instant)> {
+        let place = gate.pace.enter(lane).await?;
         let permit = if let Some(permit) = gate.permits.try_take() {
             permit
         } else {
             let _place = Place::take(gate, gate.pace.max_waiting(self.max_concurrency))?;
-            let waiting = gate.permits.take();
-            let Ok(waited) = tokio::time::timeout(self.permit_wait, waiting).await else {
+            let Ok(waited) = timeout(self.permit_wait, gate.permits.take()).await else {
                 gate.pace.fell_behind();
                 return None;
             };
             waited?
         };
-        let begun = Instant::now();
-        if let Some(max_per_second) = max_per_second {
-            let limiter = self.limiter(gate, max_per_second);
-            let turn = Box::pin(limiter.until_ready());
-            tokio::time::timeout(self.rate_wait, turn).await.ok()?;
+        Some((Held { _permit: permit, _place: place }, Instant::now()))
+    }
+
+    /// Waits until a rate limit allows a request; false: it does not in time.
+    async fn waits_for_rate(&self, gate: &Gate, max_per_second: Option<NonZeroU32>) -> bool {
+        let Some(max_per_second) = max_per_second else { return true };
+        let limiter = gate.limiter(self.rate_limit(max_per_second));
+        if limiter.check().is_ok() {
+            return true;
         }
-        Some(Permit::new(gate, permit, lane_place, begun))
+        let _limited = gate.pace.limited();
+        timeout(self.rate_wait, Box::pin(limiter.until_ready())).await.is_ok()
     }
 
     /// As [`enter`](Self::enter) for a delivery from the held queue of `slot`, for as long as that
@@ -200,35 +224,44 @@ impl Limits {
         max_per_second: Option<NonZeroU32>,
         is_shared: bool,
     ) -> Option<Permit> {
-        let turn = self.turn(gate, max_per_second);
-        let permit = if is_shared {
-            tokio::time::timeout(self.permit_wait, turn).await.ok()??
-        } else {
-            turn.await?
+        let entering = self.in_turn(gate, slot, max_per_second);
+        tokio::pin!(entering);
+        let patience = match max_per_second {
+            Some(max_per_second) if !is_shared => self.patience(max_per_second),
+            Some(_) | None => self.permit_wait,
         };
-        let place = gate.pace.enter_in_turn(slot).await?;
-        Some(Permit::new(gate, permit, place, Instant::now()))
+        let held = if let Ok(held) = timeout(patience, &mut entering).await {
+            held?
+        } else {
+            let is_limited = max_per_second.is_some() && !gate.permits.are_taken();
+            let obstacle = if is_limited { Obstacle::RateLimit } else { Obstacle::Endpoint };
+            let _late = gate.pace.late(obstacle);
+            if is_shared {
+                return None;
+            }
+            entering.await?
+        };
+        Some(Permit::new(gate, held, Instant::now()))
     }
 
-    /// Takes a permit in the order of those who wait.
-    async fn turn(
+    /// Waits for a place, a permit, and last for the rate limit: what waited for that is sent at
+    /// once, or the requests would be closer to each other than it allows.
+    async fn in_turn(
         &self,
         gate: &Gate,
+        slot: u16,
         max_per_second: Option<NonZeroU32>,
-    ) -> Option<OwnedSemaphorePermit> {
-        // Before the permit, which others need that have no rate limit.
-        if let Some(max_per_second) = max_per_second {
-            let limiter = self.limiter(gate, max_per_second);
-            if limiter.check().is_err() {
-                gate.pace.waits();
-                limiter.until_ready().await;
-            }
+    ) -> Option<Held> {
+        let Some(max_per_second) = max_per_second else { return gate.next(slot).await };
+        let _turn = gate.limited_turn.lock().await;
+        loop {
+            let held = gate.next(slot).await?;
+            let limiter = gate.limiter(self.rate_limit(max_per_second));
+            let Err(not_until) = limiter.check() else { return Some(held) };
+            // Others, which have no rate limit, need the permit.
+            drop(held);
+            sleep(not_until.wait_time_from(limiter.clock().now())).await;
         }
-        if let Some(permit) = gate.permits.try_take() {
-            return Some(permit);
-        }
-        gate.pace.waits();
-        gate.permits.take().await
     }
 
     /// Requests in flight at one URL at most.
@@ -236,9 +269,16 @@ impl Limits {
         self.max_concurrency
     }
 
-    fn limiter(&self, gate: &Gate, max_per_second: NonZeroU32) -> Arc<DefaultDirectRateLimiter> {
-        let workers = self.workers.load(Ordering::Relaxed);
-        gate.limiter(RateLimit { max_per_second, workers })
+    fn rate_limit(&self, max_per_second: NonZeroU32) -> RateLimit {
+        RateLimit { max_per_second, workers: self.workers.load(Ordering::Relaxed) }
+    }
+
+    /// The time for which deliveries may wait for a rate limit in a lane before they hold much of
+    /// it.
+    fn patience(&self, max_per_second: NonZeroU32) -> Duration {
+        let places = u32::try_from(self.shares.free_of_concern()).unwrap_or(u32::MAX);
+        let patience = self.rate_limit(max_per_second).period().saturating_mul(places);
+        patience.min(self.rate_wait).max(self.permit_wait)
     }
 
     /// Starts again with one permit, because the circuit of `url` has just closed.
@@ -268,13 +308,13 @@ impl Limits {
 
     /// The number of slow URLs.
     pub(super) fn slow_urls(&self) -> usize {
-        self.gates.lock().values().filter(|gate| gate.is_slow()).count()
+        self.gates.lock().values().filter(|gate| gate.is_slow(true)).count()
     }
 
-    /// True if deliveries to `url` leave the lanes for its held queue.
+    /// True if deliveries to `url` leave the lanes for its held queue, or some of them.
     pub(super) fn is_slow(&self, url: &EndpointUrl) -> bool {
         let gate = self.gates.lock().get(url).map(Arc::clone);
-        gate.is_some_and(|gate| gate.is_slow())
+        gate.is_some_and(|gate| gate.is_slow(true))
     }
 
     /// The gate of `url`.
@@ -290,18 +330,18 @@ impl Limits {
 }
 
 impl Permit {
-    fn new(gate: &Arc<Gate>, held: OwnedSemaphorePermit, place: LanePlace, begun: Instant) -> Self {
-        Self { gate: Arc::clone(gate), begun, _place: place, held: Some(held) }
+    fn new(gate: &Arc<Gate>, held: Held, begun: Instant) -> Self {
+        Self { gate: Arc::clone(gate), begun, _held: held }
     }
 
     /// Notes the outcome of its attempt, which took `took`, and gives it back.
     pub(super) fn ended(self, outcome: &Outcome, took: Duration) {
         let Gate { permits, pace, .. } = self.gate.as_ref();
         if outcome.status() == Some(429) {
-            pace.not_admitted();
+            pace.not_admitted(Obstacle::Endpoint);
         }
-        if !permits.is_whole() {
-            permits.ended(outcome.into(), took, pace.is_slow());
+        if pace.is_slow() || !permits.is_whole() {
+            permits.ended(outcome.into(), took, || pace.is_slow());
         }
     }
 }
@@ -309,9 +349,6 @@ impl Permit {
 impl Drop for Permit {
     fn drop(&mut self) {
         self.gate.pace.ended(self.begun.elapsed());
-        if let Some(held) = self.held.take() {
-            self.gate.permits.give_back(held);
-        }
     }
 }
 

@@ -3,31 +3,39 @@
 use std::{
     sync::{
         Arc,
-        atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed},
+        atomic::{AtomicBool, Ordering::Relaxed},
     },
     time::Duration,
 };
 
 use parking_lot::Mutex;
-use tokio::{
-    sync::{OwnedSemaphorePermit, Semaphore},
-    time::Instant,
-};
+use tokio::{sync::Semaphore, time::Instant};
 
 use super::concurrency::{Answer, Concurrency};
 
 /// The permits of one URL.
 pub(super) struct Permits {
-    semaphore: Arc<Semaphore>,
+    semaphore: Semaphore,
     max: usize,
-    /// Permits that there are to be.
-    limit: AtomicUsize,
-    /// Permits that exist, taken or free; more than `limit` until enough of them were given back.
-    opened: AtomicUsize,
-    /// True while `concurrency` is set, so that others need not take the lock.
+    /// True while there may be fewer than `max`, so that others need not take the lock.
     is_adaptive: AtomicBool,
+    state: Mutex<State>,
+}
+
+struct State {
+    /// Permits that exist, taken or free; more than there are to be until enough were given back.
+    opened: usize,
     /// `None`: all permits, whatever the endpoint does.
-    concurrency: Mutex<Option<Concurrency>>,
+    concurrency: Option<Concurrency>,
+}
+
+/// A permit; given back when dropped.
+pub(super) struct Taken(Arc<Permits>);
+
+impl Drop for Taken {
+    fn drop(&mut self) {
+        self.0.give_back();
+    }
 }
 
 impl Permits {
@@ -41,20 +49,19 @@ impl Permits {
         Self::new(max, 1, Some(Concurrency::ramp(max, Instant::now())))
     }
 
-    fn new(max: usize, limit: usize, concurrency: Option<Concurrency>) -> Self {
+    fn new(max: usize, opened: usize, concurrency: Option<Concurrency>) -> Self {
         Self {
-            semaphore: Arc::new(Semaphore::new(limit)),
+            semaphore: Semaphore::new(opened),
             max,
-            limit: limit.into(),
-            opened: limit.into(),
             is_adaptive: concurrency.is_some().into(),
-            concurrency: Mutex::new(concurrency),
+            state: Mutex::new(State { opened, concurrency }),
         }
     }
 
     /// Takes a permit if one is free.
-    pub(super) fn try_take(&self) -> Option<OwnedSemaphorePermit> {
-        Arc::clone(&self.semaphore).try_acquire_owned().ok()
+    pub(super) fn try_take(self: &Arc<Self>) -> Option<Taken> {
+        self.semaphore.try_acquire().ok()?.forget();
+        Some(Taken(Arc::clone(self)))
     }
 
     /// Takes a permit, in the order of those who wait.
@@ -62,20 +69,32 @@ impl Permits {
     /// # Cancel safety
     ///
     /// Cancel safe: dropped, the place among those who wait is given up.
-    pub(super) async fn take(&self) -> Option<OwnedSemaphorePermit> {
-        Arc::clone(&self.semaphore).acquire_owned().await.ok()
+    pub(super) async fn take(self: &Arc<Self>) -> Option<Taken> {
+        self.semaphore.acquire().await.ok()?.forget();
+        Some(Taken(Arc::clone(self)))
     }
 
     /// Gives a permit back; it ends if there are more than there are to be.
-    pub(super) fn give_back(&self, permit: OwnedSemaphorePermit) {
-        if self.close_one() {
-            permit.forget();
+    fn give_back(&self) {
+        if self.is_whole() {
+            return self.semaphore.add_permits(1);
         }
+        let mut state = self.state.lock();
+        if state.opened > self.limit(&state) {
+            state.opened = state.opened.saturating_sub(1);
+        } else {
+            self.semaphore.add_permits(1);
+        }
+    }
+
+    /// True if none is free.
+    pub(super) fn are_taken(&self) -> bool {
+        self.semaphore.available_permits() == 0
     }
 
     /// The number of permits taken.
     pub(super) fn taken(&self) -> usize {
-        self.opened.load(Relaxed).saturating_sub(self.semaphore.available_permits())
+        self.state.lock().opened.saturating_sub(self.semaphore.available_permits())
     }
 
     /// True if the endpoint takes whatever it gets, as far as known.
@@ -83,45 +102,38 @@ impl Permits {
         !self.is_adaptive.load(Relaxed)
     }
 
-    /// Begins to find out how much the endpoint takes, if that is not under way.
-    pub(super) fn adapt(&self) {
-        let mut concurrency = self.concurrency.lock();
-        concurrency.get_or_insert_with(|| Concurrency::descent(self.max, Instant::now()));
-        self.is_adaptive.store(true, Relaxed);
-    }
-
-    /// Notes an attempt that took `took`; its permit is still taken. Unless the URL `is_slow`, its
-    /// endpoint is watched until it has all permits.
-    pub(super) fn ended(&self, answer: Answer, took: Duration, is_slow: bool) {
-        let is_full = self.semaphore.available_permits() == 0;
-        let mut adaptive = self.concurrency.lock();
-        let Some(concurrency) = adaptive.as_mut() else { return };
-        concurrency.ended(answer, took, is_full, Instant::now());
-        self.resize(concurrency.limit());
-        if concurrency.is_at_max() && !is_slow {
-            *adaptive = None;
+    /// Notes an attempt that took `took`; its permit is still taken. How much the endpoint takes is
+    /// found out while the URL `is_slow`, and from there until it has all permits.
+    pub(super) fn ended(&self, answer: Answer, took: Duration, is_slow: impl FnOnce() -> bool) {
+        let is_full = self.are_taken();
+        let (now, mut state) = (Instant::now(), self.state.lock());
+        let is_slow = is_slow();
+        if is_slow && state.concurrency.is_none() {
+            state.concurrency = Some(Concurrency::descent(self.max, now));
+            self.is_adaptive.store(true, Relaxed);
+        }
+        let Some(concurrency) = state.concurrency.as_mut() else { return };
+        concurrency.ended(answer, took, is_full, now);
+        let is_over = concurrency.is_at_max() && !is_slow;
+        self.resize(&mut state);
+        if is_over {
+            state.concurrency = None;
             self.is_adaptive.store(false, Relaxed);
         }
     }
 
-    fn resize(&self, limit: usize) {
-        self.limit.store(limit, Relaxed);
-        let before = self.opened.fetch_max(limit, Relaxed);
-        self.semaphore.add_permits(limit.saturating_sub(before));
-        while self.close_one() {
-            if self.semaphore.forget_permits(1) == 0 {
-                // None is free: those that are given back end.
-                self.opened.fetch_add(1, Relaxed);
-                break;
-            }
-        }
+    /// The number of permits that there are to be.
+    fn limit(&self, state: &State) -> usize {
+        state.concurrency.as_ref().map_or(self.max, Concurrency::limit)
     }
 
-    /// Counts one permit less if there are more than there are to be; that one has to end.
-    fn close_one(&self) -> bool {
-        let limit = self.limit.load(Relaxed);
-        let fewer = |opened: usize| (opened > limit).then(|| opened.saturating_sub(1));
-        self.opened.fetch_update(Relaxed, Relaxed, fewer).is_ok()
+    /// Opens what is missing; ends what is too much as far as it is free, and the rest when it is
+    /// given back.
+    fn resize(&self, state: &mut State) {
+        let limit = self.limit(state);
+        self.semaphore.add_permits(limit.saturating_sub(state.opened));
+        let ended = self.semaphore.forget_permits(state.opened.saturating_sub(limit));
+        state.opened = state.opened.max(limit).saturating_sub(ended);
     }
 }
 
@@ -129,30 +141,38 @@ impl Permits {
 mod tests {
     use super::*;
 
+    fn take_all(permits: &Arc<Permits>) -> Vec<Taken> {
+        std::iter::from_fn(|| permits.try_take()).collect()
+    }
+
     /// Goal: fewer permits are in use soon after the limit falls, and never fewer than there are to
     /// be. Method: all are taken; the endpoint refuses, then accepts.
     #[tokio::test(start_paused = true)]
     async fn permits_above_the_limit_end_when_they_are_given_back() {
-        let permits = Permits::all(8);
-        permits.adapt();
-        let mut taken: Vec<_> = std::iter::from_fn(|| permits.try_take()).collect();
+        let permits = Arc::new(Permits::all(8));
+        let mut taken = take_all(&permits);
         assert_eq!(taken.len(), 8);
-        tokio::time::advance(Duration::from_millis(20)).await;
-        permits.ended(Answer::Overloaded, Duration::from_millis(10), true);
+        permits.ended(Answer::Accepted, Duration::ZERO, || true);
+        for _ in 0..4 {
+            tokio::time::advance(Duration::from_millis(20)).await;
+            permits.ended(Answer::Overloaded, Duration::from_millis(10), || true);
+        }
         for left in (4..8).rev() {
-            permits.give_back(taken.pop().unwrap());
+            drop(taken.pop());
             assert_eq!(permits.taken(), left);
             assert!(permits.try_take().is_none());
         }
-        permits.give_back(taken.pop().unwrap());
+        drop(taken.pop());
         assert!(permits.try_take().is_some());
         drop(taken);
+        assert_eq!(take_all(&permits).len(), 4);
 
-        let ramp = Permits::ramp(8);
-        let first = ramp.try_take().unwrap();
+        let ramp = Arc::new(Permits::ramp(8));
+        let first = ramp.try_take();
         assert!(ramp.try_take().is_none());
-        ramp.ended(Answer::Accepted, Duration::ZERO, false);
+        ramp.ended(Answer::Accepted, Duration::ZERO, || false);
         assert!(ramp.try_take().is_some());
         drop(first);
+        assert_eq!(take_all(&ramp).len(), 2);
     }
 }

@@ -125,3 +125,101 @@ async fn urls_that_are_not_in_use_are_forgotten() {
     limits.forget_idle();
     assert_eq!(limits.gates.lock().len(), 1);
 }
+
+/// Goal: a rate limit holds after a pause of the endpoint, too. Method: real time, because the
+/// limiter has its own clock; at 20 per second, all permits are taken for 300 ms.
+#[tokio::test]
+async fn what_waited_for_a_permit_is_not_sent_in_a_burst() {
+    let limits = limits(8, Duration::from_secs(1));
+    let gate = limits.gate(&url("https://example.com/"));
+    let enter = |max_per_second| limits.enter_in_turn(&gate, 0, max_per_second, false);
+    let stalled = futures_util::future::join_all((0..8).map(|_| enter(None))).await;
+    let waiting = futures_util::future::join_all((0..8).map(|_| enter(NonZeroU32::new(20))));
+    tokio::pin!(waiting);
+    let pause = Duration::from_millis(300);
+    assert!(tokio::time::timeout(pause, &mut waiting).await.is_err());
+    drop(stalled);
+    let resumed = Instant::now();
+    assert!(waiting.await.iter().all(Option::is_some));
+    assert!(resumed.elapsed() >= Duration::from_millis(349), "{:?}", resumed.elapsed());
+}
+
+/// Goal: what waits for a rate limit or a place of the held share keeps no permits from others, and
+/// wakes one at a time. Method: another URL has all places.
+#[tokio::test(start_paused = true)]
+async fn what_waits_in_turn_holds_one_permit_at_most() {
+    let limits = limits(2_000, Duration::from_secs(1));
+    let gate = |of: &str| limits.gate(&url(of));
+    let (other, gate) = (gate("https://other.example/"), gate("https://example.com/"));
+    let mut taken = Vec::new();
+    for _ in 0..2 * 512 {
+        taken.push(limits.enter_in_turn(&other, 0, None, false).await);
+    }
+    let first = limits.enter_in_turn(&gate, 1, None, false).await;
+    let waiting = (0..8).map(|_| Box::pin(limits.enter_in_turn(&gate, 1, None, false)));
+    let mut waiting: Vec<_> = waiting.collect();
+    for entering in &mut waiting {
+        assert!(futures_util::poll!(entering).is_pending());
+    }
+    assert_eq!(gate.permits.taken(), 2);
+    taken.truncate(512);
+    assert!(futures_util::future::join_all(waiting).await.iter().all(Option::is_some));
+    assert_eq!(gate.permits.taken(), 1, "theirs are given back");
+    drop(first);
+}
+
+/// Goal: a URL of which all deliveries are held is watched, too: its permits follow what it takes.
+#[tokio::test(start_paused = true)]
+async fn what_comes_from_a_held_queue_is_watched() {
+    let limits = limits(8, Duration::from_secs(1));
+    let gate = limits.gate(&url("https://example.com/"));
+    (0..3).for_each(|_| gate.pace.not_admitted(Obstacle::Endpoint));
+    assert!(gate.is_slow(false));
+    for _ in 0..5 {
+        let permit = limits.enter_in_turn(&gate, 0, None, false).await.unwrap();
+        tokio::time::sleep(Duration::from_millis(20)).await;
+        let refused = Outcome::Refused { status: 429, retry_after: None };
+        permit.ended(&refused, Duration::from_millis(10));
+    }
+    assert!(!gate.permits.is_whole());
+    let permits = std::iter::from_fn(|| gate.permits.try_take());
+    assert_eq!(permits.collect::<Vec<_>>().len(), 4);
+}
+
+/// Goal: no delivery waits for ever in the shared queue, and one of a held queue is late, not
+/// refused.
+#[tokio::test(start_paused = true)]
+async fn what_waits_for_long_in_turn_keeps_its_url_slow() {
+    let limits = limits(1, Duration::from_millis(200));
+    let gate = limits.gate(&url("https://example.com/"));
+    (0..3).for_each(|_| gate.pace.not_admitted(Obstacle::Endpoint));
+    let hung = limits.enter_in_turn(&gate, 0, None, false).await;
+    assert!(limits.enter_in_turn(&gate, 1, None, true).await.is_none());
+    let late = limits.enter_in_turn(&gate, 0, None, false);
+    tokio::pin!(late);
+    assert!(timeout(Duration::from_secs(60), &mut late).await.is_err());
+    assert!(gate.is_slow(false));
+    drop(hung);
+    assert!(late.await.is_some());
+    tokio::time::sleep(Duration::from_secs(11)).await;
+    assert!(!gate.is_slow(false));
+}
+
+/// Goal: what waits in turn for its rate limit keeps no other from the lanes. Method: real time,
+/// because the limiter has its own clock; one request each 10 s.
+#[tokio::test]
+async fn what_waits_in_turn_for_its_rate_limit_makes_its_url_not_slow() {
+    let limits = limits(8, Duration::from_millis(20));
+    let limits = Limits { rate_wait: Duration::from_millis(20), ..limits };
+    limits.share_with(10);
+    let gate = limits.gate(&url("https://example.com/"));
+    let limit = NonZeroU32::new(1);
+    for _ in 0..5 {
+        drop(limits.enter(&gate, Lane::Primary, limit).await);
+    }
+    assert_eq!((gate.is_slow(false), gate.is_slow(true)), (false, true));
+    let waiting = limits.enter_in_turn(&gate, 0, limit, false);
+    assert!(timeout(Duration::from_millis(60), waiting).await.is_err());
+    assert_eq!((gate.is_slow(false), gate.is_slow(true)), (false, true));
+    assert!(limits.enter_in_turn(&gate, 0, None, false).await.is_some());
+}

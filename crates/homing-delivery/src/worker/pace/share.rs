@@ -1,13 +1,14 @@
 //! Shares: places that URLs hold together.
 
-use std::{sync::Arc, time::Duration};
+use std::time::Duration;
 
 use parking_lot::Mutex;
-use tokio::sync::{Notify, Semaphore};
+use tokio::sync::Notify;
 
 use homing_broker::consume::Lane;
 
-/// Places of a lane that slow URLs hold together.
+/// Places that URLs hold together: in a lane those of the slow ones, of what comes from held queues
+/// all.
 pub(super) struct Share {
     max_places: usize,
     held: Mutex<Held>,
@@ -37,7 +38,7 @@ impl Share {
     }
 
     fn is_used(&self, held: &Held) -> bool {
-        held.places >= self.max_places.saturating_sub(self.max_places / 8)
+        held.places >= self.max_places.saturating_sub((self.max_places / 8).max(1)).max(1)
     }
 
     /// Counts a URL with its places.
@@ -73,29 +74,45 @@ impl Share {
     }
 }
 
-/// Places that a URL holds.
-#[derive(Clone, Copy, Default)]
-pub(super) struct Places {
-    pub(super) primary: usize,
-    pub(super) retry: usize,
-    pub(super) held: usize,
+/// Places of one share that a URL holds.
+#[derive(Default)]
+pub(super) struct Holding {
+    pub(super) places: usize,
+    is_counted: bool,
 }
 
-impl Places {
-    pub(super) fn of(&mut self, lane: Lane) -> &mut usize {
-        match lane {
-            Lane::Primary => &mut self.primary,
-            Lane::Retry => &mut self.retry,
-            Lane::Held(_) => &mut self.held,
+impl Holding {
+    /// Counts the URL and its places in the share, or not any more; returns true if they are or were
+    /// counted.
+    pub(super) fn count(&mut self, is_counted: bool, share: &Share) -> bool {
+        let was_counted = std::mem::replace(&mut self.is_counted, is_counted);
+        match (was_counted, is_counted) {
+            (false, true) => share.join(self.places),
+            (true, false) => share.part(self.places),
+            (true, true) | (false, false) => {}
+        }
+        was_counted || is_counted
+    }
+
+    /// Takes a place for a delivery.
+    pub(super) fn take(&mut self, share: &Share) {
+        self.places = self.places.saturating_add(1);
+        if self.is_counted {
+            share.take();
         }
     }
 
-    pub(super) fn in_lanes(self) -> usize {
-        self.primary.saturating_add(self.retry)
-    }
-
-    pub(super) fn all(self) -> usize {
-        self.in_lanes().saturating_add(self.held)
+    /// Gives up a place of a delivery; returns true if that may let others in.
+    pub(super) fn give_back(&mut self, share: &Share) -> bool {
+        let was_counted = self.is_counted;
+        self.places = self.places.saturating_sub(1);
+        if was_counted {
+            share.give_back();
+        }
+        if self.places == 0 {
+            self.count(false, share);
+        }
+        was_counted
     }
 }
 
@@ -103,16 +120,16 @@ impl Places {
 pub(in crate::worker) struct Shares {
     pub(super) primary: Share,
     pub(super) retry: Share,
-    /// Places for what comes from held queues. Each queue is sent as many messages, so that taking
-    /// turns is fair.
-    pub(super) held: Arc<Semaphore>,
+    pub(super) held: Share,
     /// The longest wait for a permit.
     pub(super) window: Duration,
     /// A URL that holds more places of lanes than this for longer than the window is slow, unless it
     /// is quick.
     pub(super) max_own: usize,
-    /// Notified when a place or an answer may let others in.
+    /// Notified when a place of a lane, or an answer, may let others in.
     pub(super) changed: Notify,
+    /// Notified when a place of what comes from held queues may let others in.
+    pub(super) held_changed: Notify,
 }
 
 impl Shares {
@@ -122,19 +139,24 @@ impl Shares {
         Self {
             primary: Share::new(lane.div_ceil(2)),
             retry: Share::new(lane.div_ceil(2)),
-            held: Arc::new(Semaphore::new(lane.saturating_mul(2).min(Semaphore::MAX_PERMITS))),
+            held: Share::new(lane.saturating_mul(2)),
             window,
-            max_own: lane / 16,
+            max_own: (lane / 16).max(2),
             changed: Notify::new(),
+            held_changed: Notify::new(),
         }
     }
 
-    /// The share of a lane; `None`: held queues have places for all.
-    pub(super) fn of(&self, lane: Lane) -> Option<&Share> {
+    /// Places of lanes that a URL may hold without becoming slow by them soon.
+    pub(in crate::worker) fn free_of_concern(&self) -> usize {
+        self.max_own / 2
+    }
+
+    pub(super) fn of(&self, lane: Lane) -> &Share {
         match lane {
-            Lane::Primary => Some(&self.primary),
-            Lane::Retry => Some(&self.retry),
-            Lane::Held(_) => None,
+            Lane::Primary => &self.primary,
+            Lane::Retry => &self.retry,
+            Lane::Held(_) => &self.held,
         }
     }
 

@@ -1,6 +1,9 @@
 //! Paces and shares.
 
-use super::*;
+use super::{
+    state::{ATTEMPTS_FOR_ONE, CALM, HUNG, NOT_ADMITTED_WITHIN, UNUSED},
+    *,
+};
 
 const WINDOW: Duration = Duration::from_millis(200);
 const LANE: usize = 512;
@@ -129,31 +132,32 @@ async fn each_lane_has_a_half_of_its_own() {
         assert!((LANE / 4..=LANE / 2).contains(&held), "{held}");
     }
     let held = paces[0].enter_in_turn(0).await;
-    assert!(held.is_some(), "held queues have places of their own");
+    assert_eq!(shares.held.counts(), (1, 1), "held queues have places of their own");
+    drop((taken, held));
+    assert_eq!(shares.held.counts(), (0, 0));
 }
 
-/// Goal: what comes from held queues is bounded, and taken in turns.
+/// Goal: what comes from held queues is bounded, and shared fairly.
 #[tokio::test(start_paused = true)]
-async fn held_queues_take_turns() {
+async fn held_queues_share_their_places() {
     let shares = shares();
-    let pace = slow(&shares);
+    let paces: Vec<_> = (0..4).map(|_| slow(&shares)).collect();
     let mut taken = Vec::new();
-    for _ in 0..2 * LANE {
-        taken.push(pace.enter_in_turn(0).await);
+    for _ in 0..LANE {
+        let lane = Lane::Held(0);
+        taken.extend(paces.iter().filter_map(|pace| pace.try_enter_in_turn(lane)));
     }
+    assert_eq!(taken.len(), 2 * LANE);
     let late = slow(&shares);
-    let (mut first, mut second) =
-        (Box::pin(late.enter_in_turn(1)), Box::pin(pace.enter_in_turn(0)));
-    assert!(futures_util::poll!(&mut first).is_pending());
-    assert!(futures_util::poll!(&mut second).is_pending());
-    drop(taken.pop());
-    assert!(futures_util::poll!(&mut second).is_pending());
-    assert!(futures_util::poll!(&mut first).is_ready());
+    let first = late.enter_in_turn(1).await;
+    assert!(futures_util::poll!(Box::pin(late.enter_in_turn(1))).is_pending());
+    taken.truncate(LANE);
+    assert!(futures_util::poll!(Box::pin(late.enter_in_turn(1))).is_ready());
+    drop(first);
 }
 
 /// Goal: a URL is slow that holds more than a sixteenth of a lane for longer than the permit wait,
-/// and one that is quick is not, however much it holds. It is slow no more when it has taken
-/// everything at once for a while.
+/// and one that is quick is not, however much it holds.
 #[tokio::test(start_paused = true)]
 async fn what_holds_much_of_a_lane_for_long_is_slow() {
     let pace = Arc::new(Pace::new(shares()));
@@ -175,13 +179,46 @@ async fn what_holds_much_of_a_lane_for_long_is_slow() {
     assert!(!pace.is_slow(), "not at once");
     held.extend(pace.try_enter(Lane::Primary).ok());
     assert!(pace.is_slow());
-    drop(held);
+}
 
-    tokio::time::sleep(CALM / 2).await;
-    pace.waits();
-    tokio::time::sleep(CALM / 2).await;
+fn slow_and_held(shares: &Arc<Shares>) -> Arc<Pace> {
+    let pace = slow(shares);
+    (0..3).for_each(|_| pace.not_admitted(Obstacle::Endpoint));
     assert!(pace.is_slow());
-    tokio::time::sleep(CALM / 2).await;
+    pace
+}
+
+/// Goal: a slow URL is slow no more when none of its deliveries has waited for long in its held
+/// queue for a while; it may be busy, and then has to be quick.
+#[tokio::test(start_paused = true)]
+async fn what_takes_what_comes_for_it_is_slow_no_more() {
+    let pace = slow_and_held(&shares());
+    let places = std::iter::from_fn(|| pace.try_enter_in_turn(Lane::Held(0)));
+    let places: Vec<_> = places.take(LANE / 16).collect();
+    tokio::time::sleep(CALM).await;
+    assert!(pace.is_slow(), "from the lanes, it would be slow again at once");
+    let answer_for = async |time: Duration| {
+        let until = Instant::now() + time;
+        while Instant::now() < until {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+            pace.ended(Duration::from_millis(10));
+        }
+    };
+    answer_for(CALM * 2).await;
+    assert!(!pace.is_slow(), "it is quick");
+    drop(places);
+
+    (0..30).for_each(|_| pace.not_admitted(Obstacle::Endpoint));
+    assert!(pace.is_slow());
+    let late = pace.late(Obstacle::Endpoint);
+    answer_for(CALM * 2).await;
+    assert!(pace.is_slow(), "one waits");
+    tokio::time::sleep(CALM * 10).await;
+    assert!(pace.is_slow(), "though nothing ends");
+    drop(late);
+    answer_for(CALM / 2).await;
+    assert!(pace.is_slow(), "one has waited");
+    answer_for(CALM).await;
     assert!(!pace.is_slow());
 }
 
@@ -189,24 +226,89 @@ async fn what_holds_much_of_a_lane_for_long_is_slow() {
 async fn what_is_not_admitted_again_and_again_is_slow() {
     let pace = Arc::new(Pace::new(shares()));
     for _ in 0..3 {
-        pace.not_admitted();
-        pace.not_admitted();
+        pace.not_admitted(Obstacle::Endpoint);
+        pace.not_admitted(Obstacle::Endpoint);
         assert!(!pace.is_slow());
         tokio::time::sleep(NOT_ADMITTED_WITHIN).await;
     }
-    (0..3).for_each(|_| pace.not_admitted());
+    (0..3).for_each(|_| pace.not_admitted(Obstacle::Endpoint));
+    assert!(pace.is_slow());
+
+    let pace = Arc::new(Pace::new(shares()));
+    (0..ATTEMPTS_FOR_ONE * 10).for_each(|_| pace.ended(Duration::from_millis(10)));
+    (0..10).for_each(|_| pace.not_admitted(Obstacle::Endpoint));
+    assert!(!pace.is_slow(), "few of many");
+    pace.not_admitted(Obstacle::Endpoint);
     assert!(pace.is_slow());
 }
 
-/// Goal: while slow URLs share what is left of a lane, none of them goes back to it.
+/// Goal: while slow URLs share what is left of a lane, none of them goes back to it, but those that
+/// are quick, or unused: they need no slot.
 #[tokio::test(start_paused = true)]
 async fn what_is_slow_stays_so_while_places_are_scarce() {
     let shares = shares();
-    let pace = slow(&shares);
-    (0..3).for_each(|_| pace.not_admitted());
+    let (pace, unused, quick) =
+        (slow_and_held(&shares), slow_and_held(&shares), slow_and_held(&shares));
     let others = (enter_all(&slow(&shares)), enter_all(&slow(&shares)));
+    let held = pace.try_enter_in_turn(Lane::Held(0));
     tokio::time::sleep(CALM * 2).await;
-    assert!(pace.is_slow());
+    (0..40).for_each(|_| quick.ended(Duration::from_millis(10)));
+    assert_eq!([&pace, &unused, &quick].map(|pace| pace.is_slow()), [true, true, false]);
+    tokio::time::sleep(UNUSED).await;
+    assert_eq!([&pace, &unused].map(|pace| pace.is_slow()), [true, false]);
     drop(others);
     assert!(!pace.is_slow());
+    drop(held);
+}
+
+/// Goal: a URL takes part in the lane that it uses, and in no other.
+#[tokio::test(start_paused = true)]
+async fn a_url_is_counted_where_it_has_places() {
+    let shares = shares();
+    let pace = slow(&shares);
+    let places = (pace.try_enter(Lane::Retry).ok(), pace.try_enter(Lane::Retry).ok());
+    assert_eq!((shares.primary.counts(), shares.retry.counts()), ((0, 0), (1, 2)));
+    let other = pace.try_enter(Lane::Primary).ok();
+    assert_eq!((shares.primary.counts(), shares.retry.counts()), ((1, 1), (1, 2)));
+    drop(places);
+    assert_eq!((shares.primary.counts(), shares.retry.counts()), ((1, 1), (0, 0)));
+    drop(other);
+    assert_eq!(shares.primary.counts(), (0, 0));
+}
+
+/// Goal: the smallest lane has places for slow URLs, and is not full before it is.
+#[tokio::test(start_paused = true)]
+async fn small_lanes_are_shared_too() {
+    let shares = Arc::new(Shares::new(1, WINDOW));
+    assert!(!shares.are_scarce());
+    let pace = slow(&shares);
+    let held = pace.try_enter(Lane::Primary).ok();
+    assert!(held.is_some());
+    tokio::time::sleep(WINDOW * 2).await;
+    assert!(pace.try_enter(Lane::Primary).is_err());
+    assert!(!pace.is_slow(), "one place is not much");
+}
+
+/// Goal: a rate limit holds what has one, and nothing else that goes to the same URL.
+#[tokio::test(start_paused = true)]
+async fn what_has_a_rate_limit_concerns_no_others() {
+    let pace = Arc::new(Pace::new(shares()));
+    let both = || (pace.is_slow(), pace.is_limited());
+    let enter = || pace.try_enter(Lane::Primary).ok().map(|place| (place, pace.limited()));
+    pace.ended(Duration::from_secs(1));
+    let mut waiting: Vec<_> = std::iter::from_fn(enter).take(LANE / 8).collect();
+    tokio::time::sleep(WINDOW).await;
+    waiting.extend(enter());
+    assert_eq!(both(), (false, true), "many wait for it");
+    drop(waiting);
+    tokio::time::sleep(CALM).await;
+    assert_eq!(both(), (false, false));
+
+    (0..3).for_each(|_| pace.not_admitted(Obstacle::RateLimit));
+    let late = pace.late(Obstacle::RateLimit);
+    tokio::time::sleep(CALM * 2).await;
+    assert_eq!(both(), (false, true));
+    drop(late);
+    tokio::time::sleep(CALM).await;
+    assert_eq!(both(), (false, false));
 }

@@ -9,9 +9,14 @@
 //!   as long as answers come sooner for it, and goes back by one step when they do not. One that
 //!   takes its time for every request, however many there are, has all its permits again soon.
 //! - Otherwise it rises by one with every round of answers in which all permits were used and answers
-//!   took about as long as at best.
-//! - Where the endpoint refuses (429, 503) or does not answer in time, the limit falls at once, and at
-//!   most once for all requests that were under way together.
+//!   took about as long as at best; by an eighth if it refused nothing for a minute. Where answers
+//!   take somewhat longer for several rounds, it is measured again, by halving.
+//! - Where the endpoint refuses more than a few (429, 503) or, where most do not, does not answer in
+//!   time, the limit falls at once, and at most once for all requests that were under way together.
+//!
+//! Each worker finds its own limit. With several, one that halves its limit shortens what waits at
+//! the endpoint by little: that is then found only where the endpoint refuses, or does not answer in
+//! time.
 //!
 //! Sources: Brakmo and Peterson, *TCP Vegas*; Netflix, *Performance Under Load*.
 
@@ -27,8 +32,17 @@ use tokio::time::Instant;
 const MIN_ANSWERS: usize = 8;
 /// Answers that come later by less than this did not wait for others: a busy machine makes as much.
 const UNNOTICED: Duration = Duration::from_millis(25);
-/// After a refusal, the limit does not rise for this long: each one is an attempt that failed.
+/// After the limit fell for refusals, it does not rise for this long: each one is an attempt that
+/// failed.
 const REST: Duration = Duration::from_secs(5);
+/// After that, it rises by an eighth.
+const LONG_REST: Duration = Duration::from_secs(60);
+/// One refusal in so many answers has other reasons than the number of requests ...
+const TOLERATED: f64 = 50.0;
+/// ... so the limit falls when there were so many more than these.
+const MAX_EXCESS: f64 = 4.0;
+/// Rounds of answers that take somewhat longer than at best after which that is measured again.
+const DOUBTS: u32 = 8;
 
 /// Meaning of an outcome for the load of its endpoint.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -96,9 +110,14 @@ pub(super) struct Concurrency {
     /// The time that answers take at best.
     base: Option<Duration>,
     round: Round,
-    /// True if a round ended since the last refusal.
+    /// Refusals beyond those that are tolerated.
+    excess: f64,
+    /// Consecutive rounds of answers that took somewhat longer than at best.
+    doubts: u32,
+    /// True if a round ended since the limit fell for refusals.
     is_settled: bool,
-    rests_until: Instant,
+    /// The last time when the limit fell for refusals, or its beginning.
+    fell: Instant,
 }
 
 impl Concurrency {
@@ -114,7 +133,17 @@ impl Concurrency {
 
     fn new(max: usize, limit: usize, phase: Phase, now: Instant) -> Self {
         let round = Round::new(now);
-        Self { max, limit, phase, base: None, round, is_settled: false, rests_until: now }
+        Self {
+            max,
+            limit,
+            phase,
+            base: None,
+            round,
+            excess: 0.0,
+            doubts: 0,
+            is_settled: false,
+            fell: now,
+        }
     }
 
     /// Permits at present.
@@ -136,8 +165,9 @@ impl Concurrency {
         }
         match answer {
             Answer::Failed => {}
-            Answer::Overloaded => self.back_off(now),
+            Answer::Overloaded => self.refused(now),
             Answer::Accepted => {
+                self.excess = (self.excess - 1.0 / TOLERATED).max(0.0);
                 self.round.answers = self.round.answers.saturating_add(1);
                 self.round.total = self.round.total.saturating_add(took);
                 self.round.was_full |= is_full;
@@ -160,11 +190,21 @@ impl Concurrency {
             && self.limit < MIN_ANSWERS.min(self.max)
     }
 
+    fn refused(&mut self, now: Instant) {
+        self.excess += 1.0;
+        if self.excess >= MAX_EXCESS {
+            self.excess = 0.0;
+            self.back_off(now);
+        }
+    }
+
     fn back_off(&mut self, now: Instant) {
         let by = if self.is_settled { (self.limit / 8).max(1) } else { self.limit.div_ceil(2) };
         self.limit = self.limit.saturating_sub(by).max(1);
-        (self.phase, self.is_settled) = (Phase::Cruise, false);
-        (self.round, self.rests_until) = (Round::new(now), now + REST);
+        // A descent that did not come to its end has not found what answers take at best.
+        let is_known = self.base.is_some() && !matches!(self.phase, Phase::Descent { .. });
+        self.phase = if is_known { Phase::Cruise } else { Phase::Descent { before: None } };
+        (self.round, self.fell, self.is_settled) = (Round::new(now), now, false);
     }
 
     fn judge(&mut self, round: &Round, now: Instant) {
@@ -182,7 +222,7 @@ impl Concurrency {
                 self.double();
             }
             Phase::Descent { before: Some((limit, before)) }
-                if mean > before * 4 / 5 || mean.saturating_add(UNNOTICED) > before =>
+                if mean > before * 3 / 5 || mean.saturating_add(UNNOTICED) > before =>
             {
                 (self.limit, self.base, self.phase) = (limit, Some(mean), Phase::Cruise);
             }
@@ -206,7 +246,7 @@ impl Concurrency {
 
     fn halve(&mut self, mean: Duration) {
         self.phase = Phase::Descent { before: Some((self.limit, mean)) };
-        self.limit = (self.limit / 2).max(1);
+        self.limit = self.limit.div_ceil(2);
     }
 
     fn cruise(&mut self, mean: Duration, now: Instant) {
@@ -215,15 +255,22 @@ impl Concurrency {
             self.base = Some(mean);
         }
         self.note_base(mean);
-        if self.is_later(mean, 3, 2) {
+        let (is_later, is_same) = (self.is_later(mean, 3, 2), !self.is_later(mean, 6, 5));
+        self.doubts = if is_same { 0 } else { self.doubts.saturating_add(1) };
+        let rests = now.duration_since(self.fell);
+        if self.limit > 1 && (is_later || self.doubts >= DOUBTS) {
+            self.doubts = 0;
             self.descend();
-        } else if !self.is_later(mean, 6, 5) && now >= self.rests_until {
-            self.limit = self.limit.saturating_add(1).min(self.max);
+        } else if is_same && rests >= REST {
+            let step = if rests >= LONG_REST { (self.limit / 8).max(1) } else { 1 };
+            self.limit = self.limit.saturating_add(step).min(self.max);
         }
     }
 
+    /// Follows what answers take at best downwards, by parts: one quick round may be chance.
     fn note_base(&mut self, mean: Duration) {
-        self.base = Some(self.base.map_or(mean, |base| base.min(mean)));
+        let lower = |base: Duration| if mean < base { (base * 3 + mean) / 4 } else { base };
+        self.base = Some(self.base.map_or(mean, lower));
     }
 
     /// True if `mean` is noticeably more than `times / parts` of what answers take at best.

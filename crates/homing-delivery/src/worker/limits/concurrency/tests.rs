@@ -31,6 +31,21 @@ fn queue(servers: usize, takes: Duration) -> Endpoint {
     })
 }
 
+/// Exponentially distributed answers of `takes` on average, whatever else it works on.
+fn exponential(takes: Duration) -> Endpoint {
+    let mut random = fastrand::Rng::with_seed(SEED);
+    Box::new(move |_, _| (takes.mul_f64(-(1.0 - random.f64()).ln()), Answer::Accepted))
+}
+
+/// Answers 429 to one in `parts`, whatever else it works on.
+fn refusing_by_chance(parts: u32, takes: Duration) -> Endpoint {
+    let mut random = fastrand::Rng::with_seed(SEED);
+    Box::new(move |_, _| match random.u32(..parts) {
+        0 => (Duration::from_millis(5), Answer::Overloaded),
+        _ => (takes, Answer::Accepted),
+    })
+}
+
 /// Answers 429 where it works on `most` already.
 fn refusing(most: usize, takes: Duration) -> Endpoint {
     Box::new(move |_, others| match others {
@@ -116,6 +131,22 @@ fn what_takes_its_time_without_contention_is_not_slowed_down() {
             let seen = run(concurrency, varying(takes), takes * 400);
             assert!(seen.mean_limit() >= MAX * 3 / 4, "{takes:?}: {seen:?}");
         }
+        for concurrency in both() {
+            let seen = run(concurrency, exponential(takes), takes * 3_000);
+            assert!(seen.mean_limit() >= MAX * 19 / 20, "{takes:?}: {seen:?}");
+        }
+    }
+}
+
+/// Goal: refusals that have nothing to do with the number of requests keep few permits away.
+#[test]
+fn refusals_by_chance_are_tolerated() {
+    let takes = Duration::from_millis(60);
+    for (parts, at_least) in [(1_000, MAX * 9 / 10), (200, MAX * 9 / 10), (100, MAX / 2)] {
+        for concurrency in both() {
+            let seen = run(concurrency, refusing_by_chance(parts, takes), takes * 2_000);
+            assert!(seen.mean_limit() >= at_least, "1 in {parts}: {seen:?}");
+        }
     }
 }
 
@@ -174,26 +205,49 @@ fn what_answers_429_above_a_rate_refuses_few() {
 }
 
 /// Goal: an endpoint that takes longer for good is measured anew, and gets its permits back.
+/// Method: a few refusals come first, so that it has few permits when that begins.
 #[test]
 fn what_takes_longer_for_good_gets_its_permits_back() {
-    let endpoint = Box::new(|now: Duration, _| {
-        let millis = if now < Duration::from_secs(20) { 60 } else { 240 };
-        (Duration::from_millis(millis), Answer::Accepted)
+    for later in [105, 240] {
+        let endpoint = Box::new(move |now: Duration, others| match others {
+            10.. if now < Duration::from_secs(20) => (Duration::from_millis(5), Answer::Overloaded),
+            _ if now < Duration::from_secs(20) => (Duration::from_millis(60), Answer::Accepted),
+            _ => (Duration::from_millis(later), Answer::Accepted),
+        });
+        let concurrency = Concurrency::ramp(MAX, Instant::now());
+        let seen = run(concurrency, endpoint, Duration::from_secs(120));
+        assert!(seen.mean_limit() >= MAX * 9 / 10, "{later}: {seen:?}");
+    }
+}
+
+/// Goal: an endpoint whose queue is so long that it does not answer in time is measured once the
+/// queue is shorter. Method: the descent meets time-outs.
+#[test]
+fn what_does_not_answer_in_time_does_not_keep_its_queue() {
+    let deadline = Duration::from_secs(5);
+    let mut endpoint = queue(4, Duration::from_millis(400));
+    let in_time: Endpoint = Box::new(move |now, others| match endpoint(now, others) {
+        (takes, _) if takes > deadline => (deadline, Answer::Overloaded),
+        answered => answered,
     });
-    let concurrency = Concurrency::ramp(MAX, Instant::now());
-    let seen = run(concurrency, endpoint, Duration::from_secs(120));
-    assert!(seen.mean_limit() >= MAX * 9 / 10, "{seen:?}");
+    let concurrency = Concurrency::descent(MAX, Instant::now());
+    let seen = run(concurrency, in_time, Duration::from_secs(400));
+    assert!(seen.mean_limit() <= 8, "{seen:?}");
+    assert_eq!(seen.refused, 0, "{seen:?}");
 }
 
 #[test]
 fn refusals_of_requests_that_were_under_way_together_count_once() {
     let start = Instant::now();
     let mut concurrency = Concurrency::descent(MAX, start);
-    let at = |ms| start + Duration::from_millis(ms);
-    for _ in 0..MAX {
-        concurrency.ended(Answer::Overloaded, Duration::from_millis(50), true, at(60));
-    }
-    assert_eq!(concurrency.limit(), MAX / 2);
-    concurrency.ended(Answer::Overloaded, Duration::from_millis(50), true, at(120));
-    assert_eq!(concurrency.limit(), MAX / 4);
+    let mut refuse = |times, at| {
+        for _ in 0..times {
+            let at = start + Duration::from_millis(at);
+            concurrency.ended(Answer::Overloaded, Duration::from_millis(50), true, at);
+        }
+        concurrency.limit()
+    };
+    assert_eq!(refuse(MAX, 60), MAX / 2);
+    assert_eq!(refuse(3, 120), MAX / 2, "a few are tolerated");
+    assert_eq!(refuse(1, 120), MAX / 4);
 }
