@@ -171,8 +171,8 @@ async fn a_denied_topic_has_its_neighbours_sent_twice_at_most_once() {
     broker.close().await;
 }
 
-/// Goal: a topic that is denied keeps no others waiting. Method: many messages for one that is known to
-/// be denied, mixed with others; the channels that end are counted.
+/// Goal: a topic that is denied keeps no others waiting. Method: many messages for one that is
+/// known to be denied, mixed with others; the channels that end are counted.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_denied_topic_ends_few_channels() {
     const MESSAGES: usize = 500;

@@ -27,6 +27,7 @@ pub mod control;
 mod dial;
 pub mod empty;
 pub mod error;
+mod failures;
 pub mod queue_scan;
 mod topology_guard;
 mod frame;
@@ -57,7 +58,7 @@ use crate::settings::{BrokerSettings, EventsSettings};
 use homing_domain::settings::SettingsError;
 
 use self::{
-    addresses::Addresses, connection::ManagedConnection, error::BrokerError, publish::Failures,
+    addresses::Addresses, connection::ManagedConnection, error::BrokerError, failures::Failures,
     publishers::Publishers, redeliveries::Redeliveries, tls::Files, topology::Topology,
     topology_guard::TopologyGuard,
 };

@@ -1,17 +1,8 @@
 //! Publishing: done when the broker owns the message, and not before.
 
-use std::{
-    collections::BTreeMap,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
-    time::Duration,
-};
+use std::{sync::Arc, time::Duration};
 
 use lapin::protocol::AMQPSoftError;
-use parking_lot::Mutex;
-use tokio::time::Instant;
 use tracing::{debug, info, warn};
 
 use super::{
@@ -134,7 +125,7 @@ impl Broker {
         let published = self.publishers.publish(publish, patient).await;
         match &published {
             Ok(()) => {
-                self.failures.worked(&queue);
+                self.failures.worked(&queue, address);
                 self.conditions.publishing.recovered();
             }
             // This is about one message only.
@@ -154,9 +145,7 @@ impl Broker {
     /// The queues that refuse messages of this process, each with the reason; empty if none does.
     #[must_use]
     pub fn refusing(&self) -> Vec<String> {
-        let why =
-            "takes no messages: it is full (a `max-length`, of a policy?), or its leader is away";
-        self.failures.refusing().into_iter().map(|queue| format!("`{queue}` {why}")).collect()
+        self.failures.refusing()
     }
 
     pub(super) fn is_blocked(&self) -> bool {
@@ -173,8 +162,11 @@ impl Broker {
     /// | 406 about the message's size, 311 | it takes no message of this size | final |
     /// | nack | a queue is full, or its leader is away | again; readiness names the queue |
     /// | 404 | the exchange is missing | again, once the topology is declared |
-    /// | 403, other 4xx | a permission is missing, something is locked | again; readiness shows it |
+    /// | 403, other 4xx | a permission is missing, something is locked | again |
     /// | 5xx, no reply | the connection is lost | again, on another one |
+    ///
+    /// What is published again is logged as `broker.publish_failed`, every ten minutes if it goes
+    /// on. Readiness shows it if nothing else can be published.
     ///
     /// # Errors
     ///
@@ -225,127 +217,5 @@ impl Broker {
             Ok(()) => info!("topology.restored: an exchange was missing"),
             Err(error) => warn!(error = error.report(), "topology.restore_failed"),
         }
-    }
-}
-
-/// A failure is remembered for this long: a message that is published again is so within seconds.
-const REMEMBERED: Duration = Duration::from_secs(60);
-/// Failures that are remembered; beyond that the oldest are forgotten.
-const MAX_REMEMBERED: usize = 256;
-
-/// Queues and addresses to which publishing fails while it may work elsewhere: each is logged once.
-/// A queue is forgotten when it takes something, an address when nothing was refused for a while.
-#[derive(Default)]
-pub(super) struct Failures {
-    latest: Mutex<BTreeMap<String, Failure>>,
-    /// True if there are any, so that a publish need not take the lock.
-    any: AtomicBool,
-}
-
-/// The latest failure.
-struct Failure {
-    at: Instant,
-    summary: &'static str,
-    /// True if a queue takes no messages.
-    is_nack: bool,
-}
-
-impl Failures {
-    fn worked(&self, queue: &str) {
-        if self.any.load(Ordering::Relaxed) {
-            let mut latest = self.latest.lock();
-            latest.retain(|key, failure| key != queue && failure.at.elapsed() < REMEMBERED);
-            self.any.store(!latest.is_empty(), Ordering::Relaxed);
-        }
-    }
-
-    /// Notes a failure; returns true if it is a new one. `None`: it is not about a queue or an
-    /// address.
-    fn failed(&self, queue: &str, address: &Address, error: &BrokerError) -> Option<bool> {
-        let is_nack = matches!(error, BrokerError::Nacked { .. });
-        let key = if is_nack || matches!(error, BrokerError::TimedOut { .. }) {
-            queue.to_owned()
-        } else if error.is_of_a_channel() {
-            format!("{} at {}", address.routing_key, address.exchange)
-        } else {
-            return None;
-        };
-        let failure = Failure { at: Instant::now(), summary: error.summary(), is_nack };
-        let mut latest = self.latest.lock();
-        if latest.len() >= MAX_REMEMBERED
-            && let Some(oldest) = latest.iter().min_by_key(|(_, failure)| failure.at)
-        {
-            let oldest = oldest.0.clone();
-            latest.remove(&oldest);
-        }
-        let before = latest.insert(key, failure);
-        self.any.store(true, Ordering::Relaxed);
-        Some(before.is_none_or(|before| {
-            before.summary != error.summary() || before.at.elapsed() >= REMEMBERED
-        }))
-    }
-
-    /// The queues that take no messages.
-    fn refusing(&self) -> Vec<String> {
-        let latest = self.latest.lock();
-        let nacks = latest.iter().filter(|(_, it)| it.is_nack && it.at.elapsed() < REMEMBERED);
-        nacks.map(|(queue, _)| queue.clone()).collect()
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::Reply;
-
-    fn address(key: &str) -> Address {
-        Address { exchange: "e".to_owned(), routing_key: key.to_owned() }
-    }
-
-    #[test]
-    fn a_queue_that_refuses_is_named_until_it_takes_something() {
-        let failures = Failures::default();
-        let nack = |key: &str| {
-            let Address { exchange, routing_key } = address(key);
-            failures.failed(key, &address(key), &BrokerError::Nacked { exchange, routing_key })
-        };
-        assert_eq!(
-            (nack("parked"), nack("retry"), nack("parked")),
-            (Some(true), Some(true), Some(false))
-        );
-        assert_eq!(failures.failed("wait", &address("wait"), &BrokerError::Closed), None);
-        assert_eq!(failures.refusing(), ["parked", "retry"]);
-        failures.worked("retry");
-        failures.worked("other");
-        assert_eq!(failures.refusing(), ["parked"]);
-        failures.worked("parked");
-        assert_eq!(failures.refusing(), [""; 0]);
-        assert_eq!(nack("parked"), Some(true));
-    }
-
-    /// Goal: a topic that is denied is logged once, however often others of its queue are taken.
-    #[tokio::test(start_paused = true)]
-    async fn a_topic_that_is_denied_is_new_once_until_it_was_quiet() {
-        let failures = Failures::default();
-        let denied = |key: &str| {
-            let reply = Reply { code: 403, text: "ACCESS_REFUSED".to_owned() };
-            let error = BrokerError::Answered { step: "publishing".to_owned(), reply };
-            let is_new = failures.failed("primary", &address(key), &error);
-            failures.worked("primary");
-            is_new
-        };
-        for key in ["a", "b"] {
-            assert_eq!(denied(key), Some(true));
-        }
-        for _ in 0..30 {
-            tokio::time::advance(Duration::from_secs(5)).await;
-            assert_eq!((denied("a"), denied("b")), (Some(false), Some(false)));
-        }
-        tokio::time::advance(REMEMBERED).await;
-        assert_eq!(denied("a"), Some(true));
-        for number in 0..10 * MAX_REMEMBERED {
-            denied(&number.to_string());
-        }
-        assert!(failures.latest.lock().len() <= MAX_REMEMBERED);
     }
 }

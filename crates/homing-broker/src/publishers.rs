@@ -4,7 +4,8 @@
 //! group when the broker has confirmed this one: the busier the broker, the larger the groups, and a
 //! message that is alone waits for none. Each queue has publishers of its own, so that one that does
 //! not answer holds up only what is for it: the broker's side of a channel does nothing else while a
-//! queue does not answer it.
+//! queue does not answer it. A publisher keeps its group until the last confirm or the deadline: as
+//! many late confirms as a queue has publishers hold up what comes for that queue.
 
 use std::{
     collections::{HashMap, VecDeque},

@@ -1,7 +1,7 @@
-//! A channel that the broker closes for one message (too large, no permission, no exchange) takes a
-//! whole group with it. The group is sent again in halves, until the messages at fault are alone, or
-//! with those that are alike: each is sent at most nine times, and there are at most twice as many
-//! groups as messages. Where the broker's words name a topic, the messages for it get their error at
+//! A channel that the broker closes for one message (too large, no permission, no exchange) takes
+//! a whole group with it. The group is sent again in halves, until the messages at fault are alone,
+//! or with those that are alike: of 256 messages each is sent at most nine times, in at most twice
+//! as many groups. Where the broker's words name a topic, the messages for it get their error at
 //! once, and only the others are sent again.
 
 use lapin::protocol::AMQPSoftError;
@@ -95,8 +95,8 @@ mod tests {
         ended(AMQPSoftError::PRECONDITIONFAILED, "PRECONDITION_FAILED - message size 9")
     }
 
-    /// The messages that fail if the broker closes the channel at the first message that `is_at_fault`,
-    /// with `why`, and the number of groups that were sent.
+    /// The messages that fail if the broker closes the channel at the first message that
+    /// `is_at_fault`, with `why`, and the number of groups that were sent.
     fn sent_until_answered(
         jobs: Vec<Job>,
         why: impl Fn(&Publish) -> Unanswered,
@@ -119,7 +119,8 @@ mod tests {
     fn denied(publish: &Publish) -> Unanswered {
         let Address { exchange, routing_key } = &publish.address;
         let mut words = format!(
-            "ACCESS_REFUSED - access to topic '{routing_key}' in exchange '{exchange}' in vhost '/' refused for user 'u'"
+            "ACCESS_REFUSED - access to topic '{routing_key}' in exchange '{exchange}' \
+             in vhost '/' refused for user 'u'"
         );
         if words.len() > 255 {
             words.truncate(252);
@@ -187,8 +188,8 @@ mod tests {
         assert_eq!((failed.len(), sent), (128, 3));
     }
 
-    /// Goal: many denied topics in a group cost the others little. Method: every other message is for a
-    /// denied topic of its own.
+    /// Goal: many denied topics in a group cost the others little. Method: every other message is
+    /// for a denied topic of its own.
     #[test]
     fn no_message_is_sent_more_than_nine_times() {
         let jobs: Vec<_> = (0..256).map(|key: i32| job(("e", &key.to_string()), 0)).collect();

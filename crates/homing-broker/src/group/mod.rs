@@ -22,7 +22,8 @@
 //!    was known, and none of them carries anything.
 //!
 //! A nack names its own message. So one message whose confirm is late holds up the callers of the
-//! others for a moment only, unless one was returned.
+//! others of its group for a moment only, unless one was returned. What waits for the next group is
+//! held up.
 //!
 //! Source: RabbitMQ documentation, *Consumer Acknowledgements and Publisher Confirms* (returns come
 //! before acks); lapin 4.12, `acknowledgement.rs` (`complete_pending`), `returned_messages.rs`.

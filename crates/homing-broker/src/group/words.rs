@@ -1,4 +1,4 @@
-//! The broker's words about a publish that it denies, and what they concern.
+//! The broker's words about a publish that it denies.
 
 use lapin::protocol::AMQPSoftError;
 
@@ -49,7 +49,7 @@ pub(super) fn names_exchange(error: &BrokerError, exchange: &str) -> bool {
     denied(error).is_some_and(|it| it.starts_with(&format!("exchange '{exchange}' in ")))
 }
 
-/// What the broker denies access to, in its words.
+/// The object of a denial, in the broker's words.
 fn denied(error: &BrokerError) -> Option<&str> {
     let reply = error.reply().filter(|reply| reply.has_code(&AMQPSoftError::ACCESSREFUSED))?;
     let (_, denied) = reply.text.split_once("access to ")?;
