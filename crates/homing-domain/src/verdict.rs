@@ -37,7 +37,7 @@ pub enum ParkReason {
     CircuitOpen,
     /// The circuit is frozen.
     Frozen,
-    /// The schedule ended while the endpoint took less than what came for it.
+    /// The schedule ended before the endpoint, which was slow when it came, took it.
     EndpointSlow,
     /// The endpoint answered 410.
     Gone,
