@@ -290,3 +290,40 @@ pub(super) fn to_next_step(
         Next::Exhausted => park(message, delivery.progress.held(), reason),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+
+    use super::*;
+    use homing_domain::{delivery::Hold, event::Event, id::EventId, topic::Topic};
+
+    /// Goal: a delivery to a slow URL without a held queue is throttled, and not for ever: what has
+    /// waited for as long as its schedule is long is parked with the reason.
+    #[test]
+    fn what_waited_for_a_slow_endpoint_for_its_whole_schedule_is_parked() {
+        let event = Message::of_event(Event {
+            id: EventId::new("e1").unwrap(),
+            topic: Topic::new("t").unwrap(),
+            content_type: String::new(),
+            content_encoding: None,
+            body: Bytes::new(),
+        });
+        let schedule = Schedule::new(&[Duration::from_secs(60)]).unwrap();
+        let subscription = "01931f5a-9c4e-7000-8000-000000000001".parse().unwrap();
+        let without_slot = |waited: Option<u64>| {
+            let since = |secs| clock::now().minus(Duration::from_secs(secs));
+            let reason = ParkReason::EndpointSlow;
+            let hold = waited.map(|secs| Hold { since: since(secs), reason });
+            let progress = Progress { hold, ..Progress::default() };
+            let message = event.for_subscription(subscription, progress);
+            let delivery = message.delivery().unwrap();
+            let slow = NotAdmitted::new(&message, &delivery, &schedule, HoldReason::EndpointSlow);
+            let (message, route) = slow.disposition(None).next.unwrap();
+            (message.parked.map(|parked| parked.reason), matches!(route, Route::Wait(_)))
+        };
+        assert_eq!(without_slot(None), (None, true));
+        assert_eq!(without_slot(Some(30)), (None, true));
+        assert_eq!(without_slot(Some(61)), (Some(ParkReason::EndpointSlow), false));
+    }
+}
