@@ -34,6 +34,9 @@ use parking_lot::Mutex;
 /// A URL that was not used for this long is forgotten, with what is known of its concurrency.
 const FORGOTTEN_AFTER: Duration = Duration::from_secs(3_600);
 
+/// The most rate limits of one URL that are kept at a time.
+const MAX_LIMITS: usize = 64;
+
 /// The gates of all URLs in use.
 pub(super) struct Limits {
     max_concurrency: usize,
@@ -48,8 +51,8 @@ pub(super) struct Limits {
 
 /// One URL's permits.
 pub(super) struct Gate {
-    /// Limits the starts of requests, if a limit is set.
-    rate: Mutex<Option<Rate>>,
+    /// Limiters of the starts of requests; subscriptions of one URL may have different limits.
+    limiters: Mutex<HashMap<RateLimit, Arc<DefaultDirectRateLimiter>>>,
     permits: Arc<Permits>,
     waiting: AtomicUsize,
     /// Held by the one delivery from held queues that waits for a permit or a place.
@@ -60,16 +63,10 @@ pub(super) struct Gate {
 }
 
 /// A rate limit, and the number of workers that share it.
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
 struct RateLimit {
     max_per_second: NonZeroU32,
     workers: u32,
-}
-
-/// A limiter, with the limit that it was made for.
-struct Rate {
-    limit: RateLimit,
-    limiter: Arc<DefaultDirectRateLimiter>,
 }
 
 impl RateLimit {
@@ -78,14 +75,11 @@ impl RateLimit {
         let period = Duration::from_secs(1).saturating_mul(self.workers);
         (period / self.max_per_second.get()).max(Duration::from_nanos(1))
     }
-}
 
-impl Rate {
     /// One worker's share, evenly spaced: endpoints with limits refuse bursts.
-    fn new(limit: RateLimit) -> Self {
-        let quota = Quota::with_period(limit.period());
-        let quota = quota.unwrap_or(Quota::per_second(limit.max_per_second));
-        Self { limit, limiter: Arc::new(RateLimiter::direct(quota)) }
+    fn limiter(self) -> DefaultDirectRateLimiter {
+        let quota = Quota::with_period(self.period());
+        RateLimiter::direct(quota.unwrap_or(Quota::per_second(self.max_per_second)))
     }
 }
 
@@ -105,7 +99,7 @@ struct Held {
 impl Gate {
     fn new(permits: Permits, shares: &Arc<Shares>) -> Self {
         Self {
-            rate: Mutex::default(),
+            limiters: Mutex::default(),
             permits: Arc::new(permits),
             waiting: 0.into(),
             turn: tokio::sync::Mutex::default(),
@@ -135,12 +129,14 @@ impl Gate {
         Some(Held { _permit: permit, _place: place })
     }
 
-    /// The limiter, replaced when the limit or the number of workers has changed.
+    /// The limiter of `limit`, with which others of that number of workers are kept.
     fn limiter(&self, limit: RateLimit) -> Arc<DefaultDirectRateLimiter> {
-        let mut rate = self.rate.lock();
-        let current = rate.take().filter(|rate| rate.limit == limit);
-        let current = rate.insert(current.unwrap_or_else(|| Rate::new(limit)));
-        Arc::clone(&current.limiter)
+        let mut limiters = self.limiters.lock();
+        limiters.retain(|other, _| other.workers == limit.workers);
+        if limiters.len() >= MAX_LIMITS && !limiters.contains_key(&limit) {
+            limiters.clear();
+        }
+        Arc::clone(limiters.entry(limit).or_insert_with(|| Arc::new(limit.limiter())))
     }
 }
 

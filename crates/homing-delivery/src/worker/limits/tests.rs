@@ -223,3 +223,19 @@ async fn what_waits_in_turn_for_its_rate_limit_makes_its_url_not_slow() {
     assert_eq!((gate.is_slow(false), gate.is_slow(true)), (false, true));
     assert!(limits.enter_in_turn(&gate, 0, None, false).await.is_some());
 }
+
+/// Goal: subscriptions of one URL with different limits keep both. Method: real time, because the
+/// limiter has its own clock; each in turn.
+#[tokio::test]
+async fn each_rate_limit_of_a_url_is_kept() {
+    let limits = limits(10, Duration::ZERO);
+    let url = url("https://example.com/");
+    let started = tokio::time::Instant::now();
+    for _ in 0..3 {
+        for max_per_second in [10, 100] {
+            let max_per_second = NonZeroU32::new(max_per_second);
+            assert!(enter(&limits, &url, max_per_second).await.is_some());
+        }
+    }
+    assert!(started.elapsed() >= Duration::from_millis(199), "{:?}", started.elapsed());
+}
