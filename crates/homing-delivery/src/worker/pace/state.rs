@@ -16,7 +16,7 @@ const BEHIND: Duration = Duration::from_secs(60);
 pub(super) const HUNG: Duration = Duration::from_secs(1);
 
 /// The weight of all earlier requests against the latest in the average duration.
-const EARLIER: u32 = 7;
+const EARLIER: f64 = 7.0;
 
 /// A URL that did not admit so many deliveries ...
 const MAX_NOT_ADMITTED: u32 = 3;
@@ -24,6 +24,9 @@ const MAX_NOT_ADMITTED: u32 = 3;
 pub(super) const ATTEMPTS_FOR_ONE: u32 = 100;
 /// ... within this time is slow.
 pub(super) const NOT_ADMITTED_WITHIN: Duration = Duration::from_secs(10);
+
+/// The shortest duration of a request that is counted.
+const SHORTEST: Duration = Duration::from_micros(1);
 
 /// A slow URL that took what came for it for this long is slow no more ...
 pub(super) const CALM: Duration = Duration::from_secs(10);
@@ -130,8 +133,10 @@ pub(super) struct State {
     since: Instant,
     /// Attempts that ended in the previous window, and in this one.
     ended: [usize; 2],
-    /// The average duration of a request; `None`: none has ended yet.
-    average: Option<Duration>,
+    /// The natural logarithm of the average duration of a request, in seconds; `None`: none has
+    /// ended yet. The average is the geometric one: a few requests that take a thousand times as
+    /// long as the others are no sign of a slow endpoint.
+    log_average: Option<f64>,
     /// The end of the latest attempt, or the time when it took its first place.
     pub(super) moved: Instant,
     primary: Holding,
@@ -149,7 +154,7 @@ impl State {
             behind_until: None,
             since: now,
             ended: [0; 2],
-            average: None,
+            log_average: None,
             moved: now,
             primary: Holding::default(),
             retry: Holding::default(),
@@ -170,13 +175,19 @@ impl State {
         }
     }
 
+    /// The average duration of a request; `None`: none has ended yet.
+    fn average(&self) -> Option<Duration> {
+        let average = self.log_average?.exp();
+        Some(Duration::try_from_secs_f64(average).unwrap_or(Duration::MAX))
+    }
+
     pub(super) fn speed(&self, now: Instant, window: Duration) -> Speed {
         let since_answer = now.duration_since(self.moved);
-        if since_answer >= HUNG || self.average.is_some_and(|average| average >= window) {
+        if since_answer >= HUNG || self.average().is_some_and(|average| average >= window) {
             return Speed::Slow;
         }
         let usual = |average: Duration| average.saturating_mul(4).max(window / 4);
-        match self.average {
+        match self.average() {
             Some(average) if since_answer <= usual(average) => Speed::Quick,
             Some(_) | None => Speed::Unknown,
         }
@@ -214,8 +225,9 @@ impl State {
         self.move_on(now, window);
         let [_, present] = &mut self.ended;
         *present = present.saturating_add(1);
-        let earlier = self.average.unwrap_or(duration).saturating_mul(EARLIER);
-        self.average = Some(earlier.saturating_add(duration) / (EARLIER + 1));
+        let latest = duration.max(SHORTEST).as_secs_f64().ln();
+        let earlier = self.log_average.unwrap_or(latest);
+        self.log_average = Some((earlier * EARLIER + latest) / (EARLIER + 1.0));
         self.moved = now;
         self.endpoint.admissions.ended(now);
         self.rate.admissions.ended(now);
@@ -266,7 +278,7 @@ impl State {
         let needs_much = self.held.places >= shares.free_of_concern();
         let is_crowded = needs_much && self.speed(now, shares.window) != Speed::Quick;
         let is_calm = self.endpoint.is_calm(is_crowded, now);
-        let is_quick = self.average.is_some_and(|average| average < shares.window);
+        let is_quick = self.average().is_some_and(|average| average < shares.window);
         let is_unused = self.is_idle() && now.duration_since(self.moved) >= UNUSED;
         is_calm && (is_quick || is_unused || !shares.are_scarce())
     }
