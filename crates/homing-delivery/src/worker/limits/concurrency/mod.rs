@@ -48,8 +48,10 @@ const DOUBTS: u32 = 8;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Answer {
     Accepted,
-    /// It was too much: 429, 503, or no answer in time.
+    /// It was too much: 429 or 503.
     Overloaded,
+    /// There was no answer in time.
+    Late,
     /// Nothing: the endpoint failed in another way.
     Failed,
 }
@@ -58,9 +60,8 @@ impl From<&Outcome> for Answer {
     fn from(outcome: &Outcome) -> Self {
         match outcome {
             Outcome::Accepted { .. } | Outcome::Done => Self::Accepted,
-            Outcome::Refused { status: 429 | 503, .. } | Outcome::TimedOut { .. } => {
-                Self::Overloaded
-            }
+            Outcome::Refused { status: 429 | 503, .. } => Self::Overloaded,
+            Outcome::TimedOut { .. } => Self::Late,
             Outcome::Refused { .. }
             | Outcome::Unreachable { .. }
             | Outcome::Failed { .. }
@@ -112,6 +113,8 @@ pub(super) struct Concurrency {
     round: Round,
     /// Refusals beyond those that are tolerated.
     excess: f64,
+    /// Attempts without an answer in time beyond those with one.
+    late: f64,
     /// Consecutive rounds of answers that took somewhat longer than at best.
     doubts: u32,
     /// True if a round ended since the limit fell for refusals.
@@ -140,6 +143,7 @@ impl Concurrency {
             base: None,
             round,
             excess: 0.0,
+            late: 0.0,
             doubts: 0,
             is_settled: false,
             fell: now,
@@ -163,8 +167,14 @@ impl Concurrency {
         if !is_of_round && !matches!(self.phase, Phase::Ramp) {
             return;
         }
+        self.late = match answer {
+            Answer::Late => self.late + 1.0,
+            Answer::Failed | Answer::Overloaded | Answer::Accepted => (self.late - 1.0).max(0.0),
+        };
         match answer {
             Answer::Failed => {}
+            Answer::Late if self.late < MAX_EXCESS => {}
+            Answer::Late => self.back_off(now),
             Answer::Overloaded => self.refused(now),
             Answer::Accepted => {
                 self.excess = (self.excess - 1.0 / TOLERATED).max(0.0);
@@ -205,6 +215,7 @@ impl Concurrency {
         let is_known = self.base.is_some() && !matches!(self.phase, Phase::Descent { .. });
         self.phase = if is_known { Phase::Cruise } else { Phase::Descent { before: None } };
         (self.round, self.fell, self.is_settled) = (Round::new(now), now, false);
+        self.late = 0.0;
     }
 
     fn judge(&mut self, round: &Round, now: Instant) {

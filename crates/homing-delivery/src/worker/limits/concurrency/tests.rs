@@ -227,7 +227,7 @@ fn what_does_not_answer_in_time_does_not_keep_its_queue() {
     let deadline = Duration::from_secs(5);
     let mut endpoint = queue(4, Duration::from_millis(400));
     let in_time: Endpoint = Box::new(move |now, others| match endpoint(now, others) {
-        (takes, _) if takes > deadline => (deadline, Answer::Overloaded),
+        (takes, _) if takes > deadline => (deadline, Answer::Late),
         answered => answered,
     });
     let concurrency = Concurrency::descent(MAX, Instant::now());
@@ -250,4 +250,21 @@ fn refusals_of_requests_that_were_under_way_together_count_once() {
     assert_eq!(refuse(MAX, 60), MAX / 2);
     assert_eq!(refuse(3, 120), MAX / 2, "a few are tolerated");
     assert_eq!(refuse(1, 120), MAX / 4);
+}
+
+/// Goal: an endpoint that does not answer some requests, and fails others, keeps its permits: fewer
+/// at a time would change nothing. Method: three of seven are late, the rest fails at once.
+#[tokio::test(start_paused = true)]
+async fn what_fails_for_other_reasons_keeps_its_permits() {
+    let start = Instant::now();
+    let mut concurrency = Concurrency::descent(64, start);
+    for number in 0..7_000_u32 {
+        let at = start + Duration::from_secs(3) + Duration::from_millis(number.into());
+        let (answer, took) = match number % 7 {
+            0 | 2 | 4 => (Answer::Late, Duration::from_secs(2)),
+            _ => (Answer::Failed, Duration::from_millis(1)),
+        };
+        concurrency.ended(answer, took, true, at);
+    }
+    assert_eq!(concurrency.limit(), 64);
 }
