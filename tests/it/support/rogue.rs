@@ -109,7 +109,7 @@ async fn behave(mut connection: TcpStream, manner: Manner) -> std::io::Result<()
         Manner::Closes => Ok(()),
         Manner::Resets => connection.set_zero_linger(),
         Manner::ResetsInHeaders => {
-            connection.write_all(b"HTTP/1.1 503 Down\r\nconte").await?;
+            connection.write_all(b"HTTP/1.1 500 Down\r\nconte").await?;
             connection.set_zero_linger()
         }
         Manner::StallsAfterHeaders => {
@@ -120,11 +120,11 @@ async fn behave(mut connection: TcpStream, manner: Manner) -> std::io::Result<()
         }
         Manner::Garbage => connection.write_all(&[0xff, 0x00, b'\r', b'\n', 0x7f, b'\n']).await,
         Manner::EndlessHeader => {
-            connection.write_all(b"HTTP/1.1 503 Down\r\nx-endless: ").await?;
+            connection.write_all(b"HTTP/1.1 500 Down\r\nx-endless: ").await?;
             endless(connection).await
         }
         Manner::EndlessBody => {
-            connection.write_all(b"HTTP/1.1 503 Down\r\n\r\n").await?;
+            connection.write_all(b"HTTP/1.1 500 Down\r\n\r\n").await?;
             endless(connection).await
         }
     }
