@@ -124,6 +124,7 @@ pub fn pool(
         attempts: settings.attempts.clone(),
         max_concurrency: settings.endpoint.max_concurrency,
         permit_wait: settings.endpoint.permit_wait,
+        min_hold: settings.held.min_hold,
         // As long as an attempt may take its place in flight.
         rate_wait: settings.endpoint.deadline,
         tracer,

@@ -81,6 +81,7 @@ fn pool(parts: &Services) -> Pool {
         attempts: settings.attempts.clone(),
         max_concurrency: settings.endpoint.max_concurrency,
         permit_wait: settings.endpoint.permit_wait,
+        min_hold: settings.held.min_hold,
         rate_wait: settings.endpoint.deadline,
         tracer: None,
     };

@@ -171,7 +171,8 @@ async fn a_slow_url_whose_circuit_opens_keeps_its_slot() {
 /// for a circuit.
 #[tokio::test]
 async fn what_a_slow_url_does_not_take_in_time_is_parked_with_the_reason() {
-    let settings = "worker.max_in_flight = 64\nendpoint.max_concurrency = 1";
+    let settings =
+        "worker.max_in_flight = 64\nendpoint.max_concurrency = 1\nheld.min_hold = \"0s\"";
     let installation = Installation::with(&[500, 2_500], settings).await;
     let endpoint = Endpoint::slow(200, Duration::from_millis(400)).await;
     let url = endpoint.receiver.url("/");

@@ -34,8 +34,9 @@ Examples:
   homing endpoints disable https://example.com/hook
   homing endpoints disable 'https://example.com/hook?tenant=7&v=2'
 
-Nothing is lost: what comes due is held for as long as its schedule is long, and sent once the URL is
-enabled. After that time it is parked as `frozen`, as is what comes due while no held queue is free.";
+Nothing is lost: what comes due is held for as long as its schedule is long, at least an
+hour (`held.min_hold`), and sent once the URL is enabled. After that time it is parked as `frozen`,
+as is what comes due while no held queue is free.";
 
 const PROBE_EXAMPLES: &str = "\
 Examples:

@@ -1,5 +1,7 @@
 //! `[held]`
 
+use std::time::Duration;
+
 use serde::{Deserialize, Serialize};
 
 use homing_domain::settings::SettingsError;
@@ -10,6 +12,9 @@ use homing_domain::settings::SettingsError;
 pub struct HeldSettings {
     /// URLs whose deliveries can be held at a time, each in a queue of its own.
     pub queues: u16,
+    /// A delivery waits for its endpoint for as long as its schedule is long, and at least this long.
+    #[serde(with = "humantime_serde")]
+    pub min_hold: Duration,
 }
 
 impl HeldSettings {

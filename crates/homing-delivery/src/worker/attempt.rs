@@ -200,13 +200,13 @@ async fn admit(context: &Context, task: &Task<'_>, turn: Turn) -> Result<Admitte
     if let Some(held) = held_if_slow(context, task, &gate).await {
         return Err(held);
     }
-    let held = NotAdmitted::new(message, delivery, schedule, HoldReason::EndpointSlow);
+    let held = for_endpoint(context, task, HoldReason::EndpointSlow);
     let has_to_end = gate.is_slow(rate_limit.is_some()) && held.is_over();
     Err(if has_to_end { held.disposition(None).of(subscription) } else { throttled() })
 }
 
 /// Holds a delivery to a slow URL; `None`: the URL is not slow, has no slot, or the delivery has
-/// waited for as long as its schedule is long.
+/// waited for as long as it may.
 async fn held_if_slow(context: &Context, task: &Task<'_>, gate: &Gate) -> Option<Disposition> {
     if !gate.is_slow(task.subscription.spec.rate_limit.is_some()) {
         return None;
@@ -215,8 +215,8 @@ async fn held_if_slow(context: &Context, task: &Task<'_>, gate: &Gate) -> Option
         // From now on, what comes into its queue is taken at once.
         context.slots.wake();
     }
-    let Task { message, delivery, subscription, schedule } = *task;
-    let held = NotAdmitted::new(message, delivery, schedule, HoldReason::EndpointSlow);
+    let subscription = task.subscription;
+    let held = for_endpoint(context, task, HoldReason::EndpointSlow);
     if held.is_over() {
         return None;
     }
@@ -224,21 +224,27 @@ async fn held_if_slow(context: &Context, task: &Task<'_>, gate: &Gate) -> Option
     Some(held.disposition(Some(slot)).of(subscription))
 }
 
+/// The delivery, which waits for its endpoint because of `reason`.
+fn for_endpoint<'a>(context: &Context, task: &Task<'a>, reason: HoldReason) -> NotAdmitted<'a> {
+    let Task { message, delivery, schedule, .. } = *task;
+    NotAdmitted::new(message, delivery, schedule, (reason, context.min_hold))
+}
+
 /// Decides where a delivery waits that an open or frozen circuit refuses; nothing is charged. It
-/// waits for as long as its schedule is long.
+/// waits for as long as its schedule is long, or `held.min_hold`.
 async fn not_admitted(
     context: &Context,
     task: &Task<'_>,
     slot: Option<u16>,
     probe_at: Option<UnixMillis>,
 ) -> Disposition {
-    let Task { message, delivery, subscription, schedule } = *task;
+    let subscription = task.subscription;
     let url = &subscription.spec.url;
     if slot.is_some() && slot == context.slots.of(url) {
         return Disposition::stay_held();
     }
     let reason = probe_at.map_or(HoldReason::CircuitFrozen, |_| HoldReason::CircuitOpen);
-    let refused = NotAdmitted::new(message, delivery, schedule, reason);
+    let refused = for_endpoint(context, task, reason);
     let slot = if refused.is_over() { None } else { context.slots.of_refused(url).await };
     refused.disposition(slot).of(subscription)
 }

@@ -168,6 +168,7 @@ impl PoolBuilder {
             rules,
             worker,
             attempts,
+            min_hold: held.min_hold,
             max_concurrency: endpoint.max_concurrency,
             permit_wait: endpoint.permit_wait,
             rate_wait: endpoint.deadline,

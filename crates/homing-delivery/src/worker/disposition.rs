@@ -162,27 +162,28 @@ pub(super) struct NotAdmitted<'a> {
 }
 
 impl<'a> NotAdmitted<'a> {
+    /// It may be held for as long as its schedule is long, and at least for `min_hold`.
     pub(super) fn new(
         message: &'a Message,
         delivery: &'a Delivery,
         schedule: &'a Schedule,
-        reason: HoldReason,
+        (reason, min_hold): (HoldReason, Duration),
     ) -> Self {
         let now = clock::now();
         let progress = delivery.progress.refused(reason.parked(), now);
         let waited = progress.hold.map_or(Duration::ZERO, |hold| now.since(hold.since));
-        let left = schedule.length().saturating_sub(waited);
+        let left = schedule.length().max(min_hold).saturating_sub(waited);
         Self { message, delivery, schedule, progress, reason, left }
     }
 
-    /// True if it has waited for as long as its schedule is long.
+    /// True if it has waited for as long as it may.
     pub(super) fn is_over(&self) -> bool {
         self.left.is_zero()
     }
 
     /// Holds it in the queue of `slot`; without one, it waits at its own step once more, or is
-    /// throttled if the endpoint is slow. It is parked if it has waited for as long as its schedule
-    /// is long, or the circuit is frozen.
+    /// throttled if the endpoint is slow. It is parked if it has waited for as long as it may, or
+    /// the circuit is frozen.
     pub(super) fn disposition(self, slot: Option<u16>) -> Disposition {
         let reason = self.reason.skipped();
         let without = self.without_slot();
@@ -299,7 +300,8 @@ mod tests {
     use homing_domain::{delivery::Hold, event::Event, id::EventId, topic::Topic};
 
     /// Goal: a delivery to a slow URL without a held queue is throttled, and not for ever: what has
-    /// waited for as long as its schedule is long is parked with the reason.
+    /// waited for as long as its schedule is long, and for the shortest hold, is parked with the
+    /// reason.
     #[test]
     fn what_waited_for_a_slow_endpoint_for_its_whole_schedule_is_parked() {
         let event = Message::of_event(Event {
@@ -311,19 +313,22 @@ mod tests {
         });
         let schedule = Schedule::new(&[Duration::from_secs(60)]).unwrap();
         let subscription = "01931f5a-9c4e-7000-8000-000000000001".parse().unwrap();
-        let without_slot = |waited: Option<u64>| {
+        let without_slot = |waited: Option<u64>, min_hold: u64| {
             let since = |secs| clock::now().minus(Duration::from_secs(secs));
             let reason = ParkReason::EndpointSlow;
             let hold = waited.map(|secs| Hold { since: since(secs), reason });
             let progress = Progress { hold, ..Progress::default() };
             let message = event.for_subscription(subscription, progress);
             let delivery = message.delivery().unwrap();
-            let slow = NotAdmitted::new(&message, &delivery, &schedule, HoldReason::EndpointSlow);
+            let reason = (HoldReason::EndpointSlow, Duration::from_secs(min_hold));
+            let slow = NotAdmitted::new(&message, &delivery, &schedule, reason);
             let (message, route) = slow.disposition(None).next.unwrap();
             (message.parked.map(|parked| parked.reason), matches!(route, Route::Wait(_)))
         };
-        assert_eq!(without_slot(None), (None, true));
-        assert_eq!(without_slot(Some(30)), (None, true));
-        assert_eq!(without_slot(Some(61)), (Some(ParkReason::EndpointSlow), false));
+        assert_eq!(without_slot(None, 0), (None, true));
+        assert_eq!(without_slot(Some(30), 0), (None, true));
+        assert_eq!(without_slot(Some(61), 0), (Some(ParkReason::EndpointSlow), false));
+        assert_eq!(without_slot(Some(61), 120), (None, true));
+        assert_eq!(without_slot(Some(121), 120), (Some(ParkReason::EndpointSlow), false));
     }
 }

@@ -85,6 +85,8 @@ struct Context {
     tracer: Option<Tracer>,
     observers: Observers,
     settings: WorkerSettings,
+    /// `held.min_hold`
+    min_hold: Duration,
 }
 
 /// The dependencies and settings of a pool.
@@ -103,6 +105,8 @@ pub struct PoolSetup {
     pub worker: WorkerSettings,
     /// `[attempts]`
     pub attempts: AttemptsSettings,
+    /// `held.min_hold`
+    pub min_hold: Duration,
     /// `endpoint.max_concurrency`
     pub max_concurrency: usize,
     /// `endpoint.permit_wait`
@@ -149,6 +153,7 @@ impl Pool {
             tracer,
             observers,
             settings: worker,
+            min_hold: setup.min_hold,
         };
         Self { context: Arc::new(context), log_writer, heartbeat }
     }

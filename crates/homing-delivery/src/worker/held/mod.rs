@@ -33,7 +33,7 @@
 //! | the process stops | as the circuit opening again; what is in flight has `worker.drain_grace` |
 //! | a worker of an earlier version runs beside | it knows no slots: what it takes goes up the ladder or is parked frozen; what is held waits for a worker of this version, and is parked at the end of its time without one |
 //! | a subscription moves to another URL, and others stay | what is held for it stays, too, until the queue is emptied |
-//! | what is held waits for longer than its schedule is long | the broker parks it, with the reason for which it came |
+//! | what is held waits for longer than its schedule is long, and than `held.min_hold` | the broker parks it, with the reason for which it came |
 //! | a URL is slow for one worker and not for another | each decides for what it takes: from one worker the deliveries come directly, from the other by the queue |
 //! | it is slow no more, and its queue is not empty | new deliveries come directly, beside what is held; both wait for the same permits, in turn |
 //! | a delivery waits for its turn for longer than ten minutes | it goes back to the head of the queue, before the broker closes the channel |
