@@ -37,6 +37,7 @@ pub(crate) const CIRCUIT: &str = "circuit.open_above_percent = 70\n\
     circuit.open_at_consecutive_failures = 1000\n\
     circuit.freeze_at_consecutive_failures = 1000\n\
     circuit.probe_interval = \"1s\"\n\
+    held.min_hold = \"0s\"\n\
     worker.max_in_flight = 64\n";
 
 /// An endpoint whose answer the test can change.

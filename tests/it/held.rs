@@ -253,8 +253,7 @@ async fn what_is_held_follows_its_subscription_to_another_url() {
 /// Goal: what is held for longer than its schedule is long is parked by the broker, with the reason.
 #[tokio::test]
 async fn what_is_held_for_as_long_as_its_schedule_is_parked_with_the_reason() {
-    let settings = format!("{CIRCUIT}held.min_hold = \"0s\"\n");
-    let installation = Installation::with(&[300, 700], &settings).await;
+    let installation = Installation::with(&[300, 700], CIRCUIT).await;
     let endpoint = Endpoint::answering(200).await;
     let url = endpoint.receiver.url("/");
     installation.subscribe_all(&url).await;

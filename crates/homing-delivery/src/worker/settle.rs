@@ -58,7 +58,8 @@ pub(super) async fn settle_or_else(
 /// Returns when the broker owns every copy, however long that takes: giving the original back
 /// instead would repeat the attempt at once, for as long as the broker takes no messages. The
 /// original goes back only if homing stops meanwhile. If the broker will never take a copy, the
-/// original is rejected: the broker itself moves it to the parking queue, as `too_large`.
+/// original is rejected: the broker itself moves it to the parking queue, as `too_large`. It is there
+/// as a whole: replayed, it repeats what other copies carry.
 ///
 /// # Cancel safety
 ///
