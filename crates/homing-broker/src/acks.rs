@@ -8,7 +8,7 @@ use std::{collections::BTreeMap, time::Duration};
 
 use lapin::{
     Channel,
-    options::{BasicAckOptions, BasicNackOptions},
+    options::{BasicAckOptions, BasicGetOptions, BasicNackOptions},
 };
 use tokio::{sync::mpsc, time::Instant};
 
@@ -143,6 +143,26 @@ pub(super) async fn send_answers(
             return Ok(());
         }
     }
+}
+
+/// Waits until the queue has every ack that was sent on `channel` before, so that none is lost when
+/// the channel is closed.
+///
+/// A quorum queue takes 32 commands of a channel at a time, by default. The broker keeps further
+/// acks of a channel until the queue has answered, merged into one command, and forgets them when
+/// the channel is closed. A `basic.get` is answered after the commands before it, and with them the
+/// rest is sent. If it takes a message, that is not answered: it returns with the end of the channel,
+/// or with a `multiple` nack.
+///
+/// Source: RabbitMQ 3.10, `rabbit_fifo_client.erl` (`soft_limit`, `unsent_commands`).
+///
+/// # Errors
+///
+/// [`BrokerError`]: the channel is unusable; the broker may redeliver what was acked.
+pub(super) async fn flush(channel: &Channel, queue: &str) -> Result<(), BrokerError> {
+    let got = channel.basic_get(queue.into(), BasicGetOptions::default());
+    let step = format!("waiting until `{queue}` has all acks");
+    within(channel, ROUND_TRIP_DEADLINE, step, got).await.map(drop)
 }
 
 async fn send(channel: &Channel, ack: Ack) -> Result<(), BrokerError> {

@@ -17,7 +17,7 @@ use tracing::info;
 
 use super::{
     Broker, Message, Origin, Receipt, Unreadable,
-    acks::send_answers,
+    acks::{self, send_answers},
     channels,
     error::{BrokerError, ROUND_TRIP_DEADLINE, lost, within},
     message,
@@ -265,7 +265,7 @@ impl Consumer {
     ///
     /// [`BrokerError`]: some answers may not have arrived; the broker redelivers those messages.
     pub async fn finish(self) -> Result<(), BrokerError> {
-        let Self { channel, messages, replaced, answers, answering, .. } = self;
+        let Self { channel, queue, messages, replaced, answers, answering, .. } = self;
         drop((messages, replaced, answers));
         match timeout(ROUND_TRIP_DEADLINE, answering).await {
             Ok(Ok(answered)) => answered?,
@@ -275,6 +275,7 @@ impl Consumer {
                 return Err(BrokerError::TimedOut { step, deadline: ROUND_TRIP_DEADLINE });
             }
         }
+        acks::flush(&channel, &queue).await?;
         let closed = channel.close(200, "OK".into());
         within(&channel, ROUND_TRIP_DEADLINE, "closing a channel", closed).await
     }

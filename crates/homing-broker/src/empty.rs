@@ -24,7 +24,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{debug, error, warn};
 
 use super::{
-    Broker, Outgoing, channels,
+    Broker, Outgoing, acks, channels,
     consume::start,
     error::{BrokerError, ROUND_TRIP_DEADLINE, lost, within},
     headers::Headers,
@@ -137,6 +137,7 @@ impl Broker {
         emptying.log_once();
         ended?;
         let channel = &emptying.channel;
+        acks::flush(channel, &emptying.queue).await?;
         let closed = channel.close(200, "OK".into());
         within(channel, ROUND_TRIP_DEADLINE, "closing a channel", closed).await.map(|()| true)
     }

@@ -18,7 +18,7 @@ use lapin::{
 use tokio_util::task::TaskTracker;
 
 use super::{
-    Broker, Message, Origin, Recipients, Unreadable,
+    Broker, Message, Origin, Recipients, Unreadable, acks,
     batch::Batches,
     channels,
     connection::PassiveConnection,
@@ -59,8 +59,10 @@ impl Drop for QueueScan {
     fn drop(&mut self) {
         let lock = self.lock.take();
         if self.channel.status().connected() {
-            let channel = self.channel.clone();
+            let (channel, queue) = (self.channel.clone(), self.queue.clone());
             self.tasks.spawn(async move {
+                // If it fails, the channel is unusable.
+                let _flushed = acks::flush(&channel, &queue).await;
                 let closed = channel.close(200, "OK".into());
                 let closed =
                     within(&channel, ROUND_TRIP_DEADLINE, "ending a queue scan", closed).await;
@@ -220,6 +222,7 @@ impl QueueScan {
         const POLLS: u32 = 50;
         const POLL_INTERVAL: Duration = Duration::from_millis(20);
         let put_back = BasicNackOptions { multiple: true, requeue: true };
+        acks::flush(&self.channel, &self.queue).await?;
         let step = format!("requeueing what was fetched from `{}`", self.queue);
         let returned = self.channel.basic_nack(EVERYTHING, put_back);
         within(&self.channel, ROUND_TRIP_DEADLINE, step, returned).await?;
