@@ -1,15 +1,17 @@
-//! Scenarios in which events wait and are delivered as fast as it goes: homing and the bare loop
+//! Scenarios in which events wait and are delivered as fast as it goes: homing and the bare loops
 //! in turns, on the same queue.
 
 use std::time::Duration;
 
 use crate::{
     Bench,
+    bare::Library,
     machine::{cpu_seconds, peak_mib},
     report::{Figures, Row},
     sink::Report,
     stage::{Stage, WAITS_MS, broker_cpu},
     support::{database::Database, process::Process},
+    turns::{By, Rounds},
 };
 
 /// One such scenario.
@@ -74,14 +76,14 @@ impl Case {
         figures
     }
 
-    async fn bare(&self, bench: &Bench, stage: &Stage) -> Figures {
+    async fn bare(&self, bench: &Bench, stage: &Stage, library: Library) -> Figures {
         bench.endpoints.reset().await;
         let mut further = self.bare.clone();
         if self.republishes {
             further.extend(["--republish".to_owned(), stage.wait_queue()]);
         }
         let before = broker_cpu();
-        let bare = stage.bare(&self.urls, &further);
+        let bare = stage.bare(library, &self.urls, &further);
         let report = bench.endpoints.after(self.group, self.deliveries()).await;
         let figures = self.figures(&report, &[bare.id()], before);
         // Its last acks.
@@ -111,20 +113,22 @@ impl Case {
             .with("peak_mib", peak)
     }
 
-    /// homing and the bare loop in turns.
+    /// homing and the bare loops in turns.
     pub(crate) async fn rows(&self, bench: &Bench, rounds: usize) -> Vec<Row> {
         let stage = Box::pin(self.stage()).await;
-        let (mut homing, mut bare) = (Vec::new(), Vec::new());
-        for _ in 0..rounds {
-            stage.fill(self.events, self.bytes).await;
-            homing.push(Box::pin(self.homing(bench, &stage)).await);
-            stage.clear().await;
-            stage.fill(self.events, self.bytes).await;
-            bare.push(self.bare(bench, &stage).await);
-            stage.clear().await;
+        let mut measured = Rounds::default();
+        for round in 0..rounds {
+            for by in By::in_turns(round) {
+                stage.fill(self.events, self.bytes).await;
+                let figures = match by {
+                    By::Homing => Box::pin(self.homing(bench, &stage)).await,
+                    By::Bare(library) => self.bare(bench, &stage, library).await,
+                };
+                measured.add(by, figures);
+                stage.clear().await;
+            }
         }
-        let row = |by, figures: &[Figures]| Row::new(self.scenario, &self.name, by, figures);
-        vec![row("homing", &homing).compared("per_second", &homing, &bare), row("bare", &bare)]
+        measured.rows(self.scenario, &self.name, &["per_second"])
     }
 }
 
@@ -134,7 +138,7 @@ pub(crate) async fn drain(bench: &Bench) -> Vec<Row> {
     let case = Case { events: bench.events(100_000), ..case };
     let mut rows = case.rows(bench, bench.rounds).await;
     if let Some(row) = rows.first_mut() {
-        let ratio = row.ratio.map_or(f64::NAN, |[ratio, ..]| ratio);
+        let ratio = row.ratio();
         let peak = row.figures.get("peak_mib");
         *row = row.clone().must("ratio >= 0.8, <= 80 MiB", ratio >= 0.8 && peak <= 80.0);
     }

@@ -1,10 +1,11 @@
-//! Figures, not tests: cost and latency of deliveries, beside a bare loop of the same
-//! libraries on the same machine in the same minutes.
+//! Figures, not tests: cost and latency of deliveries, beside bare loops of the same libraries on
+//! the same machine in the same minutes.
 //!
 //! `make bench` starts a broker and a database for it; `make bench ARGS="drain hung"` measures some
-//! scenarios only, `ARGS=--help` lists them. `sink` holds the endpoints and `bare` the loop, each
-//! in processes of their own; `stage` is what a scenario needs, `drain`, `steady`, `outage` and
-//! `slow` are the scenarios; `report` and `picture` show the results.
+//! scenarios only, `ARGS=--help` lists them. `sink` holds the endpoints and `bare` the loops, each
+//! in processes of their own; `stage` is what a scenario needs, `turns` has homing and the loops
+//! take turns, `drain`, `steady`, `outage` and `slow` are the scenarios; `report` and `picture` show
+//! the results.
 
 #![expect(
     clippy::print_stdout,
@@ -28,6 +29,7 @@ mod sink;
 mod slow;
 mod stage;
 mod steady;
+mod turns;
 #[path = "../../tests/it/support/mod.rs"]
 mod support;
 

@@ -54,7 +54,7 @@ pub(crate) fn matching(rounds: usize) -> Vec<Row> {
         }
         let case = format!("{count} subscriptions");
         let row = Row::new("matching", &case, "index", &index);
-        rows.push(row.compared("micros", &index, &each));
+        rows.push(row.compared("micros", &index, ("each", &each)));
         rows.push(Row::new("matching", case, "each", &each));
     }
     rows

@@ -131,7 +131,7 @@ impl Outage {
         let row = Row::new("outage", &case, "held", std::slice::from_ref(&held.figures));
         let others = std::slice::from_ref(&ladder.figures);
         let row = if held.latest > 0.0 {
-            row.compared("max_ms", &[held.figures], others).must(&bound, reached)
+            row.compared("max_ms", &[held.figures], ("ladder", others)).must(&bound, reached)
         } else {
             row
         };

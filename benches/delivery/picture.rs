@@ -30,11 +30,11 @@ pub(crate) fn draw(run: &Run) -> String {
          viewBox=\"0 0 {WIDTH} {height}\" font-family=\"sans-serif\" font-size=\"12\">\n\
          <rect width=\"100%\" height=\"100%\" fill=\"#ffffff\"/>\n\
          <text x=\"12\" y=\"26\" font-size=\"16\" font-weight=\"bold\">Deliveries per second: \
-         homing {version} and a bare loop of the same libraries</text>\n\
+         homing {version}, a bare loop with reqwest, one with hyper</text>\n\
          <text x=\"12\" y=\"46\" fill=\"#555555\">{cores} cores of {processor}, {memory} GiB, for \
          broker, endpoints and workers together; load before: {load}</text>\n\
          <text x=\"12\" y=\"63\" fill=\"#555555\">Medians; in turns in one run. Behind the bars: \
-         the ratio, and CPU of worker + broker in ms per 1,000 deliveries</text>\n\
+         the ratios to both, and CPU of worker + broker in ms per 1,000 deliveries</text>\n\
          {bars}</svg>\n",
         height = y + GAP,
         version = run.homing,
@@ -48,12 +48,15 @@ pub(crate) fn draw(run: &Run) -> String {
 fn bar(bars: &mut String, row: &Row, y: f64, highest: f64) -> std::fmt::Result {
     let per_second = row.figures.get("per_second");
     let width = per_second / highest * MAX_BAR;
-    let (colour, label) = if row.by == "homing" {
-        ("#2f6f9f", format!("{}: {}", row.scenario, row.case))
-    } else {
-        ("#c9c9c9", String::new())
+    let (colour, label) = match row.by {
+        "homing" => ("#2f6f9f", format!("{}: {}", row.scenario, row.case)),
+        "hyper" => ("#e3e3e3", String::new()),
+        _ => ("#c9c9c9", String::new()),
     };
-    let ratio = row.ratio.map(|[ratio, ..]| format!(" · {ratio:.2}")).unwrap_or_default();
+    let ratios = row.ratios.iter().map(|ratio| format!("{:.2}", ratio.median));
+    let ratios: Vec<_> = ratios.collect();
+    let ratio =
+        if ratios.is_empty() { String::new() } else { format!(" · {}", ratios.join(" and ")) };
     let (cpu, broker) = (row.figures.get("cpu_ms"), row.figures.get("broker_cpu_ms"));
     let text = y + BAR - 4.0;
     writeln!(bars, "<text x=\"12\" y=\"{text:.0}\">{label}</text>")?;

@@ -65,11 +65,22 @@ pub(crate) struct Row {
     pub(crate) by: &'static str,
     pub(crate) rounds: usize,
     pub(crate) figures: Figures,
-    /// Of what the scenario is about, to the row that it is compared with: the median of the
-    /// rounds' ratios, the lowest and the highest one.
-    pub(crate) ratio: Option<[f64; 3]>,
+    /// To the rows that it is compared with.
+    pub(crate) ratios: Vec<Ratio>,
     /// The goal in words, and if it was reached.
     pub(crate) target: Option<(String, bool)>,
+}
+
+/// A figure of a row, divided by that of another row, round by round.
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct Ratio {
+    /// The name of the figure.
+    pub(crate) figure: &'static str,
+    /// The other row.
+    pub(crate) to: &'static str,
+    pub(crate) median: f64,
+    pub(crate) lowest: f64,
+    pub(crate) highest: f64,
 }
 
 impl Row {
@@ -80,22 +91,43 @@ impl Row {
         rounds: &[Figures],
     ) -> Self {
         let (case, figures) = (case.into(), Figures::medians(rounds));
-        Self { scenario, case, by, rounds: rounds.len(), figures, ratio: None, target: None }
+        Self { scenario, case, by, rounds: rounds.len(), figures, ratios: Vec::new(), target: None }
     }
 
-    /// With the ratio of the figure `name` to that of `others`, round by round.
-    pub(crate) fn compared(mut self, name: &str, rounds: &[Figures], others: &[Figures]) -> Self {
-        let ratios = rounds.iter().zip(others).map(|(one, other)| one.get(name) / other.get(name));
+    /// With the ratio of `figure` to that of the row `to`, whose rounds are `others`.
+    pub(crate) fn compared(
+        mut self,
+        figure: &'static str,
+        rounds: &[Figures],
+        (to, others): (&'static str, &[Figures]),
+    ) -> Self {
+        let ratios =
+            rounds.iter().zip(others).map(|(one, other)| one.get(figure) / other.get(figure));
         let ratios: Vec<_> = ratios.collect();
         let lowest = ratios.iter().copied().fold(f64::INFINITY, f64::min);
         let highest = ratios.iter().copied().fold(0.0, f64::max);
-        self.ratio = Some([median(ratios.into_iter()), lowest, highest]);
+        let median = median(ratios.into_iter());
+        self.ratios.push(Ratio { figure, to, median, lowest, highest });
         self
+    }
+
+    /// The first of the ratios.
+    pub(crate) fn ratio(&self) -> f64 {
+        self.ratios.first().map_or(f64::NAN, |ratio| ratio.median)
     }
 
     pub(crate) fn must(mut self, text: &str, reached: bool) -> Self {
         self.target = Some((text.to_owned(), reached));
         self
+    }
+}
+
+impl Ratio {
+    fn text(&self) -> String {
+        let Self { figure, to, median, lowest, highest } = self;
+        let heading = COLUMNS.into_iter().find(|(name, ..)| name == figure);
+        let heading = heading.map_or(*figure, |(_, heading, _)| heading);
+        format!("{heading} {median:.2} ({lowest:.2}-{highest:.2}) of {to}")
     }
 }
 
@@ -122,25 +154,24 @@ impl Run {
     pub(crate) fn add(&mut self, rows: Vec<Row>) {
         let has = |name: &str| rows.iter().any(|row| row.figures.0.contains_key(name));
         let columns: Vec<_> = COLUMNS.into_iter().filter(|(name, ..)| has(name)).collect();
-        print!("{:<11} {:<24} {:<6}", "scenario", "case", "by");
+        print!("{:<11} {:<24} {:<7}", "scenario", "case", "by");
         for (_, heading, _) in &columns {
             print!(" {heading:>14}");
         }
-        println!(" {:>18}  target", "ratio (from-to)");
+        println!("  ratios (from-to), target");
         for row in rows {
-            print!("{:<11} {:<24} {:<6}", row.scenario, row.case, row.by);
+            print!("{:<11} {:<24} {:<7}", row.scenario, row.case, row.by);
             for &(name, _, decimals) in &columns {
                 match row.figures.0.get(name) {
                     Some(value) => print!(" {value:>14.decimals$}"),
                     None => print!(" {:>14}", ""),
                 }
             }
-            let ratio =
-                row.ratio.map(|[ratio, from, to]| format!("{ratio:.2} ({from:.2}-{to:.2})"));
-            let target = row.target.as_ref().map(|(text, reached)| {
+            let ratios = row.ratios.iter().map(Ratio::text);
+            let target = row.target.iter().map(|(text, reached)| {
                 format!("{text}: {}", if *reached { "reached" } else { "MISSED" })
             });
-            println!(" {:>18}  {}", ratio.unwrap_or_default(), target.unwrap_or_default());
+            println!("  {}", ratios.chain(target).collect::<Vec<_>>().join(", "));
             self.rows.push(row);
         }
         println!();

@@ -129,14 +129,14 @@ pub(crate) async fn slow(bench: &Bench) -> Vec<Row> {
     let mut rows = vec![Row::new("slow", "none", "homing", &controls)];
     for (case, figures) in CASES.iter().zip(&all) {
         let row = Row::new("slow", case.name(), "homing", figures);
-        let row = row.compared("p99_ms", figures, &controls);
+        let row = row.compared("p99_ms", figures, ("none", &controls));
         if case.answers_after.is_zero() {
             rows.push(row);
             continue;
         }
         let cpu = figures.iter().zip(&controls);
         let cpu = median(cpu.map(|(one, control)| one.get("cpu_ms") / control.get("cpu_ms")));
-        let p99 = row.ratio.map_or(f64::NAN, |[ratio, ..]| ratio);
+        let p99 = row.ratio();
         let is_cheap = cpu.is_nan() || cpu <= 1.5;
         let reached = p99 <= 2.0 && row.figures.get("throttled") <= 0.1 && is_cheap;
         rows.push(row.must("p99 <= 2x, throttled <= 0.1, CPU <= 1.5x", reached));

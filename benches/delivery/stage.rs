@@ -21,6 +21,7 @@ use tempfile::TempDir;
 use tokio::time::Instant;
 
 use crate::{
+    bare::Library,
     machine::{cpu_seconds, micros},
     sink::{Group, Report},
     support::{
@@ -243,10 +244,11 @@ impl Stage {
         }
     }
 
-    /// Starts the bare loop on the primary queue; `urls` get every event.
-    pub(crate) fn bare(&self, urls: &[String], further: &[String]) -> Helper {
+    /// Starts the bare loop with `library` on the primary queue; `urls` get every event.
+    pub(crate) fn bare(&self, library: Library, urls: &[String], further: &[String]) -> Helper {
         let names = self.site.corner.topology.names();
-        let mut arguments = vec!["bare".to_owned(), "--broker".to_owned()];
+        let arguments = ["bare", "--library", library.name(), "--broker"].map(str::to_owned);
+        let mut arguments = arguments.to_vec();
         arguments.extend([self.site.corner.url.clone(), "--queue".to_owned(), names.primary()]);
         arguments.extend(urls.iter().flat_map(|url| ["--url".to_owned(), url.clone()]));
         arguments.extend_from_slice(further);

@@ -1,9 +1,11 @@
 //! The bare loop, as a process of its own: the same libraries with nothing around them.
 //!
-//! It consumes with lapin, posts with reqwest, and acks with `multiple` up to the lowest message
-//! that is not done, every five milliseconds. No headers, signature, log, circuit, limit per URL,
+//! It consumes with lapin, posts with reqwest or hyper, and acks with `multiple` up to the lowest
+//! message that is not done, every five milliseconds. No headers, signature, log, circuit, limit per URL,
 //! deadline or reconnecting; a message is never parsed. With `--republish` it publishes what
 //! was not accepted to a queue, and waits for the confirm, before it counts it as done.
+
+mod client;
 
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
@@ -17,7 +19,11 @@ use lapin::{
     },
     types::FieldTable,
 };
+use reqwest::Url;
 use tokio::sync::{Semaphore, mpsc};
+
+use client::Client;
+pub(crate) use client::Library;
 
 /// As `worker.max_in_flight` allows one lane.
 const PREFETCH: u16 = 512;
@@ -26,6 +32,9 @@ const COALESCE: Duration = Duration::from_millis(5);
 /// The work of the loop.
 #[derive(clap::Args, Clone, Debug)]
 pub(crate) struct Arguments {
+    /// The library that posts.
+    #[arg(long)]
+    pub(crate) library: Library,
     #[arg(long)]
     pub(crate) broker: String,
     #[arg(long)]
@@ -45,8 +54,8 @@ pub(crate) struct Arguments {
 }
 
 struct Loop {
-    client: reqwest::Client,
-    urls: Vec<reqwest::Url>,
+    client: Client,
+    urls: Vec<Url>,
     republish: Option<(Channel, String)>,
     places: Arc<Semaphore>,
     done: mpsc::Sender<u64>,
@@ -67,13 +76,8 @@ pub(crate) async fn run(arguments: Arguments) -> Result<(), Box<dyn std::error::
             Some((channel, queue))
         }
     };
-    let mut client = reqwest::Client::builder().no_proxy().tcp_nodelay(true);
-    if let Some(ca) = arguments.ca {
-        let ca = reqwest::Certificate::from_pem(&std::fs::read(ca)?)?;
-        client = client.tls_certs_only([ca]);
-    }
     let bare = Arc::new(Loop {
-        client: client.build()?,
+        client: Client::new(arguments.library, arguments.ca)?,
         urls: arguments.url.iter().map(|url| url.parse()).collect::<Result<_, _>>()?,
         republish,
         places: Arc::new(Semaphore::new(arguments.at_once)),
@@ -101,16 +105,9 @@ impl Loop {
         self.done.send(tag).await.expect("it is acked");
     }
 
-    async fn post(&self, url: &reqwest::Url, body: Bytes) {
+    async fn post(&self, url: &Url, body: Bytes) {
         let _place = self.places.acquire().await;
-        let response = self.client.post(url.clone()).body(body.clone()).send().await;
-        let accepted = match response {
-            Ok(response) => {
-                let accepted = response.status().is_success();
-                response.bytes().await.is_ok() && accepted
-            }
-            Err(_) => false,
-        };
+        let accepted = self.client.post(url, body.clone()).await.unwrap_or_default();
         if !accepted && let Some((channel, queue)) = &self.republish {
             let persistent = BasicProperties::default().with_delivery_mode(2);
             let options = BasicPublishOptions::default();
