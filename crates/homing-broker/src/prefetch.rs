@@ -1,8 +1,8 @@
 //! Prefetch by size: the broker sends fewer messages ahead where they are large.
 //!
 //! RabbitMQ bounds what it sends ahead by number only. So the number follows the sizes: it starts
-//! as if every message were as large as an event may be, grows when they turn out smaller, and
-//! shrinks with the first large one.
+//! as if every message were as large as an event may be, grows when enough of them turned out smaller,
+//! and shrinks with the first large one.
 
 use std::time::Duration;
 
@@ -11,11 +11,11 @@ use tokio::time::Instant;
 /// The shortest time from a change to the next increase: each costs three round trips, and sizes
 /// vary.
 const RAISE_INTERVAL: Duration = Duration::from_secs(1);
-/// The time from the start to the first increase: a process with much to do mostly begins with
-/// small messages.
-const FIRST_RAISE: Duration = Duration::from_millis(20);
 /// With every message, the expected size shrinks by this part.
 const DECAY: usize = 16;
+/// After so many messages, a larger one before them hardly counts: 1.6 % of its size. Before that,
+/// an increase would be one of many.
+const SETTLED: usize = 4 * DECAY;
 
 /// The bounds on what a lane holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,14 +35,16 @@ pub(super) struct Prefetch {
     in_force: u16,
     /// The expected size of a body, in bytes.
     expected: usize,
+    /// Messages since the last change.
+    seen: usize,
     /// The earliest time of the next increase.
     raised_from: Instant,
 }
 
 impl Prefetch {
     pub(super) fn new(bounds: Bounds, now: Instant) -> Self {
-        let raised_from = now + FIRST_RAISE;
-        let mut prefetch = Self { bounds, in_force: 1, expected: bounds.largest, raised_from };
+        let (expected, seen, raised_from) = (bounds.largest, 0, now);
+        let mut prefetch = Self { bounds, in_force: 1, expected, seen, raised_from };
         prefetch.in_force = prefetch.fitting();
         prefetch
     }
@@ -54,6 +56,7 @@ impl Prefetch {
     /// Records the size of a body.
     pub(super) fn observe(&mut self, bytes: usize) {
         self.expected = bytes.max(self.expected.saturating_sub(self.expected / DECAY));
+        self.seen = self.seen.saturating_add(1);
     }
 
     /// Returns the prefetch that has to replace the present one, and that then counts as in force.
@@ -61,11 +64,14 @@ impl Prefetch {
     pub(super) fn change(&mut self, now: Instant) -> Option<u16> {
         let fitting = self.fitting();
         let lower = fitting <= self.in_force / 2;
-        let higher = self.in_force <= fitting / 2 && now >= self.raised_from;
+        // All that was sent ahead may be in flight to slow endpoints: then no more is seen.
+        let is_settled = self.seen >= SETTLED.min(self.in_force.into());
+        let may_rise = is_settled && now >= self.raised_from;
+        let higher = may_rise && self.in_force <= fitting / 2;
         if !lower && !higher {
             return None;
         }
-        (self.in_force, self.raised_from) = (fitting, now + RAISE_INTERVAL);
+        (self.in_force, self.seen, self.raised_from) = (fitting, 0, now + RAISE_INTERVAL);
         Some(fitting)
     }
 
@@ -84,28 +90,43 @@ mod tests {
     const MIB: usize = 1_048_576;
     const BOUNDS: Bounds = Bounds { max_messages: 512, max_bytes: 64 * MIB, largest: MIB };
 
+    fn observe(prefetch: &mut Prefetch, messages: usize, bytes: usize) {
+        (0..messages).for_each(|_| prefetch.observe(bytes));
+    }
+
     #[test]
-    fn small_messages_soon_get_all_the_places() {
+    fn small_messages_soon_get_all_the_places_in_one_step() {
         let start = Instant::now();
         let mut prefetch = Prefetch::new(BOUNDS, start);
         assert_eq!(prefetch.in_force(), 64);
-        (0..64).for_each(|_| prefetch.observe(1_000));
-        assert_eq!(prefetch.change(start), None, "not at once");
-        assert_eq!(prefetch.change(start + FIRST_RAISE), Some(512));
-        assert_eq!(prefetch.change(start + FIRST_RAISE + RAISE_INTERVAL), None, "not twice");
+        observe(&mut prefetch, SETTLED - 1, 1_000);
+        assert_eq!(prefetch.change(start + RAISE_INTERVAL), None, "not by halves");
+        observe(&mut prefetch, 1, 1_000);
+        assert_eq!(prefetch.change(start), Some(512));
+        observe(&mut prefetch, SETTLED, 1_000);
+        assert_eq!(prefetch.change(start + RAISE_INTERVAL), None, "not twice");
+    }
+
+    #[test]
+    fn all_that_was_sent_ahead_may_be_in_flight() {
+        let start = Instant::now();
+        let mut prefetch = Prefetch::new(Bounds { largest: 2 * MIB, ..BOUNDS }, start);
+        assert_eq!(prefetch.in_force(), 32);
+        observe(&mut prefetch, 32, 1_000);
+        assert_eq!(prefetch.change(start), Some(252));
     }
 
     #[test]
     fn the_first_large_message_lowers_it_at_once() {
         let start = Instant::now();
         let mut prefetch = Prefetch::new(BOUNDS, start);
-        (0..64).for_each(|_| prefetch.observe(1_000));
-        assert_eq!(prefetch.change(start + FIRST_RAISE), Some(512));
+        observe(&mut prefetch, SETTLED, 1_000);
+        assert_eq!(prefetch.change(start), Some(512));
         prefetch.observe(4 * MIB);
-        assert_eq!(prefetch.change(start + FIRST_RAISE), Some(16));
-        (0..64).for_each(|_| prefetch.observe(1_000));
-        assert_eq!(prefetch.change(start + 2 * FIRST_RAISE), None, "sizes vary");
-        assert_eq!(prefetch.change(start + FIRST_RAISE + RAISE_INTERVAL), Some(512));
+        assert_eq!(prefetch.change(start), Some(16));
+        observe(&mut prefetch, SETTLED, 1_000);
+        assert_eq!(prefetch.change(start), None, "sizes vary");
+        assert_eq!(prefetch.change(start + RAISE_INTERVAL), Some(512));
     }
 
     proptest! {

@@ -12,7 +12,9 @@ use homing_delivery::settings::ScheduleSettings;
 /// below it is deleted.
 const SUFFIX: &str = "homing-bench";
 /// Long enough that nothing that failed comes again.
-const WAIT: Duration = Duration::from_secs(3_600);
+pub(super) const NEVER: Duration = Duration::from_secs(3_600);
+/// After this, what failed comes again in a plan.
+pub(super) const SOON: Duration = Duration::from_secs(1);
 
 /// Queues and a folder for one run.
 pub(super) struct Sandbox {
@@ -24,20 +26,21 @@ pub(super) struct Sandbox {
 }
 
 impl Sandbox {
-    /// Claims the queues, and deletes what a killed run left.
+    /// Claims the queues, and deletes what a killed run left. What fails waits for `wait`.
     ///
     /// # Errors
     ///
     /// No broker, no permission, another run, or no room for temporary files.
-    pub(super) async fn claim(settings: Settings) -> Result<Self, Failure> {
+    pub(super) async fn claim(settings: Settings, wait: Duration) -> Result<Self, Failure> {
         let folder = tempfile::Builder::new().prefix("homing-bench-").tempdir();
         let folder = folder.map_err(|source| Failure::Write {
             what: format!("a folder in {}; set TMPDIR to another", std::env::temp_dir().display()),
             source,
         })?;
         let file = folder.path().join("homing.db");
-        let settings = disposable(settings, &file.display().to_string());
-        let topology = Topology::new(&settings.broker.prefix, [WAIT]);
+        let settings = disposable(settings, &file.display().to_string(), wait);
+        // The wait queues of every kind of run, so that all of them are deleted.
+        let topology = Topology::new(&settings.broker.prefix, [SOON, NEVER]);
         let broker = Broker::passive(&settings.broker, topology).map_err(Failure::Settings)?;
         let prefix = &settings.broker.prefix;
         let claimed = broker.claim().await.map_err(|error| refused(prefix, error))?;
@@ -66,11 +69,11 @@ impl Sandbox {
 }
 
 /// The settings of a disposable installation like this one.
-fn disposable(mut settings: Settings, store: &str) -> Settings {
+fn disposable(mut settings: Settings, store: &str, wait: Duration) -> Settings {
     settings.broker.prefix = format!("{}.{SUFFIX}", settings.broker.prefix);
     // A crash of the broker may take it all.
     settings.broker.new_queue_wait = Duration::ZERO;
-    settings.schedule = ScheduleSettings::only("bench", &[WAIT]);
+    settings.schedule = ScheduleSettings::only("bench", &[wait]);
     settings.source.livestream = BTreeMap::new();
     settings.endpoint.allow_networks = vec!["127.0.0.0/8".to_owned()];
     settings.traces.collector = String::new();
@@ -108,13 +111,13 @@ mod tests {
                     [traces]\ncollector = \"http://127.0.0.1:4318\"\n\
                     [worker]\nmax_in_flight = 64\n";
         let before = Settings::from_toml(text).unwrap();
-        let settings = disposable(before, "/tmp/x/homing.db");
+        let settings = disposable(before, "/tmp/x/homing.db", NEVER);
         assert_eq!(settings.broker.prefix, "shop.homing-bench");
         assert_eq!(settings.store.url, "sqlite:/tmp/x/homing.db");
         assert_eq!(settings.traces.collector, "");
         assert_eq!(settings.worker.max_in_flight, 64);
         let schedules = settings.schedule.schedules().unwrap();
-        assert_eq!(schedules.waits().into_iter().collect::<Vec<_>>(), [WAIT]);
+        assert_eq!(schedules.waits().into_iter().collect::<Vec<_>>(), [NEVER]);
         settings.circuit.rules().unwrap();
     }
 }

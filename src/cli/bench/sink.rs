@@ -1,10 +1,12 @@
-//! The sink: endpoints in the bench's own process that accept every request and record the times.
+//! The sink: endpoints in the bench's own process that accept requests and record the times.
 
 use std::{convert::Infallible, io, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use http_body_util::{BodyExt, Empty};
-use hyper::{Request, Response, body::Incoming, server::conn::http1, service::service_fn};
+use hyper::{
+    Request, Response, StatusCode, body::Incoming, server::conn::http1, service::service_fn,
+};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use parking_lot::Mutex;
 use tokio::{
@@ -28,6 +30,11 @@ fn due(body: &Bytes) -> Duration {
     Duration::from_micros(micros.unwrap_or_default())
 }
 
+/// The beginning of paths at which the first attempt of every delivery fails.
+pub(super) const FAILING: &str = "/failing/";
+/// The number of an attempt; the first is 1.
+const ATTEMPT: &str = "x-homing-attempt";
+
 /// Endpoints that answer after `latency`.
 pub(super) struct Sink {
     latency: Duration,
@@ -45,11 +52,17 @@ pub(super) struct Arrivals {
     pub(super) last: Duration,
     /// From when each was due to its arrival.
     pub(super) latencies: Vec<Duration>,
+    /// Requests that repeat one.
+    repeated: u32,
 }
 
 impl Arrivals {
     pub(super) fn requests(&self) -> u32 {
         u32::try_from(self.latencies.len()).unwrap_or(u32::MAX)
+    }
+
+    pub(super) fn first_attempts(&self) -> u32 {
+        self.requests().saturating_sub(self.repeated)
     }
 }
 
@@ -63,6 +76,8 @@ impl Sink {
         self: Arc<Self>,
         request: Request<Incoming>,
     ) -> Result<Response<Empty<Bytes>>, Infallible> {
+        let is_first = request.headers().get(ATTEMPT).is_some_and(|number| number == "1");
+        let fails = is_first && request.uri().path().starts_with(FAILING);
         let Ok(body) = request.into_body().collect().await else { return Ok(Response::default()) };
         let now = self.start.elapsed();
         {
@@ -72,12 +87,17 @@ impl Sink {
             }
             arrivals.last = now;
             arrivals.latencies.push(now.saturating_sub(due(&body.to_bytes())));
+            arrivals.repeated += u32::from(!is_first);
         }
         self.came.notify_one();
         if !self.latency.is_zero() {
             sleep(self.latency).await;
         }
-        Ok(Response::default())
+        let mut response = Response::default();
+        if fails {
+            *response.status_mut() = StatusCode::INTERNAL_SERVER_ERROR;
+        }
+        Ok(response)
     }
 
     /// Serves without end.

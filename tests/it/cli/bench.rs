@@ -6,7 +6,7 @@ use serde_json::Value;
 use tokio::time::Instant;
 
 use super::{Answer, Home};
-use crate::support::{PATIENCE, broker::Corner, node::Node};
+use crate::support::{PATIENCE, broker::Corner, node::Node, proxy::Proxy};
 
 impl Home {
     fn at(node: &Node) -> Self {
@@ -14,10 +14,13 @@ impl Home {
         Self { corner, ..Self::new() }
     }
 
+    fn start(&self, arguments: &[&str]) -> Child {
+        self.command(arguments).spawn().expect("the program starts")
+    }
+
     /// Starts a run that does not end by itself for a minute.
     fn long_bench(&self) -> Child {
-        let arguments = ["bench", "--json", "--rate", "200", "--events", "12000"];
-        self.command(&arguments).spawn().expect("the program starts")
+        self.start(&["bench", "--json", "--rate", "200", "--events", "12000"])
     }
 }
 
@@ -114,7 +117,68 @@ async fn afterwards_the_broker_has_what_it_had_before() {
     home.run(&["bench", "--events", "10"]).done();
     assert_eq!(objects(&node).await, before, "the next run cleans");
 
+    let mut plan = home.start(&["bench", "--plan", "100"]);
+    wait_for_load(&node).await;
+    signal(&plan, "-KILL");
+    plan.wait().expect("it ends");
+    home.run(&["bench", "--events", "10"]).done();
+    assert_eq!(objects(&node).await, before, "the next run cleans what a killed plan left");
+
     assert_eq!(home.depth("primary").await, 3, "what was published before");
+}
+
+/// Goal: a plan follows from what was measured on this broker, and says what was not. Method: with
+/// the broker on this machine; through a proxy, behind which its process cannot be found.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_plan_says_what_a_rate_needs_and_what_was_measured() {
+    let home = Home::new();
+    let arguments = ["bench", "--plan", "50000", "--fan-out", "3", "--fail", "10"];
+    let plan = home.run(&[&arguments[..], &["--json"]].concat()).json();
+    let of = |pointer: &str| number(&plan, pointer);
+    assert!((of("/needs/deliveries_per_second") - 150_000.0).abs() < 1.0, "{plan:#}");
+    let attempts = of("/needs/attempts_per_second");
+    assert!((attempts - 165_000.0).abs() < 1.0, "one of ten is repeated once: {plan:#}");
+    for part in ["single", "fan_out", "failing"] {
+        let of = |figure: &str| of(&format!("/measured/{part}/{figure}"));
+        assert!(of("events") > 0.0 && of("workers_cpu_ms") > 0.0, "{part}: {plan:#}");
+    }
+    let cost = |part: &str| of(&format!("/costs/{part}/worker"));
+    let [event, delivery, failure] = ["event", "delivery", "failure"].map(cost);
+    assert!(event >= 0.0 && delivery >= 0.0 && failure > 0.0, "{plan:#}");
+    let failed = attempts * 0.1;
+    let ms = 50_000.0 * event + 150_000.0 * delivery + failed * failure;
+    let cores = of("/needs/worker_cores");
+    assert!((cores - ms / 1e6).abs() < cores / 100.0, "{ms} ms: {plan:#}");
+    assert!(of("/needs/workers") >= cores && of("/needs/shards") >= 1.0, "{plan:#}");
+    assert!(of("/needs/waiting") > 0.0 && of("/needs/worker_memory_mib") > 5.0, "{plan:#}");
+
+    let proxy = Proxy::to(&home.corner.url).await;
+    let shown = home.run(&[&arguments[..], &["--broker", &proxy.url()]].concat()).done();
+    for part in
+        ["shards", "cores of the broker", "recorded costs", "cannot be found", "extrapolated"]
+    {
+        assert!(shown.contains(part), "`{part}` is missing: {shown}");
+    }
+}
+
+/// Goal: nonsense is refused before anything is measured.
+#[test]
+fn a_plan_for_nonsense_is_refused() {
+    let home = Home::new();
+    for (arguments, part) in [
+        (&["--plan", "0"][..], "above 0"),
+        (&["--plan", "NaN"], "above 0"),
+        (&["--plan", "20000000"], "at most 10000000"),
+        (&["--plan", "10", "--fan-out", "0"], "deliveries of an event"),
+        (&["--plan", "10", "--fail", "101"], "0 to 100"),
+        (&["--plan", "10", "--fail=-1"], "0 to 100"),
+        (&["--plan", "10", "--rate", "5"], "cannot be used with"),
+        (&["--fan-out", "3"], "--plan <RATE>"),
+    ] {
+        let answer = home.run(&[&["bench"], arguments].concat());
+        assert_eq!(answer.code, 2, "{arguments:?}: {}", answer.stderr);
+        assert!(answer.stderr.contains(part), "{arguments:?}: {}", answer.stderr);
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
