@@ -1,5 +1,7 @@
 //! One statement with its values, for either database: numbered placeholders (`$1`) are understood
-//! by both.
+//! by both. Those that a statement is continued with have no numbers in SQLite: it looks each number
+//! up in a list of all, again and again, which takes longer than the rest where there are thousands.
+//! So a statement has one kind or the other.
 
 use std::borrow::Cow;
 
@@ -58,6 +60,9 @@ impl<T> Record for T where T: for<'r> FromRow<'r, SqliteRow> + in_postgres::Reco
 
 /// A database that statements can be run in.
 pub(super) trait SqlDatabase: Database {
+    /// The placeholder of the value with this number, counted from 1.
+    fn placeholder(number: usize) -> Cow<'static, str>;
+
     /// Adds a value behind the others.
     fn add<'t>(arguments: &mut Self::Arguments, value: impl Value<'t>) -> Result<(), BoxDynError>;
 
@@ -79,8 +84,12 @@ pub(super) trait SqlDatabase: Database {
 // The bounds under which sqlx runs a statement cannot be inherited from a trait: generic code would
 // have to repeat all of them everywhere.
 macro_rules! sql_database {
-    ($database:ty, $connection:ty, $row:ty) => {
+    ($database:ty, $connection:ty, $row:ty, $placeholder:expr) => {
         impl SqlDatabase for $database {
+            fn placeholder(number: usize) -> Cow<'static, str> {
+                $placeholder(number)
+            }
+
             fn add<'t>(
                 arguments: &mut Self::Arguments,
                 value: impl Value<'t>,
@@ -110,9 +119,9 @@ macro_rules! sql_database {
     };
 }
 
-sql_database!(Sqlite, SqliteConnection, SqliteRow);
+sql_database!(Sqlite, SqliteConnection, SqliteRow, |_| Cow::Borrowed("?"));
 #[cfg(feature = "postgres")]
-sql_database!(Postgres, PgConnection, PgRow);
+sql_database!(Postgres, PgConnection, PgRow, |number| Cow::Owned(format!("${number}")));
 
 /// SQL and the values of its placeholders.
 pub(super) struct Statement<DB: SqlDatabase> {
@@ -142,11 +151,11 @@ impl<DB: SqlDatabase> Statement<DB> {
         self
     }
 
-    /// Continues the SQL with a placeholder for `value`.
+    /// Continues the SQL, which has no numbered placeholders, with one for `value`.
     pub(super) fn push_bind<'t>(mut self, value: impl Value<'t>) -> Self {
         self = self.bind(value);
         let number = self.arguments.as_ref().map_or(0, Arguments::len);
-        self.push(&format!("${number}"))
+        self.push(&DB::placeholder(number))
     }
 
     /// Runs the statement; returns how many rows it changed.
