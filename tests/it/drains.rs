@@ -32,8 +32,7 @@ async fn a_restart_delivers_everything_exactly_once() {
     scenario.receiver.wait_for(120).await;
     scenario.stop().await;
     let left = u32::try_from(EVENTS - scenario.receiver.count()).expect("fewer than all");
-    let primary = scenario.installation.names().primary();
-    scenario.installation.wait_for_depth(&primary, left).await;
+    scenario.installation.wait_for_undelivered(left).await;
     assert!(left > 0, "the first worker was stopped in the middle");
 
     scenario.start();

@@ -137,6 +137,22 @@ impl Installation {
         .await;
     }
 
+    /// Waits until exactly `count` events and deliveries wait in the primary and held queues: on a busy
+    /// machine, an endpoint that takes some milliseconds may be slow.
+    pub(crate) async fn wait_for_undelivered(&self, count: u32) {
+        let names = self.names();
+        let held = (0..self.corner.topology.held_queues()).map(|slot| names.held(slot));
+        let queues: Vec<_> = held.chain([names.primary()]).collect();
+        eventually(async || {
+            let mut waiting = 0;
+            for queue in &queues {
+                waiting += self.publisher.depth(queue).await;
+            }
+            holds(waiting == count, format!("{waiting} messages wait, not {count}"))
+        })
+        .await;
+    }
+
     /// Waits until `count` workers consume the primary queue.
     pub(crate) async fn wait_for_consumers(&self, count: u32) {
         let primary = self.names().primary();
