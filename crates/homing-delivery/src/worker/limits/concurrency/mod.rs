@@ -13,6 +13,8 @@
 //!   take somewhat longer for several rounds, it is measured again, by halving.
 //! - Where the endpoint refuses more than a few (429, 503) or, where most do not, does not answer in
 //!   time, the limit falls at once, and at most once for all requests that were under way together.
+//! - Where it does so with one request at a time, too, fewer are no help: some more than it refuses
+//!   then are tolerated for a while ([`refusals`]), and the limit doubles again.
 //!
 //! Each worker finds its own limit. With several, one that halves its limit shortens what waits at
 //! the endpoint by little: that is then found only where the endpoint refuses, or does not answer in
@@ -20,6 +22,7 @@
 //!
 //! Sources: Brakmo and Peterson, *TCP Vegas*; Netflix, *Performance Under Load*.
 
+mod refusals;
 #[cfg(test)]
 mod tests;
 
@@ -27,6 +30,8 @@ use std::time::Duration;
 
 use homing_domain::outcome::Outcome;
 use tokio::time::Instant;
+
+use self::refusals::Refusals;
 
 /// Answers that are enough for an average.
 const MIN_ANSWERS: usize = 8;
@@ -37,10 +42,6 @@ const UNNOTICED: Duration = Duration::from_millis(25);
 const REST: Duration = Duration::from_secs(5);
 /// After that, it rises by an eighth.
 const LONG_REST: Duration = Duration::from_secs(60);
-/// One refusal in so many answers has other reasons than the number of requests ...
-const TOLERATED: f64 = 50.0;
-/// ... so the limit falls when there were so many more than these.
-const MAX_EXCESS: f64 = 4.0;
 /// Rounds of answers that take somewhat longer than at best after which that is measured again.
 const DOUBTS: u32 = 8;
 
@@ -86,6 +87,8 @@ enum Phase {
 struct Round {
     since: Instant,
     answers: usize,
+    /// Those that say nothing about the time that answers take.
+    failed: usize,
     total: Duration,
     /// True if all permits were used at some time.
     was_full: bool,
@@ -93,7 +96,7 @@ struct Round {
 
 impl Round {
     fn new(since: Instant) -> Self {
-        Self { since, answers: 0, total: Duration::ZERO, was_full: false }
+        Self { since, answers: 0, failed: 0, total: Duration::ZERO, was_full: false }
     }
 
     fn mean(&self) -> Duration {
@@ -111,14 +114,11 @@ pub(super) struct Concurrency {
     /// The time that answers take at best.
     base: Option<Duration>,
     round: Round,
-    /// Refusals beyond those that are tolerated.
-    excess: f64,
-    /// Attempts without an answer in time beyond those with one.
-    late: f64,
+    refusals: Refusals,
     /// Consecutive rounds of answers that took somewhat longer than at best.
     doubts: u32,
-    /// True if a round ended since the limit fell for refusals.
-    is_settled: bool,
+    /// True if it has risen since it fell for refusals: it is about what the endpoint takes.
+    is_about_right: bool,
     /// The last time when the limit fell for refusals, or its beginning.
     fell: Instant,
 }
@@ -142,10 +142,9 @@ impl Concurrency {
             phase,
             base: None,
             round,
-            excess: 0.0,
-            late: 0.0,
+            refusals: Refusals::new(),
             doubts: 0,
-            is_settled: false,
+            is_about_right: false,
             fell: now,
         }
     }
@@ -162,30 +161,30 @@ impl Concurrency {
 
     /// Notes an attempt that ended at `now` and took `took`; `is_full`: all permits are in use.
     pub(super) fn ended(&mut self, answer: Answer, took: Duration, is_full: bool, now: Instant) {
-        let is_of_round = now.duration_since(self.round.since) > took;
-        // While it doubles, waiting for requests that began since would take twice as long.
-        if !is_of_round && !matches!(self.phase, Phase::Ramp) {
-            return;
-        }
-        self.late = match answer {
-            Answer::Late => self.late + 1.0,
-            Answer::Failed | Answer::Overloaded | Answer::Accepted => (self.late - 1.0).max(0.0),
-        };
-        match answer {
-            Answer::Failed => {}
-            Answer::Late if self.late < MAX_EXCESS => {}
-            Answer::Late => self.back_off(now),
-            Answer::Overloaded => self.refused(now),
-            Answer::Accepted => {
-                self.excess = (self.excess - 1.0 / TOLERATED).max(0.0);
-                self.round.answers = self.round.answers.saturating_add(1);
-                self.round.total = self.round.total.saturating_add(took);
-                self.round.was_full |= is_full;
-                if self.round.answers >= self.enough() {
-                    let round = std::mem::replace(&mut self.round, Round::new(now));
-                    self.judge(&round, now);
-                }
+        let began_since = |earlier: Instant| now.duration_since(earlier) > took;
+        let is_of_round = began_since(self.round.since);
+        if began_since(self.fell) && self.refusals.note(answer, self.limit, now) {
+            if self.limit > 1 {
+                self.back_off(now);
+            } else if self.refusals.tolerate(now.duration_since(self.fell), now) {
+                (self.round, self.phase) = (Round::new(now), Phase::Ramp);
             }
+        }
+        let is_ramp = matches!(self.phase, Phase::Ramp);
+        let round = &mut self.round;
+        match answer {
+            // While it doubles, waiting for requests that began since would take twice as long.
+            Answer::Accepted if is_of_round || is_ramp => {
+                round.answers = round.answers.saturating_add(1);
+                round.total = round.total.saturating_add(took);
+            }
+            Answer::Failed if is_ramp => round.failed = round.failed.saturating_add(1),
+            Answer::Accepted | Answer::Overloaded | Answer::Late | Answer::Failed => return,
+        }
+        round.was_full |= is_full;
+        if round.answers.saturating_add(round.failed) >= self.enough() {
+            let round = std::mem::replace(&mut self.round, Round::new(now));
+            self.judge(&round, now);
         }
     }
 
@@ -200,33 +199,24 @@ impl Concurrency {
             && self.limit < MIN_ANSWERS.min(self.max)
     }
 
-    fn refused(&mut self, now: Instant) {
-        self.excess += 1.0;
-        if self.excess >= MAX_EXCESS {
-            self.excess = 0.0;
-            self.back_off(now);
-        }
-    }
-
     fn back_off(&mut self, now: Instant) {
-        let by = if self.is_settled { (self.limit / 8).max(1) } else { self.limit.div_ceil(2) };
+        let by = if self.is_about_right { (self.limit / 8).max(1) } else { self.limit.div_ceil(2) };
         self.limit = self.limit.saturating_sub(by).max(1);
         // A descent that did not come to its end has not found what answers take at best.
         let is_known = self.base.is_some() && !matches!(self.phase, Phase::Descent { .. });
         self.phase = if is_known { Phase::Cruise } else { Phase::Descent { before: None } };
-        (self.round, self.fell, self.is_settled) = (Round::new(now), now, false);
-        self.late = 0.0;
+        (self.round, self.fell, self.is_about_right) = (Round::new(now), now, false);
+        self.refusals.fell();
     }
 
     fn judge(&mut self, round: &Round, now: Instant) {
-        self.is_settled = true;
         // What does not use its permits says nothing about more or fewer of them.
         if !round.was_full && !self.is_first_steps() {
             return;
         }
         let mean = round.mean();
         match self.phase {
-            Phase::Ramp if self.is_first_steps() => self.double(),
+            Phase::Ramp if self.is_first_steps() || round.answers == 0 => self.double(),
             Phase::Ramp if self.is_later(mean, 3, 2) => self.descend(),
             Phase::Ramp => {
                 self.note_base(mean);
@@ -272,7 +262,8 @@ impl Concurrency {
         if self.limit > 1 && (is_later || self.doubts >= DOUBTS) {
             self.doubts = 0;
             self.descend();
-        } else if is_same && rests >= REST {
+        } else if is_same && rests >= REST && self.refusals.are_few() {
+            self.is_about_right = true;
             let step = if rests >= LONG_REST { (self.limit / 8).max(1) } else { 1 };
             self.limit = self.limit.saturating_add(step).min(self.max);
         }

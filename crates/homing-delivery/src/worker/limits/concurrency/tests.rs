@@ -1,8 +1,13 @@
 //! Concurrency with simulated endpoints, in virtual time.
 
-use std::{cmp::Reverse, collections::BinaryHeap};
+use std::{
+    cmp::Reverse,
+    collections::{BTreeMap, BinaryHeap},
+};
 
 use super::*;
+
+mod refusals;
 
 const MAX: usize = 64;
 const SEED: u64 = 7;
@@ -84,32 +89,47 @@ impl Seen {
 }
 
 /// Sends as much as the limit allows for `lasts`, and looks at the last half.
-fn run(mut concurrency: Concurrency, mut endpoint: Endpoint, lasts: Duration) -> Seen {
+fn run(concurrency: Concurrency, endpoint: Endpoint, lasts: Duration) -> Seen {
+    let mut seen = Seen::default();
+    let ended = |now, answer, limit| {
+        if now >= lasts / 2 {
+            seen.accepted += usize::from(answer == Answer::Accepted);
+            seen.refused += usize::from(answer != Answer::Accepted);
+            seen.limits += limit;
+        }
+    };
+    simulate(concurrency, endpoint, lasts, ended);
+    seen
+}
+
+/// Sends as much as the limit allows for `lasts`, and passes on the time of each answer, and the
+/// limit after it.
+fn simulate(
+    mut concurrency: Concurrency,
+    mut endpoint: Endpoint,
+    lasts: Duration,
+    mut ended: impl FnMut(Duration, Answer, usize),
+) {
     let start = concurrency.round.since;
-    let (mut now, mut seen) = (Duration::ZERO, Seen::default());
-    let mut under_way = BinaryHeap::new();
-    let mut busy = 0;
-    while now < lasts {
+    let (mut now, mut busy) = (Duration::ZERO, 0);
+    let mut under_way = BTreeMap::new();
+    for number in 0.. {
         while under_way.len() < concurrency.limit() {
             let (takes, answer) = endpoint(now, busy);
             busy += usize::from(answer == Answer::Accepted);
-            let is_accepted = answer == Answer::Accepted;
-            under_way.push(Reverse((now + takes, takes, is_accepted)));
+            under_way.insert((now + takes, number, under_way.len()), (takes, answer));
         }
         let is_full = under_way.len() >= concurrency.limit();
-        let Reverse((ends, took, is_accepted)) = under_way.pop().unwrap();
+        let ((ends, ..), (took, answer)) = under_way.pop_first().unwrap();
         now = ends;
-        busy -= usize::from(is_accepted);
-        let answer = if is_accepted { Answer::Accepted } else { Answer::Overloaded };
+        if now >= lasts {
+            return;
+        }
+        busy -= usize::from(answer == Answer::Accepted);
         concurrency.ended(answer, took, is_full, start + now);
         assert!((1..=MAX).contains(&concurrency.limit()));
-        if now >= lasts / 2 {
-            seen.accepted += usize::from(is_accepted);
-            seen.refused += usize::from(!is_accepted);
-            seen.limits += concurrency.limit();
-        }
+        ended(now, answer, concurrency.limit());
     }
-    seen
 }
 
 fn both() -> [Concurrency; 2] {
