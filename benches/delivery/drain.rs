@@ -145,6 +145,25 @@ pub(crate) async fn drain(bench: &Bench) -> Vec<Row> {
     rows
 }
 
+/// One URL that answers after 60 ms has a backlog: the bare loop has as many requests in flight as
+/// homing may have. Held as slow, because deliveries wait for a permit for too long, and not.
+pub(crate) async fn backlog(bench: &Bench) -> Vec<Row> {
+    let mut rows = Vec::new();
+    for (name, permit_wait) in [("60 ms, held", "200ms"), ("60 ms, not held", "60s")] {
+        let case = Case::new(bench, "backlog", name);
+        let urls = vec![bench.endpoints.url("/after/60/1")];
+        let settings = format!("held.queues = 32\nendpoint.permit_wait = \"{permit_wait}\"\n");
+        let case = Case { urls, group: "after", settings, ..case };
+        let mut both = case.rows(bench, bench.rounds.min(3)).await;
+        if let Some(row) = both.first_mut() {
+            let ratio = row.ratio.map_or(f64::NAN, |[ratio, ..]| ratio);
+            *row = row.clone().must("ratio >= 0.95", ratio >= 0.95);
+        }
+        rows.extend(both);
+    }
+    rows
+}
+
 /// Every event goes to 10 and to 1,000 subscriptions; the bare loop posts as often.
 pub(crate) async fn fan_out(bench: &Bench) -> Vec<Row> {
     let mut rows = Vec::new();

@@ -84,6 +84,8 @@ enum Part {
 enum Scenario {
     /// 100,000 waiting events
     Drain,
+    /// 20,000 events for a URL that answers after 60 ms
+    Backlog,
     /// Events for 10 and for 1,000 subscriptions
     FanOut,
     /// All fail; one of ten fails
@@ -138,6 +140,7 @@ impl Bench {
     async fn measure(&self, scenario: Scenario) -> Vec<Row> {
         match scenario {
             Scenario::Drain => Box::pin(drain::drain(self)).await,
+            Scenario::Backlog => Box::pin(drain::backlog(self)).await,
             Scenario::FanOut => Box::pin(drain::fan_out(self)).await,
             Scenario::Failing => Box::pin(drain::failing(self)).await,
             Scenario::Latency => Box::pin(steady::latency(self)).await,
