@@ -3,7 +3,7 @@
 use std::{fmt, str::FromStr, sync::Arc};
 
 use serde::{Deserialize, Serialize};
-use uuid::Uuid;
+use uuid::{Uuid, fmt::Hyphenated};
 
 /// An event's id: the publisher's `message_id`, or one that homing generated.
 ///
@@ -126,6 +126,15 @@ impl DeliveryId {
     #[must_use]
     pub fn of(event: &EventId, subscription: SubscriptionId) -> Self {
         Self(Uuid::new_v5(&subscription.0, event.as_str().as_bytes()))
+    }
+
+    /// Room for its text, for [`encode`](Self::encode).
+    pub const BUFFER: [u8; Hyphenated::LENGTH] = [0; Hyphenated::LENGTH];
+
+    /// Its text, in `buffer`.
+    #[must_use]
+    pub fn encode(self, buffer: &mut [u8; Hyphenated::LENGTH]) -> &str {
+        self.0.hyphenated().encode_lower(buffer)
     }
 
     /// A delivery id that was stored as a UUID.

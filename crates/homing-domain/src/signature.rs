@@ -15,11 +15,21 @@ use super::{id::DeliveryId, time::UnixMillis};
 /// A secret shared with a receiver; `whsec_` and the base64 of 24 to 64 bytes.
 ///
 /// Shown by `Debug` as its prefix only.
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Clone)]
 pub struct SigningSecret {
     key: Vec<u8>,
+    /// Has read the key: two of the four and more blocks that signing hashes.
+    keyed: Hmac<Sha256>,
     expires: Option<UnixMillis>,
 }
+
+impl PartialEq for SigningSecret {
+    fn eq(&self, other: &Self) -> bool {
+        self.is_same(other) && self.expires == other.expires
+    }
+}
+
+impl Eq for SigningSecret {}
 
 /// The text is not a signing secret. Never repeats the text.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -47,10 +57,12 @@ impl SigningSecret {
     ///
     /// [`SigningSecretError::Length`] outside of 24 to 64 bytes.
     pub fn from_bytes(key: Vec<u8>) -> Result<Self, SigningSecretError> {
+        let unfit = || SigningSecretError::Length { bytes: key.len() };
         if !(24..=64).contains(&key.len()) {
-            return Err(SigningSecretError::Length { bytes: key.len() });
+            return Err(unfit());
         }
-        Ok(Self { key, expires: None })
+        let keyed = Hmac::new_from_slice(&key).map_err(|_| unfit())?;
+        Ok(Self { key, keyed, expires: None })
     }
 
     /// The text form, `whsec_…`. A secret: shown to its creator, once.
@@ -83,16 +95,12 @@ impl SigningSecret {
         self.key == other.key
     }
 
-    /// `v1,` and the base64 of the HMAC-SHA256 of the signed content.
-    fn sign(&self, content: &SignedContent<'_>) -> Option<String> {
-        // HMAC accepts keys of any length; `None` cannot happen and is no reason to panic.
-        let mut mac = Hmac::<Sha256>::new_from_slice(&self.key).ok()?;
-        mac.update(content.id.to_string().as_bytes());
-        mac.update(b".");
-        mac.update(content.sent.seconds().to_string().as_bytes());
-        mac.update(b".");
-        mac.update(content.body);
-        Some(format!("v1,{}", STANDARD.encode(mac.finalize().into_bytes())))
+    /// The HMAC-SHA256 of the signed content, whose text up to the body is `head`.
+    fn sign(&self, head: &[u8], body: &[u8]) -> impl AsRef<[u8]> {
+        let mut mac = self.keyed.clone();
+        mac.update(head);
+        mac.update(body);
+        mac.finalize().into_bytes()
     }
 }
 
@@ -107,13 +115,19 @@ pub struct SignedContent<'a> {
     pub body: &'a [u8],
 }
 
-/// The value of `webhook-signature`: one signature for each secret that has not expired when the
-/// request is sent. `None` without any.
+/// The value of `webhook-signature`: `v1,` and the base64 of a signature for each secret that has
+/// not expired when the request is sent. `None` without any.
 #[must_use]
 pub fn signature_header(secrets: &[SigningSecret], content: &SignedContent<'_>) -> Option<String> {
-    let active = secrets.iter().filter(|secret| secret.signs_at(content.sent));
-    let signatures: Vec<_> = active.filter_map(|secret| secret.sign(content)).collect();
-    (!signatures.is_empty()).then(|| signatures.join(" "))
+    let SignedContent { id, sent, body } = *content;
+    let mut text = DeliveryId::BUFFER;
+    let head = format!("{}.{}.", id.encode(&mut text), sent.seconds());
+    let mut header = String::new();
+    for secret in secrets.iter().filter(|secret| secret.signs_at(sent)) {
+        header.push_str(if header.is_empty() { "v1," } else { " v1," });
+        STANDARD.encode_string(secret.sign(head.as_bytes(), body), &mut header);
+    }
+    (!header.is_empty()).then_some(header)
 }
 
 impl TryFrom<String> for SigningSecret {

@@ -16,6 +16,7 @@ use super::RequestError;
 use homing_domain::{
     delivery::Delivery,
     event::ContentEncoding,
+    id::DeliveryId,
     signature::{SignedContent, signature_header},
     subscription::Subscription,
     time::UnixMillis,
@@ -28,6 +29,9 @@ const TRACE_PARENT: HeaderName = HeaderName::from_static("traceparent");
 const TRACE_STATE: HeaderName = HeaderName::from_static("tracestate");
 const HOMING_ATTEMPT: HeaderName = HeaderName::from_static("x-homing-attempt");
 const HOMING_TOPIC: HeaderName = HeaderName::from_static("x-homing-topic");
+
+/// As many of homing's own headers as most requests have; one with all of them has the map grow.
+const OWN_HEADERS: usize = 12;
 
 const AGENT: HeaderValue = HeaderValue::from_static(concat!("homing/", env!("CARGO_PKG_VERSION")));
 
@@ -87,7 +91,7 @@ fn headers(
     now: UnixMillis,
 ) -> Result<HeaderMap, RequestError> {
     let (event, spec) = (&delivery.event, &subscription.spec);
-    let mut headers = HeaderMap::new();
+    let mut headers = HeaderMap::with_capacity(OWN_HEADERS.saturating_add(spec.headers.len()));
     for (name, text) in &spec.headers {
         let unfit = || RequestError::Header { name: name.clone() };
         let key = HeaderName::from_bytes(name.as_bytes()).map_err(|_| unfit())?;
@@ -95,10 +99,10 @@ fn headers(
         headers.insert(key, sensitive(text).ok_or_else(unfit)?);
     }
 
-    let id = delivery.id();
+    let (id, mut text) = (delivery.id(), DeliveryId::BUFFER);
     headers.insert(USER_AGENT, AGENT);
     headers.entry(ACCEPT).or_insert(ANYTHING);
-    headers.insert(WEBHOOK_ID, value(&WEBHOOK_ID, &id.to_string())?);
+    headers.insert(WEBHOOK_ID, value(&WEBHOOK_ID, id.encode(&mut text))?);
     headers.insert(WEBHOOK_TIMESTAMP, now.seconds().into());
     let content = SignedContent { id, sent: now, body };
     if let Some(signatures) = signature_header(&spec.secrets, &content) {
