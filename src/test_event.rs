@@ -116,7 +116,7 @@ pub async fn send(
         body: body.into(),
     });
     let progress = Progress { received: Some(now), ..Progress::default() };
-    let delivery = Delivery { event, subscription: subscription.id, progress, trace: None };
+    let delivery = Delivery::new(event, subscription.id, progress);
     let started = Instant::now();
     let attempted = endpoints.attempt(&delivery, subscription, now).await;
     let Attempted { outcome, status, response, cause } =

@@ -42,7 +42,7 @@ async fn a_hit_arrives_byte_for_byte_with_its_exact_id() {
     let (content_encoding, body) = (None, HIT.into());
     let event = Event { id, topic, content_type, content_encoding, body };
     let progress = homing_domain::delivery::Progress::default();
-    let delivery = Delivery { event: event.into(), subscription, progress, trace: None };
+    let delivery = Delivery::new(event.into(), subscription, progress);
     assert_eq!(arrived.id(), delivery.id().to_string(), "it is made of the event's id");
     running.stop().await;
     assert_eq!(service.statuses(), [200]);

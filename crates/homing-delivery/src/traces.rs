@@ -79,7 +79,7 @@ impl Tracer {
             Some(given) => (given.under(id), Some(given.parent)),
             None => (TraceContext::of_event(&delivery.event.id, id, self.sample_percent), None),
         };
-        let delivery = Delivery { trace: Some(context.clone()), ..delivery.clone() };
+        let delivery = delivery.clone().with_trace(Some(context.clone()));
         Span { delivery, context, parent, started: now }
     }
 

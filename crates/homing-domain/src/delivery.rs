@@ -23,13 +23,28 @@ pub struct Delivery {
     pub progress: Progress,
     /// The trace context that is sent to its endpoint.
     pub trace: Option<TraceContext>,
+    /// Of event and subscription.
+    id: DeliveryId,
 }
 
 impl Delivery {
+    /// The delivery of `event` to `subscription`, without a trace.
+    #[must_use]
+    pub fn new(event: Arc<Event>, subscription: SubscriptionId, progress: Progress) -> Self {
+        let id = DeliveryId::of(&event.id, subscription);
+        Self { event, subscription, progress, trace: None, id }
+    }
+
+    /// The same with this trace context, or none.
+    #[must_use]
+    pub fn with_trace(self, trace: Option<TraceContext>) -> Self {
+        Self { trace, ..self }
+    }
+
     /// Sent as `webhook-id`.
     #[must_use]
     pub fn id(&self) -> DeliveryId {
-        DeliveryId::of(&self.event.id, self.subscription)
+        self.id
     }
 
     /// The number of the next attempt.

@@ -173,11 +173,8 @@ impl Message {
     /// The delivery that this message is; `None` for an event and for a group.
     #[must_use]
     pub fn delivery(&self) -> Option<Delivery> {
-        self.subscription().map(|subscription| Delivery {
-            event: Arc::clone(&self.event),
-            subscription,
-            progress: self.progress.clone(),
-            trace: self.trace.clone(),
-        })
+        let subscription = self.subscription()?;
+        let delivery = Delivery::new(Arc::clone(&self.event), subscription, self.progress.clone());
+        Some(delivery.with_trace(self.trace.clone()))
     }
 }

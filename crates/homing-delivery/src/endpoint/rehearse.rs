@@ -34,12 +34,7 @@ pub fn rehearse(subscription: &Subscription) -> Result<(), FieldError> {
         content_encoding: None,
         body: Bytes::from_static(b"{}"),
     };
-    let delivery = Delivery {
-        event: Arc::new(event),
-        subscription: subscription.id,
-        progress: Progress::default(),
-        trace: None,
-    };
+    let delivery = Delivery::new(Arc::new(event), subscription.id, Progress::default());
     let request = request::build(&delivery, subscription, UnixMillis::new(0));
     let request = request.map_err(|error| refused(&error, subscription))?;
     address(&request, subscription)?;

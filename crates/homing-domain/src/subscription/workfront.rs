@@ -281,12 +281,9 @@ mod tests {
             content_encoding: None,
             body: body.into(),
         };
-        Delivery {
-            event: Arc::new(event),
-            subscription: "01931f5a-9c4e-7000-8000-000000000001".parse().unwrap(),
-            progress: Progress { received: Some(RECEIVED), ..Progress::default() },
-            trace: None,
-        }
+        let subscription = "01931f5a-9c4e-7000-8000-000000000001".parse().unwrap();
+        let progress = Progress { received: Some(RECEIVED), ..Progress::default() };
+        Delivery::new(Arc::new(event), subscription, progress)
     }
 
     fn message(form: &WorkfrontForm, topic: &str, body: &str) -> Value {

@@ -63,5 +63,5 @@ pub(crate) fn subscription(url: &str, changes: &serde_json::Value) -> Subscripti
 
 pub(crate) fn delivery(event: Event, subscription: &Subscription) -> Delivery {
     let progress = Progress { attempts: 2, ..Progress::default() };
-    Delivery { event: Arc::new(event), subscription: subscription.id, progress, trace: None }
+    Delivery::new(Arc::new(event), subscription.id, progress)
 }
