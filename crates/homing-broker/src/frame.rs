@@ -102,11 +102,10 @@ fn shorten(fields: &mut Fields, room: usize) {
 
 /// Returns true if deliveries depend on this header.
 fn is_own(name: &ShortString) -> bool {
-    /// An event's identity and topic may depend on them.
-    const CLOUD_EVENTS: [&str; 4] =
-        ["cloudEvents:id", "cloudEvents:type", "cloudEvents_id", "cloudEvents_type"];
     let name = name.as_str();
-    name.starts_with(OWN) || name == header::TRACE_PARENT || CLOUD_EVENTS.contains(&name)
+    let names_event =
+        [header::CLOUD_EVENT_ID, header::CLOUD_EVENT_TYPE].iter().flatten().any(|own| *own == name);
+    names_event || name.starts_with(OWN) || name == header::TRACE_PARENT
 }
 
 /// Upper bound of the bytes of the other properties.

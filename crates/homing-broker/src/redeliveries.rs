@@ -103,7 +103,8 @@ impl Key {
         let subscription = headers.text(header::SUBSCRIPTION);
         let group = headers.texts(header::SUBSCRIPTIONS, MAX_NAMED + 1);
         // One id and one body may be those of several events, which differ in their topic.
-        let topic = [header::ROUTING_KEY, "cloudEvents:type", "cloudEvents_type"];
+        let [colon, underscore] = header::CLOUD_EVENT_TYPE;
+        let topic = [header::ROUTING_KEY, colon, underscore];
         let topic = (
             properties.kind().as_ref().map(ShortString::as_str),
             topic.map(|name| headers.text(name)),

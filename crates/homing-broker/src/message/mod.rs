@@ -73,6 +73,16 @@ pub mod header {
     pub const TRACE_PARENT: &str = "traceparent";
     /// Vendor data of that trace.
     pub const TRACE_STATE: &str = "tracestate";
+    /// An event's id, in the two spellings of a `CloudEvents` attribute.
+    pub const CLOUD_EVENT_ID: [&str; 2] = ["cloudEvents:id", "cloudEvents_id"];
+    /// Its topic.
+    pub const CLOUD_EVENT_TYPE: [&str; 2] = ["cloudEvents:type", "cloudEvents_type"];
+    /// Its trace.
+    pub const CLOUD_EVENT_TRACE_PARENT: [&str; 2] =
+        ["cloudEvents:traceparent", "cloudEvents_traceparent"];
+    /// Vendor data of that trace.
+    pub const CLOUD_EVENT_TRACE_STATE: [&str; 2] =
+        ["cloudEvents:tracestate", "cloudEvents_tracestate"];
     /// The reason for parking.
     pub const PARKED_REASON: &str = "x-homing-parked-reason";
     /// The time of parking, Unix ms.

@@ -103,7 +103,8 @@ impl Message {
         new_id: impl FnOnce() -> EventId,
     ) -> Result<Self, Box<Unreadable>> {
         let headers = Headers(properties.headers().as_ref());
-        let id = text(properties.message_id().as_ref()).or_else(|| cloud_event(&headers, "id"));
+        let id = text(properties.message_id().as_ref())
+            .or_else(|| cloud_event(&headers, header::CLOUD_EVENT_ID));
         let sender = origin.sender();
         let is_foreign = *sender != Sender::Homing;
         let is_encoded = is_foreign && amqp10::is_encoded(properties, &body);
@@ -177,12 +178,10 @@ fn text(property: Option<&ShortString>) -> Option<String> {
     property.map(|text| text.as_str().to_owned()).filter(|text| !text.is_empty())
 }
 
-/// An attribute of `CloudEvents` in binary mode, in either spelling of its prefix.
-fn cloud_event(headers: &Headers<'_>, attribute: &str) -> Option<String> {
-    ["cloudEvents:", "cloudEvents_"]
-        .iter()
-        .find_map(|prefix| headers.text(&format!("{prefix}{attribute}")))
-        .filter(|text| !text.is_empty())
+/// An attribute of `CloudEvents` in binary mode, in either spelling.
+fn cloud_event(headers: &Headers<'_>, spellings: [&str; 2]) -> Option<String> {
+    let found = spellings.into_iter().find_map(|name| headers.text(name));
+    found.filter(|text| !text.is_empty())
 }
 
 /// The parts that the transport had to change, truncated for display.
@@ -209,7 +208,7 @@ fn read_topic(
             (Topic::new(routing_key), advice)
         }
         Sender::Publisher { routing_key, .. } => {
-            let named = text(kind).or_else(|| cloud_event(headers, "type"));
+            let named = text(kind).or_else(|| cloud_event(headers, header::CLOUD_EVENT_TYPE));
             let topic = Topic::new(named.as_deref().unwrap_or(routing_key));
             (topic, "set the routing key or the `type` property")
         }
@@ -277,9 +276,10 @@ fn read_hold(headers: &Headers<'_>) -> Option<Hold> {
 
 /// Reads the publisher's trace; an unreadable one is ignored.
 fn read_trace(headers: &Headers<'_>) -> Option<TraceContext> {
-    let named = |name| headers.text(name).or_else(|| cloud_event(headers, name));
-    let context: TraceContext = named(header::TRACE_PARENT)?.parse().ok()?;
-    Some(context.with_state(named(header::TRACE_STATE)))
+    let named = |name, spellings| headers.text(name).or_else(|| cloud_event(headers, spellings));
+    let context: TraceContext =
+        named(header::TRACE_PARENT, header::CLOUD_EVENT_TRACE_PARENT)?.parse().ok()?;
+    Some(context.with_state(named(header::TRACE_STATE, header::CLOUD_EVENT_TRACE_STATE)))
 }
 
 /// Reads reason and time of parking. What homing parked has a reason; what the broker moved has
