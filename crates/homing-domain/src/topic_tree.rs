@@ -6,6 +6,8 @@
 
 use std::collections::HashMap;
 
+use foldhash::fast::RandomState;
+
 use super::topic::{MANY, ONE, Topic, TopicPattern};
 
 /// Patterns with a number each; a number may have several patterns.
@@ -23,7 +25,7 @@ struct Node {
     /// The numbers of the patterns that end here.
     ends: Vec<usize>,
     /// After a word.
-    words: HashMap<Box<str>, usize>,
+    words: HashMap<Box<str>, usize, RandomState>,
     /// After `*`.
     one: Option<usize>,
     /// After `#`.

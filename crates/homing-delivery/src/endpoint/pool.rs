@@ -8,6 +8,7 @@ use std::{
     time::Duration,
 };
 
+use foldhash::fast::RandomState;
 use futures_util::{
     FutureExt,
     future::{Shared, WeakShared},
@@ -64,7 +65,7 @@ type Open = Pin<Box<dyn Future<Output = Result<(), ConnectError>> + Send>>;
 /// Connections that are kept.
 pub(super) struct Pool {
     max_age: Duration,
-    hosts: Mutex<HashMap<Host, Kept>>,
+    hosts: Mutex<HashMap<Host, Kept, RandomState>>,
     /// The task that closes expired connections. It ends with the pool.
     sweeping: Mutex<JoinSet<()>>,
 }
@@ -142,10 +143,10 @@ impl Pool {
         self.sweep_from_now_on();
         let mut hosts = self.hosts.lock();
         // A known host costs no copy of its name.
-        if !hosts.contains_key(host) {
-            hosts.insert(host.clone(), Kept::default());
-        }
-        let Some(kept) = hosts.get_mut(host) else { return };
+        let kept = match hosts.get_mut(host) {
+            Some(kept) => kept,
+            None => hosts.entry(host.clone()).or_default(),
+        };
         match connection {
             Connection::Http1(connection) if connection.is_usable(now, self.max_age) => {
                 kept.speaks_http1 = true;

@@ -12,6 +12,7 @@ use std::{
     time::Duration,
 };
 
+use foldhash::fast::RandomState;
 use tokio::{sync::Notify, time::Instant};
 use tokio_util::sync::CancellationToken;
 
@@ -55,7 +56,7 @@ pub(super) struct Circuits {
     rules: CircuitRules,
     limits: Arc<Limits>,
     slots: Arc<Slots>,
-    urls: Mutex<HashMap<EndpointUrl, Local>>,
+    urls: Mutex<HashMap<EndpointUrl, Local, RandomState>>,
     version: Mutex<Option<i64>>,
     due: Notify,
 }
@@ -345,7 +346,7 @@ impl Circuits {
     /// Sets the state; a URL whose circuit closes starts slowly.
     fn take_over(
         &self,
-        urls: &mut HashMap<EndpointUrl, Local>,
+        urls: &mut HashMap<EndpointUrl, Local, RandomState>,
         url: &EndpointUrl,
         state: CircuitState,
         since: UnixMillis,

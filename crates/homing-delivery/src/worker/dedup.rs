@@ -6,7 +6,7 @@ use std::{
     hash::{BuildHasher, Hash, Hasher},
 };
 
-use foldhash::quality::FixedState;
+use foldhash::{fast::RandomState, quality::FixedState};
 use tokio_util::sync::CancellationToken;
 
 use homing_broker::Message;
@@ -41,13 +41,13 @@ impl Key {
 pub(super) struct Dedup {
     done: Mutex<Done>,
     /// If another task waits for the end of the hop, its token is cancelled then.
-    running: Mutex<HashMap<Key, Option<CancellationToken>>>,
+    running: Mutex<HashMap<Key, Option<CancellationToken>, RandomState>>,
 }
 
 /// The latest completed hops.
 #[derive(Default)]
 struct Done {
-    keys: HashSet<Key>,
+    keys: HashSet<Key, RandomState>,
     /// Oldest first.
     order: VecDeque<Key>,
 }

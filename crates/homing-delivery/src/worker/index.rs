@@ -5,6 +5,7 @@ use std::{
     sync::Arc,
 };
 
+use foldhash::fast::RandomState;
 use homing_domain::{
     id::SubscriptionId,
     subscription::Subscription,
@@ -31,7 +32,7 @@ pub(super) struct SubscriptionIndex {
     entries: Vec<Option<Entry>>,
     /// Unused slots of `entries`.
     free: Vec<usize>,
-    by_id: HashMap<SubscriptionId, usize>,
+    by_id: HashMap<SubscriptionId, usize, RandomState>,
     /// Maps topics to slots of `entries`.
     by_topic: TopicTree,
     /// Slots of the unreadable ones.

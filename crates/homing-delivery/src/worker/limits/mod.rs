@@ -22,6 +22,7 @@ use std::{
     time::Duration,
 };
 
+use foldhash::fast::RandomState;
 use governor::{DefaultDirectRateLimiter, Quota, RateLimiter, clock::Clock};
 use tokio::time::{Instant, sleep, timeout};
 
@@ -44,7 +45,7 @@ pub(super) struct Limits {
     /// Longer than `permit_wait`, so that a delivery always waits for the next free moment: a URL
     /// with a rate limit would otherwise idle while its deliveries are in the throttle queues.
     rate_wait: Duration,
-    gates: Mutex<HashMap<EndpointUrl, Arc<Gate>>>,
+    gates: Mutex<HashMap<EndpointUrl, Arc<Gate>, RandomState>>,
     shares: Arc<Shares>,
     workers: AtomicU32,
 }
