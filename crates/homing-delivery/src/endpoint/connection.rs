@@ -16,12 +16,12 @@ use std::{
 };
 
 use bytes::Bytes;
-use futures_util::FutureExt;
+use futures_util::{FutureExt, future::Either};
 use http_body_util::{BodyExt, Full};
 use hyper::{
-    Request, StatusCode, Uri,
+    Request, Response, StatusCode, Uri,
     body::{Body, Frame, Incoming},
-    client::conn::{http1, http2},
+    client::conn::{TrySendError, http1, http2},
     header::{CONTENT_LENGTH, HOST, HeaderMap, HeaderName, HeaderValue, TRANSFER_ENCODING},
     http::response,
 };
@@ -90,6 +90,12 @@ pub(super) struct Answer {
     connection: Option<Box<Http1>>,
 }
 
+/// The answer to a request that was sent, or the reason for the lack of one.
+type Sent = Result<Answer, Box<Failed>>;
+
+/// The error of a request, with the request if it was not sent.
+type Unsent = TrySendError<Request<Full<Bytes>>>;
+
 /// A request without a readable answer.
 pub(super) struct Failed {
     pub(super) error: hyper::Error,
@@ -131,10 +137,10 @@ impl Connection {
     /// # Cancel safety
     ///
     /// Dropped, it abandons the request: closes the connection, or the HTTP/2 stream.
-    pub(super) async fn send(self, request: Request<Full<Bytes>>) -> Result<Answer, Box<Failed>> {
+    pub(super) fn send(self, request: Request<Full<Bytes>>) -> impl Future<Output = Sent> {
         match self {
-            Self::Http1(connection) => connection.send(request).await,
-            Self::Http2(connection) => connection.send(request).await,
+            Self::Http1(connection) => Either::Left(connection.send(request)),
+            Self::Http2(connection) => Either::Right(connection.send(request)),
         }
     }
 }
@@ -172,13 +178,19 @@ impl Http1 {
         }
     }
 
-    async fn send(
-        mut self: Box<Self>,
-        mut request: Request<Full<Bytes>>,
-    ) -> Result<Answer, Box<Failed>> {
+    /// Hands the request over at once, so that the future, which each delivery in flight has, needs
+    /// no room for it.
+    fn send(mut self: Box<Self>, mut request: Request<Full<Bytes>>) -> impl Future<Output = Sent> {
         address(&mut request);
         self.first_bytes.forget();
         let sent = self.sender.try_send_request(request);
+        self.answer(sent)
+    }
+
+    async fn answer(
+        mut self: Box<Self>,
+        sent: impl Future<Output = Result<Response<Incoming>, Unsent>>,
+    ) -> Sent {
         let mut error = match self.driver.until(sent).await {
             Ok(response) => {
                 self.first_bytes.answered();
@@ -238,7 +250,7 @@ impl Http2 {
         !self.sender.is_closed() && now.duration_since(self.opened) < max_age
     }
 
-    async fn send(mut self, request: Request<Full<Bytes>>) -> Result<Answer, Box<Failed>> {
+    async fn send(mut self, request: Request<Full<Bytes>>) -> Sent {
         self.requests.fetch_add(1, Ordering::Relaxed);
         let mut error = match self.sender.try_send_request(request).await {
             Ok(response) => {
