@@ -172,7 +172,17 @@ pub(crate) async fn fan_out(bench: &Bench) -> Vec<Row> {
         let urls = (0..subscriptions)
             .map(|number| bench.endpoints.url(&format!("/ok/{number}")))
             .collect();
-        rows.extend(Case { events, urls, ..case }.rows(bench, bench.rounds.min(3)).await);
+        let measured = Case { events, urls, ..case }.rows(bench, bench.rounds.min(3)).await;
+        rows.extend(if subscriptions == 10 { within(64.0, measured) } else { measured });
+    }
+    rows
+}
+
+/// The memory of the worker, the first row, must be within so many MiB.
+fn within(max_mib: f64, mut rows: Vec<Row>) -> Vec<Row> {
+    if let Some(row) = rows.first_mut() {
+        let reached = row.figures.get("peak_mib") <= max_mib;
+        *row = row.clone().must(&format!("<= {max_mib} MiB"), reached);
     }
     rows
 }
@@ -250,7 +260,7 @@ pub(crate) async fn size(bench: &Bench) -> Vec<Row> {
     ] {
         let case = Case::new(bench, "size", name);
         let case = Case { bytes, events: bench.events(events), ..case };
-        rows.extend(case.rows(bench, bench.rounds.min(3)).await);
+        rows.extend(within(80.0, case.rows(bench, bench.rounds.min(3)).await));
     }
     rows
 }
