@@ -20,7 +20,7 @@ use homing_broker::{Broker, backoff::Backoff};
 use homing_delivery::{
     endpoint::{Collector, Endpoints},
     traces::{self, Sender, Tracer},
-    worker::{Handler, Pool, PoolSetup, Webhooks},
+    worker::{Handler, Pool, PoolSetup, Webhooks, layout},
 };
 #[cfg(not(feature = "livestream"))]
 use homing_domain::settings::SettingsError;
@@ -198,7 +198,7 @@ async fn listen(
 
 /// Connects to the broker, however long it takes; logs an error once, and again when it changes.
 async fn connect(broker: Broker, store: Arc<dyn Store>, delivers: bool) {
-    if let Err(error) = store.remember_queues(&broker.topology().variable_queues()).await {
+    if let Err(error) = layout::prepare(&broker, store.as_ref()).await {
         error!(error = %Chain(&error), "topology.not_remembered");
     }
     let mut backoff = Backoff::new(Duration::from_millis(500), Duration::from_secs(10));

@@ -93,7 +93,8 @@ impl Services {
         let schedules = settings.schedule.schedules().map_err(StartError::Settings)?;
         let topology = Topology::new(&settings.broker.prefix, schedules.waits())
             .with_slots(settings.source.slots())
-            .with_held_queues(settings.held.queues);
+            .with_held_queues(settings.held.queues)
+            .with_shards(settings.broker.shards);
         let broker = broker(&settings.broker, topology)
             .map_err(StartError::Settings)?
             .with_rules(settings.events);

@@ -249,6 +249,35 @@ pub(crate) async fn workers(bench: &Bench) -> Vec<Row> {
     rows
 }
 
+/// The same events through one queue and through several shards, in turns.
+pub(crate) async fn shards(bench: &Bench) -> Vec<Row> {
+    let mut all = Vec::new();
+    for shards in [1, 2, 4, 8] {
+        let case = Case::new(bench, "shards", format!("{shards} shards"));
+        let case = Case { settings: format!("broker.shards = {shards}\n"), ..case };
+        let stage = Box::pin(case.stage()).await;
+        all.push((case, stage, Vec::new()));
+    }
+    for _ in 0..bench.rounds {
+        for (case, stage, figures) in &mut all {
+            let before = broker_cpu();
+            stage.fill(case.events, case.bytes).await;
+            let filled = (broker_cpu() - before) * 1e6 / f64::from(case.events);
+            let drained = Box::pin(case.homing(bench, stage)).await;
+            figures.push(drained.with("publish_cpu_ms", filled));
+            stage.clear().await;
+        }
+    }
+    let one = all.first().map(|(.., figures)| figures.clone()).unwrap_or_default();
+    let rows = all.iter().map(|(case, _, figures)| {
+        let row = Row::new("shards", &case.name, "homing", figures);
+        let row = row.compared("cpu_ms", figures, &one);
+        let ratio = row.ratio.map_or(f64::NAN, |[ratio, ..]| ratio);
+        row.must("ratio <= 1.1", ratio <= 1.1)
+    });
+    rows.collect()
+}
+
 /// From a kilobyte to a mebibyte.
 pub(crate) async fn size(bench: &Bench) -> Vec<Row> {
     let mut rows = Vec::new();

@@ -108,6 +108,8 @@ enum Scenario {
     Store,
     /// 1, 2 and 4 processes
     Workers,
+    /// 1, 2, 4 and 8 shards
+    Shards,
     /// Bodies from 1 kB to 1 MiB
     Size,
     /// From 1 to 100,000 subscriptions
@@ -152,6 +154,7 @@ impl Bench {
             Scenario::Tls => Box::pin(drain::tls(self)).await,
             Scenario::Store => Box::pin(drain::store(self)).await,
             Scenario::Workers => Box::pin(drain::workers(self)).await,
+            Scenario::Shards => Box::pin(drain::shards(self)).await,
             Scenario::Size => Box::pin(drain::size(self)).await,
             Scenario::Matching => matching::matching(self.rounds),
             Scenario::Memory => Box::pin(drain::memory(self)).await,

@@ -17,7 +17,10 @@ use crate::{
     telemetry::{self, Logging},
 };
 use homing_broker::{Broker, settings::BrokerSettings, topology::Topology};
-use homing_delivery::circuits::{CircuitBreakers, Stopped};
+use homing_delivery::{
+    circuits::{CircuitBreakers, Stopped},
+    worker::layout,
+};
 use homing_domain::{report::Chain, settings::SettingsError};
 use homing_store::{StoreError, settings::StoreUrl};
 
@@ -203,7 +206,8 @@ impl Globals {
         let schedules = settings.schedule.schedules().map_err(Failure::Settings)?;
         let topology = Topology::new(&settings.broker.prefix, schedules.waits())
             .with_slots(settings.source.slots())
-            .with_held_queues(settings.held.queues);
+            .with_held_queues(settings.held.queues)
+            .with_shards(settings.broker.shards);
         let broker = build(&settings.broker, topology)
             .map_err(Failure::Settings)?
             .with_rules(settings.events);
@@ -224,8 +228,8 @@ async fn closing<T>(
 /// Remembers the queues that connecting may create, so that they are found after no schedule needs
 /// them any more.
 pub(super) async fn remember_queues(services: &Services) -> Result<(), StoreError> {
-    let names = services.broker.topology().variable_queues();
-    services.store.remember_queues(&names).await.inspect_err(|error| {
+    let prepared = layout::prepare(&services.broker, services.store.as_ref());
+    prepared.await.inspect_err(|error| {
         tracing::warn!(error = %Chain(error), "topology.not_remembered");
     })
 }

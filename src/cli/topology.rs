@@ -10,7 +10,10 @@ use super::{
     words,
 };
 use crate::services::Services;
-use homing_broker::topology::{Danger, Depth, Finding, State};
+use homing_broker::{
+    consume::Lane,
+    topology::{Danger, Depth, Finding, Names, ShardPart, State},
+};
 use homing_delivery::endpoint::{Management, Policed};
 use homing_domain::report::Chain;
 
@@ -74,6 +77,7 @@ async fn plan(services: &Services, output: &mut Output<'_>) -> Result<Exit, Fail
     } else {
         write(&wrong, output)?;
         output.line("")?;
+        explain_shards(services, &wrong, output)?;
         output.line(format_args!("{}.", announced(&wrong)))?;
     }
     Ok(Exit::Done)
@@ -111,6 +115,7 @@ async fn check(services: &Services, output: &mut Output<'_>) -> Result<Exit, Fai
     } else {
         write(&rows, output)?;
         output.line("")?;
+        explain_shards(services, &rows, output)?;
         if let Err(why) = &policies {
             output.notice(format_args!("Policies were not checked: {why}"));
         }
@@ -138,8 +143,49 @@ async fn inspect(services: &Services) -> Result<Vec<Row>, Failure> {
     let known = services.store.known_queues().await.map_err(Failure::Store)?;
     let mut findings = services.broker.inspect(&known).await.map_err(Failure::Broker)?;
     findings.extend(services.broker.inspect_superseded().await.map_err(Failure::Broker)?);
-    let unrouted = services.broker.topology().names().unrouted();
-    Ok(findings.into_iter().map(|finding| Row::of(finding, &unrouted)).collect())
+    let topology = services.broker.topology();
+    let mut rows: Vec<_> =
+        findings.into_iter().map(|finding| Row::of(finding, topology.names())).collect();
+    for lane in [Lane::Primary, Lane::Retry] {
+        blame_unconsumed(&topology.lane_queues(lane, ShardPart::ALL), &mut rows);
+    }
+    Ok(rows)
+}
+
+/// Marks those of `shards` that no worker consumes while another shard has a consumer.
+fn blame_unconsumed(shards: &[String], rows: &mut [Row]) {
+    let mut shards: Vec<_> = rows.iter_mut().filter(|row| shards.contains(&row.name)).collect();
+    if shards.iter().all(|row| row.consumers.is_none_or(|consumers| consumers == 0)) {
+        return;
+    }
+    for row in shards.iter_mut().filter(|row| row.consumers == Some(0)) {
+        row.detail = "no worker consumes it; start one whose `worker.shards` has it".to_owned();
+        row.tone = Tone::Bad;
+    }
+}
+
+/// Explains a changed number of shards.
+fn explain_shards(
+    services: &Services,
+    rows: &[Row],
+    output: &mut Output<'_>,
+) -> Result<(), Failure> {
+    let names = services.broker.topology().names();
+    let has = |state| rows.iter().any(|row| row.state == state && names.is_shard(&row.name));
+    if names.shards() > 1 && has(MISSING) {
+        output.line(format_args!(
+            "New events are to be spread over {0} queues, and due deliveries over {0} others. \
+             Workers go on meanwhile.",
+            names.shards()
+        ))?;
+    }
+    if has(LEFT_OVER) {
+        output.line(
+            "There were more shards before. No new message goes to those that are left over, and \
+             every worker consumes them.",
+        )?;
+    }
+    Ok(())
 }
 
 /// Adds to `rows` what policies do to the queues.
@@ -177,8 +223,8 @@ const LEFT_OVER: &str = "left over";
 const SUPERSEDED: &str = "of an earlier version";
 
 impl Row {
-    fn of(finding: Finding, unrouted: &str) -> Self {
-        let is_unrouted = finding.name == unrouted;
+    fn of(finding: Finding, names: &Names) -> Self {
+        let is_unrouted = finding.name == names.unrouted();
         let tone = if finding.state.is_sound() { Tone::Good } else { Tone::Bad };
         let (state, depth, detail) = match finding.state {
             State::Present(depth) => ("present", depth, String::new()),
@@ -197,7 +243,10 @@ impl Row {
             State::Superseded { depth, by, needed } => {
                 (SUPERSEDED, Some(depth), superseded(&finding.name, depth, &by, needed))
             }
-            State::LeftOver(depth) => (LEFT_OVER, Some(depth), left_over(&finding.name, depth)),
+            State::LeftOver(depth) => {
+                let is_shard = names.is_shard(&finding.name);
+                (LEFT_OVER, Some(depth), left_over(&finding.name, depth, is_shard))
+            }
         };
         let messages = depth.map(|depth| depth.messages);
         let consumers = depth.map(|depth| depth.consumers);
@@ -228,10 +277,11 @@ impl Row {
     }
 }
 
-/// Advice for a queue that these settings do not need.
-fn left_over(name: &str, depth: Depth) -> String {
+/// Advice for a queue that these settings do not need. Workers consume a shard even then.
+fn left_over(name: &str, depth: Depth, is_shard: bool) -> String {
     let advice = match depth {
-        Depth { consumers: 1.., .. } => "it has a consumer, so leave it".to_owned(),
+        Depth { messages: 1.., .. } if is_shard => "a running worker empties it".to_owned(),
+        Depth { consumers: 1.., .. } if !is_shard => "it has a consumer, so leave it".to_owned(),
         Depth { messages: 0, .. } => deletable(name),
         Depth { .. } => "delete it once its messages have left it".to_owned(),
     };
@@ -294,10 +344,13 @@ fn write(rows: &[Row], output: &mut Output<'_>) -> Result<(), Failure> {
 
 #[cfg(test)]
 mod tests {
+    use homing_broker::topology::Topology;
+
     use super::*;
 
     fn row(name: &str, state: State) -> Row {
-        Row::of(Finding { name: name.to_owned(), state }, "homing.v2.unrouted")
+        let topology = Topology::new("homing", []);
+        Row::of(Finding { name: name.to_owned(), state }, topology.names())
     }
 
     #[test]
@@ -310,6 +363,20 @@ mod tests {
         row.endanger(&policed, &[Danger { key: "expires", what: "deletes the queue" }]);
         assert_eq!(row.detail, "policy `blanket` and `o`: `expires` deletes the queue");
         assert_eq!(row.tone, Tone::Bad);
+    }
+
+    #[test]
+    fn a_shard_without_a_consumer_is_wrong_where_another_has_one() {
+        let shards = ["homing.v1.primary", "homing.v1.primary.1"].map(str::to_owned);
+        let of = |consumers: [u32; 2]| {
+            let depth = |consumers| Some(Depth { messages: 0, consumers });
+            let mut rows = [0, 1].map(|at| row(&shards[at], State::Present(depth(consumers[at]))));
+            blame_unconsumed(&shards, &mut rows);
+            rows.map(|row| row.tone == Tone::Bad)
+        };
+        assert_eq!(of([1, 1]), [false, false]);
+        assert_eq!(of([2, 0]), [false, true]);
+        assert_eq!(of([0, 0]), [false, false]);
     }
 
     #[test]
@@ -327,6 +394,8 @@ mod tests {
             row("homing.v1.wait.6", State::LeftOver(depth(7))),
             row("homing.v1.wait.7", State::LeftOver(depth(0))),
             row("homing.v1.wait.8", State::LeftOver(Depth { messages: 0, consumers: 1 })),
+            row("homing.v1.retry.8", State::LeftOver(Depth { messages: 9, consumers: 1 })),
+            row("homing.v1.retry.9", State::LeftOver(Depth { messages: 0, consumers: 1 })),
         ];
         let (mut stdout, mut stderr) = (Vec::new(), Vec::new());
         write(&rows, &mut Output::new(&mut stdout, &mut stderr)).unwrap();
@@ -340,9 +409,11 @@ mod tests {
         homing.v1.wait.6                    7          0  left over: the settings do not need it; delete it once its messages have left it
         homing.v1.wait.7                    0          0  left over: the settings do not need it; once `rabbitmqctl list_queues name messages` has 0 for it as well, `rabbitmqctl delete_queue homing.v1.wait.7` deletes it
         homing.v1.wait.8                    0          1  left over: the settings do not need it; it has a consumer, so leave it
+        homing.v1.retry.8                   9          1  left over: the settings do not need it; a running worker empties it
+        homing.v1.retry.9                   0          1  left over: the settings do not need it; once `rabbitmqctl list_queues name messages` has 0 for it as well, `rabbitmqctl delete_queue homing.v1.retry.9` deletes it
         ");
         let bad = rows.iter().filter(|row| row.tone == Tone::Bad).count();
-        assert_eq!(bad, 6);
+        assert_eq!(bad, 8);
         assert_eq!(announced(&rows), "apply would create 1 object");
         assert_eq!(announced(&[]), "apply would create nothing");
     }

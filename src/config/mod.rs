@@ -141,6 +141,7 @@ impl Settings {
         let sections = [
             self.broker.check(),
             self.worker.check(),
+            self.worker.check_shards(self.broker.shards),
             self.endpoint.check(),
             self.circuit.check(),
             self.held.check(),

@@ -194,15 +194,16 @@ impl History {
                     .to_owned()
             }
         }];
-        let primary = self.broker.topology().names().primary();
-        if let Ok(Some(depth)) = self.broker.depth(&primary).await
-            && (depth.messages > 0 || depth.consumers == 0)
-        {
-            notes.push(format!(
-                "it may not have been received yet: `{primary}` holds {} events, and {} workers \
-                 consume it",
-                depth.messages, depth.consumers
-            ));
+        for primary in self.broker.topology().names().primary_queues() {
+            if let Ok(Some(depth)) = self.broker.depth(&primary).await
+                && (depth.messages > 0 || depth.consumers == 0)
+            {
+                notes.push(format!(
+                    "it may not have been received yet: `{primary}` holds {} events, and {} \
+                     workers consume it",
+                    depth.messages, depth.consumers
+                ));
+            }
         }
         if topic.is_none() {
             notes.push(

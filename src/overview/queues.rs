@@ -87,7 +87,7 @@ pub async fn queues(broker: &Broker) -> Result<Vec<Queue>, BrokerError> {
     let mut states: BTreeMap<_, _> =
         findings.into_iter().map(|finding| (finding.name, finding.state)).collect();
     let names = broker.topology().names();
-    let (primary, unrouted) = (names.primary(), names.unrouted());
+    let (primary, unrouted) = (names.primary_queues(), names.unrouted());
     let mut queues: Vec<_> = broker
         .topology()
         .queues()
@@ -101,9 +101,9 @@ pub async fn queues(broker: &Broker) -> Result<Vec<Queue>, BrokerError> {
     Ok(queues)
 }
 
-fn kind(spec: &QueueSpec, primary: &str, unrouted: &str) -> Kind {
+fn kind(spec: &QueueSpec, primary: &[String], unrouted: &str) -> Kind {
     match &spec.kind {
-        QueueKind::Deliver { .. } if spec.name == primary => Kind::Primary,
+        QueueKind::Deliver { .. } if primary.contains(&spec.name) => Kind::Primary,
         QueueKind::Deliver { .. } => Kind::Retry,
         QueueKind::Wait { .. } => Kind::Wait,
         QueueKind::Held { .. } => Kind::Held,

@@ -48,6 +48,7 @@ mod retries;
 mod samples;
 mod secrets;
 mod servers;
+mod shards;
 mod shared_plans;
 mod slow;
 mod store;

@@ -15,8 +15,8 @@ use lapin::{
 use tokio::time::{Instant, timeout};
 
 use super::{
-    consume::start,
     error::{BrokerError, ROUND_TRIP_DEADLINE, within},
+    feeds::start,
     topology::depth_on,
 };
 

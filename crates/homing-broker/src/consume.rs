@@ -1,12 +1,9 @@
 //! Consuming: each message comes with the receipt that answers for it.
 
+use std::future::poll_fn;
+
 use bytes::Bytes;
-use futures_util::StreamExt;
-use lapin::{
-    Channel,
-    options::{BasicCancelOptions, BasicConsumeOptions, BasicQosOptions},
-    types::{FieldTable, ShortString},
-};
+use lapin::{Channel, types::ShortString};
 use tokio::{
     sync::mpsc,
     task::JoinHandle,
@@ -20,15 +17,17 @@ use super::{
     acks::{self, send_answers},
     channels,
     error::{BrokerError, ROUND_TRIP_DEADLINE, lost, within},
+    feeds::Feeds,
     message,
     prefetch::{Bounds, Prefetch},
     receipt::Answer,
     redeliveries::{self, Redelivery},
-    topology::{Depth, Names},
+    topology::ShardPart,
 };
 use homing_domain::{clock, id::EventId};
 
-/// A queue that workers consume. Primary, retry and all held queues have a connection each.
+/// A part of what workers consume: the shards of one purpose, or a held queue. Primary,
+/// retry and all held queues have a connection each.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Lane {
     /// New events.
@@ -47,14 +46,6 @@ impl Lane {
             Self::Primary => "primary",
             Self::Retry => "retry",
             Self::Held(_) => "held",
-        }
-    }
-
-    fn queue(self, names: &Names) -> String {
-        match self {
-            Self::Primary => names.primary(),
-            Self::Retry => names.retry(),
-            Self::Held(slot) => names.held(slot),
         }
     }
 }
@@ -76,79 +67,107 @@ pub struct Received {
 /// A message from a consumer's queue.
 #[derive(Debug)]
 pub struct Taken {
+    /// The number of the queue from which it came, in the order in which they were named.
+    pub queue: usize,
     /// The message; `None`: it is or was republished, and nothing else is to be done.
     pub received: Option<Received>,
 }
 
-/// Messages of one queue, on a channel of its own.
+/// Messages of the queues of one lane, on a channel of its own.
 pub struct Consumer {
     broker: Broker,
     channel: Channel,
-    queue: String,
+    queues: Vec<String>,
     prefetch: Prefetch,
-    messages: lapin::Consumer,
-    /// The consumer that `messages` replaced; its messages come first.
-    replaced: Option<lapin::Consumer>,
+    feeds: Feeds,
     answers: mpsc::Sender<Answer>,
     answering: JoinHandle<Result<(), BrokerError>>,
 }
 
 impl Broker {
-    /// Starts to consume the queue of `lane`; what the broker sends ahead stays within `bounds`.
+    /// Starts to consume `queues`, those of `lane`; what the broker sends ahead over all of them
+    /// stays within `bounds`, but is at least one message from each.
     ///
     /// # Errors
     ///
     /// [`BrokerError`].
-    pub async fn consume(&self, lane: Lane, bounds: Bounds) -> Result<Consumer, BrokerError> {
+    pub async fn consume(
+        &self,
+        lane: Lane,
+        queues: Vec<String>,
+        bounds: Bounds,
+    ) -> Result<Consumer, BrokerError> {
         let link = match lane {
             Lane::Primary => &self.primary,
             Lane::Retry => &self.retry,
             Lane::Held(_) => &self.held,
         };
-        let queue = lane.queue(self.topology.names());
         let connection = link.open().await?;
         let channel = channels::open(&connection).await?;
         let prefetch = Prefetch::new(bounds, Instant::now());
-        let messages = start(&channel, &queue, prefetch.in_force()).await?;
+        let feeds = Feeds::start(&channel, &queues, prefetch.in_force()).await?;
         // Room for an answer to every message that can be unanswered: those at work, and those that
         // two consumers have prefetched while one replaces the other.
-        let (answers, receiver) = mpsc::channel(3 * usize::from(bounds.max_messages.max(1)));
+        let max_messages = usize::from(bounds.max_messages).max(queues.len()).max(1);
+        let (answers, receiver) = mpsc::channel(3 * max_messages);
         let answering = self.tasks.spawn(send_answers(channel.clone(), receiver));
-        Ok(Consumer {
-            broker: self.clone(),
-            channel,
-            queue,
-            prefetch,
-            messages,
-            replaced: None,
-            answers,
-            answering,
-        })
+        Ok(Consumer { broker: self.clone(), channel, queues, prefetch, feeds, answers, answering })
     }
 
-    /// Returns what waits in the queue of `lane`, and its consumers in all processes; zeros where
-    /// it does not exist.
+    /// The queues of `lane` that a worker of this part takes: its shards, and those that no setting
+    /// needs any more and that still exist.
     ///
     /// # Errors
     ///
     /// [`BrokerError`].
-    pub async fn lane_depth(&self, lane: Lane) -> Result<Depth, BrokerError> {
-        let depth = self.depth(&lane.queue(self.topology.names())).await?;
-        Ok(depth.unwrap_or(Depth { messages: 0, consumers: 0 }))
+    pub async fn lane_queues(
+        &self,
+        lane: Lane,
+        part: ShardPart,
+    ) -> Result<Vec<String>, BrokerError> {
+        let mut queues = self.topology.lane_queues(lane, part);
+        for queue in self.topology.left_over_shards(lane) {
+            if self.depth(&queue).await?.is_some() {
+                queues.push(queue);
+            }
+        }
+        Ok(queues)
     }
-}
 
-/// Consumes `queue` on `channel`; the broker sends at most `prefetch` messages ahead.
-pub(super) async fn start(
-    channel: &Channel,
-    queue: &str,
-    prefetch: u16,
-) -> Result<lapin::Consumer, BrokerError> {
-    let limited = channel.basic_qos(prefetch, BasicQosOptions { global: false });
-    within(channel, ROUND_TRIP_DEADLINE, "setting the prefetch", limited).await?;
-    let options = BasicConsumeOptions::default();
-    let consumed = channel.basic_consume(queue.into(), "".into(), options, FieldTable::default());
-    within(channel, ROUND_TRIP_DEADLINE, format!("consuming `{queue}`"), consumed).await
+    /// The shards in force that no worker consumes, where there are several.
+    ///
+    /// # Errors
+    ///
+    /// [`BrokerError`].
+    pub async fn shards_without_consumer(&self) -> Result<Vec<String>, BrokerError> {
+        let mut without = Vec::new();
+        if self.topology.names().shards() == 1 {
+            return Ok(without);
+        }
+        for lane in [Lane::Primary, Lane::Retry] {
+            for queue in self.topology.lane_queues(lane, ShardPart::ALL) {
+                if self.depth(&queue).await?.is_none_or(|depth| depth.consumers == 0) {
+                    without.push(queue);
+                }
+            }
+        }
+        Ok(without)
+    }
+
+    /// The number of workers that consume new events, by the broker's count; 0 where it does not
+    /// know. `parts` is the number of parts into which workers divide the shards.
+    ///
+    /// # Errors
+    ///
+    /// [`BrokerError`].
+    pub async fn workers(&self, parts: u16) -> Result<u32, BrokerError> {
+        let mut workers = 0_u32;
+        for part in 0..parts {
+            let depth = self.depth(&self.topology.names().primary_shard(part)).await?;
+            workers = workers.saturating_add(depth.map_or(0, |depth| depth.consumers));
+        }
+        Ok(workers)
+    }
 }
 
 impl Consumer {
@@ -165,16 +184,17 @@ impl Consumer {
     ///
     /// Not cancel safe: if dropped, messages may come that are not taken until the channel ends.
     pub async fn adapt(&mut self) -> Result<(), BrokerError> {
-        if self.replaced.is_some() {
+        if self.feeds.is_replacing() {
             return Ok(());
         }
         let Some(prefetch) = self.prefetch.change(Instant::now()) else { return Ok(()) };
-        // The new one starts first: other processes count consumers to know how many workers there
-        // are.
-        let new = start(&self.channel, &self.queue, prefetch).await?;
-        self.stop().await?;
-        self.replaced = Some(std::mem::replace(&mut self.messages, new));
-        Ok(())
+        self.feeds.replace(&self.channel, &self.queues, prefetch).await
+    }
+
+    /// Returns true if the broker ended the consumer of one queue, and not all.
+    #[must_use]
+    pub fn has_lost_a_queue(&self) -> bool {
+        self.feeds.has_lost()
     }
 
     /// Returns the next message; `None` when the broker sends no more: the channel is closed or the
@@ -188,29 +208,22 @@ impl Consumer {
     ///
     /// Cancel safe.
     pub async fn next(&mut self) -> Result<Option<Taken>, BrokerError> {
-        loop {
-            let replaced = self.replaced.is_some();
-            let messages = self.replaced.as_mut().unwrap_or(&mut self.messages);
-            return tokio::select! {
-                biased;
-                // Without acks the broker soon stops sending: consume again.
-                () = self.answers.closed() => Ok(None),
-                message = messages.next() => match message {
-                    Some(Ok(delivery)) => Ok(Some(self.received(delivery))),
-                    Some(Err(error)) => Err(BrokerError::lost(error)),
-                    None if replaced => {
-                        self.replaced = None;
-                        continue;
-                    }
-                    None => Ok(None),
-                },
-                () = lost(&self.channel) => Ok(None),
-            };
+        let message = poll_fn(|cx| self.feeds.poll_next(cx));
+        tokio::select! {
+            biased;
+            // Without acks the broker soon stops sending: consume again.
+            () = self.answers.closed() => Ok(None),
+            message = message => match message {
+                Some(Ok((queue, delivery))) => Ok(Some(self.received(queue, delivery))),
+                Some(Err(error)) => Err(BrokerError::lost(error)),
+                None => Ok(None),
+            },
+            () = lost(&self.channel) => Ok(None),
         }
     }
 
     /// Reads a delivery.
-    fn received(&mut self, delivery: lapin::message::Delivery) -> Taken {
+    fn received(&mut self, queue: usize, delivery: lapin::message::Delivery) -> Taken {
         let broker = &self.broker;
         let state = broker.redeliveries.of(&delivery);
         let way = (delivery.exchange.as_str(), delivery.routing_key.as_str());
@@ -225,15 +238,16 @@ impl Consumer {
             Redelivery::Renew(key) => {
                 if let Some(place) = broker.place_to_renew() {
                     let renewed = message::renewed(&delivery.properties, &origin, body);
-                    broker.renew((key, &self.queue), renewed, (receipt, place));
-                    return Taken { received: None };
+                    let name = self.queues.get(queue).map_or("", String::as_str);
+                    broker.renew((key, name), renewed, (receipt, place));
+                    return Taken { queue, received: None };
                 }
             }
             Redelivery::Renewed => {
                 let id = delivery.properties.message_id().as_ref().map(ShortString::as_str);
                 info!(event.id = id, "message.renewed: its original was not acked in time");
                 receipt.settle();
-                return Taken { received: None };
+                return Taken { queue, received: None };
             }
         }
         let is_renewed = redeliveries::renewals(&delivery.properties) > 0;
@@ -243,19 +257,17 @@ impl Consumer {
             returned: redeliveries::count(&delivery.properties),
             receipt,
         };
-        Taken { received: Some(received) }
+        Taken { queue, received: Some(received) }
     }
 
-    /// Cancels the consumer. Messages that were sent and not taken return to the queue when the
+    /// Cancels the consumers. Messages that were sent and not taken return to the queue when the
     /// channel ends.
     ///
     /// # Errors
     ///
     /// [`BrokerError`]: the connection is lost, so it sends no more either.
     pub async fn stop(&self) -> Result<(), BrokerError> {
-        let cancelled =
-            self.channel.basic_cancel(self.messages.tag(), BasicCancelOptions::default());
-        within(&self.channel, ROUND_TRIP_DEADLINE, "stopping a consumer", cancelled).await
+        self.feeds.stop(&self.channel).await
     }
 
     /// Sends the answers that are still due and closes the channel. Waits until its deadline for
@@ -265,8 +277,9 @@ impl Consumer {
     ///
     /// [`BrokerError`]: some answers may not have arrived; the broker redelivers those messages.
     pub async fn finish(self) -> Result<(), BrokerError> {
-        let Self { channel, queue, messages, replaced, answers, answering, .. } = self;
-        drop((messages, replaced, answers));
+        let Self { channel, queues, feeds, answers, answering, .. } = self;
+        let queues: Vec<_> = feeds.consumed(&queues).cloned().collect();
+        drop((feeds, answers));
         match timeout(ROUND_TRIP_DEADLINE, answering).await {
             Ok(Ok(answered)) => answered?,
             Ok(Err(_panicked)) => return Err(BrokerError::Closed),
@@ -275,7 +288,9 @@ impl Consumer {
                 return Err(BrokerError::TimedOut { step, deadline: ROUND_TRIP_DEADLINE });
             }
         }
-        acks::flush(&channel, &queue).await?;
+        for queue in queues {
+            acks::flush(&channel, &queue).await?;
+        }
         let closed = channel.close(200, "OK".into());
         within(&channel, ROUND_TRIP_DEADLINE, "closing a channel", closed).await
     }

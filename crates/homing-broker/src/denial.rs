@@ -46,6 +46,11 @@ impl Reply {
         self.text.contains("feature flag is disabled")
     }
 
+    /// Returns true if the broker has no exchange of the requested type: a plugin is disabled.
+    pub(super) fn is_unknown_exchange_type(&self) -> bool {
+        self.text.contains("exchange type")
+    }
+
     /// Advice for the operator.
     pub(super) fn advice(&self) -> &'static str {
         if self.is_limit() {

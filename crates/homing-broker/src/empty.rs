@@ -25,8 +25,8 @@ use tracing::{debug, error, warn};
 
 use super::{
     Broker, Outgoing, acks, channels,
-    consume::start,
     error::{BrokerError, ROUND_TRIP_DEADLINE, lost, within},
+    feeds::start,
     headers::Headers,
     message::header,
     publish::{Address, Route},

@@ -107,6 +107,15 @@ pub enum BrokerError {
         /// The broker's reply.
         reply: Reply,
     },
+    /// The broker cannot spread messages over shards.
+    #[error(
+        "`broker.shards` is more than 1, and the broker's plugin for it is disabled; on every node, \
+         run `rabbitmq-plugins enable rabbitmq_random_exchange`: {reply}"
+    )]
+    PluginDisabled {
+        /// The broker's reply.
+        reply: Reply,
+    },
     /// A step on an open connection failed.
     #[error("the broker connection failed: {step}")]
     Step {
@@ -195,7 +204,8 @@ impl BrokerError {
             Self::Answered { reply, .. }
             | Self::Denied { reply, .. }
             | Self::NotDeclared { reply }
-            | Self::FeatureDisabled { reply } => Some(reply),
+            | Self::FeatureDisabled { reply }
+            | Self::PluginDisabled { reply } => Some(reply),
             Self::Connect { .. }
             | Self::Tls { .. }
             | Self::HungUp { .. }
@@ -254,6 +264,7 @@ impl BrokerError {
                 "the broker's feature flag `stream_queue` is disabled (`rabbitmqctl \
                  enable_feature_flag stream_queue`)"
             }
+            Self::PluginDisabled { .. } => "a plugin that `broker.shards` needs is disabled",
             Self::Answered { reply, .. } => reply.summary(),
             Self::TimedOut { .. } => "the broker did not answer in time",
             Self::Different { .. } => {

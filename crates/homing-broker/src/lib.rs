@@ -28,6 +28,7 @@ mod dial;
 pub mod empty;
 pub mod error;
 mod failures;
+mod feeds;
 pub mod queue_scan;
 mod topology_guard;
 mod frame;

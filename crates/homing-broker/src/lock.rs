@@ -30,8 +30,8 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     Broker, channels,
-    consume::start,
     error::{BrokerError, ROUND_TRIP_DEADLINE, within},
+    feeds::start,
     group::Publish,
     publish::Address,
     topology::{depth, depth_on},

@@ -77,11 +77,12 @@ impl TopologyGuard {
         }
         let mut declared = Declared::default();
         // Boxed: it is rare, and every future that may connect would be as large.
-        let ended = Box::pin(topology.declare(connection, &mut declared)).await;
+        let ended = Box::pin(topology.declare(connection, &mut declared, self.new_queue_wait));
+        let ended = ended.await;
         let mut trusted_from = self.trusted_from().unwrap_or_else(Instant::now);
         if declared.was_incomplete {
             info!("topology.declared: something was missing");
-            trusted_from = Instant::now() + self.new_queue_wait;
+            trusted_from = declared.queues_at.unwrap_or_else(Instant::now) + self.new_queue_wait;
             self.trusted_from.lock().replace(trusted_from);
         }
         match ended {

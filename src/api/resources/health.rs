@@ -87,6 +87,7 @@ pub(super) async fn ready(State(app): State<AppState>) -> Response {
     parts.extend(subscriptions(&app));
     let mut warnings: Vec<_> = unrouted(&app, &parts).await.into_iter().collect();
     warnings.extend(unreadable(&app).await);
+    warnings.extend(unconsumed(&app, &parts).await);
 
     let not_ready: Vec<_> = parts
         .iter()
@@ -190,9 +191,29 @@ async fn unreadable(app: &App) -> Option<String> {
     ))
 }
 
+/// Shards that no worker consumes: this process may do its part, and another one be missing.
+async fn unconsumed(app: &App, parts: &[Part]) -> Option<String> {
+    if !is_broker_ready(parts) {
+        return None;
+    }
+    let without = timeout(PART_DEADLINE, app.services.broker.shards_without_consumer()).await;
+    match without {
+        Ok(Ok(without)) if without.is_empty() => None,
+        Ok(Ok(without)) => Some(format!(
+            "no worker consumes {}; `homing topology check` says more",
+            without.join(", ")
+        )),
+        Ok(Err(_)) | Err(_) => Some("the consumers of shards are not known".to_owned()),
+    }
+}
+
+fn is_broker_ready(parts: &[Part]) -> bool {
+    parts.iter().filter(|part| part.name.starts_with("broker")).all(|part| part.ready)
+}
+
 /// Messages without a route, which are kept and need an operator.
 async fn unrouted(app: &App, parts: &[Part]) -> Option<String> {
-    if !parts.iter().filter(|part| part.name.starts_with("broker")).all(|part| part.ready) {
+    if !is_broker_ready(parts) {
         return None;
     }
     let queue = app.services.broker.topology().names().unrouted();

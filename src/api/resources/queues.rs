@@ -75,8 +75,9 @@ pub(super) fn names(topology: &Topology) -> impl Iterator<Item = String> {
 fn queues(topology: &Topology) -> Vec<Queue> {
     let names = topology.names();
     let queue = |name, kind| Queue { name, kind, wait_ms: None, messages: None, consumers: None };
-    let mut queues =
-        vec![queue(names.primary(), Purpose::Primary), queue(names.retry(), Purpose::Retry)];
+    let primary = names.primary_queues().into_iter().map(|name| queue(name, Purpose::Primary));
+    let retry = names.retry_queues().into_iter().map(|name| queue(name, Purpose::Retry));
+    let mut queues: Vec<_> = primary.chain(retry).collect();
     queues.extend(topology.waits().map(|wait| Queue {
         wait_ms: u64::try_from(wait.as_millis()).ok(),
         ..queue(names.wait(wait), Purpose::Wait)
@@ -95,7 +96,7 @@ mod tests {
     #[test]
     fn every_queue_of_the_topology_is_listed_once_waits_by_length() {
         let waits = [Duration::from_millis(169_600), Duration::from_millis(84_800)];
-        let topology = Topology::new("p", waits);
+        let topology = Topology::new("p", waits).with_shards(3);
         let listed = queues(&topology);
 
         let names: BTreeSet<_> = listed.iter().map(|queue| queue.name.clone()).collect();

@@ -40,7 +40,8 @@ impl Sandbox {
         let file = folder.path().join("homing.db");
         let settings = disposable(settings, &file.display().to_string(), wait);
         // The wait queues of every kind of run, so that all of them are deleted.
-        let topology = Topology::new(&settings.broker.prefix, [SOON, NEVER]);
+        let topology = Topology::new(&settings.broker.prefix, [SOON, NEVER])
+            .with_shards(settings.broker.shards);
         let broker = Broker::passive(&settings.broker, topology).map_err(Failure::Settings)?;
         let prefix = &settings.broker.prefix;
         let claimed = broker.claim().await.map_err(|error| refused(prefix, error))?;

@@ -26,7 +26,7 @@ use crate::{
     services::Services,
     usage,
 };
-use homing_broker::{Broker, Message, consume::Lane, pipeline::Pipeline};
+use homing_broker::{Broker, Message, pipeline::Pipeline};
 use homing_domain::{
     clock,
     event::{CONTENT_TYPE_DEFAULT, Event},
@@ -211,9 +211,8 @@ impl<'a> Stage<'a> {
             services.registry.create(draft).await.map_err(Failure::Registry)?;
         }
         let broker = &services.broker;
-        while broker.lane_depth(Lane::Primary).await.map_err(Failure::Broker)?.consumers
-            < load.workers
-        {
+        let parts = services.settings.worker.shards.parts();
+        while broker.workers(parts).await.map_err(Failure::Broker)? < load.workers {
             sleep(POLL).await;
         }
         let places = services.settings.worker.max_lane_in_flight();

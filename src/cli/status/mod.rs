@@ -109,7 +109,8 @@ impl Viewer {
         let schedules = settings.schedule.schedules().map_err(Failure::Settings)?;
         let topology = Topology::new(&settings.broker.prefix, schedules.waits())
             .with_slots(settings.source.slots())
-            .with_held_queues(settings.held.queues);
+            .with_held_queues(settings.held.queues)
+            .with_shards(settings.broker.shards);
         let broker = Broker::passive(&settings.broker, topology)
             .map_err(Failure::Settings)?
             .with_rules(settings.events);

@@ -20,6 +20,7 @@ mod poison;
 mod policies;
 mod redeliveries;
 mod silent_leader;
+mod shards;
 mod size;
 mod store;
 mod worker_killed;

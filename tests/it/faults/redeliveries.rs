@@ -7,6 +7,7 @@ use homing_broker::{
     Broker, Message, Route,
     consume::{Consumer, Lane, Received},
     prefetch::Bounds,
+    topology::ShardPart,
 };
 use homing_domain::{delivery::Progress, event::Event, id::EventId, topic::Topic};
 use tokio::time::{Instant, timeout};
@@ -32,7 +33,8 @@ async fn take_all(broker: &Broker, lane: Lane) -> (Consumer, Vec<Received>) {
     let deadline = Instant::now() + PATIENCE;
     loop {
         assert!(Instant::now() < deadline, "not all of them come");
-        let Ok(mut consumer) = broker.consume(lane, BOUNDS).await else { continue };
+        let queues = broker.topology().lane_queues(lane, ShardPart::ALL);
+        let Ok(mut consumer) = broker.consume(lane, queues, BOUNDS).await else { continue };
         let (mut taken, mut ids) = (Vec::new(), BTreeSet::new());
         loop {
             let wait = if ids.len() < EVENTS { PATIENCE } else { QUIET };

@@ -93,7 +93,7 @@ async fn delete(topology: &Topology) {
         let deleted = channel.queue_delete(queue.into(), QueueDeleteOptions::default()).await;
         deleted.expect("a queue of an earlier version can be deleted");
     }
-    for exchange in [names.events(), names.route(), names.alternate(), names.control()] {
+    for exchange in topology.exchanges_by_name() {
         let deleted =
             channel.exchange_delete(exchange.into(), ExchangeDeleteOptions::default()).await;
         deleted.expect("an exchange of the test can be deleted");

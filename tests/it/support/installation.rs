@@ -9,7 +9,10 @@ use homing::{
     services::{Services, StartError},
 };
 use homing_broker::topology::{Names, QueueKind};
-use homing_delivery::parking::{Action, Bodies, Entry, Selection, Tally};
+use homing_delivery::{
+    parking::{Action, Bodies, Entry, Selection, Tally},
+    worker::layout,
+};
 use homing_domain::{id::SubscriptionId, subscription::Draft};
 use serde_json::json;
 use sqlx::{ConnectOptions, Connection, sqlite::SqliteConnectOptions};
@@ -60,7 +63,9 @@ impl Installation {
             .expect("the settings of the test make sense");
         corner.topology = corner.topology.clone().with_slots(settings.source.slots());
         corner.topology = corner.topology.clone().with_held_queues(settings.held.queues);
+        corner.topology = corner.topology.clone().with_shards(settings.broker.shards);
         let parts = Box::pin(Services::open(settings.clone())).await.expect("the parts open");
+        layout::prepare(&parts.broker, parts.store.as_ref()).await.expect("the store answers");
         parts.broker.connect().await.expect("the topology can be declared");
         let publisher = Publisher::new(&corner).await;
         Self { corner, settings, publisher, parts, _folder: folder }
@@ -77,9 +82,15 @@ impl Installation {
 
     /// Starts a process with these roles.
     pub(crate) fn start_as(&self, roles: &[Role]) -> Running {
+        self.start_with(roles, |_| ())
+    }
+
+    /// Starts a process with these roles, and with settings that `change` has changed.
+    pub(crate) fn start_with(&self, roles: &[Role], change: impl FnOnce(&mut Settings)) -> Running {
         let roles: BTreeSet<_> = roles.iter().copied().collect();
         let stop = CancellationToken::new();
-        let (settings, stopped) = (self.settings.clone(), stop.clone());
+        let (mut settings, stopped) = (self.settings.clone(), stop.clone());
+        change(&mut settings);
         #[expect(clippy::disallowed_methods, reason = "aborted when dropped")]
         let service =
             tokio::spawn(async move { process::run(settings, &roles, None, stopped).await });

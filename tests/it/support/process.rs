@@ -38,6 +38,7 @@ impl Site {
         let settings = Settings::from_toml(&text).expect("the settings of the test make sense");
         corner.topology = corner.topology.clone().with_slots(settings.source.slots());
         corner.topology = corner.topology.clone().with_held_queues(settings.held.queues);
+        corner.topology = corner.topology.clone().with_shards(settings.broker.shards);
         fs::write(&config, text).expect("the settings can be written");
         Self { corner, folder, config }
     }

@@ -48,8 +48,8 @@ impl<'a> Origin<'a> {
 
     /// Finds the sender of the message that the broker delivered with `exchange` and `routing_key`.
     ///
-    /// Dead-lettered messages come through the default exchange, and `x-death` names their original
-    /// exchange. A message that was published directly to a queue counts as a publisher's without a
+    /// Dead-lettered messages come through the default exchange or the route exchange, and `x-death`
+    /// names their original exchange. A message that was published directly to a queue counts as a publisher's without a
     /// routing key, because that would be the name of the queue.
     pub(crate) fn of(
         names: &Names,
@@ -59,7 +59,9 @@ impl<'a> Origin<'a> {
     ) -> Self {
         let headers = Headers(properties.headers().as_ref());
         let route = names.route();
-        if exchange.is_empty() {
+        let was_moved =
+            exchange.is_empty() || exchange == route && headers.deaths().next().is_some();
+        if was_moved {
             // Any publish that is not homing's own decides, at whatever position: in some versions
             // the broker adds to a header that the publisher wrote.
             let is_foreign = |death: &Death| !death.exchange.is_empty() && death.exchange != route;
@@ -141,6 +143,18 @@ mod tests {
         assert_eq!(of("", "p.v1.parked", died(&waited_and_killed)), Origin::homing());
         let killed = [("p.v1.events", "order.paid")];
         assert_eq!(of("", "p.v1.parked", died(&killed)), published("order.paid"));
+    }
+
+    #[test]
+    fn what_waited_for_all_shards_is_homings_if_homing_let_it_wait() {
+        let waited = [("p.v1.route", "p.v2.wait.1000")];
+        assert_eq!(of("p.v1.route", "p.v1.retry", died(&waited)), Origin::homing());
+        let foreign = [("", "p.v2.wait.1000")];
+        let published = Origin::publisher("", RULES);
+        assert_eq!(of("p.v1.route", "p.v1.retry", died(&foreign)), published);
+        let foreign = [("foreign", "order.paid")];
+        let published = Origin::publisher("order.paid", RULES);
+        assert_eq!(of("p.v1.route", "p.v1.retry", died(&foreign)), published);
     }
 
     #[test]

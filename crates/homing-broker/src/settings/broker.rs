@@ -8,7 +8,10 @@ use url::Url;
 use super::{BrokerUrl, Login};
 use homing_domain::settings::{SettingsError, section};
 
-/// Address and deadlines of the broker.
+/// Each costs a worker two consumers, and the broker two quorum queues.
+const MAX_SHARDS: u16 = 64;
+
+/// Address, queues and deadlines of the broker.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct BrokerSettings {
@@ -18,6 +21,8 @@ pub struct BrokerSettings {
     pub url_file: String,
     /// First word of the name of every queue and exchange.
     pub prefix: String,
+    /// Queues of new events, and as many of due deliveries.
+    pub shards: u16,
     /// For TCP, TLS and the AMQP handshake together.
     #[serde(with = "humantime_serde")]
     pub connect_deadline: Duration,
@@ -137,6 +142,10 @@ impl BrokerSettings {
         if self.prefix.is_empty() || self.prefix.len() > 64 || !self.prefix.chars().all(is_word) {
             let message = "a prefix has 1 to 64 letters, digits, `-`, `_` and `.`";
             return Err(SettingsError::value("broker.prefix", message));
+        }
+        if !(1..=MAX_SHARDS).contains(&self.shards) {
+            let message = format!("between 1 and {MAX_SHARDS}");
+            return Err(SettingsError::value("broker.shards", message));
         }
         if !(1..=3_600).contains(&self.heartbeat.as_secs()) {
             return Err(SettingsError::value("broker.heartbeat", "between 1s and 1h"));

@@ -4,12 +4,16 @@ use std::{sync::atomic::Ordering, time::Duration};
 
 use lapin::{
     Channel, Connection, ExchangeKind,
-    options::{ExchangeDeclareOptions, QueueBindOptions, QueueDeclareOptions},
+    options::{ExchangeDeclareOptions, QueueDeclareOptions},
     protocol::AMQPSoftError,
     types::{AMQPValue, FieldTable},
 };
+use tokio::time::Instant;
 
-use super::{ArgumentValue, Names, QueueKind, QueueSpec, Topology};
+use super::{
+    ArgumentValue, QueueKind, QueueSpec, Topology,
+    bindings::{bind, unbind_former_unrouted},
+};
 use crate::{
     channels::open,
     error::{BrokerError, ROUND_TRIP_DEADLINE, within},
@@ -17,6 +21,9 @@ use crate::{
 
 /// A new quorum queue elects a leader first, which takes longer than other round trips.
 const DECLARE_DEADLINE: Duration = Duration::from_secs(30);
+
+/// The type of the exchanges before shards.
+pub(super) const SPREADING: &str = "x-random";
 
 /// The depth of a queue, as the broker reports it; zeros where it cannot know at this moment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -44,12 +51,14 @@ pub(crate) struct Declared {
     /// The broker's reply about the events exchange, if another client declared it without the
     /// alternate exchange.
     pub(crate) no_alternate: Option<String>,
+    /// When the queues had been declared.
+    pub(crate) queues_at: Option<Instant>,
 }
 
 /// An exchange as it should be.
 pub(super) struct ExchangeSpec {
     pub(super) name: String,
-    kind: ExchangeKind,
+    pub(super) kind: ExchangeKind,
     /// Takes what it cannot route.
     alternate: Option<String>,
 }
@@ -57,10 +66,13 @@ pub(super) struct ExchangeSpec {
 impl Topology {
     /// Declares what is missing and checks what exists. Reports in `declared` what it did, even if
     /// it fails.
+    ///
+    /// A new shard gets messages only after `new_queue_wait`.
     pub(crate) async fn declare(
         &self,
         connection: &Connection,
         declared: &mut Declared,
+        new_queue_wait: Duration,
     ) -> Result<(), BrokerError> {
         let names = self.names();
         // Checks everything at once: a channel that the broker closes over something missing costs
@@ -82,12 +94,16 @@ impl Topology {
         }
         for queue in self.queues() {
             self.declare_either(connection, &queue).await?;
-            if queue.kind != QueueKind::Lock {
+            if queue.kind != QueueKind::Lock && !self.is_inlet(&queue.name) {
                 bind(&channel, &queue.name, names.route(), &queue.name).await?;
             }
         }
+        declared.queues_at = Some(Instant::now());
         bind(&channel, &names.unrouted(), names.alternate(), "").await?;
-        bind(&channel, &names.primary(), names.events(), "#").await?;
+        if declared.was_incomplete && names.shards() > 1 {
+            tokio::time::sleep(new_queue_wait).await;
+        }
+        self.bind_inlets(&channel, declared.no_alternate.is_none()).await?;
         self.declare_after_first_version(connection, &channel).await
     }
 
@@ -161,6 +177,9 @@ impl Topology {
     ///
     /// Source: RabbitMQ documentation, *Quorum Queues*, at-least-once dead lettering.
     pub(crate) async fn probe(&self, connection: &Connection) -> Result<(), BrokerError> {
+        if self.names().shards() > 1 {
+            self.probe_spreading(connection).await?;
+        }
         let channel = open(connection).await?;
         let options = QueueDeclareOptions { exclusive: true, ..QueueDeclareOptions::default() };
         let mut arguments = FieldTable::default();
@@ -183,20 +202,28 @@ impl Topology {
     }
 
     /// Every exchange, targets before what leads to them.
-    pub(super) fn exchanges(&self) -> [ExchangeSpec; 4] {
+    pub(super) fn exchanges(&self) -> Vec<ExchangeSpec> {
         let names = self.names();
         let spec = |name, kind, alternate| ExchangeSpec { name, kind, alternate };
-        [
+        let mut exchanges = vec![
             spec(names.alternate(), ExchangeKind::Fanout, None),
             spec(names.control(), ExchangeKind::Fanout, None),
-            spec(names.route(), ExchangeKind::Direct, Some(names.alternate())),
-            spec(names.events(), ExchangeKind::Topic, Some(names.alternate())),
-        ]
+        ];
+        if names.shards() > 1 {
+            let spreading = || ExchangeKind::Custom(SPREADING.to_owned());
+            exchanges.extend(
+                [names.retry(), names.primary()]
+                    .map(|name| spec(name, spreading(), Some(names.alternate()))),
+            );
+        }
+        exchanges.push(spec(names.route(), ExchangeKind::Direct, Some(names.alternate())));
+        exchanges.push(spec(names.events(), ExchangeKind::Topic, Some(names.alternate())));
+        exchanges
     }
 
     /// The names of all exchanges, targets before what leads to them.
-    pub(crate) fn exchanges_by_name(&self) -> [String; 4] {
-        self.exchanges().map(|exchange| exchange.name)
+    pub fn exchanges_by_name(&self) -> Vec<String> {
+        self.exchanges().into_iter().map(|exchange| exchange.name).collect()
     }
 
     /// Returns true if every queue and exchange exists. Asks only the node of the connection, in
@@ -334,36 +361,6 @@ pub(crate) async fn dead_letters_rejected(
         Err(error) if error.is_denied() => Ok(false),
         Err(error) => Err(error),
     }
-}
-
-/// Unbinds the queue of the first version from the alternate exchange: two would each get a copy.
-pub(crate) async fn unbind_former_unrouted(
-    channel: &Channel,
-    names: &Names,
-) -> Result<(), BrokerError> {
-    let (queue, alternate) = (names.former_unrouted(), names.alternate());
-    let step = format!("unbinding `{queue}` from `{alternate}`");
-    let unbound =
-        channel.queue_unbind(queue.into(), alternate.into(), "".into(), FieldTable::default());
-    within(channel, ROUND_TRIP_DEADLINE, step, unbound).await
-}
-
-async fn bind(
-    channel: &Channel,
-    queue: &str,
-    exchange: String,
-    routing_key: &str,
-) -> Result<(), BrokerError> {
-    let step = format!("binding `{queue}` to `{exchange}`");
-    let options = QueueBindOptions::default();
-    let bound = channel.queue_bind(
-        queue.into(),
-        exchange.into(),
-        routing_key.into(),
-        options,
-        FieldTable::default(),
-    );
-    within(channel, ROUND_TRIP_DEADLINE, step, bound).await
 }
 
 /// Converts a refusal over other arguments into [`BrokerError::Different`].

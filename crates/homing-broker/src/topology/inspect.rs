@@ -1,6 +1,6 @@
 //! Inspects the topology without changing it.
 
-use lapin::{Connection, protocol::AMQPSoftError};
+use lapin::{Connection, ExchangeKind, protocol::AMQPSoftError};
 
 use super::{
     Depth, Topology,
@@ -75,7 +75,13 @@ impl Topology {
     ) -> Result<Vec<Finding>, BrokerError> {
         let mut findings = Vec::new();
         for exchange in self.exchanges().iter().rev() {
-            let state = exchange_state(passive.get().await?, exchange).await?;
+            let connection = passive.get().await?;
+            let state = exchange_state(connection, exchange).await?;
+            let is_spreading = matches!(exchange.kind, ExchangeKind::Custom(_));
+            if is_spreading && state == State::Missing {
+                self.probe_spreading(connection).await?;
+                passive.spend(1);
+            }
             passive.spend(state.channels_spent());
             findings.push(Finding { name: format!("{} (exchange)", exchange.name), state });
         }

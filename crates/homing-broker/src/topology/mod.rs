@@ -22,16 +22,19 @@
 //!   queue to the unrouted queue, and the other way round. Workers consume the unrouted queue and
 //!   republish each message as a new one: the broker moves nothing round a cycle by itself. Where
 //!   no worker runs, it keeps such a message in the unrouted queue, out of reach.
+//! - Of new events and of due deliveries there are as many queues as shards ([`shards`]).
 //! - A lock dead-letters to itself: its holder rejects the baton and gets it again as a new
 //!   message, which no limit on redeliveries counts.
 //!
 //! Source: RabbitMQ documentation, *Quorum Queues*, *Time-To-Live and Expiration*, *Dead Letter
 //! Exchanges*, *Alternate Exchanges*, *Policies*.
 
+mod bindings;
 mod declare;
 mod inspect;
 mod names;
 mod policy;
+mod shards;
 #[cfg(test)]
 mod tests;
 
@@ -44,13 +47,15 @@ use std::{
     time::Duration,
 };
 
+use parking_lot::Mutex;
+
+pub(crate) use bindings::unbind_former_unrouted;
 pub use declare::Depth;
-pub(crate) use declare::{
-    Declared, dead_letters_rejected, depth, depth_on, unbind_former_unrouted,
-};
+pub(crate) use declare::{Declared, dead_letters_rejected, depth, depth_on};
 pub use inspect::{Finding, State};
 pub use names::Names;
 pub use policy::Danger;
+pub use shards::ShardPart;
 
 /// Everything that homing declares, targets before what leads to them.
 #[derive(Clone, Debug)]
@@ -63,6 +68,10 @@ pub struct Topology {
     held_queues: u16,
     /// True if primary and retry queue were found as the first version declared them.
     has_former: Arc<AtomicBool>,
+    /// Shards that these settings do not need and that may exist.
+    left_over: Arc<Mutex<BTreeSet<String>>>,
+    /// True if no worker runs that would lead everything to the first shard again.
+    may_spread: Arc<AtomicBool>,
 }
 
 /// Waits for deliveries that found no permit: 1, 4, 16, 64 s.
@@ -99,13 +108,16 @@ pub enum QueueKind {
     Deliver {
         /// The parking queue.
         dead_letters_to: String,
-        /// The first version's, the target of the queues that it declared.
-        formerly_to: String,
+        /// The first version's, the target of the queues that it declared; it knew no other shard
+        /// than the first.
+        formerly_to: Option<String>,
     },
     /// No consumer, ever: after the wait the broker moves messages to the retry queue.
     Wait {
         /// The queue's TTL.
         wait: Duration,
+        /// The exchange that they pass; empty: the default one, which leads to one queue.
+        through: String,
         /// The retry queue.
         dead_letters_to: String,
     },
@@ -157,8 +169,13 @@ impl QueueSpec {
                 arguments.push(("x-delivery-limit", ArgumentValue::Number(DELIVERY_LIMIT)));
                 arguments
             }
-            QueueKind::Wait { wait, dead_letters_to } => {
+            QueueKind::Wait { wait, through, dead_letters_to } => {
                 let mut arguments = dead_lettering(dead_letters_to);
+                for (name, value) in &mut arguments {
+                    if *name == "x-dead-letter-exchange" {
+                        *value = text(through);
+                    }
+                }
                 let wait_ms = u32::try_from(wait.as_millis()).unwrap_or(u32::MAX);
                 arguments.push(("x-message-ttl", ArgumentValue::Number(wait_ms)));
                 arguments
@@ -194,9 +211,8 @@ impl QueueSpec {
     pub(super) fn former(&self) -> Option<Self> {
         match &self.kind {
             QueueKind::Deliver { formerly_to, .. } => {
-                let formerly_to = formerly_to.clone();
-                let dead_letters_to = formerly_to.clone();
-                let kind = QueueKind::Deliver { dead_letters_to, formerly_to };
+                let dead_letters_to = formerly_to.clone()?;
+                let kind = QueueKind::Deliver { dead_letters_to, formerly_to: formerly_to.clone() };
                 Some(Self { name: self.name.clone(), kind })
             }
             QueueKind::Wait { .. }
@@ -212,12 +228,21 @@ impl Topology {
     #[must_use]
     pub fn new(prefix: &str, waits: impl IntoIterator<Item = Duration>) -> Self {
         Self {
-            names: Names::new(prefix),
+            names: Names::new(prefix, 1),
             waits: waits.into_iter().chain(THROTTLE_WAITS).collect(),
             slots: BTreeSet::new(),
             held_queues: 0,
             has_former: Arc::default(),
+            left_over: Arc::default(),
+            may_spread: Arc::default(),
         }
+    }
+
+    /// Sets the number of shards of new events, and of due deliveries; at least one.
+    #[must_use]
+    pub fn with_shards(self, shards: u16) -> Self {
+        let names = Names::new(self.names.prefix(), shards.max(1));
+        Self { names, ..self }
     }
 
     /// Adds a lock for each of these slots of sources.
@@ -256,11 +281,14 @@ impl Topology {
         self.waits().map(|wait| self.names.wait(wait)).collect()
     }
 
-    /// The names of the queues whose number depends on the settings: wait queues and held queues.
+    /// The names of the queues whose number depends on the settings: wait queues, held queues and
+    /// further shards.
     #[must_use]
     pub fn variable_queues(&self) -> Vec<String> {
         let held = (0..self.held_queues).map(|slot| self.names.held(slot));
-        self.wait_queues().into_iter().chain(held).collect()
+        let shards = [self.names.primary_queues(), self.names.retry_queues()];
+        let further = shards.into_iter().flat_map(|shards| shards.into_iter().skip(1));
+        self.wait_queues().into_iter().chain(held).chain(further).collect()
     }
 
     /// Its queues, targets before what leads to them.
@@ -269,19 +297,23 @@ impl Topology {
         let names = &self.names;
         let keep =
             |name, dead_letters_to| QueueSpec { name, kind: QueueKind::Keep { dead_letters_to } };
-        let deliver = |name| {
-            let (dead_letters_to, formerly_to) = (names.parked(), names.former_parked());
-            QueueSpec { name, kind: QueueKind::Deliver { dead_letters_to, formerly_to } }
+        let deliver = |name: String| {
+            let formerly_to = self.is_inlet(&name).then(|| names.former_parked());
+            let kind = QueueKind::Deliver { dead_letters_to: names.parked(), formerly_to };
+            QueueSpec { name, kind }
         };
-        let mut queues = vec![
-            keep(names.unrouted(), names.parked()),
-            keep(names.parked(), names.unrouted()),
-            deliver(names.retry()),
-            deliver(names.primary()),
-        ];
+        let mut queues =
+            vec![keep(names.unrouted(), names.parked()), keep(names.parked(), names.unrouted())];
+        queues.extend(names.retry_queues().into_iter().map(deliver));
+        queues.extend(names.primary_queues().into_iter().map(deliver));
+        let through = if names.shards() == 1 { String::new() } else { names.route() };
         queues.extend(self.waits.iter().map(|wait| QueueSpec {
             name: names.wait(*wait),
-            kind: QueueKind::Wait { wait: *wait, dead_letters_to: names.retry() },
+            kind: QueueKind::Wait {
+                wait: *wait,
+                through: through.clone(),
+                dead_letters_to: names.retry(),
+            },
         }));
         queues.extend((0..self.held_queues).map(|slot| QueueSpec {
             name: names.held(slot),

@@ -6,12 +6,13 @@ use std::time::Duration;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Names {
     prefix: String,
+    shards: u16,
 }
 
 impl Names {
-    /// The names of the installation `prefix`.
-    pub(super) fn new(prefix: &str) -> Self {
-        Self { prefix: prefix.to_owned() }
+    /// The names of the installation `prefix` with so many shards.
+    pub(super) fn new(prefix: &str, shards: u16) -> Self {
+        Self { prefix: prefix.to_owned(), shards }
     }
 
     /// Prefix of all of them.
@@ -58,16 +59,63 @@ impl Names {
         self.of("unrouted")
     }
 
-    /// Queue of new events.
+    /// Queue of new events. With several shards: the first of them, and the exchange that spreads
+    /// over all of them.
     #[must_use]
     pub fn primary(&self) -> String {
         self.of("primary")
     }
 
-    /// Queue of due deliveries.
+    /// Queue of due deliveries; the same with several shards.
     #[must_use]
     pub fn retry(&self) -> String {
         self.of("retry")
+    }
+
+    /// A shard of the queue of new events.
+    #[must_use]
+    pub fn primary_shard(&self, shard: u16) -> String {
+        shard_of(self.primary(), shard)
+    }
+
+    /// A shard of the queue of due deliveries.
+    #[must_use]
+    pub fn retry_shard(&self, shard: u16) -> String {
+        shard_of(self.retry(), shard)
+    }
+
+    /// The number of shards of new events, and of due deliveries.
+    #[must_use]
+    pub fn shards(&self) -> u16 {
+        self.shards
+    }
+
+    /// The queues of new events, one for each shard.
+    #[must_use]
+    pub fn primary_queues(&self) -> Vec<String> {
+        (0..self.shards).map(|shard| self.primary_shard(shard)).collect()
+    }
+
+    /// The queues of due deliveries, one for each shard.
+    #[must_use]
+    pub fn retry_queues(&self) -> Vec<String> {
+        (0..self.shards).map(|shard| self.retry_shard(shard)).collect()
+    }
+
+    /// True if `name` is that of a shard, in force or not.
+    #[must_use]
+    pub fn is_shard(&self, name: &str) -> bool {
+        self.is_primary(name) || self.is_retry(name)
+    }
+
+    /// True if `name` is that of a shard of new events, in force or not.
+    pub(super) fn is_primary(&self, name: &str) -> bool {
+        is_shard_of(&self.primary(), name)
+    }
+
+    /// True if `name` is that of a shard of due deliveries, in force or not.
+    pub(super) fn is_retry(&self, name: &str) -> bool {
+        is_shard_of(&self.retry(), name)
     }
 
     /// Queue of what was given up.
@@ -89,9 +137,10 @@ impl Names {
         self.of("control")
     }
 
-    /// True if `name` is that of a wait queue or of a held queue, in force or not.
+    /// True if `name` is that of a wait queue, a held queue or a shard, in force or not.
     pub(crate) fn is_variable(&self, name: &str) -> bool {
-        ["wait.", "held."].iter().any(|kind| name.starts_with(&self.of(kind)))
+        let kinds = [self.of("wait."), self.of_second("wait."), self.of("held.")];
+        kinds.iter().any(|kind| name.starts_with(kind)) || self.is_shard(name)
     }
 
     /// Queue that is the lock of a slot of a source.
@@ -127,9 +176,21 @@ impl Names {
         self.of(&format!("held.{slot}"))
     }
 
-    /// Queue without consumers in which deliveries wait for `wait`.
+    /// Queue without consumers in which deliveries wait for `wait`. One of the first version leads
+    /// to one queue, one of the second to all shards.
     #[must_use]
     pub fn wait(&self, wait: Duration) -> String {
-        self.of(&format!("wait.{}", wait.as_millis()))
+        let object = format!("wait.{}", wait.as_millis());
+        if self.shards == 1 { self.of(&object) } else { self.of_second(&object) }
     }
+}
+
+/// The first shard has the name that a queue without others has: what leads there leads to a shard.
+fn shard_of(queue: String, shard: u16) -> String {
+    if shard == 0 { queue } else { format!("{queue}.{shard}") }
+}
+
+fn is_shard_of(queue: &str, name: &str) -> bool {
+    let Some(rest) = name.strip_prefix(queue) else { return false };
+    rest.is_empty() || rest.strip_prefix('.').is_some_and(|shard| shard.parse::<u16>().is_ok())
 }

@@ -43,7 +43,7 @@ impl Topology {
         let names = self.names();
         if let Some(spec) = self.queues().into_iter().find(|spec| spec.name == queue) {
             return Some(match spec.kind {
-                QueueKind::Deliver { .. } if queue == names.primary() => Role::Primary,
+                QueueKind::Deliver { .. } if names.is_primary(queue) => Role::Primary,
                 QueueKind::Deliver { .. } => Role::Retry,
                 QueueKind::Wait { .. } => Role::Wait,
                 QueueKind::Held { .. } => Role::Held,

@@ -1,6 +1,7 @@
 //! The declared topology.
 
 use super::*;
+use crate::consume::Lane;
 
 #[test]
 fn the_topology_is_what_the_documentation_says() {
@@ -114,4 +115,62 @@ fn targets_are_declared_before_what_leads_to_them() {
         };
         assert!(queues[..index].iter().any(|earlier| earlier.name == *target), "{target}");
     }
+}
+
+#[test]
+fn the_first_shard_has_the_name_of_the_only_queue() {
+    let waits = [Duration::from_secs(9)];
+    let one: Vec<_> = Topology::new("p", waits).queues().into_iter().map(|it| it.name).collect();
+    let topology = Topology::new("p", waits).with_shards(3);
+    let three: Vec<_> = topology.queues().into_iter().map(|it| it.name).collect();
+    assert_eq!(one[2..4], ["p.v1.retry", "p.v1.primary"]);
+    assert_eq!(
+        three[2..8],
+        [
+            "p.v1.retry",
+            "p.v1.retry.1",
+            "p.v1.retry.2",
+            "p.v1.primary",
+            "p.v1.primary.1",
+            "p.v1.primary.2"
+        ]
+    );
+    assert!(one.contains(&"p.v1.wait.9000".to_owned()), "{one:?}");
+    assert!(three.contains(&"p.v2.wait.9000".to_owned()), "{three:?}");
+    let wait = topology.queues().into_iter().find(|queue| queue.name == "p.v2.wait.9000");
+    let arguments = wait.expect("it is declared").arguments();
+    let text = |text: &str| ArgumentValue::Text(text.to_owned());
+    assert!(arguments.contains(&("x-dead-letter-exchange", text("p.v1.route"))), "{arguments:?}");
+    assert!(arguments.contains(&("x-dead-letter-routing-key", text("p.v1.retry"))));
+}
+
+#[test]
+fn shards_beyond_those_in_force_are_learned_from_the_store() {
+    let topology = Topology::new("p", []).with_shards(2);
+    let known = ["p.v1.primary", "p.v1.primary.1", "p.v1.primary.2", "p.v1.retry.3", "p.v1.held.4"];
+    topology.learn(&known.map(str::to_owned));
+    topology.learn(&["q.v1.primary.7".to_owned(), "p.v1.primary.x".to_owned()]);
+    assert_eq!(topology.left_over_shards(Lane::Primary), ["p.v1.primary.2"]);
+    assert_eq!(topology.left_over_shards(Lane::Retry), ["p.v1.retry.3"]);
+    assert_eq!(topology.left_over_shards(Lane::Held(4)), [""; 0]);
+}
+
+#[test]
+fn the_parts_of_workers_have_every_shard_once() {
+    for (shards, parts) in [(1, 1), (4, 2), (5, 2), (3, 3), (64, 7)] {
+        let parts: Vec<ShardPart> =
+            (1..=parts).map(|part| format!("{part}/{parts}").parse().expect("a part")).collect();
+        for shard in 0..shards {
+            let takers = parts.iter().filter(|part| part.has(shard)).count();
+            assert_eq!(takers, 1, "{shard} of {shards} for {parts:?}");
+        }
+        assert!(parts.iter().all(|part| (0..shards).any(|shard| part.has(shard))));
+    }
+    for wrong in ["", "0/2", "3/2", "1/0", "2", "1/2/3", "-1/2", "a/b", "ALL"] {
+        assert!(wrong.parse::<ShardPart>().is_err(), "{wrong}");
+    }
+    assert_eq!(
+        ["all", "1/1", "2/3"].map(|text| text.parse::<ShardPart>().unwrap().to_string()),
+        ["all", "all", "2/3"]
+    );
 }

@@ -5,7 +5,6 @@ use std::time::Duration;
 use tokio::time::timeout;
 
 use super::CircuitBreakers;
-use homing_broker::consume::Lane;
 use homing_domain::{time::UnixMillis, url::EndpointUrl};
 use homing_store::StoreError;
 
@@ -60,7 +59,8 @@ impl CircuitBreakers {
     }
 
     async fn messages_held(&self, slot: u16) -> Option<u32> {
-        let depth = timeout(DEPTH_DEADLINE, self.broker.lane_depth(Lane::Held(slot))).await;
-        Some(depth.ok()?.ok()?.messages)
+        let queue = self.broker.topology().names().held(slot);
+        let depth = timeout(DEPTH_DEADLINE, self.broker.depth(&queue)).await.ok()?.ok()?;
+        Some(depth.map_or(0, |depth| depth.messages))
     }
 }

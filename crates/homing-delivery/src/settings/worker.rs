@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use homing_broker::topology::ShardPart;
 use homing_domain::settings::SettingsError;
 
 /// The load that a worker takes at once.
@@ -21,6 +22,8 @@ pub struct WorkerSettings {
     /// Deadline for deliveries in flight after the order to stop.
     #[serde(with = "humantime_serde")]
     pub drain_grace: Duration,
+    /// The shards that it consumes.
+    pub shards: ShardPart,
 }
 
 impl WorkerSettings {
@@ -34,6 +37,23 @@ impl WorkerSettings {
     #[must_use]
     pub fn max_lane_in_flight_bytes(&self) -> usize {
         self.max_in_flight_bytes / 2
+    }
+
+    /// Checks that each part of so many shards has one.
+    ///
+    /// # Errors
+    ///
+    /// [`SettingsError::Value`]: more parts than shards.
+    pub fn check_shards(&self, shards: u16) -> Result<(), SettingsError> {
+        if self.shards.parts() > shards {
+            let message = format!(
+                "there are more parts than `broker.shards` ({shards}); a worker with `{}` may have \
+                 nothing to consume",
+                self.shards
+            );
+            return Err(SettingsError::value("worker.shards", message));
+        }
+        Ok(())
     }
 
     /// Builds everything that needs no I/O, so that a mistake shows at start.

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use serde::de::DeserializeOwned;
 
-use super::{Handler, Pool, PoolSetup};
+use super::{Handler, Pool, PoolSetup, layout};
 use crate::{
     circuits::CircuitBreakers,
     settings::{
@@ -155,11 +155,13 @@ impl PoolBuilder {
         let rules = or_default(self.circuit, "circuit")?.rules()?;
         let schedules = or_default(self.schedule, "schedule")?.schedules()?;
 
-        let topology =
-            Topology::new(&broker.prefix, schedules.waits()).with_held_queues(held.queues);
+        let topology = Topology::new(&broker.prefix, schedules.waits())
+            .with_held_queues(held.queues)
+            .with_shards(broker.shards);
+        worker.check_shards(broker.shards)?;
         let broker = Broker::new(&broker, topology)?;
         let store: Arc<dyn Store> = Box::pin(homing_store::open(&store)).await?;
-        store.remember_queues(&broker.topology().variable_queues()).await?;
+        layout::prepare(&broker, store.as_ref()).await?;
         let setup = PoolSetup {
             circuits: CircuitBreakers::new(Arc::clone(&store), broker.clone()),
             broker,

@@ -1,4 +1,4 @@
-//! A lane: one queue, its consumer, and the deliveries in flight from it.
+//! A lane: its queues, one for each shard, their consumer, and the deliveries in flight from them.
 
 use std::{
     convert::Infallible,
@@ -15,7 +15,7 @@ use tokio::{
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use super::{Context, intake};
+use super::{Context, intake, queues::Queues};
 use homing_broker::{
     backoff::Backoff,
     consume::{Consumer, Lane},
@@ -52,14 +52,21 @@ pub(super) async fn run(context: Arc<Context>, lane: Lane, stop: CancellationTok
         let taken = work.taken();
         let is_careful = barren >= MAX_BARREN;
         let max_messages = if is_careful { 1 } else { bounds.max_messages };
-        let session = session(&context, lane, Bounds { max_messages, ..bounds }, &work, &over);
-        let end = async {
-            tokio::select! {
-                () = forgotten(&context, lane, &work) => {}
-                () = tokio::time::sleep(GOOD_SESSION), if is_careful => {}
+        let bounds = Bounds { max_messages, ..bounds };
+        let ended = match stop.run_until_cancelled(Queues::of(&context, lane)).await {
+            None => break,
+            Some(Err(error)) => Err(error),
+            Some(Ok(queues)) => {
+                let session = session(&context, &queues, bounds, &work, &over);
+                let end = async {
+                    tokio::select! {
+                        () = queues.until_outdated(&context, &work) => {}
+                        () = tokio::time::sleep(GOOD_SESSION), if is_careful => {}
+                    }
+                };
+                until_over(session, end, &over).await
             }
         };
-        let ended = until_over(session, end, &over).await;
         // Neither `stop` nor what ends a session cleanly is the broker's doing.
         let is_cut =
             !over.is_cancelled() && ended.as_ref().map_or_else(BrokerError::is_cut, |()| true);
@@ -106,29 +113,6 @@ pub(super) async fn until_over<T>(
     }
 }
 
-/// Completes when the broker reports several consecutive times that the lane's queue has no
-/// consumer, or that messages wait there while an idle lane gets none. A consumer can be cancelled
-/// without its client learning of it, when queues are deleted and declared in quick succession; it
-/// can be lost when its node is cut off from the queue's leader.
-async fn forgotten(context: &Context, lane: Lane, work: &InFlight) {
-    const CHECK_INTERVAL: Duration = Duration::from_secs(3);
-    const CHECKS: u32 = 3;
-    let mut checks = 0;
-    while checks < CHECKS {
-        let taken = work.taken();
-        tokio::time::sleep(CHECK_INTERVAL).await;
-        // A lane that gets messages has its consumer, whatever an overloaded broker counts.
-        let is_served = work.taken() != taken;
-        checks = match context.broker.lane_depth(lane).await {
-            Ok(depth) if !is_served && depth.consumers == 0 => checks.saturating_add(1),
-            Ok(depth) if !is_served && depth.messages > 0 && work.is_idle() => {
-                checks.saturating_add(1)
-            }
-            Ok(_) | Err(_) => 0,
-        };
-    }
-}
-
 /// The work of a lane over all its sessions: deliveries of a lost session are still in flight.
 pub(super) struct InFlight {
     permits: Arc<Semaphore>,
@@ -163,19 +147,20 @@ const MAX_REFUSED_PAUSE: Duration = Duration::from_secs(15);
 /// Consumes until the broker sends no more or `stop`, then waits for what is in flight.
 pub(super) async fn session(
     context: &Arc<Context>,
-    lane: Lane,
+    queues: &Queues,
     bounds: Bounds,
     work: &InFlight,
     stop: &CancellationToken,
 ) -> Result<(), BrokerError> {
+    let lane = queues.lane();
     let consuming = async {
         // A deleted queue would fail every session.
         context.broker.ensure_topology().await?;
-        context.broker.consume(lane, bounds).await
+        context.broker.consume(lane, queues.names(), bounds).await
     };
     let Some(consumer) = stop.run_until_cancelled(consuming).await else { return Ok(()) };
     let (tasks, abort) = (TaskTracker::new(), CancellationToken::new());
-    let mut session = Session { lane, consumer: consumer?, tasks, abort };
+    let mut session = Session { queues, consumer: consumer?, tasks, abort };
     log_events::lane_started(lane.name(), bounds.max_messages);
 
     let condition = context.broker.conditions().of(lane);
@@ -195,17 +180,17 @@ pub(super) async fn session(
 const ADAPT_INTERVAL: Duration = Duration::from_millis(500);
 
 /// A consumer, and the work of its messages.
-struct Session {
-    lane: Lane,
+struct Session<'a> {
+    queues: &'a Queues,
     consumer: Consumer,
     tasks: TaskTracker,
     /// Gives up the work that is left.
     abort: CancellationToken,
 }
 
-impl Session {
-    /// Starts the work of every message, until the broker sends no more (`None`) or `stop` (its
-    /// instant). Starts all the work of a message, even after `stop`: giving a part back would repeat
+impl Session<'_> {
+    /// Starts the work of every message, until the broker sends no more (`None`), or `stop` or the
+    /// end of one of several queues (its instant). Starts all the work of a message, even after `stop`: giving a part back would repeat
     /// what the rest has delivered.
     async fn take_all(
         &mut self,
@@ -215,6 +200,9 @@ impl Session {
     ) -> Result<Option<Instant>, BrokerError> {
         loop {
             self.consumer.adapt().await?;
+            if self.consumer.has_lost_a_queue() {
+                return Ok(Some(Instant::now()));
+            }
             let next = timeout(ADAPT_INTERVAL, self.consumer.next());
             let next = match stop.run_until_cancelled(next).await {
                 Some(Ok(next)) => next?,
@@ -223,9 +211,11 @@ impl Session {
             };
             let Some(taken) = next else { return Ok(None) };
             work.taken.fetch_add(1, Ordering::Relaxed);
-            context.broker.conditions().of(self.lane).recovered();
+            self.queues.took(taken.queue);
+            let lane = self.queues.lane();
+            context.broker.conditions().of(lane).recovered();
             let Some(received) = taken.received else { continue };
-            for task in intake::take(context, self.lane, received) {
+            for task in intake::take(context, lane, received) {
                 let acquiring = Arc::clone(&work.permits).acquire_owned();
                 let grace = grace_over(stop, context.settings.drain_grace);
                 let permit = tokio::select! {
@@ -248,7 +238,8 @@ impl Session {
     /// After `stop`: waits for deliveries in flight, gives the rest back. After a lost connection
     /// nothing can be settled; deliveries in flight end by themselves and are remembered.
     async fn drain(self, context: &Context, stopped: Option<Instant>) -> Result<(), BrokerError> {
-        let Self { lane, consumer, tasks, abort } = self;
+        let Self { queues, consumer, tasks, abort } = self;
+        let lane = queues.lane();
         tasks.close();
         let Some(stopped) = stopped else { return Ok(()) };
         if let Err(error) = consumer.stop().await {

@@ -11,11 +11,10 @@ use tokio_util::sync::CancellationToken;
 use tracing::debug;
 
 use super::Context;
+use super::layout::{is_of_this_version, learn};
 use homing_broker::{
-    consume::Lane,
     control::{Announcement, ListenBackoff},
     empty::EmptiedQueue,
-    topology::Depth,
 };
 use homing_domain::clock;
 use homing_telemetry::{log_events, metrics};
@@ -27,9 +26,6 @@ const RETRY_INTERVAL: Duration = Duration::from_secs(1);
 /// Interval of pruning unneeded circuits, counting subscriptions, and checking for queues of
 /// earlier versions (if none is expected).
 const PRUNE_INTERVAL: Duration = Duration::from_secs(600);
-/// A worker that ended without saying so is taken for gone after this time: one that the store has
-/// not heard of for less may consume without its store.
-const GONE_AFTER: Duration = Duration::from_secs(15 * 60);
 /// Deleted queues are declared again this often.
 const TOPOLOGY_INTERVAL: Duration = Duration::from_secs(30);
 
@@ -103,8 +99,13 @@ async fn refresh_all(context: &Context) {
 }
 
 async fn refresh_groups(context: &Context) {
-    match context.store.all_read_groups(clock::now().minus(GONE_AFTER)).await {
-        Ok(may_group) => context.may_group.store(may_group, Ordering::Relaxed),
+    match is_of_this_version(context.store.as_ref()).await {
+        Ok(all) => {
+            context.may_group.store(all, Ordering::Relaxed);
+            if context.broker.topology().allow_spreading(all) {
+                restore_topology(context).await;
+            }
+        }
         Err(error) => log_events::store_unavailable("reading which workers run", &error),
     }
 }
@@ -145,10 +146,8 @@ pub(super) async fn circuits(context: Arc<Context>, stop: CancellationToken) {
 async fn share_limits(context: &Context) {
     loop {
         // A broker that does not know reports none; this worker is one.
-        if let Ok(depth @ Depth { consumers: 1.., .. }) =
-            context.broker.lane_depth(Lane::Primary).await
-        {
-            context.limits.share_with(depth.consumers);
+        if let Ok(workers @ 1..) = context.broker.workers(context.settings.shards.parts()).await {
+            context.limits.share_with(workers);
         }
         metrics::slow_urls(context.limits.slow_urls());
         metrics::oldest_undelivered(context.observers.oldest_waiting.age(clock::now()));
@@ -170,6 +169,9 @@ pub(super) async fn topology(context: Arc<Context>, stop: CancellationToken) {
 }
 
 async fn restore_topology(context: &Context) {
+    if let Err(error) = learn(&context.broker, context.store.as_ref()).await {
+        log_events::store_unavailable("reading which queues were declared", &error);
+    }
     if let Err(error) = context.broker.restore_topology().await {
         // The lanes report a broker that is unavailable.
         debug!(error = error.report(), "topology.restore_failed");

@@ -13,6 +13,7 @@ use crate::worker::{
     Context, attempt,
     intake::{self, PendingDelivery, Turn, Work},
     lane,
+    queues::Queues,
 };
 use homing_broker::{consume::Lane, error::BrokerError, prefetch::Bounds, topology::Depth};
 use homing_domain::{
@@ -197,7 +198,8 @@ async fn empty(
     let over = stop.child_token();
     context.slots.begin_session(*slot, &over);
     let bounds = bounds(context, *slot);
-    let session = lane::session(context, Lane::Held(*slot), bounds, work, &over);
+    let queues = Queues::of(context, Lane::Held(*slot)).await?;
+    let session = lane::session(context, &queues, bounds, work, &over);
     let mut news = context.slots.news();
     let end = async {
         tokio::select! {
@@ -306,7 +308,8 @@ async fn attempt_oldest(
 ) -> Result<Oldest, BrokerError> {
     let lane = Lane::Held(slot);
     let bounds = Bounds { max_messages: 1, ..bounds(context, slot) };
-    let mut consumer = context.broker.consume(lane, bounds).await?;
+    let queues = Queues::of(context, lane).await?;
+    let mut consumer = context.broker.consume(lane, queues.names(), bounds).await?;
     let taken = timeout(QUIET, consumer.next()).await;
     // Before the message is acked: the broker would send another one.
     consumer.stop().await?;

@@ -1,0 +1,97 @@
+//! Bindings of queues and exchanges.
+
+use lapin::{
+    Channel,
+    options::{ExchangeBindOptions, ExchangeUnbindOptions, QueueBindOptions},
+    types::FieldTable,
+};
+
+use super::Names;
+use crate::error::{BrokerError, ROUND_TRIP_DEADLINE, within};
+
+/// Unbinds the queue of the first version from the alternate exchange: two would each get a copy.
+pub(crate) async fn unbind_former_unrouted(
+    channel: &Channel,
+    names: &Names,
+) -> Result<(), BrokerError> {
+    unbind(channel, &names.former_unrouted(), &names.alternate(), "").await
+}
+
+/// Removes a binding, if there is one.
+pub(super) async fn unbind(
+    channel: &Channel,
+    queue: &str,
+    exchange: &str,
+    routing_key: &str,
+) -> Result<(), BrokerError> {
+    let step = format!("unbinding `{queue}` from `{exchange}`");
+    let unbound = channel.queue_unbind(
+        queue.into(),
+        exchange.into(),
+        routing_key.into(),
+        FieldTable::default(),
+    );
+    within(channel, ROUND_TRIP_DEADLINE, step, unbound).await
+}
+
+pub(super) async fn bind(
+    channel: &Channel,
+    queue: &str,
+    exchange: String,
+    routing_key: &str,
+) -> Result<(), BrokerError> {
+    let step = format!("binding `{queue}` to `{exchange}`");
+    let options = QueueBindOptions::default();
+    let bound = channel.queue_bind(
+        queue.into(),
+        exchange.into(),
+        routing_key.into(),
+        options,
+        FieldTable::default(),
+    );
+    within(channel, ROUND_TRIP_DEADLINE, step, bound).await
+}
+
+/// Binds the exchange (`to_shards`) or the queue called `inlet`.
+pub(super) async fn lead(
+    channel: &Channel,
+    (exchange, key): (&str, &str),
+    inlet: &str,
+    to_shards: bool,
+) -> Result<(), BrokerError> {
+    if !to_shards {
+        return bind(channel, inlet, exchange.to_owned(), key).await;
+    }
+    let step = format!("binding exchange `{inlet}` to `{exchange}`");
+    let options = ExchangeBindOptions::default();
+    let bound = channel.exchange_bind(
+        inlet.into(),
+        exchange.into(),
+        key.into(),
+        options,
+        FieldTable::default(),
+    );
+    within(channel, ROUND_TRIP_DEADLINE, step, bound).await
+}
+
+/// Removes the binding of the exchange (`to_shards`) or of the queue called `inlet`, if there is one.
+pub(super) async fn lead_no_more(
+    channel: &Channel,
+    (exchange, key): (&str, &str),
+    inlet: &str,
+    to_shards: bool,
+) -> Result<(), BrokerError> {
+    if !to_shards {
+        return unbind(channel, inlet, exchange, key).await;
+    }
+    let step = format!("unbinding exchange `{inlet}` from `{exchange}`");
+    let options = ExchangeUnbindOptions::default();
+    let unbound = channel.exchange_unbind(
+        inlet.into(),
+        exchange.into(),
+        key.into(),
+        options,
+        FieldTable::default(),
+    );
+    within(channel, ROUND_TRIP_DEADLINE, step, unbound).await
+}

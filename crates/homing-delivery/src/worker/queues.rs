@@ -1,0 +1,110 @@
+//! The queues of a lane during one session, and the reasons to begin another one.
+
+use std::{
+    sync::atomic::{AtomicU64, Ordering},
+    time::Duration,
+};
+
+use tokio::time::Instant;
+
+use super::{Context, lane::InFlight};
+use homing_broker::{consume::Lane, error::BrokerError, topology::Depth};
+
+/// The queues are looked at this often.
+const CHECK_INTERVAL: Duration = Duration::from_secs(3);
+/// A queue that looks forgotten so many consecutive times is.
+const CHECKS: u32 = 3;
+/// Queues that no setting needs are looked for this often: the broker logs each that is missing.
+const SEARCH_INTERVAL: Duration = Duration::from_secs(600);
+
+/// The queues of a lane that this worker takes.
+pub(super) struct Queues {
+    lane: Lane,
+    queues: Vec<Queue>,
+    /// Queues that no setting needs and that may exist; those that do are among `queues`.
+    left_over: Vec<String>,
+}
+
+struct Queue {
+    name: String,
+    /// Messages taken from it.
+    taken: AtomicU64,
+}
+
+impl Queues {
+    /// The queues of `lane` at this moment.
+    pub(super) async fn of(context: &Context, lane: Lane) -> Result<Self, BrokerError> {
+        let left_over = context.broker.topology().left_over_shards(lane);
+        let names = context.broker.lane_queues(lane, context.settings.shards).await?;
+        let queue = |name| Queue { name, taken: AtomicU64::default() };
+        Ok(Self { lane, queues: names.into_iter().map(queue).collect(), left_over })
+    }
+
+    pub(super) fn lane(&self) -> Lane {
+        self.lane
+    }
+
+    pub(super) fn names(&self) -> Vec<String> {
+        self.queues.iter().map(|queue| queue.name.clone()).collect()
+    }
+
+    /// Notes a message from the queue of this number.
+    pub(super) fn took(&self, queue: usize) {
+        if let Some(queue) = self.queues.get(queue) {
+            queue.taken.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// Completes when the lane has other queues by now, or when the broker has forgotten a consumer.
+    pub(super) async fn until_outdated(&self, context: &Context, work: &InFlight) {
+        let mut checks: Vec<_> = self.queues.iter().map(|queue| (queue, 0_u64, 0_u32)).collect();
+        let mut search_at = Instant::now() + SEARCH_INTERVAL;
+        loop {
+            tokio::time::sleep(CHECK_INTERVAL).await;
+            for (queue, taken, count) in &mut checks {
+                *count = queue.checked(context, work, taken, *count).await;
+                if *count >= CHECKS {
+                    return;
+                }
+            }
+            if context.broker.topology().left_over_shards(self.lane) != self.left_over {
+                return;
+            }
+            if !self.left_over.is_empty() && search_at <= Instant::now() {
+                search_at = Instant::now() + SEARCH_INTERVAL;
+                let names = context.broker.lane_queues(self.lane, context.settings.shards).await;
+                if names.is_ok_and(|names| names != self.names()) {
+                    return;
+                }
+            }
+        }
+    }
+}
+
+impl Queue {
+    /// Counts the consecutive times that the broker reports no consumer of the queue, or messages
+    /// there while an idle lane gets none. A consumer can be cancelled without its client learning
+    /// of it, when queues are deleted and declared in quick succession; it can be lost when its node
+    /// is cut off from the queue's leader.
+    async fn checked(
+        &self,
+        context: &Context,
+        work: &InFlight,
+        before: &mut u64,
+        count: u32,
+    ) -> u32 {
+        let taken = self.taken.load(Ordering::Relaxed);
+        if taken != std::mem::replace(before, taken) {
+            // It has its consumer, whatever an overloaded broker counts.
+            return 0;
+        }
+        let nothing = Depth { messages: 0, consumers: 0 };
+        match context.broker.depth(&self.name).await.map(|depth| depth.unwrap_or(nothing)) {
+            Ok(_) | Err(_) if self.taken.load(Ordering::Relaxed) != taken => 0,
+            Ok(depth) if depth.consumers == 0 || depth.messages > 0 && work.is_idle() => {
+                count.saturating_add(1)
+            }
+            Ok(_) | Err(_) => 0,
+        }
+    }
+}
