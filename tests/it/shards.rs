@@ -42,7 +42,7 @@ fn assert_spread(depths: &[u32], total: u32) {
 async fn events_and_retries_are_spread_over_all_shards() {
     let installation = Installation::with(&[6_000], "broker.shards = 4").await;
     let receiver = Receiver::answering(|request| {
-        Reply::status(if request.attempt() == 1 { 503 } else { 200 })
+        Reply::status(if request.attempt() == 1 { 500 } else { 200 })
     })
     .await;
     installation.subscribe_all(&receiver.url("/")).await;
@@ -148,7 +148,7 @@ async fn workers_with_other_numbers_of_shards_deliver_everything_once() {
     let receiver = Receiver::answering(|request| {
         let number = number_in(&request.body).expect("it is the load's");
         let is_first = request.attempt() == 1;
-        Reply::status(if is_first && number.is_multiple_of(5) { 503 } else { 200 })
+        Reply::status(if is_first && number.is_multiple_of(5) { 500 } else { 200 })
     })
     .await;
     installation.subscribe_all(&receiver.url("/")).await;
@@ -159,7 +159,7 @@ async fn workers_with_other_numbers_of_shards_deliver_everything_once() {
         receiver.wait_for(count).await;
     };
     let mut running = start(1);
-    let load = Load::start(&installation.corner, Pace::steady(200), 0);
+    let load = Load::start(&installation.corner, Pace::steady(100), 0);
     more().await;
     for shards in [4, 1, 4, 4, 1, 1] {
         let next = start(shards);
