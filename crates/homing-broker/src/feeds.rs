@@ -51,11 +51,10 @@ impl Feeds {
         queues: &[String],
         prefetch: u16,
     ) -> Result<(), BrokerError> {
-        let kept =
-            |(number, _): &(usize, &String)| self.current.iter().any(|feed| feed.queue == *number);
         // The new ones start first: other processes count consumers to know how many workers there
         // are.
-        let new = consume_all(channel, queues.iter().enumerate().filter(kept), prefetch).await?;
+        let kept = queues.iter().enumerate().filter(|(number, _)| self.has(*number));
+        let new = consume_all(channel, kept, prefetch).await?;
         self.stop(channel).await?;
         self.replaced = std::mem::replace(&mut self.current, new);
         Ok(())
