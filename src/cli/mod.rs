@@ -145,7 +145,7 @@ async fn dispatch(cli: Cli, output: &mut Output<'_>) -> Result<Exit, Failure> {
         Command::Run(arguments) => run::run(&globals, &arguments, output).await,
         Command::Publish(arguments) => publish::run(&globals, arguments, output).await,
         Command::Subscriptions(command) => subscriptions::run(&globals, command, output).await,
-        Command::Endpoints(command) => endpoints::run(&globals, command, output).await,
+        Command::Endpoints(command) => Box::pin(endpoints::run(&globals, command, output)).await,
         Command::Parked(command) => parked::run(&globals, command, output).await,
         Command::Attempts(arguments) => attempts::run(&globals, &arguments, output).await,
         Command::Explain(arguments) => explain::run(&globals, &arguments, output).await,

@@ -73,7 +73,7 @@ fn percent(text: &str) -> Result<f64, String> {
 #[derive(Debug, Serialize)]
 pub(super) struct Plan {
     homing: &'static str,
-    plan: Planned,
+    load: Planned,
     /// Of the events that were measured.
     size: u32,
     needs: Needs,
@@ -129,7 +129,7 @@ pub(super) async fn measure(
     let per_shard = per_shard(&costs);
     Ok(Plan {
         homing: env!("CARGO_PKG_VERSION"),
-        plan,
+        load: plan,
         size: load.size,
         needs: Needs::of(&shape, &costs),
         costs,
@@ -160,13 +160,13 @@ const ERLANG: &str = "beam.smp";
 impl Plan {
     /// The plan as text.
     pub(super) fn write(&self, output: &mut Output<'_>) -> Result<(), Failure> {
-        let (needs, plan) = (&self.needs, &self.plan);
+        let (needs, load) = (&self.needs, &self.load);
         output.line(format_args!(
             "{} events per second, {} deliveries of each, {} % of attempts fail: {} attempts per \
              second",
-            plan.events_per_second.unwrap_or_default(),
-            plan.fan_out,
-            plan.fail_percent,
+            load.events_per_second.unwrap_or_default(),
+            load.fan_out,
+            load.fail_percent,
             shown(needs.attempts_per_second, 0),
         ))?;
         output.line("")?;
