@@ -4,8 +4,10 @@
 use super::*;
 
 const TAKES: Duration = Duration::from_millis(60);
+const MINUTE: Duration = Duration::from_secs(60);
 const SOON: Duration = Duration::from_millis(20);
-const MINUTES: usize = 5;
+const MINUTES: u32 = 5;
+const PERMITS: f64 = 64.0;
 const SEEDS: std::ops::Range<u64> = 0..3;
 
 /// Answers `refused` to this share, and the others as `then`.
@@ -20,11 +22,11 @@ fn unavailable(seed: u64, share: f64, then: Endpoint) -> Endpoint {
 }
 
 /// Accepted and not accepted in each minute.
-fn minutes(concurrency: Concurrency, endpoint: Endpoint) -> [(usize, usize); MINUTES] {
-    let mut minutes = [(0, 0); MINUTES];
-    let lasts = Duration::from_secs(60) * u32::try_from(MINUTES).unwrap();
-    simulate(concurrency, endpoint, lasts, |now, answer, _| {
-        let (accepted, refused) = &mut minutes[usize::try_from(now.as_secs() / 60).unwrap()];
+fn minutes(concurrency: Concurrency, endpoint: Endpoint) -> Vec<(u32, u32)> {
+    let mut minutes = Vec::new();
+    simulate(concurrency, endpoint, MINUTE * MINUTES, |now, answer, _| {
+        minutes.resize(usize::try_from(now.as_secs() / 60 + 1).unwrap(), (0, 0));
+        let (accepted, refused) = minutes.last_mut().unwrap();
         *(if answer == Answer::Accepted { accepted } else { refused }) += 1;
     });
     minutes
@@ -32,22 +34,29 @@ fn minutes(concurrency: Concurrency, endpoint: Endpoint) -> [(usize, usize); MIN
 
 /// Runs it with each seed and beginning, and asserts that it accepts so many per second on the
 /// average, and refuses so many in a minute at most: in the first one, and in each later one.
-fn assert_takes(endpoint: impl Fn(u64) -> Endpoint, at_least: f64, [first, later]: [usize; 2]) {
+fn assert_takes(endpoint: impl Fn(u64) -> Endpoint, at_least: f64, [first, later]: [f64; 2]) {
     for seed in SEEDS {
         for concurrency in both() {
             let minutes = minutes(concurrency, endpoint(seed));
-            let accepted: usize = minutes.iter().map(|(accepted, _)| accepted).sum();
-            let per_second = accepted as f64 / (60 * MINUTES) as f64;
+            let accepted: u32 = minutes.iter().map(|(accepted, _)| accepted).sum();
+            let per_second = f64::from(accepted) / f64::from(60 * MINUTES);
             assert!(per_second >= at_least, "{seed}: {per_second:.1} of {at_least}: {minutes:?}");
-            assert!(minutes[0].1 <= first, "{seed}: {minutes:?}");
-            assert!(minutes.iter().skip(1).all(|(_, refused)| *refused <= later), "{minutes:?}");
+            for (number, (_, refused)) in minutes.iter().enumerate() {
+                let at_most = if number == 0 { first } else { later };
+                assert!(f64::from(*refused) <= at_most, "{seed}: {at_most} at most: {minutes:?}");
+            }
         }
     }
 }
 
 /// Requests per second that an endpoint gets with all permits that refuses `share` soon.
 fn attempts(share: f64) -> f64 {
-    MAX as f64 / (share * SOON.as_secs_f64() + (1.0 - share) * TAKES.as_secs_f64())
+    PERMITS / (share * SOON.as_secs_f64() + (1.0 - share) * TAKES.as_secs_f64())
+}
+
+/// Requests per second of an endpoint that takes `most` at a time.
+fn takes(most: usize) -> f64 {
+    f64::from(u32::try_from(most).unwrap()) / TAKES.as_secs_f64()
 }
 
 /// Goal: an endpoint that refuses a share of all requests, however many there are, gets as many as if
@@ -55,8 +64,8 @@ fn attempts(share: f64) -> f64 {
 #[test]
 fn refusals_of_a_share_keep_few_permits() {
     for share in [0.2, 0.5, 0.9] {
-        let (attempts, minute) = (attempts(share), 60.0 * 1.1);
-        let refused = (attempts * share * minute) as usize;
+        let attempts = attempts(share);
+        let refused = attempts * share * 60.0 * 1.1;
         let endpoint = |seed| unavailable(seed, share, fixed(TAKES));
         assert_takes(endpoint, attempts * (1.0 - share) * 0.85, [refused; 2]);
     }
@@ -67,10 +76,10 @@ fn refusals_of_a_share_keep_few_permits() {
 #[test]
 fn what_takes_so_many_at_a_time_is_found_though_it_refuses_a_share() {
     for (share, most) in [(0.2, 4), (0.2, 10), (0.5, 4), (0.5, 10)] {
-        let possible = most as f64 / TAKES.as_secs_f64();
+        let possible = takes(most);
         let usual = share / (1.0 - share) * possible * 60.0;
         let endpoint = |seed| unavailable(seed, share, refusing(most, TAKES));
-        assert_takes(endpoint, possible * 0.7, [(usual * 8.0) as usize; 2]);
+        assert_takes(endpoint, possible * 0.7, [usual * 8.0; 2]);
     }
 }
 
@@ -78,11 +87,10 @@ fn what_takes_so_many_at_a_time_is_found_though_it_refuses_a_share() {
 #[test]
 fn what_refuses_only_what_is_too_much_refuses_few() {
     for most in [1, 2, 4, 10, 30] {
-        let possible = most as f64 / TAKES.as_secs_f64();
-        assert_takes(|_| refusing(most, TAKES), possible * 0.9, [400, 70]);
+        assert_takes(|_| refusing(most, TAKES), takes(most) * 0.9, [400.0, 70.0]);
     }
     for rate in [20, 100, 500] {
-        assert_takes(|_| refusing_above_rate(rate, TAKES), f64::from(rate) * 0.7, [400, 200]);
+        assert_takes(|_| refusing_above_rate(rate, TAKES), f64::from(rate) * 0.7, [400.0, 200.0]);
     }
 }
 
@@ -92,8 +100,8 @@ fn what_does_not_answer_a_share_keeps_its_permits() {
     let late = (TAKES * 10, Answer::Late);
     for share in [0.2, 0.6] {
         let took = share * late.0.as_secs_f64() + (1.0 - share) * TAKES.as_secs_f64();
-        let attempts = MAX as f64 / took;
-        let refused = (attempts * share * 60.0 * 1.1) as usize;
+        let attempts = PERMITS / took;
+        let refused = attempts * share * 60.0 * 1.1;
         let endpoint = |seed| chance(seed, share, late, fixed(TAKES));
         assert_takes(endpoint, attempts * (1.0 - share) * 0.4, [refused; 2]);
     }
@@ -105,13 +113,14 @@ fn what_does_not_answer_a_share_keeps_its_permits() {
 fn what_was_tolerated_is_not_for_ever() {
     let mut share = unavailable(SEED, 0.5, fixed(TAKES));
     let mut few = refusing(10, TAKES);
-    let changes = Duration::from_secs(60);
-    let endpoint: Endpoint = Box::new(move |now, others| match now < changes {
-        true => share(now, others),
-        false => few(now, others),
-    });
+    let endpoint: Endpoint =
+        Box::new(
+            move |now, others| {
+                if now < MINUTE { share(now, others) } else { few(now, others) }
+            },
+        );
     let minutes = minutes(Concurrency::ramp(MAX, Instant::now()), endpoint);
-    assert!(minutes[MINUTES / 2..].iter().all(|(_, refused)| *refused <= 70), "{minutes:?}");
+    assert!(minutes.iter().skip(2).all(|(_, refused)| *refused <= 70), "{minutes:?}");
 }
 
 /// Goal: an endpoint that refuses some and fails the others, whatever it gets, keeps its permits, too.
@@ -120,9 +129,8 @@ fn what_accepts_nothing_keeps_its_permits_if_it_refuses_a_share() {
     for concurrency in both() {
         let failed: Endpoint = Box::new(|_, _| (TAKES, Answer::Failed));
         let (mut limits, mut answers) = (0, 0);
-        let lasts = Duration::from_secs(60);
-        simulate(concurrency, unavailable(SEED, 0.4, failed), lasts, |now, _, limit| {
-            if now >= lasts / 2 {
+        simulate(concurrency, unavailable(SEED, 0.4, failed), MINUTE, |now, _, limit| {
+            if now >= MINUTE / 2 {
                 (limits, answers) = (limits + limit, answers + 1);
             }
         });
