@@ -228,7 +228,8 @@ async fn closing<T>(
 /// Remembers the queues that connecting may create, so that they are found after no schedule needs
 /// them any more.
 pub(super) async fn remember_queues(services: &Services) -> Result<(), StoreError> {
-    let prepared = layout::prepare(&services.broker, services.store.as_ref());
+    // Boxed, or the future of every command is as large as this one.
+    let prepared = Box::pin(layout::prepare(&services.broker, services.store.as_ref()));
     prepared.await.inspect_err(|error| {
         tracing::warn!(error = %Chain(error), "topology.not_remembered");
     })

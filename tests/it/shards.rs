@@ -6,6 +6,7 @@ use homing::process::Role;
 use homing_broker::{
     Broker, consume::Lane, error::BrokerError, prefetch::Bounds, topology::ShardPart,
 };
+use lapin::options::QueueDeleteOptions;
 
 use crate::support::{
     broker::{Corner, Raw},
@@ -234,7 +235,7 @@ async fn a_shard_that_is_left_over_is_consumed_until_it_is_deleted() {
     installation.publisher.publish_to("", raw).await;
     receiver.wait_for(1).await;
     let channel = installation.publisher.channel();
-    let deleted = channel.queue_delete(left.as_str().into(), Default::default()).await;
+    let deleted = channel.queue_delete(left.as_str().into(), QueueDeleteOptions::default()).await;
     deleted.expect("an operator deletes it");
     for number in 0..20 {
         let raw = Raw::new("order.paid", &number.to_string(), "1").kind("order.paid");

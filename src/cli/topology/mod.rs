@@ -162,7 +162,7 @@ fn blame_unconsumed(shards: &[String], rows: &mut [Row]) {
         return;
     }
     for row in shards.iter_mut().filter(|row| row.consumers == Some(0)) {
-        row.detail = "no worker consumes it; start one whose `worker.shards` has it".to_owned();
+        row.detail = String::from("no worker consumes it; start one whose `worker.shards` has it");
         row.tone = Tone::Bad;
     }
 }

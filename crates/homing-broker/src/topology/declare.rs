@@ -222,6 +222,7 @@ impl Topology {
     }
 
     /// The names of all exchanges, targets before what leads to them.
+    #[must_use]
     pub fn exchanges_by_name(&self) -> Vec<String> {
         self.exchanges().into_iter().map(|exchange| exchange.name).collect()
     }

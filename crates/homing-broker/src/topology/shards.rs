@@ -125,6 +125,7 @@ impl Topology {
 
     /// Sets whether messages are spread over the shards: not while a worker runs that would bind
     /// the first shard directly. Returns true if that changes.
+    #[must_use]
     pub fn allow_spreading(&self, may_spread: bool) -> bool {
         self.may_spread.swap(may_spread, Ordering::Relaxed) != may_spread
     }

@@ -24,7 +24,8 @@ const GONE_AFTER: Duration = Duration::from_secs(15 * 60);
 pub async fn prepare(broker: &Broker, store: &dyn Store) -> Result<(), StoreError> {
     store.remember_queues(&broker.topology().variable_queues()).await?;
     learn(broker, store).await?;
-    broker.topology().allow_spreading(is_of_this_version(store).await?);
+    // Nothing is declared yet.
+    let _changed = broker.topology().allow_spreading(is_of_this_version(store).await?);
     Ok(())
 }
 

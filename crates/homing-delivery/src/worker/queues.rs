@@ -20,8 +20,8 @@ const SEARCH_INTERVAL: Duration = Duration::from_secs(600);
 /// The queues of a lane that this worker takes.
 pub(super) struct Queues {
     lane: Lane,
-    queues: Vec<Queue>,
-    /// Queues that no setting needs and that may exist; those that do are among `queues`.
+    all: Vec<Queue>,
+    /// Queues that no setting needs and that may exist; those that do are among `all`.
     left_over: Vec<String>,
 }
 
@@ -37,7 +37,7 @@ impl Queues {
         let left_over = context.broker.topology().left_over_shards(lane);
         let names = context.broker.lane_queues(lane, context.settings.shards).await?;
         let queue = |name| Queue { name, taken: AtomicU64::default() };
-        Ok(Self { lane, queues: names.into_iter().map(queue).collect(), left_over })
+        Ok(Self { lane, all: names.into_iter().map(queue).collect(), left_over })
     }
 
     pub(super) fn lane(&self) -> Lane {
@@ -45,19 +45,19 @@ impl Queues {
     }
 
     pub(super) fn names(&self) -> Vec<String> {
-        self.queues.iter().map(|queue| queue.name.clone()).collect()
+        self.all.iter().map(|queue| queue.name.clone()).collect()
     }
 
     /// Notes a message from the queue of this number.
     pub(super) fn took(&self, queue: usize) {
-        if let Some(queue) = self.queues.get(queue) {
+        if let Some(queue) = self.all.get(queue) {
             queue.taken.fetch_add(1, Ordering::Relaxed);
         }
     }
 
     /// Completes when the lane has other queues by now, or when the broker has forgotten a consumer.
     pub(super) async fn until_outdated(&self, context: &Context, work: &InFlight) {
-        let mut checks: Vec<_> = self.queues.iter().map(|queue| (queue, 0_u64, 0_u32)).collect();
+        let mut checks: Vec<_> = self.all.iter().map(|queue| (queue, 0_u64, 0_u32)).collect();
         let mut search_at = Instant::now() + SEARCH_INTERVAL;
         loop {
             tokio::time::sleep(CHECK_INTERVAL).await;
