@@ -25,10 +25,11 @@ use super::{
 };
 use crate::settings::BrokerSettings;
 
-/// The largest frame to negotiate, RabbitMQ's own default: the headers of a message must fit into
-/// one. Requested explicitly, because the client has room for 64 frames: if it learns their size
-/// from the broker, it writes zeros to all of that, 8 MiB for each connection.
-const MAX_FRAME_BYTES: u32 = 131_072;
+/// The largest frame to negotiate, half of what RabbitMQ would take: the client has room for 64 on
+/// each connection, 4 MiB, and uses all of it in turns. The headers of a message must fit into one;
+/// larger ones are left out. Requested explicitly, because the client writes zeros to all its room
+/// if it learns the size from the broker.
+const MAX_FRAME_BYTES: u32 = 65_536;
 
 /// The present state of a connection.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -81,8 +82,7 @@ impl ManagedConnection {
         }
     }
 
-    /// Negotiates small frames: for short messages only. The client has room for 64 frames, which
-    /// is 8 MiB at the default size.
+    /// Negotiates small frames, for which the client has less room: for short messages only.
     pub(super) fn with_small_frames(self) -> Self {
         /// Twice the smallest. Source: AMQP 0-9-1, 4.2.3, `frame-min-size`.
         const SMALL: u32 = 8_192;
