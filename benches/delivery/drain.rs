@@ -156,7 +156,7 @@ pub(crate) async fn backlog(bench: &Bench) -> Vec<Row> {
         let case = Case { urls, group: "after", settings, ..case };
         let mut both = case.rows(bench, bench.rounds.min(3)).await;
         if let Some(row) = both.first_mut() {
-            let ratio = row.ratio.map_or(f64::NAN, |[ratio, ..]| ratio);
+            let ratio = row.ratio();
             *row = row.clone().must("ratio >= 0.95", ratio >= 0.95);
         }
         rows.extend(both);
@@ -271,8 +271,8 @@ pub(crate) async fn shards(bench: &Bench) -> Vec<Row> {
     let one = all.first().map(|(.., figures)| figures.clone()).unwrap_or_default();
     let rows = all.iter().map(|(case, _, figures)| {
         let row = Row::new("shards", &case.name, "homing", figures);
-        let row = row.compared("cpu_ms", figures, &one);
-        let ratio = row.ratio.map_or(f64::NAN, |[ratio, ..]| ratio);
+        let row = row.compared("cpu_ms", figures, ("one", &one));
+        let ratio = row.ratio();
         row.must("ratio <= 1.1", ratio <= 1.1)
     });
     rows.collect()
