@@ -196,8 +196,8 @@ async fn workers_with_other_numbers_of_shards_deliver_everything_once() {
 /// Goal: without the plugin, several shards are refused with the command that helps, and one works.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn without_the_plugin_shards_are_refused_with_the_command_that_enables_it() {
-    let none = vec![("HOMING_BROKER_PLUGINS", String::new())];
-    let node = Node::start_with("no-plugins", none).await;
+    let environment = vec![("HOMING_BROKER_PLUGINS", String::new())];
+    let node = Node::start_with("no-plugins", environment).await;
     let corner = Corner::at(node.url.clone(), &millis(&[100]));
     let installation = Installation::at(corner, &[100], "").await;
     let topology = installation.corner.topology.clone().with_shards(2);

@@ -1,6 +1,8 @@
 //! The number of shards changes under load, and workers are killed meanwhile.
 
-use std::{collections::VecDeque, time::Instant};
+use std::collections::VecDeque;
+
+use tokio::time::Instant;
 
 use crate::support::{
     broker::url,
