@@ -14,6 +14,7 @@ mod tests;
 
 use std::{
     collections::HashMap,
+    convert::Infallible,
     num::NonZeroU32,
     sync::{
         Arc,
@@ -41,8 +42,7 @@ const MAX_LIMITS: usize = 64;
 /// The gates of all URLs in use.
 pub(super) struct Limits {
     max_concurrency: usize,
-    permit_wait: Duration,
-    /// Longer than `permit_wait`, so that a delivery always waits for the next free moment: a URL
+    /// Longer than the permit wait, so that a delivery always waits for the next free moment: a URL
     /// with a rate limit would otherwise idle while its deliveries are in the throttle queues.
     rate_wait: Duration,
     gates: Mutex<HashMap<EndpointUrl, Arc<Gate>, RandomState>>,
@@ -150,7 +150,13 @@ impl Limits {
     ) -> Self {
         let (gates, workers) = (Mutex::default(), AtomicU32::new(1));
         let shares = Arc::new(Shares::new(lane, permit_wait));
-        Self { max_concurrency, permit_wait, rate_wait, gates, shares, workers }
+        Self { max_concurrency, rate_wait, gates, shares, workers }
+    }
+
+    /// Measures how late this process gets its turns: on a machine that is busy, quick endpoints are
+    /// not slow.
+    pub(super) async fn measure_lag(&self) -> Infallible {
+        self.shares.measure_lag().await
     }
 
     /// Sets the number of workers that share the rate limits.
@@ -188,7 +194,7 @@ impl Limits {
             permit
         } else {
             let _place = Place::take(gate, gate.pace.max_waiting(self.max_concurrency))?;
-            let Ok(waited) = timeout(self.permit_wait, gate.permits.take()).await else {
+            let Ok(waited) = timeout(self.shares.window(), gate.permits.take()).await else {
                 gate.pace.fell_behind();
                 return None;
             };
@@ -225,7 +231,7 @@ impl Limits {
         tokio::pin!(entering);
         let patience = match max_per_second {
             Some(max_per_second) if !is_shared => self.patience(max_per_second),
-            Some(_) | None => self.permit_wait,
+            Some(_) | None => self.shares.window(),
         };
         let held = if let Ok(held) = timeout(patience, &mut entering).await {
             held?
@@ -275,7 +281,7 @@ impl Limits {
     fn patience(&self, max_per_second: NonZeroU32) -> Duration {
         let places = u32::try_from(self.shares.free_of_concern()).unwrap_or(u32::MAX);
         let patience = self.rate_limit(max_per_second).period().saturating_mul(places);
-        patience.min(self.rate_wait).max(self.permit_wait)
+        patience.min(self.rate_wait).max(self.shares.window())
     }
 
     /// Starts again with one permit, because the circuit of `url` has just closed.

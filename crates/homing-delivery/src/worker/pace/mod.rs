@@ -16,7 +16,10 @@
 //! may in a lane, for a while. Deliveries to it leave the lanes for its held queue. So do those with
 //! a rate limit ([`Pace::is_limited`]) while more of them come than it allows; others to the same URL
 //! are not concerned.
+//!
+//! All times grow where this process gets its turns late ([`lag`]).
 
+mod lag;
 mod share;
 mod state;
 #[cfg(test)]
@@ -64,7 +67,7 @@ impl Pace {
     ///
     /// Cancel safe.
     pub(super) async fn enter(self: &Arc<Self>, lane: Lane) -> Option<LanePlace> {
-        let deadline = Instant::now() + self.shares.window;
+        let deadline = Instant::now() + self.shares.window();
         loop {
             let changed = self.shares.changed.notified();
             tokio::pin!(changed);
@@ -83,7 +86,7 @@ impl Pace {
         if state.is_idle() {
             state.moved = now;
         }
-        let speed = state.speed(now, self.shares.window);
+        let speed = state.speed(now, self.shares.window());
         let is_trial = speed == Speed::Unknown && state.is_idle();
         let (holding, share) = (state.places(lane), self.shares.of(lane));
         holding.count(speed != Speed::Quick, share);
@@ -229,8 +232,8 @@ impl Pace {
     pub(super) fn ended(&self, duration: Duration) {
         let now = Instant::now();
         let mut state = self.state.lock();
-        state.ended(duration, now, self.shares.window);
-        let is_quick = state.speed(now, self.shares.window) == Speed::Quick;
+        state.ended(duration, now, self.shares.window());
+        let is_quick = state.speed(now, self.shares.window()) == Speed::Quick;
         let is_counted = state.count(is_quick, &self.shares);
         drop(state);
         // Only what is not known to be quick has anything wait for it.
@@ -242,7 +245,7 @@ impl Pace {
     /// The number of deliveries that may wait for a permit: while it is behind, as many as it has
     /// recently ended in that time, and at least `at_least`.
     pub(super) fn max_waiting(&self, at_least: usize) -> usize {
-        self.state.lock().max_waiting(at_least, Instant::now(), self.shares.window)
+        self.state.lock().max_waiting(at_least, Instant::now(), self.shares.window())
     }
 }
 

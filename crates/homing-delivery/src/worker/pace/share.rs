@@ -1,10 +1,11 @@
 //! Shares: places that URLs hold together.
 
-use std::time::Duration;
+use std::{convert::Infallible, time::Duration};
 
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 
+use super::lag::Lag;
 use homing_broker::consume::Lane;
 
 /// Places that URLs hold together: in a lane those of the slow ones, of what comes from held queues
@@ -121,8 +122,8 @@ pub(in crate::worker) struct Shares {
     pub(super) primary: Share,
     pub(super) retry: Share,
     pub(super) held: Share,
-    /// The longest wait for a permit.
-    pub(super) window: Duration,
+    permit_wait: Duration,
+    pub(super) lag: Lag,
     /// A URL that holds more places of lanes than this for longer than the window is slow, unless it
     /// is quick.
     pub(super) max_own: usize,
@@ -135,16 +136,27 @@ pub(in crate::worker) struct Shares {
 impl Shares {
     /// The shares of two lanes of `lane` places: half of each, and as many as both have for held
     /// queues.
-    pub(in crate::worker) fn new(lane: usize, window: Duration) -> Self {
+    pub(in crate::worker) fn new(lane: usize, permit_wait: Duration) -> Self {
         Self {
             primary: Share::new(lane.div_ceil(2)),
             retry: Share::new(lane.div_ceil(2)),
             held: Share::new(lane.saturating_mul(2)),
-            window,
+            permit_wait,
+            lag: Lag::default(),
             max_own: (lane / 16).max(2),
             changed: Notify::new(),
             held_changed: Notify::new(),
         }
+    }
+
+    /// The longest wait for a permit; an endpoint whose requests take as long is slow.
+    pub(in crate::worker) fn window(&self) -> Duration {
+        self.permit_wait.saturating_add(self.lag.added())
+    }
+
+    /// Measures how late this process gets its turns, by which the window is longer.
+    pub(in crate::worker) async fn measure_lag(&self) -> Infallible {
+        self.lag.measure().await
     }
 
     /// Places of lanes that a URL may hold without becoming slow by them soon.

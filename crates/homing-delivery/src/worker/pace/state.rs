@@ -183,7 +183,9 @@ impl State {
 
     pub(super) fn speed(&self, now: Instant, window: Duration) -> Speed {
         let since_answer = now.duration_since(self.moved);
-        if since_answer >= HUNG || self.average().is_some_and(|average| average >= window) {
+        if since_answer >= HUNG.max(window.saturating_mul(2))
+            || self.average().is_some_and(|average| average >= window)
+        {
             return Speed::Slow;
         }
         let usual = |average: Duration| average.saturating_mul(4).max(window / 4);
@@ -262,7 +264,7 @@ impl State {
         now: Instant,
         shares: &Shares,
     ) -> Option<Obstacle> {
-        let Shares { max_own, window, .. } = *shares;
+        let (max_own, window) = (shares.max_own, shares.window());
         let own = self.in_lanes().saturating_sub(self.limited);
         let (is_much, is_limited) = (own > max_own, self.limited > max_own);
         let is_slow = is_much && speed != Speed::Quick;
@@ -276,9 +278,9 @@ impl State {
     pub(super) fn is_over(&mut self, now: Instant, shares: &Shares) -> bool {
         // As far below what makes it slow that it does not become so again at once.
         let needs_much = self.held.places >= shares.free_of_concern();
-        let is_crowded = needs_much && self.speed(now, shares.window) != Speed::Quick;
+        let is_crowded = needs_much && self.speed(now, shares.window()) != Speed::Quick;
         let is_calm = self.endpoint.is_calm(is_crowded, now);
-        let is_quick = self.average().is_some_and(|average| average < shares.window);
+        let is_quick = self.average().is_some_and(|average| average < shares.window());
         let is_unused = self.is_idle() && now.duration_since(self.moved) >= UNUSED;
         is_calm && (is_quick || is_unused || !shares.are_scarce())
     }

@@ -38,6 +38,27 @@ async fn slow_urls_hold_at_most_half_of_a_lane_together() {
     }
 }
 
+/// Goal: a busy machine makes no quick URL slow, and a slow one stays slow. Method: as much lag as
+/// makes a request that is quick take longer than the permit wait.
+#[tokio::test(start_paused = true)]
+async fn where_this_process_lags_answers_may_take_longer() {
+    let is_quick = |shares: &Arc<Shares>, took| {
+        let pace = Arc::new(Pace::new(Arc::clone(shares)));
+        pace.ended(took);
+        let places = enter_all(&pace);
+        places.len() == LANE
+    };
+    let shares = shares();
+    let took = WINDOW + Duration::from_millis(100);
+    assert!(!is_quick(&shares, took));
+    (0..20).for_each(|_| shares.lag.note(Duration::from_millis(20)));
+    assert!(is_quick(&shares, took) && !is_quick(&shares, WINDOW * 4));
+    (0..20).for_each(|_| shares.lag.note(Duration::ZERO));
+    assert!(!is_quick(&shares, took));
+    (0..20).for_each(|_| shares.lag.note(Duration::from_mins(1)));
+    assert!(!is_quick(&shares, Duration::from_secs(3)), "a hung one is found on any machine");
+}
+
 /// Goal: a URL that came first does not keep the share from the others. Method: virtual time;
 /// all give their places back, one by one, and take new ones.
 #[tokio::test(start_paused = true)]
