@@ -8,8 +8,8 @@ use url::Url;
 use super::{BrokerUrl, Login};
 use homing_domain::settings::{SettingsError, section};
 
-/// Each costs a worker two consumers, and the broker two quorum queues.
-const MAX_SHARDS: u16 = 64;
+/// The most shards: each costs a worker two consumers, and the broker two quorum queues.
+pub const MAX_SHARDS: u16 = 64;
 
 /// Address, queues and deadlines of the broker.
 #[derive(Clone, Debug, Serialize, Deserialize)]

@@ -5,7 +5,7 @@ mod broker_url;
 mod events;
 
 pub use self::{
-    broker::BrokerSettings,
+    broker::{BrokerSettings, MAX_SHARDS},
     broker_url::{BrokerUrl, Login, Parameters},
     events::{EventsSettings, SubscriptionHeader, TopicFrom},
 };

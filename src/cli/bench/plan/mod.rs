@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use indicatif::HumanCount;
 use serde::Serialize;
+use tokio::time::timeout;
 
 use self::{
     costs::{Costs, Phases},
@@ -27,10 +28,13 @@ use crate::{
     config::Settings,
     usage,
 };
+use homing_broker::settings::MAX_SHARDS;
 pub(super) use needs::Shape;
 
 /// Publishing lasts so long in each of the three measurements.
 const PHASE: Duration = Duration::from_secs(4);
+/// For the address of the broker, to which the worker is connected meanwhile.
+const LOOKUP_DEADLINE: Duration = Duration::from_secs(5);
 const MAX_RATE: f64 = 10_000_000.0;
 const MAX_FAN_OUT: f64 = 100_000.0;
 
@@ -146,7 +150,8 @@ async fn broker_process(settings: &Settings) -> Option<u32> {
     let [url] = &urls[..] else { return None };
     let host = url.host.to_string();
     let host = host.trim_start_matches('[').trim_end_matches(']').to_owned();
-    let mut addresses = tokio::net::lookup_host((host, url.port)).await.ok()?;
+    let looking_up = tokio::net::lookup_host((host, url.port));
+    let mut addresses = timeout(LOOKUP_DEADLINE, looking_up).await.ok()?.ok()?;
     if !addresses.any(|address| usage::is_own(address.ip())) {
         return None;
     }
@@ -198,6 +203,12 @@ impl Plan {
             rows.add([need, number.as_str(), from]);
         }
         rows.write(output, &[1])?;
+        if needs.shards > u64::from(MAX_SHARDS) {
+            output.line(format_args!(
+                "That is more shards than one installation has (broker.shards is at most \
+                 {MAX_SHARDS}): divide the topics among several, each with a broker.prefix of its own.",
+            ))?;
+        }
         output.line("")?;
         self.write_costs(output)?;
         output.line("")?;
