@@ -304,7 +304,7 @@ impl StatusService {
         let of = (self.store.as_ref(), self.broker.topology().names());
         let stored = Stored::read(of, &self.sources, &self.unreadable, now);
         let (queues, stored) = tokio::join!(
-            timeout(PART_DEADLINE, queues(&self.broker)),
+            timeout(PART_DEADLINE, queues(&self.broker, Some(self.store.as_ref()))),
             timeout(PART_DEADLINE, stored)
         );
         let queues = queues.map_err(|_elapsed| "the broker does not answer".to_owned());

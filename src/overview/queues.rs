@@ -1,6 +1,6 @@
 //! The queues with their depths and next due times.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::Duration};
 
 use serde::Serialize;
 
@@ -9,8 +9,9 @@ use homing_broker::{
     error::BrokerError,
     topology::{Depth, Names, QueueKind, QueueSpec, State},
 };
+use homing_delivery::worker::layout;
 use homing_domain::{activity::Due, report::duration, time::UnixMillis, url::EndpointUrl};
-use homing_store::HeldSlot;
+use homing_store::{HeldSlot, Store};
 
 /// The purpose of a queue, in the order of a message's life.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, utoipa::ToSchema)]
@@ -77,12 +78,13 @@ impl Owner {
     }
 }
 
-/// All queues at `broker`, in the order of a message's life.
+/// All queues at `broker`, in the order of a message's life; with those that are left over, which
+/// only the store knows.
 ///
 /// # Errors
 ///
 /// [`BrokerError`]; changes nothing.
-pub async fn queues(broker: &Broker) -> Result<Vec<Queue>, BrokerError> {
+pub async fn queues(broker: &Broker, store: Option<&dyn Store>) -> Result<Vec<Queue>, BrokerError> {
     let findings = broker.inspect(&[]).await?;
     let mut states: BTreeMap<_, _> =
         findings.into_iter().map(|finding| (finding.name, finding.state)).collect();
@@ -94,9 +96,18 @@ pub async fn queues(broker: &Broker) -> Result<Vec<Queue>, BrokerError> {
         .iter()
         .map(|spec| {
             let state = states.remove(&spec.name).unwrap_or(State::Missing);
-            Queue::new(spec, kind(spec, &primary, &unrouted), &state)
+            Queue::new((&spec.name, wait(spec)), kind(spec, &primary, &unrouted), &state)
         })
         .collect();
+    let left_over = match store {
+        Some(store) => layout::left_over(broker, store).await?,
+        None => Vec::new(),
+    };
+    for (name, depth) in left_over {
+        let wait = names.wait_of(&name);
+        let kind = kind_left_over(names, &name, wait);
+        queues.push(Queue::new((&name, wait), kind, &State::LeftOver(depth)));
+    }
     queues.sort_by_key(|queue| (queue.kind, queue.wait_ms));
     Ok(queues)
 }
@@ -113,15 +124,27 @@ fn kind(spec: &QueueSpec, primary: &[String], unrouted: &str) -> Kind {
     }
 }
 
+fn kind_left_over(names: &Names, name: &str, wait: Option<Duration>) -> Kind {
+    match wait {
+        Some(_) => Kind::Wait,
+        None if names.is_primary(name) => Kind::Primary,
+        None if names.is_retry(name) => Kind::Retry,
+        None => Kind::Held,
+    }
+}
+
+fn wait(spec: &QueueSpec) -> Option<Duration> {
+    match &spec.kind {
+        QueueKind::Wait { wait, .. } => Some(*wait),
+        QueueKind::Deliver { .. }
+        | QueueKind::Held { .. }
+        | QueueKind::Keep { .. }
+        | QueueKind::Lock => None,
+    }
+}
+
 impl Queue {
-    fn new(spec: &QueueSpec, kind: Kind, state: &State) -> Self {
-        let wait = match &spec.kind {
-            QueueKind::Wait { wait, .. } => Some(*wait),
-            QueueKind::Deliver { .. }
-            | QueueKind::Held { .. }
-            | QueueKind::Keep { .. }
-            | QueueKind::Lock => None,
-        };
+    fn new((name, wait): (&str, Option<Duration>), kind: Kind, state: &State) -> Self {
         let (state, depth): (_, Option<Depth>) = match state {
             State::Present(depth) | State::Unchecked(depth) => ("present", *depth),
             State::Former(depth) => ("present", Some(*depth)),
@@ -139,7 +162,7 @@ impl Queue {
             Kind::Lock => "lock of a source",
         };
         Self {
-            name: spec.name.clone(),
+            name: name.to_owned(),
             kind,
             holds: wait
                 .map_or_else(|| holds.to_owned(), |wait| format!("{holds} {}", duration(wait))),
@@ -179,8 +202,6 @@ impl Queue {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
 
     fn queue(wait_ms: Option<u64>, messages: u32) -> Queue {

@@ -1,12 +1,31 @@
 //! Shards: everything is spread over several queues, and every queue is consumed.
 
-use std::{collections::BTreeMap, time::Duration};
-
-use homing::process::Role;
-use homing_broker::{
-    Broker, consume::Lane, error::BrokerError, prefetch::Bounds, topology::ShardPart,
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering},
+    },
+    time::Duration,
 };
-use lapin::options::QueueDeleteOptions;
+
+use homing::{
+    overview::{Kind, queues},
+    process::Role,
+};
+use homing_broker::{
+    Broker,
+    consume::Lane,
+    error::BrokerError,
+    prefetch::Bounds,
+    settings::BrokerSettings,
+    topology::{ShardPart, Topology},
+};
+use homing_delivery::worker::layout;
+use lapin::{
+    options::{QueueBindOptions, QueueDeleteOptions},
+    types::FieldTable,
+};
 
 use crate::support::{
     broker::{Corner, Raw},
@@ -142,25 +161,28 @@ async fn workers_divide_the_shards() {
 
 /// Goal: the number of shards is changed by restarting workers one by one; meanwhile those with
 /// the former number and those with the new one deliver every event once. Method: 1 → 4 → 1, with
-/// a steady load.
+/// 1,000 events a second, or as many as the machine delivers.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn workers_with_other_numbers_of_shards_deliver_everything_once() {
     let installation = Installation::with(&[500], "broker.shards = 4").await;
-    let receiver = Receiver::answering(|request| {
+    let delivered = Arc::new(AtomicU32::new(0));
+    let counted = Arc::clone(&delivered);
+    let receiver = Receiver::answering(move |request| {
         let number = number_in(&request.body).expect("it is the load's");
-        let is_first = request.attempt() == 1;
-        Reply::status(if is_first && number.is_multiple_of(5) { 500 } else { 200 })
+        let fails = request.attempt() == 1 && number.is_multiple_of(5);
+        counted.fetch_add(u32::from(!fails), Ordering::Relaxed);
+        Reply::status(if fails { 500 } else { 200 })
     })
     .await;
     installation.subscribe_all(&receiver.url("/")).await;
     let start =
         |shards: u16| installation.start_with(WORKER, |settings| settings.broker.shards = shards);
     let more = async || {
-        let count = receiver.count() + 150;
+        let count = receiver.count() + 1_000;
         receiver.wait_for(count).await;
     };
     let mut running = start(1);
-    let load = Load::start(&installation.corner, Pace::steady(100), 0);
+    let load = Load::start(&installation.corner, Pace::not_far_ahead_of(delivered), 0);
     more().await;
     for shards in [4, 1, 4, 4, 1, 1] {
         let next = start(shards);
@@ -212,7 +234,7 @@ async fn without_the_plugin_shards_are_refused_with_the_command_that_enables_it(
     }
     broker.close().await;
     let broker = &installation.parts.broker;
-    assert_eq!(broker.lane_queues(Lane::Primary, ShardPart::ALL).await.expect("one").len(), 1);
+    assert_eq!(broker.topology().lane_queues(Lane::Primary, ShardPart::ALL).len(), 1);
 }
 
 /// Goal: a shard that the settings do not need any more is consumed as long as it exists, also by a
@@ -230,6 +252,12 @@ async fn a_shard_that_is_left_over_is_consumed_until_it_is_deleted() {
         holds(consumers == 1, format!("{consumers} consumers of what is left"))
     })
     .await;
+    let topology = Topology::new(installation.names().prefix(), []).with_shards(2);
+    let broker = Broker::new(&installation.settings.broker, topology).expect("a broker");
+    let shown = queues(&broker, Some(installation.parts.store.as_ref())).await.expect("queues");
+    let shown = shown.iter().find(|queue| queue.name == left).expect("it is shown");
+    assert_eq!((shown.kind, shown.state, shown.consumers), (Kind::Primary, "left over", Some(1)));
+    broker.close().await;
     // Through the default exchange, as no binding leads there any more.
     let raw = Raw::new(&left, "late", "{}").kind("order.paid");
     installation.publisher.publish_to("", raw).await;
@@ -242,6 +270,107 @@ async fn a_shard_that_is_left_over_is_consumed_until_it_is_deleted() {
         installation.publisher.publish(raw).await;
     }
     receiver.wait_for(21).await;
+    eventually(async || {
+        let known = installation.parts.store.known_queues().await.expect("the store answers");
+        holds(!known.contains(&left), format!("{left} is not forgotten"))
+    })
+    .await;
     running.stop().await;
     assert_eq!(receiver.count(), 21);
+}
+
+/// Goal: processes with one shard and with several lead each event to one queue at any moment, in
+/// whatever order they restore their bindings, and none falls beside. Method: both restore all the
+/// time while events are published.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn one_shard_and_several_beside_each_other_neither_copy_nor_lose_an_event() {
+    let installation = Installation::with(&[60_000], "").await;
+    // Its queues are deleted at the end, as those of one shard are.
+    let mut several = Corner::new(&millis(&[60_000]));
+    several.prefix = installation.corner.prefix.clone();
+    several.topology = Topology::new(&several.prefix, millis(&[60_000])).with_shards(4);
+    let store = installation.parts.store.as_ref();
+    let one = &installation.parts.broker;
+    let four = Broker::new(&installation.settings.broker, several.topology.clone());
+    let four = four.expect("a broker");
+    layout::prepare(&four, store).await.expect("the store answers");
+    layout::prepare(one, store).await.expect("the store answers");
+    let restoring = async {
+        four.connect().await.expect("the topology can be declared");
+        for _ in 0..30 {
+            let (one, four) = tokio::join!(one.restore_topology(), four.restore_topology());
+            one.and(four).expect("the topology can be declared");
+        }
+    };
+    tokio::pin!(restoring);
+    let mut published = 0;
+    loop {
+        let raw = Raw::new("order.paid", &published.to_string(), "1");
+        let publishing = installation.publisher.publish(raw);
+        tokio::pin!(publishing);
+        tokio::select! {
+            biased;
+            () = &mut publishing => published += 1,
+            () = &mut restoring => {
+                publishing.await;
+                published += 1;
+                break;
+            }
+        }
+    }
+    let names = four.topology().names();
+    let total: u32 = depths(&installation, &names.primary_queues()).await.iter().sum();
+    assert_eq!(installation.publisher.depth(&names.unrouted()).await, 0);
+    assert_eq!(total, published);
+    four.close().await;
+}
+
+/// Goal: while a worker of the first version leads everything to the first shard, each event comes
+/// once; afterwards, they are spread again.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nothing_is_spread_nor_copied_while_a_worker_of_the_first_version_runs() {
+    let installation = Installation::with(&[60_000], "broker.shards = 4").await;
+    let broker = &installation.parts.broker;
+    let names = installation.names();
+    let publish = async |count| {
+        for number in 0..count {
+            installation.publisher.publish(Raw::new("order.paid", "", format!("{number}"))).await;
+        }
+    };
+    assert!(broker.topology().allow_spreading(false));
+    broker.restore_topology().await.expect("the topology can be declared");
+    let channel = installation.publisher.channel();
+    let (queue, exchange) = (names.primary(), names.events());
+    let bound = channel.queue_bind(
+        queue.into(),
+        exchange.into(),
+        "#".into(),
+        QueueBindOptions::default(),
+        FieldTable::default(),
+    );
+    bound.await.expect("as the first version binds it");
+    publish(50).await;
+    assert_eq!(depths(&installation, &names.primary_queues()).await, [50, 0, 0, 0]);
+    assert!(broker.topology().allow_spreading(true));
+    broker.restore_topology().await.expect("the topology can be declared");
+    publish(400).await;
+    let mut depths = depths(&installation, &names.primary_queues()).await;
+    depths[0] -= 50;
+    assert_spread(&depths, 400);
+}
+
+/// Goal: a new broker gets all its bindings also while nothing may be spread.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn everything_is_bound_where_nothing_may_be_spread() {
+    let installation = Installation::with(&[60_000], "").await;
+    let mut other = Corner::new(&millis(&[60_000]));
+    other.topology = other.topology.clone().with_shards(4);
+    let names = other.topology.names();
+    let prefix = other.prefix.clone();
+    let settings = BrokerSettings { prefix, ..installation.settings.broker.clone() };
+    let broker = Broker::new(&settings, other.topology.clone()).expect("a broker");
+    broker.connect().await.expect("the topology can be declared");
+    installation.publisher.publish_to(&names.events(), Raw::new("order.paid", "1", "1")).await;
+    assert_eq!(depths(&installation, &names.primary_queues()).await, [1, 0, 0, 0]);
+    broker.close().await;
 }

@@ -85,8 +85,8 @@ pub struct Consumer {
 }
 
 impl Broker {
-    /// Starts to consume `queues`, those of `lane`; what the broker sends ahead over all of them
-    /// stays within `bounds`, but is at least one message from each.
+    /// Starts to consume `queues`, those of `lane`, the left-over ones last; what the broker sends
+    /// ahead over all of them stays within `bounds`, but is at least one message from each.
     ///
     /// # Errors
     ///
@@ -105,33 +105,15 @@ impl Broker {
         let connection = link.open().await?;
         let channel = channels::open(&connection).await?;
         let prefetch = Prefetch::new(bounds, Instant::now());
-        let feeds = Feeds::start(&channel, &queues, prefetch.in_force()).await?;
+        let left_over = self.topology.left_over_shards(lane);
+        let in_force = queues.iter().take_while(|queue| !left_over.contains(queue)).count();
+        let feeds = Feeds::start(&channel, &queues, in_force, prefetch.in_force()).await?;
         // Room for an answer to every message that can be unanswered: those at work, and those that
         // two consumers have prefetched while one replaces the other.
         let max_messages = usize::from(bounds.max_messages).max(queues.len()).max(1);
         let (answers, receiver) = mpsc::channel(3 * max_messages);
         let answering = self.tasks.spawn(send_answers(channel.clone(), receiver));
         Ok(Consumer { broker: self.clone(), channel, queues, prefetch, feeds, answers, answering })
-    }
-
-    /// The queues of `lane` that a worker of this part takes: its shards, and those that no setting
-    /// needs any more and that still exist.
-    ///
-    /// # Errors
-    ///
-    /// [`BrokerError`].
-    pub async fn lane_queues(
-        &self,
-        lane: Lane,
-        part: ShardPart,
-    ) -> Result<Vec<String>, BrokerError> {
-        let mut queues = self.topology.lane_queues(lane, part);
-        for queue in self.topology.left_over_shards(lane) {
-            if self.depth(&queue).await?.is_some() {
-                queues.push(queue);
-            }
-        }
-        Ok(queues)
     }
 
     /// The shards in force that no worker consumes, where there are several.

@@ -51,6 +51,11 @@ impl Reply {
         self.text.contains("exchange type")
     }
 
+    /// Returns true if there is no queue of that name; other reasons have the same code.
+    pub(super) fn is_unknown_queue(&self) -> bool {
+        self.has_code(&AMQPSoftError::NOTFOUND) && self.text.contains("no queue '")
+    }
+
     /// Advice for the operator.
     pub(super) fn advice(&self) -> &'static str {
         if self.is_limit() {

@@ -18,8 +18,13 @@ struct Feed {
     consumer: lapin::Consumer,
 }
 
+/// Messages that the broker sends ahead from each left-over queue: those in force need the room.
+const LEFT_OVER_PREFETCH: u16 = 8;
+
 /// The consumers of several queues, on one channel.
 pub(super) struct Feeds {
+    /// The first so many queues are in force; those after them are left over.
+    in_force: usize,
     current: Vec<Feed>,
     /// The consumers that `current` replaced; their messages come first.
     replaced: Vec<Feed>,
@@ -29,15 +34,17 @@ pub(super) struct Feeds {
 }
 
 impl Feeds {
-    /// Consumes `queues` on `channel`; the broker sends at most `prefetch` messages ahead, divided
-    /// between them, but at least one from each.
+    /// Consumes `queues` on `channel`, of which the first `in_force` are not left over; the broker
+    /// sends at most `prefetch` messages ahead, divided between them, but at least one from each.
     pub(super) async fn start(
         channel: &Channel,
         queues: &[String],
+        in_force: usize,
         prefetch: u16,
     ) -> Result<Self, BrokerError> {
-        let current = consume_all(channel, queues.iter().enumerate(), prefetch).await?;
-        Ok(Self { current, replaced: Vec::new(), turn: 0, has_lost: false })
+        let numbered = queues.iter().enumerate();
+        let current = consume_all(channel, numbered, in_force, prefetch).await?;
+        Ok(Self { in_force, current, replaced: Vec::new(), turn: 0, has_lost: false })
     }
 
     /// Replaces the consumers by others with this prefetch.
@@ -54,7 +61,7 @@ impl Feeds {
         // The new ones start first: other processes count consumers to know how many workers there
         // are.
         let kept = queues.iter().enumerate().filter(|(number, _)| self.has(*number));
-        let new = consume_all(channel, kept, prefetch).await?;
+        let new = consume_all(channel, kept, self.in_force, prefetch).await?;
         self.stop(channel).await?;
         self.replaced = std::mem::replace(&mut self.current, new);
         Ok(())
@@ -146,18 +153,38 @@ fn poll_feeds(
     (None, has_ended)
 }
 
+/// Consumes the numbered `queues`, of which those below `in_force` are not left over.
 async fn consume_all(
     channel: &Channel,
     queues: impl Iterator<Item = (usize, &String)>,
+    in_force: usize,
     prefetch: u16,
 ) -> Result<Vec<Feed>, BrokerError> {
-    let queues: Vec<_> = queues.collect();
-    let each = prefetch / u16::try_from(queues.len()).unwrap_or(u16::MAX).max(1);
-    limit(channel, each.max(1)).await?;
-    let consumed = queues.into_iter().map(async |(queue, name)| {
-        consume(channel, name).await.map(|consumer| Feed { queue, consumer })
-    });
-    try_join_all(consumed).await
+    let (in_force, left_over): (Vec<_>, Vec<_>) =
+        queues.partition(|(number, _)| *number < in_force);
+    let [each, each_left_over] = divided(prefetch, in_force.len(), left_over.len());
+    let mut feeds = Vec::new();
+    for (each, queues) in [(each, in_force), (each_left_over, left_over)] {
+        if queues.is_empty() {
+            continue;
+        }
+        limit(channel, each).await?;
+        let consumed = queues.into_iter().map(async |(queue, name)| {
+            consume(channel, name).await.map(|consumer| Feed { queue, consumer })
+        });
+        feeds.extend(try_join_all(consumed).await?);
+    }
+    Ok(feeds)
+}
+
+/// The part of `prefetch` for each queue in force, and for each that is left over.
+fn divided(prefetch: u16, in_force: usize, left_over: usize) -> [u16; 2] {
+    let count = |queues| u16::try_from(queues).unwrap_or(u16::MAX);
+    let (in_force, left_over) = (count(in_force).max(1), count(left_over));
+    let equal = prefetch / in_force.saturating_add(left_over);
+    let each_left_over = equal.clamp(1, LEFT_OVER_PREFETCH);
+    let rest = prefetch.saturating_sub(each_left_over.saturating_mul(left_over));
+    [(rest / in_force).max(1), each_left_over]
 }
 
 /// Consumes `queue` on `channel`; the broker sends at most `prefetch` messages ahead.
@@ -180,4 +207,25 @@ async fn consume(channel: &Channel, queue: &str) -> Result<lapin::Consumer, Brok
     let options = BasicConsumeOptions::default();
     let consumed = channel.basic_consume(queue.into(), "".into(), options, FieldTable::default());
     within(channel, ROUND_TRIP_DEADLINE, format!("consuming `{queue}`"), consumed).await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn left_over_queues_take_little_from_those_in_force() {
+        for (prefetch, in_force, left_over, expected) in [
+            (512, 1, 0, [512, 8]),
+            (512, 4, 0, [128, 8]),
+            (512, 1, 7, [456, 8]),
+            (512, 3, 5, [157, 8]),
+            (16, 1, 7, [2, 2]),
+            (1, 2, 3, [1, 1]),
+            (1, 0, 1, [1, 1]),
+        ] {
+            let case = (prefetch, in_force, left_over);
+            assert_eq!(divided(prefetch, in_force, left_over), expected, "{case:?}");
+        }
+    }
 }

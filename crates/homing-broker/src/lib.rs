@@ -31,6 +31,7 @@ mod failures;
 mod feeds;
 pub mod queue_scan;
 mod topology_guard;
+pub mod find;
 mod frame;
 mod group;
 mod handshake;

@@ -201,6 +201,18 @@ pub fn lane_gave_back(deliveries: usize) {
     warn!(deliveries, "lane.gave_back: they did not end within `worker.drain_grace`");
 }
 
+/// Messages begin to be spread over the shards, or all go to the first one.
+pub fn topology_spread(is_spread: bool) {
+    if is_spread {
+        info!("topology.spread: every shard gets messages");
+    } else {
+        warn!(
+            "topology.not_spread: everything goes to the first shard, while a worker of an earlier \
+             version runs, by its reports to the store of the last 15 minutes"
+        );
+    }
+}
+
 /// A lane ended; unless homing stops, it starts again.
 pub fn lane_ended(lane: &'static str, stopping: bool, error: Option<&str>) {
     match error {

@@ -17,6 +17,7 @@ use crate::{
         problem::{Kind, Problem},
     },
 };
+use homing_delivery::worker::layout;
 use homing_telemetry::metrics;
 
 /// For broker and store to answer; Prometheus waits 10 s by default.
@@ -58,6 +59,13 @@ async fn measure_broker(app: &App) {
         let depth = timeout_at(deadline, broker.depth(&queue)).await;
         let depth = depth.ok().and_then(Result::ok).flatten();
         metrics::queue(&queue, depth.map(|depth| (depth.messages, depth.consumers)));
+    }
+    let left_over = layout::left_over(broker, app.services.store.as_ref());
+    // Their last figures stay where the broker does not answer.
+    if let Ok(Ok(left_over)) = timeout_at(deadline, left_over).await {
+        for (queue, depth) in left_over {
+            metrics::queue(&queue, Some((depth.messages, depth.consumers)));
+        }
     }
 }
 

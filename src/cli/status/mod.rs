@@ -20,7 +20,7 @@ use crate::{
 };
 use homing_broker::{Broker, topology::Topology};
 use homing_domain::clock;
-use homing_store::Store;
+use homing_store::{Store, StoreError};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -118,8 +118,13 @@ impl Viewer {
     }
 
     async fn overview(&mut self) -> Overview {
-        let broker = self.broker.clone();
-        let (queues, stored) = tokio::join!(queues(&broker), self.stored());
+        let opened = self.store().await;
+        let store = opened.as_ref().ok().map(Arc::clone);
+        let stored = async {
+            let store = opened.map_err(Failure::Store)?;
+            self.stored(store.as_ref()).await
+        };
+        let (queues, stored) = tokio::join!(queues(&self.broker, store.as_deref()), stored);
         let queues: Result<Vec<Queue>, _> = queues.map_err(Failure::Broker);
         let mut broker = Health::of(&queues, Failure::report);
         broker.location = Some(self.settings.broker.locations().join(" "));
@@ -128,15 +133,17 @@ impl Viewer {
         Overview::new((broker, queues.ok()), (store, stored.ok()), clock::now())
     }
 
-    async fn stored(&mut self) -> Result<Stored, Failure> {
-        let store = if let Some(store) = &self.store {
-            Arc::clone(store)
-        } else {
-            let opened = homing_store::open(&self.settings.store).await.map_err(Failure::Store)?;
-            Arc::clone(self.store.insert(opened))
-        };
+    async fn store(&mut self) -> Result<Arc<dyn Store>, StoreError> {
+        if let Some(store) = &self.store {
+            return Ok(Arc::clone(store));
+        }
+        let opened = homing_store::open(&self.settings.store).await?;
+        Ok(Arc::clone(self.store.insert(opened)))
+    }
+
+    async fn stored(&self, store: &dyn Store) -> Result<Stored, Failure> {
         let sources = &self.settings.source;
-        let of = (store.as_ref(), self.broker.topology().names());
+        let of = (store, self.broker.topology().names());
         let read = Stored::read(of, sources, &self.unreadable, clock::now());
         read.await.map_err(Failure::Store)
     }

@@ -17,7 +17,10 @@ use homing_broker::{
     consume::Lane,
     topology::{Danger, Depth, Finding, Names, ShardPart, State},
 };
-use homing_delivery::endpoint::{Management, Policed};
+use homing_delivery::{
+    endpoint::{Management, Policed},
+    worker::layout,
+};
 use homing_domain::report::Chain;
 
 const EXAMPLES: &str = "\
@@ -83,6 +86,9 @@ async fn plan(services: &Services, output: &mut Output<'_>) -> Result<Exit, Fail
         explain_shards(services, &wrong, output)?;
         output.line(format_args!("{}.", announced(&wrong)))?;
     }
+    if !output.json {
+        explain_withheld(services, output).await?;
+    }
     Ok(Exit::Done)
 }
 
@@ -105,6 +111,9 @@ async fn apply(services: &Services, output: &mut Output<'_>) -> Result<Exit, Fai
     for row in before.iter().filter(|row| [LEFT_OVER, SUPERSEDED].contains(&row.state)) {
         output.notice(format_args!("{} was left alone: {}", row.name, row.detail));
     }
+    if !output.json {
+        explain_withheld(services, output).await?;
+    }
     Ok(Exit::Done)
 }
 
@@ -119,6 +128,7 @@ async fn check(services: &Services, output: &mut Output<'_>) -> Result<Exit, Fai
         write(&rows, output)?;
         output.line("")?;
         explain_shards(services, &rows, output)?;
+        explain_withheld(services, output).await?;
         if let Err(why) = &policies {
             output.notice(format_args!("Policies were not checked: {why}"));
         }
@@ -186,6 +196,20 @@ fn explain_shards(
         output.line(
             "There were more shards before. No new message goes to those that are left over, and \
              every worker consumes them.",
+        )?;
+    }
+    Ok(())
+}
+
+/// Explains why nothing is spread over the shards, if that is so.
+async fn explain_withheld(services: &Services, output: &mut Output<'_>) -> Result<(), Failure> {
+    let is_of_this_version = layout::is_of_this_version(services.store.as_ref());
+    if services.broker.topology().names().shards() > 1
+        && !is_of_this_version.await.map_err(Failure::Store)?
+    {
+        output.line(
+            "Not spread: a worker of an earlier version reported in the last 15 minutes, so \
+             everything goes to the first shard.",
         )?;
     }
     Ok(())

@@ -2,7 +2,7 @@
 
 use lapin::{
     Channel,
-    options::{ExchangeBindOptions, ExchangeUnbindOptions, QueueBindOptions},
+    options::{ExchangeBindOptions, QueueBindOptions},
     types::FieldTable,
 };
 
@@ -52,46 +52,21 @@ pub(super) async fn bind(
     within(channel, ROUND_TRIP_DEADLINE, step, bound).await
 }
 
-/// Binds the exchange (`to_shards`) or the queue called `inlet`.
-pub(super) async fn lead(
+/// Binds the exchange `to`.
+pub(super) async fn bind_exchange(
     channel: &Channel,
-    (exchange, key): (&str, &str),
-    inlet: &str,
-    to_shards: bool,
+    to: &str,
+    exchange: &str,
+    routing_key: &str,
 ) -> Result<(), BrokerError> {
-    if !to_shards {
-        return bind(channel, inlet, exchange.to_owned(), key).await;
-    }
-    let step = format!("binding exchange `{inlet}` to `{exchange}`");
+    let step = format!("binding exchange `{to}` to `{exchange}`");
     let options = ExchangeBindOptions::default();
     let bound = channel.exchange_bind(
-        inlet.into(),
+        to.into(),
         exchange.into(),
-        key.into(),
+        routing_key.into(),
         options,
         FieldTable::default(),
     );
     within(channel, ROUND_TRIP_DEADLINE, step, bound).await
-}
-
-/// Removes the binding of the exchange (`to_shards`) or of the queue called `inlet`, if there is one.
-pub(super) async fn lead_no_more(
-    channel: &Channel,
-    (exchange, key): (&str, &str),
-    inlet: &str,
-    to_shards: bool,
-) -> Result<(), BrokerError> {
-    if !to_shards {
-        return unbind(channel, inlet, exchange, key).await;
-    }
-    let step = format!("unbinding exchange `{inlet}` from `{exchange}`");
-    let options = ExchangeUnbindOptions::default();
-    let unbound = channel.exchange_unbind(
-        inlet.into(),
-        exchange.into(),
-        key.into(),
-        options,
-        FieldTable::default(),
-    );
-    within(channel, ROUND_TRIP_DEADLINE, step, unbound).await
 }

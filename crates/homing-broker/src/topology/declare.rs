@@ -103,7 +103,7 @@ impl Topology {
         if declared.was_incomplete && names.shards() > 1 {
             tokio::time::sleep(new_queue_wait).await;
         }
-        self.bind_inlets(&channel, declared.no_alternate.is_none()).await?;
+        self.bind_inlets(connection, &channel).await?;
         self.declare_after_first_version(connection, &channel).await
     }
 
@@ -272,6 +272,23 @@ pub(super) async fn check_exchange_exists(
     let declared =
         channel.exchange_declare(name.into(), kind.clone(), passive, FieldTable::default());
     within(channel, ROUND_TRIP_DEADLINE, format!("checking exchange `{name}`"), declared).await
+}
+
+/// Returns true if there is an exchange called `name`, whatever it is.
+///
+/// Uses a channel of its own: the broker closes one that checks for a missing exchange.
+pub(super) async fn exchange_exists(
+    connection: &Connection,
+    name: &str,
+) -> Result<bool, BrokerError> {
+    let channel = open(connection).await?;
+    let exchange =
+        ExchangeSpec { name: name.to_owned(), kind: ExchangeKind::Direct, alternate: None };
+    match check_exchange_exists(&channel, &exchange).await {
+        Ok(()) => close(&channel).await.map(|()| true),
+        Err(error) if error.has_code(&AMQPSoftError::NOTFOUND) => Ok(false),
+        Err(error) => Err(error),
+    }
 }
 
 async fn close(channel: &Channel) -> Result<(), BrokerError> {

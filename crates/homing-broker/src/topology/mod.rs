@@ -68,9 +68,11 @@ pub struct Topology {
     held_queues: u16,
     /// True if primary and retry queue were found as the first version declared them.
     has_former: Arc<AtomicBool>,
-    /// Shards that these settings do not need and that may exist.
+    /// Queues that these settings do not need and that may exist.
     left_over: Arc<Mutex<BTreeSet<String>>>,
-    /// True if no worker runs that would lead everything to the first shard again.
+    /// True if messages were found to pass exchanges before the queues of both lanes, or of one.
+    has_exchanges: Arc<AtomicBool>,
+    /// True if no worker runs that leads everything to the first shard again.
     may_spread: Arc<AtomicBool>,
 }
 
@@ -234,6 +236,7 @@ impl Topology {
             held_queues: 0,
             has_former: Arc::default(),
             left_over: Arc::default(),
+            has_exchanges: Arc::default(),
             may_spread: Arc::default(),
         }
     }

@@ -109,12 +109,14 @@ impl Names {
     }
 
     /// True if `name` is that of a shard of new events, in force or not.
-    pub(super) fn is_primary(&self, name: &str) -> bool {
+    #[must_use]
+    pub fn is_primary(&self, name: &str) -> bool {
         is_shard_of(&self.primary(), name)
     }
 
     /// True if `name` is that of a shard of due deliveries, in force or not.
-    pub(super) fn is_retry(&self, name: &str) -> bool {
+    #[must_use]
+    pub fn is_retry(&self, name: &str) -> bool {
         is_shard_of(&self.retry(), name)
     }
 
@@ -141,6 +143,14 @@ impl Names {
     pub(crate) fn is_variable(&self, name: &str) -> bool {
         let kinds = [self.of("wait."), self.of_second("wait."), self.of("held.")];
         kinds.iter().any(|kind| name.starts_with(kind)) || self.is_shard(name)
+    }
+
+    /// The wait of the wait queue called `name`, in force or not; `None`: it is none.
+    #[must_use]
+    pub fn wait_of(&self, name: &str) -> Option<Duration> {
+        let prefixes = [self.of("wait."), self.of_second("wait.")];
+        let millis = prefixes.iter().find_map(|prefix| name.strip_prefix(prefix))?;
+        millis.parse().ok().map(Duration::from_millis)
     }
 
     /// Queue that is the lock of a slot of a source.

@@ -16,18 +16,22 @@
 //!   setting or an old wait queue leads there is consumed as anything else.
 //! - **Exchange and first shard have one name**, so a publish names the same route with or without
 //!   shards, and no account needs further permissions.
-//! - **The way in changes without a second copy and without a loss**: two bindings for a moment
-//!   would be two copies, so the former one is removed first, and what comes in between has no
-//!   route. It falls into the unrouted queue, which workers empty at once. Where the events exchange
-//!   has no alternate exchange, the new binding comes first: two copies are better than none.
+//! - **The way in changes once, without a second copy and without a gap**: a queue that a message
+//!   reaches on two ways gets it once. So the exchange first leads to the first shard only, then the
+//!   way in leads to the exchange too, then no longer to the queue, and at last the exchange leads to
+//!   the other shards.
+//! - **From then on the way in stays**, with one shard again too: the exchange then leads to the
+//!   only queue. Where the number changes, only the bindings behind the exchange do, and processes
+//!   with different numbers can undo each other's without a loss or a second copy. A process with
+//!   one shard asks for the exchange where shards are known that it does not need.
 //! - **Wait queues of the second version** lead through the route exchange, to all shards.
 //! - **Shards that the settings do not need any more** are unbound, and every worker consumes them
 //!   until an operator deletes them. The store remembers that they were declared.
-//! - **Workers of the first version** bind the first shard again every 30 s, and know no other way
-//!   in. While one runs, nothing is spread ([`Topology::allow_spreading`]).
+//! - **Workers of the first version** lead everything to the first shard again every 30 s. While
+//!   one runs, the exchange leads to the first shard only ([`Topology::allow_spreading`]).
 //!
-//! Source: RabbitMQ, `rabbitmq_random_exchange`; `rabbit_binding:remove`, which takes a binding that
-//! does not exist for removed.
+//! Source: RabbitMQ, `rabbitmq_random_exchange`; `rabbit_exchange:route`, which names each queue
+//! once; `rabbit_binding:remove`, which takes a binding that does not exist for removed.
 
 use std::{fmt, str::FromStr, sync::atomic::Ordering};
 
@@ -36,8 +40,8 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     Names, Topology,
-    bindings::{bind, lead, lead_no_more, unbind},
-    declare::SPREADING,
+    bindings::{bind, bind_exchange, unbind},
+    declare::{SPREADING, exchange_exists},
 };
 use crate::{
     channels::open,
@@ -112,19 +116,29 @@ impl fmt::Display for ShardPart {
 }
 
 impl Topology {
-    /// Learns from `known`, the names of queues that were ever declared, which shards may exist
-    /// besides those in force.
+    /// Learns from `known`, the names of queues that were ever declared, which queues may exist
+    /// besides those that the settings need.
     pub fn learn(&self, known: &[String]) {
-        let names = self.names();
-        let is_shard = |name: &&String| names.is_shard(name);
-        let in_force: Vec<_> =
-            [names.primary_queues(), names.retry_queues()].into_iter().flatten().collect();
-        let others = known.iter().filter(is_shard).filter(|name| !in_force.contains(name));
+        let needed = self.variable_queues();
+        // The store may be shared with installations of other prefixes.
+        let is_left = |name: &&String| self.names().is_variable(name) && !needed.contains(name);
+        let others = known.iter().filter(is_left).filter(|name| !self.is_inlet(name));
         self.left_over.lock().extend(others.cloned());
     }
 
-    /// Sets whether messages are spread over the shards: not while a worker runs that would bind
-    /// the first shard directly. Returns true if that changes.
+    /// Queues that these settings do not need and that may exist.
+    #[must_use]
+    pub fn left_over(&self) -> Vec<String> {
+        self.left_over.lock().iter().cloned().collect()
+    }
+
+    /// Forgets a left-over queue that does not exist.
+    pub fn forget(&self, queue: &str) {
+        self.left_over.lock().remove(queue);
+    }
+
+    /// Sets whether messages are spread over the shards: not while a worker runs that binds the
+    /// first shard directly. Returns true if that changes.
     #[must_use]
     pub fn allow_spreading(&self, may_spread: bool) -> bool {
         self.may_spread.swap(may_spread, Ordering::Relaxed) != may_spread
@@ -160,37 +174,60 @@ impl Topology {
         name == self.names().primary() || name == self.names().retry()
     }
 
-    /// Leads what is published for a lane to its queues: to the only one, or to all shards. Without
-    /// `has_net`, what finds no route is lost.
+    /// Leads what is published for a lane to its queues: to the only one, or through the exchange
+    /// to all shards.
     pub(super) async fn bind_inlets(
         &self,
+        connection: &Connection,
         channel: &Channel,
-        has_net: bool,
     ) -> Result<(), BrokerError> {
-        let names = self.names();
-        let spreads = names.shards() > 1;
-        if spreads && !self.may_spread.load(Ordering::Relaxed) {
-            return Ok(());
-        }
+        let mut has_exchange = false;
         for lane in [Lane::Primary, Lane::Retry] {
-            let inlet = inlet(names, lane);
-            if spreads {
-                for queue in self.lane_queues(lane, ShardPart::ALL) {
-                    bind(channel, &queue, inlet.clone(), "").await?;
-                }
-                for queue in self.left_over_shards(lane) {
-                    unbind(channel, &queue, &inlet, "").await?;
-                }
+            if self.has_exchange(connection, lane).await? {
+                has_exchange = true;
+                self.bind_exchange(channel, lane).await?;
+                continue;
             }
+            let names = self.names();
             for (exchange, key) in ways_in(names, lane) {
-                if !has_net {
-                    lead(channel, (&exchange, &key), &inlet, spreads).await?;
-                }
-                lead_no_more(channel, (&exchange, &key), &inlet, !spreads).await?;
-                if has_net {
-                    lead(channel, (&exchange, &key), &inlet, spreads).await?;
-                }
+                bind(channel, &inlet(names, lane), exchange, &key).await?;
             }
+        }
+        self.has_exchanges.store(has_exchange, Ordering::Relaxed);
+        Ok(())
+    }
+
+    /// Returns true if messages for `lane` pass an exchange: with one shard, where one is left from
+    /// several. Asks the broker only if there may be one: it logs each that is missing.
+    async fn has_exchange(&self, connection: &Connection, lane: Lane) -> Result<bool, BrokerError> {
+        if self.names().shards() > 1 {
+            return Ok(true);
+        }
+        let may_have =
+            self.has_exchanges.load(Ordering::Relaxed) || !self.left_over_shards(lane).is_empty();
+        Ok(may_have && exchange_exists(connection, &inlet(self.names(), lane)).await?)
+    }
+
+    /// Leads everything for `lane` to its exchange, and from there to the shards in force; only to
+    /// the first while nothing may be spread.
+    async fn bind_exchange(&self, channel: &Channel, lane: Lane) -> Result<(), BrokerError> {
+        let inlet = inlet(self.names(), lane);
+        // The first shard has the exchange's name.
+        bind(channel, &inlet, inlet.clone(), "").await?;
+        for (exchange, key) in ways_in(self.names(), lane) {
+            bind_exchange(channel, &inlet, &exchange, &key).await?;
+            unbind(channel, &inlet, &exchange, &key).await?;
+        }
+        let may_spread = self.may_spread.load(Ordering::Relaxed);
+        for queue in self.lane_queues(lane, ShardPart::ALL).into_iter().skip(1) {
+            if may_spread {
+                bind(channel, &queue, inlet.clone(), "").await?;
+            } else {
+                unbind(channel, &queue, &inlet, "").await?;
+            }
+        }
+        for queue in self.left_over_shards(lane) {
+            unbind(channel, &queue, &inlet, "").await?;
         }
         Ok(())
     }

@@ -153,6 +153,9 @@ fn shards_beyond_those_in_force_are_learned_from_the_store() {
     assert_eq!(topology.left_over_shards(Lane::Primary), ["p.v1.primary.2"]);
     assert_eq!(topology.left_over_shards(Lane::Retry), ["p.v1.retry.3"]);
     assert_eq!(topology.left_over_shards(Lane::Held(4)), [""; 0]);
+    assert_eq!(topology.left_over(), ["p.v1.held.4", "p.v1.primary.2", "p.v1.retry.3"]);
+    topology.forget("p.v1.primary.2");
+    assert_eq!(topology.left_over_shards(Lane::Primary), [""; 0]);
 }
 
 #[test]

@@ -29,9 +29,46 @@ const GOOD_SESSION: Duration = Duration::from_secs(10);
 /// A session that has brought no message counts as working after this long.
 const QUIET_SESSION: Duration = Duration::from_secs(2);
 /// After so many consecutive sessions that were cut before a message came, the broker sends one
-/// message at a time until a session lasts: each cut counts against all messages that were being
-/// sent, and one of them may be the cause.
+/// message at a time, from one queue after the other, until a session of each lasts: each cut counts
+/// against all messages that were being sent, and one of them may be the cause.
 const MAX_BARREN: u32 = 2;
+
+/// The sessions that were cut before a message came, and what follows from them.
+#[derive(Default)]
+struct Care {
+    /// Consecutive ones.
+    barren: u32,
+    /// Queues of which a session has lasted since.
+    sound: usize,
+}
+
+impl Care {
+    fn is_needed(&self) -> bool {
+        self.barren >= MAX_BARREN
+    }
+
+    /// A session that lasts so long counts as good.
+    fn good_session(&self, queues: usize) -> Duration {
+        if !self.is_needed() {
+            return GOOD_SESSION;
+        }
+        // The other queues wait meanwhile.
+        let queues = u32::try_from(queues).unwrap_or(u32::MAX).max(1);
+        (GOOD_SESSION / queues).max(QUIET_SESSION)
+    }
+
+    /// Records that a session ended; `has_worked`: it lasted, or a message came.
+    fn ended(&mut self, is_cut: bool, has_worked: bool, queues: usize) {
+        if is_cut {
+            self.barren = self.barren.saturating_add(1);
+        } else if has_worked {
+            self.sound = self.sound.saturating_add(1);
+            if !self.is_needed() || self.sound >= queues {
+                *self = Self::default();
+            }
+        }
+    }
+}
 
 /// Runs the lane until `stop`: one session after another, with pauses between them.
 pub(super) async fn run(context: Arc<Context>, lane: Lane, stop: CancellationToken) {
@@ -44,24 +81,26 @@ pub(super) async fn run(context: Arc<Context>, lane: Lane, stop: CancellationTok
     };
     let mut backoff = Backoff::new(FIRST_PAUSE, MAX_PAUSE);
     let mut logged = None;
-    let (mut refusals, mut barren) = (0, 0_u32);
+    let (mut refusals, mut care) = (0, Care::default());
     context.broker.conditions().of(lane).failed("it has not begun to consume yet");
     while !stop.is_cancelled() {
         let started = Instant::now();
         let over = stop.child_token();
         let taken = work.taken();
-        let is_careful = barren >= MAX_BARREN;
+        let (is_careful, mut count) = (care.is_needed(), 1);
         let max_messages = if is_careful { 1 } else { bounds.max_messages };
         let bounds = Bounds { max_messages, ..bounds };
         let ended = match stop.run_until_cancelled(Queues::of(&context, lane)).await {
             None => break,
             Some(Err(error)) => Err(error),
             Some(Ok(queues)) => {
+                count = queues.len();
+                let queues = if is_careful { queues.one(care.sound) } else { queues };
                 let session = session(&context, &queues, bounds, &work, &over);
                 let end = async {
                     tokio::select! {
                         () = queues.until_outdated(&context, &work) => {}
-                        () = tokio::time::sleep(GOOD_SESSION), if is_careful => {}
+                        () = tokio::time::sleep(care.good_session(count)), if is_careful => {}
                     }
                 };
                 until_over(session, end, &over).await
@@ -70,12 +109,10 @@ pub(super) async fn run(context: Arc<Context>, lane: Lane, stop: CancellationTok
         // Neither `stop` nor what ends a session cleanly is the broker's doing.
         let is_cut =
             !over.is_cancelled() && ended.as_ref().map_or_else(BrokerError::is_cut, |()| true);
-        let is_good = started.elapsed() >= GOOD_SESSION;
-        if is_cut && !is_good && (is_careful || work.taken() == taken) {
-            barren = barren.saturating_add(1);
-        } else if is_good || work.taken() > taken {
-            barren = 0;
-        }
+        let is_good = started.elapsed() >= care.good_session(count);
+        let has_taken = work.taken() > taken;
+        let is_barren = is_cut && !is_good && (is_careful || !has_taken);
+        care.ended(is_barren, is_good || has_taken, count);
         let why = ended.as_ref().err().map_or("the broker sends no more", BrokerError::summary);
         context.broker.conditions().of(lane).failed(why);
         let is_refused = !is_cut && ended.as_ref().is_err_and(|error| error.reply().is_some());
@@ -261,4 +298,26 @@ impl Session<'_> {
 pub(super) async fn grace_over(stop: &CancellationToken, grace: Duration) {
     stop.cancelled().await;
     tokio::time::sleep(grace).await;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn after_cuts_each_queue_is_consumed_alone_until_one_session_of_each_has_lasted() {
+        let mut care = Care::default();
+        care.ended(true, false, 3);
+        care.ended(false, true, 3);
+        assert!(!care.is_needed(), "not consecutive");
+        care.ended(true, false, 3);
+        care.ended(true, false, 3);
+        for sound in 0..3 {
+            assert_eq!((care.is_needed(), care.sound), (true, sound));
+            care.ended(true, false, 3);
+            assert_eq!(care.sound, sound, "the same queue again");
+            care.ended(false, true, 3);
+        }
+        assert_eq!((care.is_needed(), care.sound), (false, 0));
+    }
 }

@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::debug;
 
 use super::Context;
-use super::layout::{is_of_this_version, learn};
+use super::layout::{allow_spreading, is_of_this_version, learn};
 use homing_broker::{
     control::{Announcement, ListenBackoff},
     empty::EmptiedQueue,
@@ -102,7 +102,7 @@ async fn refresh_groups(context: &Context) {
     match is_of_this_version(context.store.as_ref()).await {
         Ok(all) => {
             context.may_group.store(all, Ordering::Relaxed);
-            if context.broker.topology().allow_spreading(all) {
+            if allow_spreading(&context.broker, all) {
                 restore_topology(context).await;
             }
         }
