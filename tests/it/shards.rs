@@ -178,7 +178,7 @@ async fn workers_with_other_numbers_of_shards_deliver_everything_once() {
     let start =
         |shards: u16| installation.start_with(WORKER, |settings| settings.broker.shards = shards);
     let more = async || {
-        let count = receiver.count() + 1_000;
+        let count = receiver.count() + 500;
         receiver.wait_for(count).await;
     };
     let mut running = start(1);
