@@ -1,9 +1,9 @@
 //! The bare loop, as a process of its own: the same libraries with nothing around them.
 //!
 //! It consumes with lapin, posts with reqwest or hyper, and acks with `multiple` up to the lowest
-//! message that is not done, every five milliseconds. No headers, signature, log, circuit, limit per URL,
-//! deadline or reconnecting; a message is never parsed. With `--republish` it publishes what
-//! was not accepted to a queue, and waits for the confirm, before it counts it as done.
+//! message that is not done, every five milliseconds. No headers, signature, log, circuit, limit
+//! per URL, deadline or reconnecting; a message is never parsed. With `--republish` it publishes
+//! what was not accepted to a queue, and waits for the confirm, before it counts it as done.
 
 mod client;
 

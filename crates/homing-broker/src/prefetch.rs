@@ -1,8 +1,8 @@
 //! Prefetch by size: the broker sends fewer messages ahead where they are large.
 //!
 //! RabbitMQ bounds what it sends ahead by number only. So the number follows the sizes: it starts
-//! as if every message were as large as an event may be, grows when enough of them turned out smaller,
-//! and shrinks with the first large one.
+//! as if every message were as large as an event may be, grows when enough of them turned out
+//! smaller, and shrinks with the first large one.
 
 use std::time::Duration;
 

@@ -49,8 +49,8 @@ impl<'a> Origin<'a> {
     /// Finds the sender of the message that the broker delivered with `exchange` and `routing_key`.
     ///
     /// Dead-lettered messages come through the default exchange or the route exchange, and `x-death`
-    /// names their original exchange. A message that was published directly to a queue counts as a publisher's without a
-    /// routing key, because that would be the name of the queue.
+    /// names their original exchange. A message that was published directly to a queue counts as a
+    /// publisher's without a routing key, because that would be the name of the queue.
     pub(crate) fn of(
         names: &Names,
         rules: EventsSettings,

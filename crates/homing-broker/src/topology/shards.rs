@@ -10,8 +10,8 @@
 //!   it. Nothing depends on where a message goes: homing promises no order. The consistent-hash
 //!   exchange spreads by the routing key, of which there may be few, or by a property that other
 //!   publishers leave out: of 20,000 messages without an id, one of eight queues got all. At
-//!   random, the fullest got 1.04 times its share, whatever the messages were. And a publish that a shard
-//!   refuses goes to another one when it is repeated.
+//!   random, the fullest got 1.04 times its share, whatever the messages were. And a publish that
+//!   a shard refuses goes to another one when it is repeated.
 //! - **The first shard has the name that the only queue has.** What an earlier version, another
 //!   setting or an old wait queue leads there is consumed as anything else.
 //! - **Exchange and first shard have one name**, so a publish names the same route with or without

@@ -227,8 +227,8 @@ struct Session<'a> {
 
 impl Session<'_> {
     /// Starts the work of every message, until the broker sends no more (`None`), or `stop` or the
-    /// end of one of several queues (its instant). Starts all the work of a message, even after `stop`: giving a part back would repeat
-    /// what the rest has delivered.
+    /// end of one of several queues (its instant). Starts all the work of a message, even after
+    /// `stop`: giving a part back would repeat what the rest has delivered.
     async fn take_all(
         &mut self,
         context: &Arc<Context>,

@@ -127,6 +127,11 @@ async fn refresh_subscriptions(context: &Context) {
     }
 }
 
+/// Measures until `stop` how late this process gets its turns.
+pub(super) async fn lag(context: Arc<Context>, stop: CancellationToken) {
+    let _stopped = stop.run_until_cancelled(context.limits.measure_lag()).await;
+}
+
 /// Merges counts until `stop`, forgets unneeded circuits, and verifies the subscriptions in memory.
 pub(super) async fn circuits(context: Arc<Context>, stop: CancellationToken) {
     let housekeeping = async {

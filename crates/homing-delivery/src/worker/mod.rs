@@ -213,10 +213,7 @@ impl Pool {
             }
             tasks.spawn(held::run(Arc::clone(&context), stop.clone()));
             tasks.spawn(maintenance::topology(Arc::clone(&context), stop.clone()));
-            let (limits, stop_measuring) = (Arc::clone(&context.limits), stop.clone());
-            tasks.spawn(async move {
-                let _stopped = stop_measuring.run_until_cancelled(limits.measure_lag()).await;
-            });
+            tasks.spawn(maintenance::lag(Arc::clone(&context), stop.clone()));
             tasks.spawn(maintenance::net(Arc::clone(&context), stop.clone()));
             tasks.spawn(maintenance::circuits(Arc::clone(&context), stop.clone()));
         }

@@ -156,7 +156,7 @@ impl Limits {
     /// Measures how late this process gets its turns: on a machine that is busy, quick endpoints are
     /// not slow.
     pub(super) async fn measure_lag(&self) -> Infallible {
-        self.shares.measure_lag().await
+        self.shares.lag.measure().await
     }
 
     /// Sets the number of workers that share the rate limits.

@@ -22,13 +22,13 @@ const MAX_ADDED: Duration = Duration::from_secs(2);
 
 /// The lag, as an average over the last looks.
 #[derive(Default)]
-pub(super) struct Lag {
+pub(in crate::worker) struct Lag {
     micros: AtomicU64,
 }
 
 impl Lag {
     /// Looks again and again.
-    pub(super) async fn measure(&self) -> Infallible {
+    pub(in crate::worker) async fn measure(&self) -> Infallible {
         loop {
             let due = Instant::now() + TICK;
             sleep_until(due).await;

@@ -1,6 +1,6 @@
 //! Shares: places that URLs hold together.
 
-use std::{convert::Infallible, time::Duration};
+use std::time::Duration;
 
 use parking_lot::Mutex;
 use tokio::sync::Notify;
@@ -123,7 +123,8 @@ pub(in crate::worker) struct Shares {
     pub(super) retry: Share,
     pub(super) held: Share,
     permit_wait: Duration,
-    pub(super) lag: Lag,
+    /// The window is longer by it.
+    pub(in crate::worker) lag: Lag,
     /// A URL that holds more places of lanes than this for longer than the window is slow, unless it
     /// is quick.
     pub(super) max_own: usize,
@@ -152,11 +153,6 @@ impl Shares {
     /// The longest wait for a permit; an endpoint whose requests take as long is slow.
     pub(in crate::worker) fn window(&self) -> Duration {
         self.permit_wait.saturating_add(self.lag.added())
-    }
-
-    /// Measures how late this process gets its turns, by which the window is longer.
-    pub(in crate::worker) async fn measure_lag(&self) -> Infallible {
-        self.lag.measure().await
     }
 
     /// Places of lanes that a URL may hold without becoming slow by them soon.
