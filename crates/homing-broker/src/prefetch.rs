@@ -2,16 +2,18 @@
 //!
 //! RabbitMQ bounds what it sends ahead by number only. So the number follows the sizes: it starts
 //! as if every message were as large as an event may be, grows when enough of them turned out
-//! smaller, and shrinks with the first large one.
+//! smaller, and shrinks with the first large one. Where that start is a few messages, as in a held
+//! queue, it grows with each round of them, so that an endpoint is not idle meanwhile.
 
 use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// The shortest time from a change to the next increase: each costs three round trips, and sizes
+/// The shortest time from a decrease to the next increase: each costs three round trips, and sizes
 /// vary.
 const RAISE_INTERVAL: Duration = Duration::from_secs(1);
-/// With every message, the expected size shrinks by this part.
+/// With every message, the expected size shrinks by this part; by half at most where fewer are sent
+/// ahead than this.
 const DECAY: usize = 16;
 /// After so many messages, a larger one before them hardly counts: 1.6 % of its size. Before that,
 /// an increase would be one of many.
@@ -55,23 +57,28 @@ impl Prefetch {
 
     /// Records the size of a body.
     pub(super) fn observe(&mut self, bytes: usize) {
-        self.expected = bytes.max(self.expected.saturating_sub(self.expected / DECAY));
+        let decay = DECAY.min(self.in_force.into()).max(2);
+        self.expected = bytes.max(self.expected.saturating_sub(self.expected / decay));
         self.seen = self.seen.saturating_add(1);
     }
 
     /// Returns the prefetch that has to replace the present one, and that then counts as in force.
-    /// Small changes are not worth it.
+    /// Small changes are not worth it, but for the last one.
     pub(super) fn change(&mut self, now: Instant) -> Option<u16> {
         let fitting = self.fitting();
         let lower = fitting <= self.in_force / 2;
         // All that was sent ahead may be in flight to slow endpoints: then no more is seen.
         let is_settled = self.seen >= SETTLED.min(self.in_force.into());
         let may_rise = is_settled && now >= self.raised_from;
-        let higher = may_rise && self.in_force <= fitting / 2;
+        let is_last = fitting == self.bounds.max_messages && fitting > self.in_force;
+        let higher = may_rise && (self.in_force <= fitting / 2 || is_last);
         if !lower && !higher {
             return None;
         }
-        (self.in_force, self.seen, self.raised_from) = (fitting, 0, now + RAISE_INTERVAL);
+        if lower {
+            self.raised_from = now + RAISE_INTERVAL;
+        }
+        (self.in_force, self.seen) = (fitting, 0);
         Some(fitting)
     }
 
@@ -114,6 +121,19 @@ mod tests {
         assert_eq!(prefetch.in_force(), 32);
         observe(&mut prefetch, 32, 1_000);
         assert_eq!(prefetch.change(start), Some(252));
+    }
+
+    #[test]
+    fn a_few_at_first_become_more_with_every_round_of_them() {
+        let start = Instant::now();
+        let mut prefetch =
+            Prefetch::new(Bounds { max_messages: 128, max_bytes: 2 * MIB, ..BOUNDS }, start);
+        let mut steps = vec![prefetch.in_force()];
+        while let Some(&last @ ..128) = steps.last() {
+            observe(&mut prefetch, last.into(), 1_000);
+            steps.push(prefetch.change(start).expect("it rises"));
+        }
+        assert_eq!(steps, [2, 8, 23, 102, 128]);
     }
 
     #[test]
