@@ -122,6 +122,7 @@ pub fn pool(
         rules,
         worker: settings.worker.clone(),
         attempts: settings.attempts.clone(),
+        audit: settings.audit.clone(),
         max_concurrency: settings.endpoint.max_concurrency,
         permit_wait: settings.endpoint.permit_wait,
         min_hold: settings.held.min_hold,

@@ -7,7 +7,7 @@ use homing_broker::{Broker, settings::BrokerSettings, topology::Topology};
 use homing_delivery::{
     circuits::CircuitBreakers, endpoint::EndpointSetupError, parking::Parking, settings::Schedules,
 };
-use homing_domain::settings::SettingsError;
+use homing_domain::{audit::Actor, settings::SettingsError};
 use homing_livestream::SourceAdmin;
 use homing_store::{Store, StoreError};
 
@@ -114,6 +114,19 @@ impl Services {
             store,
             broker,
         })
+    }
+
+    /// The same for the changes of `actor`: all that is changed through it is on record as made by
+    /// `actor`.
+    #[must_use]
+    pub fn by(&self, actor: &Actor) -> Self {
+        Self {
+            store: self.store.by(actor),
+            registry: self.registry.by(actor),
+            circuits: self.circuits.by(actor),
+            source_admin: self.source_admin.by(actor),
+            ..self.clone()
+        }
     }
 
     /// Closes what was opened.

@@ -79,6 +79,7 @@ fn pool(parts: &Services) -> Pool {
         rules: settings.circuit.rules().expect("the rules make sense"),
         worker: settings.worker.clone(),
         attempts: settings.attempts.clone(),
+        audit: settings.audit.clone(),
         max_concurrency: settings.endpoint.max_concurrency,
         permit_wait: settings.endpoint.permit_wait,
         min_hold: settings.held.min_hold,

@@ -14,7 +14,6 @@ use homing_domain::{
     clock,
     id::{DeliveryId, SubscriptionId},
     record::{Classes, RecordId},
-    time::UnixMillis,
     url::EndpointUrl,
 };
 use homing_store::{RecordFilter, RecordPage};
@@ -77,17 +76,11 @@ impl Arguments {
             url: self.url.as_ref().map(|url| url.as_str().to_owned()),
             classes: self.outcome.clone(),
             status: self.status,
-            since: instant("--since", self.since.as_deref(), now)?,
-            until: instant("--until", self.until.as_deref(), now)?,
+            since: words::instant_of_flag("--since", self.since.as_deref(), now)?,
+            until: words::instant_of_flag("--until", self.until.as_deref(), now)?,
         };
         Ok(RecordPage { filter, after: self.after, limit: self.limit })
     }
-}
-
-fn instant(flag: &str, text: Option<&str>, now: UnixMillis) -> Result<Option<UnixMillis>, Failure> {
-    text.map(|text| words::instant(text, now))
-        .transpose()
-        .map_err(|error| Failure::Usage(format!("{flag}: {error}")))
 }
 
 pub(super) async fn run(

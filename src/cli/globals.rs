@@ -9,7 +9,7 @@ use std::{
 use clap::ArgAction;
 use tracing::{debug, warn};
 
-use super::{failure::Failure, output::Output};
+use super::{actor, failure::Failure, output::Output};
 use crate::{
     config::{IgnoredVariable, LogSettings, LooseFile, Renamed, Settings},
     history::History,
@@ -220,7 +220,8 @@ async fn closing<T>(
     services: Services,
     work: impl AsyncFnOnce(&Services) -> Result<T, Failure>,
 ) -> Result<T, Failure> {
-    let ended = work(&services).await;
+    // What a command changes is on record as made by its user.
+    let ended = work(&services.by(&actor::of_command())).await;
     services.close().await;
     ended
 }

@@ -11,7 +11,9 @@ use std::{ffi::OsString, io, process::ExitCode};
 
 use clap::{CommandFactory, Parser, Subcommand, error::ErrorKind};
 
+mod actor;
 mod attempts;
+mod audit;
 mod bench;
 mod completions;
 mod config;
@@ -82,6 +84,8 @@ enum Command {
     Parked(parked::Command),
     /// List delivery attempts, newest first
     Attempts(attempts::Arguments),
+    /// List changes and who made them, newest first
+    Audit(audit::Arguments),
     /// Show the timeline of an event: attempts, reasons, what is next
     Explain(explain::Arguments),
     /// Show sources, pause, resume and reset them
@@ -148,6 +152,7 @@ async fn dispatch(cli: Cli, output: &mut Output<'_>) -> Result<Exit, Failure> {
         Command::Endpoints(command) => Box::pin(endpoints::run(&globals, command, output)).await,
         Command::Parked(command) => parked::run(&globals, command, output).await,
         Command::Attempts(arguments) => attempts::run(&globals, &arguments, output).await,
+        Command::Audit(arguments) => audit::run(&globals, &arguments, output).await,
         Command::Explain(arguments) => explain::run(&globals, &arguments, output).await,
         Command::Source(command) => source::run(&globals, command, output).await,
         Command::Schedule(arguments) => schedule::run(&globals, &arguments, output),

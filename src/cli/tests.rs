@@ -37,6 +37,7 @@ fn help_is_an_answer() {
       endpoints      Show endpoints and their circuits, disable and enable them [alias: eps]
       parked         List parked messages, replay, drop or export them
       attempts       List delivery attempts, newest first
+      audit          List changes and who made them, newest first
       explain        Show the timeline of an event: attempts, reasons, what is next
       source         Show sources, pause, resume and reset them
       schedule       Print when a failed delivery is tried again

@@ -2,6 +2,7 @@
 
 use jiff::{Span, SpanRelativeTo, Timestamp};
 
+use super::failure::Failure;
 use homing_domain::time::UnixMillis;
 
 pub(super) use homing_domain::report::{duration, quoted, with_operand};
@@ -21,6 +22,17 @@ pub(super) fn instant(text: &str, now: UnixMillis) -> Result<UnixMillis, String>
         })?;
     let ago_ms = i64::try_from(ago.as_millis()).unwrap_or(i64::MAX);
     Ok(UnixMillis::new(now.get().saturating_sub(ago_ms)))
+}
+
+/// The instant of a flag that may be given.
+pub(super) fn instant_of_flag(
+    flag: &str,
+    text: Option<&str>,
+    now: UnixMillis,
+) -> Result<Option<UnixMillis>, Failure> {
+    text.map(|text| instant(text, now))
+        .transpose()
+        .map_err(|error| Failure::Usage(format!("{flag}: {error}")))
 }
 
 /// Fractions of a second are of no use in a list.

@@ -20,8 +20,8 @@ mod template;
 
 use homing_broker::settings::{BrokerSettings, EventsSettings};
 use homing_delivery::settings::{
-    AttemptsSettings, CircuitSettings, EndpointSettings, HeldSettings, ScheduleSettings,
-    TracesSettings, WorkerSettings,
+    AttemptsSettings, AuditSettings, CircuitSettings, EndpointSettings, HeldSettings,
+    ScheduleSettings, TracesSettings, WorkerSettings,
 };
 use homing_domain::settings::SettingsError;
 use homing_livestream::settings::SourceSettings;
@@ -78,6 +78,8 @@ pub struct Settings {
     pub store: StoreSettings,
     /// `[attempts]`
     pub attempts: AttemptsSettings,
+    /// `[audit]`
+    pub audit: AuditSettings,
     /// `[api]`
     pub api: ApiSettings,
     /// `[traces]`
@@ -149,6 +151,7 @@ impl Settings {
             self.source.check(),
             self.store.check(),
             self.attempts.check(),
+            self.audit.check(),
             self.traces.check(),
             self.api.check(),
         ];

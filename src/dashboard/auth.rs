@@ -28,12 +28,13 @@ use super::{
 };
 use crate::web::{
     App, AppState,
+    acting::identify,
     auth::{Bearer, peer, token},
     local::{comes_from_another_page, foreign},
     sessions::LASTS,
     uploads::UploadError,
 };
-use homing_domain::api_token::Scope;
+use homing_domain::{api_token::Scope, audit::Via};
 
 const COOKIE_NAME: &str = "homing_session";
 /// Size of the largest form with a token.
@@ -72,7 +73,7 @@ pub(super) async fn guard(
     // A session is no guess.
     let from = in_header.as_ref().and_then(|_| peer(&request));
     let shown = in_header.or_else(|| session.as_ref().map(|(_, token)| token.clone()));
-    let (scope, logged_in) = match app.tokens.bearer(shown.as_deref(), from).await {
+    let (scope, logged_in, holder) = match app.tokens.bearer(shown.as_deref(), from).await {
         Bearer::Anyone => {
             if let Some(what) = foreign(&request) {
                 let why = format!(
@@ -80,9 +81,9 @@ pub(super) async fn guard(
                 );
                 return Err(ErrorPage::forbidden(why).into_response());
             }
-            (Scope::Write, false)
+            (Scope::Write, false, None)
         }
-        Bearer::Known(holder) => (holder.scope, session.is_some()),
+        Bearer::Known(holder) => (holder.scope, session.is_some(), Some(holder)),
         Bearer::Slowed(_) => return Err(slowed().into_response()),
         Bearer::Unknown => {
             if let Some((id, _)) = session.filter(|_| from.is_none()) {
@@ -100,6 +101,7 @@ pub(super) async fn guard(
             return Err(ErrorPage::forbidden(why).into_response());
         }
     }
+    identify(&mut request, Via::Dashboard, holder.as_ref());
     request.extensions_mut().insert(visitor);
     request.extensions_mut().insert(Shown(shown));
     Ok(next.run(request).await)

@@ -8,6 +8,7 @@ use axum::{
 };
 
 use super::{
+    audit::Changes,
     chart::Latency,
     fields::{Fields, Wrong},
     layout::{ErrorPage, Layout, NavItem, Visitor, page},
@@ -17,10 +18,11 @@ use super::{
 use crate::{
     history::RecordView,
     registry,
-    web::{AppState, jobs::BulkAction},
+    web::{AppState, acting::Acting, jobs::BulkAction},
 };
 use homing_delivery::circuits::View;
 use homing_domain::{
+    audit::ObjectKind,
     circuit::StateName,
     record::{AttemptEvent, Class, Record},
     url::EndpointUrl,
@@ -84,6 +86,7 @@ struct OnePage {
     has_more: bool,
     subscriptions: Vec<registry::View>,
     more_subscriptions: bool,
+    last: Changes,
 }
 
 /// One endpoint; one that was never attempted is closed.
@@ -108,6 +111,7 @@ pub(super) async fn show(
         has_more: records.len() > LISTED,
         subscriptions: listing.subscriptions.iter().map(registry::View::from).collect(),
         more_subscriptions: listing.next.is_some(),
+        last: Changes::of(&app, ObjectKind::Endpoint, url.as_str()).await?,
     }))
 }
 
@@ -123,10 +127,11 @@ fn took(record: &Record) -> Option<(std::time::Duration, bool)> {
 /// Enables an endpoint, and on request replays the deliveries that its circuit had parked.
 pub(super) async fn enable(
     State(app): State<AppState>,
+    Acting(services): Acting,
     fields: Fields,
 ) -> Result<Response, ErrorPage> {
     let url = endpoint(&fields)?;
-    app.services.circuits.set(&url, Intervention::Enable).await?;
+    services.circuits.set(&url, Intervention::Enable).await?;
     if fields.is_set("replay") {
         let id = app.jobs.begin(BulkAction::ReplayParkedByCircuit(url))?;
         return Ok(Redirect::to(&format!("/parked/jobs/{id}")).into_response());
@@ -136,21 +141,18 @@ pub(super) async fn enable(
 
 /// Disables an endpoint.
 pub(super) async fn disable(
-    State(app): State<AppState>,
+    Acting(services): Acting,
     fields: Fields,
 ) -> Result<Response, ErrorPage> {
     let url = endpoint(&fields)?;
-    app.services.circuits.set(&url, Intervention::Disable).await?;
+    services.circuits.set(&url, Intervention::Disable).await?;
     Ok(back(&url))
 }
 
 /// Makes a probe due.
-pub(super) async fn probe(
-    State(app): State<AppState>,
-    fields: Fields,
-) -> Result<Response, ErrorPage> {
+pub(super) async fn probe(Acting(services): Acting, fields: Fields) -> Result<Response, ErrorPage> {
     let url = endpoint(&fields)?;
-    app.services.circuits.set(&url, Intervention::Probe).await?;
+    services.circuits.set(&url, Intervention::Probe).await?;
     Ok(back(&url))
 }
 

@@ -27,18 +27,20 @@ pub(super) enum NavItem {
     Parked,
     Subscriptions,
     Sources,
+    Audit,
     Nowhere,
 }
 
 impl NavItem {
     /// The links of the navigation: target and text.
-    const ALL: [(Self, &'static str, &'static str); 6] = [
+    const ALL: [(Self, &'static str, &'static str); 7] = [
         (Self::Overview, "/", "Overview"),
         (Self::Endpoints, "/endpoints", "Endpoints"),
         (Self::Deliveries, "/deliveries", "Deliveries"),
         (Self::Parked, "/parked", "Parked"),
         (Self::Subscriptions, "/subscriptions", "Subscriptions"),
         (Self::Sources, "/sources", "Sources"),
+        (Self::Audit, "/audit", "Audit"),
     ];
 }
 
@@ -58,7 +60,7 @@ pub(super) struct Layout {
     pub(super) visitor: Visitor,
     pub(super) assets: &'static Paths,
     /// The navigation.
-    pub(super) places: [(NavItem, &'static str, &'static str); 6],
+    pub(super) places: [(NavItem, &'static str, &'static str); 7],
     pub(super) version: &'static str,
     /// No visitor is known, so there is no navigation.
     pub(super) is_closed: bool,

@@ -7,13 +7,14 @@
 //!
 //! The path of a request through the files: [`auth`] authenticates, [`fields`] reads parameters and
 //! forms, and a file per noun renders the page: [`overview`], [`endpoints`], [`deliveries`],
-//! [`parked`], [`subscriptions`] with their [`draft`], [`sources`]. [`layout`] is around all of them,
+//! [`parked`], [`subscriptions`] with their [`draft`], [`sources`], [`audit`]. [`layout`] is around all of them,
 //! [`links`] lead from one to another, [`live`] keeps parts of them current,
 //! [`words`] and [`chart`] render values, [`assets`] serves style, script and icon.
 //!
 //! Programs use the API; what both share is in [`web`](crate::web).
 
 mod assets;
+mod audit;
 mod body;
 mod chart;
 mod deliveries;
@@ -66,6 +67,7 @@ pub fn router(app: AppState) -> Router {
         .route("/subscriptions/{id}/test", post(subscriptions::test))
         .route("/subscriptions/{id}/rotate", post(subscriptions::rotate))
         .route("/subscriptions/{id}/delete", post(subscriptions::delete))
+        .route("/audit", get(audit::list))
         .route("/sources", get(sources::list))
         .route("/sources/{name}/pause", post(sources::pause))
         .route("/sources/{name}/resume", post(sources::resume))

@@ -12,7 +12,7 @@ use super::{
     layout::{ErrorPage, Layout, NavItem, Visitor, page},
     words,
 };
-use crate::web::AppState;
+use crate::web::{AppState, acting::Acting};
 use homing_domain::source::Reset;
 use homing_livestream::View;
 
@@ -34,25 +34,25 @@ pub(super) async fn list(
 
 /// Pauses a source.
 pub(super) async fn pause(
-    State(app): State<AppState>,
+    Acting(services): Acting,
     Path(name): Path<String>,
 ) -> Result<Response, ErrorPage> {
-    app.services.source_admin.pause(&name).await?;
+    services.source_admin.pause(&name).await?;
     Ok(back())
 }
 
 /// Resumes a source.
 pub(super) async fn resume(
-    State(app): State<AppState>,
+    Acting(services): Acting,
     Path(name): Path<String>,
 ) -> Result<Response, ErrorPage> {
-    app.services.source_admin.resume(&name).await?;
+    services.source_admin.resume(&name).await?;
     Ok(back())
 }
 
 /// Makes the next connect begin with the oldest or the newest data.
 pub(super) async fn reset(
-    State(app): State<AppState>,
+    Acting(services): Acting,
     Path(name): Path<String>,
     fields: Fields,
 ) -> Result<Response, ErrorPage> {
@@ -60,7 +60,7 @@ pub(super) async fn reset(
         .text("to")
         .parse()
         .map_err(|_| ErrorPage::bad_request("Choose where the next connect begins."))?;
-    app.services.source_admin.reset(&name, to).await?;
+    services.source_admin.reset(&name, to).await?;
     Ok(back())
 }
 

@@ -10,6 +10,7 @@ use axum::{
 use serde_json::Value;
 
 use super::{
+    audit::Changes,
     draft::{self, Texts},
     fields::{Fields, Wrong},
     layout::{ErrorPage, Layout, NavItem, Visitor, page},
@@ -19,9 +20,10 @@ use crate::{
     overview::UnreadableSubscription,
     registry::{Created, OVERLAP_DEFAULT, RegistryError, View},
     test_event::{self, TestEvent, TestEventResponse},
-    web::{App, AppState},
+    web::{App, AppState, acting::Acting},
 };
 use homing_domain::{
+    audit::ObjectKind,
     id::SubscriptionId,
     report::Chain,
     subscription::{Draft, FieldError},
@@ -144,6 +146,7 @@ pub(super) async fn edit(
 /// Creates a subscription; shows its secret, once.
 pub(super) async fn create(
     State(app): State<AppState>,
+    Acting(services): Acting,
     Extension(visitor): Extension<Visitor>,
     fields: Fields,
 ) -> Result<Response, ErrorPage> {
@@ -154,7 +157,7 @@ pub(super) async fn create(
         return Ok(form.refused(wrong));
     }
     let created = match serde_json::from_value::<Draft>(Value::Object(draft)) {
-        Ok(draft) => app.services.registry.create(draft).await,
+        Ok(draft) => services.registry.create(draft).await,
         Err(error) => Err(RegistryError::Field(FieldError::new("url", error))),
     };
     match created {
@@ -166,12 +169,13 @@ pub(super) async fn create(
 /// Updates a subscription.
 pub(super) async fn update(
     State(app): State<AppState>,
+    Acting(services): Acting,
     Extension(visitor): Extension<Visitor>,
     Path(id): Path<String>,
     fields: Fields,
 ) -> Result<Response, ErrorPage> {
     let id = self::id(&id)?;
-    let registry = &app.services.registry;
+    let registry = &services.registry;
     let (view, _) = registry.as_far_as_readable(id).await?;
     let mut wrong = Wrong::default();
     let changes = draft::draft(&fields, false, &mut wrong);
@@ -222,13 +226,16 @@ struct OnePage {
     secret: Option<String>,
     said: Option<&'static str>,
     tested: Option<TestEventResponse>,
+    /// Absent from answers to a button.
+    last: Option<Changes>,
 }
 
 impl OnePage {
     fn new(visitor: Visitor, view: View) -> Self {
         let filters = serde_json::to_string_pretty(&view.filters).unwrap_or_default();
         let layout = Layout::new("Subscription", NavItem::Subscriptions, visitor);
-        Self { layout, view, filters, secret: None, said: None, tested: None }
+        let (secret, said, tested, last) = (None, None, None, None);
+        Self { layout, view, filters, secret, said, tested, last }
     }
 
     fn created(visitor: Visitor, created: Created, said: &'static str) -> Response {
@@ -246,17 +253,18 @@ pub(super) async fn show(
     fields: Fields,
 ) -> Result<Response, ErrorPage> {
     let view = app.services.registry.view(self::id(&id)?).await?;
+    let last = Changes::of(&app, ObjectKind::Subscription, &view.id.to_string()).await?;
     let said = fields.is_set("changed").then_some("Updated. Workers follow within a second.");
-    Ok(page(&OnePage { said, ..OnePage::new(visitor, view) }))
+    Ok(page(&OnePage { said, last: Some(last), ..OnePage::new(visitor, view) }))
 }
 
 /// Creates a new signing secret, and shows it once; the old one also signs for a day.
 pub(super) async fn rotate(
-    State(app): State<AppState>,
+    Acting(services): Acting,
     Extension(visitor): Extension<Visitor>,
     Path(id): Path<String>,
 ) -> Result<Response, ErrorPage> {
-    let created = app.services.registry.rotate_secret(self::id(&id)?, OVERLAP_DEFAULT).await?;
+    let created = services.registry.rotate_secret(self::id(&id)?, OVERLAP_DEFAULT).await?;
     let said = "New secret created. For a day, requests are also signed with the old one.";
     Ok(OnePage::created(visitor, created, said))
 }
@@ -276,7 +284,7 @@ pub(super) async fn test(
 
 /// Deletes a subscription, if the box was ticked.
 pub(super) async fn delete(
-    State(app): State<AppState>,
+    Acting(services): Acting,
     Path(id): Path<String>,
     fields: Fields,
 ) -> Result<Response, ErrorPage> {
@@ -285,7 +293,7 @@ pub(super) async fn delete(
             "Tick the box first: a deleted subscription cannot be restored.",
         ));
     }
-    app.services.registry.delete(self::id(&id)?).await?;
+    services.registry.delete(self::id(&id)?).await?;
     Ok(Redirect::to("/subscriptions").into_response())
 }
 

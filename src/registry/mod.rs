@@ -17,6 +17,7 @@ use change::KEEP_SECRETS;
 use homing_broker::{Broker, control::Announcement};
 use homing_delivery::{endpoint, settings::Schedules};
 use homing_domain::{
+    audit::Actor,
     clock,
     id::SubscriptionId,
     signature::SigningSecret,
@@ -129,6 +130,12 @@ impl Registry {
     #[must_use]
     pub fn new(store: Arc<dyn Store>, broker: Broker, schedules: Schedules) -> Self {
         Self { store, broker, schedules }
+    }
+
+    /// The same for the changes of `actor`.
+    #[must_use]
+    pub fn by(&self, actor: &Actor) -> Self {
+        Self { store: self.store.by(actor), ..self.clone() }
     }
 
     /// Creates a subscription, with a new signing secret if the draft has none.

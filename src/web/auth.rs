@@ -84,6 +84,11 @@ impl Caller {
 }
 
 impl Holder {
+    /// Its name in the audit.
+    pub(super) fn shown_name(&self) -> String {
+        self.name.as_ref().map_or_else(|| "api.tokens".to_owned(), ToString::to_string)
+    }
+
     /// Its identity. A name has no `=`.
     pub(crate) fn caller(&self) -> Caller {
         Caller(match &self.name {

@@ -6,11 +6,12 @@
 //!
 //! The path of a request: [`connections`] accepts the connection, [`capacity`] bounds their number,
 //! and [`exchange`] tracks whose turn it is; then API or dashboard answer it from one [`App`]:
-//! [`auth`] knows the tokens ([`guesses`] counts wrong ones, [`local`] recognises this machine,
+//! [`auth`] knows the tokens, and [`acting`] who makes a change ([`guesses`] counts wrong ones, [`local`] recognises this machine,
 //! `sessions` remembers logins), [`uploads`] reads bodies, [`parameters`] queries and forms,
 //! [`permits`] bounds the number of requests, [`idempotency`] recognises repetitions, and `jobs`
 //! act on many parked messages. Errors of the API and of the server are [`problem`] documents.
 
+pub(crate) mod acting;
 mod app;
 pub(crate) mod auth;
 mod connections;

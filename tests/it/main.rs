@@ -17,6 +17,7 @@ mod addresses;
 mod any_job;
 mod api;
 mod attempts;
+mod audits;
 mod bad_input;
 mod broker_url;
 mod checkouts;

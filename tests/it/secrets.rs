@@ -61,8 +61,17 @@ async fn secrets_are_in_no_file_log_answer_or_metric() {
     shown += &site.run(&["parked", "list", "--json"]);
     shown += &site.run(&["tokens", "list"]);
     shown += &site.run(&["keys", "list"]);
+    shown += &site.run(&["audit", "--json"]);
     shown += &site.run(&["run", "--check"]);
-    for path in ["/v1/subscriptions", "/v1/parked", "/v1/endpoints", "/metrics", "/readyz"] {
+    for path in [
+        "/v1/subscriptions",
+        "/v1/parked",
+        "/v1/endpoints",
+        "/v1/audit",
+        "/audit",
+        "/metrics",
+        "/readyz",
+    ] {
         shown += &get(&base, path, &token).await;
     }
     process.terminate();

@@ -15,11 +15,12 @@
 //!   secret.
 //!
 //! A [`source`] is a stream that events are read from; the pool's work, in figures, is its
-//! [`activity`].
+//! [`activity`]; who changed something is in the [`audit`].
 
 pub mod activity;
 pub mod api_token;
 pub mod attempt;
+pub mod audit;
 pub mod circuit;
 pub mod clock;
 pub mod delivery;

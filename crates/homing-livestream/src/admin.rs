@@ -8,6 +8,7 @@ use super::fingerprint;
 use crate::settings::{LivestreamSettings, SourceSettings};
 use homing_broker::{Broker, control::Announcement};
 use homing_domain::{
+    audit::Actor,
     clock,
     source::{Phase, Reset, SlotReport, SourceState, SourceStatus},
     time::UnixMillis,
@@ -130,6 +131,13 @@ impl SourceAdmin {
     #[must_use]
     pub fn new(settings: SourceSettings, store: Arc<dyn Store>, broker: Broker) -> Self {
         Self { settings: Arc::new(settings), store, broker }
+    }
+
+    /// The same for the changes of `actor`.
+    #[must_use]
+    pub fn by(&self, actor: &Actor) -> Self {
+        let (settings, broker) = (Arc::clone(&self.settings), self.broker.clone());
+        Self { settings, store: self.store.by(actor), broker }
     }
 
     /// All sources, ordered by name.

@@ -101,7 +101,7 @@ fn due(next_state: NextState) -> Option<UnixMillis> {
 }
 
 /// A text without zero bytes, which PostgreSQL refuses.
-fn text(text: &str) -> String {
+pub(super) fn text(text: &str) -> String {
     text.replace('\0', "\u{fffd}")
 }
 

@@ -1,6 +1,6 @@
 //! One store over two databases: [`SqlStore`] runs every statement, a [`Backend`] knows the rest.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
 use futures_util::{TryFutureExt, future::BoxFuture};
 use sqlx::Pool;
@@ -12,7 +12,7 @@ use super::{
     statement::{Record, SqlDatabase, Statement, Tx, sql},
     subscriptions::Quotas,
 };
-use homing_domain::{circuit::Circuit, time::UnixMillis};
+use homing_domain::{audit::Actor, circuit::Circuit, time::UnixMillis};
 
 /// Circuits by URL.
 pub(super) type CircuitsByUrl = BTreeMap<String, Readable<Circuit>>;
@@ -78,6 +78,8 @@ pub(super) struct Dialect {
     pub(super) count_attempts: &'static str,
     /// Reads and locks the number of rows of the attempt log.
     pub(super) lock_attempts: &'static str,
+    /// Ends a query for rows to delete, so that it waits for no other transaction.
+    pub(super) skip_locked: &'static str,
     /// Names the index of a query; `None`: the database chooses it well by itself.
     pub(super) indexed_by: Option<&'static str>,
     /// Deletes old minutes.
@@ -94,10 +96,27 @@ pub(super) struct Dialect {
 pub(super) struct SqlStore<B> {
     pub(super) keyring: Keyring,
     pub(super) quotas: Quotas,
-    pub(super) backend: B,
+    /// The one whose changes are made over this handle.
+    pub(super) actor: Arc<Actor>,
+    pub(super) backend: Arc<B>,
 }
 
 impl<B: Backend> SqlStore<B> {
+    /// A handle whose changes are made by homing itself.
+    pub(super) fn new(keyring: Keyring, quotas: Quotas, backend: B) -> Self {
+        Self { keyring, quotas, actor: Arc::default(), backend: Arc::new(backend) }
+    }
+
+    /// A handle to the same store for the changes of `actor`.
+    pub(super) fn handle(&self, actor: &Actor) -> Self {
+        Self {
+            keyring: self.keyring.clone(),
+            quotas: self.quotas,
+            actor: Arc::new(actor.clone()),
+            backend: Arc::clone(&self.backend),
+        }
+    }
+
     /// Runs one step [`within`] the deadline, and says why where no connection could be had.
     ///
     /// Boxed: connecting is large, and calls of the store are part of every delivery.

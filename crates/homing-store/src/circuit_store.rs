@@ -2,7 +2,7 @@
 //! of a worker are lost and only one wins a probe.
 
 use super::{
-    MAX_PAGE_LIMIT, StoreError,
+    MAX_PAGE_LIMIT, StoreError, audit,
     backend::{Backend, SqlStore, ask},
     circuit_row::{self, FoundCircuit},
     circuits::{
@@ -10,11 +10,13 @@ use super::{
         UnsettledCircuits, UnsettledReading,
     },
     error::Readable,
-    statement::{SqlDatabase, Statement, sql},
+    statement::{SqlDatabase, Statement, Tx, sql},
     statements::{CIRCUIT, CIRCUITS_BEHIND, CIRCUITS_BEHIND_IN_STATE, CIRCUITS_VERSION},
 };
 use homing_domain::{
+    audit::{Change, ObjectKind},
     circuit::{Circuit, CircuitRules, Turn},
+    outcome::Outcome,
     tally::Tally,
     time::UnixMillis,
     url::EndpointUrl,
@@ -86,30 +88,49 @@ impl<B: Backend> SqlStore<B> {
     ) -> sqlx::Result<Turn> {
         // A circuit that cannot be read is replaced: this is how an operator gets rid of it.
         let turn = |known: Readable<Circuit>| Ok(intervention.turn(known.ok(), now));
-        self.turn(url, now, turn).await?.map_err(sqlx::Error::decode)
+        let mut transaction = self.begin().await?;
+        let turned = self.turn(&mut transaction, url, now, turn).await?;
+        let turned = turned.map_err(sqlx::Error::decode)?;
+        if let Some(action) = intervention.action() {
+            let change = Change::new(ObjectKind::Endpoint, url.as_str(), action);
+            let change = change.with(audit::circuit(&turned));
+            self.note(&mut transaction, &change).await?;
+        }
+        transaction.commit().await?;
+        Ok(turned)
     }
 
-    /// Applies `rule` to the circuit of `url`, a new one where there is none, and saves the result.
-    pub(super) async fn turn(
+    /// Saves the outcome of a probe.
+    pub(super) async fn end_probe(
         &self,
+        url: &EndpointUrl,
+        outcome: &Outcome,
+        rules: &CircuitRules,
+        now: UnixMillis,
+    ) -> sqlx::Result<Readable<Turn>> {
+        let turn = |known: Readable<Circuit>| known.map(|it| it.record_probe(outcome, now, rules));
+        let mut transaction = self.begin().await?;
+        let turned = self.turn(&mut transaction, url, now, turn).await?;
+        transaction.commit().await?;
+        Ok(turned)
+    }
+
+    /// Applies `rule` to the circuit of `url`, a new one where there is none, and writes the result
+    /// if there is one.
+    async fn turn(
+        &self,
+        transaction: &mut Tx<B::Database>,
         url: &EndpointUrl,
         now: UnixMillis,
         rule: impl FnOnce(Readable<Circuit>) -> Readable<Turn> + Send,
     ) -> sqlx::Result<Readable<Turn>> {
-        let mut transaction = self.begin().await?;
-        let mut locked = B::lock_circuits(&mut transaction, &[url.as_str()], now).await?;
+        let mut locked = B::lock_circuits(transaction, &[url.as_str()], now).await?;
         let known = locked.remove(url.as_str()).ok_or(sqlx::Error::RowNotFound)?;
-        match rule(known) {
-            Ok(turned) => {
-                B::write_circuits(&mut transaction, &[(url.as_str(), &turned.0)], now).await?;
-                transaction.commit().await?;
-                Ok(Ok(turned))
-            }
-            Err(corrupt) => {
-                transaction.rollback().await?;
-                Ok(Err(corrupt))
-            }
+        let turned = rule(known);
+        if let Ok((circuit, _change)) = &turned {
+            B::write_circuits(transaction, &[(url.as_str(), circuit)], now).await?;
         }
+        Ok(turned)
     }
 
     pub(super) async fn find_circuit(

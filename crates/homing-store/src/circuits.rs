@@ -2,6 +2,7 @@
 
 use super::{MAX_PAGE_LIMIT, error::CorruptCircuit};
 use homing_domain::{
+    audit::Action,
     circuit::{Circuit, CircuitTransition, StateName, Turn},
     time::UnixMillis,
     url::EndpointUrl,
@@ -79,6 +80,16 @@ pub enum Intervention {
 }
 
 impl Intervention {
+    /// The change that an operator makes by it; `None`: it is no operator's.
+    pub(super) fn action(self) -> Option<Action> {
+        match self {
+            Self::Enable => Some(Action::Enabled),
+            Self::Disable => Some(Action::Disabled),
+            Self::Probe => Some(Action::Probed),
+            Self::Gone => None,
+        }
+    }
+
     /// Applies the change to a circuit, or to a new one where there is none.
     pub(super) fn turn(self, known: Option<Circuit>, now: UnixMillis) -> Turn {
         let circuit = known.unwrap_or_else(|| Circuit::new(now));

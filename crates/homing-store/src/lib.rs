@@ -1,11 +1,11 @@
 //! Everything that homing keeps besides messages: subscriptions, the circuits of their URLs, which
 //! held queue is whose, the state of sources, the names of declared queues, the figures of the
-//! pool, and a log of attempts for operators.
+//! pool, a log of attempts for operators, and who changed what.
 //!
 //! Promises to the layers above: a confirmed write survives the loss of power; two subscriptions to
 //! the same events at the same URL never exist together, whichever processes write; counts of
 //! several workers add up, and one worker at a time wins a probe; several processes may use one
-//! store at a time; every step ends within [`DEADLINE`], except a change of the schema; a row that
+//! store at a time; what someone changes is on record with its author (`audit/`); every step ends within [`DEADLINE`], except a change of the schema; a row that
 //! cannot be read affects no other row. Not promised: an order of writes.
 //!
 //! [`Store`] lists the operations of a store, [`open`] chooses the backend by `store.url`, and
@@ -20,6 +20,7 @@ use async_trait::async_trait;
 use crate::settings::{StoreSettings, StoreUrl};
 use homing_domain::{
     api_token::ApiToken,
+    audit::Actor,
     circuit::{Circuit, CircuitRules, Turn},
     outcome::Outcome,
     tally::Tally,
@@ -31,6 +32,7 @@ mod activity;
 mod attempt_row;
 mod attempt_statements;
 mod attempts;
+mod audit;
 mod backend;
 mod circuit_row;
 mod circuit_store;
@@ -64,6 +66,10 @@ pub use attempts::{
     AttemptLog, LogExtent, MAX_GAPS, Pruned, RECORDS_AT_ONCE, RecordFilter, RecordListing,
     RecordPage,
 };
+pub use audit::{
+    AuditFilter, AuditListing, AuditPage, AuditStore, MAX_ANNOUNCEMENTS, MAX_AUDIT_PRUNED,
+    normalised,
+};
 pub use circuits::{
     CircuitListing, CircuitPage, Intervention, MAX_PRUNED, MergedTallies, ProbeClaim,
     UnsettledCircuits,
@@ -94,6 +100,7 @@ pub const DEADLINE: Duration = Duration::from_secs(10);
 pub trait Store:
     ActivityStore
     + AttemptLog
+    + AuditStore
     + HeldStore
     + PublicationStore
     + SourceStore
@@ -102,6 +109,10 @@ pub trait Store:
     + Send
     + Sync
 {
+    /// A handle to the same store, whose changes are recorded as those of `actor`. Those of the
+    /// handle that [`open`] returns are homing's own.
+    fn by(&self, actor: &Actor) -> Arc<dyn Store>;
+
     /// The keys that encrypt secrets here.
     ///
     /// # Errors

@@ -9,6 +9,7 @@ use super::{
     statements::{FORGET_RESET, REPORT_SLOT, SET_RESET, SET_SOURCE, SLOTS, SOURCE},
 };
 use homing_domain::{
+    audit::{Action, Change, ObjectKind, from_to},
     source::{Phase, Reset, SlotReport, SourceState, SourceStatus},
     time::UnixMillis,
 };
@@ -157,15 +158,36 @@ impl<B: Backend> SourceStore for SqlStore<B> {
         status: &SourceStatus,
         now: UnixMillis,
     ) -> Result<(), StoreError> {
+        let action = match status {
+            SourceStatus::Running => Some(Action::Resumed),
+            SourceStatus::Paused => Some(Action::Paused),
+            // The service refuses; no one has changed anything.
+            SourceStatus::Stopped { .. } => None,
+        };
         let (status, reason, fingerprint) = columns(status);
         let set = sql(SET_SOURCE).bind(name).bind(status).bind(now.get());
-        let set = self.execute(set.bind(reason).bind(fingerprint));
-        self.ask("changing a source", set).await.map(drop)
+        let set = set.bind(reason).bind(fingerprint);
+        let set = async {
+            let mut transaction = self.begin().await?;
+            let before: Option<SourceRow> =
+                sql(SOURCE).bind(name).optional(&mut transaction).await?;
+            let before = before.map_or_else(|| "running".to_owned(), |row| row.status);
+            set.execute(&mut transaction).await?;
+            if let Some(action) = action {
+                let mut change = Change::new(ObjectKind::Source, name, action);
+                change.difference.insert("status".to_owned(), from_to(before, status));
+                self.note(&mut transaction, &change).await?;
+            }
+            transaction.commit().await
+        };
+        self.ask("changing a source", set).await
     }
 
     async fn set_reset(&self, name: &str, reset: Reset, now: UnixMillis) -> Result<(), StoreError> {
         let set = sql(SET_RESET).bind(name).bind(now.get()).bind(reset.as_str());
-        self.ask("asking for a reset", self.execute(set)).await.map(drop)
+        let mut asked = Change::new(ObjectKind::Source, name, Action::Reset);
+        asked.difference.insert("to".to_owned(), reset.as_str().into());
+        self.ask("asking for a reset", self.change(set, &asked)).await.map(drop)
     }
 
     async fn take_reset(&self, name: &str) -> Result<Option<Reset>, StoreError> {

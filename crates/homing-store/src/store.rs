@@ -1,18 +1,22 @@
 //! Everything of [`Store`] that has no trait of its own: keys, tokens, circuits, and queues.
 
+use std::sync::Arc;
+
 use async_trait::async_trait;
 
+use serde_json::Value;
+
 use super::{
-    CircuitListing, CircuitPage, Intervention, Keys, MergedTallies, ProbeClaim, Reencrypted, Store,
-    StoreError, SubscriptionStore, UnsettledCircuits,
+    AuditStore, CircuitListing, CircuitPage, Intervention, Keys, MergedTallies, ProbeClaim,
+    Reencrypted, Store, StoreError, SubscriptionStore, UnsettledCircuits,
     backend::{Backend, SqlStore},
-    error::Readable,
     statement::sql,
     statements::{FORGET_QUEUE, INSERT_TOKEN, QUEUES, REMOVE_TOKEN, TOKENS},
     token_row::TokenRow,
 };
 use homing_domain::{
     api_token::ApiToken,
+    audit::{Action, Actor, Change, ObjectKind, from_to},
     circuit::{Circuit, CircuitRules, Turn},
     clock,
     outcome::Outcome,
@@ -23,25 +27,37 @@ use homing_domain::{
 
 #[async_trait]
 impl<B: Backend> Store for SqlStore<B> {
+    fn by(&self, actor: &Actor) -> Arc<dyn Store> {
+        Arc::new(self.handle(actor))
+    }
+
     async fn keys(&self) -> Result<Keys, StoreError> {
         let used = self.keys_in_use().await?;
         Ok(Keys { primary: self.keyring.primary().clone(), used })
     }
 
     async fn reencrypt(&self) -> Result<Reencrypted, StoreError> {
-        self.renew_all().await
+        let renewed = self.renew_all().await?;
+        let primary = self.keyring.primary().to_string();
+        let mut rotated = Change::new(ObjectKind::Keys, primary, Action::Rotated);
+        rotated.difference.insert("changed".to_owned(), renewed.changed.into());
+        self.record_change(&rotated).await?;
+        Ok(renewed)
     }
 
     async fn insert_token(&self, token: &ApiToken) -> Result<bool, StoreError> {
         let row = TokenRow::from(token);
         let insert = sql(INSERT_TOKEN).bind(row.name).bind(row.digest).bind(row.scope);
-        let insert = self.execute(insert.bind(row.created_ms));
-        Ok(self.ask("adding a token", insert).await? > 0)
+        let insert = insert.bind(row.created_ms);
+        let mut created = Change::new(ObjectKind::Token, token.name.as_str(), Action::Created);
+        created.difference.insert("scope".to_owned(), from_to(Value::Null, token.scope.as_str()));
+        self.ask("adding a token", self.change(insert, &created)).await
     }
 
     async fn remove_token(&self, name: &str) -> Result<bool, StoreError> {
-        let delete = self.execute(sql(REMOVE_TOKEN).bind(name));
-        Ok(self.ask("removing a token", delete).await? > 0)
+        let deleted = Change::new(ObjectKind::Token, name, Action::Deleted);
+        let delete = self.change(sql(REMOVE_TOKEN).bind(name), &deleted);
+        self.ask("removing a token", delete).await
     }
 
     async fn tokens(&self) -> Result<Vec<ApiToken>, StoreError> {
@@ -78,8 +94,7 @@ impl<B: Backend> Store for SqlStore<B> {
         rules: &CircuitRules,
         now: UnixMillis,
     ) -> Result<Turn, StoreError> {
-        let turn = |known: Readable<Circuit>| known.map(|it| it.record_probe(outcome, now, rules));
-        let ended = self.ask("counting a probe", self.turn(url, now, turn)).await?;
+        let ended = self.ask("counting a probe", self.end_probe(url, outcome, rules, now)).await?;
         ended.map_err(StoreError::CorruptCircuit)
     }
 

@@ -3,7 +3,7 @@
 use async_trait::async_trait;
 
 use super::{
-    StoreError,
+    StoreError, audit,
     backend::{Backend, SqlStore, ask},
     row::{self, FoundRow, Written, parse_id},
     statement::{SqlDatabase, Statement, Tx, sql},
@@ -17,7 +17,11 @@ use super::{
     },
 };
 use homing_domain::{
-    id::SubscriptionId, subscription::Subscription, time::UnixMillis, url::EndpointUrl,
+    audit::{Action, Change, ObjectKind},
+    id::SubscriptionId,
+    subscription::Subscription,
+    time::UnixMillis,
+    url::EndpointUrl,
 };
 
 #[async_trait]
@@ -39,9 +43,14 @@ impl<B: Backend> SubscriptionStore for SqlStore<B> {
     async fn remove_subscription(&self, id: SubscriptionId) -> Result<bool, StoreError> {
         let removed = async {
             let mut transaction = self.begin_exclusive().await?;
-            let removed = sql(REMOVE).bind(id.to_string()).execute(&mut transaction).await?;
+            let before = self.before(id, &mut transaction).await?;
+            let removed = sql(REMOVE).bind(id.to_string()).execute(&mut transaction).await? > 0;
+            if removed {
+                let change = changed(id, Action::Deleted, before.as_ref(), None);
+                self.note(&mut transaction, &change).await?;
+            }
             transaction.commit().await?;
-            Ok(removed > 0)
+            Ok(removed)
         };
         self.ask("removing a subscription", removed).await
     }
@@ -143,6 +152,8 @@ impl<B: Backend> SqlStore<B> {
         self.note_key(&mut transaction).await?;
         let insert = row::bind(INSERT, subscription, &self.keyring)?;
         insert.bind(subscription.created.get()).execute(&mut transaction).await?;
+        let change = changed(subscription.id, Action::Created, None, Some(subscription));
+        self.note(&mut transaction, &change).await?;
         self.commit(subscription, before, transaction).await
     }
 
@@ -160,13 +171,27 @@ impl<B: Backend> SqlStore<B> {
                 Ok(Written::Duplicate(other))
             }
             Some(_) | None => {
-                let before = sql(TOTALS).one(&mut transaction).await?;
+                let totals = sql(TOTALS).one(&mut transaction).await?;
+                let before = self.before(subscription.id, &mut transaction).await?;
                 self.note_key(&mut transaction).await?;
                 let update = row::bind(UPDATE, subscription, &self.keyring)?;
                 update.execute(&mut transaction).await?;
-                self.commit(subscription, before, transaction).await
+                let (before, after) = (before.as_ref(), Some(subscription));
+                let change = changed(subscription.id, Action::Updated, before, after);
+                self.note(&mut transaction, &change).await?;
+                self.commit(subscription, totals, transaction).await
             }
         }
+    }
+
+    /// A subscription before it is changed; `None`: there is none that can be read.
+    async fn before(
+        &self,
+        id: SubscriptionId,
+        transaction: &mut Tx<B::Database>,
+    ) -> sqlx::Result<Option<Subscription>> {
+        let found: Option<FoundRow> = sql(BY_ID).bind(id.to_string()).optional(transaction).await?;
+        Ok(found.and_then(|row| row.read(&self.keyring).ok()))
     }
 
     /// Commits a subscription that was written, if it can be read back and there is room for it.
@@ -206,6 +231,17 @@ impl<B: Backend> SqlStore<B> {
         let number = totals.number();
         Ok(Some(Changes { version, subscriptions, corrupt, removed, number }))
     }
+}
+
+/// The record of a change of a subscription.
+fn changed(
+    id: SubscriptionId,
+    action: Action,
+    before: Option<&Subscription>,
+    after: Option<&Subscription>,
+) -> Change {
+    let change = Change::new(ObjectKind::Subscription, id.to_string(), action);
+    change.with(audit::subscription(before, after))
 }
 
 async fn same_fingerprint<DB: SqlDatabase>(

@@ -22,11 +22,12 @@ use crate::{
 };
 
 /// The groups of addresses, in the order in which they are shown.
-pub(super) const TAGS: [(&str, &str); 10] = [
+pub(super) const TAGS: [(&str, &str); 11] = [
     ("events", "Publishing events, and their timelines"),
     ("subscriptions", "Topics and filters of endpoints"),
     ("endpoints", "The circuits of URLs"),
     ("attempts", "The attempt log"),
+    ("audit", "Who changed what"),
     ("parked", "Deliveries and events that were given up"),
     ("queues", "Queues and their depths"),
     ("status", "Overview of the pool"),

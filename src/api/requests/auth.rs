@@ -10,11 +10,15 @@ use axum::{
 
 use crate::web::{
     AppState,
+    acting::identify,
     auth::{Bearer, peer, token},
     local::foreign,
     problem::{Kind, Problem},
 };
-use homing_domain::api_token::{Scope, TokenName};
+use homing_domain::{
+    api_token::{Scope, TokenName},
+    audit::Via,
+};
 
 /// Lets authorised requests pass.
 pub(crate) async fn guard(
@@ -22,6 +26,7 @@ pub(crate) async fn guard(
     mut request: Request,
     next: Next,
 ) -> Result<Response, Problem> {
+    let via = if is_workfronts(&request) { Via::Workfront } else { Via::Api };
     match app.tokens.bearer(shown(&request), peer(&request)).await {
         Bearer::Anyone => {
             if let Some(sign) = foreign(&request) {
@@ -31,9 +36,11 @@ pub(crate) async fn guard(
                 );
                 return Err(Problem::new(Kind::Forbidden, detail));
             }
+            identify(&mut request, via, None);
         }
         Bearer::Known(holder) => {
             check_scope(request.method(), holder.scope, holder.name.as_ref())?;
+            identify(&mut request, via, Some(&holder));
             request.extensions_mut().insert(holder.caller());
         }
         Bearer::Slowed(wait) => {
@@ -68,10 +75,14 @@ pub(crate) const WORKFRONT: &str = "/attask/eventsubscription/api/v1/subscriptio
 /// The header in which clients of Workfront's API send their session, here an API token.
 const SESSION_ID: HeaderName = HeaderName::from_static("sessionid");
 
+/// True for a request in the form of Workfront's.
+fn is_workfronts(request: &Request) -> bool {
+    request.uri().path().starts_with(WORKFRONT)
+}
+
 /// The token that a request shows.
 fn shown(request: &Request) -> Option<&[u8]> {
-    let is_workfronts = request.uri().path().starts_with(WORKFRONT);
-    let session = request.headers().get(SESSION_ID).filter(|_| is_workfronts);
+    let session = request.headers().get(SESSION_ID).filter(|_| is_workfronts(request));
     session.map(|session| session.as_bytes().trim_ascii()).or_else(|| token(request))
 }
 

@@ -11,8 +11,10 @@ use crate::{
         extract::JsonBody,
         query::{NoParameters, Paging, Query, yes_or_no},
     },
+    services::Services,
     web::{
         App, AppState,
+        acting::Acting,
         problem::{Kind, Problem},
     },
 };
@@ -191,16 +193,17 @@ pub(super) struct Set {
 )]
 pub(super) async fn enable(
     State(app): State<AppState>,
+    Acting(services): Acting,
     _: NoParameters,
     JsonBody(request): JsonBody<EnableRequest>,
 ) -> Result<Json<Set>, Problem> {
     let url = endpoint(&request.url)?;
     if !request.replay {
-        return set(&app, &url, Intervention::Enable, request.force).await;
+        return set((&app, &services), &url, Intervention::Enable, request.force).await;
     }
     // Before anything is changed, so that a busy scan changes nothing.
     let _permit = app.permits.scan().await?;
-    let circuit = set_circuit(&app, &url, Intervention::Enable, request.force).await?;
+    let circuit = set_circuit(&services, &url, Intervention::Enable, request.force).await?;
     let replayed = replay(&app, &url).await?;
     let view = View::of(&url, &circuit);
     Ok(Json(Set { view, parked_by_circuit: Some(replayed), replayed: Some(replayed) }))
@@ -230,10 +233,11 @@ async fn replay(app: &App, url: &EndpointUrl) -> Result<u32, Problem> {
 )]
 pub(super) async fn disable(
     State(app): State<AppState>,
+    Acting(services): Acting,
     _: NoParameters,
     JsonBody(request): JsonBody<DisableRequest>,
 ) -> Result<Json<Set>, Problem> {
-    set(&app, &endpoint(&request.url)?, Intervention::Disable, request.force).await
+    set((&app, &services), &endpoint(&request.url)?, Intervention::Disable, request.force).await
 }
 
 /// An endpoint to probe.
@@ -256,38 +260,39 @@ pub(super) struct ProbeRequest {
 )]
 pub(super) async fn probe(
     State(app): State<AppState>,
+    Acting(services): Acting,
     _: NoParameters,
     JsonBody(request): JsonBody<ProbeRequest>,
 ) -> Result<Json<One>, Problem> {
     let url = endpoint(&request.url)?;
-    set_circuit(&app, &url, Intervention::Probe, false).await?;
+    set_circuit(&services, &url, Intervention::Probe, false).await?;
     Ok(Json(One { view: app.services.circuits.view(&url).await?, parked: None }))
 }
 
 /// The request is done once the circuit is set: a count that fails, waits for another scan, or
 /// takes long is no failure of it.
 async fn set(
-    app: &App,
+    (app, services): (&App, &Services),
     url: &EndpointUrl,
     intervention: Intervention,
     is_forced: bool,
 ) -> Result<Json<Set>, Problem> {
-    let circuit = set_circuit(app, url, intervention, is_forced).await?;
+    let circuit = set_circuit(services, url, intervention, is_forced).await?;
     let counted = timeout(COUNT_DEADLINE, count(app, url)).await;
     let parked_by_circuit = counted.ok().and_then(Result::ok);
     Ok(Json(Set { view: View::of(url, &circuit), parked_by_circuit, replayed: None }))
 }
 
 async fn set_circuit(
-    app: &App,
+    services: &Services,
     url: &EndpointUrl,
     intervention: Intervention,
     is_forced: bool,
 ) -> Result<Circuit, Problem> {
     if is_forced {
-        return Ok(app.services.circuits.set(url, intervention).await?);
+        return Ok(services.circuits.set(url, intervention).await?);
     }
-    let set = app.services.circuits.set_known(url, intervention).await;
+    let set = services.circuits.set_known(url, intervention).await;
     set.map_err(|error| match error {
         SetError::Store(error) => error.into(),
         SetError::Unknown { ref near, .. } => {

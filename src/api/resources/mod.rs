@@ -1,10 +1,11 @@
 //! A file for each noun of the API, and the groups in which they are limited.
 //!
 //! [`subscriptions`] and [`test_events`], [`endpoints`], [`events`] and [`batches`], [`attempts`],
-//! [`parked`], [`queues`], [`sources`], [`status`], [`metrics`], [`health`]; [`workfront`] serves
+//! [`audit`], [`parked`], [`queues`], [`sources`], [`status`], [`metrics`], [`health`]; [`workfront`] serves
 //! subscriptions in the form of Workfront's API.
 
 mod attempts;
+mod audit;
 mod batches;
 mod endpoints;
 mod events;
@@ -38,6 +39,7 @@ pub(super) fn quick() -> OpenApiRouter<AppState> {
         .routes(routes!(test_events::send))
         .routes(routes!(endpoints::list))
         .routes(routes!(attempts::list))
+        .routes(routes!(audit::list))
         .routes(routes!(queues::list))
         .routes(routes!(status::show))
         .routes(routes!(sources::list))

@@ -10,6 +10,7 @@ use crate::{
     },
     web::{
         AppState,
+        acting::Acting,
         problem::{Kind, Problem},
     },
 };
@@ -73,11 +74,11 @@ pub(super) async fn get(
     responses((status = 200, description = "The new state of the source", body = View)),
 )]
 pub(super) async fn pause(
-    State(app): State<AppState>,
+    Acting(services): Acting,
     NameInPath(name): NameInPath,
     _: NoParameters,
 ) -> Result<Json<View>, Problem> {
-    Ok(Json(app.services.source_admin.pause(&name).await?))
+    Ok(Json(services.source_admin.pause(&name).await?))
 }
 
 /// Read again.
@@ -87,11 +88,11 @@ pub(super) async fn pause(
     responses((status = 200, description = "The new state of the source", body = View)),
 )]
 pub(super) async fn resume(
-    State(app): State<AppState>,
+    Acting(services): Acting,
     NameInPath(name): NameInPath,
     _: NoParameters,
 ) -> Result<Json<View>, Problem> {
-    Ok(Json(app.services.source_admin.resume(&name).await?))
+    Ok(Json(services.source_admin.resume(&name).await?))
 }
 
 /// Begin with the oldest or the newest data at the next connect.
@@ -102,11 +103,11 @@ pub(super) async fn resume(
     responses((status = 200, description = "The new state of the source", body = View)),
 )]
 pub(super) async fn reset(
-    State(app): State<AppState>,
+    Acting(services): Acting,
     NameInPath(name): NameInPath,
     _: NoParameters,
     JsonBody(request): JsonBody<ResetRequest>,
 ) -> Result<Json<View>, Problem> {
     let reset: Reset = request.to.parse().map_err(|error| FieldError::new("to", error))?;
-    Ok(Json(app.services.source_admin.reset(&name, reset).await?))
+    Ok(Json(services.source_admin.reset(&name, reset).await?))
 }

@@ -18,7 +18,7 @@ use crate::{
     },
     overview::UnreadableSubscription,
     registry::{self, OVERLAP_DEFAULT, View},
-    web::{AppState, problem::Problem},
+    web::{AppState, acting::Acting, problem::Problem},
 };
 use homing_domain::{id::SubscriptionId, subscription::Draft, text::parsed_by};
 use homing_store::{Listing, Page};
@@ -53,11 +53,11 @@ type CreatedAnswer = (StatusCode, [(HeaderName, String); 1], Json<Created>);
     )
 )]
 pub(super) async fn create(
-    State(app): State<AppState>,
+    Acting(services): Acting,
     _: NoParameters,
     JsonBody(draft): JsonBody<Draft>,
 ) -> Result<CreatedAnswer, Problem> {
-    let created = app.services.registry.create(draft).await?;
+    let created = services.registry.create(draft).await?;
     let location = format!("/v1/subscriptions/{}", created.subscription.id);
     Ok((StatusCode::CREATED, [(LOCATION, location)], Json(Created::from(created))))
 }
@@ -120,12 +120,12 @@ pub(super) async fn get(
     )
 )]
 pub(super) async fn update(
-    State(app): State<AppState>,
+    Acting(services): Acting,
     _: NoParameters,
     IdInPath(id): IdInPath,
     JsonBody(changes): JsonBody<Map<String, Value>>,
 ) -> Result<Json<View>, Problem> {
-    Ok(Json(View::from(&app.services.registry.update(id, changes).await?)))
+    Ok(Json(View::from(&services.registry.update(id, changes).await?)))
 }
 
 /// The way in which secrets are rotated.
@@ -149,12 +149,12 @@ fn overlap<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Duration
     responses((status = 200, description = "The subscription with its new secret, shown only once", body = Created)),
 )]
 pub(super) async fn rotate_secret(
-    State(app): State<AppState>,
+    Acting(services): Acting,
     Query(Rotation { overlap }, _): Query<Rotation>,
     IdInPath(id): IdInPath,
 ) -> Result<Json<Created>, Problem> {
     let overlap = overlap.unwrap_or(OVERLAP_DEFAULT);
-    Ok(Json(Created::from(app.services.registry.rotate_secret(id, overlap).await?)))
+    Ok(Json(Created::from(services.registry.rotate_secret(id, overlap).await?)))
 }
 
 /// Delete a subscription. Its pending deliveries are parked when they come due.
@@ -164,10 +164,10 @@ pub(super) async fn rotate_secret(
     responses((status = 204, description = "Deleted")),
 )]
 pub(super) async fn delete(
-    State(app): State<AppState>,
+    Acting(services): Acting,
     _: NoParameters,
     IdInPath(id): IdInPath,
 ) -> Result<StatusCode, Problem> {
-    app.services.registry.delete(id).await?;
+    services.registry.delete(id).await?;
     Ok(StatusCode::NO_CONTENT)
 }

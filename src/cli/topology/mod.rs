@@ -4,6 +4,7 @@
 mod tests;
 
 use serde::Serialize;
+use serde_json::Value;
 
 use super::{
     failure::{Exit, Failure},
@@ -21,7 +22,10 @@ use homing_delivery::{
     endpoint::{Management, Policed},
     worker::layout,
 };
-use homing_domain::report::Chain;
+use homing_domain::{
+    audit::{Action, Change, ObjectKind, from_to},
+    report::Chain,
+};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -99,6 +103,9 @@ async fn apply(services: &Services, output: &mut Output<'_>) -> Result<Exit, Fai
     services.broker.connect().await.map_err(Failure::Broker)?;
     let is_new = |row: &&Row| row.state == MISSING;
     let created: Vec<_> = before.iter().filter(is_new).map(|row| row.name.as_str()).collect();
+    if !created.is_empty() {
+        record(services, &created).await?;
+    }
     if output.json {
         output.document(&serde_json::json!({ "created": created }))?;
     } else if created.is_empty() {
@@ -115,6 +122,14 @@ async fn apply(services: &Services, output: &mut Output<'_>) -> Result<Exit, Fai
         explain_withheld(services, output).await?;
     }
     Ok(Exit::Done)
+}
+
+/// Puts on record who created what.
+async fn record(services: &Services, created: &[&str]) -> Result<(), Failure> {
+    let prefix = services.settings.broker.prefix.as_str();
+    let mut applied = Change::new(ObjectKind::Topology, prefix, Action::Applied);
+    applied.difference.insert("created".to_owned(), from_to(Value::Null, created));
+    services.store.record_change(&applied).await.map(drop).map_err(Failure::Store)
 }
 
 async fn check(services: &Services, output: &mut Output<'_>) -> Result<Exit, Failure> {

@@ -11,6 +11,7 @@ use crate::support::{database::Database, eventually};
 
 mod activity;
 mod attempts;
+mod audit;
 mod changes;
 mod circuits;
 mod content;
@@ -87,6 +88,12 @@ macro_rules! conformance {
         attempts: what_is_too_much_is_forgotten_oldest_first_by_any_worker,
         attempts: gaps_are_bounded_the_newest_stay,
         attempts: records_of_many_writers_add_up,
+        audit: every_change_of_the_store_is_on_record_with_its_actor,
+        audit: what_is_not_changed_is_not_on_record,
+        audit: filters_and_pages_find_each_record_once,
+        audit: old_and_excess_records_are_forgotten,
+        audit: each_event_about_a_change_is_claimed_by_one,
+        audit: a_change_elsewhere_is_begun_and_ended,
         publications: a_publication_is_known_by_its_key_and_stays_as_it_was,
         publications: publications_are_forgotten_after_a_day,
         publications: of_too_many_publications_the_oldest_are_forgotten,

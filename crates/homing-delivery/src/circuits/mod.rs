@@ -7,6 +7,7 @@ use serde_json::json;
 use crate::parking::{Action, Entry, Parking, Selection, Tally};
 use homing_broker::{Broker, Message, Route, control, error::BrokerError};
 use homing_domain::{
+    audit::Actor,
     circuit::{Circuit, CircuitTransition, StateName},
     clock,
     event::{CONTENT_TYPE_DEFAULT, Event},
@@ -48,6 +49,12 @@ impl CircuitBreakers {
     #[must_use]
     pub fn new(store: Arc<dyn Store>, broker: Broker) -> Self {
         Self { store, broker }
+    }
+
+    /// The same for the changes of `actor`.
+    #[must_use]
+    pub fn by(&self, actor: &Actor) -> Self {
+        Self { store: self.store.by(actor), broker: self.broker.clone() }
     }
 
     /// The circuit of `url`; one that was never attempted is closed.

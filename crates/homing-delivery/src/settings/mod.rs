@@ -1,6 +1,8 @@
-//! `[worker]`, `[endpoint]`, `[circuit]`, `[held]`, `[schedule]`, `[attempts]` and `[traces]`.
+//! `[worker]`, `[endpoint]`, `[circuit]`, `[held]`, `[schedule]`, `[attempts]`, `[audit]` and
+//! `[traces]`.
 
 mod attempts;
+mod audit;
 mod circuit;
 mod endpoint;
 mod held;
@@ -10,6 +12,7 @@ mod worker;
 
 pub use self::{
     attempts::AttemptsSettings,
+    audit::AuditSettings,
     circuit::CircuitSettings,
     endpoint::EndpointSettings,
     held::HeldSettings,

@@ -8,7 +8,7 @@ use super::{Handler, Pool, PoolSetup, layout};
 use crate::{
     circuits::CircuitBreakers,
     settings::{
-        AttemptsSettings, CircuitSettings, DEFAULTS, EndpointSettings, HeldSettings,
+        AttemptsSettings, AuditSettings, CircuitSettings, DEFAULTS, EndpointSettings, HeldSettings,
         ScheduleSettings, WorkerSettings,
     },
     traces::Tracer,
@@ -58,6 +58,7 @@ pub struct PoolBuilder {
     held: Option<HeldSettings>,
     worker: Option<WorkerSettings>,
     attempts: Option<AttemptsSettings>,
+    audit: Option<AuditSettings>,
     endpoint: Option<EndpointSettings>,
     tracer: Option<Tracer>,
 }
@@ -73,6 +74,7 @@ impl PoolBuilder {
             held: None,
             worker: None,
             attempts: None,
+            audit: None,
             endpoint: None,
             tracer: None,
         }
@@ -121,6 +123,12 @@ impl PoolBuilder {
         Self { attempts: Some(settings), ..self }
     }
 
+    /// The audit.
+    #[must_use]
+    pub fn audit(self, settings: AuditSettings) -> Self {
+        Self { audit: Some(settings), ..self }
+    }
+
     /// The jobs in flight at one target (`max_concurrency`), and their waits for a place
     /// (`permit_wait`; with a rate limit, `deadline`). The rest is the webhook sender's.
     #[must_use]
@@ -144,12 +152,14 @@ impl PoolBuilder {
         let store = self.store.map_or_else(|| StoreSettings::from_toml(""), Ok)?;
         let worker = or_default(self.worker, "worker")?;
         let attempts = or_default(self.attempts, "attempts")?;
+        let audit = or_default(self.audit, "audit")?;
         let endpoint = or_default(self.endpoint, "endpoint")?;
         let held = or_default(self.held, "held")?;
         broker.check()?;
         store.check()?;
         worker.check()?;
         attempts.check()?;
+        audit.check()?;
         endpoint.check()?;
         held.check()?;
         let rules = or_default(self.circuit, "circuit")?.rules()?;
@@ -170,6 +180,7 @@ impl PoolBuilder {
             rules,
             worker,
             attempts,
+            audit,
             min_hold: held.min_hold,
             max_concurrency: endpoint.max_concurrency,
             permit_wait: endpoint.permit_wait,

@@ -9,7 +9,7 @@
 //! what this process has just done. [`subscriptions`] holds the subscriptions in memory, found by
 //! [`index`]. [`observers`] report everything: log events and metrics, the [`attempt_log`], the
 //! [`counters`] that the [`heartbeat`] reports to the store, and the age of the [`oldest_waiting`].
-//! [`maintenance`] refreshes shared state and repairs the topology.
+//! [`maintenance`] refreshes shared state and repairs the topology, [`audit`] announces changes.
 //!
 //! Guarantees: a message is settled only when each of its deliveries is done or owned by the broker
 //! elsewhere; new events and retries have separate lanes, so that neither holds up the other; the
@@ -18,6 +18,7 @@
 
 mod attempt;
 mod attempt_log;
+mod audit;
 mod builder;
 mod circuit_cache;
 mod counters;
@@ -49,7 +50,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
     circuits::CircuitBreakers,
-    settings::{AttemptsSettings, Schedules, WorkerSettings},
+    settings::{AttemptsSettings, AuditSettings, Schedules, WorkerSettings},
     traces::Tracer,
 };
 use homing_broker::{
@@ -107,6 +108,8 @@ pub struct PoolSetup {
     pub worker: WorkerSettings,
     /// `[attempts]`
     pub attempts: AttemptsSettings,
+    /// `[audit]`
+    pub audit: AuditSettings,
     /// `held.min_hold`
     pub min_hold: Duration,
     /// `endpoint.max_concurrency`
@@ -124,6 +127,7 @@ pub struct Pool {
     context: Arc<Context>,
     log_writer: Option<attempt_log::Writer>,
     heartbeat: Heartbeat,
+    audit: AuditSettings,
 }
 
 impl Pool {
@@ -157,7 +161,7 @@ impl Pool {
             settings: worker,
             min_hold: setup.min_hold,
         };
-        Self { context: Arc::new(context), log_writer, heartbeat }
+        Self { context: Arc::new(context), log_writer, heartbeat, audit: setup.audit }
     }
 
     /// A pool for `handler` with the program's defaults, ready to be changed and opened.
@@ -216,6 +220,7 @@ impl Pool {
             tasks.spawn(maintenance::lag(Arc::clone(&context), stop.clone()));
             tasks.spawn(maintenance::net(Arc::clone(&context), stop.clone()));
             tasks.spawn(maintenance::circuits(Arc::clone(&context), stop.clone()));
+            tasks.spawn(audit::run(Arc::clone(&context), self.audit, stop.clone()));
         }
         tasks.close();
         tasks.wait().await;

@@ -145,6 +145,11 @@ impl Subscriptions {
         candidates
     }
 
+    /// True if a subscription may want events of `topic`.
+    pub(super) fn wants(&self, topic: &Topic) -> bool {
+        self.index().is_some_and(|index| index.matching_topic(topic).next().is_some())
+    }
+
     /// True if a subscription sends to `url`, or one that cannot be read may.
     pub(super) fn any_at(&self, url: &EndpointUrl) -> bool {
         self.index().is_some_and(|index| index.any_at(url))

@@ -13,6 +13,8 @@
 //!   that row first, and deletes rows that no one writes any more.
 //! - A worker that reports figures writes rows of its own, then dues in their order; pruning skips
 //!   locked rows.
+//! - A record of a change (`audit`) is a new row in the transaction of the change, which waits for
+//!   no one; claiming its event and pruning take rows in the order of their ids.
 //! - A slot is taken and given back in one statement, which writes one row.
 //! - No transaction writes two of these, and the names of queues are written in their order, in one
 //!   statement.
@@ -73,6 +75,7 @@ impl Backend for PostgresDatabase {
             LIMIT $2 FOR UPDATE SKIP LOCKED)",
         count_attempts: "UPDATE attempt_rows SET count = greatest(0, count + $1) RETURNING count",
         lock_attempts: "SELECT count FROM attempt_rows FOR UPDATE",
+        skip_locked: " FOR UPDATE SKIP LOCKED",
         indexed_by: None,
         prune_minutes: "DELETE FROM worker_minutes WHERE (start_ms, worker) IN \
             (SELECT start_ms, worker FROM worker_minutes WHERE start_ms < $1 \

@@ -87,7 +87,7 @@ impl PostgresStore {
             .test_before_acquire(true)
             .connect_lazy_with(options.clone());
         let backend = PostgresDatabase { pool, options, location };
-        let store = Self { keyring: keys.keyring(&used)?, quotas, backend };
+        let store = Self::new(keys.keyring(&used)?, quotas, backend);
         store.adopt(&used, &keys).await?;
         Ok(store)
     }

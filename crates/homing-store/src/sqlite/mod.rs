@@ -44,6 +44,7 @@ impl Backend for SqliteFile {
             (SELECT url FROM circuits WHERE state = 'closed' AND touched_ms < $1 LIMIT $2)",
         count_attempts: "UPDATE attempt_rows SET count = max(0, count + $1) RETURNING count",
         lock_attempts: ROWS,
+        skip_locked: "",
         // SQLite knows no figures about indexes.
         indexed_by: Some(" INDEXED BY "),
         prune_minutes: "DELETE FROM worker_minutes WHERE start_ms < $1",

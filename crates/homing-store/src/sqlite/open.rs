@@ -80,7 +80,7 @@ impl SqliteStore {
         let used = used_keys::<SqliteFile>(&mut *used.await?).await?;
         let keys = keys.map_or_else(|| GivenKeys::beside(&file, used.is_empty()), Ok)?;
         let backend = SqliteFile { writer, readers };
-        let store = Self { keyring: keys.keyring(&used)?, quotas, backend };
+        let store = Self::new(keys.keyring(&used)?, quotas, backend);
         store.adopt(&used, &keys).await?;
         Ok(store)
     }

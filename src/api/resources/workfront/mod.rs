@@ -26,7 +26,7 @@ use crate::{
         query::{NoParameters, Query, UpTo},
     },
     registry::RegistryError,
-    web::{App, AppState, problem::Problem},
+    web::{App, AppState, acting::Acting, problem::Problem},
 };
 use homing_domain::{
     circuit::{Circuit, StateName},
@@ -167,11 +167,11 @@ type Created = (StatusCode, [(HeaderName, String); 1], Json<Versioned>);
     )
 )]
 pub(super) async fn create(
-    State(app): State<AppState>,
+    Acting(services): Acting,
     _: NoParameters,
     JsonBody(request): JsonBody<CreateRequest>,
 ) -> Result<Created, Problem> {
-    let created = app.services.registry.create(request.draft()?).await.map_err(renamed)?;
+    let created = services.registry.create(request.draft()?).await.map_err(renamed)?;
     let id = created.subscription.id;
     let location = format!("{WORKFRONT}/{id}");
     let versioned = Versioned { id, version: Version::default() };
@@ -349,11 +349,11 @@ pub(super) async fn get(
     responses((status = 200, description = "Deleted")),
 )]
 pub(super) async fn delete(
-    State(app): State<AppState>,
+    Acting(services): Acting,
     _: NoParameters,
     IdInPath(id): IdInPath,
 ) -> Result<StatusCode, Problem> {
-    app.services.registry.get_workfront(id).await?;
-    app.services.registry.delete(id).await?;
+    services.registry.get_workfront(id).await?;
+    services.registry.delete(id).await?;
     Ok(StatusCode::OK)
 }

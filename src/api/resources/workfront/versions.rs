@@ -1,6 +1,6 @@
 //! Versions of subscriptions: of one, of several, of all.
 
-use axum::{Json, extract::State};
+use axum::Json;
 use serde::{Deserialize, Serialize};
 
 use super::Versioned;
@@ -9,7 +9,8 @@ use crate::{
         extract::{IdInPath, JsonBody},
         query::NoParameters,
     },
-    web::{App, AppState, problem::Problem},
+    registry::Registry,
+    web::{acting::Acting, problem::Problem},
 };
 use homing_domain::{
     id::SubscriptionId,
@@ -33,13 +34,13 @@ pub(in crate::api) struct SetVersionRequest {
     responses((status = 200, description = "Version set", body = Versioned)),
 )]
 pub(in crate::api) async fn set_version(
-    State(app): State<AppState>,
+    Acting(services): Acting,
     _: NoParameters,
     IdInPath(id): IdInPath,
     JsonBody(SetVersionRequest { version }): JsonBody<SetVersionRequest>,
 ) -> Result<Json<Versioned>, Problem> {
-    let subscription = app.services.registry.get_workfront(id).await?;
-    app.services.registry.set_versions(vec![subscription], version).await?;
+    let subscription = services.registry.get_workfront(id).await?;
+    services.registry.set_versions(vec![subscription], version).await?;
     Ok(Json(Versioned { id, version }))
 }
 
@@ -75,7 +76,7 @@ pub(in crate::api) struct AllVersioned {
     )
 )]
 pub(in crate::api) async fn set_versions(
-    State(app): State<AppState>,
+    Acting(services): Acting,
     _: NoParameters,
     JsonBody(wanted): JsonBody<SetVersionsRequest>,
 ) -> Result<Json<AllVersioned>, Problem> {
@@ -86,18 +87,17 @@ pub(in crate::api) async fn set_versions(
         return Err(FieldError::new("subscriptionIds", message).into());
     }
     if all {
-        return set_all_versions(&app, version).await.map(Json);
+        return set_all_versions(&services.registry, version).await.map(Json);
     }
     let mut subscriptions = Vec::with_capacity(subscription_ids.len());
     for id in &subscription_ids {
-        subscriptions.push(app.services.registry.get_workfront(*id).await?);
+        subscriptions.push(services.registry.get_workfront(*id).await?);
     }
-    app.services.registry.set_versions(subscriptions, version).await?;
+    services.registry.set_versions(subscriptions, version).await?;
     Ok(Json(AllVersioned { subscription_ids, version }))
 }
 
-async fn set_all_versions(app: &App, version: Version) -> Result<AllVersioned, Problem> {
-    let registry = &app.services.registry;
+async fn set_all_versions(registry: &Registry, version: Version) -> Result<AllVersioned, Problem> {
     let mut subscription_ids = Vec::new();
     let mut offset: u32 = 0;
     loop {

@@ -1,0 +1,146 @@
+//! `homing audit`
+
+use clap::builder::{PossibleValuesParser, TypedValueParser};
+use serde_json::{Value, json};
+
+use super::{
+    failure::{Exit, Failure},
+    globals::Globals,
+    output::Output,
+    table::Rows,
+    words,
+};
+use homing_domain::{
+    audit::{Action, ObjectKind, View},
+    clock,
+    record::RecordId,
+};
+use homing_store::{AuditFilter, AuditListing, AuditPage, normalised};
+
+const EXAMPLES: &str = "\
+Examples:
+  homing audit --since 1d
+  homing audit --object https://example.com/hook
+  homing audit --kind subscription --action deleted
+  homing audit --actor ci --json | jq -r '.records[] | [.at, .action, .object] | @tsv'
+
+Newest first. Every change by API, dashboard or command is there, with the one who made it; secrets
+are masked. Records older than `audit.keep`, or beyond `audit.max_rows`, are deleted. `begun`: it is
+under way, or its process was killed.";
+
+#[derive(clap::Args)]
+#[command(after_help = EXAMPLES)]
+pub(super) struct Arguments {
+    /// About objects of this kind
+    #[arg(long, value_parser = PossibleValuesParser::new(
+        ObjectKind::ALL.iter().map(|kind| kind.as_str())
+    ).try_map(|word| word.parse::<ObjectKind>()))]
+    kind: Option<ObjectKind>,
+    /// About the object with this id, URL or name
+    #[arg(long, value_name = "OBJECT")]
+    object: Option<String>,
+    /// By this actor: the name of a token, or user@host
+    #[arg(long, value_name = "ACTOR")]
+    actor: Option<String>,
+    /// Of this action
+    #[arg(long, value_parser = PossibleValuesParser::new(
+        Action::ALL.iter().map(|action| action.as_str())
+    ).try_map(|word| word.parse::<Action>()))]
+    action: Option<Action>,
+    /// At or after: 2026-01-31T12:00:00Z, or 2h for two hours ago
+    #[arg(long, value_name = "WHEN")]
+    since: Option<String>,
+    /// Before
+    #[arg(long, value_name = "WHEN")]
+    until: Option<String>,
+    /// Show this many at most
+    #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..=1000))]
+    limit: u32,
+    /// Begin after this record, which the page before named
+    #[arg(long, value_name = "ID")]
+    after: Option<RecordId>,
+}
+
+impl Arguments {
+    fn page(&self) -> Result<AuditPage, Failure> {
+        let now = clock::now();
+        let filter = AuditFilter {
+            kind: self.kind,
+            object: self.object.as_deref().map(normalised),
+            actor: self.actor.clone(),
+            action: self.action,
+            since: words::instant_of_flag("--since", self.since.as_deref(), now)?,
+            until: words::instant_of_flag("--until", self.until.as_deref(), now)?,
+        };
+        Ok(AuditPage { filter, after: self.after, limit: self.limit })
+    }
+}
+
+pub(super) async fn run(
+    globals: &Globals,
+    arguments: &Arguments,
+    output: &mut Output<'_>,
+) -> Result<Exit, Failure> {
+    let page = arguments.page()?;
+    let listing = globals
+        .with_services(async |services| services.store.audit(&page).await.map_err(Failure::Store))
+        .await?;
+    let AuditListing { records, next } = listing;
+    let records: Vec<_> = records.into_iter().map(View::from).collect();
+    if output.json {
+        output.document(&json!({ "records": records, "next": next }))?;
+        return Ok(Exit::Done);
+    }
+    if records.is_empty() {
+        output.aside("There is no such change on record.");
+        return Ok(Exit::Done);
+    }
+    let mut rows = Rows::new(output, &["WHEN", "ACTOR", "VIA", "ACTION", "OBJECT", "CHANGE"]);
+    for record in &records {
+        rows.add(row(record));
+    }
+    rows.write(output, &[])?;
+    if let Some(next) = next {
+        output.aside(format_args!("There are more: --after {next}"));
+    }
+    Ok(Exit::Done)
+}
+
+fn row(record: &View) -> [String; 6] {
+    [
+        words::to_seconds(&record.at),
+        record.actor.clone(),
+        record.via.to_string(),
+        format!("{} {}", record.kind, record.action),
+        record.object.clone(),
+        changes(record),
+    ]
+}
+
+/// `url: a → b; secrets: ["****"] → ["****"]`, and the result unless it is done.
+fn changes(record: &View) -> String {
+    let result = (record.result.as_str() != "done").then(|| record.result.to_string());
+    let fields = record.difference.iter().map(|(name, value)| change(name, value));
+    result.into_iter().chain(fields).collect::<Vec<_>>().join("; ")
+}
+
+fn change(name: &str, value: &Value) -> String {
+    match (value.get("before"), value.get("after")) {
+        (Some(before), Some(after)) => format!("{name}: {} → {}", short(before), short(after)),
+        _ => format!("{name}: {}", short(value)),
+    }
+}
+
+/// A value on one line, its beginning at most.
+fn short(value: &Value) -> String {
+    const MOST: usize = 60;
+    let text = match value {
+        Value::Null => "nothing".to_owned(),
+        Value::String(text) => text.clone(),
+        other => other.to_string(),
+    };
+    if text.chars().count() <= MOST {
+        return text;
+    }
+    text.chars().take(MOST).chain(['…']).collect()
+}

@@ -1,0 +1,104 @@
+//! Commands.
+
+use std::process::Command;
+
+use serde_json::Value;
+
+use super::{SETTINGS, what};
+use crate::support::process::Site;
+
+/// A command, its arguments, and what it leaves on record; `None`: it changes nothing.
+type Known = (&'static str, &'static [&'static str], Option<&'static str>);
+
+const URL: &str = "https://example.com/hook";
+
+/// In an order in which each can be run. `{id}` is the subscription.
+const COMMANDS: [Known; 36] = [
+    ("topology apply", &[], Some("topology applied")),
+    ("subscriptions create", &["--url", URL, "--topic", "order.#"], Some("subscription created")),
+    ("subscriptions update", &["{id}", "--description", "x"], Some("subscription updated")),
+    ("subscriptions rotate-secret", &["{id}"], Some("subscription updated")),
+    ("endpoints disable", &[URL], Some("endpoint disabled")),
+    ("endpoints probe", &[URL], Some("endpoint probed")),
+    ("endpoints enable", &[URL], Some("endpoint enabled")),
+    ("subscriptions delete", &["{id}"], Some("subscription deleted")),
+    ("parked replay", &["--reason", "gone"], None),
+    ("parked drop", &["--reason", "gone", "--yes"], None),
+    ("source pause", &["main"], Some("source paused")),
+    ("source resume", &["main"], Some("source resumed")),
+    ("source reset", &["main", "--to", "largest"], Some("source reset")),
+    ("tokens create", &["ci"], Some("token created")),
+    ("tokens delete", &["ci"], Some("token deleted")),
+    ("keys rotate", &[], Some("keys rotated")),
+    ("run", &[], None),
+    ("publish", &[], None),
+    ("subscriptions list", &[], None),
+    ("subscriptions get", &[], None),
+    ("subscriptions test", &[], None),
+    ("endpoints list", &[], None),
+    ("endpoints get", &[], None),
+    ("parked list", &[], None),
+    ("parked get", &[], None),
+    ("parked export", &[], None),
+    ("attempts", &[], None),
+    ("audit", &[], None),
+    ("explain", &[], None),
+    ("source list", &[], None),
+    ("source get", &[], None),
+    ("schedule", &[], None),
+    ("topology plan", &[], None),
+    ("topology check", &[], None),
+    ("tokens list", &[], None),
+    ("keys generate", &[], None),
+];
+
+/// Further ones that change nothing.
+const HARMLESS: [&str; 5] = ["keys list", "status", "bench", "config", "completions"];
+
+#[test]
+fn every_command_that_changes_something_is_on_record() {
+    let site = Site::new(&[50], SETTINGS);
+    let mut found = leaves(&site, &[]);
+    let mut listed: Vec<_> =
+        COMMANDS.iter().map(|(name, ..)| *name).chain(HARMLESS).map(str::to_owned).collect();
+    found.sort_unstable();
+    listed.sort_unstable();
+    assert_eq!(found, listed, "say what a new command leaves on record");
+
+    let user = Command::new("id").arg("-un").output().expect("`id` can be run").stdout;
+    let user = String::from_utf8(user).expect("a name");
+    let mut id = String::new();
+    for (name, arguments, leaves) in COMMANDS {
+        let Some(leaves) = leaves else { continue };
+        let words: Vec<_> = name.split(' ').chain(arguments.iter().copied()).collect();
+        let words: Vec<_> =
+            words.into_iter().map(|word| if word == "{id}" { id.as_str() } else { word }).collect();
+        site.run(&words);
+        let listed: Value = serde_json::from_str(&site.run(&["audit", "--limit", "1", "--json"]))
+            .expect("an answer in JSON");
+        let record = &listed["records"][0];
+        assert_eq!(what(record), leaves, "{name}: {record}");
+        assert_eq!(record["via"], "cli", "{name}: {record}");
+        let actor = record["actor"].as_str().unwrap_or_default();
+        assert!(actor.starts_with(&format!("{}@", user.trim())), "{name}: {record}");
+        if leaves == "subscription created" {
+            id = record["object"].as_str().expect("an id").to_owned();
+        }
+    }
+    let shown = site.run(&["audit", "--object", URL, "--action", "disabled"]);
+    assert!(shown.contains("state: closed → frozen"), "{shown}");
+}
+
+/// The commands that have no commands below them.
+fn leaves(site: &Site, above: &[&str]) -> Vec<String> {
+    let help = site.run(&[above, &["--help"]].concat());
+    let commands = help.lines().skip_while(|line| *line != "Commands:").skip(1);
+    let commands = commands.take_while(|line| !line.trim().is_empty());
+    // A description that is continued begins farther to the right.
+    let names = commands.filter_map(|line| line.strip_prefix("  ")?.split(' ').next());
+    let names: Vec<_> = names.filter(|name| !name.is_empty() && *name != "help").collect();
+    if names.is_empty() {
+        return vec![above.join(" ")];
+    }
+    names.iter().flat_map(|name| leaves(site, &[above, &[*name]].concat())).collect()
+}

@@ -1,0 +1,67 @@
+//! Every change is on record with the one who made it, whichever way it is made.
+//!
+//! Each test goes through all addresses, forms or commands that there are, and fails at one that it
+//! does not know: a new one has to say what it leaves on record, or that it changes nothing.
+
+mod commands;
+mod events;
+mod requests;
+
+use std::{fs, process::Stdio};
+
+use reqwest::Client;
+use serde_json::Value;
+
+use crate::{
+    secrets::{address, get},
+    support::{
+        PATIENCE,
+        process::{Process, Site},
+    },
+};
+
+/// A source without a connection: no process here has the role to read it.
+const SETTINGS: &str = "source.livestream.main.url = \"https://stream.example.com/s\"\n\
+                        source.livestream.main.client_id = \"id\"\n\
+                        source.livestream.main.client_secret = \"hidden\"\n";
+
+/// A server of a site, with a token named `ci`.
+struct Server {
+    _site: Site,
+    base: String,
+    token: String,
+    client: Client,
+    _process: Process,
+}
+
+impl Server {
+    async fn start() -> Self {
+        let site = Site::new(&[50], SETTINGS);
+        let created: Value = serde_json::from_str(&site.run(&["tokens", "create", "ci", "--json"]))
+            .expect("an answer in JSON");
+        let token = created["token"].as_str().expect("a token").to_owned();
+        let log = fs::File::create(site.folder.path().join("log")).expect("a log can be written");
+        let run = ["run", "--role", "api"];
+        let process = site.start_as(&run, Stdio::null(), log.into());
+        let base = address(site.folder.path()).await;
+        // Another test may have been first.
+        let _installed = rustls::crypto::ring::default_provider().install_default();
+        let client =
+            Client::builder().timeout(PATIENCE).redirect(reqwest::redirect::Policy::none());
+        let client = client.build().expect("a client can be built");
+        Self { _site: site, base, token, client, _process: process }
+    }
+
+    /// The newest record.
+    async fn newest(&self) -> Value {
+        let page = get(&self.base, "/v1/audit?limit=1", &self.token).await;
+        let page: Value = serde_json::from_str(&page).expect("JSON");
+        page["records"][0].clone()
+    }
+}
+
+/// A part of what a record says: `subscription created`.
+fn what(record: &Value) -> String {
+    let text = |name: &str| record[name].as_str().unwrap_or_default().to_owned();
+    format!("{} {}", text("kind"), text("action"))
+}

@@ -1,0 +1,192 @@
+//! Requests to the API, and forms of the dashboard.
+
+use reqwest::Method;
+use serde_json::{Value, json};
+
+use super::{Server, what};
+
+/// A request, and the record that it leaves; `None`: it changes nothing.
+struct Known {
+    operation: &'static str,
+    body: Value,
+    leaves: Option<&'static str>,
+}
+
+fn known(operation: &'static str, body: Value, leaves: &'static str) -> Known {
+    Known { operation, body, leaves: Some(leaves) }
+}
+
+fn harmless(operation: &'static str) -> Known {
+    Known { operation, body: Value::Null, leaves: None }
+}
+
+const WORKFRONT: &str = "/attask/eventsubscription/api/v1/subscriptions";
+
+/// In an order in which each can be done. `{id}` is the subscription that was created last.
+fn api(url: &str) -> Vec<Known> {
+    let workfront = json!({
+        "objCode": "TASK", "eventType": "UPDATE", "url": format!("{url}w"), "authToken": "abcdefgh",
+    });
+    vec![
+        known(
+            "POST /v1/subscriptions",
+            json!({"url": url, "topics": ["order.#"]}),
+            "subscription created",
+        ),
+        known("PATCH /v1/subscriptions/{id}", json!({"description": "x"}), "subscription updated"),
+        known("POST /v1/subscriptions/{id}/rotate-secret", Value::Null, "subscription updated"),
+        harmless("POST /v1/subscriptions/{id}/test"),
+        known("POST /v1/endpoints/disable", json!({"url": url}), "endpoint disabled"),
+        known("POST /v1/endpoints/probe", json!({"url": url}), "endpoint probed"),
+        known("POST /v1/endpoints/enable", json!({"url": url}), "endpoint enabled"),
+        harmless("POST /v1/parked/replay"),
+        harmless("POST /v1/parked/drop"),
+        known("POST /v1/sources/{name}/pause", json!({}), "source paused"),
+        known("POST /v1/sources/{name}/resume", json!({}), "source resumed"),
+        known("POST /v1/sources/{name}/reset", json!({"to": "largest"}), "source reset"),
+        known("DELETE /v1/subscriptions/{id}", Value::Null, "subscription deleted"),
+        known(
+            "POST /attask/eventsubscription/api/v1/subscriptions",
+            workfront,
+            "subscription created",
+        ),
+        known(
+            "PUT /attask/eventsubscription/api/v1/subscriptions/{id}/version",
+            json!({"version": "v1"}),
+            "subscription updated",
+        ),
+        known(
+            "PUT /attask/eventsubscription/api/v1/subscriptions/version",
+            json!({"allCustomerSubscriptions": true, "version": "v2"}),
+            "subscription updated",
+        ),
+        known(
+            "DELETE /attask/eventsubscription/api/v1/subscriptions/{id}",
+            Value::Null,
+            "subscription deleted",
+        ),
+        harmless("POST /v1/events"),
+        harmless("POST /v1/batches"),
+    ]
+}
+
+#[tokio::test]
+async fn every_request_that_changes_something_is_on_record() {
+    let server = Server::start().await;
+    let known = api("https://example.com/hook");
+    assert_all_are_known(&server, &known).await;
+    let mut id = String::new();
+    for Known { operation, body, leaves } in known {
+        let Some(leaves) = leaves else { continue };
+        let (method, path) = operation.split_once(' ').expect("a method and a path");
+        let path = path.replace("{id}", &id).replace("{name}", "main");
+        let method = Method::from_bytes(method.as_bytes()).expect("a method");
+        let request = server.client.request(method, format!("{}{path}", server.base));
+        let request = request.bearer_auth(&server.token).header("x-request-id", operation);
+        let request = if body.is_null() {
+            request
+        } else {
+            request.header("content-type", "application/json").body(body.to_string())
+        };
+        let answer = request.send().await.expect("an answer");
+        let status = answer.status();
+        let answer = answer.text().await.unwrap_or_default();
+        let answer: Value = serde_json::from_str(&answer).unwrap_or_default();
+        assert!(status.is_success(), "{operation}: {status} {answer}");
+        if let Some(created) = answer["id"].as_str() {
+            created.clone_into(&mut id);
+        }
+
+        let record = server.newest().await;
+        assert_eq!(what(&record), leaves, "{operation}: {record}");
+        assert_eq!(record["actor"], "ci", "{operation}: {record}");
+        assert_eq!(record["request"], operation, "{record}");
+        assert_eq!(record["address"], "127.0.0.1", "{record}");
+        assert_eq!(record["result"], "done", "{record}");
+        let via = if path.starts_with(WORKFRONT) { "workfront" } else { "api" };
+        assert_eq!(record["via"], via, "{operation}: {record}");
+    }
+}
+
+/// Every operation that may change something is in the list, and nothing else.
+async fn assert_all_are_known(server: &Server, known: &[Known]) {
+    let answer = server.client.get(format!("{}/openapi.json", server.base)).send().await;
+    let document = answer.expect("an answer").text().await.expect("a body");
+    let document: Value = serde_json::from_str(&document).expect("JSON");
+    let mut described = Vec::new();
+    for (path, item) in document["paths"].as_object().expect("addresses") {
+        for method in item.as_object().expect("operations").keys() {
+            if method != "get" && method != "parameters" {
+                described.push(format!("{} {path}", method.to_uppercase()));
+            }
+        }
+    }
+    let mut listed: Vec<_> = known.iter().map(|known| known.operation.to_owned()).collect();
+    described.sort_unstable();
+    listed.sort_unstable();
+    assert_eq!(described, listed, "say what a new operation leaves on record");
+}
+
+/// A form, its fields, and what it leaves on record.
+type Form = (&'static str, &'static str, Option<&'static str>);
+
+/// In an order in which each can be sent. `{id}` is the subscription.
+const FORMS: [Form; 15] = [
+    (
+        "/subscriptions",
+        "url=https://example.com/hook&topics=order.%23&signed=1",
+        Some("subscription created"),
+    ),
+    (
+        "/subscriptions/{id}",
+        "url=https://example.com/hook&topics=order.paid",
+        Some("subscription updated"),
+    ),
+    ("/subscriptions/{id}/test", "", None),
+    ("/subscriptions/{id}/rotate", "", Some("subscription updated")),
+    ("/endpoint/disable", "url=https://example.com/hook", Some("endpoint disabled")),
+    ("/endpoint/probe", "url=https://example.com/hook", Some("endpoint probed")),
+    ("/endpoint/enable", "url=https://example.com/hook", Some("endpoint enabled")),
+    ("/sources/{name}/pause", "", Some("source paused")),
+    ("/sources/{name}/resume", "", Some("source resumed")),
+    ("/sources/{name}/reset", "to=largest", Some("source reset")),
+    ("/subscriptions/{id}/delete", "sure=1", Some("subscription deleted")),
+    // What jobs do is recorded when it is done.
+    ("/parked/jobs", "", None),
+    ("/parked/jobs/{id}/go", "", None),
+    ("/parked/jobs/{id}/stop", "", None),
+    ("/logout", "", None),
+];
+
+#[tokio::test]
+async fn every_form_that_changes_something_is_on_record() {
+    let routes = include_str!("../../../src/dashboard/mod.rs");
+    let routes = routes.lines().filter(|line| line.contains("post(") && !line.contains("/login"));
+    let mut sent: Vec<_> =
+        routes.map(|line| line.split('"').nth(1).expect("a path in quotes").to_owned()).collect();
+    let mut listed: Vec<_> = FORMS.iter().map(|(path, ..)| (*path).to_owned()).collect();
+    sent.sort_unstable();
+    listed.sort_unstable();
+    assert_eq!(sent, listed, "say what a new form leaves on record");
+
+    let server = Server::start().await;
+    let mut id = String::new();
+    for (path, fields, leaves) in FORMS {
+        let Some(leaves) = leaves else { continue };
+        let path = path.replace("{id}", &id).replace("{name}", "main");
+        let request = server.client.post(format!("{}{path}", server.base));
+        let request = request.bearer_auth(&server.token).header("sec-fetch-site", "same-origin");
+        let request = request.header("content-type", "application/x-www-form-urlencoded");
+        let answer = request.body(fields).send().await.expect("an answer");
+        let status = answer.status();
+        let text = answer.text().await.unwrap_or_default();
+        assert!(status.is_success() || status.is_redirection(), "{path}: {status} {text}");
+
+        let record = server.newest().await;
+        assert_eq!(what(&record), leaves, "{path}: {record}");
+        assert_eq!((&record["actor"], &record["via"]), (&json!("ci"), &json!("dashboard")));
+        if leaves == "subscription created" {
+            record["object"].as_str().expect("an id").clone_into(&mut id);
+        }
+    }
+}
