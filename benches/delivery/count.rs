@@ -80,6 +80,7 @@ fn pool(parts: &Services) -> Pool {
         worker: settings.worker.clone(),
         attempts: settings.attempts.clone(),
         audit: settings.audit.clone(),
+        ledger: settings.ledger.clone(),
         max_concurrency: settings.endpoint.max_concurrency,
         permit_wait: settings.endpoint.permit_wait,
         min_hold: settings.held.min_hold,

@@ -22,6 +22,7 @@ mod explain;
 mod failure;
 mod globals;
 mod keys;
+mod ledger;
 mod output;
 mod parked;
 mod progress;
@@ -88,6 +89,9 @@ enum Command {
     Audit(audit::Arguments),
     /// Show the timeline of an event: attempts, reasons, what is next
     Explain(explain::Arguments),
+    /// Prove that a receiver has what was delivered
+    #[command(subcommand)]
+    Ledger(ledger::Command),
     /// Show sources, pause, resume and reset them
     #[command(subcommand)]
     Source(source::Command),
@@ -154,6 +158,7 @@ async fn dispatch(cli: Cli, output: &mut Output<'_>) -> Result<Exit, Failure> {
         Command::Attempts(arguments) => attempts::run(&globals, &arguments, output).await,
         Command::Audit(arguments) => audit::run(&globals, &arguments, output).await,
         Command::Explain(arguments) => explain::run(&globals, &arguments, output).await,
+        Command::Ledger(command) => ledger::run(&globals, command, output).await,
         Command::Source(command) => source::run(&globals, command, output).await,
         Command::Schedule(arguments) => schedule::run(&globals, &arguments, output),
         Command::Topology(command) => topology::run(&globals, &command, output).await,

@@ -39,6 +39,7 @@ fn help_is_an_answer() {
       attempts       List delivery attempts, newest first
       audit          List changes and who made them, newest first
       explain        Show the timeline of an event: attempts, reasons, what is next
+      ledger         Prove that a receiver has what was delivered
       source         Show sources, pause, resume and reset them
       schedule       Print when a failed delivery is tried again
       topology       Check queues and exchanges at the broker, and create them

@@ -21,7 +21,7 @@ mod template;
 use homing_broker::settings::{BrokerSettings, EventsSettings};
 use homing_delivery::settings::{
     AttemptsSettings, AuditSettings, CircuitSettings, EndpointSettings, HeldSettings,
-    ScheduleSettings, TracesSettings, WorkerSettings,
+    LedgerSettings, ScheduleSettings, TracesSettings, WorkerSettings,
 };
 use homing_domain::settings::SettingsError;
 use homing_livestream::settings::SourceSettings;
@@ -80,6 +80,8 @@ pub struct Settings {
     pub attempts: AttemptsSettings,
     /// `[audit]`
     pub audit: AuditSettings,
+    /// `[ledger]`
+    pub ledger: LedgerSettings,
     /// `[api]`
     pub api: ApiSettings,
     /// `[traces]`
@@ -152,6 +154,7 @@ impl Settings {
             self.store.check(),
             self.attempts.check(),
             self.audit.check(),
+            self.ledger.check(),
             self.traces.check(),
             self.api.check(),
         ];

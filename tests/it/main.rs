@@ -36,6 +36,7 @@ mod foreign_clients;
 mod groups;
 mod held;
 mod isolation;
+mod ledgers;
 mod livestream;
 mod metrics;
 mod overview;

@@ -15,7 +15,7 @@
 //!   secret.
 //!
 //! A [`source`] is a stream that events are read from; the pool's work, in figures, is its
-//! [`activity`]; who changed something is in the [`audit`].
+//! [`activity`]; who changed something is in the [`audit`], what was delivered in the [`ledger`].
 
 pub mod activity;
 pub mod api_token;
@@ -29,6 +29,7 @@ pub mod event;
 pub mod filter;
 pub mod id;
 pub mod json;
+pub mod ledger;
 pub mod outcome;
 pub mod record;
 pub mod report;

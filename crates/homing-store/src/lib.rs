@@ -1,6 +1,6 @@
 //! Everything that homing keeps besides messages: subscriptions, the circuits of their URLs, which
 //! held queue is whose, the state of sources, the names of declared queues, the figures of the
-//! pool, a log of attempts for operators, and who changed what.
+//! pool, a log of attempts for operators, who changed what, and what was delivered.
 //!
 //! Promises to the layers above: a confirmed write survives the loss of power; two subscriptions to
 //! the same events at the same URL never exist together, whichever processes write; counts of
@@ -43,6 +43,7 @@ mod encryption;
 mod held;
 mod key_source;
 mod keyring;
+mod ledger;
 #[cfg(feature = "postgres")]
 mod postgres;
 mod publications;
@@ -77,6 +78,7 @@ pub use circuits::{
 pub use encryption::{Keys, Reencrypted};
 pub use error::{Corrupt, CorruptCircuit, StoreError};
 pub use held::{HeldSlot, HeldStore, SLOT_REST};
+pub use ledger::{LEDGER_SILENT_AFTER, LedgerListing, LedgerReport, LedgerStore, MAX_LEDGER_HOURS};
 pub use publications::{MAX_PUBLICATIONS, PUBLICATIONS_KEPT, PublicationStore};
 pub use sources::SourceStore;
 pub use subscriptions::{
@@ -102,6 +104,7 @@ pub trait Store:
     + AttemptLog
     + AuditStore
     + HeldStore
+    + LedgerStore
     + PublicationStore
     + SourceStore
     + SubscriptionStore

@@ -267,6 +267,11 @@ pub fn not_announced(error: &str) {
     warn!(error, "control.not_announced: workers follow within seconds");
 }
 
+/// The store did not take the end of the ledger in time: the hours of this worker stay open.
+pub fn ledger_left_open() {
+    warn!("ledger.left_open: the store did not take the last figures; their hour is not provable");
+}
+
 /// Circuits of unused URLs were pruned.
 pub fn circuits_pruned(count: u64) {
     debug!(count, "circuits.pruned");

@@ -22,12 +22,13 @@ use crate::{
 };
 
 /// The groups of addresses, in the order in which they are shown.
-pub(super) const TAGS: [(&str, &str); 11] = [
+pub(super) const TAGS: [(&str, &str); 12] = [
     ("events", "Publishing events, and their timelines"),
     ("subscriptions", "Topics and filters of endpoints"),
     ("endpoints", "The circuits of URLs"),
     ("attempts", "The attempt log"),
     ("audit", "Who changed what"),
+    ("ledger", "What was delivered, by the hour"),
     ("parked", "Deliveries and events that were given up"),
     ("queues", "Queues and their depths"),
     ("status", "Overview of the pool"),

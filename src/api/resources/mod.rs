@@ -1,7 +1,7 @@
 //! A file for each noun of the API, and the groups in which they are limited.
 //!
 //! [`subscriptions`] and [`test_events`], [`endpoints`], [`events`] and [`batches`], [`attempts`],
-//! [`audit`], [`parked`], [`queues`], [`sources`], [`status`], [`metrics`], [`health`]; [`workfront`] serves
+//! [`audit`], [`ledger`], [`parked`], [`queues`], [`sources`], [`status`], [`metrics`], [`health`]; [`workfront`] serves
 //! subscriptions in the form of Workfront's API.
 
 mod attempts;
@@ -10,6 +10,7 @@ mod batches;
 mod endpoints;
 mod events;
 mod health;
+mod ledger;
 mod metrics;
 mod parked;
 mod queues;
@@ -40,6 +41,7 @@ pub(super) fn quick() -> OpenApiRouter<AppState> {
         .routes(routes!(endpoints::list))
         .routes(routes!(attempts::list))
         .routes(routes!(audit::list))
+        .routes(routes!(ledger::get))
         .routes(routes!(queues::list))
         .routes(routes!(status::show))
         .routes(routes!(sources::list))

@@ -11,7 +11,7 @@ use crate::support::{
 const HOUR: i64 = 3_600;
 
 /// Debian's libfaketime, which `make test` installs.
-fn library() -> PathBuf {
+pub(crate) fn library() -> PathBuf {
     let folders = fs::read_dir("/usr/lib").expect("there is a /usr/lib");
     let mut libraries = folders
         .filter_map(|folder| Some(folder.ok()?.path().join("faketime/libfaketimeMT.so.1")))

@@ -24,3 +24,5 @@ mod shards;
 mod size;
 mod store;
 mod worker_killed;
+
+pub(crate) use self::clock::library as clock_library;

@@ -17,6 +17,7 @@ mod circuits;
 mod content;
 mod encryption;
 mod held;
+mod ledger;
 mod listing;
 mod lost_server;
 mod many_writers;
@@ -94,6 +95,10 @@ macro_rules! conformance {
         audit: old_and_excess_records_are_forgotten,
         audit: each_event_about_a_change_is_claimed_by_one,
         audit: a_change_elsewhere_is_begun_and_ended,
+        ledger: parts_of_many_workers_add_up_and_a_report_counts_once,
+        ledger: an_hour_that_is_left_open_is_not_provable,
+        ledger: old_and_excess_hours_are_forgotten_as_a_whole,
+        ledger: events_of_an_hour_are_claimed_by_one,
         publications: a_publication_is_known_by_its_key_and_stays_as_it_was,
         publications: publications_are_forgotten_after_a_day,
         publications: of_too_many_publications_the_oldest_are_forgotten,

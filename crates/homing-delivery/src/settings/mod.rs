@@ -1,4 +1,4 @@
-//! `[worker]`, `[endpoint]`, `[circuit]`, `[held]`, `[schedule]`, `[attempts]`, `[audit]` and
+//! `[worker]`, `[endpoint]`, `[circuit]`, `[held]`, `[schedule]`, `[attempts]`, `[audit]`, `[ledger]` and
 //! `[traces]`.
 
 mod attempts;
@@ -6,6 +6,7 @@ mod audit;
 mod circuit;
 mod endpoint;
 mod held;
+mod ledger;
 mod schedule;
 mod traces;
 mod worker;
@@ -16,6 +17,7 @@ pub use self::{
     circuit::CircuitSettings,
     endpoint::EndpointSettings,
     held::HeldSettings,
+    ledger::LedgerSettings,
     schedule::{ScheduleSettings, Schedules, WrittenWait},
     traces::TracesSettings,
     worker::WorkerSettings,

@@ -67,6 +67,7 @@ pub(super) async fn attempt(context: &Context, pending: PendingDelivery) -> bool
     let PendingDelivery { message, redelivered, returned, receipt, turn } = pending;
     let Some(mut delivery) = message.delivery() else { return false };
     let _in_flight = context.observers.counters.in_flight();
+    let counted = context.observers.ledger.begin(clock::now());
     let Some(running) = context.dedup.begin(&message, redelivered).await else {
         log_events::repetition_skipped(&delivery);
         receipt.settle();
@@ -81,7 +82,11 @@ pub(super) async fn attempt(context: &Context, pending: PendingDelivery) -> bool
         // Dropped, the receipt gives the message back.
         return false;
     }
+    let delivered = disposition.delivered;
     dispatch(context, &delivery, disposition, receipt).await;
+    if let Some(started) = delivered {
+        counted.delivered(&delivery, started);
+    }
     running.done();
     is_attempted
 }
@@ -342,7 +347,7 @@ fn follow(task: &Task<'_>, attempt: &Attempt, verdict: Verdict) -> Disposition {
     let (outcome, ended) = (&attempt.result.outcome, attempt.ended);
     let progress = |step| delivery.progress.failed(outcome.to_string(), step, ended);
     match verdict {
-        Verdict::Done => Disposition::delivered(),
+        Verdict::Done => Disposition::delivered(attempt.started),
         Verdict::Wait { step, wait, not_before } => {
             let mut progress = progress(step);
             progress.not_before = not_before.map(|requested| ended.plus(requested));

@@ -9,7 +9,7 @@ use crate::{
     circuits::CircuitBreakers,
     settings::{
         AttemptsSettings, AuditSettings, CircuitSettings, DEFAULTS, EndpointSettings, HeldSettings,
-        ScheduleSettings, WorkerSettings,
+        LedgerSettings, ScheduleSettings, WorkerSettings,
     },
     traces::Tracer,
 };
@@ -59,6 +59,7 @@ pub struct PoolBuilder {
     worker: Option<WorkerSettings>,
     attempts: Option<AttemptsSettings>,
     audit: Option<AuditSettings>,
+    ledger: Option<LedgerSettings>,
     endpoint: Option<EndpointSettings>,
     tracer: Option<Tracer>,
 }
@@ -75,6 +76,7 @@ impl PoolBuilder {
             worker: None,
             attempts: None,
             audit: None,
+            ledger: None,
             endpoint: None,
             tracer: None,
         }
@@ -129,6 +131,12 @@ impl PoolBuilder {
         Self { audit: Some(settings), ..self }
     }
 
+    /// The ledger.
+    #[must_use]
+    pub fn ledger(self, settings: LedgerSettings) -> Self {
+        Self { ledger: Some(settings), ..self }
+    }
+
     /// The jobs in flight at one target (`max_concurrency`), and their waits for a place
     /// (`permit_wait`; with a rate limit, `deadline`). The rest is the webhook sender's.
     #[must_use]
@@ -153,6 +161,7 @@ impl PoolBuilder {
         let worker = or_default(self.worker, "worker")?;
         let attempts = or_default(self.attempts, "attempts")?;
         let audit = or_default(self.audit, "audit")?;
+        let ledger = or_default(self.ledger, "ledger")?;
         let endpoint = or_default(self.endpoint, "endpoint")?;
         let held = or_default(self.held, "held")?;
         broker.check()?;
@@ -160,6 +169,7 @@ impl PoolBuilder {
         worker.check()?;
         attempts.check()?;
         audit.check()?;
+        ledger.check()?;
         endpoint.check()?;
         held.check()?;
         let rules = or_default(self.circuit, "circuit")?.rules()?;
@@ -181,6 +191,7 @@ impl PoolBuilder {
             worker,
             attempts,
             audit,
+            ledger,
             min_hold: held.min_hold,
             max_concurrency: endpoint.max_concurrency,
             permit_wait: endpoint.permit_wait,

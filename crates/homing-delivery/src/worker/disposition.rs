@@ -10,6 +10,7 @@ use homing_domain::{
     report::Chain,
     schedule::{Next, Schedule},
     subscription::Subscription,
+    time::UnixMillis,
     url::EndpointUrl,
     verdict::{self, ParkReason},
 };
@@ -23,6 +24,8 @@ pub(super) struct Disposition {
     pub(super) otherwise: Option<Box<(Message, Route)>>,
     /// The reason for making no attempt; `None`: one was made.
     pub(super) skipped: Option<Skipped>,
+    /// The start of the attempt that delivered it; `None`: none has.
+    pub(super) delivered: Option<UnixMillis>,
 }
 
 /// The reason for making no attempt.
@@ -81,19 +84,21 @@ impl SkipReason {
 }
 
 impl Disposition {
-    /// Ends a delivered delivery.
-    pub(super) fn delivered() -> Self {
-        Self { next: None, otherwise: None, skipped: None }
+    /// Ends a delivery that an attempt begun at `started` has delivered.
+    pub(super) fn delivered(started: UnixMillis) -> Self {
+        Self { next: None, otherwise: None, skipped: None, delivered: Some(started) }
     }
 
     /// Sends a copy on after an attempt.
     pub(super) fn after_attempt(message: Message, route: Route) -> Self {
-        Self { next: Some((message, route)), otherwise: None, skipped: None }
+        let next = Some((message, route));
+        Self { next, otherwise: None, skipped: None, delivered: None }
     }
 
     /// Makes no attempt for `reason`; `next` follows.
     pub(super) fn skip(reason: SkipReason, next: Option<(Message, Route)>) -> Self {
-        Self { next, otherwise: None, skipped: Some(Skipped { reason, url: None }) }
+        let skipped = Some(Skipped { reason, url: None });
+        Self { next, otherwise: None, skipped, delivered: None }
     }
 
     /// Makes no attempt; the message returns to the held queue that it came from.

@@ -8,7 +8,7 @@
 //! queues; [`limits`] keep one endpoint from using up the permits of others, [`dedup`] remembers
 //! what this process has just done. [`subscriptions`] holds the subscriptions in memory, found by
 //! [`index`]. [`observers`] report everything: log events and metrics, the [`attempt_log`], the
-//! [`counters`] that the [`heartbeat`] reports to the store, and the age of the [`oldest_waiting`].
+//! [`counters`] that the [`heartbeat`] reports to the store, the [`ledger`] of what was delivered, and the age of the [`oldest_waiting`].
 //! [`maintenance`] refreshes shared state and repairs the topology, [`audit`] announces changes.
 //!
 //! Guarantees: a message is settled only when each of its deliveries is done or owned by the broker
@@ -30,6 +30,7 @@ mod index;
 mod intake;
 mod lane;
 pub mod layout;
+mod ledger;
 mod limits;
 mod maintenance;
 mod matching;
@@ -50,7 +51,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
     circuits::CircuitBreakers,
-    settings::{AttemptsSettings, AuditSettings, Schedules, WorkerSettings},
+    settings::{AttemptsSettings, AuditSettings, LedgerSettings, Schedules, WorkerSettings},
     traces::Tracer,
 };
 use homing_broker::{
@@ -67,8 +68,8 @@ pub use self::{
 };
 
 use self::{
-    circuit_cache::Circuits, dedup::Dedup, heartbeat::Heartbeat, held::Slots, limits::Limits,
-    matching::Matching, observers::Observers,
+    circuit_cache::Circuits, dedup::Dedup, heartbeat::Heartbeat, held::Slots, ledger::Ledger,
+    limits::Limits, matching::Matching, observers::Observers,
 };
 
 /// Shared by all parts of the pool.
@@ -110,6 +111,8 @@ pub struct PoolSetup {
     pub attempts: AttemptsSettings,
     /// `[audit]`
     pub audit: AuditSettings,
+    /// `[ledger]`
+    pub ledger: LedgerSettings,
     /// `held.min_hold`
     pub min_hold: Duration,
     /// `endpoint.max_concurrency`
@@ -128,6 +131,7 @@ pub struct Pool {
     log_writer: Option<attempt_log::Writer>,
     heartbeat: Heartbeat,
     audit: AuditSettings,
+    ledger: ledger::Writer,
 }
 
 impl Pool {
@@ -142,7 +146,8 @@ impl Pool {
         let shared = (Arc::clone(&limits), Arc::clone(&slots));
         let circuits = Circuits::new(Arc::clone(&store), circuits, rules, shared);
         let (attempt_log, log_writer) = attempt_log::open(&setup.attempts, Arc::clone(&store));
-        let observers = Observers::new(attempt_log);
+        let observers = Observers::new(attempt_log, Ledger::new(&setup.ledger));
+        let ledger = ledger::Writer::new(Arc::clone(&store), setup.ledger);
         let heartbeat = Heartbeat::new(Arc::clone(&store));
         let context = Context {
             broker,
@@ -161,7 +166,7 @@ impl Pool {
             settings: worker,
             min_hold: setup.min_hold,
         };
-        Self { context: Arc::new(context), log_writer, heartbeat, audit: setup.audit }
+        Self { context: Arc::new(context), log_writer, heartbeat, audit: setup.audit, ledger }
     }
 
     /// A pool for `handler` with the program's defaults, ready to be changed and opened.
@@ -211,7 +216,11 @@ impl Pool {
         }
         writing.spawn(self.heartbeat.run(Arc::clone(&context), over.clone()));
         tasks.spawn(maintenance::shared_state(Arc::clone(&context), stop.clone()));
-        if stop.run_until_cancelled(context.subscriptions.loaded()).await.is_some() {
+        let ready = async {
+            context.subscriptions.loaded().await;
+            self.ledger.open(&context.observers.ledger).await;
+        };
+        if stop.run_until_cancelled(ready).await.is_some() {
             for lane in [Lane::Primary, Lane::Retry] {
                 tasks.spawn(lane::run(Arc::clone(&context), lane, stop.clone()));
             }
@@ -222,6 +231,7 @@ impl Pool {
             tasks.spawn(maintenance::circuits(Arc::clone(&context), stop.clone()));
             tasks.spawn(audit::run(Arc::clone(&context), self.audit, stop.clone()));
         }
+        writing.spawn(self.ledger.run(Arc::clone(&context), over.clone()));
         tasks.close();
         tasks.wait().await;
         // From here on, nothing happens that has to be written.

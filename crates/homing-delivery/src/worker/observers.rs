@@ -1,5 +1,5 @@
 //! The one place where a worker reports what it did: log events and metrics, the attempt log, the
-//! counters of its heartbeat, and the age of waiting deliveries.
+//! counters of its heartbeat, the age of waiting deliveries, and the ledger.
 
 use parking_lot::Mutex;
 use tokio::time::Instant;
@@ -9,6 +9,7 @@ use super::{
     attempt_log,
     counters::Counters,
     disposition::{Disposition, SkipReason, Skipped},
+    ledger::Ledger,
     oldest_waiting::OldestWaiting,
 };
 use homing_broker::{Message, Route, topology::THROTTLE_WAITS};
@@ -27,14 +28,15 @@ pub(super) struct Observers {
     pub(super) attempt_log: attempt_log::Sender,
     pub(super) counters: Counters,
     pub(super) oldest_waiting: OldestWaiting,
+    pub(super) ledger: Ledger,
     not_now_lines: Mutex<LineLimit<EndpointUrl>>,
 }
 
 impl Observers {
-    pub(super) fn new(attempt_log: attempt_log::Sender) -> Self {
+    pub(super) fn new(attempt_log: attempt_log::Sender, ledger: Ledger) -> Self {
         let not_now_lines = Mutex::new(LineLimit::new(MAX_NOT_NOW_LINES));
         let (counters, oldest_waiting) = (Counters::new(), OldestWaiting::default());
-        Self { attempt_log, counters, oldest_waiting, not_now_lines }
+        Self { attempt_log, counters, oldest_waiting, ledger, not_now_lines }
     }
 
     fn not_now_is_logged(&self, url: EndpointUrl) -> bool {

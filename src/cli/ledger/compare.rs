@@ -1,0 +1,214 @@
+//! `homing ledger compare`
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::Serialize;
+
+use super::received::Received;
+use crate::{
+    cli::{
+        failure::{Exit, Failure},
+        output::Output,
+        words,
+    },
+    services::Services,
+};
+use homing_domain::{
+    clock,
+    id::{DeliveryId, SubscriptionId},
+    ledger::{HourState, LedgerHour, next_hour},
+    time::UnixMillis,
+};
+use homing_store::{MAX_PAGE_LIMIT, RecordFilter, RecordPage};
+
+const EXAMPLES: &str = "\
+Examples:
+  homing ledger compare 01931f5a-9c4e-7000-8000-0123456789ab received.txt
+  homing ledger compare 01931f5a-9c4e-7000-8000-0123456789ab received.jsonl --since 2d --until 1h
+
+FILE has a line for each request that the receiver answered with 2xx: `webhook-id webhook-timestamp`,
+or an object in JSON with both. Hours before its first and after its last line are compared only with
+--since and --until. Ids are from the attempt log, as far back as that goes. Exit code 3: an hour
+differs, or is not provable because a worker was killed in it.";
+
+/// Ids of an hour that are named at most.
+const MAX_NAMED: usize = 1_000;
+
+#[derive(clap::Args)]
+#[command(after_help = EXAMPLES)]
+pub(in crate::cli) struct Arguments {
+    /// Id of the subscription
+    #[arg(value_name = "ID")]
+    subscription: SubscriptionId,
+    /// Log of the receiver
+    #[arg(value_name = "FILE")]
+    file: String,
+    /// From the hour of: 2026-01-31T12:00:00Z, or 2d for two days ago
+    #[arg(long, value_name = "WHEN")]
+    since: Option<String>,
+    /// To before
+    #[arg(long, value_name = "WHEN")]
+    until: Option<String>,
+}
+
+/// The result for one hour.
+#[derive(Serialize)]
+struct Hour {
+    hour: String,
+    /// `same`, `differs`, `open` or `not_provable`.
+    result: &'static str,
+    delivered: u64,
+    received: u64,
+    /// Delivered by the attempt log, and nowhere in the file.
+    missing: Vec<DeliveryId>,
+    /// In the file more often than delivered.
+    repeated: Vec<DeliveryId>,
+    /// In the file, and not delivered in this hour by the attempt log: an answer that never arrived.
+    unknown: Vec<DeliveryId>,
+    /// The attempt log has not all of the hour's deliveries.
+    log_is_incomplete: bool,
+}
+
+pub(super) async fn run(
+    services: &Services,
+    arguments: &Arguments,
+    output: &mut Output<'_>,
+) -> Result<Exit, Failure> {
+    let now = clock::now();
+    let received = Received::read(&arguments.file).await?;
+    let ends = received.0.keys().next().zip(received.0.keys().next_back());
+    let since = words::instant_of_flag("--since", arguments.since.as_deref(), now)?;
+    let until = words::instant_of_flag("--until", arguments.until.as_deref(), now)?;
+    let since = since.map(homing_domain::ledger::hour_of).or(ends.map(|(first, _)| *first));
+    let until = until.or(ends.map(|(_, last)| next_hour(*last)));
+    let (Some(since), Some(until)) = (since, until) else {
+        let text = format!("{}: it is empty; say --since and --until", arguments.file);
+        return Err(Failure::Usage(text));
+    };
+    let listing = services.store.ledger(arguments.subscription, since, until, now).await;
+    let mut listed: BTreeMap<_, _> =
+        listing.map_err(Failure::Store)?.hours.into_iter().map(|it| (it.start, it)).collect();
+    // What was received in an hour of which nothing is kept was not delivered, as far as is known.
+    for hour in received.0.keys().filter(|hour| (since..until).contains(*hour)) {
+        let state = HourState::NotProvable;
+        let unknown = LedgerHour { start: *hour, checksum: Default::default(), state };
+        listed.entry(*hour).or_insert(unknown);
+    }
+    let everything: BTreeSet<_> = received.0.values().flatten().copied().collect();
+    let mut hours = Vec::new();
+    for hour in listed.values() {
+        hours
+            .push(compare(services, arguments.subscription, hour, (&received, &everything)).await?);
+    }
+    let is_sound = hours.iter().all(|hour| matches!(hour.result, "same" | "open"));
+    if output.json {
+        output.document(&serde_json::json!({ "sound": is_sound, "hours": hours }))?;
+    } else {
+        write(&hours, output)?;
+    }
+    Ok(if is_sound { Exit::Done } else { Exit::Unsound })
+}
+
+async fn compare(
+    services: &Services,
+    subscription: SubscriptionId,
+    hour: &LedgerHour,
+    (received, everything): (&Received, &BTreeSet<DeliveryId>),
+) -> Result<Hour, Failure> {
+    let has = received.checksum(hour.start);
+    let result = match hour.state {
+        HourState::Open => "open",
+        HourState::Complete | HourState::NotProvable if hour.checksum != has => "differs",
+        HourState::Complete => "same",
+        HourState::NotProvable => "not_provable",
+    };
+    let mut compared = Hour {
+        hour: hour.start.to_string(),
+        result,
+        delivered: hour.checksum.number,
+        received: has.number,
+        missing: Vec::new(),
+        repeated: Vec::new(),
+        unknown: Vec::new(),
+        log_is_incomplete: false,
+    };
+    if result != "differs" {
+        return Ok(compared);
+    }
+    let delivered = delivered(services, subscription, hour.start).await?;
+    let logged: u64 = delivered.values().sum();
+    let mut here: BTreeMap<DeliveryId, u64> = BTreeMap::new();
+    for id in received.0.get(&hour.start).into_iter().flatten() {
+        let count = here.entry(*id).or_default();
+        *count = count.saturating_add(1);
+    }
+    let named = |ids: &mut dyn Iterator<Item = DeliveryId>| ids.take(MAX_NAMED).collect();
+    compared.missing = named(&mut delivered.keys().filter(|id| !everything.contains(id)).copied());
+    compared.unknown = named(&mut here.keys().filter(|id| !delivered.contains_key(id)).copied());
+    let is_repeated = |(id, count): &(&DeliveryId, &u64)| {
+        delivered.get(id).is_some_and(|delivered| *count > delivered)
+    };
+    compared.repeated = named(&mut here.iter().filter(is_repeated).map(|(id, _)| *id));
+    compared.log_is_incomplete = logged < hour.checksum.number;
+    Ok(compared)
+}
+
+/// The number of deliveries of each id in an hour, by the attempt log.
+async fn delivered(
+    services: &Services,
+    subscription: SubscriptionId,
+    hour: UnixMillis,
+) -> Result<BTreeMap<DeliveryId, u64>, Failure> {
+    let filter = RecordFilter {
+        subscription: Some(subscription),
+        classes: "accepted".parse().ok(),
+        since: Some(hour),
+        until: Some(next_hour(hour)),
+        ..RecordFilter::default()
+    };
+    let mut delivered: BTreeMap<DeliveryId, u64> = BTreeMap::new();
+    let mut page = RecordPage { filter, after: None, limit: MAX_PAGE_LIMIT };
+    loop {
+        let listing = services.store.attempts(&page).await.map_err(Failure::Store)?;
+        for (_, id) in listing.records.iter().filter_map(|record| record.recipient) {
+            let count = delivered.entry(id).or_default();
+            *count = count.saturating_add(1);
+        }
+        page.after = listing.next;
+        if page.after.is_none() {
+            return Ok(delivered);
+        }
+    }
+}
+
+fn write(hours: &[Hour], output: &mut Output<'_>) -> Result<(), Failure> {
+    let of = |result| hours.iter().filter(move |hour| hour.result == result);
+    for hour in of("differs") {
+        let at = words::to_seconds(&hour.hour);
+        let (delivered, received) = (hour.delivered, hour.received);
+        output.line(format_args!("{at} differs: {delivered} delivered, {received} received"))?;
+        let lists =
+            [("missing", &hour.missing), ("repeated", &hour.repeated), ("unknown", &hour.unknown)];
+        for (word, ids) in lists {
+            for id in ids {
+                output.line(format_args!("  {word:<8}  {id}"))?;
+            }
+        }
+        if hour.log_is_incomplete {
+            output.notice(format_args!("{at}: the attempt log has not all of its deliveries"));
+        }
+    }
+    for hour in of("not_provable") {
+        let at = words::to_seconds(&hour.hour);
+        output
+            .line(format_args!("{at} is the same, and not provable: a worker was killed in it"))?;
+    }
+    for hour in of("open") {
+        let at = words::to_seconds(&hour.hour);
+        output.aside(format_args!("{at} is not over, and was not compared."));
+    }
+    let same = u64::try_from(of("same").count()).unwrap_or(u64::MAX);
+    let delivered = of("same").map(|hour| hour.delivered).sum::<u64>();
+    let same = words::count(same, "hour");
+    output.line(format_args!("{same} the same, with {delivered} delivered and received"))
+}

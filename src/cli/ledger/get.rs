@@ -1,0 +1,74 @@
+//! `homing ledger get`
+
+use std::time::Duration;
+
+use serde_json::json;
+
+use crate::{
+    cli::{
+        failure::{Exit, Failure},
+        output::Output,
+        table::Rows,
+        words,
+    },
+    services::Services,
+};
+use homing_domain::{clock, id::SubscriptionId, ledger::View};
+
+/// The time before now that is shown by default.
+const DEFAULT: Duration = Duration::from_hours(24);
+
+const EXAMPLES: &str = "\
+Examples:
+  homing ledger get 01931f5a-9c4e-7000-8000-0123456789ab
+  homing ledger get 01931f5a-9c4e-7000-8000-0123456789ab --since 7d --json
+
+An hour is that of `webhook-timestamp`. XOR and SUM are of the last eight bytes of each webhook-id.
+`open`: a worker is still counting. `not provable`: a worker was killed before it had written all.";
+
+#[derive(clap::Args)]
+#[command(after_help = EXAMPLES)]
+pub(in crate::cli) struct Arguments {
+    /// Id of the subscription
+    #[arg(value_name = "ID")]
+    subscription: SubscriptionId,
+    /// Hours that begin at or after: 2026-01-31T12:00:00Z, or 2d for two days ago
+    #[arg(long, value_name = "WHEN")]
+    since: Option<String>,
+    /// Hours that begin before
+    #[arg(long, value_name = "WHEN")]
+    until: Option<String>,
+}
+
+pub(super) async fn run(
+    services: &Services,
+    arguments: &Arguments,
+    output: &mut Output<'_>,
+) -> Result<Exit, Failure> {
+    let now = clock::now();
+    let until = words::instant_of_flag("--until", arguments.until.as_deref(), now)?.unwrap_or(now);
+    let since = words::instant_of_flag("--since", arguments.since.as_deref(), now)?;
+    let since = since.unwrap_or_else(|| until.minus(DEFAULT));
+    let listing = services.store.ledger(arguments.subscription, since, until, now).await;
+    let listing = listing.map_err(Failure::Store)?;
+    let hours: Vec<_> = listing.hours.into_iter().map(View::from).collect();
+    if output.json {
+        let kept_since = listing.kept_since.map(|hour| hour.to_string());
+        let subscription = arguments.subscription;
+        output.document(&json!({
+            "subscription": subscription, "kept_since": kept_since, "hours": hours,
+        }))?;
+        return Ok(Exit::Done);
+    }
+    if hours.is_empty() {
+        output.aside("No worker ran in that time, or it is not kept any more (`ledger.keep`).");
+        return Ok(Exit::Done);
+    }
+    let mut rows = Rows::new(output, &["HOUR", "DELIVERED", "XOR", "SUM", "STATE"]);
+    for View { hour, number, xor, sum, state } in hours {
+        let state = state.as_str().replace('_', " ");
+        rows.add([words::to_seconds(&hour), number.to_string(), xor, sum, state]);
+    }
+    rows.write(output, &[1])?;
+    Ok(Exit::Done)
+}

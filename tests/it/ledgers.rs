@@ -1,0 +1,223 @@
+//! A receiver can prove that it has what was delivered, and is told where that is not known.
+
+use std::{fs, process::Command};
+
+use homing_domain::{
+    clock,
+    encryption_key::EncryptionKey,
+    id::{DeliveryId, SubscriptionId},
+    ledger::{Checksum, HOUR_MS, hour_of},
+    time::UnixMillis,
+};
+use homing_store::LedgerReport;
+use serde_json::{Value, json};
+use uuid::Uuid;
+
+use crate::{
+    faults::clock_library,
+    support::{
+        broker::Raw,
+        database::Database,
+        eventually, holds,
+        installation::Installation,
+        process::{Process, Site},
+        receiver::{Receiver, Recorded},
+    },
+};
+
+/// A worker whose clock is an hour behind: what it delivers is in an hour that is over.
+fn start_an_hour_ago(site: &Site) -> Process {
+    site.start_with(&[
+        ("LD_PRELOAD", clock_library().to_str().expect("a plain path")),
+        ("FAKETIME", "-3600"),
+        ("DONT_FAKE_MONOTONIC", "1"),
+        ("FAKETIME_DONT_FAKE_MONOTONIC", "1"),
+    ])
+}
+
+async fn publish(site: &Site, ids: std::ops::Range<u32>) {
+    let publisher = site.publisher().await;
+    for number in ids {
+        publisher.publish(Raw::new("order.paid", &format!("e{number}"), "{}")).await;
+    }
+}
+
+/// What the receiver would log: id and timestamp of each request.
+fn log(requests: &[Recorded]) -> Vec<String> {
+    let line = |request: &Recorded| {
+        let timestamp = request.header("webhook-timestamp").expect("every request has one");
+        format!("{} {timestamp}", request.id())
+    };
+    requests.iter().map(line).collect()
+}
+
+/// The exit code of a comparison with `lines`, and its answer.
+fn compare(site: &Site, id: &str, lines: &[String]) -> (Option<i32>, Value) {
+    fs::write(site.folder.path().join("received"), lines.join("\n")).expect("it can be written");
+    let compare = ["ledger", "compare", id, "received", "--json"];
+    let output = site.command(&compare).output().expect("the program can be run");
+    let answer = serde_json::from_slice(&output.stdout);
+    let errors = String::from_utf8_lossy(&output.stderr);
+    (output.status.code(), answer.unwrap_or_else(|_| panic!("no JSON: {errors}")))
+}
+
+/// Goal: a receiver computes what homing has, and finds what it lost. Method: a real worker; the
+/// computation is that of docs/ledger.md.
+async fn what_was_delivered_is_proved(store: &str) {
+    let receiver = Receiver::accepting().await;
+    let site = Site::new(&[50], store);
+    let id = site.subscribe(&receiver.url("/"), "#", &[]);
+    let mut worker = start_an_hour_ago(&site);
+    publish(&site, 0..60).await;
+    let lines = log(&receiver.wait_for(60).await);
+    worker.terminate();
+    worker.ended().await;
+
+    let (code, answer) = compare(&site, &id, &lines);
+    assert_eq!((code, &answer["sound"]), (Some(0), &json!(true)), "{answer}");
+    let hours: Value =
+        serde_json::from_str(&site.run(&["ledger", "get", &id, "--since", "3h", "--json"]))
+            .expect("JSON");
+    let figures: Vec<_> = hours["hours"].as_array().expect("hours").iter().collect();
+    let figures = figures.into_iter().filter(|hour| hour["number"] != 0);
+    let figures: Vec<_> = figures
+        .map(|hour| format!("{} {} {}", hour["number"], hour["xor"], hour["sum"]).replace('"', ""))
+        .collect();
+    assert_eq!(python(&site), figures, "docs/ledger.md computes the same");
+
+    // It has lost one, has one twice, and has one of which homing never got the answer.
+    let stranger = DeliveryId::new(Uuid::new_v5(&Uuid::nil(), b"stranger"));
+    let mut wrong = lines.clone();
+    let lost = wrong.remove(7);
+    wrong.push(lines[3].clone());
+    wrong.push(lines[0].replace(lines[0].split(' ').next().expect("an id"), &stranger.to_string()));
+    let (code, answer) = compare(&site, &id, &wrong);
+    assert_eq!(code, Some(3), "{answer}");
+    let named = |name: &str| -> Vec<String> {
+        let hours = answer["hours"].as_array().expect("hours");
+        let ids = hours.iter().flat_map(|hour| hour[name].as_array().expect("ids"));
+        ids.map(|id| id.as_str().expect("an id").to_owned()).collect()
+    };
+    let id_of = |line: &str| line.split(' ').next().expect("an id").to_owned();
+    assert_eq!(named("missing"), [id_of(&lost)]);
+    assert_eq!(named("repeated"), [id_of(&lines[3])]);
+    assert_eq!(named("unknown"), [stranger.to_string()]);
+}
+
+/// Number, xor and sum of each hour by the program in docs/ledger.md.
+fn python(site: &Site) -> Vec<String> {
+    let document = include_str!("../../docs/ledger.md");
+    let program = document.split("```python\n").nth(1).and_then(|rest| rest.split("```").next());
+    let file = site.folder.path().join("ledger.py");
+    let program = program.expect("a program").replace("received.txt", "received");
+    fs::write(&file, program).expect("it can be written");
+    let output = Command::new("python3").arg(file).current_dir(site.folder.path()).output();
+    let output = output.expect("python3 can be run");
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{errors}");
+    let lines = String::from_utf8(output.stdout).expect("text");
+    lines.lines().map(|line| line.split_once(' ').expect("figures").1.to_owned()).collect()
+}
+
+/// Goal: an hour of which not everything was counted says so, whatever its figures.
+async fn a_worker_that_is_killed_leaves_its_hour_unproved(store: &str) {
+    let receiver = Receiver::accepting().await;
+    let site = Site::new(&[50], store);
+    let id = site.subscribe(&receiver.url("/"), "#", &[]);
+    let killed = start_an_hour_ago(&site);
+    publish(&site, 0..20).await;
+    receiver.wait_for(20).await;
+    killed.kill_9();
+    // Others go on, and cannot speak for it.
+    let mut worker = start_an_hour_ago(&site);
+    publish(&site, 20..40).await;
+    site.wait_until_settled().await;
+    worker.terminate();
+    worker.ended().await;
+    let (code, answer) = compare(&site, &id, &log(&receiver.requests()));
+    assert_eq!((code, &answer["sound"]), (Some(3), &json!(false)), "{answer}");
+    let hours: Value =
+        serde_json::from_str(&site.run(&["ledger", "get", &id, "--since", "3h", "--json"]))
+            .expect("JSON");
+    let states: Vec<_> = hours["hours"].as_array().expect("hours").iter().collect();
+    assert!(states.iter().any(|hour| hour["state"] == "not_provable"), "{hours}");
+}
+
+#[tokio::test]
+async fn what_was_delivered_is_proved_in_sqlite() {
+    what_was_delivered_is_proved("").await;
+}
+
+#[tokio::test]
+async fn what_was_delivered_is_proved_in_postgresql() {
+    let database = Database::new().await;
+    what_was_delivered_is_proved(&store_settings(&database.url())).await;
+}
+
+#[tokio::test]
+async fn a_worker_that_is_killed_leaves_its_hour_unproved_in_sqlite() {
+    a_worker_that_is_killed_leaves_its_hour_unproved("").await;
+}
+
+#[tokio::test]
+async fn a_worker_that_is_killed_leaves_its_hour_unproved_in_postgresql() {
+    let database = Database::new().await;
+    a_worker_that_is_killed_leaves_its_hour_unproved(&store_settings(&database.url())).await;
+}
+
+fn store_settings(url: &str) -> String {
+    let key = EncryptionKey::from_bytes([7; 32]).reveal();
+    format!("store.url = \"{url}\"\nstore.encryption_keys = [\"{key}\"]\n")
+}
+
+#[tokio::test]
+async fn an_hour_that_is_over_is_announced_to_those_who_name_it() {
+    let installation = Installation::with(&[50], "ledger.events = true").await;
+    let receiver = Receiver::accepting().await;
+    let wanted = json!({"url": receiver.url("/"), "topics": ["homing.ledger.*"]});
+    installation.subscribe(wanted).await;
+    let subscription = SubscriptionId::new(clock::new_id());
+    let hour = UnixMillis::new(hour_of(clock::now()).get() - HOUR_MS);
+    let mut checksum = Checksum::default();
+    checksum.add(DeliveryId::new(Uuid::from_u128(0xabc)));
+    let report = LedgerReport {
+        worker: clock::new_id(),
+        opened: vec![hour],
+        rows: vec![(subscription, hour, checksum)],
+        closed: vec![hour],
+    };
+    let reported = installation.parts.store.report_ledger(&report, clock::now()).await;
+    reported.expect("the store takes it");
+    let running = installation.start();
+    let requests = receiver.wait_for(1).await;
+    let event: Value = serde_json::from_slice(&requests[0].body).expect("JSON");
+    let expected = json!({
+        "subscription": subscription, "hour": hour.to_string(), "number": 1,
+        "xor": "0000000000000abc", "sum": "0000000000000abc", "state": "complete",
+    });
+    assert_eq!(event, expected);
+    running.stop().await;
+}
+
+#[tokio::test]
+async fn the_present_hour_is_open_and_counts_what_was_settled() {
+    let installation = Installation::new(&[50]).await;
+    let receiver = Receiver::accepting().await;
+    let id = installation.subscribe_all(&receiver.url("/")).await;
+    let running = installation.start();
+    for number in 0..10 {
+        let raw = Raw::new("order.paid", &format!("e{number}"), "{}");
+        installation.publisher.publish(raw).await;
+    }
+    receiver.wait_for(10).await;
+    eventually(async || {
+        let now = clock::now();
+        let since = UnixMillis::new(hour_of(now).get() - HOUR_MS);
+        let listing = installation.parts.store.ledger(id, since, now, now).await;
+        let hours = listing.expect("the store answers").hours;
+        let number: u64 = hours.iter().map(|hour| hour.checksum.number).sum();
+        holds(number == 10, format!("{number} of 10 are counted: {hours:?}"))
+    })
+    .await;
+    running.stop().await;
+}
