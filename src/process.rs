@@ -117,6 +117,7 @@ pub fn pool(
     let setup = PoolSetup {
         broker: services.broker.clone(),
         store: Arc::clone(&services.store),
+        subscriptions: Arc::clone(&services.subscriptions),
         circuits: services.circuits.clone(),
         schedules: services.schedules.clone(),
         rules,
@@ -124,6 +125,7 @@ pub fn pool(
         attempts: settings.attempts.clone(),
         audit: settings.audit.clone(),
         ledger: settings.ledger.clone(),
+        history: settings.history.clone(),
         max_concurrency: settings.endpoint.max_concurrency,
         permit_wait: settings.endpoint.permit_wait,
         min_hold: settings.held.min_hold,

@@ -2,10 +2,16 @@
 
 use std::sync::Arc;
 
-use crate::{config::Settings, history::History, overview::StatusService, registry::Registry};
+use crate::{
+    config::Settings,
+    history::{History, Topics},
+    overview::StatusService,
+    registry::Registry,
+};
 use homing_broker::{Broker, settings::BrokerSettings, topology::Topology};
 use homing_delivery::{
     circuits::CircuitBreakers, endpoint::EndpointSetupError, parking::Parking, settings::Schedules,
+    worker::Subscriptions,
 };
 use homing_domain::{audit::Actor, settings::SettingsError};
 use homing_livestream::SourceAdmin;
@@ -58,6 +64,8 @@ pub struct Services {
     pub broker: Broker,
     /// Subscriptions.
     pub registry: Registry,
+    /// Subscriptions in memory, read when first needed.
+    pub subscriptions: Arc<Subscriptions>,
     /// Parked messages.
     pub parking: Parking,
     /// Circuits.
@@ -66,6 +74,8 @@ pub struct Services {
     pub source_admin: SourceAdmin,
     /// The attempt log, and timelines.
     pub history: History,
+    /// Topics that were seen.
+    pub topics: Topics,
     /// The status of the whole pool.
     pub status_service: StatusService,
 }
@@ -102,12 +112,15 @@ impl Services {
         let opening = Box::pin(homing_store::open(&settings.store));
         let store = opening.await.map_err(StartError::Store)?;
         let (source, of_store) = (&settings.source, || Arc::clone(&store));
+        let subscriptions = Arc::new(Subscriptions::new(of_store()));
         Ok(Self {
             registry: Registry::new(of_store(), broker.clone(), schedules.clone()),
             parking: Parking::new(broker.clone()),
             circuits: CircuitBreakers::new(of_store(), broker.clone()),
             source_admin: SourceAdmin::new(source.clone(), of_store(), broker.clone()),
             history: History::new(of_store(), broker.clone()),
+            topics: Topics::new(of_store(), Arc::clone(&subscriptions)),
+            subscriptions,
             status_service: StatusService::new(broker.clone(), of_store(), source.clone()),
             settings,
             schedules,

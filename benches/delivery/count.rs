@@ -74,6 +74,7 @@ fn pool(parts: &Services) -> Pool {
     let setup = PoolSetup {
         broker: parts.broker.clone(),
         store: Arc::clone(&parts.store),
+        subscriptions: Arc::clone(&parts.subscriptions),
         circuits: parts.circuits.clone(),
         schedules: parts.schedules.clone(),
         rules: settings.circuit.rules().expect("the rules make sense"),
@@ -81,6 +82,7 @@ fn pool(parts: &Services) -> Pool {
         attempts: settings.attempts.clone(),
         audit: settings.audit.clone(),
         ledger: settings.ledger.clone(),
+        history: settings.history.clone(),
         max_concurrency: settings.endpoint.max_concurrency,
         permit_wait: settings.endpoint.permit_wait,
         min_hold: settings.held.min_hold,

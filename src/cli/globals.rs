@@ -12,7 +12,7 @@ use tracing::{debug, warn};
 use super::{actor, failure::Failure, output::Output};
 use crate::{
     config::{IgnoredVariable, LogSettings, LooseFile, Renamed, Settings},
-    history::History,
+    history::{History, Topics},
     services::Services,
     telemetry::{self, Logging},
 };
@@ -149,8 +149,8 @@ impl Globals {
         work: impl AsyncFnOnce(&Services) -> Result<T, Failure>,
     ) -> Result<T, Failure> {
         let settings = self.settings_of_command()?;
-        let services = Services::open(settings).await.map_err(Failure::Start)?;
-        closing(services, work).await
+        let services = Box::pin(Services::open(settings)).await.map_err(Failure::Start)?;
+        Box::pin(closing(services, work)).await
     }
 
     /// As [`with_services`](Self::with_services), for looking at the past: nothing is declared at
@@ -160,8 +160,18 @@ impl Globals {
         work: impl AsyncFnOnce(&History) -> Result<T, Failure>,
     ) -> Result<T, Failure> {
         let settings = self.settings_of_command()?;
-        let services = Services::open_passive(settings).await.map_err(Failure::Start)?;
-        closing(services, async |services| work(&services.history).await).await
+        let services = Box::pin(Services::open_passive(settings)).await.map_err(Failure::Start)?;
+        Box::pin(closing(services, async |services| work(&services.history).await)).await
+    }
+
+    /// As [`with_history`](Self::with_history), for the topics that were seen.
+    pub(super) async fn with_topics<T>(
+        &self,
+        work: impl AsyncFnOnce(&Topics) -> Result<T, Failure>,
+    ) -> Result<T, Failure> {
+        let settings = self.settings_of_command()?;
+        let services = Box::pin(Services::open_passive(settings)).await.map_err(Failure::Start)?;
+        Box::pin(closing(services, async |services| work(&services.topics).await)).await
     }
 
     /// The broker alone, connected, with its topology declared, for commands that need no store.

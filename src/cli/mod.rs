@@ -21,6 +21,7 @@ mod endpoints;
 mod explain;
 mod failure;
 mod globals;
+mod history;
 mod keys;
 mod ledger;
 mod output;
@@ -34,6 +35,7 @@ mod status;
 mod subscriptions;
 mod table;
 mod tokens;
+mod topics;
 mod topology;
 mod words;
 
@@ -92,6 +94,10 @@ enum Command {
     /// Prove that a receiver has what was delivered
     #[command(subcommand)]
     Ledger(ledger::Command),
+    /// Show figures by the hour: of everything, of a URL, of a topic
+    History(history::Arguments),
+    /// List the topics of which events came, and who wants them
+    Topics(topics::Arguments),
     /// Show sources, pause, resume and reset them
     #[command(subcommand)]
     Source(source::Command),
@@ -159,6 +165,8 @@ async fn dispatch(cli: Cli, output: &mut Output<'_>) -> Result<Exit, Failure> {
         Command::Audit(arguments) => audit::run(&globals, &arguments, output).await,
         Command::Explain(arguments) => explain::run(&globals, &arguments, output).await,
         Command::Ledger(command) => ledger::run(&globals, command, output).await,
+        Command::History(arguments) => history::run(&globals, &arguments, output).await,
+        Command::Topics(arguments) => topics::run(&globals, &arguments, output).await,
         Command::Source(command) => source::run(&globals, command, output).await,
         Command::Schedule(arguments) => schedule::run(&globals, &arguments, output),
         Command::Topology(command) => topology::run(&globals, &command, output).await,

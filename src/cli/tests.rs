@@ -40,6 +40,8 @@ fn help_is_an_answer() {
       audit          List changes and who made them, newest first
       explain        Show the timeline of an event: attempts, reasons, what is next
       ledger         Prove that a receiver has what was delivered
+      history        Show figures by the hour: of everything, of a URL, of a topic
+      topics         List the topics of which events came, and who wants them
       source         Show sources, pause, resume and reset them
       schedule       Print when a failed delivery is tried again
       topology       Check queues and exchanges at the broker, and create them

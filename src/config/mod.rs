@@ -21,7 +21,7 @@ mod template;
 use homing_broker::settings::{BrokerSettings, EventsSettings};
 use homing_delivery::settings::{
     AttemptsSettings, AuditSettings, CircuitSettings, EndpointSettings, HeldSettings,
-    LedgerSettings, ScheduleSettings, TracesSettings, WorkerSettings,
+    HistorySettings, LedgerSettings, ScheduleSettings, TracesSettings, WorkerSettings,
 };
 use homing_domain::settings::SettingsError;
 use homing_livestream::settings::SourceSettings;
@@ -82,6 +82,8 @@ pub struct Settings {
     pub audit: AuditSettings,
     /// `[ledger]`
     pub ledger: LedgerSettings,
+    /// `[history]`
+    pub history: HistorySettings,
     /// `[api]`
     pub api: ApiSettings,
     /// `[traces]`
@@ -155,6 +157,7 @@ impl Settings {
             self.attempts.check(),
             self.audit.check(),
             self.ledger.check(),
+            self.history.check(),
             self.traces.check(),
             self.api.check(),
         ];

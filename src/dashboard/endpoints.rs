@@ -1,5 +1,7 @@
 //! Endpoints: the list of circuits, details of one, enabling and disabling.
 
+use std::{collections::BTreeMap, time::Duration};
+
 use askama::Template;
 use axum::{
     Extension,
@@ -9,14 +11,14 @@ use axum::{
 
 use super::{
     audit::Changes,
-    chart::Latency,
+    chart::{Latency, Shapes, stacked},
     fields::{Fields, Wrong},
     layout::{ErrorPage, Layout, NavItem, Visitor, page},
     links::{self, link},
     words,
 };
 use crate::{
-    history::RecordView,
+    history::{FiguresView, History, RecordView},
     registry,
     web::{AppState, acting::Acting, jobs::BulkAction},
 };
@@ -24,16 +26,22 @@ use homing_delivery::circuits::View;
 use homing_domain::{
     audit::ObjectKind,
     circuit::StateName,
+    clock,
+    history::{Series, hour_of},
     record::{AttemptEvent, Class, Record},
+    time::UnixMillis,
     url::EndpointUrl,
 };
-use homing_store::{CircuitPage, Intervention, Page as Part, RecordFilter, RecordPage};
+use homing_store::{CircuitPage, Intervention, Page as Part, RecordFilter, RecordPage, StoreError};
 
 const PAGE: u32 = 50;
 /// Attempts that the histogram is drawn from, and those of them that are listed.
 const ATTEMPTS: u32 = 500;
 const LISTED: usize = 20;
 const SUBSCRIPTIONS: u32 = 20;
+/// Hours that are drawn: a week.
+const HOURS: u32 = 168;
+const HOUR: Duration = Duration::from_hours(1);
 
 #[derive(Template)]
 #[template(path = "endpoints.html")]
@@ -82,11 +90,37 @@ struct OnePage {
     layout: Layout,
     view: View,
     latency: Latency,
+    week: Week,
     attempts: Vec<RecordView>,
     has_more: bool,
     subscriptions: Vec<registry::View>,
     more_subscriptions: bool,
     last: Changes,
+}
+
+/// The last week by the hour.
+struct Week {
+    figures: FiguresView,
+    chart: Shapes,
+    notes: Vec<String>,
+}
+
+impl Week {
+    async fn of(history: &History, url: &EndpointUrl) -> Result<Self, StoreError> {
+        let now = clock::now();
+        let first = hour_of(now).minus(HOUR * (HOURS - 1));
+        let found = history.hours(&Series::Url(url.as_str().to_owned()), first, now).await?;
+        let by_hour: BTreeMap<_, _> =
+            found.hours.iter().map(|hour| (hour.hour.as_str(), &hour.figures)).collect();
+        let columns = (0..HOURS).map(|hour| {
+            let hour: UnixMillis = first.plus(HOUR * hour);
+            let figures = by_hour.get(hour.to_string().as_str());
+            figures.map_or_else(Vec::new, |figures| vec![figures.delivered, figures.failed])
+        });
+        let columns: Vec<_> = columns.collect();
+        let chart = stacked(&columns, &["fill-accent", "fill-bad"], (600, 110));
+        Ok(Self { figures: found.total, chart, notes: found.notes })
+    }
 }
 
 /// One endpoint; one that was never attempted is closed.
@@ -106,6 +140,7 @@ pub(super) async fn show(
     Ok(page(&OnePage {
         layout: Layout::new(url.as_str(), NavItem::Endpoints, visitor),
         view,
+        week: Week::of(&services.history, &url).await?,
         latency: Latency::of(records.iter().filter_map(took)),
         attempts: records.iter().take(LISTED).map(RecordView::from).collect(),
         has_more: records.len() > LISTED,
@@ -115,7 +150,7 @@ pub(super) async fn show(
     }))
 }
 
-fn took(record: &Record) -> Option<(std::time::Duration, bool)> {
+fn took(record: &Record) -> Option<(Duration, bool)> {
     match &record.happened {
         AttemptEvent::Attempted(attempted) => {
             Some((attempted.duration, attempted.class == Class::Accepted))

@@ -26,6 +26,7 @@ pub(super) enum NavItem {
     Deliveries,
     Parked,
     Subscriptions,
+    Topics,
     Sources,
     Audit,
     Nowhere,
@@ -33,12 +34,13 @@ pub(super) enum NavItem {
 
 impl NavItem {
     /// The links of the navigation: target and text.
-    const ALL: [(Self, &'static str, &'static str); 7] = [
+    const ALL: &[(Self, &'static str, &'static str)] = &[
         (Self::Overview, "/", "Overview"),
         (Self::Endpoints, "/endpoints", "Endpoints"),
         (Self::Deliveries, "/deliveries", "Deliveries"),
         (Self::Parked, "/parked", "Parked"),
         (Self::Subscriptions, "/subscriptions", "Subscriptions"),
+        (Self::Topics, "/topics", "Topics"),
         (Self::Sources, "/sources", "Sources"),
         (Self::Audit, "/audit", "Audit"),
     ];
@@ -60,7 +62,7 @@ pub(super) struct Layout {
     pub(super) visitor: Visitor,
     pub(super) assets: &'static Paths,
     /// The navigation.
-    pub(super) places: [(NavItem, &'static str, &'static str); 7],
+    pub(super) places: &'static [(NavItem, &'static str, &'static str)],
     pub(super) version: &'static str,
     /// No visitor is known, so there is no navigation.
     pub(super) is_closed: bool,

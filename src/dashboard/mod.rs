@@ -7,7 +7,8 @@
 //!
 //! The path of a request through the files: [`auth`] authenticates, [`fields`] reads parameters and
 //! forms, and a file per noun renders the page: [`overview`], [`endpoints`], [`deliveries`],
-//! [`parked`], [`subscriptions`] with their [`draft`], [`sources`], [`audit`]. [`layout`] is around all of them,
+//! [`parked`], [`subscriptions`] with their [`draft`], [`topics`], [`sources`], [`audit`].
+//! [`layout`] is around all of them,
 //! [`links`] lead from one to another, [`live`] keeps parts of them current,
 //! [`words`] and [`chart`] render values, [`assets`] serves style, script and icon.
 //!
@@ -29,6 +30,7 @@ mod overview;
 mod parked;
 mod sources;
 mod subscriptions;
+mod topics;
 mod words;
 
 use std::sync::Arc;
@@ -68,6 +70,7 @@ pub fn router(app: AppState) -> Router {
         .route("/subscriptions/{id}/rotate", post(subscriptions::rotate))
         .route("/subscriptions/{id}/delete", post(subscriptions::delete))
         .route("/audit", get(audit::list))
+        .route("/topics", get(topics::list))
         .route("/sources", get(sources::list))
         .route("/sources/{name}/pause", post(sources::pause))
         .route("/sources/{name}/resume", post(sources::resume))

@@ -12,10 +12,11 @@ use super::{
     words::{self, Due, When},
 };
 use crate::{
+    history::TopicView,
     overview::{Kind, Overview, Queue},
     web::{App, AppState},
 };
-use homing_domain::{activity::Figures, report::duration};
+use homing_domain::{activity::Figures, clock, report::duration};
 
 /// Units of the small charts.
 const CHART: (u32, u32) = (300, 40);
@@ -39,6 +40,8 @@ struct Shown {
     attention: Vec<Attention>,
     tiles: Vec<Tile>,
     rungs: Vec<Rung>,
+    /// Topics that no subscription wants, the last one first.
+    unwanted: Arc<Vec<TopicView>>,
 }
 
 /// An open problem, and the page that helps.
@@ -76,13 +79,19 @@ pub(super) async fn page(
     Extension(visitor): Extension<Visitor>,
 ) -> Response {
     let layout = Layout::new("Overview", NavItem::Overview, visitor);
-    answer(&Page { layout, shown: Shown::of(app.services.status_service.overview().await) })
+    answer(&Page { layout, shown: shown(&app).await })
 }
 
 /// The part of the page that changes.
 pub(super) async fn part(app: &App) -> Option<String> {
-    let shown = Shown::of(app.services.status_service.overview().await);
-    Part { shown }.render().ok()
+    Part { shown: shown(app).await }.render().ok()
+}
+
+async fn shown(app: &App) -> Shown {
+    let overview = app.services.status_service.overview().await;
+    // The overview says it where the store does not answer.
+    let unwanted = app.services.topics.unwanted(clock::now()).await.unwrap_or_default();
+    Shown { unwanted, ..Shown::of(overview) }
 }
 
 impl Shown {
@@ -94,6 +103,7 @@ impl Shown {
             attention: attention(&overview),
             tiles: tiles(&overview),
             rungs: shown.map(|queue| Rung::of(queue, most)).collect(),
+            unwanted: Arc::default(),
             overview,
         }
     }

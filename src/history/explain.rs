@@ -205,11 +205,12 @@ impl History {
                 ));
             }
         }
-        if topic.is_none() {
-            notes.push(
+        match topic {
+            Some(topic) => notes.push(self.about_topic(topic).await?),
+            None => notes.push(
                 "its topic is not known; with it, the subscriptions that want it can be named"
                     .to_owned(),
-            );
+            ),
         }
         notes.push(
             "an event that was never published, or that no subscription wanted, leaves no record"

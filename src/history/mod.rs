@@ -1,14 +1,22 @@
-//! The history of deliveries: the attempt log in pages, and the timeline of one event.
+//! The history of deliveries: the attempt log in pages, the timeline of one event, figures by the
+//! hour, and the topics that were seen.
 //!
 //! Promises: reading changes nothing, at the broker least of all; what is not known is reported,
 //! with the reason. The log is no queue: an event without records may still be delivered.
 
 mod explain;
+mod hours;
 mod timeline;
+mod topics;
 mod view;
 mod words;
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
+
+pub use self::{
+    hours::{FiguresView, HourView, HoursView, Percentiles},
+    topics::{TopicView, Topics, TopicsView},
+};
 
 pub use self::view::{
     DeliveryTimeline, Explanation, GapView, Lookup, PageView, Parked, RecordView, Unsent,
@@ -27,6 +35,9 @@ pub struct History {
     parking: Parking,
     circuits: CircuitBreakers,
 }
+
+/// The time that figures by the hour are shown for, unless another one is asked for.
+pub const A_DAY: Duration = Duration::from_hours(24);
 
 const BEGINNING: UnixMillis = UnixMillis::new(0);
 const END: UnixMillis = UnixMillis::new(i64::MAX);

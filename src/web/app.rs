@@ -9,7 +9,10 @@ use super::{auth::Tokens, idempotency::Keys, permits::Permits, uploads::Uploads}
 #[cfg(feature = "dashboard")]
 use super::{jobs::BulkJobs, sessions::Sessions};
 use crate::services::Services;
-use homing_delivery::{endpoint::Endpoints, worker::Subscriptions};
+use homing_delivery::{
+    endpoint::Endpoints,
+    worker::{Matcher, Subscriptions},
+};
 use homing_domain::api_token::ApiToken;
 
 /// The state of one server, which its handlers get.
@@ -29,6 +32,8 @@ pub struct App {
     pub(crate) permits: Permits,
     pub(crate) uploads: Uploads,
     pub(crate) keys: Keys,
+    /// Finds who wants an event.
+    pub(crate) matcher: Matcher,
     #[cfg(feature = "dashboard")]
     pub(crate) jobs: BulkJobs,
 }
@@ -59,6 +64,7 @@ impl App {
         let api = &services.settings.api;
         let store = Arc::clone(&services.store);
         let tokens = Tokens::new(&api.tokens, stored, store, api.listen.ip().is_loopback());
+        let matcher = Matcher::new(Arc::clone(&services.subscriptions));
         let permits = Permits::default();
         #[cfg(feature = "dashboard")]
         let jobs = BulkJobs::new(
@@ -77,6 +83,7 @@ impl App {
             permits,
             uploads: Uploads::default(),
             keys: Keys::default(),
+            matcher,
             #[cfg(feature = "dashboard")]
             jobs,
         })

@@ -35,6 +35,7 @@ mod filters;
 mod foreign_clients;
 mod groups;
 mod held;
+mod history;
 mod isolation;
 mod ledgers;
 mod livestream;

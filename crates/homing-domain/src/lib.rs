@@ -15,7 +15,8 @@
 //!   secret.
 //!
 //! A [`source`] is a stream that events are read from; the pool's work, in figures, is its
-//! [`activity`]; who changed something is in the [`audit`], what was delivered in the [`ledger`].
+//! [`activity`], and by the hour its [`history`]; who changed something is in the [`audit`], what was
+//! delivered in the [`ledger`].
 
 pub mod activity;
 pub mod api_token;
@@ -27,6 +28,7 @@ pub mod delivery;
 pub mod encryption_key;
 pub mod event;
 pub mod filter;
+pub mod history;
 pub mod id;
 pub mod json;
 pub mod ledger;

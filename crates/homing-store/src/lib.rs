@@ -1,6 +1,7 @@
 //! Everything that homing keeps besides messages: subscriptions, the circuits of their URLs, which
 //! held queue is whose, the state of sources, the names of declared queues, the figures of the
-//! pool, a log of attempts for operators, who changed what, and what was delivered.
+//! pool, a log of attempts for operators and their history by the hour, who changed what, and what
+//! was delivered.
 //!
 //! Promises to the layers above: a confirmed write survives the loss of power; two subscriptions to
 //! the same events at the same URL never exist together, whichever processes write; counts of
@@ -41,6 +42,7 @@ mod confidential;
 mod error;
 mod encryption;
 mod held;
+mod history;
 mod key_source;
 mod keyring;
 mod ledger;
@@ -78,6 +80,7 @@ pub use circuits::{
 pub use encryption::{Keys, Reencrypted};
 pub use error::{Corrupt, CorruptCircuit, StoreError};
 pub use held::{HeldSlot, HeldStore, SLOT_REST};
+pub use history::{HISTORY_AT_ONCE, HistoryBatch, HistoryStore, Hours, TopicListing, TopicPage};
 pub use ledger::{LEDGER_SILENT_AFTER, LedgerListing, LedgerReport, LedgerStore, MAX_LEDGER_HOURS};
 pub use publications::{MAX_PUBLICATIONS, PUBLICATIONS_KEPT, PublicationStore};
 pub use sources::SourceStore;
@@ -91,7 +94,8 @@ pub use workfront::WorkfrontStore;
 /// [`SubscriptionStore::all_subscriptions`] and [`Store::unsettled_circuits`] is one step.
 pub const DEADLINE: Duration = Duration::from_secs(10);
 
-/// Keeps subscriptions, circuits, sources, tokens, queue names, figures and the attempt log.
+/// Keeps subscriptions, circuits, sources, tokens, queue names, figures, the attempt log and the
+/// history.
 ///
 /// # Cancel safety
 ///
@@ -105,6 +109,7 @@ pub trait Store:
     + AuditStore
     + HeldStore
     + LedgerStore
+    + HistoryStore
     + PublicationStore
     + SourceStore
     + SubscriptionStore

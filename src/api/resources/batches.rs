@@ -9,9 +9,12 @@ use futures_util::{StreamExt, stream};
 use serde::{Deserialize, Serialize};
 use serde_json::{json, value::RawValue};
 
-use super::events::{
-    self, Accepted, accepted, check_exists, check_not_blocked, checked_content_encoding,
-    checked_content_type,
+use super::{
+    events::{
+        self, Accepted, accepted, check_exists, check_not_blocked, checked_content_encoding,
+        checked_content_type,
+    },
+    wanted::{self, Interest},
 };
 use crate::{
     api::requests::{extract::read_json, query::NoParameters},
@@ -91,6 +94,8 @@ struct BatchedEvent {
     /// The reason why that is not known.
     #[serde(skip_serializing_if = "Option::is_none")]
     error: Option<&'static str>,
+    #[serde(flatten)]
+    wanted: Interest,
 }
 
 impl BatchEvent {
@@ -168,10 +173,13 @@ pub(super) async fn publish(
     if let Some(repeatable) = &repeatable
         && repeatable.was_answered().await?
     {
-        let events = batch.iter().map(|(event, _)| report(event, Ok(()))).collect();
+        let messages = messages(batch, None);
+        let wanted = wanted::by(&app, &messages).await;
+        let events = messages.iter().zip(wanted);
+        let events = events.map(|(message, wanted)| report(message, Ok(()), wanted)).collect();
         return Ok(accepted(true, Batched { events }));
     }
-    let batched = publish_all(&app, batch, trace).await?;
+    let batched = publish_all(&app, &messages(batch, trace.as_ref())).await?;
     if let Some(repeatable) = repeatable {
         repeatable.published().await;
     }
@@ -209,33 +217,43 @@ fn checked(
     batch.events.into_iter().enumerate().map(check).collect()
 }
 
-fn report(event: &Event, outcome: Result<(), &BrokerError>) -> BatchedEvent {
+fn messages(batch: Vec<Addressed>, trace: Option<&TraceContext>) -> Vec<Message> {
+    let message = |(event, only)| {
+        let mut message: Message = events::message(event, only);
+        message.trace = trace.cloned();
+        message
+    };
+    batch.into_iter().map(message).collect()
+}
+
+fn report(message: &Message, outcome: Result<(), &BrokerError>, wanted: Interest) -> BatchedEvent {
     BatchedEvent {
-        id: event.id.clone(),
-        topic: event.topic.clone(),
+        id: message.event.id.clone(),
+        topic: message.event.topic.clone(),
         published: outcome.is_ok(),
         error: outcome.err().map(BrokerError::summary),
+        wanted,
     }
 }
 
 /// One after the other, without waiting for the confirm of the one before.
-async fn publish_all(
-    app: &App,
-    batch: Vec<Addressed>,
-    trace: Option<TraceContext>,
-) -> Result<Batched, Problem> {
+async fn publish_all(app: &App, messages: &[Message]) -> Result<Batched, Problem> {
     check_not_blocked(app)?;
-    let publish = async |(event, only): Addressed| {
-        let mut message: Message = events::message(event, only);
-        message.trace.clone_from(&trace);
-        let outcome = app.services.broker.publish(&message.outgoing(), Route::Events).await;
-        (report(&message.event, outcome.as_ref().copied()), outcome.err())
+    let broker = &app.services.broker;
+    let publish = |message: &Message| {
+        let outgoing = message.outgoing();
+        async move { broker.publish(&outgoing, Route::Events).await }
     };
-    let outcomes: Vec<_> =
-        stream::iter(batch).map(publish).buffered(MAX_UNCONFIRMED).collect().await;
-    let (events, failures): (Vec<_>, Vec<_>) = outcomes.into_iter().unzip();
+    let publishing = stream::iter(messages).map(publish).buffered(MAX_UNCONFIRMED);
+    let (outcomes, wanted) =
+        tokio::join!(publishing.collect::<Vec<_>>(), wanted::by(app, messages));
+    let results = messages.iter().zip(&outcomes).zip(wanted);
+    let events: Vec<_> = results
+        .map(|((message, outcome), wanted)| report(message, outcome.as_ref().copied(), wanted))
+        .collect();
+    let failures = outcomes.into_iter().map(Result::err);
     // A failure that may pass outweighs final ones: the batch is worth another try.
-    let worst = failures.into_iter().flatten().min_by_key(BrokerError::is_final);
+    let worst = failures.flatten().min_by_key(BrokerError::is_final);
     let Some(failure) = worst else {
         return Ok(Batched { events });
     };

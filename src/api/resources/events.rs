@@ -10,6 +10,7 @@ use axum::{
 };
 use serde::{Deserialize, Deserializer, Serialize};
 
+use super::wanted::{self, Interest};
 use crate::{
     api::requests::{extract::whole, query::Query},
     registry::RegistryError,
@@ -40,6 +41,8 @@ const MAX_CONTENT_TYPE_BYTES: usize = 255;
 pub(super) struct Published {
     id: EventId,
     topic: Topic,
+    #[serde(flatten)]
+    wanted: Interest,
 }
 
 /// An answer to a request to publish; a header marks a repeated one.
@@ -73,6 +76,9 @@ fn event_id<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<EventId
 ///
 /// With an `Idempotency-Key` the event's id derives from the key, and a repetition within a day is
 /// answered the same (with `idempotency-replayed: true`) without publishing again.
+///
+/// `wanted_by` is how many subscriptions want the event at the moment of the answer; it says nothing
+/// of their deliveries.
 #[utoipa::path(
     post, path = "/v1/events", tag = "events", operation_id = "publish_event",
     params(
@@ -113,23 +119,29 @@ pub(super) async fn publish(
 
     let id = id.or_else(|| key.as_ref().map(Key::event));
     let id = id.unwrap_or_else(|| EventId::from(clock::new_id()));
-    let published = Published { id: id.clone(), topic: topic.clone() };
-    let event = Event { id, topic, content_type, content_encoding, body };
+    let event =
+        Event { id: id.clone(), topic: topic.clone(), content_type, content_encoding, body };
     let repeatable =
         repeatable(&app, key.as_ref(), || part(Fingerprint::default(), &event, subscription))?;
+    let mut message = message(event, subscription);
+    message.trace = trace(&head.headers);
+    let one = std::slice::from_ref(&message);
+    let published = |mut wanted: Vec<Interest>| Published {
+        id: id.clone(),
+        topic: topic.clone(),
+        wanted: wanted.pop().unwrap_or_default(),
+    };
     if let Some(repeatable) = &repeatable
         && repeatable.was_answered().await?
     {
-        return Ok(accepted(true, published));
+        return Ok(accepted(true, published(wanted::by(&app, one).await)));
     }
-    let mut message = message(event, subscription);
-    message.trace = trace(&head.headers);
-    let outcome = confirmed(&app, &message).await;
-    outcome.map_err(|problem| problem.with("id", published.id.as_str()))?;
+    let (outcome, wanted) = tokio::join!(confirmed(&app, &message), wanted::by(&app, one));
+    outcome.map_err(|problem| problem.with("id", id.as_str()))?;
     if let Some(repeatable) = repeatable {
         repeatable.published().await;
     }
-    Ok(accepted(false, published))
+    Ok(accepted(false, published(wanted)))
 }
 
 /// The trace that a client named, passed on to endpoints.

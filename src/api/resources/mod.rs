@@ -1,8 +1,9 @@
 //! A file for each noun of the API, and the groups in which they are limited.
 //!
 //! [`subscriptions`] and [`test_events`], [`endpoints`], [`events`] and [`batches`], [`attempts`],
-//! [`audit`], [`ledger`], [`parked`], [`queues`], [`sources`], [`status`], [`metrics`], [`health`]; [`workfront`] serves
-//! subscriptions in the form of Workfront's API.
+//! [`history`], [`audit`], [`ledger`], [`parked`], [`queues`], [`sources`], [`status`], [`metrics`],
+//! [`health`]; [`workfront`] serves subscriptions in the form of Workfront's API. [`wanted`] finds for
+//! a publisher who wants its events.
 
 mod attempts;
 mod audit;
@@ -11,6 +12,7 @@ mod endpoints;
 mod events;
 mod health;
 mod ledger;
+mod history;
 mod metrics;
 mod parked;
 mod queues;
@@ -18,6 +20,7 @@ mod sources;
 mod status;
 mod subscriptions;
 mod test_events;
+mod wanted;
 #[cfg(feature = "workfront")]
 mod workfront;
 
@@ -42,6 +45,8 @@ pub(super) fn quick() -> OpenApiRouter<AppState> {
         .routes(routes!(attempts::list))
         .routes(routes!(audit::list))
         .routes(routes!(ledger::get))
+        .routes(routes!(history::show))
+        .routes(routes!(history::topics))
         .routes(routes!(queues::list))
         .routes(routes!(status::show))
         .routes(routes!(sources::list))

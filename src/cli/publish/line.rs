@@ -5,7 +5,7 @@ use bytes::Bytes;
 use serde::{Deserialize, Deserializer, de::IgnoredAny};
 use serde_json::value::RawValue;
 
-use homing_broker::{Message, Outgoing};
+use homing_broker::Message;
 use homing_domain::{
     clock,
     delivery::Progress,
@@ -83,7 +83,7 @@ impl Reader {
     }
 
     /// The message of `line`, and the id of its event; or what is wrong with it.
-    pub(super) fn read(&self, line: &Bytes) -> Result<(EventId, Outgoing), String> {
+    pub(super) fn read(&self, line: &Bytes) -> Result<(EventId, Message), String> {
         let parts = match &self.form {
             Form::Envelope => read_envelope(line)?,
             Form::Body { topic, id, subscription, content_type } => Parts {
@@ -134,7 +134,7 @@ fn read_envelope(line: &Bytes) -> Result<Parts, String> {
     })
 }
 
-fn build(parts: Parts) -> Result<(EventId, Outgoing), String> {
+fn build(parts: Parts) -> Result<(EventId, Message), String> {
     let Parts { topic, id, subscription, content_type, content_encoding, body } = parts;
     if !(1..=255).contains(&content_type.len()) || content_type.chars().any(char::is_control) {
         return Err("`content_type` has 1 to 255 bytes and no control characters".to_owned());
@@ -162,7 +162,7 @@ fn build(parts: Parts) -> Result<(EventId, Outgoing), String> {
         Some(subscription) => message.for_subscription(subscription, Progress::default()),
         None => message,
     };
-    Ok((id, message.outgoing()))
+    Ok((id, message))
 }
 
 /// The line is named by its number in the file; only the column is of use.

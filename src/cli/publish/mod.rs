@@ -5,18 +5,20 @@
 //! confirming, reading stops too, and the summary says which lines have to be published again.
 //!
 //! `input` reads lines of bounded length, `line` turns one into a message, `pump` publishes,
-//! `summary` keeps count.
+//! `summary` keeps count, `wanted` finds who wants the events.
 
 mod input;
 mod line;
 mod pump;
 mod summary;
+mod wanted;
 
 use homing_broker::Route;
 
 use self::{
     line::{Form, Reader},
     summary::Summary,
+    wanted::Wanting,
 };
 use super::{
     failure::{Exit, Failure},
@@ -40,6 +42,9 @@ Examples:
   homing publish --topic TASK.UPDATE --single task.json   the file is one body
 
 Topics have no blanks and no empty words, and do not begin with `homing.`, which is reserved.
+
+Events that no subscription wants, by topic and filters, are published all the same; their topics
+are named, with subscriptions that nearly want them.
 
 Exit code 1: a line was bad or not confirmed; the summary names the lines to publish again.";
 
@@ -93,16 +98,22 @@ pub(super) async fn run(
         },
         max_body_bytes: settings.worker.max_event_bytes,
     };
+    let wanting = Wanting::open(&settings).await;
     let summary = if arguments.single {
         let body = input::whole(input, reader.max_body_bytes).await?;
         let (id, message) = reader.read(&body).map_err(Failure::Usage)?;
-        broker.publish(&message, Route::Events).await.map_err(Failure::Broker)?;
-        Summary::of_one(id)
+        let publishing = async {
+            broker.publish(&message.outgoing(), Route::Events).await.map_err(Failure::Broker)
+        };
+        let (published, wanted) = tokio::join!(publishing, wanting.by(&message));
+        published?;
+        Summary::of_one(id, &message, wanted)
     } else {
         let lines = input::lines(input, reader.max_line_bytes());
-        pump::pump(&broker, lines, reader, output).await?
+        pump::pump((&broker, &wanting), lines, reader, output).await?
     };
     broker.close().await;
+    wanting.end(&summary.interest, output).await;
     summary.write(output)?;
     Ok(if summary.is_complete() { Exit::Done } else { Exit::Failed })
 }

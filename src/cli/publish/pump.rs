@@ -10,9 +10,11 @@ use super::{
     input::{Line, Lines},
     line::Reader,
     summary::Summary,
+    wanted::Wanting,
 };
 use crate::cli::{failure::Failure, output::Output, progress::Progress};
-use homing_broker::{Broker, Outgoing, Route, error::BrokerError};
+use homing_broker::{Broker, Message, Route, error::BrokerError};
+use homing_delivery::worker::Wanted;
 use homing_domain::id::EventId;
 
 /// Lines that are read ahead of their confirms.
@@ -22,7 +24,7 @@ const MAX_IN_FLIGHT: usize = 128;
 ///
 /// Ctrl-C ends the reading and waits for what is in flight; a second Ctrl-C ends that too.
 pub(super) async fn pump(
-    broker: &Broker,
+    (broker, interested): (&Broker, &Wanting),
     mut lines: Lines,
     reader: Reader,
     output: &mut Output<'_>,
@@ -35,15 +37,15 @@ pub(super) async fn pump(
     let mut is_reading = true;
     while is_reading || !sending.is_empty() {
         tokio::select! {
-            Some((number, sent)) = sending.next() => {
+            Some((Sent { number, message }, result)) = sending.next() => {
                 let Some(id) = waiting.remove(&number) else { continue };
-                is_reading &= pump.sent(number, id, sent);
+                is_reading &= pump.sent((number, &message), id, result);
             }
             line = lines.next(), if is_reading && sending.len() < MAX_IN_FLIGHT => {
                 match line {
                     Ok(Some(line)) => if let Some((number, id, message)) = pump.read(line) {
                         waiting.insert(number, id);
-                        sending.push(send(broker, number, message));
+                        sending.push(send((broker, interested), Sent { number, message }));
                     },
                     Ok(None) => is_reading = false,
                     Err(failure) => {
@@ -75,9 +77,21 @@ fn pauses() -> ExponentialBuilder {
         .with_jitter()
 }
 
-async fn send(broker: &Broker, number: u64, message: Outgoing) -> (u64, Result<(), BrokerError>) {
-    let publish = || broker.publish(&message, Route::Events);
-    (number, publish.retry(pauses()).when(|error| !error.is_final()).await)
+/// A line that is published, and its number.
+struct Sent {
+    number: u64,
+    message: Message,
+}
+
+/// The result of publishing, and who wants the event.
+type SendResult = (Result<(), BrokerError>, Option<Wanted>);
+
+async fn send((broker, interested): (&Broker, &Wanting), line: Sent) -> (Sent, SendResult) {
+    let outgoing = line.message.outgoing();
+    let publish = || broker.publish(&outgoing, Route::Events);
+    let publishing = publish.retry(pauses()).when(|error| !error.is_final());
+    let result = tokio::join!(publishing, interested.by(&line.message));
+    (line, result)
 }
 
 /// Turns lines into messages, and results into the summary.
@@ -90,7 +104,7 @@ struct Pump<'a, 'b> {
 
 impl Pump<'_, '_> {
     /// The message to publish; `None` for a blank line and a bad one.
-    fn read(&mut self, line: Line) -> Option<(u64, EventId, Outgoing)> {
+    fn read(&mut self, line: Line) -> Option<(u64, EventId, Message)> {
         let number = line.number;
         self.summary.lines_read = number;
         let read = if let Some(bytes) = line.bytes {
@@ -115,10 +129,16 @@ impl Pump<'_, '_> {
     }
 
     /// Records a result; true: go on reading.
-    fn sent(&mut self, number: u64, id: EventId, sent: Result<(), BrokerError>) -> bool {
+    fn sent(
+        &mut self,
+        (number, message): (u64, &Message),
+        id: EventId,
+        (sent, wanted): SendResult,
+    ) -> bool {
         match sent {
             Ok(()) => {
                 self.summary.confirmed(id);
+                self.summary.interest.add(message, wanted);
                 self.progress.one_more();
                 true
             }

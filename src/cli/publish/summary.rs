@@ -2,7 +2,10 @@
 
 use serde::Serialize;
 
+use super::wanted::Interest;
 use crate::cli::{failure::Failure, output::Output, words};
+use homing_broker::Message;
+use homing_delivery::worker::Wanted;
 use homing_domain::id::EventId;
 
 /// The results of the lines that were read.
@@ -21,6 +24,9 @@ pub(super) struct Summary {
     pub(super) lines_read: u64,
     /// True if reading ended before the input did.
     pub(super) is_cut_short: bool,
+    /// Published events that no subscription wants.
+    #[serde(flatten)]
+    pub(super) interest: Interest,
 }
 
 /// A line that is not an event.
@@ -34,9 +40,10 @@ impl Summary {
     /// More bad lines than this are only counted.
     const MAX_BAD: usize = 1_000;
 
-    pub(super) fn of_one(id: EventId) -> Self {
+    pub(super) fn of_one(id: EventId, message: &Message, wanted: Option<Wanted>) -> Self {
         let mut summary = Self { lines_read: 1, ..Self::default() };
         summary.confirmed(id);
+        summary.interest.add_one(message, wanted);
         summary
     }
 

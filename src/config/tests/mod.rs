@@ -41,6 +41,10 @@ fn values_that_make_no_sense_name_their_key() {
     insta::assert_snapshot!(error("[audit]\nmax_rows = 0"), @"`audit.max_rows`: between 1000 and 100000000");
     insta::assert_snapshot!(error("[ledger]\nkeep = \"1m\""), @"`ledger.keep`: between 1 day and 366 days");
     insta::assert_snapshot!(error("[ledger]\nmax_rows = 0"), @"`ledger.max_rows`: between 1000 and 100000000; to keep none, set `ledger.enabled`");
+    insta::assert_snapshot!(error("[history]\nkeep = \"1h\""), @"`history.keep`: between 2h and 10 years");
+    insta::assert_snapshot!(error("[history]\nmax_rows = 0"), @"`history.max_rows`: between 1000 and 100000000; to keep none, set `history.enabled`");
+    insta::assert_snapshot!(error("[history]\nmax_names = 0"), @"`history.max_names`: between 1 and 100000");
+    insta::assert_snapshot!(error("[history]\nmax_topics = 0"), @"`history.max_topics`: between 1 and 1000000");
     insta::assert_snapshot!(error("[traces]\ncollector = \"nowhere\""), @"`traces.collector`: write it as http://127.0.0.1:4318, or https://…; empty: no traces");
     insta::assert_snapshot!(error("[traces]\nsample_percent = 101"), @"`traces.sample_percent`: from 0 to 100");
     insta::assert_snapshot!(error("[attempts]\nresponse_bytes = 5000"), @"`attempts.response_bytes`: at most 4096");

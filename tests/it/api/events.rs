@@ -22,7 +22,7 @@ async fn what_was_answered_is_in_the_queue() {
     let body = " {\"b\":1.0, \"a\":1e400,\"a\":\"\\u0041\"}\n";
     let path = "/v1/events?topic=order.paid&id=event%201";
     let answer = running.send(Method::POST, path, body).await.expect(202);
-    assert_eq!(answer.body, json!({"id": "event 1", "topic": "order.paid"}));
+    assert_eq!(answer.body, json!({"id": "event 1", "topic": "order.paid", "wanted_by": 0}));
 
     let message = next(&running).await;
     assert_eq!(message.delivery.data, body.as_bytes());

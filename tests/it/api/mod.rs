@@ -6,6 +6,7 @@ mod connections;
 mod endpoints;
 mod events;
 mod health;
+mod history;
 mod parked;
 mod schemathesis;
 mod slow_clients;

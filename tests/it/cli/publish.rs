@@ -56,3 +56,37 @@ async fn publish_takes_bodies_from_lines_files_and_standard_input() {
     assert_eq!(bodies, [&b"\"3\""[..], b"1", b"1.50", b"2", b"4", body]);
     assert_eq!(home.run(&["publish", "nowhere.jsonl"]).code, 1);
 }
+
+/// Goal: a publisher learns at once that no subscription wants an event, and which nearly does.
+#[tokio::test(flavor = "multi_thread")]
+async fn topics_that_no_subscription_wants_are_named() {
+    let home = Home::new();
+    let unknown = home.run_with(&["publish", "--topic", "t"], b"1");
+    let expected = "which subscriptions want 1 event is not known: there is no store at ";
+    assert!(unknown.stderr.contains(expected), "{}", unknown.stderr);
+    assert_eq!(unknown.code, 0);
+    let create = ["subscriptions", "create", "--url", "https://example.com/hook"];
+    home.run(&[&create[..], &["--topic", "order.paid"]].concat()).done();
+    let lines = ["order.paid", "orders.paid", "orders.paid", "else"]
+        .map(|topic| format!("{{\"topic\":\"{topic}\",\"data\":1}}\n"));
+    let answer = home.run_with(&["publish"], lines.concat().as_bytes());
+    let near =
+        "no subscription wants 2 events with the topic `orders.paid`; near: `order.paid` of ";
+    assert!(answer.stderr.contains(near), "{}", answer.stderr);
+    let other = "no subscription wants 1 event with the topic `else`\n";
+    assert!(answer.stderr.contains(other), "{}", answer.stderr);
+    assert_eq!(answer.done(), "published 4\n");
+    let answer = home.run_with(&["publish", "--json"], lines.concat().as_bytes()).json();
+    assert_eq!((&answer["unwanted"], &answer["wanted_not_known"]), (&3.into(), &0.into()));
+    assert_eq!(answer["unwanted_topics"]["orders.paid"]["events"], 2);
+}
+
+#[test]
+fn topics_and_history_of_an_empty_store_say_so() {
+    let home = Home::new();
+    let topics = home.run(&["topics"]);
+    assert_eq!((topics.stderr.as_str(), topics.code), ("No such topic was seen.\n", 0));
+    let history = home.run(&["history", "--since", "7d"]);
+    let expected = "Nothing was counted in this time.\n";
+    assert_eq!((history.stderr.as_str(), history.code), (expected, 0));
+}

@@ -18,6 +18,7 @@ mod content;
 mod encryption;
 mod held;
 mod ledger;
+mod history;
 mod listing;
 mod lost_server;
 mod many_writers;
@@ -110,6 +111,11 @@ macro_rules! conformance {
         held: a_slot_belongs_to_one_url_and_a_url_has_one_slot,
         held: a_slot_rests_after_it_was_given_back_and_goes_to_another,
         held: of_many_that_take_slots_each_url_gets_one,
+        history: a_batch_of_history_that_is_sent_again_counts_once,
+        history: history_of_many_workers_adds_up,
+        history: topics_beyond_the_limit_count_as_others,
+        history: old_history_is_forgotten_and_the_oldest_of_too_much,
+        history: figures_that_cannot_be_read_are_counted_and_replaced,
         activity: a_report_that_is_sent_again_counts_once,
         activity: requests_of_workers_that_are_alive_add_up,
         activity: figures_of_many_workers_add_up_by_the_minute,

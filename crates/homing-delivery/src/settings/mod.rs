@@ -1,4 +1,5 @@
-//! `[worker]`, `[endpoint]`, `[circuit]`, `[held]`, `[schedule]`, `[attempts]`, `[audit]`, `[ledger]` and
+//! `[worker]`, `[endpoint]`, `[circuit]`, `[held]`, `[schedule]`, `[attempts]`, `[audit]`,
+//! `[ledger]`, `[history]` and
 //! `[traces]`.
 
 mod attempts;
@@ -7,6 +8,7 @@ mod circuit;
 mod endpoint;
 mod held;
 mod ledger;
+mod history;
 mod schedule;
 mod traces;
 mod worker;
@@ -17,6 +19,7 @@ pub use self::{
     circuit::CircuitSettings,
     endpoint::EndpointSettings,
     held::HeldSettings,
+    history::HistorySettings,
     ledger::LedgerSettings,
     schedule::{ScheduleSettings, Schedules, WrittenWait},
     traces::TracesSettings,

@@ -4,12 +4,12 @@ use std::sync::Arc;
 
 use serde::de::DeserializeOwned;
 
-use super::{Handler, Pool, PoolSetup, layout};
+use super::{Handler, Pool, PoolSetup, Subscriptions, layout};
 use crate::{
     circuits::CircuitBreakers,
     settings::{
         AttemptsSettings, AuditSettings, CircuitSettings, DEFAULTS, EndpointSettings, HeldSettings,
-        LedgerSettings, ScheduleSettings, WorkerSettings,
+        HistorySettings, LedgerSettings, ScheduleSettings, WorkerSettings,
     },
     traces::Tracer,
 };
@@ -60,6 +60,7 @@ pub struct PoolBuilder {
     attempts: Option<AttemptsSettings>,
     audit: Option<AuditSettings>,
     ledger: Option<LedgerSettings>,
+    history: Option<HistorySettings>,
     endpoint: Option<EndpointSettings>,
     tracer: Option<Tracer>,
 }
@@ -77,6 +78,7 @@ impl PoolBuilder {
             attempts: None,
             audit: None,
             ledger: None,
+            history: None,
             endpoint: None,
             tracer: None,
         }
@@ -137,6 +139,12 @@ impl PoolBuilder {
         Self { ledger: Some(settings), ..self }
     }
 
+    /// The history by the hour, and the topics that were seen.
+    #[must_use]
+    pub fn history(self, settings: HistorySettings) -> Self {
+        Self { history: Some(settings), ..self }
+    }
+
     /// The jobs in flight at one target (`max_concurrency`), and their waits for a place
     /// (`permit_wait`; with a rate limit, `deadline`). The rest is the webhook sender's.
     #[must_use]
@@ -162,6 +170,7 @@ impl PoolBuilder {
         let attempts = or_default(self.attempts, "attempts")?;
         let audit = or_default(self.audit, "audit")?;
         let ledger = or_default(self.ledger, "ledger")?;
+        let history = or_default(self.history, "history")?;
         let endpoint = or_default(self.endpoint, "endpoint")?;
         let held = or_default(self.held, "held")?;
         broker.check()?;
@@ -170,6 +179,7 @@ impl PoolBuilder {
         attempts.check()?;
         audit.check()?;
         ledger.check()?;
+        history.check()?;
         endpoint.check()?;
         held.check()?;
         let rules = or_default(self.circuit, "circuit")?.rules()?;
@@ -183,6 +193,7 @@ impl PoolBuilder {
         let store: Arc<dyn Store> = Box::pin(homing_store::open(&store)).await?;
         layout::prepare(&broker, store.as_ref()).await?;
         let setup = PoolSetup {
+            subscriptions: Arc::new(Subscriptions::new(Arc::clone(&store))),
             circuits: CircuitBreakers::new(Arc::clone(&store), broker.clone()),
             broker,
             store,
@@ -192,6 +203,7 @@ impl PoolBuilder {
             attempts,
             audit,
             ledger,
+            history,
             min_hold: held.min_hold,
             max_concurrency: endpoint.max_concurrency,
             permit_wait: endpoint.permit_wait,

@@ -122,6 +122,14 @@ impl SubscriptionIndex {
         found.chain(self.unreadable().filter(move |entry| !own && entry.topics().is_none()))
     }
 
+    /// The readable ones.
+    pub(super) fn sound(&self) -> impl Iterator<Item = &Arc<Subscription>> {
+        self.entries.iter().flatten().filter_map(|entry| match entry {
+            Entry::Sound(subscription) => Some(subscription),
+            Entry::Unreadable(_) => None,
+        })
+    }
+
     /// The unreadable ones.
     pub(super) fn corrupt(&self) -> impl Iterator<Item = &Arc<Corrupt>> {
         self.unreadable().filter_map(|entry| match entry {

@@ -12,7 +12,7 @@ use homing_broker::{
     consume::{Lane, Received},
 };
 use homing_domain::{clock, delivery::Progress, url::EndpointUrl, verdict::ParkReason};
-use homing_telemetry::{log_events, metrics};
+use homing_telemetry::metrics;
 
 /// One piece of work, with its share of the receipt.
 pub(super) enum Work {
@@ -88,7 +88,7 @@ pub(super) fn take(context: &Context, lane: Lane, received: Received) -> Vec<Wor
     let mut message = match content {
         Ok(message) => message,
         Err(unreadable) => {
-            log_events::parked_unreadable(unreadable.id.as_deref(), &unreadable.why);
+            context.observers.unreadable(&unreadable);
             return vec![Work::Park(Box::new(unreadable.parked(now)), receipt)];
         }
     };
@@ -104,6 +104,9 @@ pub(super) fn take(context: &Context, lane: Lane, received: Received) -> Vec<Wor
     message.parked = None;
     message.progress.received.get_or_insert(now);
     let recipients = message.recipients.clone();
+    if lane == Lane::Primary && recipients != Recipients::Matching {
+        context.observers.matched(&message, true);
+    }
     let turn = Turn::from(lane);
     let pending = PendingDelivery { message, redelivered, returned, receipt, turn };
     match recipients {
@@ -124,11 +127,19 @@ fn fan_out(context: &Context, pending: PendingDelivery) -> Vec<Work> {
         Ok(matches) => matches,
         Err(candidates) => return vec![Work::Match(pending, candidates)],
     };
-    metrics::matched(matches.len());
+    note(context, &pending, &matches);
     if matches.len() > context.settings.max_fan_out_inline {
         return vec![Work::FanOut(pending, matches)];
     }
     attempt_each(context, pending, matches)
+}
+
+/// Reports the subscriptions that match an event.
+fn note(context: &Context, pending: &PendingDelivery, matches: &[Match]) {
+    metrics::matched(matches.len());
+    if matches!(pending.turn, Turn::New) {
+        context.observers.matched(&pending.message, !matches.is_empty());
+    }
 }
 
 /// Makes one delivery for each of `matches`; they share the receipt.
@@ -189,7 +200,7 @@ impl Work {
             Self::Match(pending, candidates) => {
                 let matching = context.matching.beside(&pending.message.event, candidates);
                 let matches = Box::pin(matching).await;
-                metrics::matched(matches.len());
+                note(&context, &pending, &matches);
                 Box::pin(match_beside(&context, pending, matches)).await;
             }
         }

@@ -30,7 +30,7 @@ const EVENT_STEPS: u64 = 8_000_000;
 /// Each subscription gets this many, however many there are: ordinary filters need no more.
 const SUBSCRIPTION_STEPS: u64 = 5_000;
 /// Steps made in the lane: about half a millisecond.
-const LANE_STEPS: u64 = 50_000;
+pub(super) const LANE_STEPS: u64 = 50_000;
 /// A larger body is read beside the lane.
 const LANE_BYTES: usize = 64 * 1_024;
 /// Events filtered at the same time beside the lanes.
@@ -70,10 +70,10 @@ pub(super) struct Matching {
 
 /// The result of applying filters.
 #[derive(Debug, Default, PartialEq, Eq)]
-struct Evaluation {
-    wanted: Vec<SubscriptionId>,
+pub(super) struct Evaluation {
+    pub(super) wanted: Vec<SubscriptionId>,
     /// Those that ran out of steps.
-    over_budget: Vec<SubscriptionId>,
+    pub(super) over_budget: Vec<SubscriptionId>,
 }
 
 impl Matching {
@@ -133,8 +133,7 @@ impl Matching {
         // The semaphore is never closed.
         let _place = self.places.acquire().await;
         let (of, filtering) = (Arc::clone(event), candidates.filtering.clone());
-        let many = u64::try_from(filtering.len()).unwrap_or(u64::MAX);
-        let steps = EVENT_STEPS.max(many.saturating_mul(SUBSCRIPTION_STEPS));
+        let steps = budget(&filtering);
         let evaluating = spawn_blocking(move || evaluate(&of, &filtering, steps));
         match evaluating.await {
             Ok(evaluation) => self.report(event, candidates, evaluation),
@@ -225,9 +224,15 @@ impl Candidates {
     }
 }
 
+/// The steps that the filters of these subscriptions may take on one event.
+pub(super) fn budget(filtering: &[Arc<Subscription>]) -> u64 {
+    let many = u64::try_from(filtering.len()).unwrap_or(u64::MAX);
+    EVENT_STEPS.max(many.saturating_mul(SUBSCRIPTION_STEPS))
+}
+
 /// Applies each filter with its share of `steps`, then those that ran out with what the others left
 /// over: a filter within its share always completes, whatever the others cost.
-fn evaluate(
+pub(super) fn evaluate(
     event: &Event,
     filtering: &[Arc<Subscription>],
     steps: u64,

@@ -8,8 +8,10 @@
 //! queues; [`limits`] keep one endpoint from using up the permits of others, [`dedup`] remembers
 //! what this process has just done. [`subscriptions`] holds the subscriptions in memory, found by
 //! [`index`]. [`observers`] report everything: log events and metrics, the [`attempt_log`], the
-//! [`counters`] that the [`heartbeat`] reports to the store, the [`ledger`] of what was delivered, and the age of the [`oldest_waiting`].
-//! [`maintenance`] refreshes shared state and repairs the topology, [`audit`] announces changes.
+//! [`counters`] that the [`heartbeat`] reports to the store, the [`ledger`] of what was delivered,
+//! the [`history`], and the age of the [`oldest_waiting`]. [`maintenance`] refreshes shared state and
+//! repairs the topology, [`audit`] announces changes. [`wanted`] finds for publishers who wants an
+//! event.
 //!
 //! Guarantees: a message is settled only when each of its deliveries is done or owned by the broker
 //! elsewhere; new events and retries have separate lanes, so that neither holds up the other; the
@@ -26,6 +28,7 @@ mod disposition;
 mod handler;
 mod heartbeat;
 mod held;
+mod history;
 mod index;
 mod intake;
 mod lane;
@@ -41,6 +44,7 @@ mod queues;
 mod dedup;
 mod settle;
 mod subscriptions;
+mod wanted;
 
 use std::{
     sync::{Arc, atomic::AtomicBool},
@@ -51,7 +55,9 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
     circuits::CircuitBreakers,
-    settings::{AttemptsSettings, AuditSettings, LedgerSettings, Schedules, WorkerSettings},
+    settings::{
+        AttemptsSettings, AuditSettings, HistorySettings, LedgerSettings, Schedules, WorkerSettings,
+    },
     traces::Tracer,
 };
 use homing_broker::{
@@ -65,6 +71,7 @@ pub use self::{
     builder::{OpenError, PoolBuilder, SubscribeError},
     handler::{AttemptResult, Handler, HandlerError, JobOutcome, Webhooks},
     subscriptions::Subscriptions,
+    wanted::{Matcher, NearMiss, Wanted},
 };
 
 use self::{
@@ -99,6 +106,8 @@ pub struct PoolSetup {
     pub broker: Broker,
     /// Stores subscriptions and circuits.
     pub store: Arc<dyn Store>,
+    /// Those of `store`, in memory.
+    pub subscriptions: Arc<Subscriptions>,
     /// Announces circuits that change.
     pub circuits: CircuitBreakers,
     /// The schedules by name.
@@ -113,6 +122,8 @@ pub struct PoolSetup {
     pub audit: AuditSettings,
     /// `[ledger]`
     pub ledger: LedgerSettings,
+    /// `[history]`
+    pub history: HistorySettings,
     /// `held.min_hold`
     pub min_hold: Duration,
     /// `endpoint.max_concurrency`
@@ -129,6 +140,7 @@ pub struct PoolSetup {
 pub struct Pool {
     context: Arc<Context>,
     log_writer: Option<attempt_log::Writer>,
+    history_writer: Option<history::Writer>,
     heartbeat: Heartbeat,
     audit: AuditSettings,
     ledger: ledger::Writer,
@@ -138,7 +150,17 @@ impl Pool {
     /// A pool that runs `handler` for every delivery.
     #[must_use]
     pub fn new(setup: PoolSetup, handler: Arc<dyn Handler>) -> Self {
-        let PoolSetup { broker, store, circuits, schedules, rules, worker, tracer, .. } = setup;
+        let PoolSetup {
+            broker,
+            store,
+            subscriptions,
+            circuits,
+            schedules,
+            rules,
+            worker,
+            tracer,
+            ..
+        } = setup;
         let waits = (setup.permit_wait, setup.rate_wait);
         let lane = usize::from(worker.max_lane_in_flight());
         let limits = Arc::new(Limits::new(setup.max_concurrency, waits, lane));
@@ -146,13 +168,14 @@ impl Pool {
         let shared = (Arc::clone(&limits), Arc::clone(&slots));
         let circuits = Circuits::new(Arc::clone(&store), circuits, rules, shared);
         let (attempt_log, log_writer) = attempt_log::open(&setup.attempts, Arc::clone(&store));
-        let observers = Observers::new(attempt_log, Ledger::new(&setup.ledger));
+        let (collector, history_writer) = history::open(&setup.history, Arc::clone(&store)).unzip();
+        let observers = Observers::new(attempt_log, Ledger::new(&setup.ledger), collector);
         let ledger = ledger::Writer::new(Arc::clone(&store), setup.ledger);
         let heartbeat = Heartbeat::new(Arc::clone(&store));
         let context = Context {
             broker,
-            store: Arc::clone(&store),
-            subscriptions: Arc::new(Subscriptions::new(store)),
+            store,
+            subscriptions,
             schedules,
             circuits,
             limits,
@@ -166,7 +189,8 @@ impl Pool {
             settings: worker,
             min_hold: setup.min_hold,
         };
-        Self { context: Arc::new(context), log_writer, heartbeat, audit: setup.audit, ledger }
+        let (context, audit) = (Arc::new(context), setup.audit);
+        Self { context, log_writer, history_writer, heartbeat, audit, ledger }
     }
 
     /// A pool for `handler` with the program's defaults, ready to be changed and opened.
@@ -213,6 +237,9 @@ impl Pool {
         let over = CancellationToken::new();
         if let Some(log_writer) = self.log_writer {
             writing.spawn(log_writer.write(over.clone()));
+        }
+        if let Some(history_writer) = self.history_writer {
+            writing.spawn(history_writer.write(over.clone()));
         }
         writing.spawn(self.heartbeat.run(Arc::clone(&context), over.clone()));
         tasks.spawn(maintenance::shared_state(Arc::clone(&context), stop.clone()));

@@ -1,5 +1,7 @@
 //! The one place where a worker reports what it did: log events and metrics, the attempt log, the
-//! counters of its heartbeat, the age of waiting deliveries, and the ledger.
+//! counters of its heartbeat, the age of waiting deliveries, the history, and the ledger.
+
+use std::sync::Arc;
 
 use parking_lot::Mutex;
 use tokio::time::Instant;
@@ -9,11 +11,14 @@ use super::{
     attempt_log,
     counters::Counters,
     disposition::{Disposition, SkipReason, Skipped},
+    history::{Collector, Ended},
     ledger::Ledger,
     oldest_waiting::OldestWaiting,
 };
-use homing_broker::{Message, Route, topology::THROTTLE_WAITS};
-use homing_domain::{clock, delivery::Delivery, url::EndpointUrl, verdict::Verdict};
+use homing_broker::{Message, Route, message::Unreadable, topology::THROTTLE_WAITS};
+use homing_domain::{
+    clock, delivery::Delivery, history::Count, url::EndpointUrl, verdict::Verdict,
+};
 use homing_telemetry::{
     line_limit::LineLimit,
     log_events::{self, Attempted},
@@ -29,14 +34,20 @@ pub(super) struct Observers {
     pub(super) counters: Counters,
     pub(super) oldest_waiting: OldestWaiting,
     pub(super) ledger: Ledger,
+    /// `None`: no history is kept.
+    history: Option<Arc<Collector>>,
     not_now_lines: Mutex<LineLimit<EndpointUrl>>,
 }
 
 impl Observers {
-    pub(super) fn new(attempt_log: attempt_log::Sender, ledger: Ledger) -> Self {
+    pub(super) fn new(
+        attempt_log: attempt_log::Sender,
+        ledger: Ledger,
+        history: Option<Arc<Collector>>,
+    ) -> Self {
         let not_now_lines = Mutex::new(LineLimit::new(MAX_NOT_NOW_LINES));
         let (counters, oldest_waiting) = (Counters::new(), OldestWaiting::default());
-        Self { attempt_log, counters, oldest_waiting, ledger, not_now_lines }
+        Self { attempt_log, counters, oldest_waiting, ledger, history, not_now_lines }
     }
 
     fn not_now_is_logged(&self, url: EndpointUrl) -> bool {
@@ -51,6 +62,30 @@ impl Observers {
         log_events::attempted(&attempted, verdict);
         self.attempt_log.attempted(task, attempt, verdict);
         self.counters.attempted(outcome);
+        let Some(history) = &self.history else { return };
+        let received = delivery.progress.received.filter(|_| outcome.is_accepted());
+        history.attempted(&Ended {
+            url: &subscription.spec.url,
+            topic: &delivery.event.topic,
+            what: Count::from(outcome),
+            duration,
+            delivered_after: received.map(|received| attempt.ended.since(received)),
+        });
+        if matches!(verdict, Verdict::Park(_)) {
+            history.deferred(
+                Some(&subscription.spec.url),
+                Some(&delivery.event.topic),
+                Count::Parked,
+            );
+        }
+    }
+
+    /// Reports a new event, and if a subscription wants it.
+    pub(super) fn matched(&self, message: &Message, is_wanted: bool) {
+        let at = message.progress.received.unwrap_or_else(clock::now);
+        if let Some(history) = &self.history {
+            history.event(&message.event.topic, at, is_wanted);
+        }
     }
 
     /// Reports what follows for a delivery.
@@ -64,14 +99,40 @@ impl Observers {
             log_events::parked(&message.event, message.subscription(), parked.reason);
         }
         self.counters.dispatched(*route, skipped.is_none());
+        self.deferred(delivery, skipped.as_ref(), *route);
         if let Route::Wait(wait) = *route {
             let now = clock::now();
             self.oldest_waiting.waits(message.progress.received.unwrap_or(now), now.plus(wait));
         }
     }
 
+    /// Reports a message that is parked because it cannot be read.
+    pub(super) fn unreadable(&self, unreadable: &Unreadable) {
+        log_events::parked_unreadable(unreadable.id.as_deref(), &unreadable.why);
+        if let Some(history) = &self.history {
+            history.deferred(None, None, Count::Parked);
+        }
+    }
+
+    /// Counts a delivery that was not attempted; one that was has been counted with its attempt.
+    fn deferred(&self, delivery: &Delivery, skipped: Option<&Skipped>, route: Route) {
+        let (Some(history), Some(skipped)) = (&self.history, skipped) else { return };
+        let what = match route {
+            Route::Wait(wait) if THROTTLE_WAITS.contains(&wait) => Count::Throttled,
+            Route::Wait(_) | Route::Held { .. } => Count::Held,
+            Route::Parked => Count::Parked,
+            Route::Events | Route::Retry => return,
+        };
+        history.deferred(skipped.url.as_ref(), Some(&delivery.event.topic), what);
+    }
+
     /// Reports an event, or each delivery of a message, that is parked unchanged because of `why`.
     pub(super) fn parked(&self, parked: &Message, why: &str) {
+        if let Some(history) = &self.history {
+            for _ in parked.recipients.each() {
+                history.deferred(None, Some(&parked.event.topic), Count::Parked);
+            }
+        }
         for subscription in parked.recipients.each() {
             if let Some(given_up) = parked.parked {
                 log_events::parked(&parked.event, subscription, given_up.reason);

@@ -22,7 +22,9 @@ pub struct Subscriptions {
 }
 
 impl Subscriptions {
-    pub(super) fn new(store: Arc<dyn Store>) -> Self {
+    /// Those of `store`; none is read yet.
+    #[must_use]
+    pub fn new(store: Arc<dyn Store>) -> Self {
         Self { store, current: watch::Sender::new(None) }
     }
 
@@ -150,12 +152,19 @@ impl Subscriptions {
         self.index().is_some_and(|index| index.matching_topic(topic).next().is_some())
     }
 
+    /// The number of subscriptions that match `topic`, or may match it; `None`: they have not been
+    /// read.
+    #[must_use]
+    pub fn count_wanting(&self, topic: &Topic) -> Option<usize> {
+        Some(self.index()?.matching_topic(topic).count())
+    }
+
     /// True if a subscription sends to `url`, or one that cannot be read may.
     pub(super) fn any_at(&self, url: &EndpointUrl) -> bool {
         self.index().is_some_and(|index| index.any_at(url))
     }
 
-    fn index(&self) -> Option<Arc<SubscriptionIndex>> {
+    pub(super) fn index(&self) -> Option<Arc<SubscriptionIndex>> {
         self.current.borrow().clone()
     }
 }

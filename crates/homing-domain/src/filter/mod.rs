@@ -13,6 +13,7 @@
 //! | `wanted_set.rs` | the values of a `containsOnly`, as a set |
 //! | `order.rs` | the order of numbers, dates and texts |
 //! | `document.rs` | the JSON form, read and written |
+//! | `refused.rs` | the fields because of which an event does not match |
 //! | `names.rs` | names of fields that never match |
 //! | `error.rs` | errors of filters |
 //!
@@ -65,6 +66,7 @@ mod names;
 mod order;
 #[cfg(test)]
 mod properties;
+mod refused;
 mod states;
 mod wanted_set;
 

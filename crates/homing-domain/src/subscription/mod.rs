@@ -94,6 +94,22 @@ impl SubscriptionSpec {
         }
     }
 
+    /// The fields because of which an event with this body does not match; empty: it does.
+    ///
+    /// # Errors
+    ///
+    /// [`OverBudget`]: the result is unknown.
+    pub fn refused_by(
+        &self,
+        states: &EventStates<'_>,
+        budget: &mut Budget,
+    ) -> Result<Vec<&str>, OverBudget> {
+        match self.obj_id() {
+            Some(id) if !states.is_about(id, budget)? => Ok(vec!["ID"]),
+            Some(_) | None => self.filters.refused_by(states, budget),
+        }
+    }
+
     fn obj_id(&self) -> Option<&str> {
         self.workfront.as_ref()?.obj_id.as_deref()
     }

@@ -11,8 +11,10 @@ use std::{fmt, str::FromStr, str::Split, sync::Arc};
 use serde::{Deserialize, Serialize};
 
 mod error;
+mod near;
 
 pub use error::TopicError;
+pub use near::Difference;
 
 /// Maximum size of a topic or pattern in bytes: that of an AMQP routing key.
 ///

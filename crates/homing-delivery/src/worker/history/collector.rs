@@ -1,0 +1,240 @@
+//! Adds up what happens, by URL and by topic, until it is taken.
+//!
+//! A delivery costs a search by its URL and one by its topic. At most `history.max_names` of each
+//! are distinguished in an hour; what is beyond counts as others.
+
+use std::{collections::HashMap, hash::Hash, mem, time::Duration};
+
+use foldhash::fast::RandomState;
+use parking_lot::Mutex;
+
+use homing_domain::{
+    history::{Count, HourFigures, Part, Series, TopicSeen, hour_of},
+    time::UnixMillis,
+    topic::Topic,
+    url::EndpointUrl,
+};
+
+/// Figures of deliveries by URL, and of events and their deliveries by topic.
+pub(in crate::worker) struct Collector {
+    urls: Mutex<Names<EndpointUrl>>,
+    topics: Mutex<Names<Topic>>,
+}
+
+/// Figures since they were taken last, by URL or by topic.
+struct Names<K> {
+    max: usize,
+    /// The hour in which the names were distinguished.
+    hour: UnixMillis,
+    by_name: HashMap<K, Entry, RandomState>,
+    others: Entry,
+}
+
+/// The figures of one name. A topic with events has been seen.
+#[derive(Default)]
+struct Entry {
+    figures: HourFigures,
+    seen: Option<TopicSeen>,
+}
+
+/// All that was counted since the last time.
+#[derive(Default)]
+pub(super) struct Taken {
+    pub(super) figures: Vec<(Series, HourFigures)>,
+    pub(super) topics: Vec<TopicSeen>,
+}
+
+/// An attempt that has ended.
+pub(in crate::worker) struct Ended<'a> {
+    pub(in crate::worker) url: &'a EndpointUrl,
+    pub(in crate::worker) topic: &'a Topic,
+    pub(in crate::worker) what: Count,
+    pub(in crate::worker) duration: Duration,
+    /// From the receipt of the event to its acceptance; `None`: it was not accepted.
+    pub(in crate::worker) delivered_after: Option<Duration>,
+}
+
+impl<K: Clone + Eq + Hash> Names<K> {
+    fn new(max: usize) -> Self {
+        let (by_name, others) = (HashMap::default(), Entry::default());
+        Self { max, hour: UnixMillis::default(), by_name, others }
+    }
+
+    fn entry(&mut self, name: Option<&K>) -> &mut Entry {
+        let Some(name) = name else { return &mut self.others };
+        // The common case searches twice, which copies no name.
+        if self.by_name.len() < self.max && !self.by_name.contains_key(name) {
+            self.by_name.insert(name.clone(), Entry::default());
+        }
+        self.by_name.get_mut(name).unwrap_or(&mut self.others)
+    }
+
+    /// Takes what was counted; the names stay until the next hour.
+    fn take(&mut self, now: UnixMillis, mut each: impl FnMut(Option<&K>, Entry)) {
+        for (name, entry) in &mut self.by_name {
+            each(Some(name), mem::take(entry));
+        }
+        each(None, mem::take(&mut self.others));
+        let hour = hour_of(now);
+        if self.hour != hour {
+            self.hour = hour;
+            self.by_name.clear();
+        }
+    }
+}
+
+impl Collector {
+    pub(super) fn new(max_names: usize) -> Self {
+        Self { urls: Mutex::new(Names::new(max_names)), topics: Mutex::new(Names::new(max_names)) }
+    }
+
+    /// Counts an event that was taken at `at`; homing's own events are left out.
+    pub(in crate::worker) fn event(&self, topic: &Topic, at: UnixMillis, is_wanted: bool) {
+        if topic.is_own() {
+            return;
+        }
+        let mut topics = self.topics.lock();
+        let entry = topics.entry(Some(topic));
+        entry.figures.count(Count::Events);
+        if !is_wanted {
+            entry.figures.count(Count::Unwanted);
+        }
+        let seen = TopicSeen::one(String::new(), at, is_wanted);
+        match &mut entry.seen {
+            Some(sum) => sum.merge(&seen),
+            none => *none = Some(seen),
+        }
+    }
+
+    /// Counts an attempt.
+    pub(in crate::worker) fn attempted(&self, ended: &Ended<'_>) {
+        let Ended { url, topic, what, duration, delivered_after } = *ended;
+        let add = |figures: &mut HourFigures| {
+            figures.count(what);
+            figures.response.add(millis(duration));
+            if let Some(after) = delivered_after {
+                figures.delivery.add(millis(after));
+            }
+        };
+        add(&mut self.urls.lock().entry(Some(url)).figures);
+        add(&mut self.topics.lock().entry(Some(topic)).figures);
+    }
+
+    /// Counts a delivery, or an event, that is held, throttled or parked.
+    pub(in crate::worker) fn deferred(
+        &self,
+        url: Option<&EndpointUrl>,
+        topic: Option<&Topic>,
+        what: Count,
+    ) {
+        self.urls.lock().entry(url).figures.count(what);
+        self.topics.lock().entry(topic).figures.count(what);
+    }
+
+    /// Takes what was counted since the last time.
+    pub(super) fn take(&self, now: UnixMillis) -> Taken {
+        let mut taken = Taken::default();
+        let mut all = HourFigures::default();
+        self.urls.lock().take(now, |name, Entry { figures, .. }| {
+            if figures.is_empty() {
+                return;
+            }
+            all.merge(&figures);
+            let name = name.map(|url| url.as_str().to_owned()).unwrap_or_default();
+            taken.figures.push((Series::Url(name), figures));
+        });
+        self.topics.lock().take(now, |name, Entry { figures, seen }| {
+            if figures.is_empty() {
+                return;
+            }
+            all.merge_part(&figures, Part::Events);
+            let name = name.map(|topic| topic.as_str().to_owned()).unwrap_or_default();
+            taken.topics.extend(seen.map(|seen| TopicSeen { topic: name.clone(), ..seen }));
+            taken.figures.push((Series::Topic(name), figures));
+        });
+        if !all.is_empty() {
+            taken.figures.push((Series::All, all));
+        }
+        taken
+    }
+}
+
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+
+    const NOW: UnixMillis = UnixMillis::new(1_700_000_000_000);
+
+    fn topic(text: &str) -> Topic {
+        Topic::new(text).unwrap()
+    }
+
+    fn url(path: &str) -> EndpointUrl {
+        format!("https://example.com/{path}").parse().unwrap()
+    }
+
+    fn sums(taken: &Taken, what: Count) -> BTreeMap<(&str, &str), u64> {
+        let named = taken.figures.iter().map(|(series, figures)| {
+            ((series.kind(), series.name().rsplit('/').next().unwrap()), figures.get(what))
+        });
+        named.filter(|(_, number)| *number > 0).collect()
+    }
+
+    #[test]
+    fn all_is_the_sum_of_urls_and_of_the_events_of_topics() {
+        let collector = Collector::new(10);
+        collector.event(&topic("a"), NOW, true);
+        collector.event(&topic("b"), NOW, false);
+        collector.event(&topic("homing.endpoint.opened"), NOW, false);
+        for (path, what) in [("1", Count::Delivered), ("2", Count::Status5xx), ("2", Count::Dns)] {
+            let after = (what == Count::Delivered).then_some(Duration::from_secs(60));
+            collector.attempted(&Ended {
+                url: &url(path),
+                topic: &topic("a"),
+                what,
+                duration: Duration::from_millis(10),
+                delivered_after: after,
+            });
+        }
+        collector.deferred(None, Some(&topic("b")), Count::Parked);
+        let taken = collector.take(NOW);
+        let events = sums(&taken, Count::Events);
+        assert_eq!(events, [(("all", ""), 2), (("topic", "a"), 1), (("topic", "b"), 1)].into());
+        let parked = sums(&taken, Count::Parked);
+        assert_eq!(parked, [(("all", ""), 1), (("topic", "b"), 1), (("url", ""), 1)].into());
+        let (_, all) = taken.figures.iter().find(|(series, _)| *series == Series::All).unwrap();
+        assert_eq!((all.attempts(), all.failed()), (3, 2));
+        assert_eq!((all.response.len(), all.delivery.len()), (3, 1));
+        let seen: BTreeMap<_, _> =
+            taken.topics.iter().map(|seen| (seen.topic.as_str(), seen.unwanted)).collect();
+        assert_eq!(seen, [("a", 0), ("b", 1)].into());
+        assert!(collector.take(NOW).figures.is_empty(), "what was taken is gone");
+    }
+
+    #[test]
+    fn names_beyond_the_limit_are_others_until_the_next_hour() {
+        let collector = Collector::new(2);
+        let seen = |at: UnixMillis| {
+            let taken = collector.take(at);
+            let names = taken.topics.iter().map(|seen| (seen.topic.clone(), seen.events));
+            names.collect::<BTreeMap<_, _>>()
+        };
+        assert_eq!(seen(NOW), [].into());
+        for name in ["a", "b", "c", "d", "a"] {
+            collector.event(&topic(name), NOW, true);
+        }
+        let [a, b, others] = ["a", "b", ""].map(str::to_owned);
+        assert_eq!(seen(NOW), [(a, 2), (b, 1), (others.clone(), 2)].into());
+        collector.event(&topic("c"), NOW, true);
+        let later = NOW.plus(Duration::from_secs(3_600));
+        assert_eq!(seen(later), [(others, 1)].into(), "in the hour, the limit is for all of it");
+        collector.event(&topic("c"), later, true);
+        assert_eq!(seen(later), [("c".to_owned(), 1)].into());
+    }
+}

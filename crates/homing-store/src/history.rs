@@ -1,0 +1,391 @@
+//! The history: figures by the hour, and the topics that were seen.
+//!
+//! Figures of all workers add up in one row. A writer reads rows, adds, and writes them back, so
+//! writers go one after the other: each begins with the row `history` of `versions`.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use async_trait::async_trait;
+use uuid::Uuid;
+
+use super::{
+    MAX_PAGE_LIMIT, StoreError,
+    backend::{Backend, SqlStore},
+    statement::{SqlDatabase, Statement, Tx, sql},
+};
+use homing_domain::{
+    history::{HourFigures, Series, TopicSeen},
+    time::UnixMillis,
+};
+
+/// Hours and topics that one batch should have at most.
+pub const HISTORY_AT_ONCE: usize = 500;
+
+/// Rows of one statement: six values each at most, far below 32,766. Source: SQLite, *Limits*, 9.
+const ROWS_AT_ONCE: usize = 100;
+
+const LOCK: &str = "UPDATE versions SET version = version + 1 WHERE name = 'history'";
+/// Changes nothing where the batch was added before.
+const BEGIN_BATCH: &str = "\
+    INSERT INTO history_writers (worker, batch, written_ms) VALUES ($1, $2, $3) \
+    ON CONFLICT (worker) DO UPDATE SET batch = excluded.batch, written_ms = excluded.written_ms \
+    WHERE history_writers.batch < excluded.batch";
+const HOURS: &str = "\
+    SELECT hour_ms, figures FROM history \
+    WHERE series = $1 AND name = $2 AND hour_ms >= $3 AND hour_ms < $4 ORDER BY hour_ms";
+const COUNT_TOPICS: &str = "SELECT CAST(count(*) AS bigint) FROM topics WHERE topic <> ''";
+const TOPICS: &str = "\
+    SELECT topic, first_ms, last_ms, events, unwanted, unwanted_ms FROM topics \
+    WHERE topic > $1 AND unwanted >= $2 ORDER BY topic LIMIT $3";
+const TOPIC: &str = "\
+    SELECT topic, first_ms, last_ms, events, unwanted, unwanted_ms FROM topics WHERE topic = $1";
+const UNWANTED: &str = "\
+    SELECT topic, first_ms, last_ms, events, unwanted, unwanted_ms FROM topics \
+    WHERE unwanted_ms >= $1 AND topic <> '' ORDER BY unwanted_ms DESC, topic LIMIT $2";
+const PRUNE_OLD: [&str; 3] = [
+    "DELETE FROM history WHERE hour_ms < $1",
+    "DELETE FROM topics WHERE last_ms < $1",
+    "DELETE FROM history_writers WHERE written_ms < $1",
+];
+const PRUNE_BEYOND: &str = "\
+    DELETE FROM history WHERE hour_ms <= \
+    (SELECT hour_ms FROM history ORDER BY hour_ms DESC LIMIT 1 OFFSET $1)";
+
+/// Figures and topics that a worker adds to the history at once.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HistoryBatch {
+    /// Chosen by the worker at its start.
+    pub worker: Uuid,
+    /// Rises with every batch of the worker, and stays when one is sent again.
+    pub number: i64,
+    /// The present.
+    pub at: UnixMillis,
+    /// Figures, each hour of a series at most once.
+    pub hours: Vec<(Series, UnixMillis, HourFigures)>,
+    /// Topics, each at most once.
+    pub topics: Vec<TopicSeen>,
+}
+
+/// The hours of one series.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Hours {
+    /// The beginning of each hour with its figures, the oldest first. An hour in which nothing was
+    /// counted is left out.
+    pub hours: Vec<(UnixMillis, HourFigures)>,
+    /// Hours that cannot be read.
+    pub unreadable: u64,
+}
+
+/// A part of the topics to read, ordered by topic.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct TopicPage {
+    /// Begin behind this topic, which need not exist any more.
+    pub after: Option<String>,
+    /// Only topics with an event that no subscription wanted.
+    pub unwanted: bool,
+    /// Topics at most; taken as 1 to [`MAX_PAGE_LIMIT`].
+    pub limit: u32,
+}
+
+/// One page of topics.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct TopicListing {
+    /// Ordered by topic.
+    pub topics: Vec<TopicSeen>,
+    /// Goes into [`TopicPage::after`] for the next page; `None`: this is the last one.
+    pub next: Option<String>,
+    /// Topics that are not distinguished, as one.
+    pub others: Option<TopicSeen>,
+}
+
+/// The part of a [`Store`](super::Store) that keeps figures by the hour, and topics.
+#[async_trait]
+pub trait HistoryStore {
+    /// Adds figures and sightings to those that are there, all in one transaction: at most
+    /// [`HISTORY_AT_ONCE`] should come at a time. Topics beyond `max_topics` count as others.
+    /// Returns the number of hours that could not be read, and were begun anew.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`]: a step that failed; then nothing is added, but after
+    /// [`StoreError::TimedOut`] everything may be.
+    ///
+    /// # Cancel safety
+    ///
+    /// A batch that is sent again, with its number, counts once.
+    async fn add_history(&self, batch: &HistoryBatch, max_topics: u32) -> Result<u64, StoreError>;
+
+    /// The hours of a series that begin at or after `since` and before `until`.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`]: a step that failed.
+    async fn history(
+        &self,
+        series: &Series,
+        since: UnixMillis,
+        until: UnixMillis,
+    ) -> Result<Hours, StoreError>;
+
+    /// One page of the topics that were seen.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`]: a step that failed.
+    async fn topics(&self, page: &TopicPage) -> Result<TopicListing, StoreError>;
+
+    /// A topic that was seen; `None`: it was not, or it is not distinguished.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`]: a step that failed.
+    async fn topic(&self, topic: &str) -> Result<Option<TopicSeen>, StoreError>;
+
+    /// Topics with an event at or after `since` that no subscription wanted, the last one first, at
+    /// most `limit`.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`]: a step that failed.
+    async fn unwanted_topics(
+        &self,
+        since: UnixMillis,
+        limit: u32,
+    ) -> Result<Vec<TopicSeen>, StoreError>;
+
+    /// Deletes hours that began before `before`, topics that were seen last before it, and the
+    /// oldest hours beyond `max_rows`. Several processes may do so at a time.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`]: a step that failed.
+    async fn prune_history(&self, before: UnixMillis, max_rows: u64) -> Result<(), StoreError>;
+}
+
+/// A row of `topics`.
+#[derive(sqlx::FromRow)]
+struct TopicRow {
+    topic: String,
+    first_ms: i64,
+    last_ms: i64,
+    events: i64,
+    unwanted: i64,
+    unwanted_ms: Option<i64>,
+}
+
+impl From<TopicRow> for TopicSeen {
+    fn from(row: TopicRow) -> Self {
+        Self {
+            topic: row.topic,
+            first_ms: UnixMillis::new(row.first_ms),
+            last_ms: UnixMillis::new(row.last_ms),
+            events: row.events.unsigned_abs(),
+            unwanted: row.unwanted.unsigned_abs(),
+            unwanted_ms: row.unwanted_ms.map(UnixMillis::new),
+        }
+    }
+}
+
+#[async_trait]
+impl<B: Backend> HistoryStore for SqlStore<B> {
+    async fn add_history(&self, batch: &HistoryBatch, max_topics: u32) -> Result<u64, StoreError> {
+        let added = async {
+            let mut transaction = self.begin().await?;
+            sql(LOCK).execute(&mut transaction).await?;
+            let begin = sql(BEGIN_BATCH).bind(batch.worker.to_string());
+            let begin = begin.bind(batch.number).bind(batch.at.get());
+            if begin.execute(&mut transaction).await? == 0 {
+                return Ok(0);
+            }
+            let unreadable = add_hours(&mut transaction, &batch.hours).await?;
+            add_topics(&mut transaction, &batch.topics, max_topics).await?;
+            transaction.commit().await?;
+            Ok(unreadable)
+        };
+        self.ask("adding to the history", added).await
+    }
+
+    async fn history(
+        &self,
+        series: &Series,
+        since: UnixMillis,
+        until: UnixMillis,
+    ) -> Result<Hours, StoreError> {
+        let read = async {
+            let rows = sql(HOURS).bind(series.kind()).bind(series.name());
+            let rows = rows.bind(since.get()).bind(until.get());
+            let mut found = Hours::default();
+            for (hour, bytes) in self.all::<(i64, Vec<u8>)>(rows).await? {
+                match HourFigures::from_bytes(&bytes) {
+                    Ok(figures) => found.hours.push((UnixMillis::new(hour), figures)),
+                    Err(_unreadable) => found.unreadable = found.unreadable.saturating_add(1),
+                }
+            }
+            Ok(found)
+        };
+        self.ask("reading the history", read).await
+    }
+
+    async fn topics(&self, page: &TopicPage) -> Result<TopicListing, StoreError> {
+        let read = async {
+            let limit = page.limit.clamp(1, MAX_PAGE_LIMIT);
+            let rows = sql(TOPICS).bind(page.after.clone().unwrap_or_default());
+            let rows = rows.bind(i64::from(page.unwanted));
+            let rows = rows.bind(i64::from(limit).saturating_add(1));
+            let mut topics: Vec<_> =
+                self.all::<TopicRow>(rows).await?.into_iter().map(TopicSeen::from).collect();
+            let on_page = usize::try_from(limit).unwrap_or(usize::MAX);
+            let more = topics.len() > on_page;
+            topics.truncate(on_page);
+            let last = topics.last().map(|last| last.topic.clone());
+            let others = self.optional::<TopicRow>(sql(TOPIC).bind("")).await?;
+            let next = last.filter(|_| more);
+            Ok(TopicListing { topics, next, others: others.map(TopicSeen::from) })
+        };
+        self.ask("reading the topics", read).await
+    }
+
+    async fn topic(&self, topic: &str) -> Result<Option<TopicSeen>, StoreError> {
+        let row = self.optional::<TopicRow>(sql(TOPIC).bind(topic));
+        Ok(self.ask("reading a topic", row).await?.map(TopicSeen::from))
+    }
+
+    async fn unwanted_topics(
+        &self,
+        since: UnixMillis,
+        limit: u32,
+    ) -> Result<Vec<TopicSeen>, StoreError> {
+        let rows = self.all::<TopicRow>(sql(UNWANTED).bind(since.get()).bind(i64::from(limit)));
+        let rows = self.ask("reading which topics no subscription wanted", rows).await?;
+        Ok(rows.into_iter().map(TopicSeen::from).collect())
+    }
+
+    async fn prune_history(&self, before: UnixMillis, max_rows: u64) -> Result<(), StoreError> {
+        let pruned = async {
+            let mut transaction = self.begin().await?;
+            sql(LOCK).execute(&mut transaction).await?;
+            for prune in PRUNE_OLD {
+                sql(prune).bind(before.get()).execute(&mut transaction).await?;
+            }
+            let beyond = sql(PRUNE_BEYOND).bind(i64::try_from(max_rows).unwrap_or(i64::MAX));
+            beyond.execute(&mut transaction).await?;
+            transaction.commit().await
+        };
+        self.ask("pruning the history", pruned).await
+    }
+}
+
+/// Adds figures to the rows that are there; returns how many of these could not be read.
+async fn add_hours<DB: SqlDatabase>(
+    transaction: &mut Tx<DB>,
+    hours: &[(Series, UnixMillis, HourFigures)],
+) -> sqlx::Result<u64> {
+    let mut by_hour: BTreeMap<(&str, i64), Vec<(&str, &HourFigures)>> = BTreeMap::new();
+    for (series, hour, figures) in hours {
+        let rows = by_hour.entry((series.kind(), hour.get())).or_default();
+        rows.push((series.name(), figures));
+    }
+    let mut unreadable = 0_u64;
+    for (key, rows) in by_hour {
+        for rows in rows.chunks(ROWS_AT_ONCE) {
+            let found: Vec<(String, Vec<u8>)> = stored(key, rows).all(transaction).await?;
+            let mut sums: BTreeMap<&str, HourFigures> =
+                rows.iter().map(|(name, figures)| (*name, (*figures).clone())).collect();
+            for (name, bytes) in &found {
+                match (HourFigures::from_bytes(bytes), sums.get_mut(name.as_str())) {
+                    (Ok(figures), Some(sum)) => sum.merge(&figures),
+                    (Err(_unreadable), _) => unreadable = unreadable.saturating_add(1),
+                    (Ok(_), None) => {}
+                }
+            }
+            replace(key, &sums).execute(transaction).await?;
+        }
+    }
+    Ok(unreadable)
+}
+
+/// The rows that are there of these names.
+fn stored<DB: SqlDatabase>(
+    (kind, hour): (&str, i64),
+    rows: &[(&str, &HourFigures)],
+) -> Statement<DB> {
+    let select = sql("SELECT name, figures FROM history WHERE series = ").push_bind(kind);
+    let mut select = select.push(" AND hour_ms = ").push_bind(hour).push(" AND name IN (");
+    for (index, (name, _)) in rows.iter().enumerate() {
+        select = select.push(if index == 0 { "" } else { ", " }).push_bind(*name);
+    }
+    select.push(")")
+}
+
+fn replace<DB: SqlDatabase>(
+    (kind, hour): (&str, i64),
+    sums: &BTreeMap<&str, HourFigures>,
+) -> Statement<DB> {
+    let mut insert = sql("INSERT INTO history (series, name, hour_ms, figures) VALUES ");
+    for (index, (name, figures)) in sums.iter().enumerate() {
+        insert = insert.push(if index == 0 { "(" } else { "), (" }).push_bind(kind);
+        insert = insert.push(", ").push_bind(*name).push(", ").push_bind(hour);
+        insert = insert.push(", ").push_bind(figures.to_bytes());
+    }
+    insert.push(") ON CONFLICT (series, name, hour_ms) DO UPDATE SET figures = excluded.figures")
+}
+
+/// Adds sightings to those that are there; a new topic beyond `max_topics` counts as another.
+async fn add_topics<DB: SqlDatabase>(
+    transaction: &mut Tx<DB>,
+    topics: &[TopicSeen],
+    max_topics: u32,
+) -> sqlx::Result<()> {
+    for topics in topics.chunks(ROWS_AT_ONCE) {
+        let mut select = sql("SELECT topic FROM topics WHERE topic IN (");
+        for (index, seen) in topics.iter().enumerate() {
+            select = select.push(if index == 0 { "" } else { ", " }).push_bind(&seen.topic);
+        }
+        let known: Vec<(String,)> = select.push(")").all(transaction).await?;
+        let known: BTreeSet<_> = known.into_iter().map(|(topic,)| topic).collect();
+        let is_distinguished =
+            |seen: &TopicSeen| seen.topic.is_empty() || known.contains(&seen.topic);
+        let mut room = 0;
+        if !topics.iter().all(is_distinguished) {
+            let (count,): (i64,) = sql(COUNT_TOPICS).one(transaction).await?;
+            room = i64::from(max_topics).saturating_sub(count);
+        }
+        let mut rows: BTreeMap<&str, TopicSeen> = BTreeMap::new();
+        for seen in topics {
+            let mut topic = seen.topic.as_str();
+            if !is_distinguished(seen) {
+                room = room.saturating_sub(1);
+                topic = if room < 0 { "" } else { topic };
+            }
+            let row = TopicSeen { topic: topic.to_owned(), ..seen.clone() };
+            rows.entry(topic).and_modify(|sum| sum.merge(&row)).or_insert(row);
+        }
+        add_rows(&rows).execute(transaction).await?;
+    }
+    Ok(())
+}
+
+fn add_rows<DB: SqlDatabase>(rows: &BTreeMap<&str, TopicSeen>) -> Statement<DB> {
+    let mut insert =
+        sql("INSERT INTO topics (topic, first_ms, last_ms, events, unwanted, unwanted_ms) VALUES ");
+    let signed = |number: u64| i64::try_from(number).unwrap_or(i64::MAX);
+    for (index, seen) in rows.values().enumerate() {
+        insert = insert.push(if index == 0 { "(" } else { "), (" }).push_bind(&seen.topic);
+        let numbers =
+            [seen.first_ms.get(), seen.last_ms.get(), signed(seen.events), signed(seen.unwanted)];
+        for number in numbers {
+            insert = insert.push(", ").push_bind(number);
+        }
+        insert = insert.push(", ").push_bind(seen.unwanted_ms.map(UnixMillis::get));
+    }
+    insert.push(
+        ") ON CONFLICT (topic) DO UPDATE SET events = topics.events + excluded.events, \
+        unwanted = topics.unwanted + excluded.unwanted, first_ms = CASE \
+        WHEN excluded.first_ms < topics.first_ms THEN excluded.first_ms ELSE topics.first_ms END, \
+        last_ms = CASE \
+        WHEN excluded.last_ms > topics.last_ms THEN excluded.last_ms ELSE topics.last_ms END, \
+        unwanted_ms = CASE WHEN excluded.unwanted_ms IS NULL THEN topics.unwanted_ms \
+        WHEN topics.unwanted_ms > excluded.unwanted_ms THEN topics.unwanted_ms \
+        ELSE excluded.unwanted_ms END",
+    )
+}
