@@ -60,6 +60,7 @@ fn record(number: u32, now: UnixMillis) -> Record {
             cause: None,
         }),
         next_state: if fails { NextState::Waits(started) } else { NextState::Done },
+        hold: None,
     }
 }
 

@@ -26,7 +26,7 @@ Examples:
   homing attempts --subscription 01931f5a-9c4e-7000-8000-0123456789ab --limit 1000
 
 Newest first. Attempts older than `attempts.keep`, or beyond `attempts.max_rows`, are deleted. A
-delivery that was held or parked without an attempt is listed as not_attempted, with the reason.
+delivery that is held, or was parked without an attempt, is listed as not_attempted.
 --delivery scans the whole log, which takes a second or two when it is full.
 `homing explain EVENT` shows the timeline of one event.";
 

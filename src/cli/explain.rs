@@ -121,5 +121,6 @@ fn happened(attempt: &RecordView) -> String {
         let more = if attempt.response_cut || shown.len() < response.len() { " …" } else { "" };
         format!("; it said: {shown}{more}")
     });
-    format!("{}{due}{}", attempt.report(), said.unwrap_or_default())
+    let held = attempt.held().map(|held| format!("; before, {held}")).unwrap_or_default();
+    format!("{}{due}{}{held}", attempt.report(), said.unwrap_or_default())
 }

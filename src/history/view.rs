@@ -55,6 +55,10 @@ pub struct RecordView {
     pub due: Option<String>,
     /// The reason why it was parked.
     pub reason: Option<ParkReason>,
+    /// The time since which the delivery waited for its endpoint, until this.
+    pub held_since: Option<String>,
+    /// The reason why it waited.
+    pub held_because: Option<ParkReason>,
 }
 
 impl From<&Record> for RecordView {
@@ -65,6 +69,7 @@ impl From<&Record> for RecordView {
         };
         let response = attempted.map(|attempted| &attempted.response);
         let response = response.filter(|response| !response.is_empty());
+        let ended = record.hold.filter(|_| record.ended_hold().is_some());
         Self {
             id: record.id,
             started: record.started().to_string(),
@@ -87,6 +92,8 @@ impl From<&Record> for RecordView {
             verdict: record.next_state.as_str(),
             due: record.next_state.due().map(|due| due.to_string()),
             reason: record.next_state.reason(),
+            held_since: ended.map(|hold| hold.since.to_string()),
+            held_because: ended.map(|hold| hold.reason),
         }
     }
 }
@@ -100,6 +107,13 @@ impl RecordView {
             Some(outcome) => words::outcome(outcome, cause),
             None => format!("not attempted: {}", cause.unwrap_or("no reason is known")),
         }
+    }
+
+    /// The wait for its endpoint that this ended: `held since …: circuit open`.
+    #[must_use]
+    pub fn held(&self) -> Option<String> {
+        let (since, because) = (self.held_since.as_ref()?, self.held_because?);
+        Some(format!("held since {since}: {}", because.as_str().replace('_', " ")))
     }
 }
 

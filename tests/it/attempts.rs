@@ -185,6 +185,44 @@ async fn what_is_not_attempted_says_why() {
     assert_eq!(of("large").recipient, None);
 }
 
+/// Goal: a hold is in the log while it lasts, and in the record of what ended it from then on.
+#[tokio::test]
+async fn what_was_held_has_one_record_which_says_since_when() {
+    let installation = Installation::new(&[60_000]).await;
+    let receiver = Receiver::accepting().await;
+    installation.subscribe_all(&receiver.url("/")).await;
+    let url = receiver.url("/").parse().expect("a URL");
+    let store = &installation.parts.store;
+    let change = async |intervention| {
+        let changed = installation.parts.circuits.set(&url, intervention).await;
+        changed.expect("it can be set");
+    };
+    change(Intervention::Disable).await;
+    let running = installation.start();
+    for event in ["event-1", "event-2", "event-3"] {
+        installation.publisher.publish(Raw::new("t", event, "{}")).await;
+    }
+    let held = wait_for_records(&**store, 3).await;
+    assert!(held.iter().all(|record| matches!(record.next_state, NextState::Held(_))), "{held:?}");
+
+    change(Intervention::Enable).await;
+    receiver.wait_for(3).await;
+    let records = eventually(async || {
+        let records = recorded(&**store).await;
+        let is_made = |record: &Record| matches!(record.happened, AttemptEvent::Attempted(_));
+        if records.iter().all(is_made) { Ok(records) } else { Err(format!("{records:#?}")) }
+    })
+    .await;
+    running.stop().await;
+    assert_eq!(records.len(), 3);
+    for record in records {
+        let hold = record.hold.expect("it was held");
+        assert_eq!(hold.reason, ParkReason::Frozen);
+        let was = held.iter().find(|held| held.event == record.event).expect("it was recorded");
+        assert_eq!(was.started(), hold.since);
+    }
+}
+
 #[tokio::test]
 async fn nothing_is_logged_where_that_is_turned_off() {
     let installation = Installation::with(&[60_000], "attempts.enabled = false").await;

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use super::{
+    delivery::Hold,
     id::{DeliveryId, SubscriptionId},
     time::UnixMillis,
     verdict::ParkReason,
@@ -23,6 +24,14 @@ impl RecordId {
     pub fn new(started: UnixMillis, random: [u8; 10]) -> Self {
         let millis = u64::try_from(started.get()).unwrap_or(0);
         Self(uuid::Builder::from_unix_timestamp_millis(millis, &random).into_uuid())
+    }
+
+    /// The id of the record of a delivery's wait for its endpoint since `since`: always the same, so
+    /// that a hold has one record, however often and by whomever it is recorded.
+    #[must_use]
+    pub fn of_hold(since: UnixMillis, delivery: DeliveryId) -> Self {
+        let [_, _, _, _, _, _, hash @ ..] = *delivery.uuid().as_bytes();
+        Self::new(since, hash)
     }
 
     /// Below the ids of everything that began at `instant` or later, and above all others.
@@ -70,7 +79,7 @@ impl FromStr for RecordId {
     }
 }
 
-/// One attempt; or one time that a delivery was held or parked without one.
+/// One attempt; or one hold, or one time that a delivery was parked without an attempt.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Record {
     /// Its id, which contains its start.
@@ -91,6 +100,8 @@ pub struct Record {
     pub happened: AttemptEvent,
     /// The next state of the delivery.
     pub next_state: NextState,
+    /// The wait for its endpoint that this is a record of, or that this ends.
+    pub hold: Option<Hold>,
 }
 
 /// An attempt, or the reason for making none.
@@ -143,6 +154,16 @@ impl Record {
     #[must_use]
     pub fn started(&self) -> UnixMillis {
         self.id.started()
+    }
+
+    /// The record of the hold that this one ends. It is superfluous then: this one says since when,
+    /// and why, the delivery was held.
+    #[must_use]
+    pub fn ended_hold(&self) -> Option<RecordId> {
+        let (hold, (_, delivery)) = (self.hold?, self.recipient?);
+        let goes_on = matches!(self.happened, AttemptEvent::NotAttempted(_))
+            && matches!(self.next_state, NextState::Waits(_) | NextState::Held(_));
+        (!goes_on).then(|| RecordId::of_hold(hold.since, delivery))
     }
 
     /// Its class.

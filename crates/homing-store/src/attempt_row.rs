@@ -6,6 +6,7 @@ use sqlx::FromRow;
 use uuid::Uuid;
 
 use homing_domain::{
+    delivery::Hold,
     id::{DeliveryId, SubscriptionId},
     record::{AttemptEvent, Attempted, Class, Gap, NextState, Record, RecordId},
     time::UnixMillis,
@@ -14,7 +15,8 @@ use homing_domain::{
 /// The columns of one record, in the order in which they are inserted.
 pub(super) const COLUMNS: &str = "\
     id, event, topic, subscription, delivery, url, step, replays, class, attempt, duration_ms, \
-    outcome, status, response, cut, cause, sequel, due_ms, reason, held";
+    outcome, status, response, cut, cause, sequel, due_ms, reason, held, \
+    hold_since_ms, hold_reason";
 
 /// One record.
 #[derive(FromRow)]
@@ -40,6 +42,8 @@ pub(super) struct AttemptRow {
     pub(super) due_ms: Option<i64>,
     pub(super) reason: Option<String>,
     pub(super) held: i64,
+    pub(super) hold_since_ms: Option<i64>,
+    pub(super) hold_reason: Option<String>,
 }
 
 /// A UUID as it is stored.
@@ -79,6 +83,8 @@ impl From<&Record> for AttemptRow {
             due_ms: due(record.next_state).map(UnixMillis::get),
             reason: record.next_state.reason().map(|reason| reason.as_str().to_owned()),
             held: matches!(record.next_state, NextState::Held(_)).into(),
+            hold_since_ms: record.hold.map(|hold| hold.since.get()),
+            hold_reason: record.hold.map(|hold| hold.reason.as_str().to_owned()),
         }
     }
 }
@@ -161,10 +167,17 @@ impl AttemptRow {
                 None => NextState::Done,
             },
         };
+        let hold = match (self.hold_since_ms, &self.hold_reason) {
+            (Some(since), Some(reason)) => Some(Hold {
+                since: UnixMillis::new(since),
+                reason: reason.parse().map_err(sqlx::Error::decode)?,
+            }),
+            (Some(_) | None, Some(_) | None) => None,
+        };
         let (step, replays) = (number(self.step)?, number(self.replays)?);
         let (event, topic, url) = (self.event.clone(), self.topic.clone(), self.url.clone());
         let happened = self.happened()?;
-        Ok(Record { id, event, topic, recipient, url, step, replays, happened, next_state })
+        Ok(Record { id, event, topic, recipient, url, step, replays, happened, next_state, hold })
     }
 
     fn happened(self) -> sqlx::Result<AttemptEvent> {

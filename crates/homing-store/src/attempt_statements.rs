@@ -5,9 +5,9 @@ use super::{
     attempts::{RecordFilter, RecordPage},
     statement::{SqlDatabase, Statement, sql},
 };
-use homing_domain::record::{Class, Classes, Record};
+use homing_domain::record::{Class, Classes, Record, RecordId};
 
-/// Rows of one statement: 20 values each, far below 32,766. Source: SQLite, *Limits*, 9; PostgreSQL
+/// Rows of one statement: 22 values each, far below 32,766. Source: SQLite, *Limits*, 9; PostgreSQL
 /// takes twice as many.
 pub(super) const ROWS_AT_ONCE: usize = 100;
 
@@ -31,10 +31,10 @@ pub(super) const LAST: [u8; 16] = [0xff; 16];
 const FAILED: &str = "attempts_that_failed";
 
 /// Adds those of `records`, at least one, that are not in the log yet.
-pub(super) fn insert<DB: SqlDatabase>(records: &[Record]) -> Statement<DB> {
+pub(super) fn insert<DB: SqlDatabase>(records: &[&Record]) -> Statement<DB> {
     let mut insert = sql(format!("INSERT INTO attempts ({COLUMNS}) VALUES "));
     for (index, record) in records.iter().enumerate() {
-        let row = AttemptRow::from(record);
+        let row = AttemptRow::from(*record);
         insert = insert.push(if index == 0 { "(" } else { "), (" }).push_bind(row.id);
         macro_rules! push {
             ($($column:ident),*) => {
@@ -60,10 +60,21 @@ pub(super) fn insert<DB: SqlDatabase>(records: &[Record]) -> Statement<DB> {
             next_state,
             due_ms,
             reason,
-            held
+            held,
+            hold_since_ms,
+            hold_reason
         );
     }
     insert.push(") ON CONFLICT (id) DO NOTHING")
+}
+
+/// Deletes the records with these ids, at least one, that no other process has locked.
+pub(super) fn forget<DB: SqlDatabase>(ids: &[RecordId], skip_locked: &str) -> Statement<DB> {
+    let mut delete = sql("DELETE FROM attempts WHERE id IN (SELECT id FROM attempts WHERE id IN (");
+    for (index, id) in ids.iter().enumerate() {
+        delete = delete.push(if index == 0 { "" } else { ", " }).push_bind(bytes(id.uuid()));
+    }
+    delete.push(")").push(skip_locked).push(")")
 }
 
 /// The index that leads to the fewest rows, or returns them in the order of the page. There is none

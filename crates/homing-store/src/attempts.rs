@@ -5,7 +5,12 @@
 //!
 //! A change of the number of rows locks the row of `attempt_rows`: a writer does so after
 //! everything else, a pruner first. A pruner deletes only committed rows, so no two wait for each
-//! other.
+//! other. Nor do two writers that record the same hold: all insert in the order of the ids, and
+//! delete nothing that another one has locked.
+//!
+//! A hold has one row while it lasts and none afterwards: what ends it names it.
+
+use std::collections::BTreeSet;
 
 use async_trait::async_trait;
 use serde::{Deserialize, Deserializer};
@@ -14,7 +19,7 @@ use super::{
     MAX_PAGE_LIMIT, StoreError,
     attempt_row::{self, AttemptRow, GapRow, bytes},
     attempt_statements::{
-        ADD_GAP, GAPS, LAST, OLDEST, PRUNE, PRUNE_GAPS, ROWS, ROWS_AT_ONCE, insert, select,
+        ADD_GAP, GAPS, LAST, OLDEST, PRUNE, PRUNE_GAPS, ROWS, ROWS_AT_ONCE, forget, insert, select,
     },
     backend::{Backend, SqlStore},
     statement::sql,
@@ -129,7 +134,8 @@ impl RecordFilter {
 /// The part of a [`Store`](super::Store) that is a log for operators.
 #[async_trait]
 pub trait AttemptLog {
-    /// Adds records to the attempt log, and a gap in it; returns how many records the log has then.
+    /// Adds records to the attempt log, and a gap in it; deletes those of holds that ended; returns
+    /// how many records the log has then.
     /// All in one transaction: at most [`RECORDS_AT_ONCE`] should come at a time.
     ///
     /// # Errors
@@ -243,10 +249,17 @@ impl<B: Backend> AttemptLog for SqlStore<B> {
 impl<B: Backend> SqlStore<B> {
     async fn record(&self, records: &[Record], gap: Option<&Gap>) -> sqlx::Result<u64> {
         let mut transaction = self.begin().await?;
+        let ended: BTreeSet<_> = records.iter().filter_map(Record::ended_hold).collect();
+        let mut kept: Vec<_> = records.iter().filter(|one| !ended.contains(&one.id)).collect();
+        kept.sort_unstable_by_key(|record| record.id);
         let mut added: i64 = 0;
-        for chunk in records.chunks(ROWS_AT_ONCE) {
+        for chunk in kept.chunks(ROWS_AT_ONCE) {
             let inserted = insert(chunk).execute(&mut transaction).await?;
             added = added.saturating_add(i64::try_from(inserted).unwrap_or(0));
+        }
+        for chunk in Vec::from_iter(ended).chunks(ROWS_AT_ONCE) {
+            let deleted = forget(chunk, B::DIALECT.skip_locked).execute(&mut transaction).await?;
+            added = added.saturating_sub(i64::try_from(deleted).unwrap_or(0));
         }
         if let Some(gap) = gap {
             let add = sql(ADD_GAP).bind(bytes(gap.id)).bind(gap.from.get()).bind(gap.until.get());

@@ -38,6 +38,7 @@ fn refused(event: &str, started: UnixMillis) -> Record {
             cause: None,
         }),
         next_state: NextState::Waits(started.plus(Duration::from_hours(1))),
+        hold: None,
     }
 }
 

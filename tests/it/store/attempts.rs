@@ -5,6 +5,7 @@ use std::time::Duration;
 use futures_util::future::try_join_all;
 use homing_domain::{
     clock,
+    delivery::Hold,
     id::{DeliveryId, EventId, SubscriptionId},
     record::{AttemptEvent, Attempted, Class, Gap, NextState, Record, RecordId},
     time::UnixMillis,
@@ -63,6 +64,9 @@ fn record() -> impl Strategy<Value = Record> {
         prop::sample::select(ParkReason::ALL.to_vec()).prop_map(NextState::Parked),
     ];
     let url = prop::option::weighted(0.9, "https://[ab]\\.example/");
+    let reasons = prop::sample::select(ParkReason::ALL.to_vec());
+    let hold = (any::<i64>(), reasons)
+        .prop_map(|(since, reason)| Hold { since: UnixMillis::new(since), reason });
     (
         0_u64..100,
         0_u8..20,
@@ -71,8 +75,9 @@ fn record() -> impl Strategy<Value = Record> {
         0_u32..9,
         happened(),
         next_state,
+        prop::option::weighted(0.1, hold),
     )
-        .prop_map(|(second, event, recipient, url, step, happened, next_state)| {
+        .prop_map(|(second, event, recipient, url, step, happened, next_state, hold)| {
             let event = EventId::new(&format!("e{event}")).expect("an id");
             // Nothing is delivered without an attempt.
             let next_state = match (&happened, next_state) {
@@ -90,6 +95,7 @@ fn record() -> impl Strategy<Value = Record> {
                 replays: step / 3,
                 happened,
                 next_state,
+                hold,
             }
         })
 }
@@ -149,6 +155,64 @@ pub(super) async fn a_batch_that_is_written_again_is_there_once(place: Place) ->
     assert_eq!(store.record_attempts(&again, Some(&gap)).await?, 300);
     assert_eq!(pages(&*store, &RecordFilter::default(), 1_000).await?.len(), 300);
     assert_eq!(store.attempt_gaps(at(0), at(100)).await?, [gap]);
+    Ok(())
+}
+
+/// Goal: a hold has one row, however many workers record it, and none once it has ended. Method: two
+/// handles hold the same deliveries at once; one delivery is attempted, one parked, and one that is
+/// still held is recorded late and again.
+pub(super) async fn a_hold_has_one_row_until_it_ends(place: Place) -> Kept {
+    let stores = [place.open().await?, place.open().await?];
+    let hold = Hold { since: at(10), reason: ParkReason::CircuitOpen };
+    let held = |event: u8, written: u64| {
+        let event = EventId::new(&format!("e{event}")).expect("an id");
+        let recipient = (subscription(1), DeliveryId::of(&event, subscription(1)));
+        Record {
+            id: RecordId::of_hold(hold.since, recipient.1),
+            event: event.to_string(),
+            topic: "order.paid".to_owned(),
+            recipient: Some(recipient),
+            url: None,
+            step: 0,
+            replays: 0,
+            happened: AttemptEvent::NotAttempted("the circuit of its URL is open".to_owned()),
+            next_state: NextState::Held(at(written)),
+            hold: Some(hold),
+        }
+    };
+    let all: Vec<_> = (0..200).map(|event| held(event, 11)).collect();
+    let reversed: Vec<_> = (0..200).rev().map(|event| held(event, 12)).collect();
+    let written = [(&stores[0], &all), (&stores[1], &reversed)];
+    try_join_all(written.map(|(store, held)| store.record_attempts(held, None))).await?;
+    assert_eq!(stores[0].attempt_log().await?.rows, 200);
+
+    let attempted = Record {
+        id: clock::new_record_id(at(20)),
+        happened: AttemptEvent::Attempted(Attempted {
+            attempt: 1,
+            duration: Duration::from_millis(5),
+            class: Class::Accepted,
+            outcome: "accepted 200".to_owned(),
+            status: Some(200),
+            response: Vec::new(),
+            cut: false,
+            cause: None,
+        }),
+        next_state: NextState::Done,
+        ..held(0, 13)
+    };
+    let next_state = NextState::Parked(ParkReason::CircuitOpen);
+    let parked = Record { id: clock::new_record_id(at(21)), next_state, ..held(1, 13) };
+    let batch = [held(2, 14), attempted.clone(), held(0, 14), parked.clone()];
+    for _ in 0..2 {
+        assert_eq!(stores[0].record_attempts(&batch, None).await?, 200);
+    }
+    let left = pages(&*stores[1], &RecordFilter::default(), 1_000).await?;
+    assert_eq!(left.get(..2), Some(&[parked, attempted][..]));
+    let mut expected: Vec<_> = all.iter().skip(2).map(|record| record.id).collect();
+    expected.sort_unstable_by(|one, other| other.cmp(one));
+    assert_eq!(ids(left.get(2..).unwrap_or_default()), expected);
+    assert_eq!(stores[1].attempt_log().await?.rows, 200);
     Ok(())
 }
 

@@ -84,6 +84,7 @@ macro_rules! conformance {
         circuits: circuits_survive_reopening,
         attempts: every_field_of_a_record_is_read_back,
         attempts: a_batch_that_is_written_again_is_there_once,
+        attempts: a_hold_has_one_row_until_it_ends,
         attempts: every_filter_finds_what_it_means_newest_first,
         attempts: gaps_are_listed_where_they_touch_the_time_asked_for,
         attempts: what_is_too_old_is_forgotten_in_steps,

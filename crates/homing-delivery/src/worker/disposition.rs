@@ -62,6 +62,11 @@ pub(super) enum SkipReason {
 }
 
 impl SkipReason {
+    /// True if the delivery waits for its endpoint.
+    pub(super) fn is_hold(&self) -> bool {
+        matches!(self, Self::CircuitOpen | Self::CircuitFrozen | Self::EndpointSlow)
+    }
+
     /// The reason as text for the attempt log; `None`: too frequent to record.
     pub(super) fn summary(&self) -> Option<String> {
         match self {

@@ -192,8 +192,8 @@ impl Observers {
             | SkipReason::CircuitFrozen
             | SkipReason::StaysHeld => {}
         }
-        if let (Some(why), Some(next)) = (reason.summary(), next) {
-            self.attempt_log.skipped(delivery, url.as_ref(), &why, next);
+        if let Some(next) = next {
+            self.attempt_log.skipped(delivery, skipped, next);
         }
     }
 }

@@ -9,8 +9,9 @@
 //! - A writer of circuits locks all of them first, in the order of their URLs, and the row
 //!   `circuits` of `versions` last, in a trigger, and only where a state has changed. Behind that
 //!   row it waits for nothing. Pruning waits for nothing at all.
-//! - A writer to the attempt log locks the row of `attempt_rows` behind its rows; a pruner locks
-//!   that row first, and deletes rows that no one writes any more.
+//! - A writer to the attempt log inserts in the order of its ids, then skips locked rows, and locks
+//!   the row of `attempt_rows` last; a pruner locks that row first, and deletes rows that no one
+//!   writes any more.
 //! - A worker that reports figures writes rows of its own, then dues in their order; pruning skips
 //!   locked rows.
 //! - A record of a change (`audit`) is a new row in the transaction of the change, which waits for

@@ -10,6 +10,7 @@ use tokio::sync::{Notify, mpsc};
 
 use crate::worker::{
     attempt::{Attempt, Task},
+    disposition::Skipped,
     handler::AttemptResult,
 };
 use homing_broker::{Message, Route};
@@ -17,7 +18,7 @@ use homing_domain::{
     clock,
     delivery::Delivery,
     id::{DeliveryId, SubscriptionId},
-    record::{AttemptEvent, Attempted, Class, Gap, NextState, Record},
+    record::{AttemptEvent, Attempted, Class, Gap, NextState, Record, RecordId},
     time::UnixMillis,
     url::EndpointUrl,
     verdict::Verdict,
@@ -130,20 +131,26 @@ impl Sender {
         log.put(of_delivery(delivery, attempt.started, url, happened, next_state));
     }
 
-    /// Records a delivery that was not attempted, because of `why`; `next` follows.
+    /// Records a delivery that was not attempted, if the reason is worth a record; `next` follows.
     pub(in crate::worker) fn skipped(
         &self,
         delivery: &Delivery,
-        url: Option<&EndpointUrl>,
-        why: &str,
+        Skipped { reason, url }: &Skipped,
         (message, route): &(Message, Route),
     ) {
-        let Some(log) = &self.0 else { return };
+        let (Some(log), Some(why)) = (&self.0, reason.summary()) else { return };
         let now = clock::now();
         let Some(next_state) = next_state(message, *route, now) else { return };
-        let url = url.map(|url| url.as_str().to_owned());
-        let happened = AttemptEvent::NotAttempted(why.to_owned());
-        log.put(of_delivery(delivery, now, url, happened, next_state));
+        let url = url.as_ref().map(|url| url.as_str().to_owned());
+        let happened = AttemptEvent::NotAttempted(why);
+        let record = of_delivery(delivery, now, url, happened, next_state);
+        let mut record = Record { hold: message.progress.hold, ..record };
+        if let Some(hold) = record.hold.filter(|_| reason.is_hold())
+            && record.ended_hold().is_none()
+        {
+            record.id = RecordId::of_hold(hold.since, delivery.id());
+        }
+        log.put(record);
     }
 
     /// Records a delivery whose subscription became readable and does not match it.
@@ -175,6 +182,7 @@ impl Sender {
             replays: parked.progress.replays,
             happened: AttemptEvent::NotAttempted(why.to_owned()),
             next_state,
+            hold: parked.progress.hold,
         });
     }
 }
@@ -209,6 +217,7 @@ fn of_delivery(
         replays: delivery.progress.replays,
         happened,
         next_state,
+        hold: delivery.progress.hold,
     }
 }
 
