@@ -12,6 +12,7 @@ use homing::config::Settings;
 use homing_domain::{
     clock,
     id::{DeliveryId, EventId, SubscriptionId},
+    payload::PayloadState,
     record::{AttemptEvent, Attempted, Class, NextState, Record},
     time::UnixMillis,
 };
@@ -61,6 +62,7 @@ fn record(number: u32, now: UnixMillis) -> Record {
         }),
         next_state: if fails { NextState::Waits(started) } else { NextState::Done },
         hold: None,
+        payload: PayloadState::Unwanted,
     }
 }
 

@@ -99,6 +99,7 @@ fn traces(settings: &Settings) -> Result<Option<(Tracer, Sender)>, StartError> {
 
 fn webhooks(services: &Services, tracer: Option<Tracer>) -> Result<Pool, StartError> {
     let endpoints = Endpoints::new(&services.settings.endpoint).map_err(StartError::Endpoints)?;
+    let endpoints = endpoints.with_payloads(services.settings.attempts.payload_rule());
     pool(services, tracer, Arc::new(Webhooks(endpoints)))
 }
 

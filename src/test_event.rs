@@ -119,7 +119,7 @@ pub async fn send(
     let delivery = Delivery::new(event, subscription.id, progress);
     let started = Instant::now();
     let attempted = endpoints.attempt(&delivery, subscription, now).await;
-    let Attempted { outcome, status, response, cause } =
+    let Attempted { outcome, status, response, cause, payload: _ } =
         attempted.map_err(TestEventError::Request)?;
     let response = String::from_utf8_lossy(&response);
     Ok(TestEventResponse {

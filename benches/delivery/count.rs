@@ -71,6 +71,7 @@ fn subscription(url: &str, topic: &str) -> Subscription {
 fn pool(parts: &Services) -> Pool {
     let settings = &parts.settings;
     let endpoints = Endpoints::new(&settings.endpoint).expect("they can be called");
+    let endpoints = endpoints.with_payloads(settings.attempts.payload_rule());
     let setup = PoolSetup {
         broker: parts.broker.clone(),
         store: Arc::clone(&parts.store),

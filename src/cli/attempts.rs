@@ -6,6 +6,7 @@ use super::{
     failure::{Exit, Failure},
     globals::Globals,
     output::Output,
+    payload,
     table::Rows,
     words,
 };
@@ -23,16 +24,24 @@ Examples:
   homing attempts --outcome failed --since 1h
   homing attempts --url https://example.com/hook --status 503
   homing attempts --event o-7 --json | jq -r '.attempts[].response'
+  homing attempts 01a1fe88-5faa-7421-b640-95b7b0fc9977
   homing attempts --subscription 01931f5a-9c4e-7000-8000-0123456789ab --limit 1000
 
 Newest first. Attempts older than `attempts.keep`, or beyond `attempts.max_rows`, are deleted. A
 delivery that is held, or was parked without an attempt, is listed as not_attempted.
 --delivery scans the whole log, which takes a second or two when it is full.
-`homing explain EVENT` shows the timeline of one event.";
+`homing explain EVENT` shows the timeline of one event. The ids of attempts are in `--json` and in
+`homing explain EVENT --payload`.";
+
+const FILTERS: [&str; 9] =
+    ["event", "delivery", "subscription", "url", "outcome", "status", "since", "until", "after"];
 
 #[derive(clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub(super) struct Arguments {
+    /// Show this attempt alone, with what it sent and received
+    #[arg(value_name = "ID", conflicts_with_all = FILTERS)]
+    id: Option<RecordId>,
     /// Of the event with this id
     #[arg(long, value_name = "ID")]
     event: Option<String>,
@@ -88,6 +97,9 @@ pub(super) async fn run(
     arguments: &Arguments,
     output: &mut Output<'_>,
 ) -> Result<Exit, Failure> {
+    if let Some(id) = arguments.id {
+        return show(globals, id, output).await;
+    }
     let page = arguments.page()?;
     let view = globals
         .with_history(async |history| history.page(&page).await.map_err(Failure::Store))
@@ -97,6 +109,26 @@ pub(super) async fn run(
     } else {
         write(&view, page.filter == RecordFilter::default(), output)?;
     }
+    Ok(Exit::Done)
+}
+
+/// Shows one attempt. Exit code 1: the log has no such attempt.
+async fn show(globals: &Globals, id: RecordId, output: &mut Output<'_>) -> Result<Exit, Failure> {
+    let found = globals
+        .with_history(async |history| history.attempt(id).await.map_err(Failure::Store))
+        .await?;
+    let Some(attempt) = found else {
+        output.notice(format_args!("the log has no attempt {id}"));
+        return Ok(Exit::Failed);
+    };
+    if output.json {
+        output.document(&attempt)?;
+        return Ok(Exit::Done);
+    }
+    let mut rows = Rows::new(output, &HEADER);
+    rows.add(row(&attempt));
+    rows.write(output, &[3, 4])?;
+    payload::write(&attempt, output)?;
     Ok(Exit::Done)
 }
 

@@ -5,6 +5,7 @@ use super::{
     failure::{Exit, Failure},
     globals::Globals,
     output::Output,
+    payload,
     table::Rows,
     words,
 };
@@ -15,6 +16,7 @@ const EXAMPLES: &str = "\
 Examples:
   homing explain o-7
   homing explain 01a1fe0d-13ed-73d1-821d-0c229fa06364 --json
+  homing explain o-7 --payload               what was sent and received, secrets masked
   homing explain o-8 --topic order.paid      nothing is known: which subscriptions match?
 
 Reads the attempt log, the circuits and, if the event was not delivered to every subscription, the
@@ -29,6 +31,9 @@ pub(super) struct Arguments {
     /// Its topic, if nothing is known of the event
     #[arg(long, value_parser = |text: &str| Topic::new(text))]
     topic: Option<Topic>,
+    /// Also show what the newest attempts sent and received
+    #[arg(long)]
+    payload: bool,
 }
 
 pub(super) async fn run(
@@ -39,7 +44,12 @@ pub(super) async fn run(
     let (event, topic) = (arguments.event.as_str(), arguments.topic.clone());
     let explanation = globals
         .with_history(async |history| {
-            history.explain(event, topic, true).await.map_err(Failure::Store)
+            let explained = history.explain(event, topic, true).await;
+            let mut explanation = explained.map_err(Failure::Store)?;
+            if arguments.payload {
+                history.add_payloads(&mut explanation).await.map_err(Failure::Store)?;
+            }
+            Ok(explanation)
         })
         .await?;
     if output.json {
@@ -106,7 +116,17 @@ fn write_timeline(timeline: &DeliveryTimeline, output: &mut Output<'_>) -> Resul
             happened(attempt),
         ]);
     }
-    rows.write(output, &[1, 2])
+    rows.write(output, &[1, 2])?;
+    for attempt in &timeline.attempts {
+        if let Some(number) = attempt.attempt
+            && (attempt.payload.is_some() || attempt.payload_note.is_some())
+        {
+            output.line("")?;
+            output.line(format_args!("Attempt {number}, {}", attempt.id))?;
+            payload::write(attempt, output)?;
+        }
+    }
+    Ok(())
 }
 
 /// Characters of a response on one line.

@@ -44,7 +44,7 @@ pub(super) enum Command {
     /// List the keys that secrets in the store are encrypted with, by id
     #[command(after_help = LIST_EXAMPLES)]
     List,
-    /// Encrypt all secrets in the store with the first key
+    /// Encrypt all secrets and payloads in the store with the first key
     #[command(after_help = ROTATE_EXAMPLES)]
     Rotate,
 }
@@ -100,10 +100,15 @@ async fn rotate(services: &Services, output: &mut Output<'_>) -> Result<Exit, Fa
     let used = services.store.keys().await.map_err(Failure::Store)?.used;
     if output.json {
         let corrupt: Vec<_> = done.corrupt.iter().map(ToString::to_string).collect();
-        let document = json!({ "encrypted": done.changed, "corrupt": corrupt, "used": used });
-        output.document(&document)?;
+        output.document(&json!({
+            "encrypted": done.changed,
+            "corrupt": corrupt,
+            "payloads": done.payloads,
+            "used": used,
+        }))?;
     } else {
         output.line(format_args!("encrypted {} subscriptions anew", done.changed))?;
+        output.line(format_args!("encrypted {} parts of payloads anew", done.payloads))?;
     }
     for corrupt in &done.corrupt {
         output.notice(corrupt);

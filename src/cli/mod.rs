@@ -18,6 +18,7 @@ mod bench;
 mod completions;
 mod config;
 mod endpoints;
+mod errors;
 mod explain;
 mod failure;
 mod globals;
@@ -26,6 +27,7 @@ mod keys;
 mod ledger;
 mod output;
 mod parked;
+mod payload;
 mod progress;
 mod publish;
 mod run;
@@ -85,10 +87,12 @@ enum Command {
     /// List parked messages, replay, drop or export them
     #[command(subcommand)]
     Parked(parked::Command),
-    /// List delivery attempts, newest first
+    /// List delivery attempts, newest first, or show what one sent and received
     Attempts(attempts::Arguments),
     /// List changes and who made them, newest first
     Audit(audit::Arguments),
+    /// List failed attempts by what failed
+    Errors(errors::Arguments),
     /// Show the timeline of an event: attempts, reasons, what is next
     Explain(explain::Arguments),
     /// Prove that a receiver has what was delivered
@@ -163,6 +167,7 @@ async fn dispatch(cli: Cli, output: &mut Output<'_>) -> Result<Exit, Failure> {
         Command::Parked(command) => parked::run(&globals, command, output).await,
         Command::Attempts(arguments) => attempts::run(&globals, &arguments, output).await,
         Command::Audit(arguments) => audit::run(&globals, &arguments, output).await,
+        Command::Errors(arguments) => errors::run(&globals, &arguments, output).await,
         Command::Explain(arguments) => explain::run(&globals, &arguments, output).await,
         Command::Ledger(command) => ledger::run(&globals, command, output).await,
         Command::History(arguments) => history::run(&globals, &arguments, output).await,

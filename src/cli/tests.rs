@@ -36,8 +36,9 @@ fn help_is_an_answer() {
       subscriptions  Manage subscriptions [alias: subs]
       endpoints      Show endpoints and their circuits, disable and enable them [alias: eps]
       parked         List parked messages, replay, drop or export them
-      attempts       List delivery attempts, newest first
+      attempts       List delivery attempts, newest first, or show what one sent and received
       audit          List changes and who made them, newest first
+      errors         List failed attempts by what failed
       explain        Show the timeline of an event: attempts, reasons, what is next
       ledger         Prove that a receiver has what was delivered
       history        Show figures by the hour: of everything, of a URL, of a topic

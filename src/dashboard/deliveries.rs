@@ -4,6 +4,7 @@ use askama::Template;
 use axum::{Extension, extract::State, response::Response};
 
 use super::{
+    body::Body,
     fields::{Fields, Wrong},
     layout::{ErrorPage, Layout, NavItem, Visitor, page},
     links, words,
@@ -103,7 +104,8 @@ pub(super) async fn timeline(
         .map_err(|error| ErrorPage::bad_request(format!("The event: {error}.")))?;
     let permit = app.permits.scan().await;
     let history = &app.services.history;
-    let explanation = history.explain(id.as_str(), None, permit.is_ok()).await?;
+    let mut explanation = history.explain(id.as_str(), None, permit.is_ok()).await?;
+    history.add_payloads(&mut explanation).await?;
     let layout = Layout::new(format!("Event {}", explanation.event), NavItem::Deliveries, visitor);
     Ok(page(&TimelinePage { layout, explanation }))
 }

@@ -18,7 +18,7 @@ use super::{
     words,
 };
 use crate::{
-    history::{FiguresView, History, RecordView},
+    history::{ErrorView, FiguresView, History, RecordView},
     registry,
     web::{AppState, acting::Acting, jobs::BulkAction},
 };
@@ -32,7 +32,9 @@ use homing_domain::{
     time::UnixMillis,
     url::EndpointUrl,
 };
-use homing_store::{CircuitPage, Intervention, Page as Part, RecordFilter, RecordPage, StoreError};
+use homing_store::{
+    CircuitPage, ErrorFilter, Intervention, Page as Part, RecordFilter, RecordPage, StoreError,
+};
 
 const PAGE: u32 = 50;
 /// Attempts that the histogram is drawn from, and those of them that are listed.
@@ -42,6 +44,7 @@ const SUBSCRIPTIONS: u32 = 20;
 /// Hours that are drawn: a week.
 const HOURS: u32 = 168;
 const HOUR: Duration = Duration::from_hours(1);
+const ERRORS: u32 = 20;
 
 #[derive(Template)]
 #[template(path = "endpoints.html")]
@@ -91,6 +94,7 @@ struct OnePage {
     view: View,
     latency: Latency,
     week: Week,
+    errors: Vec<ErrorView>,
     attempts: Vec<RecordView>,
     has_more: bool,
     subscriptions: Vec<registry::View>,
@@ -135,6 +139,8 @@ pub(super) async fn show(
     let filter = RecordFilter { url: Some(url.as_str().to_owned()), ..RecordFilter::default() };
     let wanted = RecordPage { filter, after: None, limit: ATTEMPTS };
     let records = services.store.attempts(&wanted).await?.records;
+    let wanted = ErrorFilter { url: Some(url.as_str().to_owned()), since: None, limit: ERRORS };
+    let errors = services.history.errors(&wanted).await?.errors;
     let wanted = Part { after: None, limit: SUBSCRIPTIONS };
     let listing = services.store.subscriptions_at(&url, wanted).await?;
     Ok(page(&OnePage {
@@ -142,6 +148,7 @@ pub(super) async fn show(
         view,
         week: Week::of(&services.history, &url).await?,
         latency: Latency::of(records.iter().filter_map(took)),
+        errors,
         attempts: records.iter().take(LISTED).map(RecordView::from).collect(),
         has_more: records.len() > LISTED,
         subscriptions: listing.subscriptions.iter().map(registry::View::from).collect(),

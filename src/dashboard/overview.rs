@@ -1,6 +1,6 @@
 //! The overview page: activity of the pool, open problems and their remedies.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use askama::Template;
 use axum::{Extension, extract::State, response::Response};
@@ -12,14 +12,18 @@ use super::{
     words::{self, Due, When},
 };
 use crate::{
-    history::TopicView,
+    history::{ErrorView, TopicView},
     overview::{Kind, Overview, Queue},
     web::{App, AppState},
 };
 use homing_domain::{activity::Figures, clock, report::duration};
+use homing_store::ErrorFilter;
 
 /// Units of the small charts.
 const CHART: (u32, u32) = (300, 40);
+/// Errors that are shown, and the time since the last attempt of each.
+const ERRORS: u32 = 5;
+const ERRORS_SINCE: Duration = Duration::from_hours(1);
 
 #[derive(Template)]
 #[template(path = "overview.html")]
@@ -42,6 +46,7 @@ struct Shown {
     rungs: Vec<Rung>,
     /// Topics that no subscription wants, the last one first.
     unwanted: Arc<Vec<TopicView>>,
+    errors: Vec<ErrorView>,
 }
 
 /// An open problem, and the page that helps.
@@ -91,7 +96,10 @@ async fn shown(app: &App) -> Shown {
     let overview = app.services.status_service.overview().await;
     // The overview says it where the store does not answer.
     let unwanted = app.services.topics.unwanted(clock::now()).await.unwrap_or_default();
-    Shown { unwanted, ..Shown::of(overview) }
+    let since = Some(clock::now().minus(ERRORS_SINCE));
+    let wanted = ErrorFilter { url: None, since, limit: ERRORS };
+    let errors = app.services.history.errors(&wanted).await.unwrap_or_default().errors;
+    Shown { unwanted, errors, ..Shown::of(overview) }
 }
 
 impl Shown {
@@ -104,6 +112,7 @@ impl Shown {
             tiles: tiles(&overview),
             rungs: shown.map(|queue| Rung::of(queue, most)).collect(),
             unwanted: Arc::default(),
+            errors: Vec::new(),
             overview,
         }
     }

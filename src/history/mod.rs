@@ -1,11 +1,13 @@
-//! The history of deliveries: the attempt log in pages, the timeline of one event, figures by the
-//! hour, and the topics that were seen.
+//! The history of deliveries: the attempt log in pages, what attempts sent and received, the
+//! timeline of one event, figures by the hour, and the topics that were seen.
 //!
 //! Promises: reading changes nothing, at the broker least of all; what is not known is reported,
 //! with the reason. The log is no queue: an event without records may still be delivered.
 
+mod errors;
 mod explain;
 mod hours;
+mod payload;
 mod timeline;
 mod topics;
 mod view;
@@ -18,8 +20,10 @@ pub use self::{
     topics::{TopicView, Topics, TopicsView},
 };
 
-pub use self::view::{
-    DeliveryTimeline, Explanation, GapView, Lookup, PageView, Parked, RecordView, Unsent,
+pub use self::{
+    errors::{ErrorView, ErrorsView},
+    payload::{HeaderView, PartView, PayloadView},
+    view::{DeliveryTimeline, Explanation, GapView, Lookup, PageView, Parked, RecordView, Unsent},
 };
 
 use homing_broker::Broker;

@@ -3,10 +3,11 @@
 
 use serde::Serialize;
 
-use super::words;
+use super::{PartView, PayloadView, words};
 use homing_delivery::{circuits, parking::Entry};
 use homing_domain::{
     id::{DeliveryId, SubscriptionId},
+    payload::PayloadState,
     record::{AttemptEvent, Class, Gap, Record, RecordId},
     verdict::ParkReason,
 };
@@ -59,6 +60,16 @@ pub struct RecordView {
     pub held_since: Option<String>,
     /// The reason why it waited.
     pub held_because: Option<ParkReason>,
+    /// True if what it sent and received was kept; it may be too old by now.
+    pub has_payload: bool,
+    /// Its request and its answer, where they are asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub payload: Option<Box<PayloadView>>,
+    /// The reason why there is no payload, where that is asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub payload_note: Option<String>,
+    #[serde(skip)]
+    pub(super) payload_state: PayloadState,
 }
 
 impl From<&Record> for RecordView {
@@ -94,6 +105,10 @@ impl From<&Record> for RecordView {
             reason: record.next_state.reason(),
             held_since: ended.map(|hold| hold.since.to_string()),
             held_because: ended.map(|hold| hold.reason),
+            has_payload: record.payload == PayloadState::Kept,
+            payload: None,
+            payload_note: None,
+            payload_state: record.payload,
         }
     }
 }
@@ -107,6 +122,12 @@ impl RecordView {
             Some(outcome) => words::outcome(outcome, cause),
             None => format!("not attempted: {}", cause.unwrap_or("no reason is known")),
         }
+    }
+
+    /// The answer, if it was kept.
+    #[must_use]
+    pub fn received(&self) -> Option<&PartView> {
+        self.payload.as_ref()?.response.as_ref()
     }
 
     /// The wait for its endpoint that this ended: `held since …: circuit open`.

@@ -15,6 +15,8 @@ use crate::support::{
 
 const BEARER: &str = "bearer-that-stays-secret";
 const HEADER: &str = "header-that-stays-secret";
+/// Shown to those that may see it, and in no file.
+const BODY: &str = "{\"note\":\"body-that-stays-encrypted\"}";
 
 /// Goal: no secret is found where people and programs look. Method: deliveries succeed, fail and are
 /// parked with logs at their most talkative; then every file that homing wrote and every answer it
@@ -23,7 +25,9 @@ const HEADER: &str = "header-that-stays-secret";
 async fn secrets_are_in_no_file_log_answer_or_metric() {
     let receiver = Receiver::answering(|request| match request.path.as_str() {
         "/well" => Reply::status(200),
-        _ => Reply::status(503),
+        _ => Reply::status(503)
+            .header("x-echo", format!("Bearer {BEARER}"))
+            .saying("header-that-stays-secret was wrong"),
     })
     .await;
     let site = Site::new(&[50], "log.level = \"debug\"");
@@ -46,7 +50,7 @@ async fn secrets_are_in_no_file_log_answer_or_metric() {
     let log = fs::File::create(site.folder.path().join("log")).expect("a log can be written");
     let mut process = site.start_as(&["run"], Stdio::null(), log.into());
     let publisher = site.publisher().await;
-    publisher.publish(Raw::new("order.paid", "e1", "{}")).await;
+    publisher.publish(Raw::new("order.paid", "e1", BODY)).await;
     let requests = receiver.wait_for(3).await;
     for request in &requests {
         assert_eq!(request.header("authorization"), Some(&*format!("Bearer {BEARER}")));
@@ -57,18 +61,26 @@ async fn secrets_are_in_no_file_log_answer_or_metric() {
     let base = address(site.folder.path()).await;
     wait_for_parked(&base, &token).await;
 
-    let mut shown = site.run(&["subscriptions", "list", "--json"]);
-    shown += &site.run(&["parked", "list", "--json"]);
-    shown += &site.run(&["tokens", "list"]);
-    shown += &site.run(&["keys", "list"]);
-    shown += &site.run(&["audit", "--json"]);
-    shown += &site.run(&["run", "--check"]);
+    let mut shown = shown_payloads(&site, &base, &token).await;
+    for command in [
+        &["subscriptions", "list", "--json"][..],
+        &["parked", "list", "--json"],
+        &["tokens", "list"],
+        &["keys", "list"],
+        &["audit", "--json"],
+        &["run", "--check"],
+    ] {
+        shown += &site.run(command);
+    }
     for path in [
         "/v1/subscriptions",
         "/v1/parked",
         "/v1/endpoints",
+        "/v1/events/e1",
         "/v1/audit",
         "/audit",
+        "/event?id=e1",
+        "/",
         "/metrics",
         "/readyz",
     ] {
@@ -80,6 +92,9 @@ async fn secrets_are_in_no_file_log_answer_or_metric() {
     for secret in &secrets {
         let sought = secret.trim_start_matches("whsec_");
         assert!(!shown.contains(sought), "an answer shows {secret}");
+    }
+    for secret in secrets.iter().map(String::as_str).chain(["body-that-stays-encrypted"]) {
+        let sought = secret.trim_start_matches("whsec_");
         for file in fs::read_dir(site.folder.path()).expect("the folder can be read") {
             let path = file.expect("the entry can be read").path();
             let bytes = fs::read(&path).expect("the file can be read");
@@ -87,6 +102,33 @@ async fn secrets_are_in_no_file_log_answer_or_metric() {
             assert!(!found, "{} shows {secret}", path.display());
         }
     }
+}
+
+/// Everything that shows what attempts sent and received.
+async fn shown_payloads(site: &Site, base: &str, token: &str) -> String {
+    let mut shown = String::new();
+    let errors = eventually(async || {
+        let errors = site.run(&["errors"]);
+        // Both attempts are written.
+        let is_written = errors.contains("    2  ") && errors.contains("**** was wrong");
+        if is_written { Ok(errors) } else { Err(errors) }
+    })
+    .await;
+    shown += &errors;
+    shown += &site.run(&["attempts"]);
+    shown += &get(base, "/v1/errors", token).await;
+    let explained = site.run(&["explain", "e1", "--payload"]);
+    assert!(explained.contains("body-that-stays-encrypted"), "{explained}");
+    assert!(explained.contains("x-echo: Bearer ****"), "{explained}");
+    shown += &explained;
+    let attempts: Value = json(&get(base, "/v1/attempts?outcome=failed", token).await);
+    for attempt in attempts.get("attempts").and_then(Value::as_array).expect("a list") {
+        let id = attempt.get("id").and_then(Value::as_str).expect("an id");
+        let path = format!("/v1/attempts/{id}");
+        shown += &get(base, &path, token).await;
+        shown += &site.run(&["attempts", id]);
+    }
+    shown
 }
 
 /// Goal: an API without tokens is never open to other machines by mistake.

@@ -8,7 +8,8 @@
 //! - event × subscription = a [`delivery`], which makes one [`attempt`] after another;
 //! - an attempt has an [`outcome`] (what the endpoint did), and the [`verdict`] is the decision
 //!   about it, by the [`schedule`];
-//! - a [`record`] is what the attempt log keeps of it;
+//! - a [`record`] is what the attempt log keeps of it, a [`payload`] what it sent and
+//!   received, and an [`error_group`] counts those that failed for the same reason;
 //! - outcomes add up to a [`tally`], and the [`circuit`] of a URL holds deliveries to an endpoint
 //!   that keeps failing;
 //! - a [`signature`] lets the receiver verify the sender; an [`encryption_key`] protects its
@@ -26,6 +27,7 @@ pub mod circuit;
 pub mod clock;
 pub mod delivery;
 pub mod encryption_key;
+pub mod error_group;
 pub mod event;
 pub mod filter;
 pub mod history;
@@ -33,6 +35,7 @@ pub mod id;
 pub mod json;
 pub mod ledger;
 pub mod outcome;
+pub mod payload;
 pub mod record;
 pub mod report;
 pub mod schedule;

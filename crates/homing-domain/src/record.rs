@@ -8,6 +8,7 @@ use uuid::Uuid;
 use super::{
     delivery::Hold,
     id::{DeliveryId, SubscriptionId},
+    payload::PayloadState,
     time::UnixMillis,
     verdict::ParkReason,
 };
@@ -102,6 +103,8 @@ pub struct Record {
     pub next_state: NextState,
     /// The wait for its endpoint that this is a record of, or that this ends.
     pub hold: Option<Hold>,
+    /// The fate of the attempt's payload.
+    pub payload: PayloadState,
 }
 
 /// An attempt, or the reason for making none.

@@ -8,6 +8,7 @@ use uuid::Uuid;
 use homing_domain::{
     delivery::Hold,
     id::{DeliveryId, SubscriptionId},
+    payload::PayloadState,
     record::{AttemptEvent, Attempted, Class, Gap, NextState, Record, RecordId},
     time::UnixMillis,
 };
@@ -16,7 +17,7 @@ use homing_domain::{
 pub(super) const COLUMNS: &str = "\
     id, event, topic, subscription, delivery, url, step, replays, class, attempt, duration_ms, \
     outcome, status, response, cut, cause, sequel, due_ms, reason, held, \
-    hold_since_ms, hold_reason";
+    hold_since_ms, hold_reason, payload";
 
 /// One record.
 #[derive(FromRow)]
@@ -44,6 +45,7 @@ pub(super) struct AttemptRow {
     pub(super) held: i64,
     pub(super) hold_since_ms: Option<i64>,
     pub(super) hold_reason: Option<String>,
+    pub(super) payload: i64,
 }
 
 /// A UUID as it is stored.
@@ -85,6 +87,11 @@ impl From<&Record> for AttemptRow {
             held: matches!(record.next_state, NextState::Held(_)).into(),
             hold_since_ms: record.hold.map(|hold| hold.since.get()),
             hold_reason: record.hold.map(|hold| hold.reason.as_str().to_owned()),
+            payload: match record.payload {
+                PayloadState::Unwanted => 0,
+                PayloadState::Kept => 1,
+                PayloadState::Missed => 2,
+            },
         }
     }
 }
@@ -176,8 +183,25 @@ impl AttemptRow {
         };
         let (step, replays) = (number(self.step)?, number(self.replays)?);
         let (event, topic, url) = (self.event.clone(), self.topic.clone(), self.url.clone());
+        let payload = match self.payload {
+            1 => PayloadState::Kept,
+            2 => PayloadState::Missed,
+            _ => PayloadState::Unwanted,
+        };
         let happened = self.happened()?;
-        Ok(Record { id, event, topic, recipient, url, step, replays, happened, next_state, hold })
+        Ok(Record {
+            id,
+            event,
+            topic,
+            recipient,
+            url,
+            step,
+            replays,
+            happened,
+            next_state,
+            hold,
+            payload,
+        })
     }
 
     fn happened(self) -> sqlx::Result<AttemptEvent> {

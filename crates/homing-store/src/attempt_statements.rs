@@ -7,13 +7,14 @@ use super::{
 };
 use homing_domain::record::{Class, Classes, Record, RecordId};
 
-/// Rows of one statement: 22 values each, far below 32,766. Source: SQLite, *Limits*, 9; PostgreSQL
+/// Rows of one statement: 23 values each, far below 32,766. Source: SQLite, *Limits*, 9; PostgreSQL
 /// takes twice as many.
 pub(super) const ROWS_AT_ONCE: usize = 100;
 
 pub(super) const ADD_GAP: &str = "\
     INSERT INTO attempt_gaps (id, from_ms, until_ms, missed) VALUES ($1, $2, $3, $4) \
     ON CONFLICT (id) DO NOTHING";
+pub(super) const BY_ID: &str = "SELECT * FROM attempts WHERE id = $1";
 pub(super) const ROWS: &str = "SELECT count FROM attempt_rows";
 pub(super) const OLDEST: &str = "SELECT id FROM attempts ORDER BY id LIMIT 1";
 pub(super) const PRUNE: &str = "\
@@ -30,7 +31,7 @@ pub(super) const LAST: [u8; 16] = [0xff; 16];
 
 const FAILED: &str = "attempts_that_failed";
 
-/// Adds those of `records`, at least one, that are not in the log yet.
+/// Adds those of `records`, at least one, that are not in the log yet, and returns their ids.
 pub(super) fn insert<DB: SqlDatabase>(records: &[&Record]) -> Statement<DB> {
     let mut insert = sql(format!("INSERT INTO attempts ({COLUMNS}) VALUES "));
     for (index, record) in records.iter().enumerate() {
@@ -62,19 +63,20 @@ pub(super) fn insert<DB: SqlDatabase>(records: &[&Record]) -> Statement<DB> {
             reason,
             held,
             hold_since_ms,
-            hold_reason
+            hold_reason,
+            payload
         );
     }
-    insert.push(") ON CONFLICT (id) DO NOTHING")
+    insert.push(") ON CONFLICT (id) DO NOTHING RETURNING id")
 }
 
-/// Deletes the records with these ids, at least one, that no other process has locked.
-pub(super) fn forget<DB: SqlDatabase>(ids: &[RecordId], skip_locked: &str) -> Statement<DB> {
-    let mut delete = sql("DELETE FROM attempts WHERE id IN (SELECT id FROM attempts WHERE id IN (");
+/// Deletes the records with these ids, at least one.
+pub(super) fn forget<DB: SqlDatabase>(ids: &[RecordId]) -> Statement<DB> {
+    let mut delete = sql("DELETE FROM attempts WHERE id IN (");
     for (index, id) in ids.iter().enumerate() {
         delete = delete.push(if index == 0 { "" } else { ", " }).push_bind(bytes(id.uuid()));
     }
-    delete.push(")").push(skip_locked).push(")")
+    delete.push(")")
 }
 
 /// The index that leads to the fewest rows, or returns them in the order of the page. There is none

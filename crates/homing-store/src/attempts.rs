@@ -4,9 +4,8 @@
 //! ends with them, or leads to few rows.
 //!
 //! A change of the number of rows locks the row of `attempt_rows`: a writer does so after
-//! everything else, a pruner first. A pruner deletes only committed rows, so no two wait for each
-//! other. Nor do two writers that record the same hold: all insert in the order of the ids, and
-//! delete nothing that another one has locked.
+//! everything that it adds, a pruner first. Only behind that lock are rows deleted, so no two wait
+//! for each other. Nor do two writers that record the same hold: all insert in the order of the ids.
 //!
 //! A hold has one row while it lasts and none afterwards: what ends it names it.
 
@@ -19,7 +18,8 @@ use super::{
     MAX_PAGE_LIMIT, StoreError,
     attempt_row::{self, AttemptRow, GapRow, bytes},
     attempt_statements::{
-        ADD_GAP, GAPS, LAST, OLDEST, PRUNE, PRUNE_GAPS, ROWS, ROWS_AT_ONCE, forget, insert, select,
+        ADD_GAP, BY_ID, GAPS, LAST, OLDEST, PRUNE, PRUNE_GAPS, ROWS, ROWS_AT_ONCE, forget, insert,
+        select,
     },
     backend::{Backend, SqlStore},
     statement::sql,
@@ -71,7 +71,9 @@ pub struct RecordFilter {
     pub until: Option<UnixMillis>,
 }
 
-fn normalised<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
+pub(super) fn normalised<'de, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Option<String>, D::Error> {
     let url: Option<EndpointUrl> = parsed(deserializer)?;
     Ok(url.map(|url| url.as_str().to_owned()))
 }
@@ -134,8 +136,8 @@ impl RecordFilter {
 /// The part of a [`Store`](super::Store) that is a log for operators.
 #[async_trait]
 pub trait AttemptLog {
-    /// Adds records to the attempt log, and a gap in it; deletes those of holds that ended; returns
-    /// how many records the log has then.
+    /// Adds records to the attempt log, and a gap in it; deletes those of holds that ended, and
+    /// counts failures; returns how many records the log has then.
     /// All in one transaction: at most [`RECORDS_AT_ONCE`] should come at a time.
     ///
     /// # Errors
@@ -160,6 +162,13 @@ pub trait AttemptLog {
     /// [`StoreError`]: a step that failed.
     async fn attempts(&self, page: &RecordPage) -> Result<RecordListing, StoreError>;
 
+    /// The record with this id; `None`: there is none any more.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`]: a step that failed.
+    async fn attempt(&self, id: RecordId) -> Result<Option<Record>, StoreError>;
+
     /// The gaps of the attempt log that touch the time from `since` to before `until`, the oldest
     /// first, at most [`MAX_GAPS`].
     ///
@@ -180,8 +189,8 @@ pub trait AttemptLog {
     async fn attempt_log(&self) -> Result<LogExtent, StoreError>;
 
     /// Deletes the oldest records, at most [`RECORDS_AT_ONCE`]: those that began before `before`,
-    /// and those beyond `max_rows`; also gaps that are as old, or beyond [`MAX_GAPS`]. Several
-    /// processes may do so at a time.
+    /// and those beyond `max_rows`; also gaps and errors that are as old, or beyond [`MAX_GAPS`] and
+    /// [`MAX_ERROR_GROUPS`](super::MAX_ERROR_GROUPS). Several processes may do so at a time.
     ///
     /// # Errors
     ///
@@ -213,6 +222,14 @@ impl<B: Backend> AttemptLog for SqlStore<B> {
             Ok(RecordListing { records, next: last.filter(|_| more) })
         };
         self.ask("reading the attempt log", read).await
+    }
+
+    async fn attempt(&self, id: RecordId) -> Result<Option<Record>, StoreError> {
+        let read = async {
+            let row: Option<AttemptRow> = self.optional(sql(BY_ID).bind(bytes(id.uuid()))).await?;
+            row.map(AttemptRow::build).transpose()
+        };
+        self.ask("reading an attempt", read).await
     }
 
     async fn attempt_gaps(
@@ -252,22 +269,33 @@ impl<B: Backend> SqlStore<B> {
         let ended: BTreeSet<_> = records.iter().filter_map(Record::ended_hold).collect();
         let mut kept: Vec<_> = records.iter().filter(|one| !ended.contains(&one.id)).collect();
         kept.sort_unstable_by_key(|record| record.id);
-        let mut added: i64 = 0;
+        let (mut added, mut new) = (0_i64, BTreeSet::new());
         for chunk in kept.chunks(ROWS_AT_ONCE) {
-            let inserted = insert(chunk).execute(&mut transaction).await?;
-            added = added.saturating_add(i64::try_from(inserted).unwrap_or(0));
+            let inserted: Vec<(Vec<u8>,)> = insert(chunk).all(&mut transaction).await?;
+            added = added.saturating_add(i64::try_from(inserted.len()).unwrap_or(0));
+            for (id,) in inserted {
+                new.insert(attempt_row::record_id(&id)?);
+            }
         }
-        for chunk in Vec::from_iter(ended).chunks(ROWS_AT_ONCE) {
-            let deleted = forget(chunk, B::DIALECT.skip_locked).execute(&mut transaction).await?;
-            added = added.saturating_sub(i64::try_from(deleted).unwrap_or(0));
-        }
+        let new = kept.into_iter().filter(|record| new.contains(&record.id));
+        let has_failed = self.count_errors(&mut transaction, new).await?;
         if let Some(gap) = gap {
             let add = sql(ADD_GAP).bind(bytes(gap.id)).bind(gap.from.get()).bind(gap.until.get());
             let add = add.bind(i64::try_from(gap.missed).unwrap_or(i64::MAX));
             add.execute(&mut transaction).await?;
         }
+        if !ended.is_empty() {
+            let _locked: (i64,) = sql(B::DIALECT.lock_attempts).one(&mut transaction).await?;
+        }
+        for chunk in Vec::from_iter(ended).chunks(ROWS_AT_ONCE) {
+            let deleted = forget(chunk).execute(&mut transaction).await?;
+            added = added.saturating_sub(i64::try_from(deleted).unwrap_or(0));
+        }
         let count = sql(B::DIALECT.count_attempts).bind(added);
         let (count,): (i64,) = count.one(&mut transaction).await?;
+        if has_failed {
+            self.note_key(&mut transaction).await?;
+        }
         transaction.commit().await?;
         Ok(count.unsigned_abs())
     }
@@ -290,6 +318,7 @@ impl<B: Backend> SqlStore<B> {
         }
         let prune_gaps = sql(PRUNE_GAPS).bind(before.get()).bind(i64::from(MAX_GAPS));
         prune_gaps.execute(&mut transaction).await?;
+        self.prune_errors(&mut transaction, before).await?;
         // Where fewer than `excess` were there, the others were counted but do not exist.
         let lost = excess.saturating_sub(deleted);
         let change = i64::try_from(deleted.saturating_add(lost)).unwrap_or(i64::MAX);

@@ -78,6 +78,8 @@ pub(super) struct Dialect {
     pub(super) count_attempts: &'static str,
     /// Reads and locks the number of rows of the attempt log.
     pub(super) lock_attempts: &'static str,
+    /// Reads how many payloads are kept, and locks out all others that keep or prune some.
+    pub(super) lock_payloads: &'static str,
     /// Ends a query for rows to delete, so that it waits for no other transaction.
     pub(super) skip_locked: &'static str,
     /// Names the index of a query; `None`: the database chooses it well by itself.

@@ -33,6 +33,9 @@ pub struct Reencrypted {
     pub changed: u64,
     /// Subscriptions that could not be read; they are unchanged.
     pub corrupt: Vec<Corrupt>,
+    /// Payloads of attempts, bodies of them and texts of errors that were not encrypted by the primary
+    /// key before.
+    pub payloads: u64,
 }
 
 /// The encrypted columns of a subscription.
@@ -113,9 +116,14 @@ impl<B: Backend> SqlStore<B> {
                 None => break,
             }
         }
+        all.payloads = self.renew_payloads().await?;
         if all.corrupt.is_empty() {
             let forgotten = async {
                 let mut transaction = self.begin_exclusive().await?;
+                // A process that still encrypts with an old key may write meanwhile.
+                for lock in [B::DIALECT.lock_payloads, B::DIALECT.lock_attempts] {
+                    sql::<B::Database>(lock).execute(&mut transaction).await?;
+                }
                 self.note_key(&mut transaction).await?;
                 let forget = sql(FORGET_OTHER_KEYS).bind(self.keyring.primary().as_str());
                 forget.execute(&mut transaction).await?;

@@ -4,7 +4,8 @@
 //! that a value moved to another row or column is refused. Source: draft-irtf-cfrg-xchacha-03,
 //! section 2; its 192-bit nonces may be drawn at random for any number of values.
 //!
-//! A value is written `v1.<key id>.<base64 of nonce and ciphertext>`.
+//! A text is written `v1.<key id>.<base64 of nonce and ciphertext>`; bytes are written as the key's
+//! id, which has 16 digits, then nonce and ciphertext.
 
 use std::{collections::BTreeMap, fmt, sync::Arc};
 
@@ -13,18 +14,23 @@ use chacha20poly1305::{
     KeyInit, XChaCha20Poly1305, XNonce,
     aead::{Aead, Payload},
 };
+use sha2::{Digest, Sha256};
 
 use homing_domain::clock;
 use homing_domain::encryption_key::{EncryptionKey, KeyId};
 
 const FORM: &str = "v1.";
 const NONCE_BYTES: usize = 24;
+/// See [`EncryptionKey::id`].
+const ID_BYTES: usize = 16;
+const DIGEST_BYTES: usize = 16;
 
 /// The keys in force: the first encrypts, all of them decrypt. Cheap to clone.
 #[derive(Clone)]
 pub(super) struct Keyring {
     primary: KeyId,
     ciphers: Arc<BTreeMap<KeyId, XChaCha20Poly1305>>,
+    digest_key: [u8; 32],
 }
 
 /// The place of a value.
@@ -66,8 +72,11 @@ impl Keyring {
     pub(super) fn new(keys: &[EncryptionKey]) -> Option<Self> {
         let cipher =
             |key: &EncryptionKey| (key.id(), XChaCha20Poly1305::new(&(*key.as_bytes()).into()));
-        let primary = keys.first()?.id();
-        Some(Self { primary, ciphers: Arc::new(keys.iter().map(cipher).collect()) })
+        let first = keys.first()?;
+        let digest_key = Sha256::new().chain_update(b"homing digest key\0");
+        let digest_key = digest_key.chain_update(first.as_bytes()).finalize().into();
+        let ciphers = Arc::new(keys.iter().map(cipher).collect());
+        Some(Self { primary: first.id(), ciphers, digest_key })
     }
 
     /// The key that encrypts.
@@ -80,13 +89,7 @@ impl Keyring {
     }
 
     pub(super) fn encrypt(&self, clear: &str, place: Place<'_>) -> Result<String, KeyringError> {
-        let nonce: [u8; NONCE_BYTES] = clock::random().map_err(KeyringError::Randomness)?;
-        let place = place.to_string();
-        let payload = Payload { msg: clear.as_bytes(), aad: place.as_bytes() };
-        let cipher = self.cipher(&self.primary)?;
-        let sealed =
-            cipher.encrypt(&XNonce::from(nonce), payload).map_err(|_| KeyringError::TooLong)?;
-        let sealed = STANDARD_NO_PAD.encode([nonce.as_slice(), &sealed].concat());
+        let sealed = STANDARD_NO_PAD.encode(self.seal(clear.as_bytes(), place)?);
         Ok(format!("{FORM}{}.{sealed}", self.primary))
     }
 
@@ -95,13 +98,43 @@ impl Keyring {
         let (id, sealed) = parts.ok_or(KeyringError::Clear)?;
         let cipher = self.cipher(&KeyId::new(id))?;
         let sealed = STANDARD_NO_PAD.decode(sealed).map_err(|_| KeyringError::Forged)?;
-        let (nonce, sealed) =
-            sealed.split_first_chunk::<NONCE_BYTES>().ok_or(KeyringError::Forged)?;
+        String::from_utf8(open(cipher, &sealed, place)?).map_err(|_| KeyringError::Forged)
+    }
+
+    pub(super) fn encrypt_bytes(
+        &self,
+        clear: &[u8],
+        place: Place<'_>,
+    ) -> Result<Vec<u8>, KeyringError> {
+        Ok([self.primary.as_str().as_bytes(), &self.seal(clear, place)?].concat())
+    }
+
+    pub(super) fn decrypt_bytes(
+        &self,
+        kept: &[u8],
+        place: Place<'_>,
+    ) -> Result<Vec<u8>, KeyringError> {
+        let (id, sealed) = kept.split_first_chunk::<ID_BYTES>().ok_or(KeyringError::Clear)?;
+        let id = str::from_utf8(id).map_err(|_| KeyringError::Clear)?;
+        open(self.cipher(&KeyId::new(id))?, sealed, place)
+    }
+
+    /// The same for equal bytes under the same primary key; it proves nothing about them to those
+    /// that have no key.
+    pub(super) fn digest(&self, clear: &[u8]) -> [u8; DIGEST_BYTES] {
+        let digest = Sha256::new().chain_update(self.digest_key).chain_update(clear).finalize();
+        digest.first_chunk().copied().unwrap_or_default()
+    }
+
+    /// A random nonce, and what the primary key makes of `clear`.
+    fn seal(&self, clear: &[u8], place: Place<'_>) -> Result<Vec<u8>, KeyringError> {
+        let nonce: [u8; NONCE_BYTES] = clock::random().map_err(KeyringError::Randomness)?;
         let place = place.to_string();
-        let payload = Payload { msg: sealed, aad: place.as_bytes() };
-        let clear =
-            cipher.decrypt(&XNonce::from(*nonce), payload).map_err(|_| KeyringError::Forged)?;
-        String::from_utf8(clear).map_err(|_| KeyringError::Forged)
+        let payload = Payload { msg: clear, aad: place.as_bytes() };
+        let cipher = self.cipher(&self.primary)?;
+        let sealed =
+            cipher.encrypt(&XNonce::from(nonce), payload).map_err(|_| KeyringError::TooLong)?;
+        Ok([nonce.as_slice(), &sealed].concat())
     }
 
     /// Returns `true` if [`encrypt`](Self::encrypt) would write `kept` with the same key.
@@ -114,6 +147,17 @@ impl Keyring {
     fn cipher(&self, id: &KeyId) -> Result<&XChaCha20Poly1305, KeyringError> {
         self.ciphers.get(id).ok_or_else(|| KeyringError::UnknownKey(id.clone()))
     }
+}
+
+fn open(
+    cipher: &XChaCha20Poly1305,
+    sealed: &[u8],
+    place: Place<'_>,
+) -> Result<Vec<u8>, KeyringError> {
+    let (nonce, sealed) = sealed.split_first_chunk::<NONCE_BYTES>().ok_or(KeyringError::Forged)?;
+    let place = place.to_string();
+    let payload = Payload { msg: sealed, aad: place.as_bytes() };
+    cipher.decrypt(&XNonce::from(*nonce), payload).map_err(|_| KeyringError::Forged)
 }
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
 //! Everything that homing keeps besides messages: subscriptions, the circuits of their URLs, which
 //! held queue is whose, the state of sources, the names of declared queues, the figures of the
-//! pool, a log of attempts for operators and their history by the hour, who changed what, and what
-//! was delivered.
+//! pool, a log of attempts for operators, with what some of them sent and received, and their
+//! history by the hour, who changed what, and what was delivered.
 //!
 //! Promises to the layers above: a confirmed write survives the loss of power; two subscriptions to
 //! the same events at the same URL never exist together, whichever processes write; counts of
@@ -40,12 +40,14 @@ mod circuit_store;
 mod circuits;
 mod confidential;
 mod error;
+mod error_groups;
 mod encryption;
 mod held;
 mod history;
 mod key_source;
 mod keyring;
 mod ledger;
+mod payloads;
 #[cfg(feature = "postgres")]
 mod postgres;
 mod publications;
@@ -79,9 +81,14 @@ pub use circuits::{
 };
 pub use encryption::{Keys, Reencrypted};
 pub use error::{Corrupt, CorruptCircuit, StoreError};
+pub use error_groups::{ErrorFilter, ErrorGroups, ErrorStore, MAX_ERROR_GROUPS};
 pub use held::{HeldSlot, HeldStore, SLOT_REST};
 pub use history::{HISTORY_AT_ONCE, HistoryBatch, HistoryStore, Hours, TopicListing, TopicPage};
 pub use ledger::{LEDGER_SILENT_AFTER, LedgerListing, LedgerReport, LedgerStore, MAX_LEDGER_HOURS};
+pub use payloads::{
+    AttemptPayload, PayloadBounds, PayloadStore, PayloadTotals, PrunedPayloads, ReadPayload,
+    UnreadablePayload,
+};
 pub use publications::{MAX_PUBLICATIONS, PUBLICATIONS_KEPT, PublicationStore};
 pub use sources::SourceStore;
 pub use subscriptions::{
@@ -107,9 +114,11 @@ pub trait Store:
     ActivityStore
     + AttemptLog
     + AuditStore
+    + ErrorStore
     + HeldStore
     + LedgerStore
     + HistoryStore
+    + PayloadStore
     + PublicationStore
     + SourceStore
     + SubscriptionStore
@@ -128,7 +137,7 @@ pub trait Store:
     /// [`StoreError`]: a step that failed.
     async fn keys(&self) -> Result<Keys, StoreError>;
 
-    /// Encrypts all secrets with the primary key, in batches, each with a deadline of its own.
+    /// Encrypts all secrets and payloads with the primary key, in batches, each with a deadline of its own.
     /// Forgets the other keys if no secret needs them any more.
     ///
     /// # Errors

@@ -59,7 +59,11 @@ pub(super) const CIRCUITS_VERSION: &str = "SELECT version FROM versions WHERE na
 pub(super) const USED_KEYS: &str = "SELECT id FROM encryption_keys ORDER BY first_used_ms, id";
 pub(super) const NOTE_KEY: &str = "\
     INSERT INTO encryption_keys (id, first_used_ms) VALUES ($1, $2) ON CONFLICT (id) DO NOTHING";
-pub(super) const FORGET_OTHER_KEYS: &str = "DELETE FROM encryption_keys WHERE id <> $1";
+pub(super) const FORGET_OTHER_KEYS: &str = "\
+    DELETE FROM encryption_keys WHERE id <> $1 \
+    AND NOT EXISTS (SELECT 1 FROM payloads WHERE key_id = encryption_keys.id) \
+    AND NOT EXISTS (SELECT 1 FROM payload_bodies WHERE key_id = encryption_keys.id) \
+    AND NOT EXISTS (SELECT 1 FROM error_groups WHERE key_id = encryption_keys.id)";
 pub(super) const ENCRYPTED_BEHIND: &str = "\
     SELECT id, auth_token, secrets, headers FROM subscriptions WHERE id > $1 ORDER BY id LIMIT $2";
 pub(super) const RENEW: &str =

@@ -41,7 +41,7 @@ const fn histogram(name: &'static str, labels: Labels, help: &'static str) -> Me
 }
 
 /// All of them.
-pub const METRICS: [Metric; 41] = [
+pub const METRICS: [Metric; 42] = [
     counter(
         "homing_messages_received_total",
         &["lane"],
@@ -120,6 +120,11 @@ pub const METRICS: [Metric; 41] = [
         "homing_attempt_records_missed_total",
         &[],
         "Records that were given up because the store did not take them in time.",
+    ),
+    counter(
+        "homing_attempt_payloads_missed_total",
+        &[],
+        "Payloads of attempts that were given up: no room in memory, or not taken by the store.",
     ),
     counter(
         "homing_log_lines_lost_total",

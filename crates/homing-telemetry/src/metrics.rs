@@ -115,6 +115,12 @@ pub fn records_missed(records: u64) {
     counter!("homing_attempt_records_missed_total").increment(records);
 }
 
+/// Payloads of attempts were given up, because they did not fit into memory or the store did not
+/// take them.
+pub fn payloads_missed(payloads: u64) {
+    counter!("homing_attempt_payloads_missed_total").increment(payloads);
+}
+
 /// A delivery found its endpoint busy.
 pub fn throttled() {
     counter!("homing_throttled_total").increment(1);

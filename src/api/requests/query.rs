@@ -78,6 +78,13 @@ pub(crate) struct Paging<T> {
     pub(crate) limit: UpTo<MAX_PAGE_LIMIT, 100>,
 }
 
+/// The length of a list without pages.
+#[derive(Debug, Deserialize)]
+pub(crate) struct Size {
+    #[serde(default)]
+    pub(crate) limit: UpTo<MAX_PAGE_LIMIT, 100>,
+}
+
 /// A number from 1 to `MAX`, by default `DEFAULT`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct UpTo<const MAX: u32, const DEFAULT: u32>(pub(crate) u32);

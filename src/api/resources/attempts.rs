@@ -7,8 +7,11 @@ use axum::{
 use serde::{Deserialize, Deserializer};
 
 use crate::{
-    api::requests::query::{Paging, Query},
-    history::{Explanation, PageView},
+    api::requests::{
+        extract::NameInPath,
+        query::{NoParameters, Paging, Query},
+    },
+    history::{Explanation, PageView, RecordView},
     web::{
         AppState,
         problem::{Kind, Problem},
@@ -45,6 +48,22 @@ pub(super) async fn list(
 ) -> Result<Json<PageView>, Problem> {
     let page = RecordPage { filter, after, limit: limit.0 };
     Ok(Json(app.services.history.page(&page).await?))
+}
+
+/// Get an attempt, with what it sent and received; secrets are masked.
+#[utoipa::path(
+    get, path = "/v1/attempts/{id}", tag = "attempts", operation_id = "get_attempt",
+    params(("id" = RecordId, Path, description = "The attempt")),
+    responses((status = 200, description = "The attempt; without a payload, `payload_note` says why", body = RecordView)),
+)]
+pub(super) async fn get(
+    State(app): State<AppState>,
+    _: NoParameters,
+    NameInPath(id): NameInPath,
+) -> Result<Json<RecordView>, Problem> {
+    let missing = || Problem::new(Kind::NotFound, format!("there is no attempt {id}"));
+    let id = id.parse().map_err(|_| missing())?;
+    Ok(Json(app.services.history.attempt(id).await?.ok_or_else(missing)?))
 }
 
 /// A hint about an event of which homing knows nothing.

@@ -1,14 +1,15 @@
 //! A file for each noun of the API, and the groups in which they are limited.
 //!
 //! [`subscriptions`] and [`test_events`], [`endpoints`], [`events`] and [`batches`], [`attempts`],
-//! [`history`], [`audit`], [`ledger`], [`parked`], [`queues`], [`sources`], [`status`], [`metrics`],
-//! [`health`]; [`workfront`] serves subscriptions in the form of Workfront's API. [`wanted`] finds for
-//! a publisher who wants its events.
+//! [`errors`], [`history`], [`audit`], [`ledger`], [`parked`], [`queues`], [`sources`], [`status`],
+//! [`metrics`], [`health`]; [`workfront`] serves subscriptions in the form of Workfront's API.
+//! [`wanted`] finds for a publisher who wants its events.
 
 mod attempts;
 mod audit;
 mod batches;
 mod endpoints;
+mod errors;
 mod events;
 mod health;
 mod ledger;
@@ -43,7 +44,9 @@ pub(super) fn quick() -> OpenApiRouter<AppState> {
         .routes(routes!(test_events::send))
         .routes(routes!(endpoints::list))
         .routes(routes!(attempts::list))
+        .routes(routes!(attempts::get))
         .routes(routes!(audit::list))
+        .routes(routes!(errors::list))
         .routes(routes!(ledger::get))
         .routes(routes!(history::show))
         .routes(routes!(history::topics))

@@ -69,6 +69,76 @@ async fn attempts_are_listed_by_filter_and_page_newest_first() {
     assert!(seen.is_sorted_by(|newer, older| newer > older), "{seen:?}");
 }
 
+/// Goal: what was sent and received is shown as it was, but for secrets, and can be sent again.
+#[tokio::test]
+async fn a_failed_attempt_is_shown_with_what_it_sent_and_received() {
+    let api = start().await;
+    let receiver = Receiver::answering(|request| match request.attempt() {
+        1 => Reply::status(503)
+            .header("x-echo", "Bearer secret-token, it is")
+            .saying("no secret-header here"),
+        _ => Reply::status(200),
+    })
+    .await;
+    let installation = &api.installation;
+    let draft = json!({
+        "url": receiver.url("/hook"),
+        "topics": ["a"],
+        "auth_token": "secret-token",
+        "headers": {"X-Key": "secret-header"},
+    });
+    installation.subscribe(draft).await;
+    let worker = installation.start();
+    let body = "{\"name\": \"it's\",\n \"n\": 1.50}";
+    installation.publisher.publish(Raw::new("a", "e1", body)).await;
+    let records = wait_for_records(&*installation.parts.store, 2).await;
+    worker.stop().await;
+    let sent = receiver.requests();
+
+    let get = async |index: usize| {
+        let id = records[index].id;
+        api.get(&format!("/v1/attempts/{id}")).await.expect(200).body
+    };
+    let failed = get(0).await;
+    assert_eq!((&failed["outcome"], &failed["has_payload"]), (&json!("refused 503"), &json!(true)));
+    let (request, response) = (&failed["payload"]["request"], &failed["payload"]["response"]);
+    let header = |part: &serde_json::Value, name: &str| {
+        let headers = part["headers"].as_array().expect("a list");
+        let header = headers.iter().find(|header| header["name"] == name);
+        header.unwrap_or_else(|| panic!("{name} in {part}"))["value"].clone()
+    };
+    assert_eq!((&request["body"], &request["cut_at"]), (&json!(body), &json!(null)));
+    for name in ["host", "content-length", "webhook-id", "x-homing-attempt", "user-agent"] {
+        assert_eq!(header(request, name).as_str(), sent[0].header(name), "{name}");
+    }
+    for name in ["authorization", "x-key", "webhook-signature"] {
+        assert_eq!(header(request, name), "****");
+    }
+    assert_eq!(header(response, "x-echo"), "Bearer ****, it is");
+    assert_eq!(response["body"], "no **** here");
+    assert_eq!(failed["response"], "no **** here");
+    let curl = failed["payload"]["curl"].as_str().expect("a command");
+    for part in ["curl ", &receiver.url("/hook"), "content-type: application/json", "****"] {
+        assert!(curl.contains(part), "{part} in {curl}");
+    }
+    assert!(!failed.to_string().contains("secret-"), "{failed}");
+
+    let accepted = get(1).await;
+    assert_eq!((&accepted["payload"], &accepted["has_payload"]), (&json!(null), &json!(false)));
+    let note = accepted["payload_note"].as_str().expect("a reason");
+    assert!(note.contains("attempts.payloads"), "{note}");
+
+    let errors = api.get("/v1/errors").await.expect(200).body;
+    let [error] = &errors["errors"].as_array().expect("a list")[..] else { panic!("{errors}") };
+    assert_eq!((&error["count"], &error["outcome"]), (&json!(1), &json!("refused 503")));
+    assert_eq!((&error["text"], &error["example"]), (&json!("no **** here"), &failed["id"]));
+    let elsewhere = api.get("/v1/errors?url=https://b.example/").await.expect(200).body;
+    assert_eq!(elsewhere, json!({"errors": [], "more": false}));
+    for unknown in ["01a1fe88-5faa-7421-b640-95b7b0fc9977", "nonsense"] {
+        assert_eq!(api.get(&format!("/v1/attempts/{unknown}")).await.status, 404);
+    }
+}
+
 #[tokio::test]
 async fn a_gap_is_on_the_pages_of_its_time() {
     let api = start().await;

@@ -1,14 +1,16 @@
 //! `homing attempts` and `homing explain`
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use homing::config::Settings;
 use homing_domain::{
     clock,
     id::{DeliveryId, EventId, SubscriptionId},
+    payload::{Part, Payload, PayloadState},
     record::{AttemptEvent, Attempted, Class, Gap, NextState, Record},
     time::UnixMillis,
 };
+use homing_store::Store;
 use serde_json::json;
 
 use super::Home;
@@ -39,14 +41,19 @@ fn refused(event: &str, started: UnixMillis) -> Record {
         }),
         next_state: NextState::Waits(started.plus(Duration::from_hours(1))),
         hold: None,
+        payload: PayloadState::Unwanted,
     }
 }
 
 impl Home {
-    async fn record(&self, records: &[Record], gap: Option<Gap>) {
+    async fn store(&self) -> Arc<dyn Store> {
         let url = format!("sqlite:{}", self.folder.path().join("homing.db").display());
         let settings = Settings::from_toml(&format!("store.url = \"{url}\"")).expect("settings");
-        let store = homing_store::open(&settings.store).await.expect("it opens");
+        homing_store::open(&settings.store).await.expect("it opens")
+    }
+
+    async fn record(&self, records: &[Record], gap: Option<Gap>) {
+        let store = self.store().await;
         store.record_attempts(records, gap.as_ref()).await.expect("it is written");
         store.close().await;
     }
@@ -82,6 +89,60 @@ async fn attempts_are_listed_and_gaps_are_reported() {
     let wrong = home.run(&["attempts", "--since", "yesterday"]);
     assert_eq!(wrong.code, 2);
     assert!(wrong.stderr.starts_with("homing: --since: `yesterday` is not an instant"));
+}
+
+/// Goal: the payload is shown, and nothing that an endpoint or a publisher wrote is obeyed.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_attempt_is_shown_with_its_payload_and_errors_are_counted() {
+    let home = Home::new();
+    let started = UnixMillis::new(1_700_000_000_000);
+    let kept = Record { payload: PayloadState::Kept, ..refused("o-7", started) };
+    let missed = Record { payload: PayloadState::Missed, ..refused("o-7", started) };
+    let part = |name: &str, value: &str, body: &'static [u8]| Part {
+        headers: vec![(name.to_owned(), value.to_owned())],
+        headers_left_out: 0,
+        body: body.into(),
+        cut: true,
+    };
+    let payload = Payload {
+        request: part("authorization", "****", b"{\"id\":\n 7}"),
+        response: Some(part("x-a", "\u{1b}[31mred", b"\xff\x00")),
+    };
+    let store = home.store().await;
+    store.keep_payloads(&[(kept.id, Arc::new(payload))]).await.expect("it is kept");
+    store.close().await;
+    let (kept_id, missed_id) = (kept.id.to_string(), missed.id.to_string());
+    home.record(&[kept, missed], None).await;
+
+    let shown = home.run(&["attempts", &kept_id]).done();
+    for part in [
+        "refused 503",
+        "Sent: POST https://example.com/hook\n  authorization: ****\n  {\"id\":\n   7}\ncut at 10 bytes",
+        "Received: 503\n  x-a: \\u{1b}[31mred\nin base64:\n  /wA=\ncut at 2 bytes",
+        "  # The body is cut at 10 bytes.\n",
+        "curl -sS",
+    ] {
+        assert!(shown.contains(part), "{part}\n{shown}");
+    }
+    assert!(!shown.contains('\u{1b}'), "{shown}");
+    let missing = home.run(&["attempts", &missed_id]).done();
+    assert!(missing.contains("No payload: it was given up"), "{missing}");
+    let explained = home.run(&["explain", "o-7", "--payload"]).done();
+    assert!(explained.contains(&format!("Attempt 1, {kept_id}\nSent: POST")), "{explained}");
+    assert!(explained.contains(&format!("Attempt 1, {missed_id}\nNo payload:")), "{explained}");
+    assert_eq!(
+        home.run(&["attempts", &kept_id, "--json"]).json()["payload"]["request"]["cut_at"],
+        10
+    );
+    let unknown = home.run(&["attempts", "01a1fe88-5faa-7421-b640-95b7b0fc9977"]);
+    assert_eq!((unknown.code, unknown.stdout.as_str()), (1, ""));
+    assert_eq!(home.run(&["attempts", &kept_id, "--status", "503"]).code, 2);
+
+    let errors = home.run(&["errors"]).done();
+    assert!(errors.contains("    2  2023-11-14T22:13:20Z"), "{errors}");
+    assert!(errors.contains("refused 503  busy"), "{errors}");
+    assert!(errors.contains(&kept_id) || errors.contains(&missed_id), "{errors}");
+    assert_eq!(home.run(&["errors", "--since", "1h", "--json"]).json()["errors"], json!([]));
 }
 
 #[tokio::test(flavor = "multi_thread")]

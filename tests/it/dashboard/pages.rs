@@ -18,6 +18,9 @@ const LOOKS: [Look; 4] = [
     Look { width: 390, scheme: "dark" },
 ];
 
+/// Opens everything that is folded.
+const OPEN_ALL: &str = "document.querySelectorAll('details').forEach(one => { one.open = true })";
+
 /// Nothing of what came from outside ran, was asked for, or was stopped only by the policy.
 async fn assert_nothing_ran(browser: &Browser, page: &str) {
     let ran = browser.script("return window.ran === undefined").await;
@@ -49,9 +52,11 @@ async fn every_page_shows_what_it_should_and_runs_nothing_from_outside() {
         ("endpoints", "/endpoints".to_owned(), "frozen"),
         ("endpoints-frozen", "/endpoints?state=frozen".to_owned(), "410 Gone"),
         ("endpoint", format!("/endpoint?url={failing}"), "refused 503"),
+        ("endpoint-errors", format!("/endpoint?url={failing}"), "503 from the endpoint <script>"),
         ("deliveries", "/deliveries".to_owned(), "order.paid"),
         ("deliveries-wrong", "/deliveries?status=many".to_owned(), "Not searched"),
         ("event", "/event?id=order-1".to_owned(), "is parked since"),
+        ("event-payload", "/event?id=order-1".to_owned(), "curl -sS"),
         ("event-unknown", "/event?id=nothing".to_owned(), "Nothing is known"),
         ("parked", "/parked".to_owned(), "exhausted"),
         ("parked-none", "/parked?topic=nothing".to_owned(), "matches"),
@@ -69,6 +74,7 @@ async fn every_page_shows_what_it_should_and_runs_nothing_from_outside() {
         for look in LOOKS {
             browser.look(look).await;
             browser.go(path).await;
+            browser.script(OPEN_ALL).await;
             browser.see("main", text).await;
             assert_eq!(browser.count("h1").await, 1, "{name}");
             let Look { width, scheme } = look;

@@ -7,6 +7,7 @@ use homing_domain::{
     clock,
     delivery::Hold,
     id::{DeliveryId, EventId, SubscriptionId},
+    payload::PayloadState,
     record::{AttemptEvent, Attempted, Class, Gap, NextState, Record, RecordId},
     time::UnixMillis,
     verdict::ParkReason,
@@ -64,6 +65,7 @@ fn record() -> impl Strategy<Value = Record> {
         prop::sample::select(ParkReason::ALL.to_vec()).prop_map(NextState::Parked),
     ];
     let url = prop::option::weighted(0.9, "https://[ab]\\.example/");
+    let payloads = vec![PayloadState::Unwanted, PayloadState::Kept, PayloadState::Missed];
     let reasons = prop::sample::select(ParkReason::ALL.to_vec());
     let hold = (any::<i64>(), reasons)
         .prop_map(|(since, reason)| Hold { since: UnixMillis::new(since), reason });
@@ -76,28 +78,33 @@ fn record() -> impl Strategy<Value = Record> {
         happened(),
         next_state,
         prop::option::weighted(0.1, hold),
+        prop::sample::select(payloads),
     )
-        .prop_map(|(second, event, recipient, url, step, happened, next_state, hold)| {
-            let event = EventId::new(&format!("e{event}")).expect("an id");
-            // Nothing is delivered without an attempt.
-            let next_state = match (&happened, next_state) {
-                (AttemptEvent::NotAttempted(_), NextState::Done) => NextState::NotWanted,
-                (_, next_state) => next_state,
-            };
-            let recipient = recipient.map(subscription).map(|id| (id, DeliveryId::of(&event, id)));
-            Record {
-                id: clock::new_record_id(at(second)),
-                event: event.to_string(),
-                topic: "order.paid".to_owned(),
-                recipient,
-                url,
-                step,
-                replays: step / 3,
-                happened,
-                next_state,
-                hold,
-            }
-        })
+        .prop_map(
+            |(second, event, recipient, url, step, happened, next_state, hold, payload)| {
+                let event = EventId::new(&format!("e{event}")).expect("an id");
+                // Nothing is delivered without an attempt.
+                let next_state = match (&happened, next_state) {
+                    (AttemptEvent::NotAttempted(_), NextState::Done) => NextState::NotWanted,
+                    (_, next_state) => next_state,
+                };
+                let recipient =
+                    recipient.map(subscription).map(|id| (id, DeliveryId::of(&event, id)));
+                Record {
+                    id: clock::new_record_id(at(second)),
+                    event: event.to_string(),
+                    topic: "order.paid".to_owned(),
+                    recipient,
+                    url,
+                    step,
+                    replays: step / 3,
+                    happened,
+                    next_state,
+                    hold,
+                    payload,
+                }
+            },
+        )
 }
 
 fn records(count: usize) -> Vec<Record> {
@@ -163,12 +170,12 @@ pub(super) async fn a_batch_that_is_written_again_is_there_once(place: Place) ->
 /// still held is recorded late and again.
 pub(super) async fn a_hold_has_one_row_until_it_ends(place: Place) -> Kept {
     let stores = [place.open().await?, place.open().await?];
-    let hold = Hold { since: at(10), reason: ParkReason::CircuitOpen };
-    let held = |event: u8, written: u64| {
+    let wait = Hold { since: at(10), reason: ParkReason::CircuitOpen };
+    let holding = |event: u8, written: u64| {
         let event = EventId::new(&format!("e{event}")).expect("an id");
         let recipient = (subscription(1), DeliveryId::of(&event, subscription(1)));
         Record {
-            id: RecordId::of_hold(hold.since, recipient.1),
+            id: RecordId::of_hold(wait.since, recipient.1),
             event: event.to_string(),
             topic: "order.paid".to_owned(),
             recipient: Some(recipient),
@@ -177,13 +184,14 @@ pub(super) async fn a_hold_has_one_row_until_it_ends(place: Place) -> Kept {
             replays: 0,
             happened: AttemptEvent::NotAttempted("the circuit of its URL is open".to_owned()),
             next_state: NextState::Held(at(written)),
-            hold: Some(hold),
+            hold: Some(wait),
+            payload: PayloadState::Unwanted,
         }
     };
-    let all: Vec<_> = (0..200).map(|event| held(event, 11)).collect();
-    let reversed: Vec<_> = (0..200).rev().map(|event| held(event, 12)).collect();
+    let all: Vec<_> = (0..200).map(|event| holding(event, 11)).collect();
+    let reversed: Vec<_> = (0..200).rev().map(|event| holding(event, 12)).collect();
     let written = [(&stores[0], &all), (&stores[1], &reversed)];
-    try_join_all(written.map(|(store, held)| store.record_attempts(held, None))).await?;
+    try_join_all(written.map(|(store, all)| store.record_attempts(all, None))).await?;
     assert_eq!(stores[0].attempt_log().await?.rows, 200);
 
     let attempted = Record {
@@ -199,11 +207,11 @@ pub(super) async fn a_hold_has_one_row_until_it_ends(place: Place) -> Kept {
             cause: None,
         }),
         next_state: NextState::Done,
-        ..held(0, 13)
+        ..holding(0, 13)
     };
     let next_state = NextState::Parked(ParkReason::CircuitOpen);
-    let parked = Record { id: clock::new_record_id(at(21)), next_state, ..held(1, 13) };
-    let batch = [held(2, 14), attempted.clone(), held(0, 14), parked.clone()];
+    let parked = Record { id: clock::new_record_id(at(21)), next_state, ..holding(1, 13) };
+    let batch = [holding(2, 14), attempted.clone(), holding(0, 14), parked.clone()];
     for _ in 0..2 {
         assert_eq!(stores[0].record_attempts(&batch, None).await?, 200);
     }

@@ -6,6 +6,7 @@ use homing_domain::{
     api_token::{ApiToken, Scope, TokenDigest},
     clock,
     encryption_key::{EncryptionKey, KeyId},
+    payload::{Part, Payload},
     signature::SigningSecret,
     subscription::Subscription,
     time::UnixMillis,
@@ -135,5 +136,37 @@ pub(super) async fn api_tokens_are_added_once_listed_and_removed(place: Place) -
     assert!(store.remove_token("ci").await?);
     assert!(!store.remove_token("ci").await?);
     assert_eq!(place.open().await?.tokens().await?, [graphs]);
+    Ok(())
+}
+
+/// Goal: payloads are encrypted anew with all else, and one that is not needs its old key.
+pub(super) async fn after_a_rotation_payloads_need_only_the_new_key(place: Place) -> Kept {
+    let old = place.open_with(&[1]).await?;
+    let payload = |number: u8| {
+        let body = vec![number / 2].into();
+        let request = Part { body, ..Part::default() };
+        Arc::new(Payload { request, response: None })
+    };
+    let payloads: Vec<_> =
+        (0..120).map(|number| (clock::new_record_id(clock::now()), payload(number))).collect();
+    old.keep_payloads(&payloads).await?;
+
+    let both = place.open_with(&[2, 1]).await?;
+    assert_eq!(both.reencrypt().await?.payloads, 120 + 60);
+    assert_eq!(both.reencrypt().await?.payloads, 0);
+    assert_eq!(both.keys().await?.used, ids(&[2]));
+    let new = place.open_with(&[2]).await?;
+    for (id, payload) in &payloads {
+        assert_eq!(new.payload(*id).await?, Some(Ok((**payload).clone())));
+    }
+
+    let late = (clock::new_record_id(clock::now()), payload(1));
+    old.keep_payloads(std::slice::from_ref(&late)).await?;
+    let unread = new.payload(late.0).await?.ok_or("it is there")?;
+    let error = unread.err().ok_or("it was read without its key")?.to_string();
+    assert!(error.contains("is encrypted with key"), "{error}");
+    assert!(place.open_with(&[2]).await.is_err(), "a payload would be lost");
+    both.reencrypt().await?;
+    assert_eq!(place.open_with(&[2]).await?.payload(late.0).await?, Some(Ok((*late.1).clone())));
     Ok(())
 }

@@ -16,12 +16,14 @@ mod changes;
 mod circuits;
 mod content;
 mod encryption;
+mod errors;
 mod held;
 mod ledger;
 mod history;
 mod listing;
 mod lost_server;
 mod many_writers;
+mod payloads;
 mod processes;
 mod publications;
 mod samples;
@@ -52,6 +54,7 @@ macro_rules! conformance {
         encryption: a_store_is_not_opened_without_its_keys,
         encryption: after_a_rotation_only_the_new_key_is_needed,
         encryption: a_process_that_still_writes_with_an_old_key_is_not_locked_out,
+        encryption: after_a_rotation_payloads_need_only_the_new_key,
         encryption: secrets_keep_their_end,
         encryption: api_tokens_are_added_once_listed_and_removed,
         listing: the_limit_of_a_page_is_bounded,
@@ -101,6 +104,11 @@ macro_rules! conformance {
         ledger: an_hour_that_is_left_open_is_not_provable,
         ledger: old_and_excess_hours_are_forgotten_as_a_whole,
         ledger: events_of_an_hour_are_claimed_by_one,
+        payloads: payloads_are_read_back_and_bodies_kept_once,
+        payloads: of_too_many_payloads_the_oldest_go_first,
+        payloads: payloads_of_many_writers_add_up,
+        errors: a_failed_attempt_counts_once_by_what_failed,
+        errors: old_errors_are_forgotten_and_their_number_is_bounded,
         publications: a_publication_is_known_by_its_key_and_stays_as_it_was,
         publications: publications_are_forgotten_after_a_day,
         publications: of_too_many_publications_the_oldest_are_forgotten,

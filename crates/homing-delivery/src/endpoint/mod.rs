@@ -30,6 +30,7 @@ use crate::settings::EndpointSettings;
 use homing_domain::{
     delivery::Delivery,
     outcome::{Obstacle, Outcome, Phase},
+    payload::Payload,
     subscription::{Subscription, UnfitEvent},
     time::UnixMillis,
 };
@@ -43,6 +44,7 @@ mod connection;
 mod dns;
 mod first_bytes;
 mod management;
+mod payload;
 mod places;
 mod pool;
 mod rehearse;
@@ -64,6 +66,7 @@ pub use address::{allowed, literal};
 pub use classify::retry_after;
 pub use collector::{Collector, CollectorError};
 pub use management::{Management, ManagementError, Policed};
+pub use payload::PayloadRule;
 pub use rehearse::rehearse;
 pub use tls::{EndpointSetupError, tls};
 
@@ -74,6 +77,7 @@ pub struct Endpoints {
     networks: Arc<[IpNet]>,
     deadline: Duration,
     max_response_bytes: usize,
+    payloads: PayloadRule,
 }
 
 /// The result of one attempt.
@@ -83,11 +87,21 @@ pub struct Attempted {
     pub outcome: Outcome,
     /// The HTTP status, if there was one; also that of an answer that was not complete in time.
     pub status: Option<u16>,
-    /// The part of the response's body that was read, at most `endpoint.max_response_bytes` bytes.
+    /// The part of the response's body that was read, at most `endpoint.max_response_bytes` bytes;
+    /// where it repeats a secret of the request, that is masked.
     pub response: Bytes,
     /// The reason for an incomplete answer, or the target of a redirect, as text for operators.
     /// Bounded, without the URL.
     pub cause: Option<String>,
+    /// The request and the answer, if they are to be kept.
+    pub payload: Option<Arc<Payload>>,
+}
+
+/// A request: everything that it is built from.
+struct Sent<'a> {
+    delivery: &'a Delivery,
+    subscription: &'a Subscription,
+    now: UnixMillis,
 }
 
 /// The reason for making no attempt: our own fault, never the endpoint's.
@@ -150,7 +164,14 @@ impl Endpoints {
             networks,
             deadline: settings.deadline,
             max_response_bytes: settings.max_response_bytes,
+            payloads: PayloadRule::default(),
         })
+    }
+
+    /// The same, with payloads of attempts in their results.
+    #[must_use]
+    pub fn with_payloads(self, rule: PayloadRule) -> Self {
+        Self { payloads: rule, ..self }
     }
 
     /// Makes the next attempt of `delivery` to `subscription`. `now` is signed, and the base of
@@ -171,19 +192,23 @@ impl Endpoints {
         subscription: &Subscription,
         now: UnixMillis,
     ) -> Result<Attempted, RequestError> {
+        let sent = Sent { delivery, subscription, now };
         if let Some(address) = address::literal(subscription.spec.url.url())
             && !allowed(address, &self.networks)
         {
             let refused = resolve::ResolveError::NotAllowed(address);
             let kind = Obstacle::AddressNotAllowed;
-            return Ok(Attempted::silent(Outcome::Unreachable { kind }, &refused));
+            let attempted = Attempted::silent(Outcome::Unreachable { kind }, &refused);
+            return Ok(self.with_payload(attempted, &sent, None));
         }
         // One deadline for the exchange as a whole: an endpoint that sends a byte a second holds
         // its permit no longer than one that sends none.
         let deadline = Instant::now() + self.deadline;
         let build = || request::build(delivery, subscription, now);
-        match self.client.send(build, deadline).await? {
-            Ok((answer, host)) => Ok(self.read_response(answer, &host, deadline, now).await),
+        let unanswered = match self.client.send(build, deadline).await? {
+            Ok((answer, host)) => {
+                return Ok(self.read_response(answer, &host, deadline, &sent).await);
+            }
             Err(SendError::Connect(error)) => Attempted::failed(error.into()),
             Err(SendError::ConnectTimeout(elapsed)) => {
                 Ok(Attempted::silent(Outcome::TimedOut { phase: Phase::Connect }, &elapsed))
@@ -192,7 +217,26 @@ impl Endpoints {
                 Ok(Attempted::silent(Outcome::TimedOut { phase: Phase::Headers }, &elapsed))
             }
             Err(SendError::Failed(failed)) => Attempted::unread(*failed, now),
+        };
+        Ok(self.with_payload(unanswered?, &sent, None))
+    }
+
+    /// Adds the payload, if it is to be kept; `headers` are those of the answer.
+    fn with_payload(
+        &self,
+        attempted: Attempted,
+        sent: &Sent<'_>,
+        headers: Option<&HeaderMap>,
+    ) -> Attempted {
+        if !self.payloads.keeps(attempted.outcome.is_accepted()) {
+            return attempted;
         }
+        let mut payload = self.payloads.payload(sent, &attempted, headers);
+        if let Some(response) = payload.as_mut().and_then(|payload| payload.response.as_mut()) {
+            // No more was read.
+            response.cut |= attempted.response.len() >= self.max_response_bytes;
+        }
+        Attempted { payload: payload.map(Arc::new), ..attempted }
     }
 
     async fn read_response(
@@ -200,18 +244,16 @@ impl Endpoints {
         mut answer: Answer,
         host: &Host,
         deadline: Instant,
-        now: UnixMillis,
+        sent: &Sent<'_>,
     ) -> Attempted {
         let (status, headers) = (answer.head.status, &answer.head.headers);
-        let outcome = classify::outcome_of(status, headers, now);
+        let outcome = classify::outcome_of(status, headers, sent.now);
         let moved = moved(status, headers);
         let mut read = Vec::new();
         let ended = timeout_at(deadline, self.read(&mut answer, &mut read)).await;
+        let is_complete = matches!(ended, Ok(Ok(())));
         let (outcome, cause) = match ended {
-            Ok(Ok(())) => {
-                self.client.give_back(host, answer).await;
-                (outcome, moved)
-            }
+            Ok(Ok(())) => (outcome, moved),
             // The status decides about the event: what follows cannot change it, and its requests
             // (`Retry-After`, 410) count.
             Ok(Err(error)) => {
@@ -224,8 +266,14 @@ impl Endpoints {
             }
             Err(_elapsed) => (outcome, moved),
         };
-        let cause = cause.map(bounded);
-        Attempted { outcome, status: Some(status.as_u16()), response: read.into(), cause }
+        let response = payload::without_secrets(read, sent.subscription).into();
+        let (status, cause) = (Some(status.as_u16()), cause.map(bounded));
+        let attempted = Attempted { outcome, status, response, cause, payload: None };
+        let attempted = self.with_payload(attempted, sent, Some(&answer.head.headers));
+        if is_complete {
+            self.client.give_back(host, answer).await;
+        }
+        attempted
     }
 
     /// Reads the body up to the bound, copying, so that no buffer of the connection is kept.
@@ -283,7 +331,8 @@ impl Attempted {
     /// There was no complete answer, because of `cause`.
     fn silent(outcome: Outcome, cause: &(dyn std::error::Error + 'static)) -> Self {
         let cause = Some(bounded(describe(cause)));
-        Self { status: outcome.status(), outcome, response: Bytes::new(), cause }
+        let (status, response) = (outcome.status(), Bytes::new());
+        Self { outcome, status, response, cause, payload: None }
     }
 
     /// There was no complete answer; `error` decides if that is an outcome.

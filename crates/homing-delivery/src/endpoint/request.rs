@@ -24,7 +24,7 @@ use homing_domain::{
 
 const WEBHOOK_ID: HeaderName = HeaderName::from_static("webhook-id");
 const WEBHOOK_TIMESTAMP: HeaderName = HeaderName::from_static("webhook-timestamp");
-const WEBHOOK_SIGNATURE: HeaderName = HeaderName::from_static("webhook-signature");
+pub(super) const WEBHOOK_SIGNATURE: HeaderName = HeaderName::from_static("webhook-signature");
 const TRACE_PARENT: HeaderName = HeaderName::from_static("traceparent");
 const TRACE_STATE: HeaderName = HeaderName::from_static("tracestate");
 const HOMING_ATTEMPT: HeaderName = HeaderName::from_static("x-homing-attempt");
@@ -59,6 +59,24 @@ pub(super) fn build(
         return Err(RequestError::Key(key.to_owned()));
     }
     let uri = Uri::try_from(url.as_str()).map_err(RequestError::Url)?;
+    let (headers, body) = content(delivery, subscription, now)?;
+    let mut request = Request::new(Full::new(body));
+    *request.method_mut() = Method::POST;
+    *request.uri_mut() = uri;
+    *request.headers_mut() = headers;
+    Ok(request)
+}
+
+/// The headers and the body of the request.
+///
+/// # Errors
+///
+/// As [`build`].
+pub(super) fn content(
+    delivery: &Delivery,
+    subscription: &Subscription,
+    now: UnixMillis,
+) -> Result<(HeaderMap, Bytes), RequestError> {
     let event = &delivery.event;
     let (content_type, encoding, body) = match &subscription.spec.workfront {
         None => {
@@ -76,11 +94,7 @@ pub(super) fn build(
         // POST (411). Source: RFC 9110, 8.6.
         headers.insert(CONTENT_LENGTH, HeaderValue::from_static("0"));
     }
-    let mut request = Request::new(Full::new(body));
-    *request.method_mut() = Method::POST;
-    *request.uri_mut() = uri;
-    *request.headers_mut() = headers;
-    Ok(request)
+    Ok((headers, body))
 }
 
 /// Puts the subscription's own headers first, so that none of them replaces one of homing's.

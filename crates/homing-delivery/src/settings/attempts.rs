@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use crate::endpoint::PayloadRule;
 use homing_domain::settings::SettingsError;
 
 /// The extent of the attempt log.
@@ -19,6 +20,29 @@ pub struct AttemptsSettings {
     pub max_rows: u64,
     /// At most this many bytes of a response are kept.
     pub response_bytes: usize,
+    /// The attempts whose payloads are kept.
+    pub payloads: KeptPayloads,
+    /// Of a hundred attempts that succeeded, the payloads of so many are kept as well.
+    pub accepted_payloads_percent: u8,
+    /// At most this many bytes of each body are kept.
+    pub payload_bytes: usize,
+    /// At most this many payloads are kept.
+    pub max_payloads: u64,
+    /// At most this many bytes of payloads are kept.
+    pub max_payloads_bytes: u64,
+}
+
+/// The attempts whose payloads are kept.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum KeptPayloads {
+    /// Those that failed, and a share of the others.
+    #[default]
+    Failed,
+    /// All.
+    All,
+    /// None.
+    None,
 }
 
 impl AttemptsSettings {
@@ -27,6 +51,8 @@ impl AttemptsSettings {
     const MAX_KEEP: Duration = Duration::from_hours(87_600);
     /// Records wait in memory until they are written, up to some thousands.
     const MAX_RESPONSE_BYTES: usize = 4_096;
+    /// A body of a payload; the store takes a payload as one value.
+    const MAX_PAYLOAD_BYTES: usize = 1_024 * 1_024;
 
     /// Builds everything that needs no I/O, so that a mistake shows at start.
     ///
@@ -45,6 +71,36 @@ impl AttemptsSettings {
             let message = format!("at most {}", Self::MAX_RESPONSE_BYTES);
             return Err(SettingsError::value("attempts.response_bytes", message));
         }
+        if self.accepted_payloads_percent > 100 {
+            let key = "attempts.accepted_payloads_percent";
+            return Err(SettingsError::value(key, "between 0 and 100"));
+        }
+        if !(1..=Self::MAX_PAYLOAD_BYTES).contains(&self.payload_bytes) {
+            let message = format!("between 1 and {}", Self::MAX_PAYLOAD_BYTES);
+            return Err(SettingsError::value("attempts.payload_bytes", message));
+        }
+        for (key, bound) in [
+            ("attempts.max_payloads", self.max_payloads),
+            ("attempts.max_payloads_bytes", self.max_payloads_bytes),
+        ] {
+            if bound == 0 || i64::try_from(bound).is_err() {
+                let message = "at least 1; to keep no payload, set `attempts.payloads` to none";
+                return Err(SettingsError::value(key, message));
+            }
+        }
         Ok(())
+    }
+
+    /// The attempts whose payloads are kept, and the extent of these.
+    #[must_use]
+    pub fn payload_rule(&self) -> PayloadRule {
+        let max_body_bytes = self.payload_bytes;
+        let (failed, accepted_percent) = match self.payloads {
+            _ if !self.enabled => (false, 0),
+            KeptPayloads::Failed => (true, self.accepted_payloads_percent),
+            KeptPayloads::All => (true, 100),
+            KeptPayloads::None => (false, 0),
+        };
+        PayloadRule { failed, accepted_percent, max_body_bytes }
     }
 }

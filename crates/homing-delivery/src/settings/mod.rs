@@ -14,7 +14,7 @@ mod traces;
 mod worker;
 
 pub use self::{
-    attempts::AttemptsSettings,
+    attempts::{AttemptsSettings, KeptPayloads},
     audit::AuditSettings,
     circuit::CircuitSettings,
     endpoint::EndpointSettings,

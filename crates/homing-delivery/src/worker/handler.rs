@@ -2,11 +2,12 @@
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use crate::endpoint::{self, Endpoints};
 use homing_domain::{
-    delivery::Delivery, outcome::Outcome, subscription::Subscription, time::UnixMillis,
+    delivery::Delivery, outcome::Outcome, payload::Payload, subscription::Subscription,
+    time::UnixMillis,
 };
 
 /// Our own failure to make an attempt: a bug or a broken setting, never the endpoint's fault.
@@ -23,11 +24,14 @@ pub struct AttemptResult {
     pub response: Bytes,
     /// The reason for an incomplete response, or other notes for operators, for the attempt log.
     pub cause: Option<String>,
+    /// The request and the answer, for the attempt log. They must not contain secrets.
+    pub payload: Option<Arc<Payload>>,
 }
 
 impl From<Outcome> for AttemptResult {
     fn from(outcome: Outcome) -> Self {
-        Self { status: outcome.status(), outcome, response: Bytes::new(), cause: None }
+        let (status, response) = (outcome.status(), Bytes::new());
+        Self { outcome, status, response, cause: None, payload: None }
     }
 }
 
@@ -115,8 +119,8 @@ impl Handler for Webhooks {
         subscription: &Subscription,
         now: UnixMillis,
     ) -> Result<JobOutcome, HandlerError> {
-        let endpoint::Attempted { outcome, status, response, cause } =
+        let endpoint::Attempted { outcome, status, response, cause, payload } =
             self.0.attempt(delivery, subscription, now).await?;
-        Ok(AttemptResult { outcome, status, response, cause }.into())
+        Ok(AttemptResult { outcome, status, response, cause, payload }.into())
     }
 }

@@ -9,9 +9,11 @@
 //! - A writer of circuits locks all of them first, in the order of their URLs, and the row
 //!   `circuits` of `versions` last, in a trigger, and only where a state has changed. Behind that
 //!   row it waits for nothing. Pruning waits for nothing at all.
-//! - A writer to the attempt log inserts in the order of its ids, then skips locked rows, and locks
-//!   the row of `attempt_rows` last; a pruner locks that row first, and deletes rows that no one
-//!   writes any more.
+//! - A writer to the attempt log inserts in the order of its ids, counts errors in the order of
+//!   theirs, then locks the row of `attempt_rows`, deletes records, and notes its key; a pruner locks
+//!   that row first, deletes rows that no one writes any more, and skips locked rows of errors.
+//! - A writer of payloads writes them, then bodies in the order of their ids, locks the row of
+//!   `payload_totals` and notes its key; a pruner locks that row first, and skips locked rows.
 //! - A worker that reports figures writes rows of its own, then dues in their order; pruning skips
 //!   locked rows.
 //! - A record of a change (`audit`) is a new row in the transaction of the change, which waits for
@@ -79,6 +81,7 @@ impl Backend for PostgresDatabase {
             LIMIT $2 FOR UPDATE SKIP LOCKED)",
         count_attempts: "UPDATE attempt_rows SET count = greatest(0, count + $1) RETURNING count",
         lock_attempts: "SELECT count FROM attempt_rows FOR UPDATE",
+        lock_payloads: "SELECT payloads, bytes FROM payload_totals FOR UPDATE",
         skip_locked: " FOR UPDATE SKIP LOCKED",
         indexed_by: None,
         prune_minutes: "DELETE FROM worker_minutes WHERE (start_ms, worker) IN \

@@ -12,7 +12,7 @@ use super::{
     statement::{Statement, Tx},
     statements::{CIRCUIT, RESET},
 };
-use crate::attempt_statements::ROWS;
+use crate::{attempt_statements::ROWS, payloads::TOTALS};
 use homing_domain::{circuit::Circuit, time::UnixMillis};
 
 mod circuits;
@@ -44,6 +44,7 @@ impl Backend for SqliteFile {
             (SELECT url FROM circuits WHERE state = 'closed' AND touched_ms < $1 LIMIT $2)",
         count_attempts: "UPDATE attempt_rows SET count = max(0, count + $1) RETURNING count",
         lock_attempts: ROWS,
+        lock_payloads: TOTALS,
         skip_locked: "",
         // SQLite knows no figures about indexes.
         indexed_by: Some(" INDEXED BY "),

@@ -6,7 +6,7 @@
 
 use std::sync::Arc;
 
-use tokio::sync::{Notify, mpsc};
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, mpsc};
 
 use crate::worker::{
     attempt::{Attempt, Task},
@@ -18,6 +18,7 @@ use homing_domain::{
     clock,
     delivery::Delivery,
     id::{DeliveryId, SubscriptionId},
+    payload::{Payload, PayloadState},
     record::{AttemptEvent, Attempted, Class, Gap, NextState, Record, RecordId},
     time::UnixMillis,
     url::EndpointUrl,
@@ -29,8 +30,20 @@ use parking_lot::Mutex;
 /// Queues records; does nothing if no log is kept.
 pub(in crate::worker) struct Sender(Option<Log>);
 
+/// A record, and the payload to be kept with it.
+pub(super) struct Entry {
+    pub(super) record: Record,
+    pub(super) payload: Option<WaitingPayload>,
+}
+
+/// A payload, and its part of the memory for all that wait.
+pub(super) struct WaitingPayload {
+    pub(super) payload: Arc<Payload>,
+    _room: OwnedSemaphorePermit,
+}
+
 struct Log {
-    records: mpsc::Sender<Record>,
+    records: mpsc::Sender<Entry>,
     response_bytes: usize,
     /// A batch: as many records as are worth writing at once.
     batch: usize,
@@ -38,11 +51,22 @@ struct Log {
 }
 
 /// Shared by the two ends of the channel.
-#[derive(Default)]
 pub(super) struct Backlog {
     /// A batch is ready to be written.
     pub(super) enough: Notify,
     missed: Mutex<Missed>,
+    /// Bytes for payloads that wait.
+    room: Arc<Semaphore>,
+}
+
+/// Bytes of payloads that may wait, beside their records.
+pub(super) const MAX_WAITING_BYTES: usize = 16 * 1_024 * 1_024;
+
+impl Default for Backlog {
+    fn default() -> Self {
+        let room = Arc::new(Semaphore::new(MAX_WAITING_BYTES));
+        Self { enough: Notify::default(), missed: Mutex::default(), room }
+    }
 }
 
 /// Records that were dropped.
@@ -67,6 +91,16 @@ impl Backlog {
         gap.missed = gap.missed.saturating_add(1);
         gap.from = gap.from.min(started);
         gap.until = gap.until.max(started);
+    }
+
+    /// Takes a payload into memory, if there is room.
+    fn admitted(&self, payload: &Arc<Payload>) -> Option<WaitingPayload> {
+        let bytes = u32::try_from(payload.bytes()).unwrap_or(u32::MAX);
+        let Ok(room) = Arc::clone(&self.room).try_acquire_many_owned(bytes) else {
+            metrics::payloads_missed(1);
+            return None;
+        };
+        Some(WaitingPayload { payload: Arc::clone(payload), _room: room })
     }
 
     /// The number of records dropped since the start.
@@ -97,7 +131,7 @@ impl Sender {
 
     /// A sender that puts records into `records`, and signals when there are `batch` of them.
     pub(super) fn new(
-        records: mpsc::Sender<Record>,
+        records: mpsc::Sender<Entry>,
         batch: usize,
         response_bytes: usize,
         backlog: Arc<Backlog>,
@@ -114,7 +148,7 @@ impl Sender {
     ) {
         let Some(log) = &self.0 else { return };
         let Task { delivery, subscription, .. } = *task;
-        let AttemptResult { outcome, status, response, cause } = &attempt.result;
+        let AttemptResult { outcome, status, response, cause, payload } = &attempt.result;
         let kept = response.get(..log.response_bytes).unwrap_or(response);
         let happened = AttemptEvent::Attempted(Attempted {
             attempt: delivery.next_attempt().get(),
@@ -128,7 +162,14 @@ impl Sender {
         });
         let url = Some(subscription.spec.url.as_str().to_owned());
         let next_state = after(verdict, attempt.ended);
-        log.put(of_delivery(delivery, attempt.started, url, happened, next_state));
+        let record = of_delivery(delivery, attempt.started, url, happened, next_state);
+        let kept = payload.as_ref().map(|payload| log.backlog.admitted(payload));
+        let state = match &kept {
+            None => PayloadState::Unwanted,
+            Some(Some(_)) => PayloadState::Kept,
+            Some(None) => PayloadState::Missed,
+        };
+        log.put(Record { payload: state, ..record }, kept.flatten());
     }
 
     /// Records a delivery that was not attempted, if the reason is worth a record; `next` follows.
@@ -150,7 +191,7 @@ impl Sender {
         {
             record.id = RecordId::of_hold(hold.since, delivery.id());
         }
-        log.put(record);
+        log.put(record, None);
     }
 
     /// Records a delivery whose subscription became readable and does not match it.
@@ -158,7 +199,8 @@ impl Sender {
         let Some(log) = &self.0 else { return };
         let happened = AttemptEvent::NotAttempted("its subscription does not want it".to_owned());
         let url = url.map(|url| url.as_str().to_owned());
-        log.put(of_delivery(delivery, clock::now(), url, happened, NextState::NotWanted));
+        let record = of_delivery(delivery, clock::now(), url, happened, NextState::NotWanted);
+        log.put(record, None);
     }
 
     /// Records an event, or its delivery to `subscription`, that is parked unchanged, because of
@@ -172,7 +214,7 @@ impl Sender {
         let Some(log) = &self.0 else { return };
         let now = clock::now();
         let Some(next_state) = next_state(parked, Route::Parked, now) else { return };
-        log.put(Record {
+        let record = Record {
             id: clock::new_record_id(now),
             event: parked.event.id.to_string(),
             topic: parked.event.topic.to_string(),
@@ -183,14 +225,16 @@ impl Sender {
             happened: AttemptEvent::NotAttempted(why.to_owned()),
             next_state,
             hold: parked.progress.hold,
-        });
+            payload: PayloadState::Unwanted,
+        };
+        log.put(record, None);
     }
 }
 
 impl Log {
-    fn put(&self, record: Record) {
+    fn put(&self, record: Record, payload: Option<WaitingPayload>) {
         let started = record.started();
-        if self.records.try_send(record).is_err() {
+        if self.records.try_send(Entry { record, payload }).is_err() {
             self.backlog.missed(started);
         }
         let waiting = self.records.max_capacity().saturating_sub(self.records.capacity());
@@ -218,6 +262,7 @@ fn of_delivery(
         happened,
         next_state,
         hold: delivery.progress.hold,
+        payload: PayloadState::Unwanted,
     }
 }
 
@@ -271,11 +316,25 @@ mod tests {
         }
         let after = clock::now();
         let kept: Vec<_> =
-            std::iter::from_fn(|| records.try_recv().ok()).map(|record| record.event).collect();
+            std::iter::from_fn(|| records.try_recv().ok()).map(|one| one.record.event).collect();
         assert_eq!((kept, backlog.total()), (vec!["a".to_owned(), "b".to_owned()], 3));
         let gap = backlog.gap().unwrap();
         assert_eq!(gap.missed, 3);
         assert!(before <= gap.from && gap.from <= gap.until && gap.until <= after);
+    }
+
+    /// Goal: payloads take no more memory than they may, and leave it when they are written.
+    #[test]
+    fn a_payload_without_room_is_counted_as_missed() {
+        let backlog = Backlog::default();
+        let body = vec![b'x'; MAX_WAITING_BYTES / 2 - 100].into();
+        let request = homing_domain::payload::Part { body, ..Default::default() };
+        let payload = Arc::new(Payload { request, response: None });
+        let kept = [backlog.admitted(&payload), backlog.admitted(&payload)];
+        assert!(kept.iter().all(Option::is_some));
+        assert!(backlog.admitted(&payload).is_none());
+        drop(kept);
+        assert!(backlog.admitted(&payload).is_some());
     }
 
     #[test]

@@ -13,10 +13,15 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use super::sender::{Backlog, Sender};
+use super::sender::{Backlog, Entry, Sender, WaitingPayload};
 use crate::settings::AttemptsSettings;
-use homing_domain::{clock, record::Record};
-use homing_store::{RECORDS_AT_ONCE, Store, StoreError};
+use homing_domain::{
+    clock,
+    payload::PayloadState,
+    record::{Record, RecordId},
+    time::UnixMillis,
+};
+use homing_store::{PayloadBounds, PayloadTotals, RECORDS_AT_ONCE, Store, StoreError};
 use homing_telemetry::{log_events, metrics};
 
 /// Records that may wait, each of up to two kilobytes with the default settings.
@@ -39,12 +44,16 @@ const LOG_INTERVAL: Duration = Duration::from_secs(10);
 pub(in crate::worker) struct Writer {
     store: Arc<dyn Store>,
     settings: AttemptsSettings,
-    records: mpsc::Receiver<Record>,
+    records: mpsc::Receiver<Entry>,
     backlog: Arc<Backlog>,
     /// The records being written.
     batch: Vec<Record>,
+    /// The payloads of some of them, until they are written.
+    payloads: Vec<(RecordId, WaitingPayload)>,
     /// The number of records in the store, as far as is known.
     rows: u64,
+    /// The extent of the payloads in the store, as far as is known.
+    kept: PayloadTotals,
     /// The last time that the store was pruned; `None`: not since the start.
     pruned: Option<Instant>,
     logged_missed: (u64, Instant),
@@ -67,7 +76,9 @@ pub(in crate::worker) fn open(
         records,
         backlog,
         batch: Vec::new(),
+        payloads: Vec::new(),
         rows: 0,
+        kept: PayloadTotals::default(),
         pruned: None,
         logged_missed: (0, Instant::now()),
     };
@@ -99,7 +110,7 @@ impl Writer {
             while self.has_some_to_write() {
                 self.write_or_give_up().await;
                 self.log_missed();
-                if self.rows > self.rows_bound() {
+                if self.rows > self.rows_bound() || self.has_too_many_payloads() {
                     self.prune_step().await;
                 }
                 if self.records.len() < BATCH {
@@ -113,14 +124,38 @@ impl Writer {
     /// Fills the batch with waiting records; an unwritten batch is filled up to the same size.
     fn has_some_to_write(&mut self) -> bool {
         while self.batch.len() < BATCH
-            && let Ok(record) = self.records.try_recv()
+            && let Ok(Entry { record, payload }) = self.records.try_recv()
         {
+            self.payloads.extend(payload.map(|payload| (record.id, payload)));
             self.batch.push(record);
         }
         !self.batch.is_empty() || self.backlog.gap().is_some()
     }
 
+    /// Writes the payloads of the batch; those that the store does not take are given up, so that
+    /// they cost no record.
+    async fn write_payloads(&mut self) {
+        if self.payloads.is_empty() {
+            return;
+        }
+        let payloads: Vec<_> = self.payloads.drain(..).collect();
+        let kept: Vec<_> =
+            payloads.iter().map(|(id, waiting)| (*id, Arc::clone(&waiting.payload))).collect();
+        let error = match self.store.keep_payloads(&kept).await {
+            Ok(totals) => return self.kept = totals,
+            Err(error) => error,
+        };
+        log_events::store_unavailable("keeping payloads of attempts", &error);
+        metrics::payloads_missed(u64::try_from(kept.len()).unwrap_or(u64::MAX));
+        for record in &mut self.batch {
+            if kept.iter().any(|(id, _)| *id == record.id) {
+                record.payload = PayloadState::Missed;
+            }
+        }
+    }
+
     async fn write_batch(&mut self) -> Result<(), StoreError> {
+        self.write_payloads().await;
         let gap = self.backlog.gap();
         self.rows = self.store.record_attempts(&self.batch, gap.as_ref()).await?;
         metrics::records_written(self.batch.len());
@@ -161,6 +196,14 @@ impl Writer {
         self.settings.max_rows.saturating_add(RECORDS_AT_ONCE.into())
     }
 
+    /// As with records, not every batch needs a prune.
+    fn has_too_many_payloads(&self) -> bool {
+        let bounds = self.payload_bounds();
+        let max_payloads = bounds.max_payloads.saturating_add(RECORDS_AT_ONCE.into());
+        let max_bytes = bounds.max_bytes.saturating_add(bounds.max_bytes / 16);
+        PayloadBounds { max_payloads, max_bytes, ..bounds }.are_exceeded(self.kept)
+    }
+
     /// Prunes in steps until nothing is too old, or there is something to write; continues the next
     /// time.
     async fn prune_when_due(&mut self) {
@@ -178,6 +221,27 @@ impl Writer {
     /// Prunes once; true if there may be more.
     async fn prune_step(&mut self) -> bool {
         let before = clock::now().minus(self.settings.keep);
+        let more = match self.store.prune_payloads(&self.payload_bounds()).await {
+            Ok(pruned) => {
+                self.kept = pruned.left;
+                pruned.more
+            }
+            Err(error) => {
+                log_events::store_unavailable("pruning payloads of attempts", &error);
+                false
+            }
+        };
+        more | self.prune_records(before).await
+    }
+
+    fn payload_bounds(&self) -> PayloadBounds {
+        let AttemptsSettings { keep, max_payloads, max_payloads_bytes, .. } = self.settings;
+        let since = clock::now().minus(keep);
+        PayloadBounds { since, max_payloads, max_bytes: max_payloads_bytes }
+    }
+
+    /// Prunes records once; true if there may be more.
+    async fn prune_records(&mut self, before: UnixMillis) -> bool {
         match self.store.prune_attempts(before, self.settings.max_rows).await {
             Ok(pruned) => {
                 self.rows = self.rows.saturating_sub(pruned.records);

@@ -1,0 +1,116 @@
+//! Errors: every failed attempt counts once, by what failed.
+
+use std::time::Duration;
+
+use futures_util::future::try_join_all;
+use homing_domain::{
+    clock,
+    payload::PayloadState,
+    record::{AttemptEvent, Attempted, Class, NextState, Record},
+    time::UnixMillis,
+};
+use homing_store::{ErrorFilter, ErrorGroups, MAX_ERROR_GROUPS};
+
+use super::{Kept, Place};
+
+const URL: &str = "https://a.example/";
+
+fn at(seconds: u64) -> UnixMillis {
+    UnixMillis::new(1_700_000_000_000).plus(Duration::from_secs(seconds))
+}
+
+fn failed(seconds: u64, url: &str, response: &str) -> Record {
+    let attempted = Attempted {
+        attempt: 1,
+        duration: Duration::ZERO,
+        class: Class::Refused,
+        outcome: "refused 503".to_owned(),
+        status: Some(503),
+        response: response.as_bytes().to_vec(),
+        cut: false,
+        cause: None,
+    };
+    Record {
+        id: clock::new_record_id(at(seconds)),
+        event: "e".to_owned(),
+        topic: "t".to_owned(),
+        recipient: None,
+        url: Some(url.to_owned()),
+        step: 0,
+        replays: 0,
+        happened: AttemptEvent::Attempted(attempted),
+        next_state: NextState::Waits(at(seconds)),
+        hold: None,
+        payload: PayloadState::Unwanted,
+    }
+}
+
+fn all() -> ErrorFilter {
+    ErrorFilter { limit: 1_000, ..ErrorFilter::default() }
+}
+
+/// Method: two handles write the same batches in other orders, at once and again.
+pub(super) async fn a_failed_attempt_counts_once_by_what_failed(place: Place) -> Kept {
+    let stores = [place.open().await?, place.open().await?];
+    let of = |second: u64| {
+        let text = match second % 3 {
+            0 => "busy, order 1",
+            1 => "busy, order 22",
+            _ => "broken",
+        };
+        failed(second, URL, text)
+    };
+    let batches: Vec<Vec<_>> =
+        (0..4).map(|batch| (batch * 30..batch * 30 + 30).map(of).collect()).collect();
+    let orders = batches.iter().zip(stores.iter().cycle()).chain(batches.iter().rev().zip(&stores));
+    try_join_all(orders.map(|(batch, store)| store.record_attempts(batch, None))).await?;
+    stores[0].record_attempts(&[failed(500, "https://b.example/", "broken")], None).await?;
+
+    let ErrorGroups { groups, more } = stores[1].error_groups(&all()).await?;
+    assert!(!more);
+    let found: Vec<_> = groups
+        .iter()
+        .map(|group| (group.kind.url.as_str(), group.kind.text.as_str(), group.count))
+        .collect();
+    assert_eq!(
+        found,
+        [("https://b.example/", "broken", 1), (URL, "broken", 40), (URL, "busy, order #", 80)]
+    );
+    let [elsewhere, broken, busy] = &groups[..] else { return Err("three errors".into()) };
+    assert_eq!((broken.first, broken.last), (at(2), at(119)));
+    let last = batches.last().and_then(|batch| batch.last()).ok_or("there are some")?;
+    assert_eq!((broken.example, broken.kind.status), (last.id, Some(503)));
+
+    let read = async |filter: ErrorFilter| stores[0].error_groups(&filter).await;
+    let url = Some(URL.to_owned());
+    assert_eq!(read(ErrorFilter { url, ..all() }).await?.groups, [broken.clone(), busy.clone()]);
+    assert_eq!(
+        read(ErrorFilter { since: Some(at(119)), ..all() }).await?.groups,
+        [elsewhere.clone(), broken.clone()]
+    );
+    let first = read(ErrorFilter { limit: 1, ..all() }).await?;
+    assert_eq!((first.groups, first.more), (vec![elsewhere.clone()], true));
+    Ok(())
+}
+
+pub(super) async fn old_errors_are_forgotten_and_their_number_is_bounded(place: Place) -> Kept {
+    let store = place.open().await?;
+    let many = u64::from(MAX_ERROR_GROUPS) + 500;
+    let letters = |number: u64| -> String {
+        let digit =
+            |power| char::from(b'g' + u8::try_from(number / 16_u64.pow(power) % 16).unwrap_or(0));
+        (0..4).map(digit).collect()
+    };
+    for batch in (0..many).collect::<Vec<_>>().chunks(1_000) {
+        let batch: Vec<_> =
+            batch.iter().map(|number| failed(*number, URL, &letters(*number))).collect();
+        store.record_attempts(&batch, None).await?;
+    }
+    store.prune_attempts(at(0), 100_000).await?;
+    let newest = store.error_groups(&ErrorFilter { limit: 1, ..all() }).await?;
+    let newest = newest.groups.first().ok_or("there is one")?;
+    assert_eq!(newest.kind.text, letters(many - 1));
+    store.prune_attempts(at(many - 3), 100_000).await?;
+    assert_eq!(store.error_groups(&all()).await?.groups.len(), 3);
+    Ok(())
+}
