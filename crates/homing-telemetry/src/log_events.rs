@@ -272,6 +272,11 @@ pub fn ledger_left_open() {
     warn!("ledger.left_open: the store did not take the last figures; their hour is not provable");
 }
 
+/// The store did not take the first hour of the ledger in time: deliveries began without it.
+pub fn ledger_not_opened() {
+    warn!("ledger.not_opened: deliveries begin; this hour is not provable");
+}
+
 /// Circuits of unused URLs were pruned.
 pub fn circuits_pruned(count: u64) {
     debug!(count, "circuits.pruned");

@@ -25,6 +25,16 @@ const SETTINGS: &str = "source.livestream.main.url = \"https://stream.example.co
                         source.livestream.main.client_id = \"id\"\n\
                         source.livestream.main.client_secret = \"hidden\"\n";
 
+/// The record that a request, form or command leaves.
+#[derive(Clone, Copy)]
+enum Leaves {
+    Record(&'static str),
+    /// It changes nothing.
+    Nothing,
+    /// It changes something, and is not on record yet.
+    NothingYet,
+}
+
 /// A server of a site, with a token named `ci`.
 struct Server {
     _site: Site,

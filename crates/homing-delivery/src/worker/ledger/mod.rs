@@ -45,6 +45,8 @@ const MAX_ROWS: usize = 100_000;
 const PRUNE_INTERVAL: Duration = Duration::from_secs(600);
 /// Deadline for the last report.
 const END_DEADLINE: Duration = Duration::from_secs(5);
+/// Deadline for opening the first hour, after which deliveries begin without it.
+const OPEN_DEADLINE: Duration = Duration::from_secs(10);
 /// Between two tries to open the first hour.
 const RETRY_INTERVAL: Duration = Duration::from_secs(1);
 
@@ -124,6 +126,14 @@ impl Ledger {
         Turn { counts: Some(counts), hour }
     }
 
+    /// The hour of `now` has deliveries that began before it was open.
+    fn leave_open(&self, now: UnixMillis) {
+        let Some(counts) = &self.0 else { return };
+        let mut counts = counts.lock();
+        let hour = hour_of(now).max(counts.floor);
+        counts.incomplete.insert(hour);
+    }
+
     /// What is to be written at `now`. At the end, everything is closed.
     fn report(&self, worker: Uuid, now: UnixMillis, is_end: bool) -> LedgerReport {
         let Some(counts) = &self.0 else { return LedgerReport::default() };
@@ -180,13 +190,20 @@ impl Writer {
         Self { store, settings, worker: clock::new_id(), pruned: None }
     }
 
-    /// Opens the present hour, however long that takes: nothing is to be delivered before.
+    /// Opens the present hour before anything is delivered in it. Where the store does not take
+    /// that in time, the hour is never closed, for no delivery waits longer for the ledger.
     pub(super) async fn open(&self, ledger: &Ledger) {
-        while self.settings.enabled
-            && let Err(error) = self.write(ledger, false).await
-        {
-            log_events::store_unavailable("opening an hour of the ledger", &error);
-            sleep(RETRY_INTERVAL).await;
+        let opening = async {
+            while self.settings.enabled
+                && let Err(error) = self.write(ledger, false).await
+            {
+                log_events::store_unavailable("opening an hour of the ledger", &error);
+                sleep(RETRY_INTERVAL).await;
+            }
+        };
+        if timeout(OPEN_DEADLINE, opening).await.is_err() {
+            ledger.leave_open(clock::now());
+            log_events::ledger_not_opened();
         }
     }
 
@@ -289,6 +306,18 @@ mod tests {
         let third = written(&ledger, at(1, 1), false);
         assert_eq!((third.closed, third.rows.len()), (vec![at(0, 0)], 1));
         assert_eq!(third.rows.first().map(|(.., checksum)| checksum.number), Some(2));
+    }
+
+    #[test]
+    fn an_hour_that_was_not_opened_in_time_is_never_closed() {
+        let ledger = ledger();
+        ledger.leave_open(at(0, 0));
+        ledger.begin(at(0, 5)).delivered(&delivery("a"), at(0, 6));
+        let late = written(&ledger, at(0, 7), false);
+        assert_eq!((late.opened, late.rows.len()), (vec![at(0, 0)], 1));
+        let next = written(&ledger, at(1, 0), false);
+        assert_eq!((next.opened, next.closed.len()), (vec![at(1, 0)], 0));
+        assert_eq!(written(&ledger, at(2, 0), false).closed, [at(1, 0)]);
     }
 
     /// Goal: a clock that is set back changes no hour that is closed.
