@@ -1,6 +1,6 @@
 //! Payloads of attempts as they are shown, and the command that sends a request again.
 
-use std::cmp::Reverse;
+use std::{borrow::Cow, cmp::Reverse};
 
 use base64::{Engine, engine::general_purpose::STANDARD};
 use bytes::Bytes;
@@ -10,7 +10,7 @@ use super::{Explanation, History, RecordView};
 use homing_domain::{
     payload::{Part, Payload, PayloadState},
     record::RecordId,
-    report::quoted,
+    report::visible,
 };
 use homing_store::StoreError;
 
@@ -82,28 +82,48 @@ impl PayloadView {
     }
 }
 
-/// The command that sends a request again.
+/// The command that sends a request again, for every POSIX shell.
 ///
 /// Source: curl(1): `-g` takes the URL literally, and `name;` is a header without a value; the body
 /// goes through a pipe, because an argument is bounded (execve(2), `MAX_ARG_STRLEN`).
 fn curl(url: &str, request: &PartView) -> String {
-    let is_plain = |text: &&String| !text.chars().any(|c| c.is_control() && !"\n\r\t".contains(c));
-    let body = match request.body.as_ref().filter(is_plain) {
-        Some(text) => format!("printf %s {}", quoted(text)),
-        None => format!("printf %s {} | base64 -d", STANDARD.encode(&request.bytes)),
+    let body = match request.body.as_deref().filter(|text| is_plain(text)) {
+        Some(text) => format!("printf %s {}", in_quotes(text)),
+        None => decoded(&request.bytes),
     };
-    let mut lines = vec![format!("curl -sS -i -g -X POST {}", quoted(url))];
+    let mut lines = vec![format!("curl -sS -i -g -X POST {}", word(url))];
     for HeaderView { name, value } in &request.headers {
         // curl adds these by itself.
         if !matches!(name.as_str(), "host" | "content-length") {
             let empty = value.is_empty().then(|| format!("{name};"));
             let header = empty.unwrap_or_else(|| format!("{name}: {value}"));
-            lines.push(format!("-H {}", quoted(&header)));
+            lines.push(format!("-H {}", word(&header)));
         }
     }
     lines.push("--data-binary @-".to_owned());
     let cut = request.cut_at.map(|bytes| format!("# The body is cut at {bytes} bytes.\n"));
     format!("{}{body} |\n  {}", cut.unwrap_or_default(), lines.join(" \\\n  "))
+}
+
+/// True if the text is shown unchanged: it has no line breaks, and nothing that is invisible.
+fn is_plain(text: &str) -> bool {
+    matches!(visible(text), Cow::Borrowed(_))
+}
+
+/// A text as one word. The quoting for line breaks that bash and zsh have (`$'…'`) is none in
+/// dash: what follows a quote in it would run.
+fn word(text: &str) -> String {
+    if is_plain(text) { in_quotes(text) } else { format!("\"$({})\"", decoded(text.as_bytes())) }
+}
+
+/// Source: POSIX.1-2024, 2.2.2: nothing but a single quote ends it.
+fn in_quotes(text: &str) -> String {
+    format!("'{}'", text.replace('\'', r"'\''"))
+}
+
+/// The command that writes `bytes`.
+fn decoded(bytes: &[u8]) -> String {
+    format!("printf %s '{}' | base64 -d", STANDARD.encode(bytes))
 }
 
 impl History {
@@ -195,17 +215,43 @@ mod tests {
         "#);
     }
 
-    /// Method: the shell runs the command, with `curl` replaced by a function that shows its input.
+    /// Goal: the command does what it says in every shell, whatever publishers and endpoints wrote.
+    /// Method: the shells run it with `curl` replaced by a function that writes its arguments, each
+    /// ended by a zero, and its input.
     #[test]
-    fn any_body_comes_out_of_the_command_unchanged() {
-        for body in
-            [&b"{\n\"a\": \"\\u0041 %s '\"}\r\n"[..], b"", b"\xff\x00", "ä\u{85}".as_bytes()]
-        {
-            let command = curl("https://example.com/", &request(body, false));
-            let script = format!("curl() {{ cat; }}\n{command}");
-            let run = Command::new("bash").args(["-c", &script]).output().unwrap();
-            assert!(run.status.success(), "{run:?}");
-            assert_eq!(run.stdout, body, "{command}");
+    fn no_shell_reads_anything_into_a_body_a_url_or_a_header() {
+        let hostile =
+            "\n\"a\": \"'; echo INJECTED >&2 #\"\r\n`echo INJECTED >&2` $(echo INJECTED >&2)";
+        let url = "https://example.com/?a='; echo INJECTED >&2 #$(echo INJECTED >&2)";
+        let bodies = [
+            hostile.as_bytes(),
+            &hostile.as_bytes()[1..],
+            b"'; echo INJECTED >&2 #",
+            b"{\n\"a\": \"\\u0041 %s '\"}\r\n",
+            b"-n %d \\c\\",
+            b"",
+            b"\xff\x00",
+            "ä\u{85}\u{202e}'; echo INJECTED >&2 #".as_bytes(),
+        ];
+        let script = "curl() { for one; do printf '%s\\0' \"$one\"; done; cat; }";
+        for (body, shell) in bodies.iter().flat_map(|body| [(body, "sh"), (body, "bash")]) {
+            let mut request = request(body, false);
+            let header = HeaderView { name: "x-tab".into(), value: "a\t'; echo INJECTED #".into() };
+            request.headers.push(header);
+            let command = curl(url, &request);
+            let run = Command::new(shell).args(["-c", &format!("{script}\n{command}")]).output();
+            let run = run.unwrap();
+            assert!(run.status.success() && run.stderr.is_empty(), "{shell}: {run:?}");
+            let parts: Vec<_> = run.stdout.splitn(14, |byte| *byte == 0).collect();
+            let words: Vec<_> =
+                parts[..13].iter().map(|word| str::from_utf8(word).unwrap()).collect();
+            let expected = [
+                &["-sS", "-i", "-g", "-X", "POST", url, "-H", "authorization: ****", "-H"][..],
+                &["content-type: application/json; a='b'", "-H", "x-empty;", "-H"],
+            ];
+            assert_eq!(words, expected.concat(), "{shell}: {command}");
+            let rest = [b"x-tab: a\t'; echo INJECTED #\0--data-binary\0@-\0", *body].concat();
+            assert_eq!(parts[13], rest, "{shell}: {command}");
         }
     }
 }

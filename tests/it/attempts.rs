@@ -4,6 +4,7 @@
 use std::{path::Path, time::Duration};
 
 use homing_domain::{
+    encryption_key::EncryptionKey,
     payload::{Payload, PayloadState},
     record::{AttemptEvent, Attempted, Class, Gap, NextState, Record},
     time::UnixMillis,
@@ -11,11 +12,14 @@ use homing_domain::{
 };
 use homing_store::{Intervention, RecordFilter, RecordPage, Store};
 use serde_json::json;
-use sqlx::{ConnectOptions, Connection, SqliteConnection, sqlite::SqliteConnectOptions};
+use sqlx::{
+    ConnectOptions, Connection, PgConnection, SqliteConnection, sqlite::SqliteConnectOptions,
+};
 use tokio::time::Instant;
 
 use crate::support::{
     broker::Raw,
+    database::Database,
     eventually,
     installation::Installation,
     receiver::{Receiver, Reply},
@@ -203,6 +207,33 @@ async fn a_payload_that_the_store_does_not_take_costs_no_record() {
     let records = wait_for_records(&*installation.parts.store, 1).await;
     running.stop().await;
     assert_eq!(records[0].payload, PayloadState::Missed);
+}
+
+/// Goal: payloads that hang cost no record either, also at the end. Method: another connection locks
+/// what only payloads need.
+#[tokio::test]
+async fn a_store_that_hangs_with_payloads_takes_records() {
+    let database = Database::new().await;
+    let key = EncryptionKey::from_bytes([7; 32]).reveal();
+    let store =
+        format!("store.url = \"{}\"\nstore.encryption_keys = [\"{key}\"]\n", database.url());
+    let installation = Installation::with(&[60_000], &store).await;
+    let receiver = Receiver::answering(|_| Reply::status(500)).await;
+    installation.subscribe_all(&receiver.url("/")).await;
+    let mut lock = PgConnection::connect(&database.url()).await.expect("the store is there");
+    for step in ["BEGIN", "LOCK TABLE homing.payload_totals"] {
+        sqlx::query(step).execute(&mut lock).await.expect("it can be locked");
+    }
+    let running = installation.start();
+    installation.publisher.publish(Raw::new("t", "event-1", "{}")).await;
+    wait_for_records(&*installation.parts.store, 1).await;
+    installation.publisher.publish(Raw::new("t", "event-2", "{}")).await;
+    receiver.wait_for(2).await;
+    running.stop().await;
+    let records = recorded(&*installation.parts.store).await;
+    let states: Vec<_> = records.iter().map(|record| record.payload).collect();
+    assert_eq!(states, [PayloadState::Missed; 2]);
+    lock.close().await.expect("the lock ends");
 }
 
 #[tokio::test]

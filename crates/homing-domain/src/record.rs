@@ -169,6 +169,13 @@ impl Record {
         (!goes_on).then(|| RecordId::of_hold(hold.since, delivery))
     }
 
+    /// True if it is the record of a hold that goes on.
+    #[must_use]
+    pub fn is_hold(&self) -> bool {
+        let id = |hold: Hold| self.recipient.map(|(_, id)| RecordId::of_hold(hold.since, id));
+        self.hold.and_then(id) == Some(self.id)
+    }
+
     /// Its class.
     #[must_use]
     pub fn class(&self) -> Class {

@@ -142,7 +142,8 @@ fn is_hidden(c: char) -> bool {
 
 /// A word as a shell reads it, on one line.
 ///
-/// Source: bash(1), *QUOTING*; zsh reads the same.
+/// Source: bash(1), *QUOTING*; zsh reads the same. dash reads a word with control characters
+/// wrongly, but as one word: there is no quote in it.
 #[must_use]
 pub fn quoted(word: &str) -> String {
     let plain =
@@ -154,8 +155,8 @@ pub fn quoted(word: &str) -> String {
         return format!("'{}'", word.replace('\'', r"'\''"));
     }
     let escaped = word.chars().map(|c| match c {
-        '\'' | '\\' => format!("\\{c}"),
-        c if c.is_control() => format!("\\u{:04x}", u32::from(c)),
+        '\\' => r"\\".to_owned(),
+        c if c == '\'' || c.is_control() => format!("\\u{:04x}", u32::from(c)),
         c => c.to_string(),
     });
     format!("$'{}'", escaped.collect::<String>())

@@ -70,6 +70,34 @@ pub(super) fn insert<DB: SqlDatabase>(records: &[&Record]) -> Statement<DB> {
     insert.push(") ON CONFLICT (id) DO NOTHING RETURNING id")
 }
 
+/// Replaces what changes while a hold lasts, in rows that exist; `records` has at least one.
+pub(super) fn update_holds<DB: SqlDatabase>(records: &[&Record]) -> Statement<DB> {
+    let mut update = sql("\
+        UPDATE attempts SET url = hold.column2, cause = hold.column3, due_ms = hold.column4, \
+        held = hold.column5, hold_reason = hold.column6 FROM (VALUES ");
+    for (index, record) in records.iter().enumerate() {
+        let row = AttemptRow::from(*record);
+        update = update.push(if index == 0 { "(" } else { "), (" }).push_bind(row.id);
+        update = update.push(", ").push_bind(row.url).push(", ").push_bind(row.cause);
+        update = update.push(", ").push_bind(row.due_ms).push(", ").push_bind(row.held);
+        update = update.push(", ").push_bind(row.hold_reason);
+    }
+    update.push(
+        ")) AS hold WHERE attempts.id = hold.column1 \
+         AND (attempts.url IS DISTINCT FROM hold.column2 \
+         OR attempts.cause IS DISTINCT FROM hold.column3 \
+         OR attempts.due_ms IS DISTINCT FROM hold.column4 \
+         OR attempts.held IS DISTINCT FROM hold.column5 \
+         OR attempts.hold_reason IS DISTINCT FROM hold.column6)",
+    )
+}
+
+/// Behind [`forget`]: only holds of which the end is in the log.
+pub(super) const HAS_ENDED: &str = " \
+    AND EXISTS (SELECT 1 FROM attempts AS later WHERE later.event = attempts.event \
+    AND later.delivery = attempts.delivery AND later.hold_since_ms = attempts.hold_since_ms \
+    AND (later.attempt IS NOT NULL OR later.sequel <> 'waits'))";
+
 /// Deletes the records with these ids, at least one.
 pub(super) fn forget<DB: SqlDatabase>(ids: &[RecordId]) -> Statement<DB> {
     let mut delete = sql("DELETE FROM attempts WHERE id IN (");

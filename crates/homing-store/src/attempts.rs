@@ -4,12 +4,14 @@
 //! ends with them, or leads to few rows.
 //!
 //! A change of the number of rows locks the row of `attempt_rows`: a writer does so after
-//! everything that it adds, a pruner first. Only behind that lock are rows deleted, so no two wait
-//! for each other. Nor do two writers that record the same hold: all insert in the order of the ids.
+//! everything that it adds, a pruner first. Only behind that lock are rows changed and deleted, so no
+//! two wait for each other. Nor do two writers that record the same hold: all insert in the order of
+//! the ids.
 //!
-//! A hold has one row while it lasts and none afterwards: what ends it names it.
+//! A hold has one row while it lasts, which says what was recorded last, and none afterwards: what
+//! ends it names it. A record of a hold that comes after the one of its end is dropped.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use async_trait::async_trait;
 use serde::{Deserialize, Deserializer};
@@ -18,8 +20,8 @@ use super::{
     MAX_PAGE_LIMIT, StoreError,
     attempt_row::{self, AttemptRow, GapRow, bytes},
     attempt_statements::{
-        ADD_GAP, BY_ID, GAPS, LAST, OLDEST, PRUNE, PRUNE_GAPS, ROWS, ROWS_AT_ONCE, forget, insert,
-        select,
+        ADD_GAP, BY_ID, GAPS, HAS_ENDED, LAST, OLDEST, PRUNE, PRUNE_GAPS, ROWS, ROWS_AT_ONCE,
+        forget, insert, select, update_holds,
     },
     backend::{Backend, SqlStore},
     statement::sql,
@@ -267,8 +269,11 @@ impl<B: Backend> SqlStore<B> {
     async fn record(&self, records: &[Record], gap: Option<&Gap>) -> sqlx::Result<u64> {
         let mut transaction = self.begin().await?;
         let ended: BTreeSet<_> = records.iter().filter_map(Record::ended_hold).collect();
-        let mut kept: Vec<_> = records.iter().filter(|one| !ended.contains(&one.id)).collect();
-        kept.sort_unstable_by_key(|record| record.id);
+        // Of several records of a hold, the last one is true.
+        let by_id = records.iter().map(|record| (record.id, record));
+        let mut kept: BTreeMap<_, _> = by_id.collect();
+        kept.retain(|id, _| !ended.contains(id));
+        let kept: Vec<_> = kept.into_values().collect();
         let (mut added, mut new) = (0_i64, BTreeSet::new());
         for chunk in kept.chunks(ROWS_AT_ONCE) {
             let inserted: Vec<(Vec<u8>,)> = insert(chunk).all(&mut transaction).await?;
@@ -277,6 +282,9 @@ impl<B: Backend> SqlStore<B> {
                 new.insert(attempt_row::record_id(&id)?);
             }
         }
+        let holds = kept.iter().copied().filter(|record| record.is_hold());
+        let (new_holds, known_holds): (Vec<_>, Vec<_>) =
+            holds.partition(|record| new.contains(&record.id));
         let new = kept.into_iter().filter(|record| new.contains(&record.id));
         let has_failed = self.count_errors(&mut transaction, new).await?;
         if let Some(gap) = gap {
@@ -284,13 +292,22 @@ impl<B: Backend> SqlStore<B> {
             let add = add.bind(i64::try_from(gap.missed).unwrap_or(i64::MAX));
             add.execute(&mut transaction).await?;
         }
-        if !ended.is_empty() {
+        if !(ended.is_empty() && new_holds.is_empty() && known_holds.is_empty()) {
             let _locked: (i64,) = sql(B::DIALECT.lock_attempts).one(&mut transaction).await?;
         }
-        for chunk in Vec::from_iter(ended).chunks(ROWS_AT_ONCE) {
-            let deleted = forget(chunk).execute(&mut transaction).await?;
-            added = added.saturating_sub(i64::try_from(deleted).unwrap_or(0));
+        for chunk in known_holds.chunks(ROWS_AT_ONCE) {
+            update_holds(chunk).execute(&mut transaction).await?;
         }
+        let new_holds: Vec<_> = new_holds.iter().map(|record| record.id).collect();
+        let mut deleted = 0_u64;
+        for chunk in Vec::from_iter(ended).chunks(ROWS_AT_ONCE) {
+            deleted = deleted.saturating_add(forget(chunk).execute(&mut transaction).await?);
+        }
+        for chunk in new_holds.chunks(ROWS_AT_ONCE) {
+            let over = forget(chunk).push(HAS_ENDED);
+            deleted = deleted.saturating_add(over.execute(&mut transaction).await?);
+        }
+        added = added.saturating_sub(i64::try_from(deleted).unwrap_or(0));
         let count = sql(B::DIALECT.count_attempts).bind(added);
         let (count,): (i64,) = count.one(&mut transaction).await?;
         if has_failed {

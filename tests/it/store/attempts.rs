@@ -166,8 +166,8 @@ pub(super) async fn a_batch_that_is_written_again_is_there_once(place: Place) ->
 }
 
 /// Goal: a hold has one row, however many workers record it, and none once it has ended. Method: two
-/// handles hold the same deliveries at once; one delivery is attempted, one parked, and one that is
-/// still held is recorded late and again.
+/// handles hold the same deliveries at once, one for another reason later; one delivery is attempted,
+/// one parked, and some are recorded late and again.
 pub(super) async fn a_hold_has_one_row_until_it_ends(place: Place) -> Kept {
     let stores = [place.open().await?, place.open().await?];
     let wait = Hold { since: at(10), reason: ParkReason::CircuitOpen };
@@ -194,6 +194,19 @@ pub(super) async fn a_hold_has_one_row_until_it_ends(place: Place) -> Kept {
     try_join_all(written.map(|(store, all)| store.record_attempts(all, None))).await?;
     assert_eq!(stores[0].attempt_log().await?.rows, 200);
 
+    let frozen = Record {
+        url: Some("https://a.example/".to_owned()),
+        happened: AttemptEvent::NotAttempted("the circuit of its URL is frozen".to_owned()),
+        next_state: NextState::Waits(at(30)),
+        hold: Some(Hold { reason: ParkReason::Frozen, ..wait }),
+        ..holding(5, 15)
+    };
+    for changed in [&frozen, &holding(5, 16), &frozen] {
+        let batch = [holding(5, 14), changed.clone()];
+        assert_eq!(stores[0].record_attempts(&batch, None).await?, 200);
+        assert_eq!(stores[1].attempt(changed.id).await?.as_ref(), Some(changed));
+    }
+
     let attempted = Record {
         id: clock::new_record_id(at(20)),
         happened: AttemptEvent::Attempted(Attempted {
@@ -215,6 +228,9 @@ pub(super) async fn a_hold_has_one_row_until_it_ends(place: Place) -> Kept {
     for _ in 0..2 {
         assert_eq!(stores[0].record_attempts(&batch, None).await?, 200);
     }
+    // Another worker's records of holds that are over come late.
+    let late = [holding(0, 15), holding(1, 15)];
+    assert_eq!(stores[1].record_attempts(&late, None).await?, 200);
     let left = pages(&*stores[1], &RecordFilter::default(), 1_000).await?;
     assert_eq!(left.get(..2), Some(&[parked, attempted][..]));
     let mut expected: Vec<_> = all.iter().skip(2).map(|record| record.id).collect();

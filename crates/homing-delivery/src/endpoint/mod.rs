@@ -17,9 +17,10 @@
 //! `address` decides which addresses may be called, `resolve` enforces it and `dns` looks names up,
 //! within `places`. `request` builds (and `rehearse` does so before there is an event), `client`
 //! sends, over a `connection` that `pool` keeps, and resends where `resend` allows it. `classify`
-//! reads the answer, `describe` describes errors.
+//! reads the answer, `describe` describes errors. `payload` makes what is kept of an attempt, without
+//! `secrets`.
 
-use std::{sync::Arc, time::Duration};
+use std::{cell::LazyCell, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use hyper::{HeaderMap, StatusCode, header::LOCATION, http::uri::InvalidUri};
@@ -50,6 +51,7 @@ mod pool;
 mod rehearse;
 mod request;
 mod resolve;
+mod secrets;
 mod tls;
 mod describe;
 
@@ -60,7 +62,9 @@ use client::{BoxError, Client, SendError};
 use connection::{Answer, Failed};
 use describe::describe;
 use dns::Dns;
+use payload::AnswerRead;
 use pool::Host;
+use secrets::{Secrets, without_query};
 
 pub use address::{allowed, literal};
 pub use classify::retry_after;
@@ -199,13 +203,13 @@ impl Endpoints {
             let refused = resolve::ResolveError::NotAllowed(address);
             let kind = Obstacle::AddressNotAllowed;
             let attempted = Attempted::silent(Outcome::Unreachable { kind }, &refused);
-            return Ok(self.with_payload(attempted, &sent, None));
+            return Ok(self.unanswered(attempted, &sent));
         }
         // One deadline for the exchange as a whole: an endpoint that sends a byte a second holds
         // its permit no longer than one that sends none.
         let deadline = Instant::now() + self.deadline;
         let build = || request::build(delivery, subscription, now);
-        let unanswered = match self.client.send(build, deadline).await? {
+        let attempted = match self.client.send(build, deadline).await? {
             Ok((answer, host)) => {
                 return Ok(self.read_response(answer, &host, deadline, &sent).await);
             }
@@ -218,24 +222,15 @@ impl Endpoints {
             }
             Err(SendError::Failed(failed)) => Attempted::unread(*failed, now),
         };
-        Ok(self.with_payload(unanswered?, &sent, None))
+        Ok(self.unanswered(attempted?, &sent))
     }
 
-    /// Adds the payload, if it is to be kept; `headers` are those of the answer.
-    fn with_payload(
-        &self,
-        attempted: Attempted,
-        sent: &Sent<'_>,
-        headers: Option<&HeaderMap>,
-    ) -> Attempted {
+    /// Adds the payload of an attempt without an answer, if it is to be kept.
+    fn unanswered(&self, attempted: Attempted, sent: &Sent<'_>) -> Attempted {
         if !self.payloads.keeps(attempted.outcome.is_accepted()) {
             return attempted;
         }
-        let mut payload = self.payloads.payload(sent, &attempted, headers);
-        if let Some(response) = payload.as_mut().and_then(|payload| payload.response.as_mut()) {
-            // No more was read.
-            response.cut |= attempted.response.len() >= self.max_response_bytes;
-        }
+        let payload = self.payloads.payload(sent, &Secrets::of(sent.subscription), None);
         Attempted { payload: payload.map(Arc::new), ..attempted }
     }
 
@@ -266,14 +261,25 @@ impl Endpoints {
             }
             Err(_elapsed) => (outcome, moved),
         };
-        let response = payload::without_secrets(read, sent.subscription).into();
-        let (status, cause) = (Some(status.as_u16()), cause.map(bounded));
-        let attempted = Attempted { outcome, status, response, cause, payload: None };
-        let attempted = self.with_payload(attempted, sent, Some(&answer.head.headers));
+        let is_kept = self.payloads.keeps(outcome.is_accepted());
+        let headers = is_kept.then(|| answer.head.headers.clone());
         if is_complete {
             self.client.give_back(host, answer).await;
         }
-        attempted
+        // What follows has no part in the exchange: the connection serves others meanwhile.
+        let is_cut = read.len() >= self.max_response_bytes;
+        let secrets = LazyCell::new(|| Secrets::of(sent.subscription));
+        let response: Bytes = match read.is_empty() {
+            true => Bytes::new(),
+            false => secrets.masked(&read, is_cut).into(),
+        };
+        let cause = cause.map(|cause| bounded(secrets.masked_text(cause.as_bytes())));
+        let payload = headers.and_then(|headers| {
+            let answer = AnswerRead { headers: &headers, body: &response, is_cut };
+            self.payloads.payload(sent, &secrets, Some(answer))
+        });
+        let payload = payload.map(Arc::new);
+        Attempted { outcome, status: Some(status.as_u16()), response, cause, payload }
     }
 
     /// Reads the body up to the bound, copying, so that no buffer of the connection is kept.
@@ -300,21 +306,10 @@ fn moved(status: StatusCode, headers: &HeaderMap) -> Option<String> {
         return None;
     }
     let location = String::from_utf8_lossy(headers.get(LOCATION)?.as_bytes()).into_owned();
-    let (address, query) = match location.split_once(['?', '#']) {
-        Some((address, _secret)) => (address, "?…"),
-        None => (location.as_str(), ""),
-    };
-    let address = match address.split_once("//") {
-        Some((scheme, rest)) => {
-            let (host, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
-            let host = host.rsplit_once('@').map_or(host, |(_user, host)| host);
-            format!("{scheme}//{host}{path}")
-        }
-        None => address.to_owned(),
-    };
+    let address = without_query(&location);
     let address: String = address.chars().filter(|c| !c.is_control()).take(200).collect();
     Some(format!(
-        "it redirects to {address}{query}, which is not followed; change the subscription's URL to \
+        "it redirects to {address}, which is not followed; change the subscription's URL to \
          the one that it ends at"
     ))
 }

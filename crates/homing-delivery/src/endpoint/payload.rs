@@ -1,24 +1,24 @@
 //! The payload of an attempt, for the attempt log: without secrets, and bounded.
 
 use bytes::Bytes;
-use hyper::header::{
-    AUTHORIZATION, CONTENT_LENGTH, HOST, HeaderMap, HeaderName, HeaderValue, SET_COOKIE,
-};
+use hyper::header::{CONTENT_LENGTH, HOST, HeaderMap, HeaderValue};
 use url::Url;
 
-use super::{Attempted, Sent, request};
-use homing_domain::{
-    payload::{MASK, Part, Payload},
-    subscription::{AuthToken, Subscription},
+use super::{
+    Sent, request,
+    secrets::{Secrets, is_secret, without_query},
 };
+use homing_domain::payload::{MASK, Part, Payload};
 
 /// Bytes of the headers of a request or an answer that are kept.
 const MAX_HEADER_BYTES: usize = 16 * 1_024;
-/// A shorter secret that an endpoint repeats is not masked: it would be found everywhere.
-const MIN_SECRET_BYTES: usize = 4;
-
-/// Headers whose values are secrets, besides those that are marked as sensitive.
-const SECRET: [HeaderName; 3] = [AUTHORIZATION, SET_COOKIE, request::WEBHOOK_SIGNATURE];
+/// The part of an answer that was read, without the secrets that it repeats.
+pub(super) struct AnswerRead<'a> {
+    pub(super) headers: &'a HeaderMap,
+    pub(super) body: &'a Bytes,
+    /// It may go on.
+    pub(super) is_cut: bool,
+}
 
 /// The attempts whose payloads are kept, and the extent of these. The default: none.
 #[derive(Clone, Copy, Debug, Default)]
@@ -43,33 +43,44 @@ impl PayloadRule {
         }
     }
 
-    /// The payload of `attempted`, which was answered with `headers`.
+    /// The payload of an attempt that sent `sent`, and of its answer, if there is one.
     pub(super) fn payload(
         &self,
         sent: &Sent<'_>,
-        attempted: &Attempted,
-        headers: Option<&HeaderMap>,
+        secrets: &Secrets,
+        answer: Option<AnswerRead<'_>>,
     ) -> Option<Payload> {
         let (mut request, body) =
             request::content(sent.delivery, sent.subscription, sent.now).ok()?;
+        if !sent.subscription.spec.secrets.is_empty() {
+            request.insert(request::WEBHOOK_SIGNATURE, HeaderValue::from_static(MASK));
+        }
         if let Some(host) = host(sent.subscription.spec.url.url()) {
             request.insert(HOST, host);
         }
         request.insert(CONTENT_LENGTH, body.len().into());
-        let secrets = secrets(sent.subscription);
-        let response = headers.map(|headers| self.part(headers, &attempted.response, &secrets));
-        Some(Payload { request: self.part(&request, &body, &[]), response })
+        let text = |value: &HeaderValue| String::from_utf8_lossy(value.as_bytes()).into_owned();
+        let request = self.part(&request, &body, text);
+        let response = answer.map(|answer| {
+            let text = |value: &HeaderValue| shown(secrets.masked_text(value.as_bytes()));
+            let mut part = self.part(answer.headers, answer.body, text);
+            part.cut |= answer.is_cut;
+            part
+        });
+        Some(Payload { request, response })
     }
 
-    fn part(&self, headers: &HeaderMap, body: &Bytes, secrets: &[&[u8]]) -> Part {
+    /// Headers and body, bounded; `text` is what is shown of a header that is not a secret.
+    fn part(
+        &self,
+        headers: &HeaderMap,
+        body: &Bytes,
+        text: impl Fn(&HeaderValue) -> String,
+    ) -> Part {
         let (mut kept, mut bytes, mut left_out) = (Vec::with_capacity(headers.len()), 0_usize, 0);
         for (name, value) in headers {
-            let is_secret = value.is_sensitive() || SECRET.contains(name);
-            let value = if is_secret {
-                MASK.to_owned()
-            } else {
-                String::from_utf8_lossy(&masked(value.as_bytes().to_vec(), secrets)).into_owned()
-            };
+            let is_secret = value.is_sensitive() || is_secret(name.as_str());
+            let value = if is_secret { MASK.to_owned() } else { text(value) };
             bytes = bytes.saturating_add(name.as_str().len()).saturating_add(value.len());
             if bytes > MAX_HEADER_BYTES {
                 left_out = u32::saturating_add(left_out, 1);
@@ -77,10 +88,18 @@ impl PayloadRule {
                 kept.push((name.as_str().to_owned(), value));
             }
         }
-        let cut = body.len() > self.max_body_bytes;
-        let body = body.slice(..body.len().min(self.max_body_bytes));
+        // A part of a buffer would keep the whole of it in memory.
+        let beginning = body.get(..self.max_body_bytes).map(Bytes::copy_from_slice);
+        let cut = beginning.as_ref().is_some_and(|beginning| beginning.len() < body.len());
+        let body = beginning.unwrap_or_else(|| body.clone());
         Part { headers: kept, headers_left_out: left_out, body, cut }
     }
+}
+
+/// What is shown of a header of an answer: of addresses in it, no query.
+fn shown(value: String) -> String {
+    let is_address = value.contains("//") || value.starts_with(['/', '<', '?']);
+    if is_address { without_query(&value) } else { value }
 }
 
 /// The host that a request to `url` names.
@@ -90,52 +109,13 @@ fn host(url: &Url) -> Option<HeaderValue> {
     HeaderValue::try_from(format!("{host}{port}")).ok()
 }
 
-/// The secrets that a request to `subscription` carries.
-fn secrets(subscription: &Subscription) -> Vec<&[u8]> {
-    let spec = &subscription.spec;
-    let token = spec.auth_token.iter().map(AuthToken::reveal);
-    let texts = token.chain(spec.headers.values().map(String::as_str));
-    let secrets = texts.map(|text| text.trim_ascii().as_bytes());
-    secrets.filter(|secret| secret.len() >= MIN_SECRET_BYTES).collect()
-}
-
-/// Masks the secrets of `subscription` that its endpoint repeats.
-pub(super) fn without_secrets(read: Vec<u8>, subscription: &Subscription) -> Vec<u8> {
-    if read.len() < MIN_SECRET_BYTES {
-        return read;
-    }
-    masked(read, &secrets(subscription))
-}
-
-fn masked(mut text: Vec<u8>, secrets: &[&[u8]]) -> Vec<u8> {
-    for secret in secrets {
-        let mut from = 0;
-        let found = |text: &[u8], from: usize| {
-            let rest = text.get(from..).unwrap_or_default();
-            let at = rest.windows(secret.len()).position(|part| part == *secret)?;
-            from.checked_add(at)
-        };
-        while let Some(at) = found(&text, from) {
-            text.splice(at..at.saturating_add(secret.len()), MASK.bytes());
-            from = at.saturating_add(MASK.len());
-        }
-    }
-    text
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::endpoint::tests::samples::{delivery, event, subscription};
-    use homing_domain::{outcome::Outcome, time::UnixMillis};
+    use homing_domain::time::UnixMillis;
 
     const RULE: PayloadRule = PayloadRule { failed: true, accepted_percent: 0, max_body_bytes: 8 };
-
-    fn attempted(response: &'static [u8]) -> Attempted {
-        let outcome = Outcome::Refused { status: 503, retry_after: None };
-        let response = Bytes::from_static(response);
-        Attempted { outcome, status: Some(503), response, cause: None, payload: None }
-    }
 
     #[test]
     fn secrets_are_masked_on_both_sides_and_what_is_too_much_is_left_out() {
@@ -146,12 +126,22 @@ mod tests {
         });
         let subscription = subscription("https://example.com:8443/hook", &changes);
         let delivery = delivery(event(), &subscription);
+        let event_body = delivery.event.body.clone();
         let now = UnixMillis::new(1_700_000_000_999);
         let sent = Sent { delivery: &delivery, subscription: &subscription, now };
         let mut headers = HeaderMap::new();
         headers.insert("x-echo", HeaderValue::from_static("Bearer bearer-secret!"));
         headers.insert("set-cookie", HeaderValue::from_static("session=1"));
-        let payload = RULE.payload(&sent, &attempted(b"0123456789"), Some(&headers)).unwrap();
+        headers.insert("location", HeaderValue::from_static("https://u:p@a.example/b?session=1"));
+        headers.insert("x-session-token", HeaderValue::from_static("1"));
+        let payload = |headers: &HeaderMap, body: &'static [u8], is_cut| {
+            let body = Bytes::from_static(body);
+            let answer = AnswerRead { headers, body: &body, is_cut };
+            RULE.payload(&sent, &Secrets::of(&subscription), Some(answer)).unwrap()
+        };
+        let kept = |headers: &HeaderMap| payload(headers, b"0123", true).response.unwrap();
+        assert!(kept(&headers).cut, "it may go on where it was read");
+        let payload = payload(&headers, b"0123456789", false);
         let mut lines: Vec<_> = payload
             .request
             .headers
@@ -176,24 +166,21 @@ mod tests {
         ");
         assert!(payload.request.cut);
         assert_eq!(payload.request.body, event().body.slice(..8));
+        assert!(
+            !event_body.as_ptr_range().contains(&payload.request.body.as_ptr()),
+            "it is a copy"
+        );
         let response = payload.response.unwrap();
         assert_eq!((response.body.as_ref(), response.cut), (b"01234567".as_slice(), true));
         let named = |name: &str| response.headers.iter().find(|(known, _)| known == name).unwrap();
         assert_eq!(named("x-echo").1, "Bearer ****!");
         assert_eq!(named("set-cookie").1, MASK);
+        assert_eq!(named("x-session-token").1, MASK);
+        assert_eq!(named("location").1, "https://a.example/b?…");
 
         let large = HeaderValue::from_str(&"x".repeat(MAX_HEADER_BYTES)).unwrap();
         headers.insert("x-large", large);
-        let response = RULE.payload(&sent, &attempted(b""), Some(&headers)).unwrap().response;
-        assert_eq!(response.unwrap().headers_left_out, 1);
-    }
-
-    #[test]
-    fn a_secret_that_is_repeated_is_masked_wherever_it_is() {
-        let secrets = [b"secret".as_slice(), b"***".as_slice()];
-        assert_eq!(masked(b"a secret, secretsecret".to_vec(), &secrets[..1]), b"a ****, ********");
-        assert_eq!(masked(b"***".to_vec(), &secrets), b"****");
-        assert_eq!(masked(b"secre".to_vec(), &secrets), b"secre");
+        assert_eq!(kept(&headers).headers_left_out, 1);
     }
 
     #[test]

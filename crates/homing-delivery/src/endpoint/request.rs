@@ -59,7 +59,11 @@ pub(super) fn build(
         return Err(RequestError::Key(key.to_owned()));
     }
     let uri = Uri::try_from(url.as_str()).map_err(RequestError::Url)?;
-    let (headers, body) = content(delivery, subscription, now)?;
+    let (mut headers, body) = content(delivery, subscription, now)?;
+    let signed = SignedContent { id: delivery.id(), sent: now, body: &body };
+    if let Some(signatures) = signature_header(&subscription.spec.secrets, &signed) {
+        headers.insert(WEBHOOK_SIGNATURE, value(&WEBHOOK_SIGNATURE, &signatures)?);
+    }
     let mut request = Request::new(Full::new(body));
     *request.method_mut() = Method::POST;
     *request.uri_mut() = uri;
@@ -67,7 +71,7 @@ pub(super) fn build(
     Ok(request)
 }
 
-/// The headers and the body of the request.
+/// The headers, without the signature, and the body of the request.
 ///
 /// # Errors
 ///
@@ -84,7 +88,7 @@ pub(super) fn content(
         }
         Some(form) => (JSON, None, form.message(delivery, now).map_err(RequestError::Unfit)?),
     };
-    let mut headers = headers(delivery, subscription, &body, now)?;
+    let mut headers = headers(delivery, subscription, now)?;
     headers.insert(CONTENT_TYPE, content_type);
     if let Some(encoding) = encoding.map(ContentEncoding::as_str) {
         headers.insert(CONTENT_ENCODING, value(&CONTENT_ENCODING, encoding)?);
@@ -101,7 +105,6 @@ pub(super) fn content(
 fn headers(
     delivery: &Delivery,
     subscription: &Subscription,
-    body: &[u8],
     now: UnixMillis,
 ) -> Result<HeaderMap, RequestError> {
     let (event, spec) = (&delivery.event, &subscription.spec);
@@ -118,10 +121,6 @@ fn headers(
     headers.entry(ACCEPT).or_insert(ANYTHING);
     headers.insert(WEBHOOK_ID, value(&WEBHOOK_ID, id.encode(&mut text))?);
     headers.insert(WEBHOOK_TIMESTAMP, now.seconds().into());
-    let content = SignedContent { id, sent: now, body };
-    if let Some(signatures) = signature_header(&spec.secrets, &content) {
-        headers.insert(WEBHOOK_SIGNATURE, value(&WEBHOOK_SIGNATURE, &signatures)?);
-    }
     if let Some(token) = &spec.auth_token {
         let bearer = sensitive(&format!("Bearer {}", token.reveal().trim_ascii()))
             .ok_or_else(|| RequestError::Header { name: AUTHORIZATION.to_string() })?;

@@ -4,12 +4,15 @@
 //! then it is dropped and counted, and the next one is tried. Dropped records are reported to the
 //! store with the first batch that it takes. Writing a batch twice is harmless, so an unanswered
 //! step may be repeated.
+//!
+//! Payloads are written before their records, in small parts within a short deadline. Where the
+//! store does not take them, they are given up for a while.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use tokio::{
     sync::mpsc,
-    time::{Instant, sleep, timeout},
+    time::{Instant, sleep, timeout, timeout_at},
 };
 use tokio_util::sync::CancellationToken;
 
@@ -21,7 +24,9 @@ use homing_domain::{
     record::{Record, RecordId},
     time::UnixMillis,
 };
-use homing_store::{PayloadBounds, PayloadTotals, RECORDS_AT_ONCE, Store, StoreError};
+use homing_store::{
+    AttemptPayload, PayloadBounds, PayloadTotals, RECORDS_AT_ONCE, Store, StoreError,
+};
 use homing_telemetry::{log_events, metrics};
 
 /// Records that may wait, each of up to two kilobytes with the default settings.
@@ -35,6 +40,14 @@ const TRIES: u32 = 3;
 const RETRY_PAUSE: Duration = Duration::from_secs(1);
 /// Deadline for the rest at the end.
 const END_DEADLINE: Duration = Duration::from_secs(5);
+/// Bytes of payloads in one transaction, about: others write in between.
+const PAYLOADS_AT_ONCE: usize = 1_024 * 1_024;
+/// Deadline for the payloads of a batch; those that are not written by then are given up.
+const PAYLOADS_DEADLINE: Duration = Duration::from_secs(3);
+/// Deadline for payloads at the end: the rest of [`END_DEADLINE`] is for records.
+const END_PAYLOADS_DEADLINE: Duration = Duration::from_secs(2);
+/// After a failure, payloads are given up for this long, so that records keep up.
+const PAYLOADS_PAUSE: Duration = Duration::from_secs(30);
 /// Old records are pruned this often.
 const PRUNE_INTERVAL: Duration = Duration::from_secs(60);
 /// Dropped records are logged this often.
@@ -50,6 +63,10 @@ pub(in crate::worker) struct Writer {
     batch: Vec<Record>,
     /// The payloads of some of them, until they are written.
     payloads: Vec<(RecordId, WaitingPayload)>,
+    /// Payloads are given up until then.
+    payloads_paused: Option<Instant>,
+    /// No payload is written after this; `None`: the end has not begun.
+    payloads_end: Option<Instant>,
     /// The number of records in the store, as far as is known.
     rows: u64,
     /// The extent of the payloads in the store, as far as is known.
@@ -77,6 +94,8 @@ pub(in crate::worker) fn open(
         backlog,
         batch: Vec::new(),
         payloads: Vec::new(),
+        payloads_paused: None,
+        payloads_end: None,
         rows: 0,
         kept: PayloadTotals::default(),
         pruned: None,
@@ -90,6 +109,7 @@ impl Writer {
     pub(in crate::worker) async fn write(mut self, over: CancellationToken) {
         over.run_until_cancelled(self.keep_writing()).await;
         self.records.close();
+        self.payloads_end = Some(Instant::now() + END_PAYLOADS_DEADLINE);
         let ended = timeout(END_DEADLINE, async {
             while self.has_some_to_write() && self.write_batch().await.is_ok() {}
         });
@@ -132,25 +152,54 @@ impl Writer {
         !self.batch.is_empty() || self.backlog.gap().is_some()
     }
 
-    /// Writes the payloads of the batch; those that the store does not take are given up, so that
-    /// they cost no record.
+    /// Writes the payloads of the batch, in parts; those that the store does not take soon are given
+    /// up, so that they cost no record.
     async fn write_payloads(&mut self) {
+        let now = Instant::now();
+        let deadline = now + PAYLOADS_DEADLINE;
+        let deadline = self.payloads_end.map_or(deadline, |end| end.min(deadline));
+        let mut may_write = self.payloads_paused.is_none_or(|paused| paused <= now);
+        while may_write && !self.payloads.is_empty() {
+            let part = self.next_payloads();
+            let written = timeout_at(deadline, self.store.keep_payloads(&part)).await;
+            let step = "keeping payloads of attempts";
+            let timed_out = |_elapsed| StoreError::TimedOut { step, deadline: PAYLOADS_DEADLINE };
+            match written.unwrap_or_else(|elapsed| Err(timed_out(elapsed))) {
+                Ok(totals) => {
+                    self.kept = totals;
+                    self.payloads.drain(..part.len());
+                }
+                Err(error) => {
+                    log_events::store_unavailable(step, &error);
+                    self.payloads_paused = Some(Instant::now() + PAYLOADS_PAUSE);
+                    may_write = false;
+                }
+            }
+        }
+        self.give_payloads_up();
+    }
+
+    /// The first of the payloads that wait, as many as are written at once.
+    fn next_payloads(&self) -> Vec<AttemptPayload> {
+        let mut bytes = 0_usize;
+        let fits = |(_, waiting): &&(RecordId, WaitingPayload)| {
+            let is_first = bytes == 0;
+            bytes = bytes.saturating_add(waiting.payload.bytes().max(1));
+            is_first || bytes <= PAYLOADS_AT_ONCE
+        };
+        let part = self.payloads.iter().take_while(fits);
+        part.map(|(id, waiting)| (*id, Arc::clone(&waiting.payload))).collect()
+    }
+
+    /// Counts the payloads that were not written as missed.
+    fn give_payloads_up(&mut self) {
         if self.payloads.is_empty() {
             return;
         }
-        let payloads: Vec<_> = self.payloads.drain(..).collect();
-        let kept: Vec<_> =
-            payloads.iter().map(|(id, waiting)| (*id, Arc::clone(&waiting.payload))).collect();
-        let error = match self.store.keep_payloads(&kept).await {
-            Ok(totals) => return self.kept = totals,
-            Err(error) => error,
-        };
-        log_events::store_unavailable("keeping payloads of attempts", &error);
-        metrics::payloads_missed(u64::try_from(kept.len()).unwrap_or(u64::MAX));
-        for record in &mut self.batch {
-            if kept.iter().any(|(id, _)| *id == record.id) {
-                record.payload = PayloadState::Missed;
-            }
+        metrics::payloads_missed(u64::try_from(self.payloads.len()).unwrap_or(u64::MAX));
+        let missed: BTreeSet<_> = self.payloads.drain(..).map(|(id, _)| id).collect();
+        for record in self.batch.iter_mut().filter(|record| missed.contains(&record.id)) {
+            record.payload = PayloadState::Missed;
         }
     }
 
