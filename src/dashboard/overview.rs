@@ -4,6 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use askama::Template;
 use axum::{Extension, extract::State, response::Response};
+use tokio::time::timeout;
 
 use super::{
     chart::{self, Shapes},
@@ -24,6 +25,8 @@ const CHART: (u32, u32) = (300, 40);
 /// Errors that are shown, and the time since the last attempt of each.
 const ERRORS: u32 = 5;
 const ERRORS_SINCE: Duration = Duration::from_hours(1);
+/// Deadline for them; the page comes without them then.
+const ERRORS_DEADLINE: Duration = Duration::from_secs(1);
 
 #[derive(Template)]
 #[template(path = "overview.html")]
@@ -98,7 +101,11 @@ async fn shown(app: &App) -> Shown {
     let unwanted = app.services.topics.unwanted(clock::now()).await.unwrap_or_default();
     let since = Some(clock::now().minus(ERRORS_SINCE));
     let wanted = ErrorFilter { url: None, since, limit: ERRORS };
-    let errors = app.services.history.errors(&wanted).await.unwrap_or_default().errors;
+    let errors = async { app.services.history.errors(&wanted).await.unwrap_or_default().errors };
+    let errors = match overview.store.reachable {
+        true => timeout(ERRORS_DEADLINE, errors).await.unwrap_or_default(),
+        false => Vec::new(),
+    };
     Shown { unwanted, errors, ..Shown::of(overview) }
 }
 

@@ -14,9 +14,11 @@ use homing_domain::{
 };
 use homing_store::StoreError;
 
-/// Attempts of an event whose payloads are shown, the newest: a page of them has some megabytes at
-/// most.
+/// Attempts of an event whose payloads are shown, the newest.
 const MAX_SHOWN: usize = 20;
+/// Once as many bytes of bodies are shown, further payloads are not, so that a page has some
+/// megabytes at most.
+const MAX_SHOWN_BYTES: usize = 1_024 * 1_024;
 
 /// The request and the answer of an attempt; secrets are masked.
 #[derive(Clone, Debug, Serialize, utoipa::ToSchema)]
@@ -79,6 +81,12 @@ impl PayloadView {
         let request = PartView::from(payload.request);
         let curl = curl(url, &request);
         Self { request, response: payload.response.map(PartView::from), curl }
+    }
+
+    /// The bytes of its bodies.
+    fn bytes(&self) -> usize {
+        let response = self.response.as_ref().map_or(0, |response| response.bytes.len());
+        self.request.bytes.len().saturating_add(response)
     }
 }
 
@@ -149,9 +157,11 @@ impl History {
         let attempts = deliveries.flat_map(|delivery| delivery.attempts.iter_mut());
         let mut attempts: Vec<_> = attempts.filter(|one| one.attempt.is_some()).collect();
         attempts.sort_unstable_by_key(|attempt| Reverse(attempt.id));
+        let mut shown = 0_usize;
         for (index, attempt) in attempts.into_iter().enumerate() {
-            if index < MAX_SHOWN {
+            if index < MAX_SHOWN && shown < MAX_SHOWN_BYTES {
                 self.add_payload(attempt).await?;
+                shown = shown.saturating_add(attempt.payload.as_ref().map_or(0, |one| one.bytes()));
             } else if attempt.has_payload {
                 let shown = format!("`homing attempts {}` shows it", attempt.id);
                 attempt.payload_note = Some(shown);

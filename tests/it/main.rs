@@ -42,6 +42,7 @@ mod livestream;
 mod metrics;
 mod overview;
 mod parks;
+mod payloads;
 mod permissions;
 mod pools;
 mod publishers;

@@ -15,6 +15,8 @@ use crate::support::{
 
 const BEARER: &str = "bearer-that-stays-secret";
 const HEADER: &str = "header-that-stays-secret";
+/// A value that an endpoint sends.
+const COOKIE: &str = "cookie-that-stays-secret";
 /// Shown to those that may see it, and in no file.
 const BODY: &str = "{\"note\":\"body-that-stays-encrypted\"}";
 
@@ -27,13 +29,16 @@ async fn secrets_are_in_no_file_log_answer_or_metric() {
         "/well" => Reply::status(200),
         _ => Reply::status(503)
             .header("x-echo", format!("Bearer {BEARER}"))
-            .saying("header-that-stays-secret was wrong"),
+            .header("set-cookie", format!("session={COOKIE}"))
+            .header("location", format!("https://a.example/?session={COOKIE}"))
+            .header("x-sent", request.header("webhook-signature").unwrap_or_default())
+            .saying("header-that-stays-secret was wrong\nbearer-that-stays-secret"),
     })
     .await;
     let site = Site::new(&[50], "log.level = \"debug\"");
     let token = json(&site.run(&["tokens", "create", "all", "--json"]))["token"].clone();
     let token = token.as_str().expect("a token").to_owned();
-    let mut secrets = vec![BEARER.to_owned(), HEADER.to_owned(), token.clone()];
+    let mut secrets = [BEARER, HEADER, COOKIE, &token].map(str::to_owned).to_vec();
     for path in ["/well", "/failing"] {
         let url = receiver.url(path);
         let header = format!("x-key: {HEADER}");
@@ -57,6 +62,7 @@ async fn secrets_are_in_no_file_log_answer_or_metric() {
         assert_eq!(request.header("x-key"), Some(HEADER));
         let signatures = request.header("webhook-signature").expect("it is signed");
         assert_eq!(signatures.split(' ').count(), 2, "both sign until the overlap ends");
+        secrets.extend(signatures.split(' ').map(str::to_owned));
     }
     let base = address(site.folder.path()).await;
     wait_for_parked(&base, &token).await;
@@ -86,6 +92,8 @@ async fn secrets_are_in_no_file_log_answer_or_metric() {
     ] {
         shown += &get(&base, path, &token).await;
     }
+    shown += &get(&base, &format!("/endpoint?url={}", receiver.url("/failing")), &token).await;
+    assert!(shown.contains("**** was wrong"), "the page of the endpoint shows its errors");
     process.terminate();
     process.ended().await;
 

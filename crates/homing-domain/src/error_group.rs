@@ -68,6 +68,21 @@ impl Kind {
     }
 }
 
+impl Kind {
+    /// The kind of the errors of this URL and class that are too many to be counted apart.
+    #[must_use]
+    pub fn other(&self) -> Self {
+        let outcome = "other errors".to_owned();
+        Self {
+            outcome,
+            status: None,
+            text: String::new(),
+            url: self.url.clone(),
+            class: self.class,
+        }
+    }
+}
+
 impl ErrorGroup {
     /// A group of one attempt, the one with this record.
     #[must_use]
@@ -82,6 +97,14 @@ impl ErrorGroup {
         self.example = self.example.max(example);
         self.first = self.first.min(example.started());
         self.last = self.last.max(example.started());
+    }
+
+    /// Adds all attempts of another group.
+    pub fn add_all(&mut self, other: &Self) {
+        self.count = self.count.saturating_add(other.count);
+        self.example = self.example.max(other.example);
+        self.first = self.first.min(other.first);
+        self.last = self.last.max(other.last);
     }
 }
 

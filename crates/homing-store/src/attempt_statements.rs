@@ -96,7 +96,7 @@ pub(super) fn update_holds<DB: SqlDatabase>(records: &[&Record]) -> Statement<DB
 pub(super) const HAS_ENDED: &str = " \
     AND EXISTS (SELECT 1 FROM attempts AS later WHERE later.event = attempts.event \
     AND later.delivery = attempts.delivery AND later.hold_since_ms = attempts.hold_since_ms \
-    AND (later.attempt IS NOT NULL OR later.sequel <> 'waits'))";
+    AND (later.attempt IS NOT NULL OR later.due_ms IS NULL))";
 
 /// Deletes the records with these ids, at least one.
 pub(super) fn forget<DB: SqlDatabase>(ids: &[RecordId]) -> Statement<DB> {

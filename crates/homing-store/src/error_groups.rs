@@ -4,7 +4,7 @@
 //! The text comes from endpoints: it is encrypted, and the id of a group is a digest by the primary
 //! key. With another primary key, groups begin anew.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet, btree_map::Entry};
 
 use async_trait::async_trait;
 use serde::Deserialize;
@@ -26,6 +26,13 @@ use homing_domain::{
 
 /// Groups that are kept at most, those with the latest attempts.
 pub const MAX_ERROR_GROUPS: u32 = 10_000;
+
+/// Groups of one URL, about; further errors of it are counted together, so that an endpoint whose
+/// texts all differ evicts no others.
+pub const MAX_ERROR_GROUPS_PER_URL: usize = 100;
+
+/// Groups that one step of pruning deletes at most.
+const PRUNED_AT_ONCE: i64 = 1_000;
 
 pub(super) const TABLE: &str = "error_groups";
 
@@ -153,7 +160,8 @@ impl<B: Backend> SqlStore<B> {
         if groups.is_empty() {
             return Ok(false);
         }
-        let counted = groups.into_values().map(|group| self.counted(group));
+        let groups = self.bounded(transaction, groups).await?;
+        let counted = groups.into_iter().map(|group| self.counted(group));
         let mut counted = counted.collect::<sqlx::Result<Vec<_>>>()?;
         // All processes use the same order, so that no two wait for each other.
         counted.sort_unstable_by(|one, other| one.id.cmp(&other.id));
@@ -163,13 +171,53 @@ impl<B: Backend> SqlStore<B> {
         Ok(true)
     }
 
+    /// Puts those together that a URL has too many of.
+    async fn bounded(
+        &self,
+        transaction: &mut Tx<B::Database>,
+        groups: BTreeMap<Kind, ErrorGroup>,
+    ) -> sqlx::Result<Vec<ErrorGroup>> {
+        let urls: BTreeSet<_> = groups.keys().map(|kind| kind.url.clone()).collect();
+        let mut known: BTreeMap<String, BTreeSet<Vec<u8>>> = BTreeMap::new();
+        for chunk in Vec::from_iter(urls).chunks(ROWS_AT_ONCE) {
+            let mut select = sql("SELECT url, id FROM error_groups WHERE url IN (");
+            for (index, url) in chunk.iter().enumerate() {
+                select = select.push(if index == 0 { "" } else { ", " }).push_bind(url.clone());
+            }
+            let rows: Vec<(String, Vec<u8>)> = select.push(")").all(transaction).await?;
+            for (url, id) in rows {
+                known.entry(url).or_default().insert(id);
+            }
+        }
+        let mut bounded: BTreeMap<Kind, ErrorGroup> = BTreeMap::new();
+        for (kind, group) in groups {
+            let ids = known.entry(kind.url.clone()).or_default();
+            let id = self.id(&kind).to_vec();
+            let is_apart = ids.contains(&id) || ids.len() < MAX_ERROR_GROUPS_PER_URL;
+            let kind = if is_apart { kind } else { kind.other() };
+            if is_apart {
+                ids.insert(id);
+            }
+            match bounded.entry(kind) {
+                Entry::Occupied(mut known) => known.get_mut().add_all(&group),
+                Entry::Vacant(new) => {
+                    let kind = new.key().clone();
+                    new.insert(ErrorGroup { kind, ..group });
+                }
+            }
+        }
+        Ok(bounded.into_values().collect())
+    }
+
+    fn id(&self, Kind { url, outcome, text, .. }: &Kind) -> [u8; 16] {
+        self.keyring.digest([url, outcome, text].map(String::as_str).join("\0").as_bytes())
+    }
+
     fn counted(&self, group: ErrorGroup) -> sqlx::Result<Counted> {
-        let Kind { url, outcome, text, .. } = &group.kind;
-        let id =
-            self.keyring.digest([url, outcome, text].map(String::as_str).join("\0").as_bytes());
+        let id = self.id(&group.kind);
         let cell = super::payloads::row_name(&id);
         let place = Place { column: TABLE, row: &cell };
-        let content = self.keyring.encrypt_bytes(text.as_bytes(), place)?;
+        let content = self.keyring.encrypt_bytes(group.kind.text.as_bytes(), place)?;
         Ok(Counted { id: id.to_vec(), content, group })
     }
 
@@ -210,7 +258,7 @@ impl<B: Backend> SqlStore<B> {
     }
 
     /// Deletes groups without an attempt since `before`, and the oldest beyond
-    /// [`MAX_ERROR_GROUPS`].
+    /// [`MAX_ERROR_GROUPS`]; [`PRUNED_AT_ONCE`] at most.
     pub(super) async fn prune_errors(
         &self,
         transaction: &mut Tx<B::Database>,
@@ -219,10 +267,11 @@ impl<B: Backend> SqlStore<B> {
         let prune = sql(format!(
             "DELETE FROM error_groups WHERE id IN (SELECT id FROM error_groups \
              WHERE last_ms < $1 OR last_ms <= (SELECT last_ms FROM error_groups \
-             ORDER BY last_ms DESC LIMIT 1 OFFSET $2){})",
+             ORDER BY last_ms DESC LIMIT 1 OFFSET $2) ORDER BY last_ms LIMIT $3{})",
             B::DIALECT.skip_locked
         ));
         let prune = prune.bind(before.get()).bind(i64::from(MAX_ERROR_GROUPS));
+        let prune = prune.bind(PRUNED_AT_ONCE);
         prune.execute(transaction).await.map(drop)
     }
 }

@@ -81,7 +81,9 @@ pub use circuits::{
 };
 pub use encryption::{Keys, Reencrypted};
 pub use error::{Corrupt, CorruptCircuit, StoreError};
-pub use error_groups::{ErrorFilter, ErrorGroups, ErrorStore, MAX_ERROR_GROUPS};
+pub use error_groups::{
+    ErrorFilter, ErrorGroups, ErrorStore, MAX_ERROR_GROUPS, MAX_ERROR_GROUPS_PER_URL,
+};
 pub use held::{HeldSlot, HeldStore, SLOT_REST};
 pub use history::{HISTORY_AT_ONCE, HistoryBatch, HistoryStore, Hours, TopicListing, TopicPage};
 pub use ledger::{LEDGER_SILENT_AFTER, LedgerListing, LedgerReport, LedgerStore, MAX_LEDGER_HOURS};

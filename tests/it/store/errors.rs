@@ -9,7 +9,7 @@ use homing_domain::{
     record::{AttemptEvent, Attempted, Class, NextState, Record},
     time::UnixMillis,
 };
-use homing_store::{ErrorFilter, ErrorGroups, MAX_ERROR_GROUPS};
+use homing_store::{ErrorFilter, ErrorGroups, MAX_ERROR_GROUPS, MAX_ERROR_GROUPS_PER_URL};
 
 use super::{Kept, Place};
 
@@ -19,7 +19,7 @@ fn at(seconds: u64) -> UnixMillis {
     UnixMillis::new(1_700_000_000_000).plus(Duration::from_secs(seconds))
 }
 
-fn failed(seconds: u64, url: &str, response: &str) -> Record {
+pub(super) fn failed(seconds: u64, url: &str, response: &str) -> Record {
     let attempted = Attempted {
         attempt: 1,
         duration: Duration::ZERO,
@@ -96,21 +96,49 @@ pub(super) async fn a_failed_attempt_counts_once_by_what_failed(place: Place) ->
 pub(super) async fn old_errors_are_forgotten_and_their_number_is_bounded(place: Place) -> Kept {
     let store = place.open().await?;
     let many = u64::from(MAX_ERROR_GROUPS) + 500;
-    let letters = |number: u64| -> String {
-        let digit =
-            |power| char::from(b'g' + u8::try_from(number / 16_u64.pow(power) % 16).unwrap_or(0));
-        (0..4).map(digit).collect()
-    };
+    let url = |number: u64| format!("https://a{number}.example/");
     for batch in (0..many).collect::<Vec<_>>().chunks(1_000) {
         let batch: Vec<_> =
-            batch.iter().map(|number| failed(*number, URL, &letters(*number))).collect();
+            batch.iter().map(|number| failed(*number, &url(*number), "busy")).collect();
         store.record_attempts(&batch, None).await?;
     }
+    let of = async |number: u64| {
+        let filter = ErrorFilter { url: Some(url(number)), ..all() };
+        store.error_groups(&filter).await.map(|found| found.groups.len())
+    };
+    assert_eq!(of(0).await?, 1);
     store.prune_attempts(at(0), 100_000).await?;
-    let newest = store.error_groups(&ErrorFilter { limit: 1, ..all() }).await?;
-    let newest = newest.groups.first().ok_or("there is one")?;
-    assert_eq!(newest.kind.text, letters(many - 1));
-    store.prune_attempts(at(many - 3), 100_000).await?;
+    for (number, groups) in [(0, 0), (499, 0), (500, 1), (many - 1, 1)] {
+        assert_eq!(of(number).await?, groups, "{number}");
+    }
+    for _ in 0..=many / 1_000 {
+        store.prune_attempts(at(many - 3), 100_000).await?;
+    }
     assert_eq!(store.error_groups(&all()).await?.groups.len(), 3);
+    Ok(())
+}
+
+/// Goal: an endpoint with ever new texts takes no room from others. Method: its errors come in one
+/// batch and in several, some of them known ones.
+pub(super) async fn the_errors_of_one_url_are_bounded(place: Place) -> Kept {
+    let store = place.open().await?;
+    let letter = |number: u64| char::from(b'g' + u8::try_from(number % 16).unwrap_or(0));
+    let text = |number: u64| format!("no user {}{}", letter(number / 16), letter(number));
+    let limit = MAX_ERROR_GROUPS_PER_URL as u64;
+    let batch = |numbers: std::ops::Range<u64>| -> Vec<_> {
+        numbers.map(|number| failed(number, URL, &text(number))).collect()
+    };
+    for numbers in [0..limit - 10, 0..limit + 20, limit..limit + 30] {
+        store.record_attempts(&batch(numbers), None).await?;
+    }
+    store.record_attempts(&[failed(999, "https://b.example/", "busy")], None).await?;
+    let filter = ErrorFilter { url: Some(URL.to_owned()), ..all() };
+    let groups = store.error_groups(&filter).await?.groups;
+    assert_eq!(groups.len() as u64, limit + 1);
+    let count = groups.iter().map(|group| group.count).sum::<u64>();
+    assert_eq!(count, limit - 10 + limit + 20 + 30);
+    let other = groups.iter().find(|group| group.kind.text.is_empty()).ok_or("there are others")?;
+    assert_eq!((other.count, other.kind.outcome.as_str()), (50, "other errors"));
+    assert_eq!((other.first, other.last), (at(limit), at(limit + 29)));
     Ok(())
 }

@@ -109,6 +109,7 @@ macro_rules! conformance {
         payloads: payloads_of_many_writers_add_up,
         errors: a_failed_attempt_counts_once_by_what_failed,
         errors: old_errors_are_forgotten_and_their_number_is_bounded,
+        errors: the_errors_of_one_url_are_bounded,
         publications: a_publication_is_known_by_its_key_and_stays_as_it_was,
         publications: publications_are_forgotten_after_a_day,
         publications: of_too_many_publications_the_oldest_are_forgotten,

@@ -11,7 +11,7 @@ use homing_domain::{
 };
 use homing_store::{AttemptPayload, PayloadBounds, PayloadTotals, Store};
 
-use super::{Kept, Place};
+use super::{Kept, Place, errors::failed};
 
 const ALL: PayloadBounds =
     PayloadBounds { since: UnixMillis::new(0), max_payloads: u64::MAX, max_bytes: u64::MAX };
@@ -103,6 +103,10 @@ pub(super) async fn of_too_many_payloads_the_oldest_go_first(place: Place) -> Ke
     assert_eq!(read(&*store, *newest).await?, **payload);
     assert_eq!(prune(PayloadBounds { since: at(1_000), ..ALL }).await?, PayloadTotals::default());
     assert_eq!(totals(&*store).await?, PayloadTotals::default());
+
+    store.keep_payloads(&all).await?;
+    store.record_attempts(&[failed(260, "https://a.example/", "busy")], None).await?;
+    assert_eq!(prune(ALL).await?.payloads, 200, "those that are older than all records go");
     Ok(())
 }
 

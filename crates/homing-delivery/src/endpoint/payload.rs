@@ -96,7 +96,7 @@ impl PayloadRule {
     }
 }
 
-/// What is shown of a header of an answer: of addresses in it, no query.
+/// The part of an answer's header that is shown: of addresses, no query.
 fn shown(value: String) -> String {
     let is_address = value.contains("//") || value.starts_with(['/', '<', '?']);
     if is_address { without_query(&value) } else { value }

@@ -20,7 +20,7 @@ const MIN_SIGNATURE_BYTES: usize = 40;
 /// All but what a URL has as it is. Source: RFC 3986, 2.3.
 const ENCODED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
-/// What an endpoint may repeat of a request.
+/// The parts of a request that an endpoint may repeat.
 pub(super) struct Secrets {
     /// The longest first, so that none is found within another one.
     secrets: Vec<Secret>,

@@ -139,7 +139,7 @@ pub struct PoolSetup {
 /// A pool of deliveries in flight; one per process.
 pub struct Pool {
     context: Arc<Context>,
-    log_writer: Option<attempt_log::Writer>,
+    log_writer: attempt_log::Writer,
     history_writer: Option<history::Writer>,
     heartbeat: Heartbeat,
     audit: AuditSettings,
@@ -235,9 +235,7 @@ impl Pool {
         let (tasks, writing) = (TaskTracker::new(), TaskTracker::new());
         let context = self.context;
         let over = CancellationToken::new();
-        if let Some(log_writer) = self.log_writer {
-            writing.spawn(log_writer.write(over.clone()));
-        }
+        writing.spawn(self.log_writer.write(over.clone()));
         if let Some(history_writer) = self.history_writer {
             writing.spawn(history_writer.write(over.clone()));
         }

@@ -8,14 +8,14 @@
 mod renew;
 mod seal;
 
-use std::{collections::BTreeSet, io, sync::Arc};
+use std::{collections::BTreeSet, io, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 
 use super::{
     StoreError,
-    attempt_row::bytes,
-    attempt_statements::LAST,
+    attempt_row::{bytes, record_id},
+    attempt_statements::{LAST, OLDEST},
     backend::{Backend, SqlStore},
     statement::{SqlDatabase, Statement, Tx, sql},
 };
@@ -27,6 +27,8 @@ pub(super) use seal::row_name;
 
 /// Payloads that one step of pruning deletes at most.
 const PRUNED_AT_ONCE: i64 = 1_000;
+/// A payload waits at most this long for its record.
+const RECORDED_WITHIN: Duration = Duration::from_secs(60);
 /// Rows of one statement, each of up to some hundred kilobytes.
 const ROWS_AT_ONCE: usize = 50;
 
@@ -121,7 +123,7 @@ pub trait PayloadStore {
     /// [`StoreError`]: a step that failed. One that is there and cannot be read is none.
     async fn payload(&self, attempt: RecordId) -> Result<Option<ReadPayload>, StoreError>;
 
-    /// Deletes some of what exceeds `bounds`, the oldest first. Several processes may do so at a
+    /// Deletes some of what exceeds `bounds`, or is older than all records, the oldest first. Several processes may do so at a
     /// time.
     ///
     /// # Errors
@@ -223,7 +225,12 @@ impl<B: Backend> SqlStore<B> {
         let mut transaction = self.begin().await?;
         let totals: (i64, i64) = sql(B::DIALECT.lock_payloads).one(&mut transaction).await?;
         let excess = signed(bounds.excess(totals.into())).min(PRUNED_AT_ONCE);
-        let old = bytes(RecordId::floor(bounds.since).uuid());
+        // None outlives its record; one may be there before it.
+        let first: Vec<(Vec<u8>,)> = sql(OLDEST).all(&mut transaction).await?;
+        let first = first.first().map(|(id,)| record_id(id)).transpose()?;
+        let recorded = first.map(|id| id.started().minus(RECORDED_WITHIN));
+        let since = recorded.map_or(bounds.since, |recorded| recorded.max(bounds.since));
+        let old = bytes(RecordId::floor(since).uuid());
         let mut pruned: Vec<(i64,)> = Vec::new();
         for (below, limit) in [(LAST.to_vec(), excess), (old, PRUNED_AT_ONCE)] {
             let limit = limit.saturating_sub(signed(pruned.len()));

@@ -76,17 +76,18 @@ pub(in crate::worker) struct Writer {
     logged_missed: (u64, Instant),
 }
 
-/// Opens the log of `store`: both ends of the channel; no writer if no log is kept.
+/// Opens the log of `store`: both ends of the channel. Where no log is kept, the writer prunes what
+/// was kept before.
 pub(in crate::worker) fn open(
     settings: &AttemptsSettings,
     store: Arc<dyn Store>,
-) -> (Sender, Option<Writer>) {
-    if !settings.enabled {
-        return (Sender::off(), None);
-    }
+) -> (Sender, Writer) {
     let (sender, records) = mpsc::channel(MAX_WAITING);
     let backlog = Arc::new(Backlog::default());
-    let log = Sender::new(sender, BATCH, settings.response_bytes, Arc::clone(&backlog));
+    let log = match settings.enabled {
+        true => Sender::new(sender, BATCH, settings.response_bytes, Arc::clone(&backlog)),
+        false => Sender::off(),
+    };
     let writer = Writer {
         store,
         settings: settings.clone(),
@@ -101,7 +102,7 @@ pub(in crate::worker) fn open(
         pruned: None,
         logged_missed: (0, Instant::now()),
     };
-    (log, Some(writer))
+    (log, writer)
 }
 
 impl Writer {
