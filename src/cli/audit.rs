@@ -1,7 +1,7 @@
 //! `homing audit`
 
 use clap::builder::{PossibleValuesParser, TypedValueParser};
-use serde_json::{Value, json};
+use serde_json::json;
 
 use super::{
     failure::{Exit, Failure},
@@ -117,30 +117,16 @@ fn row(record: &View) -> [String; 6] {
     ]
 }
 
-/// `url: a → b; secrets: ["****"] → ["****"]`, and the result unless it is done.
+/// The result unless it is done, and the fields, the beginning of each at most.
 fn changes(record: &View) -> String {
+    const MOST: usize = 120;
     let result = (record.result.as_str() != "done").then(|| record.result.to_string());
-    let fields = record.difference.iter().map(|(name, value)| change(name, value));
-    result.into_iter().chain(fields).collect::<Vec<_>>().join("; ")
-}
-
-fn change(name: &str, value: &Value) -> String {
-    match (value.get("before"), value.get("after")) {
-        (Some(before), Some(after)) => format!("{name}: {} → {}", short(before), short(after)),
-        _ => format!("{name}: {}", short(value)),
-    }
-}
-
-/// A value on one line, its beginning at most.
-fn short(value: &Value) -> String {
-    const MOST: usize = 60;
-    let text = match value {
-        Value::Null => "nothing".to_owned(),
-        Value::String(text) => text.clone(),
-        other => other.to_string(),
+    let short = |field: String| {
+        if field.chars().count() <= MOST {
+            return field;
+        }
+        field.chars().take(MOST).chain(['…']).collect()
     };
-    if text.chars().count() <= MOST {
-        return text;
-    }
-    text.chars().take(MOST).chain(['…']).collect()
+    let fields = record.fields().into_iter().map(short);
+    result.into_iter().chain(fields).collect::<Vec<_>>().join("; ")
 }

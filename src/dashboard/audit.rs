@@ -2,7 +2,6 @@
 
 use askama::Template;
 use axum::{Extension, extract::State, response::Response};
-use serde_json::Value;
 
 use super::{
     deliveries::instant,
@@ -13,7 +12,7 @@ use super::{
 };
 use crate::web::{App, AppState};
 use homing_domain::audit::{Action, ObjectKind, View};
-use homing_store::{AuditFilter, AuditPage, StoreError};
+use homing_store::{AuditFilter, AuditListing, AuditPage, StoreError};
 
 const PAGE: u32 = 50;
 /// Changes on the page of an object.
@@ -32,7 +31,7 @@ pub(super) struct Change {
 
 impl From<View> for Change {
     fn from(record: View) -> Self {
-        let fields = record.difference.iter().map(|(name, value)| field(name, value)).collect();
+        let fields = record.fields();
         let object = record.object.as_str();
         let page = match record.kind {
             ObjectKind::Subscription => Some(format!("/subscriptions/{object}")),
@@ -43,19 +42,6 @@ impl From<View> for Change {
             }
         };
         Self { record, fields, page }
-    }
-}
-
-/// A field and its change in words.
-fn field(name: &str, value: &Value) -> String {
-    let text = |value: &Value| match value {
-        Value::Null => "nothing".to_owned(),
-        Value::String(text) => text.clone(),
-        other => other.to_string(),
-    };
-    match (value.get("before"), value.get("after")) {
-        (Some(before), Some(after)) => format!("{name}: {} → {}", text(before), text(after)),
-        _ => format!("{name}: {}", text(value)),
     }
 }
 
@@ -110,7 +96,7 @@ pub(super) async fn list(
     let found = if wrong.is_empty() {
         app.services.store.audit(&wanted).await?
     } else {
-        Default::default()
+        AuditListing::default()
     };
     let query = fields.query(&FILTERS);
     Ok(page(&ListPage {

@@ -261,6 +261,29 @@ pub struct View {
     pub result: ChangeResult,
 }
 
+impl View {
+    /// The difference in words, one text for each field: `state: closed → frozen`.
+    #[must_use]
+    pub fn fields(&self) -> Vec<String> {
+        let field =
+            |(name, value): (&String, &Value)| match (value.get("before"), value.get("after")) {
+                (Some(before), Some(after)) => {
+                    format!("{name}: {} → {}", in_words(before), in_words(after))
+                }
+                _ => format!("{name}: {}", in_words(value)),
+            };
+        self.difference.iter().map(field).collect()
+    }
+}
+
+fn in_words(value: &Value) -> String {
+    match value {
+        Value::Null => "nothing".to_owned(),
+        Value::String(text) => text.clone(),
+        Value::Bool(_) | Value::Number(_) | Value::Array(_) | Value::Object(_) => value.to_string(),
+    }
+}
+
 impl From<AuditRecord> for View {
     fn from(record: AuditRecord) -> Self {
         let at = record.at().to_string();

@@ -57,7 +57,7 @@ impl Checksum {
     }
 }
 
-/// Whether the figures of an hour are all that was delivered.
+/// The completeness of the figures of an hour.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, utoipa::ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum HourState {
@@ -138,7 +138,9 @@ mod tests {
     fn the_order_makes_no_difference_and_a_repetition_does() {
         let of = |ids: &[&str]| {
             let mut checksum = Checksum::default();
-            ids.iter().for_each(|text| checksum.add(id(text)));
+            for text in ids {
+                checksum.add(id(text));
+            }
             checksum
         };
         assert_eq!(of(&[ONE, OTHER]), of(&[OTHER, ONE]));

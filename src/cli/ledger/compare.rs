@@ -16,7 +16,7 @@ use crate::{
 use homing_domain::{
     clock,
     id::{DeliveryId, SubscriptionId},
-    ledger::{HourState, LedgerHour, next_hour},
+    ledger::{Checksum, HourState, LedgerHour, hour_of, next_hour},
     time::UnixMillis,
 };
 use homing_store::{MAX_PAGE_LIMIT, RecordFilter, RecordPage};
@@ -53,7 +53,7 @@ pub(in crate::cli) struct Arguments {
 
 /// The result for one hour.
 #[derive(Serialize)]
-struct Hour {
+struct Compared {
     hour: String,
     /// `same`, `differs`, `open` or `not_provable`.
     result: &'static str,
@@ -79,7 +79,7 @@ pub(super) async fn run(
     let ends = received.0.keys().next().zip(received.0.keys().next_back());
     let since = words::instant_of_flag("--since", arguments.since.as_deref(), now)?;
     let until = words::instant_of_flag("--until", arguments.until.as_deref(), now)?;
-    let since = since.map(homing_domain::ledger::hour_of).or(ends.map(|(first, _)| *first));
+    let since = since.map(hour_of).or(ends.map(|(first, _)| *first));
     let until = until.or(ends.map(|(_, last)| next_hour(*last)));
     let (Some(since), Some(until)) = (since, until) else {
         let text = format!("{}: it is empty; say --since and --until", arguments.file);
@@ -91,7 +91,7 @@ pub(super) async fn run(
     // What was received in an hour of which nothing is kept was not delivered, as far as is known.
     for hour in received.0.keys().filter(|hour| (since..until).contains(*hour)) {
         let state = HourState::NotProvable;
-        let unknown = LedgerHour { start: *hour, checksum: Default::default(), state };
+        let unknown = LedgerHour { start: *hour, checksum: Checksum::default(), state };
         listed.entry(*hour).or_insert(unknown);
     }
     let everything: BTreeSet<_> = received.0.values().flatten().copied().collect();
@@ -114,7 +114,7 @@ async fn compare(
     subscription: SubscriptionId,
     hour: &LedgerHour,
     (received, everything): (&Received, &BTreeSet<DeliveryId>),
-) -> Result<Hour, Failure> {
+) -> Result<Compared, Failure> {
     let has = received.checksum(hour.start);
     let result = match hour.state {
         HourState::Open => "open",
@@ -122,7 +122,7 @@ async fn compare(
         HourState::Complete => "same",
         HourState::NotProvable => "not_provable",
     };
-    let mut compared = Hour {
+    let mut compared = Compared {
         hour: hour.start.to_string(),
         result,
         delivered: hour.checksum.number,
@@ -181,7 +181,7 @@ async fn delivered(
     }
 }
 
-fn write(hours: &[Hour], output: &mut Output<'_>) -> Result<(), Failure> {
+fn write(hours: &[Compared], output: &mut Output<'_>) -> Result<(), Failure> {
     let of = |result| hours.iter().filter(move |hour| hour.result == result);
     for hour in of("differs") {
         let at = words::to_seconds(&hour.hour);

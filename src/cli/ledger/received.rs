@@ -58,7 +58,9 @@ impl Received {
     /// The figures of an hour.
     pub(super) fn checksum(&self, hour: UnixMillis) -> Checksum {
         let mut checksum = Checksum::default();
-        self.0.get(&hour).into_iter().flatten().for_each(|id| checksum.add(*id));
+        for id in self.0.get(&hour).into_iter().flatten() {
+            checksum.add(*id);
+        }
         checksum
     }
 }

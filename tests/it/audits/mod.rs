@@ -49,7 +49,7 @@ impl Server {
         let site = Site::new(&[50], SETTINGS);
         let created: Value = serde_json::from_str(&site.run(&["tokens", "create", "ci", "--json"]))
             .expect("an answer in JSON");
-        let token = created["token"].as_str().expect("a token").to_owned();
+        let token = created.get("token").and_then(Value::as_str).expect("a token").to_owned();
         let log = fs::File::create(site.folder.path().join("log")).expect("a log can be written");
         let run = ["run", "--role", "api"];
         let process = site.start_as(&run, Stdio::null(), log.into());
@@ -66,12 +66,12 @@ impl Server {
     async fn newest(&self) -> Value {
         let page = get(&self.base, "/v1/audit?limit=1", &self.token).await;
         let page: Value = serde_json::from_str(&page).expect("JSON");
-        page["records"][0].clone()
+        page.pointer("/records/0").cloned().expect("a record")
     }
 }
 
 /// A part of what a record says: `subscription created`.
 fn what(record: &Value) -> String {
-    let text = |name: &str| record[name].as_str().unwrap_or_default().to_owned();
+    let text = |name: &str| record.get(name).and_then(Value::as_str).unwrap_or_default();
     format!("{} {}", text("kind"), text("action"))
 }

@@ -121,7 +121,7 @@ async fn assert_all_are_known(server: &Server, known: &[Known]) {
     let document = answer.expect("an answer").text().await.expect("a body");
     let document: Value = serde_json::from_str(&document).expect("JSON");
     let mut described = Vec::new();
-    for (path, item) in document["paths"].as_object().expect("addresses") {
+    for (path, item) in document.get("paths").and_then(Value::as_object).expect("addresses") {
         for method in item.as_object().expect("operations").keys() {
             if method != "get" && method != "parameters" {
                 described.push(format!("{} {path}", method.to_uppercase()));

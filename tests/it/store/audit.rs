@@ -171,7 +171,8 @@ pub(super) async fn old_and_excess_records_are_forgotten(place: Place) -> Kept {
     let past = clock::now().minus(Duration::from_secs(3_600));
     assert_eq!(store.prune_audit(past, 15).await?, 5);
     let left = changes(store.as_ref()).await?;
-    assert_eq!((left.len(), left[0].1.as_str()), (15, "5"));
+    let first = left.first().map(|(_, object)| object.as_str());
+    assert_eq!((left.len(), first), (15, Some("5")));
     assert_eq!(store.prune_audit(past, 15).await?, 0);
     let ahead = clock::now().plus(Duration::from_secs(3_600));
     assert_eq!(store.prune_audit(ahead, 15).await?, 15);
@@ -199,7 +200,7 @@ pub(super) async fn each_event_about_a_change_is_claimed_by_one(place: Place) ->
     ids.dedup();
     assert_eq!((ids.len(), mine.len() + theirs.len()), (40, 40));
     assert!(claim(&one).await?.is_empty(), "they are claimed");
-    for id in &ids[..30] {
+    for id in ids.iter().take(30) {
         one.announced(*id).await?;
     }
     let left = one.claim_announcements(since, until, until.plus(Duration::from_secs(60))).await?;

@@ -1,4 +1,4 @@
-//! What was delivered is counted by subscription and hour.
+//! Deliveries are counted by subscription and hour.
 
 use std::time::Duration;
 
@@ -19,9 +19,9 @@ fn ago(hours: i64) -> UnixMillis {
 
 fn checksum(numbers: std::ops::Range<u128>) -> Checksum {
     let mut checksum = Checksum::default();
-    numbers.for_each(|number| {
-        checksum.add(DeliveryId::new(Uuid::from_u128((u128::MAX / 7).wrapping_mul(number))))
-    });
+    for number in numbers {
+        checksum.add(DeliveryId::new(Uuid::from_u128((u128::MAX / 7).wrapping_mul(number))));
+    }
     checksum
 }
 
@@ -110,8 +110,9 @@ pub(super) async fn old_and_excess_hours_are_forgotten_as_a_whole(place: Place) 
             store.report_ledger(&part(1, *id, ago(hours), figures), now).await?;
         }
     }
+    let first = ids.first().copied().expect("four");
     let hours = async || {
-        let listing = store.ledger(ids[0], ago(48), now, now).await?;
+        let listing = store.ledger(first, ago(48), now, now).await?;
         Ok::<_, homing_store::StoreError>((listing.hours.len(), listing.kept_since))
     };
     assert_eq!(store.prune_ledger(ago(48), 40).await?, 0);

@@ -134,7 +134,7 @@ impl Ledger {
         counts.incomplete.insert(hour);
     }
 
-    /// What is to be written at `now`. At the end, everything is closed.
+    /// The report that is due at `now`. At the end, everything is closed.
     fn report(&self, worker: Uuid, now: UnixMillis, is_end: bool) -> LedgerReport {
         let Some(counts) = &self.0 else { return LedgerReport::default() };
         let mut counts = counts.lock();
