@@ -1,4 +1,7 @@
-//! The consumers of one channel, one for each queue, read in turn.
+//! The consumers of one channel, one for each queue, read in the order in which the broker sent.
+//!
+//! Acks are coalesced up to the lowest tag that is not settled: read in turn, the last message of
+//! the first queue would hold up the acks of all queues, and with them what the broker sends next.
 
 use std::task::{Context, Poll};
 
@@ -16,6 +19,33 @@ use super::error::{BrokerError, ROUND_TRIP_DEADLINE, within};
 struct Feed {
     queue: usize,
     consumer: lapin::Consumer,
+    /// Its oldest message, if that has come.
+    next: Option<lapin::Result<Delivery>>,
+}
+
+impl Feed {
+    /// Looks for its oldest message; false: none will come.
+    fn look(&mut self, cx: &mut Context<'_>) -> bool {
+        if self.next.is_none() {
+            match self.consumer.poll_next_unpin(cx) {
+                Poll::Ready(None) => return false,
+                Poll::Ready(next) => self.next = next,
+                Poll::Pending => {}
+            }
+        }
+        true
+    }
+
+    /// The tag of its oldest message; `None`: there is none. A failure comes before all messages.
+    fn tag(&self) -> Option<u64> {
+        let next = self.next.as_ref()?;
+        Some(next.as_ref().map_or(0, |delivery| delivery.delivery_tag))
+    }
+
+    fn take(&mut self) -> Option<lapin::Result<(usize, Delivery)>> {
+        let queue = self.queue;
+        self.next.take().map(|next| next.map(|delivery| (queue, delivery)))
+    }
 }
 
 /// Messages that the broker sends ahead from each left-over queue: those in force need the room.
@@ -28,8 +58,6 @@ pub(super) struct Feeds {
     current: Vec<Feed>,
     /// The consumers that `current` replaced; their messages come first.
     replaced: Vec<Feed>,
-    /// The feed that is asked next: each queue gets its turn.
-    turn: usize,
     has_lost: bool,
 }
 
@@ -44,7 +72,7 @@ impl Feeds {
     ) -> Result<Self, BrokerError> {
         let numbered = queues.iter().enumerate();
         let current = consume_all(channel, numbered, in_force, prefetch).await?;
-        Ok(Self { in_force, current, replaced: Vec::new(), turn: 0, has_lost: false })
+        Ok(Self { in_force, current, replaced: Vec::new(), has_lost: false })
     }
 
     /// Replaces the consumers by others with this prefetch.
@@ -103,7 +131,7 @@ impl Feeds {
         cx: &mut Context<'_>,
     ) -> Poll<Option<lapin::Result<(usize, Delivery)>>> {
         if !self.replaced.is_empty() {
-            let (message, _) = poll_feeds(&mut self.replaced, 0, cx);
+            let (message, _) = poll_feeds(&mut self.replaced, cx);
             if let Some(message) = message {
                 return Poll::Ready(Some(message));
             }
@@ -111,9 +139,8 @@ impl Feeds {
                 return Poll::Pending;
             }
         }
-        self.turn = self.turn.wrapping_add(1);
         let before = self.current.len();
-        let (message, has_ended) = poll_feeds(&mut self.current, self.turn, cx);
+        let (message, has_ended) = poll_feeds(&mut self.current, cx);
         self.has_lost |= has_ended && before > 1;
         match message {
             Some(message) => Poll::Ready(Some(message)),
@@ -123,34 +150,17 @@ impl Feeds {
     }
 }
 
-/// Asks each of `feeds` once, the one of this `turn` first, until one has a message. Removes those
-/// that have ended; true: there was one.
+/// The message of `feeds` that the broker sent first, of those that have come. Removes feeds that
+/// have ended; true: there was one.
 fn poll_feeds(
     feeds: &mut Vec<Feed>,
-    turn: usize,
     cx: &mut Context<'_>,
 ) -> (Option<lapin::Result<(usize, Delivery)>>, bool) {
-    let mut has_ended = false;
-    let mut index = turn.checked_rem(feeds.len()).unwrap_or(0);
-    let mut left = feeds.len();
-    while left > 0 {
-        left -= 1;
-        let Some(feed) = feeds.get_mut(index) else { break };
-        match feed.consumer.poll_next_unpin(cx) {
-            Poll::Ready(Some(message)) => {
-                return (Some(message.map(|delivery| (feed.queue, delivery))), has_ended);
-            }
-            Poll::Ready(None) => {
-                feeds.remove(index);
-                has_ended = true;
-            }
-            Poll::Pending => index += 1,
-        }
-        if index >= feeds.len() {
-            index = 0;
-        }
-    }
-    (None, has_ended)
+    let before = feeds.len();
+    feeds.retain_mut(|feed| feed.look(cx));
+    let first = feeds.iter_mut().filter_map(|feed| Some((feed.tag()?, feed)));
+    let first = first.min_by_key(|(tag, _)| *tag);
+    (first.and_then(|(_, feed)| feed.take()), feeds.len() < before)
 }
 
 /// Consumes the numbered `queues`, of which those below `in_force` are not left over.
@@ -170,7 +180,7 @@ async fn consume_all(
         }
         limit(channel, each).await?;
         let consumed = queues.into_iter().map(async |(queue, name)| {
-            consume(channel, name).await.map(|consumer| Feed { queue, consumer })
+            consume(channel, name).await.map(|consumer| Feed { queue, consumer, next: None })
         });
         feeds.extend(try_join_all(consumed).await?);
     }
