@@ -89,9 +89,9 @@ async fn what_was_delivered_is_proved(store: &str) {
     let mut wrong = lines.clone();
     let lost = wrong.remove(7);
     let repeated = wrong.first().expect("a line").clone();
-    let last = wrong.last().expect("a line").clone();
+    let unknown = wrong.last().expect("a line").clone();
     wrong.push(repeated.clone());
-    wrong.push(last.replace(&id_of(&last), &stranger.to_string()));
+    wrong.push(unknown.replace(&id_of(&unknown), &stranger.to_string()));
     let (code, answer) = compare(&site, &id, &wrong);
     assert_eq!(code, Some(3), "{answer}");
     let named = |name: &str| -> Vec<String> {
