@@ -102,9 +102,10 @@ async fn shown(app: &App) -> Shown {
     let since = Some(clock::now().minus(ERRORS_SINCE));
     let wanted = ErrorFilter { url: None, since, limit: ERRORS };
     let errors = async { app.services.history.errors(&wanted).await.unwrap_or_default().errors };
-    let errors = match overview.store.reachable {
-        true => timeout(ERRORS_DEADLINE, errors).await.unwrap_or_default(),
-        false => Vec::new(),
+    let errors = if overview.store.reachable {
+        timeout(ERRORS_DEADLINE, errors).await.unwrap_or_default()
+    } else {
+        Vec::new()
     };
     Shown { unwanted, errors, ..Shown::of(overview) }
 }

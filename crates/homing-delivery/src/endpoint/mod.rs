@@ -269,10 +269,8 @@ impl Endpoints {
         // What follows has no part in the exchange: the connection serves others meanwhile.
         let is_cut = read.len() >= self.max_response_bytes;
         let secrets = LazyCell::new(|| Secrets::of(sent.subscription));
-        let response: Bytes = match read.is_empty() {
-            true => Bytes::new(),
-            false => secrets.masked(&read, is_cut).into(),
-        };
+        let response = if read.is_empty() { read } else { secrets.masked(&read, is_cut) };
+        let response = Bytes::from(response);
         let cause = cause.map(|cause| bounded(secrets.masked_text(cause.as_bytes())));
         let payload = headers.and_then(|headers| {
             let answer = AnswerRead { headers: &headers, body: &response, is_cut };

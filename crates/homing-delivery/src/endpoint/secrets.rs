@@ -4,6 +4,8 @@
 //! percent-encoded, a credential also by its words and without its Basic encoding; and signatures, by
 //! their form. Other encodings of a secret are not found.
 
+use std::cmp::Reverse;
+
 use base64::{Engine, engine::general_purpose::STANDARD};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
@@ -50,7 +52,7 @@ impl Secrets {
                 add(&mut secrets, value.trim_ascii(), true);
             }
         }
-        secrets.sort_by(|one, other| other.bytes.len().cmp(&one.bytes.len()));
+        secrets.sort_by_key(|secret| Reverse(secret.bytes.len()));
         secrets.dedup();
         let mut first = [false; 256];
         for byte in secrets.iter().filter_map(|secret| secret.bytes.first()).chain(b"v") {
@@ -68,17 +70,14 @@ impl Secrets {
         let mut rest = text;
         while let Some((&byte, behind)) = rest.split_first() {
             let begins = self.first.get(usize::from(byte)).is_some_and(|begins| *begins);
-            match begins.then(|| self.length(before, rest, is_cut)).flatten() {
-                Some(length) => {
-                    masked.extend_from_slice(MASK.as_bytes());
-                    before = None;
-                    rest = rest.get(length..).unwrap_or_default();
-                }
-                None => {
-                    masked.push(byte);
-                    before = Some(byte);
-                    rest = behind;
-                }
+            if let Some(length) = begins.then(|| self.length(before, rest, is_cut)).flatten() {
+                masked.extend_from_slice(MASK.as_bytes());
+                before = None;
+                rest = rest.get(length..).unwrap_or_default();
+            } else {
+                masked.push(byte);
+                before = Some(byte);
+                rest = behind;
             }
         }
         masked

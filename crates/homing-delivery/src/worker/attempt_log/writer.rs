@@ -84,9 +84,10 @@ pub(in crate::worker) fn open(
 ) -> (Sender, Writer) {
     let (sender, records) = mpsc::channel(MAX_WAITING);
     let backlog = Arc::new(Backlog::default());
-    let log = match settings.enabled {
-        true => Sender::new(sender, BATCH, settings.response_bytes, Arc::clone(&backlog)),
-        false => Sender::off(),
+    let log = if settings.enabled {
+        Sender::new(sender, BATCH, settings.response_bytes, Arc::clone(&backlog))
+    } else {
+        Sender::off()
     };
     let writer = Writer {
         store,
