@@ -6,11 +6,12 @@ use homing_domain::{
     clock,
     encryption_key::EncryptionKey,
     id::{DeliveryId, SubscriptionId},
-    ledger::{Checksum, HOUR_MS, hour_of},
+    ledger::{Checksum, HOUR_MS, HourState, hour_of, next_hour},
     time::UnixMillis,
 };
 use homing_store::LedgerReport;
 use serde_json::{Value, json};
+use sqlx::{Connection, SqliteConnection};
 use uuid::Uuid;
 
 use crate::{
@@ -191,9 +192,12 @@ async fn an_hour_that_is_over_is_announced_to_those_who_name_it() {
     checksum.add(DeliveryId::new(Uuid::from_u128(0xabc)));
     let report = LedgerReport {
         worker: clock::new_id(),
-        opened: vec![hour],
+        process: clock::new_id(),
+        from: hour,
+        closed: next_hour(hour),
+        ended: Some(next_hour(hour)),
         rows: vec![(subscription, hour, checksum)],
-        closed: vec![hour],
+        gaps: Vec::new(),
     };
     let reported = installation.parts.store.report_ledger(&report, clock::now()).await;
     reported.expect("the store takes it");
@@ -225,8 +229,42 @@ async fn the_present_hour_is_open_and_counts_what_was_settled() {
         let listing = installation.parts.store.ledger(id, since, now, now).await;
         let hours = listing.expect("the store answers").hours;
         let number: u64 = hours.iter().map(|hour| hour.checksum.number).sum();
-        holds(number == 10, format!("{number} of 10 are counted: {hours:?}"))
+        // Where an hour begins meanwhile, the one before it is complete.
+        let is_open = hours.last().is_some_and(|hour| hour.state == HourState::Open);
+        holds(number == 10 && is_open, format!("{number} of 10 are counted: {hours:?}"))
     })
     .await;
     running.stop().await;
+}
+
+/// Goal: no delivery waits for the ledger, and an hour in which one went before it is not provable.
+#[tokio::test]
+async fn a_ledger_that_cannot_be_written_stops_no_delivery() {
+    let installation = Installation::new(&[50]).await;
+    let receiver = Receiver::accepting().await;
+    let id = installation.subscribe_all(&receiver.url("/")).await;
+    let start = hour_of(clock::now());
+    let mut store = SqliteConnection::connect(&installation.settings.store.url).await;
+    let store = store.as_mut().expect("it opens");
+    let refuse = "CREATE TRIGGER refuse BEFORE INSERT ON ledger_workers BEGIN \
+                  SELECT RAISE(ABORT, 'not now'); END";
+    sqlx::query(refuse).execute(&mut *store).await.expect("writes can be refused");
+    let running = installation.start();
+    installation.publisher.publish(Raw::new("order.paid", "e", "{}")).await;
+    receiver.wait_for(1).await;
+    sqlx::query("DROP TRIGGER refuse").execute(&mut *store).await.expect("it takes writes again");
+    let states = async || {
+        let (until, later) = (next_hour(next_hour(start)), next_hour(hour_of(clock::now())));
+        let listing = installation.parts.store.ledger(id, start, until, later).await;
+        listing.expect("the store answers").hours
+    };
+    eventually(async || {
+        let hours = states().await;
+        let number: u64 = hours.iter().map(|hour| hour.checksum.number).sum();
+        holds(number == 1, format!("it is counted: {hours:?}"))
+    })
+    .await;
+    running.stop().await;
+    let hours = states().await;
+    assert!(hours.iter().any(|hour| hour.state == HourState::NotProvable), "{hours:?}");
 }

@@ -65,7 +65,8 @@ pub enum HourState {
     Complete,
     /// A worker is still counting.
     Open,
-    /// A worker ended without writing all that it had counted, or could not count all.
+    /// A worker ended without writing all that it had counted, could not count all, or is not
+    /// seen any more.
     NotProvable,
 }
 
@@ -104,8 +105,8 @@ pub struct View {
     pub xor: String,
     /// The same, added modulo 2⁶⁴.
     pub sum: String,
-    /// `complete`: this is all; `open`: a worker is still counting; `not_provable`: a worker ended
-    /// without writing all that it had counted.
+    /// `complete`: this is all; `open`: a worker is still counting; `not_provable`: a worker may
+    /// have delivered what is not counted.
     pub state: HourState,
 }
 

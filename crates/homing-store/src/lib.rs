@@ -86,7 +86,10 @@ pub use error_groups::{
 };
 pub use held::{HeldSlot, HeldStore, SLOT_REST};
 pub use history::{HISTORY_AT_ONCE, HistoryBatch, HistoryStore, Hours, TopicListing, TopicPage};
-pub use ledger::{LEDGER_SILENT_AFTER, LedgerListing, LedgerReport, LedgerStore, MAX_LEDGER_HOURS};
+pub use ledger::{
+    DueHour, LEDGER_SILENT_AFTER, LEDGER_SILENT_FOR, LedgerListing, LedgerReport, LedgerStore,
+    MAX_LEDGER_HOURS, MAX_LEDGER_PRUNED,
+};
 pub use payloads::{
     AttemptPayload, PayloadBounds, PayloadStore, PayloadTotals, PrunedPayloads, ReadPayload,
     UnreadablePayload,

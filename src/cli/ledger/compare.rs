@@ -27,9 +27,9 @@ Examples:
   homing ledger compare 01931f5a-9c4e-7000-8000-0123456789ab received.jsonl --since 2d --until 1h
 
 FILE has a line for each request that the receiver answered with 2xx: `webhook-id webhook-timestamp`,
-or an object in JSON with both. Hours before its first and after its last line are compared only with
---since and --until. Ids are from the attempt log, as far back as that goes. Exit code 3: an hour
-differs, or is not provable because a worker was killed in it.";
+or an object in JSON with both. Hours are compared from that of its first line until now, or from
+--since to --until. Ids are from the attempt log, as far back as that goes. Exit code 3: an hour
+differs or is not provable, or none was compared.";
 
 /// Ids of an hour that are named at most.
 const MAX_NAMED: usize = 1_000;
@@ -46,7 +46,7 @@ pub(in crate::cli) struct Arguments {
     /// From the hour of: 2026-01-31T12:00:00Z, or 2d for two days ago
     #[arg(long, value_name = "WHEN")]
     since: Option<String>,
-    /// To before
+    /// To before; by default now
     #[arg(long, value_name = "WHEN")]
     until: Option<String>,
 }
@@ -57,6 +57,8 @@ struct Compared {
     hour: String,
     /// `same`, `differs`, `open` or `not_provable`.
     result: &'static str,
+    /// Says if `delivered` is all; where it is not, a difference may be homing's.
+    state: HourState,
     delivered: u64,
     received: u64,
     /// Delivered by the attempt log, and nowhere in the file.
@@ -76,18 +78,19 @@ pub(super) async fn run(
 ) -> Result<Exit, Failure> {
     let now = clock::now();
     let received = Received::read(&arguments.file).await?;
-    let ends = received.0.keys().next().zip(received.0.keys().next_back());
+    let first = received.0.keys().next().copied();
     let since = words::instant_of_flag("--since", arguments.since.as_deref(), now)?;
     let until = words::instant_of_flag("--until", arguments.until.as_deref(), now)?;
-    let since = since.map(hour_of).or(ends.map(|(first, _)| *first));
-    let until = until.or(ends.map(|(_, last)| next_hour(*last)));
-    let (Some(since), Some(until)) = (since, until) else {
-        let text = format!("{}: it is empty; say --since and --until", arguments.file);
+    let since = since.map(hour_of).or(first);
+    let until = until.unwrap_or(now);
+    let Some(since) = since else {
+        let text = format!("{}: it is empty; say --since", arguments.file);
         return Err(Failure::Usage(text));
     };
     let listing = services.store.ledger(arguments.subscription, since, until, now).await;
-    let mut listed: BTreeMap<_, _> =
-        listing.map_err(Failure::Store)?.hours.into_iter().map(|it| (it.start, it)).collect();
+    let listing = listing.map_err(Failure::Store)?;
+    let is_kept = listing.kept_since.is_some_and(|kept| kept <= since);
+    let mut listed: BTreeMap<_, _> = listing.hours.into_iter().map(|it| (it.start, it)).collect();
     // What was received in an hour of which nothing is kept was not delivered, as far as is known.
     for hour in received.0.keys().filter(|hour| (since..until).contains(*hour)) {
         let state = HourState::NotProvable;
@@ -100,11 +103,19 @@ pub(super) async fn run(
         hours
             .push(compare(services, arguments.subscription, hour, (&received, &everything)).await?);
     }
-    let is_sound = hours.iter().all(|hour| matches!(hour.result, "same" | "open"));
+    let is_present = |hour: &LedgerHour| now < next_hour(hour.start);
+    let is_sound = is_kept
+        && hours.iter().any(|hour| hour.result == "same")
+        && listed.values().zip(&hours).all(|(listed, hour)| {
+            hour.result == "same" || (hour.result == "open" && is_present(listed))
+        });
     if output.json {
         output.document(&serde_json::json!({ "sound": is_sound, "hours": hours }))?;
     } else {
         write(&hours, output)?;
+        if !is_kept {
+            output.notice(format_args!("homing has not kept all hours from the first one on"));
+        }
     }
     Ok(if is_sound { Exit::Done } else { Exit::Unsound })
 }
@@ -125,6 +136,7 @@ async fn compare(
     let mut compared = Compared {
         hour: hour.start.to_string(),
         result,
+        state: hour.state,
         delivered: hour.checksum.number,
         received: has.number,
         missing: Vec::new(),
@@ -186,7 +198,9 @@ fn write(hours: &[Compared], output: &mut Output<'_>) -> Result<(), Failure> {
     for hour in of("differs") {
         let at = words::to_seconds(&hour.hour);
         let (delivered, received) = (hour.delivered, hour.received);
-        output.line(format_args!("{at} differs: {delivered} delivered, {received} received"))?;
+        let all = if hour.state == HourState::NotProvable { ", which is not all" } else { "" };
+        output
+            .line(format_args!("{at} differs: {delivered} delivered{all}, {received} received"))?;
         let lists =
             [("missing", &hour.missing), ("repeated", &hour.repeated), ("unknown", &hour.unknown)];
         for (word, ids) in lists {
@@ -201,11 +215,11 @@ fn write(hours: &[Compared], output: &mut Output<'_>) -> Result<(), Failure> {
     for hour in of("not_provable") {
         let at = words::to_seconds(&hour.hour);
         output
-            .line(format_args!("{at} is the same, and not provable: a worker was killed in it"))?;
+            .line(format_args!("{at} is the same, and not provable: homing may lack deliveries"))?;
     }
     for hour in of("open") {
         let at = words::to_seconds(&hour.hour);
-        output.aside(format_args!("{at} is not over, and was not compared."));
+        output.aside(format_args!("{at} is open, and was not compared."));
     }
     let same = u64::try_from(of("same").count()).unwrap_or(u64::MAX);
     let delivered = of("same").map(|hour| hour.delivered).sum::<u64>();

@@ -56,8 +56,9 @@ const COMMANDS: [Known; 36] = [
 ];
 
 /// Further ones that change nothing.
-const HARMLESS: [&str; 9] = [
+const HARMLESS: [&str; 10] = [
     "keys list",
+    "errors",
     "ledger get",
     "ledger compare",
     "history",

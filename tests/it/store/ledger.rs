@@ -3,12 +3,15 @@
 use std::time::Duration;
 
 use homing_domain::{
+    activity::{Figures, Minute, Requests, WorkerReport, minute_of},
     clock,
     id::{DeliveryId, SubscriptionId},
-    ledger::{Checksum, HOUR_MS, HourState, hour_of},
+    ledger::{Checksum, HOUR_MS, HourState, hour_of, next_hour},
     time::UnixMillis,
 };
-use homing_store::{LEDGER_SILENT_AFTER, LedgerReport};
+use homing_store::{
+    DueHour, LEDGER_SILENT_AFTER, LEDGER_SILENT_FOR, LedgerReport, Store, StoreError,
+};
 use uuid::Uuid;
 
 use super::{Kept, Place};
@@ -25,8 +28,8 @@ fn checksum(numbers: std::ops::Range<u128>) -> Checksum {
     checksum
 }
 
-/// The part of a worker: figures of `subscription` in an hour, which is opened, and closed if
-/// `is_closed`.
+/// The part of a worker that ran in one hour only: figures of `subscription`, and not all of them
+/// unless `is_closed`.
 fn part(
     worker: u128,
     subscription: SubscriptionId,
@@ -35,10 +38,24 @@ fn part(
 ) -> LedgerReport {
     LedgerReport {
         worker: Uuid::from_u128(worker),
-        opened: vec![hour],
+        process: Uuid::from_u128(worker),
+        from: hour,
+        closed: if is_closed { next_hour(hour) } else { hour },
+        ended: is_closed.then(|| next_hour(hour)),
         rows: vec![(subscription, hour, figures)],
-        closed: if is_closed { vec![hour] } else { Vec::new() },
+        gaps: Vec::new(),
     }
+}
+
+/// The state of an hour that is read at `now`.
+async fn state(
+    store: &dyn Store,
+    hour: UnixMillis,
+    now: UnixMillis,
+) -> Result<Option<HourState>, StoreError> {
+    let id = SubscriptionId::new(Uuid::nil());
+    let listing = store.ledger(id, hour, next_hour(hour), now).await?;
+    Ok(listing.hours.first().map(|hour| hour.state))
 }
 
 pub(super) async fn parts_of_many_workers_add_up_and_a_report_counts_once(place: Place) -> Kept {
@@ -52,13 +69,8 @@ pub(super) async fn parts_of_many_workers_add_up_and_a_report_counts_once(place:
     one.report_ledger(&part(1, id, hour, (checksum(0..7), true)), now).await?;
     other.report_ledger(&part(2, id, hour, (checksum(7..100), true)), now).await?;
     let others = SubscriptionId::new(clock::new_id());
-    other.report_ledger(&part(2, others, hour, (checksum(0..3), true)), now).await?;
-    let empty = LedgerReport {
-        worker: Uuid::from_u128(3),
-        opened: vec![ago(2)],
-        closed: vec![ago(2)],
-        ..LedgerReport::default()
-    };
+    other.report_ledger(&part(3, others, hour, (checksum(0..3), true)), now).await?;
+    let empty = LedgerReport { rows: Vec::new(), ..part(4, id, ago(2), (checksum(0..0), true)) };
     one.report_ledger(&empty, now).await?;
 
     let listing = one.ledger(id, ago(24), now, now).await?;
@@ -74,29 +86,86 @@ pub(super) async fn parts_of_many_workers_add_up_and_a_report_counts_once(place:
 
 pub(super) async fn an_hour_that_is_left_open_is_not_provable(place: Place) -> Kept {
     let store = place.open().await?;
+    let store = store.as_ref();
     let id = SubscriptionId::new(clock::new_id());
     let (hour, now) = (ago(1), clock::now());
     store.report_ledger(&part(1, id, hour, (checksum(0..5), true)), now).await?;
-    store.report_ledger(&part(2, id, hour, (checksum(5..9), false)), now).await?;
-    let state = async |now: UnixMillis| {
-        let listing = store.ledger(id, hour, now, now).await?;
-        Ok::<_, homing_store::StoreError>(listing.hours.first().map(|hour| hour.state))
-    };
+    let alive = part(2, id, hour, (checksum(5..9), false));
+    store.report_ledger(&alive, now).await?;
     let later = now.plus(LEDGER_SILENT_AFTER + Duration::from_secs(1));
-    assert_eq!(state(now).await?, Some(HourState::Open));
-    assert_eq!(state(later).await?, Some(HourState::NotProvable));
+    assert_eq!(state(store, hour, now).await?, Some(HourState::Open));
+    assert_eq!(state(store, hour, later).await?, Some(HourState::NotProvable));
     // A report without news says that the worker lives.
-    let alive = LedgerReport { worker: Uuid::from_u128(2), ..LedgerReport::default() };
+    let alive = LedgerReport { rows: Vec::new(), ..alive };
     store.report_ledger(&alive, later).await?;
-    assert_eq!(state(later).await?, Some(HourState::Open));
-    let closed = LedgerReport { closed: vec![hour], ..alive };
+    assert_eq!(state(store, hour, later).await?, Some(HourState::Open));
+    let closed = LedgerReport { closed: next_hour(hour), ..alive.clone() };
     store.report_ledger(&closed, later).await?;
-    assert_eq!(state(later).await?, Some(HourState::Complete));
+    assert_eq!(state(store, hour, later).await?, Some(HourState::Complete));
     // Another worker may begin in an hour that is not over.
-    let present = part(1, id, ago(0), (checksum(0..1), true));
+    let present = part(3, id, ago(0), (checksum(0..1), true));
     store.report_ledger(&present, now).await?;
-    let listing = store.ledger(id, ago(0), ago(-1), now).await?;
-    assert_eq!(listing.hours.first().map(|hour| hour.state), Some(HourState::Open));
+    assert_eq!(state(store, ago(0), now).await?, Some(HourState::Open));
+    // One that ended with something in flight is not waited for.
+    let left = LedgerReport { ended: Some(next_hour(hour)), ..alive };
+    store.report_ledger(&left, later).await?;
+    assert_eq!(state(store, hour, later).await?, Some(HourState::NotProvable));
+    Ok(())
+}
+
+/// Goal: what a worker delivers that lost the store is not taken to be counted, in no hour.
+pub(super) async fn hours_of_a_silent_worker_are_not_provable_for_a_day(place: Place) -> Kept {
+    let store = place.open().await?;
+    let store = store.as_ref();
+    let id = SubscriptionId::new(clock::new_id());
+    let (start, seen) = (ago(40), ago(40).plus(Duration::from_secs(60)));
+    store.report_ledger(&part(1, id, start, (checksum(0..5), false)), seen).await?;
+    // Another one is there all the time.
+    let other = LedgerReport { closed: ago(0), ..part(2, id, ago(41), (checksum(0..1), false)) };
+    let now = clock::now();
+    store.report_ledger(&other, now).await?;
+    assert_eq!(state(store, ago(41), now).await?, Some(HourState::Complete));
+    for hours in [16, 30, 39, 40] {
+        assert_eq!(state(store, ago(hours), now).await?, Some(HourState::NotProvable), "{hours}");
+    }
+    let after = ago(39 - i64::try_from(LEDGER_SILENT_FOR.as_secs() / 3_600)?);
+    assert_eq!(state(store, after, now).await?, Some(HourState::Complete));
+    // It is back, and has written everything.
+    let back = LedgerReport { closed: ago(0), ..part(1, id, start, (checksum(0..9), false)) };
+    store.report_ledger(&back, now).await?;
+    assert_eq!(state(store, ago(30), now).await?, Some(HourState::Complete));
+    Ok(())
+}
+
+/// Goal: a worker of an earlier version, or without a ledger, makes its hours not provable.
+pub(super) async fn hours_of_workers_that_do_not_count_are_not_provable(place: Place) -> Kept {
+    let store = place.open().await?;
+    let store = store.as_ref();
+    let id = SubscriptionId::new(clock::new_id());
+    let now = clock::now();
+    let counting = part(1, id, ago(3), (checksum(0..5), false));
+    let counting = LedgerReport { closed: ago(0), ..counting };
+    store.report_ledger(&counting, now).await?;
+    let minute = |start: UnixMillis| Minute { start_ms: start, figures: Figures::default() };
+    let worker = |id| WorkerReport {
+        id: Uuid::from_u128(id),
+        host: "h".to_owned(),
+        pid: 1,
+        version: "1".to_owned(),
+        started_ms: ago(2),
+        seen_ms: now,
+        in_flight: 0,
+    };
+    let requests = Requests::default();
+    let minutes = [minute(minute_of(ago(1)))];
+    store.report_activity(&worker(1), &requests, &minutes, &[]).await?;
+    store.report_ledger(&counting, now).await?;
+    assert_eq!(state(store, ago(1), now).await?, Some(HourState::Complete), "it counts");
+    store.report_activity(&worker(2), &requests, &minutes, &[]).await?;
+    store.remove_worker(Uuid::from_u128(2)).await?;
+    store.report_ledger(&counting, now).await?;
+    assert_eq!(state(store, ago(1), now).await?, Some(HourState::NotProvable));
+    assert_eq!(state(store, ago(2), now).await?, Some(HourState::Complete));
     Ok(())
 }
 
@@ -104,45 +173,80 @@ pub(super) async fn old_and_excess_hours_are_forgotten_as_a_whole(place: Place) 
     let store = place.open().await?;
     let ids: Vec<_> = (0..4).map(|_| SubscriptionId::new(clock::new_id())).collect();
     let now = clock::now();
-    for hours in 1..=10 {
+    for hours in 0..=10_i64 {
         for id in &ids {
-            let figures = (checksum(0..2), true);
-            store.report_ledger(&part(1, *id, ago(hours), figures), now).await?;
+            let worker = u128::from(hours.unsigned_abs());
+            let figures = (checksum(0..2), hours > 0);
+            store.report_ledger(&part(worker, *id, ago(hours), figures), now).await?;
         }
     }
     let first = ids.first().copied().expect("four");
+    let first = ids.first().copied().expect("four");
     let hours = async || {
-        let listing = store.ledger(first, ago(48), now, now).await?;
-        Ok::<_, homing_store::StoreError>((listing.hours.len(), listing.kept_since))
+        let listing = store.ledger(first, ago(48), ago(-1), now).await?;
+        Ok::<_, StoreError>((listing.hours.len(), listing.kept_since))
     };
-    assert_eq!(store.prune_ledger(ago(48), 40).await?, 0);
-    assert_eq!(hours().await?, (10, Some(ago(10))));
-    store.prune_ledger(ago(8), 40).await?;
-    assert_eq!(hours().await?, (8, Some(ago(8))));
+    assert_eq!(store.prune_ledger(ago(48), 44, now).await?, 0);
+    assert_eq!(hours().await?, (11, Some(ago(10))));
+    store.prune_ledger(ago(8), 44, now).await?;
+    assert_eq!(hours().await?, (9, Some(ago(8))));
     // Of ten rows, two hours are whole.
-    store.prune_ledger(ago(8), 10).await?;
-    assert_eq!(hours().await?, (2, Some(ago(2))));
+    store.prune_ledger(ago(8), 10, now).await?;
+    assert_eq!(hours().await?, (2, Some(ago(1))));
+    // The present hour stays, however many rows it has.
+    store.prune_ledger(ago(8), 2, now).await?;
+    assert_eq!(hours().await?, (1, Some(ago(0))));
+    let present = store.ledger(first, ago(0), ago(-1), now).await?;
+    assert_eq!(present.hours.first().map(|hour| hour.checksum.number), Some(2));
     Ok(())
 }
 
 pub(super) async fn events_of_an_hour_are_claimed_by_one(place: Place) -> Kept {
     let (one, other) = (place.open().await?, place.open().await?);
     let id = SubscriptionId::new(clock::new_id());
-    let (hour, now) = (ago(1), clock::now());
-    one.report_ledger(&part(1, id, hour, (checksum(0..5), true)), now).await?;
-    one.report_ledger(&part(2, id, ago(2), (checksum(0..5), false)), now).await?;
-    assert_eq!(one.ledger_hours_due(ago(5), ago(0), now).await?, [hour], "the other is open");
+    let (start, now) = (ago(1), clock::now());
+    let hour = DueHour { start, state: HourState::Complete };
+    one.report_ledger(&part(1, id, start, (checksum(0..5), true)), now).await?;
+    one.report_ledger(&part(2, id, ago(2), (checksum(0..5), true)), now).await?;
+    one.report_ledger(&part(3, id, ago(3), (checksum(0..5), true)), now).await?;
+    let due = one.ledger_hours_due(ago(5), ago(0), now).await?;
+    assert_eq!(due.iter().map(|due| due.start).collect::<Vec<_>>(), [ago(3), ago(2), start]);
     let until = now.plus(Duration::from_secs(60));
     let (mine, theirs) = tokio::join!(
         one.claim_ledger_hour(hour, now, until),
         other.claim_ledger_hour(hour, now, until)
     );
     assert_eq!([mine?, theirs?].iter().filter(|claimed| **claimed).count(), 1);
-    assert!(one.ledger_hours_due(ago(5), ago(0), now).await?.is_empty());
+    assert!(!one.ledger_hours_due(ago(5), ago(0), now).await?.contains(&hour));
     let later = until.plus(Duration::from_secs(1));
     assert!(one.ledger_hours_due(ago(5), ago(0), later).await?.contains(&hour), "due again");
-    assert!(one.claim_ledger_hour(hour, later, later.plus(Duration::from_secs(60))).await?);
-    one.ledger_hour_announced(hour).await?;
-    assert!(!one.ledger_hours_due(ago(5), ago(0), ago(-9)).await?.contains(&hour));
+    let until = later.plus(Duration::from_secs(60));
+    assert!(one.claim_ledger_hour(hour, later, until).await?);
+    one.ledger_hour_announced(start, until).await?;
+    let is_due = async |state| {
+        let hour = DueHour { start, state };
+        let due = one.ledger_hours_due(ago(5), ago(0), later).await?;
+        Ok::<_, StoreError>(due.contains(&hour))
+    };
+    assert!(!is_due(HourState::Complete).await?);
+    // Its figures change, also between claim and note.
+    one.report_ledger(&part(1, id, start, (checksum(0..6), true)), later).await?;
+    assert!(is_due(HourState::Complete).await?);
+    assert!(one.claim_ledger_hour(hour, later, until).await?);
+    one.report_ledger(&part(1, id, start, (checksum(0..7), true)), later).await?;
+    one.ledger_hour_announced(start, until).await?;
+    assert!(is_due(HourState::Complete).await?);
+    assert!(one.claim_ledger_hour(hour, later, until).await?);
+    one.ledger_hour_announced(start, until).await?;
+    assert!(!is_due(HourState::Complete).await?);
+    // Its state changes.
+    let gap = part(1, id, start, (checksum(0..7), true));
+    let gap = LedgerReport { rows: Vec::new(), gaps: vec![start], ..gap };
+    one.report_ledger(&gap, later).await?;
+    assert!(is_due(HourState::NotProvable).await?);
+    let unproved = DueHour { start, state: HourState::NotProvable };
+    assert!(one.claim_ledger_hour(unproved, later, until).await?);
+    one.ledger_hour_announced(start, until).await?;
+    assert!(!is_due(HourState::NotProvable).await?);
     Ok(())
 }

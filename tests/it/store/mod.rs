@@ -102,6 +102,8 @@ macro_rules! conformance {
         audit: a_change_elsewhere_is_begun_and_ended,
         ledger: parts_of_many_workers_add_up_and_a_report_counts_once,
         ledger: an_hour_that_is_left_open_is_not_provable,
+        ledger: hours_of_a_silent_worker_are_not_provable_for_a_day,
+        ledger: hours_of_workers_that_do_not_count_are_not_provable,
         ledger: old_and_excess_hours_are_forgotten_as_a_whole,
         ledger: events_of_an_hour_are_claimed_by_one,
         payloads: payloads_are_read_back_and_bodies_kept_once,

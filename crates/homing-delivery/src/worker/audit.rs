@@ -10,7 +10,7 @@ use serde_json::json;
 use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 
-use super::Context;
+use super::{Context, maintenance::REFRESH_INTERVAL};
 use crate::settings::AuditSettings;
 use homing_broker::{Message, Route, error::BrokerError};
 use homing_domain::{
@@ -18,6 +18,7 @@ use homing_domain::{
     clock,
     event::{CONTENT_TYPE_DEFAULT, Event},
     id::EventId,
+    record::RecordId,
     topic::Topic,
 };
 use homing_store::{MAX_AUDIT_PRUNED, StoreError};
@@ -60,19 +61,22 @@ pub(super) async fn run(context: Arc<Context>, settings: AuditSettings, stop: Ca
     stop.run_until_cancelled(working).await;
 }
 
-/// Publishes what is due. What no subscription wants is only noted.
+/// Publishes what is due. What no subscription wants is only noted, once this worker must know of
+/// those that were there before.
 async fn announce(context: &Context) -> Result<(), Unannounced> {
     let now = clock::now();
     let (since, until) = (now.minus(MAX_AGE), now.plus(CLAIM));
+    let known = RecordId::floor(now.minus(2 * REFRESH_INTERVAL));
     let claimed = context.store.claim_announcements(since, now, until).await;
     for record in claimed.map_err(Unannounced::Store)? {
         let id = record.id;
-        if let Ok(topic) = Topic::new(&record.change.topic())
-            && context.subscriptions.wants(&topic)
-        {
+        let topic = Topic::new(&record.change.topic()).ok();
+        if let Some(topic) = topic.filter(|topic| context.subscriptions.wants(topic)) {
             let message = Message::of_event(event(record, topic));
             let published = context.broker.publish(&message.outgoing(), Route::Events).await;
             published.map_err(Unannounced::Broker)?;
+        } else if id >= known {
+            continue;
         }
         context.store.announced(id).await.map_err(Unannounced::Store)?;
     }

@@ -5,6 +5,7 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use tokio::time::{Duration, Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
 
 use super::Context;
 use homing_domain::{
@@ -47,6 +48,11 @@ impl Heartbeat {
         };
         let (counted, minutes) = (Figures::default(), BTreeMap::new());
         Self { store, report, counted, minutes, pruned: None }
+    }
+
+    /// Names the worker.
+    pub(super) fn worker(&self) -> Uuid {
+        self.report.id
     }
 
     /// Reports until `over`, then once more, and removes the worker from the list.

@@ -20,7 +20,7 @@ use homing_domain::clock;
 use homing_telemetry::{log_events, metrics};
 
 /// Changes are announced; this poll finds lost announcements, and counts the live workers.
-const REFRESH_INTERVAL: Duration = Duration::from_secs(5);
+pub(super) const REFRESH_INTERVAL: Duration = Duration::from_secs(5);
 /// After a failure of the store or the broker.
 const RETRY_INTERVAL: Duration = Duration::from_secs(1);
 /// Interval of pruning unneeded circuits, counting subscriptions, and checking for queues of

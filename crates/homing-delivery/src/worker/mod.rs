@@ -64,7 +64,7 @@ use homing_broker::{
     Broker,
     consume::{Lane, Received},
 };
-use homing_domain::circuit::CircuitRules;
+use homing_domain::{circuit::CircuitRules, clock};
 use homing_store::Store;
 
 pub use self::{
@@ -169,9 +169,10 @@ impl Pool {
         let circuits = Circuits::new(Arc::clone(&store), circuits, rules, shared);
         let (attempt_log, log_writer) = attempt_log::open(&setup.attempts, Arc::clone(&store));
         let (collector, history_writer) = history::open(&setup.history, Arc::clone(&store)).unzip();
-        let observers = Observers::new(attempt_log, Ledger::new(&setup.ledger), collector);
-        let ledger = ledger::Writer::new(Arc::clone(&store), setup.ledger);
+        let observers =
+            Observers::new(attempt_log, Ledger::new(&setup.ledger, clock::now()), collector);
         let heartbeat = Heartbeat::new(Arc::clone(&store));
+        let ledger = ledger::Writer::new(Arc::clone(&store), setup.ledger, heartbeat.worker());
         let context = Context {
             broker,
             store,
@@ -242,8 +243,10 @@ impl Pool {
         writing.spawn(self.heartbeat.run(Arc::clone(&context), over.clone()));
         tasks.spawn(maintenance::shared_state(Arc::clone(&context), stop.clone()));
         let ready = async {
-            context.subscriptions.loaded().await;
-            self.ledger.open(&context.observers.ledger).await;
+            tokio::join!(
+                context.subscriptions.loaded(),
+                self.ledger.open(&context.observers.ledger)
+            );
         };
         if stop.run_until_cancelled(ready).await.is_some() {
             for lane in [Lane::Primary, Lane::Retry] {
@@ -254,6 +257,9 @@ impl Pool {
             tasks.spawn(maintenance::lag(Arc::clone(&context), stop.clone()));
             tasks.spawn(maintenance::net(Arc::clone(&context), stop.clone()));
             tasks.spawn(maintenance::circuits(Arc::clone(&context), stop.clone()));
+            if self.ledger.announces() {
+                tasks.spawn(ledger::announcements::run(Arc::clone(&context), stop.clone()));
+            }
             tasks.spawn(audit::run(Arc::clone(&context), self.audit, stop.clone()));
         }
         writing.spawn(self.ledger.run(Arc::clone(&context), over.clone()));

@@ -18,7 +18,8 @@
 //!   locked rows.
 //! - A record of a change (`audit`) is a new row in the transaction of the change, which waits for
 //!   no one; claiming its event and pruning take rows in the order of their ids.
-//! - A worker writes rows of the ledger that are its own; pruning skips locked rows.
+//! - A worker writes rows of the ledger that are its own, then gaps and announcements, each in the
+//!   order of their hours; pruning skips locked rows.
 //! - A writer to the history, and who prunes it, locks the row `history` of `versions` before
 //!   anything else.
 //! - A slot is taken and given back in one statement, which writes one row.
