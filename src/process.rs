@@ -70,6 +70,12 @@ pub async fn run(
             stop: api_stop.clone(),
         };
         api_tasks.spawn(server(&services, process).await?);
+        if pool.is_none() {
+            let (subscriptions, stop) = (Arc::clone(&services.subscriptions), api_stop.clone());
+            api_tasks.spawn(async move {
+                stop.run_until_cancelled(subscriptions.follow()).await;
+            });
+        }
     }
     api_tasks.close();
 

@@ -64,7 +64,7 @@ pub struct Services {
     pub broker: Broker,
     /// Subscriptions.
     pub registry: Registry,
-    /// Subscriptions in memory, read when first needed.
+    /// Subscriptions in memory, read by those of a process who keep them current.
     pub subscriptions: Arc<Subscriptions>,
     /// Parked messages.
     pub parking: Parking,
@@ -119,7 +119,7 @@ impl Services {
             circuits: CircuitBreakers::new(of_store(), broker.clone()),
             source_admin: SourceAdmin::new(source.clone(), of_store(), broker.clone()),
             history: History::new(of_store(), broker.clone()),
-            topics: Topics::new(of_store(), Arc::clone(&subscriptions)),
+            topics: Topics::new(of_store(), subscriptions.latest()),
             subscriptions,
             status_service: StatusService::new(broker.clone(), of_store(), source.clone()),
             settings,

@@ -164,14 +164,18 @@ impl Globals {
         Box::pin(closing(services, async |services| work(&services.history).await)).await
     }
 
-    /// As [`with_history`](Self::with_history), for the topics that were seen.
+    /// As [`with_history`](Self::with_history), for the topics that were seen and who wants them.
     pub(super) async fn with_topics<T>(
         &self,
         work: impl AsyncFnOnce(&Topics) -> Result<T, Failure>,
     ) -> Result<T, Failure> {
         let settings = self.settings_of_command()?;
         let services = Box::pin(Services::open_passive(settings)).await.map_err(Failure::Start)?;
-        Box::pin(closing(services, async |services| work(&services.topics).await)).await
+        let reading = async |services: &Services| {
+            services.subscriptions.refresh().await.map_err(Failure::Store)?;
+            work(&services.topics).await
+        };
+        Box::pin(closing(services, reading)).await
     }
 
     /// The broker alone, connected, with its topology declared, for commands that need no store.

@@ -6,7 +6,7 @@ use serde::Serialize;
 use tokio::{sync::Mutex, time::Instant};
 
 use super::History;
-use homing_delivery::worker::Subscriptions;
+use homing_delivery::worker::Latest;
 use homing_domain::{history::TopicSeen, time::UnixMillis, topic::Topic};
 use homing_store::{Store, StoreError, TopicPage};
 
@@ -25,7 +25,7 @@ type Seen = (Instant, Arc<Vec<TopicView>>);
 #[derive(Clone)]
 pub struct Topics {
     store: Arc<dyn Store>,
-    subscriptions: Arc<Subscriptions>,
+    subscriptions: Latest,
     unwanted: Arc<Mutex<Option<Seen>>>,
 }
 
@@ -45,7 +45,8 @@ pub struct TopicView {
     pub unwanted: u64,
     /// The last of these.
     pub last_unwanted: Option<String>,
-    /// Subscriptions that want the topic at present; their filters may refuse an event.
+    /// Subscriptions that want the topic at present; their filters may refuse an event. Absent:
+    /// the subscriptions have not been read yet.
     pub subscriptions: Option<usize>,
 }
 
@@ -65,7 +66,7 @@ pub struct TopicsView {
 impl Topics {
     /// The topics in `store`, and who of `subscriptions` wants them.
     #[must_use]
-    pub fn new(store: Arc<dyn Store>, subscriptions: Arc<Subscriptions>) -> Self {
+    pub fn new(store: Arc<dyn Store>, subscriptions: Latest) -> Self {
         Self { store, subscriptions, unwanted: Arc::default() }
     }
 
@@ -76,7 +77,6 @@ impl Topics {
     /// [`StoreError`].
     pub async fn page(&self, page: &TopicPage) -> Result<TopicsView, StoreError> {
         let listing = self.store.topics(page).await?;
-        self.subscriptions.refresh().await?;
         Ok(TopicsView {
             topics: listing.topics.iter().map(|seen| self.view(seen)).collect(),
             next: listing.next,
@@ -108,7 +108,6 @@ impl Topics {
         if seen.is_empty() {
             return Ok(Vec::new());
         }
-        self.subscriptions.refresh().await?;
         let views = seen.iter().map(|seen| self.view(seen));
         Ok(views.filter(|view| view.subscriptions == Some(0)).collect())
     }

@@ -64,7 +64,7 @@ impl App {
         let api = &services.settings.api;
         let store = Arc::clone(&services.store);
         let tokens = Tokens::new(&api.tokens, stored, store, api.listen.ip().is_loopback());
-        let matcher = Matcher::new(Arc::clone(&services.subscriptions));
+        let matcher = Matcher::new(services.subscriptions.latest());
         let permits = Permits::default();
         #[cfg(feature = "dashboard")]
         let jobs = BulkJobs::new(

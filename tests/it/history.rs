@@ -65,6 +65,7 @@ async fn what_happened_is_counted(settings: &str) {
     assert_eq!((misspelt.events, misspelt.unwanted, misspelt.attempts), (1, 1, 0));
 
     let first = TopicPage { limit: 9, ..TopicPage::default() };
+    installation.parts.subscriptions.refresh().await.expect("the store answers");
     let topics = installation.parts.topics.page(&first).await.expect("the store answers").topics;
     let counts =
         topics.iter().map(|it| (it.topic.as_str(), it.events, it.unwanted, it.subscriptions));

@@ -335,6 +335,24 @@ pub async fn open(settings: &StoreSettings) -> Result<Arc<dyn Store>, StoreError
     })
 }
 
+/// True if there is a store whose schema is the one that this homing knows, so that opening it
+/// changes nothing.
+///
+/// # Errors
+///
+/// [`StoreError`]: no such backend, not ours, or of a newer homing.
+///
+/// # Cancel safety
+///
+/// Cancel safe: only reads.
+pub async fn is_current(settings: &StoreSettings) -> Result<bool, StoreError> {
+    match settings.place().map_err(StoreError::Settings)? {
+        StoreUrl::Sqlite(file) => sqlite::SqliteStore::is_current(file).await,
+        #[cfg(feature = "postgres")]
+        StoreUrl::Postgres(url) => postgres::is_current(&url).await,
+    }
+}
+
 /// The place of the store for display: the whole path of its file, or the URL of its database
 /// without password and parameters.
 #[must_use]

@@ -170,20 +170,27 @@ pub(super) async fn publish(
         let part = |so_far, (event, only): &Addressed| events::part(so_far, event, *only);
         batch.iter().fold(Fingerprint::default(), part)
     })?;
-    if let Some(repeatable) = &repeatable
-        && repeatable.was_answered().await?
-    {
-        let messages = messages(batch, None);
-        let wanted = wanted::by(&app, &messages).await;
-        let events = messages.iter().zip(wanted);
-        let events = events.map(|(message, wanted)| report(message, Ok(()), wanted)).collect();
-        return Ok(accepted(true, Batched { events }));
-    }
-    let batched = publish_all(&app, &messages(batch, trace.as_ref())).await?;
-    if let Some(repeatable) = repeatable {
-        repeatable.published().await;
-    }
-    Ok(accepted(false, batched))
+    let messages = messages(batch, trace.as_ref());
+    let publishing = async {
+        if let Some(repeatable) = &repeatable
+            && repeatable.was_answered().await?
+        {
+            return Ok(None);
+        }
+        let outcomes = publish_all(&app, &messages).await?;
+        if let Some(repeatable) = &repeatable
+            && outcomes.iter().all(Result::is_ok)
+        {
+            repeatable.published().await;
+        }
+        Ok::<_, Problem>(Some(outcomes))
+    };
+    let (outcomes, wanted) = wanted::beside(&app, &messages, publishing).await;
+    let (is_repeated, outcomes) = match outcomes? {
+        Some(outcomes) => (false, outcomes),
+        None => (true, messages.iter().map(|_| Ok(())).collect()),
+    };
+    Ok(accepted(is_repeated, batched(&messages, outcomes, wanted)?))
 }
 
 fn checked(
@@ -237,16 +244,25 @@ fn report(message: &Message, outcome: Result<(), &BrokerError>, wanted: Interest
 }
 
 /// One after the other, without waiting for the confirm of the one before.
-async fn publish_all(app: &App, messages: &[Message]) -> Result<Batched, Problem> {
+async fn publish_all(
+    app: &App,
+    messages: &[Message],
+) -> Result<Vec<Result<(), BrokerError>>, Problem> {
     check_not_blocked(app)?;
     let broker = &app.services.broker;
     let publish = |message: &Message| {
         let outgoing = message.outgoing();
         async move { broker.publish(&outgoing, Route::Events).await }
     };
-    let publishing = stream::iter(messages).map(publish).buffered(MAX_UNCONFIRMED);
-    let (outcomes, wanted) =
-        tokio::join!(publishing.collect::<Vec<_>>(), wanted::by(app, messages));
+    Ok(stream::iter(messages).map(publish).buffered(MAX_UNCONFIRMED).collect().await)
+}
+
+/// The answer, or the worst of the failures.
+fn batched(
+    messages: &[Message],
+    outcomes: Vec<Result<(), BrokerError>>,
+    wanted: Vec<Interest>,
+) -> Result<Batched, Problem> {
     let results = messages.iter().zip(&outcomes).zip(wanted);
     let events: Vec<_> = results
         .map(|((message, outcome), wanted)| report(message, outcome.as_ref().copied(), wanted))

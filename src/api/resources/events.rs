@@ -75,10 +75,10 @@ fn event_id<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<EventId
 /// byte, of any content type.
 ///
 /// With an `Idempotency-Key` the event's id derives from the key, and a repetition within a day is
-/// answered the same (with `idempotency-replayed: true`) without publishing again.
+/// answered with the same id (with `idempotency-replayed: true`) without publishing again.
 ///
-/// `wanted_by` is how many subscriptions want the event at the moment of the answer; it says nothing
-/// of their deliveries.
+/// `wanted_by` is how many subscriptions want the event at the moment of the answer, by those that
+/// this process knows; it says nothing of their deliveries.
 #[utoipa::path(
     post, path = "/v1/events", tag = "events", operation_id = "publish_event",
     params(
@@ -125,23 +125,23 @@ pub(super) async fn publish(
         repeatable(&app, key.as_ref(), || part(Fingerprint::default(), &event, subscription))?;
     let mut message = message(event, subscription);
     message.trace = trace(&head.headers);
-    let one = std::slice::from_ref(&message);
-    let published = |mut wanted: Vec<Interest>| Published {
-        id: id.clone(),
-        topic: topic.clone(),
-        wanted: wanted.pop().unwrap_or_default(),
+    let publishing = async {
+        if let Some(repeatable) = &repeatable
+            && repeatable.was_answered().await?
+        {
+            return Ok(true);
+        }
+        let confirmed = confirmed(&app, &message).await;
+        confirmed.map_err(|problem| problem.with("id", id.as_str()))?;
+        if let Some(repeatable) = &repeatable {
+            repeatable.published().await;
+        }
+        Ok::<_, Problem>(false)
     };
-    if let Some(repeatable) = &repeatable
-        && repeatable.was_answered().await?
-    {
-        return Ok(accepted(true, published(wanted::by(&app, one).await)));
-    }
-    let (outcome, wanted) = tokio::join!(confirmed(&app, &message), wanted::by(&app, one));
-    outcome.map_err(|problem| problem.with("id", id.as_str()))?;
-    if let Some(repeatable) = repeatable {
-        repeatable.published().await;
-    }
-    Ok(accepted(false, published(wanted)))
+    let one = std::slice::from_ref(&message);
+    let (outcome, mut wanted) = wanted::beside(&app, one, publishing).await;
+    let wanted = wanted.pop().unwrap_or_default();
+    Ok(accepted(outcome?, Published { id, topic, wanted }))
 }
 
 /// The trace that a client named, passed on to endpoints.

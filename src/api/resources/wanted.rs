@@ -1,17 +1,18 @@
-//! The subscriptions that want what is published, for its publisher; never fails a publish.
+//! The subscriptions that want what is published, for its publisher. Finding them fails no publish,
+//! waits for no store, and delays an answer by a few milliseconds at most.
 
-use std::{sync::Arc, time::Duration};
+use std::{pin::pin, time::Duration};
 
 use serde::Serialize;
-use tokio::time::{Instant, timeout_at};
+use tokio::time::timeout;
 
 use crate::web::App;
 use homing_broker::{Message, message::Recipients};
-use homing_delivery::worker::{NearMiss, Wanted};
+use homing_delivery::worker::{Matcher, NearMiss, NotKnown, Wanted};
 use homing_domain::id::SubscriptionId;
 
-/// Deadline for all events of a request; of those left then, it is not known.
-const DEADLINE: Duration = Duration::from_secs(1);
+/// An answer waits this much longer than the broker takes.
+const GRACE: Duration = Duration::from_millis(20);
 
 /// The subscriptions that want an event.
 #[derive(Clone, Debug, Default, Serialize, utoipa::ToSchema)]
@@ -22,7 +23,8 @@ pub(super) struct Interest {
     /// The first 20 of them.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     subscriptions: Vec<SubscriptionId>,
-    /// Where there is none: subscriptions that nearly want it, and why they do not.
+    /// Where there is none: subscriptions that nearly want it, and why they do not, as far as there
+    /// was time to find out.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     near: Vec<NearMiss>,
     /// The reason why it is not known.
@@ -43,39 +45,57 @@ impl From<Wanted> for Interest {
     }
 }
 
-/// The subscriptions that want each of `messages`, in their order.
+impl From<NotKnown> for Interest {
+    fn from(why: NotKnown) -> Self {
+        Self::unknown(match why {
+            NotKnown::NotRead => "the subscriptions have not been read yet",
+            NotKnown::Filters => "the filters could not be applied",
+        })
+    }
+}
+
+/// Waits for `publishing`, and finds meanwhile the subscriptions that want each of `messages`, in
+/// their order. What is not found shortly after is not known.
 ///
 /// # Cancel safety
 ///
-/// Cancel safe.
-pub(super) async fn by(app: &App, messages: &[Message]) -> Vec<Interest> {
-    let until = Instant::now() + DEADLINE;
-    let late = || Interest::unknown("there was no time to find out");
-    let refreshed = match timeout_at(until, app.matcher.refresh()).await {
-        Ok(Ok(())) => Ok(()),
-        Ok(Err(_store)) => Err(Interest::unknown("the store is unavailable")),
-        Err(_elapsed) => Err(late()),
-    };
+/// As that of `publishing`.
+pub(super) async fn beside<T>(
+    app: &App,
+    messages: &[Message],
+    publishing: impl Future<Output = T>,
+) -> (T, Vec<Interest>) {
     let mut found = Vec::with_capacity(messages.len());
+    let published = {
+        let mut publishing = pin!(publishing);
+        let mut finding = pin!(find(&app.matcher, messages, &mut found));
+        tokio::select! {
+            // What is published is with the broker before the filters take their time.
+            biased;
+            published = &mut publishing => {
+                // What is missing then is not known.
+                drop(timeout(GRACE, finding).await);
+                published
+            }
+            () = &mut finding => publishing.await,
+        }
+    };
+    found.resize_with(messages.len(), || Interest::unknown("there was no time to find out"));
+    (published, found)
+}
+
+async fn find(matcher: &Matcher, messages: &[Message], found: &mut Vec<Interest>) {
     for message in messages {
-        let one = match (&refreshed, &message.recipients) {
-            (_, Recipients::One(id)) => {
-                Interest { wanted_by: Some(1), subscriptions: vec![*id], ..Interest::default() }
-            }
-            (Err(unknown), _) => unknown.clone(),
-            (Ok(()), Recipients::Matching | Recipients::Group(_)) => {
-                let event = Arc::clone(&message.event);
-                let wanted = timeout_at(until, app.matcher.wanted_by(&event)).await;
-                match wanted {
-                    Ok(Some(wanted)) => Interest::from(wanted),
-                    Ok(None) => Interest::unknown("the filters could not be applied"),
-                    Err(_elapsed) => late(),
-                }
-            }
+        let one = match message.recipients {
+            Recipients::One(id) => matcher.exists(id).map(|exists| Wanted {
+                number: usize::from(exists),
+                subscriptions: exists.then_some(id).into_iter().collect(),
+                near: Vec::new(),
+            }),
+            Recipients::Matching | Recipients::Group(_) => matcher.wanted_by(&message.event).await,
         };
-        found.push(one);
+        found.push(one.map_or_else(Interest::from, Interest::from));
         // Others get their turn between two events of a long batch.
         tokio::task::yield_now().await;
     }
-    found
 }

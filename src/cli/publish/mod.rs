@@ -98,22 +98,20 @@ pub(super) async fn run(
         },
         max_body_bytes: settings.worker.max_event_bytes,
     };
-    let wanting = Wanting::open(&settings).await;
-    let summary = if arguments.single {
+    let wanting = Wanting::open(&settings);
+    let mut summary = if arguments.single {
         let body = input::whole(input, reader.max_body_bytes).await?;
         let (id, message) = reader.read(&body).map_err(Failure::Usage)?;
-        let publishing = async {
-            broker.publish(&message.outgoing(), Route::Events).await.map_err(Failure::Broker)
-        };
-        let (published, wanted) = tokio::join!(publishing, wanting.by(&message));
-        published?;
+        let published = broker.publish(&message.outgoing(), Route::Events).await;
+        published.map_err(Failure::Broker)?;
+        let wanted = wanting.by(&message).await;
         Summary::of_one(id, &message, wanted)
     } else {
         let lines = input::lines(input, reader.max_line_bytes());
         pump::pump((&broker, &wanting), lines, reader, output).await?
     };
     broker.close().await;
-    wanting.end(&summary.interest, output).await;
+    wanting.end(&mut summary.interest, output).await;
     summary.write(output)?;
     Ok(if summary.is_complete() { Exit::Done } else { Exit::Failed })
 }

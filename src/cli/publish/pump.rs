@@ -19,6 +19,8 @@ use homing_domain::id::EventId;
 
 /// Lines that are read ahead of their confirms.
 const MAX_IN_FLIGHT: usize = 128;
+/// Published events that wait until it is found who wants them; of those beyond it is not known.
+const MAX_FINDING: usize = 128;
 
 /// Publishes every line; returns when each is confirmed or given up.
 ///
@@ -32,20 +34,31 @@ pub(super) async fn pump(
     let mut interrupts = signal(SignalKind::interrupt()).map_err(Failure::Signals)?;
     let progress = Progress::counting(output, "published");
     let mut pump = Pump { reader, summary: Summary::default(), progress, output };
-    let mut sending = FuturesUnordered::new();
+    let (mut sending, mut finding) = (FuturesUnordered::new(), FuturesUnordered::new());
     let mut waiting: BTreeMap<u64, EventId> = BTreeMap::new();
     let mut is_reading = true;
-    while is_reading || !sending.is_empty() {
+    while is_reading || !sending.is_empty() || !finding.is_empty() {
         tokio::select! {
-            Some((Sent { number, message }, result)) = sending.next() => {
+            Some((sent, result)) = sending.next() => {
+                let Sent { number, message }: Sent = sent;
+                let result: Result<(), BrokerError> = result;
                 let Some(id) = waiting.remove(&number) else { continue };
-                is_reading &= pump.sent((number, &message), id, result);
+                let is_published = result.is_ok();
+                is_reading &= pump.sent(number, id, result);
+                if is_published && finding.len() < MAX_FINDING {
+                    finding.push(find(interested, message));
+                } else if is_published {
+                    pump.summary.interest.add(&message, None);
+                }
+            }
+            Some((message, wanted)) = finding.next() => {
+                pump.summary.interest.add(&message, wanted);
             }
             line = lines.next(), if is_reading && sending.len() < MAX_IN_FLIGHT => {
                 match line {
                     Ok(Some(line)) => if let Some((number, id, message)) = pump.read(line) {
                         waiting.insert(number, id);
-                        sending.push(send((broker, interested), Sent { number, message }));
+                        sending.push(send(broker, Sent { number, message }));
                     },
                     Ok(None) => is_reading = false,
                     Err(failure) => {
@@ -83,15 +96,17 @@ struct Sent {
     message: Message,
 }
 
-/// The result of publishing, and who wants the event.
-type SendResult = (Result<(), BrokerError>, Option<Wanted>);
-
-async fn send((broker, interested): (&Broker, &Wanting), line: Sent) -> (Sent, SendResult) {
+async fn send(broker: &Broker, line: Sent) -> (Sent, Result<(), BrokerError>) {
     let outgoing = line.message.outgoing();
     let publish = || broker.publish(&outgoing, Route::Events);
-    let publishing = publish.retry(pauses()).when(|error| !error.is_final());
-    let result = tokio::join!(publishing, interested.by(&line.message));
+    let result = publish.retry(pauses()).when(|error| !error.is_final()).await;
+    drop(outgoing);
     (line, result)
+}
+
+async fn find(interested: &Wanting, message: Message) -> (Message, Option<Wanted>) {
+    let wanted = interested.by(&message).await;
+    (message, wanted)
 }
 
 /// Turns lines into messages, and results into the summary.
@@ -129,16 +144,10 @@ impl Pump<'_, '_> {
     }
 
     /// Records a result; true: go on reading.
-    fn sent(
-        &mut self,
-        (number, message): (u64, &Message),
-        id: EventId,
-        (sent, wanted): SendResult,
-    ) -> bool {
+    fn sent(&mut self, number: u64, id: EventId, sent: Result<(), BrokerError>) -> bool {
         match sent {
             Ok(()) => {
                 self.summary.confirmed(id);
-                self.summary.interest.add(message, wanted);
                 self.progress.one_more();
                 true
             }

@@ -1,13 +1,11 @@
-//! The subscriptions that want what is published. Not knowing them fails no publish, and hardly
-//! delays one.
+//! The subscriptions that want what was published, found after it is with the broker. Not knowing
+//! them fails no publish and delays none.
 
-use std::{collections::BTreeMap, path::Path, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use serde::Serialize;
-use tokio::{
-    sync::Mutex,
-    time::{Instant, timeout},
-};
+use tokio::{sync::watch, time::timeout};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
     cli::{output::Output, words},
@@ -15,25 +13,22 @@ use crate::{
 };
 use homing_broker::{Message, message::Recipients};
 use homing_delivery::worker::{Matcher, NearMiss, Subscriptions, Wanted};
-use homing_store::{Store, StoreError, settings::StoreUrl};
+use homing_domain::topic::Topic;
+use homing_store::{StoreError, settings::StoreSettings};
 
-/// Deadline for opening the store and reading the subscriptions.
-const OPEN_DEADLINE: Duration = Duration::from_secs(3);
-/// Deadline for one event.
-const DEADLINE: Duration = Duration::from_millis(100);
-/// The age up to which subscriptions count as current.
-const MAX_AGE: Duration = Duration::from_secs(1);
+/// Deadline for one event, and for the opening of the store where it is the first.
+const DEADLINE: Duration = Duration::from_secs(3);
+/// Deadline for near misses, and for the end of what reads the store.
+const END_DEADLINE: Duration = Duration::from_secs(1);
 /// Unwanted topics that are named.
 const MAX_TOPICS: usize = 20;
 
-/// Finds who wants an event; or the reason why that is not known.
-pub(super) struct Wanting(Result<Known, String>);
-
-/// The subscriptions, and the time at which they were read last.
-struct Known {
-    store: Arc<dyn Store>,
-    matcher: Matcher,
-    read: Mutex<Instant>,
+/// Finds who wants an event.
+pub(super) struct Wanting {
+    /// Nothing while the store is being opened; or the reason why it is not known.
+    known: watch::Receiver<Option<Result<Arc<Matcher>, String>>>,
+    tasks: TaskTracker,
+    stop: CancellationToken,
 }
 
 /// Events that no subscription wanted.
@@ -58,45 +53,52 @@ struct UnwantedTopic {
 }
 
 impl Wanting {
-    /// Opens the store of the settings; creates none where there is none.
-    pub(super) async fn open(settings: &Settings) -> Self {
-        let file = homing_store::location(&settings.store);
-        let is_file = matches!(settings.store.place(), Ok(StoreUrl::Sqlite(_)));
-        if is_file && !Path::new(&file).exists() {
-            return Self(Err(format!("there is no store at {file}")));
-        }
-        let opening = async {
-            let store = homing_store::open(&settings.store).await?;
-            let matcher = Matcher::new(Arc::new(Subscriptions::new(Arc::clone(&store))));
-            matcher.refresh().await?;
-            Ok::<_, StoreError>(Known { store, matcher, read: Mutex::new(Instant::now()) })
-        };
-        Self(match timeout(OPEN_DEADLINE, Box::pin(opening)).await {
-            Ok(opened) => opened.map_err(|error| error.report()),
-            Err(_elapsed) => Err(format!("the store at {file} does not answer")),
-        })
+    /// Opens the store of the settings in the background; creates none and changes none.
+    pub(super) fn open(settings: &Settings) -> Self {
+        let (tasks, stop) = (TaskTracker::new(), CancellationToken::new());
+        let (knowing, known) = watch::channel(None);
+        let (settings, stopped) = (settings.store.clone(), stop.clone());
+        tasks.spawn(async move {
+            stopped.run_until_cancelled(Box::pin(follow(&settings, &knowing))).await;
+        });
+        tasks.close();
+        Self { known, tasks, stop }
     }
 
     /// The subscriptions that want the event; `None`: not known.
+    ///
+    /// # Cancel safety
+    ///
+    /// Cancel safe.
     pub(super) async fn by(&self, message: &Message) -> Option<Wanted> {
-        if let Recipients::One(id) = message.recipients {
-            return Some(Wanted { number: 1, subscriptions: vec![id], near: Vec::new() });
-        }
-        let Known { matcher, read, .. } = self.0.as_ref().ok()?;
+        let mut known = self.known.clone();
         let found = async {
-            let mut last_read = read.lock().await;
-            if last_read.elapsed() >= MAX_AGE {
-                matcher.refresh().await.ok()?;
-                *last_read = Instant::now();
-            }
-            drop(last_read);
-            matcher.wanted_by(&message.event).await
+            let known = known.wait_for(Option::is_some).await.ok()?.clone();
+            let matcher = known?.ok()?;
+            let Recipients::One(id) = message.recipients else {
+                return matcher.wanted_by(&message.event).await.ok();
+            };
+            let exists = matcher.exists(id).ok()?;
+            let subscriptions = exists.then_some(id).into_iter().collect();
+            Some(Wanted { number: usize::from(exists), subscriptions, near: Vec::new() })
         };
         timeout(DEADLINE, found).await.ok()?
     }
 
     /// Says which events no subscription wanted, and closes the store.
-    pub(super) async fn end(self, interest: &Interest, output: &mut Output<'_>) {
+    pub(super) async fn end(self, interest: &mut Interest, output: &mut Output<'_>) {
+        let matcher = self.known.borrow().clone().and_then(Result::ok);
+        let nearing = async {
+            for (topic, unwanted) in &mut interest.unwanted_topics {
+                if let (Some(matcher), Ok(topic)) = (&matcher, Topic::new(topic))
+                    && unwanted.near.is_empty()
+                {
+                    unwanted.near = matcher.near_misses(&topic).await;
+                }
+            }
+        };
+        // What takes longer is not named.
+        drop(timeout(END_DEADLINE, nearing).await);
         for (topic, UnwantedTopic { events, near }) in &interest.unwanted_topics {
             let near: Vec<_> = near
                 .iter()
@@ -111,14 +113,43 @@ impl Wanting {
             ));
         }
         if interest.wanted_not_known > 0 {
-            let why = self.0.as_ref().err().map_or("there was no time to find out", String::as_str);
+            let why = match &*self.known.borrow() {
+                Some(Err(why)) => why.clone(),
+                Some(Ok(_)) | None => "there was no time to find out".to_owned(),
+            };
             let events = words::count(interest.wanted_not_known, "event");
             output.notice(format_args!("which subscriptions want {events} is not known: {why}"));
         }
-        if let Ok(known) = self.0 {
-            known.store.close().await;
-        }
+        self.stop.cancel();
+        // The process ends anyway.
+        drop(timeout(END_DEADLINE, self.tasks.wait()).await);
     }
+}
+
+/// Opens the store and keeps its subscriptions current, for ever.
+async fn follow(
+    settings: &StoreSettings,
+    known: &watch::Sender<Option<Result<Arc<Matcher>, String>>>,
+) {
+    let file = homing_store::location(settings);
+    let opening = async {
+        if !homing_store::is_current(settings).await? {
+            return Ok(None);
+        }
+        let store = homing_store::open(settings).await?;
+        let subscriptions = Subscriptions::new(store);
+        subscriptions.refresh().await?;
+        Ok::<_, StoreError>(Some(subscriptions))
+    };
+    let why = match opening.await {
+        Ok(Some(subscriptions)) => {
+            known.send_replace(Some(Ok(Arc::new(Matcher::new(subscriptions.latest())))));
+            return subscriptions.follow().await;
+        }
+        Ok(None) => format!("there is no store at {file} with the schema of this homing"),
+        Err(error) => error.report(),
+    };
+    known.send_replace(Some(Err(why)));
 }
 
 impl Interest {

@@ -60,6 +60,16 @@ impl Database {
         url
     }
 
+    /// Keeps everybody else from these tables until the connection is dropped.
+    pub(crate) async fn lock(&self, tables: &str) -> PgConnection {
+        let at = self.at();
+        let mut connection = PgConnection::connect(at.as_str()).await.expect("it answers");
+        let lock = format!("BEGIN; LOCK TABLE {tables} IN ACCESS EXCLUSIVE MODE");
+        let locked = sqlx::raw_sql(AssertSqlSafe(lock)).execute(&mut connection).await;
+        locked.expect("the tables exist");
+        connection
+    }
+
     /// Changes homing's schema as an operator does with psql.
     pub(crate) async fn shell(&self, sql: &str) -> sqlx::Result<()> {
         execute(&self.at(), format!("SET search_path = homing; {sql}")).await

@@ -70,8 +70,8 @@ use homing_store::Store;
 pub use self::{
     builder::{OpenError, PoolBuilder, SubscribeError},
     handler::{AttemptResult, Handler, HandlerError, JobOutcome, Webhooks},
-    subscriptions::Subscriptions,
-    wanted::{Matcher, NearMiss, Wanted},
+    subscriptions::{Latest, Subscriptions},
+    wanted::{Matcher, NearMiss, NotKnown, Wanted},
 };
 
 use self::{

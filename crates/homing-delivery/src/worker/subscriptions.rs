@@ -1,8 +1,11 @@
 //! The subscriptions in memory, for matching every event.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
-use tokio::sync::watch;
+use tokio::{
+    sync::{Mutex, watch},
+    time::sleep,
+};
 use tracing::{error, info, warn};
 
 use super::{
@@ -13,32 +16,72 @@ use homing_domain::{
     id::SubscriptionId, subscription::Subscription, topic::Topic, url::EndpointUrl,
 };
 use homing_store::{Corrupt, Store, StoreError};
-use homing_telemetry::metrics;
+use homing_telemetry::{log_events, metrics};
+
+/// Subscriptions are read this often where no announcement says that they changed ...
+const FOLLOW_INTERVAL: Duration = Duration::from_secs(1);
+/// ... and so often where the store fails.
+const RETRY_INTERVAL: Duration = Duration::from_secs(5);
+
+type Index = Option<Arc<SubscriptionIndex>>;
 
 /// The subscriptions as of the last reading; a refresh reads only what has changed since.
+///
+/// One reading follows the other: only who holds the sender's lock can replace the index, so none
+/// that began earlier ends later, and the index never becomes older than it was.
 pub struct Subscriptions {
     store: Arc<dyn Store>,
-    current: watch::Sender<Option<Arc<SubscriptionIndex>>>,
+    replacing: Mutex<watch::Sender<Index>>,
+    latest: Latest,
 }
+
+/// The subscriptions as somebody else read them last. Looking at them never waits.
+#[derive(Clone)]
+pub struct Latest(watch::Receiver<Index>);
 
 impl Subscriptions {
     /// Those of `store`; none is read yet.
     #[must_use]
     pub fn new(store: Arc<dyn Store>) -> Self {
-        Self { store, current: watch::Sender::new(None) }
+        let (replacing, latest) = watch::channel(None);
+        Self { store, replacing: Mutex::new(replacing), latest: Latest(latest) }
+    }
+
+    /// Them for those who only look.
+    #[must_use]
+    pub fn latest(&self) -> Latest {
+        self.latest.clone()
     }
 
     /// Waits until the subscriptions have been read once.
     pub async fn loaded(&self) {
-        let mut current = self.current.subscribe();
         // The sender lives as long as `self`, so this cannot fail.
-        let _read = current.wait_for(Option::is_some).await;
+        let mut latest = self.latest.0.clone();
+        let _read = latest.wait_for(Option::is_some).await;
     }
 
     /// True once the subscriptions have been read.
     #[must_use]
     pub fn are_loaded(&self) -> bool {
-        self.current.borrow().is_some()
+        self.latest.0.borrow().is_some()
+    }
+
+    /// Keeps them current without announcements, for ever, in a process that delivers nothing.
+    ///
+    /// # Cancel safety
+    ///
+    /// Cancel safe.
+    pub async fn follow(&self) {
+        loop {
+            let pause = match self.refresh().await {
+                Ok(()) => FOLLOW_INTERVAL,
+                Err(error) => {
+                    log_events::store_unavailable("reading the subscriptions", &error);
+                    RETRY_INTERVAL
+                }
+            };
+            sleep(pause).await;
+        }
     }
 
     /// Applies what has changed in the store since the last reading.
@@ -46,30 +89,35 @@ impl Subscriptions {
     /// # Errors
     ///
     /// [`StoreError`]: the last reading stays in force.
+    ///
+    /// # Cancel safety
+    ///
+    /// Cancel safe: the last reading stays in force.
     pub async fn refresh(&self) -> Result<(), StoreError> {
+        let replacing = self.replacing.lock().await;
         let version = self.store.subscriptions_version().await?;
         let Some(since) = self.index().map(|index| index.version()) else {
-            return Box::pin(self.read_all()).await;
+            return Box::pin(self.read_all(&replacing)).await;
         };
         if since == version {
             return Ok(());
         }
         let Some(changes) = self.store.changed_subscriptions(since).await? else {
-            return Box::pin(self.read_all()).await;
+            return Box::pin(self.read_all(&replacing)).await;
         };
         for corrupt in &changes.corrupt {
             error!(error = %corrupt, "subscription.corrupt");
         }
         let (read, removed) = (changes.subscriptions.len(), changes.removed.len());
         let mut agrees = false;
-        self.current.send_modify(|current| {
+        replacing.send_modify(|current| {
             let Some(index) = current else { return };
-            // Another reading may have finished first. A task that uses the index at this moment
-            // keeps its old version; the copy shares its subscriptions.
-            agrees = index.version() == since && Arc::make_mut(index).follow(changes);
+            // A task that uses the index at this moment keeps its old version; the copy shares its
+            // subscriptions.
+            agrees = Arc::make_mut(index).follow(changes);
         });
         if !agrees {
-            return Box::pin(self.read_all()).await;
+            return Box::pin(self.read_all(&replacing)).await;
         }
         info!(read, removed, version, "subscriptions.changed");
         self.count();
@@ -82,22 +130,23 @@ impl Subscriptions {
     ///
     /// [`StoreError`]: the last reading stays in force.
     pub(super) async fn verify(&self) -> Result<(), StoreError> {
+        let replacing = self.replacing.lock().await;
         let census = self.store.recount_subscriptions().await?;
         if self.index().is_none_or(|index| index.agrees_with(&census)) {
             return Ok(());
         }
         warn!("subscriptions.differ: the store went back to an earlier state; all are read again");
-        Box::pin(self.read_all()).await
+        Box::pin(self.read_all(&replacing)).await
     }
 
-    async fn read_all(&self) -> Result<(), StoreError> {
+    async fn read_all(&self, replacing: &watch::Sender<Index>) -> Result<(), StoreError> {
         let snapshot = self.store.all_subscriptions().await?;
         for corrupt in &snapshot.corrupt {
             error!(error = %corrupt, "subscription.corrupt");
         }
         let (subscriptions, version) = (snapshot.subscriptions.len(), snapshot.version);
         info!(subscriptions, version, "subscriptions.read");
-        self.current.send_replace(Some(Arc::new(SubscriptionIndex::new(snapshot))));
+        replacing.send_replace(Some(Arc::new(SubscriptionIndex::new(snapshot))));
         self.count();
         Ok(())
     }
@@ -134,17 +183,7 @@ impl Subscriptions {
 
     /// The subscriptions that match `topic`, or may match it.
     pub(super) fn candidates(&self, topic: &Topic) -> Candidates {
-        let mut candidates = Candidates::default();
-        let Some(index) = self.index() else { return candidates };
-        for entry in index.matching_topic(topic) {
-            match entry {
-                Entry::Sound(subscription) => candidates.push(subscription),
-                Entry::Unreadable(corrupt) => {
-                    candidates.decided.push(Match::Unreadable(corrupt.subscription));
-                }
-            }
-        }
-        candidates
+        self.index().map(|index| candidates(&index, topic)).unwrap_or_default()
     }
 
     /// True if a subscription may want events of `topic`.
@@ -152,6 +191,17 @@ impl Subscriptions {
         self.index().is_some_and(|index| index.matching_topic(topic).next().is_some())
     }
 
+    /// True if a subscription sends to `url`, or one that cannot be read may.
+    pub(super) fn any_at(&self, url: &EndpointUrl) -> bool {
+        self.index().is_some_and(|index| index.any_at(url))
+    }
+
+    fn index(&self) -> Index {
+        self.latest.index()
+    }
+}
+
+impl Latest {
     /// The number of subscriptions that match `topic`, or may match it; `None`: they have not been
     /// read.
     #[must_use]
@@ -159,12 +209,87 @@ impl Subscriptions {
         Some(self.index()?.matching_topic(topic).count())
     }
 
-    /// True if a subscription sends to `url`, or one that cannot be read may.
-    pub(super) fn any_at(&self, url: &EndpointUrl) -> bool {
-        self.index().is_some_and(|index| index.any_at(url))
+    /// `None`: they have not been read.
+    pub(super) fn index(&self) -> Index {
+        self.0.borrow().clone()
+    }
+}
+
+/// The subscriptions of `index` that match `topic`, or may match it.
+pub(super) fn candidates(index: &SubscriptionIndex, topic: &Topic) -> Candidates {
+    let mut candidates = Candidates::default();
+    for entry in index.matching_topic(topic) {
+        match entry {
+            Entry::Sound(subscription) => candidates.push(subscription),
+            Entry::Unreadable(corrupt) => {
+                candidates.decided.push(Match::Unreadable(corrupt.subscription));
+            }
+        }
+    }
+    candidates
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use tokio::task::JoinSet;
+    use uuid::Uuid;
+
+    use super::*;
+    use homing_domain::{subscription::Draft, time::UnixMillis};
+    use homing_store::settings::StoreSettings;
+
+    fn subscription(number: u128) -> Subscription {
+        let draft =
+            serde_json::json!({"url": format!("https://example.com/{number}"), "topics": ["#"]});
+        let draft: Draft = serde_json::from_value(draft).unwrap();
+        let (created, updated) = (UnixMillis::new(0), UnixMillis::new(0));
+        let id = SubscriptionId::new(Uuid::from_u128(number));
+        Subscription { id, spec: draft.build(&[]).unwrap(), created, updated }
     }
 
-    pub(super) fn index(&self) -> Option<Arc<SubscriptionIndex>> {
-        self.current.borrow().clone()
+    /// Goal: readings at the same time never put an older index in the place of a newer one.
+    /// Method: every index that anybody sees is of a version at least as high as the one before.
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn refreshes_at_the_same_time_never_go_back() {
+        let folder = tempfile::tempdir().unwrap();
+        let url = format!("url = \"sqlite:{}/homing.db\"", folder.path().display());
+        let store = homing_store::open(&StoreSettings::from_toml(&url).unwrap()).await.unwrap();
+        let subscriptions = Arc::new(Subscriptions::new(Arc::clone(&store)));
+        let mut seen = subscriptions.latest().0;
+        let mut refreshing = JoinSet::new();
+        for _ in 0..8 {
+            let subscriptions = Arc::clone(&subscriptions);
+            refreshing.spawn(async move {
+                for _ in 0..30 {
+                    subscriptions.refresh().await.unwrap();
+                    tokio::task::yield_now().await;
+                }
+            });
+        }
+        let mut watching = JoinSet::new();
+        watching.spawn(async move {
+            let mut last = 0;
+            while seen.changed().await.is_ok() {
+                let version = seen.borrow_and_update().as_ref().unwrap().version();
+                assert!(version >= last, "{version} after {last}");
+                last = version;
+            }
+        });
+        for number in 0..30 {
+            store.insert_subscription(&subscription(number)).await.unwrap();
+            // What is stored before a refresh begins is in the index when it ends.
+            subscriptions.refresh().await.unwrap();
+            let id = SubscriptionId::new(Uuid::from_u128(number));
+            let index = subscriptions.index().unwrap();
+            assert!(index.get(id).is_some(), "{number} is gone from the index");
+        }
+        refreshing.join_all().await;
+        let index = subscriptions.index().unwrap();
+        let ids: BTreeSet<_> = index.sound().map(|one| one.id).collect();
+        assert_eq!(ids.len(), 30);
+        drop((index, subscriptions));
+        watching.join_all().await;
     }
 }

@@ -1,41 +1,48 @@
 //! The subscriptions that want an event, as a worker would find them, beside its publishing.
 //!
-//! Two events at a time have their filters applied, each within its budget and all within the
-//! deadline of the caller. Nothing of it is logged or counted.
+//! Nothing here waits for the store, or is logged or counted. What is not cheap is done on other
+//! threads, within bounds: two events at a time have their filters applied, each within its budget,
+//! and one topic at a time is compared with those of subscriptions, for a twentieth of a second, and
+//! for a tenth of the time in all.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use foldhash::fast::RandomState;
 use parking_lot::Mutex;
 use serde::Serialize;
 use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore},
-    task::spawn_blocking,
+    task::{JoinHandle, spawn_blocking},
+    time::{Instant, timeout},
 };
 
 use super::{
-    Subscriptions,
     index::SubscriptionIndex,
-    matching::{Candidates, Evaluation, LANE_STEPS, Match, budget, evaluate},
+    matching::{Candidates, Evaluation, LANE_STEPS, Match, budget, cheaply, evaluate},
+    subscriptions::{Latest, candidates},
 };
 use homing_domain::{
     event::{ContentEncoding, Event},
     filter::{Budget, EventStates},
     id::SubscriptionId,
+    json::BodyError,
     subscription::Subscription,
     topic::Topic,
 };
-use homing_store::StoreError;
 
 /// Subscriptions that are named; of more there is the number.
 const MAX_NAMED: usize = 20;
 /// Near misses that are named.
 const MAX_NEAR: usize = 3;
-/// Patterns that a topic is compared with.
-const MAX_COMPARED: usize = 10_000;
+/// A topic is compared with patterns for this long.
+const COMPARE_DEADLINE: Duration = Duration::from_millis(50);
+/// An answer waits this long for its near misses; found later, they are in the next one.
+const NEAR_WAIT: Duration = Duration::from_millis(5);
+/// After comparing, this many times as long passes without.
+const REST: u32 = 9;
 /// Topics whose near misses are remembered.
 const MAX_TOPICS: usize = 256;
-/// Events whose filters are applied, or whose topics are compared, at the same time.
+/// Events whose filters are applied at the same time on other threads.
 const AT_ONCE: usize = 2;
 
 /// The subscriptions that want an event.
@@ -46,7 +53,8 @@ pub struct Wanted {
     pub number: usize,
     /// The first 20 of them.
     pub subscriptions: Vec<SubscriptionId>,
-    /// Where there is none: up to three that nearly want it, the nearest first.
+    /// Where there is none: up to three that nearly want it, the nearest first, as far as that is
+    /// known already.
     pub near: Vec<NearMiss>,
 }
 
@@ -61,120 +69,173 @@ pub struct NearMiss {
     pub why: String,
 }
 
-/// Finds who wants an event.
+/// The reason why it is not known who wants an event.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NotKnown {
+    /// The subscriptions have not been read yet.
+    NotRead,
+    /// The filters could not be applied.
+    Filters,
+}
+
+/// Finds who wants an event, by the subscriptions that were read last.
 pub struct Matcher {
-    subscriptions: Arc<Subscriptions>,
-    places: Arc<Semaphore>,
-    near: Mutex<Near>,
+    subscriptions: Latest,
+    filtering: Arc<Semaphore>,
+    near: Arc<Near>,
+}
+
+/// The near misses of topics.
+struct Near {
+    comparing: Arc<Semaphore>,
+    known: Mutex<Known>,
 }
 
 /// Near misses by topic, as of one version of the subscriptions.
 #[derive(Default)]
-struct Near {
+struct Known {
     version: i64,
     by_topic: HashMap<Topic, Vec<NearMiss>, RandomState>,
+    /// The next topic is compared then.
+    next: Option<Instant>,
 }
 
 impl Matcher {
     /// A matcher over these subscriptions.
     #[must_use]
-    pub fn new(subscriptions: Arc<Subscriptions>) -> Self {
-        let places = Arc::new(Semaphore::new(AT_ONCE));
-        Self { subscriptions, places, near: Mutex::default() }
+    pub fn new(subscriptions: Latest) -> Self {
+        let near = Near { comparing: Arc::new(Semaphore::new(1)), known: Mutex::default() };
+        let filtering = Arc::new(Semaphore::new(AT_ONCE));
+        Self { subscriptions, filtering, near: Arc::new(near) }
     }
 
-    /// Reads what has changed in the store.
+    /// True if `subscription` exists.
     ///
     /// # Errors
     ///
-    /// [`StoreError`]: who wants an event is not known.
-    pub async fn refresh(&self) -> Result<(), StoreError> {
-        self.subscriptions.refresh().await
+    /// [`NotKnown::NotRead`].
+    pub fn exists(&self, subscription: SubscriptionId) -> Result<bool, NotKnown> {
+        let index = self.subscriptions.index().ok_or(NotKnown::NotRead)?;
+        Ok(index.get(subscription).is_some())
     }
 
-    /// The subscriptions that want `event`, by those that were read last; `None`: that could not be
-    /// found out.
+    /// The subscriptions that want `event`. At once, where its filters are cheap.
+    ///
+    /// # Errors
+    ///
+    /// [`NotKnown`].
     ///
     /// # Cancel safety
     ///
     /// Cancel safe. What has begun on another thread ends within its budget.
-    pub async fn wanted_by(&self, event: &Arc<Event>) -> Option<Wanted> {
-        let Candidates { decided, filtering } = self.subscriptions.candidates(&event.topic);
+    pub async fn wanted_by(&self, event: &Arc<Event>) -> Result<Wanted, NotKnown> {
+        let index = self.subscriptions.index().ok_or(NotKnown::NotRead)?;
+        let Candidates { decided, filtering } = candidates(&index, &event.topic);
         let mut wanted: Vec<_> = decided.iter().map(subscription_of).collect();
         let mut near = Vec::new();
         if !filtering.is_empty() {
-            let (found, refused) = self.filter(event, filtering).await?;
-            wanted.extend(found);
-            near = refused;
-        }
-        if wanted.is_empty() && near.is_empty() {
-            near = self.near(&event.topic).await;
+            let found = match cheaply(event, &filtering) {
+                Some(evaluation) => filtered(event, &filtering, evaluation),
+                None => self.filter_beside(event, filtering).await.ok_or(NotKnown::Filters)?,
+            };
+            wanted.extend(found.0);
+            near = found.1;
         }
         let number = wanted.len();
         if number > 0 {
             near.clear();
+        } else if near.is_empty() {
+            near = Near::of(&self.near, index, &event.topic).await;
         }
         wanted.truncate(MAX_NAMED);
-        Some(Wanted { number, subscriptions: wanted, near })
+        Ok(Wanted { number, subscriptions: wanted, near })
     }
 
-    /// Those of `filtering` that want the event; if none does, the first with the reason; `None`
-    /// where the filters could not be applied.
-    async fn filter(
+    /// Subscriptions with a topic like this one, however long it takes: seconds, where others ask too.
+    ///
+    /// # Cancel safety
+    ///
+    /// Cancel safe. What has begun on another thread ends within its budget.
+    pub async fn near_misses(&self, topic: &Topic) -> Vec<NearMiss> {
+        let Some(index) = self.subscriptions.index() else { return Vec::new() };
+        // The semaphore is never closed.
+        let Ok(place) = Arc::clone(&self.near.comparing).acquire_owned().await else {
+            return Vec::new();
+        };
+        if let Some(known) = self.near.known(&index, topic) {
+            return known;
+        }
+        Near::compare(&self.near, index, (topic.clone(), place)).await.unwrap_or_default()
+    }
+
+    /// As [`filtered`], on another thread; `None`: the filters could not be applied.
+    async fn filter_beside(
         &self,
         event: &Arc<Event>,
         filtering: Vec<Arc<Subscription>>,
     ) -> Option<(Vec<SubscriptionId>, Vec<NearMiss>)> {
-        let place = self.place().await;
+        // The semaphore is never closed; the place is kept to the end of the work.
+        let place = Arc::clone(&self.filtering).acquire_owned().await.ok()?;
         let event = Arc::clone(event);
         let evaluating = spawn_blocking(move || {
             let _place = place;
-            let wanted = not_refused(&event, &filtering);
-            let refused = if wanted.is_empty() { &filtering[..] } else { &[] };
-            let near = refused.iter().take(MAX_NEAR).map(|one| NearMiss {
-                subscription: one.id,
-                topic: event.topic.to_string(),
-                why: match &refused_by(&event, one)[..] {
-                    [] => "its filters refuse it".to_owned(),
-                    fields => format!("its filters refuse it: {}", fields.join(", ")),
-                },
-            });
-            let near = near.collect();
-            (wanted, near)
+            filtered(&event, &filtering, evaluate(&event, &filtering, budget(&filtering)))
         });
         evaluating.await.ok()
     }
+}
 
-    /// Subscriptions with a topic like this one.
-    async fn near(&self, topic: &Topic) -> Vec<NearMiss> {
-        let Some(index) = self.subscriptions.index() else { return Vec::new() };
-        if let Some(known) = self.known(&index, topic) {
+impl Near {
+    /// Subscriptions with a topic like this one; none as long as they are not known.
+    async fn of(this: &Arc<Self>, index: Arc<SubscriptionIndex>, topic: &Topic) -> Vec<NearMiss> {
+        if let Some(known) = this.known(&index, topic) {
             return known;
         }
-        let place = self.place().await;
-        let (of, version) = (topic.clone(), index.version());
-        let comparing = spawn_blocking(move || {
-            let _place = place;
-            nearest(&index, &of)
-        });
-        let found = comparing.await.unwrap_or_default();
-        let mut near = self.near.lock();
-        if near.version != version || near.by_topic.len() >= MAX_TOPICS {
-            *near = Near { version, ..Near::default() };
+        let Ok(place) = Arc::clone(&this.comparing).try_acquire_owned() else { return Vec::new() };
+        if let Some(known) = this.known(&index, topic) {
+            return known;
         }
-        near.by_topic.insert(topic.clone(), found.clone());
-        found
+        if this.known.lock().next.is_some_and(|next| Instant::now() < next) {
+            return Vec::new();
+        }
+        let comparing = Self::compare(this, index, (topic.clone(), place));
+        // Whoever does not wait, or is cancelled, finds it remembered the next time.
+        timeout(NEAR_WAIT, comparing).await.ok().and_then(Result::ok).unwrap_or_default()
     }
 
-    /// A place for work on another thread, which keeps it to its end.
-    async fn place(&self) -> Option<OwnedSemaphorePermit> {
-        // The semaphore is never closed.
-        Arc::clone(&self.places).acquire_owned().await.ok()
+    /// Compares on another thread, and remembers the result there.
+    fn compare(
+        this: &Arc<Self>,
+        index: Arc<SubscriptionIndex>,
+        (topic, place): (Topic, OwnedSemaphorePermit),
+    ) -> JoinHandle<Vec<NearMiss>> {
+        let near = Arc::clone(this);
+        spawn_blocking(move || {
+            let _place = place;
+            let begun = Instant::now();
+            let found = nearest(&index, &topic, begun + COMPARE_DEADLINE);
+            near.remember(index.version(), topic, (&found, begun.elapsed()));
+            found
+        })
     }
 
     fn known(&self, index: &SubscriptionIndex, topic: &Topic) -> Option<Vec<NearMiss>> {
-        let near = self.near.lock();
-        (near.version == index.version()).then(|| near.by_topic.get(topic).cloned())?
+        let known = self.known.lock();
+        (known.version == index.version()).then(|| known.by_topic.get(topic).cloned())?
+    }
+
+    fn remember(&self, version: i64, topic: Topic, (found, took): (&[NearMiss], Duration)) {
+        let mut known = self.known.lock();
+        if known.version != version {
+            *known = Known { version, ..Known::default() };
+        }
+        if known.by_topic.len() >= MAX_TOPICS
+            && let Some(any) = known.by_topic.keys().next().cloned()
+        {
+            known.by_topic.remove(&any);
+        }
+        known.by_topic.insert(topic, found.to_vec());
+        known.next = Some(Instant::now() + took * REST);
     }
 }
 
@@ -185,14 +246,30 @@ fn subscription_of(decided: &Match) -> SubscriptionId {
 }
 
 /// Those of `filtering` that a worker would make a delivery for, or park the event for, because
-/// their filters cannot be applied.
-fn not_refused(event: &Event, filtering: &[Arc<Subscription>]) -> Vec<SubscriptionId> {
-    let Ok(evaluation) = evaluate(event, filtering, budget(filtering)) else {
-        return filtering.iter().map(|one| one.id).collect();
+/// their filters cannot be applied; if there is none, the first with the fields that refuse.
+fn filtered(
+    event: &Event,
+    filtering: &[Arc<Subscription>],
+    evaluation: Result<Evaluation, BodyError>,
+) -> (Vec<SubscriptionId>, Vec<NearMiss>) {
+    let wanted = match evaluation {
+        Ok(Evaluation { mut wanted, over_budget }) => {
+            wanted.extend(over_budget);
+            wanted
+        }
+        Err(_unreadable) => filtering.iter().map(|one| one.id).collect(),
     };
-    let Evaluation { mut wanted, over_budget } = evaluation;
-    wanted.extend(over_budget);
-    wanted
+    let refused = if wanted.is_empty() { filtering } else { &[] };
+    let near = refused.iter().take(MAX_NEAR).map(|one| NearMiss {
+        subscription: one.id,
+        topic: event.topic.to_string(),
+        why: match &refused_by(event, one)[..] {
+            [] => "its filters refuse it".to_owned(),
+            fields => format!("its filters refuse it: {}", fields.join(", ")),
+        },
+    });
+    let near = near.collect();
+    (wanted, near)
 }
 
 /// The fields because of which a subscription refuses `event`, as far as that is cheap to find.
@@ -203,17 +280,19 @@ fn refused_by(event: &Event, subscription: &Subscription) -> Vec<String> {
     fields.unwrap_or_default().into_iter().map(str::to_owned).collect()
 }
 
-fn nearest(index: &SubscriptionIndex, topic: &Topic) -> Vec<NearMiss> {
+/// The nearest of the patterns that `topic` can be compared with until then.
+fn nearest(index: &SubscriptionIndex, topic: &Topic, until: Instant) -> Vec<NearMiss> {
     let patterns = index.sound().flat_map(|one| one.spec.topics.iter().map(move |it| (one, it)));
     let mut found: Vec<_> = patterns
-        .take(MAX_COMPARED)
+        .take_while(|_| Instant::now() < until)
         .filter(|(_, pattern)| !pattern.names_own())
         .filter_map(|(one, pattern)| Some((pattern.difference(topic)?, pattern, one.id)))
         .collect();
     found.sort_unstable();
     found.dedup_by_key(|(_, pattern, _)| *pattern);
-    let named = found.into_iter().take(MAX_NEAR);
-    named
+    found
+        .into_iter()
+        .take(MAX_NEAR)
         .map(|(difference, pattern, subscription)| NearMiss {
             subscription,
             topic: pattern.to_string(),
@@ -223,83 +302,4 @@ fn nearest(index: &SubscriptionIndex, topic: &Topic) -> Vec<NearMiss> {
 }
 
 #[cfg(test)]
-mod tests {
-    use serde_json::{Value, json};
-    use uuid::Uuid;
-
-    use super::*;
-    use homing_domain::{id::EventId, subscription::Draft, time::UnixMillis};
-    use homing_store::settings::StoreSettings;
-
-    fn subscription(number: u128, topics: &[&str], filters: &Value) -> Subscription {
-        let url = format!("https://example.com/{number}");
-        let draft = json!({"url": url, "topics": topics, "filters": filters});
-        let draft: Draft = serde_json::from_value(draft).unwrap();
-        let (created, updated) = (UnixMillis::new(0), UnixMillis::new(0));
-        let id = SubscriptionId::new(Uuid::from_u128(number));
-        Subscription { id, spec: draft.build(&[]).unwrap(), created, updated }
-    }
-
-    fn event(topic: &str, body: &Value) -> Arc<Event> {
-        Arc::new(Event {
-            id: EventId::new("e").unwrap(),
-            topic: Topic::new(topic).unwrap(),
-            content_type: String::new(),
-            content_encoding: None,
-            body: body.to_string().into(),
-        })
-    }
-
-    async fn matcher(subscriptions: &[Subscription]) -> (tempfile::TempDir, Matcher) {
-        let folder = tempfile::tempdir().unwrap();
-        let url = format!("url = \"sqlite:{}/homing.db\"", folder.path().display());
-        let settings = StoreSettings::from_toml(&url).unwrap();
-        let store = homing_store::open(&settings).await.unwrap();
-        for one in subscriptions {
-            store.insert_subscription(one).await.unwrap();
-        }
-        let matcher = Matcher::new(Arc::new(Subscriptions::new(store)));
-        matcher.refresh().await.unwrap();
-        (folder, matcher)
-    }
-
-    #[tokio::test]
-    async fn wanted_by_says_who_wants_an_event_and_who_nearly_does() {
-        let current = json!([{"fieldName": "status", "comparison": "eq", "fieldValue": "CUR"}]);
-        let (_folder, matcher) = matcher(&[
-            subscription(1, &["order.*"], &current),
-            subscription(2, &["order.paid"], &json!([])),
-            subscription(3, &["task.#"], &current),
-        ])
-        .await;
-        let id = |number| SubscriptionId::new(Uuid::from_u128(number));
-        let wanted = async |topic: &str, status: &str| {
-            matcher.wanted_by(&event(topic, &json!({"status": status}))).await.unwrap()
-        };
-        let both = wanted("order.paid", "CUR").await;
-        assert_eq!((both.number, both.subscriptions), (2, vec![id(2), id(1)]));
-        let one = wanted("order.paid", "PLN").await;
-        assert_eq!((one.number, one.subscriptions, one.near), (1, vec![id(2)], Vec::new()));
-
-        let refused = wanted("task.made", "PLN").await;
-        let [near] = &refused.near[..] else { panic!("{refused:?}") };
-        assert_eq!((refused.number, near.subscription), (0, id(3)));
-        insta::assert_snapshot!(near.why, @"its filters refuse it: status");
-
-        let near: Vec<_> =
-            wanted("orders.paid", "CUR").await.near.into_iter().map(|near| near.topic).collect();
-        assert_eq!(near, ["order.*", "order.paid"]);
-        let nothing = wanted("weather.changed", "CUR").await;
-        assert_eq!(nothing, Wanted::default());
-    }
-
-    /// Goal: an event for which a delivery waits or is parked is not called unwanted.
-    #[tokio::test]
-    async fn what_filters_cannot_decide_counts_as_wanted() {
-        let current = json!([{"fieldName": "status", "comparison": "eq", "fieldValue": "CUR"}]);
-        let (_folder, matcher) = matcher(&[subscription(1, &["#"], &current)]).await;
-        let mut broken = (*event("t", &json!({}))).clone();
-        broken.body = "no json".into();
-        assert_eq!(matcher.wanted_by(&Arc::new(broken)).await.unwrap().number, 1);
-    }
-}
+mod tests;

@@ -45,7 +45,7 @@ mod open;
 #[cfg(test)]
 mod tests;
 
-pub(super) use open::location;
+pub(super) use open::{is_current, location};
 
 /// Another transaction kept a lock for too long, or waits for one of ours.
 /// Source: PostgreSQL, *Error Codes*, as are the others.

@@ -64,12 +64,7 @@ impl PostgresStore {
         (keys, quotas): (GivenKeys, Quotas),
     ) -> Result<Self, StoreError> {
         let location = location(url);
-        let options = PgConnectOptions::from_str(url.as_str())
-            .map_err(|source| StoreError::Connect { location: location.clone(), source })?
-            .options(SESSION)
-            .disable_statement_logging();
-        let application = options.get_application_name().unwrap_or("homing").to_owned();
-        let options = options.application_name(&application);
+        let options = connect_options(url, &location)?;
         let mut connection = connect(&options, &location).await?;
         let prepared = async {
             prepare(&mut connection, &location).await?;
@@ -91,6 +86,25 @@ impl PostgresStore {
         store.adopt(&used, &keys).await?;
         Ok(store)
     }
+}
+
+fn connect_options(url: &Url, location: &str) -> Result<PgConnectOptions, StoreError> {
+    let options = PgConnectOptions::from_str(url.as_str())
+        .map_err(|source| StoreError::Connect { location: location.to_owned(), source })?
+        .options(SESSION)
+        .disable_statement_logging();
+    let application = options.get_application_name().unwrap_or("homing").to_owned();
+    Ok(options.application_name(&application))
+}
+
+/// True if opening the database would change nothing in it.
+pub(crate) async fn is_current(url: &Url) -> Result<bool, StoreError> {
+    let location = location(url);
+    let mut connection = connect(&connect_options(url, &location)?, &location).await?;
+    let version = schema_version(&mut connection, &location).await;
+    let closed = within("closing after opening", connection.close()).await;
+    let known = MIGRATIONS.iter().map(|migration| migration.version).max().unwrap_or_default();
+    Ok(closed.and(version)? == Some(known))
 }
 
 /// `url` without password and parameters.

@@ -85,6 +85,24 @@ impl SqliteStore {
         Ok(store)
     }
 
+    /// True if opening the file would change nothing in it; it is not created.
+    pub(crate) async fn is_current(file: &str) -> Result<bool, StoreError> {
+        let file = Self::absolute(file)?;
+        if !tokio::fs::try_exists(&file).await.unwrap_or(false) {
+            return Ok(false);
+        }
+        let options = SqliteConnectOptions::new().filename(&file).busy_timeout(BUSY_TIMEOUT);
+        let explained = |error| about_file(&file, error);
+        let opening = ask("opening", options.connect()).await;
+        let mut connection = opening.map_err(explained)?;
+        let found = async {
+            refuse_foreign(&file, &mut connection).await?;
+            is_current(&mut connection).await
+        };
+        let found = found.await.map_err(explained);
+        ask("closing after opening", connection.close()).await.and(found)
+    }
+
     /// Accepts `homing.db`, `/var/lib/homing.db` and both after `//`.
     pub(crate) fn absolute(file: &str) -> Result<PathBuf, StoreError> {
         let wrong = |message| StoreError::Settings(SettingsError::value("store.url", message));
@@ -172,6 +190,11 @@ async fn refuse_foreign(file: &Path, connection: &mut SqliteConnection) -> Resul
 }
 
 async fn refuse_newer(connection: &mut SqliteConnection) -> Result<(), StoreError> {
+    is_current(connection).await.map(drop)
+}
+
+/// True if the schema is the one that this homing knows; refuses that of a newer one.
+async fn is_current(connection: &mut SqliteConnection) -> Result<bool, StoreError> {
     let known = MIGRATIONS.iter().map(|migration| migration.version).max().unwrap_or_default();
     let version = async {
         let table = "SELECT EXISTS (SELECT 1 FROM sqlite_schema WHERE name = '_sqlx_migrations')";
@@ -182,7 +205,7 @@ async fn refuse_newer(connection: &mut SqliteConnection) -> Result<(), StoreErro
     };
     match ask("reading the schema version", version).await? {
         Some(found) if found > known => Err(StoreError::Newer { found, known }),
-        Some(_) | None => Ok(()),
+        found => Ok(found == Some(known)),
     }
 }
 
