@@ -18,6 +18,7 @@ pub(super) async fn next(running: &Running) -> BasicGetMessage {
 #[tokio::test]
 async fn what_was_answered_is_in_the_queue() {
     let running = start().await;
+    running.installation.parts.subscriptions.refresh().await.expect("the store answers");
     // Written anew, this would look different: blanks, an order, a number, a key there twice.
     let body = " {\"b\":1.0, \"a\":1e400,\"a\":\"\\u0041\"}\n";
     let path = "/v1/events?topic=order.paid&id=event%201";
