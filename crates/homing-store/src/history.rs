@@ -3,6 +3,8 @@
 //! Figures of all workers add up in one row. A writer reads rows, adds, and writes them back, so
 //! writers go one after the other: each begins with the row `history` of `versions`.
 
+mod prune;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use async_trait::async_trait;
@@ -24,6 +26,7 @@ pub const HISTORY_AT_ONCE: usize = 500;
 /// Rows of one statement: six values each at most, far below 32,766. Source: SQLite, *Limits*, 9.
 const ROWS_AT_ONCE: usize = 100;
 
+/// Writers go one after the other.
 const LOCK: &str = "UPDATE versions SET version = version + 1 WHERE name = 'history'";
 /// Changes nothing where the batch was added before.
 const BEGIN_BATCH: &str = "\
@@ -42,15 +45,6 @@ const TOPIC: &str = "\
 const UNWANTED: &str = "\
     SELECT topic, first_ms, last_ms, events, unwanted, unwanted_ms FROM topics \
     WHERE unwanted_ms >= $1 AND topic <> '' ORDER BY unwanted_ms DESC, topic LIMIT $2";
-const PRUNE_OLD: [&str; 3] = [
-    "DELETE FROM history WHERE hour_ms < $1",
-    "DELETE FROM topics WHERE last_ms < $1",
-    "DELETE FROM history_writers WHERE written_ms < $1",
-];
-const PRUNE_BEYOND: &str = "\
-    DELETE FROM history WHERE hour_ms <= \
-    (SELECT hour_ms FROM history ORDER BY hour_ms DESC LIMIT 1 OFFSET $1)";
-
 /// Figures and topics that a worker adds to the history at once.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HistoryBatch {
@@ -153,13 +147,19 @@ pub trait HistoryStore {
         limit: u32,
     ) -> Result<Vec<TopicSeen>, StoreError>;
 
-    /// Deletes hours that began before `before`, topics that were seen last before it, and the
-    /// oldest hours beyond `max_rows`. Several processes may do so at a time.
+    /// Deletes hours that began before `before`, topics that were seen last before it, and, of URLs
+    /// and topics, the oldest hours beyond `max_rows`, but not the present one; in portions, and no
+    /// more than 100,000 rows of each at once. Several processes may do so at a time.
     ///
     /// # Errors
     ///
     /// [`StoreError`]: a step that failed.
-    async fn prune_history(&self, before: UnixMillis, max_rows: u64) -> Result<(), StoreError>;
+    async fn prune_history(
+        &self,
+        before: UnixMillis,
+        max_rows: u64,
+        now: UnixMillis,
+    ) -> Result<(), StoreError>;
 }
 
 /// A row of `topics`.
@@ -260,18 +260,13 @@ impl<B: Backend> HistoryStore for SqlStore<B> {
         Ok(rows.into_iter().map(TopicSeen::from).collect())
     }
 
-    async fn prune_history(&self, before: UnixMillis, max_rows: u64) -> Result<(), StoreError> {
-        let pruned = async {
-            let mut transaction = self.begin().await?;
-            sql(LOCK).execute(&mut transaction).await?;
-            for prune in PRUNE_OLD {
-                sql(prune).bind(before.get()).execute(&mut transaction).await?;
-            }
-            let beyond = sql(PRUNE_BEYOND).bind(i64::try_from(max_rows).unwrap_or(i64::MAX));
-            beyond.execute(&mut transaction).await?;
-            transaction.commit().await
-        };
-        self.ask("pruning the history", pruned).await
+    async fn prune_history(
+        &self,
+        before: UnixMillis,
+        max_rows: u64,
+        now: UnixMillis,
+    ) -> Result<(), StoreError> {
+        prune::prune(self, before, max_rows, now).await
     }
 }
 

@@ -99,7 +99,7 @@ async fn a_publisher_learns_who_wants_its_events() {
 }
 
 /// Goal: a store that hangs delays no publish. Method: a transaction of another connection holds the
-/// table of subscriptions, so that whoever reads it waits.
+/// table of subscriptions, so that the one that reads it waits.
 #[tokio::test]
 async fn a_store_that_hangs_delays_no_publish() {
     let database = Database::new().await;

@@ -154,7 +154,7 @@ pub(crate) async fn old_history_is_forgotten_and_the_oldest_of_too_much(place: P
         .collect();
     all.topics = vec![seen("old", hour(0), true), seen("new", hour(1), true)];
     store.add_history(&all, MANY_TOPICS).await?;
-    store.prune_history(hour(1), 1_000).await?;
+    store.prune_history(hour(1), 1_000, hour(9)).await?;
     let left = async || -> Result<Vec<_>, Box<dyn std::error::Error>> {
         let hours = everything(&*store, &url("a")).await?.hours;
         Ok(hours.into_iter().map(|(hour, _)| hour).collect())
@@ -163,8 +163,29 @@ pub(crate) async fn old_history_is_forgotten_and_the_oldest_of_too_much(place: P
     let topics = store.topics(&TopicPage { limit: 9, ..TopicPage::default() }).await?.topics;
     assert_eq!(topics.len(), 1);
     // Whole hours go: of six rows, four are in the last two hours.
-    store.prune_history(hour(1), 5).await?;
+    store.prune_history(hour(1), 5, hour(9)).await?;
     assert_eq!(left().await?, [hour(2), hour(3)]);
+    // What is now, and the sums of everything, stay.
+    let mut sums = batch(1, 2);
+    sums.hours = vec![(Series::All, hour(2), figures(1, 1))];
+    store.add_history(&sums, MANY_TOPICS).await?;
+    store.prune_history(hour(1), 1, hour(3)).await?;
+    assert_eq!(left().await?, [hour(3)]);
+    assert_eq!(everything(&*store, &Series::All).await?.hours.len(), 1);
+    Ok(())
+}
+
+pub(crate) async fn more_is_forgotten_than_one_transaction_deletes(place: Place) -> Kept {
+    let store = place.open().await?;
+    for part in 0..5_u64 {
+        let mut all = batch(1, i64::try_from(part)? + 1);
+        let name = |number: u64| url(&format!("{part}-{number}"));
+        all.hours = (0..500_u64).map(|number| (name(number), hour(0), figures(1, 1))).collect();
+        store.add_history(&all, MANY_TOPICS).await?;
+    }
+    store.prune_history(hour(1), 10_000, hour(9)).await?;
+    assert_eq!(everything(&*store, &url("0-0")).await?.hours, []);
+    assert_eq!(everything(&*store, &url("4-499")).await?.hours, []);
     Ok(())
 }
 

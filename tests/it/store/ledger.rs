@@ -181,7 +181,6 @@ pub(super) async fn old_and_excess_hours_are_forgotten_as_a_whole(place: Place) 
         }
     }
     let first = ids.first().copied().expect("four");
-    let first = ids.first().copied().expect("four");
     let hours = async || {
         let listing = store.ledger(first, ago(48), ago(-1), now).await?;
         Ok::<_, StoreError>((listing.hours.len(), listing.kept_since))

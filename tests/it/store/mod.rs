@@ -127,6 +127,7 @@ macro_rules! conformance {
         history: history_of_many_workers_adds_up,
         history: topics_beyond_the_limit_count_as_others,
         history: old_history_is_forgotten_and_the_oldest_of_too_much,
+        history: more_is_forgotten_than_one_transaction_deletes,
         history: figures_that_cannot_be_read_are_counted_and_replaced,
         activity: a_report_that_is_sent_again_counts_once,
         activity: requests_of_workers_that_are_alive_add_up,

@@ -35,7 +35,7 @@ pub struct Subscriptions {
     latest: Latest,
 }
 
-/// The subscriptions as somebody else read them last. Looking at them never waits.
+/// The subscriptions as the process read them last. Looking at them never waits.
 #[derive(Clone)]
 pub struct Latest(watch::Receiver<Index>);
 

@@ -199,7 +199,7 @@ impl Near {
             return Vec::new();
         }
         let comparing = Self::compare(this, index, (topic.clone(), place));
-        // Whoever does not wait, or is cancelled, finds it remembered the next time.
+        // A caller that does not wait, or is cancelled, finds it remembered the next time.
         timeout(NEAR_WAIT, comparing).await.ok().and_then(Result::ok).unwrap_or_default()
     }
 

@@ -187,10 +187,12 @@ impl Writer {
         if self.pruned.is_some_and(|pruned| pruned.elapsed() < PRUNE_INTERVAL) {
             return;
         }
-        let before = clock::now().minus(self.settings.keep);
-        match self.store.prune_history(before, self.settings.max_rows).await {
-            Ok(()) => self.pruned = Some(Instant::now()),
-            Err(error) => log_events::store_unavailable("pruning the history", &error),
+        // A failure, too, is tried again after the interval only.
+        self.pruned = Some(Instant::now());
+        let now = clock::now();
+        let before = now.minus(self.settings.keep);
+        if let Err(error) = self.store.prune_history(before, self.settings.max_rows, now).await {
+            log_events::store_unavailable("pruning the history", &error);
         }
     }
 }

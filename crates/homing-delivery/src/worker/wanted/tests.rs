@@ -1,4 +1,4 @@
-//! Who wants an event, and who nearly does.
+//! Subscriptions that want an event, and those that nearly do.
 
 use serde_json::{Value, json};
 use uuid::Uuid;
