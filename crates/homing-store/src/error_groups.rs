@@ -209,8 +209,11 @@ impl<B: Backend> SqlStore<B> {
         Ok(bounded.into_values().collect())
     }
 
-    fn id(&self, Kind { url, outcome, text, .. }: &Kind) -> [u8; 16] {
-        self.keyring.digest([url, outcome, text].map(String::as_str).join("\0").as_bytes())
+    /// Of all that tells kinds apart: one statement may name each row only once.
+    fn id(&self, Kind { url, class, outcome, status, text }: &Kind) -> [u8; 16] {
+        let status = status.map(|status| status.to_string()).unwrap_or_default();
+        let parts = [url, class.as_str(), outcome, &status, text];
+        self.keyring.digest(parts.join("\0").as_bytes())
     }
 
     fn counted(&self, group: ErrorGroup) -> sqlx::Result<Counted> {
