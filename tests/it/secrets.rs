@@ -68,30 +68,7 @@ async fn secrets_are_in_no_file_log_answer_or_metric() {
     wait_for_parked(&base, &token).await;
 
     let mut shown = shown_payloads(&site, &base, &token).await;
-    for command in [
-        &["subscriptions", "list", "--json"][..],
-        &["parked", "list", "--json"],
-        &["tokens", "list"],
-        &["keys", "list"],
-        &["audit", "--json"],
-        &["run", "--check"],
-    ] {
-        shown += &site.run(command);
-    }
-    for path in [
-        "/v1/subscriptions",
-        "/v1/parked",
-        "/v1/endpoints",
-        "/v1/events/e1",
-        "/v1/audit",
-        "/audit",
-        "/event?id=e1",
-        "/",
-        "/metrics",
-        "/readyz",
-    ] {
-        shown += &get(&base, path, &token).await;
-    }
+    shown += &shown_elsewhere(&site, &base, &token).await;
     shown += &get(&base, &format!("/endpoint?url={}", receiver.url("/failing")), &token).await;
     assert!(shown.contains("**** was wrong"), "the page of the endpoint shows its errors");
     process.terminate();
@@ -114,6 +91,36 @@ fn assert_in_no_file(folder: &Path, secret: &str) {
         let found = bytes.windows(sought.len()).any(|window| window == sought.as_bytes());
         assert!(!found, "{} shows {secret}", path.display());
     }
+}
+
+/// The answers of other commands and addresses.
+async fn shown_elsewhere(site: &Site, base: &str, token: &str) -> String {
+    let mut shown = String::new();
+    for command in [
+        &["subscriptions", "list", "--json"][..],
+        &["parked", "list", "--json"],
+        &["tokens", "list"],
+        &["keys", "list"],
+        &["audit", "--json"],
+        &["run", "--check"],
+    ] {
+        shown += &site.run(command);
+    }
+    for path in [
+        "/v1/subscriptions",
+        "/v1/parked",
+        "/v1/endpoints",
+        "/v1/events/e1",
+        "/v1/audit",
+        "/audit",
+        "/event?id=e1",
+        "/",
+        "/metrics",
+        "/readyz",
+    ] {
+        shown += &get(base, path, token).await;
+    }
+    shown
 }
 
 /// Everything that shows what attempts sent and received.

@@ -209,7 +209,7 @@ impl<B: Backend> SqlStore<B> {
         Ok(bounded.into_values().collect())
     }
 
-    /// Of all that tells kinds apart: one statement may name each row only once.
+    /// Of all in which kinds differ: one statement may name each row only once.
     fn id(&self, Kind { url, class, outcome, status, text }: &Kind) -> [u8; 16] {
         let status = status.map(|status| status.to_string()).unwrap_or_default();
         let parts = [url, class.as_str(), outcome, &status, text];

@@ -205,9 +205,9 @@ pub(super) async fn events_of_an_hour_are_claimed_by_one(place: Place) -> Kept {
     let id = SubscriptionId::new(clock::new_id());
     let (start, now) = (ago(1), clock::now());
     let hour = DueHour { start, state: HourState::Complete };
-    one.report_ledger(&part(1, id, start, (checksum(0..5), true)), now).await?;
-    one.report_ledger(&part(2, id, ago(2), (checksum(0..5), true)), now).await?;
-    one.report_ledger(&part(3, id, ago(3), (checksum(0..5), true)), now).await?;
+    for (worker, start) in [(1, start), (2, ago(2)), (3, ago(3))] {
+        one.report_ledger(&part(worker, id, start, (checksum(0..5), true)), now).await?;
+    }
     let due = one.ledger_hours_due(ago(5), ago(0), now).await?;
     assert_eq!(due.iter().map(|due| due.start).collect::<Vec<_>>(), [ago(3), ago(2), start]);
     let until = now.plus(Duration::from_secs(60));

@@ -249,6 +249,13 @@ mod tests {
         Subscription { id, spec: draft.build(&[]).unwrap(), created, updated }
     }
 
+    async fn refresh_often(subscriptions: Arc<Subscriptions>) {
+        for _ in 0..30 {
+            subscriptions.refresh().await.unwrap();
+            tokio::task::yield_now().await;
+        }
+    }
+
     /// Goal: readings at the same time never put an older index in the place of a newer one.
     /// Method: every index that anybody sees is of a version at least as high as the one before.
     #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -260,13 +267,7 @@ mod tests {
         let mut seen = subscriptions.latest().0;
         let mut refreshing = JoinSet::new();
         for _ in 0..8 {
-            let subscriptions = Arc::clone(&subscriptions);
-            refreshing.spawn(async move {
-                for _ in 0..30 {
-                    subscriptions.refresh().await.unwrap();
-                    tokio::task::yield_now().await;
-                }
-            });
+            refreshing.spawn(refresh_often(Arc::clone(&subscriptions)));
         }
         let mut watching = JoinSet::new();
         watching.spawn(async move {

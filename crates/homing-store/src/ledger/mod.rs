@@ -388,7 +388,11 @@ async fn states<DB: SqlDatabase>(
     let gaps = sql(GAPS).bind(since).bind(until.get());
     let gaps: Vec<(i64,)> = gaps.all(transaction).await?;
     let mut state = State::new((since, until.get()), now);
-    workers.iter().for_each(|worker| state.add(worker));
-    gaps.iter().for_each(|(hour,)| state.add_gap(*hour));
+    for worker in &workers {
+        state.add(worker);
+    }
+    for (hour,) in gaps {
+        state.add_gap(hour);
+    }
     Ok(state.hours)
 }

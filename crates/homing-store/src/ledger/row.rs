@@ -44,6 +44,7 @@ impl Row {
 
 /// A worker that counts.
 #[derive(FromRow)]
+#[expect(clippy::struct_field_names, reason = "they are columns")]
 pub(super) struct WorkerRow {
     from_ms: i64,
     closed_ms: i64,

@@ -238,7 +238,9 @@ mod tests {
 
     fn written(ledger: &Ledger, now: UnixMillis, is_end: bool) -> Vec<LedgerReport> {
         let reports = ledger.reports(now, is_end);
-        reports.iter().for_each(|report| ledger.written(report));
+        for report in &reports {
+            ledger.written(report);
+        }
         reports
     }
 
