@@ -1,6 +1,6 @@
 //! The audit: what a store keeps of changes and of those who made them.
 //!
-//! A store records changes of its own in their transactions, as made by the [`Actor`] of its handle
+//! A store records changes of its own in their transactions, as made by the `Actor` of its handle
 //! ([`Store::by`](super::Store::by)): no change is without a record, and no record without a
 //! change. A change elsewhere, at the broker, has a record that is begun before it and ended after
 //! it.
