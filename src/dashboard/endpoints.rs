@@ -27,9 +27,9 @@ use homing_domain::{
     audit::ObjectKind,
     circuit::StateName,
     clock,
-    history::{Series, hour_of},
+    history::Series,
     record::{AttemptEvent, Class, Record},
-    time::UnixMillis,
+    time::{UnixMillis, hour_of},
     url::EndpointUrl,
 };
 use homing_store::{

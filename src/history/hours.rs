@@ -6,8 +6,8 @@ use serde::Serialize;
 
 use super::History;
 use homing_domain::{
-    history::{Count, Histogram, HourFigures, Series, hour_of},
-    time::UnixMillis,
+    history::{Count, Histogram, HourFigures, Series},
+    time::{UnixMillis, hour_of},
 };
 use homing_store::StoreError;
 

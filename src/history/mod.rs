@@ -16,13 +16,10 @@ mod words;
 use std::{sync::Arc, time::Duration};
 
 pub use self::{
-    hours::{FiguresView, HourView, HoursView, Percentiles},
-    topics::{TopicView, Topics, TopicsView},
-};
-
-pub use self::{
     errors::{ErrorView, ErrorsView},
+    hours::{FiguresView, HourView, HoursView, Percentiles},
     payload::{HeaderView, PartView, PayloadView},
+    topics::{TopicView, Topics, TopicsView},
     view::{DeliveryTimeline, Explanation, GapView, Lookup, PageView, Parked, RecordView, Unsent},
 };
 

@@ -6,8 +6,8 @@ use homing_domain::{
     clock,
     encryption_key::EncryptionKey,
     id::{DeliveryId, SubscriptionId},
-    ledger::{Checksum, HOUR_MS, HourState, hour_of, next_hour},
-    time::UnixMillis,
+    ledger::{Checksum, HourState},
+    time::{HOUR_MS, UnixMillis, hour_of, next_hour},
 };
 use homing_store::LedgerReport;
 use serde_json::{Value, json};

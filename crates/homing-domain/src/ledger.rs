@@ -8,21 +8,6 @@ use serde::Serialize;
 
 use super::{id::DeliveryId, time::UnixMillis};
 
-/// An hour in milliseconds.
-pub const HOUR_MS: i64 = 3_600_000;
-
-/// The start of the hour of `instant`, UTC.
-#[must_use]
-pub fn hour_of(instant: UnixMillis) -> UnixMillis {
-    UnixMillis::new(instant.get().saturating_sub(instant.get().rem_euclid(HOUR_MS)))
-}
-
-/// The start of the following hour.
-#[must_use]
-pub fn next_hour(hour: UnixMillis) -> UnixMillis {
-    UnixMillis::new(hour.get().saturating_add(HOUR_MS))
-}
-
 /// Figures of deliveries in whatever order. What comes twice cancels out in `xor` and doubles in
 /// `sum`, and `number` says that it came.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -151,13 +136,5 @@ mod tests {
         assert_ne!(of(&[ONE, ONE]), of(&[]));
         assert_ne!(of(&[ONE, ONE, OTHER]), of(&[OTHER, OTHER, ONE]));
         assert_ne!(of(&[ONE, ONE, ONE]), of(&[ONE]));
-    }
-
-    #[test]
-    fn hours_begin_where_clocks_say() {
-        let hour = hour_of(UnixMillis::new(1_700_000_000_000));
-        assert_eq!(hour.to_string(), "2023-11-14T22:00:00.000Z");
-        assert_eq!(hour_of(hour), hour);
-        assert_eq!(hour_of(UnixMillis::new(next_hour(hour).get() - 1)), hour);
     }
 }

@@ -60,6 +60,21 @@ impl UnixMillis {
     }
 }
 
+/// An hour in milliseconds.
+pub const HOUR_MS: i64 = 3_600_000;
+
+/// The start of the hour of `instant`, UTC.
+#[must_use]
+pub fn hour_of(instant: UnixMillis) -> UnixMillis {
+    UnixMillis::new(instant.get().saturating_sub(instant.get().rem_euclid(HOUR_MS)))
+}
+
+/// The start of the following hour.
+#[must_use]
+pub fn next_hour(hour: UnixMillis) -> UnixMillis {
+    UnixMillis::new(hour.get().saturating_add(HOUR_MS))
+}
+
 /// The text is not an instant.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("milliseconds since 1970, a whole number")]
@@ -95,5 +110,20 @@ mod tests {
     #[test]
     fn a_clock_that_steps_back_gives_no_negative_duration() {
         assert_eq!(UnixMillis::new(5).since(UnixMillis::new(9)), Duration::ZERO);
+    }
+
+    #[test]
+    fn an_hour_begins_at_the_whole_hour() {
+        assert_eq!(hour_of(UnixMillis::new(7_199_999)), UnixMillis::new(3_600_000));
+        assert_eq!(hour_of(UnixMillis::new(7_200_000)), UnixMillis::new(7_200_000));
+        assert_eq!(hour_of(UnixMillis::new(-1)), UnixMillis::new(-3_600_000));
+    }
+
+    #[test]
+    fn hours_begin_where_clocks_say() {
+        let hour = hour_of(UnixMillis::new(1_700_000_000_000));
+        assert_eq!(hour.to_string(), "2023-11-14T22:00:00.000Z");
+        assert_eq!(hour_of(hour), hour);
+        assert_eq!(hour_of(UnixMillis::new(next_hour(hour).get() - 1)), hour);
     }
 }

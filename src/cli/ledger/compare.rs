@@ -16,8 +16,8 @@ use crate::{
 use homing_domain::{
     clock,
     id::{DeliveryId, SubscriptionId},
-    ledger::{Checksum, HourState, LedgerHour, hour_of, next_hour},
-    time::UnixMillis,
+    ledger::{Checksum, HourState, LedgerHour},
+    time::{UnixMillis, hour_of, next_hour},
 };
 use homing_store::{MAX_PAGE_LIMIT, RecordFilter, RecordPage};
 

@@ -12,8 +12,8 @@ use tokio::{
 use crate::cli::failure::Failure;
 use homing_domain::{
     id::DeliveryId,
-    ledger::{Checksum, hour_of},
-    time::UnixMillis,
+    ledger::Checksum,
+    time::{UnixMillis, hour_of},
 };
 
 /// Lines at most, of which each takes 16 bytes of memory, and their length.

@@ -6,8 +6,8 @@ use homing_domain::{
     activity::{Figures, Minute, Requests, WorkerReport, minute_of},
     clock,
     id::{DeliveryId, SubscriptionId},
-    ledger::{Checksum, HOUR_MS, HourState, hour_of, next_hour},
-    time::UnixMillis,
+    ledger::{Checksum, HourState},
+    time::{HOUR_MS, UnixMillis, hour_of, next_hour},
 };
 use homing_store::{
     DueHour, LEDGER_SILENT_AFTER, LEDGER_SILENT_FOR, LedgerReport, Store, StoreError,

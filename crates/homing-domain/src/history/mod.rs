@@ -11,15 +11,6 @@ pub use count::Count;
 pub use histogram::Histogram;
 use sparse::Sparse;
 
-const HOUR_MS: i64 = 3_600_000;
-
-/// The beginning of the hour that an instant falls into.
-#[must_use]
-pub fn hour_of(instant: UnixMillis) -> UnixMillis {
-    let begun = instant.get().rem_euclid(HOUR_MS);
-    UnixMillis::new(instant.get().saturating_sub(begun))
-}
-
 /// The subject of figures.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Series {
@@ -260,13 +251,6 @@ mod tests {
                 prop_assert_eq!(HourFigures::from_bytes(&figures.to_bytes()), Ok(figures));
             }
         }
-    }
-
-    #[test]
-    fn an_hour_begins_at_the_whole_hour() {
-        assert_eq!(hour_of(UnixMillis::new(7_199_999)), UnixMillis::new(3_600_000));
-        assert_eq!(hour_of(UnixMillis::new(7_200_000)), UnixMillis::new(7_200_000));
-        assert_eq!(hour_of(UnixMillis::new(-1)), UnixMillis::new(-3_600_000));
     }
 
     #[test]

@@ -8,7 +8,7 @@ use crate::{
     backend::{Backend, SqlStore},
     statement::sql,
 };
-use homing_domain::{history::hour_of, time::UnixMillis};
+use homing_domain::time::{UnixMillis, hour_of};
 
 /// One step of each deletes `$2` rows at most.
 const PRUNE_OLD: [&str; 2] = [

@@ -23,8 +23,8 @@ use super::{
 };
 use homing_domain::{
     id::SubscriptionId,
-    ledger::{Checksum, HOUR_MS, HourState, LedgerHour, hour_of},
-    time::UnixMillis,
+    ledger::{Checksum, HourState, LedgerHour},
+    time::{HOUR_MS, UnixMillis, hour_of},
 };
 
 /// A worker that has not written for this long is not seen any more.

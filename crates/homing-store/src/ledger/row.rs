@@ -12,8 +12,8 @@ use crate::{
 };
 use homing_domain::{
     id::SubscriptionId,
-    ledger::{Checksum, HourState, hour_of, next_hour},
-    time::UnixMillis,
+    ledger::{Checksum, HourState},
+    time::{UnixMillis, hour_of, next_hour},
 };
 
 /// The deliveries of one worker for a subscription in an hour.

@@ -9,8 +9,8 @@ use foldhash::fast::RandomState;
 use parking_lot::Mutex;
 
 use homing_domain::{
-    history::{Count, HourFigures, Part, Series, TopicSeen, hour_of},
-    time::UnixMillis,
+    history::{Count, HourFigures, Part, Series, TopicSeen},
+    time::{UnixMillis, hour_of},
     topic::Topic,
     url::EndpointUrl,
 };

@@ -19,8 +19,8 @@ use super::{Collector, collector::Taken};
 use crate::settings::HistorySettings;
 use homing_domain::{
     clock,
-    history::{HourFigures, Series, TopicSeen, hour_of},
-    time::UnixMillis,
+    history::{HourFigures, Series, TopicSeen},
+    time::{UnixMillis, hour_of},
 };
 use homing_store::{HISTORY_AT_ONCE, HistoryBatch, Store, StoreError};
 use homing_telemetry::log_events;

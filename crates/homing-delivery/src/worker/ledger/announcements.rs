@@ -18,7 +18,8 @@ use homing_domain::{
     clock,
     event::{CONTENT_TYPE_DEFAULT, Event},
     id::{EventId, SubscriptionId},
-    ledger::{Checksum, LedgerHour, View, hour_of},
+    ledger::{Checksum, LedgerHour, View},
+    time::hour_of,
     topic::Topic,
 };
 use homing_store::StoreError;

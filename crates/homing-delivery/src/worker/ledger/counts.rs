@@ -13,8 +13,8 @@ use homing_domain::{
     clock,
     delivery::Delivery,
     id::SubscriptionId,
-    ledger::{Checksum, hour_of, next_hour},
-    time::UnixMillis,
+    ledger::Checksum,
+    time::{UnixMillis, hour_of, next_hour},
 };
 use homing_store::LedgerReport;
 
@@ -210,7 +210,7 @@ mod tests {
         delivery::Progress,
         event::{CONTENT_TYPE_DEFAULT, Event},
         id::EventId,
-        ledger::HOUR_MS,
+        time::HOUR_MS,
         topic::Topic,
     };
 

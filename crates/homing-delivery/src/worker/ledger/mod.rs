@@ -16,7 +16,7 @@ use uuid::Uuid;
 
 use super::Context;
 use crate::settings::LedgerSettings;
-use homing_domain::{clock, ledger::hour_of};
+use homing_domain::{clock, time::hour_of};
 use homing_store::{LedgerReport, MAX_LEDGER_PRUNED, Store, StoreError};
 use homing_telemetry::log_events;
 
