@@ -216,20 +216,38 @@ pub(crate) async fn tls(bench: &Bench) -> Vec<Row> {
     case.rows(bench, bench.rounds.min(3)).await
 }
 
-/// Both stores, with and without the attempt log; compared with the bare loop.
+/// The cost of all that either store remembers: the same events with all of it, with the default
+/// settings, with the attempt log alone and with nothing.
 pub(crate) async fn store(bench: &Bench) -> Vec<Row> {
+    const NOTHING: &str = "nothing";
+    let remembered = [
+        ("all, every payload", "attempts.payloads = \"all\"\n"),
+        ("default", ""),
+        ("attempts alone", "history.enabled = false\nledger.enabled = false\n"),
+        (NOTHING, "history.enabled = false\nledger.enabled = false\nattempts.enabled = false\n"),
+    ];
     let mut rows = Vec::new();
     for postgres in [false, true] {
-        for enabled in [true, false] {
-            // One for each case: subscriptions stay in it.
-            let database = if postgres { Some(Database::new().await) } else { None };
+        let (mut databases, mut cases) = (Vec::new(), Vec::new());
+        for (name, settings) in remembered {
+            let mut settings = settings.to_owned() + ENCRYPTION;
+            if postgres {
+                // One for each case: subscriptions stay in it.
+                let database = Database::new().await;
+                settings.extend(["store.url = \"", &database.url(), "\"\n"]);
+                databases.push(database);
+            }
             let store = if postgres { "PostgreSQL" } else { "SQLite" };
-            let log = if enabled { "log" } else { "no log" };
-            let case = Case::new(bench, "store", format!("{store}, {log}"));
-            let url = database.as_ref().map(|at| format!("store.url = \"{}\"\n", at.url()));
-            let settings = url.unwrap_or_default() + &format!("attempts.enabled = {enabled}\n");
-            let settings = settings + ENCRYPTION;
-            rows.extend(Case { settings, ..case }.rows(bench, bench.rounds.min(3)).await);
+            let case = Case::new(bench, "store", format!("{store}, {name}"));
+            cases.push(Case { settings, ..case });
+        }
+        let measured = in_turns(bench, cases).await;
+        let nothing = measured.last().map(|(_, figures)| figures.clone()).unwrap_or_default();
+        for (case, figures) in &measured {
+            let row = Row::new("store", &case.name, "homing", figures);
+            let row = row.compared("per_second", figures, (NOTHING, &nothing));
+            let ratio = row.ratio();
+            rows.push(row.must("ratio >= 0.8", ratio >= 0.8));
         }
     }
     rows
@@ -239,22 +257,10 @@ pub(crate) async fn store(bench: &Bench) -> Vec<Row> {
 const ENCRYPTION: &str =
     "store.encryption_keys = [\"AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=\"]\n";
 
-/// Several processes share the work.
-pub(crate) async fn workers(bench: &Bench) -> Vec<Row> {
-    let mut rows = Vec::new();
-    for workers in [1, 2, 4] {
-        let case = Case::new(bench, "workers", format!("{workers} processes"));
-        rows.extend(Case { workers, ..case }.rows(bench, bench.rounds.min(3)).await);
-    }
-    rows
-}
-
-/// The same events through one queue and through several shards, in turns.
-pub(crate) async fn shards(bench: &Bench) -> Vec<Row> {
+/// Cases of homing alone, round by round in turns; each with a stage of its own.
+async fn in_turns(bench: &Bench, cases: Vec<Case>) -> Vec<(Case, Vec<Figures>)> {
     let mut all = Vec::new();
-    for shards in [1, 2, 4, 8] {
-        let case = Case::new(bench, "shards", format!("{shards} shards"));
-        let case = Case { settings: format!("broker.shards = {shards}\n"), ..case };
+    for case in cases {
         let stage = Box::pin(case.stage()).await;
         all.push((case, stage, Vec::new()));
     }
@@ -268,8 +274,28 @@ pub(crate) async fn shards(bench: &Bench) -> Vec<Row> {
             stage.clear().await;
         }
     }
-    let one = all.first().map(|(.., figures)| figures.clone()).unwrap_or_default();
-    let rows = all.iter().map(|(case, _, figures)| {
+    all.into_iter().map(|(case, _, figures)| (case, figures)).collect()
+}
+
+/// Several processes share the work.
+pub(crate) async fn workers(bench: &Bench) -> Vec<Row> {
+    let mut rows = Vec::new();
+    for workers in [1, 2, 4] {
+        let case = Case::new(bench, "workers", format!("{workers} processes"));
+        rows.extend(Case { workers, ..case }.rows(bench, bench.rounds.min(3)).await);
+    }
+    rows
+}
+
+/// The same events through one queue and through several shards, in turns.
+pub(crate) async fn shards(bench: &Bench) -> Vec<Row> {
+    let cases = [1, 2, 4, 8].map(|shards| {
+        let case = Case::new(bench, "shards", format!("{shards} shards"));
+        Case { settings: format!("broker.shards = {shards}\n"), ..case }
+    });
+    let measured = in_turns(bench, cases.into()).await;
+    let one = measured.first().map(|(_, figures)| figures.clone()).unwrap_or_default();
+    let rows = measured.iter().map(|(case, figures)| {
         let row = Row::new("shards", &case.name, "homing", figures);
         let row = row.compared("cpu_ms", figures, ("one", &one));
         let ratio = row.ratio();

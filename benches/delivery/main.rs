@@ -104,7 +104,7 @@ enum Scenario {
     Start,
     /// HTTPS endpoints
     Tls,
-    /// `SQLite` and `PostgreSQL`, with and without the attempt log
+    /// All that `SQLite` and `PostgreSQL` remember, and nothing
     Store,
     /// 1, 2 and 4 processes
     Workers,
