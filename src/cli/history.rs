@@ -19,9 +19,11 @@ Examples:
   homing history --topic order.paid --json | jq '.total.failed_by'
 
 Hours are kept for `history.keep`; an hour in which nothing happened is left out. Of durations,
-what 50, 95 and 99 of a hundred do not exceed is shown, to 6.25 per cent. RESPONSE is how long
-attempts took, DELIVERED IN the time from the receipt of an event to its acceptance, waits included.
-Workers write what they counted every few seconds.";
+what 50, 95 and 99 of a hundred do not exceed is shown, to 6.25 per cent or half a millisecond.
+RESPONSE is how long attempts took, DELIVERED IN the time from the receipt of an event to its
+acceptance, waits included. EVENTS are those that were taken, once more when the broker sends one
+again; homing's own are left out. Workers write what they counted every few seconds. Notes say what
+is missing.";
 
 #[derive(clap::Args)]
 #[command(after_help = EXAMPLES)]

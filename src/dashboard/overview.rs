@@ -47,8 +47,8 @@ struct Shown {
     attention: Vec<Attention>,
     tiles: Vec<Tile>,
     rungs: Vec<Rung>,
-    /// Topics that no subscription wants, the last one first.
-    unwanted: Arc<Vec<TopicView>>,
+    /// Topics that no subscription wants, the last one first; `None`: not known.
+    unwanted: Option<Arc<Vec<TopicView>>>,
     errors: Vec<ErrorView>,
 }
 
@@ -96,11 +96,10 @@ pub(super) async fn part(app: &App) -> Option<String> {
 }
 
 async fn shown(app: &App) -> Shown {
-    let overview = app.services.status_service.overview().await;
-    // The overview says it where the store does not answer.
-    let unwanted = app.services.topics.unwanted(clock::now()).await.unwrap_or_default();
-    let since = Some(clock::now().minus(ERRORS_SINCE));
-    let wanted = ErrorFilter { url: None, since, limit: ERRORS };
+    let now = clock::now();
+    let (overview, unwanted) =
+        tokio::join!(app.services.status_service.overview(), app.services.topics.unwanted(now));
+    let wanted = ErrorFilter { url: None, since: Some(now.minus(ERRORS_SINCE)), limit: ERRORS };
     let errors = async { app.services.history.errors(&wanted).await.unwrap_or_default().errors };
     let errors = if overview.store.reachable {
         timeout(ERRORS_DEADLINE, errors).await.unwrap_or_default()
@@ -119,7 +118,7 @@ impl Shown {
             attention: attention(&overview),
             tiles: tiles(&overview),
             rungs: shown.map(|queue| Rung::of(queue, most)).collect(),
-            unwanted: Arc::default(),
+            unwanted: None,
             errors: Vec::new(),
             overview,
         }

@@ -25,6 +25,7 @@ struct ListPage {
     others: Option<TopicView>,
     next: Option<String>,
     unwanted: bool,
+    first: String,
     is_first: bool,
 }
 
@@ -35,12 +36,12 @@ pub(super) async fn list(
     fields: Fields,
 ) -> Result<Response, ErrorPage> {
     let after = fields.given("after").map(str::to_owned);
-    let (is_first, unwanted) = (after.is_none(), fields.is_set("unwanted"));
+    let (is_first, unwanted) = (after.is_none(), fields.text("unwanted") == "true");
     let wanted = TopicPage { after, unwanted, limit: PAGE };
     let TopicsView { topics, next, others } = app.services.topics.page(&wanted).await?;
-    let next = next.map(|next| {
-        link("/topics", [("unwanted", fields.text("unwanted")), ("after", next.as_str())])
-    });
+    let filter = unwanted.then_some(("unwanted", "true"));
+    let next = next.map(|next| link("/topics", filter.into_iter().chain([("after", &*next)])));
+    let first = link("/topics", filter);
     let layout = Layout::new("Topics", NavItem::Topics, visitor);
-    Ok(page(&ListPage { layout, topics, others, next, unwanted, is_first }))
+    Ok(page(&ListPage { layout, topics, others, next, unwanted, first, is_first }))
 }

@@ -6,10 +6,11 @@ use serde::Serialize;
 
 use super::History;
 use homing_domain::{
+    clock,
     history::{Count, Histogram, HourFigures, Series},
     time::{UnixMillis, hour_of},
 };
-use homing_store::StoreError;
+use homing_store::{HistoryGaps, StoreError};
 
 /// Figures by the hour, of everything, of one URL or of one topic. Instants are RFC 3339.
 #[derive(Clone, Debug, Serialize, utoipa::ToSchema)]
@@ -46,7 +47,7 @@ pub struct HourView {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, utoipa::ToSchema)]
 #[schema(as = HourFigures)]
 pub struct FiguresView {
-    /// Events that were taken; none for a URL.
+    /// Events that were taken, once more when the broker sends one again; none for a URL.
     pub events: u64,
     /// Those that no subscription wanted.
     pub unwanted: u64,
@@ -71,7 +72,7 @@ pub struct FiguresView {
     pub delivery_ms: Option<Percentiles>,
 }
 
-/// Durations that 50, 95 and 99 of a hundred do not exceed, to 6.25 per cent.
+/// Durations that 50, 95 and 99 of a hundred do not exceed, to 6.25 per cent or half a millisecond.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, utoipa::ToSchema)]
 pub struct Percentiles {
     /// The median.
@@ -143,7 +144,16 @@ impl History {
         if found.unreadable > 0 {
             notes.push(format!("{} hours in the store cannot be read", found.unreadable));
         }
+        let gaps = self.store.history_gaps(since, until, clock::now()).await?;
+        notes.extend(silent(gaps));
         if let Some(others) = series.others() {
+            let deleted = gaps.names_since.map(|names_since| {
+                format!(
+                    "figures of URLs and topics go back to {names_since}; older ones are deleted \
+                     (`history.max_rows`)"
+                )
+            });
+            notes.extend(deleted);
             notes.extend(self.others(&others, since, until).await?);
         }
         let hours = found.hours.iter();
@@ -171,17 +181,33 @@ impl History {
         until: UnixMillis,
     ) -> Result<Option<String>, StoreError> {
         let found = self.store.history(others, since, until).await?;
-        let (mut attempts, mut events) = (0_u64, 0_u64);
+        let mut sum = HourFigures::default();
         for (_, figures) in &found.hours {
-            attempts = attempts.saturating_add(figures.attempts());
-            events = events.saturating_add(figures.get(Count::Events));
+            sum.merge(figures);
         }
+        let (events, attempts) = (sum.get(Count::Events), sum.attempts());
+        let deferred = [Count::Throttled, Count::Held, Count::Parked].map(|what| sum.get(what));
+        let deferred = deferred.into_iter().fold(0, u64::saturating_add);
         let kind = if matches!(others, Series::Url(_)) { "URLs" } else { "topics" };
-        Ok((attempts > 0 || events > 0).then(|| {
+        Ok([events, attempts, deferred].iter().any(|number| *number > 0).then(|| {
             format!(
-                "{events} events and {attempts} attempts belong to further {kind}, beyond \
-                 `history.max_names`"
+                "{events} events, {attempts} attempts, and {deferred} times that a delivery was \
+                 throttled, held or parked belong to {kind} without a name here: beyond \
+                 `history.max_names`, not known, or counted while the store was away for hours"
             )
         }))
     }
+}
+
+/// A note of workers whose last figures are missing, or come later.
+fn silent(gaps: HistoryGaps) -> Option<String> {
+    let (number, last) = (gaps.silent, gaps.last_silent?);
+    let workers = if number == 1 { "worker has" } else { "workers have" };
+    (number > 0).then(|| {
+        format!(
+            "{number} {workers} not reported an end (the last one wrote at {last}): what was \
+             counted in the seconds after that is missing, or comes when the store is reached \
+             again"
+        )
+    })
 }

@@ -3,7 +3,10 @@
 use std::{sync::Arc, time::Duration};
 
 use serde::Serialize;
-use tokio::{sync::Mutex, time::Instant};
+use tokio::{
+    sync::Mutex,
+    time::{Instant, timeout},
+};
 
 use super::History;
 use homing_delivery::worker::Latest;
@@ -17,9 +20,11 @@ const MAX_UNWANTED: u32 = 200;
 
 /// The age up to which the unwanted topics are shown again.
 const MAX_AGE: Duration = Duration::from_secs(2);
+/// Deadline for reading them.
+const UNWANTED_DEADLINE: Duration = Duration::from_secs(2);
 
-/// Unwanted topics, and the time at which they were read.
-type Seen = (Instant, Arc<Vec<TopicView>>);
+/// Unwanted topics, and the time at which they were read; `None`: the store did not answer.
+type Seen = (Instant, Option<Arc<Vec<TopicView>>>);
 
 /// Reads topics; cheap to clone.
 #[derive(Clone)]
@@ -85,22 +90,25 @@ impl Topics {
     }
 
     /// Topics of which an event came in the last day that no subscription wanted, and that none
-    /// wants at present, the last one first. Topics that are wanted, and whose events filters
-    /// refuse, are not among them. Some seconds old; the store is asked every two at most.
+    /// wants at present, the last one first; `None`: the store does not answer. Topics that are
+    /// wanted, and whose events filters refuse, are not among them. Some seconds old; the store is
+    /// asked every two at most, whether it answers or not, and those who ask meanwhile share that.
     ///
-    /// # Errors
+    /// # Cancel safety
     ///
-    /// [`StoreError`].
-    pub async fn unwanted(&self, now: UnixMillis) -> Result<Arc<Vec<TopicView>>, StoreError> {
+    /// Cancel safe.
+    pub async fn unwanted(&self, now: UnixMillis) -> Option<Arc<Vec<TopicView>>> {
         let mut last = self.unwanted.lock().await;
         if let Some((at, unwanted)) = &*last
             && at.elapsed() < MAX_AGE
         {
-            return Ok(Arc::clone(unwanted));
+            return unwanted.clone();
         }
-        let unwanted = Arc::new(self.read_unwanted(now).await?);
-        *last = Some((Instant::now(), Arc::clone(&unwanted)));
-        Ok(unwanted)
+        let read = timeout(UNWANTED_DEADLINE, self.read_unwanted(now)).await;
+        // The overview says why the store does not answer.
+        let unwanted = read.ok().and_then(Result::ok).map(Arc::new);
+        *last = Some((Instant::now(), unwanted.clone()));
+        unwanted
     }
 
     async fn read_unwanted(&self, now: UnixMillis) -> Result<Vec<TopicView>, StoreError> {

@@ -85,7 +85,9 @@ pub use error_groups::{
     ErrorFilter, ErrorGroups, ErrorStore, MAX_ERROR_GROUPS, MAX_ERROR_GROUPS_PER_URL,
 };
 pub use held::{HeldSlot, HeldStore, SLOT_REST};
-pub use history::{HISTORY_AT_ONCE, HistoryBatch, HistoryStore, Hours, TopicListing, TopicPage};
+pub use history::{
+    HISTORY_AT_ONCE, HistoryBatch, HistoryGaps, HistoryStore, Hours, TopicListing, TopicPage,
+};
 pub use ledger::{
     DueHour, LEDGER_SILENT_AFTER, LEDGER_SILENT_FOR, LedgerListing, LedgerReport, LedgerStore,
     MAX_LEDGER_HOURS, MAX_LEDGER_PRUNED,

@@ -6,7 +6,7 @@ use homing_domain::{
     history::{Count, HourFigures, Series, TopicSeen},
     time::UnixMillis,
 };
-use homing_store::{HistoryBatch, Hours, Store, TopicPage};
+use homing_store::{HistoryBatch, HistoryGaps, Hours, Store, TopicPage};
 use tokio::task::JoinSet;
 use uuid::Uuid;
 
@@ -205,5 +205,37 @@ pub(crate) async fn figures_that_cannot_be_read_are_counted_and_replaced(place: 
     let found = everything(&*store, &url("a")).await?;
     assert_eq!(found.unreadable, 0);
     assert_eq!(found.hours.first(), Some(&(hour(0), figures(5, 1))));
+    Ok(())
+}
+
+/// Goal: what is missing is said: hours that were deleted, and workers that did not end.
+pub(crate) async fn history_knows_what_it_lacks(place: Place) -> Kept {
+    let store = place.open().await?;
+    let (first, second) = (Uuid::from_u128(1), Uuid::from_u128(2));
+    for worker in [1, 2] {
+        let mut batch = batch(worker, 1);
+        batch.hours = (0..4_u64)
+            .flat_map(|number| {
+                [Series::All, url("a")].map(|one| (one, hour(number), figures(1, 1)))
+            })
+            .collect();
+        store.add_history(&batch, MANY_TOPICS).await?;
+    }
+    let gaps = async |since, now| store.history_gaps(hour(since), hour(9), now).await;
+    let soon = START.plus(Duration::from_secs(299));
+    assert_eq!(gaps(0, soon).await?, HistoryGaps::default(), "they may still write");
+    store.end_history(first).await?;
+    let late = START.plus(Duration::from_secs(301));
+    let silent = HistoryGaps { silent: 1, last_silent: Some(START), ..HistoryGaps::default() };
+    assert_eq!(gaps(0, late).await?, silent);
+    assert_eq!(gaps(1, late).await?, HistoryGaps::default(), "it was silent before");
+    store.end_history(second).await?;
+    assert_eq!(gaps(0, late).await?, HistoryGaps::default());
+
+    // Of eight rows, four are in the last two hours.
+    store.prune_history(hour(0), 5, hour(9)).await?;
+    let deleted = HistoryGaps { names_since: Some(hour(2)), ..HistoryGaps::default() };
+    assert_eq!(gaps(1, late).await?, deleted);
+    assert_eq!(gaps(2, late).await?, HistoryGaps::default());
     Ok(())
 }

@@ -129,6 +129,7 @@ macro_rules! conformance {
         history: old_history_is_forgotten_and_the_oldest_of_too_much,
         history: more_is_forgotten_than_one_transaction_deletes,
         history: figures_that_cannot_be_read_are_counted_and_replaced,
+        history: history_knows_what_it_lacks,
         activity: a_report_that_is_sent_again_counts_once,
         activity: requests_of_workers_that_are_alive_add_up,
         activity: figures_of_many_workers_add_up_by_the_minute,

@@ -3,9 +3,11 @@
 //! Figures of all workers add up in one row. A writer reads rows, adds, and writes them back, so
 //! writers go one after the other: each begins with the row `history` of `versions`.
 
+mod gaps;
 mod prune;
+mod topics;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use async_trait::async_trait;
 use uuid::Uuid;
@@ -36,7 +38,6 @@ const BEGIN_BATCH: &str = "\
 const HOURS: &str = "\
     SELECT hour_ms, figures FROM history \
     WHERE series = $1 AND name = $2 AND hour_ms >= $3 AND hour_ms < $4 ORDER BY hour_ms";
-const COUNT_TOPICS: &str = "SELECT CAST(count(*) AS bigint) FROM topics WHERE topic <> ''";
 const TOPICS: &str = "\
     SELECT topic, first_ms, last_ms, events, unwanted, unwanted_ms FROM topics \
     WHERE topic > $1 AND unwanted >= $2 ORDER BY topic LIMIT $3";
@@ -68,6 +69,18 @@ pub struct Hours {
     pub hours: Vec<(UnixMillis, HourFigures)>,
     /// Hours that cannot be read.
     pub unreadable: u64,
+}
+
+/// Figures that are missing from hours, or may be.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct HistoryGaps {
+    /// Older hours of URLs and topics were deleted; the sums of everything are there.
+    pub names_since: Option<UnixMillis>,
+    /// Workers that wrote last in the time asked for, have been silent since, and did not end: they
+    /// were killed, or do not reach the store.
+    pub silent: u64,
+    /// The last time that one of these wrote.
+    pub last_silent: Option<UnixMillis>,
 }
 
 /// A part of the topics to read, ordered by topic.
@@ -108,6 +121,27 @@ pub trait HistoryStore {
     ///
     /// A batch that is sent again, with its number, counts once.
     async fn add_history(&self, batch: &HistoryBatch, max_topics: u32) -> Result<u64, StoreError>;
+
+    /// Notes that a worker has added all that it counted, and adds nothing any more.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`]: a step that failed.
+    async fn end_history(&self, worker: Uuid) -> Result<(), StoreError>;
+
+    /// The figures that are missing from the hours from `since` to `until`, or may be. A worker
+    /// that has not written for five minutes before `now` counts as silent; it is known for as long
+    /// as hours are kept, and a week at least.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`]: a step that failed.
+    async fn history_gaps(
+        &self,
+        since: UnixMillis,
+        until: UnixMillis,
+        now: UnixMillis,
+    ) -> Result<HistoryGaps, StoreError>;
 
     /// The hours of a series that begin at or after `since` and before `until`.
     ///
@@ -198,11 +232,24 @@ impl<B: Backend> HistoryStore for SqlStore<B> {
                 return Ok(0);
             }
             let unreadable = add_hours(&mut transaction, &batch.hours).await?;
-            add_topics(&mut transaction, &batch.topics, max_topics).await?;
+            topics::add(&mut transaction, &batch.topics, max_topics).await?;
             transaction.commit().await?;
             Ok(unreadable)
         };
         self.ask("adding to the history", added).await
+    }
+
+    async fn end_history(&self, worker: Uuid) -> Result<(), StoreError> {
+        gaps::end(self, worker).await
+    }
+
+    async fn history_gaps(
+        &self,
+        since: UnixMillis,
+        until: UnixMillis,
+        now: UnixMillis,
+    ) -> Result<HistoryGaps, StoreError> {
+        gaps::find(self, since, until, now).await
     }
 
     async fn history(
@@ -323,64 +370,4 @@ fn replace<DB: SqlDatabase>(
         insert = insert.push(", ").push_bind(figures.to_bytes());
     }
     insert.push(") ON CONFLICT (series, name, hour_ms) DO UPDATE SET figures = excluded.figures")
-}
-
-/// Adds sightings to those that are there; a new topic beyond `max_topics` counts as another.
-async fn add_topics<DB: SqlDatabase>(
-    transaction: &mut Tx<DB>,
-    topics: &[TopicSeen],
-    max_topics: u32,
-) -> sqlx::Result<()> {
-    for topics in topics.chunks(ROWS_AT_ONCE) {
-        let mut select = sql("SELECT topic FROM topics WHERE topic IN (");
-        for (index, seen) in topics.iter().enumerate() {
-            select = select.push(if index == 0 { "" } else { ", " }).push_bind(&seen.topic);
-        }
-        let known: Vec<(String,)> = select.push(")").all(transaction).await?;
-        let known: BTreeSet<_> = known.into_iter().map(|(topic,)| topic).collect();
-        let is_distinguished =
-            |seen: &TopicSeen| seen.topic.is_empty() || known.contains(&seen.topic);
-        let mut room = 0;
-        if !topics.iter().all(is_distinguished) {
-            let (count,): (i64,) = sql(COUNT_TOPICS).one(transaction).await?;
-            room = i64::from(max_topics).saturating_sub(count);
-        }
-        let mut rows: BTreeMap<&str, TopicSeen> = BTreeMap::new();
-        for seen in topics {
-            let mut topic = seen.topic.as_str();
-            if !is_distinguished(seen) {
-                room = room.saturating_sub(1);
-                topic = if room < 0 { "" } else { topic };
-            }
-            let row = TopicSeen { topic: topic.to_owned(), ..seen.clone() };
-            rows.entry(topic).and_modify(|sum| sum.merge(&row)).or_insert(row);
-        }
-        add_rows(&rows).execute(transaction).await?;
-    }
-    Ok(())
-}
-
-fn add_rows<DB: SqlDatabase>(rows: &BTreeMap<&str, TopicSeen>) -> Statement<DB> {
-    let mut insert =
-        sql("INSERT INTO topics (topic, first_ms, last_ms, events, unwanted, unwanted_ms) VALUES ");
-    let signed = |number: u64| i64::try_from(number).unwrap_or(i64::MAX);
-    for (index, seen) in rows.values().enumerate() {
-        insert = insert.push(if index == 0 { "(" } else { "), (" }).push_bind(&seen.topic);
-        let numbers =
-            [seen.first_ms.get(), seen.last_ms.get(), signed(seen.events), signed(seen.unwanted)];
-        for number in numbers {
-            insert = insert.push(", ").push_bind(number);
-        }
-        insert = insert.push(", ").push_bind(seen.unwanted_ms.map(UnixMillis::get));
-    }
-    insert.push(
-        ") ON CONFLICT (topic) DO UPDATE SET events = topics.events + excluded.events, \
-        unwanted = topics.unwanted + excluded.unwanted, first_ms = CASE \
-        WHEN excluded.first_ms < topics.first_ms THEN excluded.first_ms ELSE topics.first_ms END, \
-        last_ms = CASE \
-        WHEN excluded.last_ms > topics.last_ms THEN excluded.last_ms ELSE topics.last_ms END, \
-        unwanted_ms = CASE WHEN excluded.unwanted_ms IS NULL THEN topics.unwanted_ms \
-        WHEN topics.unwanted_ms > excluded.unwanted_ms THEN topics.unwanted_ms \
-        ELSE excluded.unwanted_ms END",
-    )
 }

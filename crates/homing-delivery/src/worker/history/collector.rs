@@ -3,7 +3,12 @@
 //! A delivery costs a search by its URL and one by its topic. At most `history.max_names` of each
 //! are distinguished in an hour; what is beyond counts as others.
 
-use std::{collections::HashMap, hash::Hash, mem, time::Duration};
+use std::{
+    collections::{HashMap, HashSet},
+    hash::Hash,
+    mem,
+    time::Duration,
+};
 
 use foldhash::fast::RandomState;
 use parking_lot::Mutex;
@@ -21,13 +26,26 @@ pub(in crate::worker) struct Collector {
     topics: Mutex<Names<Topic>>,
 }
 
-/// Figures since they were taken last, by URL or by topic.
+/// The names of an hour, URLs or topics, and their figures.
 struct Names<K> {
     max: usize,
-    /// The hour in which the names were distinguished.
+    /// The hour in which the names are distinguished.
     hour: UnixMillis,
+    /// Those that have been distinguished in it.
+    known: HashSet<K, RandomState>,
+    sums: NameSums<K>,
+}
+
+/// Figures since they were taken last.
+struct NameSums<K> {
     by_name: HashMap<K, Entry, RandomState>,
     others: Entry,
+}
+
+impl<K> Default for NameSums<K> {
+    fn default() -> Self {
+        Self { by_name: HashMap::default(), others: Entry::default() }
+    }
 }
 
 /// The figures of one name. A topic with events has been seen.
@@ -56,30 +74,43 @@ pub(in crate::worker) struct Ended<'a> {
 
 impl<K: Clone + Eq + Hash> Names<K> {
     fn new(max: usize) -> Self {
-        let (by_name, others) = (HashMap::default(), Entry::default());
-        Self { max, hour: UnixMillis::default(), by_name, others }
+        let (hour, known) = (UnixMillis::default(), HashSet::default());
+        Self { max, hour, known, sums: NameSums::default() }
     }
 
     fn entry(&mut self, name: Option<&K>) -> &mut Entry {
-        let Some(name) = name else { return &mut self.others };
+        let sums = &mut self.sums;
+        let Some(name) = name else { return &mut sums.others };
         // The common case searches twice, which copies no name.
-        if self.by_name.len() < self.max && !self.by_name.contains_key(name) {
-            self.by_name.insert(name.clone(), Entry::default());
+        if !sums.by_name.contains_key(name) {
+            if !self.known.contains(name) {
+                if self.known.len() >= self.max {
+                    return &mut sums.others;
+                }
+                self.known.insert(name.clone());
+            }
+            sums.by_name.insert(name.clone(), Entry::default());
         }
-        self.by_name.get_mut(name).unwrap_or(&mut self.others)
+        sums.by_name.get_mut(name).unwrap_or(&mut sums.others)
     }
 
-    /// Takes what was counted; the names stay until the next hour.
-    fn take(&mut self, now: UnixMillis, mut each: impl FnMut(Option<&K>, Entry)) {
-        for (name, entry) in &mut self.by_name {
-            each(Some(name), mem::take(entry));
-        }
-        each(None, mem::take(&mut self.others));
+    /// Takes what was counted, with the names of an hour that has ended. All deliveries wait
+    /// meanwhile, so nothing is looked at here, nor dropped.
+    fn take(&mut self, now: UnixMillis) -> (NameSums<K>, HashSet<K, RandomState>) {
         let hour = hour_of(now);
-        if self.hour != hour {
-            self.hour = hour;
-            self.by_name.clear();
+        let forgotten =
+            if self.hour == hour { HashSet::default() } else { mem::take(&mut self.known) };
+        self.hour = hour;
+        (mem::take(&mut self.sums), forgotten)
+    }
+}
+
+impl<K> NameSums<K> {
+    fn each(self, mut each: impl FnMut(Option<K>, Entry)) {
+        for (name, entry) in self.by_name {
+            each(Some(name), entry);
         }
+        each(None, self.others);
     }
 }
 
@@ -135,7 +166,8 @@ impl Collector {
     pub(super) fn take(&self, now: UnixMillis) -> Taken {
         let mut taken = Taken::default();
         let mut all = HourFigures::default();
-        self.urls.lock().take(now, |name, Entry { figures, .. }| {
+        let (urls, _forgotten) = self.urls.lock().take(now);
+        urls.each(|name, Entry { figures, .. }| {
             if figures.is_empty() {
                 return;
             }
@@ -143,7 +175,8 @@ impl Collector {
             let name = name.map(|url| url.as_str().to_owned()).unwrap_or_default();
             taken.figures.push((Series::Url(name), figures));
         });
-        self.topics.lock().take(now, |name, Entry { figures, seen }| {
+        let (topics, _forgotten) = self.topics.lock().take(now);
+        topics.each(|name, Entry { figures, seen }| {
             if figures.is_empty() {
                 return;
             }
@@ -159,8 +192,10 @@ impl Collector {
     }
 }
 
+/// The nearest whole number.
 fn millis(duration: Duration) -> u64 {
-    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+    let rounded = duration.saturating_add(Duration::from_micros(500));
+    u64::try_from(rounded.as_millis()).unwrap_or(u64::MAX)
 }
 
 #[cfg(test)]

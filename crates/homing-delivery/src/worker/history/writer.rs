@@ -1,8 +1,8 @@
 //! Writes what was counted to the store, every few seconds, beside the deliveries.
 //!
 //! A batch has a number and is sent again unchanged until the store takes it, so that each counts
-//! once, however often an answer was lost. What is counted meanwhile adds up in memory, for some
-//! hours; older hours are dropped and counted.
+//! once, however often an answer was lost. What is counted meanwhile adds up in memory; of hours
+//! that are older than some, only the sums, so that it stays bounded and no total is wrong.
 
 use std::{
     collections::{BTreeMap, HashSet, VecDeque},
@@ -29,7 +29,9 @@ use homing_telemetry::log_events;
 const WRITE_INTERVAL: Duration = Duration::from_secs(5);
 /// The history is pruned this often.
 const PRUNE_INTERVAL: Duration = Duration::from_secs(600);
-/// Hours that wait in memory while the store does not answer.
+/// A worker that counts nothing shows this often that it runs.
+const SHOWN_INTERVAL: Duration = Duration::from_secs(60);
+/// Hours that wait in memory with their names while the store does not answer.
 const MAX_HOURS: usize = 6;
 /// Unwanted topics that are logged; enough for an operator to see the pattern.
 const MAX_LOGGED: usize = 1_000;
@@ -48,6 +50,8 @@ pub(in crate::worker) struct Writer {
     waiting: BTreeMap<UnixMillis, Sums>,
     /// Batches that may have been added; they stay unchanged.
     batches: VecDeque<HistoryBatch>,
+    /// The last time that the store took a batch.
+    shown: Option<Instant>,
     pruned: Option<Instant>,
     /// Topics that were logged as unwanted.
     logged: HashSet<String>,
@@ -78,10 +82,33 @@ pub(in crate::worker) fn open(
         number: 0,
         waiting: BTreeMap::new(),
         batches: VecDeque::new(),
+        shown: None,
         pruned: None,
         logged: HashSet::new(),
     };
     Some((collector, writer))
+}
+
+impl Sums {
+    /// Merges all names into those that are not distinguished; false if that has been done.
+    fn forget_names(&mut self) -> bool {
+        let mut has_names = false;
+        let mut merged: BTreeMap<Series, HourFigures> = BTreeMap::new();
+        for (series, figures) in std::mem::take(&mut self.figures) {
+            has_names |= !series.name().is_empty();
+            let others = series.others().unwrap_or(series);
+            merged.entry(others).or_default().merge(&figures);
+        }
+        self.figures = merged;
+        let topics = std::mem::take(&mut self.topics).into_values();
+        let others = topics.reduce(|mut sum, seen| {
+            sum.merge(&seen);
+            sum
+        });
+        let others = others.map(|sum| TopicSeen { topic: String::new(), ..sum });
+        self.topics.extend(others.map(|others| (String::new(), others)));
+        has_names
+    }
 }
 
 impl Writer {
@@ -95,9 +122,19 @@ impl Writer {
             }
         })
         .await;
-        if timeout(END_DEADLINE, self.write_or_wait()).await.is_err() || self.has_some_to_write() {
+        if timeout(END_DEADLINE, self.end()).await.is_err() || self.has_some_to_write() {
             let left = self.batches.len();
             warn!(left, "history.left: what was counted last is missing from the history");
+        }
+    }
+
+    /// Writes the rest. Where that fails, the store keeps that this worker did not end.
+    async fn end(&mut self) {
+        self.write_or_wait().await;
+        if !self.has_some_to_write()
+            && let Err(error) = self.store.end_history(self.worker).await
+        {
+            log_events::store_unavailable("ending the history of this worker", &error);
         }
     }
 
@@ -109,7 +146,12 @@ impl Writer {
     async fn write_or_wait(&mut self) {
         let now = clock::now();
         let taken = self.collector.take(now);
-        self.add(taken, hour_of(now));
+        self.add(taken, now);
+        if !self.has_some_to_write()
+            && self.shown.is_none_or(|shown| shown.elapsed() >= SHOWN_INTERVAL)
+        {
+            self.push_batch(now, Vec::new(), Vec::new());
+        }
         // Batches that wait come first: figures of the same hour may follow them.
         while self.has_some_to_write() {
             if self.batches.is_empty() {
@@ -128,15 +170,17 @@ impl Writer {
                 warn!(unreadable, "history.unreadable: stored figures were begun anew");
             }
             self.batches.pop_front();
+            self.shown = Some(Instant::now());
         }
         Ok(())
     }
 
-    fn add(&mut self, taken: Taken, hour: UnixMillis) {
+    fn add(&mut self, taken: Taken, now: UnixMillis) {
         let Taken { figures, topics } = taken;
         if figures.is_empty() {
             return;
         }
+        let hour = hour_of(now);
         for seen in &topics {
             self.log_unwanted(seen);
         }
@@ -150,11 +194,16 @@ impl Writer {
                 None => drop(sums.topics.insert(seen.topic.clone(), seen)),
             }
         }
-        if self.waiting.len() > MAX_HOURS
-            && let Some((hour, _)) = self.waiting.pop_first()
-        {
-            warn!(%hour, "history.dropped: the store was not available for hours");
+        let excess = self.waiting.len().saturating_sub(MAX_HOURS);
+        for (hour, sums) in self.waiting.iter_mut().take(excess) {
+            if sums.forget_names() {
+                warn!(%hour, "history.merged: the store was not available for hours, so the \
+                     figures of that hour have no names");
+            }
         }
+        // They would be deleted as soon as they are written.
+        let kept = hour_of(now.minus(self.settings.keep));
+        self.waiting.retain(|hour, _| *hour >= kept);
     }
 
     /// Logs a topic once, when no subscription wanted an event of it.
@@ -175,12 +224,20 @@ impl Writer {
             for hours in hours.chunks(HISTORY_AT_ONCE) {
                 // There are no more topics than figures.
                 let topics = topics.next().unwrap_or_default().to_vec();
-                let hours = hours.to_vec();
-                self.number = self.number.saturating_add(1);
-                let (worker, number) = (self.worker, self.number);
-                self.batches.push_back(HistoryBatch { worker, number, at, hours, topics });
+                self.push_batch(at, hours.to_vec(), topics);
             }
         }
+    }
+
+    fn push_batch(
+        &mut self,
+        at: UnixMillis,
+        hours: Vec<(Series, UnixMillis, HourFigures)>,
+        topics: Vec<TopicSeen>,
+    ) {
+        self.number = self.number.saturating_add(1);
+        let (worker, number) = (self.worker, self.number);
+        self.batches.push_back(HistoryBatch { worker, number, at, hours, topics });
     }
 
     async fn prune_when_due(&mut self) {
@@ -194,5 +251,42 @@ impl Writer {
         if let Err(error) = self.store.prune_history(before, self.settings.max_rows, now).await {
             log_events::store_unavailable("pruning the history", &error);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use homing_domain::history::Count;
+
+    /// Goal: what is too old to wait with its names keeps its sums, and is merged once.
+    #[test]
+    fn hours_that_wait_for_long_keep_their_sums() {
+        let figures = |events: u64| {
+            let mut figures = HourFigures::default();
+            (0..events).for_each(|_| figures.count(Count::Events));
+            figures
+        };
+        let url = |name: &str| Series::Url(name.to_owned());
+        let topic = |name: &str| Series::Topic(name.to_owned());
+        let seen = |name: &str, millis| {
+            let seen = TopicSeen::one(name.to_owned(), UnixMillis::new(millis), false);
+            (name.to_owned(), seen)
+        };
+        let mut sums = Sums::default();
+        for (series, events) in
+            [(Series::All, 6), (url("a"), 1), (url("b"), 2), (url(""), 3), (topic("t"), 6)]
+        {
+            sums.figures.insert(series, figures(events));
+        }
+        sums.topics.extend([seen("t", 1), seen("u", 2)]);
+        assert!(sums.forget_names());
+        assert!(!sums.forget_names(), "it is done once");
+        let events: Vec<_> =
+            sums.figures.iter().map(|(one, sum)| (one.kind(), sum.get(Count::Events))).collect();
+        assert_eq!(events, [("all", 6), ("url", 6), ("topic", 6)]);
+        assert!(sums.figures.keys().all(|series| series.name().is_empty()));
+        let others = sums.topics.get("").unwrap();
+        assert_eq!((sums.topics.len(), others.events, others.unwanted), (1, 2, 2));
     }
 }
