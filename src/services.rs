@@ -10,8 +10,8 @@ use crate::{
 };
 use homing_broker::{Broker, settings::BrokerSettings, topology::Topology};
 use homing_delivery::{
-    circuits::CircuitBreakers, endpoint::EndpointSetupError, parking::Parking, settings::Schedules,
-    worker::Subscriptions,
+    archive::Archive, circuits::CircuitBreakers, endpoint::EndpointSetupError, parking::Parking,
+    settings::Schedules, worker::Subscriptions,
 };
 use homing_domain::{audit::Actor, settings::SettingsError};
 use homing_livestream::SourceAdmin;
@@ -68,6 +68,8 @@ pub struct Services {
     pub subscriptions: Arc<Subscriptions>,
     /// Parked messages.
     pub parking: Parking,
+    /// Replays of the archive.
+    pub archive: Archive,
     /// Circuits.
     pub circuits: CircuitBreakers,
     /// Sources.
@@ -104,6 +106,7 @@ impl Services {
         let topology = Topology::new(&settings.broker.prefix, schedules.waits())
             .with_slots(settings.source.slots())
             .with_held_queues(settings.held.queues)
+            .with_archive(settings.archive.retention())
             .with_shards(settings.broker.shards);
         let broker = broker(&settings.broker, topology)
             .map_err(StartError::Settings)?
@@ -116,6 +119,7 @@ impl Services {
         Ok(Self {
             registry: Registry::new(of_store(), broker.clone(), schedules.clone()),
             parking: Parking::new(broker.clone()),
+            archive: Archive::new(of_store(), broker.clone()),
             circuits: CircuitBreakers::new(of_store(), broker.clone()),
             source_admin: SourceAdmin::new(source.clone(), of_store(), broker.clone()),
             history: History::new(of_store(), broker.clone()),
@@ -136,6 +140,7 @@ impl Services {
         Self {
             store: self.store.by(actor),
             registry: self.registry.by(actor),
+            archive: self.archive.by(actor),
             circuits: self.circuits.by(actor),
             source_admin: self.source_admin.by(actor),
             ..self.clone()

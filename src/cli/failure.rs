@@ -5,6 +5,7 @@ use std::{io, process::ExitCode};
 use crate::{registry::RegistryError, services::StartError};
 use homing_broker::error::BrokerError;
 use homing_delivery::{
+    archive::ArchiveError,
     circuits::CircuitReplayError,
     endpoint::{EndpointSetupError, RequestError},
 };
@@ -96,6 +97,9 @@ pub(super) enum Failure {
     /// The source was not found or set.
     #[error(transparent)]
     Source(SourceAdminError),
+    /// A replay was not begun, found or changed.
+    #[error(transparent)]
+    Archive(ArchiveError),
     /// Signals cannot be received.
     #[error("cannot wait for signals")]
     Signals(#[source] io::Error),
@@ -120,6 +124,7 @@ impl Failure {
             Self::Usage(_)
             | Self::Settings(_)
             | Self::Field(_)
+            | Self::Archive(ArchiveError::Field(_))
             | Self::Start(StartError::Settings(_) | StartError::NoToken { .. })
             | Self::Registry(
                 RegistryError::Field(_)
@@ -139,6 +144,7 @@ impl Failure {
             | Self::Write { .. }
             | Self::Output(_)
             | Self::Source(_)
+            | Self::Archive(_)
             | Self::Signals(_)
             | Self::NotFound(_)
             | Self::Taken(_)
@@ -199,6 +205,7 @@ impl Failure {
             | Self::Write { .. }
             | Self::Output(_)
             | Self::Source(_)
+            | Self::Archive(_)
             | Self::Signals(_)
             | Self::NotFound(_)
             | Self::Taken(_)

@@ -30,6 +30,7 @@ mod parked;
 mod payload;
 mod progress;
 mod publish;
+mod replay;
 mod run;
 mod schedule;
 mod source;
@@ -87,6 +88,8 @@ enum Command {
     /// List parked messages, replay, drop or export them
     #[command(subcommand)]
     Parked(parked::Command),
+    /// Send events of the archive again
+    Replay(replay::Arguments),
     /// List delivery attempts, newest first, or show what one sent and received
     Attempts(attempts::Arguments),
     /// List changes and who made them, newest first
@@ -165,6 +168,7 @@ async fn dispatch(cli: Cli, output: &mut Output<'_>) -> Result<Exit, Failure> {
         Command::Subscriptions(command) => subscriptions::run(&globals, command, output).await,
         Command::Endpoints(command) => Box::pin(endpoints::run(&globals, command, output)).await,
         Command::Parked(command) => parked::run(&globals, command, output).await,
+        Command::Replay(arguments) => Box::pin(replay::run(&globals, &arguments, output)).await,
         Command::Attempts(arguments) => attempts::run(&globals, &arguments, output).await,
         Command::Audit(arguments) => audit::run(&globals, &arguments, output).await,
         Command::Errors(arguments) => errors::run(&globals, &arguments, output).await,

@@ -18,7 +18,7 @@ mod show;
 mod tables;
 mod template;
 
-use homing_broker::settings::{BrokerSettings, EventsSettings};
+use homing_broker::settings::{ArchiveSettings, BrokerSettings, EventsSettings};
 use homing_delivery::settings::{
     AttemptsSettings, AuditSettings, CircuitSettings, EndpointSettings, HeldSettings,
     HistorySettings, LedgerSettings, ScheduleSettings, TracesSettings, WorkerSettings,
@@ -62,6 +62,8 @@ pub struct Settings {
     pub broker: BrokerSettings,
     /// `[events]`
     pub events: EventsSettings,
+    /// `[archive]`
+    pub archive: ArchiveSettings,
     /// `[worker]`
     pub worker: WorkerSettings,
     /// `[endpoint]`
@@ -146,6 +148,7 @@ impl Settings {
     fn check(&self) -> Result<(), SettingsError> {
         let sections = [
             self.broker.check(),
+            self.archive.check(),
             self.worker.check(),
             self.worker.check_shards(self.broker.shards),
             self.endpoint.check(),

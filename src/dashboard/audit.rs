@@ -37,6 +37,7 @@ impl From<View> for Change {
             ObjectKind::Subscription => Some(format!("/subscriptions/{object}")),
             ObjectKind::Endpoint => Some(link("/endpoint", [("url", object)])),
             ObjectKind::Source => Some("/sources".to_owned()),
+            ObjectKind::Replay => Some("/replays".to_owned()),
             ObjectKind::Parked | ObjectKind::Token | ObjectKind::Keys | ObjectKind::Topology => {
                 None
             }

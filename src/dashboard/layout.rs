@@ -28,6 +28,7 @@ pub(super) enum NavItem {
     Subscriptions,
     Topics,
     Sources,
+    Replays,
     Audit,
     Nowhere,
 }
@@ -42,6 +43,7 @@ impl NavItem {
         (Self::Subscriptions, "/subscriptions", "Subscriptions"),
         (Self::Topics, "/topics", "Topics"),
         (Self::Sources, "/sources", "Sources"),
+        (Self::Replays, "/replays", "Replays"),
         (Self::Audit, "/audit", "Audit"),
     ];
 }

@@ -7,7 +7,8 @@
 //!
 //! The path of a request through the files: [`auth`] authenticates, [`fields`] reads parameters and
 //! forms, and a file per noun renders the page: [`overview`], [`endpoints`], [`deliveries`],
-//! [`parked`], [`subscriptions`] with their [`draft`], [`topics`], [`sources`], [`audit`].
+//! [`parked`], [`replays`], [`subscriptions`] with their [`draft`], [`topics`], [`sources`],
+//! [`audit`].
 //! [`layout`] is around all of them,
 //! [`links`] lead from one to another, [`live`] keeps parts of them current,
 //! [`words`] and [`chart`] render values, [`assets`] serves style, script and icon.
@@ -28,6 +29,7 @@ mod links;
 mod live;
 mod overview;
 mod parked;
+mod replays;
 mod sources;
 mod subscriptions;
 mod topics;
@@ -69,6 +71,9 @@ pub fn router(app: AppState) -> Router {
         .route("/subscriptions/{id}/test", post(subscriptions::test))
         .route("/subscriptions/{id}/rotate", post(subscriptions::rotate))
         .route("/subscriptions/{id}/delete", post(subscriptions::delete))
+        .route("/replays", get(replays::list).post(replays::begin))
+        .route("/replays/{id}/stop", post(replays::stop))
+        .route("/replays/{id}/resume", post(replays::resume))
         .route("/audit", get(audit::list))
         .route("/topics", get(topics::list))
         .route("/sources", get(sources::list))

@@ -111,13 +111,15 @@ async fn shown(app: &App) -> Shown {
 
 impl Shown {
     fn of(overview: Arc<Overview>) -> Self {
-        let most = overview.queues.iter().filter_map(|queue| queue.messages).max().unwrap_or(0);
-        let shown =
-            overview.queues.iter().filter(|queue| queue.kind != Kind::Lock && queue.is_listed());
+        // What is archived is not on its way.
+        let is_shown =
+            |queue: &&Queue| !matches!(queue.kind, Kind::Lock | Kind::Archive) && queue.is_listed();
+        let shown: Vec<_> = overview.queues.iter().filter(is_shown).collect();
+        let most = shown.iter().filter_map(|queue| queue.messages).max().unwrap_or(0);
         Self {
             attention: attention(&overview),
             tiles: tiles(&overview),
-            rungs: shown.map(|queue| Rung::of(queue, most)).collect(),
+            rungs: shown.into_iter().map(|queue| Rung::of(queue, most)).collect(),
             unwanted: None,
             errors: Vec::new(),
             overview,
@@ -132,7 +134,7 @@ impl Rung {
             Kind::Primary | Kind::Retry => "fill-accent",
             Kind::Wait | Kind::Held => "fill-wait",
             Kind::Parked | Kind::Unrouted => "fill-bad",
-            Kind::Lock => "fill-idle",
+            Kind::Archive | Kind::Lock => "fill-idle",
         };
         let waits = queue.kind == Kind::Wait && messages > 0;
         let wait = queue.wait_ms.map(std::time::Duration::from_millis);
@@ -294,6 +296,7 @@ fn queues(overview: &Overview, found: &mut Vec<Attention>) {
             | Kind::Held
             | Kind::Parked
             | Kind::Unrouted
+            | Kind::Archive
             | Kind::Lock => {}
         }
     }

@@ -30,6 +30,8 @@ pub enum Kind {
     Parked,
     /// Messages without a route.
     Unrouted,
+    /// Events that can be sent again.
+    Archive,
     /// The lock of a source.
     Lock,
 }
@@ -120,6 +122,7 @@ fn kind(spec: &QueueSpec, primary: &[String], unrouted: &str) -> Kind {
         QueueKind::Held { .. } => Kind::Held,
         QueueKind::Keep { .. } if spec.name == unrouted => Kind::Unrouted,
         QueueKind::Keep { .. } => Kind::Parked,
+        QueueKind::Archive(_) => Kind::Archive,
         QueueKind::Lock => Kind::Lock,
     }
 }
@@ -129,6 +132,7 @@ fn kind_left_over(names: &Names, name: &str, wait: Option<Duration>) -> Kind {
         Some(_) => Kind::Wait,
         None if names.is_primary(name) => Kind::Primary,
         None if names.is_retry(name) => Kind::Retry,
+        None if name == names.archive() => Kind::Archive,
         None => Kind::Held,
     }
 }
@@ -139,6 +143,7 @@ fn wait(spec: &QueueSpec) -> Option<Duration> {
         QueueKind::Deliver { .. }
         | QueueKind::Held { .. }
         | QueueKind::Keep { .. }
+        | QueueKind::Archive(_)
         | QueueKind::Lock => None,
     }
 }
@@ -159,6 +164,7 @@ impl Queue {
             Kind::Held => "waits for its endpoint",
             Kind::Parked => "given up",
             Kind::Unrouted => "had no route",
+            Kind::Archive => "events to send again",
             Kind::Lock => "lock of a source",
         };
         Self {

@@ -16,6 +16,7 @@ mod support;
 mod addresses;
 mod any_job;
 mod api;
+mod archive;
 mod attempts;
 mod audits;
 mod bad_input;

@@ -109,8 +109,8 @@ pub enum BrokerError {
     },
     /// The broker cannot spread messages over shards.
     #[error(
-        "`broker.shards` is more than 1, and the broker's plugin for it is disabled; on every node, \
-         run `rabbitmq-plugins enable rabbitmq_random_exchange`: {reply}"
+        "`broker.shards` is more than 1 or `archive.enabled` is true, and the broker's plugin for \
+         that is disabled; on every node, run `rabbitmq-plugins enable rabbitmq_random_exchange`: {reply}"
     )]
     PluginDisabled {
         /// The broker's reply.
@@ -264,7 +264,7 @@ impl BrokerError {
                 "the broker's feature flag `stream_queue` is disabled (`rabbitmqctl \
                  enable_feature_flag stream_queue`)"
             }
-            Self::PluginDisabled { .. } => "a plugin that `broker.shards` needs is disabled",
+            Self::PluginDisabled { .. } => "the plugin `rabbitmq_random_exchange` is disabled",
             Self::Answered { reply, .. } => reply.summary(),
             Self::TimedOut { .. } => "the broker did not answer in time",
             Self::Different { .. } => {

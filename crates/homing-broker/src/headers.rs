@@ -161,8 +161,15 @@ const MAX_CARRIED_BYTES: usize = 32 * 1024;
 ///
 /// Source: RabbitMQ documentation, *Dead Letter Exchanges* and *Sender-selected Distribution*.
 pub(super) fn carried(table: &FieldTable) -> FieldTable {
-    const BROKERS_PREFIXES: [&str; 6] =
-        ["x-death", "x-first-death-", "x-last-death-", "x-delivery-count", "x-acquired-count", OWN];
+    const BROKERS_PREFIXES: [&str; 7] = [
+        "x-death",
+        "x-first-death-",
+        "x-last-death-",
+        "x-delivery-count",
+        "x-acquired-count",
+        "x-stream-offset",
+        OWN,
+    ];
     let is_kept = |name: &str| {
         let own = BROKERS_PREFIXES.iter().any(|prefix| name.starts_with(prefix));
         !own && !matches!(name, "CC" | "BCC")

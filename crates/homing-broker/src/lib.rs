@@ -7,15 +7,16 @@
 //!
 //! A [`Broker`] keeps one connection to publish, because a broker that blocks publishers must not
 //! hold up acks; one for each lane to consume, so that what ends one does not end the other; one to
-//! inspect queues and to receive changes; where something is held, one to consume that; and, where
-//! sources are read, one that holds their locks.
+//! inspect queues and to receive changes; where something is held, one to consume that; where
+//! the archive is read, one for that; and, where sources are read, one that holds their locks.
 //! [`topology`] defines the queues and exchanges, [`message`] writes events and deliveries into
 //! messages, [`publish`], [`pipeline`] and [`consume`] carry them, [`publishers`] and [`group`] have
-//! them confirmed, [`empty`] republishes what is in the wrong queue, [`receipt`] and [`acks`] answer
-//! for them.
+//! them confirmed, [`empty`] republishes what is in the wrong queue, [`archive`] reads what was
+//! published, [`receipt`] and [`acks`] answer for them.
 
 mod acks;
 mod addresses;
+pub mod archive;
 pub mod backoff;
 mod batch;
 mod channels;
@@ -84,6 +85,7 @@ pub struct Broker {
     primary: Arc<ManagedConnection>,
     retry: Arc<ManagedConnection>,
     held: Arc<ManagedConnection>,
+    archive: Arc<ManagedConnection>,
     control: Arc<ManagedConnection>,
     locks: Arc<ManagedConnection>,
     publishing: Arc<ManagedConnection>,
@@ -147,6 +149,7 @@ impl Broker {
             primary: Arc::new(link("primary")),
             retry: Arc::new(link("retry")),
             held: Arc::new(link("held")),
+            archive: Arc::new(link("archive")),
             control: Arc::new(link("control")),
             locks: Arc::new(link("locks").with_small_frames()),
             publishers: Arc::new(Publishers::new(
@@ -241,7 +244,7 @@ impl Broker {
     pub async fn close(&self) {
         self.closing.cancel();
         self.publishers.close();
-        for link in self.connections().into_iter().chain([&self.held, &self.locks]) {
+        for link in self.connections().into_iter().chain([&self.held, &self.archive, &self.locks]) {
             link.close().await;
         }
         self.tasks.close();

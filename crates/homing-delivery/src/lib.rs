@@ -4,6 +4,7 @@
 //! - [`worker`] takes messages and makes attempts; the call itself is behind its trait [`Handler`];
 //! - [`endpoint`] is the built-in handler: signed POST requests to the URLs of subscriptions;
 //! - [`parking`] lists, replays and drops parked messages;
+//! - [`archive`] shows what was published, and sends it again;
 //! - [`circuits`] shows and sets the circuits of URLs;
 //! - [`traces`] sends spans of attempts to a collector.
 //!
@@ -49,6 +50,7 @@
 //!
 //! `examples/any_job.rs` in the repository is a whole program with all outcomes.
 
+pub mod archive;
 pub mod circuits;
 pub mod endpoint;
 pub mod parking;

@@ -100,6 +100,8 @@ words! {
         Endpoint = "endpoint",
         /// Parked deliveries, by the selection.
         Parked = "parked",
+        /// A replay of the archive, by its id.
+        Replay = "replay",
         /// A source, by its name.
         Source = "source",
         /// An API token, by its name.
@@ -132,6 +134,10 @@ words! {
         Resumed = "resumed",
         /// Its next connect begins at one end of the data.
         Reset = "reset",
+        /// It was stopped.
+        Stopped = "stopped",
+        /// It came to its end.
+        Ended = "ended",
         /// They were sent again.
         Replayed = "replayed",
         /// They were dropped for ever.

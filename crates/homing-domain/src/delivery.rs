@@ -6,6 +6,7 @@ use super::{
     attempt::AttemptNumber,
     event::Event,
     id::{DeliveryId, SubscriptionId},
+    replay::ReplayId,
     schedule::Step,
     time::UnixMillis,
     trace::TraceContext,
@@ -67,6 +68,8 @@ pub struct Progress {
     pub throttled: u32,
     /// The number of replays by operators.
     pub replays: u32,
+    /// The replay of the archive that it belongs to.
+    pub replay: Option<ReplayId>,
     /// The time when homing first took the event from the broker.
     pub received: Option<UnixMillis>,
     /// The time when the first attempt failed.
@@ -97,6 +100,7 @@ pub struct Hold {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Position {
     replays: u32,
+    replay: Option<ReplayId>,
     attempts: u32,
     holds: u32,
 }
@@ -105,7 +109,8 @@ impl Progress {
     /// The position of the message that carries this progress.
     #[must_use]
     pub fn position(&self) -> Position {
-        Position { replays: self.replays, attempts: self.attempts, holds: self.holds }
+        let Self { replays, replay, attempts, holds, .. } = *self;
+        Position { replays, replay, attempts, holds }
     }
 
     /// The rest, at `now`, of the time that the endpoint requested.
@@ -154,6 +159,7 @@ impl Progress {
     pub fn replayed(&self) -> Self {
         Self {
             replays: self.replays.saturating_add(1),
+            replay: self.replay,
             received: self.received,
             unmatched: self.unmatched,
             ..Self::default()

@@ -17,7 +17,7 @@
 //!
 //! A [`source`] is a stream that events are read from; the pool's work, in figures, is its
 //! [`activity`], and by the hour its [`history`]; who changed something is in the [`audit`], what was
-//! delivered in the [`ledger`].
+//! delivered in the [`ledger`]. A [`replay`] sends events of the archive again.
 
 pub mod activity;
 pub mod api_token;
@@ -37,6 +37,7 @@ pub mod ledger;
 pub mod outcome;
 pub mod payload;
 pub mod record;
+pub mod replay;
 pub mod report;
 pub mod schedule;
 pub mod settings;

@@ -61,6 +61,8 @@ pub(super) trait Backend: Send + Sync + 'static {
 
 /// SQL in which the databases differ.
 pub(super) struct Dialect {
+    /// The instant at which the statement began, Unix ms, by the clock of the database.
+    pub(super) now_ms: &'static str,
     /// Begins a transaction that writes.
     pub(super) begin_write: &'static str,
     /// Begins a transaction that sees one instant, however many statements follow.

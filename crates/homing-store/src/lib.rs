@@ -1,7 +1,7 @@
 //! Everything that homing keeps besides messages: subscriptions, the circuits of their URLs, which
 //! held queue is whose, the state of sources, the names of declared queues, the figures of the
 //! pool, a log of attempts for operators, with what some of them sent and received, and their
-//! history by the hour, who changed what, and what was delivered.
+//! history by the hour, who changed what, what was delivered, and what of the archive is sent again.
 //!
 //! Promises to the layers above: a confirmed write survives the loss of power; two subscriptions to
 //! the same events at the same URL never exist together, whichever processes write; counts of
@@ -51,6 +51,8 @@ mod payloads;
 #[cfg(feature = "postgres")]
 mod postgres;
 mod publications;
+mod replay_row;
+mod replays;
 mod row;
 pub mod settings;
 mod sources;
@@ -97,6 +99,7 @@ pub use payloads::{
     UnreadablePayload,
 };
 pub use publications::{MAX_PUBLICATIONS, PUBLICATIONS_KEPT, PublicationStore};
+pub use replays::{MAX_REPLAYS, MAX_UNENDED_REPLAYS, ReplayClaim, ReplayStore};
 pub use sources::SourceStore;
 pub use subscriptions::{
     Census, Changes, Damaged, Listing, MAX_CHANGES, MAX_PAGE_LIMIT, Page, QuotaError, Snapshot,
@@ -127,6 +130,7 @@ pub trait Store:
     + HistoryStore
     + PayloadStore
     + PublicationStore
+    + ReplayStore
     + SourceStore
     + SubscriptionStore
     + WorkfrontStore

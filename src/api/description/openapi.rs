@@ -22,7 +22,7 @@ use crate::{
 };
 
 /// The groups of addresses, in the order in which they are shown.
-pub(super) const TAGS: [(&str, &str); 12] = [
+pub(super) const TAGS: [(&str, &str); 13] = [
     ("events", "Publishing events, and their timelines"),
     ("subscriptions", "Topics and filters of endpoints"),
     ("endpoints", "The circuits of URLs"),
@@ -30,6 +30,7 @@ pub(super) const TAGS: [(&str, &str); 12] = [
     ("audit", "Who changed what"),
     ("ledger", "What was delivered, by the hour"),
     ("parked", "Deliveries and events that were given up"),
+    ("replays", "Events of the archive that are sent again"),
     ("queues", "Queues and their depths"),
     ("status", "Overview of the pool"),
     ("sources", "Streams that homing reads"),

@@ -23,10 +23,10 @@ pub(super) struct Shown {
 #[utoipa::path(
     get, path = "/v1/audit", tag = "audit", operation_id = "list_audit",
     params(
-        ("kind" = Option<String>, Query, description = "Only about objects of this kind: `subscription`, `endpoint`, `parked`, `source`, `token`, `keys` or `topology`"),
+        ("kind" = Option<String>, Query, description = "Only about objects of this kind: `subscription`, `endpoint`, `parked`, `replay`, `source`, `token`, `keys` or `topology`"),
         ("object" = Option<String>, Query, description = "Only about the object with this id, URL or name"),
         ("actor" = Option<String>, Query, description = "Only by this actor: the name of a token, `api.tokens`, `loopback`, `user@host` or `homing`"),
-        ("action" = Option<String>, Query, description = "Only this action: `created`, `updated`, `deleted`, `enabled`, `disabled`, `probed`, `paused`, `resumed`, `reset`, `replayed`, `dropped`, `rotated` or `applied`"),
+        ("action" = Option<String>, Query, description = "Only this action: `created`, `updated`, `deleted`, `enabled`, `disabled`, `probed`, `paused`, `resumed`, `reset`, `stopped`, `ended`, `replayed`, `dropped`, `rotated` or `applied`"),
         ("since_ms" = Option<i64>, Query, description = "Only from this instant on, milliseconds since 1970"),
         ("until_ms" = Option<i64>, Query, description = "Only before this instant, milliseconds since 1970"),
         ("after" = Option<RecordId>, Query, description = "Begin after this one: `next` of the page before"),

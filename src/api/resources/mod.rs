@@ -1,7 +1,7 @@
 //! A file for each noun of the API, and the groups in which they are limited.
 //!
 //! [`subscriptions`] and [`test_events`], [`endpoints`], [`events`] and [`batches`], [`attempts`],
-//! [`errors`], [`history`], [`audit`], [`ledger`], [`parked`], [`queues`], [`sources`], [`status`],
+//! [`errors`], [`history`], [`audit`], [`ledger`], [`parked`], [`replays`], [`queues`], [`sources`], [`status`],
 //! [`metrics`], [`health`]; [`workfront`] serves subscriptions in the form of Workfront's API.
 //! [`wanted`] finds for a publisher who wants its events.
 
@@ -17,6 +17,7 @@ mod history;
 mod metrics;
 mod parked;
 mod queues;
+mod replays;
 mod sources;
 mod status;
 mod subscriptions;
@@ -50,6 +51,10 @@ pub(super) fn quick() -> OpenApiRouter<AppState> {
         .routes(routes!(ledger::get))
         .routes(routes!(history::show))
         .routes(routes!(history::topics))
+        .routes(routes!(replays::create, replays::list))
+        .routes(routes!(replays::get))
+        .routes(routes!(replays::stop))
+        .routes(routes!(replays::resume))
         .routes(routes!(queues::list))
         .routes(routes!(status::show))
         .routes(routes!(sources::list))
@@ -88,6 +93,7 @@ pub(super) fn scanning() -> OpenApiRouter<AppState> {
     let router = OpenApiRouter::new()
         .routes(routes!(parked::replay))
         .routes(routes!(parked::remove))
+        .routes(routes!(replays::preview))
         .routes(routes!(endpoints::get))
         .routes(routes!(endpoints::enable))
         .routes(routes!(endpoints::disable))

@@ -110,6 +110,7 @@ impl Viewer {
         let topology = Topology::new(&settings.broker.prefix, schedules.waits())
             .with_slots(settings.source.slots())
             .with_held_queues(settings.held.queues)
+            .with_archive(settings.archive.retention())
             .with_shards(settings.broker.shards);
         let broker = Broker::passive(&settings.broker, topology)
             .map_err(Failure::Settings)?

@@ -275,7 +275,12 @@ impl Row {
             }
             State::Missing => (MISSING, None, "`homing topology apply` creates it".to_owned()),
             State::Different(difference) => {
-                let advice = "drain and delete it, or use another `broker.prefix`";
+                let advice = if finding.name == names.archive() {
+                    "its former bounds stay in force; delete it, with what it holds, and a worker \
+                     declares it anew"
+                } else {
+                    "drain and delete it, or use another `broker.prefix`"
+                };
                 ("different", None, format!("{difference}; {advice}"))
             }
             State::Former(depth) => {
@@ -284,6 +289,14 @@ impl Row {
             }
             State::Superseded { depth, by, needed } => {
                 (SUPERSEDED, Some(depth), superseded(&finding.name, depth, &by, needed))
+            }
+            State::LeftOver(depth) if finding.name == names.archive() => {
+                let detail = format!(
+                    "`archive.enabled` is false, and it still takes every event; `rabbitmqctl \
+                     delete_queue {}` deletes it with what it holds",
+                    finding.name
+                );
+                (LEFT_OVER, Some(depth), detail)
             }
             State::LeftOver(depth) => {
                 let is_shard = names.is_shard(&finding.name);

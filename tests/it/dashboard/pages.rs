@@ -66,6 +66,7 @@ async fn every_page_shows_what_it_should_and_runs_nothing_from_outside() {
         ("subscription-new", "/subscriptions/new".to_owned(), "One a line"),
         ("subscription-edit", format!("{subscription}/edit"), "Edit subscription"),
         ("topics", "/topics".to_owned(), "Topics of which events came"),
+        ("replays", "/replays".to_owned(), "There was no replay yet"),
         ("sources", "/sources".to_owned(), "livestream"),
         ("docs", "/docs".to_owned(), "Idempotency-Key"),
         ("problem", "/subscriptions/none".to_owned(), "no such subscription"),

@@ -26,6 +26,7 @@ mod many_writers;
 mod payloads;
 mod processes;
 mod publications;
+mod replays;
 mod samples;
 mod schema;
 mod shared_databases;
@@ -112,6 +113,10 @@ macro_rules! conformance {
         errors: a_failed_attempt_counts_once_by_what_failed,
         errors: old_errors_are_forgotten_and_their_number_is_bounded,
         errors: the_errors_of_one_url_are_bounded,
+        replays: a_replay_is_claimed_by_one_and_goes_on_where_it_was,
+        replays: a_replay_whose_worker_died_is_claimed_after_a_while,
+        replays: a_replay_is_stopped_and_resumed_and_on_record,
+        replays: replays_are_bounded_and_those_of_others_stay_theirs,
         publications: a_publication_is_known_by_its_key_and_stays_as_it_was,
         publications: publications_are_forgotten_after_a_day,
         publications: of_too_many_publications_the_oldest_are_forgotten,

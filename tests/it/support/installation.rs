@@ -64,6 +64,7 @@ impl Installation {
         corner.topology = corner.topology.clone().with_slots(settings.source.slots());
         corner.topology = corner.topology.clone().with_held_queues(settings.held.queues);
         corner.topology = corner.topology.clone().with_shards(settings.broker.shards);
+        corner.topology = corner.topology.clone().with_archive(settings.archive.retention());
         let parts = Box::pin(Services::open(settings.clone())).await.expect("the parts open");
         layout::prepare(&parts.broker, parts.store.as_ref()).await.expect("the store answers");
         parts.broker.connect().await.expect("the topology can be declared");
@@ -178,7 +179,8 @@ impl Installation {
     /// Messages that are anywhere but in the parking queue.
     pub(crate) async fn assert_nothing_waits(&self) {
         for queue in self.corner.topology.queues() {
-            if queue.kind != QueueKind::Lock && queue.name != self.names().parked() {
+            let keeps = matches!(queue.kind, QueueKind::Lock | QueueKind::Archive(_));
+            if !keeps && queue.name != self.names().parked() {
                 self.wait_for_depth(&queue.name, 0).await;
             }
         }

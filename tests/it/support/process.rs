@@ -39,6 +39,7 @@ impl Site {
         corner.topology = corner.topology.clone().with_slots(settings.source.slots());
         corner.topology = corner.topology.clone().with_held_queues(settings.held.queues);
         corner.topology = corner.topology.clone().with_shards(settings.broker.shards);
+        corner.topology = corner.topology.clone().with_archive(settings.archive.retention());
         fs::write(&config, text).expect("the settings can be written");
         Self { corner, folder, config }
     }
@@ -89,7 +90,7 @@ impl Site {
         eventually(async || {
             let mut waiting = 0;
             for queue in self.corner.topology.queues() {
-                if queue.name != names.parked() {
+                if ![names.parked(), names.archive()].contains(&queue.name) {
                     waiting += publisher.depth(&queue.name).await;
                 }
             }

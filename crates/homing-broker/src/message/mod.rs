@@ -55,6 +55,8 @@ pub mod header {
     pub const THROTTLED: &str = "x-homing-turned-away";
     /// Times an operator replayed it.
     pub const REPLAYS: &str = "x-homing-replays";
+    /// The replay of the archive that it belongs to.
+    pub const REPLAY: &str = "x-homing-replay";
     /// When homing took the event, Unix ms.
     pub const RECEIVED: &str = "x-homing-received-ms";
     /// When the first attempt failed, Unix ms.

@@ -258,6 +258,7 @@ fn read_progress(headers: &Headers<'_>) -> Progress {
         holds: headers.count(header::HOLDS),
         throttled: headers.count(header::THROTTLED),
         replays: headers.count(header::REPLAYS),
+        replay: headers.text(header::REPLAY).and_then(|id| id.parse().ok()),
         received: instant(header::RECEIVED),
         first_failure: instant(header::FIRST_FAILURE),
         not_before: instant(header::NOT_BEFORE),

@@ -122,6 +122,7 @@ fn a_delivery_is_read_as_it_was_written() {
         holds: 1,
         throttled: 3,
         replays: 2,
+        replay: "01931f5a-9c4e-7000-8000-0123456789ab".parse().ok(),
         received: Some(UnixMillis::new(5)),
         first_failure: Some(UnixMillis::new(6)),
         hold: Some(Hold { since: UnixMillis::new(8), reason: ParkReason::Frozen }),

@@ -133,6 +133,9 @@ impl Message {
             headers::put_integer(table, header::HELD, hold.since.get());
             headers::put_text(table, header::HELD_REASON, hold.reason.as_str());
         }
+        if let Some(replay) = progress.replay {
+            headers::put_text(table, header::REPLAY, &replay.to_string());
+        }
         if let Some(outcome) = &progress.last_outcome {
             headers::put_text(table, header::LAST_OUTCOME, outcome);
         }

@@ -11,7 +11,7 @@ use lapin::{
 use tokio::time::Instant;
 
 use super::{
-    ArgumentValue, QueueKind, QueueSpec, Topology,
+    ArgumentValue, QueueSpec, Topology,
     bindings::{bind, unbind_former_unrouted},
 };
 use crate::{
@@ -93,8 +93,8 @@ impl Topology {
             }
         }
         for queue in self.queues() {
-            self.declare_either(connection, &queue).await?;
-            if queue.kind != QueueKind::Lock && !self.is_inlet(&queue.name) {
+            self.declare_or_keep(connection, &queue).await?;
+            if queue.kind.is_addressed() && !self.is_inlet(&queue.name) {
                 bind(&channel, &queue.name, names.route(), &queue.name).await?;
             }
         }
@@ -104,6 +104,9 @@ impl Topology {
             tokio::time::sleep(new_queue_wait).await;
         }
         self.bind_inlets(connection, &channel).await?;
+        if self.archive.is_some() {
+            bind(&channel, &names.archive(), names.events(), "#").await?;
+        }
         self.declare_after_first_version(connection, &channel).await
     }
 
@@ -177,7 +180,7 @@ impl Topology {
     ///
     /// Source: RabbitMQ documentation, *Quorum Queues*, at-least-once dead lettering.
     pub(crate) async fn probe(&self, connection: &Connection) -> Result<(), BrokerError> {
-        if self.names().shards() > 1 {
+        if self.names().shards() > 1 || self.has_archive() {
             self.probe_spreading(connection).await?;
         }
         let channel = open(connection).await?;
@@ -209,13 +212,11 @@ impl Topology {
             spec(names.alternate(), ExchangeKind::Fanout, None),
             spec(names.control(), ExchangeKind::Fanout, None),
         ];
-        if names.shards() > 1 {
-            let spreading = || ExchangeKind::Custom(SPREADING.to_owned());
-            exchanges.extend(
-                [names.retry(), names.primary()]
-                    .map(|name| spec(name, spreading(), Some(names.alternate()))),
-            );
-        }
+        let retry = (names.shards() > 1).then(|| names.retry());
+        let primary = (names.shards() > 1 || self.has_archive()).then(|| names.primary());
+        exchanges.extend(retry.into_iter().chain(primary).map(|name| {
+            spec(name, ExchangeKind::Custom(SPREADING.to_owned()), Some(names.alternate()))
+        }));
         exchanges.push(spec(names.route(), ExchangeKind::Direct, Some(names.alternate())));
         exchanges.push(spec(names.events(), ExchangeKind::Topic, Some(names.alternate())));
         exchanges
@@ -329,7 +330,9 @@ pub(super) async fn declare_queue(channel: &Channel, queue: &QueueSpec) -> Resul
     for (name, value) in queue.arguments() {
         let value = match value {
             ArgumentValue::Text(text) => AMQPValue::LongString(text.into()),
-            ArgumentValue::Number(number) => AMQPValue::LongLongInt(i64::from(number)),
+            ArgumentValue::Number(number) => {
+                AMQPValue::LongLongInt(i64::try_from(number).unwrap_or(i64::MAX))
+            }
             ArgumentValue::Flag(flag) => AMQPValue::Boolean(flag),
         };
         arguments.insert(name.into(), value);

@@ -29,6 +29,7 @@
 //! Source: RabbitMQ documentation, *Quorum Queues*, *Time-To-Live and Expiration*, *Dead Letter
 //! Exchanges*, *Alternate Exchanges*, *Policies*.
 
+mod archive;
 mod bindings;
 mod declare;
 mod inspect;
@@ -49,6 +50,7 @@ use std::{
 
 use parking_lot::Mutex;
 
+pub use archive::Retention;
 pub(crate) use bindings::unbind_former_unrouted;
 pub use declare::Depth;
 pub(crate) use declare::{Declared, dead_letters_rejected, depth, depth_on};
@@ -66,6 +68,10 @@ pub struct Topology {
     slots: BTreeSet<(String, u8)>,
     /// The number of held queues.
     held_queues: u16,
+    /// The bounds of the archive, if there is one.
+    archive: Option<Retention>,
+    /// True if the archive was found with other bounds, which stay in force.
+    archive_differs: Arc<AtomicBool>,
     /// True if primary and retry queue were found as the first version declared them.
     has_former: Arc<AtomicBool>,
     /// Queues that these settings do not need and that may exist.
@@ -134,6 +140,8 @@ pub enum QueueKind {
         /// The target of what a policy takes out of it.
         dead_letters_to: String,
     },
+    /// The archive: a stream, which keeps what its consumers have read.
+    Archive(Retention),
     /// One consumer at a time gets its one message, and with it the lock. Nothing is routed to it.
     /// (Quorum queues take `exclusive` consumers and do not keep others out.)
     Lock,
@@ -145,9 +153,21 @@ pub enum ArgumentValue {
     /// A text.
     Text(String),
     /// A number.
-    Number(u32),
+    Number(u64),
     /// Yes or no.
     Flag(bool),
+}
+
+impl QueueKind {
+    /// Returns true if homing publishes to it by its name.
+    pub(crate) fn is_addressed(&self) -> bool {
+        match self {
+            Self::Deliver { .. } | Self::Wait { .. } | Self::Held { .. } | Self::Keep { .. } => {
+                true
+            }
+            Self::Archive(_) | Self::Lock => false,
+        }
+    }
 }
 
 impl QueueSpec {
@@ -168,7 +188,7 @@ impl QueueSpec {
         let mut arguments = match &self.kind {
             QueueKind::Deliver { dead_letters_to, formerly_to: _ } => {
                 let mut arguments = dead_lettering(dead_letters_to);
-                arguments.push(("x-delivery-limit", ArgumentValue::Number(DELIVERY_LIMIT)));
+                arguments.push(("x-delivery-limit", ArgumentValue::Number(DELIVERY_LIMIT.into())));
                 arguments
             }
             QueueKind::Wait { wait, through, dead_letters_to } => {
@@ -179,30 +199,36 @@ impl QueueSpec {
                     }
                 }
                 let wait_ms = u32::try_from(wait.as_millis()).unwrap_or(u32::MAX);
-                arguments.push(("x-message-ttl", ArgumentValue::Number(wait_ms)));
+                arguments.push(("x-message-ttl", ArgumentValue::Number(wait_ms.into())));
                 arguments
             }
             QueueKind::Held { dead_letters_to } => {
                 let mut arguments = dead_lettering(dead_letters_to);
-                arguments.push(("x-delivery-limit", ArgumentValue::Number(DELIVERY_LIMIT_NEVER)));
-                arguments.push(("x-message-ttl", ArgumentValue::Number(MAX_TTL_MS)));
+                arguments
+                    .push(("x-delivery-limit", ArgumentValue::Number(DELIVERY_LIMIT_NEVER.into())));
+                arguments.push(("x-message-ttl", ArgumentValue::Number(MAX_TTL_MS.into())));
                 arguments
             }
             QueueKind::Keep { dead_letters_to } => {
                 let mut arguments = dead_lettering(dead_letters_to);
-                arguments.push(("x-delivery-limit", ArgumentValue::Number(DELIVERY_LIMIT_NEVER)));
+                arguments
+                    .push(("x-delivery-limit", ArgumentValue::Number(DELIVERY_LIMIT_NEVER.into())));
                 arguments
             }
+            QueueKind::Archive(retention) => retention.arguments(),
             // At most once: a baton that gets lost is published again, one that the broker still
             // held would be a second one.
             QueueKind::Lock => {
                 let mut arguments = dead_letters_to(&self.name);
-                arguments.push(("x-delivery-limit", ArgumentValue::Number(DELIVERY_LIMIT_NEVER)));
+                arguments
+                    .push(("x-delivery-limit", ArgumentValue::Number(DELIVERY_LIMIT_NEVER.into())));
                 arguments.push(("x-single-active-consumer", ArgumentValue::Flag(true)));
                 arguments
             }
         };
-        arguments.push(("x-queue-type", text("quorum")));
+        let queue_type =
+            if matches!(self.kind, QueueKind::Archive(_)) { "stream" } else { "quorum" };
+        arguments.push(("x-queue-type", text(queue_type)));
         arguments.sort_by_key(|(name, _)| *name);
         arguments
     }
@@ -220,6 +246,7 @@ impl QueueSpec {
             QueueKind::Wait { .. }
             | QueueKind::Held { .. }
             | QueueKind::Keep { .. }
+            | QueueKind::Archive(_)
             | QueueKind::Lock => None,
         }
     }
@@ -234,6 +261,8 @@ impl Topology {
             waits: waits.into_iter().chain(THROTTLE_WAITS).collect(),
             slots: BTreeSet::new(),
             held_queues: 0,
+            archive: None,
+            archive_differs: Arc::default(),
             has_former: Arc::default(),
             left_over: Arc::default(),
             has_exchanges: Arc::default(),
@@ -284,14 +313,15 @@ impl Topology {
         self.waits().map(|wait| self.names.wait(wait)).collect()
     }
 
-    /// The names of the queues whose number depends on the settings: wait queues, held queues and
-    /// further shards.
+    /// The names of the queues whose number depends on the settings: wait queues, held queues,
+    /// further shards and the archive.
     #[must_use]
     pub fn variable_queues(&self) -> Vec<String> {
         let held = (0..self.held_queues).map(|slot| self.names.held(slot));
         let shards = [self.names.primary_queues(), self.names.retry_queues()];
         let further = shards.into_iter().flat_map(|shards| shards.into_iter().skip(1));
-        self.wait_queues().into_iter().chain(held).chain(further).collect()
+        let archive = self.archive.map(|_| self.names.archive());
+        self.wait_queues().into_iter().chain(held).chain(further).chain(archive).collect()
     }
 
     /// Its queues, targets before what leads to them.
@@ -326,13 +356,17 @@ impl Topology {
             name: names.lock(source, *slot),
             kind: QueueKind::Lock,
         }));
+        queues.extend(self.archive.map(|retention| QueueSpec {
+            name: names.archive(),
+            kind: QueueKind::Archive(retention),
+        }));
         queues
     }
 
     /// Returns true if `key` routes to a queue for messages other than the unrouted queue.
     pub(crate) fn takes(&self, key: &str) -> bool {
         let unrouted = self.names.unrouted();
-        let takes = |queue: &QueueSpec| queue.name == key && queue.kind != QueueKind::Lock;
+        let takes = |queue: &QueueSpec| queue.name == key && queue.kind.is_addressed();
         key != unrouted && self.queues().iter().any(takes)
     }
 

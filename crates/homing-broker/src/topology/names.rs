@@ -139,10 +139,12 @@ impl Names {
         self.of("control")
     }
 
-    /// True if `name` is that of a wait queue, a held queue or a shard, in force or not.
+    /// True if `name` is that of a wait queue, a held queue, a shard or the archive, in force or not.
     pub(crate) fn is_variable(&self, name: &str) -> bool {
         let kinds = [self.of("wait."), self.of_second("wait."), self.of("held.")];
-        kinds.iter().any(|kind| name.starts_with(kind)) || self.is_shard(name)
+        kinds.iter().any(|kind| name.starts_with(kind))
+            || self.is_shard(name)
+            || name == self.archive()
     }
 
     /// The wait of the wait queue called `name`, in force or not; `None`: it is none.
@@ -184,6 +186,12 @@ impl Names {
     #[must_use]
     pub fn held(&self, slot: u16) -> String {
         self.of(&format!("held.{slot}"))
+    }
+
+    /// Stream that keeps a copy of every event.
+    #[must_use]
+    pub fn archive(&self) -> String {
+        self.of("archive")
     }
 
     /// Queue without consumers in which deliveries wait for `wait`. One of the first version leads

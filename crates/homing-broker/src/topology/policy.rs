@@ -24,6 +24,7 @@ enum Role {
     Wait,
     Held,
     Keep,
+    Archive,
     Lock,
     /// A queue of the first version that keeps messages, and that nothing protects.
     Former,
@@ -48,6 +49,7 @@ impl Topology {
                 QueueKind::Wait { .. } => Role::Wait,
                 QueueKind::Held { .. } => Role::Held,
                 QueueKind::Keep { .. } => Role::Keep,
+                QueueKind::Archive(_) => Role::Archive,
                 QueueKind::Lock => Role::Lock,
             });
         }

@@ -24,6 +24,10 @@
 //!   only queue. Where the number changes, only the bindings behind the exchange do, and processes
 //!   with different numbers can undo each other's without a loss or a second copy. A process with
 //!   one shard asks for the exchange where shards are known that it does not need.
+//! - **With an archive, the primary queue has its exchange with one shard, too.** The archive takes
+//!   every event, so the events exchange always finds a queue; the exchange before the primary queue
+//!   leads what finds none to the unrouted queue. While there was only ever one shard, the events
+//!   exchange leads to the queue as well, so that the loss of one binding does no harm.
 //! - **Wait queues of the second version** lead through the route exchange, to all shards.
 //! - **Shards that the settings do not need any more** are unbound, and every worker consumes them
 //!   until an operator deletes them. The store remembers that they were declared.
@@ -200,7 +204,7 @@ impl Topology {
     /// Returns true if messages for `lane` pass an exchange: with one shard, where one is left from
     /// several. Asks the broker only if there may be one: it logs each that is missing.
     async fn has_exchange(&self, connection: &Connection, lane: Lane) -> Result<bool, BrokerError> {
-        if self.names().shards() > 1 {
+        if self.names().shards() > 1 || lane == Lane::Primary && self.has_archive() {
             return Ok(true);
         }
         let may_have =
@@ -214,9 +218,14 @@ impl Topology {
         let inlet = inlet(self.names(), lane);
         // The first shard has the exchange's name.
         bind(channel, &inlet, inlet.clone(), "").await?;
+        let is_only_shard = self.names().shards() == 1 && self.left_over_shards(lane).is_empty();
         for (exchange, key) in ways_in(self.names(), lane) {
             bind_exchange(channel, &inlet, &exchange, &key).await?;
-            unbind(channel, &inlet, &exchange, &key).await?;
+            if is_only_shard && self.has_archive() {
+                bind(channel, &inlet, exchange, &key).await?;
+            } else {
+                unbind(channel, &inlet, &exchange, &key).await?;
+            }
         }
         let may_spread = self.may_spread.load(Ordering::Relaxed);
         for queue in self.lane_queues(lane, ShardPart::ALL).into_iter().skip(1) {

@@ -94,7 +94,7 @@ fn a_held_queue_parks_what_waits_for_too_long_and_nothing_else() {
             ("x-dead-letter-routing-key", text("p.v2.parked")),
             ("x-dead-letter-strategy", text("at-least-once")),
             ("x-delivery-limit", ArgumentValue::Number(1_000_000)),
-            ("x-message-ttl", ArgumentValue::Number(u32::MAX)),
+            ("x-message-ttl", ArgumentValue::Number(u32::MAX.into())),
             ("x-overflow", text("reject-publish")),
             ("x-queue-leader-locator", text("balanced")),
             ("x-queue-type", text("quorum")),
@@ -111,7 +111,7 @@ fn targets_are_declared_before_what_leads_to_them() {
             | QueueKind::Wait { dead_letters_to, .. }
             | QueueKind::Held { dead_letters_to } => dead_letters_to,
             // They lead to each other and to themselves, and hold nothing when declared.
-            QueueKind::Keep { .. } | QueueKind::Lock => continue,
+            QueueKind::Keep { .. } | QueueKind::Archive(_) | QueueKind::Lock => continue,
         };
         assert!(queues[..index].iter().any(|earlier| earlier.name == *target), "{target}");
     }
@@ -176,4 +176,32 @@ fn the_parts_of_workers_have_every_shard_once() {
         ["all", "1/1", "2/3"].map(|text| text.parse::<ShardPart>().unwrap().to_string()),
         ["all", "all", "2/3"]
     );
+}
+
+#[test]
+fn the_archive_stays_within_its_bounds_and_is_no_route_for_deliveries() {
+    let retention = Retention { keep: Duration::from_hours(24), max_bytes: 1 << 30 };
+    let topology = Topology::new("p", []).with_archive(Some(retention));
+    let archive = topology.queues().pop().expect("there are queues");
+    assert_eq!(archive.name, "p.v1.archive");
+    let text = |text: &str| ArgumentValue::Text(text.to_owned());
+    assert_eq!(
+        archive.arguments(),
+        [
+            ("x-max-age", text("86400s")),
+            ("x-max-length-bytes", ArgumentValue::Number(939_524_096)),
+            ("x-queue-leader-locator", text("balanced")),
+            ("x-queue-type", text("stream")),
+            ("x-stream-max-segment-size-bytes", ArgumentValue::Number(134_217_728)),
+        ]
+    );
+    assert!(!topology.takes("p.v1.archive"));
+    assert!(topology.variable_queues().contains(&archive.name));
+    let exchanges = topology.exchanges_by_name();
+    assert!(exchanges.contains(&"p.v1.primary".to_owned()), "{exchanges:?}");
+    assert!(!exchanges.contains(&"p.v1.retry".to_owned()), "{exchanges:?}");
+
+    let without = Topology::new("p", []);
+    without.learn(&["p.v1.archive".to_owned()]);
+    assert_eq!(without.left_over(), ["p.v1.archive"]);
 }

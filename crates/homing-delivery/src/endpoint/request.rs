@@ -28,6 +28,7 @@ pub(super) const WEBHOOK_SIGNATURE: HeaderName = HeaderName::from_static("webhoo
 const TRACE_PARENT: HeaderName = HeaderName::from_static("traceparent");
 const TRACE_STATE: HeaderName = HeaderName::from_static("tracestate");
 const HOMING_ATTEMPT: HeaderName = HeaderName::from_static("x-homing-attempt");
+const HOMING_REPLAY: HeaderName = HeaderName::from_static("x-homing-replay");
 const HOMING_TOPIC: HeaderName = HeaderName::from_static("x-homing-topic");
 
 /// As many of homing's own headers as most requests have; one with all of them has the map grow.
@@ -133,6 +134,9 @@ fn headers(
         }
     }
     headers.insert(HOMING_ATTEMPT, delivery.next_attempt().get().into());
+    if let Some(replay) = delivery.progress.replay {
+        headers.insert(HOMING_REPLAY, value(&HOMING_REPLAY, &replay.to_string())?);
+    }
     headers.insert(HOMING_TOPIC, value(&HOMING_TOPIC, event.topic.as_str())?);
     Ok(headers)
 }

@@ -225,6 +225,17 @@ async fn publish_all(context: &Context, pending: PendingDelivery, matches: Vec<M
     let Some(running) = context.dedup.begin(&message, redelivered).await else {
         return receipt.settle();
     };
+    let copies = copies(context, &message, matches);
+    settle::settle(&context.broker, copies, receipt).await;
+    running.done();
+}
+
+/// The deliveries of `message` to those that match, in as few messages as can be.
+pub(super) fn copies(
+    context: &Context,
+    message: &Message,
+    matches: Vec<Match>,
+) -> Vec<(Outgoing, Route)> {
     let (mut ids, mut others) = (Vec::new(), Vec::new());
     for one in matches {
         match one {
@@ -236,17 +247,15 @@ async fn publish_all(context: &Context, pending: PendingDelivery, matches: Vec<M
     let most = if may_group { context.broker.max_named() } else { 1 };
     let size = context.settings.max_fan_out_inline.clamp(1, most);
     let groups = ids.chunks(size).map(|ids| Recipients::named(ids.iter().copied()));
-    let groups: Vec<_> = groups.collect();
-    let groups = groups.into_iter().map(|recipients| {
+    let groups = groups.map(|recipients| {
         (message.to(recipients, message.progress.clone()).outgoing(), Route::Retry)
     });
     let alone = others.into_iter().map(|matched| {
-        let (delivery, route) = for_subscription(context, &message, matched);
+        let (delivery, route) = for_subscription(context, message, matched);
         if route == Route::Parked {
             context.observers.counters.message_parked();
         }
         (delivery.outgoing(), route)
     });
-    settle::settle(&context.broker, groups.chain(alone), receipt).await;
-    running.done();
+    groups.chain(alone).collect()
 }

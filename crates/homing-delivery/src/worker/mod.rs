@@ -41,6 +41,7 @@ mod observers;
 mod oldest_waiting;
 mod pace;
 mod queues;
+mod replay;
 mod dedup;
 mod settle;
 mod subscriptions;
@@ -260,6 +261,7 @@ impl Pool {
             if self.ledger.announces() {
                 tasks.spawn(ledger::announcements::run(Arc::clone(&context), stop.clone()));
             }
+            tasks.spawn(replay::run(Arc::clone(&context), stop.clone()));
             tasks.spawn(audit::run(Arc::clone(&context), self.audit, stop.clone()));
         }
         writing.spawn(self.ledger.run(Arc::clone(&context), over.clone()));

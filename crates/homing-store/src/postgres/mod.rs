@@ -68,6 +68,7 @@ impl Backend for PostgresDatabase {
     type Database = Postgres;
 
     const DIALECT: Dialect = Dialect {
+        now_ms: "CAST(floor(extract(epoch FROM statement_timestamp()) * 1000) AS bigint)",
         begin_write: "BEGIN",
         begin_snapshot: "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY",
         lock_subscriptions: Some(

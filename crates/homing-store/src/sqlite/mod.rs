@@ -35,6 +35,7 @@ impl Backend for SqliteFile {
     type Database = Sqlite;
 
     const DIALECT: Dialect = Dialect {
+        now_ms: "CAST(unixepoch('now', 'subsec') * 1000 AS INTEGER)",
         begin_write: "BEGIN IMMEDIATE",
         begin_snapshot: "BEGIN",
         lock_subscriptions: None,

@@ -1,0 +1,58 @@
+//! A replay as a row.
+
+use sqlx::FromRow;
+use uuid::Uuid;
+
+use homing_domain::{
+    replay::{Replay, ReplayId, ReplayProgress},
+    time::UnixMillis,
+};
+
+/// A row of `replays`.
+#[derive(FromRow)]
+pub(super) struct ReplayRow {
+    id: Vec<u8>,
+    selection: String,
+    state: String,
+    actor: String,
+    created_ms: i64,
+    updated_ms: i64,
+    first_offset: Option<i64>,
+    end_offset: Option<i64>,
+    next_offset: Option<i64>,
+    events_read: i64,
+    sent: i64,
+    unreadable: i64,
+    gone: i64,
+    archive_begins_ms: Option<i64>,
+    note: Option<String>,
+}
+
+impl ReplayRow {
+    /// Builds the replay.
+    pub(super) fn read(self) -> sqlx::Result<Replay> {
+        let number = |number: i64| u64::try_from(number).map_err(sqlx::Error::decode);
+        let optional = |value: Option<i64>| value.map(number).transpose();
+        let (first, end) = (optional(self.first_offset)?, optional(self.end_offset)?);
+        let progress = ReplayProgress {
+            events: end.zip(first).map(|(end, first)| end.saturating_sub(first)),
+            position: optional(self.next_offset)?,
+            end,
+            read: number(self.events_read)?,
+            sent: number(self.sent)?,
+            unreadable: number(self.unreadable)?,
+            gone: number(self.gone)?,
+            archive_begins_ms: self.archive_begins_ms.map(UnixMillis::new),
+            note: self.note,
+        };
+        Ok(Replay {
+            id: ReplayId::new(Uuid::from_slice(&self.id).map_err(sqlx::Error::decode)?),
+            selection: serde_json::from_str(&self.selection).map_err(sqlx::Error::decode)?,
+            state: self.state.parse().map_err(sqlx::Error::decode)?,
+            progress,
+            actor: self.actor,
+            created_ms: UnixMillis::new(self.created_ms),
+            updated_ms: UnixMillis::new(self.updated_ms),
+        })
+    }
+}
