@@ -55,7 +55,7 @@ impl Case {
     }
 
     /// A stage for it, with all subscriptions.
-    async fn stage(&self) -> Stage {
+    pub(crate) async fn stage(&self) -> Stage {
         let stage = Stage::new(&WAITS_MS, &self.settings).await;
         for url in &self.urls {
             stage.subscribe_all(url).await;
@@ -63,7 +63,7 @@ impl Case {
         stage
     }
 
-    async fn homing(&self, bench: &Bench, stage: &Stage) -> Figures {
+    pub(crate) async fn homing(&self, bench: &Bench, stage: &Stage) -> Figures {
         bench.endpoints.reset().await;
         let before = broker_cpu();
         let workers: Vec<_> = (0..self.workers).map(|_| stage.site.start()).collect();

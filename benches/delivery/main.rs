@@ -4,7 +4,7 @@
 //! `make bench` starts a broker and a database for it; `make bench ARGS="drain hung"` measures some
 //! scenarios only, `ARGS=--help` lists them. `sink` holds the endpoints and `bare` the loops, each
 //! in processes of their own; `stage` is what a scenario needs, `turns` has homing and the loops
-//! take turns, `drain`, `steady`, `outage` and `slow` are the scenarios; `report` and `picture` show
+//! take turns, `drain`, `steady`, `outage`, `slow` and `archive` are the scenarios; `report` and `picture` show
 //! the results.
 
 #![expect(
@@ -17,6 +17,7 @@
     reason = "a program that prints figures, with the parts of the tests"
 )]
 
+mod archive;
 mod bare;
 mod count;
 mod drain;
@@ -116,6 +117,10 @@ enum Scenario {
     Matching,
     /// A million waiting events
     Memory,
+    /// Publishing and a drain, with the archive and without
+    Archive,
+    /// 200,000 events of the archive beside live ones
+    Replay,
 }
 
 /// Shared by all scenarios.
@@ -158,6 +163,8 @@ impl Bench {
             Scenario::Size => Box::pin(drain::size(self)).await,
             Scenario::Matching => matching::matching(self.rounds),
             Scenario::Memory => Box::pin(drain::memory(self)).await,
+            Scenario::Archive => Box::pin(archive::cost(self)).await,
+            Scenario::Replay => Box::pin(archive::replay(self)).await,
         }
     }
 }

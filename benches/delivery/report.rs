@@ -13,7 +13,9 @@ pub(crate) struct Figures(BTreeMap<&'static str, f64>);
 
 /// Names of figures, their headings, and the decimals they are shown with. A scenario has some of
 /// them.
-const COLUMNS: [(&str, &str, usize); 15] = [
+const COLUMNS: [(&str, &str, usize); 17] = [
+    ("published", "published/s", 0),
+    ("publish_cpu_ms", "publish, broker ms/1000", 1),
     ("per_second", "deliveries/s", 0),
     ("missed", "missed", 0),
     ("while_down", "while down", 0),

@@ -9,6 +9,7 @@
 //! | `/fail/…`        | 503                                                           |
 //! | `/tenth/…`       | 503 to one of ten first attempts, 200 to all others           |
 //! | `/hang/…`        | nothing, ever                                                 |
+//! | `/replayed/…`    | 200; counts different ids                                     |
 //! | `/once/MS/…`     | 503 to the first attempt; the next one is due MS later        |
 //! | `/after/MS/…`    | 200 after MS                                                  |
 //! | `/down/WORD`     | 200; from then on 503 to `/WORD/…`, whatever is said above    |
@@ -16,7 +17,13 @@
 //! | `/report`        | what came since the last `/reset`, as JSON                    |
 //! | `/reset`         | 200                                                           |
 
-use std::{collections::HashMap, io, path::Path, sync::Arc, time::Duration};
+use std::{
+    collections::{HashMap, HashSet},
+    io,
+    path::Path,
+    sync::Arc,
+    time::Duration,
+};
 
 use bytes::{Buf, BytesMut};
 use memchr::memmem;
@@ -45,6 +52,8 @@ pub(crate) struct Report {
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
 pub(crate) struct Group {
     pub(crate) requests: u64,
+    /// The different `webhook-id`s of what was replayed.
+    pub(crate) distinct: u64,
     /// Since 1970.
     pub(crate) first: u64,
     pub(crate) last: u64,
@@ -81,6 +90,7 @@ impl Percentiles {
 #[derive(Default)]
 struct Arrivals {
     requests: u64,
+    ids: HashSet<String>,
     first: u64,
     last: u64,
     latencies: Vec<u64>,
@@ -191,6 +201,10 @@ impl Sink {
             "tenth" if head.first_attempt && arrivals.requests.is_multiple_of(10) => {
                 Answer::Status(503)
             }
+            "replayed" => {
+                arrivals.ids.insert(head.id.clone());
+                Answer::Status(200)
+            }
             "once" if head.first_attempt => {
                 arrivals.due.insert(head.id.clone(), now + number() * 1_000);
                 Answer::Status(503)
@@ -210,6 +224,7 @@ impl Arrivals {
     fn report(&self) -> Group {
         Group {
             requests: self.requests,
+            distinct: u64::try_from(self.ids.len()).unwrap_or(u64::MAX),
             first: self.first,
             last: self.last,
             latency: Percentiles::of(&self.latencies),

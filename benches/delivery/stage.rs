@@ -11,6 +11,7 @@ use std::{
 
 use futures_util::{StreamExt, stream::FuturesUnordered};
 use homing::{config::Settings, services::Services};
+use homing_delivery::archive::Archive;
 use homing_domain::subscription::Draft;
 use lapin::{
     BasicProperties,
@@ -285,9 +286,17 @@ impl Stage {
         worker.ended().await;
     }
 
-    /// Empties all queues.
+    /// Replays of the archive.
+    pub(crate) fn archive(&self) -> &Archive {
+        &self.parts.archive
+    }
+
+    /// Empties all queues but the archive.
     pub(crate) async fn clear(&self) {
         for queue in self.site.corner.topology.queues() {
+            if queue.name == self.site.corner.topology.names().archive() {
+                continue;
+            }
             let purged = self
                 .publisher
                 .channel()
