@@ -68,11 +68,15 @@ pub enum Reset {
     Smallest,
     /// Start with the newest data.
     Largest,
+    /// As [`Self::Smallest`], in the words of Adobe's newer pages.
+    Earliest,
+    /// As [`Self::Largest`], in the words of Adobe's newer pages.
+    Latest,
 }
 
 impl Reset {
-    /// Both.
-    pub const ALL: [Self; 2] = [Self::Smallest, Self::Largest];
+    /// All of them.
+    pub const ALL: [Self; 4] = [Self::Smallest, Self::Largest, Self::Earliest, Self::Latest];
 
     /// The service's name for it.
     #[must_use]
@@ -80,6 +84,8 @@ impl Reset {
         match self {
             Self::Smallest => "smallest",
             Self::Largest => "largest",
+            Self::Earliest => "earliest",
+            Self::Latest => "latest",
         }
     }
 }
@@ -90,9 +96,12 @@ impl fmt::Display for Reset {
     }
 }
 
-/// Neither of the two.
+/// None of them.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("`smallest` (the oldest data there is) or `largest` (the newest)")]
+#[error(
+    "`smallest` or `earliest` (the oldest data there is), `largest` or `latest` (the newest); \
+     which words a stream takes depends on its version"
+)]
 pub struct ResetError;
 
 impl FromStr for Reset {

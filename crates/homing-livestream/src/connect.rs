@@ -1,4 +1,7 @@
 //! Opens the stream: with a token, over redirects, with all headers on each hop.
+//!
+//! A redirect of this service leads to another of its hosts, which wants the token, too. It goes
+//! there only if the host is that of the settings, shares its parent domain, or is in the settings.
 
 use std::{sync::Arc, time::Duration};
 
@@ -28,6 +31,7 @@ pub(super) struct Connector {
     http: Arc<Http>,
     tokens: Tokens,
     settings: LivestreamSettings,
+    response_deadline: Duration,
 }
 
 /// The error of opening a stream.
@@ -46,9 +50,13 @@ impl NotOpened {
 }
 
 impl Connector {
-    pub(super) fn new(http: Arc<Http>, settings: LivestreamSettings) -> Self {
+    pub(super) fn new(
+        http: Arc<Http>,
+        settings: LivestreamSettings,
+        response_deadline: Duration,
+    ) -> Self {
         let tokens = Tokens::new(Arc::clone(&http), settings.clone());
-        Self { http, tokens, settings }
+        Self { http, tokens, settings, response_deadline }
     }
 
     /// Stops using `token`.
@@ -66,8 +74,12 @@ impl Connector {
         let headers = self.headers(&token).map_err(NotOpened::not_received)?;
         let mut url = self.url(reset);
         for _hop in 0..=MAX_HOPS {
-            let request =
-                Request { method: Method::GET, headers: headers.clone(), body: Bytes::new() };
+            let request = Request {
+                method: Method::GET,
+                headers: headers.clone(),
+                body: Bytes::new(),
+                deadline: self.response_deadline,
+            };
             let response = self.http.send(&url, request).await.map_err(|error| NotOpened {
                 may_be_received: matches!(error, HttpError::NoResponse(_)),
                 ended: Disconnect::Unreachable(error.to_string()),
@@ -76,9 +88,8 @@ impl Connector {
             match response.status.as_u16() {
                 200 => return Ok(response.body),
                 301 | 302 | 303 | 307 | 308 => {
-                    let next = next(&url, &response.headers);
-                    url =
-                        next.map_err(|why| NotOpened::not_received(Disconnect::BadRedirect(why)))?;
+                    let next = self.next(&url, &response.headers);
+                    url = next.map_err(NotOpened::not_received)?;
                 }
                 _ => {
                     let ended = Disconnect::Refused(refusal(response).await);
@@ -86,8 +97,57 @@ impl Connector {
                 }
             }
         }
-        let why = format!("more than {MAX_HOPS} times, the last time to {}", shown(&url));
-        Err(NotOpened::not_received(Disconnect::BadRedirect(why)))
+        let why =
+            format!("redirected more than {MAX_HOPS} times, the last time to {}", shown(&url));
+        Err(NotOpened::not_received(Disconnect::Unreachable(why)))
+    }
+
+    /// The target of a redirect from `url`, with the same query unless it has its own.
+    fn next(&self, url: &Url, headers: &HeaderMap) -> Result<Url, Disconnect> {
+        let location = headers.get(LOCATION).and_then(|location| location.to_str().ok());
+        let next = location.and_then(|location| url.join(location).ok());
+        let Some(mut next) = next else {
+            let why = format!("redirected by {} without an address", shown(url));
+            return Err(Disconnect::Unreachable(why));
+        };
+        if !matches!((url.scheme(), next.scheme()), (_, "https") | ("http", "http")) {
+            let why = format!("to {}, which is not encrypted", shown(&next));
+            return Err(Disconnect::BadRedirect(why));
+        }
+        if !self.may_have_token(&next) {
+            let why = format!(
+                "to {}, which gets no token: if it is the service's, add its host to \
+                 `redirect_hosts` of the source",
+                shown(&next)
+            );
+            return Err(Disconnect::BadRedirect(why));
+        }
+        if next.query().is_none() {
+            next.set_query(url.query());
+        }
+        Ok(next)
+    }
+
+    /// True if `next` is at the host of the settings, at one beside or below it, or at one that the
+    /// settings name. Another port is another service, except at a host beside it.
+    fn may_have_token(&self, next: &Url) -> bool {
+        let LivestreamSettings { url, redirect_hosts, .. } = &self.settings;
+        let Some((host, own)) = next.host_str().zip(url.host_str()) else {
+            return false;
+        };
+        if host == own {
+            let port = Url::port_or_known_default;
+            return port(next) == port(url) || (url.scheme(), next.scheme()) == ("http", "https");
+        }
+        let is_named = redirect_hosts.iter().any(|named| named.eq_ignore_ascii_case(host));
+        // `livestream.adobe.net` has `adobe.net`; an address or a domain of two words has none.
+        let parent = match url.domain().and_then(|domain| domain.split_once('.')) {
+            Some((_, parent)) if parent.contains('.') => Some(parent),
+            _ => None,
+        };
+        let is_beside = parent
+            .is_some_and(|parent| host.strip_suffix(parent).is_some_and(|at| at.ends_with('.')));
+        is_named || is_beside
     }
 
     fn headers(&self, token: &str) -> Result<HeaderMap, Disconnect> {
@@ -123,21 +183,6 @@ impl Connector {
         }
         url
     }
-}
-
-/// The target of a redirect from `url`, with the same query unless it has its own. The token is
-/// sent there, too, so the target must not be less encrypted.
-fn next(url: &Url, headers: &HeaderMap) -> Result<Url, String> {
-    let location = headers.get(LOCATION).ok_or("without a `Location`")?;
-    let location = location.to_str().map_err(|error| error.to_string())?;
-    let mut next = url.join(location).map_err(|error| format!("to no address: {error}"))?;
-    if !matches!((url.scheme(), next.scheme()), (_, "https") | ("http", "http")) {
-        return Err(format!("to {}, which is not encrypted", shown(&next)));
-    }
-    if next.query().is_none() {
-        next.set_query(url.query());
-    }
-    Ok(next)
 }
 
 /// Without parameters, which may be long.

@@ -28,8 +28,6 @@ use url::Url;
 
 use homing_domain::report::Chain;
 
-/// Deadline from the request to the head of the response.
-const RESPONSE_DEADLINE: Duration = Duration::from_secs(30);
 /// Deadline for reading a response that is no stream.
 const TEXT_DEADLINE: Duration = Duration::from_secs(5);
 const MAX_TEXT_BYTES: usize = 16 * 1_024;
@@ -109,6 +107,8 @@ pub(super) struct Request {
     pub(super) method: Method,
     pub(super) headers: HeaderMap,
     pub(super) body: Bytes,
+    /// From the request to the head of the response.
+    pub(super) deadline: Duration,
 }
 
 /// A response whose head has arrived.
@@ -139,6 +139,7 @@ impl Http {
     ///
     /// Dropped, it closes the connection; the request may have been received.
     pub(super) async fn send(&self, url: &Url, request: Request) -> Result<Response, HttpError> {
+        let deadline = request.deadline;
         let request = to_hyper(url, request)?;
         let connecting = timeout(self.connect_deadline, self.connect(url)).await;
         let io = connecting
@@ -154,11 +155,9 @@ impl Http {
         let mut connection = JoinSet::new();
         // The reader of the body gets its error.
         connection.spawn(async move { driver.await.unwrap_or_default() });
-        let response = timeout(RESPONSE_DEADLINE, sender.send_request(request)).await;
+        let response = timeout(deadline, sender.send_request(request)).await;
         let response = response
-            .map_err(|_elapsed| {
-                HttpError::NoResponse(format!("no response within {RESPONSE_DEADLINE:?}"))
-            })?
+            .map_err(|_elapsed| HttpError::NoResponse(format!("no response within {deadline:?}")))?
             .map_err(no_response)?;
         let (head, incoming) = response.into_parts();
         let body = Body { incoming, _connection: connection };

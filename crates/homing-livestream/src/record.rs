@@ -48,6 +48,12 @@ struct Written<'a> {
     received: Option<&'a RawValue>,
 }
 
+/// True if `record` begins as an object of JSON: anything else is no hit.
+#[must_use]
+pub fn is_object(record: &[u8]) -> bool {
+    record.trim_ascii_start().first() == Some(&b'{')
+}
+
 impl Facts {
     /// Reads `record`, which may be anything.
     #[must_use]
@@ -122,6 +128,16 @@ mod tests {
             assert_eq!(Facts::of(record), Facts::default());
         }
         assert_eq!(Facts::default().topic_word(), "unknown");
+    }
+
+    #[test]
+    fn a_record_is_an_object_however_broken() {
+        for record in [&b"{}"[..], b" \t{\"a\"", HIT] {
+            assert!(is_object(record));
+        }
+        for other in [&b"[1,2,3]"[..], b"17", b"\"{}\"", b"not authorized", b""] {
+            assert!(!is_object(other));
+        }
     }
 
     #[test]

@@ -20,7 +20,7 @@ pub enum Disconnect {
     Unreachable(String),
     /// The service answered anything but 200.
     Refused(Refusal),
-    /// The service redirects in a way that is not followed.
+    /// The service redirects to where the token must not go.
     BadRedirect(String),
     /// The token service refused the credentials.
     NoToken(String),
@@ -44,10 +44,33 @@ impl fmt::Display for Disconnect {
             Self::Unreachable(why) => write!(f, "cannot connect: {why}"),
             Self::BadRedirect(why) => write!(f, "redirected: {why}"),
             Self::NoToken(why) => write!(f, "no token: {why}"),
-            Self::Refused(Refusal { status, description, .. }) => match description {
-                Some(description) => write!(f, "answered {status}: {description}"),
-                None => write!(f, "answered {status}"),
-            },
+            Self::Refused(refusal) => {
+                write!(f, "answered {}", refusal.status)?;
+                if let Some(description) = &refusal.description {
+                    write!(f, ": {description}")?;
+                }
+                refusal.advice().map_or(Ok(()), |advice| write!(f, "; {advice}"))
+            }
+        }
+    }
+}
+
+impl Refusal {
+    /// The way out, where the status names one. Source: Adobe, *Live Stream*, status codes.
+    fn advice(&self) -> Option<&'static str> {
+        match self.status {
+            404 => {
+                Some("check the name in `url`; a stream that nobody read for 90 days is deleted")
+            }
+            424 => Some(
+                "the stream must be enabled first: GET https://livestream.adobe.net/api/2/enable/NAME \
+                 with the same token, then `homing source resume`",
+            ),
+            503 => Some(
+                "if that stays, the stream may have been moved: `homing source reset` with \
+                 `--to latest` goes on with the newest data, `--to earliest` with the oldest",
+            ),
+            _ => None,
         }
     }
 }
@@ -85,14 +108,16 @@ pub struct Waits {
 
 /// This many consecutive 409 are no coincidence.
 const CONFLICTS_SUSPICIOUS: u32 = 10;
-/// The wait is longer by up to this share, so that not all slots reconnect together.
+/// The wait is longer by up to this share, so that not all slots reconnect together ...
 const JITTER: f64 = 0.1;
+/// ... and by this much at least: the service's clock is not ours, and it counts in steps.
+const SLACK: Duration = Duration::from_millis(500);
 
 impl Streak {
     /// The next step after `ended`, and the new streak. `chance` is from 0 to 1.
     #[must_use]
     pub fn after(self, ended: &Disconnect, waits: Waits, chance: f64) -> (Self, Next) {
-        let wait = |least: Duration| Next::Wait(least.mul_f64(1.0 + JITTER * chance));
+        let wait = |least: Duration| Next::Wait(lengthened(least, chance));
         let refusal = match ended {
             // It was connected: earlier failures no longer count.
             Disconnect::Lost(_) => return (Self::default(), wait(waits.reconnect)),
@@ -124,7 +149,18 @@ impl Streak {
     }
 }
 
+/// A wait that is certainly over for the service, too. `chance` is from 0 to 1.
+fn lengthened(wait: Duration, chance: f64) -> Duration {
+    wait.mul_f64(1.0 + JITTER * chance).saturating_add(SLACK)
+}
+
 impl Waits {
+    /// The wait after a connection that this process has just ended.
+    #[must_use]
+    pub fn after_leaving(self, chance: f64) -> Duration {
+        lengthened(self.reconnect, chance)
+    }
+
     /// Doubles with every consecutive response of this kind.
     fn overloaded(self, before: u32) -> Duration {
         let factor = 2_u32.saturating_pow(before);
@@ -149,7 +185,7 @@ impl Waits {
         };
         let left = report.not_before.unwrap_or_default().since(now);
         // Longer than any wait: the clocks disagree.
-        let plausible = left <= self.max.max(self.reconnect).mul_f64(1.0 + JITTER);
+        let plausible = left <= lengthened(self.max.max(self.reconnect), 1.0);
         match report.phase {
             Phase::Free if plausible => left,
             Phase::Waiting if plausible => left.max(whole),
@@ -201,8 +237,11 @@ mod tests {
     #[test]
     fn every_status_has_its_consequence() {
         for status in [400, 403, 404, 405, 406, 424, 505] {
-            assert_eq!(report(&[refused(status)]), [format!("stop: answered {status}")]);
+            let stopped = report(&[refused(status)]).remove(0);
+            assert!(stopped.starts_with(&format!("stop: answered {status}")), "{stopped}");
         }
+        assert!(report(&[refused(424)])[0].contains("/api/2/enable/"));
+        assert!(refused(503).to_string().contains("`--to latest`"));
         for status in [429, 500, 502, 503, 504] {
             let waits = report(&vec![refused(status); 5]);
             assert_eq!(
@@ -256,9 +295,8 @@ mod tests {
             let refusal = Refusal { status: 503, description: None, retry_after };
             Streak::default().after(&Disconnect::Refused(refusal), WAITS, 0.0).1
         };
-        assert_eq!(next(1), Next::Wait(Duration::from_secs(60)));
-        assert_eq!(next(90), Next::Wait(Duration::from_secs(90)));
-        assert_eq!(next(86_400), Next::Wait(Duration::from_secs(300)));
+        let wait = |seconds| Next::Wait(Duration::from_secs(seconds) + SLACK);
+        assert_eq!([next(1), next(90), next(86_400)], [wait(60), wait(90), wait(300)]);
     }
 
     #[test]
@@ -290,7 +328,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn nothing_but_a_new_token_is_sooner_than_the_wait_and_jitter_is_upwards(
+        fn nothing_but_a_new_token_is_sooner_than_the_wait_and_its_slack(
             statuses in prop::collection::vec(0_u16..700, 1..40),
             chance in 0.0..=1.0_f64,
         ) {
@@ -303,7 +341,8 @@ mod tests {
                 prop_assert!(renewed <= 1);
                 streak = after;
                 if let Next::Wait(wait) = next {
-                    prop_assert!(wait >= WAITS.reconnect && wait <= WAITS.max.mul_f64(1.1));
+                    prop_assert!(wait >= WAITS.reconnect + SLACK);
+                    prop_assert!(wait <= WAITS.max.mul_f64(1.1) + SLACK);
                 }
             }
         }

@@ -1,8 +1,8 @@
 //! Finds free slots, and follows which sources are to be read.
 //!
-//! Tries one slot after another, in random order, and more slowly the more slots this process has:
-//! so the slots spread over the processes of the installation. A slot that is being read is never
-//! moved.
+//! Tries all free slots in random order. After each that it takes it pauses for a moment, for longer
+//! the more slots this process has: so the slots spread over processes that start together, and all
+//! of those that a process leaves are taken within seconds. A slot that is being read is never moved.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -25,6 +25,9 @@ use parking_lot::Mutex;
 /// Changes are announced; this poll finds lost announcements.
 const POLL_INTERVAL: Duration = Duration::from_secs(5);
 
+/// The pause after a slot was taken, times the slots that this process has.
+const POLITENESS: Duration = Duration::from_millis(250);
+
 /// A slot of a source.
 type Name = (String, u8);
 
@@ -39,6 +42,7 @@ pub(super) async fn seek(
     let mut refused = HashMap::new();
     let mut logged = None;
     while !stop.is_cancelled() {
+        let mut pause = broker.lock_fence() / 4;
         let mut free = free(sources, &held);
         fastrand::shuffle(&mut free);
         for (source, slot) in free {
@@ -55,6 +59,8 @@ pub(super) async fn seek(
                     let last = refused.remove(&name);
                     let holding = slot::hold(source, slot, lock, last, stop.clone());
                     held.lock().insert(name.clone());
+                    let count = u32::try_from(held.lock().len()).unwrap_or(u32::MAX);
+                    pause = pause.min(POLITENESS.saturating_mul(count));
                     let held = Arc::clone(&held);
                     tasks.spawn(async move {
                         holding.await;
@@ -72,8 +78,6 @@ pub(super) async fn seek(
                 }
             }
         }
-        let count = u32::try_from(held.lock().len()).unwrap_or(u32::MAX);
-        let pause = broker.lock_fence() / 4 * count.saturating_add(1);
         let pause = pause.mul_f64(1.0 + fastrand::f64() / 2.0);
         stop.run_until_cancelled(tokio::time::sleep(pause)).await;
     }

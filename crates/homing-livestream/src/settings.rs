@@ -20,6 +20,9 @@ pub struct SourceSettings {
     /// Deadline for finding the address, TCP and TLS.
     #[serde(with = "humantime_serde")]
     pub connect_deadline: Duration,
+    /// Deadline from the request for the stream to the head of its response.
+    #[serde(with = "humantime_serde")]
+    pub response_deadline: Duration,
     /// A connection without a byte for this long is closed; zero: never.
     #[serde(with = "humantime_serde")]
     pub max_idle: Duration,
@@ -55,6 +58,9 @@ pub struct LivestreamSettings {
     /// The token service.
     #[serde(default = "token_url", deserialize_with = "address::url")]
     pub token_url: Url,
+    /// Further hosts that the token is sent to when the service redirects there.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub redirect_hosts: Vec<String>,
     /// First word of the topics.
     #[serde(default = "topic")]
     pub topic: String,
@@ -98,6 +104,16 @@ const MAX_SMOOTHING: Duration = Duration::from_secs(7_200);
 /// Adobe counts a lost connection for this long.
 const ADOBE_WAIT: Duration = Duration::from_secs(60);
 
+/// Adobe's own client waits this long.
+const MIN_RESPONSE_DEADLINE: Duration = Duration::from_secs(60);
+/// Parameters of the stream that homing sets. Source: Adobe, *Live Stream*.
+const OWN_PARAMETERS: [(&str, &str); 4] = [
+    ("maxConnections", "set `max_connections`"),
+    ("smoothing", "set `smoothing`"),
+    ("smoothingBucketSize", "set `smoothing`"),
+    ("reset", "every reconnect would lose what was missed; use `homing source reset`"),
+];
+
 impl SourceSettings {
     /// Name and number of every slot: of each connection that a source may have at once.
     pub fn slots(&self) -> impl Iterator<Item = (&str, u8)> {
@@ -119,6 +135,11 @@ impl SourceSettings {
         }
         if self.connect_deadline.is_zero() {
             return wrong("connect_deadline", "more than nothing; for example \"10s\"");
+        }
+        if self.response_deadline < MIN_RESPONSE_DEADLINE {
+            let message = "at least 60s: the service may take that long, and counts a connection \
+                           that was given up";
+            return wrong("response_deadline", message);
         }
         if !(1..=16 * 1_024 * 1_024).contains(&self.max_record_bytes) {
             return wrong("max_record_bytes", "between 1 and 16777216");
@@ -160,6 +181,18 @@ impl LivestreamSettings {
             if !url.username().is_empty() || url.password().is_some() {
                 return wrong(key, "without user and password; the credentials have settings");
             }
+        }
+        for (parameter, _) in self.url.query_pairs() {
+            let own = OWN_PARAMETERS.iter().find(|(own, _)| parameter.eq_ignore_ascii_case(own));
+            if let Some((own, instead)) = own {
+                return wrong("url", &format!("without the parameter `{own}`: {instead}"));
+            }
+        }
+        let is_host = |host: &String| {
+            url::Host::parse(host).is_ok_and(|parsed| parsed.to_string().eq_ignore_ascii_case(host))
+        };
+        if !self.redirect_hosts.iter().all(is_host) {
+            return wrong("redirect_hosts", "names of hosts, such as \"stream.example.net\"");
         }
         let is_header = |text: &str| text.bytes().all(|byte| byte.is_ascii_graphic());
         if self.client_id.is_empty() || !is_header(&self.client_id) {

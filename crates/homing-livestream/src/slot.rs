@@ -11,12 +11,14 @@ use std::{
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use sha2::{Digest, Sha256};
 use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::{
     reader::{ConnectionEvent, RecordSink},
-    record::Facts,
+    recent::Seen,
+    record::{Facts, is_object},
     rule::{Disconnect, Takeover},
     sources::Source,
 };
@@ -123,7 +125,8 @@ impl Held {
         let now = clock::now();
         let wait = waits.after_takeover(takeover, broker.lock_fence(), now);
         let since_refused = refused.map_or(Duration::MAX, |refused| refused.elapsed());
-        let wait = wait.max(waits.reconnect.saturating_sub(since_refused));
+        let of_other = waits.after_leaving(fastrand::f64()).saturating_sub(since_refused);
+        let wait = wait.max(of_other);
         {
             let mut report = self.report.lock();
             report.phase = Phase::Waiting;
@@ -171,7 +174,8 @@ impl Held {
             let mut report = self.report.lock();
             let was_connected = matches!(report.phase, Phase::Connecting | Phase::Connected);
             if was_connected {
-                report.not_before = Some(now.plus(waits.reconnect));
+                let wait = waits.after_leaving(fastrand::f64());
+                report.not_before = Some(now.plus(wait));
             }
             report.phase = Phase::Free;
             report.since = now;
@@ -188,10 +192,12 @@ impl Held {
         }
     }
 
-    fn message(&self, record: Bytes, facts: &Facts) -> Message {
+    /// `is_other`: its hit's id was that of another record.
+    fn message(&self, record: Bytes, facts: &Facts, is_other: bool) -> Message {
         let generated = || EventId::from(clock::new_id());
-        let id =
-            facts.hit.and_then(|hit| EventId::new(&hit.to_string()).ok()).unwrap_or_else(generated);
+        let id = facts.hit.map(|hit| hit.to_string());
+        let id = if is_other { id.map(|id| of_content(&id, &record)) } else { id };
+        let id = id.and_then(|id| EventId::new(&id).ok()).unwrap_or_else(generated);
         let prefix = &self.source.settings.topic;
         let topic = Topic::new(&format!("{prefix}.{}", facts.topic_word()));
         // Both parts are bounded and valid; the prefix alone is a topic, too.
@@ -202,14 +208,26 @@ impl Held {
     }
 }
 
+/// An id that a hit gets whose own belongs to another record. The same record gets it again.
+fn of_content(id: &str, record: &Bytes) -> String {
+    let digest = Sha256::digest(record);
+    let digest: String = digest.iter().take(8).map(|byte| format!("{byte:02x}")).collect();
+    format!("{id}-{digest}")
+}
+
 #[async_trait]
 impl RecordSink for Held {
     async fn take(&self, record: Bytes) {
         let source = &self.source.name;
         telemetry::record(source);
         self.records.fetch_add(1, Ordering::Relaxed);
+        if !is_object(&record) {
+            telemetry::not_a_record(self.names(), &record);
+            return;
+        }
         let facts = Facts::of(&record);
-        if facts.hit.is_some_and(|hit| !self.source.is_new(hit)) {
+        let seen = facts.hit.map_or(Seen::Never, |hit| self.source.remember(hit, &record));
+        if seen == Seen::Same {
             telemetry::duplicate(source);
             return;
         }
@@ -217,7 +235,7 @@ impl RecordSink for Held {
             let received = UnixMillis::new(received.saturating_mul(1_000));
             telemetry::lag(source, clock::now().since(received));
         }
-        let message = self.message(record, &facts);
+        let message = self.message(record, &facts, seen == Seen::Other);
         if let Err(error) = self.pipeline.publish(message.outgoing()).await {
             telemetry::not_published(source, &error.report());
         }

@@ -26,7 +26,7 @@ use super::{
     fingerprint,
     http::{Http, Network},
     reader::Reader,
-    recent::Recent,
+    recent::{Recent, Seen},
     record::HitId,
     rule::Waits,
     seek,
@@ -89,7 +89,11 @@ impl Sources {
                 broker: broker.clone(),
                 store: Arc::clone(store),
                 reader: Reader {
-                    connector: Connector::new(Arc::new(http), own.clone()),
+                    connector: Connector::new(
+                        Arc::new(http),
+                        own.clone(),
+                        settings.response_deadline,
+                    ),
                     waits,
                     max_record_bytes: settings.max_record_bytes,
                     max_idle: settings.max_idle,
@@ -117,9 +121,9 @@ impl Sources {
 }
 
 impl Source {
-    /// True if this hit was not seen recently.
-    pub(super) fn is_new(&self, hit: HitId) -> bool {
-        self.recent.lock().insert(hit)
+    /// Remembers this hit, and says if it was seen recently.
+    pub(super) fn remember(&self, hit: HitId, record: &[u8]) -> Seen {
+        self.recent.lock().insert(hit, record)
     }
 
     /// The topic of a record without its own.

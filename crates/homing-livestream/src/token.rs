@@ -24,6 +24,8 @@ use crate::settings::LivestreamSettings;
 const LAST_PART: u32 = 10;
 /// ... this.
 const MAX_LAST: Duration = Duration::from_secs(300);
+/// From the request to the head of the response.
+const RESPONSE_DEADLINE: Duration = Duration::from_secs(30);
 /// If the service does not say.
 const LIFETIME_DEFAULT_S: u64 = 3_600;
 
@@ -93,7 +95,8 @@ impl Tokens {
             (CONTENT_TYPE, urlencoded),
             (hyper::header::CONTENT_LENGTH, length),
         ]);
-        let request = Request { method: Method::POST, headers, body: form.into() };
+        let (method, deadline) = (Method::POST, RESPONSE_DEADLINE);
+        let request = Request { method, headers, body: form.into(), deadline };
         let unreachable =
             |error: HttpError| Disconnect::Unreachable(format!("token service: {error}"));
         let response =

@@ -41,7 +41,7 @@ const fn histogram(name: &'static str, labels: Labels, help: &'static str) -> Me
 }
 
 /// All of them.
-pub const METRICS: [Metric; 42] = [
+pub const METRICS: [Metric; 43] = [
     counter(
         "homing_messages_received_total",
         &["lane"],
@@ -184,6 +184,7 @@ pub const METRICS: [Metric; 42] = [
         "Attempts to connect, by answer.",
     ),
     counter("homing_source_oversized_total", &["source"], "Records that were too large."),
+    counter("homing_source_not_records_total", &["source"], "Lines that were no records."),
     counter(
         "homing_traces_lost_total",
         &[],

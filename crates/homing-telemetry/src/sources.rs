@@ -70,6 +70,13 @@ pub fn oversized(Slot { source, slot }: Slot<'_>, bytes: u64) {
     warn!(source, slot, bytes, "source.record_skipped: larger than `source.max_record_bytes`");
 }
 
+/// A line of the stream was no record; its beginning is logged.
+pub fn not_a_record(Slot { source, slot }: Slot<'_>, line: &[u8]) {
+    counter!("homing_source_not_records_total", "source" => source.to_owned()).increment(1);
+    let begin = line.get(..200).unwrap_or(line).escape_ascii();
+    warn!(source, slot, bytes = line.len(), %begin, "source.line_skipped: it is no JSON object");
+}
+
 /// This process holds the slot.
 pub fn slot_taken(Slot { source, slot }: Slot<'_>, first_wait: Duration) {
     info!(source, slot, wait_s = first_wait.as_secs(), "source.slot_taken");

@@ -23,6 +23,7 @@ const ELSEWHERE: &str = "/elsewhere/1/stream/";
 
 const MAX_BODY_BYTES: usize = 16 * 1_024 * 1_024;
 const MAX_CONNECTIONS: usize = 8;
+const RESETS: [&str; 4] = ["smallest", "largest", "earliest", "latest"];
 
 impl Simulator {
     pub(super) async fn answer(&self, request: Request<Incoming>) -> Response {
@@ -30,7 +31,7 @@ impl Simulator {
         let get = request.method() == Method::GET;
         match (get, path.as_str()) {
             (true, path) if path.starts_with(DOCUMENTED) && self.behaviour.redirects => {
-                redirect(&request)
+                redirect(&request, self.behaviour.redirects_to.as_deref())
             }
             (true, path) => {
                 match [DOCUMENTED, ELSEWHERE].iter().find_map(|at| path.strip_prefix(at)) {
@@ -102,8 +103,8 @@ impl Simulator {
             if key == "maxConnections" {
                 connections = value.parse();
             }
-            if key == "reset" && value != "smallest" && value != "largest" {
-                return refuse(400, &"reset is smallest or largest");
+            if key == "reset" && !RESETS.contains(&value.as_ref()) {
+                return refuse(400, &"reset is smallest, largest, earliest or latest");
             }
         }
         let Some(connections) =
@@ -196,13 +197,14 @@ async fn read(request: Request<Incoming>) -> Option<Bytes> {
     body.ok().map(http_body_util::Collected::to_bytes)
 }
 
-/// Keeps host and query.
-fn redirect(request: &Request<Incoming>) -> Response {
+/// Leads `to` there, or to another path of the same host. Keeps the query.
+fn redirect(request: &Request<Incoming>, to: Option<&str>) -> Response {
     let host = request.headers().get(HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
     let path = request.uri().path().replacen(DOCUMENTED, ELSEWHERE, 1);
     let query = request.uri().query().map(|query| format!("?{query}")).unwrap_or_default();
     let mut answer = text(StatusCode::FOUND, "elsewhere");
-    if let Ok(location) = format!("http://{host}{path}{query}").parse() {
+    let target = to.map_or_else(|| format!("http://{host}{path}"), str::to_owned);
+    if let Ok(location) = format!("{target}{query}").parse() {
         answer.headers_mut().insert(LOCATION, location);
     }
     answer

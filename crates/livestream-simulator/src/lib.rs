@@ -47,6 +47,8 @@ pub struct Behaviour {
     pub token_lifetime: Duration,
     /// Redirects from the documented URL to another one.
     pub redirects: bool,
+    /// Redirects there instead.
+    pub redirects_to: Option<String>,
     /// A connection is dropped at this age.
     pub drop_every: Option<Duration>,
     /// The time between two blank lines on a silent connection.
@@ -77,6 +79,7 @@ impl Default for Behaviour {
             stale: Duration::from_secs(60),
             token_lifetime: Duration::from_secs(86_399),
             redirects: true,
+            redirects_to: None,
             drop_every: None,
             blank_every: Duration::from_secs(10),
             chunk_bytes: 16 * 1_024,

@@ -96,7 +96,7 @@ pub(super) async fn one_of_many_merges_opens_the_circuit(place: Place) -> Kept {
         .flat_map(|merged| &merged.circuits)
         .filter_map(|(_, _, change)| change.map(|change| change.to_string()))
         .collect();
-    assert_eq!(changes, ["closed → open: 100 % of 110 attempts failed"]);
+    assert_eq!(changes, ["closed → open: 110 of 110 attempts failed (100 %)"]);
     Ok(())
 }
 

@@ -113,7 +113,7 @@ fn an_endpoint_dies_is_probed_every_ten_minutes_and_recovers() {
     life.fails(100);
     assert_eq!(life.state(), StateName::Closed);
     insta::assert_snapshot!(life.changes.join("\n"), @r"
-    closed → open: 70.1 % of 134 attempts failed
+    closed → open: 94 of 134 attempts failed (70.14 %)
     open → closed: a probe was accepted
     ");
 }
@@ -125,7 +125,7 @@ fn seventy_per_cent_is_not_above_seventy_per_cent() {
     life.fails(700);
     assert_eq!(life.state(), StateName::Closed);
     life.fails(1);
-    insta::assert_snapshot!(life.changes.join("\n"), @"closed → open: 70 % of 1001 attempts failed");
+    insta::assert_snapshot!(life.changes.join("\n"), @"closed → open: 701 of 1001 attempts failed (70.02 %)");
 }
 
 #[test]
@@ -134,7 +134,7 @@ fn a_hundred_attempts_are_not_more_than_a_hundred() {
     life.fails(100);
     assert_eq!(life.state(), StateName::Closed);
     life.fails(1);
-    insta::assert_snapshot!(life.changes.join("\n"), @"closed → open: 100 % of 101 attempts failed");
+    insta::assert_snapshot!(life.changes.join("\n"), @"closed → open: 101 of 101 attempts failed (100 %)");
 }
 
 #[test]
@@ -151,6 +151,19 @@ fn two_thousand_consecutive_failures_open_whatever_the_rate() {
 
 /// Goal: consecutive failures are counted across tallies. Method: three tallies, the middle one
 /// with a success.
+/// Whatever was accepted before: the window is at any point between two halvings.
+#[test]
+fn two_thousand_consecutive_failures_are_reached_with_the_default_figures() {
+    for accepted in [1_500, 2_000, 2_250, 2_999, 3_000, 10_000, 123_456] {
+        let mut life = Life::new(|_| {});
+        life.accepts(accepted);
+        life.fails(1_999);
+        assert_eq!(life.state(), StateName::Closed, "after {accepted} that were accepted");
+        life.fails(1);
+        assert_eq!(life.changes, ["closed → open: 2000 consecutive failures"]);
+    }
+}
+
 #[test]
 fn consecutive_failures_continue_across_tallies() {
     let mut life = Life::without_rate();
@@ -227,7 +240,7 @@ fn probes_alone_freeze_an_endpoint_that_never_succeeded() {
     }
     assert_eq!(probes, 2_001 - 101);
     insta::assert_snapshot!(life.changes.join("\n"), @r"
-    closed → open: 100 % of 101 attempts failed
+    closed → open: 101 of 101 attempts failed (100 %)
     open → frozen: 2001 consecutive failures, no success since the first attempt 316 h ago
     ");
 }

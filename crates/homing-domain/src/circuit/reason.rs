@@ -126,9 +126,9 @@ mod tests {
         ];
         let texts = all.map(|reason| reason.to_string()).join("\n");
         insta::assert_snapshot!(texts, @r"
-        72 % of 143 attempts failed
-        70.6 % of 143 attempts failed
-        100 % of 101 attempts failed
+        103 of 143 attempts failed (72.02 %)
+        101 of 143 attempts failed (70.62 %)
+        101 of 101 attempts failed (100 %)
         2000 consecutive failures
         2001 consecutive failures, last success 73 h ago
         12 consecutive failures, last success 9 s ago

@@ -131,7 +131,7 @@ impl CircuitTransition {
     }
 }
 
-/// `closed → open: 72 % of 143 attempts failed`
+/// `closed → open: 103 of 143 attempts failed (72.02 %)`
 impl fmt::Display for CircuitTransition {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} → {}: {}", self.from.name(), self.to.name(), self.reason)

@@ -40,23 +40,26 @@ impl Window {
         u128::from(self.failures) * 100 > u128::from(self.attempts) * u128::from(percent)
     }
 
-    /// The share that failed, in tenths of a per cent.
-    fn per_mille(self) -> u128 {
+    /// The share that failed, in hundredths of a per cent, rounded down.
+    fn hundredths(self) -> u128 {
         let (attempts, failures) = (u128::from(self.attempts), u128::from(self.failures));
-        (failures * 2_000 + attempts).checked_div(attempts * 2).unwrap_or(0)
+        (failures * 10_000).checked_div(attempts).unwrap_or(0)
     }
 }
 
-/// `72 % of 143 attempts failed`; with a decimal where it is not zero, so that 70.6 % does not read
-/// as if it had opened at 70 %.
+/// `103 of 143 attempts failed (72.02 %)`: with the counts, so that 701 of 1,001 does not read as
+/// if it had opened at 70 %.
 impl fmt::Display for Window {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (whole, tenth) = (self.per_mille() / 10, self.per_mille() % 10);
-        match tenth {
-            0 => write!(f, "{whole}")?,
-            1.. => write!(f, "{whole}.{tenth}")?,
+        let Self { attempts, failures } = self;
+        let (whole, rest) = (self.hundredths() / 100, self.hundredths() % 100);
+        write!(f, "{failures} of {attempts} attempts failed ({whole}")?;
+        match (rest / 10, rest % 10) {
+            (0, 0) => {}
+            (tenth, 0) => write!(f, ".{tenth}")?,
+            (tenth, hundredth) => write!(f, ".{tenth}{hundredth}")?,
         }
-        write!(f, " % of {} attempts failed", self.attempts)
+        f.write_str(" %)")
     }
 }
 

@@ -1,6 +1,7 @@
 //! Readers against the simulator in virtual time: a day passes in a moment.
 
 mod days;
+mod redirects;
 mod statuses;
 mod streams;
 
@@ -129,7 +130,7 @@ impl Bench {
         let tls = endpoint::tls(&of_endpoints, &[b"http/1.1"]).unwrap();
         let http = Arc::new(Http::new(Arc::new(wire), tls, Duration::from_secs(10)));
         let reader = Reader {
-            connector: Connector::new(http, settings.clone()),
+            connector: Connector::new(http, settings.clone(), minutes(5)),
             waits: WAITS,
             max_record_bytes: 4_096,
             max_idle: Duration::ZERO,
