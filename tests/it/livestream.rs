@@ -1,5 +1,7 @@
 //! Sources: every record of a stream becomes an event, over as few connects as possible.
 
+use std::time::Duration;
+
 use homing::process::Role;
 use homing_domain::{
     delivery::Delivery,
@@ -98,6 +100,27 @@ async fn a_process_that_is_killed_is_followed_by_another_after_the_wait() {
     let repeated = tap.repeated();
     assert!(repeated.iter().all(|id| around.iter().any(|known| known == id)), "{repeated:?}");
     println!("{} records, {} came twice around the switch", tap.ids.len(), repeated.len());
+}
+
+#[tokio::test]
+async fn all_connections_of_a_process_that_is_killed_are_taken_over_together() {
+    let service = Service::new().await;
+    let site = Site::new(&[1_000], &service.settings(8));
+    site.run(&["topology", "apply"]);
+    let first = site.spawn(site.command(&["run", "--role", "source"]));
+    service.wait_for_connections(8).await;
+    let _second = site.spawn(site.command(&["run", "--role", "source"]));
+    // The second one has looked for free ones, and found none.
+    tokio::time::sleep(RECONNECT_WAIT).await;
+    first.kill_9();
+    service.wait_for_connections(0).await;
+    service.wait_for_connections(8).await;
+
+    assert_eq!(service.statuses(), [200; 16]);
+    let connects = service.simulator.connects();
+    let taken_within = connects[15].at - connects[8].at;
+    // A pause of a quarter of the lock's fence, times the connections so far, took 18 s and more.
+    assert!(taken_within < Duration::from_secs(16), "{taken_within:?}");
 }
 
 #[tokio::test]

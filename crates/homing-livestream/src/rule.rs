@@ -60,7 +60,7 @@ impl Refusal {
     fn advice(&self) -> Option<&'static str> {
         match self.status {
             404 => {
-                Some("check the name in `url`; a stream that nobody read for 90 days is deleted")
+                Some("check the name in `url`; a stream that is not read for 90 days is deleted")
             }
             424 => Some(
                 "the stream must be enabled first: GET https://livestream.adobe.net/api/2/enable/NAME \

@@ -42,7 +42,7 @@ async fn no_other_origin_gets_the_token() {
         let bench = redirecting("live.example.test", to, "");
         let stopped = bench.run_for(minutes(1)).await.unwrap();
         assert!(stopped.contains("add its host to `redirect_hosts`"), "{to}: {stopped}");
-        assert_eq!(hosts(&bench), ["live.example.test:80"], "nobody else was asked");
+        assert_eq!(hosts(&bench), ["live.example.test:80"], "no other was asked");
     }
     // Of two words, the last one is no domain of the service's own.
     let bench = redirecting("stream.test", "http://other.test/x", "");
