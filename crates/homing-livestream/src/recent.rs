@@ -76,9 +76,8 @@ mod tests {
     fn recent_hits_are_known_and_the_oldest_is_forgotten() {
         let mut recent = Recent::new(2);
         let mut insert = |low| recent.insert(HitId { high: 1, low }, b"{}");
-        let seen = [1, 2, 1, 3, 1, 3].map(&mut insert);
-        use Seen::{Never, Same};
-        assert_eq!(seen, [Never, Never, Same, Never, Never, Same], "the first was forgotten");
+        let new = [1, 2, 1, 3, 1, 3].map(|low| insert(low) == Seen::Never);
+        assert_eq!(new, [true, true, false, true, true, false], "the first was forgotten");
         assert_eq!((recent.ids.len(), recent.order.len()), (2, 2));
     }
 

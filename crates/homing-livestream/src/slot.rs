@@ -10,6 +10,7 @@ use std::{
 };
 
 use async_trait::async_trait;
+use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use bytes::Bytes;
 use sha2::{Digest, Sha256};
 use tokio::time::{Instant, timeout};
@@ -210,8 +211,7 @@ impl Held {
 
 /// An id that a hit gets whose own belongs to another record. The same record gets it again.
 fn of_content(id: &str, record: &Bytes) -> String {
-    let digest = Sha256::digest(record);
-    let digest: String = digest.iter().take(8).map(|byte| format!("{byte:02x}")).collect();
+    let digest = URL_SAFE_NO_PAD.encode(Sha256::digest(record));
     format!("{id}-{digest}")
 }
 

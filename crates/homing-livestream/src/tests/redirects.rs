@@ -58,7 +58,11 @@ async fn a_circle_of_redirects_is_waited_out() {
     let events = bench.notes.events.lock();
     let why = events.iter().find_map(|(_, event)| match event {
         ConnectionEvent::Waiting(_, Some(ended), _) => Some(ended.to_string()),
-        _ => None,
+        ConnectionEvent::Waiting(_, None, _)
+        | ConnectionEvent::Connecting
+        | ConnectionEvent::Connected(_)
+        | ConnectionEvent::Silent
+        | ConnectionEvent::Renewing => None,
     });
     assert!(why.unwrap().contains("redirected more than 5 times"));
 }
