@@ -6,6 +6,7 @@
 //! there are ([`StatusService`]).
 
 mod costly;
+mod left_over;
 mod queues;
 mod unreadable;
 
@@ -28,6 +29,7 @@ use homing_store::{Store, StoreError, UnsettledCounts};
 
 pub use self::{
     costly::CostlySubscription,
+    left_over::{deletable, left_over_advice},
     queues::{Kind, Queue, queues},
     unreadable::{UnreadableSubscription, UnreadableSubscriptions},
 };

@@ -107,7 +107,7 @@ pub async fn queues(broker: &Broker, store: Option<&dyn Store>) -> Result<Vec<Qu
     };
     for (name, depth) in left_over {
         let wait = names.wait_of(&name);
-        let kind = kind_left_over(names, &name, wait);
+        let kind = Kind::of_left_over(names, &name);
         queues.push(Queue::new((&name, wait), kind, &State::LeftOver(depth)));
     }
     queues.sort_by_key(|queue| (queue.kind, queue.wait_ms));
@@ -124,16 +124,6 @@ fn kind(spec: &QueueSpec, primary: &[String], unrouted: &str) -> Kind {
         QueueKind::Keep { .. } => Kind::Parked,
         QueueKind::Archive(_) => Kind::Archive,
         QueueKind::Lock => Kind::Lock,
-    }
-}
-
-fn kind_left_over(names: &Names, name: &str, wait: Option<Duration>) -> Kind {
-    match wait {
-        Some(_) => Kind::Wait,
-        None if names.is_primary(name) => Kind::Primary,
-        None if names.is_retry(name) => Kind::Retry,
-        None if name == names.archive() => Kind::Archive,
-        None => Kind::Held,
     }
 }
 

@@ -17,7 +17,7 @@ use super::{
     Broker,
     channels::open,
     error::{BrokerError, ROUND_TRIP_DEADLINE, within},
-    topology::depth,
+    topology::{Topology, depth},
 };
 
 /// The right to create and delete the whole topology. Ends with its connection.
@@ -53,8 +53,8 @@ impl Broker {
 }
 
 impl Claim {
-    /// Deletes every queue and exchange of the topology, with all messages. Repeats until none is
-    /// left: a killed process may have declared one just before.
+    /// Deletes every queue and exchange of the topology, with all messages, and all further shards.
+    /// Repeats until none is left: a killed process may have declared one just before.
     ///
     /// # Errors
     ///
@@ -67,16 +67,14 @@ impl Claim {
 
     /// True if there was a queue.
     async fn clear_once(&self, channel: &Channel) -> Result<bool, BrokerError> {
-        let topology = self.broker.topology();
+        let topology = self.with_further_shards().await?;
+        // Those of a run with one shard have other names.
+        let waits = topology.clone().with_shards(1).wait_queues();
+        let queues = topology.queues().into_iter().rev().map(|queue| queue.name);
+        let superseded = topology.superseded().into_iter().map(|(name, _by)| name);
         let mut found = false;
         // Queues that dead-letter to others first: nothing may be moved into a deleted queue.
-        for queue in topology.queues().into_iter().rev() {
-            if depth(&self.connection, &queue.name).await?.is_some() {
-                found = true;
-                delete_queue(channel, &queue.name).await?;
-            }
-        }
-        for (name, _by) in topology.superseded() {
+        for name in waits.into_iter().chain(queues).chain(superseded) {
             if depth(&self.connection, &name).await?.is_some() {
                 found = true;
                 delete_queue(channel, &name).await?;
@@ -89,6 +87,21 @@ impl Claim {
             within(channel, ROUND_TRIP_DEADLINE, step, deleted).await?;
         }
         Ok(found)
+    }
+
+    /// The topology with all shards that an earlier run left. Those of each lane are declared from
+    /// the first to the last and deleted from the last to the first, so the first number that
+    /// neither lane has is the end. Has two at least, and with them the exchanges before the shards.
+    async fn with_further_shards(&self) -> Result<Topology, BrokerError> {
+        let topology = self.broker.topology();
+        let names = topology.names();
+        let mut shards = names.shards().max(2);
+        while depth(&self.connection, &names.primary_shard(shards)).await?.is_some()
+            || depth(&self.connection, &names.retry_shard(shards)).await?.is_some()
+        {
+            shards = shards.saturating_add(1);
+        }
+        Ok(topology.clone().with_shards(shards))
     }
 
     /// Gives the claim up.

@@ -5,24 +5,18 @@ use serde::Serialize;
 
 use crate::{
     api::requests::query::NoParameters,
+    overview::{Kind as Purpose, left_over_advice},
+    services::Services,
     web::{
-        AppState,
+        App, AppState,
         problem::{Kind, Problem},
     },
 };
-use homing_broker::{error::BrokerError, topology::Topology};
-
-/// The purpose of a queue.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, utoipa::ToSchema)]
-#[serde(rename_all = "snake_case")]
-#[schema(as = QueuePurpose)]
-enum Purpose {
-    Primary,
-    Retry,
-    Wait,
-    Parked,
-    Unrouted,
-}
+use homing_broker::{
+    error::BrokerError,
+    topology::{Depth, Topology},
+};
+use homing_delivery::worker::layout;
 
 /// A queue with its depth.
 #[derive(Debug, PartialEq, Eq, Serialize, utoipa::ToSchema)]
@@ -34,9 +28,14 @@ struct Queue {
     /// Ready, without those in flight; absent: there is no such queue.
     messages: Option<u32>,
     consumers: Option<u32>,
+    /// False: earlier settings declared it (more shards, another schedule), and it still exists.
+    in_force: bool,
+    /// Advice for a queue that is not in force.
+    advice: Option<String>,
 }
 
-/// All queues, in the order in which a message passes through them.
+/// All queues in force, in the order in which a message passes through them, and then those that
+/// earlier settings left.
 #[derive(Serialize, utoipa::ToSchema)]
 pub(super) struct Queues {
     queues: Vec<Queue>,
@@ -44,9 +43,10 @@ pub(super) struct Queues {
 
 /// List the queues, in the order in which a message passes through them.
 ///
-/// Queries the broker, queue by queue; fails if it does not answer. For a view that is refreshed
-/// often use `/v1/status`: it has the same queues with their next due time, a second old at most,
-/// and reports a broker that is away.
+/// Last come those that earlier settings left, such as further shards, with what to do about them.
+/// Held queues in force are in `/v1/status` only. Queries the broker, queue by queue; fails if it
+/// does not answer. For a view that is refreshed often use `/v1/status`: it has the same queues with
+/// their next due time, a second old at most, and reports a broker that is away.
 #[utoipa::path(
     get, path = "/v1/queues", tag = "queues", operation_id = "list_queues",
     responses((status = 200, description = "The queues with their depth", body = Queues)),
@@ -58,23 +58,52 @@ pub(super) async fn list(
     let mut queues = queues(app.services.broker.topology());
     for queue in &mut queues {
         let depth = app.services.broker.depth(&queue.name).await;
-        let depth = depth.map_err(|error: BrokerError| {
-            Problem::broker(Kind::Broker, &error, "the depth of the queues is not known")
-        })?;
+        let depth = depth.map_err(|error| not_known(&error))?;
         queue.messages = depth.map(|depth| depth.messages);
         queue.consumers = depth.map(|depth| depth.consumers);
     }
+    queues.extend(left_over(&app).await?);
     Ok(Json(Queues { queues }))
 }
 
-/// The names of all queues.
+/// The queues that earlier settings left.
+async fn left_over(app: &App) -> Result<Vec<Queue>, Problem> {
+    let Services { broker, store, .. } = &app.services;
+    let found = layout::left_over(broker, store.as_ref()).await;
+    let found = found.map_err(|error| not_known(&error))?;
+    let names = broker.topology().names();
+    let queue = |(name, depth): (String, Depth)| Queue {
+        kind: Purpose::of_left_over(names, &name),
+        wait_ms: names.wait_of(&name).and_then(|wait| u64::try_from(wait.as_millis()).ok()),
+        messages: Some(depth.messages),
+        consumers: Some(depth.consumers),
+        in_force: false,
+        advice: Some(left_over_advice(names, &name, depth)),
+        name,
+    };
+    Ok(found.into_iter().map(queue).collect())
+}
+
+fn not_known(error: &BrokerError) -> Problem {
+    Problem::broker(Kind::Broker, error, "the depth of the queues is not known")
+}
+
+/// The names of all queues in force.
 pub(super) fn names(topology: &Topology) -> impl Iterator<Item = String> {
     queues(topology).into_iter().map(|queue| queue.name)
 }
 
 fn queues(topology: &Topology) -> Vec<Queue> {
     let names = topology.names();
-    let queue = |name, kind| Queue { name, kind, wait_ms: None, messages: None, consumers: None };
+    let queue = |name, kind| Queue {
+        name,
+        kind,
+        wait_ms: None,
+        messages: None,
+        consumers: None,
+        in_force: true,
+        advice: None,
+    };
     let primary = names.primary_queues().into_iter().map(|name| queue(name, Purpose::Primary));
     let retry = names.retry_queues().into_iter().map(|name| queue(name, Purpose::Retry));
     let mut queues: Vec<_> = primary.chain(retry).collect();
@@ -84,6 +113,9 @@ fn queues(topology: &Topology) -> Vec<Queue> {
     }));
     queues.push(queue(names.parked(), Purpose::Parked));
     queues.push(queue(names.unrouted(), Purpose::Unrouted));
+    if topology.has_archive() {
+        queues.push(queue(names.archive(), Purpose::Archive));
+    }
     queues
 }
 

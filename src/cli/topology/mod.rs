@@ -13,7 +13,10 @@ use super::{
     table::{Rows, Tone},
     words,
 };
-use crate::services::Services;
+use crate::{
+    overview::{deletable, left_over_advice},
+    services::Services,
+};
 use homing_broker::{
     consume::Lane,
     topology::{Danger, Depth, Finding, Names, ShardPart, State},
@@ -290,17 +293,8 @@ impl Row {
             State::Superseded { depth, by, needed } => {
                 (SUPERSEDED, Some(depth), superseded(&finding.name, depth, &by, needed))
             }
-            State::LeftOver(depth) if finding.name == names.archive() => {
-                let detail = format!(
-                    "`archive.enabled` is false, and it still takes every event; `rabbitmqctl \
-                     delete_queue {}` deletes it with what it holds",
-                    finding.name
-                );
-                (LEFT_OVER, Some(depth), detail)
-            }
             State::LeftOver(depth) => {
-                let is_shard = names.is_shard(&finding.name);
-                (LEFT_OVER, Some(depth), left_over(&finding.name, depth, is_shard))
+                (LEFT_OVER, Some(depth), left_over_advice(names, &finding.name, depth))
             }
         };
         let messages = depth.map(|depth| depth.messages);
@@ -330,27 +324,6 @@ impl Row {
         let detail = "these had no route when they were published".to_owned();
         Self { state: "unrouted", detail, tone: Tone::Bad, ..self }
     }
-}
-
-/// Advice for a queue that these settings do not need. Workers consume a shard even then.
-fn left_over(name: &str, depth: Depth, is_shard: bool) -> String {
-    let advice = match depth {
-        Depth { messages: 1.., .. } if is_shard => "a running worker empties it".to_owned(),
-        Depth { consumers: 1.., .. } if !is_shard => "it has a consumer, so leave it".to_owned(),
-        Depth { messages: 0, .. } => deletable(name),
-        Depth { .. } => "delete it once its messages have left it".to_owned(),
-    };
-    format!("the settings do not need it; {advice}")
-}
-
-/// Advice for deleting a queue that seems to be empty. A depth does not count messages that were
-/// dead-lettered and not yet taken, and none if the queue's leader does not answer; the broker's
-/// list counts all of them.
-fn deletable(name: &str) -> String {
-    format!(
-        "once `rabbitmqctl list_queues name messages` has 0 for it as well, `rabbitmqctl \
-         delete_queue {name}` deletes it"
-    )
 }
 
 /// Advice for a queue that another one has replaced.

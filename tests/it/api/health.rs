@@ -1,5 +1,6 @@
 //! Health, counts of queues, and who may ask for them.
 
+use homing::services::Services;
 use homing_broker::topology::THROTTLE_WAITS;
 use homing_domain::{
     api_token::{ApiToken, Scope, TokenDigest},
@@ -8,8 +9,8 @@ use homing_domain::{
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use super::{Answer, start, start_with};
-use crate::support::{broker::Raw, eventually, holds};
+use super::{Answer, serve, start, start_with};
+use crate::support::{broker::Raw, eventually, holds, installation::Installation};
 
 #[tokio::test]
 async fn readiness_reports_every_part_and_what_was_caught() {
@@ -62,6 +63,7 @@ async fn queues_are_listed_with_what_is_in_them() {
     let queues = answer["queues"].as_array().expect("a list");
     let first = json!({
         "name": primary, "kind": "primary", "wait_ms": null, "messages": 1, "consumers": 0,
+        "in_force": true, "advice": null,
     });
     assert_eq!(queues[0], first);
     let kinds: Vec<_> = queues.iter().map(|queue| queue["kind"].as_str().expect("text")).collect();
@@ -77,6 +79,30 @@ async fn queues_are_listed_with_what_is_in_them() {
     deleted.expect("an operator deletes a queue");
     let answer = running.get("/v1/queues").await.expect(200).body;
     assert_eq!(answer["queues"][0]["messages"], Value::Null);
+}
+
+/// Goal: what a former, larger number of shards left is listed, with what is in it and what to do.
+#[tokio::test]
+async fn a_shard_that_is_left_over_is_listed_as_no_longer_in_force() {
+    let mut installation = Installation::with(&[50], "broker.shards = 2").await;
+    let (left, present) = (installation.names().primary_shard(1), installation.names().primary());
+    installation.publisher.publish_to("", Raw::new(&left, "e1", "{}")).await;
+    installation.wait_for_depth(&left, 1).await;
+    installation.settings.broker.shards = 1;
+    let fewer = Services::open(installation.settings.clone());
+    installation.parts = Box::pin(fewer).await.expect("the parts open");
+
+    let running = serve(installation).await;
+    let answer = running.get("/v1/queues").await.expect(200).body;
+    let queues = answer["queues"].as_array().expect("a list");
+    let named = |name: &str| queues.iter().find(|queue| queue["name"] == name).expect("listed");
+    assert_eq!(named(&present)["in_force"], true);
+    assert_eq!(named(&present)["advice"], Value::Null);
+    let left = named(&left);
+    assert_eq!((&left["in_force"], &left["kind"]), (&json!(false), &json!("primary")));
+    assert_eq!(left["messages"], 1);
+    let advice = "the settings do not need it; a running worker empties it";
+    assert_eq!(left["advice"], advice);
 }
 
 #[tokio::test]

@@ -54,7 +54,11 @@ async fn start() -> Running {
 /// With further settings. What is held is parked at the end of the schedule, at once.
 pub(crate) async fn start_with(settings: &str) -> Running {
     let settings = format!("held.min_hold = \"0s\"\n{settings}");
-    let installation = Installation::with(&[50], &settings).await;
+    serve(Installation::with(&[50], &settings).await).await
+}
+
+/// Serves the API of an installation.
+async fn serve(installation: Installation) -> Running {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port is free");
     let base_url = format!("http://{}", listener.local_addr().expect("it has an address"));
     let stop = CancellationToken::new();

@@ -117,6 +117,15 @@ async fn afterwards_the_broker_has_what_it_had_before() {
     home.run(&["bench", "--events", "10"]).done();
     assert_eq!(objects(&node).await, before, "the next run cleans");
 
+    let more_shards = ["--rate", "200", "--events", "12000", "--set", "broker.shards=4"];
+    let mut bench = home.start(&[&["bench", "--json"][..], &more_shards].concat());
+    wait_for_load(&node).await;
+    signal(&bench, "-KILL");
+    bench.wait().expect("it ends");
+    assert!(objects(&node).await[0].contains("homing-bench.v1.retry.3"), "it has four shards");
+    home.run(&["bench", "--events", "10"]).done();
+    assert_eq!(objects(&node).await, before, "the next run cleans shards that it does not need");
+
     let mut plan = home.start(&["bench", "--plan", "100"]);
     wait_for_load(&node).await;
     signal(&plan, "-KILL");
