@@ -6,7 +6,10 @@ use sqlx::{Connection, Executor, SqliteConnection};
 use tokio::time::Instant;
 
 use crate::support::{
-    broker, eventually, holds,
+    broker::{self, Raw},
+    eventually, holds,
+    process::Site,
+    receiver::Receiver,
     stage::{MAX_IN_FLIGHT, Stage},
 };
 
@@ -38,6 +41,27 @@ async fn a_locked_store_stops_no_delivery() {
     let account = stage.account(load, worker).await;
     account.assert_whole("store locked for 12 s", silence, MAX_IN_FLIGHT);
     assert!(silence < SILENT_AT_MOST, "nothing was delivered for {silence:?}");
+}
+
+/// Goal: a process that starts while the store cannot be written delivers what waits.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_locked_store_keeps_no_process_from_starting() {
+    let receiver = Receiver::accepting().await;
+    let site = Site::new(&[50], "");
+    site.subscribe(&receiver.url("/"), "#", &[]);
+    site.run(&["topology", "apply"]);
+    site.publisher().await.publish(Raw::new("t", "e1", "{}")).await;
+    let url = format!("sqlite:{}", site.folder.path().join("homing.db").display());
+    let mut other = SqliteConnection::connect(&url).await.expect("another program opens it");
+    other.execute("BEGIN IMMEDIATE").await.expect("it takes the lock");
+
+    let mut worker = site.start();
+    receiver.wait_for(1).await;
+    other.execute("ROLLBACK").await.expect("it had the lock all the time");
+    worker.terminate();
+    assert_eq!(worker.ended().await.code(), Some(0), "the worker stops politely");
+    site.wait_until_settled().await;
+    assert_eq!(receiver.count(), 1);
 }
 
 /// Goal: a disk that is full stops nothing, and is found again when there is room. Method: the

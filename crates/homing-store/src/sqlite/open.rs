@@ -169,9 +169,10 @@ async fn prepare(file: &Path, options: &SqliteConnectOptions) -> Result<(), Stor
     let mut connection = ask("opening", opening.connect()).await.map_err(explained)?;
     let prepared = async {
         refuse_foreign(file, &mut connection).await?;
-        refuse_newer(&mut connection).await?;
+        let is_current = is_current(&mut connection).await?;
         turn_on_wal(&mut connection).await?;
-        migrate(&mut connection).await
+        // Usually nothing is to be done; then no lock is taken, which others may hold for long.
+        if is_current { Ok(()) } else { migrate(&mut connection).await }
     };
     let prepared = prepared.await.map_err(explained);
     ask("closing after opening", connection.close()).await.and(prepared)
@@ -187,10 +188,6 @@ async fn refuse_foreign(file: &Path, connection: &mut SqliteConnection) -> Resul
         None | Some(APPLICATION_ID) => Ok(()),
         Some(_) => Err(StoreError::Foreign { file: file.to_owned() }),
     }
-}
-
-async fn refuse_newer(connection: &mut SqliteConnection) -> Result<(), StoreError> {
-    is_current(connection).await.map(drop)
 }
 
 /// True if the schema is the one that this homing knows; refuses that of a newer one.
