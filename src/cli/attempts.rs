@@ -7,6 +7,7 @@ use super::{
     globals::Globals,
     output::Output,
     payload,
+    range::{Period, Records},
     table::Rows,
     words,
 };
@@ -61,18 +62,10 @@ pub(super) struct Arguments {
     /// Answered with this HTTP status
     #[arg(long, value_name = "NUMBER", value_parser = clap::value_parser!(u16).range(100..=999))]
     status: Option<u16>,
-    /// Begun at or after: 2026-01-31T12:00:00Z, or 2h for two hours ago
-    #[arg(long, value_name = "WHEN")]
-    since: Option<String>,
-    /// Begun before
-    #[arg(long, value_name = "WHEN")]
-    until: Option<String>,
-    /// Show this many at most
-    #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..=1000))]
-    limit: u32,
-    /// Begin after this attempt, which the page before named
-    #[arg(long, value_name = "ID")]
-    after: Option<RecordId>,
+    #[command(flatten)]
+    begun: Period,
+    #[command(flatten)]
+    page: Records,
 }
 
 impl Arguments {
@@ -85,10 +78,10 @@ impl Arguments {
             url: self.url.as_ref().map(|url| url.as_str().to_owned()),
             classes: self.outcome.clone(),
             status: self.status,
-            since: words::instant_of_flag("--since", self.since.as_deref(), now)?,
-            until: words::instant_of_flag("--until", self.until.as_deref(), now)?,
+            since: self.begun.since(now)?,
+            until: self.begun.until(now)?,
         };
-        Ok(RecordPage { filter, after: self.after, limit: self.limit })
+        Ok(RecordPage { filter, after: self.page.after, limit: self.page.limit })
     }
 }
 

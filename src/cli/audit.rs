@@ -7,13 +7,13 @@ use super::{
     failure::{Exit, Failure},
     globals::Globals,
     output::Output,
+    range::{Period, Records},
     table::Rows,
     words,
 };
 use homing_domain::{
     audit::{Action, ObjectKind, View},
     clock,
-    record::RecordId,
 };
 use homing_store::{AuditFilter, AuditListing, AuditPage, normalised};
 
@@ -47,18 +47,10 @@ pub(super) struct Arguments {
         Action::ALL.iter().map(|action| action.as_str())
     ).try_map(|word| word.parse::<Action>()))]
     action: Option<Action>,
-    /// At or after: 2026-01-31T12:00:00Z, or 2h for two hours ago
-    #[arg(long, value_name = "WHEN")]
-    since: Option<String>,
-    /// Before
-    #[arg(long, value_name = "WHEN")]
-    until: Option<String>,
-    /// Show this many at most
-    #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..=1000))]
-    limit: u32,
-    /// Begin after this record, which the page before named
-    #[arg(long, value_name = "ID")]
-    after: Option<RecordId>,
+    #[command(flatten)]
+    made: Period,
+    #[command(flatten)]
+    page: Records,
 }
 
 impl Arguments {
@@ -69,10 +61,10 @@ impl Arguments {
             object: self.object.as_deref().map(normalised),
             actor: self.actor.clone(),
             action: self.action,
-            since: words::instant_of_flag("--since", self.since.as_deref(), now)?,
-            until: words::instant_of_flag("--until", self.until.as_deref(), now)?,
+            since: self.made.since(now)?,
+            until: self.made.until(now)?,
         };
-        Ok(AuditPage { filter, after: self.after, limit: self.limit })
+        Ok(AuditPage { filter, after: self.page.after, limit: self.page.limit })
     }
 }
 

@@ -6,6 +6,7 @@ use super::{
     failure::{Exit, Failure},
     globals::Globals,
     output::Output,
+    range::Period,
     table::Rows,
     words,
 };
@@ -34,12 +35,8 @@ pub(super) struct Arguments {
     /// Only of events with this topic
     #[arg(long, value_parser = Topic::new)]
     topic: Option<Topic>,
-    /// From this hour on: 2026-01-31T12:00:00Z, or 7d for seven days ago; a day ago by default
-    #[arg(long, value_name = "WHEN")]
-    since: Option<String>,
-    /// Only hours that begin before
-    #[arg(long, value_name = "WHEN")]
-    until: Option<String>,
+    #[command(flatten)]
+    hours: Period,
 }
 
 pub(super) async fn run(
@@ -48,10 +45,8 @@ pub(super) async fn run(
     output: &mut Output<'_>,
 ) -> Result<Exit, Failure> {
     let now = clock::now();
-    let Arguments { since, until, .. } = arguments;
-    let since = words::instant_of_flag("--since", since.as_deref(), now)?
-        .unwrap_or_else(|| now.minus(A_DAY));
-    let until = words::instant_of_flag("--until", until.as_deref(), now)?.unwrap_or(now);
+    let since = arguments.hours.since(now)?.unwrap_or_else(|| now.minus(A_DAY));
+    let until = arguments.hours.until(now)?.unwrap_or(now);
     let series = match (&arguments.url, &arguments.topic) {
         (Some(url), _) => Series::Url(url.as_str().to_owned()),
         (None, Some(topic)) => Series::Topic(topic.as_str().to_owned()),

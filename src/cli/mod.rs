@@ -30,6 +30,7 @@ mod parked;
 mod payload;
 mod progress;
 mod publish;
+mod range;
 mod replay;
 mod run;
 mod schedule;

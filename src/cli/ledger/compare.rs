@@ -9,6 +9,7 @@ use crate::{
     cli::{
         failure::{Exit, Failure},
         output::Output,
+        range::Period,
         words,
     },
     services::Services,
@@ -43,12 +44,8 @@ pub(in crate::cli) struct Arguments {
     /// Log of the receiver
     #[arg(value_name = "FILE")]
     file: String,
-    /// From the hour of: 2026-01-31T12:00:00Z, or 2d for two days ago
-    #[arg(long, value_name = "WHEN")]
-    since: Option<String>,
-    /// To before; by default now
-    #[arg(long, value_name = "WHEN")]
-    until: Option<String>,
+    #[command(flatten)]
+    hours: Period,
 }
 
 /// The result for one hour.
@@ -79,10 +76,8 @@ pub(super) async fn run(
     let now = clock::now();
     let received = Received::read(&arguments.file).await?;
     let first = received.0.keys().next().copied();
-    let since = words::instant_of_flag("--since", arguments.since.as_deref(), now)?;
-    let until = words::instant_of_flag("--until", arguments.until.as_deref(), now)?;
-    let since = since.map(hour_of).or(first);
-    let until = until.unwrap_or(now);
+    let since = arguments.hours.since(now)?.map(hour_of).or(first);
+    let until = arguments.hours.until(now)?.unwrap_or(now);
     let Some(since) = since else {
         let text = format!("{}: it is empty; say --since", arguments.file);
         return Err(Failure::Usage(text));

@@ -8,6 +8,7 @@ use crate::{
     cli::{
         failure::{Exit, Failure},
         output::Output,
+        range::Period,
         table::Rows,
         words,
     },
@@ -20,7 +21,7 @@ const DEFAULT: Duration = Duration::from_hours(24);
 
 const EXAMPLES: &str = "\
 Examples:
-  homing ledger get 01931f5a-9c4e-7000-8000-0123456789ab
+  homing ledger get 01931f5a-9c4e-7000-8000-0123456789ab              the last day
   homing ledger get 01931f5a-9c4e-7000-8000-0123456789ab --since 7d --json
 
 An hour is that of `webhook-timestamp`. XOR and SUM are of the last eight bytes of each webhook-id.
@@ -32,12 +33,8 @@ pub(in crate::cli) struct Arguments {
     /// Id of the subscription
     #[arg(value_name = "ID")]
     subscription: SubscriptionId,
-    /// Hours that begin at or after: 2026-01-31T12:00:00Z, or 2d for two days ago
-    #[arg(long, value_name = "WHEN")]
-    since: Option<String>,
-    /// Hours that begin before
-    #[arg(long, value_name = "WHEN")]
-    until: Option<String>,
+    #[command(flatten)]
+    hours: Period,
 }
 
 pub(super) async fn run(
@@ -46,9 +43,8 @@ pub(super) async fn run(
     output: &mut Output<'_>,
 ) -> Result<Exit, Failure> {
     let now = clock::now();
-    let until = words::instant_of_flag("--until", arguments.until.as_deref(), now)?.unwrap_or(now);
-    let since = words::instant_of_flag("--since", arguments.since.as_deref(), now)?;
-    let since = since.unwrap_or_else(|| until.minus(DEFAULT));
+    let until = arguments.hours.until(now)?.unwrap_or(now);
+    let since = arguments.hours.since(now)?.unwrap_or_else(|| until.minus(DEFAULT));
     let listing = services.store.ledger(arguments.subscription, since, until, now).await;
     let listing = listing.map_err(Failure::Store)?;
     let hours: Vec<_> = listing.hours.into_iter().map(View::from).collect();

@@ -31,10 +31,12 @@ pub(super) struct Wanting {
     stop: CancellationToken,
 }
 
-/// Events that no subscription wanted.
+/// Events by the subscriptions that want them.
 #[derive(Debug, Default, Serialize)]
 pub(super) struct Interest {
-    /// Their number.
+    /// Events that a subscription wants.
+    wanted: u64,
+    /// Events that none wants.
     unwanted: u64,
     /// Their topics, the first 20.
     unwanted_topics: BTreeMap<String, UnwantedTopic>,
@@ -113,12 +115,13 @@ impl Wanting {
             ));
         }
         if interest.wanted_not_known > 0 {
-            let why = match &*self.known.borrow() {
-                Some(Err(why)) => why.clone(),
-                Some(Ok(_)) | None => "there was no time to find out".to_owned(),
-            };
-            let events = words::count(interest.wanted_not_known, "event");
-            output.notice(format_args!("which subscriptions want {events} is not known: {why}"));
+            output.notice(match &*self.known.borrow() {
+                Some(Err(why)) => {
+                    let events = words::count(interest.wanted_not_known, "event");
+                    format!("which subscriptions want {events} is not known: {why}")
+                }
+                Some(Ok(_)) | None => interest.summary(),
+            });
         }
         self.stop.cancel();
         // The process ends anyway.
@@ -153,6 +156,17 @@ async fn follow(
 }
 
 impl Interest {
+    /// The counts, where there was no time to find out everything.
+    fn summary(&self) -> String {
+        let Self { wanted, unwanted, wanted_not_known, .. } = self;
+        let checked = wanted.saturating_add(*unwanted);
+        let all = words::count(checked.saturating_add(*wanted_not_known), "event");
+        format!(
+            "of {all} published, {checked} were checked: {wanted} wanted by a subscription, \
+             {unwanted} by none; the others came too fast to be checked"
+        )
+    }
+
     /// Adds an event that was published.
     pub(super) fn add(&mut self, message: &Message, wanted: Option<Wanted>) {
         let Some(Wanted { number, near, .. }) = wanted else {
@@ -160,6 +174,7 @@ impl Interest {
             return;
         };
         if number > 0 {
+            self.wanted = self.wanted.saturating_add(1);
             return;
         }
         self.unwanted = self.unwanted.saturating_add(1);
@@ -177,5 +192,17 @@ impl Interest {
     pub(super) fn add_one(&mut self, message: &Message, wanted: Option<Wanted>) {
         self.wanted_by = wanted.as_ref().map(|wanted| wanted.number);
         self.add(message, wanted);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_not_checked_is_said_in_one_line() {
+        let interest =
+            Interest { wanted: 120, unwanted: 8, wanted_not_known: 9_872, ..Interest::default() };
+        insta::assert_snapshot!(interest.summary(), @"of 10000 events published, 128 were checked: 120 wanted by a subscription, 8 by none; the others came too fast to be checked");
     }
 }
