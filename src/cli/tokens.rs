@@ -58,6 +58,7 @@ pub(super) enum Command {
 #[command(after_help = CREATE_EXAMPLES)]
 pub(super) struct CreateArguments {
     /// A name of 1 to 64 letters, digits, `-`, `_` and `.`
+    #[arg(value_parser = TokenName::of_new)]
     name: TokenName,
     /// Scope: read, or write (which includes read)
     #[arg(long, default_value_t = Scope::Write)]

@@ -32,7 +32,7 @@ impl FromRequestParts<AppState> for Acting {
 
 /// Notes who makes a request: the holder of a token, or anyone on this machine.
 pub(crate) fn identify(request: &mut Request, via: Via, holder: Option<&Holder>) {
-    let name = holder.map_or_else(|| "loopback".to_owned(), Holder::shown_name);
+    let name = holder.map_or_else(|| Actor::LOOPBACK.to_owned(), Holder::shown_name);
     let address = peer(request).map(|address| address.to_string());
     let id = request.headers().get(REQUEST_ID).and_then(|id| id.to_str().ok());
     let id = id.map(|id| id.chars().take(MAX_REQUEST_ID).collect());

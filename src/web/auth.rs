@@ -15,7 +15,10 @@ use tokio::{
 };
 
 use super::{connections::Peer, guesses::Guesses};
-use homing_domain::api_token::{ApiToken, Scope, TokenDigest, TokenName};
+use homing_domain::{
+    api_token::{ApiToken, Scope, TokenDigest, TokenName},
+    audit::Actor,
+};
 use homing_store::Store;
 
 /// The delay until a deleted token is refused, and a new one is accepted.
@@ -86,7 +89,7 @@ impl Caller {
 impl Holder {
     /// Its name in the audit.
     pub(super) fn shown_name(&self) -> String {
-        self.name.as_ref().map_or_else(|| "api.tokens".to_owned(), ToString::to_string)
+        self.name.as_ref().map_or_else(|| Actor::CONFIGURED.to_owned(), ToString::to_string)
     }
 
     /// Its identity. A name has no `=`.

@@ -9,7 +9,7 @@ use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 
-use super::time::UnixMillis;
+use super::{audit::Actor, time::UnixMillis};
 
 /// A stored token.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -45,8 +45,14 @@ pub struct TokenName(String);
 
 /// The text is no name of a token.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("the name of a token has 1 to 64 letters, digits, `-`, `_` and `.`")]
-pub struct TokenNameError;
+pub enum TokenNameError {
+    /// It is empty, too long, or has other characters.
+    #[error("the name of a token has 1 to 64 letters, digits, `-`, `_` and `.`")]
+    Form,
+    /// The audit has it for others.
+    #[error("the audit has `api.tokens`, `homing` and `loopback` for others; choose another name")]
+    Reserved,
+}
 
 /// The text is no scope.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -97,6 +103,18 @@ impl TokenDigest {
 }
 
 impl TokenName {
+    /// The name of a new token, which is none that the audit has for others.
+    ///
+    /// # Errors
+    ///
+    /// [`TokenNameError`].
+    pub fn of_new(text: &str) -> Result<Self, TokenNameError> {
+        if [Actor::CONFIGURED, Actor::HOMING, Actor::LOOPBACK].contains(&text) {
+            return Err(TokenNameError::Reserved);
+        }
+        text.parse()
+    }
+
     /// The name.
     #[must_use]
     pub fn as_str(&self) -> &str {
@@ -110,7 +128,7 @@ impl FromStr for TokenName {
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let fits = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
         let sound = (1..=64).contains(&text.len()) && text.chars().all(fits);
-        if sound { Ok(Self(text.to_owned())) } else { Err(TokenNameError) }
+        if sound { Ok(Self(text.to_owned())) } else { Err(TokenNameError::Form) }
     }
 }
 
@@ -150,8 +168,13 @@ mod tests {
             assert_eq!(text.parse::<TokenName>().unwrap().to_string(), text);
         }
         for text in ["", "a b", "ü", &"x".repeat(65)] {
-            assert_eq!(text.parse::<TokenName>(), Err(TokenNameError), "{text}");
+            assert_eq!(text.parse::<TokenName>(), Err(TokenNameError::Form), "{text}");
         }
+        for text in ["api.tokens", "homing", "loopback"] {
+            assert_eq!(TokenName::of_new(text), Err(TokenNameError::Reserved));
+            assert!(text.parse::<TokenName>().is_ok(), "one that is there can be read");
+        }
+        assert_eq!(TokenName::of_new("ci"), "ci".parse());
         assert_eq!("read".parse(), Ok(Scope::Read));
         assert_eq!("admin".parse::<Scope>(), Err(ScopeError));
     }

@@ -17,7 +17,7 @@ pub const MAX_VALUE_BYTES: usize = 2_048;
 pub struct Actor {
     /// The way in which it is made.
     pub via: Via,
-    /// The name of a token, `user@host` of a command, or `homing`.
+    /// The name of a token, `user@host` of a command, or one of those that no token gets.
     pub name: String,
     /// The address of the client; `None`: a command, or homing itself.
     pub address: Option<String>,
@@ -25,10 +25,19 @@ pub struct Actor {
     pub request: Option<String>,
 }
 
+impl Actor {
+    /// The name of the holder of a token of the settings.
+    pub const CONFIGURED: &str = "api.tokens";
+    /// The name of homing itself.
+    pub const HOMING: &str = "homing";
+    /// The name of a client of this machine that needs no token.
+    pub const LOOPBACK: &str = "loopback";
+}
+
 impl Default for Actor {
     /// homing itself, or a program that uses its crates.
     fn default() -> Self {
-        Self { via: Via::Process, name: "homing".to_owned(), address: None, request: None }
+        Self { via: Via::Process, name: Self::HOMING.to_owned(), address: None, request: None }
     }
 }
 
@@ -191,6 +200,12 @@ impl Change {
     #[must_use]
     pub fn with(self, difference: Map<String, Value>) -> Self {
         Self { difference, ..self }
+    }
+
+    /// The same with another result.
+    #[must_use]
+    pub fn resulting(self, result: ChangeResult) -> Self {
+        Self { result, ..self }
     }
 
     /// The topic of the event that announces it: `homing.audit.subscription.created`.

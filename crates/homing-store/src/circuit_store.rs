@@ -86,12 +86,18 @@ impl<B: Backend> SqlStore<B> {
         intervention: Intervention,
         now: UnixMillis,
     ) -> sqlx::Result<Turn> {
+        let mut has_changed = true;
         // A circuit that cannot be read is replaced: this is how an operator gets rid of it.
-        let turn = |known: Readable<Circuit>| Ok(intervention.turn(known.ok(), now));
+        let turn = |known: Readable<Circuit>| {
+            let known = known.ok();
+            let turned = intervention.turn(known.clone(), now);
+            has_changed = known.as_ref() != Some(&turned.0);
+            Ok(turned)
+        };
         let mut transaction = self.begin().await?;
         let turned = self.turn(&mut transaction, url, now, turn).await?;
         let turned = turned.map_err(sqlx::Error::decode)?;
-        if let Some(action) = intervention.action() {
+        if let Some(action) = intervention.action().filter(|_| has_changed) {
             let change = Change::new(ObjectKind::Endpoint, url.as_str(), action);
             let change = change.with(audit::circuit(&turned));
             self.note(&mut transaction, &change).await?;

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use super::{
     AuditStore, CircuitListing, CircuitPage, Intervention, Keys, MergedTallies, ProbeClaim,
@@ -16,7 +16,7 @@ use super::{
 };
 use homing_domain::{
     api_token::ApiToken,
-    audit::{Action, Actor, Change, ObjectKind, from_to},
+    audit::{Action, Actor, Change, ChangeResult, ObjectKind, from_to},
     circuit::{Circuit, CircuitRules, Turn},
     clock,
     outcome::Outcome,
@@ -37,12 +37,21 @@ impl<B: Backend> Store for SqlStore<B> {
     }
 
     async fn reencrypt(&self) -> Result<Reencrypted, StoreError> {
-        let renewed = self.renew_all().await?;
         let primary = self.keyring.primary().to_string();
-        let mut rotated = Change::new(ObjectKind::Keys, primary, Action::Rotated);
-        rotated.difference.insert("changed".to_owned(), renewed.changed.into());
-        self.record_change(&rotated).await?;
-        Ok(renewed)
+        let rotated = Change::new(ObjectKind::Keys, primary, Action::Rotated);
+        let id = self.record_change(&rotated.clone().resulting(ChangeResult::Begun)).await?;
+        match self.renew_all().await {
+            Ok(renewed) => {
+                let changed = Map::from_iter([("changed".to_owned(), renewed.changed.into())]);
+                self.change_ended(id, &rotated.with(changed)).await?;
+                Ok(renewed)
+            }
+            Err(error) => {
+                // What is left on record, that it began, says enough.
+                drop(self.change_ended(id, &rotated.resulting(ChangeResult::Failed)).await);
+                Err(error)
+            }
+        }
     }
 
     async fn insert_token(&self, token: &ApiToken) -> Result<bool, StoreError> {

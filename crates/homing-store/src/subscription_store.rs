@@ -178,7 +178,9 @@ impl<B: Backend> SqlStore<B> {
                 update.execute(&mut transaction).await?;
                 let (before, after) = (before.as_ref(), Some(subscription));
                 let change = changed(subscription.id, Action::Updated, before, after);
-                self.note(&mut transaction, &change).await?;
+                if before.is_none() || !change.difference.is_empty() {
+                    self.note(&mut transaction, &change).await?;
+                }
                 self.commit(subscription, totals, transaction).await
             }
         }

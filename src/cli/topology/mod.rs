@@ -26,7 +26,7 @@ use homing_delivery::{
     worker::layout,
 };
 use homing_domain::{
-    audit::{Action, Change, ObjectKind, from_to},
+    audit::{Action, Change, ChangeResult, ObjectKind, from_to},
     report::Chain,
 };
 
@@ -103,12 +103,9 @@ async fn plan(services: &Services, output: &mut Output<'_>) -> Result<Exit, Fail
 async fn apply(services: &Services, output: &mut Output<'_>) -> Result<Exit, Failure> {
     let before = inspect(services).await?;
     globals::remember_queues(services).await.map_err(Failure::Store)?;
-    services.broker.connect().await.map_err(Failure::Broker)?;
     let is_new = |row: &&Row| row.state == MISSING;
     let created: Vec<_> = before.iter().filter(is_new).map(|row| row.name.as_str()).collect();
-    if !created.is_empty() {
-        record(services, &created).await?;
-    }
+    create(services, &created).await?;
     if output.json {
         output.document(&serde_json::json!({ "created": created }))?;
     } else if created.is_empty() {
@@ -127,12 +124,24 @@ async fn apply(services: &Services, output: &mut Output<'_>) -> Result<Exit, Fai
     Ok(Exit::Done)
 }
 
-/// Puts on record who created what.
-async fn record(services: &Services, created: &[&str]) -> Result<(), Failure> {
-    let prefix = services.settings.broker.prefix.as_str();
-    let mut applied = Change::new(ObjectKind::Topology, prefix, Action::Applied);
-    applied.difference.insert("created".to_owned(), from_to(Value::Null, created));
-    services.store.record_change(&applied).await.map(drop).map_err(Failure::Store)
+/// Creates the objects called `missing`. Who does is on record before the first one is there.
+async fn create(services: &Services, missing: &[&str]) -> Result<(), Failure> {
+    let Services { store, broker, settings, .. } = services;
+    if missing.is_empty() {
+        return broker.connect().await.map_err(Failure::Broker);
+    }
+    let mut applied =
+        Change::new(ObjectKind::Topology, settings.broker.prefix.as_str(), Action::Applied);
+    applied.difference.insert("created".to_owned(), from_to(Value::Null, missing));
+    let begun = applied.clone().resulting(ChangeResult::Begun);
+    let id = store.record_change(&begun).await.map_err(Failure::Store)?;
+    let connected = broker.connect().await;
+    if connected.is_err() {
+        applied = applied.resulting(ChangeResult::Failed);
+    }
+    let ended = store.change_ended(id, &applied).await;
+    connected.map_err(Failure::Broker)?;
+    ended.map_err(Failure::Store)
 }
 
 async fn check(services: &Services, output: &mut Output<'_>) -> Result<Exit, Failure> {

@@ -11,6 +11,7 @@ use std::{fs, process::Stdio};
 
 use reqwest::Client;
 use serde_json::Value;
+use sqlx::{ConnectOptions, Connection, sqlite::SqliteConnectOptions};
 
 use crate::{
     secrets::{address, get},
@@ -37,7 +38,7 @@ enum Leaves {
 
 /// A server of a site, with a token named `ci`.
 struct Server {
-    _site: Site,
+    site: Site,
     base: String,
     token: String,
     client: Client,
@@ -59,7 +60,7 @@ impl Server {
         let client =
             Client::builder().timeout(PATIENCE).redirect(reqwest::redirect::Policy::none());
         let client = client.build().expect("a client can be built");
-        Self { _site: site, base, token, client, _process: process }
+        Self { site, base, token, client, _process: process }
     }
 
     /// The newest record.
@@ -68,6 +69,15 @@ impl Server {
         let page: Value = serde_json::from_str(&page).expect("JSON");
         page.pointer("/records/0").cloned().expect("a record")
     }
+}
+
+/// Opens all circuits of `site`, so that a probe changes something.
+async fn open_circuits(site: &Site) {
+    let options = SqliteConnectOptions::new().filename(site.folder.path().join("homing.db"));
+    let mut shell = options.connect().await.expect("the store is there");
+    let open = "UPDATE circuits SET state = 'open', probe_at_ms = 9000000000000";
+    sqlx::query(open).execute(&mut shell).await.expect("the statement is sound");
+    shell.close().await.expect("it can be closed");
 }
 
 /// A part of what a record says: `subscription created`.

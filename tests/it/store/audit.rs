@@ -5,6 +5,7 @@ use std::{sync::Arc, time::Duration};
 use homing_domain::{
     api_token::{ApiToken, Scope, TokenDigest},
     audit::{Action, Actor, AuditRecord, Change, ChangeResult, ObjectKind, Via},
+    circuit::CircuitRules,
     clock,
     id::SubscriptionId,
     source::{Reset, SourceStatus},
@@ -14,7 +15,10 @@ use homing_domain::{
 use homing_store::{AuditFilter, AuditPage, Intervention, Store, StoreError};
 use serde_json::json;
 
-use super::{Kept, Place};
+use super::{
+    Kept, Place,
+    circuits::{at, dead},
+};
 
 fn anna() -> Actor {
     let (address, request) = (Some("192.0.2.7".to_owned()), Some("r-1".to_owned()));
@@ -49,9 +53,12 @@ pub(super) async fn every_change_of_the_store_is_on_record_with_its_actor(place:
     one.spec.description = Some("ours".to_owned());
     hers.update_subscription(&one, read).await?;
     assert!(hers.remove_subscription(one.id).await?);
-    for change in [Intervention::Disable, Intervention::Enable, Intervention::Probe] {
+    for change in [Intervention::Disable, Intervention::Enable] {
         hers.set_circuit(&url, change, clock::now()).await?;
     }
+    let (open, tally) = dead("open");
+    store.merge_tallies(&[(open.clone(), tally)], &CircuitRules::default(), at(0)).await?;
+    hers.set_circuit(&open, Intervention::Probe, at(0)).await?;
     let token = ApiToken {
         name: "ci".parse()?,
         digest: TokenDigest::of(b"homing_secret"),
@@ -74,7 +81,7 @@ pub(super) async fn every_change_of_the_store_is_on_record_with_its_actor(place:
         (Action::Deleted, &by_id),
         (Action::Disabled, url.as_str()),
         (Action::Enabled, url.as_str()),
-        (Action::Probed, url.as_str()),
+        (Action::Probed, open.as_str()),
         (Action::Created, "ci"),
         (Action::Deleted, "ci"),
         (Action::Paused, "main"),
@@ -115,9 +122,15 @@ pub(super) async fn what_is_not_changed_is_not_on_record(place: Place) -> Kept {
     ));
     assert!(!store.remove_subscription(again.id).await?);
     assert!(!store.remove_token("none").await?);
-    // The endpoint's own answer, and the service's.
+    let read = one.updated;
+    store.update_subscription(&Subscription { updated: later, ..one }, read).await?;
     let url: EndpointUrl = "https://example.com/gone".parse()?;
+    for change in [Intervention::Enable, Intervention::Probe] {
+        store.set_circuit(&url, change, clock::now()).await?;
+    }
+    // The endpoint's own answer, and the service's.
     store.set_circuit(&url, Intervention::Gone, clock::now()).await?;
+    store.set_circuit(&url, Intervention::Disable, clock::now()).await?;
     let (reason, fingerprint) = ("refused".to_owned(), "f".to_owned());
     let stopped = SourceStatus::Stopped { reason, fingerprint };
     store.set_source("main", &stopped, clock::now()).await?;

@@ -31,12 +31,12 @@ mod row;
 pub(super) use self::difference::{circuit, subscription};
 
 use self::row::{
-    ANNOUNCED, AuditRow, CLAIM, DUE, DUE_NOW, END, EXCESS, INSERT, NEVER, OLD, prune, select,
+    ANNOUNCED, AuditRow, CLAIM, DUE, DUE_NOW, END, EXCESS, INSERT, NEVER, prune, select,
 };
 
 /// Records whose events one call of [`AuditStore::claim_announcements`] claims at most.
 pub const MAX_ANNOUNCEMENTS: u32 = 100;
-/// Records that one call of [`AuditStore::prune_audit`] deletes at most, by each bound.
+/// Records that one call of [`AuditStore::prune_audit`] deletes at most.
 pub const MAX_AUDIT_PRUNED: u32 = 10_000;
 
 /// A choice of records; all conditions that are set must hold, none means all records.
@@ -143,8 +143,8 @@ pub trait AuditStore {
     /// [`StoreError`]: a step that failed; then the event is due again.
     async fn announced(&self, id: RecordId) -> Result<(), StoreError>;
 
-    /// Deletes the oldest records: those before `before`, and those beyond `max_rows`, of each at
-    /// most [`MAX_AUDIT_PRUNED`]; returns how many. Several processes may do so at a time.
+    /// Deletes the oldest records: those before `before`, and those beyond `max_rows`, at most
+    /// [`MAX_AUDIT_PRUNED`]; returns how many. Several processes may do so at a time.
     ///
     /// # Errors
     ///
@@ -221,13 +221,16 @@ impl<B: Backend> AuditStore for SqlStore<B> {
     }
 
     async fn prune_audit(&self, before: UnixMillis, max_rows: u64) -> Result<u64, StoreError> {
-        let limit = i64::from(MAX_AUDIT_PRUNED);
-        let prune = |condition| prune(condition, B::DIALECT.skip_locked);
-        let old = prune(OLD).bind(bytes(RecordId::floor(before).uuid())).bind(limit);
-        let old = self.ask("pruning the audit", self.execute(old)).await?;
-        let max_rows = i64::try_from(max_rows).unwrap_or(i64::MAX);
-        let excess = prune(EXCESS).bind(max_rows).bind(limit);
-        Ok(old.saturating_add(self.ask("pruning the audit", self.execute(excess)).await?))
+        let pruned = async {
+            let max_rows = i64::try_from(max_rows).unwrap_or(i64::MAX);
+            // Read before anything is locked.
+            let excess: Option<(Vec<u8>,)> = self.optional(sql(EXCESS).bind(max_rows)).await?;
+            let old = bytes(RecordId::floor(before).uuid());
+            let last = excess.map_or(old.clone(), |(excess,)| excess.max(old));
+            let prune = prune(B::DIALECT.skip_locked).bind(last);
+            self.execute(prune.bind(i64::from(MAX_AUDIT_PRUNED))).await
+        };
+        self.ask("pruning the audit", pruned).await
     }
 }
 

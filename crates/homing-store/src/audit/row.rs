@@ -29,10 +29,8 @@ pub(super) const DUE: &str = "\
 pub(super) const CLAIM: &str =
     "UPDATE audit SET announce_ms = $2 WHERE id = $1 AND announce_ms <= $3";
 pub(super) const ANNOUNCED: &str = "UPDATE audit SET announce_ms = $2 WHERE id = $1";
-/// Records before an id.
-pub(super) const OLD: &str = "id < $1";
-/// Records beyond a number.
-pub(super) const EXCESS: &str = "id <= (SELECT id FROM audit ORDER BY id DESC LIMIT 1 OFFSET $1)";
+/// The newest record beyond a number.
+pub(super) const EXCESS: &str = "SELECT id FROM audit ORDER BY id DESC LIMIT 1 OFFSET $1";
 
 /// One record.
 #[derive(FromRow)]
@@ -90,12 +88,12 @@ impl AuditRow {
     }
 }
 
-/// Deletes the oldest records for which `condition` holds, to be bound as `$1`; `$2` is their
-/// greatest number, and `end` the end of the query for them.
-pub(super) fn prune<DB: SqlDatabase>(condition: &str, end: &str) -> Statement<DB> {
+/// Deletes the oldest records up to an id, to be bound as `$1`; `$2` is their greatest number, and
+/// `end` the end of the query for them.
+pub(super) fn prune<DB: SqlDatabase>(end: &str) -> Statement<DB> {
     sql(format!(
         "DELETE FROM audit WHERE id IN \
-         (SELECT id FROM audit WHERE {condition} ORDER BY id LIMIT $2{end})"
+         (SELECT id FROM audit WHERE id <= $1 ORDER BY id LIMIT $2{end})"
     ))
 }
 
