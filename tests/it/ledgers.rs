@@ -28,9 +28,13 @@ use crate::{
 
 /// A worker whose clock is an hour behind: what it delivers is in an hour that is over.
 fn start_an_hour_ago(site: &Site) -> Process {
+    start_hours_ago(site, 1)
+}
+
+fn start_hours_ago(site: &Site, hours: u32) -> Process {
     site.start_with(&[
         ("LD_PRELOAD", clock_library().to_str().expect("a plain path")),
-        ("FAKETIME", "-3600"),
+        ("FAKETIME", &format!("-{}", hours * 3_600)),
         ("DONT_FAKE_MONOTONIC", "1"),
         ("FAKETIME_DONT_FAKE_MONOTONIC", "1"),
     ])
@@ -153,6 +157,45 @@ async fn a_worker_that_is_killed_leaves_its_hour_unproved(store: &str) {
     assert!(states.iter().any(|hour| hour["state"] == "not_provable"), "{hours}");
 }
 
+/// Goal: another worker of the machine finds that one was killed, so that the hours afterwards are
+/// provable.
+#[tokio::test]
+async fn a_worker_that_was_killed_is_found_to_have_ended() {
+    let receiver = Receiver::accepting().await;
+    let site = Site::new(&[50], "");
+    let id = site.subscribe(&receiver.url("/"), "#", &[]);
+    let killed = start_hours_ago(&site, 3);
+    publish(&site, 0..20).await;
+    receiver.wait_for(20).await;
+    killed.kill_9();
+    let states = || -> Vec<(String, Value)> {
+        let hours = site.run(&["ledger", "get", &id, "--since", "4h", "--json"]);
+        let hours: Value = serde_json::from_str(&hours).expect("JSON");
+        let of =
+            |hour: &Value| (hour["hour"].as_str().expect("text").to_owned(), hour["state"].clone());
+        hours_of(&hours).iter().map(of).collect()
+    };
+    let is_doubtful = |from: UnixMillis| {
+        let from = from.to_string();
+        states().iter().any(|(hour, state)| *hour >= from && state == "not_provable")
+    };
+    let last = UnixMillis::new(hour_of(clock::now()).get() - HOUR_MS);
+    assert!(is_doubtful(last), "it may deliver without the store: {:?}", states());
+    let mut worker = start_hours_ago(&site, 2);
+    let file = format!("sqlite:{}", site.folder.path().join("homing.db").display());
+    let mut store = SqliteConnection::connect(&file).await.expect("it opens");
+    eventually(async || {
+        let ended = "SELECT count(*) FROM ledger_workers WHERE ended_ms < 9223372036854775807";
+        let ended = sqlx::query_scalar::<_, i64>(ended).fetch_one(&mut store).await;
+        holds(ended.expect("the store answers") == 1, "it is not found")
+    })
+    .await;
+    worker.terminate();
+    worker.ended().await;
+    assert!(!is_doubtful(last), "it has ended: {:?}", states());
+    assert!(is_doubtful(UnixMillis::new(0)), "its last hours stay: {:?}", states());
+}
+
 #[tokio::test]
 async fn what_was_delivered_is_proved_in_sqlite() {
     what_was_delivered_is_proved("").await;
@@ -193,6 +236,7 @@ async fn an_hour_that_is_over_is_announced_to_those_who_name_it() {
     let report = LedgerReport {
         worker: clock::new_id(),
         process: clock::new_id(),
+        place: None,
         from: hour,
         closed: next_hour(hour),
         ended: Some(next_hour(hour)),

@@ -92,7 +92,7 @@ pub use history::{
 };
 pub use ledger::{
     DueHour, LEDGER_SILENT_AFTER, LEDGER_SILENT_FOR, LedgerListing, LedgerReport, LedgerStore,
-    MAX_LEDGER_HOURS, MAX_LEDGER_PRUNED,
+    MAX_LEDGER_HOURS, MAX_LEDGER_PAGE, MAX_LEDGER_PRUNED,
 };
 pub use payloads::{
     AttemptPayload, PayloadBounds, PayloadStore, PayloadTotals, PrunedPayloads, ReadPayload,

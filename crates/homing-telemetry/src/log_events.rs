@@ -277,6 +277,14 @@ pub fn ledger_not_opened() {
     warn!("ledger.not_opened: deliveries begin; this hour is not provable");
 }
 
+/// No name could be taken by which others find the end of this process.
+pub fn ledger_without_name(error: &dyn fmt::Display) {
+    warn!(
+        %error,
+        "ledger.without_name: if this worker is killed, a day is not provable instead of an hour"
+    );
+}
+
 /// Circuits of unused URLs were pruned.
 pub fn circuits_pruned(count: u64) {
     debug!(count, "circuits.pruned");

@@ -10,7 +10,8 @@ use homing_domain::{
     time::{HOUR_MS, UnixMillis, hour_of, next_hour},
 };
 use homing_store::{
-    DueHour, LEDGER_SILENT_AFTER, LEDGER_SILENT_FOR, LedgerReport, Store, StoreError,
+    DueHour, LEDGER_SILENT_AFTER, LEDGER_SILENT_FOR, LedgerReport, MAX_LEDGER_PAGE, Store,
+    StoreError,
 };
 use uuid::Uuid;
 
@@ -39,6 +40,7 @@ fn part(
     LedgerReport {
         worker: Uuid::from_u128(worker),
         process: Uuid::from_u128(worker),
+        place: Some("here".to_owned()),
         from: hour,
         closed: if is_closed { next_hour(hour) } else { hour },
         ended: is_closed.then(|| next_hour(hour)),
@@ -80,7 +82,31 @@ pub(super) async fn parts_of_many_workers_add_up_and_a_report_counts_once(place:
     let complete = HourState::Complete;
     let expected = [(ago(2), Checksum::default(), complete), (ago(1), checksum(0..100), complete)];
     assert_eq!(figures, expected);
-    assert_eq!(one.ledger_hour(hour, now).await?.len(), 2);
+    assert_eq!(one.ledger_hour(hour, None, now).await?.len(), 2);
+    Ok(())
+}
+
+/// Goal: however many subscriptions got something in an hour, each is read once, with the figures of
+/// all workers.
+pub(super) async fn an_hour_is_read_page_by_page(place: Place) -> Kept {
+    let store = place.open().await?;
+    let (hour, now) = (ago(1), clock::now());
+    let number = u128::try_from(MAX_LEDGER_PAGE)? + 2;
+    let ids = || (0..number).map(|id| SubscriptionId::new(Uuid::from_u128(id << 64)));
+    for worker in [1, 2] {
+        let rows = ids().map(|id| (id, hour, checksum(worker..worker + 1))).collect();
+        let whole = part(worker, SubscriptionId::new(Uuid::nil()), hour, (checksum(0..0), true));
+        store.report_ledger(&LedgerReport { rows, ..whole }, now).await?;
+    }
+    let first = store.ledger_hour(hour, None, now).await?;
+    assert_eq!(first.len(), MAX_LEDGER_PAGE);
+    let last = first.last().map(|(id, _)| *id);
+    let second = store.ledger_hour(hour, last, now).await?;
+    let third = store.ledger_hour(hour, second.last().map(|(id, _)| *id), now).await?;
+    assert_eq!((second.len(), third.len()), (2, 0));
+    let read: Vec<_> = first.iter().chain(&second).map(|(id, _)| *id).collect();
+    assert_eq!(read, ids().collect::<Vec<_>>());
+    assert!(first.iter().chain(&second).all(|(_, hour)| hour.checksum == checksum(1..3)));
     Ok(())
 }
 
@@ -134,6 +160,48 @@ pub(super) async fn hours_of_a_silent_worker_are_not_provable_for_a_day(place: P
     let back = LedgerReport { closed: ago(0), ..part(1, id, start, (checksum(0..9), false)) };
     store.report_ledger(&back, now).await?;
     assert_eq!(state(store, ago(30), now).await?, Some(HourState::Complete));
+    Ok(())
+}
+
+/// Goal: a worker that is known to have ended leaves no hours after its end in doubt; one that
+/// writes again all the same has not ended.
+pub(super) async fn hours_after_the_end_of_a_worker_are_not_in_doubt(place: Place) -> Kept {
+    let store = place.open().await?;
+    let store = store.as_ref();
+    let id = SubscriptionId::new(clock::new_id());
+    let (now, seen) = (clock::now(), ago(9).plus(Duration::from_secs(60)));
+    let killed = part(1, id, ago(9), (checksum(0..5), false));
+    store.report_ledger(&killed, seen).await?;
+    let elsewhere = LedgerReport {
+        place: Some("there".to_owned()),
+        ..part(2, id, ago(9), (checksum(0..0), false))
+    };
+    store.report_ledger(&elsewhere, seen).await?;
+    let alive = LedgerReport { closed: ago(0), ..part(3, id, ago(9), (checksum(0..1), false)) };
+    store.report_ledger(&alive, now).await?;
+    let over = LedgerReport {
+        place: Some("here".to_owned()),
+        ..part(4, id, ago(9), (checksum(0..0), true))
+    };
+    store.report_ledger(&over, seen).await?;
+    let process = Uuid::from_u128(1);
+    let since = now.minus(Duration::from_secs(30));
+    assert_eq!(store.silent_ledger_processes("here", since).await?, [process]);
+    assert_eq!(store.silent_ledger_processes("there", since).await?, [Uuid::from_u128(2)]);
+    store.ledger_process_ended(Uuid::from_u128(2), seen).await?;
+    let found = ago(8).plus(Duration::from_secs(1));
+    store.ledger_process_ended(process, found).await?;
+    assert!(store.silent_ledger_processes("here", since).await?.is_empty());
+    for (hours, expected) in [
+        (9, HourState::NotProvable),
+        (8, HourState::NotProvable),
+        (7, HourState::Complete),
+        (1, HourState::Complete),
+    ] {
+        assert_eq!(state(store, ago(hours), now).await?, Some(expected), "{hours}");
+    }
+    store.report_ledger(&killed, now).await?;
+    assert_eq!(state(store, ago(1), now).await?, Some(HourState::Open));
     Ok(())
 }
 

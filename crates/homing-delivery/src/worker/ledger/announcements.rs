@@ -13,7 +13,7 @@ use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
 use crate::worker::Context;
-use homing_broker::{Message, Route};
+use homing_broker::{Message, Route, error::BrokerError};
 use homing_domain::{
     clock,
     event::{CONTENT_TYPE_DEFAULT, Event},
@@ -61,20 +61,32 @@ async fn announce_due(context: &Context, topic: &Topic) -> Result<(), StoreError
         if !context.store.claim_ledger_hour(hour, now, until).await? {
             continue;
         }
-        let figures = context.store.ledger_hour(hour.start, now).await?;
-        let published = stream::iter(figures.into_iter().map(Ok))
-            .try_for_each_concurrent(AT_A_TIME, |(subscription, figures)| async move {
-                let message = Message::of_event(event(topic.clone(), subscription, figures));
-                context.broker.publish(&message.outgoing(), Route::Events).await.map(drop)
-            })
-            .await;
-        if let Err(error) = published {
-            log_events::not_announced(&error.report());
-            return Ok(());
+        let mut after = None;
+        loop {
+            let page = context.store.ledger_hour(hour.start, after, now).await?;
+            let Some((last, _)) = page.last() else { break };
+            after = Some(*last);
+            if let Err(error) = publish(context, topic, page).await {
+                log_events::not_announced(&error.report());
+                return Ok(());
+            }
         }
         context.store.ledger_hour_announced(hour.start, until).await?;
     }
     Ok(())
+}
+
+async fn publish(
+    context: &Context,
+    topic: &Topic,
+    page: Vec<(SubscriptionId, LedgerHour)>,
+) -> Result<(), BrokerError> {
+    stream::iter(page.into_iter().map(Ok))
+        .try_for_each_concurrent(AT_A_TIME, |(subscription, figures)| async move {
+            let message = Message::of_event(event(topic.clone(), subscription, figures));
+            context.broker.publish(&message.outgoing(), Route::Events).await.map(drop)
+        })
+        .await
 }
 
 fn event(topic: Topic, subscription: SubscriptionId, figures: LedgerHour) -> Event {

@@ -68,6 +68,7 @@ impl Part {
         LedgerReport {
             worker: self.worker,
             process: Uuid::nil(),
+            place: None,
             from: self.from,
             closed: self.closed,
             ended,

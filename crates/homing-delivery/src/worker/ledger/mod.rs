@@ -4,11 +4,12 @@
 //! The hour of a delivery is that of its `webhook-timestamp`. The worker is in the store before it
 //! delivers anything, and an hour is closed there when nothing is in flight any more that may have
 //! begun in it and all of it is written. So a worker that is killed, or cannot reach the store,
-//! leaves hours behind that say that its figures are not all.
+//! leaves hours behind that say that its figures are not all. A killed one leaves no more of them
+//! once another one of its machine proves that it has ended ([`presence`]).
 //!
 //! What the store does not take is written the next time.
 
-use std::{sync::Arc, time::Duration};
+use std::{io, sync::Arc, time::Duration};
 
 use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
@@ -22,13 +23,19 @@ use homing_telemetry::log_events;
 
 pub(super) mod announcements;
 mod counts;
+mod presence;
 
 pub(super) use counts::Ledger;
+
+use presence::Presence;
 
 /// Interval of writing.
 const INTERVAL: Duration = Duration::from_secs(5);
 /// Interval of pruning, and of the next step where one was not enough.
 const PRUNE_INTERVAL: Duration = Duration::from_secs(600);
+/// Interval of looking for workers of this machine that have ended without saying so, and the time
+/// since their last report.
+const LOOK_INTERVAL: Duration = Duration::from_secs(30);
 /// Deadline for the last report.
 const END_DEADLINE: Duration = Duration::from_secs(5);
 /// Deadline for the first report, after which deliveries begin without it.
@@ -42,12 +49,19 @@ pub(super) struct Writer {
     settings: LedgerSettings,
     /// Names the process.
     process: Uuid,
+    /// `None`: no ledger is kept, or the machine has no such names.
+    presence: Option<Presence>,
     prune_at: Instant,
+    look_at: Instant,
 }
 
 impl Writer {
     pub(super) fn new(store: Arc<dyn Store>, settings: LedgerSettings, process: Uuid) -> Self {
-        Self { store, settings, process, prune_at: Instant::now() }
+        let failed = |error: &io::Error| log_events::ledger_without_name(error);
+        let begin = || Presence::begin(process).inspect_err(failed).ok();
+        let presence = settings.enabled.then(begin).flatten();
+        let (prune_at, look_at) = (Instant::now(), Instant::now());
+        Self { store, settings, process, presence, prune_at, look_at }
     }
 
     /// True if hours that are over are announced.
@@ -83,6 +97,7 @@ impl Writer {
                 if let Err(error) = self.write(ledger, false).await {
                     log_events::store_unavailable("writing the ledger", &error);
                 }
+                self.look_when_due().await;
                 self.prune_when_due().await;
                 sleep(INTERVAL).await;
             }
@@ -98,9 +113,33 @@ impl Writer {
     async fn write(&self, ledger: &Ledger, is_end: bool) -> Result<(), StoreError> {
         let now = clock::now();
         for report in ledger.reports(now, is_end) {
-            let report = LedgerReport { process: self.process, ..report };
+            let place = self.presence.as_ref().map(|presence| presence.place().to_owned());
+            let report = LedgerReport { process: self.process, place, ..report };
             self.store.report_ledger(&report, now).await?;
             ledger.written(&report);
+        }
+        Ok(())
+    }
+
+    async fn look_when_due(&mut self) {
+        if Instant::now() < self.look_at {
+            return;
+        }
+        self.look_at = Instant::now() + LOOK_INTERVAL;
+        if let Some(presence) = &self.presence
+            && let Err(error) = self.end_those_that_ended(presence).await
+        {
+            log_events::store_unavailable("looking for workers that have ended", &error);
+        }
+    }
+
+    /// Notes the end of processes of this place that could not do so.
+    async fn end_those_that_ended(&self, presence: &Presence) -> Result<(), StoreError> {
+        let silent_since = clock::now().minus(LOOK_INTERVAL);
+        for process in self.store.silent_ledger_processes(presence.place(), silent_since).await? {
+            if presence::has_ended(process) {
+                self.store.ledger_process_ended(process, clock::now()).await?;
+            }
         }
         Ok(())
     }
