@@ -1,13 +1,18 @@
 //! A secret reaches its endpoint and no one else.
 
-use std::{fs, path::Path, process::Stdio};
+use std::{fs, io::Write, path::Path, process::Stdio};
 
+use flate2::{Compression, write::DeflateEncoder};
+use homing_domain::encryption_key::EncryptionKey;
+use memchr::memmem;
 use reqwest::Client;
 use serde_json::Value;
+use uuid::Uuid;
 
 use crate::support::{
     PATIENCE,
     broker::Raw,
+    database::Database,
     eventually, holds,
     process::Site,
     receiver::{Receiver, Reply},
@@ -17,14 +22,26 @@ const BEARER: &str = "bearer-that-stays-secret";
 const HEADER: &str = "header-that-stays-secret";
 /// A value that an endpoint sends.
 const COOKIE: &str = "cookie-that-stays-secret";
-/// Shown to those that may see it, and in no file.
+/// Shown to those that may see it, and kept nowhere, in clear or packed.
 const BODY: &str = "{\"note\":\"body-that-stays-encrypted\"}";
 
-/// Goal: no secret is found where people and programs look. Method: deliveries succeed, fail and are
-/// parked with logs at their most talkative; then every file that homing wrote and every answer it
-/// gave is searched for each secret, and the endpoint shows that they were really used.
 #[tokio::test]
 async fn secrets_are_in_no_file_log_answer_or_metric() {
+    secrets_are_nowhere("", None).await;
+}
+
+#[tokio::test]
+async fn secrets_are_in_no_table_of_postgresql() {
+    let database = Database::new().await;
+    let key = EncryptionKey::from_bytes([7; 32]).reveal();
+    let store = format!("store.url = \"{}\"\nstore.encryption_keys = [\"{key}\"]", database.url());
+    secrets_are_nowhere(&store, Some(&database)).await;
+}
+
+/// Goal: no secret is found where people and programs look. Method: deliveries succeed, fail and are
+/// parked with logs at their most talkative; then every file and row that homing wrote and every
+/// answer it gave is searched for each secret, and the endpoint shows that they were really used.
+async fn secrets_are_nowhere(store: &str, database: Option<&Database>) {
     let receiver = Receiver::answering(|request| match request.path.as_str() {
         "/well" => Reply::status(200),
         _ => Reply::status(503)
@@ -35,10 +52,11 @@ async fn secrets_are_in_no_file_log_answer_or_metric() {
             .saying("header-that-stays-secret was wrong\nbearer-that-stays-secret"),
     })
     .await;
-    let site = Site::new(&[50], "log.level = \"debug\"");
+    let site = Site::new(&[50], &format!("log.level = \"debug\"\n{store}"));
     let token = json(&site.run(&["tokens", "create", "all", "--json"]))["token"].clone();
     let token = token.as_str().expect("a token").to_owned();
     let mut secrets = [BEARER, HEADER, COOKIE, &token].map(str::to_owned).to_vec();
+    let mut ids = Vec::new();
     for path in ["/well", "/failing"] {
         let url = receiver.url(path);
         let header = format!("x-key: {HEADER}");
@@ -46,6 +64,7 @@ async fn secrets_are_in_no_file_log_answer_or_metric() {
         let more = ["--auth-token", BEARER, "--header", &header];
         let made = json(&site.run(&[&add[..], &more[..]].concat()));
         let id = made["subscription"]["id"].as_str().expect("an id").to_owned();
+        ids.push(id.parse::<Uuid>().expect("an id is a UUID"));
         let rotated = json(&site.run(&["subscriptions", "rotate-secret", &id, "--json"]));
         for made in [&made, &rotated] {
             secrets.push(made["secret"].as_str().expect("a secret").to_owned());
@@ -78,18 +97,53 @@ async fn secrets_are_in_no_file_log_answer_or_metric() {
         let sought = secret.trim_start_matches("whsec_");
         assert!(!shown.contains(sought), "an answer shows {secret}");
     }
-    for secret in secrets.iter().map(String::as_str).chain(["body-that-stays-encrypted"]) {
-        assert_in_no_file(site.folder.path(), secret);
+    let kept = Kept::of(site.folder.path(), database).await;
+    for id in ids {
+        assert!(kept.place_of(id.as_bytes()).is_some(), "the search finds what is kept as bytes");
     }
+    for secret in secrets.iter().map(String::as_str).chain(["body-that-stays-encrypted"]) {
+        let sought = secret.trim_start_matches("whsec_");
+        assert_eq!(kept.place_of(sought.as_bytes()), None, "shows {secret}");
+    }
+    assert_eq!(kept.place_of(&packed(BODY)), None, "the body is packed, and not encrypted");
 }
 
-fn assert_in_no_file(folder: &Path, secret: &str) {
-    let sought = secret.trim_start_matches("whsec_");
-    for file in fs::read_dir(folder).expect("the folder can be read") {
-        let path = file.expect("the entry can be read").path();
-        let bytes = fs::read(&path).expect("the file can be read");
-        let found = bytes.windows(sought.len()).any(|window| window == sought.as_bytes());
-        assert!(!found, "{} shows {secret}", path.display());
+/// The bytes with which a body begins that is packed as payloads are, and not encrypted.
+fn packed(body: &str) -> Vec<u8> {
+    let mut packing = DeflateEncoder::new(Vec::new(), Compression::fast());
+    packing.write_all(body.as_bytes()).expect("there is room");
+    packing.finish().expect("there is room")
+}
+
+/// All that was kept.
+struct Kept {
+    /// Files by their name.
+    files: Vec<(String, Vec<u8>)>,
+    /// Rows of PostgreSQL as text, bytes in hexadecimal digits.
+    rows: String,
+}
+
+impl Kept {
+    async fn of(folder: &Path, database: Option<&Database>) -> Self {
+        let files = fs::read_dir(folder).expect("the folder can be read").map(|file| {
+            let path = file.expect("the entry can be read").path();
+            (path.display().to_string(), fs::read(&path).expect("the file can be read"))
+        });
+        let rows = match database {
+            Some(database) => database.rows().await,
+            None => String::new(),
+        };
+        Self { files: files.collect(), rows }
+    }
+
+    /// Where these bytes are.
+    fn place_of(&self, sought: &[u8]) -> Option<&str> {
+        let is_in = |(_, bytes): &&(String, Vec<u8>)| memmem::find(bytes, sought).is_some();
+        let file = self.files.iter().find(is_in).map(|(name, _)| name.as_str());
+        let digits: String = sought.iter().map(|byte| format!("{byte:02x}")).collect();
+        let is_row = self.rows.contains(&digits)
+            || str::from_utf8(sought).is_ok_and(|text| self.rows.contains(text));
+        file.or_else(|| is_row.then_some("a table"))
     }
 }
 

@@ -70,6 +70,28 @@ impl Database {
         connection
     }
 
+    /// All rows of homing's tables as text, bytes in hexadecimal digits.
+    pub(crate) async fn rows(&self) -> String {
+        let mut connection =
+            PgConnection::connect(self.at().as_str()).await.expect("the server answers");
+        let tables = "SELECT tablename::text FROM pg_tables WHERE schemaname = 'homing'";
+        let tables: Vec<String> = sqlx::query_scalar(tables)
+            .fetch_all(&mut connection)
+            .await
+            .expect("the tables can be listed");
+        let mut all = String::new();
+        for table in tables {
+            let rows = format!("SELECT one::text FROM homing.{table} AS one");
+            let rows: Vec<String> = sqlx::query_scalar(AssertSqlSafe(rows))
+                .fetch_all(&mut connection)
+                .await
+                .expect("the table can be read");
+            all += &rows.join("\n");
+        }
+        connection.close().await.expect("the connection ends");
+        all
+    }
+
     /// Changes homing's schema as an operator does with psql.
     pub(crate) async fn shell(&self, sql: &str) -> sqlx::Result<()> {
         execute(&self.at(), format!("SET search_path = homing; {sql}")).await

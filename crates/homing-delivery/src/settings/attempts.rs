@@ -53,6 +53,10 @@ impl AttemptsSettings {
     const MAX_RESPONSE_BYTES: usize = 4_096;
     /// A body of a payload; the store takes a payload as one value.
     const MAX_PAYLOAD_BYTES: usize = 1_024 * 1_024;
+    /// `keys rotate` reads all of them.
+    const MAX_PAYLOADS: u64 = 100_000_000;
+    /// One tebibyte.
+    const MAX_PAYLOADS_BYTES: u64 = 1 << 40;
 
     /// Builds everything that needs no I/O, so that a mistake shows at start.
     ///
@@ -79,13 +83,13 @@ impl AttemptsSettings {
             let message = format!("between 1 and {}", Self::MAX_PAYLOAD_BYTES);
             return Err(SettingsError::value("attempts.payload_bytes", message));
         }
-        for (key, bound) in [
-            ("attempts.max_payloads", self.max_payloads),
-            ("attempts.max_payloads_bytes", self.max_payloads_bytes),
+        for (key, bound, max) in [
+            ("attempts.max_payloads", self.max_payloads, Self::MAX_PAYLOADS),
+            ("attempts.max_payloads_bytes", self.max_payloads_bytes, Self::MAX_PAYLOADS_BYTES),
         ] {
-            if bound == 0 || i64::try_from(bound).is_err() {
-                let message = "at least 1; to keep no payload, set `attempts.payloads` to none";
-                return Err(SettingsError::value(key, message));
+            if !(1..=max).contains(&bound) {
+                let rest = "to keep no payload, set `attempts.payloads` to none";
+                return Err(SettingsError::value(key, format!("between 1 and {max}; {rest}")));
             }
         }
         Ok(())
