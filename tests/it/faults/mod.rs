@@ -19,6 +19,7 @@ mod operator;
 mod poison;
 mod policies;
 mod redeliveries;
+mod scaling;
 mod silent_leader;
 mod shards;
 mod size;
