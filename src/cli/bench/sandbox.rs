@@ -79,6 +79,7 @@ fn disposable(mut settings: Settings, store: &str, wait: Duration) -> Settings {
     settings.endpoint.allow_networks = vec!["127.0.0.0/8".to_owned()];
     settings.traces.collector = String::new();
     settings.held.queues = 0;
+    settings.archive.enabled = false;
     settings.circuit.open_above_percent = 100;
     settings.circuit.open_at_consecutive_failures = u64::from(u32::MAX);
     settings.circuit.freeze_at_consecutive_failures = u64::from(u32::MAX);
