@@ -129,6 +129,7 @@ pub fn pool(
         schedules: services.schedules.clone(),
         rules,
         worker: settings.worker.clone(),
+        parking: services.parking.clone(),
         attempts: settings.attempts.clone(),
         audit: settings.audit.clone(),
         ledger: settings.ledger.clone(),

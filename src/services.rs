@@ -66,7 +66,7 @@ pub struct Services {
     pub registry: Registry,
     /// Subscriptions in memory, read by those of a process who keep them current.
     pub subscriptions: Arc<Subscriptions>,
-    /// Parked messages.
+    /// Parked deliveries.
     pub parking: Parking,
     /// Replays of the archive.
     pub archive: Archive,
@@ -116,13 +116,14 @@ impl Services {
         let store = opening.await.map_err(StartError::Store)?;
         let (source, of_store) = (&settings.source, || Arc::clone(&store));
         let subscriptions = Arc::new(Subscriptions::new(of_store()));
+        let parking = Parking::new(broker.clone(), of_store(), settings.parking.bounds());
         Ok(Self {
             registry: Registry::new(of_store(), broker.clone(), schedules.clone()),
-            parking: Parking::new(broker.clone()),
+            parking: parking.clone(),
             archive: Archive::new(of_store(), broker.clone()),
             circuits: CircuitBreakers::new(of_store(), broker.clone()),
             source_admin: SourceAdmin::new(source.clone(), of_store(), broker.clone()),
-            history: History::new(of_store(), broker.clone()),
+            history: History::new(of_store(), broker.clone(), parking),
             topics: Topics::new(of_store(), subscriptions.latest()),
             subscriptions,
             status_service: StatusService::new(broker.clone(), of_store(), source.clone()),

@@ -80,6 +80,7 @@ fn pool(parts: &Services) -> Pool {
         schedules: parts.schedules.clone(),
         rules: settings.circuit.rules().expect("the rules make sense"),
         worker: settings.worker.clone(),
+        parking: parts.parking.clone(),
         attempts: settings.attempts.clone(),
         audit: settings.audit.clone(),
         ledger: settings.ledger.clone(),

@@ -44,7 +44,7 @@ pub(super) async fn run(
     let (event, topic) = (arguments.event.as_str(), arguments.topic.clone());
     let explanation = globals
         .with_history(async |history| {
-            let explained = history.explain(event, topic, true).await;
+            let explained = history.explain(event, topic).await;
             let mut explanation = explained.map_err(Failure::Store)?;
             if arguments.payload {
                 history.add_payloads(&mut explanation).await.map_err(Failure::Store)?;

@@ -8,6 +8,7 @@ use homing_delivery::{
     archive::ArchiveError,
     circuits::CircuitReplayError,
     endpoint::{EndpointSetupError, RequestError},
+    parking::ParkingError,
 };
 use homing_domain::{report::Chain, settings::SettingsError, subscription::FieldError};
 use homing_livestream::SourceAdminError;
@@ -61,6 +62,9 @@ pub(super) enum Failure {
     /// The subscription was not created, updated or found.
     #[error(transparent)]
     Registry(RegistryError),
+    /// Parked deliveries could not be read or acted on.
+    #[error(transparent)]
+    Parking(ParkingError),
     /// The deliveries that a circuit had parked are not counted, or not all of them replayed.
     #[error(transparent)]
     ParkedByCircuit(CircuitReplayError),
@@ -136,6 +140,7 @@ impl Failure {
             | Self::Broker(_)
             | Self::Store(_)
             | Self::Registry(_)
+            | Self::Parking(_)
             | Self::ParkedByCircuit(_)
             | Self::Endpoints(_)
             | Self::Request(_)
@@ -187,7 +192,8 @@ impl Failure {
             Self::Broker(
                 BrokerError::TimedOut { .. } | BrokerError::Step { .. } | BrokerError::Lost { .. },
             )
-            | Self::ParkedByCircuit(CircuitReplayError::Broker(_)) => {
+            | Self::Parking(ParkingError::Broker(_))
+            | Self::ParkedByCircuit(CircuitReplayError::Parking(ParkingError::Broker(_))) => {
                 Some("`homing status` shows how the broker is")
             }
             Self::Usage(_)
@@ -197,6 +203,7 @@ impl Failure {
             | Self::Broker(_)
             | Self::Store(_)
             | Self::Registry(_)
+            | Self::Parking(_)
             | Self::ParkedByCircuit(_)
             | Self::Endpoints(_)
             | Self::Request(_)

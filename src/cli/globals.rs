@@ -1,15 +1,11 @@
 //! Options of every command: the settings in force, and the amount of logging.
 
-use std::{
-    ffi::OsString,
-    path::{Path, PathBuf},
-    sync::{Arc, OnceLock},
-};
+use std::{ffi::OsString, path::PathBuf, sync::OnceLock};
 
 use clap::ArgAction;
 use tracing::{debug, warn};
 
-use super::{actor, failure::Failure, output::Output};
+use super::{actor, failure::Failure};
 use crate::{
     config::{IgnoredVariable, LogSettings, LooseFile, Renamed, Settings},
     history::{History, Topics},
@@ -17,12 +13,9 @@ use crate::{
     telemetry::{self, Logging},
 };
 use homing_broker::{Broker, settings::BrokerSettings, topology::Topology};
-use homing_delivery::{
-    circuits::{CircuitBreakers, Stopped},
-    worker::layout,
-};
+use homing_delivery::worker::layout;
 use homing_domain::{report::Chain, settings::SettingsError};
-use homing_store::{StoreError, settings::StoreUrl};
+use homing_store::StoreError;
 
 #[derive(clap::Args)]
 #[command(next_help_heading = "Options of every command")]
@@ -159,9 +152,18 @@ impl Globals {
         &self,
         work: impl AsyncFnOnce(&History) -> Result<T, Failure>,
     ) -> Result<T, Failure> {
+        self.with_passive_services(async |services| work(&services.history).await).await
+    }
+
+    /// As [`with_services`](Self::with_services), with a broker at which nothing is declared, so that
+    /// no prefix leaves queues behind.
+    pub(super) async fn with_passive_services<T>(
+        &self,
+        work: impl AsyncFnOnce(&Services) -> Result<T, Failure>,
+    ) -> Result<T, Failure> {
         let settings = self.settings_of_command()?;
         let services = Box::pin(Services::open_passive(settings)).await.map_err(Failure::Start)?;
-        Box::pin(closing(services, async |services| work(&services.history).await)).await
+        Box::pin(closing(services, work)).await
     }
 
     /// As [`with_history`](Self::with_history), for the topics that were seen and who wants them.
@@ -169,47 +171,16 @@ impl Globals {
         &self,
         work: impl AsyncFnOnce(&Topics) -> Result<T, Failure>,
     ) -> Result<T, Failure> {
-        let settings = self.settings_of_command()?;
-        let services = Box::pin(Services::open_passive(settings)).await.map_err(Failure::Start)?;
-        let reading = async |services: &Services| {
+        self.with_passive_services(async |services| {
             services.subscriptions.refresh().await.map_err(Failure::Store)?;
             work(&services.topics).await
-        };
-        Box::pin(closing(services, reading)).await
+        })
+        .await
     }
 
     /// The broker alone, connected, with its topology declared, for commands that need no store.
     pub(super) async fn connected_broker(&self) -> Result<(Settings, Broker), Failure> {
         self.connect(Broker::new).await
-    }
-
-    /// The broker alone, connected; declares nothing, so that no prefix leaves queues behind.
-    pub(super) async fn passive_broker(&self) -> Result<Broker, Failure> {
-        Ok(self.connect(Broker::passive).await?.1)
-    }
-
-    /// The endpoints to which nothing is sent now, as far as that can be found out: creates no
-    /// store where there is none, and does not fail without it.
-    pub(super) async fn stopped(&self, broker: &Broker, output: &mut Output<'_>) -> Vec<Stopped> {
-        let found = async {
-            let settings = self.settings()?;
-            let file = homing_store::location(&settings.store);
-            if matches!(settings.store.place(), Ok(StoreUrl::Sqlite(_)))
-                && !Path::new(&file).exists()
-            {
-                return Ok(Vec::new());
-            }
-            let store = homing_store::open(&settings.store).await.map_err(Failure::Store)?;
-            let circuits = CircuitBreakers::new(Arc::clone(&store), broker.clone());
-            let stopped = circuits.stopped().await;
-            store.close().await;
-            stopped.map_err(Failure::Store)
-        };
-        let found: Result<_, Failure> = found.await;
-        found.unwrap_or_else(|failure| {
-            output.notice(format_args!("cannot check for frozen endpoints: {}", failure.report()));
-            Vec::new()
-        })
     }
 
     async fn connect(

@@ -104,14 +104,25 @@ async fn rotate(services: &Services, output: &mut Output<'_>) -> Result<Exit, Fa
             "encrypted": done.changed,
             "corrupt": corrupt,
             "payloads": done.payloads,
+            "parked": done.parked,
+            "unreadable_parked": done.unreadable_parked,
             "used": used,
         }))?;
     } else {
         output.line(format_args!("encrypted {} subscriptions anew", done.changed))?;
         output.line(format_args!("encrypted {} parts of payloads anew", done.payloads))?;
+        output.line(format_args!("encrypted {} parked messages anew", done.parked))?;
+    }
+    if done.unreadable_parked > 0 {
+        output.notice(format_args!(
+            "{} parked messages cannot be decrypted and are unchanged; the former keys are still \
+             needed for them, or drop them",
+            done.unreadable_parked
+        ));
     }
     for corrupt in &done.corrupt {
         output.notice(corrupt);
     }
-    Ok(if done.corrupt.is_empty() { Exit::Done } else { Exit::Failed })
+    let is_whole = done.corrupt.is_empty() && done.unreadable_parked == 0;
+    Ok(if is_whole { Exit::Done } else { Exit::Failed })
 }

@@ -8,7 +8,6 @@ use std::{
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle};
 
 use super::output::Output;
-use homing_domain::report::visible;
 
 /// A bar or a spinner, or nothing.
 pub(super) struct Progress(ProgressBar);
@@ -22,7 +21,7 @@ impl Progress {
 
     /// Counts towards an end that is set later.
     pub(super) fn scanning(output: &Output<'_>, what: &str) -> Self {
-        let style = format!("{{bar:40}} {{human_pos}}/{{human_len}} {what}, {{rate}} {{msg}}");
+        let style = format!("{{bar:40}} {{human_pos}}/{{human_len}} {what}, {{rate}}");
         Self::new(output, &style)
     }
 
@@ -42,10 +41,14 @@ impl Progress {
         self.0.inc(1);
     }
 
-    pub(super) fn at(&self, position: u32, of: u32, message: &str) {
-        self.0.set_length(u64::from(of));
+    pub(super) fn at(&self, position: u32) {
         self.0.set_position(u64::from(position));
-        self.0.set_message(visible(message).into_owned());
+    }
+
+    /// As [`at`](Self::at), of so many.
+    pub(super) fn at_of(&self, position: u32, of: u32) {
+        self.0.set_length(u64::from(of));
+        self.at(position);
     }
 
     /// One line above the bar.

@@ -21,7 +21,8 @@ mod template;
 use homing_broker::settings::{ArchiveSettings, BrokerSettings, EventsSettings};
 use homing_delivery::settings::{
     AttemptsSettings, AuditSettings, CircuitSettings, EndpointSettings, HeldSettings,
-    HistorySettings, LedgerSettings, ScheduleSettings, TracesSettings, WorkerSettings,
+    HistorySettings, LedgerSettings, ParkingSettings, ScheduleSettings, TracesSettings,
+    WorkerSettings,
 };
 use homing_domain::settings::SettingsError;
 use homing_livestream::settings::SourceSettings;
@@ -72,6 +73,8 @@ pub struct Settings {
     pub circuit: CircuitSettings,
     /// `[held]`
     pub held: HeldSettings,
+    /// `[parking]`
+    pub parking: ParkingSettings,
     /// `[schedule]`
     pub schedule: ScheduleSettings,
     /// `[source]`
@@ -154,6 +157,7 @@ impl Settings {
             self.endpoint.check(),
             self.circuit.check(),
             self.held.check(),
+            self.parking.check(),
             self.schedule.schedules().map(drop),
             self.source.check(),
             self.store.check(),

@@ -93,8 +93,7 @@ struct TimelinePage {
     explanation: Explanation,
 }
 
-/// The timeline of one event. While another scan of the parked messages runs, they are left out,
-/// and the page says so.
+/// The timeline of one event.
 pub(super) async fn timeline(
     State(app): State<AppState>,
     Extension(visitor): Extension<Visitor>,
@@ -102,9 +101,8 @@ pub(super) async fn timeline(
 ) -> Result<Response, ErrorPage> {
     let id = EventId::new(fields.text("id"))
         .map_err(|error| ErrorPage::bad_request(format!("The event: {error}.")))?;
-    let permit = app.permits.scan().await;
     let history = &app.services.history;
-    let mut explanation = history.explain(id.as_str(), None, permit.is_ok()).await?;
+    let mut explanation = history.explain(id.as_str(), None).await?;
     history.add_payloads(&mut explanation).await?;
     let layout = Layout::new(format!("Event {}", explanation.event), NavItem::Deliveries, visitor);
     Ok(page(&TimelinePage { layout, explanation }))

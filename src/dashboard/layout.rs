@@ -14,6 +14,7 @@ use crate::{
 };
 use homing_broker::error::BrokerError;
 use homing_delivery::circuits::CircuitReplayError;
+use homing_delivery::parking::ParkingError;
 use homing_domain::report::Chain;
 use homing_livestream::SourceAdminError;
 use homing_store::StoreError;
@@ -144,12 +145,23 @@ impl From<StoreError> for ErrorPage {
     }
 }
 
+impl From<ParkingError> for ErrorPage {
+    fn from(failure: ParkingError) -> Self {
+        match failure {
+            ParkingError::Store(failure @ StoreError::TooBroad { .. }) => {
+                Self::bad_request(format!("Not searched: {failure}."))
+            }
+            ParkingError::Store(failure) => failure.into(),
+            ParkingError::Broker(failure) => failure.into(),
+            failure @ (ParkingError::Unreadable(_) | ParkingError::NotRemoved { .. }) => {
+                Self::new(StatusCode::SERVICE_UNAVAILABLE, format!("{failure}."))
+            }
+        }
+    }
+}
+
 impl From<BrokerError> for ErrorPage {
     fn from(failure: BrokerError) -> Self {
-        if matches!(failure, BrokerError::Busy) {
-            let why = "Another process is scanning the parked messages, and only one may at a time. Try again in a moment.";
-            return Self::new(StatusCode::SERVICE_UNAVAILABLE, why);
-        }
         error!(error = failure.report(), "dashboard.broker_failed");
         let why = format!("At the broker: {}. Nothing is lost; try again.", failure.summary());
         Self::new(StatusCode::SERVICE_UNAVAILABLE, why)
@@ -161,10 +173,6 @@ impl From<Busy> for ErrorPage {
         let why = match busy {
             Busy::Requests => {
                 "Too many concurrent requests; nothing was done. Try again in a moment."
-            }
-            Busy::Scan => {
-                "Another scan of the parked messages is running, and only one may at a time. Try \
-                 again in a moment."
             }
         };
         Self::new(StatusCode::SERVICE_UNAVAILABLE, why)
@@ -181,7 +189,7 @@ impl From<CircuitReplayError> for ErrorPage {
     fn from(failure: CircuitReplayError) -> Self {
         match failure {
             CircuitReplayError::Store(failure) => failure.into(),
-            CircuitReplayError::Broker(failure) => failure.into(),
+            CircuitReplayError::Parking(failure) => failure.into(),
         }
     }
 }

@@ -31,11 +31,7 @@ pub(super) fn endpoint(url: &str) -> String {
 
 /// The page of one message.
 pub(super) fn parked(entry: &Entry) -> String {
-    let subscription = entry.subscription_id.map(|id| id.to_string()).unwrap_or_default();
-    let parked = entry.parked_ms.map(|at| at.get().to_string()).unwrap_or_default();
-    let parts =
-        [("event", entry.event_id.as_str()), ("subscription", &subscription), ("parked", &parked)];
-    link("/parked/message", parts)
+    link("/parked/message", [("id", entry.id.to_string().as_str())])
 }
 
 /// The list of subscriptions at one URL.

@@ -267,6 +267,14 @@ fn circuits(overview: &Overview, found: &mut Vec<Attention>) {
 }
 
 fn queues(overview: &Overview, found: &mut Vec<Attention>) {
+    let of_kind = overview.queues.iter().filter(|queue| queue.kind == Kind::Parked);
+    let arriving: u64 = of_kind.filter_map(|queue| queue.messages).map(u64::from).sum();
+    let parked = overview.parked.unwrap_or(0).saturating_add(arriving);
+    if parked > 0 {
+        let what = words::count(parked, "delivery is parked", "deliveries are parked");
+        let why = "Each is kept until an operator replays or drops it.".to_owned();
+        found.push(Attention::wait(what, why).helped("/parked", "Show parked"));
+    }
     for queue in &overview.queues {
         let messages = queue.messages.unwrap_or(0);
         match queue.kind {
@@ -274,11 +282,6 @@ fn queues(overview: &Overview, found: &mut Vec<Attention>) {
                 let why = "`homing topology check` says more, `homing topology apply` creates it.";
                 let what = format!("{} is {}", queue.name, queue.state);
                 found.push(Attention::bad(what, why.to_owned()));
-            }
-            Kind::Parked if messages > 0 => {
-                let what = words::count(messages, "message is parked", "messages are parked");
-                let why = "Each is kept until an operator replays or drops it.".to_owned();
-                found.push(Attention::wait(what, why).helped("/parked", "Show parked"));
             }
             Kind::Unrouted if messages > 0 => {
                 let what = words::count(messages, "message had no route", "messages had no route");

@@ -1,6 +1,6 @@
 //! Parked messages: list, show, replay, drop, export.
 
-use std::{num::NonZeroU32, ops::ControlFlow, sync::Arc, time::Duration};
+use std::{num::NonZeroU32, ops::ControlFlow, sync::Arc};
 
 use askama::Template;
 use axum::{
@@ -23,22 +23,31 @@ use crate::web::{
 };
 use homing_delivery::{
     circuits::Stopped,
-    parking::{Action, Bodies, Entry, Listing, Selection, Slice, Tally, export_line},
+    parking::{Action, Arriving, Bodies, Entry, Selection, Tally, export_line},
 };
-use homing_domain::{id::SubscriptionId, time::UnixMillis, verdict::ParkReason};
+use homing_domain::{id::SubscriptionId, verdict::ParkReason};
+use homing_store::ParkedId;
 
 const PAGE: u32 = 50;
-/// The time that one page scans; it does not find what comes later in a long queue.
-const SCAN_TIME: Duration = Duration::from_secs(4);
-/// For one that a list has just found.
-const SCAN_TIME_FOR_ONE: Duration = Duration::from_secs(10);
 /// An export through the browser ends here; `homing parked export` does not.
-const EXPORT_TIME: Duration = Duration::from_secs(25);
 const MAX_EXPORTED: u32 = 10_000;
 const MAX_EXPORTED_BYTES: usize = 32 * 1_024 * 1_024;
 /// Endpoints that are named because nothing is sent to them now.
 const MAX_STOPPED: usize = 10;
-const FILTERS: [&str; 6] = ["reason", "subscription", "topic", "event", "since", "until"];
+/// Deliveries that match are counted up to this number.
+const MAX_COUNTED: u32 = 10_000;
+const FILTERS: [&str; 10] = [
+    "text",
+    "reason",
+    "topic",
+    "event",
+    "delivery",
+    "url",
+    "subscription",
+    "status",
+    "since",
+    "until",
+];
 
 #[derive(Template)]
 #[template(path = "parked.html")]
@@ -48,16 +57,13 @@ struct ListPage {
     wrong: Wrong,
     reasons: [&'static str; ParkReason::ALL.len()],
     entries: Vec<Entry>,
-    scanned: u32,
-    total: u32,
-    skip: u32,
+    matched: u32,
+    total: u64,
+    arriving: Arriving,
     query: String,
     next: Option<String>,
-    previous: Option<String>,
-    /// Jobs that scan the messages; those that they hold are missing in the list.
+    is_first: bool,
     under_way: Vec<Arc<BulkJob>>,
-    /// Not listed, because another scan is running.
-    is_busy: bool,
 }
 
 impl ListPage {
@@ -65,9 +71,10 @@ impl ListPage {
         !self.query.is_empty()
     }
 
-    /// True if not all were scanned, and more matches may be among the rest.
-    fn is_cut(&self) -> bool {
-        self.next.is_none() && self.scanned < self.total
+    /// The number that matches, in words.
+    fn count(&self) -> String {
+        let more = if self.matched >= MAX_COUNTED { " and more" } else { "" };
+        format!("{}{more}", words::grouped(self.matched))
     }
 }
 
@@ -79,7 +86,7 @@ fn selection(fields: &Fields, wrong: &mut Wrong) -> Selection {
     }
 }
 
-/// A page of those that match, from the head of the queue.
+/// A page of those that match, the newest first.
 pub(super) async fn list(
     State(app): State<AppState>,
     Extension(visitor): Extension<Visitor>,
@@ -87,58 +94,40 @@ pub(super) async fn list(
 ) -> Result<Response, ErrorPage> {
     let mut wrong = Wrong::default();
     let selection = selection(&fields, &mut wrong);
-    let skip: u32 = fields.get("skip", &mut wrong).unwrap_or(0);
-    let permit = if wrong.is_empty() { app.permits.scan().await.ok() } else { None };
-    let listing = match &permit {
-        Some(_) => {
-            let parking = &app.services.parking;
-            Some(
-                parking
-                    .page(&selection, Slice { skip, limit: PAGE }, Bodies::Omitted, SCAN_TIME)
-                    .await?,
-            )
-        }
-        None => None,
-    };
-    let is_busy = wrong.is_empty() && permit.is_none();
-    let (entries, scanned, total) = listing
-        .map(|listing| (listing.entries, listing.scanned, listing.total))
+    let after: Option<ParkedId> = fields.get("after", &mut wrong);
+    let parking = &app.services.parking;
+    let (mut listing, mut matched) = (None, 0);
+    if wrong.is_empty() {
+        listing = Some(parking.page(&selection, after, PAGE, Bodies::Omitted).await?);
+        matched = parking.count(&selection, MAX_COUNTED).await?;
+    }
+    let (entries, next, total, arriving) = listing
+        .map(|listing| (listing.entries, listing.next, listing.total, listing.arriving))
         .unwrap_or_default();
     let query = fields.query(&FILTERS);
-    let to = |skip: u32| format!("/parked?{query}&skip={skip}");
-    let is_full = entries.len() >= usize::try_from(PAGE).unwrap_or(usize::MAX);
     Ok(page(&ListPage {
         layout: Layout::new("Parked", NavItem::Parked, visitor),
         reasons: ParkReason::ALL.map(ParkReason::as_str),
-        next: (is_full && scanned < total).then(|| to(skip.saturating_add(PAGE))),
-        previous: (skip > 0).then(|| to(skip.saturating_sub(PAGE))),
+        next: next.map(|next| format!("/parked?{query}&after={next}")),
+        is_first: after.is_none(),
         entries,
-        scanned,
+        matched,
         total,
-        skip,
+        arriving,
         query,
         under_way: app.jobs.unended(),
-        is_busy,
         fields,
         wrong,
     }))
 }
 
-/// The one message that [`links::parked`] names.
+/// The one delivery that [`links::parked`] names.
 fn one(fields: &Fields) -> Result<Selection, ErrorPage> {
     let mut wrong = Wrong::default();
-    let parked: Option<i64> = fields.get("parked", &mut wrong);
-    let selection = Selection {
-        event: Some(fields.text("event").to_owned()),
-        subscription: fields.get("subscription", &mut wrong),
-        parked_after_ms: parked.map(UnixMillis::new),
-        parked_before_ms: parked.map(|at| UnixMillis::new(at.saturating_add(1))),
-        ..Selection::default()
-    };
-    if wrong.is_empty() {
-        Ok(selection)
-    } else {
-        Err(ErrorPage::bad_request("This address names no parked message."))
+    let id: Option<ParkedId> = fields.get("id", &mut wrong);
+    match id.filter(|_| wrong.is_empty()) {
+        Some(_) => Ok(Selection { id, ..Selection::default() }),
+        None => Err(ErrorPage::bad_request("This address names no parked message.")),
     }
 }
 
@@ -159,12 +148,8 @@ pub(super) async fn show(
     fields: Fields,
 ) -> Result<Response, ErrorPage> {
     let selection = one(&fields)?;
-    let _permit = app.permits.scan().await?;
-    let parking = &app.services.parking;
-    let mut found = parking
-        .page(&selection, Slice { skip: 0, limit: 1 }, Bodies::Included, SCAN_TIME_FOR_ONE)
-        .await?;
-    let Some(mut entry) = found.entries.pop() else { return Err(not_found(&found)) };
+    let mut found = app.services.parking.list(&selection, 1, Bodies::Included).await?;
+    let Some(mut entry) = found.entries.pop() else { return Err(not_found(found.arriving)) };
     let body = Body::of(&entry.body.take().unwrap_or_default());
     let stopped = match entry.subscription_id {
         Some(id) => stopped(&app, Some(id)).await.pop(),
@@ -186,16 +171,11 @@ async fn stopped(app: &App, of: Option<SubscriptionId>) -> Vec<Stopped> {
     stopped
 }
 
-fn not_found(listing: &Listing) -> ErrorPage {
-    if listing.scanned >= listing.total {
-        let why = "This message is not parked any more: it was sent again or dropped.";
-        return ErrorPage::not_found(why);
-    }
-    let (scanned, total) = (words::grouped(listing.scanned), words::grouped(listing.total));
-    ErrorPage::not_found(format!(
-        "This message is not among the first {scanned} of {total} that are parked, as many as \
-         a page scans. `homing parked list --event` scans all of them."
-    ))
+fn not_found(arriving: Arriving) -> ErrorPage {
+    ErrorPage::not_found(match arriving.note() {
+        None => "This message is not parked any more: it was sent again or dropped.".to_owned(),
+        Some(note) => format!("This message is not in the store; {note}."),
+    })
 }
 
 /// The selection as JSON lines, in the form that `homing publish` reads. The name of the file says
@@ -209,23 +189,20 @@ pub(super) async fn export(
     if !wrong.is_empty() {
         return Err(ErrorPage::bad_request("The filter is wrong; open the list to see why."));
     }
-    let _permit = app.permits.scan().await?;
-    let mut lines = Vec::new();
+    let (mut lines, mut is_cut) = (Vec::new(), false);
     let collect = |entry: Entry| {
         lines.extend(export_line(&entry));
-        if lines.len() < MAX_EXPORTED_BYTES {
-            ControlFlow::Continue(())
-        } else {
-            ControlFlow::Break(())
-        }
+        is_cut = lines.len() >= MAX_EXPORTED_BYTES;
+        if is_cut { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     };
     let parking = &app.services.parking;
     let tally =
-        parking.scan_each(&selection, Some(MAX_EXPORTED), Some(EXPORT_TIME), collect).await?;
-    let disposition = if tally.scanned < tally.total {
-        "attachment; filename=\"parked-not-all.jsonl\""
-    } else {
+        parking.scan_each(&selection, Some(MAX_EXPORTED), Bodies::Included, collect).await?;
+    let is_whole = !is_cut && tally.matched < MAX_EXPORTED && tally.arriving.is_nothing();
+    let disposition = if is_whole {
         "attachment; filename=\"parked.jsonl\""
+    } else {
+        "attachment; filename=\"parked-not-all.jsonl\""
     };
     let headers = [(CONTENT_TYPE, "application/jsonl"), (CONTENT_DISPOSITION, disposition)];
     Ok((headers, lines).into_response())

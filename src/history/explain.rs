@@ -8,7 +8,7 @@ use super::{
 };
 use homing_delivery::{
     circuits,
-    parking::{Entry, Selection},
+    parking::{Bodies, Entry, Selection},
 };
 use homing_domain::{
     clock, id::SubscriptionId, record::Record, report::Chain, subscription::Subscription,
@@ -18,7 +18,7 @@ use homing_store::{LogExtent, MAX_PAGE_LIMIT, Page, RecordFilter, RecordPage, St
 
 /// Records of one event that are read at most, the newest.
 const MAX_RECORDS: u32 = MAX_PAGE_LIMIT;
-/// Parked messages that are scanned: about a second, if the broker is not busy.
+/// Parked deliveries of one event that are read at most.
 const MAX_PARKED: u32 = 1_000;
 /// Subscriptions that are searched for those that want the topic.
 const MAX_SUBSCRIPTIONS: usize = 20_000;
@@ -35,8 +35,8 @@ struct Found {
 }
 
 impl History {
-    /// Explains the event with this id from the attempt log and, if `may_scan`, from the first
-    /// messages of the parking queue. `topic` is used if it is not known otherwise.
+    /// Explains the event with this id from the attempt log and from what is parked. `topic` is
+    /// used if it is not known otherwise.
     ///
     /// # Errors
     ///
@@ -45,7 +45,6 @@ impl History {
         &self,
         event: &str,
         topic: Option<Topic>,
-        may_scan: bool,
     ) -> Result<Explanation, StoreError> {
         let filter = RecordFilter { event: Some(event.to_owned()), ..RecordFilter::default() };
         let page = RecordPage { filter, after: None, limit: MAX_RECORDS };
@@ -53,12 +52,7 @@ impl History {
         let mut found = Found { records: listing.records, entries: Vec::new(), lookup: None };
         found.records.reverse();
         if !found.are_all_done() {
-            if may_scan {
-                self.scan_parked(event, &mut found).await;
-            } else {
-                let error = "another scan is running; try again in a moment".to_owned();
-                found.lookup = Some(Lookup { error: Some(error), ..Lookup::default() });
-            }
+            self.look_among_parked(event, &mut found).await;
         }
         let topic = found.topic().or(topic);
         let deliveries = self.timelines(&found).await?;
@@ -89,16 +83,18 @@ impl History {
         })
     }
 
-    async fn scan_parked(&self, event: &str, found: &mut Found) {
+    async fn look_among_parked(&self, event: &str, found: &mut Found) {
         let selection = Selection { event: Some(event.to_owned()), ..Selection::default() };
-        found.lookup = Some(match self.parking.list_first(&selection, MAX_PARKED).await {
-            Ok(listing) => {
-                found.entries = listing.entries;
-                let (scanned, total) = (listing.scanned, listing.total);
-                Lookup { scanned, total, complete: scanned >= total, error: None }
-            }
-            Err(error) => Lookup { error: Some(Chain(&error).to_string()), ..Lookup::default() },
-        });
+        found.lookup =
+            Some(match self.parking.list(&selection, MAX_PARKED, Bodies::Omitted).await {
+                Ok(listing) => {
+                    found.entries = listing.entries;
+                    Lookup { arriving: listing.arriving, error: None }
+                }
+                Err(error) => {
+                    Lookup { error: Some(Chain(&error).to_string()), ..Lookup::default() }
+                }
+            });
     }
 
     /// A timeline for each subscription, in the order in which they began.

@@ -44,10 +44,9 @@ const BEGINNING: UnixMillis = UnixMillis::new(0);
 const END: UnixMillis = UnixMillis::new(i64::MAX);
 
 impl History {
-    /// The history in `store`, and in the parking queue at `broker`.
+    /// The history in `store`, and in what is parked.
     #[must_use]
-    pub fn new(store: Arc<dyn Store>, broker: Broker) -> Self {
-        let parking = Parking::new(broker.clone());
+    pub fn new(store: Arc<dyn Store>, broker: Broker, parking: Parking) -> Self {
         let circuits = CircuitBreakers::new(Arc::clone(&store), broker.clone());
         Self { store, broker, parking, circuits }
     }

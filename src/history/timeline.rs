@@ -19,7 +19,7 @@ pub(super) struct Timeline<'a> {
     pub(super) records: Vec<&'a Record>,
     /// Its entry in the parking queue, if it was found.
     pub(super) parked: Option<&'a Entry>,
-    /// The scan of the parking queue.
+    /// The look among what is parked.
     pub(super) lookup: Option<&'a Lookup>,
 }
 
@@ -91,9 +91,9 @@ impl Timeline<'_> {
         holds.last().map_or(last.started(), |first| first.started())
     }
 
-    /// For a parked delivery without an entry: `false` if the whole queue was scanned.
+    /// For a parked delivery without an entry: `false` if everything that is parked was looked at.
     fn is_there(&self) -> Option<bool> {
-        self.lookup.filter(|lookup| lookup.complete).map(|_| false)
+        self.lookup.filter(|lookup| lookup.is_complete()).map(|_| false)
     }
 }
 
@@ -292,15 +292,10 @@ fn blocking(circuit: Option<&circuits::View>, now: UnixMillis) -> Option<String>
     }
 }
 
-/// A note if the parking queue was not scanned completely.
+/// A note if not all that is parked was looked at.
 pub(super) fn lookup_note(lookup: &Lookup) -> Option<String> {
-    let Lookup { scanned, total, complete, error } = lookup;
-    match error {
-        Some(error) => Some(format!("the parking queue could not be scanned: {error}")),
-        None if !complete => Some(format!(
-            "only {scanned} of {total} parked messages were scanned; `homing parked list --event \
-             ID` scans all"
-        )),
-        None => None,
+    match &lookup.error {
+        Some(error) => Some(format!("what is parked could not be read: {error}")),
+        None => lookup.arriving.note().map(|note| format!("more may be parked: {note}")),
     }
 }

@@ -4,13 +4,17 @@
 use serde::Serialize;
 
 use super::{PartView, PayloadView, words};
-use homing_delivery::{circuits, parking::Entry};
+use homing_delivery::{
+    circuits,
+    parking::{Arriving, Entry},
+};
 use homing_domain::{
     id::{DeliveryId, SubscriptionId},
     payload::PayloadState,
     record::{AttemptEvent, Class, Gap, Record, RecordId},
     verdict::ParkReason,
 };
+use homing_store::ParkedId;
 
 /// A record of the attempt log. Instants are RFC 3339.
 #[derive(Clone, Debug, Serialize, utoipa::ToSchema)]
@@ -189,7 +193,7 @@ pub struct Explanation {
     pub deliveries: Vec<DeliveryTimeline>,
     /// The first subscriptions that want the topic, without a known delivery.
     pub unsent: Vec<Unsent>,
-    /// The scan of the parking queue; absent: it was not necessary.
+    /// The look among what is parked; absent: it was not necessary.
     pub parking: Option<Lookup>,
     /// The newest gaps of the attempt log since the event.
     pub gaps: Vec<GapView>,
@@ -228,6 +232,9 @@ pub struct DeliveryTimeline {
 #[derive(Clone, Debug, Serialize, utoipa::ToSchema)]
 #[schema(as = ParkedState)]
 pub struct Parked {
+    /// Its id while it is parked.
+    #[serde(skip)]
+    pub id: ParkedId,
     /// The reason.
     pub reason: &'static str,
     /// The time of parking; RFC 3339. Absent if the broker parked it.
@@ -241,6 +248,7 @@ pub struct Parked {
 impl From<&Entry> for Parked {
     fn from(entry: &Entry) -> Self {
         Self {
+            id: entry.id,
             reason: entry.reason.as_str(),
             since: entry.parked_ms.map(|since| since.to_string()),
             attempts: entry.attempts,
@@ -260,15 +268,19 @@ pub struct Unsent {
     pub why: &'static str,
 }
 
-/// A scan of the parking queue.
+/// A look among what is parked.
 #[derive(Clone, Debug, Default, Serialize, utoipa::ToSchema)]
 pub struct Lookup {
-    /// Messages scanned.
-    pub scanned: u32,
-    /// Messages in the queue.
-    pub total: u32,
-    /// True if all were scanned.
-    pub complete: bool,
-    /// The reason why it could not be scanned.
+    /// Messages that could not be looked at, because they are not in the store yet.
+    pub arriving: Arriving,
+    /// The reason why nothing could be looked at.
     pub error: Option<String>,
+}
+
+impl Lookup {
+    /// True if everything that is parked was looked at.
+    #[must_use]
+    pub fn is_complete(&self) -> bool {
+        self.error.is_none() && self.arriving.is_nothing()
+    }
 }

@@ -60,6 +60,9 @@ pub struct Overview {
     pub costly_subscriptions: Vec<CostlySubscription>,
     /// Circuits that are not closed; absent: the store does not answer.
     pub circuits: Option<UnsettledCounts>,
+    /// Parked deliveries in the store; absent: the store does not answer. What is on its way there is
+    /// in the parking queue.
+    pub parked: Option<u64>,
     /// Activity per second, over the last minute or two.
     pub rates: Rates,
     /// Activity in the last hour.
@@ -121,6 +124,7 @@ pub struct Stored {
     unreadable: Vec<UnreadableSubscription>,
     costly: Vec<CostlyFilters>,
     circuits: UnsettledCounts,
+    parked: u64,
     minutes: Vec<Minute>,
     dues: Vec<Due>,
     workers: Vec<WorkerReport>,
@@ -145,6 +149,7 @@ impl Stored {
             unreadable: unreadable.read(store).await?,
             costly: store.costly_filters(now.minus(COSTLY_FOR)).await?,
             circuits: store.count_unsettled().await?,
+            parked: store.parked_totals().await?.deliveries,
             minutes: store.minutes(first_minute(now)).await?,
             dues: store.next_dues(now).await?,
             workers: store.workers().await?,
@@ -180,6 +185,7 @@ impl Overview {
         let is_known = stored.is_some();
         let counted = stored.as_ref().map(|stored| (stored.subscriptions, stored.circuits));
         let (subscriptions, circuits) = counted.unzip();
+        let parked = stored.as_ref().map(|stored| stored.parked);
         let stored = stored.unwrap_or_default();
         for queue in &mut queues {
             queue.learn_due(&stored.dues);
@@ -200,6 +206,7 @@ impl Overview {
             unreadable_subscriptions: stored.unreadable,
             costly_subscriptions: stored.costly.into_iter().map(CostlySubscription::from).collect(),
             circuits,
+            parked,
             rates: rates(&minutes, now),
             last_hour,
             minutes,

@@ -152,7 +152,7 @@ impl Queue {
             Kind::Retry => "due deliveries",
             Kind::Wait => "waits",
             Kind::Held => "waits for its endpoint",
-            Kind::Parked => "given up",
+            Kind::Parked => "given up, on the way into the store",
             Kind::Unrouted => "had no route",
             Kind::Archive => "events to send again",
             Kind::Lock => "lock of a source",

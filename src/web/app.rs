@@ -69,7 +69,6 @@ impl App {
         #[cfg(feature = "dashboard")]
         let jobs = BulkJobs::new(
             (services.parking.clone(), services.circuits.clone()),
-            permits.clone(),
             process.tasks.clone(),
             process.stop.clone(),
         );

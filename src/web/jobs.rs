@@ -1,5 +1,5 @@
-//! Bulk jobs: scans of the parked messages that count, replay or drop on a task of their own, with
-//! a page that shows their progress.
+//! Bulk jobs: count, replay or drop parked deliveries on a task of their own, with a page that shows
+//! their progress.
 
 use std::{collections::VecDeque, ops::ControlFlow, sync::Arc};
 
@@ -7,15 +7,14 @@ use parking_lot::Mutex;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use uuid::Uuid;
 
-use super::permits::Permits;
-use homing_broker::error::BrokerError;
 use homing_delivery::{
     circuits::{CircuitBreakers, CircuitReplayError},
-    parking::{Action, Parking, Selection, Tally},
+    parking::{Action, Parking, ParkingError, Selection, Tally},
 };
 use homing_domain::{clock, time::UnixMillis, url::EndpointUrl};
+use homing_store::StoreError;
 
-/// Jobs that are remembered, and those that may be waiting or running.
+/// Jobs that are remembered, and those that may be running.
 const MAX_REMEMBERED: usize = 20;
 const MAX_UNENDED: usize = 4;
 
@@ -43,8 +42,6 @@ pub(crate) struct Filter {
 /// The status of a job.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum JobStatus {
-    /// Another one is running.
-    Waits,
     Runs,
     Done,
     /// A visitor stopped it.
@@ -54,7 +51,7 @@ pub(crate) enum JobStatus {
 
 impl JobStatus {
     pub(crate) fn is_over(&self) -> bool {
-        !matches!(self, Self::Waits | Self::Runs)
+        !matches!(self, Self::Runs)
     }
 }
 
@@ -70,7 +67,7 @@ pub(crate) struct BulkJob {
 
 impl BulkJob {
     fn new(action: BulkAction) -> Self {
-        let state = Mutex::new((JobStatus::Waits, Tally::default()));
+        let state = Mutex::new((JobStatus::Runs, Tally::default()));
         let (id, began, stop) = (clock::new_id(), clock::now(), CancellationToken::new());
         Self { id, action, began, state, stop }
     }
@@ -120,23 +117,21 @@ pub(crate) struct BulkJobs {
 struct Worker {
     parking: Parking,
     circuits: CircuitBreakers,
-    permits: Permits,
 }
 
-/// The reason why a job did not begin: so many are waiting or running.
+/// The reason why a job did not begin: so many are running.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{0} jobs on the parked messages are waiting or running; only one runs at a time")]
+#[error("{0} jobs on the parked messages are running, as many as may at a time")]
 pub(crate) struct TooManyJobs(usize);
 
 impl BulkJobs {
     /// Jobs run on `tasks` until `stop`.
     pub(crate) fn new(
         (parking, circuits): (Parking, CircuitBreakers),
-        permits: Permits,
         tasks: TaskTracker,
         stop: CancellationToken,
     ) -> Self {
-        let worker = Worker { parking, circuits, permits };
+        let worker = Worker { parking, circuits };
         Self { worker, tasks, stop, list: Mutex::default() }
     }
 
@@ -186,17 +181,7 @@ impl BulkJobs {
 
 impl Worker {
     async fn run(&self, job: &BulkJob) {
-        let permit = loop {
-            if job.stop.is_cancelled() {
-                return job.set_status(JobStatus::Stopped);
-            }
-            if let Ok(permit) = self.permits.scan().await {
-                break permit;
-            }
-        };
-        job.set_status(JobStatus::Runs);
         let ended = self.act(job).await;
-        drop(permit);
         job.set_status(match ended {
             Ok(()) if job.stop.is_cancelled() => JobStatus::Stopped,
             Ok(()) => JobStatus::Done,
@@ -205,7 +190,7 @@ impl Worker {
     }
 
     async fn act(&self, job: &BulkJob) -> Result<(), String> {
-        let Self { parking, circuits, .. } = self;
+        let Self { parking, circuits } = self;
         let progress = |tally| job.set_progress(tally);
         let (filter, action, limit) = match &job.action {
             BulkAction::Preview(filter, _) => (filter, Action::Count, None),
@@ -213,8 +198,8 @@ impl Worker {
             BulkAction::ReplayParkedByCircuit(url) => {
                 let replayed = circuits.replay_parked_by_circuit_while(parking, url, progress);
                 return replayed.await.map(drop).map_err(|error| match error {
-                    CircuitReplayError::Store(_) => "the store is unavailable".to_owned(),
-                    CircuitReplayError::Broker(error) => failed(&error),
+                    CircuitReplayError::Store(error) => failed(&error.into()),
+                    CircuitReplayError::Parking(error) => failed(&error),
                 });
             }
         };
@@ -224,7 +209,17 @@ impl Worker {
     }
 }
 
-fn failed(error: &BrokerError) -> String {
-    tracing::error!(error = error.report(), "dashboard.job_failed");
-    error.summary().to_owned()
+fn failed(error: &ParkingError) -> String {
+    match error {
+        ParkingError::Broker(error) => {
+            tracing::error!(error = error.report(), "dashboard.job_failed");
+            error.summary().to_owned()
+        }
+        ParkingError::Store(error @ StoreError::TooBroad { .. }) => error.to_string(),
+        ParkingError::Unreadable(_) | ParkingError::NotRemoved { .. } => error.to_string(),
+        ParkingError::Store(error) => {
+            tracing::error!(error = error.report(), "dashboard.job_failed");
+            "the store is unavailable".to_owned()
+        }
+    }
 }

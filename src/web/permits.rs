@@ -1,4 +1,4 @@
-//! Permits: limits on the number of requests, scans and batches at one time.
+//! Permits: limits on the number of requests and batches at one time.
 
 use std::{sync::Arc, time::Duration};
 
@@ -16,15 +16,13 @@ const MAX_BATCHES: usize = 4;
 /// Pages that are kept current at one time; further ones have to be reloaded by hand.
 #[cfg(feature = "dashboard")]
 const MAX_STREAMS: usize = 64;
-/// The wait for a permit before a request is refused, and for a scan under way before another one
-/// is.
+/// The wait for a permit before a request is refused.
 const DEADLINE: Duration = Duration::from_secs(10);
 
 /// The permits of one process; cheap to clone.
 #[derive(Clone)]
 pub(crate) struct Permits {
     requests: Arc<Semaphore>,
-    scans: Arc<Semaphore>,
     batches: Arc<Semaphore>,
     #[cfg(feature = "dashboard")]
     streams: Arc<Semaphore>,
@@ -36,9 +34,6 @@ pub(crate) enum Busy {
     /// Those of requests.
     #[error("too many concurrent requests; this one was not started, try again")]
     Requests,
-    /// The one of scans.
-    #[error("another request is scanning the parked messages; only one may at a time")]
-    Scan,
 }
 
 impl From<Busy> for Problem {
@@ -52,7 +47,6 @@ impl Default for Permits {
         let permits = |number| Arc::new(Semaphore::new(number));
         Self {
             requests: permits(MAX_REQUESTS),
-            scans: permits(1),
             batches: permits(MAX_BATCHES),
             #[cfg(feature = "dashboard")]
             streams: permits(MAX_STREAMS),
@@ -75,21 +69,6 @@ impl Permits {
         permit.map_err(|_elapsed| Busy::Requests)?.map_err(|_closed| Busy::Requests)
     }
 
-    /// The permit to scan the parked messages. There is one: two scans hide messages from each
-    /// other, so that a list would make a replay miss some.
-    ///
-    /// # Errors
-    ///
-    /// [`Busy`], after ten seconds.
-    ///
-    /// # Cancel safety
-    ///
-    /// Dropped, no permit was taken.
-    pub(crate) async fn scan(&self) -> Result<OwnedSemaphorePermit, Busy> {
-        let permit = timeout(DEADLINE, Arc::clone(&self.scans).acquire_owned()).await;
-        permit.map_err(|_elapsed| Busy::Scan)?.map_err(|_closed| Busy::Scan)
-    }
-
     /// The permit of a batch of events; a request has its deadline to wait for it.
     ///
     /// # Cancel safety
@@ -110,15 +89,6 @@ impl Permits {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[tokio::test(start_paused = true)]
-    async fn two_scans_never_overlap_and_the_second_is_refused() {
-        let permits = Permits::default();
-        let first = permits.scan().await.unwrap();
-        assert!(permits.scan().await.is_err());
-        drop(first);
-        assert!(permits.scan().await.is_ok());
-    }
 
     #[tokio::test(start_paused = true)]
     async fn a_request_without_a_permit_is_refused_in_time() {

@@ -24,6 +24,7 @@ use tracing::error;
 
 use crate::registry::RegistryError;
 use homing_broker::error::BrokerError;
+use homing_delivery::parking::ParkingError;
 use homing_domain::{
     report::{Chain, without_types},
     subscription::FieldError,
@@ -222,11 +223,22 @@ impl Problem {
     /// The log has the cause; the client gets a summary.
     pub(crate) fn broker(kind: Kind, failure: &BrokerError, consequence: &str) -> Self {
         let detail = format!("{}; {consequence}", failure.summary());
-        if matches!(failure, BrokerError::Busy) {
-            return Self::new(Kind::Busy, detail);
-        }
         error!(error = failure.report(), "api.broker_failed");
         Self::new(kind, detail)
+    }
+}
+
+impl Problem {
+    /// An action on what is parked failed.
+    pub(crate) fn parking(failure: ParkingError, consequence: &str) -> Self {
+        match failure {
+            ParkingError::Store(failure) => failure.into(),
+            ParkingError::Broker(failure) => Self::broker(Kind::Broker, &failure, consequence),
+            failure @ ParkingError::Unreadable(_) => Self::new(Kind::Internal, failure.to_string()),
+            failure @ ParkingError::NotRemoved { .. } => {
+                Self::new(Kind::Store, failure.to_string())
+            }
+        }
     }
 }
 
@@ -238,6 +250,9 @@ impl From<FieldError> for Problem {
 
 impl From<StoreError> for Problem {
     fn from(failure: StoreError) -> Self {
+        if let StoreError::TooBroad { field, .. } = &failure {
+            return Self::field(FieldError::new(*field, failure.to_string()));
+        }
         error!(error = failure.report(), "api.store_failed");
         if let StoreError::Corrupt(corrupt) = &failure {
             return Self::new(Kind::UnreadableSubscription, failure.to_string())
@@ -245,7 +260,7 @@ impl From<StoreError> for Problem {
                 .with("field", corrupt.field.as_str())
                 .with("message", corrupt.why.as_str());
         }
-        if matches!(failure, StoreError::CorruptCircuit(_)) {
+        if matches!(failure, StoreError::CorruptCircuit(_) | StoreError::ParkedPayload { .. }) {
             return Self::new(Kind::Internal, failure.to_string());
         }
         Self::new(

@@ -175,10 +175,8 @@ async fn headers_larger_than_a_frame_hide_nothing_that_is_parked() {
     give_back_one_of(&installation, &parked).await;
 
     let entries = installation.wait_for_parked(2).await;
-    assert_eq!(
-        entries.iter().map(|entry| entry.event_id.as_str()).collect::<Vec<_>>(),
-        ["large", "behind"]
-    );
+    let ids: BTreeSet<_> = entries.iter().map(|entry| entry.event_id.as_str()).collect();
+    assert_eq!(ids, BTreeSet::from(["large", "behind"]));
     let running = installation.start();
     installation.replay_all().await;
     receiver.wait_for(2).await;
@@ -216,10 +214,9 @@ async fn headers_larger_than_a_frame_hurt_no_other_after_a_kill() {
     worker.kill_9();
     is_killed.store(true, Ordering::SeqCst);
     let worker = site.start();
-    let parked = site.corner.topology.names().parked();
     site.wait_until_settled().await;
     drop(worker);
-    assert_eq!(publisher.depth(&parked).await, 0);
+    assert!(site.parked().is_empty());
     let ids: BTreeSet<_> = receiver.requests().iter().map(Recorded::id).collect();
     assert_eq!(ids.len(), GOOD + 1);
     let log = std::fs::read_to_string(site.log()).expect("a log");
@@ -265,7 +262,7 @@ async fn headers_by_stomp_larger_than_a_frame_hurt_no_other() {
     site.wait_until_settled().await;
     drop(worker);
     assert_eq!(receiver.requests().len(), GOOD + 1);
-    assert_eq!(publisher.depth(&site.corner.topology.names().parked()).await, 0);
+    assert!(site.parked().is_empty());
     let log = std::fs::read_to_string(site.log()).expect("a log");
     assert!(!log.contains("connection_lost"), "{log}");
     assert!(log.contains("broker.headers_left_out"), "it came as large as it was sent: {log}");

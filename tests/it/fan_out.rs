@@ -1,8 +1,7 @@
 //! An event for many subscriptions travels in few messages, and each delivery has a fate of its own.
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, time::Duration};
 
-use homing::history::History;
 use homing_broker::{Message, Recipients, Route};
 use homing_delivery::parking::{Action, Bodies, Selection};
 use homing_domain::{
@@ -138,13 +137,11 @@ async fn a_group_that_the_broker_parks_is_replayed_for_each_subscription() {
         let options = BasicNackOptions { requeue: true, multiple: false };
         message.delivery.acker.nack(options).await.expect("it can be returned");
     }
-    installation.wait_for_depth(&installation.names().parked(), 1).await;
-    let entries = installation.parked().await;
+    let entries = installation.wait_for_parked(20).await;
     assert_eq!(entries.iter().filter_map(|entry| entry.subscription_id).collect::<Vec<_>>(), ids);
     assert!(entries.iter().all(|entry| entry.reason.as_str() == "rejected_by_broker"));
-    let history =
-        History::new(Arc::clone(&installation.parts.store), installation.parts.broker.clone());
-    let explanation = history.explain("e", None, true).await.expect("the store answers");
+    let explanation =
+        installation.parts.history.explain("e", None).await.expect("the store answers");
     assert!(explanation.deliveries.iter().all(|timeline| timeline.state == "parked"));
     assert_eq!(explanation.deliveries.len(), SUBSCRIPTIONS);
 
@@ -158,18 +155,19 @@ async fn a_group_that_the_broker_parks_is_replayed_for_each_subscription() {
         let left = installation.parked().await;
         left.iter().filter_map(|entry| entry.subscription_id).collect::<Vec<_>>()
     };
-    assert_eq!(act(Action::Count, &Selection::default(), None).await, (20, 1));
+    assert_eq!(act(Action::Count, &Selection::default(), None).await, (20, 20));
     let listed = parking.list(&Selection::default(), 19, Bodies::Omitted).await.expect("a scan");
-    assert_eq!((listed.entries.len(), listed.scanned, listed.total), (19, 0, 1), "one is left out");
-    assert_eq!(act(Action::Replay, &for_one(ids[3]), None).await, (1, 1));
-    assert_eq!(act(Action::Drop, &for_one(ids[4]), None).await, (1, 1));
-    assert_eq!(act(Action::Replay, &for_one(ids[4]), None).await, (0, 1));
-    assert_eq!(act(Action::Replay, &Selection::default(), Some(3)).await, (3, 1));
+    assert_eq!((listed.entries.len(), listed.total), (19, 20), "one is left out");
+    assert!(listed.next.is_some());
+    assert_eq!(act(Action::Replay, &for_one(ids[3]), None).await, (1, 20));
+    assert_eq!(act(Action::Drop, &for_one(ids[4]), None).await, (1, 19));
+    assert_eq!(act(Action::Replay, &for_one(ids[4]), None).await, (0, 18));
+    assert_eq!(act(Action::Replay, &Selection::default(), Some(3)).await, (3, 18));
     assert_eq!(left().await, ids[5..]);
 
     let running = installation.start();
     receiver.wait_for(4).await;
-    assert_eq!(act(Action::Replay, &Selection::default(), None).await, (15, 1));
+    assert_eq!(act(Action::Replay, &Selection::default(), None).await, (15, 15));
     receiver.wait_for(SUBSCRIPTIONS - 1).await;
     installation.assert_nothing_waits().await;
     running.stop().await;

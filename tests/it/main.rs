@@ -38,6 +38,7 @@ mod groups;
 mod held;
 mod history;
 mod isolation;
+mod keeps;
 mod ledgers;
 mod livestream;
 mod metrics;

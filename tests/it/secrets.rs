@@ -24,6 +24,8 @@ const HEADER: &str = "header-that-stays-secret";
 const COOKIE: &str = "cookie-that-stays-secret";
 /// Shown to those that may see it, and kept nowhere, in clear or packed.
 const BODY: &str = "{\"note\":\"body-that-stays-encrypted\"}";
+/// In a header of what is parked.
+const CUSTOMER: &str = "a-customer-who-stays-unknown";
 
 #[tokio::test]
 async fn secrets_are_in_no_file_log_answer_or_metric() {
@@ -55,7 +57,7 @@ async fn secrets_are_nowhere(store: &str, database: Option<&Database>) {
     let site = Site::new(&[50], &format!("log.level = \"debug\"\n{store}"));
     let token = json(&site.run(&["tokens", "create", "all", "--json"]))["token"].clone();
     let token = token.as_str().expect("a token").to_owned();
-    let mut secrets = [BEARER, HEADER, COOKIE, &token].map(str::to_owned).to_vec();
+    let mut secrets = [CUSTOMER, BEARER, HEADER, COOKIE, &token].map(str::to_owned).to_vec();
     let mut ids = Vec::new();
     for path in ["/well", "/failing"] {
         let url = receiver.url(path);
@@ -74,7 +76,7 @@ async fn secrets_are_nowhere(store: &str, database: Option<&Database>) {
     let log = fs::File::create(site.folder.path().join("log")).expect("a log can be written");
     let mut process = site.start_as(&["run"], Stdio::null(), log.into());
     let publisher = site.publisher().await;
-    publisher.publish(Raw::new("order.paid", "e1", BODY)).await;
+    publisher.publish(Raw::new("order.paid", "e1", BODY).header("x-customer", CUSTOMER)).await;
     let requests = receiver.wait_for(3).await;
     for request in &requests {
         assert_eq!(request.header("authorization"), Some(&*format!("Bearer {BEARER}")));

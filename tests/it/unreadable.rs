@@ -1,6 +1,5 @@
 //! A subscription that cannot be read loses nothing: its events wait until it can.
 
-use homing::history::History;
 use homing_broker::topology::THROTTLE_WAITS;
 use homing_domain::id::SubscriptionId;
 use serde_json::{Map, Value, json};
@@ -53,7 +52,7 @@ async fn events_wait_for_a_subscription_that_cannot_be_read() {
     let throttled_again = installation.names().wait(THROTTLE_WAITS[1]);
     installation.wait_for_depth(&throttled_again, 2).await;
     assert_eq!(receiver.requests().len(), 3);
-    installation.wait_for_depth(&installation.names().parked(), 0).await;
+    installation.wait_for_parked(0).await;
 
     let registry = &installation.parts.registry;
     let mended = changes(&json!({"url": receiver.url("/spoilt"), "keep_secrets": true}));
@@ -66,10 +65,9 @@ async fn events_wait_for_a_subscription_that_cannot_be_read() {
     assert_eq!(delivered.len(), 1, "what its filter does not want is not sent");
     assert_eq!(&delivered[0].body[..], br#"{"status": "paid"}"#);
     assert_eq!(delivered[0].header("x-homing-attempt"), Some("1"), "nothing is charged");
-    let parts = &installation.parts;
-    let history = History::new(std::sync::Arc::clone(&parts.store), parts.broker.clone());
+    let history = &installation.parts.history;
     for (event, state) in [("paid", "delivered"), ("open", "not_wanted")] {
-        let explained = history.explain(event, None, true).await.expect("the store answers");
+        let explained = history.explain(event, None).await.expect("the store answers");
         let timeline =
             explained.deliveries.iter().find(|timeline| timeline.subscription == Some(id));
         let timeline = timeline.expect("it waited");
@@ -80,7 +78,7 @@ async fn events_wait_for_a_subscription_that_cannot_be_read() {
         );
         assert_eq!(timeline.attempts.last().expect("a record").verdict, state);
     }
-    installation.wait_for_depth(&installation.names().parked(), 0).await;
+    installation.wait_for_parked(0).await;
     assert_eq!(status_service.unreadable_subscriptions().await.expect("the store answers"), []);
 }
 

@@ -1,4 +1,5 @@
-//! Batches of messages, taken from a queue without answering any; each batch has its own consumer.
+//! Batches of messages of a queue; each batch has its own consumer, which stays until the batch is
+//! about to be answered, so that others see from the number of consumers that one is in work.
 //!
 //! A quorum queue writes to its log for every `basic.get`; a consumer that gets a hundred messages
 //! costs as much as one of those. A consumer's prefetch is fixed and nothing is answered here, so
@@ -8,7 +9,7 @@ use std::{collections::VecDeque, time::Duration};
 
 use futures_util::StreamExt;
 use lapin::{
-    Channel,
+    Channel, Consumer,
     message::Delivery,
     options::{BasicCancelOptions, BasicGetOptions},
 };
@@ -23,24 +24,37 @@ use super::{
 /// Messages of the first batch: most requests are for the first page. Each batch is twice as large
 /// as the one before.
 const FIRST: u16 = 16;
-/// Bounds of a batch. Bytes are estimated from the largest message of the batch before, so a batch
-/// that follows much smaller messages may exceed them.
+/// Bounds of a batch; one message may be larger. How many the broker sends ahead follows the largest
+/// message of the batch before: those that do not fit into this batch are in the next ones.
 const MAX_MESSAGES: u16 = 128;
 const MAX_BYTES: usize = 8 * 1_024 * 1_024;
+
+/// The messages that the broker may send ahead of the one that is being read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ahead {
+    /// As many as make a batch.
+    Batch,
+    /// None: a message at which the connection ends takes no other with it.
+    None,
+}
 /// After this long without a message the queue may be empty: others took what was there.
 const SILENCE: Duration = Duration::from_millis(500);
 
 /// Takes messages from the head of a queue.
 pub(super) struct Batches {
     queue: String,
+    ahead: Ahead,
     /// Size of the next batch.
     size: u16,
     taken: VecDeque<Delivery>,
+    /// The consumer of the batch that was taken last.
+    consumer: Option<Consumer>,
 }
 
 impl Batches {
-    pub(super) fn new(queue: String) -> Self {
-        Self { queue, size: FIRST, taken: VecDeque::new() }
+    pub(super) fn new(queue: String, ahead: Ahead) -> Self {
+        let size = if ahead == Ahead::None { 1 } else { FIRST };
+        Self { queue, ahead, size, taken: VecDeque::new(), consumer: None }
     }
 
     /// Counts the messages where the broker reports none, perhaps because it cannot count: takes
@@ -65,12 +79,12 @@ impl Batches {
         Ok(self.taken())
     }
 
-    fn taken(&self) -> u32 {
+    /// Messages that have come, and go into the next batch.
+    pub(super) fn taken(&self) -> u32 {
         u32::try_from(self.taken.len()).unwrap_or(u32::MAX)
     }
 
-    /// Returns the next message on `channel`, where at most `left` are still to come; `None`: there
-    /// is none.
+    /// Returns the messages of the next batch on `channel`, of at most `left` that are there.
     ///
     /// # Errors
     ///
@@ -79,22 +93,30 @@ impl Batches {
     /// # Cancel safety
     ///
     /// Not cancel safe: if dropped, messages may come that are not taken until the channel ends.
-    pub(super) async fn next(
+    pub(super) async fn next_batch(
         &mut self,
         channel: &Channel,
         left: u32,
-    ) -> Result<Option<Delivery>, BrokerError> {
-        if self.taken.is_empty() {
-            self.take(channel, left).await?;
-        }
-        Ok(self.taken.pop_front())
+    ) -> Result<Vec<Delivery>, BrokerError> {
+        self.take(channel, left).await?;
+        let mut bytes = 0_usize;
+        let fit = self.taken.iter().take_while(|delivery| {
+            bytes = bytes.saturating_add(delivery.data.len());
+            bytes <= MAX_BYTES
+        });
+        let fit = fit.count().max(1).min(self.taken.len());
+        Ok(self.taken.drain(..fit).collect())
     }
 
-    /// Takes a whole batch and cancels its consumer before anything is answered: after an ack the
-    /// broker would send one more, which would not be taken.
     async fn take(&mut self, channel: &Channel, left: u32) -> Result<(), BrokerError> {
         let batch_size = self.size.min(u16::try_from(left).unwrap_or(u16::MAX)).max(1);
-        let mut consumer = start(channel, &self.queue, batch_size).await?;
+        let there = u16::try_from(self.taken.len()).unwrap_or(u16::MAX);
+        let missing = batch_size.saturating_sub(there);
+        if missing == 0 && self.ahead == Ahead::None {
+            return Ok(());
+        }
+        // Also where nothing is missing: others see by it that a batch is in work.
+        let mut consumer = start(channel, &self.queue, missing.max(1)).await?;
         while self.taken.len() < usize::from(batch_size) {
             let delivery = match timeout(SILENCE, next_of(&mut consumer)).await {
                 Ok(delivery) => Some(delivery?),
@@ -111,11 +133,29 @@ impl Batches {
         {
             self.taken.push_back(delivery?);
         }
-        let cancelled = channel.basic_cancel(consumer.tag(), BasicCancelOptions::default());
-        within(channel, ROUND_TRIP_DEADLINE, "stopping a consumer", cancelled).await?;
+        self.consumer = Some(consumer);
         let largest = self.taken.iter().map(|delivery| delivery.data.len()).max();
         let fit = u16::try_from(MAX_BYTES / largest.unwrap_or(0).max(1)).unwrap_or(u16::MAX);
-        self.size = self.size.saturating_mul(2).min(MAX_MESSAGES).min(fit).max(1);
+        if self.ahead == Ahead::Batch {
+            self.size = self.size.saturating_mul(2).min(MAX_MESSAGES).min(fit).max(1);
+        }
+        Ok(())
+    }
+
+    /// Ends the consumer of the last batch, before anything of it is answered: after an ack the broker
+    /// would send one more. What has come late goes into the next batch.
+    ///
+    /// # Errors
+    ///
+    /// [`BrokerError`]: the channel is unusable.
+    pub(super) async fn stop_consuming(&mut self, channel: &Channel) -> Result<(), BrokerError> {
+        let Some(mut consumer) = self.consumer.take() else { return Ok(()) };
+        let cancelled = channel.basic_cancel(consumer.tag(), BasicCancelOptions::default());
+        within(channel, ROUND_TRIP_DEADLINE, "stopping a consumer", cancelled).await?;
+        // It ends behind the last one.
+        while let Ok(Some(delivery)) = timeout(SILENCE, consumer.next()).await {
+            self.taken.push_back(delivery.map_err(BrokerError::lost)?);
+        }
         Ok(())
     }
 }

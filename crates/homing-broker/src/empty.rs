@@ -27,10 +27,10 @@ use super::{
     Broker, Outgoing, acks, channels,
     error::{BrokerError, ROUND_TRIP_DEADLINE, lost, within},
     feeds::start,
+    fetched::Fetched,
     headers::Headers,
     message::header,
     publish::{Address, Route},
-    queue_scan::Fetched,
     topology::{Names, dead_letters_rejected, depth, unbind_former_unrouted},
 };
 

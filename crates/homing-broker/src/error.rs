@@ -150,11 +150,6 @@ pub enum BrokerError {
         /// The routing key without a queue.
         routing_key: String,
     },
-    /// Another process scans the parking queue.
-    #[error(
-        "another process scans the parking queue, and only one may at a time; nothing was read"
-    )]
-    Busy,
     /// Homing is stopping.
     #[error("the broker connection is closed")]
     Closed,
@@ -217,7 +212,6 @@ impl BrokerError {
             | Self::Nacked { .. }
             | Self::TooLarge { .. }
             | Self::Unroutable { .. }
-            | Self::Busy
             | Self::Closed => None,
         }
     }
@@ -271,7 +265,6 @@ impl BrokerError {
                 "something at the broker has other arguments than homing needs \
                  (see `homing topology check`)"
             }
-            Self::Busy => "another process scans the parking queue, and only one may at a time",
             Self::Nacked { .. } => "the broker refused the message",
             Self::TooLarge { .. } => {
                 "the message is larger than the broker takes (its `max_message_size`)"

@@ -1,5 +1,5 @@
-//! The lock of the parking queue: one scan at a time, in all processes. Two scans hide messages
-//! from each other, so that each would find a part of them, or none, and report that as all.
+//! The lock of the parking queue: one intake at a time, in all processes. Processes of earlier
+//! versions take the same lock for their scans, which would hide messages from each other.
 //!
 //! It is an exclusive queue, to which no message ever comes: no other connection may use it, and
 //! the broker deletes it with its consumer, its channel or its connection, whichever ends first.
@@ -56,7 +56,7 @@ impl Drop for Held {
 
 impl Broker {
     /// Takes the lock; `None`: another process holds it. Where the account may not declare queues,
-    /// there is no lock, and every scan may run.
+    /// there is no lock, and every intake may run.
     ///
     /// # Errors
     ///

@@ -76,7 +76,8 @@ pub use tokio_util::sync::CancellationToken;
 
 pub use self::{
     settings::{
-        AttemptsSettings, CircuitSettings, EndpointSettings, ScheduleSettings, WorkerSettings,
+        AttemptsSettings, CircuitSettings, EndpointSettings, ParkingSettings, ScheduleSettings,
+        WorkerSettings,
     },
     traces::Tracer,
     worker::{

@@ -84,8 +84,14 @@ pub(super) struct Dialect {
     pub(super) lock_payloads: &'static str,
     /// Ends a query for rows to delete, so that it waits for no other transaction.
     pub(super) skip_locked: &'static str,
+    /// Reads how much is parked, and locks out all others that add, claim or remove.
+    pub(super) lock_parked: &'static str,
     /// Names the index of a query; `None`: the database chooses it well by itself.
     pub(super) indexed_by: Option<&'static str>,
+    /// The elements of a JSON array of texts, around it.
+    pub(super) texts_of: [&'static str; 2],
+    /// The bytes that a JSON array has as hexadecimal digits, around it.
+    pub(super) bytes_of: [&'static str; 2],
     /// Deletes old minutes.
     pub(super) prune_minutes: &'static str,
     /// Deletes workers that no longer report.

@@ -36,6 +36,10 @@ pub struct Reencrypted {
     /// Payloads of attempts, bodies of them and texts of errors that were not encrypted by the primary
     /// key before.
     pub payloads: u64,
+    /// Parked messages that were not encrypted by the primary key before.
+    pub parked: u64,
+    /// Parked messages that could not be decrypted; they are unchanged.
+    pub unreadable_parked: u64,
 }
 
 /// The encrypted columns of a subscription.
@@ -117,11 +121,21 @@ impl<B: Backend> SqlStore<B> {
             }
         }
         all.payloads = self.renew_payloads().await?;
-        if all.corrupt.is_empty() {
+        for key in self.keys_in_use().await?.iter().filter(|key| *key != self.keyring.primary()) {
+            let mut after = Some(Vec::new());
+            while let Some(behind) = after {
+                let renewed = self.ask("encrypting anew", self.renew_parked(key, behind)).await?;
+                all.parked = all.parked.saturating_add(renewed.changed);
+                all.unreadable_parked = all.unreadable_parked.saturating_add(renewed.unreadable);
+                after = renewed.last;
+            }
+        }
+        if all.corrupt.is_empty() && all.unreadable_parked == 0 {
             let forgotten = async {
                 let mut transaction = self.begin_exclusive().await?;
                 // A process that still encrypts with an old key may write meanwhile.
-                for lock in [B::DIALECT.lock_payloads, B::DIALECT.lock_attempts] {
+                let dialect = &B::DIALECT;
+                for lock in [dialect.lock_payloads, dialect.lock_attempts, dialect.lock_parked] {
                     sql::<B::Database>(lock).execute(&mut transaction).await?;
                 }
                 self.note_key(&mut transaction).await?;

@@ -165,6 +165,22 @@ pub enum StoreError {
     /// A subscription was not written, because it could not be read afterwards.
     #[error("this subscription could not be read again: `{}`: {}", .0.field, .0.why)]
     Unreadable(Box<Corrupt>),
+    /// More is to be compared than a search may take.
+    #[error("more than {most} different values of `{field}` are parked; give a narrower one")]
+    TooBroad {
+        /// The condition.
+        field: &'static str,
+        /// Values that are compared at most.
+        most: u32,
+    },
+    /// A parked message is there and cannot be read.
+    #[error("parked message {id} {why}; drop it, or add the key that it was encrypted with")]
+    ParkedPayload {
+        /// Its id.
+        id: String,
+        /// The reason.
+        why: String,
+    },
     /// There is no room for a subscription.
     #[error(transparent)]
     Quota(QuotaError),

@@ -1,7 +1,8 @@
 //! Everything that homing keeps besides messages: subscriptions, the circuits of their URLs, which
 //! held queue is whose, the state of sources, the names of declared queues, the figures of the
-//! pool, a log of attempts for operators, with what some of them sent and received, and their
-//! history by the hour, who changed what, what was delivered, and what of the archive is sent again.
+//! pool, what is parked, a log of attempts for operators, with what some of them sent and received,
+//! and their history by the hour, who changed what, what was delivered, and what of the archive is
+//! sent again.
 //!
 //! Promises to the layers above: a confirmed write survives the loss of power; two subscriptions to
 //! the same events at the same URL never exist together, whichever processes write; counts of
@@ -48,6 +49,7 @@ mod key_source;
 mod keyring;
 mod ledger;
 mod payloads;
+mod parked;
 #[cfg(feature = "postgres")]
 mod postgres;
 mod publications;
@@ -94,6 +96,11 @@ pub use ledger::{
     DueHour, LEDGER_SILENT_AFTER, LEDGER_SILENT_FOR, LedgerListing, LedgerReport, LedgerStore,
     MAX_LEDGER_HOURS, MAX_LEDGER_PAGE, MAX_LEDGER_PRUNED,
 };
+pub use parked::{
+    Added, Claim, ClaimedByOthers, MAX_PARKED_AT_ONCE, ParkedBounds, ParkedDelivery, ParkedId,
+    ParkedLimit, ParkedMessage, ParkedOrder, ParkedPage, ParkedStore, ParkedTotals, SearchText,
+    SearchTextError, Selection,
+};
 pub use payloads::{
     AttemptPayload, PayloadBounds, PayloadStore, PayloadTotals, PrunedPayloads, ReadPayload,
     UnreadablePayload,
@@ -129,6 +136,7 @@ pub trait Store:
     + LedgerStore
     + HistoryStore
     + PayloadStore
+    + ParkedStore
     + PublicationStore
     + ReplayStore
     + SourceStore

@@ -63,7 +63,8 @@ pub(super) const FORGET_OTHER_KEYS: &str = "\
     DELETE FROM encryption_keys WHERE id <> $1 \
     AND NOT EXISTS (SELECT 1 FROM payloads WHERE key_id = encryption_keys.id) \
     AND NOT EXISTS (SELECT 1 FROM payload_bodies WHERE key_id = encryption_keys.id) \
-    AND NOT EXISTS (SELECT 1 FROM error_groups WHERE key_id = encryption_keys.id)";
+    AND NOT EXISTS (SELECT 1 FROM error_groups WHERE key_id = encryption_keys.id) \
+    AND NOT EXISTS (SELECT 1 FROM parked_messages WHERE key_id = encryption_keys.id)";
 pub(super) const ENCRYPTED_BEHIND: &str = "\
     SELECT id, auth_token, secrets, headers FROM subscriptions WHERE id > $1 ORDER BY id LIMIT $2";
 pub(super) const RENEW: &str =

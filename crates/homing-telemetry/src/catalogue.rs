@@ -137,6 +137,11 @@ pub const METRICS: [Metric; 43] = [
         "Messages that are ready in a queue, as the broker counts them; all processes see the same.",
     ),
     gauge(
+        "homing_parked_deliveries",
+        &[],
+        "Parked deliveries in the store; all processes see the same.",
+    ),
+    gauge(
         "homing_queue_consumers",
         &["queue"],
         "Consumers of a queue; of the primary queue, the workers alive.",

@@ -62,6 +62,13 @@ pub fn queue(name: &str, depth: Option<(u32, u32)>) {
     gauge!("homing_queue_consumers", "queue" => name.to_owned()).set(known(consumers));
 }
 
+/// Sets the number of parked deliveries in the store; `None`: not known.
+pub fn parked_deliveries(count: Option<u64>) {
+    // The store keeps fewer.
+    let count = count.map(|count| u32::try_from(count).unwrap_or(u32::MAX));
+    gauge!("homing_parked_deliveries").set(count.map_or(f64::NAN, f64::from));
+}
+
 /// Sets the state of a connection to the broker.
 pub fn broker_connected(link: &'static str, is_connected: bool) {
     gauge!("homing_broker_connected", "link" => link).set(f64::from(u8::from(is_connected)));

@@ -79,8 +79,7 @@ fn topic<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Topic>, D:
 
 /// Get the timeline of an event.
 ///
-/// An event of which nothing is known is no error: the answer explains the possible reasons. While
-/// another request scans the parked messages, they are left out, and the answer says so.
+/// An event of which nothing is known is no error: the answer explains the possible reasons.
 #[utoipa::path(
     get, path = "/v1/events/{id}", tag = "events", operation_id = "explain_event",
     params(
@@ -96,7 +95,6 @@ pub(super) async fn explain(
 ) -> Result<Json<Explanation>, Problem> {
     let Path(id) = id.map_err(|error| Problem::new(Kind::NotFound, error.body_text()))?;
     let id = EventId::new(&id).map_err(|error| Problem::new(Kind::NotFound, error.to_string()))?;
-    let permit = app.permits.scan().await.ok();
-    let explained = app.services.history.explain(id.as_str(), hint.topic, permit.is_some()).await?;
+    let explained = app.services.history.explain(id.as_str(), hint.topic).await?;
     Ok(Json(explained))
 }

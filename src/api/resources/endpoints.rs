@@ -127,20 +127,22 @@ pub(super) async fn get(
         FieldError::new("url", "missing; say which endpoint: `?url=https://example.com/hook`")
     })?;
     let view = app.services.circuits.view(&url).await?;
-    let parked = if parked { Some(count(&app, &url).await?) } else { None };
+    let parked = if parked { count(&app, &url).await? } else { None };
     Ok(Json(One { view, parked }))
 }
 
-async fn count(app: &App, url: &EndpointUrl) -> Result<u32, Problem> {
-    let _permit = app.permits.scan().await?;
+/// `None`: the broker does not answer, so that more may be on their way into the store.
+async fn count(app: &App, url: &EndpointUrl) -> Result<Option<u32>, Problem> {
     let counted = app.services.circuits.count_parked_by_circuit(&app.services.parking, url).await;
-    counted.map_err(|error| problem(error, "all parked deliveries are still parked"))
+    let counted = counted.map_err(|error| problem(error, "all parked deliveries are still parked"));
+    let tally = counted?;
+    Ok(tally.arriving.messages.map(|_| tally.matched))
 }
 
 fn problem(error: CircuitReplayError, consequence: &str) -> Problem {
     match error {
         CircuitReplayError::Store(error) => error.into(),
-        CircuitReplayError::Broker(error) => Problem::broker(Kind::Broker, &error, consequence),
+        CircuitReplayError::Parking(error) => Problem::parking(error, consequence),
     }
 }
 
@@ -201,15 +203,13 @@ pub(super) async fn enable(
     if !request.replay {
         return set((&app, &services), &url, Intervention::Enable, request.force).await;
     }
-    // Before anything is changed, so that a busy scan changes nothing.
-    let _permit = app.permits.scan().await?;
     let circuit = set_circuit(&services, &url, Intervention::Enable, request.force).await?;
     let replayed = replay(&app, &url).await?;
     let view = View::of(&url, &circuit);
     Ok(Json(Set { view, parked_by_circuit: Some(replayed), replayed: Some(replayed) }))
 }
 
-/// A client that disconnects ends the scan; what was replayed until then stays replayed.
+/// A client that disconnects ends it; what was replayed until then stays replayed.
 async fn replay(app: &App, url: &EndpointUrl) -> Result<u32, Problem> {
     let mut so_far = Tally::default();
     let (circuits, parking) = (&app.services.circuits, &app.services.parking);
@@ -279,7 +279,7 @@ async fn set(
 ) -> Result<Json<Set>, Problem> {
     let circuit = set_circuit(services, url, intervention, is_forced).await?;
     let counted = timeout(COUNT_DEADLINE, count(app, url)).await;
-    let parked_by_circuit = counted.ok().and_then(Result::ok);
+    let parked_by_circuit = counted.ok().and_then(Result::ok).flatten();
     Ok(Json(Set { view: View::of(url, &circuit), parked_by_circuit, replayed: None }))
 }
 

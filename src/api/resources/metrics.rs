@@ -72,4 +72,6 @@ async fn measure_broker(app: &App) {
 async fn measure_store(app: &App) {
     let checked = timeout(CHECK_DEADLINE, app.services.store.check()).await;
     metrics::store_up(matches!(checked, Ok(Ok(()))));
+    let parked = timeout(CHECK_DEADLINE, app.services.store.parked_totals()).await;
+    metrics::parked_deliveries(parked.ok().and_then(Result::ok).map(|totals| totals.deliveries));
 }

@@ -1,6 +1,6 @@
-//! `/v1/parked`: parked messages.
+//! `/v1/parked`: parked deliveries.
 
-use std::{num::NonZeroU32, time::Duration};
+use std::{fmt::Display, num::NonZeroU32};
 
 use axum::{Json, extract::State};
 use serde::{Deserialize, Serialize};
@@ -10,36 +10,43 @@ use crate::{
         extract::JsonBody,
         query::{NoParameters, Query, UpTo, yes_or_no},
     },
-    web::{
-        App, AppState,
-        problem::{Kind, Problem},
-    },
+    web::{App, AppState, problem::Problem},
 };
 use base64::{Engine, engine::general_purpose::STANDARD};
 use homing_delivery::{
     circuits::{CircuitBreakers, Stopped},
-    parking::{Action, Bodies, Entry, Selection, Slice, Tally},
+    parking::{Action, Arriving, Bodies, Entry, Listing, SearchText, Selection, Tally},
 };
 use homing_domain::{
-    id::SubscriptionId, subscription::FieldError, time::UnixMillis, topic::TopicPattern,
+    id::{DeliveryId, SubscriptionId},
+    subscription::FieldError,
+    text::parsed,
+    time::UnixMillis,
+    topic::TopicPattern,
+    url::{EndpointUrl, EndpointUrlError},
     verdict::ParkReason,
 };
+use homing_store::ParkedId;
 
-/// The time that a list scans; it does not find what comes later in a long queue.
-const SCAN_TIME: Duration = Duration::from_secs(4);
 const MAX_LIMIT: u32 = 1_000;
 /// Bodies are up to a megabyte each, and all of them are in one answer.
 const MAX_LIMIT_WITH_BODIES: u32 = 100;
+/// Deliveries that match are counted up to this number.
+const MAX_COUNTED: u32 = 10_000;
 
-/// The messages found by a scan.
+/// A part of what is parked.
 #[derive(Serialize, utoipa::ToSchema)]
 #[schema(as = ParkedPage)]
 pub(super) struct Shown {
     entries: Vec<ShownEntry>,
-    /// Messages scanned.
-    scanned: u32,
-    /// Messages parked.
-    total: u32,
+    /// For the next page, as `after`; `null`: there are no more.
+    next: Option<String>,
+    /// Deliveries that match, up to 10,000.
+    matched: u32,
+    /// Deliveries parked, whether they match or not.
+    total: u64,
+    /// Those that are not in the store yet, and in no list.
+    arriving: Arriving,
 }
 
 /// A parked message, with at most one of the bodies.
@@ -70,6 +77,8 @@ impl ShownEntry {
 /// The part of the matching messages to list.
 #[derive(Deserialize)]
 pub(super) struct Excerpt {
+    #[serde(default, deserialize_with = "parsed")]
+    after: Option<ParkedId>,
     #[serde(default)]
     limit: UpTo<MAX_LIMIT, 50>,
     /// Include bodies.
@@ -77,46 +86,44 @@ pub(super) struct Excerpt {
     body: bool,
 }
 
-/// List parked messages; none is removed.
-///
-/// Scans the queue from its head, for four seconds at most. If `scanned` is less than `total` and
-/// fewer than `limit` were found, further matches may be among the rest; `homing parked list` and
-/// `export` scan all of it, however long that takes. Replaying and dropping scan all, too.
-///
-/// A message that the broker parked may be up to 64 deliveries, which are listed one by one with the
-/// same `parked_ms`: for pages, ask for 64 or more at a time.
+/// List parked deliveries, what was parked last first; none is removed.
 #[utoipa::path(
     get, path = "/v1/parked", tag = "parked", operation_id = "list_parked",
     params(
+        ("id" = Option<String>, Query, description = "Only the one with this id"),
         ("reason" = Option<ParkReason>, Query, description = "Only with this reason"),
         ("subscription" = Option<SubscriptionId>, Query, description = "Only of this subscription"),
         ("topic" = Option<String>, Query, description = "Only with a topic that matches this pattern"),
         ("event" = Option<String>, Query, description = "Only this event"),
-        ("parked_after_ms" = Option<i64>, Query, description = "Only after this instant; for the next page, `parked_ms` of the last message"),
+        ("delivery" = Option<DeliveryId>, Query, description = "Only the one that is sent with this `webhook-id`"),
+        ("url" = Option<String>, Query, description = "Only to this URL"),
+        ("status" = Option<u16>, Query, minimum = 100, maximum = 999, description = "Only with this HTTP status at the last attempt"),
+        ("text" = Option<String>, Query, min_length = 3, description = "Only with an event id that begins so, with this `webhook-id` or subscription, or with this in URL, topic, last outcome or the description of the subscription"),
+        ("parked_after_ms" = Option<i64>, Query, description = "Only at or after this instant"),
         ("parked_before_ms" = Option<i64>, Query, description = "Only before this instant"),
+        ("after" = Option<String>, Query, description = "Begin behind this one: `next` of the page before"),
         ("limit" = Option<u32>, Query, minimum = 1, maximum = 1000, description = "Maximum number, with bodies 100; 50 by default"),
-        ("body" = Option<bool>, Query, description = "Include bodies"),
+        ("body" = Option<bool>, Query, description = "Include bodies; a page ends after 16 MiB of them"),
     ),
-    responses((status = 200, description = "Matching messages, the first parked first", body = Shown)),
+    responses((status = 200, description = "Matching deliveries, what was parked last first", body = Shown)),
 )]
 pub(super) async fn list(
     State(app): State<AppState>,
-    Query(selection, Excerpt { limit: UpTo(limit), body }): Query<Selection, Excerpt>,
+    Query(selection, Excerpt { after, limit: UpTo(limit), body }): Query<Selection, Excerpt>,
 ) -> Result<Json<Shown>, Problem> {
     if body && limit > MAX_LIMIT_WITH_BODIES {
         let message = format!("a number from 1 to {MAX_LIMIT_WITH_BODIES} with bodies");
         return Err(FieldError::new("limit", message).into());
     }
     let bodies = if body { Bodies::Included } else { Bodies::Omitted };
-    let _permit = app.permits.scan().await?;
-    let slice = Slice { skip: 0, limit };
-    let listed = app.services.parking.page(&selection, slice, bodies, SCAN_TIME).await;
-    let listing = listed.map_err(|error| {
-        Problem::broker(Kind::Broker, &error, "all parked messages are still parked")
-    })?;
-    let entries = listing.entries.into_iter().map(ShownEntry::new);
-    let (scanned, total) = (listing.scanned, listing.total);
-    Ok(Json(Shown { entries: entries.collect(), scanned, total }))
+    let parking = &app.services.parking;
+    let unchanged = |error| Problem::parking(error, "all parked messages are still parked");
+    let listing = parking.page(&selection, after, limit, bodies).await.map_err(unchanged)?;
+    let matched = parking.count(&selection, MAX_COUNTED).await.map_err(unchanged)?;
+    let Listing { entries, next, total, arriving } = listing;
+    let entries = entries.into_iter().map(ShownEntry::new).collect();
+    let next = next.map(|next| next.to_string());
+    Ok(Json(Shown { entries, next, matched, total, arriving }))
 }
 
 /// A selection of parked messages.
@@ -124,10 +131,21 @@ pub(super) async fn list(
 #[serde(deny_unknown_fields)]
 #[schema(as = ParkedSelection, example = json!({"reason": "gone", "dry_run": true}))]
 pub(super) struct BulkRequest {
+    /// The one with this id.
+    id: Option<String>,
     reason: Option<ParkReason>,
     subscription: Option<SubscriptionId>,
     topic: Option<TopicPattern>,
     event: Option<String>,
+    /// The one that is sent with this `webhook-id`.
+    delivery: Option<String>,
+    /// To this URL.
+    url: Option<String>,
+    /// With this HTTP status at the last attempt.
+    status: Option<u16>,
+    /// As in the list.
+    #[schema(value_type = Option<String>, min_length = 3)]
+    text: Option<SearchText>,
     parked_after_ms: Option<UnixMillis>,
     parked_before_ms: Option<UnixMillis>,
     /// Maximum number.
@@ -145,10 +163,15 @@ impl BulkRequest {
     /// The selection; everything only if `all` is true.
     fn selection(self) -> Result<Selection, FieldError> {
         let selection = Selection {
+            id: self.id.map(|id| id.parse()).transpose().map_err(wrong("id"))?,
             reason: self.reason,
             subscription: self.subscription,
             topic: self.topic,
             event: self.event,
+            delivery: self.delivery.map(|id| id.parse()).transpose().map_err(wrong("delivery"))?,
+            url: self.url.map(|url| normalised(&url)).transpose().map_err(wrong("url"))?,
+            status: self.status,
+            text: self.text,
             parked_after_ms: self.parked_after_ms,
             parked_before_ms: self.parked_before_ms,
             held_for: None,
@@ -164,6 +187,14 @@ impl BulkRequest {
             (true, true) | (false, false) => Ok(selection),
         }
     }
+}
+
+fn wrong<E: Display>(field: &'static str) -> impl Fn(E) -> FieldError {
+    move |error| FieldError::new(field, error.to_string())
+}
+
+fn normalised(url: &str) -> Result<String, EndpointUrlError> {
+    url.parse::<EndpointUrl>().map(|url| url.as_str().to_owned())
 }
 
 /// The result of a replay.
@@ -215,21 +246,19 @@ pub(super) async fn remove(
     act(&app, Action::Drop, request).await.map(|done| Json(done.tally))
 }
 
-/// A client that disconnects ends the scan; what was done until then stays done.
+/// A client that disconnects ends it; what was done until then stays done.
 async fn act(app: &App, action: Action, request: BulkRequest) -> Result<Replayed, Problem> {
     let replays = action == Action::Replay;
     let action = if request.dry_run { Action::Count } else { action };
     let limit = request.limit.map(NonZeroU32::get);
     let selection = request.selection()?;
-    let _permit = app.permits.scan().await?;
     let stopped = if replays { stopped(app, &selection, limit).await? } else { Vec::new() };
     let mut so_far = Tally::default();
     let acted = app.services.parking.act(action, &selection, limit, |tally| so_far = tally).await;
     acted.map(|tally| Replayed { tally, stopped }).map_err(|error| {
         let consequence = "`matched` messages were processed; the rest are still parked";
-        Problem::broker(Kind::Broker, &error, consequence)
+        Problem::parking(error, consequence)
             .with("matched", so_far.matched)
-            .with("scanned", so_far.scanned)
             .with("total", so_far.total)
     })
 }
@@ -242,9 +271,8 @@ async fn stopped(
     let stopped = app.services.circuits.stopped().await?;
     let counted =
         CircuitBreakers::stopped_among(stopped, &app.services.parking, selection, limit).await;
-    let counted = counted.map_err(|error| {
-        Problem::broker(Kind::Broker, &error, "all parked messages are still parked")
-    })?;
+    let counted =
+        counted.map_err(|error| Problem::parking(error, "all parked messages are still parked"))?;
     let shown = counted.into_iter().map(|(Stopped { url, state, .. }, messages)| StoppedEndpoint {
         url,
         state: state.as_str(),
@@ -270,6 +298,10 @@ mod tests {
         assert_eq!(selected(json!({"reason": "gone", "all": false})), Ok(false));
         assert!(selected(json!({})).is_err());
         assert!(selected(json!({"dry_run": true})).is_err());
+        for text in ["", "ab"] {
+            let read = serde_json::from_value::<BulkRequest>(json!({"text": text}));
+            assert!(read.unwrap_err().to_string().contains("three letters"), "{text:?}");
+        }
         assert!(selected(json!({"reason": "gone", "all": true})).is_err());
     }
 }

@@ -9,6 +9,7 @@ use crate::{
         globals,
         output::Output,
         output::fields_of,
+        parked::write_arriving,
         table::{Rows, Tone},
         words,
     },
@@ -144,7 +145,9 @@ pub(super) async fn run(
     if arguments.parked {
         let counted =
             services.circuits.count_parked_by_circuit(&services.parking, &arguments.url).await;
-        parked = Some(counted.map_err(Failure::ParkedByCircuit)?);
+        let counted = counted.map_err(Failure::ParkedByCircuit)?;
+        write_arriving(counted.arriving, output);
+        parked = Some(counted.matched);
     }
     if output.json {
         let mut document = fields_of(&view);

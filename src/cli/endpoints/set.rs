@@ -11,6 +11,7 @@ use crate::{
         globals,
         output::Output,
         output::fields_of,
+        parked::write_arriving,
         progress::Progress,
         run::Signals,
         words,
@@ -98,7 +99,10 @@ pub(super) async fn enable(
         replay(services, url, output).await
     } else {
         let counted = services.circuits.count_parked_by_circuit(&services.parking, url).await;
-        counted.map_err(Failure::ParkedByCircuit).map(ParkedByCircuit::Counted)
+        counted.map_err(Failure::ParkedByCircuit).map(|tally| {
+            write_arriving(tally.arriving, output);
+            ParkedByCircuit::Counted(tally.matched)
+        })
     };
     if output.json {
         output.document(&document(&view, parked_by_circuit.as_ref().ok()))?;
@@ -133,25 +137,31 @@ async fn set(
     Ok(View::of(url, &circuit))
 }
 
-/// Ctrl-C ends it between two messages, a second Ctrl-C at once.
+/// Ctrl-C ends it between two batches, a second Ctrl-C at once.
 async fn replay(
     services: &Services,
     url: &EndpointUrl,
     output: &mut Output<'_>,
 ) -> Result<ParkedByCircuit, Failure> {
     let mut signals = Signals::listen()?;
-    let progress = Progress::scanning(output, "scanned");
+    let progress = Progress::counting(output, "replayed");
     let (stop, mut so_far) = (CancellationToken::new(), 0);
     let replayed =
         services.circuits.replay_parked_by_circuit_while(&services.parking, url, |tally| {
             so_far = tally.matched;
-            progress.at(tally.scanned, tally.total, &format!("{} replayed", tally.matched));
+            progress.at(tally.matched);
             if stop.is_cancelled() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
         });
     let ended = signals.bound(&stop, replayed).await;
     progress.end();
     match ended {
-        Some(Ok(tally)) if !stop.is_cancelled() => Ok(ParkedByCircuit::Replayed(tally.matched)),
+        Some(Ok(tally)) if !stop.is_cancelled() => {
+            write_arriving(tally.arriving, output);
+            if let Some(claimed) = tally.claimed {
+                output.notice(claimed.note());
+            }
+            Ok(ParkedByCircuit::Replayed(tally.matched))
+        }
         Some(Ok(_)) | None => Ok(ParkedByCircuit::Interrupted(so_far)),
         Some(Err(error)) => {
             if so_far > 0 {

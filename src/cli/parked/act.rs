@@ -5,7 +5,7 @@ use std::ops::ControlFlow;
 use serde_json::json;
 use tokio_util::sync::CancellationToken;
 
-use super::filters::Filters;
+use super::{filters::Filters, write_arriving};
 use crate::cli::{
     failure::{Exit, Failure},
     output::Output,
@@ -13,6 +13,7 @@ use crate::cli::{
     run::Signals,
     words,
 };
+use crate::services::Services;
 use homing_delivery::{
     circuits::{CircuitBreakers, Stopped},
     parking::{Action, Parking, Selection, Tally},
@@ -27,8 +28,8 @@ Examples:
   homing parked replay --reason exhausted --limit 10        a few, to see whether they arrive now
   homing parked replay --all
 
-A message is removed from the parking queue once the broker has confirmed its copy. Messages for
-endpoints that are open or frozen are announced first. Ctrl-C ends it after the current message and
+A delivery is removed from the store once the broker has confirmed its message. Messages for
+endpoints that are open or frozen are announced first. Ctrl-C ends it after the current ones and
 reports what was done so far, which stays done.";
 
 const DROP_EXAMPLES: &str = "\
@@ -125,20 +126,20 @@ struct Ended {
 }
 
 impl Act {
-    /// True for a replay.
-    pub(super) fn replays(&self) -> bool {
-        self.action == Action::Replay
+    /// Counts where it only counts.
+    pub(super) fn action(&self) -> Action {
+        if self.dry_run { Action::Count } else { self.action }
     }
 
     pub(super) async fn run(
         self,
-        parking: &Parking,
-        stopped: Vec<Stopped>,
+        services: &Services,
         output: &mut Output<'_>,
     ) -> Result<Exit, Failure> {
+        let parking = &services.parking;
         let mut signals = Signals::listen()?;
         let goes_on = match self.action {
-            Action::Replay => self.may_replay(parking, stopped, output).await?,
+            Action::Replay => self.may_replay(services, output).await?,
             Action::Drop if self.asks && !self.dry_run => {
                 self.may_drop(parking, &mut signals, output).await?
             }
@@ -148,8 +149,7 @@ impl Act {
             output.line(format_args!("Nothing was {}.", self.past()))?;
             return Ok(Exit::Failed);
         }
-        let action = if self.dry_run { Action::Count } else { self.action };
-        let ended = self.scan(parking, action, &mut signals, output).await?;
+        let ended = self.scan(parking, self.action(), &mut signals, output).await?;
         self.write(&ended, output)?;
         Ok(if ended.is_interrupted { Exit::Failed } else { Exit::Done })
     }
@@ -158,13 +158,14 @@ impl Act {
     /// on.
     async fn may_replay(
         &self,
-        parking: &Parking,
-        stopped: Vec<Stopped>,
+        services: &Services,
         output: &mut Output<'_>,
     ) -> Result<bool, Failure> {
+        let stopped = services.circuits.stopped().await.map_err(Failure::Store)?;
+        let parking = &services.parking;
         let (selection, limit) = (&self.selection, self.limit);
         let counted = CircuitBreakers::stopped_among(stopped, parking, selection, limit).await;
-        let counted = counted.map_err(Failure::Broker)?;
+        let counted = counted.map_err(Failure::Parking)?;
         let has_stopped = !counted.is_empty();
         for (Stopped { url, state, .. }, count) in counted {
             let go = if count == 1 { "goes" } else { "go" };
@@ -197,7 +198,7 @@ impl Act {
         Ok(matched == 0 || output.ask(format_args!("Drop {matched} of {total} for ever?"))?)
     }
 
-    /// Ctrl-C ends it between two messages, a second Ctrl-C at once.
+    /// Ctrl-C ends it between two batches, a second Ctrl-C at once.
     async fn scan(
         &self,
         parking: &Parking,
@@ -205,11 +206,11 @@ impl Act {
         signals: &mut Signals,
         output: &mut Output<'_>,
     ) -> Result<Ended, Failure> {
-        let progress = Progress::scanning(output, "scanned");
+        let progress = Progress::counting(output, self.past());
         let (stop, mut so_far) = (CancellationToken::new(), Tally::default());
         let scan = parking.act_while(action, &self.selection, self.limit, |tally| {
             so_far = tally;
-            progress.at(tally.scanned, tally.total, &format!("{} match", tally.matched));
+            progress.at(tally.matched);
             if stop.is_cancelled() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
         });
         let ended = signals.bound(&stop, scan).await;
@@ -218,14 +219,14 @@ impl Act {
             Some(Ok(tally)) => Ok(Ended { tally, is_interrupted: stop.is_cancelled() }),
             None => Ok(Ended { tally: so_far, is_interrupted: true }),
             Some(Err(error)) => {
-                if action != Action::Count && so_far.scanned > 0 {
+                if action != Action::Count && so_far.matched > 0 {
                     let Tally { matched, total, .. } = so_far;
                     let past = self.past();
                     output.notice(format_args!(
                         "{past} {matched} of {total} parked before it failed"
                     ));
                 }
-                Err(Failure::Broker(error))
+                Err(Failure::Parking(error))
             }
         }
     }
@@ -244,25 +245,28 @@ impl Act {
             Action::Drop => "drop",
             Action::Count => "count",
         };
-        let Tally { scanned, total, matched } = ended.tally;
+        let Tally { matched, total, arriving, claimed } = ended.tally;
+        write_arriving(arriving, output);
+        if let Some(claimed) = claimed {
+            output.notice(claimed.note());
+        }
         if output.json {
             return output.document(&json!({
                 "action": infinitive,
                 "dry_run": self.dry_run,
                 "interrupted": ended.is_interrupted,
                 "matched": matched,
-                "scanned": scanned,
                 "total": total,
+                "arriving": arriving,
+                "claimed": claimed,
             }));
         }
         let past = self.past();
         match (ended.is_interrupted, self.dry_run) {
-            (true, true) => output.line(format_args!(
-                "interrupted: would {infinitive} {matched} of the first {scanned} of {total} parked"
-            )),
+            (true, true) => output
+                .line(format_args!("interrupted: would {infinitive} {matched} of {total} parked")),
             (true, false) => output.line(format_args!(
-                "interrupted: {past} {matched} of the first {scanned} of {total} parked; the others \
-                 are still parked"
+                "interrupted: {past} {matched} of {total} parked; the others are still parked"
             )),
             (false, true) => {
                 output.line(format_args!("would {infinitive} {matched} of {total} parked"))

@@ -8,13 +8,13 @@ use std::{
 
 use serde_json::json;
 
-use super::filters::Filters;
+use super::{filters::Filters, write_arriving};
 use crate::cli::{
     failure::{Exit, Failure},
     output::Output,
     run::Signals,
 };
-use homing_delivery::parking::{Parking, Selection, Tally, export_line};
+use homing_delivery::parking::{Bodies, Parking, Selection, Tally, export_line};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -61,7 +61,10 @@ impl Export {
         if self.file == "-" {
             let ended = self.write(parking, |line| output.bytes(line)).await;
             return match self.report(ended, output)? {
-                Some(_) => Ok(Exit::Done),
+                Some(tally) => {
+                    write_arriving(tally.arriving, output);
+                    Ok(Exit::Done)
+                }
                 None => Ok(Exit::Failed),
             };
         }
@@ -70,9 +73,10 @@ impl Export {
         let ended = self.write(parking, |line| file.write_all(line).map_err(failed)).await;
         let file = file.into_inner().map_err(|error| failed(error.into_error()))?;
         file.sync_all().map_err(failed)?;
-        let Some(Tally { matched, total, .. }) = self.report(ended, output)? else {
+        let Some(Tally { matched, total, arriving, .. }) = self.report(ended, output)? else {
             return Ok(Exit::Failed);
         };
+        write_arriving(arriving, output);
         if output.json {
             output.document(&json!({ "exported": matched, "file": self.file }))?;
         } else {
@@ -98,9 +102,8 @@ impl Export {
         ended
     }
 
-    /// Passes each line to `write` as it comes from the broker, so that memory never holds more
-    /// than one; ends at the first that cannot be written. Returns how many were written, and the
-    /// result.
+    /// Passes each line to `write` as it comes from the store, so that memory never holds many; ends
+    /// at the first that cannot be written. Returns how many were written, and the result.
     async fn write(
         &self,
         parking: &Parking,
@@ -111,7 +114,7 @@ impl Export {
             Err(failure) => return (0, Err(failure)),
         };
         let (mut written, mut count) = (Ok(()), 0_u32);
-        let visiting = parking.scan_each(&self.selection, self.limit, None, |entry| {
+        let visiting = parking.scan_each(&self.selection, self.limit, Bodies::Included, |entry| {
             written = write(&export_line(&entry));
             if written.is_err() {
                 return ControlFlow::Break(());
@@ -127,7 +130,7 @@ impl Export {
         let ended = match (written, visited) {
             (Err(failure), _) => Err(failure),
             (Ok(()), None) => Ok(None),
-            (Ok(()), Some(visited)) => visited.map(Some).map_err(Failure::Broker),
+            (Ok(()), Some(visited)) => visited.map(Some).map_err(Failure::Parking),
         };
         (count, ended)
     }

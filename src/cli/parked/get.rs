@@ -4,14 +4,14 @@ use base64::{Engine as _, prelude::BASE64_STANDARD};
 use serde::Serialize;
 use serde_json::value::RawValue;
 
-use super::filters::Filters;
+use super::{filters::Filters, write_arriving};
 use crate::cli::{
     failure::{Exit, Failure},
     output::Output,
     table::Rows,
     words,
 };
-use homing_delivery::parking::{Bodies, Entry, Listing, Parking, Selection};
+use homing_delivery::parking::{Bodies, Entry, Listing, Parking, Selection, Unreadable};
 use homing_domain::time::UnixMillis;
 
 const LIST_EXAMPLES: &str = "\
@@ -60,7 +60,7 @@ impl List {
         let listing = parking
             .list(&self.selection, self.limit, Bodies::Omitted)
             .await
-            .map_err(Failure::Broker)?;
+            .map_err(Failure::Parking)?;
         if output.json {
             output.document(&listing)?;
         } else {
@@ -71,7 +71,7 @@ impl List {
 }
 
 fn write(listing: &Listing, output: &mut Output<'_>) -> Result<(), Failure> {
-    let Listing { entries, scanned, total } = listing;
+    let Listing { entries, next, total, arriving } = listing;
     if !entries.is_empty() {
         let header = ["PARKED", "REASON", "TOPIC", "EVENT", "SUBSCRIPTION", "ATTEMPTS", "LAST"];
         let mut rows = Rows::new(output, &header);
@@ -80,7 +80,9 @@ fn write(listing: &Listing, output: &mut Output<'_>) -> Result<(), Failure> {
         }
         rows.write(output, &[5])?;
     }
-    output.aside(format_args!("{} shown, {scanned} of {total} parked scanned", entries.len()));
+    let more = if next.is_some() { "; there are more, see --limit" } else { "" };
+    output.aside(format_args!("{} shown, of {total} parked{more}", entries.len()));
+    write_arriving(*arriving, output);
     Ok(())
 }
 
@@ -119,14 +121,20 @@ impl Arguments {
         let listing = parking
             .list(&selection, self.limit, Bodies::Included)
             .await
-            .map_err(Failure::Broker)?;
+            .map_err(Failure::Parking)?;
         if listing.entries.is_empty() {
+            write_arriving(listing.arriving, output);
             return Err(Failure::NotFound(format!(
                 "nothing of event `{}` is parked; `homing parked list` shows what is",
                 self.event
             )));
         }
+        let unreadable: Vec<_> =
+            listing.entries.iter().filter_map(|entry| entry.unreadable.clone()).collect();
         if self.raw {
+            if let Some(why) = unreadable.first().cloned() {
+                return Err(Failure::Parking(Unreadable(why).into()));
+            }
             output.bytes(the_body(&listing.entries)?)?;
         } else if output.json {
             let documents: Vec<_> = listing.entries.iter().map(Document::of).collect();
@@ -139,7 +147,13 @@ impl Arguments {
                 write_one(entry, output)?;
             }
         }
-        Ok(Exit::Done)
+        for why in &unreadable {
+            output.notice(why);
+        }
+        if listing.next.is_some() {
+            output.notice("there are more; `homing parked export --event ID` writes all of them");
+        }
+        Ok(if unreadable.is_empty() { Exit::Done } else { Exit::Failed })
     }
 }
 
@@ -171,7 +185,9 @@ struct Document<'a> {
 
 impl<'a> Document<'a> {
     fn of(entry: &'a Entry) -> Self {
-        let bytes = entry.body.as_deref().unwrap_or_default();
+        let Some(bytes) = entry.body.as_deref() else {
+            return Self { entry, body: None, body_base64: None, data: None };
+        };
         let body = std::str::from_utf8(bytes).ok();
         let body_base64 = body.is_none().then(|| BASE64_STANDARD.encode(bytes));
         Self { entry, body, body_base64, data: serde_json::from_slice(bytes).ok() }
@@ -186,6 +202,7 @@ fn write_one(entry: &Entry, output: &mut Output<'_>) -> Result<(), Failure> {
         ("topic", entry.topic.clone().unwrap_or_default()),
         ("subscription", id(entry.subscription_id.map(|id| id.to_string()))),
         ("delivery", id(entry.delivery_id.map(|id| id.to_string()))),
+        ("url", entry.url.clone().unwrap_or_default()),
         ("reason", entry.reason.to_string()),
         ("parked", instant(entry.parked_ms)),
         ("received", instant(entry.received_ms)),
@@ -201,7 +218,8 @@ fn write_one(entry: &Entry, output: &mut Output<'_>) -> Result<(), Failure> {
         output.line(format_args!("{name:<15}{value}"))?;
     }
     output.line("")?;
-    match std::str::from_utf8(entry.body.as_deref().unwrap_or_default()) {
+    let Some(body) = entry.body.as_deref() else { return output.line("(cannot be read)") };
+    match std::str::from_utf8(body) {
         Ok(text) => output.quote(text),
         Err(_) => output.line("(not text; --raw writes its bytes, `homing parked export` base64)"),
     }

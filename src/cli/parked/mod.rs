@@ -10,7 +10,8 @@ use super::{
     globals::Globals,
     output::Output,
 };
-use homing_delivery::parking::Parking;
+use homing_broker::error::BrokerError;
+use homing_delivery::parking::{Action, Arriving};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -19,14 +20,15 @@ Examples:
   homing parked replay --subscription 01931f5a-9c4e-7000-8000-0123456789ab --dry-run
   homing parked export backup.jsonl
 
-Only one scan of the parking queue runs at a time; another one waits for ten seconds and then fails.";
+What is parked is in the store; what has just been parked is on its way there, and every list says
+how much that is.";
 
 #[derive(clap::Subcommand)]
 #[command(after_help = EXAMPLES)]
 pub(super) enum Command {
-    /// List parked messages, oldest first
+    /// List parked deliveries, the newest first
     List(get::ListArguments),
-    /// Show everything about the messages of one event, body included
+    /// Show everything about the parked deliveries of one event, body included
     #[command(alias = "show")]
     Get(get::Arguments),
     /// Send again, from attempt 1
@@ -44,21 +46,37 @@ pub(super) async fn run(
 ) -> Result<Exit, Failure> {
     // Wrong arguments are reported before anything is connected.
     let command = command.check(output)?;
-    let broker = globals.passive_broker().await?;
-    let parking = Parking::new(broker.clone());
-    let stopped = match &command {
-        Checked::Act(act) if act.replays() => globals.stopped(&broker, output).await,
-        Checked::List(_) | Checked::Get(_) | Checked::Act(_) | Checked::Export(_) => Vec::new(),
-    };
-    let ended = match command {
-        Checked::List(list) => list.run(&parking, output).await,
-        Checked::Get(get) => get.run(&parking, output).await,
-        Checked::Act(act) => act.run(&parking, stopped, output).await,
-        Checked::Export(export) => export.run(&parking, output).await,
-    };
-    parking.finish().await;
-    broker.close().await;
-    ended
+    globals
+        .with_passive_services(async |services| {
+            let parking = &services.parking;
+            // What is in the store is found without the broker.
+            match services.broker.connect_to_publish().await {
+                Err(error) if command.publishes() || !is_away(&error) => {
+                    return Err(Failure::Broker(error));
+                }
+                Err(_) | Ok(()) => {}
+            }
+            match command {
+                Checked::List(list) => list.run(parking, output).await,
+                Checked::Get(get) => get.run(parking, output).await,
+                Checked::Act(act) => act.run(services, output).await,
+                Checked::Export(export) => export.run(parking, output).await,
+            }
+        })
+        .await
+}
+
+/// True if the broker is not there, and perhaps is later: nothing has to be corrected.
+fn is_away(error: &BrokerError) -> bool {
+    use BrokerError::{Connect, HungUp, Lost, Step, TimedOut};
+    matches!(error, Connect { .. } | HungUp { .. } | Lost { .. } | Step { .. } | TimedOut { .. })
+}
+
+/// Says what is parked and in no list.
+pub(super) fn write_arriving(arriving: Arriving, output: &mut Output<'_>) {
+    if let Some(note) = arriving.note() {
+        output.notice(note);
+    }
 }
 
 /// A command whose arguments make sense.
@@ -67,6 +85,13 @@ enum Checked {
     Get(get::Arguments),
     Act(act::Act),
     Export(export::Export),
+}
+
+impl Checked {
+    /// True if it needs the broker.
+    fn publishes(&self) -> bool {
+        matches!(self, Self::Act(act) if act.action() == Action::Replay)
+    }
 }
 
 impl Command {

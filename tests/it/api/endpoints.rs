@@ -48,9 +48,8 @@ impl Running {
                 .parked(*reason, clock::now());
             broker.publish(&message.outgoing(), Route::Parked).await.expect("it is parked");
         }
-        let (names, count) = (self.installation.names(), parked.len());
-        let count = u32::try_from(count).expect("few");
-        self.installation.wait_for_depth(&names.parked(), count).await;
+        let count = u32::try_from(parked.len()).expect("few");
+        self.installation.wait_for_parked(count).await;
     }
 
     async fn show(&self, url: &str) -> Value {
@@ -165,7 +164,7 @@ async fn enabling_counts_and_replays_exactly_what_the_circuit_parked() {
     let enabled = running.post("/v1/endpoints/enable", &body).await.expect(200).body;
     assert_eq!((&enabled["url"], &enabled["state"]), (&json!(HOOK), &json!("closed")));
     assert_eq!((&enabled["parked_by_circuit"], enabled.get("replayed")), (&json!(2), None));
-    installation.wait_for_depth(&installation.names().parked(), 4).await;
+    installation.wait_for_parked(4).await;
 
     let replay = json!({"url": HOOK, "replay": true});
     let replayed = running.post("/v1/endpoints/enable", &replay).await.expect(200).body;
@@ -193,7 +192,7 @@ async fn what_the_circuit_parked_arrives_once_and_slowly() {
     for number in 0..HELD {
         installation.publisher.publish(Raw::new("t", &format!("e{number}"), "{}")).await;
     }
-    installation.wait_for_depth(&installation.names().parked(), 60).await;
+    installation.wait_for_parked(60).await;
 
     let begin = Instant::now();
     let replay = json!({"url": url, "replay": true});
@@ -201,7 +200,7 @@ async fn what_the_circuit_parked_arrives_once_and_slowly() {
     assert_eq!(replayed["replayed"], HELD);
     assert!(begin.elapsed() > Duration::from_millis(1_500), "{:?}", begin.elapsed());
     let requests = receiver.wait_for(HELD).await;
-    installation.wait_for_depth(&installation.names().parked(), 0).await;
+    installation.wait_for_parked(0).await;
     installation.assert_nothing_waits().await;
     worker.stop().await;
     assert_eq!(requests.len(), HELD);

@@ -34,6 +34,7 @@ struct Home {
 }
 
 /// The output of a command.
+#[derive(Debug)]
 struct Answer {
     code: i32,
     stdout: String,
@@ -111,6 +112,12 @@ impl Home {
         settings.broker.url.clone_from(&self.corner.url);
         settings.broker.new_queue_wait = Duration::ZERO;
         Broker::new(&settings.broker, self.corner.topology.clone()).expect("the URL is one")
+    }
+
+    /// The number of parked deliveries.
+    fn parked(&self) -> u64 {
+        let listed = self.run(&["parked", "list", "--json"]).json();
+        listed.get("total").and_then(Value::as_u64).expect("a number")
     }
 
     async fn depth(&self, object: &str) -> u32 {

@@ -2,11 +2,13 @@
 
 use std::{
     process::{Child, Command},
-    time::Duration,
+    sync::Arc,
 };
 
 use bytes::Bytes;
-use homing_broker::{Message, Route};
+use homing::config::Settings;
+use homing_broker::{Broker, Message, Route};
+use homing_delivery::parking::Parking;
 use homing_domain::{
     clock,
     delivery::Progress,
@@ -15,16 +17,38 @@ use homing_domain::{
     topic::Topic,
     verdict::ParkReason,
 };
-use serde_json::Value;
+use serde_json::{Value, json};
+use sqlx::{ConnectOptions, Connection, sqlite::SqliteConnectOptions};
 
-use super::{Answer, Home};
-use crate::support::{eventually, holds};
+use super::{Answer, Home, SCHEDULE};
+use crate::support::{eventually, holds, installation};
 
 impl Home {
+    /// Moves what is in the parking queue into the store, as a worker does.
+    pub(super) async fn keep_parked(&self, broker: &Broker) {
+        let mut settings = Settings::from_toml(SCHEDULE).expect("the schedule is sound");
+        settings.store.url = format!("sqlite:{}", self.folder.path().join("homing.db").display());
+        let store = homing_store::open(&settings.store).await.expect("the store opens");
+        let bounds = settings.parking.bounds();
+        let parking = Parking::new(broker.clone(), Arc::clone(&store), bounds);
+        installation::keep_parked(&parking, broker).await;
+        store.close().await;
+    }
+
+    /// Parks events, and moves them into the store as a worker does.
     pub(super) async fn park(
         &self,
         parked: &[(&str, &'static str, Option<SubscriptionId>, ParkReason)],
     ) {
+        let broker = self.park_in_queue(parked).await;
+        self.keep_parked(&broker).await;
+        broker.close().await;
+    }
+
+    async fn park_in_queue(
+        &self,
+        parked: &[(&str, &'static str, Option<SubscriptionId>, ParkReason)],
+    ) -> Broker {
         let broker = self.broker();
         for (id, body, subscription, reason) in parked {
             let message = Message::of_event(Event {
@@ -41,7 +65,15 @@ impl Home {
             let outgoing = message.parked(*reason, clock::now()).outgoing();
             broker.publish(&outgoing, Route::Parked).await.expect("the broker takes it");
         }
-        broker.close().await;
+        broker
+    }
+
+    async fn shell(&self, sql: &'static str) {
+        let file = self.folder.path().join("homing.db");
+        let options = SqliteConnectOptions::new().filename(file);
+        let mut connection = options.connect().await.expect("the database can be opened");
+        sqlx::raw_sql(sql).execute(&mut connection).await.expect("the statement is sound");
+        connection.close().await.expect("it can be closed");
     }
 }
 
@@ -57,7 +89,7 @@ async fn parked_messages_are_listed_shown_exported_replayed_and_dropped() {
     .await;
 
     let listed = home.run(&["parked", "list", "--reason", "gone"]);
-    assert!(listed.stderr.contains("1 shown, 3 of 3 parked scanned"), "{}", listed.stderr);
+    assert!(listed.stderr.contains("1 shown, of 3 parked"), "{}", listed.stderr);
     assert!(listed.done().contains("e2"));
     assert_eq!(
         home.run(&["parked", "list", "--parked-before", "1h", "--json"]).json()["entries"],
@@ -79,7 +111,7 @@ async fn parked_messages_are_listed_shown_exported_replayed_and_dropped() {
     let refused = home.run(&["parked", "drop", "--reason", "gone"]);
     assert_eq!(refused.code, 2);
     assert!(refused.stderr.contains("say --yes"), "{}", refused.stderr);
-    assert_eq!(home.depth("parked").await, 3);
+    assert_eq!(home.run(&["parked", "list", "--json"]).json()["total"], 3);
 
     let exported = home.run(&["parked", "export", "parked.jsonl"]).done();
     assert_eq!(exported, "exported 3 of 3 parked to parked.jsonl\n");
@@ -102,43 +134,107 @@ async fn parked_messages_are_listed_shown_exported_replayed_and_dropped() {
     assert_eq!(home.depth("primary").await, 3);
 }
 
-/// Goal: a scan of the parking queue never finds nothing because another one is under way.
-/// Method: another process that holds the scan lock, for good and for a while.
+/// Goal: what is not in the store yet is in no list, every command says so, and none moves it, least
+/// of all into another store. Method: no worker runs, and then a keeper does.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_replay_beside_another_one_waits_or_fails_and_never_finds_nothing() {
+async fn what_is_not_in_the_store_yet_is_said() {
     let home = Home::new();
-    home.park(&[("e1", "{}", None, ParkReason::Exhausted), ("e2", "{}", None, ParkReason::Gone)])
-        .await;
-    let other = home.broker();
-    let lock = other.scan_lock().await.unwrap().expect("the lock is free");
-    let waiting = home.command(&["parked", "replay", "--all"]).spawn().unwrap();
-    let list = home.command(&["parked", "list"]).spawn().unwrap();
-    for waiting in [waiting, list] {
-        let refused = Answer::from(waiting.wait_with_output().unwrap());
-        assert_eq!((refused.code, refused.stdout.as_str()), (1, ""));
-        assert!(
-            refused.stderr.contains("another process scans the parking queue"),
-            "{}",
-            refused.stderr
-        );
+    let parked = [("e1", "{}", None, ParkReason::Exhausted), ("e2", "{}", None, ParkReason::Gone)];
+    let other = home.park_in_queue(&parked).await;
+    let elsewhere = format!("sqlite:{}", home.folder.path().join("other.db").display());
+    for arguments in [
+        &["parked", "replay", "--all"][..],
+        &["parked", "list"],
+        &["parked", "list", "--store", &elsewhere],
+        &["parked", "export", "--store", &elsewhere],
+    ] {
+        let answer = home.run(arguments);
+        let notice = "2 more are on their way into the store";
+        assert!(answer.stderr.contains(notice), "{}", answer.stderr);
     }
     assert_eq!(home.depth("parked").await, 2);
 
     let waiting = home.command(&["parked", "replay", "--all"]).spawn().unwrap();
-    // It gives no sign that it waits; where it has not begun by then, this shows less, and holds.
-    tokio::time::sleep(Duration::from_millis(1_500)).await;
-    drop(lock);
+    home.keep_parked(&other).await;
     let replayed = Answer::from(waiting.wait_with_output().unwrap());
     assert_eq!(replayed.done(), "replayed 2 of 2 parked\n");
     other.close().await;
 }
 
-/// True if SIGINT does not end the process at once any more. Source: proc(5), `SigCgt`.
-fn catches_interrupts(child: &Child) -> bool {
-    const SIGINT: u64 = 1 << 1;
-    let status = std::fs::read_to_string(format!("/proc/{}/status", child.id())).expect("it runs");
-    let caught = status.lines().find_map(|line| line.strip_prefix("SigCgt:")).expect("a line");
-    u64::from_str_radix(caught.trim(), 16).expect("a mask") & SIGINT != 0
+/// Goal: what is in the store is found without the broker, which only a replay needs.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_in_the_store_is_found_without_the_broker() {
+    let home = Home::new();
+    let parked = [("e1", "{}", None, ParkReason::Exhausted), ("e2", "{}", None, ParkReason::Gone)];
+    home.park(&parked).await;
+    let away = ["--broker", "amqp://127.0.0.1:1"];
+    for arguments in [
+        &["parked", "list"][..],
+        &["parked", "get", "e1"],
+        &["parked", "export", "--event", "e1"],
+        &["parked", "replay", "--event", "e1", "--dry-run"],
+        &["parked", "drop", "--event", "e2", "--yes"],
+    ] {
+        let answer = home.run(&[arguments, &away].concat());
+        assert!(answer.stdout.contains("e1") || answer.stdout.contains("1 of 2"), "{answer:?}");
+        assert_eq!(answer.code, 0, "{answer:?}");
+        if arguments.contains(&"get") {
+            continue;
+        }
+        let notice =
+            "it is not known if more are on their way into the store: the broker cannot be";
+        assert!(answer.stderr.contains(notice), "{answer:?}");
+    }
+    let replay = home.run(&[&["parked", "replay", "--all"][..], &away].concat());
+    assert_eq!(replay.code, 1);
+    assert!(replay.stderr.contains("cannot connect to the broker"), "{}", replay.stderr);
+    assert_eq!(home.parked(), 1);
+}
+
+/// Goal: what cannot be decrypted is named, and hides no other. Method: a payload that was changed.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_export_names_what_it_cannot_read() {
+    let home = Home::new();
+    home.park(&[
+        ("e1", "{\"n\":1}", None, ParkReason::Gone),
+        ("e2", "{\"n\":2}", None, ParkReason::Gone),
+        ("e3", "{\"n\":3}", None, ParkReason::Gone),
+    ])
+    .await;
+    let damage = "UPDATE parked_messages SET payload = substr(payload, 1, length(payload) - 1) \
+                  WHERE id = (SELECT id FROM parked WHERE event = 'e2')";
+    home.shell(damage).await;
+    let exported = home.run(&["parked", "export"]);
+    assert_eq!(exported.code, 1);
+    let lines: Vec<Value> =
+        exported.stdout.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let bodies: Vec<_> = lines.iter().map(|line| (&line["id"], &line["data"]["n"])).collect();
+    assert_eq!(bodies, [(&json!("e1"), &json!(1)), (&json!("e3"), &json!(3))]);
+    let listed = home.run(&["parked", "list", "--event", "e2", "--json"]).json();
+    let id = listed["entries"][0]["id"].as_str().unwrap();
+    assert!(exported.stderr.contains(id), "{}", exported.stderr);
+    for arguments in [&["parked", "get", "e2", "--raw"][..], &["parked", "get", "e2"]] {
+        let shown = home.run(arguments);
+        assert_eq!(shown.code, 1, "{}", shown.stdout);
+        assert!(shown.stderr.contains(id), "{}", shown.stderr);
+    }
+    assert_eq!(home.run(&["parked", "get", "e1", "--raw"]).done(), "{\"n\":1}");
+}
+
+/// Goal: two that replay at once send everything once.
+#[tokio::test(flavor = "multi_thread")]
+async fn two_replays_at_once_send_everything_once() {
+    const PARKED: u32 = 600;
+    let home = Home::new();
+    let ids: Vec<_> = (0..PARKED).map(|number| format!("e{number}")).collect();
+    let parked = ids.iter().map(|id| (id.as_str(), "{}", None, ParkReason::Gone));
+    home.park(&parked.collect::<Vec<_>>()).await;
+    let replays = [(); 2].map(|()| home.command(&["parked", "replay", "--all"]).spawn().unwrap());
+    for replay in replays {
+        Answer::from(replay.wait_with_output().unwrap()).done();
+    }
+    home.wait_for_depth("retry", PARKED).await;
+    assert_eq!(home.run(&["parked", "list", "--json"]).json()["total"], 0);
 }
 
 fn interrupt(child: &Child) {
@@ -149,39 +245,25 @@ fn interrupt(child: &Child) {
 /// Goal: Ctrl-C says how far it was, and what it says is so. Method: as many messages as take a while.
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_interrupted_says_how_far_it_came() {
-    const PARKED: usize = 1_500;
+    const PARKED: u32 = 1_500;
     let home = Home::new();
     let ids: Vec<_> = (0..PARKED).map(|number| format!("e{number}")).collect();
     let parked = ids.iter().map(|id| (id.as_str(), "{}", None, ParkReason::Gone));
     home.park(&parked.collect::<Vec<_>>()).await;
-    let mut left = u32::try_from(PARKED).unwrap();
-    for (command, past) in [("replay", "replayed"), ("drop", "dropped")] {
-        let all = ["parked", command, "--all", "--yes"];
-        let child = home.command(&all).spawn().unwrap();
-        while home.depth("parked").await == left {}
-        interrupt(&child);
-        let answer = Answer::from(child.wait_with_output().unwrap());
-        let reported = answer.stdout.strip_prefix(&format!("interrupted: {past} "));
-        let reported = reported.unwrap_or_else(|| panic!("{}{}", answer.stdout, answer.stderr));
-        let done: u32 = reported.split(' ').next().unwrap().parse().unwrap();
-        let rest =
-            format!("{done} of the first {done} of {left} parked; the others are still parked\n");
-        assert_eq!((answer.code, reported), (1, rest.as_str()));
-        left -= done;
-        assert!(done > 0 && left > 0, "{reported}");
-        home.wait_for_depth("parked", left).await;
-    }
-
-    let other = home.broker();
-    let lock = other.scan_lock().await.unwrap().expect("the lock is free");
-    let child = home.command(&["parked", "export", "some.jsonl"]).spawn().unwrap();
-    eventually(async || holds(catches_interrupts(&child), "it does not begin")).await;
+    eventually(async || holds(home.parked() == u64::from(PARKED), "not all are in the store"))
+        .await;
+    let child = home.command(&["parked", "replay", "--all", "--yes"]).spawn().unwrap();
+    while home.depth("retry").await == 0 {}
     interrupt(&child);
     let answer = Answer::from(child.wait_with_output().unwrap());
-    assert_eq!((answer.code, answer.stdout.as_str()), (1, ""));
-    assert_eq!(answer.stderr, "homing: interrupted: exported 0 to some.jsonl\n");
-    drop(lock);
-    other.close().await;
+    let reported = answer.stdout.strip_prefix("interrupted: replayed ");
+    let reported = reported.unwrap_or_else(|| panic!("{}{}", answer.stdout, answer.stderr));
+    let done: u32 = reported.split(' ').next().unwrap().parse().unwrap();
+    let rest = format!("{done} of {PARKED} parked; the others are still parked\n");
+    assert_eq!((answer.code, reported), (1, rest.as_str()));
+    assert!(done > 0, "{reported}");
+    home.wait_for_depth("retry", done).await;
+    assert_eq!(home.run(&["parked", "list", "--json"]).json()["total"], PARKED - done);
 }
 
 /// Goal: who replays to an endpoint to which nothing is sent learns of it first.

@@ -3,6 +3,7 @@
 use serde_json::Value;
 
 use super::Home;
+use crate::support::broker::Publisher;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_bad_line_costs_no_other_line_anything() {
@@ -45,13 +46,10 @@ async fn publish_takes_bodies_from_lines_files_and_standard_input() {
     assert!(answer.done().starts_with("published 1"));
 
     let broker = home.broker();
-    let mut scan = broker.scan(&broker.topology().names().primary()).await.unwrap();
-    let mut bodies = Vec::new();
-    while let Some(fetched) = scan.next().await.unwrap() {
-        bodies.push(fetched.content.unwrap().event.body.clone());
-    }
-    scan.finish().await.unwrap();
+    let publisher = Publisher::new(&home.corner).await;
+    let waiting = publisher.look_at(&broker.topology().names().primary()).await;
     broker.close().await;
+    let mut bodies: Vec<_> = waiting.into_iter().map(|message| message.data).collect();
     bodies.sort();
     assert_eq!(bodies, [&b"\"3\""[..], b"1", b"1.50", b"2", b"4", body]);
     assert_eq!(home.run(&["publish", "nowhere.jsonl"]).code, 1);

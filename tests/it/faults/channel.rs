@@ -73,6 +73,6 @@ async fn channels_that_the_broker_closes_lose_nothing() {
     .await;
     worker.terminate();
     assert_eq!(worker.ended().await.code(), Some(0), "the worker stops politely");
-    let account = account(&site.corner, &published, &[recipient], &receiver.requests()).await;
+    let account = account(&site, &published, &[recipient], &receiver.requests()).await;
     account.assert_whole("channels closed by the broker", Duration::ZERO, 0);
 }

@@ -49,7 +49,7 @@ async fn an_endpoint_that_breaks_the_protocol_in_every_way_loses_nothing() {
     wait_for(&rogue, |attempt| attempt > 2, published.confirmed.len()).await;
     worker.terminate();
     assert_eq!(worker.ended().await.code(), Some(0));
-    let account = account(&site.corner, &published, &[recipient], &rogue.seen()).await;
+    let account = account(&site, &published, &[recipient], &rogue.seen()).await;
     let fault = "endpoint resets, stalls, sends garbage, never ends";
     // An answer behind the deadline counts as none, and on a busy machine one may be so late.
     let log = fs::read_to_string(site.log()).expect("there is a log");

@@ -14,6 +14,7 @@ mod endpoint;
 mod frames;
 mod held;
 mod held_queue;
+mod keeper;
 mod names;
 mod operator;
 mod poison;

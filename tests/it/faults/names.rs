@@ -51,7 +51,7 @@ async fn a_name_that_fails_and_recovers_loses_nothing() {
     let requests = receiver.seen();
     let late = requests.iter().filter(|request| request.attempt > 1).count();
     assert!(late > 100, "the name was missing for {late} deliveries only");
-    let account = account(&site.corner, &published, &[recipient], &requests).await;
+    let account = account(&site, &published, &[recipient], &requests).await;
     account.assert_whole("endpoint's name without an address", within, 0);
 }
 

@@ -84,7 +84,7 @@ async fn nothing_is_lost_under(node: &Node, (set_command, clear): (&str, &str), 
     // The broker may move a last one while they are listed: it is back soon.
     let mut parked = Vec::new();
     for _ in 0..5 {
-        installation.wait_for_depth(&installation.names().parked(), 40).await;
+        installation.wait_for_parked(40).await;
         parked = ids(&installation).await;
         if parked.len() == EVENTS {
             break;

@@ -43,7 +43,7 @@ async fn what_is_parked_is_found_where_the_broker_cannot_count() {
         installation.publisher.publish(raw).await;
     }
     let parked = installation.names().parked();
-    installation.wait_for_depth(&parked, 3).await;
+    installation.wait_for_parked(3).await;
 
     silence(&node, &parked).await;
     assert_eq!(installation.publisher.depth(&parked).await, 0, "the broker cannot count");

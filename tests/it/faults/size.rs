@@ -8,6 +8,7 @@ use homing_broker::{Message, Outgoing, Route};
 use homing_delivery::parking::{Bodies, Selection};
 use homing_domain::{event::Event, id::EventId, topic::Topic, verdict::ParkReason};
 use lapin::{
+    message::Delivery,
     options::{QueueBindOptions, QueueDeclareOptions},
     types::{AMQPValue, FieldTable},
 };
@@ -71,13 +72,7 @@ async fn a_copy_that_the_broker_will_never_take_is_parked_and_holds_up_nothing()
         holds(good >= GOOD, format!("{good} are delivered"))
     })
     .await;
-    let publisher = Publisher::new(&installation.corner).await;
-    let parked = installation.names().parked();
-    eventually(async || {
-        let depth = publisher.depth(&parked).await;
-        holds(usize::try_from(depth) == Ok(LARGE), format!("{depth} of {LARGE} are parked"))
-    })
-    .await;
+    installation.wait_for_parked(u32::try_from(LARGE).expect("few")).await;
     running.stop().await;
 
     let all = Selection::default();
@@ -119,12 +114,9 @@ async fn what_is_too_large_is_refused_and_what_follows_it_arrives() {
     tokio::time::timeout(PATIENCE, pipeline.finish()).await.expect("it ends");
     // What was under way on the channel that the broker closed may be there twice.
     let depth = installation.publisher.depth(&primary).await;
-    let mut scan = installation.parts.broker.scan(&primary).await.expect("a scan");
-    let mut ids = BTreeSet::new();
-    while let Some(fetched) = scan.next().await.expect("a message") {
-        ids.insert(fetched.content.expect("an event").event.id.to_string());
-    }
-    scan.finish().await.expect("it ends");
+    let waiting = installation.publisher.look_at(&primary).await;
+    let id = |message: Delivery| message.properties.message_id().as_ref().expect("one").to_string();
+    let ids: BTreeSet<_> = waiting.into_iter().map(id).collect();
     assert_eq!(ids, ["first", "second", "third"].map(str::to_owned).into());
 
     let running = installation.start_as(&[Role::Api]);
@@ -182,8 +174,8 @@ async fn what_is_too_large_to_be_moved_holds_up_nothing() {
         })
         .await;
     };
-    wait_for(&installation.names().parked(), MOVES).await;
+    installation.wait_for_parked(MOVES).await;
     running.stop().await;
     wait_for(&former, STAYS).await;
-    assert_eq!(publisher.depth(&installation.names().parked()).await, MOVES);
+    installation.wait_for_parked(MOVES).await;
 }

@@ -17,7 +17,7 @@ use super::{Kept, Place, samples::subscription};
 
 impl Place {
     /// As a process that has these keys, the first of which encrypts.
-    async fn open_with(&self, keys: &[u8]) -> Result<Arc<dyn Store>, StoreError> {
+    pub(super) async fn open_with(&self, keys: &[u8]) -> Result<Arc<dyn Store>, StoreError> {
         let encryption_keys = keys.iter().map(|byte| key(*byte).reveal()).collect();
         homing_store::open(&StoreSettings { encryption_keys, ..self.settings.clone() }).await
     }

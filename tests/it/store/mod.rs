@@ -24,6 +24,9 @@ mod listing;
 mod lost_server;
 mod many_writers;
 mod payloads;
+mod parked;
+mod parked_claims;
+mod parked_intake;
 mod processes;
 mod publications;
 mod replays;
@@ -137,6 +140,21 @@ macro_rules! conformance {
         history: more_is_forgotten_than_one_transaction_deletes,
         history: figures_that_cannot_be_read_are_counted_and_replaced,
         history: history_knows_what_it_lacks,
+        parked: everything_of_a_delivery_is_read_back,
+        parked: every_condition_selects_what_it_means,
+        parked: pages_are_complete_in_either_order,
+        parked_intake: a_message_that_comes_again_is_there_once,
+        parked_intake: equal_messages_are_all_kept,
+        parked_intake: messages_without_an_id_are_never_taken_for_another,
+        parked_claims: what_is_claimed_is_counted_with_its_end,
+        parked_claims: many_are_counted_in_steps,
+        parked_intake: a_key_that_a_message_needs_is_kept,
+        parked: conditions_of_thousands_of_values_are_met,
+        parked: no_more_is_added_than_the_bounds_say,
+        parked: a_message_lasts_as_long_as_one_of_its_deliveries,
+        parked_claims: of_many_that_claim_a_delivery_one_gets_it,
+        parked_claims: a_claim_ends_by_itself,
+        parked: messages_are_encrypted_anew_with_a_new_key,
         activity: a_report_that_is_sent_again_counts_once,
         activity: requests_of_workers_that_are_alive_add_up,
         activity: figures_of_many_workers_add_up_by_the_minute,

@@ -1,7 +1,8 @@
 //! The account: published and confirmed = delivered + parked + waiting, for every subscription.
 //!
-//! What was delivered is what the endpoint recorded and accepted; what is parked and what waits is
-//! read from the broker, message by message. Nothing is taken from homing's own word.
+//! What was delivered is what the endpoint recorded and accepted; what waits is read from the broker,
+//! message by message; what is parked is exported from the store, message by message. No count of
+//! homing's own is taken.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -12,8 +13,9 @@ use std::{
 use lapin::{options::BasicGetOptions, types::AMQPValue};
 
 use super::{
-    broker::{self, Corner},
+    broker,
     load::{Published, number_in, number_of},
+    process::Site,
     receiver::Recorded,
     rogue::Seen,
 };
@@ -141,13 +143,13 @@ impl fmt::Display for Account {
 
 /// Takes the account. Nothing may be on its way meanwhile.
 pub(crate) async fn account(
-    corner: &Corner,
+    site: &Site,
     published: &Published,
     recipients: &[Recipient],
     requests: impl IntoIterator<Item: Into<Request>>,
 ) -> Account {
     let requests: Vec<Request> = requests.into_iter().map(Into::into).collect();
-    let kept = kept(corner).await;
+    let kept = kept(site).await;
     let seconds = published.took.as_secs().max(1);
     let lines =
         recipients.iter().map(|recipient| line(published, recipient, &requests, &kept)).collect();
@@ -204,11 +206,12 @@ fn line(published: &Published, recipient: &Recipient, requests: &[Request], kept
     line
 }
 
-/// Everything that lies in any queue of the corner; all of it stays there.
-async fn kept(corner: &Corner) -> Vec<Kept> {
+/// Everything that is parked in the store or lies in any queue of the site; all of it stays there.
+async fn kept(site: &Site) -> Vec<Kept> {
+    let corner = &site.corner;
     let connection = broker::connect(&corner.url).await.expect("the broker runs");
     let channel = connection.create_channel().await.expect("a channel opens");
-    let mut kept = Vec::new();
+    let mut kept: Vec<_> = site.parked().iter().map(in_store).collect();
     for queue in corner.topology.queues() {
         let parked = queue.name == corner.topology.names().parked();
         while let Some(message) = channel
@@ -231,6 +234,13 @@ async fn kept(corner: &Corner) -> Vec<Kept> {
     }
     connection.close(200, "OK".into()).await.expect("everything goes back");
     kept
+}
+
+/// A line of an export.
+fn in_store(line: &serde_json::Value) -> Kept {
+    let number = line["id"].as_str().and_then(number_of).expect("it is the load's");
+    let subscription = line["subscription"].as_str().map(str::to_owned);
+    Kept { number, subscription, parked: true }
 }
 
 fn text(value: &AMQPValue) -> Option<String> {

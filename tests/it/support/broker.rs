@@ -5,9 +5,10 @@ use std::{env, time::Duration};
 use homing_broker::topology::Topology;
 use lapin::{
     BasicProperties, Channel, Connection, ConnectionProperties,
+    message::Delivery,
     options::{
-        BasicPublishOptions, ConfirmSelectOptions, ExchangeDeleteOptions, QueueDeclareOptions,
-        QueueDeleteOptions,
+        BasicGetOptions, BasicNackOptions, BasicPublishOptions, ConfirmSelectOptions,
+        ExchangeDeleteOptions, QueueDeclareOptions, QueueDeleteOptions,
     },
     types::{AMQPValue, FieldTable},
 };
@@ -206,6 +207,18 @@ impl Publisher {
         let options = QueueDeclareOptions { passive: true, ..QueueDeclareOptions::durable() };
         let queue = self.channel.queue_declare(queue.into(), options, FieldTable::default());
         queue.await.expect("the queue exists")
+    }
+
+    /// All messages of `queue`, which stay there.
+    pub(crate) async fn look_at(&self, queue: &str) -> Vec<Delivery> {
+        let mut messages = Vec::new();
+        let get = || self.channel.basic_get(queue.into(), BasicGetOptions::default());
+        while let Some(message) = get().await.expect("the queue is there") {
+            messages.push(message.delivery);
+        }
+        let back = BasicNackOptions { multiple: true, requeue: true };
+        self.channel.basic_nack(0, back).await.expect("they can be returned");
+        messages
     }
 
     pub(crate) fn channel(&self) -> &Channel {

@@ -8,9 +8,12 @@ use homing::{
     registry::Created,
     services::{Services, StartError},
 };
-use homing_broker::topology::{Names, QueueKind};
+use homing_broker::{
+    Broker,
+    topology::{Names, QueueKind},
+};
 use homing_delivery::{
-    parking::{Action, Bodies, Entry, Selection, Tally},
+    parking::{Action, Bodies, Entry, Parking, Selection, Tally},
     worker::layout,
 };
 use homing_domain::{id::SubscriptionId, subscription::Draft};
@@ -121,23 +124,50 @@ impl Installation {
         connection.close().await.expect("it can be closed");
     }
 
-    /// Waits until `count` messages are parked.
-    pub(crate) async fn wait_for_parked(&self, count: u32) -> Vec<Entry> {
-        self.wait_for_depth(&self.names().parked(), count).await;
-        self.parked().await
+    /// Holds SQLite's lock for writers until the connection ends.
+    pub(crate) async fn lock_store(&self) -> sqlx::SqliteConnection {
+        let file = self.settings.store.url.trim_start_matches("sqlite:");
+        let connection = SqliteConnectOptions::new().filename(file).connect().await;
+        let mut connection = connection.expect("the database can be opened");
+        sqlx::raw_sql("BEGIN IMMEDIATE").execute(&mut connection).await.expect("it is free");
+        connection
     }
 
-    /// All parked messages.
+    /// Waits until exactly `count` deliveries are parked.
+    pub(crate) async fn wait_for_parked(&self, count: u32) -> Vec<Entry> {
+        eventually(async || {
+            let parked = self.parked().await;
+            let found = u32::try_from(parked.len()).expect("few");
+            if found == count { Ok(parked) } else { Err(format!("{found} parked, not {count}")) }
+        })
+        .await
+    }
+
+    /// All parked deliveries, what was parked first first; moved into the store before, as a worker
+    /// does.
     pub(crate) async fn parked(&self) -> Vec<Entry> {
-        let all = self.parts.parking.list(&Selection::default(), 10_000, Bodies::Included).await;
-        all.expect("the parking queue can be listed").entries
+        keep_parked(&self.parts.parking, &self.parts.broker).await;
+        let (mut entries, mut after) = (Vec::new(), None);
+        loop {
+            let all = Selection::default();
+            let page = self.parts.parking.page(&all, after, 100_000, Bodies::Included).await;
+            let page = page.expect("what is parked can be listed");
+            entries.extend(page.entries);
+            after = page.next;
+            if after.is_none() {
+                break;
+            }
+        }
+        entries.reverse();
+        entries
     }
 
     /// Replays everything that is parked.
     pub(crate) async fn replay_all(&self) -> Tally {
+        keep_parked(&self.parts.parking, &self.parts.broker).await;
         let all = Selection::default();
         let replayed = self.parts.parking.act(Action::Replay, &all, None, |_| ()).await;
-        replayed.expect("the parking queue can be scanned")
+        replayed.expect("what is parked can be replayed")
     }
 
     /// Waits until `queue` holds exactly `count` messages.
@@ -197,6 +227,21 @@ impl Running {
             .expect("the service does not panic")
             .expect("the service started");
     }
+}
+
+/// Moves what waits in the parking queue into the store, unless a worker does so.
+pub(crate) async fn keep_parked(parking: &Parking, broker: &Broker) {
+    let (stop, queue) = (CancellationToken::new(), broker.topology().names().parked());
+    let emptied = async {
+        eventually(async || {
+            let depth = broker.depth(&queue).await.expect("the broker answers");
+            let (messages, consumers) = depth.map_or((0, 0), |it| (it.messages, it.consumers));
+            holds(messages + consumers == 0, format!("{messages} are in `{queue}` still"))
+        })
+        .await;
+        stop.cancel();
+    };
+    tokio::join!(parking.keep(stop.clone()), emptied);
 }
 
 /// The settings of an installation as text, also for a process of its own.

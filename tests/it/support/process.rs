@@ -100,6 +100,12 @@ impl Site {
         .await;
     }
 
+    /// Everything that is parked, as lines of an export.
+    pub(crate) fn parked(&self) -> Vec<serde_json::Value> {
+        let lines = self.run(&["parked", "export"]);
+        lines.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect()
+    }
+
     /// Waits until exactly `count` endpoints are in `state`.
     pub(crate) async fn wait_for_endpoints(&self, state: &str, count: usize) {
         eventually(async || {

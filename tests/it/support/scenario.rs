@@ -97,11 +97,10 @@ impl Scenario {
 
     /// Waits until every delivery has come to its end, stops the worker, and takes the account.
     pub(crate) async fn account(mut self) -> Ended {
-        let (expected, queue) = (self.expected().len(), self.installation.names().parked());
+        let expected = self.expected().len();
         eventually(async || {
             let accepted = self.receiver.requests().iter().filter(|it| it.accepted).count();
-            let parked = self.installation.publisher.depth(&queue).await;
-            let parked = usize::try_from(parked).expect("few");
+            let parked = self.installation.parked().await.len();
             let found = format!("{accepted} delivered and {parked} parked of {expected}");
             holds(accepted + parked >= expected, found)
         })

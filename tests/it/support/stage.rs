@@ -165,7 +165,7 @@ impl Stage {
 
     /// The account while no worker runs.
     pub(crate) async fn account_now(&self, published: &Published) -> Account {
-        account(&self.site.corner, published, &self.recipients, &self.receiver.requests()).await
+        account(&self.site, published, &self.recipients, &self.receiver.requests()).await
     }
 
     /// Occurrences of `text` in the workers' log.

@@ -154,7 +154,7 @@ async fn assert_queues_have_successors(installation: &Installation) {
     let raw = raw.header("x-homing-parked-reason", "exhausted");
     installation.publisher.publish_to(&names.route(), raw).await;
     let parked_now = u32::try_from(PARKED.len()).expect("few") + 1;
-    installation.wait_for_depth(&names.parked(), parked_now).await;
+    installation.wait_for_parked(parked_now).await;
     assert!(matches!(state(installation, &names.primary()).await, Some(State::Former(_))));
     for (queue, is_needed) in [(names.former_parked(), true), (names.former_unrouted(), false)] {
         let found = state(installation, &queue).await;
@@ -222,7 +222,7 @@ async fn is_taken_over(corner: Corner, receiver: &Receiver, left: &Left, store: 
     })
     .await;
     let expected: Vec<_> = PARKED.iter().map(|(id, why)| ((*id).to_owned(), *why)).collect();
-    installation.wait_for_depth(&names.parked(), u32::try_from(PARKED.len()).expect("few")).await;
+    installation.wait_for_parked(u32::try_from(PARKED.len()).expect("few")).await;
     assert_eq!(parked(&installation).await, expected);
 
     assert_the_store_is_kept(&installation, receiver).await;

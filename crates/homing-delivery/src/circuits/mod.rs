@@ -4,8 +4,8 @@ use std::{collections::BTreeSet, ops::ControlFlow, sync::Arc, time::Duration};
 
 use serde_json::json;
 
-use crate::parking::{Action, Entry, Parking, Selection, Tally};
-use homing_broker::{Broker, Message, Route, control, error::BrokerError};
+use crate::parking::{Action, Bodies, Entry, Parking, ParkingError, Selection, Tally};
+use homing_broker::{Broker, Message, Route, control};
 use homing_domain::{
     audit::Actor,
     circuit::{Circuit, CircuitTransition, StateName},
@@ -119,13 +119,13 @@ impl CircuitBreakers {
     ///
     /// # Errors
     ///
-    /// [`BrokerError`].
+    /// [`ParkingError`].
     pub async fn stopped_among(
         stopped: Vec<Stopped>,
         parking: &Parking,
         selection: &Selection,
         limit: Option<u32>,
-    ) -> Result<Vec<(Stopped, u32)>, BrokerError> {
+    ) -> Result<Vec<(Stopped, u32)>, ParkingError> {
         let endpoint_of = |id| stopped.iter().position(|one| one.subscriptions.contains(&id));
         if stopped.is_empty() || selection.subscription.is_some_and(|id| endpoint_of(id).is_none())
         {
@@ -139,7 +139,7 @@ impl CircuitBreakers {
             }
             ControlFlow::Continue(())
         };
-        parking.scan_each(selection, limit, None, count).await?;
+        parking.scan_each(selection, limit, Bodies::Omitted, count).await?;
         Ok(stopped.into_iter().zip(counts).filter(|(_, count)| *count > 0).collect())
     }
 
@@ -159,8 +159,7 @@ impl CircuitBreakers {
         }
     }
 
-    /// Counts the deliveries [parked because of the circuit](Self::parked_by_circuit) of `url`;
-    /// scans the parking queue.
+    /// Counts the deliveries [parked because of the circuit](Self::parked_by_circuit) of `url`.
     ///
     /// # Errors
     ///
@@ -169,14 +168,14 @@ impl CircuitBreakers {
         &self,
         parking: &Parking,
         url: &EndpointUrl,
-    ) -> Result<u32, CircuitReplayError> {
+    ) -> Result<Tally, CircuitReplayError> {
         let parked_by_circuit =
             self.parked_by_circuit(url).await.map_err(CircuitReplayError::Store)?;
         if selects_nothing(&parked_by_circuit) {
-            return Ok(0);
+            return Ok(Tally::default());
         }
         let counted = parking.act(Action::Count, &parked_by_circuit, None, |_| ()).await;
-        Ok(counted.map_err(CircuitReplayError::Broker)?.matched)
+        counted.map_err(CircuitReplayError::Parking)
     }
 
     /// Replays the deliveries parked because of the circuit of `url`, at most
@@ -223,7 +222,7 @@ impl CircuitBreakers {
         let parking = parking.paced(REPLAYS_PER_SECOND);
         let replayed =
             parking.act_while(Action::Replay, &parked_by_circuit, None, on_progress).await;
-        replayed.map_err(CircuitReplayError::Broker)
+        replayed.map_err(CircuitReplayError::Parking)
     }
 
     /// Has all workers read the circuit of `url` again.
@@ -281,7 +280,7 @@ pub enum CircuitReplayError {
     /// The subscriptions of the URL are unknown.
     #[error("the subscriptions of the URL cannot be read")]
     Store(#[source] StoreError),
-    /// The parking queue cannot be scanned.
-    #[error("the parked deliveries cannot be scanned")]
-    Broker(#[source] BrokerError),
+    /// The parked deliveries cannot be counted or replayed.
+    #[error("the parked deliveries cannot be replayed")]
+    Parking(#[source] ParkingError),
 }

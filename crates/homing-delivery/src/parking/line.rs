@@ -62,11 +62,14 @@ mod tests {
 
     fn exported(body: &'static str) -> String {
         let entry = Entry {
+            id: homing_store::ParkedId::of_message(None, 7),
             event_id: "o-7".to_owned(),
             topic: Some("order.paid".to_owned()),
             subscription_id: None,
             delivery_id: None,
+            url: None,
             reason: ParkReason::TooLarge,
+            status: None,
             parked_ms: Some(UnixMillis::new(1_700_000_000_000)),
             received_ms: None,
             first_failure_ms: None,
@@ -75,16 +78,17 @@ mod tests {
             last_outcome: None,
             content_type: "application/json".to_owned(),
             content_encoding: None,
-            body_bytes: body.len(),
+            body_bytes: u64::try_from(body.len()).unwrap(),
             headers: [].into(),
             body: Some(Bytes::from_static(body.as_bytes())),
+            unreadable: None,
         };
         String::from_utf8(export_line(&entry)).unwrap()
     }
 
     #[test]
     fn json_on_one_line_is_exported_as_it_is_written() {
-        insta::assert_snapshot!(exported(r#"{"b" :1.50, "a":2}"#), @r#"{"topic":"order.paid","id":"o-7","content_type":"application/json","data":{"b" :1.50, "a":2},"parked":{"event_id":"o-7","topic":"order.paid","subscription_id":null,"delivery_id":null,"reason":"too_large","parked_ms":1700000000000,"received_ms":null,"first_failure_ms":null,"attempts":0,"replays":0,"last_outcome":null,"content_type":"application/json","body_bytes":18}}"#);
+        insta::assert_snapshot!(exported(r#"{"b" :1.50, "a":2}"#), @r#"{"topic":"order.paid","id":"o-7","content_type":"application/json","data":{"b" :1.50, "a":2},"parked":{"id":"00000000000000000000000000070000","event_id":"o-7","topic":"order.paid","subscription_id":null,"delivery_id":null,"url":null,"reason":"too_large","status":null,"parked_ms":1700000000000,"received_ms":null,"first_failure_ms":null,"attempts":0,"replays":0,"last_outcome":null,"content_type":"application/json","body_bytes":18}}"#);
     }
 
     #[test]

@@ -1,66 +1,110 @@
-//! Parked messages, and what an operator can do with them: list, replay, drop.
+//! Parked deliveries, and what an operator can do with them: find, replay, drop.
 //!
-//! Every action scans the parking queue from its head: messages that match are acted on, the rest
-//! stays. A message for several subscriptions counts as a delivery to each of them; those that do
-//! not match are parked anew. Until the end of the scan, no other consumer sees a fetched message. So
-//! only one scan runs at a time, in all processes: a second one waits for ten seconds, and then fails
-//! with that reason.
+//! They are in the store, where the [`keeper`] of a worker puts them. Every list first waits until
+//! what is in the queue has arrived, for two seconds at most, an action for a minute, and reports
+//! what still waits, or that the broker does not answer. Any number of people act at a time: what is
+//! acted on is claimed for as long as that takes, so that two replays of one delivery send it once. A
+//! replay publishes, waits for the confirm, and removes the row only then: where it dies in between,
+//! the claim ends after two minutes, and the next replay sends a copy too many. Until then, actions
+//! report how many they left out because they are claimed.
 
+mod act;
+mod arriving;
 mod entry;
+mod keeper;
 mod line;
-mod matches;
-mod selection;
 
-use std::{ops::ControlFlow, panic::resume_unwind, time::Duration};
-
-use futures_util::future::join_all;
-use serde::Serialize;
-use tokio::time::{Instant, Interval, MissedTickBehavior, interval, sleep, timeout};
-use tokio_util::task::TaskTracker;
-use tracing::info;
-
-use homing_broker::{Broker, Route, error::BrokerError, queue_scan::QueueScan};
-
-use self::matches::{Bounds, Matched, Matches, go_on};
-
-pub use self::{
-    entry::{Carried, Entry},
-    line::export_line,
-    selection::Selection,
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    ops::ControlFlow,
+    sync::Arc,
+    time::Duration,
 };
 
-/// A scan waits this long for another one to finish.
-const LOCK_WAIT: Duration = Duration::from_secs(10);
-const LOCK_POLL: Duration = Duration::from_secs(1);
+use parking_lot::Mutex;
+use serde::Serialize;
+use tokio::time::timeout;
+use tokio_util::task::TaskTracker;
+
+use homing_broker::{Broker, error::BrokerError, fetched::Fetched};
+use homing_store::{
+    MAX_PARKED_AT_ONCE, ParkedBounds, ParkedDelivery, ParkedId, ParkedOrder, ParkedPage, Store,
+    StoreError,
+};
+
+pub use self::{
+    arriving::{Arriving, Claimed},
+    entry::{Carried, Entry},
+    line::export_line,
+};
+pub use homing_store::{SearchText, Selection};
+
+/// A list waits this long until what is in the queue has arrived in the store.
+const ARRIVAL_TIME: Duration = Duration::from_secs(2);
+/// An action, which takes a while itself, waits so long.
+const ACTION_ARRIVAL_TIME: Duration = Duration::from_secs(60);
 /// For the actions under way at the end.
 const FINISH_DEADLINE: Duration = Duration::from_secs(10);
-/// Messages that are acted on at once: as many as one group of publishes takes, or as come in this
-/// time where there is a pace.
-const MAX_AT_ONCE: usize = 128;
-const MAX_BYTES_AT_ONCE: usize = 8 * 1_024 * 1_024;
-const PACED_AT_ONCE: Duration = Duration::from_millis(50);
-/// Deliveries that were found are acted on after this time, though more may match.
-const MAX_TAKING: Duration = Duration::from_secs(1);
+/// Deliveries whose messages are read at once, and bytes of their bodies, except a single one.
+const BODIES_AT_ONCE: u32 = 50;
+const MAX_BYTES_AT_ONCE: u64 = 8 * 1_024 * 1_024;
 
-/// The parking queue.
+/// The parked deliveries.
 #[derive(Clone)]
 pub struct Parking {
     broker: Broker,
+    store: Arc<dyn Store>,
+    bounds: ParkedBounds,
     /// The actions under way.
     acting: TaskTracker,
-    /// The minimum time between two messages that are acted on.
+    /// Deliveries that were sent and could not be removed from the store yet.
+    sent: Arc<Mutex<BTreeSet<ParkedId>>>,
+    /// The minimum time between two deliveries that are acted on.
     pace: Option<Duration>,
 }
 
-/// The result of a scan without changes.
+/// The reason why an action failed.
+#[derive(Debug, thiserror::Error)]
+pub enum ParkingError {
+    /// The store failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The broker failed.
+    #[error(transparent)]
+    Broker(#[from] BrokerError),
+    /// A message cannot be read; others can.
+    #[error(transparent)]
+    Unreadable(#[from] Unreadable),
+    /// Deliveries were sent and stay parked until the store removes them.
+    #[error(
+        "{sent} were sent again and are still in the store, which does not remove them; homing tries \
+         on as long as it runs, and sends none of them again meanwhile"
+    )]
+    NotRemoved {
+        /// Their number.
+        sent: usize,
+        /// The store's last error.
+        #[source]
+        source: StoreError,
+    },
+}
+
+/// A parked message cannot be read: the reason, and what to do.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct Unreadable(pub String);
+
+/// A part of what is parked.
 #[derive(Clone, Debug, Serialize)]
 pub struct Listing {
-    /// Deliveries that match, up to the requested number, in the order in which they were parked.
+    /// Deliveries that match, what was parked last first.
     pub entries: Vec<Entry>,
-    /// The number of messages scanned.
-    pub scanned: u32,
-    /// The number of messages in the queue.
-    pub total: u32,
+    /// Goes into [`Parking::page`] for the next page; `None`: there are no more.
+    pub next: Option<ParkedId>,
+    /// Deliveries in the store, whether they match or not.
+    pub total: u64,
+    /// Those that are not in the store yet.
+    pub arriving: Arriving,
 }
 
 /// Includes or omits the bodies of the entries of a [`Listing`], which are up to a megabyte each.
@@ -72,37 +116,22 @@ pub enum Bodies {
     Omitted,
 }
 
-impl Bodies {
-    fn of(self, entry: Entry) -> Entry {
-        match self {
-            Self::Included => entry,
-            Self::Omitted => Entry { body: None, ..entry },
-        }
-    }
-}
-
-/// A part of the messages that match.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Slice {
-    /// The number of deliveries to skip.
-    pub skip: u32,
-    /// The maximum of deliveries to return.
-    pub limit: u32,
-}
-
-/// The progress of a scan.
+/// The progress of an action.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, utoipa::ToSchema)]
-#[schema(as = QueueScan)]
+#[schema(as = ParkedProgress)]
 pub struct Tally {
-    /// Messages scanned so far.
-    pub scanned: u32,
-    /// Messages in the queue at the start.
-    pub total: u32,
-    /// Deliveries that matched and were acted on; one message may be several.
+    /// Deliveries that matched and were acted on.
     pub matched: u32,
+    /// Deliveries in the store at the start, whether they match or not.
+    pub total: u64,
+    /// Those that were not in the store yet at the start.
+    pub arriving: Arriving,
+    /// Those that match and were left out, because another process acts on them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub claimed: Option<Claimed>,
 }
 
-/// The action on a message that matches.
+/// The action on a delivery that matches.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Action {
     /// Send it again, from attempt 1.
@@ -114,13 +143,13 @@ pub enum Action {
 }
 
 impl Parking {
-    /// The parking queue of `broker`.
+    /// Parked deliveries at `broker` and in `store`, which keeps as much as `bounds` say.
     #[must_use]
-    pub fn new(broker: Broker) -> Self {
-        Self { broker, acting: TaskTracker::new(), pace: None }
+    pub fn new(broker: Broker, store: Arc<dyn Store>, bounds: ParkedBounds) -> Self {
+        Self { broker, store, bounds, acting: TaskTracker::new(), sent: Arc::default(), pace: None }
     }
 
-    /// A copy that acts on at most so many messages per second.
+    /// A copy that acts on at most so many deliveries per second.
     #[must_use]
     pub fn paced(&self, max_per_second: u32) -> Self {
         let pace = Some(Duration::from_secs(1) / max_per_second.max(1));
@@ -133,263 +162,185 @@ impl Parking {
         let _elapsed = timeout(FINISH_DEADLINE, self.acting.wait()).await;
     }
 
-    /// Lists up to `limit` parked messages that match, in the order in which they were parked. The
-    /// queue keeps its order only roughly, so if there are more, these need not be the oldest.
+    /// Lists up to `limit` parked deliveries that match, what was parked last first.
     ///
     /// # Errors
     ///
-    /// [`BrokerError`]; it changes nothing.
+    /// [`ParkingError`]; it changes nothing.
     pub async fn list(
         &self,
         selection: &Selection,
         limit: u32,
         bodies: Bodies,
-    ) -> Result<Listing, BrokerError> {
-        let bounds = Bounds { matched: Some(limit), ..Bounds::default() };
-        self.listing(selection, bounds, 0, bodies).await
+    ) -> Result<Listing, ParkingError> {
+        self.page(selection, None, limit, bodies).await
     }
 
-    /// Lists a page of the messages that match, in the order in which they were parked: skips the
-    /// first `skip`, and stops scanning after `within`, so that `scanned` may be less than `total`.
-    /// The queue has no keys to start after, so every page scans from its head.
+    /// Lists up to `limit` parked deliveries that match, those behind `after`; with bodies, as many
+    /// as have 16 MiB of them. One that is parked while all pages are read comes exactly once.
     ///
     /// # Errors
     ///
-    /// [`BrokerError`]; it changes nothing.
+    /// [`ParkingError`]; it changes nothing. A broker that is away is none.
     pub async fn page(
         &self,
         selection: &Selection,
-        slice: Slice,
+        after: Option<ParkedId>,
+        limit: u32,
         bodies: Bodies,
-        within: Duration,
-    ) -> Result<Listing, BrokerError> {
-        let matched = Some(slice.skip.saturating_add(slice.limit));
-        let bounds = Bounds { matched, within: Some(within), ..Bounds::default() };
-        self.listing(selection, bounds, slice.skip, bodies).await
+    ) -> Result<Listing, ParkingError> {
+        let arriving = Box::pin(self.arriving(ARRIVAL_TIME)).await?;
+        let total = self.store.parked_totals().await?.deliveries;
+        let order = ParkedOrder::NewestFirst;
+        let selection = selection.clone();
+        let mut page = ParkedPage { selection, order, after, up_to: None, limit: 0 };
+        let (mut entries, mut next) = (Vec::new(), None);
+        let (mut left, mut bytes) = (limit, 0_u64);
+        while left > 0 && bytes < MAX_BYTES_AT_ONCE {
+            page.limit = left.min(page_size(bodies));
+            let part = self.read(&page, bodies).await?;
+            let count = u32::try_from(part.entries.len()).unwrap_or(u32::MAX);
+            left = left.saturating_sub(count);
+            if bodies == Bodies::Included {
+                bytes = bytes.saturating_add(part.entries.iter().map(|one| one.body_bytes).sum());
+            }
+            entries.extend(part.entries);
+            (page.after, next) = (part.last, part.last.filter(|_| part.is_whole));
+            if next.is_none() {
+                break;
+            }
+        }
+        Ok(Listing { entries, next, total, arriving })
     }
 
-    /// Lists the messages that match among the first `max_scanned`, without their bodies: for
-    /// results that are a bonus when the queue may be long. At most as many deliveries are listed.
+    /// Counts the parked deliveries that match, up to `most`.
     ///
     /// # Errors
     ///
-    /// [`BrokerError`]; it changes nothing.
-    pub async fn list_first(
-        &self,
-        selection: &Selection,
-        max_scanned: u32,
-    ) -> Result<Listing, BrokerError> {
-        let bounds =
-            Bounds { scanned: Some(max_scanned), matched: Some(max_scanned), ..Bounds::default() };
-        self.listing(selection, bounds, 0, Bodies::Omitted).await
-    }
-
-    async fn listing(
-        &self,
-        selection: &Selection,
-        bounds: Bounds,
-        skip: u32,
-        bodies: Bodies,
-    ) -> Result<Listing, BrokerError> {
-        let mut matches = self.matches(selection, bounds).await?;
-        let (mut entries, mut skip) = (Vec::new(), usize::try_from(skip).unwrap_or(usize::MAX));
-        while let Some(Matched { entries: more, .. }) = matches.next(go_on).await? {
-            let skipped = more.len().min(skip);
-            skip = skip.saturating_sub(skipped);
-            entries.extend(more.into_iter().skip(skipped).map(|entry| bodies.of(entry)));
+    /// [`ParkingError`].
+    pub async fn count(&self, selection: &Selection, most: u32) -> Result<u32, ParkingError> {
+        if selection.is_everything() {
+            let total = self.store.parked_totals().await?.deliveries;
+            return Ok(u32::try_from(total).unwrap_or(u32::MAX).min(most));
         }
-        let Tally { scanned, total, .. } = matches.end().await;
-        entries.sort_by_key(|entry| entry.parked_ms);
-        Ok(Listing { entries, scanned, total })
+        Ok(self.store.count_parked(selection, most).await?)
     }
 
-    /// Passes `each` parked delivery that matches, one at a time and with its body, until there are
-    /// no more, `limit` were passed, the time `within` is over, or `each` breaks. Keeps nothing in
+    /// Passes `each` parked delivery that matches, with its body, in the order in which they were
+    /// parked, until there are no more, `limit` were passed, or `each` breaks. Keeps little in
     /// memory, so the number is unbounded.
     ///
     /// # Errors
     ///
-    /// [`BrokerError`]; it changes nothing. Messages may have been passed to `each` before.
+    /// [`ParkingError`]; it changes nothing. Deliveries may have been passed to `each` before: after
+    /// [`ParkingError::Unreadable`] all that can be read.
     pub async fn scan_each(
         &self,
         selection: &Selection,
         limit: Option<u32>,
-        within: Option<Duration>,
+        bodies: Bodies,
         mut each: impl FnMut(Entry) -> ControlFlow<()>,
-    ) -> Result<Tally, BrokerError> {
-        let bounds = Bounds { matched: limit, within, ..Bounds::default() };
-        let mut matches = self.matches(selection, bounds).await?;
-        'scan: while let Some(Matched { entries, .. }) = matches.next(go_on).await? {
-            let mut entries = entries.into_iter();
-            while let Some(entry) = entries.next() {
-                if each(entry).is_continue() {
+    ) -> Result<Tally, ParkingError> {
+        let mut tally = self.begin().await?;
+        let (selection, order) = (selection.clone(), ParkedOrder::OldestFirst);
+        let mut page = ParkedPage { selection, order, ..ParkedPage::default() };
+        let most = limit.unwrap_or(u32::MAX);
+        let mut unreadable = None;
+        while tally.matched < most {
+            page.limit = most.saturating_sub(tally.matched).min(page_size(bodies));
+            let part = self.read(&page, bodies).await?;
+            page.after = part.last;
+            for entry in part.entries {
+                if let Some(why) = entry.unreadable {
+                    unreadable.get_or_insert(Unreadable(why));
                     continue;
                 }
-                if entries.len() > 0 {
-                    matches.cut();
+                tally.matched = tally.matched.saturating_add(1);
+                if each(entry).is_break() {
+                    return Ok(tally);
                 }
-                break 'scan;
             }
-        }
-        Ok(matches.end().await)
-    }
-
-    /// Does `action` with at most `limit` deliveries that match, many at once; calls `on_progress`
-    /// after every message scanned. Scans at most as many messages as are parked at the start, so
-    /// that replayed messages that return meanwhile are not taken twice.
-    ///
-    /// # Errors
-    ///
-    /// [`BrokerError`]: actions taken until then stay done, the rest is still parked.
-    ///
-    /// # Cancel safety
-    ///
-    /// Cancel safe: what is being acted on when it is dropped is finished by a task of its own.
-    pub async fn act(
-        &self,
-        action: Action,
-        selection: &Selection,
-        limit: Option<u32>,
-        mut on_progress: impl FnMut(Tally) + Send,
-    ) -> Result<Tally, BrokerError> {
-        let continuing = |tally| {
-            on_progress(tally);
-            ControlFlow::Continue(())
-        };
-        self.act_while(action, selection, limit, continuing).await
-    }
-
-    /// As [`act`](Self::act), until `on_progress` stops it; no message is left half done.
-    ///
-    /// # Errors
-    ///
-    /// As [`act`](Self::act).
-    ///
-    /// # Cancel safety
-    ///
-    /// As [`act`](Self::act).
-    pub async fn act_while(
-        &self,
-        action: Action,
-        selection: &Selection,
-        limit: Option<u32>,
-        mut on_progress: impl FnMut(Tally) -> ControlFlow<()> + Send,
-    ) -> Result<Tally, BrokerError> {
-        let bounds = Bounds { matched: limit, ..Bounds::default() };
-        let mut matches = self.matches(selection, bounds).await?;
-        let mut pace = self.pace.map(at_pace);
-        let mut tally = matches.tally();
-        let mut is_stopped = false;
-        while !is_stopped {
-            let acted = tally.matched;
-            let mut progress = |tally| {
-                let progress = on_progress(Tally { matched: acted, ..tally });
-                is_stopped |= progress.is_break();
-                progress
-            };
-            let taken = self.take(&mut matches, pace.as_mut(), &mut progress).await?;
-            if taken.is_empty() || is_stopped {
+            if !part.is_whole {
                 break;
             }
-            let (done, ended);
-            (matches, done, ended) = self.act_on_all(action, matches, taken).await;
-            tally = Tally { matched: acted.saturating_add(done), ..matches.tally() };
-            is_stopped = on_progress(tally).is_break();
-            ended?;
         }
-        let tally = Tally { matched: tally.matched, ..matches.end().await };
-        info!(?action, matched = tally.matched, scanned = tally.scanned, "parking.scanned");
-        Ok(tally)
+        unreadable.map_or(Ok(tally), |unreadable| Err(unreadable.into()))
     }
 
-    /// Takes the messages that are acted on at once; empty at a bound.
-    async fn take(
-        &self,
-        matches: &mut Matches,
-        mut pace: Option<&mut Interval>,
-        mut on_progress: impl FnMut(Tally) -> ControlFlow<()> + Send,
-    ) -> Result<Vec<Matched>, BrokerError> {
-        let at_pace = self.pace.map(|pace| PACED_AT_ONCE.as_nanos() / pace.as_nanos().max(1));
-        let most = at_pace.map_or(MAX_AT_ONCE, |most| usize::try_from(most).unwrap_or(MAX_AT_ONCE));
-        let (mut taken, mut bytes, began) = (Vec::new(), 0_usize, Instant::now());
-        while taken.len() < most.clamp(1, MAX_AT_ONCE) && bytes < MAX_BYTES_AT_ONCE {
-            let has_some = !taken.is_empty();
-            let progress = |tally| {
-                on_progress(tally)?;
-                let is_late = has_some && began.elapsed() >= MAX_TAKING;
-                if is_late { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
-            };
-            let Some(found) = matches.next(progress).await? else { break };
-            if let Some(pace) = &mut pace {
-                pace.tick().await;
-            }
-            bytes = bytes.saturating_add(found.body_bytes());
-            taken.push(found);
-        }
-        Ok(taken)
+    /// Waits for what arrives; the progress before anything is done.
+    async fn begin(&self) -> Result<Tally, ParkingError> {
+        let arriving = Box::pin(self.arriving(ACTION_ARRIVAL_TIME)).await?;
+        let total = self.store.parked_totals().await?.deliveries;
+        Ok(Tally { total, arriving, ..Tally::default() })
     }
 
-    /// Acts on the deliveries that match, in a task of its own, which ends the scan if this is
-    /// dropped meanwhile; returns how many are done.
-    async fn act_on_all(
-        &self,
-        action: Action,
-        matches: Matches,
-        taken: Vec<Matched>,
-    ) -> (Matches, u32, Result<(), BrokerError>) {
-        let parking = self.clone();
-        let acting = self.acting.spawn(async move {
-            let acting = taken.iter().map(|one| parking.act_on(action, matches.scan(), one));
-            let results = join_all(acting).await;
-            let done = taken.iter().zip(&results).filter(|(_, result)| result.is_ok());
-            let done = done.map(|(matched, _)| matched.count()).sum();
-            (matches, done, results.into_iter().collect())
-        });
-        // It is never aborted.
-        acting.await.unwrap_or_else(|panicked| resume_unwind(panicked.into_panic()))
-    }
-
-    /// Acts on the deliveries of one message that match. The others are parked anew last: if that
-    /// fails, what was asked for is repeated, and nothing else.
-    async fn act_on(
-        &self,
-        action: Action,
-        scan: &QueueScan,
-        matched: &Matched,
-    ) -> Result<(), BrokerError> {
-        if action == Action::Count {
-            return Ok(());
+    async fn read(&self, page: &ParkedPage, bodies: Bodies) -> Result<Part, ParkingError> {
+        let mut rows = self.store.parked(page).await?;
+        let mut is_whole = rows.len() >= usize::try_from(page.limit).unwrap_or(usize::MAX);
+        if bodies == Bodies::Omitted {
+            let last = rows.last().map(|row| row.id);
+            let entries = rows.into_iter().map(Entry::from).collect();
+            return Ok(Part { entries, last, is_whole });
         }
-        if action == Action::Replay {
-            let replayed = matched.replayed();
-            let publishes = replayed.iter().map(|out| self.broker.publish(out, Route::Retry));
-            join_all(publishes).await.into_iter().collect::<Result<(), _>>()?;
-        }
-        let left = matched.fetched.parked_without(&matched.subscriptions());
-        if let Some(left) = &left {
-            self.broker.publish(left, Route::Parked).await?;
-        }
-        scan.remove(&matched.fetched, left.is_some()).await
-    }
-
-    /// Starts a scan for messages that match once no other one is running; waits a while for that.
-    async fn matches(&self, selection: &Selection, bounds: Bounds) -> Result<Matches, BrokerError> {
-        let began = Instant::now();
-        let lock = loop {
-            match self.broker.scan_lock().await? {
-                Some(lock) => break lock,
-                None if began.elapsed() >= LOCK_WAIT => return Err(BrokerError::Busy),
-                None => sleep(LOCK_POLL).await,
-            }
+        let fit = part_length(&rows);
+        is_whole |= fit < rows.len();
+        rows.truncate(fit);
+        let last = rows.last().map(|row| row.id);
+        let ids: Vec<_> = rows.iter().map(|row| row.id).collect();
+        let messages = self.store.parked_messages(&ids).await?;
+        let restored =
+            messages.iter().map(|(id, payload)| (*id, self.restored(*id, Some(payload))));
+        let restored: BTreeMap<_, _> = restored.collect();
+        let whole = |row| {
+            let entry = Entry::from(row);
+            // One that is not there was removed meanwhile.
+            Some(match restored.get(&entry.id.message())? {
+                Ok(fetched) => entry.with_message(fetched),
+                Err(why) => Entry { unreadable: Some(why.to_string()), ..entry },
+            })
         };
-        let scan = self.broker.scan(&self.broker.topology().names().parked()).await?;
-        Ok(Matches::new(scan.holding(lock), selection.clone(), bounds))
+        Ok(Part { entries: rows.into_iter().filter_map(whole).collect(), last, is_whole })
+    }
+
+    /// The message of a delivery, of which the store has `payload`.
+    fn restored(
+        &self,
+        id: ParkedId,
+        payload: Option<&Result<Vec<u8>, StoreError>>,
+    ) -> Result<Fetched, Unreadable> {
+        let unreadable = |why: &str| {
+            let (id, why) = (id.message().to_string(), why.to_owned());
+            Unreadable(StoreError::ParkedPayload { id, why }.to_string())
+        };
+        let payload = payload.ok_or_else(|| unreadable("is not in the store any more"))?;
+        let payload = payload.as_ref().map_err(|error| Unreadable(error.to_string()))?;
+        let restored = self.broker.restored(payload, id.unique());
+        restored.ok_or_else(|| unreadable("has a form that this version does not know"))
     }
 }
 
-/// Scanning past messages takes time that is not caught up on: the pace is never exceeded.
-fn at_pace(between: Duration) -> Interval {
-    let mut pace = interval(between);
-    pace.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    pace
+/// Some of the deliveries of a page.
+struct Part {
+    entries: Vec<Entry>,
+    /// The last one that was read, even if it was removed meanwhile.
+    last: Option<ParkedId>,
+    /// True if there may be more.
+    is_whole: bool,
+}
+
+/// The number of deliveries, at least one if there is any, whose bodies are in memory at once.
+fn part_length(rows: &[ParkedDelivery]) -> usize {
+    let mut bytes = 0_u64;
+    let fit = rows.iter().take_while(|one| {
+        bytes = bytes.saturating_add(one.body_bytes);
+        bytes <= MAX_BYTES_AT_ONCE
+    });
+    fit.count().max(1).min(rows.len())
+}
+
+fn page_size(bodies: Bodies) -> u32 {
+    match bodies {
+        Bodies::Included => BODIES_AT_ONCE,
+        Bodies::Omitted => MAX_PARKED_AT_ONCE,
+    }
 }

@@ -1,6 +1,5 @@
-//! `[worker]`, `[endpoint]`, `[circuit]`, `[held]`, `[schedule]`, `[attempts]`, `[audit]`,
-//! `[ledger]`, `[history]` and
-//! `[traces]`.
+//! `[worker]`, `[endpoint]`, `[circuit]`, `[held]`, `[parking]`, `[schedule]`, `[attempts]`, `[audit]`,
+//! `[ledger]`, `[history]` and `[traces]`.
 
 mod attempts;
 mod audit;
@@ -9,6 +8,7 @@ mod endpoint;
 mod held;
 mod ledger;
 mod history;
+mod parking;
 mod schedule;
 mod traces;
 mod worker;
@@ -21,6 +21,7 @@ pub use self::{
     held::HeldSettings,
     history::HistorySettings,
     ledger::LedgerSettings,
+    parking::ParkingSettings,
     schedule::{ScheduleSettings, Schedules, WrittenWait},
     traces::TracesSettings,
     worker::WorkerSettings,

@@ -7,9 +7,10 @@ use serde::de::DeserializeOwned;
 use super::{Handler, Pool, PoolSetup, Subscriptions, layout};
 use crate::{
     circuits::CircuitBreakers,
+    parking::Parking,
     settings::{
         AttemptsSettings, AuditSettings, CircuitSettings, DEFAULTS, EndpointSettings, HeldSettings,
-        HistorySettings, LedgerSettings, ScheduleSettings, WorkerSettings,
+        HistorySettings, LedgerSettings, ParkingSettings, ScheduleSettings, WorkerSettings,
     },
     traces::Tracer,
 };
@@ -56,6 +57,7 @@ pub struct PoolBuilder {
     schedule: Option<ScheduleSettings>,
     circuit: Option<CircuitSettings>,
     held: Option<HeldSettings>,
+    parking: Option<ParkingSettings>,
     worker: Option<WorkerSettings>,
     attempts: Option<AttemptsSettings>,
     audit: Option<AuditSettings>,
@@ -74,6 +76,7 @@ impl PoolBuilder {
             schedule: None,
             circuit: None,
             held: None,
+            parking: None,
             worker: None,
             attempts: None,
             audit: None,
@@ -113,6 +116,12 @@ impl PoolBuilder {
     #[must_use]
     pub fn held(self, settings: HeldSettings) -> Self {
         Self { held: Some(settings), ..self }
+    }
+
+    /// Bounds of the parked deliveries in the store.
+    #[must_use]
+    pub fn parking(self, settings: ParkingSettings) -> Self {
+        Self { parking: Some(settings), ..self }
     }
 
     /// The jobs in flight, and the time that they have to end.
@@ -173,6 +182,7 @@ impl PoolBuilder {
         let history = or_default(self.history, "history")?;
         let endpoint = or_default(self.endpoint, "endpoint")?;
         let held = or_default(self.held, "held")?;
+        let parking = or_default(self.parking, "parking")?;
         broker.check()?;
         store.check()?;
         worker.check()?;
@@ -182,6 +192,7 @@ impl PoolBuilder {
         history.check()?;
         endpoint.check()?;
         held.check()?;
+        parking.check()?;
         let rules = or_default(self.circuit, "circuit")?.rules()?;
         let schedules = or_default(self.schedule, "schedule")?.schedules()?;
 
@@ -194,6 +205,7 @@ impl PoolBuilder {
         layout::prepare(&broker, store.as_ref()).await?;
         let setup = PoolSetup {
             subscriptions: Arc::new(Subscriptions::new(Arc::clone(&store))),
+            parking: Parking::new(broker.clone(), Arc::clone(&store), parking.bounds()),
             circuits: CircuitBreakers::new(Arc::clone(&store), broker.clone()),
             broker,
             store,

@@ -56,6 +56,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
     circuits::CircuitBreakers,
+    parking::Parking,
     settings::{
         AttemptsSettings, AuditSettings, HistorySettings, LedgerSettings, Schedules, WorkerSettings,
     },
@@ -117,6 +118,8 @@ pub struct PoolSetup {
     pub rules: CircuitRules,
     /// `[worker]`
     pub worker: WorkerSettings,
+    /// Moves what is parked into the store.
+    pub parking: Parking,
     /// `[attempts]`
     pub attempts: AttemptsSettings,
     /// `[audit]`
@@ -145,6 +148,7 @@ pub struct Pool {
     heartbeat: Heartbeat,
     audit: AuditSettings,
     ledger: ledger::Writer,
+    parking: Parking,
 }
 
 impl Pool {
@@ -191,8 +195,8 @@ impl Pool {
             settings: worker,
             min_hold: setup.min_hold,
         };
-        let (context, audit) = (Arc::new(context), setup.audit);
-        Self { context, log_writer, history_writer, heartbeat, audit, ledger }
+        let (context, audit, parking) = (Arc::new(context), setup.audit, setup.parking);
+        Self { context, log_writer, history_writer, heartbeat, audit, ledger, parking }
     }
 
     /// A pool for `handler` with the program's defaults, ready to be changed and opened.
@@ -257,6 +261,8 @@ impl Pool {
             tasks.spawn(maintenance::topology(Arc::clone(&context), stop.clone()));
             tasks.spawn(maintenance::lag(Arc::clone(&context), stop.clone()));
             tasks.spawn(maintenance::net(Arc::clone(&context), stop.clone()));
+            let (parking, until) = (self.parking, stop.clone());
+            tasks.spawn(async move { parking.keep(until).await });
             tasks.spawn(maintenance::circuits(Arc::clone(&context), stop.clone()));
             if self.ledger.announces() {
                 tasks.spawn(ledger::announcements::run(Arc::clone(&context), stop.clone()));

@@ -23,8 +23,10 @@
 //! - A writer to the history, and who prunes it, locks the row `history` of `versions` before
 //!   anything else.
 //! - A slot is taken and given back in one statement, which writes one row.
-//! - No transaction writes two of these, and the names of queues are written in their order, in one
-//!   statement.
+//! - A process that adds, claims or removes parked deliveries locks the row of `parked_totals`
+//!   first; adding, which encrypts, is behind the lock of writers of subscriptions.
+//! - No other transaction writes two of these, and the names of queues are written in their order,
+//!   in one statement.
 //!
 //! An operator who works with psql keeps no such order; what PostgreSQL then ends as a deadlock is
 //! [`StoreError::Busy`] and can be repeated.
@@ -85,7 +87,16 @@ impl Backend for PostgresDatabase {
         lock_attempts: "SELECT count FROM attempt_rows FOR UPDATE",
         lock_payloads: "SELECT payloads, bytes FROM payload_totals FOR UPDATE",
         skip_locked: " FOR UPDATE SKIP LOCKED",
+        lock_parked: "SELECT deliveries, bytes, reached, refused FROM parked_totals FOR UPDATE",
         indexed_by: None,
+        texts_of: [
+            "SELECT value FROM json_array_elements_text(CAST(",
+            " AS json)) AS element(value)",
+        ],
+        bytes_of: [
+            "SELECT decode(value, 'hex') FROM json_array_elements_text(CAST(",
+            " AS json)) AS element(value)",
+        ],
         prune_minutes: "DELETE FROM worker_minutes WHERE (start_ms, worker) IN \
             (SELECT start_ms, worker FROM worker_minutes WHERE start_ms < $1 \
             FOR UPDATE SKIP LOCKED)",

@@ -47,8 +47,11 @@ impl Backend for SqliteFile {
         lock_attempts: ROWS,
         lock_payloads: TOTALS,
         skip_locked: "",
+        lock_parked: "SELECT deliveries, bytes, reached, refused FROM parked_totals",
         // SQLite knows no figures about indexes.
         indexed_by: Some(" INDEXED BY "),
+        texts_of: ["SELECT value FROM json_each(", ")"],
+        bytes_of: ["SELECT unhex(value) FROM json_each(", ")"],
         prune_minutes: "DELETE FROM worker_minutes WHERE start_ms < $1",
         prune_workers: "DELETE FROM workers WHERE seen_ms < $1",
         prune_dues: "DELETE FROM dues WHERE due_ms < $1",

@@ -1,0 +1,332 @@
+//! Replays and drops what is parked.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    ops::ControlFlow,
+    panic::resume_unwind,
+    time::Duration,
+};
+
+use futures_util::future::join_all;
+use tokio::time::{Interval, MissedTickBehavior, interval, sleep};
+use tracing::{error, info};
+
+use super::{Action, Claimed, Parking, ParkingError, Selection, Tally, part_length};
+use homing_broker::{Outgoing, Recipients, Route, fetched::Fetched};
+use homing_domain::{clock, id::SubscriptionId, report::Chain, time::UnixMillis};
+use homing_store::{
+    Claim, MAX_PARKED_AT_ONCE, ParkedDelivery, ParkedId, ParkedOrder, ParkedPage, StoreError,
+};
+
+/// Deliveries that are claimed and acted on at once, or as many as come in this time where there is
+/// a pace.
+const MAX_AT_ONCE: u32 = 256;
+const PACED_AT_ONCE: Duration = Duration::from_millis(50);
+/// A claim lasts for this long: several times as long as acting on what is claimed at once may take.
+const CLAIM: Duration = Duration::from_secs(120);
+/// Nothing is published under a claim that ends within this time.
+const CLAIM_RESERVE: Duration = Duration::from_secs(40);
+/// Published deliveries are removed with some patience, before an error is reported.
+const REMOVE_TRIES: u32 = 5;
+const REMOVE_PAUSE: Duration = Duration::from_secs(1);
+
+impl Parking {
+    /// Does `action` with at most `limit` deliveries that match, many at once, in the order in which
+    /// they were parked; calls `on_progress` after each batch. Ends with the one that was parked
+    /// last at the start, so that replayed deliveries that return meanwhile are not taken twice.
+    ///
+    /// # Errors
+    ///
+    /// [`ParkingError`]: actions taken until then stay done, the rest is still parked.
+    ///
+    /// # Cancel safety
+    ///
+    /// Cancel safe: what is being acted on when it is dropped is finished by a task of its own.
+    pub async fn act(
+        &self,
+        action: Action,
+        selection: &Selection,
+        limit: Option<u32>,
+        mut on_progress: impl FnMut(Tally) + Send,
+    ) -> Result<Tally, ParkingError> {
+        let continuing = |tally| {
+            on_progress(tally);
+            ControlFlow::Continue(())
+        };
+        self.act_while(action, selection, limit, continuing).await
+    }
+
+    /// As [`act`](Self::act), until `on_progress` stops it; nothing is left half done.
+    ///
+    /// # Errors
+    ///
+    /// As [`act`](Self::act).
+    ///
+    /// # Cancel safety
+    ///
+    /// As [`act`](Self::act).
+    pub async fn act_while(
+        &self,
+        action: Action,
+        selection: &Selection,
+        limit: Option<u32>,
+        mut on_progress: impl FnMut(Tally) -> ControlFlow<()> + Send,
+    ) -> Result<Tally, ParkingError> {
+        if action == Action::Replay {
+            // It would fail later, or find nothing.
+            self.in_queue().await?;
+        }
+        let mut tally = self.begin().await?;
+        let most = limit.unwrap_or(u32::MAX);
+        if action == Action::Count {
+            tally.matched = self.count(selection, most).await?;
+            // There is nothing left to stop.
+            let _done = on_progress(tally);
+            return Ok(tally);
+        }
+        let mut ticks = self.pace.map(at_pace);
+        let mut page = self.oldest_first(selection).await?;
+        if page.up_to.is_none() {
+            return Ok(tally);
+        }
+        let mut unreadable = None;
+        while tally.matched < most && on_progress(tally).is_continue() {
+            page.limit = most.saturating_sub(tally.matched).min(self.at_once());
+            let now = clock::now();
+            let claim = Claim { now, until: now.plus(CLAIM) };
+            let claimed = self.store.claim_parked(&page, claim).await?;
+            let Some(last) = claimed.last() else {
+                tally.claimed = self.left_out(&page, now).await?;
+                // There is nothing left to stop.
+                let _done = on_progress(tally);
+                break;
+            };
+            page.after = Some(last.id);
+            if let Some(ticks) = &mut ticks {
+                for _ in &claimed {
+                    ticks.tick().await;
+                }
+            }
+            let (done, ended) = self.act_on_all(action, claimed, claim).await;
+            tally.matched = tally.matched.saturating_add(done);
+            match ended {
+                Ok(()) => {}
+                Err(error) if is_about_one(&error) => unreadable = Some(error),
+                Err(error) => {
+                    // There is nothing left to stop.
+                    let _failed = on_progress(tally);
+                    return Err(error);
+                }
+            }
+        }
+        if let Some(error) = unreadable {
+            let _failed = on_progress(tally);
+            return Err(error);
+        }
+        info!(?action, matched = tally.matched, "parking.acted");
+        Ok(tally)
+    }
+
+    /// Those that match, up to the one parked last.
+    async fn oldest_first(&self, selection: &Selection) -> Result<ParkedPage, ParkingError> {
+        let selection = selection.clone();
+        let mut page = ParkedPage { selection, limit: 1, ..ParkedPage::default() };
+        page.up_to = self.store.parked(&page).await?.first().map(|newest| newest.id);
+        page.order = ParkedOrder::OldestFirst;
+        Ok(page)
+    }
+
+    /// Those of `page` that others have claimed, from its start.
+    async fn left_out(
+        &self,
+        page: &ParkedPage,
+        now: UnixMillis,
+    ) -> Result<Option<Claimed>, ParkingError> {
+        let page = ParkedPage { after: None, limit: MAX_PARKED_AT_ONCE, ..page.clone() };
+        let found = self.store.claimed_parked(&page, now).await?;
+        let claimed = Claimed { deliveries: found.deliveries, until_ms: found.until };
+        Ok((found.deliveries > 0).then_some(claimed))
+    }
+
+    fn at_once(&self) -> u32 {
+        let at_pace = self.pace.map(|pace| PACED_AT_ONCE.as_nanos() / pace.as_nanos().max(1));
+        let most = at_pace.map_or(MAX_AT_ONCE, |most| u32::try_from(most).unwrap_or(MAX_AT_ONCE));
+        most.clamp(1, MAX_AT_ONCE)
+    }
+
+    /// Acts on what is claimed, in a task of its own; returns how many are done. What is not done is
+    /// free again.
+    async fn act_on_all(
+        &self,
+        action: Action,
+        claimed: Vec<ParkedDelivery>,
+        claim: Claim,
+    ) -> (u32, Result<(), ParkingError>) {
+        let parking = self.clone();
+        let acting = self.acting.spawn(async move {
+            let mut done = 0_u32;
+            let mut rest = claimed.as_slice();
+            let mut ended = Ok(());
+            while !rest.is_empty() && ended.as_ref().err().is_none_or(is_about_one) {
+                let (part, behind) = rest.split_at(part_length(rest));
+                rest = behind;
+                let (acted, failed) = parking.act_on(action, part, claim).await;
+                ended = ended.and(failed);
+                done = done.saturating_add(acted);
+            }
+            if ended.is_err() {
+                // Also those that were removed: of them nothing is there to be released. Never those
+                // that were sent and are there still.
+                let sent = parking.sent.lock().clone();
+                let ids = claimed.iter().map(|one| one.id).filter(|id| !sent.contains(id));
+                let ids: Vec<_> = ids.collect();
+                let released = parking.store.end_claim(&ids, claim, UnixMillis::default()).await;
+                if let Err(error) = released {
+                    info!(error = error.report(), "parking.not_released: the claim ends by itself");
+                }
+            }
+            (done, ended)
+        });
+        // It is never aborted.
+        acting.await.unwrap_or_else(|panicked| resume_unwind(panicked.into_panic()))
+    }
+
+    /// Acts on deliveries that are claimed; returns how many are done.
+    async fn act_on(
+        &self,
+        action: Action,
+        claimed: &[ParkedDelivery],
+        claim: Claim,
+    ) -> (u32, Result<(), ParkingError>) {
+        let (sent_before, new): (Vec<_>, Vec<_>) = {
+            let sent = self.sent.lock();
+            claimed.iter().partition(|one| sent.contains(&one.id))
+        };
+        let sent_before = sent_before.iter().map(|one| one.id);
+        let (mut done, ended) = match action {
+            Action::Replay => match self.publish(&new, claim).await {
+                Ok(published) => published,
+                Err(error) => return (0, Err(error)),
+            },
+            Action::Drop | Action::Count => (new.iter().map(|one| one.id).collect(), Ok(())),
+        };
+        let count = done.len();
+        done.extend(sent_before);
+        let removed = match action {
+            Action::Replay => self.remove_sent(done, claim).await,
+            Action::Drop | Action::Count => {
+                self.store.remove_parked(&done).await.map(drop).map_err(ParkingError::from)
+            }
+        };
+        match removed {
+            Ok(()) => (u32::try_from(count).unwrap_or(u32::MAX), ended),
+            Err(error) => (0, Err(error)),
+        }
+    }
+
+    /// Publishes deliveries; returns those that are confirmed, and the first error.
+    async fn publish(
+        &self,
+        claimed: &[&ParkedDelivery],
+        claim: Claim,
+    ) -> Result<(Vec<ParkedId>, Result<(), ParkingError>), ParkingError> {
+        let ids: Vec<_> = claimed.iter().map(|one| one.id).collect();
+        let messages = self.store.parked_messages(&ids).await?;
+        let mut ended = Ok(());
+        let mut restored = BTreeMap::new();
+        for id in ids.iter().map(|id| id.message()).collect::<BTreeSet<_>>() {
+            match self.restored(id, messages.get(&id)) {
+                Ok(fetched) => drop(restored.insert(id, fetched)),
+                Err(unreadable) => ended = Err(unreadable.into()),
+            }
+        }
+        if clock::now().plus(CLAIM_RESERVE) > claim.until {
+            let step = "acting on parked deliveries while they are claimed";
+            return Err(StoreError::Busy { step }.into());
+        }
+        let publishes = claimed.iter().filter_map(|one| {
+            let fetched = restored.get(&one.id.message())?;
+            let outgoing = replayed(fetched, one.recipient.map(|(subscription, _)| subscription));
+            Some(async move { (one.id, self.broker.publish(&outgoing, Route::Retry).await) })
+        });
+        let mut sent = Vec::with_capacity(claimed.len());
+        for (id, published) in join_all(publishes).await {
+            match published {
+                Ok(()) => sent.push(id),
+                Err(error) => ended = Err(error.into()),
+            }
+        }
+        Ok((sent, ended))
+    }
+
+    /// Removes deliveries that were sent. If the store does not, they are remembered, so that none is
+    /// sent again, and a task goes on trying.
+    async fn remove_sent(&self, sent: Vec<ParkedId>, mut claim: Claim) -> Result<(), ParkingError> {
+        let mut tries = 0_u32;
+        let source = loop {
+            tries = tries.saturating_add(1);
+            match self.remove_claimed(&sent, &mut claim).await {
+                Ok(()) => {
+                    self.forget_sent(&sent);
+                    return Ok(());
+                }
+                Err(error) if tries >= REMOVE_TRIES => break error,
+                Err(_) => sleep(REMOVE_PAUSE).await,
+            }
+        };
+        let not_removed = ParkingError::NotRemoved { sent: sent.len(), source };
+        error!(error = %Chain(&not_removed), "parking.not_removed");
+        self.sent.lock().extend(&sent);
+        let parking = self.clone();
+        self.acting.spawn(async move {
+            while parking.remove_claimed(&sent, &mut claim).await.is_err() {
+                sleep(REMOVE_PAUSE).await;
+            }
+            parking.forget_sent(&sent);
+            info!(deliveries = sent.len(), "parking.removed");
+        });
+        Err(not_removed)
+    }
+
+    /// Removes what is claimed. If the store does not, the claim lasts on, so that no other process
+    /// sends it.
+    async fn remove_claimed(&self, sent: &[ParkedId], claim: &mut Claim) -> Result<(), StoreError> {
+        let removed = self.store.remove_parked(sent).await.map(drop);
+        let now = clock::now();
+        if removed.is_err() && now.plus(CLAIM_RESERVE) > claim.until {
+            let until = now.plus(CLAIM);
+            if self.store.end_claim(sent, *claim, until).await.is_ok() {
+                claim.until = until;
+            }
+        }
+        removed
+    }
+
+    fn forget_sent(&self, removed: &[ParkedId]) {
+        self.sent.lock().retain(|id| !removed.contains(id));
+    }
+}
+
+/// True if one message cannot be read: the others are acted on.
+fn is_about_one(error: &ParkingError) -> bool {
+    matches!(error, ParkingError::Unreadable(_))
+}
+
+/// The message of one delivery to replay, so that workers of every version read it. Deliveries and
+/// events alike go through the retry queue: only that queue keeps the count of replays.
+fn replayed(fetched: &Fetched, subscription: Option<SubscriptionId>) -> Outgoing {
+    match &fetched.content {
+        Ok(message) => {
+            let recipients = Recipients::named(subscription);
+            message.to(recipients, message.progress.replayed()).outgoing()
+        }
+        Err(unreadable) => unreadable.replayed(),
+    }
+}
+
+/// Time in which nothing was done is not caught up on: the pace is never exceeded.
+fn at_pace(between: Duration) -> Interval {
+    let mut pace = interval(between);
+    pace.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    pace
+}

@@ -1,0 +1,140 @@
+//! The part of what is parked that lists and actions leave out.
+
+use std::time::Duration;
+
+use serde::Serialize;
+use tokio::time::{Instant, sleep, timeout};
+
+use super::Parking;
+use homing_broker::error::BrokerError;
+use homing_domain::time::UnixMillis;
+use homing_store::{ParkedLimit, StoreError};
+
+/// Interval at which a list looks if everything has arrived.
+const LOOK_INTERVAL: Duration = Duration::from_millis(50);
+/// A list waits no longer than this without any message arriving, or for the broker.
+const STALLED: Duration = Duration::from_secs(2);
+
+/// Parked messages that are not in the store yet, and in no list.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, utoipa::ToSchema)]
+#[schema(as = ParkedArriving)]
+pub struct Arriving {
+    /// Their number, at least; `null`: it is not known.
+    pub messages: Option<u32>,
+    /// The setting because of which the store takes no more; `null`: they are on their way.
+    pub limit: Option<&'static str>,
+    /// Those among them that the store refuses; absent: none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub refused: Option<u32>,
+    /// The reason why the number is not known; absent: it is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub error: Option<&'static str>,
+}
+
+/// Deliveries that an action left out, because another one acts on them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, utoipa::ToSchema)]
+#[schema(as = ParkedClaimed)]
+pub struct Claimed {
+    /// Their number, up to 1,000.
+    pub deliveries: u32,
+    /// They can be acted on after this instant at the latest, Unix ms.
+    pub until_ms: UnixMillis,
+}
+
+impl Default for Arriving {
+    /// Nothing.
+    fn default() -> Self {
+        Self { messages: Some(0), limit: None, refused: None, error: None }
+    }
+}
+
+impl Arriving {
+    fn unknown(error: &'static str) -> Self {
+        Self { messages: None, error: Some(error), ..Self::default() }
+    }
+
+    /// True if everything that is parked is in the store.
+    #[must_use]
+    pub fn is_nothing(self) -> bool {
+        self.messages == Some(0)
+    }
+
+    /// One sentence about it, without a full stop; `None`: everything is in the store.
+    #[must_use]
+    pub fn note(self) -> Option<String> {
+        let Some(messages) = self.messages else {
+            let why = self.error.unwrap_or("the broker does not answer");
+            return Some(format!("it is not known if more are on their way into the store: {why}"));
+        };
+        match (messages, self.limit, self.refused) {
+            (0, _, _) => None,
+            (_, Some(limit), _) => Some(format!(
+                "{messages} more stay in the parking queue: the store takes no more of them; replay \
+                 or drop some, or raise {limit}"
+            )),
+            (_, None, Some(refused)) => Some(format!(
+                "{messages} more are in the parking queue; the store refuses {refused} of them, and \
+                 the log of a worker says why (parking.refused)"
+            )),
+            (_, None, None) => Some(format!(
+                "{messages} more are on their way into the store; a running worker takes them \
+                 there, or its log says why not (parking.stuck, parking.not_kept)"
+            )),
+        }
+    }
+}
+
+impl Claimed {
+    /// One sentence about it, without a full stop.
+    #[must_use]
+    pub fn note(self) -> String {
+        let Self { deliveries, until_ms } = self;
+        format!(
+            "{deliveries} were left out: another replay or drop acts on them, or was killed while \
+             it did; they are free again at {until_ms}"
+        )
+    }
+}
+
+impl Parking {
+    /// Waits until keepers have moved what is in the queue into the store, for `patience` at most,
+    /// and no longer than two seconds without any message arriving; returns what still waits.
+    pub(super) async fn arriving(&self, patience: Duration) -> Result<Arriving, StoreError> {
+        let until = Instant::now() + patience;
+        let (mut fewest, mut arrived) = (u32::MAX, Instant::now());
+        loop {
+            let waiting = match timeout(STALLED, self.in_queue()).await {
+                Ok(Ok(waiting)) => waiting,
+                Ok(Err(error)) => return Ok(Arriving::unknown(error.summary())),
+                Err(_elapsed) => return Ok(Arriving::unknown("the broker does not answer")),
+            };
+            if waiting < fewest {
+                (fewest, arrived) = (waiting, Instant::now());
+            }
+            let now = Instant::now();
+            if waiting == 0 || now >= until || now >= arrived + STALLED {
+                return self.left_in_queue(waiting).await;
+            }
+            sleep(LOOK_INTERVAL).await;
+        }
+    }
+
+    /// The messages in the queue, of which the broker counts `waiting`: a keeper may hold refused ones.
+    async fn left_in_queue(&self, waiting: u32) -> Result<Arriving, StoreError> {
+        let totals = self.store.parked_totals().await?;
+        Ok(Arriving {
+            messages: Some(waiting.max(totals.refused)),
+            limit: totals.limit.filter(|_| waiting > 0).map(ParkedLimit::setting),
+            refused: (totals.refused > 0).then_some(totals.refused),
+            error: None,
+        })
+    }
+
+    /// Messages that are in the queue, at least. A keeper consumes it while a batch is in work, whose
+    /// messages the broker does not count.
+    pub(super) async fn in_queue(&self) -> Result<u32, BrokerError> {
+        let queue = self.broker.topology().names().parked();
+        let depth = self.broker.depth(&queue).await?;
+        Ok(depth.map_or(0, |depth| depth.messages.max(depth.consumers.min(1))))
+    }
+}

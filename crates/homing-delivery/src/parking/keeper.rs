@@ -1,0 +1,279 @@
+//! The keeper: moves what is parked from the queue into the store.
+//!
+//! The queue is the durable way in. A batch is taken, written to the store in one transaction, and
+//! acked only then. One keeper runs in all workers, held apart by the lock of the queue. Commands and
+//! pages only wait for it: one that names another store by mistake empties no queue into it.
+//!
+//! | What happens | What follows |
+//! |---|---|
+//! | The keeper dies between commit and ack | The batch comes again to the next keeper, which knows it by its digests, writes nothing and acks. Of equal messages, as many count as repeated as may come again. Messages without an id of their publisher are parked once more: they may be different events. |
+//! | The store is away, or its disk is full | Nothing is acked; the batch returns to the queue, and is tried again after seconds. |
+//! | The store refuses some messages, and takes others | Each is tried alone; a refused one is left out until the queue has no others, and returns to it then. It is logged, every list counts it, and it is tried again after seconds. |
+//! | A message ends the connection over which it is read | The messages are read one at a time, so that all before it arrive. It and those behind it stay in the queue, and every list counts them; that is logged, and tried again within a minute. |
+//! | `parking.max_rows` or `parking.max_bytes` is reached | The rest stays in the queue, and every list reports how many, and which setting. Replaying and dropping make room. |
+//! | Two keepers (no lock: the account may not declare queues) | The broker gives each message to one of them. |
+//! | A worker of an earlier version parks beside it | It parks into the same queue. Its own scans are refused while a keeper runs. |
+//! | The broker is away | Nothing is taken. Lists have what is in the store, and say that it is not known what the queue has. |
+
+use std::time::Duration;
+
+use tokio::time::{Instant, sleep};
+use tokio_util::sync::CancellationToken;
+use tracing::{debug, error, info};
+
+use super::{Parking, ParkingError, entry};
+use homing_broker::parked_intake::{Ahead, ParkedIntake, TakenParked};
+use homing_domain::report::Chain;
+use homing_store::{ParkedId, ParkedLimit, ParkedMessage, StoreError};
+
+/// Interval at which the keeper, and a worker that is none, look at the queue.
+const KEEPER_INTERVAL: Duration = Duration::from_millis(500);
+const OTHERS_INTERVAL: Duration = Duration::from_secs(1);
+/// After a failure, a bound that was reached, or a lock that was refused: each is a line in a log.
+const FAILED_INTERVAL: Duration = Duration::from_secs(5);
+/// After many cut connections: each is an interruption for others, too.
+const MAX_FAILED_INTERVAL: Duration = Duration::from_secs(60);
+/// So many cut connections one after the other are the fault of a message.
+const CUTS_REPORTED: u32 = 3;
+/// One look of so many does not rely on the broker's count, which may be zero while messages wait.
+const CERTAIN_EVERY: u32 = 10;
+/// A keeper ends after this long without work, or after the store refused a message.
+const MAX_IDLE: Duration = Duration::from_secs(60);
+/// Batches that are read one message at a time before others are tried again.
+const CAREFUL_BATCHES: u32 = 128;
+/// Refused messages that are logged one by one in an intake.
+const REFUSED_REPORTED: u32 = 10;
+
+/// The result of moving a batch.
+enum Moved {
+    /// All of it is in the store, but for those that it refused, which stay unacked.
+    Some,
+    /// The queue is empty.
+    Nothing,
+    /// A bound was reached.
+    Full(ParkedLimit),
+}
+
+/// A keeper, and what it has reported.
+struct Keeper<'a> {
+    parking: &'a Parking,
+    /// Connections that ended one after the other while messages were taken.
+    cuts: u32,
+    was_full: bool,
+    /// Messages that the store refused during the present intake.
+    refused: u32,
+    /// Their number as it is noted in the store, if this process knows it.
+    noted: Option<u32>,
+}
+
+impl Parking {
+    /// Keeps what is parked until `stop`; a batch that is begun is finished.
+    pub async fn keep(&self, stop: CancellationToken) {
+        let parking = self;
+        let mut keeper = Keeper { parking, cuts: 0, was_full: false, refused: 0, noted: None };
+        let mut look = 0_u32;
+        while !stop.is_cancelled() {
+            look = look.wrapping_add(1);
+            let looked = keeper.look(look.is_multiple_of(CERTAIN_EVERY), &stop).await;
+            let pause = looked.unwrap_or_else(|error| keeper.report(&error));
+            stop.run_until_cancelled(sleep(pause)).await;
+        }
+    }
+}
+
+impl Keeper<'_> {
+    /// Moves what comes, if anything waits and no other keeper runs; returns the time until the next
+    /// look.
+    async fn look(
+        &mut self,
+        for_certain: bool,
+        stop: &CancellationToken,
+    ) -> Result<Duration, ParkingError> {
+        if !for_certain && self.parking.in_queue().await? == 0 {
+            return Ok(OTHERS_INTERVAL);
+        }
+        let ahead = if self.cuts > 0 { Ahead::None } else { Ahead::Batch };
+        let Some(mut intake) = self.parking.broker.parked_intake(ahead).await? else {
+            // Another keeper may note another number.
+            self.noted = None;
+            return Ok(FAILED_INTERVAL);
+        };
+        self.refused = 0;
+        let moved = self.move_all(&mut intake, ahead, stop).await;
+        self.note_cut(&moved);
+        let full = moved?;
+        self.note_refused().await?;
+        if let (Some(limit), false) = (full, self.was_full) {
+            let setting = limit.setting();
+            error!(setting, "parking.full: the rest of what is parked waits in its queue");
+        }
+        self.was_full = full.is_some();
+        let goes_on = full.is_none() && self.refused == 0;
+        Ok(if goes_on { OTHERS_INTERVAL } else { FAILED_INTERVAL })
+    }
+
+    /// Moves batches until nothing has come for a minute, until only those are left that the store
+    /// refuses, or until the bound is reached that it returns.
+    async fn move_all(
+        &mut self,
+        intake: &mut ParkedIntake,
+        ahead: Ahead,
+        stop: &CancellationToken,
+    ) -> Result<Option<ParkedLimit>, ParkingError> {
+        let (mut end, mut looks, mut batches) = (Instant::now() + MAX_IDLE, 0_u32, 0_u32);
+        while Instant::now() < end && !stop.is_cancelled() {
+            match self.move_batch(intake, looks.is_multiple_of(CERTAIN_EVERY)).await? {
+                Moved::Some => {
+                    batches = batches.wrapping_add(1);
+                    if ahead == Ahead::None && batches >= CAREFUL_BATCHES {
+                        break;
+                    }
+                    if self.refused == 0 {
+                        end = Instant::now() + MAX_IDLE;
+                    }
+                }
+                Moved::Nothing => {
+                    self.note_refused().await?;
+                    if self.refused > 0 {
+                        break;
+                    }
+                    looks = looks.wrapping_add(1);
+                    stop.run_until_cancelled(sleep(KEEPER_INTERVAL)).await;
+                }
+                Moved::Full(limit) => return Ok(Some(limit)),
+            }
+        }
+        Ok(None)
+    }
+
+    async fn move_batch(
+        &mut self,
+        intake: &mut ParkedIntake,
+        for_certain: bool,
+    ) -> Result<Moved, ParkingError> {
+        let mut taken = intake.take(for_certain).await?;
+        if taken.is_empty() {
+            return Ok(Moved::Nothing);
+        }
+        let messages: Vec<_> = taken.iter_mut().map(parked_message).collect();
+        let Parking { store, bounds, .. } = self.parking;
+        let Ok(added) = store.park(intake.queue(), &messages, *bounds).await else {
+            return self.move_one_by_one(intake, (&taken, &messages)).await;
+        };
+        intake.ack(taken.get(..added.messages).unwrap_or_default()).await?;
+        debug!(messages = added.messages, deliveries = added.deliveries, "parking.kept");
+        let Some(limit) = added.limit else { return Ok(Moved::Some) };
+        intake.give_back().await?;
+        Ok(Moved::Full(limit))
+    }
+
+    /// Moves each message alone of a batch that the store did not take as a whole.
+    async fn move_one_by_one(
+        &mut self,
+        intake: &mut ParkedIntake,
+        (taken, messages): (&[TakenParked], &[ParkedMessage]),
+    ) -> Result<Moved, ParkingError> {
+        let Parking { store, bounds, .. } = self.parking;
+        for (taken, message) in taken.iter().zip(messages) {
+            match store.park(intake.queue(), std::slice::from_ref(message), *bounds).await {
+                Ok(added) => {
+                    let kept = std::slice::from_ref(taken);
+                    intake.ack(kept.get(..added.messages).unwrap_or_default()).await?;
+                    if let Some(limit) = added.limit {
+                        intake.give_back().await?;
+                        return Ok(Moved::Full(limit));
+                    }
+                }
+                Err(error) => {
+                    // A store that fails does not take an empty batch, either.
+                    let is_up = store.park(intake.queue(), &[], *bounds).await.is_ok();
+                    if !is_up {
+                        return Err(error.into());
+                    }
+                    self.refuse(message, &error).await?;
+                }
+            }
+        }
+        info!("parking.kept_one_by_one");
+        Ok(Moved::Some)
+    }
+
+    /// Counts a message that the store refuses, and reports it, if it is new.
+    async fn refuse(
+        &mut self,
+        message: &ParkedMessage,
+        error: &StoreError,
+    ) -> Result<(), ParkingError> {
+        self.refused = self.refused.saturating_add(1);
+        if self.noted.is_some_and(|noted| self.refused <= noted) {
+            return Ok(());
+        }
+        if self.refused <= REFUSED_REPORTED {
+            let event = message.deliveries.first().map(|one| one.event.as_str());
+            let (id, error) = (message.id, error.report());
+            error!(
+                %id,
+                event,
+                error,
+                "parking.refused: the store refuses a message, which stays in its queue"
+            );
+        }
+        self.note_refused().await
+    }
+
+    /// Has every list know how many the store refuses.
+    async fn note_refused(&mut self) -> Result<(), ParkingError> {
+        if self.noted != Some(self.refused) {
+            self.parking.store.note_refused(self.refused).await?;
+            self.noted = Some(self.refused);
+        }
+        Ok(())
+    }
+
+    /// Counts an intake at whose end the connection was cut, and reports it if that happens again and
+    /// again.
+    fn note_cut(&mut self, moved: &Result<Option<ParkedLimit>, ParkingError>) {
+        match moved {
+            Ok(_) => self.cuts = 0,
+            Err(ParkingError::Broker(error)) if error.is_cut() => {
+                self.cuts = self.cuts.saturating_add(1);
+                if self.cuts == CUTS_REPORTED {
+                    error!(
+                        error = error.report(),
+                        "parking.stuck: the connection ends when the next message of the parking \
+                         queue is read; those behind it stay there, too"
+                    );
+                }
+            }
+            Err(_) => {}
+        }
+    }
+
+    /// Reports a failure; returns the time until the next look.
+    fn report(&self, error: &ParkingError) -> Duration {
+        match error {
+            // The lanes report a broker that is unavailable.
+            ParkingError::Broker(error) => {
+                debug!(error = error.report(), "parking.not_kept");
+                let doubled = 2_u32.saturating_pow(self.cuts.saturating_sub(1));
+                FAILED_INTERVAL.saturating_mul(doubled).min(MAX_FAILED_INTERVAL)
+            }
+            ParkingError::Store(_)
+            | ParkingError::Unreadable(_)
+            | ParkingError::NotRemoved { .. } => {
+                let error = Chain(error);
+                error!(%error, "parking.not_kept: parked messages wait in their queue");
+                FAILED_INTERVAL
+            }
+        }
+    }
+}
+
+/// The message as it is kept. Its payload is taken along: it may be large.
+fn parked_message(taken: &mut TakenParked) -> ParkedMessage {
+    let TakenParked { fetched, payload, digest, unique, is_redelivered, .. } = taken;
+    let id = ParkedId::of_message(entry::parked_at(fetched), *unique);
+    let deliveries = entry::deliveries(fetched, id);
+    let (digest, is_redelivered, payload) = (*digest, *is_redelivered, std::mem::take(payload));
+    ParkedMessage { id, digest, is_redelivered, payload, deliveries }
+}

@@ -1,0 +1,69 @@
+-- Parked deliveries, one row each; an event that was parked before its fan-out is one row, too.
+CREATE TABLE parked (
+    -- Sorts by the time of parking: 6 bytes of milliseconds, 8 random bytes of the message, 2 bytes that number the deliveries of
+    -- the message. So the rows of a message are neighbours.
+    id BLOB NOT NULL PRIMARY KEY CHECK (length(id) = 16),
+    event TEXT NOT NULL,
+    topic TEXT,
+    subscription BLOB CHECK (length(subscription) = 16),
+    delivery BLOB CHECK (length(delivery) = 16 AND (delivery IS NULL) = (subscription IS NULL)),
+    -- That of the subscription when it was parked.
+    url TEXT,
+    reason TEXT NOT NULL,
+    -- The HTTP status of the last attempt.
+    status INTEGER,
+    attempts INTEGER NOT NULL,
+    replays INTEGER NOT NULL,
+    parked_ms INTEGER,
+    received_ms INTEGER,
+    first_failure_ms INTEGER,
+    last_outcome TEXT,
+    content_type TEXT NOT NULL,
+    content_encoding TEXT,
+    body_bytes INTEGER NOT NULL,
+    -- Another process acts on it until then.
+    claimed_until_ms INTEGER NOT NULL DEFAULT 0
+) STRICT;
+
+CREATE INDEX parked_by_event ON parked (event, id);
+CREATE INDEX parked_by_delivery ON parked (delivery, id);
+CREATE INDEX parked_by_subscription ON parked (subscription, id);
+CREATE INDEX parked_by_url ON parked (url, id);
+CREATE INDEX parked_by_topic ON parked (topic, id);
+CREATE INDEX parked_by_reason ON parked (reason, id);
+CREATE INDEX parked_by_status ON parked (status, id);
+CREATE INDEX parked_by_last_outcome ON parked (last_outcome, id);
+
+-- The messages, as they came: compressed, then encrypted.
+CREATE TABLE parked_messages (
+    -- The id of its first delivery.
+    id BLOB NOT NULL PRIMARY KEY CHECK (length(id) = 16),
+    bytes INTEGER NOT NULL,
+    -- The key that encrypts it.
+    key_id TEXT NOT NULL,
+    payload BLOB NOT NULL
+) STRICT;
+
+CREATE INDEX parked_messages_by_key ON parked_messages (key_id, id);
+
+-- Messages that were written and may still be in the queue that they came from: one that comes again is known by its digest.
+CREATE TABLE parked_unacked (
+    -- The id of the message.
+    id BLOB NOT NULL PRIMARY KEY CHECK (length(id) = 16),
+    queue TEXT NOT NULL,
+    -- SHA-256 of the message.
+    digest BLOB NOT NULL CHECK (length(digest) = 32)
+) STRICT;
+
+-- How much there is: it is never counted.
+CREATE TABLE parked_totals (
+    id INTEGER NOT NULL PRIMARY KEY CHECK (id = 1),
+    deliveries INTEGER NOT NULL CHECK (deliveries >= 0),
+    bytes INTEGER NOT NULL CHECK (bytes >= 0),
+    -- The bound that kept out the last batch: rows or bytes.
+    reached TEXT,
+    -- Messages that were refused and are still in their queue.
+    refused INTEGER NOT NULL DEFAULT 0 CHECK (refused >= 0)
+) STRICT;
+
+INSERT INTO parked_totals (id, deliveries, bytes) VALUES (1, 0, 0);

@@ -1,0 +1,368 @@
+//! Parked deliveries: what an operator has not decided yet.
+//!
+//! The parking queue is the way in; a process that holds the lock of that queue moves its messages
+//! here, and acks them once they are committed. Every row is one delivery; a message for a group of
+//! subscriptions is several rows and one payload, which is kept as long as one of them is.
+//!
+//! An id sorts by the time of parking, so one index on ids serves pages, instants and order, and
+//! every other index ends with the id.
+//!
+//! A batch that was committed and not acked comes again. So that nothing of it is there twice, the
+//! store remembers which messages may do so until the next batch shows that none does: a queue
+//! delivers what returned to it first. Only a message that the queue marks as delivered before, and
+//! that has an id of its publisher, is compared with those: without an id, equal messages are several
+//! events, and one too many is better than one too few.
+//!
+//! Adding, claiming and removing lock the row of `parked_totals` first: these writes go one
+//! after the other, and none waits for another in a circle.
+
+use std::collections::BTreeMap;
+
+use async_trait::async_trait;
+
+use super::{
+    StoreError,
+    backend::{Backend, SqlStore},
+    statement::sql,
+};
+use homing_domain::time::UnixMillis;
+
+mod conditions;
+mod delivery;
+mod payload;
+mod read;
+mod renew;
+mod row;
+mod search;
+mod selection;
+mod write;
+
+pub use self::{
+    delivery::{ParkedDelivery, ParkedId, ParkedMessage},
+    selection::{SearchText, SearchTextError, Selection},
+};
+
+/// Deliveries that one call of [`ParkedStore::parked`], [`ParkedStore::claim_parked`] or
+/// [`ParkedStore::remove_parked`] takes at most.
+pub const MAX_PARKED_AT_ONCE: u32 = 1_000;
+
+/// Deliveries that one statement counts at most: milliseconds each.
+const COUNTED_AT_ONCE: u32 = 20_000;
+
+/// Bounds of the parked deliveries in the store.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ParkedBounds {
+    /// Deliveries.
+    pub rows: u64,
+    /// Bytes of their messages, as they are kept.
+    pub bytes: u64,
+}
+
+/// A bound that was reached.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ParkedLimit {
+    /// [`ParkedBounds::rows`].
+    Rows,
+    /// [`ParkedBounds::bytes`].
+    Bytes,
+}
+
+impl ParkedLimit {
+    /// The setting that it comes from.
+    #[must_use]
+    pub fn setting(self) -> &'static str {
+        match self {
+            Self::Rows => "parking.max_rows",
+            Self::Bytes => "parking.max_bytes",
+        }
+    }
+}
+
+/// The result of adding messages.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Added {
+    /// So many of the messages, counted from the first, are in the store now.
+    pub messages: usize,
+    /// Deliveries that were not in the store before.
+    pub deliveries: u64,
+    /// The bound that kept the others out.
+    pub limit: Option<ParkedLimit>,
+}
+
+/// The amount of parked deliveries in the store.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ParkedTotals {
+    /// Deliveries.
+    pub deliveries: u64,
+    /// Bytes of their messages, as they are kept.
+    pub bytes: u64,
+    /// The bound that kept out the last message that was to be added.
+    pub limit: Option<ParkedLimit>,
+    /// Messages that could not be added, as [noted](ParkedStore::note_refused) last.
+    pub refused: u32,
+}
+
+/// A part of what is parked, in the order of its ids.
+#[derive(Clone, Debug, Default)]
+pub struct ParkedPage {
+    /// The deliveries to read.
+    pub selection: Selection,
+    /// The order.
+    pub order: ParkedOrder,
+    /// Begin behind this one, which need not exist any more; `None`: with the first.
+    pub after: Option<ParkedId>,
+    /// None above this one.
+    pub up_to: Option<ParkedId>,
+    /// Deliveries at most; taken as 1 to [`MAX_PARKED_AT_ONCE`].
+    pub limit: u32,
+}
+
+/// The order of a [`ParkedPage`].
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum ParkedOrder {
+    /// The one parked last comes first.
+    #[default]
+    NewestFirst,
+    /// The one parked first comes first.
+    OldestFirst,
+}
+
+/// A right to act on deliveries until an instant, after which others may.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Claim {
+    /// Claims that ended before this instant do not count any more.
+    pub now: UnixMillis,
+    /// The end of this claim.
+    pub until: UnixMillis,
+}
+
+/// Deliveries that are claimed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ClaimedByOthers {
+    /// Their number.
+    pub deliveries: u32,
+    /// The latest end of their claims.
+    pub until: UnixMillis,
+}
+
+/// The part of a [`Store`](super::Store) that keeps parked deliveries.
+#[async_trait]
+pub trait ParkedStore: Send + Sync {
+    /// Adds messages of `queue` in one transaction, in their order, until a bound is reached. One
+    /// that is redelivered, and equal to one that was added and perhaps not acked, counts as added.
+    /// All that were added before the last call must have been acked.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`]: a step that failed; then nothing is added, but after
+    /// [`StoreError::TimedOut`] everything may be.
+    ///
+    /// # Cancel safety
+    ///
+    /// A message that is redelivered and added again is there once.
+    async fn park(
+        &self,
+        queue: &str,
+        messages: &[ParkedMessage],
+        bounds: ParkedBounds,
+    ) -> Result<Added, StoreError>;
+
+    /// One page of parked deliveries, without their messages. One that is there while all pages are
+    /// read comes exactly once.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::TooBroad`]: too many topics; [`StoreError`]: a step that failed.
+    async fn parked(&self, page: &ParkedPage) -> Result<Vec<ParkedDelivery>, StoreError>;
+
+    /// Counts the deliveries of a selection, up to `most`, in steps of a bounded size.
+    ///
+    /// # Errors
+    ///
+    /// As [`parked`](Self::parked).
+    ///
+    /// # Cancel safety
+    ///
+    /// Cancel safe.
+    async fn count_parked(&self, selection: &Selection, most: u32) -> Result<u32, StoreError>;
+
+    /// The amount of parked deliveries; kept, not counted.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`]: a step that failed.
+    async fn parked_totals(&self) -> Result<ParkedTotals, StoreError>;
+
+    /// Notes how many messages cannot be added and stay in their queue, for all processes.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`]: a step that failed.
+    async fn note_refused(&self, messages: u32) -> Result<(), StoreError>;
+
+    /// The messages of these deliveries, as they were added, by
+    /// [their own ids](ParkedId::message); those that are not there any more are left out. One that
+    /// cannot be decrypted is [`StoreError::ParkedPayload`] and hides no other.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`]: a step that failed.
+    async fn parked_messages(
+        &self,
+        ids: &[ParkedId],
+    ) -> Result<BTreeMap<ParkedId, Result<Vec<u8>, StoreError>>, StoreError>;
+
+    /// Claims the deliveries of a page that no one else has claimed, and returns them. Of several
+    /// that claim the same one, in whatever process, one gets it.
+    ///
+    /// # Errors
+    ///
+    /// As [`parked`](Self::parked).
+    ///
+    /// # Cancel safety
+    ///
+    /// What was claimed and not returned is free again when the claim ends.
+    async fn claim_parked(
+        &self,
+        page: &ParkedPage,
+        claim: Claim,
+    ) -> Result<Vec<ParkedDelivery>, StoreError>;
+
+    /// Moves the end of a claim on deliveries, at most [`MAX_PARKED_AT_ONCE`], to `until`, which
+    /// may be past; those that someone else has claimed meanwhile are left out.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`]: a step that failed; the claim ends as before.
+    async fn end_claim(
+        &self,
+        ids: &[ParkedId],
+        claim: Claim,
+        until: UnixMillis,
+    ) -> Result<(), StoreError>;
+
+    /// The deliveries of a page that are claimed at `now`, and the latest end of these claims.
+    ///
+    /// # Errors
+    ///
+    /// As [`parked`](Self::parked).
+    async fn claimed_parked(
+        &self,
+        page: &ParkedPage,
+        now: UnixMillis,
+    ) -> Result<ClaimedByOthers, StoreError>;
+
+    /// Removes deliveries, at most [`MAX_PARKED_AT_ONCE`], and the messages of which none is left;
+    /// returns how many deliveries were there.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`]: a step that failed.
+    async fn remove_parked(&self, ids: &[ParkedId]) -> Result<u64, StoreError>;
+}
+
+#[async_trait]
+impl<B: Backend> ParkedStore for SqlStore<B> {
+    async fn park(
+        &self,
+        queue: &str,
+        messages: &[ParkedMessage],
+        bounds: ParkedBounds,
+    ) -> Result<Added, StoreError> {
+        let mut sealed = Vec::with_capacity(messages.len());
+        for message in messages {
+            let place = message.id.to_string();
+            sealed.push(payload::sealed(&message.payload, &place, &self.keyring)?);
+            // Compressing a large one takes milliseconds.
+            tokio::task::yield_now().await;
+        }
+        self.ask("keeping parked messages", self.add_parked(queue, messages, sealed, bounds)).await
+    }
+
+    async fn parked(&self, page: &ParkedPage) -> Result<Vec<ParkedDelivery>, StoreError> {
+        let Some(search) = self.search(&page.selection).await? else { return Ok(Vec::new()) };
+        self.ask("reading parked deliveries", self.read_parked(&search, page)).await
+    }
+
+    async fn count_parked(&self, selection: &Selection, most: u32) -> Result<u32, StoreError> {
+        let Some(search) = self.search(selection).await? else { return Ok(0) };
+        let (step, at_once) = ("counting parked deliveries", most.min(COUNTED_AT_ONCE));
+        let few = self.ask(step, self.count_found(&search, at_once)).await?;
+        if few < COUNTED_AT_ONCE {
+            return Ok(few);
+        }
+        let search = search.in_order();
+        let (mut count, mut after) = (0_u32, None);
+        loop {
+            let limit = most.saturating_sub(count).min(COUNTED_AT_ONCE);
+            if limit == 0 {
+                return Ok(count);
+            }
+            let part = self.count_part(&search, after, limit);
+            let part = self.ask(step, part).await?;
+            count = count.saturating_add(part.deliveries);
+            after = part.last;
+            if after.is_none() {
+                return Ok(count);
+            }
+        }
+    }
+
+    async fn parked_totals(&self) -> Result<ParkedTotals, StoreError> {
+        self.ask("reading how much is parked", self.read_totals()).await
+    }
+
+    async fn note_refused(&self, messages: u32) -> Result<(), StoreError> {
+        let note = sql("UPDATE parked_totals SET refused = $1").bind(i64::from(messages));
+        self.ask("noting refused messages", self.execute(note)).await.map(drop)
+    }
+
+    async fn parked_messages(
+        &self,
+        ids: &[ParkedId],
+    ) -> Result<BTreeMap<ParkedId, Result<Vec<u8>, StoreError>>, StoreError> {
+        let kept = self.ask("reading parked messages", self.read_payloads(ids)).await?;
+        let opened = kept.into_iter().map(|(id, kept)| {
+            let payload = payload::opened(&kept, &id.to_string(), &self.keyring);
+            let unreadable = |why: payload::PayloadError| StoreError::ParkedPayload {
+                id: id.to_string(),
+                why: why.to_string(),
+            };
+            (id, payload.map_err(unreadable))
+        });
+        Ok(opened.collect())
+    }
+
+    async fn claim_parked(
+        &self,
+        page: &ParkedPage,
+        claim: Claim,
+    ) -> Result<Vec<ParkedDelivery>, StoreError> {
+        let Some(search) = self.search(&page.selection).await? else { return Ok(Vec::new()) };
+        self.ask("claiming parked deliveries", self.claim_found(&search, page, claim)).await
+    }
+
+    async fn end_claim(
+        &self,
+        ids: &[ParkedId],
+        claim: Claim,
+        until: UnixMillis,
+    ) -> Result<(), StoreError> {
+        self.ask("changing a claim on parked deliveries", self.move_claim(ids, claim, until)).await
+    }
+
+    async fn claimed_parked(
+        &self,
+        page: &ParkedPage,
+        now: UnixMillis,
+    ) -> Result<ClaimedByOthers, StoreError> {
+        let Some(search) = self.search(&page.selection).await? else {
+            return Ok(ClaimedByOthers::default());
+        };
+        self.ask("counting claimed deliveries", self.claimed_found(&search, page, now)).await
+    }
+
+    async fn remove_parked(&self, ids: &[ParkedId]) -> Result<u64, StoreError> {
+        self.ask("removing parked deliveries", self.remove(ids)).await
+    }
+}

@@ -1,0 +1,147 @@
+//! Reads parked deliveries.
+
+use std::collections::BTreeSet;
+
+use sqlx::FromRow;
+
+use super::{
+    ClaimedByOthers, MAX_PARKED_AT_ONCE, ParkedDelivery, ParkedId, ParkedLimit, ParkedOrder,
+    ParkedPage, ParkedTotals,
+    row::{COLUMNS, ParkedRow},
+    search::{Claimed, Range, Search},
+    write::push_ids,
+};
+use crate::{
+    backend::{Backend, SqlStore},
+    statement::{Statement, sql},
+};
+use homing_domain::time::UnixMillis;
+
+const TOTALS: &str = "SELECT deliveries, bytes, reached, refused FROM parked_totals";
+const PAYLOADS: &str = "SELECT id, payload FROM parked_messages WHERE id IN ";
+
+/// A [`ParkedLimit`] as it is stored.
+pub(super) const ROWS: &str = "rows";
+pub(super) const BYTES: &str = "bytes";
+
+#[derive(FromRow)]
+pub(super) struct TotalsRow {
+    deliveries: i64,
+    bytes: i64,
+    reached: Option<String>,
+    refused: i64,
+}
+
+impl From<TotalsRow> for ParkedTotals {
+    fn from(row: TotalsRow) -> Self {
+        let limit = match row.reached.as_deref() {
+            Some(ROWS) => Some(ParkedLimit::Rows),
+            Some(_) => Some(ParkedLimit::Bytes),
+            None => None,
+        };
+        let (deliveries, bytes) = (row.deliveries.unsigned_abs(), row.bytes.unsigned_abs());
+        Self { deliveries, bytes, limit, refused: u32::try_from(row.refused).unwrap_or(u32::MAX) }
+    }
+}
+
+/// A part of what is counted.
+pub(super) struct CountedPart {
+    pub(super) deliveries: u32,
+    /// The last one, if there may be more.
+    pub(super) last: Option<ParkedId>,
+}
+
+impl ParkedPage {
+    /// The part of a search that this page is.
+    pub(super) fn range(&self, claimed: Claimed) -> Range {
+        let limit = self.limit.clamp(1, MAX_PARKED_AT_ONCE);
+        Range { order: self.order, after: self.after, up_to: self.up_to, limit, claimed }
+    }
+}
+
+impl<B: Backend> SqlStore<B> {
+    /// A statement with the ids that are found in a range, after `before` and in brackets.
+    pub(super) fn found(before: String, search: &Search, range: &Range) -> Statement<B::Database> {
+        let statement = sql(before).push("(");
+        search.push(statement, range, &B::DIALECT).push(")")
+    }
+
+    pub(super) async fn read_parked(
+        &self,
+        search: &Search,
+        page: &ParkedPage,
+    ) -> sqlx::Result<Vec<ParkedDelivery>> {
+        let range = page.range(Claimed::Any);
+        let select =
+            Self::found(format!("SELECT {COLUMNS} FROM parked WHERE id IN "), search, &range);
+        let order = match range.order {
+            ParkedOrder::NewestFirst => " ORDER BY id DESC LIMIT ",
+            ParkedOrder::OldestFirst => " ORDER BY id LIMIT ",
+        };
+        let rows = self.all(select.push(order).push_bind(i64::from(range.limit))).await?;
+        rows.into_iter().map(ParkedRow::build).collect()
+    }
+
+    pub(super) async fn count_found(&self, search: &Search, most: u32) -> sqlx::Result<u32> {
+        let count = sql("SELECT CAST(count(*) AS bigint) FROM (");
+        let count = search.push_unordered(count, most, &B::DIALECT).push(") AS found");
+        let (count,): (i64,) = self.one(count).await?;
+        Ok(u32::try_from(count).unwrap_or(u32::MAX).min(most))
+    }
+
+    /// Counts at most `limit` of those behind `after`, in the order of their ids.
+    pub(super) async fn count_part(
+        &self,
+        search: &Search,
+        after: Option<ParkedId>,
+        limit: u32,
+    ) -> sqlx::Result<CountedPart> {
+        let (order, claimed) = (ParkedOrder::OldestFirst, Claimed::Any);
+        let range = Range { order, after, up_to: None, limit, claimed };
+        let found = Self::found("WITH found(id) AS MATERIALIZED ".to_owned(), search, &range);
+        let count = found.push(
+            " SELECT CAST(count(*) AS bigint), (SELECT id FROM found ORDER BY id DESC LIMIT 1) \
+             FROM found",
+        );
+        let (count, last): (i64, Option<Vec<u8>>) = self.one(count).await?;
+        let deliveries = u32::try_from(count).unwrap_or(u32::MAX);
+        let last = last.filter(|_| deliveries >= limit);
+        let last = last.map(|last| ParkedId::from_bytes(&last)).transpose()?;
+        Ok(CountedPart { deliveries, last })
+    }
+
+    /// Counts what is claimed at `now`, up to the limit of `page`.
+    pub(super) async fn claimed_found(
+        &self,
+        search: &Search,
+        page: &ParkedPage,
+        now: UnixMillis,
+    ) -> sqlx::Result<ClaimedByOthers> {
+        const COUNT: &str = "SELECT CAST(count(*) AS bigint), max(claimed_until_ms) FROM parked \
+            WHERE id IN ";
+        let count = Self::found(COUNT.to_owned(), search, &page.range(Claimed::At(now)));
+        let (count, until): (i64, Option<i64>) = self.one(count).await?;
+        Ok(ClaimedByOthers {
+            deliveries: u32::try_from(count).unwrap_or(u32::MAX),
+            until: UnixMillis::new(until.unwrap_or_default()),
+        })
+    }
+
+    pub(super) async fn read_totals(&self) -> sqlx::Result<ParkedTotals> {
+        self.one::<TotalsRow>(sql(TOTALS)).await.map(ParkedTotals::from)
+    }
+
+    /// The payloads of the messages of these deliveries.
+    pub(super) async fn read_payloads(
+        &self,
+        ids: &[ParkedId],
+    ) -> sqlx::Result<Vec<(ParkedId, Vec<u8>)>> {
+        let ids: BTreeSet<_> = ids.iter().map(|id| id.message()).collect();
+        if ids.is_empty() {
+            return Ok(Vec::new());
+        }
+        let rows: Vec<(Vec<u8>, Vec<u8>)> = self.all(push_ids(sql(PAYLOADS), ids)).await?;
+        let read = |(id, payload): (Vec<u8>, _)| Ok((ParkedId::from_bytes(&id)?, payload));
+        rows.into_iter().map(read).collect()
+    }
+}

@@ -1,0 +1,359 @@
+//! Promises about what is parked.
+
+use std::collections::BTreeSet;
+
+use homing_domain::{
+    id::{DeliveryId, EventId, SubscriptionId},
+    time::UnixMillis,
+    verdict::ParkReason,
+};
+use homing_store::{
+    Claim, ParkedBounds, ParkedDelivery, ParkedId, ParkedLimit, ParkedMessage, ParkedOrder,
+    ParkedPage, ParkedTotals, Selection, Store, StoreError,
+};
+use serde_json::json;
+
+use super::{Kept, Place, samples::subscription};
+
+pub(super) const QUEUE: &str = "homing.v2.parked";
+const START: i64 = 1_700_000_000_000;
+pub(super) const AMPLE: ParkedBounds = ParkedBounds { rows: 1_000_000, bytes: 1 << 30 };
+
+pub(super) fn at(ms: i64) -> UnixMillis {
+    UnixMillis::new(START + ms)
+}
+
+fn event(number: u32) -> String {
+    format!("event-{number}")
+}
+
+/// A delivery of the event with this number, which was parked at as many milliseconds.
+pub(super) fn message(number: u32, topic: &str, subscription: SubscriptionId) -> ParkedMessage {
+    let parked = at(i64::from(number));
+    let id = ParkedId::of_message(Some(parked), u64::from(number));
+    let event = EventId::new(&event(number)).expect("an id");
+    let delivery = ParkedDelivery {
+        id,
+        event: event.to_string(),
+        topic: Some(topic.to_owned()),
+        recipient: Some((subscription, DeliveryId::of(&event, subscription))),
+        url: None,
+        reason: ParkReason::Exhausted,
+        status: Some(503),
+        attempts: 3,
+        replays: 1,
+        parked: Some(parked),
+        received: Some(at(-5)),
+        first_failure: Some(at(-4)),
+        last_outcome: Some("refused 503".to_owned()),
+        content_type: "application/json".to_owned(),
+        content_encoding: Some("gzip".to_owned()),
+        body_bytes: 7,
+    };
+    let mut digest = [0; 32];
+    digest[..4].copy_from_slice(&number.to_be_bytes());
+    ParkedMessage {
+        id,
+        digest: Some(digest),
+        is_redelivered: false,
+        payload: format!("secret-{number}").into_bytes(),
+        deliveries: vec![delivery],
+    }
+}
+
+pub(super) fn some(id: u32) -> SubscriptionId {
+    format!("{id:08}-0000-7000-8000-000000000000").parse().expect("an id")
+}
+
+fn select(json: serde_json::Value) -> Selection {
+    serde_json::from_value(json).expect("a selection")
+}
+
+async fn found(store: &dyn Store, selection: &Selection) -> Result<Vec<String>, StoreError> {
+    let page = ParkedPage { selection: selection.clone(), limit: 1_000, ..ParkedPage::default() };
+    let found = store.parked(&page).await?;
+    assert_eq!(store.count_parked(selection, u32::MAX).await? as usize, found.len());
+    Ok(found.into_iter().map(|one| one.event).collect())
+}
+
+pub(super) async fn everything_of_a_delivery_is_read_back(place: Place) -> Kept {
+    let store = place.open().await?;
+    let wanting = subscription("hook");
+    store.insert_subscription(&wanting).await?;
+    let mut whole = message(1, "order.paid", wanting.id);
+    whole.payload = (0..=255).cycle().take(100_000).collect();
+    let mut bare = message(2, "x", some(2));
+    let delivery = bare.deliveries.first_mut().expect("one");
+    (delivery.topic, delivery.recipient, delivery.status) = (None, None, None);
+    (delivery.parked, delivery.received, delivery.first_failure) = (None, None, None);
+    delivery.event = String::new();
+    delivery.reason = ParkReason::Unreadable;
+    delivery.last_outcome = Some(format!("\0{}", "ä".repeat(9_000)));
+    let added = store.park(QUEUE, &[whole.clone(), bare.clone()], AMPLE).await?;
+    assert_eq!((added.messages, added.deliveries, added.limit), (2, 2, None));
+
+    let read = store.parked(&ParkedPage { limit: 10, ..ParkedPage::default() }).await?;
+    let [second, first] = read.as_slice() else { return Err(format!("{read:?}").into()) };
+    let mut expected = whole.deliveries.remove(0);
+    expected.url = Some(wanting.spec.url.as_str().to_owned());
+    assert_eq!(*first, expected);
+    let outcome = second.last_outcome.clone().expect("it is kept in part");
+    assert!(outcome.starts_with("\u{fffd}ä") && outcome.len() <= 1_000, "{}", outcome.len());
+    let delivery = bare.deliveries.remove(0);
+    assert_eq!(*second, ParkedDelivery { last_outcome: Some(outcome), ..delivery });
+
+    let messages = store.parked_messages(&[whole.id, bare.id, ParkedId::floor(at(9))]).await?;
+    assert_eq!(messages.len(), 2);
+    for message in [&whole, &bare] {
+        let read = messages.get(&message.id).ok_or("it is there")?;
+        assert_eq!(read.as_ref().map_err(StoreError::report)?, &message.payload);
+    }
+    let totals = store.parked_totals().await?;
+    assert!(totals.deliveries == 2 && totals.bytes < 5_000, "{totals:?} of 100 KB that repeat");
+    Ok(())
+}
+
+#[expect(clippy::too_many_lines, reason = "a table")]
+pub(super) async fn every_condition_selects_what_it_means(place: Place) -> Kept {
+    let store = place.open().await?;
+    let (mut first, mut second) = (subscription("first"), subscription("second"));
+    first.spec.description = Some("Ärzte AND 100% of_them".to_owned());
+    second.spec.description = Some("others".to_owned());
+    store.insert_subscription(&first).await?;
+    store.insert_subscription(&second).await?;
+    let mut messages = Vec::new();
+    for number in 0..8 {
+        let (topic, id) = match number % 4 {
+            0 => ("order.paid", first.id),
+            1 => ("order.sent", second.id),
+            2 => ("order", first.id),
+            _ => ("invoice.order.late", second.id),
+        };
+        messages.push(message(number, topic, id));
+    }
+    for (number, reason) in
+        [(0, ParkReason::Gone), (1, ParkReason::Frozen), (2, ParkReason::Frozen)]
+    {
+        let delivery = messages.get_mut(number).and_then(|message| message.deliveries.first_mut());
+        let delivery = delivery.ok_or("one")?;
+        delivery.reason = reason;
+        delivery.status = Some(410);
+        delivery.last_outcome = Some("Refused 410".to_owned());
+    }
+    store.park(QUEUE, &messages, AMPLE).await?;
+    let url = first.spec.url.as_str();
+    let delivery = DeliveryId::of(&EventId::new("event-5")?, second.id).to_string();
+    let subscribed = first.id.to_string();
+    let id = messages.get(5).ok_or("one")?.id.to_string();
+    for (selection, numbers) in [
+        (json!({}), &[7, 6, 5, 4, 3, 2, 1, 0][..]),
+        (json!({"topic": "#"}), &[7, 6, 5, 4, 3, 2, 1, 0]),
+        (json!({"topic": "order.paid"}), &[4, 0]),
+        (json!({"topic": "order.*"}), &[5, 4, 1, 0]),
+        (json!({"topic": "order.#"}), &[6, 5, 4, 2, 1, 0]),
+        (json!({"topic": "#.late"}), &[7, 3]),
+        (json!({"topic": "*.late"}), &[]),
+        (json!({"id": id}), &[5]),
+        (json!({"id": id, "event": "event-3"}), &[]),
+        (json!({"event": "event-3"}), &[3]),
+        (json!({"event": "event"}), &[]),
+        (json!({"delivery": delivery}), &[5]),
+        (json!({"subscription": subscribed}), &[6, 4, 2, 0]),
+        (json!({"url": url}), &[6, 4, 2, 0]),
+        (json!({"reason": "frozen"}), &[2, 1]),
+        (json!({"status": "410"}), &[2, 1, 0]),
+        (json!({"status": "410", "url": url, "topic": "order.*"}), &[0]),
+        (json!({"parked_after_ms": at(5).get().to_string()}), &[7, 6, 5]),
+        (json!({"parked_before_ms": at(2).get().to_string()}), &[1, 0]),
+        (
+            json!({"parked_after_ms": at(1).get().to_string(), "parked_before_ms": at(3).get().to_string()}),
+            &[2, 1],
+        ),
+        (json!({"text": "event-3"}), &[3]),
+        (json!({"text": "event-"}), &[7, 6, 5, 4, 3, 2, 1, 0]),
+        (json!({"text": "vent-3"}), &[]),
+        (json!({"text": delivery}), &[5]),
+        (json!({"text": "INVOICE"}), &[7, 3]),
+        (json!({"text": "refused 41"}), &[2, 1, 0]),
+        (json!({"text": "/second"}), &[7, 5, 3, 1]),
+        (json!({"text": "100% of_"}), &[6, 4, 2, 0]),
+        (json!({"text": "0%_of"}), &[]),
+        (json!({"text": "others", "status": "503"}), &[7, 5, 3]),
+    ] {
+        let expected: Vec<_> = numbers.iter().map(|number| event(*number)).collect();
+        let given = select(selection.clone());
+        assert_eq!(found(&*store, &given).await?, expected, "{selection}");
+    }
+    let held_for = Some(BTreeSet::from([first.id, some(9)]));
+    assert_eq!(found(&*store, &Selection { held_for, ..Selection::default() }).await?, [event(2)]);
+    let nothing = Selection { held_for: Some(BTreeSet::new()), ..Selection::default() };
+    assert_eq!(found(&*store, &nothing).await?, [""; 0]);
+    assert_eq!(store.count_parked(&Selection::default(), 5).await?, 5);
+    assert!(serde_json::from_value::<Selection>(json!({"text": "ev"})).is_err());
+    Ok(())
+}
+
+/// Goal: a selection may have more values than a statement has parameters. Method: 2,000 topics and
+/// URLs, alone and together with others.
+pub(super) async fn conditions_of_thousands_of_values_are_met(place: Place) -> Kept {
+    const COUNT: u32 = 2_000;
+    let store = place.open().await?;
+    let mut messages = Vec::new();
+    let mut held = BTreeSet::new();
+    for number in 0..COUNT {
+        let mut wanting = subscription(number.to_string());
+        wanting.spec.description = (number % 2 == 0).then(|| "even".to_owned());
+        store.insert_subscription(&wanting).await?;
+        held.insert(wanting.id);
+        let mut one = message(number, &format!("t.{number}"), wanting.id);
+        if number == 7 {
+            one.deliveries.first_mut().ok_or("one")?.reason = ParkReason::Frozen;
+        }
+        messages.push(one);
+    }
+    for part in messages.chunks(100) {
+        store.park(QUEUE, part, AMPLE).await?;
+    }
+    for (selection, count) in [
+        (json!({"text": "http"}), 1_000),
+        (json!({"topic": "t.*"}), 1_000),
+        (json!({"topic": "t.*", "text": "http"}), 1_000),
+        (json!({"topic": "t.*", "text": "even"}), 1_000),
+        (json!({"topic": "*.7", "text": "http"}), 1),
+        (json!({"topic": "t.*", "text": "http", "status": "503", "reason": "frozen"}), 1),
+    ] {
+        let page = ParkedPage {
+            selection: select(selection.clone()),
+            limit: 1_000,
+            ..ParkedPage::default()
+        };
+        assert_eq!(store.parked(&page).await?.len(), count, "{selection}");
+    }
+    let held_for = Selection { held_for: Some(held), ..Selection::default() };
+    assert_eq!(found(&*store, &held_for).await?, [event(7)]);
+    let claim = Claim { now: at(0), until: at(1_000) };
+    let order = ParkedOrder::OldestFirst;
+    let page = ParkedPage { selection: held_for, order, limit: 10, ..ParkedPage::default() };
+    assert_eq!(store.claim_parked(&page, claim).await?.len(), 1);
+    Ok(())
+}
+
+/// Method: more topics than one statement has branches, and pages that end amid them.
+pub(super) async fn pages_are_complete_in_either_order(place: Place) -> Kept {
+    const COUNT: u32 = 450;
+    let store = place.open().await?;
+    let messages: Vec<_> =
+        (0..COUNT).map(|number| message(number, &format!("t.{}", number % 300), some(1))).collect();
+    store.park(QUEUE, &messages, AMPLE).await?;
+    for topic in ["#", "t.*"] {
+        let selection = select(json!({"topic": topic}));
+        for order in [ParkedOrder::NewestFirst, ParkedOrder::OldestFirst] {
+            let mut page = ParkedPage {
+                selection: selection.clone(),
+                order,
+                limit: 7,
+                ..ParkedPage::default()
+            };
+            let mut events = Vec::new();
+            loop {
+                let more = store.parked(&page).await?;
+                let Some(last) = more.last() else { break };
+                page.after = Some(last.id);
+                events.extend(more.into_iter().map(|one| one.event));
+            }
+            let mut expected: Vec<_> = (0..COUNT).map(event).collect();
+            if order == ParkedOrder::NewestFirst {
+                expected.reverse();
+            }
+            assert_eq!(events, expected, "{topic} {order:?}");
+        }
+    }
+    let up_to = messages.get(2).map(|message| message.id);
+    let page = ParkedPage { up_to, limit: 10, ..ParkedPage::default() };
+    assert_eq!(store.parked(&page).await?.len(), 3);
+    Ok(())
+}
+
+pub(super) async fn no_more_is_added_than_the_bounds_say(place: Place) -> Kept {
+    let store = place.open().await?;
+    let messages: Vec<_> = (0..10).map(|number| message(number, "t", some(1))).collect();
+    let added = store.park(QUEUE, &messages, ParkedBounds { rows: 4, ..AMPLE }).await?;
+    assert_eq!((added.messages, added.deliveries, added.limit), (4, 4, Some(ParkedLimit::Rows)));
+    assert_eq!(store.parked_totals().await?.limit, Some(ParkedLimit::Rows));
+    let bytes = store.parked_totals().await?.bytes;
+    let bounds = ParkedBounds { bytes: bytes * 3 / 2, ..AMPLE };
+    let added = store.park(QUEUE, messages.split_at(4).1, bounds).await?;
+    assert_eq!((added.messages, added.deliveries, added.limit), (2, 2, Some(ParkedLimit::Bytes)));
+    let oldest: Vec<_> = messages.iter().take(5).map(|message| message.id).collect();
+    assert_eq!(store.remove_parked(&oldest).await?, 5);
+    assert_eq!(
+        store.park(QUEUE, messages.split_at(6).1, bounds).await?.messages,
+        4,
+        "there is room again"
+    );
+    assert_eq!(store.parked_totals().await?.limit, None);
+    store.note_refused(3).await?;
+    assert_eq!(store.park(QUEUE, &[], bounds).await?.messages, 0);
+    assert_eq!(store.parked_totals().await?.refused, 3);
+    Ok(())
+}
+
+pub(super) async fn a_message_lasts_as_long_as_one_of_its_deliveries(place: Place) -> Kept {
+    let store = place.open().await?;
+    let mut group = message(1, "t", some(1));
+    let one = group.deliveries.remove(0);
+    for number in 0..64_u16 {
+        let recipient =
+            Some((some(number.into()), DeliveryId::of(&EventId::new("e")?, some(number.into()))));
+        group.deliveries.push(ParkedDelivery {
+            id: group.id.of_delivery(number),
+            recipient,
+            ..one.clone()
+        });
+    }
+    let neighbour = ParkedId::of_message(one.parked, 2);
+    let mut neighbours = message(2, "t", some(1));
+    neighbours.id = neighbour;
+    neighbours.deliveries.first_mut().ok_or("one")?.id = neighbour;
+    store.park(QUEUE, &[group.clone(), neighbours], AMPLE).await?;
+    let ids: Vec<_> = group.deliveries.iter().map(|delivery| delivery.id).collect();
+    let (most, last) = ids.split_at(63);
+    assert_eq!(store.remove_parked(most).await?, 63);
+    assert_eq!(store.remove_parked(most).await?, 0, "they are gone");
+    assert_eq!(store.parked_messages(last).await?.len(), 1);
+    assert_eq!(store.remove_parked(&ids).await?, 1);
+    assert!(store.parked_messages(&ids).await?.is_empty());
+    assert_eq!(store.remove_parked(&[neighbour]).await?, 1);
+    assert_eq!(store.parked_totals().await?, ParkedTotals::default());
+    Ok(())
+}
+
+pub(super) async fn messages_are_encrypted_anew_with_a_new_key(place: Place) -> Kept {
+    const COUNT: u32 = 250;
+    let messages: Vec<_> = (0..COUNT).map(|number| message(number, "t", some(1))).collect();
+    let old = place.open_with(&[1]).await?;
+    old.park(QUEUE, &messages, AMPLE).await?;
+    old.close().await;
+    assert!(place.open_with(&[2]).await.is_err(), "the key is needed");
+    let both = place.open_with(&[2, 1]).await?;
+    let done = both.reencrypt().await?;
+    assert_eq!((done.parked, done.unreadable_parked), (u64::from(COUNT), 0));
+    assert_eq!(both.reencrypt().await?.parked, 0);
+    both.close().await;
+    let new = place.open_with(&[2]).await?;
+    let ids: Vec<_> = messages.iter().map(|message| message.id).collect();
+    let read = new.parked_messages(&ids).await?;
+    for message in &messages {
+        let payload = read.get(&message.id).ok_or("it is there")?.as_ref();
+        assert_eq!(payload.map_err(StoreError::report)?, &message.payload);
+    }
+    // One that was changed hides no other.
+    place
+        .shell("UPDATE parked_messages SET payload = (SELECT payload FROM parked_messages ORDER BY id LIMIT 1)")
+        .await?;
+    let read = new.parked_messages(&ids).await?;
+    assert_eq!(read.values().filter(|payload| payload.is_ok()).count(), 1);
+    let wrong = read.values().find_map(|payload| payload.as_ref().err()).ok_or("one is wrong")?;
+    assert!(matches!(wrong, StoreError::ParkedPayload { .. }), "{}", wrong.report());
+    Ok(())
+}
