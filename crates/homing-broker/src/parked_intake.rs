@@ -10,6 +10,7 @@ use lapin::{
     options::{BasicAckOptions, BasicNackOptions},
 };
 use tokio_util::task::TaskTracker;
+use uuid::Uuid;
 
 use super::{
     Broker, acks,
@@ -33,6 +34,9 @@ pub struct ParkedIntake {
     channel: Channel,
     batches: Batches,
     queue: String,
+    id: Uuid,
+    /// The number of the batch that was taken last.
+    batch: u64,
     /// Every tag up to this one is acked.
     acked_up_to: u64,
     tasks: TaskTracker,
@@ -93,6 +97,8 @@ impl Broker {
             channel,
             batches: Batches::new(queue.clone(), ahead),
             queue,
+            id: clock::new_id(),
+            batch: 0,
             tasks: self.tasks.clone(),
             lock: Some(lock),
             acked_up_to: 0,
@@ -123,6 +129,8 @@ impl ParkedIntake {
     /// [`BrokerError`]: the intake is over, and what was not acked is back in the queue.
     pub async fn take(&mut self, for_certain: bool) -> Result<Vec<TakenParked>, BrokerError> {
         self.batches.stop_consuming(&self.channel).await?;
+        self.batch = self.batch.saturating_add(1);
+        // The answer also means that the acks of the last batch have arrived.
         let mut left = depth_on(&self.channel, &self.queue).await?.messages;
         left = left.saturating_add(self.batches.taken());
         if left == 0 && for_certain {
@@ -156,6 +164,18 @@ impl ParkedIntake {
     #[must_use]
     pub fn queue(&self) -> &str {
         &self.queue
+    }
+
+    /// Its random id, which no other intake has.
+    #[must_use]
+    pub fn id(&self) -> Uuid {
+        self.id
+    }
+
+    /// The number of the batch that was taken last. Those before are acked, as far as they were kept.
+    #[must_use]
+    pub fn batch(&self) -> u64 {
+        self.batch
     }
 
     /// Removes these messages, which are kept elsewhere: by one ack if nothing before them was left.

@@ -144,6 +144,8 @@ macro_rules! conformance {
         parked: every_condition_selects_what_it_means,
         parked: pages_are_complete_in_either_order,
         parked_intake: a_message_that_comes_again_is_there_once,
+        parked_intake: the_same_batch_twice_is_there_once,
+        parked_intake: what_another_intake_added_is_not_forgotten,
         parked_intake: equal_messages_are_all_kept,
         parked_intake: messages_without_an_id_are_never_taken_for_another,
         parked_claims: what_is_claimed_is_counted_with_its_end,

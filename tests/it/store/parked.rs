@@ -8,14 +8,16 @@ use homing_domain::{
     verdict::ParkReason,
 };
 use homing_store::{
-    Claim, ParkedBounds, ParkedDelivery, ParkedId, ParkedLimit, ParkedMessage, ParkedOrder,
+    Claim, Intake, ParkedBounds, ParkedDelivery, ParkedId, ParkedLimit, ParkedMessage, ParkedOrder,
     ParkedPage, ParkedTotals, Selection, Store, StoreError,
 };
 use serde_json::json;
+use uuid::Uuid;
 
 use super::{Kept, Place, samples::subscription};
 
-pub(super) const QUEUE: &str = "homing.v2.parked";
+pub(super) const QUEUE: Intake<'static> =
+    Intake { queue: "homing.v2.parked", id: Uuid::from_u128(1), batch: 1 };
 const START: i64 = 1_700_000_000_000;
 pub(super) const AMPLE: ParkedBounds = ParkedBounds { rows: 1_000_000, bytes: 1 << 30 };
 
@@ -292,9 +294,13 @@ pub(super) async fn no_more_is_added_than_the_bounds_say(place: Place) -> Kept {
         "there is room again"
     );
     assert_eq!(store.parked_totals().await?.limit, None);
-    store.note_refused(3).await?;
+    let (one, other) = (Uuid::from_u128(1), Uuid::from_u128(2));
+    for (keeper, messages, all) in [(one, 3, 3), (other, 2, 5), (one, 1, 3), (other, 0, 1)] {
+        store.note_refused(keeper, messages).await?;
+        assert_eq!(store.parked_totals().await?.refused, all);
+    }
     assert_eq!(store.park(QUEUE, &[], bounds).await?.messages, 0);
-    assert_eq!(store.parked_totals().await?.refused, 3);
+    assert_eq!(store.parked_totals().await?.refused, 1);
     Ok(())
 }
 

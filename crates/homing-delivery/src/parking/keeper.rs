@@ -7,11 +7,12 @@
 //! | What happens | What follows |
 //! |---|---|
 //! | The keeper dies between commit and ack | The batch comes again to the next keeper, which knows it by its digests, writes nothing and acks. Of equal messages, as many count as repeated as may come again. Messages without an id of their publisher are parked once more: they may be different events. |
+//! | The answer to a commit is lost | The messages are added once more with the same ids, one by one; an id that is there proves the commit. |
 //! | The store is away, or its disk is full | Nothing is acked; the batch returns to the queue, and is tried again after seconds. |
 //! | The store refuses some messages, and takes others | Each is tried alone; a refused one is left out until the queue has no others, and returns to it then. It is logged, every list counts it, and it is tried again after seconds. |
 //! | A message ends the connection over which it is read | The messages are read one at a time, so that all before it arrive. It and those behind it stay in the queue, and every list counts them; that is logged, and tried again within a minute. |
 //! | `parking.max_rows` or `parking.max_bytes` is reached | The rest stays in the queue, and every list reports how many, and which setting. Replaying and dropping make room. |
-//! | Two keepers (no lock: the account may not declare queues) | The broker gives each message to one of them. |
+//! | Two keepers (no lock: the account may not declare queues) | The broker gives each message to one of them. Each forgets only the digests of its own batches, whose acks the broker has. |
 //! | A worker of an earlier version parks beside it | It parks into the same queue. Its own scans are refused while a keeper runs. |
 //! | The broker is away | Nothing is taken. Lists have what is in the store, and say that it is not known what the queue has. |
 
@@ -20,11 +21,12 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, error, info};
+use uuid::Uuid;
 
 use super::{Parking, ParkingError, entry};
 use homing_broker::parked_intake::{Ahead, ParkedIntake, TakenParked};
-use homing_domain::report::Chain;
-use homing_store::{ParkedId, ParkedLimit, ParkedMessage, StoreError};
+use homing_domain::{clock, report::Chain};
+use homing_store::{Intake, ParkedId, ParkedLimit, ParkedMessage, StoreError};
 
 /// Interval at which the keeper, and a worker that is none, look at the queue.
 const KEEPER_INTERVAL: Duration = Duration::from_millis(500);
@@ -41,6 +43,9 @@ const CERTAIN_EVERY: u32 = 10;
 const MAX_IDLE: Duration = Duration::from_secs(60);
 /// Batches that are read one message at a time before others are tried again.
 const CAREFUL_BATCHES: u32 = 128;
+/// The number of refused messages is noted again after this time: the store forgets it after ten
+/// minutes.
+const NOTED_AGAIN: Duration = Duration::from_secs(60);
 /// Refused messages that are logged one by one in an intake.
 const REFUSED_REPORTED: u32 = 10;
 
@@ -57,20 +62,23 @@ enum Moved {
 /// A keeper, and what it has reported.
 struct Keeper<'a> {
     parking: &'a Parking,
+    /// Random: that of no other keeper.
+    id: Uuid,
     /// Connections that ended one after the other while messages were taken.
     cuts: u32,
     was_full: bool,
     /// Messages that the store refused during the present intake.
     refused: u32,
-    /// Their number as it is noted in the store, if this process knows it.
-    noted: Option<u32>,
+    /// Their number as this keeper noted it in the store, and the time at which it did.
+    noted: Option<(u32, Instant)>,
 }
 
 impl Parking {
     /// Keeps what is parked until `stop`; a batch that is begun is finished.
     pub async fn keep(&self, stop: CancellationToken) {
         let parking = self;
-        let mut keeper = Keeper { parking, cuts: 0, was_full: false, refused: 0, noted: None };
+        let id = clock::new_id();
+        let mut keeper = Keeper { parking, id, cuts: 0, was_full: false, refused: 0, noted: None };
         let mut look = 0_u32;
         while !stop.is_cancelled() {
             look = look.wrapping_add(1);
@@ -94,8 +102,9 @@ impl Keeper<'_> {
         }
         let ahead = if self.cuts > 0 { Ahead::None } else { Ahead::Batch };
         let Some(mut intake) = self.parking.broker.parked_intake(ahead).await? else {
-            // Another keeper may note another number.
-            self.noted = None;
+            // Another keeper notes what it cannot add.
+            self.refused = 0;
+            self.note_refused().await?;
             return Ok(FAILED_INTERVAL);
         };
         self.refused = 0;
@@ -157,7 +166,7 @@ impl Keeper<'_> {
         }
         let messages: Vec<_> = taken.iter_mut().map(parked_message).collect();
         let Parking { store, bounds, .. } = self.parking;
-        let Ok(added) = store.park(intake.queue(), &messages, *bounds).await else {
+        let Ok(added) = store.park(as_noted(intake), &messages, *bounds).await else {
             return self.move_one_by_one(intake, (&taken, &messages)).await;
         };
         intake.ack(taken.get(..added.messages).unwrap_or_default()).await?;
@@ -175,7 +184,7 @@ impl Keeper<'_> {
     ) -> Result<Moved, ParkingError> {
         let Parking { store, bounds, .. } = self.parking;
         for (taken, message) in taken.iter().zip(messages) {
-            match store.park(intake.queue(), std::slice::from_ref(message), *bounds).await {
+            match store.park(as_noted(intake), std::slice::from_ref(message), *bounds).await {
                 Ok(added) => {
                     let kept = std::slice::from_ref(taken);
                     intake.ack(kept.get(..added.messages).unwrap_or_default()).await?;
@@ -186,7 +195,7 @@ impl Keeper<'_> {
                 }
                 Err(error) => {
                     // A store that fails does not take an empty batch, either.
-                    let is_up = store.park(intake.queue(), &[], *bounds).await.is_ok();
+                    let is_up = store.park(as_noted(intake), &[], *bounds).await.is_ok();
                     if !is_up {
                         return Err(error.into());
                     }
@@ -205,7 +214,7 @@ impl Keeper<'_> {
         error: &StoreError,
     ) -> Result<(), ParkingError> {
         self.refused = self.refused.saturating_add(1);
-        if self.noted.is_some_and(|noted| self.refused <= noted) {
+        if self.noted.is_some_and(|(noted, _)| self.refused <= noted) {
             return Ok(());
         }
         if self.refused <= REFUSED_REPORTED {
@@ -223,9 +232,13 @@ impl Keeper<'_> {
 
     /// Has every list know how many the store refuses.
     async fn note_refused(&mut self) -> Result<(), ParkingError> {
-        if self.noted != Some(self.refused) {
-            self.parking.store.note_refused(self.refused).await?;
-            self.noted = Some(self.refused);
+        let refused = self.refused;
+        let is_noted = self.noted.is_some_and(|(noted, at)| {
+            noted == refused && (refused == 0 || at.elapsed() < NOTED_AGAIN)
+        });
+        if !is_noted {
+            self.parking.store.note_refused(self.id, refused).await?;
+            self.noted = Some((refused, Instant::now()));
         }
         Ok(())
     }
@@ -267,6 +280,11 @@ impl Keeper<'_> {
             }
         }
     }
+}
+
+/// The intake as the store notes it.
+fn as_noted(intake: &ParkedIntake) -> Intake<'_> {
+    Intake { queue: intake.queue(), id: intake.id(), batch: intake.batch() }
 }
 
 /// The message as it is kept. Its payload is taken along: it may be large.

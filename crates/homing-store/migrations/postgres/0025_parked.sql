@@ -40,20 +40,35 @@ CREATE TABLE homing.parked_messages (
     -- The id of its first delivery.
     id bytea NOT NULL PRIMARY KEY CHECK (length(id) = 16),
     bytes bigint NOT NULL,
-    -- The key that encrypts it.
-    key_id text COLLATE "C" NOT NULL,
+    -- The key that encrypts it: no version of homing can forget it meanwhile.
+    key_id text COLLATE "C" NOT NULL REFERENCES homing.encryption_keys (id),
     payload bytea NOT NULL
 );
 
 CREATE INDEX parked_messages_by_key ON homing.parked_messages (key_id, id);
 
--- Messages that were written and may still be in the queue that they came from: one that comes again is known by its digest.
+-- Messages that were added and may still be in the queue that they came from.
 CREATE TABLE homing.parked_unacked (
-    -- The id of the message.
+    -- That of the message when it came last.
     id bytea NOT NULL PRIMARY KEY CHECK (length(id) = 16),
     queue text COLLATE "C" NOT NULL,
-    -- SHA-256 of the message.
-    digest bytea NOT NULL CHECK (length(digest) = 32)
+    -- The batch in which it came last.
+    intake bytea NOT NULL CHECK (length(intake) = 16),
+    batch bigint NOT NULL,
+    -- SHA-256 of the message; NULL: it is not known when it comes again.
+    digest bytea CHECK (length(digest) = 32),
+    noted_ms bigint NOT NULL
+);
+
+CREATE INDEX parked_unacked_by_digest ON homing.parked_unacked (digest, queue);
+CREATE INDEX parked_unacked_by_batch ON homing.parked_unacked (intake, batch);
+CREATE INDEX parked_unacked_by_age ON homing.parked_unacked (noted_ms);
+
+-- Messages that a keeper could not add, and that are still in their queue.
+CREATE TABLE homing.parked_refused (
+    keeper bytea NOT NULL PRIMARY KEY CHECK (length(keeper) = 16),
+    messages bigint NOT NULL CHECK (messages > 0),
+    noted_ms bigint NOT NULL
 );
 
 -- How much there is: it is never counted.
@@ -62,9 +77,7 @@ CREATE TABLE homing.parked_totals (
     deliveries bigint NOT NULL CHECK (deliveries >= 0),
     bytes bigint NOT NULL CHECK (bytes >= 0),
     -- The bound that kept out the last batch: rows or bytes.
-    reached text,
-    -- Messages that were refused and are still in their queue.
-    refused bigint NOT NULL DEFAULT 0 CHECK (refused >= 0)
+    reached text
 ) WITH (fillfactor = 10);
 
 INSERT INTO homing.parked_totals (id, deliveries, bytes) VALUES (1, 0, 0);

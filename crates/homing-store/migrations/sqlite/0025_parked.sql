@@ -39,20 +39,35 @@ CREATE TABLE parked_messages (
     -- The id of its first delivery.
     id BLOB NOT NULL PRIMARY KEY CHECK (length(id) = 16),
     bytes INTEGER NOT NULL,
-    -- The key that encrypts it.
-    key_id TEXT NOT NULL,
+    -- The key that encrypts it: no version of homing can forget it meanwhile.
+    key_id TEXT NOT NULL REFERENCES encryption_keys (id),
     payload BLOB NOT NULL
 ) STRICT;
 
 CREATE INDEX parked_messages_by_key ON parked_messages (key_id, id);
 
--- Messages that were written and may still be in the queue that they came from: one that comes again is known by its digest.
+-- Messages that were added and may still be in the queue that they came from.
 CREATE TABLE parked_unacked (
-    -- The id of the message.
+    -- That of the message when it came last.
     id BLOB NOT NULL PRIMARY KEY CHECK (length(id) = 16),
     queue TEXT NOT NULL,
-    -- SHA-256 of the message.
-    digest BLOB NOT NULL CHECK (length(digest) = 32)
+    -- The batch in which it came last.
+    intake BLOB NOT NULL CHECK (length(intake) = 16),
+    batch INTEGER NOT NULL,
+    -- SHA-256 of the message; NULL: it is not known when it comes again.
+    digest BLOB CHECK (length(digest) = 32),
+    noted_ms INTEGER NOT NULL
+) STRICT;
+
+CREATE INDEX parked_unacked_by_digest ON parked_unacked (digest, queue);
+CREATE INDEX parked_unacked_by_batch ON parked_unacked (intake, batch);
+CREATE INDEX parked_unacked_by_age ON parked_unacked (noted_ms);
+
+-- Messages that a keeper could not add, and that are still in their queue.
+CREATE TABLE parked_refused (
+    keeper BLOB NOT NULL PRIMARY KEY CHECK (length(keeper) = 16),
+    messages INTEGER NOT NULL CHECK (messages > 0),
+    noted_ms INTEGER NOT NULL
 ) STRICT;
 
 -- How much there is: it is never counted.
@@ -61,9 +76,7 @@ CREATE TABLE parked_totals (
     deliveries INTEGER NOT NULL CHECK (deliveries >= 0),
     bytes INTEGER NOT NULL CHECK (bytes >= 0),
     -- The bound that kept out the last batch: rows or bytes.
-    reached TEXT,
-    -- Messages that were refused and are still in their queue.
-    refused INTEGER NOT NULL DEFAULT 0 CHECK (refused >= 0)
+    reached TEXT
 ) STRICT;
 
 INSERT INTO parked_totals (id, deliveries, bytes) VALUES (1, 0, 0);

@@ -8,10 +8,10 @@
 //! every other index ends with the id.
 //!
 //! A batch that was committed and not acked comes again. So that nothing of it is there twice, the
-//! store remembers which messages may do so until the next batch shows that none does: a queue
-//! delivers what returned to it first. Only a message that the queue marks as delivered before, and
-//! that has an id of its publisher, is compared with those: without an id, equal messages are several
-//! events, and one too many is better than one too few.
+//! store remembers which messages may do so, until the intake that added them adds the next batch, or
+//! for an hour. Only a message that the queue marks as delivered before, and that has an id of its
+//! publisher, is compared with those: without an id, equal messages are several events, and one too
+//! many is better than one too few.
 //!
 //! Adding, claiming and removing lock the row of `parked_totals` first: these writes go one
 //! after the other, and none waits for another in a circle.
@@ -19,16 +19,17 @@
 use std::collections::BTreeMap;
 
 use async_trait::async_trait;
+use uuid::Uuid;
 
 use super::{
     StoreError,
     backend::{Backend, SqlStore},
-    statement::sql,
 };
 use homing_domain::time::UnixMillis;
 
 mod conditions;
 mod delivery;
+mod intake;
 mod payload;
 mod read;
 mod renew;
@@ -78,6 +79,17 @@ impl ParkedLimit {
     }
 }
 
+/// The one that takes messages out of a queue and adds them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Intake<'a> {
+    /// The queue.
+    pub queue: &'a str,
+    /// Random: no other intake has it.
+    pub id: Uuid,
+    /// Grows with each batch. All that it added of earlier batches is acked.
+    pub batch: u64,
+}
+
 /// The result of adding messages.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Added {
@@ -98,7 +110,7 @@ pub struct ParkedTotals {
     pub bytes: u64,
     /// The bound that kept out the last message that was to be added.
     pub limit: Option<ParkedLimit>,
-    /// Messages that could not be added, as [noted](ParkedStore::note_refused) last.
+    /// Messages that could not be added, as all keepers [noted](ParkedStore::note_refused) last.
     pub refused: u32,
 }
 
@@ -148,21 +160,21 @@ pub struct ClaimedByOthers {
 /// The part of a [`Store`](super::Store) that keeps parked deliveries.
 #[async_trait]
 pub trait ParkedStore: Send + Sync {
-    /// Adds messages of `queue` in one transaction, in their order, until a bound is reached. One
-    /// that is redelivered, and equal to one that was added and perhaps not acked, counts as added.
-    /// All that were added before the last call must have been acked.
+    /// Adds messages of `intake` in one transaction, in their order, until a bound is reached. One
+    /// that is there already counts as added: one with the same id in the same batch, and one that
+    /// is redelivered, and equal to one that another batch added and that perhaps is not acked.
     ///
     /// # Errors
     ///
-    /// [`StoreError`]: a step that failed; then nothing is added, but after
-    /// [`StoreError::TimedOut`] everything may be.
+    /// [`StoreError`]: a step that failed; then nothing is added, but for a commit whose answer was
+    /// lost. Adding the same again, with the same ids, finds that out.
     ///
     /// # Cancel safety
     ///
-    /// A message that is redelivered and added again is there once.
+    /// A message that is added again, with the same id or redelivered, is there once.
     async fn park(
         &self,
-        queue: &str,
+        intake: Intake<'_>,
         messages: &[ParkedMessage],
         bounds: ParkedBounds,
     ) -> Result<Added, StoreError>;
@@ -193,12 +205,13 @@ pub trait ParkedStore: Send + Sync {
     /// [`StoreError`]: a step that failed.
     async fn parked_totals(&self) -> Result<ParkedTotals, StoreError>;
 
-    /// Notes how many messages cannot be added and stay in their queue, for all processes.
+    /// Notes for all processes how many messages `keeper` cannot add, which stay in their queue, for
+    /// ten minutes at most.
     ///
     /// # Errors
     ///
     /// [`StoreError`]: a step that failed.
-    async fn note_refused(&self, messages: u32) -> Result<(), StoreError>;
+    async fn note_refused(&self, keeper: Uuid, messages: u32) -> Result<(), StoreError>;
 
     /// The messages of these deliveries, as they were added, by
     /// [their own ids](ParkedId::message); those that are not there any more are left out. One that
@@ -265,7 +278,7 @@ pub trait ParkedStore: Send + Sync {
 impl<B: Backend> ParkedStore for SqlStore<B> {
     async fn park(
         &self,
-        queue: &str,
+        intake: Intake<'_>,
         messages: &[ParkedMessage],
         bounds: ParkedBounds,
     ) -> Result<Added, StoreError> {
@@ -276,7 +289,7 @@ impl<B: Backend> ParkedStore for SqlStore<B> {
             // Compressing a large one takes milliseconds.
             tokio::task::yield_now().await;
         }
-        self.ask("keeping parked messages", self.add_parked(queue, messages, sealed, bounds)).await
+        self.ask("keeping parked messages", self.add_parked(intake, messages, sealed, bounds)).await
     }
 
     async fn parked(&self, page: &ParkedPage) -> Result<Vec<ParkedDelivery>, StoreError> {
@@ -312,9 +325,8 @@ impl<B: Backend> ParkedStore for SqlStore<B> {
         self.ask("reading how much is parked", self.read_totals()).await
     }
 
-    async fn note_refused(&self, messages: u32) -> Result<(), StoreError> {
-        let note = sql("UPDATE parked_totals SET refused = $1").bind(i64::from(messages));
-        self.ask("noting refused messages", self.execute(note)).await.map(drop)
+    async fn note_refused(&self, keeper: Uuid, messages: u32) -> Result<(), StoreError> {
+        self.ask("noting refused messages", self.note_not_added(keeper, messages)).await
     }
 
     async fn parked_messages(

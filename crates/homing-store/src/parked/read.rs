@@ -17,31 +17,43 @@ use crate::{
 };
 use homing_domain::time::UnixMillis;
 
-const TOTALS: &str = "SELECT deliveries, bytes, reached, refused FROM parked_totals";
+/// A count of refused messages that its keeper does not renew counts no more after this time.
+pub(super) const REFUSED_KEPT_MS: i64 = 10 * 60 * 1_000;
 const PAYLOADS: &str = "SELECT id, payload FROM parked_messages WHERE id IN ";
 
 /// A [`ParkedLimit`] as it is stored.
 pub(super) const ROWS: &str = "rows";
 pub(super) const BYTES: &str = "bytes";
 
+/// The totals, as the one reads them who locks them.
 #[derive(FromRow)]
-pub(super) struct TotalsRow {
+pub(super) struct LockedTotals {
     deliveries: i64,
     bytes: i64,
     reached: Option<String>,
-    refused: i64,
 }
 
-impl From<TotalsRow> for ParkedTotals {
-    fn from(row: TotalsRow) -> Self {
-        let limit = match row.reached.as_deref() {
+impl LockedTotals {
+    /// Deliveries and bytes.
+    pub(super) fn amount(&self) -> (u64, u64) {
+        (self.deliveries.unsigned_abs(), self.bytes.unsigned_abs())
+    }
+
+    /// The bound that was reached last.
+    pub(super) fn limit(&self) -> Option<ParkedLimit> {
+        match self.reached.as_deref() {
             Some(ROWS) => Some(ParkedLimit::Rows),
             Some(_) => Some(ParkedLimit::Bytes),
             None => None,
-        };
-        let (deliveries, bytes) = (row.deliveries.unsigned_abs(), row.bytes.unsigned_abs());
-        Self { deliveries, bytes, limit, refused: u32::try_from(row.refused).unwrap_or(u32::MAX) }
+        }
     }
+}
+
+#[derive(FromRow)]
+struct TotalsRow {
+    #[sqlx(flatten)]
+    locked: LockedTotals,
+    refused: i64,
 }
 
 /// A part of what is counted.
@@ -128,7 +140,14 @@ impl<B: Backend> SqlStore<B> {
     }
 
     pub(super) async fn read_totals(&self) -> sqlx::Result<ParkedTotals> {
-        self.one::<TotalsRow>(sql(TOTALS)).await.map(ParkedTotals::from)
+        let select = sql("SELECT deliveries, bytes, reached, \
+            (SELECT CAST(coalesce(sum(messages), 0) AS bigint) FROM parked_refused \
+            WHERE noted_ms >= ");
+        let select = select.push(B::DIALECT.now_ms).push(" - ").push_bind(REFUSED_KEPT_MS);
+        let row: TotalsRow = self.one(select.push(") AS refused FROM parked_totals")).await?;
+        let (deliveries, bytes) = row.locked.amount();
+        let refused = u32::try_from(row.refused).unwrap_or(u32::MAX);
+        Ok(ParkedTotals { deliveries, bytes, limit: row.locked.limit(), refused })
     }
 
     /// The payloads of the messages of these deliveries.

@@ -38,6 +38,7 @@ impl<B: Backend> SqlStore<B> {
         let mut renewed = RenewedParked { last: Some(after), ..RenewedParked::default() };
         let mut transaction = self.begin_exclusive().await?;
         sql::<B::Database>(B::DIALECT.lock_parked).execute(&mut transaction).await?;
+        self.note_key(&mut transaction).await?;
         let primary = self.keyring.primary().as_str();
         let mut bytes = 0_usize;
         for _ in 0..BATCH {
