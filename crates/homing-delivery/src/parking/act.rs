@@ -32,8 +32,9 @@ const REMOVE_PAUSE: Duration = Duration::from_secs(1);
 
 impl Parking {
     /// Does `action` with at most `limit` deliveries that match, many at once, in the order in which
-    /// they were parked; calls `on_progress` after each batch. Ends with the one that was parked
-    /// last at the start, so that replayed deliveries that return meanwhile are not taken twice.
+    /// they were parked; calls `on_progress` after each batch. Takes none that came into the store
+    /// after the start, whatever its clock says, so that replayed deliveries that return meanwhile
+    /// are not taken twice.
     ///
     /// # Errors
     ///
@@ -86,9 +87,6 @@ impl Parking {
         }
         let mut ticks = self.pace.map(at_pace);
         let mut page = self.oldest_first(selection).await?;
-        if page.up_to.is_none() {
-            return Ok(tally);
-        }
         let mut unreadable = None;
         while tally.matched < most && on_progress(tally).is_continue() {
             page.limit = most.saturating_sub(tally.matched).min(self.at_once());
@@ -127,13 +125,12 @@ impl Parking {
         Ok(tally)
     }
 
-    /// Those that match, up to the one parked last.
+    /// Those that match and are in the store now.
     async fn oldest_first(&self, selection: &Selection) -> Result<ParkedPage, ParkingError> {
         let selection = selection.clone();
-        let mut page = ParkedPage { selection, limit: 1, ..ParkedPage::default() };
-        page.up_to = self.store.parked(&page).await?.first().map(|newest| newest.id);
-        page.order = ParkedOrder::OldestFirst;
-        Ok(page)
+        let (up_to, order) =
+            (Some(self.store.parked_totals().await?.added), ParkedOrder::OldestFirst);
+        Ok(ParkedPage { selection, order, up_to, ..ParkedPage::default() })
     }
 
     /// Those of `page` that others have claimed, from its start.

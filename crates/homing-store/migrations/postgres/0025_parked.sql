@@ -21,6 +21,8 @@ CREATE TABLE homing.parked (
     content_type text COLLATE "C" NOT NULL,
     content_encoding text COLLATE "C",
     body_bytes bigint NOT NULL,
+    -- The number of the transaction that added it: an action takes none that was added after it began.
+    added bigint NOT NULL,
     -- Another process acts on it until then.
     claimed_until_ms bigint NOT NULL DEFAULT 0,
     CHECK ((delivery IS NULL) = (subscription IS NULL))
@@ -77,7 +79,9 @@ CREATE TABLE homing.parked_totals (
     deliveries bigint NOT NULL CHECK (deliveries >= 0),
     bytes bigint NOT NULL CHECK (bytes >= 0),
     -- The bound that kept out the last batch: rows or bytes.
-    reached text
+    reached text,
+    -- Transactions that added something; it only grows.
+    added bigint NOT NULL DEFAULT 0
 ) WITH (fillfactor = 10);
 
 INSERT INTO homing.parked_totals (id, deliveries, bytes) VALUES (1, 0, 0);

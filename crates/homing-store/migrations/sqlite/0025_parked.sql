@@ -21,6 +21,8 @@ CREATE TABLE parked (
     content_type TEXT NOT NULL,
     content_encoding TEXT,
     body_bytes INTEGER NOT NULL,
+    -- The number of the transaction that added it: an action takes none that was added after it began.
+    added INTEGER NOT NULL,
     -- Another process acts on it until then.
     claimed_until_ms INTEGER NOT NULL DEFAULT 0
 ) STRICT;
@@ -76,7 +78,9 @@ CREATE TABLE parked_totals (
     deliveries INTEGER NOT NULL CHECK (deliveries >= 0),
     bytes INTEGER NOT NULL CHECK (bytes >= 0),
     -- The bound that kept out the last batch: rows or bytes.
-    reached TEXT
+    reached TEXT,
+    -- Transactions that added something; it only grows.
+    added INTEGER NOT NULL DEFAULT 0
 ) STRICT;
 
 INSERT INTO parked_totals (id, deliveries, bytes) VALUES (1, 0, 0);

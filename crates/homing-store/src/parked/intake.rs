@@ -22,15 +22,16 @@ use crate::{
     statement::{SqlDatabase, Statement, Tx, sql},
 };
 
-/// Rows of one statement: 17 values each, far below 32,766. Source: SQLite, *Limits*, 9; PostgreSQL
+/// Rows of one statement: 18 values each, far below 32,766. Source: SQLite, *Limits*, 9; PostgreSQL
 /// takes twice as many.
 const ROWS_AT_ONCE: usize = 100;
 /// What an intake noted that has ended is forgotten after this time, once the queue has messages that
 /// it never delivered: it delivers those first that returned.
 const UNACKED_KEPT_MS: i64 = 60 * 60 * 1_000;
 
-const ADD_TO_TOTALS: &str =
-    "UPDATE parked_totals SET deliveries = deliveries + $1, bytes = bytes + $2, reached = $3";
+const ADD_TO_TOTALS: &str = "\
+    UPDATE parked_totals \
+    SET deliveries = deliveries + $1, bytes = bytes + $2, reached = $3, added = $4";
 const ADD_MESSAGE: &str =
     "INSERT INTO parked_messages (id, bytes, key_id, payload) VALUES ($1, $2, $3, $4)";
 
@@ -90,8 +91,9 @@ impl<B: Backend> SqlStore<B> {
         Self::note_unacked(&mut transaction, intake, &noted).await?;
         let deliveries: Vec<_> = new.iter().flat_map(|message| &message.deliveries).collect();
         let urls = Self::urls(&mut transaction, &deliveries).await?;
+        let number = before.added().saturating_add(i64::from(!new.is_empty()));
         for chunk in deliveries.chunks(ROWS_AT_ONCE) {
-            insert(chunk, &urls).execute(&mut transaction).await?;
+            insert(chunk, &urls, number).execute(&mut transaction).await?;
         }
         let (deliveries, bytes) = before.amount();
         added.deliveries = totals.0.saturating_sub(deliveries);
@@ -102,7 +104,7 @@ impl<B: Backend> SqlStore<B> {
             ParkedLimit::Rows => ROWS,
             ParkedLimit::Bytes => BYTES,
         });
-        add.bind(reached).execute(&mut transaction).await?;
+        add.bind(reached).bind(number).execute(&mut transaction).await?;
         transaction.commit().await?;
         Ok(added)
     }
@@ -272,22 +274,24 @@ fn exceeded((deliveries, bytes): (u64, u64), bounds: ParkedBounds) -> Option<Par
     (bytes > bounds.bytes).then_some(ParkedLimit::Bytes)
 }
 
-/// Inserts deliveries, at least one.
+/// Inserts deliveries, at least one, in the transaction with this `number`.
 fn insert<DB: SqlDatabase>(
     deliveries: &[&ParkedDelivery],
     urls: &BTreeMap<String, String>,
+    number: i64,
 ) -> Statement<DB> {
-    let mut insert = sql(format!("INSERT INTO parked ({COLUMNS}) VALUES "));
+    let mut insert = sql(format!("INSERT INTO parked (added, {COLUMNS}) VALUES "));
     for (index, delivery) in deliveries.iter().enumerate() {
         let subscription = delivery.recipient.map(|(subscription, _)| subscription.to_string());
         let row = ParkedRow::new(delivery, subscription.and_then(|id| urls.get(&id)));
-        insert = insert.push(if index == 0 { "(" } else { "), (" }).push_bind(row.id);
+        insert = insert.push(if index == 0 { "(" } else { "), (" }).push_bind(number);
         macro_rules! push {
             ($($column:ident),*) => {
                 insert$(.push(", ").push_bind(row.$column))*
             };
         }
         insert = push!(
+            id,
             event,
             topic,
             subscription,

@@ -112,6 +112,8 @@ pub struct ParkedTotals {
     pub limit: Option<ParkedLimit>,
     /// Messages that could not be added, as all keepers [noted](ParkedStore::note_refused) last.
     pub refused: u32,
+    /// Transactions that added something; it only grows. Goes into [`ParkedPage::up_to`].
+    pub added: u64,
 }
 
 /// A part of what is parked, in the order of its ids.
@@ -123,8 +125,8 @@ pub struct ParkedPage {
     pub order: ParkedOrder,
     /// Begin behind this one, which need not exist any more; `None`: with the first.
     pub after: Option<ParkedId>,
-    /// None above this one.
-    pub up_to: Option<ParkedId>,
+    /// None that was added after [the totals](ParkedTotals::added) had this number.
+    pub up_to: Option<u64>,
     /// Deliveries at most; taken as 1 to [`MAX_PARKED_AT_ONCE`].
     pub limit: u32,
 }

@@ -31,12 +31,18 @@ pub(super) struct LockedTotals {
     deliveries: i64,
     bytes: i64,
     reached: Option<String>,
+    added: i64,
 }
 
 impl LockedTotals {
     /// Deliveries and bytes.
     pub(super) fn amount(&self) -> (u64, u64) {
         (self.deliveries.unsigned_abs(), self.bytes.unsigned_abs())
+    }
+
+    /// Transactions that added something.
+    pub(super) fn added(&self) -> i64 {
+        self.added
     }
 
     /// The bound that was reached last.
@@ -140,14 +146,15 @@ impl<B: Backend> SqlStore<B> {
     }
 
     pub(super) async fn read_totals(&self) -> sqlx::Result<ParkedTotals> {
-        let select = sql("SELECT deliveries, bytes, reached, \
+        let select = sql("SELECT deliveries, bytes, reached, added, \
             (SELECT CAST(coalesce(sum(messages), 0) AS bigint) FROM parked_refused \
             WHERE noted_ms >= ");
         let select = select.push(B::DIALECT.now_ms).push(" - ").push_bind(REFUSED_KEPT_MS);
         let row: TotalsRow = self.one(select.push(") AS refused FROM parked_totals")).await?;
         let (deliveries, bytes) = row.locked.amount();
         let refused = u32::try_from(row.refused).unwrap_or(u32::MAX);
-        Ok(ParkedTotals { deliveries, bytes, limit: row.locked.limit(), refused })
+        let (limit, added) = (row.locked.limit(), row.locked.added().unsigned_abs());
+        Ok(ParkedTotals { deliveries, bytes, limit, refused, added })
     }
 
     /// The payloads of the messages of these deliveries.

@@ -143,8 +143,8 @@ pub(super) struct Search {
 pub(super) struct Range {
     pub(super) order: ParkedOrder,
     pub(super) after: Option<ParkedId>,
-    /// None above this one.
-    pub(super) up_to: Option<ParkedId>,
+    /// None with a higher number.
+    pub(super) up_to: Option<u64>,
     pub(super) limit: u32,
     pub(super) claimed: Claimed,
 }
@@ -282,7 +282,8 @@ impl Search {
             statement = statement.push(" AND id = ").push_bind(only.bytes());
         }
         if let Some(up_to) = range.up_to {
-            statement = statement.push(" AND id <= ").push_bind(up_to.bytes());
+            let up_to = i64::try_from(up_to).unwrap_or(i64::MAX);
+            statement = statement.push(" AND added <= ").push_bind(up_to);
         }
         if let Some(below) = below {
             statement = statement.push(" AND id < ").push_bind(below.bytes());

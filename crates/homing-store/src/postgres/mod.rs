@@ -87,7 +87,7 @@ impl Backend for PostgresDatabase {
         lock_attempts: "SELECT count FROM attempt_rows FOR UPDATE",
         lock_payloads: "SELECT payloads, bytes FROM payload_totals FOR UPDATE",
         skip_locked: " FOR UPDATE SKIP LOCKED",
-        lock_parked: "SELECT deliveries, bytes, reached FROM parked_totals FOR UPDATE",
+        lock_parked: "SELECT deliveries, bytes, reached, added FROM parked_totals FOR UPDATE",
         now_ms: "CAST(floor(extract(epoch FROM statement_timestamp()) * 1000) AS bigint)",
         indexed_by: None,
         texts_of: [

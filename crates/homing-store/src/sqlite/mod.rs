@@ -47,7 +47,7 @@ impl Backend for SqliteFile {
         lock_attempts: ROWS,
         lock_payloads: TOTALS,
         skip_locked: "",
-        lock_parked: "SELECT deliveries, bytes, reached FROM parked_totals",
+        lock_parked: "SELECT deliveries, bytes, reached, added FROM parked_totals",
         now_ms: "CAST(unixepoch('now', 'subsec') * 1000 AS INTEGER)",
         // SQLite knows no figures about indexes.
         indexed_by: Some(" INDEXED BY "),
