@@ -117,15 +117,15 @@ async fn what_another_process_acts_on_is_left_out_and_counted() {
     let parking = &installation.parts.parking;
     park(&installation, &["e1", "e2", "e3", "e4", "e5"].map(|id| (id, "{}"))).await;
     installation.wait_for_parked(5).await;
-    let now = clock::now();
-    let claim = Claim { now, until: now.plus(Duration::from_secs(60)) };
+    let claim = Claim { id: clock::new_id(), lasts: Duration::from_secs(60) };
     let page = ParkedPage { order: ParkedOrder::OldestFirst, limit: 2, ..ParkedPage::default() };
     installation.parts.store.claim_parked(&page, claim).await.unwrap();
+    let until = installation.parts.store.claimed_parked(&page).await.unwrap().until;
     let all = Selection::default();
     let mut last = None;
     let tally = parking.act(Action::Drop, &all, None, |tally| last = Some(tally)).await.unwrap();
     let claimed = tally.claimed.expect("two are claimed");
-    assert_eq!((tally.matched, claimed.deliveries, claimed.until_ms), (3, 2, claim.until));
+    assert_eq!((tally.matched, claimed.deliveries, claimed.until_ms), (3, 2, until));
     assert_eq!(last, Some(tally), "progress has it, too");
     installation.shell("UPDATE parked SET claimed_until_ms = 0").await;
     let tally = parking.act(Action::Drop, &all, None, |_| ()).await.unwrap();

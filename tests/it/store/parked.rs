@@ -1,6 +1,6 @@
 //! Promises about what is parked.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, time::Duration};
 
 use homing_domain::{
     id::{DeliveryId, EventId, SubscriptionId},
@@ -21,7 +21,7 @@ pub(super) const QUEUE: Intake<'static> =
 const START: i64 = 1_700_000_000_000;
 pub(super) const AMPLE: ParkedBounds = ParkedBounds { rows: 1_000_000, bytes: 1 << 30 };
 
-pub(super) fn at(ms: i64) -> UnixMillis {
+fn at(ms: i64) -> UnixMillis {
     UnixMillis::new(START + ms)
 }
 
@@ -233,7 +233,7 @@ pub(super) async fn conditions_of_thousands_of_values_are_met(place: Place) -> K
     }
     let held_for = Selection { held_for: Some(held), ..Selection::default() };
     assert_eq!(found(&*store, &held_for).await?, [event(7)]);
-    let claim = Claim { now: at(0), until: at(1_000) };
+    let claim = Claim { id: Uuid::from_u128(1), lasts: Duration::from_secs(60) };
     let order = ParkedOrder::OldestFirst;
     let page = ParkedPage { selection: held_for, order, limit: 10, ..ParkedPage::default() };
     assert_eq!(store.claim_parked(&page, claim).await?.len(), 1);

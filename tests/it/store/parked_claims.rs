@@ -1,6 +1,6 @@
 //! Promises about acting on what is parked: claims and counts.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, time::Duration};
 
 use homing_domain::id::{DeliveryId, EventId};
 use homing_store::{
@@ -8,11 +8,17 @@ use homing_store::{
     StoreError,
 };
 use serde_json::json;
+use uuid::Uuid;
 
 use super::{
     Kept, Place,
-    parked::{AMPLE, QUEUE, at, message, some},
+    parked::{AMPLE, QUEUE, message, some},
 };
+
+/// The claim of an action, for so many seconds.
+fn claim(by: u128, seconds: u64) -> Claim {
+    Claim { id: Uuid::from_u128(by), lasts: Duration::from_secs(seconds) }
+}
 
 pub(super) async fn of_many_that_claim_a_delivery_one_gets_it(place: Place) -> Kept {
     const COUNT: u32 = 200;
@@ -27,8 +33,7 @@ pub(super) async fn of_many_that_claim_a_delivery_one_gets_it(place: Place) -> K
             let order = ParkedOrder::OldestFirst;
             let page = ParkedPage { order, limit: 20 + number, ..ParkedPage::default() };
             loop {
-                let claim = Claim { now: at(0), until: at(1_000) };
-                let more = store.claim_parked(&page, claim).await?;
+                let more = store.claim_parked(&page, claim(number.into(), 60)).await?;
                 if more.is_empty() {
                     return Ok::<_, StoreError>(claimed);
                 }
@@ -47,20 +52,22 @@ pub(super) async fn of_many_that_claim_a_delivery_one_gets_it(place: Place) -> K
     Ok(())
 }
 
+/// Goal: a claim counts as long as it lasts, and only its owner changes it.
 pub(super) async fn a_claim_ends_by_itself(place: Place) -> Kept {
     let store = place.open().await?;
     store.park(QUEUE, &[message(1, "t", some(1)), message(2, "t", some(1))], AMPLE).await?;
     let page = ParkedPage { limit: MAX_PARKED_AT_ONCE, ..ParkedPage::default() };
-    let claim = |now, until| Claim { now: at(now), until: at(until) };
     let claimed = async |claim| store.claim_parked(&page, claim).await.map(|found| found.len());
-    assert_eq!(claimed(claim(0, 100)).await?, 2);
-    assert_eq!(claimed(claim(99, 200)).await?, 0);
-    assert_eq!(claimed(claim(100, 200)).await?, 2, "it has ended");
+    assert_eq!(claimed(claim(1, 0)).await?, 2);
+    assert_eq!(claimed(claim(2, 60)).await?, 2, "the first has ended");
+    assert_eq!(claimed(claim(3, 60)).await?, 0);
     let ids: Vec<_> = store.parked(&page).await?.iter().map(|one| one.id).collect();
-    store.end_claim(&ids, claim(0, 100), at(0)).await?;
-    assert_eq!(claimed(claim(101, 300)).await?, 0, "the first cannot end the second one's claim");
-    store.end_claim(ids.split_at(1).0, claim(100, 200), at(0)).await?;
-    assert_eq!(claimed(claim(101, 300)).await?, 1);
+    store.extend_claim(&ids, claim(1, 0)).await?;
+    assert_eq!(claimed(claim(3, 60)).await?, 0, "the first cannot end the second one's claim");
+    let (one, other) = ids.split_at(1);
+    store.extend_claim(one, claim(2, 0)).await?;
+    store.extend_claim(other, claim(2, 120)).await?;
+    assert_eq!(claimed(claim(3, 60)).await?, 1);
     Ok(())
 }
 
@@ -72,18 +79,23 @@ pub(super) async fn what_is_claimed_is_counted_with_its_end(place: Place) -> Kep
     store.park(QUEUE, &messages, AMPLE).await?;
     let oldest =
         |limit| ParkedPage { order: ParkedOrder::OldestFirst, limit, ..ParkedPage::default() };
-    for (limit, until) in [(3, 100), (2, 200)] {
-        let claim = Claim { now: at(0), until: at(until) };
-        store.claim_parked(&oldest(limit), claim).await?;
+    let mut first = Vec::new();
+    for (limit, by, seconds) in [(3, 1, 60), (2, 2, 600)] {
+        let claimed = store.claim_parked(&oldest(limit), claim(by, seconds)).await?;
+        first.extend(claimed.into_iter().filter(|_| by == 1).map(|one| one.id));
     }
     let all = oldest(MAX_PARKED_AT_ONCE);
-    let claimed = |deliveries, until| ClaimedByOthers { deliveries, until: at(until) };
-    assert_eq!(store.claimed_parked(&all, at(0)).await?, claimed(5, 200));
-    assert_eq!(store.claimed_parked(&all, at(100)).await?, claimed(2, 200), "three are free");
+    let both = store.claimed_parked(&all).await?;
+    assert_eq!(both.deliveries, 5);
     let selection: Selection = serde_json::from_value(json!({"topic": "t.0"}))?;
     let some_of_them = ParkedPage { selection, ..all.clone() };
-    assert_eq!(store.claimed_parked(&some_of_them, at(0)).await?, claimed(3, 200));
-    assert_eq!(store.claimed_parked(&all, at(200)).await?.deliveries, 0);
+    let of_topic = store.claimed_parked(&some_of_them).await?;
+    assert_eq!(of_topic, ClaimedByOthers { deliveries: 3, ..both }, "the later end is among them");
+    store.extend_claim(&first, claim(1, 0)).await?;
+    assert_eq!(store.claimed_parked(&all).await?, ClaimedByOthers { deliveries: 2, ..both });
+    let ids: Vec<_> = messages.iter().map(|message| message.id).collect();
+    store.extend_claim(&ids, claim(2, 0)).await?;
+    assert_eq!(store.claimed_parked(&all).await?.deliveries, 0);
     Ok(())
 }
 

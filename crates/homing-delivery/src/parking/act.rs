@@ -8,12 +8,13 @@ use std::{
 };
 
 use futures_util::future::join_all;
-use tokio::time::{Interval, MissedTickBehavior, interval, sleep};
+use tokio::time::{Instant, Interval, MissedTickBehavior, interval, sleep};
 use tracing::{error, info};
+use uuid::Uuid;
 
 use super::{Action, Claimed, Parking, ParkingError, Selection, Tally, part_length};
 use homing_broker::{Outgoing, Recipients, Route, fetched::Fetched};
-use homing_domain::{clock, id::SubscriptionId, report::Chain, time::UnixMillis};
+use homing_domain::{clock, id::SubscriptionId, report::Chain};
 use homing_store::{
     Claim, MAX_PARKED_AT_ONCE, ParkedDelivery, ParkedId, ParkedOrder, ParkedPage, StoreError,
 };
@@ -90,11 +91,10 @@ impl Parking {
         let mut unreadable = None;
         while tally.matched < most && on_progress(tally).is_continue() {
             page.limit = most.saturating_sub(tally.matched).min(self.at_once());
-            let now = clock::now();
-            let claim = Claim { now, until: now.plus(CLAIM) };
-            let claimed = self.store.claim_parked(&page, claim).await?;
+            let claim = OwnClaim::new();
+            let claimed = self.store.claim_parked(&page, claim.claim()).await?;
             let Some(last) = claimed.last() else {
-                tally.claimed = self.left_out(&page, now).await?;
+                tally.claimed = self.left_out(&page).await?;
                 // There is nothing left to stop.
                 let _done = on_progress(tally);
                 break;
@@ -134,13 +134,9 @@ impl Parking {
     }
 
     /// Those of `page` that others have claimed, from its start.
-    async fn left_out(
-        &self,
-        page: &ParkedPage,
-        now: UnixMillis,
-    ) -> Result<Option<Claimed>, ParkingError> {
+    async fn left_out(&self, page: &ParkedPage) -> Result<Option<Claimed>, ParkingError> {
         let page = ParkedPage { after: None, limit: MAX_PARKED_AT_ONCE, ..page.clone() };
-        let found = self.store.claimed_parked(&page, now).await?;
+        let found = self.store.claimed_parked(&page).await?;
         let claimed = Claimed { deliveries: found.deliveries, until_ms: found.until };
         Ok((found.deliveries > 0).then_some(claimed))
     }
@@ -157,7 +153,7 @@ impl Parking {
         &self,
         action: Action,
         claimed: Vec<ParkedDelivery>,
-        claim: Claim,
+        claim: OwnClaim,
     ) -> (u32, Result<(), ParkingError>) {
         let parking = self.clone();
         let acting = self.acting.spawn(async move {
@@ -177,7 +173,7 @@ impl Parking {
                 let sent = parking.sent.lock().clone();
                 let ids = claimed.iter().map(|one| one.id).filter(|id| !sent.contains(id));
                 let ids: Vec<_> = ids.collect();
-                let released = parking.store.end_claim(&ids, claim, UnixMillis::default()).await;
+                let released = parking.store.extend_claim(&ids, claim.ended()).await;
                 if let Err(error) = released {
                     info!(error = error.report(), "parking.not_released: the claim ends by itself");
                 }
@@ -193,7 +189,7 @@ impl Parking {
         &self,
         action: Action,
         claimed: &[ParkedDelivery],
-        claim: Claim,
+        claim: OwnClaim,
     ) -> (u32, Result<(), ParkingError>) {
         let (sent_before, new): (Vec<_>, Vec<_>) = {
             let sent = self.sent.lock();
@@ -225,7 +221,7 @@ impl Parking {
     async fn publish(
         &self,
         claimed: &[&ParkedDelivery],
-        claim: Claim,
+        claim: OwnClaim,
     ) -> Result<(Vec<ParkedId>, Result<(), ParkingError>), ParkingError> {
         let ids: Vec<_> = claimed.iter().map(|one| one.id).collect();
         let messages = self.store.parked_messages(&ids).await?;
@@ -237,7 +233,7 @@ impl Parking {
                 Err(unreadable) => ended = Err(unreadable.into()),
             }
         }
-        if clock::now().plus(CLAIM_RESERVE) > claim.until {
+        if claim.is_about_to_end() {
             let step = "acting on parked deliveries while they are claimed";
             return Err(StoreError::Busy { step }.into());
         }
@@ -258,7 +254,11 @@ impl Parking {
 
     /// Removes deliveries that were sent. If the store does not, they are remembered, so that none is
     /// sent again, and a task goes on trying.
-    async fn remove_sent(&self, sent: Vec<ParkedId>, mut claim: Claim) -> Result<(), ParkingError> {
+    async fn remove_sent(
+        &self,
+        sent: Vec<ParkedId>,
+        mut claim: OwnClaim,
+    ) -> Result<(), ParkingError> {
         let mut tries = 0_u32;
         let source = loop {
             tries = tries.saturating_add(1);
@@ -287,13 +287,16 @@ impl Parking {
 
     /// Removes what is claimed. If the store does not, the claim lasts on, so that no other process
     /// sends it.
-    async fn remove_claimed(&self, sent: &[ParkedId], claim: &mut Claim) -> Result<(), StoreError> {
+    async fn remove_claimed(
+        &self,
+        sent: &[ParkedId],
+        claim: &mut OwnClaim,
+    ) -> Result<(), StoreError> {
         let removed = self.store.remove_parked(sent).await.map(drop);
-        let now = clock::now();
-        if removed.is_err() && now.plus(CLAIM_RESERVE) > claim.until {
-            let until = now.plus(CLAIM);
-            if self.store.end_claim(sent, *claim, until).await.is_ok() {
-                claim.until = until;
+        if removed.is_err() && claim.is_about_to_end() {
+            let began = Instant::now();
+            if self.store.extend_claim(sent, claim.claim()).await.is_ok() {
+                claim.began = began;
             }
         }
         removed
@@ -301,6 +304,31 @@ impl Parking {
 
     fn forget_sent(&self, removed: &[ParkedId]) {
         self.sent.lock().retain(|id| !removed.contains(id));
+    }
+}
+
+/// A claim as its owner sees it. The store counts it by its own clock, from later on.
+#[derive(Clone, Copy)]
+struct OwnClaim {
+    id: Uuid,
+    began: Instant,
+}
+
+impl OwnClaim {
+    fn new() -> Self {
+        Self { id: clock::new_id(), began: Instant::now() }
+    }
+
+    fn claim(self) -> Claim {
+        Claim { id: self.id, lasts: CLAIM }
+    }
+
+    fn ended(self) -> Claim {
+        Claim { id: self.id, lasts: Duration::ZERO }
+    }
+
+    fn is_about_to_end(self) -> bool {
+        self.began.elapsed().saturating_add(CLAIM_RESERVE) > CLAIM
     }
 }
 

@@ -23,8 +23,10 @@ CREATE TABLE homing.parked (
     body_bytes bigint NOT NULL,
     -- The number of the transaction that added it: an action takes none that was added after it began.
     added bigint NOT NULL,
-    -- Another process acts on it until then.
+    -- An action has it until then, by the clock of the database.
     claimed_until_ms bigint NOT NULL DEFAULT 0,
+    -- The action that claimed it last.
+    claimed_by bytea CHECK (length(claimed_by) = 16),
     CHECK ((delivery IS NULL) = (subscription IS NULL))
 ) WITH (fillfactor = 90);
 

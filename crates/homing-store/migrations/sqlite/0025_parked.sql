@@ -23,8 +23,10 @@ CREATE TABLE parked (
     body_bytes INTEGER NOT NULL,
     -- The number of the transaction that added it: an action takes none that was added after it began.
     added INTEGER NOT NULL,
-    -- Another process acts on it until then.
-    claimed_until_ms INTEGER NOT NULL DEFAULT 0
+    -- An action has it until then, by the clock of the database.
+    claimed_until_ms INTEGER NOT NULL DEFAULT 0,
+    -- The action that claimed it last.
+    claimed_by BLOB CHECK (length(claimed_by) = 16)
 ) STRICT;
 
 CREATE INDEX parked_by_event ON parked (event, id);

@@ -16,7 +16,7 @@
 //! Adding, claiming and removing lock the row of `parked_totals` first: these writes go one
 //! after the other, and none waits for another in a circle.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::Duration};
 
 use async_trait::async_trait;
 use uuid::Uuid;
@@ -141,13 +141,13 @@ pub enum ParkedOrder {
     OldestFirst,
 }
 
-/// A right to act on deliveries until an instant, after which others may.
+/// A right to act on deliveries for a time, after which others may.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Claim {
-    /// Claims that ended before this instant do not count any more.
-    pub now: UnixMillis,
-    /// The end of this claim.
-    pub until: UnixMillis,
+    /// Random: no other claim has it.
+    pub id: Uuid,
+    /// Its length, by the clock of the database: the clocks of the processes do not count.
+    pub lasts: Duration,
 }
 
 /// Deliveries that are claimed.
@@ -155,7 +155,7 @@ pub struct Claim {
 pub struct ClaimedByOthers {
     /// Their number.
     pub deliveries: u32,
-    /// The latest end of their claims.
+    /// The latest end of their claims, by the clock of the database.
     pub until: UnixMillis,
 }
 
@@ -243,29 +243,21 @@ pub trait ParkedStore: Send + Sync {
         claim: Claim,
     ) -> Result<Vec<ParkedDelivery>, StoreError>;
 
-    /// Moves the end of a claim on deliveries, at most [`MAX_PARKED_AT_ONCE`], to `until`, which
-    /// may be past; those that someone else has claimed meanwhile are left out.
+    /// Has a claim on deliveries, at most [`MAX_PARKED_AT_ONCE`], last from now on as long as
+    /// `claim` says, which may be no time at all; those that someone else has claimed meanwhile are
+    /// left out.
     ///
     /// # Errors
     ///
     /// [`StoreError`]: a step that failed; the claim ends as before.
-    async fn end_claim(
-        &self,
-        ids: &[ParkedId],
-        claim: Claim,
-        until: UnixMillis,
-    ) -> Result<(), StoreError>;
+    async fn extend_claim(&self, ids: &[ParkedId], claim: Claim) -> Result<(), StoreError>;
 
-    /// The deliveries of a page that are claimed at `now`, and the latest end of these claims.
+    /// The deliveries of a page that are claimed, and the latest end of these claims.
     ///
     /// # Errors
     ///
     /// As [`parked`](Self::parked).
-    async fn claimed_parked(
-        &self,
-        page: &ParkedPage,
-        now: UnixMillis,
-    ) -> Result<ClaimedByOthers, StoreError>;
+    async fn claimed_parked(&self, page: &ParkedPage) -> Result<ClaimedByOthers, StoreError>;
 
     /// Removes deliveries, at most [`MAX_PARKED_AT_ONCE`], and the messages of which none is left;
     /// returns how many deliveries were there.
@@ -356,24 +348,15 @@ impl<B: Backend> ParkedStore for SqlStore<B> {
         self.ask("claiming parked deliveries", self.claim_found(&search, page, claim)).await
     }
 
-    async fn end_claim(
-        &self,
-        ids: &[ParkedId],
-        claim: Claim,
-        until: UnixMillis,
-    ) -> Result<(), StoreError> {
-        self.ask("changing a claim on parked deliveries", self.move_claim(ids, claim, until)).await
+    async fn extend_claim(&self, ids: &[ParkedId], claim: Claim) -> Result<(), StoreError> {
+        self.ask("changing a claim on parked deliveries", self.move_claim(ids, claim)).await
     }
 
-    async fn claimed_parked(
-        &self,
-        page: &ParkedPage,
-        now: UnixMillis,
-    ) -> Result<ClaimedByOthers, StoreError> {
+    async fn claimed_parked(&self, page: &ParkedPage) -> Result<ClaimedByOthers, StoreError> {
         let Some(search) = self.search(&page.selection).await? else {
             return Ok(ClaimedByOthers::default());
         };
-        self.ask("counting claimed deliveries", self.claimed_found(&search, page, now)).await
+        self.ask("counting claimed deliveries", self.claimed_found(&search, page)).await
     }
 
     async fn remove_parked(&self, ids: &[ParkedId]) -> Result<u64, StoreError> {

@@ -14,7 +14,6 @@ use crate::{
     backend::Dialect,
     statement::{SqlDatabase, Statement},
 };
-use homing_domain::time::UnixMillis;
 
 /// An indexed column, the one that leads to the fewest rows first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -154,10 +153,10 @@ pub(super) struct Range {
 pub(super) enum Claimed {
     /// All.
     Any,
-    /// Those that are not claimed at this instant.
-    NotAt(UnixMillis),
-    /// Those that are claimed at this instant.
-    At(UnixMillis),
+    /// Those that are not claimed now.
+    No,
+    /// Those that are claimed now.
+    Yes,
 }
 
 impl Search {
@@ -180,15 +179,14 @@ impl Search {
     ) -> Statement<DB> {
         statement = self.push_lists(statement, dialect);
         if self.leading.is_empty() {
-            return self.push_branch(statement, None, range, None);
+            return self.push_branch(statement, None, range, dialect);
         }
-        let indexed_by = dialect.indexed_by;
         for (index, test) in self.leading.iter().enumerate() {
             if index > 0 {
                 statement = statement.push(" UNION ");
             }
             statement = statement.push("SELECT id FROM (");
-            statement = self.push_branch(statement, Some(test), range, indexed_by);
+            statement = self.push_branch(statement, Some(test), range, dialect);
             statement = statement.push(") AS branch");
         }
         statement
@@ -256,10 +254,10 @@ impl Search {
         mut statement: Statement<DB>,
         test: Option<&Test>,
         range: &Range,
-        indexed_by: Option<&str>,
+        dialect: &Dialect,
     ) -> Statement<DB> {
         statement = statement.push("SELECT id FROM parked");
-        if let (Some(indexed_by), Some(test)) = (indexed_by, test) {
+        if let (Some(indexed_by), Some(test)) = (dialect.indexed_by, test) {
             statement = statement.push(indexed_by).push("parked_by_").push(test.column().name());
         }
         statement = statement.push(" WHERE id >= ");
@@ -294,8 +292,8 @@ impl Search {
         statement = self.push_checks(statement);
         statement = match range.claimed {
             Claimed::Any => statement,
-            Claimed::NotAt(now) => statement.push(" AND claimed_until_ms <= ").push_bind(now.get()),
-            Claimed::At(now) => statement.push(" AND claimed_until_ms > ").push_bind(now.get()),
+            Claimed::No => statement.push(" AND claimed_until_ms <= ").push(dialect.now_ms),
+            Claimed::Yes => statement.push(" AND claimed_until_ms > ").push(dialect.now_ms),
         };
         let order = match range.order {
             ParkedOrder::NewestFirst => " ORDER BY id DESC LIMIT ",

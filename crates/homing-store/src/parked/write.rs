@@ -5,14 +5,13 @@ use std::collections::BTreeSet;
 use super::{
     Claim, ParkedDelivery, ParkedId, ParkedPage,
     read::LockedTotals,
-    row::{COLUMNS, ParkedRow},
+    row::{COLUMNS, ParkedRow, bytes},
     search::{Claimed, Search},
 };
 use crate::{
     backend::{Backend, SqlStore},
     statement::{SqlDatabase, Statement, Tx, sql},
 };
-use homing_domain::time::UnixMillis;
 
 /// Never below zero: rows that an operator deleted may still be counted.
 const TAKE_FROM_TOTALS: &str = "\
@@ -48,7 +47,7 @@ impl<B: Backend> SqlStore<B> {
         page: &ParkedPage,
         claim: Claim,
     ) -> sqlx::Result<Vec<ParkedDelivery>> {
-        let range = page.range(Claimed::NotAt(claim.now));
+        let range = page.range(Claimed::No);
         loop {
             let ids = Self::found("SELECT id FROM parked WHERE id IN ".to_owned(), search, &range);
             let ids = ids.push(" ORDER BY id LIMIT ").push_bind(i64::from(range.limit));
@@ -71,27 +70,28 @@ impl<B: Backend> SqlStore<B> {
     async fn claim_free(&self, ids: Vec<ParkedId>, claim: Claim) -> sqlx::Result<Vec<ParkedRow>> {
         let mut transaction = self.begin().await?;
         Self::lock_totals(&mut transaction).await?;
-        let update = sql("UPDATE parked SET claimed_until_ms = ").push_bind(claim.until.get());
-        let update = update.push(" WHERE claimed_until_ms <= ").push_bind(claim.now.get());
-        let update = push_ids(update.push(" AND id IN "), ids);
+        let update = Self::push_claim(claim).push(" WHERE claimed_until_ms <= ");
+        let update = push_ids(update.push(B::DIALECT.now_ms).push(" AND id IN "), ids);
         let rows = update.push(" RETURNING ").push(COLUMNS).all(&mut transaction).await?;
         transaction.commit().await?;
         Ok(rows)
     }
 
-    pub(super) async fn move_claim(
-        &self,
-        ids: &[ParkedId],
-        claim: Claim,
-        until: UnixMillis,
-    ) -> sqlx::Result<()> {
+    /// Begins a statement that has deliveries claimed by `claim` from now on.
+    fn push_claim(claim: Claim) -> Statement<B::Database> {
+        let lasts = i64::try_from(claim.lasts.as_millis()).unwrap_or(i64::MAX);
+        let set = sql("UPDATE parked SET claimed_by = ").push_bind(bytes(claim.id));
+        set.push(", claimed_until_ms = ").push(B::DIALECT.now_ms).push(" + ").push_bind(lasts)
+    }
+
+    pub(super) async fn move_claim(&self, ids: &[ParkedId], claim: Claim) -> sqlx::Result<()> {
         if ids.is_empty() {
             return Ok(());
         }
         let mut transaction = self.begin().await?;
         Self::lock_totals(&mut transaction).await?;
-        let change = sql("UPDATE parked SET claimed_until_ms = ").push_bind(until.get());
-        let change = change.push(" WHERE claimed_until_ms = ").push_bind(claim.until.get());
+        let change = Self::push_claim(claim).push(" WHERE claimed_by = ");
+        let change = change.push_bind(bytes(claim.id));
         let change = push_ids(change.push(" AND id IN "), ids.iter().copied());
         change.execute(&mut transaction).await?;
         transaction.commit().await
