@@ -51,6 +51,15 @@ pub enum StartError {
 
 type NewBroker = fn(&BrokerSettings, Topology) -> Result<Broker, SettingsError>;
 
+/// The consequence of a store that is not there.
+#[derive(Clone, Copy)]
+enum Absent {
+    /// It is created.
+    Created,
+    /// It is an error.
+    Refused,
+}
+
 /// Everything that commands and the server call. Cheap enough to clone once.
 #[derive(Clone)]
 pub struct Services {
@@ -89,7 +98,7 @@ impl Services {
     ///
     /// [`StartError`].
     pub async fn open(settings: Settings) -> Result<Self, StartError> {
-        Self::with(Broker::new, settings).await
+        Self::with(Broker::new, Absent::Created, settings).await
     }
 
     /// As [`open`](Self::open), with a broker at which nothing is declared.
@@ -98,10 +107,23 @@ impl Services {
     ///
     /// [`StartError`].
     pub async fn open_passive(settings: Settings) -> Result<Self, StartError> {
-        Self::with(Broker::passive, settings).await
+        Self::with(Broker::passive, Absent::Created, settings).await
     }
 
-    async fn with(broker: NewBroker, settings: Settings) -> Result<Self, StartError> {
+    /// As [`open_passive`](Self::open_passive), over a store that is there.
+    ///
+    /// # Errors
+    ///
+    /// [`StartError`].
+    pub async fn open_existing(settings: Settings) -> Result<Self, StartError> {
+        Self::with(Broker::passive, Absent::Refused, settings).await
+    }
+
+    async fn with(
+        broker: NewBroker,
+        absent: Absent,
+        settings: Settings,
+    ) -> Result<Self, StartError> {
         let schedules = settings.schedule.schedules().map_err(StartError::Settings)?;
         let topology = Topology::new(&settings.broker.prefix, schedules.waits())
             .with_slots(settings.source.slots())
@@ -112,8 +134,11 @@ impl Services {
             .map_err(StartError::Settings)?
             .with_rules(settings.events);
         // Boxed, or every future that opens the services is as large as this one.
-        let opening = Box::pin(homing_store::open(&settings.store));
-        let store = opening.await.map_err(StartError::Store)?;
+        let store = match absent {
+            Absent::Created => Box::pin(homing_store::open(&settings.store)).await,
+            Absent::Refused => Box::pin(homing_store::open_existing(&settings.store)).await,
+        };
+        let store = store.map_err(StartError::Store)?;
         let (source, of_store) = (&settings.source, || Arc::clone(&store));
         let subscriptions = Arc::new(Subscriptions::new(of_store()));
         let parking = Parking::new(broker.clone(), of_store(), settings.parking.bounds());

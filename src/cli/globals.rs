@@ -166,6 +166,17 @@ impl Globals {
         Box::pin(closing(services, work)).await
     }
 
+    /// As [`with_passive_services`](Self::with_passive_services), for what workers have put into the
+    /// store: an empty one is never created.
+    pub(super) async fn with_existing_services<T>(
+        &self,
+        work: impl AsyncFnOnce(&Services) -> Result<T, Failure>,
+    ) -> Result<T, Failure> {
+        let settings = self.settings_of_command()?;
+        let services = Box::pin(Services::open_existing(settings)).await.map_err(Failure::Start)?;
+        Box::pin(closing(services, work)).await
+    }
+
     /// As [`with_history`](Self::with_history), for the topics that were seen and who wants them.
     pub(super) async fn with_topics<T>(
         &self,

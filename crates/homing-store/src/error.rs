@@ -58,6 +58,15 @@ pub enum StoreError {
         #[source]
         source: io::Error,
     },
+    /// The database file is not there, and this caller creates none.
+    #[error(
+        "there is no store at {}; `store.url`, or --store, must name that of the workers",
+        file.display()
+    )]
+    Absent {
+        /// The database file.
+        file: PathBuf,
+    },
     /// The database file can be neither opened nor created, or only read.
     #[error(
         "cannot write {}; `store.url` must name a file in a folder that homing may write to",

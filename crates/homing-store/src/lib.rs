@@ -367,6 +367,26 @@ pub async fn is_current(settings: &StoreSettings) -> Result<bool, StoreError> {
     }
 }
 
+/// As [`open`], for what others have put into the store: a file that is not there is not created.
+///
+/// # Errors
+///
+/// As [`open`], and [`StoreError::Absent`].
+///
+/// # Cancel safety
+///
+/// As [`open`].
+pub async fn open_existing(settings: &StoreSettings) -> Result<Arc<dyn Store>, StoreError> {
+    if let StoreUrl::Sqlite(file) = settings.place().map_err(StoreError::Settings)? {
+        let file = sqlite::SqliteStore::absolute(file)?;
+        // If that cannot be known, opening it says why.
+        if !tokio::fs::try_exists(&file).await.unwrap_or(true) {
+            return Err(StoreError::Absent { file });
+        }
+    }
+    open(settings).await
+}
+
 /// The place of the store for display: the whole path of its file, or the URL of its database
 /// without password and parameters.
 #[must_use]

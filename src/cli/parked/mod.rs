@@ -4,6 +4,7 @@ mod act;
 mod export;
 mod filters;
 mod get;
+mod workers;
 
 use super::{
     failure::{Exit, Failure},
@@ -47,21 +48,23 @@ pub(super) async fn run(
     // Wrong arguments are reported before anything is connected.
     let command = command.check(output)?;
     globals
-        .with_passive_services(async |services| {
+        .with_existing_services(async |services| {
             let parking = &services.parking;
             // What is in the store is found without the broker.
-            match services.broker.connect_to_publish().await {
+            let is_foreign = match services.broker.connect_to_publish().await {
+                Ok(()) => workers::use_another_store(services, output).await?,
                 Err(error) if command.publishes() || !is_away(&error) => {
                     return Err(Failure::Broker(error));
                 }
-                Err(_) | Ok(()) => {}
-            }
-            match command {
+                Err(_) => false,
+            };
+            let exit = match command {
                 Checked::List(list) => list.run(parking, output).await,
                 Checked::Get(get) => get.run(parking, output).await,
                 Checked::Act(act) => act.run(services, output).await,
                 Checked::Export(export) => export.run(parking, output).await,
-            }
+            }?;
+            Ok(if is_foreign && exit == Exit::Done { Exit::Failed } else { exit })
         })
         .await
 }

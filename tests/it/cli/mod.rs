@@ -197,6 +197,8 @@ fn a_broker_that_is_not_there_or_refuses_is_reported_in_time() {
     assert_eq!(answer.stderr.lines().count(), 1, "{}", answer.stderr);
 
     let wrong = home.corner.url.replace("://guest:guest@", "://guest:wrong@");
+    // The store is there.
+    home.run(&["attempts"]).done();
     let answer = home.run(&["parked", "list", "--broker", &wrong]);
     assert_eq!(answer.code, 1);
     assert!(answer.stderr.contains("refuses user `guest`"), "{}", answer.stderr);

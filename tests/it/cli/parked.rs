@@ -142,6 +142,8 @@ async fn what_is_not_in_the_store_yet_is_said() {
     let parked = [("e1", "{}", None, ParkReason::Exhausted), ("e2", "{}", None, ParkReason::Gone)];
     let other = home.park_in_queue(&parked).await;
     let elsewhere = format!("sqlite:{}", home.folder.path().join("other.db").display());
+    home.run(&["attempts"]).done();
+    home.run(&["attempts", "--store", &elsewhere]).done();
     for arguments in [
         &["parked", "replay", "--all"][..],
         &["parked", "list"],
@@ -159,6 +161,33 @@ async fn what_is_not_in_the_store_yet_is_said() {
     let replayed = Answer::from(waiting.wait_with_output().unwrap());
     assert_eq!(replayed.done(), "replayed 2 of 2 parked\n");
     other.close().await;
+}
+
+/// Goal: a command never acts on a store by mistake and says that all is well. Method: one that is
+/// not there, and one that is not that of the worker.
+#[tokio::test(flavor = "multi_thread")]
+async fn another_store_than_that_of_the_workers_is_said() {
+    let home = Home::new();
+    let file = home.folder.path().join("other.db");
+    let elsewhere = format!("sqlite:{}", file.display());
+    let replay = ["parked", "replay", "--all", "--store", &elsewhere];
+    let answer = home.run(&replay);
+    assert_eq!(answer.code, 1);
+    assert!(answer.stderr.contains("there is no store at"), "{}", answer.stderr);
+    assert!(!file.exists());
+
+    home.run(&["attempts", "--store", &elsewhere]).done();
+    assert_eq!(home.run(&replay).code, 0, "no worker runs");
+    let mut worker = home.command(&["run"]).stderr(Stdio::null()).spawn().unwrap();
+    eventually(async || {
+        let answer = home.run(&replay);
+        let is_said = answer.stderr.contains("none of them reports to this store");
+        holds((answer.code, is_said) == (1, true), format!("{answer:?}"))
+    })
+    .await;
+    assert_eq!(home.run(&["parked", "replay", "--all"]).code, 0);
+    worker.kill().unwrap();
+    worker.wait().unwrap();
 }
 
 /// Goal: what is in the store is found without the broker, which only a replay needs.
