@@ -13,6 +13,9 @@ use super::problem::{Kind, Problem};
 const MAX_REQUESTS: usize = 64;
 /// Concurrent batches, each of which is in memory in several forms.
 const MAX_BATCHES: usize = 4;
+/// Concurrent lists of parked deliveries with bodies, exports of them, and actions on them, each of
+/// which has up to 32 MiB in memory.
+const MAX_PARKED: usize = 8;
 /// Pages that are kept current at one time; further ones have to be reloaded by hand.
 #[cfg(feature = "dashboard")]
 const MAX_STREAMS: usize = 64;
@@ -24,6 +27,7 @@ const DEADLINE: Duration = Duration::from_secs(10);
 pub(crate) struct Permits {
     requests: Arc<Semaphore>,
     batches: Arc<Semaphore>,
+    parked: Arc<Semaphore>,
     #[cfg(feature = "dashboard")]
     streams: Arc<Semaphore>,
 }
@@ -34,6 +38,12 @@ pub(crate) enum Busy {
     /// Those of requests.
     #[error("too many concurrent requests; this one was not started, try again")]
     Requests,
+    /// Those of parked deliveries.
+    #[error(
+        "as many lists with bodies, exports and actions on parked deliveries run as may at a time; \
+         this one was not started, try again"
+    )]
+    Parked,
 }
 
 impl From<Busy> for Problem {
@@ -48,6 +58,7 @@ impl Default for Permits {
         Self {
             requests: permits(MAX_REQUESTS),
             batches: permits(MAX_BATCHES),
+            parked: permits(MAX_PARKED),
             #[cfg(feature = "dashboard")]
             streams: permits(MAX_STREAMS),
         }
@@ -77,6 +88,20 @@ impl Permits {
     pub(crate) async fn batch(&self) -> Option<OwnedSemaphorePermit> {
         // The semaphore is never closed.
         Arc::clone(&self.batches).acquire_owned().await.ok()
+    }
+
+    /// The permit of a list with bodies, an export or an action on parked deliveries.
+    ///
+    /// # Errors
+    ///
+    /// [`Busy`], after ten seconds.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropped, no permit was taken.
+    pub(crate) async fn parked(&self) -> Result<SemaphorePermit<'_>, Busy> {
+        let permit = timeout(DEADLINE, self.parked.acquire()).await;
+        permit.map_err(|_elapsed| Busy::Parked)?.map_err(|_closed| Busy::Parked)
     }
 
     /// The permit of a page that is kept current; `None`: all are taken.

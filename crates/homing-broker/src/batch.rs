@@ -1,9 +1,11 @@
-//! Batches of messages of a queue; each batch has its own consumer, which stays until the batch is
+//! Batches of messages of a queue; each batch has its own consumers, which stay until the batch is
 //! about to be answered, so that others see from the number of consumers that one is in work.
 //!
-//! A quorum queue writes to its log for every `basic.get`; a consumer that gets a hundred messages
-//! costs as much as one of those. A consumer's prefetch is fixed and nothing is answered here, so
-//! the next hundred need another consumer.
+//! A quorum queue writes to its log for every `basic.get`; a consumer that gets sixteen messages costs
+//! as much as one of those. A consumer's prefetch is fixed and nothing is answered here, so the next
+//! ones need another consumer. Small messages say nothing about those behind them, which may be the
+//! largest that the broker takes: a consumer has few ahead, and there is no further one once the batch
+//! has its bytes.
 
 use std::{collections::VecDeque, time::Duration};
 
@@ -24,10 +26,12 @@ use super::{
 /// Messages of the first batch: most requests are for the first page. Each batch is twice as large
 /// as the one before.
 const FIRST: u16 = 16;
-/// Bounds of a batch; one message may be larger. How many the broker sends ahead follows the largest
-/// message of the batch before: those that do not fit into this batch are in the next ones.
+/// Bounds of a batch; one message may be larger. Those that do not fit into it are in the next ones.
 const MAX_MESSAGES: u16 = 128;
 const MAX_BYTES: usize = 8 * 1_024 * 1_024;
+/// Messages that the broker sends to one consumer at most: of the largest, 256 MiB from RabbitMQ 4.0
+/// on. Fewer after large ones: as many as fit into a batch.
+const MAX_AHEAD: u16 = 16;
 
 /// The messages that the broker may send ahead of the one that is being read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -47,14 +51,17 @@ pub(super) struct Batches {
     /// Size of the next batch.
     size: u16,
     taken: VecDeque<Delivery>,
-    /// The consumer of the batch that was taken last.
-    consumer: Option<Consumer>,
+    /// Messages as large as the largest of the last batch that fit into one.
+    fit: u16,
+    /// The consumers of the batch that was taken last.
+    consumers: Vec<Consumer>,
 }
 
 impl Batches {
     pub(super) fn new(queue: String, ahead: Ahead) -> Self {
         let size = if ahead == Ahead::None { 1 } else { FIRST };
-        Self { queue, ahead, size, taken: VecDeque::new(), consumer: None }
+        let (taken, consumers) = (VecDeque::new(), Vec::new());
+        Self { queue, ahead, size, taken, fit: MAX_AHEAD, consumers }
     }
 
     /// Counts the messages where the broker reports none, perhaps because it cannot count: takes
@@ -109,52 +116,68 @@ impl Batches {
     }
 
     async fn take(&mut self, channel: &Channel, left: u32) -> Result<(), BrokerError> {
-        let batch_size = self.size.min(u16::try_from(left).unwrap_or(u16::MAX)).max(1);
-        let there = u16::try_from(self.taken.len()).unwrap_or(u16::MAX);
-        let missing = batch_size.saturating_sub(there);
-        if missing == 0 && self.ahead == Ahead::None {
+        let size = self.size.min(u16::try_from(left).unwrap_or(u16::MAX)).max(1);
+        if self.ahead == Ahead::None && self.missing(size) == 0 {
             return Ok(());
         }
-        // Also where nothing is missing: others see by it that a batch is in work.
-        let mut consumer = start(channel, &self.queue, missing.max(1)).await?;
-        while self.taken.len() < usize::from(batch_size) {
-            let delivery = match timeout(SILENCE, next_of(&mut consumer)).await {
-                Ok(delivery) => Some(delivery?),
-                Err(_elapsed) => get(channel, &self.queue).await?,
-            };
-            match delivery {
-                Some(delivery) => self.taken.push_back(delivery),
-                None => break,
-            }
+        // Also where nothing is missing: others see by a consumer that a batch is in work.
+        let mut is_more = true;
+        while is_more {
+            let wanted = self.missing(size).min(self.fit.clamp(1, MAX_AHEAD));
+            is_more = self.consume(channel, wanted).await? && self.missing(size) > 0;
         }
-        // No message is ready any more, but some may already be buffered on the channel.
-        while self.taken.len() < usize::from(batch_size)
-            && let Ok(delivery) = timeout(SILENCE, next_of(&mut consumer)).await
-        {
-            self.taken.push_back(delivery?);
-        }
-        self.consumer = Some(consumer);
         let largest = self.taken.iter().map(|delivery| delivery.data.len()).max();
-        let fit = u16::try_from(MAX_BYTES / largest.unwrap_or(0).max(1)).unwrap_or(u16::MAX);
+        self.fit = u16::try_from(MAX_BYTES / largest.unwrap_or(0).max(1)).unwrap_or(u16::MAX);
         if self.ahead == Ahead::Batch {
-            self.size = self.size.saturating_mul(2).min(MAX_MESSAGES).min(fit).max(1);
+            self.size = self.size.saturating_mul(2).min(MAX_MESSAGES);
         }
         Ok(())
     }
 
-    /// Ends the consumer of the last batch, before anything of it is answered: after an ack the broker
+    /// Messages that a batch of `size` lacks; none if it has its bytes.
+    fn missing(&self, size: u16) -> u16 {
+        let bytes = self.taken.iter().map(|delivery| delivery.data.len());
+        if bytes.fold(0, usize::saturating_add) >= MAX_BYTES {
+            return 0;
+        }
+        size.saturating_sub(u16::try_from(self.taken.len()).unwrap_or(u16::MAX))
+    }
+
+    /// Takes `wanted` messages by a new consumer; returns false if there were not so many.
+    async fn consume(&mut self, channel: &Channel, wanted: u16) -> Result<bool, BrokerError> {
+        let mut consumer = start(channel, &self.queue, wanted.max(1)).await?;
+        let (mut missing, mut is_empty) = (wanted, false);
+        while missing > 0 {
+            let delivery = match timeout(SILENCE, next_of(&mut consumer)).await {
+                Ok(delivery) => Some(delivery?),
+                // No message is ready any more, but some may already be buffered on the channel.
+                Err(_elapsed) if is_empty => break,
+                Err(_elapsed) => get(channel, &self.queue).await?,
+            };
+            is_empty |= delivery.is_none();
+            if let Some(delivery) = delivery {
+                self.taken.push_back(delivery);
+                missing = missing.saturating_sub(1);
+            }
+        }
+        self.consumers.push(consumer);
+        Ok(missing == 0)
+    }
+
+    /// Ends the consumers of the last batch, before anything of it is answered: after an ack the broker
     /// would send one more. What has come late goes into the next batch.
     ///
     /// # Errors
     ///
     /// [`BrokerError`]: the channel is unusable.
     pub(super) async fn stop_consuming(&mut self, channel: &Channel) -> Result<(), BrokerError> {
-        let Some(mut consumer) = self.consumer.take() else { return Ok(()) };
-        let cancelled = channel.basic_cancel(consumer.tag(), BasicCancelOptions::default());
-        within(channel, ROUND_TRIP_DEADLINE, "stopping a consumer", cancelled).await?;
-        // It ends behind the last one.
-        while let Ok(Some(delivery)) = timeout(SILENCE, consumer.next()).await {
-            self.taken.push_back(delivery.map_err(BrokerError::lost)?);
+        for mut consumer in self.consumers.drain(..) {
+            let cancelled = channel.basic_cancel(consumer.tag(), BasicCancelOptions::default());
+            within(channel, ROUND_TRIP_DEADLINE, "stopping a consumer", cancelled).await?;
+            // It ends behind the last one.
+            while let Ok(Some(delivery)) = timeout(SILENCE, consumer.next()).await {
+                self.taken.push_back(delivery.map_err(BrokerError::lost)?);
+            }
         }
         Ok(())
     }

@@ -203,6 +203,7 @@ pub(super) async fn enable(
     if !request.replay {
         return set((&app, &services), &url, Intervention::Enable, request.force).await;
     }
+    let _permit = app.permits.parked().await?;
     let circuit = set_circuit(&services, &url, Intervention::Enable, request.force).await?;
     let replayed = replay(&app, &url).await?;
     let view = View::of(&url, &circuit);

@@ -116,6 +116,7 @@ pub(super) async fn list(
         return Err(FieldError::new("limit", message).into());
     }
     let bodies = if body { Bodies::Included } else { Bodies::Omitted };
+    let _permit = if body { Some(app.permits.parked().await?) } else { None };
     let parking = &app.services.parking;
     let unchanged = |error| Problem::parking(error, "all parked messages are still parked");
     let listing = parking.page(&selection, after, limit, bodies).await.map_err(unchanged)?;
@@ -252,6 +253,7 @@ async fn act(app: &App, action: Action, request: BulkRequest) -> Result<Replayed
     let action = if request.dry_run { Action::Count } else { action };
     let limit = request.limit.map(NonZeroU32::get);
     let selection = request.selection()?;
+    let _permit = if action == Action::Count { None } else { Some(app.permits.parked().await?) };
     let stopped = if replays { stopped(app, &selection, limit).await? } else { Vec::new() };
     let mut so_far = Tally::default();
     let acted = app.services.parking.act(action, &selection, limit, |tally| so_far = tally).await;

@@ -1,7 +1,7 @@
 //! `homing parked`
 
 use std::{
-    process::{Child, Command},
+    process::{Child, Command, Stdio},
     sync::Arc,
 };
 
