@@ -156,6 +156,13 @@ pub enum BrokerError {
 }
 
 impl BrokerError {
+    /// True if the broker is not there, and perhaps is later: nothing has to be corrected.
+    #[must_use]
+    pub fn is_away(&self) -> bool {
+        use BrokerError::{Connect, HungUp, Lost, Step, TimedOut};
+        matches!(self, Connect { .. } | HungUp { .. } | Lost { .. } | Step { .. } | TimedOut { .. })
+    }
+
     pub(super) fn step(step: impl Into<String>, source: lapin::Error) -> Self {
         let step = step.into();
         match Reply::of(&source) {

@@ -51,8 +51,10 @@ pub struct TakenParked {
     pub fetched: Fetched,
     /// Everything of it; the same whenever it comes again. [`Broker::restored`] reads it.
     pub payload: Vec<u8>,
-    /// SHA-256 of the payload, if its publisher gave it an id.
-    pub digest: Option<[u8; 32]>,
+    /// SHA-256 of the payload.
+    pub digest: [u8; 32],
+    /// True if its publisher gave it an id: an equal one is the same event.
+    pub is_named: bool,
     /// Random; others that are parked at the same instant have another one.
     pub unique: u64,
     /// True if it was taken before and has returned to the queue.
@@ -154,8 +156,10 @@ impl ParkedIntake {
             };
             let fetched = Fetched::read(self.topology.names(), self.rules, kept, new_id);
             is_named &= fetched.content.as_ref().map_or_else(|it| it.id.is_some(), |_| true);
-            let digest = is_named.then(|| kept::digest(&payload));
-            taken.push(TakenParked { fetched, payload, digest, unique, is_redelivered, tag });
+            let digest = kept::digest(&payload);
+            let named =
+                TakenParked { fetched, payload, digest, is_named, unique, is_redelivered, tag };
+            taken.push(named);
         }
         Ok(taken)
     }

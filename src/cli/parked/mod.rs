@@ -11,7 +11,6 @@ use super::{
     globals::Globals,
     output::Output,
 };
-use homing_broker::error::BrokerError;
 use homing_delivery::parking::{Action, Arriving};
 
 const EXAMPLES: &str = "\
@@ -53,7 +52,7 @@ pub(super) async fn run(
             // What is in the store is found without the broker.
             let is_foreign = match services.broker.connect_to_publish().await {
                 Ok(()) => workers::use_another_store(services, output).await?,
-                Err(error) if command.publishes() || !is_away(&error) => {
+                Err(error) if command.publishes() || !error.is_away() => {
                     return Err(Failure::Broker(error));
                 }
                 Err(_) => false,
@@ -67,12 +66,6 @@ pub(super) async fn run(
             Ok(if is_foreign && exit == Exit::Done { Exit::Failed } else { exit })
         })
         .await
-}
-
-/// True if the broker is not there, and perhaps is later: nothing has to be corrected.
-fn is_away(error: &BrokerError) -> bool {
-    use BrokerError::{Connect, HungUp, Lost, Step, TimedOut};
-    matches!(error, Connect { .. } | HungUp { .. } | Lost { .. } | Step { .. } | TimedOut { .. })
 }
 
 /// Says what is parked and in no list.

@@ -178,7 +178,8 @@ impl Names {
     }
 
     /// Queue that keeps a second scan out of the parking queue.
-    pub(crate) fn scan_lock(&self) -> String {
+    #[must_use]
+    pub fn scan_lock(&self) -> String {
         self.of("turn")
     }
 

@@ -13,6 +13,7 @@ mod arriving;
 mod entry;
 mod keeper;
 mod line;
+mod refused;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
