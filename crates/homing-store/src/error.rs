@@ -175,7 +175,10 @@ pub enum StoreError {
     #[error("this subscription could not be read again: `{}`: {}", .0.field, .0.why)]
     Unreadable(Box<Corrupt>),
     /// More is to be compared than a search may take.
-    #[error("more than {most} different values of `{field}` are parked; give a narrower one")]
+    #[error(
+        "`{field}` is compared with {most} different values at most, and more are parked; give a \
+         narrower one, or another condition"
+    )]
     TooBroad {
         /// The condition.
         field: &'static str,

@@ -4,7 +4,7 @@ use std::{collections::BTreeSet, ops::ControlFlow, sync::Arc, time::Duration};
 
 use serde_json::json;
 
-use crate::parking::{Action, Bodies, Entry, Parking, ParkingError, Selection, Tally};
+use crate::parking::{Action, Parking, ParkingError, Selection, Tally};
 use homing_broker::{Broker, Message, Route, control};
 use homing_domain::{
     audit::Actor,
@@ -131,15 +131,8 @@ impl CircuitBreakers {
         {
             return Ok(Vec::new());
         }
-        let mut counts = vec![0_u32; stopped.len()];
-        let count = |entry: Entry| {
-            let at = entry.subscription_id.and_then(endpoint_of);
-            if let Some(count) = at.and_then(|at| counts.get_mut(at)) {
-                *count = count.saturating_add(1);
-            }
-            ControlFlow::Continue(())
-        };
-        parking.scan_each(selection, limit, Bodies::Omitted, count).await?;
+        let groups: Vec<_> = stopped.iter().map(|one| &one.subscriptions).collect();
+        let counts = parking.count_each(selection, limit, &groups).await?;
         Ok(stopped.into_iter().zip(counts).filter(|(_, count)| *count > 0).collect())
     }
 

@@ -12,7 +12,7 @@ use tokio::time::{Instant, Interval, MissedTickBehavior, interval, sleep};
 use tracing::{error, info};
 use uuid::Uuid;
 
-use super::{Action, Claimed, Parking, ParkingError, Selection, Tally, part_length};
+use super::{Action, Claimed, Parking, ParkingError, Patience, Selection, Tally, part_length};
 use homing_broker::{Outgoing, Recipients, Route, fetched::Fetched};
 use homing_domain::{clock, id::SubscriptionId, report::Chain};
 use homing_store::{
@@ -78,7 +78,8 @@ impl Parking {
             // It would fail later, or find nothing.
             self.in_queue().await?;
         }
-        let mut tally = self.begin().await?;
+        let patience = if action == Action::Count { Patience::Short } else { Patience::Long };
+        let mut tally = self.begin(patience).await?;
         let most = limit.unwrap_or(u32::MAX);
         if action == Action::Count {
             tally.matched = self.count(selection, most).await?;

@@ -8,12 +8,33 @@ use tokio::time::{Instant, sleep, timeout};
 use super::Parking;
 use homing_broker::error::BrokerError;
 use homing_domain::time::UnixMillis;
-use homing_store::{ParkedLimit, StoreError};
+use homing_store::{ParkedLimit, ParkedTotals, StoreError};
 
-/// Interval at which a list looks if everything has arrived.
-const LOOK_INTERVAL: Duration = Duration::from_millis(50);
+/// Interval at which a list looks if everything has arrived; each look asks the leader of the queue.
+/// It is more than the time after which the broker reports zero in place of a leader that does not
+/// answer.
+const LOOK_INTERVAL: Duration = Duration::from_millis(300);
 /// A list waits no longer than this without any message arriving, or for the broker.
 const STALLED: Duration = Duration::from_secs(2);
+
+/// The patience of what waits until the queue is empty.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Patience {
+    /// Of lists and counts: two seconds, and one look at an empty queue is enough.
+    Short,
+    /// Of actions and exports, which take a while themselves and must not leave out anything in
+    /// silence: a minute, and a second look has to find the queue empty, too.
+    Long,
+}
+
+impl Patience {
+    fn duration(self) -> Duration {
+        match self {
+            Self::Short => Duration::from_secs(2),
+            Self::Long => Duration::from_secs(60),
+        }
+    }
+}
 
 /// Parked messages that are not in the store yet, and in no list.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, utoipa::ToSchema)]
@@ -78,7 +99,7 @@ impl Arriving {
             )),
             (_, None, None) => Some(format!(
                 "{messages} more are on their way into the store; a running worker takes them \
-                 there, or its log says why not (parking.stuck, parking.not_kept)"
+                 there, or its log says why not (parking.stuck, parking.not_kept, parking.held)"
             )),
         }
     }
@@ -97,11 +118,13 @@ impl Claimed {
 }
 
 impl Parking {
-    /// Waits until keepers have moved what is in the queue into the store, for `patience` at most,
-    /// and no longer than two seconds without any message arriving; returns what still waits.
-    pub(super) async fn arriving(&self, patience: Duration) -> Result<Arriving, StoreError> {
-        let until = Instant::now() + patience;
+    /// Waits until keepers have moved what is in the queue into the store, as long as `patience` says,
+    /// no longer than two seconds without any message arriving, and not where the store takes none
+    /// of them; returns what still waits.
+    pub(super) async fn arriving(&self, patience: Patience) -> Result<Arriving, StoreError> {
+        let until = Instant::now() + patience.duration();
         let (mut fewest, mut arrived) = (u32::MAX, Instant::now());
+        let mut is_second = patience == Patience::Short;
         loop {
             let waiting = match timeout(STALLED, self.in_queue()).await {
                 Ok(Ok(waiting)) => waiting,
@@ -111,23 +134,20 @@ impl Parking {
             if waiting < fewest {
                 (fewest, arrived) = (waiting, Instant::now());
             }
+            let totals = self.store.parked_totals().await?;
             let now = Instant::now();
-            if waiting == 0 || now >= until || now >= arrived + STALLED {
-                return self.left_in_queue(waiting).await;
+            let is_over = if waiting == 0 {
+                is_second
+            } else {
+                waiting <= totals.refused || totals.limit.is_some()
+            };
+            if is_over || now >= until || now >= arrived + STALLED {
+                return Ok(left_in_queue(waiting, totals));
             }
+            is_second |= waiting == 0;
+            // As long as more may arrive.
             sleep(LOOK_INTERVAL).await;
         }
-    }
-
-    /// The messages in the queue, of which the broker counts `waiting`: a keeper may hold refused ones.
-    async fn left_in_queue(&self, waiting: u32) -> Result<Arriving, StoreError> {
-        let totals = self.store.parked_totals().await?;
-        Ok(Arriving {
-            messages: Some(waiting.max(totals.refused)),
-            limit: totals.limit.filter(|_| waiting > 0).map(ParkedLimit::setting),
-            refused: (totals.refused > 0).then_some(totals.refused),
-            error: None,
-        })
     }
 
     /// Messages that are in the queue, at least. A keeper consumes it while a batch is in work, whose
@@ -136,5 +156,15 @@ impl Parking {
         let queue = self.broker.topology().names().parked();
         let depth = self.broker.depth(&queue).await?;
         Ok(depth.map_or(0, |depth| depth.messages.max(depth.consumers.min(1))))
+    }
+}
+
+/// The messages in the queue, of which the broker counts `waiting`: a keeper may hold refused ones.
+fn left_in_queue(waiting: u32, totals: ParkedTotals) -> Arriving {
+    Arriving {
+        messages: Some(waiting.max(totals.refused)),
+        limit: totals.limit.filter(|_| waiting > 0).map(ParkedLimit::setting),
+        refused: (totals.refused > 0).then_some(totals.refused),
+        error: None,
     }
 }

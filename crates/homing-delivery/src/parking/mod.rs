@@ -1,8 +1,8 @@
 //! Parked deliveries, and what an operator can do with them: find, replay, drop.
 //!
 //! They are in the store, where the [`keeper`] of a worker puts them. Every list first waits until
-//! what is in the queue has arrived, for two seconds at most, an action for a minute, and reports
-//! what still waits, or that the broker does not answer. Any number of people act at a time: what is
+//! what is in the queue has arrived, for two seconds at most, an action or an export for a minute, and
+//! reports what still waits, or that the broker does not answer. Any number of people act at a time: what is
 //! acted on is claimed for as long as that takes, so that two replays of one delivery send it once. A
 //! replay publishes, waits for the confirm, and removes the row only then: where it dies in between,
 //! the claim ends after two minutes, and the next replay sends a copy too many. Until then, actions
@@ -28,11 +28,13 @@ use tokio::time::timeout;
 use tokio_util::task::TaskTracker;
 
 use homing_broker::{Broker, error::BrokerError, fetched::Fetched};
+use homing_domain::id::SubscriptionId;
 use homing_store::{
     MAX_PARKED_AT_ONCE, ParkedBounds, ParkedDelivery, ParkedId, ParkedOrder, ParkedPage, Store,
     StoreError,
 };
 
+use self::arriving::Patience;
 pub use self::{
     arriving::{Arriving, Claimed},
     entry::{Carried, Entry},
@@ -40,12 +42,10 @@ pub use self::{
 };
 pub use homing_store::{SearchText, Selection};
 
-/// A list waits this long until what is in the queue has arrived in the store.
-const ARRIVAL_TIME: Duration = Duration::from_secs(2);
-/// An action, which takes a while itself, waits so long.
-const ACTION_ARRIVAL_TIME: Duration = Duration::from_secs(60);
 /// For the actions under way at the end.
 const FINISH_DEADLINE: Duration = Duration::from_secs(10);
+/// Subscriptions whose deliveries are counted one after the other at most: a look into an index each.
+const MAX_COUNTED_ONE_BY_ONE: usize = 1_000;
 /// Deliveries whose messages are read at once, and bytes of their bodies, except a single one.
 const BODIES_AT_ONCE: u32 = 50;
 const MAX_BYTES_AT_ONCE: u64 = 8 * 1_024 * 1_024;
@@ -190,7 +190,7 @@ impl Parking {
         limit: u32,
         bodies: Bodies,
     ) -> Result<Listing, ParkingError> {
-        let arriving = Box::pin(self.arriving(ARRIVAL_TIME)).await?;
+        let arriving = Box::pin(self.arriving(Patience::Short)).await?;
         let total = self.store.parked_totals().await?.deliveries;
         let order = ParkedOrder::NewestFirst;
         let selection = selection.clone();
@@ -227,6 +227,44 @@ impl Parking {
         Ok(self.store.count_parked(selection, most).await?)
     }
 
+    /// Counts the parked deliveries that match and are for each of these groups of subscriptions, among
+    /// the first `limit` that match; first waits for what arrives, as an action does.
+    ///
+    /// # Errors
+    ///
+    /// [`ParkingError`].
+    pub async fn count_each(
+        &self,
+        selection: &Selection,
+        limit: Option<u32>,
+        groups: &[&BTreeSet<SubscriptionId>],
+    ) -> Result<Vec<u32>, ParkingError> {
+        let mut counts = vec![0_u32; groups.len()];
+        let asked = groups.iter().map(|group| group.len()).fold(0, usize::saturating_add);
+        if limit.is_none() && selection.subscription.is_none() && asked <= MAX_COUNTED_ONE_BY_ONE {
+            self.begin(Patience::Long).await?;
+            for (count, group) in counts.iter_mut().zip(groups) {
+                for subscription in *group {
+                    let selection =
+                        Selection { subscription: Some(*subscription), ..selection.clone() };
+                    let more = self.store.count_parked(&selection, u32::MAX).await?;
+                    *count = count.saturating_add(more);
+                }
+            }
+            return Ok(counts);
+        }
+        let group_of = |id| groups.iter().position(|group| group.contains(&id));
+        let count = |entry: Entry| {
+            let at = entry.subscription_id.and_then(group_of);
+            if let Some(count) = at.and_then(|at| counts.get_mut(at)) {
+                *count = count.saturating_add(1);
+            }
+            ControlFlow::Continue(())
+        };
+        self.scan_each(selection, limit, Bodies::Omitted, count).await?;
+        Ok(counts)
+    }
+
     /// Passes `each` parked delivery that matches, with its body, in the order in which they were
     /// parked, until there are no more, `limit` were passed, or `each` breaks. Keeps little in
     /// memory, so the number is unbounded.
@@ -242,7 +280,7 @@ impl Parking {
         bodies: Bodies,
         mut each: impl FnMut(Entry) -> ControlFlow<()>,
     ) -> Result<Tally, ParkingError> {
-        let mut tally = self.begin().await?;
+        let mut tally = self.begin(Patience::Long).await?;
         let (selection, order) = (selection.clone(), ParkedOrder::OldestFirst);
         let mut page = ParkedPage { selection, order, ..ParkedPage::default() };
         let most = limit.unwrap_or(u32::MAX);
@@ -269,8 +307,8 @@ impl Parking {
     }
 
     /// Waits for what arrives; the progress before anything is done.
-    async fn begin(&self) -> Result<Tally, ParkingError> {
-        let arriving = Box::pin(self.arriving(ACTION_ARRIVAL_TIME)).await?;
+    async fn begin(&self, patience: Patience) -> Result<Tally, ParkingError> {
+        let arriving = Box::pin(self.arriving(patience)).await?;
         let total = self.store.parked_totals().await?.deliveries;
         Ok(Tally { total, arriving, ..Tally::default() })
     }

@@ -17,6 +17,7 @@ use homing_domain::{
 
 /// Different values of a column that are compared at most.
 const MAX_VALUES: u32 = 10_000;
+const TEXT_TOO_BROAD: StoreError = StoreError::TooBroad { field: "text", most: MAX_VALUES };
 /// Rows of each condition that are counted at most, to find out which is the narrowest.
 const ESTIMATED_ROWS: usize = 2_000;
 /// Branches of one statement at most: each costs half a millisecond to plan. SQLite takes 500.
@@ -98,19 +99,14 @@ impl<B: Backend> SqlStore<B> {
         }
         let sought = text.to_lowercase();
         for column in [Column::Url, Column::Topic, Column::LastOutcome] {
-            match self.values(column, "").await? {
-                Some(values) => {
-                    let found =
-                        values.into_iter().filter(|value| value.to_lowercase().contains(&sought));
-                    tests.extend(found.map(|value| Test::Is(column, Value::Text(value))));
-                }
-                None => tests.push(Test::Begins(column, text.to_owned())),
-            }
+            // Never with a part of them: what is not found is not sent again.
+            let values = self.values(column, "").await?.ok_or(TEXT_TOO_BROAD)?;
+            let found = values.into_iter().filter(|value| value.to_lowercase().contains(&sought));
+            tests.extend(found.map(|value| Test::Is(column, Value::Text(value))));
         }
         let described = self.ask("searching descriptions", self.described(&sought)).await?;
         if described.len() > usize::try_from(MAX_VALUES).unwrap_or(usize::MAX) {
-            let (field, most) = ("text", MAX_VALUES);
-            return Err(StoreError::TooBroad { field, most });
+            return Err(TEXT_TOO_BROAD);
         }
         for (id,) in described {
             if let Ok(id) = id.parse::<uuid::Uuid>() {
