@@ -20,7 +20,7 @@ use crate::{
 };
 use homing_delivery::{
     circuits::{CircuitReplayError, SetError, View, Views},
-    parking::Tally,
+    parking::{Arriving, Claimed, Tally},
 };
 use homing_domain::{
     circuit::{Circuit, StateName},
@@ -95,9 +95,14 @@ pub(super) async fn list(
 pub(super) struct One {
     #[serde(flatten)]
     view: View,
-    /// Deliveries that the circuit had parked; only on request.
+    /// Deliveries that the circuit had parked; only on request, and absent if it is unknown, which
+    /// `arriving` says.
     #[serde(skip_serializing_if = "Option::is_none")]
     parked: Option<u32>,
+    /// Parked messages of all endpoints that are not in the store yet, and not counted; only on
+    /// request.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    arriving: Option<Arriving>,
 }
 
 /// The endpoint to get.
@@ -127,16 +132,19 @@ pub(super) async fn get(
         FieldError::new("url", "missing; say which endpoint: `?url=https://example.com/hook`")
     })?;
     let view = app.services.circuits.view(&url).await?;
-    let parked = if parked { count(&app, &url).await? } else { None };
-    Ok(Json(One { view, parked }))
+    let counted = if parked { Some(count(&app, &url).await?) } else { None };
+    let arriving = counted.map(|tally| tally.arriving);
+    Ok(Json(One { view, parked: counted.and_then(known), arriving }))
 }
 
 /// `None`: the broker does not answer, so that more may be on their way into the store.
-async fn count(app: &App, url: &EndpointUrl) -> Result<Option<u32>, Problem> {
+fn known(tally: Tally) -> Option<u32> {
+    tally.arriving.messages.map(|_| tally.matched)
+}
+
+async fn count(app: &App, url: &EndpointUrl) -> Result<Tally, Problem> {
     let counted = app.services.circuits.count_parked_by_circuit(&app.services.parking, url).await;
-    let counted = counted.map_err(|error| problem(error, "all parked deliveries are still parked"));
-    let tally = counted?;
-    Ok(tally.arriving.messages.map(|_| tally.matched))
+    counted.map_err(|error| problem(error, "all parked deliveries are still parked"))
 }
 
 fn problem(error: CircuitReplayError, consequence: &str) -> Problem {
@@ -182,6 +190,12 @@ pub(super) struct Set {
     /// Those of them that were sent again; only on request.
     #[serde(skip_serializing_if = "Option::is_none")]
     replayed: Option<u32>,
+    /// Parked messages of all endpoints that were not in the store yet, and are in neither number.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    arriving: Option<Arriving>,
+    /// Those that were left out, because another process acts on them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    claimed: Option<Claimed>,
 }
 
 /// Enable an endpoint: close its circuit, so that deliveries are attempted again.
@@ -207,20 +221,25 @@ pub(super) async fn enable(
     let circuit = set_circuit(&services, &url, Intervention::Enable, request.force).await?;
     let replayed = replay(&app, &url).await?;
     let view = View::of(&url, &circuit);
-    Ok(Json(Set { view, parked_by_circuit: Some(replayed), replayed: Some(replayed) }))
+    Ok(Json(Set {
+        view,
+        parked_by_circuit: known(replayed),
+        replayed: Some(replayed.matched),
+        arriving: Some(replayed.arriving),
+        claimed: replayed.claimed,
+    }))
 }
 
 /// A client that disconnects ends it; what was replayed until then stays replayed.
-async fn replay(app: &App, url: &EndpointUrl) -> Result<u32, Problem> {
+async fn replay(app: &App, url: &EndpointUrl) -> Result<Tally, Problem> {
     let mut so_far = Tally::default();
     let (circuits, parking) = (&app.services.circuits, &app.services.parking);
     let replayed = circuits.replay_parked_by_circuit(parking, url, |tally| so_far = tally).await;
-    let tally = replayed.map_err(|error| {
+    replayed.map_err(|error| {
         let consequence = "the endpoint is enabled; `replayed` deliveries were sent again, the rest are \
                            still parked";
         problem(error, consequence).with("replayed", so_far.matched)
-    })?;
-    Ok(tally.matched)
+    })
 }
 
 /// Disable an endpoint: freeze its circuit, so that nothing is attempted until it is enabled.
@@ -267,7 +286,7 @@ pub(super) async fn probe(
 ) -> Result<Json<One>, Problem> {
     let url = endpoint(&request.url)?;
     set_circuit(&services, &url, Intervention::Probe, false).await?;
-    Ok(Json(One { view: app.services.circuits.view(&url).await?, parked: None }))
+    Ok(Json(One { view: app.services.circuits.view(&url).await?, parked: None, arriving: None }))
 }
 
 /// The request is done once the circuit is set: a count that fails, waits for another scan, or
@@ -280,8 +299,14 @@ async fn set(
 ) -> Result<Json<Set>, Problem> {
     let circuit = set_circuit(services, url, intervention, is_forced).await?;
     let counted = timeout(COUNT_DEADLINE, count(app, url)).await;
-    let parked_by_circuit = counted.ok().and_then(Result::ok).flatten();
-    Ok(Json(Set { view: View::of(url, &circuit), parked_by_circuit, replayed: None }))
+    let counted = counted.ok().and_then(Result::ok);
+    Ok(Json(Set {
+        view: View::of(url, &circuit),
+        parked_by_circuit: counted.and_then(known),
+        replayed: None,
+        arriving: counted.map(|tally| tally.arriving),
+        claimed: None,
+    }))
 }
 
 async fn set_circuit(

@@ -147,7 +147,7 @@ pub(super) async fn run(
             services.circuits.count_parked_by_circuit(&services.parking, &arguments.url).await;
         let counted = counted.map_err(Failure::ParkedByCircuit)?;
         write_arriving(counted.arriving, output);
-        parked = Some(counted.matched);
+        parked = Some(counted.arriving.messages.map(|_| counted.matched));
     }
     if output.json {
         let mut document = fields_of(&view);
@@ -170,7 +170,7 @@ pub(super) async fn run(
         ("held", view.held.map(|held| held.to_string())),
         ("held since", view.held_since),
         ("in flight", view.in_flight.map(|requests| requests.to_string())),
-        ("parked", parked.map(|parked| parked.to_string())),
+        ("parked", parked.flatten().map(|parked| parked.to_string())),
     ];
     for (name, value) in fields {
         if let Some(value) = value {

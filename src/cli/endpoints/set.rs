@@ -80,6 +80,8 @@ pub(in crate::cli) struct ProbeArguments {
 #[derive(Clone, Copy)]
 enum ParkedByCircuit {
     Counted(u32),
+    /// The broker does not answer, so that more may be on their way into the store.
+    Unknown,
     Replayed(u32),
     /// Ctrl-C ended it.
     Interrupted(u32),
@@ -101,7 +103,8 @@ pub(super) async fn enable(
         let counted = services.circuits.count_parked_by_circuit(&services.parking, url).await;
         counted.map_err(Failure::ParkedByCircuit).map(|tally| {
             write_arriving(tally.arriving, output);
-            ParkedByCircuit::Counted(tally.matched)
+            let messages = tally.arriving.messages;
+            messages.map_or(ParkedByCircuit::Unknown, |_| ParkedByCircuit::Counted(tally.matched))
         })
     };
     if output.json {
@@ -185,7 +188,7 @@ fn document(
         Some(ParkedByCircuit::Counted(count)) => (count.into(), None),
         Some(ParkedByCircuit::Replayed(count)) => (count.into(), Some(count)),
         Some(ParkedByCircuit::Interrupted(count)) => (Value::Null, Some(count)),
-        None => (Value::Null, None),
+        Some(ParkedByCircuit::Unknown) | None => (Value::Null, None),
     };
     document.insert("parked_by_circuit".to_owned(), parked_by_circuit);
     document.extend(replayed.map(|count| ("replayed".to_owned(), count.into())));
@@ -198,6 +201,8 @@ fn write(
     output: &mut Output<'_>,
 ) -> Result<(), Failure> {
     match parked_by_circuit {
+        // A notice has said so.
+        ParkedByCircuit::Unknown => Ok(()),
         ParkedByCircuit::Counted(0) | ParkedByCircuit::Replayed(0) => {
             output.line("no delivery was parked by its circuit")
         }

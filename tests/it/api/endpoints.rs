@@ -97,7 +97,7 @@ async fn an_endpoint_is_shown_also_where_nothing_was_ever_attempted() {
     let shown = running.show("HTTPS://Example.com:443/hook#part").await;
     assert_eq!(shown["url"], HOOK);
     assert_eq!((&shown["state"], &shown["reason"]), (&json!("closed"), &Value::Null));
-    assert_eq!(shown["parked"], 0);
+    assert_eq!((&shown["parked"], &shown["arriving"]["messages"]), (&json!(0), &json!(0)));
     for count in ["successes", "failures", "consecutive_failures"] {
         assert_eq!(shown[count], 0, "{count}");
     }
