@@ -143,7 +143,7 @@ macro_rules! conformance {
         parked: everything_of_a_delivery_is_read_back,
         parked: every_condition_selects_what_it_means,
         parked: pages_are_complete_in_either_order,
-        parked: what_is_added_later_is_told_apart,
+        parked: what_is_added_later_is_no_part_of_an_action,
         parked_intake: a_message_that_comes_again_is_there_once,
         parked_intake: the_same_batch_twice_is_there_once,
         parked_intake: what_another_intake_added_is_not_forgotten,

@@ -275,7 +275,7 @@ pub(super) async fn pages_are_complete_in_either_order(place: Place) -> Kept {
 
 /// Goal: what is added after an action began is not part of it, even if it was parked before by its
 /// clock.
-pub(super) async fn what_is_added_later_is_told_apart(place: Place) -> Kept {
+pub(super) async fn what_is_added_later_is_no_part_of_an_action(place: Place) -> Kept {
     let store = place.open().await?;
     let messages: Vec<_> = (0..10).map(|number| message(number, "t", some(1))).collect();
     let (late, early) = messages.split_at(7);

@@ -82,7 +82,7 @@ struct Keeper<'a> {
     noted: Option<(u32, Instant)>,
     /// The last failure, which is reported once.
     failure: Option<String>,
-    /// What another process does not move, though it has the lock.
+    /// The standstill while another process has the lock.
     held: Option<Held>,
 }
 

@@ -2,11 +2,11 @@
 //!
 //! They are in the store, where the [`keeper`] of a worker puts them. Every list first waits until
 //! what is in the queue has arrived, for two seconds at most, an action or an export for a minute, and
-//! reports what still waits, or that the broker does not answer. Any number of people act at a time: what is
-//! acted on is claimed for as long as that takes, so that two replays of one delivery send it once. A
-//! replay publishes, waits for the confirm, and removes the row only then: where it dies in between,
-//! the claim ends after two minutes, and the next replay sends a copy too many. Until then, actions
-//! report how many they left out because they are claimed.
+//! reports what still waits, or that the broker does not answer. Any number of people act at a time:
+//! what is acted on is claimed for as long as that takes, so that two replays of one delivery send it
+//! once. A replay publishes, waits for the confirm, and removes the row only then: where it dies in
+//! between, the claim ends after two minutes, and the next replay sends a copy too many. Until then,
+//! actions report how many they left out because they are claimed.
 
 mod act;
 mod arriving;

@@ -25,7 +25,7 @@ use crate::{
 /// Rows of one statement: 18 values each, far below 32,766. Source: SQLite, *Limits*, 9; PostgreSQL
 /// takes twice as many.
 const ROWS_AT_ONCE: usize = 100;
-/// What an intake noted that has ended is forgotten after this time, once the queue has messages that
+/// The notes of an intake that has ended are forgotten after this time, once the queue has messages that
 /// it never delivered: it delivers those first that returned.
 const UNACKED_KEPT_MS: i64 = 60 * 60 * 1_000;
 
@@ -43,7 +43,7 @@ enum Earlier {
     Here,
 }
 
-/// What was added and may come again, by digest.
+/// Messages that were added and may come again, by digest.
 type Unacked = BTreeMap<[u8; 32], Vec<Earlier>>;
 
 impl<B: Backend> SqlStore<B> {

@@ -186,7 +186,8 @@ pub trait ParkedStore: Send + Sync {
     ///
     /// # Errors
     ///
-    /// [`StoreError::TooBroad`]: too many topics, or values to search a text in; [`StoreError`]: a step that failed.
+    /// [`StoreError::TooBroad`]: too many topics, or values in which a text is searched;
+    /// [`StoreError`]: a step that failed.
     async fn parked(&self, page: &ParkedPage) -> Result<Vec<ParkedDelivery>, StoreError>;
 
     /// Counts the deliveries of a selection, up to `most`, in steps of a bounded size.
