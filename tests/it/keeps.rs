@@ -1,7 +1,8 @@
 //! The way of parked messages from their queue into the store; lists count what is not there yet.
 
-use std::time::Duration;
+use std::{collections::BTreeSet, time::Duration};
 
+use homing_broker::parked_intake::Ahead;
 use homing_delivery::parking::{Action, Bodies, Selection};
 use homing_domain::clock;
 use homing_store::{Claim, ParkedOrder, ParkedPage};
@@ -91,7 +92,7 @@ async fn what_the_store_refuses_hides_no_other_and_is_counted() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_message_that_ends_connections_hides_nothing_before_it() {
     let node = Node::start("keeper-cut").await;
-    let proxy = Proxy::cutting_at(&node.url, Some(b"poison")).await;
+    let proxy = Proxy::cutting_at(&node.url, b"poison").await;
     let installation =
         Installation::at(Corner::at(proxy.url(), &millis(&[1_000])), &[1_000], "").await;
     let parking = &installation.parts.parking;
@@ -108,6 +109,65 @@ async fn a_message_that_ends_connections_hides_nothing_before_it() {
         stop.cancel();
     };
     tokio::join!(parking.keep(stop.clone()), looking);
+}
+
+/// Goal: what is committed and not acked is there once. Method: a proxy that ends the connection over
+/// which a keeper acks, twice, before the broker has the ack.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_committed_and_not_acked_is_there_once() {
+    const EVENTS: usize = 40;
+    let node = Node::start("keeper-acks").await;
+    let proxy = Proxy::cutting_acks(&node.url, 2).await;
+    let installation =
+        Installation::at(Corner::at(proxy.url(), &millis(&[1_000])), &[1_000], "").await;
+    let parking = &installation.parts.parking;
+    let ids: Vec<_> = (0..EVENTS).map(|number| format!("e{number}")).collect();
+    let events: Vec<_> = ids.iter().map(|id| (id.as_str(), "{}")).collect();
+    park(&installation, &events).await;
+    let stop = CancellationToken::new();
+    let looking = async {
+        eventually(async || {
+            let listed = parking.list(&Selection::default(), 100, Bodies::Omitted).await.unwrap();
+            let is_over = (listed.arriving.messages, proxy.acks_left()) == (Some(0), 0);
+            holds(is_over, format!("{:?}, {} acks", listed.arriving, proxy.acks_left()))
+        })
+        .await;
+        stop.cancel();
+    };
+    tokio::join!(parking.keep(stop.clone()), looking);
+    let listed = parking.list(&Selection::default(), 100, Bodies::Omitted).await.unwrap();
+    let different: BTreeSet<_> = listed.entries.iter().map(|one| &one.event_id).collect();
+    assert_eq!((listed.entries.len(), different.len()), (EVENTS, EVENTS));
+}
+
+/// Goal: large messages behind small ones do not fill the memory. Method: a batch of small ones makes
+/// the next one large; then come sixty of two megabytes, of which one batch takes as many as have
+/// eight megabytes, and sixteen more at most.
+#[tokio::test(flavor = "multi_thread")]
+async fn few_large_messages_are_taken_ahead_of_small_ones() {
+    const MANY: u32 = 60;
+    let installation = Installation::new(&[1_000]).await;
+    let broker = &installation.parts.broker;
+    let parked = installation.names().parked();
+    let small: Vec<_> = (0..48).map(|number| format!("e{number}")).collect();
+    let small: Vec<_> = small.iter().map(|id| (id.as_str(), "{}")).collect();
+    park(&installation, &small).await;
+    let body = "x".repeat(2 << 20);
+    let large: Vec<_> = (0..MANY).map(|number| format!("large{number}")).collect();
+    let large: Vec<_> = large.iter().map(|id| (id.as_str(), body.as_str())).collect();
+    park(&installation, &large).await;
+    let mut intake = broker.parked_intake(Ahead::Batch).await.unwrap().expect("no other one runs");
+    let mut taken = 0;
+    while taken < 48 {
+        let batch = intake.take(false).await.unwrap();
+        taken += batch.iter().filter(|one| one.payload.len() < 1_000).count();
+        intake.ack(&batch).await.unwrap();
+    }
+    let batch = intake.take(false).await.unwrap();
+    let bytes: usize = batch.iter().map(|one| one.payload.len()).sum();
+    assert!((1 << 20..10 << 20).contains(&bytes), "{bytes}");
+    let ready = broker.depth(&parked).await.unwrap().unwrap().messages;
+    assert!(ready >= MANY - 2 * 16, "{ready} of {MANY} were not taken ahead");
 }
 
 /// Goal: an action names what it leaves out because another one acts on it.

@@ -6,7 +6,14 @@ use homing_domain::encryption_key::EncryptionKey;
 use sqlx::{Connection, Executor, SqliteConnection};
 use tokio::time::Instant;
 
-use crate::support::{broker::Raw, database::Server, eventually, holds, process::Site};
+use crate::support::{
+    broker::{Corner, Raw},
+    database::Server,
+    eventually, holds,
+    installation::millis,
+    node::Node,
+    process::Site,
+};
 
 /// Parks events with these numbers, as a worker does.
 async fn park(site: &Site, numbers: std::ops::Range<u32>) {
@@ -61,6 +68,47 @@ async fn keepers_that_are_killed_park_everything_once() {
     })
     .await;
     assert_parked_once("keeper killed 6 times", &site, usize::try_from(PARKED).expect("few"));
+}
+
+/// Goal: as above, where the account of the workers may not declare the lock, so that all of them are
+/// keepers at a time. Method: the account of `rabbitmq/README.md`, two workers, and one of them killed
+/// again and again.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn keepers_without_a_lock_park_everything_once() {
+    const PARKED: u32 = 5_000;
+    const KILLS: u32 = 4;
+    let node = Node::start("keepers").await;
+    let address = node.url.rsplit('@').next().expect("a URL has a host").to_owned();
+    let site = Site::at(Corner::at(node.url.clone(), &millis(&[1_000])), &[1_000], "");
+    let prefix = site.corner.prefix.clone();
+    let own = format!("^({prefix}\\.v[0-9]+\\.|amq\\.gen-|amq\\.default$)");
+    node.ctl(&["add_user", "worker", "p"]).await;
+    node.ctl(&["set_permissions", "worker", "^amq\\.gen-", &own, &own]).await;
+    site.run(&["topology", "apply"]);
+    park(&site, 0..PARKED).await;
+    let url = format!("amqp://worker:p@{address}/");
+    let start = || site.spawn(site.command(&["run", "--role", "worker", "--broker", &url]));
+    let (publisher, parked) = (site.publisher().await, site.corner.topology.names().parked());
+    let _other = start();
+    for _ in 0..KILLS {
+        let left = publisher.depth(&parked).await;
+        let worker = start();
+        site.wait_for_consumers(2).await;
+        eventually(async || {
+            let depth = publisher.depth(&parked).await;
+            holds(depth < left || depth == 0, format!("{depth} are in the queue still"))
+        })
+        .await;
+        worker.kill_9();
+        site.wait_for_consumers(1).await;
+    }
+    eventually(async || {
+        let depth = publisher.depth(&parked).await;
+        holds(depth == 0, format!("{depth} are in the queue still"))
+    })
+    .await;
+    let fault = "one of two keepers without a lock killed 4 times";
+    assert_parked_once(fault, &site, usize::try_from(PARKED).expect("few"));
 }
 
 /// Goal: of messages that are equal in all, none is lost, whatever dies; without an id, those of the

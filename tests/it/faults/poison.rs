@@ -103,7 +103,7 @@ async fn a_message_that_ends_every_connection_goes_alone() {
     const OTHERS: usize = 20;
     let node = Node::start("fault-unsent").await;
     node.ctl(&["set_policy", "limit", "primary", r#"{"delivery-limit": 8}"#]).await;
-    let proxy = Proxy::cutting_at(&node.url, Some(b"poison")).await;
+    let proxy = Proxy::cutting_at(&node.url, b"poison").await;
     let corner = Corner::at(proxy.url(), &millis(&[60_000]));
     let installation = Installation::at(corner, &[60_000], "").await;
     let receiver = Receiver::accepting().await;

@@ -143,6 +143,7 @@ macro_rules! conformance {
         parked: everything_of_a_delivery_is_read_back,
         parked: every_condition_selects_what_it_means,
         parked: pages_are_complete_in_either_order,
+        parked: a_text_is_searched_in_all_values_or_refused,
         parked: what_is_added_later_is_no_part_of_an_action,
         parked_intake: a_message_that_comes_again_is_there_once,
         parked_intake: the_same_batch_twice_is_there_once,

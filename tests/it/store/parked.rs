@@ -293,6 +293,20 @@ pub(super) async fn what_is_added_later_is_no_part_of_an_action(place: Place) ->
     Ok(())
 }
 
+/// Goal: a text never finds a part of what there is in silence.
+pub(super) async fn a_text_is_searched_in_all_values_or_refused(place: Place) -> Kept {
+    let store = place.open().await?;
+    let topic = |number| format!("t.{number}");
+    let messages: Vec<_> =
+        (0..10_001).map(|number| message(number, &topic(number), some(1))).collect();
+    for part in messages.chunks(1_000) {
+        store.park(QUEUE, part, AMPLE).await?;
+    }
+    let refused = store.count_parked(&select(json!({"text": "t.77"})), 10).await;
+    assert!(matches!(refused, Err(StoreError::TooBroad { field: "text", .. })), "{refused:?}");
+    Ok(())
+}
+
 pub(super) async fn no_more_is_added_than_the_bounds_say(place: Place) -> Kept {
     let store = place.open().await?;
     let messages: Vec<_> = (0..10).map(|number| message(number, "t", some(1))).collect();

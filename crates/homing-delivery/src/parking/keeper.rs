@@ -47,7 +47,7 @@ const CERTAIN_EVERY: u32 = 10;
 const MAX_IDLE: Duration = Duration::from_secs(60);
 /// Batches that are read one message at a time before others are tried again.
 const CAREFUL_BATCHES: u32 = 128;
-/// The number of refused messages is noted again after this time: the store forgets it after ten
+/// The number of refused messages is noted again after this time: the store forgets it after three
 /// minutes.
 const NOTED_AGAIN: Duration = Duration::from_secs(60);
 /// A lock that another process has for this long, while nothing is moved, is reported.
@@ -111,6 +111,11 @@ impl Parking {
                 Err(error) => keeper.report(&error),
             };
             stop.run_until_cancelled(sleep(pause)).await;
+        }
+        // The next keeper notes what it cannot add.
+        keeper.refused = 0;
+        if let Err(error) = keeper.note_refused().await {
+            debug!(error = %Chain(&error), "parking.not_noted");
         }
     }
 }

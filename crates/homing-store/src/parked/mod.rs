@@ -209,7 +209,7 @@ pub trait ParkedStore: Send + Sync {
     async fn parked_totals(&self) -> Result<ParkedTotals, StoreError>;
 
     /// Notes for all processes how many messages `keeper` cannot add, which stay in their queue, for
-    /// ten minutes at most.
+    /// three minutes at most.
     ///
     /// # Errors
     ///

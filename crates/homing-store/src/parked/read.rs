@@ -18,7 +18,7 @@ use crate::{
 use homing_domain::time::UnixMillis;
 
 /// A count of refused messages that its keeper does not renew counts no more after this time.
-pub(super) const REFUSED_KEPT_MS: i64 = 10 * 60 * 1_000;
+pub(super) const REFUSED_KEPT_MS: i64 = 3 * 60 * 1_000;
 const PAYLOADS: &str = "SELECT id, payload FROM parked_messages WHERE id IN ";
 
 /// A [`ParkedLimit`] as it is stored.
