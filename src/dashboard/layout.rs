@@ -174,6 +174,10 @@ impl From<Busy> for ErrorPage {
             Busy::Requests => {
                 "Too many concurrent requests; nothing was done. Try again in a moment."
             }
+            Busy::Parked => {
+                "As many exports and actions on what is parked run as may at a time; this one was \
+                 not started. Try again in a moment."
+            }
         };
         Self::new(StatusCode::SERVICE_UNAVAILABLE, why)
     }

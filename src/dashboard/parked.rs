@@ -189,6 +189,7 @@ pub(super) async fn export(
     if !wrong.is_empty() {
         return Err(ErrorPage::bad_request("The filter is wrong; open the list to see why."));
     }
+    let _permit = app.permits.parked().await?;
     let (mut lines, mut is_cut) = (Vec::new(), false);
     let collect = |entry: Entry| {
         lines.extend(export_line(&entry));

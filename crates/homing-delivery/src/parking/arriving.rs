@@ -17,6 +17,13 @@ const LOOK_INTERVAL: Duration = Duration::from_millis(300);
 /// A list waits no longer than this without any message arriving, or for the broker.
 const STALLED: Duration = Duration::from_secs(2);
 
+/// A look into the parking queue.
+#[derive(Clone, Copy)]
+pub(super) struct Look {
+    began: Instant,
+    found: Result<u32, &'static str>,
+}
+
 /// The patience of what waits until the queue is empty.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Patience {
@@ -126,10 +133,9 @@ impl Parking {
         let (mut fewest, mut arrived) = (u32::MAX, Instant::now());
         let mut is_second = patience == Patience::Short;
         loop {
-            let waiting = match timeout(STALLED, self.in_queue()).await {
-                Ok(Ok(waiting)) => waiting,
-                Ok(Err(error)) => return Ok(Arriving::unknown(error.summary())),
-                Err(_elapsed) => return Ok(Arriving::unknown("the broker does not answer")),
+            let waiting = match self.look().await {
+                Ok(waiting) => waiting,
+                Err(why) => return Ok(Arriving::unknown(why)),
             };
             if waiting < fewest {
                 (fewest, arrived) = (waiting, Instant::now());
@@ -148,6 +154,26 @@ impl Parking {
             // As long as more may arrive.
             sleep(LOOK_INTERVAL).await;
         }
+    }
+
+    /// Looks into the queue, or returns why that is not possible. Those who ask at the same time share
+    /// one look, which began after they asked.
+    async fn look(&self) -> Result<u32, &'static str> {
+        let asked = Instant::now();
+        let mut last = self.last_look.lock().await;
+        if let Some(Look { began, found }) = *last
+            && began >= asked
+        {
+            return found;
+        }
+        let began = Instant::now();
+        let found = match timeout(STALLED, self.in_queue()).await {
+            Ok(Ok(waiting)) => Ok(waiting),
+            Ok(Err(error)) => Err(error.summary()),
+            Err(_elapsed) => Err("the broker does not answer"),
+        };
+        *last = Some(Look { began, found });
+        found
     }
 
     /// Messages that are in the queue, at least. A keeper consumes it while a batch is in work, whose

@@ -34,7 +34,7 @@ use homing_store::{
     StoreError,
 };
 
-use self::arriving::Patience;
+use self::arriving::{Look, Patience};
 pub use self::{
     arriving::{Arriving, Claimed},
     entry::{Carried, Entry},
@@ -60,6 +60,8 @@ pub struct Parking {
     acting: TaskTracker,
     /// Deliveries that were sent and could not be removed from the store yet.
     sent: Arc<Mutex<BTreeSet<ParkedId>>>,
+    /// What all lists and actions of this process share.
+    last_look: Arc<tokio::sync::Mutex<Option<Look>>>,
     /// The minimum time between two deliveries that are acted on.
     pace: Option<Duration>,
 }
@@ -147,7 +149,15 @@ impl Parking {
     /// Parked deliveries at `broker` and in `store`, which keeps as much as `bounds` say.
     #[must_use]
     pub fn new(broker: Broker, store: Arc<dyn Store>, bounds: ParkedBounds) -> Self {
-        Self { broker, store, bounds, acting: TaskTracker::new(), sent: Arc::default(), pace: None }
+        Self {
+            broker,
+            store,
+            bounds,
+            acting: TaskTracker::new(),
+            sent: Arc::default(),
+            last_look: Arc::default(),
+            pace: None,
+        }
     }
 
     /// A copy that acts on at most so many deliveries per second.
