@@ -176,7 +176,7 @@ async fn another_store_than_that_of_the_workers_is_said() {
     assert!(answer.stderr.contains("there is no store at"), "{}", answer.stderr);
     assert!(!file.exists());
 
-    home.run(&["attempts", "--store", &elsewhere]).done();
+    home.run(&["topology", "apply", "--store", &elsewhere]).done();
     assert_eq!(home.run(&replay).code, 0, "no worker runs");
     let mut worker = home.command(&["run"]).stderr(Stdio::null()).spawn().unwrap();
     eventually(async || {

@@ -50,6 +50,7 @@ async fn what_is_parked_is_found_where_the_broker_cannot_count() {
     let listing = installation.parts.parking.list(&Selection::default(), 10, Bodies::Omitted).await;
     let listing = listing.expect("it can be listed");
     assert_eq!((listing.entries.len(), listing.total), (3, 3));
+    assert_eq!(listing.arriving.messages, None, "a zero that the broker made up is none");
 
     running.stop().await;
 }

@@ -14,6 +14,9 @@ use homing_store::{ParkedLimit, ParkedTotals, StoreError};
 /// It is more than the time after which the broker reports zero in place of a leader that does not
 /// answer.
 const LOOK_INTERVAL: Duration = Duration::from_millis(300);
+/// The broker waits so long for the leader of a queue, and then counts none. Source:
+/// `rabbit_quorum_queue:stat`.
+const LEADER_TIMEOUT: Duration = Duration::from_millis(250);
 /// A list waits no longer than this without any message arriving, or for the broker.
 const STALLED: Duration = Duration::from_secs(2);
 
@@ -21,13 +24,21 @@ const STALLED: Duration = Duration::from_secs(2);
 #[derive(Clone, Copy)]
 pub(super) struct Look {
     began: Instant,
-    found: Result<u32, &'static str>,
+    found: Result<Waiting, &'static str>,
+}
+
+/// The messages in the queue, at least.
+#[derive(Clone, Copy)]
+struct Waiting {
+    messages: u32,
+    /// False: the broker may have counted none because the leader of the queue did not answer.
+    is_sure: bool,
 }
 
 /// The patience of what waits until the queue is empty.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Patience {
-    /// Of lists and counts: two seconds, and one look at an empty queue is enough.
+    /// Of lists and counts: two seconds, and one look that finds the queue empty is enough.
     Short,
     /// Of actions and exports, which take a while themselves and must not leave out anything in
     /// silence: a minute, and a second look has to find the queue empty, too.
@@ -133,8 +144,8 @@ impl Parking {
         let (mut fewest, mut arrived) = (u32::MAX, Instant::now());
         let mut is_second = patience == Patience::Short;
         loop {
-            let waiting = match self.look().await {
-                Ok(waiting) => waiting,
+            let (waiting, is_sure) = match self.look().await {
+                Ok(Waiting { messages, is_sure }) => (messages, is_sure),
                 Err(why) => return Ok(Arriving::unknown(why)),
             };
             if waiting < fewest {
@@ -143,14 +154,18 @@ impl Parking {
             let totals = self.store.parked_totals().await?;
             let now = Instant::now();
             let is_over = if waiting == 0 {
-                is_second
+                is_sure && is_second
             } else {
                 waiting <= totals.refused || totals.limit.is_some()
             };
             if is_over || now >= until || now >= arrived + STALLED {
-                return Ok(left_in_queue(waiting, totals));
+                return Ok(if is_sure {
+                    left_in_queue(waiting, totals)
+                } else {
+                    Arriving::unknown("the broker cannot count the parking queue")
+                });
             }
-            is_second |= waiting == 0;
+            is_second |= is_sure && waiting == 0;
             // As long as more may arrive.
             sleep(LOOK_INTERVAL).await;
         }
@@ -158,7 +173,7 @@ impl Parking {
 
     /// Looks into the queue, or returns why that is not possible. Those who ask at the same time share
     /// one look, which began after they asked.
-    async fn look(&self) -> Result<u32, &'static str> {
+    async fn look(&self) -> Result<Waiting, &'static str> {
         let asked = Instant::now();
         let mut last = self.last_look.lock().await;
         if let Some(Look { began, found }) = *last
@@ -168,7 +183,10 @@ impl Parking {
         }
         let began = Instant::now();
         let found = match timeout(STALLED, self.in_queue()).await {
-            Ok(Ok(waiting)) => Ok(waiting),
+            Ok(Ok(messages)) => {
+                let is_sure = messages > 0 || began.elapsed() < LEADER_TIMEOUT;
+                Ok(Waiting { messages, is_sure })
+            }
             Ok(Err(error)) => Err(error.summary()),
             Err(_elapsed) => Err("the broker does not answer"),
         };
