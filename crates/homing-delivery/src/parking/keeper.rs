@@ -112,10 +112,10 @@ impl Parking {
             };
             stop.run_until_cancelled(sleep(pause)).await;
         }
-        // The next keeper notes what it cannot add.
-        keeper.refused = 0;
-        if let Err(error) = keeper.note_refused().await {
-            debug!(error = %Chain(&error), "parking.not_noted");
+        if keeper.noted.is_some_and(|(noted, _)| noted > 0) {
+            // The next keeper notes what it cannot add; otherwise the store forgets it in minutes.
+            keeper.refused = 0;
+            let _not_noted = keeper.note_refused().await;
         }
     }
 }
