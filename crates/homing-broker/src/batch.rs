@@ -9,7 +9,7 @@
 
 use std::{collections::VecDeque, time::Duration};
 
-use futures_util::StreamExt;
+use futures_util::{StreamExt, future::try_join_all};
 use lapin::{
     Channel, Consumer,
     message::Delivery,
@@ -126,12 +126,19 @@ impl Batches {
             let wanted = self.missing(size).min(self.fit.clamp(1, MAX_AHEAD));
             is_more = self.consume(channel, wanted).await? && self.missing(size) > 0;
         }
+        self.sort();
         let largest = self.taken.iter().map(|delivery| delivery.data.len()).max();
         self.fit = u16::try_from(MAX_BYTES / largest.unwrap_or(0).max(1)).unwrap_or(u16::MAX);
         if self.ahead == Ahead::Batch {
             self.size = self.size.saturating_mul(2).min(MAX_MESSAGES);
         }
         Ok(())
+    }
+
+    /// Has what several consumers got in the order in which the broker sent it: then one ack is for
+    /// all of a batch.
+    fn sort(&mut self) {
+        self.taken.make_contiguous().sort_unstable_by_key(|delivery| delivery.delivery_tag);
     }
 
     /// Messages that a batch of `size` lacks; none if it has its bytes.
@@ -171,14 +178,19 @@ impl Batches {
     ///
     /// [`BrokerError`]: the channel is unusable.
     pub(super) async fn stop_consuming(&mut self, channel: &Channel) -> Result<(), BrokerError> {
-        for mut consumer in self.consumers.drain(..) {
-            let cancelled = channel.basic_cancel(consumer.tag(), BasicCancelOptions::default());
-            within(channel, ROUND_TRIP_DEADLINE, "stopping a consumer", cancelled).await?;
+        let consumers = std::mem::take(&mut self.consumers);
+        let cancel =
+            |one: &Consumer| channel.basic_cancel(one.tag(), BasicCancelOptions::default());
+        // At once: the queue writes each to its log.
+        let cancelled = try_join_all(consumers.iter().map(cancel));
+        within(channel, ROUND_TRIP_DEADLINE, "stopping consumers", cancelled).await?;
+        for mut consumer in consumers {
             // It ends behind the last one.
             while let Ok(Some(delivery)) = timeout(SILENCE, consumer.next()).await {
                 self.taken.push_back(delivery.map_err(BrokerError::lost)?);
             }
         }
+        self.sort();
         Ok(())
     }
 }
