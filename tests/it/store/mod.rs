@@ -149,6 +149,7 @@ macro_rules! conformance {
         parked_intake: the_same_batch_twice_is_there_once,
         parked_intake: what_another_intake_added_is_not_forgotten,
         parked_intake: equal_messages_are_all_kept,
+        parked_intake: a_key_that_a_message_needs_cannot_be_deleted,
         parked_intake: messages_without_an_id_are_never_taken_for_another,
         parked_claims: what_is_claimed_is_counted_with_its_end,
         parked_claims: many_are_counted_in_steps,

@@ -154,3 +154,15 @@ pub(super) async fn a_key_that_a_message_needs_is_kept(place: Place) -> Kept {
     }
     Ok(())
 }
+
+/// Goal: nor does a version of homing forget it that knows of no parked messages, and deletes all keys
+/// but its own.
+pub(super) async fn a_key_that_a_message_needs_cannot_be_deleted(place: Place) -> Kept {
+    let old = place.open_with(&[1]).await?;
+    let one = message(1, "t", some(1));
+    old.park(QUEUE, std::slice::from_ref(&one), AMPLE).await?;
+    assert!(place.shell("DELETE FROM encryption_keys").await.is_err());
+    assert!(place.open_with(&[2]).await.is_err(), "the key is known to be needed");
+    old.remove_parked(&[one.id]).await?;
+    place.shell("DELETE FROM encryption_keys").await
+}
