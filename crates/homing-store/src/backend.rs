@@ -55,6 +55,9 @@ pub(super) trait Backend: Send + Sync + 'static {
     /// Translates the database's errors about locks and deadlines.
     fn translate(step: &'static str, error: StoreError) -> StoreError;
 
+    /// True if the database refuses the values of a statement, and would not refuse others.
+    fn is_refusal(source: &sqlx::Error) -> bool;
+
     /// Finds out why the pool could not connect in time; `Ok`: all its connections are busy.
     fn diagnose(&self) -> impl Future<Output = Result<(), StoreError>> + Send;
 }

@@ -222,6 +222,15 @@ pub enum StoreError {
         #[source]
         source: sqlx::Error,
     },
+    /// The database takes other values, and not these.
+    #[error("the store refuses the values: {step}")]
+    Refused {
+        /// The step.
+        step: &'static str,
+        /// The error of the database.
+        #[source]
+        source: sqlx::Error,
+    },
     /// Homing is stopping.
     #[error("the store is closed")]
     Closed,

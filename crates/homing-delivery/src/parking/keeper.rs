@@ -274,7 +274,8 @@ impl<'a> Keeper<'a> {
     /// Counts a message that the store refuses, and reports it, if it is new.
     fn refuse(&mut self, taken: &TakenParked, message: &ParkedMessage, error: &StoreError) {
         self.refused = self.refused.saturating_add(1);
-        if !self.waiting.refuse(taken.digest) {
+        let is_for_good = matches!(error, StoreError::Refused { .. });
+        if !self.waiting.refuse(taken.digest, is_for_good) {
             return;
         }
         self.new_refused = self.new_refused.saturating_add(1);

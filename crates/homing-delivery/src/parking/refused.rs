@@ -28,12 +28,14 @@ impl RefusedMessages {
         self.0.get(digest).is_some_and(|refused| Instant::now() < refused.next)
     }
 
-    /// Notes that the message was refused; returns true the first time.
-    pub(super) fn refuse(&mut self, digest: [u8; 32]) -> bool {
+    /// Notes that the message was refused; returns true the first time. `is_for_good`: it is likely
+    /// to be refused again.
+    pub(super) fn refuse(&mut self, digest: [u8; 32], is_for_good: bool) -> bool {
         let count = u32::try_from(self.0.len()).unwrap_or(u32::MAX);
         let least = FIRST_WAIT.saturating_add(EACH_WAIT.saturating_mul(count));
         let before = self.0.get(&digest).map(|refused| refused.wait);
-        let wait = before.unwrap_or_default().saturating_mul(2).max(least).min(MAX_WAIT);
+        let doubled = before.unwrap_or_default().saturating_mul(2).max(least).min(MAX_WAIT);
+        let wait = if is_for_good { doubled } else { FIRST_WAIT };
         if before.is_some() || self.0.len() < MAX_REMEMBERED {
             self.0.insert(digest, Refused { next: Instant::now() + wait, wait });
         }
@@ -62,17 +64,20 @@ mod tests {
     async fn a_refused_message_waits_longer_each_time_and_others_do_not() {
         let (one, other) = ([1; 32], [2; 32]);
         let mut refused = RefusedMessages::default();
-        assert!(refused.refuse(one));
+        assert!(refused.refuse(one, true));
         assert!(refused.has_to_wait(&one) && !refused.has_to_wait(&other));
         advance(FIRST_WAIT).await;
         assert!(!refused.has_to_wait(&one));
-        assert!(!refused.refuse(one), "it is known");
+        assert!(!refused.refuse(one, true), "it is known");
         advance(FIRST_WAIT + EACH_WAIT).await;
         assert!(refused.has_to_wait(&one));
         advance(FIRST_WAIT).await;
         assert!(!refused.has_to_wait(&one));
+        assert!(!refused.refuse(one, false), "such as on a disk that is full");
+        advance(FIRST_WAIT).await;
+        assert!(!refused.has_to_wait(&one));
         refused.forget(&one);
-        assert!(refused.refuse(one), "it was kept meanwhile");
+        assert!(refused.refuse(one, true), "it was kept meanwhile");
     }
 
     #[tokio::test(start_paused = true)]
@@ -81,13 +86,13 @@ mod tests {
         for number in 0..10_000_u32 {
             let mut digest = [0; 32];
             digest[..4].copy_from_slice(&number.to_be_bytes());
-            refused.refuse(digest);
+            refused.refuse(digest, true);
         }
-        assert!(refused.refuse([9; 32]));
+        assert!(refused.refuse([9; 32], true));
         advance(Duration::from_secs(15 * 60)).await;
         assert!(refused.has_to_wait(&[9; 32]));
         advance(2 * MAX_WAIT).await;
         refused.forget_old();
-        assert!(refused.refuse([9; 32]));
+        assert!(refused.refuse([9; 32], true));
     }
 }

@@ -168,7 +168,8 @@ pub trait ParkedStore: Send + Sync {
     ///
     /// # Errors
     ///
-    /// [`StoreError`]: a step that failed; then nothing is added, but for a commit whose answer was
+    /// [`StoreError::Refused`]: one of the messages cannot be added, whenever it is tried;
+    /// [`StoreError`]: a step that failed. Then nothing is added, but for a commit whose answer was
     /// lost. Adding the same again, with the same ids, finds that out.
     ///
     /// # Cancel safety
@@ -284,7 +285,14 @@ impl<B: Backend> ParkedStore for SqlStore<B> {
             // Compressing a large one takes milliseconds.
             tokio::task::yield_now().await;
         }
-        self.ask("keeping parked messages", self.add_parked(intake, messages, sealed, bounds)).await
+        let adding = self.add_parked(intake, messages, sealed, bounds);
+        let added = self.ask("keeping parked messages", adding).await;
+        added.map_err(|error| match error {
+            StoreError::Step { step, source } if B::is_refusal(&source) => {
+                StoreError::Refused { step, source }
+            }
+            other => other,
+        })
     }
 
     async fn parked(&self, page: &ParkedPage) -> Result<Vec<ParkedDelivery>, StoreError> {

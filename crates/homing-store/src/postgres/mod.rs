@@ -149,6 +149,13 @@ impl Backend for PostgresDatabase {
         }
     }
 
+    /// By the class of the error. Source: PostgreSQL, *Error Codes*: data, constraints, limits of the
+    /// program, and triggers.
+    fn is_refusal(source: &sqlx::Error) -> bool {
+        let code = source.as_database_error().and_then(DatabaseError::code);
+        code.is_some_and(|code| ["22", "23", "54", "P0"].iter().any(|of| code.starts_with(of)))
+    }
+
     /// The pool does not say why it could not connect in time, so that is tried once more.
     async fn diagnose(&self) -> Result<(), StoreError> {
         let connection = open::connect(&self.options, &self.location).await?;

@@ -21,6 +21,9 @@ mod open;
 mod tests;
 
 const BUSY: i32 = 5;
+const TOO_BIG: i32 = 18;
+const CONSTRAINT: i32 = 19;
+const MISMATCH: i32 = 20;
 
 /// A store in a SQLite file that is known to be ours and up to date.
 pub(super) type SqliteStore = SqlStore<SqliteFile>;
@@ -94,6 +97,10 @@ impl Backend for SqliteFile {
     fn translate(step: &'static str, error: StoreError) -> StoreError {
         let StoreError::Step { source, .. } = &error else { return error };
         if primary_code(source) == Some(BUSY) { StoreError::Busy { step } } else { error }
+    }
+
+    fn is_refusal(source: &sqlx::Error) -> bool {
+        matches!(primary_code(source), Some(TOO_BIG | CONSTRAINT | MISMATCH))
     }
 
     async fn diagnose(&self) -> Result<(), StoreError> {
