@@ -60,7 +60,7 @@ pub struct Parking {
     acting: TaskTracker,
     /// Deliveries that were sent and could not be removed from the store yet.
     sent: Arc<Mutex<BTreeSet<ParkedId>>>,
-    /// What all lists and actions of this process share.
+    /// The last look into the queue, which all lists and actions of this process share.
     last_look: Arc<tokio::sync::Mutex<Option<Look>>>,
     /// The minimum time between two deliveries that are acted on.
     pace: Option<Duration>,
