@@ -48,14 +48,15 @@ mod history;
 mod key_source;
 mod keyring;
 mod ledger;
-mod payloads;
 mod parked;
+mod payloads;
 #[cfg(feature = "postgres")]
 mod postgres;
 mod publications;
 mod replay_row;
 mod replays;
 mod row;
+mod sealed;
 pub mod settings;
 mod sources;
 mod sqlite;

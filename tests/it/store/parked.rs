@@ -58,7 +58,7 @@ pub(super) fn message(number: u32, topic: &str, subscription: SubscriptionId) ->
         id,
         digest: Some(digest),
         is_redelivered: false,
-        payload: format!("secret-{number}").into_bytes(),
+        payload: format!("secret-{number}").into(),
         deliveries: vec![delivery],
     }
 }

@@ -394,6 +394,6 @@ fn parked_message(taken: &mut TakenParked) -> ParkedMessage {
     let id = ParkedId::of_message(entry::parked_at(fetched), *unique);
     let deliveries = entry::deliveries(fetched, id);
     let (digest, is_redelivered) = (is_named.then_some(*digest), *is_redelivered);
-    let payload = std::mem::take(payload);
+    let payload = std::mem::take(payload).into();
     ParkedMessage { id, digest, is_redelivered, payload, deliveries }
 }

@@ -2,6 +2,7 @@
 
 use std::{fmt, str::FromStr};
 
+use bytes::Bytes;
 use serde::{Serialize, Serializer};
 
 use homing_domain::{
@@ -151,7 +152,7 @@ pub struct ParkedMessage {
     /// True if the queue has delivered it before: only then it may have been added.
     pub is_redelivered: bool,
     /// Everything of it, byte for byte.
-    pub payload: Vec<u8>,
+    pub payload: Bytes,
     /// Its deliveries: one with the message's own id, or several with ids
     /// [of their own](ParkedId::of_delivery).
     pub deliveries: Vec<ParkedDelivery>,

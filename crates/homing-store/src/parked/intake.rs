@@ -7,18 +7,23 @@
 //! - a message that the queue marks as delivered before, with a digest that another batch noted, is
 //!   that one: as many as are noted, so that equal messages are all kept.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    io,
+};
 
+use tokio::task::spawn_blocking;
 use uuid::Uuid;
 
 use super::{
-    Added, Intake, ParkedBounds, ParkedDelivery, ParkedId, ParkedLimit, ParkedMessage,
+    Added, Intake, ParkedBounds, ParkedDelivery, ParkedId, ParkedLimit, ParkedMessage, place,
     read::{BYTES, REFUSED_KEPT_MS, ROWS},
     row::{COLUMNS, ParkedRow, bytes},
     write::{change_totals, push_ids},
 };
 use crate::{
     backend::{Backend, SqlStore},
+    sealed,
     statement::{SqlDatabase, Statement, Tx, sql},
 };
 
@@ -32,8 +37,6 @@ const UNACKED_KEPT_MS: i64 = 60 * 60 * 1_000;
 const ADD_TO_TOTALS: &str = "\
     UPDATE parked_totals \
     SET deliveries = deliveries + $1, bytes = bytes + $2, reached = $3, added = $4";
-const ADD_MESSAGE: &str =
-    "INSERT INTO parked_messages (id, bytes, key_id, payload) VALUES ($1, $2, $3, $4)";
 
 /// The earlier time at which a message was added.
 enum Earlier {
@@ -47,6 +50,20 @@ enum Earlier {
 type Unacked = BTreeMap<[u8; 32], Vec<Earlier>>;
 
 impl<B: Backend> SqlStore<B> {
+    /// The payloads of `messages` as they are stored; a large one takes milliseconds.
+    pub(super) async fn sealed(&self, messages: &[ParkedMessage]) -> sqlx::Result<Vec<Vec<u8>>> {
+        let keyring = self.keyring.clone();
+        let clear: Vec<_> = messages.iter().map(|one| (one.id, one.payload.clone())).collect();
+        let sealing = spawn_blocking(move || {
+            let sealed = clear.iter().map(|(id, clear)| {
+                let row = id.to_string();
+                sealed::seal(&keyring, place(&row), clear)
+            });
+            sealed.collect()
+        });
+        sealing.await.map_err(|error| sqlx::Error::Io(io::Error::other(error)))?
+    }
+
     /// Adds `messages` of `intake`, whose payloads are `sealed`.
     pub(super) async fn add_parked(
         &self,
@@ -79,8 +96,7 @@ impl<B: Backend> SqlStore<B> {
                             break;
                         }
                         totals = grown;
-                        self.add_message(&mut transaction, message, payload).await?;
-                        new.push(message);
+                        new.push((message, payload));
                         noted.push((message.id, message.digest));
                     }
                 }
@@ -89,9 +105,12 @@ impl<B: Backend> SqlStore<B> {
         }
         Self::forget_unacked(&mut transaction, intake, messages, &replaced).await?;
         Self::note_unacked(&mut transaction, intake, &noted).await?;
-        let deliveries: Vec<_> = new.iter().flat_map(|message| &message.deliveries).collect();
+        let deliveries: Vec<_> = new.iter().flat_map(|(new, _)| &new.deliveries).collect();
         let urls = Self::urls(&mut transaction, &deliveries).await?;
         let number = before.added().saturating_add(i64::from(!new.is_empty()));
+        for chunk in new.chunks(ROWS_AT_ONCE) {
+            self.add_messages(chunk).execute(&mut transaction).await?;
+        }
         for chunk in deliveries.chunks(ROWS_AT_ONCE) {
             insert(chunk, &urls, number).execute(&mut transaction).await?;
         }
@@ -197,16 +216,16 @@ impl<B: Backend> SqlStore<B> {
         Ok(())
     }
 
-    async fn add_message(
-        &self,
-        transaction: &mut Tx<B::Database>,
-        message: &ParkedMessage,
-        payload: Vec<u8>,
-    ) -> sqlx::Result<()> {
-        let bytes = i64::try_from(payload.len()).unwrap_or(i64::MAX);
-        let add = sql(ADD_MESSAGE).bind(message.id.bytes()).bind(bytes);
-        let add = add.bind(self.keyring.primary().as_str()).bind(payload);
-        add.execute(transaction).await.map(drop)
+    fn add_messages(&self, messages: &[(&ParkedMessage, Vec<u8>)]) -> Statement<B::Database> {
+        let mut add = sql("INSERT INTO parked_messages (id, bytes, key_id, payload) VALUES ");
+        for (index, (message, payload)) in messages.iter().enumerate() {
+            let bytes = i64::try_from(payload.len()).unwrap_or(i64::MAX);
+            add = add.push(if index == 0 { "(" } else { "), (" }).push_bind(message.id.bytes());
+            add = add.push(", ").push_bind(bytes);
+            add = add.push(", ").push_bind(self.keyring.primary().as_str());
+            add = add.push(", ").push_bind(payload.as_slice());
+        }
+        add.push(")")
     }
 
     /// The present URLs of the subscriptions of `deliveries`, by id.

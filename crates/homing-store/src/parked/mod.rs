@@ -24,13 +24,13 @@ use uuid::Uuid;
 use super::{
     StoreError,
     backend::{Backend, SqlStore},
+    keyring::Place,
 };
 use homing_domain::time::UnixMillis;
 
 mod conditions;
 mod delivery;
 mod intake;
-mod payload;
 mod read;
 mod renew;
 mod row;
@@ -270,6 +270,11 @@ pub trait ParkedStore: Send + Sync {
     async fn remove_parked(&self, ids: &[ParkedId]) -> Result<u64, StoreError>;
 }
 
+/// The place of a message in the store.
+fn place(row: &str) -> Place<'_> {
+    Place { column: "parked", row }
+}
+
 #[async_trait]
 impl<B: Backend> ParkedStore for SqlStore<B> {
     async fn park(
@@ -278,15 +283,11 @@ impl<B: Backend> ParkedStore for SqlStore<B> {
         messages: &[ParkedMessage],
         bounds: ParkedBounds,
     ) -> Result<Added, StoreError> {
-        let mut sealed = Vec::with_capacity(messages.len());
-        for message in messages {
-            let place = message.id.to_string();
-            sealed.push(payload::sealed(&message.payload, &place, &self.keyring)?);
-            // Compressing a large one takes milliseconds.
-            tokio::task::yield_now().await;
-        }
-        let adding = self.add_parked(intake, messages, sealed, bounds);
-        let added = self.ask("keeping parked messages", adding).await;
+        let keeping = async {
+            let sealed = self.sealed(messages).await?;
+            self.add_parked(intake, messages, sealed, bounds).await
+        };
+        let added = self.ask("keeping parked messages", keeping).await;
         added.map_err(|error| match error {
             StoreError::Step { step, source } if B::is_refusal(&source) => {
                 StoreError::Refused { step, source }
@@ -336,16 +337,7 @@ impl<B: Backend> ParkedStore for SqlStore<B> {
         &self,
         ids: &[ParkedId],
     ) -> Result<BTreeMap<ParkedId, Result<Vec<u8>, StoreError>>, StoreError> {
-        let kept = self.ask("reading parked messages", self.read_payloads(ids)).await?;
-        let opened = kept.into_iter().map(|(id, kept)| {
-            let payload = payload::opened(&kept, &id.to_string(), &self.keyring);
-            let unreadable = |why: payload::PayloadError| StoreError::ParkedPayload {
-                id: id.to_string(),
-                why: why.to_string(),
-            };
-            (id, payload.map_err(unreadable))
-        });
-        Ok(opened.collect())
+        self.ask("reading parked messages", self.read_payloads(ids)).await
     }
 
     async fn claim_parked(

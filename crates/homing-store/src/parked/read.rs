@@ -1,18 +1,24 @@
 //! Reads parked deliveries.
 
-use std::collections::BTreeSet;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    io,
+};
 
 use sqlx::FromRow;
+use tokio::task::spawn_blocking;
 
 use super::{
     ClaimedByOthers, MAX_PARKED_AT_ONCE, ParkedDelivery, ParkedId, ParkedLimit, ParkedOrder,
-    ParkedPage, ParkedTotals,
+    ParkedPage, ParkedTotals, place,
     row::{COLUMNS, ParkedRow},
     search::{Claimed, Range, Search},
     write::push_ids,
 };
 use crate::{
+    StoreError,
     backend::{Backend, SqlStore},
+    sealed::{self, SealError},
     statement::{Statement, sql},
 };
 use homing_domain::time::UnixMillis;
@@ -156,17 +162,30 @@ impl<B: Backend> SqlStore<B> {
         Ok(ParkedTotals { deliveries, bytes, limit, refused, added })
     }
 
-    /// The payloads of the messages of these deliveries.
+    /// The payloads of the messages of these deliveries, as they were added, or why one cannot be
+    /// read.
     pub(super) async fn read_payloads(
         &self,
         ids: &[ParkedId],
-    ) -> sqlx::Result<Vec<(ParkedId, Vec<u8>)>> {
+    ) -> sqlx::Result<BTreeMap<ParkedId, Result<Vec<u8>, StoreError>>> {
         let ids: BTreeSet<_> = ids.iter().map(|id| id.message()).collect();
         if ids.is_empty() {
-            return Ok(Vec::new());
+            return Ok(BTreeMap::new());
         }
         let rows: Vec<(Vec<u8>, Vec<u8>)> = self.all(push_ids(sql(PAYLOADS), ids)).await?;
-        let read = |(id, payload): (Vec<u8>, _)| Ok((ParkedId::from_bytes(&id)?, payload));
-        rows.into_iter().map(read).collect()
+        let keyring = self.keyring.clone();
+        let opening = spawn_blocking(move || {
+            let opened = rows.into_iter().map(|(id, kept)| {
+                let id = ParkedId::from_bytes(&id)?;
+                let row = id.to_string();
+                let opened = sealed::open(&keyring, place(&row), &kept);
+                let unreadable = |error: SealError| {
+                    StoreError::ParkedPayload { id: row.clone(), why: error.to_string() }
+                };
+                Ok((id, opened.map_err(unreadable)))
+            });
+            opened.collect()
+        });
+        opening.await.map_err(|error| sqlx::Error::Io(io::Error::other(error)))?
     }
 }

@@ -1,8 +1,9 @@
 //! Encrypts parked messages anew.
 
-use super::{ParkedId, payload};
+use super::{ParkedId, place};
 use crate::{
     backend::{Backend, SqlStore},
+    sealed,
     statement::sql,
 };
 use homing_domain::encryption_key::KeyId;
@@ -50,15 +51,14 @@ impl<B: Backend> SqlStore<B> {
             };
             bytes = bytes.saturating_add(kept.len());
             let row = ParkedId::from_bytes(&id)?.to_string();
-            match payload::unsealed(&kept, &row, &self.keyring) {
-                Ok(packed) => {
-                    let sealed = payload::resealed(&packed, &row, &self.keyring)?;
+            match sealed::renewed(&self.keyring, place(&row), &kept)? {
+                Some(sealed) => {
                     let size = i64::try_from(sealed.len()).unwrap_or(i64::MAX);
                     let renew = sql(RENEW).bind(id.as_slice()).bind(sealed).bind(size);
                     renew.bind(primary).execute(&mut transaction).await?;
                     renewed.changed = renewed.changed.saturating_add(1);
                 }
-                Err(_) => renewed.unreadable = renewed.unreadable.saturating_add(1),
+                None => renewed.unreadable = renewed.unreadable.saturating_add(1),
             }
             renewed.last = Some(id);
             if bytes >= MAX_BATCH_BYTES {

@@ -1,10 +1,12 @@
 //! Encrypts payloads, and texts of errors, anew.
 
-use super::seal::{BODIES, PAYLOADS, decrypted, encrypted, row_name};
+use super::seal::{BODIES, PAYLOADS, row_name};
 use crate::{
     StoreError,
     backend::{Backend, SqlStore},
     error_groups::TABLE,
+    keyring::Place,
+    sealed,
     statement::sql,
 };
 
@@ -61,9 +63,8 @@ impl<B: Backend> SqlStore<B> {
             select.push(") ORDER BY id").all(&mut transaction).await?;
         let mut changed = 0_u64;
         for (id, content) in rows {
-            let cell = row_name(&id);
-            let Ok(clear) = decrypted(&self.keyring, (table, &cell), &content) else { continue };
-            let renewed = encrypted(&self.keyring, (table, &cell), &clear)?;
+            let place = Place { column: table, row: &row_name(&id) };
+            let Some(renewed) = sealed::renewed(&self.keyring, place, &content)? else { continue };
             let renew = sql(format!("UPDATE {table} SET key_id = $2, content = $3 WHERE id = $1"));
             let renew = renew.bind(id).bind(primary).bind(renewed);
             changed = changed.saturating_add(renew.execute(&mut transaction).await?);

@@ -3,18 +3,17 @@
 //! The content of a payload is a line of JSON (everything but the bodies), then the body of the
 //! answer. The id of a body that was sent is a digest by a key, so that it is no proof of a guess.
 
-use std::{
-    collections::BTreeMap,
-    io::{self, Read, Write},
-};
+use std::collections::BTreeMap;
 
 use base64::{Engine, engine::general_purpose::STANDARD_NO_PAD};
 use bytes::Bytes;
-use flate2::{Compression, read::DeflateDecoder, write::DeflateEncoder};
 use serde::{Deserialize, Serialize};
 
 use super::AttemptPayload;
-use crate::keyring::{Keyring, KeyringError, Place};
+use crate::{
+    keyring::{Keyring, Place},
+    sealed::{self, SealError},
+};
 use homing_domain::{
     payload::{Part, Payload},
     record::RecordId,
@@ -23,17 +22,14 @@ use homing_domain::{
 pub(super) const PAYLOADS: &str = "payloads";
 pub(super) const BODIES: &str = "payload_bodies";
 
-/// No payload is larger, whatever a changed row says.
-const MAX_BYTES: u64 = 8 * 1_024 * 1_024;
-
 /// A payload that is there and cannot be read: its key is missing, or its row was changed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the payload {0}")]
 pub struct UnreadablePayload(String);
 
-impl UnreadablePayload {
-    fn damaged() -> Self {
-        Self("cannot be unpacked: it was changed".to_owned())
+impl From<SealError> for UnreadablePayload {
+    fn from(error: SealError) -> Self {
+        Self(error.to_string())
     }
 }
 
@@ -102,12 +98,14 @@ impl Sealed {
                 .entry(body)
                 .and_modify(|(last, _)| *last = (*last).max(*id))
                 .or_insert((*id, sent));
-            let content = seal(keyring, (PAYLOADS, &row_of(*id)), &content(payload)?)?;
+            let place = Place { column: PAYLOADS, row: &row_of(*id) };
+            let content = sealed::seal(keyring, place, &content(payload)?)?;
             rows.push(Row { id: *id, body, content });
         }
         rows.sort_unstable_by_key(|row| row.id);
         let bodies = bodies.into_iter().map(|(id, (last, sent))| {
-            let content = seal(keyring, (BODIES, &row_name(&id)), sent)?;
+            let place = Place { column: BODIES, row: &row_name(&id) };
+            let content = sealed::seal(keyring, place, sent)?;
             Ok(Body { id, last, content })
         });
         Ok(Self { rows, bodies: bodies.collect::<sqlx::Result<_>>()? })
@@ -131,56 +129,15 @@ pub(super) fn open(
     content: &[u8],
     (id, sent): (&[u8], &[u8]),
 ) -> Result<Payload, UnreadablePayload> {
-    let content = unsealed(keyring, (PAYLOADS, &row_of(attempt)), content)?;
-    let sent = unsealed(keyring, (BODIES, &row_name(id)), sent)?;
+    let place = Place { column: PAYLOADS, row: &row_of(attempt) };
+    let content = sealed::open(keyring, place, content)?;
+    let sent = sealed::open(keyring, Place { column: BODIES, row: &row_name(id) }, sent)?;
     let end = content.iter().position(|byte| *byte == b'\n').unwrap_or(content.len());
     let (head, body) = content.split_at(end);
-    let head: Head = serde_json::from_slice(head).map_err(|_| UnreadablePayload::damaged())?;
+    let head: Head = serde_json::from_slice(head).map_err(|_| SealError::Damaged)?;
     let body = Bytes::copy_from_slice(body.get(1..).unwrap_or_default());
     let response = head.response.map(|response| response.with(body));
     Ok(Payload { request: head.request.with(sent.into()), response })
-}
-
-type Cell<'a> = (&'static str, &'a str);
-
-fn seal(keyring: &Keyring, cell: Cell<'_>, clear: &[u8]) -> sqlx::Result<Vec<u8>> {
-    encrypted(keyring, cell, &deflated(clear).map_err(sqlx::Error::Io)?)
-}
-
-fn deflated(clear: &[u8]) -> io::Result<Vec<u8>> {
-    let mut deflating = DeflateEncoder::new(Vec::new(), Compression::fast());
-    deflating.write_all(clear)?;
-    deflating.finish()
-}
-
-fn unsealed(
-    keyring: &Keyring,
-    cell: Cell<'_>,
-    content: &[u8],
-) -> Result<Vec<u8>, UnreadablePayload> {
-    let deflated =
-        decrypted(keyring, cell, content).map_err(|error| UnreadablePayload(error.to_string()))?;
-    let mut clear = Vec::new();
-    let unpacked = DeflateDecoder::new(deflated.as_slice()).take(MAX_BYTES).read_to_end(&mut clear);
-    unpacked.map(|_| clear).map_err(|_| UnreadablePayload::damaged())
-}
-
-/// Encrypts what is compressed already.
-pub(super) fn encrypted(
-    keyring: &Keyring,
-    (column, row): Cell<'_>,
-    deflated: &[u8],
-) -> sqlx::Result<Vec<u8>> {
-    Ok(keyring.encrypt_bytes(deflated, Place { column, row })?)
-}
-
-/// Decrypts without unpacking.
-pub(super) fn decrypted(
-    keyring: &Keyring,
-    (column, row): Cell<'_>,
-    content: &[u8],
-) -> Result<Vec<u8>, KeyringError> {
-    keyring.decrypt_bytes(content, Place { column, row })
 }
 
 fn row_of(attempt: RecordId) -> String {
@@ -224,14 +181,6 @@ mod tests {
             assert!(read(&keyring(1), id(2)).is_err());
             let report = read(&keyring(2), id(1)).unwrap_err().to_string();
             assert!(report.contains("not among"), "{report}");
-            for (stored, clear) in [
-                (&rows[0].content, content(&payload).unwrap()),
-                (&bodies[0].content, payload.request.body.to_vec()),
-            ] {
-                let packed = deflated(&clear).unwrap();
-                let shown = stored.windows(packed.len()).any(|window| window == packed);
-                assert!(!shown, "it is packed, and not encrypted");
-            }
         }
     }
 
