@@ -10,7 +10,7 @@ ARGS ?=
 FOR ?= 60
 SEED ?=
 
-.PHONY: help run test test-cluster test-rabbitmq4 chaos bench bench-livestream simulator demo lint dependencies up down clean-broker release install cargo
+.PHONY: help run test test-cluster test-rabbitmq4 chaos bench bench-parked bench-livestream simulator demo lint dependencies up down clean-broker release install cargo
 
 help: ## list the commands
 	@echo "homing: durable webhook delivery on RabbitMQ"
@@ -43,6 +43,9 @@ chaos: cargo ## cause random faults for FOR=60 seconds (SEED=… repeats a run),
 
 bench: cargo ## measure cost and latency of deliveries beside a bare loop (ARGS="drain hung", ARGS=--help)
 	@bash tests/run --bench --bench delivery -- $(ARGS)
+
+bench-parked: cargo ## measure a million parked deliveries in both stores (ARGS=100000 measures fewer)
+	@bash tests/run --bench --bench parked -- $(ARGS)
 
 bench-livestream: cargo ## measure records per second of a source
 	@bash tests/run --bench --bench livestream $(ARGS)
