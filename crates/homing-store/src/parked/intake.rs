@@ -29,7 +29,7 @@ use crate::{
 
 /// Rows of one statement: 18 values each, far below 32,766. Source: SQLite, *Limits*, 9; PostgreSQL
 /// takes twice as many.
-const ROWS_AT_ONCE: usize = 100;
+const ROWS_AT_ONCE: usize = 200;
 /// The notes of an intake that has ended are forgotten after this time, once the queue has messages that
 /// it never delivered: it delivers those first that returned.
 const UNACKED_KEPT_MS: i64 = 60 * 60 * 1_000;
