@@ -110,8 +110,7 @@ async fn keep(installation: &Installation, subscriptions: &[SubscriptionId]) {
                 body: BODY.to_vec().into(),
             };
             let message = Message::of_event(event);
-            let message =
-                message.for_subscription(of(subscriptions, *number), Progress::default());
+            let message = message.for_subscription(of(subscriptions, *number), Progress::default());
             let message = message.parked(ParkReason::Exhausted, clock::now()).outgoing();
             async move { broker.publish(&message, Route::Parked).await }
         });
@@ -193,7 +192,10 @@ async fn search(installation: &Installation, subscriptions: &[SubscriptionId]) {
     let some = parking.list(&Selection::default(), 1, Bodies::Omitted).await.expect("a page");
     let some = some.entries.into_iter().next().expect("one");
     let url = "https://hooks.example.com/receivers/7/events";
-    println!("{:<28} {:>10} {:>10} {:>10} {:>8}", "a page of 50, by", "median", "longest", "count", "match");
+    println!(
+        "{:<28} {:>10} {:>10} {:>10} {:>8}",
+        "a page of 50, by", "median", "longest", "count", "match"
+    );
     for (name, conditions) in [
         ("none", json!({})),
         ("event", json!({"event": some.event_id})),

@@ -179,8 +179,9 @@ impl<B: Backend> SqlStore<B> {
                 let id = ParkedId::from_bytes(&id)?;
                 let row = id.to_string();
                 let opened = sealed::open(&keyring, place(&row), &kept);
-                let unreadable = |error: SealError| {
-                    StoreError::ParkedPayload { id: row.clone(), why: error.to_string() }
+                let unreadable = |error: SealError| StoreError::ParkedPayload {
+                    id: row.clone(),
+                    why: error.to_string(),
                 };
                 Ok((id, opened.map_err(unreadable)))
             });
