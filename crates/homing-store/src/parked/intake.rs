@@ -40,6 +40,8 @@ const ADD_TO_TOTALS: &str = "\
 
 /// The earlier time at which a message was added.
 enum Earlier {
+    /// With this id: the answer to that commit was lost.
+    Noted,
     /// Under this id, by another batch.
     As(ParkedId),
     /// In this same batch.
@@ -82,23 +84,25 @@ impl<B: Backend> SqlStore<B> {
         let mut unacked = Self::unacked(&mut transaction, intake, messages).await?;
         let (mut new, mut noted, mut replaced) = (Vec::new(), Vec::new(), Vec::new());
         for (message, payload) in messages.iter().zip(sealed) {
-            if !known.contains(&message.id) {
-                match earlier(&mut unacked, message) {
-                    Some(Earlier::As(id)) => {
-                        replaced.push(id);
-                        noted.push((message.id, message.digest));
+            let is_noted = known.contains(&message.id);
+            let before =
+                if is_noted { Some(Earlier::Noted) } else { earlier(&mut unacked, message) };
+            match before {
+                Some(Earlier::Noted) => {}
+                Some(Earlier::As(id)) => {
+                    replaced.push(id);
+                    noted.push((message.id, message.digest));
+                }
+                Some(Earlier::Here) => noted.push((message.id, None)),
+                None => {
+                    let grown = grown(totals, message, &payload);
+                    added.limit = exceeded(grown, bounds);
+                    if added.limit.is_some() {
+                        break;
                     }
-                    Some(Earlier::Here) => noted.push((message.id, None)),
-                    None => {
-                        let grown = grown(totals, message, &payload);
-                        added.limit = exceeded(grown, bounds);
-                        if added.limit.is_some() {
-                            break;
-                        }
-                        totals = grown;
-                        new.push((message, payload));
-                        noted.push((message.id, message.digest));
-                    }
+                    totals = grown;
+                    new.push((message, payload));
+                    noted.push((message.id, message.digest));
                 }
             }
             added.messages = added.messages.saturating_add(1);

@@ -288,11 +288,11 @@ impl<B: Backend> ParkedStore for SqlStore<B> {
             self.add_parked(intake, messages, sealed, bounds).await
         };
         let added = self.ask("keeping parked messages", keeping).await;
-        added.map_err(|error| match error {
-            StoreError::Step { step, source } if B::is_refusal(&source) => {
-                StoreError::Refused { step, source }
-            }
-            other => other,
+        let Err(StoreError::Step { step, source }) = added else { return added };
+        Err(if B::is_refusal(&source) {
+            StoreError::Refused { step, source }
+        } else {
+            StoreError::Step { step, source }
         })
     }
 
