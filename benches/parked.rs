@@ -5,7 +5,8 @@
 
 #![expect(
     clippy::print_stdout,
-    clippy::disallowed_methods,
+    clippy::print_stderr,
+    clippy::panic,
     unused_crate_dependencies,
     dead_code,
     reason = "a program that prints figures, with the parts of the tests"
