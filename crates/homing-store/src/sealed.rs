@@ -74,7 +74,7 @@ mod tests {
             let sealed = seal(&keyring, PLACE, &clear).unwrap();
             assert_eq!(open(&keyring, PLACE, &sealed).unwrap(), clear);
             assert!(open(&keyring, Place { row: "2", ..PLACE }, &sealed).is_err());
-            assert!(sealed.len() < clear.len() + clear.len() / 50 + 100);
+            assert!(sealed.len() < clear.len() + clear.len() / 8 + 100);
             let packed = deflated(&clear).unwrap();
             let shown = sealed.windows(packed.len()).any(|window| window == packed);
             assert!(!shown, "it is packed, and not encrypted");
