@@ -89,8 +89,6 @@ pub(super) struct Dialect {
     pub(super) skip_locked: &'static str,
     /// Reads how much is parked, and locks out all others that add, claim or remove.
     pub(super) lock_parked: &'static str,
-    /// The instant at which the statement began, Unix ms, by the clock of the database.
-    pub(super) now_ms: &'static str,
     /// Names the index of a query; `None`: the database chooses it well by itself.
     pub(super) indexed_by: Option<&'static str>,
     /// The elements of a JSON array of texts, around it.

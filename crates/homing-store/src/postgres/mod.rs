@@ -88,7 +88,6 @@ impl Backend for PostgresDatabase {
         lock_payloads: "SELECT payloads, bytes FROM payload_totals FOR UPDATE",
         skip_locked: " FOR UPDATE SKIP LOCKED",
         lock_parked: "SELECT deliveries, bytes, reached, added FROM parked_totals FOR UPDATE",
-        now_ms: "CAST(floor(extract(epoch FROM statement_timestamp()) * 1000) AS bigint)",
         indexed_by: None,
         texts_of: [
             "SELECT value FROM json_array_elements_text(CAST(",

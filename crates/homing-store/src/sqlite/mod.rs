@@ -51,7 +51,6 @@ impl Backend for SqliteFile {
         lock_payloads: TOTALS,
         skip_locked: "",
         lock_parked: "SELECT deliveries, bytes, reached, added FROM parked_totals",
-        now_ms: "CAST(unixepoch('now', 'subsec') * 1000 AS INTEGER)",
         // SQLite knows no figures about indexes.
         indexed_by: Some(" INDEXED BY "),
         texts_of: ["SELECT value FROM json_each(", ")"],
