@@ -8,6 +8,7 @@ use std::{
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle};
 
 use super::output::Output;
+use homing_domain::report::visible;
 
 /// A bar or a spinner, or nothing.
 pub(super) struct Progress(ProgressBar);
@@ -21,7 +22,7 @@ impl Progress {
 
     /// Counts towards an end that is set later.
     pub(super) fn scanning(output: &Output<'_>, what: &str) -> Self {
-        let style = format!("{{bar:40}} {{human_pos}}/{{human_len}} {what}, {{rate}}");
+        let style = format!("{{bar:40}} {{human_pos}}/{{human_len}} {what}, {{rate}} {{msg}}");
         Self::new(output, &style)
     }
 
@@ -45,9 +46,10 @@ impl Progress {
         self.0.set_position(u64::from(position));
     }
 
-    /// As [`at`](Self::at), of so many.
-    pub(super) fn at_of(&self, position: u32, of: u32) {
+    /// As [`at`](Self::at), of so many, with a message beside it.
+    pub(super) fn at_of(&self, position: u32, of: u32, message: &str) {
         self.0.set_length(u64::from(of));
+        self.0.set_message(visible(message).into_owned());
         self.at(position);
     }
 

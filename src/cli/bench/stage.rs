@@ -331,7 +331,7 @@ impl<'a> Stage<'a> {
                 self.sink.start.elapsed()
             };
             self.publish(number, due).await?;
-            bar.at_of(self.sink.arrivals.lock().requests(), events);
+            bar.at_of(self.sink.arrivals.lock().requests(), events, "");
         }
         self.wait_for_all().await;
         Ok(())

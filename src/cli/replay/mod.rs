@@ -213,7 +213,7 @@ async fn watch(
             let count = |number: u64| u32::try_from(number).unwrap_or(u32::MAX);
             let (read, events) = (replay.progress.read, replay.progress.events.unwrap_or(0));
             let note = replay.progress.note.clone().unwrap_or_default();
-            progress.at(count(read), count(events), &note);
+            progress.at_of(count(read), count(events), &note);
         }
         Ok(replay)
     };

@@ -117,7 +117,7 @@ pub(super) async fn measure(
         let mut stage = Stage::start(services, load, workers, &kinds).await?;
         let mut phases = Vec::new();
         for (number, kind) in (1..).zip(kinds) {
-            bar.at_of(number, 3);
+            bar.at_of(number, 3, "");
             phases.push(stage.phase(kind, PHASE, broker).await?);
         }
         let worker_peak_kib = stage.worker_peak_kib();
