@@ -372,11 +372,7 @@ pub async fn is_current(settings: &StoreSettings) -> Result<bool, StoreError> {
 ///
 /// # Errors
 ///
-/// As [`open`], and [`StoreError::Absent`].
-///
-/// # Cancel safety
-///
-/// As [`open`].
+/// As [`open`], and [`StoreError::Absent`]. Cancel safe as that.
 pub async fn open_existing(settings: &StoreSettings) -> Result<Arc<dyn Store>, StoreError> {
     if let StoreUrl::Sqlite(file) = settings.place().map_err(StoreError::Settings)? {
         let file = sqlite::SqliteStore::absolute(file)?;
