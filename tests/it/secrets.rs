@@ -1,6 +1,6 @@
 //! A secret reaches its endpoint and no one else.
 
-use std::{fs, io::Write, path::Path, process::Stdio};
+use std::{fmt::Write as _, fs, io::Write as _, path::Path, process::Stdio};
 
 use flate2::{Compression, write::DeflateEncoder};
 use homing_domain::encryption_key::EncryptionKey;
@@ -55,8 +55,7 @@ async fn secrets_are_nowhere(store: &str, database: Option<&Database>) {
     })
     .await;
     let site = Site::new(&[50], &format!("log.level = \"debug\"\n{store}"));
-    let token = json(&site.run(&["tokens", "create", "all", "--json"]))["token"].clone();
-    let token = token.as_str().expect("a token").to_owned();
+    let token = text_at(&site.run(&["tokens", "create", "all", "--json"]), "/token");
     let mut secrets = [CUSTOMER, BEARER, HEADER, COOKIE, &token].map(str::to_owned).to_vec();
     let mut ids = Vec::new();
     for path in ["/well", "/failing"] {
@@ -64,13 +63,11 @@ async fn secrets_are_nowhere(store: &str, database: Option<&Database>) {
         let header = format!("x-key: {HEADER}");
         let add = ["subscriptions", "create", "--json", "--url", &url, "--topic", "#"];
         let more = ["--auth-token", BEARER, "--header", &header];
-        let made = json(&site.run(&[&add[..], &more[..]].concat()));
-        let id = made["subscription"]["id"].as_str().expect("an id").to_owned();
+        let made = site.run(&[&add[..], &more[..]].concat());
+        let id = text_at(&made, "/subscription/id");
         ids.push(id.parse::<Uuid>().expect("an id is a UUID"));
-        let rotated = json(&site.run(&["subscriptions", "rotate-secret", &id, "--json"]));
-        for made in [&made, &rotated] {
-            secrets.push(made["secret"].as_str().expect("a secret").to_owned());
-        }
+        let rotated = site.run(&["subscriptions", "rotate-secret", &id, "--json"]);
+        secrets.extend([made, rotated].map(|answer| text_at(&answer, "/secret")));
     }
 
     let log = fs::File::create(site.folder.path().join("log")).expect("a log can be written");
@@ -142,7 +139,10 @@ impl Kept {
     fn place_of(&self, sought: &[u8]) -> Option<&str> {
         let is_in = |(_, bytes): &&(String, Vec<u8>)| memmem::find(bytes, sought).is_some();
         let file = self.files.iter().find(is_in).map(|(name, _)| name.as_str());
-        let digits: String = sought.iter().map(|byte| format!("{byte:02x}")).collect();
+        let mut digits = String::new();
+        for byte in sought {
+            write!(digits, "{byte:02x}").expect("a text takes it");
+        }
         let is_row = self.rows.contains(&digits)
             || str::from_utf8(sought).is_ok_and(|text| self.rows.contains(text));
         file.or_else(|| is_row.then_some("a table"))
@@ -238,6 +238,12 @@ async fn without_a_token_only_loopback_requests_are_accepted() {
     assert_eq!(anonymous.status(), 401, "without tokens the API stays closed");
     process.terminate();
     process.ended().await;
+}
+
+/// The text at `pointer` in an answer in JSON.
+fn text_at(answer: &str, pointer: &str) -> String {
+    let text = json(answer).pointer(pointer).and_then(Value::as_str).map(str::to_owned);
+    text.expect("a text")
 }
 
 fn json(text: &str) -> Value {

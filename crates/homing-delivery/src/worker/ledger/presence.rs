@@ -4,7 +4,7 @@
 //! process ends, however that is, and not before. So one that can bind it has proved that the
 //! process which had it is no more, if both are in the same network namespace of the same boot.
 //!
-//! Source: unix(7), abstract sockets; network_namespaces(7); random(4), `boot_id`.
+//! Source: `unix(7)`, abstract sockets; `network_namespaces(7)`; `random(4)`, `boot_id`.
 
 use std::{
     fs, io,
