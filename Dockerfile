@@ -14,8 +14,8 @@ COPY src ./src
 # What was built before is kept outside of the image. Cargo goes by modification times, and copied files can be older.
 RUN --mount=type=cache,target=/usr/local/cargo/registry --mount=type=cache,target=/src/target \
  find crates src -name '*.rs' -exec touch {} + \
- && cargo build --release --locked --bin homing \
- && cp target/release/homing /usr/local/bin/homing
+ && cargo build --profile dist --locked --bin homing \
+ && cp target/dist/homing /usr/local/bin/homing
 
 
 FROM debian:trixie-slim

@@ -93,12 +93,12 @@ clean-broker: ## stop the private brokers and databases, and delete what they ho
 		echo "HOMING_$$name=$$(od -An -N24 -tx1 /dev/urandom | tr -d ' \n')"; \
 	done; echo "HOMING_ENCRYPTION_KEY=$$(head -c 32 /dev/urandom | base64)"; } > $@.new; mv $@.new $@; echo "made .env; the API's token is HOMING_API_TOKEN in it" >&2
 
-release: cargo ## build the optimised program: target/release/homing
-	cargo build --release --locked
+release: cargo ## build the program as it is installed: target/dist/homing
+	cargo build --profile dist --locked
 
 install: release ## install it into PREFIX/bin (PREFIX=/usr/local)
 	install -d "$(DESTDIR)$(PREFIX)/bin"
-	install -m 755 "$${CARGO_TARGET_DIR:-target}/release/homing" "$(DESTDIR)$(PREFIX)/bin/homing"
+	install -m 755 "$${CARGO_TARGET_DIR:-target}/dist/homing" "$(DESTDIR)$(PREFIX)/bin/homing"
 
 cargo:
 	@command -v cargo >/dev/null || { echo "cargo is missing: install Rust (rust-version in Cargo.toml names the oldest that works), then try again" >&2; exit 1; }
