@@ -1,4 +1,5 @@
-//! Figures, not tests: the cost of a full attempt log, a million records in a store of its own.
+//! Figures, not tests: the cost of a full attempt log, a million records in a store of its own, or as
+//! many as `RECORDS` says. `STORE` names an empty store in place of a new file.
 
 #![expect(
     clippy::print_stdout,
@@ -11,12 +12,13 @@ use std::time::Duration;
 use homing::config::Settings;
 use homing_domain::{
     clock,
+    encryption_key::EncryptionKey,
     id::{DeliveryId, EventId, SubscriptionId},
     payload::PayloadState,
     record::{AttemptEvent, Attempted, Class, NextState, Record},
     time::UnixMillis,
 };
-use homing_store::{RecordFilter, RecordPage, Store};
+use homing_store::{DeliveryFilter, DeliveryPage, RecordFilter, RecordPage, Store};
 use tokio::time::Instant;
 
 const RECORDS: u32 = 1_000_000;
@@ -24,6 +26,8 @@ const BATCH: u32 = 1_000;
 const SUBSCRIPTIONS: u32 = 200;
 /// One of so many attempts fails.
 const FAILS: u32 = 20;
+/// A delivery that failed is accepted so many records later.
+const LATER: u32 = 100_000;
 const PAGES: u32 = 20;
 
 fn subscription(number: u32) -> SubscriptionId {
@@ -37,9 +41,12 @@ fn url(number: u32) -> String {
 fn record(number: u32, now: UnixMillis) -> Record {
     // As many a second as would fill the log in a day; event ids as publishers make them.
     let started = now.plus(Duration::from_millis(u64::from(number) * 86));
-    let event = EventId::from(uuid::Uuid::from_u128(fastrand::u128(..)));
-    let recipient = subscription(number);
     let fails = number.is_multiple_of(FAILS);
+    let is_second = number % FAILS == 1 && number > LATER;
+    let number = if is_second { number - 1 - LATER } else { number };
+    let mixed = (u128::from(number) + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15_f39c_c060_5ced_c835);
+    let event = EventId::from(uuid::Uuid::from_u128(mixed));
+    let recipient = subscription(number);
     let status = if fails { 503 } else { 200 };
     let class = if fails { Class::Refused } else { Class::Accepted };
     Record {
@@ -50,6 +57,7 @@ fn record(number: u32, now: UnixMillis) -> Record {
         url: Some(url(number)),
         step: 0,
         replays: 0,
+        order: Some(i64::from(is_second) << 32),
         happened: AttemptEvent::Attempted(Attempted {
             attempt: 1,
             duration: Duration::from_millis(12),
@@ -62,6 +70,8 @@ fn record(number: u32, now: UnixMillis) -> Record {
         }),
         next_state: if fails { NextState::Waits(started) } else { NextState::Done },
         hold: None,
+        turn: None,
+        as_of: None,
         payload: PayloadState::Unwanted,
     }
 }
@@ -76,6 +86,24 @@ async fn pages(store: &dyn Store, filter: &RecordFilter) -> (f64, f64) {
         took.push(begun.elapsed().as_secs_f64() * 1_000.0);
         page.after = listing.next;
     }
+    median_and_longest(took)
+}
+
+/// The same of deliveries.
+async fn delivery_pages(store: &dyn Store, filter: &DeliveryFilter) -> (f64, f64) {
+    let mut took = Vec::new();
+    let mut page = DeliveryPage { filter: filter.clone(), after: None, limit: 100 };
+    for _ in 0..PAGES {
+        let begun = Instant::now();
+        let listing = store.deliveries(&page).await.expect("a page");
+        store.records_of(&listing.last, 5_000).await.expect("their records");
+        took.push(begun.elapsed().as_secs_f64() * 1_000.0);
+        page.after = listing.next;
+    }
+    median_and_longest(took)
+}
+
+fn median_and_longest(mut took: Vec<f64>) -> (f64, f64) {
     took.sort_by(f64::total_cmp);
     let at = |index: usize| took.get(index).copied().unwrap_or_default();
     (at(took.len() / 2), at(took.len() - 1))
@@ -85,14 +113,39 @@ async fn pages(store: &dyn Store, filter: &RecordFilter) -> (f64, f64) {
 async fn main() {
     let folder = tempfile::tempdir().expect("a folder can be made");
     let file = folder.path().join("homing.db");
-    let settings = format!("store.url = \"sqlite:{}\"", file.display());
+    let url = std::env::var("STORE").unwrap_or_else(|_| format!("sqlite:{}", file.display()));
+    let key = EncryptionKey::from_bytes([7; 32]).reveal();
+    let settings = format!("store.url = \"{url}\"\nstore.encryption_keys = [\"{key}\"]");
     let settings = Settings::from_toml(&settings).expect("settings");
     let store = homing_store::open(&settings.store).await.expect("a store");
+    let records = std::env::var("RECORDS").ok().and_then(|number| number.parse().ok());
+    let records = records.unwrap_or(RECORDS);
     let now = clock::now();
+    let some = fill(&*store, records, now).await;
+    let bytes = std::fs::metadata(&file).map(|file| file.len()).unwrap_or_default();
+    println!("the file has {} MB", bytes / 1_000_000);
+    println!("{:<38} {:>10} {:>10}", "a page of 100, by", "median ms", "longest ms");
+    let half = now.plus(Duration::from_millis(u64::from(records) * 43));
+    for (name, filter) in attempts(&some, half) {
+        let (median, longest) = pages(&*store, &filter).await;
+        println!("{name:<38} {median:>10.1} {longest:>10.1}");
+    }
+    for (name, filter) in deliveries(&some) {
+        let (median, longest) = delivery_pages(&*store, &filter).await;
+        println!("{name:<38} {median:>10.1} {longest:>10.1}");
+    }
+    let begun = Instant::now();
+    store.prune_attempts(UnixMillis::new(0), u64::from(records - 1_000)).await.expect("pruned");
+    println!("pruning a thousand took {:.0?}", begun.elapsed());
+    store.close().await;
+}
+
+/// Writes as many records; returns one of the last.
+async fn fill(store: &dyn Store, number: u32, now: UnixMillis) -> Record {
     let begun = Instant::now();
     let mut some = None;
     let mut last = Duration::ZERO;
-    for batch in 0..RECORDS / BATCH {
+    for batch in 0..number / BATCH {
         let records: Vec<_> =
             (0..BATCH).map(|number| record(batch * BATCH + number, now)).collect();
         let written = Instant::now();
@@ -102,17 +155,16 @@ async fn main() {
     }
     let seconds = begun.elapsed().as_secs_f64();
     println!(
-        "{RECORDS} records in {seconds:.0} s: {:.0}/s; the last thousand took {last:.0?}",
-        f64::from(RECORDS) / seconds
+        "{number} records in {seconds:.0} s: {:.0}/s; the last thousand took {last:.0?}",
+        f64::from(number) / seconds
     );
-    let bytes = std::fs::metadata(&file).map(|file| file.len()).unwrap_or_default();
-    println!("the file has {} MB", bytes / 1_000_000);
+    some.expect("there is one")
+}
 
-    let some = some.expect("there is one");
+fn attempts(some: &Record, half: UnixMillis) -> Vec<(&'static str, RecordFilter)> {
     let none = RecordFilter::default;
     let of = |word: &str| word.parse().ok();
-    let half = now.plus(Duration::from_millis(u64::from(RECORDS) * 43));
-    let filters = [
+    vec![
         ("none", none()),
         ("event", RecordFilter { event: Some(some.event.clone()), ..none() }),
         ("delivery", RecordFilter { delivery: some.recipient.map(|(_, id)| id), ..none() }),
@@ -133,15 +185,32 @@ async fn main() {
                 ..none()
             },
         ),
-    ];
-    println!("{:<28} {:>10} {:>10}", "a page of 100, by", "median ms", "longest ms");
-    for (name, filter) in filters {
-        let (median, longest) = pages(&*store, &filter).await;
-        println!("{name:<28} {median:>10.1} {longest:>10.1}");
-    }
+    ]
+}
 
-    let begun = Instant::now();
-    store.prune_attempts(UnixMillis::new(0), u64::from(RECORDS - 1_000)).await.expect("pruned");
-    println!("pruning a thousand took {:.0?}", begun.elapsed());
-    store.close().await;
+fn deliveries(some: &Record) -> Vec<(&'static str, DeliveryFilter)> {
+    let none = DeliveryFilter::default;
+    let of = |word: &str| word.parse().ok();
+    let failing = subscription(FAILS);
+    vec![
+        ("deliveries", none()),
+        ("deliveries, event", DeliveryFilter { event: Some(some.event.clone()), ..none() }),
+        ("deliveries, delivered", DeliveryFilter { states: of("delivered"), ..none() }),
+        ("deliveries, waits", DeliveryFilter { states: of("waits"), ..none() }),
+        ("deliveries, held (there are none)", DeliveryFilter { states: of("held"), ..none() }),
+        ("deliveries, pending", DeliveryFilter { states: of("pending"), ..none() }),
+        ("deliveries, url", DeliveryFilter { url: Some(url(7)), ..none() }),
+        (
+            "deliveries, subscription, waits",
+            DeliveryFilter { subscription: Some(failing), states: of("waits"), ..none() },
+        ),
+        (
+            "deliveries, url, held (none)",
+            DeliveryFilter { url: Some(url(7)), states: of("held"), ..none() },
+        ),
+        (
+            "deliveries, another topic (none)",
+            DeliveryFilter { topic: Some("none".to_owned()), ..none() },
+        ),
+    ]
 }

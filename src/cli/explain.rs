@@ -87,7 +87,10 @@ fn write(explanation: &Explanation, output: &mut Output<'_>) -> Result<(), Failu
     Ok(())
 }
 
-fn write_timeline(timeline: &DeliveryTimeline, output: &mut Output<'_>) -> Result<(), Failure> {
+pub(super) fn write_timeline(
+    timeline: &DeliveryTimeline,
+    output: &mut Output<'_>,
+) -> Result<(), Failure> {
     output.line("")?;
     output.line(timeline.url.as_deref().unwrap_or("(its URL is not known)"))?;
     match (timeline.subscription, timeline.delivery) {

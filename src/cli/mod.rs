@@ -17,6 +17,7 @@ mod audit;
 mod bench;
 mod completions;
 mod config;
+mod deliveries;
 mod endpoints;
 mod errors;
 mod explain;
@@ -91,6 +92,8 @@ enum Command {
     Parked(parked::Command),
     /// Send events of the archive again
     Replay(replay::Arguments),
+    /// List deliveries with their present states and their attempts
+    Deliveries(deliveries::Arguments),
     /// List delivery attempts, newest first, or show what one sent and received
     Attempts(attempts::Arguments),
     /// List changes and who made them, newest first
@@ -170,6 +173,7 @@ async fn dispatch(cli: Cli, output: &mut Output<'_>) -> Result<Exit, Failure> {
         Command::Endpoints(command) => Box::pin(endpoints::run(&globals, command, output)).await,
         Command::Parked(command) => parked::run(&globals, command, output).await,
         Command::Replay(arguments) => Box::pin(replay::run(&globals, &arguments, output)).await,
+        Command::Deliveries(arguments) => deliveries::run(&globals, &arguments, output).await,
         Command::Attempts(arguments) => attempts::run(&globals, &arguments, output).await,
         Command::Audit(arguments) => audit::run(&globals, &arguments, output).await,
         Command::Errors(arguments) => errors::run(&globals, &arguments, output).await,

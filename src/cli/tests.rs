@@ -37,6 +37,7 @@ fn help_is_an_answer() {
       endpoints      Show endpoints and their circuits, disable and enable them [alias: eps]
       parked         List parked messages, replay, drop or export them
       replay         Send events of the archive again
+      deliveries     List deliveries with their present states and their attempts
       attempts       List delivery attempts, newest first, or show what one sent and received
       audit          List changes and who made them, newest first
       errors         List failed attempts by what failed

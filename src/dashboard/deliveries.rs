@@ -1,7 +1,11 @@
-//! Deliveries: the attempt log with filters, and the timeline of one event.
+//! Deliveries with their present states, and the timeline of one event.
 
 use askama::Template;
-use axum::{Extension, extract::State, response::Response};
+use axum::{
+    Extension,
+    extract::State,
+    response::{IntoResponse, Redirect, Response},
+};
 
 use super::{
     body::Body,
@@ -10,16 +14,18 @@ use super::{
     links, words,
 };
 use crate::{
-    history::{Explanation, GapView, RecordView},
+    history::{DeliveryTimeline, Explanation, GapView},
     web::AppState,
 };
-use homing_domain::{id::EventId, record::Classes, time::UnixMillis};
-use homing_store::{RecordFilter, RecordPage};
+use homing_domain::{delivery_state::States, id::EventId, time::UnixMillis};
+use homing_store::{DeliveryFilter, DeliveryPage};
 
 const PAGE: u32 = 50;
 /// The filters of the list.
 const FILTERS: [&str; 8] =
-    ["event", "subscription", "delivery", "url", "outcome", "status", "since", "until"];
+    ["event", "delivery", "subscription", "url", "topic", "state", "since", "until"];
+/// Those of attempts, which this page had before.
+const OF_ATTEMPTS: [&str; 2] = ["outcome", "status"];
 
 #[derive(Template)]
 #[template(path = "deliveries.html")]
@@ -27,50 +33,58 @@ struct ListPage {
     layout: Layout,
     fields: Fields,
     wrong: Wrong,
-    outcomes: Vec<&'static str>,
-    attempts: Vec<RecordView>,
+    states: Vec<&'static str>,
+    deliveries: Vec<DeliveryTimeline>,
     gaps: Vec<GapView>,
+    notes: Vec<String>,
     next: Option<String>,
+    attempts: String,
     is_filtered: bool,
     is_first: bool,
 }
 
-/// Lists attempts, newest first.
+/// Lists deliveries, those that changed last first.
 pub(super) async fn list(
     State(app): State<AppState>,
     Extension(visitor): Extension<Visitor>,
     fields: Fields,
 ) -> Result<Response, ErrorPage> {
+    let query = fields.query(&FILTERS);
+    if OF_ATTEMPTS.iter().any(|name| fields.given(name).is_some()) {
+        let query = format!("{query}&{}", fields.query(&OF_ATTEMPTS));
+        return Ok(Redirect::to(&format!("/attempts?{query}")).into_response());
+    }
     let mut wrong = Wrong::default();
-    let filter = filter(&fields, &mut wrong);
+    let filter = DeliveryFilter {
+        since: instant(&fields, "since", &mut wrong),
+        until: instant(&fields, "until", &mut wrong),
+        ..fields.read(&mut wrong)
+    };
     let after = fields.get("after", &mut wrong);
-    let wanted = RecordPage { filter, after, limit: PAGE };
+    let wanted = DeliveryPage { filter, after, limit: PAGE };
     // A wrong filter finds nothing, rather than something else.
     let found =
-        if wrong.is_empty() { Some(app.services.history.page(&wanted).await?) } else { None };
-    let query = fields.query(&FILTERS);
+        if wrong.is_empty() { Some(app.services.history.deliveries(&wanted).await?) } else { None };
     let next = found.as_ref().and_then(|found| found.next);
     let next = next.map(|next| format!("/deliveries?{query}&after={next}"));
-    let (attempts, gaps) = found.map(|found| (found.attempts, found.gaps)).unwrap_or_default();
+    let found = found.map(|found| (found.deliveries, found.gaps, found.notes));
+    let (deliveries, gaps, notes) = found.unwrap_or_default();
     Ok(page(&ListPage {
         layout: Layout::new("Deliveries", NavItem::Deliveries, visitor),
         is_filtered: !query.is_empty(),
         is_first: fields.given("after").is_none(),
+        attempts: format!(
+            "/attempts?{}",
+            fields.query(&["event", "delivery", "subscription", "url", "since", "until"])
+        ),
         fields,
         wrong,
-        outcomes: Classes::names(),
-        attempts,
+        states: States::names(),
+        deliveries,
         gaps,
+        notes,
         next,
     }))
-}
-
-fn filter(fields: &Fields, wrong: &mut Wrong) -> RecordFilter {
-    RecordFilter {
-        since: instant(fields, "since", wrong),
-        until: instant(fields, "until", wrong),
-        ..fields.read(wrong)
-    }
 }
 
 /// An instant as a browser's field for it sends it, in UTC: `2026-11-21T14:35`, with seconds or

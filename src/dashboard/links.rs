@@ -21,6 +21,11 @@ pub(super) fn event(event: &str) -> String {
 
 /// The list of attempts to one URL.
 pub(super) fn attempts_at(url: &str) -> String {
+    link("/attempts", [("url", url)])
+}
+
+/// The list of deliveries to one URL.
+pub(super) fn deliveries_to(url: &str) -> String {
     link("/deliveries", [("url", url)])
 }
 

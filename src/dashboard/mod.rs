@@ -7,8 +7,8 @@
 //!
 //! The path of a request through the files: [`auth`] authenticates, [`fields`] reads parameters and
 //! forms, and a file per noun renders the page: [`overview`], [`endpoints`], [`deliveries`],
-//! [`parked`], [`replays`], [`subscriptions`] with their [`draft`], [`topics`], [`sources`],
-//! [`audit`].
+//! [`attempts`], [`parked`], [`replays`], [`subscriptions`] with their [`draft`], [`topics`],
+//! [`sources`], [`audit`].
 //! [`layout`] is around all of them,
 //! [`links`] lead from one to another, [`live`] keeps parts of them current,
 //! [`words`] and [`chart`] render values, [`assets`] serves style, script and icon.
@@ -16,6 +16,7 @@
 //! Programs use the API; what both share is in [`web`](crate::web).
 
 mod assets;
+mod attempts;
 mod audit;
 mod body;
 mod chart;
@@ -56,6 +57,7 @@ pub fn router(app: AppState) -> Router {
         .route("/endpoint/disable", post(endpoints::disable))
         .route("/endpoint/probe", post(endpoints::probe))
         .route("/deliveries", get(deliveries::list))
+        .route("/attempts", get(attempts::list))
         .route("/event", get(deliveries::timeline))
         .route("/parked", get(parked::list))
         .route("/parked/message", get(parked::show))

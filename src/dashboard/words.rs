@@ -97,7 +97,8 @@ impl fmt::Display for DueThen {
 pub(super) fn then(verdict: impl Borrow<&'static str>, due: impl Borrow<Option<String>>) -> State {
     let due = due.borrow().as_deref().and_then(instant);
     let is_over = due.is_some_and(|due| due <= clock::now());
-    State(if is_over && *verdict.borrow() == "waits" { "waited" } else { verdict.borrow() })
+    let waits = matches!(*verdict.borrow(), "waits" | "not_before" | "throttled");
+    State(if is_over && waits { "waited" } else { verdict.borrow() })
 }
 
 /// `now`, `12 s ago`, `in 4 min 30 s`
@@ -236,8 +237,8 @@ pub(super) fn count(number: impl Number, one: &str, many: &str) -> String {
 pub(super) fn tone(word: &str) -> &'static str {
     match word {
         "closed" | "accepted" | "delivered" | "running" | "connected" | "alive" => "good",
-        "open" | "waits" | "not_attempted" | "paused" | "waiting" | "connecting"
-        | "circuit_open" | "endpoint_slow" => "wait",
+        "open" | "waits" | "not_before" | "throttled" | "held" | "not_attempted" | "paused"
+        | "waiting" | "connecting" | "circuit_open" | "endpoint_slow" => "wait",
         "frozen" | "refused" | "timed_out" | "unreachable" | "parked" | "stopped" | "missing"
         | "different" | "silent" | "exhausted" | "gone" => "bad",
         _ => "",

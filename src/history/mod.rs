@@ -4,6 +4,7 @@
 //! Promises: reading changes nothing, at the broker least of all; what is not known is reported,
 //! with the reason. The log is no queue: an event without records may still be delivered.
 
+mod deliveries;
 mod errors;
 mod explain;
 mod hours;
@@ -16,6 +17,7 @@ mod words;
 use std::{sync::Arc, time::Duration};
 
 pub use self::{
+    deliveries::DeliveriesView,
     errors::{ErrorView, ErrorsView},
     hours::{FiguresView, HourView, HoursView, Percentiles},
     payload::{HeaderView, PartView, PayloadView},

@@ -7,6 +7,7 @@ use super::{
 use homing_delivery::{circuits, parking::Entry};
 use homing_domain::{
     circuit::StateName,
+    delivery_state::DeliveryState,
     record::{AttemptEvent, NextState, Record},
     report::{with_operand, with_option},
     time::UnixMillis,
@@ -23,15 +24,27 @@ pub(super) struct Timeline<'a> {
     pub(super) lookup: Option<&'a Lookup>,
 }
 
-/// The state of a delivery.
-enum DeliveryState {
+/// The present state of a delivery.
+enum Present {
     Delivered(UnixMillis),
     NotWanted(UnixMillis),
-    Waits(Option<UnixMillis>),
+    Waits {
+        since: Option<UnixMillis>,
+        due: Option<UnixMillis>,
+    },
+    /// Its endpoint, or its handler, asked for that.
+    NotBefore {
+        since: UnixMillis,
+        due: UnixMillis,
+    },
+    Throttled {
+        since: UnixMillis,
+        due: UnixMillis,
+    },
     Held {
         since: UnixMillis,
-        /// Parked then.
-        until: UnixMillis,
+        /// Parked then; `None`: its schedule says when.
+        until: Option<UnixMillis>,
     },
     Parked {
         reason: ParkReason,
@@ -47,48 +60,64 @@ impl Timeline<'_> {
         self.records.iter().rev().find_map(|record| record.url.clone())
     }
 
+    /// The last time that a wait without an attempt was seen to go on.
+    fn as_of(&self) -> Option<UnixMillis> {
+        self.last()?.as_of
+    }
+
+    /// The record of the latest step.
+    fn last(&self) -> Option<&Record> {
+        let records = self.records.iter().copied();
+        records.reduce(|last, next| if next.is_later_than(last) { next } else { last })
+    }
+
     /// True if nothing follows any more.
     pub(super) fn is_done(&self) -> bool {
-        matches!(self.state(), DeliveryState::Delivered(_) | DeliveryState::NotWanted(_))
+        matches!(self.state(), Present::Delivered(_) | Present::NotWanted(_))
     }
 
     /// The last record counts; an entry in the parking queue outweighs the log, unless it was
     /// delivered since.
-    fn state(&self) -> DeliveryState {
-        let parked = self.parked.map(|entry| DeliveryState::Parked {
+    fn state(&self) -> Present {
+        let parked = self.parked.map(|entry| Present::Parked {
             reason: entry.reason,
             since: entry.parked_ms,
             is_there: Some(true),
         });
-        match (self.records.last(), parked) {
-            (Some(last), _) if last.next_state == NextState::Done => {
-                DeliveryState::Delivered(ended(last))
-            }
-            (Some(last), _) if last.next_state == NextState::NotWanted => {
-                DeliveryState::NotWanted(ended(last))
-            }
+        let last = self.last();
+        match (last.map(|last| (last, self.recorded(last))), parked) {
+            (Some((_, done @ (Present::Delivered(_) | Present::NotWanted(_)))), _) => done,
             (Some(_) | None, Some(parked)) => parked,
-            (Some(last), None) => match last.next_state {
-                NextState::Parked(reason) => {
-                    let since = Some(ended(last));
-                    DeliveryState::Parked { reason, since, is_there: self.is_there() }
-                }
-                NextState::Held(until) => {
-                    DeliveryState::Held { since: self.held_since(last), until }
-                }
-                next_state @ (NextState::Done | NextState::NotWanted | NextState::Waits(_)) => {
-                    DeliveryState::Waits(next_state.due())
-                }
-            },
-            (None, None) => DeliveryState::Waits(None),
+            (Some((_, state)), None) => state,
+            (None, None) => Present::Waits { since: None, due: None },
         }
     }
 
-    /// The first of the records without an attempt that end with `last`.
-    fn held_since(&self, last: &Record) -> UnixMillis {
-        let is_hold = |record: &&&Record| matches!(record.next_state, NextState::Held(_));
-        let holds = self.records.iter().rev().take_while(is_hold);
-        holds.last().map_or(last.started(), |first| first.started())
+    /// The state after the last record.
+    fn recorded(&self, last: &Record) -> Present {
+        let since = match last.state() {
+            DeliveryState::Held => last.hold.map(|hold| hold.since),
+            DeliveryState::NotBefore | DeliveryState::Throttled => last.turn,
+            DeliveryState::Delivered
+            | DeliveryState::NotWanted
+            | DeliveryState::Waits
+            | DeliveryState::Parked => None,
+        };
+        let since = since.filter(|_| last.is_wait()).unwrap_or_else(|| ended(last));
+        match last.next_state {
+            NextState::Done => Present::Delivered(ended(last)),
+            NextState::NotWanted => Present::NotWanted(ended(last)),
+            NextState::Parked(reason) => {
+                Present::Parked { reason, since: Some(ended(last)), is_there: self.is_there() }
+            }
+            NextState::Held(until) => Present::Held { since, until: Some(until) },
+            NextState::Waits(_) if last.state() == DeliveryState::Held => {
+                Present::Held { since, until: None }
+            }
+            NextState::Waits(due) => Present::Waits { since: Some(since), due: Some(due) },
+            NextState::NotBefore(due) => Present::NotBefore { since, due },
+            NextState::Throttled(due) => Present::Throttled { since, due },
+        }
     }
 
     /// For a parked delivery without an entry: `false` if everything that is parked was looked at.
@@ -104,6 +133,53 @@ fn ended(record: &Record) -> UnixMillis {
     }
 }
 
+impl Present {
+    fn name(&self) -> DeliveryState {
+        match self {
+            Self::Delivered(_) => DeliveryState::Delivered,
+            Self::NotWanted(_) => DeliveryState::NotWanted,
+            Self::Waits { .. } => DeliveryState::Waits,
+            Self::NotBefore { .. } => DeliveryState::NotBefore,
+            Self::Throttled { .. } => DeliveryState::Throttled,
+            Self::Held { .. } => DeliveryState::Held,
+            Self::Parked { .. } => DeliveryState::Parked,
+        }
+    }
+
+    fn since(&self) -> Option<UnixMillis> {
+        match *self {
+            Self::Delivered(since)
+            | Self::NotWanted(since)
+            | Self::NotBefore { since, .. }
+            | Self::Throttled { since, .. }
+            | Self::Held { since, .. } => Some(since),
+            Self::Waits { since, .. } | Self::Parked { since, .. } => since,
+        }
+    }
+
+    fn due(&self) -> Option<UnixMillis> {
+        match *self {
+            Self::Waits { due, .. } => due,
+            Self::NotBefore { due, .. } | Self::Throttled { due, .. } => Some(due),
+            Self::Delivered(_) | Self::NotWanted(_) | Self::Held { .. } | Self::Parked { .. } => {
+                None
+            }
+        }
+    }
+
+    /// The next step, or a remedy.
+    fn next(&self, circuit: Option<&circuits::View>, now: UnixMillis) -> Option<String> {
+        match self {
+            Self::Delivered(_) | Self::NotWanted(_) => None,
+            Self::Waits { .. } | Self::NotBefore { .. } | Self::Throttled { .. } => {
+                waiting(self.due(), circuit, now)
+            }
+            Self::Held { until, .. } => Some(holding(circuit, *until, now)),
+            Self::Parked { .. } => blocking(circuit, now),
+        }
+    }
+}
+
 /// Builds the timeline of one delivery.
 pub(super) fn build(
     known: &Timeline<'_>,
@@ -116,34 +192,32 @@ pub(super) fn build(
     let recipient = first.and_then(|record| record.recipient);
     let event = first.map(|record| record.event.as_str());
     let event = event.or(known.parked.map(|entry| entry.event_id.as_str())).unwrap_or_default();
+    let topic = first.map(|record| record.topic.as_str());
+    let topic = topic.or(known.parked.and_then(|entry| entry.topic.as_deref()));
     let subscription = recipient
         .map(|(subscription, _)| subscription)
         .or(known.parked.and_then(|entry| entry.subscription_id));
     let delivery = recipient
         .map(|(_, delivery)| delivery)
         .or(known.parked.and_then(|entry| entry.delivery_id));
-    let (word, next, due) = match &state {
-        DeliveryState::Delivered(_) => ("delivered", None, None),
-        DeliveryState::NotWanted(_) => ("not_wanted", None, None),
-        DeliveryState::Waits(due) => ("waits", waiting(*due, circuit.as_ref(), now), *due),
-        DeliveryState::Held { until, .. } => {
-            ("held", Some(holding(circuit.as_ref(), *until, now)), None)
-        }
-        DeliveryState::Parked { .. } => ("parked", blocking(circuit.as_ref(), now), None),
-    };
-    let is_gone = matches!(&state, DeliveryState::Parked { is_there: Some(false), .. });
-    let command = (word == "parked" && !is_gone).then(|| {
+    let name = state.name();
+    let is_gone = matches!(&state, Present::Parked { is_there: Some(false), .. });
+    let command = (name == DeliveryState::Parked && !is_gone).then(|| {
         let of = subscription.map(|id| format!(" --subscription {id}")).unwrap_or_default();
         with_option("homing parked replay", "--event", event) + &of
     });
     DeliveryTimeline {
+        event: event.to_owned(),
+        topic: topic.map(str::to_owned),
         subscription,
         delivery,
         url,
-        state: word,
+        state: name.as_str(),
+        since: state.since().map(|since| since.to_string()),
+        as_of: known.as_of().map(|as_of| as_of.to_string()),
         summary: summary(&state, known),
-        next,
-        due: due.map(|due| due.to_string()),
+        next: state.next(circuit.as_ref(), now),
+        due: state.due().map(|due| due.to_string()),
         command,
         circuit,
         parked: known.parked.map(Parked::from),
@@ -151,7 +225,7 @@ pub(super) fn build(
     }
 }
 
-fn summary(state: &DeliveryState, known: &Timeline<'_>) -> String {
+fn summary(state: &Present, known: &Timeline<'_>) -> String {
     let last = last_attempt(known);
     let attempts = match &last {
         Some((attempt, _)) => format!("at attempt {attempt}"),
@@ -159,20 +233,27 @@ fn summary(state: &DeliveryState, known: &Timeline<'_>) -> String {
     };
     let failed = last.map(|(attempt, what)| format!("; attempt {attempt}: {what}"));
     let failed = failed.unwrap_or_else(|| ", without a known attempt".to_owned());
+    let why = skipped(known);
+    let because_of = why.map(|why| format!(": {why}")).unwrap_or_default();
+    let as_of = known.as_of().map(|as_of| format!(", as of {as_of}")).unwrap_or_default();
     match state {
-        DeliveryState::Delivered(at) => format!("delivered at {at}, {attempts}"),
-        DeliveryState::NotWanted(at) => {
+        Present::Delivered(at) => format!("delivered at {at}, {attempts}"),
+        Present::NotWanted(at) => {
             format!("was not sent: at {at} its subscription no longer matched")
         }
-        DeliveryState::Waits(_) => {
-            let why = skipped(known).map(|why| format!("; then held without an attempt: {why}"));
+        Present::Waits { .. } => {
+            let why = why.map(|why| format!("; then held without an attempt: {why}"));
             format!("waits{failed}{}", why.unwrap_or_default())
         }
-        DeliveryState::Held { since, .. } => {
-            let why = skipped(known).map(|why| format!(": {why}")).unwrap_or_default();
-            format!("held since {since}{why}{failed}")
+        Present::NotBefore { due, .. } => {
+            let who = if why.is_some() { "handler" } else { "endpoint" };
+            format!("is not sent before {due}: its {who} asked for that{failed}")
         }
-        DeliveryState::Parked { reason, since, is_there } => {
+        Present::Throttled { since, .. } => {
+            format!("throttled since {since}{as_of}{because_of}{failed}")
+        }
+        Present::Held { since, .. } => format!("held since {since}{as_of}{because_of}{failed}"),
+        Present::Parked { reason, since, is_there } => {
             let at = since.map(|since| format!(" at {since}")).unwrap_or_default();
             let since = since.map(|since| format!(" since {since}")).unwrap_or_default();
             let because = because(*reason);
@@ -208,8 +289,8 @@ fn last_attempt(known: &Timeline<'_>) -> Option<(u32, String)> {
 }
 
 /// The reason why nothing was attempted the last time.
-fn skipped<'a>(known: &Timeline<'a>) -> Option<&'a str> {
-    match &known.records.last()?.happened {
+fn skipped<'a>(known: &'a Timeline<'_>) -> Option<&'a str> {
+    match &known.last()?.happened {
         AttemptEvent::NotAttempted(why) => Some(why),
         AttemptEvent::Attempted(_) => None,
     }
@@ -244,8 +325,9 @@ fn waiting(
         format!("due at {due}")
     } else {
         format!(
-            "was due at {due}: it is about to be attempted, or its endpoint is busy, or \
-             no worker takes due deliveries (`homing status` shows the retry queue)"
+            "was due at {due}: it is being attempted or about to be, or its endpoint is busy, or no \
+             worker takes due deliveries (`homing status` shows the retry queue), or what became of \
+             it was not recorded"
         )
     };
     Some(match blocking(circuit, now) {
@@ -255,14 +337,17 @@ fn waiting(
 }
 
 /// The event that a delivery in a held queue waits for.
-fn holding(circuit: Option<&circuits::View>, until: UnixMillis, now: UnixMillis) -> String {
-    let next = blocking(circuit, now)
-        .unwrap_or_else(|| "its circuit is closed: it is sent in its turn".to_owned());
+fn holding(circuit: Option<&circuits::View>, until: Option<UnixMillis>, now: UnixMillis) -> String {
+    let next = blocking(circuit, now).unwrap_or_else(|| match circuit {
+        Some(_) => "its circuit is closed: it is sent in its turn".to_owned(),
+        None => "it is sent when its endpoint can take it".to_owned(),
+    });
     let beside = circuit.and_then(|circuit| circuit.held).map(|held| match held {
         1 => "; 1 delivery is held for its URL".to_owned(),
         held => format!("; {held} deliveries are held for its URL, the oldest is sent first"),
     });
-    format!("{next}{}; parked at {until} where it still waits then", beside.unwrap_or_default())
+    let until = until.map(|until| format!("; parked at {until} where it still waits then"));
+    format!("{next}{}{}", beside.unwrap_or_default(), until.unwrap_or_default())
 }
 
 /// The effect of a circuit that is not closed.

@@ -54,7 +54,8 @@ pub struct RecordView {
     pub response_cut: bool,
     /// The reason why there was no attempt, or no complete answer.
     pub cause: Option<String>,
-    /// The verdict: `delivered`, `not_wanted`, `waits` or `parked`.
+    /// The verdict: `delivered`, `not_wanted`, `waits`, `not_before`, `throttled`, `held` or
+    /// `parked`.
     pub verdict: &'static str,
     /// The next due time.
     pub due: Option<String>,
@@ -64,6 +65,8 @@ pub struct RecordView {
     pub held_since: Option<String>,
     /// The reason why it waited.
     pub held_because: Option<ParkReason>,
+    /// The time since which the delivery waited for its turn, until this.
+    pub waited_since: Option<String>,
     /// True if what it sent and received was kept; it may be too old by now.
     pub has_payload: bool,
     /// Its request and its answer, where they are asked for.
@@ -85,6 +88,7 @@ impl From<&Record> for RecordView {
         let response = attempted.map(|attempted| &attempted.response);
         let response = response.filter(|response| !response.is_empty());
         let ended = record.hold.filter(|_| record.ended_hold().is_some());
+        let waited = record.turn.filter(|_| !record.is_wait());
         Self {
             id: record.id,
             started: record.started().to_string(),
@@ -109,6 +113,7 @@ impl From<&Record> for RecordView {
             reason: record.next_state.reason(),
             held_since: ended.map(|hold| hold.since.to_string()),
             held_because: ended.map(|hold| hold.reason),
+            waited_since: waited.map(|since| since.to_string()),
             has_payload: record.payload == PayloadState::Kept,
             payload: None,
             payload_note: None,
@@ -134,11 +139,13 @@ impl RecordView {
         self.payload.as_ref()?.response.as_ref()
     }
 
-    /// The wait for its endpoint that this ended: `held since …: circuit open`.
+    /// The wait without an attempt that this ended: `held since …: circuit open`.
     #[must_use]
     pub fn held(&self) -> Option<String> {
-        let (since, because) = (self.held_since.as_ref()?, self.held_because?);
-        Some(format!("held since {since}: {}", because.as_str().replace('_', " ")))
+        if let (Some(since), Some(because)) = (&self.held_since, self.held_because) {
+            return Some(format!("held since {since}: {}", because.as_str().replace('_', " ")));
+        }
+        Some(format!("waiting since {}", self.waited_since.as_ref()?))
     }
 }
 
@@ -204,14 +211,23 @@ pub struct Explanation {
 /// The timeline of the event's delivery to one subscription.
 #[derive(Clone, Debug, Serialize, utoipa::ToSchema)]
 pub struct DeliveryTimeline {
+    /// The event's id.
+    pub event: String,
+    /// The event's topic, if known.
+    pub topic: Option<String>,
     /// The subscription; absent: the event was parked before its fan-out.
     pub subscription: Option<SubscriptionId>,
     /// The id sent as `webhook-id`.
     pub delivery: Option<DeliveryId>,
     /// The URL of the endpoint.
     pub url: Option<String>,
-    /// `delivered`, `not_wanted`, `waits` or `parked`, as far as known.
+    /// Its present state, as far as known: `delivered`, `waits`, `not_before`, `throttled`, `held`,
+    /// `parked` or `not_wanted`.
     pub state: &'static str,
+    /// The beginning of that; RFC 3339.
+    pub since: Option<String>,
+    /// The last time that a wait without an attempt was seen to go on; RFC 3339.
+    pub as_of: Option<String>,
     /// Its state in a sentence.
     pub summary: String,
     /// The next step, or a remedy, in a sentence.
@@ -226,6 +242,14 @@ pub struct DeliveryTimeline {
     pub parked: Option<Parked>,
     /// Attempts, and holds without one, oldest first.
     pub attempts: Vec<RecordView>,
+}
+
+impl DeliveryTimeline {
+    /// The number of its attempts that are known.
+    #[must_use]
+    pub fn attempts_made(&self) -> usize {
+        self.attempts.iter().filter(|attempt| attempt.attempt.is_some()).count()
+    }
 }
 
 /// A parked delivery.

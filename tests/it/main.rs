@@ -57,6 +57,7 @@ mod servers;
 mod shards;
 mod shared_plans;
 mod slow;
+mod states;
 mod store;
 mod tls;
 mod topology;

@@ -78,6 +78,9 @@ pub struct Progress {
     pub not_before: Option<UnixMillis>,
     /// Set while it waits for its endpoint without an attempt.
     pub hold: Option<Hold>,
+    /// Set while it waits for its turn, or for the time that its handler asked for, without an
+    /// attempt: the beginning of that.
+    pub turn: Option<UnixMillis>,
     /// The last outcome as text.
     pub last_outcome: Option<String>,
     /// True while it is unknown if the subscription, which could not be read, matches the event.
@@ -105,6 +108,16 @@ pub struct Position {
     holds: u32,
 }
 
+impl Position {
+    /// A number that rises with every hop, for as many hops as a delivery makes.
+    #[must_use]
+    pub fn order(self) -> i64 {
+        let replays = i64::from(self.replays.min(0x7fff));
+        let attempts = i64::from(self.attempts.min(0xffff));
+        replays << 48 | attempts << 32 | i64::from(self.holds)
+    }
+}
+
 impl Progress {
     /// The position of the message that carries this progress.
     #[must_use]
@@ -129,6 +142,7 @@ impl Progress {
             throttled: 0,
             not_before: None,
             hold: None,
+            turn: None,
             last_outcome: Some(outcome),
             unmatched: false,
             ..self.clone()
@@ -145,13 +159,21 @@ impl Progress {
     #[must_use]
     pub fn refused(&self, reason: ParkReason, now: UnixMillis) -> Self {
         let since = self.hold.map_or(now, |hold| hold.since);
-        Self { hold: Some(Hold { since, reason }), ..self.held() }
+        Self { hold: Some(Hold { since, reason }), turn: None, ..self.held() }
     }
 
-    /// The progress after a deferral without an attempt, because its endpoint is busy.
+    /// The progress at `now` after a deferral without an attempt, because its endpoint is busy.
     #[must_use]
-    pub fn throttled(&self) -> Self {
-        Self { throttled: self.throttled.saturating_add(1), ..self.held() }
+    pub fn throttled(&self, now: UnixMillis) -> Self {
+        let throttled = self.throttled.saturating_add(1);
+        Self { throttled, turn: self.turn.or(Some(now)), ..self.held() }
+    }
+
+    /// The progress at `now` after its handler asked for a wait, without an attempt.
+    #[must_use]
+    pub fn snoozed(&self, wait: Duration, now: UnixMillis) -> Self {
+        let (not_before, turn) = (Some(now.plus(wait)), self.turn.or(Some(now)));
+        Self { not_before, turn, ..self.held() }
     }
 
     /// The progress of a replay: from attempt 1, as if nothing had failed yet.

@@ -237,9 +237,12 @@ mod tests {
             url: Some("https://a.example/".to_owned()),
             step: 0,
             replays: 0,
+            order: None,
             happened: AttemptEvent::Attempted(attempted),
             next_state: NextState::Done,
             hold: None,
+            turn: None,
+            as_of: None,
             payload: PayloadState::Unwanted,
         }
     }

@@ -26,6 +26,7 @@ pub mod audit;
 pub mod circuit;
 pub mod clock;
 pub mod delivery;
+pub mod delivery_state;
 pub mod encryption_key;
 pub mod error_group;
 pub mod event;

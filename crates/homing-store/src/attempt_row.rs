@@ -17,7 +17,8 @@ use homing_domain::{
 pub(super) const COLUMNS: &str = "\
     id, event, topic, subscription, delivery, url, step, replays, class, attempt, duration_ms, \
     outcome, status, response, cut, cause, sequel, due_ms, reason, held, \
-    hold_since_ms, hold_reason, payload";
+    hold_since_ms, hold_reason, payload, state, latest, turn_since_ms, as_of_ms, \
+    progress";
 
 /// One record.
 #[derive(FromRow)]
@@ -46,6 +47,11 @@ pub(super) struct AttemptRow {
     pub(super) hold_since_ms: Option<i64>,
     pub(super) hold_reason: Option<String>,
     pub(super) payload: i64,
+    pub(super) state: Option<String>,
+    pub(super) turn_since_ms: Option<i64>,
+    pub(super) as_of_ms: Option<i64>,
+    #[sqlx(rename = "progress")]
+    pub(super) order: Option<i64>,
 }
 
 /// A UUID as it is stored.
@@ -92,25 +98,29 @@ impl From<&Record> for AttemptRow {
                 PayloadState::Kept => 1,
                 PayloadState::Missed => 2,
             },
+            state: Some(record.state().as_str().to_owned()),
+            turn_since_ms: record.turn.map(UnixMillis::get),
+            as_of_ms: record.as_of.map(UnixMillis::get),
+            order: record.order,
         }
     }
 }
 
 /// The schema knows three words: a delivery that is done without an attempt was not wanted, and one
-/// that is held waits.
+/// that waits for its endpoint or for its turn waits.
 fn stored(next_state: NextState) -> &'static str {
     match next_state {
         NextState::Done | NextState::NotWanted => "delivered",
-        NextState::Waits(_) | NextState::Held(_) => "waits",
+        NextState::Waits(_)
+        | NextState::NotBefore(_)
+        | NextState::Throttled(_)
+        | NextState::Held(_) => "waits",
         NextState::Parked(_) => "parked",
     }
 }
 
 fn due(next_state: NextState) -> Option<UnixMillis> {
-    match next_state {
-        NextState::Waits(due) | NextState::Held(due) => Some(due),
-        NextState::Done | NextState::NotWanted | NextState::Parked(_) => None,
-    }
+    if let NextState::Held(until) = next_state { Some(until) } else { next_state.due() }
 }
 
 /// A text without zero bytes, which PostgreSQL refuses.
@@ -167,7 +177,11 @@ impl AttemptRow {
         };
         let next_state = match self.due_ms {
             Some(until) if self.held != 0 => NextState::Held(UnixMillis::new(until)),
-            Some(due) => NextState::Waits(UnixMillis::new(due)),
+            Some(due) => match self.state.as_deref() {
+                Some("not_before") => NextState::NotBefore(UnixMillis::new(due)),
+                Some("throttled") => NextState::Throttled(UnixMillis::new(due)),
+                Some(_) | None => NextState::Waits(UnixMillis::new(due)),
+            },
             None => match &self.reason {
                 Some(reason) => NextState::Parked(reason.parse().map_err(sqlx::Error::decode)?),
                 None if self.attempt.is_none() => NextState::NotWanted,
@@ -188,6 +202,9 @@ impl AttemptRow {
             2 => PayloadState::Missed,
             _ => PayloadState::Unwanted,
         };
+        let turn = self.turn_since_ms.map(UnixMillis::new);
+        let as_of = self.as_of_ms.map(UnixMillis::new);
+        let order = self.order;
         let happened = self.happened()?;
         Ok(Record {
             id,
@@ -197,9 +214,12 @@ impl AttemptRow {
             url,
             step,
             replays,
+            order,
             happened,
             next_state,
             hold,
+            turn,
+            as_of,
             payload,
         })
     }

@@ -1,15 +1,18 @@
 //! Statements about the attempt log that both databases understand.
 
 use super::{
-    attempt_row::{AttemptRow, COLUMNS, bytes},
+    attempt_row::{AttemptRow, COLUMNS, bytes, text},
     attempts::{RecordFilter, RecordPage},
     statement::{SqlDatabase, Statement, sql},
 };
 use homing_domain::record::{Class, Classes, Record, RecordId};
 
-/// Rows of one statement: 23 values each, far below 32,766. Source: SQLite, *Limits*, 9; PostgreSQL
+/// Rows of one statement: 27 values each, far below 32,766. Source: SQLite, *Limits*, 9; PostgreSQL
 /// takes twice as many.
 pub(super) const ROWS_AT_ONCE: usize = 100;
+
+/// Deliveries of one statement: two values each.
+pub(super) const PAIRS_AT_ONCE: usize = 500;
 
 pub(super) const ADD_GAP: &str = "\
     INSERT INTO attempt_gaps (id, from_ms, until_ms, missed) VALUES ($1, $2, $3, $4) \
@@ -64,39 +67,105 @@ pub(super) fn insert<DB: SqlDatabase>(records: &[&Record]) -> Statement<DB> {
             held,
             hold_since_ms,
             hold_reason,
-            payload
+            payload,
+            state
         );
+        // Until `supersede` finds a later one.
+        insert = insert.push(", 1");
+        insert = push!(turn_since_ms, as_of_ms, order);
     }
     insert.push(") ON CONFLICT (id) DO NOTHING RETURNING id")
 }
 
-/// Replaces what changes while a hold lasts, in rows that exist; `records` has at least one.
-pub(super) fn update_holds<DB: SqlDatabase>(records: &[&Record]) -> Statement<DB> {
+/// Replaces what changes while a wait lasts, in rows that exist; `records` has at least one.
+pub(super) fn update_waits<DB: SqlDatabase>(records: &[&Record]) -> Statement<DB> {
     let mut update = sql("\
-        UPDATE attempts SET url = hold.column2, cause = hold.column3, due_ms = hold.column4, \
-        held = hold.column5, hold_reason = hold.column6 FROM (VALUES ");
+        UPDATE attempts SET url = wait.column2, cause = wait.column3, due_ms = wait.column4, \
+        held = wait.column5, hold_reason = wait.column6, state = wait.column7, \
+        as_of_ms = wait.column8, progress = wait.column9 FROM (VALUES ");
     for (index, record) in records.iter().enumerate() {
         let row = AttemptRow::from(*record);
         update = update.push(if index == 0 { "(" } else { "), (" }).push_bind(row.id);
         update = update.push(", ").push_bind(row.url).push(", ").push_bind(row.cause);
         update = update.push(", ").push_bind(row.due_ms).push(", ").push_bind(row.held);
         update = update.push(", ").push_bind(row.hold_reason);
+        update = update.push(", ").push_bind(row.state).push(", ").push_bind(row.as_of_ms);
+        update = update.push(", ").push_bind(row.order);
     }
+    // Older news that comes late changes nothing.
     update.push(
-        ")) AS hold WHERE attempts.id = hold.column1 \
-         AND (attempts.url IS DISTINCT FROM hold.column2 \
-         OR attempts.cause IS DISTINCT FROM hold.column3 \
-         OR attempts.due_ms IS DISTINCT FROM hold.column4 \
-         OR attempts.held IS DISTINCT FROM hold.column5 \
-         OR attempts.hold_reason IS DISTINCT FROM hold.column6)",
+        ")) AS wait WHERE attempts.id = wait.column1 \
+         AND (attempts.as_of_ms IS NULL OR attempts.as_of_ms <= wait.column8)",
     )
 }
 
-/// Behind [`forget`]: only holds of which the end is in the log.
+/// Behind [`forget`]: only waits of which the end is in the log.
 pub(super) const HAS_ENDED: &str = " \
     AND EXISTS (SELECT 1 FROM attempts AS later WHERE later.event = attempts.event \
-    AND later.delivery = attempts.delivery AND later.hold_since_ms = attempts.hold_since_ms \
-    AND (later.attempt IS NOT NULL OR later.due_ms IS NULL))";
+    AND later.delivery = attempts.delivery AND CASE \
+    WHEN attempts.state IN ('throttled', 'not_before') \
+    THEN later.turn_since_ms = attempts.turn_since_ms AND later.id <> attempts.id \
+    ELSE later.hold_since_ms = attempts.hold_since_ms \
+    AND (later.attempt IS NOT NULL OR later.due_ms IS NULL) END)";
+
+/// True of a record `later` of the same delivery that is later than the one of `attempts`:
+/// [`Record::is_later_than`].
+pub(super) const IS_LATER: &str = "later.event = attempts.event \
+    AND later.delivery = attempts.delivery AND CASE \
+    WHEN later.progress IS NULL OR attempts.progress IS NULL OR later.progress = attempts.progress \
+    THEN later.id > attempts.id ELSE later.progress > attempts.progress END";
+
+/// Takes the mark of the last record from those that have a later one, or, if `gives`, gives it to
+/// those that have none; of the deliveries of `records`, at least one.
+pub(super) fn mark<DB: SqlDatabase>(
+    records: &[&Record],
+    indexed_by: Option<&str>,
+    gives: bool,
+) -> Statement<DB> {
+    let by_event = indexed_by.map(|indexed_by| format!("{indexed_by}attempts_by_event"));
+    let by_event = by_event.unwrap_or_default();
+    let latest = i32::from(gives);
+    let mut update = sql(format!("UPDATE attempts{by_event} SET latest = {latest} FROM (VALUES "));
+    for (index, record) in records.iter().enumerate() {
+        let row = AttemptRow::from(*record);
+        update = update.push(if index == 0 { "(" } else { "), (" }).push_bind(row.event);
+        update = update.push(", ").push_bind(row.delivery);
+    }
+    let exists = if gives {
+        "AND attempts.latest = 0 AND attempts.state IS NOT NULL AND NOT EXISTS"
+    } else {
+        "AND attempts.latest = 1 AND EXISTS"
+    };
+    update
+        .push(")) AS one WHERE attempts.event = one.column1 AND attempts.delivery = one.column2 ")
+        .push(exists)
+        .push(" (SELECT 1 FROM attempts AS later")
+        .push(&by_event)
+        .push(" WHERE ")
+        .push(IS_LATER)
+        .push(")")
+}
+
+/// Takes the mark from records of events that were parked before their fan-out, of which anything
+/// came later.
+pub(super) fn supersede_events<DB: SqlDatabase>(
+    records: &[&Record],
+    indexed_by: Option<&str>,
+) -> Statement<DB> {
+    let by_event = indexed_by.map(|indexed_by| format!("{indexed_by}attempts_by_event"));
+    let by_event = by_event.unwrap_or_default();
+    let mut update = sql(format!("UPDATE attempts{by_event} SET latest = 0 WHERE event IN ("));
+    for (index, record) in records.iter().enumerate() {
+        update = update.push(if index == 0 { "" } else { ", " }).push_bind(text(&record.event));
+    }
+    update
+        .push(") AND delivery IS NULL AND latest = 1 AND EXISTS (SELECT 1 FROM attempts AS later")
+        .push(&by_event)
+        .push(
+            " WHERE later.event = attempts.event AND (later.progress > attempts.progress \
+             OR later.delivery IS NULL AND later.id > attempts.id))",
+        )
+}
 
 /// Deletes the records with these ids, at least one.
 pub(super) fn forget<DB: SqlDatabase>(ids: &[RecordId]) -> Statement<DB> {

@@ -5,11 +5,15 @@
 //!
 //! A change of the number of rows locks the row of `attempt_rows`: a writer does so after
 //! everything that it adds, a pruner first. Only behind that lock are rows changed and deleted, so no
-//! two wait for each other. Nor do two writers that record the same hold: all insert in the order of
+//! two wait for each other. Nor do two writers that record the same wait: all insert in the order of
 //! the ids.
 //!
-//! A hold has one row while it lasts, which says what was recorded last, and none afterwards: what
-//! ends it names it. A record of a hold that comes after the one of its end is dropped.
+//! A wait without an attempt, for its endpoint or for its turn, has one row while it lasts, which says
+//! what was recorded last, and none afterwards: what ends it names it. A record of a wait that comes
+//! after the one of its end is dropped.
+//!
+//! The last record of each delivery is marked: its state is the present one. So the states of
+//! deliveries are pruned with the log, and bounded with it.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -20,11 +24,11 @@ use super::{
     MAX_PAGE_LIMIT, StoreError,
     attempt_row::{self, AttemptRow, GapRow, bytes},
     attempt_statements::{
-        ADD_GAP, BY_ID, GAPS, HAS_ENDED, LAST, OLDEST, PRUNE, PRUNE_GAPS, ROWS, ROWS_AT_ONCE,
-        forget, insert, select, update_holds,
+        ADD_GAP, BY_ID, GAPS, HAS_ENDED, LAST, OLDEST, PAIRS_AT_ONCE, PRUNE, PRUNE_GAPS, ROWS,
+        ROWS_AT_ONCE, forget, insert, mark, select, supersede_events, update_waits,
     },
     backend::{Backend, SqlStore},
-    statement::sql,
+    statement::{SqlDatabase, Tx, sql},
 };
 use homing_domain::{
     id::{DeliveryId, SubscriptionId},
@@ -138,8 +142,8 @@ impl RecordFilter {
 /// The part of a [`Store`](super::Store) that is a log for operators.
 #[async_trait]
 pub trait AttemptLog {
-    /// Adds records to the attempt log, and a gap in it; deletes those of holds that ended, and
-    /// counts failures; returns how many records the log has then.
+    /// Adds records to the attempt log, and a gap in it; deletes those of waits that ended, marks the
+    /// last one of each delivery, and counts failures; returns how many records the log has then.
     /// All in one transaction: at most [`RECORDS_AT_ONCE`] should come at a time.
     ///
     /// # Errors
@@ -268,47 +272,39 @@ impl<B: Backend> AttemptLog for SqlStore<B> {
 impl<B: Backend> SqlStore<B> {
     async fn record(&self, records: &[Record], gap: Option<&Gap>) -> sqlx::Result<u64> {
         let mut transaction = self.begin().await?;
-        let ended: BTreeSet<_> = records.iter().filter_map(Record::ended_hold).collect();
-        // Of several records of a hold, the last one is true.
+        let ended: BTreeSet<_> = records.iter().flat_map(Record::ended).collect();
+        // Of several records of a wait, the last one is true.
         let by_id = records.iter().map(|record| (record.id, record));
         let mut kept: BTreeMap<_, _> = by_id.collect();
         kept.retain(|id, _| !ended.contains(id));
         let kept: Vec<_> = kept.into_values().collect();
-        let (mut added, mut new) = (0_i64, BTreeSet::new());
+        let mut new = BTreeSet::new();
         for chunk in kept.chunks(ROWS_AT_ONCE) {
             let inserted: Vec<(Vec<u8>,)> = insert(chunk).all(&mut transaction).await?;
-            added = added.saturating_add(i64::try_from(inserted.len()).unwrap_or(0));
             for (id,) in inserted {
                 new.insert(attempt_row::record_id(&id)?);
             }
         }
-        let holds = kept.iter().copied().filter(|record| record.is_hold());
-        let (new_holds, known_holds): (Vec<_>, Vec<_>) =
-            holds.partition(|record| new.contains(&record.id));
-        let new = kept.into_iter().filter(|record| new.contains(&record.id));
-        let has_failed = self.count_errors(&mut transaction, new).await?;
+        let (added, known): (Vec<_>, Vec<_>) =
+            kept.into_iter().partition(|record| new.contains(&record.id));
+        let has_failed = self.count_errors(&mut transaction, added.iter().copied()).await?;
         if let Some(gap) = gap {
             let add = sql(ADD_GAP).bind(bytes(gap.id)).bind(gap.from.get()).bind(gap.until.get());
             let add = add.bind(i64::try_from(gap.missed).unwrap_or(i64::MAX));
             add.execute(&mut transaction).await?;
         }
-        if !(ended.is_empty() && new_holds.is_empty() && known_holds.is_empty()) {
-            let _locked: (i64,) = sql(B::DIALECT.lock_attempts).one(&mut transaction).await?;
-        }
-        for chunk in known_holds.chunks(ROWS_AT_ONCE) {
-            update_holds(chunk).execute(&mut transaction).await?;
-        }
-        let new_holds: Vec<_> = new_holds.iter().map(|record| record.id).collect();
+        // The acceptance of a first attempt concerns no other record.
+        let others: Vec<_> =
+            added.iter().chain(&known).copied().filter(|one| one.may_have_others()).collect();
         let mut deleted = 0_u64;
-        for chunk in Vec::from_iter(ended).chunks(ROWS_AT_ONCE) {
-            deleted = deleted.saturating_add(forget(chunk).execute(&mut transaction).await?);
+        if !others.is_empty() {
+            let _locked: (i64,) = sql(B::DIALECT.lock_attempts).one(&mut transaction).await?;
+            deleted = end_waits(&mut transaction, (&added, &known), ended).await?;
+            mark_last(&mut transaction, &others, B::DIALECT.indexed_by).await?;
         }
-        for chunk in new_holds.chunks(ROWS_AT_ONCE) {
-            let over = forget(chunk).push(HAS_ENDED);
-            deleted = deleted.saturating_add(over.execute(&mut transaction).await?);
-        }
-        added = added.saturating_sub(i64::try_from(deleted).unwrap_or(0));
-        let count = sql(B::DIALECT.count_attempts).bind(added);
+        let added = i64::try_from(added.len()).unwrap_or(0);
+        let change = added.saturating_sub(i64::try_from(deleted).unwrap_or(0));
+        let count = sql(B::DIALECT.count_attempts).bind(change);
         let (count,): (i64,) = count.one(&mut transaction).await?;
         if has_failed {
             self.note_key(&mut transaction).await?;
@@ -344,4 +340,52 @@ impl<B: Backend> SqlStore<B> {
         transaction.commit().await?;
         Ok(Pruned { records: deleted, more: deleted >= RECORDS_AT_ONCE.into() })
     }
+}
+
+/// Updates the records of waits that are in the log, and deletes those of waits that have ended:
+/// those in `ended`, and those among the added ones that came late. Returns the number of deleted
+/// ones.
+async fn end_waits<DB: SqlDatabase>(
+    transaction: &mut Tx<DB>,
+    (added, known): (&[&Record], &[&Record]),
+    ended: BTreeSet<RecordId>,
+) -> sqlx::Result<u64> {
+    for chunk in waits(known).chunks(ROWS_AT_ONCE) {
+        update_waits(chunk).execute(transaction).await?;
+    }
+    let mut deleted = 0_u64;
+    for chunk in Vec::from_iter(ended).chunks(ROWS_AT_ONCE) {
+        deleted = deleted.saturating_add(forget(chunk).execute(transaction).await?);
+    }
+    let new: Vec<_> = waits(added).iter().map(|record| record.id).collect();
+    for chunk in new.chunks(ROWS_AT_ONCE) {
+        let over = forget(chunk).push(HAS_ENDED);
+        deleted = deleted.saturating_add(over.execute(transaction).await?);
+    }
+    Ok(deleted)
+}
+
+fn waits<'a>(records: &[&'a Record]) -> Vec<&'a Record> {
+    records.iter().copied().filter(|record| record.is_wait()).collect()
+}
+
+/// Marks one record of each delivery of `records` as the last.
+async fn mark_last<DB: SqlDatabase>(
+    transaction: &mut Tx<DB>,
+    records: &[&Record],
+    indexed_by: Option<&str>,
+) -> sqlx::Result<()> {
+    for chunk in records.chunks(PAIRS_AT_ONCE) {
+        mark(chunk, indexed_by, false).execute(transaction).await?;
+    }
+    // What is added has the mark; a wait that is seen again may get it back.
+    for chunk in waits(records).chunks(PAIRS_AT_ONCE) {
+        mark(chunk, indexed_by, true).execute(transaction).await?;
+    }
+    let may_replace = |record: &&&Record| record.replays > 0 || record.recipient.is_none();
+    let replacing: Vec<_> = records.iter().filter(may_replace).copied().collect();
+    for chunk in replacing.chunks(PAIRS_AT_ONCE) {
+        supersede_events(chunk, indexed_by).execute(transaction).await?;
+    }
+    Ok(())
 }

@@ -40,6 +40,7 @@ mod circuit_row;
 mod circuit_store;
 mod circuits;
 mod confidential;
+mod deliveries;
 mod error;
 mod error_groups;
 mod encryption;
@@ -84,6 +85,7 @@ pub use circuits::{
     CircuitListing, CircuitPage, Intervention, MAX_PRUNED, MergedTallies, ProbeClaim,
     UnsettledCircuits,
 };
+pub use deliveries::{DeliveryFilter, DeliveryListing, DeliveryPage, DeliveryStore};
 pub use encryption::{Keys, Reencrypted};
 pub use error::{Corrupt, CorruptCircuit, StoreError};
 pub use error_groups::{
@@ -132,6 +134,7 @@ pub trait Store:
     ActivityStore
     + AttemptLog
     + AuditStore
+    + DeliveryStore
     + ErrorStore
     + HeldStore
     + LedgerStore

@@ -26,7 +26,7 @@ pub(super) const TAGS: [(&str, &str); 13] = [
     ("events", "Publishing events, and their timelines"),
     ("subscriptions", "Topics and filters of endpoints"),
     ("endpoints", "The circuits of URLs"),
-    ("attempts", "The attempt log"),
+    ("attempts", "Deliveries and their attempts"),
     ("audit", "Who changed what"),
     ("ledger", "What was delivered, by the hour"),
     ("parked", "Deliveries and events that were given up"),

@@ -1,13 +1,15 @@
 //! A file for each noun of the API, and the groups in which they are limited.
 //!
-//! [`subscriptions`] and [`test_events`], [`endpoints`], [`events`] and [`batches`], [`attempts`],
-//! [`errors`], [`history`], [`audit`], [`ledger`], [`parked`], [`replays`], [`queues`], [`sources`], [`status`],
+//! [`subscriptions`] and [`test_events`], [`endpoints`], [`events`] and [`batches`],
+//! [`deliveries`], [`attempts`], [`errors`], [`history`], [`audit`], [`ledger`], [`parked`],
+//! [`replays`], [`queues`], [`sources`], [`status`],
 //! [`metrics`], [`health`]; [`workfront`] serves subscriptions in the form of Workfront's API.
 //! [`wanted`] finds for a publisher who wants its events.
 
 mod attempts;
 mod audit;
 mod batches;
+mod deliveries;
 mod endpoints;
 mod errors;
 mod events;
@@ -46,6 +48,7 @@ pub(super) fn quick() -> OpenApiRouter<AppState> {
         .routes(routes!(endpoints::list))
         .routes(routes!(attempts::list))
         .routes(routes!(attempts::get))
+        .routes(routes!(deliveries::list))
         .routes(routes!(audit::list))
         .routes(routes!(errors::list))
         .routes(routes!(ledger::get))

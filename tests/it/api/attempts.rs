@@ -191,3 +191,38 @@ async fn wrong_parameters_are_named() {
     assert_eq!(api.get("/v1/events/e1?limit=1").await.field(), "limit");
     assert_eq!(api.get("/v1/events/%0a").await.status, 404);
 }
+
+/// Goal: deliveries are found by every parameter, in pages, with their attempts.
+#[tokio::test]
+async fn deliveries_are_listed_by_state_and_page() {
+    let (api, receiver) = Box::pin(past()).await;
+    let list = async |query: &str| {
+        let page = api.get(&format!("/v1/deliveries?{query}")).await.expect(200).body;
+        page["deliveries"].as_array().expect("a list").clone()
+    };
+    let all = list("").await;
+    assert_eq!(all.len(), 4);
+    for one in &all {
+        assert_eq!((&one["state"], &one["topic"]), (&json!("delivered"), &json!("a")));
+        assert!(one["since"].is_string() && one["attempts"].is_array(), "{one}");
+    }
+    let recovered = list(&format!("url={}&event=e1", receiver.url("/recovers"))).await;
+    let [one] = &recovered[..] else { panic!("{recovered:#?}") };
+    assert_eq!(one["attempts"].as_array().map(Vec::len), Some(2));
+    let (id, of) = (one["delivery"].as_str().expect("an id"), one["subscription"].as_str());
+    let of = of.expect("an id");
+    for (query, number) in [
+        (format!("delivery={id}"), 1),
+        (format!("subscription={of}"), 2),
+        (format!("subscription={of}&state=delivered&topic=a"), 2),
+        ("state=pending".to_owned(), 0),
+        ("topic=b".to_owned(), 0),
+        ("until_ms=1".to_owned(), 0),
+    ] {
+        assert_eq!(list(&query).await.len(), number, "{query}");
+    }
+    assert_eq!(api.get("/v1/deliveries?state=late").await.status, 400);
+    let first = api.get("/v1/deliveries?limit=3").await.expect(200).body;
+    let next = first["next"].as_str().expect("there are more");
+    assert_eq!(list(&format!("limit=3&after={next}")).await.len(), 1);
+}

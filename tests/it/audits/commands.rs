@@ -56,7 +56,8 @@ const COMMANDS: [Known; 36] = [
 ];
 
 /// Further ones that change nothing.
-const HARMLESS: [&str; 10] = [
+const HARMLESS: [&str; 11] = [
+    "deliveries",
     "keys list",
     "errors",
     "ledger get",

@@ -29,6 +29,7 @@ fn refused(event: &str, started: UnixMillis) -> Record {
         url: Some(HOOK.to_owned()),
         step: 0,
         replays: 0,
+        order: Some(0),
         happened: AttemptEvent::Attempted(Attempted {
             attempt: 1,
             duration: Duration::from_millis(12),
@@ -41,6 +42,8 @@ fn refused(event: &str, started: UnixMillis) -> Record {
         }),
         next_state: NextState::Waits(started.plus(Duration::from_hours(1))),
         hold: None,
+        turn: None,
+        as_of: None,
         payload: PayloadState::Unwanted,
     }
 }

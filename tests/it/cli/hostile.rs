@@ -72,6 +72,7 @@ async fn nothing_that_others_wrote_is_obeyed_by_a_terminal() {
         &["parked", "get", said],
         &["parked", "replay", "--event", &event, "--dry-run"],
         &["attempts"],
+        &["deliveries", "--attempts"],
         &["attempts", "--event", &event],
         &["explain", &event],
         &["subscriptions", "list"],

@@ -54,7 +54,11 @@ async fn every_page_shows_what_it_should_and_runs_nothing_from_outside() {
         ("endpoint", format!("/endpoint?url={failing}"), "refused 503"),
         ("endpoint-errors", format!("/endpoint?url={failing}"), "503 from the endpoint <script>"),
         ("deliveries", "/deliveries".to_owned(), "order.paid"),
-        ("deliveries-wrong", "/deliveries?status=many".to_owned(), "Not searched"),
+        ("deliveries-parked", "/deliveries?state=parked".to_owned(), "503 from the endpoint"),
+        ("deliveries-wrong", "/deliveries?state=many".to_owned(), "Not searched"),
+        ("attempts", "/attempts".to_owned(), "order.paid"),
+        // Where the list of attempts was before.
+        ("attempts-wrong", "/deliveries?status=many".to_owned(), "Not searched"),
         ("event", "/event?id=order-1".to_owned(), "is parked since"),
         ("event-payload", "/event?id=order-1".to_owned(), "curl -sS"),
         ("event-unknown", "/event?id=nothing".to_owned(), "Nothing is known"),

@@ -13,7 +13,8 @@ async fn without_javascript_every_page_shows_its_content() {
         ("/", "are parked"),
         ("/endpoints?state=frozen", "410 Gone"),
         (&format!("/endpoint?url={failing}"), "refused 503"),
-        ("/deliveries", "order.paid"),
+        ("/deliveries?state=parked", "/failing"),
+        ("/attempts", "order.paid"),
         ("/event?id=order-1", "is parked since"),
         ("/parked", "exhausted"),
         ("/subscriptions", "order.*"),
@@ -24,6 +25,13 @@ async fn without_javascript_every_page_shows_its_content() {
         browser.go(path).await;
         browser.see("main", text).await;
     }
+    // One delivery is searched for, and unfolded.
+    browser.go("/deliveries?state=parked").await;
+    browser.fill("#event", "order-1").await;
+    browser.follow("#search").await;
+    assert_eq!(browser.count("tbody > tr").await, 1);
+    browser.click("tbody summary").await;
+    browser.see("tbody", "503 from the endpoint").await;
     for list in ["/parked", "/subscriptions"] {
         browser.go(list).await;
         browser.follow("tbody a").await;

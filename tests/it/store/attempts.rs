@@ -19,12 +19,12 @@ use super::{Kept, Place};
 
 const START: i64 = 1_700_000_000_000;
 
-fn at(seconds: u64) -> UnixMillis {
+pub(super) fn at(seconds: u64) -> UnixMillis {
     UnixMillis::new(START).plus(Duration::from_secs(seconds))
 }
 
 /// One of three, so that filters find several records.
-fn subscription(number: u8) -> SubscriptionId {
+pub(super) fn subscription(number: u8) -> SubscriptionId {
     SubscriptionId::new(uuid::Uuid::from_u128(u128::from(number % 3)))
 }
 
@@ -61,6 +61,8 @@ fn record() -> impl Strategy<Value = Record> {
     let next_state = prop_oneof![
         Just(NextState::Done),
         any::<i64>().prop_map(|due| NextState::Waits(UnixMillis::new(due))),
+        any::<i64>().prop_map(|due| NextState::NotBefore(UnixMillis::new(due))),
+        any::<i64>().prop_map(|due| NextState::Throttled(UnixMillis::new(due))),
         any::<i64>().prop_map(|until| NextState::Held(UnixMillis::new(until))),
         prop::sample::select(ParkReason::ALL.to_vec()).prop_map(NextState::Parked),
     ];
@@ -74,14 +76,14 @@ fn record() -> impl Strategy<Value = Record> {
         0_u8..20,
         prop::option::weighted(0.9, 0_u8..3),
         url,
-        0_u32..9,
+        (0_u32..9, prop::sample::select(payloads)),
         happened(),
         next_state,
         prop::option::weighted(0.1, hold),
-        prop::sample::select(payloads),
+        prop::option::weighted(0.1, any::<i64>().prop_map(UnixMillis::new)),
     )
         .prop_map(
-            |(second, event, recipient, url, step, happened, next_state, hold, payload)| {
+            |(second, event, recipient, url, (step, payload), happened, next_state, hold, turn)| {
                 let event = EventId::new(&format!("e{event}")).expect("an id");
                 // Nothing is delivered without an attempt.
                 let next_state = match (&happened, next_state) {
@@ -98,16 +100,19 @@ fn record() -> impl Strategy<Value = Record> {
                     url,
                     step,
                     replays: step / 3,
+                    order: turn.map_or(Some(i64::from(step)), |_| None),
                     happened,
                     next_state,
                     hold,
+                    turn,
+                    as_of: turn,
                     payload,
                 }
             },
         )
 }
 
-fn records(count: usize) -> Vec<Record> {
+pub(super) fn records(count: usize) -> Vec<Record> {
     let strategy = prop::collection::vec(record(), count);
     let tree = strategy.new_tree(&mut TestRunner::deterministic());
     tree.expect("records can be made").current()
@@ -182,9 +187,12 @@ pub(super) async fn a_hold_has_one_row_until_it_ends(place: Place) -> Kept {
             url: None,
             step: 0,
             replays: 0,
+            order: None,
             happened: AttemptEvent::NotAttempted("the circuit of its URL is open".to_owned()),
             next_state: NextState::Held(at(written)),
             hold: Some(wait),
+            turn: None,
+            as_of: None,
             payload: PayloadState::Unwanted,
         }
     };
@@ -229,8 +237,7 @@ pub(super) async fn a_hold_has_one_row_until_it_ends(place: Place) -> Kept {
         assert_eq!(stores[0].record_attempts(&batch, None).await?, 200);
     }
     // Another worker's records of holds that are over come late.
-    let late = [holding(0, 15), holding(1, 15)];
-    assert_eq!(stores[1].record_attempts(&late, None).await?, 200);
+    assert_eq!(stores[1].record_attempts(&[holding(0, 15), holding(1, 15)], None).await?, 200);
     let left = pages(&*stores[1], &RecordFilter::default(), 1_000).await?;
     assert_eq!(left.get(..2), Some(&[parked, attempted][..]));
     let mut expected: Vec<_> = all.iter().skip(2).map(|record| record.id).collect();

@@ -38,9 +38,12 @@ pub(super) fn failed(seconds: u64, url: &str, response: &str) -> Record {
         url: Some(url.to_owned()),
         step: 0,
         replays: 0,
+        order: Some(0),
         happened: AttemptEvent::Attempted(attempted),
         next_state: NextState::Waits(at(seconds)),
         hold: None,
+        turn: None,
+        as_of: None,
         payload: PayloadState::Unwanted,
     }
 }

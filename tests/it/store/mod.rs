@@ -15,6 +15,7 @@ mod audit;
 mod changes;
 mod circuits;
 mod content;
+mod deliveries;
 mod encryption;
 mod errors;
 mod held;
@@ -98,6 +99,11 @@ macro_rules! conformance {
         attempts: what_is_too_much_is_forgotten_oldest_first_by_any_worker,
         attempts: gaps_are_bounded_the_newest_stay,
         attempts: records_of_many_writers_add_up,
+        deliveries: of_each_delivery_the_last_record_counts,
+        deliveries: a_wait_for_its_turn_has_one_row_until_it_ends,
+        deliveries: what_is_held_again_is_listed_as_held,
+        deliveries: an_event_that_was_parked_is_listed_until_it_was_replayed,
+        deliveries: a_search_without_an_index_goes_on_page_by_page,
         audit: every_change_of_the_store_is_on_record_with_its_actor,
         audit: what_is_not_changed_is_not_on_record,
         audit: filters_and_pages_find_each_record_once,

@@ -67,6 +67,8 @@ pub mod header {
     pub const HELD: &str = "x-homing-held-ms";
     /// The reason for that, and for parking it where it waits for too long.
     pub const HELD_REASON: &str = "x-homing-held-reason";
+    /// Since when it waits for its turn without an attempt, Unix ms.
+    pub const TURN: &str = "x-homing-turn-ms";
     /// The last outcome.
     pub const LAST_OUTCOME: &str = "x-homing-last-outcome";
     /// 1: the subscription could not be read, so it is not known yet if it matches the event.

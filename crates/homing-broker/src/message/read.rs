@@ -263,6 +263,7 @@ fn read_progress(headers: &Headers<'_>) -> Progress {
         first_failure: instant(header::FIRST_FAILURE),
         not_before: instant(header::NOT_BEFORE),
         hold: read_hold(headers),
+        turn: instant(header::TURN),
         last_outcome: headers.text(header::LAST_OUTCOME),
         unmatched: headers.count(header::UNMATCHED) > 0,
     }

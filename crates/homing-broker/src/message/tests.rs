@@ -127,6 +127,7 @@ fn a_delivery_is_read_as_it_was_written() {
         first_failure: Some(UnixMillis::new(6)),
         hold: Some(Hold { since: UnixMillis::new(8), reason: ParkReason::Frozen }),
         not_before: Some(UnixMillis::new(7)),
+        turn: Some(UnixMillis::new(9)),
         last_outcome: Some("refused 503".to_owned()),
         unmatched: true,
     };

@@ -123,6 +123,7 @@ impl Message {
             (header::RECEIVED, progress.received),
             (header::FIRST_FAILURE, progress.first_failure),
             (header::NOT_BEFORE, progress.not_before),
+            (header::TURN, progress.turn),
         ];
         for (name, instant) in instants {
             if let Some(instant) = instant {

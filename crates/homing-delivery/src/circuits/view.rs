@@ -112,6 +112,15 @@ impl CircuitBreakers {
         Ok(view.with_held(self.held_for(url).await?.as_slice()))
     }
 
+    /// The same without what workers and the broker know: requests in flight, and what is held.
+    ///
+    /// # Errors
+    ///
+    /// As [`view`](Self::view).
+    pub async fn glance(&self, url: &EndpointUrl) -> Result<View, StoreError> {
+        Ok(View::of(url, &self.get(url).await?))
+    }
+
     /// A page of the circuits of all URLs that were ever attempted.
     ///
     /// # Errors

@@ -182,8 +182,9 @@ async fn admit(context: &Context, task: &Task<'_>, turn: Turn) -> Result<Admitte
             return Err(Box::pin(not_admitted(context, task, slot, probe_at)).await);
         }
     }
-    let throttled = || skip(SkipReason::Throttled, disposition::throttled(message, delivery));
     let (gate, rate_limit) = (context.limits.gate(url), subscription.spec.rate_limit);
+    let throttled =
+        || skip(SkipReason::Throttled(rate_limit), disposition::throttled(message, delivery));
     if let Some(slot) = slot {
         // What is held keeps its place for its turn.
         let (over, is_shared) = (context.slots.session(slot), context.slots.is_shared(slot));

@@ -1,6 +1,6 @@
 //! The next step for a delivery: nothing (it is done), a wait queue, or the parking queue.
 
-use std::time::Duration;
+use std::{num::NonZeroU32, time::Duration};
 
 use super::handler::HandlerError;
 use homing_broker::{Message, Route, topology::THROTTLE_WAITS};
@@ -53,8 +53,9 @@ pub(super) enum SkipReason {
     EndpointSlow,
     /// It stays in the held queue that it came from.
     StaysHeld,
-    /// The endpoint has no free permit.
-    Throttled,
+    /// The endpoint has no free permit, or the subscription's rate limit of so many requests per
+    /// second allows none.
+    Throttled(Option<NonZeroU32>),
     /// A failure of our own that passes soon.
     NotNow(HandlerError),
     /// A failure of our own: a bug or a broken setting.
@@ -79,11 +80,14 @@ impl SkipReason {
             Self::NotNow(error) | Self::NotAttempted(error) => {
                 Some(Chain(error.as_ref()).to_string())
             }
-            Self::StoreUnavailable(_)
-            | Self::NotWanted
-            | Self::RetryAfter(_)
-            | Self::StaysHeld
-            | Self::Throttled => None,
+            Self::RetryAfter(_) => Some("its handler asked for a wait".to_owned()),
+            Self::Throttled(None) => {
+                Some("it waits for its turn: its endpoint takes no more at a time".to_owned())
+            }
+            Self::Throttled(Some(limit)) => Some(format!(
+                "it waits for its turn: rate limit {limit}/s, or its endpoint takes no more at a time"
+            )),
+            Self::StoreUnavailable(_) | Self::NotWanted | Self::StaysHeld => None,
         }
     }
 }
@@ -265,8 +269,7 @@ pub(super) fn snoozed(
     schedule: &Schedule,
     wait: Duration,
 ) -> (Message, Route) {
-    let not_before = Some(clock::now().plus(wait));
-    let progress = Progress { not_before, ..delivery.progress.held() };
+    let progress = delivery.progress.snoozed(wait, clock::now());
     let snoozed = message.for_subscription(delivery.subscription, progress);
     (snoozed, Route::Wait(towards(schedule, wait)))
 }
@@ -281,7 +284,8 @@ pub(super) fn throttled(message: &Message, delivery: &Delivery) -> (Message, Rou
         2 => third,
         _ => longest,
     };
-    let held = message.for_subscription(delivery.subscription, delivery.progress.throttled());
+    let progress = delivery.progress.throttled(clock::now());
+    let held = message.for_subscription(delivery.subscription, progress);
     (held, Route::Wait(wait))
 }
 

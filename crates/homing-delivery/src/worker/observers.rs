@@ -156,6 +156,7 @@ impl Observers {
             // One line and one record, however often it waits on the ladder.
             SkipReason::CircuitOpen
                 if delivery.progress.hold.is_some()
+                    && delivery.progress.turn.is_none()
                     && matches!(next, Some((_, Route::Wait(_)))) =>
             {
                 return metrics::held();
@@ -181,10 +182,25 @@ impl Observers {
                 log_events::not_wanted(delivery);
                 self.attempt_log.not_wanted(delivery, url.as_ref());
             }
-            // The attempt whose response requested the time has a line; the parts of the wait need
-            // none.
-            SkipReason::RetryAfter(remaining) => log_events::waits_on(delivery, *remaining),
-            SkipReason::Throttled => log_events::throttled(),
+            // The attempt whose response requested the time has a line and a record; the parts of
+            // the wait need none.
+            SkipReason::RetryAfter(remaining) => {
+                log_events::waits_on(delivery, *remaining);
+                let was_asked_for = |(message, _): &(Message, Route)| {
+                    message.progress.not_before != delivery.progress.not_before
+                };
+                if !next.is_some_and(was_asked_for) {
+                    return;
+                }
+            }
+            // A record where it waits for longer than a second, renewed while the waits grow, and
+            // every ten minutes from then on: there may be very many.
+            SkipReason::Throttled(_) => {
+                log_events::throttled();
+                if times == 0 || !(is_growing(times) || times.is_multiple_of(10)) {
+                    return;
+                }
+            }
             // Counted when its queue has taken it.
             SkipReason::EndpointSlow
             | SkipReason::SubscriptionDeleted

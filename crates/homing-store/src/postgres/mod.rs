@@ -10,8 +10,8 @@
 //!   `circuits` of `versions` last, in a trigger, and only where a state has changed. Behind that
 //!   row it waits for nothing. Pruning waits for nothing at all.
 //! - A writer to the attempt log inserts in the order of its ids, counts errors in the order of
-//!   theirs, then locks the row of `attempt_rows`, deletes records, and notes its key; a pruner locks
-//!   that row first, deletes rows that no one writes any more, and skips locked rows of errors.
+//!   theirs, then locks the row of `attempt_rows`, changes and deletes records, and notes its key; a
+//!   pruner locks that row first, deletes rows that no one writes any more, and skips locked rows of errors.
 //! - A writer of payloads writes them, then bodies in the order of their ids, locks the row of
 //!   `payload_totals` and notes its key; a pruner locks that row first, and skips locked rows.
 //! - A worker that reports figures writes rows of its own, then dues in their order; pruning skips

@@ -10,7 +10,7 @@ use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, mpsc};
 
 use crate::worker::{
     attempt::{Attempt, Task},
-    disposition::Skipped,
+    disposition::{SkipReason, Skipped},
     handler::AttemptResult,
 };
 use homing_broker::{Message, Route};
@@ -173,6 +173,7 @@ impl Sender {
     }
 
     /// Records a delivery that was not attempted, if the reason is worth a record; `next` follows.
+    /// A wait for its endpoint, or for its turn, has one record for as long as it lasts.
     pub(in crate::worker) fn skipped(
         &self,
         delivery: &Delivery,
@@ -182,15 +183,41 @@ impl Sender {
         let (Some(log), Some(why)) = (&self.0, reason.summary()) else { return };
         let now = clock::now();
         let Some(next_state) = next_state(message, *route, now) else { return };
+        let next_state = match (reason, next_state.due(), message.progress.not_before) {
+            (SkipReason::Throttled(_), Some(due), _) => NextState::Throttled(due),
+            (SkipReason::RetryAfter(_), Some(_), Some(not_before)) => {
+                NextState::NotBefore(not_before)
+            }
+            _ => next_state,
+        };
         let url = url.as_ref().map(|url| url.as_str().to_owned());
         let happened = AttemptEvent::NotAttempted(why);
+        let progress = &message.progress;
         let record = of_delivery(delivery, now, url, happened, next_state);
-        let mut record = Record { hold: message.progress.hold, ..record };
-        if let Some(hold) = record.hold.filter(|_| reason.is_hold())
-            && record.ended_hold().is_none()
-        {
-            record.id = RecordId::of_hold(hold.since, delivery.id());
+        let mut record = Record { hold: progress.hold, ..record };
+        if progress.turn.is_some() && !matches!(next_state, NextState::Parked(_)) {
+            // It goes on.
+            record.turn = None;
         }
+        match next_state {
+            NextState::Throttled(_) | NextState::NotBefore(_) => {
+                record.turn = progress.turn;
+                let since = progress.turn.unwrap_or(now);
+                record.id = RecordId::of_turn(since, delivery.id());
+            }
+            NextState::Done
+            | NextState::NotWanted
+            | NextState::Waits(_)
+            | NextState::Held(_)
+            | NextState::Parked(_) => {
+                if let Some(hold) = record.hold.filter(|_| reason.is_hold())
+                    && record.ended_hold().is_none()
+                {
+                    record.id = RecordId::of_hold(hold.since, delivery.id());
+                }
+            }
+        }
+        record.as_of = record.is_wait().then_some(now);
         log.put(record, None);
     }
 
@@ -222,9 +249,12 @@ impl Sender {
             url: None,
             step: parked.progress.step.get(),
             replays: parked.progress.replays,
+            order: Some(parked.progress.position().order()),
             happened: AttemptEvent::NotAttempted(why.to_owned()),
             next_state,
             hold: parked.progress.hold,
+            turn: parked.progress.turn,
+            as_of: None,
             payload: PayloadState::Unwanted,
         };
         log.put(record, None);
@@ -259,9 +289,12 @@ fn of_delivery(
         url,
         step: delivery.progress.step.get(),
         replays: delivery.progress.replays,
+        order: Some(delivery.progress.position().order()),
         happened,
         next_state,
         hold: delivery.progress.hold,
+        turn: delivery.progress.turn,
+        as_of: None,
         payload: PayloadState::Unwanted,
     }
 }
@@ -269,7 +302,10 @@ fn of_delivery(
 fn after(verdict: &Verdict, now: UnixMillis) -> NextState {
     match verdict {
         Verdict::Done => NextState::Done,
-        Verdict::Wait { .. } => NextState::Waits(now.plus(verdict.wait().unwrap_or_default())),
+        Verdict::Wait { wait, not_before: None, .. } => NextState::Waits(now.plus(*wait)),
+        Verdict::Wait { wait, not_before: Some(requested), .. } => {
+            NextState::NotBefore(now.plus(*requested.max(wait)))
+        }
         Verdict::Park(reason) => NextState::Parked(*reason),
     }
 }

@@ -1,84 +1,21 @@
 //! The attempt log's record of an attempt, or of a delivery that was not attempted.
 
-use std::{fmt, str::FromStr, time::Duration};
+mod id;
+
+use std::{str::FromStr, time::Duration};
 
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
+pub use self::id::{RecordId, RecordIdError};
 use super::{
     delivery::Hold,
+    delivery_state::DeliveryState,
     id::{DeliveryId, SubscriptionId},
     payload::PayloadState,
     time::UnixMillis,
     verdict::ParkReason,
 };
-
-/// The id of a record: a `UUIDv7` of the instant at which it began, so that ids sort by time, and a
-/// record written twice is kept once.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, utoipa::ToSchema)]
-#[serde(transparent)]
-pub struct RecordId(Uuid);
-
-impl RecordId {
-    /// An id for what began at `started`, with 74 of the `random` bits.
-    #[must_use]
-    pub fn new(started: UnixMillis, random: [u8; 10]) -> Self {
-        let millis = u64::try_from(started.get()).unwrap_or(0);
-        Self(uuid::Builder::from_unix_timestamp_millis(millis, &random).into_uuid())
-    }
-
-    /// The id of the record of a delivery's wait for its endpoint since `since`: always the same, so
-    /// that a hold has one record, however often and by whomever it is recorded.
-    #[must_use]
-    pub fn of_hold(since: UnixMillis, delivery: DeliveryId) -> Self {
-        let [_, _, _, _, _, _, hash @ ..] = *delivery.uuid().as_bytes();
-        Self::new(since, hash)
-    }
-
-    /// Below the ids of everything that began at `instant` or later, and above all others.
-    #[must_use]
-    pub fn floor(instant: UnixMillis) -> Self {
-        Self::new(instant, [0; 10])
-    }
-
-    /// A record id that was stored as a UUID.
-    #[must_use]
-    pub fn of(id: Uuid) -> Self {
-        Self(id)
-    }
-
-    /// The UUID itself.
-    #[must_use]
-    pub fn uuid(self) -> Uuid {
-        self.0
-    }
-
-    /// The instant at which it began. Source: RFC 9562, 5.7: the first 48 bits are Unix
-    /// milliseconds.
-    #[must_use]
-    pub fn started(self) -> UnixMillis {
-        UnixMillis::new(i64::try_from(self.0.as_u128() >> 80).unwrap_or(i64::MAX))
-    }
-}
-
-impl fmt::Display for RecordId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(f)
-    }
-}
-
-/// The text is not the id of a record.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("`{0}` is not where a page ended; give `next` of the page before")]
-pub struct RecordIdError(String);
-
-impl FromStr for RecordId {
-    type Err = RecordIdError;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        Uuid::parse_str(text).map(Self).map_err(|_| RecordIdError(text.chars().take(64).collect()))
-    }
-}
 
 /// One attempt; or one hold, or one time that a delivery was parked without an attempt.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -97,12 +34,20 @@ pub struct Record {
     pub step: u32,
     /// The number of replays before it.
     pub replays: u32,
+    /// [`Position::order`](super::delivery::Position::order) before it; of a wait, when it was seen
+    /// last. `None`: an earlier version wrote it.
+    pub order: Option<i64>,
     /// The attempt, or the reason for making none.
     pub happened: AttemptEvent,
     /// The next state of the delivery.
     pub next_state: NextState,
     /// The wait for its endpoint that this is a record of, or that this ends.
     pub hold: Option<Hold>,
+    /// The beginning of the wait for its turn that this is a record of, or that this ends.
+    pub turn: Option<UnixMillis>,
+    /// The last time that the wait of which this is a record was seen to go on; `None`: it is the
+    /// record of what happened once.
+    pub as_of: Option<UnixMillis>,
     /// The fate of the attempt's payload.
     pub payload: PayloadState,
 }
@@ -146,6 +91,10 @@ pub enum NextState {
     NotWanted,
     /// It waits, and is due at this instant.
     Waits(UnixMillis),
+    /// It waits until this instant, for which its endpoint or its handler asked.
+    NotBefore(UnixMillis),
+    /// It waits for its turn, and tries again at this instant.
+    Throttled(UnixMillis),
     /// It waits for its endpoint, in a held queue; parked at this instant where that takes longer.
     Held(UnixMillis),
     /// It was parked.
@@ -159,21 +108,70 @@ impl Record {
         self.id.started()
     }
 
-    /// The record of the hold that this one ends. It is superfluous then: this one says since when,
-    /// and why, the delivery was held.
-    #[must_use]
-    pub fn ended_hold(&self) -> Option<RecordId> {
-        let (hold, (_, delivery)) = (self.hold?, self.recipient?);
-        let goes_on = matches!(self.happened, AttemptEvent::NotAttempted(_))
-            && matches!(self.next_state, NextState::Waits(_) | NextState::Held(_));
-        (!goes_on).then(|| RecordId::of_hold(hold.since, delivery))
+    /// The records of waits without an attempt that this one ends. They are superfluous then: this
+    /// one says since when, and why, the delivery waited.
+    pub fn ended(&self) -> impl Iterator<Item = RecordId> {
+        let turn = self.turn_id().filter(|id| *id != self.id);
+        self.ended_hold().into_iter().chain(turn)
     }
 
-    /// True if it is the record of a hold that goes on.
+    /// The record of the hold that this one ends.
     #[must_use]
-    pub fn is_hold(&self) -> bool {
-        let id = |hold: Hold| self.recipient.map(|(_, id)| RecordId::of_hold(hold.since, id));
-        self.hold.and_then(id) == Some(self.id)
+    pub fn ended_hold(&self) -> Option<RecordId> {
+        let goes_on = matches!(self.happened, AttemptEvent::NotAttempted(_))
+            && !matches!(
+                self.next_state,
+                NextState::Done | NextState::NotWanted | NextState::Parked(_)
+            );
+        self.hold_id().filter(|_| !goes_on)
+    }
+
+    /// True if it is of a later step of the same delivery than `other`. Steps count, whatever clocks
+    /// said; where one of them is not known, or they are the same, the later start.
+    #[must_use]
+    pub fn is_later_than(&self, other: &Self) -> bool {
+        match (self.order, other.order) {
+            (Some(own), Some(others)) => (own, self.id) > (others, other.id),
+            (Some(_) | None, Some(_) | None) => self.id > other.id,
+        }
+    }
+
+    /// True if its delivery may have other records: it is not the acceptance of a first attempt.
+    #[must_use]
+    pub fn may_have_others(&self) -> bool {
+        self.next_state != NextState::Done || self.order != Some(0)
+    }
+
+    /// True if it is the record of a wait without an attempt that goes on: it is kept current.
+    #[must_use]
+    pub fn is_wait(&self) -> bool {
+        [self.hold_id(), self.turn_id()].contains(&Some(self.id))
+    }
+
+    /// The present state of the delivery, if this is its last record.
+    #[must_use]
+    pub fn state(&self) -> DeliveryState {
+        match self.next_state {
+            NextState::Done => DeliveryState::Delivered,
+            NextState::NotWanted => DeliveryState::NotWanted,
+            NextState::NotBefore(_) => DeliveryState::NotBefore,
+            NextState::Throttled(_) => DeliveryState::Throttled,
+            NextState::Parked(_) => DeliveryState::Parked,
+            // A hold without a held queue waits at its step.
+            NextState::Waits(_) if self.is_wait() => DeliveryState::Held,
+            NextState::Held(_) => DeliveryState::Held,
+            NextState::Waits(_) => DeliveryState::Waits,
+        }
+    }
+
+    fn hold_id(&self) -> Option<RecordId> {
+        let (hold, (_, delivery)) = (self.hold?, self.recipient?);
+        Some(RecordId::of_hold(hold.since, delivery))
+    }
+
+    fn turn_id(&self) -> Option<RecordId> {
+        let (since, (_, delivery)) = (self.turn?, self.recipient?);
+        Some(RecordId::of_turn(since, delivery))
     }
 
     /// Its class.
@@ -187,13 +185,15 @@ impl Record {
 }
 
 impl NextState {
-    /// `delivered`, `not_wanted`, `waits`, `held` or `parked`
+    /// `delivered`, `not_wanted`, `waits`, `not_before`, `throttled`, `held` or `parked`
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Done => "delivered",
             Self::NotWanted => "not_wanted",
             Self::Waits(_) => "waits",
+            Self::NotBefore(_) => "not_before",
+            Self::Throttled(_) => "throttled",
             Self::Held(_) => "held",
             Self::Parked(_) => "parked",
         }
@@ -203,7 +203,7 @@ impl NextState {
     #[must_use]
     pub fn due(self) -> Option<UnixMillis> {
         match self {
-            Self::Waits(due) => Some(due),
+            Self::Waits(due) | Self::NotBefore(due) | Self::Throttled(due) => Some(due),
             Self::Done | Self::NotWanted | Self::Held(_) | Self::Parked(_) => None,
         }
     }
@@ -213,7 +213,12 @@ impl NextState {
     pub fn reason(self) -> Option<ParkReason> {
         match self {
             Self::Parked(reason) => Some(reason),
-            Self::Done | Self::NotWanted | Self::Waits(_) | Self::Held(_) => None,
+            Self::Done
+            | Self::NotWanted
+            | Self::Waits(_)
+            | Self::NotBefore(_)
+            | Self::Throttled(_)
+            | Self::Held(_) => None,
         }
     }
 }
@@ -337,17 +342,6 @@ pub struct Gap {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn ids_sort_by_their_instant() {
-        let at = |millis| UnixMillis::new(millis);
-        let id = RecordId::new(at(1_700_000_000_123), [0xff; 10]);
-        assert_eq!(id.started(), at(1_700_000_000_123));
-        assert!(RecordId::floor(at(1_700_000_000_123)) <= id);
-        assert!(id < RecordId::floor(at(1_700_000_000_124)));
-        assert_eq!(id.to_string().parse(), Ok(id));
-        assert_eq!(RecordId::floor(at(-5)).started(), at(0));
-    }
 
     #[test]
     fn classes_are_found_by_their_names() {

@@ -1,0 +1,42 @@
+//! `/v1/deliveries`: deliveries with their present states.
+
+use axum::{Json, extract::State};
+
+use crate::{
+    api::requests::query::{Paging, Query},
+    history::DeliveriesView,
+    web::{AppState, problem::Problem},
+};
+use homing_domain::{
+    id::{DeliveryId, SubscriptionId},
+    record::RecordId,
+};
+use homing_store::{DeliveryFilter, DeliveryPage};
+
+/// List deliveries with their present states and their attempts, those that changed last first.
+///
+/// A state is that of the delivery's last record in the attempt log. Where records are missing,
+/// `gaps` says so; a delivery without a record is not listed.
+#[utoipa::path(
+    get, path = "/v1/deliveries", tag = "attempts", operation_id = "list_deliveries",
+    params(
+        ("event" = Option<String>, Query, description = "Only of this event"),
+        ("delivery" = Option<DeliveryId>, Query, description = "Only this one (`webhook-id`)"),
+        ("subscription" = Option<SubscriptionId>, Query, description = "Only of this subscription"),
+        ("url" = Option<String>, Query, description = "Only to this URL"),
+        ("topic" = Option<String>, Query, description = "Only of events with this topic"),
+        ("state" = Option<String>, Query, description = "Only in this state: `delivered`, `waits`, `not_before`, `throttled`, `held`, `parked`, `not_wanted`; or `pending`: all in which something follows by itself"),
+        ("since_ms" = Option<i64>, Query, description = "Only those whose last record began at or after this instant, milliseconds since 1970"),
+        ("until_ms" = Option<i64>, Query, description = "Only those whose last record began before this instant, milliseconds since 1970"),
+        ("after" = Option<RecordId>, Query, description = "Begin after this one: `next` of the page before"),
+        ("limit" = Option<u32>, Query, minimum = 1, maximum = 1000, description = "Maximum number; 100 by default"),
+    ),
+    responses((status = 200, description = "One page; a page may be short, or empty, and not the last one", body = DeliveriesView)),
+)]
+pub(super) async fn list(
+    State(app): State<AppState>,
+    Query(filter, Paging { after, limit }): Query<DeliveryFilter, Paging<RecordId>>,
+) -> Result<Json<DeliveriesView>, Problem> {
+    let page = DeliveryPage { filter, after, limit: limit.0 };
+    Ok(Json(app.services.history.deliveries(&page).await?))
+}

@@ -1,0 +1,158 @@
+//! `homing deliveries`
+
+use clap::builder::{PossibleValuesParser, TypedValueParser};
+
+use super::{
+    explain,
+    failure::{Exit, Failure},
+    globals::Globals,
+    output::Output,
+    table::Rows,
+    words,
+};
+use crate::history::{DeliveriesView, DeliveryTimeline};
+use homing_domain::{
+    clock,
+    delivery_state::States,
+    id::{DeliveryId, SubscriptionId},
+    record::RecordId,
+    topic::Topic,
+    url::EndpointUrl,
+};
+use homing_store::{DeliveryFilter, DeliveryPage};
+
+const EXAMPLES: &str = "\
+Examples:
+  homing deliveries --state held
+  homing deliveries --state pending --subscription 01931f5a-9c4e-7000-8000-0123456789ab
+  homing deliveries --event o-7 --attempts
+  homing deliveries --url https://example.com/hook --json | jq -r '.deliveries[].summary'
+
+A delivery is an event for one subscription; the one that changed last comes first. Its state is that
+of its last record in the attempt log: delivered; waits (for its next attempt, or being attempted);
+not_before (its endpoint asked for that time); throttled (waits for its turn: rate limit, requests at
+a time; for longer than a second); held (circuit open or frozen, endpoint slow); parked; not_wanted.
+pending: all in which something follows by itself. SINCE is when the state began. What has no record
+is not listed; --delivery without --event looks through half a million records, and names the next
+page.";
+
+#[derive(clap::Args)]
+#[command(after_help = EXAMPLES)]
+pub(super) struct Arguments {
+    /// Of the event with this id
+    #[arg(long, value_name = "ID")]
+    event: Option<String>,
+    /// With this id: what the receiver gets as webhook-id
+    #[arg(long, value_name = "ID")]
+    delivery: Option<DeliveryId>,
+    /// To this subscription
+    #[arg(long, value_name = "ID")]
+    subscription: Option<SubscriptionId>,
+    /// To this URL
+    #[arg(long, value_name = "URL")]
+    url: Option<EndpointUrl>,
+    /// Of events with this topic
+    #[arg(long, value_parser = |text: &str| Topic::new(text))]
+    topic: Option<Topic>,
+    /// In this state
+    #[arg(long, value_parser = PossibleValuesParser::new(States::names())
+        .try_map(|word| word.parse::<States>()))]
+    state: Option<States>,
+    /// Changed at or after: 2026-01-31T12:00:00Z, or 2h for two hours ago
+    #[arg(long, value_name = "WHEN")]
+    since: Option<String>,
+    /// Changed before
+    #[arg(long, value_name = "WHEN")]
+    until: Option<String>,
+    /// Show each with its attempts
+    #[arg(long)]
+    attempts: bool,
+    /// Show this many at most
+    #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..=1000))]
+    limit: u32,
+    /// Begin after this one, which the page before named
+    #[arg(long, value_name = "ID")]
+    after: Option<RecordId>,
+}
+
+impl Arguments {
+    fn page(&self) -> Result<DeliveryPage, Failure> {
+        let now = clock::now();
+        let filter = DeliveryFilter {
+            event: self.event.clone(),
+            delivery: self.delivery,
+            subscription: self.subscription,
+            url: self.url.as_ref().map(|url| url.as_str().to_owned()),
+            topic: self.topic.as_ref().map(ToString::to_string),
+            states: self.state.clone(),
+            since: words::instant_of_flag("--since", self.since.as_deref(), now)?,
+            until: words::instant_of_flag("--until", self.until.as_deref(), now)?,
+        };
+        Ok(DeliveryPage { filter, after: self.after, limit: self.limit })
+    }
+}
+
+pub(super) async fn run(
+    globals: &Globals,
+    arguments: &Arguments,
+    output: &mut Output<'_>,
+) -> Result<Exit, Failure> {
+    let page = arguments.page()?;
+    let view = globals
+        .with_history(async |history| history.deliveries(&page).await.map_err(Failure::Store))
+        .await?;
+    if output.json {
+        output.document(&view)?;
+    } else {
+        write(&view, arguments.attempts, output)?;
+    }
+    Ok(Exit::Done)
+}
+
+const HEADER: [&str; 7] = ["SINCE", "STATE", "TOPIC", "EVENT", "ATTEMPTS", "DUE", "URL"];
+
+fn write(
+    view: &DeliveriesView,
+    with_attempts: bool,
+    output: &mut Output<'_>,
+) -> Result<(), Failure> {
+    if view.deliveries.is_empty() {
+        output.aside("No such delivery is known.");
+    } else if with_attempts {
+        for delivery in &view.deliveries {
+            output.line(format_args!("event {}", delivery.event))?;
+            explain::write_timeline(delivery, output)?;
+            output.line("")?;
+        }
+    } else {
+        let mut rows = Rows::new(output, &HEADER);
+        for delivery in &view.deliveries {
+            rows.add(row(delivery));
+        }
+        rows.write(output, &[4])?;
+    }
+    for gap in &view.gaps {
+        output.aside(format_args!("Missing: {gap}."));
+    }
+    for note in &view.notes {
+        output.aside(format_args!("Note: {note}."));
+    }
+    if let Some(next) = view.next {
+        output.aside(format_args!("There are more: --after {next}"));
+    }
+    Ok(())
+}
+
+fn row(delivery: &DeliveryTimeline) -> [String; 7] {
+    let instant =
+        |text: &Option<String>| text.as_deref().map(words::to_seconds).unwrap_or_default();
+    [
+        instant(&delivery.since),
+        delivery.state.to_owned(),
+        delivery.topic.clone().unwrap_or_default(),
+        delivery.event.clone(),
+        delivery.attempts_made().to_string(),
+        instant(&delivery.due),
+        delivery.url.clone().unwrap_or_default(),
+    ]
+}

@@ -1,0 +1,121 @@
+//! Deliveries with their present states, and their attempts.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::Serialize;
+
+use super::{
+    BEGINNING, DeliveryTimeline, END, GapView, History,
+    timeline::{self, Timeline},
+};
+use homing_delivery::circuits;
+use homing_domain::{
+    clock,
+    delivery_state::DeliveryState,
+    record::{Record, RecordId},
+    url::EndpointUrl,
+};
+use homing_store::{DeliveryPage, LogExtent, StoreError};
+
+/// Records of one page that are read at most, the newest.
+const MAX_RECORDS: u32 = 5_000;
+/// URLs of one page whose circuits are read at most.
+const MAX_CIRCUITS: usize = 20;
+
+/// A page of deliveries.
+#[derive(Clone, Debug, Serialize, utoipa::ToSchema)]
+#[schema(as = DeliveriesPage)]
+pub struct DeliveriesView {
+    /// Those with the newest last records first.
+    pub deliveries: Vec<DeliveryTimeline>,
+    /// The value of `after` for the next page.
+    pub next: Option<RecordId>,
+    /// Gaps of the attempt log since the oldest state of this page, regardless of filters: what
+    /// followed may be missing.
+    pub gaps: Vec<GapView>,
+    /// The reasons why something may be missing.
+    pub notes: Vec<String>,
+}
+
+impl History {
+    /// A page of deliveries, each with its present state and its attempts, as far as the attempt log
+    /// goes back. Its circuits are those of deliveries that are held.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`].
+    pub async fn deliveries(&self, page: &DeliveryPage) -> Result<DeliveriesView, StoreError> {
+        let listing = self.store.deliveries(page).await?;
+        let records = self.store.records_of(&listing.last, MAX_RECORDS).await?;
+        let circuits = self.circuits_of(&listing.last).await?;
+        let mut by_delivery: BTreeMap<_, Vec<&Record>> = BTreeMap::new();
+        for record in &records {
+            by_delivery.entry(key(record)).or_default().push(record);
+        }
+        let now = clock::now();
+        let timelines = listing.last.iter().map(|last| {
+            let records = by_delivery.remove(&key(last)).unwrap_or_else(|| vec![last]);
+            let known = Timeline { records, parked: None, lookup: None };
+            let url = known.url();
+            let circuit = url.as_deref().and_then(|url| circuits.get(url)).cloned();
+            timeline::build(&known, url, circuit, now)
+        });
+        let deliveries: Vec<_> = timelines.collect();
+        let mut notes = Vec::new();
+        if let Some(next) = listing.next.filter(|_| listing.is_cut) {
+            notes.push(format!(
+                "looked through the deliveries back to {}; older ones follow on the next page",
+                next.started()
+            ));
+        }
+        if records.len() >= usize::try_from(MAX_RECORDS).unwrap_or(usize::MAX) {
+            notes.push(format!("of their attempts, only the newest {MAX_RECORDS} are shown"));
+        }
+        if listing.next.is_none() {
+            notes.push(self.extent().await?);
+        }
+        let since = listing.last.last().map_or(BEGINNING, Record::started);
+        let gaps = self.store.attempt_gaps(since, END).await?;
+        let gaps = gaps.iter().map(GapView::from).collect();
+        Ok(DeliveriesView { deliveries, next: listing.next, gaps, notes })
+    }
+
+    /// The circuits of the URLs for which something is held.
+    async fn circuits_of(
+        &self,
+        last: &[Record],
+    ) -> Result<BTreeMap<String, circuits::View>, StoreError> {
+        let held = last.iter().filter(|record| record.state() == DeliveryState::Held);
+        let urls: BTreeSet<_> = held.filter_map(|record| record.url.as_deref()).collect();
+        let mut found = BTreeMap::new();
+        for url in urls.into_iter().take(MAX_CIRCUITS) {
+            let Ok(endpoint) = url.parse::<EndpointUrl>() else { continue };
+            match self.circuits.glance(&endpoint).await {
+                Ok(view) => drop(found.insert(url.to_owned(), view)),
+                Err(StoreError::CorruptCircuit(_)) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(found)
+    }
+
+    /// The time since which states are known.
+    async fn extent(&self) -> Result<String, StoreError> {
+        Ok(match self.store.attempt_log().await? {
+            LogExtent { oldest: None, .. } => {
+                "the attempt log is empty: nothing was attempted yet, or the workers do not log \
+                 (`attempts.enabled`)"
+                    .to_owned()
+            }
+            LogExtent { oldest: Some(oldest), .. } => format!(
+                "states are known since {oldest}; what has waited for longer without an attempt is \
+                 missing, and what happens while workers do not log (`attempts.enabled`)"
+            ),
+        })
+    }
+}
+
+/// The identity of a delivery; an event that was parked before its fan-out has only this record.
+fn key(record: &Record) -> Result<uuid::Uuid, RecordId> {
+    record.recipient.map(|(_, delivery)| delivery.uuid()).ok_or(record.id)
+}
