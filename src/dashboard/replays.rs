@@ -4,6 +4,7 @@ use askama::Template;
 use axum::{
     Extension,
     extract::{Path, State},
+    http::StatusCode,
     response::{IntoResponse, Redirect, Response},
 };
 
@@ -44,7 +45,9 @@ impl From<ArchiveError> for ErrorPage {
             ArchiveError::Unknown(_) => Self::not_found(error.to_string()),
             ArchiveError::Store(error) => error.into(),
             ArchiveError::Broker(error) => error.into(),
+            ArchiveError::TooSlow => Self::new(StatusCode::SERVICE_UNAVAILABLE, error.to_string()),
             ArchiveError::Off
+            | ArchiveError::RecipientsUnknown
             | ArchiveError::Field(_)
             | ArchiveError::TooMany
             | ArchiveError::State { .. } => Self::bad_request(error.to_string()),

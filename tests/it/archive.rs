@@ -12,6 +12,7 @@ use homing_domain::{
     replay::{Replay, ReplaySelection, ReplayState},
     time::UnixMillis,
 };
+use homing_store::Page;
 use lapin::options::QueueDeleteOptions;
 use serde_json::{Value, json};
 
@@ -94,9 +95,85 @@ async fn what_finds_no_primary_queue_is_not_in_the_archive_only() {
     deleted.await.expect("it is deleted");
     publish(&installation, "order.paid", numbered("e", 3)).await;
     installation.wait_for_depth(&installation.names().unrouted(), 3).await;
+    let since = UnixMillis::new(clock::now().get() - 60_000);
     let running = installation.start();
     receiver.wait_for(3).await;
+    // What had no route was published again, and so is in the archive twice.
+    let archive = &installation.parts.archive;
+    let replay = archive.begin(select(since, clock::now(), json!({}))).await.expect("it begins");
+    assert_eq!(ended(&installation, &replay).await.progress.sent, 3);
+    receiver.wait_for(6).await;
     running.stop().await;
+}
+
+/// Goal: only a death repeats what was sent. Method: a worker stops in the middle, as SIGTERM has it.
+#[tokio::test]
+async fn a_polite_stop_repeats_nothing() {
+    let receiver = Receiver::accepting().await;
+    let installation = Installation::with(&[50], ON).await;
+    let running = installation.start();
+    let (since, until) = published_window(&installation, 60).await;
+    let id = installation.subscribe_all(&receiver.url("/")).await;
+    let archive = &installation.parts.archive;
+    let replay = archive.begin(select(since, until, json!({"rate": 20}))).await.expect("it begins");
+    receiver.wait_for(15).await;
+    running.stop().await;
+    let running = installation.start();
+    let replay = ended(&installation, &replay).await;
+    assert_eq!((replay.state, replay.progress.sent), (ReplayState::Done, 60));
+    receiver.wait_for(60).await;
+    running.stop().await;
+    let found: Vec<_> = receiver.requests().iter().map(Recorded::id).collect();
+    assert_eq!(found.len(), 60);
+    assert_eq!(found.into_iter().collect::<BTreeSet<_>>(), ids(numbered("in", 60), id));
+}
+
+/// Goal: events of today are not sent as those of the past. Method: the archive is deleted and
+/// declared anew while a replay is stopped, so that its positions begin again.
+#[tokio::test]
+async fn a_replay_does_not_go_on_in_another_archive() {
+    let receiver = Receiver::accepting().await;
+    let installation = Installation::with(&[50], ON).await;
+    let running = installation.start();
+    let (since, until) = published_window(&installation, 40).await;
+    installation.subscribe_all(&receiver.url("/")).await;
+    let archive = &installation.parts.archive;
+    let replay = archive.begin(select(since, until, json!({"rate": 10}))).await.expect("it begins");
+    receiver.wait_for(4).await;
+    archive.stop(replay.id).await.expect("it runs");
+    let name = installation.names().archive();
+    let deleted = installation
+        .publisher
+        .channel()
+        .queue_delete(name.as_str().into(), QueueDeleteOptions::default());
+    deleted.await.expect("it is deleted");
+    installation.parts.broker.restore_topology().await.expect("it is declared");
+    publish(&installation, "order.paid", numbered("today", 60)).await;
+    archive.resume(replay.id).await.expect("it was stopped");
+    let replay = ended(&installation, &replay).await;
+    assert_eq!(replay.state, ReplayState::Failed, "{replay:?}");
+    running.stop().await;
+    let today = ids(numbered("today", 60), subscription_of(&installation).await);
+    let is_replayed = |it: &&Recorded| it.header("x-homing-replay").is_some();
+    let requests = receiver.requests();
+    assert!(requests.iter().filter(is_replayed).all(|it| !today.contains(&it.id())));
+}
+
+async fn subscription_of(installation: &Installation) -> SubscriptionId {
+    let page = Page { after: None, limit: 1 };
+    let listed = installation.parts.registry.page(page).await.expect("the store answers");
+    listed.subscriptions.first().expect("there is one").id
+}
+
+/// Goal: no event goes to those that its publisher did not mean. Method: the header that names them
+/// is accepted, which the broker may not keep.
+#[tokio::test]
+async fn where_publishers_name_recipients_a_replay_is_refused() {
+    let settings = "archive.enabled = true\nevents.subscription_header = \"accept\"\n";
+    let installation = Installation::with(&[50], settings).await;
+    let (since, until) = (UnixMillis::new(0), clock::now());
+    let refused = installation.parts.archive.begin(select(since, until, json!({}))).await;
+    assert!(matches!(refused, Err(ArchiveError::RecipientsUnknown)), "{refused:?}");
 }
 
 /// Goal: exactly the window, to a subscription that is newer than its events. Method: events before
@@ -296,38 +373,4 @@ async fn other_bounds_take_effect_once_the_archive_is_deleted() {
     let off = check(&["--set", "archive.enabled=false"]);
     assert_eq!(off["state"], "left over", "{off}");
     assert!(off["detail"].as_str().expect("a text").contains("still takes every event"), "{off}");
-}
-
-/// Goal: nothing is archived, and so nothing sent again, unless it is turned on.
-#[tokio::test]
-async fn without_an_archive_a_replay_is_refused() {
-    let site = Site::new(&[50], "");
-    let output = site.command(&["replay", "--since", "1h"]).output().expect("it can be run");
-    assert_eq!(output.status.code(), Some(1));
-    let errors = String::from_utf8_lossy(&output.stderr).into_owned();
-    assert!(errors.contains("set `archive.enabled`"), "{errors}");
-    let list = site.run(&["replay", "list"]);
-    assert_eq!(list, "");
-}
-
-/// Goal: a dry run sends nothing.
-#[tokio::test]
-async fn a_dry_run_shows_topics_and_sends_nothing() {
-    let site = Site::new(&[50], ON);
-    site.run(&["topology", "apply"]);
-    let publisher = site.publisher().await;
-    for (topic, id) in [("order.paid", "a"), ("order.paid", "b"), ("order.sent", "c")] {
-        publisher.publish(Raw::new(topic, id, "{}")).await;
-    }
-    let since = "1h";
-    let text = site.run(&["replay", "--since", since, "--topic", "order.paid", "--dry-run"]);
-    assert!(text.contains("2 of them are selected"), "{text}");
-    assert!(text.contains("The archive begins at"), "{text}");
-    let shown = site.run(&["--json", "replay", "--since", since, "--dry-run"]);
-    let shown: Value = serde_json::from_str(&shown).expect("JSON");
-    assert_eq!(shown["events"], 3);
-    assert_eq!(shown["topics"], json!({"order.paid": 2, "order.sent": 1}));
-    let listed = site.run(&["--json", "replay", "list"]);
-    let listed: Value = serde_json::from_str(&listed).expect("JSON");
-    assert_eq!(listed["replays"], json!([]));
 }

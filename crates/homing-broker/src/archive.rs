@@ -19,9 +19,10 @@ use lapin::{
     Channel, Consumer,
     message::Delivery,
     options::{BasicAckOptions, BasicConsumeOptions, BasicQosOptions},
+    protocol::AMQPSoftError,
     types::{AMQPValue, FieldTable},
 };
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
 use super::{
     Broker, Message, Origin, Unreadable,
@@ -29,17 +30,24 @@ use super::{
     denial::Reply,
     error::{BrokerError, ROUND_TRIP_DEADLINE, within},
     headers::Headers,
+    message::header,
 };
+use crate::settings::SubscriptionHeader;
 use homing_domain::{id::EventId, time::UnixMillis};
 
-/// Messages that the broker sends ahead: at most as many megabytes as an event may have.
-const PREFETCH: u16 = 64;
+/// Messages that the broker sends ahead to a reader. It sends all of the chunk that it has begun,
+/// which are as many as were published at one moment.
+const PREFETCH: u16 = 16;
 /// Messages that are acked together.
-const ACKED_AT_ONCE: u64 = 16;
-/// After this time without a message, there is none behind a position ...
+const ACKED_AT_ONCE: u64 = 4;
+/// After this time without a message, there may be none behind a position ...
 const SILENCE: Duration = Duration::from_secs(3);
-/// ... and where only a note depends on it.
+/// ... and where other positions answered, after this time there is none.
+const LONG_SILENCE: Duration = Duration::from_secs(10);
+/// Where only a note depends on it.
 const SHORT_SILENCE: Duration = Duration::from_millis(300);
+/// For finding the end of the archive.
+const END_DEADLINE: Duration = Duration::from_secs(30);
 /// The broker's header with a message's position.
 const OFFSET: &str = "x-stream-offset";
 
@@ -48,6 +56,9 @@ const OFFSET: &str = "x-stream-offset";
 pub struct Archived {
     /// Its position.
     pub offset: u64,
+    /// True if it is a copy that homing published because the first one had no route: the first one
+    /// is in the archive, too.
+    pub is_copy: bool,
     /// The event, or what is wrong with it.
     pub content: Result<Message, Box<Unreadable>>,
 }
@@ -70,6 +81,13 @@ impl BrokerError {
     pub fn is_no_archive(&self) -> bool {
         self.reply().is_some_and(Reply::is_unknown_queue)
     }
+
+    /// Returns true if the broker will not let this account, or this connection, read the archive:
+    /// a permission is missing, or the node has no copy of it.
+    #[must_use]
+    pub fn is_final_for_archive(&self) -> bool {
+        self.is_denied() || self.has_code(&AMQPSoftError::PRECONDITIONFAILED)
+    }
 }
 
 /// Reads the archive from a position on.
@@ -77,6 +95,7 @@ pub struct ArchiveReader {
     broker: Broker,
     channel: Channel,
     consumer: Consumer,
+    acked_at_once: u64,
     unacked: u64,
 }
 
@@ -103,6 +122,13 @@ impl Start {
 }
 
 impl Broker {
+    /// Returns true if publishers may name the recipients of their events. RabbitMQ before 3.13
+    /// keeps no lists in the headers of a stream, so the archive does not know whom they meant.
+    #[must_use]
+    pub fn accepts_recipients(&self) -> bool {
+        self.rules.subscription_header == SubscriptionHeader::Accept
+    }
+
     /// The positions of the messages that were archived from `since` on and before `until`, both
     /// whole seconds.
     ///
@@ -115,23 +141,20 @@ impl Broker {
         until: UnixMillis,
     ) -> Result<Window, BrokerError> {
         let mut behind = self.archive_from(Start::At(until)).await?;
-        let end = if let Some(end) = behind.offset(SILENCE).await? {
-            end
-        } else {
-            // Nothing came since then: everything is before it.
-            let tail = self.archive_tail().await?;
-            behind.offset(SHORT_SILENCE).await?.map_or(tail, |end| end.min(tail))
+        let Some(oldest) = self.archive_proven(Start::First).await? else {
+            behind.finish().await?;
+            return Ok(Window { first: 0, end: 0, archive_begins: Some(until) });
         };
-        let first = self.archive_offset(Start::At(since), SILENCE).await?;
+        let end = match behind.offset(SILENCE).await? {
+            Some(end) => end,
+            None => self.archive_end(&mut behind).await?,
+        };
+        let first = self.archive_proven(Start::At(since)).await?;
         let first = first.map_or(end, |first| first.min(end));
-        let oldest = self.archive_oldest().await?;
-        let archive_begins = match oldest {
-            Some(oldest) if oldest == first && first < end => {
-                Some(self.archive_begins(oldest, since, until).await?)
-            }
-            Some(_) => None,
-            // It is empty.
-            None => Some(until),
+        let archive_begins = if oldest == first && first < end {
+            Some(self.archive_begins(oldest, since, until).await?)
+        } else {
+            None
         };
         behind.finish().await?;
         Ok(Window { first, end, archive_begins })
@@ -143,7 +166,7 @@ impl Broker {
     ///
     /// As [`archive_window`](Self::archive_window).
     pub async fn archive_oldest(&self) -> Result<Option<u64>, BrokerError> {
-        self.archive_offset(Start::First, SILENCE).await
+        self.archive_proven(Start::First).await
     }
 
     /// Reads the archive from `offset` on.
@@ -152,13 +175,22 @@ impl Broker {
     ///
     /// As [`archive_window`](Self::archive_window).
     pub async fn read_archive(&self, offset: u64) -> Result<ArchiveReader, BrokerError> {
-        self.archive_from(Start::Offset(offset)).await
+        self.archive_reader(Start::Offset(offset), PREFETCH).await
     }
 
+    /// A reader of one message.
     async fn archive_from(&self, start: Start) -> Result<ArchiveReader, BrokerError> {
+        self.archive_reader(start, 1).await
+    }
+
+    async fn archive_reader(
+        &self,
+        start: Start,
+        prefetch: u16,
+    ) -> Result<ArchiveReader, BrokerError> {
         let connection = self.archive.open().await?;
         let channel = open(&connection).await?;
-        let limited = channel.basic_qos(PREFETCH, BasicQosOptions { global: false });
+        let limited = channel.basic_qos(prefetch, BasicQosOptions { global: false });
         within(&channel, ROUND_TRIP_DEADLINE, "setting the prefetch", limited).await?;
         let name = self.topology.names().archive();
         let mut arguments = FieldTable::default();
@@ -167,7 +199,9 @@ impl Broker {
         let begun = channel.basic_consume(name.as_str().into(), "".into(), options, arguments);
         let step = format!("reading the archive `{name}`");
         let consumer = within(&channel, ROUND_TRIP_DEADLINE, step, begun).await?;
-        Ok(ArchiveReader { broker: self.clone(), channel, consumer, unacked: 0 })
+        let acked_at_once = if prefetch == 1 { 1 } else { ACKED_AT_ONCE };
+        let broker = self.clone();
+        Ok(ArchiveReader { broker, channel, consumer, acked_at_once, unacked: 0 })
     }
 
     /// The position of the first message from there on; `None`: there is none yet.
@@ -182,15 +216,41 @@ impl Broker {
         Ok(offset)
     }
 
-    /// The position behind the last message; 0: there is none.
-    async fn archive_tail(&self) -> Result<u64, BrokerError> {
-        let mut reader = self.archive_from(Start::Last).await?;
-        let mut tail = 0;
-        while let Some(offset) = reader.offset(SILENCE).await? {
-            tail = offset.saturating_add(1);
+    /// The same, asked again with more patience before there is none.
+    async fn archive_proven(&self, start: Start) -> Result<Option<u64>, BrokerError> {
+        match self.archive_offset(start, SILENCE).await? {
+            Some(offset) => Ok(Some(offset)),
+            None => self.archive_offset(start, LONG_SILENCE).await,
         }
-        reader.finish().await?;
-        Ok(tail)
+    }
+
+    /// The position behind the last message, or of the first one that `behind` gets meanwhile. There
+    /// are messages, so one that does not come is a failure.
+    async fn archive_end(&self, behind: &mut ArchiveReader) -> Result<u64, BrokerError> {
+        let failed = || {
+            let step = "looking for the end of the archive".to_owned();
+            BrokerError::TimedOut { step, deadline: END_DEADLINE }
+        };
+        let deadline = Instant::now() + END_DEADLINE;
+        let mut last = self.archive_from(Start::Last).await?;
+        let mut silence = LONG_SILENCE;
+        let mut end = None;
+        while Instant::now() < deadline {
+            let next = last.offset(silence).await?;
+            if let Some(beyond) = behind.offset(SHORT_SILENCE).await? {
+                last.finish().await?;
+                return Ok(beyond);
+            }
+            match next {
+                Some(offset) => end = Some(offset.saturating_add(1)),
+                None => {
+                    last.finish().await?;
+                    return end.ok_or_else(failed);
+                }
+            }
+            silence = SILENCE;
+        }
+        Err(failed())
     }
 
     /// Finds the second at which the archive begins, from `since` on: the last one from which the
@@ -232,10 +292,21 @@ impl ArchiveReader {
         let names = broker.topology.names();
         let properties = &delivery.properties;
         let origin = Origin::of(names, broker.rules, way, properties);
-        // Where the publisher gave none, the same each time that it is read.
-        let new_id = || EventId::derived(&format!("{} {offset}", names.archive()));
+        let is_copy = Headers(properties.headers().as_ref()).contains(header::UNROUTED);
         let body = Bytes::from(delivery.data);
-        Ok(Some(Archived { offset, content: Message::read(properties, &origin, body, new_id) }))
+        // Where the publisher gave none, the same each time that it is read. Positions begin anew in
+        // an archive that was deleted, so the content is in it, too.
+        let (topic, content) = (delivery.routing_key.as_str(), body.clone());
+        let new_id = || {
+            let mut derived = format!("{} {offset} {topic} ", names.archive()).into_bytes();
+            derived.extend_from_slice(&content);
+            EventId::derived(&String::from_utf8_lossy(&derived))
+        };
+        Ok(Some(Archived {
+            offset,
+            is_copy,
+            content: Message::read(properties, &origin, body, new_id),
+        }))
     }
 
     /// The position of the next message, which is dropped.
@@ -248,7 +319,7 @@ impl ArchiveReader {
         let Ok(delivery) = timeout(silence, self.consumer.next()).await else { return Ok(None) };
         let delivery = delivery.ok_or_else(lost)?.map_err(BrokerError::lost)?;
         self.unacked = self.unacked.saturating_add(1);
-        if self.unacked >= ACKED_AT_ONCE {
+        if self.unacked >= self.acked_at_once {
             self.unacked = 0;
             let acked =
                 self.channel.basic_ack(delivery.delivery_tag, BasicAckOptions { multiple: true });

@@ -5,7 +5,10 @@
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use serde::Serialize;
-use tokio::{sync::Semaphore, time::Instant};
+use tokio::{
+    sync::Semaphore,
+    time::{Instant, timeout},
+};
 
 use homing_broker::{Broker, error::BrokerError};
 use homing_domain::{
@@ -21,6 +24,8 @@ use homing_store::{MAX_UNENDED_REPLAYS, Store, StoreError};
 const MAX_PREVIEWED: u64 = 20_000;
 /// ... and for how long.
 const PREVIEW_TIME: Duration = Duration::from_secs(5);
+/// With finding the window, and waiting for other previews.
+const PREVIEW_DEADLINE: Duration = Duration::from_secs(60);
 /// Previews at the same time; others wait.
 const MAX_PREVIEWS: usize = 2;
 /// Topics that a preview counts apart.
@@ -64,8 +69,17 @@ pub struct Preview {
 #[derive(Debug, thiserror::Error)]
 pub enum ArchiveError {
     /// Nothing is archived.
-    #[error("there is no archive: set `archive.enabled`, and restart the workers")]
+    #[error("there is no archive: set `archive.enabled` for all processes, and restart them")]
     Off,
+    /// A replay could send events to those that their publishers did not mean.
+    #[error(
+        "replays are refused while `events.subscription_header` is \"accept\": RabbitMQ before 3.13 \
+         archives events without the subscriptions that they name"
+    )]
+    RecipientsUnknown,
+    /// The preview took too long.
+    #[error("the archive was not read in time; try again, or preview a shorter window")]
+    TooSlow,
     /// A field of the selection is wrong.
     #[error(transparent)]
     Field(FieldError),
@@ -119,6 +133,9 @@ impl Archive {
         if !self.broker.topology().has_archive() {
             return Err(ArchiveError::Off);
         }
+        if self.broker.accepts_recipients() {
+            return Err(ArchiveError::RecipientsUnknown);
+        }
         selection.checked(clock::now()).map_err(ArchiveError::Field)
     }
 
@@ -129,6 +146,11 @@ impl Archive {
     ///
     /// [`ArchiveError`]; it changes nothing.
     pub async fn preview(&self, selection: ReplaySelection) -> Result<Preview, ArchiveError> {
+        let previewing = timeout(PREVIEW_DEADLINE, self.preview_now(selection)).await;
+        previewing.unwrap_or(Err(ArchiveError::TooSlow))
+    }
+
+    async fn preview_now(&self, selection: ReplaySelection) -> Result<Preview, ArchiveError> {
         let selection = self.checked(selection)?;
         // It is never closed.
         let _place = self.previews.acquire().await;
@@ -158,6 +180,7 @@ impl Archive {
             }
             preview.read = preview.read.saturating_add(1);
             match archived.content {
+                _ if archived.is_copy => {}
                 Ok(message) if preview.selection.has(&message.event) => {
                     preview.count(message.event.topic.as_str());
                 }

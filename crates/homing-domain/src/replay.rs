@@ -243,8 +243,8 @@ pub struct ReplayProgress {
     pub read: u64,
     /// Deliveries sent so far; after the death of a worker, some of them twice.
     pub sent: u64,
-    /// Messages that are no events, and deliveries whose filters could not be applied and that are
-    /// parked.
+    /// Messages that are no events or too large, and deliveries that could not be matched or that
+    /// the broker does not take.
     pub unreadable: u64,
     /// Events of the window that the broker removed before they were read.
     pub gone: u64,

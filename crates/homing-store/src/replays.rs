@@ -99,8 +99,9 @@ pub trait ReplayStore: Send + Sync {
     /// [`StoreError`]: a step that failed.
     async fn resume_replay(&self, prefix: &str, id: ReplayId) -> Result<bool, StoreError>;
 
-    /// Claims the oldest replay that waits or whose worker has let its claim run out; none while
-    /// another one has a worker. Of several callers, one gets it.
+    /// Claims a replay that waits or whose worker has let its claim run out, the one that was left
+    /// alone for the longest time; none while another one has a worker. Of several callers, one gets
+    /// it.
     ///
     /// # Errors
     ///
@@ -204,7 +205,8 @@ impl<B: Backend> SqlStore<B> {
         let others = others.push_bind(prefix).push(" AND claimed_until_ms > ");
         let others = others.push(B::DIALECT.now_ms).push(" AND state = 'running')");
         // Again on the row itself: another process may have claimed it meanwhile.
-        let claimed = free(others.push(" ORDER BY id LIMIT 1) AND ")).push(" RETURNING *");
+        let claimed =
+            free(others.push(" ORDER BY updated_ms, id LIMIT 1) AND ")).push(" RETURNING *");
         let mut transaction = self.begin().await?;
         let claimed = claimed.optional(&mut transaction).await?;
         transaction.commit().await?;
@@ -269,7 +271,12 @@ impl<B: Backend> SqlStore<B> {
             if state == ReplayState::Failed {
                 ended.result = ChangeResult::Failed;
             }
-            let counts = [("read", progress.read), ("sent", progress.sent)];
+            let counts = [
+                ("read", progress.read),
+                ("sent", progress.sent),
+                ("unreadable", progress.unreadable),
+                ("gone", progress.gone),
+            ];
             for (name, count) in counts {
                 ended.difference.insert(name.to_owned(), count.into());
             }

@@ -43,9 +43,10 @@ impl From<ArchiveError> for Problem {
         match error {
             ArchiveError::Field(error) => Self::field(error),
             ArchiveError::Unknown(_) => Self::new(Kind::NotFound, error.to_string()),
-            ArchiveError::Off | ArchiveError::State { .. } => {
+            ArchiveError::Off | ArchiveError::RecipientsUnknown | ArchiveError::State { .. } => {
                 Self::new(Kind::Invalid, error.to_string())
             }
+            ArchiveError::TooSlow => Self::new(Kind::TimedOut, error.to_string()),
             ArchiveError::TooMany => Self::new(Kind::Quota, error.to_string()),
             ArchiveError::Store(error) => error.into(),
             ArchiveError::Broker(error) => Self::broker(Kind::Broker, &error, "nothing was sent"),

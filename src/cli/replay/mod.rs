@@ -28,6 +28,11 @@ use homing_domain::{
 /// Interval of looking how far a replay is.
 const LOOK_INTERVAL: Duration = Duration::from_millis(500);
 
+/// A replay that no worker takes for so long ...
+const PATIENCE: Duration = Duration::from_secs(10);
+/// ... has this note.
+const UNCLAIMED: &str = "no worker with `archive.enabled` has taken it yet";
+
 const EXAMPLES: &str = "\
 Examples:
   homing replay --since 2h --dry-run                          what was published in two hours
@@ -188,12 +193,9 @@ async fn begin(
     output.aside(format_args!("replay {}; `homing replay stop {0}` stops it", replay.id));
     let replay = watch(archive, replay, output).await?;
     show::one(&replay, output)?;
-    Ok(match replay.state {
-        ReplayState::Failed => Exit::Failed,
-        ReplayState::Waiting | ReplayState::Running | ReplayState::Stopped | ReplayState::Done => {
-            Exit::Done
-        }
-    })
+    // A note at the end says what is missing.
+    let is_whole = replay.state != ReplayState::Failed && replay.progress.note.is_none();
+    Ok(if is_whole || !replay.state.is_over() { Exit::Done } else { Exit::Failed })
 }
 
 /// Shows how far a replay is until it is over, or a signal ends the watching.
@@ -212,7 +214,10 @@ async fn watch(
             replay = archive.get(replay.id).await.map_err(Failure::Archive)?;
             let count = |number: u64| u32::try_from(number).unwrap_or(u32::MAX);
             let (read, events) = (replay.progress.read, replay.progress.events.unwrap_or(0));
-            let note = replay.progress.note.clone().unwrap_or_default();
+            let is_waiting = replay.state == ReplayState::Waiting;
+            let unclaimed = is_waiting && clock::now().since(replay.created_ms) > PATIENCE;
+            let unclaimed = if unclaimed { UNCLAIMED } else { "" };
+            let note = replay.progress.note.clone().unwrap_or_else(|| unclaimed.to_owned());
             progress.at_of(count(read), count(events), &note);
         }
         Ok(replay)

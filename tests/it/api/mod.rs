@@ -8,6 +8,7 @@ mod events;
 mod health;
 mod history;
 mod parked;
+mod replays;
 mod schemathesis;
 mod slow_clients;
 mod sources;

@@ -15,8 +15,8 @@ type Known = (&'static str, &'static [&'static str], Leaves);
 
 const URL: &str = "https://example.com/hook";
 
-/// In an order in which each can be run. `{id}` is the subscription.
-const COMMANDS: [Known; 36] = [
+/// In an order in which each can be run. `{id}` is the subscription, `{replay}` a replay.
+const COMMANDS: [Known; 38] = [
     ("topology apply", &[], Record("topology applied")),
     ("subscriptions create", &["--url", URL, "--topic", "order.#"], Record("subscription created")),
     ("subscriptions update", &["{id}", "--description", "x"], Record("subscription updated")),
@@ -30,6 +30,8 @@ const COMMANDS: [Known; 36] = [
     ("source pause", &["main"], Record("source paused")),
     ("source resume", &["main"], Record("source resumed")),
     ("source reset", &["main", "--to", "largest"], Record("source reset")),
+    ("replay stop", &["{replay}"], Record("replay stopped")),
+    ("replay resume", &["{replay}"], Record("replay resumed")),
     ("tokens create", &["ci"], Record("token created")),
     ("tokens delete", &["ci"], Record("token deleted")),
     ("keys rotate", &[], Record("keys rotated")),
@@ -56,8 +58,10 @@ const COMMANDS: [Known; 36] = [
 ];
 
 /// Further ones that change nothing.
-const HARMLESS: [&str; 11] = [
+const HARMLESS: [&str; 13] = [
     "deliveries",
+    "replay list",
+    "replay get",
     "keys list",
     "errors",
     "ledger get",
@@ -82,16 +86,24 @@ async fn every_command_that_changes_something_is_on_record() {
 
     let user = Command::new("id").arg("-un").output().expect("`id` can be run").stdout;
     let user = String::from_utf8(user).expect("a name");
-    let mut id = String::new();
+    let (mut id, mut replay) = (String::new(), String::new());
     for (name, arguments, leaves) in COMMANDS {
         let Record(leaves) = leaves else { continue };
         if name == "endpoints probe" {
             open_circuits(&site).await;
         }
-        let words: Vec<_> = name.split(' ').chain(arguments.iter().copied()).collect();
-        let words: Vec<_> =
-            words.into_iter().map(|word| if word == "{id}" { id.as_str() } else { word }).collect();
-        site.run(&words);
+        if arguments.contains(&"{replay}") && replay.is_empty() {
+            let begun = site.run(&["--json", "replay", "--since", "1h", "--detach"]);
+            let begun: Value = serde_json::from_str(&begun).expect("an answer in JSON");
+            replay = begun["id"].as_str().expect("an id").to_owned();
+        }
+        let words = name.split(' ').chain(arguments.iter().copied());
+        let words = words.map(|word| match word {
+            "{id}" => id.as_str(),
+            "{replay}" => replay.as_str(),
+            word => word,
+        });
+        site.run(&words.collect::<Vec<_>>());
         let listed: Value = serde_json::from_str(&site.run(&["audit", "--limit", "1", "--json"]))
             .expect("an answer in JSON");
         let record = &listed["records"][0];

@@ -22,7 +22,8 @@ use crate::{
 };
 
 /// A source without a connection: no process here has the role to read it.
-const SETTINGS: &str = "source.livestream.main.url = \"https://stream.example.com/s\"\n\
+const SETTINGS: &str = "archive.enabled = true\n\
+                        source.livestream.main.url = \"https://stream.example.com/s\"\n\
                         source.livestream.main.client_id = \"id\"\n\
                         source.livestream.main.client_secret = \"hidden\"\n";
 

@@ -29,7 +29,7 @@ fn not_yet(operation: &'static str) -> Known {
 
 const WORKFRONT: &str = "/attask/eventsubscription/api/v1/subscriptions";
 
-/// In an order in which each can be done. `{id}` is the subscription that was created last.
+/// In an order in which each can be done. `{id}` is what was created last.
 fn api(url: &str) -> Vec<Known> {
     let workfront = json!({
         "objCode": "TASK", "eventType": "UPDATE", "url": format!("{url}w"), "authToken": "abcdefgh",
@@ -52,6 +52,10 @@ fn api(url: &str) -> Vec<Known> {
         known("POST /v1/sources/{name}/resume", json!({}), "source resumed"),
         known("POST /v1/sources/{name}/reset", json!({"to": "largest"}), "source reset"),
         known("DELETE /v1/subscriptions/{id}", Value::Null, "subscription deleted"),
+        harmless("POST /v1/replays/preview"),
+        known("POST /v1/replays", json!({"since_ms": 0, "until_ms": 1_000}), "replay created"),
+        known("POST /v1/replays/{id}/stop", Value::Null, "replay stopped"),
+        known("POST /v1/replays/{id}/resume", Value::Null, "replay resumed"),
         known(
             "POST /attask/eventsubscription/api/v1/subscriptions",
             workfront,
@@ -140,8 +144,8 @@ async fn assert_all_are_known(server: &Server, known: &[Known]) {
 /// A form, its fields, and what it leaves on record.
 type Form = (&'static str, &'static str, Leaves);
 
-/// In an order in which each can be sent. `{id}` is the subscription.
-const FORMS: [Form; 15] = [
+/// In an order in which each can be sent. `{id}` is what was created last.
+const FORMS: [Form; 18] = [
     (
         "/subscriptions",
         "url=https://example.com/hook&topics=order.%23&signed=1",
@@ -161,6 +165,9 @@ const FORMS: [Form; 15] = [
     ("/sources/{name}/resume", "", Record("source resumed")),
     ("/sources/{name}/reset", "to=largest", Record("source reset")),
     ("/subscriptions/{id}/delete", "sure=1", Record("subscription deleted")),
+    ("/replays", "since=2020-01-01T00:00&until=2020-01-01T00:01", Record("replay created")),
+    ("/replays/{id}/stop", "", Record("replay stopped")),
+    ("/replays/{id}/resume", "", Record("replay resumed")),
     ("/parked/jobs", "", NothingYet),
     ("/parked/jobs/{id}/go", "", NothingYet),
     ("/parked/jobs/{id}/stop", "", NothingYet),
@@ -197,7 +204,7 @@ async fn every_form_that_changes_something_is_on_record() {
         let record = server.newest().await;
         assert_eq!(what(&record), leaves, "{path}: {record}");
         assert_eq!((&record["actor"], &record["via"]), (&json!("ci"), &json!("dashboard")));
-        if leaves == "subscription created" {
+        if leaves.ends_with(" created") {
             record["object"].as_str().expect("an id").clone_into(&mut id);
         }
     }

@@ -6,6 +6,7 @@ mod endpoints;
 mod hostile;
 mod parked;
 mod publish;
+mod replays;
 mod source;
 mod subscriptions;
 mod topology;

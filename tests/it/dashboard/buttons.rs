@@ -1,10 +1,10 @@
 //! Every button does what it says.
 
-use homing_domain::source::SourceStatus;
+use homing_domain::{clock, source::SourceStatus, time::UnixMillis};
 use serde_json::json;
 
 use super::{Scene, browser::Browser};
-use crate::support::broker::Raw;
+use crate::support::{broker::Raw, eventually, holds};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_subscription_is_made_changed_tried_out_and_removed() {
@@ -211,4 +211,27 @@ async fn a_source_is_paused_reset_and_resumed() {
     browser.follow("form[action$=\"/resume\"] button").await;
     browser.see("main", "running").await;
     assert_eq!(store.source("main").await.expect("it is there").status, SourceStatus::Running);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_window_is_previewed_and_sent_again() {
+    let scene = Scene::set().await;
+    let browser = Browser::open(scene.url()).await;
+    let instant = |ms| UnixMillis::new(ms).to_string().replace(".000Z", "");
+    let now = clock::now().seconds() * 1_000;
+    let (since, until) = (instant(now - 3_600_000), instant(now + 1_000));
+    let before = scene.receiver.count_at("/well");
+    let form = format!("/replays?preview=1&since={since}&until={until}&url=");
+    browser
+        .go(&(form + &scene.receiver.url("/well").replace(':', "%3A").replace('/', "%2F")))
+        .await;
+    browser.see("#preview", "order.paid").await;
+    browser.follow("#begin").await;
+    eventually(async || {
+        let came = scene.receiver.count_at("/well");
+        holds(came == before + 3, format!("{came} came, {before} before"))
+    })
+    .await;
+    browser.go("/replays").await;
+    browser.see("tbody", "done").await;
 }

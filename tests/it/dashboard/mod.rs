@@ -29,7 +29,8 @@ struct Scene {
 const SCRIPT: &str =
     "<script>window.ran=1;alert('ran')</script><img src=x onerror=\"window.ran=1\">";
 
-const SETTINGS: &str = "source.livestream.main.url = \"https://stream.example.com/s\"\n\
+const SETTINGS: &str = "archive.enabled = true\n\
+                        source.livestream.main.url = \"https://stream.example.com/s\"\n\
                         source.livestream.main.client_id = \"id\"\n\
                         source.livestream.main.client_secret = \"hidden\"\n";
 

@@ -71,6 +71,12 @@ async fn every_page_shows_what_it_should_and_runs_nothing_from_outside() {
         ("subscription-edit", format!("{subscription}/edit"), "Edit subscription"),
         ("topics", "/topics".to_owned(), "Topics of which events came"),
         ("replays", "/replays".to_owned(), "There was no replay yet"),
+        (
+            "replays-preview",
+            "/replays?preview=1&since=2020-01-01T00:00&until=2021-01-01T00:00".to_owned(),
+            "0 selected",
+        ),
+        ("replays-wrong", "/replays?preview=1".to_owned(), "when the window begins"),
         ("sources", "/sources".to_owned(), "livestream"),
         ("docs", "/docs".to_owned(), "Idempotency-Key"),
         ("problem", "/subscriptions/none".to_owned(), "no such subscription"),

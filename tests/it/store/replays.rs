@@ -56,7 +56,6 @@ pub(super) async fn a_replay_is_claimed_by_one_and_goes_on_where_it_was(place: P
     assert_eq!(store.claim_replay("p", one).await?, None);
     let replay = create(store.as_ref()).await?;
     assert_eq!(other.replay("p", replay.id).await?.as_ref(), Some(&replay));
-    let later = create(store.as_ref()).await?;
 
     let claimed = store.claim_replay("p", one).await?.expect("it waits");
     assert_eq!((claimed.id, claimed.state), (replay.id, ReplayState::Running));
@@ -69,6 +68,8 @@ pub(super) async fn a_replay_is_claimed_by_one_and_goes_on_where_it_was(place: P
     assert!(store.leave_replay(replay.id, ReplayState::Waiting, &progress(30), one).await?);
     let again = other.claim_replay("p", two).await?.expect("it waits again");
     assert_eq!((again.id, again.progress), (replay.id, progress(30)));
+    let later = create(store.as_ref()).await?;
+    assert_eq!(store.claim_replay("p", one).await?, None, "one at a time");
     assert!(other.leave_replay(replay.id, ReplayState::Done, &progress(100), two).await?);
     let next = store.claim_replay("p", one).await?.expect("the next one waits");
     assert_eq!(next.id, later.id);

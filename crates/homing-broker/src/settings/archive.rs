@@ -23,7 +23,7 @@ pub struct ArchiveSettings {
 impl ArchiveSettings {
     const KEEP_MIN: Duration = Duration::from_secs(60);
     const MAX_KEEP: Duration = Duration::from_hours(24 * 366);
-    /// The broker removes whole segments, of which eight fill the archive.
+    /// Four of the smallest segments, which the broker removes as a whole.
     const MIN_BYTES: u64 = 16 * 1_024 * 1_024;
     const MAX_BYTES: u64 = 16 * 1_024 * 1_024 * 1_024 * 1_024;
 

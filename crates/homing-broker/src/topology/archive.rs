@@ -14,8 +14,8 @@ use std::{sync::atomic::Ordering, time::Duration};
 use lapin::Connection;
 use tracing::warn;
 
-use super::{ArgumentValue, QueueKind, QueueSpec, Topology};
-use crate::error::BrokerError;
+use super::{ArgumentValue, QueueKind, QueueSpec, Topology, bindings::bind, declare::close};
+use crate::{channels::open, error::BrokerError};
 
 /// The bounds of the archive.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,14 +29,16 @@ pub struct Retention {
 /// Bytes of a segment at most; the broker takes up to 3 GB.
 const MAX_SEGMENT_BYTES: u64 = 500_000_000;
 /// Segments that fill the archive. The broker removes whole ones, and none while it is written.
-const ARCHIVE_SEGMENTS: u64 = 8;
+const ARCHIVE_SEGMENTS: u64 = 32;
+/// Bytes of a segment at least.
+const MIN_SEGMENT_BYTES: u64 = 4 * 1_024 * 1_024;
 
 impl Retention {
     /// The arguments of the stream but its type.
     pub(super) fn arguments(self) -> Vec<(&'static str, ArgumentValue)> {
         let Self { keep, max_bytes } = self;
         // The segment that is written comes on top of those that count.
-        let segment = (max_bytes / ARCHIVE_SEGMENTS).min(MAX_SEGMENT_BYTES);
+        let segment = (max_bytes / ARCHIVE_SEGMENTS).clamp(MIN_SEGMENT_BYTES, MAX_SEGMENT_BYTES);
         vec![
             ("x-max-age", ArgumentValue::Text(format!("{}s", keep.as_secs()))),
             ("x-max-length-bytes", ArgumentValue::Number(max_bytes.saturating_sub(segment))),
@@ -59,27 +61,48 @@ impl Topology {
         self.archive.is_some()
     }
 
-    /// Declares `queue`; an archive with other bounds is left alone, with a warning the first time.
-    pub(super) async fn declare_or_keep(
-        &self,
-        connection: &Connection,
-        queue: &QueueSpec,
-    ) -> Result<(), BrokerError> {
-        match self.declare_either(connection, queue).await {
-            Err(BrokerError::Different { name, detail })
-                if matches!(queue.kind, QueueKind::Archive(_)) =>
-            {
-                if !self.archive_differs.swap(true, Ordering::Relaxed) {
-                    warn!(
-                        queue = name,
-                        detail,
-                        "topology.archive_differs: its former bounds stay in force; `rabbitmqctl \
-                         delete_queue` it, with what it holds, and homing declares it anew"
-                    );
-                }
+    /// Declares the archive, if there is one, and leads all events to it. What the broker refuses is
+    /// logged once: deliveries do not depend on it.
+    pub(super) async fn declare_archive(&self, connection: &Connection) -> Result<(), BrokerError> {
+        let Some(retention) = self.archive else { return Ok(()) };
+        let (name, events) = (self.names().archive(), self.names().events());
+        let queue = QueueSpec { name: name.clone(), kind: QueueKind::Archive(retention) };
+        let declared = match self.declare_either(connection, &queue).await {
+            // Events are archived all the same.
+            Err(error @ BrokerError::Different { .. }) => {
+                self.warn_of_archive(
+                    &error,
+                    "topology.archive_differs: its former bounds stay in force; `rabbitmqctl \
+                     delete_queue` it, with what it holds, and homing declares it anew",
+                );
                 Ok(())
             }
             declared => declared.map(drop),
+        };
+        let bound = match declared {
+            Ok(()) => {
+                let channel = open(connection).await?;
+                match bind(&channel, &name, events, "#").await {
+                    Ok(()) => close(&channel).await,
+                    // The broker closes a channel over a refusal.
+                    refused => refused,
+                }
+            }
+            refused => refused,
+        };
+        match bound {
+            Err(error) if error.reply().is_some() => {
+                let what = "topology.archive_missing: nothing is archived; `homing topology check`";
+                self.warn_of_archive(&error, what);
+                Ok(())
+            }
+            ended => ended,
+        }
+    }
+
+    fn warn_of_archive(&self, error: &BrokerError, what: &'static str) {
+        if !self.archive_differs.swap(true, Ordering::Relaxed) {
+            warn!(queue = self.names().archive(), error = error.report(), "{what}");
         }
     }
 }

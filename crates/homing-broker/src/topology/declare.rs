@@ -11,7 +11,7 @@ use lapin::{
 use tokio::time::Instant;
 
 use super::{
-    ArgumentValue, QueueSpec, Topology,
+    ArgumentValue, QueueKind, QueueSpec, Topology,
     bindings::{bind, unbind_former_unrouted},
 };
 use crate::{
@@ -93,7 +93,10 @@ impl Topology {
             }
         }
         for queue in self.queues() {
-            self.declare_or_keep(connection, &queue).await?;
+            if matches!(queue.kind, QueueKind::Archive(_)) {
+                continue;
+            }
+            self.declare_either(connection, &queue).await?;
             if queue.kind.is_addressed() && !self.is_inlet(&queue.name) {
                 bind(&channel, &queue.name, names.route(), &queue.name).await?;
             }
@@ -104,9 +107,7 @@ impl Topology {
             tokio::time::sleep(new_queue_wait).await;
         }
         self.bind_inlets(connection, &channel).await?;
-        if self.archive.is_some() {
-            bind(&channel, &names.archive(), names.events(), "#").await?;
-        }
+        self.declare_archive(connection).await?;
         self.declare_after_first_version(connection, &channel).await
     }
 
@@ -250,7 +251,9 @@ impl Topology {
         let nowait = true;
         let passive =
             QueueDeclareOptions { passive: true, nowait, ..QueueDeclareOptions::durable() };
-        for QueueSpec { name, .. } in self.queues() {
+        // Deliveries do not depend on the archive.
+        let is_needed = |queue: &QueueSpec| !matches!(queue.kind, QueueKind::Archive(_));
+        for QueueSpec { name, .. } in self.queues().into_iter().filter(is_needed) {
             let declared =
                 channel.queue_declare(name.as_str().into(), passive, FieldTable::default());
             within(channel, ROUND_TRIP_DEADLINE, format!("checking `{name}`"), declared).await?;
@@ -292,7 +295,7 @@ pub(super) async fn exchange_exists(
     }
 }
 
-async fn close(channel: &Channel) -> Result<(), BrokerError> {
+pub(super) async fn close(channel: &Channel) -> Result<(), BrokerError> {
     let closed = channel.close(200, "OK".into());
     within(channel, ROUND_TRIP_DEADLINE, "closing a channel", closed).await
 }

@@ -70,7 +70,7 @@ pub struct Topology {
     held_queues: u16,
     /// The bounds of the archive, if there is one.
     archive: Option<Retention>,
-    /// True if the archive was found with other bounds, which stay in force.
+    /// True if a warning about the archive was logged.
     archive_differs: Arc<AtomicBool>,
     /// True if primary and retry queue were found as the first version declared them.
     has_former: Arc<AtomicBool>,

@@ -189,10 +189,10 @@ fn the_archive_stays_within_its_bounds_and_is_no_route_for_deliveries() {
         archive.arguments(),
         [
             ("x-max-age", text("86400s")),
-            ("x-max-length-bytes", ArgumentValue::Number(939_524_096)),
+            ("x-max-length-bytes", ArgumentValue::Number(1_040_187_392)),
             ("x-queue-leader-locator", text("balanced")),
             ("x-queue-type", text("stream")),
-            ("x-stream-max-segment-size-bytes", ArgumentValue::Number(134_217_728)),
+            ("x-stream-max-segment-size-bytes", ArgumentValue::Number(33_554_432)),
         ]
     );
     assert!(!topology.takes("p.v1.archive"));

@@ -10,8 +10,15 @@
 //! and of due deliveries, and deliveries are sent at the rate of the replay at most.
 
 mod recipients;
+mod turns;
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
 
 use futures_util::{StreamExt, TryStreamExt, stream};
 use tokio::time::{Instant, sleep, timeout};
@@ -19,10 +26,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use super::{Context, intake, matching::Match};
-use homing_broker::{
-    Message, Outgoing, Route, archive::ArchiveReader, consume::Lane, error::BrokerError,
-    topology::ShardPart,
-};
+use homing_broker::{Message, Outgoing, Route, archive::ArchiveReader, error::BrokerError};
 use homing_domain::{
     clock,
     delivery::Progress,
@@ -51,8 +55,11 @@ const STEPS_PER_SECOND: u32 = 4;
 const AT_ONCE: usize = 128;
 /// A window that has just ended is read after this time.
 const CLOCK_MARGIN: Duration = Duration::from_secs(1);
-/// Messages that may wait for workers while a step begins.
-const MAX_WAITING: u64 = 1_000;
+/// Times that a failed write is repeated.
+const MAX_WRITES: u8 = 5;
+/// A publisher may have named the recipients of an event, and the archive may not know them.
+const RECIPIENTS_UNKNOWN: &str = "`events.subscription_header` is \"accept\", and RabbitMQ before \
+                                  3.13 archives events without the subscriptions that they name";
 /// Pause before the next look where more wait.
 const WAIT_INTERVAL: Duration = Duration::from_secs(1);
 
@@ -60,6 +67,8 @@ const WAIT_INTERVAL: Duration = Duration::from_secs(1);
 enum Fault {
     /// Another process stopped it, or has claimed it.
     Over,
+    /// This process stops.
+    Stopping,
     /// It may work later.
     Passing(String),
     /// It never will.
@@ -78,6 +87,10 @@ impl From<BrokerError> for Fault {
         if error.is_no_archive() {
             return Self::Final("there is no archive any more".to_owned());
         }
+        if error.is_final_for_archive() {
+            let advice = "see docs/REPLAY.md, and resume it";
+            return Self::Final(format!("{}; {advice}", error.report()));
+        }
         Self::Passing(error.report())
     }
 }
@@ -91,7 +104,7 @@ pub(super) async fn run(context: Arc<Context>, stop: CancellationToken) {
     while !stop.is_cancelled() {
         let names = context.broker.topology().names();
         match context.store.claim_replay(names.prefix(), claim).await {
-            Ok(Some(replay)) => Running::new(&context, replay, claim).run(&stop).await,
+            Ok(Some(replay)) => Running::new(&context, replay, (claim, &stop)).run().await,
             Ok(None) => {}
             Err(error) => log_events::store_unavailable("looking for a replay", &error),
         }
@@ -104,6 +117,7 @@ struct Running<'a> {
     context: &'a Context,
     replay: Replay,
     claim: ReplayClaim,
+    stop: &'a CancellationToken,
     /// The time before which nothing is sent, by the rate.
     not_before: Instant,
     /// The time at which the claim is renewed, unless a step does so before.
@@ -125,29 +139,38 @@ struct Step {
 }
 
 impl<'a> Running<'a> {
-    fn new(context: &'a Context, replay: Replay, claim: ReplayClaim) -> Self {
+    fn new(
+        context: &'a Context,
+        replay: Replay,
+        (claim, stop): (ReplayClaim, &'a CancellationToken),
+    ) -> Self {
         let now = Instant::now();
-        Self { context, replay, claim, not_before: now, renew_at: now + RENEW_INTERVAL }
+        let renew_at = now + RENEW_INTERVAL;
+        Self { context, replay, claim, stop, not_before: now, renew_at }
     }
 
     fn progress(&mut self) -> &mut ReplayProgress {
         &mut self.replay.progress
     }
 
-    /// Sends the rest of the window, unless `stop` or another process ends that.
-    async fn run(mut self, stop: &CancellationToken) {
+    /// Sends the rest of the window, unless a stop or another process ends that. What was sent is
+    /// always written: only a death repeats a step.
+    async fn run(mut self) {
         let id = self.replay.id;
         info!(replay = %id, position = self.replay.progress.position, "replay.running");
-        let state = match stop.run_until_cancelled(self.send_all()).await {
-            None => ReplayState::Waiting,
-            Some(Ok(())) => ReplayState::Done,
-            Some(Err(Fault::Over)) => ReplayState::Stopped,
-            Some(Err(Fault::Passing(why))) => {
+        let state = match self.send_all().await {
+            Ok(()) => {
+                self.note_losses();
+                ReplayState::Done
+            }
+            Err(Fault::Stopping) => ReplayState::Waiting,
+            Err(Fault::Over) => ReplayState::Stopped,
+            Err(Fault::Passing(why)) => {
                 warn!(replay = %id, error = why, "replay.interrupted: it goes on later");
                 self.progress().note = Some(why);
                 ReplayState::Waiting
             }
-            Some(Err(Fault::Final(why))) => {
+            Err(Fault::Final(why)) => {
                 warn!(replay = %id, error = why, "replay.failed");
                 self.progress().note = Some(why);
                 ReplayState::Failed
@@ -164,15 +187,22 @@ impl<'a> Running<'a> {
     }
 
     async fn send_all(&mut self) -> Result<(), Fault> {
-        self.progress().note = None;
+        if self.context.broker.accepts_recipients() {
+            return Err(Fault::Final(RECIPIENTS_UNKNOWN.to_owned()));
+        }
+        // A subscription may be newer than what this process knows.
+        self.context.subscriptions.refresh().await?;
         let (mut position, end) = self.window().await?;
+        self.progress().note = None;
         if position >= end {
             return Ok(());
         }
         let mut reader = self.context.broker.read_archive(position).await?;
         while position < end {
+            self.check_stop()?;
             let step = self.read(&mut reader, (position, end)).await?;
             self.wait_for_turn(step.deliveries).await?;
+            self.check_stop()?;
             position = step.next;
             self.send(step).await?;
             self.write().await?;
@@ -184,16 +214,25 @@ impl<'a> Running<'a> {
     /// The position of the next event, and that behind the last one; found once, when the replay
     /// begins.
     async fn window(&mut self) -> Result<(u64, u64), Fault> {
-        let progress = &self.replay.progress;
-        if let Some((position, end)) = progress.position.zip(progress.end) {
-            return Ok((position, end));
-        }
         let selection = &self.replay.selection;
         // The window may end at the second that is not over yet, and the broker's clock be late.
-        sleep(selection.until_ms.plus(CLOCK_MARGIN).since(clock::now())).await;
+        let over = selection.until_ms.plus(CLOCK_MARGIN).since(clock::now());
         let (since, until) = (selection.since_ms, selection.until_ms);
-        let window = self.context.broker.archive_window(since, until).await?;
+        let finding = async {
+            sleep(over).await;
+            self.context.broker.archive_window(since, until).await
+        };
+        let window = self.stop.run_until_cancelled(finding).await.ok_or(Fault::Stopping)??;
         let progress = self.progress();
+        if let Some((position, end)) = progress.position.zip(progress.end) {
+            // Positions of an archive that was deleted mean other events now.
+            if window.end < end {
+                let why = "the archive was deleted, or lost its end, since the replay began; begin \
+                           another one";
+                return Err(Fault::Final(why.to_owned()));
+            }
+            return Ok((position, end));
+        }
         progress.events = Some(window.end.saturating_sub(window.first));
         progress.position = Some(window.first);
         progress.end = Some(window.end);
@@ -208,7 +247,7 @@ impl<'a> Running<'a> {
         reader: &mut ArchiveReader,
         (position, end): (u64, u64),
     ) -> Result<Step, Fault> {
-        self.check_chosen()?;
+        self.check_chosen().await?;
         let rate = self.replay.selection.rate.get();
         let most = u64::from((rate / STEPS_PER_SECOND).max(1));
         let until = Instant::now() + MAX_READING;
@@ -233,7 +272,12 @@ impl<'a> Running<'a> {
             step.next = offset.saturating_add(1);
             step.read = step.read.saturating_add(1);
             match archived.content {
+                _ if archived.is_copy => {}
                 Ok(message) if self.replay.selection.has(&message.event) => {
+                    if message.event.body.len() > self.context.settings.max_event_bytes {
+                        step.unreadable = step.unreadable.saturating_add(1);
+                        continue;
+                    }
                     self.add(message, &mut step).await;
                     if self.replay.selection.event.is_some() {
                         step.next = end;
@@ -255,16 +299,13 @@ impl<'a> Running<'a> {
 
     /// Adds the deliveries of one event.
     async fn add(&self, mut message: Message, step: &mut Step) {
-        let matches = self.matches(&message).await;
-        let (mut deliveries, mut undecided) = (0_u64, 0_u64);
-        for one in &matches {
-            match one {
-                Match::Matched(_) | Match::Unreadable(_) => {
-                    deliveries = deliveries.saturating_add(1);
-                }
-                Match::Undecided(..) => undecided = undecided.saturating_add(1),
-            }
-        }
+        let mut matches = self.matches(&message).await;
+        let all = matches.len();
+        // They were parked when the event was new.
+        matches.retain(|one| !matches!(one, Match::Undecided(..)));
+        let count = |number: usize| u64::try_from(number).unwrap_or(u64::MAX);
+        let deliveries = count(matches.len());
+        let undecided = count(all.saturating_sub(matches.len()));
         // As after a replay of what was parked, and distinct from other replays of the event.
         let replay = Some(self.replay.id);
         message.progress = Progress { replays: 1, replay, ..Progress::default() };
@@ -276,55 +317,30 @@ impl<'a> Running<'a> {
         step.bytes = step.bytes.saturating_add(message.event.body.len());
     }
 
-    /// Waits until the rate allows a step with so many deliveries, and until few messages wait for
-    /// workers.
-    async fn wait_for_turn(&mut self, deliveries: u64) -> Result<(), Fault> {
-        if deliveries == 0 {
-            return Ok(());
-        }
-        while Instant::now() < self.not_before {
-            let pause = self.not_before.saturating_duration_since(Instant::now());
-            sleep(pause.min(RENEW_INTERVAL)).await;
-            self.renew().await?;
-        }
-        loop {
-            let waiting = self.waiting().await?;
-            if waiting <= MAX_WAITING {
-                break;
-            }
-            self.progress().note =
-                Some(format!("waits for {waiting} messages that are ahead of it"));
-            sleep(WAIT_INTERVAL).await;
-            self.renew().await?;
-        }
-        self.progress().note = None;
-        let seconds = Duration::from_secs(deliveries) / self.replay.selection.rate.get();
-        self.not_before = Instant::now() + seconds;
-        Ok(())
-    }
-
-    /// Messages that wait in the queues of new events and of due deliveries.
-    async fn waiting(&self) -> Result<u64, Fault> {
-        let mut waiting = 0_u64;
-        for lane in [Lane::Primary, Lane::Retry] {
-            for queue in self.context.broker.topology().lane_queues(lane, ShardPart::ALL) {
-                let depth = self.context.broker.depth(&queue).await?;
-                let messages = depth.map_or(0, |depth| u64::from(depth.messages));
-                waiting = waiting.saturating_add(messages);
-            }
-        }
-        Ok(waiting)
+    /// Notes what is missing at the end.
+    fn note_losses(&mut self) {
+        let (selection, progress) = (&self.replay.selection, &mut self.replay.progress);
+        progress.note = if progress.gone > 0 {
+            Some("some events were removed by the broker before they were read".to_owned())
+        } else if progress.sent == 0 && selection.event.is_some() {
+            Some("the event is not in the window, or matches no subscription".to_owned())
+        } else if progress.unreadable > 0 {
+            Some("some messages were no events, or could not be matched or published".to_owned())
+        } else {
+            None
+        };
     }
 
     /// Publishes the deliveries of a step, and counts them once all are confirmed.
     async fn send(&mut self, step: Step) -> Result<(), Fault> {
-        let broker = &self.context.broker;
+        let (broker, refused) = (&self.context.broker, &AtomicU64::new(0));
         let publishing = stream::iter(step.copies).map(Ok).try_for_each_concurrent(
             AT_ONCE,
             |(message, route): (Outgoing, Route)| async move {
                 match broker.publish_until_confirmed(&message, route).await {
                     Err(error) if error.is_final() => {
                         log_events::refused_by_broker(message.id(), &error);
+                        refused.fetch_add(1, Ordering::Relaxed);
                         Ok(())
                     }
                     published => published,
@@ -334,24 +350,30 @@ impl<'a> Running<'a> {
         let published = timeout(PUBLISH_DEADLINE, publishing).await;
         let too_slow = |_| Fault::Passing("the broker took no messages".to_owned());
         published.map_err(too_slow)??;
+        let refused = refused.load(Ordering::Relaxed);
         let progress = self.progress();
         progress.position = Some(step.next);
         progress.read = progress.read.saturating_add(step.read);
-        progress.sent = progress.sent.saturating_add(step.deliveries);
-        progress.unreadable = progress.unreadable.saturating_add(step.unreadable);
+        progress.sent = progress.sent.saturating_add(step.deliveries.saturating_sub(refused));
+        progress.unreadable =
+            progress.unreadable.saturating_add(step.unreadable).saturating_add(refused);
         progress.gone = progress.gone.saturating_add(step.gone);
         Ok(())
-    }
-
-    /// Renews the claim, if that is due.
-    async fn renew(&mut self) -> Result<(), Fault> {
-        if Instant::now() < self.renew_at { Ok(()) } else { self.write().await }
     }
 
     /// Writes how far it is and renews the claim.
     async fn write(&mut self) -> Result<(), Fault> {
         let (id, store) = (self.replay.id, &self.context.store);
-        let state = store.advance_replay(id, &self.replay.progress, self.claim).await?;
+        let mut state = store.advance_replay(id, &self.replay.progress, self.claim).await;
+        // What was sent would be repeated; the claim lasts as long.
+        for _ in 0..MAX_WRITES {
+            if state.is_ok() {
+                break;
+            }
+            sleep(WAIT_INTERVAL).await;
+            state = store.advance_replay(id, &self.replay.progress, self.claim).await;
+        }
+        let state = state?;
         self.renew_at = Instant::now() + RENEW_INTERVAL;
         match state {
             Some(ReplayState::Waiting | ReplayState::Running) => Ok(()),

@@ -10,15 +10,23 @@ use homing_domain::id::SubscriptionId;
 
 impl Running<'_> {
     /// Fails if none of those who were chosen exists.
-    pub(super) fn check_chosen(&self) -> Result<(), Fault> {
-        let selection = &self.replay.selection;
-        let Some(index) = self.context.subscriptions.latest().index() else { return Ok(()) };
-        let has_some = selection.subscriptions.iter().any(|id| index.get(*id).is_some())
-            || selection.url.as_ref().is_some_and(|url| index.any_at(url));
-        if has_some || !selection.is_for_some() {
+    pub(super) async fn check_chosen(&self) -> Result<(), Fault> {
+        if self.has_chosen() {
+            return Ok(());
+        }
+        self.context.subscriptions.refresh().await?;
+        if self.has_chosen() {
             return Ok(());
         }
         Err(Fault::Final("none of the chosen subscriptions exists".to_owned()))
+    }
+
+    fn has_chosen(&self) -> bool {
+        let selection = &self.replay.selection;
+        let Some(index) = self.context.subscriptions.latest().index() else { return false };
+        !selection.is_for_some()
+            || selection.subscriptions.iter().any(|id| index.get(*id).is_some())
+            || selection.url.as_ref().is_some_and(|url| index.any_at(url))
     }
 
     /// The chosen subscriptions that get an event: those that match, or those that its publisher
