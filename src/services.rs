@@ -167,6 +167,7 @@ impl Services {
             store: self.store.by(actor),
             registry: self.registry.by(actor),
             archive: self.archive.by(actor),
+            parking: self.parking.by(actor),
             circuits: self.circuits.by(actor),
             source_admin: self.source_admin.by(actor),
             ..self.clone()

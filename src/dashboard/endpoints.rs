@@ -175,7 +175,7 @@ pub(super) async fn enable(
     let url = endpoint(&fields)?;
     services.circuits.set(&url, Intervention::Enable).await?;
     if fields.is_set("replay") {
-        let id = app.jobs.begin(BulkAction::ReplayParkedByCircuit(url))?;
+        let id = app.jobs.begin(services, BulkAction::ReplayParkedByCircuit(url))?;
         return Ok(Redirect::to(&format!("/parked/jobs/{id}")).into_response());
     }
     Ok(back(&url))

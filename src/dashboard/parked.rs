@@ -19,6 +19,7 @@ use super::{
 };
 use crate::web::{
     App, AppState,
+    acting::Acting,
     jobs::{BulkAction, BulkJob, Filter, JobStatus},
 };
 use homing_delivery::{
@@ -212,6 +213,7 @@ pub(super) async fn export(
 /// Begins a job: acts on one message at once, on all that match only after a count.
 pub(super) async fn begin(
     State(app): State<AppState>,
+    Acting(services): Acting,
     fields: Fields,
 ) -> Result<Response, ErrorPage> {
     let action = action(fields.text("action"))?;
@@ -228,7 +230,7 @@ pub(super) async fn begin(
         Action::Replay if is_one => BulkAction::Act(filter, action, Some(1)),
         Action::Replay | Action::Drop | Action::Count => BulkAction::Preview(filter, action),
     };
-    let id = app.jobs.begin(action)?;
+    let id = app.jobs.begin(services, action)?;
     Ok(Redirect::to(&format!("/parked/jobs/{id}")).into_response())
 }
 
@@ -250,6 +252,7 @@ fn report(fields: &Fields) -> String {
 /// Carries out a previewed job, on as many messages as were counted.
 pub(super) async fn go(
     State(app): State<AppState>,
+    Acting(services): Acting,
     Path(id): Path<String>,
     fields: Fields,
 ) -> Result<Response, ErrorPage> {
@@ -266,7 +269,8 @@ pub(super) async fn go(
     }
     let limit = NonZeroU32::new(tally.matched).map(NonZeroU32::get);
     let Some(limit) = limit else { return Ok(Redirect::to("/parked").into_response()) };
-    let id = app.jobs.begin(BulkAction::Act(filter.clone(), *action, Some(limit)))?;
+    let action = BulkAction::Act(filter.clone(), *action, Some(limit));
+    let id = app.jobs.begin(services, action)?;
     Ok(Redirect::to(&format!("/parked/jobs/{id}")).into_response())
 }
 

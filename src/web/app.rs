@@ -67,11 +67,7 @@ impl App {
         let matcher = Matcher::new(services.subscriptions.latest());
         let permits = Permits::default();
         #[cfg(feature = "dashboard")]
-        let jobs = BulkJobs::new(
-            (services.parking.clone(), services.circuits.clone()),
-            process.tasks.clone(),
-            process.stop.clone(),
-        );
+        let jobs = BulkJobs::new(process.tasks.clone(), process.stop.clone());
         Arc::new(Self {
             services,
             endpoints,

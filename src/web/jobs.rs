@@ -7,9 +7,10 @@ use parking_lot::Mutex;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use uuid::Uuid;
 
+use crate::services::Services;
 use homing_delivery::{
-    circuits::{CircuitBreakers, CircuitReplayError},
-    parking::{Action, Parking, ParkingError, Selection, Tally},
+    circuits::CircuitReplayError,
+    parking::{Action, ParkingError, Selection, Tally},
 };
 use homing_domain::{clock, time::UnixMillis, url::EndpointUrl};
 use homing_store::StoreError;
@@ -106,17 +107,9 @@ impl BulkJob {
 
 /// The jobs of this process.
 pub(crate) struct BulkJobs {
-    worker: Worker,
     tasks: TaskTracker,
     stop: CancellationToken,
     list: Mutex<VecDeque<Arc<BulkJob>>>,
-}
-
-/// The means of a running job.
-#[derive(Clone)]
-struct Worker {
-    parking: Parking,
-    circuits: CircuitBreakers,
 }
 
 /// The reason why a job did not begin: so many are running.
@@ -126,21 +119,20 @@ pub(crate) struct TooManyJobs(usize);
 
 impl BulkJobs {
     /// Jobs run on `tasks` until `stop`.
-    pub(crate) fn new(
-        (parking, circuits): (Parking, CircuitBreakers),
-        tasks: TaskTracker,
-        stop: CancellationToken,
-    ) -> Self {
-        let worker = Worker { parking, circuits };
-        Self { worker, tasks, stop, list: Mutex::default() }
+    pub(crate) fn new(tasks: TaskTracker, stop: CancellationToken) -> Self {
+        Self { tasks, stop, list: Mutex::default() }
     }
 
-    /// Begins a job; returns its id.
+    /// Begins a job over `services`, as whose actor's it is on record; returns its id.
     ///
     /// # Errors
     ///
     /// [`TooManyJobs`].
-    pub(crate) fn begin(&self, action: BulkAction) -> Result<Uuid, TooManyJobs> {
+    pub(crate) fn begin(
+        &self,
+        services: Services,
+        action: BulkAction,
+    ) -> Result<Uuid, TooManyJobs> {
         let job = Arc::new(BulkJob::new(action));
         let id = job.id;
         {
@@ -157,10 +149,9 @@ impl BulkJobs {
             list.push_back(Arc::clone(&job));
         }
         let stopping = self.stop.child_token();
-        let worker = self.worker.clone();
         self.tasks.spawn(async move {
             // What is being acted on when homing ends is finished by a task of its own.
-            stopping.run_until_cancelled(worker.run(&job)).await;
+            stopping.run_until_cancelled(job.run(&services)).await;
         });
         Ok(id)
     }
@@ -179,20 +170,19 @@ impl BulkJobs {
     }
 }
 
-impl Worker {
-    async fn run(&self, job: &BulkJob) {
-        let ended = self.act(job).await;
-        job.set_status(match ended {
-            Ok(()) if job.stop.is_cancelled() => JobStatus::Stopped,
+impl BulkJob {
+    async fn run(&self, services: &Services) {
+        let ended = self.act(services).await;
+        self.set_status(match ended {
+            Ok(()) if self.stop.is_cancelled() => JobStatus::Stopped,
             Ok(()) => JobStatus::Done,
             Err(why) => JobStatus::Failed(why),
         });
     }
 
-    async fn act(&self, job: &BulkJob) -> Result<(), String> {
-        let Self { parking, circuits } = self;
-        let progress = |tally| job.set_progress(tally);
-        let (filter, action, limit) = match &job.action {
+    async fn act(&self, Services { parking, circuits, .. }: &Services) -> Result<(), String> {
+        let progress = |tally| self.set_progress(tally);
+        let (filter, action, limit) = match &self.action {
             BulkAction::Preview(filter, _) => (filter, Action::Count, None),
             BulkAction::Act(filter, action, limit) => (filter, *action, *limit),
             BulkAction::ReplayParkedByCircuit(url) => {
@@ -204,7 +194,7 @@ impl Worker {
             }
         };
         let acted = parking.act_while(action, &filter.selection, limit, progress).await;
-        job.state.lock().1 = acted.map_err(|error| failed(&error))?;
+        self.state.lock().1 = acted.map_err(|error| failed(&error))?;
         Ok(())
     }
 }

@@ -100,9 +100,9 @@ pub use ledger::{
     MAX_LEDGER_HOURS, MAX_LEDGER_PAGE, MAX_LEDGER_PRUNED,
 };
 pub use parked::{
-    Added, Claim, ClaimedByOthers, Intake, MAX_PARKED_AT_ONCE, ParkedBounds, ParkedDelivery,
-    ParkedId, ParkedLimit, ParkedMessage, ParkedOrder, ParkedPage, ParkedStore, ParkedTotals,
-    SearchText, SearchTextError, Selection,
+    Added, Claim, ClaimedByOthers, HeldFor, Intake, MAX_PARKED_AT_ONCE, ParkedBounds,
+    ParkedDelivery, ParkedId, ParkedLimit, ParkedMessage, ParkedOrder, ParkedPage, ParkedStore,
+    ParkedTotals, SearchText, SearchTextError, Selection,
 };
 pub use payloads::{
     AttemptPayload, PayloadBounds, PayloadStore, PayloadTotals, PrunedPayloads, ReadPayload,

@@ -219,7 +219,7 @@ pub(super) async fn enable(
     }
     let _permit = app.permits.parked().await?;
     let circuit = set_circuit(&services, &url, Intervention::Enable, request.force).await?;
-    let replayed = replay(&app, &url).await?;
+    let replayed = replay(&services, &url).await?;
     let view = View::of(&url, &circuit);
     Ok(Json(Set {
         view,
@@ -231,9 +231,11 @@ pub(super) async fn enable(
 }
 
 /// A client that disconnects ends it; what was replayed until then stays replayed.
-async fn replay(app: &App, url: &EndpointUrl) -> Result<Tally, Problem> {
+async fn replay(
+    Services { circuits, parking, .. }: &Services,
+    url: &EndpointUrl,
+) -> Result<Tally, Problem> {
     let mut so_far = Tally::default();
-    let (circuits, parking) = (&app.services.circuits, &app.services.parking);
     let replayed = circuits.replay_parked_by_circuit(parking, url, |tally| so_far = tally).await;
     replayed.map_err(|error| {
         let consequence = "the endpoint is enabled; `replayed` deliveries were sent again, the rest are \

@@ -10,7 +10,8 @@ use crate::{
         extract::JsonBody,
         query::{NoParameters, Query, UpTo, yes_or_no},
     },
-    web::{App, AppState, problem::Problem},
+    services::Services,
+    web::{App, AppState, acting::Acting, problem::Problem},
 };
 use base64::{Engine, engine::general_purpose::STANDARD};
 use homing_delivery::{
@@ -227,10 +228,11 @@ pub(super) struct StoppedEndpoint {
 )]
 pub(super) async fn replay(
     State(app): State<AppState>,
+    Acting(services): Acting,
     _: NoParameters,
     JsonBody(request): JsonBody<BulkRequest>,
 ) -> Result<Json<Replayed>, Problem> {
-    act(&app, Action::Replay, request).await.map(Json)
+    act((&app, &services), Action::Replay, request).await.map(Json)
 }
 
 /// Drop parked messages for ever.
@@ -241,22 +243,28 @@ pub(super) async fn replay(
 )]
 pub(super) async fn remove(
     State(app): State<AppState>,
+    Acting(services): Acting,
     _: NoParameters,
     JsonBody(request): JsonBody<BulkRequest>,
 ) -> Result<Json<Tally>, Problem> {
-    act(&app, Action::Drop, request).await.map(|done| Json(done.tally))
+    act((&app, &services), Action::Drop, request).await.map(|done| Json(done.tally))
 }
 
 /// A client that disconnects ends it; what was done until then stays done.
-async fn act(app: &App, action: Action, request: BulkRequest) -> Result<Replayed, Problem> {
+async fn act(
+    (app, services): (&App, &Services),
+    action: Action,
+    request: BulkRequest,
+) -> Result<Replayed, Problem> {
     let replays = action == Action::Replay;
     let action = if request.dry_run { Action::Count } else { action };
     let limit = request.limit.map(NonZeroU32::get);
     let selection = request.selection()?;
     let _permit = if action == Action::Count { None } else { Some(app.permits.parked().await?) };
-    let stopped = if replays { stopped(app, &selection, limit).await? } else { Vec::new() };
+    let stopped =
+        if replays { stopped(services, &selection, limit).await? } else { Vec::new() };
     let mut so_far = Tally::default();
-    let acted = app.services.parking.act(action, &selection, limit, |tally| so_far = tally).await;
+    let acted = services.parking.act(action, &selection, limit, |tally| so_far = tally).await;
     acted.map(|tally| Replayed { tally, stopped }).map_err(|error| {
         let consequence = "`matched` messages were processed; the rest are still parked";
         Problem::parking(error, consequence)
@@ -266,13 +274,13 @@ async fn act(app: &App, action: Action, request: BulkRequest) -> Result<Replayed
 }
 
 async fn stopped(
-    app: &App,
+    services: &Services,
     selection: &Selection,
     limit: Option<u32>,
 ) -> Result<Vec<StoppedEndpoint>, Problem> {
-    let stopped = app.services.circuits.stopped().await?;
+    let stopped = services.circuits.stopped().await?;
     let counted =
-        CircuitBreakers::stopped_among(stopped, &app.services.parking, selection, limit).await;
+        CircuitBreakers::stopped_among(stopped, &services.parking, selection, limit).await;
     let counted =
         counted.map_err(|error| Problem::parking(error, "all parked messages are still parked"))?;
     let shown = counted.into_iter().map(|(Stopped { url, state, .. }, messages)| StoppedEndpoint {

@@ -5,7 +5,7 @@ use std::process::Command;
 use serde_json::Value;
 
 use super::{
-    Leaves::{self, Nothing, NothingYet, Record},
+    Leaves::{self, Elsewhere, Nothing, Record},
     SETTINGS, open_circuits, what,
 };
 use crate::support::process::Site;
@@ -25,8 +25,8 @@ const COMMANDS: [Known; 38] = [
     ("endpoints probe", &[URL], Record("endpoint probed")),
     ("endpoints enable", &[URL], Record("endpoint enabled")),
     ("subscriptions delete", &["{id}"], Record("subscription deleted")),
-    ("parked replay", &["--reason", "gone"], NothingYet),
-    ("parked drop", &["--reason", "gone", "--yes"], NothingYet),
+    ("parked replay", &["--reason", "gone"], Elsewhere),
+    ("parked drop", &["--reason", "gone", "--yes"], Elsewhere),
     ("source pause", &["main"], Record("source paused")),
     ("source resume", &["main"], Record("source resumed")),
     ("source reset", &["main", "--to", "largest"], Record("source reset")),

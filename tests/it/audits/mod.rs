@@ -5,6 +5,7 @@
 
 mod commands;
 mod events;
+mod parked;
 mod requests;
 
 use std::{fs, process::Stdio};
@@ -33,8 +34,8 @@ enum Leaves {
     Record(&'static str),
     /// It changes nothing.
     Nothing,
-    /// It changes something, and is not on record yet.
-    NothingYet,
+    /// One that `parked.rs` and `dashboard/buttons.rs` look for.
+    Elsewhere,
 }
 
 /// A server of a site, with a token named `ci`.

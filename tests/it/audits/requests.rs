@@ -4,7 +4,7 @@ use reqwest::Method;
 use serde_json::{Value, json};
 
 use super::{
-    Leaves::{self, Nothing, NothingYet, Record},
+    Leaves::{self, Elsewhere, Nothing, Record},
     Server, open_circuits, what,
 };
 
@@ -23,8 +23,8 @@ fn harmless(operation: &'static str) -> Known {
     Known { operation, body: Value::Null, leaves: Nothing }
 }
 
-fn not_yet(operation: &'static str) -> Known {
-    Known { operation, body: Value::Null, leaves: NothingYet }
+fn elsewhere(operation: &'static str) -> Known {
+    Known { operation, body: Value::Null, leaves: Elsewhere }
 }
 
 const WORKFRONT: &str = "/attask/eventsubscription/api/v1/subscriptions";
@@ -46,8 +46,8 @@ fn api(url: &str) -> Vec<Known> {
         known("POST /v1/endpoints/disable", json!({"url": url}), "endpoint disabled"),
         known("POST /v1/endpoints/probe", json!({"url": url}), "endpoint probed"),
         known("POST /v1/endpoints/enable", json!({"url": url}), "endpoint enabled"),
-        not_yet("POST /v1/parked/replay"),
-        not_yet("POST /v1/parked/drop"),
+        elsewhere("POST /v1/parked/replay"),
+        elsewhere("POST /v1/parked/drop"),
         known("POST /v1/sources/{name}/pause", json!({}), "source paused"),
         known("POST /v1/sources/{name}/resume", json!({}), "source resumed"),
         known("POST /v1/sources/{name}/reset", json!({"to": "largest"}), "source reset"),
@@ -168,9 +168,9 @@ const FORMS: [Form; 18] = [
     ("/replays", "since=2020-01-01T00:00&until=2020-01-01T00:01", Record("replay created")),
     ("/replays/{id}/stop", "", Record("replay stopped")),
     ("/replays/{id}/resume", "", Record("replay resumed")),
-    ("/parked/jobs", "", NothingYet),
-    ("/parked/jobs/{id}/go", "", NothingYet),
-    ("/parked/jobs/{id}/stop", "", NothingYet),
+    ("/parked/jobs", "", Elsewhere),
+    ("/parked/jobs/{id}/go", "", Elsewhere),
+    ("/parked/jobs/{id}/stop", "", Nothing),
     ("/logout", "", Nothing),
 ];
 

@@ -146,6 +146,12 @@ async fn what_is_parked_is_looked_at_sent_again_dropped_and_exported() {
     installation.wait_for_parked(1).await;
     browser.follow("#back").await;
     browser.see("main", "None matches").await;
+    browser.go("/audit?kind=parked&action=replayed").await;
+    assert_eq!(browser.count("tbody tr").await, 2, "each is on record");
+    browser.see("tbody", "loopback").await;
+    browser.go("/audit?kind=parked&action=dropped").await;
+    browser.see("tbody", "reason=exhausted").await;
+    browser.see("tbody", "matched: 3").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -195,6 +201,10 @@ async fn a_bulk_job_that_is_under_way_is_stopped() {
     assert_eq!(scene.receiver.count_at("/slow"), arrive);
     browser.follow("#back").await;
     browser.see("main", "closed").await;
+    browser.go("/audit?kind=parked").await;
+    browser.see("tbody", &format!("parked_by_circuit_of={slow}")).await;
+    browser.see("tbody", &format!("matched: {sent}")).await;
+    browser.see("tbody", "stopped").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -14,7 +14,10 @@ use homing_store::{
 use serde_json::json;
 use uuid::Uuid;
 
-use super::{Kept, Place, samples::subscription};
+use super::{
+    Kept, Place,
+    samples::{held_for, subscription},
+};
 
 pub(super) const QUEUE: Intake<'static> =
     Intake { queue: "homing.v2.parked", id: Uuid::from_u128(1), batch: 1 };
@@ -186,9 +189,9 @@ pub(super) async fn every_condition_selects_what_it_means(place: Place) -> Kept 
         let given = select(selection.clone());
         assert_eq!(found(&*store, &given).await?, expected, "{selection}");
     }
-    let held_for = Some(BTreeSet::from([first.id, some(9)]));
+    let held_for = Some(held_for([first.id, some(9)]));
     assert_eq!(found(&*store, &Selection { held_for, ..Selection::default() }).await?, [event(2)]);
-    let nothing = Selection { held_for: Some(BTreeSet::new()), ..Selection::default() };
+    let nothing = Selection { held_for: Some(held_for([])), ..Selection::default() };
     assert_eq!(found(&*store, &nothing).await?, [""; 0]);
     assert_eq!(store.count_parked(&Selection::default(), 5).await?, 5);
     assert!(serde_json::from_value::<Selection>(json!({"text": "ev"})).is_err());
@@ -231,7 +234,7 @@ pub(super) async fn conditions_of_thousands_of_values_are_met(place: Place) -> K
         };
         assert_eq!(store.parked(&page).await?.len(), count, "{selection}");
     }
-    let held_for = Selection { held_for: Some(held), ..Selection::default() };
+    let held_for = Selection { held_for: Some(held_for(held)), ..Selection::default() };
     assert_eq!(found(&*store, &held_for).await?, [event(7)]);
     let claim = Claim { id: Uuid::from_u128(1), lasts: Duration::from_secs(60) };
     let order = ParkedOrder::OldestFirst;

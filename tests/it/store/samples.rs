@@ -9,7 +9,7 @@ use homing_domain::{
     signature::SigningSecret,
     subscription::{AuthToken, Draft, Subscription, SubscriptionSpec, Version, WorkfrontForm},
 };
-use homing_store::{Page, Store, StoreError};
+use homing_store::{HeldFor, Page, Store, StoreError};
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
@@ -24,6 +24,12 @@ pub(super) fn subscription(path: impl std::fmt::Display) -> Subscription {
         .expect("a draft without a mistake");
     let now = clock::now();
     Subscription { id: SubscriptionId::new(clock::new_id()), spec, created: now, updated: now }
+}
+
+/// What was held for these subscriptions, which have one URL.
+pub(super) fn held_for(subscriptions: impl IntoIterator<Item = SubscriptionId>) -> HeldFor {
+    let url = "https://example.com/held".parse().expect("a URL");
+    HeldFor { url, subscriptions: subscriptions.into_iter().collect() }
 }
 
 pub(super) fn ids(subscriptions: &[Subscription]) -> Vec<SubscriptionId> {

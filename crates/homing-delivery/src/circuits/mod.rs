@@ -4,7 +4,7 @@ use std::{collections::BTreeSet, ops::ControlFlow, sync::Arc, time::Duration};
 
 use serde_json::json;
 
-use crate::parking::{Action, Parking, ParkingError, Selection, Tally};
+use crate::parking::{Action, HeldFor, Parking, ParkingError, Selection, Tally};
 use homing_broker::{Broker, Message, Route, control};
 use homing_domain::{
     audit::Actor,
@@ -95,7 +95,8 @@ impl CircuitBreakers {
     ///
     /// [`StoreError`].
     pub async fn parked_by_circuit(&self, url: &EndpointUrl) -> Result<Selection, StoreError> {
-        let held_for = Some(self.subscriptions_at(url).await?);
+        let subscriptions = self.subscriptions_at(url).await?;
+        let held_for = Some(HeldFor { url: url.clone(), subscriptions });
         Ok(Selection { held_for, ..Selection::default() })
     }
 
@@ -241,7 +242,7 @@ impl CircuitBreakers {
 
 /// True if nothing can be selected, because no subscription has the URL.
 fn selects_nothing(parked_by_circuit: &Selection) -> bool {
-    parked_by_circuit.held_for.as_ref().is_some_and(BTreeSet::is_empty)
+    parked_by_circuit.held_for.as_ref().is_some_and(|held| held.subscriptions.is_empty())
 }
 
 fn event(url: &EndpointUrl, change: &CircuitTransition, topic: Topic, now: UnixMillis) -> Event {

@@ -4,6 +4,7 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     ops::ControlFlow,
     panic::resume_unwind,
+    sync::Arc,
     time::Duration,
 };
 
@@ -12,9 +13,12 @@ use tokio::time::{Instant, Interval, MissedTickBehavior, interval, sleep};
 use tracing::{error, info};
 use uuid::Uuid;
 
-use super::{Action, Claimed, Parking, ParkingError, Patience, Selection, Tally, part_length};
+use super::{
+    Action, Claimed, Parking, ParkingError, Patience, Selection, Tally, part_length,
+    recorded::Recorded,
+};
 use homing_broker::{Outgoing, Recipients, Route, fetched::Fetched};
-use homing_domain::{clock, id::SubscriptionId, report::Chain};
+use homing_domain::{audit::ChangeResult, clock, id::SubscriptionId, report::Chain};
 use homing_store::{
     Claim, MAX_PARKED_AT_ONCE, ParkedDelivery, ParkedId, ParkedOrder, ParkedPage, StoreError,
 };
@@ -35,7 +39,8 @@ impl Parking {
     /// Does `action` with at most `limit` deliveries that match, many at once, in the order in which
     /// they were parked; calls `on_progress` after each batch. Takes none that came into the store
     /// after the start, whatever its clock says, so that replayed deliveries that return meanwhile
-    /// are not taken twice.
+    /// are not taken twice. A replay or a drop is on record before anything is done, and how much
+    /// was done once it has ended.
     ///
     /// # Errors
     ///
@@ -87,10 +92,36 @@ impl Parking {
             let _done = on_progress(tally);
             return Ok(tally);
         }
+        if self.count(selection, 1).await? == 0 {
+            // What changes nothing leaves no record.
+            let _done = on_progress(tally);
+            return Ok(tally);
+        }
+        let page = self.oldest_first(selection).await?;
+        let recorded = self.record(action, selection, limit).await?;
+        let acted = self.act_on_page((action, &recorded), (page, most), tally, on_progress).await;
+        if acted.is_err() {
+            recorded.set(ChangeResult::Failed);
+        }
+        recorded.end().await;
+        acted
+    }
+
+    /// Acts on at most `most` of `page`, a part of it at a time.
+    async fn act_on_page(
+        &self,
+        (action, recorded): (Action, &Arc<Recorded>),
+        (mut page, most): (ParkedPage, u32),
+        mut tally: Tally,
+        mut on_progress: impl FnMut(Tally) -> ControlFlow<()> + Send,
+    ) -> Result<Tally, ParkingError> {
         let mut ticks = self.pace.map(at_pace);
-        let mut page = self.oldest_first(selection).await?;
-        let mut unreadable = None;
-        while tally.matched < most && on_progress(tally).is_continue() {
+        let (mut unreadable, mut result) = (None, ChangeResult::Done);
+        while tally.matched < most {
+            if on_progress(tally).is_break() {
+                result = ChangeResult::Stopped;
+                break;
+            }
             page.limit = most.saturating_sub(tally.matched).min(self.at_once());
             let claim = OwnClaim::new();
             let claimed = self.store.claim_parked(&page, claim.claim()).await?;
@@ -106,7 +137,7 @@ impl Parking {
                     ticks.tick().await;
                 }
             }
-            let (done, ended) = self.act_on_all(action, claimed, claim).await;
+            let (done, ended) = self.act_on_all((action, recorded), claimed, claim).await;
             tally.matched = tally.matched.saturating_add(done);
             match ended {
                 Ok(()) => {}
@@ -122,6 +153,7 @@ impl Parking {
             let _failed = on_progress(tally);
             return Err(error);
         }
+        recorded.set(result);
         info!(?action, matched = tally.matched, "parking.acted");
         Ok(tally)
     }
@@ -152,11 +184,11 @@ impl Parking {
     /// free again.
     async fn act_on_all(
         &self,
-        action: Action,
+        (action, recorded): (Action, &Arc<Recorded>),
         claimed: Vec<ParkedDelivery>,
         claim: OwnClaim,
     ) -> (u32, Result<(), ParkingError>) {
-        let parking = self.clone();
+        let (parking, recorded) = (self.clone(), Arc::clone(recorded));
         let acting = self.acting.spawn(async move {
             let mut done = 0_u32;
             let mut rest = claimed.as_slice();
@@ -166,6 +198,7 @@ impl Parking {
                 rest = behind;
                 let (acted, failed) = parking.act_on(action, part, claim).await;
                 ended = ended.and(failed);
+                recorded.add(acted);
                 done = done.saturating_add(acted);
             }
             if ended.is_err() {

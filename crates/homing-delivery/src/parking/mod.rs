@@ -13,6 +13,7 @@ mod arriving;
 mod entry;
 mod keeper;
 mod line;
+mod recorded;
 mod refused;
 
 use std::{
@@ -40,7 +41,7 @@ pub use self::{
     entry::{Carried, Entry},
     line::export_line,
 };
-pub use homing_store::{SearchText, Selection};
+pub use homing_store::{HeldFor, SearchText, Selection};
 
 /// For the actions under way at the end.
 const FINISH_DEADLINE: Duration = Duration::from_secs(10);

@@ -1,7 +1,7 @@
 //! From a selection to the groups of tests of a [`Search`].
 
 use super::{
-    ParkedId, Selection,
+    HeldFor, ParkedId, Selection,
     row::bytes,
     search::{Check, Column, Group, Search, Test, Value},
 };
@@ -160,7 +160,7 @@ fn plain(selection: &Selection) -> Vec<Group> {
     groups.extend(selection.reason.map(|reason| is_text(Column::Reason, reason.as_str())));
     let is_status = |status| vec![Test::Is(Column::Status, Value::Number(i64::from(status)))];
     groups.extend(selection.status.map(is_status));
-    if let Some(subscriptions) = &selection.held_for {
+    if let Some(HeldFor { subscriptions, .. }) = &selection.held_for {
         use ParkReason::{CircuitOpen, EndpointSlow, Frozen};
         let held = [Frozen, CircuitOpen, EndpointSlow].map(ParkReason::as_str);
         groups.push(held.into_iter().flat_map(|held| is_text(Column::Reason, held)).collect());

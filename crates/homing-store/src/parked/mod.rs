@@ -40,7 +40,7 @@ mod write;
 
 pub use self::{
     delivery::{ParkedDelivery, ParkedId, ParkedMessage},
-    selection::{SearchText, SearchTextError, Selection},
+    selection::{HeldFor, SearchText, SearchTextError, Selection},
 };
 
 /// Deliveries that one call of [`ParkedStore::parked`], [`ParkedStore::claim_parked`] or

@@ -54,10 +54,18 @@ pub struct Selection {
     /// Parked before this instant, Unix ms.
     #[serde(deserialize_with = "parsed")]
     pub parked_before_ms: Option<UnixMillis>,
-    /// Parked because its URL was slow, or its circuit open or frozen, for one of these
-    /// subscriptions.
+    /// Parked because a URL was slow, or its circuit open or frozen.
     #[serde(skip)]
-    pub held_for: Option<BTreeSet<SubscriptionId>>,
+    pub held_for: Option<HeldFor>,
+}
+
+/// A URL that deliveries were held for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HeldFor {
+    /// The URL.
+    pub url: EndpointUrl,
+    /// The subscriptions that have it.
+    pub subscriptions: BTreeSet<SubscriptionId>,
 }
 
 fn normalised<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
