@@ -261,8 +261,7 @@ async fn act(
     let limit = request.limit.map(NonZeroU32::get);
     let selection = request.selection()?;
     let _permit = if action == Action::Count { None } else { Some(app.permits.parked().await?) };
-    let stopped =
-        if replays { stopped(services, &selection, limit).await? } else { Vec::new() };
+    let stopped = if replays { stopped(services, &selection, limit).await? } else { Vec::new() };
     let mut so_far = Tally::default();
     let acted = services.parking.act(action, &selection, limit, |tally| so_far = tally).await;
     acted.map(|tally| Replayed { tally, stopped }).map_err(|error| {

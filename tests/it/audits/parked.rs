@@ -48,7 +48,10 @@ async fn a_replay_that_is_given_up_ends_on_record_with_how_many_it_sent() {
         Ok::<_, String>(record)
     });
     let record = record.await;
-    assert_eq!((&record.actor.name, &record.change.object), (&actor.name, &"everything".to_owned()));
+    assert_eq!(
+        (&record.actor.name, &record.change.object),
+        (&actor.name, &"everything".to_owned())
+    );
     assert_eq!(record.change.result, ChangeResult::Stopped);
     let sent = record.change.difference.get("matched").and_then(serde_json::Value::as_u64);
     let sent = u32::try_from(sent.expect("how many")).expect("few");
