@@ -189,8 +189,8 @@ pub(super) async fn every_condition_selects_what_it_means(place: Place) -> Kept 
         let given = select(selection.clone());
         assert_eq!(found(&*store, &given).await?, expected, "{selection}");
     }
-    let held_for = Some(held_for([first.id, some(9)]));
-    assert_eq!(found(&*store, &Selection { held_for, ..Selection::default() }).await?, [event(2)]);
+    let held = Selection { held_for: Some(held_for([first.id, some(9)])), ..Selection::default() };
+    assert_eq!(found(&*store, &held).await?, [event(2)]);
     let nothing = Selection { held_for: Some(held_for([])), ..Selection::default() };
     assert_eq!(found(&*store, &nothing).await?, [""; 0]);
     assert_eq!(store.count_parked(&Selection::default(), 5).await?, 5);
