@@ -1,8 +1,7 @@
 //! Everything that homing keeps besides messages: subscriptions, the circuits of their URLs, which
-//! held queue is whose, the state of sources, the names of declared queues, the figures of the
-//! pool, what is parked, a log of attempts for operators, with what some of them sent and received,
-//! and their history by the hour, who changed what, what was delivered, and what of the archive is
-//! sent again.
+//! held queue is whose, sources, the names of declared queues, the figures of the pool, what is
+//! parked, a log of attempts with what some of them sent and received, their history by the hour,
+//! who changed what, what was delivered, and what of the archive is sent again.
 //!
 //! Promises to the layers above: a confirmed write survives the loss of power; two subscriptions to
 //! the same events at the same URL never exist together, whichever processes write; counts of
