@@ -29,7 +29,7 @@ fn a_source_is_a_section_or_an_entry_of_a_list() {
 
 #[test]
 fn mistakes_of_a_source_are_reported_by_name() {
-    insta::assert_snapshot!(error("", "urll = 1"), @"`source.livestream.main`: unknown field `urll`, expected one of `url`, `client_id`, `client_secret`, `client_secret_file`, `scope`, `token_url`, `topic`, `max_connections`, `smoothing`");
+    insta::assert_snapshot!(error("", "urll = 1"), @"`source.livestream.main`: unknown field `urll`, expected one of `url`, `client_id`, `client_secret`, `client_secret_file`, `scope`, `token_url`, `redirect_hosts`, `topic`, `max_connections`, `smoothing`");
     insta::assert_snapshot!(error("", "client_secret = \"\""), @"`source.livestream.main.client_secret`: missing; set it, or `client_secret_file`");
     insta::assert_snapshot!(error("", "client_secret_file = \"/run/secret\""), @"`source.livestream.main.client_secret_file`: there is a `client_secret` too; one of both");
     insta::assert_snapshot!(error("", "max_connections = 9"), @"`source.livestream.main.max_connections`: between 1 and 8");
