@@ -205,6 +205,31 @@ pub(super) async fn hours_after_the_end_of_a_worker_are_not_in_doubt(place: Plac
     Ok(())
 }
 
+/// Goal: hours that were complete stay so when the end of a worker is found days later.
+pub(super) async fn an_end_that_is_found_late_puts_no_more_hours_in_doubt(place: Place) -> Kept {
+    let store = place.open().await?;
+    let store = store.as_ref();
+    let id = SubscriptionId::new(clock::new_id());
+    let now = clock::now();
+    let killed = part(1, id, ago(60), (checksum(0..5), false));
+    store.report_ledger(&killed, ago(60)).await?;
+    let alive = LedgerReport { closed: ago(0), ..part(2, id, ago(60), (checksum(0..1), false)) };
+    store.report_ledger(&alive, now).await?;
+    let hours = [(60, HourState::NotProvable), (37, HourState::NotProvable)];
+    let hours = hours.into_iter().chain([(20, HourState::Complete), (1, HourState::Complete)]);
+    let hours: Vec<_> = hours.collect();
+    for (hours, expected) in &hours {
+        assert_eq!(state(store, ago(*hours), now).await?, Some(*expected), "{hours}");
+    }
+    let since = now.minus(Duration::from_secs(30));
+    assert!(store.silent_ledger_processes("here", since).await?.is_empty());
+    store.ledger_process_ended(Uuid::from_u128(1), ago(1)).await?;
+    for (hours, expected) in &hours {
+        assert_eq!(state(store, ago(*hours), now).await?, Some(*expected), "{hours}");
+    }
+    Ok(())
+}
+
 /// Goal: a worker of an earlier version, or without a ledger, makes its hours not provable.
 pub(super) async fn hours_of_workers_that_do_not_count_are_not_provable(place: Place) -> Kept {
     let store = place.open().await?;

@@ -115,6 +115,7 @@ macro_rules! conformance {
         ledger: an_hour_that_is_left_open_is_not_provable,
         ledger: hours_of_a_silent_worker_are_not_provable_for_a_day,
         ledger: hours_after_the_end_of_a_worker_are_not_in_doubt,
+        ledger: an_end_that_is_found_late_puts_no_more_hours_in_doubt,
         ledger: hours_of_workers_that_do_not_count_are_not_provable,
         ledger: old_and_excess_hours_are_forgotten_as_a_whole,
         ledger: events_of_an_hour_are_claimed_by_one,

@@ -48,10 +48,12 @@ const OF_HOUR: &str = "\
     WHERE hour_ms = $1 AND subscription > $2 AND subscription <= $3";
 const SILENT: &str = "\
     SELECT DISTINCT process FROM ledger_workers \
-    WHERE place = $1 AND ended_ms = 9223372036854775807 AND seen_ms < $2";
+    WHERE place = $1 AND ended_ms = 9223372036854775807 AND seen_ms < $2 AND seen_ms >= $3";
+/// Not if it has been silent for so long that it delivers nothing any more: an end that is found
+/// later would put the hours since then in doubt.
 const PROCESS_ENDED: &str = "\
     UPDATE ledger_workers SET ended_ms = $2 \
-    WHERE process = $1 AND ended_ms = 9223372036854775807";
+    WHERE process = $1 AND ended_ms = 9223372036854775807 AND seen_ms >= $3";
 const WORKERS: &str = "\
     SELECT from_ms, closed_ms, ended_ms, seen_ms FROM ledger_workers \
     WHERE from_ms < $1 AND ended_ms > $2";
@@ -178,7 +180,8 @@ impl<B: Backend> LedgerStore for SqlStore<B> {
         place: &str,
         since: UnixMillis,
     ) -> Result<Vec<Uuid>, StoreError> {
-        let silent = self.all(sql(SILENT).bind(place).bind(since.get()));
+        let silent = sql(SILENT).bind(place).bind(since.get());
+        let silent = self.all(silent.bind(since.minus(LEDGER_SILENT_FOR).get()));
         let silent: Vec<(String,)> = self.ask("reading which workers are silent", silent).await?;
         Ok(silent.into_iter().filter_map(|(process,)| process.parse().ok()).collect())
     }
@@ -186,6 +189,7 @@ impl<B: Backend> LedgerStore for SqlStore<B> {
     async fn ledger_process_ended(&self, process: Uuid, now: UnixMillis) -> Result<(), StoreError> {
         let ended = sql(PROCESS_ENDED).bind(process.to_string());
         let ended = ended.bind(next_hour(hour_of(now)).get());
+        let ended = ended.bind(now.minus(LEDGER_SILENT_FOR).get());
         self.ask("noting that a worker has ended", self.execute(ended)).await.map(drop)
     }
 

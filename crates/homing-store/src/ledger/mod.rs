@@ -108,8 +108,8 @@ pub trait LedgerStore {
         now: UnixMillis,
     ) -> Result<Vec<(SubscriptionId, LedgerHour)>, StoreError>;
 
-    /// Processes in `place` that have not ended, as far as the store knows, and have not written
-    /// since `since`.
+    /// Processes in `place` that have not ended, as far as the store knows, and last wrote before
+    /// `since`, but not [`LEDGER_SILENT_FOR`] before it.
     ///
     /// # Errors
     ///
@@ -121,7 +121,8 @@ pub trait LedgerStore {
     ) -> Result<Vec<Uuid>, StoreError>;
 
     /// Notes that a process ended before `now` without a last report: it delivers nothing in the
-    /// hours that follow.
+    /// hours that follow. One that last wrote [`LEDGER_SILENT_FOR`] before `now` stays as it is, for
+    /// it delivers nothing any more anyway.
     ///
     /// # Errors
     ///
