@@ -156,6 +156,3 @@ pub(super) const GIVE_BACK_SLOT: &str = "\
 
 pub(super) const QUEUES: &str = "SELECT name FROM queues ORDER BY name";
 pub(super) const FORGET_QUEUE: &str = "DELETE FROM queues WHERE name = $1";
-
-/// The schema version of the store.
-pub(super) const SCHEMA_VERSION: &str = "SELECT max(version) FROM _sqlx_migrations";

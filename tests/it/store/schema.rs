@@ -33,6 +33,18 @@ pub(super) async fn a_newer_schema_is_refused_with_both_versions(place: Place) -
     Ok(())
 }
 
+/// Goal: a store with as many versions that another program than this has made is not used.
+pub(super) async fn a_schema_of_another_history_is_refused(place: Place) -> Kept {
+    place.open().await?.close().await;
+    place.shell("UPDATE _sqlx_migrations SET checksum = '' WHERE version = 20").await?;
+
+    let error = place.open().await.err().ok_or("it was opened")?;
+
+    assert!(matches!(error, StoreError::Migrate(_)), "{error}");
+    assert!(error.report().contains("migration 20 was previously applied"), "{}", error.report());
+    Ok(())
+}
+
 pub(super) async fn a_row_that_cannot_be_read_is_named_and_harms_no_other(place: Place) -> Kept {
     let store = place.open().await?;
     let all = ["a", "b", "c"].map(subscription);

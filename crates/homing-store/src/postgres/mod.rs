@@ -47,6 +47,8 @@ mod open;
 #[cfg(test)]
 mod tests;
 
+#[cfg(test)]
+pub(super) use open::MIGRATIONS;
 pub(super) use open::{is_current, location};
 
 /// Another transaction kept a lock for too long, or waits for one of ours.

@@ -19,12 +19,12 @@ use crate::{
     encryption::used_keys,
     error::{within, within_deadline},
     key_source::GivenKeys,
-    statements::SCHEMA_VERSION,
+    schema::{self, APPLIED},
     subscriptions::Quotas,
 };
 
 /// The schema, a file per version.
-static MIGRATIONS: Migrator = sqlx::migrate!("migrations/postgres");
+pub(crate) static MIGRATIONS: Migrator = sqlx::migrate!("migrations/postgres");
 
 /// For TCP, TLS, the password, and waiting for a connection of the pool to come free. Half of
 /// [`DEADLINE`](crate::DEADLINE), so that the error can say what is wrong.
@@ -101,10 +101,8 @@ fn connect_options(url: &Url, location: &str) -> Result<PgConnectOptions, StoreE
 pub(crate) async fn is_current(url: &Url) -> Result<bool, StoreError> {
     let location = location(url);
     let mut connection = connect(&connect_options(url, &location)?, &location).await?;
-    let version = schema_version(&mut connection, &location).await;
-    let closed = within("closing after opening", connection.close()).await;
-    let known = MIGRATIONS.iter().map(|migration| migration.version).max().unwrap_or_default();
-    Ok(closed.and(version)? == Some(known))
+    let found = has_our_schema(&mut connection, &location).await;
+    within("closing after opening", connection.close()).await.and(found)
 }
 
 /// `url` without password and parameters.
@@ -131,21 +129,17 @@ pub(super) async fn connect(
 
 /// Brings the database to the state that the pool expects.
 async fn prepare(connection: &mut PgConnection, location: &str) -> Result<(), StoreError> {
-    let known = MIGRATIONS.iter().map(|migration| migration.version).max().unwrap_or_default();
     // Usually nothing is to be done; then no lock is taken, and the rights to read and write are
     // enough.
-    if schema_version(connection, location).await? == Some(known) {
+    if has_our_schema(connection, location).await? {
         return Ok(());
     }
-    migrate(connection, location, known).await
+    migrate(connection, location).await
 }
 
-/// The schema's version; `None`: there is no schema yet. Refuses a schema of another program or of
-/// a newer homing.
-async fn schema_version(
-    connection: &mut PgConnection,
-    location: &str,
-) -> Result<Option<i64>, StoreError> {
+/// True if the schema is the one that this homing knows. Refuses that of another program or of a
+/// newer homing.
+async fn has_our_schema(connection: &mut PgConnection, location: &str) -> Result<bool, StoreError> {
     let location = || location.to_owned();
     let look = sqlx::query_as::<_, (String, bool, bool)>(LOOK).fetch_one(&mut *connection);
     match ask("reading whose schema it is", look).await? {
@@ -154,24 +148,16 @@ async fn schema_version(
         }
         (_, true, _) => {}
         (_, false, true) => return Err(StoreError::ForeignSchema { location: location() }),
-        (_, false, false) => return Ok(None),
+        (_, false, false) => return Ok(false),
     }
-    let known = MIGRATIONS.iter().map(|migration| migration.version).max().unwrap_or_default();
-    let version = sqlx::query_scalar::<_, Option<i64>>(SCHEMA_VERSION).fetch_one(connection);
-    match ask("reading the schema version", version).await? {
-        Some(found) if found > known => Err(StoreError::Newer { found, known }),
-        found => Ok(found),
-    }
+    let applied = sqlx::query_as(APPLIED).fetch_all(connection);
+    schema::is_current(&ask("reading the schema version", applied).await?, &MIGRATIONS)
 }
 
 /// All or nothing, and one process at a time: the others wait for the lock, which ends with the
 /// transaction, and then find nothing to do. The change itself has no deadline: half a migration
 /// is worth nothing, however long it takes.
-async fn migrate(
-    connection: &mut PgConnection,
-    location: &str,
-    known: i64,
-) -> Result<(), StoreError> {
+async fn migrate(connection: &mut PgConnection, location: &str) -> Result<(), StoreError> {
     let mut transaction = ask("beginning to change the schema", connection.begin()).await?;
     let locked = async {
         sqlx::raw_sql("SET LOCAL lock_timeout = '110s'; SET LOCAL statement_timeout = 0")
@@ -184,7 +170,7 @@ async fn migrate(
     };
     within_deadline(MIGRATION_DEADLINE, "waiting for another process to change the schema", locked)
         .await?;
-    if schema_version(&mut transaction, location).await? == Some(known) {
+    if has_our_schema(&mut transaction, location).await? {
         return ask("finding the schema changed", transaction.rollback()).await;
     }
     // `IF NOT EXISTS` alone would need the right to make schemas even where it exists.

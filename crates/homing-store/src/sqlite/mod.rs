@@ -20,6 +20,9 @@ mod open;
 #[cfg(test)]
 mod tests;
 
+#[cfg(test)]
+pub(super) use open::MIGRATIONS;
+
 const BUSY: i32 = 5;
 const TOO_BIG: i32 = 18;
 const CONSTRAINT: i32 = 19;

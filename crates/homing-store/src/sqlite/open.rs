@@ -23,13 +23,13 @@ use crate::{
     backend::{self, Backend},
     encryption::used_keys,
     key_source::GivenKeys,
-    statements::SCHEMA_VERSION,
+    schema::{self, APPLIED},
     subscriptions::Quotas,
 };
 use homing_domain::settings::SettingsError;
 
 /// The schema, a file per version.
-static MIGRATIONS: Migrator = sqlx::migrate!("migrations/sqlite");
+pub(crate) static MIGRATIONS: Migrator = sqlx::migrate!("migrations/sqlite");
 
 /// Marks the file as homing's, see the first migration.
 const APPLICATION_ID: i64 = 0x686d_6e67;
@@ -192,18 +192,14 @@ async fn refuse_foreign(file: &Path, connection: &mut SqliteConnection) -> Resul
 
 /// True if the schema is the one that this homing knows; refuses that of a newer one.
 async fn is_current(connection: &mut SqliteConnection) -> Result<bool, StoreError> {
-    let known = MIGRATIONS.iter().map(|migration| migration.version).max().unwrap_or_default();
-    let version = async {
+    let applied = async {
         let table = "SELECT EXISTS (SELECT 1 FROM sqlite_schema WHERE name = '_sqlx_migrations')";
         if !sqlx::query_scalar(table).fetch_one(&mut *connection).await? {
-            return Ok(None);
+            return Ok(Vec::new());
         }
-        sqlx::query_scalar::<_, Option<i64>>(SCHEMA_VERSION).fetch_one(&mut *connection).await
+        sqlx::query_as(APPLIED).fetch_all(&mut *connection).await
     };
-    match ask("reading the schema version", version).await? {
-        Some(found) if found > known => Err(StoreError::Newer { found, known }),
-        found => Ok(found == Some(known)),
-    }
+    schema::is_current(&ask("reading the schema version", applied).await?, &MIGRATIONS)
 }
 
 /// Turns on the write-ahead log; the file remembers this. While several processes open a new file,
