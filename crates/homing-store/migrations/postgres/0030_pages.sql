@@ -1,3 +1,9 @@
+-- A report writes the workers and then the ledger; a reader reads the ledger and then the workers.
+-- The first lock waits for reports and lets readers go on, the second waits for these: none of them
+-- and this wait for each other.
+LOCK TABLE homing.ledger_workers IN SHARE ROW EXCLUSIVE MODE;
+LOCK TABLE homing.ledger IN ACCESS EXCLUSIVE MODE;
+
 -- In which place others can find out that the process has ended; absent: in none.
 ALTER TABLE homing.ledger_workers ADD COLUMN place text;
 
