@@ -92,12 +92,12 @@ impl Account {
     /// Nothing was lost, and no subscription saw more duplicates than `max_duplicates`. Prints the
     /// account of `fault`, after which deliveries resumed `within` this time.
     pub(crate) fn assert_whole(&self, fault: &str, within: Duration, max_duplicates: usize) {
-        let repeated: usize = self.lines.iter().map(|line| line.repeated).sum();
         println!(
-            "fault: {fault} | {} events | {} duplicates, {repeated} requests repeated | resumed \
-             within {:.1} s\n{self}",
+            "fault: {fault} | {} events | {} duplicates, {} requests repeated | resumed within \
+             {:.1} s\n{self}",
             self.confirmed,
             self.duplicates(),
+            self.repeated(),
             within.as_secs_f64()
         );
         for line in &self.lines {
@@ -118,6 +118,11 @@ impl Account {
 
     fn duplicates(&self) -> usize {
         self.lines.iter().map(|line| line.duplicates).sum()
+    }
+
+    /// Requests that were sent more than once with the same attempt number, of all subscriptions.
+    pub(crate) fn repeated(&self) -> usize {
+        self.lines.iter().map(|line| line.repeated).sum()
     }
 }
 
