@@ -123,6 +123,5 @@ async fn rotate(services: &Services, output: &mut Output<'_>) -> Result<Exit, Fa
     for corrupt in &done.corrupt {
         output.notice(corrupt);
     }
-    let is_whole = done.corrupt.is_empty() && done.unreadable_parked == 0;
-    Ok(if is_whole { Exit::Done } else { Exit::Failed })
+    Ok(if done.is_whole() { Exit::Done } else { Exit::Failed })
 }

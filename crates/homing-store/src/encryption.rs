@@ -1,5 +1,6 @@
 //! The keys that encrypt secrets in a store, and encrypting all of them with the newest one.
 
+use serde_json::{Map, Value};
 use sqlx::{Database, FromRow};
 
 use super::{
@@ -40,6 +41,30 @@ pub struct Reencrypted {
     pub parked: u64,
     /// Parked messages that could not be decrypted; they are unchanged.
     pub unreadable_parked: u64,
+}
+
+impl Reencrypted {
+    /// True if everything could be read: the former keys are not needed any more.
+    #[must_use]
+    pub fn is_whole(&self) -> bool {
+        self.unreadable() == 0
+    }
+
+    fn unreadable(&self) -> u64 {
+        let corrupt = u64::try_from(self.corrupt.len()).unwrap_or(u64::MAX);
+        corrupt.saturating_add(self.unreadable_parked)
+    }
+
+    /// The counts as the audit has them.
+    pub(super) fn counts(&self) -> Map<String, Value> {
+        let counts = [
+            ("subscriptions", self.changed),
+            ("payloads", self.payloads),
+            ("parked", self.parked),
+            ("unreadable", self.unreadable()),
+        ];
+        counts.into_iter().map(|(name, count)| (name.to_owned(), count.into())).collect()
+    }
 }
 
 /// The encrypted columns of a subscription.
@@ -106,9 +131,9 @@ impl<B: Backend> SqlStore<B> {
         Ok(ids.into_iter().map(|(id,)| KeyId::new(id)).collect())
     }
 
-    /// Encrypts everything with the primary key.
-    pub(super) async fn renew_all(&self) -> Result<Reencrypted, StoreError> {
-        let mut all = Reencrypted::default();
+    /// Encrypts everything with the primary key; counts in `all`, of which is true what was done
+    /// until an error.
+    pub(super) async fn renew_all(&self, all: &mut Reencrypted) -> Result<(), StoreError> {
         let mut after = String::new();
         loop {
             let batch = self.ask("encrypting anew", self.renew_batch(&after)).await?;
@@ -120,7 +145,7 @@ impl<B: Backend> SqlStore<B> {
                 None => break,
             }
         }
-        all.payloads = self.renew_payloads().await?;
+        self.renew_payloads(&mut all.payloads).await?;
         for key in self.keys_in_use().await?.iter().filter(|key| *key != self.keyring.primary()) {
             let mut after = Some(Vec::new());
             while let Some(behind) = after {
@@ -130,7 +155,7 @@ impl<B: Backend> SqlStore<B> {
                 after = renewed.last;
             }
         }
-        if all.corrupt.is_empty() && all.unreadable_parked == 0 {
+        if all.is_whole() {
             let forgotten = async {
                 let mut transaction = self.begin_exclusive().await?;
                 // A process that still encrypts with an old key may write meanwhile.
@@ -145,7 +170,7 @@ impl<B: Backend> SqlStore<B> {
             };
             self.ask("forgetting old keys", forgotten).await?;
         }
-        Ok(all)
+        Ok(())
     }
 
     /// Encrypts the [`BATCH`] behind `after` anew in one transaction.
@@ -169,7 +194,7 @@ impl<B: Backend> SqlStore<B> {
             return Ok(());
         }
         if used.is_empty() {
-            self.renew_all().await?;
+            self.renew_all(&mut Reencrypted::default()).await?;
         }
         let noted = async {
             let mut transaction = self.begin_exclusive().await?;

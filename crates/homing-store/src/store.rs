@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 
-use serde_json::{Map, Value};
+use serde_json::Value;
 
 use super::{
     AuditStore, CircuitListing, CircuitPage, Intervention, Keys, MergedTallies, ProbeClaim,
@@ -40,18 +40,13 @@ impl<B: Backend> Store for SqlStore<B> {
         let primary = self.keyring.primary().to_string();
         let rotated = Change::new(ObjectKind::Keys, primary, Action::Rotated);
         let id = self.record_change(&rotated.clone().resulting(ChangeResult::Begun)).await?;
-        match self.renew_all().await {
-            Ok(renewed) => {
-                let changed = Map::from_iter([("changed".to_owned(), renewed.changed.into())]);
-                self.change_ended(id, &rotated.with(changed)).await?;
-                Ok(renewed)
-            }
-            Err(error) => {
-                // What is left on record, that it began, says enough.
-                drop(self.change_ended(id, &rotated.resulting(ChangeResult::Failed)).await);
-                Err(error)
-            }
-        }
+        let mut renewed = Reencrypted::default();
+        let done = self.renew_all(&mut renewed).await;
+        let is_whole = done.is_ok() && renewed.is_whole();
+        let result = if is_whole { ChangeResult::Done } else { ChangeResult::Failed };
+        let rotated = rotated.with(renewed.counts()).resulting(result);
+        let ended = self.change_ended(id, &rotated).await;
+        done.and(ended).map(|()| renewed)
     }
 
     async fn insert_token(&self, token: &ApiToken) -> Result<bool, StoreError> {

@@ -8,6 +8,7 @@ use homing_domain::{
     circuit::CircuitRules,
     clock,
     id::SubscriptionId,
+    signature::SigningSecret,
     source::{Reset, SourceStatus},
     subscription::{Draft, Subscription},
     url::EndpointUrl,
@@ -105,6 +106,34 @@ pub(super) async fn every_change_of_the_store_is_on_record_with_its_actor(place:
         !json!(records.iter().map(|one| &one.change.difference).collect::<Vec<_>>())
             .to_string()
             .contains("secret")
+    );
+    Ok(())
+}
+
+/// Goal: a rotation that leaves something is on record as failed, with what it did.
+pub(super) async fn a_rotation_that_leaves_secrets_is_on_record_as_failed(place: Place) -> Kept {
+    let old = place.open_with(&[1]).await?;
+    for path in ["a", "b"] {
+        let mut one = subscription(&format!("https://example.com/{path}"));
+        one.spec.secrets = vec![SigningSecret::from_bytes(vec![7; 32])?];
+        old.insert_subscription(&one).await?;
+    }
+    old.close().await;
+    let both = place.open_with(&[2, 1]).await?;
+    // Sealed for another row.
+    place
+        .shell(
+            "UPDATE subscriptions SET secrets = \
+             (SELECT secrets FROM subscriptions WHERE url LIKE '%/a') WHERE url LIKE '%/b'",
+        )
+        .await?;
+    assert!(!both.reencrypt().await?.is_whole());
+    let records = all(both.as_ref()).await?;
+    let rotated = records.first().ok_or("nothing is on record")?;
+    assert_eq!(rotated.change.result, ChangeResult::Failed);
+    assert_eq!(
+        json!(rotated.change.difference),
+        json!({"subscriptions": 1, "payloads": 0, "parked": 0, "unreadable": 1})
     );
     Ok(())
 }

@@ -107,6 +107,7 @@ macro_rules! conformance {
         deliveries: a_search_without_an_index_goes_on_page_by_page,
         audit: every_change_of_the_store_is_on_record_with_its_actor,
         audit: what_is_not_changed_is_not_on_record,
+        audit: a_rotation_that_leaves_secrets_is_on_record_as_failed,
         audit: filters_and_pages_find_each_record_once,
         audit: old_and_excess_records_are_forgotten,
         audit: each_event_about_a_change_is_claimed_by_one,

@@ -16,10 +16,9 @@ const PAGE: i64 = 1_000;
 const BATCH: usize = 50;
 
 impl<B: Backend> SqlStore<B> {
-    /// Encrypts all of them with the primary key; returns how many rows were changed. What cannot be
-    /// decrypted is left, and its key is not forgotten.
-    pub(crate) async fn renew_payloads(&self) -> Result<u64, StoreError> {
-        let mut changed = 0_u64;
+    /// Encrypts all of them with the primary key; adds the rows that were changed to `changed`. What
+    /// cannot be decrypted is left, and its key is not forgotten.
+    pub(crate) async fn renew_payloads(&self, changed: &mut u64) -> Result<(), StoreError> {
         for table in [PAYLOADS, BODIES, TABLE] {
             let mut after = Some(Vec::new());
             while let Some(behind) = after {
@@ -27,12 +26,12 @@ impl<B: Backend> SqlStore<B> {
                 let (former, last) = page.await?;
                 for ids in former.chunks(BATCH) {
                     let renewed = self.ask("encrypting anew", self.renew_rows(table, ids)).await?;
-                    changed = changed.saturating_add(renewed);
+                    *changed = changed.saturating_add(renewed);
                 }
                 after = last;
             }
         }
-        Ok(changed)
+        Ok(())
     }
 
     /// Of a page of rows, those of another key; and the last row, if there is one. There is no
