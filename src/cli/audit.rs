@@ -26,7 +26,7 @@ Examples:
 
 Newest first. Every change by API, dashboard or command is there, with the one who made it; secrets
 are masked. Records older than `audit.keep`, or beyond `audit.max_rows`, are deleted. `begun`: it is
-under way, or its process was killed.";
+under way, its process was killed, or it was done and the store did not take its end.";
 
 #[derive(clap::Args)]
 #[command(after_help = EXAMPLES)]

@@ -163,7 +163,7 @@ words! {
     ChangeResult {
         /// It was made.
         Done = "done",
-        /// It is under way, or its process was killed.
+        /// It is under way, its process was killed, or the store did not take its end.
         Begun = "begun",
         /// It was stopped before its end; what was done until then stays done.
         Stopped = "stopped",
@@ -278,7 +278,8 @@ pub struct View {
     pub action: Action,
     /// By field: its value `before` and `after`, masked where it is secret; counts by their name.
     pub difference: Map<String, Value>,
-    /// The result; `begun`: it is under way, or its process was killed.
+    /// The result; `begun`: it is under way, its process was killed, or the store did not take its
+    /// end.
     pub result: ChangeResult,
 }
 

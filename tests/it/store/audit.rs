@@ -243,7 +243,7 @@ pub(super) async fn each_event_about_a_change_is_claimed_by_one(place: Place) ->
     assert_eq!((ids.len(), mine.len() + theirs.len()), (40, 40));
     assert!(claim(&one).await?.is_empty(), "they are claimed");
     for id in ids.iter().take(30) {
-        one.announced(*id).await?;
+        one.announced(*id, ChangeResult::Done).await?;
     }
     let left = one.claim_announcements(since, until, until.plus(Duration::from_secs(60))).await?;
     assert_eq!(left.len(), 10, "those that were not published are due again");
@@ -260,9 +260,14 @@ pub(super) async fn a_change_elsewhere_is_begun_and_ended(place: Place) -> Kept 
     let now = clock::now();
     let since = now.minus(Duration::from_secs(60));
     assert!(store.claim_announcements(since, now, now).await?.is_empty(), "it has not ended");
+    let later = now.plus(Duration::from_secs(3_601));
+    let claimed = store.claim_announcements(since, later, later).await?;
+    assert_eq!(claimed.len(), 1, "its process may have been killed");
     let mut ended = Change { result: ChangeResult::Stopped, ..begun };
     ended.difference.insert("matched".to_owned(), json!(7));
     store.change_ended(id, &ended).await?;
+    // The event about the beginning was published meanwhile.
+    store.announced(id, ChangeResult::Begun).await?;
     let records = all(store.as_ref()).await?;
     assert_eq!(records, [AuditRecord { id, actor: anna(), change: ended }]);
     assert_eq!(

@@ -2,7 +2,8 @@
 //!
 //! A record is in the store with its change, and its event is due from then on: a worker claims it,
 //! publishes it, and notes that. One that ends in between leaves it to another, a minute later, so
-//! an event comes at least once, with the same id each time.
+//! an event comes at least once, with the same id each time. A change that takes long, or whose process
+//! was killed, is announced as begun; the event of its end has another id.
 
 use std::{sync::Arc, time::Duration};
 
@@ -14,7 +15,7 @@ use super::{Context, maintenance::REFRESH_INTERVAL};
 use crate::settings::AuditSettings;
 use homing_broker::{Message, Route, error::BrokerError};
 use homing_domain::{
-    audit::{AuditRecord, View},
+    audit::{AuditRecord, ChangeResult, View},
     clock,
     event::{CONTENT_TYPE_DEFAULT, Event},
     id::EventId,
@@ -69,7 +70,7 @@ async fn announce(context: &Context) -> Result<(), Unannounced> {
     let known = RecordId::floor(now.minus(2 * REFRESH_INTERVAL));
     let claimed = context.store.claim_announcements(since, now, until).await;
     for record in claimed.map_err(Unannounced::Store)? {
-        let id = record.id;
+        let (id, result) = (record.id, record.change.result);
         let topic = Topic::new(&record.change.topic()).ok();
         if let Some(topic) = topic.filter(|topic| context.subscriptions.wants(topic)) {
             let message = Message::of_event(event(record, topic));
@@ -78,14 +79,20 @@ async fn announce(context: &Context) -> Result<(), Unannounced> {
         } else if id >= known {
             continue;
         }
-        context.store.announced(id).await.map_err(Unannounced::Store)?;
+        context.store.announced(id, result).await.map_err(Unannounced::Store)?;
     }
     Ok(())
 }
 
 fn event(record: AuditRecord, topic: Topic) -> Event {
+    let id = record.id.uuid();
+    let id = if record.change.result == ChangeResult::Begun {
+        EventId::derived(&format!("{topic} {id} begun"))
+    } else {
+        EventId::from(id)
+    };
     Event {
-        id: EventId::from(record.id.uuid()),
+        id,
         topic,
         content_type: CONTENT_TYPE_DEFAULT.to_owned(),
         content_encoding: None,

@@ -7,7 +7,10 @@
 //!
 //! What homing does by itself is no change: a circuit that opens, a probe that is claimed, a report.
 
+use std::time::Duration;
+
 use async_trait::async_trait;
+use backon::{ConstantBuilder, Retryable};
 use serde::{Deserialize, Deserializer};
 
 use super::{
@@ -38,6 +41,13 @@ use self::row::{
 pub const MAX_ANNOUNCEMENTS: u32 = 100;
 /// Records that one call of [`AuditStore::prune_audit`] deletes at most.
 pub const MAX_AUDIT_PRUNED: u32 = 10_000;
+
+/// A change that has not ended after this time is announced all the same: its process may have been
+/// killed.
+const BEGUN_FOR: Duration = Duration::from_hours(1);
+/// Between two tries to record the end of a change, and the tries after the first.
+const END_RETRY_WAIT: Duration = Duration::from_secs(1);
+const MAX_END_RETRIES: usize = 3;
 
 /// A choice of records; all conditions that are set must hold, none means all records.
 ///
@@ -109,11 +119,11 @@ pub trait AuditStore {
     /// [`StoreError::TimedOut`] it may be.
     async fn record_change(&self, change: &Change) -> Result<RecordId, StoreError>;
 
-    /// Replaces the result and the difference of a record.
+    /// Replaces the result and the difference of a record; tries it four times.
     ///
     /// # Errors
     ///
-    /// [`StoreError`]: a step that failed.
+    /// [`StoreError`]: a step that failed; then the record says for ever that the change has begun.
     async fn change_ended(&self, id: RecordId, change: &Change) -> Result<(), StoreError>;
 
     /// One page of the audit.
@@ -136,12 +146,13 @@ pub trait AuditStore {
         until: UnixMillis,
     ) -> Result<Vec<AuditRecord>, StoreError>;
 
-    /// Notes that the event about a record was published, or that no one wants it.
+    /// Notes that the event about a record with this result was published, or that no one wants it.
+    /// Where the record has another result by now, an event about that one stays due.
     ///
     /// # Errors
     ///
     /// [`StoreError`]: a step that failed; then the event is due again.
-    async fn announced(&self, id: RecordId) -> Result<(), StoreError>;
+    async fn announced(&self, id: RecordId, result: ChangeResult) -> Result<(), StoreError>;
 
     /// Deletes the oldest records: those before `before`, and those beyond `max_rows`, at most
     /// [`MAX_AUDIT_PRUNED`]; returns how many. Several processes may do so at a time.
@@ -165,12 +176,9 @@ impl<B: Backend> AuditStore for SqlStore<B> {
     }
 
     async fn change_ended(&self, id: RecordId, change: &Change) -> Result<(), StoreError> {
-        let ended = async {
-            let difference = AuditRow::difference(change)?;
-            let end = sql(END).bind(bytes(id.uuid())).bind(change.result.as_str());
-            self.execute(end.bind(difference).bind(DUE_NOW)).await
-        };
-        self.ask("recording the end of a change", ended).await.map(drop)
+        let retries =
+            ConstantBuilder::new().with_delay(END_RETRY_WAIT).with_max_times(MAX_END_RETRIES);
+        (|| self.end_change(id, change)).retry(retries).await
     }
 
     async fn audit(&self, page: &AuditPage) -> Result<AuditListing, StoreError> {
@@ -215,8 +223,8 @@ impl<B: Backend> AuditStore for SqlStore<B> {
         self.ask("claiming events about changes", claimed).await
     }
 
-    async fn announced(&self, id: RecordId) -> Result<(), StoreError> {
-        let announced = sql(ANNOUNCED).bind(bytes(id.uuid())).bind(NEVER);
+    async fn announced(&self, id: RecordId, result: ChangeResult) -> Result<(), StoreError> {
+        let announced = sql(ANNOUNCED).bind(bytes(id.uuid())).bind(NEVER).bind(result.as_str());
         self.ask("noting an event about a change", self.execute(announced)).await.map(drop)
     }
 
@@ -235,6 +243,15 @@ impl<B: Backend> AuditStore for SqlStore<B> {
 }
 
 impl<B: Backend> SqlStore<B> {
+    async fn end_change(&self, id: RecordId, change: &Change) -> Result<(), StoreError> {
+        let ended = async {
+            let difference = AuditRow::difference(change)?;
+            let end = sql(END).bind(bytes(id.uuid())).bind(change.result.as_str());
+            self.execute(end.bind(difference).bind(DUE_NOW)).await
+        };
+        self.ask("recording the end of a change", ended).await.map(drop)
+    }
+
     /// Makes a change by a statement and records it, if the statement changes a row; returns whether
     /// it does.
     pub(super) async fn change(
@@ -261,7 +278,8 @@ impl<B: Backend> SqlStore<B> {
         // Of one process, they sort in the order of the changes.
         let id = RecordId::of(clock::new_id());
         // An event is due once the change has ended.
-        let announce = if change.result == ChangeResult::Begun { NEVER } else { DUE_NOW };
+        let has_begun = change.result == ChangeResult::Begun;
+        let announce = if has_begun { clock::now().plus(BEGUN_FOR).get() } else { DUE_NOW };
         let row = AuditRow::of(id, &self.actor, change)?;
         let insert = sql(INSERT)
             .bind(row.id)

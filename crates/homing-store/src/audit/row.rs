@@ -28,7 +28,9 @@ pub(super) const DUE: &str = "\
     AND announce_ms < 9223372036854775807 ORDER BY id LIMIT $3";
 pub(super) const CLAIM: &str =
     "UPDATE audit SET announce_ms = $2 WHERE id = $1 AND announce_ms <= $3";
-pub(super) const ANNOUNCED: &str = "UPDATE audit SET announce_ms = $2 WHERE id = $1";
+/// Not if the change has ended since its record was claimed.
+pub(super) const ANNOUNCED: &str =
+    "UPDATE audit SET announce_ms = $2 WHERE id = $1 AND result = $3";
 /// The newest record beyond a number.
 pub(super) const EXCESS: &str = "SELECT id FROM audit ORDER BY id DESC LIMIT 1 OFFSET $1";
 
