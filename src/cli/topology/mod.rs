@@ -132,16 +132,30 @@ async fn create(services: &Services, missing: &[&str]) -> Result<(), Failure> {
     }
     let mut applied =
         Change::new(ObjectKind::Topology, settings.broker.prefix.as_str(), Action::Applied);
-    applied.difference.insert("created".to_owned(), from_to(Value::Null, missing));
+    applied.difference.insert("missing".to_owned(), missing.len().into());
     let begun = applied.clone().resulting(ChangeResult::Begun);
     let id = store.record_change(&begun).await.map_err(Failure::Store)?;
     let connected = broker.connect().await;
-    if connected.is_err() {
-        applied = applied.resulting(ChangeResult::Failed);
+    let created = match &connected {
+        Ok(()) => Some(missing.to_vec()),
+        Err(_) => {
+            applied = applied.resulting(ChangeResult::Failed);
+            created(services, missing).await
+        }
+    };
+    if let Some(created) = created {
+        applied.difference.insert("created".to_owned(), from_to(Value::Null, created));
     }
     let ended = store.change_ended(id, &applied).await;
     connected.map_err(Failure::Broker)?;
     ended.map_err(Failure::Store)
+}
+
+/// Those of `missing` that are there now; `None`: the broker does not say.
+async fn created<'a>(services: &Services, missing: &[&'a str]) -> Option<Vec<&'a str>> {
+    let rows = inspect(services).await.ok()?;
+    let is_there = |name: &&str| rows.iter().any(|row| row.name == *name && row.state != MISSING);
+    Some(missing.iter().copied().filter(is_there).collect())
 }
 
 async fn check(services: &Services, output: &mut Output<'_>) -> Result<Exit, Failure> {

@@ -105,4 +105,13 @@ async fn a_queue_with_other_arguments_is_reported_with_both_values() {
         }
     }
     assert!(published.stderr.contains("use another `broker.prefix`"), "{}", published.stderr);
+    assert_eq!(home.run(&["topology", "apply"]).code, 1);
+    let planned = home.run(&["topology", "plan", "--json"]).json();
+    let is_missing = |object: &&serde_json::Value| object["state"] == "missing";
+    let missing = planned["objects"].as_array().unwrap().iter().filter(is_missing).count();
+    let applied = home.run(&["audit", "--kind", "topology", "--json"]).json();
+    let applied = &applied["records"][0];
+    let created = applied["difference"]["created"]["after"].as_array().unwrap();
+    assert_eq!(applied["result"], "failed");
+    assert_eq!(applied["difference"]["missing"], created.len() + missing, "{applied}");
 }
