@@ -14,7 +14,7 @@ use super::{
 };
 use crate::cli::{failure::Failure, output::Output, progress::Progress};
 use homing_broker::{Broker, Message, Route, error::BrokerError};
-use homing_delivery::worker::Wanted;
+use homing_delivery::worker::{NotKnown, Wanted};
 use homing_domain::id::EventId;
 
 /// Lines that are read ahead of their confirms.
@@ -48,7 +48,7 @@ pub(super) async fn pump(
                 if is_published && finding.len() < MAX_FINDING {
                     finding.push(find(interested, message));
                 } else if is_published {
-                    pump.summary.interest.add(&message, None);
+                    pump.summary.interest.add(&message, Err(NotKnown::NotRead));
                 }
             }
             Some((message, wanted)) = finding.next() => {
@@ -104,7 +104,7 @@ async fn send(broker: &Broker, line: Sent) -> (Sent, Result<(), BrokerError>) {
     (line, result)
 }
 
-async fn find(interested: &Wanting, message: Message) -> (Message, Option<Wanted>) {
+async fn find(interested: &Wanting, message: Message) -> (Message, Result<Wanted, NotKnown>) {
     let wanted = interested.by(&message).await;
     (message, wanted)
 }

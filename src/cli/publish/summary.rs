@@ -5,7 +5,7 @@ use serde::Serialize;
 use super::wanted::Interest;
 use crate::cli::{failure::Failure, output::Output, words};
 use homing_broker::Message;
-use homing_delivery::worker::Wanted;
+use homing_delivery::worker::{NotKnown, Wanted};
 use homing_domain::id::EventId;
 
 /// The results of the lines that were read.
@@ -40,7 +40,7 @@ impl Summary {
     /// More bad lines than this are only counted.
     const MAX_BAD: usize = 1_000;
 
-    pub(super) fn of_one(id: EventId, message: &Message, wanted: Option<Wanted>) -> Self {
+    pub(super) fn of_one(id: EventId, message: &Message, wanted: Result<Wanted, NotKnown>) -> Self {
         let mut summary = Self { lines_read: 1, ..Self::default() };
         summary.confirmed(id);
         summary.interest.add_one(message, wanted);

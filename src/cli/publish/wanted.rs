@@ -12,7 +12,7 @@ use crate::{
     config::Settings,
 };
 use homing_broker::{Message, message::Recipients};
-use homing_delivery::worker::{Matcher, NearMiss, Subscriptions, Wanted};
+use homing_delivery::worker::{Matcher, NearMiss, NotKnown, Subscriptions, Wanted};
 use homing_domain::topic::Topic;
 use homing_store::{StoreError, settings::StoreSettings};
 
@@ -42,6 +42,9 @@ pub(super) struct Interest {
     unwanted_topics: BTreeMap<String, UnwantedTopic>,
     /// Events of which it is not known.
     wanted_not_known: u64,
+    /// Those of them whose filters could not be applied.
+    #[serde(skip)]
+    not_filtered: u64,
     /// The number of subscriptions that want the one event, where there was only one.
     #[serde(skip_serializing_if = "Option::is_none")]
     wanted_by: Option<usize>,
@@ -67,24 +70,29 @@ impl Wanting {
         Self { known, tasks, stop }
     }
 
-    /// The subscriptions that want the event; `None`: not known.
+    /// The subscriptions that want the event.
+    ///
+    /// # Errors
+    ///
+    /// [`NotKnown::NotRead`]: not in time, or the store cannot be read. [`NotKnown::Filters`].
     ///
     /// # Cancel safety
     ///
     /// Cancel safe.
-    pub(super) async fn by(&self, message: &Message) -> Option<Wanted> {
+    pub(super) async fn by(&self, message: &Message) -> Result<Wanted, NotKnown> {
         let mut known = self.known.clone();
         let found = async {
-            let known = known.wait_for(Option::is_some).await.ok()?.clone();
-            let matcher = known?.ok()?;
+            let known = known.wait_for(Option::is_some).await;
+            let known = known.ok().and_then(|known| known.clone());
+            let matcher = known.and_then(Result::ok).ok_or(NotKnown::NotRead)?;
             let Recipients::One(id) = message.recipients else {
-                return matcher.wanted_by(&message.event).await.ok();
+                return matcher.wanted_by(&message.event).await;
             };
-            let exists = matcher.exists(id).ok()?;
+            let exists = matcher.exists(id)?;
             let subscriptions = exists.then_some(id).into_iter().collect();
-            Some(Wanted { number: usize::from(exists), subscriptions, near: Vec::new() })
+            Ok(Wanted { number: usize::from(exists), subscriptions, near: Vec::new() })
         };
-        timeout(DEADLINE, found).await.ok()?
+        timeout(DEADLINE, found).await.unwrap_or(Err(NotKnown::NotRead))
     }
 
     /// Says which events no subscription wanted, and closes the store.
@@ -156,22 +164,35 @@ async fn follow(
 }
 
 impl Interest {
-    /// The counts, where there was no time to find out everything.
+    /// The counts, and the reasons why not everything is known.
     fn summary(&self) -> String {
-        let Self { wanted, unwanted, wanted_not_known, .. } = self;
+        let Self { wanted, unwanted, wanted_not_known, not_filtered, .. } = self;
         let checked = wanted.saturating_add(*unwanted);
         let all = words::count(checked.saturating_add(*wanted_not_known), "event");
-        format!(
-            "of {all} published, {checked} were checked: {wanted} wanted by a subscription, \
-             {unwanted} by none; the others came too fast to be checked"
-        )
+        let known = match checked {
+            0 => format!("which subscriptions want {all} is not known"),
+            _ => format!(
+                "of {all} published, {checked} were checked: {wanted} wanted by a subscription, \
+                 {unwanted} by none"
+            ),
+        };
+        let late = wanted_not_known.saturating_sub(*not_filtered);
+        let reasons = [("not checked in time", late), ("filters not applied", *not_filtered)];
+        let reasons = reasons.into_iter().filter(|(_, number)| *number > 0);
+        let reasons = reasons.map(|(reason, number)| format!("; {reason}: {number}"));
+        reasons.fold(known, |text, reason| text + &reason)
     }
 
     /// Adds an event that was published.
-    pub(super) fn add(&mut self, message: &Message, wanted: Option<Wanted>) {
-        let Some(Wanted { number, near, .. }) = wanted else {
-            self.wanted_not_known = self.wanted_not_known.saturating_add(1);
-            return;
+    pub(super) fn add(&mut self, message: &Message, wanted: Result<Wanted, NotKnown>) {
+        let Wanted { number, near, .. } = match wanted {
+            Ok(wanted) => wanted,
+            Err(why) => {
+                self.wanted_not_known = self.wanted_not_known.saturating_add(1);
+                let filters = u64::from(why == NotKnown::Filters);
+                self.not_filtered = self.not_filtered.saturating_add(filters);
+                return;
+            }
         };
         if number > 0 {
             self.wanted = self.wanted.saturating_add(1);
@@ -189,8 +210,8 @@ impl Interest {
     }
 
     /// Adds the only event.
-    pub(super) fn add_one(&mut self, message: &Message, wanted: Option<Wanted>) {
-        self.wanted_by = wanted.as_ref().map(|wanted| wanted.number);
+    pub(super) fn add_one(&mut self, message: &Message, wanted: Result<Wanted, NotKnown>) {
+        self.wanted_by = wanted.as_ref().ok().map(|wanted| wanted.number);
         self.add(message, wanted);
     }
 }
@@ -200,9 +221,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_was_not_checked_is_said_in_one_line() {
+    fn what_was_not_checked_is_said_in_one_line_with_the_reason() {
         let interest =
             Interest { wanted: 120, unwanted: 8, wanted_not_known: 9_872, ..Interest::default() };
-        insta::assert_snapshot!(interest.summary(), @"of 10000 events published, 128 were checked: 120 wanted by a subscription, 8 by none; the others came too fast to be checked");
+        insta::assert_snapshot!(interest.summary(), @"of 10000 events published, 128 were checked: 120 wanted by a subscription, 8 by none; not checked in time: 9872");
+        let interest = Interest { not_filtered: 2, ..interest };
+        insta::assert_snapshot!(interest.summary(), @"of 10000 events published, 128 were checked: 120 wanted by a subscription, 8 by none; not checked in time: 9870; filters not applied: 2");
+        let one = Interest { wanted_not_known: 1, ..Interest::default() };
+        insta::assert_snapshot!(one.summary(), @"which subscriptions want 1 event is not known; not checked in time: 1");
+        let one = Interest { not_filtered: 1, ..one };
+        insta::assert_snapshot!(one.summary(), @"which subscriptions want 1 event is not known; filters not applied: 1");
     }
 }
