@@ -109,10 +109,18 @@ impl TokenName {
     ///
     /// [`TokenNameError`].
     pub fn of_new(text: &str) -> Result<Self, TokenNameError> {
-        if [Actor::CONFIGURED, Actor::HOMING, Actor::LOOPBACK].contains(&text) {
-            return Err(TokenNameError::Reserved);
-        }
-        text.parse()
+        let name: Self = text.parse()?;
+        if name.is_reserved() { Err(TokenNameError::Reserved) } else { Ok(name) }
+    }
+
+    /// The name in the audit: `token NAME` for one that the audit has for others, which no name is.
+    #[must_use]
+    pub fn as_actor(&self) -> String {
+        if self.is_reserved() { format!("token {self}") } else { self.to_string() }
+    }
+
+    fn is_reserved(&self) -> bool {
+        [Actor::CONFIGURED, Actor::HOMING, Actor::LOOPBACK].contains(&self.as_str())
     }
 
     /// The name.
@@ -172,9 +180,11 @@ mod tests {
         }
         for text in ["api.tokens", "homing", "loopback"] {
             assert_eq!(TokenName::of_new(text), Err(TokenNameError::Reserved));
-            assert!(text.parse::<TokenName>().is_ok(), "one that is there can be read");
+            let there: TokenName = text.parse().expect("one that is there can be read");
+            assert_eq!(there.as_actor(), format!("token {text}"));
         }
         assert_eq!(TokenName::of_new("ci"), "ci".parse());
+        assert_eq!("ci".parse::<TokenName>().unwrap().as_actor(), "ci");
         assert_eq!("read".parse(), Ok(Scope::Read));
         assert_eq!("admin".parse::<Scope>(), Err(ScopeError));
     }
