@@ -104,7 +104,7 @@ impl Writer {
         })
         .await;
         match timeout(END_DEADLINE, self.write(ledger, true)).await {
-            Ok(Ok(())) => {}
+            Ok(Ok(())) => self.presence.into_iter().for_each(Presence::end),
             Ok(Err(error)) => log_events::store_unavailable("closing the ledger", &error),
             Err(_elapsed) => log_events::ledger_left_open(),
         }

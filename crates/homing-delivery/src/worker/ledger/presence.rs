@@ -8,6 +8,7 @@
 
 use std::{
     fs, io,
+    mem::ManuallyDrop,
     os::{
         linux::net::SocketAddrExt,
         unix::net::{SocketAddr, UnixDatagram},
@@ -16,10 +17,11 @@ use std::{
 
 use uuid::Uuid;
 
-/// The name of a process, as long as this is kept.
+/// The name of a process, until it ends: dropping this frees no name, for the process may go on
+/// delivering.
 pub(super) struct Presence {
     place: String,
-    _socket: UnixDatagram,
+    socket: ManuallyDrop<UnixDatagram>,
 }
 
 impl Presence {
@@ -29,7 +31,12 @@ impl Presence {
     ///
     /// [`io::Error`]: no `/proc`, or no such sockets. Then no other process finds its end.
     pub(super) fn begin(process: Uuid) -> io::Result<Self> {
-        Ok(Self { place: place()?, _socket: bind(process)? })
+        Ok(Self { place: place()?, socket: ManuallyDrop::new(bind(process)?) })
+    }
+
+    /// Frees the name, once the store knows of the end.
+    pub(super) fn end(self) {
+        drop(ManuallyDrop::into_inner(self.socket));
     }
 
     /// Boot and network namespace, in which names are unique.
@@ -60,12 +67,19 @@ mod tests {
     use super::*;
 
     #[test]
+    fn a_process_that_has_not_noted_its_end_keeps_its_name() {
+        let process = clock::new_id();
+        drop(Presence::begin(process).unwrap());
+        assert!(!has_ended(process));
+    }
+
+    #[test]
     fn a_process_has_ended_when_its_name_is_free() {
         let process = clock::new_id();
         let presence = Presence::begin(process).unwrap();
         assert_eq!(presence.place(), Presence::begin(clock::new_id()).unwrap().place());
         assert!(!has_ended(process));
-        drop(presence);
+        presence.end();
         assert!(has_ended(process) && has_ended(process), "looking takes no name for good");
     }
 }
