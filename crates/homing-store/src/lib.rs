@@ -346,9 +346,8 @@ pub async fn open(settings: &StoreSettings) -> Result<Arc<dyn Store>, StoreError
         StoreUrl::Sqlite(file) => Arc::new(sqlite::SqliteStore::open(file, keys, quotas).await?),
         #[cfg(feature = "postgres")]
         StoreUrl::Postgres(url) => {
-            let keys = keys.ok_or(StoreError::NoKey)?;
-            let max_connections = settings.max_connections;
-            Arc::new(postgres::PostgresStore::open(&url, max_connections, (keys, quotas)).await?)
+            let keys = (keys.ok_or(StoreError::NoKey)?, quotas);
+            Arc::new(postgres::PostgresStore::open(&url, settings.max_connections, keys).await?)
         }
     })
 }
