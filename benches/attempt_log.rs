@@ -201,6 +201,10 @@ fn deliveries(some: &Record) -> Vec<(&'static str, DeliveryFilter)> {
         ("deliveries, pending", DeliveryFilter { states: of("pending"), ..none() }),
         ("deliveries, url", DeliveryFilter { url: Some(url(7)), ..none() }),
         (
+            "deliveries, url, waits",
+            DeliveryFilter { url: Some(url(FAILS)), states: of("waits"), ..none() },
+        ),
+        (
             "deliveries, subscription, waits",
             DeliveryFilter { subscription: Some(failing), states: of("waits"), ..none() },
         ),

@@ -31,7 +31,8 @@ Examples:
 A delivery is an event for one subscription; the one that changed last comes first. Its state is that
 of its last record in the attempt log: delivered; waits (for its next attempt, or being attempted);
 not_before (its endpoint asked for that time); throttled (waits for its turn: rate limit, requests at
-a time; for longer than a second); held (circuit open or frozen, endpoint slow); parked; not_wanted.
+a time; for longer than a second); held (circuit open or frozen, endpoint slow); parked (was_parked:
+replayed or dropped since); not_wanted.
 pending: all in which something follows by itself. SINCE is when the state began. What has no record
 is not listed; --delivery without --event looks through half a million records, and names the next
 page.";

@@ -5,10 +5,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::Serialize;
 
 use super::{
-    BEGINNING, DeliveryTimeline, END, GapView, History,
+    BEGINNING, DeliveryTimeline, END, GapView, History, Lookup,
     timeline::{self, Timeline},
 };
-use homing_delivery::circuits;
+use homing_delivery::{circuits, parking::Entry};
 use homing_domain::{
     clock,
     delivery_state::DeliveryState,
@@ -48,6 +48,7 @@ impl History {
         let listing = self.store.deliveries(page).await?;
         let records = self.store.records_of(&listing.last, MAX_RECORDS).await?;
         let circuits = self.circuits_of(&listing.last).await?;
+        let (parked, lookup) = self.parked_of(&listing.last).await;
         let mut by_delivery: BTreeMap<_, Vec<&Record>> = BTreeMap::new();
         for record in &records {
             by_delivery.entry(key(record)).or_default().push(record);
@@ -55,7 +56,8 @@ impl History {
         let now = clock::now();
         let timelines = listing.last.iter().map(|last| {
             let records = by_delivery.remove(&key(last)).unwrap_or_else(|| vec![last]);
-            let known = Timeline { records, parked: None, lookup: None };
+            let parked = parked.iter().find(|entry| is_of(entry, last));
+            let known = Timeline { records, parked, lookup: lookup.as_ref() };
             let url = known.url();
             let circuit = url.as_deref().and_then(|url| circuits.get(url)).cloned();
             timeline::build(&known, url, circuit, now)
@@ -71,6 +73,7 @@ impl History {
         if records.len() >= usize::try_from(MAX_RECORDS).unwrap_or(usize::MAX) {
             notes.push(format!("of their attempts, only the newest {MAX_RECORDS} are shown"));
         }
+        notes.extend(lookup.as_ref().and_then(timeline::lookup_note));
         if listing.next.is_none() {
             notes.push(self.extent().await?);
         }
@@ -78,6 +81,19 @@ impl History {
         let gaps = self.store.attempt_gaps(since, END).await?;
         let gaps = gaps.iter().map(GapView::from).collect();
         Ok(DeliveriesView { deliveries, next: listing.next, gaps, notes })
+    }
+
+    /// The entries of those that are parked still; no look where none was parked.
+    async fn parked_of(&self, last: &[Record]) -> (Vec<Entry>, Option<Lookup>) {
+        let parked = last.iter().filter(|record| record.state() == DeliveryState::Parked);
+        let parked: Vec<_> = parked.cloned().collect();
+        if parked.is_empty() {
+            return (Vec::new(), None);
+        }
+        match self.parking.of_records(&parked).await {
+            Ok((entries, arriving)) => (entries, Some(Lookup { arriving, error: None })),
+            Err(error) => (Vec::new(), Some(Lookup::failed(&error))),
+        }
     }
 
     /// The circuits of the URLs for which something is held.
@@ -112,6 +128,14 @@ impl History {
                  missing, and what happens while workers do not log (`attempts.enabled`)"
             ),
         })
+    }
+}
+
+/// True if this is what was parked of the delivery of `record`.
+fn is_of(entry: &Entry, record: &Record) -> bool {
+    match record.recipient {
+        Some((_, delivery)) => entry.delivery_id == Some(delivery),
+        None => entry.delivery_id.is_none() && entry.event_id == record.event,
     }
 }
 

@@ -11,8 +11,13 @@ use homing_delivery::{
     parking::{Bodies, Entry, Selection},
 };
 use homing_domain::{
-    clock, id::SubscriptionId, record::Record, report::Chain, subscription::Subscription,
-    time::UnixMillis, topic::Topic, url::EndpointUrl,
+    clock,
+    id::SubscriptionId,
+    record::{NextState, Record},
+    subscription::Subscription,
+    time::UnixMillis,
+    topic::Topic,
+    url::EndpointUrl,
 };
 use homing_store::{LogExtent, MAX_PAGE_LIMIT, Page, RecordFilter, RecordPage, StoreError};
 
@@ -91,9 +96,7 @@ impl History {
                     found.entries = listing.entries;
                     Lookup { arriving: listing.arriving, error: None }
                 }
-                Err(error) => {
-                    Lookup { error: Some(Chain(&error).to_string()), ..Lookup::default() }
-                }
+                Err(error) => Lookup::failed(&error),
             });
     }
 
@@ -217,13 +220,18 @@ impl History {
 }
 
 impl Found {
+    /// True if nothing follows for any subscription, and something is known.
     fn are_all_done(&self) -> bool {
-        let mut last = BTreeMap::new();
+        let mut last = BTreeMap::<_, &Record>::new();
         for record in &self.records {
-            last.insert(owner(record), record.next_state.as_str());
+            let known = last.entry(owner(record)).or_insert(record);
+            if record.is_later_than(known) {
+                *known = record;
+            }
         }
-        !last.is_empty()
-            && last.values().all(|next_state| matches!(*next_state, "delivered" | "not_wanted"))
+        let is_done =
+            |record: &&Record| matches!(record.next_state, NextState::Done | NextState::NotWanted);
+        !last.is_empty() && last.values().all(is_done)
     }
 
     fn topic(&self) -> Option<Topic> {
@@ -257,5 +265,53 @@ fn why_unsent(subscription: &Subscription, taken: Option<UnixMillis>) -> &'stati
         "it wants the topic now; perhaps not when the event was received"
     } else {
         "it has filters, which the event may not pass"
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use homing_domain::{
+        id::{DeliveryId, EventId},
+        payload::PayloadState,
+        record::{AttemptEvent, RecordId},
+    };
+    use uuid::Uuid;
+
+    use super::*;
+
+    /// A record of the only delivery, begun at this millisecond, after so many steps.
+    fn record(ms: i64, order: i64, next_state: NextState) -> Record {
+        let subscription = SubscriptionId::new(Uuid::nil());
+        let event = EventId::from(Uuid::nil());
+        let delivery = DeliveryId::of(&event, subscription);
+        Record {
+            id: RecordId::of_hold(UnixMillis::new(ms), delivery),
+            event: event.to_string(),
+            topic: "t".to_owned(),
+            recipient: Some((subscription, delivery)),
+            url: None,
+            step: 0,
+            replays: 0,
+            order: Some(order),
+            happened: AttemptEvent::NotAttempted(String::new()),
+            next_state,
+            hold: None,
+            turn: None,
+            as_of: None,
+            payload: PayloadState::Unwanted,
+        }
+    }
+
+    /// The worker that failed to deliver had a clock that was ahead.
+    #[test]
+    fn a_later_step_counts_whatever_the_clocks_were() {
+        let waits = NextState::Waits(UnixMillis::new(9));
+        let found = |orders: [i64; 2]| Found {
+            records: vec![record(1, orders[0], NextState::Done), record(5, orders[1], waits)],
+            entries: Vec::new(),
+            lookup: None,
+        };
+        assert!(found([2, 1]).are_all_done());
+        assert!(!found([1, 2]).are_all_done());
     }
 }

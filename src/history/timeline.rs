@@ -14,6 +14,9 @@ use homing_domain::{
     verdict::ParkReason,
 };
 
+/// The name of the state of what was parked and was replayed or dropped since.
+const WAS_PARKED: &str = "was_parked";
+
 /// The known facts of one delivery.
 pub(super) struct Timeline<'a> {
     /// The oldest first.
@@ -134,16 +137,18 @@ fn ended(record: &Record) -> UnixMillis {
 }
 
 impl Present {
-    fn name(&self) -> DeliveryState {
-        match self {
+    fn name(&self) -> &'static str {
+        let state = match self {
             Self::Delivered(_) => DeliveryState::Delivered,
             Self::NotWanted(_) => DeliveryState::NotWanted,
             Self::Waits { .. } => DeliveryState::Waits,
             Self::NotBefore { .. } => DeliveryState::NotBefore,
             Self::Throttled { .. } => DeliveryState::Throttled,
             Self::Held { .. } => DeliveryState::Held,
+            Self::Parked { is_there: Some(false), .. } => return WAS_PARKED,
             Self::Parked { .. } => DeliveryState::Parked,
-        }
+        };
+        state.as_str()
     }
 
     fn since(&self) -> Option<UnixMillis> {
@@ -201,8 +206,7 @@ pub(super) fn build(
         .map(|(_, delivery)| delivery)
         .or(known.parked.and_then(|entry| entry.delivery_id));
     let name = state.name();
-    let is_gone = matches!(&state, Present::Parked { is_there: Some(false), .. });
-    let command = (name == DeliveryState::Parked && !is_gone).then(|| {
+    let command = (name == DeliveryState::Parked.as_str()).then(|| {
         let of = subscription.map(|id| format!(" --subscription {id}")).unwrap_or_default();
         with_option("homing parked replay", "--event", event) + &of
     });
@@ -212,7 +216,7 @@ pub(super) fn build(
         subscription,
         delivery,
         url,
-        state: name.as_str(),
+        state: name,
         since: state.since().map(|since| since.to_string()),
         as_of: known.as_of().map(|as_of| as_of.to_string()),
         summary: summary(&state, known),

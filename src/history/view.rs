@@ -6,12 +6,13 @@ use serde::Serialize;
 use super::{PartView, PayloadView, words};
 use homing_delivery::{
     circuits,
-    parking::{Arriving, Entry},
+    parking::{Arriving, Entry, ParkingError},
 };
 use homing_domain::{
     id::{DeliveryId, SubscriptionId},
     payload::PayloadState,
     record::{AttemptEvent, Class, Gap, Record, RecordId},
+    report::Chain,
     verdict::ParkReason,
 };
 use homing_store::ParkedId;
@@ -222,7 +223,7 @@ pub struct DeliveryTimeline {
     /// The URL of the endpoint.
     pub url: Option<String>,
     /// Its present state, as far as known: `delivered`, `waits`, `not_before`, `throttled`, `held`,
-    /// `parked` or `not_wanted`.
+    /// `parked`, `was_parked` (replayed or dropped since) or `not_wanted`.
     pub state: &'static str,
     /// The beginning of that; RFC 3339.
     pub since: Option<String>,
@@ -302,6 +303,10 @@ pub struct Lookup {
 }
 
 impl Lookup {
+    pub(super) fn failed(error: &ParkingError) -> Self {
+        Self { error: Some(Chain(error).to_string()), ..Self::default() }
+    }
+
     /// True if everything that is parked was looked at.
     #[must_use]
     pub fn is_complete(&self) -> bool {

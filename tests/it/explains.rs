@@ -114,7 +114,7 @@ async fn what_is_parked_says_why_and_how_to_send_it_again() {
     assert_eq!(dropped.expect("it can be dropped").matched, 1);
     let explanation = explain(&installation, "event 1", None).await;
     contains(&only(&explanation).summary, "It is no longer in the parking queue");
-    assert_eq!(only(&explanation).command, None);
+    assert_eq!((only(&explanation).state, &only(&explanation).command), ("was_parked", &None));
 }
 
 /// Parked messages are known also where the log knows nothing of it.

@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use homing::history::{DeliveriesView, DeliveryTimeline};
-use homing_domain::encryption_key::EncryptionKey;
+use homing_delivery::parking::{Action, Selection};
+use homing_domain::{clock, encryption_key::EncryptionKey, record::Gap, time::UnixMillis};
 use homing_store::{DeliveryFilter, DeliveryPage, Intervention};
 use serde_json::json;
 
@@ -82,6 +83,16 @@ async fn each_delivery_has_its_state(settings: &str) {
     let states = ["delivered", "waits", "not_before", "parked", "delivered"];
     let listed = wait_for(&installation, &states).await;
     running.stop().await;
+    let parked = listed.iter().find(|one| one.state == "parked").expect("it is there");
+    assert!(parked.parked.is_some() && parked.command.is_some(), "{parked:#?}");
+    let all = Selection::default();
+    let dropped = installation.parts.parking.act(Action::Drop, &all, None, |_| ()).await;
+    assert_eq!(dropped.expect("it can be dropped").matched, 1);
+    let view = deliveries(&installation, Some("parked")).await;
+    let [gone] = &view.deliveries[..] else { panic!("{view:#?}") };
+    assert_eq!((gone.state, &gone.command, &gone.url), ("was_parked", &None, &parked.url));
+    assert!(gone.parked.is_none() && gone.summary.contains("replayed"), "{gone:#?}");
+
     let sent = listed.iter().find(|one| one.url == held.url).expect("it is listed");
     let [attempt] = &sent.attempts[..] else { panic!("{sent:#?}") };
     assert!(attempt.held().is_some_and(|held| held.starts_with("held since ")), "{attempt:#?}");
@@ -144,4 +155,24 @@ async fn without_a_log_no_state_is_known() {
     let view = deliveries(&installation, None).await;
     assert!(view.deliveries.is_empty(), "{view:#?}");
     assert!(view.notes.concat().contains("the workers do not log"), "{view:#?}");
+}
+
+/// Goal: the list says since when records are missing, where that concerns what it lists.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_gap_of_the_log_is_named_beside_the_states_that_may_be_older() {
+    let installation = Installation::with(&[60_000], "").await;
+    let receiver = Receiver::accepting().await;
+    installation.subscribe_all(&receiver.url("/")).await;
+    let running = installation.start();
+    installation.publisher.publish(Raw::new("t", "e1", "{}")).await;
+    wait_for(&installation, &["delivered"]).await;
+    running.stop().await;
+    assert!(deliveries(&installation, None).await.gaps.is_empty());
+    for (at, missed) in [(UnixMillis::new(1), 3), (clock::now(), 7)] {
+        let gap = Gap { id: clock::new_id(), from: at, until: at, missed };
+        installation.parts.store.record_attempts(&[], Some(&gap)).await.expect("it is noted");
+    }
+    let view = deliveries(&installation, None).await;
+    let [gap] = &view.gaps[..] else { panic!("{view:#?}") };
+    assert_eq!(gap.missed, 7, "the other one is from before all that is listed");
 }

@@ -91,6 +91,8 @@ pub(super) struct Dialect {
     pub(super) lock_parked: &'static str,
     /// Names the index of a query; `None`: the database chooses it well by itself.
     pub(super) indexed_by: Option<&'static str>,
+    /// Has queries of a transaction read along indexes, in their order; `None`: they do.
+    pub(super) in_order: Option<&'static str>,
     /// The elements of a JSON array of texts, around it.
     pub(super) texts_of: [&'static str; 2],
     /// The bytes that a JSON array has as hexadecimal digits, around it.

@@ -113,15 +113,21 @@ impl<B: Backend> DeliveryStore for SqlStore<B> {
             let on_page = usize::try_from(limit).unwrap_or(usize::MAX);
             let branches = Branch::of(&page.filter);
             let search = Search { page, indexed_by: B::DIALECT.indexed_by, branches: &branches };
+            // One instant: what is in no branch meanwhile moves the end of none.
+            let mut transaction = self.begin_snapshot().await?;
+            if let Some(in_order) = B::DIALECT.in_order {
+                sql(in_order).execute(&mut transaction).await?;
+            }
             let mut stopped = None;
             for branch in branches.iter().filter(|branch| branch.is_bounded) {
-                let end: Option<(Vec<u8>,)> = self.optional(search.end(branch)).await?;
+                let end: Option<(Vec<u8>,)> = search.end(branch).optional(&mut transaction).await?;
                 let end = end.map(|(id,)| attempt_row::record_id(&id)).transpose()?;
                 stopped = stopped.max(end);
             }
             // What one branch does not look at may be newer than what others find.
             let rows = search.rows(limit.saturating_add(1), stopped);
-            let rows: Vec<AttemptRow> = self.all(rows).await?;
+            let rows: Vec<AttemptRow> = rows.all(&mut transaction).await?;
+            transaction.rollback().await?;
             let records = rows.into_iter().map(AttemptRow::build);
             let mut last = records.collect::<sqlx::Result<Vec<_>>>()?;
             let is_full = last.len() > on_page;

@@ -16,7 +16,8 @@ use homing_store::{DeliveryFilter, DeliveryPage};
 /// List deliveries with their present states and their attempts, those that changed last first.
 ///
 /// A state is that of the delivery's last record in the attempt log. Where records are missing,
-/// `gaps` says so; a delivery without a record is not listed.
+/// `gaps` says so; a delivery without a record is not listed. What was parked last and is not there
+/// any more has the state `was_parked` in place of `parked`: it was replayed or dropped since.
 #[utoipa::path(
     get, path = "/v1/deliveries", tag = "attempts", operation_id = "list_deliveries",
     params(

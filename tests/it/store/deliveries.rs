@@ -18,6 +18,7 @@ use homing_store::{DeliveryFilter, DeliveryListing, DeliveryPage, Store};
 use super::{
     Kept, Place,
     attempts::{at, records, subscription},
+    parked::{AMPLE, QUEUE, message, some},
 };
 
 /// All pages with this filter.
@@ -273,5 +274,74 @@ pub(super) async fn a_search_without_an_index_goes_on_page_by_page(place: Place)
     let second = store.deliveries(&DeliveryPage { after: first.next, ..page }).await?;
     assert_eq!((second.last, second.next, second.is_cut), (vec![rare.clone()], None, false));
     assert_eq!(pages(&*store, &filter, 10).await?, [rare]);
+    Ok(())
+}
+
+/// Goal: of many last records, exactly those are found whose deliveries are parked still, each once,
+/// and an event that was parked before its fan-out is not taken for one of its deliveries.
+pub(super) async fn what_is_parked_still_is_found_by_last_records(place: Place) -> Kept {
+    let store = place.open().await?;
+    let once = message(1, "t", some(1));
+    let first = message(2, "t", some(1));
+    let mut again = message(2, "t", some(1));
+    again.id = message(9, "t", some(1)).id;
+    let mut event = message(3, "t", some(1));
+    let other = message(4, "t", some(1));
+    for one in &mut again.deliveries {
+        one.id = again.id;
+    }
+    for one in &mut event.deliveries {
+        one.recipient = None;
+    }
+    let messages = [once, first, event, again, other];
+    assert_eq!(store.park(QUEUE, &messages, AMPLE).await?.deliveries, 5);
+
+    let last = |number: u32, has_delivery: bool| {
+        let delivery = message(number, "t", some(1)).deliveries.remove(0);
+        let recipient = delivery.recipient.filter(|_| has_delivery);
+        Record { event: delivery.event, recipient, ..accepted("a", 1) }
+    };
+    // The seventh was never parked; of the third, only the event was, of the fourth its delivery.
+    let records = [(1, true), (2, true), (7, true), (3, true), (3, false), (4, false)];
+    let records = records.map(|(number, has_delivery)| last(number, has_delivery));
+    let mut found: Vec<_> = store.parked_of(&records).await?.iter().map(|one| one.id).collect();
+    found.sort();
+    let [once, _, event, again, _] = messages;
+    assert_eq!(found, [once.id, event.id, again.id]);
+    assert!(store.parked_of(&[]).await?.is_empty());
+    store.remove_parked(&[once.id, again.id]).await?;
+    let found = store.parked_of(&records).await?;
+    assert_eq!(
+        found.len(),
+        2,
+        "the first time that the second was parked, and the third: {found:?}"
+    );
+    Ok(())
+}
+
+/// Goal: while workers of an earlier version run, a delivery is in no state that it has left. Method:
+/// a record as they write it, which takes the mark from no other.
+pub(super) async fn what_an_earlier_version_records_ends_the_state_before(place: Place) -> Kept {
+    let store = place.open().await?;
+    let waits = |event: &str| {
+        let why = AttemptEvent::NotAttempted("no socket".to_owned());
+        of(event, clock::new_record_id(at(1)), why, NextState::Waits(at(9)))
+    };
+    let delivered = Record { order: Some(1), ..accepted("a", 5) };
+    store.record_attempts(&[waits("a"), waits("b"), delivered], None).await?;
+    place
+        .shell(
+            "UPDATE attempts SET state = NULL, latest = 0, progress = NULL \
+             WHERE class = 'accepted'; UPDATE attempts SET latest = 1 WHERE state = 'waits'",
+        )
+        .await?;
+    let states = "pending".parse().ok();
+    for filter in
+        [DeliveryFilter { states, ..DeliveryFilter::default() }, DeliveryFilter::default()]
+    {
+        let listed = pages(&*store, &filter, 10).await?;
+        let events: Vec<_> = listed.iter().map(|one| one.event.as_str()).collect();
+        assert_eq!(events, ["b"], "{filter:?}");
+    }
     Ok(())
 }

@@ -26,7 +26,7 @@ pub(super) fn subscription(path: impl std::fmt::Display) -> Subscription {
     Subscription { id: SubscriptionId::new(clock::new_id()), spec, created: now, updated: now }
 }
 
-/// What was held for these subscriptions, which have one URL.
+/// The deliveries that were held for these subscriptions, which have one URL.
 pub(super) fn held_for(subscriptions: impl IntoIterator<Item = SubscriptionId>) -> HeldFor {
     let url = "https://example.com/held".parse().expect("a URL");
     HeldFor { url, subscriptions: subscriptions.into_iter().collect() }

@@ -13,6 +13,7 @@ mod arriving;
 mod entry;
 mod keeper;
 mod line;
+mod present;
 mod recorded;
 mod refused;
 

@@ -26,7 +26,7 @@ use super::{
     backend::{Backend, SqlStore},
     keyring::Place,
 };
-use homing_domain::time::UnixMillis;
+use homing_domain::{record::Record, time::UnixMillis};
 
 mod conditions;
 mod delivery;
@@ -191,6 +191,14 @@ pub trait ParkedStore: Send + Sync {
     /// [`StoreError`]: a step that failed.
     async fn parked(&self, page: &ParkedPage) -> Result<Vec<ParkedDelivery>, StoreError>;
 
+    /// The parked deliveries of these records, at most [`MAX_PARKED_AT_ONCE`]: the newest of each; of
+    /// a record without a delivery, the event that was parked before its fan-out.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`]: a step that failed.
+    async fn parked_of(&self, records: &[Record]) -> Result<Vec<ParkedDelivery>, StoreError>;
+
     /// Counts the deliveries of a selection, up to `most`, in steps of a bounded size.
     ///
     /// # Errors
@@ -299,6 +307,10 @@ impl<B: Backend> ParkedStore for SqlStore<B> {
     async fn parked(&self, page: &ParkedPage) -> Result<Vec<ParkedDelivery>, StoreError> {
         let Some(search) = self.search(&page.selection).await? else { return Ok(Vec::new()) };
         self.ask("reading parked deliveries", self.read_parked(&search, page)).await
+    }
+
+    async fn parked_of(&self, records: &[Record]) -> Result<Vec<ParkedDelivery>, StoreError> {
+        self.ask("looking up parked deliveries", self.read_parked_of(records)).await
     }
 
     async fn count_parked(&self, selection: &Selection, most: u32) -> Result<u32, StoreError> {

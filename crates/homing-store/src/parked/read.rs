@@ -11,7 +11,7 @@ use tokio::task::spawn_blocking;
 use super::{
     ClaimedByOthers, MAX_PARKED_AT_ONCE, ParkedDelivery, ParkedId, ParkedLimit, ParkedOrder,
     ParkedPage, ParkedTotals, place,
-    row::{COLUMNS, ParkedRow},
+    row::{COLUMNS, ParkedRow, bytes, text},
     search::{Claimed, Range, Search},
     write::push_ids,
 };
@@ -19,9 +19,9 @@ use crate::{
     StoreError,
     backend::{Backend, SqlStore},
     sealed::{self, SealError},
-    statement::{Statement, sql},
+    statement::{Statement, Value, sql},
 };
-use homing_domain::time::UnixMillis;
+use homing_domain::{record::Record, time::UnixMillis};
 
 /// A count of refused messages that its keeper does not renew counts no more after this time.
 pub(super) const REFUSED_KEPT_MS: i64 = 3 * 60 * 1_000;
@@ -104,6 +104,39 @@ impl<B: Backend> SqlStore<B> {
         };
         let rows = self.all(select.push(order).push_bind(i64::from(range.limit))).await?;
         rows.into_iter().map(ParkedRow::build).collect()
+    }
+
+    /// One look into an index for each record.
+    pub(super) async fn read_parked_of(
+        &self,
+        records: &[Record],
+    ) -> sqlx::Result<Vec<ParkedDelivery>> {
+        let deliveries = records.iter().filter_map(|record| record.recipient);
+        let deliveries: Vec<_> = deliveries.map(|(_, delivery)| bytes(delivery.uuid())).collect();
+        let events = records.iter().filter(|record| record.recipient.is_none());
+        let events: Vec<_> = events.map(|record| text(&record.event)).collect();
+        let mut found = Vec::new();
+        if !deliveries.is_empty() {
+            let newest = Self::newest_of("delivery = one.column1", deliveries);
+            found.extend(self.all::<ParkedRow>(newest).await?);
+        }
+        if !events.is_empty() {
+            let newest = Self::newest_of("event = one.column1 AND delivery IS NULL", events);
+            found.extend(self.all::<ParkedRow>(newest).await?);
+        }
+        found.into_iter().map(ParkedRow::build).collect()
+    }
+
+    /// The newest row for each of `values`, at least one, for which `condition` holds.
+    fn newest_of<V: Value<'static>>(condition: &str, values: Vec<V>) -> Statement<B::Database> {
+        let mut select = sql(format!(
+            "SELECT {COLUMNS} FROM parked WHERE id IN (SELECT (SELECT id FROM parked \
+             WHERE {condition} ORDER BY id DESC LIMIT 1) FROM (VALUES "
+        ));
+        for (index, value) in values.into_iter().enumerate() {
+            select = select.push(if index == 0 { "(" } else { "), (" }).push_bind(value);
+        }
+        select.push(")) AS one)")
     }
 
     pub(super) async fn count_found(&self, search: &Search, most: u32) -> sqlx::Result<u32> {

@@ -46,7 +46,7 @@ pub(super) fn bytes(id: Uuid) -> Vec<u8> {
 }
 
 /// A text without zero bytes, which PostgreSQL refuses.
-fn text(text: &str) -> String {
+pub(super) fn text(text: &str) -> String {
     text.replace('\0', "\u{fffd}")
 }
 

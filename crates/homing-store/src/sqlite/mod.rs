@@ -56,6 +56,7 @@ impl Backend for SqliteFile {
         lock_parked: "SELECT deliveries, bytes, reached, added FROM parked_totals",
         // SQLite knows no figures about indexes.
         indexed_by: Some(" INDEXED BY "),
+        in_order: None,
         texts_of: ["SELECT value FROM json_each(", ")"],
         bytes_of: ["SELECT unhex(value) FROM json_each(", ")"],
         prune_minutes: "DELETE FROM worker_minutes WHERE start_ms < $1",
