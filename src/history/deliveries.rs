@@ -74,7 +74,7 @@ impl History {
             notes.push(format!("of their attempts, only the newest {MAX_RECORDS} are shown"));
         }
         notes.extend(lookup.as_ref().and_then(timeline::lookup_note));
-        if listing.next.is_none() {
+        if listing.next.is_none() || page.after.is_none() {
             notes.push(self.extent().await?);
         }
         let since = listing.last.last().map_or(BEGINNING, Record::started);
@@ -115,17 +115,19 @@ impl History {
         Ok(found)
     }
 
-    /// The time since which states are known.
+    /// The time for which states are known.
     async fn extent(&self) -> Result<String, StoreError> {
-        Ok(match self.store.attempt_log().await? {
-            LogExtent { oldest: None, .. } => {
+        let LogExtent { oldest, newest, .. } = self.store.attempt_log().await?;
+        Ok(match oldest.zip(newest) {
+            None => {
                 "the attempt log is empty: nothing was attempted yet, or the workers do not log \
                  (`attempts.enabled`)"
                     .to_owned()
             }
-            LogExtent { oldest: Some(oldest), .. } => format!(
+            Some((oldest, newest)) => format!(
                 "states are known since {oldest}; what has waited for longer without an attempt is \
-                 missing, and what happens while workers do not log (`attempts.enabled`)"
+                 missing. The last record is of {newest}: no state shows what happens while workers \
+                 do not log (`attempts.enabled`)"
             ),
         })
     }

@@ -182,7 +182,7 @@ impl History {
     /// The reasons why nothing may be known.
     async fn ignorance(&self, topic: Option<&Topic>) -> Result<Vec<String>, StoreError> {
         let mut notes = vec![match self.store.attempt_log().await? {
-            LogExtent { oldest: Some(oldest), rows } => {
+            LogExtent { oldest: Some(oldest), rows, .. } => {
                 format!(
                     "the attempt log goes back to {oldest} ({rows} records); older ones are deleted"
                 )

@@ -175,4 +175,7 @@ async fn a_gap_of_the_log_is_named_beside_the_states_that_may_be_older() {
     let view = deliveries(&installation, None).await;
     let [gap] = &view.gaps[..] else { panic!("{view:#?}") };
     assert_eq!(gap.missed, 7, "the other one is from before all that is listed");
+    let last = view.deliveries.first().and_then(|one| one.attempts.last()).expect("an attempt");
+    let noted = format!("The last record is of {}", last.started);
+    assert!(view.notes.concat().contains(&noted), "{view:#?}");
 }

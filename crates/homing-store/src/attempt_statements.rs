@@ -20,6 +20,7 @@ pub(super) const ADD_GAP: &str = "\
 pub(super) const BY_ID: &str = "SELECT * FROM attempts WHERE id = $1";
 pub(super) const ROWS: &str = "SELECT count FROM attempt_rows";
 pub(super) const OLDEST: &str = "SELECT id FROM attempts ORDER BY id LIMIT 1";
+pub(super) const NEWEST: &str = "SELECT id FROM attempts ORDER BY id DESC LIMIT 1";
 pub(super) const PRUNE: &str = "\
     DELETE FROM attempts WHERE id IN \
     (SELECT id FROM attempts WHERE id < $1 ORDER BY id LIMIT $2)";

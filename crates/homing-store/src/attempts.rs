@@ -24,8 +24,8 @@ use super::{
     MAX_PAGE_LIMIT, StoreError,
     attempt_row::{self, AttemptRow, GapRow, bytes},
     attempt_statements::{
-        ADD_GAP, BY_ID, GAPS, HAS_ENDED, LAST, OLDEST, PAIRS_AT_ONCE, PRUNE, PRUNE_GAPS, ROWS,
-        ROWS_AT_ONCE, forget, insert, mark, select, supersede_events, update_waits,
+        ADD_GAP, BY_ID, GAPS, HAS_ENDED, LAST, NEWEST, OLDEST, PAIRS_AT_ONCE, PRUNE, PRUNE_GAPS,
+        ROWS, ROWS_AT_ONCE, forget, insert, mark, select, supersede_events, update_waits,
     },
     backend::{Backend, SqlStore},
     statement::{SqlDatabase, Tx, sql},
@@ -116,6 +116,8 @@ pub struct LogExtent {
     pub rows: u64,
     /// The instant at which the oldest of them began.
     pub oldest: Option<UnixMillis>,
+    /// The instant at which the newest of them began.
+    pub newest: Option<UnixMillis>,
 }
 
 /// The result of one step of pruning.
@@ -253,9 +255,13 @@ impl<B: Backend> AttemptLog for SqlStore<B> {
     async fn attempt_log(&self) -> Result<LogExtent, StoreError> {
         let read = async {
             let (rows,): (i64,) = self.one(sql(ROWS)).await?;
-            let oldest: Option<(Vec<u8>,)> = self.optional(sql(OLDEST)).await?;
-            let oldest = oldest.map(|(id,)| attempt_row::record_id(&id)).transpose()?;
-            Ok(LogExtent { rows: rows.unsigned_abs(), oldest: oldest.map(RecordId::started) })
+            let started = |row: Option<(Vec<u8>,)>| -> sqlx::Result<_> {
+                let id = row.map(|(id,)| attempt_row::record_id(&id)).transpose()?;
+                Ok(id.map(RecordId::started))
+            };
+            let oldest = started(self.optional(sql(OLDEST)).await?)?;
+            let newest = started(self.optional(sql(NEWEST)).await?)?;
+            Ok(LogExtent { rows: rows.unsigned_abs(), oldest, newest })
         };
         self.ask("reading how far the attempt log goes", read).await
     }

@@ -151,8 +151,8 @@ pub(super) async fn every_field_of_a_record_is_read_back(place: Place) -> Kept {
     assert_eq!(store.record_attempts(&written, None).await?, 400);
     written.sort_by_key(|record| std::cmp::Reverse(record.id));
     assert_eq!(pages(&*store, &RecordFilter::default(), 150).await?, written);
-    let oldest = written.last().map(Record::started);
-    assert_eq!(store.attempt_log().await?, LogExtent { rows: 400, oldest });
+    let [oldest, newest] = [written.last(), written.first()].map(|one| one.map(Record::started));
+    assert_eq!(store.attempt_log().await?, LogExtent { rows: 400, oldest, newest });
     Ok(())
 }
 

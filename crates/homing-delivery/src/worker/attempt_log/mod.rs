@@ -7,6 +7,8 @@
 //! end. No delivery waits for either.
 
 mod sender;
+#[cfg(test)]
+mod tests;
 mod writer;
 
 pub(super) use self::{
