@@ -136,12 +136,11 @@ async fn create(services: &Services, missing: &[&str]) -> Result<(), Failure> {
     let begun = applied.clone().resulting(ChangeResult::Begun);
     let id = store.record_change(&begun).await.map_err(Failure::Store)?;
     let connected = broker.connect().await;
-    let created = match &connected {
-        Ok(()) => Some(missing.to_vec()),
-        Err(_) => {
-            applied = applied.resulting(ChangeResult::Failed);
-            created(services, missing).await
-        }
+    let created = if connected.is_ok() {
+        Some(missing.to_vec())
+    } else {
+        applied = applied.resulting(ChangeResult::Failed);
+        created(services, missing).await
     };
     if let Some(created) = created {
         applied.difference.insert("created".to_owned(), from_to(Value::Null, created));
