@@ -109,16 +109,21 @@ fn median_and_longest(mut took: Vec<f64>) -> (f64, f64) {
     (at(took.len() / 2), at(took.len() - 1))
 }
 
+#[expect(clippy::disallowed_methods, reason = "a bench has no settings of its own")]
+fn variable(name: &str) -> Option<String> {
+    std::env::var(name).ok()
+}
+
 #[tokio::main]
 async fn main() {
     let folder = tempfile::tempdir().expect("a folder can be made");
     let file = folder.path().join("homing.db");
-    let url = std::env::var("STORE").unwrap_or_else(|_| format!("sqlite:{}", file.display()));
+    let url = variable("STORE").unwrap_or_else(|| format!("sqlite:{}", file.display()));
     let key = EncryptionKey::from_bytes([7; 32]).reveal();
     let settings = format!("store.url = \"{url}\"\nstore.encryption_keys = [\"{key}\"]");
     let settings = Settings::from_toml(&settings).expect("settings");
     let store = homing_store::open(&settings.store).await.expect("a store");
-    let records = std::env::var("RECORDS").ok().and_then(|number| number.parse().ok());
+    let records = variable("RECORDS").and_then(|number| number.parse().ok());
     let records = records.unwrap_or(RECORDS);
     let now = clock::now();
     let some = fill(&*store, records, now).await;

@@ -144,6 +144,12 @@ impl Head {
     }
 }
 
+impl Report {
+    fn json(&self) -> String {
+        serde_json::to_string(self).expect("it is JSON")
+    }
+}
+
 impl Sink {
     fn answer(&self, head: &Head, stamp: Option<u64>) -> Answer {
         let mut groups = self.groups.lock();
@@ -155,10 +161,9 @@ impl Sink {
                 return Answer::Status(200);
             }
             "report" => {
-                let reports =
+                let groups =
                     groups.iter().map(|(name, arrivals)| (name.clone(), arrivals.report()));
-                let report = Report { groups: reports.collect() };
-                return Answer::Json(serde_json::to_string(&report).expect("it is JSON"));
+                return Answer::Json(Report { groups: groups.collect() }.json());
             }
             "down" | "up" => {
                 let arrivals = groups.entry(words.next().unwrap_or_default().to_owned());

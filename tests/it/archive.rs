@@ -297,8 +297,8 @@ async fn a_replay_survives_kill_9_of_its_worker() {
     let id: SubscriptionId =
         site.subscribe(&receiver.url("/"), "order.*", &[]).parse().expect("an id");
     let since = since.to_string();
-    let begin = ["--json", "replay", "--since", &since, "--rate", "200", "--detach"];
-    let begun: Value = serde_json::from_str(&site.run(&begin)).expect("JSON");
+    let command = ["--json", "replay", "--since", &since, "--rate", "200", "--detach"];
+    let begun: Value = serde_json::from_str(&site.run(&command)).expect("JSON");
     let replay = begun["id"].as_str().expect("an id").to_owned();
     receiver.wait_for(150).await;
     worker.kill_9();

@@ -241,13 +241,11 @@ impl Broker {
                 last.finish().await?;
                 return Ok(beyond);
             }
-            match next {
-                Some(offset) => end = Some(offset.saturating_add(1)),
-                None => {
-                    last.finish().await?;
-                    return end.ok_or_else(failed);
-                }
-            }
+            let Some(offset) = next else {
+                last.finish().await?;
+                return end.ok_or_else(failed);
+            };
+            end = Some(offset.saturating_add(1));
             silence = SILENCE;
         }
         Err(failed())
