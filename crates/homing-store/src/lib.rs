@@ -376,12 +376,10 @@ pub async fn is_current(settings: &StoreSettings) -> Result<bool, StoreError> {
 ///
 /// As [`open`], and [`StoreError::Absent`]. Cancel safe as that.
 pub async fn open_existing(settings: &StoreSettings) -> Result<Arc<dyn Store>, StoreError> {
-    if let StoreUrl::Sqlite(file) = settings.place().map_err(StoreError::Settings)? {
-        let file = sqlite::SqliteStore::absolute(file)?;
-        // If that cannot be known, opening it says why.
-        if !tokio::fs::try_exists(&file).await.unwrap_or(true) {
-            return Err(StoreError::Absent { file });
-        }
+    match settings.place().map_err(StoreError::Settings)? {
+        StoreUrl::Sqlite(file) => sqlite::SqliteStore::refuse_absent(file).await?,
+        #[cfg(feature = "postgres")]
+        StoreUrl::Postgres(_) => {}
     }
     open(settings).await
 }

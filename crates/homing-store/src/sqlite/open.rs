@@ -103,6 +103,13 @@ impl SqliteStore {
         ask("closing after opening", connection.close()).await.and(found)
     }
 
+    /// Refuses a `file` that is not there; if that cannot be known, opening it says why.
+    pub(crate) async fn refuse_absent(file: &str) -> Result<(), StoreError> {
+        let file = Self::absolute(file)?;
+        let exists = tokio::fs::try_exists(&file).await.unwrap_or(true);
+        if exists { Ok(()) } else { Err(StoreError::Absent { file }) }
+    }
+
     /// Accepts `homing.db`, `/var/lib/homing.db` and both after `//`.
     pub(crate) fn absolute(file: &str) -> Result<PathBuf, StoreError> {
         let wrong = |message| StoreError::Settings(SettingsError::value("store.url", message));
