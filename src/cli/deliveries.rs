@@ -7,6 +7,7 @@ use super::{
     failure::{Exit, Failure},
     globals::Globals,
     output::Output,
+    range::{Period, Records},
     table::Rows,
     words,
 };
@@ -15,7 +16,6 @@ use homing_domain::{
     clock,
     delivery_state::States,
     id::{DeliveryId, SubscriptionId},
-    record::RecordId,
     topic::Topic,
     url::EndpointUrl,
 };
@@ -33,9 +33,9 @@ of its last record in the attempt log: delivered; waits (for its next attempt, o
 not_before (its endpoint asked for that time); throttled (waits for its turn: rate limit, requests at
 a time; for longer than a second); held (circuit open or frozen, endpoint slow); parked (was_parked:
 replayed or dropped since); not_wanted.
-pending: all in which something follows by itself. SINCE is when the state began. What has no record
-is not listed; --delivery without --event looks through half a million records, and names the next
-page.";
+pending: all in which something follows by itself. SINCE is when the state began. --since and --until
+go by the last change. What has no record is not listed; --delivery without --event looks through
+half a million records, and names the next page.";
 
 #[derive(clap::Args)]
 #[command(after_help = EXAMPLES)]
@@ -59,21 +59,13 @@ pub(super) struct Arguments {
     #[arg(long, value_parser = PossibleValuesParser::new(States::names())
         .try_map(|word| word.parse::<States>()))]
     state: Option<States>,
-    /// Changed at or after: 2026-01-31T12:00:00Z, or 2h for two hours ago
-    #[arg(long, value_name = "WHEN")]
-    since: Option<String>,
-    /// Changed before
-    #[arg(long, value_name = "WHEN")]
-    until: Option<String>,
     /// Show each with its attempts
     #[arg(long)]
     attempts: bool,
-    /// Show this many at most
-    #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..=1000))]
-    limit: u32,
-    /// Begin after this one, which the page before named
-    #[arg(long, value_name = "ID")]
-    after: Option<RecordId>,
+    #[command(flatten)]
+    changed: Period,
+    #[command(flatten)]
+    page: Records,
 }
 
 impl Arguments {
@@ -86,10 +78,10 @@ impl Arguments {
             url: self.url.as_ref().map(|url| url.as_str().to_owned()),
             topic: self.topic.as_ref().map(ToString::to_string),
             states: self.state.clone(),
-            since: words::instant_of_flag("--since", self.since.as_deref(), now)?,
-            until: words::instant_of_flag("--until", self.until.as_deref(), now)?,
+            since: self.changed.since(now)?,
+            until: self.changed.until(now)?,
         };
-        Ok(DeliveryPage { filter, after: self.after, limit: self.limit })
+        Ok(DeliveryPage { filter, after: self.page.after, limit: self.page.limit })
     }
 }
 

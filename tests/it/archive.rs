@@ -98,7 +98,7 @@ async fn what_finds_no_primary_queue_is_not_in_the_archive_only() {
     let since = UnixMillis::new(clock::now().get() - 60_000);
     let running = installation.start();
     receiver.wait_for(3).await;
-    // What had no route was published again, and so is in the archive twice.
+    // What had no route was published again: the archive has it twice, a replay sends it once.
     let archive = &installation.parts.archive;
     let replay = archive.begin(select(since, clock::now(), json!({}))).await.expect("it begins");
     assert_eq!(ended(&installation, &replay).await.progress.sent, 3);
