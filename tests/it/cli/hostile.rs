@@ -6,6 +6,7 @@ use std::{io::Read, process::Command};
 use super::{Answer, Home};
 use crate::support::{
     broker::{Publisher, Raw},
+    eventually, holds,
     receiver::{Receiver, Reply},
 };
 
@@ -61,7 +62,8 @@ async fn nothing_that_others_wrote_is_obeyed_by_a_terminal() {
     let raw = Raw { content_type: Some(said.to_owned()), ..Raw::new(&topic, &event, said) };
     publisher.publish(raw).await;
     publisher.publish(Raw::new(said, said, said)).await;
-    home.wait_for_depth("parked", 2).await;
+    let parked = async || holds(home.parked() == 2, format!("{} are parked, not 2", home.parked()));
+    eventually(parked).await;
     let log = end(child);
     assert!(log.contains("delivery.attempted") && log.contains("event.unreadable"), "{log}");
     assert_visible("run", &log);

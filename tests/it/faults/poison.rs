@@ -12,7 +12,7 @@ use std::{
 use serde_json::json;
 
 use crate::support::{
-    broker::{Corner, Publisher, Raw},
+    broker::{Corner, Raw},
     eventually, holds,
     installation::{Installation, millis},
     node::Node,
@@ -51,24 +51,29 @@ async fn a_message_that_kills_its_worker_is_parked() {
     }
 
     let names = site.corner.topology.names();
-    let parked = names.parked();
+    let is_parked =
+        async || publisher.depth(&names.parked()).await > 0 || !site.parked().is_empty();
     let mut lives = 0;
-    let some = |depth| depth > 0;
-    while publisher.depth(&parked).await == 0 {
+    while !is_parked().await {
         lives += 1;
         assert!(lives <= MAX_LIVES, "the poison killed {lives} workers and is not parked");
         let mut worker = site.start();
         victim.store(worker.id(), Ordering::SeqCst);
         tokio::select! {
             status = worker.ended() => assert!(!status.success(), "it was killed"),
-            () = wait_for_depth(&publisher, &parked, some) => {}
+            () = eventually(async || holds(is_parked().await, "it is not parked".to_owned())) => {}
         }
     }
     victim.store(0, Ordering::SeqCst);
     let mut worker = site.start();
     site.wait_for_consumers(1).await;
     receiver.wait_for(OTHERS).await;
-    wait_for_depth(&publisher, &names.primary(), |depth| depth == 0).await;
+    eventually(async || {
+        let depth = publisher.depth(&names.primary()).await;
+        let parked = site.parked().len();
+        holds((depth, parked) == (0, 1), format!("{depth} wait, {parked} are in the store"))
+    })
+    .await;
     worker.terminate();
     assert_eq!(worker.ended().await.code(), Some(0));
 
@@ -85,14 +90,6 @@ async fn a_message_that_kills_its_worker_is_parked() {
         "fault: message that kills its worker | {OTHERS} other events | all delivered | parked \
          after {lives} workers"
     );
-}
-
-async fn wait_for_depth(publisher: &Publisher, queue: &str, enough: impl Fn(u32) -> bool) {
-    eventually(async || {
-        let depth = publisher.depth(queue).await;
-        holds(enough(depth), format!("`{queue}` has {depth} messages"))
-    })
-    .await;
 }
 
 /// Goal: a message that ends every connection over which the broker sends it, as one does that the
